@@ -1,0 +1,59 @@
+/**
+ * Who holds a lock, as the store tells it. It never carries the owner id: that id is a capability.
+ *
+ * @publicApi
+ */
+export interface LockRecord {
+  /** The key as it is stored; keys over the store's limit end in their SHA-256 (see {@link fitKey}). */
+  key: string;
+  /** The worker's name for people, by default `hostname:pid`; `null` when it sent none. */
+  label: string | null;
+  fencingToken: number;
+  /** When this holder was granted the lock, by the store's clock. */
+  startedAt: Date;
+  /** When the lease was last renewed, by the store's clock. */
+  renewedAt: Date;
+  /** When the lease ends unless it is renewed, by the store's clock; `null` for a lock that never expires. */
+  expiresAt: Date | null;
+  /** Milliseconds left when the store answered, by its clock; `Infinity` for a lock that never expires. */
+  remaining: number;
+}
+
+/**
+ * How the work under a lock ended: `failed` also when its lease ran out without a release.
+ *
+ * @publicApi
+ */
+export type LockOutcome = 'done' | 'failed';
+
+/**
+ * The last holder that is gone.
+ *
+ * @publicApi
+ */
+export interface LockRun {
+  label: string | null;
+  startedAt: Date;
+  endedAt: Date;
+  outcome: LockOutcome;
+}
+
+/**
+ * What `inspect` finds: `held` while a lease runs, `expired` when a lease ran out without a release, `absent` when nobody holds the key.
+ *
+ * @publicApi
+ */
+export type LockInspection =
+  | { state: 'absent'; key: string; lastRun?: LockRun }
+  | { state: 'held' | 'expired'; key: string; holder: LockRecord; lastRun?: LockRun };
+
+/**
+ * One page of held locks, ordered by key.
+ *
+ * @publicApi
+ */
+export interface LockPage {
+  locks: LockRecord[];
+  /** Pass it as `after` to get the next page; absent on the last one. */
+  next?: string;
+}

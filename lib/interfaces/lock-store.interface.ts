@@ -1,0 +1,115 @@
+import type { LockInspection, LockOutcome, LockPage, LockRecord } from './lock-record.interface.js';
+
+/** What an acquisition may tell the store besides key, owner and ttl. @publicApi */
+export interface AcquireRequest {
+  /** The worker's name for people. */
+  label?: string;
+  /**
+   * Repeats an attempt of this owner whose answer was lost: only then may the owner find its own lock taken, and gets it again, with the same
+   * token and a full ttl.
+   */
+  resend?: boolean;
+}
+
+/** How a lock is given back. @publicApi */
+export interface ReleaseRequest {
+  /** Keeps the key taken for this many more milliseconds, with no holder. */
+  keepFor?: number;
+  /** How the work ended, for the run history. Default `done`. */
+  outcome?: LockOutcome;
+}
+
+/**
+ * The answer to an acquisition. `contention` says that the attempt collided (serialization failure, deadlock, duplicate key) and knows nothing
+ * about the holder; `held` that somebody has it.
+ *
+ * @publicApi
+ */
+export type LockAcquireResult =
+  | { acquired: true; fencingToken: number }
+  | { acquired: false; reason?: 'held' | 'contention'; holder?: LockRecord };
+
+/**
+ * The port every store implements: three operations, each atomic and judged by the store's own clock.
+ *
+ * Without the optional last arguments this is the contract of `@nestjs/locks`, so a store plugs into it as it is. Contention is a value; a
+ * failure of the store is a {@link LockStoreError}.
+ *
+ * @publicApi
+ */
+export interface LockStore {
+  /**
+   * Takes the key if it is free or its lease has run out. A held lock is refused to everybody, also to the same owner string (but see `resend`).
+   * The fencing token is greater than all earlier ones of the key, also after release, expiry and deletion.
+   *
+   * @param ttl milliseconds; `Number.MAX_SAFE_INTEGER` never expires
+   */
+  acquire(key: string, owner: string, ttl: number, request?: AcquireRequest): Promise<LockAcquireResult>;
+
+  /** Sets the lease to end `ttl` milliseconds from now, if it is still this owner's and has not run out; `false` otherwise. Never revives. */
+  renew(key: string, owner: string, ttl: number): Promise<boolean>;
+
+  /** Frees the key, if it is still this owner's and has not run out; `false` otherwise. Creates nothing. */
+  release(key: string, owner: string, end?: ReleaseRequest): Promise<boolean>;
+}
+
+/** One lease in a batch renewal. @publicApi */
+export interface LeaseRenewal {
+  key: string;
+  owner: string;
+  ttl: number;
+}
+
+/** `unknown`: the store could not tell or could not reach the row now; it is asked again. @publicApi */
+export type RenewalOutcome = 'renewed' | 'lost' | 'unknown';
+
+/**
+ * A store that renews many leases in one statement.
+ *
+ * @publicApi
+ */
+export interface BatchRenewer {
+  /** Answers for each lease, in the order given. One lease that is locked or lost never holds up the others. */
+  renewMany(leases: readonly LeaseRenewal[]): Promise<RenewalOutcome[]>;
+}
+
+/** Which locks to list. @publicApi */
+export interface ListRequest {
+  /** Only keys that start with this. */
+  prefix?: string;
+  /** Page size, 1 to 1000. */
+  limit: number;
+  /** The `next` of the page before. */
+  after?: string;
+}
+
+/**
+ * A store that can be looked into.
+ *
+ * @publicApi
+ */
+export interface LockInspector {
+  inspect(key: string): Promise<LockInspection>;
+  /** The locks that are held now, ordered by key, in one query. */
+  list(request: ListRequest): Promise<LockPage>;
+  /** Frees a key whoever holds it; `false` when nobody does. The token keeps growing. */
+  forceRelease(key: string): Promise<boolean>;
+}
+
+/**
+ * A store that has to be opened and closed.
+ *
+ * @publicApi
+ */
+export interface StoreLifecycle {
+  /** Connects, checks what the database can do, makes or checks the table. Rejects with {@link LockStoreError} when it cannot work. */
+  prepare(): Promise<void>;
+  /** Closes what the store opened, and nothing that was handed in. */
+  close(): Promise<void>;
+}
+
+/** How a store names itself in the line logged at start. @publicApi */
+export interface StoreDescription {
+  /** Such as `store=postgres table=locks`; never a connection string. */
+  describe(): string;
+}

@@ -1,0 +1,88 @@
+import type { LockRecord } from './interfaces/lock-record.interface.js';
+
+/**
+ * What every error of this library extends; by itself it means that options, keys or wiring are wrong.
+ *
+ * @publicApi
+ */
+export class LockError extends Error {
+  override readonly name: string = 'LockError';
+}
+
+/** What is known about an acquisition that ended without the lock. @publicApi */
+export interface LockNotAcquiredDetails {
+  /** Milliseconds from the first attempt to the end. */
+  waited: number;
+  /** Who held it at the last attempt, where the store told. */
+  holder?: LockRecord;
+}
+
+/**
+ * The lock is busy: it was not acquired within the wait.
+ *
+ * @publicApi
+ */
+export class LockNotAcquiredError extends LockError {
+  override readonly name = 'LockNotAcquiredError';
+  readonly waited: number;
+  readonly holder: LockRecord | undefined;
+
+  constructor(
+    readonly key: string,
+    details: LockNotAcquiredDetails,
+  ) {
+    super(
+      `Lock "${key}" was not acquired within ${Math.round(details.waited)} ms: ${describeHolder(details.holder)}`,
+    );
+    this.waited = details.waited;
+    this.holder = details.holder;
+  }
+}
+
+/**
+ * A lock that was held is not held any more: its lease ran out, or it was taken away.
+ *
+ * @publicApi
+ */
+export class LockLostError extends LockError {
+  override readonly name = 'LockLostError';
+
+  constructor(
+    readonly key: string,
+    readonly fencingToken: number,
+    reason: string,
+  ) {
+    super(`Lock "${key}" (token ${fencingToken}) was lost: ${reason}`);
+  }
+}
+
+/** How a store failed. @publicApi */
+export interface LockStoreErrorOptions extends ErrorOptions {
+  /** See {@link LockStoreError.transient}. Default `false`. */
+  transient?: boolean;
+}
+
+/**
+ * The store failed, which says nothing about who holds the lock. Nothing runs unlocked because of it. The driver's error is the `cause`.
+ *
+ * @publicApi
+ */
+export class LockStoreError extends LockError {
+  override readonly name = 'LockStoreError';
+  /**
+   * The database could not be reached, or broke off, or did not answer in time: whether the operation was carried out is unknown, and it may
+   * be repeated with the same owner id.
+   */
+  readonly transient: boolean;
+
+  constructor(message: string, options: LockStoreErrorOptions = {}) {
+    super(message, 'cause' in options ? { cause: options.cause } : undefined);
+    this.transient = options.transient ?? false;
+  }
+}
+
+function describeHolder(holder: LockRecord | undefined): string {
+  if (!holder) return 'it is contended, and the holder is not known. Wait longer, or try again.';
+  const until = holder.expiresAt ? holder.expiresAt.toISOString() : 'it is released (it never expires)';
+  return `held by ${holder.label ?? 'an unnamed worker'} since ${holder.startedAt.toISOString()}, until ${until} (token ${holder.fencingToken}).`;
+}
