@@ -1,0 +1,13 @@
+import type { InjectionToken } from '@nestjs/common';
+import type { LockStore } from './lock-store.interface.js';
+
+/**
+ * How the container makes a store, as `typeOrmStore()` and `memoryStore()` return it.
+ *
+ * @publicApi
+ */
+export interface LockStoreDefinition {
+  /** What `useFactory` gets, in this order. */
+  inject?: InjectionToken[];
+  useFactory(...dependencies: unknown[]): LockStore | Promise<LockStore>;
+}

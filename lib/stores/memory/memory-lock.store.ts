@@ -1,0 +1,259 @@
+import type {
+  LockInspection,
+  LockOutcome,
+  LockPage,
+  LockRecord,
+  LockRun,
+} from '../../interfaces/lock-record.interface.js';
+import type {
+  AcquireRequest,
+  BatchRenewer,
+  LeaseRenewal,
+  ListRequest,
+  LockAcquireResult,
+  LockInspector,
+  LockStore,
+  ReleaseRequest,
+  RenewalOutcome,
+  StoreDescription,
+} from '../../interfaces/lock-store.interface.js';
+import { assertKey, assertOwner, fitKey } from '../../lock-key.js';
+import { LockError } from '../../lock.errors.js';
+
+/** How a {@link MemoryLockStore} keeps time and how much it remembers. @publicApi */
+export interface MemoryLockStoreOptions {
+  /** The clock, in epoch milliseconds. Default: the machine's at start, going on monotonically, so that it never steps back. */
+  now?: () => number;
+  /** How many free keys are remembered with their last run, at least; the oldest are forgotten first. Default 10,000. */
+  history?: number;
+}
+
+/** What the row of a key is in the SQL stores. */
+interface Entry {
+  /** `null` when nobody holds the key, also while a release keeps it taken. */
+  owner: string | null;
+  label: string | null;
+  token: number;
+  startedAt: number;
+  renewedAt: number;
+  expiresAt: number;
+  lastRun?: LockRun;
+}
+
+const NEVER = Number.MAX_SAFE_INTEGER;
+const FREE = 0; // not "now": a clock that steps back must not make a released key busy
+const LARGEST_PAGE = 1000;
+
+/**
+ * Keeps locks in the memory of one process, with the semantics of the stores that keep them in a database: for tests, and for applications
+ * that are a single process.
+ *
+ * @publicApi
+ */
+export class MemoryLockStore implements LockStore, BatchRenewer, LockInspector, StoreDescription {
+  /** In the order of their last grant or end, oldest first. */
+  private readonly entries = new Map<string, Entry>();
+  private readonly now: () => number;
+  private readonly history: number;
+  private forgetAt: number;
+  /** One for all keys, so that the tokens of a forgotten key still grow. */
+  private lastToken = 0;
+
+  constructor(options: MemoryLockStoreOptions = {}) {
+    this.now = options.now ?? (() => performance.timeOrigin + performance.now());
+    this.history = options.history ?? 10_000;
+    this.forgetAt = this.history;
+  }
+
+  async acquire(
+    key: string,
+    owner: string,
+    ttl: number,
+    request: AcquireRequest = {},
+  ): Promise<LockAcquireResult> {
+    assertLease(key, owner, ttl);
+    const stored = fitKey(key);
+    const now = this.milliseconds();
+    const entry = this.entries.get(stored);
+
+    if (entry && request.resend && entry.owner === owner) {
+      lease(entry, now, ttl);
+      return { acquired: true, fencingToken: entry.token };
+    }
+    if (entry && entry.expiresAt > now) {
+      return { acquired: false, reason: 'held', holder: recordOf(stored, entry, now) };
+    }
+
+    const granted: Entry = {
+      owner,
+      label: request.label ?? null,
+      token: this.nextToken(),
+      startedAt: now,
+      renewedAt: now,
+      expiresAt: expiry(now, ttl),
+      lastRun: entry?.owner ? runOf(entry, entry.expiresAt, 'failed') : entry?.lastRun,
+    };
+    this.put(stored, granted);
+    return { acquired: true, fencingToken: granted.token };
+  }
+
+  async renew(key: string, owner: string, ttl: number): Promise<boolean> {
+    assertLease(key, owner, ttl);
+    return this.extend(key, owner, ttl);
+  }
+
+  async renewMany(leases: readonly LeaseRenewal[]): Promise<RenewalOutcome[]> {
+    for (const { key, owner, ttl } of leases) assertLease(key, owner, ttl);
+    return leases.map(({ key, owner, ttl }) => (this.extend(key, owner, ttl) ? 'renewed' : 'lost'));
+  }
+
+  async release(key: string, owner: string, end: ReleaseRequest = {}): Promise<boolean> {
+    assertKey(key);
+    assertOwner(owner);
+    const { keepFor = 0, outcome = 'done' } = end;
+    if (keepFor !== 0) assertDuration('keepFor', keepFor);
+
+    const stored = fitKey(key);
+    const now = this.milliseconds();
+    const entry = this.ownLease(stored, owner, now);
+    if (!entry) return false;
+    this.put(stored, {
+      ...entry,
+      owner: null,
+      expiresAt: keepFor === 0 ? FREE : expiry(now, keepFor),
+      lastRun: runOf(entry, now, outcome),
+    });
+    return true;
+  }
+
+  async inspect(key: string): Promise<LockInspection> {
+    assertKey(key);
+    const stored = fitKey(key);
+    const now = this.milliseconds();
+    const entry = this.entries.get(stored);
+    const lastRun = entry?.lastRun && { lastRun: copyOf(entry.lastRun) };
+    if (!entry || (entry.owner === null && entry.expiresAt <= now)) {
+      return { state: 'absent', key: stored, ...lastRun };
+    }
+    const state = entry.expiresAt > now ? 'held' : 'expired';
+    return { state, key: stored, holder: recordOf(stored, entry, now), ...lastRun };
+  }
+
+  async list({ prefix = '', limit, after = '' }: ListRequest): Promise<LockPage> {
+    if (!Number.isInteger(limit) || limit < 1 || limit > LARGEST_PAGE) {
+      throw new LockError(
+        `A page of locks has 1 to ${LARGEST_PAGE} of them, but limit is ${String(limit)}. Read on with \`after\`.`,
+      );
+    }
+    const now = this.milliseconds();
+    const found = [...this.entries]
+      .filter(
+        ([key, entry]) => entry.expiresAt > now && key.startsWith(prefix) && compareKeys(key, after) > 0,
+      )
+      .toSorted(([a], [b]) => compareKeys(a, b));
+    const locks = found.slice(0, limit).map(([key, entry]) => recordOf(key, entry, now));
+    return found.length > limit ? { locks, next: locks.at(-1)?.key } : { locks };
+  }
+
+  async forceRelease(key: string): Promise<boolean> {
+    assertKey(key);
+    const stored = fitKey(key);
+    const now = this.milliseconds();
+    const entry = this.entries.get(stored);
+    if (!entry || entry.expiresAt <= now) return false;
+    // A key that is merely kept has no holder whose run could fail.
+    const lastRun = entry.owner ? runOf(entry, now, 'failed') : entry.lastRun;
+    this.put(stored, { ...entry, owner: null, expiresAt: FREE, lastRun });
+    return true;
+  }
+
+  describe(): string {
+    return 'store=memory';
+  }
+
+  private extend(key: string, owner: string, ttl: number): boolean {
+    const now = this.milliseconds();
+    const entry = this.ownLease(fitKey(key), owner, now);
+    if (entry) lease(entry, now, ttl);
+    return entry !== undefined;
+  }
+
+  private ownLease(stored: string, owner: string, now: number): Entry | undefined {
+    const entry = this.entries.get(stored);
+    return entry?.owner === owner && entry.expiresAt > now ? entry : undefined;
+  }
+
+  private milliseconds(): number {
+    return Math.floor(this.now());
+  }
+
+  private nextToken(): number {
+    this.lastToken = Math.max(this.lastToken + 1, Math.floor(this.now() * 1000));
+    return this.lastToken;
+  }
+
+  private put(stored: string, entry: Entry): void {
+    this.entries.delete(stored); // moves it to the end of the map
+    this.entries.set(stored, entry);
+    if (this.entries.size > this.forgetAt) this.forget();
+  }
+
+  /** Keys made from ids would pile up for ever. It looks at every entry, and so runs only once in `history` new keys. */
+  private forget(): void {
+    const now = this.milliseconds();
+    const free = [...this.entries].filter(([, entry]) => entry.expiresAt <= now);
+    for (const [key] of free.slice(0, Math.max(0, free.length - this.history))) this.entries.delete(key);
+    this.forgetAt = this.entries.size + this.history;
+  }
+}
+
+function assertLease(key: unknown, owner: unknown, ttl: unknown): void {
+  assertKey(key);
+  assertOwner(owner);
+  assertDuration('ttl', ttl);
+}
+
+function assertDuration(name: string, value: unknown): void {
+  if (typeof value === 'number' && Number.isFinite(value) && value > 0) return;
+  throw new LockError(
+    `${name} must be a finite number of milliseconds above 0, but it is ${String(value)}. ` +
+      'Number.MAX_SAFE_INTEGER never expires.',
+  );
+}
+
+/** Rounded up: a lease must not end before its holder believes that it does. */
+function expiry(now: number, ttl: number): number {
+  return Math.min(Math.ceil(now + ttl), NEVER);
+}
+
+function lease(entry: Entry, now: number, ttl: number): void {
+  entry.renewedAt = now;
+  entry.expiresAt = expiry(now, ttl);
+}
+
+function recordOf(key: string, entry: Entry, now: number): LockRecord {
+  const endless = entry.expiresAt === NEVER;
+  return {
+    key,
+    label: entry.label,
+    fencingToken: entry.token,
+    startedAt: new Date(entry.startedAt),
+    renewedAt: new Date(entry.renewedAt),
+    expiresAt: endless ? null : new Date(entry.expiresAt),
+    remaining: endless ? Infinity : entry.expiresAt - now,
+  };
+}
+
+function runOf(entry: Entry, endedAt: number, outcome: LockOutcome): LockRun {
+  return { label: entry.label, startedAt: new Date(entry.startedAt), endedAt: new Date(endedAt), outcome };
+}
+
+/** Callers may change what they get, dates too, and the store's own must stay. */
+function copyOf(run: LockRun): LockRun {
+  return { ...run, startedAt: new Date(run.startedAt), endedAt: new Date(run.endedAt) };
+}
+
+/** The order of bytes in UTF-8, as in the databases; JavaScript's own compares halves of characters. */
+function compareKeys(a: string, b: string): number {
+  return Buffer.compare(Buffer.from(a), Buffer.from(b));
+}

@@ -1,0 +1,30 @@
+import type { LockStoreDefinition } from '../../interfaces/lock-store-definition.interface.js';
+import { LockError } from '../../lock.errors.js';
+import { MemoryLockStore } from './memory-lock.store.js';
+
+/** When {@link memoryStore} may be used. @publicApi */
+export interface MemoryStoreOptions {
+  /** Takes it although `NODE_ENV` is `production`: right only for an application that runs as one process. Default `false`. */
+  allowInProduction?: boolean;
+}
+
+/**
+ * Keeps locks in the memory of this process: for development and tests.
+ *
+ * @throws LockError at start when `NODE_ENV` is `production`, unless `allowInProduction` is set
+ * @publicApi
+ */
+export function memoryStore(options: MemoryStoreOptions = {}): LockStoreDefinition {
+  return {
+    useFactory: () => {
+      if (process.env.NODE_ENV === 'production' && options.allowInProduction !== true) {
+        throw new LockError(
+          'memoryStore() is refused when NODE_ENV is "production": each process would have its own locks, and two instances ' +
+            'of the application would run the same job. Use typeOrmStore() (PostgreSQL, MySQL, MariaDB, SQLite); or, if there ' +
+            'is only ever one process, memoryStore({ allowInProduction: true }).',
+        );
+      }
+      return new MemoryLockStore();
+    },
+  };
+}
