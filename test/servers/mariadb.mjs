@@ -1,0 +1,52 @@
+import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { delimiter, join } from 'node:path';
+import { commandIn, debianPackage } from './debian-packages.mjs';
+import { launchMysql } from './mysql-launch.mjs';
+import { startServer } from './server-home.mjs';
+
+/** MariaDB: the installed one, or else 10.11 out of Debian 12. */
+export const start = () =>
+  startServer('mariadb', async (home) => {
+    const datadir = `--datadir=${join(home.path, 'data')}`;
+    const command =
+      installed('mariadbd') && installed('mariadb-install-db')
+        ? await prepareInstalled(home, datadir)
+        : await prepareUnpacked(home, datadir);
+    return launchMysql(home, command);
+  });
+
+function installed(program) {
+  const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/usr/local/sbin'];
+  return folders.map((folder) => join(folder, program)).find((path) => existsSync(path));
+}
+
+async function prepareInstalled(home, datadir) {
+  const options = ['--auth-root-authentication-method=normal', '--skip-test-db'];
+  await home.run([installed('mariadb-install-db'), '--no-defaults', datadir, ...options]);
+  return [installed('mariadbd'), '--no-defaults', datadir];
+}
+
+/** What mariadb-install-db does, which finds its programs and files in fixed places only. */
+async function prepareUnpacked(home, datadir) {
+  const root = await home.readable(await debianPackage('bookworm', 'mariadb-server-core'));
+  const share = join(root, 'usr/share/mysql');
+  const command = [
+    ...commandIn(root, 'usr/sbin/mariadbd'),
+    ...['--no-defaults', `--basedir=${join(root, 'usr')}`, datadir],
+    ...[`--lc-messages-dir=${share}`, `--character-sets-dir=${join(share, 'charsets')}`],
+    ...[`--plugin-dir=${join(root, 'usr/lib/mysql/plugin')}`],
+  ];
+  const names = [
+    'mysql_system_tables',
+    'mysql_performance_tables',
+    'mysql_system_tables_data',
+    'fill_help_tables',
+  ];
+  const files = [...names, 'maria_add_gis_sp_bootstrap', 'mysql_sys_schema'];
+  const scripts = await Promise.all(files.map((name) => readFile(join(share, `${name}.sql`))));
+  const start = 'CREATE DATABASE mysql;\nUSE mysql;\nSET @auth_root_socket = NULL;\n';
+  await home.run(['mkdir', 'data']);
+  await home.run([...command, '--bootstrap'], { input: Buffer.concat([Buffer.from(start), ...scripts]) });
+  return command;
+}

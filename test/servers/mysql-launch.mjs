@@ -1,0 +1,28 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { freePort } from './free-port.mjs';
+import { serverVersion } from './server-version.mjs';
+
+const accounts = `
+CREATE USER 'app'@'127.0.0.1' IDENTIFIED BY 'secret';
+GRANT ALL ON *.* TO 'app'@'127.0.0.1';
+CREATE DATABASE app;
+`;
+
+/** Starts a server of the MySQL family on a prepared data folder, with a user and a database. */
+export async function launchMysql(home, command, options = {}) {
+  const port = await freePort();
+  const initFile = join(home.path, 'accounts.sql');
+  await writeFile(initFile, accounts);
+  home.launch(
+    [
+      ...command,
+      ...['--bind-address=127.0.0.1', `--port=${port}`, '--skip-name-resolve', '--max-connections=500'],
+      ...[`--socket=${join(home.path, 'socket')}`, `--pid-file=${join(home.path, 'pid')}`],
+      ...[`--init-file=${initFile}`, '--innodb-buffer-pool-size=64M'],
+    ],
+    options,
+  );
+  const url = `mysql://app:secret@127.0.0.1:${port}/app`;
+  return { version: await home.answer(() => serverVersion(url)), url };
+}

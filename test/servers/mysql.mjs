@@ -1,0 +1,22 @@
+import { join } from 'node:path';
+import { commandIn, debianPackage } from './debian-packages.mjs';
+import { launchMysql } from './mysql-launch.mjs';
+import { startServer } from './server-home.mjs';
+
+/** A current MySQL from Debian's unstable suite, the only one that has it. */
+export const start = () =>
+  startServer('mysql', async (home) => {
+    const root = await home.readable(await debianPackage('sid', 'mysql-server-core'));
+    const command = [
+      ...commandIn(root, 'usr/sbin/mysqld'),
+      ...['--no-defaults', `--basedir=${join(root, 'usr')}`, `--datadir=${join(home.path, 'data')}`],
+      ...[
+        `--lc-messages-dir=${join(root, 'usr/share/mysql')}`,
+        `--plugin-dir=${join(root, 'usr/lib/mysql/plugin')}`,
+      ],
+      ...[`--character-sets-dir=${join(root, 'usr/share/mysql/charsets')}`, '--secure-file-priv=NULL'],
+      ...['--skip-log-bin', '--mysqlx=OFF'],
+    ];
+    await home.run([...command, '--initialize-insecure']);
+    return launchMysql(home, command);
+  });

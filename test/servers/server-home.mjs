@@ -1,0 +1,105 @@
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { chmod, chown, mkdtemp, readFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { execute, lastLines } from './execute.mjs';
+
+const guardFile = fileURLToPath(new URL('process-guard.mjs', import.meta.url));
+
+/** Database servers refuse to run as root, so that root starts them as "nobody"; anyone else as themselves. */
+const serverUser = process.getuid?.() === 0 ? { uid: 65534, gid: 65534 } : {};
+
+/** Starts a server in a temporary folder: `start` gives its `{ version, url }`. Nothing stays behind when it fails. */
+export async function startServer(name, start) {
+  const home = await ServerHome.create(name);
+  try {
+    const { version, url } = await start(home);
+    return { name, version, url, pid: home.pid, stop: () => home.remove() };
+  } catch (error) {
+    const log = await home.logTail();
+    await home.remove();
+    throw new Error([error.message, log].filter(Boolean).join('\n'), { cause: error });
+  }
+}
+
+/** The temporary folder in which one server lives, and the guard that removes both whatever happens to the runner. */
+class ServerHome {
+  /** Of the server, once it runs. */
+  pid;
+  /** How the server ended, once it has. */
+  ended;
+
+  static async create(name) {
+    const path = await mkdtemp(join(tmpdir(), `nestjs-locked-${name}-`));
+    await chmod(path, 0o755);
+    if (serverUser.uid) await chown(path, serverUser.uid, serverUser.gid);
+    return new ServerHome(path);
+  }
+
+  constructor(path) {
+    this.path = path;
+    this.guard = spawn(process.execPath, [guardFile, path], {
+      detached: true,
+      stdio: ['pipe', 'pipe', 'inherit'],
+    });
+    // A runner that has finished is not kept alive by its servers.
+    for (const handle of [this.guard, this.guard.stdin, this.guard.stdout]) handle.unref();
+    createInterface({ input: this.guard.stdout }).on('line', (news) => Object.assign(this, JSON.parse(news)));
+  }
+
+  /** Runs a preparing command to its end, as the server's user. */
+  run(command, { input } = {}) {
+    return execute(command, { cwd: this.path, input, ...serverUser });
+  }
+
+  /** The folder itself, or a copy when the server's user cannot get there (say, a clone below a private home). */
+  async readable(folder) {
+    const reachable = !serverUser.uid || spawnSync('test', ['-x', folder], serverUser).status === 0;
+    return reachable ? folder : this.copy(folder);
+  }
+
+  async copy(folder) {
+    const copy = await mkdtemp(join(this.path, 'copy-'));
+    await execute(['cp', '-RP', `${folder}/.`, copy]);
+    await execute(['chmod', '-R', 'u+w,a+rX', copy]);
+    if (serverUser.uid) await execute(['chown', '-R', `${serverUser.uid}:${serverUser.gid}`, copy]);
+    return copy;
+  }
+
+  /** Starts the server. SIGKILL is a fine end for data that is thrown away, unless something outlives the process. */
+  launch(command, { env = {}, stopSignal = 'SIGKILL' } = {}) {
+    const order = { command, env: { ...process.env, ...env }, user: serverUser, stopSignal };
+    this.guard.stdin.write(`${JSON.stringify(order)}\n`);
+  }
+
+  /** Repeats `probe` until the server answers; gives up when the server ended, or after a minute. */
+  async answer(probe) {
+    const deadline = Date.now() + 60_000;
+    for (;;) {
+      try {
+        return await probe();
+      } catch (error) {
+        if (this.ended) throw new Error(`the server ended at once: ${this.ended}`, { cause: error });
+        if (Date.now() > deadline)
+          throw new Error(`no answer within 60 s: ${error.message}`, { cause: error });
+        await sleep(50);
+      }
+    }
+  }
+
+  async logTail() {
+    return lastLines(await readFile(join(this.path, 'server.log'), 'utf8').catch(() => ''));
+  }
+
+  async remove() {
+    if (this.guard.exitCode !== null) return;
+    this.guard.ref();
+    const gone = once(this.guard, 'exit');
+    this.guard.stdin.end();
+    await gone;
+  }
+}

@@ -1,0 +1,28 @@
+import mysql from 'mysql2/promise';
+import pg from 'pg';
+
+/** What the server behind a URL calls itself; throws when it does not answer. */
+export async function serverVersion(url) {
+  return new URL(url).protocol.startsWith('postgres') ? postgresVersion(url) : mysqlVersion(url);
+}
+
+async function postgresVersion(url) {
+  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 5000 });
+  await client.connect();
+  try {
+    const { rows } = await client.query('SHOW server_version');
+    return rows[0].server_version;
+  } finally {
+    await client.end();
+  }
+}
+
+async function mysqlVersion(url) {
+  const connection = await mysql.createConnection({ uri: url, connectTimeout: 5000 });
+  try {
+    const [rows] = await connection.query('SELECT version() AS version');
+    return rows[0].version;
+  } finally {
+    await connection.end();
+  }
+}

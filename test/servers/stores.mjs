@@ -1,0 +1,20 @@
+import * as mariadb from './mariadb.mjs';
+import * as mysql from './mysql.mjs';
+import * as mysql56 from './mysql56.mjs';
+import * as postgres from './postgres.mjs';
+
+/** Every store that tests run on; those that have a server, with the module that starts it. */
+const stores = { memory: undefined, sqlite: undefined, postgres, mariadb, mysql, mysql56 };
+
+/** The stores that a list such as `sqlite,postgres` names; all of them without a list. */
+export function selectStores(list = '') {
+  const names = list.split(',').map((name) => name.trim());
+  const wanted = names.filter(Boolean);
+  const unknown = wanted.filter((name) => !Object.hasOwn(stores, name));
+  if (unknown.length > 0)
+    throw new Error(`LOCK_TEST_STORES names "${unknown}"; allowed are ${Object.keys(stores).join(', ')}`);
+  return Object.keys(stores).filter((name) => wanted.length === 0 || wanted.includes(name));
+}
+
+/** The module that starts the server of a store, if it has one. */
+export const serverOf = (store) => stores[store];

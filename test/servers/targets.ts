@@ -1,0 +1,102 @@
+import { randomBytes } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { DataSource, type DataSourceOptions } from 'typeorm';
+
+type ServerStore = 'postgres' | 'mariadb' | 'mysql' | 'mysql56';
+export type SqlStore = 'sqlite' | ServerStore;
+export type Store = 'memory' | SqlStore;
+
+/** A database that belongs to one spec alone. */
+export interface Target {
+  readonly name: SqlStore;
+  readonly options: DataSourceOptions;
+  /** Ends the sessions that are left in the database, and drops it. */
+  dispose(): Promise<void>;
+}
+
+/** The stores of this run: all, or those of LOCK_TEST_STORES. */
+export const selectedStores = (process.env.LOCK_TEST_STORES ?? '').split(',') as Store[];
+
+/**
+ * The SQL stores of this run, each with a way to open a fresh database:
+ * `for (const target of sqlTargets()) describe(target.name, () => { beforeAll(async () => (db = await target.open())) })`.
+ */
+export function sqlTargets(): { name: SqlStore; open(): Promise<Target> }[] {
+  return selectedStores
+    .filter((store): store is SqlStore => store !== 'memory')
+    .map((name) => ({ name, open: () => openTarget(name) }));
+}
+
+/** Makes a fresh database on the store's server, or a fresh SQLite file. */
+export async function openTarget(name: SqlStore): Promise<Target> {
+  return name === 'sqlite' ? openFile() : openDatabase(name);
+}
+
+async function openFile(): Promise<Target> {
+  const folder = await mkdtemp(join(tmpdir(), 'nestjs-locked-sqlite-'));
+  return {
+    name: 'sqlite',
+    options: { type: 'better-sqlite3', database: join(folder, 'app.sqlite') },
+    dispose: () => rm(folder, { recursive: true }),
+  };
+}
+
+async function openDatabase(name: ServerStore): Promise<Target> {
+  const server = serverOptions(name);
+  const database = `spec_${randomBytes(6).toString('hex')}`;
+  await onServer(server, (admin) => admin.query(`CREATE DATABASE ${database}`));
+  return {
+    name,
+    options: { ...server, database },
+    dispose: () =>
+      onServer(server, async (admin) => {
+        await (name === 'postgres' ? endPostgresSessions : endMysqlSessions)(admin, database);
+        await admin.query(`DROP DATABASE ${database}`);
+      }),
+  };
+}
+
+/** The connection options, in parts: a spec that puts a proxy in between changes host and port alone. */
+function serverOptions(name: ServerStore) {
+  const variable = `LOCK_TEST_${name.toUpperCase()}_URL`;
+  const given = process.env[variable];
+  if (!given) throw new Error(`No server for ${name}: run through jest's global setup, or set ${variable}`);
+  const url = new URL(given);
+  return {
+    type: name === 'mysql56' ? ('mysql' as const) : name,
+    host: url.hostname,
+    port: Number(url.port) || (name === 'postgres' ? 5432 : 3306),
+    username: decodeURIComponent(url.username),
+    password: decodeURIComponent(url.password),
+    database: url.pathname.slice(1),
+  };
+}
+
+async function onServer(
+  options: DataSourceOptions,
+  work: (admin: DataSource) => Promise<unknown>,
+): Promise<void> {
+  const admin = await new DataSource(options).initialize();
+  try {
+    await work(admin);
+  } finally {
+    await admin.destroy();
+  }
+}
+
+async function endPostgresSessions(admin: DataSource, database: string): Promise<void> {
+  await admin.query('SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1', [database]);
+}
+
+async function endMysqlSessions(admin: DataSource, database: string): Promise<void> {
+  const sessions: { session: string }[] = await admin.query(
+    'SELECT id AS session FROM information_schema.processlist WHERE db = ?',
+    [database],
+  );
+  for (const { session } of sessions)
+    await admin.query(`KILL ${session}`).catch((error) => {
+      if (error.errno !== 1094) throw error; // it ended by itself meanwhile
+    });
+}
