@@ -1,0 +1,135 @@
+import { strict as assert } from 'node:assert';
+import { assertGrowing, assertTimeLeft, LEASE, NEVER, pick, show, type Cases } from './conformance-trial.js';
+
+/** What an acquisition answers, and to whom. */
+export const acquiring: Cases = {
+  async 'B15 a free key is granted, with a token that is a safe integer'(t) {
+    const { token } = await t.take(t.key());
+    assert.ok(Number.isSafeInteger(token) && token > 0, `the token is ${show(token)}`);
+  },
+
+  async 'B39 a held key is refused to another owner'(t) {
+    const { key } = await t.take(t.key());
+    await t.refusal(key);
+    await t.refusal(key, { store: await t.open() });
+  },
+
+  async 'B39 a held key is refused to the same owner string too'(t) {
+    const { key, owner, token } = await t.take(t.key());
+    assert.equal((await t.refusal(key, { owner })).fencingToken, token);
+    await t.refusal(key, { owner, resend: false });
+  },
+
+  async 'B37 two workers of the same label exclude each other'(t) {
+    const { key } = await t.take(t.key(), { label: 'worker' });
+    await t.refusal(key, { label: 'worker' });
+  },
+
+  async 'B24 different keys do not touch each other'(t) {
+    const first = await t.take(t.key());
+    const second = await t.take(t.key(), { owner: first.owner });
+    assert.equal(await t.store.release(second.key, second.owner), true);
+    await t.refusal(first.key);
+    assert.equal(await t.store.renew(first.key, first.owner, LEASE), true);
+    await t.take(second.key);
+  },
+
+  async 'B22 a refusal tells who holds the key, since when, until when and with which token'(t) {
+    const ttl = 23_456;
+    const { key, token } = await t.take(t.key(), { label: 'api-7:4242', ttl });
+    const holder = await t.refusal(key);
+    assert.equal(holder.key, key);
+    assert.equal(holder.label, 'api-7:4242');
+    assert.equal(holder.fencingToken, token);
+    assert.ok(holder.startedAt instanceof Date && holder.renewedAt instanceof Date);
+    assert.ok(Math.abs(holder.renewedAt.getTime() - holder.startedAt.getTime()) < 1000);
+    assertTimeLeft(holder, ttl);
+  },
+
+  async 'B36 a refusal carries no owner id, which would be a key to the lock'(t) {
+    const { key, owner } = await t.take(t.key(), { label: 'worker' });
+    const refused = await t.attempt(key);
+    assert.ok(!refused.acquired);
+    assert.ok(!show(refused).includes(owner), `the owner is in the answer: ${show(refused)}`);
+  },
+
+  async 'B36 a label comes back as it was given, and as null when there was none'(t) {
+    const { key } = await t.take(t.key());
+    assert.equal((await t.refusal(key)).label, null);
+    for (const label of [
+      `O'Brien's "first" worker; DROP TABLE locks; -- \\`,
+      '🔒 Übergrößenträger ｗ １',
+      '$name {"$gt": ""} ? :label $1 %s `x`',
+    ]) {
+      const named = await t.take(t.key(), { label });
+      assert.equal((await t.refusal(named.key)).label, label);
+    }
+  },
+
+  async 'B29 a lock that never expires is held until it is released'(t) {
+    const { key, owner } = await t.take(t.key(), { ttl: NEVER });
+    const holder = await t.refusal(key);
+    assert.equal(holder.expiresAt, null);
+    assert.equal(holder.remaining, Infinity);
+    assert.equal(await t.store.renew(key, owner, NEVER), true);
+    assert.equal((await t.refusal(key)).expiresAt, null);
+    assert.equal(await t.store.release(key, owner), true);
+    await t.take(key);
+  },
+
+  async 'B28 a lease may last 30 days'(t) {
+    const days = 30 * 24 * 60 * 60 * 1000;
+    const { key, owner } = await t.take(t.key(), { ttl: days });
+    assertTimeLeft(await t.refusal(key), days);
+    assert.equal(await t.store.renew(key, owner, days), true);
+    assertTimeLeft(await t.refusal(key), days);
+  },
+
+  async 'B28 a ttl may have a fraction of a millisecond'(t) {
+    const { key, owner } = await t.take(t.key(), { ttl: 100_000 / 3 });
+    assert.equal(await t.store.renew(key, owner, 100_000 / 3), true);
+    assert.equal(await t.store.release(key, owner, { keepFor: 1000 / 3 }), true);
+  },
+
+  async 'B38 tokens grow over releases, in all instances'(t) {
+    const stores = await t.instances();
+    const key = t.key();
+    const tokens: number[] = [];
+    for (let i = 0; i < 5 * stores.length; i++) {
+      const store = pick(stores, i);
+      const { owner, token } = await t.take(key, { store });
+      tokens.push(token);
+      assert.equal(await store.release(key, owner), true);
+    }
+    assertGrowing(tokens);
+    assertGrowing([...tokens, (await t.take(key, { store: await t.open() })).token]);
+  },
+
+  async 'contract of @nestjs/locks: the three operations work without their optional arguments'(t) {
+    const { store } = t;
+    const [key, owner] = [t.key(), t.owner()];
+    const granted = await store.acquire(key, owner, LEASE);
+    assert.ok(granted.acquired && Number.isSafeInteger(granted.fencingToken));
+    assert.equal((await store.acquire(key, t.owner(), LEASE)).acquired, false);
+    assert.equal((await store.acquire(key, owner, LEASE)).acquired, false);
+    assert.equal(await store.renew(key, owner, LEASE), true);
+    assert.equal(await store.release(key, owner), true);
+    assert.equal(await store.release(key, owner), false);
+    assert.equal(await store.renew(key, owner, LEASE), false);
+  },
+
+  async 'contract of @nestjs/locks: undefined stands for an optional argument that is not given'(t) {
+    const { store } = t;
+    const [key, owner] = [t.key(), t.owner()];
+    assert.equal((await store.acquire(key, owner, LEASE, undefined)).acquired, true);
+    assert.equal(
+      (await store.acquire(key, owner, LEASE, { label: undefined, resend: undefined })).acquired,
+      false,
+    );
+    assert.equal((await t.refusal(key)).label, null);
+    assert.equal(await store.release(key, owner, undefined), true);
+    const again = await t.take(key, { label: undefined, resend: undefined });
+    assert.equal(await store.release(key, again.owner, { keepFor: undefined, outcome: undefined }), true);
+    await t.take(key);
+  },
+};

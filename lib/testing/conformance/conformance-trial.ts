@@ -1,0 +1,195 @@
+import { strict as assert } from 'node:assert';
+import { randomBytes, randomUUID } from 'node:crypto';
+import { setTimeout as pause } from 'node:timers/promises';
+import { inspect } from 'node:util';
+import type { LockRecord } from '../../interfaces/lock-record.interface.js';
+import type {
+  AcquireRequest,
+  BatchRenewer,
+  LockAcquireResult,
+  LockInspector,
+  LockStore,
+} from '../../interfaces/lock-store.interface.js';
+
+/** A lease that outlives every case, in milliseconds. */
+export const LEASE = 30_000;
+export const NEVER = Number.MAX_SAFE_INTEGER;
+
+const PATIENCE = 10_000;
+const POLL = 5;
+/** How often the service repeats an attempt that collided before it calls it busy. */
+const COLLISIONS = 3;
+
+/** The cases of one theme, by name. */
+export type Cases = Record<string, (t: ConformanceTrial) => Promise<void>>;
+
+export interface TrialSettings {
+  instances: number;
+  racers: number;
+  rounds: number;
+  ttl: number;
+}
+
+export interface Attempt extends AcquireRequest {
+  store?: LockStore;
+  owner?: string;
+  ttl?: number;
+}
+
+export interface Grant {
+  key: string;
+  owner: string;
+  token: number;
+}
+
+/** What one run of a case works with: its store, other instances on the same database, keys and owners of its own. */
+export class ConformanceTrial {
+  private others: LockStore[] = [];
+
+  constructor(
+    readonly store: LockStore,
+    readonly settings: TrialSettings,
+    /** Another instance on the same database; it is closed when the case ends. */
+    readonly open: () => Promise<LockStore>,
+  ) {}
+
+  /** A key that nobody has used. */
+  key(name = 'key'): string {
+    return `conformance:${randomBytes(8).toString('hex')}:${name}`;
+  }
+
+  owner(): string {
+    return randomUUID();
+  }
+
+  async instances(): Promise<[LockStore, ...LockStore[]]> {
+    while (this.others.length < this.settings.instances - 1) this.others.push(await this.open());
+    return [this.store, ...this.others];
+  }
+
+  /** One attempt as the service makes it with `wait: 0`: collisions are repeated at once, a few times. */
+  async attempt(key: string, attempt: Attempt = {}): Promise<LockAcquireResult> {
+    const { store = this.store, owner = this.owner(), ttl = LEASE, ...request } = attempt;
+    for (let collisions = 0; ; collisions++) {
+      const result = await store.acquire(key, owner, ttl, request);
+      if (result.acquired || result.reason !== 'contention' || collisions === COLLISIONS) return result;
+    }
+  }
+
+  /** Takes a key that must be free. */
+  async take(key: string, attempt: Attempt = {}): Promise<Grant> {
+    const owner = attempt.owner ?? this.owner();
+    const result = await this.attempt(key, { ...attempt, owner });
+    assert.ok(result.acquired, `${show(key)} is free, but it was refused: ${show(result)}`);
+    return { key, owner, token: result.fencingToken };
+  }
+
+  /** Takes a key as soon as it is free. */
+  async takeWhenFree(key: string, attempt: Attempt = {}): Promise<Grant> {
+    const owner = attempt.owner ?? this.owner();
+    const deadline = performance.now() + PATIENCE + this.settings.ttl;
+    for (;;) {
+      const result = await this.attempt(key, { ...attempt, owner });
+      if (result.acquired) return { key, owner, token: result.fencingToken };
+      assert.ok(performance.now() < deadline, `${show(key)} does not become free: ${show(result)}`);
+      await pause(POLL);
+    }
+  }
+
+  /** Tries a key that must be held, and gives what the answer tells about its holder. */
+  async refusal(key: string, attempt: Attempt = {}): Promise<LockRecord> {
+    const result = await this.attempt(key, attempt);
+    assert.ok(!result.acquired, `${show(key)} is held, but it was granted again`);
+    assert.notEqual(
+      result.reason,
+      'contention',
+      `nobody else tries ${show(key)}, but it is called contended`,
+    );
+    assert.ok(result.holder, `the refusal of ${show(key)} does not tell the holder`);
+    return result.holder;
+  }
+
+  /** Waits until every short lease granted before has run out: a later one of the same length has. */
+  async shortLeasesRanOut(): Promise<void> {
+    const { key } = await this.take(this.key('witness'), { ttl: this.settings.ttl });
+    await this.takeWhenFree(key);
+  }
+
+  /** A lease that ran out, and that nobody has taken since. */
+  async expired(attempt: Attempt = {}): Promise<Grant> {
+    const grant = await this.take(this.key('expired'), { ...attempt, ttl: this.settings.ttl });
+    await this.shortLeasesRanOut();
+    return grant;
+  }
+
+  /** Lets all racers try the key at once, in all instances, and gives the winners. */
+  async race(key: string): Promise<Grant[]> {
+    const stores = await this.instances();
+    const grants = await together(this.settings.racers, async (racer) => {
+      const owner = this.owner();
+      const result = await this.attempt(key, { store: pick(stores, racer), owner });
+      return result.acquired ? [{ key, owner, token: result.fencingToken }] : [];
+    });
+    return grants.flat();
+  }
+
+  get inspector(): LockInspector {
+    const { store } = this;
+    assert.ok(
+      has<LockInspector>(store, 'inspect', 'list', 'forceRelease'),
+      'the store is no LockInspector; if that is meant, leave these cases out: { without: ["inspect"] }',
+    );
+    return store;
+  }
+
+  get batchRenewer(): BatchRenewer {
+    const { store } = this;
+    assert.ok(
+      has<BatchRenewer>(store, 'renewMany'),
+      'the store is no BatchRenewer; if that is meant, leave these cases out: { without: ["renewMany"] }',
+    );
+    return store;
+  }
+}
+
+/** Runs the work `count` times at once and lets all of it end before the first failure is thrown, so that nothing runs on behind it. */
+export async function together<T>(count: number, work: (index: number) => Promise<T>): Promise<T[]> {
+  const runs = Array.from({ length: count }, (_, index) => work(index));
+  await Promise.allSettled(runs);
+  return Promise.all(runs);
+}
+
+export function pick(stores: readonly [LockStore, ...LockStore[]], index: number): LockStore {
+  return stores[index % stores.length] ?? stores[0];
+}
+
+/** Everything that is in a value, whether or not a logger would print it. */
+export function show(value: unknown): string {
+  return inspect(value, { depth: null, showHidden: true, maxArrayLength: null, maxStringLength: null });
+}
+
+export function assertGrowing(tokens: readonly number[]): void {
+  tokens.forEach((token, index) => {
+    const before = tokens[index - 1] ?? 0;
+    assert.ok(token > before, `token ${token} was granted after ${before}: tokens must grow`);
+  });
+}
+
+/** The lease ends about `ttl` after it was granted or renewed; servers may be slow, but no lease is longer than asked for. */
+export function assertTimeLeft(holder: LockRecord, ttl: number): void {
+  const left = holder.remaining;
+  assert.ok(
+    left > ttl - PATIENCE && left <= ttl,
+    `${left} ms remain of a lease of ${ttl} ms that has just begun`,
+  );
+  assert.ok(holder.expiresAt instanceof Date, 'the holder has no expiresAt');
+  const length = holder.expiresAt.getTime() - holder.renewedAt.getTime();
+  assert.ok(
+    Math.abs(length - ttl) < 1000,
+    `expiresAt is ${length} ms after renewedAt, but the ttl is ${ttl}`,
+  );
+}
+
+function has<T>(store: LockStore, ...methods: (keyof T & string)[]): store is LockStore & T {
+  return methods.every((method) => typeof Reflect.get(store, method) === 'function');
+}

@@ -1,0 +1,70 @@
+import { strict as assert } from 'node:assert';
+import { assertGrowing, assertTimeLeft, LEASE, NEVER, type Cases } from './conformance-trial.js';
+
+/** A lease that is not renewed ends by itself, and the next holder is a holder like any other. */
+export const expiry: Cases = {
+  async 'B28 a lease that is not renewed ends after its ttl, and not before'(t) {
+    const sentAt = performance.now();
+    const { key, token } = await t.take(t.key(), { ttl: t.settings.ttl });
+    const next = await t.takeWhenFree(key, { store: await t.open() });
+    const passed = performance.now() - sentAt;
+    assert.ok(
+      passed >= t.settings.ttl - 5,
+      `a lease of ${t.settings.ttl} ms was taken over after ${passed} ms`,
+    );
+    assertGrowing([token, next.token]);
+  },
+
+  async 'B29 a lock that never expires, and one that is renewed, are not taken over'(t) {
+    const endless = await t.take(t.key(), { ttl: NEVER });
+    const renewed = await t.take(t.key());
+    await t.shortLeasesRanOut();
+    assert.equal(await t.store.renew(renewed.key, renewed.owner, LEASE), true);
+    await t.refusal(endless.key);
+    await t.refusal(renewed.key);
+    assert.equal(await t.store.release(endless.key, endless.owner), true);
+  },
+
+  async 'B35 an expired lock is taken also by a caller of the same label'(t) {
+    const { key, token } = await t.expired({ label: 'worker' });
+    const next = await t.take(key, { label: 'worker' });
+    assertGrowing([token, next.token]);
+  },
+
+  async 'B38 an expired lock is taken also by the same owner string, with a larger token'(t) {
+    const { key, owner, token } = await t.expired();
+    const next = await t.take(key, { owner });
+    assertGrowing([token, next.token]);
+    assert.equal(await t.store.renew(key, owner, LEASE), true);
+  },
+
+  async 'B44 an expired lock that was taken over belongs to the new holder'(t) {
+    const { key, owner } = await t.expired({ label: 'old' });
+    const next = await t.take(key, { label: 'new' });
+    const holder = await t.refusal(key);
+    assert.equal(holder.label, 'new');
+    assert.equal(holder.fencingToken, next.token);
+    assertTimeLeft(holder, LEASE);
+    assert.equal(await t.store.renew(key, owner, LEASE), false);
+    assert.equal(await t.store.release(key, owner), false);
+    assert.equal(await t.store.renew(key, next.owner, LEASE), true);
+    assert.equal(await t.store.release(key, next.owner), true);
+  },
+
+  async 'B35 a take-over without a label does not keep the label of the one before'(t) {
+    const { key } = await t.expired({ label: 'old' });
+    await t.take(key);
+    assert.equal((await t.refusal(key)).label, null);
+  },
+
+  async 'B38 tokens grow over expiry, take-over and release'(t) {
+    const first = await t.expired();
+    const tokens = [first.token];
+    for (let i = 0; i < 3; i++) {
+      const { owner, token } = await t.takeWhenFree(first.key, { ttl: t.settings.ttl });
+      tokens.push(token);
+      if (i === 1) await t.store.release(first.key, owner);
+    }
+    assertGrowing(tokens);
+  },
+};

@@ -1,0 +1,150 @@
+import { strict as assert } from 'node:assert';
+import type { LockInspection, LockRun } from '../../interfaces/lock-record.interface.js';
+import { assertGrowing, assertTimeLeft, LEASE, NEVER, show, type Cases } from './conformance-trial.js';
+
+/** What is known about one key: its holder now, and the run before. */
+export const inspecting: Cases = {
+  async 'B69 a key that was never locked is absent, and looking at it creates nothing'(t) {
+    const key = t.key();
+    assert.deepEqual(present(await t.inspector.inspect(key)), { state: 'absent', key });
+    await t.store.release(key, t.owner());
+    await t.store.renew(key, t.owner(), LEASE);
+    assert.deepEqual(present(await t.inspector.inspect(key)), { state: 'absent', key });
+  },
+
+  async 'B69 a held key has a holder'(t) {
+    const { key, owner, token } = await t.take(t.key(), { label: 'worker' });
+    const found = await t.inspector.inspect(key);
+    assert.ok(found.state === 'held', `the state is ${found.state}`);
+    assert.equal(found.key, key);
+    assert.equal(found.lastRun, undefined);
+    assert.equal(found.holder.key, key);
+    assert.equal(found.holder.label, 'worker');
+    assert.equal(found.holder.fencingToken, token);
+    assertTimeLeft(found.holder, LEASE);
+    assert.ok(!show(found).includes(owner), `the owner is in the answer: ${show(found)}`);
+  },
+
+  async 'B69 a lock that never expires has no end'(t) {
+    const { key, owner } = await t.take(t.key(), { ttl: NEVER });
+    const found = await t.inspector.inspect(key);
+    assert.ok(found.state === 'held');
+    assert.deepEqual([found.holder.expiresAt, found.holder.remaining], [null, Infinity]);
+    assert.equal(await t.store.release(key, owner), true);
+  },
+
+  async 'B69 a lease that ran out without a release is expired, and still tells whose it was'(t) {
+    const { key, token } = await t.expired({ label: 'worker' });
+    const found = await t.inspector.inspect(key);
+    assert.ok(found.state === 'expired', `the state is ${found.state}`);
+    assert.equal(found.holder.label, 'worker');
+    assert.equal(found.holder.fencingToken, token);
+    assert.ok(found.holder.expiresAt instanceof Date);
+    assert.ok(found.holder.remaining <= 0, `${found.holder.remaining} ms remain of a lease that ran out`);
+  },
+
+  async 'B46 the last run is known after its release, with its outcome'(t) {
+    const key = t.key();
+    for (const outcome of [undefined, 'failed', 'done'] as const) {
+      const { owner } = await t.take(key, { label: `worker ${outcome}` });
+      const startedAt = (await t.refusal(key)).startedAt;
+      await t.shortLeasesRanOut();
+      assert.equal(await t.store.release(key, owner, { outcome }), true);
+      const found = await t.inspector.inspect(key);
+      assert.equal(found.state, 'absent');
+      const run = lastRunOf(found);
+      assert.equal(run.label, `worker ${outcome}`);
+      assert.equal(run.outcome, outcome ?? 'done');
+      assert.deepEqual(run.startedAt, startedAt);
+      assert.ok(lengthOf(run) >= t.settings.ttl - 5, `the run took ${lengthOf(run)} ms`);
+    }
+  },
+
+  async 'B46 the last run is known while the next one holds the key'(t) {
+    const first = await t.take(t.key(), { label: 'first' });
+    await t.store.release(first.key, first.owner, { outcome: 'failed' });
+    await t.take(first.key, { label: 'second' });
+    const found = await t.inspector.inspect(first.key);
+    assert.ok(found.state === 'held');
+    assert.equal(found.holder.label, 'second');
+    assert.equal(lastRunOf(found).label, 'first');
+    assert.equal(lastRunOf(found).outcome, 'failed');
+  },
+
+  async 'B46 a run whose lease ran out failed, when it ran out'(t) {
+    const { key } = await t.expired({ label: 'crashed' });
+    await t.take(key, { label: 'next' });
+    const run = lastRunOf(await t.inspector.inspect(key));
+    assert.equal(run.label, 'crashed');
+    assert.equal(run.outcome, 'failed');
+    const off = Math.abs(lengthOf(run) - t.settings.ttl);
+    assert.ok(off < 50, `a lease of ${t.settings.ttl} ms is said to have ended after ${lengthOf(run)} ms`);
+  },
+
+  async 'B76 a kept key is held by nobody, under the label of its last holder'(t) {
+    const { key, owner } = await t.take(t.key(), { label: 'worker' });
+    await t.store.release(key, owner, { keepFor: 2 * LEASE, outcome: 'failed' });
+    const found = await t.inspector.inspect(key);
+    assert.ok(found.state === 'held', `the state is ${found.state}`);
+    assert.equal(found.holder.label, 'worker');
+    assert.ok(found.holder.remaining > LEASE);
+    assert.equal(lastRunOf(found).outcome, 'failed');
+    assert.equal(lastRunOf(found).label, 'worker');
+  },
+
+  async 'B76 a key that was kept is absent afterwards, and its run did not fail by that'(t) {
+    const { key, owner } = await t.take(t.key(), { label: 'worker' });
+    await t.store.release(key, owner, { keepFor: t.settings.ttl });
+    await t.shortLeasesRanOut();
+    const found = await t.inspector.inspect(key);
+    assert.equal(found.state, 'absent');
+    assert.equal(lastRunOf(found).outcome, 'done');
+    await t.take(key, { label: 'next' });
+    assert.equal(lastRunOf(await t.inspector.inspect(key)).outcome, 'done');
+  },
+
+  async 'B71 a forced release frees the key, and its holder finds out'(t) {
+    const { key, owner, token } = await t.take(t.key(), { label: 'worker', ttl: NEVER });
+    assert.equal(await t.inspector.forceRelease(key), true);
+    const found = await t.inspector.inspect(key);
+    assert.equal(found.state, 'absent');
+    assert.equal(lastRunOf(found).label, 'worker');
+    assert.equal(lastRunOf(found).outcome, 'failed');
+    assert.equal(await t.store.renew(key, owner, LEASE), false);
+    assert.equal(await t.store.release(key, owner), false);
+    assertGrowing([token, (await t.take(key)).token]);
+  },
+
+  async 'B71 a forced release of a key that nobody has is false and creates nothing'(t) {
+    const key = t.key();
+    assert.equal(await t.inspector.forceRelease(key), false);
+    assert.equal((await t.inspector.inspect(key)).state, 'absent');
+    const expired = await t.expired();
+    assert.equal(await t.inspector.forceRelease(expired.key), false);
+    const released = await t.take(key);
+    await t.store.release(key, released.owner);
+    assert.equal(await t.inspector.forceRelease(key), false);
+  },
+
+  async 'B71 a forced release also frees a key that is kept, whose run stays as it ended'(t) {
+    const { key, owner } = await t.take(t.key());
+    await t.store.release(key, owner, { keepFor: LEASE });
+    assert.equal(await t.inspector.forceRelease(key), true);
+    assert.equal(lastRunOf(await t.inspector.inspect(key)).outcome, 'done');
+    await t.take(key);
+  },
+};
+
+function lastRunOf(found: LockInspection): LockRun {
+  assert.ok(found.lastRun, `no last run: ${show(found)}`);
+  return found.lastRun;
+}
+
+function lengthOf(run: LockRun): number {
+  return run.endedAt.getTime() - run.startedAt.getTime();
+}
+
+/** Without the optional parts that are there and undefined, which mean the same. */
+function present(found: LockInspection): object {
+  return Object.fromEntries(Object.entries(found).filter(([, value]) => value !== undefined));
+}

@@ -1,0 +1,115 @@
+import { strict as assert } from 'node:assert';
+import type { LockInspector } from '../../interfaces/lock-store.interface.js';
+import { assertTimeLeft, LEASE, show, type Cases, type Grant } from './conformance-trial.js';
+
+/** The locks that are held, page by page. */
+export const listing: Cases = {
+  async 'B70 the list has the locks that are held, and only those'(t) {
+    const prefix = `${t.key()}:`;
+    const expired = await t.take(`${prefix}expired`, { ttl: t.settings.ttl });
+    await t.shortLeasesRanOut();
+    const released = await t.take(`${prefix}released`);
+    await t.store.release(released.key, released.owner);
+    const kept = await t.take(`${prefix}kept`);
+    await t.store.release(kept.key, kept.owner, { keepFor: LEASE });
+    const held = await t.take(`${prefix}held`, { label: 'worker' });
+
+    const page = await t.inspector.list({ prefix, limit: 1000 });
+    const [first, ...others] = page.locks;
+    assert.ok(first, `${expired.key} and others: nothing is listed`);
+    assert.equal(first.key, held.key);
+    assert.equal(first.label, 'worker');
+    assert.equal(first.fencingToken, held.token);
+    assertTimeLeft(first, LEASE);
+    assert.deepEqual(
+      others.map(({ key }) => key),
+      [kept.key],
+    );
+    assert.equal(page.next, undefined);
+    assert.ok(!show(page).includes(held.owner), `an owner is in the list: ${show(page)}`);
+  },
+
+  async 'B70 a list is ordered by the bytes of the keys, and paged without gaps'(t) {
+    const prefix = `${t.key()}:`;
+    // in this order as bytes; another one as UTF-16, by collation and by number
+    const names = ['10', '2', 'B', 'Z', '_', 'a', 'a ', 'a!', 'aa', 'z', 'é', '～', '🔒'];
+    for (const name of names.toReversed()) await t.take(`${prefix}${name}`);
+    for (const limit of [1, 5, names.length, 1000]) {
+      const pages = await readAll(t.inspector, prefix, limit);
+      assert.deepEqual(
+        pages.flat(),
+        names.map((name) => `${prefix}${name}`),
+      );
+      assert.equal(pages.length, Math.ceil(names.length / limit), `pages of ${limit}: ${show(pages)}`);
+    }
+  },
+
+  async 'B70 a page may begin after a key that is not held any more'(t) {
+    const prefix = `${t.key()}:`;
+    const [a, b, c] = [await t.take(`${prefix}a`), await t.take(`${prefix}b`), await t.take(`${prefix}c`)];
+    const { next } = await t.inspector.list({ prefix, limit: 2 });
+    assert.equal(next, b.key);
+    for (const { key, owner } of [a, b]) await t.store.release(key, owner);
+    const { locks } = await t.inspector.list({ prefix, limit: 2, after: next });
+    assert.deepEqual(
+      locks.map(({ key }) => key),
+      [c.key],
+    );
+  },
+
+  async 'B70 a prefix is taken literally'(t) {
+    const base = t.key();
+    const names = [
+      '%',
+      '%a',
+      '_',
+      '_a',
+      '\\',
+      '\\%',
+      'a',
+      'A',
+      'ab',
+      `'`,
+      '*',
+      '[a]',
+      '.',
+      '^',
+      '🔒',
+      'é',
+      'e',
+    ];
+    for (const name of names) await t.take(`${base}${name}`);
+    for (const name of names) {
+      const pages = await readAll(t.inspector, `${base}${name}`, 100);
+      const expected = names.filter((other) => other.startsWith(name)).map((other) => `${base}${other}`);
+      assert.deepEqual(new Set(pages.flat()), new Set(expected));
+    }
+  },
+
+  async 'B70 without a prefix everything is listed'(t) {
+    const grants: Grant[] = [await t.take(t.key()), await t.take(t.key())];
+    const listed = new Set((await readAll(t.inspector, undefined, 1000)).flat());
+    for (const { key } of grants) assert.ok(listed.has(key), `${key} is not listed`);
+  },
+};
+
+/** The keys of all pages. */
+async function readAll(
+  inspector: LockInspector,
+  prefix: string | undefined,
+  limit: number,
+): Promise<string[][]> {
+  const pages: string[][] = [];
+  let after: string | undefined;
+  do {
+    const page = await inspector.list({ prefix, limit, after });
+    assert.ok(page.locks.length <= limit, `${page.locks.length} locks on a page of ${limit}`);
+    assert.ok(
+      page.next === undefined || after === undefined || page.next !== after,
+      'the pages go round in circles',
+    );
+    pages.push(page.locks.map(({ key }) => key));
+    after = page.next;
+  } while (after !== undefined);
+  return pages;
+}

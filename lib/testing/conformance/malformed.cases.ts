@@ -1,0 +1,112 @@
+import { strict as assert } from 'node:assert';
+import { MAX_KEY_BYTES } from '../../lock-key.js';
+import { LockError, LockStoreError } from '../../lock.errors.js';
+import { LEASE, show, type Cases } from './conformance-trial.js';
+
+const NO_TEXT = [
+  0,
+  1,
+  NaN,
+  1n,
+  true,
+  null,
+  undefined,
+  Symbol('a'),
+  [],
+  ['a'],
+  {},
+  { $ne: '' },
+  Buffer.of(97),
+];
+const NO_KEYS = [...NO_TEXT, '', '\0', 'a\0', '\ud800', 'a\udc00b'];
+const NO_OWNERS = [...NO_TEXT, '', 'a secret\0', 'a secret\ud800'];
+const NO_TTLS = [0, -1, -0.5, NaN, Infinity, -Infinity, 1000n, null, '1000', {}, [1000]];
+const NO_LIMITS = [0, -1, 1001, 1.5, NaN, Infinity, null, '10'];
+
+/** What is malformed never reaches the database, where it could match every row; so nobody notices the attempt. */
+export const malformed: Cases = {
+  async 'B41 what cannot be a key is refused before any statement'(t) {
+    const { key, owner, token } = await t.take(t.key());
+    for (const value of NO_KEYS) {
+      await refuses(t.store, 'acquire', value, owner, LEASE);
+      await refuses(t.store, 'renew', value, owner, LEASE);
+      await refuses(t.store, 'release', value, owner);
+    }
+    assert.equal((await t.refusal(key)).fencingToken, token);
+    assert.equal(await t.store.renew(key, owner, LEASE), true);
+  },
+
+  async 'B41 a key over 4 KiB is refused'(t) {
+    for (const key of ['x'.repeat(MAX_KEY_BYTES + 1), '🔒'.repeat(MAX_KEY_BYTES / 4 + 1)]) {
+      await refuses(t.store, 'acquire', key, t.owner(), LEASE);
+      await refuses(t.store, 'renew', key, t.owner(), LEASE);
+      await refuses(t.store, 'release', key, t.owner());
+    }
+  },
+
+  async 'B36 what cannot be an owner is refused before any statement, and not repeated in the error'(t) {
+    const { key, owner, token } = await t.take(t.key());
+    for (const value of NO_OWNERS) {
+      await refuses(t.store, 'acquire', key, value, LEASE);
+      await refuses(t.store, 'acquire', t.key(), value, LEASE, { resend: true });
+      await refuses(t.store, 'renew', key, value, LEASE);
+      const error = await refuses(t.store, 'release', key, value);
+      assert.ok(!error.message.includes('a secret'), `the owner is in the message: ${error.message}`);
+    }
+    assert.equal((await t.refusal(key)).fencingToken, token);
+    assert.equal(await t.store.renew(key, owner, LEASE), true);
+  },
+
+  async 'B30 what cannot be a ttl is refused before any statement'(t) {
+    const { key, owner } = await t.take(t.key());
+    const free = t.key();
+    for (const value of NO_TTLS) {
+      await refuses(t.store, 'acquire', free, owner, value);
+      await refuses(t.store, 'renew', key, owner, value);
+    }
+    for (const keepFor of [-1, NaN, Infinity, '1000', {}]) {
+      await refuses(t.store, 'release', key, owner, { keepFor });
+    }
+    assert.equal(await t.store.renew(key, owner, LEASE), true);
+    await t.take(free);
+  },
+};
+
+export const malformedInspection: Cases = {
+  async 'B41 what cannot be a key is refused by inspect and forceRelease'(t) {
+    const { key, token } = await t.take(t.key());
+    for (const value of NO_KEYS) {
+      await refuses(t.inspector, 'inspect', value);
+      await refuses(t.inspector, 'forceRelease', value);
+    }
+    assert.equal((await t.refusal(key)).fencingToken, token);
+  },
+
+  async 'B70 a list has pages of 1 to 1000 locks'(t) {
+    for (const limit of NO_LIMITS) await refuses(t.inspector, 'list', { limit });
+    await t.inspector.list({ limit: 1000 });
+  },
+};
+
+/** Calls a method as JavaScript can, whatever its types say. */
+async function refuses<Store extends object>(
+  store: Store,
+  method: keyof Store,
+  ...values: unknown[]
+): Promise<LockError> {
+  const operation: unknown = store[method];
+  assert.ok(typeof operation === 'function');
+  const call = `${String(method)}(${values.map(show).join(', ')})`;
+  let refusal: unknown;
+  await assert.rejects(
+    () => Reflect.apply(operation, store, values),
+    (error) => {
+      refusal = error;
+      return true;
+    },
+    `${call} was not refused`,
+  );
+  assert.ok(refusal instanceof LockError, `${call} failed with ${show(refusal)}`);
+  assert.ok(!(refusal instanceof LockStoreError), `${call} reached the database: ${show(refusal)}`);
+  return refusal;
+}

@@ -1,0 +1,73 @@
+import { strict as assert } from 'node:assert';
+import { assertGrowing, assertTimeLeft, LEASE, type Cases } from './conformance-trial.js';
+
+/** A release is for the holder alone, and frees the key, or keeps it for a while. */
+export const releasing: Cases = {
+  async 'B43 a release frees the key at once, and is true once'(t) {
+    const { key, owner } = await t.take(t.key());
+    assert.equal(await t.store.release(key, owner), true);
+    assert.equal(await t.store.release(key, owner), false);
+    await t.take(key, { store: await t.open() });
+  },
+
+  async 'B43 releasing a lease that ran out is false'(t) {
+    const { key, owner } = await t.expired();
+    assert.equal(await t.store.release(key, owner), false);
+    assert.equal(await t.store.release(key, owner, { keepFor: LEASE }), false);
+    await t.take(key);
+  },
+
+  async 'B37 nobody releases the lock of another'(t) {
+    const { key, owner, token } = await t.take(t.key(), { label: 'worker' });
+    assert.equal(await t.store.release(key, t.owner()), false);
+    assert.equal((await t.refusal(key)).fencingToken, token);
+    assert.equal(await t.store.renew(key, owner, LEASE), true);
+  },
+
+  async 'B44 a stale release does not touch the lock of the new holder'(t) {
+    const { key, owner } = await t.expired();
+    const next = await t.take(key);
+    assert.equal(await t.store.release(key, owner), false);
+    assert.equal(await t.store.release(key, owner, { keepFor: 4 * LEASE, outcome: 'failed' }), false);
+    const holder = await t.refusal(key);
+    assert.equal(holder.fencingToken, next.token);
+    assertTimeLeft(holder, LEASE);
+    assert.equal(await t.store.release(key, next.owner), true);
+  },
+
+  async 'B45 releasing what was never locked creates nothing'(t) {
+    const [key, owner] = [t.key(), t.owner()];
+    assert.equal(await t.store.release(key, owner), false);
+    assert.equal(await t.store.release(key, owner, { keepFor: LEASE }), false);
+    await t.take(key);
+    assert.equal(await t.store.release(key, owner), false);
+  },
+
+  async 'B76 a release with keepFor leaves the key taken, with no holder'(t) {
+    const { key, owner, token } = await t.take(t.key(), { label: 'worker' });
+    assert.equal(await t.store.release(key, owner, { keepFor: 2 * LEASE }), true);
+    const kept = await t.refusal(key);
+    assert.equal(kept.label, 'worker');
+    assert.equal(kept.fencingToken, token);
+    assert.ok(kept.remaining > LEASE && kept.remaining <= 2 * LEASE, `it is kept for ${kept.remaining} ms`);
+    await t.refusal(key, { owner });
+    assert.equal(await t.store.renew(key, owner, LEASE), false);
+    assert.equal(await t.store.release(key, owner), false);
+  },
+
+  async 'B76 a kept key becomes free by itself, also when its lease would have lasted longer'(t) {
+    const { key, owner, token } = await t.take(t.key());
+    const sentAt = performance.now();
+    assert.equal(await t.store.release(key, owner, { keepFor: t.settings.ttl }), true);
+    const next = await t.takeWhenFree(key);
+    const passed = performance.now() - sentAt;
+    assert.ok(passed >= t.settings.ttl - 5, `it was free after ${passed} ms`);
+    assertGrowing([token, next.token]);
+  },
+
+  async 'B76 keepFor: 0 frees the key at once'(t) {
+    const { key, owner } = await t.take(t.key());
+    assert.equal(await t.store.release(key, owner, { keepFor: 0 }), true);
+    await t.take(key);
+  },
+};

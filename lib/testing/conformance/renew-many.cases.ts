@@ -1,0 +1,80 @@
+import { strict as assert } from 'node:assert';
+import type { LeaseRenewal } from '../../interfaces/lock-store.interface.js';
+import { assertTimeLeft, LEASE, NEVER, together, type Cases, type Grant } from './conformance-trial.js';
+
+/** Many leases in one call, each judged for itself. */
+export const renewMany: Cases = {
+  async 'B51 renewMany answers for each lease, in the order given'(t) {
+    const key = t.key();
+    const z = await t.take(`${key}:z`);
+    const taken = await t.expired();
+    const next = await t.take(taken.key);
+    const released = await t.take(`${key}:b`);
+    await t.store.release(released.key, released.owner);
+    const a = await t.take(`${key}:a`);
+
+    const outcomes = await t.batchRenewer.renewMany([
+      lease(z),
+      lease(taken),
+      lease({ key: `${key}:missing`, owner: t.owner() }),
+      lease(next),
+      lease(released),
+      lease({ key: a.key, owner: t.owner() }),
+      lease(a),
+    ]);
+    assert.deepEqual(outcomes, ['renewed', 'lost', 'lost', 'renewed', 'lost', 'lost', 'renewed']);
+    for (const held of [z, next, a]) assertTimeLeft(await t.refusal(held.key), 2 * LEASE);
+    await t.take(released.key);
+    await t.take(`${key}:missing`);
+  },
+
+  async 'B50 renewMany never revives a lease that ran out'(t) {
+    const expired = await t.expired();
+    const held = await t.take(t.key());
+    assert.deepEqual(await t.batchRenewer.renewMany([lease(expired), lease(held)]), ['lost', 'renewed']);
+    await t.take(expired.key);
+  },
+
+  async 'B51 renewMany gives each lease its own ttl'(t) {
+    const [long, short, endless] = [await t.take(t.key()), await t.take(t.key()), await t.take(t.key())];
+    const outcomes = await t.batchRenewer.renewMany([
+      lease(long, 4 * LEASE),
+      lease(short, t.settings.ttl),
+      lease(endless, NEVER),
+    ]);
+    assert.deepEqual(outcomes, ['renewed', 'renewed', 'renewed']);
+    assertTimeLeft(await t.refusal(long.key), 4 * LEASE);
+    assert.equal((await t.refusal(endless.key)).expiresAt, null);
+    await t.takeWhenFree(short.key);
+    assert.equal(await t.store.release(endless.key, endless.owner), true);
+  },
+
+  async 'B51 renewMany of nothing answers nothing'(t) {
+    assert.deepEqual(await t.batchRenewer.renewMany([]), []);
+  },
+
+  async 'B51 renewMany renews 500 leases at once'(t) {
+    const base = t.key();
+    const grants: Grant[] = [];
+    while (grants.length < 500) {
+      const first = grants.length;
+      grants.push(...(await together(20, (i) => t.takeWhenFree(`${base}:${first + i}`))));
+    }
+    const leases = grants.map((grant, index) =>
+      lease(isLost(index) ? { ...grant, owner: t.owner() } : grant),
+    );
+    const expected = grants.map((_, index) => (isLost(index) ? 'lost' : 'renewed'));
+    assert.deepEqual(await t.batchRenewer.renewMany(leases), expected);
+    assertTimeLeft(await t.refusal(`${base}:0`), 2 * LEASE);
+    assertTimeLeft(await t.refusal(`${base}:57`), LEASE);
+    assertTimeLeft(await t.refusal(`${base}:499`), 2 * LEASE);
+  },
+};
+
+function lease({ key, owner }: Pick<Grant, 'key' | 'owner'>, ttl = 2 * LEASE): LeaseRenewal {
+  return { key, owner, ttl };
+}
+
+function isLost(index: number): boolean {
+  return index % 100 === 57;
+}

@@ -1,0 +1,80 @@
+import { strict as assert } from 'node:assert';
+import { assertTimeLeft, LEASE, NEVER, type Cases } from './conformance-trial.js';
+
+/** A renewal sets when the lease ends; it is for the holder alone, and only while it is one. */
+export const renewing: Cases = {
+  async 'B51 a renewal extends the lease from now, and changes nothing else'(t) {
+    const { key, owner, token } = await t.take(t.key(), { label: 'worker' });
+    const before = await t.refusal(key);
+    await t.shortLeasesRanOut();
+    assert.equal(await t.store.renew(key, owner, 2 * LEASE), true);
+    const after = await t.refusal(key);
+    assertTimeLeft(after, 2 * LEASE);
+    assert.equal(after.fencingToken, token);
+    assert.equal(after.label, 'worker');
+    assert.deepEqual(after.startedAt, before.startedAt);
+    const passed = after.renewedAt.getTime() - before.renewedAt.getTime();
+    assert.ok(
+      passed >= t.settings.ttl - 5,
+      `renewedAt moved by ${passed} ms in ${t.settings.ttl} ms or more`,
+    );
+  },
+
+  async 'B51 repeated renewals do not add up'(t) {
+    const { key, owner } = await t.take(t.key());
+    for (let i = 0; i < 10; i++) assert.equal(await t.store.renew(key, owner, LEASE), true);
+    assertTimeLeft(await t.refusal(key), LEASE);
+  },
+
+  async 'B49 a renewal may shorten the lease'(t) {
+    const { key, owner } = await t.take(t.key());
+    assert.equal(await t.store.renew(key, owner, t.settings.ttl), true);
+    await t.takeWhenFree(key);
+    assert.equal(await t.store.renew(key, owner, LEASE), false);
+  },
+
+  async 'B49 a renewal gives an end to a lock that had none'(t) {
+    const { key, owner } = await t.take(t.key(), { ttl: NEVER });
+    assert.equal(await t.store.renew(key, owner, LEASE), true);
+    assertTimeLeft(await t.refusal(key), LEASE);
+    assert.equal(await t.store.renew(key, owner, t.settings.ttl), true);
+    await t.takeWhenFree(key);
+  },
+
+  async 'B50 a lease that ran out is never revived, even if nobody took it'(t) {
+    const { key, owner } = await t.expired();
+    assert.equal(await t.store.renew(key, owner, LEASE), false);
+    assert.equal(await t.store.renew(key, owner, NEVER), false);
+    await t.take(key);
+  },
+
+  async 'B54 the renewal of a former holder does not touch the new one'(t) {
+    const { key, owner } = await t.expired();
+    const next = await t.take(key);
+    assert.equal(await t.store.renew(key, owner, 4 * LEASE), false);
+    const holder = await t.refusal(key);
+    assert.equal(holder.fencingToken, next.token);
+    assertTimeLeft(holder, LEASE);
+    assert.equal(await t.store.renew(key, next.owner, LEASE), true);
+  },
+
+  async 'B54 a released lock is not taken back by a renewal'(t) {
+    const { key, owner } = await t.take(t.key());
+    assert.equal(await t.store.release(key, owner), true);
+    assert.equal(await t.store.renew(key, owner, LEASE), false);
+    await t.take(key);
+  },
+
+  async 'B37 nobody renews the lock of another'(t) {
+    const { key } = await t.take(t.key());
+    assert.equal(await t.store.renew(key, t.owner(), 4 * LEASE), false);
+    assertTimeLeft(await t.refusal(key), LEASE);
+  },
+
+  async 'B45 renewing what was never locked creates nothing'(t) {
+    const [key, owner] = [t.key(), t.owner()];
+    assert.equal(await t.store.renew(key, owner, LEASE), false);
+    await t.take(key);
+    assert.equal(await t.store.renew(key, owner, LEASE), false);
+  },
+};

@@ -1,0 +1,56 @@
+import { strict as assert } from 'node:assert';
+import { assertGrowing, assertTimeLeft, LEASE, type Cases } from './conformance-trial.js';
+
+/** Repeating an attempt whose answer was lost: it may have been carried out, or not, or be over. */
+export const resend: Cases = {
+  async 'resend: a granted attempt gets its lock again, with the same token and a full ttl'(t) {
+    const { key, owner, token } = await t.take(t.key(), { label: 'worker' });
+    const again = await t.take(key, {
+      store: await t.open(),
+      owner,
+      label: 'worker',
+      ttl: 2 * LEASE,
+      resend: true,
+    });
+    assert.equal(again.token, token);
+    const holder = await t.refusal(key);
+    assert.equal(holder.fencingToken, token);
+    assert.equal(holder.label, 'worker');
+    assertTimeLeft(holder, 2 * LEASE);
+    assert.equal(await t.store.release(key, owner), true);
+  },
+
+  async 'resend: an attempt that never arrived is granted like any other'(t) {
+    const { key, owner } = await t.take(t.key(), { resend: true });
+    assert.equal(await t.store.renew(key, owner, LEASE), true);
+  },
+
+  async 'resend: it is refused while another holds the key'(t) {
+    const { key, owner, token } = await t.take(t.key());
+    assert.equal((await t.refusal(key, { resend: true })).fencingToken, token);
+    assert.equal(await t.store.renew(key, owner, LEASE), true);
+  },
+
+  async 'resend: after its own lease ran out it is granted with a token that is no smaller'(t) {
+    const { key, owner, token } = await t.expired();
+    const again = await t.take(key, { owner, resend: true });
+    assert.ok(again.token >= token, `token ${again.token} was granted after ${token}`);
+    assertTimeLeft(await t.refusal(key), LEASE);
+    assert.equal(await t.store.renew(key, owner, LEASE), true);
+  },
+
+  async 'resend: after a take-over it is refused, and larger when it comes after that'(t) {
+    const { key, owner, token } = await t.expired();
+    const thief = await t.take(key);
+    assert.equal((await t.refusal(key, { owner, resend: true })).fencingToken, thief.token);
+    assert.equal(await t.store.release(key, thief.owner), true);
+    const again = await t.take(key, { owner, resend: true });
+    assertGrowing([token, thief.token, again.token]);
+  },
+
+  async 'resend: it does not open a key that its release keeps taken'(t) {
+    const { key, owner } = await t.take(t.key());
+    assert.equal(await t.store.release(key, owner, { keepFor: LEASE }), true);
+    await t.refusal(key, { owner, resend: true });
+  },
+};

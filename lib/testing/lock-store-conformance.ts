@@ -1,0 +1,92 @@
+import type { LockStore, StoreLifecycle } from '../interfaces/lock-store.interface.js';
+import { acquiring } from './conformance/acquiring.cases.js';
+import { ConformanceTrial, type Cases } from './conformance/conformance-trial.js';
+import { expiry } from './conformance/expiry.cases.js';
+import { inspecting } from './conformance/inspecting.cases.js';
+import { keys } from './conformance/keys.cases.js';
+import { listing } from './conformance/listing.cases.js';
+import { malformed, malformedInspection } from './conformance/malformed.cases.js';
+import { races } from './conformance/races.cases.js';
+import { releasing } from './conformance/releasing.cases.js';
+import { renewMany } from './conformance/renew-many.cases.js';
+import { renewing } from './conformance/renewing.cases.js';
+import { resend } from './conformance/resend.cases.js';
+
+/** How a store is examined. @publicApi */
+export interface ConformanceOptions {
+  /** Store objects that race each other. Default 4. */
+  instances?: number;
+  /** Acquisitions at once in a race, spread over the instances. Default 32. */
+  racers?: number;
+  /** How often a race is run. Default 10. */
+  rounds?: number;
+  /** The lease of cases that wait for its end, in milliseconds. Default 200. */
+  ttl?: number;
+  /** What the store does not do: `inspect` stands for `LockInspector`, `renewMany` for `BatchRenewer`. Without this, a missing one is a failure. */
+  without?: ('inspect' | 'renewMany')[];
+}
+
+/** One rule that a store has to keep. @publicApi */
+export interface ConformanceCase {
+  name: string;
+  /** Rejects with what is wrong. */
+  run: () => Promise<void>;
+}
+
+/**
+ * The rules of the port as cases for any test runner: `for (const { name, run } of lockStoreConformance(create)) it(name, run)`.
+ *
+ * Keys are random, so that cases may run side by side on one database; leases that a case leaves behind run out by themselves.
+ *
+ * @param createStore makes another store object on the same database each time; it is prepared and closed here, if it can be
+ * @publicApi
+ */
+export function lockStoreConformance(
+  createStore: () => LockStore | Promise<LockStore>,
+  options: ConformanceOptions = {},
+): ConformanceCase[] {
+  const { without = [], ...chosen } = options;
+  const settings = { instances: 4, racers: 32, rounds: 10, ttl: 200, ...chosen };
+  const cases: Cases = {
+    ...acquiring,
+    ...resend,
+    ...renewing,
+    ...releasing,
+    ...expiry,
+    ...keys,
+    ...malformed,
+    ...races,
+    ...(without.includes('renewMany') ? {} : renewMany),
+    ...(without.includes('inspect') ? {} : { ...inspecting, ...listing, ...malformedInspection }),
+  };
+  return Object.entries(cases).map(([name, body]) => ({
+    name,
+    run: () =>
+      withStores(createStore, async (open) => body(new ConformanceTrial(await open(), settings, open))),
+  }));
+}
+
+async function withStores(
+  createStore: () => LockStore | Promise<LockStore>,
+  use: (open: () => Promise<LockStore>) => Promise<void>,
+): Promise<void> {
+  const opened: (LockStore & Partial<StoreLifecycle>)[] = [];
+  const open = async (): Promise<LockStore> => {
+    const store: LockStore & Partial<StoreLifecycle> = await createStore();
+    opened.push(store);
+    await store.prepare?.();
+    return store;
+  };
+  try {
+    await use(open);
+  } catch (error) {
+    await closeAll(); // what the case found is the error to show
+    throw error;
+  }
+  const failures = (await closeAll()).filter((result) => result.status === 'rejected');
+  if (failures[0]) throw failures[0].reason;
+
+  function closeAll(): Promise<PromiseSettledResult<void>[]> {
+    return Promise.allSettled(opened.map(async (store) => store.close?.()));
+  }
+}

@@ -1,0 +1,166 @@
+import { afterEach, describe, expect, it } from '@jest/globals';
+import { LockError } from '../../lib/lock.errors.js';
+import { MemoryLockStore } from '../../lib/stores/memory/memory-lock.store.js';
+import { memoryStore } from '../../lib/stores/memory/memory-store.js';
+import { lockStoreConformance } from '../../lib/testing/lock-store-conformance.js';
+
+const LEASE = 30_000;
+
+describe('MemoryLockStore keeps the rules of the port', () => {
+  // what another process shares with a database, this process shares with the store object
+  const shared = new MemoryLockStore();
+  for (const { name, run } of lockStoreConformance(() => shared, { rounds: 100 })) it(name, run);
+});
+
+describe('MemoryLockStore', () => {
+  it('B34 judges expiry by the clock it was given, to the millisecond', async () => {
+    const clock = { now: Date.UTC(2026, 10, 20) };
+    const store = new MemoryLockStore({ now: () => clock.now });
+    await store.acquire('key', 'a', 1000, { label: 'first' });
+
+    clock.now += 999;
+    const refused = await store.acquire('key', 'b', 1000);
+    expect(refused).toEqual({
+      acquired: false,
+      reason: 'held',
+      holder: {
+        key: 'key',
+        label: 'first',
+        fencingToken: Date.UTC(2026, 10, 20) * 1000,
+        startedAt: new Date('2026-11-20T00:00:00.000Z'),
+        renewedAt: new Date('2026-11-20T00:00:00.000Z'),
+        expiresAt: new Date('2026-11-20T00:00:01.000Z'),
+        remaining: 1,
+      },
+    });
+    expect(await store.renew('key', 'a', 1000)).toBe(true);
+
+    clock.now += 1000;
+    expect(await store.renew('key', 'a', 1000)).toBe(false);
+    expect(await store.release('key', 'a')).toBe(false);
+    expect(await store.inspect('key')).toMatchObject({ state: 'expired', holder: { remaining: 0 } });
+    expect((await store.acquire('key', 'b', 1000)).acquired).toBe(true);
+    expect(await store.inspect('key')).toMatchObject({
+      state: 'held',
+      lastRun: {
+        label: 'first',
+        startedAt: new Date('2026-11-20T00:00:00.000Z'),
+        endedAt: new Date('2026-11-20T00:00:01.999Z'),
+        outcome: 'failed',
+      },
+    });
+  });
+
+  it('B38 takes the token from the clock in microseconds, and goes on from the last one when the clock does not', async () => {
+    const clock = { now: 1_000_000.5 };
+    const store = new MemoryLockStore({ now: () => clock.now });
+    expect(await store.acquire('a', 'owner', LEASE)).toEqual({ acquired: true, fencingToken: 1_000_000_500 });
+    expect(await store.acquire('b', 'owner', LEASE)).toEqual({ acquired: true, fencingToken: 1_000_000_501 });
+    clock.now = 5;
+    expect(await store.acquire('c', 'owner', LEASE)).toEqual({ acquired: true, fencingToken: 1_000_000_502 });
+  });
+
+  it('B34 keeps a released key free when its clock steps back', async () => {
+    const clock = { now: 1_000_000 };
+    const store = new MemoryLockStore({ now: () => clock.now });
+    await store.acquire('key', 'a', LEASE);
+    await store.release('key', 'a');
+    clock.now -= 60_000;
+    expect((await store.acquire('key', 'b', LEASE)).acquired).toBe(true);
+  });
+
+  it('has by default a clock near the wall clock', async () => {
+    const store = new MemoryLockStore();
+    const before = Date.now();
+    await store.acquire('key', 'a', LEASE);
+    const { holder } = (await store.inspect('key')) as { holder: { startedAt: Date } };
+    expect(Math.abs(holder.startedAt.getTime() - before)).toBeLessThan(1000);
+  });
+
+  it('B46 forgets the oldest free keys beyond its bound, and no held one', async () => {
+    const store = new MemoryLockStore({ history: 10 });
+    await store.acquire('held', 'a', LEASE);
+    await store.acquire('kept', 'a', LEASE);
+    await store.release('kept', 'a', { keepFor: LEASE });
+    for (let i = 0; i < 100; i++) {
+      await store.acquire(`order:${i}`, 'a', LEASE);
+      await store.release(`order:${i}`, 'a');
+    }
+
+    const remembered = [];
+    for (let i = 0; i < 100; i++) {
+      if ((await store.inspect(`order:${i}`)).lastRun) remembered.push(i);
+    }
+    expect(remembered.length).toBeGreaterThanOrEqual(10);
+    expect(remembered.length).toBeLessThanOrEqual(20);
+    expect(remembered).toEqual(Array.from(remembered, (_, index) => 100 - remembered.length + index));
+    expect(await store.renew('held', 'a', LEASE)).toBe(true);
+    expect((await store.acquire('kept', 'b', LEASE)).acquired).toBe(false);
+  });
+
+  it('B46 forgets leases that ran out, too', async () => {
+    const clock = { now: 1_000_000 };
+    const store = new MemoryLockStore({ now: () => clock.now, history: 10 });
+    for (let i = 0; i < 100; i++, clock.now += 1000) await store.acquire(`order:${i}`, 'a', 500);
+    expect((await store.inspect('order:0')).state).toBe('absent');
+    expect((await store.inspect('order:99')).state).toBe('expired');
+  });
+
+  it('B38 lets the tokens of a forgotten key grow', async () => {
+    const store = new MemoryLockStore({ now: () => 0, history: 0 });
+    const tokens = [];
+    for (let i = 0; i < 5; i++) {
+      const granted = await store.acquire('key', 'a', LEASE);
+      tokens.push(granted.acquired && granted.fencingToken);
+      await store.release('key', 'a');
+      await store.acquire(`other:${i}`, 'a', LEASE);
+      await store.release(`other:${i}`, 'a');
+      expect(await store.inspect('key')).toEqual({ state: 'absent', key: 'key' });
+    }
+    expect(tokens).toEqual([1, 3, 5, 7, 9]);
+  });
+
+  it('hands out copies: what a caller does with an answer changes nothing', async () => {
+    const store = new MemoryLockStore();
+    await store.acquire('key', 'a', LEASE);
+    await store.release('key', 'a');
+    const { lastRun } = await store.inspect('key');
+    lastRun?.endedAt.setTime(0);
+    expect((await store.inspect('key')).lastRun?.endedAt.getTime()).toBeGreaterThan(0);
+  });
+
+  it('B41 keeps a long key in the form that the databases keep', async () => {
+    const store = new MemoryLockStore();
+    await store.acquire('x'.repeat(300), 'a', LEASE);
+    const { locks } = await store.list({ limit: 10 });
+    expect(locks[0]?.key).toMatch(/^x{183}~sha256:[0-9a-f]{64}$/);
+  });
+
+  it('names itself in the line logged at start', () => {
+    expect(new MemoryLockStore().describe()).toBe('store=memory');
+  });
+});
+
+describe('memoryStore()', () => {
+  const environment = process.env.NODE_ENV;
+  afterEach(() => {
+    process.env.NODE_ENV = environment;
+  });
+
+  it('B3 makes a store', () => {
+    expect(memoryStore().useFactory()).toBeInstanceOf(MemoryLockStore);
+  });
+
+  it('B8 is refused in production, where each process would have its own locks', () => {
+    process.env.NODE_ENV = 'production';
+    const definition = memoryStore();
+    expect(() => definition.useFactory()).toThrow(LockError);
+    expect(() => definition.useFactory()).toThrow(/each process would have its own locks.*typeOrmStore\(\)/);
+    expect(() => memoryStore({ allowInProduction: false }).useFactory()).toThrow(LockError);
+  });
+
+  it('B3 is taken in production by an application that is one process', () => {
+    process.env.NODE_ENV = 'production';
+    expect(memoryStore({ allowInProduction: true }).useFactory()).toBeInstanceOf(MemoryLockStore);
+  });
+});
