@@ -5,7 +5,7 @@ import { LEASE, show, type Cases, type ConformanceTrial } from './conformance-tr
 
 const ACCENTS = ['r\u00e9sum\u00e9', 're\u0301sume\u0301', '\u00c5', '\u212b', 'A\u030a', '\ufb01', 'fi'];
 const LETTERS = [...'i I ı İ 🔒 🔓 𝒂 𝒃 ｉ strasse straße resume Resume RESUME'.split(' '), ...ACCENTS];
-const SPACES = ['', ' ', '  ', '\r\n', ...'\t\n\x01\x1f\u00a0\u00ad\u200b\u2028\ufeff'];
+const SPACES = ['', ' ', '  ', '\r\n', ...Array.from('\t\n\x01\x1f\u00a0\u00ad\u200b\u2028\ufeff')];
 const STATEMENTS = [
   `'; DROP TABLE locks; --`,
   `" OR 1=1 --`,
