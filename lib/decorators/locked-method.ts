@@ -1,0 +1,139 @@
+import { LockError, type LockNotAcquiredError } from '../lock.errors.js';
+import { assertKey } from '../lock-key.js';
+import type { LockSettings } from '../lock.options.js';
+import type { LockService } from '../lock.service.js';
+import { DEFAULT_MODULE, lockServiceProperty } from '../lock.tokens.js';
+import { runHandler } from '../run-handler.js';
+import type { LockedOptions } from './locked.options.js';
+
+const LOCKED_METHOD = Symbol('nestjs-locked: method');
+
+/** What `@nestjs/schedule` marks the methods with that it calls. */
+const SCHEDULER_TYPE = 'SCHEDULER_TYPE';
+
+/** A method under `@Locked()`: what was asked for, and the function that stands in its place. */
+export class LockedMethod {
+  readonly wrapper: (this: unknown, ...args: unknown[]) => unknown;
+  readonly #settings = new WeakMap<LockService, LockSettings>();
+
+  /** The `@Locked()` method behind this function, if it is one. */
+  static of(method: unknown): LockedMethod | undefined {
+    return typeof method === 'function' ? Reflect.getOwnMetadata(LOCKED_METHOD, method) : undefined;
+  }
+
+  constructor(
+    /** `ClassName.methodName` of the class that declares it. */
+    readonly where: string,
+    private readonly name: string,
+    private readonly original: Function,
+    private readonly options: LockedOptions<never>,
+  ) {
+    this.wrapper = wrap(original, lockServiceProperty(this.module), where, (locks, instance, args) =>
+      this.#call(locks, instance, args),
+    );
+    copyIdentity(original, this.wrapper);
+    Reflect.defineMetadata(LOCKED_METHOD, this, this.wrapper);
+  }
+
+  /** The name of the `LockModule` it uses. */
+  get module(): string {
+    return this.options.module ?? DEFAULT_MODULE;
+  }
+
+  get hasDefaultKey(): boolean {
+    return this.options.key === undefined;
+  }
+
+  /** Read late, since `@Cron` may stand above `@Locked()`. */
+  get busyBehaviour(): 'skip' | 'throw' | 'callback' {
+    const { onBusy } = this.options;
+    if (typeof onBusy === 'function') return 'callback';
+    return onBusy ?? (Reflect.hasMetadata(SCHEDULER_TYPE, this.wrapper) ? 'skip' : 'throw');
+  }
+
+  /** `ClassName.methodName` of the class that the instance has, which may have inherited the method. */
+  defaultKey(instance: object): string {
+    const className = instance.constructor.name;
+    if (className === '')
+      throw new LockError(`@Locked() on ${this.where} needs a key, since the class has no name.`);
+    return `${className}.${this.name}`;
+  }
+
+  /** The options over the defaults of the module, read once for each. */
+  settingsFor(locks: LockService): LockSettings {
+    let settings = this.#settings.get(locks);
+    if (!settings)
+      this.#settings.set(locks, (settings = locks.settingsFor(`@Locked() on ${this.where}`, this.options)));
+    return settings;
+  }
+
+  async #call(locks: LockService, instance: object, args: unknown[]): Promise<unknown> {
+    const call = {
+      key: this.#key(instance, args),
+      settings: this.settingsFor(locks),
+      job: this.defaultKey(instance),
+    };
+    if (locks.stopping && this.busyBehaviour === 'skip') return undefined;
+    const result = await runHandler(locks, call, async () => this.original.apply(instance, args));
+    return result.acquired ? result.value : this.#busy(result.error, args);
+  }
+
+  #key(instance: object, args: unknown[]): string {
+    const { key } = this.options;
+    if (typeof key === 'string') return key;
+    if (key === undefined) return this.defaultKey(instance);
+    const made: unknown = key(...(args as never));
+    try {
+      assertKey(made);
+      return made;
+    } catch (cause) {
+      throw new LockError(
+        `The key function of @Locked() on ${this.where} made no key. ${cause instanceof Error ? cause.message : ''}`,
+        { cause },
+      );
+    }
+  }
+
+  #busy(error: LockNotAcquiredError, args: unknown[]): unknown {
+    const { onBusy } = this.options;
+    if (typeof onBusy === 'function') return onBusy(error, ...(args as never));
+    if (this.busyBehaviour === 'skip') return undefined;
+    throw error;
+  }
+}
+
+function wrap(
+  original: Function,
+  property: symbol,
+  where: string,
+  locked: (locks: LockService, instance: object, args: unknown[]) => Promise<unknown>,
+) {
+  return function (this: unknown, ...args: unknown[]): unknown {
+    const locks = serviceOf(this, property);
+    if (!locks) return Promise.reject(notInjected(where));
+    return locks.enabled ? locked(locks, this as object, args) : original.apply(this, args);
+  };
+}
+
+function serviceOf(instance: unknown, property: symbol): LockService | undefined {
+  return typeof instance === 'object' && instance !== null
+    ? (instance as Record<symbol, LockService | undefined>)[property]
+    : undefined;
+}
+
+function notInjected(where: string): LockError {
+  return new LockError(
+    `${where}() is under @Locked(), but its object was not made by Nest's container, or was called without it. ` +
+      'Get the provider from the container; in a unit test, use withoutLocks(instance) from "nestjs-locked/testing".',
+  );
+}
+
+/** Other decorators, and the tools that read them, must not notice the difference. */
+function copyIdentity(original: Function, wrapper: Function): void {
+  for (const property of ['name', 'length'] as const) {
+    Object.defineProperty(wrapper, property, { value: original[property], configurable: true });
+  }
+  for (const key of Reflect.getOwnMetadataKeys(original)) {
+    Reflect.defineMetadata(key, Reflect.getOwnMetadata(key, original), wrapper);
+  }
+}

@@ -1,0 +1,88 @@
+import { Inject } from '@nestjs/common';
+import type { Observable } from 'rxjs';
+import { LockError } from '../lock.errors.js';
+import { DEFAULT_MODULE, getLockServiceToken, lockServiceProperty } from '../lock.tokens.js';
+import { LockedMethod } from './locked-method.js';
+import { assertLockedOptions, type LockedBehaviour, type LockedOptions } from './locked.options.js';
+
+// What a locked method may return: its callers get a promise in any case.
+type Answer = PromiseLike<unknown> | Observable<unknown> | AsyncIterable<unknown>;
+
+type TakesParametersOf<Args extends readonly unknown[], Method extends (...args: never[]) => unknown> = ((
+  ...args: Args
+) => void) extends (...args: Parameters<Method>) => void
+  ? unknown
+  : { error: 'The functions in the options of @Locked() do not take the parameters of this method.' };
+
+/** Fits methods that answer later and whose parameters the functions in the options can take. @publicApi */
+export type LockedDecorator<Args extends readonly unknown[]> = <Method extends (...args: never[]) => Answer>(
+  target: object,
+  name: string | symbol,
+  descriptor: TypedPropertyDescriptor<Method> & TakesParametersOf<Args, Method>,
+) => void;
+
+const INJECTED = Symbol('nestjs-locked: modules whose service is injected');
+
+/**
+ * Runs a method under a lock: of all instances of the application, one at a time.
+ *
+ * It takes the lock, renews it while the method runs, and releases it when what the method returned has settled, or its stream has ended. It goes
+ * with every decorator of Nest, in any order. The key is `ClassName.methodName` unless one is given.
+ *
+ * @example
+ * ```ts
+ * @Cron('0 2 * * *')
+ * @Locked()
+ * async exportInvoices() {}
+ *
+ * @Locked({ key: (id: string) => `order:${id}`, wait: '5s' })
+ * async ship(id: string) {}
+ * ```
+ *
+ * @throws LockError while the class is defined, for options that cannot work and for what is not a method
+ * @publicApi
+ */
+export function Locked(): LockedDecorator<readonly unknown[]>;
+export function Locked<Args extends readonly unknown[]>(
+  key: string,
+  options?: LockedBehaviour<Args>,
+): LockedDecorator<Args>;
+export function Locked<Args extends readonly unknown[]>(options: LockedOptions<Args>): LockedDecorator<Args>;
+export function Locked(...given: [(string | LockedOptions<never>)?, LockedOptions<never>?]) {
+  return (target: object, name?: string | symbol, descriptor?: PropertyDescriptor): void => {
+    const where = describeTarget(target, name);
+    const options = readArguments(where, given);
+    const original: unknown = descriptor?.value;
+    if (typeof target === 'function' || name === undefined || !descriptor || typeof original !== 'function') {
+      throw new LockError(
+        `@Locked() on ${where} cannot work: it goes on the methods of a provider or controller, not on classes, statics, properties or accessors.`,
+      );
+    }
+    assertLockedOptions(`@Locked() on ${where}`, options);
+    injectService(target, options.module ?? DEFAULT_MODULE);
+    descriptor.value = new LockedMethod(where, String(name), original, options).wrapper;
+  };
+}
+
+function readArguments(
+  where: string,
+  [first, second]: [(string | LockedOptions<never>)?, LockedOptions<never>?],
+): LockedOptions<never> {
+  if (first === undefined) return {};
+  if (typeof first !== 'string') return first;
+  if (second && 'key' in second)
+    throw new LockError(`@Locked() on ${where} has two keys. Give the key once.`);
+  return { ...second, key: first };
+}
+
+function injectService(prototype: object, module: string): void {
+  const injected: readonly string[] = Reflect.getMetadata(INJECTED, prototype) ?? [];
+  if (injected.includes(module)) return;
+  Reflect.defineMetadata(INJECTED, [...injected, module], prototype);
+  Inject(getLockServiceToken(module))(prototype, lockServiceProperty(module));
+}
+
+function describeTarget(target: object, name: string | symbol | undefined): string {
+  const owner = typeof target === 'function' ? target.name : target.constructor.name;
+  return name === undefined ? owner : `${owner}.${String(name)}`;
+}

@@ -1,0 +1,63 @@
+import { LockError, type LockNotAcquiredError } from '../lock.errors.js';
+import {
+  ACQUIRE_OPTIONS,
+  assertKnownOptions,
+  defaultSettings,
+  readSettings,
+  type LockOptions,
+  type LostCallback,
+} from '../lock.options.js';
+import { assertKey } from '../lock-key.js';
+
+/**
+ * What happens when the lock is busy: the call is skipped and gives `undefined`, or it throws `LockNotAcquiredError`, or it gives what the
+ * function returns, which gets the error and the call's arguments.
+ *
+ * @publicApi
+ */
+export type OnBusy<Args extends readonly unknown[]> =
+  'skip' | 'throw' | ((error: LockNotAcquiredError, ...args: Args) => unknown);
+
+/** Options of `@Locked()` besides the key. @publicApi */
+export type LockedBehaviour<Args extends readonly unknown[] = readonly unknown[]> = LockOptions & {
+  /** Default: `skip` for methods that the scheduler calls, `throw` for all others. */
+  onBusy?: OnBusy<Args>;
+  /** Called once when the lock is lost; `'ignore'`: the result is returned although the lock was lost. Default the module's. */
+  onLost?: LostCallback | 'ignore';
+  /** The name of the `LockModule` to use. Default the one without a name. */
+  module?: string;
+};
+
+/** Options of `@Locked()`. @publicApi */
+export type LockedOptions<Args extends readonly unknown[] = readonly unknown[]> = LockedBehaviour<Args> & {
+  /** The key, or a function that makes it from the call's arguments. Default `ClassName.methodName`. */
+  key?: string | ((...args: Args) => string);
+};
+
+const LOCKED_OPTIONS = [
+  ...ACQUIRE_OPTIONS.filter((option) => option !== 'signal'),
+  'key',
+  'onBusy',
+  'module',
+];
+
+/** Refuses at decoration what can be known to be wrong then; what depends on the module's defaults is checked at start. */
+export function assertLockedOptions(where: string, options: LockedOptions<never>): void {
+  assertKnownOptions(where, options, LOCKED_OPTIONS);
+  const { key, onBusy, module } = options;
+  if (key !== undefined && typeof key !== 'function') assertKey(key);
+  if (onBusy !== undefined && onBusy !== 'skip' && onBusy !== 'throw' && typeof onBusy !== 'function') {
+    throw new LockError(
+      `The option "onBusy" of ${where} must be 'skip', 'throw' or a function, but it is ${JSON.stringify(onBusy)}.`,
+    );
+  }
+  if (module !== undefined && (typeof module !== 'string' || module === '')) {
+    throw new LockError(
+      `The option "module" of ${where} must be the name of a LockModule, but it is ${JSON.stringify(module)}.`,
+    );
+  }
+  readSettings(where, options, {
+    ...defaultSettings(),
+    ttl: options.ttl === undefined ? Infinity : defaultSettings().ttl,
+  });
+}

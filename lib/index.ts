@@ -1,0 +1,50 @@
+export { LockModule, type LockModuleExtras } from './lock.module.js';
+export { LockService, type TryRunResult } from './lock.service.js';
+export { Lock } from './lock.js';
+export { LockContext } from './lock-context.js';
+export { Locked, type LockedDecorator } from './decorators/locked.decorator.js';
+export type { LockedBehaviour, LockedOptions, OnBusy } from './decorators/locked.options.js';
+export { InjectLockService } from './decorators/inject-lock-service.decorator.js';
+export { getLockServiceToken } from './lock.tokens.js';
+
+export { LockError, LockLostError, LockNotAcquiredError, LockStoreError } from './lock.errors.js';
+export type { LockNotAcquiredDetails, LockStoreErrorOptions } from './lock.errors.js';
+export type { LockEventMap, LockEventName, LockEvents } from './lock.events.js';
+export type { Duration } from './duration.js';
+export type {
+  AcquireOptions,
+  LeaseOptions,
+  LockModuleDefaults,
+  LockModuleOptions,
+  LockOptions,
+  LostCallback,
+  RenewalOptions,
+  RetryPolicy,
+  RunOptions,
+  WaitOptions,
+} from './lock.options.js';
+
+export { memoryStore, type MemoryStoreOptions } from './stores/memory/memory-store.js';
+export { MemoryLockStore, type MemoryLockStoreOptions } from './stores/memory/memory-lock.store.js';
+export { assertKey, assertOwner, fitKey, MAX_KEY_BYTES } from './lock-key.js';
+export type {
+  LockInspection,
+  LockOutcome,
+  LockPage,
+  LockRecord,
+  LockRun,
+} from './interfaces/lock-record.interface.js';
+export type { LockStoreDefinition } from './interfaces/lock-store-definition.interface.js';
+export type {
+  AcquireRequest,
+  BatchRenewer,
+  LeaseRenewal,
+  ListRequest,
+  LockAcquireResult,
+  LockInspector,
+  LockStore,
+  ReleaseRequest,
+  RenewalOutcome,
+  StoreDescription,
+  StoreLifecycle,
+} from './interfaces/lock-store.interface.js';

@@ -1,0 +1,187 @@
+import type { Clock } from './clock.js';
+import type { LockOutcome } from './interfaces/lock-record.interface.js';
+import type { LockStore } from './interfaces/lock-store.interface.js';
+import { LeaseRenewer } from './lease-renewer.js';
+import { attemptTimeoutOf, type Lease } from './lease.js';
+import { LockStoreError, type LockError, type LockLostError } from './lock.errors.js';
+import type { LockEventPublisher } from './lock.events.js';
+import type { LockSettings } from './lock.options.js';
+import { Lock, type LockKeeper } from './lock.js';
+import { asLockError, isTransient, notAnswered, settleWithin } from './settle-within.js';
+
+/** What is known of a lease besides itself. */
+interface Held {
+  lock: Lock;
+  settings: LockSettings;
+  job: string | undefined;
+  grantedAt: number;
+}
+
+const RELEASE_TRIES = 3;
+const RELEASE_PAUSE = 50;
+
+/**
+ * Keeps the leases that one service was granted: has them renewed, tells of their loss, gives them back.
+ */
+export class LeaseKeeper implements LockKeeper {
+  readonly #held = new Map<Lease, Held>();
+  readonly #background = new Set<Promise<void>>();
+  readonly #renewer: LeaseRenewer;
+
+  constructor(
+    private readonly store: LockStore,
+    private readonly clock: Clock,
+    private readonly publisher: LockEventPublisher,
+    private readonly listeners: {
+      freed(storeKey: string): void;
+      callbackFailed(error: unknown, lease: Lease): void;
+    },
+  ) {
+    this.#renewer = new LeaseRenewer(store, clock, {
+      renewFailed: (lease, error) => this.#renewFailed(lease, error),
+      renewedTooLate: (lease) => this.free(lease.storeKey, lease.owner),
+    });
+  }
+
+  /** Makes the handle of a lease that was just granted. */
+  keep(lease: Lease, settings: LockSettings, job: string | undefined, waited: number): Lock {
+    const lock = new Lock(lease, this);
+    this.#held.set(lease, { lock, settings, job, grantedAt: this.clock.now() });
+    lease.onLost = (error) => this.#lost(lease, error);
+    this.#renewer.add(lease);
+    const { key, fencingToken } = lease;
+    this.publisher.publish('acquired', { key, job, label: settings.label, fencingToken, waited });
+    return lock;
+  }
+
+  async extend(lease: Lease, ttl: number): Promise<void> {
+    await this.#renewer.extend(lease, ttl);
+  }
+
+  async release(lease: Lease, outcome: LockOutcome): Promise<boolean> {
+    const held = this.#held.get(lease);
+    const believed = this.clock.now() < lease.deadline;
+    if (!lease.end() || !held) return false;
+    this.#renewer.remove(lease);
+    await lease.inFlight;
+    try {
+      if (!(await this.#releaseInStore(lease, held, outcome, believed))) {
+        lease.lose('when it was released, the store said that it had run out or been taken away.');
+        return false;
+      }
+      this.publisher.publish('released', {
+        key: lease.key,
+        job: held.job,
+        fencingToken: lease.fencingToken,
+        heldFor: this.#heldFor(held),
+      });
+      return true;
+    } catch (cause) {
+      const error = asLockError(cause, 'release', lease.key);
+      if (!believed) lease.lose('its lease ran out before it was released.');
+      if (error instanceof LockStoreError)
+        this.publisher.publish('storeError', { key: lease.key, job: held.job, operation: 'release', error });
+      throw error;
+    } finally {
+      this.#held.delete(lease);
+      this.listeners.freed(lease.storeKey);
+    }
+  }
+
+  /** Frees, in the background, what the store may have granted to an owner that does not exist any more. If that fails it ends with its ttl. */
+  free(storeKey: string, owner: string): void {
+    const freeing = settleWithin(
+      this.clock,
+      attemptTimeoutOf(Infinity),
+      () => this.store.release(storeKey, owner),
+      {
+        answered: () => this.listeners.freed(storeKey),
+        failed: () => {},
+      },
+    ).then(() => {
+      this.#background.delete(freeing);
+    });
+    this.#background.add(freeing);
+  }
+
+  /** Releases everything that is still held, with the reason that its holders are told. */
+  async releaseAll(reason: string): Promise<void> {
+    const releases = [...this.#held.keys()].map(async (lease) => {
+      const { lock } = this.#held.get(lease) ?? {};
+      const released = lock && lease.open ? lock.release('failed') : undefined;
+      lease.lose(reason);
+      await released;
+    });
+    await Promise.allSettled([...releases, ...this.#background]);
+    this.#renewer.stop();
+  }
+
+  async #releaseInStore(
+    lease: Lease,
+    { settings, grantedAt }: Held,
+    outcome: LockOutcome,
+    believed: boolean,
+  ): Promise<boolean> {
+    const patience = lease.attemptTimeout;
+    const until = this.clock.now() + patience;
+    for (let tries = 1, repeated = false; ; tries++, repeated = true) {
+      let released: boolean | undefined;
+      let failure: unknown;
+      const keepFor = settings.minHold - (this.clock.now() - grantedAt);
+      const inTime = await settleWithin(
+        this.clock,
+        patience,
+        () =>
+          this.store.release(
+            lease.storeKey,
+            lease.owner,
+            keepFor > 0 ? { outcome, keepFor: Math.ceil(keepFor) } : { outcome },
+          ),
+        { answered: (answer) => (released = answer), failed: (error) => (failure = error) },
+      );
+      // A first try whose answer was lost may have released it: then the second finds nothing, and that is no loss.
+      if (released !== undefined) return released || (repeated && believed);
+      if (!inTime) throw notAnswered('release', lease.key, patience);
+      if (!isTransient(failure) || tries === RELEASE_TRIES || this.clock.now() + RELEASE_PAUSE >= until)
+        throw failure;
+      await new Promise<void>((resolve) => this.clock.after(RELEASE_PAUSE * tries, resolve, true));
+    }
+  }
+
+  #lost(lease: Lease, error: LockLostError): void {
+    const held = this.#held.get(lease);
+    if (!held) return;
+    this.#held.delete(lease);
+    this.#renewer.remove(lease);
+    const { key, fencingToken } = lease;
+    this.publisher.publish('lost', { key, job: held.job, fencingToken, heldFor: this.#heldFor(held), error });
+    void this.#tell(lease, held, error);
+  }
+
+  /** Runs the user's listeners, whose errors must go nowhere: they are called from a timer. */
+  async #tell(lease: Lease, { lock, settings }: Held, error: LockLostError): Promise<void> {
+    try {
+      lock.abort(error);
+      if (typeof settings.onLost === 'function') await settings.onLost(lock, error);
+    } catch (thrown) {
+      this.listeners.callbackFailed(thrown, lease);
+    }
+  }
+
+  #renewFailed(lease: Lease, error: LockError): void {
+    const held = this.#held.get(lease);
+    if (!held || !lease.open) return;
+    const storeError =
+      error instanceof LockStoreError ? error : new LockStoreError(error.message, { cause: error });
+    this.publisher.publish('renewFailed', {
+      key: lease.key,
+      job: held.job,
+      fencingToken: lease.fencingToken,
+      error: storeError,
+    });
+  }
+
+  #heldFor({ grantedAt }: Held): number {
+    return this.clock.now() - grantedAt;
+  }
+}

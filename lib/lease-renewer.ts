@@ -1,0 +1,206 @@
+import type { Clock, Timer } from './clock.js';
+import type { BatchRenewer, LockStore, RenewalOutcome } from './interfaces/lock-store.interface.js';
+import { storeTtl, type Lease } from './lease.js';
+import type { LockError } from './lock.errors.js';
+import { asLockError, isTransient, notAnswered, settleWithin } from './settle-within.js';
+
+/** What the renewer reports; neither may throw. */
+export interface RenewerReports {
+  /** A renewal failed or was not answered; it is tried again while the lease lasts. */
+  renewFailed(lease: Lease, error: LockError): void;
+  /** The store extended a lease that was given up here meanwhile: it should be freed. */
+  renewedTooLate(lease: Lease): void;
+}
+
+/** Batches larger than this stall the other writers of the database. */
+const BATCH = 500;
+/** `os.uptime()` counts whole seconds on some systems. */
+const SUSPEND_TOLERANCE = 2_000;
+const SHORTEST_RETRY = 20;
+
+/**
+ * Renews every held lease of the process with one timer, those that are due together in one request, and notices when a deadline passes.
+ */
+export class LeaseRenewer {
+  readonly #leases = new Set<Lease>();
+  #timer: Timer | undefined;
+  #wakeAt = Infinity;
+  #awake: number;
+
+  constructor(
+    private readonly store: LockStore & Partial<BatchRenewer>,
+    private readonly clock: Clock,
+    private readonly reports: RenewerReports,
+  ) {
+    this.#awake = clock.uptime() - clock.now();
+  }
+
+  add(lease: Lease): void {
+    if (this.#leases.size === 0) this.#awake = this.clock.uptime() - this.clock.now();
+    this.#leases.add(lease);
+    this.#wakeBy(lease.wakeAt);
+  }
+
+  /** Stops renewing. A renewal that is on its way is `lease.inFlight`: await it before anything else is sent for the lease. */
+  remove(lease: Lease): void {
+    this.#leases.delete(lease);
+  }
+
+  /** Looks at the lease again after its times were changed from outside. */
+  reschedule(lease: Lease): void {
+    if (this.#leases.has(lease)) this.#wakeBy(lease.wakeAt);
+  }
+
+  /** The leases that are renewed. */
+  get leases(): Iterable<Lease> {
+    return this.#leases;
+  }
+
+  get size(): number {
+    return this.#leases.size;
+  }
+
+  stop(): void {
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    this.#wakeAt = Infinity;
+    this.#leases.clear();
+  }
+
+  #wakeBy(time: number): void {
+    if (time >= this.#wakeAt) return;
+    this.#timer?.cancel();
+    this.#wakeAt = time;
+    this.#timer = this.clock.after(time - this.clock.now(), () => this.#wake(), false);
+  }
+
+  #wake(): void {
+    this.#timer = undefined;
+    this.#wakeAt = Infinity;
+    const gap = this.#suspendGap();
+    const due: Lease[] = [];
+    const now = this.clock.now();
+    for (const lease of this.#leases) {
+      if (gap > 0) lease.suspendedFor(gap);
+      if (now >= lease.deadline) this.#lose(lease, 'its lease ran out before a renewal was answered.');
+      else if (!lease.inFlight && isDue(lease, now, gap)) due.push(lease);
+    }
+    this.#renewDue(due);
+    let next = Infinity;
+    for (const lease of this.#leases) next = Math.min(next, lease.wakeAt);
+    this.#wakeBy(next);
+  }
+
+  #renewDue(due: Lease[]): void {
+    const together = this.store.renewMany ? due.filter((lease) => !lease.alone) : [];
+    for (let start = 0; start < together.length; start += BATCH)
+      void this.#renewTogether(together.slice(start, start + BATCH));
+    for (const lease of due) if (!lease.inFlight) void this.#renewAlone(lease);
+  }
+
+  /**
+   * Renews this lease now, by itself and with a ttl that later renewals keep.
+   *
+   * @throws LockLostError, LockStoreError
+   */
+  async extend(lease: Lease, ttl: number): Promise<void> {
+    while (lease.inFlight) await lease.inFlight;
+    const error = lease.open ? await this.#renewAlone(lease, ttl) : undefined;
+    if (lease.loss) throw lease.loss;
+    if (error) throw error;
+  }
+
+  #renewAlone(lease: Lease, ttl = lease.ttl): Promise<LockError | undefined> {
+    return this.#send([lease], ttl, async () => [
+      (await this.store.renew(lease.storeKey, lease.owner, storeTtl(ttl))) ? 'renewed' : 'lost',
+    ]);
+  }
+
+  #renewTogether(leases: Lease[]): Promise<LockError | undefined> {
+    const request = leases.map((lease) => ({
+      key: lease.storeKey,
+      owner: lease.owner,
+      ttl: storeTtl(lease.ttl),
+    }));
+    return this.#send(leases, undefined, async () => (await this.store.renewMany?.(request)) ?? []);
+  }
+
+  /** Resolves to what failed, if anything; never rejects, since it runs from a timer. */
+  #send(
+    leases: Lease[],
+    ttl: number | undefined,
+    renew: () => Promise<RenewalOutcome[]>,
+  ): Promise<LockError | undefined> {
+    const now = this.clock.now();
+    const answered = leases.map((lease) => lease.sending(ttl ?? lease.ttl));
+    const patience = Math.min(...leases.map((lease) => Math.min(lease.attemptTimeout, lease.deadline - now)));
+    let failure: unknown;
+    const settled = settleWithin(this.clock, patience, renew, {
+      answered: (outcomes) =>
+        leases.forEach((lease, i) => this.#answer(lease, outcomes[i] ?? 'unknown', answered[i])),
+      failed: (error) => {
+        failure = error;
+        for (const report of answered) report(false);
+      },
+    }).then((inTime) => {
+      for (const lease of leases) lease.inFlight = undefined;
+      const error = this.#failureOf(leases, inTime, failure, patience);
+      for (const lease of leases) {
+        // What one row has brought about must not hit the whole batch again.
+        if (error && !isTransient(error)) lease.alone = true;
+        if (error) this.reports.renewFailed(lease, error);
+        if (lease.renewAt <= this.clock.now()) this.#retryLater(lease);
+        this.reschedule(lease);
+      }
+      return error;
+    });
+    for (const lease of leases) lease.inFlight = settled.then(() => undefined);
+    return settled;
+  }
+
+  #failureOf(leases: Lease[], inTime: boolean, failure: unknown, patience: number): LockError | undefined {
+    const name = leases.length === 1 ? (leases[0]?.key ?? '') : `${leases.length} leases`;
+    if (!inTime) return notAnswered('renewal', name, patience);
+    return failure === undefined ? undefined : asLockError(failure, 'renewal', name);
+  }
+
+  #answer(lease: Lease, outcome: RenewalOutcome, answered: ((renewed: boolean) => void) | undefined): void {
+    const inTime = this.clock.now() < lease.deadline;
+    answered?.(outcome === 'renewed' && inTime);
+    if (outcome === 'lost') {
+      // Whoever has ended it meanwhile freed it; that is no loss.
+      if (lease.open) this.#lose(lease, 'the store says that it ran out or was taken away.');
+    } else if (outcome === 'renewed') {
+      if (lease.open && !inTime) this.#lose(lease, 'its lease ran out before a renewal was answered.');
+      if (lease.loss) this.reports.renewedTooLate(lease);
+    } else {
+      lease.alone = true; // its row was out of reach: it is retried by itself, and soon
+    }
+  }
+
+  #lose(lease: Lease, reason: string): void {
+    this.#leases.delete(lease);
+    lease.lose(reason);
+  }
+
+  #retryLater(lease: Lease): void {
+    const now = this.clock.now();
+    const left = Number.isFinite(lease.deadline) ? lease.deadline - now : lease.attemptTimeout;
+    lease.renewAt =
+      now + Math.max(SHORTEST_RETRY, Math.min(1_000, left / 8)) * (0.75 + this.clock.random() / 2);
+  }
+
+  /** How long the machine was suspended since the last look: the monotonic clock stands still then, the store's does not. */
+  #suspendGap(): number {
+    const awake = this.clock.uptime() - this.clock.now();
+    const gap = awake - this.#awake;
+    if (gap < SUSPEND_TOLERANCE) return 0;
+    this.#awake = awake;
+    return gap;
+  }
+}
+
+/** Leases that are due within a tenth of a usual interval of each other go together; after a suspension all that are renewed at all. */
+function isDue(lease: Lease, now: number, gap: number): boolean {
+  return gap > 0 ? lease.renewAt !== Infinity : lease.renewAt - now <= Math.min(250, lease.ttl / 30);
+}

@@ -1,0 +1,168 @@
+import type { Clock } from './clock.js';
+import { LockLostError } from './lock.errors.js';
+import { renewalInterval } from './lock.options.js';
+
+/** What a lease is made from. */
+export interface LeaseTerms {
+  /** The key as the user knows it, without the module's prefix. */
+  key: string;
+  /** The key as the store knows it. */
+  storeKey: string;
+  owner: string;
+  fencingToken: number;
+  /** Milliseconds, or `Infinity`. */
+  ttl: number;
+  renewEvery: number | undefined | false;
+  /** The monotonic time just before the request that was granted left. */
+  sentAt: number;
+}
+
+/**
+ * What this process may believe about one acquisition.
+ *
+ * The deadline counts from *before* the request was sent, less a margin, on the monotonic clock: however late the answer came, it lies before
+ * the moment at which the store lets another in.
+ */
+export class Lease {
+  readonly key: string;
+  readonly storeKey: string;
+  readonly owner: string;
+  readonly fencingToken: number;
+  readonly acquiredAt: Date;
+
+  /** The renewal that is on its way, settled (never rejected) when it was answered or given up. */
+  inFlight: Promise<void> | undefined;
+  /** Renew it by itself: in its last batch the store could not reach it. */
+  alone = false;
+  /** When it is next renewed. */
+  renewAt: number;
+  /** Told once when the lease is lost. */
+  onLost: ((error: LockLostError) => void) | undefined;
+
+  #state: 'held' | 'lost' | 'ended' = 'held';
+  #ttl: number;
+  #deadline: number;
+  #endsAt: number;
+  #loss: LockLostError | undefined;
+  // The ttls of requests that were sent and not answered: each may still be carried out, and then sets the lease to that.
+  readonly #unanswered: number[] = [];
+
+  constructor(
+    terms: LeaseTerms,
+    private readonly clock: Clock,
+  ) {
+    this.key = terms.key;
+    this.storeKey = terms.storeKey;
+    this.owner = terms.owner;
+    this.fencingToken = terms.fencingToken;
+    this.renewEvery = terms.renewEvery;
+    this.acquiredAt = new Date(clock.date());
+    this.#ttl = terms.ttl;
+    this.#deadline = terms.sentAt + terms.ttl - marginOf(terms.ttl);
+    this.#endsAt = terms.sentAt + terms.ttl;
+    this.renewAt = terms.sentAt + renewalInterval(terms.renewEvery, terms.ttl);
+  }
+
+  private readonly renewEvery: number | undefined | false;
+
+  /** Milliseconds, or `Infinity`. */
+  get ttl(): number {
+    return this.#ttl;
+  }
+
+  get held(): boolean {
+    return this.#state === 'held' && this.clock.now() < this.#deadline;
+  }
+
+  /** Whether nobody has released it and no loss was noticed; the deadline may have passed. */
+  get open(): boolean {
+    return this.#state === 'held';
+  }
+
+  get loss(): LockLostError | undefined {
+    return this.#loss;
+  }
+
+  /** On the monotonic clock; `Infinity` for an endless lease. */
+  get deadline(): number {
+    return this.#deadline;
+  }
+
+  /** When it ends unless it is renewed, on this machine's wall clock; `null` for an endless lease. */
+  get expiresAt(): Date | null {
+    return this.#endsAt === Infinity ? null : new Date(this.clock.date() + this.#endsAt - this.clock.now());
+  }
+
+  /** How long one request may take. */
+  get attemptTimeout(): number {
+    return attemptTimeoutOf(this.#ttl);
+  }
+
+  /** When the renewer has to look at it again. */
+  get wakeAt(): number {
+    return this.inFlight ? this.#deadline : Math.min(this.renewAt, this.#deadline);
+  }
+
+  /**
+   * Notes that a request which sets the lease to `ttl` leaves now; call what is returned when it was answered.
+   *
+   * A shorter ttl counts from here on, since the request may be carried out without our hearing of it.
+   */
+  sending(ttl: number): (renewed: boolean) => void {
+    const sentAt = this.clock.now();
+    this.#unanswered.push(ttl);
+    if (ttl < this.#ttl) this.#deadline = Math.min(this.#deadline, sentAt + ttl - marginOf(ttl));
+    return (renewed) => {
+      this.#unanswered.splice(this.#unanswered.indexOf(ttl), 1);
+      if (renewed) this.#renewed(sentAt, ttl);
+    };
+  }
+
+  /** Marks the lease as released by its holder; `false` if it was lost or released before. */
+  end(): boolean {
+    if (this.#state !== 'held') return false;
+    this.#state = 'ended';
+    return true;
+  }
+
+  /** Marks the lease as lost and tells its holder, once. */
+  lose(reason: string): void {
+    if (this.#loss) return;
+    this.#state = 'lost';
+    this.#loss = new LockLostError(this.key, this.fencingToken, reason);
+    this.onLost?.(this.#loss);
+  }
+
+  /** Takes off the time for which the machine was suspended and the monotonic clock stood still. */
+  suspendedFor(gap: number): void {
+    this.#deadline -= gap;
+    this.#endsAt -= gap;
+    this.renewAt -= gap;
+  }
+
+  #renewed(sentAt: number, ttl: number): void {
+    if (this.#state !== 'held') return;
+    this.#ttl = ttl;
+    // An unanswered request with a shorter ttl may be carried out after this one.
+    const certain = Math.min(ttl, ...this.#unanswered);
+    this.#deadline = sentAt + certain - marginOf(certain);
+    this.#endsAt = sentAt + ttl;
+    this.renewAt = sentAt + renewalInterval(this.renewEvery, ttl);
+    this.alone = false;
+  }
+}
+
+/** How long before its end a lease counts as lost: 5 %, at least 50 ms, at most a third. */
+export function marginOf(ttl: number): number {
+  return ttl === Infinity ? 0 : Math.min(Math.max(ttl * 0.05, 50), ttl / 3);
+}
+
+/** How long one request for a lease of this ttl may take: a third of it, at most 10 s. */
+export function attemptTimeoutOf(ttl: number): number {
+  return Math.min(ttl / 3, 10_000);
+}
+
+/** The ttl as stores take it: `Number.MAX_SAFE_INTEGER` never expires. */
+export function storeTtl(ttl: number): number {
+  return Math.min(ttl, Number.MAX_SAFE_INTEGER);
+}

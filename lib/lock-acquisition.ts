@@ -1,0 +1,133 @@
+import { randomUUID } from 'node:crypto';
+import type { Clock } from './clock.js';
+import type { LockAcquireResult, LockStore } from './interfaces/lock-store.interface.js';
+import { attemptTimeoutOf, Lease, storeTtl } from './lease.js';
+import { LockStoreError } from './lock.errors.js';
+import { asLockError, isTransient, notAnswered, settleWithin } from './settle-within.js';
+
+/** What one call that acquires wants. */
+export interface AcquisitionTerms {
+  /** The key as the user knows it. */
+  key: string;
+  /** The key as the store knows it. */
+  storeKey: string;
+  /** Milliseconds, or `Infinity`. */
+  ttl: number;
+  renewEvery: number | undefined | false;
+  label: string;
+}
+
+/** An attempt that the store answered without granting the lock. */
+export type Refusal = Extract<LockAcquireResult, { acquired: false }>;
+
+const COLLISIONS = 3;
+const RESENDS = 2;
+const RESEND_PAUSE = 50;
+
+/**
+ * The attempts of one call.
+ *
+ * Each attempt has an owner id of its own, until one's outcome is unknown (the link broke, or no answer came in time): it may have been granted,
+ * and only with the same id can the next attempt find out. In the end nothing stays behind that nobody believes in.
+ */
+export class LockAcquisition {
+  #owner = randomUUID();
+  #outcomeUnknown = false;
+  #abandoned = false;
+  #lease: Lease | undefined;
+
+  constructor(
+    private readonly terms: AcquisitionTerms,
+    private readonly store: LockStore,
+    private readonly clock: Clock,
+    /** Frees, in the background, what was granted and is not wanted. */
+    private readonly free: (storeKey: string, owner: string) => void,
+  ) {}
+
+  /**
+   * One attempt. Collisions with other transactions are repeated at once, lost answers are asked for again with the same owner id.
+   *
+   * @throws LockStoreError
+   */
+  async attempt(): Promise<Lease | Refusal> {
+    const patience = attemptTimeoutOf(this.terms.ttl);
+    const until = this.clock.now() + patience;
+    for (let collisions = 0, resends = 0; ;) {
+      try {
+        const answer = await this.#send(patience);
+        if (
+          answer instanceof Lease ||
+          answer.reason !== 'contention' ||
+          this.#abandoned ||
+          collisions++ === COLLISIONS
+        )
+          return answer;
+      } catch (error) {
+        const pause = RESEND_PAUSE * 2 ** resends;
+        if (
+          !isTransient(error) ||
+          resends++ === RESENDS ||
+          this.#abandoned ||
+          this.clock.now() + pause >= until
+        )
+          throw error;
+        await new Promise<void>((resolve) => this.clock.after(pause, resolve, true));
+      }
+    }
+  }
+
+  /** Ends without the lock: whatever may still have been granted is freed. */
+  abandon(): void {
+    this.#abandoned = true;
+    if (this.#outcomeUnknown) this.free(this.terms.storeKey, this.#owner);
+  }
+
+  async #send(patience: number): Promise<Lease | Refusal> {
+    const { key, storeKey, ttl, label } = this.terms;
+    const resend = this.#outcomeUnknown;
+    const owner = resend ? this.#owner : (this.#owner = randomUUID());
+    const sentAt = this.clock.now();
+    let answer: LockAcquireResult | undefined;
+    let failure: unknown;
+    const inTime = await settleWithin(
+      this.clock,
+      patience,
+      () => this.store.acquire(storeKey, owner, storeTtl(ttl), resend ? { label, resend } : { label }),
+      {
+        answered: (result) => {
+          answer = result;
+          if (result.acquired) this.#freeIfUnwanted(owner);
+        },
+        failed: (error) => {
+          failure = error;
+          if (isTransient(error)) this.#freeIfUnwanted(owner);
+        },
+      },
+    );
+    if (answer && !answer.acquired) return answer;
+    if (answer && inTime) return this.#grant(owner, answer.fencingToken, sentAt);
+    this.#outcomeUnknown ||= !inTime || isTransient(failure);
+    throw inTime ? asLockError(failure, 'acquisition', key) : notAnswered('acquisition', key, patience);
+  }
+
+  #grant(owner: string, fencingToken: number, sentAt: number): Lease {
+    const lease = new Lease({ ...this.terms, owner, fencingToken, sentAt }, this.clock);
+    if (!lease.held) {
+      // The process was frozen meanwhile. It may still be ours in the store, but nobody can rely on that.
+      this.free(this.terms.storeKey, owner);
+      this.#outcomeUnknown = false; // a repeated attempt must not be freed with it
+      throw new LockStoreError(
+        `The lock "${lease.key}" was granted, but the answer came after its lease of ${lease.ttl} ms. Raise the ttl, or find what blocks the process.`,
+        { transient: true },
+      );
+    }
+    this.#lease = lease;
+    return lease;
+  }
+
+  /** An answer that comes when the call is over, or when the lock it won was already given back, holds a lock for nobody. */
+  #freeIfUnwanted(owner: string): void {
+    const wanted = this.#lease ? this.#lease.open : !this.#abandoned;
+    if (!wanted) this.free(this.terms.storeKey, owner);
+  }
+}

@@ -1,0 +1,50 @@
+import { channel } from 'node:diagnostics_channel';
+import { EventEmitter } from 'node:events';
+import type { LockRecord } from './interfaces/lock-record.interface.js';
+import type { LockLostError, LockStoreError } from './lock.errors.js';
+
+/** What each event carries; never an owner id. `job` is the name of the decorated method: label metrics with it, not with the key. @publicApi */
+export interface LockEventMap {
+  acquired: [event: { key: string; job?: string; label: string; fencingToken: number; waited: number }];
+  busy: [event: { key: string; job?: string; waited: number; holder?: LockRecord }];
+  released: [event: { key: string; job?: string; fencingToken: number; heldFor: number }];
+  lost: [event: { key: string; job?: string; fencingToken: number; heldFor: number; error: LockLostError }];
+  renewFailed: [event: { key: string; job?: string; fencingToken: number; error: LockStoreError }];
+  storeError: [event: { key: string; job?: string; operation: 'acquire' | 'release'; error: LockStoreError }];
+}
+
+/** The names of the events. @publicApi */
+export type LockEventName = keyof LockEventMap;
+
+/**
+ * The events of one lock service. Each is also published on the `diagnostics_channel` named `nestjs-locked:<event>`, with the module's name as
+ * `module`. What a listener throws, or rejects with, is logged and goes no further.
+ *
+ * @publicApi
+ */
+export type LockEvents = EventEmitter<LockEventMap>;
+
+/** Publishes the events of one lock service; never throws, since it is called from timers. */
+export class LockEventPublisher {
+  readonly events: LockEvents = new EventEmitter<LockEventMap>({ captureRejections: true });
+
+  constructor(
+    private readonly moduleName: string,
+    private readonly onListenerError: (event: string, error: unknown) => void,
+  ) {
+    // With captureRejections, this is where Node hands what an async listener rejects with.
+    Object.defineProperty(this.events, Symbol.for('nodejs.rejection'), {
+      value: (error: unknown, event: string | symbol) => onListenerError(String(event), error),
+    });
+  }
+
+  publish<Name extends LockEventName>(name: Name, ...[event]: LockEventMap[Name]): void {
+    const diagnostics = channel(`nestjs-locked:${name}`);
+    if (diagnostics.hasSubscribers) diagnostics.publish({ ...event, module: this.moduleName });
+    try {
+      (this.events as EventEmitter).emit(name, event);
+    } catch (error) {
+      this.onListenerError(name, error);
+    }
+  }
+}

@@ -1,0 +1,98 @@
+import { Logger } from '@nestjs/common';
+import type { Clock } from './clock.js';
+import type { LockEvents } from './lock.events.js';
+
+const REPEAT_AFTER = 60_000;
+const REMEMBERED = 1_000;
+
+/** Tells people what happens, once for each key and minute where it could repeat. No owner id is ever logged. */
+export class LockLogger {
+  readonly #logger: Logger;
+  readonly #warned = new Map<string, number>();
+
+  constructor(
+    private readonly moduleName: string,
+    private readonly clock: Clock,
+  ) {
+    this.#logger = new Logger(moduleName === 'default' ? 'LockModule' : `LockModule:${moduleName}`);
+  }
+
+  listen(events: LockEvents): void {
+    events.on('lost', ({ error }) =>
+      this.#logger.warn(
+        `${error.message} The work under it goes on unless it looks at lock.held or lock.signal.`,
+      ),
+    );
+    events.on('busy', ({ key, holder }) => {
+      if (Logger.isLevelEnabled('debug'))
+        this.#logger.debug(`Lock "${key}" is busy${holder?.label ? `: held by ${holder.label}` : ''}.`);
+    });
+    events.on('renewFailed', ({ key, error }) =>
+      this.#warn(
+        `renew ${key}`,
+        `Lock "${key}" could not be renewed, and is tried again: ${describe(error)}`,
+      ),
+    );
+    events.on('storeError', ({ key, operation, error }) =>
+      this.#warn(`${operation} ${key}`, `The ${operation} of lock "${key}" failed: ${describe(error)}`),
+    );
+  }
+
+  started(jobs: string[], store: string | undefined): void {
+    const list =
+      jobs.length === 0
+        ? 'no decorated methods'
+        : `${jobs.length} locked ${jobs.length === 1 ? 'method' : 'methods'}: ${jobs.join(', ')}`;
+    this.#logger.log(store ? `${list} ${store}` : list);
+  }
+
+  disabled(): void {
+    this.#logger.warn(
+      `LOCKING IS DISABLED${this.moduleName === 'default' ? '' : ` for the module "${this.moduleName}"`}: everything runs unlocked, in every instance. Enable it with LockService.enable() or { enabled: true }.`,
+    );
+  }
+
+  enabled(): void {
+    this.#logger.warn('Locking is enabled again.');
+  }
+
+  noShutdownHooks(): void {
+    this.#logger.warn(
+      'Nothing listens for SIGTERM: locks that are held when the process is stopped stay until their ttl ends. Call app.enableShutdownHooks().',
+    );
+  }
+
+  forceReleased(key: string, reason: string, released: boolean): void {
+    if (released) this.#logger.warn(`Lock "${key}" was force-released: ${reason}`);
+    else this.#logger.log(`Lock "${key}" was to be force-released, but nobody held it: ${reason}`);
+  }
+
+  unusedStream(key: string): void {
+    this.#warn(
+      `unused ${key}`,
+      `The stream that a handler returned under lock "${key}" was used by nobody for a ttl. The lock is released; subscribe to it sooner.`,
+    );
+  }
+
+  listenerFailed(event: string, error: unknown): void {
+    this.#warn(`listener ${event}`, `A listener of the lock event "${event}" failed: ${describe(error)}`);
+  }
+
+  callbackFailed(error: unknown, key: string): void {
+    this.#warn(`onLost ${key}`, `The onLost callback of lock "${key}" failed: ${describe(error)}`);
+  }
+
+  #warn(topic: string, message: string): void {
+    const now = this.clock.now();
+    if (now - (this.#warned.get(topic) ?? -Infinity) < REPEAT_AFTER) return;
+    this.#warned.delete(topic);
+    this.#warned.set(topic, now);
+    if (this.#warned.size > REMEMBERED) this.#warned.delete(this.#warned.keys().next().value ?? topic);
+    this.#logger.warn(message);
+  }
+}
+
+function describe(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  return error.cause instanceof Error ? `${error.message} (${error.cause.message})` : error.message;
+}

@@ -1,0 +1,121 @@
+import {
+  ConfigurableModuleBuilder,
+  Inject,
+  Module,
+  Scope,
+  type BeforeApplicationShutdown,
+  type OnModuleDestroy,
+  type OnModuleInit,
+} from '@nestjs/common';
+import { DiscoveryModule, DiscoveryService, ModuleRef } from '@nestjs/core';
+import type { LockStoreDefinition } from './interfaces/lock-store-definition.interface.js';
+import type { LockStore } from './interfaces/lock-store.interface.js';
+import { LockError } from './lock.errors.js';
+import type { LockModuleOptions } from './lock.options.js';
+import { LockService } from './lock.service.js';
+import { DEFAULT_MODULE, getLockServiceToken } from './lock.tokens.js';
+import { LockedExplorer } from './locked.explorer.js';
+
+const LOCK_MODULE_OPTIONS = 'LockModuleOptions';
+const LOCK_MODULE_NAME = 'LockModuleName';
+
+/** Options of `LockModule.forRoot` and `forRootAsync` that have to be known before the others. @publicApi */
+export interface LockModuleExtras {
+  /** Tells several lock modules of one application apart: `@Locked({ module: name })`, `@InjectLockService(name)`. */
+  name?: string;
+  /** Whether the service can be injected without importing the module. Default `true`. */
+  isGlobal?: boolean;
+}
+
+const { ConfigurableModuleClass } = new ConfigurableModuleBuilder<LockModuleOptions>({
+  optionsInjectionToken: LOCK_MODULE_OPTIONS,
+})
+  .setClassMethodName('forRoot')
+  .setFactoryMethodName('createLockOptions')
+  .setExtras<LockModuleExtras>(
+    { name: DEFAULT_MODULE, isGlobal: true },
+    (definition, { name = DEFAULT_MODULE, isGlobal = true }) => ({
+      ...definition,
+      global: isGlobal,
+      providers: [
+        ...(definition.providers ?? []),
+        { provide: LOCK_MODULE_NAME, useValue: name },
+        {
+          provide: getLockServiceToken(name),
+          useFactory: createService,
+          inject: [LOCK_MODULE_OPTIONS, LOCK_MODULE_NAME, ModuleRef],
+        },
+      ],
+      exports: [getLockServiceToken(name)],
+    }),
+  )
+  .build();
+
+/**
+ * Registers where the locks of an application are kept, and the `LockService` that takes them.
+ *
+ * @example
+ * ```ts
+ * LockModule.forRoot({ store: typeOrmStore() })
+ * LockModule.forRootAsync({ inject: [ConfigService], useFactory: (config) => ({ store: typeOrmStore(), enabled: config.get('LOCKS') !== 'off' }) })
+ * ```
+ *
+ * @throws LockError at start, for options that cannot work
+ * @throws LockStoreError at start, when the store cannot be opened
+ * @publicApi
+ */
+@Module({ imports: [DiscoveryModule] })
+export class LockModule
+  extends ConfigurableModuleClass
+  implements OnModuleInit, OnModuleDestroy, BeforeApplicationShutdown
+{
+  constructor(
+    private readonly moduleRef: ModuleRef,
+    private readonly discovery: DiscoveryService,
+    @Inject(LOCK_MODULE_NAME) private readonly name: string,
+  ) {
+    super();
+  }
+
+  async onModuleInit(): Promise<void> {
+    const token = getLockServiceToken(this.name);
+    if (this.moduleRef.introspect(token).scope !== Scope.DEFAULT) {
+      throw new LockError(
+        'LockModule.forRootAsync() was given options that are made for each request: the scheduler would skip every job that uses locks. Inject only singletons into the options.',
+      );
+    }
+    if (this.locks.enabled) await this.locks.start();
+    this.locks.announce(new LockedExplorer(this.discovery, this.locks, this.name).explore());
+  }
+
+  /** Work may go on, new work may not begin: connections close only later, in `onApplicationShutdown`. */
+  async onModuleDestroy(): Promise<void> {
+    await this.locks.drain();
+  }
+
+  async beforeApplicationShutdown(): Promise<void> {
+    await this.locks.close();
+  }
+
+  private get locks(): LockService {
+    return this.moduleRef.get(getLockServiceToken(this.name));
+  }
+}
+
+function createService(given: LockModuleOptions, name: string, moduleRef: ModuleRef): LockService {
+  const { store, ...options } = given ?? {};
+  if (typeof store !== 'object' || store === null) {
+    throw new LockError(
+      `LockModule needs a store, but "store" is ${String(store)}. Give it one: typeOrmStore() from "nestjs-locked/typeorm", or memoryStore() for development.`,
+    );
+  }
+  return new LockService({ options, name, openStore: () => openStore(store, moduleRef) });
+}
+
+/** Only when the application's providers are there: a definition may depend on any of them. */
+async function openStore(store: LockStore | LockStoreDefinition, moduleRef: ModuleRef): Promise<LockStore> {
+  if (!('useFactory' in store)) return store;
+  return store.useFactory(
+    ...(store.inject ?? []).map((token): unknown => moduleRef.get(token, { strict: false })),
+  );
+}

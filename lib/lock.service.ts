@@ -1,0 +1,425 @@
+import { systemClock, type Clock, type Timer } from './clock.js';
+import { parseDuration } from './duration.js';
+import type { LockInspection, LockPage } from './interfaces/lock-record.interface.js';
+import type {
+  LockInspector,
+  LockStore,
+  StoreDescription,
+  StoreLifecycle,
+} from './interfaces/lock-store.interface.js';
+import { LeaseKeeper } from './lease-keeper.js';
+import { Lease } from './lease.js';
+import { LockAcquisition, type Refusal } from './lock-acquisition.js';
+import { LockContext } from './lock-context.js';
+import { assertKey } from './lock-key.js';
+import { LockError, LockNotAcquiredError, LockStoreError } from './lock.errors.js';
+import { LockEventPublisher, type LockEvents } from './lock.events.js';
+import { LockLogger } from './lock.logger.js';
+import {
+  ACQUIRE_OPTIONS,
+  assertKnownOptions,
+  DEFAULTS,
+  defaultSettings,
+  MODULE_OPTIONS,
+  readBoolean,
+  readPrefix,
+  readSettings,
+  type AcquireOptions,
+  type LockModuleDefaults,
+  type LockSettings,
+  type RunOptions,
+} from './lock.options.js';
+import type { Lock } from './lock.js';
+import { isTransient } from './settle-within.js';
+import { unlocked } from './unlocked.js';
+import { WaitQueue } from './wait-queue.js';
+
+type Store = LockStore & Partial<LockInspector & StoreLifecycle & StoreDescription>;
+
+/** What the module hands to the service it makes. */
+export interface LockServiceSetup {
+  options: LockModuleDefaults;
+  /** Makes the store; called once, on start or when locking is enabled. */
+  openStore: () => Store | Promise<Store>;
+  /** The module's name. Default `default`. */
+  name?: string;
+  clock?: Clock;
+}
+
+/** One call, read and checked. */
+export interface LockCall {
+  key: string;
+  settings: LockSettings;
+  signal?: AbortSignal | undefined;
+  job?: string | undefined;
+}
+
+/** How a `tryRun` ended. @publicApi */
+export type TryRunResult<T> = { acquired: true; value: T } | { acquired: false; error: LockNotAcquiredError };
+
+/**
+ * Takes locks and runs work under them.
+ *
+ * Inject it by its class, or with `@InjectLockService('name')` where `LockModule` was given a name.
+ *
+ * @publicApi
+ */
+export class LockService {
+  readonly #publisher: LockEventPublisher;
+  readonly #logger: LockLogger;
+  readonly #clock: Clock;
+  readonly #queue: WaitQueue;
+  readonly #defaults: LockSettings;
+  readonly #prefix: string;
+  readonly #shutdownTimeout: number;
+  readonly #running = new Set<Promise<unknown>>();
+  readonly #openStore: LockServiceSetup['openStore'];
+  #open: { store: Store; keeper: LeaseKeeper } | undefined;
+  #opening: Promise<{ store: Store; keeper: LeaseKeeper }> | undefined;
+  #enabled: boolean;
+  #stopping = false;
+  #hooksChecked = false;
+
+  /** @internal */
+  constructor({ options, openStore, name = 'default', clock = systemClock }: LockServiceSetup) {
+    const where = name === 'default' ? 'LockModule' : `LockModule "${name}"`;
+    assertKnownOptions(where, options, MODULE_OPTIONS);
+    this.#defaults = readSettings(where, options, defaultSettings());
+    this.#prefix = readPrefix(where, options.prefix);
+    this.#enabled = readBoolean(`The option "enabled" of ${where}`, options.enabled, true);
+    this.#shutdownTimeout =
+      options.shutdownTimeout === undefined
+        ? DEFAULTS.shutdownTimeout
+        : parseDuration(`The option "shutdownTimeout" of ${where}`, options.shutdownTimeout, { min: 0 });
+    this.#openStore = openStore;
+    this.#clock = clock;
+    this.#queue = new WaitQueue(clock);
+    this.#logger = new LockLogger(name, clock);
+    this.#publisher = new LockEventPublisher(name, (event, error) =>
+      this.#logger.listenerFailed(event, error),
+    );
+    this.#logger.listen(this.#publisher.events);
+  }
+
+  /** What happens to the locks of this service: `acquired`, `busy`, `released`, `lost`, `renewFailed`, `storeError`. */
+  get events(): LockEvents {
+    return this.#publisher.events;
+  }
+
+  /** Whether locks are taken at all; see {@link disable}. */
+  get enabled(): boolean {
+    return this.#enabled;
+  }
+
+  /** Whether the application is shutting down: no lock is taken any more. */
+  get stopping(): boolean {
+    return this.#stopping;
+  }
+
+  /**
+   * Takes the lock, waiting for it as long as `wait` says.
+   *
+   * @throws LockNotAcquiredError when it is busy, with its holder
+   * @throws LockStoreError when the store fails
+   */
+  async acquire(key: string, options?: AcquireOptions): Promise<Lock> {
+    const result = await this.#contend(this.#read('acquire()', key, options));
+    if (result instanceof LockNotAcquiredError) throw result;
+    return result;
+  }
+
+  /** Takes the lock like {@link acquire}, and resolves to `null` when it is busy. */
+  async tryAcquire(key: string, options?: AcquireOptions): Promise<Lock | null> {
+    const result = await this.#contend(this.#read('tryAcquire()', key, options));
+    return result instanceof LockNotAcquiredError ? null : result;
+  }
+
+  /**
+   * Runs `body` under the lock and releases it. The error of the body is the one that surfaces; a release that fails is only logged.
+   *
+   * @throws LockNotAcquiredError when the lock is busy: the body did not run
+   * @throws LockLostError when the lock was lost while the body ran to its end, unless `onLost` is `'ignore'`
+   * @throws LockStoreError when the store fails: the body did not run
+   */
+  async run<T>(key: string, body: (lock: Lock) => T | Promise<T>, options?: RunOptions): Promise<T> {
+    const result = await this.#tryRun(this.#read('run()', key, options), body);
+    if (!result.acquired) throw result.error;
+    return result.value;
+  }
+
+  /** Runs `body` under the lock like {@link run}, and tells when the lock was busy instead of throwing. */
+  async tryRun<T>(
+    key: string,
+    body: (lock: Lock) => T | Promise<T>,
+    options?: RunOptions,
+  ): Promise<TryRunResult<T>> {
+    return this.#tryRun(this.#read('tryRun()', key, options), body);
+  }
+
+  /** Whether the key is held, expired or absent, by whom, and how it last ended. */
+  async inspect(key: string): Promise<LockInspection> {
+    const store = await this.#inspector('inspect');
+    assertKey(key);
+    return { ...(await store.inspect(this.#prefix + key)), key };
+  }
+
+  /** Whether somebody holds the key. */
+  async isLocked(key: string): Promise<boolean> {
+    return (await this.inspect(key)).state === 'held';
+  }
+
+  /**
+   * The locks that are held now, with this module's prefix, ordered by key.
+   *
+   * @param page `limit` is 1 to 1000, default 100; `after` is the `next` of the page before
+   */
+  async list(page: { limit?: number; after?: string } = {}): Promise<LockPage> {
+    const { limit = 100, after } = page;
+    assertKnownOptions('list()', page, ['limit', 'after']);
+    if (!Number.isInteger(limit) || limit < 1 || limit > 1000)
+      throw new LockError(`The limit of list() must be 1 to 1000, but it is ${String(limit)}.`);
+    const store = await this.#inspector('list');
+    const found = await store.list({ prefix: this.#prefix, limit, after });
+    return {
+      ...found,
+      locks: found.locks.map((lock) => ({ ...lock, key: lock.key.slice(this.#prefix.length) })),
+    };
+  }
+
+  /**
+   * Frees a key whoever holds it. Its holder is not asked, and learns of it at its next renewal: until then two may believe that they hold it.
+   *
+   * @param request `reason` is logged
+   * @returns `false` when nobody held it
+   */
+  async forceRelease(key: string, request: { reason: string }): Promise<boolean> {
+    const store = await this.#inspector('forceRelease');
+    assertKey(key);
+    if (typeof request?.reason !== 'string' || request.reason.trim() === '') {
+      throw new LockError(
+        `forceRelease("${key}") needs a reason, which is logged: forceRelease(key, { reason: '…' }).`,
+      );
+    }
+    const released = await store.forceRelease(this.#prefix + key);
+    this.#logger.forceReleased(key, request.reason, released);
+    this.#queue.wake(this.#prefix + key);
+    return released;
+  }
+
+  /** Runs everything unlocked from here on, in this process. Locks that are held stay held. */
+  disable(): void {
+    if (this.#enabled) this.#logger.disabled();
+    this.#enabled = false;
+  }
+
+  /**
+   * Takes locks from here on, in this process; opens the store if it was not.
+   *
+   * @throws LockStoreError when the store cannot be opened: locking stays disabled
+   */
+  async enable(): Promise<void> {
+    await this.start();
+    if (!this.#enabled) this.#logger.enabled();
+    this.#enabled = true;
+  }
+
+  /** @internal Opens the store, once. */
+  async start(): Promise<{ store: Store; keeper: LeaseKeeper }> {
+    this.#opening ??= this.#openAll();
+    return this.#opening;
+  }
+
+  /** @internal Reads a decorator's options, so that they are refused at start and not at the first call. */
+  settingsFor(where: string, options: RunOptions): LockSettings {
+    return readSettings(where, options, this.#defaults);
+  }
+
+  /** @internal `tryRun` for the decorator and the interceptor, whose options have been read. */
+  runJob<T>(call: LockCall, body: (lock: Lock) => T | Promise<T>): Promise<TryRunResult<T>> {
+    return this.#tryRun(call, body);
+  }
+
+  /** @internal Gives up a stream that a handler returned and nobody uses within one ttl. */
+  whenUnused({ key, settings }: LockCall, giveUp: () => void): Timer {
+    return this.#clock.after(
+      Math.min(settings.ttl, DEFAULTS.ttl),
+      () => {
+        this.#logger.unusedStream(key);
+        giveUp();
+      },
+      false,
+    );
+  }
+
+  /** @internal The line logged at start. */
+  announce(jobs: string[]): void {
+    if (!this.#enabled) this.#logger.disabled();
+    else this.#logger.started(jobs, this.#open?.store.describe?.());
+  }
+
+  /** @internal Takes no more locks, ends the waits, and awaits the work that runs, up to the limit. */
+  async drain(): Promise<void> {
+    this.#stopping = true;
+    this.#queue.close(new LockError('The application is shutting down: no lock is taken any more.'));
+    if (this.#running.size === 0) return;
+    await new Promise<void>((resolve) => {
+      const timer = this.#clock.after(this.#shutdownTimeout, resolve, true);
+      void Promise.allSettled(this.#running).then(() => {
+        timer.cancel();
+        resolve();
+      });
+    });
+  }
+
+  /** @internal Releases what is still held and closes the store. */
+  async close(): Promise<void> {
+    this.#stopping = true;
+    const opened = await this.#opening?.catch(() => undefined);
+    await opened?.keeper.releaseAll('the application shut down while it was held.');
+    await opened?.store.close?.();
+  }
+
+  #read(where: string, key: string, options: AcquireOptions | RunOptions | undefined): LockCall {
+    assertKey(key);
+    if (options === undefined) return { key, settings: this.#defaults };
+    assertKnownOptions(where, options, ACQUIRE_OPTIONS);
+    return {
+      key,
+      settings: readSettings(`${where} of "${key}"`, options, this.#defaults),
+      signal: options.signal,
+    };
+  }
+
+  async #openAll(): Promise<{ store: Store; keeper: LeaseKeeper }> {
+    try {
+      const store = await this.#openStore();
+      await store.prepare?.();
+      const keeper = new LeaseKeeper(store, this.#clock, this.#publisher, {
+        freed: (storeKey) => this.#queue.wake(storeKey),
+        callbackFailed: (error, lease) => this.#logger.callbackFailed(error, lease.key),
+      });
+      return (this.#open = { store, keeper });
+    } catch (error) {
+      this.#opening = undefined; // enable() may try again
+      throw error;
+    }
+  }
+
+  async #inspector(operation: keyof LockInspector): Promise<LockInspector> {
+    const { store } = await this.start();
+    if (typeof store[operation] === 'function') return store as Store & LockInspector;
+    throw new LockError(
+      `The lock store (${store.describe?.() ?? store.constructor.name}) does not implement ${operation}(). Use a store that implements LockInspector.`,
+    );
+  }
+
+  async #tryRun<T>(call: LockCall, body: (lock: Lock) => T | Promise<T>): Promise<TryRunResult<T>> {
+    const lock = await this.#contend(call);
+    if (lock instanceof LockNotAcquiredError) return { acquired: false, error: lock };
+    const running = this.#runUnder(lock, body, call.settings);
+    this.#running.add(running);
+    try {
+      return { acquired: true, value: await running };
+    } finally {
+      this.#running.delete(running);
+    }
+  }
+
+  async #runUnder<T>(lock: Lock, body: (lock: Lock) => T | Promise<T>, { onLost }: LockSettings): Promise<T> {
+    let value: T;
+    try {
+      value = await LockContext.run(lock, () => body(lock));
+    } catch (error) {
+      await this.#giveBack(lock, 'failed');
+      throw error;
+    }
+    await this.#giveBack(lock, 'done');
+    if (lock.loss && onLost !== 'ignore') throw lock.loss;
+    return value;
+  }
+
+  async #giveBack(lock: Lock, outcome: 'done' | 'failed'): Promise<void> {
+    try {
+      await lock.release(outcome);
+    } catch {
+      // The keeper has published it as `storeError`. The work is done: its result, or its error, is what the caller has to know.
+    }
+  }
+
+  /** The only wait loop. Contention is a value here. */
+  async #contend(call: LockCall): Promise<Lock | LockNotAcquiredError> {
+    if (!this.#enabled) return unlocked(call.key, this.#clock);
+    const { keeper, store } = this.#open ?? (await this.start());
+    this.#checkShutdownHooks(store);
+    const { key, settings, signal, job } = call;
+    signal?.throwIfAborted();
+    const storeKey = this.#prefix + key;
+    const startedAt = this.#clock.now();
+    const until = startedAt + settings.wait;
+    const acquisition = new LockAcquisition({ ...settings, key, storeKey }, store, this.#clock, (k, owner) =>
+      keeper.free(k, owner),
+    );
+    const place = this.#queue.join(storeKey);
+    let won = false;
+    const onAbort = (): void => place.fail(signal?.reason);
+    signal?.addEventListener('abort', onAbort, { once: true });
+    try {
+      for (let attempt = 1; ; attempt++) {
+        if (settings.wait > 0) await place.turn(until);
+        place.attempting();
+        const answer = await place.orFailure(this.#attempt(acquisition, call, until));
+        if (answer instanceof Lease) {
+          won = true;
+          return keeper.keep(answer, settings, job, this.#clock.now() - startedAt);
+        }
+        const now = this.#clock.now();
+        if (now >= until) {
+          if (answer instanceof LockStoreError) throw answer;
+          const waited = now - startedAt;
+          this.#publisher.publish('busy', { key, job, waited, holder: answer.holder });
+          return new LockNotAcquiredError(key, { waited, holder: answer.holder });
+        }
+        await place.pause(this.#pauseAfter(attempt, answer, settings, until - now));
+      }
+    } finally {
+      if (!won) acquisition.abandon();
+      signal?.removeEventListener('abort', onAbort);
+      place.leave();
+    }
+  }
+
+  /** One attempt; a failure that may pass by itself is a value while there is time left to wait. */
+  async #attempt(
+    acquisition: LockAcquisition,
+    { key, job }: LockCall,
+    until: number,
+  ): Promise<Lease | Refusal | LockStoreError> {
+    try {
+      return await acquisition.attempt();
+    } catch (error) {
+      if (error instanceof LockStoreError)
+        this.#publisher.publish('storeError', { key, job, operation: 'acquire', error });
+      if (error instanceof LockStoreError && isTransient(error) && this.#clock.now() < until) return error;
+      throw error;
+    }
+  }
+
+  /** Only at the first lock, since hooks may be enabled after the application was initialized. */
+  #checkShutdownHooks(store: Store): void {
+    if (this.#hooksChecked) return;
+    this.#hooksChecked = true;
+    if (store.prepare && process.listenerCount('SIGTERM') === 0) this.#logger.noShutdownHooks();
+  }
+
+  #pauseAfter(
+    attempt: number,
+    answer: Refusal | LockStoreError,
+    settings: LockSettings,
+    left: number,
+  ): number {
+    const pause = Math.min(settings.pause(attempt, this.#clock.random()), left);
+    const remaining = answer instanceof LockStoreError ? undefined : answer.holder?.remaining;
+    // A dead holder is taken over when its lease ends. "Nothing remains" knows nothing (it can be a race): back off then.
+    return remaining !== undefined && remaining > 0 ? Math.min(pause, remaining + 1) : pause;
+  }
+}

@@ -1,0 +1,22 @@
+import type { Type } from '@nestjs/common';
+import { LockService } from './lock.service.js';
+
+/** The name of the module that was given none. */
+export const DEFAULT_MODULE = 'default';
+
+/** The token of a module's `LockService`: the class itself, or a readable string for a named module. @publicApi */
+export function getLockServiceToken(name: string = DEFAULT_MODULE): Type<LockService> | string {
+  return name === DEFAULT_MODULE ? LockService : `LockService:${name}`;
+}
+
+/**
+ * The hidden property through which a decorated method finds its service. Nest prints the description when it cannot be injected, so it is the hint
+ * that people read then.
+ */
+export function lockServiceProperty(name: string): symbol {
+  const call =
+    name === DEFAULT_MODULE
+      ? 'LockModule.forRoot({ store })'
+      : `LockModule.forRoot({ name: '${name}', store })`;
+  return Symbol.for(`nestjs-locked: @Locked() needs a LockService; import ${call} in the root module`);
+}

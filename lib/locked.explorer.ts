@@ -1,0 +1,72 @@
+import type { DiscoveryService } from '@nestjs/core';
+import { LockedMethod } from './decorators/locked-method.js';
+import { LockError } from './lock.errors.js';
+import type { LockService } from './lock.service.js';
+import { lockServiceProperty } from './lock.tokens.js';
+
+/**
+ * Looks, at start, at every decorated method of the application that uses one module: two that would share a default key are refused, options that
+ * do not fit the module's are too, and objects that were made by a factory get the service, since Nest injects no properties into them.
+ */
+export class LockedExplorer {
+  constructor(
+    private readonly discovery: DiscoveryService,
+    private readonly locks: LockService,
+    private readonly module: string,
+  ) {}
+
+  /** Names the locked methods, for the line at start. */
+  explore(): string[] {
+    const methods = new Map<string, LockedMethod>();
+    for (const { instance, metatype } of [
+      ...this.discovery.getProviders(),
+      ...this.discovery.getControllers(),
+    ]) {
+      const prototype: unknown =
+        (instance as object | undefined)?.constructor?.prototype ?? (metatype as Function | null)?.prototype;
+      for (const locked of lockedMethodsOf(prototype)) {
+        if (locked.module !== this.module) continue;
+        locked.settingsFor(this.locks);
+        if (isObject(instance)) this.#inject(instance);
+        this.#add(methods, locked, prototype as object);
+      }
+    }
+    return [...methods].map(([name, locked]) => `${name} (${locked.busyBehaviour})`);
+  }
+
+  #inject(instance: object): void {
+    const property = lockServiceProperty(this.module);
+    if (!(property in instance)) Object.defineProperty(instance, property, { value: this.locks });
+  }
+
+  #add(methods: Map<string, LockedMethod>, locked: LockedMethod, prototype: object): void {
+    const name = locked.hasDefaultKey ? locked.defaultKey(prototype) : locked.where;
+    const other = methods.get(name);
+    if (locked.hasDefaultKey && other?.hasDefaultKey && other !== locked) {
+      throw new LockError(
+        `Two methods under @Locked() have the same default key "${name}": there are two classes of that name. Give one of them a key: @Locked('…').`,
+      );
+    }
+    methods.set(name, locked);
+  }
+}
+
+function* lockedMethodsOf(prototype: unknown): Iterable<LockedMethod> {
+  const seen = new Set<string | symbol>();
+  for (
+    let level = prototype;
+    isObject(level) && level !== Object.prototype;
+    level = Object.getPrototypeOf(level)
+  ) {
+    for (const name of Reflect.ownKeys(level)) {
+      if (seen.has(name)) continue;
+      seen.add(name);
+      const locked = LockedMethod.of(Object.getOwnPropertyDescriptor(level, name)?.value);
+      if (locked) yield locked;
+    }
+  }
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null;
+}

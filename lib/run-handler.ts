@@ -1,0 +1,130 @@
+import { StreamableFile } from '@nestjs/common';
+import { finished, Readable } from 'node:stream';
+import { isObservable, Observable } from 'rxjs';
+import type { LockLostError } from './lock.errors.js';
+import type { Lock } from './lock.js';
+import type { LockCall, LockService, TryRunResult } from './lock.service.js';
+
+/**
+ * Runs a handler under the lock like `tryRun`. When it gives a stream (an Observable, an async iterable, a Node stream), that is the result at
+ * once, and the lock is held until the stream has ended or was torn down; a stream whose lock is lost ends with `LockLostError`.
+ */
+export function runHandler(
+  locks: LockService,
+  call: LockCall,
+  handler: () => Promise<unknown>,
+): Promise<TryRunResult<unknown>> {
+  return new Promise((resolve, reject) => {
+    const work = async (lock: Lock): Promise<unknown> => {
+      const value = await handler();
+      if (!isStream(value)) return value;
+      const use = new StreamUse(lock, locks, call);
+      resolve({ acquired: true, value: holdWhileUsed(value, use) });
+      await use.ended;
+      return value;
+    };
+    locks.runJob(call, work).then(resolve, reject);
+  });
+}
+
+type Stream = Observable<unknown> | AsyncIterable<unknown> | StreamableFile;
+
+function isStream(value: unknown): value is Stream {
+  return (
+    isObservable(value) ||
+    value instanceof StreamableFile ||
+    (typeof value === 'object' && value !== null && Symbol.asyncIterator in value)
+  );
+}
+
+function holdWhileUsed(stream: Stream, use: StreamUse): Stream {
+  if (isObservable(stream)) return holdObservable(stream, use);
+  if (stream instanceof StreamableFile) holdReadable(stream.getStream(), use);
+  else if (stream instanceof Readable) holdReadable(stream, use);
+  else return holdIterable(stream, use);
+  return stream;
+}
+
+function holdObservable(source: Observable<unknown>, use: StreamUse): Observable<unknown> {
+  return new Observable((subscriber) => {
+    const end = use.begin((error) => subscriber.error(error));
+    const subscription = source.subscribe(subscriber);
+    return () => {
+      subscription.unsubscribe();
+      end();
+    };
+  });
+}
+
+function holdReadable(stream: Readable, use: StreamUse): void {
+  finished(
+    stream,
+    { writable: false },
+    use.begin((error) => stream.destroy(error)),
+  );
+}
+
+function holdIterable(source: AsyncIterable<unknown>, use: StreamUse): AsyncIterable<unknown> {
+  return {
+    [Symbol.asyncIterator]() {
+      const iterator = source[Symbol.asyncIterator]();
+      let onLost: (error: LockLostError) => void = () => {};
+      const lost = new Promise<never>((_, reject) => (onLost = reject));
+      lost.catch(() => {}); // nobody may be waiting when it is lost
+      const end = use.begin((error) => onLost(error));
+      return {
+        async next() {
+          let result: IteratorResult<unknown> = { done: true, value: undefined };
+          try {
+            result = await Promise.race([iterator.next(), lost]);
+            return result;
+          } finally {
+            if (result.done) end();
+          }
+        },
+        async return(value: unknown) {
+          try {
+            return (await iterator.return?.(value)) ?? { done: true, value };
+          } finally {
+            end();
+          }
+        },
+      };
+    },
+  };
+}
+
+/** Whether a stream is in use, from its first user to its last. One that nobody uses is given up after a ttl. */
+class StreamUse {
+  readonly ended: Promise<void>;
+  #end: () => void = () => {};
+  #users = 0;
+  readonly #unused: { cancel(): void };
+
+  constructor(
+    private readonly lock: Lock,
+    locks: LockService,
+    private readonly call: LockCall,
+  ) {
+    this.ended = new Promise((resolve) => (this.#end = resolve));
+    this.#unused = locks.whenUnused(call, this.#end);
+  }
+
+  /** Returns what is to be called at the end of this use. */
+  begin(onLost: (error: LockLostError) => void): () => void {
+    this.#unused.cancel();
+    this.#users++;
+    const listener = (): void => {
+      if (this.lock.loss) onLost(this.lock.loss);
+    };
+    if (this.call.settings.onLost !== 'ignore')
+      this.lock.signal.addEventListener('abort', listener, { once: true });
+    let ended = false;
+    return () => {
+      if (ended) return;
+      ended = true;
+      this.lock.signal.removeEventListener('abort', listener);
+      if (--this.#users === 0) this.#end();
+    };
+  }
+}

@@ -1,0 +1,63 @@
+import type { Clock } from './clock.js';
+import { LockError, LockStoreError } from './lock.errors.js';
+
+/** Told how a request ended. Exactly one of the two is called, also when the answer comes after the caller has gone on; they may not throw. */
+export interface Settlement<T> {
+  answered(value: T): void;
+  failed(error: unknown): void;
+}
+
+/**
+ * Sends a request and resolves when it has settled (`true`), or after `patience` milliseconds (`false`), whichever is first; it never rejects.
+ *
+ * When the patience ends first, the request is still on its way: the settlement hears of its answer later.
+ */
+export function settleWithin<T>(
+  clock: Clock,
+  patience: number,
+  request: () => Promise<T>,
+  settlement: Settlement<T>,
+): Promise<boolean> {
+  return new Promise((resolve) => {
+    const timer = clock.after(patience, () => resolve(false), false);
+    const done = (): void => {
+      timer.cancel();
+      resolve(true);
+    };
+    invoke(request).then(
+      (value) => {
+        done();
+        settlement.answered(value);
+      },
+      (error: unknown) => {
+        done();
+        settlement.failed(error);
+      },
+    );
+  });
+}
+
+/** The error of a request that was not answered in time. */
+export function notAnswered(operation: string, key: string, patience: number): LockStoreError {
+  return new LockStoreError(
+    `The lock store did not answer the ${operation} of "${key}" within ${Math.round(patience)} ms. Look at the database's load and at the size of the connection pool, or raise the ttl.`,
+    { transient: true },
+  );
+}
+
+/** What a store threw, as an error of this library. */
+export function asLockError(error: unknown, operation: string, key: string): LockError {
+  if (error instanceof LockError) return error;
+  return new LockStoreError(`The lock store failed at the ${operation} of "${key}". See the cause.`, {
+    cause: error,
+  });
+}
+
+/** Whether the outcome is unknown, and the same request may be sent again. */
+export function isTransient(error: unknown): boolean {
+  return error instanceof LockStoreError && error.transient;
+}
+
+async function invoke<T>(request: () => Promise<T>): Promise<T> {
+  return request();
+}
