@@ -8,11 +8,10 @@ import type {
   StoreLifecycle,
 } from './interfaces/lock-store.interface.js';
 import { LeaseKeeper } from './lease-keeper.js';
-import { Lease } from './lease.js';
-import { LockAcquisition, type Refusal } from './lock-acquisition.js';
+import { LockContender, type LockCall } from './lock-contender.js';
 import { LockContext } from './lock-context.js';
 import { assertKey } from './lock-key.js';
-import { LockError, LockNotAcquiredError, LockStoreError } from './lock.errors.js';
+import { LockError, LockNotAcquiredError } from './lock.errors.js';
 import { LockEventPublisher, type LockEvents } from './lock.events.js';
 import { LockLogger } from './lock.logger.js';
 import {
@@ -30,7 +29,6 @@ import {
   type RunOptions,
 } from './lock.options.js';
 import type { Lock } from './lock.js';
-import { isTransient } from './settle-within.js';
 import { unlocked } from './unlocked.js';
 import { WaitQueue } from './wait-queue.js';
 
@@ -46,12 +44,11 @@ export interface LockServiceSetup {
   clock?: Clock;
 }
 
-/** One call, read and checked. */
-export interface LockCall {
-  key: string;
-  settings: LockSettings;
-  signal?: AbortSignal | undefined;
-  job?: string | undefined;
+/** What exists once the store is open. */
+interface Opened {
+  store: Store;
+  keeper: LeaseKeeper;
+  contender: LockContender;
 }
 
 /** How a `tryRun` ended. @publicApi */
@@ -74,8 +71,8 @@ export class LockService {
   readonly #shutdownTimeout: number;
   readonly #running = new Set<Promise<unknown>>();
   readonly #openStore: LockServiceSetup['openStore'];
-  #open: { store: Store; keeper: LeaseKeeper } | undefined;
-  #opening: Promise<{ store: Store; keeper: LeaseKeeper }> | undefined;
+  #open: Opened | undefined;
+  #opening: Promise<Opened> | undefined;
   #enabled: boolean;
   #stopping = false;
   #hooksChecked = false;
@@ -224,7 +221,7 @@ export class LockService {
   }
 
   /** @internal Opens the store, once. */
-  async start(): Promise<{ store: Store; keeper: LeaseKeeper }> {
+  async start(): Promise<Opened> {
     this.#opening ??= this.#openAll();
     return this.#opening;
   }
@@ -290,7 +287,7 @@ export class LockService {
     };
   }
 
-  async #openAll(): Promise<{ store: Store; keeper: LeaseKeeper }> {
+  async #openAll(): Promise<Opened> {
     try {
       const store = await this.#openStore();
       await store.prepare?.();
@@ -298,7 +295,8 @@ export class LockService {
         freed: (storeKey) => this.#queue.wake(storeKey),
         callbackFailed: (error, lease) => this.#logger.callbackFailed(error, lease.key),
       });
-      return (this.#open = { store, keeper });
+      const contender = new LockContender(store, keeper, this.#queue, this.#publisher, this.#clock);
+      return (this.#open = { store, keeper, contender });
     } catch (error) {
       this.#opening = undefined; // enable() may try again
       throw error;
@@ -346,62 +344,11 @@ export class LockService {
     }
   }
 
-  /** The only wait loop. Contention is a value here. */
   async #contend(call: LockCall): Promise<Lock | LockNotAcquiredError> {
     if (!this.#enabled) return unlocked(call.key, this.#clock);
-    const { keeper, store } = this.#open ?? (await this.start());
+    const { store, contender } = this.#open ?? (await this.start());
     this.#checkShutdownHooks(store);
-    const { key, settings, signal, job } = call;
-    signal?.throwIfAborted();
-    const storeKey = this.#prefix + key;
-    const startedAt = this.#clock.now();
-    const until = startedAt + settings.wait;
-    const acquisition = new LockAcquisition({ ...settings, key, storeKey }, store, this.#clock, (k, owner) =>
-      keeper.free(k, owner),
-    );
-    const place = this.#queue.join(storeKey);
-    let won = false;
-    const onAbort = (): void => place.fail(signal?.reason);
-    signal?.addEventListener('abort', onAbort, { once: true });
-    try {
-      for (let attempt = 1; ; attempt++) {
-        if (settings.wait > 0) await place.turn(until);
-        place.attempting();
-        const answer = await place.orFailure(this.#attempt(acquisition, call, until));
-        if (answer instanceof Lease) {
-          won = true;
-          return keeper.keep(answer, settings, job, this.#clock.now() - startedAt);
-        }
-        const now = this.#clock.now();
-        if (now >= until) {
-          if (answer instanceof LockStoreError) throw answer;
-          const waited = now - startedAt;
-          this.#publisher.publish('busy', { key, job, waited, holder: answer.holder });
-          return new LockNotAcquiredError(key, { waited, holder: answer.holder });
-        }
-        await place.pause(this.#pauseAfter(attempt, answer, settings, until - now));
-      }
-    } finally {
-      if (!won) acquisition.abandon();
-      signal?.removeEventListener('abort', onAbort);
-      place.leave();
-    }
-  }
-
-  /** One attempt; a failure that may pass by itself is a value while there is time left to wait. */
-  async #attempt(
-    acquisition: LockAcquisition,
-    { key, job }: LockCall,
-    until: number,
-  ): Promise<Lease | Refusal | LockStoreError> {
-    try {
-      return await acquisition.attempt();
-    } catch (error) {
-      if (error instanceof LockStoreError)
-        this.#publisher.publish('storeError', { key, job, operation: 'acquire', error });
-      if (error instanceof LockStoreError && isTransient(error) && this.#clock.now() < until) return error;
-      throw error;
-    }
+    return contender.contend(call, this.#prefix + call.key);
   }
 
   /** Only at the first lock, since hooks may be enabled after the application was initialized. */
@@ -409,17 +356,5 @@ export class LockService {
     if (this.#hooksChecked) return;
     this.#hooksChecked = true;
     if (store.prepare && process.listenerCount('SIGTERM') === 0) this.#logger.noShutdownHooks();
-  }
-
-  #pauseAfter(
-    attempt: number,
-    answer: Refusal | LockStoreError,
-    settings: LockSettings,
-    left: number,
-  ): number {
-    const pause = Math.min(settings.pause(attempt, this.#clock.random()), left);
-    const remaining = answer instanceof LockStoreError ? undefined : answer.holder?.remaining;
-    // A dead holder is taken over when its lease ends. "Nothing remains" knows nothing (it can be a race): back off then.
-    return remaining !== undefined && remaining > 0 ? Math.min(pause, remaining + 1) : pause;
   }
 }

@@ -3,7 +3,8 @@ import { finished, Readable } from 'node:stream';
 import { isObservable, Observable } from 'rxjs';
 import type { LockLostError } from './lock.errors.js';
 import type { Lock } from './lock.js';
-import type { LockCall, LockService, TryRunResult } from './lock.service.js';
+import type { LockCall } from './lock-contender.js';
+import type { LockService, TryRunResult } from './lock.service.js';
 
 /**
  * Runs a handler under the lock like `tryRun`. When it gives a stream (an Observable, an async iterable, a Node stream), that is the result at

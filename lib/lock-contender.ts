@@ -1,0 +1,108 @@
+import type { Clock } from './clock.js';
+import type { LockStore } from './interfaces/lock-store.interface.js';
+import type { LeaseKeeper } from './lease-keeper.js';
+import { Lease } from './lease.js';
+import { LockAcquisition, type Refusal } from './lock-acquisition.js';
+import { LockNotAcquiredError, LockStoreError } from './lock.errors.js';
+import type { LockEventPublisher } from './lock.events.js';
+import type { LockSettings } from './lock.options.js';
+import type { Lock } from './lock.js';
+import type { WaitQueue } from './wait-queue.js';
+
+/** One call that wants a lock, read and checked. */
+export interface LockCall {
+  /** The key as the user knows it. */
+  key: string;
+  settings: LockSettings;
+  signal?: AbortSignal | undefined;
+  /** The name of the decorated method. */
+  job?: string | undefined;
+}
+
+/** Takes locks from one store: the only wait loop of the library. */
+export class LockContender {
+  constructor(
+    private readonly store: LockStore,
+    private readonly keeper: LeaseKeeper,
+    private readonly queue: WaitQueue,
+    private readonly publisher: LockEventPublisher,
+    private readonly clock: Clock,
+  ) {}
+
+  /**
+   * Attempts until the lock is granted, or the wait has ended with an attempt at its deadline. Contention is a value.
+   *
+   * @throws LockStoreError, or what the signal was aborted with
+   */
+  async contend(call: LockCall, storeKey: string): Promise<Lock | LockNotAcquiredError> {
+    const { settings, signal } = call;
+    signal?.throwIfAborted();
+    const startedAt = this.clock.now();
+    const until = startedAt + settings.wait;
+    const terms = {
+      key: call.key,
+      storeKey,
+      ttl: settings.ttl,
+      renewEvery: settings.renewEvery,
+      label: settings.label,
+    };
+    const acquisition = new LockAcquisition(terms, this.store, this.clock, (key, owner) =>
+      this.keeper.free(key, owner),
+    );
+    const place = this.queue.join(storeKey);
+    const onAbort = (): void => place.fail(signal?.reason);
+    signal?.addEventListener('abort', onAbort, { once: true });
+    let lock: Lock | undefined;
+    try {
+      for (let attempt = 1; ; attempt++) {
+        if (settings.wait > 0) await place.turn(until);
+        place.attempting();
+        const answer = await place.orFailure(this.#attempt(acquisition, call, until));
+        const now = this.clock.now();
+        if (answer instanceof Lease)
+          return (lock = this.keeper.keep(answer, settings, call.job, now - startedAt));
+        if (now >= until) return this.#busy(call, answer, now - startedAt);
+        await place.pause(this.#pauseAfter(attempt, answer, settings, until - now));
+      }
+    } finally {
+      if (!lock) acquisition.abandon();
+      signal?.removeEventListener('abort', onAbort);
+      place.leave();
+    }
+  }
+
+  /** One attempt; a failure that may pass by itself is a value while there is time left to wait. */
+  async #attempt(
+    acquisition: LockAcquisition,
+    { key, job }: LockCall,
+    until: number,
+  ): Promise<Lease | Refusal | LockStoreError> {
+    try {
+      return await acquisition.attempt();
+    } catch (error) {
+      if (!(error instanceof LockStoreError)) throw error;
+      this.publisher.publish('storeError', { key, job, operation: 'acquire', error });
+      if (error.transient && this.clock.now() < until) return error;
+      throw error;
+    }
+  }
+
+  #busy({ key, job }: LockCall, answer: Refusal | LockStoreError, waited: number): LockNotAcquiredError {
+    if (answer instanceof LockStoreError) throw answer;
+    const { holder } = answer;
+    this.publisher.publish('busy', { key, job, waited, holder });
+    return new LockNotAcquiredError(key, { waited, holder });
+  }
+
+  #pauseAfter(
+    attempt: number,
+    answer: Refusal | LockStoreError,
+    settings: LockSettings,
+    left: number,
+  ): number {
+    const pause = Math.min(settings.pause(attempt, this.clock.random()), left);
+    const remaining = answer instanceof LockStoreError ? undefined : answer.holder?.remaining;
+    // A dead holder is taken over when its lease ends. "Nothing remains" knows nothing (it can be a race): back off then.
+    return remaining !== undefined && remaining > 0 ? Math.min(pause, remaining + 1) : pause;
+  }
+}
