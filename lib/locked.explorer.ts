@@ -51,7 +51,8 @@ export class LockedExplorer {
   }
 }
 
-function* lockedMethodsOf(prototype: unknown): Iterable<LockedMethod> {
+/** The decorated methods of an object or a prototype, also the inherited ones. */
+export function* lockedMethodsOf(prototype: unknown): Iterable<LockedMethod> {
   const seen = new Set<string | symbol>();
   for (
     let level = prototype;

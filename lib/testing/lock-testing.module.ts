@@ -1,0 +1,29 @@
+import { Module, type DynamicModule } from '@nestjs/common';
+import { LockModule, type LockModuleExtras } from '../lock.module.js';
+import type { LockModuleDefaults } from '../lock.options.js';
+import { MemoryLockStore } from '../stores/memory/memory-lock.store.js';
+import { getTestLocksToken, TestLocks } from './test-locks.js';
+
+/** Options of {@link LockTestingModule}: those of `LockModule`, without a store. @publicApi */
+export type LockTestingOptions = LockModuleDefaults & LockModuleExtras;
+
+/**
+ * Stands in for `LockModule` in tests: real locks, kept in memory, and a {@link TestLocks} to play the other instances with.
+ *
+ * @publicApi
+ */
+@Module({})
+export class LockTestingModule {
+  static forRoot(options: LockTestingOptions = {}): DynamicModule {
+    const store = new MemoryLockStore();
+    const token = getTestLocksToken(options.name);
+    const prefix = options.prefix === undefined ? '' : `${options.prefix}:`;
+    return {
+      module: LockTestingModule,
+      global: options.isGlobal ?? true,
+      imports: [LockModule.forRoot({ ...options, store })],
+      providers: [{ provide: token, useValue: new TestLocks(store, prefix) }],
+      exports: [token, LockModule],
+    };
+  }
+}

@@ -1,0 +1,91 @@
+import 'reflect-metadata';
+import { describe, expect, it } from '@jest/globals';
+import { Injectable } from '@nestjs/common';
+import { Test } from '@nestjs/testing';
+import { Locked, LockLostError, LockNotAcquiredError, LockService } from '../../lib/index.js';
+import {
+  LockTestingModule,
+  TestLocks,
+  withoutLocks,
+  type LockTestingOptions,
+} from '../../lib/testing/index.js';
+
+@Injectable()
+class Invoices {
+  runs = 0;
+
+  @Locked('invoices')
+  async export(): Promise<number> {
+    return ++this.runs;
+  }
+
+  @Locked({ module: 'second' })
+  async archive(): Promise<string> {
+    return 'archived';
+  }
+}
+
+class Plain {}
+
+async function application(options?: LockTestingOptions) {
+  const modules = [LockTestingModule.forRoot(options), LockTestingModule.forRoot({ name: 'second' })];
+  const testing = await Test.createTestingModule({ imports: modules, providers: [Invoices] }).compile();
+  return testing.init();
+}
+
+describe('withoutLocks', () => {
+  it('B68 lets the methods of an object made with new run unlocked, of every module', async () => {
+    const invoices = withoutLocks(new Invoices());
+    expect(await Promise.all([invoices.export(), invoices.export(), invoices.archive()])).toEqual([
+      1,
+      2,
+      'archived',
+    ]);
+  });
+
+  it('B68 without it such an object runs nothing, and the error says what to do', async () => {
+    const invoices = new Invoices();
+    await expect(invoices.export()).rejects.toThrow(/Invoices\.export\(\).*withoutLocks\(instance\)/);
+    expect(invoices.runs).toBe(0);
+  });
+
+  it('refuses an object that has nothing to unlock', () => {
+    expect(() => withoutLocks(new Plain())).toThrow('withoutLocks() was given a Plain');
+  });
+});
+
+describe('LockTestingModule', () => {
+  it('B3 locks for real, in memory', async () => {
+    const app = await application();
+    expect(await app.get(Invoices).export()).toBe(1);
+    expect(await app.get(LockService).inspect('invoices')).toMatchObject({
+      state: 'absent',
+      lastRun: { outcome: 'done' },
+    });
+    await app.close();
+  });
+
+  it.each([undefined, 'billing'])(
+    'B22 plays another instance that holds a key (prefix %s)',
+    async (prefix) => {
+      const app = await application({ prefix });
+      const elsewhere = await app.get(TestLocks).holdElsewhere('invoices', 'pod-7');
+      await expect(app.get(Invoices).export()).rejects.toThrow(LockNotAcquiredError);
+      await expect(app.get(Invoices).export()).rejects.toThrow('held by pod-7');
+      await elsewhere.release();
+      expect(await app.get(Invoices).export()).toBe(1);
+      await app.close();
+    },
+  );
+
+  it('B55 takes a lock away from its holder', async () => {
+    const app = await application({ ttl: 300 });
+    const lost = app.get(LockService).run('report', async (lock) => {
+      const aborted = new Promise((resolve) => lock.signal.addEventListener('abort', resolve));
+      await app.get(TestLocks).holdElsewhere('report');
+      await aborted;
+    });
+    await expect(lost).rejects.toThrow(LockLostError);
+    await app.close();
+  });
+});
