@@ -22,6 +22,8 @@ export interface ConformanceOptions {
   rounds?: number;
   /** The lease of cases that wait for its end, in milliseconds. Default 200. */
   ttl?: number;
+  /** How much later than its lease a key may become free before a case fails, in milliseconds. Default 10,000. */
+  patience?: number;
   /** What the store does not do: `inspect` stands for `LockInspector`, `renewMany` for `BatchRenewer`. Without this, a missing one is a failure. */
   without?: ('inspect' | 'renewMany')[];
 }
@@ -46,7 +48,7 @@ export function lockStoreConformance(
   options: ConformanceOptions = {},
 ): ConformanceCase[] {
   const { without = [], ...chosen } = options;
-  const settings = { instances: 4, racers: 32, rounds: 10, ttl: 200, ...chosen };
+  const settings = { instances: 4, racers: 32, rounds: 10, ttl: 200, patience: 10_000, ...chosen };
   const cases: Cases = {
     ...acquiring,
     ...resend,

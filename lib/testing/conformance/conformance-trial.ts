@@ -15,7 +15,7 @@ import type {
 export const LEASE = 30_000;
 export const NEVER = Number.MAX_SAFE_INTEGER;
 
-const PATIENCE = 10_000;
+const SLOWNESS = 10_000;
 const POLL = 5;
 /** How often the service repeats an attempt that collided before it calls it busy. */
 const COLLISIONS = 3;
@@ -28,6 +28,7 @@ export interface TrialSettings {
   racers: number;
   rounds: number;
   ttl: number;
+  patience: number;
 }
 
 export interface Attempt extends AcquireRequest {
@@ -87,7 +88,7 @@ export class ConformanceTrial {
   /** Takes a key as soon as it is free. */
   async takeWhenFree(key: string, attempt: Attempt = {}): Promise<Grant> {
     const owner = attempt.owner ?? this.owner();
-    const deadline = performance.now() + PATIENCE + this.settings.ttl;
+    const deadline = performance.now() + this.settings.ttl + this.settings.patience;
     for (;;) {
       const result = await this.attempt(key, { ...attempt, owner });
       if (result.acquired) return { key, owner, token: result.fencingToken };
@@ -179,7 +180,7 @@ export function assertGrowing(tokens: readonly number[]): void {
 export function assertTimeLeft(holder: LockRecord, ttl: number): void {
   const left = holder.remaining;
   assert.ok(
-    left > ttl - PATIENCE && left <= ttl,
+    left > ttl - SLOWNESS && left <= ttl,
     `${left} ms remain of a lease of ${ttl} ms that has just begun`,
   );
   assert.ok(holder.expiresAt instanceof Date, 'the holder has no expiresAt');

@@ -1,0 +1,1245 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import type {
+  BatchRenewer,
+  LockAcquireResult,
+  LockInspector,
+  LockStore,
+} from '../../lib/interfaces/lock-store.interface.js';
+import { fitKey } from '../../lib/lock-key.js';
+import { LockError, LockStoreError } from '../../lib/lock.errors.js';
+import { MemoryLockStore } from '../../lib/stores/memory/memory-lock.store.js';
+
+export type Port = LockStore & BatchRenewer & LockInspector;
+
+const HOUR = 3_600_000;
+const NEVER = Number.MAX_SAFE_INTEGER;
+
+/** A right store that tells the bugs what a wrong one could have got wrong: who had a key last. */
+export class RightStore extends MemoryLockStore {
+  readonly owners = new Map<string, string>();
+  readonly labels = new Map<string, string | undefined>();
+
+  override async acquire(...args: Parameters<LockStore['acquire']>): Promise<LockAcquireResult> {
+    const result = await super.acquire(...args);
+    if (result.acquired) {
+      this.owners.set(args[0], args[1]);
+      this.labels.set(args[0], args[3]?.label);
+    }
+    return result;
+  }
+
+  async isExpired(key: string): Promise<boolean> {
+    return (await this.inspect(key)).state === 'expired';
+  }
+
+  async remaining(key: string): Promise<number> {
+    const found = await this.inspect(key);
+    return found.state === 'held' ? found.holder.remaining : 0;
+  }
+}
+
+export interface PlantedBug {
+  name: string;
+  /** What is wrong with a store made from the right one. */
+  plant: (right: RightStore) => Partial<Port>;
+  /** The case that must find it. */
+  foundBy: string;
+}
+
+const acquiring: PlantedBug[] = [
+  {
+    name: 'any acquire steals',
+    plant: (right) => ({
+      async acquire(key, ...rest) {
+        await right.forceRelease(key);
+        return right.acquire(key, ...rest);
+      },
+    }),
+    foundBy: 'B39 a held key is refused to another owner',
+  },
+  {
+    name: 'the same owner string enters again',
+    plant: (right) => ({
+      acquire: (key, owner, ttl, request) => right.acquire(key, owner, ttl, { ...request, resend: true }),
+    }),
+    foundBy: 'B39 a held key is refused to the same owner string too',
+  },
+  {
+    name: 'the same label enters again',
+    plant: (right) => ({
+      async acquire(key, owner, ttl, request) {
+        const same = request?.label !== undefined && request.label === right.labels.get(key);
+        if (same) await right.forceRelease(key);
+        return right.acquire(key, owner, ttl, request);
+      },
+    }),
+    foundBy: 'B37 two workers of the same label exclude each other',
+  },
+  {
+    name: 'an owner has one lock at a time',
+    plant: (right) => {
+      const keys = new Map<string, string>();
+      return {
+        async acquire(key, owner, ttl, request) {
+          const before = keys.get(owner);
+          if (before !== undefined && before !== key) await right.release(before, owner);
+          keys.set(owner, key);
+          return right.acquire(key, owner, ttl, request);
+        },
+      };
+    },
+    foundBy: 'B24 different keys do not touch each other',
+  },
+  {
+    name: 'the answer does not tell the holder',
+    plant: (right) => ({
+      acquire: async (...args) => {
+        const result = await right.acquire(...args);
+        return result.acquired ? result : { acquired: false, reason: 'held' };
+      },
+    }),
+    foundBy: 'B22 a refusal tells who holds the key, since when, until when and with which token',
+  },
+  {
+    name: 'a held key is called contended',
+    plant: (right) => ({
+      acquire: async (...args) => {
+        const result = await right.acquire(...args);
+        return result.acquired ? result : { ...result, reason: 'contention' };
+      },
+    }),
+    foundBy: 'B39 a held key is refused to another owner',
+  },
+  {
+    name: 'a held key is an error',
+    plant: (right) => ({
+      acquire: async (...args) => {
+        const result = await right.acquire(...args);
+        if (!result.acquired) throw new LockStoreError('duplicate key');
+        return result;
+      },
+    }),
+    foundBy: 'B39 a held key is refused to another owner',
+  },
+  {
+    name: 'the holder carries the owner',
+    plant: (right) => ({
+      acquire: async (...args) => {
+        const result = await right.acquire(...args);
+        if (result.acquired || !result.holder) return result;
+        return { ...result, holder: Object.assign(result.holder, { owner: right.owners.get(args[0]) }) };
+      },
+    }),
+    foundBy: 'B36 a refusal carries no owner id, which would be a key to the lock',
+  },
+  {
+    name: 'labels are ASCII',
+    plant: (right) => ({
+      acquire: (key, owner, ttl, request) =>
+        right.acquire(key, owner, ttl, { ...request, label: request?.label?.replace(/[^ -~]/gu, '?') }),
+    }),
+    foundBy: 'B36 a label comes back as it was given, and as null when there was none',
+  },
+  {
+    name: 'a lock without end has one',
+    plant: (right) => ({
+      acquire: (key, owner, ttl, request) => right.acquire(key, owner, Math.min(ttl, 9999 * HOUR), request),
+    }),
+    foundBy: 'B29 a lock that never expires is held until it is released',
+  },
+  {
+    name: 'a ttl has 32 bits',
+    plant: (right) => ({
+      acquire: (key, owner, ttl, request) =>
+        right.acquire(key, owner, ttl === NEVER ? ttl : Math.min(ttl, 2 ** 31 - 1), request),
+    }),
+    foundBy: 'B28 a lease may last 30 days',
+  },
+  {
+    name: 'a ttl must be an integer',
+    plant: (right) => ({
+      async acquire(key, owner, ttl, request) {
+        if (Number.isFinite(ttl) && !Number.isInteger(ttl))
+          throw new LockStoreError('invalid input syntax for type bigint');
+        return right.acquire(key, owner, ttl, request);
+      },
+    }),
+    foundBy: 'B28 a ttl may have a fraction of a millisecond',
+  },
+  {
+    name: 'the optional argument is not optional',
+    plant: (right) => ({
+      async acquire(key, owner, ttl, request) {
+        if (!request) throw new TypeError("Cannot read properties of undefined (reading 'label')");
+        return right.acquire(key, owner, ttl, request);
+      },
+    }),
+    foundBy: 'contract of @nestjs/locks: the three operations work without their optional arguments',
+  },
+  {
+    name: 'undefined is not the same as nothing',
+    plant: (right) => ({
+      async acquire(key, owner, ttl, request) {
+        if (request && 'label' in request && request.label === undefined)
+          throw new LockStoreError('bind parameters must not contain undefined');
+        return right.acquire(key, owner, ttl, request);
+      },
+    }),
+    foundBy: 'contract of @nestjs/locks: undefined stands for an optional argument that is not given',
+  },
+];
+
+const tokens: PlantedBug[] = [
+  {
+    name: 'the token is a string, as drivers give a BIGINT',
+    plant: (right) => tokensMadeBy(right, (_, token) => String(token) as unknown as number),
+    foundBy: 'B15 a free key is granted, with a token that is a safe integer',
+  },
+  {
+    name: 'the token is in nanoseconds',
+    plant: (right) => tokensMadeBy(right, (_, token) => token * 1000),
+    foundBy: 'B15 a free key is granted, with a token that is a safe integer',
+  },
+  {
+    name: 'the token begins again after a release',
+    plant: (right) => {
+      const counts = new Map<string, number>();
+      return {
+        ...tokensMadeBy(right, (key) => {
+          counts.set(key, (counts.get(key) ?? 0) + 1);
+          return counts.get(key) ?? 0;
+        }),
+        async release(key, ...rest) {
+          counts.delete(key);
+          return right.release(key, ...rest);
+        },
+      };
+    },
+    foundBy: 'B38 tokens grow over releases, in all instances',
+  },
+  {
+    name: 'a take-over keeps the token',
+    plant: (right) => {
+      const last = new Map<string, number>();
+      return {
+        async acquire(key, ...rest) {
+          const before = last.get(key);
+          const expired = before !== undefined && (await right.isExpired(key));
+          const result = await right.acquire(key, ...rest);
+          if (!result.acquired) return result;
+          if (expired) return { acquired: true, fencingToken: before };
+          last.set(key, result.fencingToken);
+          return result;
+        },
+      };
+    },
+    foundBy: 'B38 an expired lock is taken also by the same owner string, with a larger token',
+  },
+  {
+    name: 'the token begins again after a forced release',
+    plant: (right) => {
+      const forced = new Set<string>();
+      return {
+        ...tokensMadeBy(right, (key, token) => (forced.has(key) ? 1 : token)),
+        async forceRelease(key) {
+          forced.add(key);
+          return right.forceRelease(key);
+        },
+      };
+    },
+    foundBy: 'B71 a forced release frees the key, and its holder finds out',
+  },
+  {
+    name: 'a take-over counts on from the first grant',
+    plant: (right) => {
+      const first = new Map<string, number>();
+      return {
+        async acquire(key, ...rest) {
+          const before = first.get(key);
+          const expired = before !== undefined && (await right.isExpired(key));
+          const result = await right.acquire(key, ...rest);
+          if (!result.acquired) return result;
+          if (expired) return { acquired: true, fencingToken: before + 1 };
+          first.set(key, result.fencingToken);
+          return result;
+        },
+      };
+    },
+    foundBy: 'B38 tokens grow over expiry, take-over and release',
+  },
+];
+
+const resending: PlantedBug[] = [
+  {
+    name: 'resend is not known',
+    plant: (right) => ({
+      acquire: (key, owner, ttl, request) => right.acquire(key, owner, ttl, { label: request?.label }),
+    }),
+    foundBy: 'resend: a granted attempt gets its lock again, with the same token and a full ttl',
+  },
+  {
+    name: 'resend takes any key',
+    plant: (right) => ({
+      async acquire(key, owner, ttl, request) {
+        if (request?.resend && right.owners.get(key) !== owner) await right.forceRelease(key);
+        return right.acquire(key, owner, ttl, request);
+      },
+    }),
+    foundBy: 'resend: it is refused while another holds the key',
+  },
+  {
+    name: 'resend is a new acquisition',
+    plant: (right) => ({
+      async acquire(key, owner, ttl, request) {
+        if (request?.resend) await right.release(key, owner);
+        return right.acquire(key, owner, ttl, request);
+      },
+    }),
+    foundBy: 'resend: a granted attempt gets its lock again, with the same token and a full ttl',
+  },
+  {
+    name: 'resend leaves the ttl as it was',
+    plant: (right) => ({
+      async acquire(key, owner, ttl, request) {
+        const remaining = request?.resend ? await right.remaining(key) : 0;
+        return right.acquire(key, owner, remaining > 0 ? remaining : ttl, request);
+      },
+    }),
+    foundBy: 'resend: a granted attempt gets its lock again, with the same token and a full ttl',
+  },
+  {
+    name: 'resend opens a kept key',
+    plant: (right) => ({
+      async acquire(key, owner, ttl, request) {
+        if (request?.resend && right.owners.get(key) === owner) await right.forceRelease(key);
+        return right.acquire(key, owner, ttl, request);
+      },
+    }),
+    foundBy: 'resend: it does not open a key that its release keeps taken',
+  },
+  {
+    name: 'resend remembers what others have taken over since',
+    plant: (right) => {
+      const granted = new Map<string, number>();
+      return {
+        async acquire(key, owner, ttl, request) {
+          const before = granted.get(`${key} ${owner}`);
+          if (request?.resend && before !== undefined) return { acquired: true, fencingToken: before };
+          const result = await right.acquire(key, owner, ttl, request);
+          if (result.acquired) granted.set(`${key} ${owner}`, result.fencingToken);
+          return result;
+        },
+      };
+    },
+    foundBy: 'resend: after a take-over it is refused, and larger when it comes after that',
+  },
+  {
+    name: 'resend only looks for a lock of its own',
+    plant: (right) => ({
+      async acquire(key, owner, ttl, request) {
+        if (request?.resend && right.owners.get(key) !== owner)
+          return { acquired: false, reason: 'contention' };
+        return right.acquire(key, owner, ttl, request);
+      },
+    }),
+    foundBy: 'resend: an attempt that never arrived is granted like any other',
+  },
+  {
+    name: 'resend goes by its own lease when that ran out',
+    plant: (right) => ({
+      async acquire(key, owner, ttl, request) {
+        if (request?.resend && (await right.isExpired(key))) return { acquired: false, reason: 'held' };
+        return right.acquire(key, owner, ttl, request);
+      },
+    }),
+    foundBy: 'resend: after its own lease ran out it is granted with a token that is no smaller',
+  },
+];
+
+const renewing: PlantedBug[] = [
+  {
+    name: 'renew by key only',
+    plant: (right) => ({
+      renew: (key, owner, ttl) => right.renew(key, right.owners.get(key) ?? owner, ttl),
+    }),
+    foundBy: 'B37 nobody renews the lock of another',
+  },
+  {
+    name: 'renew revives an expired lease',
+    plant: (right) => ({
+      async renew(key, owner, ttl) {
+        if (await right.renew(key, owner, ttl)) return true;
+        if (right.owners.get(key) !== owner || !(await right.isExpired(key))) return false;
+        return (await right.acquire(key, owner, ttl, { resend: true })).acquired;
+      },
+    }),
+    foundBy: 'B50 a lease that ran out is never revived, even if nobody took it',
+  },
+  {
+    name: 'renew takes a released lock back',
+    plant: (right) => ({
+      async renew(key, owner, ttl) {
+        if (await right.renew(key, owner, ttl)) return true;
+        if (right.owners.get(key) !== owner || (await right.inspect(key)).state !== 'absent') return false;
+        return (await right.acquire(key, owner, ttl)).acquired;
+      },
+    }),
+    foundBy: 'B54 a released lock is not taken back by a renewal',
+  },
+  {
+    name: 'renew never shortens',
+    plant: (right) => ({
+      renew: async (key, owner, ttl) => right.renew(key, owner, Math.max(ttl, await endOf(right, key))),
+    }),
+    foundBy: 'B49 a renewal may shorten the lease',
+  },
+  {
+    name: 'renew leaves a lock without end as it is',
+    plant: (right) => ({
+      renew: async (key, owner, ttl) =>
+        right.renew(key, owner, (await right.remaining(key)) === Infinity ? NEVER : ttl),
+    }),
+    foundBy: 'B49 a renewal gives an end to a lock that had none',
+  },
+  {
+    name: 'renewals add up',
+    plant: (right) => ({
+      renew: async (key, owner, ttl) =>
+        right.renew(key, owner, Math.min(NEVER, ttl + (await right.remaining(key)))),
+    }),
+    foundBy: 'B51 repeated renewals do not add up',
+  },
+  {
+    name: 'renew says true and does nothing',
+    plant: (right) => ({
+      renew: async (key, owner, ttl) =>
+        ttl > 0 && right.owners.get(key) === owner && (await right.remaining(key)) > 0,
+    }),
+    foundBy: 'B51 a renewal extends the lease from now, and changes nothing else',
+  },
+  {
+    name: 'renew is a new acquisition',
+    plant: (right) => ({
+      renew: async (key, owner, ttl) =>
+        (await right.release(key, owner)) && (await right.acquire(key, owner, ttl)).acquired,
+    }),
+    foundBy: 'B51 a renewal extends the lease from now, and changes nothing else',
+  },
+  {
+    name: 'renew makes a row for what was never locked',
+    plant: (right) => ({
+      async renew(key, owner, ttl) {
+        if (!right.owners.has(key)) await right.acquire(key, owner, ttl);
+        return right.renew(key, owner, ttl);
+      },
+    }),
+    foundBy: 'B45 renewing what was never locked creates nothing',
+  },
+  {
+    name: 'renew is for all who once had it',
+    plant: (right) => {
+      const had = new Set<string>();
+      return {
+        async acquire(key, owner, ttl, request) {
+          had.add(`${key} ${owner}`);
+          return right.acquire(key, owner, ttl, request);
+        },
+        async renew(key, owner, ttl) {
+          const holder = had.has(`${key} ${owner}`) ? right.owners.get(key) : undefined;
+          return right.renew(key, holder ?? owner, ttl);
+        },
+      };
+    },
+    foundBy: 'B54 the renewal of a former holder does not touch the new one',
+  },
+];
+
+const releasing: PlantedBug[] = [
+  {
+    name: 'release by key only',
+    plant: (right) => ({
+      release: (key, owner, end) => right.release(key, right.owners.get(key) ?? owner, end),
+    }),
+    foundBy: 'B37 nobody releases the lock of another',
+  },
+  {
+    name: 'release deletes without a check, for those who once had it',
+    plant: (right) => {
+      const had = new Set<string>();
+      return {
+        async acquire(key, owner, ttl, request) {
+          had.add(`${key} ${owner}`);
+          return right.acquire(key, owner, ttl, request);
+        },
+        release: async (key, owner, end) =>
+          (await right.release(key, owner, end)) ||
+          (had.has(`${key} ${owner}`) && (await right.forceRelease(key))),
+      };
+    },
+    foundBy: 'B44 a stale release does not touch the lock of the new holder',
+  },
+  {
+    name: 'release of an expired lease is true',
+    plant: (right) => ({
+      release: async (key, owner, end) =>
+        (await right.release(key, owner, end)) ||
+        (right.owners.get(key) === owner && (await right.isExpired(key))),
+    }),
+    foundBy: 'B43 releasing a lease that ran out is false',
+  },
+  {
+    name: 'release is true as often as it is called',
+    plant: (right) => ({
+      release: async (key, owner, end) =>
+        (await right.release(key, owner, end)) || right.owners.get(key) === owner,
+    }),
+    foundBy: 'B43 a release frees the key at once, and is true once',
+  },
+  {
+    name: 'release says true and frees nothing',
+    plant: (right) => ({ release: (key, owner) => right.renew(key, owner, HOUR) }),
+    foundBy: 'B43 a release frees the key at once, and is true once',
+  },
+  {
+    name: 'release makes a row for what was never locked',
+    plant: (right) => ({
+      async release(key, owner, end) {
+        if (!right.owners.has(key) && end?.keepFor) await right.acquire(key, owner, end.keepFor);
+        return right.release(key, owner, end);
+      },
+    }),
+    foundBy: 'B45 releasing what was never locked creates nothing',
+  },
+  {
+    name: 'keepFor is not known',
+    plant: (right) => ({
+      release: (key, owner, end) => right.release(key, owner, { outcome: end?.outcome }),
+    }),
+    foundBy: 'B76 a release with keepFor leaves the key taken, with no holder',
+  },
+  {
+    name: 'keepFor leaves the holder in place',
+    plant: (right) => ({
+      release: (key, owner, end) =>
+        end?.keepFor ? right.renew(key, owner, end.keepFor) : right.release(key, owner, end),
+    }),
+    foundBy: 'B76 a release with keepFor leaves the key taken, with no holder',
+  },
+  {
+    name: 'keepFor never shortens',
+    plant: (right) => ({
+      async release(key, owner, end) {
+        const keepFor = end?.keepFor && Math.max(end.keepFor, await endOf(right, key));
+        return right.release(key, owner, { ...end, keepFor });
+      },
+    }),
+    foundBy: 'B76 a kept key becomes free by itself, also when its lease would have lasted longer',
+  },
+  {
+    name: 'keepFor: 0 keeps for ever',
+    plant: (right) => ({
+      release: (key, owner, end) =>
+        right.release(key, owner, end?.keepFor === 0 ? { ...end, keepFor: NEVER } : end),
+    }),
+    foundBy: 'B76 keepFor: 0 frees the key at once',
+  },
+];
+
+const expiring: PlantedBug[] = [
+  {
+    name: 'leases are cut short',
+    plant: (right) => ({
+      acquire: (key, owner, ttl, request) => right.acquire(key, owner, ttl / 2, request),
+    }),
+    foundBy: 'B28 a lease that is not renewed ends after its ttl, and not before',
+  },
+  {
+    name: 'leases end only after a clean-up',
+    plant: (right) => ({
+      async acquire(key, ...rest) {
+        return (await right.isExpired(key))
+          ? { acquired: false, reason: 'held' }
+          : right.acquire(key, ...rest);
+      },
+    }),
+    foundBy: 'B28 a lease that is not renewed ends after its ttl, and not before',
+  },
+  {
+    name: 'an expired take-over keeps the old owner',
+    plant: (right) => ({
+      async acquire(key, owner, ttl, request) {
+        const old = (await right.isExpired(key)) ? right.owners.get(key) : undefined;
+        return right.acquire(key, old ?? owner, ttl, request);
+      },
+    }),
+    foundBy: 'B44 an expired lock that was taken over belongs to the new holder',
+  },
+  {
+    name: 'an expired take-over keeps the old label',
+    plant: (right) => ({
+      async acquire(key, owner, ttl, request) {
+        const label = request?.label ?? ((await right.isExpired(key)) ? right.labels.get(key) : undefined);
+        return right.acquire(key, owner, ttl, { ...request, label });
+      },
+    }),
+    foundBy: 'B35 a take-over without a label does not keep the label of the one before',
+  },
+  {
+    name: 'an expired lock is refused to its old label',
+    plant: (right) => ({
+      async acquire(key, owner, ttl, request) {
+        const same = request?.label !== undefined && request.label === right.labels.get(key);
+        if (same && (await right.isExpired(key))) return { acquired: false, reason: 'held' };
+        return right.acquire(key, owner, ttl, request);
+      },
+    }),
+    foundBy: 'B35 an expired lock is taken also by a caller of the same label',
+  },
+  {
+    name: 'the first renewal of the clock takes over what never expires',
+    plant: (right) => ({
+      async acquire(key, owner, ttl, request) {
+        const found = await right.inspect(key);
+        const age = found.state === 'held' ? Date.now() - found.holder.renewedAt.getTime() : 0;
+        if (found.state === 'held' && found.holder.expiresAt === null && age > 40)
+          await right.forceRelease(key);
+        return right.acquire(key, owner, ttl, request);
+      },
+    }),
+    foundBy: 'B29 a lock that never expires, and one that is renewed, are not taken over',
+  },
+];
+
+const keys: PlantedBug[] = [
+  {
+    name: 'keys are case-insensitive',
+    plant: (right) => keysReadAs(right, (key) => key.toLowerCase()),
+    foundBy: 'B41 keys that differ in case, accents or normal form are different locks',
+  },
+  {
+    name: 'keys are normalized',
+    plant: (right) => keysReadAs(right, (key) => key.normalize('NFC')),
+    foundBy: 'B41 keys that differ in case, accents or normal form are different locks',
+  },
+  {
+    name: 'accents do not count',
+    plant: (right) => keysReadAs(right, (key) => key.normalize('NFD').replace(/\p{M}/gu, '')),
+    foundBy: 'B41 keys that differ in case, accents or normal form are different locks',
+  },
+  {
+    name: 'all characters beyond the basic plane are equal',
+    plant: (right) => keysReadAs(right, (key) => key.replace(/[\u{10000}-\u{10ffff}]/gu, '?')),
+    foundBy: 'B41 keys that differ in case, accents or normal form are different locks',
+  },
+  {
+    name: 'trailing spaces do not count',
+    plant: (right) => keysReadAs(right, (key) => key.replace(/ +$/, '')),
+    foundBy: 'B41 keys that differ in spaces or characters without width are different locks',
+  },
+  {
+    name: 'leading spaces do not count',
+    plant: (right) => keysReadAs(right, (key) => key.replace(/^ +/, '')),
+    foundBy: 'B41 keys that differ in spaces or characters without width are different locks',
+  },
+  {
+    name: 'keys are numbers where they can be',
+    plant: (right) => keysReadAs(right, (key) => (Number.isNaN(Number(key)) ? key : String(Number(key)))),
+    foundBy: 'B41 keys that are the same number are different locks',
+  },
+  {
+    name: 'only the beginning of a key counts',
+    plant: (right) => keysReadAs(right, (key) => key.replace(/(:key)\w+$/, '$1')),
+    foundBy: 'B41 a key and its beginning are different locks',
+  },
+  {
+    name: 'keys are joined into the statement',
+    plant: (right) => ({
+      async acquire(key, ...rest) {
+        if (key.includes("'")) throw new LockStoreError('syntax error at or near');
+        return right.acquire(key, ...rest);
+      },
+    }),
+    foundBy: 'B41 keys that look like a part of a statement are keys',
+  },
+  {
+    name: 'keys are cut at 255 bytes',
+    plant: (right) => keysReadAs(right, (key) => Buffer.from(key).subarray(0, 255).toString()),
+    foundBy: 'B41 keys longer than the column are never cut: 500 characters',
+  },
+  {
+    name: 'keys are cut before the 4096th byte',
+    plant: (right) => keysReadAs(right, (key) => key.slice(0, 4095)),
+    foundBy: 'B41 keys longer than the column are never cut: 4 KiB, different in the last character',
+  },
+  {
+    name: 'keys are cut in the middle of a character',
+    plant: (right) => ({
+      async acquire(key, ...rest) {
+        const cut = Buffer.from(key).subarray(0, 183).toString();
+        if (key.length > 183 && !key.startsWith(cut))
+          throw new LockStoreError('invalid byte sequence for encoding "UTF8"');
+        return right.acquire(key, ...rest);
+      },
+    }),
+    foundBy: 'B41 keys longer than the column may have characters of several bytes at the cut',
+  },
+  {
+    name: 'a key that looks like a kept one is not hashed',
+    plant: (right) => {
+      const originals = new Map<string, string>();
+      return keysReadAs(right, (key) => {
+        if (key.length > 255) originals.set(fitKey(key), key);
+        return originals.get(key) ?? key;
+      });
+    },
+    foundBy: 'B41 a key that looks like the kept form of a longer one is another lock',
+  },
+  {
+    name: 'what is no key is made one',
+    plant: (right) => keysReadAs(right, asText),
+    foundBy: 'B41 what cannot be a key is refused before any statement',
+  },
+  {
+    name: 'the database finds out that a key is none',
+    plant: (right) => ({
+      release: async (...args) => {
+        try {
+          return await right.release(...args);
+        } catch (cause) {
+          throw new LockStoreError('invalid byte sequence', { cause });
+        }
+      },
+    }),
+    foundBy: 'B41 what cannot be a key is refused before any statement',
+  },
+  {
+    name: 'keys over the limit are cut',
+    plant: (right) => keysReadAs(right, (key) => key.slice(0, 1024)),
+    foundBy: 'B41 a key over 4 KiB is refused',
+  },
+  {
+    name: 'what is no owner is made one',
+    plant: (right) => ({
+      acquire: (key, owner, ttl, request) => right.acquire(key, asText(owner), ttl, request),
+    }),
+    foundBy: 'B36 what cannot be an owner is refused before any statement, and not repeated in the error',
+  },
+  {
+    name: 'the owner is in the message',
+    plant: (right) => ({
+      release: async (key, owner, end) => {
+        try {
+          return await right.release(key, owner, end);
+        } catch (cause) {
+          throw new LockError(`not released for ${owner}`, { cause });
+        }
+      },
+    }),
+    foundBy: 'B36 what cannot be an owner is refused before any statement, and not repeated in the error',
+  },
+  {
+    name: 'a ttl of 0 is as short as can be',
+    plant: (right) => ({
+      acquire: (key, owner, ttl, request) => right.acquire(key, owner, ttl === 0 ? 1 : ttl, request),
+    }),
+    foundBy: 'B30 what cannot be a ttl is refused before any statement',
+  },
+  {
+    name: 'a negative keepFor is none',
+    plant: (right) => ({
+      release: (key, owner, end) =>
+        right.release(key, owner, end && { ...end, keepFor: end.keepFor === -1 ? 0 : end.keepFor }),
+    }),
+    foundBy: 'B30 what cannot be a ttl is refused before any statement',
+  },
+];
+
+const racing: PlantedBug[] = [
+  {
+    name: 'acquire reads, then writes',
+    plant: (right) => ({
+      async acquire(key, ...rest) {
+        const held = (await right.inspect(key)).state === 'held';
+        await nextTurn();
+        if (!held) await right.forceRelease(key);
+        return right.acquire(key, ...rest);
+      },
+    }),
+    foundBy: 'B25 of many first acquirers of a new key one wins',
+  },
+  {
+    name: 'acquire of a released row reads, then writes',
+    plant: (right) => ({
+      async acquire(key, ...rest) {
+        const found = await right.inspect(key);
+        await nextTurn();
+        if (found.state === 'absent' && found.lastRun) await right.forceRelease(key);
+        return right.acquire(key, ...rest);
+      },
+    }),
+    foundBy: 'B25 of many acquirers of a released key one wins, with a larger token',
+  },
+  {
+    name: 'a take-over reads, then writes',
+    plant: (right) => ({
+      async acquire(key, ...rest) {
+        const expired = await right.isExpired(key);
+        await nextTurn();
+        if (expired) await right.forceRelease(key);
+        return right.acquire(key, ...rest);
+      },
+    }),
+    foundBy: 'B25 of many acquirers of an expired key one wins, with a larger token',
+  },
+  {
+    name: 'collisions are errors',
+    plant: (right) => colliding(right, () => new LockStoreError('could not serialize access')),
+    foundBy: 'B25 of many first acquirers of a new key one wins',
+  },
+  {
+    name: 'of those that collide none wins',
+    plant: (right) => colliding(right, () => ({ acquired: false, reason: 'contention' })),
+    foundBy: 'B25 of many first acquirers of a new key one wins',
+  },
+  {
+    name: 'strangers collide',
+    plant: (right) => colliding(right, () => ({ acquired: false, reason: 'contention' }), 'all keys'),
+    foundBy: 'B24 many different keys are granted at once',
+  },
+  {
+    name: 'a contender disturbs the renewal',
+    plant: (right) => {
+      const running = new Map<string, number>();
+      return {
+        async acquire(key, ...rest) {
+          running.set(key, (running.get(key) ?? 0) + 1);
+          await nextTurn();
+          running.set(key, (running.get(key) ?? 0) - 1);
+          return right.acquire(key, ...rest);
+        },
+        async renew(key, ...rest) {
+          await nextTurn();
+          if (running.get(key)) throw new LockStoreError('deadlock detected');
+          return right.renew(key, ...rest);
+        },
+      };
+    },
+    foundBy: 'B26 the holder renews and releases whatever the contenders do',
+  },
+  {
+    name: 'release reads, then writes',
+    plant: (right) => ({
+      async release(key, owner, end) {
+        const own = right.owners.get(key) === owner && (await right.remaining(key)) > 0;
+        await nextTurn();
+        return (await right.release(key, owner, end)) || own;
+      },
+    }),
+    foundBy: 'B43 of many releases of one lock one is true',
+  },
+  {
+    name: 'a stray release lets a second one in',
+    plant: (right) => {
+      let sections = 0;
+      return {
+        async acquire(key, ...rest) {
+          if (++sections % 7 === 0) await right.forceRelease(key);
+          return right.acquire(key, ...rest);
+        },
+      };
+    },
+    foundBy: 'B40 counters under the lock lose no update',
+  },
+];
+
+const batches: PlantedBug[] = [
+  {
+    name: 'renewMany answers in the order of the keys',
+    plant: (right) => ({
+      renewMany: (leases) => right.renewMany(leases.toSorted((a, b) => (a.key < b.key ? -1 : 1))),
+    }),
+    foundBy: 'B51 renewMany answers for each lease, in the order given',
+  },
+  {
+    name: 'renewMany answers by key only',
+    plant: (right) => ({
+      async renewMany(leases) {
+        const outcomes = await right.renewMany(leases);
+        const renewed = new Set(leases.filter((_, i) => outcomes[i] === 'renewed').map(({ key }) => key));
+        return leases.map(({ key }) => (renewed.has(key) ? 'renewed' : 'lost'));
+      },
+    }),
+    foundBy: 'B51 renewMany answers for each lease, in the order given',
+  },
+  {
+    name: 'renewMany leaves out what is lost',
+    plant: (right) => ({
+      renewMany: async (leases) => (await right.renewMany(leases)).filter((outcome) => outcome === 'renewed'),
+    }),
+    foundBy: 'B51 renewMany answers for each lease, in the order given',
+  },
+  {
+    name: 'renewMany revives',
+    plant: (right) => ({
+      async renewMany(leases) {
+        for (const { key, owner, ttl } of leases) {
+          if (await right.isExpired(key)) await right.acquire(key, owner, ttl, { resend: true });
+        }
+        return right.renewMany(leases);
+      },
+    }),
+    foundBy: 'B50 renewMany never revives a lease that ran out',
+  },
+  {
+    name: 'renewMany has one ttl for all',
+    plant: (right) => ({
+      renewMany: (leases) =>
+        right.renewMany(leases.map((lease) => ({ ...lease, ttl: leases[0]?.ttl ?? lease.ttl }))),
+    }),
+    foundBy: 'B51 renewMany gives each lease its own ttl',
+  },
+  {
+    name: 'renewMany of nothing is a syntax error',
+    plant: (right) => ({
+      async renewMany(leases) {
+        if (leases.length === 0) throw new LockStoreError('syntax error at or near ")"');
+        return right.renewMany(leases);
+      },
+    }),
+    foundBy: 'B51 renewMany of nothing answers nothing',
+  },
+  {
+    name: 'renewMany forgets those after the hundredth',
+    plant: (right) => ({
+      async renewMany(leases) {
+        const outcomes = await right.renewMany(leases.slice(0, 100));
+        return leases.map((_, index) => outcomes[index] ?? 'lost');
+      },
+    }),
+    foundBy: 'B51 renewMany renews 500 leases at once',
+  },
+];
+
+const inspection: PlantedBug[] = [
+  {
+    name: 'inspect makes a row',
+    plant: (right) => ({
+      async inspect(key) {
+        if (!right.owners.has(key)) {
+          await right.acquire(key, 'nobody', HOUR);
+          await right.release(key, 'nobody');
+        }
+        return right.inspect(key);
+      },
+    }),
+    foundBy: 'B69 a key that was never locked is absent, and looking at it creates nothing',
+  },
+  {
+    name: 'a lock without end is shown with one',
+    plant: (right) => ({
+      async inspect(key) {
+        const found = await right.inspect(key);
+        if (found.state !== 'held' || found.holder.expiresAt) return found;
+        return { ...found, holder: { ...found.holder, expiresAt: new Date(NEVER), remaining: NEVER } };
+      },
+    }),
+    foundBy: 'B69 a lock that never expires has no end',
+  },
+  {
+    name: 'a kept key is absent',
+    plant: (right) => ({
+      async inspect(key) {
+        const found = await right.inspect(key);
+        return found.lastRun ? { state: 'absent', key, lastRun: found.lastRun } : found;
+      },
+    }),
+    foundBy: 'B76 a kept key is held by nobody, under the label of its last holder',
+  },
+  {
+    name: 'an expired lease is absent',
+    plant: (right) => ({
+      async inspect(key) {
+        const found = await right.inspect(key);
+        return found.state === 'expired' ? { state: 'absent', key, lastRun: found.lastRun } : found;
+      },
+    }),
+    foundBy: 'B69 a lease that ran out without a release is expired, and still tells whose it was',
+  },
+  {
+    name: 'an expired lease is held',
+    plant: (right) => ({
+      async inspect(key) {
+        const found = await right.inspect(key);
+        return found.state === 'expired' ? { ...found, state: 'held' } : found;
+      },
+    }),
+    foundBy: 'B69 a lease that ran out without a release is expired, and still tells whose it was',
+  },
+  {
+    name: 'a kept key that ran out is expired',
+    plant: (right) => ({
+      async inspect(key) {
+        const found = await right.inspect(key);
+        if (found.state !== 'absent' || !found.lastRun) return found;
+        const { label, startedAt, endedAt: expiresAt } = found.lastRun;
+        const holder = {
+          key,
+          label,
+          fencingToken: 1,
+          startedAt,
+          renewedAt: startedAt,
+          expiresAt,
+          remaining: 0,
+        };
+        return { ...found, state: 'expired', holder };
+      },
+    }),
+    foundBy: 'B76 a key that was kept is absent afterwards, and its run did not fail by that',
+  },
+  {
+    name: 'inspect tells the owner',
+    plant: (right) => ({
+      inspect: async (key) => ({ ...(await right.inspect(key)), owner: right.owners.get(key) }),
+    }),
+    foundBy: 'B69 a held key has a holder',
+  },
+  {
+    name: 'the last run is forgotten',
+    plant: (right) => ({ inspect: async (key) => ({ ...(await right.inspect(key)), lastRun: undefined }) }),
+    foundBy: 'B46 the last run is known after its release, with its outcome',
+  },
+  {
+    name: 'the last run is forgotten when the next begins',
+    plant: (right) => ({
+      async inspect(key) {
+        const found = await right.inspect(key);
+        return found.state === 'held' ? { ...found, lastRun: undefined } : found;
+      },
+    }),
+    foundBy: 'B46 the last run is known while the next one holds the key',
+  },
+  {
+    name: 'every run is done',
+    plant: (right) => ({
+      release: (key, owner, end) => right.release(key, owner, { ...end, outcome: 'done' }),
+    }),
+    foundBy: 'B46 the last run is known after its release, with its outcome',
+  },
+  {
+    name: 'a run that ran out ended when it was taken over',
+    plant: (right) => {
+      const takenOver = new Map<string, Date>();
+      return {
+        async acquire(key, ...rest) {
+          if (await right.isExpired(key)) takenOver.set(key, new Date(Date.now() + 100));
+          return right.acquire(key, ...rest);
+        },
+        async inspect(key) {
+          const found = await right.inspect(key);
+          const endedAt = takenOver.get(key);
+          return endedAt && found.lastRun ? { ...found, lastRun: { ...found.lastRun, endedAt } } : found;
+        },
+      };
+    },
+    foundBy: 'B46 a run whose lease ran out failed, when it ran out',
+  },
+  {
+    name: 'a forced release is not noticed by the holder',
+    plant: (right) => {
+      const forced = new Set<string>();
+      return {
+        async forceRelease(key) {
+          forced.add(key);
+          return right.forceRelease(key);
+        },
+        renew: async (key, owner, ttl) => (await right.renew(key, owner, ttl)) || forced.has(key),
+      };
+    },
+    foundBy: 'B71 a forced release frees the key, and its holder finds out',
+  },
+  {
+    name: 'a forced release is always true',
+    plant: (right) => ({ forceRelease: async (key) => (await right.forceRelease(key)) || key !== '' }),
+    foundBy: 'B71 a forced release of a key that nobody has is false and creates nothing',
+  },
+  {
+    name: 'a forced release leaves a kept key',
+    plant: (right) => ({
+      async forceRelease(key) {
+        const kept = (await right.inspect(key)).lastRun !== undefined;
+        return kept ? false : right.forceRelease(key);
+      },
+    }),
+    foundBy: 'B71 a forced release also frees a key that is kept, whose run stays as it ended',
+  },
+  {
+    name: 'inspect makes a key of anything',
+    plant: (right) => ({ inspect: (key) => right.inspect(asText(key)) }),
+    foundBy: 'B41 what cannot be a key is refused by inspect and forceRelease',
+  },
+];
+
+const lists: PlantedBug[] = [
+  {
+    name: 'the list has what is released, too',
+    plant: (right) => ({
+      async list(request) {
+        const page = await right.list(request);
+        const [first] = page.locks;
+        const released = [...right.owners.keys()].find(
+          (key) => request.prefix && key.startsWith(request.prefix) && key.endsWith(':released'),
+        );
+        return first && released ? { ...page, locks: [...page.locks, { ...first, key: released }] } : page;
+      },
+    }),
+    foundBy: 'B70 the list has the locks that are held, and only those',
+  },
+  {
+    name: 'the list tells the owners',
+    plant: (right) => ({
+      async list(request) {
+        const page = await right.list(request);
+        return { ...page, locks: page.locks.map((lock) => ({ ...lock, owner: right.owners.get(lock.key) })) };
+      },
+    }),
+    foundBy: 'B70 the list has the locks that are held, and only those',
+  },
+  {
+    name: 'the list is in the order of JavaScript',
+    plant: (right) => listInOrder(right, (a, b) => (a < b ? -1 : 1)),
+    foundBy: 'B70 a list is ordered by the bytes of the keys, and paged without gaps',
+  },
+  {
+    name: 'the list is in the order of a language',
+    plant: (right) => listInOrder(right, (a, b) => a.localeCompare(b, 'en')),
+    foundBy: 'B70 a list is ordered by the bytes of the keys, and paged without gaps',
+  },
+  {
+    name: 'a page begins with the last lock of the page before',
+    plant: (right) => ({
+      list: (request) =>
+        right.list({
+          ...request,
+          after: request.after && request.limit > 1 ? request.after.slice(0, -1) : request.after,
+        }),
+    }),
+    foundBy: 'B70 a list is ordered by the bytes of the keys, and paged without gaps',
+  },
+  {
+    name: 'a full page is never the last',
+    plant: (right) => ({
+      async list(request) {
+        const page = await right.list(request);
+        return page.locks.length === request.limit ? { ...page, next: page.locks.at(-1)?.key } : page;
+      },
+    }),
+    foundBy: 'B70 a list is ordered by the bytes of the keys, and paged without gaps',
+  },
+  {
+    name: 'a page begins nowhere when its key is gone',
+    plant: (right) => ({
+      async list(request) {
+        if (request.after === undefined) return right.list(request);
+        return (await right.inspect(request.after)).state === 'held' ? right.list(request) : { locks: [] };
+      },
+    }),
+    foundBy: 'B70 a page may begin after a key that is not held any more',
+  },
+  {
+    name: 'a prefix is a pattern',
+    plant: (right) => ({
+      list: (request) => right.list({ ...request, prefix: request.prefix?.replace(/[%_].*$/, '') }),
+    }),
+    foundBy: 'B70 a prefix is taken literally',
+  },
+  {
+    name: 'nothing is listed without a prefix',
+    plant: (right) => ({
+      list: async (request) => (request.prefix === undefined ? { locks: [] } : right.list(request)),
+    }),
+    foundBy: 'B70 without a prefix everything is listed',
+  },
+  {
+    name: 'a page may be of any length',
+    plant: (right) => ({
+      list: (request) => right.list({ ...request, limit: request.limit === 1001 ? 1000 : request.limit }),
+    }),
+    foundBy: 'B70 a list has pages of 1 to 1000 locks',
+  },
+];
+
+export const plantedBugs: PlantedBug[] = [
+  ...acquiring,
+  ...tokens,
+  ...resending,
+  ...renewing,
+  ...releasing,
+  ...expiring,
+  ...keys,
+  ...racing,
+  ...batches,
+  ...inspection,
+  ...lists,
+];
+
+function tokensMadeBy(right: RightStore, token: (key: string, right: number) => number): Partial<Port> {
+  return {
+    async acquire(key, ...rest) {
+      const result = await right.acquire(key, ...rest);
+      return result.acquired ? { acquired: true, fencingToken: token(key, result.fencingToken) } : result;
+    },
+  };
+}
+
+function keysReadAs(right: RightStore, read: (key: string) => string): Partial<Port> {
+  return {
+    acquire: async (key, ...rest) => right.acquire(read(key), ...rest),
+    renew: async (key, ...rest) => right.renew(read(key), ...rest),
+    release: async (key, ...rest) => right.release(read(key), ...rest),
+  };
+}
+
+/** Attempts that come while another runs end as `collision` says; the first goes through, unless it was met by another. */
+function colliding(
+  right: RightStore,
+  collision: () => LockAcquireResult | Error,
+  scope?: 'all keys',
+): Partial<Port> {
+  const running = new Map<string, number>();
+  return {
+    async acquire(key, ...rest) {
+      const place = scope ?? key;
+      running.set(place, (running.get(place) ?? 0) + 1);
+      await nextTurn();
+      const met = (running.get(place) ?? 0) > 1;
+      await nextTurn();
+      running.set(place, (running.get(place) ?? 0) - 1);
+      if (!met) return right.acquire(key, ...rest);
+      const end = collision();
+      if (end instanceof Error) throw end;
+      return end;
+    },
+  };
+}
+
+async function endOf(right: RightStore, key: string): Promise<number> {
+  const remaining = await right.remaining(key);
+  return remaining === Infinity ? NEVER : remaining;
+}
+
+function listInOrder(right: RightStore, order: (a: string, b: string) => number): Partial<Port> {
+  return {
+    async list({ limit, after, ...request }) {
+      const all = (await right.list({ ...request, limit: 1000 })).locks.toSorted((a, b) =>
+        order(a.key, b.key),
+      );
+      const rest = after === undefined ? all : all.filter(({ key }) => order(key, after) > 0);
+      const locks = rest.slice(0, limit);
+      return rest.length > limit ? { locks, next: locks.at(-1)?.key } : { locks };
+    },
+  };
+}
+
+function asText(value: unknown): string {
+  return String(value);
+}
