@@ -596,7 +596,7 @@ const expiring: PlantedBug[] = [
     foundBy: 'B35 an expired lock is taken also by a caller of the same label',
   },
   {
-    name: 'the first renewal of the clock takes over what never expires',
+    name: 'a lock without end is taken over when it is old',
     plant: (right) => ({
       async acquire(key, owner, ttl, request) {
         const found = await right.inspect(key);

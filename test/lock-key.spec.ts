@@ -1,0 +1,206 @@
+import { createHash } from 'node:crypto';
+import { describe, expect, it } from '@jest/globals';
+import * as fc from 'fast-check';
+import { assertKey, assertOwner, fitKey, MAX_KEY_BYTES } from '../lib/lock-key.js';
+import { LockError } from '../lib/lock.errors.js';
+
+const COLUMN = 255;
+const SUFFIX = /~sha256:[0-9a-f]{64}$/;
+
+/** Any string of UTF-16 units, halves of characters and NUL among them. */
+const anyString = fc
+  .array(fc.oneof(fc.integer({ min: 0, max: 0xffff }), fc.constantFrom(0, 0x61, 0xd83d, 0xdd12)))
+  .map((units) => String.fromCharCode(...units));
+
+const character = fc.oneof(
+  fc.string({ unit: 'binary', minLength: 1, maxLength: 1 }).filter((one) => one !== '\0'),
+  fc.constantFrom('a', 'é', '€', '🔒', '~'),
+);
+const key = fc.oneof(
+  fc.string({ unit: character, minLength: 1, maxLength: 1000 }),
+  fc.string({ unit: character, minLength: 60, maxLength: 70 }), // about as long as the column
+  fc.tuple(fc.string({ unit: character, maxLength: 80 }), fc.stringMatching(/^[0-9a-f]{64}$/)).map(lookAlike),
+);
+const longKey = fc
+  .tuple(fc.string({ unit: character, minLength: 1, maxLength: 100 }), fc.integer({ min: 256, max: 1000 }))
+  .map(([text, length]) => text.padEnd(length, text).toWellFormed());
+
+describe('B41 assertKey', () => {
+  it('takes a well-formed string of 1 to 4096 bytes without NUL, and nothing else', () => {
+    fc.assert(
+      fc.property(anyString, (text) => {
+        const right = text !== '' && text.isWellFormed() && !text.includes('\0');
+        expect(accepts(text)).toBe(right);
+      }),
+    );
+  });
+
+  it('refuses everything that is no string', () => {
+    const noString = fc
+      .anything({ withBigInt: true, withDate: true })
+      .filter((value) => typeof value !== 'string');
+    fc.assert(fc.property(noString, (value) => expect(accepts(value)).toBe(false)));
+    for (const value of [Symbol('key'), () => 'key', Object('key'), Buffer.from('key')]) {
+      expect(accepts(value)).toBe(false);
+    }
+  });
+
+  it.each([
+    ['x', 1],
+    ['é', 2],
+    ['€', 3],
+    ['🔒', 4],
+  ])('counts the bytes of %s, %i each', (text, bytes) => {
+    const most = Math.floor(MAX_KEY_BYTES / bytes);
+    expect(accepts(text.repeat(most))).toBe(true);
+    expect(accepts(text.repeat(most + 1))).toBe(false);
+  });
+
+  it.each([
+    [42, 'A lock key must be a string, but it is of type number. Make it a string: `order:${id}`.'],
+    [['a'], 'A lock key must be a string, but it is an array. Make it a string: `order:${id}`.'],
+    [undefined, 'A lock key must be a string, but it is undefined. Make it a string: `order:${id}`.'],
+    [null, 'A lock key must be a string, but it is null. Make it a string: `order:${id}`.'],
+    ['', 'A lock key must not be empty. Give the name of what is locked.'],
+    ['a\0b', String.raw`The lock key "a\u0000b" contains a NUL character. Remove it.`],
+    [
+      'a\ud83d',
+      String.raw`The lock key "a\ud83d" contains a lone surrogate (half of a character). Use String.prototype.toWellFormed().`,
+    ],
+    [
+      'é'.repeat(3000),
+      `The lock key "${'é'.repeat(40)}…" has 6000 bytes; the limit is 4096. Use an id or a hash of the content as the key.`,
+    ],
+  ])('says what is wrong and what to do: case %#', (value, message) => {
+    expect(() => assertKey(value)).toThrow(new LockError(message));
+  });
+
+  it('shows the beginning of a long key, never half of a character', () => {
+    expect(() => assertKey(`${'x'.repeat(39)}🔒${'x'.repeat(5000)}`)).toThrow(`"${'x'.repeat(39)}\ufffd…"`);
+  });
+});
+
+describe('B36 assertOwner', () => {
+  it('takes a non-empty, well-formed string without NUL', () => {
+    fc.assert(
+      fc.property(anyString, (text) => {
+        const right = text !== '' && text.isWellFormed() && !text.includes('\0');
+        expect(refusalOf(text) === undefined).toBe(right);
+      }),
+    );
+  });
+
+  it('never repeats the owner in its message', () => {
+    expect(refusalOf('a secret\0')).toBe('The lock owner contains a NUL character. Remove it.');
+    expect(refusalOf('a secret\ud800')).not.toContain('secret');
+    expect(refusalOf(['a secret'])).toBe('A lock owner must be a non-empty string, but it is an array.');
+    expect(refusalOf('')).toBe('A lock owner must be a non-empty string, but it is empty.');
+  });
+});
+
+describe('B41 fitKey', () => {
+  it('keeps a key that fits as it is, unless it looks like one that was made to fit', () => {
+    fc.assert(
+      fc.property(key, (text) => {
+        const fits = Buffer.byteLength(text) <= COLUMN && !SUFFIX.test(text);
+        expect(fitKey(text) === text).toBe(fits);
+      }),
+    );
+  });
+
+  it('gives at most 255 bytes of valid UTF-8 that are a key again', () => {
+    fc.assert(
+      fc.property(fc.oneof(key, longKey), (text) => {
+        const fitted = fitKey(text);
+        expect(Buffer.byteLength(fitted)).toBeLessThanOrEqual(COLUMN);
+        expect(Buffer.from(fitted).toString()).toBe(fitted);
+        expect(accepts(fitted)).toBe(true);
+      }),
+    );
+  });
+
+  it('keeps the readable start of a long key, cut between characters as late as possible, and the hash of the whole', () => {
+    fc.assert(
+      fc.property(longKey, (text) => {
+        const start = fitKey(text).replace(SUFFIX, '');
+        expect(text.startsWith(start)).toBe(true);
+        expect(Buffer.byteLength(start)).toBeGreaterThan(COLUMN - 72 - 4);
+        expect(fitKey(text)).toBe(`${start}~sha256:${createHash('sha256').update(text).digest('hex')}`);
+      }),
+    );
+  });
+
+  it('gives different keys different forms, and the same key the same one', () => {
+    fc.assert(
+      fc.property(fc.oneof(key, longKey), fc.oneof(key, longKey), (one, other) => {
+        expect(fitKey(one) === fitKey(other)).toBe(one === other);
+      }),
+    );
+  });
+
+  it('gives long keys that differ in one character different forms', () => {
+    fc.assert(
+      fc.property(longKey, fc.nat(), (text, at) => {
+        const characters = Array.from(text);
+        characters[at % characters.length] += 'x';
+        expect(fitKey(characters.join(''))).not.toBe(fitKey(text));
+      }),
+    );
+  });
+
+  it('never takes the form of a long key for that key: fitting it again gives another form', () => {
+    fc.assert(
+      fc.property(longKey, (text) => {
+        const once = fitKey(text);
+        const forms = [once, fitKey(once), fitKey(fitKey(once))];
+        expect(new Set(forms).size).toBe(3);
+      }),
+    );
+  });
+
+  it('gives the forms that are in the tables already', () => {
+    expect(fitKey('x'.repeat(255))).toBe('x'.repeat(255));
+    expect(fitKey('x'.repeat(256))).toBe(
+      `${'x'.repeat(183)}~sha256:${createHash('sha256').update('x'.repeat(256)).digest('hex')}`,
+    );
+    expect(fitKey(`report ${'é'.repeat(200)}`)).toBe(
+      `report ${'é'.repeat(88)}~sha256:b884a012f1bf8376a8934e08a14bf24c1f60e53602c536d0a2b1d8dc06dc5008`,
+    );
+  });
+
+  it('takes another width of the column', () => {
+    const text = 'x'.repeat(300);
+    expect(fitKey(text, 300)).toBe(text);
+    expect(fitKey(text, 299)).toHaveLength(299);
+    expect(fitKey('x'.repeat(101), 100)).toMatch(/^x{28}~sha256:/);
+  });
+
+  it('refuses what is no key', () => {
+    expect(() => fitKey('')).toThrow(LockError);
+    expect(() => fitKey(`${'x'.repeat(300)}\ud800`)).toThrow(LockError);
+  });
+});
+
+function accepts(value: unknown): boolean {
+  try {
+    assertKey(value);
+    return true;
+  } catch (error) {
+    expect(error).toBeInstanceOf(LockError);
+    return false;
+  }
+}
+
+function refusalOf(owner: unknown): string | undefined {
+  try {
+    assertOwner(owner);
+    return undefined;
+  } catch (error) {
+    expect(error).toBeInstanceOf(LockError);
+    return (error as LockError).message;
+  }
+}
+
+function lookAlike([start, hash]: [string, string]): string {
+  return `${start}~sha256:${hash}`;
+}
