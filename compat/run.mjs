@@ -1,0 +1,88 @@
+// Installs the packed package into applications outside of this checkout, one for each supported generation of Nest, and has them lock.
+//   node compat/run.mjs [NAME...]   all by default
+import { execFileSync } from 'node:child_process';
+import { cpSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { ready } from '../scripts/ready.mjs';
+
+await ready({ build: true });
+const { start: startPostgres } = await import('../test/servers/postgres.mjs');
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const here = join(root, 'compat');
+const all = readdirSync(here, { withFileTypes: true })
+  .filter((entry) => entry.isDirectory())
+  .map((entry) => entry.name);
+const chosen = process.argv.length > 2 ? process.argv.slice(2) : all;
+const workspace = mkdtempSync(join(tmpdir(), 'nestjs-locked-compat-'));
+const postgres = await startPostgres();
+try {
+  const [{ filename }] = JSON.parse(
+    run(root, 'npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', workspace], 'pipe'),
+  );
+  for (const name of chosen) check(name, join(workspace, filename));
+  console.log(`compatible: ${chosen.join(', ')}`);
+} finally {
+  await postgres.stop();
+  rmSync(workspace, { recursive: true, force: true });
+}
+
+function check(name, tarball) {
+  console.log(`== ${name}`);
+  const folder = join(workspace, name);
+  cpSync(join(here, name), folder, { recursive: true });
+  for (const file of ['application.ts', 'one-class.cjs', 'tsconfig.json'])
+    cpSync(join(here, file), join(folder, file));
+  run(folder, 'npm', [
+    'install',
+    '--no-audit',
+    '--no-fund',
+    '--no-package-lock',
+    '--loglevel=error',
+    tarball,
+  ]);
+  run(folder, process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', 'tsconfig.json']);
+  run(folder, process.execPath, ['out/application.js']);
+  run(folder, process.execPath, ['one-class.cjs']);
+  if (name !== 'nest12-esm') runSpecs(folder); // the specs of the checkout itself run on 12
+}
+
+/** The module's own specs, against the package as it is installed here. */
+function runSpecs(folder) {
+  cpSync(join(root, 'test/module'), join(folder, 'test/module'), { recursive: true });
+  const config = {
+    rootDir: folder,
+    testMatch: ['<rootDir>/test/**/*.spec.ts'],
+    extensionsToTreatAsEsm: ['.ts'],
+    transform: {
+      '^.+\\.ts$': [
+        join(root, 'node_modules/ts-jest'),
+        { useESM: true, tsconfig: join(root, 'tsconfig.json'), diagnostics: false },
+      ],
+    },
+    moduleNameMapper: {
+      '^(\\.\\./)+lib/index\\.js$': 'nestjs-locked',
+      '^(\\.\\./)+lib/testing/index\\.js$': 'nestjs-locked/testing',
+      '^(\\.{1,2}/.*)\\.js$': '$1',
+    },
+    testTimeout: 30_000,
+    maxWorkers: 2,
+  };
+  writeFileSync(join(folder, 'jest.config.json'), JSON.stringify(config));
+  run(folder, process.execPath, [
+    ...['--experimental-vm-modules', '--disable-warning=ExperimentalWarning'],
+    ...[join(root, 'node_modules/jest/bin/jest.js'), '--config', 'jest.config.json'],
+  ]);
+}
+
+function run(cwd, command, args, stdout = 'inherit') {
+  return execFileSync(command, args, {
+    cwd,
+    encoding: 'utf8',
+    stdio: ['ignore', stdout, 'inherit'],
+    env: { ...process.env, DATABASE_URL: postgres.url },
+    timeout: 600_000,
+  });
+}

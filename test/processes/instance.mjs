@@ -1,0 +1,69 @@
+// One instance of an application, in a process of its own: it does what its parent asks for. argv: the DataSource options as JSON.
+import 'reflect-metadata';
+import { NestFactory } from '@nestjs/core';
+import { getDataSourceToken, TypeOrmModule } from '@nestjs/typeorm';
+import { LockModule, LockService } from 'nestjs-locked';
+import { typeOrmStore } from 'nestjs-locked/typeorm';
+
+const options = JSON.parse(process.argv[2]);
+const app = await NestFactory.createApplicationContext(
+  {
+    module: class InstanceModule {},
+    imports: [
+      TypeOrmModule.forRoot(options),
+      LockModule.forRoot({ store: typeOrmStore(), ttl: '1s', label: process.argv[3] }),
+    ],
+  },
+  { logger: ['error'] },
+);
+app.enableShutdownHooks();
+const locks = app.get(LockService);
+const database = app.get(getDataSourceToken());
+const held = new Map();
+
+locks.events.on('lost', ({ key }) => process.send({ event: 'lost', key }));
+
+const actions = {
+  async acquire({ key, ...acquireOptions }) {
+    const lock = await locks.acquire(key, acquireOptions);
+    held.set(key, lock);
+    return { fencingToken: lock.fencingToken };
+  },
+  release: ({ key }) => held.get(key).release(),
+  inspect: ({ key }) => locks.inspect(key),
+  held: ({ key }) => held.get(key).held,
+  /** Adds one again and again, each time reading before it writes: only a lock keeps two instances from losing one. */
+  async count({ key, times }) {
+    for (let i = 0; i < times; i++) {
+      await locks.run(
+        key,
+        async () => {
+          const [{ value }] = await database.query('SELECT value FROM counter');
+          await database.query(`UPDATE counter SET value = ${Number(value) + 1}`);
+        },
+        { wait: Infinity },
+      );
+    }
+  },
+  /** Stops the process from inside, and so never in the middle of a statement. The answer comes when it was woken. */
+  async freeze({ key }) {
+    process.send({ event: 'freezing', key });
+    await new Promise((resolve) => setImmediate(resolve));
+    process.kill(process.pid, 'SIGSTOP');
+    return { held: held.get(key)?.held };
+  },
+  async close() {
+    await app.close();
+    process.disconnect();
+  },
+};
+
+process.on('message', async ({ id, action, ...request }) => {
+  try {
+    const result = await actions[action](request);
+    if (process.connected) process.send({ id, result });
+  } catch (error) {
+    process.send({ id, error: `${error.name}: ${error.message}` });
+  }
+});
+process.send({ event: 'ready' });

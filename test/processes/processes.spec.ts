@@ -1,0 +1,104 @@
+import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { DataSource } from 'typeorm';
+import { sqlTargets, type Target } from '../servers/targets.js';
+import { Instances, type Instance } from './instances.js';
+
+for (const { name, open } of sqlTargets()) {
+  describe(`instances of an application on ${name}`, () => {
+    const instances = new Instances();
+    let target: Target;
+    let first: Instance;
+    let second: Instance;
+
+    beforeAll(async () => {
+      target = await open();
+    });
+    beforeAll(() => startBoth());
+    afterEach(async () => {
+      // The tests kill and freeze: each begins with two instances that are well.
+      await instances.killAll();
+      await startBoth();
+    });
+    afterAll(async () => {
+      await instances.killAll();
+      await target.dispose();
+    });
+
+    async function startBoth(): Promise<void> {
+      [first, second] = await Promise.all([
+        instances.start(target.options, 'first'),
+        instances.start(target.options, 'second'),
+      ]);
+    }
+
+    it('B17, B22 a waiter in another process goes ahead after the release, and knows whom it waited for', async () => {
+      const key = 'handed-over';
+      const { fencingToken } = await first.ask<{ fencingToken: number }>('acquire', { key });
+      await expect(second.ask('acquire', { key })).rejects.toThrow(
+        'LockNotAcquiredError: Lock "handed-over" was not acquired',
+      );
+      await expect(second.ask('acquire', { key })).rejects.toThrow('held by first since');
+      const waiting = second.ask<{ fencingToken: number }>('acquire', { key, wait: '20s' });
+      expect(await first.ask('release', { key })).toBe(true);
+      expect((await waiting).fencingToken).toBeGreaterThan(fencingToken);
+    });
+
+    it('B28, B38 a waiter takes over from a holder that was killed, with a greater token, and the run is on record as failed', async () => {
+      const key = 'killed';
+      const { fencingToken } = await first.ask<{ fencingToken: number }>('acquire', { key });
+      const waiting = second.ask<{ fencingToken: number }>('acquire', { key, wait: '20s' });
+      await first.kill('SIGKILL');
+      expect((await waiting).fencingToken).toBeGreaterThan(fencingToken);
+      expect(await second.ask('inspect', { key })).toMatchObject({
+        state: 'held',
+        holder: { label: 'second' },
+        lastRun: { label: 'first', outcome: 'failed' },
+      });
+    });
+
+    it('B44, B55 a holder that was frozen for longer than its ttl has lost the lock when it wakes, and frees nothing', async () => {
+      const key = 'frozen';
+      await first.ask('acquire', { key });
+      const woken = first.ask<{ held: boolean }>('freeze', { key });
+      await first.event('freezing', key);
+      await second.ask('acquire', { key, wait: '20s' });
+      first.wake();
+      expect(await woken).toEqual({ held: false }); // at once, before any timer has run
+      await first.event('lost', key);
+      expect(await first.ask('release', { key })).toBe(false);
+      expect(await second.ask('held', { key })).toBe(true);
+      expect(await second.ask('inspect', { key })).toMatchObject({
+        state: 'held',
+        holder: { label: 'second' },
+      });
+    });
+
+    it('B12 a holder that is stopped by SIGTERM frees its lock and ends by itself', async () => {
+      const key = 'stopped';
+      await first.ask('acquire', { key, ttl: '10m' });
+      await first.kill('SIGTERM');
+      expect(await second.ask('inspect', { key })).toMatchObject({
+        state: 'absent',
+        lastRun: { label: 'first' },
+      });
+    });
+
+    it('B12 after app.close() nothing keeps the process alive', async () => {
+      await first.ask('acquire', { key: 'closed', ttl: '10m' });
+      void first.ask('close').catch(() => {}); // the process ends instead of answering
+      expect(await first.ended).toEqual({ code: 0, signal: null });
+    });
+
+    it('B40 instances that read and write under the lock lose no update', async () => {
+      const database = await new DataSource(target.options).initialize();
+      await database.query('CREATE TABLE counter (value integer)');
+      await database.query('INSERT INTO counter VALUES (0)');
+      const third = await instances.start(target.options, 'third');
+      const rounds = { key: 'counter', times: 15 };
+      await Promise.all([first, second, third].map((instance) => instance.ask('count', rounds)));
+      const [{ value }] = await database.query('SELECT value FROM counter');
+      expect(Number(value)).toBe(45);
+      await database.destroy();
+    });
+  });
+}
