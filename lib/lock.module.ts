@@ -104,18 +104,32 @@ export class LockModule
 
 function createService(given: LockModuleOptions, name: string, moduleRef: ModuleRef): LockService {
   const { store, ...options } = given ?? {};
-  if (typeof store !== 'object' || store === null) {
-    throw new LockError(
-      `LockModule needs a store, but "store" is ${String(store)}. Give it one: typeOrmStore() from "nestjs-locked/typeorm", or memoryStore() for development.`,
-    );
-  }
+  if (!isDefinition(store)) assertStore(store, '"store"');
   return new LockService({ options, name, openStore: () => openStore(store, moduleRef) });
 }
 
 /** Only when the application's providers are there: a definition may depend on any of them. */
 async function openStore(store: LockStore | LockStoreDefinition, moduleRef: ModuleRef): Promise<LockStore> {
-  if (!('useFactory' in store)) return store;
-  return store.useFactory(
+  if (!isDefinition(store)) return store;
+  const made: unknown = await store.useFactory(
     ...(store.inject ?? []).map((token): unknown => moduleRef.get(token, { strict: false })),
+  );
+  assertStore(made, 'what the useFactory of "store" made');
+  return made;
+}
+
+function isDefinition(store: unknown): store is LockStoreDefinition {
+  return typeof (store as LockStoreDefinition | null | undefined)?.useFactory === 'function';
+}
+
+/** Never prints the value: it may be a connection string. */
+function assertStore(store: unknown, what: string): asserts store is LockStore {
+  const operations = store as Partial<LockStore> | null | undefined;
+  const missing = (['acquire', 'renew', 'release'] as const).filter(
+    (name) => typeof operations?.[name] !== 'function',
+  );
+  if (missing.length === 0) return;
+  throw new LockError(
+    `LockModule needs a store, but ${what} has no ${missing.join('(), ')}(): it is of type ${store === null ? 'null' : typeof store}. Give it one: typeOrmStore() from "nestjs-locked/typeorm", or memoryStore() for development.`,
   );
 }

@@ -1,0 +1,33 @@
+import { MemoryLockStore, type AcquireRequest, type ReleaseRequest } from '../../../lib/index.js';
+
+/** A store whose use can be looked at, and that other instances of the application can be played on. */
+export class RecordingStore extends MemoryLockStore {
+  readonly calls: string[] = [];
+
+  override async acquire(key: string, owner: string, ttl: number, request?: AcquireRequest) {
+    this.calls.push(`acquire ${key}`);
+    return super.acquire(key, owner, ttl, request);
+  }
+
+  override async release(key: string, owner: string, end?: ReleaseRequest): Promise<boolean> {
+    this.calls.push(`release ${key}`);
+    return super.release(key, owner, end);
+  }
+
+  /** Takes the lock as another instance of the application would. */
+  async holdElsewhere(key: string): Promise<{ release(): Promise<void> }> {
+    const owner = `elsewhere ${key}`;
+    const { acquired } = await super.acquire(key, owner, 60_000, { label: 'api-2:77' });
+    if (!acquired) throw new Error(`"${key}" is held already.`);
+    return {
+      release: async () => {
+        await super.release(key, owner);
+      },
+    };
+  }
+
+  /** Whether somebody holds it now. */
+  async holds(key: string): Promise<boolean> {
+    return (await this.inspect(key)).state === 'held';
+  }
+}
