@@ -141,6 +141,27 @@ const acquiring: PlantedBug[] = [
     foundBy: 'B36 a label comes back as it was given, and as null when there was none',
   },
   {
+    name: 'a label must fit its column',
+    plant: (right) => ({
+      async acquire(key, owner, ttl, request) {
+        if ((request?.label?.length ?? 0) > 255)
+          throw new LockStoreError('value too long for type character varying(255)');
+        return right.acquire(key, owner, ttl, request);
+      },
+    }),
+    foundBy: 'B36 no label keeps a lock from being taken, whatever a column can hold',
+  },
+  {
+    name: 'owners are cut at 64 characters',
+    plant: (right) => ownersReadAs(right, (owner) => owner.slice(0, 64)),
+    foundBy: 'B36 owners that differ in case, in a space or at the end of a long one are different owners',
+  },
+  {
+    name: 'owners are case-insensitive',
+    plant: (right) => ownersReadAs(right, (owner) => owner.toLowerCase()),
+    foundBy: 'B36 owners that differ in case, in a space or at the end of a long one are different owners',
+  },
+  {
     name: 'a lock without end has one',
     plant: (right) => ({
       acquire: (key, owner, ttl, request) => right.acquire(key, owner, Math.min(ttl, 9999 * HOUR), request),
@@ -1164,7 +1185,7 @@ const lists: PlantedBug[] = [
     plant: (right) => ({
       list: (request) => right.list({ ...request, limit: request.limit === 1001 ? 1000 : request.limit }),
     }),
-    foundBy: 'B70 a list has pages of 1 to 1000 locks',
+    foundBy: 'B70 a list has pages of 1 to 1000 locks, and beginnings of keys for its bounds',
   },
 ];
 
@@ -1196,6 +1217,14 @@ function keysReadAs(right: RightStore, read: (key: string) => string): Partial<P
     acquire: async (key, ...rest) => right.acquire(read(key), ...rest),
     renew: async (key, ...rest) => right.renew(read(key), ...rest),
     release: async (key, ...rest) => right.release(read(key), ...rest),
+  };
+}
+
+function ownersReadAs(right: RightStore, read: (owner: string) => string): Partial<Port> {
+  return {
+    acquire: async (key, owner, ...rest) => right.acquire(key, read(owner), ...rest),
+    renew: async (key, owner, ...rest) => right.renew(key, read(owner), ...rest),
+    release: async (key, owner, ...rest) => right.release(key, read(owner), ...rest),
   };
 }
 

@@ -17,7 +17,7 @@ import type {
   RenewalOutcome,
   StoreDescription,
 } from '../../interfaces/lock-store.interface.js';
-import { assertKey, assertOwner, fitKey } from '../../lock-key.js';
+import { assertKey, assertOwner, fitKey, textProblem } from '../../lock-key.js';
 import { LockError } from '../../lock.errors.js';
 
 /** How a {@link MemoryLockStore} keeps time and how much it remembers. @publicApi */
@@ -140,6 +140,8 @@ export class MemoryLockStore implements LockStore, BatchRenewer, LockInspector, 
   }
 
   async list({ prefix = '', limit, after = '' }: ListRequest): Promise<LockPage> {
+    assertBound('prefix', prefix);
+    assertBound('after', after);
     if (!Number.isInteger(limit) || limit < 1 || limit > LARGEST_PAGE) {
       throw new LockError(
         `A page of locks has 1 to ${LARGEST_PAGE} of them, but limit is ${String(limit)}. Read on with \`after\`.`,
@@ -219,6 +221,11 @@ function assertDuration(name: string, value: unknown): void {
     `${name} must be a finite number of milliseconds above 0, but it is ${String(value)}. ` +
       'Number.MAX_SAFE_INTEGER never expires.',
   );
+}
+
+function assertBound(name: string, value: unknown): void {
+  const problem = typeof value === 'string' ? textProblem(value) : 'is not a string';
+  if (problem) throw new LockError(`The ${name} of the keys to list ${problem}.`);
 }
 
 /** Rounded up: a lease must not end before its holder believes that it does. */

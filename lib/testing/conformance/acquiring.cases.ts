@@ -66,6 +66,25 @@ export const acquiring: Cases = {
     }
   },
 
+  async 'B36 no label keeps a lock from being taken, whatever a column can hold'(t) {
+    for (const label of ['', 'a\0b', 'half of a \ud83d', 'long '.repeat(2000), '🔒'.repeat(300)]) {
+      const { key } = await t.take(t.key(), { label });
+      await t.refusal(key);
+    }
+  },
+
+  async 'B36 owners that differ in case, in a space or at the end of a long one are different owners'(t) {
+    const owner = `${t.owner()}:${'x'.repeat(200)}`;
+    const { key } = await t.take(t.key(), { owner });
+    for (const other of [owner.toUpperCase(), `${owner} `, ` ${owner}`, `${owner}x`, owner.slice(0, 64)]) {
+      assert.equal(await t.store.renew(key, other, LEASE), false);
+      assert.equal(await t.store.release(key, other), false);
+      await t.refusal(key, { owner: other, resend: true });
+    }
+    assert.equal(await t.store.renew(key, owner, LEASE), true);
+    assert.equal(await t.store.release(key, owner), true);
+  },
+
   async 'B29 a lock that never expires is held until it is released'(t) {
     const { key, owner } = await t.take(t.key(), { ttl: NEVER });
     const holder = await t.refusal(key);

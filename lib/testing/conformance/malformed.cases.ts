@@ -68,9 +68,13 @@ export const malformedInspection: Cases = {
     assert.equal((await t.refusal(key)).fencingToken, token);
   },
 
-  async 'B70 a list has pages of 1 to 1000 locks'(t) {
+  async 'B70 a list has pages of 1 to 1000 locks, and beginnings of keys for its bounds'(t) {
     for (const limit of NO_LIMITS) await refuses(t.inspector, 'list', { limit });
-    await t.inspector.list({ limit: 1000 });
+    for (const bound of [0, 1, null, ['a'], { $ne: '' }, 'a\0', '\ud800']) {
+      await refuses(t.inspector, 'list', { limit: 1, prefix: bound });
+      await refuses(t.inspector, 'list', { limit: 1, after: bound });
+    }
+    await t.inspector.list({ limit: 1000, prefix: '', after: '' });
   },
 };
 
