@@ -1,0 +1,28 @@
+import { Module } from '@nestjs/common';
+import { ScheduleModule } from '@nestjs/schedule';
+import { TypeOrmModule } from '@nestjs/typeorm';
+import { LockModule } from 'nestjs-locked';
+import { typeOrmStore } from 'nestjs-locked/typeorm';
+import { DemoLink } from './demo-link.js';
+import { Report } from './report.entity.js';
+import { ReportJob } from './report.job.js';
+import { Reports } from './reports.service.js';
+import { Run } from './run.entity.js';
+
+@Module({
+  imports: [
+    TypeOrmModule.forRoot({
+      type: 'better-sqlite3',
+      database: process.env.DATABASE_FILE ?? 'reports.sqlite',
+      enableWAL: true,
+      timeout: 5000, // milliseconds to wait while another process writes, before SQLITE_BUSY
+      entities: [Report, Run],
+      synchronize: true, // for samples; in production it is a migration
+    }),
+    ScheduleModule.forRoot(),
+    // Short, so that a dead instance is soon replaced. While the instance lives the lock is renewed, however long the job takes.
+    LockModule.forRoot({ store: typeOrmStore(), ttl: '3s', label: process.env.INSTANCE }),
+  ],
+  providers: [Reports, ReportJob, DemoLink],
+})
+export class AppModule {}

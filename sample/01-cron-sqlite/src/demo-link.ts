@@ -1,0 +1,30 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Injectable, type OnApplicationBootstrap } from '@nestjs/common';
+import { LockService } from 'nestjs-locked';
+
+/** Tells `npm run demo` what happens here, if that is who started this process. Nothing else in this application is there for the demo. */
+@Injectable()
+export class DemoLink implements OnApplicationBootstrap {
+  constructor(private readonly locks: LockService) {}
+
+  onApplicationBootstrap(): void {
+    if (!process.connected) return;
+    this.locks.events.on('busy', () => this.tell({ event: 'skipped' }));
+    process.once('disconnect', () => process.kill(process.pid, 'SIGTERM')); // the demo is gone
+    this.tell({ event: 'ready' });
+  }
+
+  /**
+   * Stretches the moment in which no check helps, so that the demo can hit it with SIGKILL or SIGSTOP. No SQLite call runs then: a process that
+   * is frozen inside of one blocks everyone on the file.
+   */
+  async betweenCheckAndWrite(token: number): Promise<void> {
+    if (!process.connected) return;
+    this.tell({ event: 'between', token, at: Date.now() });
+    await sleep(350);
+  }
+
+  private tell(message: object): void {
+    if (process.connected) process.send?.(message);
+  }
+}

@@ -1,0 +1,16 @@
+import { Column, Entity, PrimaryColumn } from 'typeorm';
+
+/** What the lock protects. */
+@Entity()
+export class Report {
+  @PrimaryColumn('integer')
+  id!: number;
+
+  /** How often it was published. */
+  @Column('integer')
+  edition!: number;
+
+  /** The fencing token of the last write. Tokens only grow: an older one comes from a holder that has lost the lock. */
+  @Column('integer')
+  fence!: number;
+}

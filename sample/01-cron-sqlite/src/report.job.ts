@@ -1,0 +1,28 @@
+import { setTimeout as work } from 'node:timers/promises';
+import { Injectable } from '@nestjs/common';
+import { Cron } from '@nestjs/schedule';
+import { LockContext, Locked } from 'nestjs-locked';
+import { DemoLink } from './demo-link.js';
+import { Reports } from './reports.service.js';
+
+@Injectable()
+export class ReportJob {
+  constructor(
+    private readonly reports: Reports,
+    private readonly demo: DemoLink,
+  ) {}
+
+  @Cron('* * * * * *')
+  @Locked()
+  async publish(): Promise<void> {
+    const lock = LockContext.current()!;
+    const edition = await this.reports.begin(lock.fencingToken);
+
+    await work(250, undefined, { signal: lock.signal }); // whatever takes the signal ends at once when the lock is lost
+    lock.assertHeld(); // what does not can ask: this throws when the lock is lost
+
+    // Whoever asks can be frozen right after the answer, for longer than the ttl. So the write carries the token, and the database refuses an old one.
+    await this.demo.betweenCheckAndWrite(lock.fencingToken);
+    await this.reports.publish(edition + 1, lock.fencingToken);
+  }
+}
