@@ -1,0 +1,21 @@
+import { beforeAll, describe, expect, it } from '@jest/globals';
+import { problemsOf, snippetsOf, type Snippet } from './snippets.js';
+
+const wrong: Snippet = { where: 'here', code: 'const lock = await locks.acquire(7);' };
+const snippets = ['README.md'].flatMap(snippetsOf);
+let problems: Map<Snippet, string[]>;
+
+describe('the snippets of the documentation', () => {
+  beforeAll(() => {
+    problems = problemsOf([...snippets, wrong]);
+  }, 120_000);
+
+  it.each(snippets.map((snippet) => [snippet.where, snippet] as const))('%s compiles', (_, snippet) => {
+    expect(problems.get(snippet)).toEqual([]);
+  });
+
+  it('are really compiled', () => {
+    expect(snippets.length).toBeGreaterThan(5);
+    expect(problems.get(wrong)).toEqual([expect.stringContaining('number')]);
+  });
+});

@@ -1,0 +1,98 @@
+import { readFileSync } from 'node:fs';
+import ts from 'typescript';
+
+/** A block of TypeScript in a Markdown file. */
+export interface Snippet {
+  /** `README.md:42` */
+  where: string;
+  code: string;
+}
+
+/** What a reader of the documentation knows without being told where it comes from. */
+const KNOWN: Record<string, string[]> = {
+  '../../lib/stores/typeorm/index.js': ['typeOrmStore', 'TypeOrmLockStore', 'lockTableMigration'],
+  '../../lib/testing/index.js': ['LockTestingModule', 'TestLocks', 'withoutLocks', 'lockStoreConformance'],
+  '../../lib/index.js': [
+    ...['LockModule', 'LockService', 'Lock', 'LockContext', 'Locked', 'InjectLockService', 'LockInterceptor'],
+    ...[
+      'LockExceptionFilter',
+      'LockNotAcquiredError',
+      'LockLostError',
+      'LockStoreError',
+      'MemoryLockStore',
+      'memoryStore',
+    ],
+  ],
+  '@nestjs/common': ['Injectable', 'Module', 'Controller', 'Put', 'Param', 'UseFilters', 'UseInterceptors'],
+  '@nestjs/schedule': ['Cron', 'ScheduleModule'],
+  '@nestjs/event-emitter': ['OnEvent'],
+  '@nestjs/testing': ['Test'],
+  '@jest/globals': ['it'],
+  typeorm: ['EntityManager'],
+};
+
+/** What an application has that a snippet does not repeat. */
+const AMBIENT: Record<string, string> = {
+  Billing: 'class Billing { @Locked() async exportInvoices(): Promise<void> {} }',
+  MyStore: 'class MyStore extends MemoryLockStore {}',
+  ConfigService: 'abstract class ConfigService { abstract get(name: string): string | undefined }',
+  manager: 'declare const manager: EntityManager;',
+  lock: 'declare const lock: Lock;',
+  locks: 'declare const locks: LockService;',
+  body: 'declare const body: string;',
+  id: 'declare const id: number;',
+};
+
+export function snippetsOf(file: string): Snippet[] {
+  const text = readFileSync(file, 'utf8');
+  return [...text.matchAll(/^( *)```ts\n([\s\S]*?)^ *```/gm)].map((match) => ({
+    where: `${file}:${text.slice(0, match.index).split('\n').length}`,
+    code: match[2].replaceAll(new RegExp(`^${match[1]}`, 'gm'), ''),
+  }));
+}
+
+/** What the compiler says of each snippet, after the imports that it takes for granted. All in one program, which is what takes the time. */
+export function problemsOf(snippets: Snippet[]): Map<Snippet, string[]> {
+  const files = new Map(snippets.map((snippet, i) => [`test/docs/snippet-${i}.ts`, snippet]));
+  const { config } = ts.readConfigFile('tsconfig.json', ts.sys.readFile);
+  const { options } = ts.parseJsonConfigFileContent(config, ts.sys, '.');
+  const host = ts.createCompilerHost(options);
+  const { getSourceFile } = host;
+  host.getSourceFile = (name, ...rest) => {
+    const snippet = files.get(name);
+    return snippet
+      ? ts.createSourceFile(name, complete(snippet.code), ts.ScriptTarget.ES2022)
+      : getSourceFile(name, ...rest);
+  };
+  const settings = { ...options, noUnusedLocals: false, noUnusedParameters: false };
+  const program = ts.createProgram([...files.keys()], settings, host);
+  const problems = new Map<Snippet, string[]>(snippets.map((snippet) => [snippet, []]));
+  for (const { file, messageText } of ts.getPreEmitDiagnostics(program)) {
+    const snippet = files.get(file?.fileName ?? '') ?? snippets[0];
+    problems.get(snippet)?.push(ts.flattenDiagnosticMessageText(messageText, '\n'));
+  }
+  return problems;
+}
+
+function complete(code: string): string {
+  // A method by itself, as the first screen shows it.
+  const whole = /^@/.test(code) && !/\bclass\b/.test(code) ? `class Example {\n${code}\n}` : code;
+  const declares = (name: string) =>
+    new RegExp(
+      `\\b(const|let|class|using) ${name}\\b|import [^;]*\\b${name}\\b|\\((.*, )?${/^[a-z]/.test(name) ? name : 'never'}[,:)]`,
+    ).test(whole);
+  const uses = (name: string, text: string) => new RegExp(`(?<![.\\w'"])${name}\\b`).test(text);
+  const ambient = Object.entries(AMBIENT)
+    .filter(([name]) => uses(name, whole) && !declares(name))
+    .map(([, declaration]) => declaration);
+  const text = [...ambient, whole].join('\n');
+  const imports = Object.entries(KNOWN).flatMap(([module, names]) => {
+    const needed = names.filter((name) => uses(name, text) && !declares(name));
+    return needed.length > 0 ? [`import { ${needed.join(', ')} } from '${module}';`] : [];
+  });
+  return [...imports, text, 'export {};']
+    .join('\n')
+    .replaceAll(/'nestjs-locked(\/\w+)?'/g, (_, entry?: string) =>
+      entry === '/typeorm' ? "'../../lib/stores/typeorm/index.js'" : `'../../lib${entry ?? ''}/index.js'`,
+    );
+}
