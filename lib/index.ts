@@ -6,6 +6,10 @@ export { Locked, type LockedDecorator } from './decorators/locked.decorator.js';
 export type { LockedBehaviour, LockedOptions, OnBusy } from './decorators/locked.options.js';
 export { InjectLockService } from './decorators/inject-lock-service.decorator.js';
 export { getLockServiceToken } from './lock.tokens.js';
+export { LockInterceptor } from './interceptors/lock.interceptor.js';
+export type { LockInterceptorKey, LockInterceptorOptions } from './interceptors/lock.interceptor.js';
+export { LockExceptionFilter } from './interceptors/lock-exception.filter.js';
+export type { LockExceptionFilterOptions } from './interceptors/lock-exception.filter.js';
 
 export { LockError, LockLostError, LockNotAcquiredError, LockStoreError } from './lock.errors.js';
 export type { LockNotAcquiredDetails, LockStoreErrorOptions } from './lock.errors.js';
