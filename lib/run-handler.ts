@@ -1,9 +1,10 @@
 import { StreamableFile } from '@nestjs/common';
 import { finished, Readable } from 'node:stream';
 import { isObservable, Observable } from 'rxjs';
-import type { LockLostError } from './lock.errors.js';
-import type { Lock } from './lock.js';
 import type { LockCall } from './lock-contender.js';
+import { LockContext } from './lock-context.js';
+import { LockError, type LockLostError } from './lock.errors.js';
+import type { Lock } from './lock.js';
 import type { LockService, TryRunResult } from './lock.service.js';
 
 /**
@@ -49,7 +50,7 @@ function holdWhileUsed(stream: Stream, use: StreamUse): Stream {
 function holdObservable(source: Observable<unknown>, use: StreamUse): Observable<unknown> {
   return new Observable((subscriber) => {
     const end = use.begin((error) => subscriber.error(error));
-    const subscription = source.subscribe(subscriber);
+    const subscription = use.run(() => source.subscribe(subscriber));
     return () => {
       subscription.unsubscribe();
       end();
@@ -58,26 +59,29 @@ function holdObservable(source: Observable<unknown>, use: StreamUse): Observable
 }
 
 function holdReadable(stream: Readable, use: StreamUse): void {
-  finished(
-    stream,
-    { writable: false },
-    use.begin((error) => stream.destroy(error)),
-  );
+  const end = use.begin((error) => stream.destroy(error));
+  const removeListeners = finished(stream, { writable: false }, () => {
+    removeListeners();
+    end();
+  });
 }
 
 function holdIterable(source: AsyncIterable<unknown>, use: StreamUse): AsyncIterable<unknown> {
   return {
-    [Symbol.asyncIterator]() {
-      const iterator = source[Symbol.asyncIterator]();
+    [Symbol.asyncIterator](): AsyncIterableIterator<unknown> {
       let onLost: (error: LockLostError) => void = () => {};
       const lost = new Promise<never>((_, reject) => (onLost = reject));
       lost.catch(() => {}); // nobody may be waiting when it is lost
       const end = use.begin((error) => onLost(error));
+      const iterator = source[Symbol.asyncIterator]();
+      const closeSource = async (value?: unknown): Promise<IteratorResult<unknown>> =>
+        (await iterator.return?.(value)) ?? { done: true, value };
+      lost.catch(() => closeSource()).catch(() => {}); // the loss is the error that surfaces
       return {
         async next() {
           let result: IteratorResult<unknown> = { done: true, value: undefined };
           try {
-            result = await Promise.race([iterator.next(), lost]);
+            result = await Promise.race([lost, use.run(() => iterator.next())]);
             return result;
           } finally {
             if (result.done) end();
@@ -85,10 +89,13 @@ function holdIterable(source: AsyncIterable<unknown>, use: StreamUse): AsyncIter
         },
         async return(value: unknown) {
           try {
-            return (await iterator.return?.(value)) ?? { done: true, value };
+            return await use.run(() => closeSource(value));
           } finally {
             end();
           }
+        },
+        [Symbol.asyncIterator]() {
+          return this;
         },
       };
     },
@@ -99,6 +106,7 @@ function holdIterable(source: AsyncIterable<unknown>, use: StreamUse): AsyncIter
 class StreamUse {
   readonly ended: Promise<void>;
   #end: () => void = () => {};
+  #over = false;
   #users = 0;
   readonly #unused: { cancel(): void };
 
@@ -107,12 +115,28 @@ class StreamUse {
     locks: LockService,
     private readonly call: LockCall,
   ) {
-    this.ended = new Promise((resolve) => (this.#end = resolve));
+    this.ended = new Promise((resolve) => {
+      this.#end = () => {
+        this.#over = true;
+        resolve();
+      };
+    });
     this.#unused = locks.whenUnused(call, this.#end);
   }
 
-  /** Returns what is to be called at the end of this use. */
+  /** What the stream does belongs to the lock's context. */
+  run<T>(work: () => T): T {
+    return LockContext.run(this.lock, work);
+  }
+
+  /**
+   * Returns what is to be called at the end of this use.
+   *
+   * @throws LockError when the lock is not held any more: a stream that is used again, or too late, must not run unlocked
+   */
   begin(onLost: (error: LockLostError) => void): () => void {
+    if (this.#over) throw usedTooLate(this.call);
+    if (this.lock.loss && this.call.settings.onLost !== 'ignore') throw this.lock.loss;
     this.#unused.cancel();
     this.#users++;
     const listener = (): void => {
@@ -128,4 +152,10 @@ class StreamUse {
       if (--this.#users === 0) this.#end();
     };
   }
+}
+
+function usedTooLate({ key, job }: LockCall): LockError {
+  return new LockError(
+    `The stream of ${job ?? 'a handler'} was used when its lock "${key}" had been released: it had been used to its end before, or by nobody for a ttl. Call the handler again.`,
+  );
 }
