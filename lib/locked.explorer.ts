@@ -17,7 +17,8 @@ export class LockedExplorer {
 
   /** Names the locked methods, for the line at start. */
   explore(): string[] {
-    const methods = new Map<string, LockedMethod>();
+    const jobs = new Map<LockedMethod | string, string>();
+    const classes = new Map<string, object>();
     for (const { instance, metatype } of [
       ...this.discovery.getProviders(),
       ...this.discovery.getControllers(),
@@ -28,27 +29,28 @@ export class LockedExplorer {
         if (locked.module !== this.module) continue;
         locked.settingsFor(this.locks);
         if (isObject(instance)) this.#inject(instance);
-        this.#add(methods, locked, prototype as object);
+        const name = locked.hasDefaultKey ? locked.defaultKey(prototype as object) : locked.where;
+        if (locked.hasDefaultKey) claimKey(classes, name, prototype as object);
+        jobs.set(locked.hasDefaultKey ? name : locked, `${name} (${locked.busyBehaviour})`);
       }
     }
-    return [...methods].map(([name, locked]) => `${name} (${locked.busyBehaviour})`);
+    return [...jobs.values()];
   }
 
   #inject(instance: object): void {
     const property = lockServiceProperty(this.module);
     if (!(property in instance)) Object.defineProperty(instance, property, { value: this.locks });
   }
+}
 
-  #add(methods: Map<string, LockedMethod>, locked: LockedMethod, prototype: object): void {
-    const name = locked.hasDefaultKey ? locked.defaultKey(prototype) : locked.where;
-    const other = methods.get(name);
-    if (locked.hasDefaultKey && other?.hasDefaultKey && other !== locked) {
-      throw new LockError(
-        `Two methods under @Locked() have the same default key "${name}": there are two classes of that name. Give one of them a key: @Locked('…').`,
-      );
-    }
-    methods.set(name, locked);
+/** Classes are compared, not methods: two of one name may inherit the same method. */
+function claimKey(classes: Map<string, object>, key: string, prototype: object): void {
+  if ((classes.get(key) ?? prototype) !== prototype) {
+    throw new LockError(
+      `Two methods under @Locked() have the same default key "${key}": there are two classes of that name. Give one of them a key: @Locked('…').`,
+    );
   }
+  classes.set(key, prototype);
 }
 
 /** The decorated methods of an object or a prototype, also the inherited ones. */
