@@ -87,6 +87,7 @@ export class LockedMethod {
       assertKey(made);
       return made;
     } catch (cause) {
+      if (made instanceof Promise) made.catch(() => {}); // it is refused, however it ends
       throw new LockError(
         `The key function of @Locked() on ${this.where} made no key. ${cause instanceof Error ? cause.message : ''}`,
         { cause },
