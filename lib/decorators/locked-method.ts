@@ -1,10 +1,9 @@
 import { LockError, type LockNotAcquiredError } from '../lock.errors.js';
-import { assertKey } from '../lock-key.js';
 import type { LockSettings } from '../lock.options.js';
 import type { LockService } from '../lock.service.js';
 import { DEFAULT_MODULE, lockServiceProperty } from '../lock.tokens.js';
 import { runHandler } from '../run-handler.js';
-import type { LockedOptions } from './locked.options.js';
+import { assertKeyOf, type LockedOptions } from './locked.options.js';
 
 const LOCKED_METHOD = Symbol('nestjs-locked: method');
 
@@ -83,16 +82,9 @@ export class LockedMethod {
     if (typeof key === 'string') return key;
     if (key === undefined) return this.defaultKey(instance);
     const made: unknown = key(...(args as never));
-    try {
-      assertKey(made);
-      return made;
-    } catch (cause) {
-      if (made instanceof Promise) made.catch(() => {}); // it is refused, however it ends
-      throw new LockError(
-        `The key function of @Locked() on ${this.where} made no key. ${cause instanceof Error ? cause.message : ''}`,
-        { cause },
-      );
-    }
+    if (made instanceof Promise) made.catch(() => {}); // it is refused, however it ends
+    assertKeyOf(made, `The key function of @Locked() on ${this.where} made no key.`);
+    return made;
   }
 
   #busy(error: LockNotAcquiredError, args: unknown[]): unknown {

@@ -68,8 +68,10 @@ function readArguments(
   where: string,
   [first, second]: [(string | LockedOptions<never>)?, LockedOptions<never>?],
 ): LockedOptions<never> {
-  if (first === undefined) return {};
-  if (typeof first !== 'string') return first;
+  if (typeof first !== 'string') {
+    if (second === undefined) return first === undefined ? {} : first;
+    throw new LockError(`@Locked() on ${where} takes options instead of a key or after one, not both.`);
+  }
   if (second && 'key' in second)
     throw new LockError(`@Locked() on ${where} has two keys. Give the key once.`);
   return { ...second, key: first };

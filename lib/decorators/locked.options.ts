@@ -45,7 +45,7 @@ const LOCKED_OPTIONS = [
 export function assertLockedOptions(where: string, options: LockedOptions<never>): void {
   assertKnownOptions(where, options, LOCKED_OPTIONS);
   const { key, onBusy, module } = options;
-  if (key !== undefined && typeof key !== 'function') assertKey(key);
+  if (key !== undefined && typeof key !== 'function') assertKeyOf(key, `The key of ${where} cannot work.`);
   if (onBusy !== undefined && onBusy !== 'skip' && onBusy !== 'throw' && typeof onBusy !== 'function') {
     throw new LockError(
       `The option "onBusy" of ${where} must be 'skip', 'throw' or a function, but it is ${JSON.stringify(onBusy)}.`,
@@ -60,4 +60,13 @@ export function assertLockedOptions(where: string, options: LockedOptions<never>
     ...defaultSettings(),
     ttl: options.ttl === undefined ? Infinity : defaultSettings().ttl,
   });
+}
+
+/** Refuses what cannot be a key, and says whose it is. */
+export function assertKeyOf(key: unknown, problem: string): asserts key is string {
+  try {
+    assertKey(key);
+  } catch (cause) {
+    throw new LockError(`${problem} ${cause instanceof Error ? cause.message : ''}`, { cause });
+  }
 }

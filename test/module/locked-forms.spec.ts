@@ -115,7 +115,7 @@ describe('A key function', () => {
     const error: unknown = await job.run(make).catch((thrown: unknown) => thrown);
     expect(error).toBeInstanceOf(LockError);
     expect((error as Error).message).toMatch(problem);
-    expect((error as Error).message).toContain('The key function of @Locked() on Keys.run');
+    expect((error as Error).message).toContain('The key function of @Locked() on Keys.run made no key.');
     expect([store.calls, ran]).toEqual([[], []]);
   });
 
