@@ -108,12 +108,11 @@ export class MemoryLockStore implements LockStore, BatchRenewer, LockInspector, 
   }
 
   async release(key: string, owner: string, end: ReleaseRequest = {}): Promise<boolean> {
-    assertKey(key);
+    const stored = fitKey(key);
     assertOwner(owner);
     const { keepFor = 0, outcome = 'done' } = end;
     if (keepFor !== 0) assertDuration('keepFor', keepFor);
 
-    const stored = fitKey(key);
     const now = this.milliseconds();
     const entry = this.ownLease(stored, owner, now);
     if (!entry) return false;
@@ -127,7 +126,6 @@ export class MemoryLockStore implements LockStore, BatchRenewer, LockInspector, 
   }
 
   async inspect(key: string): Promise<LockInspection> {
-    assertKey(key);
     const stored = fitKey(key);
     const now = this.milliseconds();
     const entry = this.entries.get(stored);
@@ -158,7 +156,6 @@ export class MemoryLockStore implements LockStore, BatchRenewer, LockInspector, 
   }
 
   async forceRelease(key: string): Promise<boolean> {
-    assertKey(key);
     const stored = fitKey(key);
     const now = this.milliseconds();
     const entry = this.entries.get(stored);

@@ -15,6 +15,7 @@ import type {
 export const LEASE = 30_000;
 export const NEVER = Number.MAX_SAFE_INTEGER;
 
+/** How long a server may take to answer about a lease that has just begun. */
 const SLOWNESS = 10_000;
 const POLL = 5;
 /** How often the service repeats an attempt that collided before it calls it busy. */
