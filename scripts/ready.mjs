@@ -19,7 +19,7 @@ export async function ready({ build = false } = {}) {
 
 async function install() {
   // Not `npm ci`: it refuses a lock file in which packages for other platforms are missing.
-  await npm('install', '--include=dev', '--no-audit', '--no-fund');
+  await npm('install', '--include=dev', '--no-audit', '--no-fund', '--loglevel=error');
   // npm leaves the file as it was when there was nothing to do.
   utimesSync(installed, new Date(), new Date());
 }

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { commandIn, debianPackage } from './debian-packages.mjs';
 import { launchMysql } from './mysql-launch.mjs';
@@ -44,9 +44,13 @@ async function prepareUnpacked(home, datadir) {
     'fill_help_tables',
   ];
   const files = [...names, 'maria_add_gis_sp_bootstrap', 'mysql_sys_schema'];
-  const scripts = await Promise.all(files.map((name) => readFile(join(share, `${name}.sql`))));
-  const start = 'CREATE DATABASE mysql;\nUSE mysql;\nSET @auth_root_socket = NULL;\n';
+  const scripts = await Promise.all(files.map((name) => readFile(join(share, `${name}.sql`), 'utf8')));
+  const script = ['CREATE DATABASE mysql;', 'USE mysql;', 'SET @auth_root_socket = NULL;', ...scripts].join(
+    '\n',
+  );
+  const stdin = join(home.path, 'system-tables.sql');
+  await writeFile(stdin, script);
   await home.run(['mkdir', 'data']);
-  await home.run([...command, '--bootstrap'], { input: Buffer.concat([Buffer.from(start), ...scripts]) });
+  await home.run([...command, '--bootstrap'], { stdin });
   return command;
 }

@@ -18,6 +18,7 @@ export async function startServer(name, start) {
   const home = await ServerHome.create(name);
   try {
     const { version, url } = await start(home);
+    home.unref();
     return { name, version, url, pid: home.pid, stop: () => home.remove() };
   } catch (error) {
     const log = await home.logTail();
@@ -28,9 +29,9 @@ export async function startServer(name, start) {
 
 /** The temporary folder in which one server lives, and the guard that removes both whatever happens to the runner. */
 class ServerHome {
-  /** Of the server, once it runs. */
+  /** Of the server, or of the command that prepares it. */
   pid;
-  /** How the server ended, once it has. */
+  /** How it ended; undefined while it runs. */
   ended;
 
   static async create(name) {
@@ -46,14 +47,32 @@ class ServerHome {
       detached: true,
       stdio: ['pipe', 'pipe', 'inherit'],
     });
-    // A runner that has finished is not kept alive by its servers.
-    for (const handle of [this.guard, this.guard.stdin, this.guard.stdout]) handle.unref();
-    createInterface({ input: this.guard.stdout }).on('line', (news) => Object.assign(this, JSON.parse(news)));
+    createInterface({ input: this.guard.stdout })
+      .on('line', (news) => this.hear(JSON.parse(news)))
+      .on('close', () => this.hear({ ended: 'its guard is gone' }));
   }
 
-  /** Runs a preparing command to its end, as the server's user. */
-  run(command, { input } = {}) {
-    return execute(command, { cwd: this.path, input, ...serverUser });
+  hear({ pid = this.pid, ended }) {
+    this.pid = pid;
+    this.ended = ended;
+    if (ended) this.onEnd?.();
+  }
+
+  /** Starts the server. SIGKILL is a fine end for data that is thrown away, unless something outlives the process. */
+  launch(command, { env = {}, stdin = '/dev/null', stopSignal = 'SIGKILL' } = {}) {
+    this.ended = undefined;
+    // A temporary folder of its own too: a MariaDB that starts removes the temporary tables of its neighbours from /tmp.
+    const surroundings = { ...process.env, TMPDIR: this.path, ...env };
+    const order = { command, env: surroundings, stdin, user: serverUser, stopSignal };
+    this.guard.stdin.write(`${JSON.stringify(order)}\n`);
+  }
+
+  /** Runs a command that prepares the server, to its end. */
+  async run(command, options) {
+    const end = new Promise((resolve) => (this.onEnd = resolve));
+    this.launch(command, options);
+    await end;
+    if (this.ended !== 'exit code 0') throw new Error(`${command.join(' ')} ended with ${this.ended}`);
   }
 
   /** The folder itself, or a copy when the server's user cannot get there (say, a clone below a private home). */
@@ -70,12 +89,6 @@ class ServerHome {
     return copy;
   }
 
-  /** Starts the server. SIGKILL is a fine end for data that is thrown away, unless something outlives the process. */
-  launch(command, { env = {}, stopSignal = 'SIGKILL' } = {}) {
-    const order = { command, env: { ...process.env, ...env }, user: serverUser, stopSignal };
-    this.guard.stdin.write(`${JSON.stringify(order)}\n`);
-  }
-
   /** Repeats `probe` until the server answers; gives up when the server ended, or after a minute. */
   async answer(probe) {
     const deadline = Date.now() + 60_000;
@@ -83,7 +96,7 @@ class ServerHome {
       try {
         return await probe();
       } catch (error) {
-        if (this.ended) throw new Error(`the server ended at once: ${this.ended}`, { cause: error });
+        if (this.ended) throw new Error(`the server ended: ${this.ended}`, { cause: error });
         if (Date.now() > deadline)
           throw new Error(`no answer within 60 s: ${error.message}`, { cause: error });
         await sleep(50);
@@ -92,7 +105,14 @@ class ServerHome {
   }
 
   async logTail() {
-    return lastLines(await readFile(join(this.path, 'server.log'), 'utf8').catch(() => ''));
+    const log = await readFile(join(this.path, 'server.log'), 'utf8').catch(() => '');
+    const errors = log.split('\n').filter((line) => /error|fatal/i.test(line));
+    return lastLines(errors.join('\n') || log);
+  }
+
+  /** A runner that has finished is not kept alive by its servers. */
+  unref() {
+    for (const handle of [this.guard, this.guard.stdin, this.guard.stdout]) handle.unref();
   }
 
   async remove() {
