@@ -64,8 +64,8 @@ export function* lockedMethodsOf(prototype: unknown): Iterable<LockedMethod> {
     for (const name of Reflect.ownKeys(level)) {
       if (seen.has(name)) continue;
       seen.add(name);
-      const locked = LockedMethod.of(Object.getOwnPropertyDescriptor(level, name)?.value);
-      if (locked) yield locked;
+      const method: unknown = Object.getOwnPropertyDescriptor(level, name)?.value;
+      for (let locked = LockedMethod.of(method); locked; locked = locked.inner) yield locked;
     }
   }
 }

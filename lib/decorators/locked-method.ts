@@ -13,6 +13,8 @@ const SCHEDULER_TYPE = 'SCHEDULER_TYPE';
 /** A method under `@Locked()`: what was asked for, and the function that stands in its place. */
 export class LockedMethod {
   readonly wrapper: (this: unknown, ...args: unknown[]) => unknown;
+  /** The next one, where the method is under `@Locked()` more than once. */
+  readonly inner: LockedMethod | undefined;
   readonly #settings = new WeakMap<LockService, LockSettings>();
 
   /** The `@Locked()` method behind this function, if it is one. */
@@ -27,6 +29,7 @@ export class LockedMethod {
     private readonly original: Function,
     private readonly options: LockedOptions<never>,
   ) {
+    this.inner = LockedMethod.of(original);
     this.wrapper = wrap(original, lockServiceProperty(this.module), where, (locks, instance, args) =>
       this.#call(locks, instance, args),
     );
@@ -37,6 +40,12 @@ export class LockedMethod {
   /** The name of the `LockModule` it uses. */
   get module(): string {
     return this.options.module ?? DEFAULT_MODULE;
+  }
+
+  /** Whether the next one takes the same lock, which this one then holds. */
+  get waitsForItself(): boolean {
+    const { key } = this.options;
+    return this.inner?.module === this.module && this.inner.options.key === key && typeof key !== 'function';
   }
 
   get hasDefaultKey(): boolean {

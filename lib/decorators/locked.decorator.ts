@@ -60,7 +60,10 @@ export function Locked(...given: [(string | LockedOptions<never>)?, LockedOption
     }
     assertLockedOptions(`@Locked() on ${where}`, options);
     injectService(target, options.module ?? DEFAULT_MODULE);
-    descriptor.value = new LockedMethod(where, String(name), original, options).wrapper;
+    const locked = new LockedMethod(where, String(name), original, options);
+    if (locked.waitsForItself)
+      throw new LockError(`${where} is under @Locked() twice with one key: it would wait for itself.`);
+    descriptor.value = locked.wrapper;
   };
 }
 

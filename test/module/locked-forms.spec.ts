@@ -222,6 +222,20 @@ describe('@Locked() refuses while the class is defined', () => {
     }).toThrow('@Locked() on Job.run cannot work');
   });
 
+  it.each<[string, () => MethodDecorator]>([
+    ['no key', Locked as never],
+    ['one key', (() => Locked('key')) as never],
+  ])('B60 a method that stands under it twice with %s', (_, decorator) => {
+    expect(() => {
+      class Job {
+        @decorator()
+        @decorator()
+        async run(): Promise<void> {}
+      }
+      return Job;
+    }).toThrow('Job.run is under @Locked() twice with one key: it would wait for itself');
+  });
+
   it('B60 parameters', () => {
     expect(() => {
       class Job {

@@ -1,0 +1,185 @@
+import 'reflect-metadata';
+import { describe, expect, it } from '@jest/globals';
+import { Injectable, Module, type DynamicModule } from '@nestjs/common';
+import {
+  getLockServiceToken,
+  InjectLockService,
+  Locked,
+  LockModule,
+  LockService,
+  memoryStore,
+} from '../../lib/index.js';
+import { logs, start, startError, stop } from './support/applications.js';
+import { RecordingStore } from './support/recording-store.js';
+
+@Injectable()
+class Mixed {
+  constructor(
+    readonly locks: LockService,
+    @InjectLockService('strong') readonly strong: LockService,
+    @InjectLockService('weak') readonly weak: LockService,
+  ) {}
+
+  @Locked()
+  async byDefault(): Promise<void> {}
+
+  @Locked({ module: 'strong' })
+  async strongly(): Promise<void> {}
+
+  @Locked('key', { module: 'weak' })
+  async weakly(): Promise<void> {}
+
+  @Locked('outer', { module: 'strong' })
+  @Locked('inner', { module: 'weak' })
+  async both(): Promise<void> {}
+}
+
+function threeModules() {
+  const stores = { default: new RecordingStore(), strong: new RecordingStore(), weak: new RecordingStore() };
+  const calls = () => [stores.default.calls, stores.strong.calls, stores.weak.calls];
+  const imports: DynamicModule[] = [
+    LockModule.forRoot({ name: 'weak', store: stores.weak, prefix: 'w' }),
+    LockModule.forRoot({ store: stores.default }),
+    LockModule.forRootAsync({ name: 'strong', useFactory: () => ({ store: stores.strong }) }),
+  ];
+  return { stores, calls, imports };
+}
+
+describe('Named lock modules', () => {
+  it('B4 each decorator picks the store of its module', async () => {
+    const { calls, imports } = threeModules();
+    const mixed = (await start({ imports, providers: [Mixed] })).get(Mixed);
+    await mixed.byDefault();
+    expect(calls()).toEqual([['acquire Mixed.byDefault', 'release Mixed.byDefault'], [], []]);
+    await mixed.strongly();
+    expect(calls()[1]).toEqual(['acquire Mixed.strongly', 'release Mixed.strongly']);
+    await mixed.weakly();
+    expect(calls()[2]).toEqual(['acquire w:key', 'release w:key']);
+  });
+
+  it('B4 a method may take the locks of two modules', async () => {
+    const { calls, imports } = threeModules();
+    await (await start({ imports, providers: [Mixed] })).get(Mixed).both();
+    expect(calls()).toEqual([[], ['acquire outer', 'release outer'], ['acquire w:inner', 'release w:inner']]);
+  });
+
+  it('B4 each injection picks its service, by decorator or by token', async () => {
+    const { stores, imports } = threeModules();
+    const app = await start({ imports, providers: [Mixed] });
+    const { locks, strong, weak } = app.get(Mixed);
+    expect(new Set([locks, strong, weak]).size).toBe(3);
+    expect([locks, strong, weak]).toEqual([
+      app.get(getLockServiceToken()),
+      app.get(getLockServiceToken('strong')),
+      app.get(getLockServiceToken('weak')),
+    ]);
+
+    await strong.acquire('mine');
+    expect(stores.strong.calls).toEqual(['acquire mine']);
+    expect(await weak.isLocked('mine')).toBe(false);
+    expect(await locks.isLocked('mine')).toBe(false);
+    expect(await strong.isLocked('mine')).toBe(true);
+  });
+
+  it('B4 the tokens can be read', () => {
+    expect(getLockServiceToken()).toBe(LockService);
+    expect(getLockServiceToken('default')).toBe(LockService);
+    expect(getLockServiceToken('weak')).toBe('LockService:weak');
+  });
+
+  it('B4 each module logs under its own name, with its own methods', async () => {
+    await start({ imports: threeModules().imports, providers: [Mixed] });
+    expect(logs.of('log')).toEqual(['1 locked method: Mixed.byDefault (throw) store=memory']);
+    expect(logs.of('log', 'LockModule:strong')).toEqual([
+      '2 locked methods: Mixed.strongly (throw), Mixed.both (throw) store=memory',
+    ]);
+    expect(logs.of('log', 'LockModule:weak')).toEqual([
+      '2 locked methods: Mixed.weakly (throw), Mixed.both (throw) store=memory',
+    ]);
+  });
+
+  it('B4 one may be disabled and the others not', async () => {
+    const weak = { useFactory: () => Promise.reject(new Error('opened')) };
+    const strong = new RecordingStore();
+    const app = await start({
+      imports: [
+        LockModule.forRoot({ name: 'weak', store: weak, enabled: false }),
+        LockModule.forRoot({ name: 'strong', store: strong }),
+        LockModule.forRoot({ store: memoryStore() }),
+      ],
+      providers: [Mixed],
+    });
+    await app.get(Mixed).weakly();
+    await app.get(Mixed).strongly();
+    expect(strong.calls).toEqual(['acquire Mixed.strongly', 'release Mixed.strongly']);
+    expect(logs.of('warn', 'LockModule:weak')).toEqual([
+      expect.stringContaining('LOCKING IS DISABLED for the module "weak"'),
+    ]);
+  });
+
+  it('B4 all are closed with the application', async () => {
+    const { stores, imports } = threeModules();
+    const app = await start({ imports, providers: [Mixed] });
+    for (const name of ['default', 'strong', 'weak']) {
+      const locks: LockService = app.get(getLockServiceToken(name));
+      await locks.acquire('held');
+    }
+    await stop(app);
+    expect(await stores.default.holds('held')).toBe(false);
+    expect(await stores.strong.holds('held')).toBe(false);
+    expect(await stores.weak.holds('w:held')).toBe(false);
+  });
+});
+
+describe('Where a LockModule is missing', () => {
+  @Injectable()
+  class Jobs {
+    @Locked()
+    async work(): Promise<void> {}
+  }
+
+  @Injectable()
+  class WeakJobs {
+    @Locked({ module: 'weak' })
+    async work(): Promise<void> {}
+  }
+
+  @Injectable()
+  class Injected {
+    constructor(@InjectLockService('weak') readonly locks: LockService) {}
+  }
+
+  it("B4 Nest's error for a decorated method says what to import", async () => {
+    const { message } = await startError({ providers: [Jobs] });
+    expect(message).toContain(
+      '@Locked() needs a LockService; import LockModule.forRoot({ store }) in the root module',
+    );
+    expect(message).toContain('Jobs');
+  });
+
+  it("B4 Nest's error for a decorated method names the module that is missing", async () => {
+    const { message } = await startError({
+      imports: [LockModule.forRoot({ store: memoryStore() })],
+      providers: [WeakJobs],
+    });
+    expect(message).toContain("import LockModule.forRoot({ name: 'weak', store }) in the root module");
+    expect(message).toContain('WeakJobs');
+  });
+
+  it("B4 Nest's error for an injection names the token", async () => {
+    const { message } = await startError({
+      imports: [LockModule.forRoot({ store: memoryStore() })],
+      providers: [Injected],
+    });
+    expect(message).toContain('LockService:weak');
+  });
+
+  it('B4 a module that is not global has to be imported where it is used', async () => {
+    @Module({ providers: [WeakJobs] })
+    class Feature {}
+
+    const weak = LockModule.forRoot({ name: 'weak', isGlobal: false, store: memoryStore() });
+    expect((await startError({ imports: [weak, Feature] })).message).toContain("name: 'weak'");
+    await start({ imports: [weak], providers: [WeakJobs] });
+  });
+});
