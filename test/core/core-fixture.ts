@@ -1,0 +1,121 @@
+import { afterEach, beforeEach, expect } from '@jest/globals';
+import { Logger } from '@nestjs/common';
+import { LockService, type LockServiceSetup } from '../../lib/lock.service.js';
+import type { LockEventMap, LockEventName } from '../../lib/lock.events.js';
+import type { LockModuleDefaults } from '../../lib/lock.options.js';
+import { ManualClock } from './manual-clock.js';
+import { ScriptedStore } from './scripted-store.js';
+
+/** One line that the library logged. */
+export interface LogLine {
+  level: string;
+  text: string;
+}
+
+/** What one specification works with. */
+export interface Core {
+  clock: ManualClock;
+  store: ScriptedStore;
+  service: LockService;
+  /** Everything published, in order. */
+  published: { name: LockEventName; event: LockEventMap[LockEventName][0] }[];
+  names(): LockEventName[];
+  of<Name extends LockEventName>(name: Name): LockEventMap[Name][0][];
+}
+
+export const EVENTS: readonly LockEventName[] = [
+  'acquired',
+  'busy',
+  'released',
+  'lost',
+  'renewFailed',
+  'storeError',
+];
+
+/** A started service on a scripted store and a manual clock, or another one on the store of the first. */
+export async function startCore(
+  options: LockModuleDefaults = {},
+  {
+    clock = new ManualClock(),
+    store = new ScriptedStore(clock),
+    ...setup
+  }: Partial<LockServiceSetup> & { clock?: ManualClock; store?: ScriptedStore } = {},
+): Promise<Core> {
+  const service = new LockService({ options, openStore: () => store, clock, ...setup });
+  const published: Core['published'] = [];
+  for (const name of EVENTS) {
+    service.events.on(name, (event: LockEventMap[LockEventName][0]) => published.push({ name, event }));
+  }
+  if (service.enabled) await service.start();
+  return {
+    clock,
+    store,
+    service,
+    published,
+    names: () => published.map(({ name }) => name),
+    of: (name) => published.filter((one) => one.name === name).map(({ event }) => event as never),
+  };
+}
+
+/** Captures what the library logs while a test runs. */
+export function captureLog(): LogLine[] {
+  const lines: LogLine[] = [];
+  const line =
+    (level: string) =>
+    (...texts: unknown[]): void =>
+      void lines.push({ level, text: texts.map(String).join(' ') });
+  beforeEach(() => {
+    lines.length = 0;
+    Logger.overrideLogger({
+      log: line('log'),
+      warn: line('warn'),
+      error: line('error'),
+      debug: line('debug'),
+    });
+  });
+  afterEach(() => Logger.overrideLogger(['error', 'warn', 'log']));
+  return lines;
+}
+
+export function warnings(lines: LogLine[]): string[] {
+  return lines.filter(({ level }) => level === 'warn').map(({ text }) => text);
+}
+
+/** What became of a promise so far, without waiting for it. */
+export interface Watched<T> {
+  state: 'pending' | 'resolved' | 'rejected';
+  value?: T;
+  error?: unknown;
+}
+
+export function watch<T>(promise: Promise<T>): Watched<T> {
+  const watched: Watched<T> = { state: 'pending' };
+  promise.then(
+    (value) => Object.assign(watched, { state: 'resolved', value }),
+    (error: unknown) => Object.assign(watched, { state: 'rejected', error }),
+  );
+  return watched;
+}
+
+/** The error that a promise rejects with. */
+export async function errorOf(promise: Promise<unknown>): Promise<Error> {
+  const watched = watch(promise);
+  await promise.catch(() => {});
+  expect(watched.state).toBe('rejected');
+  return watched.error as Error;
+}
+
+/** A body that ends when the test says so. */
+export function gate<T = void>(): {
+  promise: Promise<T>;
+  open: (value: T) => void;
+  fail: (error: Error) => void;
+} {
+  let open: (value: T) => void = () => {};
+  let fail: (error: Error) => void = () => {};
+  const promise = new Promise<T>((resolve, reject) => {
+    open = resolve;
+    fail = reject;
+  });
+  return { promise, open, fail };
+}

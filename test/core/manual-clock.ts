@@ -1,0 +1,130 @@
+import type { Clock, Timer } from '../../lib/clock.js';
+
+/** A timer that has not fired. */
+export interface PendingTimer {
+  /** On the monotonic clock. */
+  at: number;
+  ref: boolean;
+  order: number;
+  callback: () => void;
+}
+
+/** Something that happens outside of the process: a request or an answer arrives. */
+interface Arrival {
+  at: number;
+  order: number;
+  callback: () => void;
+}
+
+const EPOCH = Date.UTC(2026, 10, 20);
+
+/** Time, timers and chance in the hands of a test. Nothing here waits: `advance` goes through a minute in a moment. */
+export class ManualClock implements Clock {
+  /** What `random()` gives. */
+  chance: () => number = () => 0.5;
+  #real = 10_000;
+  #suspended = 0;
+  #order = 0;
+  readonly #timers = new Set<PendingTimer>();
+  readonly #arrivals = new Set<Arrival>();
+
+  now(): number {
+    return this.#real - this.#suspended;
+  }
+
+  date(): number {
+    return EPOCH + this.#real;
+  }
+
+  uptime(): number {
+    return this.#real + 5_000_000;
+  }
+
+  random(): number {
+    return this.chance();
+  }
+
+  after(ms: number, callback: () => void, ref: boolean): Timer {
+    const timer = { at: this.now() + Math.max(0, ms), ref, order: this.#order++, callback };
+    this.#timers.add(timer);
+    return { cancel: () => void this.#timers.delete(timer) };
+  }
+
+  /** What the store's server sees: it is neither frozen nor suspended with the process. */
+  readonly server = (): number => EPOCH + this.#real;
+
+  /** The timers that wait, in the order in which they will fire. */
+  get timers(): PendingTimer[] {
+    return [...this.#timers].toSorted((a, b) => a.at - b.at || a.order - b.order);
+  }
+
+  /** Those of them that keep the process alive. */
+  get refTimers(): PendingTimer[] {
+    return this.timers.filter(({ ref }) => ref);
+  }
+
+  /** Calls back at its moment also while the process is frozen or the machine suspended. It is no timer of the process. */
+  outside(ms: number, callback: () => void): void {
+    this.#arrivals.add({ at: this.#real + Math.max(0, ms), order: this.#order++, callback });
+  }
+
+  /** Goes on by so many milliseconds, firing every timer at its moment and letting what hangs on it run before the next. */
+  async advance(ms: number): Promise<void> {
+    const until = this.#real + ms;
+    await settle();
+    for (;;) {
+      const timer = first(this.#timers);
+      const arrival = first(this.#arrivals);
+      const timerAt = timer ? timer.at + this.#suspended : Infinity;
+      const arrivalAt = arrival?.at ?? Infinity;
+      if (Math.min(timerAt, arrivalAt) > until) break;
+      if (arrival && arrivalAt <= timerAt) this.#arrive(arrival);
+      else if (timer) {
+        this.#real = Math.max(this.#real, timerAt);
+        this.#timers.delete(timer);
+        timer.callback();
+      }
+      await settle();
+    }
+    this.#real = until;
+  }
+
+  /** The process is frozen for so long: time goes on, and nothing runs in it. Timers that are due fire at the next `advance`. */
+  freeze(ms: number): void {
+    const until = this.#real + ms;
+    for (let next = first(this.#arrivals); next && next.at <= until; next = first(this.#arrivals)) {
+      this.#arrive(next);
+    }
+    this.#real = until;
+  }
+
+  /** The machine is suspended for so long: its monotonic clock stands still, and the server goes on. */
+  suspend(ms: number): void {
+    this.freeze(ms);
+    this.#suspended += ms;
+  }
+
+  #arrive(arrival: Arrival): void {
+    this.#real = Math.max(this.#real, arrival.at);
+    this.#arrivals.delete(arrival);
+    arrival.callback();
+  }
+}
+
+function first<T extends Arrival>(pending: Iterable<T>): T | undefined {
+  let found: T | undefined;
+  for (const one of pending) {
+    if (!found || one.at < found.at || (one.at === found.at && one.order < found.order)) found = one;
+  }
+  return found;
+}
+
+/** Lets every promise that can go on go on. */
+export function settle(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
+/** Goes on by exactly this many turns of the microtask queue. */
+export async function microtasks(count: number): Promise<void> {
+  for (let turn = 0; turn < count; turn++) await undefined;
+}

@@ -1,0 +1,161 @@
+import type { LockInspection, LockPage } from '../../lib/interfaces/lock-record.interface.js';
+import type {
+  AcquireRequest,
+  BatchRenewer,
+  LeaseRenewal,
+  ListRequest,
+  LockAcquireResult,
+  LockInspector,
+  LockStore,
+  ReleaseRequest,
+  RenewalOutcome,
+} from '../../lib/interfaces/lock-store.interface.js';
+import { LockStoreError } from '../../lib/lock.errors.js';
+import { MemoryLockStore } from '../../lib/stores/memory/memory-lock.store.js';
+import type { ManualClock } from './manual-clock.js';
+
+export type Operation = 'acquire' | 'renew' | 'renewMany' | 'release';
+
+/** What becomes of one request. Times are milliseconds on the manual clock. */
+export interface Fate {
+  /** How long the request is on its way to the server. */
+  before?: number;
+  /** How long the answer is on its way back. */
+  after?: number;
+  /** The link breaks: before the request is carried out, or after it. The caller gets a transient error. */
+  lose?: 'request' | 'answer';
+  /** No answer ever comes: the request got lost on the way, or was carried out. */
+  hang?: 'request' | 'answer';
+  /** The server refuses: nothing is carried out, and the caller gets this error. */
+  fail?: () => Error;
+  /** The server answers this, and carries out nothing. */
+  answer?: unknown;
+  /** The request is delivered once more, this much later. */
+  twiceAfter?: number;
+  /** Runs when the request reaches the server. */
+  arrived?: () => void;
+}
+
+/** One call of the store. */
+export interface StoreCall {
+  operation: Operation;
+  at: number;
+  key: string;
+  owner: string;
+  ttl?: number;
+  request?: AcquireRequest | ReleaseRequest;
+  renewals?: readonly LeaseRenewal[];
+}
+
+export const linkBroken = (): Error => new LockStoreError('The link broke.', { transient: true });
+export const serverRefused = (): Error => new LockStoreError('The server refused.');
+
+/** Whatever else the tests do with it, `server` behaves like every real store: the fates are those of requests on their way. */
+export class ScriptedStore implements LockStore, BatchRenewer, LockInspector {
+  readonly server: MemoryLockStore;
+  readonly calls: StoreCall[] = [];
+  /** The fate of every request that no script was written for. */
+  fate: ((call: StoreCall) => Fate | undefined) | undefined;
+  prepare?: () => Promise<void>;
+  close?: () => Promise<void>;
+  readonly #scripts: Record<Operation, Fate[]> = { acquire: [], renew: [], renewMany: [], release: [] };
+
+  constructor(readonly clock: ManualClock) {
+    this.server = new MemoryLockStore({ now: clock.server });
+  }
+
+  /** The next requests of this kind have these fates, one each. */
+  next(operation: Operation, ...fates: Fate[]): void {
+    this.#scripts[operation].push(...fates);
+  }
+
+  /** Every request of these kinds has this fate from here on. */
+  always(fate: Fate, ...operations: Operation[]): void {
+    this.fate = (call) => (operations.length === 0 || operations.includes(call.operation) ? fate : undefined);
+  }
+
+  /** Requests are carried out again as they are. */
+  heal(): void {
+    this.fate = undefined;
+  }
+
+  count(operation: Operation): number {
+    return this.of(operation).length;
+  }
+
+  of(operation: Operation): StoreCall[] {
+    return this.calls.filter((call) => call.operation === operation);
+  }
+
+  acquire(key: string, owner: string, ttl: number, request?: AcquireRequest): Promise<LockAcquireResult> {
+    return this.#carry({ operation: 'acquire', at: this.clock.now(), key, owner, ttl, request }, () =>
+      this.server.acquire(key, owner, ttl, request),
+    );
+  }
+
+  renew(key: string, owner: string, ttl: number): Promise<boolean> {
+    return this.#carry({ operation: 'renew', at: this.clock.now(), key, owner, ttl }, () =>
+      this.server.renew(key, owner, ttl),
+    );
+  }
+
+  renewMany(renewals: readonly LeaseRenewal[]): Promise<RenewalOutcome[]> {
+    const call = { operation: 'renewMany' as const, at: this.clock.now(), key: '', owner: '', renewals };
+    return this.#carry(call, () => this.server.renewMany(renewals));
+  }
+
+  release(key: string, owner: string, request?: ReleaseRequest): Promise<boolean> {
+    return this.#carry({ operation: 'release', at: this.clock.now(), key, owner, request }, () =>
+      this.server.release(key, owner, request),
+    );
+  }
+
+  inspect(key: string): Promise<LockInspection> {
+    return this.server.inspect(key);
+  }
+
+  list(request: ListRequest): Promise<LockPage> {
+    return this.server.list(request);
+  }
+
+  forceRelease(key: string): Promise<boolean> {
+    return this.server.forceRelease(key);
+  }
+
+  async held(key: string): Promise<boolean> {
+    return (await this.server.inspect(key)).state === 'held';
+  }
+
+  /** Another worker, in another process, takes the key. */
+  async takenBy(label: string, key: string, ttl = 30_000): Promise<string> {
+    const owner = `${label}:owner`;
+    const answer = await this.server.acquire(key, owner, ttl, { label });
+    if (!answer.acquired) throw new Error(`${key} is held`);
+    return owner;
+  }
+
+  #carry<T>(call: StoreCall, carryOut: () => Promise<T>): Promise<T> {
+    this.calls.push(call);
+    const fate = this.#scripts[call.operation].shift() ?? this.fate?.(call) ?? {};
+    return new Promise((resolve, reject) => {
+      const answered = (answer: Promise<T>): void => {
+        if (fate.hang === 'answer') return;
+        this.#after(fate.after, () => (fate.lose === 'answer' ? reject(linkBroken()) : resolve(answer)));
+      };
+      if (fate.hang === 'request') return;
+      this.#after(fate.before, () => {
+        if (fate.lose === 'request') return reject(linkBroken());
+        fate.arrived?.();
+        if (fate.fail) return reject(fate.fail());
+        if ('answer' in fate) return answered(Promise.resolve(fate.answer as T));
+        if (fate.twiceAfter !== undefined) this.#after(fate.twiceAfter, () => void carryOut());
+        answered(carryOut());
+      });
+    });
+  }
+
+  #after(ms: number | undefined, callback: () => void): void {
+    if (ms === undefined) callback();
+    else this.clock.outside(ms, callback);
+  }
+}
