@@ -218,6 +218,14 @@ export function readBoolean(name: string, value: unknown, fallback: boolean): bo
   );
 }
 
+/** Reads a signal; its controller in its place would never end a wait. */
+export function readSignal(where: string, signal: unknown): AbortSignal | undefined {
+  if (signal === undefined || signal instanceof AbortSignal) return signal;
+  throw new LockError(
+    `The option "signal" of ${where} must be an AbortSignal, such as \`controller.signal\`, but it is ${signal === null ? 'null' : typeof signal}.`,
+  );
+}
+
 function readRenewEvery(
   where: string,
   options: RenewalOptions,

@@ -23,6 +23,7 @@ import {
   readBoolean,
   readPrefix,
   readSettings,
+  readSignal,
   type AcquireOptions,
   type LockModuleDefaults,
   type LockSettings,
@@ -280,10 +281,11 @@ export class LockService {
     assertKey(key);
     if (options === undefined) return { key, settings: this.#defaults };
     assertKnownOptions(where, options, ACQUIRE_OPTIONS);
+    const call = `${where} of "${key}"`;
     return {
       key,
-      settings: readSettings(`${where} of "${key}"`, options, this.#defaults),
-      signal: options.signal,
+      settings: readSettings(call, options, this.#defaults),
+      signal: readSignal(call, options.signal),
     };
   }
 

@@ -1,0 +1,309 @@
+import { describe, expect, it } from '@jest/globals';
+import { parseDuration } from '../../lib/duration.js';
+import { LockError } from '../../lib/lock.errors.js';
+import type { AcquireOptions, LockModuleDefaults } from '../../lib/lock.options.js';
+import { LockService } from '../../lib/lock.service.js';
+import { captureLog, errorOf, startCore } from './core-fixture.js';
+import { ManualClock } from './manual-clock.js';
+import { ScriptedStore } from './scripted-store.js';
+
+captureLog();
+
+const of = (options: unknown): AcquireOptions => options as AcquireOptions;
+
+function construct(options: unknown): LockService {
+  const clock = new ManualClock();
+  const openStore = (): ScriptedStore => new ScriptedStore(clock);
+  return new LockService({ options: options as LockModuleDefaults, openStore, clock });
+}
+
+describe('durations', () => {
+  it('are milliseconds or strings', () => {
+    const read = (value: unknown): number => parseDuration('ttl', value, { min: 0, infinite: true });
+    expect([0, 1500, '30s', '1.5h', '2 minutes', '250', '500ms', Infinity].map(read)).toEqual([
+      0,
+      1500,
+      30_000,
+      5_400_000,
+      120_000,
+      250,
+      500,
+      Infinity,
+    ]);
+  });
+
+  it('are rounded to whole milliseconds', () => {
+    expect(parseDuration('ttl', 100.4, { min: 100 })).toBe(100);
+    expect(parseDuration('ttl', '1.0004s', { min: 100 })).toBe(1000);
+    expect(() => parseDuration('ttl', 99.4, { min: 100 })).toThrow(LockError);
+  });
+
+  const bad: [string, unknown][] = [
+    ['NaN', Number.NaN],
+    ['null', null],
+    ['a negative number', -1],
+    ['a little below zero', -0.1],
+    ['minus infinity', -Infinity],
+    ['true', true],
+    ['an object', { ms: 5 }],
+    ['an array', [5]],
+    ['a bigint', 5n],
+    ['a symbol', Symbol('5')],
+    ['a function', () => 5],
+    ['an empty string', ''],
+    ['blanks', '  '],
+    ['words', 'soon'],
+    ['a negative string', '-5s'],
+    ['a number followed by rubbish', '5 apples'],
+    ['"Infinity" as a string', 'Infinity'],
+    ['a very long string', '5s'.repeat(100)],
+    ['what overflows', 1e300],
+    ['more than a date can be moved by', 2 ** 52 + 1],
+  ];
+
+  it.each(bad)('%s is refused with an error that names option and value', (_, value) => {
+    expect(() => parseDuration('The ttl', value, { min: 0, infinite: true })).toThrow(LockError);
+    expect(() => parseDuration('The ttl', value, { min: 0, infinite: true })).toThrow(/^The ttl must be /);
+  });
+
+  it.each(bad)('B30 B31 %s is refused for each option of a call, before any request', async (_, value) => {
+    const { service, store } = await startCore();
+    for (const option of ['ttl', 'wait', 'minHold', 'renewEvery']) {
+      const error = await errorOf(service.acquire('key', of({ [option]: value })));
+      expect(error.message).toContain(`The option "${option}" of acquire() of "key" must be`);
+      expect(error).toBeInstanceOf(LockError);
+    }
+    expect(store.calls).toEqual([]);
+  });
+
+  it.each(bad)('%s is refused for each option of the module, when it is read', (_, value) => {
+    for (const option of ['ttl', 'wait', 'minHold', 'renewEvery', 'shutdownTimeout']) {
+      expect(() => construct({ [option]: value })).toThrow(LockError);
+      expect(() => construct({ [option]: value })).toThrow(`The option "${option}" of LockModule must be`);
+    }
+  });
+
+  it('B17 a wait or ttl of -1 is told about Infinity', async () => {
+    const { service } = await startCore();
+    for (const option of ['wait', 'ttl']) {
+      expect((await errorOf(service.acquire('key', of({ [option]: -1 })))).message).toMatch(/use Infinity/);
+    }
+  });
+
+  it('Infinity is no interval, no minHold and no shutdownTimeout', () => {
+    for (const option of ['minHold', 'renewEvery', 'shutdownTimeout']) {
+      expect(() => construct({ [option]: Infinity })).toThrow(/must be finite/);
+    }
+  });
+});
+
+describe('ttl', () => {
+  it('B29 is 30 s by default and 2^53-1 in the store for Infinity', async () => {
+    const { service, store } = await startCore();
+    await service.acquire('a');
+    const endless = await service.acquire('b', { ttl: Infinity });
+    expect(store.of('acquire').map(({ ttl }) => ttl)).toEqual([30_000, Number.MAX_SAFE_INTEGER]);
+    expect(endless.expiresAt).toBeNull();
+  });
+
+  it('B29 an endless lock stays held, and is renewed every 10 s', async () => {
+    const { service, store, clock } = await startCore();
+    const lock = await service.acquire('key', { ttl: Infinity });
+    await clock.advance(100_000);
+    expect(lock.held).toBe(true);
+    expect(store.of('renewMany').map(({ at }) => at - 10_000)).toEqual(
+      Array.from({ length: 10 }, (_, i) => (i + 1) * 10_000),
+    );
+    expect(store.of('renewMany')[0]?.renewals?.[0]?.ttl).toBe(Number.MAX_SAFE_INTEGER);
+    expect(await lock.release()).toBe(true);
+  });
+
+  it('B29 an endless lock that is not renewed has no timer at all', async () => {
+    const { service, clock } = await startCore();
+    const lock = await service.acquire('key', { ttl: Infinity, autoRenew: false });
+    expect(clock.timers).toEqual([]);
+    await clock.advance(10 ** 9);
+    expect(lock.held).toBe(true);
+  });
+
+  it('B30 below 100 ms it is refused, 0 and negative too', async () => {
+    const { service, store } = await startCore();
+    for (const ttl of [0, -5, 99, 0.5]) {
+      expect((await errorOf(service.acquire('key', { ttl }))).message).toMatch(
+        /^The option "ttl" of acquire\(\) of "key" must be at least 100 ms, or Infinity, but it is /,
+      );
+    }
+    expect((await service.acquire('key', { ttl: 100 })).held).toBe(true);
+    expect(store.count('acquire')).toBe(1);
+  });
+
+  it('B28 frees the lock of a holder that stopped renewing', async () => {
+    const one = await startCore({ ttl: 1000 });
+    const two = await startCore({}, one);
+    await one.service.acquire('key', { autoRenew: false });
+    await one.clock.advance(999);
+    expect(await two.service.tryAcquire('key')).toBeNull();
+    await one.clock.advance(1);
+    expect(await two.service.tryAcquire('key')).not.toBeNull();
+  });
+
+  it('B31 counts from the grant, not from the start of the wait', async () => {
+    const { service, store, clock } = await startCore({ retry: 100 });
+    const other = await store.takenBy('other', 'key');
+    const waiting = service.acquire('key', { wait: Infinity, ttl: 1000, autoRenew: false });
+    await clock.advance(5000);
+    await store.server.release('key', other);
+    await clock.advance(100);
+    const lock = await waiting;
+    const holder = (await service.inspect('key')) as { holder: { remaining: number } };
+    expect(holder.holder.remaining).toBe(1000);
+    expect(lock.held).toBe(true);
+    await clock.advance(949);
+    expect(lock.held).toBe(true);
+    await clock.advance(1);
+    expect(lock.held).toBe(false);
+  });
+
+  it('B35 an expired lock is taken by a caller of the same label, and the token grows', async () => {
+    const { service, clock } = await startCore({ label: 'worker' });
+    const first = await service.acquire('key', { ttl: 1000, autoRenew: false });
+    await clock.advance(1000);
+    const second = await service.acquire('key');
+    expect(second.fencingToken).toBeGreaterThan(first.fencingToken);
+    expect(first.held).toBe(false);
+  });
+});
+
+describe('unknown and wrong options', () => {
+  it('misspelt ones are refused, with those that exist', async () => {
+    const { service } = await startCore();
+    expect((await errorOf(service.acquire('key', of({ tll: 5, waits: 1 })))).message).toMatch(
+      /^acquire\(\) does not know the option "tll", "waits"\. It takes: ttl, minHold, label,/,
+    );
+    expect((await errorOf(service.tryRun('key', () => {}, of({ key: 'a' })))).message).toContain('"key"');
+    expect(() => construct({ autorenew: false })).toThrow(/LockModule does not know the option "autorenew"/);
+    expect((await errorOf(service.list({ limits: 5 } as never))).message).toContain('list() does not know');
+  });
+
+  it.each([[null], [[]], ['5s'], [5], [() => {}]])('%p is no options object', async (given) => {
+    const { service, store } = await startCore();
+    expect((await errorOf(service.acquire('key', of(given)))).message).toContain('must be an object');
+    expect((await errorOf(service.run('key', () => {}, of(given)))).message).toContain('must be an object');
+    expect(store.calls).toEqual([]);
+  });
+
+  it.each([
+    ['autoRenew', 'yes'],
+    ['autoRenew', null],
+    ['label', ''],
+    ['label', null],
+    ['label', 5],
+    ['label', 'a\0'],
+    ['label', 'ä'.repeat(128)],
+    ['onLost', 'explode'],
+    ['onLost', null],
+    ['retry', null],
+    ['retry', 0],
+    ['retry', '-1s'],
+    ['retry', true],
+    ['retry', { min: 10 }],
+    ['retry', { min: 10, max: 9 }],
+    ['retry', { min: 0, max: 9 }],
+    ['retry', { min: 10, max: 90, factor: 2 }],
+    ['retry', Infinity],
+    ['signal', {}],
+    ['signal', new AbortController()],
+    ['signal', null],
+  ])('%s: %j is refused before any request', async (option, value) => {
+    const { service, store } = await startCore();
+    const error = await errorOf(service.acquire('key', of({ [option]: value })));
+    expect(error).toBeInstanceOf(LockError);
+    expect(error.message).toContain(`"${option}`);
+    expect(store.calls).toEqual([]);
+  });
+
+  it('a label of exactly 255 bytes is taken', async () => {
+    const { service } = await startCore();
+    const lock = await service.acquire('key', { label: 'x'.repeat(255) });
+    expect(lock.held).toBe(true);
+  });
+
+  it.each([[''], ['a:b'], ['a b'], ['ä'], ['x'.repeat(65)], [null], [5], ['a\n']])(
+    'B42 the prefix %p is refused',
+    (prefix) => {
+      expect(() => construct({ prefix })).toThrow(/The option "prefix" of LockModule must be/);
+    },
+  );
+
+  it.each([['false'], [0], [null]])('B73 enabled: %p is refused', (enabled) => {
+    expect(() => construct({ enabled })).toThrow(/The option "enabled" of LockModule must be true or false/);
+  });
+
+  it.each([[0], [1001], [1.5], [Number.NaN], ['5'], [null]])('B70 a page of %p is refused', async (limit) => {
+    const { service } = await startCore();
+    expect((await errorOf(service.list({ limit: limit as number }))).message).toMatch(/1 to 1000/);
+  });
+
+  it('B71 a forced release needs a reason', async () => {
+    const { service } = await startCore();
+    for (const request of [undefined, {}, { reason: '' }, { reason: ' ' }, { reason: 5 }]) {
+      expect((await errorOf(service.forceRelease('key', request as never))).message).toContain(
+        'needs a reason',
+      );
+    }
+  });
+});
+
+describe('renewEvery', () => {
+  it('B52 an interval that does not fit the ttl is refused, with the longest that does', async () => {
+    const { service } = await startCore();
+    for (const [ttl, renewEvery, longest] of [
+      [30_000, 20_001, 20_000],
+      [1000, 667, 666],
+      [600, 10_000, 400],
+    ] as const) {
+      const error = await errorOf(service.acquire('key', { ttl, renewEvery }));
+      expect(error.message).toMatch(new RegExp(`renewEvery.*does not fit its ttl.*at most ${longest} ms`));
+      await (await service.acquire('key', { ttl, renewEvery: longest })).release();
+    }
+    expect((await errorOf(service.acquire('key', { renewEvery: 9 }))).message).toMatch(/at least 10 ms/);
+  });
+
+  it('B52 any interval that is taken keeps the lock, also with the shortest ttl', async () => {
+    for (let renewEvery = 10; renewEvery <= 200; renewEvery += 5) {
+      for (const ttl of [100, 120, 160, 200, 300]) {
+        const { service, store, clock } = await startCore();
+        store.always({ before: 4, after: 4 }, 'renewMany');
+        const lock = await service.acquire('key', { ttl, renewEvery }).catch(() => undefined);
+        await clock.advance(2000);
+        if (lock) expect({ ttl, renewEvery, held: lock.held }).toEqual({ ttl, renewEvery, held: true });
+      }
+    }
+  });
+
+  it('B52 it goes with autoRenew: false neither in a call nor in the module', async () => {
+    const { service } = await startCore();
+    const both = of({ autoRenew: false, renewEvery: 100 });
+    expect((await errorOf(service.acquire('key', both))).message).toContain('Leave one of them out');
+    expect(() => construct(both)).toThrow(/has both/);
+  });
+
+  it('B52 the interval of the module is that of its locks where it fits, and a third of the ttl where not', async () => {
+    const { service, store, clock } = await startCore({ renewEvery: 600, ttl: 1200 });
+    await service.acquire('a');
+    await clock.advance(600);
+    expect(store.count('renewMany')).toBe(1);
+    await service.acquire('b', { ttl: 300 });
+    await clock.advance(100);
+    expect(store.of('renewMany')[1]?.renewals).toMatchObject([{ key: 'b' }]);
+  });
+
+  it('B52 a call can turn renewal off and on again', async () => {
+    const off = await startCore({ autoRenew: false, ttl: 900 });
+    const on = await off.service.acquire('a', { autoRenew: true });
+    const every = await off.service.acquire('b', { renewEvery: 100 });
+    const not = await off.service.acquire('c');
+    await off.clock.advance(2000);
+    expect([on.held, every.held, not.held]).toEqual([true, true, false]);
+  });
+});
