@@ -1,0 +1,32 @@
+import type { DataSourceOptions } from 'typeorm';
+
+/** What the options of all drivers may have, where it says where the database is. */
+interface Address {
+  host?: string;
+  port?: number | string;
+  database?: string;
+  socketPath?: string;
+  url?: string;
+}
+
+/** The database for people: type, host, port and name, or file; never a user, a password or a URL. */
+export function describeDataSource(options: DataSourceOptions): string {
+  const { type, extra, replication, ...own } = options as Address & {
+    type: string;
+    extra?: Address;
+    replication?: { master?: Address };
+  };
+  const {
+    host = 'localhost',
+    port,
+    database,
+    socketPath,
+    url,
+  }: Address = { ...own, ...extra, ...replication?.master };
+  if (type.includes('sqlite')) return `${type} file ${database}`;
+  const address = url && URL.canParse(url) ? new URL(url) : undefined;
+  const server = address?.hostname || socketPath || host;
+  const number = address?.port || port;
+  const name = address?.pathname.slice(1) || database;
+  return `${type} at ${server}${number ? `:${number}` : ''}${name ? `, database ${name}` : ''}`;
+}

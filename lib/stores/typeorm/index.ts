@@ -1,0 +1,10 @@
+export { lockTableMigration } from './lock-table.migration.js';
+export type { LockTableDatabase } from './lock-table.ddl.js';
+export { TypeOrmLockStore } from './typeorm-lock.store.js';
+export { typeOrmStore } from './typeorm-store.js';
+export type { DataSourceSource } from './data-source.source.js';
+export type {
+  LockTableOptions,
+  TypeOrmLockStoreOptions,
+  TypeOrmStoreOptions,
+} from './typeorm-store.options.js';

@@ -1,0 +1,64 @@
+import type { DataSource } from 'typeorm';
+import { LockStoreError } from '../../lock.errors.js';
+import { OPERATION_LIMIT, type LockDatabase } from './lock-dialect.js';
+import { tableName } from './lock-table.ddl.js';
+import { mysqlDialect } from './mysql.dialect.js';
+import { MysqlWire } from './mysql.wire.js';
+import { PooledSessions } from './pooled-sessions.js';
+import { postgresDialect } from './postgres.dialect.js';
+import { PostgresWire } from './postgres.wire.js';
+import { sqliteDialect } from './sqlite.dialect.js';
+import { SqliteSession } from './sqlite.session.js';
+import type { LockTable } from './typeorm-store.options.js';
+
+const SUPPORTED = 'postgres, mysql, mariadb and better-sqlite3';
+
+/** @throws LockStoreError when the database is of another kind or too old */
+export async function openLockDatabase(dataSource: DataSource, table: LockTable): Promise<LockDatabase> {
+  const { type } = dataSource.options;
+  if (type === 'postgres') return openPostgres(dataSource, tableName(type, table));
+  if (type === 'mysql' || type === 'mariadb') return openMysql(dataSource, tableName(type, table));
+  if (type === 'better-sqlite3') return openSqlite(dataSource, tableName(type, table));
+  throw new LockStoreError(
+    `TypeORM's ${type} cannot keep locks. Supported are ${SUPPORTED}; a store may also have a connection of its own: ` +
+      'typeOrmStore({ connection: { type: ... } }).',
+  );
+}
+
+async function openPostgres(dataSource: DataSource, table: string): Promise<LockDatabase> {
+  const sessions = new PooledSessions(dataSource, new PostgresWire());
+  const { rows } = await sessions.use(OPERATION_LIMIT, (run) => run('SELECT version() AS version'));
+  const version = String(rows[0]?.version);
+  const [, major = '0'] = /^PostgreSQL (\d+)/.exec(version) ?? [];
+  if (Number(major) < 12)
+    throw new LockStoreError(
+      `Locks need PostgreSQL 12 or newer, but this is ${version}. Supported are ${SUPPORTED}.`,
+    );
+  return { kind: 'postgres', sessions, dialect: postgresDialect(table) };
+}
+
+async function openMysql(dataSource: DataSource, table: string): Promise<LockDatabase> {
+  const sessions = new PooledSessions(dataSource, new MysqlWire());
+  const { rows } = await sessions.use(OPERATION_LIMIT, (run) =>
+    run('SELECT VERSION() AS version, @@autocommit AS autocommit'),
+  );
+  const version = String(rows[0]?.version);
+  const mariadb = /mariadb/i.test(version);
+  const [, major = 0, minor = 0] = (/^(\d+)\.(\d+)/.exec(version) ?? []).map(Number);
+  const atLeast = (wanted: number, wantedMinor: number) =>
+    major > wanted || (major === wanted && minor >= wantedMinor);
+  if (/tidb/i.test(version) || !(mariadb ? atLeast(10, 3) : atLeast(5, 6)))
+    throw new LockStoreError(`Locks need MySQL 5.6 or MariaDB 10.3 or newer, but this is ${version}.`);
+  if (Number(rows[0]?.autocommit) !== 1)
+    throw new LockStoreError(
+      'Locks need autocommit, but the sessions of this server have it off: nobody would see them.',
+    );
+  const skipsLocked = mariadb ? atLeast(10, 6) : atLeast(8, 0);
+  const dialect = mysqlDialect(table, { mariadb, skipsLocked });
+  return { kind: mariadb ? 'mariadb' : 'mysql', sessions, dialect };
+}
+
+async function openSqlite(dataSource: DataSource, table: string): Promise<LockDatabase> {
+  const sessions = await SqliteSession.open(dataSource);
+  return { kind: 'better-sqlite3', sessions, dialect: sqliteDialect(table) };
+}

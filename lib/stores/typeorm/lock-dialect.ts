@@ -1,0 +1,82 @@
+import type { LockOutcome } from '../../interfaces/lock-record.interface.js';
+import type {
+  LeaseRenewal,
+  LockAcquireResult,
+  RenewalOutcome,
+} from '../../interfaces/lock-store.interface.js';
+import type { LockRow } from './lock-row.js';
+
+/** What a statement gave, in the same shape for every driver. */
+export interface Answer {
+  rows: Record<string, unknown>[];
+  columns: string[];
+  affected: number;
+  /** What `LAST_INSERT_ID(...)` was set to, on MySQL and MariaDB. */
+  insertId: number;
+}
+
+/** Runs one statement on one connection: prepared when it has values, as plain text when it has none. */
+export type Run = (sql: string, values?: readonly unknown[]) => Promise<Answer>;
+
+/** Lends connections, each for one operation. */
+export interface LockSessions {
+  /**
+   * Gives `work` a connection, and takes it back whatever happens.
+   *
+   * @param limit milliseconds for everything together: getting the connection, and the answers
+   */
+  use<T>(limit: number, work: (run: Run) => Promise<T>): Promise<T>;
+  close(): Promise<void>;
+}
+
+/** An acquisition, checked and fitted to the columns. */
+export interface Attempt {
+  key: string;
+  owner: string;
+  ttl: number;
+  label: string | null;
+  resend: boolean;
+}
+
+/** A release, checked and fitted to the columns. */
+export interface Ending {
+  key: string;
+  owner: string;
+  /** 0 to free the key at once. */
+  keepFor: number;
+  outcome: LockOutcome;
+}
+
+/** `gone`: the row is not this owner's, or its lease has run out. `locked`: another session has locked the row, so nothing is known. */
+export type Change = 'done' | 'gone' | 'locked';
+
+/** A page of held locks. */
+export interface Page {
+  prefix: string;
+  after: string;
+  limit: number;
+}
+
+/** The statements of one database. Each method is atomic; what another session has locked is never waited for longer than a second. */
+export interface LockDialect {
+  acquire(run: Run, attempt: Attempt): Promise<LockAcquireResult>;
+  renew(run: Run, lease: LeaseRenewal): Promise<Change>;
+  /** Answers in the order given. */
+  renewMany(run: Run, leases: readonly LeaseRenewal[]): Promise<RenewalOutcome[]>;
+  release(run: Run, ending: Ending): Promise<Change>;
+  forceRelease(run: Run, key: string): Promise<Change>;
+  find(run: Run, key: string): Promise<LockRow | undefined>;
+  /** Held locks only, in the order of the keys' bytes. */
+  list(run: Run, page: Page): Promise<LockRow[]>;
+}
+
+/** A database that was found able to keep locks. */
+export interface LockDatabase {
+  /** For people, and to choose the DDL: `mariadb` also when TypeORM was told `mysql`. */
+  kind: 'postgres' | 'mysql' | 'mariadb' | 'better-sqlite3';
+  sessions: LockSessions;
+  dialect: LockDialect;
+}
+
+/** Milliseconds that any operation may take, unless its ttl leaves less. */
+export const OPERATION_LIMIT = 10_000;

@@ -1,0 +1,39 @@
+import type { MigrationInterface, QueryRunner } from 'typeorm';
+import { createTable, tableName, type LockTableDatabase } from './lock-table.ddl.js';
+import { readTable, type LockTableOptions } from './typeorm-store.options.js';
+
+// TypeORM orders migrations by the time at the end of their names. It is not that of any release: the table stays the same migration.
+const TIMESTAMP = '1763596800000';
+
+/**
+ * A TypeORM migration that creates the lock table, and drops it when reverted: `migrations: [lockTableMigration()]`, or a class that extends
+ * it in a file of the application's migrations.
+ *
+ * @throws LockError for a name that is not a plain identifier
+ * @publicApi
+ */
+export function lockTableMigration(options: LockTableOptions = {}): new () => MigrationInterface {
+  const table = readTable(options);
+  const standard = table.table === 'locks' && table.schema === undefined;
+  const subject = standard
+    ? 'LocksTable'
+    : ['LockTable', table.schema, table.table, ''].filter((part) => part !== undefined).join('_');
+
+  return class implements MigrationInterface {
+    readonly name: string = `Create${subject}${TIMESTAMP}`;
+
+    async up(queryRunner: QueryRunner): Promise<void> {
+      await queryRunner.query(createTable(databaseOf(queryRunner), table));
+    }
+
+    async down(queryRunner: QueryRunner): Promise<void> {
+      await queryRunner.query(`DROP TABLE ${tableName(databaseOf(queryRunner), table)}`);
+    }
+  };
+}
+
+/** TypeORM 0.3 calls the DataSource of a query runner `connection`. */
+function databaseOf(queryRunner: QueryRunner): LockTableDatabase {
+  const { options } = queryRunner.dataSource ?? queryRunner.connection;
+  return options.type as LockTableDatabase; // any other is refused by its name
+}

@@ -1,0 +1,61 @@
+import { LockStoreError } from '../../lock.errors.js';
+import { OPERATION_LIMIT, type LockDatabase, type Run } from './lock-dialect.js';
+import { COLUMNS } from './lock-row.js';
+import { createTable, tableName } from './lock-table.ddl.js';
+import { isMissingSchema, isMissingTable } from './store-failure.js';
+import { nameOf, type LockTable } from './typeorm-store.options.js';
+
+/** Any number, the same for all: who creates lock tables takes turns, since PostgreSQL's own IF NOT EXISTS fails when several come at once. */
+const CREATING = 4_973_615_208;
+
+/** Sees to it that the table is there with all its columns. DDL is only issued when it is missing: the user may not be allowed to. */
+export async function prepareTable(
+  database: LockDatabase,
+  table: LockTable,
+  autoCreate: boolean,
+): Promise<void> {
+  await database.sessions.use(OPERATION_LIMIT, async (run) => {
+    let columns = await columnsOf(run, database, table);
+    if (!columns) {
+      if (!autoCreate)
+        throw new LockStoreError(
+          `The table ${nameOf(table)} is missing, and autoCreate is off. Run a migration made by lockTableMigration(), or the ` +
+            `statement that TypeOrmLockStore.ddl('${database.kind}') gives.`,
+        );
+      await create(run, database, table);
+      columns = await columnsOf(run, database, table);
+    }
+    const missing = COLUMNS.filter((column) => !columns?.includes(column));
+    if (missing.length > 0)
+      throw new LockStoreError(
+        `The table ${nameOf(table)} lacks the columns ${missing.join(', ')}. Add them as TypeOrmLockStore.ddl('${database.kind}') has ` +
+          'them, or set the option table to another name.',
+      );
+  });
+}
+
+async function columnsOf(run: Run, { kind }: LockDatabase, table: LockTable): Promise<string[] | undefined> {
+  try {
+    return (await run(`SELECT * FROM ${tableName(kind, table)} WHERE 1 = 0`)).columns;
+  } catch (error) {
+    if (isMissingTable(error)) return undefined;
+    throw isMissingSchema(error) ? missingSchema(table, error) : error;
+  }
+}
+
+async function create(run: Run, { kind }: LockDatabase, table: LockTable): Promise<void> {
+  const ddl = createTable(kind, table);
+  try {
+    // A text of two statements is one transaction, at whose end the advisory lock is free again.
+    await run(kind === 'postgres' ? `SELECT pg_advisory_xact_lock(${CREATING}); ${ddl}` : ddl);
+  } catch (error) {
+    throw isMissingSchema(error) ? missingSchema(table, error) : error;
+  }
+}
+
+function missingSchema({ table, schema }: LockTable, cause: unknown): LockStoreError {
+  return new LockStoreError(
+    `The schema ${schema ?? 'of the connection'} for the table ${table} does not exist. Create it, or change the option schema.`,
+    { cause },
+  );
+}

@@ -1,0 +1,126 @@
+import type { RenewalOutcome } from '../../interfaces/lock-store.interface.js';
+import type { Change, LockDialect, Run } from './lock-dialect.js';
+import { NEVER, refusalOf, type LockRow } from './lock-row.js';
+
+// clock_timestamp() and not now(): that one stands still from the transaction's start, and granted leases that had already ended.
+const MS = '(extract(epoch FROM clock_timestamp()) * 1000)::bigint';
+const US = '(extract(epoch FROM clock_timestamp()) * 1000000)::bigint';
+
+const ROW = `t.key, t.owner IS NOT NULL AS owned, t.token, t.expires_ms, t.label, t.started_ms, t.renewed_ms,
+  t.last_label, t.last_started_ms, t.last_ended_ms, t.last_outcome, ${MS} AS now_ms`;
+
+/**
+ * The statements of PostgreSQL, one round trip each.
+ *
+ * Rows are locked with `SKIP LOCKED` before they are written: nobody queues on a row, and a try that fails writes nothing.
+ */
+export function postgresDialect(table: string): LockDialect {
+  const until = (ttl: string) => `LEAST(${MS} + ${ttl}::bigint, ${NEVER})`;
+
+  // The token comes from the clock, so that it also grows across deleted rows and fail-overs.
+  const acquire = (mine: string) => `
+    WITH taken AS (
+      UPDATE ${table} AS t
+         SET token = CASE WHEN ${mine} THEN t.token ELSE GREATEST(t.token + 1, ${US}) END,
+             last_label      = CASE WHEN t.owner IS NULL OR ${mine} THEN t.last_label      ELSE t.label END,
+             last_started_ms = CASE WHEN t.owner IS NULL OR ${mine} THEN t.last_started_ms ELSE t.started_ms END,
+             last_ended_ms   = CASE WHEN t.owner IS NULL OR ${mine} THEN t.last_ended_ms   ELSE t.expires_ms END,
+             last_outcome    = CASE WHEN t.owner IS NULL OR ${mine} THEN t.last_outcome    ELSE 'failed' END,
+             owner = $2, label = $4,
+             started_ms = CASE WHEN ${mine} THEN t.started_ms ELSE ${MS} END,
+             renewed_ms = ${MS}, expires_ms = ${until('$3')}
+       WHERE t.key = (SELECT t.key FROM ${table} AS t
+                       WHERE t.key = $1 AND (t.expires_ms <= ${MS} OR ${mine}) FOR UPDATE SKIP LOCKED)
+      RETURNING t.token
+    ), added AS (
+      INSERT INTO ${table} (key, owner, token, label, started_ms, renewed_ms, expires_ms)
+      SELECT $1, $2, ${US}, $4, ${MS}, ${MS}, ${until('$3')}
+       WHERE NOT EXISTS (SELECT 1 FROM ${table} WHERE key = $1)
+      ON CONFLICT (key) DO NOTHING
+      RETURNING token
+    )
+    SELECT won.token AS won, ${ROW}
+      FROM (SELECT 1) AS answer
+      LEFT JOIN (SELECT token FROM taken UNION ALL SELECT token FROM added) AS won ON true
+      LEFT JOIN ${table} AS t ON t.key = $1 AND won.token IS NULL`;
+  const firstTry = acquire('false');
+  const resend = acquire('(t.owner IS NOT DISTINCT FROM $2)');
+
+  // What the snapshot shows but SKIP LOCKED did not give is locked, or has just changed: asked again, it tells.
+  const change = (set: string, which: string) => `
+    WITH changed AS (
+      UPDATE ${table} AS t SET ${set}
+       WHERE t.key = (SELECT t.key FROM ${table} AS t WHERE ${which} FOR UPDATE SKIP LOCKED)
+      RETURNING t.key
+    )
+    SELECT CASE WHEN EXISTS (SELECT 1 FROM changed) THEN 'done'
+                WHEN EXISTS (SELECT 1 FROM ${table} AS t WHERE ${which}) THEN 'locked'
+                ELSE 'gone' END AS change`;
+  const lease = `t.key = $1 AND t.owner = $2 AND t.expires_ms > ${MS}`;
+  const renew = change(`renewed_ms = ${MS}, expires_ms = ${until('$3')}`, lease);
+  // 0 and not the clock: after a clock that stepped back the key would stay taken.
+  const release = change(
+    `owner = NULL, expires_ms = CASE WHEN $3::bigint > 0 THEN ${until('$3')} ELSE 0 END,
+     last_label = t.label, last_started_ms = t.started_ms, last_ended_ms = ${MS}, last_outcome = $4`,
+    lease,
+  );
+  const forceRelease = change(
+    `owner = NULL, expires_ms = 0,
+     last_label      = CASE WHEN t.owner IS NULL THEN t.last_label      ELSE t.label END,
+     last_started_ms = CASE WHEN t.owner IS NULL THEN t.last_started_ms ELSE t.started_ms END,
+     last_ended_ms   = CASE WHEN t.owner IS NULL THEN t.last_ended_ms   ELSE ${MS} END,
+     last_outcome    = CASE WHEN t.owner IS NULL THEN t.last_outcome    ELSE 'failed' END`,
+    `t.key = $1 AND t.expires_ms > ${MS}`,
+  );
+
+  const renewMany = `
+    WITH lease AS (
+      SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[]) WITH ORDINALITY AS l (key, owner, ttl, place)
+    ), mine AS (
+      SELECT t.key, l.ttl, l.place FROM ${table} AS t JOIN lease AS l ON t.key = l.key AND t.owner = l.owner
+       WHERE t.expires_ms > ${MS} FOR UPDATE OF t SKIP LOCKED
+    ), renewed AS (
+      UPDATE ${table} AS t SET renewed_ms = ${MS}, expires_ms = ${until('mine.ttl')}
+        FROM mine WHERE t.key = mine.key
+      RETURNING mine.place
+    )
+    SELECT place, 'renewed' AS outcome FROM renewed
+    UNION ALL
+    SELECT l.place, 'unknown' FROM ${table} AS t JOIN lease AS l ON t.key = l.key AND t.owner = l.owner
+     WHERE t.expires_ms > ${MS} AND NOT EXISTS (SELECT 1 FROM renewed WHERE renewed.place = l.place)`;
+
+  const find = `SELECT ${ROW} FROM ${table} AS t WHERE t.key = $1`;
+  const list = `
+    SELECT ${ROW} FROM ${table} AS t
+     WHERE t.key > $1 AND t.key >= $2 AND starts_with(t.key, $2) AND t.expires_ms > ${MS}
+     ORDER BY t.key LIMIT $3`;
+
+  const changing = async (run: Run, sql: string, values: unknown[]) =>
+    (await rowsOf<{ change: Change }>(run, sql, values))[0]?.change ?? 'locked';
+
+  return {
+    async acquire(run, attempt) {
+      const values = [attempt.key, attempt.owner, attempt.ttl, attempt.label];
+      const [row] = await rowsOf<LockRow & { won: unknown }>(run, attempt.resend ? resend : firstTry, values);
+      if (row && row.won !== null) return { acquired: true, fencingToken: Number(row.won) };
+      return refusalOf(row?.key ? row : undefined);
+    },
+    renew: (run, { key, owner, ttl }) => changing(run, renew, [key, owner, ttl]),
+    release: (run, { key, owner, keepFor, outcome }) =>
+      changing(run, release, [key, owner, keepFor, outcome]),
+    forceRelease: (run, key) => changing(run, forceRelease, [key]),
+    async renewMany(run, leases) {
+      const columns = [leases.map((l) => l.key), leases.map((l) => l.owner), leases.map((l) => l.ttl)];
+      const outcomes = leases.map((): RenewalOutcome => 'lost'); // unless the answer names it
+      const answers = await rowsOf<{ place: unknown; outcome: RenewalOutcome }>(run, renewMany, columns);
+      for (const { place, outcome } of answers) outcomes[Number(place) - 1] = outcome;
+      return outcomes;
+    },
+    find: async (run, key) => (await rowsOf<LockRow>(run, find, [key]))[0],
+    list: (run, { after, prefix, limit }) => rowsOf<LockRow>(run, list, [after, prefix, limit]),
+  };
+}
+
+async function rowsOf<Row>(run: Run, sql: string, values: readonly unknown[]): Promise<Row[]> {
+  return (await run(sql, values)).rows as Row[];
+}

@@ -1,0 +1,62 @@
+import { createHash } from 'node:crypto';
+import type { Answer } from './lock-dialect.js';
+import type { Wire } from './pooled-sessions.js';
+
+/** What is used of pg's client. */
+interface PgClient {
+  query(query: { name?: string; text: string; values?: readonly unknown[] }): Promise<PgResult | PgResult[]>;
+  end(): Promise<void>;
+}
+
+interface PgResult {
+  rows: Record<string, unknown>[];
+  fields: { name: string }[];
+  rowCount: number | null;
+}
+
+// A transaction pooler hands each statement to another server session, which may not know the name, or know it already.
+const NAME_UNKNOWN = '26000';
+const NAME_TAKEN = '42P05';
+
+/** Talks to PostgreSQL through pg: prepared statements by name, until a pooler shows that it does not keep them. */
+export class PostgresWire implements Wire<PgClient> {
+  private readonly names = new Map<string, string>();
+  private named = true;
+
+  async run(client: PgClient, text: string, values?: readonly unknown[]): Promise<Answer> {
+    const query = { text, values };
+    if (!values || !this.named) return answerOf(await client.query(query));
+    try {
+      return answerOf(await client.query({ ...query, name: this.nameOf(text) }));
+    } catch (error) {
+      const { code } = error as { code?: unknown };
+      if (code !== NAME_UNKNOWN && code !== NAME_TAKEN) throw error;
+      this.named = false; // for good; on both codes nothing has been carried out yet
+      return answerOf(await client.query(query));
+    }
+  }
+
+  /** The pool sees that the client has ended and does not take it back; with a query under way pg cuts the socket. */
+  destroy(client: PgClient): void {
+    client.end().catch(() => undefined);
+  }
+
+  private nameOf(text: string): string {
+    let name = this.names.get(text);
+    if (!name) {
+      name = `nestjs-locked-${createHash('sha256').update(text).digest('hex').slice(0, 16)}`;
+      this.names.set(text, name);
+    }
+    return name;
+  }
+}
+
+function answerOf(results: PgResult | PgResult[]): Answer {
+  const result = Array.isArray(results) ? results.at(-1) : results; // a text of several statements gives several
+  return {
+    rows: result?.rows ?? [],
+    columns: result?.fields?.map((field) => field.name) ?? [],
+    affected: result?.rowCount ?? 0,
+    insertId: 0,
+  };
+}

@@ -1,0 +1,125 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { DataSource } from 'typeorm';
+import { LockStoreError } from '../../lock.errors.js';
+import type { Answer, LockSessions, Run } from './lock-dialect.js';
+import { isContention } from './store-failure.js';
+
+/** What is used of better-sqlite3. */
+interface Sqlite {
+  prepare(sql: string): SqliteStatement;
+  pragma(pragma: string, options?: { simple: boolean }): unknown;
+  close(): void;
+}
+
+interface SqliteStatement {
+  reader: boolean;
+  all(...values: unknown[]): Record<string, unknown>[];
+  run(...values: unknown[]): { changes: number };
+  columns(): { name: string }[];
+}
+
+/** What is used of TypeORM's driver: the package, and the connection that the application shares among all its requests. */
+interface SqliteDriver {
+  sqlite: new (file: string, options: { timeout: number; nativeBinding?: string }) => Sqlite;
+  databaseConnection?: { inTransaction?: boolean };
+}
+
+interface SqliteOptions {
+  database: unknown;
+  key?: string;
+  nativeBinding?: string;
+  prepareDatabase?: (connection: Sqlite) => unknown;
+}
+
+const LONGEST_PATIENCE = 5_000;
+const OPEN_LIMIT = 10_000;
+
+/**
+ * A connection of the store's own to the application's file: TypeORM has a single one, on which a rollback would take locks away.
+ *
+ * better-sqlite3 would wait for another writer by stopping the event loop; here the waiting is done outside of it.
+ */
+export class SqliteSession implements LockSessions {
+  private readonly statements = new Map<string, SqliteStatement>();
+
+  private constructor(
+    private readonly connection: Sqlite,
+    private readonly driver: SqliteDriver,
+  ) {}
+
+  static async open(dataSource: DataSource): Promise<SqliteSession> {
+    const driver = dataSource.driver as unknown as SqliteDriver;
+    const options = dataSource.options as unknown as SqliteOptions;
+    const { database, key, nativeBinding, prepareDatabase } = options;
+    if (typeof database !== 'string' || database === '' || database === ':memory:') {
+      throw new LockStoreError(
+        `SQLite locks need a database file, but this DataSource's database is ${JSON.stringify(database)}: no other connection can see it. ` +
+          'Give it a file, or use memoryStore().',
+      );
+    }
+    const connection = new driver.sqlite(database, { timeout: 0, ...(nativeBinding && { nativeBinding }) });
+    const session = new SqliteSession(connection, driver);
+    try {
+      if (key) connection.pragma(`key = ${JSON.stringify(key)}`); // before anything else, as TypeORM does
+      await prepareDatabase?.(connection);
+      connection.pragma('busy_timeout = 0');
+      await session.useWriteAheadLog(database);
+      connection.pragma('synchronous = FULL'); // a lock that was granted survives a crash
+      return session;
+    } catch (error) {
+      connection.close();
+      throw error;
+    }
+  }
+
+  use<T>(limit: number, work: (run: Run) => Promise<T>): Promise<T> {
+    const deadline = performance.now() + Math.min(limit * 0.75, LONGEST_PATIENCE);
+    return work((sql, values) => this.untilFree(deadline, () => this.execute(sql, values)));
+  }
+
+  async close(): Promise<void> {
+    this.connection.close();
+  }
+
+  private async useWriteAheadLog(file: string): Promise<void> {
+    const mode = await this.untilFree(performance.now() + OPEN_LIMIT, () =>
+      this.connection.pragma('journal_mode = WAL', { simple: true }),
+    );
+    if (mode === 'wal') return;
+    throw new LockStoreError(
+      `SQLite locks need the write-ahead log, but ${file} stays in journal mode ${String(mode)}. Put the file on a local disk.`,
+    );
+  }
+
+  /** Also without a wait between them no two callers get in each other's way: better-sqlite3 runs a statement to its end. */
+  private async untilFree<T>(deadline: number, attempt: () => T): Promise<T> {
+    for (;;) {
+      try {
+        return attempt();
+      } catch (error) {
+        if (!isContention(error)) throw error;
+        if (performance.now() >= deadline) throw this.explain(error);
+      }
+      await sleep(2 + Math.random() * 10);
+    }
+  }
+
+  private explain(busy: unknown): unknown {
+    if (this.driver.databaseConnection?.inTransaction !== true) return busy;
+    return new LockStoreError(
+      "The application's own connection has an open transaction on this SQLite file, and only one connection can write. " +
+        'Acquire before the transaction, and release after it.',
+      { cause: busy, transient: true },
+    );
+  }
+
+  private execute(sql: string, values?: readonly unknown[]): Answer {
+    const statement = this.statements.get(sql) ?? this.connection.prepare(sql);
+    if (values) this.statements.set(sql, statement);
+    const none = { rows: [], columns: [], affected: 0, insertId: 0 };
+    if (!statement.reader) return { ...none, affected: statement.run(...(values ?? [])).changes };
+    // All rows at once: a statement that is left open in the middle could not be used by the next caller.
+    const rows = statement.all(...(values ?? []));
+    return { ...none, rows, columns: statement.columns().map((column) => column.name) };
+  }
+}

@@ -1,0 +1,93 @@
+import type { DataSourceOptions } from 'typeorm';
+import { LockError } from '../../lock.errors.js';
+
+/** The table that keeps the locks. @publicApi */
+export interface LockTableOptions {
+  /** Its name: letters, digits and underscores, at most 63. Default `locks`. */
+  table?: string;
+  /** The PostgreSQL schema, or the MySQL or MariaDB database, when it is not the connection's own. SQLite has none. */
+  schema?: string;
+}
+
+/** Options of {@link TypeOrmLockStore}. @publicApi */
+export interface TypeOrmLockStoreOptions extends LockTableOptions {
+  /** Creates the table at start when it is missing. Default `true`; `false` leaves it to a migration. */
+  autoCreate?: boolean;
+}
+
+/** Options of {@link typeOrmStore}: the application's `dataSource`, or a `connection` of the store's own. @publicApi */
+export type TypeOrmStoreOptions = TypeOrmLockStoreOptions &
+  (
+    | {
+        /** The name of the application's DataSource, as given to `TypeOrmModule.forRoot({ name })`. Default: the unnamed one. */
+        dataSource?: string;
+        connection?: never;
+      }
+    | {
+        /** From these the store opens a DataSource of its own, and closes it. */
+        connection?: DataSourceOptions;
+        dataSource?: never;
+      }
+  );
+
+/** Table options with the defaults filled in. */
+export interface LockTable {
+  table: string;
+  schema?: string;
+}
+
+const DEFAULTS = { table: 'locks', autoCreate: true };
+const IDENTIFIER = /^[A-Za-z_][A-Za-z0-9_]{0,62}$/; // 63 is PostgreSQL's limit, the shortest
+
+/** @throws LockError that names the option that is wrong, and the rule */
+export function readTable(options: LockTableOptions): LockTable {
+  const { table = DEFAULTS.table, schema } = options;
+  assertIdentifier('table', table);
+  if (schema !== undefined) assertIdentifier('schema', schema);
+  return { table, schema };
+}
+
+/** @throws LockError that names the option that is wrong, and the rule */
+export function readStoreOptions(options: TypeOrmLockStoreOptions): {
+  table: LockTable;
+  autoCreate: boolean;
+} {
+  assertKnown(options, ['table', 'schema', 'autoCreate']);
+  const { autoCreate = DEFAULTS.autoCreate } = options;
+  if (typeof autoCreate !== 'boolean')
+    throw new LockError(`autoCreate must be true or false, but it is ${show(autoCreate)}.`);
+  return { table: readTable(options), autoCreate };
+}
+
+/** Refuses options that do not exist: a misspelt one would silently keep its default. */
+export function assertKnown(options: object, allowed: readonly string[]): void {
+  const unknown = Object.keys(options).filter((name) => !allowed.includes(name));
+  if (unknown.length > 0)
+    throw new LockError(`Unknown option ${unknown.join(', ')}. Allowed are ${allowed.join(', ')}.`);
+}
+
+/** The form in which a table is named, for people: `app.locks`. */
+export function nameOf({ table, schema }: LockTable): string {
+  return schema ? `${schema}.${table}` : table;
+}
+
+/** The form in which a table stands in SQL, every segment quoted. */
+export function quoted({ table, schema }: LockTable, quote: '"' | '`'): string {
+  return [schema, table]
+    .filter((segment) => segment !== undefined)
+    .map((segment) => quote + segment + quote)
+    .join('.');
+}
+
+function assertIdentifier(option: string, value: unknown): void {
+  if (typeof value === 'string' && IDENTIFIER.test(value)) return;
+  const hint = option === 'table' && typeof value === 'string' && value.includes('.');
+  throw new LockError(
+    `${option} must be a name of letters, digits and underscores that does not start with a digit, at most 63 characters, but it is ` +
+      `${show(value)}.${hint ? ' To name the schema, use the option schema.' : ''}`,
+  );
+}
+
+function show(value: unknown): string {
+  return typeof value === 'string' ? JSON.stringify(value.slice(0, 80)) : String(value);
+}
