@@ -1,6 +1,6 @@
 import type { Clock } from './clock.js';
 import { LockLostError } from './lock.errors.js';
-import { renewalInterval } from './lock.options.js';
+import { marginOf, renewalInterval } from './lock.options.js';
 
 /** What a lease is made from. */
 export interface LeaseTerms {
@@ -150,11 +150,6 @@ export class Lease {
     this.renewAt = sentAt + renewalInterval(this.renewEvery, ttl);
     this.alone = false;
   }
-}
-
-/** How long before its end a lease counts as lost: 5 %, at least 50 ms, at most a third. */
-export function marginOf(ttl: number): number {
-  return ttl === Infinity ? 0 : Math.min(Math.max(ttl * 0.05, 50), ttl / 3);
 }
 
 /** How long one request for a lease of this ttl may take: a third of it, at most 10 s. */

@@ -31,7 +31,7 @@ export interface LeaseOptions {
 export type RenewalOptions =
   | {
       autoRenew?: true;
-      /** How often the lease is renewed: at most two thirds of the ttl. Default a third of the ttl, every 10 s for an endless one. */
+      /** How often the lease is renewed: at most two thirds of the ttl (of one below 300 ms a third to a half). Default a third of the ttl, every 10 s for an endless one. */
       renewEvery?: Duration;
     }
   | { autoRenew: false; renewEvery?: never };
@@ -243,12 +243,22 @@ function readRenewEvery(
   const every = parseDuration(`The option "renewEvery" of ${where}`, options.renewEvery, { min: 10 });
   if (fits(every, ttl)) return every;
   throw new LockError(
-    `The option "renewEvery" of ${where} (${every} ms) does not fit its ttl (${ttl} ms): at most ${Math.floor((ttl * 2) / 3)} ms, two thirds of it, so that a renewal can be answered in time.`,
+    `The option "renewEvery" of ${where} (${every} ms) does not fit its ttl (${ttl} ms): at most ${Math.floor(longestInterval(ttl))} ms, so that a renewal can be answered in time.`,
   );
 }
 
+/** How long before its end a lease counts as lost: 5 %, at least 50 ms, at most a third. */
+export function marginOf(ttl: number): number {
+  return ttl === Infinity ? 0 : Math.min(Math.max(ttl * 0.05, 50), ttl / 3);
+}
+
+/** Two thirds of the ttl; less of a ttl that is short against its margin, since the answer has to come before that. */
+function longestInterval(ttl: number): number {
+  return Math.min((ttl * 2) / 3, ttl - 2 * marginOf(ttl));
+}
+
 function fits(renewEvery: number, ttl: number): boolean {
-  return renewEvery <= (ttl * 2) / 3;
+  return renewEvery <= longestInterval(ttl);
 }
 
 function readLabel(name: string, label: unknown): string {
