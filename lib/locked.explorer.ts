@@ -37,9 +37,12 @@ export class LockedExplorer {
     return [...jobs.values()];
   }
 
+  /** A value may have been in an application before, which was closed since. */
   #inject(instance: object): void {
     const property = lockServiceProperty(this.module);
-    if (!(property in instance)) Object.defineProperty(instance, property, { value: this.locks });
+    const present = (instance as Record<symbol, LockService | undefined>)[property];
+    if (!present || present.stopping)
+      Object.defineProperty(instance, property, { value: this.locks, configurable: true });
   }
 }
 
