@@ -35,6 +35,7 @@ export class LockAcquisition {
   #outcomeUnknown = false;
   #abandoned = false;
   #lease: Lease | undefined;
+  #endPause: (() => void) | undefined;
 
   constructor(
     private readonly terms: AcquisitionTerms,
@@ -71,7 +72,8 @@ export class LockAcquisition {
           this.clock.now() + pause >= until
         )
           throw error;
-        await new Promise<void>((resolve) => this.clock.after(pause, resolve, true));
+        await this.#pause(pause);
+        if (this.#abandoned) throw error;
       }
     }
   }
@@ -79,7 +81,18 @@ export class LockAcquisition {
   /** Ends without the lock: whatever may still have been granted is freed. */
   abandon(): void {
     this.#abandoned = true;
+    this.#endPause?.();
     if (this.#outcomeUnknown) this.free(this.terms.storeKey, this.#owner);
+  }
+
+  #pause(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = this.clock.after(ms, resolve, true);
+      this.#endPause = () => {
+        timer.cancel();
+        resolve();
+      };
+    });
   }
 
   async #send(patience: number): Promise<Lease | Refusal> {

@@ -1,0 +1,194 @@
+import { getEventListeners } from 'node:events';
+import { describe, expect, it } from '@jest/globals';
+import { LockNotAcquiredError } from '../../lib/lock.errors.js';
+import { captureLog, startCore, watch } from './core-fixture.js';
+import { microtasks, settle } from './manual-clock.js';
+import { linkBroken } from './scripted-store.js';
+
+captureLog();
+
+const REASON = new Error('the caller has gone');
+const listeners = ({ signal }: AbortController): number => getEventListeners(signal, 'abort').length;
+
+describe('B21 an AbortSignal ends an acquisition', () => {
+  it('before it began: nothing is sent', async () => {
+    const { service, store, clock } = await startCore();
+    const signal = AbortSignal.abort(REASON);
+    await expect(service.acquire('key', { signal })).rejects.toBe(REASON);
+    await expect(service.tryAcquire('key', { signal, wait: Infinity })).rejects.toBe(REASON);
+    await expect(service.tryRun('key', () => {}, { signal })).rejects.toBe(REASON);
+    expect(store.calls).toEqual([]);
+    expect(clock.timers).toEqual([]);
+  });
+
+  it('while it pauses: at once, and no timer, listener, waiter or lock stays', async () => {
+    const { service, store, clock } = await startCore();
+    const other = await store.takenBy('other', 'key');
+    const abort = new AbortController();
+    const waiting = watch(service.run('key', () => {}, { wait: Infinity, signal: abort.signal }));
+    await clock.advance(1000);
+    expect(listeners(abort)).toBe(1);
+    const sent = store.calls.length;
+    abort.abort(REASON);
+    await settle();
+    expect(waiting).toMatchObject({ state: 'rejected', error: REASON });
+    expect(listeners(abort)).toBe(0);
+    expect(clock.timers).toEqual([]);
+    await store.server.release('key', other);
+    await clock.advance(60_000);
+    expect(store.calls.length).toBe(sent);
+  });
+
+  it('while it is queued behind another', async () => {
+    const { service, store, clock } = await startCore();
+    await store.takenBy('other', 'key', 600_000);
+    const first = watch(service.acquire('key', { wait: Infinity }));
+    await clock.advance(10);
+    const abort = new AbortController();
+    const second = watch(service.acquire('key', { wait: 5000, signal: abort.signal }));
+    await clock.advance(10);
+    abort.abort(REASON);
+    await settle();
+    expect(second).toMatchObject({ state: 'rejected', error: REASON });
+    expect(first.state).toBe('pending');
+    expect(clock.timers).toHaveLength(1);
+    expect(listeners(abort)).toBe(0);
+  });
+
+  it('of the first in the queue: the second goes on', async () => {
+    const { service, store, clock } = await startCore({ retry: 60_000 });
+    await store.takenBy('other', 'key', 600_000);
+    const abort = new AbortController();
+    void service.acquire('key', { wait: Infinity, signal: abort.signal }).catch(() => {});
+    await clock.advance(10);
+    const second = watch(service.acquire('key', { wait: Infinity, retry: 10 }));
+    await store.server.forceRelease('key');
+    abort.abort(REASON);
+    await clock.advance(0);
+    expect(second.state).toBe('resolved');
+  });
+
+  it('while an attempt is on its way: a grant that comes late is freed', async () => {
+    const { service, store, clock, names } = await startCore();
+    const abort = new AbortController();
+    store.next('acquire', { before: 100, after: 100 });
+    const waiting = watch(service.acquire('key', { signal: abort.signal }));
+    await clock.advance(50);
+    abort.abort(REASON);
+    await settle();
+    expect(waiting).toMatchObject({ state: 'rejected', error: REASON });
+    await clock.advance(149);
+    expect(await store.held('key')).toBe(true);
+    await clock.advance(1);
+    expect(await store.held('key')).toBe(false);
+    expect(names()).toEqual([]);
+    expect(clock.timers).toEqual([]);
+    expect(listeners(abort)).toBe(0);
+  });
+
+  it('while an attempt is on its way whose answer gets lost, or never comes: freed as well', async () => {
+    for (const fate of [{ after: 100, lose: 'answer' }, { hang: 'answer' }] as const) {
+      const { service, store, clock } = await startCore({ ttl: Infinity });
+      const abort = new AbortController();
+      store.next('acquire', fate);
+      const waiting = watch(service.acquire('key', { signal: abort.signal }));
+      await clock.advance(50);
+      abort.abort(REASON);
+      await clock.advance(10_000);
+      expect(waiting).toMatchObject({ state: 'rejected', error: REASON });
+      expect(await store.held('key')).toBe(false);
+      expect(clock.timers).toEqual([]);
+    }
+  });
+
+  it('while it pauses before it asks again for a lost answer: nothing more is asked, and the grant is freed', async () => {
+    const { service, store, clock } = await startCore();
+    const abort = new AbortController();
+    store.next('acquire', { lose: 'answer' });
+    const waiting = watch(service.acquire('key', { signal: abort.signal }));
+    await clock.advance(10);
+    abort.abort(REASON);
+    await settle();
+    expect(waiting).toMatchObject({ state: 'rejected', error: REASON });
+    expect(clock.timers).toEqual([]);
+    await clock.advance(60_000);
+    expect(store.calls.map(({ operation }) => operation)).toEqual(['acquire', 'release']);
+    expect(await store.held('key')).toBe(false);
+  });
+
+  it('in an outage', async () => {
+    const { service, store, clock } = await startCore();
+    store.always({ fail: linkBroken });
+    const abort = new AbortController();
+    const waiting = watch(service.acquire('key', { wait: Infinity, signal: abort.signal }));
+    await clock.advance(12_345);
+    abort.abort(REASON);
+    await settle();
+    expect(waiting).toMatchObject({ state: 'rejected', error: REASON });
+    await clock.advance(1);
+    expect(clock.timers).toEqual([]);
+  });
+
+  it('with any reason', async () => {
+    const { service, store } = await startCore();
+    await store.takenBy('other', 'key');
+    for (const reason of [null, 0, 'text']) {
+      const abort = new AbortController();
+      const waiting = watch(service.acquire('key', { wait: Infinity, signal: abort.signal }));
+      await settle();
+      abort.abort(reason);
+      await settle();
+      expect(waiting).toEqual({ state: 'rejected', error: reason });
+    }
+  });
+
+  it('at whatever moment: the caller has the lock, or nobody has', async () => {
+    const outcomes = new Set<string>();
+    for (const fate of [{}, { before: 5, after: 5 }, { lose: 'answer' }, { hang: 'answer' }] as const) {
+      for (let turn = 0; turn < 40; turn++) {
+        const { service, store, clock } = await startCore({ ttl: Infinity, autoRenew: false });
+        store.next('acquire', fate);
+        const abort = new AbortController();
+        if ('before' in fate) clock.outside(10, () => void microtasks(turn).then(() => abort.abort(REASON)));
+        const waiting = watch(service.acquire('key', { signal: abort.signal, wait: 1000 }));
+        if (!('before' in fate)) {
+          await microtasks(turn);
+          abort.abort(REASON);
+        }
+        await clock.advance(60_000);
+        expect(waiting.state).not.toBe('pending');
+        const has = waiting.state === 'resolved';
+        expect({ fate, turn, held: await store.held('key') }).toEqual({ fate, turn, held: has });
+        expect(clock.timers).toEqual([]);
+        outcomes.add(waiting.state);
+      }
+    }
+    expect(outcomes).toEqual(new Set(['resolved', 'rejected']));
+  });
+
+  it('not any more once the lock is there: the signal is let go of', async () => {
+    const { service } = await startCore();
+    const abort = new AbortController();
+    const lock = await service.acquire('key', { signal: abort.signal });
+    expect(listeners(abort)).toBe(0);
+    abort.abort(REASON);
+    expect(lock.held).toBe(true);
+    expect(lock.signal.aborted).toBe(false);
+  });
+
+  it('a signal is let go of however the call ends', async () => {
+    const { service, store, clock } = await startCore();
+    const abort = new AbortController();
+    const options = { signal: abort.signal, wait: 100 };
+    await store.takenBy('other', 'key');
+    const busy = watch(service.acquire('key', options));
+    await clock.advance(200);
+    expect(busy.error).toBeInstanceOf(LockNotAcquiredError);
+    expect(listeners(abort)).toBe(0);
+    store.next('acquire', { fail: () => new Error('refused') });
+    await service.acquire('other', options).catch(() => {});
+    expect(listeners(abort)).toBe(0);
+    await service.run('other', () => {}, options);
+    expect(listeners(abort)).toBe(0);
+  });
+});
