@@ -11,7 +11,8 @@ await step('types of lib and test', ...tsc('tsconfig.json'));
 for (const project of sampleProjects()) await step(`types of ${project}`, ...tsc(project));
 
 await step('specs', process.execPath, [
-  ...['--experimental-vm-modules', '--disable-warning=ExperimentalWarning'],
+  '--experimental-vm-modules',
+  '--disable-warning=ExperimentalWarning',
   'node_modules/jest/bin/jest.js',
   ...process.argv.slice(2),
 ]);

@@ -20,8 +20,8 @@ export function debianPackage(suite, name) {
     const apt = join(folder, 'apt');
     await download(suite, name, apt);
     const archives = join(apt, 'var/cache/apt/archives');
-    for (const file of (await readdir(archives)).filter((file) => file.endsWith('.deb')))
-      await execute(['dpkg-deb', '-x', join(archives, file), folder]);
+    const packages = (await readdir(archives)).filter((file) => file.endsWith('.deb'));
+    for (const file of packages) await execute(['dpkg-deb', '-x', join(archives, file), folder]);
     await rm(apt, { recursive: true });
   });
 }

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { commandIn, debianPackage } from './debian-packages.mjs';
+import { flags } from './flags.mjs';
 import { launchMysql } from './mysql-launch.mjs';
 import { startServer } from './server-home.mjs';
 
@@ -27,29 +28,30 @@ async function prepareInstalled(home, datadir) {
   return [installed('mariadbd'), '--no-defaults', datadir];
 }
 
+const systemTables = [
+  'mysql_system_tables',
+  'mysql_performance_tables',
+  'mysql_system_tables_data',
+  'fill_help_tables',
+  'maria_add_gis_sp_bootstrap',
+  'mysql_sys_schema',
+];
+
 /** What mariadb-install-db does, which finds its programs and files in fixed places only. */
 async function prepareUnpacked(home, datadir) {
   const root = await home.readable(await debianPackage('bookworm', 'mariadb-server-core'));
   const share = join(root, 'usr/share/mysql');
-  const command = [
-    ...commandIn(root, 'usr/sbin/mariadbd'),
-    ...['--no-defaults', `--basedir=${join(root, 'usr')}`, datadir],
-    ...[`--lc-messages-dir=${share}`, `--character-sets-dir=${join(share, 'charsets')}`],
-    ...[`--plugin-dir=${join(root, 'usr/lib/mysql/plugin')}`],
-  ];
-  const names = [
-    'mysql_system_tables',
-    'mysql_performance_tables',
-    'mysql_system_tables_data',
-    'fill_help_tables',
-  ];
-  const files = [...names, 'maria_add_gis_sp_bootstrap', 'mysql_sys_schema'];
-  const scripts = await Promise.all(files.map((name) => readFile(join(share, `${name}.sql`), 'utf8')));
-  const script = ['CREATE DATABASE mysql;', 'USE mysql;', 'SET @auth_root_socket = NULL;', ...scripts].join(
-    '\n',
-  );
+  const settings = {
+    basedir: join(root, 'usr'),
+    'lc-messages-dir': share,
+    'character-sets-dir': join(share, 'charsets'),
+    'plugin-dir': join(root, 'usr/lib/mysql/plugin'),
+  };
+  const command = [...commandIn(root, 'usr/sbin/mariadbd'), '--no-defaults', datadir, ...flags(settings)];
+  const scripts = await Promise.all(systemTables.map((name) => readFile(join(share, `${name}.sql`), 'utf8')));
+  const preamble = ['CREATE DATABASE mysql;', 'USE mysql;', 'SET @auth_root_socket = NULL;'];
   const stdin = join(home.path, 'system-tables.sql');
-  await writeFile(stdin, script);
+  await writeFile(stdin, [...preamble, ...scripts].join('\n'));
   await home.run(['mkdir', 'data']);
   await home.run([...command, '--bootstrap'], { stdin });
   return command;

@@ -1,5 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { flags } from './flags.mjs';
 import { freePort } from './free-port.mjs';
 import { serverVersion } from './server-version.mjs';
 
@@ -14,15 +15,17 @@ export async function launchMysql(home, command, options = {}) {
   const port = await freePort();
   const initFile = join(home.path, 'accounts.sql');
   await writeFile(initFile, accounts);
-  home.launch(
-    [
-      ...command,
-      ...['--bind-address=127.0.0.1', `--port=${port}`, '--skip-name-resolve', '--max-connections=500'],
-      ...[`--socket=${join(home.path, 'socket')}`, `--pid-file=${join(home.path, 'pid')}`],
-      ...[`--init-file=${initFile}`, '--innodb-buffer-pool-size=64M'],
-    ],
-    options,
-  );
+  const settings = {
+    'bind-address': '127.0.0.1',
+    port,
+    'skip-name-resolve': true,
+    'max-connections': 500,
+    socket: join(home.path, 'socket'),
+    'pid-file': join(home.path, 'pid'),
+    'init-file': initFile,
+    'innodb-buffer-pool-size': '64M',
+  };
+  home.launch([...command, ...flags(settings)], options);
   const url = `mysql://app:secret@127.0.0.1:${port}/app`;
   return { version: await home.answer(() => serverVersion(url)), url };
 }

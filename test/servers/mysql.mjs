@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { commandIn, debianPackage } from './debian-packages.mjs';
+import { flags } from './flags.mjs';
 import { launchMysql } from './mysql-launch.mjs';
 import { startServer } from './server-home.mjs';
 
@@ -7,16 +8,17 @@ import { startServer } from './server-home.mjs';
 export const start = () =>
   startServer('mysql', async (home) => {
     const root = await home.readable(await debianPackage('sid', 'mysql-server-core'));
-    const command = [
-      ...commandIn(root, 'usr/sbin/mysqld'),
-      ...['--no-defaults', `--basedir=${join(root, 'usr')}`, `--datadir=${join(home.path, 'data')}`],
-      ...[
-        `--lc-messages-dir=${join(root, 'usr/share/mysql')}`,
-        `--plugin-dir=${join(root, 'usr/lib/mysql/plugin')}`,
-      ],
-      ...[`--character-sets-dir=${join(root, 'usr/share/mysql/charsets')}`, '--secure-file-priv=NULL'],
-      ...['--skip-log-bin', '--mysqlx=OFF'],
-    ];
+    const settings = {
+      basedir: join(root, 'usr'),
+      datadir: join(home.path, 'data'),
+      'lc-messages-dir': join(root, 'usr/share/mysql'),
+      'character-sets-dir': join(root, 'usr/share/mysql/charsets'),
+      'plugin-dir': join(root, 'usr/lib/mysql/plugin'),
+      'secure-file-priv': 'NULL',
+      'skip-log-bin': true,
+      mysqlx: 'OFF',
+    };
+    const command = [...commandIn(root, 'usr/sbin/mysqld'), '--no-defaults', ...flags(settings)];
     await home.run([...command, '--initialize-insecure']);
     return launchMysql(home, command);
   });

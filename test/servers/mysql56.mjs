@@ -2,6 +2,7 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { cachedFolder } from './cache-folder.mjs';
 import { execute } from './execute.mjs';
+import { flags } from './flags.mjs';
 import { launchMysql } from './mysql-launch.mjs';
 import { startServer } from './server-home.mjs';
 
@@ -15,11 +16,12 @@ export const start = () =>
       throw new Error(`${name} runs on linux-x64 alone`);
     const packed = await cachedFolder(`${name}-${version}`, unpack);
     const server = await home.copy(join(packed, 'package/server')); // its data folder is in there, prepared
-    const command = [
-      join(server, 'mysqld'),
-      ...['--no-defaults', `--basedir=${server}`, `--datadir=${join(server, 'data/mysql')}`],
-      ...[`--lc-messages-dir=${join(server, 'share')}`, '--explicit-defaults-for-timestamp'],
-    ];
+    const settings = {
+      basedir: server,
+      datadir: join(server, 'data/mysql'),
+      'lc-messages-dir': join(server, 'share'),
+    };
+    const command = [join(server, 'mysqld'), '--no-defaults', ...flags(settings)];
     return launchMysql(home, command, { env: { LD_LIBRARY_PATH: server } });
   });
 

@@ -1,7 +1,8 @@
 import { writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
-import pg from 'pg';
+import { Client } from 'pg';
+import { flags } from './flags.mjs';
 import { freePort } from './free-port.mjs';
 import { startServer } from './server-home.mjs';
 import { serverVersion } from './server-version.mjs';
@@ -14,25 +15,24 @@ export const start = () =>
     const port = await freePort();
     const passwordFile = join(home.path, 'password');
     await writeFile(passwordFile, 'secret');
-    await home.run([
-      join(native, 'bin/initdb'),
-      ...['--pgdata', data, '--username', 'app', '--pwfile', passwordFile, '--auth', 'scram-sha-256'],
-      ...['--encoding', 'UTF8', '--locale', 'C', '--no-sync'],
-    ]);
+    const cluster = {
+      pgdata: data,
+      username: 'app',
+      pwfile: passwordFile,
+      auth: 'scram-sha-256',
+      encoding: 'UTF8',
+      locale: 'C',
+      'no-sync': true,
+    };
+    await home.run([join(native, 'bin/initdb'), ...flags(cluster)]);
     const settings = {
       listen_addresses: '127.0.0.1',
       port,
       unix_socket_directories: home.path,
       max_connections: 500,
     };
-    home.launch(
-      [
-        join(native, 'bin/postgres'),
-        ...['-D', data],
-        ...Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]),
-      ],
-      { stopSignal: 'SIGQUIT' }, // the immediate shutdown; SIGKILL would leave shared memory behind
-    );
+    // SIGQUIT is the immediate shutdown; SIGKILL would leave shared memory behind.
+    home.launch([join(native, 'bin/postgres'), '-D', data, ...flags(settings)], { stopSignal: 'SIGQUIT' });
 
     const server = `postgres://app:secret@127.0.0.1:${port}`;
     const version = await home.answer(() => serverVersion(`${server}/postgres`));
@@ -52,7 +52,7 @@ function binaries() {
 }
 
 async function createDatabase(url) {
-  const client = new pg.Client({ connectionString: url });
+  const client = new Client({ connectionString: url });
   await client.connect();
   await client.query('CREATE DATABASE app');
   await client.end();

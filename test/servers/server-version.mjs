@@ -1,5 +1,5 @@
 import mysql from 'mysql2/promise';
-import pg from 'pg';
+import { Client } from 'pg';
 
 /** What the server behind a URL calls itself; throws when it does not answer. */
 export async function serverVersion(url) {
@@ -7,7 +7,7 @@ export async function serverVersion(url) {
 }
 
 async function postgresVersion(url) {
-  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 5000 });
+  const client = new Client({ connectionString: url, connectionTimeoutMillis: 5000 });
   await client.connect();
   try {
     const { rows } = await client.query('SHOW server_version');

@@ -12,7 +12,9 @@ export function selectStores(list = '') {
   const wanted = names.filter(Boolean);
   const unknown = wanted.filter((name) => !Object.hasOwn(stores, name));
   if (unknown.length > 0)
-    throw new Error(`LOCK_TEST_STORES names "${unknown}"; allowed are ${Object.keys(stores).join(', ')}`);
+    throw new Error(
+      `LOCK_TEST_STORES names "${unknown.join(', ')}"; allowed are ${Object.keys(stores).join(', ')}`,
+    );
   return Object.keys(stores).filter((name) => wanted.length === 0 || wanted.includes(name));
 }
 

@@ -36,8 +36,8 @@ for (const { name, open } of sqlTargets()) {
           poolSize: 200,
         } as DataSourceOptions).initialize();
         const runners = Array.from({ length: 200 }, () => crowd.createQueryRunner());
-        const id = name === 'postgres' ? 'pg_backend_pid()' : 'connection_id()';
-        const rows = await Promise.all(runners.map((runner) => runner.query(`SELECT ${id} AS id`)));
+        const session = name === 'postgres' ? 'pg_backend_pid()' : 'connection_id()';
+        const rows = await Promise.all(runners.map((runner) => runner.query(`SELECT ${session} AS id`)));
         await Promise.all(runners.map((runner) => runner.release()));
         await crowd.destroy();
         expect(new Set(rows.map(([{ id }]) => id)).size).toBe(200);
@@ -47,8 +47,7 @@ for (const { name, open } of sqlTargets()) {
       const { options } = target;
       await target.dispose();
       if (name === 'sqlite') await expect(access(options.database as string)).rejects.toThrow(/ENOENT/);
-      else
-        await expect(new DataSource(options).initialize()).rejects.toThrow(new RegExp(`${options.database}`));
+      else await expect(new DataSource(options).initialize()).rejects.toThrow(String(options.database));
     });
   });
 }

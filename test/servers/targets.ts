@@ -23,7 +23,7 @@ export const selectedStores = (process.env.LOCK_TEST_STORES ?? '').split(',') as
  * The SQL stores of this run, each with a way to open a fresh database:
  * `for (const target of sqlTargets()) describe(target.name, () => { beforeAll(async () => (db = await target.open())) })`.
  */
-export function sqlTargets(): { name: SqlStore; open(): Promise<Target> }[] {
+export function sqlTargets(): { name: SqlStore; open: () => Promise<Target> }[] {
   return selectedStores
     .filter((store): store is SqlStore => store !== 'memory')
     .map((name) => ({ name, open: () => openTarget(name) }));

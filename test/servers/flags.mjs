@@ -1,0 +1,6 @@
+/** `{ port: 1, 'skip-log-bin': true }` as `['--port=1', '--skip-log-bin']`. */
+export function flags(options) {
+  return Object.entries(options).map(([name, value]) =>
+    value === true ? `--${name}` : `--${name}=${value}`,
+  );
+}
