@@ -30,9 +30,7 @@ export class LockedMethod {
     private readonly options: LockedOptions<never>,
   ) {
     this.inner = LockedMethod.of(original);
-    this.wrapper = wrap(original, lockServiceProperty(this.module), where, (locks, instance, args) =>
-      this.#call(locks, instance, args),
-    );
+    this.wrapper = this.#wrap(lockServiceProperty(this.module));
     copyIdentity(original, this.wrapper);
     Reflect.defineMetadata(LOCKED_METHOD, this, this.wrapper);
   }
@@ -75,6 +73,15 @@ export class LockedMethod {
     return settings;
   }
 
+  #wrap(property: symbol): LockedMethod['wrapper'] {
+    const call = this.#call.bind(this);
+    const { where } = this;
+    return function (this: unknown, ...args: unknown[]): Promise<unknown> {
+      const locks = serviceOf(this, property);
+      return locks ? call(locks, this as object, args) : Promise.reject(notInjected(where));
+    };
+  }
+
   async #call(locks: LockService, instance: object, args: unknown[]): Promise<unknown> {
     const call = {
       key: this.#key(instance, args),
@@ -102,19 +109,6 @@ export class LockedMethod {
     if (this.busyBehaviour === 'skip') return undefined;
     throw error;
   }
-}
-
-function wrap(
-  original: Function,
-  property: symbol,
-  where: string,
-  locked: (locks: LockService, instance: object, args: unknown[]) => Promise<unknown>,
-) {
-  return function (this: unknown, ...args: unknown[]): unknown {
-    const locks = serviceOf(this, property);
-    if (!locks) return Promise.reject(notInjected(where));
-    return locks.enabled ? locked(locks, this as object, args) : original.apply(this, args);
-  };
 }
 
 function serviceOf(instance: unknown, property: symbol): LockService | undefined {

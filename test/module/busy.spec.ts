@@ -1,0 +1,314 @@
+import 'reflect-metadata';
+import { describe, expect, it } from '@jest/globals';
+import { Injectable, type Type } from '@nestjs/common';
+import { once } from 'node:events';
+import {
+  Locked,
+  LockContext,
+  LockError,
+  LockModule,
+  LockNotAcquiredError,
+  LockService,
+  type Lock,
+} from '../../lib/index.js';
+import { start } from './support/applications.js';
+import { Gate } from './support/gate.js';
+import { RecordingStore } from './support/recording-store.js';
+
+async function startWith<Job>(job: Type<Job>) {
+  const store = new RecordingStore();
+  const app = await start({ imports: [LockModule.forRoot({ store })], providers: [job] });
+  return { store, job: app.get(job), locks: app.get(LockService) };
+}
+
+const errorOf = (call: Promise<unknown>): Promise<unknown> =>
+  call.then(
+    () => new Error('It did not reject.'),
+    (error: unknown) => error,
+  );
+
+describe('A busy lock', () => {
+  const ran: string[] = [];
+
+  @Injectable()
+  class Orders {
+    readonly seen: unknown[] = [];
+
+    @Locked('order')
+    async byDefault(): Promise<string> {
+      ran.push('byDefault');
+      return 'done';
+    }
+
+    @Locked('order', { onBusy: 'throw' })
+    async throws(): Promise<string> {
+      ran.push('throws');
+      return 'done';
+    }
+
+    @Locked('order', { onBusy: 'skip' })
+    async skips(): Promise<string> {
+      ran.push('skips');
+      return 'done';
+    }
+
+    @Locked({
+      key: (id: string) => `order:${id}`,
+      onBusy: (error, id: string, amount: number) => `${error.name} of ${error.key}: ${id} x ${amount.toFixed(1)}`,
+    })
+    async calls(_id: string, _amount: number): Promise<string> {
+      ran.push('calls');
+      return 'done';
+    }
+
+    @Locked('order', { onBusy: async (error, id: string) => Promise.resolve([error.holder?.label, id]) })
+    async callsAsync(_id: string): Promise<unknown> {
+      ran.push('callsAsync');
+      return 'done';
+    }
+
+    @Locked('order', {
+      onBusy: (error) => {
+        throw new TypeError('too many', { cause: error });
+      },
+    })
+    async callsThrowing(): Promise<void> {
+      ran.push('callsThrowing');
+    }
+
+    @Locked('order', { onBusy: () => Promise.reject(new TypeError('too many')) })
+    async callsRejecting(): Promise<void> {
+      ran.push('callsRejecting');
+    }
+  }
+
+  it('B63 throws by default, and says who holds it', async () => {
+    const { store, job } = await startWith(Orders);
+    await store.holdElsewhere('order');
+    ran.length = 0;
+    const error = await errorOf(job.byDefault());
+    expect(error).toBeInstanceOf(LockNotAcquiredError);
+    expect(error).toMatchObject({ key: 'order', holder: { label: 'api-2:77' } });
+    expect(await errorOf(job.throws())).toBeInstanceOf(LockNotAcquiredError);
+    expect(ran).toEqual([]);
+  });
+
+  it('B63 is skipped if that is asked for', async () => {
+    const { store, job } = await startWith(Orders);
+    const held = await store.holdElsewhere('order');
+    ran.length = 0;
+    expect(await job.skips()).toBeUndefined();
+    expect(ran).toEqual([]);
+    await held.release();
+    expect(await job.skips()).toBe('done');
+  });
+
+  it('B63 gives what the callback returns, which gets the error and the arguments', async () => {
+    const { store, job } = await startWith(Orders);
+    await store.holdElsewhere('order:7');
+    ran.length = 0;
+    expect(await job.calls('7', 2)).toBe('LockNotAcquiredError of order:7: 7 x 2.0');
+    expect(ran).toEqual([]);
+    expect(await job.calls('8', 2)).toBe('done');
+  });
+
+  it('B63 awaits a callback that is async, and gives its error', async () => {
+    const { store, job } = await startWith(Orders);
+    await store.holdElsewhere('order');
+    ran.length = 0;
+    expect(await job.callsAsync('7')).toEqual(['api-2:77', '7']);
+    expect(await errorOf(job.callsThrowing())).toMatchObject({
+      name: 'TypeError',
+      cause: expect.any(LockNotAcquiredError),
+    });
+    expect(await errorOf(job.callsRejecting())).toMatchObject({ name: 'TypeError' });
+    expect(ran).toEqual([]);
+  });
+
+  it('B63 is waited for before that', async () => {
+    @Injectable()
+    class Patient {
+      @Locked('order', { wait: Infinity, onBusy: 'skip' })
+      async run(): Promise<string> {
+        return 'done';
+      }
+      @Locked('order', { wait: 30, retry: 5, onBusy: (error) => error.waited })
+      async briefly(): Promise<unknown> {
+        return 'done';
+      }
+    }
+    const { store, job, locks } = await startWith(Patient);
+    const mine = await locks.acquire('order');
+    const waiting = job.run();
+    expect(await job.briefly()).toBeGreaterThanOrEqual(30);
+    await mine.release();
+    expect(await waiting).toBe('done');
+    expect(store.calls.filter((call) => call.startsWith('release'))).toHaveLength(2);
+  });
+
+  it('B27 is not what an outage looks like: no skip, no callback, no run', async () => {
+    class BrokenStore extends RecordingStore {
+      override async acquire(): Promise<never> {
+        throw new Error('no connection');
+      }
+    }
+    const app = await start({
+      imports: [LockModule.forRoot({ store: new BrokenStore() })],
+      providers: [Orders],
+    });
+    const job = app.get(Orders);
+    ran.length = 0;
+    for (const call of [job.skips(), job.calls('7', 2), job.byDefault()]) {
+      expect(await errorOf(call)).toMatchObject({
+        name: 'LockStoreError',
+        cause: { message: 'no connection' },
+      });
+    }
+    expect(ran).toEqual([]);
+  });
+});
+
+describe('Skipping', () => {
+  const callbacks: unknown[] = [];
+
+  @Injectable()
+  class Outer {
+    constructor(readonly locks: LockService) {}
+
+    @Locked('outer', { onBusy: 'skip' })
+    async skips(body: () => Promise<unknown>): Promise<unknown> {
+      return body();
+    }
+
+    @Locked('outer', { onBusy: (error) => callbacks.push(error) })
+    async calls(body: () => Promise<unknown>): Promise<unknown> {
+      return body();
+    }
+
+    @Locked('inner')
+    async inner(): Promise<string> {
+      return 'inner';
+    }
+
+    @Locked('inner', { onBusy: 'skip' })
+    async innerSkips(): Promise<string> {
+      return 'inner';
+    }
+  }
+
+  it.each(['skips', 'calls'] as const)(
+    'B64 never swallows the error of the body, or of a lock nested in it (%s)',
+    async (method) => {
+      callbacks.length = 0;
+      const { store, job, locks } = await startWith(Outer);
+      const held = await store.holdElsewhere('inner');
+
+      const bug = new Error('bug');
+      expect(await errorOf(job[method](() => Promise.reject(bug)))).toBe(bug);
+      for (const nested of [
+        () => job.inner(),
+        () => locks.acquire('inner'),
+        () => locks.run('inner', () => 1),
+        () => job.skips(() => Promise.resolve()), // its own key, once more
+      ]) {
+        if (method === 'calls' && nested === undefined) continue;
+        const result = await job[method](nested).then(
+          (value) => ({ value }),
+          (error: unknown) => ({ error }),
+        );
+        if ('value' in result) expect(result).toEqual({ value: undefined });
+        else expect(result.error).toBeInstanceOf(LockNotAcquiredError);
+      }
+      const made = new LockNotAcquiredError('outer', { waited: 0 });
+      expect(await errorOf(job[method](() => Promise.reject(made)))).toBe(made);
+
+      expect(await job[method](() => job.innerSkips())).toBeUndefined();
+      await held.release();
+      expect(await job[method](() => job.inner())).toBe('inner');
+      expect(callbacks).toEqual([]);
+      expect(await store.holds('outer')).toBe(false);
+    },
+  );
+
+  it('B64 is of the outer lock alone', async () => {
+    callbacks.length = 0;
+    const { store, job } = await startWith(Outer);
+    await store.holdElsewhere('outer');
+    expect(await job.skips(() => Promise.reject(new Error('never runs')))).toBeUndefined();
+    expect(await job.calls(() => Promise.reject(new Error('never runs')))).toBe(1);
+    expect(callbacks).toEqual([expect.any(LockNotAcquiredError)]);
+  });
+});
+
+describe('Concurrent calls of one decorated method', () => {
+  const gates: Record<string, Gate> = {};
+
+  @Injectable()
+  class Orders {
+    readonly locks: (Lock | undefined)[] = [];
+
+    @Locked({ key: (id: string) => `order:${id}` })
+    async ship(id: string): Promise<string> {
+      this.locks.push(LockContext.current());
+      await gates[id]?.pass();
+      return id;
+    }
+  }
+
+  it('B65 share no handle: the loser does not release what the winner holds', async () => {
+    gates['7'] = new Gate();
+    const { store, job } = await startWith(Orders);
+    const winner = job.ship('7');
+    await gates['7'].reached;
+    for (let loser = 0; loser < 3; loser++)
+      expect(await errorOf(job.ship('7'))).toBeInstanceOf(LockNotAcquiredError);
+    expect(await store.holds('order:7')).toBe(true);
+    expect(job.locks[0]?.held).toBe(true);
+    gates['7'].open();
+    expect(await winner).toBe('7');
+    expect(gates['7'].passed).toBe(1);
+    expect(await store.holds('order:7')).toBe(false);
+  });
+
+  it('B65 each have their own lock', async () => {
+    gates['1'] = new Gate();
+    gates['2'] = new Gate();
+    const { store, job } = await startWith(Orders);
+    const [one, two] = [job.ship('1'), job.ship('2')];
+    await Promise.all([gates['1'].reached, gates['2'].reached]);
+    expect(job.locks.map((lock) => lock?.key).toSorted()).toEqual(['order:1', 'order:2']);
+    gates['1'].open();
+    expect(await one).toBe('1');
+    expect([await store.holds('order:1'), await store.holds('order:2')]).toEqual([false, true]);
+    gates['2'].open();
+    expect(await two).toBe('2');
+  });
+
+  it('B40 B65 in two instances, one runs', async () => {
+    gates['9'] = new Gate();
+    const store = new RecordingStore();
+    const instance = () => start({ imports: [LockModule.forRoot({ store })], providers: [Orders] });
+    const [a, b] = [await instance(), await instance()];
+    const busy = once(b.get(LockService).events, 'busy');
+    const winner = a.get(Orders).ship('9');
+    await gates['9'].reached;
+    const loser = errorOf(b.get(Orders).ship('9'));
+    await busy;
+    gates['9'].open();
+    expect(await winner).toBe('9');
+    expect(await loser).toBeInstanceOf(LockNotAcquiredError);
+    expect(await b.get(Orders).ship('9')).toBe('9');
+  });
+});
+
+describe('An error of the lock itself', () => {
+  it('B60 is a LockError that can be told from those of the body', async () => {
+    @Injectable()
+    class Job {
+      @Locked({ key: () => '' })
+      async run(): Promise<void> {}
+    }
+    const { job } = await startWith(Job);
+    expect(await errorOf(job.run())).toBeInstanceOf(LockError);
+  });
+});

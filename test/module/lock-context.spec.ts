@@ -1,0 +1,115 @@
+import 'reflect-metadata';
+import { describe, expect, it } from '@jest/globals';
+import { Injectable } from '@nestjs/common';
+import { InjectLockService, Locked, LockContext, LockModule, LockService } from '../../lib/index.js';
+import { start } from './support/applications.js';
+import { Gate } from './support/gate.js';
+import { RecordingStore } from './support/recording-store.js';
+
+const keys = (...wanted: (string | undefined)[]) => wanted.map((key) => LockContext.current(key)?.key);
+
+@Injectable()
+class Jobs {
+  constructor(
+    readonly locks: LockService,
+    @InjectLockService('weak') readonly weak: LockService,
+  ) {}
+
+  @Locked('outer')
+  async outer(body: () => unknown): Promise<unknown> {
+    return body();
+  }
+
+  @Locked('inner')
+  async inner(body: () => unknown): Promise<unknown> {
+    return body();
+  }
+}
+
+async function startJobs(): Promise<Jobs> {
+  const app = await start({
+    imports: [
+      LockModule.forRoot({ store: new RecordingStore(), prefix: 'app' }),
+      LockModule.forRoot({ name: 'weak', store: new RecordingStore() }),
+    ],
+    providers: [Jobs],
+  });
+  return app.get(Jobs);
+}
+
+describe('LockContext', () => {
+  it('B62 current() is the lock of the decorated method, held, by the key without the prefix', async () => {
+    const jobs = await startJobs();
+    const lock = await jobs.outer(() => {
+      const current = LockContext.current();
+      expect(current?.held).toBe(true);
+      expect(current?.fencingToken).toBeGreaterThan(0);
+      return current;
+    });
+    expect(lock).toMatchObject({ key: 'outer', held: false });
+  });
+
+  it('B62 current() is undefined outside', async () => {
+    const jobs = await startJobs();
+    expect(LockContext.current()).toBeUndefined();
+    await jobs.outer(() => {});
+    expect(LockContext.current()).toBeUndefined();
+    await jobs.locks.acquire('by hand');
+    expect(LockContext.current()).toBeUndefined();
+  });
+
+  it('B58 current() is the innermost lock, current(key) the one of that key', async () => {
+    const jobs = await startJobs();
+    const wanted = [undefined, 'outer', 'inner', 'run', 'other'];
+    expect(
+      await jobs.outer(async () => [
+        keys(...wanted),
+        await jobs.inner(async () => [
+          keys(...wanted),
+          await jobs.weak.run('run', () => keys(...wanted)),
+          keys(...wanted),
+        ]),
+        keys(...wanted),
+      ]),
+    ).toEqual([
+      ['outer', 'outer', undefined, undefined, undefined],
+      [
+        ['inner', 'outer', 'inner', undefined, undefined],
+        ['run', 'outer', 'inner', 'run', undefined],
+        ['inner', 'outer', 'inner', undefined, undefined],
+      ],
+      ['outer', 'outer', undefined, undefined, undefined],
+    ]);
+  });
+
+  it('B58 current(key) is the innermost of that key, where two modules lock the same one', async () => {
+    const jobs = await startJobs();
+    await jobs.outer(async () => {
+      const around = LockContext.current();
+      await jobs.weak.run('outer', (lock) => {
+        expect(lock).not.toBe(around);
+        expect(LockContext.current('outer')).toBe(lock);
+      });
+      expect(LockContext.current('outer')).toBe(around);
+    });
+  });
+
+  it('B65 current() of calls that run at once is not mixed up', async () => {
+    const jobs = await startJobs();
+    const gate = new Gate();
+    const results = [
+      jobs.outer(async () => {
+        await gate.pass();
+        return LockContext.current()?.key;
+      }),
+      jobs.inner(async () => {
+        await gate.pass();
+        return LockContext.current()?.key;
+      }),
+    ];
+    await gate.reached;
+    expect(LockContext.current()).toBeUndefined();
+    gate.open();
+    expect(await Promise.all(results)).toEqual(['outer', 'inner']);
+  });
+});

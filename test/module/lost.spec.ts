@@ -1,0 +1,184 @@
+import 'reflect-metadata';
+import { describe, expect, it } from '@jest/globals';
+import { Injectable } from '@nestjs/common';
+import { once } from 'node:events';
+import {
+  Locked,
+  LockContext,
+  LockLostError,
+  LockModule,
+  LockService,
+  type Lock,
+  type LockModuleDefaults,
+  type LostCallback,
+} from '../../lib/index.js';
+import { logs, start } from './support/applications.js';
+import { RecordingStore } from './support/recording-store.js';
+
+const told: [who: string, key: string, error: unknown][] = [];
+const tell =
+  (who: string): LostCallback =>
+  (lock, error) =>
+    told.push([who, lock.key, error]);
+
+/** Takes the lock away and lets the holder find out. */
+async function lose(locks: LockService, lock: Lock | undefined = LockContext.current()): Promise<void> {
+  if (!lock) throw new Error('There is no lock to lose.');
+  await locks.forceRelease(lock.key, { reason: 'test' });
+  await lock.extend().catch(() => {});
+}
+
+@Injectable()
+class Jobs {
+  constructor(readonly locks: LockService) {}
+
+  @Locked()
+  async byDefault(): Promise<string> {
+    await lose(this.locks);
+    return 'finished';
+  }
+
+  @Locked({ onLost: tell('decorator') })
+  async told(): Promise<string> {
+    await lose(this.locks);
+    return 'finished';
+  }
+
+  @Locked({ onLost: 'ignore' })
+  async ignored(): Promise<string> {
+    await lose(this.locks);
+    return 'finished';
+  }
+
+  @Locked({
+    onLost: () => {
+      throw new Error('the callback failed');
+    },
+  })
+  async callbackThrows(): Promise<string> {
+    await lose(this.locks);
+    return 'finished';
+  }
+
+  @Locked({ onLost: () => Promise.reject(new Error('the callback failed')) })
+  async callbackRejects(): Promise<string> {
+    await lose(this.locks);
+    return 'finished';
+  }
+
+  @Locked()
+  async fails(error: Error): Promise<void> {
+    await lose(this.locks);
+    throw error;
+  }
+
+  @Locked({ key: (which: string) => `outer ${which}`, onLost: tell('outer') })
+  async outer(which: string): Promise<unknown> {
+    const inner = await this.inner(which).catch((error: Error) => error);
+    const lock = LockContext.current();
+    if (which === 'outer') await lose(this.locks, lock);
+    return { inner, held: lock?.held };
+  }
+
+  @Locked({ key: (which: string) => `inner ${which}`, onLost: tell('inner') })
+  async inner(which: string): Promise<string> {
+    if (which === 'inner') await lose(this.locks);
+    return 'inner finished';
+  }
+
+  @Locked({ ttl: 100, renewEvery: 10 })
+  async watches(): Promise<unknown> {
+    const lock = LockContext.current()!;
+    const aborted = once(lock.signal, 'abort');
+    await this.locks.forceRelease(lock.key, { reason: 'test' });
+    await aborted;
+    return lock.signal.reason;
+  }
+}
+
+async function startWith(options: LockModuleDefaults = {}) {
+  told.length = 0;
+  const store = new RecordingStore();
+  const app = await start({ imports: [LockModule.forRoot({ ...options, store })], providers: [Jobs] });
+  return { store, jobs: app.get(Jobs), locks: app.get(LockService) };
+}
+
+describe('A decorated method whose lock is lost', () => {
+  it('B56 rejects although its body finished', async () => {
+    const { jobs } = await startWith();
+    const error = await jobs.byDefault().catch((thrown: unknown) => thrown);
+    expect(error).toBeInstanceOf(LockLostError);
+    expect(error).toMatchObject({ key: 'Jobs.byDefault' });
+  });
+
+  it("B56 gives its result with onLost: 'ignore'", async () => {
+    expect(await (await startWith({ onLost: tell('module') })).jobs.ignored()).toBe('finished');
+    expect(told).toEqual([]);
+  });
+
+  it('B56 gives the error of its body rather than that of the loss', async () => {
+    const bug = new Error('bug');
+    await expect((await startWith()).jobs.fails(bug)).rejects.toBe(bug);
+  });
+
+  it('B55 calls onLost of the decorator once, and not that of the module', async () => {
+    const { jobs, locks } = await startWith({ onLost: tell('module') });
+    let events = 0;
+    locks.events.on('lost', () => events++);
+    await expect(jobs.told()).rejects.toThrow(LockLostError);
+    expect(told).toEqual([['decorator', 'Jobs.told', expect.any(LockLostError)]]);
+    expect(events).toBe(1);
+    expect(logs.of('warn').filter((line) => line.includes('was lost'))).toHaveLength(1);
+  });
+
+  it('B55 calls onLost of the module, with the lock and the error', async () => {
+    const { jobs } = await startWith({ onLost: tell('module') });
+    await expect(jobs.byDefault()).rejects.toThrow(LockLostError);
+    expect(told).toEqual([['module', 'Jobs.byDefault', expect.any(LockLostError)]]);
+  });
+
+  it('B55 gets through what onLost throws, which is logged', async () => {
+    const { jobs } = await startWith();
+    await expect(jobs.callbackThrows()).rejects.toThrow(LockLostError);
+    await expect(jobs.callbackRejects()).rejects.toThrow(LockLostError);
+    expect(logs.of('warn').filter((line) => line.includes('the callback failed'))).toEqual([
+      expect.stringContaining('"Jobs.callbackThrows"'),
+      expect.stringContaining('"Jobs.callbackRejects"'),
+    ]);
+  });
+
+  it('B55 can hear of it while it runs', async () => {
+    const { jobs } = await startWith();
+    await expect(jobs.watches()).rejects.toThrow(LockLostError);
+  });
+
+  it('B58 tells the callback of the lock that is lost, not of the one around or inside', async () => {
+    const { jobs } = await startWith({ onLost: tell('module') });
+    expect(await jobs.outer('inner')).toEqual({ inner: expect.any(LockLostError), held: true });
+    expect(told).toEqual([['inner', 'inner inner', expect.any(LockLostError)]]);
+
+    told.length = 0;
+    await expect(jobs.outer('outer')).rejects.toThrow('Lock "outer outer"');
+    expect(told).toEqual([['outer', 'outer outer', expect.any(LockLostError)]]);
+
+    told.length = 0;
+    expect(await jobs.outer('neither')).toEqual({ inner: 'inner finished', held: true });
+    expect(told).toEqual([]);
+  });
+
+  it('B44 does not release what the next one holds by then', async () => {
+    @Injectable()
+    class Slow {
+      constructor(readonly locks: LockService) {}
+      @Locked('slow')
+      async run(next: () => Promise<unknown>): Promise<void> {
+        await this.locks.forceRelease('slow', { reason: 'test' });
+        await next();
+      }
+    }
+    const store = new RecordingStore();
+    const app = await start({ imports: [LockModule.forRoot({ store })], providers: [Slow] });
+    await expect(app.get(Slow).run(() => store.holdElsewhere('slow'))).rejects.toThrow(LockLostError);
+    expect(await store.inspect('slow')).toMatchObject({ state: 'held', holder: { label: 'api-2:77' } });
+  });
+});
