@@ -19,14 +19,26 @@ export function runHandler(
   return new Promise((resolve, reject) => {
     const work = async (lock: Lock): Promise<unknown> => {
       const value = await handler();
-      if (!isStream(value)) return value;
-      const use = new StreamUse(lock, locks, call);
-      resolve({ acquired: true, value: holdWhileUsed(value, use) });
-      await use.ended;
+      const held = holdStream(value, lock, locks, call);
+      if (!held) return value;
+      resolve({ acquired: true, value: held.stream });
+      await held.ended;
       return value;
     };
     locks.runJob(call, work).then(resolve, reject);
   });
+}
+
+/** A stream that has to be used in place of the given one, and when its use has ended; `undefined` for what is no stream. */
+export function holdStream(
+  value: unknown,
+  lock: Lock,
+  locks: LockService,
+  call: LockCall,
+): { stream: unknown; ended: Promise<void> } | undefined {
+  if (!isStream(value)) return undefined;
+  const use = new StreamUse(lock, locks, call);
+  return { stream: holdWhileUsed(value, use), ended: use.ended };
 }
 
 type Stream = Observable<unknown> | AsyncIterable<unknown> | StreamableFile;

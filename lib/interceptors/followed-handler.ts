@@ -8,6 +8,8 @@ import type { Lock } from '../lock.js';
 export interface FollowRules {
   /** Whether a loss of the lock is none of the caller's business. */
   ignoreLoss: boolean;
+  /** Puts a stream that is held in the place of one that the handler emits (a GraphQL subscription's async iterable). */
+  holdStream?: (value: unknown) => { stream: unknown; ended: Promise<void> } | undefined;
   /** For handlers that are known to return a stream: calls back, later, to give up one that was left before it emitted anything. */
   whenUnused?: (giveUp: () => void) => Timer;
 }
@@ -19,9 +21,10 @@ export interface FollowRules {
  * nobody listens any more.
  */
 export class FollowedHandler {
-  /** Rejects if the handler failed. */
-  readonly over: Promise<void>;
+  /** Resolves when the handler and the streams that it emitted have ended; rejects if it failed. */
+  readonly over: Promise<unknown>;
   readonly #source = new Subscription();
+  readonly #streams: Promise<void>[] = [];
   #emitted = false;
   #ended = false;
   #unused: Timer | undefined;
@@ -33,7 +36,8 @@ export class FollowedHandler {
     private readonly lock: Lock,
     private readonly rules: FollowRules,
   ) {
-    this.over = new Promise((resolve, reject) => (this.#settle = { resolve, reject }));
+    const handled = new Promise<void>((resolve, reject) => (this.#settle = { resolve, reject }));
+    this.over = handled.then(() => Promise.all(this.#streams));
     if (!rules.ignoreLoss) lock.signal.addEventListener('abort', this.#onLoss);
     this.#source.add(
       handler.handle().subscribe({
@@ -57,7 +61,11 @@ export class FollowedHandler {
     if (this.subscriber.closed) {
       discard(value);
       this.#end();
-    } else if (this.#stillHeld()) this.subscriber.next(value);
+    } else if (this.#stillHeld()) {
+      const held = this.rules.holdStream?.(value);
+      if (held) this.#streams.push(held.ended);
+      this.subscriber.next(held ? held.stream : value);
+    }
   }
 
   #complete(): void {

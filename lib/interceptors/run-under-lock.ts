@@ -3,7 +3,8 @@ import { Observable } from 'rxjs';
 import type { Lock } from '../lock.js';
 import type { LockCall } from '../lock-contender.js';
 import type { LockService } from '../lock.service.js';
-import { FollowedHandler, type FollowRules } from './followed-handler.js';
+import { holdStream } from '../run-handler.js';
+import { FollowedHandler } from './followed-handler.js';
 import { cutOff, httpResponseOf, responseOver } from './http-response.js';
 
 const SSE = '__sse__'; // what @Sse() marks handlers with
@@ -16,31 +17,33 @@ export function runUnderLock(
   context: ExecutionContext,
   next: CallHandler,
 ): Observable<unknown> {
-  const isStream = Reflect.hasMetadata(SSE, context.getHandler());
-  const rules: FollowRules = {
-    ignoreLoss: call.settings.onLost === 'ignore',
-    whenUnused: isStream ? (giveUp) => locks.whenUnused(call, giveUp) : undefined,
-  };
+  const response = httpResponseOf(context);
+  const isSse = Reflect.hasMetadata(SSE, context.getHandler());
+  const ignoreLoss = call.settings.onLost === 'ignore';
   return new Observable((subscriber) => {
-    const response = httpResponseOf(context);
-    const responded = response && responseOver(response);
     const waiting = new AbortController();
+    const responded = response && responseOver(response);
     void responded?.then(() => waiting.abort(clientGone()));
     let handler: FollowedHandler | undefined;
 
     const work = async (lock: Lock): Promise<void> => {
       waiting.signal.throwIfAborted();
-      handler = new FollowedHandler(next, subscriber, lock, rules);
+      handler = new FollowedHandler(next, subscriber, lock, {
+        ignoreLoss,
+        // With a response, that is what tells when a stream has ended.
+        holdStream: response ? undefined : (value) => holdStream(value, lock, locks, call),
+        whenUnused: isSse ? (giveUp) => locks.whenUnused(call, giveUp) : undefined,
+      });
       try {
         await handler.over;
       } finally {
         const cut = (): void => response && cutOff(response);
-        if (!rules.ignoreLoss) lock.signal.addEventListener('abort', cut);
+        if (!ignoreLoss) lock.signal.addEventListener('abort', cut);
         await responded;
         lock.signal.removeEventListener('abort', cut);
       }
     };
-    // Errors that the handler's followers know are told twice: the second time does nothing.
+    // The handler's own errors have been told before: telling them again does nothing.
     locks.runJob({ ...call, signal: waiting.signal }, work).then(
       (result) => result.acquired || subscriber.error(result.error),
       (error) => subscriber.error(error),

@@ -1,0 +1,186 @@
+import 'reflect-metadata';
+import type { Writable } from 'node:stream';
+import { describe, expect, it } from '@jest/globals';
+import { Controller, Get, Res, Sse, UseFilters, UseInterceptors } from '@nestjs/common';
+import { APP_FILTER } from '@nestjs/core';
+import { MessagePattern } from '@nestjs/microservices';
+import { lastValueFrom, NEVER } from 'rxjs';
+import {
+  LockExceptionFilter,
+  Locked,
+  LockInterceptor,
+  LockNotAcquiredError,
+  type LockRecord,
+} from '../../lib/index.js';
+import { logged, platforms, startHttp, startMicroservice } from './support/applications.js';
+import { startResolver } from './support/resolvers.js';
+
+const MESSAGE = 'The resource is in use. Try again later.';
+
+describe.each(platforms)('LockExceptionFilter over HTTP, %s', (_, adapter) => {
+  it('B67 answers 409 with Retry-After, and tells neither the key nor the holder', async () => {
+    @Controller()
+    class Orders {
+      @Get('interceptor')
+      @UseInterceptors(LockInterceptor('order:7'))
+      async interceptor() {}
+
+      @Get('decorator')
+      @Locked('order:7')
+      async decorator() {}
+    }
+    const app = await startHttp(adapter(), {
+      controllers: [Orders],
+      providers: [{ provide: APP_FILTER, useClass: LockExceptionFilter }],
+    });
+    await app.store.holdElsewhere('order:7', 20_000);
+
+    for (const path of ['/interceptor', '/decorator']) {
+      const answer = await app.get(path);
+      expect(answer.status).toBe(409);
+      expect(answer.headers.get('retry-after')).toBe('20');
+      expect(await answer.json()).toEqual({ statusCode: 409, message: MESSAGE, error: 'Conflict' });
+    }
+  });
+
+  it.each([
+    [409, 'Conflict'],
+    [423, 'Locked'],
+    [429, 'Too Many Requests'],
+    [503, 'Service Unavailable'],
+  ] as const)('B67 can answer %i', async (status, error) => {
+    @Controller()
+    class Orders {
+      @Get()
+      @UseFilters(new LockExceptionFilter({ status }))
+      @UseInterceptors(LockInterceptor('busy'))
+      async get() {}
+    }
+    const app = await startHttp(adapter(), { controllers: [Orders] });
+    await app.store.holdElsewhere('busy');
+    const answer = await app.get('/');
+
+    expect(answer.status).toBe(status);
+    expect(await answer.json()).toEqual({ statusCode: status, message: MESSAGE, error });
+  });
+
+  it.each([
+    ['1 second at least', 5, '1'],
+    ['a minute at most', 3_600_000, '60'],
+    ['a minute for a lock that never expires', Infinity, '60'],
+  ])('B67 asks to come back after %s', async (_when, remaining, seconds) => {
+    @Controller()
+    class Orders {
+      @Get()
+      @UseFilters(LockExceptionFilter)
+      async get() {
+        throw new LockNotAcquiredError('k', { waited: 0, holder: holderFor(remaining) });
+      }
+    }
+    const app = await startHttp(adapter(), { controllers: [Orders] });
+
+    expect((await app.get('/')).headers.get('retry-after')).toBe(seconds);
+  });
+
+  it('B67 asks to come back after 1 second when the holder is not known', async () => {
+    @Controller()
+    class Orders {
+      @Get()
+      @UseFilters(LockExceptionFilter)
+      async get() {
+        throw new LockNotAcquiredError('k', { waited: 0 });
+      }
+    }
+    const app = await startHttp(adapter(), { controllers: [Orders] });
+
+    expect((await app.get('/')).headers.get('retry-after')).toBe('1');
+  });
+
+  it('B67 ends a response that has begun', async () => {
+    @Controller()
+    class Orders {
+      @Get()
+      @UseFilters(LockExceptionFilter)
+      async get(@Res() response: Writable & { raw?: Writable }) {
+        (response.raw ?? response).write('first');
+        throw new LockNotAcquiredError('k', { waited: 0 });
+      }
+    }
+    const app = await startHttp(adapter(), { controllers: [Orders] });
+
+    expect(await (await app.get('/')).text()).toBe('first');
+    expect(logged).toEqual([]);
+  });
+
+  it('B67 an event stream whose lock is busy ends without telling the key', async () => {
+    @Controller()
+    class Feed {
+      @Sse()
+      @UseFilters(LockExceptionFilter)
+      @UseInterceptors(LockInterceptor('order:7'))
+      feed() {
+        return NEVER;
+      }
+    }
+    const app = await startHttp(adapter(), { controllers: [Feed] });
+    await app.store.holdElsewhere('order:7');
+
+    expect(await (await app.get('/')).text()).not.toContain('order:7');
+  });
+});
+
+describe('LockExceptionFilter elsewhere', () => {
+  it('B67 gives microservices an error with a code, without the key', async () => {
+    @Controller()
+    class Orders {
+      @MessagePattern('interceptor')
+      @UseFilters(LockExceptionFilter)
+      @UseInterceptors(LockInterceptor('busy'))
+      async interceptor() {}
+
+      @MessagePattern('decorator')
+      @UseFilters(LockExceptionFilter)
+      @Locked('busy')
+      async decorator() {}
+    }
+    const { running, client } = await startMicroservice({ controllers: [Orders] });
+    await running.store.holdElsewhere('busy');
+
+    for (const pattern of ['interceptor', 'decorator'])
+      await expect(lastValueFrom(client.send(pattern, {}))).rejects.toEqual({
+        status: 'error',
+        code: 'LOCK_NOT_ACQUIRED',
+        message: MESSAGE,
+      });
+  });
+
+  it('B67 leaves the error to GraphQL and other contexts', async () => {
+    class Resolver {
+      @UseFilters(LockExceptionFilter)
+      async resolve() {
+        throw new LockNotAcquiredError('k', { waited: 0 });
+      }
+    }
+    const { resolve } = await startResolver(Resolver, 'resolve');
+
+    await expect(resolve()).rejects.toThrow(LockNotAcquiredError);
+  });
+
+  it('B67 refuses another status', () => {
+    expect(() => new LockExceptionFilter({ status: 418 as never })).toThrow(
+      'The option "status" of LockExceptionFilter must be one of 409, 423, 429, 503, but it is 418.',
+    );
+    expect(() => new LockExceptionFilter({ code: 409 } as never)).toThrow('does not know the option "code"');
+  });
+});
+
+function holderFor(remaining: number): LockRecord {
+  const date = new Date();
+  const times = {
+    startedAt: date,
+    renewedAt: date,
+    expiresAt: remaining === Infinity ? null : date,
+    remaining,
+  };
+  return { key: 'k', label: 'api-2:77', fencingToken: 1, ...times };
+}

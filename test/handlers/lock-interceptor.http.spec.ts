@@ -1,0 +1,263 @@
+import 'reflect-metadata';
+import { PassThrough, type Writable } from 'node:stream';
+import { describe, expect, it } from '@jest/globals';
+import {
+  BadRequestException,
+  Controller,
+  Get,
+  Param,
+  ParseIntPipe,
+  Res,
+  StreamableFile,
+  UseGuards,
+  UseInterceptors,
+  type CanActivate,
+} from '@nestjs/common';
+import { APP_INTERCEPTOR } from '@nestjs/core';
+import { LockContext, LockInterceptor, LockModule, memoryStore } from '../../lib/index.js';
+import { logged, platforms, startHttp } from './support/applications.js';
+import { Gate } from './support/gate.js';
+import { orderKey, Shout } from './support/interceptors.js';
+
+const text = new TextDecoder();
+
+describe.each(platforms)('LockInterceptor on HTTP handlers, %s', (_, adapter) => {
+  it('B67 locks by a key made from the context, and the handler knows the lock', async () => {
+    @Controller('orders')
+    class Orders {
+      @Get(':id')
+      @UseInterceptors(LockInterceptor(async (context) => orderKey(context)))
+      async ship(@Param('id') id: string) {
+        await Promise.resolve();
+        return `${id} under ${LockContext.current()?.key}`;
+      }
+    }
+    const app = await startHttp(adapter(), { controllers: [Orders] });
+
+    expect(await (await app.get('/orders/7')).text()).toBe('7 under order:7');
+  });
+
+  it('B67 two requests with one key exclude each other, those with other keys do not', async () => {
+    const gate = new Gate();
+    @Controller('orders')
+    class Orders {
+      @Get(':id')
+      @UseInterceptors(LockInterceptor(orderKey, { wait: '1m' }))
+      async ship() {
+        running++;
+        most = Math.max(most, running);
+        await gate.pass();
+        running--;
+      }
+    }
+    let [running, most] = [0, 0];
+    const app = await startHttp(adapter(), { controllers: [Orders] });
+
+    const first = app.get('/orders/7');
+    await gate.reached;
+    const refused = app.store.refused();
+    const second = app.get('/orders/7');
+    await refused;
+    expect(running).toBe(1);
+    const other = app.get('/orders/8');
+    await app.happened('acquired', 2);
+    gate.open();
+
+    expect((await Promise.all([first, second, other])).map(({ status }) => status)).toEqual([200, 200, 200]);
+    expect(gate.arrivals).toBe(3);
+    expect(most).toBe(2);
+  });
+
+  it('B67 holds until the response has been sent', async () => {
+    @Controller()
+    class Orders {
+      @Get('fine')
+      @UseInterceptors(LockInterceptor('fine'))
+      async fine() {
+        return 'fine';
+      }
+
+      @Get('fails')
+      @UseInterceptors(LockInterceptor('fails'))
+      async fails() {
+        throw new BadRequestException('not like this');
+      }
+    }
+    const app = await startHttp(adapter(), { controllers: [Orders] });
+    const sentBeforeRelease: boolean[] = [];
+    app.locks.events.on('released', () => sentBeforeRelease.push(app.response.writableFinished));
+
+    expect(await (await app.get('/fine')).text()).toBe('fine');
+    await app.happened('released', 1);
+    const failed = await app.get('/fails');
+    expect([failed.status, await failed.json()]).toMatchObject([400, { message: 'not like this' }]);
+    await app.happened('released', 2);
+
+    expect(sentBeforeRelease).toEqual([true, true]);
+    const { lastRun } = await app.locks.inspect('fails');
+    expect(lastRun?.outcome).toBe('failed');
+  });
+
+  it.each(['streamed', 'piped'])('B67 holds until a %s response has been sent', async (path) => {
+    const body = new PassThrough();
+    @Controller()
+    class Reports {
+      @Get('streamed')
+      @UseInterceptors(LockInterceptor('report'))
+      async streamed() {
+        return new StreamableFile(body);
+      }
+
+      @Get('piped')
+      @UseInterceptors(LockInterceptor('report'))
+      async piped(@Res() response: Writable & { raw?: Writable }) {
+        body.pipe(response.raw ?? response);
+      }
+
+      @Get('other')
+      @UseInterceptors(LockInterceptor('report'))
+      async other() {
+        throw new Error('It ran while the first response was being sent.');
+      }
+    }
+    const app = await startHttp(adapter(), { controllers: [Reports] });
+    body.write('first');
+    const reader = (await app.get(`/${path}`)).body!.getReader();
+    expect(text.decode((await reader.read()).value)).toBe('first');
+
+    await app.get('/other');
+    expect(app.events).toEqual(['acquired', 'busy']);
+    body.end('last');
+    expect(text.decode((await reader.read()).value)).toBe('last');
+    await app.happened('released');
+    expect(await app.locks.isLocked('report')).toBe(false);
+  });
+
+  it('B67 guards run before the lock is taken, pipes under it', async () => {
+    class Nobody implements CanActivate {
+      canActivate = () => false;
+    }
+    @Controller('orders')
+    class Orders {
+      @Get('guarded/:id')
+      @UseGuards(Nobody)
+      @UseInterceptors(LockInterceptor(orderKey))
+      async guarded() {}
+
+      @Get('piped/:id')
+      @UseInterceptors(LockInterceptor(orderKey))
+      async piped(@Param('id', ParseIntPipe) id: number) {
+        return typeof id;
+      }
+    }
+    const app = await startHttp(adapter(), { controllers: [Orders] });
+
+    expect((await app.get('/orders/guarded/7')).status).toBe(403);
+    expect(app.store.attempts).toBe(0);
+    expect((await app.get('/orders/piped/x')).status).toBe(400);
+    await app.happened('released', 1);
+    expect(await (await app.get('/orders/piped/7')).text()).toBe('number');
+    await app.happened('released', 2);
+  });
+
+  it.each(['outside', 'inside'])('B67 other interceptors %s of it see the answer', async (side) => {
+    const lock = LockInterceptor('fine');
+    @Controller()
+    class Orders {
+      @Get('fine')
+      @UseInterceptors(...(side === 'outside' ? [Shout, lock] : [lock, Shout]))
+      async fine() {
+        return `under ${LockContext.current()?.key}`;
+      }
+    }
+    const app = await startHttp(adapter(), { controllers: [Orders] });
+
+    expect(await (await app.get('/fine')).text()).toBe('UNDER FINE');
+  });
+
+  it('B67 can lock every handler of the application', async () => {
+    const gate = new Gate();
+    @Controller()
+    class Orders {
+      @Get('slow')
+      async slow() {
+        await gate.pass();
+      }
+
+      @Get('other')
+      async other() {}
+    }
+    const app = await startHttp(adapter(), {
+      controllers: [Orders],
+      providers: [{ provide: APP_INTERCEPTOR, useClass: LockInterceptor('one at a time') }],
+    });
+    const answer = app.get('/slow');
+    await gate.reached;
+    expect((await app.get('/other')).status).toBe(500);
+    gate.open();
+
+    expect((await answer).status).toBe(200);
+    expect(logged.join()).toContain('Lock "one at a time" was not acquired within');
+  });
+
+  it('B4 B67 uses the module that is named', async () => {
+    @Controller()
+    class Orders {
+      @Get('key')
+      @UseInterceptors(LockInterceptor('key', { module: 'weak' }))
+      async key() {
+        return String(await app.locks.isLocked('key'));
+      }
+    }
+    const app = await startHttp(adapter(), {
+      controllers: [Orders],
+      imports: [LockModule.forRoot({ name: 'weak', store: memoryStore() })],
+    });
+
+    expect(await (await app.get('/key')).text()).toBe('false');
+    expect(app.store.attempts).toBe(0);
+  });
+
+  it('B73 B67 runs handlers unlocked when locking is disabled', async () => {
+    @Controller()
+    class Orders {
+      @Get('key')
+      @UseInterceptors(LockInterceptor('key'))
+      async key() {
+        return 'fine';
+      }
+    }
+    const app = await startHttp(adapter(), { controllers: [Orders], locks: { enabled: false } });
+
+    expect(await (await app.get('/key')).text()).toBe('fine');
+    expect(app.store.attempts).toBe(0);
+  });
+
+  it('B75 B67 runs nothing when the store fails, or the key function makes no key', async () => {
+    const gate = new Gate();
+    @Controller()
+    class Orders {
+      @Get('fails')
+      @UseInterceptors(LockInterceptor('key'))
+      async fails() {
+        await gate.pass();
+      }
+
+      @Get('no-key')
+      @UseInterceptors(LockInterceptor(() => undefined as never))
+      async noKey() {
+        await gate.pass();
+      }
+    }
+    const app = await startHttp(adapter(), { controllers: [Orders] });
+    app.store.failure = new Error('the disk is full');
+
+    expect((await app.get('/fails')).status).toBe(500);
+    expect(logged.join()).toContain('LockStoreError');
+    expect((await app.get('/no-key')).status).toBe(500);
+    expect(logged.join()).toContain(
+      'The key function of LockInterceptor() on Orders.noKey made no key. A lock key must be a string',
+    );
+    expect(gate.arrivals).toBe(0);
+  });
+});

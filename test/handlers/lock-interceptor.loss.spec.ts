@@ -1,0 +1,131 @@
+import 'reflect-metadata';
+import { PassThrough, type Writable } from 'node:stream';
+import { describe, expect, it } from '@jest/globals';
+import {
+  Catch,
+  Controller,
+  Get,
+  Res,
+  StreamableFile,
+  UseFilters,
+  UseInterceptors,
+  type ArgumentsHost,
+  type ExceptionFilter,
+} from '@nestjs/common';
+import { NEVER, startWith } from 'rxjs';
+import { LockInterceptor, LockLostError } from '../../lib/index.js';
+import { platforms, startHttp } from './support/applications.js';
+import { Gate } from './support/gate.js';
+
+@Catch(LockLostError)
+class Gone implements ExceptionFilter<LockLostError> {
+  catch({ key }: LockLostError, host: ArgumentsHost) {
+    host.switchToHttp().getResponse().status(410).send({ lost: key });
+  }
+}
+
+// Renewal, and so the discovery of a loss, comes every third of the ttl.
+const ttl = 300;
+
+describe.each(platforms)('LockInterceptor when the lock is lost, %s', (_, adapter) => {
+  it('B56 B67 the handler that was done fails with LockLostError', async () => {
+    const gate = new Gate();
+    @Controller()
+    class Orders {
+      @Get('slow')
+      @UseFilters(Gone)
+      @UseInterceptors(LockInterceptor('slow', { ttl }))
+      async slow() {
+        await gate.pass();
+        return 'done';
+      }
+    }
+    const app = await startHttp(adapter(), { controllers: [Orders] });
+    const answer = app.get('/slow');
+    await gate.reached;
+    await app.store.holdElsewhere('slow');
+    await app.happened('lost');
+    gate.open();
+
+    expect([(await answer).status, await (await answer).json()]).toEqual([410, { lost: 'slow' }]);
+  });
+
+  it("B56 B67 with onLost 'ignore' its answer is sent, and a callback is called", async () => {
+    const gate = new Gate();
+    const [ignored, told] = [new Gate(), new Gate()];
+    @Controller()
+    class Orders {
+      @Get('ignored')
+      @UseInterceptors(LockInterceptor('ignored', { ttl, onLost: 'ignore' }))
+      async ignored() {
+        await ignored.pass();
+        return 'done';
+      }
+
+      @Get('told')
+      @UseInterceptors(LockInterceptor('told', { ttl, onLost: () => gate.pass() }))
+      async told() {
+        await told.pass();
+      }
+    }
+    const app = await startHttp(adapter(), { controllers: [Orders] });
+    const answer = app.get('/ignored');
+    await ignored.reached;
+    const other = app.get('/told');
+    await told.reached;
+    await app.store.holdElsewhere('ignored');
+    await app.store.holdElsewhere('told');
+    await app.happened('lost', 2);
+    [ignored, told, gate].forEach(({ open }) => open());
+
+    expect(await (await answer).text()).toBe('done');
+    expect((await other).status).toBe(500);
+    expect(gate.arrivals).toBe(1);
+  });
+
+  it('B67 an Observable that has begun fails at once', async () => {
+    @Controller()
+    class Orders {
+      @Get('values')
+      @UseFilters(Gone)
+      @UseInterceptors(LockInterceptor('values', { ttl }))
+      values() {
+        return NEVER.pipe(startWith('first'));
+      }
+    }
+    const app = await startHttp(adapter(), { controllers: [Orders] });
+    const answer = app.get('/values');
+    await app.happened('acquired');
+    await app.store.holdElsewhere('values');
+
+    expect((await answer).status).toBe(410);
+  });
+
+  it.each(['streamed', 'piped'])(
+    'B67 a %s response is broken off, so that nobody takes it for complete',
+    async (path) => {
+      const file = new PassThrough();
+      @Controller()
+      class Reports {
+        @Get('streamed')
+        @UseInterceptors(LockInterceptor('report', { ttl }))
+        async streamed() {
+          return new StreamableFile(file);
+        }
+
+        @Get('piped')
+        @UseInterceptors(LockInterceptor('report', { ttl }))
+        async piped(@Res() response: Writable & { raw?: Writable }) {
+          file.pipe(response.raw ?? response);
+        }
+      }
+      const app = await startHttp(adapter(), { controllers: [Reports] });
+      file.write('first');
+      const reader = (await app.get(`/${path}`)).body!.getReader();
+      await reader.read();
+      await app.store.holdElsewhere('report');
+
+      await expect(reader.read()).rejects.toThrow('terminated');
+    },
+  );
+});

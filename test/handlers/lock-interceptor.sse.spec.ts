@@ -1,0 +1,147 @@
+import 'reflect-metadata';
+import { describe, expect, it } from '@jest/globals';
+import { Controller, Get, Sse, UseInterceptors, type MessageEvent } from '@nestjs/common';
+import { Observable, ReplaySubject } from 'rxjs';
+import { LockContext, LockInterceptor } from '../../lib/index.js';
+import { logged, platforms, startHttp } from './support/applications.js';
+import { Gate } from './support/gate.js';
+
+const text = new TextDecoder();
+
+describe.each(platforms)('LockInterceptor on @Sse() handlers, %s', (_, adapter) => {
+  it('B67 holds until the stream has completed', async () => {
+    const values = new ReplaySubject<MessageEvent>();
+    @Controller()
+    class Feed {
+      @Sse('feed')
+      @UseInterceptors(LockInterceptor('feed'))
+      feed() {
+        keys.push(LockContext.current()?.key);
+        return values;
+      }
+
+      @Get('other')
+      @UseInterceptors(LockInterceptor('feed'))
+      async other() {
+        throw new Error('It ran while the stream was open.');
+      }
+    }
+    const keys: (string | undefined)[] = [];
+    const app = await startHttp(adapter(), { controllers: [Feed] });
+    const reader = (await app.get('/feed')).body!.getReader();
+    await app.happened('acquired');
+    values.next({ data: 'first' });
+    await read(reader, 'data: first');
+    await app.get('/other');
+    expect(app.events).toEqual(['acquired', 'busy']);
+
+    values.complete();
+    await app.happened('released');
+    expect(keys).toEqual(['feed']);
+  });
+
+  it('B67 holds until the client has gone and the stream is torn down', async () => {
+    const values = new ReplaySubject<MessageEvent>();
+    @Controller()
+    class Feed {
+      @Sse('feed')
+      @UseInterceptors(LockInterceptor('feed'))
+      feed() {
+        return values;
+      }
+    }
+    const app = await startHttp(adapter(), { controllers: [Feed] });
+    let observedAtRelease: boolean | undefined;
+    app.locks.events.on('released', () => (observedAtRelease = values.observed));
+    const client = app.client('/feed');
+    const reader = (await client.answer).body!.getReader();
+    await app.happened('acquired');
+    values.next({ data: 'first' });
+    await read(reader, 'data: first');
+    expect(await app.locks.isLocked('feed')).toBe(true);
+
+    await client.leave();
+    await app.happened('released');
+    expect(observedAtRelease).toBe(false);
+    expect(logged).toEqual([]);
+  });
+
+  it('B67 ends when the lock is lost', async () => {
+    const values = new ReplaySubject<MessageEvent>();
+    @Controller()
+    class Feed {
+      @Sse('feed')
+      @UseInterceptors(LockInterceptor('feed', { ttl: 300 }))
+      feed() {
+        return values;
+      }
+    }
+    const app = await startHttp(adapter(), { controllers: [Feed] });
+    const reader = (await app.get('/feed')).body!.getReader();
+    await app.happened('acquired');
+    await app.store.holdElsewhere('feed');
+
+    await read(reader); // to its end
+    expect(values.observed).toBe(false);
+    expect(logged.join()).toContain('LockLostError');
+  });
+
+  it('B67 a handler that still prepares its stream when the client goes is not robbed of the lock', async () => {
+    const gate = new Gate();
+    const values = new ReplaySubject<MessageEvent>();
+    @Controller()
+    class Feed {
+      @Sse('feed')
+      @UseInterceptors(LockInterceptor('feed'))
+      async feed(): Promise<Observable<MessageEvent>> {
+        await gate.pass();
+        return new Observable((subscriber) => {
+          subscriber.next({ data: 'too late' });
+          return values.subscribe(subscriber);
+        });
+      }
+    }
+    const app = await startHttp(adapter(), { controllers: [Feed] });
+    const client = app.client('/feed');
+    await gate.reached;
+    await client.leave();
+    expect(await app.locks.tryAcquire('feed')).toBeNull();
+
+    gate.open();
+    await app.happened('released');
+    expect(values.observed).toBe(false);
+  });
+
+  it('B67 a silent stream whose client has gone is given up after a ttl, with a warning', async () => {
+    const values = new ReplaySubject<MessageEvent>();
+    @Controller()
+    class Feed {
+      @Sse('feed')
+      @UseInterceptors(LockInterceptor('feed', { ttl: 300 }))
+      feed() {
+        return values;
+      }
+    }
+    const app = await startHttp(adapter(), { controllers: [Feed] });
+    const client = app.client('/feed');
+    await client.answer;
+    await app.happened('acquired');
+    await client.leave();
+    expect(await app.locks.isLocked('feed')).toBe(true);
+
+    await app.happened('released');
+    expect(values.observed).toBe(false);
+    expect(logged).toHaveLength(1);
+    expect(logged[0]).toContain('used by nobody');
+  });
+});
+
+/** Reads until the text has come, or to the end. */
+async function read(reader: ReadableStreamDefaultReader<Uint8Array>, until?: string): Promise<void> {
+  for (let received = ''; ;) {
+    const { done, value } = await reader.read();
+    received += text.decode(value);
+    if (until === undefined ? done : received.includes(until)) return;
+    if (done) throw new Error(`The stream ended without "${until}".`);
+  }
+}

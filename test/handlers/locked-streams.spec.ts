@@ -1,0 +1,191 @@
+import 'reflect-metadata';
+import { PassThrough } from 'node:stream';
+import { describe, expect, it } from '@jest/globals';
+import { Controller } from '@nestjs/common';
+import { MessagePattern } from '@nestjs/microservices';
+import { lastValueFrom, NEVER, Observable, of, ReplaySubject, startWith, toArray } from 'rxjs';
+import { LockContext, Locked, LockLostError } from '../../lib/index.js';
+import { logged, platforms, startHttp, startMicroservice } from './support/applications.js';
+
+const ttl = 300;
+
+describe('Streams that methods under @Locked() return', () => {
+  async function start<Feed extends object>(feed: new () => Feed) {
+    const app = await startHttp(platforms[0]![1](), { providers: [feed] });
+    return { app, feed: app.app.get(feed) };
+  }
+
+  it('B67 an Observable is locked until it has completed, and knows its lock', async () => {
+    const values = new ReplaySubject<string>();
+    class Feed {
+      @Locked('feed')
+      async feed() {
+        return new Observable<string | undefined>((subscriber) => {
+          subscriber.next(LockContext.current()?.key);
+          return values.subscribe(subscriber);
+        });
+      }
+    }
+    const { app, feed } = await start(Feed);
+    const received: unknown[] = [];
+    const observable = await feed.feed();
+    expect(await app.locks.isLocked('feed')).toBe(true);
+    const done = lastValueFrom(observable.pipe(toArray())).then((all) => received.push(...all));
+    expect(await app.locks.isLocked('feed')).toBe(true);
+
+    values.complete();
+    await done;
+    await app.happened('released');
+    expect(received).toEqual(['feed']);
+  });
+
+  it('B67 an Observable that nobody subscribes to is given up after a ttl, with a warning, and does not run later', async () => {
+    let runs = 0;
+    class Feed {
+      @Locked('feed', { ttl })
+      async feed() {
+        return new Observable<string>(() => void runs++);
+      }
+    }
+    const { app, feed } = await start(Feed);
+    const observable = await feed.feed();
+    await app.happened('released');
+
+    expect(logged).toHaveLength(1);
+    expect(logged[0]).toContain('The stream that a handler returned under lock "feed" was used by nobody');
+    await expect(lastValueFrom(observable)).rejects.toThrow(
+      'was used when its lock "feed" had been released',
+    );
+    expect(runs).toBe(0);
+  });
+
+  it('B67 an Observable is not run a second time without its lock', async () => {
+    class Feed {
+      @Locked('feed')
+      async feed() {
+        return of('once');
+      }
+    }
+    const { app, feed } = await start(Feed);
+    const observable = await feed.feed();
+    expect(await lastValueFrom(observable)).toBe('once');
+    await app.happened('released');
+
+    await expect(lastValueFrom(observable)).rejects.toThrow('Call the handler again.');
+  });
+
+  it('B67 an Observable whose lock is lost fails', async () => {
+    class Feed {
+      @Locked('feed', { ttl })
+      async feed() {
+        return NEVER.pipe(startWith('first'));
+      }
+    }
+    const { app, feed } = await start(Feed);
+    const done = lastValueFrom(await feed.feed());
+    await app.store.holdElsewhere('feed');
+
+    await expect(done).rejects.toThrow(LockLostError);
+  });
+
+  it('B67 an async iterable is locked until it is exhausted, and knows its lock', async () => {
+    class Feed {
+      @Locked('feed')
+      async feed() {
+        return (async function* () {
+          yield LockContext.current()?.key;
+          yield 'last';
+        })();
+      }
+    }
+    const { app, feed } = await start(Feed);
+    const received: unknown[] = [];
+    for await (const value of await feed.feed()) {
+      received.push(value);
+      expect(await app.locks.isLocked('feed')).toBe(true);
+    }
+
+    expect(received).toEqual(['feed', 'last']);
+    await app.happened('released');
+  });
+
+  it.each(['left', 'failing'])('B67 an async iterable is released when it is %s', async (how) => {
+    let closed = false;
+    class Feed {
+      @Locked('feed')
+      async feed() {
+        return (async function* () {
+          try {
+            yield 'first';
+            throw new Error('no more');
+          } finally {
+            closed = true;
+          }
+        })();
+      }
+    }
+    const { app, feed } = await start(Feed);
+    const use = async () => {
+      for await (const value of await feed.feed()) if (how === 'left') return value;
+      return undefined;
+    };
+
+    if (how === 'left') expect(await use()).toBe('first');
+    else await expect(use()).rejects.toThrow('no more');
+    await app.happened('released');
+    expect(closed).toBe(true);
+  });
+
+  it('B67 an async iterable whose lock is lost fails, and its source is closed', async () => {
+    const source = new PassThrough({ objectMode: true });
+    class Feed {
+      @Locked('feed', { ttl })
+      async feed() {
+        return { [Symbol.asyncIterator]: () => source[Symbol.asyncIterator]() };
+      }
+    }
+    const { app, feed } = await start(Feed);
+    source.write('first');
+    const iterator = (await feed.feed())[Symbol.asyncIterator]();
+    expect((await iterator.next()).value).toBe('first');
+    source.on('error', () => {}); // it is closed before its end
+    const closed = new Promise((resolve) => source.once('close', resolve));
+    await app.store.holdElsewhere('feed');
+
+    await app.happened('lost');
+    await expect(iterator.next()).rejects.toThrow(LockLostError);
+    await closed;
+  });
+});
+
+describe('@Locked() on message handlers', () => {
+  it.each(['above', 'below'])(
+    'B62 B67 goes %s the pattern, and holds until the Observable has completed',
+    async (place) => {
+      const values = new ReplaySubject<string>();
+      @Controller()
+      class Orders {
+        @Locked('feed')
+        @MessagePattern('above')
+        async above() {
+          return values;
+        }
+
+        @MessagePattern('below')
+        @Locked('feed')
+        async below() {
+          return values;
+        }
+      }
+      const { running, client } = await startMicroservice({ controllers: [Orders] });
+      const received = lastValueFrom(client.send(place, {}).pipe(toArray()));
+      await running.happened('acquired');
+      expect(await running.locks.tryAcquire('feed')).toBeNull();
+      values.next('last');
+      values.complete();
+
+      expect(await received).toEqual(['last']);
+      await running.happened('released');
+    },
+  );
+});

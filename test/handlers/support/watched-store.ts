@@ -1,0 +1,35 @@
+import { EventEmitter, once } from 'node:events';
+import { MemoryLockStore, type AcquireRequest, type LockAcquireResult } from '../../../lib/index.js';
+
+/** A store on which other instances can be played, and that tells when somebody is refused. */
+export class WatchedStore extends MemoryLockStore {
+  attempts = 0;
+  /** What the next attempts fail with. */
+  failure: Error | undefined;
+  readonly #watch = new EventEmitter();
+
+  override async acquire(
+    key: string,
+    owner: string,
+    ttl: number,
+    request?: AcquireRequest,
+  ): Promise<LockAcquireResult> {
+    this.attempts++;
+    if (this.failure) throw this.failure;
+    const answer = await super.acquire(key, owner, ttl, request);
+    if (!answer.acquired) this.#watch.emit('refused');
+    return answer;
+  }
+
+  /** Resolves when somebody who wants a lock is told that it is held. */
+  async refused(): Promise<void> {
+    await once(this.#watch, 'refused');
+  }
+
+  /** Another instance holds the key; whoever held it loses it and learns so at its next renewal. */
+  async holdElsewhere(key: string, ttl = 60_000): Promise<{ release: () => Promise<boolean> }> {
+    await this.forceRelease(key);
+    await super.acquire(key, 'elsewhere', ttl, { label: 'api-2:77' });
+    return { release: () => super.release(key, 'elsewhere') };
+  }
+}
