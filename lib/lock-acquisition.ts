@@ -32,7 +32,8 @@ const RESEND_PAUSE = 50;
  */
 export class LockAcquisition {
   #owner = randomUUID();
-  #outcomeUnknown = false;
+  /** Whether the store may have granted the lock to this owner. */
+  #mayHold = false;
   #abandoned = false;
   #lease: Lease | undefined;
   #endPause: (() => void) | undefined;
@@ -82,7 +83,7 @@ export class LockAcquisition {
   abandon(): void {
     this.#abandoned = true;
     this.#endPause?.();
-    if (this.#outcomeUnknown) this.free(this.terms.storeKey, this.#owner);
+    if (this.#mayHold) this.free(this.terms.storeKey, this.#owner);
   }
 
   #pause(ms: number): Promise<void> {
@@ -97,7 +98,7 @@ export class LockAcquisition {
 
   async #send(patience: number): Promise<Lease | Refusal> {
     const { key, storeKey, ttl, label } = this.terms;
-    const resend = this.#outcomeUnknown;
+    const resend = this.#mayHold;
     const owner = resend ? this.#owner : (this.#owner = randomUUID());
     const sentAt = this.clock.now();
     let answer: LockAcquireResult | undefined;
@@ -109,17 +110,17 @@ export class LockAcquisition {
       {
         answered: (result) => {
           answer = result;
-          if (result.acquired) this.#freeIfUnwanted(owner);
+          if (result.acquired) this.#granted(owner);
         },
         failed: (error) => {
           failure = error;
-          if (isTransient(error)) this.#freeIfUnwanted(owner);
+          if (isTransient(error)) this.#granted(owner);
         },
       },
     );
     if (answer && !answer.acquired) return answer;
     if (answer && inTime) return this.#grant(owner, answer.fencingToken, sentAt);
-    this.#outcomeUnknown ||= !inTime || isTransient(failure);
+    if (!inTime) this.#granted(owner); // perhaps, and its answer may never come
     throw inTime ? asLockError(failure, 'acquisition', key) : notAnswered('acquisition', key, patience);
   }
 
@@ -128,7 +129,8 @@ export class LockAcquisition {
     if (!lease.held) {
       // The process was frozen meanwhile. It may still be ours in the store, but nobody can rely on that.
       this.free(this.terms.storeKey, owner);
-      this.#outcomeUnknown = false; // a repeated attempt must not be freed with it
+      this.#mayHold = false;
+      this.#owner = randomUUID(); // what the last one is granted from here on nobody wants
       throw new LockStoreError(
         `The lock "${lease.key}" was granted, but the answer came after its lease of ${lease.ttl} ms. Raise the ttl, or find what blocks the process.`,
         { transient: true },
@@ -138,9 +140,10 @@ export class LockAcquisition {
     return lease;
   }
 
-  /** An answer that comes when the call is over, or when the lock it won was already given back, holds a lock for nobody. */
-  #freeIfUnwanted(owner: string): void {
-    const wanted = this.#lease ? this.#lease.open : !this.#abandoned;
-    if (!wanted) this.free(this.terms.storeKey, owner);
+  /** The store has, or may have, granted the lock to this owner: when the call is over, or has given back the lock it won, that is for nobody. */
+  #granted(owner: string): void {
+    const wanted = !this.#abandoned && owner === this.#owner && (this.#lease?.open ?? true);
+    if (wanted) this.#mayHold = true;
+    else this.free(this.terms.storeKey, owner);
   }
 }

@@ -1,0 +1,277 @@
+import { describe, expect, it } from '@jest/globals';
+import { LockStoreError } from '../../lib/lock.errors.js';
+import { captureLog, errorOf, startCore, warnings, watch } from './core-fixture.js';
+import { linkBroken, serverRefused } from './scripted-store.js';
+
+const log = captureLog();
+
+describe('an acquisition whose outcome is unknown', () => {
+  it('is asked for again with the same owner, which gets its own lock', async () => {
+    const { service, store, clock } = await startCore();
+    store.next('acquire', { lose: 'answer' });
+    const acquiring = watch(service.acquire('key'));
+    await clock.advance(50);
+    const [first, second] = store.of('acquire');
+    expect(first?.request).not.toHaveProperty('resend');
+    expect(second?.request).toMatchObject({ resend: true });
+    expect(second?.owner).toBe(first?.owner);
+    expect(acquiring.value).toMatchObject({ held: true, owner: first?.owner });
+    expect(await acquiring.value?.release()).toBe(true);
+  });
+
+  it('the lease counts from the request that was answered', async () => {
+    const { service, store, clock } = await startCore({ ttl: 1000, autoRenew: false });
+    store.next('acquire', { lose: 'answer' }, { before: 100, after: 100 });
+    const acquiring = watch(service.acquire('key'));
+    await clock.advance(250);
+    expect(acquiring.value?.held).toBe(true);
+    await clock.advance(1000 - 50 - 200 - 1);
+    expect(acquiring.value?.held).toBe(true);
+    await clock.advance(1);
+    expect(acquiring.value?.held).toBe(false);
+  });
+
+  it('keeps its owner to the end of the call, over refusals too', async () => {
+    const { service, store, clock } = await startCore({ retry: 100 });
+    const other = await store.takenBy('other', 'key', 600_000);
+    store.next('acquire', { lose: 'request' }, {}, {}, {});
+    const waiting = watch(service.acquire('key', { wait: Infinity }));
+    await clock.advance(1000);
+    await store.server.release('key', other);
+    await clock.advance(100);
+    expect(waiting.state).toBe('resolved');
+    expect(new Set(store.of('acquire').map(({ owner }) => owner)).size).toBe(1);
+    expect(store.of('acquire').map(({ request }) => (request as { resend?: boolean }).resend)).toEqual([
+      undefined,
+      ...Array(store.count('acquire') - 1).fill(true),
+    ]);
+  });
+
+  it('known outcomes have an owner each', async () => {
+    const { service, store, clock } = await startCore({ retry: 100 });
+    await store.takenBy('other', 'key', 600_000);
+    const waiting = watch(service.tryAcquire('key', { wait: 500 }));
+    await clock.advance(500);
+    expect(waiting.value).toBeNull();
+    expect(new Set(store.of('acquire').map(({ owner }) => owner)).size).toBe(6);
+    expect(store.of('acquire').some(({ request }) => request && 'resend' in request)).toBe(false);
+    expect(store.count('release')).toBe(0);
+  });
+
+  it('is freed in the end when the call did not get the lock', async () => {
+    const { service, store, clock } = await startCore({ ttl: Infinity });
+    store.next('acquire', { lose: 'answer' }, { fail: linkBroken }, { fail: linkBroken });
+    const failing = errorOf(service.acquire('key'));
+    await clock.advance(1000);
+    expect(await failing).toBeInstanceOf(LockStoreError);
+    expect(await store.held('key')).toBe(false);
+    expect(store.of('release')[0]?.owner).toBe(store.of('acquire')[0]?.owner);
+  });
+
+  it('is freed in the end when the answer never came, also if it was carried out only then', async () => {
+    for (const fate of [{ hang: 'answer' }, { before: 15_000 }, { before: 12_000, after: 12_000 }] as const) {
+      const { service, store, clock } = await startCore({ ttl: Infinity });
+      store.next('acquire', fate);
+      const failing = errorOf(service.acquire('key'));
+      await clock.advance(10_000);
+      expect(await failing).toMatchObject({ transient: true });
+      await clock.advance(50_000);
+      expect(await store.held('key')).toBe(false);
+      expect(clock.timers).toEqual([]);
+    }
+  });
+
+  it('is freed when it was refused on a later attempt, since the first may still be carried out', async () => {
+    const { service, store, clock } = await startCore({ ttl: Infinity });
+    const other = await store.takenBy('other', 'key', 600_000);
+    store.next('acquire', { before: 20_000 }, {});
+    const waiting = watch(service.tryAcquire('key', { wait: 15_000, retry: 5000 }));
+    await clock.advance(15_000);
+    expect(waiting.value).toBeNull();
+    await store.server.release('key', other);
+    await clock.advance(5000);
+    expect(await store.held('key')).toBe(false);
+  });
+
+  it('is freed when a raw error of the store may hide that it was carried out', async () => {
+    const { service, store, clock } = await startCore({ ttl: Infinity });
+    await store.server.acquire('other', 'x', 1); // tokens exist
+    store.next('acquire', {
+      arrived: () => void store.server.acquire('key', store.calls[0]?.owner ?? '', 600_000),
+      fail: () => new Error('ECONNRESET'),
+    });
+    expect(await errorOf(service.acquire('key'))).toBeInstanceOf(LockStoreError);
+    await clock.advance(0);
+    expect(await store.held('key')).toBe(false);
+  });
+
+  it('a refusal of the server is known: nothing is freed', async () => {
+    const { service, store, clock } = await startCore();
+    store.next('acquire', { fail: serverRefused });
+    await errorOf(service.acquire('key'));
+    await clock.advance(0);
+    expect(store.count('release')).toBe(0);
+  });
+
+  it('a first answer that comes late never frees the lock that the second request won', async () => {
+    const { service, store, clock } = await startCore();
+    store.next('acquire', { after: 12_000 }, { after: 1 });
+    const waiting = watch(service.acquire('key', { wait: Infinity }));
+    await clock.advance(11_000);
+    const lock = waiting.value;
+    expect(lock?.held).toBe(true);
+    await clock.advance(5000);
+    expect(await store.held('key')).toBe(true);
+    expect(store.count('release')).toBe(0);
+    expect(lock?.held).toBe(true);
+    expect(await lock?.release()).toBe(true);
+  });
+
+  it('nor does one that gets lost late', async () => {
+    const { service, store, clock } = await startCore();
+    store.next('acquire', { after: 12_000, lose: 'answer' }, { after: 1 });
+    const waiting = watch(service.acquire('key', { wait: Infinity }));
+    await clock.advance(15_000);
+    expect(waiting.value?.held).toBe(true);
+    expect(store.count('release')).toBe(0);
+  });
+
+  it('a first request that is carried out after the lock was given back is freed', async () => {
+    for (const fate of [
+      { before: 20_000 },
+      { before: 20_000, after: 5 },
+      { before: 20_000, after: 5, lose: 'answer' },
+    ] as const) {
+      const { service, store, clock } = await startCore({ ttl: Infinity });
+      store.next('acquire', fate, {});
+      const waiting = watch(service.acquire('key', { wait: Infinity }));
+      await clock.advance(11_000);
+      expect(await waiting.value?.release()).toBe(true);
+      await clock.advance(15_000);
+      expect(await store.held('key')).toBe(false);
+      expect(store.count('release')).toBe(2);
+    }
+  });
+
+  it('a request that is delivered twice is refused the second time, and harms nothing', async () => {
+    const { service, store, clock } = await startCore();
+    store.next('acquire', { twiceAfter: 10 });
+    const lock = await service.acquire('key');
+    await clock.advance(20);
+    expect(lock.held).toBe(true);
+    expect(await lock.release()).toBe(true);
+  });
+
+  it('an answer after the lease is no lock: it is freed, and the caller is told to raise the ttl', async () => {
+    const { service, store, clock } = await startCore({ ttl: 900 });
+    store.next('acquire', { after: 100 });
+    const failing = errorOf(service.acquire('key'));
+    clock.freeze(880); // the answer lies there; the store would hold it for 20 ms more
+    await clock.advance(0);
+    expect((await failing).message).toMatch(/the answer came after its lease of 900 ms.*Raise the ttl/);
+    expect(await failing).toMatchObject({ name: 'LockStoreError', transient: true });
+    expect(await store.held('key')).toBe(false);
+  });
+
+  it('then a wait goes on, with another owner, and gets the lock', async () => {
+    const { service, store, clock } = await startCore({ ttl: 900 });
+    store.next('acquire', { after: 100 });
+    const waiting = watch(service.acquire('key', { wait: 10_000 }));
+    await clock.advance(10);
+    clock.freeze(880);
+    await clock.advance(1000);
+    expect(waiting.value?.held).toBe(true);
+    expect(new Set(store.of('acquire').map(({ owner }) => owner)).size).toBe(2);
+    await clock.advance(10_000);
+    expect(waiting.value?.held).toBe(true);
+    expect(await waiting.value?.release()).toBe(true);
+  });
+
+  it('what the first owner is granted after that is freed, although the call goes on with another owner', async () => {
+    const { service, store, clock } = await startCore({ ttl: 900 });
+    store.next('acquire', { before: 3000 }, { after: 100 });
+    store.next('release', { lose: 'request' });
+    const waiting = watch(service.acquire('key', { wait: 60_000, retry: 1700 }));
+    await clock.advance(2010); // the second request of the same owner is on its way
+    clock.freeze(880); // and answered too late
+    await clock.advance(109);
+    expect(store.count('release')).toBe(1);
+    await clock.advance(1); // the first one arrives, and is in nobody's way
+    expect(waiting.value).toMatchObject({ held: true, owner: store.of('acquire')[2]?.owner });
+    expect(new Set(store.of('acquire').map(({ owner }) => owner)).size).toBe(2);
+  });
+});
+
+describe('a release whose outcome is unknown', () => {
+  it('is sent again', async () => {
+    const { service, store, clock } = await startCore();
+    const lock = await service.acquire('key');
+    store.next('release', { lose: 'request' });
+    const releasing = watch(lock.release());
+    expect(lock.held).toBe(false);
+    await clock.advance(50);
+    expect(releasing).toEqual({ state: 'resolved', value: true });
+    expect(store.count('release')).toBe(2);
+    expect(await store.held('key')).toBe(false);
+    expect(clock.timers).toEqual([]);
+  });
+
+  it('that the second finds nothing is no loss: the first had done it', async () => {
+    const { service, store, clock, names } = await startCore();
+    const lock = await service.acquire('key');
+    store.next('release', { lose: 'answer' });
+    const releasing = watch(lock.release());
+    await clock.advance(50);
+    expect(releasing).toEqual({ state: 'resolved', value: true });
+    expect(lock.loss).toBeUndefined();
+    expect(names()).toEqual(['acquired', 'released']);
+    expect(warnings(log)).toEqual([]);
+  });
+
+  it('that the second finds nothing is a loss when the lease had run out before', async () => {
+    const { service, store, clock, names } = await startCore({ ttl: 900, autoRenew: false });
+    const lock = await service.acquire('key');
+    clock.freeze(1000);
+    store.next('release', { lose: 'request' });
+    const releasing = watch(lock.release());
+    await clock.advance(50);
+    expect(releasing).toEqual({ state: 'resolved', value: false });
+    expect(lock.loss?.message).toMatch(/when it was released/);
+    expect(names()).toEqual(['acquired', 'lost']);
+  });
+
+  it('three times at most', async () => {
+    const { service, store, clock, of } = await startCore();
+    const lock = await service.acquire('key');
+    store.always({ fail: linkBroken }, 'release');
+    const releasing = watch(lock.release());
+    await clock.advance(10_000);
+    expect(releasing).toMatchObject({ state: 'rejected', error: { name: 'LockStoreError' } });
+    expect(store.count('release')).toBe(3);
+    expect(of('storeError')).toMatchObject([{ key: 'key', operation: 'release' }]);
+    expect(clock.timers).toEqual([]);
+  });
+
+  it('one that is not answered is not waited for longer than an attempt may take', async () => {
+    const { service, store, clock } = await startCore({ ttl: 900 });
+    const lock = await service.acquire('key');
+    store.next('release', { hang: 'request' });
+    const releasing = watch(lock.release());
+    await clock.advance(299);
+    expect(releasing.state).toBe('pending');
+    await clock.advance(1);
+    expect(releasing).toMatchObject({ state: 'rejected', error: { transient: true } });
+    expect(clock.timers).toEqual([]);
+  });
+
+  it('a release that is delivered late does not touch the next holder', async () => {
+    const { service, store, clock } = await startCore({ ttl: 900, autoRenew: false });
+    const lock = await service.acquire('key');
+    store.next('release', { before: 2000 });
+    void lock.release().catch(() => {});
+    await clock.advance(1000);
+    const next = await service.acquire('key', { ttl: 60_000 });
+    await clock.advance(2000);
+    expect(await next.release()).toBe(true);
+  });
+});
