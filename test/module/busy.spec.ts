@@ -54,7 +54,8 @@ describe('A busy lock', () => {
 
     @Locked({
       key: (id: string) => `order:${id}`,
-      onBusy: (error, id: string, amount: number) => `${error.name} of ${error.key}: ${id} x ${amount.toFixed(1)}`,
+      onBusy: (error, id: string, amount: number) =>
+        `${error.name} of ${error.key}: ${id} x ${amount.toFixed(1)}`,
     })
     async calls(_id: string, _amount: number): Promise<string> {
       ran.push('calls');

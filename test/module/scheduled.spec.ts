@@ -1,0 +1,301 @@
+import 'reflect-metadata';
+import { describe, expect, it } from '@jest/globals';
+import {
+  Injectable,
+  Scope,
+  type DynamicModule,
+  type INestApplicationContext,
+  type Type,
+} from '@nestjs/common';
+import { Cron, Interval, ScheduleModule, SchedulerRegistry, Timeout } from '@nestjs/schedule';
+import { once } from 'node:events';
+import { Locked, LockContext, LockModule, LockService } from '../../lib/index.js';
+import { logs, start } from './support/applications.js';
+import { Gate } from './support/gate.js';
+import { RecordingStore } from './support/recording-store.js';
+
+const NEVER = '0 0 1 1 *';
+
+/** Runs the cron job as a tick would. */
+const tick = (app: INestApplicationContext, name = 'job') =>
+  app.get(SchedulerRegistry, { strict: false }).getCronJob(name).fireOnTick();
+
+interface Job {
+  gate: Gate;
+  locks: string[];
+}
+
+abstract class Base implements Job {
+  gate = new Gate();
+  locks: string[] = [];
+
+  protected async body(): Promise<void> {
+    this.locks.push(LockContext.current()?.key ?? 'unlocked');
+    await this.gate.pass();
+  }
+}
+
+@Injectable()
+class CronAbove extends Base {
+  @Cron(NEVER, { name: 'job' })
+  @Locked()
+  async run(): Promise<void> {
+    await this.body();
+  }
+}
+
+@Injectable()
+class CronBelow extends Base {
+  @Locked()
+  @Cron(NEVER, { name: 'job' })
+  async run(): Promise<void> {
+    await this.body();
+  }
+}
+
+@Injectable()
+class IntervalAbove extends Base {
+  @Interval(5)
+  @Locked()
+  async run(): Promise<void> {
+    await this.body();
+  }
+}
+
+@Injectable()
+class IntervalBelow extends Base {
+  @Locked()
+  @Interval('named', 5)
+  async run(): Promise<void> {
+    await this.body();
+  }
+}
+
+@Injectable()
+class TimeoutAbove extends Base {
+  @Timeout(5)
+  @Locked()
+  async run(): Promise<void> {
+    await this.body();
+  }
+}
+
+@Injectable()
+class TimeoutBelow extends Base {
+  @Locked()
+  @Timeout('named', 5)
+  async run(): Promise<void> {
+    await this.body();
+  }
+}
+
+const orders: [string, (store: RecordingStore) => DynamicModule[]][] = [
+  ['after', (store) => [ScheduleModule.forRoot(), LockModule.forRoot({ store })]],
+  ['before', (store) => [LockModule.forRoot({ store }), ScheduleModule.forRoot()]],
+];
+
+describe.each(orders)('With LockModule imported %s ScheduleModule', (_, imports) => {
+  it.each<[string, Type<Base>]>([
+    ['@Cron above', CronAbove],
+    ['@Cron below', CronBelow],
+    ['@Interval above', IntervalAbove],
+    ['@Interval below', IntervalBelow],
+    ['@Timeout above', TimeoutAbove],
+    ['@Timeout below', TimeoutBelow],
+  ])('B62 %s @Locked() runs under the lock, and busy ticks are skipped', async (name, job) => {
+    const store = new RecordingStore();
+    const key = `${job.name}.run`;
+    const held = await store.holdElsewhere(key);
+    const app = await start({ imports: imports(store), providers: [job] });
+    const [{ locks, gate }, { events }] = [app.get(job), app.get(LockService)];
+
+    const busy = once(events, 'busy');
+    if (name.includes('Cron')) await tick(app);
+    await busy;
+    expect(locks).toEqual([]);
+    expect(logs.of('log')).toEqual([`1 locked method: ${key} (skip) store=memory`]);
+    expect(logs.of('error', 'Scheduler')).toEqual([]);
+    await held.release();
+    if (name.includes('Timeout')) return; // it fires only once
+
+    const running = name.includes('Cron') ? tick(app) : undefined;
+    await gate.reached;
+    expect(locks).toEqual([key]);
+    expect(await store.holds(key)).toBe(true);
+    gate.open();
+    await running;
+  });
+
+  it('B62 @Timeout runs under the lock', async () => {
+    const store = new RecordingStore();
+    const app = await start({ imports: imports(store), providers: [TimeoutAbove, TimeoutBelow] });
+    for (const job of [app.get(TimeoutAbove), app.get(TimeoutBelow)]) {
+      await job.gate.reached;
+      expect(await store.holds(`${job.constructor.name}.run`)).toBe(true);
+      job.gate.open();
+      expect(job.locks).toEqual([`${job.constructor.name}.run`]);
+    }
+  });
+});
+
+describe('A scheduled job', () => {
+  it('B40 runs in one of two instances', async () => {
+    const store = new RecordingStore();
+    const instance = () =>
+      start({ imports: [LockModule.forRoot({ store }), ScheduleModule.forRoot()], providers: [CronAbove] });
+    const [a, b] = [await instance(), await instance()];
+    const running = tick(a);
+    await a.get(CronAbove).gate.reached;
+    const busy = once(b.get(LockService).events, 'busy');
+    await tick(b);
+    const [{ holder, job }] = (await busy) as [{ holder?: { label: string }; job: string }];
+    expect(holder?.label).toContain(String(process.pid));
+    expect(job).toBe('CronAbove.run');
+    expect(b.get(CronAbove).gate.passed).toBe(0);
+    a.get(CronAbove).gate.open();
+    await running;
+  });
+
+  it('B63 skips by default, and throws or calls back if it is told to', async () => {
+    const calls: unknown[] = [];
+
+    @Injectable()
+    class Jobs {
+      @Cron(NEVER, { name: 'default' })
+      @Locked('job')
+      async byDefault(): Promise<string> {
+        return 'ran';
+      }
+
+      @Locked('job', { onBusy: 'throw' })
+      @Cron(NEVER, { name: 'throws' })
+      async throws(): Promise<string> {
+        return 'ran';
+      }
+
+      @Cron(NEVER, { name: 'calls' })
+      @Locked('job', { onBusy: ({ key }) => calls.push(key) })
+      async calls(): Promise<string> {
+        return 'ran';
+      }
+    }
+
+    const store = new RecordingStore();
+    await store.holdElsewhere('job');
+    const app = await start({
+      imports: [LockModule.forRoot({ store }), ScheduleModule.forRoot()],
+      providers: [Jobs],
+    });
+    await tick(app, 'default');
+    expect(await app.get(Jobs).byDefault()).toBeUndefined();
+    expect(logs.of('error', 'Scheduler')).toEqual([]);
+    await tick(app, 'calls');
+    await expect(app.get(Jobs).throws()).rejects.toThrow('Lock "job" was not acquired');
+    await app.get(Jobs).calls();
+    expect(calls).toEqual(['job', 'job']);
+    expect(logs.of('log')).toEqual([
+      '3 locked methods: Jobs.byDefault (skip), Jobs.throws (throw), Jobs.calls (callback) store=memory',
+    ]);
+  });
+
+  it('B64 whose body fails is reported by the scheduler, with the error of the body', async () => {
+    @Injectable()
+    class Failing {
+      @Cron(NEVER, { name: 'job' })
+      @Locked()
+      async run(): Promise<void> {
+        throw new Error('disk full');
+      }
+    }
+    const store = new RecordingStore();
+    const app = await start({
+      imports: [LockModule.forRoot({ store }), ScheduleModule.forRoot()],
+      providers: [Failing],
+    });
+    const released = once(app.get(LockService).events, 'released');
+    await tick(app);
+    await released;
+    await expect(app.get(Failing).run()).rejects.toThrow('disk full');
+    expect(logs.lines.filter(({ message }) => message.includes('disk full'))).not.toEqual([]);
+    expect(await store.inspect('Failing.run')).toMatchObject({ lastRun: { outcome: 'failed' } });
+  });
+
+  it('B75 whose store fails does not run, and is reported', async () => {
+    class Broken extends RecordingStore {
+      override async acquire(): Promise<never> {
+        throw new Error('no connection');
+      }
+    }
+    const app = await start({
+      imports: [LockModule.forRoot({ store: new Broken() }), ScheduleModule.forRoot()],
+      providers: [CronAbove],
+    });
+    const failed = once(app.get(LockService).events, 'storeError');
+    await tick(app);
+    await failed;
+    await expect(app.get(CronAbove).run()).rejects.toThrow('The lock store failed');
+    expect(app.get(CronAbove).gate.passed).toBe(0);
+  });
+
+  it('B68 B61 inherited by two classes is a job of each', async () => {
+    @Injectable()
+    class Import {
+      readonly ran: string[] = [];
+      @Interval(5)
+      @Locked({ onBusy: 'skip' })
+      async run(): Promise<void> {
+        this.ran.push(LockContext.current()?.key ?? 'unlocked');
+      }
+    }
+    @Injectable()
+    class Customers extends Import {}
+    @Injectable()
+    class Products extends Import {}
+
+    const store = new RecordingStore();
+    const app = await start({
+      imports: [ScheduleModule.forRoot(), LockModule.forRoot({ store })],
+      providers: [Customers, Products],
+    });
+    const { events } = app.get(LockService);
+    while (!app.get(Customers).ran.length || !app.get(Products).ran.length) await once(events, 'released');
+    expect(new Set(app.get(Customers).ran)).toEqual(new Set(['Customers.run']));
+    expect(new Set(app.get(Products).ran)).toEqual(new Set(['Products.run']));
+  });
+
+  it('B68 of a factory is found and locked', async () => {
+    const store = new RecordingStore();
+    const held = await store.holdElsewhere('CronAbove.run');
+    const app = await start({
+      imports: [ScheduleModule.forRoot(), LockModule.forRoot({ store })],
+      providers: [{ provide: 'job', useFactory: () => new CronAbove() }],
+    });
+    const busy = once(app.get(LockService).events, 'busy');
+    await tick(app);
+    await busy;
+    const job: CronAbove = app.get('job');
+    expect(job.locks).toEqual([]);
+    await held.release();
+    const running = tick(app);
+    await job.gate.reached;
+    job.gate.open();
+    await running;
+    expect(job.locks).toEqual(['CronAbove.run']);
+  });
+
+  it('B68 of a request-scoped class is not run by the scheduler, locked or not', async () => {
+    @Injectable({ scope: Scope.REQUEST })
+    class PerRequest extends Base {
+      @Interval(5)
+      @Locked()
+      async run(): Promise<void> {
+        await this.body();
+      }
+    }
+    await start({
+      imports: [ScheduleModule.forRoot(), LockModule.forRoot({ store: new RecordingStore() })],
+      providers: [PerRequest],
+    });
+    expect(logs.of('warn', 'Scheduler')).toEqual([expect.stringContaining('PerRequest@run')]);
+  });
+});
