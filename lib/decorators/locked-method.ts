@@ -59,10 +59,9 @@ export class LockedMethod {
 
   /** `ClassName.methodName` of the class that the instance has, which may have inherited the method. */
   defaultKey(instance: object): string {
-    const className = instance.constructor.name;
-    if (className === '')
+    if (instance.constructor.name === '')
       throw new LockError(`@Locked() on ${this.where} needs a key, since the class has no name.`);
-    return `${className}.${this.name}`;
+    return this.#job(instance);
   }
 
   /** The options over the defaults of the module, read once for each. */
@@ -86,11 +85,15 @@ export class LockedMethod {
     const call = {
       key: this.#key(instance, args),
       settings: this.settingsFor(locks),
-      job: this.defaultKey(instance),
+      job: this.#job(instance),
     };
     if (locks.stopping && this.busyBehaviour === 'skip') return undefined;
     const result = await runHandler(locks, call, async () => this.original.apply(instance, args));
     return result.acquired ? result.value : this.#busy(result.error, args);
+  }
+
+  #job(instance: object): string {
+    return `${instance.constructor.name}.${this.name}`;
   }
 
   #key(instance: object, args: unknown[]): string {
