@@ -3,7 +3,7 @@ import type { Clock } from './clock.js';
 import type { LockAcquireResult, LockStore } from './interfaces/lock-store.interface.js';
 import { attemptTimeoutOf, Lease, storeTtl } from './lease.js';
 import { LockStoreError } from './lock.errors.js';
-import { asLockError, isTransient, notAnswered, settleWithin } from './settle-within.js';
+import { asLockError, isTransient, mayBeCarriedOut, notAnswered, settleWithin } from './settle-within.js';
 
 /** What one call that acquires wants. */
 export interface AcquisitionTerms {
@@ -114,7 +114,7 @@ export class LockAcquisition {
         },
         failed: (error) => {
           failure = error;
-          if (isTransient(error)) this.#granted(owner);
+          if (mayBeCarriedOut(error)) this.#granted(owner);
         },
       },
     );

@@ -53,6 +53,11 @@ export function asLockError(error: unknown, operation: string, key: string): Loc
   });
 }
 
+/** Whether the request may have been carried out although it failed: of what is no error of this library nothing is known. */
+export function mayBeCarriedOut(error: unknown): boolean {
+  return !(error instanceof LockError) || isTransient(error);
+}
+
 /** Whether the outcome is unknown, and the same request may be sent again. */
 export function isTransient(error: unknown): boolean {
   return error instanceof LockStoreError && error.transient;
