@@ -7,6 +7,7 @@ import { OPERATION_LIMIT } from './lock-dialect.js';
 const OWNER_BYTES = 64;
 const LABEL_CHARACTERS = 255;
 const LARGEST_PAGE = 1000;
+const SHORTEST_LIMIT = 250;
 
 /** A key and an owner as they are stored. An owner that is too long for the column is kept as its SHA-256. */
 export function identityOf(key: string, owner: string): { key: string; owner: string } {
@@ -30,9 +31,12 @@ export function milliseconds(name: string, value: unknown): number {
   );
 }
 
-/** Milliseconds within which acquire or renew must be answered, so that a second try still fits into the lease. */
+/**
+ * Milliseconds within which acquire or renew must be answered: a third of the ttl, so that another try still fits into the lease; but no
+ * connection is thrown away for being slow during a moment.
+ */
 export function limitOf(ttl: number): number {
-  return Math.min(ttl / 3, OPERATION_LIMIT);
+  return Math.min(Math.max(ttl / 3, SHORTEST_LIMIT), OPERATION_LIMIT);
 }
 
 /** A label is for people: what the column cannot keep is left out, rather than a lock refused because of it. */

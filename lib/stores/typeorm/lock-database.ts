@@ -16,6 +16,10 @@ const SUPPORTED = 'postgres, mysql, mariadb and better-sqlite3';
 /** @throws LockStoreError when the database is of another kind or too old */
 export async function openLockDatabase(dataSource: DataSource, table: LockTable): Promise<LockDatabase> {
   const { type } = dataSource.options;
+  if (!dataSource.isInitialized)
+    throw new LockStoreError(
+      `The ${type} DataSource is not initialized. Initialize it before the lock store is used.`,
+    );
   if (type === 'postgres') return openPostgres(dataSource, tableName(type, table));
   if (type === 'mysql' || type === 'mariadb') return openMysql(dataSource, tableName(type, table));
   if (type === 'better-sqlite3') return openSqlite(dataSource, tableName(type, table));

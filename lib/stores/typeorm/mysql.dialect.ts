@@ -76,10 +76,11 @@ export function mysqlDialect(table: string, { mariadb, skipsLocked }: MysqlServe
   const among = (leases: readonly LeaseRenewal[]) => `
     \`key\` IN (${leases.map((l) => hex(l.key)).join()}) AND
     (\`key\`, owner) IN (${leases.map((l) => `(${hex(l.key)}, ${hex(l.owner)})`).join()}) AND expires_ms > ${MS}`;
-  // STRAIGHT_JOIN: started from the other side, the join would wait for every locked row of the table.
+  // STRAIGHT_JOIN and LIMIT: merged with the derived table, or begun from its other side, the join would wait for locked rows.
   const renewMany = (leases: readonly LeaseRenewal[], ttl: number) =>
     skipsLocked
-      ? `UPDATE (SELECT \`key\` FROM ${table} FORCE INDEX (PRIMARY) WHERE ${among(leases)} FOR UPDATE SKIP LOCKED) AS mine
+      ? `UPDATE (SELECT \`key\` FROM ${table} FORCE INDEX (PRIMARY) WHERE ${among(leases)}
+                  LIMIT ${leases.length} FOR UPDATE SKIP LOCKED) AS mine
            STRAIGHT_JOIN ${table} AS t ON t.\`key\` = mine.\`key\`
            SET t.renewed_ms = LAST_INSERT_ID(${MS}), t.expires_ms = ${until(String(ttl))}`
       : `UPDATE ${table} FORCE INDEX (PRIMARY)

@@ -14,9 +14,11 @@ interface PgResult {
   rowCount: number | null;
 }
 
-// A transaction pooler hands each statement to another server session, which may not know the name, or know it already.
-const NAME_UNKNOWN = '26000';
-const NAME_TAKEN = '42P05';
+/**
+ * Codes of a named statement that was not carried out because of its name: a transaction pooler hands each statement to another server session,
+ * which may not know the name (26000) or know it already (42P05); or the type of a column was changed (0A000).
+ */
+const NAME_FAILED = new Set<unknown>(['26000', '42P05', '0A000']);
 
 /** Talks to PostgreSQL through pg: prepared statements by name, until a pooler shows that it does not keep them. */
 export class PostgresWire implements Wire<PgClient> {
@@ -29,9 +31,8 @@ export class PostgresWire implements Wire<PgClient> {
     try {
       return answerOf(await client.query({ ...query, name: this.nameOf(text) }));
     } catch (error) {
-      const { code } = error as { code?: unknown };
-      if (code !== NAME_UNKNOWN && code !== NAME_TAKEN) throw error;
-      this.named = false; // for good; on both codes nothing has been carried out yet
+      if (!NAME_FAILED.has((error as { code?: unknown }).code)) throw error;
+      this.named = false; // for good
       return answerOf(await client.query(query));
     }
   }

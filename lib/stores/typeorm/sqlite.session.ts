@@ -62,6 +62,7 @@ export class SqliteSession implements LockSessions {
     try {
       if (key) connection.pragma(`key = ${JSON.stringify(key)}`); // before anything else, as TypeORM does
       await prepareDatabase?.(connection);
+      session.assertVersion();
       connection.pragma('busy_timeout = 0');
       await session.useWriteAheadLog(database);
       connection.pragma('synchronous = FULL'); // a lock that was granted survives a crash
@@ -79,6 +80,15 @@ export class SqliteSession implements LockSessions {
 
   async close(): Promise<void> {
     this.connection.close();
+  }
+
+  private assertVersion(): void {
+    const version = String(this.execute('SELECT sqlite_version() AS version').rows[0]?.version);
+    const [major = 0, minor = 0] = version.split('.').map(Number);
+    if (major < 3 || (major === 3 && minor < 35))
+      throw new LockStoreError(
+        `Locks need SQLite 3.35 or newer, but this is ${version}. Update better-sqlite3.`,
+      );
   }
 
   private async useWriteAheadLog(file: string): Promise<void> {

@@ -67,7 +67,8 @@ export function isContention(error: unknown): boolean {
 /** Whether the server itself said no, on a connection that is as good as before. */
 export function isServerAnswer(error: unknown): boolean {
   const { severity, sqlState, fatal } = driverError(error);
-  return typeof severity === 'string' ? severity === 'ERROR' : typeof sqlState === 'string' && fatal !== true;
+  const answered = typeof severity === 'string' || typeof sqlState === 'string';
+  return answered && fatal !== true && !isBrokenOff(error);
 }
 
 export function isMissingTable(error: unknown): boolean {

@@ -184,10 +184,9 @@ export class TypeOrmLockStore
     for (let pause = 10; ; pause *= 2) {
       const change = await unlessCollided<Change>(this.operate(doing, limit, work), 'locked');
       if (change !== 'locked') return change === 'done';
-      const jittered = pause * (0.5 + Math.random() / 2);
-      if (performance.now() + jittered > deadline)
-        throw new CollisionError(doing, (await this.opened()).target);
-      await sleep(jittered);
+      const left = deadline - performance.now();
+      if (left <= 0) throw new CollisionError(doing, (await this.opened()).target);
+      await sleep(Math.min(left, pause * (0.5 + Math.random() / 2)));
     }
   }
 
