@@ -87,9 +87,18 @@ export class LockedMethod {
       settings: this.settingsFor(locks),
       job: this.#job(instance),
     };
-    if (locks.stopping && this.busyBehaviour === 'skip') return undefined;
-    const result = await runHandler(locks, call, async () => this.original.apply(instance, args));
-    return result.acquired ? result.value : this.#busy(result.error, args);
+    let begun = false;
+    try {
+      const result = await runHandler(locks, call, async () => {
+        begun = true;
+        return this.original.apply(instance, args);
+      });
+      return result.acquired ? result.value : this.#busy(result.error, args);
+    } catch (error) {
+      // Also for one that was waiting: the other instances have their own ticks.
+      if (!begun && locks.stopping && this.busyBehaviour === 'skip') return undefined;
+      throw error;
+    }
   }
 
   #job(instance: object): string {
