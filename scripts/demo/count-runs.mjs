@@ -1,0 +1,32 @@
+/**
+ * Counts what the run log says. A row is one run: `token`, `instance`, `started` and `ended` (milliseconds by the database's clock; `ended` is null
+ * when the process died), `accepted` by the fence, and `lost` when it was told that its lock was lost.
+ */
+export function countRuns(rows) {
+  const runs = rows.toSorted((a, b) => a.token - b.token); // each acquisition has a greater token than the one before
+  const accepted = runs.filter((run) => run.accepted);
+  const ticks = runs.length === 0 ? 0 : secondOf(latest(runs)) - secondOf(earliest(runs)) + 1;
+  return {
+    ticks,
+    runs: accepted.length,
+    doubles: accepted.flatMap((run, i) => accepted.slice(i + 1).filter((other) => overlap(run, other)))
+      .length,
+    missed: ticks - new Set(accepted.map(secondOf)).size,
+    takeOvers: runs.filter((run, i) => i > 0 && tookOver(runs[i - 1], run)).length,
+    lost: runs.filter((run) => run.lost).length,
+  };
+}
+
+/** The second in which it started: there is one tick in each. */
+export const secondOf = (run) => Math.floor(run.started / 1000);
+
+/** Another instance got the lock, although the run before had not come to its end. */
+export function tookOver(before, run) {
+  return run.instance !== before.instance && (before.ended === null || before.ended > run.started);
+}
+
+const overlap = (a, b) => a.started < b.ended && b.started < a.ended;
+
+const earliest = (runs) => runs.reduce((a, b) => (b.started < a.started ? b : a));
+
+const latest = (runs) => runs.reduce((a, b) => (b.started > a.started ? b : a));

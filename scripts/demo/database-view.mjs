@@ -1,0 +1,35 @@
+import Database from 'better-sqlite3';
+
+const NOW = `CAST(round(unixepoch('subsec') * 1000) AS INTEGER)`;
+
+/** What the instances have committed. It is opened read-only, and in WAL mode readers hold up nobody. */
+export class DatabaseView {
+  #db;
+
+  constructor(file) {
+    this.#db = new Database(file, { readonly: true });
+  }
+
+  /** Who holds the lock, with which token, and for how many milliseconds unless it is renewed. */
+  get lock() {
+    return this.#db
+      .prepare(
+        `SELECT label AS holder, token, expires_ms - ${NOW} AS remaining FROM locks WHERE expires_ms > ${NOW}`,
+      )
+      .get();
+  }
+
+  /** The run log, in the order of the tokens. */
+  get runs() {
+    return this.#db.prepare('SELECT * FROM run ORDER BY token').all();
+  }
+
+  /** How often the report was published. */
+  get edition() {
+    return this.#db.prepare('SELECT edition FROM report').pluck().get();
+  }
+
+  close() {
+    this.#db.close();
+  }
+}

@@ -1,0 +1,46 @@
+import { Recording } from './recording.mjs';
+import { openScreen } from './screen.mjs';
+
+/** What there is to see: the table, refreshed ten times a second, and what happened so far. */
+export class Show {
+  /** Set when there is one to look into. */
+  database;
+  #events = [];
+  #began = performance.now();
+  #instances;
+  #screens;
+  #refresh = setInterval(() => this.#draw(), 100);
+
+  constructor(instances, recordTo) {
+    this.#instances = instances;
+    this.#screens = [openScreen(process.stdout), ...(recordTo ? [new Recording(recordTo)] : [])];
+  }
+
+  /** @param kind `fault` for what the demo does to an instance, `effect` for what came of it */
+  tell(text, kind) {
+    this.#events.push({ at: this.#elapsed, text, kind });
+    this.#draw();
+  }
+
+  end(summary) {
+    clearInterval(this.#refresh);
+    this.#draw();
+    for (const screen of this.#screens) screen.end(summary);
+  }
+
+  get #elapsed() {
+    return (performance.now() - this.#began) / 1000;
+  }
+
+  #draw() {
+    const view = {
+      elapsed: this.#elapsed,
+      instances: this.#instances,
+      lock: this.database?.lock,
+      runs: this.database?.runs ?? [],
+      events: this.#events,
+      now: Date.now(), // SQLite's clock is the machine's
+    };
+    for (const screen of this.#screens) screen.draw(view);
+  }
+}

@@ -1,0 +1,25 @@
+/** The end of the demo as lines of spans; the last line is made to be read by programs. */
+export function summarize({ ticks, runs, doubles, missed, takeOvers, lost }, objections) {
+  const line = (figure, name, meaning) => [
+    [`${figure}`.padStart(6)],
+    [`  ${name.padEnd(12)}`],
+    [meaning, 'faint'],
+  ];
+  return [
+    [],
+    [['The run log, which the jobs wrote into the database:']],
+    line(ticks, 'ticks', 'seconds from the first run to the last'),
+    line(runs, 'runs', 'whose write the fence let through'),
+    line(doubles, 'doubles', 'pairs of such runs that overlap'),
+    line(missed, 'missed', 'seconds without such a run, as while the lease of a dead holder runs out'),
+    line(takeOvers, 'take-overs', 'from an instance that was killed or frozen in its run'),
+    line(lost, 'lost', 'locks whose holder was told that it is not the holder any more'),
+    ...objections.map((text) => [[`failed: ${text}`, 'bad']]),
+    [],
+    [
+      [
+        `demo: ${ticks} ticks, ${runs} runs, ${doubles} doubles, ${missed} missed, ${takeOvers} take-overs, ${lost} lost`,
+      ],
+    ],
+  ];
+}

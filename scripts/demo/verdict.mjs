@@ -1,0 +1,19 @@
+import { countRuns } from './count-runs.mjs';
+
+/** What speaks against this run of the demo. Without faults that had their effects it would prove nothing, whatever it counted. */
+export function objections({ runs: log, edition, lock }, { killed, frozen }) {
+  const { runs, doubles, takeOvers } = countRuns(log);
+  const [dead, late] = [killed, frozen].map((hit) => log.find((run) => run.token === hit.token));
+  const unfinished = log.filter((run) => run.ended === null && run !== dead);
+  return [
+    doubles > 0 && `${doubles} pairs of runs overlapped.`,
+    edition !== runs && `${runs} runs published, but the report is at edition ${edition}.`,
+    dead?.ended !== null && `kill -9 did not hit ${killed.instance.name} in its run.`,
+    (!late?.ended || late.accepted) &&
+      `The late write of ${frozen.instance.name} was not refused by the fence.`,
+    !late?.lost && `${frozen.instance.name} was not told that its lock was lost.`,
+    takeOvers < 2 && `There were ${takeOvers} take-overs instead of two.`,
+    unfinished.length > 0 && `${unfinished.length} more runs did not come to their end.`,
+    lock && `${lock.holder} has left the lock behind.`,
+  ].filter(Boolean);
+}
