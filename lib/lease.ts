@@ -106,12 +106,15 @@ export class Lease {
   /**
    * Notes that a request which sets the lease to `ttl` leaves now; call what is returned when it was answered.
    *
-   * A shorter ttl counts from here on, since the request may be carried out without our hearing of it.
+   * A shorter ttl counts from here on, since the request may be carried out without our hearing of it; then the lease is renewed in time for it.
    */
   sending(ttl: number): (renewed: boolean) => void {
     const sentAt = this.clock.now();
     this.#unanswered.push(ttl);
-    if (ttl < this.#ttl) this.#deadline = Math.min(this.#deadline, sentAt + ttl - marginOf(ttl));
+    if (ttl < this.#ttl) {
+      this.#deadline = Math.min(this.#deadline, sentAt + ttl - marginOf(ttl));
+      this.renewAt = Math.min(this.renewAt, sentAt + renewalInterval(this.renewEvery, ttl));
+    }
     return (renewed) => {
       this.#unanswered.splice(this.#unanswered.indexOf(ttl), 1);
       if (renewed) this.#renewed(sentAt, ttl);

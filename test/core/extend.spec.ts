@@ -1,0 +1,260 @@
+import { describe, expect, it } from '@jest/globals';
+import { LockError, LockLostError, LockStoreError } from '../../lib/lock.errors.js';
+import type { Lock } from '../../lib/lock.js';
+import { captureLog, errorOf, startCore, watch, type Core } from './core-fixture.js';
+import { linkBroken, serverRefused, type Fate } from './scripted-store.js';
+
+captureLog();
+
+const remaining = async ({ service }: Core, key = 'key'): Promise<number> => {
+  const found = await service.inspect(key);
+  return found.state === 'held' ? found.holder.remaining : 0;
+};
+
+/** How long the lock is held from now on when nothing reaches the store any more. */
+async function heldFor({ clock, store }: Core, lock: Lock, most = 20_000): Promise<number> {
+  store.always({ hang: 'request' });
+  const from = clock.now();
+  while (lock.held && clock.now() - from < most) await clock.advance(1);
+  return clock.now() - from;
+}
+
+describe('extend', () => {
+  it('B49 without an argument sets the lease to the ttl again', async () => {
+    const core = await startCore({ ttl: 1000, autoRenew: false });
+    const lock = await core.service.acquire('key');
+    await core.clock.advance(500);
+    await lock.extend();
+    expect(core.store.of('renew')).toMatchObject([{ key: 'key', owner: lock.owner, ttl: 1000 }]);
+    expect(await remaining(core)).toBe(1000);
+    expect(await heldFor(core, lock)).toBe(950);
+  });
+
+  it('B49 with a ttl sets it, longer or shorter, also for later renewals and extensions', async () => {
+    const core = await startCore({ ttl: 3000 });
+    const lock = await core.service.acquire('key');
+    for (const ttl of ['6s', 1500, '3s'] as const) {
+      await lock.extend(ttl);
+      const milliseconds = await remaining(core);
+      await lock.extend();
+      expect(core.store.of('renew').at(-1)?.ttl).toBe(milliseconds);
+      await core.clock.advance(milliseconds / 3);
+      expect(core.store.of('renewMany').at(-1)?.renewals).toMatchObject([{ ttl: milliseconds }]);
+      expect(await remaining(core)).toBe(milliseconds);
+    }
+    await lock.extend(1000);
+    expect(await heldFor(core, lock)).toBe(950);
+  });
+
+  it('B49 on a lock that never expires it does nothing, unless a ttl is given', async () => {
+    const core = await startCore({ ttl: Infinity });
+    const lock = await core.service.acquire('key');
+    await lock.extend();
+    expect(core.store.calls).toHaveLength(1);
+    await lock.extend(2000);
+    expect(lock.expiresAt?.getTime()).toBe(core.clock.date() + 2000);
+    expect(await remaining(core)).toBe(2000);
+    await lock.extend(Infinity);
+    expect(lock.expiresAt).toBeNull();
+    expect(await remaining(core)).toBe(Infinity);
+    expect(await heldFor(core, lock, 3000)).toBe(3000);
+  });
+
+  it('B49 on a lost or released lock it throws LockLostError, and sends nothing', async () => {
+    const { service, store, clock } = await startCore({ ttl: 1000, autoRenew: false });
+    const lost = await service.acquire('lost');
+    const released = await service.acquire('released');
+    const endless = await service.acquire('endless', { ttl: Infinity });
+    await released.release();
+    await endless.release();
+    await clock.advance(1000);
+    for (const [lock, reason] of [
+      [lost, /ran out/],
+      [released, /released before/],
+      [endless, /released before/],
+    ] as const) {
+      for (const ttl of [undefined, 5000]) {
+        const error = await errorOf(lock.extend(ttl));
+        expect(error).toBeInstanceOf(LockLostError);
+        expect(error.message).toMatch(reason);
+      }
+    }
+    expect(store.count('renew')).toBe(0);
+  });
+
+  it('B50 an expired lock is not revived, also if nobody took it and nobody noticed', async () => {
+    const { service, store, clock, names } = await startCore({ ttl: 1000, autoRenew: false });
+    const lock = await service.acquire('key');
+    clock.freeze(960);
+    expect(await errorOf(lock.extend())).toBe(lock.loss);
+    expect(store.count('renew')).toBe(0);
+    expect(names()).toEqual(['acquired', 'lost']);
+  });
+
+  it('B50 B71 on a lock that was taken away it throws, and the loss is told', async () => {
+    const { service, store, of } = await startCore();
+    const lock = await service.acquire('key');
+    await store.server.forceRelease('key');
+    expect(await errorOf(lock.extend())).toBe(lock.loss);
+    expect(lock.held).toBe(false);
+    expect(of('lost')).toHaveLength(1);
+    expect(await store.held('key')).toBe(false);
+  });
+
+  it('B51 repeated extending never makes the expiry drift', async () => {
+    const core = await startCore({ ttl: 1000, autoRenew: false });
+    const lock = await core.service.acquire('key');
+    for (let i = 0; i < 100; i++) {
+      await core.clock.advance(7);
+      await lock.extend();
+      expect(await remaining(core)).toBe(1000);
+      expect(lock.expiresAt?.getTime()).toBe(core.clock.date() + 1000);
+    }
+    expect(core.store.count('renew')).toBe(100);
+  });
+
+  it.each([[0], [99], [-1], [Number.NaN], [null], ['soon']])('B30 a ttl of %p is refused', async (ttl) => {
+    const { service, store } = await startCore();
+    const lock = await service.acquire('key');
+    const error = await errorOf(lock.extend(ttl as number));
+    expect(error.constructor).toBe(LockError);
+    expect(error.message).toContain('The ttl of extend() must be');
+    expect(store.count('renew')).toBe(0);
+    expect(lock.held).toBe(true);
+  });
+
+  it('B49 the lease counts from before the request, less the margin', async () => {
+    const core = await startCore({ ttl: 1000, autoRenew: false });
+    const lock = await core.service.acquire('key');
+    core.store.next('renew', { before: 100, after: 100 });
+    const extending = watch(lock.extend(10_000));
+    await core.clock.advance(200);
+    expect(extending.state).toBe('resolved');
+    expect(await heldFor(core, lock)).toBe(9500 - 200);
+  });
+
+  it('an answer after the deadline is a loss, and what the store extended is freed', async () => {
+    const { service, store, clock } = await startCore({ ttl: 1000, autoRenew: false });
+    const lock = await service.acquire('key');
+    await clock.advance(800);
+    store.next('renew', { before: 100, after: 100 });
+    const extending = watch(lock.extend(60_000));
+    await clock.advance(149);
+    expect(lock.held).toBe(true);
+    await clock.advance(1);
+    expect(lock.held).toBe(false);
+    expect(lock.loss).toBeDefined();
+    await clock.advance(50);
+    expect(extending.error).toBe(lock.loss);
+    expect(await store.held('key')).toBe(false);
+  });
+
+  it('a failure of the store is a LockStoreError, and the lock is still held', async () => {
+    for (const fail of [serverRefused, linkBroken, () => new Error('disk full')]) {
+      const { service, store } = await startCore();
+      const lock = await service.acquire('key');
+      store.next('renew', { fail });
+      expect(await errorOf(lock.extend())).toBeInstanceOf(LockStoreError);
+      expect(lock.held).toBe(true);
+      await lock.extend();
+    }
+  });
+
+  it.each<[string, Fate]>([
+    ['never answered', { hang: 'answer' }],
+    ['carried out, its answer lost', { lose: 'answer' }],
+    ['carried out late, its answer lost', { before: 200, lose: 'answer' }],
+    ['carried out later still, and never answered', { before: 300, hang: 'answer' }],
+  ])('a shorter ttl counts from the request on, %s: the lock never outlives it', async (_, fate) => {
+    const core = await startCore({ ttl: 30_000, autoRenew: false });
+    const { clock, store } = core;
+    const lock = await core.service.acquire('key');
+    store.next('renew', fate);
+    const extending = watch(lock.extend(1000));
+    const other = await startCore({}, core);
+    const next = watch(other.service.acquire('key', { wait: Infinity, retry: 5 }));
+    while (next.state === 'pending') {
+      await clock.advance(1);
+      if (next.state === 'resolved') expect(lock.held).toBe(false);
+    }
+    expect(extending.state).toBe('rejected');
+  });
+
+  it.each<[string, Fate]>([
+    ['its answer lost', { lose: 'answer' }],
+    ['refused', { fail: serverRefused }],
+  ])('a shorter ttl that failed (%s) does not end a lock that is renewed', async (_, fate) => {
+    const { service, store, clock } = await startCore({ ttl: 30_000 });
+    const lock = await service.acquire('key');
+    store.next('renew', fate);
+    expect(await errorOf(lock.extend(5000))).toBeInstanceOf(LockStoreError);
+    await clock.advance(60_000);
+    expect(lock.held).toBe(true);
+    expect(await lock.release()).toBe(true);
+  });
+
+  it('waits for a renewal that is on its way', async () => {
+    const { service, store, clock } = await startCore({ ttl: 3000 });
+    const lock = await service.acquire('key');
+    store.next('renewMany', { before: 50, after: 50 });
+    await clock.advance(1010);
+    const extending = watch(lock.extend(6000));
+    await clock.advance(89);
+    expect(store.count('renew')).toBe(0);
+    await clock.advance(1);
+    expect(extending.state).toBe('resolved');
+    expect(store.count('renew')).toBe(1);
+  });
+
+  it('many at once go out one after the other, and the last one counts', async () => {
+    const core = await startCore();
+    const lock = await core.service.acquire('key');
+    core.store.always({ before: 5, after: 5 }, 'renew');
+    const all = Promise.all([1000, 2000, 3000, 4000].map((ttl) => lock.extend(ttl)));
+    await core.clock.advance(40);
+    await all;
+    expect(core.store.of('renew').map(({ ttl, at }) => [ttl, at - 10_000])).toEqual([
+      [1000, 0],
+      [2000, 10],
+      [3000, 20],
+      [4000, 30],
+    ]);
+    expect(await remaining(core)).toBe(3995);
+  });
+
+  it('of a lock that is released meanwhile does not say that it was extended', async () => {
+    const { service, store, clock } = await startCore({ ttl: 3000 });
+    const lock = await service.acquire('key');
+    store.next('renewMany', { before: 50, after: 50 });
+    await clock.advance(1010);
+    const extending = watch(lock.extend(6000));
+    const releasing = watch(lock.release());
+    await clock.advance(100);
+    expect(releasing.value).toBe(true);
+    expect(store.count('renew')).toBe(0);
+    expect(extending.error).toBeInstanceOf(LockLostError);
+    expect(await store.held('key')).toBe(false);
+  });
+
+  it('a longer one is kept by a renewal after it, and an interval that does not fit a shorter one gives way', async () => {
+    const { service, store, clock } = await startCore({ ttl: 30_000, renewEvery: 20_000 });
+    const lock = await service.acquire('key');
+    await lock.extend(3000);
+    await clock.advance(1000);
+    expect(store.count('renewMany')).toBe(1);
+    await clock.advance(60_000);
+    expect(lock.held).toBe(true);
+  });
+
+  it('B52 does not begin to renew a lock that is not renewed', async () => {
+    const { service, store, clock } = await startCore({ ttl: 1000, autoRenew: false });
+    const lock = await service.acquire('key');
+    await lock.extend(900);
+    store.next('renew', { fail: linkBroken });
+    await errorOf(lock.extend(800));
+    await clock.advance(5000);
+    expect(store.count('renewMany')).toBe(0);
+    expect(store.count('renew')).toBe(2);
+    expect(lock.loss).toBeDefined();
+  });
+});
