@@ -99,6 +99,7 @@ export class Lock implements AsyncDisposable {
     this.assertHeld();
     if (ttl === undefined && milliseconds === Infinity) return;
     await this.#keeper.extend(this.#lease, milliseconds);
+    this.assertHeld(); // it may have been released meanwhile
   }
 
   /**
