@@ -113,8 +113,13 @@ export class Lock implements AsyncDisposable {
     return this.#keeper.release(this.#lease, outcome);
   }
 
+  /** Gives the lock back. A release that fails is only logged: what the scope returned or threw is what its caller has to know. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.release();
+    try {
+      await this.release();
+    } catch {
+      // The keeper has published it as `storeError`.
+    }
   }
 
   /** What may be logged: everything but the owner id. */
