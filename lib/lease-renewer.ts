@@ -44,6 +44,7 @@ export class LeaseRenewer {
   /** Stops renewing. A renewal that is on its way is `lease.inFlight`: await it before anything else is sent for the lease. */
   remove(lease: Lease): void {
     this.#leases.delete(lease);
+    if (this.#leases.size === 0) this.stop();
   }
 
   /** Looks at the lease again after its times were changed from outside. */

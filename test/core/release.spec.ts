@@ -1,0 +1,257 @@
+import { describe, expect, it } from '@jest/globals';
+import { LockStoreError } from '../../lib/lock.errors.js';
+import { captureLog, errorOf, gate, startCore, warnings, watch } from './core-fixture.js';
+import { microtasks, settle } from './manual-clock.js';
+import { linkBroken, serverRefused } from './scripted-store.js';
+
+const log = captureLog();
+
+describe('release', () => {
+  it('B43 resolves to true, and to false when it was released before', async () => {
+    const { service, store } = await startCore();
+    const lock = await service.acquire('key');
+    const [first, second] = await Promise.all([lock.release(), lock.release()]);
+    expect([first, second, await lock.release()]).toEqual([true, false, false]);
+    expect(store.count('release')).toBe(1);
+    expect(lock).toMatchObject({ held: false, loss: undefined });
+  });
+
+  it('B43 resolves to false when the lock was lost, and sends nothing', async () => {
+    const { service, store, clock } = await startCore({ ttl: 1000, autoRenew: false });
+    const lock = await service.acquire('key');
+    await clock.advance(950);
+    expect(lock.loss).toBeDefined();
+    expect(await lock.release()).toBe(false);
+    expect(store.count('release')).toBe(0);
+  });
+
+  it('B43 resolves to false when the store says so: a loss that nobody had noticed', async () => {
+    const { service, store, names } = await startCore();
+    const lock = await service.acquire('key');
+    await store.server.forceRelease('key');
+    expect(await lock.release()).toBe(false);
+    expect(lock.loss?.message).toMatch(/the store said that it had run out or been taken away/);
+    expect(lock.signal.aborted).toBe(true);
+    expect(names()).toEqual(['acquired', 'lost']);
+  });
+
+  it('B44 a stale release does not touch the next holder', async () => {
+    const { service, store } = await startCore();
+    const lock = await service.acquire('key');
+    await store.server.forceRelease('key');
+    const next = await service.acquire('key');
+    expect(await lock.release()).toBe(false);
+    expect(next.held).toBe(true);
+    expect(await store.held('key')).toBe(true);
+    expect(await next.release()).toBe(true);
+  });
+
+  it('the handle is not held from the call on, however long the store takes', async () => {
+    const { service, store, clock } = await startCore();
+    const lock = await service.acquire('key');
+    store.next('release', { before: 100 });
+    const releasing = watch(lock.release());
+    expect(lock.held).toBe(false);
+    expect(() => lock.assertHeld()).toThrow('it was released before');
+    await clock.advance(100);
+    expect(releasing.value).toBe(true);
+    expect(lock.signal.aborted).toBe(false);
+  });
+
+  it('a lease that ran out here and not in the store is given back, and is no loss: nobody had it meanwhile', async () => {
+    const { service, clock, names } = await startCore({ ttl: 1000, autoRenew: false });
+    const lock = await service.acquire('key');
+    clock.freeze(980);
+    expect(lock.held).toBe(false);
+    expect(await lock.release()).toBe(true);
+    expect(lock.loss).toBeUndefined();
+    expect(names()).toEqual(['acquired', 'released']);
+  });
+
+  it.each([
+    ['refused', { fail: serverRefused }],
+    ['a raw error', { fail: () => new Error('disk full') }],
+    ['never answered', { hang: 'request' }],
+    ['the link broken', { fail: linkBroken }],
+  ] as const)(
+    'B47 one that fails (%s) leaves the handle released, no timers, one warning, and the key free after its ttl',
+    async (_, fate) => {
+      const { service, store, clock, of } = await startCore({ ttl: 900 });
+      store.always(fate, 'release');
+      const lock = await service.acquire('key');
+      const releasing = watch(lock.release());
+      await clock.advance(300);
+      expect(releasing.error).toBeInstanceOf(LockStoreError);
+      expect(lock).toMatchObject({ held: false, loss: undefined });
+      expect(clock.timers).toEqual([]);
+      expect(of('storeError')).toMatchObject([{ key: 'key', operation: 'release' }]);
+      expect(of('released')).toEqual([]);
+      expect(warnings(log)).toHaveLength(1);
+      expect(warnings(log)[0]).toMatch(/^The release of lock "key" failed: /);
+      store.heal();
+      await clock.advance(600);
+      expect(await store.held('key')).toBe(false);
+      expect(store.count('renewMany')).toBe(0);
+    },
+  );
+
+  it('leaves no timer when the last lock is given back', async () => {
+    const { service, clock } = await startCore();
+    const locks = await Promise.all(['a', 'b', 'c'].map((key) => service.acquire(key)));
+    await locks[0]?.release();
+    await locks[1]?.release();
+    expect(clock.timers).toHaveLength(1);
+    await locks[2]?.release();
+    expect(clock.timers).toEqual([]);
+  });
+
+  it('leaves no timer when the last lock is lost', async () => {
+    const { service, clock } = await startCore({ ttl: 1000, autoRenew: false });
+    await service.acquire('a');
+    clock.freeze(400);
+    await service.acquire('b');
+    await clock.advance(600);
+    expect(clock.timers).toHaveLength(1);
+    await clock.advance(400);
+    expect(clock.timers).toEqual([]);
+  });
+
+  it('B76 minHold: the key stays taken for the rest of it, and no longer', async () => {
+    const { service, store, clock } = await startCore();
+    await service.run('key', () => clock.advance(200), { minHold: 5000, ttl: 900 });
+    expect(store.of('release')[0]?.request).toEqual({ outcome: 'done', keepFor: 4800 });
+    await clock.advance(4799);
+    expect(await service.tryAcquire('key')).toBeNull();
+    await clock.advance(1);
+    expect(await service.tryAcquire('key')).not.toBeNull();
+  });
+
+  it('B76 minHold: work that took longer is given back at once', async () => {
+    const { service, store, clock } = await startCore({ minHold: 500 });
+    await service.run('key', () => clock.advance(500));
+    expect(store.of('release')[0]?.request).toEqual({ outcome: 'done' });
+  });
+
+  it('B76 minHold counts from the grant, also when the release is sent again', async () => {
+    const { service, store, clock } = await startCore({ minHold: 1000 });
+    const lock = await service.acquire('key');
+    await clock.advance(100);
+    store.next('release', { lose: 'request' });
+    const releasing = watch(lock.release());
+    await clock.advance(50);
+    expect(releasing.value).toBe(true);
+    expect(store.of('release').map(({ request }) => request)).toEqual([
+      { outcome: 'done', keepFor: 900 },
+      { outcome: 'done', keepFor: 850 },
+    ]);
+  });
+
+  it('B46 the outcome of the work is kept', async () => {
+    const { service } = await startCore();
+    await service.run('key', () => {});
+    expect(await service.inspect('key')).toMatchObject({ state: 'absent', lastRun: { outcome: 'done' } });
+    await service.run('key', () => Promise.reject(new Error('body'))).catch(() => {});
+    expect(await service.inspect('key')).toMatchObject({ lastRun: { outcome: 'failed' } });
+    await (await service.acquire('key')).release('done');
+    expect(await service.inspect('key')).toMatchObject({ lastRun: { outcome: 'done' } });
+  });
+
+  it('B45 releasing creates nothing', async () => {
+    const { service, store } = await startCore();
+    const lock = await service.acquire('key');
+    await lock.release();
+    await lock.release();
+    expect(await service.inspect('key')).toMatchObject({ state: 'absent' });
+    expect((await store.server.list({ limit: 10 })).locks).toEqual([]);
+  });
+});
+
+describe('B59 scopes', () => {
+  const BODY = new Error('body');
+
+  it('run gives back on throw, sync and async, and the error of the body is the one that surfaces', async () => {
+    const { service, store } = await startCore();
+    const throwing = (): never => {
+      throw BODY;
+    };
+    for (const body of [throwing, () => Promise.reject(BODY)]) {
+      expect(await errorOf(service.run('key', body))).toBe(BODY);
+      expect(await errorOf(service.tryRun('key', body))).toBe(BODY);
+      expect(await store.held('key')).toBe(false);
+    }
+  });
+
+  it('the error of the body wins over a failed release, and over a loss', async () => {
+    const { service, store, clock } = await startCore({ ttl: 900, autoRenew: false });
+    store.next('release', { fail: serverRefused });
+    expect(await errorOf(service.run('a', () => Promise.reject(BODY)))).toBe(BODY);
+    const body = gate();
+    const running = errorOf(service.run('b', () => body.promise));
+    await clock.advance(1000);
+    body.fail(BODY);
+    expect(await running).toBe(BODY);
+  });
+
+  it('B47 a release that fails is logged once, and the result of the body is returned', async () => {
+    const { service, store, of } = await startCore();
+    store.always({ fail: serverRefused }, 'release');
+    expect(await service.run('key', () => 'result')).toBe('result');
+    expect(await service.tryRun('other', () => 'result')).toEqual({ acquired: true, value: 'result' });
+    expect(warnings(log).map((line) => line.slice(0, 30))).toEqual([
+      'The release of lock "key" fail',
+      'The release of lock "other" fa',
+    ]);
+    expect(of('storeError')).toHaveLength(2);
+  });
+
+  it('errors of the body that are no Error, and undefined, are passed on', async () => {
+    const { service, store } = await startCore();
+    for (const thrown of [undefined, null, 0, 'text']) {
+      const running = watch(service.run('key', () => Promise.reject(thrown)));
+      await settle();
+      expect(running).toEqual({ state: 'rejected', error: thrown });
+    }
+    expect(await store.held('key')).toBe(false);
+  });
+
+  it('await using gives back at the end, and on throw', async () => {
+    const { service, store } = await startCore();
+    {
+      await using lock = await service.acquire('key');
+      expect(lock.held).toBe(true);
+    }
+    expect(await store.held('key')).toBe(false);
+    const body = async (): Promise<void> => {
+      await using lock = await service.acquire('key');
+      expect(lock.held).toBe(true);
+      throw BODY;
+    };
+    expect(await errorOf(body())).toBe(BODY);
+    expect(await store.held('key')).toBe(false);
+  });
+
+  it('await using: the result or the error of the body surfaces also when the release fails, which is logged', async () => {
+    const { service, store } = await startCore();
+    store.always({ fail: serverRefused }, 'release');
+    const body = async (key: string, error?: Error): Promise<string> => {
+      await using lock = await service.acquire(key);
+      if (error) throw error;
+      return `${lock.key} done`;
+    };
+    expect(await body('a')).toBe('a done');
+    expect(await errorOf(body('b', BODY))).toBe(BODY);
+    expect(warnings(log)).toHaveLength(2);
+  });
+
+  it('nothing that may be in the way at whatever moment keeps the lock or a timer', async () => {
+    for (let turn = 0; turn < 20; turn++) {
+      const { service, store, clock } = await startCore({ ttl: 900 });
+      store.always({ before: 2, after: 2 });
+      const running = watch(service.run('key', () => microtasks(turn)));
+      await clock.advance(1000);
+      expect(running.state).toBe('resolved');
+      expect(await store.held('key')).toBe(false);
+      expect(clock.timers).toEqual([]);
+    }
+  });
+});
