@@ -4,6 +4,9 @@ import { LockError } from './lock.errors.js';
 /** The longest key that is taken, in bytes of UTF-8. @publicApi */
 export const MAX_KEY_BYTES = 4096;
 
+/** What fits into the key column of every database, in bytes. */
+const LONGEST_STORED = 255;
+
 const FITTED = /~sha256:[0-9a-f]{64}$/;
 const SUFFIX_BYTES = '~sha256:'.length + 64;
 
@@ -56,11 +59,11 @@ export function textProblem(text: string): string | undefined {
  *
  * @publicApi
  */
-export function fitKey(key: string, maxBytes = 255): string {
+export function fitKey(key: string): string {
   assertKey(key);
   const bytes = Buffer.from(key);
-  if (bytes.length <= maxBytes && !FITTED.test(key)) return key;
-  let end = Math.min(bytes.length, maxBytes - SUFFIX_BYTES);
+  if (bytes.length <= LONGEST_STORED && !FITTED.test(key)) return key;
+  let end = Math.min(bytes.length, LONGEST_STORED - SUFFIX_BYTES);
   while (((bytes[end] ?? 0) & 0xc0) === 0x80) end--; // never in the middle of a character
   return `${bytes.subarray(0, end).toString()}~sha256:${createHash('sha256').update(bytes).digest('hex')}`;
 }

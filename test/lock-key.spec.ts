@@ -168,13 +168,6 @@ describe('B41 fitKey', () => {
     );
   });
 
-  it('takes another width of the column', () => {
-    const text = 'x'.repeat(300);
-    expect(fitKey(text, 300)).toBe(text);
-    expect(fitKey(text, 299)).toHaveLength(299);
-    expect(fitKey('x'.repeat(101), 100)).toMatch(/^x{28}~sha256:/);
-  });
-
   it('refuses what is no key', () => {
     expect(() => fitKey('')).toThrow(LockError);
     expect(() => fitKey(`${'x'.repeat(300)}\ud800`)).toThrow(LockError);

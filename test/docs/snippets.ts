@@ -47,7 +47,7 @@ export function snippetsOf(file: string): Snippet[] {
   const text = readFileSync(file, 'utf8');
   return [...text.matchAll(/^( *)```ts\n([\s\S]*?)^ *```/gm)].map((match) => ({
     where: `${file}:${text.slice(0, match.index).split('\n').length}`,
-    code: match[2].replaceAll(new RegExp(`^${match[1]}`, 'gm'), ''),
+    code: (match[2] ?? '').replaceAll(new RegExp(`^${match[1]}`, 'gm'), ''),
   }));
 }
 
@@ -68,8 +68,10 @@ export function problemsOf(snippets: Snippet[]): Map<Snippet, string[]> {
   const program = ts.createProgram([...files.keys()], settings, host);
   const problems = new Map<Snippet, string[]>(snippets.map((snippet) => [snippet, []]));
   for (const { file, messageText } of ts.getPreEmitDiagnostics(program)) {
-    const snippet = files.get(file?.fileName ?? '') ?? snippets[0];
-    problems.get(snippet)?.push(ts.flattenDiagnosticMessageText(messageText, '\n'));
+    // What is said of no file, such as an option that does not exist, is a problem of each.
+    const concerned = file ? [files.get(file.fileName)] : snippets;
+    for (const snippet of concerned)
+      if (snippet) problems.get(snippet)?.push(ts.flattenDiagnosticMessageText(messageText, '\n'));
   }
   return problems;
 }

@@ -7,7 +7,7 @@ import { OPERATION_LIMIT } from './lock-dialect.js';
 const OWNER_BYTES = 64;
 const LABEL_CHARACTERS = 255;
 const LARGEST_PAGE = 1000;
-const SHORTEST_LIMIT = 250;
+const SHORTEST_LIMIT = 1_000;
 
 /** A key and an owner as they are stored. An owner that is too long for the column is kept as its SHA-256. */
 export function identityOf(key: string, owner: string): { key: string; owner: string } {

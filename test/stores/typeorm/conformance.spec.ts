@@ -1,0 +1,24 @@
+import { afterAll, beforeAll, describe, it } from '@jest/globals';
+import { DataSource } from 'typeorm';
+import { TypeOrmLockStore } from '../../../lib/stores/typeorm/index.js';
+import { lockStoreConformance } from '../../../lib/testing/index.js';
+import { sqlTargets, type Target } from '../../servers/targets.js';
+
+for (const { name, open } of sqlTargets()) {
+  describe(`TypeOrmLockStore on ${name}`, () => {
+    let target: Target;
+    let application: DataSource;
+
+    beforeAll(async () => {
+      target = await open();
+      application = await new DataSource(target.options).initialize();
+    });
+    afterAll(async () => {
+      await application.destroy();
+      await target.dispose();
+    });
+
+    for (const { name: rule, run } of lockStoreConformance(() => new TypeOrmLockStore(application)))
+      it(rule, run);
+  });
+}
