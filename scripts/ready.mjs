@@ -4,7 +4,9 @@ import { fileURLToPath } from 'node:url';
 import { step } from './step.mjs';
 
 const installed = 'node_modules/.package-lock.json';
-const nativeAddon = 'node_modules/better-sqlite3/build/Release/better_sqlite3.node';
+const addon = 'node_modules/better-sqlite3/build/Release/better_sqlite3.node';
+const compilerHint = `If better-sqlite3 is what failed: where it has no prebuilt file, compiling it takes python3, make and a C++ compiler
+(Debian: apt-get install python3 make g++). Then run this again.`;
 
 /**
  * Makes a checkout ready to run, also a fresh clone: installs when node_modules is missing or older than the lock file,
@@ -13,7 +15,7 @@ const nativeAddon = 'node_modules/better-sqlite3/build/Release/better_sqlite3.no
 export async function ready({ build = false } = {}) {
   process.chdir(fileURLToPath(new URL('..', import.meta.url)));
   if (changed(installed) < changed('package-lock.json')) await install();
-  if (!existsSync(nativeAddon)) await compileAddon();
+  if (!existsSync(addon)) await runInstallScripts();
   if (build && changed('dist/cjs/package.json') < newest('lib')) await import('./build.mjs');
 }
 
@@ -24,22 +26,20 @@ async function install() {
   utimesSync(installed, new Date(), new Date());
 }
 
-async function compileAddon() {
-  await npm('rebuild', 'better-sqlite3');
-  if (existsSync(nativeAddon)) return;
-  console.error(
-    'better-sqlite3 has no compiled addon. Compiling it takes python3, make and a C++ compiler ' +
-      '(Debian: apt-get install python3 make g++); then run this again.',
-  );
+/** For an npm that was told to run no install scripts: better-sqlite3 and the PostgreSQL of the tests need theirs. */
+async function runInstallScripts() {
+  await npm('rebuild', '--ignore-scripts=false', '--loglevel=error');
+  if (existsSync(addon)) return;
+  console.error(`${addon} is still missing.\n${compilerHint}`);
   process.exit(1);
 }
 
-const npm = (...args) =>
-  process.platform === 'win32'
-    ? step(`npm ${args.join(' ')}`, 'cmd', ['/c', 'npm', ...args])
-    : step(`npm ${args.join(' ')}`, 'npm', args);
+function npm(...args) {
+  const [command, ...rest] = process.platform === 'win32' ? ['cmd', '/c', 'npm', ...args] : ['npm', ...args];
+  return step(`npm ${args.join(' ')}`, command, rest, compilerHint);
+}
 
-/** When a file was last changed; a missing one has always been there to be replaced. */
+/** When a file was last changed; a missing one is older than anything. */
 const changed = (file) => statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? -Infinity;
 
 const newest = (folder) =>

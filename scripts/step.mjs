@@ -1,8 +1,10 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 
-/** Runs one step of a script, tells how long it took, and ends the script with the step's exit code when it fails. */
-export async function step(name, command, args) {
+/**
+ * Runs one step of a script and tells how long it took. When it fails, the script ends with its exit code and the hint.
+ */
+export async function step(name, command, args, hint = '') {
   console.log(`> ${name}`);
   const begin = Date.now();
   const child = spawn(command, args, { stdio: 'inherit' });
@@ -14,7 +16,9 @@ export async function step(name, command, args) {
 
   const outcome = code === 0 ? 'done' : `failed with ${signal ?? `exit code ${code}`}`;
   console.log(`< ${name}: ${outcome} after ${((Date.now() - begin) / 1000).toFixed(1)} s`);
-  if (code !== 0) process.exit(code ?? 1);
+  if (code === 0) return;
+  if (hint) console.error(hint);
+  process.exit(code ?? 1);
 }
 
 function ignore() {}
