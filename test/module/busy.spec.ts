@@ -11,9 +11,9 @@ import {
   LockService,
   type Lock,
 } from '../../lib/index.js';
-import { start } from './support/applications.js';
-import { Gate } from './support/gate.js';
-import { RecordingStore } from './support/recording-store.js';
+import { start } from './applications.js';
+import { Gate } from './gate.js';
+import { RecordingStore } from './recording-store.js';
 
 async function startWith<Job>(job: Type<Job>) {
   const store = new RecordingStore();

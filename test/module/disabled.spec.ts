@@ -10,9 +10,9 @@ import {
   LockService,
   type LockStoreDefinition,
 } from '../../lib/index.js';
-import { logs, start, stop } from './support/applications.js';
-import { Gate } from './support/gate.js';
-import { RecordingStore } from './support/recording-store.js';
+import { logs, start, stop } from './applications.js';
+import { Gate } from './gate.js';
+import { RecordingStore } from './recording-store.js';
 
 let gate = new Gate();
 

@@ -4,8 +4,8 @@ import { Injectable, Scope, type Type } from '@nestjs/common';
 import { EventEmitter2, EventEmitterModule, OnEvent } from '@nestjs/event-emitter';
 import { once } from 'node:events';
 import { Locked, LockContext, LockModule, LockNotAcquiredError, LockService } from '../../lib/index.js';
-import { logs, start } from './support/applications.js';
-import { RecordingStore } from './support/recording-store.js';
+import { logs, start } from './applications.js';
+import { RecordingStore } from './recording-store.js';
 
 class OrderPaid {
   constructor(readonly id: string) {}

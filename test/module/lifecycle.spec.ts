@@ -22,9 +22,9 @@ import {
   type LockStoreDefinition,
   type ReleaseRequest,
 } from '../../lib/index.js';
-import { logs, start, stop } from './support/applications.js';
-import { Gate } from './support/gate.js';
-import { RecordingStore } from './support/recording-store.js';
+import { logs, start, stop } from './applications.js';
+import { Gate } from './gate.js';
+import { RecordingStore } from './recording-store.js';
 
 const order: string[] = [];
 

@@ -2,9 +2,9 @@ import 'reflect-metadata';
 import { describe, expect, it } from '@jest/globals';
 import { Injectable } from '@nestjs/common';
 import { InjectLockService, Locked, LockContext, LockModule, LockService } from '../../lib/index.js';
-import { start } from './support/applications.js';
-import { Gate } from './support/gate.js';
-import { RecordingStore } from './support/recording-store.js';
+import { start } from './applications.js';
+import { Gate } from './gate.js';
+import { RecordingStore } from './recording-store.js';
 
 const keys = (...wanted: (string | undefined)[]) => wanted.map((key) => LockContext.current(key)?.key);
 

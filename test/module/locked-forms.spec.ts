@@ -9,8 +9,8 @@ import {
   LockService,
   type LockedOptions,
 } from '../../lib/index.js';
-import { start, startError } from './support/applications.js';
-import { RecordingStore } from './support/recording-store.js';
+import { start, startError } from './applications.js';
+import { RecordingStore } from './recording-store.js';
 
 async function startWith<Job>(job: Type<Job>) {
   const store = new RecordingStore();

@@ -2,8 +2,8 @@ import 'reflect-metadata';
 import { describe, expect, it } from '@jest/globals';
 import { Body, Injectable, Param, SetMetadata, UseGuards, applyDecorators, type Type } from '@nestjs/common';
 import { Locked, LockModule } from '../../lib/index.js';
-import { start } from './support/applications.js';
-import { RecordingStore } from './support/recording-store.js';
+import { start } from './applications.js';
+import { RecordingStore } from './recording-store.js';
 
 class CreateOrder {
   readonly amount = 1;

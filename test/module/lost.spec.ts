@@ -12,8 +12,8 @@ import {
   type LockModuleDefaults,
   type LostCallback,
 } from '../../lib/index.js';
-import { logs, start } from './support/applications.js';
-import { RecordingStore } from './support/recording-store.js';
+import { logs, start } from './applications.js';
+import { RecordingStore } from './recording-store.js';
 
 const told: [who: string, key: string, error: unknown][] = [];
 const tell =

@@ -4,8 +4,8 @@ import { Injectable } from '@nestjs/common';
 import { Cron, ScheduleModule, SchedulerRegistry } from '@nestjs/schedule';
 import { once } from 'node:events';
 import { Locked, LockModule, LockService, type LockModuleDefaults } from '../../lib/index.js';
-import { start } from './support/applications.js';
-import { RecordingStore } from './support/recording-store.js';
+import { start } from './applications.js';
+import { RecordingStore } from './recording-store.js';
 
 @Injectable()
 class Short {

@@ -9,8 +9,8 @@ import {
   LockService,
   memoryStore,
 } from '../../lib/index.js';
-import { logs, start, startError, stop } from './support/applications.js';
-import { RecordingStore } from './support/recording-store.js';
+import { logs, start, startError, stop } from './applications.js';
+import { RecordingStore } from './recording-store.js';
 
 @Injectable()
 class Mixed {

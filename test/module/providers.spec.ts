@@ -13,9 +13,9 @@ import {
 import { APP_GUARD, ContextIdFactory, LazyModuleLoader, ModuleRef } from '@nestjs/core';
 import { Test } from '@nestjs/testing';
 import { InjectLockService, Locked, LockError, LockModule, LockService } from '../../lib/index.js';
-import { closeLater, logs, rootModule, start, stop } from './support/applications.js';
-import { Gate } from './support/gate.js';
-import { RecordingStore } from './support/recording-store.js';
+import { closeLater, logs, rootModule, start, stop } from './applications.js';
+import { Gate } from './gate.js';
+import { RecordingStore } from './recording-store.js';
 
 async function startWith(...providers: Provider[]) {
   const store = new RecordingStore();

@@ -10,9 +10,9 @@ import {
 import { Cron, Interval, ScheduleModule, SchedulerRegistry, Timeout } from '@nestjs/schedule';
 import { once } from 'node:events';
 import { Locked, LockContext, LockModule, LockService } from '../../lib/index.js';
-import { logs, start } from './support/applications.js';
-import { Gate } from './support/gate.js';
-import { RecordingStore } from './support/recording-store.js';
+import { logs, start } from './applications.js';
+import { Gate } from './gate.js';
+import { RecordingStore } from './recording-store.js';
 
 const NEVER = '0 0 1 1 *';
 

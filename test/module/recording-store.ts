@@ -1,4 +1,4 @@
-import { MemoryLockStore, type AcquireRequest, type ReleaseRequest } from '../../../lib/index.js';
+import { MemoryLockStore, type AcquireRequest, type ReleaseRequest } from '../../lib/index.js';
 
 /** A store whose use can be looked at, and that other instances of the application can be played on. */
 export class RecordingStore extends MemoryLockStore {
