@@ -43,6 +43,7 @@ export class Lease {
   #ttl: number;
   #deadline: number;
   #endsAt: number;
+  #confirmedAt: number;
   #loss: LockLostError | undefined;
   // The ttls of requests that were sent and not answered: each may still be carried out, and then sets the lease to that.
   readonly #unanswered: number[] = [];
@@ -60,6 +61,7 @@ export class Lease {
     this.#ttl = terms.ttl;
     this.#deadline = terms.sentAt + terms.ttl - marginOf(terms.ttl);
     this.#endsAt = terms.sentAt + terms.ttl;
+    this.#confirmedAt = terms.sentAt;
     this.renewAt = terms.sentAt + renewalInterval(terms.renewEvery, terms.ttl);
   }
 
@@ -144,7 +146,9 @@ export class Lease {
   }
 
   #renewed(sentAt: number, ttl: number): void {
-    if (this.#state !== 'held') return;
+    // What a newer request has told stays true when the answer of an older one comes late.
+    if (this.#state !== 'held' || sentAt < this.#confirmedAt) return;
+    this.#confirmedAt = sentAt;
     this.#ttl = ttl;
     // An unanswered request with a shorter ttl may be carried out after this one.
     const certain = Math.min(ttl, ...this.#unanswered);

@@ -19,8 +19,8 @@ export interface Core {
   service: LockService;
   /** Everything published, in order. */
   published: { name: LockEventName; event: LockEventMap[LockEventName][0] }[];
-  names(): LockEventName[];
-  of<Name extends LockEventName>(name: Name): LockEventMap[Name][0][];
+  names: () => LockEventName[];
+  of: <Name extends LockEventName>(name: Name) => LockEventMap[Name][0][];
 }
 
 export const EVENTS: readonly LockEventName[] = [

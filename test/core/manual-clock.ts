@@ -126,5 +126,5 @@ export function settle(): Promise<void> {
 
 /** Goes on by exactly this many turns of the microtask queue. */
 export async function microtasks(count: number): Promise<void> {
-  for (let turn = 0; turn < count; turn++) await undefined;
+  for (let turn = 0; turn < count; turn++) await Promise.resolve();
 }
