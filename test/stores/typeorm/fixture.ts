@@ -1,0 +1,122 @@
+import { DataSource, type DataSourceOptions } from 'typeorm';
+import type { LockAcquireResult } from '../../../lib/interfaces/lock-store.interface.js';
+import { TypeOrmLockStore, type TypeOrmLockStoreOptions } from '../../../lib/stores/typeorm/index.js';
+import { sqlTargets, type Target } from '../../servers/targets.js';
+
+export const SERVERS = sqlTargets().filter(({ name }) => name !== 'sqlite');
+export const ISOLATION_LEVELS = ['READ COMMITTED', 'REPEATABLE READ', 'SERIALIZABLE'] as const;
+
+/** What one spec file opens on a database of its own, and closes in the end. */
+export class Fixture {
+  private readonly opened: DataSource[] = [];
+
+  private constructor(readonly target: Target) {}
+
+  static async open(target: { open(): Promise<Target> }): Promise<Fixture> {
+    return new Fixture(await target.open());
+  }
+
+  async dataSource(extra: object = {}): Promise<DataSource> {
+    const dataSource = await new DataSource({
+      ...this.target.options,
+      ...extra,
+    } as DataSourceOptions).initialize();
+    this.opened.push(dataSource);
+    return dataSource;
+  }
+
+  async store(extra: object = {}, options: TypeOrmLockStoreOptions = {}): Promise<TypeOrmLockStore> {
+    const store = new TypeOrmLockStore(await this.dataSource(extra), options);
+    await store.prepare();
+    return store;
+  }
+
+  async dispose(): Promise<void> {
+    for (const dataSource of this.opened.splice(0)) if (dataSource.isInitialized) await dataSource.destroy();
+    await this.target.dispose();
+  }
+}
+
+let keys = 0;
+/** A key that no other test of this process has. */
+export function newKey(): string {
+  return `key-${process.pid}-${++keys}`;
+}
+
+/** The token of an acquisition that must have been granted. */
+export function tokenOf(result: LockAcquireResult): number {
+  if (!result.acquired) throw new Error(`not acquired: ${JSON.stringify(result)}`);
+  return result.fencingToken;
+}
+
+/** Sees to it that every session of the pool has this isolation level, as a server or an application may have set it. */
+export async function setIsolation(
+  dataSource: DataSource,
+  level: (typeof ISOLATION_LEVELS)[number],
+): Promise<void> {
+  const sql =
+    dataSource.options.type === 'postgres'
+      ? `SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL ${level}`
+      : `SET SESSION TRANSACTION ISOLATION LEVEL ${level}`;
+  await onEachConnection(dataSource, sql);
+}
+
+/** Runs a statement on the connection that is there, and on each that is opened from here on, before anything else. */
+export async function onEachConnection(dataSource: DataSource, sql: string): Promise<void> {
+  const { master, pool } = dataSource.driver as any;
+  if (master) master.on('connect', (client: any) => void client.query(sql));
+  else pool.on('connection', (connection: any) => connection.query(sql));
+  await dataSource.query(sql);
+}
+
+/** The connections of the pool, for comparisons before and after. */
+export function poolOf(dataSource: DataSource): { all: number; idle: number; waiting: number } {
+  const { master, pool } = dataSource.driver as any;
+  return master
+    ? { all: master.totalCount, idle: master.idleCount, waiting: master.waitingCount }
+    : {
+        all: pool._allConnections.length,
+        idle: pool._freeConnections.length,
+        waiting: pool._connectionQueue.length,
+      };
+}
+
+/** Records the statements that go to the server from here on. */
+export function recordStatements(dataSource: DataSource): string[] {
+  const statements: string[] = [];
+  const createQueryRunner = dataSource.createQueryRunner.bind(dataSource);
+  dataSource.createQueryRunner = (mode) => {
+    const runner = createQueryRunner(mode);
+    const connect = runner.connect.bind(runner);
+    runner.connect = async () => recording(await connect(), statements);
+    return runner;
+  };
+  return statements;
+}
+
+function recording(connection: any, statements: string[]): unknown {
+  return new Proxy(connection, {
+    get(target, property) {
+      const member = target[property];
+      if (property !== 'query' && property !== 'execute')
+        return typeof member === 'function' ? member.bind(target) : member;
+      return (query: any, ...rest: unknown[]) => {
+        statements.push(query.text ?? query.sql ?? query);
+        return member.call(target, query, ...rest);
+      };
+    },
+  });
+}
+
+/** Quotes for the statements of the specs themselves. */
+export function sqlOf({ name }: { name: string }, table = 'locks') {
+  const postgres = name === 'postgres';
+  const mark = (n: number) => (postgres ? `$${n}` : '?');
+  const key = postgres || name === 'sqlite' ? 'key' : '`key`';
+  const bytes = (text: string) => (postgres || name === 'sqlite' ? text : Buffer.from(text));
+  return {
+    lockRow: `SELECT ${key} FROM ${table} WHERE ${key} = ${mark(1)} FOR UPDATE`,
+    row: `SELECT * FROM ${table} WHERE ${key} = ${mark(1)}`,
+    bytes,
+  };
+}

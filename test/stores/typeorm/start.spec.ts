@@ -1,0 +1,248 @@
+import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
+import { Module } from '@nestjs/common';
+import { ModuleRef } from '@nestjs/core';
+import { Test, type TestingModule } from '@nestjs/testing';
+import { TypeOrmModule } from '@nestjs/typeorm';
+import { createServer, type AddressInfo } from 'node:net';
+import { DataSource, type DataSourceOptions } from 'typeorm';
+import {
+  TypeOrmLockStore,
+  typeOrmStore,
+  type TypeOrmStoreOptions,
+} from '../../../lib/stores/typeorm/index.js';
+import { openTarget, sqlTargets, type Target } from '../../servers/targets.js';
+import { newKey, SERVERS, tokenOf } from './fixture.js';
+
+const SECRET = 'hunter2-is-secret';
+
+/** A DataSource whose server answers whatever the test wants. */
+function answering(type: string, rows: object[], connection: object = {}): DataSource {
+  const raw = {
+    query: (query: any, callback?: any) =>
+      callback ? callback(null, rows, []) : Promise.resolve({ rows, fields: [] }),
+    execute: (_: any, callback: any) => callback(null, rows, []),
+    on: () => undefined,
+    destroy: () => undefined,
+    end: async () => undefined,
+    ...connection,
+  };
+  return {
+    options: { type, host: 'db.example', database: 'app', password: SECRET },
+    isInitialized: true,
+    createQueryRunner: () => ({ connect: async () => raw, release: async () => undefined }),
+  } as unknown as DataSource;
+}
+
+describe('databases that cannot keep locks', () => {
+  it.each([
+    'cockroachdb',
+    'aurora-mysql',
+    'aurora-postgres',
+    'mssql',
+    'oracle',
+    'sqljs',
+    'mongodb',
+    'spanner',
+  ])('B8 refuses %s, naming the supported ones', async (type) => {
+    await expect(new TypeOrmLockStore(answering(type, [])).prepare()).rejects.toMatchObject({
+      name: 'LockStoreError',
+      message: expect.stringMatching(new RegExp(`${type}.*postgres, mysql, mariadb and better-sqlite3`)),
+    });
+  });
+
+  it.each([
+    ['postgres', 'PostgreSQL 11.22 on x86_64-pc-linux-gnu', /PostgreSQL 12/],
+    ['postgres', 'CockroachDB CCL v23.1.0', /PostgreSQL 12/],
+    ['postgres', 'PostgreSQL 8.0.2 on i686-pc-linux-gnu, Redshift 1.0', /PostgreSQL 12/],
+    ['mysql', '5.5.62', /MySQL 5\.6/],
+    ['mysql', '8.0.11-TiDB-v7.5.0', /TiDB/],
+    ['mysql', '10.2.44-MariaDB', /MariaDB 10\.3/],
+    ['mariadb', '5.5.68-MariaDB', /MariaDB 10\.3/],
+  ])('B8 refuses %s with the version %s', async (type, version, message) => {
+    const store = new TypeOrmLockStore(answering(type, [{ version, autocommit: 1 }]));
+    await expect(store.prepare()).rejects.toMatchObject({
+      name: 'LockStoreError',
+      message: expect.stringMatching(message),
+    });
+  });
+
+  it('B8 refuses a MySQL whose sessions do not commit by themselves', async () => {
+    const store = new TypeOrmLockStore(answering('mysql', [{ version: '8.4.0', autocommit: 0 }]));
+    await expect(store.prepare()).rejects.toThrow(/autocommit/);
+  });
+
+  it('B8 refuses the package mysql, naming mysql2', async () => {
+    const store = new TypeOrmLockStore(
+      answering('mysql', [{ version: '8.4.0', autocommit: 1 }], { execute: undefined }),
+    );
+    await expect(store.prepare()).rejects.toThrow(/Install mysql2/);
+  });
+
+  it.each([':memory:', ''])('B8 refuses the SQLite database %j, and says why', async (database) => {
+    const application = await new DataSource({ type: 'better-sqlite3', database }).initialize();
+    await expect(new TypeOrmLockStore(application).prepare()).rejects.toThrow(
+      /need a database file.*no other connection/,
+    );
+    await application.destroy();
+  });
+
+  it('B8 refuses a DataSource that the application has not initialized', async () => {
+    const application = new DataSource({ type: 'better-sqlite3', database: '/tmp/never-opened.sqlite' });
+    await expect(new TypeOrmLockStore(application).prepare()).rejects.toThrow(/not initialized/);
+    expect(application.isInitialized).toBe(false);
+  });
+});
+
+describe('typeOrmStore', () => {
+  let target: Target;
+  let module: TestingModule | undefined;
+
+  const application = async (...imports: any[]) => {
+    @Module({ imports })
+    class Application {}
+    module = await Test.createTestingModule({ imports: [Application] }).compile();
+    await module.init();
+    return (await make({})) as TypeOrmLockStore;
+  };
+  const make = async (options: TypeOrmStoreOptions) =>
+    (await typeOrmStore(options).useFactory(module?.get(ModuleRef))) as TypeOrmLockStore;
+
+  beforeAll(async () => void (target = await openTarget('sqlite')));
+  afterAll(() => target.dispose());
+  afterEach(async () => {
+    await module?.close();
+    module = undefined;
+  });
+
+  it("B8 finds the application's unnamed DataSource", async () => {
+    const store = await application(TypeOrmModule.forRoot(target.options));
+    await store.prepare();
+    expect(store.describe()).toBe('store=better-sqlite3 table=locks');
+    await store.close();
+  });
+
+  it('B8 finds a named DataSource', async () => {
+    await application(TypeOrmModule.forRoot({ ...target.options, name: 'locking' }));
+    const store = await make({ dataSource: 'locking', table: 'named' });
+    tokenOf(await store.acquire(newKey(), 'o', 1000));
+    await store.close();
+  });
+
+  it('B8 says what to do when the application has no such DataSource', async () => {
+    await application(TypeOrmModule.forRoot(target.options));
+    const store = await make({ dataSource: 'elsewhere' });
+    await expect(store.prepare()).rejects.toMatchObject({
+      name: 'LockError',
+      message: expect.stringMatching(/no DataSource "elsewhere".*TypeOrmModule\.forRoot.*connection/),
+    });
+  });
+
+  it('B8 B13 opens a DataSource of its own from connection options, and closes it', async () => {
+    const opened = jest.spyOn(DataSource.prototype, 'initialize');
+    const store = await make({ connection: target.options });
+    expect(opened).not.toHaveBeenCalled();
+    await store.prepare();
+    tokenOf(await store.acquire(newKey(), 'o', 1000));
+    const own = opened.mock.contexts[0] as DataSource;
+    expect(own.isInitialized).toBe(true);
+    await store.close();
+    expect(own.isInitialized).toBe(false);
+    opened.mockRestore();
+  });
+
+  it('B13 closes its own DataSource also when the table cannot be used', async () => {
+    const opened = jest.spyOn(DataSource.prototype, 'initialize');
+    const store = await make({ connection: target.options, table: 'nowhere', autoCreate: false });
+    await expect(store.prepare()).rejects.toThrow(/nowhere is missing/);
+    expect((opened.mock.contexts[0] as DataSource).isInitialized).toBe(false);
+    opened.mockRestore();
+  });
+
+  it('B8 takes either dataSource or connection', () => {
+    // @ts-expect-error the types exclude it too
+    expect(() => typeOrmStore({ dataSource: 'a', connection: { type: 'mysql' } })).toThrow(
+      /exclude each other/,
+    );
+    expect(() => typeOrmStore({ dataSource: {} as any })).toThrow(/new TypeOrmLockStore\(dataSource\)/);
+  });
+
+  it('refuses options that do not exist, naming those that do', () => {
+    const message = /Unknown option tabel\. Allowed are dataSource, connection, table, schema, autoCreate/;
+    expect(() => typeOrmStore({ tabel: 'x' } as object)).toThrow(message);
+    expect(() => typeOrmStore({ autoCreate: 'yes' } as object)).toThrow(/autoCreate must be true or false/);
+    const database = { createQueryRunner: () => undefined } as unknown as DataSource;
+    expect(() => new TypeOrmLockStore(database, { tabel: 'x' } as object)).toThrow(
+      /Allowed are table, schema, autoCreate/,
+    );
+  });
+});
+
+for (const target of sqlTargets())
+  describe(`closing on ${target.name}`, () => {
+    it('B13 leaves a DataSource that was handed in open, and takes no more locks', async () => {
+      const database = await target.open();
+      const application = await new DataSource(database.options).initialize();
+      const store = new TypeOrmLockStore(application);
+      await store.prepare();
+      await store.close();
+      expect(await application.query('SELECT 1 AS one')).toHaveLength(1);
+      await expect(store.acquire('k', 'o', 1000)).rejects.toThrow(/is closed/);
+      await store.prepare(); // opens it again
+      tokenOf(await store.acquire('k', 'o', 1000));
+      await store.close();
+      await application.destroy();
+      await database.dispose();
+    });
+  });
+
+for (const target of SERVERS)
+  describe(`a ${target.name} server that cannot be used`, () => {
+    let database: Target;
+    beforeAll(async () => void (database = await target.open()));
+    afterAll(() => database.dispose());
+
+    const failure = async (options: object): Promise<any> => {
+      const definition = typeOrmStore({
+        connection: { ...database.options, ...options } as DataSourceOptions,
+      });
+      const store = (await definition.useFactory()) as TypeOrmLockStore;
+      return store.prepare().catch((error: unknown) => error);
+    };
+    const texts = (error: any): string => `${error} ${error.message} ${error.stack} ${JSON.stringify(error)}`;
+
+    it('B10 gives an error with host, port and database, and without the password', async () => {
+      const server = createServer();
+      await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+      const { port } = server.address() as AddressInfo;
+      await new Promise((resolve) => server.close(resolve)); // nobody listens there now
+      const { type, database: name } = database.options as any;
+      for (const options of [
+        { port, password: SECRET },
+        { url: `${type}://someone:${SECRET}@127.0.0.1:${port}/${name}` },
+      ]) {
+        const error = await failure(options);
+        expect(error).toMatchObject({
+          name: 'LockStoreError',
+          transient: true,
+          cause: { code: 'ECONNREFUSED' },
+        });
+        expect(error.message).toContain(`127.0.0.1:${port}, database ${name}`);
+        expect(texts(error)).not.toContain(SECRET);
+      }
+    });
+
+    it('B10 gives an error that names the database that does not exist', async () => {
+      const error = await failure({ database: 'no_such_database' });
+      expect(error).toMatchObject({
+        name: 'LockStoreError',
+        message: expect.stringContaining('no_such_database'),
+      });
+    });
+
+    if (target.name !== 'postgres')
+      it('B10 gives an error without the password that the server refused', async () => {
+        const error = await failure({ password: SECRET });
+        expect(error).toMatchObject({ name: 'LockStoreError', transient: false });
+        expect(texts(error)).not.toContain(SECRET);
+      });
+  });

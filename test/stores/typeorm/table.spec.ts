@@ -1,0 +1,192 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import type { DataSource } from 'typeorm';
+import { lockTableMigration, TypeOrmLockStore } from '../../../lib/stores/typeorm/index.js';
+import { sqlTargets } from '../../servers/targets.js';
+import { Fixture, newKey, tokenOf } from './fixture.js';
+
+const COLUMNS = [
+  ...['key', 'owner', 'token', 'expires_ms', 'label', 'started_ms', 'renewed_ms', 'tick_ms', 'paused'],
+  ...['last_label', 'last_started_ms', 'last_ended_ms', 'last_outcome'],
+].toSorted();
+
+for (const target of sqlTargets()) {
+  describe(`the lock table on ${target.name}`, () => {
+    let fixture: Fixture;
+    let application: DataSource;
+    const store = (options = {}) => new TypeOrmLockStore(application, options);
+    const columnsOf = async (table: string) => {
+      const runner = application.createQueryRunner();
+      try {
+        return (await runner.getTable(table))?.columns.map(({ name }) => name).toSorted();
+      } finally {
+        await runner.release();
+      }
+    };
+
+    beforeAll(async () => {
+      fixture = await Fixture.open(target);
+      application = await fixture.dataSource();
+    });
+    afterAll(() => fixture.dispose());
+
+    it('B11 is created at start, with all its columns, and found there at the next start', async () => {
+      await store().prepare();
+      const token = tokenOf(await store().acquire('kept', 'owner', 60_000));
+      await store().prepare();
+      expect(await columnsOf('locks')).toEqual(COLUMNS);
+      expect(await store().inspect('kept')).toMatchObject({ state: 'held', holder: { fencingToken: token } });
+    });
+
+    it('B11 is created by 20 instances that start at once', async () => {
+      const dataSources = await Promise.all(Array.from({ length: 20 }, () => fixture.dataSource()));
+      const stores = dataSources.map((dataSource) => new TypeOrmLockStore(dataSource, { table: 'twenty' }));
+      const starts = await Promise.allSettled(stores.map((one) => one.prepare()));
+      expect(starts.filter(({ status }) => status === 'rejected')).toEqual([]);
+      expect(await columnsOf('twenty')).toEqual(COLUMNS);
+      await Promise.all(stores.map((one) => one.close()));
+      await Promise.all(dataSources.map((dataSource) => dataSource.destroy()));
+    });
+
+    it('B11 is not created when autoCreate is off: the error tells how to make it', async () => {
+      const start = store({ table: 'missing', autoCreate: false }).prepare();
+      await expect(start).rejects.toMatchObject({
+        name: 'LockStoreError',
+        message: expect.stringMatching(/missing.*lockTableMigration\(\).*TypeOrmLockStore\.ddl\(/),
+      });
+      expect(await columnsOf('missing')).toBeUndefined();
+    });
+
+    it('B11 can be made by the printed statement', async () => {
+      await application.query(
+        TypeOrmLockStore.ddl(application.options.type as 'postgres', { table: 'printed' }),
+      );
+      const printed = store({ table: 'printed', autoCreate: false });
+      await printed.prepare();
+      expect(tokenOf(await printed.acquire('k', 'o', 1000))).toBeGreaterThan(0);
+    });
+
+    it('B11 of another shape is refused by the columns that it lacks', async () => {
+      await application.query(
+        TypeOrmLockStore.ddl(application.options.type as 'postgres', { table: 'older' })
+          .replace(/\n *tick_ms [a-z]+,/, '')
+          .replace(/\n *paused [^\n]*,/, ''),
+      );
+      await expect(store({ table: 'older' }).prepare()).rejects.toThrow(
+        /older lacks the columns tick_ms, paused/,
+      );
+    });
+
+    it('B11 is created and dropped by the migration', async () => {
+      const migrating = await fixture.dataSource({
+        migrations: [lockTableMigration({ table: 'migrated' }), lockTableMigration({ table: 'second' })],
+      });
+      expect((await migrating.runMigrations()).map(({ name }) => name)).toEqual([
+        'CreateLockTable_migrated_1763596800000',
+        'CreateLockTable_second_1763596800000',
+      ]);
+      expect(await columnsOf('migrated')).toEqual(COLUMNS);
+      await store({ table: 'migrated', autoCreate: false }).prepare();
+
+      await migrating.undoLastMigration();
+      await migrating.undoLastMigration();
+      expect([await columnsOf('migrated'), await columnsOf('second')]).toEqual([undefined, undefined]);
+    });
+
+    if (target.name === 'sqlite')
+      it('B6 has no schema on SQLite', async () => {
+        await expect(store({ schema: 'app' }).prepare()).rejects.toThrow(/SQLite has no schemas.*"app"/);
+      });
+    else {
+      it('B6 stands in another schema when told so', async () => {
+        const schema = `other_${newKey().replaceAll('-', '_')}`;
+        await application.query(`CREATE SCHEMA ${schema}`);
+        const other = store({ schema, table: 'elsewhere' });
+        await other.prepare();
+        tokenOf(await other.acquire('k', 'o', 60_000));
+        expect(await application.query(`SELECT label FROM ${schema}.elsewhere`)).toHaveLength(1);
+        expect(other.describe()).toMatch(`table=${schema}.elsewhere`);
+        await application.query(`DROP SCHEMA ${schema}${target.name === 'postgres' ? ' CASCADE' : ''}`);
+      });
+
+      it('B6 does not make a schema: a missing one is named', async () => {
+        await expect(store({ schema: 'no_such_schema' }).prepare()).rejects.toMatchObject({
+          name: 'LockStoreError',
+          message: expect.stringContaining('no_such_schema'),
+        });
+      });
+    }
+
+    if (target.name === 'postgres')
+      it('B11 needs no more than SELECT, INSERT and UPDATE once it is there', async () => {
+        const role = `plain_${newKey().replaceAll('-', '_')}`;
+        await store().prepare();
+        await application.query(`REVOKE CREATE ON SCHEMA public FROM PUBLIC`);
+        await application.query(`CREATE ROLE ${role} LOGIN PASSWORD 'plain'`);
+        await application.query(`GRANT SELECT, INSERT, UPDATE ON locks TO ${role}`);
+        const plain = await fixture.store({ username: role, password: 'plain' });
+        const key = newKey();
+        tokenOf(await plain.acquire(key, 'o', 60_000));
+        expect(await plain.renew(key, 'o', 60_000)).toBe(true);
+        expect(await plain.renewMany([{ key, owner: 'o', ttl: 60_000 }])).toEqual(['renewed']);
+        expect(await plain.release(key, 'o')).toBe(true);
+
+        const denied = fixture.store({ username: role, password: 'plain' }, { table: 'not_there' });
+        await expect(denied).rejects.toMatchObject({ name: 'LockStoreError', transient: false });
+        await application.query(`DROP OWNED BY ${role}`);
+      });
+  });
+}
+
+describe('names of tables and schemas', () => {
+  const database = {
+    createQueryRunner: () => undefined,
+    options: { type: 'postgres' },
+  } as unknown as DataSource;
+  const wrong = [
+    ...[
+      '',
+      ' ',
+      'a b',
+      '1a',
+      'a-b',
+      'a;DROP TABLE x',
+      'a"b',
+      'a`b',
+      "a'b",
+      'a\0b',
+      'a\n',
+      'ä',
+      'ſ',
+      'a'.repeat(64),
+      'a--',
+      'a/*',
+      '$1',
+    ],
+    ...[null, 0, true, {}, ['locks'], () => 'locks'],
+  ];
+
+  it.each(wrong)('B6 refuses %j as a table and as a schema, and tells the rule', (name: any) => {
+    const rule = /letters, digits and underscores/;
+    expect(() => new TypeOrmLockStore(database, { table: name })).toThrow(rule);
+    expect(() => new TypeOrmLockStore(database, { schema: name })).toThrow(rule);
+    expect(() => TypeOrmLockStore.ddl('mysql', { table: name })).toThrow(rule);
+    expect(() => lockTableMigration({ schema: name })).toThrow(rule);
+  });
+
+  it('B6 points at the option schema when the table has a dot', () => {
+    expect(() => new TypeOrmLockStore(database, { table: 'app.locks' })).toThrow(
+      /"app\.locks".*option schema/,
+    );
+  });
+
+  it('B6 quotes each segment', () => {
+    expect(TypeOrmLockStore.ddl('postgres', { schema: 'App', table: 'Select' })).toContain('"App"."Select"');
+    expect(TypeOrmLockStore.ddl('mariadb', { schema: 'App', table: 'Select' })).toContain('`App`.`Select`');
+  });
+
+  it('B6 knows no table for other databases', () => {
+    expect(() => TypeOrmLockStore.ddl('oracle' as 'mysql')).toThrow(
+      /no lock table for oracle.*postgres, mysql/,
+    );
+  });
+});

@@ -1,0 +1,72 @@
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
+
+/** Stands between a driver and its server, and misbehaves on demand. */
+export class TcpProxy {
+  private readonly sockets = new Set<Socket>();
+  private silent = false;
+  private cutAt: string | undefined;
+  private connections = 0;
+
+  private constructor(
+    private readonly server: ReturnType<typeof createServer>,
+    readonly port: number,
+  ) {}
+
+  static async open(options: { host?: string; port?: number }): Promise<TcpProxy> {
+    const server = createServer();
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const proxy = new TcpProxy(server, (server.address() as AddressInfo).port);
+    server.on('connection', (client) => proxy.pass(client, connect(options.port ?? 0, options.host)));
+    return proxy;
+  }
+
+  /** From here on nothing goes through any more, and nobody is told. */
+  blackHole(): void {
+    this.silent = true;
+  }
+
+  heal(): void {
+    this.silent = false;
+  }
+
+  /** Lets the next request through that contains this text, but not its answer: the link breaks when the server has answered. */
+  cutAfter(text: string): void {
+    this.cutAt = text;
+  }
+
+  get accepted(): number {
+    return this.connections;
+  }
+
+  async close(): Promise<void> {
+    for (const socket of this.sockets) socket.destroy();
+    await new Promise((resolve) => this.server.close(resolve));
+  }
+
+  private pass(client: Socket, server: Socket): void {
+    this.connections++;
+    let cutting = false;
+    for (const socket of [client, server]) {
+      this.sockets.add(socket);
+      socket.on('error', () => undefined);
+      socket.on('close', () => {
+        this.sockets.delete(socket);
+        client.destroy();
+        server.destroy();
+      });
+    }
+    client.on('data', (data) => {
+      if (this.silent) return;
+      if (this.cutAt !== undefined && data.includes(this.cutAt)) {
+        cutting = true;
+        this.cutAt = undefined;
+      }
+      server.write(data);
+    });
+    server.on('data', (data) => {
+      if (this.silent) return;
+      if (cutting) client.destroy();
+      else client.write(data);
+    });
+  }
+}
