@@ -1,0 +1,268 @@
+// What the compiler accepts and refuses on methods: `tsc -p tsconfig.json` is the test.
+import { expectTypeOf } from 'expect-type';
+import { of, type Observable } from 'rxjs';
+import {
+  InjectLockService,
+  Locked,
+  LockService,
+  type LockedBehaviour,
+  type LockedOptions,
+  type LockNotAcquiredError,
+  type OnBusy,
+} from '../../lib/index.js';
+
+class Order {
+  readonly id: string = '7';
+}
+
+// B60 every form
+export class Forms {
+  @Locked()
+  async nothing(_id: string): Promise<void> {}
+
+  @Locked('key')
+  async key(_id: string): Promise<void> {}
+
+  @Locked('key', { wait: '5s', ttl: Infinity, label: 'me', minHold: '1m', onBusy: 'throw' })
+  async keyAndOptions(_id: string): Promise<void> {}
+
+  @Locked({ wait: 5, onLost: 'ignore', module: 'weak' })
+  async options(_id: string): Promise<void> {}
+
+  @Locked({ key: 'key', onLost: (lock, error) => `${lock.key} ${error.fencingToken}` })
+  async keyInOptions(_id: string): Promise<void> {}
+
+  // @ts-expect-error the key is given twice
+  @Locked('key', { key: 'key' })
+  async twoKeys(): Promise<void> {}
+
+  // @ts-expect-error a key is a string
+  @Locked(7)
+  async number(): Promise<void> {}
+
+  // @ts-expect-error options come after a key, or alone
+  @Locked({ key: 'key' }, { wait: 5 })
+  async optionsTwice(): Promise<void> {}
+
+  // @ts-expect-error a key that may be missing would be the default key in silence
+  @Locked(process.env['KEY'])
+  async maybe(): Promise<void> {}
+}
+
+// B60 the key function has the parameters of the method, or fewer
+export class Keys {
+  @Locked({ key: (id: string, copies: number) => `${id} ${copies}` })
+  async same(_id: string, _copies: number): Promise<void> {}
+
+  @Locked({ key: (id: string) => id })
+  async fewer(_id: string, _copies: number): Promise<void> {}
+
+  @Locked({ key: () => 'key' })
+  async none(_id: string, _copies: number): Promise<void> {}
+
+  @Locked({ key: (...all: unknown[]) => all.join() })
+  async rest(_id: string, _copies: number): Promise<void> {}
+
+  @Locked({ key: ({ id }: { id: string }) => id })
+  async structural(_order: Order): Promise<void> {}
+
+  @Locked({ key: (id: string | number) => `${id}` })
+  async wider(_id: string): Promise<void> {}
+
+  @Locked({ key: (id: string, copies?: number) => `${id} ${copies}` })
+  async optional(_id: string, _copies?: number): Promise<void> {}
+
+  @Locked({ key: (first: string, ...more: number[]) => `${first} ${more.length}` })
+  async variadic(_first: string, ..._more: number[]): Promise<void> {}
+
+  @Locked({ key: (items: readonly string[]) => items.join() })
+  async arrays(_items: string[]): Promise<void> {}
+
+  // @ts-expect-error the method takes a number
+  @Locked({ key: (id: string) => id })
+  async wrongType(_id: number): Promise<void> {}
+
+  // @ts-expect-error the method takes one parameter
+  @Locked({ key: (id: string, copies: number) => `${id} ${copies}` })
+  async more(_id: string): Promise<void> {}
+
+  // @ts-expect-error the second parameter is a number
+  @Locked({ key: (id: string, copies: string) => id + copies })
+  async wrongSecond(_id: string, _copies: number): Promise<void> {}
+
+  // @ts-expect-error the method may be called without it
+  @Locked({ key: (id: string) => id })
+  async mayBeMissing(_id?: string): Promise<void> {}
+
+  // @ts-expect-error the parameter may be null
+  @Locked({ key: (order: Order) => order.id })
+  async mayBeNull(_order: Order | null): Promise<void> {}
+
+  // @ts-expect-error a key is a string
+  @Locked({ key: (id: number) => id })
+  async number(_id: number): Promise<void> {}
+
+  // @ts-expect-error a key is not awaited
+  @Locked({ key: async (id: string) => Promise.resolve(id) })
+  async promise(_id: string): Promise<void> {}
+
+  // @ts-expect-error a key may not be missing
+  @Locked({ key: (id: string): string | undefined => (id ? id : undefined) })
+  async maybe(_id: string): Promise<void> {}
+}
+
+// B63 the callback gets the error and the parameters of the method
+export class Busy {
+  @Locked({
+    onBusy: (error, id: string) => {
+      expectTypeOf(error).toEqualTypeOf<LockNotAcquiredError>();
+      return id;
+    },
+  })
+  async error(_id: string): Promise<void> {}
+
+  @Locked('key', { onBusy: async (error, id: string, copies: number) => [error.holder, id, copies] })
+  async all(_id: string, _copies: number): Promise<void> {}
+
+  @Locked({ onBusy: () => {} })
+  async none(_id: string): Promise<void> {}
+
+  @Locked({ key: (id: string) => id, onBusy: (_error, id: string, copies: number) => id + copies })
+  async withKey(_id: string, _copies: number): Promise<void> {}
+
+  // @ts-expect-error the method takes a number
+  @Locked({ onBusy: (_error, id: string) => id })
+  async wrongType(_id: number): Promise<void> {}
+
+  // @ts-expect-error the method takes a number
+  @Locked('key', { onBusy: (_error, id: string) => id })
+  async wrongTypeWithKey(_id: number): Promise<void> {}
+
+  // @ts-expect-error 'wait' is not what can be done
+  @Locked({ onBusy: 'wait' })
+  async word(): Promise<void> {}
+}
+
+// B60 methods that answer at once cannot wait for a lock
+export class Answers {
+  @Locked()
+  async promise(): Promise<number> {
+    return 1;
+  }
+
+  @Locked()
+  promiseLike(): PromiseLike<number> {
+    return Promise.resolve(1);
+  }
+
+  @Locked()
+  observable(): Observable<number> {
+    return of(1);
+  }
+
+  @Locked()
+  async *generator(): AsyncGenerator<number> {
+    yield await Promise.resolve(1);
+  }
+
+  @Locked()
+  async generic<T>(value: T): Promise<T> {
+    return value;
+  }
+
+  // @ts-expect-error it is synchronous
+  @Locked()
+  nothing(): void {}
+
+  // @ts-expect-error it is synchronous
+  @Locked()
+  text(): string {
+    return 'text';
+  }
+
+  // @ts-expect-error it may answer at once
+  @Locked()
+  maybe(): number | Promise<number> {
+    return 1;
+  }
+
+  // @ts-expect-error it is synchronous
+  @Locked({ key: (id: string) => id })
+  withKey(_id: string): boolean {
+    return true;
+  }
+
+  // @ts-expect-error accessors take no lock
+  @Locked()
+  get accessor(): number {
+    return 1;
+  }
+
+  // @ts-expect-error properties take no lock
+  @Locked()
+  property = async (): Promise<void> => {};
+}
+
+// B60 classes take none
+// @ts-expect-error it goes on methods
+@Locked()
+export class Classes {}
+
+// B60 options
+export const good: LockedOptions[] = [
+  {},
+  { ttl: '30s', wait: '1.5 h', minHold: '2 minutes', retry: { min: 5, max: '1s' } },
+  { retry: (attempt) => attempt * 10 },
+  { autoRenew: false },
+  { autoRenew: true, renewEvery: '10s' },
+  { renewEvery: 1000 },
+];
+export const bad: LockedOptions[] = [
+  // @ts-expect-error no such unit
+  { ttl: '30 parsecs' },
+  // @ts-expect-error no such unit
+  { wait: '5 fortnights' },
+  // @ts-expect-error no number
+  { ttl: 's' },
+  // @ts-expect-error not null
+  { ttl: null },
+  // @ts-expect-error renewEvery without renewal
+  { autoRenew: false, renewEvery: '10s' },
+  // @ts-expect-error misspelt
+  { tll: '30s' },
+  // @ts-expect-error a decorator has no signal
+  { signal: AbortSignal.abort() },
+  // @ts-expect-error 'ignore' or a function
+  { onLost: 'throw' },
+  // @ts-expect-error both ends
+  { retry: { min: 5 } },
+];
+
+// The types have names, for decorators built upon this one
+expectTypeOf<LockedOptions<[id: string]>['key']>().toEqualTypeOf<
+  string | ((id: string) => string) | undefined
+>();
+expectTypeOf<LockedBehaviour<[id: string]>['onBusy']>().toEqualTypeOf<OnBusy<[id: string]> | undefined>();
+expectTypeOf<Extract<OnBusy<[id: string]>, string>>().toEqualTypeOf<'skip' | 'throw'>();
+expectTypeOf<LockedBehaviour>().not.toHaveProperty('key');
+
+export const NightlyJob = (key: string) => Locked(key, { onBusy: 'skip', ttl: '10m' });
+
+export class Composed {
+  @NightlyJob('export')
+  async run(_id: string): Promise<void> {}
+
+  // @ts-expect-error it is synchronous
+  @NightlyJob('export')
+  sync(): void {}
+}
+
+export class Injections {
+  @InjectLockService() readonly property!: LockService;
+  constructor(
+    @InjectLockService() readonly locks: LockService,
+    @InjectLockService('weak') readonly weak: LockService,
+    // @ts-expect-error a name
+    @InjectLockService(LockService) readonly wrong: LockService,
+  ) {}
+}

@@ -1,0 +1,167 @@
+// What the compiler accepts and refuses where modules are made and locks taken: `tsc -p tsconfig.json` is the test.
+import type { DynamicModule } from '@nestjs/common';
+import { expectTypeOf } from 'expect-type';
+import {
+  getLockServiceToken,
+  Lock,
+  LockContext,
+  LockModule,
+  memoryStore,
+  MemoryLockStore,
+  type Duration,
+  type LockEventMap,
+  type LockModuleOptions,
+  type LockNotAcquiredError,
+  type LockService,
+  type LockStoreDefinition,
+  type TryRunResult,
+} from '../../lib/index.js';
+
+declare class Settings {
+  readonly store: MemoryLockStore;
+}
+declare class LockSettings {
+  createLockOptions(): LockModuleOptions;
+}
+declare class AsyncLockSettings {
+  createLockOptions(): Promise<LockModuleOptions>;
+}
+declare class WrongSettings {
+  createOptions(): LockModuleOptions;
+}
+
+const store = memoryStore();
+expectTypeOf(store).toEqualTypeOf<LockStoreDefinition>();
+
+// B1 a store and options, with the extras beside them
+export const modules = (): DynamicModule[] => [
+  LockModule.forRoot({ store }),
+  LockModule.forRoot({ store: new MemoryLockStore(), ttl: '1m', wait: 0, prefix: 'shop', enabled: true }),
+  LockModule.forRoot({
+    store,
+    name: 'weak',
+    isGlobal: false,
+    onLost: (lock, error) => [lock.key, error.key],
+  }),
+  LockModule.forRoot({ store, autoRenew: false }),
+  LockModule.forRoot({ store: { useFactory: () => new MemoryLockStore() } }),
+  LockModule.forRoot({
+    store: { inject: [Settings, 'token'], useFactory: async () => new MemoryLockStore() },
+  }),
+  LockModule.forRootAsync({ useFactory: () => ({ store }) }),
+  LockModule.forRootAsync({ useFactory: async () => Promise.resolve({ store, ttl: 5000 }) }),
+  LockModule.forRootAsync({ name: 'weak', isGlobal: false, useFactory: () => ({ store }) }),
+  LockModule.forRootAsync({
+    inject: [Settings],
+    useFactory: (settings: Settings) => ({ store: settings.store }),
+  }),
+  LockModule.forRootAsync({ useClass: LockSettings }),
+  LockModule.forRootAsync({ useClass: AsyncLockSettings }),
+  LockModule.forRootAsync({ imports: [Settings], useExisting: LockSettings }),
+
+  // @ts-expect-error no options
+  LockModule.forRoot(),
+  // @ts-expect-error no store
+  LockModule.forRoot({}),
+  // @ts-expect-error no store
+  LockModule.forRoot({ ttl: '30s', name: 'weak' }),
+  // @ts-expect-error the definition was not called
+  LockModule.forRoot({ store: memoryStore }),
+  // @ts-expect-error a connection string is no store
+  LockModule.forRoot({ store: 'postgres://localhost' }),
+  // @ts-expect-error misspelt
+  LockModule.forRoot({ store, tll: '30s' }),
+  // @ts-expect-error no such unit
+  LockModule.forRoot({ store, ttl: '30 parsecs' }),
+  // @ts-expect-error renewEvery without renewal
+  LockModule.forRoot({ store, autoRenew: false, renewEvery: '1s' }),
+  // @ts-expect-error of a call or a decorator only
+  LockModule.forRoot({ store, onLost: 'ignore' }),
+  // @ts-expect-error a name
+  LockModule.forRoot({ store, name: 7 }),
+  // @ts-expect-error a boolean
+  LockModule.forRoot({ store, enabled: 'false' }),
+  // @ts-expect-error no store
+  LockModule.forRootAsync({ useFactory: () => ({ ttl: '30s' }) }),
+  // @ts-expect-error another method
+  LockModule.forRootAsync({ useClass: WrongSettings }),
+];
+
+expectTypeOf(getLockServiceToken).parameter(0).toEqualTypeOf<string | undefined>();
+
+// Durations: numbers, or strings with a unit
+expectTypeOf<'30s'>().toExtend<Duration>();
+expectTypeOf<'1.5 hours'>().toExtend<Duration>();
+expectTypeOf<250>().toExtend<Duration>();
+expectTypeOf<'30 parsecs'>().not.toExtend<Duration>();
+expectTypeOf<'30'>().not.toExtend<Duration>();
+expectTypeOf<string>().not.toExtend<Duration>();
+expectTypeOf<null>().not.toExtend<Duration>();
+
+export async function calls(locks: LockService): Promise<void> {
+  // B14 a lock, or a lock or null
+  expectTypeOf(await locks.acquire('key')).toEqualTypeOf<Lock>();
+  expectTypeOf(await locks.tryAcquire('key', { wait: '5s' })).toEqualTypeOf<Lock | null>();
+  expectTypeOf(LockContext.current()).toEqualTypeOf<Lock | undefined>();
+  expectTypeOf(LockContext.current('key')).toEqualTypeOf<Lock | undefined>();
+
+  // B59 the result of the body, also of an async one
+  expectTypeOf(await locks.run('key', () => 42)).toEqualTypeOf<number>();
+  expectTypeOf(await locks.run('key', async () => Promise.resolve('text'))).toEqualTypeOf<string>();
+  expectTypeOf(await locks.run('key', (lock) => lock)).toEqualTypeOf<Lock>();
+  await using scope = await locks.acquire('key');
+  expectTypeOf(scope).toEqualTypeOf<Lock>();
+
+  // B14 tryRun tells by its first property
+  const result = await locks.tryRun('key', async () => Promise.resolve(42));
+  expectTypeOf(result).toEqualTypeOf<TryRunResult<number>>();
+  // @ts-expect-error only when it was acquired
+  void result.value;
+  // @ts-expect-error only when it was not
+  void result.error;
+  if (result.acquired) {
+    expectTypeOf(result.value).toEqualTypeOf<number>();
+    expectTypeOf(result).not.toHaveProperty('error');
+  } else {
+    expectTypeOf(result.error).toEqualTypeOf<LockNotAcquiredError>();
+    expectTypeOf(result).not.toHaveProperty('value');
+  }
+
+  const { signal } = new AbortController();
+  await locks.acquire('key', { signal, ttl: Infinity, onLost: () => {} });
+  await locks.run('key', () => 1, { signal, onLost: 'ignore', renewEvery: '1s' });
+  // @ts-expect-error misspelt
+  await locks.acquire('key', { waitFor: 5 });
+  // @ts-expect-error no such unit
+  await locks.acquire('key', { wait: '5 parsecs' });
+  // @ts-expect-error a lock by hand has no result to give
+  await locks.acquire('key', { onLost: 'ignore' });
+  // @ts-expect-error renewEvery without renewal
+  await locks.run('key', () => 1, { autoRenew: false, renewEvery: 100 });
+  // @ts-expect-error the decorator's
+  await locks.run('key', () => 1, { onBusy: 'skip' });
+  // @ts-expect-error a key is a string
+  await locks.run(7, () => 1);
+  // @ts-expect-error a reason
+  await locks.forceRelease('key');
+}
+
+export function events({ events: emitter }: LockService): void {
+  emitter.on('lost', (event) => expectTypeOf(event).toEqualTypeOf<LockEventMap['lost'][0]>());
+  emitter.on('busy', ({ holder }) => holder?.label);
+  emitter.on('acquired', (event) => {
+    // @ts-expect-error no event carries an owner
+    void event.owner;
+  });
+}
+
+export function handle(lock: Lock): void {
+  expectTypeOf(lock.expiresAt).toEqualTypeOf<Date | null>();
+  expectTypeOf(lock.extend).parameter(0).toEqualTypeOf<Duration | undefined>();
+  expectTypeOf(lock.release('failed')).resolves.toEqualTypeOf<boolean>();
+  expectTypeOf(lock.toJSON()).not.toHaveProperty('owner');
+  // @ts-expect-error how it ended: done or failed
+  void lock.release('late');
+  // @ts-expect-error it cannot be set
+  lock.held = true;
+}
