@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 /** The ttl of the sample's lock, in milliseconds. */
-const TTL = 3_000;
+const TTL = 2_500;
 /** An instance that is between check and write stays there for 350 ms. If it told so longer ago than this, it is too late to strike. */
 const FRESH = 150;
 /** How long a fault may take to have its effect. */

@@ -20,8 +20,8 @@ import { Run } from './run.entity.js';
       synchronize: true, // for samples; in production it is a migration
     }),
     ScheduleModule.forRoot(),
-    // Short, so that a dead instance is soon replaced. While the instance lives the lock is renewed, however long the job takes.
-    LockModule.forRoot({ store: typeOrmStore(), ttl: '3s', label: process.env.INSTANCE }),
+    // Short, so that a dead instance is soon replaced. A living one renews its lock for as long as the job takes.
+    LockModule.forRoot({ store: typeOrmStore(), ttl: '2.5s', label: process.env.INSTANCE }),
   ],
   providers: [Reports, ReportJob, DemoLink],
 })
