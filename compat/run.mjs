@@ -50,8 +50,10 @@ function check(name, tarball) {
 }
 
 /** The module's own specs, against the package as it is installed here. */
-function runSpecs(folder) {
+function runSpecs(application) {
+  const folder = join(application, 'specs');
   cpSync(join(root, 'test/module'), join(folder, 'test/module'), { recursive: true });
+  writeFileSync(join(folder, 'package.json'), '{ "type": "module" }');
   const config = {
     rootDir: folder,
     testMatch: ['<rootDir>/test/**/*.spec.ts'],
