@@ -277,7 +277,7 @@ describe('Concurrent calls of one decorated method', () => {
     const { store, job } = await startWith(Orders);
     const [one, two] = [job.ship('1'), job.ship('2')];
     await Promise.all([gates['1'].reached, gates['2'].reached]);
-    expect(job.locks.map((lock) => lock?.key).toSorted()).toEqual(['order:1', 'order:2']);
+    expect(new Set(job.locks.map((lock) => lock?.key))).toEqual(new Set(['order:1', 'order:2']));
     gates['1'].open();
     expect(await one).toBe('1');
     expect([await store.holds('order:1'), await store.holds('order:2')]).toEqual([false, true]);

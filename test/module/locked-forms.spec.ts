@@ -290,11 +290,12 @@ describe('The default key', () => {
 
   const sameName = (key?: string): Type => {
     @Injectable()
-    class Sync {
+    class Other {
       @Locked(key === undefined ? {} : { key })
       async run(): Promise<void> {}
     }
-    return Sync;
+    Object.defineProperty(Other, 'name', { value: 'Sync' });
+    return Other;
   };
 
   const imports = () => [LockModule.forRoot({ store: new RecordingStore() })];
