@@ -1,6 +1,6 @@
 import type { Clock, Timer } from './clock.js';
 import type { BatchRenewer, LockStore, RenewalOutcome } from './interfaces/lock-store.interface.js';
-import { storeTtl, type Lease } from './lease.js';
+import { storeTtl, timeAsleep, type Lease } from './lease.js';
 import type { LockError } from './lock.errors.js';
 import { asLockError, isTransient, notAnswered, settleWithin } from './settle-within.js';
 
@@ -14,9 +14,8 @@ export interface RenewerReports {
 
 /** Batches larger than this stall the other writers of the database. */
 const BATCH = 500;
-/** `os.uptime()` counts whole seconds on some systems. */
-const SUSPEND_TOLERANCE = 2_000;
 const SHORTEST_RETRY = 20;
+const RAN_OUT = 'its lease ran out before a renewal was answered.';
 
 /**
  * Renews every held lease of the process with one timer, those that are due together in one request, and notices when a deadline passes.
@@ -25,18 +24,14 @@ export class LeaseRenewer {
   readonly #leases = new Set<Lease>();
   #timer: Timer | undefined;
   #wakeAt = Infinity;
-  #awake: number;
 
   constructor(
     private readonly store: LockStore & Partial<BatchRenewer>,
     private readonly clock: Clock,
     private readonly reports: RenewerReports,
-  ) {
-    this.#awake = clock.uptime() - clock.now();
-  }
+  ) {}
 
   add(lease: Lease): void {
-    if (this.#leases.size === 0) this.#awake = this.clock.uptime() - this.clock.now();
     this.#leases.add(lease);
     this.#wakeBy(lease.wakeAt);
   }
@@ -78,13 +73,13 @@ export class LeaseRenewer {
   #wake(): void {
     this.#timer = undefined;
     this.#wakeAt = Infinity;
-    const gap = this.#suspendGap();
+    const asleep = timeAsleep(this.clock);
     const due: Lease[] = [];
     const now = this.clock.now();
     for (const lease of this.#leases) {
-      if (gap > 0) lease.suspendedFor(gap);
-      if (now >= lease.deadline) this.#lose(lease, 'its lease ran out before a renewal was answered.');
-      else if (!lease.inFlight && isDue(lease, now, gap)) due.push(lease);
+      lease.noticeSleep(asleep);
+      if (now >= lease.deadline) this.#lose(lease, RAN_OUT);
+      else if (!lease.inFlight && isDue(lease, now)) due.push(lease);
     }
     this.#renewDue(due);
     let next = Infinity;
@@ -106,6 +101,8 @@ export class LeaseRenewer {
    */
   async extend(lease: Lease, ttl: number): Promise<void> {
     while (lease.inFlight) await lease.inFlight;
+    lease.noticeSleep(timeAsleep(this.clock));
+    if (lease.open && !lease.held) this.#lose(lease, RAN_OUT);
     const error = lease.open ? await this.#renewAlone(lease, ttl) : undefined;
     if (lease.loss) throw lease.loss;
     if (error) throw error;
@@ -172,7 +169,7 @@ export class LeaseRenewer {
       // Whoever has ended it meanwhile freed it; that is no loss.
       if (lease.open) this.#lose(lease, 'the store says that it ran out or was taken away.');
     } else if (outcome === 'renewed') {
-      if (lease.open && !inTime) this.#lose(lease, 'its lease ran out before a renewal was answered.');
+      if (lease.open && !inTime) this.#lose(lease, RAN_OUT);
       if (lease.loss) this.reports.renewedTooLate(lease);
     } else {
       lease.alone = true; // its row was out of reach: it is retried by itself, and soon
@@ -190,18 +187,9 @@ export class LeaseRenewer {
     lease.renewAt =
       now + Math.max(SHORTEST_RETRY, Math.min(1_000, left / 8)) * (0.75 + this.clock.random() / 2);
   }
-
-  /** How long the machine was suspended since the last look: the monotonic clock stands still then, the store's does not. */
-  #suspendGap(): number {
-    const awake = this.clock.uptime() - this.clock.now();
-    const gap = awake - this.#awake;
-    if (gap < SUSPEND_TOLERANCE) return 0;
-    this.#awake = awake;
-    return gap;
-  }
 }
 
-/** Leases that are due within a tenth of a usual interval of each other go together; after a suspension all that are renewed at all. */
-function isDue(lease: Lease, now: number, gap: number): boolean {
-  return gap > 0 ? lease.renewAt !== Infinity : lease.renewAt - now <= Math.min(250, lease.ttl / 30);
+/** Leases that are due within a tenth of a usual interval of each other go together. */
+function isDue(lease: Lease, now: number): boolean {
+  return lease.renewAt - now <= Math.min(250, lease.ttl / 30);
 }

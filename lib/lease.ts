@@ -15,6 +15,16 @@ export interface LeaseTerms {
   renewEvery: number | undefined | false;
   /** The monotonic time just before the request that was granted left. */
   sentAt: number;
+  /** {@link timeAsleep} then. */
+  asleep: number;
+}
+
+/** `os.uptime()` counts whole seconds on some systems. */
+const SLEEP_TOLERANCE = 2_000;
+
+/** A number that grows by the time for which the machine is suspended: its monotonic clock stands still then, the store's does not. */
+export function timeAsleep(clock: Clock): number {
+  return clock.uptime() - clock.now();
 }
 
 /**
@@ -44,6 +54,7 @@ export class Lease {
   #deadline: number;
   #endsAt: number;
   #confirmedAt: number;
+  #asleep: number;
   #loss: LockLostError | undefined;
   // The ttls of requests that were sent and not answered: each may still be carried out, and then sets the lease to that.
   readonly #unanswered: number[] = [];
@@ -62,6 +73,7 @@ export class Lease {
     this.#deadline = terms.sentAt + terms.ttl - marginOf(terms.ttl);
     this.#endsAt = terms.sentAt + terms.ttl;
     this.#confirmedAt = terms.sentAt;
+    this.#asleep = terms.asleep;
     this.renewAt = terms.sentAt + renewalInterval(terms.renewEvery, terms.ttl);
   }
 
@@ -112,6 +124,7 @@ export class Lease {
    */
   sending(ttl: number): (renewed: boolean) => void {
     const sentAt = this.clock.now();
+    const asleep = this.#asleep;
     this.#unanswered.push(ttl);
     if (ttl < this.#ttl) {
       this.#deadline = Math.min(this.#deadline, sentAt + ttl - marginOf(ttl));
@@ -119,7 +132,7 @@ export class Lease {
     }
     return (renewed) => {
       this.#unanswered.splice(this.#unanswered.indexOf(ttl), 1);
-      if (renewed) this.#renewed(sentAt, ttl);
+      if (renewed) this.#renewed(sentAt - (this.#asleep - asleep), ttl);
     };
   }
 
@@ -138,11 +151,15 @@ export class Lease {
     this.onLost?.(this.#loss);
   }
 
-  /** Takes off the time for which the machine was suspended and the monotonic clock stood still. */
-  suspendedFor(gap: number): void {
+  /** Takes off the time for which the machine was suspended since the last look, if it was; then it is renewed at once. */
+  noticeSleep(asleep: number): void {
+    const gap = asleep - this.#asleep;
+    if (gap < SLEEP_TOLERANCE) return;
+    this.#asleep = asleep;
     this.#deadline -= gap;
     this.#endsAt -= gap;
-    this.renewAt -= gap;
+    this.#confirmedAt -= gap;
+    if (this.renewAt !== Infinity) this.renewAt = this.clock.now();
   }
 
   #renewed(sentAt: number, ttl: number): void {

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Clock } from './clock.js';
 import type { LockAcquireResult, LockStore } from './interfaces/lock-store.interface.js';
-import { attemptTimeoutOf, Lease, storeTtl } from './lease.js';
+import { attemptTimeoutOf, Lease, storeTtl, timeAsleep, type LeaseTerms } from './lease.js';
 import { LockStoreError } from './lock.errors.js';
 import { asLockError, isTransient, mayBeCarriedOut, notAnswered, settleWithin } from './settle-within.js';
 
@@ -100,7 +100,7 @@ export class LockAcquisition {
     const { key, storeKey, ttl, label } = this.terms;
     const resend = this.#mayHold;
     const owner = resend ? this.#owner : (this.#owner = randomUUID());
-    const sentAt = this.clock.now();
+    const sent = { sentAt: this.clock.now(), asleep: timeAsleep(this.clock) };
     let answer: LockAcquireResult | undefined;
     let failure: unknown;
     const inTime = await settleWithin(
@@ -119,16 +119,16 @@ export class LockAcquisition {
       },
     );
     if (answer && !answer.acquired) return answer;
-    if (answer && inTime) return this.#grant(owner, answer.fencingToken, sentAt);
+    if (answer && inTime) return this.#grant({ ...this.terms, ...sent, owner, fencingToken: answer.fencingToken });
     if (!inTime) this.#granted(owner); // perhaps, and its answer may never come
     throw inTime ? asLockError(failure, 'acquisition', key) : notAnswered('acquisition', key, patience);
   }
 
-  #grant(owner: string, fencingToken: number, sentAt: number): Lease {
-    const lease = new Lease({ ...this.terms, owner, fencingToken, sentAt }, this.clock);
+  #grant(terms: LeaseTerms): Lease {
+    const lease = new Lease(terms, this.clock);
     if (!lease.held) {
       // The process was frozen meanwhile. It may still be ours in the store, but nobody can rely on that.
-      this.free(this.terms.storeKey, owner);
+      this.free(terms.storeKey, terms.owner);
       this.#mayHold = false;
       this.#owner = randomUUID(); // what the last one is granted from here on nobody wants
       throw new LockStoreError(

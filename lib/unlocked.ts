@@ -17,6 +17,7 @@ export function unlocked(key: string, clock: Clock): Lock {
     ttl: Infinity,
     renewEvery: false as const,
     sentAt: clock.now(),
+    asleep: 0,
   };
   return new Lock(new Lease(terms, clock), keeper);
 }

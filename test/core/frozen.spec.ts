@@ -1,0 +1,175 @@
+import { describe, expect, it } from '@jest/globals';
+import { LockLostError } from '../../lib/lock.errors.js';
+import { captureLog, startCore, watch } from './core-fixture.js';
+
+captureLog();
+
+describe('a process that was frozen', () => {
+  it('does not believe that it holds its lock, before any timer has run', async () => {
+    const { service, store, clock, of } = await startCore();
+    const lock = await service.acquire('key');
+    clock.freeze(28_499);
+    expect(lock.held).toBe(true);
+    clock.freeze(1);
+    expect(lock.held).toBe(false);
+    expect(of('lost')).toEqual([]);
+    expect(await store.held('key')).toBe(true);
+    expect(() => lock.assertHeld()).toThrow(LockLostError);
+    expect(of('lost')).toHaveLength(1);
+  });
+
+  it('hears of the loss from its first timer, and renews nothing', async () => {
+    const { service, store, clock, of } = await startCore();
+    const lock = await service.acquire('key');
+    clock.freeze(60_000);
+    await clock.advance(0);
+    expect(of('lost')).toHaveLength(1);
+    expect(lock.signal.aborted).toBe(true);
+    expect(store.count('renewMany')).toBe(0);
+    expect(clock.timers).toEqual([]);
+  });
+
+  it('keeps a lock whose lease is longer than it slept', async () => {
+    const { service, clock } = await startCore();
+    const lock = await service.acquire('key');
+    clock.freeze(20_000);
+    await clock.advance(60_000);
+    expect(lock.held).toBe(true);
+  });
+
+  it('does not trust the answer of a renewal that lay there', async () => {
+    const { service, store, clock } = await startCore({ ttl: 9000 });
+    const lock = await service.acquire('key');
+    store.next('renewMany', { before: 10, after: 10 });
+    await clock.advance(3005);
+    clock.freeze(20_000);
+    expect(lock.held).toBe(false);
+    await clock.advance(100);
+    expect(lock.held).toBe(false);
+    expect(lock.loss).toBeInstanceOf(LockLostError);
+  });
+
+  it('nor, while it was frozen in an acquisition, that of the grant', async () => {
+    const { service, store, clock } = await startCore({ ttl: 9000 });
+    store.next('acquire', { before: 10, after: 10 });
+    const acquiring = watch(service.acquire('key'));
+    await clock.advance(5);
+    clock.freeze(20_000);
+    await clock.advance(0);
+    expect(acquiring.error).toMatchObject({ name: 'LockStoreError' });
+    expect(clock.timers).toEqual([]);
+  });
+
+  it('while another took over: two never believe at once', async () => {
+    const one = await startCore();
+    const two = await startCore({}, one);
+    const lock = await one.service.acquire('key');
+    one.store.always({ hang: 'request' }, 'renewMany');
+    const other = watch(two.service.acquire('key', { wait: Infinity, retry: 10 }));
+    while (other.state === 'pending') {
+      await one.clock.advance(5);
+      expect(lock.held && (other.value?.held ?? false)).toBe(false);
+    }
+    expect(other.value?.fencingToken).toBeGreaterThan(lock.fencingToken);
+  });
+});
+
+describe('a machine that was suspended, whose monotonic clock stood still', () => {
+  it('loses the locks whose leases ended meanwhile, at the next look', async () => {
+    const { service, clock, store, of } = await startCore();
+    const lock = await service.acquire('key');
+    clock.suspend(60_000);
+    await clock.advance(10_000);
+    expect(lock.held).toBe(false);
+    expect(of('lost')).toHaveLength(1);
+    expect(store.count('renewMany')).toBe(0);
+  });
+
+  it('renews at the next look what may still be held, not yet due too, and counts the gap', async () => {
+    const { service, clock, store } = await startCore();
+    const long = await service.acquire('long', { ttl: 120_000 });
+    const short = await service.acquire('short', { ttl: 3000, autoRenew: false });
+    clock.suspend(60_000);
+    store.always({ hang: 'request' }, 'renewMany', 'renew');
+    await clock.advance(2850);
+    expect(short.held).toBe(false);
+    expect(store.of('renewMany')[0]?.renewals).toMatchObject([{ key: 'long' }]);
+    // the deadline is at 114 s, of which 60 are gone
+    await clock.advance(54_000 - 2850 - 1);
+    expect(long.held).toBe(true);
+    await clock.advance(1);
+    expect(long.held).toBe(false);
+    expect(await store.held('long')).toBe(true);
+  });
+
+  it('B29 an endless lock stays held, and is renewed', async () => {
+    const { service, clock, store } = await startCore({ ttl: Infinity });
+    const lock = await service.acquire('key');
+    clock.suspend(86_400_000);
+    await clock.advance(10_000);
+    expect(lock.held).toBe(true);
+    expect(store.count('renewMany')).toBe(1);
+  });
+
+  it('a lock that was taken after it is none of its business', async () => {
+    const { service, clock, of } = await startCore();
+    const before = await service.acquire('before', { ttl: Infinity });
+    clock.suspend(3_600_000);
+    await clock.advance(5000);
+    const after = await service.acquire('after');
+    await clock.advance(60_000);
+    expect([before.held, after.held]).toEqual([true, true]);
+    expect(of('lost')).toEqual([]);
+  });
+
+  it('nor one that was extended after it', async () => {
+    const { service, clock, of } = await startCore();
+    const endless = await service.acquire('endless', { ttl: Infinity });
+    clock.suspend(3_600_000);
+    await clock.advance(1000);
+    await endless.extend(30_000);
+    await clock.advance(60_000);
+    expect(endless.held).toBe(true);
+    expect(of('lost')).toEqual([]);
+  });
+
+  it('a renewal that was on its way does not hide the gap', async () => {
+    const { service, clock, store } = await startCore();
+    const other = await startCore({}, { clock, store });
+    const lock = await service.acquire('key');
+    // carried out before the machine slept, and answered after another lock's renewal had noticed that it did
+    await clock.advance(9990);
+    await service.acquire('short', { ttl: 900 });
+    store.next('renewMany', { after: 12_000 });
+    await clock.advance(110);
+    clock.suspend(10_000);
+    store.always({ hang: 'request' }, 'renewMany', 'renew');
+    const next = watch(other.service.acquire('key', { wait: Infinity, retry: 10 }));
+    while (next.state === 'pending') await clock.advance(10);
+    expect(lock.held).toBe(false);
+  });
+
+  it('an acquisition that was on its way does not hide it either', async () => {
+    const { service, clock, store } = await startCore();
+    store.next('acquire', { after: 100 });
+    const acquiring = watch(service.acquire('key', { ttl: 30_000 }));
+    await clock.advance(10);
+    clock.suspend(25_000);
+    store.always({ hang: 'request' }, 'renewMany', 'renew');
+    await clock.advance(100);
+    const lock = acquiring.value;
+    expect(lock?.held).toBe(true); // `held` itself is a cheap check of the monotonic clock
+    await clock.advance(10_000);
+    expect(lock?.held).toBe(false);
+  });
+
+  it('small differences of the two clocks are none: uptime counts whole seconds on some systems', async () => {
+    const { service, clock, store } = await startCore({ ttl: 9000 });
+    const lock = await service.acquire('key');
+    clock.suspend(1900);
+    await clock.advance(3000);
+    expect(store.of('renewMany').map(({ at }) => at - 10_000)).toEqual([3000]);
+    await clock.advance(60_000);
+    expect(lock.held).toBe(true);
+  });
+});
