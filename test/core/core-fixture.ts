@@ -62,8 +62,8 @@ export function captureLog(): LogLine[] {
   const lines: LogLine[] = [];
   const line =
     (level: string) =>
-    (...texts: unknown[]): void =>
-      void lines.push({ level, text: texts.map(String).join(' ') });
+    (message: unknown): void =>
+      void lines.push({ level, text: String(message) });
   beforeEach(() => {
     lines.length = 0;
     Logger.overrideLogger({

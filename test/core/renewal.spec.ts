@@ -309,7 +309,7 @@ describe('outages', () => {
     const { service, store, clock, of } = await startCore({ ttl: 9000 });
     const lock = await service.acquire('key');
     store.next('renewMany', { before: 5500, after: 500 });
-    store.next('renewMany', ...Array(20).fill({ hang: 'request' }));
+    store.next('renewMany', ...Array.from({ length: 20 }, () => ({ hang: 'request' as const })));
     await clock.advance(8999);
     expect(lock.held).toBe(false);
     expect(of('lost')).toHaveLength(1);

@@ -1,0 +1,246 @@
+import { describe, expect, it } from '@jest/globals';
+import { LockContext } from '../../lib/lock-context.js';
+import { LockLostError } from '../../lib/lock.errors.js';
+import type { Lock } from '../../lib/lock.js';
+import { captureLog, errorOf, gate, startCore, warnings, watch, type Core } from './core-fixture.js';
+import { settle } from './manual-clock.js';
+import { serverRefused } from './scripted-store.js';
+
+const log = captureLog();
+
+/** The store loses the lock, and the next renewal finds that out. */
+async function lose({ store, clock }: Core, key = 'key'): Promise<void> {
+  await store.server.forceRelease(key);
+  await clock.advance(300);
+}
+
+const TTL = { ttl: 900 };
+
+describe('B55 a loss', () => {
+  it('aborts the signal with LockLostError, calls onLost once, publishes once, warns once', async () => {
+    const core = await startCore(TTL);
+    const calls: unknown[][] = [];
+    const lock = await core.service.acquire('key', { onLost: (...args) => void calls.push(args) });
+    const { signal } = lock;
+    const reasons: unknown[] = [];
+    signal.addEventListener('abort', () => reasons.push(signal.reason));
+    expect(signal.aborted).toBe(false);
+    await lose(core);
+
+    const error = lock.loss as LockLostError;
+    expect(error).toBeInstanceOf(LockLostError);
+    expect(error).toMatchObject({ name: 'LockLostError', key: 'key', fencingToken: lock.fencingToken });
+    expect(lock.held).toBe(false);
+    expect(() => lock.assertHeld()).toThrow(error);
+    expect(signal).toMatchObject({ aborted: true, reason: error });
+    expect(reasons).toEqual([error]);
+    expect(calls).toEqual([[lock, error]]);
+    expect(core.of('lost')).toEqual([
+      { key: 'key', job: undefined, fencingToken: lock.fencingToken, heldFor: 300, error },
+    ]);
+    expect(warnings(log)).toEqual([
+      `${error.message} The work under it goes on unless it looks at lock.held or lock.signal.`,
+    ]);
+
+    await core.clock.advance(60_000);
+    await lock.release();
+    await errorOf(lock.extend());
+    expect(calls).toHaveLength(1);
+    expect(core.names()).toEqual(['acquired', 'lost']);
+    expect(warnings(log)).toHaveLength(1);
+    expect(core.clock.timers).toEqual([]);
+  });
+
+  it('a signal that is first asked for afterwards is aborted', async () => {
+    const core = await startCore(TTL);
+    const lock = await core.service.acquire('key');
+    await lose(core);
+    expect(lock.signal).toMatchObject({ aborted: true, reason: lock.loss });
+    expect(lock.signal).toBe(lock.signal);
+  });
+
+  it('that assertHeld is the first to notice is told like any other', async () => {
+    const { service, clock, of } = await startCore({ ttl: 900, autoRenew: false });
+    let told = 0;
+    const lock = await service.acquire('key', { onLost: () => void told++ });
+    clock.freeze(850);
+    expect(lock.signal.aborted).toBe(false);
+    expect(() => lock.assertHeld()).toThrow(LockLostError);
+    expect(lock.signal.aborted).toBe(true);
+    expect(told).toBe(1);
+    expect(of('lost')).toHaveLength(1);
+    await clock.advance(1000);
+    expect(told).toBe(1);
+    expect(of('lost')).toHaveLength(1);
+  });
+
+  it.each<[string, () => unknown]>([
+    [
+      'throws',
+      () => {
+        throw new Error('callback');
+      },
+    ],
+    ['rejects', () => Promise.reject(new Error('callback'))],
+    ['throws no Error', () => Promise.reject('callback')],
+  ])('the process goes on when onLost %s: it is logged', async (_, onLost) => {
+    const core = await startCore(TTL);
+    const lock = await core.service.acquire('key', { onLost });
+    const other = await core.service.acquire('other');
+    await lose(core);
+    await settle();
+    expect(lock.signal.aborted).toBe(true);
+    expect(warnings(log)).toHaveLength(2);
+    expect(warnings(log)[1]).toBe('The onLost callback of lock "key" failed: callback');
+    await core.clock.advance(10_000);
+    expect(other.held).toBe(true);
+  });
+
+  it('an onLost that never ends holds up nothing', async () => {
+    const core = await startCore(TTL);
+    const running = watch(
+      core.service.run('key', () => core.clock.advance(400), { onLost: () => new Promise(() => {}) }),
+    );
+    await core.store.server.forceRelease('key');
+    await core.clock.advance(500);
+    expect(running.error).toBeInstanceOf(LockLostError);
+  });
+
+  it('the callback of the call goes before that of the module, whose is for all others', async () => {
+    const told: string[] = [];
+    const core = await startCore({ ...TTL, onLost: (lock) => void told.push(`module ${lock.key}`) });
+    await core.service.acquire('a');
+    await core.service.acquire('b', { onLost: (lock) => void told.push(`call ${lock.key}`) });
+    await core.store.server.forceRelease('a');
+    await lose(core, 'b');
+    expect(told.toSorted()).toEqual(['call b', 'module a']);
+  });
+
+  it('B58 callbacks belong to one handle: nested locks do not overwrite each other’s', async () => {
+    const core = await startCore(TTL);
+    const told: string[] = [];
+    const onLost = (name: string) => (lock: Lock) => void told.push(`${name}: ${lock.key}`);
+    const outer = watch(
+      core.service.run(
+        'outer',
+        () => core.service.run('inner', () => core.clock.advance(1000), { onLost: onLost('inner') }),
+        { onLost: onLost('outer') },
+      ),
+    );
+    await settle();
+    await core.store.server.forceRelease('inner');
+    await core.clock.advance(1500);
+    expect(told).toEqual(['inner: inner']);
+    expect(outer.error).toMatchObject({ name: 'LockLostError', key: 'inner' });
+    expect(core.of('released')).toMatchObject([{ key: 'outer' }]);
+  });
+
+  it('a release is no loss, nor is a failed one', async () => {
+    const { service, store, clock, of } = await startCore(TTL);
+    let told = 0;
+    const onLost = (): void => void told++;
+    const [a, b] = await Promise.all(['a', 'b'].map((key) => service.acquire(key, { onLost })));
+    await a?.release();
+    store.next('release', { fail: serverRefused });
+    await errorOf(b?.release() as Promise<boolean>);
+    await clock.advance(10_000);
+    expect(told).toBe(0);
+    expect(of('lost')).toEqual([]);
+    expect([a?.signal.aborted, b?.signal.aborted]).toEqual([false, false]);
+  });
+
+  it('that a release finds is told too', async () => {
+    const core = await startCore(TTL);
+    let told = 0;
+    const lock = await core.service.acquire('key', { onLost: () => void told++ });
+    await core.store.server.forceRelease('key');
+    expect(await lock.release()).toBe(false);
+    expect(told).toBe(1);
+    expect(lock.signal.aborted).toBe(true);
+    expect(core.of('lost')).toHaveLength(1);
+  });
+
+  it('a release that fails after the deadline is a loss: nobody knows who had the lock', async () => {
+    const { service, store, clock, names } = await startCore({ ttl: 900, autoRenew: false });
+    const lock = await service.acquire('key');
+    clock.freeze(860);
+    store.next('release', { fail: serverRefused });
+    await errorOf(lock.release());
+    expect(lock.loss).toBeDefined();
+    expect(names()).toEqual(['acquired', 'lost', 'storeError']);
+  });
+});
+
+describe('B56 run after a loss', () => {
+  it('rejects with LockLostError although the body finished', async () => {
+    const core = await startCore(TTL);
+    const body = gate<string>();
+    const running = watch(core.service.run('key', () => body.promise));
+    await settle();
+    await lose(core);
+    expect(running.state).toBe('pending');
+    body.open('done');
+    await settle();
+    expect(running.error).toBeInstanceOf(LockLostError);
+    const again = watch(core.service.tryRun('key', () => lose(core).then(() => 'done')));
+    await core.clock.advance(1000);
+    expect(again.error).toBeInstanceOf(LockLostError);
+  });
+
+  it('a loss that only the release finds counts as well', async () => {
+    const { service, store } = await startCore(TTL);
+    const body = (): Promise<boolean> => store.server.forceRelease('key');
+    expect(await errorOf(service.run('key', body))).toBeInstanceOf(LockLostError);
+  });
+
+  it('a deadline that passed and a release that failed count as a loss', async () => {
+    const { service, store, clock } = await startCore({ ttl: 900, autoRenew: false });
+    store.always({ fail: serverRefused }, 'release');
+    expect(await errorOf(service.run('key', () => clock.freeze(870)))).toBeInstanceOf(LockLostError);
+  });
+
+  it("onLost: 'ignore' gives the result, and the loss is still published and logged", async () => {
+    const core = await startCore(TTL);
+    const body = async (): Promise<string> => {
+      await lose(core);
+      expect(LockContext.current()?.signal.aborted).toBe(true);
+      return 'done';
+    };
+    expect(await core.service.run('key', body, { onLost: 'ignore' })).toBe('done');
+    const result = await core.service.tryRun('key', body, { onLost: 'ignore' });
+    expect(result).toEqual({ acquired: true, value: 'done' });
+    expect(core.of('lost')).toHaveLength(2);
+    expect(warnings(log)).toHaveLength(2);
+  });
+
+  it("onLost: 'ignore' does not ignore the body's error, nor those of the store", async () => {
+    const core = await startCore(TTL);
+    const broken = new Error('body');
+    const options = { onLost: 'ignore' } as const;
+    const body = (): Promise<never> => lose(core).then(() => Promise.reject(broken));
+    expect(await errorOf(core.service.run('key', body, options))).toBe(broken);
+    core.store.next('acquire', { fail: serverRefused });
+    expect((await errorOf(core.service.run('key', () => {}, options))).name).toBe('LockStoreError');
+  });
+
+  it('the error of the body wins', async () => {
+    const core = await startCore(TTL);
+    const broken = new Error('body');
+    const body = (): Promise<never> => lose(core).then(() => Promise.reject(broken));
+    expect(await errorOf(core.service.run('key', body))).toBe(broken);
+  });
+
+  it('a body that stops on the signal rejects with the loss itself', async () => {
+    const core = await startCore(TTL);
+    const running = watch(
+      core.service.run(
+        'key',
+        ({ signal }) =>
+          new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason as Error))),
+      ),
+    );
+    await settle();
+    await lose(core);
+    expect(running.error).toMatchObject({ name: 'LockLostError', key: 'key' });
+  });
+});
