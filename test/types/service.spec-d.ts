@@ -157,7 +157,7 @@ export function events({ events: emitter }: LockService): void {
 
 export function handle(lock: Lock): void {
   expectTypeOf(lock.expiresAt).toEqualTypeOf<Date | null>();
-  expectTypeOf(lock.extend).parameter(0).toEqualTypeOf<Duration | undefined>();
+  expectTypeOf<Lock['extend']>().parameter(0).toEqualTypeOf<Duration | undefined>();
   expectTypeOf(lock.release('failed')).resolves.toEqualTypeOf<boolean>();
   expectTypeOf(lock.toJSON()).not.toHaveProperty('owner');
   // @ts-expect-error how it ended: done or failed
