@@ -27,7 +27,6 @@ export function runUnderLock(
     let handler: FollowedHandler | undefined;
 
     const work = async (lock: Lock): Promise<void> => {
-      waiting.signal.throwIfAborted();
       handler = new FollowedHandler(next, subscriber, lock, {
         ignoreLoss,
         // With a response, that is what tells when a stream has ended.

@@ -37,6 +37,29 @@ describe.each(platforms)('LockInterceptor when nobody waits for the answer any m
     },
   );
 
+  it('B67 a time-out does not release however long the handler runs', async () => {
+    const gate = new Gate();
+    const timeOut = new TimeOut();
+    @Controller()
+    class Orders {
+      @Get('slow')
+      @UseInterceptors(timeOut, LockInterceptor('slow', { ttl: 150 }))
+      async slow() {
+        await gate.pass();
+      }
+    }
+    const app = await startHttp(adapter(), { controllers: [Orders] });
+    const answer = app.get('/slow');
+    await gate.reached;
+    timeOut.expire();
+    await answer;
+
+    await app.store.renewed(5);
+    expect(await app.locks.isLocked('slow')).toBe(true);
+    gate.open();
+    await app.happened('released');
+  });
+
   it('B67 the file that comes after the time-out is closed', async () => {
     const gate = new Gate();
     const timeOut = new TimeOut();

@@ -28,7 +28,7 @@ class Gone implements ExceptionFilter<LockLostError> {
 const ttl = 300;
 
 describe.each(platforms)('LockInterceptor when the lock is lost, %s', (_, adapter) => {
-  it('B56 B67 the handler that was done fails with LockLostError', async () => {
+  it('B56 B67 the handler runs to its end, and then fails with LockLostError', async () => {
     const gate = new Gate();
     @Controller()
     class Orders {
@@ -37,17 +37,24 @@ describe.each(platforms)('LockInterceptor when the lock is lost, %s', (_, adapte
       @UseInterceptors(LockInterceptor('slow', { ttl }))
       async slow() {
         await gate.pass();
+        answeredBefore = app.responses[0]!.writableEnded;
         return 'done';
       }
+
+      @Get('other')
+      async other() {}
     }
+    let answeredBefore: boolean | undefined;
     const app = await startHttp(adapter(), { controllers: [Orders] });
     const answer = app.get('/slow');
     await gate.reached;
     await app.store.holdElsewhere('slow');
     await app.happened('lost');
+    await app.get('/other'); // an answer would be sent by now
     gate.open();
 
     expect([(await answer).status, await (await answer).json()]).toEqual([410, { lost: 'slow' }]);
+    expect(answeredBefore).toBe(false);
   });
 
   it("B56 B67 with onLost 'ignore' its answer is sent, and a callback is called", async () => {

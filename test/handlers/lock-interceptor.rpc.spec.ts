@@ -101,6 +101,30 @@ describe('LockInterceptor on message handlers', () => {
     await running.happened('released');
   });
 
+  it('B67 B21 a time-out while it waits for the lock ends the wait, and nothing runs', async () => {
+    const gate = new Gate();
+    const timeOut = new TimeOut();
+    @Controller()
+    class Orders {
+      @MessagePattern('wait')
+      @UseInterceptors(timeOut, LockInterceptor('busy', { wait: Infinity }))
+      async wait() {
+        await gate.pass();
+      }
+    }
+    const { running, client } = await startMicroservice({ controllers: [Orders] });
+    const { release } = await running.store.holdElsewhere('busy');
+    const refused = running.store.refused();
+    const answer = lastValueFrom(client.send('wait', {}));
+    await refused;
+
+    timeOut.expire();
+    await expect(answer).rejects.toBeDefined();
+    await release();
+    await using lock = await running.locks.acquire('busy', { wait: Infinity });
+    expect([lock.held, gate.arrivals]).toEqual([true, 0]);
+  });
+
   it('B67 locks event handlers', async () => {
     const gate = new Gate();
     @Controller()

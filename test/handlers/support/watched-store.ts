@@ -1,5 +1,10 @@
 import { EventEmitter, once } from 'node:events';
-import { MemoryLockStore, type AcquireRequest, type LockAcquireResult } from '../../../lib/index.js';
+import {
+  MemoryLockStore,
+  type AcquireRequest,
+  type LeaseRenewal,
+  type LockAcquireResult,
+} from '../../../lib/index.js';
 
 /** A store on which other instances can be played, and that tells when somebody is refused. */
 export class WatchedStore extends MemoryLockStore {
@@ -19,6 +24,17 @@ export class WatchedStore extends MemoryLockStore {
     const answer = await super.acquire(key, owner, ttl, request);
     if (!answer.acquired) this.#watch.emit('refused');
     return answer;
+  }
+
+  override async renewMany(leases: readonly LeaseRenewal[]) {
+    const outcomes = await super.renewMany(leases);
+    this.#watch.emit('renewed');
+    return outcomes;
+  }
+
+  /** Resolves after so many renewals from now on: more than three take longer than a ttl. */
+  async renewed(times: number): Promise<void> {
+    for (let renewal = 0; renewal < times; renewal++) await once(this.#watch, 'renewed');
   }
 
   /** Resolves when somebody who wants a lock is told that it is held. */
