@@ -119,7 +119,8 @@ export class LockAcquisition {
       },
     );
     if (answer && !answer.acquired) return answer;
-    if (answer && inTime) return this.#grant({ ...this.terms, ...sent, owner, fencingToken: answer.fencingToken });
+    if (answer && inTime)
+      return this.#grant({ ...this.terms, ...sent, owner, fencingToken: answer.fencingToken });
     if (!inTime) this.#granted(owner); // perhaps, and its answer may never come
     throw inTime ? asLockError(failure, 'acquisition', key) : notAnswered('acquisition', key, patience);
   }
