@@ -26,23 +26,23 @@ export type LockEvents = EventEmitter<LockEventMap>;
 
 /** Publishes the events of one lock service; never throws, since it is called from timers. */
 export class LockEventPublisher {
-  readonly events: LockEvents = new EventEmitter<LockEventMap>({ captureRejections: true });
+  readonly events: LockEvents = new EventEmitter<LockEventMap>();
 
   constructor(
     private readonly moduleName: string,
     private readonly onListenerError: (event: string, error: unknown) => void,
-  ) {
-    // With captureRejections, this is where Node hands what an async listener rejects with.
-    Object.defineProperty(this.events, Symbol.for('nodejs.rejection'), {
-      value: (error: unknown, event: string | symbol) => onListenerError(String(event), error),
-    });
-  }
+  ) {}
 
   publish<Name extends LockEventName>(name: Name, ...[event]: LockEventMap[Name]): void {
     const diagnostics = channel(`nestjs-locked:${name}`);
     if (diagnostics.hasSubscribers) diagnostics.publish({ ...event, module: this.moduleName });
+    // Not `emit`: there the listener that throws keeps the event from those after it.
+    for (const listener of this.events.rawListeners(name)) void this.#tell(listener, name, event);
+  }
+
+  async #tell(listener: Function, name: LockEventName, event: unknown): Promise<void> {
     try {
-      (this.events as EventEmitter).emit(name, event);
+      await Reflect.apply(listener, this.events, [event]);
     } catch (error) {
       this.onListenerError(name, error);
     }

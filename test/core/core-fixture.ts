@@ -66,6 +66,7 @@ export function captureLog(): LogLine[] {
       void lines.push({ level, text: String(message) });
   beforeEach(() => {
     lines.length = 0;
+    Logger.overrideLogger(['error', 'warn', 'log', 'debug']);
     Logger.overrideLogger({
       log: line('log'),
       warn: line('warn'),
@@ -73,7 +74,7 @@ export function captureLog(): LogLine[] {
       debug: line('debug'),
     });
   });
-  afterEach(() => Logger.overrideLogger(['error', 'warn', 'log']));
+  afterEach(() => Logger.overrideLogger(['error', 'warn', 'log', 'debug']));
   return lines;
 }
 
