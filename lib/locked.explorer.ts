@@ -68,7 +68,10 @@ export function* lockedMethodsOf(prototype: unknown): Iterable<LockedMethod> {
       if (seen.has(name)) continue;
       seen.add(name);
       const method: unknown = Object.getOwnPropertyDescriptor(level, name)?.value;
-      for (let locked = LockedMethod.of(method); locked; locked = locked.inner) yield locked;
+      for (let locked = LockedMethod.of(method); locked; locked = locked.inner) {
+        locked.outermost = method as Function;
+        yield locked;
+      }
     }
   }
 }

@@ -15,6 +15,8 @@ export class LockedMethod {
   readonly wrapper: (this: unknown, ...args: unknown[]) => unknown;
   /** The next one, where the method is under `@Locked()` more than once. */
   readonly inner: LockedMethod | undefined;
+  /** The function on the class: other decorators may have put theirs around the wrapper, and `@Cron` marks the outermost. */
+  outermost: Function;
   readonly #settings = new WeakMap<LockService, LockSettings>();
 
   /** The `@Locked()` method behind this function, if it is one. */
@@ -31,6 +33,7 @@ export class LockedMethod {
   ) {
     this.inner = LockedMethod.of(original);
     this.wrapper = this.#wrap(lockServiceProperty(this.module));
+    this.outermost = this.wrapper;
     copyIdentity(original, this.wrapper);
     Reflect.defineMetadata(LOCKED_METHOD, this, this.wrapper);
   }
@@ -54,7 +57,7 @@ export class LockedMethod {
   get busyBehaviour(): 'skip' | 'throw' | 'callback' {
     const { onBusy } = this.options;
     if (typeof onBusy === 'function') return 'callback';
-    return onBusy ?? (Reflect.hasMetadata(SCHEDULER_TYPE, this.wrapper) ? 'skip' : 'throw');
+    return onBusy ?? (Reflect.hasMetadata(SCHEDULER_TYPE, this.outermost) ? 'skip' : 'throw');
   }
 
   /** `ClassName.methodName` of the class that the instance has, which may have inherited the method. */

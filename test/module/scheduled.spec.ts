@@ -198,6 +198,49 @@ describe('A scheduled job', () => {
     ]);
   });
 
+  it('B62 B63 skips by default too when another decorator, or a second lock, stands in between', async () => {
+    /** Puts its own function around the method and keeps its metadata, as decorators for tracing and transactions do. */
+    const Traced: MethodDecorator = (_target, _name, descriptor: PropertyDescriptor) => {
+      const method = descriptor.value as (...args: unknown[]) => unknown;
+      const traced = function (this: unknown, ...args: unknown[]): unknown {
+        return method.apply(this, args);
+      };
+      for (const key of Reflect.getOwnMetadataKeys(method))
+        Reflect.defineMetadata(key, Reflect.getOwnMetadata(key, method), traced);
+      descriptor.value = traced;
+    };
+
+    @Injectable()
+    class Jobs {
+      @Cron(NEVER, { name: 'traced' })
+      @Traced
+      @Locked('job')
+      async traced(): Promise<string> {
+        return 'ran';
+      }
+
+      @Cron(NEVER, { name: 'twice' })
+      @Locked('around')
+      @Locked('job')
+      async twice(): Promise<string> {
+        return 'ran';
+      }
+    }
+
+    const store = new RecordingStore();
+    const app = await start({
+      imports: [LockModule.forRoot({ store }), ScheduleModule.forRoot()],
+      providers: [Jobs],
+    });
+    const jobs = app.get(Jobs);
+    expect([await jobs.traced(), await jobs.twice()]).toEqual(['ran', 'ran']);
+    await store.holdElsewhere('job');
+    expect([await jobs.traced(), await jobs.twice()]).toEqual([undefined, undefined]);
+    expect(logs.of('log')).toEqual([
+      '3 locked methods: Jobs.traced (skip), Jobs.twice (skip), Jobs.twice (skip) store=memory',
+    ]);
+  });
+
   it('B64 whose body fails is reported by the scheduler, with the error of the body', async () => {
     @Injectable()
     class Failing {
