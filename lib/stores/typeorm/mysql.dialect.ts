@@ -1,7 +1,7 @@
 import type { LeaseRenewal, RenewalOutcome } from '../../interfaces/lock-store.interface.js';
 import type { Change, LockDialect, Run } from './lock-dialect.js';
 import { isHeld, NEVER, refusalOf, type LockRow } from './lock-row.js';
-import { isContention } from './store-failure.js';
+import { isContention, isServerAnswer } from './store-failure.js';
 
 /** What the statements have to know about the server. */
 export interface MysqlServer {
@@ -195,11 +195,12 @@ export function mysqlDialect(table: string, { mariadb, skipsLocked }: MysqlServe
   };
 }
 
-/** Failing here must cost the connection: the next user of the pool would get the short lock wait. */
+/** Failing here must cost the connection, also if the server has answered: the next user of the pool would get the short lock wait. */
 async function putBack(run: Run, sql: string): Promise<void> {
   try {
     await run(sql);
   } catch (error) {
+    if (!isServerAnswer(error)) throw error;
     throw new Error('The lock wait time-out of the session could not be put back', { cause: error });
   }
 }

@@ -1,4 +1,4 @@
-import { DataSource, type DataSourceOptions } from 'typeorm';
+import { DataSource } from 'typeorm';
 import type { LockAcquireResult } from '../../../lib/interfaces/lock-store.interface.js';
 import { TypeOrmLockStore, type TypeOrmLockStoreOptions } from '../../../lib/stores/typeorm/index.js';
 import { sqlTargets, type Target } from '../../servers/targets.js';
@@ -20,7 +20,7 @@ export class Fixture {
     const dataSource = await new DataSource({
       ...this.target.options,
       ...extra,
-    } as DataSourceOptions).initialize();
+    }).initialize();
     this.opened.push(dataSource);
     return dataSource;
   }
@@ -72,13 +72,9 @@ export async function onEachConnection(dataSource: DataSource, sql: string): Pro
 /** The connections of the pool, for comparisons before and after. */
 export function poolOf(dataSource: DataSource): { all: number; idle: number; waiting: number } {
   const { master, pool } = dataSource.driver as any;
-  return master
-    ? { all: master.totalCount, idle: master.idleCount, waiting: master.waitingCount }
-    : {
-        all: pool._allConnections.length,
-        idle: pool._freeConnections.length,
-        waiting: pool._connectionQueue.length,
-      };
+  if (master) return { all: master.totalCount, idle: master.idleCount, waiting: master.waitingCount };
+  const { _allConnections: all, _freeConnections: idle, _connectionQueue: waiting } = pool;
+  return { all: all.length, idle: idle.length, waiting: waiting.length };
 }
 
 /** Records the statements that go to the server from here on. */

@@ -18,7 +18,7 @@ const SECRET = 'hunter2-is-secret';
 /** A DataSource whose server answers whatever the test wants. */
 function answering(type: string, rows: object[], connection: object = {}): DataSource {
   const raw = {
-    query: (query: any, callback?: any) =>
+    query: (_: any, callback?: any) =>
       callback ? callback(null, rows, []) : Promise.resolve({ rows, fields: [] }),
     execute: (_: any, callback: any) => callback(null, rows, []),
     on: () => undefined,
@@ -102,7 +102,7 @@ describe('typeOrmStore', () => {
     class Application {}
     module = await Test.createTestingModule({ imports: [Application] }).compile();
     await module.init();
-    return (await make({})) as TypeOrmLockStore;
+    return make({});
   };
   const make = async (options: TypeOrmStoreOptions) =>
     (await typeOrmStore(options).useFactory(module?.get(ModuleRef))) as TypeOrmLockStore;

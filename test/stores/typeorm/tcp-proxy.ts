@@ -4,7 +4,7 @@ import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 export class TcpProxy {
   private readonly sockets = new Set<Socket>();
   private silent = false;
-  private cutAt: string | undefined;
+  private cutAt: { text: string; times: number } | undefined;
   private connections = 0;
 
   private constructor(
@@ -29,9 +29,9 @@ export class TcpProxy {
     this.silent = false;
   }
 
-  /** Lets the next request through that contains this text, but not its answer: the link breaks when the server has answered. */
-  cutAfter(text: string): void {
-    this.cutAt = text;
+  /** Lets the request through that is the nth to contain this text, but not its answer: the link breaks when the server has answered. */
+  cutAfter(text: string, nth = 1): void {
+    this.cutAt = { text, times: nth };
   }
 
   get accepted(): number {
@@ -57,7 +57,7 @@ export class TcpProxy {
     }
     client.on('data', (data) => {
       if (this.silent) return;
-      if (this.cutAt !== undefined && data.includes(this.cutAt)) {
+      if (this.cutAt && data.includes(this.cutAt.text) && --this.cutAt.times === 0) {
         cutting = true;
         this.cutAt = undefined;
       }

@@ -1,0 +1,148 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import type { DataSource, QueryRunner } from 'typeorm';
+import type { LeaseRenewal } from '../../../lib/interfaces/lock-store.interface.js';
+import { TypeOrmLockStore } from '../../../lib/stores/typeorm/index.js';
+import { Fixture, ISOLATION_LEVELS, newKey, SERVERS, setIsolation, sqlOf, tokenOf } from './fixture.js';
+
+const TTL = 60_000;
+
+// MySQL 5 waits for a locked row up to two seconds, in each of these tests.
+const levelsOf = (name: string) => (name === 'mysql56' ? (['REPEATABLE READ'] as const) : ISOLATION_LEVELS);
+
+for (const target of SERVERS)
+  describe.each(levelsOf(target.name))(
+    `rows of ${target.name} that another session has locked, at %s`,
+    (level) => {
+      let fixture: Fixture;
+      let application: DataSource;
+      let store: TypeOrmLockStore;
+      beforeAll(async () => {
+        fixture = await Fixture.open(target);
+        application = await fixture.dataSource();
+        await setIsolation(application, level);
+        store = new TypeOrmLockStore(application);
+        await store.prepare();
+      });
+      afterAll(() => fixture.dispose());
+
+      const sql = sqlOf(target);
+      const lockRow = async (key: string): Promise<QueryRunner> => {
+        const runner = application.createQueryRunner();
+        await runner.startTransaction('READ COMMITTED');
+        expect(await runner.query(sql.lockRow, [sql.bytes(key)])).toHaveLength(1);
+        return runner;
+      };
+      const unlock = async (runner: QueryRunner) => {
+        await runner.rollbackTransaction();
+        await runner.release();
+      };
+      const hold = async (count: number): Promise<LeaseRenewal[]> => {
+        const leases = Array.from({ length: count }, () => ({ key: newKey(), owner: 'o', ttl: TTL }));
+        for (const { key, owner, ttl } of leases)
+          tokenOf(await store.acquire(key, owner, ttl, { label: 'holder' }));
+        return leases;
+      };
+
+      it('a try of a held lock whose row is locked is refused, and tells the holder', async () => {
+        const [lease] = (await hold(1)) as [LeaseRenewal];
+        const locked = await lockRow(lease.key);
+        expect(await store.acquire(lease.key, 'other', TTL)).toMatchObject({
+          reason: 'held',
+          holder: { label: 'holder' },
+        });
+        await unlock(locked);
+      });
+
+      it('a try of a free key whose row is locked is contention', async () => {
+        const [lease] = (await hold(1)) as [LeaseRenewal];
+        await store.release(lease.key, lease.owner);
+        const locked = await lockRow(lease.key);
+        expect(await store.acquire(lease.key, 'other', TTL)).toEqual({
+          acquired: false,
+          reason: 'contention',
+        });
+        await unlock(locked);
+        tokenOf(await store.acquire(lease.key, 'other', TTL));
+      });
+
+      // Where a locked row is waited for, the wait is one of the server's, for each of these keys: hence with no time limit here, and in this order.
+      it('B24 nothing waits that is about other keys, however few rows there are', async () => {
+        const [free, own, freed, lockedOne] = (await hold(4)) as [
+          LeaseRenewal,
+          LeaseRenewal,
+          LeaseRenewal,
+          LeaseRenewal,
+        ];
+        await store.release(free.key, free.owner);
+        const locked = await lockRow(lockedOne.key);
+        tokenOf(await store.acquire(free.key, 'other', TTL));
+        tokenOf(await store.acquire(newKey(), 'other', TTL));
+        expect(await store.renew(own.key, own.owner, TTL)).toBe(true);
+        expect(await store.release(own.key, own.owner)).toBe(true);
+        expect(await store.forceRelease(freed.key)).toBe(true);
+        await unlock(locked);
+      });
+
+      it('B51 renewMany renews the other 499 and does not know about the locked one', async () => {
+        const leases = await hold(500);
+        const [middle, gone] = [leases[250], leases[400]] as [LeaseRenewal, LeaseRenewal];
+        await store.release(gone.key, gone.owner);
+        const before = await store.inspect((leases[499] as LeaseRenewal).key);
+        const locked = await lockRow(middle.key);
+        const outcomes = await store.renewMany(leases);
+        await unlock(locked);
+        expect(leases.map(({ key }, i) => [key, outcomes[i]])).toEqual(
+          leases.map(({ key }) => [
+            key,
+            key === middle.key ? 'unknown' : key === gone.key ? 'lost' : 'renewed',
+          ]),
+        );
+        const after = await store.inspect((leases[499] as LeaseRenewal).key);
+        if (before.state !== 'held' || after.state !== 'held') throw new Error('it is not held');
+        expect(after.holder.expiresAt?.getTime()).toBeGreaterThan(
+          before.holder.expiresAt?.getTime() ?? Infinity,
+        );
+        expect(await store.renewMany([middle])).toEqual(['renewed']);
+      });
+
+      it('a renewal and a release of a locked row are tried for a second, then fail as transient', async () => {
+        const [lease] = (await hold(1)) as [LeaseRenewal];
+        const locked = await lockRow(lease.key);
+        const failure = expect.objectContaining({ name: 'LockStoreError', transient: true });
+        const message = expect.objectContaining({
+          message: expect.stringContaining('locked by another session'),
+        });
+        const [renewal, release] = await Promise.allSettled([
+          store.renew(lease.key, lease.owner, TTL),
+          store.release(lease.key, lease.owner),
+        ]);
+        expect(renewal).toEqual({ status: 'rejected', reason: failure });
+        expect(release).toEqual({ status: 'rejected', reason: failure });
+        expect(renewal).toMatchObject({ reason: message });
+        await unlock(locked);
+        expect(await store.release(lease.key, lease.owner)).toBe(true);
+      });
+
+      it('a renewal of a row that is unlocked meanwhile succeeds', async () => {
+        const [lease] = (await hold(1)) as [LeaseRenewal];
+        const locked = await lockRow(lease.key);
+        const renewal = store.renew(lease.key, lease.owner, TTL);
+        await store.inspect(lease.key); // the renewal has been sent before
+        await unlock(locked);
+        expect(await renewal).toBe(true);
+      });
+
+      // MySQL 5 waits in the statement, whose clock is that of its start: within the two seconds of that wait a lease may be revived there.
+      if (target.name !== 'mysql56')
+        it('B50 a lease that runs out while its row is locked is not revived', async () => {
+          const key = newKey();
+          tokenOf(await store.acquire(key, 'o', 300));
+          const locked = await lockRow(key);
+          const renewal = store.renew(key, 'o', TTL);
+          while ((await store.inspect(key)).state === 'held');
+          await unlock(locked);
+          expect(await renewal).toBe(false);
+          tokenOf(await store.acquire(key, 'other', TTL));
+        });
+    },
+  );

@@ -1,0 +1,103 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { TypeOrmLockStore } from '../../../lib/stores/typeorm/index.js';
+import { Fixture, newKey, onEachConnection, SERVERS, tokenOf } from './fixture.js';
+
+const TTL = 60_000;
+
+for (const target of SERVERS.filter(({ name }) => name !== 'postgres'))
+  describe(`on ${target.name}`, () => {
+    let fixture: Fixture;
+    beforeAll(async () => void (fixture = await Fixture.open(target)));
+    afterAll(() => fixture.dispose());
+
+    it('B41 a latin1 and a utf8mb4 connection have one lock of one key, and the same labels', async () => {
+      const latin1 = await fixture.store({ charset: 'latin1_swedish_ci' });
+      const utf8mb4 = await fixture.store({ charset: 'utf8mb4_unicode_ci' });
+      const key = `Käse-${newKey()}-🧀`;
+      tokenOf(await latin1.acquire(key, 'eins-ß', TTL, { label: 'Wörker 🔒' }));
+      expect(await utf8mb4.acquire(key, 'zwei', TTL)).toMatchObject({
+        reason: 'held',
+        holder: { key, label: 'Wörker 🔒' },
+      });
+      expect(await utf8mb4.renewMany([{ key, owner: 'eins-ß', ttl: TTL }])).toEqual(['renewed']);
+      expect(await utf8mb4.release(key, 'eins-ß')).toBe(true);
+      expect(await latin1.inspect(key)).toMatchObject({ state: 'absent', lastRun: { label: 'Wörker 🔒' } });
+      expect((await latin1.list({ prefix: 'Käse', limit: 10 })).locks).toEqual([]);
+    });
+
+    it.each([
+      'ANSI_QUOTES,NO_BACKSLASH_ESCAPES,STRICT_ALL_TABLES',
+      ...(target.name === 'mariadb' ? ['SIMULTANEOUS_ASSIGNMENT', 'ORACLE'] : []),
+      '',
+    ])('B46 the run before is kept at a take-over and a release in the mode "%s"', async (mode) => {
+      const application = await fixture.dataSource();
+      await onEachConnection(application, `SET SESSION sql_mode = '${mode}'`);
+      const store = new TypeOrmLockStore(application);
+      const key = newKey();
+      tokenOf(await store.acquire(key, 'one', 50, { label: 'first' }));
+      while ((await store.inspect(key)).state === 'held');
+      const token = tokenOf(await store.acquire(key, 'two', TTL, { label: 'second' }));
+      const taken = await store.inspect(key);
+      expect(taken).toMatchObject({
+        holder: { label: 'second', fencingToken: token },
+        lastRun: { label: 'first', outcome: 'failed' },
+      });
+      const { startedAt, endedAt } = taken.lastRun ?? {};
+      expect((endedAt?.getTime() ?? 0) - (startedAt?.getTime() ?? 0)).toBe(50);
+      expect(await store.renew(key, 'two', TTL)).toBe(true);
+      expect(await store.release(key, 'two', { outcome: 'failed' })).toBe(true);
+      expect(await store.inspect(key)).toMatchObject({
+        state: 'absent',
+        lastRun: { label: 'second', outcome: 'failed' },
+      });
+    });
+
+    it.each([
+      { supportBigNumbers: false, bigNumberStrings: false },
+      { supportBigNumbers: true, bigNumberStrings: false },
+      { extra: { decimalNumbers: true, namedPlaceholders: true } },
+      { extra: { rowsAsArray: true } },
+      { extra: { typeCast: () => 'mangled' } },
+      { flags: ['-FOUND_ROWS'] },
+      { timezone: '+05:30', dateStrings: true },
+    ])('B38 works with the driver options %j', async (options) => {
+      // TypeORM itself cannot start on some of these: the sessions that are opened afterwards have them.
+      const { extra, ...own } = options as any;
+      const application = await fixture.dataSource({ poolSize: 1, ...own });
+      const { pool } = application.driver as any;
+      Object.assign(pool.config.connectionConfig, extra);
+      const { _allConnections: connections } = pool;
+      connections.get(0).destroy();
+      const store = new TypeOrmLockStore(application);
+      const key = newKey();
+      const token = tokenOf(await store.acquire(key, 'o', TTL, { label: 'me' }));
+      expect(await store.inspect(key)).toMatchObject({
+        state: 'held',
+        holder: { key, label: 'me', fencingToken: token },
+      });
+      expect(await store.acquire(key, 'p', TTL)).toMatchObject({ reason: 'held' });
+      expect(
+        await store.renewMany([
+          { key, owner: 'o', ttl: TTL },
+          { key, owner: 'p', ttl: TTL },
+        ]),
+      ).toEqual(['renewed', 'lost']);
+      expect(await store.release(key, 'o')).toBe(true);
+    });
+
+    it("the session's own lock wait is what it was before, also after a failure", async () => {
+      const application = await fixture.dataSource({ poolSize: 1 });
+      await onEachConnection(application, 'SET SESSION innodb_lock_wait_timeout = 7');
+      const store = new TypeOrmLockStore(application);
+      const key = newKey();
+      tokenOf(await store.acquire(key, 'o', TTL));
+      await store.renew(key, 'o', TTL);
+      await store.renewMany([{ key, owner: 'o', ttl: TTL }]);
+      await application.query('ALTER TABLE locks RENAME TO hidden');
+      await expect(store.release(key, 'o')).rejects.toMatchObject({ name: 'LockStoreError' });
+      await application.query('ALTER TABLE hidden RENAME TO locks');
+      await store.release(key, 'o');
+      const [{ wait }] = await application.query('SELECT @@SESSION.innodb_lock_wait_timeout AS wait');
+      expect(Number(wait)).toBe(7);
+    });
+  });

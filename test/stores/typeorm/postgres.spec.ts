@@ -1,0 +1,101 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import type { DataSource } from 'typeorm';
+import { TypeOrmLockStore } from '../../../lib/stores/typeorm/index.js';
+import { Fixture, newKey, onEachConnection, recordStatements, SERVERS, tokenOf } from './fixture.js';
+
+const TTL = 60_000;
+
+for (const target of SERVERS.filter(({ name }) => name === 'postgres'))
+  describe('on PostgreSQL', () => {
+    let fixture: Fixture;
+    beforeAll(async () => void (fixture = await Fixture.open(target)));
+    afterAll(() => fixture.dispose());
+
+    const opened = async (): Promise<{ application: DataSource; store: TypeOrmLockStore }> => {
+      const application = await fixture.dataSource({ poolSize: 1 });
+      const store = new TypeOrmLockStore(application);
+      await store.prepare();
+      return { application, store };
+    };
+    const prepared = async (application: DataSource): Promise<string[]> => {
+      const rows: { name: string }[] = await application.query('SELECT name FROM pg_prepared_statements');
+      return rows.map(({ name }) => name).filter((name) => name.startsWith('nestjs-locked-'));
+    };
+    const cycle = async (store: TypeOrmLockStore) => {
+      const key = newKey();
+      tokenOf(await store.acquire(key, 'o', TTL));
+      expect(await store.renew(key, 'o', TTL)).toBe(true);
+      expect(await store.renewMany([{ key, owner: 'o', ttl: TTL }])).toEqual(['renewed']);
+      expect(await store.release(key, 'o')).toBe(true);
+    };
+
+    it('statements are prepared by name, once', async () => {
+      const { application, store } = await opened();
+      await cycle(store);
+      const names = await prepared(application);
+      expect(names).toHaveLength(4);
+      await cycle(store);
+      expect(await prepared(application)).toEqual(names);
+    });
+
+    it('B8 a pooler that has forgotten the names (26000) is served with unnamed statements, for good', async () => {
+      const { application, store } = await opened();
+      await cycle(store);
+      await application.query('DEALLOCATE ALL');
+      await cycle(store);
+      expect(await prepared(application)).toEqual([]);
+      const statements = recordStatements(application);
+      await cycle(store);
+      expect(statements).toHaveLength(4); // none of them has to be repeated any more
+    });
+
+    it('B8 a pooler that has the names already (42P05) is served with unnamed statements, for good', async () => {
+      const first = await opened();
+      await cycle(first.store);
+      const names = await prepared(first.application);
+      const { application, store } = await opened();
+      for (const name of names) await onEachConnection(application, `PREPARE "${name}" AS SELECT 1`);
+      await cycle(store);
+      const statements = recordStatements(application);
+      await cycle(store);
+      expect(statements).toHaveLength(4);
+    });
+
+    it('a column that is altered under prepared statements does not break them', async () => {
+      const { application, store } = await opened();
+      const key = newKey();
+      for (let i = 0; i < 6; i++) await store.acquire(key, 'o', TTL); // the same plan is kept from the sixth time on
+      await application.query('ALTER TABLE locks ALTER COLUMN label TYPE text');
+      expect(await store.acquire(key, 'other', TTL)).toMatchObject({ reason: 'held' });
+    });
+
+    it('P4 a try of a held lock does not touch the row', async () => {
+      const { application, store } = await opened();
+      const key = newKey();
+      tokenOf(await store.acquire(key, 'o', TTL));
+      const version = () => application.query('SELECT ctid, xmin, xmax FROM locks WHERE key = $1', [key]);
+      const before = await version();
+      for (let i = 0; i < 3; i++)
+        expect(await store.acquire(key, `other${i}`, TTL)).toMatchObject({ reason: 'held' });
+      expect(await version()).toEqual(before);
+    });
+
+    it('B38 numbers are numbers, whatever parsers the application has set', async () => {
+      const { types } = ((await opened()).application.driver as any).postgres;
+      const parse = types.getTypeParser(20);
+      for (const parser of [BigInt, Number, String])
+        try {
+          types.setTypeParser(20, parser);
+          const { store } = await opened();
+          const key = newKey();
+          const token = tokenOf(await store.acquire(key, 'o', TTL));
+          expect(await store.inspect(key)).toMatchObject({
+            state: 'held',
+            holder: { fencingToken: token, key },
+          });
+          expect(Number.isSafeInteger(token)).toBe(true);
+        } finally {
+          types.setTypeParser(20, parse);
+        }
+    });
+  });

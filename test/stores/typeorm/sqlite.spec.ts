@@ -1,0 +1,190 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import type { DataSource } from 'typeorm';
+import { TypeOrmLockStore } from '../../../lib/stores/typeorm/index.js';
+import { sqlTargets } from '../../servers/targets.js';
+import { Fixture, newKey, tokenOf } from './fixture.js';
+
+const withoutTypes: string = 'better-sqlite3';
+const { default: Database }: any = await import(withoutTypes);
+const TTL = 60_000;
+
+for (const target of sqlTargets().filter(({ name }) => name === 'sqlite'))
+  describe('on SQLite', () => {
+    /** The connections that are opened through the driver, the store's own after the application's, and their statements. */
+    const connections: any[] = [];
+    const statements: string[] = [];
+    class Driver extends Database {
+      constructor(...args: unknown[]) {
+        super(...args);
+        connections.push(this);
+      }
+      prepare(sql: string): any {
+        const statement = super.prepare(sql);
+        for (const method of ['all', 'run']) {
+          const original = statement[method].bind(statement);
+          statement[method] = (...values: unknown[]) => {
+            statements.push(sql);
+            return original(...values);
+          };
+        }
+        return statement;
+      }
+    }
+
+    let fixture: Fixture;
+    let application: DataSource;
+    let store: TypeOrmLockStore;
+    /** Another process's connection, for all that the store can tell. */
+    let other: any;
+    beforeAll(async () => {
+      fixture = await Fixture.open(target);
+      application = await fixture.dataSource({ driver: Driver });
+      store = new TypeOrmLockStore(application);
+      await store.prepare();
+      other = new Database(fixture.target.options.database, { timeout: 0 });
+    });
+    afterAll(async () => {
+      other.close();
+      await store.close();
+      await fixture.dispose();
+    });
+    beforeEach(() => void (statements.length = 0));
+
+    it('has a connection of its own: durable, and never stopping the event loop', () => {
+      expect(connections).toHaveLength(2);
+      const pragma = (name: string) => connections[1].pragma(name, { simple: true });
+      expect([pragma('journal_mode'), pragma('synchronous'), pragma('busy_timeout')]).toEqual(['wal', 2, 0]);
+    });
+
+    it('B15 needs two statements for a new key and a free one, one for a held one', async () => {
+      const key = newKey();
+      const count = async (operation: () => Promise<unknown>) => {
+        statements.length = 0;
+        await operation();
+        return statements.length;
+      };
+      expect(await count(async () => tokenOf(await store.acquire(key, 'o', TTL)))).toBe(2);
+      expect(await count(() => store.acquire(key, 'p', TTL))).toBe(1);
+      expect(await count(() => store.renew(key, 'o', TTL))).toBe(1);
+      expect(await count(() => store.release(key, 'o'))).toBe(1);
+      expect(await count(async () => tokenOf(await store.acquire(key, 'p', TTL)))).toBe(2);
+      expect(await count(() => store.renewMany([{ key, owner: 'p', ttl: TTL }]))).toBe(1);
+    });
+
+    it("B77 the application's rolled back transaction does not undo the lock", async () => {
+      const key = newKey();
+      await application.query('BEGIN');
+      await application.query('SELECT count(*) FROM locks');
+      tokenOf(await store.acquire(key, 'o', TTL));
+      await application.query('ROLLBACK');
+      expect(await store.inspect(key)).toMatchObject({ state: 'held' });
+    });
+
+    it('B26 waits for another writer while the event loop goes on', async () => {
+      const key = newKey();
+      other.exec('BEGIN IMMEDIATE');
+      const acquisition = store.acquire(key, 'o', TTL);
+      // This turn of the loop comes although the acquisition is waiting, and ends its wait.
+      await new Promise((resolve) => setImmediate(resolve));
+      other.exec('COMMIT');
+      tokenOf(await acquisition);
+    });
+
+    it('B26 a file that stays locked is contention for a try, and a transient failure for the others', async () => {
+      const key = newKey();
+      tokenOf(await store.acquire(key, 'o', TTL));
+      other.exec('BEGIN IMMEDIATE');
+      expect(await store.acquire(newKey(), 'o', 400)).toEqual({ acquired: false, reason: 'contention' });
+      expect(await store.acquire(key, 'p', 400)).toMatchObject({ reason: 'held' }); // reading is possible
+      expect(await store.renewMany([{ key, owner: 'o', ttl: 400 }])).toEqual(['unknown']);
+      await expect(store.renew(key, 'o', 400)).rejects.toMatchObject({
+        name: 'LockStoreError',
+        transient: true,
+        message: expect.stringContaining('locked by another session'),
+      });
+      other.exec('COMMIT');
+      expect(await store.renew(key, 'o', TTL)).toBe(true);
+    });
+
+    it("B27 inside the application's own open write transaction, the error says what to do", async () => {
+      await application.query('BEGIN IMMEDIATE');
+      for (const operation of [
+        () => store.acquire(newKey(), 'o', 400),
+        () => store.renewMany([{ key: 'k', owner: 'o', ttl: 400 }]),
+      ])
+        await expect(operation()).rejects.toMatchObject({
+          name: 'LockStoreError',
+          message: expect.stringMatching(
+            /own connection has an open transaction.*Acquire before the transaction/,
+          ),
+        });
+      await application.query('ROLLBACK');
+    });
+
+    it('B40 many stores on one file, and other writers, exclude each other', async () => {
+      const stores = [store, new TypeOrmLockStore(application), new TypeOrmLockStore(application)];
+      const key = newKey();
+      let inside = 0;
+      let sections = 0;
+      const worker = async (i: number) => {
+        while (sections < 200) {
+          const owner = `${i}`;
+          const one = stores[i % 3] as TypeOrmLockStore;
+          if (!(await one.acquire(key, owner, TTL)).acquired) {
+            await new Promise((resolve) => setImmediate(resolve));
+            continue;
+          }
+          expect(++inside).toBe(1);
+          await new Promise((resolve) => setImmediate(resolve));
+          inside--;
+          sections++;
+          expect(await one.release(key, owner)).toBe(true);
+        }
+      };
+      await Promise.all(Array.from({ length: 9 }, (_, i) => worker(i)));
+      expect(sections).toBeGreaterThanOrEqual(200);
+      for (const one of stores.slice(1)) await one.close();
+    });
+
+    it('B8 prepares its connection as the application prepares its own', async () => {
+      const prepared: unknown[] = [];
+      const dataSource = await fixture.dataSource({
+        prepareDatabase: (connection: unknown) => prepared.push(connection),
+      });
+      const another = new TypeOrmLockStore(dataSource);
+      await another.prepare();
+      expect(prepared).toHaveLength(2);
+      expect(prepared[0]).not.toBe(prepared[1]);
+      await another.close();
+    });
+
+    it('B8 refuses a SQLite that is too old, and a file that cannot have a write-ahead log, and closes what it opened', async () => {
+      for (const [answer, message] of [
+        [{ sql: 'SELECT sqlite_version', row: { version: '3.34.1' } }, /SQLite 3\.35.*3\.34\.1/],
+        [{ pragma: 'journal_mode', value: 'delete' }, /stays in journal mode delete/],
+      ] as [any, RegExp][]) {
+        class Other extends Driver {
+          override prepare(sql: string): any {
+            const statement = super.prepare(sql);
+            if (answer.sql && sql.startsWith(answer.sql)) statement.all = () => [answer.row];
+            return statement;
+          }
+          pragma(pragma: string, options: any): any {
+            return pragma.startsWith(answer.pragma) ? answer.value : super.pragma(pragma, options);
+          }
+        }
+        const dataSource = await fixture.dataSource({ driver: Other });
+        await expect(new TypeOrmLockStore(dataSource).prepare()).rejects.toThrow(message);
+        expect(connections.at(-1).open).toBe(false);
+      }
+    });
+
+    it('closes its connection and leaves that of the application', async () => {
+      const dataSource = await fixture.dataSource({ driver: Driver });
+      const another = new TypeOrmLockStore(dataSource);
+      await another.prepare();
+      const [theirs, own] = connections.slice(-2);
+      await another.close();
+      expect([theirs.open, own.open]).toEqual([true, false]);
+    });
+  });

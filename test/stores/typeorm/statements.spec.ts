@@ -1,0 +1,116 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import type { DataSource } from 'typeorm';
+import { TypeOrmLockStore } from '../../../lib/stores/typeorm/index.js';
+import { Fixture, newKey, recordStatements, SERVERS, tokenOf } from './fixture.js';
+
+const TTL = 60_000;
+
+/** MySQL 5 reads first, and sets the lock wait of the session before and after each write. */
+const ROUND_TRIPS = {
+  postgres: {
+    newKey: 1,
+    freeKey: 1,
+    heldKey: 1,
+    renew: 1,
+    release: 1,
+    lostRelease: 1,
+    many: 1,
+    manyWithLost: 1,
+  },
+  mysql: {
+    newKey: 3,
+    freeKey: 1,
+    heldKey: 2,
+    renew: 1,
+    release: 1,
+    lostRelease: 2,
+    many: 1,
+    manyWithLost: 2,
+  },
+  mariadb: {
+    newKey: 3,
+    freeKey: 1,
+    heldKey: 2,
+    renew: 1,
+    release: 1,
+    lostRelease: 2,
+    many: 1,
+    manyWithLost: 2,
+  },
+  mysql56: {
+    newKey: 6,
+    freeKey: 4,
+    heldKey: 1,
+    renew: 3,
+    release: 3,
+    lostRelease: 4,
+    many: 3,
+    manyWithLost: 4,
+  },
+};
+
+for (const target of SERVERS)
+  describe(`statements of ${target.name}`, () => {
+    let fixture: Fixture;
+    let application: DataSource;
+    let store: TypeOrmLockStore;
+    let statements: string[];
+    beforeAll(async () => {
+      fixture = await Fixture.open(target);
+      application = await fixture.dataSource();
+      store = new TypeOrmLockStore(application);
+      await store.prepare();
+      statements = recordStatements(application);
+    });
+    afterAll(() => fixture.dispose());
+
+    const count = async (operation: () => Promise<unknown>) => {
+      statements.length = 0;
+      await operation();
+      return statements.length;
+    };
+
+    it('B15 are as few as can be', async () => {
+      const key = newKey();
+      const leases = Array.from({ length: 500 }, () => ({ key: newKey(), owner: 'o', ttl: TTL }));
+      for (const one of leases) tokenOf(await store.acquire(one.key, one.owner, one.ttl));
+      expect({
+        newKey: await count(async () => tokenOf(await store.acquire(key, 'a', TTL))),
+        heldKey: await count(() => store.acquire(key, 'b', TTL)),
+        renew: await count(() => store.renew(key, 'a', TTL)),
+        release: await count(() => store.release(key, 'a')),
+        lostRelease: await count(() => store.release(key, 'a')),
+        freeKey: await count(async () => tokenOf(await store.acquire(key, 'b', TTL))),
+        many: await count(() => store.renewMany(leases)),
+        manyWithLost: await count(() =>
+          store.renewMany([...leases.slice(1), { key, owner: 'gone', ttl: TTL }]),
+        ),
+      }).toEqual(ROUND_TRIPS[target.name as keyof typeof ROUND_TRIPS]);
+      expect(await count(() => store.inspect(key))).toBe(1);
+      expect(await count(() => store.list({ limit: 1000 }))).toBe(1);
+    });
+
+    it('B51 renewMany takes more than 500 leases in batches', async () => {
+      const leases = Array.from({ length: 1001 }, () => ({ key: newKey(), owner: 'nobody', ttl: TTL }));
+      const batches = await count(async () => {
+        expect(await store.renewMany(leases)).toEqual(leases.map(() => 'lost'));
+      });
+      expect(batches).toBe(3 * ROUND_TRIPS[target.name as keyof typeof ROUND_TRIPS].manyWithLost);
+    });
+
+    it('B51 renewMany never takes one lease of a key for another, nor is misled by one that is there twice', async () => {
+      const [a, b] = [newKey(), newKey()];
+      tokenOf(await store.acquire(a, 'x', TTL));
+      tokenOf(await store.acquire(b, 'y', TTL));
+      expect(
+        await store.renewMany([
+          { key: a, owner: 'y', ttl: TTL },
+          { key: b, owner: 'x', ttl: TTL },
+          { key: b, owner: 'y', ttl: TTL },
+        ]),
+      ).toEqual(['lost', 'lost', 'renewed']);
+      const twice = await store.renewMany([a, a].map((key) => ({ key, owner: 'x', ttl: TTL })));
+      expect(twice).toContain('renewed');
+      expect(twice).not.toContain('lost');
+    });
+  });
