@@ -25,7 +25,8 @@ const RELEASE_PAUSE = 50;
  */
 export class LeaseKeeper implements LockKeeper {
   readonly #held = new Map<Lease, Held>();
-  readonly #background = new Set<Promise<void>>();
+  /** Requests that somebody else awaits, or nobody: a shutdown does. */
+  readonly #background = new Set<Promise<unknown>>();
   readonly #renewer: LeaseRenewer;
 
   constructor(
@@ -63,6 +64,10 @@ export class LeaseKeeper implements LockKeeper {
     const believed = this.clock.now() < lease.deadline;
     if (!lease.end() || !held) return false;
     this.#renewer.remove(lease);
+    return this.track(this.#giveBack(lease, held, outcome, believed));
+  }
+
+  async #giveBack(lease: Lease, held: Held, outcome: LockOutcome, believed: boolean): Promise<boolean> {
     await lease.inFlight;
     try {
       if (!(await this.#releaseInStore(lease, held, outcome, believed))) {
@@ -90,30 +95,37 @@ export class LeaseKeeper implements LockKeeper {
 
   /** Frees, in the background, what the store may have granted to an owner that does not exist any more. If that fails it ends with its ttl. */
   free(storeKey: string, owner: string): void {
-    const freeing = settleWithin(
-      this.clock,
-      attemptTimeoutOf(Infinity),
-      () => this.store.release(storeKey, owner),
-      {
-        answered: () => this.listeners.freed(storeKey),
-        failed: () => {},
-      },
-    ).then(() => {
-      this.#background.delete(freeing);
+    const patience = attemptTimeoutOf(Infinity);
+    const freeing = settleWithin(this.clock, patience, () => this.store.release(storeKey, owner), {
+      answered: () => this.listeners.freed(storeKey),
+      failed: () => {},
     });
-    this.#background.add(freeing);
+    void this.track(freeing);
   }
 
-  /** Releases everything that is still held, with the reason that its holders are told. */
+  /** A request that has to end before the store is closed. */
+  track<T>(request: Promise<T>): Promise<T> {
+    this.#background.add(request);
+    const done = (): boolean => this.#background.delete(request);
+    request.then(done, done);
+    return request;
+  }
+
+  /** Releases everything that is still held, with the reason that its holders are told, and awaits what is on its way, as long as one request may take. */
   async releaseAll(reason: string): Promise<void> {
-    const releases = [...this.#held.keys()].map(async (lease) => {
-      const { lock } = this.#held.get(lease) ?? {};
-      const released = lock && lease.open ? lock.release('failed') : undefined;
+    for (const [lease, { lock }] of this.#held) {
+      if (!lease.open) continue; // its holder is giving it back
+      void lock.release('failed').catch(() => {}); // published as `storeError`
       lease.lose(reason);
-      await released;
-    });
-    await Promise.allSettled([...releases, ...this.#background]);
+    }
+    const patience = attemptTimeoutOf(Infinity);
+    await settleWithin(this.clock, patience, () => this.#idle(), { answered: () => {}, failed: () => {} });
     this.#renewer.stop();
+  }
+
+  /** What is on its way may have more sent when it is answered: late grants are freed. */
+  async #idle(): Promise<void> {
+    while (this.#background.size > 0) await Promise.allSettled(this.#background);
   }
 
   async #releaseInStore(

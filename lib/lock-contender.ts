@@ -57,7 +57,7 @@ export class LockContender {
       for (let attempt = 1; ; attempt++) {
         if (settings.wait > 0) await place.turn(until);
         place.attempting();
-        const answer = await place.orFailure(this.#attempt(acquisition, call, until));
+        const answer = await place.orFailure(this.keeper.track(this.#attempt(acquisition, call, until)));
         const now = this.clock.now();
         if (answer instanceof Lease)
           return (lock = this.keeper.keep(answer, settings, call.job, now - startedAt));

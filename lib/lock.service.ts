@@ -257,8 +257,7 @@ export class LockService {
 
   /** @internal Takes no more locks, ends the waits, and awaits the work that runs, up to the limit. */
   async drain(): Promise<void> {
-    this.#stopping = true;
-    this.#queue.close(new LockError('The application is shutting down: no lock is taken any more.'));
+    this.#stop();
     if (this.#running.size === 0) return;
     await new Promise<void>((resolve) => {
       const timer = this.#clock.after(this.#shutdownTimeout, resolve, true);
@@ -271,10 +270,15 @@ export class LockService {
 
   /** @internal Releases what is still held and closes the store. */
   async close(): Promise<void> {
-    this.#stopping = true;
+    this.#stop();
     const opened = await this.#opening?.catch(() => undefined);
     await opened?.keeper.releaseAll('the application shut down while it was held.');
     await opened?.store.close?.();
+  }
+
+  #stop(): void {
+    this.#stopping = true;
+    this.#queue.close(new LockError('The application is shutting down: no lock is taken any more.'));
   }
 
   #read(where: string, key: string, options: AcquireOptions | RunOptions | undefined): LockCall {

@@ -120,7 +120,7 @@ describe('events', () => {
   it('an async listener that rejects is logged, and nothing is unhandled', async () => {
     const { service } = await startCore();
     service.events.on('acquired', () => Promise.reject(new Error('async listener')) as never);
-    service.events.on('released', (() => Promise.reject('no Error')) as never);
+    service.events.on('released', () => Promise.reject('no Error') as never);
     await service.run('key', () => {});
     await settle();
     expect(warnings(log)).toEqual([
