@@ -4,6 +4,7 @@ import {
   Module,
   Scope,
   type BeforeApplicationShutdown,
+  type InjectionToken,
   type OnModuleDestroy,
   type OnModuleInit,
 } from '@nestjs/common';
@@ -111,11 +112,20 @@ function createService(given: LockModuleOptions, name: string, moduleRef: Module
 /** Only when the application's providers are there: a definition may depend on any of them. */
 async function openStore(store: LockStore | LockStoreDefinition, moduleRef: ModuleRef): Promise<LockStore> {
   if (!isDefinition(store)) return store;
-  const made: unknown = await store.useFactory(
-    ...(store.inject ?? []).map((token): unknown => moduleRef.get(token, { strict: false })),
-  );
+  const dependencies = (store.inject ?? []).map((token): unknown => moduleRef.get(token, { strict: false }));
+  const missing = dependencies.findIndex((dependency) => dependency === undefined || dependency === null);
+  if (missing >= 0) {
+    throw new LockError(
+      `LockModule cannot open its store: "${describeToken(store.inject?.[missing])}" was not made yet. Take locks in onModuleInit() or later, not while providers are made.`,
+    );
+  }
+  const made: unknown = await store.useFactory(...dependencies);
   assertStore(made, 'what the useFactory of "store" made');
   return made;
+}
+
+function describeToken(token: InjectionToken | undefined): string {
+  return typeof token === 'function' ? token.name : String(token);
 }
 
 function isDefinition(store: unknown): store is LockStoreDefinition {

@@ -226,6 +226,45 @@ describe('A store definition', () => {
     expect(error.message).toContain('Connection');
   });
 
+  it('B1 is not opened before what it injects was made: locks are for onModuleInit() and later', async () => {
+    const early = {
+      provide: 'early',
+      inject: [LockService],
+      useFactory: (locks: LockService) => locks.run('boot', () => 'ran'),
+    };
+
+    @Module({
+      providers: [
+        {
+          provide: Connection,
+          useFactory: async () => {
+            await new Promise(setImmediate);
+            await new Promise(setImmediate);
+            return new Connection('late');
+          },
+        },
+        { provide: 'table', useValue: 'locks' },
+      ],
+    })
+    class SlowDatabaseModule {}
+
+    got = [];
+    const error = await startError({
+      imports: [LockModule.forRoot({ store: definition }), SlowDatabaseModule],
+      providers: [early],
+    });
+    expect(error).toBeInstanceOf(LockError);
+    expect(error.message).toContain('"Connection" was not made yet. Take locks in onModuleInit() or later');
+    expect(got).toEqual([]);
+
+    // a store that injects nothing is there at once
+    const app = await start({
+      imports: [LockModule.forRoot({ store: new RecordingStore() })],
+      providers: [early],
+    });
+    expect(app.get('early')).toBe('ran');
+  });
+
   it('B10 whose factory fails fails the start with its error', async () => {
     const failing = { useFactory: () => Promise.reject(new Error('no database')) };
     const error = await startError({ imports: [LockModule.forRoot({ store: failing })] });
