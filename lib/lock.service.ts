@@ -294,8 +294,9 @@ export class LockService {
   }
 
   async #openAll(): Promise<Opened> {
+    let store: Store | undefined;
     try {
-      const store = await this.#openStore();
+      store = await this.#openStore();
       await store.prepare?.();
       const keeper = new LeaseKeeper(store, this.#clock, this.#publisher, {
         freed: (storeKey) => this.#queue.wake(storeKey),
@@ -304,6 +305,10 @@ export class LockService {
       const contender = new LockContender(store, keeper, this.#queue, this.#publisher, this.#clock);
       return (this.#open = { store, keeper, contender });
     } catch (error) {
+      // What keeps it from being opened is the error that counts, not what closing it may throw.
+      await Promise.resolve()
+        .then(() => store?.close?.())
+        .catch(() => {});
       this.#opening = undefined; // enable() may try again
       throw error;
     }

@@ -1,0 +1,179 @@
+import { describe, expect, it } from '@jest/globals';
+import { inspect } from 'node:util';
+import { LockContext } from '../../lib/lock-context.js';
+import { LockError, LockLostError, LockNotAcquiredError, LockStoreError } from '../../lib/lock.errors.js';
+import { LockService } from '../../lib/lock.service.js';
+import { captureLog, errorOf, startCore, warnings, watch } from './core-fixture.js';
+
+const log = captureLog();
+
+describe('B73 locking that is disabled', () => {
+  it('runs everything and connects to nothing', async () => {
+    let opened = 0;
+    const { service, clock, names } = await startCore(
+      { enabled: false },
+      {
+        openStore: () => {
+          opened++;
+          throw new Error('connected');
+        },
+      },
+    );
+    expect(service.enabled).toBe(false);
+    const [one, two] = await Promise.all([service.acquire('key'), service.tryAcquire('key')]);
+    expect([one?.held, two?.held]).toEqual([true, true]);
+    const body = (): Promise<unknown> =>
+      service.run('key', (inner) => {
+        expect(LockContext.current()).toBe(inner);
+        return 'inner';
+      });
+    expect(await service.tryRun('key', body)).toEqual({ acquired: true, value: 'inner' });
+    expect(opened).toBe(0);
+    expect(names()).toEqual([]);
+    expect(clock.timers).toEqual([]);
+  });
+
+  it('gives handles with the token 0 that are always held, and can be extended and released', async () => {
+    const { service, clock } = await startCore({ enabled: false, onLost: () => expect(true).toBe(false) });
+    const lock = await service.acquire('key', { ttl: 1000 });
+    expect(lock).toMatchObject({ key: 'key', fencingToken: 0, owner: '', expiresAt: null, loss: undefined });
+    clock.freeze(10 ** 9);
+    expect(lock.held).toBe(true);
+    lock.assertHeld();
+    await lock.extend();
+    await lock.extend(5000);
+    expect(lock.signal.aborted).toBe(false);
+    expect(await lock.release()).toBe(true);
+    expect(await lock.release()).toBe(false);
+    expect(lock.held).toBe(false);
+    expect(() => lock.assertHeld()).toThrow(LockLostError);
+    expect(JSON.parse(JSON.stringify(lock))).toMatchObject({ key: 'key', fencingToken: 0, held: false });
+    expect(inspect(lock)).not.toContain('undefined');
+  });
+
+  it('still refuses wrong keys and options, and passes on the errors of the body', async () => {
+    const { service } = await startCore({ enabled: false });
+    expect(await errorOf(service.acquire(5 as never))).toBeInstanceOf(LockError);
+    expect(await errorOf(service.acquire('key', { ttl: 0 }))).toBeInstanceOf(LockError);
+    const broken = new Error('body');
+    expect(await errorOf(service.run('key', () => Promise.reject(broken)))).toBe(broken);
+  });
+
+  it('says so once at start, loudly', async () => {
+    const { service } = await startCore({ enabled: false });
+    service.announce(['Billing.export (skip)']);
+    expect(warnings(log)).toHaveLength(1);
+    expect(warnings(log)[0]).toMatch(/^LOCKING IS DISABLED: everything runs unlocked/);
+    const named = await startCore({ enabled: false }, { name: 'weak' });
+    named.service.announce([]);
+    expect(warnings(log)[1]).toMatch(/^LOCKING IS DISABLED for the module "weak"/);
+  });
+
+  it('the line at start names the methods and the store otherwise', async () => {
+    const { service, store } = await startCore();
+    Object.assign(store, { describe: () => 'store=scripted' });
+    service.announce([]);
+    service.announce(['Billing.export (skip)']);
+    service.announce(['A.a (skip)', 'B.b (throw)']);
+    expect(log).toEqual([
+      { level: 'log', text: 'no decorated methods store=scripted' },
+      { level: 'log', text: '1 locked method: Billing.export (skip) store=scripted' },
+      { level: 'log', text: '2 locked methods: A.a (skip), B.b (throw) store=scripted' },
+    ]);
+  });
+});
+
+describe('B73 at run time', () => {
+  it('disable leaves held locks held and renewed; new ones are none', async () => {
+    const { service, store, clock } = await startCore({ ttl: 900 });
+    const before = await service.acquire('key');
+    service.disable();
+    service.disable();
+    const after = await service.acquire('key');
+    expect(after.fencingToken).toBe(0);
+    await clock.advance(10_000);
+    expect(before.held).toBe(true);
+    expect(await after.release()).toBe(true);
+    expect(await store.held('key')).toBe(true);
+    expect(await before.release()).toBe(true);
+    expect(store.count('acquire')).toBe(1);
+    expect(warnings(log)).toHaveLength(1);
+  });
+
+  it('enable opens the store, once, and locks again', async () => {
+    const { service, store } = await startCore({ enabled: false });
+    let prepared = 0;
+    store.prepare = () => Promise.resolve(void prepared++);
+    await Promise.all([service.enable(), service.enable()]);
+    await service.enable();
+    expect(prepared).toBe(1);
+    expect(service.enabled).toBe(true);
+    const lock = await service.acquire('key');
+    expect(lock.fencingToken).toBeGreaterThan(0);
+    expect(await service.tryAcquire('key')).toBeNull();
+    expect(warnings(log).filter((line) => line === 'Locking is enabled again.')).toHaveLength(1);
+  });
+
+  it('enable that cannot open the store leaves locking disabled, and may be tried again', async () => {
+    let closed = 0;
+    let broken = true;
+    const { service, store } = await startCore({ enabled: false });
+    store.prepare = () => (broken ? Promise.reject(new LockStoreError('no database')) : Promise.resolve());
+    store.close = () => Promise.resolve(void closed++);
+    expect((await errorOf(service.enable())).message).toBe('no database');
+    expect(service.enabled).toBe(false);
+    expect((await service.acquire('key')).fencingToken).toBe(0);
+    broken = false;
+    await service.enable();
+    expect((await service.acquire('key')).fencingToken).toBeGreaterThan(0);
+  });
+
+  it('B13 a store that cannot be prepared is closed again, and its error is the one that surfaces', async () => {
+    const { service, store } = await startCore({ enabled: false });
+    let closed = 0;
+    store.prepare = () => Promise.reject(new LockStoreError('no database'));
+    store.close = () => {
+      closed++;
+      return Promise.reject(new Error('closing failed too'));
+    };
+    expect((await errorOf(service.start())).message).toBe('no database');
+    expect(closed).toBe(1);
+  });
+
+  it('B75 nothing runs when the store cannot be opened', async () => {
+    const openStore = (): Promise<never> => Promise.reject(new LockStoreError('no database'));
+    const service = new LockService({ options: {}, openStore });
+    let ran = false;
+    const body = (): void => void (ran = true);
+    for (const call of [
+      () => service.run('key', body),
+      () => service.tryRun('key', body),
+      () => service.tryAcquire('key'),
+      () => service.inspect('key'),
+    ]) {
+      expect((await errorOf(call())).message).toBe('no database');
+    }
+    expect(ran).toBe(false);
+  });
+
+  it('a waiter that waits when locking is disabled waits on; later calls do not', async () => {
+    const { service, store, clock } = await startCore();
+    const other = await store.takenBy('other', 'key', 60_000);
+    const waiting = watch(service.acquire('key', { wait: Infinity }));
+    await clock.advance(100);
+    service.disable();
+    await clock.advance(1000);
+    expect(waiting.state).toBe('pending');
+    await store.server.release('key', other);
+    await clock.advance(500);
+    expect(waiting.value?.fencingToken).toBeGreaterThan(0);
+  });
+
+  it('a busy lock is no error while disabled', async () => {
+    const { service, store } = await startCore();
+    await store.takenBy('other', 'key');
+    expect(await errorOf(service.acquire('key'))).toBeInstanceOf(LockNotAcquiredError);
+    service.disable();
+    expect((await service.acquire('key')).held).toBe(true);
+  });
+});
