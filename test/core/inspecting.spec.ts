@@ -1,0 +1,119 @@
+import { describe, expect, it } from '@jest/globals';
+import type { LockStore } from '../../lib/interfaces/lock-store.interface.js';
+import { LockError } from '../../lib/lock.errors.js';
+import { captureLog, errorOf, startCore, warnings } from './core-fixture.js';
+import { ManualClock } from './manual-clock.js';
+import { ScriptedStore } from './scripted-store.js';
+
+const log = captureLog();
+
+describe('B69 inspect and isLocked', () => {
+  it('absent, held, expired, and absent again', async () => {
+    const { service, clock } = await startCore({ label: 'worker' });
+    expect(await service.inspect('key')).toEqual({ state: 'absent', key: 'key' });
+    expect(await service.isLocked('key')).toBe(false);
+
+    const lock = await service.acquire('key', { ttl: 1000, autoRenew: false });
+    expect(await service.inspect('key')).toMatchObject({
+      state: 'held',
+      key: 'key',
+      holder: { label: 'worker', fencingToken: lock.fencingToken, remaining: 1000 },
+    });
+    expect(await service.isLocked('key')).toBe(true);
+
+    await clock.advance(1000);
+    expect(await service.inspect('key')).toMatchObject({ state: 'expired', holder: { remaining: 0 } });
+    expect(await service.isLocked('key')).toBe(false);
+
+    await service.run('key', () => {});
+    expect(await service.inspect('key')).toMatchObject({ state: 'absent', lastRun: { outcome: 'done' } });
+  });
+
+  it('never tell the owner id', async () => {
+    const { service } = await startCore();
+    const { owner } = await service.acquire('key');
+    const told = JSON.stringify([await service.inspect('key'), await service.list()]);
+    expect(told).not.toContain(owner);
+  });
+});
+
+describe('B70 list', () => {
+  it('gives the held locks of this prefix, by key, in pages', async () => {
+    const one = await startCore({ prefix: 'shop', label: 'worker' });
+    const two = await startCore({}, one);
+    for (const key of ['c', 'a', 'd', 'b', 'e']) await one.service.acquire(key);
+    await (await one.service.acquire('released')).release();
+    await two.service.acquire('blog:x');
+    expect(await one.service.list()).toMatchObject({
+      locks: ['a', 'b', 'c', 'd', 'e'].map((key) => ({ key, label: 'worker' })),
+    });
+    const keys: string[][] = [];
+    let after: string | undefined;
+    do {
+      const page = await one.service.list({ limit: 2, after });
+      keys.push(page.locks.map(({ key }) => key));
+      after = page.next;
+    } while (after);
+    expect(keys).toEqual([['a', 'b'], ['c', 'd'], ['e']]);
+    expect((await two.service.list()).locks.map(({ key }) => key)).toContain('blog:x');
+  });
+
+  it('of nothing is an empty page', async () => {
+    const { service } = await startCore();
+    expect(await service.list()).toEqual({ locks: [] });
+  });
+});
+
+describe('B71 forceRelease', () => {
+  it('frees the key; its holder learns at its next renewal; the token grows', async () => {
+    const { service, clock, of } = await startCore({ ttl: 900 });
+    const lock = await service.acquire('key');
+    expect(await service.forceRelease('key', { reason: 'stuck since Tuesday' })).toBe(true);
+    expect(await service.isLocked('key')).toBe(false);
+    expect(lock.held).toBe(true);
+    const next = await service.acquire('key');
+    expect(next.fencingToken).toBeGreaterThan(lock.fencingToken);
+    await clock.advance(300);
+    expect([lock.held, next.held]).toEqual([false, true]);
+    expect(of('lost')).toHaveLength(1);
+    expect(warnings(log)[0]).toBe('Lock "key" was force-released: stuck since Tuesday');
+  });
+
+  it('B71 reaches the holder of an endless lock as well', async () => {
+    const { service, clock } = await startCore();
+    const lock = await service.acquire('key', { ttl: Infinity });
+    await service.forceRelease('key', { reason: 'test' });
+    await clock.advance(10_000);
+    expect(lock.held).toBe(false);
+    expect(lock.loss).toBeDefined();
+  });
+
+  it('of a key that nobody holds is false', async () => {
+    const { service } = await startCore();
+    expect(await service.forceRelease('key', { reason: 'test' })).toBe(false);
+    expect(log.at(-1)).toMatchObject({ level: 'log' });
+    expect(await service.inspect('key')).toEqual({ state: 'absent', key: 'key' });
+  });
+});
+
+it('B70 a store that cannot tell gives an error that says so', async () => {
+  const clock = new ManualClock();
+  const scripted = new ScriptedStore(clock);
+  class PlainStore implements LockStore {
+    acquire = scripted.acquire.bind(scripted);
+    renew = scripted.renew.bind(scripted);
+    release = scripted.release.bind(scripted);
+  }
+  const { service } = await startCore({}, { clock, openStore: () => new PlainStore() });
+  for (const call of [
+    () => service.inspect('key'),
+    () => service.isLocked('key'),
+    () => service.list(),
+    () => service.forceRelease('key', { reason: 'test' }),
+  ]) {
+    const error = await errorOf(call());
+    expect(error).toBeInstanceOf(LockError);
+    expect(error.message).toMatch(/The lock store \(PlainStore\) does not implement \w+\(\)/);
+  }
+  expect((await service.acquire('key')).held).toBe(true);
+});
