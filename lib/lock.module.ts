@@ -85,6 +85,7 @@ export class LockModule
         'LockModule.forRootAsync() was given options that are made for each request: the scheduler would skip every job that uses locks. Inject only singletons into the options.',
       );
     }
+    assertService(this.locks);
     if (this.locks.enabled) await this.locks.start();
     this.locks.announce(new LockedExplorer(this.discovery, this.locks, this.name).explore());
   }
@@ -101,6 +102,13 @@ export class LockModule
   private get locks(): LockService {
     return this.moduleRef.get(getLockServiceToken(this.name));
   }
+}
+
+function assertService(locks: unknown): void {
+  if (locks instanceof LockService) return;
+  throw new LockError(
+    'LockService was overridden with something that decorated methods cannot use. In tests, import LockTestingModule from "nestjs-locked/testing" instead of LockModule, or set { enabled: false }.',
+  );
 }
 
 function createService(given: LockModuleOptions, name: string, moduleRef: ModuleRef): LockService {

@@ -265,6 +265,22 @@ describe('@Locked() on', () => {
   });
 });
 
+describe('A test that overrides LockService itself', () => {
+  it('B68 is told what to do instead', async () => {
+    const app = await Test.createTestingModule({
+      imports: [LockModule.forRoot({ store: new RecordingStore() })],
+    })
+      .setLogger(logs)
+      .overrideProvider(LockService)
+      .useValue({ run: (_key: string, body: () => unknown) => body() })
+      .compile();
+    await expect(app.init()).rejects.toThrow(LockError);
+    await expect(app.init()).rejects.toThrow(
+      'import LockTestingModule from "nestjs-locked/testing" instead of LockModule, or set { enabled: false }',
+    );
+  });
+});
+
 describe('Subclasses', () => {
   const log: string[] = [];
 
@@ -316,6 +332,7 @@ describe('Subclasses', () => {
     }
 
     const { app, store } = await startWith(Plain, CallsBase);
+    expect(logs.of('log')).toEqual(['1 locked method: Import.shared (throw) store=memory']);
     expect(await app.get(Plain).run()).toBe('plain');
     expect(store.calls).toEqual([]);
     expect(await app.get(CallsBase).run()).toBe('more than base');
@@ -340,6 +357,9 @@ describe('Subclasses', () => {
     }
 
     const { app, store } = await startWith(Special, SpecialAndBase);
+    expect(logs.of('log')).toEqual([
+      '3 locked methods: Special.run (throw), Import.shared (throw), SpecialAndBase.run (throw) store=memory',
+    ]);
     expect(await app.get(Special).run()).toBe('special');
     expect(store.calls).toEqual(lockedOnce('special'));
     store.calls.length = 0;
