@@ -43,7 +43,7 @@ describe.each(platforms)('LockInterceptor when nobody waits for the answer any m
     @Controller()
     class Orders {
       @Get('slow')
-      @UseInterceptors(timeOut, LockInterceptor('slow', { ttl: 150 }))
+      @UseInterceptors(timeOut, LockInterceptor('slow', { ttl: 600 }))
       async slow() {
         await gate.pass();
       }

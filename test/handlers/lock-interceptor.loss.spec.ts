@@ -25,7 +25,7 @@ class Gone implements ExceptionFilter<LockLostError> {
 }
 
 // Renewal, and so the discovery of a loss, comes every third of the ttl.
-const ttl = 300;
+const ttl = 600;
 
 describe.each(platforms)('LockInterceptor when the lock is lost, %s', (_, adapter) => {
   it('B56 B67 the handler runs to its end, and then fails with LockLostError', async () => {

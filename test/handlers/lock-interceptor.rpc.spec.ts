@@ -63,7 +63,7 @@ describe('LockInterceptor on message handlers', () => {
     @Controller()
     class Orders {
       @MessagePattern('watch')
-      @UseInterceptors(LockInterceptor('feed', { ttl: 300 }))
+      @UseInterceptors(LockInterceptor('feed', { ttl: 600 }))
       watch() {
         return values;
       }

@@ -71,7 +71,7 @@ describe.each(platforms)('LockInterceptor on @Sse() handlers, %s', (_, adapter) 
     @Controller()
     class Feed {
       @Sse('feed')
-      @UseInterceptors(LockInterceptor('feed', { ttl: 300 }))
+      @UseInterceptors(LockInterceptor('feed', { ttl: 600 }))
       feed() {
         return values;
       }
@@ -117,7 +117,7 @@ describe.each(platforms)('LockInterceptor on @Sse() handlers, %s', (_, adapter) 
     @Controller()
     class Feed {
       @Sse('feed')
-      @UseInterceptors(LockInterceptor('feed', { ttl: 300 }))
+      @UseInterceptors(LockInterceptor('feed', { ttl: 600 }))
       feed() {
         return values;
       }

@@ -154,7 +154,7 @@ describe.each(platforms)('@Locked() on HTTP handlers, %s', (_, adapter) => {
     @Controller()
     class Feed {
       @Sse()
-      @Locked('feed', { ttl: 300 })
+      @Locked('feed', { ttl: 600 })
       feed() {
         return values;
       }

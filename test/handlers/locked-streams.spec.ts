@@ -7,7 +7,7 @@ import { lastValueFrom, NEVER, Observable, of, ReplaySubject, startWith, toArray
 import { LockContext, Locked, LockLostError } from '../../lib/index.js';
 import { logged, platforms, startHttp, startMicroservice } from './support/applications.js';
 
-const ttl = 300;
+const ttl = 600;
 
 describe('Streams that methods under @Locked() return', () => {
   async function start<Feed extends object>(feed: new () => Feed) {
@@ -86,6 +86,23 @@ describe('Streams that methods under @Locked() return', () => {
     await app.store.holdElsewhere('feed');
 
     await expect(done).rejects.toThrow(LockLostError);
+  });
+
+  it('B67 an Observable whose lock was lost before anybody subscribed does not run', async () => {
+    let runs = 0;
+    class Feed {
+      @Locked('feed', { ttl })
+      async feed() {
+        return new Observable<string>(() => void runs++);
+      }
+    }
+    const { app, feed } = await start(Feed);
+    const observable = await feed.feed();
+    await app.store.holdElsewhere('feed');
+    await app.happened('lost');
+
+    await expect(lastValueFrom(observable)).rejects.toThrow(LockLostError);
+    expect(runs).toBe(0);
   });
 
   it('B67 an async iterable is locked until it is exhausted, and knows its lock', async () => {
