@@ -86,8 +86,9 @@ export class LockModule
       );
     }
     assertService(this.locks);
-    if (this.locks.enabled) await this.locks.start();
-    this.locks.announce(new LockedExplorer(this.discovery, this.locks, this.name).explore());
+    const jobs = new LockedExplorer(this.discovery, this.locks, this.name).explore();
+    if (this.locks.enabled) await this.locks.start(); // last: after a start that failed, nothing closes the store
+    this.locks.announce(jobs);
   }
 
   /** Work may go on, new work may not begin: connections close only later, in `onApplicationShutdown`. */

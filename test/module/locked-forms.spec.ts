@@ -313,6 +313,15 @@ describe('The default key', () => {
     expect(error.message).toContain("Give one of them a key: @Locked('…')");
   });
 
+  it('B61 B13 is compared before the store is opened, which nobody would close', async () => {
+    let opened = false;
+    const store = { useFactory: () => ((opened = true), new RecordingStore()) };
+    await startError({ imports: [LockModule.forRoot({ store })], providers: [Sync, sameName()] });
+    expect(opened).toBe(false);
+    await start({ imports: [LockModule.forRoot({ store })], providers: [Sync] });
+    expect(opened).toBe(true);
+  });
+
   it('B61 of two classes in different modules, one a controller, fails the start too', async () => {
     @Module({ controllers: [sameName()] })
     class Other {}
