@@ -1,0 +1,21 @@
+import { Module } from '@nestjs/common';
+import { TypeOrmModule } from '@nestjs/typeorm';
+import { LockModule } from 'nestjs-locked';
+import { lockTableMigration, typeOrmStore } from 'nestjs-locked/typeorm';
+import { CreateOrders } from './create-orders.migration.js';
+import { OrdersModule } from './orders/orders.module.js';
+
+@Module({
+  imports: [
+    TypeOrmModule.forRoot({
+      type: 'postgres',
+      url: process.env.DATABASE_URL,
+      autoLoadEntities: true,
+      migrations: [CreateOrders, lockTableMigration()],
+      migrationsRun: true,
+    }),
+    LockModule.forRoot({ store: typeOrmStore({ autoCreate: false }) }), // the table is made by the migration
+    OrdersModule,
+  ],
+})
+export class AppModule {}

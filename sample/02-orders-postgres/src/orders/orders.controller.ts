@@ -1,0 +1,44 @@
+import {
+  Body,
+  Controller,
+  Delete,
+  Get,
+  Param,
+  ParseIntPipe,
+  Post,
+  UseInterceptors,
+  type ExecutionContext,
+} from '@nestjs/common';
+import { LockInterceptor } from 'nestjs-locked';
+import { Order } from './order.entity.js';
+import { OrdersService } from './orders.service.js';
+
+// The same key as that of OrdersService.pay: an order is not cancelled while it is paid. The number, so that 7 and 07 are one order.
+const orderKey = (context: ExecutionContext): string =>
+  `order:${Number(context.switchToHttp().getRequest<{ params: { id: string } }>().params.id)}`;
+
+@Controller('orders')
+export class OrdersController {
+  constructor(private readonly orders: OrdersService) {}
+
+  @Post()
+  async create(@Body('amount', ParseIntPipe) amount: number): Promise<Order> {
+    return this.orders.create(amount);
+  }
+
+  @Get(':id')
+  async find(@Param('id', ParseIntPipe) id: number): Promise<Order> {
+    return this.orders.find(id);
+  }
+
+  @Post(':id/payment')
+  async pay(@Param('id', ParseIntPipe) id: number): Promise<Order> {
+    return this.orders.pay(id);
+  }
+
+  @Delete(':id')
+  @UseInterceptors(LockInterceptor(orderKey))
+  async cancel(@Param('id', ParseIntPipe) id: number): Promise<Order> {
+    return this.orders.cancel(id);
+  }
+}

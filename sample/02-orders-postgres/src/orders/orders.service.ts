@@ -1,0 +1,65 @@
+import { ConflictException, Injectable, NotFoundException } from '@nestjs/common';
+import { InjectRepository } from '@nestjs/typeorm';
+import { LockContext, Locked, type Lock } from 'nestjs-locked';
+import { LessThanOrEqual, Repository } from 'typeorm';
+import { Order, type OrderStatus } from './order.entity.js';
+import { Payments } from './payments.service.js';
+
+@Injectable()
+export class OrdersService {
+  constructor(
+    @InjectRepository(Order) private readonly orders: Repository<Order>,
+    private readonly payments: Payments,
+  ) {}
+
+  async create(amount: number): Promise<Order> {
+    return this.find((await this.orders.save({ amount })).id);
+  }
+
+  async find(id: number): Promise<Order> {
+    const order = await this.orders.findOneBy({ id });
+    if (!order) throw new NotFoundException();
+    return order;
+  }
+
+  /** One at a time for each order, on all instances: the second finds it paid, and charges nobody. */
+  @Locked({ key: (id: number) => `order:${id}`, wait: '2s' })
+  async pay(id: number): Promise<Order> {
+    const lock = currentLock();
+    const order = await this.findOpen(id, 'paid');
+    if (order.status === 'paid') return order;
+    await this.payments.charge(order, lock.signal);
+    return this.write(id, 'paid', lock);
+  }
+
+  /** Its route takes the lock. */
+  async cancel(id: number): Promise<Order> {
+    const lock = currentLock();
+    await this.findOpen(id, 'cancelled');
+    return this.write(id, 'cancelled', lock);
+  }
+
+  private async findOpen(id: number, orAlready: OrderStatus): Promise<Order> {
+    const order = await this.find(id);
+    if (order.status !== 'open' && order.status !== orAlready)
+      throw new ConflictException(`The order is ${order.status}.`);
+    return order;
+  }
+
+  /** Refuses an older token than that of the last write: a holder that was frozen cannot know that it lost the lock. */
+  private async write(id: number, status: OrderStatus, { fencingToken }: Lock): Promise<Order> {
+    const notNewer = LessThanOrEqual(String(fencingToken));
+    const { affected } = await this.orders.update(
+      { id, fence: notNewer },
+      { status, fence: String(fencingToken) },
+    );
+    if (affected === 0) throw new ConflictException('The order was changed by somebody else meanwhile.');
+    return this.find(id);
+  }
+}
+
+function currentLock(): Lock {
+  const lock = LockContext.current();
+  if (!lock) throw new Error('An order is only changed under its lock.');
+  return lock;
+}
