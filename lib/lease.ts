@@ -17,6 +17,8 @@ export interface LeaseTerms {
   sentAt: number;
   /** {@link timeAsleep} then. */
   asleep: number;
+  /** Whether it repeated others that may still be carried out: they would set the lease to its ttl again. */
+  resent?: boolean;
 }
 
 /** `os.uptime()` counts whole seconds on some systems. */
@@ -57,7 +59,7 @@ export class Lease {
   #asleep: number;
   #loss: LockLostError | undefined;
   // The ttls of requests that were sent and not answered: each may still be carried out, and then sets the lease to that.
-  readonly #unanswered: number[] = [];
+  readonly #unanswered: number[];
 
   constructor(
     terms: LeaseTerms,
@@ -74,6 +76,7 @@ export class Lease {
     this.#endsAt = terms.sentAt + terms.ttl;
     this.#confirmedAt = terms.sentAt;
     this.#asleep = terms.asleep;
+    this.#unanswered = terms.resent ? [terms.ttl] : [];
     this.renewAt = terms.sentAt + renewalInterval(terms.renewEvery, terms.ttl);
   }
 
@@ -171,7 +174,7 @@ export class Lease {
     const certain = Math.min(ttl, ...this.#unanswered);
     this.#deadline = sentAt + certain - marginOf(certain);
     this.#endsAt = sentAt + ttl;
-    this.renewAt = sentAt + renewalInterval(this.renewEvery, ttl);
+    this.renewAt = sentAt + renewalInterval(this.renewEvery, certain);
     this.alone = false;
   }
 }

@@ -100,7 +100,7 @@ export class LockAcquisition {
     const { key, storeKey, ttl, label } = this.terms;
     const resend = this.#mayHold;
     const owner = resend ? this.#owner : (this.#owner = randomUUID());
-    const sent = { sentAt: this.clock.now(), asleep: timeAsleep(this.clock) };
+    const sent = { sentAt: this.clock.now(), asleep: timeAsleep(this.clock), resent: resend };
     let answer: LockAcquireResult | undefined;
     let failure: unknown;
     const inTime = await settleWithin(

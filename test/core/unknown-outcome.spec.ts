@@ -153,6 +153,26 @@ describe('an acquisition whose outcome is unknown', () => {
     }
   });
 
+  it.each([true, false])(
+    'a second request that is carried out late does not let another in, although the lock was extended meanwhile (renewal: %p)',
+    async (autoRenew) => {
+      const one = await startCore({ ttl: 900, retry: 10 });
+      const { service, store, clock } = one;
+      const two = await startCore({ retry: 10 }, one);
+      store.next('acquire', { hang: 'request' }, { before: 3000, hang: 'answer' }, {});
+      const options = { wait: 5000, autoRenew } as { wait: number };
+      const waiting = watch(service.acquire('key', options));
+      await clock.advance(1000);
+      await waiting.value?.extend(60_000);
+      const other = watch(two.service.acquire('key', { wait: 10_000 }));
+      for (let time = 0; time < 10_000; time += 10) {
+        await clock.advance(10);
+        expect(waiting.value?.held && other.value?.held).not.toBe(true);
+      }
+      expect(waiting.value?.held).toBe(autoRenew);
+    },
+  );
+
   it('a request that is delivered twice is refused the second time, and harms nothing', async () => {
     const { service, store, clock } = await startCore();
     store.next('acquire', { twiceAfter: 10 });
