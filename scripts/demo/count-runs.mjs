@@ -5,12 +5,13 @@
 export function countRuns(rows) {
   const runs = rows.toSorted((a, b) => a.token - b.token); // each acquisition has a greater token than the one before
   const accepted = runs.filter((run) => run.accepted);
-  const ticks = runs.length === 0 ? 0 : secondOf(latest(runs)) - secondOf(earliest(runs)) + 1;
+  const doubles = accepted.flatMap((run, i) => accepted.slice(i + 1).filter((other) => overlap(run, other)));
+  const seconds = runs.map(secondOf);
+  const ticks = runs.length === 0 ? 0 : Math.max(...seconds) - Math.min(...seconds) + 1;
   return {
     ticks,
     runs: accepted.length,
-    doubles: accepted.flatMap((run, i) => accepted.slice(i + 1).filter((other) => overlap(run, other)))
-      .length,
+    doubles: doubles.length,
     missed: ticks - new Set(accepted.map(secondOf)).size,
     takeOvers: runs.filter((run, i) => i > 0 && tookOver(runs[i - 1], run)).length,
     lost: runs.filter((run) => run.lost).length,
@@ -18,15 +19,15 @@ export function countRuns(rows) {
 }
 
 /** The second in which it started: there is one tick in each. */
-export const secondOf = (run) => Math.floor(run.started / 1000);
-
-/** Another instance got the lock, although the run before had not come to its end. */
-export function tookOver(before, run) {
-  return run.instance !== before.instance && (before.ended === null || before.ended > run.started);
+export function secondOf(run) {
+  return Math.floor(run.started / 1000);
 }
 
-const overlap = (a, b) => a.started < b.ended && b.started < a.ended;
+function overlap(a, b) {
+  return a.started < b.ended && b.started < a.ended;
+}
 
-const earliest = (runs) => runs.reduce((a, b) => (b.started < a.started ? b : a));
-
-const latest = (runs) => runs.reduce((a, b) => (b.started > a.started ? b : a));
+/** Another instance got the lock, although the run before had not come to its end. */
+function tookOver(before, run) {
+  return run.instance !== before.instance && (before.ended === null || before.ended > run.started);
+}

@@ -28,8 +28,4 @@ export class DatabaseView {
   get edition() {
     return this.#db.prepare('SELECT edition FROM report').pluck().get();
   }
-
-  close() {
-    this.#db.close();
-  }
 }

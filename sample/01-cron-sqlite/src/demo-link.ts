@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Injectable, type OnApplicationBootstrap } from '@nestjs/common';
 import { LockService } from 'nestjs-locked';
 
-/** Tells `npm run demo` what happens here, if that is who started this process. Nothing else in this application is there for the demo. */
+/** Tells `npm run demo` what happens here, if that is who started this process. */
 @Injectable()
 export class DemoLink implements OnApplicationBootstrap {
   constructor(private readonly locks: LockService) {}

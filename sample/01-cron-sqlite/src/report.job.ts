@@ -21,7 +21,8 @@ export class ReportJob {
     await work(250, undefined, { signal: lock.signal }); // whatever takes the signal ends at once when the lock is lost
     lock.assertHeld(); // what does not can ask: this throws when the lock is lost
 
-    // Whoever asks can be frozen right after the answer, for longer than the ttl. So the write carries the token, and the database refuses an old one.
+    // Whoever asks can be frozen right after the answer, for longer than the ttl. No check helps against that:
+    // so the write carries the token of the lock, and the database refuses a token that is not the newest.
     await this.demo.betweenCheckAndWrite(lock.fencingToken);
     await this.reports.publish(edition + 1, lock.fencingToken);
   }
