@@ -64,7 +64,12 @@ export class LeaseKeeper implements LockKeeper {
     const believed = this.clock.now() < lease.deadline;
     if (!lease.end() || !held) return false;
     this.#renewer.remove(lease);
-    return this.track(this.#giveBack(lease, held, outcome, believed));
+    const release = this.track(this.#giveBack(lease, held, outcome, believed));
+    lease.released = release.then(
+      () => {},
+      () => {},
+    );
+    return release;
   }
 
   async #giveBack(lease: Lease, held: Held, outcome: LockOutcome, believed: boolean): Promise<boolean> {

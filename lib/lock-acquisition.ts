@@ -143,8 +143,11 @@ export class LockAcquisition {
 
   /** The store has, or may have, granted the lock to this owner: when the call is over, or has given back the lock it won, that is for nobody. */
   #granted(owner: string): void {
-    const wanted = !this.#abandoned && owner === this.#owner && (this.#lease?.open ?? true);
-    if (wanted) this.#mayHold = true;
-    else this.free(this.terms.storeKey, owner);
+    const free = (): void => this.free(this.terms.storeKey, owner);
+    const lease = owner === this.#owner ? this.#lease : undefined;
+    if (lease?.released)
+      void lease.released.then(free); // its holder gives it back, in its own way
+    else if (this.#abandoned || owner !== this.#owner || lease?.open === false) free();
+    else this.#mayHold = true;
   }
 }

@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { LockStoreError } from '../../lib/lock.errors.js';
 import { captureLog, errorOf, startCore, warnings, watch } from './core-fixture.js';
-import { linkBroken, serverRefused } from './scripted-store.js';
+import { linkBroken, serverRefused, type Fate } from './scripted-store.js';
 
 const log = captureLog();
 
@@ -152,6 +152,26 @@ describe('an acquisition whose outcome is unknown', () => {
       expect(store.count('release')).toBe(2);
     }
   });
+
+  it.each<[string, Fate]>([
+    ['comes', { after: 12_000 }],
+    ['gets lost', { after: 12_000, lose: 'answer' }],
+  ])(
+    'a first answer that %s while the lock is given back does not do so before its holder',
+    async (_, fate) => {
+      const { service, store, clock, names } = await startCore({ minHold: 60_000 });
+      store.next('acquire', fate, {});
+      const waiting = watch(service.acquire('key', { wait: Infinity }));
+      await clock.advance(11_900);
+      store.next('release', { before: 200 });
+      const releasing = watch(waiting.value?.release() as Promise<boolean>);
+      await clock.advance(1000);
+      expect(releasing.value).toBe(true);
+      expect(waiting.value?.loss).toBeUndefined();
+      expect(names()).toEqual(['storeError', 'acquired', 'released']);
+      expect(await store.held('key')).toBe(true); // for the rest of minHold
+    },
+  );
 
   it.each([true, false])(
     'a second request that is carried out late does not let another in, although the lock was extended meanwhile (renewal: %p)',
