@@ -253,6 +253,30 @@ describe('app.close()', () => {
     expect(order).toContain('store: release failing');
   });
 
+  it('B12 B64 swallows no error of a skipping job that still runs', async () => {
+    const failing = new Gate();
+
+    @Injectable()
+    class Job {
+      @Locked({ onBusy: 'skip' })
+      async run(): Promise<void> {
+        await failing.pass();
+        throw new Error('bug');
+      }
+    }
+    const app = await start({
+      imports: [LockModule.forRoot({ store: new RecordingStore() })],
+      providers: [Job],
+    });
+    const running = settled(app.get(Job).run());
+    await failing.reached;
+    const closing = stop(app);
+    while (!app.get(LockService).stopping) await new Promise(setImmediate);
+    failing.open();
+    await closing;
+    expect(await running).toMatchObject({ message: 'bug' });
+  });
+
   it('B12 B13 closes nothing when nothing was opened', async () => {
     const { app } = await startWith({ enabled: false });
     await stop(app);

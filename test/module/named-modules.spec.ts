@@ -1,6 +1,6 @@
 import 'reflect-metadata';
 import { describe, expect, it } from '@jest/globals';
-import { Injectable, Module, type DynamicModule } from '@nestjs/common';
+import { Injectable, Module, Scope, type DynamicModule } from '@nestjs/common';
 import {
   getLockServiceToken,
   InjectLockService,
@@ -55,6 +55,26 @@ describe('Named lock modules', () => {
     expect(calls()[1]).toEqual(['acquire Mixed.strongly', 'release Mixed.strongly']);
     await mixed.weakly();
     expect(calls()[2]).toEqual(['acquire w:key', 'release w:key']);
+  });
+
+  it('B4 B68 each decorator of a request-scoped class picks the store of its module', async () => {
+    @Injectable({ scope: Scope.REQUEST })
+    class PerRequest extends Mixed {
+      @Locked({ module: 'weak' })
+      async own(): Promise<void> {}
+    }
+
+    const { calls, imports } = threeModules();
+    const app = await start({ imports, providers: [PerRequest] });
+    const perRequest = await app.resolve(PerRequest);
+    await perRequest.byDefault();
+    await perRequest.strongly();
+    await perRequest.own();
+    expect(calls().map(([first]) => first)).toEqual([
+      'acquire PerRequest.byDefault',
+      'acquire PerRequest.strongly',
+      'acquire w:PerRequest.own',
+    ]);
   });
 
   it('B4 a method may take the locks of two modules', async () => {
