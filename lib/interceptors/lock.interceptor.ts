@@ -38,8 +38,11 @@ const OPTIONS = [...ACQUIRE_OPTIONS.filter((option) => option !== 'signal'), 'mo
  * Makes an interceptor that runs handlers under a lock whose key comes from the `ExecutionContext`.
  *
  * HTTP: the lock is held until the handler is done and its response, also a streamed one, has been sent or its client has gone; a client that goes
- * while it waits for the lock waits no longer. Messages and GraphQL: until what the handler returned has completed. Unsubscribing early, as a
- * time-out does, never releases while the handler runs. Guards run before the lock is taken, pipes under it.
+ * while it waits for the lock waits no longer. Messages and GraphQL: until what the handler returned has completed. Guards run before the lock is
+ * taken, pipes under it.
+ *
+ * Unsubscribing early, as a time-out does, never releases while the handler runs: until it has emitted something, it may be a promise, which
+ * cannot be stopped. Only the stream of an `@Sse()` handler that stays silent is given up, after one ttl (30 s at most), with a warning.
  *
  * @example
  * ```ts

@@ -112,20 +112,23 @@ describe.each(platforms)('LockExceptionFilter over HTTP, %s', (_, adapter) => {
     expect(logged).toEqual([]);
   });
 
-  it('B67 an event stream whose lock is busy ends without telling the key', async () => {
+  it('B67 an event stream whose lock is busy ends, since its headers may have been sent before', async () => {
+    let runs = 0;
     @Controller()
     class Feed {
       @Sse()
       @UseFilters(LockExceptionFilter)
-      @UseInterceptors(LockInterceptor('order:7'))
+      @UseInterceptors(LockInterceptor('busy'))
       feed() {
+        runs++;
         return NEVER;
       }
     }
     const app = await startHttp(adapter(), { controllers: [Feed] });
-    await app.store.holdElsewhere('order:7');
+    await app.store.holdElsewhere('busy');
 
-    expect(await (await app.get('/')).text()).not.toContain('order:7');
+    await (await app.get('/')).text();
+    expect(runs).toBe(0);
   });
 });
 

@@ -253,7 +253,7 @@ describe.each(platforms)('LockInterceptor on HTTP handlers, %s', (_, adapter) =>
     app.store.failure = new Error('the disk is full');
 
     expect((await app.get('/fails')).status).toBe(500);
-    expect(logged.join()).toContain('LockStoreError');
+    expect(logged.join()).toContain('The lock store failed at the acquisition of "key"');
     expect((await app.get('/no-key')).status).toBe(500);
     expect(logged.join()).toContain(
       'The key function of LockInterceptor() on Orders.noKey made no key. A lock key must be a string',

@@ -25,7 +25,7 @@ import { WatchedStore } from './watched-store.js';
 
 export const platforms: [string, () => AbstractHttpAdapter][] = [
   ['Express', () => new ExpressAdapter()],
-  ['Fastify', () => new FastifyAdapter()],
+  ['Fastify', () => new FastifyAdapter({ forceCloseConnections: true })],
 ];
 
 /** Handlers, and the options of the lock module that they use. */
