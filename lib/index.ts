@@ -1,4 +1,4 @@
-export { LockModule, type LockModuleExtras } from './lock.module.js';
+export { LockModule, type LockModuleExtras, type LockOptionsFactory } from './lock.module.js';
 export { LockService, type TryRunResult } from './lock.service.js';
 export { Lock } from './lock.js';
 export { LockContext } from './lock-context.js';

@@ -20,6 +20,11 @@ import { LockedExplorer } from './locked.explorer.js';
 const LOCK_MODULE_OPTIONS = 'LockModuleOptions';
 const LOCK_MODULE_NAME = 'LockModuleName';
 
+/** What a class given to `forRootAsync` as `useClass` or `useExisting` implements. @publicApi */
+export interface LockOptionsFactory {
+  createLockOptions(): LockModuleOptions | Promise<LockModuleOptions>;
+}
+
 /** Options of `LockModule.forRoot` and `forRootAsync` that have to be known before the others. @publicApi */
 export interface LockModuleExtras {
   /** Tells several lock modules of one application apart: `@Locked({ module: name })`, `@InjectLockService(name)`. */
@@ -35,20 +40,21 @@ const { ConfigurableModuleClass } = new ConfigurableModuleBuilder<LockModuleOpti
   .setFactoryMethodName('createLockOptions')
   .setExtras<LockModuleExtras>(
     { name: DEFAULT_MODULE, isGlobal: true },
-    (definition, { name = DEFAULT_MODULE, isGlobal = true }) => ({
-      ...definition,
-      global: isGlobal,
-      providers: [
-        ...(definition.providers ?? []),
-        { provide: LOCK_MODULE_NAME, useValue: name },
-        {
-          provide: getLockServiceToken(name),
-          useFactory: createService,
-          inject: [LOCK_MODULE_OPTIONS, LOCK_MODULE_NAME, ModuleRef],
-        },
-      ],
-      exports: [getLockServiceToken(name)],
-    }),
+    (definition, { name = DEFAULT_MODULE, isGlobal = true }) => {
+      assertName(name);
+      const token = getLockServiceToken(name);
+      const inject = [LOCK_MODULE_OPTIONS, LOCK_MODULE_NAME, ModuleRef];
+      return {
+        ...definition,
+        global: isGlobal,
+        providers: [
+          ...(definition.providers ?? []),
+          { provide: LOCK_MODULE_NAME, useValue: name },
+          { provide: token, useFactory: createService, inject },
+        ],
+        exports: [token],
+      };
+    },
   )
   .build();
 
@@ -103,6 +109,13 @@ export class LockModule
   private get locks(): LockService {
     return this.moduleRef.get(getLockServiceToken(this.name));
   }
+}
+
+function assertName(name: unknown): void {
+  if (typeof name === 'string' && name !== '') return;
+  throw new LockError(
+    `The name of a LockModule must be a non-empty string, but it is ${JSON.stringify(name)}.`,
+  );
 }
 
 function assertService(locks: unknown): void {

@@ -8,6 +8,11 @@ import { assertLockedOptions, type LockedBehaviour, type LockedOptions } from '.
 // What a locked method may return: its callers get a promise in any case.
 type Answer = PromiseLike<unknown> | Observable<unknown> | AsyncIterable<unknown>;
 
+type AnswersLater<Method extends (...args: never[]) => unknown> =
+  ReturnType<Method> extends Answer
+    ? unknown
+    : { error: '@Locked() needs a method that answers later: make it async.' };
+
 type TakesParametersOf<Args extends readonly unknown[], Method extends (...args: never[]) => unknown> = ((
   ...args: Args
 ) => void) extends (...args: Parameters<Method>) => void
@@ -15,10 +20,10 @@ type TakesParametersOf<Args extends readonly unknown[], Method extends (...args:
   : { error: 'The functions in the options of @Locked() do not take the parameters of this method.' };
 
 /** Fits methods that answer later and whose parameters the functions in the options can take. @publicApi */
-export type LockedDecorator<Args extends readonly unknown[]> = <Method extends (...args: never[]) => Answer>(
+export type LockedDecorator<Args extends readonly unknown[]> = <Method extends (...args: never[]) => unknown>(
   target: object,
   name: string | symbol,
-  descriptor: TypedPropertyDescriptor<Method> & TakesParametersOf<Args, Method>,
+  descriptor: TypedPropertyDescriptor<Method> & AnswersLater<Method> & TakesParametersOf<Args, Method>,
 ) => void;
 
 const INJECTED = Symbol('nestjs-locked: modules whose service is injected');

@@ -12,17 +12,10 @@ export interface Snippet {
 const KNOWN: Record<string, string[]> = {
   '../../lib/stores/typeorm/index.js': ['typeOrmStore', 'TypeOrmLockStore', 'lockTableMigration'],
   '../../lib/testing/index.js': ['LockTestingModule', 'TestLocks', 'withoutLocks', 'lockStoreConformance'],
-  '../../lib/index.js': [
-    ...['LockModule', 'LockService', 'Lock', 'LockContext', 'Locked', 'InjectLockService', 'LockInterceptor'],
-    ...[
-      'LockExceptionFilter',
-      'LockNotAcquiredError',
-      'LockLostError',
-      'LockStoreError',
-      'MemoryLockStore',
-      'memoryStore',
-    ],
-  ],
+  '../../lib/index.js':
+    'LockModule LockService Lock LockContext Locked InjectLockService LockInterceptor LockExceptionFilter LockNotAcquiredError LockLostError LockStoreError MemoryLockStore memoryStore'.split(
+      ' ',
+    ),
   '@nestjs/common': ['Injectable', 'Module', 'Controller', 'Put', 'Param', 'UseFilters', 'UseInterceptors'],
   '@nestjs/schedule': ['Cron', 'ScheduleModule'],
   '@nestjs/event-emitter': ['OnEvent'],
@@ -54,15 +47,15 @@ export function snippetsOf(file: string): Snippet[] {
 /** What the compiler says of each snippet, after the imports that it takes for granted. All in one program, which is what takes the time. */
 export function problemsOf(snippets: Snippet[]): Map<Snippet, string[]> {
   const files = new Map(snippets.map((snippet, i) => [`test/docs/snippet-${i}.ts`, snippet]));
-  const { config } = ts.readConfigFile('tsconfig.json', ts.sys.readFile);
+  const { config } = ts.readConfigFile('tsconfig.json', (path) => ts.sys.readFile(path));
   const { options } = ts.parseJsonConfigFileContent(config, ts.sys, '.');
   const host = ts.createCompilerHost(options);
-  const { getSourceFile } = host;
+  const fromDisk = host.getSourceFile.bind(host);
   host.getSourceFile = (name, ...rest) => {
     const snippet = files.get(name);
     return snippet
       ? ts.createSourceFile(name, complete(snippet.code), ts.ScriptTarget.ES2022)
-      : getSourceFile(name, ...rest);
+      : fromDisk(name, ...rest);
   };
   const settings = { ...options, noUnusedLocals: false, noUnusedParameters: false };
   const program = ts.createProgram([...files.keys()], settings, host);
@@ -78,7 +71,7 @@ export function problemsOf(snippets: Snippet[]): Map<Snippet, string[]> {
 
 function complete(code: string): string {
   // A method by itself, as the first screen shows it.
-  const whole = /^@/.test(code) && !/\bclass\b/.test(code) ? `class Example {\n${code}\n}` : code;
+  const whole = code.startsWith('@') && !/\bclass\b/.test(code) ? `class Example {\n${code}\n}` : code;
   const declares = (name: string) =>
     new RegExp(
       `\\b(const|let|class|using) ${name}\\b|import [^;]*\\b${name}\\b|\\((.*, )?${/^[a-z]/.test(name) ? name : 'never'}[,:)]`,

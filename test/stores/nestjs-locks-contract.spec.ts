@@ -20,14 +20,14 @@ interface Opened {
   close(): Promise<void>;
 }
 
-const stores: { name: string; open(): Promise<Opened> }[] = [
+const stores: { name: string; open: () => Promise<Opened> }[] = [
   ...(selectedStores.includes('memory')
     ? [{ name: 'memory', open: async () => ({ store: new MemoryLockStore(), close: async () => {} }) }]
     : []),
-  ...sqlTargets().map(({ name, open }) => ({
-    name,
+  ...sqlTargets().map((kind) => ({
+    name: kind.name,
     open: async () => {
-      const target = await open();
+      const target = await kind.open();
       const application = await new DataSource(target.options).initialize();
       const store = new TypeOrmLockStore(application);
       await store.prepare();
