@@ -130,14 +130,16 @@ export class Lease {
   sending(ttl: number): (renewed: boolean) => void {
     const sentAt = this.clock.now();
     const asleep = this.#asleep;
+    const before = [...this.#unanswered];
     this.#unanswered.push(ttl);
     if (ttl < this.#ttl) {
       this.#deadline = Math.min(this.#deadline, sentAt + ttl - marginOf(ttl));
+      this.#endsAt = Math.min(this.#endsAt, sentAt + ttl);
       this.renewAt = Math.min(this.renewAt, sentAt + renewalInterval(this.renewEvery, ttl));
     }
     return (renewed) => {
       this.#unanswered.splice(this.#unanswered.indexOf(ttl), 1);
-      if (renewed) this.#renewed(sentAt - (this.#asleep - asleep), ttl);
+      if (renewed) this.#renewed(sentAt - (this.#asleep - asleep), ttl, before);
     };
   }
 
@@ -167,15 +169,15 @@ export class Lease {
     if (this.renewAt !== Infinity) this.renewAt = this.clock.now();
   }
 
-  #renewed(sentAt: number, ttl: number): void {
+  #renewed(sentAt: number, ttl: number, before: readonly number[]): void {
     // What a newer request has told stays true when the answer of an older one comes late.
     if (this.#state !== 'held' || sentAt < this.#confirmedAt) return;
     this.#confirmedAt = sentAt;
     this.#ttl = ttl;
-    // An unanswered request with a shorter ttl may be carried out after this one.
-    const certain = Math.min(ttl, ...this.#unanswered);
+    // A request with a shorter ttl that was on its way together with this one may have been, or may be, carried out after it.
+    const certain = Math.min(ttl, ...before, ...this.#unanswered);
     this.#deadline = sentAt + certain - marginOf(certain);
-    this.#endsAt = sentAt + ttl;
+    this.#endsAt = sentAt + certain;
     this.renewAt = sentAt + renewalInterval(this.renewEvery, certain);
     this.alone = false;
   }

@@ -171,6 +171,7 @@ describe('extend', () => {
     const lock = await core.service.acquire('key');
     store.next('renew', fate);
     const extending = watch(lock.extend(1000));
+    expect(lock.expiresAt?.getTime()).toBe(clock.date() + 1000);
     const other = await startCore({}, core);
     const next = watch(other.service.acquire('key', { wait: Infinity, retry: 5 }));
     while (next.state === 'pending') await clock.advance(1);
@@ -189,6 +190,20 @@ describe('extend', () => {
     await clock.advance(60_000);
     expect(lock.held).toBe(true);
     expect(await lock.release()).toBe(true);
+  });
+
+  it('an older renewal that was carried out after it, and answered before it, counts', async () => {
+    const core = await startCore({ ttl: 900 });
+    const { clock, store } = core;
+    const lock = await core.service.acquire('key');
+    store.next('renewMany', { before: 400, after: 10 }); // sent at 300, given up at 600, carried out at 700
+    await clock.advance(610);
+    store.next('renew', { before: 10, after: 200 }); // carried out at 620
+    const extending = watch(lock.extend(3000));
+    await clock.advance(210);
+    expect(extending.state).toBe('resolved');
+    expect(await remaining(core)).toBe(900 - 120);
+    expect(await heldFor(core, lock)).toBeLessThan(900 - 120);
   });
 
   it('waits for a renewal that is on its way', async () => {
