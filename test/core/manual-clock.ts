@@ -22,6 +22,8 @@ const EPOCH = Date.UTC(2026, 10, 20);
 export class ManualClock implements Clock {
   /** What `random()` gives. */
   chance: () => number = () => 0.5;
+  /** Runs after everything that happens. */
+  watcher: () => void = () => {};
   #real = 10_000;
   #suspended = 0;
   #order = 0;
@@ -85,6 +87,7 @@ export class ManualClock implements Clock {
         timer.callback();
       }
       await settle();
+      this.watcher();
     }
     this.#real = until;
   }
