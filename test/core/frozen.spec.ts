@@ -49,6 +49,20 @@ describe('a process that was frozen', () => {
     expect(lock.loss).toBeInstanceOf(LockLostError);
   });
 
+  it('nor does that answer bring back a lock that was seen to be over, although the store had extended it', async () => {
+    const { service, store, clock, of } = await startCore({ ttl: 9000, renewEvery: 6000 });
+    const lock = await service.acquire('key');
+    store.next('renewMany', { before: 10, after: 10 });
+    await clock.advance(6005);
+    clock.freeze(3000); // the deadline was at 8550, and the answer has set it to 14,550
+    expect(lock.held).toBe(false);
+    await clock.advance(0);
+    expect(lock.held).toBe(false);
+    expect(of('lost')).toHaveLength(1);
+    await clock.advance(0);
+    expect(await store.held('key')).toBe(false);
+  });
+
   it('nor, while it was frozen in an acquisition, that of the grant', async () => {
     const { service, store, clock } = await startCore({ ttl: 9000 });
     store.next('acquire', { before: 10, after: 10 });
