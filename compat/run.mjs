@@ -46,17 +46,19 @@ function check(name, tarball) {
   run(folder, process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', 'tsconfig.json']);
   run(folder, process.execPath, ['out/application.js']);
   run(folder, process.execPath, ['one-class.cjs']);
-  if (name !== 'nest12-esm') runSpecs(folder); // the specs of the checkout itself run on 12
+  if (name === 'nest10-cjs') runSpecs(folder, ['factory-hooks']); // Nest 11 changed the order of hooks
+  if (name === 'nest11-cjs') runSpecs(folder, []); // on 12 they run in the checkout
 }
 
 /** The module's own specs, against the package as it is installed here. */
-function runSpecs(application) {
+function runSpecs(application, without) {
   const folder = join(application, 'specs');
   cpSync(join(root, 'test/module'), join(folder, 'test/module'), { recursive: true });
   writeFileSync(join(folder, 'package.json'), '{ "type": "module" }');
   const config = {
     rootDir: folder,
     testMatch: ['<rootDir>/test/**/*.spec.ts'],
+    testPathIgnorePatterns: without,
     extensionsToTreatAsEsm: ['.ts'],
     transform: {
       '^.+\\.ts$': [

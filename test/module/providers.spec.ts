@@ -170,23 +170,6 @@ describe('@Locked() on', () => {
     expect(logs.of('log')).toEqual(['1 locked method: Report.build (throw) store=memory']);
   });
 
-  it('B68 what a factory gives, in the hooks of other modules already', async () => {
-    const built: string[] = [];
-
-    @Module({ providers: [{ provide: Report, useFactory: () => new Report() }] })
-    class Reports implements OnModuleInit {
-      constructor(private readonly report: Report) {}
-      async onModuleInit(): Promise<void> {
-        built.push(await this.report.build());
-      }
-    }
-
-    const store = new RecordingStore();
-    await start({ imports: [Reports, LockModule.forRoot({ store })] });
-    expect(built).toEqual(['built']);
-    expect(store.calls).toEqual(lockedOnce('Report.build'));
-  });
-
   it('B68 what a factory gives, under the locks of two modules', async () => {
     class Both {
       @Locked('outer')
