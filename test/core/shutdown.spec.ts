@@ -120,6 +120,16 @@ describe('B12 shutdown', () => {
     expect(core.clock.timers).toEqual([]);
   });
 
+  it('a lock that was taken away before is told of once, with one reason', async () => {
+    const core = await startCore();
+    const lock = await core.service.acquire('key');
+    const { signal } = lock;
+    await core.store.server.forceRelease('key');
+    await shutDown(core);
+    expect(lock.loss).toBe(signal.reason);
+    expect(core.names()).toEqual(['acquired', 'lost']);
+  });
+
   it('a release that its holder began is awaited too, and is no loss', async () => {
     const core = await startCore();
     const order: string[] = [];
