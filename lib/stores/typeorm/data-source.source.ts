@@ -14,6 +14,11 @@ export interface DataSourceSource {
   close(dataSource: DataSource): Promise<void>;
 }
 
+/** A DataSource that the application has made itself. */
+export function handedIn(dataSource: DataSource): DataSourceSource {
+  return { open: async () => dataSource, close: async () => undefined };
+}
+
 /** The DataSource that `TypeOrmModule.forRoot()` makes, under the name that was given there. */
 export function applicationDataSource(moduleRef: ModuleRef, name?: string): DataSourceSource {
   const wanted = name === undefined ? 'DataSource' : `DataSource "${name}"`;

@@ -26,26 +26,30 @@ export const COLUMNS = [
   'last_outcome',
 ] as const;
 
-/** A row as the drivers give it: BIGINT as string, number or bigint, text as string or (from MySQL and MariaDB) as bytes. */
-export interface LockRow {
+/** What a contender sees of a row, as the drivers give it: BIGINT as string, number or bigint, text as string or bytes. */
+export interface HolderRow {
   key: string | Buffer;
-  /** 1 or true when somebody holds it, 0 or false when it is free or merely kept. The owner id itself never leaves the database. */
-  owned: unknown;
   token: unknown;
   expires_ms: unknown;
   label: string | Buffer | null;
   started_ms: unknown;
   renewed_ms: unknown;
-  last_label: string | Buffer | null;
-  last_started_ms: unknown;
-  last_ended_ms: unknown;
-  last_outcome: LockOutcome;
   /** The database's clock when it answered. */
   now_ms: unknown;
 }
 
+/** A whole row, but for the owner: that id is a capability, and stays in the database. */
+export interface LockRow extends HolderRow {
+  /** 1 or true when somebody holds it, 0 or false when it is free or merely kept. */
+  owned: unknown;
+  last_label: string | Buffer | null;
+  last_started_ms: unknown;
+  last_ended_ms: unknown;
+  last_outcome: LockOutcome;
+}
+
 /** The answer to a contender that did not get the lock. A holder whose lease has run out tells nothing: someone is taking it over right now. */
-export function refusalOf(row: LockRow | undefined): LockAcquireResult {
+export function refusalOf(row: HolderRow | undefined): LockAcquireResult {
   return row && isHeld(row)
     ? { acquired: false, reason: 'held', holder: recordOf(row) }
     : { acquired: false, reason: 'contention' };
@@ -58,7 +62,7 @@ export function inspectionOf(key: string, row: LockRow | undefined): LockInspect
   return { state: isHeld(row) ? 'held' : 'expired', key, holder: recordOf(row), ...history };
 }
 
-export function recordOf(row: LockRow): LockRecord {
+export function recordOf(row: HolderRow): LockRecord {
   const expires = Number(row.expires_ms);
   const endless = expires === NEVER;
   return {
@@ -82,7 +86,7 @@ function runOf(row: LockRow): LockRun | undefined {
   };
 }
 
-export function isHeld(row: LockRow): boolean {
+export function isHeld(row: HolderRow): boolean {
   return Number(row.expires_ms) > Number(row.now_ms);
 }
 

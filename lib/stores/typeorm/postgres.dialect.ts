@@ -1,13 +1,14 @@
 import type { RenewalOutcome } from '../../interfaces/lock-store.interface.js';
 import type { Change, LockDialect, Run } from './lock-dialect.js';
-import { NEVER, refusalOf, type LockRow } from './lock-row.js';
+import { NEVER, refusalOf, type HolderRow, type LockRow } from './lock-row.js';
 
 // clock_timestamp() and not now(): that one stands still from the transaction's start, and granted leases that had already ended.
-const MS = '(extract(epoch FROM clock_timestamp()) * 1000)::bigint';
-const US = '(extract(epoch FROM clock_timestamp()) * 1000000)::bigint';
+// date_part() and not extract(): its floating-point number is exact enough until the year 2255, and cheaper than a decimal one.
+const MS = `(date_part('epoch', clock_timestamp()) * 1000)::bigint`;
+const US = `(date_part('epoch', clock_timestamp()) * 1000000)::bigint`;
 
-const ROW = `t.key, t.owner IS NOT NULL AS owned, t.token, t.expires_ms, t.label, t.started_ms, t.renewed_ms,
-  t.last_label, t.last_started_ms, t.last_ended_ms, t.last_outcome, ${MS} AS now_ms`;
+const HOLDER = `t.key, t.token, t.expires_ms, t.label, t.started_ms, t.renewed_ms, ${MS} AS now_ms`;
+const ROW = `${HOLDER}, t.owner IS NOT NULL AS owned, t.last_label, t.last_started_ms, t.last_ended_ms, t.last_outcome`;
 
 /**
  * The statements of PostgreSQL, one round trip each.
@@ -39,7 +40,7 @@ export function postgresDialect(table: string): LockDialect {
       ON CONFLICT (key) DO NOTHING
       RETURNING token
     )
-    SELECT won.token AS won, ${ROW}
+    SELECT won.token AS won, ${HOLDER}
       FROM (SELECT 1) AS answer
       LEFT JOIN (SELECT token FROM taken UNION ALL SELECT token FROM added) AS won ON true
       LEFT JOIN ${table} AS t ON t.key = $1 AND won.token IS NULL`;
@@ -101,9 +102,13 @@ export function postgresDialect(table: string): LockDialect {
   return {
     async acquire(run, attempt) {
       const values = [attempt.key, attempt.owner, attempt.ttl, attempt.label];
-      const [row] = await rowsOf<LockRow & { won: unknown }>(run, attempt.resend ? resend : firstTry, values);
+      const [row] = await rowsOf<HolderRow & { won: unknown }>(
+        run,
+        attempt.resend ? resend : firstTry,
+        values,
+      );
       if (row && row.won !== null) return { acquired: true, fencingToken: Number(row.won) };
-      return refusalOf(row?.key ? row : undefined);
+      return refusalOf(row?.key ? row : undefined); // without a row somebody is adding it right now
     },
     renew: (run, { key, owner, ttl }) => changing(run, renew, [key, owner, ttl]),
     release: (run, { key, owner, keepFor, outcome }) =>

@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { DataSource } from 'typeorm';
 import type { LockInspection, LockPage } from '../../interfaces/lock-record.interface.js';
 import type {
@@ -15,22 +14,12 @@ import type {
   StoreLifecycle,
 } from '../../interfaces/lock-store.interface.js';
 import { fitKey } from '../../lock-key.js';
-import { LockStoreError } from '../../lock.errors.js';
-import { describeDataSource } from './data-source.description.js';
-import type { DataSourceSource } from './data-source.source.js';
+import { handedIn, type DataSourceSource } from './data-source.source.js';
 import { assertPage, identityOf, labelOf, leaseOf, limitOf, milliseconds } from './lease-arguments.js';
-import { openLockDatabase } from './lock-database.js';
-import {
-  OPERATION_LIMIT,
-  type Change,
-  type LockDatabase,
-  type LockDialect,
-  type Run,
-} from './lock-dialect.js';
+import { OPERATION_LIMIT } from './lock-dialect.js';
+import { LockOperations, unlessCollided } from './lock-operations.js';
 import { inspectionOf, recordOf } from './lock-row.js';
 import { createTable, type LockTableDatabase } from './lock-table.ddl.js';
-import { prepareTable } from './lock-table.js';
-import { CollisionError, storeFailure } from './store-failure.js';
 import {
   nameOf,
   readStoreOptions,
@@ -40,21 +29,14 @@ import {
   type TypeOrmLockStoreOptions,
 } from './typeorm-store.options.js';
 
-interface OpenedStore extends LockDatabase {
-  dataSource: DataSource;
-  /** The database, for people, in messages. */
-  target: string;
-}
-
 const BATCH = 500; // much larger ones stall other writers
-const ROW_PATIENCE = 1_000;
 
 /**
  * Keeps locks as rows of a table in PostgreSQL (12 or newer), MySQL (5.6), MariaDB (10.3) or SQLite (3.35), through a TypeORM DataSource.
  *
  * Each operation is decided by one atomic statement and the database's clock, on a connection that is borrowed from the DataSource's pool for
  * it: it does not join the caller's transaction, and none is kept in between. An acquisition or renewal that is not answered within a third of
- * its ttl, anything that is not answered within 10 s, fails with a transient {@link LockStoreError}.
+ * its ttl (1 to 10 s), anything else that is not answered within 10 s, fails with a transient {@link LockStoreError}.
  *
  * A DataSource that was handed in is never closed. The first operation opens the store if `prepare` has not.
  *
@@ -63,20 +45,15 @@ const ROW_PATIENCE = 1_000;
 export class TypeOrmLockStore
   implements LockStore, BatchRenewer, LockInspector, StoreLifecycle, StoreDescription
 {
-  private readonly source: DataSourceSource;
+  private readonly operations: LockOperations;
   private readonly table: LockTable;
-  private readonly autoCreate: boolean;
-  private opening: Promise<OpenedStore> | undefined;
-  private kind = 'typeorm';
-  private closed = false;
 
   /** @throws LockError for an option that does not exist or is not valid */
   constructor(dataSource: DataSource | DataSourceSource, options: TypeOrmLockStoreOptions = {}) {
     const { table, autoCreate } = readStoreOptions(options);
+    const source = 'open' in dataSource ? dataSource : handedIn(dataSource);
     this.table = table;
-    this.autoCreate = autoCreate;
-    this.source =
-      'open' in dataSource ? dataSource : { open: async () => dataSource, close: async () => undefined };
+    this.operations = new LockOperations(source, table, autoCreate);
   }
 
   /**
@@ -89,20 +66,15 @@ export class TypeOrmLockStore
   }
 
   async prepare(): Promise<void> {
-    this.closed = false;
-    await this.opened();
+    await this.operations.open();
   }
 
   async close(): Promise<void> {
-    this.closed = true;
-    const opened = await this.opening?.catch(() => undefined);
-    this.opening = undefined;
-    await opened?.sessions.close();
-    if (opened) await this.source.close(opened.dataSource);
+    await this.operations.close();
   }
 
   describe(): string {
-    return `store=${this.kind} table=${nameOf(this.table)}`;
+    return `store=${this.operations.kind} table=${nameOf(this.table)}`;
   }
 
   async acquire(
@@ -111,46 +83,49 @@ export class TypeOrmLockStore
     ttl: number,
     request: AcquireRequest = {},
   ): Promise<LockAcquireResult> {
-    const lease = leaseOf(key, owner, ttl);
-    const attempt = { ...lease, label: labelOf(request.label), resend: request.resend === true };
-    const collided = { acquired: false, reason: 'contention' } as const;
-    return unlessCollided(
-      this.operate(`acquire "${key}"`, limitOf(ttl), (dialect, run) => dialect.acquire(run, attempt)),
-      collided,
+    const { label, resend = false } = request;
+    const attempt = { ...leaseOf(key, owner, ttl), label: labelOf(label), resend };
+    const acquisition = this.operations.run(`acquire "${key}"`, limitOf(ttl), (dialect, run) =>
+      dialect.acquire(run, attempt),
     );
+    return unlessCollided(acquisition, { acquired: false, reason: 'contention' });
   }
 
   async renew(key: string, owner: string, ttl: number): Promise<boolean> {
     const lease = leaseOf(key, owner, ttl);
-    return this.change(`renew "${key}"`, limitOf(ttl), (dialect, run) => dialect.renew(run, lease));
+    return this.operations.change(`renew "${key}"`, limitOf(ttl), (dialect, run) =>
+      dialect.renew(run, lease),
+    );
   }
 
   async release(key: string, owner: string, end: ReleaseRequest = {}): Promise<boolean> {
     const { keepFor = 0, outcome = 'done' } = end;
     const kept = keepFor === 0 ? 0 : milliseconds('keepFor', keepFor);
     const ending = { ...identityOf(key, owner), keepFor: kept, outcome };
-    return this.change(`release "${key}"`, OPERATION_LIMIT, (dialect, run) => dialect.release(run, ending));
+    return this.operations.change(`release "${key}"`, OPERATION_LIMIT, (dialect, run) =>
+      dialect.release(run, ending),
+    );
   }
 
-  /** Renews in batches of 500, which collide with nobody for long. */
+  /** Renews in batches of 500. A batch that collided with other sessions as a whole is `unknown`. */
   async renewMany(leases: readonly LeaseRenewal[]): Promise<RenewalOutcome[]> {
     const all = leases.map(({ key, owner, ttl }) => leaseOf(key, owner, ttl));
     const outcomes: RenewalOutcome[] = [];
     for (let start = 0; start < all.length; start += BATCH) {
       const batch = all.slice(start, start + BATCH);
       const limit = Math.min(...batch.map(({ ttl }) => limitOf(ttl)));
-      const collided = batch.map((): RenewalOutcome => 'unknown');
-      const renewals = this.operate(`renew ${batch.length} locks`, limit, (dialect, run) =>
+      const renewal = this.operations.run(`renew ${batch.length} locks`, limit, (dialect, run) =>
         dialect.renewMany(run, batch),
       );
-      outcomes.push(...(await unlessCollided(renewals, collided)));
+      const unknown = batch.map((): RenewalOutcome => 'unknown');
+      outcomes.push(...(await unlessCollided(renewal, unknown)));
     }
     return outcomes;
   }
 
   async inspect(key: string): Promise<LockInspection> {
     const stored = fitKey(key);
-    const row = await this.operate(`inspect "${key}"`, OPERATION_LIMIT, (dialect, run) =>
+    const row = await this.operations.run(`inspect "${key}"`, OPERATION_LIMIT, (dialect, run) =>
       dialect.find(run, stored),
     );
     return inspectionOf(stored, row);
@@ -160,7 +135,7 @@ export class TypeOrmLockStore
     assertPage(request);
     const { prefix = '', after = '', limit } = request;
     const page = { prefix, after, limit: limit + 1 }; // the one more tells whether there is a next page
-    const rows = await this.operate('list the locks', OPERATION_LIMIT, (dialect, run) =>
+    const rows = await this.operations.run('list the locks', OPERATION_LIMIT, (dialect, run) =>
       dialect.list(run, page),
     );
     const locks = rows.slice(0, limit).map(recordOf);
@@ -169,72 +144,8 @@ export class TypeOrmLockStore
 
   async forceRelease(key: string): Promise<boolean> {
     const stored = fitKey(key);
-    return this.change(`force the release of "${key}"`, OPERATION_LIMIT, (dialect, run) =>
+    return this.operations.change(`force the release of "${key}"`, OPERATION_LIMIT, (dialect, run) =>
       dialect.forceRelease(run, stored),
     );
-  }
-
-  /** Asks again about a row that was locked, for a second, with growing pauses in which no connection is held. */
-  private async change(
-    doing: string,
-    limit: number,
-    work: (dialect: LockDialect, run: Run) => Promise<Change>,
-  ): Promise<boolean> {
-    const deadline = performance.now() + Math.min(limit, ROW_PATIENCE);
-    for (let pause = 10; ; pause *= 2) {
-      const change = await unlessCollided<Change>(this.operate(doing, limit, work), 'locked');
-      if (change !== 'locked') return change === 'done';
-      const left = deadline - performance.now();
-      if (left <= 0) throw new CollisionError(doing, (await this.opened()).target);
-      await sleep(Math.min(left, pause * (0.5 + Math.random() / 2)));
-    }
-  }
-
-  private async operate<T>(
-    doing: string,
-    limit: number,
-    work: (dialect: LockDialect, run: Run) => Promise<T>,
-  ): Promise<T> {
-    if (this.closed)
-      throw new LockStoreError(`Could not ${doing}: the lock store (${this.describe()}) is closed.`);
-    const { sessions, dialect, target } = await this.opened();
-    try {
-      return await sessions.use(limit, (run) => work(dialect, run));
-    } catch (error) {
-      throw storeFailure(error, doing, target);
-    }
-  }
-
-  private opened(): Promise<OpenedStore> {
-    this.opening ??= this.open().catch((error: unknown) => {
-      this.opening = undefined; // the next call tries again
-      throw error;
-    });
-    return this.opening;
-  }
-
-  private async open(): Promise<OpenedStore> {
-    const dataSource = await this.source.open();
-    const target = describeDataSource(dataSource.options);
-    let database: LockDatabase | undefined;
-    try {
-      database = await openLockDatabase(dataSource, this.table);
-      await prepareTable(database, this.table, this.autoCreate);
-      this.kind = database.kind;
-      return { ...database, dataSource, target };
-    } catch (error) {
-      await database?.sessions.close();
-      await this.source.close(dataSource);
-      throw storeFailure(error, `open the lock store (table ${nameOf(this.table)})`, target);
-    }
-  }
-}
-
-async function unlessCollided<T>(work: Promise<T>, collided: T): Promise<T> {
-  try {
-    return await work;
-  } catch (error) {
-    if (error instanceof CollisionError) return collided;
-    throw error;
   }
 }

@@ -1,0 +1,110 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { DataSource } from 'typeorm';
+import { LockStoreError } from '../../lock.errors.js';
+import { describeDataSource } from './data-source.description.js';
+import type { DataSourceSource } from './data-source.source.js';
+import { openLockDatabase } from './lock-database.js';
+import type { Change, LockDatabase, LockDialect, Run } from './lock-dialect.js';
+import { prepareTable } from './lock-table.js';
+import { CollisionError, storeFailure } from './store-failure.js';
+import { nameOf, type LockTable } from './typeorm-store.options.js';
+
+interface OpenDatabase extends LockDatabase {
+  dataSource: DataSource;
+  /** The database, for people, in messages. */
+  target: string;
+}
+
+/** What is done on a connection that an operation has for itself. */
+type Work<T> = (dialect: LockDialect, run: Run) => Promise<T>;
+
+/** Milliseconds for which a row that another session has locked is asked again. */
+const ROW_PATIENCE = 1_000;
+
+/** Runs operations on the lock table; opens the database before the first one. Whatever fails is one of our errors. */
+export class LockOperations {
+  private opening: Promise<OpenDatabase> | undefined;
+  private closed = false;
+  /** The kind of database, as soon as it is known. */
+  kind = 'typeorm';
+
+  constructor(
+    private readonly source: DataSourceSource,
+    private readonly table: LockTable,
+    private readonly autoCreate: boolean,
+  ) {}
+
+  async open(): Promise<void> {
+    this.closed = false;
+    await this.database();
+  }
+
+  async close(): Promise<void> {
+    this.closed = true;
+    const database = await this.opening?.catch(() => undefined); // who opened it has had that error
+    this.opening = undefined;
+    await database?.sessions.close();
+    if (database) await this.source.close(database.dataSource);
+  }
+
+  /**
+   * @param doing for messages, such as `acquire "nightly-report"`
+   * @param limit milliseconds
+   * @throws CollisionError when sessions were in each other's way
+   */
+  async run<T>(doing: string, limit: number, work: Work<T>): Promise<T> {
+    const { sessions, dialect, target } = await this.database(doing);
+    try {
+      return await sessions.use(limit, (run) => work(dialect, run));
+    } catch (error) {
+      throw storeFailure(error, doing, target);
+    }
+  }
+
+  /** Changes one row. While it is locked, it is tried again with growing pauses, in which no connection is held. */
+  async change(doing: string, limit: number, work: Work<Change>): Promise<boolean> {
+    const deadline = performance.now() + Math.min(limit, ROW_PATIENCE);
+    for (let pause = 10; ; pause *= 2) {
+      const change = await unlessCollided<Change>(this.run(doing, limit, work), 'locked');
+      if (change !== 'locked') return change === 'done';
+      const left = deadline - performance.now();
+      if (left <= 0) throw new CollisionError(doing, (await this.database(doing)).target);
+      await sleep(Math.min(left, pause * (0.5 + Math.random() / 2)));
+    }
+  }
+
+  private async database(doing = 'open it'): Promise<OpenDatabase> {
+    if (this.closed) throw new LockStoreError(`Could not ${doing}: the lock store is closed.`);
+    this.opening ??= this.openDatabase().catch((error: unknown) => {
+      this.opening = undefined; // the next operation tries again
+      throw error;
+    });
+    return this.opening;
+  }
+
+  private async openDatabase(): Promise<OpenDatabase> {
+    const dataSource = await this.source.open();
+    const target = describeDataSource(dataSource.options);
+    let database: LockDatabase | undefined;
+    try {
+      database = await openLockDatabase(dataSource, this.table);
+      await prepareTable(database, this.table, this.autoCreate);
+      this.kind = database.kind;
+      return { ...database, dataSource, target };
+    } catch (error) {
+      await database?.sessions.close();
+      await this.source.close(dataSource);
+      throw storeFailure(error, `open the lock store (table ${nameOf(this.table)})`, target);
+    }
+  }
+}
+
+/** Gives another value in place of a collision. */
+export async function unlessCollided<T>(work: Promise<T>, collided: T): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    if (error instanceof CollisionError) return collided;
+    throw error;
+  }
+}

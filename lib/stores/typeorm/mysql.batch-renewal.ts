@@ -1,0 +1,85 @@
+import type { LeaseRenewal, RenewalOutcome } from '../../interfaces/lock-store.interface.js';
+import type { LockDialect, Run } from './lock-dialect.js';
+import { hex, MS, until, type MysqlServer } from './mysql.expressions.js';
+import { orContention } from './mysql.lock-wait.js';
+
+/**
+ * Renewal of many leases, one update for those of the same ttl: `UPDATE ... JOIN (... SKIP LOCKED)` where there is such a thing. Elsewhere one
+ * locked row fails the update of all, and they are renewed one by one.
+ *
+ * @param renew the statement that renews one: ttl, key, owner
+ * @param briefly runs what must not wait long for locked rows
+ */
+export function mysqlBatchRenewal(
+  table: string,
+  { mariadb, skipsLocked }: MysqlServer,
+  renew: string,
+  briefly: <T>(run: Run, work: () => Promise<T>) => Promise<T>,
+): LockDialect['renewMany'] {
+  // As text: prepared, each size of batch would be one more statement that the server keeps.
+  const among = (leases: readonly LeaseRenewal[]) =>
+    `\`key\` IN (${leases.map(({ key }) => hex(key)).join()}) AND
+     (\`key\`, owner) IN (${leases.map(({ key, owner }) => `(${hex(key)}, ${hex(owner)})`).join()}) AND expires_ms > ${MS}`;
+  const update = (leases: readonly LeaseRenewal[], ttl: number) => {
+    const set = `renewed_ms = LAST_INSERT_ID(${MS}), expires_ms = ${until(String(ttl))}`;
+    if (!skipsLocked)
+      return `${mariadb ? 'SET STATEMENT innodb_lock_wait_timeout = 0 FOR' : ''}
+        UPDATE ${table} FORCE INDEX (PRIMARY) SET ${set} WHERE ${among(leases)}`;
+    // STRAIGHT_JOIN and LIMIT: merged with the derived table, or begun from its other side, the join would wait for locked rows.
+    return `
+      UPDATE (SELECT \`key\` FROM ${table} FORCE INDEX (PRIMARY) WHERE ${among(leases)}
+               LIMIT ${leases.length} FOR UPDATE SKIP LOCKED) AS mine
+        STRAIGHT_JOIN ${table} AS t ON t.\`key\` = mine.\`key\` SET ${set}`;
+  };
+  const find = (leases: readonly LeaseRenewal[]) =>
+    `SELECT \`key\`, owner, renewed_ms FROM ${table} FORCE INDEX (PRIMARY) WHERE ${among(leases)}`;
+
+  const renewTogether = async (
+    run: Run,
+    leases: readonly LeaseRenewal[],
+    ttl: number,
+  ): Promise<RenewalOutcome[]> => {
+    const { affected, insertId: stamp } = await run(update(leases, ttl));
+    if (affected === new Set(leases.map(identityOf)).size) return leases.map(() => 'renewed');
+    const { rows } = await run(find(leases));
+    const renewals = new Map(rows.map((row) => [identityOf(row), Number(row.renewed_ms)]));
+    return leases.map((lease) => {
+      const renewal = renewals.get(identityOf(lease));
+      if (renewal === undefined) return 'lost';
+      return renewal === stamp ? 'renewed' : 'unknown'; // the stamp is the clock of this update
+    });
+  };
+
+  const renewAlone = async (run: Run, { key, owner, ttl }: LeaseRenewal): Promise<RenewalOutcome> => {
+    const { insertId } = await run(renew, [ttl, Buffer.from(key), Buffer.from(owner)]);
+    return insertId === 0 ? 'lost' : 'renewed';
+  };
+
+  const renewGroup = async (
+    run: Run,
+    leases: readonly LeaseRenewal[],
+    ttl: number,
+  ): Promise<RenewalOutcome[]> => {
+    if (skipsLocked) return renewTogether(run, leases, ttl);
+    const together = await orContention(renewTogether(run, leases, ttl));
+    if (together) return together;
+    const outcomes: RenewalOutcome[] = [];
+    for (const lease of leases) outcomes.push((await orContention(renewAlone(run, lease))) ?? 'unknown');
+    return outcomes;
+  };
+
+  return (run, leases) =>
+    briefly(run, async () => {
+      const outcomes = new Map<LeaseRenewal, RenewalOutcome>();
+      for (const ttl of new Set(leases.map((lease) => lease.ttl))) {
+        const group = leases.filter((lease) => lease.ttl === ttl);
+        const answers = await renewGroup(run, group, ttl);
+        group.forEach((lease, i) => outcomes.set(lease, answers[i] ?? 'unknown'));
+      }
+      return leases.map((lease) => outcomes.get(lease) ?? 'unknown');
+    });
+}
+
+function identityOf({ key, owner }: { key?: unknown; owner?: unknown }): string {
+  return `${String(key)}\0${String(owner)}`;
+}

@@ -1,0 +1,32 @@
+import type { Run } from './lock-dialect.js';
+import { isContention, isServerAnswer } from './store-failure.js';
+
+/** Has the session wait for a second at most while `work` runs, and not as long as it is set to, 50 s by default. MySQL 5 has no other way. */
+export async function withShortLockWait<T>(run: Run, work: () => Promise<T>): Promise<T> {
+  await run('SET @lock_wait = @@SESSION.innodb_lock_wait_timeout, SESSION innodb_lock_wait_timeout = 1');
+  try {
+    return await work();
+  } finally {
+    await putBack(run);
+  }
+}
+
+/** Gives `undefined` for a statement that ran into another session's lock. */
+export async function orContention<T>(statement: Promise<T>): Promise<T | undefined> {
+  try {
+    return await statement;
+  } catch (error) {
+    if (isContention(error)) return undefined;
+    throw error;
+  }
+}
+
+/** Failing here must cost the connection, also if the server has answered: the next user of the pool would get the short lock wait. */
+async function putBack(run: Run): Promise<void> {
+  try {
+    await run('SET SESSION innodb_lock_wait_timeout = @lock_wait');
+  } catch (error) {
+    if (!isServerAnswer(error)) throw error;
+    throw new Error('The lock wait time-out of the session could not be put back', { cause: error });
+  }
+}
