@@ -47,15 +47,6 @@ export class LeaseRenewer {
     if (this.#leases.has(lease)) this.#wakeBy(lease.wakeAt);
   }
 
-  /** The leases that are renewed. */
-  get leases(): Iterable<Lease> {
-    return this.#leases;
-  }
-
-  get size(): number {
-    return this.#leases.size;
-  }
-
   stop(): void {
     this.#timer?.cancel();
     this.#timer = undefined;
