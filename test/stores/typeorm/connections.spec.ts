@@ -1,26 +1,21 @@
-import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DataSource } from 'typeorm';
 import { TypeOrmLockStore } from '../../../lib/stores/typeorm/index.js';
-import { Fixture, newKey, poolOf, SERVERS, sqlOf, tokenOf } from './fixture.js';
+import { Fixture, newKey, poolOf, targetsAmong, sqlOf, tokenOf } from './fixture.js';
 import { TcpProxy } from './tcp-proxy.js';
 
-for (const target of SERVERS)
+// jest fails a test in which a promise is rejected that nobody listens to: late errors of abandoned requests would show here.
+for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
   describe(`connections to ${target.name}`, () => {
     let fixture: Fixture;
-    let unhandled: unknown[];
-    const onUnhandled = (error: unknown) => unhandled.push(error);
 
     beforeAll(async () => {
-      unhandled = [];
-      process.on('unhandledRejection', onUnhandled);
       fixture = await Fixture.open(target);
     });
     afterAll(async () => {
-      process.off('unhandledRejection', onUnhandled);
       await fixture.dispose();
     });
-    afterEach(() => expect(unhandled).toEqual([]));
 
     const opened = async (extra: object): Promise<{ application: DataSource; store: TypeOrmLockStore }> => {
       const application = await fixture.dataSource(extra);

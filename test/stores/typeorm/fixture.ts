@@ -1,9 +1,15 @@
+import { it } from '@jest/globals';
 import { DataSource } from 'typeorm';
 import type { LockAcquireResult } from '../../../lib/interfaces/lock-store.interface.js';
 import { TypeOrmLockStore, type TypeOrmLockStoreOptions } from '../../../lib/stores/typeorm/index.js';
-import { sqlTargets, type Target } from '../../servers/targets.js';
+import { sqlTargets, type SqlStore, type Target } from '../../servers/targets.js';
 
-export const SERVERS = sqlTargets().filter(({ name }) => name !== 'sqlite');
+/** The stores of this run among these; jest refuses a file without any test, so that a run without them has to say so. */
+export function targetsAmong(...names: SqlStore[]): ReturnType<typeof sqlTargets> {
+  const targets = sqlTargets().filter(({ name }) => names.includes(name));
+  if (targets.length === 0) it.todo(`needs ${names.join(' or ')}, which this run was told to leave out`);
+  return targets;
+}
 export const ISOLATION_LEVELS = ['READ COMMITTED', 'REPEATABLE READ', 'SERIALIZABLE'] as const;
 
 /** What one spec file opens on a database of its own, and closes in the end. */

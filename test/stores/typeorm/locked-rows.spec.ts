@@ -2,14 +2,14 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { DataSource, QueryRunner } from 'typeorm';
 import type { LeaseRenewal } from '../../../lib/interfaces/lock-store.interface.js';
 import { TypeOrmLockStore } from '../../../lib/stores/typeorm/index.js';
-import { Fixture, ISOLATION_LEVELS, newKey, SERVERS, setIsolation, sqlOf, tokenOf } from './fixture.js';
+import { Fixture, ISOLATION_LEVELS, newKey, targetsAmong, setIsolation, sqlOf, tokenOf } from './fixture.js';
 
 const TTL = 60_000;
 
 // MySQL 5 waits for a locked row up to two seconds, in each of these tests.
 const levelsOf = (name: string) => (name === 'mysql56' ? (['REPEATABLE READ'] as const) : ISOLATION_LEVELS);
 
-for (const target of SERVERS)
+for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
   describe.each(levelsOf(target.name))(
     `rows of ${target.name} that another session has locked, at %s`,
     (level) => {

@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { TypeOrmLockStore } from '../../../lib/stores/typeorm/index.js';
-import { Fixture, newKey, onEachConnection, SERVERS, tokenOf } from './fixture.js';
+import { Fixture, newKey, onEachConnection, targetsAmong, tokenOf } from './fixture.js';
 
 const TTL = 60_000;
 
-for (const target of SERVERS.filter(({ name }) => name !== 'postgres'))
+for (const target of targetsAmong('mysql', 'mariadb', 'mysql56'))
   describe(`on ${target.name}`, () => {
     let fixture: Fixture;
     beforeAll(async () => void (fixture = await Fixture.open(target)));

@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { DataSource } from 'typeorm';
 import { TypeOrmLockStore } from '../../../lib/stores/typeorm/index.js';
-import { Fixture, newKey, onEachConnection, recordStatements, SERVERS, tokenOf } from './fixture.js';
+import { Fixture, newKey, onEachConnection, recordStatements, targetsAmong, tokenOf } from './fixture.js';
 
 const TTL = 60_000;
 
-for (const target of SERVERS.filter(({ name }) => name === 'postgres'))
+for (const target of targetsAmong('postgres'))
   describe('on PostgreSQL', () => {
     let fixture: Fixture;
     beforeAll(async () => void (fixture = await Fixture.open(target)));

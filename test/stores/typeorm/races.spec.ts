@@ -1,12 +1,12 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { DataSource } from 'typeorm';
 import { TypeOrmLockStore } from '../../../lib/stores/typeorm/index.js';
-import { Fixture, ISOLATION_LEVELS, newKey, poolOf, SERVERS, setIsolation, tokenOf } from './fixture.js';
+import { Fixture, ISOLATION_LEVELS, newKey, poolOf, targetsAmong, setIsolation, tokenOf } from './fixture.js';
 
 const SESSIONS = 100;
 const ROUNDS = 17; // at each of three levels, every other one for a new key
 
-for (const target of SERVERS)
+for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
   describe(`${SESSIONS} sessions of ${target.name} race`, () => {
     let fixture: Fixture;
     beforeAll(async () => void (fixture = await Fixture.open(target)));

@@ -1,14 +1,13 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import type { DataSource } from 'typeorm';
 import { TypeOrmLockStore } from '../../../lib/stores/typeorm/index.js';
-import { sqlTargets } from '../../servers/targets.js';
-import { Fixture, newKey, tokenOf } from './fixture.js';
+import { Fixture, newKey, targetsAmong, tokenOf } from './fixture.js';
 
 const withoutTypes: string = 'better-sqlite3';
 const { default: Database }: any = await import(withoutTypes);
 const TTL = 60_000;
 
-for (const target of sqlTargets().filter(({ name }) => name === 'sqlite'))
+for (const target of targetsAmong('sqlite'))
   describe('on SQLite', () => {
     /** The connections that are opened through the driver, the store's own after the application's, and their statements. */
     const connections: any[] = [];

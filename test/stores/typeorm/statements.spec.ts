@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { DataSource } from 'typeorm';
 import { TypeOrmLockStore } from '../../../lib/stores/typeorm/index.js';
-import { Fixture, newKey, recordStatements, SERVERS, tokenOf } from './fixture.js';
+import { Fixture, newKey, recordStatements, targetsAmong, tokenOf } from './fixture.js';
 
 const TTL = 60_000;
 
@@ -49,7 +49,7 @@ const ROUND_TRIPS = {
   },
 };
 
-for (const target of SERVERS)
+for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
   describe(`statements of ${target.name}`, () => {
     let fixture: Fixture;
     let application: DataSource;
