@@ -5,7 +5,7 @@ import { LeaseRenewer } from './lease-renewer.js';
 import { attemptTimeoutOf, type Lease } from './lease.js';
 import { LockStoreError, type LockError, type LockLostError } from './lock.errors.js';
 import type { LockEventPublisher } from './lock.events.js';
-import type { LockSettings } from './lock.options.js';
+import type { LockSettings } from './lock.settings.js';
 import { Lock, type LockKeeper } from './lock.js';
 import { asLockError, isTransient, notAnswered, settleWithin } from './settle-within.js';
 

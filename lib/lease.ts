@@ -1,6 +1,6 @@
 import type { Clock } from './clock.js';
 import { LockLostError } from './lock.errors.js';
-import { marginOf, renewalInterval } from './lock.options.js';
+import { marginOf, renewalInterval } from './lock.settings.js';
 
 /** What a lease is made from. */
 export interface LeaseTerms {

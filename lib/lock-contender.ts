@@ -5,7 +5,7 @@ import { Lease } from './lease.js';
 import { LockAcquisition, type Refusal } from './lock-acquisition.js';
 import { LockNotAcquiredError, LockStoreError } from './lock.errors.js';
 import type { LockEventPublisher } from './lock.events.js';
-import type { LockSettings } from './lock.options.js';
+import type { LockSettings } from './lock.settings.js';
 import type { Lock } from './lock.js';
 import type { WaitQueue } from './wait-queue.js';
 
@@ -89,7 +89,7 @@ export class LockContender {
 
   #busy({ key, job }: LockCall, answer: Refusal | LockStoreError, waited: number): LockNotAcquiredError {
     if (answer instanceof LockStoreError) throw answer;
-    const { holder } = answer;
+    const holder = answer.holder && { ...answer.holder, key }; // as the caller knows it
     this.publisher.publish('busy', { key, job, waited, holder });
     return new LockNotAcquiredError(key, { waited, holder });
   }

@@ -1,5 +1,4 @@
 import { systemClock, type Clock, type Timer } from './clock.js';
-import { parseDuration } from './duration.js';
 import type { LockInspection, LockPage } from './interfaces/lock-record.interface.js';
 import type {
   LockInspector,
@@ -14,22 +13,18 @@ import { assertKey } from './lock-key.js';
 import { LockError, LockNotAcquiredError } from './lock.errors.js';
 import { LockEventPublisher, type LockEvents } from './lock.events.js';
 import { LockLogger } from './lock.logger.js';
+import { DEFAULTS, type AcquireOptions, type LockModuleDefaults, type RunOptions } from './lock.options.js';
 import {
   ACQUIRE_OPTIONS,
   assertKnownOptions,
-  DEFAULTS,
-  defaultSettings,
-  MODULE_OPTIONS,
-  readBoolean,
-  readPrefix,
+  readModuleSettings,
   readSettings,
   readSignal,
-  type AcquireOptions,
-  type LockModuleDefaults,
   type LockSettings,
-  type RunOptions,
-} from './lock.options.js';
+  type ModuleSettings,
+} from './lock.settings.js';
 import type { Lock } from './lock.js';
+import { RunningWork } from './running-work.js';
 import { unlocked } from './unlocked.js';
 import { WaitQueue } from './wait-queue.js';
 
@@ -67,10 +62,8 @@ export class LockService {
   readonly #logger: LockLogger;
   readonly #clock: Clock;
   readonly #queue: WaitQueue;
-  readonly #defaults: LockSettings;
-  readonly #prefix: string;
-  readonly #shutdownTimeout: number;
-  readonly #running = new Set<Promise<unknown>>();
+  readonly #settings: ModuleSettings;
+  readonly #work: RunningWork;
   readonly #openStore: LockServiceSetup['openStore'];
   #open: Opened | undefined;
   #opening: Promise<Opened> | undefined;
@@ -81,17 +74,12 @@ export class LockService {
   /** @internal */
   constructor({ options, openStore, name = 'default', clock = systemClock }: LockServiceSetup) {
     const where = name === 'default' ? 'LockModule' : `LockModule "${name}"`;
-    assertKnownOptions(where, options, MODULE_OPTIONS);
-    this.#defaults = readSettings(where, options, defaultSettings());
-    this.#prefix = readPrefix(where, options.prefix);
-    this.#enabled = readBoolean(`The option "enabled" of ${where}`, options.enabled, true);
-    this.#shutdownTimeout =
-      options.shutdownTimeout === undefined
-        ? DEFAULTS.shutdownTimeout
-        : parseDuration(`The option "shutdownTimeout" of ${where}`, options.shutdownTimeout, { min: 0 });
+    this.#settings = readModuleSettings(where, options);
+    this.#enabled = this.#settings.enabled;
     this.#openStore = openStore;
     this.#clock = clock;
     this.#queue = new WaitQueue(clock);
+    this.#work = new RunningWork(clock);
     this.#logger = new LockLogger(name, clock);
     this.#publisher = new LockEventPublisher(name, (event, error) =>
       this.#logger.listenerFailed(event, error),
@@ -158,7 +146,8 @@ export class LockService {
   async inspect(key: string): Promise<LockInspection> {
     const store = await this.#inspector('inspect');
     assertKey(key);
-    return { ...(await store.inspect(this.#prefix + key)), key };
+    const found = await store.inspect(this.#storeKey(key));
+    return found.state === 'absent' ? { ...found, key } : { ...found, key, holder: { ...found.holder, key } };
   }
 
   /** Whether somebody holds the key. */
@@ -177,11 +166,9 @@ export class LockService {
     if (!Number.isInteger(limit) || limit < 1 || limit > 1000)
       throw new LockError(`The limit of list() must be 1 to 1000, but it is ${String(limit)}.`);
     const store = await this.#inspector('list');
-    const found = await store.list({ prefix: this.#prefix, limit, after });
-    return {
-      ...found,
-      locks: found.locks.map((lock) => ({ ...lock, key: lock.key.slice(this.#prefix.length) })),
-    };
+    const { prefix } = this.#settings;
+    const found = await store.list({ prefix, limit, after });
+    return { ...found, locks: found.locks.map((lock) => ({ ...lock, key: lock.key.slice(prefix.length) })) };
   }
 
   /**
@@ -198,9 +185,9 @@ export class LockService {
         `forceRelease("${key}") needs a reason, which is logged: forceRelease(key, { reason: '…' }).`,
       );
     }
-    const released = await store.forceRelease(this.#prefix + key);
+    const released = await store.forceRelease(this.#storeKey(key));
     this.#logger.forceReleased(key, request.reason, released);
-    this.#queue.wake(this.#prefix + key);
+    this.#queue.wake(this.#storeKey(key));
     return released;
   }
 
@@ -229,7 +216,7 @@ export class LockService {
 
   /** @internal Reads a decorator's options, so that they are refused at start and not at the first call. */
   settingsFor(where: string, options: RunOptions): LockSettings {
-    return readSettings(where, options, this.#defaults);
+    return readSettings(where, options, this.#settings.defaults);
   }
 
   /** @internal `tryRun` for the decorator and the interceptor, whose options have been read. */
@@ -258,14 +245,7 @@ export class LockService {
   /** @internal Takes no more locks, ends the waits, and awaits the work that runs, up to the limit. */
   async drain(): Promise<void> {
     this.#stop();
-    if (this.#running.size === 0) return;
-    await new Promise<void>((resolve) => {
-      const timer = this.#clock.after(this.#shutdownTimeout, resolve, true);
-      void Promise.allSettled(this.#running).then(() => {
-        timer.cancel();
-        resolve();
-      });
-    });
+    await this.#work.settled(this.#settings.shutdownTimeout);
   }
 
   /** @internal Releases what is still held and closes the store. */
@@ -281,14 +261,18 @@ export class LockService {
     this.#queue.close(new LockError('The application is shutting down: no lock is taken any more.'));
   }
 
+  #storeKey(key: string): string {
+    return this.#settings.prefix + key;
+  }
+
   #read(where: string, key: string, options: AcquireOptions | RunOptions | undefined): LockCall {
     assertKey(key);
-    if (options === undefined) return { key, settings: this.#defaults };
+    if (options === undefined) return { key, settings: this.#settings.defaults };
     assertKnownOptions(where, options, ACQUIRE_OPTIONS);
     const call = `${where} of "${key}"`;
     return {
       key,
-      settings: readSettings(call, options, this.#defaults),
+      settings: readSettings(call, options, this.#settings.defaults),
       signal: readSignal(call, options.signal),
     };
   }
@@ -325,13 +309,7 @@ export class LockService {
   async #tryRun<T>(call: LockCall, body: (lock: Lock) => T | Promise<T>): Promise<TryRunResult<T>> {
     const lock = await this.#contend(call);
     if (lock instanceof LockNotAcquiredError) return { acquired: false, error: lock };
-    const running = this.#runUnder(lock, body, call.settings);
-    this.#running.add(running);
-    try {
-      return { acquired: true, value: await running };
-    } finally {
-      this.#running.delete(running);
-    }
+    return { acquired: true, value: await this.#work.track(this.#runUnder(lock, body, call.settings)) };
   }
 
   async #runUnder<T>(lock: Lock, body: (lock: Lock) => T | Promise<T>, { onLost }: LockSettings): Promise<T> {
@@ -359,7 +337,7 @@ export class LockService {
     if (!this.#enabled) return unlocked(call.key, this.#clock);
     const { store, contender } = this.#open ?? (await this.start());
     this.#checkShutdownHooks(store);
-    return contender.contend(call, this.#prefix + call.key);
+    return contender.contend(call, this.#storeKey(call.key));
   }
 
   /** Only at the first lock, since hooks may be enabled after the application was initialized. */

@@ -1,7 +1,7 @@
 import type { Clock } from './clock.js';
 import { LockError, LockStoreError } from './lock.errors.js';
 
-/** Told how a request ended. Exactly one of the two is called, also when the answer comes after the caller has gone on; they may not throw. */
+/** Told how a request ended. `failed` also hears what `answered` throws. They are called also when the answer comes after the caller has gone on; `failed` may not throw. */
 export interface Settlement<T> {
   answered(value: T): void;
   failed(error: unknown): void;
@@ -24,16 +24,10 @@ export function settleWithin<T>(
       timer.cancel();
       resolve(true);
     };
-    invoke(request).then(
-      (value) => {
-        done();
-        settlement.answered(value);
-      },
-      (error: unknown) => {
-        done();
-        settlement.failed(error);
-      },
-    );
+    invoke(request)
+      .then((value) => settlement.answered(value))
+      .catch((error: unknown) => settlement.failed(error)) // also of an answer that makes no sense
+      .finally(done);
   });
 }
 

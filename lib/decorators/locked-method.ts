@@ -1,5 +1,5 @@
 import { LockError, type LockNotAcquiredError } from '../lock.errors.js';
-import type { LockSettings } from '../lock.options.js';
+import type { LockSettings } from '../lock.settings.js';
 import type { LockService } from '../lock.service.js';
 import { DEFAULT_MODULE, lockServiceProperty } from '../lock.tokens.js';
 import { runHandler } from '../run-handler.js';

@@ -1,12 +1,6 @@
 import { LockError, type LockNotAcquiredError } from '../lock.errors.js';
-import {
-  ACQUIRE_OPTIONS,
-  assertKnownOptions,
-  defaultSettings,
-  readSettings,
-  type LockOptions,
-  type LostCallback,
-} from '../lock.options.js';
+import { type LockOptions, type LostCallback } from '../lock.options.js';
+import { ACQUIRE_OPTIONS, assertKnownOptions, defaultSettings, readSettings } from '../lock.settings.js';
 import { assertKey } from '../lock-key.js';
 
 /**

@@ -2,7 +2,7 @@ import { Catch, Optional, type ArgumentsHost, type ExceptionFilter } from '@nest
 import { STATUS_CODES } from 'node:http';
 import { throwError, type Observable } from 'rxjs';
 import { LockError, LockNotAcquiredError } from '../lock.errors.js';
-import { assertKnownOptions } from '../lock.options.js';
+import { assertKnownOptions } from '../lock.settings.js';
 import { httpResponseOf } from './http-response.js';
 
 const STATUSES = [409, 423, 429, 503] as const;

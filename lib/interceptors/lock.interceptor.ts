@@ -10,13 +10,8 @@ import type { Observable } from 'rxjs';
 import { assertLockedOptions } from '../decorators/locked.options.js';
 import { assertKey } from '../lock-key.js';
 import { LockError } from '../lock.errors.js';
-import {
-  ACQUIRE_OPTIONS,
-  assertKnownOptions,
-  type LockOptions,
-  type LockSettings,
-  type LostCallback,
-} from '../lock.options.js';
+import { type LockOptions, type LostCallback } from '../lock.options.js';
+import { ACQUIRE_OPTIONS, assertKnownOptions, type LockSettings } from '../lock.settings.js';
 import { LockService } from '../lock.service.js';
 import { getLockServiceToken } from '../lock.tokens.js';
 import { runUnderLock } from './run-under-lock.js';
