@@ -2,6 +2,7 @@
 export default {
   rootDir: '.',
   testEnvironment: 'node',
+  testEnvironmentOptions: { globalsCleanup: 'off' }, // it warns of what 'jest' itself keeps
   roots: ['<rootDir>/test'],
   testMatch: ['**/*.spec.ts'],
   extensionsToTreatAsEsm: ['.ts'],

@@ -179,6 +179,15 @@ describe('acquire and tryAcquire', () => {
       cause: 'a string',
     });
   });
+
+  it('B27 an answer that makes no sense is an error of the store', async () => {
+    const { service, store } = await startCore();
+    store.acquire = async () => undefined as never;
+    expect(await errorOf(service.acquire('key'))).toMatchObject({
+      name: 'LockStoreError',
+      cause: expect.any(TypeError),
+    });
+  });
 });
 
 describe('who owns a lock', () => {
@@ -267,12 +276,17 @@ describe('who owns a lock', () => {
     expect(lock.key).toBe('key');
     expect(await two.service.tryAcquire('key')).not.toBeNull();
     expect(one.store.of('acquire').map(({ key }) => key)).toEqual(['shop:key', 'blog:key']);
-    expect(await one.service.inspect('key')).toMatchObject({ state: 'held', key: 'key' });
+    expect(await one.service.inspect('key')).toMatchObject({
+      state: 'held',
+      key: 'key',
+      holder: { key: 'key' },
+    });
     expect((await one.service.list()).locks.map(({ key }) => key)).toEqual(['key']);
     expect(await lock.release()).toBe(true);
     expect(one.store.of('release')[0]?.key).toBe('shop:key');
     expect(await two.service.isLocked('key')).toBe(true);
     expect((await errorOf(two.service.acquire('key'))).message).toContain('Lock "key" was not acquired');
+    expect(await errorOf(two.service.acquire('key'))).toMatchObject({ holder: { key: 'key' } });
   });
 
   it('B42 renewals and forced releases have the prefix too', async () => {
