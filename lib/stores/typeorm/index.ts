@@ -2,7 +2,7 @@ export { lockTableMigration } from './lock-table.migration.js';
 export type { LockTableDatabase } from './lock-table.ddl.js';
 export { TypeOrmLockStore } from './typeorm-lock.store.js';
 export { typeOrmStore } from './typeorm-store.js';
-export type { DataSourceSource } from './data-source.source.js';
+export type { DataSourceHandle } from './data-source.handle.js';
 export type {
   LockTableOptions,
   TypeOrmLockStoreOptions,

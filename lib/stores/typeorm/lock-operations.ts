@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { DataSource } from 'typeorm';
 import { LockStoreError } from '../../lock.errors.js';
 import { describeDataSource } from './data-source.description.js';
-import type { DataSourceSource } from './data-source.source.js';
+import type { DataSourceHandle } from './data-source.handle.js';
 import { openLockDatabase } from './lock-database.js';
 import type { Change, LockDatabase, LockDialect, Run } from './lock-dialect.js';
 import { prepareTable } from './lock-table.js';
@@ -29,7 +29,7 @@ export class LockOperations {
   kind = 'typeorm';
 
   constructor(
-    private readonly source: DataSourceSource,
+    private readonly handle: DataSourceHandle,
     private readonly table: LockTable,
     private readonly autoCreate: boolean,
   ) {}
@@ -44,7 +44,7 @@ export class LockOperations {
     const database = await this.opening?.catch(() => undefined); // who opened it has had that error
     this.opening = undefined;
     await database?.sessions.close();
-    if (database) await this.source.close(database.dataSource);
+    if (database) await this.handle.close(database.dataSource);
   }
 
   /**
@@ -83,7 +83,7 @@ export class LockOperations {
   }
 
   private async openDatabase(): Promise<OpenDatabase> {
-    const dataSource = await this.source.open();
+    const dataSource = await this.handle.open();
     const target = describeDataSource(dataSource.options);
     let database: LockDatabase | undefined;
     try {
@@ -93,7 +93,7 @@ export class LockOperations {
       return { ...database, dataSource, target };
     } catch (error) {
       await database?.sessions.close();
-      await this.source.close(dataSource);
+      await this.handle.close(dataSource);
       throw storeFailure(error, `open the lock store (table ${nameOf(this.table)})`, target);
     }
   }

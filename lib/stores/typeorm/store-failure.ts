@@ -12,10 +12,7 @@ export class CollisionError extends LockStoreError {
   constructor(doing: string, target: string, cause?: unknown) {
     super(
       `Could not ${doing}: in ${target} the row is locked by another session. Look for a transaction that stays open.`,
-      {
-        cause,
-        transient: true,
-      },
+      { cause, transient: true },
     );
   }
 }
@@ -54,7 +51,7 @@ const BROKEN_OFF = new Set<unknown>([...POSTGRES_BROKEN_OFF, ...MYSQL_BROKEN_OFF
 
 /** pg and mysql2 give some of their connection errors no code. */
 const BROKEN_OFF_TEXT =
-  /connection terminated|timeout exceeded when trying to connect|not queryable|query read timeout|closed state/i;
+  /connection terminated|timeout exceeded when trying to connect|not queryable|query read timeout|closed state|queue limit|no connections available/i;
 
 const MISSING_TABLE = new Set<unknown>(['42P01', 1146]);
 const MISSING_SCHEMA = new Set<unknown>(['3F000', 1049]);
@@ -97,10 +94,7 @@ export function storeFailure(error: unknown, doing: string, target: string): Loc
   if (isBrokenOff(error)) {
     return new LockStoreError(
       `Could not ${doing}: ${target} cannot be reached, or broke off: ${reasonOf(error)}.`,
-      {
-        cause: error,
-        transient: true,
-      },
+      { cause: error, transient: true },
     );
   }
   return new LockStoreError(`Could not ${doing}: ${target} failed: ${reasonOf(error)}.`, { cause: error });

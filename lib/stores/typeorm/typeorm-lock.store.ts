@@ -14,7 +14,7 @@ import type {
   StoreLifecycle,
 } from '../../interfaces/lock-store.interface.js';
 import { fitKey } from '../../lock-key.js';
-import { handedIn, type DataSourceSource } from './data-source.source.js';
+import { handedIn, type DataSourceHandle } from './data-source.handle.js';
 import { assertPage, identityOf, labelOf, leaseOf, limitOf, milliseconds } from './lease-arguments.js';
 import { OPERATION_LIMIT } from './lock-dialect.js';
 import { LockOperations, unlessCollided } from './lock-operations.js';
@@ -49,11 +49,11 @@ export class TypeOrmLockStore
   private readonly table: LockTable;
 
   /** @throws LockError for an option that does not exist or is not valid */
-  constructor(dataSource: DataSource | DataSourceSource, options: TypeOrmLockStoreOptions = {}) {
+  constructor(dataSource: DataSource | DataSourceHandle, options: TypeOrmLockStoreOptions = {}) {
     const { table, autoCreate } = readStoreOptions(options);
-    const source = 'open' in dataSource ? dataSource : handedIn(dataSource);
+    const handle = 'open' in dataSource ? dataSource : handedIn(dataSource);
     this.table = table;
-    this.operations = new LockOperations(source, table, autoCreate);
+    this.operations = new LockOperations(handle, table, autoCreate);
   }
 
   /**

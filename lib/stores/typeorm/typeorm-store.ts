@@ -1,7 +1,7 @@
 import { ModuleRef } from '@nestjs/core';
 import type { LockStoreDefinition } from '../../interfaces/lock-store-definition.interface.js';
 import { LockError } from '../../lock.errors.js';
-import { applicationDataSource, ownDataSource } from './data-source.source.js';
+import { applicationDataSource, ownDataSource } from './data-source.handle.js';
 import { TypeOrmLockStore } from './typeorm-lock.store.js';
 import { assertKnown, readStoreOptions, type TypeOrmStoreOptions } from './typeorm-store.options.js';
 

@@ -177,7 +177,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
       const timers = () => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
       const before = timers();
       await store.acquire(newKey(), 'o', 60_000);
-      expect(timers()).toBe(before);
+      expect(timers()).toBeLessThanOrEqual(before);
       await application.destroy();
     });
   });

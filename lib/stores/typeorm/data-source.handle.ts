@@ -6,8 +6,12 @@ import { OPERATION_LIMIT } from './lock-dialect.js';
 import { storeFailure } from './store-failure.js';
 import { TimeLimit } from './time-limit.js';
 
-/** Where a store has its DataSource from, and what becomes of it in the end. */
-export interface DataSourceSource {
+/**
+ * A DataSource that a store opens when it needs it, and lets go in the end; for those that are not simply at hand.
+ *
+ * @publicApi
+ */
+export interface DataSourceHandle {
   /** Gives an initialized DataSource; called when the store is opened, and not before. */
   open(): Promise<DataSource>;
   /** Closes what `open` has opened, and nothing that the application made. */
@@ -15,12 +19,12 @@ export interface DataSourceSource {
 }
 
 /** A DataSource that the application has made itself. */
-export function handedIn(dataSource: DataSource): DataSourceSource {
+export function handedIn(dataSource: DataSource): DataSourceHandle {
   return { open: async () => dataSource, close: async () => undefined };
 }
 
 /** The DataSource that `TypeOrmModule.forRoot()` makes, under the name that was given there. */
-export function applicationDataSource(moduleRef: ModuleRef, name?: string): DataSourceSource {
+export function applicationDataSource(moduleRef: ModuleRef, name?: string): DataSourceHandle {
   const wanted = name === undefined ? 'DataSource' : `DataSource "${name}"`;
   return {
     async open() {
@@ -46,7 +50,7 @@ export function applicationDataSource(moduleRef: ModuleRef, name?: string): Data
 }
 
 /** A DataSource of the store's own. */
-export function ownDataSource(options: DataSourceOptions): DataSourceSource {
+export function ownDataSource(options: DataSourceOptions): DataSourceHandle {
   return {
     async open() {
       const typeorm = await load('typeorm', () => import('typeorm'));
