@@ -1,8 +1,8 @@
 import type { Clock, Timer } from './clock.js';
 import type { BatchRenewer, LockStore, RenewalOutcome } from './interfaces/lock-store.interface.js';
-import { storeTtl, timeAsleep, type Lease } from './lease.js';
+import { storeTtl, timeAsleep, type Lease, type RequestOutcome } from './lease.js';
 import type { LockError } from './lock.errors.js';
-import { asLockError, isTransient, notAnswered, settleWithin } from './settle-within.js';
+import { asLockError, isTransient, mayBeCarriedOut, notAnswered, settleWithin } from './settle-within.js';
 
 /** What the renewer reports; neither may throw. */
 export interface RenewerReports {
@@ -78,7 +78,8 @@ export class LeaseRenewer {
     this.#wakeBy(next);
   }
 
-  #renewDue(due: Lease[]): void {
+  #renewDue(found: Lease[]): void {
+    const due = found.filter((lease) => lease.open); // what the loss of one has its holder do may end others
     const together = this.store.renewMany ? due.filter((lease) => !lease.alone) : [];
     for (let start = 0; start < together.length; start += BATCH)
       void this.#renewTogether(together.slice(start, start + BATCH));
@@ -129,7 +130,7 @@ export class LeaseRenewer {
         leases.forEach((lease, i) => this.#answer(lease, outcomes[i] ?? 'unknown', answered[i])),
       failed: (error) => {
         failure = error;
-        for (const report of answered) report(false);
+        for (const report of answered) report(mayBeCarriedOut(error) ? 'unknown' : 'refused');
       },
     }).then((inTime) => {
       for (const lease of leases) lease.inFlight = undefined;
@@ -153,9 +154,13 @@ export class LeaseRenewer {
     return failure === undefined ? undefined : asLockError(failure, 'renewal', name);
   }
 
-  #answer(lease: Lease, outcome: RenewalOutcome, answered: ((renewed: boolean) => void) | undefined): void {
+  #answer(
+    lease: Lease,
+    outcome: RenewalOutcome,
+    answered: ((outcome: RequestOutcome) => void) | undefined,
+  ): void {
     const inTime = this.clock.now() < lease.deadline;
-    answered?.(outcome === 'renewed' && inTime);
+    answered?.(outcome === 'renewed' && inTime ? 'renewed' : 'refused');
     if (outcome === 'lost') {
       // Whoever has ended it meanwhile freed it; that is no loss.
       if (lease.open) this.#lose(lease, 'the store says that it ran out or was taken away.');

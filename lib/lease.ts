@@ -24,6 +24,18 @@ export interface LeaseTerms {
 /** `os.uptime()` counts whole seconds on some systems. */
 const SLEEP_TOLERANCE = 2_000;
 
+/** How long a request may still be carried out after its connection broke: a server can have it in hand, or make it wait for a row. */
+const LINGERING = 10_000;
+
+interface Unanswered {
+  ttl: number;
+  /** The monotonic time from which on it is not carried out any more. */
+  until: number;
+}
+
+/** What became of a request for a lease; `unknown`: it failed, and may still be carried out. */
+export type RequestOutcome = 'renewed' | 'refused' | 'unknown';
+
 /** A number that grows by the time for which the machine is suspended: its monotonic clock stands still then, the store's does not. */
 export function timeAsleep(clock: Clock): number {
   return clock.uptime() - clock.now();
@@ -60,8 +72,8 @@ export class Lease {
   #confirmedAt: number;
   #asleep: number;
   #loss: LockLostError | undefined;
-  // The ttls of requests that were sent and not answered: each may still be carried out, and then sets the lease to that.
-  readonly #unanswered: number[];
+  // Requests that were sent and not answered: each may still be carried out, and then sets the lease to its ttl.
+  readonly #unanswered = new Set<Unanswered>();
 
   constructor(
     terms: LeaseTerms,
@@ -78,7 +90,7 @@ export class Lease {
     this.#endsAt = terms.sentAt + terms.ttl;
     this.#confirmedAt = terms.sentAt;
     this.#asleep = terms.asleep;
-    this.#unanswered = terms.resent ? [terms.ttl] : [];
+    if (terms.resent) this.#unanswered.add({ ttl: terms.ttl, until: terms.sentAt + LINGERING });
     this.renewAt = terms.sentAt + renewalInterval(terms.renewEvery, terms.ttl);
   }
 
@@ -127,19 +139,21 @@ export class Lease {
    *
    * A shorter ttl counts from here on, since the request may be carried out without our hearing of it; then the lease is renewed in time for it.
    */
-  sending(ttl: number): (renewed: boolean) => void {
+  sending(ttl: number): (outcome: RequestOutcome) => void {
     const sentAt = this.clock.now();
     const asleep = this.#asleep;
-    const before = [...this.#unanswered];
-    this.#unanswered.push(ttl);
+    const before = this.#pending();
+    const request: Unanswered = { ttl, until: Infinity };
+    this.#unanswered.add(request);
     if (ttl < this.#ttl) {
       this.#deadline = Math.min(this.#deadline, sentAt + ttl - marginOf(ttl));
       this.#endsAt = Math.min(this.#endsAt, sentAt + ttl);
       this.renewAt = Math.min(this.renewAt, sentAt + renewalInterval(this.renewEvery, ttl));
     }
-    return (renewed) => {
-      this.#unanswered.splice(this.#unanswered.indexOf(ttl), 1);
-      if (renewed) this.#renewed(sentAt - (this.#asleep - asleep), ttl, before);
+    return (outcome) => {
+      if (outcome === 'unknown') request.until = this.clock.now() + LINGERING;
+      else this.#unanswered.delete(request);
+      if (outcome === 'renewed') this.#renewed(sentAt - (this.#asleep - asleep), ttl, before);
     };
   }
 
@@ -169,13 +183,21 @@ export class Lease {
     if (this.renewAt !== Infinity) this.renewAt = this.clock.now();
   }
 
-  #renewed(sentAt: number, ttl: number, before: readonly number[]): void {
+  /** The requests that may still be carried out. */
+  #pending(): Unanswered[] {
+    for (const request of this.#unanswered) {
+      if (request.until <= this.clock.now()) this.#unanswered.delete(request);
+    }
+    return [...this.#unanswered];
+  }
+
+  #renewed(sentAt: number, ttl: number, before: readonly Unanswered[]): void {
     // What a newer request has told stays true when the answer of an older one comes late.
     if (this.#state !== 'held' || sentAt < this.#confirmedAt) return;
     this.#confirmedAt = sentAt;
     this.#ttl = ttl;
     // A request with a shorter ttl that was on its way together with this one may have been, or may be, carried out after it.
-    const certain = Math.min(ttl, ...before, ...this.#unanswered);
+    const certain = Math.min(ttl, ...[...before, ...this.#pending()].map((request) => request.ttl));
     this.#deadline = sentAt + certain - marginOf(certain);
     this.#endsAt = sentAt + certain;
     this.renewAt = sentAt + renewalInterval(this.renewEvery, certain);

@@ -270,4 +270,37 @@ describe('extend', () => {
     expect(store.count('renew')).toBe(2);
     expect(lock.loss).toBeDefined();
   });
+
+  it('B50 an extension whose link broke may be carried out late: a longer lease is believed only when that cannot be', async () => {
+    const core = await startCore({ ttl: 30_000 });
+    const lock = await core.service.acquire('key');
+    core.store.next('renew', { lateAfterBreak: 2_000 });
+    await expect(lock.extend(1_000)).rejects.toThrow(LockStoreError);
+    await core.clock.advance(2_000); // renewed meanwhile; then the late extension leaves it a second
+    core.store.always({ hang: 'request' });
+    while (await core.store.held('key')) await core.clock.advance(1);
+    expect(lock.held).toBe(false);
+  });
+
+  it('B50 so may a renewal, after an extension to a longer ttl', async () => {
+    const core = await startCore({ ttl: 3_000 });
+    const lock = await core.service.acquire('key');
+    core.store.next('renewMany', { lateAfterBreak: 1_500 });
+    await core.clock.advance(1_001);
+    await lock.extend('1h');
+    core.store.always({ hang: 'request' });
+    await core.clock.advance(1_500);
+    while (await core.store.held('key')) await core.clock.advance(1);
+    expect(lock.held).toBe(false);
+  });
+
+  it('B49 a longer ttl counts in full when what failed before cannot be carried out any more', async () => {
+    const core = await startCore({ ttl: 3_000 });
+    const lock = await core.service.acquire('key');
+    core.store.next('renewMany', { fail: linkBroken });
+    await core.clock.advance(1_001);
+    await lock.extend('1h');
+    await core.clock.advance(12_000);
+    expect(await heldFor(core, lock, 60_000)).toBe(60_000);
+  });
 });

@@ -88,6 +88,7 @@ class Simulation {
       { fail: linkBroken },
       { fail: () => new Error('raw') },
       { twiceAfter: this.below(5000) },
+      { lateAfterBreak: this.below(8000) },
       { before: this.below(6000) },
       { after: this.below(6000) },
     );

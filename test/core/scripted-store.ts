@@ -24,6 +24,8 @@ export interface Fate {
   after?: number;
   /** The link breaks: before the request is carried out, or after it. The caller gets a transient error. */
   lose?: 'request' | 'answer';
+  /** The link breaks at once, with a transient error, and the server carries the request out this much later all the same. */
+  lateAfterBreak?: number;
   /** No answer ever comes: the request got lost on the way, or was carried out. */
   hang?: 'request' | 'answer';
   /** The server refuses: nothing is carried out, and the caller gets this error. */
@@ -146,6 +148,10 @@ export class ScriptedStore implements LockStore, BatchRenewer, LockInspector {
       this.#after(fate.before, () => {
         if (fate.lose === 'request') return reject(linkBroken());
         fate.arrived?.();
+        if (fate.lateAfterBreak !== undefined) {
+          this.#after(fate.lateAfterBreak, () => void carryOut());
+          return reject(linkBroken());
+        }
         if (fate.fail) return reject(fate.fail());
         if ('answer' in fate) return answered(Promise.resolve(fate.answer as T));
         if (fate.twiceAfter !== undefined) this.#after(fate.twiceAfter, () => void carryOut());
