@@ -123,7 +123,15 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
         expect(await store.release(lease.key, lease.owner)).toBe(true);
       });
 
-      it('a renewal of a row that is unlocked meanwhile succeeds', async () => {
+      it('B37 a renewal and a release by somebody else are refused, although the row is locked', async () => {
+      const [lease] = (await hold(1)) as [LeaseRenewal];
+      const locked = await lockRow(lease.key);
+      expect(await store.renew(lease.key, 'other', TTL)).toBe(false);
+      expect(await store.release(lease.key, 'other')).toBe(false);
+      await unlock(locked);
+    });
+
+    it('a renewal of a row that is unlocked meanwhile succeeds', async () => {
         const [lease] = (await hold(1)) as [LeaseRenewal];
         const locked = await lockRow(lease.key);
         const renewal = store.renew(lease.key, lease.owner, TTL);
