@@ -79,12 +79,10 @@ export class LeaseKeeper implements LockKeeper {
         lease.lose('when it was released, the store said that it had run out or been taken away.');
         return false;
       }
-      this.publisher.publish('released', {
-        key: lease.key,
-        job: held.job,
-        fencingToken: lease.fencingToken,
-        heldFor: this.#heldFor(held),
-      });
+      const { key, fencingToken, loss } = lease;
+      const heldFor = this.#heldFor(held);
+      // At a shutdown its holder was told of a loss: a lock has one end.
+      if (!loss) this.publisher.publish('released', { key, job: held.job, fencingToken, heldFor });
       return true;
     } catch (cause) {
       const error = asLockError(cause, 'release', lease.key);

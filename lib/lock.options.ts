@@ -69,7 +69,10 @@ export type LockModuleDefaults = LockOptions & {
   prefix?: string;
   /** Called once for each lock that is lost, unless the call or the decorator has its own. */
   onLost?: LostCallback;
-  /** How long a shutdown waits for work that runs under a lock before it releases the lock. Default 10 s. */
+  /**
+   * How long a shutdown waits for work under `run`, `tryRun`, `@Locked()` or `LockInterceptor` before it releases the lock. Default 10 s. Locks
+   * that were acquired by hand are released at once: their holders know when they end.
+   */
   shutdownTimeout?: Duration;
 };
 

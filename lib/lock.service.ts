@@ -68,6 +68,8 @@ export class LockService {
   #open: Opened | undefined;
   #opening: Promise<Opened> | undefined;
   #enabled: boolean;
+  /** What enable() or disable() asked for last. */
+  #wanted = true;
   #stopping = false;
   #hooksChecked = false;
 
@@ -193,6 +195,7 @@ export class LockService {
 
   /** Runs everything unlocked from here on, in this process. Locks that are held stay held. */
   disable(): void {
+    this.#wanted = false;
     if (this.#enabled) this.#logger.disabled();
     this.#enabled = false;
   }
@@ -203,8 +206,11 @@ export class LockService {
    * @throws LockStoreError when the store cannot be opened: locking stays disabled
    */
   async enable(): Promise<void> {
+    if (this.#stopping) throw shuttingDown();
+    this.#wanted = true;
     await this.start();
-    if (!this.#enabled) this.#logger.enabled();
+    if (!this.#wanted || this.#enabled) return; // disabled again meanwhile, or enabled already
+    this.#logger.enabled();
     this.#enabled = true;
   }
 
@@ -224,16 +230,15 @@ export class LockService {
     return this.#tryRun(call, body);
   }
 
-  /** @internal Gives up a stream that a handler returned and nobody uses within one ttl. */
-  whenUnused({ key, settings }: LockCall, giveUp: () => void): Timer {
-    return this.#clock.after(
-      Math.min(settings.ttl, DEFAULTS.ttl),
-      () => {
-        this.#logger.unusedStream(key);
-        giveUp();
-      },
-      false,
-    );
+  /** @internal Calls `body` as if nothing stood in between, but for the handle that it finds in its `LockContext`. */
+  runUnlocked<T>(name: string, body: () => T): T {
+    return LockContext.run(unlocked(name, this.#clock), body);
+  }
+
+  /** @internal Has a stream that a handler returned given up when nobody uses it within one ttl; `giveUp` tells whether that was so. */
+  whenUnused({ key, settings }: LockCall, giveUp: () => boolean): Timer {
+    const warn = (): void => this.#logger.unusedStream(key);
+    return this.#clock.after(Math.min(settings.ttl, DEFAULTS.ttl), () => giveUp() && warn(), false);
   }
 
   /** @internal The line logged at start. */
@@ -258,7 +263,7 @@ export class LockService {
 
   #stop(): void {
     this.#stopping = true;
-    this.#queue.close(new LockError('The application is shutting down: no lock is taken any more.'));
+    this.#queue.close(shuttingDown());
   }
 
   #storeKey(key: string): string {
@@ -315,6 +320,7 @@ export class LockService {
   async #runUnder<T>(lock: Lock, body: (lock: Lock) => T | Promise<T>, { onLost }: LockSettings): Promise<T> {
     let value: T;
     try {
+      lock.assertHeld(); // a shutdown may have come in between
       value = await LockContext.run(lock, () => body(lock));
     } catch (error) {
       await this.#giveBack(lock, 'failed');
@@ -328,8 +334,9 @@ export class LockService {
   async #giveBack(lock: Lock, outcome: 'done' | 'failed'): Promise<void> {
     try {
       await lock.release(outcome);
-    } catch {
+    } catch (error) {
       // The keeper has published it as `storeError`. The work is done: its result, or its error, is what the caller has to know.
+      if (!(error instanceof LockError)) throw error;
     }
   }
 
@@ -346,4 +353,8 @@ export class LockService {
     this.#hooksChecked = true;
     if (store.prepare && process.listenerCount('SIGTERM') === 0) this.#logger.noShutdownHooks();
   }
+}
+
+function shuttingDown(): LockError {
+  return new LockError('The application is shutting down: no lock is taken any more.');
 }

@@ -1,7 +1,7 @@
 import { parseDuration, type Duration } from './duration.js';
 import type { LockOutcome } from './interfaces/lock-record.interface.js';
 import type { Lease } from './lease.js';
-import { LockLostError } from './lock.errors.js';
+import { LockError, LockLostError } from './lock.errors.js';
 import { DEFAULTS } from './lock.options.js';
 
 /** What a handle needs from the service that made it. */
@@ -117,8 +117,8 @@ export class Lock implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     try {
       await this.release();
-    } catch {
-      // The keeper has published it as `storeError`.
+    } catch (error) {
+      if (!(error instanceof LockError)) throw error; // the keeper has published what is
     }
   }
 

@@ -77,10 +77,12 @@ export class LockedMethod {
 
   #wrap(property: symbol): LockedMethod['wrapper'] {
     const call = this.#call.bind(this);
-    const { where } = this;
-    return function (this: unknown, ...args: unknown[]): Promise<unknown> {
+    const { where, original } = this;
+    return function (this: unknown, ...args: unknown[]): unknown {
       const locks = serviceOf(this, property);
-      return locks ? call(locks, this as object, args) : Promise.reject(notInjected(where));
+      if (!locks) return Promise.reject(notInjected(where));
+      if (!locks.enabled) return locks.runUnlocked(where, () => original.apply(this, args));
+      return call(locks, this as object, args);
     };
   }
 

@@ -11,7 +11,7 @@ export interface FollowRules {
   /** Puts a stream that is held in the place of one that the handler emits (a GraphQL subscription's async iterable). */
   holdStream?: (value: unknown) => { stream: unknown; ended: Promise<void> } | undefined;
   /** For handlers that are known to return a stream: calls back, later, to give up one that was left before it emitted anything. */
-  whenUnused?: (giveUp: () => void) => Timer;
+  whenUnused?: (giveUp: () => boolean) => Timer;
 }
 
 /**
@@ -52,7 +52,11 @@ export class FollowedHandler {
   leave(): void {
     if (this.#ended) return;
     if (this.#emitted) this.#end();
-    else this.#unused = this.rules.whenUnused?.(() => this.#end());
+    else
+      this.#unused = this.rules.whenUnused?.(() => {
+        this.#end();
+        return true;
+      });
   }
 
   #next(value: unknown): void {

@@ -1,9 +1,9 @@
 import { HttpException, type CallHandler, type ExecutionContext } from '@nestjs/common';
 import { Observable } from 'rxjs';
+import { holdStream } from '../held-stream.js';
 import type { Lock } from '../lock.js';
 import type { LockCall } from '../lock-contender.js';
 import type { LockService } from '../lock.service.js';
-import { holdStream } from '../run-handler.js';
 import { FollowedHandler } from './followed-handler.js';
 import { cutOff, httpResponseOf, responseOver } from './http-response.js';
 
@@ -31,8 +31,9 @@ export function runUnderLock(
         ignoreLoss,
         // With a response, that is what tells when a stream has ended.
         holdStream: response ? undefined : (value) => holdStream(value, lock, locks, call),
-        whenUnused: isSse ? (giveUp) => locks.whenUnused(call, giveUp) : undefined,
+        whenUnused: isSse ? (giveUp: () => boolean) => locks.whenUnused(call, giveUp) : undefined,
       });
+      if (subscriber.closed) handler.leave(); // it may have been left while the first value was emitted
       try {
         await handler.over;
       } finally {

@@ -3,7 +3,7 @@ import { inspect } from 'node:util';
 import { LockContext } from '../../lib/lock-context.js';
 import { LockError, LockLostError, LockNotAcquiredError, LockStoreError } from '../../lib/lock.errors.js';
 import { LockService } from '../../lib/lock.service.js';
-import { captureLog, errorOf, startCore, warnings, watch } from './core-fixture.js';
+import { captureLog, errorOf, gate, startCore, warnings, watch } from './core-fixture.js';
 
 const log = captureLog();
 
@@ -175,5 +175,23 @@ describe('B73 at run time', () => {
     expect(await errorOf(service.acquire('key'))).toBeInstanceOf(LockNotAcquiredError);
     service.disable();
     expect((await service.acquire('key')).held).toBe(true);
+  });
+
+  it('B73 what was asked for last counts, also when the store opens slowly', async () => {
+    const core = await startCore({ enabled: false });
+    const prepared = gate();
+    core.store.prepare = () => prepared.promise;
+    const enabling = core.service.enable();
+    core.service.disable();
+    prepared.open();
+    await enabling;
+    expect(core.service.enabled).toBe(false);
+  });
+
+  it('B12 nothing is enabled, and no store opened, once the application shuts down', async () => {
+    const core = await startCore({ enabled: false });
+    await core.service.close();
+    await expect(core.service.enable()).rejects.toThrow('shutting down');
+    expect(core.store.calls).toEqual([]);
   });
 });

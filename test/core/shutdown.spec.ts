@@ -117,6 +117,7 @@ describe('B12 shutdown', () => {
       expect(lock.loss?.message).toMatch(/the application shut down while it was held/);
       expect(await core.store.held(lock.key)).toBe(false);
     }
+    expect(core.names()).toEqual(['acquired', 'acquired', 'acquired', 'lost', 'lost', 'lost']); // each ends once
     expect(core.clock.timers).toEqual([]);
   });
 

@@ -97,7 +97,7 @@ describe('enabled: false', () => {
       imports: [LockModule.forRoot({ store: definition, enabled: false })],
       providers: [Jobs],
     });
-    expect(await app.get(Jobs).token('7')).toEqual({ key: 'order:7', fencingToken: 0, held: true });
+    expect(await app.get(Jobs).token('7')).toEqual({ key: 'Jobs.token', fencingToken: 0, held: true });
   });
 
   it('B73 still refuses objects that the container did not make', async () => {

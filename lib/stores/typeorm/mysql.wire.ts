@@ -6,7 +6,9 @@ type Callback = (error: unknown, result: unknown, fields?: { name: string }[]) =
 
 /** What is used of mysql2's connection. */
 interface Mysql2Connection {
+  config: { rowsAsArray?: boolean; nestTables?: unknown; typeCast?: unknown };
   execute(query: object, callback: Callback): void;
+  execute(sql: string, values: readonly unknown[], callback: Callback): void;
   query(query: object, callback: Callback): void;
   on(event: 'error', listener: () => void): void;
   destroy(): void;
@@ -32,8 +34,9 @@ export class MysqlWire implements Wire<Mysql2Connection> {
     return new Promise((resolve, reject) => {
       const callback: Callback = (error, result, fields) =>
         error ? reject(error) : resolve(answerOf(result, fields));
-      if (values) connection.execute({ sql, values, ...ROWS_AS_OBJECTS }, callback);
-      else connection.query({ sql, ...ROWS_AS_OBJECTS }, callback);
+      if (!values) connection.query({ sql, ...ROWS_AS_OBJECTS }, callback);
+      else if (givesRowsAsObjects(connection)) connection.execute(sql, values, callback);
+      else connection.execute({ sql, values, ...ROWS_AS_OBJECTS }, callback);
     });
   }
 
@@ -41,6 +44,11 @@ export class MysqlWire implements Wire<Mysql2Connection> {
     connection.on('error', () => undefined); // what a dead connection still has to say interests nobody
     connection.destroy();
   }
+}
+
+/** The common case, which mysql2 executes 15 microseconds faster without options. */
+function givesRowsAsObjects({ config }: Mysql2Connection): boolean {
+  return !config.rowsAsArray && !config.nestTables && (config.typeCast ?? true) === true;
 }
 
 function answerOf(result: unknown, fields: { name: string }[] = []): Answer {

@@ -1,0 +1,119 @@
+import 'reflect-metadata';
+import { afterEach, describe, expect, it } from '@jest/globals';
+import { Injectable, type CallHandler, type ExecutionContext, type INestApplication } from '@nestjs/common';
+import { Test } from '@nestjs/testing';
+import { Readable } from 'node:stream';
+import { concat, defer, lastValueFrom, NEVER, of, take, type Observable } from 'rxjs';
+import { Locked, LockInterceptor, LockModule, LockService, memoryStore } from '../../lib/index.js';
+import { withoutLocks } from '../../lib/testing/index.js';
+
+@Injectable()
+class Streams {
+  subscriptions = 0;
+
+  @Locked('web')
+  async web(): Promise<ReadableStream<string>> {
+    return new ReadableStream({
+      start(controller) {
+        controller.enqueue('item');
+        controller.close();
+      },
+    });
+  }
+
+  @Locked('generator')
+  async generator(): Promise<AsyncGenerator<number>> {
+    return (async function* () {
+      yield 1;
+      yield 2;
+    })();
+  }
+
+  @Locked('file')
+  async file(): Promise<Readable> {
+    return Readable.from(['content']);
+  }
+
+  @Locked('observable')
+  async observable(): Promise<Observable<number>> {
+    return defer(() => of(++this.subscriptions));
+  }
+}
+
+describe('What a locked method returned', () => {
+  let app: INestApplication;
+  afterEach(() => app?.close());
+
+  async function start(): Promise<{ streams: Streams; locks: LockService }> {
+    const module = LockModule.forRoot({ store: memoryStore(), ttl: 150 });
+    const testing = await Test.createTestingModule({ imports: [module], providers: [Streams] }).compile();
+    app = testing.createNestApplication({ logger: false });
+    await app.init();
+    return { streams: app.get(Streams), locks: app.get(LockService) };
+  }
+
+  const released = (locks: LockService, key: string) =>
+    new Promise<void>((resolve) => {
+      locks.events.on('released', (event) => event.key === key && resolve());
+    });
+
+  it('B62 a ReadableStream is still one', async () => {
+    const { streams } = await start();
+    const stream = await streams.web();
+    expect(stream).toBeInstanceOf(ReadableStream);
+    expect(await stream.getReader().read()).toEqual({ done: false, value: 'item' });
+  });
+
+  it('B62, B67 a ReadableStream that is iterated holds the lock until its end', async () => {
+    const { streams, locks } = await start();
+    const items: string[] = [];
+    for await (const item of await streams.web()) {
+      items.push(item);
+      expect(await locks.isLocked('web')).toBe(true);
+    }
+    expect(items).toEqual(['item']);
+    expect(await locks.isLocked('web')).toBe(false);
+  });
+
+  it('B62, B67 a generator still has next() and return(), and holds the lock until it is left', async () => {
+    const { streams, locks } = await start();
+    const generator = await streams.generator();
+    expect(await generator.next()).toEqual({ done: false, value: 1 });
+    expect(await locks.isLocked('generator')).toBe(true);
+    const end = released(locks, 'generator');
+    expect(await generator.return('left')).toEqual({ done: true, value: 'left' });
+    await end;
+    expect(await locks.isLocked('generator')).toBe(false);
+  });
+
+  it('B67 a Node stream that nobody reads is given up after a ttl, and cannot be read unlocked then', async () => {
+    const { streams, locks } = await start();
+    const end = released(locks, 'file');
+    const file = await streams.file();
+    const failed = new Promise<Error>((resolve) => file.on('error', resolve));
+    await end;
+    expect((await failed).message).toContain('lock "file" had been released');
+  });
+
+  it('B73 is the same while locking is disabled', async () => {
+    const streams = withoutLocks(new Streams());
+    const numbers = await streams.observable();
+    expect([await lastValueFrom(numbers), await lastValueFrom(numbers)]).toEqual([1, 2]);
+  });
+
+  it('B67 a handler that is left while its first value is emitted gives the lock back', async () => {
+    const { locks } = await start();
+    const Interceptor = LockInterceptor('cached');
+    const interceptor = new Interceptor(locks);
+    const context = {
+      getType: () => 'rpc',
+      getHandler: () => start,
+      getClass: () => Streams,
+    } as unknown as ExecutionContext;
+    const next: CallHandler = { handle: () => concat(of('cached'), NEVER) };
+    const end = released(locks, 'cached');
+    const answers = (await interceptor.intercept(context, next)) as Observable<unknown>;
+    expect(await lastValueFrom(answers.pipe(take(1)))).toBe('cached');
+    await end;
+  });
+});
