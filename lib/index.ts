@@ -30,7 +30,7 @@ export type {
 
 export { memoryStore, type MemoryStoreOptions } from './stores/memory/memory-store.js';
 export { MemoryLockStore, type MemoryLockStoreOptions } from './stores/memory/memory-lock.store.js';
-export { assertKey, assertOwner, fitKey, MAX_KEY_BYTES } from './lock-key.js';
+export { assertKey, assertOwner, fitKey, MAX_KEY_BYTES, storedKey } from './lock-key.js';
 export type {
   LockInspection,
   LockOutcome,

@@ -21,6 +21,8 @@ export interface AcquisitionTerms {
 export type Refusal = Extract<LockAcquireResult, { acquired: false }>;
 
 const COLLISIONS = 3;
+/** Milliseconds after which collisions are not repeated: they were waits for a lock, and the next would be one too. */
+const QUICK = 500;
 const RESENDS = 2;
 const RESEND_PAUSE = 50;
 
@@ -47,13 +49,13 @@ export class LockAcquisition {
   ) {}
 
   /**
-   * One attempt. Collisions with other transactions are repeated at once, lost answers are asked for again with the same owner id.
+   * One attempt, which may take `patience` milliseconds. Collisions with other transactions are repeated at once, lost answers are asked for again with the same owner id.
    *
    * @throws LockStoreError
    */
-  async attempt(): Promise<Lease | Refusal> {
-    const patience = attemptTimeoutOf(this.terms.ttl);
-    const until = this.clock.now() + patience;
+  async attempt(patience = attemptTimeoutOf(this.terms.ttl)): Promise<Lease | Refusal> {
+    const startedAt = this.clock.now();
+    const until = startedAt + patience;
     for (let collisions = 0, resends = 0; ;) {
       try {
         const answer = await this.#send(patience);
@@ -61,6 +63,7 @@ export class LockAcquisition {
           answer instanceof Lease ||
           answer.reason !== 'contention' ||
           this.#abandoned ||
+          this.clock.now() - startedAt > QUICK ||
           collisions++ === COLLISIONS
         )
           return answer;

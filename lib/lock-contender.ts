@@ -1,7 +1,7 @@
 import type { Clock } from './clock.js';
 import type { LockStore } from './interfaces/lock-store.interface.js';
 import type { LeaseKeeper } from './lease-keeper.js';
-import { Lease } from './lease.js';
+import { attemptTimeoutOf, Lease } from './lease.js';
 import { LockAcquisition, type Refusal } from './lock-acquisition.js';
 import { LockNotAcquiredError, LockStoreError } from './lock.errors.js';
 import type { LockEventPublisher } from './lock.events.js';
@@ -18,6 +18,9 @@ export interface LockCall {
   /** The name of the decorated method. */
   job?: string | undefined;
 }
+
+/** Milliseconds that the attempt at the deadline of a wait has to be answered. */
+const OVERTIME = 1_000;
 
 /** Takes locks from one store: the only wait loop of the library. */
 export class LockContender {
@@ -74,17 +77,23 @@ export class LockContender {
   /** One attempt; a failure that may pass by itself is a value while there is time left to wait. */
   async #attempt(
     acquisition: LockAcquisition,
-    { key, job }: LockCall,
+    { key, job, settings }: LockCall,
     until: number,
   ): Promise<Lease | Refusal | LockStoreError> {
     try {
-      return await acquisition.attempt();
+      return await acquisition.attempt(this.#patience(settings, until));
     } catch (error) {
       if (!(error instanceof LockStoreError)) throw error;
       this.publisher.publish('storeError', { key, job, operation: 'acquire', error });
       if (error.transient && this.clock.now() < until) return error;
       throw error;
     }
+  }
+
+  /** While waiting, an attempt that is not answered does not outlast the wait by more than a second. */
+  #patience({ ttl, wait }: LockSettings, until: number): number {
+    const longest = attemptTimeoutOf(ttl);
+    return wait > 0 ? Math.min(longest, Math.max(until - this.clock.now(), OVERTIME)) : longest;
   }
 
   #busy({ key, job }: LockCall, answer: Refusal | LockStoreError, waited: number): LockNotAcquiredError {

@@ -68,6 +68,16 @@ export function fitKey(key: string): string {
   return `${bytes.subarray(0, end).toString()}~sha256:${createHash('sha256').update(bytes).digest('hex')}`;
 }
 
+/**
+ * The form in which a key is looked for: {@link fitKey} of it, but a key that already looks fitted is one that a list has shown.
+ *
+ * @publicApi
+ */
+export function storedKey(key: string): string {
+  assertKey(key);
+  return FITTED.test(key) && Buffer.byteLength(key) <= LONGEST_STORED ? key : fitKey(key);
+}
+
 function excerpt(key: string): string {
   return key.length > 40 ? `${key.slice(0, 40).toWellFormed()}…` : key;
 }

@@ -7,7 +7,8 @@ const claimed = JSON.parse(readFileSync(join(root, 'test/behaviours.json'), 'utf
 const tests = new Map(Object.keys(claimed).map((number) => [number, []]));
 const unclaimed = [];
 
-for (const file of ['test', 'lib/testing'].flatMap(sources)) {
+// Specs, and the conformance cases, which the specs of every store run.
+for (const file of [...sources('test', /\.spec\.ts$/), ...sources('lib/testing', /\.cases\.ts$/)]) {
   for (const name of testNames(readFileSync(join(root, file), 'utf8'))) {
     for (const number of numbersOf(name)) {
       if (tests.has(number)) tests.get(number).push(`${name}  (${file})`);
@@ -31,9 +32,9 @@ if (untested.length > 0) {
   process.exitCode = 1;
 }
 
-function sources(folder) {
+function sources(folder, pattern) {
   return readdirSync(join(root, folder), { recursive: true })
-    .filter((file) => /\.(ts|mjs)$/.test(file))
+    .filter((file) => pattern.test(file))
     .map((file) => join(folder, file));
 }
 

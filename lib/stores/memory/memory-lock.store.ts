@@ -17,7 +17,7 @@ import type {
   RenewalOutcome,
   StoreDescription,
 } from '../../interfaces/lock-store.interface.js';
-import { assertKey, assertOwner, fitKey, textProblem } from '../../lock-key.js';
+import { assertKey, assertOwner, fitKey, storedKey, textProblem } from '../../lock-key.js';
 import { LockError } from '../../lock.errors.js';
 
 /** How a {@link MemoryLockStore} keeps time and how much it remembers. @publicApi */
@@ -126,7 +126,7 @@ export class MemoryLockStore implements LockStore, BatchRenewer, LockInspector, 
   }
 
   async inspect(key: string): Promise<LockInspection> {
-    const stored = fitKey(key);
+    const stored = storedKey(key);
     const now = this.milliseconds();
     const entry = this.entries.get(stored);
     const lastRun = entry?.lastRun && { lastRun: copyOf(entry.lastRun) };
@@ -156,7 +156,7 @@ export class MemoryLockStore implements LockStore, BatchRenewer, LockInspector, 
   }
 
   async forceRelease(key: string): Promise<boolean> {
-    const stored = fitKey(key);
+    const stored = storedKey(key);
     const now = this.milliseconds();
     const entry = this.entries.get(stored);
     if (!entry || entry.expiresAt <= now) return false;

@@ -1,5 +1,6 @@
 import type { LockStoreDefinition } from '../../interfaces/lock-store-definition.interface.js';
 import { LockError } from '../../lock.errors.js';
+import { assertKnownOptions } from '../../lock.settings.js';
 import { MemoryLockStore } from './memory-lock.store.js';
 
 /** When {@link memoryStore} may be used. @publicApi */
@@ -15,6 +16,7 @@ export interface MemoryStoreOptions {
  * @publicApi
  */
 export function memoryStore(options: MemoryStoreOptions = {}): LockStoreDefinition {
+  assertKnownOptions('memoryStore()', options, ['allowInProduction']);
   return {
     useFactory: () => {
       if (process.env.NODE_ENV === 'production' && options.allowInProduction !== true) {

@@ -27,6 +27,8 @@ export function describeDataSource(options: DataSourceOptions): string {
   const address = url && URL.canParse(url) ? new URL(url) : undefined;
   const server = address?.hostname || socketPath || host;
   const number = address?.port || port;
-  const name = address?.pathname.slice(1) || database;
+  const path = address?.pathname.slice(1) || database;
+  // A password with a slash in it, not escaped, ends up in the path of a URL.
+  const name = path?.includes('@') ? undefined : path;
   return `${type} at ${server}${number ? `:${number}` : ''}${name ? `, database ${name}` : ''}`;
 }

@@ -3,7 +3,7 @@ import type { DataSource, DataSourceOptions } from 'typeorm';
 import { LockError, LockStoreError } from '../../lock.errors.js';
 import { describeDataSource } from './data-source.description.js';
 import { OPERATION_LIMIT } from './lock-dialect.js';
-import { storeFailure } from './store-failure.js';
+import { NoAnswerError, storeFailure } from './store-failure.js';
 import { TimeLimit } from './time-limit.js';
 
 /**
@@ -64,7 +64,17 @@ export function ownDataSource(options: DataSourceOptions): DataSourceHandle {
         timeLimit.end();
       }
     },
-    close: (dataSource) => dataSource.destroy(),
+    async close(dataSource) {
+      const timeLimit = new TimeLimit(OPERATION_LIMIT);
+      try {
+        await timeLimit.race(dataSource.destroy());
+      } catch (error) {
+        // Drivers wait for connections that do not answer any more; a shutdown must not.
+        if (!(error instanceof NoAnswerError)) throw error;
+      } finally {
+        timeLimit.end();
+      }
+    },
   };
 }
 

@@ -61,8 +61,8 @@ export interface Page {
 export interface LockDialect {
   acquire(run: Run, attempt: Attempt): Promise<LockAcquireResult>;
   renew(run: Run, lease: LeaseRenewal): Promise<Change>;
-  /** Answers in the order given. */
-  renewMany(run: Run, leases: readonly LeaseRenewal[]): Promise<RenewalOutcome[]>;
+  /** Answers in the order given. Not there where one locked row would hold up the others. */
+  renewMany?(run: Run, leases: readonly LeaseRenewal[]): Promise<RenewalOutcome[]>;
   release(run: Run, ending: Ending): Promise<Change>;
   forceRelease(run: Run, key: string): Promise<Change>;
   find(run: Run, key: string): Promise<LockRow | undefined>;

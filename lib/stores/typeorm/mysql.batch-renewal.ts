@@ -4,18 +4,16 @@ import { hex, MS, until, type MysqlServer } from './mysql.expressions.js';
 import { orContention } from './mysql.lock-wait.js';
 
 /**
- * Renewal of many leases, one update for those of the same ttl: `UPDATE ... JOIN (... SKIP LOCKED)` where there is such a thing. Elsewhere one
- * locked row fails the update of all, and they are renewed one by one.
+ * Renewal of many leases, one update for those of the same ttl: `UPDATE ... JOIN (... SKIP LOCKED)` on MySQL 8. On MariaDB one locked row fails
+ * the update of all, at once, and they are renewed one by one.
  *
  * @param renew the statement that renews one: ttl, key, owner
- * @param briefly runs what must not wait long for locked rows
  */
 export function mysqlBatchRenewal(
   table: string,
-  { mariadb, skipsLocked }: MysqlServer,
+  { skipsLocked }: MysqlServer,
   renew: string,
-  briefly: <T>(run: Run, work: () => Promise<T>) => Promise<T>,
-): LockDialect['renewMany'] {
+): NonNullable<LockDialect['renewMany']> {
   // As text: prepared, each size of batch would be one more statement that the server keeps.
   const among = (leases: readonly LeaseRenewal[]) =>
     `\`key\` IN (${leases.map(({ key }) => hex(key)).join()}) AND
@@ -23,7 +21,7 @@ export function mysqlBatchRenewal(
   const update = (leases: readonly LeaseRenewal[], ttl: number) => {
     const set = `renewed_ms = LAST_INSERT_ID(${MS}), expires_ms = ${until(String(ttl))}`;
     if (!skipsLocked)
-      return `${mariadb ? 'SET STATEMENT innodb_lock_wait_timeout = 0 FOR' : ''}
+      return `SET STATEMENT innodb_lock_wait_timeout = 0 FOR
         UPDATE ${table} FORCE INDEX (PRIMARY) SET ${set} WHERE ${among(leases)}`;
     // STRAIGHT_JOIN and LIMIT: merged with the derived table, or begun from its other side, the join would wait for locked rows.
     return `
@@ -68,16 +66,15 @@ export function mysqlBatchRenewal(
     return outcomes;
   };
 
-  return (run, leases) =>
-    briefly(run, async () => {
-      const outcomes = new Map<LeaseRenewal, RenewalOutcome>();
-      for (const ttl of new Set(leases.map((lease) => lease.ttl))) {
-        const group = leases.filter((lease) => lease.ttl === ttl);
-        const answers = await renewGroup(run, group, ttl);
-        group.forEach((lease, i) => outcomes.set(lease, answers[i] ?? 'unknown'));
-      }
-      return leases.map((lease) => outcomes.get(lease) ?? 'unknown');
-    });
+  return async (run, leases) => {
+    const outcomes = new Map<LeaseRenewal, RenewalOutcome>();
+    for (const ttl of new Set(leases.map((lease) => lease.ttl))) {
+      const group = leases.filter((lease) => lease.ttl === ttl);
+      const answers = await renewGroup(run, group, ttl);
+      group.forEach((lease, i) => outcomes.set(lease, answers[i] ?? 'unknown'));
+    }
+    return leases.map((lease) => outcomes.get(lease) ?? 'unknown');
+  };
 }
 
 function identityOf({ key, owner }: { key?: unknown; owner?: unknown }): string {

@@ -44,7 +44,7 @@ export function mysqlDialect(table: string, server: MysqlServer): LockDialect {
     );
   const firstTry = acquire('FALSE');
   const resend = acquire('owner <=> ?');
-  // MySQL 8 can only wait here, for another session's lock on the gap between two keys, as long as the session is set to.
+  // An insert waits for another session's lock on the gap between two keys, and has nothing to skip: MySQL has to be told here too.
   const add = `
     ${mariadb ? 'SET STATEMENT innodb_lock_wait_timeout = 1 FOR' : ''}
     INSERT INTO ${table} (\`key\`, owner, token, label, started_ms, renewed_ms, expires_ms)
@@ -107,13 +107,14 @@ export function mysqlDialect(table: string, server: MysqlServer): LockDialect {
         if (taken && taken.insertId !== 0) return { acquired: true, fencingToken: taken.insertId };
         const holder = await rowOf(run, key);
         if (holder) return refusalOf(holder);
-        const added = await run(add, [key, owner, label, attempt.ttl]);
+        const insert = () => run(add, [key, owner, label, attempt.ttl]);
+        const added = await (mariadb || mustShortenWait ? insert() : withShortLockWait(run, insert));
         return { acquired: true, fencingToken: added.insertId };
       });
     },
     renew: (run, { key, owner, ttl }) =>
       changing(run, renew, [ttl], lease, [Buffer.from(key), Buffer.from(owner)]),
-    renewMany: mysqlBatchRenewal(table, server, renew, briefly),
+    renewMany: mustShortenWait ? undefined : mysqlBatchRenewal(table, server, renew),
     release: (run, { key, owner, keepFor, outcome }) =>
       changing(run, release, [outcome, keepFor, keepFor], lease, [Buffer.from(key), Buffer.from(owner)]),
     forceRelease: (run, key) => changing(run, forceRelease, [], held, [Buffer.from(key)]),

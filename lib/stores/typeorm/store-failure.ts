@@ -84,6 +84,7 @@ export function isMissingSchema(error: unknown): boolean {
  */
 export function storeFailure(error: unknown, doing: string, target: string): LockError {
   if (error instanceof LockError) return error;
+  forgetStatement(error);
   if (isContention(error)) return new CollisionError(doing, target, error);
   if (error instanceof NoAnswerError) {
     return new LockStoreError(
@@ -98,6 +99,12 @@ export function storeFailure(error: unknown, doing: string, target: string): Loc
     );
   }
   return new LockStoreError(`Could not ${doing}: ${target} failed: ${reasonOf(error)}.`, { cause: error });
+}
+
+/** mysql2 and TypeORM put the statement on their errors, with the owner ids in it; errors are logged. */
+function forgetStatement(error: unknown): void {
+  if (typeof error !== 'object' || error === null) return;
+  for (const property of ['sql', 'query', 'parameters']) Reflect.deleteProperty(error, property);
 }
 
 function isBrokenOff(error: unknown): boolean {

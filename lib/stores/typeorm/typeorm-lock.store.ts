@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { DataSource } from 'typeorm';
 import type { LockInspection, LockPage } from '../../interfaces/lock-record.interface.js';
 import type {
@@ -13,7 +14,7 @@ import type {
   StoreDescription,
   StoreLifecycle,
 } from '../../interfaces/lock-store.interface.js';
-import { fitKey } from '../../lock-key.js';
+import { storedKey } from '../../lock-key.js';
 import { handedIn, type DataSourceHandle } from './data-source.handle.js';
 import { assertPage, identityOf, labelOf, leaseOf, limitOf, milliseconds } from './lease-arguments.js';
 import { OPERATION_LIMIT } from './lock-dialect.js';
@@ -21,6 +22,7 @@ import { LockOperations, unlessCollided } from './lock-operations.js';
 import { inspectionOf, recordOf } from './lock-row.js';
 import { createTable, type LockTableDatabase } from './lock-table.ddl.js';
 import {
+  assertKnown,
   nameOf,
   readStoreOptions,
   readTable,
@@ -62,6 +64,7 @@ export class TypeOrmLockStore
    * @throws LockError for a name that is not a plain identifier, or a database that has no lock table
    */
   static ddl(type: LockTableDatabase, options: LockTableOptions = {}): string {
+    assertKnown(options, ['table', 'schema']);
     return createTable(type, readTable(options));
   }
 
@@ -107,24 +110,47 @@ export class TypeOrmLockStore
     );
   }
 
-  /** Renews in batches of 500. A batch that collided with other sessions as a whole is `unknown`. */
+  /** Renews in batches of 500, where the database can leave out locked rows. A batch that collided with other sessions as a whole is `unknown`. */
   async renewMany(leases: readonly LeaseRenewal[]): Promise<RenewalOutcome[]> {
     const all = leases.map(({ key, owner, ttl }) => leaseOf(key, owner, ttl));
     const outcomes: RenewalOutcome[] = [];
     for (let start = 0; start < all.length; start += BATCH) {
       const batch = all.slice(start, start + BATCH);
       const limit = Math.min(...batch.map(({ ttl }) => limitOf(ttl)));
-      const renewal = this.operations.run(`renew ${batch.length} locks`, limit, (dialect, run) =>
-        dialect.renewMany(run, batch),
+      const renewal = this.operations.run(`renew ${batch.length} locks`, limit, async (dialect, run) =>
+        dialect.renewMany?.(run, batch),
       );
       const unknown = batch.map((): RenewalOutcome => 'unknown');
-      outcomes.push(...(await unlessCollided(renewal, unknown)));
+      outcomes.push(...((await unlessCollided(renewal, unknown)) ?? (await this.renewEach(batch))));
     }
     return outcomes;
   }
 
+  /**
+   * On connections of their own: one that waits for its row holds up no other. What is not answered soon is asked again by itself.
+   *
+   * @throws LockStoreError when all fail
+   */
+  private async renewEach(leases: readonly LeaseRenewal[]): Promise<RenewalOutcome[]> {
+    const soon = Math.min(...leases.map(({ ttl }) => Math.min(ttl / 6, OPERATION_LIMIT / 2)));
+    const answered = new AbortController();
+    const patience = sleep(soon, 'unknown' as const, { signal: answered.signal });
+    patience.catch(() => {}); // it ends when all have answered
+    const renewals = leases.map(async ({ key, owner, ttl }): Promise<RenewalOutcome> => {
+      return Promise.race([
+        this.renew(key, owner, ttl).then((renewed) => (renewed ? 'renewed' : 'lost')),
+        patience,
+      ]);
+    });
+    const results = await Promise.allSettled(renewals);
+    answered.abort();
+    const failures = results.filter((result) => result.status === 'rejected');
+    if (failures.length === leases.length) throw failures[0]?.reason;
+    return results.map((result) => (result.status === 'fulfilled' ? result.value : 'unknown'));
+  }
+
   async inspect(key: string): Promise<LockInspection> {
-    const stored = fitKey(key);
+    const stored = storedKey(key);
     const row = await this.operations.run(`inspect "${key}"`, OPERATION_LIMIT, (dialect, run) =>
       dialect.find(run, stored),
     );
@@ -143,7 +169,7 @@ export class TypeOrmLockStore
   }
 
   async forceRelease(key: string): Promise<boolean> {
-    const stored = fitKey(key);
+    const stored = storedKey(key);
     return this.operations.change(`force the release of "${key}"`, OPERATION_LIMIT, (dialect, run) =>
       dialect.forceRelease(run, stored),
     );

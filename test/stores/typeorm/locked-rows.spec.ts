@@ -124,14 +124,14 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
       });
 
       it('B37 a renewal and a release by somebody else are refused, although the row is locked', async () => {
-      const [lease] = (await hold(1)) as [LeaseRenewal];
-      const locked = await lockRow(lease.key);
-      expect(await store.renew(lease.key, 'other', TTL)).toBe(false);
-      expect(await store.release(lease.key, 'other')).toBe(false);
-      await unlock(locked);
-    });
+        const [lease] = (await hold(1)) as [LeaseRenewal];
+        const locked = await lockRow(lease.key);
+        expect(await store.renew(lease.key, 'other', TTL)).toBe(false);
+        expect(await store.release(lease.key, 'other')).toBe(false);
+        await unlock(locked);
+      });
 
-    it('a renewal of a row that is unlocked meanwhile succeeds', async () => {
+      it('a renewal of a row that is unlocked meanwhile succeeds', async () => {
         const [lease] = (await hold(1)) as [LeaseRenewal];
         const locked = await lockRow(lease.key);
         const renewal = store.renew(lease.key, lease.owner, TTL);

@@ -1,0 +1,45 @@
+import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
+import { TypeOrmLockStore } from '../../../lib/stores/typeorm/index.js';
+import { Fixture, newKey, targetsAmong, tokenOf } from './fixture.js';
+
+const HOUR = 3_600_000;
+
+// SQLite has no server: there the machine's clock decides, for all processes alike.
+for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
+  describe(`a client whose clock is wrong, on ${target.name}`, () => {
+    let fixture: Fixture;
+    let store: TypeOrmLockStore;
+
+    beforeAll(async () => {
+      fixture = await Fixture.open(target);
+      store = await fixture.store();
+    });
+    afterEach(() => void jest.restoreAllMocks());
+    afterAll(() => fixture.dispose());
+
+    function shiftClock(by: number): void {
+      const { now } = Date;
+      jest.spyOn(Date, 'now').mockImplementation(() => now() + by);
+    }
+
+    it.each([
+      ['ahead', HOUR],
+      ['behind', -HOUR],
+    ])('B34 an hour %s: the server decides what is held, until when, and with which token', async (_, by) => {
+      const key = newKey();
+      const before = tokenOf(await store.acquire(key, 'right', 60_000));
+      shiftClock(by);
+      expect(await store.acquire(key, 'wrong', 60_000)).toMatchObject({ acquired: false, reason: 'held' });
+      expect(await store.renew(key, 'right', 60_000)).toBe(true);
+      expect(await store.release(key, 'right')).toBe(true);
+      const token = tokenOf(await store.acquire(key, 'wrong', 60_000));
+      expect(token).toBeGreaterThan(before);
+
+      jest.restoreAllMocks();
+      const refused = await store.acquire(key, 'right', 60_000);
+      expect(refused).toMatchObject({ acquired: false, reason: 'held', holder: { fencingToken: token } });
+      const { remaining } = (refused as { holder: { remaining: number } }).holder;
+      expect(remaining).toBeGreaterThan(0);
+      expect(remaining).toBeLessThanOrEqual(60_000);
+    });
+  });

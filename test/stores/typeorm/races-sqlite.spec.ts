@@ -1,0 +1,44 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { TypeOrmLockStore } from '../../../lib/stores/typeorm/index.js';
+import { Fixture, newKey, targetsAmong, tokenOf } from './fixture.js';
+
+const SESSIONS = 100;
+
+// SQLite has one isolation level, SERIALIZABLE, and a connection for each store.
+for (const target of targetsAmong('sqlite'))
+  describe(`${SESSIONS} connections to one SQLite file race`, () => {
+    let fixture: Fixture;
+    let stores: TypeOrmLockStore[];
+
+    beforeAll(async () => {
+      fixture = await Fixture.open(target);
+      const application = await fixture.dataSource();
+      stores = Array.from({ length: SESSIONS }, () => new TypeOrmLockStore(application));
+      await Promise.all(stores.map((store) => store.prepare()));
+    });
+    afterAll(async () => {
+      await Promise.all(stores.map((store) => store.close()));
+      await fixture.dispose();
+    });
+
+    it('B25 B38 for a new key, 50 times, twice each: one wins, with a larger token', async () => {
+      for (let round = 0; round < 50; round++) {
+        const key = newKey();
+        const first = await race(key);
+        expect(await first.store.release(key, first.owner)).toBe(true);
+        expect((await race(key)).token).toBeGreaterThan(first.token);
+      }
+    });
+
+    async function race(key: string) {
+      const attempts = stores.map(async (store, i) => ({
+        store,
+        owner: `${key}:${i}`,
+        result: await store.acquire(key, `${key}:${i}`, 60_000),
+      }));
+      const winners = (await Promise.all(attempts)).filter(({ result }) => result.acquired);
+      expect(winners).toHaveLength(1);
+      const [winner] = winners as [(typeof winners)[0]];
+      return { ...winner, token: tokenOf(winner.result) };
+    }
+  });

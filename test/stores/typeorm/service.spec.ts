@@ -1,0 +1,78 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { Logger } from '@nestjs/common';
+import { once } from 'node:events';
+import type { DataSource, QueryRunner } from 'typeorm';
+import { LockService } from '../../../lib/lock.service.js';
+import { TypeOrmLockStore } from '../../../lib/stores/typeorm/index.js';
+import { Fixture, newKey, targetsAmong } from './fixture.js';
+
+for (const target of targetsAmong('sqlite', 'postgres', 'mysql', 'mariadb', 'mysql56'))
+  describe(`LockService on ${target.name}`, () => {
+    let fixture: Fixture;
+    let application: DataSource;
+    let locks: LockService;
+
+    beforeAll(async () => {
+      Logger.overrideLogger(false);
+      fixture = await Fixture.open(target);
+      application = await fixture.dataSource();
+    });
+    beforeEach(async () => {
+      locks = new LockService({ options: {}, openStore: () => new TypeOrmLockStore(application) });
+      await locks.start();
+    });
+    afterEach(() => locks.close());
+    afterAll(() => fixture.dispose());
+
+    it('B69, B70, B71 a long key can be looked at and freed under the name that the list shows', async () => {
+      const key = `${newKey()}:${'long '.repeat(100)}`;
+      await locks.acquire(key);
+      const [shown] = (await locks.list()).locks.filter((lock) => key.startsWith(lock.key.slice(0, 100)));
+      expect(shown?.key).not.toBe(key);
+      expect(await locks.inspect(shown!.key)).toMatchObject({ state: 'held' });
+      expect(await locks.forceRelease(shown!.key, { reason: 'test' })).toBe(true);
+      expect(await locks.inspect(key)).toMatchObject({ state: 'absent' });
+    });
+
+    if (target.name === 'sqlite') return; // it locks files, not rows
+
+    /** Runs a statement in a transaction of another session, which stays open until it is ended. */
+    async function inOpenTransaction(statement: string, parameters: unknown[]): Promise<QueryRunner> {
+      const runner = application.createQueryRunner();
+      await runner.startTransaction('REPEATABLE READ');
+      await runner.query(statement, parameters);
+      return runner;
+    }
+
+    async function end(runner: QueryRunner): Promise<void> {
+      await runner.rollbackTransaction();
+      await runner.release();
+    }
+
+    const postgres = target.name === 'postgres';
+    const lockRow = postgres
+      ? 'SELECT * FROM locks WHERE key = $1 FOR UPDATE'
+      : 'SELECT * FROM locks WHERE `key` = ? FOR UPDATE';
+    const bytes = (key: string) => (postgres ? key : Buffer.from(key));
+
+    it('B28, B52 a row that another session has locked costs its own lock, and no other', async () => {
+      const keys = Array.from({ length: 10 }, newKey);
+      const held = await Promise.all(keys.map((key) => locks.acquire(key, { ttl: '3s' })));
+      const blocker = await inOpenTransaction(lockRow, [bytes(keys[7]!)]);
+      const [{ key }] = await once(locks.events, 'lost');
+      expect(key).toBe(keys[7]);
+      expect(held.filter((lock) => !lock.held).map((lock) => lock.key)).toEqual([keys[7]]);
+      await end(blocker);
+    });
+
+    if (postgres) return; // it knows no gaps between keys
+
+    it('B16, B26, B27 a new key in a gap that another session has locked is busy, and nothing is left of the attempt', async () => {
+      const key = `zzz-${newKey()}`;
+      const blocker = await inOpenTransaction(lockRow, [bytes(key)]); // no such row: the gap where it would be
+      expect(await locks.tryAcquire(key, { ttl: Infinity })).toBeNull();
+      await end(blocker);
+      expect(await locks.inspect(key)).toEqual({ state: 'absent', key });
+      expect(await locks.tryAcquire(key)).not.toBeNull();
+    });
+  });
