@@ -136,8 +136,8 @@ export class LeaseRenewer {
       for (const lease of leases) lease.inFlight = undefined;
       const error = this.#failureOf(leases, inTime, failure, patience);
       for (const lease of leases) {
-        // What one row has brought about must not hit the whole batch again.
-        if (error && !isTransient(error)) lease.alone = true;
+        // What one of them has brought about, be it silence, must not hit the whole batch again.
+        if (error && (!isTransient(error) || (!inTime && leases.length > 1))) lease.alone = true;
         if (error) this.reports.renewFailed(lease, error);
         if (lease.renewAt <= this.clock.now()) this.#retryLater(lease);
         this.reschedule(lease);

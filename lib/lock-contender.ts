@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import type { Clock } from './clock.js';
 import type { LockStore } from './interfaces/lock-store.interface.js';
 import type { LeaseKeeper } from './lease-keeper.js';
@@ -54,6 +55,7 @@ export class LockContender {
     );
     const place = this.queue.join(storeKey);
     const onAbort = (): void => place.fail(signal?.reason);
+    if (signal) setMaxListeners(0, signal); // a signal for the whole application has a listener for each wait
     signal?.addEventListener('abort', onAbort, { once: true });
     let lock: Lock | undefined;
     try {

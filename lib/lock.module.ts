@@ -19,6 +19,7 @@ import { LockedExplorer } from './locked.explorer.js';
 
 const LOCK_MODULE_OPTIONS = 'LockModuleOptions';
 const LOCK_MODULE_NAME = 'LockModuleName';
+const LOCK_MODULE_IS_GLOBAL = 'LockModuleIsGlobal';
 
 /** What a class given to `forRootAsync` as `useClass` or `useExisting` implements. @publicApi */
 export interface LockOptionsFactory {
@@ -50,6 +51,7 @@ const { ConfigurableModuleClass } = new ConfigurableModuleBuilder<LockModuleOpti
         providers: [
           ...(definition.providers ?? []),
           { provide: LOCK_MODULE_NAME, useValue: name },
+          { provide: LOCK_MODULE_IS_GLOBAL, useValue: isGlobal },
           { provide: token, useFactory: createService, inject },
         ],
         exports: [token],
@@ -80,6 +82,7 @@ export class LockModule
     private readonly moduleRef: ModuleRef,
     private readonly discovery: DiscoveryService,
     @Inject(LOCK_MODULE_NAME) private readonly name: string,
+    @Inject(LOCK_MODULE_IS_GLOBAL) private readonly isGlobal: boolean,
   ) {
     super();
   }
@@ -91,6 +94,7 @@ export class LockModule
         'LockModule.forRootAsync() was given options that are made for each request: the scheduler would skip every job that uses locks. Inject only singletons into the options.',
       );
     }
+    this.assertSole();
     assertService(this.locks);
     const jobs = new LockedExplorer(this.discovery, this.locks, this.name).explore();
     if (this.locks.enabled) await this.locks.start(); // last: after a start that failed, nothing closes the store
@@ -104,6 +108,16 @@ export class LockModule
 
   async beforeApplicationShutdown(): Promise<void> {
     await this.locks.close();
+  }
+
+  /** Of two global ones it would be chance which is injected, and two methods of one key could run in two stores. */
+  private assertSole(): void {
+    const all = this.moduleRef.get(LockModule, { strict: false, each: true });
+    const same = all.filter(({ name, isGlobal }) => isGlobal && name === this.name);
+    if (!this.isGlobal || same.length === 1) return;
+    throw new LockError(
+      `LockModule${this.name === DEFAULT_MODULE ? '' : ` "${this.name}"`} is registered ${same.length} times in one application. Import it once, in the root module, or give each a name: LockModule.forRoot({ name: '…', store }).`,
+    );
   }
 
   private get locks(): LockService {
@@ -125,7 +139,11 @@ function assertService(locks: unknown): void {
   );
 }
 
-function createService(given: LockModuleOptions, name: string, moduleRef: ModuleRef): LockService {
+function createService(
+  given: LockModuleOptions | undefined,
+  name: string,
+  moduleRef: ModuleRef,
+): LockService {
   const { store, ...options } = given ?? {};
   if (!isDefinition(store)) assertStore(store, '"store"');
   return new LockService({ options, name, openStore: () => openStore(store, moduleRef) });

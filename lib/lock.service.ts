@@ -163,8 +163,8 @@ export class LockService {
    * @param page `limit` is 1 to 1000, default 100; `after` is the `next` of the page before
    */
   async list(page: { limit?: number; after?: string } = {}): Promise<LockPage> {
-    const { limit = 100, after } = page;
     assertKnownOptions('list()', page, ['limit', 'after']);
+    const { limit = 100, after } = page;
     if (!Number.isInteger(limit) || limit < 1 || limit > 1000)
       throw new LockError(`The limit of list() must be 1 to 1000, but it is ${String(limit)}.`);
     const store = await this.#inspector('list');
@@ -312,6 +312,8 @@ export class LockService {
   }
 
   async #tryRun<T>(call: LockCall, body: (lock: Lock) => T | Promise<T>): Promise<TryRunResult<T>> {
+    if (typeof body !== 'function')
+      throw new LockError(`run("${call.key}") needs the work as its second argument: a function.`);
     const lock = await this.#contend(call);
     if (lock instanceof LockNotAcquiredError) return { acquired: false, error: lock };
     return { acquired: true, value: await this.#work.track(this.#runUnder(lock, body, call.settings)) };

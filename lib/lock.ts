@@ -110,6 +110,10 @@ export class Lock implements AsyncDisposable {
    * @throws LockStoreError if the store fails: the lock then ends with its ttl, and is not held here any more
    */
   async release(outcome: LockOutcome = 'done'): Promise<boolean> {
+    if (outcome !== 'done' && outcome !== 'failed')
+      throw new LockError(
+        `The outcome given to release() must be 'done' or 'failed', but it is ${String(outcome)}.`,
+      );
     return this.#keeper.release(this.#lease, outcome);
   }
 

@@ -117,6 +117,36 @@ describe('LockModule', () => {
     expect((await startError({ imports: [local, JobsModule] })).message).toContain('LockService');
   });
 
+  it('B4 a second global one of the same name is refused: it would be chance which store a method locks in', async () => {
+    @Module({ imports: [LockModule.forRoot({ store: new RecordingStore() })] })
+    class Feature {}
+
+    const imports = [LockModule.forRoot({ store: new RecordingStore() }), Feature];
+    const error = await startError({ imports });
+    expect(error).toBeInstanceOf(LockError);
+    expect(error.message).toMatch(
+      /LockModule is registered 2 times in one application\. Import it once, in the root module/,
+    );
+  });
+
+  it('B4 modules that are not global may each have one', async () => {
+    const stores = [new RecordingStore(), new RecordingStore()];
+    @Module({ imports: [LockModule.forRoot({ store: stores[0]!, isGlobal: false })], providers: [Jobs] })
+    class One {}
+    @Module({ imports: [LockModule.forRoot({ store: stores[1]!, isGlobal: false })] })
+    class Other {
+      constructor(readonly locks: LockService) {}
+    }
+
+    const app = await start({ imports: [One, Other] });
+    await app.get(Jobs, { strict: false }).work();
+    await app.get(Other).locks.run('other', () => {});
+    expect(stores.map(({ calls }) => calls)).toEqual([
+      ['acquire Jobs.work', 'release Jobs.work'],
+      ['acquire other', 'release other'],
+    ]);
+  });
+
   it('B2 LockService is injected anywhere: providers, controllers, factories, by class and by decorator', async () => {
     @Controller()
     class Orders {

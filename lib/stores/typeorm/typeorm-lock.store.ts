@@ -15,6 +15,8 @@ import type {
   StoreLifecycle,
 } from '../../interfaces/lock-store.interface.js';
 import { storedKey } from '../../lock-key.js';
+import { LockError } from '../../lock.errors.js';
+import { assertKnownOptions } from '../../lock.settings.js';
 import { handedIn, type DataSourceHandle } from './data-source.handle.js';
 import { assertPage, identityOf, labelOf, leaseOf, limitOf, milliseconds } from './lease-arguments.js';
 import { OPERATION_LIMIT } from './lock-dialect.js';
@@ -22,7 +24,6 @@ import { LockOperations, unlessCollided } from './lock-operations.js';
 import { inspectionOf, recordOf } from './lock-row.js';
 import { createTable, type LockTableDatabase } from './lock-table.ddl.js';
 import {
-  assertKnown,
   nameOf,
   readStoreOptions,
   readTable,
@@ -52,6 +53,10 @@ export class TypeOrmLockStore
 
   /** @throws LockError for an option that does not exist or is not valid */
   constructor(dataSource: DataSource | DataSourceHandle, options: TypeOrmLockStoreOptions = {}) {
+    if (!('open' in Object(dataSource)) && !('createQueryRunner' in Object(dataSource)))
+      throw new LockError(
+        `TypeOrmLockStore needs a TypeORM DataSource, but it got ${dataSource ? 'something else' : String(dataSource)}. For connection options, use typeOrmStore({ connection }).`,
+      );
     const { table, autoCreate } = readStoreOptions(options);
     const handle = 'open' in dataSource ? dataSource : handedIn(dataSource);
     this.table = table;
@@ -64,7 +69,7 @@ export class TypeOrmLockStore
    * @throws LockError for a name that is not a plain identifier, or a database that has no lock table
    */
   static ddl(type: LockTableDatabase, options: LockTableOptions = {}): string {
-    assertKnown(options, ['table', 'schema']);
+    assertKnownOptions('TypeOrmLockStore.ddl()', options, ['table', 'schema']);
     return createTable(type, readTable(options));
   }
 

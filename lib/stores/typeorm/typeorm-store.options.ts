@@ -1,5 +1,6 @@
 import type { DataSourceOptions } from 'typeorm';
 import { LockError } from '../../lock.errors.js';
+import { assertKnownOptions } from '../../lock.settings.js';
 
 /** The table that keeps the locks. @publicApi */
 export interface LockTableOptions {
@@ -52,18 +53,11 @@ export function readStoreOptions(options: TypeOrmLockStoreOptions): {
   table: LockTable;
   autoCreate: boolean;
 } {
-  assertKnown(options, ['table', 'schema', 'autoCreate']);
+  assertKnownOptions('TypeOrmLockStore', options, ['table', 'schema', 'autoCreate']);
   const { autoCreate = DEFAULTS.autoCreate } = options;
   if (typeof autoCreate !== 'boolean')
     throw new LockError(`autoCreate must be true or false, but it is ${show(autoCreate)}.`);
   return { table: readTable(options), autoCreate };
-}
-
-/** Refuses options that do not exist: a misspelt one would silently keep its default. */
-export function assertKnown(options: object, allowed: readonly string[]): void {
-  const unknown = Object.keys(options).filter((name) => !allowed.includes(name));
-  if (unknown.length > 0)
-    throw new LockError(`Unknown option ${unknown.join(', ')}. Allowed are ${allowed.join(', ')}.`);
 }
 
 /** The form in which a table is named, for people: `app.locks`. */

@@ -1,9 +1,10 @@
 import { ModuleRef } from '@nestjs/core';
 import type { LockStoreDefinition } from '../../interfaces/lock-store-definition.interface.js';
 import { LockError } from '../../lock.errors.js';
+import { assertKnownOptions } from '../../lock.settings.js';
 import { applicationDataSource, ownDataSource } from './data-source.handle.js';
 import { TypeOrmLockStore } from './typeorm-lock.store.js';
-import { assertKnown, readStoreOptions, type TypeOrmStoreOptions } from './typeorm-store.options.js';
+import { readStoreOptions, type TypeOrmStoreOptions } from './typeorm-store.options.js';
 
 /**
  * Keeps locks in the application's own database, through the DataSource of `TypeOrmModule.forRoot()`; or, with `connection`, through one that
@@ -13,7 +14,13 @@ import { assertKnown, readStoreOptions, type TypeOrmStoreOptions } from './typeo
  * @publicApi
  */
 export function typeOrmStore(options: TypeOrmStoreOptions = {}): LockStoreDefinition {
-  assertKnown(options, ['dataSource', 'connection', 'table', 'schema', 'autoCreate']);
+  assertKnownOptions('typeOrmStore()', options, [
+    'dataSource',
+    'connection',
+    'table',
+    'schema',
+    'autoCreate',
+  ]);
   const { dataSource, connection, ...storeOptions } = options;
   readStoreOptions(storeOptions);
   if (dataSource !== undefined && connection !== undefined)
@@ -24,6 +31,10 @@ export function typeOrmStore(options: TypeOrmStoreOptions = {}): LockStoreDefini
     throw new LockError(
       'dataSource must be the name of a DataSource. A store on a DataSource object is made with new TypeOrmLockStore(dataSource).',
     );
+  if (connection !== undefined && !hasType(connection))
+    throw new LockError(
+      "connection must be the options of a TypeORM DataSource, with a type: typeOrmStore({ connection: { type: 'postgres', url } }).",
+    );
   return {
     inject: [ModuleRef],
     useFactory: (moduleRef: ModuleRef) =>
@@ -32,4 +43,13 @@ export function typeOrmStore(options: TypeOrmStoreOptions = {}): LockStoreDefini
         storeOptions,
       ),
   };
+}
+
+function hasType(connection: unknown): boolean {
+  return (
+    typeof connection === 'object' &&
+    connection !== null &&
+    'type' in connection &&
+    typeof connection.type === 'string'
+  );
 }

@@ -2,9 +2,10 @@ import { afterAll, beforeAll, describe, it } from '@jest/globals';
 import { DataSource } from 'typeorm';
 import { TypeOrmLockStore } from '../../../lib/stores/typeorm/index.js';
 import { lockStoreConformance } from '../../../lib/testing/index.js';
-import { sqlTargets, type Target } from '../../servers/targets.js';
+import type { Target } from '../../servers/targets.js';
+import { targetsAmong } from './fixture.js';
 
-for (const { name, open } of sqlTargets()) {
+for (const { name, open } of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mysql56')) {
   describe(`TypeOrmLockStore on ${name}`, () => {
     let target: Target;
     let application: DataSource;

@@ -5,7 +5,9 @@ import { Test, type TestingModule } from '@nestjs/testing';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import { createServer, type AddressInfo } from 'node:net';
 import { DataSource, type DataSourceOptions } from 'typeorm';
+import { describeDataSource } from '../../../lib/stores/typeorm/data-source.description.js';
 import {
+  lockTableMigration,
   TypeOrmLockStore,
   typeOrmStore,
   type TypeOrmStoreOptions,
@@ -87,7 +89,7 @@ describe('databases that cannot keep locks', () => {
   });
 
   it('B8 refuses a DataSource that the application has not initialized', async () => {
-    const application = new DataSource({ type: 'better-sqlite3', database: '/tmp/never-opened.sqlite' });
+    const application = new DataSource({ type: 'better-sqlite3', database: 'never-opened.sqlite' });
     await expect(new TypeOrmLockStore(application).prepare()).rejects.toThrow(/not initialized/);
     expect(application.isInitialized).toBe(false);
   });
@@ -167,12 +169,33 @@ describe('typeOrmStore', () => {
   });
 
   it('refuses options that do not exist, naming those that do', () => {
-    const message = /Unknown option tabel\. Allowed are dataSource, connection, table, schema, autoCreate/;
+    const message =
+      /typeOrmStore\(\) does not know the option "tabel"\. It takes: dataSource, connection, table, schema, autoCreate/;
     expect(() => typeOrmStore({ tabel: 'x' } as object)).toThrow(message);
     expect(() => typeOrmStore({ autoCreate: 'yes' } as object)).toThrow(/autoCreate must be true or false/);
+    expect(() => lockTableMigration({ tabel: 'x' } as object)).toThrow(/does not know the option "tabel"/);
+    expect(() => TypeOrmLockStore.ddl('postgres', { tabel: 'x' } as object)).toThrow(/"tabel"/);
+  });
+
+  it.each([null, 'postgres://app@db/app', {}, []])('refuses %p as connection options', (connection) => {
+    expect(() => typeOrmStore({ connection } as object)).toThrow(
+      /connection must be the options of a TypeORM DataSource/,
+    );
+  });
+
+  it.each([undefined, null, { type: 'postgres' }, 'app'])('refuses %p as a DataSource', (dataSource) => {
+    expect(() => new TypeOrmLockStore(dataSource as never)).toThrow(/needs a TypeORM DataSource/);
+  });
+
+  it('B10 shows no part of a password that ended up in the path of a URL', () => {
+    const url = 'postgres://user:12/hunter2@127.0.0.1:1/db';
+    expect(describeDataSource({ type: 'postgres', url })).not.toContain('hunter2');
+  });
+
+  it('refuses options of the store itself', () => {
     const database = { createQueryRunner: () => undefined } as unknown as DataSource;
     expect(() => new TypeOrmLockStore(database, { tabel: 'x' } as object)).toThrow(
-      /Allowed are table, schema, autoCreate/,
+      /It takes: table, schema, autoCreate/,
     );
   });
 });
