@@ -1,9 +1,10 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { DataSource } from 'typeorm';
-import { sqlTargets, type Target } from '../servers/targets.js';
+import type { Target } from '../servers/targets.js';
+import { targetsAmong } from '../stores/typeorm/fixture.js';
 import { Instances, type Instance } from './instances.js';
 
-for (const { name, open } of sqlTargets()) {
+for (const { name, open } of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mysql56')) {
   describe(`instances of an application on ${name}`, () => {
     const instances = new Instances();
     let target: Target;
