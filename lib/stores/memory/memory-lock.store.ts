@@ -17,8 +17,8 @@ import type {
   RenewalOutcome,
   StoreDescription,
 } from '../../interfaces/lock-store.interface.js';
-import { assertKey, assertOwner, fitKey, storedKey, textProblem } from '../../lock-key.js';
-import { LockError } from '../../lock.errors.js';
+import { assertKey, assertOwner, fitKey, storedKey } from '../../lock-key.js';
+import { assertPage, milliseconds } from '../store-arguments.js';
 
 /** How a {@link MemoryLockStore} keeps time and how much it remembers. @publicApi */
 export interface MemoryLockStoreOptions {
@@ -42,7 +42,6 @@ interface Entry {
 
 const NEVER = Number.MAX_SAFE_INTEGER;
 const FREE = 0; // not "now": a clock that steps back must not make a released key busy
-const LARGEST_PAGE = 1000;
 
 /**
  * Keeps locks in the memory of one process, with the semantics of the stores that keep them in a database: for tests, and for applications
@@ -111,7 +110,7 @@ export class MemoryLockStore implements LockStore, BatchRenewer, LockInspector, 
     const stored = fitKey(key);
     assertOwner(owner);
     const { keepFor = 0, outcome = 'done' } = end;
-    if (keepFor !== 0) assertDuration('keepFor', keepFor);
+    if (keepFor !== 0) milliseconds('keepFor', keepFor);
 
     const now = this.milliseconds();
     const entry = this.ownLease(stored, owner, now);
@@ -138,13 +137,7 @@ export class MemoryLockStore implements LockStore, BatchRenewer, LockInspector, 
   }
 
   async list({ prefix = '', limit, after = '' }: ListRequest): Promise<LockPage> {
-    assertBound('prefix', prefix);
-    assertBound('after', after);
-    if (!Number.isInteger(limit) || limit < 1 || limit > LARGEST_PAGE) {
-      throw new LockError(
-        `A page of locks has 1 to ${LARGEST_PAGE} of them, but limit is ${String(limit)}. Read on with \`after\`.`,
-      );
-    }
+    assertPage({ prefix, limit, after });
     const now = this.milliseconds();
     const found = [...this.entries]
       .filter(
@@ -209,20 +202,7 @@ export class MemoryLockStore implements LockStore, BatchRenewer, LockInspector, 
 function assertLease(key: unknown, owner: unknown, ttl: unknown): void {
   assertKey(key);
   assertOwner(owner);
-  assertDuration('ttl', ttl);
-}
-
-function assertDuration(name: string, value: unknown): void {
-  if (typeof value === 'number' && Number.isFinite(value) && value > 0) return;
-  throw new LockError(
-    `${name} must be a finite number of milliseconds above 0, but it is ${String(value)}. ` +
-      'Number.MAX_SAFE_INTEGER never expires.',
-  );
-}
-
-function assertBound(name: string, value: unknown): void {
-  const problem = typeof value === 'string' ? textProblem(value) : 'is not a string';
-  if (problem) throw new LockError(`The ${name} of the keys to list ${problem}.`);
+  milliseconds('ttl', ttl);
 }
 
 /** Rounded up: a lease must not end before its holder believes that it does. */

@@ -1,0 +1,26 @@
+import type { ListRequest } from '../interfaces/lock-store.interface.js';
+import { textProblem } from '../lock-key.js';
+import { LockError } from '../lock.errors.js';
+
+const LARGEST_PAGE = 1000;
+
+/** Whole milliseconds, rounded up: a lease must not end before its holder believes that it does. */
+export function milliseconds(name: string, value: unknown): number {
+  if (typeof value === 'number' && Number.isFinite(value) && value > 0)
+    return Math.min(Math.ceil(value), Number.MAX_SAFE_INTEGER);
+  throw new LockError(
+    `${name} must be a finite number of milliseconds above 0, but it is ${String(value)}. Number.MAX_SAFE_INTEGER never expires.`,
+  );
+}
+
+/** @throws LockError for a page that cannot be read */
+export function assertPage({ prefix = '', after = '', limit }: ListRequest): void {
+  if (!Number.isInteger(limit) || limit < 1 || limit > LARGEST_PAGE)
+    throw new LockError(
+      `A page of locks has 1 to ${LARGEST_PAGE} of them, but limit is ${String(limit)}. Read on with \`after\`.`,
+    );
+  for (const [name, value] of Object.entries({ prefix, after })) {
+    const problem = typeof value === 'string' ? textProblem(value) : 'is not a string';
+    if (problem) throw new LockError(`The ${name} of the keys to list ${problem}.`);
+  }
+}
