@@ -74,7 +74,7 @@ export class LockService {
   #hooksChecked = false;
 
   /** @internal */
-  constructor({ options, openStore, name = 'default', clock = systemClock }: LockServiceSetup) {
+  constructor({ options, openStore, name = 'default', clock = systemClock() }: LockServiceSetup) {
     const where = name === 'default' ? 'LockModule' : `LockModule "${name}"`;
     this.#settings = readModuleSettings(where, options);
     this.#enabled = this.#settings.enabled;
