@@ -118,7 +118,8 @@ describe('LockModule', () => {
   });
 
   it('B4 a second global one of the same name is refused: it would be chance which store a method locks in', async () => {
-    @Module({ imports: [LockModule.forRoot({ store: new RecordingStore() })] })
+    // Nest 10 takes modules of the same options for one: they differ in their labels.
+    @Module({ imports: [LockModule.forRoot({ store: new RecordingStore(), label: 'feature' })] })
     class Feature {}
 
     const imports = [LockModule.forRoot({ store: new RecordingStore() }), Feature];
@@ -131,9 +132,12 @@ describe('LockModule', () => {
 
   it('B4 modules that are not global may each have one', async () => {
     const stores = [new RecordingStore(), new RecordingStore()];
-    @Module({ imports: [LockModule.forRoot({ store: stores[0]!, isGlobal: false })], providers: [Jobs] })
+    @Module({
+      imports: [LockModule.forRoot({ store: stores[0]!, label: 'one', isGlobal: false })],
+      providers: [Jobs],
+    })
     class One {}
-    @Module({ imports: [LockModule.forRoot({ store: stores[1]!, isGlobal: false })] })
+    @Module({ imports: [LockModule.forRoot({ store: stores[1]!, label: 'other', isGlobal: false })] })
     class Other {
       constructor(readonly locks: LockService) {}
     }
