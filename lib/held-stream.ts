@@ -33,7 +33,10 @@ function isStream(value: unknown): value is Stream {
 function holdWhileUsed(stream: Stream, use: StreamUse): Stream {
   if (isObservable(stream)) return holdObservable(stream, use);
   const readable = readableOf(stream);
-  if (!readable) return holdIterable(stream as AsyncIterable<unknown>, use);
+  if (!readable)
+    return stream instanceof ReadableStream
+      ? holdWebStream(stream, use)
+      : holdIterable(stream as AsyncIterable<unknown>, use);
   holdReadable(readable, use);
   return stream;
 }
@@ -62,58 +65,63 @@ function holdReadable(stream: Readable, use: StreamUse): void {
   });
 }
 
-/** The same object, but for its iteration: a `ReadableStream` or a cursor can do more than be iterated. */
-function holdIterable(source: AsyncIterable<unknown>, use: StreamUse): AsyncIterable<unknown> {
-  let started: HeldIterator | undefined;
-  // An iterator is used once, whether it is iterated or asked for its next item.
-  const iterator = (): HeldIterator => (started ??= new HeldIterator(source, use));
-  return new Proxy(source, {
-    get(target, property) {
-      if (property === Symbol.asyncIterator)
-        return () => ('next' in target ? iterator() : new HeldIterator(source, use));
-      if (property === 'next' || property === 'return' || property === 'throw') {
-        if (property in target) return (value: unknown) => iterator()[property](value);
-      }
-      const value: unknown = Reflect.get(target, property, target);
-      return typeof value === 'function' && !Object.hasOwn(target, property) ? value.bind(target) : value;
+/** A web stream in place of the given one: it is in use from its first read. */
+function holdWebStream(source: ReadableStream<unknown>, use: StreamUse): ReadableStream<unknown> {
+  const items = new HeldIterator(source, use);
+  return new ReadableStream(
+    {
+      async pull(controller) {
+        const { done, value } = await items.next();
+        if (done) controller.close();
+        else controller.enqueue(value);
+      },
+      cancel: async (reason) => void (await items.return(reason)),
     },
-  });
+    { highWaterMark: 0 },
+  );
 }
 
-/** An iteration that is one use of its stream. */
+/** What can be iterated, and nothing else: whatever more it could do would not hold the lock. */
+function holdIterable(source: AsyncIterable<unknown>, use: StreamUse): AsyncIterable<unknown> {
+  if ('next' in source) return new HeldIterator(source, use);
+  return { [Symbol.asyncIterator]: () => new HeldIterator(source, use) };
+}
+
+/** An iteration, which is one use of its stream from the first item asked for. */
 class HeldIterator implements AsyncIterableIterator<unknown> {
-  readonly #iterator: AsyncIterator<unknown>;
-  readonly #lost: Promise<never>;
-  readonly #end: () => void;
+  #started: { iterator: AsyncIterator<unknown>; end: () => void } | undefined;
+  #lost: LockLostError | undefined;
+  // Not a race against a promise of the loss: that would keep every item until the end.
+  #loseNext: ((error: LockLostError) => void) | undefined;
 
   constructor(
-    source: AsyncIterable<unknown>,
+    private readonly source: AsyncIterable<unknown>,
     private readonly use: StreamUse,
-  ) {
-    let onLost: (error: LockLostError) => void = () => {};
-    this.#lost = new Promise<never>((_, reject) => (onLost = reject));
-    this.#end = use.begin((error) => onLost(error));
-    this.#iterator = source[Symbol.asyncIterator]();
-    this.#lost.catch(async () => this.#iterator.return?.()).catch(() => {}); // the loss is the error that surfaces
-  }
+  ) {}
 
   async next(): Promise<IteratorResult<unknown>> {
     let result: IteratorResult<unknown> = { done: true, value: undefined };
+    const { iterator, end } = this.#start();
     try {
-      result = await Promise.race([this.#lost, this.use.run(() => this.#iterator.next())]);
+      if (this.#lost) throw this.#lost;
+      result = await new Promise((resolve, reject) => {
+        this.#loseNext = reject;
+        this.use.run(() => iterator.next()).then(resolve, reject);
+      });
       return result;
     } finally {
-      if (result.done) this.#end();
+      this.#loseNext = undefined;
+      if (result.done) end();
     }
   }
 
   return(value?: unknown): Promise<IteratorResult<unknown>> {
-    return this.#finish(async () => (await this.#iterator.return?.(value)) ?? { done: true, value });
+    return this.#finish(async (iterator) => (await iterator.return?.(value)) ?? { done: true, value });
   }
 
   throw(error?: unknown): Promise<IteratorResult<unknown>> {
-    return this.#finish(async () => {
-      if (this.#iterator.throw) return this.#iterator.throw(error);
+    return this.#finish(async (iterator) => {
+      if (iterator.throw) return iterator.throw(error);
       throw error;
     });
   }
@@ -122,11 +130,29 @@ class HeldIterator implements AsyncIterableIterator<unknown> {
     return this;
   }
 
-  async #finish(close: () => Promise<IteratorResult<unknown>>): Promise<IteratorResult<unknown>> {
+  #start(): { iterator: AsyncIterator<unknown>; end: () => void } {
+    this.#started ??= {
+      end: this.use.begin((error) => this.#lose(error)),
+      iterator: this.source[Symbol.asyncIterator](),
+    };
+    return this.#started;
+  }
+
+  #lose(error: LockLostError): void {
+    this.#lost = error;
+    this.#loseNext?.(error);
+    const close = async (): Promise<unknown> => this.#started?.iterator.return?.();
+    close().catch(() => {}); // the loss is the error that surfaces
+  }
+
+  async #finish(
+    close: (iterator: AsyncIterator<unknown>) => Promise<IteratorResult<unknown>>,
+  ): Promise<IteratorResult<unknown>> {
+    const { iterator, end } = this.#start();
     try {
-      return await this.use.run(close);
+      return await this.use.run(() => close(iterator));
     } finally {
-      this.#end();
+      end();
     }
   }
 }
@@ -156,7 +182,7 @@ class StreamUse {
   }
 
   #giveUp(): boolean {
-    if (this.readable?.readableDidRead) return false;
+    if (this.readable && isInUse(this.readable)) return false;
     this.#end();
     this.readable?.destroy(usedTooLate(this.call)); // read later, it would be read unlocked
     return true;
@@ -191,6 +217,11 @@ class StreamUse {
       if (--this.#users === 0) this.#end();
     };
   }
+}
+
+/** Also when nothing has come out of it yet: it is piped, iterated or listened to. */
+function isInUse(stream: Readable): boolean {
+  return stream.readableDidRead || stream.readableFlowing !== null || stream.listenerCount('readable') > 0;
 }
 
 function usedTooLate({ key, job }: LockCall): LockError {

@@ -160,7 +160,8 @@ export class LeaseRenewer {
     answered: ((outcome: RequestOutcome) => void) | undefined,
   ): void {
     const inTime = this.clock.now() < lease.deadline;
-    answered?.(outcome === 'renewed' && inTime ? 'renewed' : 'refused');
+    // `unknown` may be on its way still.
+    answered?.(outcome === 'lost' || (outcome === 'renewed' && !inTime) ? 'refused' : outcome);
     if (outcome === 'lost') {
       // Whoever has ended it meanwhile freed it; that is no loss.
       if (lease.open) this.#lose(lease, 'the store says that it ran out or was taken away.');

@@ -58,7 +58,7 @@ export class LockAcquisition {
     const until = startedAt + patience;
     for (let collisions = 0, resends = 0; ;) {
       try {
-        const answer = await this.#send(patience);
+        const answer = await this.#send(until - this.clock.now());
         if (
           answer instanceof Lease ||
           answer.reason !== 'contention' ||

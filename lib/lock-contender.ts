@@ -20,8 +20,8 @@ export interface LockCall {
   job?: string | undefined;
 }
 
-/** Milliseconds that the attempt at the deadline of a wait has to be answered. */
-const OVERTIME = 1_000;
+/** Milliseconds that the attempt at the deadline of a wait has to be answered: longer than stores wait for a locked row. */
+const OVERTIME = 2_500;
 
 /** Takes locks from one store: the only wait loop of the library. */
 export class LockContender {
@@ -92,7 +92,7 @@ export class LockContender {
     }
   }
 
-  /** While waiting, an attempt that is not answered does not outlast the wait by more than a second. */
+  /** While waiting, an attempt that is not answered does not outlast the wait by more than that. */
   #patience({ ttl, wait }: LockSettings, until: number): number {
     const longest = attemptTimeoutOf(ttl);
     return wait > 0 ? Math.min(longest, Math.max(until - this.clock.now(), OVERTIME)) : longest;

@@ -303,4 +303,17 @@ describe('extend', () => {
     await core.clock.advance(12_000);
     expect(await heldFor(core, lock, 60_000)).toBe(60_000);
   });
+
+  it('B50 so may a renewal of which the store could not tell', async () => {
+    const core = await startCore({ ttl: 3_000 });
+    const lock = await core.service.acquire('key');
+    core.store.next('renewMany', { answer: ['unknown'] });
+    await core.clock.advance(1_001);
+    await lock.extend('1h');
+    core.store.always({ hang: 'request' });
+    await core.clock.advance(1_000);
+    await core.store.server.renew('key', lock.owner, 3_000); // it is carried out only now
+    while (await core.store.held('key')) await core.clock.advance(1);
+    expect(lock.held).toBe(false);
+  });
 });

@@ -2,10 +2,24 @@ import 'reflect-metadata';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { Injectable, type CallHandler, type ExecutionContext, type INestApplication } from '@nestjs/common';
 import { Test } from '@nestjs/testing';
+import { once } from 'node:events';
 import { Readable } from 'node:stream';
 import { concat, defer, lastValueFrom, NEVER, of, take, type Observable } from 'rxjs';
-import { Locked, LockInterceptor, LockModule, LockService, memoryStore } from '../../lib/index.js';
+import {
+  Locked,
+  LockInterceptor,
+  LockLostError,
+  LockModule,
+  LockService,
+  memoryStore,
+} from '../../lib/index.js';
 import { withoutLocks } from '../../lib/testing/index.js';
+
+function gate(): { promise: Promise<void>; open: () => void } {
+  let open = (): void => {};
+  const promise = new Promise<void>((resolve) => (open = resolve));
+  return { promise, open };
+}
 
 @Injectable()
 class Streams {
@@ -32,6 +46,25 @@ class Streams {
   @Locked('file')
   async file(): Promise<Readable> {
     return Readable.from(['content']);
+  }
+
+  first = gate();
+
+  @Locked('slow')
+  async slow(): Promise<Readable> {
+    const { first } = this;
+    return Readable.from(
+      (async function* () {
+        await first.promise;
+        yield 'at last';
+      })(),
+    );
+  }
+
+  @Locked('endless')
+  async endless(): Promise<ReadableStream<number>> {
+    let count = 0;
+    return new ReadableStream({ pull: (controller) => controller.enqueue(++count) });
   }
 
   @Locked('observable')
@@ -61,7 +94,9 @@ describe('What a locked method returned', () => {
     const { streams } = await start();
     const stream = await streams.web();
     expect(stream).toBeInstanceOf(ReadableStream);
-    expect(await stream.getReader().read()).toEqual({ done: false, value: 'item' });
+    const reader = stream.getReader();
+    expect(await reader.read()).toEqual({ done: false, value: 'item' });
+    expect(await reader.read()).toEqual({ done: true, value: undefined });
   });
 
   it('B62, B67 a ReadableStream that is iterated holds the lock until its end', async () => {
@@ -93,6 +128,39 @@ describe('What a locked method returned', () => {
     const failed = new Promise<Error>((resolve) => file.on('error', resolve));
     await end;
     expect((await failed).message).toContain('lock "file" had been released');
+  });
+
+  it('B67 a Node stream that is read, and has nothing to give yet, is not given up', async () => {
+    const { streams, locks } = await start();
+    const chunks: unknown[] = [];
+    const reading = (async () => {
+      for await (const chunk of await streams.slow()) chunks.push(chunk);
+    })();
+    const renewed = await locks.acquire('clock', { ttl: 150, autoRenew: false });
+    await new Promise((resolve) => renewed.signal.addEventListener('abort', resolve)); // a ttl has passed
+    expect(await locks.isLocked('slow')).toBe(true);
+    streams.first.open();
+    await reading;
+    expect(chunks).toEqual(['at last']);
+  });
+
+  it('B55, B67 the reader of a web stream holds the lock, and hears of its loss', async () => {
+    const { streams, locks } = await start();
+    const reader = (await streams.endless()).getReader();
+    expect(await reader.read()).toEqual({ done: false, value: 1 });
+    const lost = once(locks.events, 'lost');
+    await locks.forceRelease('endless', { reason: 'test' });
+    await lost;
+    await expect(reader.read()).rejects.toThrow(LockLostError);
+  });
+
+  it('B67 the reader of a web stream that is left gives the lock back', async () => {
+    const { streams, locks } = await start();
+    const reader = (await streams.endless()).getReader();
+    await reader.read();
+    const end = released(locks, 'endless');
+    await reader.cancel();
+    await end;
   });
 
   it('B73 is the same while locking is disabled', async () => {
