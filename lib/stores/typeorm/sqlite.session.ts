@@ -62,10 +62,13 @@ export class SqliteSession implements LockSessions {
     try {
       if (key) connection.pragma(`key = ${JSON.stringify(key)}`); // before anything else, as TypeORM does
       await prepareDatabase?.(connection);
-      session.assertVersion();
+      // Even the first look at the file can find it busy: recovering from the crash of those who had it open, for one.
+      const deadline = performance.now() + OPEN_LIMIT;
+      await session.untilFree(deadline, () => session.assertVersion());
       connection.pragma('busy_timeout = 0');
-      await session.useWriteAheadLog(database);
-      connection.pragma('synchronous = FULL'); // a lock that was granted survives a crash
+      await session.useWriteAheadLog(database, deadline);
+      // A lock that was granted survives a crash.
+      await session.untilFree(deadline, () => connection.pragma('synchronous = FULL'));
       return session;
     } catch (error) {
       connection.close();
@@ -91,8 +94,8 @@ export class SqliteSession implements LockSessions {
       );
   }
 
-  private async useWriteAheadLog(file: string): Promise<void> {
-    const mode = await this.untilFree(performance.now() + OPEN_LIMIT, () =>
+  private async useWriteAheadLog(file: string, deadline: number): Promise<void> {
+    const mode = await this.untilFree(deadline, () =>
       this.connection.pragma('journal_mode = WAL', { simple: true }),
     );
     if (mode === 'wal') return;

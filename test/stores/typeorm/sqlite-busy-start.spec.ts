@@ -1,0 +1,30 @@
+import { describe, expect, it } from '@jest/globals';
+import { TypeOrmLockStore } from '../../../lib/stores/typeorm/index.js';
+import { Fixture, targetsAmong } from './fixture.js';
+
+const withoutTypes: string = 'better-sqlite3';
+const { default: Database }: any = await import(withoutTypes);
+
+for (const target of targetsAmong('sqlite'))
+  describe('a SQLite file that is busy when the store is opened', () => {
+    it('B10, B26 is waited for: after a crash it may be recovered by another process just then', async () => {
+      const fixture = await Fixture.open(target);
+      const application = await fixture.dataSource();
+      const other = new Database(fixture.target.options.database, { timeout: 0 });
+      other.exec('BEGIN EXCLUSIVE'); // with the journal of a new file, nobody else can even read
+      const store = new TypeOrmLockStore(application);
+      const preparing = store.prepare();
+      let prepared = false;
+      void preparing.then(
+        () => (prepared = true),
+        () => (prepared = true),
+      );
+      await new Promise((resolve) => setImmediate(resolve));
+      expect(prepared).toBe(false);
+      other.exec('ROLLBACK');
+      await preparing;
+      other.close();
+      await store.close();
+      await fixture.dispose();
+    });
+  });
