@@ -2,9 +2,8 @@ import type { ModuleRef } from '@nestjs/core';
 import type { DataSource, DataSourceOptions } from 'typeorm';
 import { LockError, LockStoreError } from '../../lock.errors.js';
 import { describeDataSource } from './data-source.description.js';
-import { OPERATION_LIMIT } from './lock-dialect.js';
-import { NoAnswerError, storeFailure } from './store-failure.js';
-import { TimeLimit } from './time-limit.js';
+import { NoAnswerError, OPERATION_LIMIT, TimeLimit } from '../time-limit.js';
+import { storeFailure } from './store-failure.js';
 
 /**
  * A DataSource that a store opens when it needs it, and lets go in the end; for those that are not simply at hand.

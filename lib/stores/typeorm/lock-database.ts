@@ -1,6 +1,7 @@
 import type { DataSource } from 'typeorm';
 import { LockStoreError } from '../../lock.errors.js';
-import { OPERATION_LIMIT, type LockDatabase } from './lock-dialect.js';
+import { OPERATION_LIMIT } from '../time-limit.js';
+import type { LockDatabase } from './lock-dialect.js';
 import { tableName } from './lock-table.ddl.js';
 import { mysqlDialect } from './mysql.dialect.js';
 import { MysqlWire } from './mysql.wire.js';

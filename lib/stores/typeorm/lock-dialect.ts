@@ -77,6 +77,3 @@ export interface LockDatabase {
   sessions: LockSessions;
   dialect: LockDialect;
 }
-
-/** Milliseconds that any operation may take, unless its ttl leaves less. */
-export const OPERATION_LIMIT = 10_000;

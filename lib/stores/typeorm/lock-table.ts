@@ -1,5 +1,6 @@
 import { LockStoreError } from '../../lock.errors.js';
-import { OPERATION_LIMIT, type LockDatabase, type Run } from './lock-dialect.js';
+import { OPERATION_LIMIT } from '../time-limit.js';
+import type { LockDatabase, Run } from './lock-dialect.js';
 import { COLUMNS } from './lock-row.js';
 import { createTable, tableName } from './lock-table.ddl.js';
 import { isMissingSchema, isMissingTable } from './store-failure.js';

@@ -1,7 +1,7 @@
 import type { DataSource } from 'typeorm';
 import type { Answer, LockSessions, Run } from './lock-dialect.js';
 import { isServerAnswer } from './store-failure.js';
-import { TimeLimit } from './time-limit.js';
+import { TimeLimit } from '../time-limit.js';
 
 /** How to talk to a driver's own connection; TypeORM's `query` costs half as much again. */
 export interface Wire<Connection> {

@@ -1,11 +1,5 @@
 import { LockError, LockStoreError } from '../../lock.errors.js';
-
-/** The database did not answer within the limit of the operation: the statement may or may not have been carried out. */
-export class NoAnswerError extends Error {
-  constructor(readonly limit: number) {
-    super(`no answer within ${Math.round(limit)} ms`);
-  }
-}
+import { NoAnswerError } from '../time-limit.js';
 
 /** Sessions collided: nothing was changed, and nothing is known about the holder. */
 export class CollisionError extends LockStoreError {

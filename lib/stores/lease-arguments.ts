@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
-import type { LeaseRenewal } from '../../interfaces/lock-store.interface.js';
-import { assertOwner, fitKey } from '../../lock-key.js';
-import { milliseconds } from '../store-arguments.js';
-import { OPERATION_LIMIT } from './lock-dialect.js';
+import type { LeaseRenewal } from '../interfaces/lock-store.interface.js';
+import { assertOwner, fitKey } from '../lock-key.js';
+import { milliseconds } from './store-arguments.js';
+import { OPERATION_LIMIT } from './time-limit.js';
 
 const OWNER_BYTES = 64;
 const LABEL_CHARACTERS = 255;

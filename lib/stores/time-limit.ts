@@ -1,4 +1,12 @@
-import { NoAnswerError } from './store-failure.js';
+/** Milliseconds that any operation may take, unless its ttl leaves less. */
+export const OPERATION_LIMIT = 10_000;
+
+/** The database did not answer within the limit of the operation: it may or may not have been carried out. */
+export class NoAnswerError extends Error {
+  constructor(readonly limit: number) {
+    super(`no answer within ${Math.round(limit)} ms`);
+  }
+}
 
 /** One timer for all the waits of an operation. What settles after it is ignored, also when it fails. */
 export class TimeLimit {
