@@ -16,14 +16,17 @@ const keyring = '/usr/share/keyrings/debian-archive-keyring.gpg';
  * on any Debian, needs no root, and the system stays as it is.
  */
 export function debianPackage(suite, name) {
-  return cachedFolder(`${suite}-${name}`, async (folder) => {
-    const apt = join(folder, 'apt');
-    await download(suite, name, apt);
-    const archives = join(apt, 'var/cache/apt/archives');
-    const packages = (await readdir(archives)).filter((file) => file.endsWith('.deb'));
-    for (const file of packages) await execute(['dpkg-deb', '-x', join(archives, file), folder]);
-    await rm(apt, { recursive: true });
-  });
+  return cachedFolder(`${suite}-${name}`, (folder) => unpackDebianPackage(suite, name, folder));
+}
+
+/** The same into an empty folder that the caller keeps. */
+export async function unpackDebianPackage(suite, name, folder) {
+  const apt = join(folder, 'apt');
+  await download(suite, name, apt);
+  const archives = join(apt, 'var/cache/apt/archives');
+  const packages = (await readdir(archives)).filter((file) => file.endsWith('.deb'));
+  for (const file of packages) await execute(['dpkg-deb', '-x', join(archives, file), folder]);
+  await rm(apt, { recursive: true });
 }
 
 /** The command that runs one of its programs with its own libraries instead of the system's. */

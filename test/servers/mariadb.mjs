@@ -1,8 +1,8 @@
-import { existsSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
-import { delimiter, join } from 'node:path';
+import { join } from 'node:path';
 import { commandIn, debianPackage } from './debian-packages.mjs';
 import { flags } from './flags.mjs';
+import { installed } from './installed-program.mjs';
 import { launchMysql } from './mysql-launch.mjs';
 import { startServer } from './server-home.mjs';
 
@@ -16,11 +16,6 @@ export const start = () =>
         : await prepareUnpacked(home, datadir);
     return launchMysql(home, command);
   });
-
-function installed(program) {
-  const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/usr/local/sbin'];
-  return folders.map((folder) => join(folder, program)).find((path) => existsSync(path));
-}
 
 async function prepareInstalled(home, datadir) {
   const options = ['--auth-root-authentication-method=normal', '--skip-test-db'];

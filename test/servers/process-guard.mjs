@@ -3,8 +3,9 @@
 // runs and removes the folder. It is in a session of its own, so that Ctrl-C reaches the runner alone.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { openSync, rmSync } from 'node:fs';
+import { openSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 const folder = process.argv[2];
 process.chdir(folder);
@@ -37,7 +38,35 @@ if (child?.pid && child.exitCode === null && child.signalCode === null) {
   await gone;
   clearTimeout(impatience);
 }
+for (let left = strays(); left.length > 0; left = strays()) {
+  for (const pid of left) end(pid);
+  await sleep(20);
+}
 rmSync(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 });
+
+/** What left the group for a session of its own, as Wine's servers do, still has the folder in its environment. */
+function strays() {
+  if (process.platform !== 'linux') return [];
+  const processes = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
+  return processes.filter((pid) => environment(pid).split('\0').includes(`TMPDIR=${folder}`));
+}
+
+function environment(pid) {
+  try {
+    return readFileSync(`/proc/${pid}/environ`, 'utf8');
+  } catch (error) {
+    if (['ENOENT', 'ESRCH', 'EACCES', 'EPERM'].includes(error.code)) return ''; // gone, or somebody else's
+    throw error;
+  }
+}
+
+function end(pid) {
+  try {
+    process.kill(Number(pid), 'SIGKILL');
+  } catch (error) {
+    if (error.code !== 'ESRCH') throw error;
+  }
+}
 
 function tell(news) {
   process.stdout.write(`${JSON.stringify(news)}\n`);

@@ -47,5 +47,7 @@ async function versionAt(url, variable) {
 }
 
 function announce(store, version, url, origin) {
-  console.warn(`servers: ${store} ${version} on ${new URL(url).host} (${origin})`);
+  // Not a case for URL, which refuses the several hosts of a replica set.
+  const [, hosts] = /^[^:]+:\/\/(?:[^/@]*@)?([^/?]*)/.exec(url) ?? [];
+  console.warn(`servers: ${store} ${version} on ${hosts} (${origin})`);
 }

@@ -1,9 +1,21 @@
+import { MongoClient } from 'mongodb';
 import mysql from 'mysql2/promise';
 import { Client } from 'pg';
 
 /** What the server behind a URL calls itself; throws when it does not answer. */
 export async function serverVersion(url) {
-  return new URL(url).protocol.startsWith('postgres') ? postgresVersion(url) : mysqlVersion(url);
+  if (url.startsWith('mongodb')) return mongodbVersion(url);
+  return url.startsWith('postgres') ? postgresVersion(url) : mysqlVersion(url);
+}
+
+/** Of a replica set: once it has a primary. */
+async function mongodbVersion(url) {
+  const client = new MongoClient(url, { serverSelectionTimeoutMS: 5000 });
+  try {
+    return (await client.db('admin').command({ buildInfo: 1 })).version;
+  } finally {
+    await client.close();
+  }
 }
 
 async function postgresVersion(url) {

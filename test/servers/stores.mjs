@@ -1,10 +1,11 @@
 import * as mariadb from './mariadb.mjs';
+import * as mongodb from './mongodb.mjs';
 import * as mysql from './mysql.mjs';
 import * as mysql56 from './mysql56.mjs';
 import * as postgres from './postgres.mjs';
 
 /** Every store that tests run on; those that have a server, with the module that starts it. */
-const stores = { memory: undefined, sqlite: undefined, postgres, mariadb, mysql, mysql56 };
+const stores = { memory: undefined, sqlite: undefined, postgres, mariadb, mysql, mysql56, mongodb };
 
 /** The stores that a list such as `sqlite,postgres` names; all of them without a list. */
 export function selectStores(list = '') {

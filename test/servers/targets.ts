@@ -2,11 +2,12 @@ import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { MongoClient } from 'mongodb';
 import { DataSource, type DataSourceOptions } from 'typeorm';
 
 type ServerStore = 'postgres' | 'mariadb' | 'mysql' | 'mysql56';
 export type SqlStore = 'sqlite' | ServerStore;
-export type Store = 'memory' | SqlStore;
+export type Store = 'memory' | 'mongodb' | SqlStore;
 
 /** A database that belongs to one spec alone. */
 export interface Target {
@@ -25,13 +26,31 @@ export const selectedStores = (process.env.LOCK_TEST_STORES ?? '').split(',') as
  */
 export function sqlTargets(): { name: SqlStore; open: () => Promise<Target> }[] {
   return selectedStores
-    .filter((store): store is SqlStore => store !== 'memory')
+    .filter((store): store is SqlStore => store !== 'memory' && store !== 'mongodb')
     .map((name) => ({ name, open: () => openTarget(name) }));
 }
 
 /** Makes a fresh database on the store's server, or a fresh SQLite file. */
 export async function openTarget(name: SqlStore): Promise<Target> {
   return name === 'sqlite' ? openFile() : openDatabase(name);
+}
+
+/** A database name of its own on the MongoDB server of this run, a replica set. */
+export function openMongoDatabase(): { url: string; databaseName: string; dispose(): Promise<void> } {
+  const url = givenUrl('mongodb');
+  const databaseName = `spec_${randomBytes(6).toString('hex')}`;
+  return {
+    url,
+    databaseName,
+    dispose: async () => {
+      const client = new MongoClient(url);
+      try {
+        await client.db(databaseName).dropDatabase();
+      } finally {
+        await client.close();
+      }
+    },
+  };
 }
 
 async function openFile(): Promise<Target> {
@@ -60,10 +79,7 @@ async function openDatabase(name: ServerStore): Promise<Target> {
 
 /** The connection options, in parts: a spec that puts a proxy in between changes host and port alone. */
 function serverOptions(name: ServerStore) {
-  const variable = `LOCK_TEST_${name.toUpperCase()}_URL`;
-  const given = process.env[variable];
-  if (!given) throw new Error(`No server for ${name}: run through jest's global setup, or set ${variable}`);
-  const url = new URL(given);
+  const url = new URL(givenUrl(name));
   return {
     type: name === 'mysql56' ? ('mysql' as const) : name,
     host: url.hostname,
@@ -72,6 +88,13 @@ function serverOptions(name: ServerStore) {
     password: decodeURIComponent(url.password),
     database: url.pathname.slice(1),
   };
+}
+
+function givenUrl(name: Store): string {
+  const variable = `LOCK_TEST_${name.toUpperCase()}_URL`;
+  const given = process.env[variable];
+  if (!given) throw new Error(`No server for ${name}: run through jest's global setup, or set ${variable}`);
+  return given;
 }
 
 async function onServer(

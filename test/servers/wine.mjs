@@ -1,0 +1,75 @@
+import { mkdir, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import { extname, join } from 'node:path';
+import { cachedFolder } from './cache-folder.mjs';
+import { unpackDebianPackage } from './debian-packages.mjs';
+import { execute } from './execute.mjs';
+
+const libraries = 'usr/lib/x86_64-linux-gnu';
+const dlls = `${libraries}/wine/x86_64-windows`;
+
+/** What mongod.exe and its surroundings load; all of Wine would be 800 MB, most of it debug information. */
+const programs = `
+  rpcss.exe services.exe wineboot.exe
+  advapi32 apisetschema bcrypt combase concrt140 crypt32 dbghelp dnsapi gdi32 imm32 iphlpapi jsproxy kernel32 kernelbase
+  msacm32 msvcp140 msvcrt mswsock nsi ntdll ole32 oleaut32 pdh psapi rpcrt4 sechost secur32 setupapi ucrtbase user32
+  userenv vcruntime140 vcruntime140_1 version win32u winhttp winmm ws2_32 zlib1
+`;
+
+/** The command that runs a Windows program under Debian 12's Wine, which need not be installed, and its variables. */
+export async function wineCommand(home, program) {
+  if (`${process.platform}-${process.arch}` !== 'linux-x64') throw new Error('Wine runs on linux-x64 alone');
+  const wine = await home.readable(await cachedFolder('bookworm-wine64-core', unpack));
+  return {
+    command: [join(wine, 'usr/lib/wine/wine64'), windowsPath(program)],
+    env: {
+      HOME: home.path,
+      WINEPREFIX: await makePrefix(home, wine),
+      WINEDLLPATH: join(wine, libraries, 'wine'),
+      WINEDLLOVERRIDES: 'mscoree,mshtml,winemenubuilder.exe=',
+      WINEDEBUG: '-all',
+      LD_LIBRARY_PATH: join(wine, libraries),
+    },
+  };
+}
+
+export const windowsPath = (path) => `Z:${path.replaceAll('/', '\\')}`;
+
+/**
+ * The least that Wine takes for a Windows, in no time. What its own installation does, a registry and 700 MB of copies,
+ * is for programs that need more of it than a server does.
+ */
+async function makePrefix(home, wine) {
+  const prefix = join(home.path, 'wine');
+  await home.run([
+    'mkdir',
+    '-p',
+    ...['dosdevices', 'drive_c/windows/temp'].map((path) => join(prefix, path)),
+  ]);
+  await symlink('../drive_c', join(prefix, 'dosdevices/c:'));
+  await symlink('/', join(prefix, 'dosdevices/z:'));
+  await symlink(join(wine, dlls), join(prefix, 'drive_c/windows/system32'));
+  await writeFile(join(prefix, '.update-timestamp'), 'disable'); // or the first start would install everything
+  return prefix;
+}
+
+async function unpack(folder) {
+  const all = join(folder, 'all');
+  await mkdir(all);
+  await unpackDebianPackage('bookworm', 'wine64', all);
+  // Scripts and paths of an installed Wine lead to these two.
+  await rename(join(all, 'usr/lib/wine/wineserver64'), join(all, 'usr/lib/wine/wineserver'));
+  await rename(join(all, 'usr/x86_64-w64-mingw32/lib/zlib1.dll'), join(all, dlls, 'zlib1.dll'));
+  const kept = [
+    'usr/lib/wine',
+    'usr/share/wine/nls',
+    `${libraries}/libunwind.so.8`,
+    `${libraries}/libunwind.so.8.0.1`,
+    `${libraries}/wine/x86_64-unix`,
+    ...programs
+      .trim()
+      .split(/\s+/)
+      .map((name) => join(dlls, extname(name) ? name : `${name}.dll`)),
+  ];
+  await execute(['cp', '-RP', '--parents', ...kept, folder], { cwd: all });
+  await rm(all, { recursive: true });
+}
