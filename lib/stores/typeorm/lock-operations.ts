@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DataSource } from 'typeorm';
-import { LockStoreError } from '../../lock.errors.js';
+import { Opening } from '../opening.js';
 import { describeDataSource } from './data-source.description.js';
 import type { DataSourceHandle } from './data-source.handle.js';
 import { openLockDatabase } from './lock-database.js';
@@ -23,8 +23,7 @@ const ROW_PATIENCE = 1_000;
 
 /** Runs operations on the lock table; opens the database before the first one. Whatever fails is one of our errors. */
 export class LockOperations {
-  private opening: Promise<OpenDatabase> | undefined;
-  private closed = false;
+  private readonly opening = new Opening(() => this.openDatabase());
   /** The kind of database, as soon as it is known. */
   kind = 'typeorm';
 
@@ -35,14 +34,11 @@ export class LockOperations {
   ) {}
 
   async open(): Promise<void> {
-    this.closed = false;
-    await this.database();
+    await this.opening.start();
   }
 
   async close(): Promise<void> {
-    this.closed = true;
-    const database = await this.opening?.catch(() => undefined); // who opened it has had that error
-    this.opening = undefined;
+    const database = await this.opening.end();
     await database?.sessions.close();
     if (database) await this.handle.close(database.dataSource);
   }
@@ -53,7 +49,7 @@ export class LockOperations {
    * @throws CollisionError when sessions were in each other's way
    */
   async run<T>(doing: string, limit: number, work: Work<T>): Promise<T> {
-    const { sessions, dialect, target } = await this.database(doing);
+    const { sessions, dialect, target } = await this.opening.get(doing);
     try {
       return await sessions.use(limit, (run) => work(dialect, run));
     } catch (error) {
@@ -68,18 +64,9 @@ export class LockOperations {
       const change = await unlessCollided<Change>(this.run(doing, limit, work), 'locked');
       if (change !== 'locked') return change === 'done';
       const left = deadline - performance.now();
-      if (left <= 0) throw new CollisionError(doing, (await this.database(doing)).target);
+      if (left <= 0) throw new CollisionError(doing, (await this.opening.get(doing)).target);
       await sleep(Math.min(left, pause * (0.5 + Math.random() / 2)));
     }
-  }
-
-  private async database(doing = 'open it'): Promise<OpenDatabase> {
-    if (this.closed) throw new LockStoreError(`Could not ${doing}: the lock store is closed.`);
-    this.opening ??= this.openDatabase().catch((error: unknown) => {
-      this.opening = undefined; // the next operation tries again
-      throw error;
-    });
-    return this.opening;
   }
 
   private async openDatabase(): Promise<OpenDatabase> {

@@ -1,0 +1,36 @@
+import { LockStoreError } from '../lock.errors.js';
+
+/** What a store opens before its first use, again after that has failed, and not any more once the store was closed. */
+export class Opening<T> {
+  private opening: Promise<T> | undefined;
+  private closed = false;
+
+  constructor(private readonly open: () => Promise<T>) {}
+
+  /** Opens it also after it was closed. */
+  async start(): Promise<void> {
+    this.closed = false;
+    await this.get('open it');
+  }
+
+  /**
+   * @param doing what it is wanted for, such as `acquire "nightly-report"`
+   * @throws LockStoreError once the store was closed
+   */
+  async get(doing: string): Promise<T> {
+    if (this.closed) throw new LockStoreError(`Could not ${doing}: the lock store is closed.`);
+    this.opening ??= this.open().catch((error: unknown) => {
+      this.opening = undefined; // the next one tries again
+      throw error;
+    });
+    return this.opening;
+  }
+
+  /** Ends its use, and gives what has to be closed now. */
+  async end(): Promise<T | undefined> {
+    this.closed = true;
+    const opened = await this.opening?.catch(() => undefined); // who opened it has had that error
+    this.opening = undefined;
+    return opened;
+  }
+}
