@@ -11,6 +11,10 @@ const architectures = {
 };
 const keyring = '/usr/share/keyrings/debian-archive-keyring.gpg';
 
+export function hasDebianPackages() {
+  return existsSync(keyring) && Object.hasOwn(architectures, process.arch);
+}
+
 /**
  * A Debian package and everything it depends on, down to the C library, unpacked into a folder: any suite's server runs
  * on any Debian, needs no root, and the system stays as it is.
@@ -78,7 +82,7 @@ async function download(suite, name, apt) {
 
 /** The mirror that this machine uses. */
 async function mirror() {
-  if (!existsSync(keyring) || !architectures[process.arch])
+  if (!hasDebianPackages())
     throw new Error("its packages are Debian's, which this system is not (or it is neither x64 nor arm64)");
   const sources = ['/etc/apt/sources.list.d/debian.sources', '/etc/apt/sources.list'].filter((path) =>
     existsSync(path),

@@ -1,9 +1,9 @@
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { MongoClient } from 'mongodb';
 import { flags } from './flags.mjs';
 import { freePort } from './free-port.mjs';
 import { mongodProgram } from './mongod-program.mjs';
-import { serverVersion } from './server-version.mjs';
 
 const parameters = {
   diagnosticDataCollectionEnabled: false, // Wine has no such counters: mongod crashes
@@ -26,15 +26,39 @@ export async function launchMongod(home, options = {}) {
   const set = Object.entries(parameters).map(([name, value]) => `--setParameter=${name}=${value}`);
   home.launch([...command, ...flags(settings), ...set], { env });
   const url = `mongodb://127.0.0.1:${port}/?directConnection=true`;
-  return { host: `127.0.0.1:${port}`, url, version: await home.answer(() => serverVersion(url)) };
+  const { version } = await home.answer(() => runCommand(url, { buildInfo: 1 }));
+  return { host: `127.0.0.1:${port}`, url, version };
 }
 
 /** Asks the server behind a URL for one thing. */
-export async function runCommand(url, command) {
-  const client = new MongoClient(url, { serverSelectionTimeoutMS: 5000 });
+export async function runCommand(url, command, { patienceMs = 5000 } = {}) {
+  const client = new MongoClient(url, {
+    serverSelectionTimeoutMS: patienceMs,
+    socketTimeoutMS: patienceMs,
+    minHeartbeatFrequencyMS: 50, // while it starts, it is asked again this soon
+  });
   try {
     return await client.db('admin').command(command);
   } finally {
     await client.close();
+  }
+}
+
+/** Makes a replica set of members that were launched for one, and waits until all of them are in service. */
+export async function initiateReplicaSet(name, members, settings = {}) {
+  const config = { _id: name, settings, members: members.map(({ host }, _id) => ({ _id, host })) };
+  await runCommand(members[0].url, { replSetInitiate: config });
+  for (const { url } of members) await untilInService(url);
+  const hosts = members.map(({ host }) => host);
+  return `mongodb://${hosts.join(',')}/?replicaSet=${name}`;
+}
+
+async function untilInService(url) {
+  const deadline = Date.now() + 60_000;
+  for (;;) {
+    const { isWritablePrimary, secondary, primary } = await runCommand(url, { hello: 1 });
+    if (primary && (isWritablePrimary || secondary)) return;
+    if (Date.now() > deadline) throw new Error('the replica set is not in service after 60 s');
+    await sleep(50);
   }
 }

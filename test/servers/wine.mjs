@@ -1,7 +1,8 @@
+import { existsSync } from 'node:fs';
 import { mkdir, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { extname, join } from 'node:path';
 import { cachedFolder } from './cache-folder.mjs';
-import { unpackDebianPackage } from './debian-packages.mjs';
+import { hasDebianPackages, unpackDebianPackage } from './debian-packages.mjs';
 import { execute } from './execute.mjs';
 
 const libraries = 'usr/lib/x86_64-linux-gnu';
@@ -11,14 +12,24 @@ const dlls = `${libraries}/wine/x86_64-windows`;
 const programs = `
   rpcss.exe services.exe wineboot.exe
   advapi32 apisetschema bcrypt combase concrt140 crypt32 dbghelp dnsapi gdi32 imm32 iphlpapi jsproxy kernel32 kernelbase
-  msacm32 msvcp140 msvcrt mswsock nsi ntdll ole32 oleaut32 pdh psapi rpcrt4 sechost secur32 setupapi ucrtbase user32
-  userenv vcruntime140 vcruntime140_1 version win32u winhttp winmm ws2_32 zlib1
+  msacm32 msvcp140 msvcrt mswsock nsi ntdll ole32 oleaut32 pdh psapi rpcrt4 sechost secur32 setupapi shcore shell32
+  shlwapi ucrtbase user32 userenv vcruntime140 vcruntime140_1 version win32u winhttp winmm ws2_32 zlib1
 `;
 
-/** The command that runs a Windows program under Debian 12's Wine, which need not be installed, and its variables. */
+const isInstalled = () => existsSync('/usr/lib/wine/wine64');
+const isRightMachine = () => `${process.platform}-${process.arch}` === 'linux-x64';
+
+export const wineRunsHere = () => isRightMachine() && (isInstalled() || hasDebianPackages());
+
+/** The root below which Wine is: the system's, or a folder with Debian 12's, which needs no installation. */
+export async function fetchWine() {
+  if (!isRightMachine()) throw new Error('Wine runs on linux-x64 alone');
+  return isInstalled() ? '/' : cachedFolder('bookworm-wine64-core', unpack);
+}
+
+/** The command that runs a Windows program under Wine, and its variables. */
 export async function wineCommand(home, program) {
-  if (`${process.platform}-${process.arch}` !== 'linux-x64') throw new Error('Wine runs on linux-x64 alone');
-  const wine = await home.readable(await cachedFolder('bookworm-wine64-core', unpack));
+  const wine = await home.readable(await fetchWine());
   return {
     command: [join(wine, 'usr/lib/wine/wine64'), windowsPath(program)],
     env: {
@@ -40,11 +51,7 @@ export const windowsPath = (path) => `Z:${path.replaceAll('/', '\\')}`;
  */
 async function makePrefix(home, wine) {
   const prefix = join(home.path, 'wine');
-  await home.run([
-    'mkdir',
-    '-p',
-    ...['dosdevices', 'drive_c/windows/temp'].map((path) => join(prefix, path)),
-  ]);
+  await home.run(['mkdir', '-p', `${prefix}/dosdevices`, `${prefix}/drive_c/windows/temp`]);
   await symlink('../drive_c', join(prefix, 'dosdevices/c:'));
   await symlink('/', join(prefix, 'dosdevices/z:'));
   await symlink(join(wine, dlls), join(prefix, 'drive_c/windows/system32'));
@@ -61,7 +68,7 @@ async function unpack(folder) {
   await rename(join(all, 'usr/x86_64-w64-mingw32/lib/zlib1.dll'), join(all, dlls, 'zlib1.dll'));
   const kept = [
     'usr/lib/wine',
-    'usr/share/wine/nls',
+    'usr/share/wine',
     `${libraries}/libunwind.so.8`,
     `${libraries}/libunwind.so.8.0.1`,
     `${libraries}/wine/x86_64-unix`,

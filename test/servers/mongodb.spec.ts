@@ -1,0 +1,174 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { access, readdir, readFile } from 'node:fs/promises';
+import { platform } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { MongoClient } from 'mongodb';
+import { mongodRunsHere } from './mongod-program.mjs';
+import { startReplicaSet, type ReplicaSet } from './mongodb-replica-set.mjs';
+import { start, startStandalone, type MongodbServer } from './mongodb.mjs';
+import { openMongoDatabase, selectedStores } from './targets.js';
+
+const majority = { writeConcern: { w: 'majority' } } as const;
+
+if (!selectedStores.includes('mongodb'))
+  it('runs without mongodb: LOCK_TEST_STORES leaves it out', () => {
+    expect(selectedStores).not.toContain('mongodb');
+  });
+else {
+  describe('the MongoDB of this run', () => {
+    const database = openMongoDatabase();
+    let client: MongoClient;
+
+    beforeAll(async () => {
+      client = await new MongoClient(database.url).connect();
+    });
+    afterAll(() => client.close());
+
+    it('is the primary of a replica set', async () => {
+      const hello = await client.db().command({ hello: 1 });
+      expect(hello).toMatchObject({ isWritablePrimary: true, setName: expect.any(String) });
+    });
+
+    it('has transactions', async () => {
+      const documents = client.db(database.databaseName).collection('proof');
+      await client.withSession((session) =>
+        session.withTransaction(async () => {
+          await documents.insertOne({ in: 'a transaction' }, { session });
+          await expect(documents.countDocuments()).resolves.toBe(0);
+        }),
+      );
+      await expect(documents.countDocuments()).resolves.toBe(1);
+    });
+
+    it('gives each spec a database of its own, which is gone when it is disposed of', async () => {
+      const other = openMongoDatabase();
+      await client.db(other.databaseName).collection('proof').insertOne({ of: 'a neighbour' });
+      await expect(client.db(database.databaseName).collection('proof').countDocuments()).resolves.toBe(1);
+      await other.dispose();
+      await database.dispose();
+      const { databases } = await client.db().admin().listDatabases({ nameOnly: true });
+      const names = databases.map(({ name }) => name);
+      expect(names).not.toContain(other.databaseName);
+      expect(names).not.toContain(database.databaseName);
+    });
+  });
+
+  if (mongodRunsHere()) describeOwnServers();
+  else
+    it('starts no servers of its own: there is no mongod here', () => {
+      expect(mongodRunsHere()).toBe(false);
+    });
+}
+
+function describeOwnServers() {
+  describe('a replica set of three', () => {
+    let set: ReplicaSet;
+    let client: MongoClient;
+
+    beforeAll(async () => {
+      set = await startReplicaSet();
+      client = await new MongoClient(set.url).connect();
+    }, 120_000);
+    afterAll(async () => {
+      await client.close();
+      await set.stop();
+    });
+
+    it('goes on without a frozen primary', async () => {
+      const frozen = await set.primary();
+      frozen.freeze();
+      const next = await set.primary();
+      expect(next.host).not.toBe(frozen.host);
+      frozen.resume();
+      await client.db('proof').collection('writes').insertOne({ while: 'two were left' }, majority);
+    });
+
+    it('elects another primary when one is killed, and keeps what a majority knew', async () => {
+      const documents = client.db('proof').collection('writes');
+      await documents.insertOne({ before: 'the end' }, majority);
+      const killed = await set.primary();
+      await killed.kill();
+      const next = await set.primary();
+      expect(next.host).not.toBe(killed.host);
+      await expect(documents.countDocuments({ before: 'the end' })).resolves.toBe(1);
+    });
+  });
+
+  describe('a standalone server', () => {
+    let server: MongodbServer;
+    let client: MongoClient;
+
+    beforeAll(async () => {
+      server = await startStandalone();
+      client = await new MongoClient(server.url).connect();
+    }, 120_000);
+    afterAll(async () => {
+      await client.close();
+      await server.stop();
+    });
+
+    it('refuses transactions', async () => {
+      const documents = client.db('proof').collection('writes');
+      const transaction = client.withSession((session) =>
+        session.withTransaction(() => documents.insertOne({}, { session })),
+      );
+      await expect(transaction).rejects.toThrow(/retryable writes/); // so the driver puts it
+    });
+  });
+
+  if (platform() === 'linux')
+    describe('nothing stays behind', () => {
+      it('when a server is stopped', async () => {
+        const server = await start();
+        expect(server.version).toMatch(/^\d+\.\d+\.\d+/);
+        const home = await homeOf(server.pid);
+        expect(await processesIn(home)).toContain(server.pid);
+        await server.stop();
+        expect(await processesIn(home)).toEqual([]);
+        await expect(access(home)).rejects.toThrow(/ENOENT/);
+      });
+
+      it('when the one who started it is killed', async () => {
+        const program = `import { start } from '${new URL('mongodb.mjs', import.meta.url).href}';
+          console.log((await start()).pid);
+          setInterval(() => {}, 1000);`;
+        const starter = spawn(process.execPath, ['--input-type=module', '--eval', program], {
+          stdio: ['ignore', 'pipe', 'inherit'],
+        });
+        const [pid] = await once(starter.stdout, 'data');
+        const home = await homeOf(Number(pid));
+        starter.kill('SIGKILL');
+        const isThere = () =>
+          access(home).then(
+            () => true,
+            () => false,
+          );
+        while (await isThere()) await sleep(20);
+        expect(await processesIn(home)).toEqual([]);
+      });
+    });
+}
+
+/** The temporary folder that a server lives in. */
+async function homeOf(pid: number): Promise<string> {
+  const home = (await variables(pid)).find((variable) => variable.startsWith('TMPDIR='));
+  if (!home) throw new Error(`process ${pid} has no folder`);
+  return home.slice('TMPDIR='.length);
+}
+
+/** All processes that a server has, those of Wine among them. */
+async function processesIn(home: string): Promise<number[]> {
+  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(Number);
+  const found = await Promise.all(pids.map(async (pid) => (await variables(pid)).includes(`TMPDIR=${home}`)));
+  return pids.filter((_, i) => found[i]);
+}
+
+async function variables(pid: number): Promise<string[]> {
+  const text = await readFile(`/proc/${pid}/environ`, 'utf8').catch((error: NodeJS.ErrnoException) => {
+    if (['ENOENT', 'ESRCH', 'EACCES', 'EPERM'].includes(error.code ?? '')) return '';
+    throw error;
+  });
+  return text.split('\0');
+}
