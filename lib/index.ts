@@ -47,6 +47,7 @@ export type {
   LockAcquireResult,
   LockInspector,
   LockStore,
+  PurgeRequest,
   ReleaseRequest,
   RenewalOutcome,
   StoreDescription,

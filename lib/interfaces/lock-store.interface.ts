@@ -83,6 +83,14 @@ export interface ListRequest {
   after?: string;
 }
 
+/** Which keys to purge. @publicApi */
+export interface PurgeRequest {
+  /** Only keys that start with this. */
+  prefix?: string;
+  /** Milliseconds, 0 or more, since the key was last acquired or renewed, was released, or its lease ran out. */
+  olderThan: number;
+}
+
 /**
  * A store that can be looked into.
  *
@@ -94,6 +102,11 @@ export interface LockInspector {
   list(request: ListRequest): Promise<LockPage>;
   /** Frees a key whoever holds it; `false` when nobody does. The token keeps growing. */
   forceRelease(key: string): Promise<boolean>;
+  /**
+   * Deletes keys that are free and have not been used for this long, with their run history, and tells how many. Never a key that is held or kept.
+   * The token keeps growing.
+   */
+  purge(request: PurgeRequest): Promise<number>;
 }
 
 /**

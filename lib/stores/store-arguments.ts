@@ -1,4 +1,4 @@
-import type { ListRequest } from '../interfaces/lock-store.interface.js';
+import type { ListRequest, PurgeRequest } from '../interfaces/lock-store.interface.js';
 import { textProblem } from '../lock-key.js';
 import { LockError } from '../lock.errors.js';
 
@@ -19,8 +19,26 @@ export function assertPage({ prefix = '', after = '', limit }: ListRequest): voi
     throw new LockError(
       `A page of locks has 1 to ${LARGEST_PAGE} of them, but limit is ${String(limit)}. Read on with \`after\`.`,
     );
-  for (const [name, value] of Object.entries({ prefix, after })) {
+  assertText('list', { prefix, after });
+}
+
+/**
+ * The request, read. An age that was left out must not mean "all".
+ *
+ * @throws LockError for keys or an age that cannot be read
+ */
+export function purgeOf({ prefix = '', olderThan }: PurgeRequest): Required<PurgeRequest> {
+  assertText('purge', { prefix });
+  if (typeof olderThan === 'number' && Number.isFinite(olderThan) && olderThan >= 0)
+    return { prefix, olderThan: Math.min(Math.ceil(olderThan), Number.MAX_SAFE_INTEGER) };
+  throw new LockError(
+    `olderThan must be a finite number of milliseconds, 0 or more, but it is ${String(olderThan)}.`,
+  );
+}
+
+function assertText(doing: string, texts: Record<string, unknown>): void {
+  for (const [name, value] of Object.entries(texts)) {
     const problem = typeof value === 'string' ? textProblem(value) : 'is not a string';
-    if (problem) throw new LockError(`The ${name} of the keys to list ${problem}.`);
+    if (problem) throw new LockError(`The ${name} of the keys to ${doing} ${problem}.`);
   }
 }

@@ -6,6 +6,7 @@ import { inspecting } from './conformance/inspecting.cases.js';
 import { keys } from './conformance/keys.cases.js';
 import { listing } from './conformance/listing.cases.js';
 import { malformed, malformedInspection } from './conformance/malformed.cases.js';
+import { purging } from './conformance/purging.cases.js';
 import { races } from './conformance/races.cases.js';
 import { releasing } from './conformance/releasing.cases.js';
 import { renewMany } from './conformance/renew-many.cases.js';
@@ -59,7 +60,7 @@ export function lockStoreConformance(
     ...malformed,
     ...races,
     ...(without.includes('renewMany') ? {} : renewMany),
-    ...(without.includes('inspect') ? {} : { ...inspecting, ...listing, ...malformedInspection }),
+    ...(without.includes('inspect') ? {} : { ...inspecting, ...listing, ...purging, ...malformedInspection }),
   };
   return Object.entries(cases).map(([name, body]) => ({
     name,

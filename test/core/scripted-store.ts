@@ -7,6 +7,7 @@ import type {
   LockAcquireResult,
   LockInspector,
   LockStore,
+  PurgeRequest,
   ReleaseRequest,
   RenewalOutcome,
 } from '../../lib/interfaces/lock-store.interface.js';
@@ -122,6 +123,10 @@ export class ScriptedStore implements LockStore, BatchRenewer, LockInspector {
 
   forceRelease(key: string): Promise<boolean> {
     return this.server.forceRelease(key);
+  }
+
+  purge(request: PurgeRequest): Promise<number> {
+    return this.server.purge(request);
   }
 
   async held(key: string): Promise<boolean> {

@@ -138,5 +138,6 @@ function storeOf(store: MemoryLockStore): Port {
     inspect: store.inspect.bind(store),
     list: store.list.bind(store),
     forceRelease: store.forceRelease.bind(store),
+    purge: store.purge.bind(store),
   };
 }

@@ -1189,6 +1189,106 @@ const lists: PlantedBug[] = [
   },
 ];
 
+const purges: PlantedBug[] = [
+  {
+    name: 'a purge deletes keys that are held',
+    plant: (right) => ({
+      async purge(request) {
+        const { locks } = await right.list({ prefix: request.prefix, limit: 1000 });
+        for (const { key } of locks) await right.forceRelease(key);
+        return right.purge(request);
+      },
+    }),
+    foundBy: 'B72 a purge leaves keys that are held or kept, whatever their age',
+  },
+  {
+    name: 'a purge deletes keys that are kept',
+    plant: (right) => ({
+      async purge(request) {
+        const { locks } = await right.list({ prefix: request.prefix, limit: 1000 });
+        for (const { key } of locks)
+          if ((await right.inspect(key)).lastRun !== undefined) await right.forceRelease(key);
+        return right.purge(request);
+      },
+    }),
+    foundBy: 'B72 a purge leaves keys that are held or kept, whatever their age',
+  },
+  {
+    name: 'a purge leaves what ran out without a release',
+    plant: (right) => ({
+      async purge(request) {
+        for (const [key, owner] of right.owners)
+          if (request.prefix && key.startsWith(request.prefix) && (await right.isExpired(key)))
+            await right.acquire(key, owner, HOUR);
+        return right.purge(request);
+      },
+    }),
+    foundBy: 'B72 a purge deletes what was released or ran out, with its history, and counts it',
+  },
+  {
+    name: 'a purge counts what it looked at',
+    plant: (right) => ({ purge: async (request) => (await right.purge(request)) + 1 }),
+    foundBy: 'B72 a purge deletes what was released or ran out, with its history, and counts it',
+  },
+  {
+    name: 'a purge does not look at the age',
+    plant: (right) => ({ purge: ({ prefix }) => right.purge({ prefix, olderThan: 0 }) }),
+    foundBy: 'B72 a purge leaves what was used since, and takes what was not',
+  },
+  {
+    name: 'a purge does not know its prefix',
+    plant: (right) => ({ purge: ({ olderThan }) => right.purge({ olderThan }) }),
+    foundBy: 'B72 B42 a purge touches only keys with its prefix, which is taken literally',
+  },
+  {
+    name: 'the prefix of a purge is a pattern',
+    plant: (right) => ({
+      purge: (request) => right.purge({ ...request, prefix: request.prefix?.replace(/[%_].*$/, '') }),
+    }),
+    foundBy: 'B72 B42 a purge touches only keys with its prefix, which is taken literally',
+  },
+  {
+    name: 'the token begins again after a purge',
+    plant: (right) => {
+      const last = new Map<string, number>();
+      return {
+        ...tokensMadeBy(right, (key) => {
+          last.set(key, (last.get(key) ?? 0) + 1);
+          return last.get(key) ?? 0;
+        }),
+        async purge(request) {
+          const purged = await right.purge(request);
+          if (purged > 0) last.clear();
+          return purged;
+        },
+      };
+    },
+    foundBy: 'B72 B38 tokens grow over purges, in all instances',
+  },
+  {
+    name: 'a purge deletes by what it has seen before',
+    plant: (right) => ({
+      async purge(request) {
+        const unused = new Set<string>();
+        for (const key of right.owners.keys())
+          if (request.prefix && key.startsWith(request.prefix) && (await right.remaining(key)) === 0)
+            unused.add(key);
+        await nextTurn();
+        for (const key of unused) await right.forceRelease(key);
+        return right.purge(request);
+      },
+    }),
+    foundBy: 'B72 B40 counters under the lock lose no update while it is purged, and tokens grow',
+  },
+  {
+    name: 'a purge without an age deletes everything',
+    plant: (right) => ({
+      purge: (request) => right.purge({ ...request, olderThan: request.olderThan ?? 0 }),
+    }),
+    foundBy: 'B72 a purge without an age, or with one that cannot be read, deletes nothing',
+  },
+];
+
 export const plantedBugs: PlantedBug[] = [
   ...acquiring,
   ...tokens,
@@ -1201,6 +1301,7 @@ export const plantedBugs: PlantedBug[] = [
   ...batches,
   ...inspection,
   ...lists,
+  ...purges,
 ];
 
 function tokensMadeBy(right: RightStore, token: (key: string, right: number) => number): Partial<Port> {

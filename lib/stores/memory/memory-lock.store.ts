@@ -13,12 +13,13 @@ import type {
   LockAcquireResult,
   LockInspector,
   LockStore,
+  PurgeRequest,
   ReleaseRequest,
   RenewalOutcome,
   StoreDescription,
 } from '../../interfaces/lock-store.interface.js';
 import { assertKey, assertOwner, fitKey, storedKey } from '../../lock-key.js';
-import { assertPage, milliseconds } from '../store-arguments.js';
+import { assertPage, milliseconds, purgeOf } from '../store-arguments.js';
 
 /** How a {@link MemoryLockStore} keeps time and how much it remembers. @publicApi */
 export interface MemoryLockStoreOptions {
@@ -159,6 +160,16 @@ export class MemoryLockStore implements LockStore, BatchRenewer, LockInspector, 
     return true;
   }
 
+  async purge(request: PurgeRequest): Promise<number> {
+    const { prefix, olderThan } = purgeOf(request);
+    const before = this.milliseconds() - olderThan;
+    const unused = [...this.entries].filter(
+      ([key, entry]) => key.startsWith(prefix) && lastUseOf(entry) <= before,
+    );
+    for (const [key] of unused) this.entries.delete(key);
+    return unused.length;
+  }
+
   describe(): string {
     return 'store=memory';
   }
@@ -213,6 +224,11 @@ function expiry(now: number, ttl: number): number {
 function lease(entry: Entry, now: number, ttl: number): void {
   entry.renewedAt = now;
   entry.expiresAt = expiry(now, ttl);
+}
+
+/** A key that is held or kept will be used until its lease ends. */
+function lastUseOf({ renewedAt, expiresAt, lastRun }: Entry): number {
+  return Math.max(renewedAt, expiresAt, lastRun?.endedAt.getTime() ?? 0);
 }
 
 function recordOf(key: string, entry: Entry, now: number): LockRecord {

@@ -57,6 +57,22 @@ export interface Page {
   limit: number;
 }
 
+/** The next keys of the table, in the order of their bytes, of which a purge deletes the unused ones. */
+export interface PurgeSlice {
+  prefix: string;
+  after: string;
+  /** How many keys are looked at. */
+  limit: number;
+  olderThan: number;
+}
+
+/** What became of a slice. */
+export interface PurgedSlice {
+  purged: number;
+  /** The last key that was looked at; `undefined` at the end of the table. */
+  last: string | undefined;
+}
+
 /** The statements of one database. Each method is atomic; what another session has locked is never waited for longer than a second. */
 export interface LockDialect {
   acquire(run: Run, attempt: Attempt): Promise<LockAcquireResult>;
@@ -68,6 +84,8 @@ export interface LockDialect {
   find(run: Run, key: string): Promise<LockRow | undefined>;
   /** Held locks only, in the order of the keys' bytes. */
   list(run: Run, page: Page): Promise<LockRow[]>;
+  /** Deletes what is unused in a slice of the table, but for rows that another session has locked. */
+  purge(run: Run, slice: PurgeSlice): Promise<PurgedSlice>;
 }
 
 /** A database that was found able to keep locks. */

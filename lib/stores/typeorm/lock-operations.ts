@@ -57,12 +57,17 @@ export class LockOperations {
     }
   }
 
-  /** Changes one row. While it is locked, it is tried again with growing pauses, in which no connection is held. */
+  /** Changes one row. While it is locked, it is tried again. */
   async change(doing: string, limit: number, work: Work<Change>): Promise<boolean> {
+    return (await this.insist(doing, limit, work)) === 'done';
+  }
+
+  /** Tries again, with growing pauses in which no connection is held, what ran into a locked row or collided with other sessions. */
+  async insist<T>(doing: string, limit: number, work: Work<T | 'locked'>): Promise<T> {
     const deadline = performance.now() + Math.min(limit, ROW_PATIENCE);
     for (let pause = 10; ; pause *= 2) {
-      const change = await unlessCollided<Change>(this.run(doing, limit, work), 'locked');
-      if (change !== 'locked') return change === 'done';
+      const answer = await unlessCollided<T | 'locked'>(this.run(doing, limit, work), 'locked');
+      if (answer !== 'locked') return answer;
       const left = deadline - performance.now();
       if (left <= 0) throw new CollisionError(doing, (await this.opening.get(doing)).target);
       await sleep(Math.min(left, pause * (0.5 + Math.random() / 2)));

@@ -2,6 +2,7 @@ import type { Change, LockDialect, Run } from './lock-dialect.js';
 import { isHeld, refusalOf, type LockRow } from './lock-row.js';
 import { mysqlBatchRenewal } from './mysql.batch-renewal.js';
 import { hex, MS, until, US, type MysqlServer } from './mysql.expressions.js';
+import { mysqlPurge } from './mysql.purge.js';
 import { orContention, withShortLockWait } from './mysql.lock-wait.js';
 
 // Text goes in and out as bytes: the connection's charset may know fewer characters.
@@ -80,6 +81,8 @@ export function mysqlDialect(table: string, server: MysqlServer): LockDialect {
      WHERE \`key\` > ${after} AND \`key\` >= ${prefix} AND LEFT(\`key\`, LENGTH(${prefix})) = ${prefix} AND expires_ms > ${MS}
      ORDER BY \`key\` LIMIT ${limit}`;
 
+  const purge = mysqlPurge(table, server);
+
   const rowOf = async (run: Run, key: Buffer) =>
     (await run(find, [key])).rows[0] as unknown as LockRow | undefined;
 
@@ -121,5 +124,6 @@ export function mysqlDialect(table: string, server: MysqlServer): LockDialect {
     find: (run, key) => rowOf(run, Buffer.from(key)),
     list: async (run, { after, prefix, limit }) =>
       (await run(list(hex(after), hex(prefix), limit))).rows as unknown as LockRow[],
+    purge: (run, slice) => briefly(run, () => purge(run, slice)),
   };
 }

@@ -61,6 +61,15 @@ export function sqliteDialect(table: string): LockDialect {
      WHERE key > ? AND key >= ? AND substr(key, 1, length(?)) = ? AND expires_ms > ${MS}
      ORDER BY key LIMIT ?`;
 
+  // A token that the clock has not passed stays: without its row the next one could be smaller.
+  const unused = `NOT paused AND token < ${US}
+    AND MAX(expires_ms, COALESCE(renewed_ms, 0), COALESCE(last_ended_ms, 0)) <= ${MS} - ?`;
+  // Read first: what only reads keeps nobody from writing.
+  const slice = `
+    SELECT key, substr(key, 1, length(?)) = ? AND ${unused} AS unused FROM ${table}
+     WHERE key > ? AND key >= ? ORDER BY key LIMIT ?`;
+  const purge = `DELETE FROM ${table} WHERE key IN (SELECT value FROM json_each(?)) AND ${unused}`;
+
   const row = async (run: Run, key: string) => (await run(find, [key])).rows[0] as LockRow | undefined;
   const changing = async (run: Run, sql: string, values: unknown[]): Promise<Change> =>
     (await run(sql, values)).affected > 0 ? 'done' : 'gone';
@@ -85,6 +94,13 @@ export function sqliteDialect(table: string): LockDialect {
     find: row,
     list: async (run, { after, prefix, limit }) =>
       (await run(list, [after, prefix, prefix, prefix, limit])).rows as unknown as LockRow[],
+    async purge(run, { after, prefix, limit, olderThan }) {
+      const { rows } = await run(slice, [prefix, prefix, olderThan, after, prefix, limit]);
+      const keys = rows.filter((found) => found.unused === 1).map((found) => String(found.key));
+      const last = rows.length === limit ? String(rows.at(-1)?.key) : undefined;
+      if (keys.length === 0) return { purged: 0, last };
+      return { purged: (await run(purge, [JSON.stringify(keys), olderThan])).affected, last };
+    },
   };
 }
 

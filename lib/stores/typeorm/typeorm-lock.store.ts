@@ -9,6 +9,7 @@ import type {
   LockAcquireResult,
   LockInspector,
   LockStore,
+  PurgeRequest,
   ReleaseRequest,
   RenewalOutcome,
   StoreDescription,
@@ -19,7 +20,7 @@ import { LockError } from '../../lock.errors.js';
 import { assertKnownOptions } from '../../lock.settings.js';
 import { handedIn, type DataSourceHandle } from './data-source.handle.js';
 import { identityOf, labelOf, leaseOf, limitOf } from '../lease-arguments.js';
-import { assertPage, milliseconds } from '../store-arguments.js';
+import { assertPage, milliseconds, purgeOf } from '../store-arguments.js';
 import { OPERATION_LIMIT } from '../time-limit.js';
 import { LockOperations, unlessCollided } from './lock-operations.js';
 import { inspectionOf, recordOf } from './lock-row.js';
@@ -34,6 +35,7 @@ import {
 } from './typeorm-store.options.js';
 
 const BATCH = 500; // much larger ones stall other writers
+const SLICE = 100; // whoever wants a key that is being purged, once in its life, finds its row locked for so long
 
 /**
  * Keeps locks as rows of a table in PostgreSQL (12 or newer), MySQL (5.6), MariaDB (10.3) or SQLite (3.35), through a TypeORM DataSource.
@@ -179,5 +181,21 @@ export class TypeOrmLockStore
     return this.operations.change(`force the release of "${key}"`, OPERATION_LIMIT, (dialect, run) =>
       dialect.forceRelease(run, stored),
     );
+  }
+
+  /** Goes through the table slice by slice, and pauses as long as each took: others write meanwhile, and no answer is long in coming. */
+  async purge(request: PurgeRequest): Promise<number> {
+    const { prefix, olderThan } = purgeOf(request);
+    let purged = 0;
+    for (let after = ''; ;) {
+      const startedAt = performance.now();
+      const slice = await this.operations.insist('purge unused keys', OPERATION_LIMIT, (dialect, run) =>
+        dialect.purge(run, { prefix, after, limit: SLICE, olderThan }),
+      );
+      purged += slice.purged;
+      if (!slice.last?.startsWith(prefix)) return purged; // keys that start alike stand together
+      after = slice.last;
+      await sleep(performance.now() - startedAt);
+    }
   }
 }

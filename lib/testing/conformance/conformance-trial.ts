@@ -138,7 +138,7 @@ export class ConformanceTrial {
   get inspector(): LockInspector {
     const { store } = this;
     assert.ok(
-      has<LockInspector>(store, 'inspect', 'list', 'forceRelease'),
+      has<LockInspector>(store, 'inspect', 'list', 'forceRelease', 'purge'),
       'the store is no LockInspector; if that is meant, leave these cases out: { without: ["inspect"] }',
     );
     return store;

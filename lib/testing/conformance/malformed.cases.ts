@@ -7,6 +7,8 @@ const NO_STRINGS = [0, 1, NaN, 1n, true, null, undefined, [], ['a'], {}, { $ne: 
 const NO_KEYS = [...NO_STRINGS, '', '\0', 'a\0', '\ud800', 'a\udc00b'];
 const NO_OWNERS = [...NO_STRINGS, '', 'a secret\0', 'a secret\ud800'];
 const NO_TTLS = [0, -1, -0.5, NaN, Infinity, -Infinity, 1000n, null, '1000', {}, [1000]];
+const NO_AGES = [-1, -0.5, NaN, Infinity, 1000n, null, undefined, '1000', {}, [1000]];
+const NO_BOUNDS = [0, 1, null, ['a'], { $ne: '' }, 'a\0', '\ud800'];
 const NO_LIMITS = [0, -1, 1001, 1.5, NaN, Infinity, null, '10'];
 
 /** What is malformed never reaches the database, where it could match every row; so nobody notices the attempt. */
@@ -70,11 +72,20 @@ export const malformedInspection: Cases = {
 
   async 'B70 a list has pages of 1 to 1000 locks, and beginnings of keys for its bounds'(t) {
     for (const limit of NO_LIMITS) await refuses(t.inspector, 'list', { limit });
-    for (const bound of [0, 1, null, ['a'], { $ne: '' }, 'a\0', '\ud800']) {
+    for (const bound of NO_BOUNDS) {
       await refuses(t.inspector, 'list', { limit: 1, prefix: bound });
       await refuses(t.inspector, 'list', { limit: 1, after: bound });
     }
     await t.inspector.list({ limit: 1000, prefix: '', after: '' });
+  },
+
+  async 'B72 a purge without an age, or with one that cannot be read, deletes nothing'(t) {
+    const { key, owner } = await t.take(t.key());
+    await t.store.release(key, owner);
+    for (const olderThan of NO_AGES) await refuses(t.inspector, 'purge', { prefix: key, olderThan });
+    await refuses(t.inspector, 'purge', { prefix: key });
+    for (const prefix of NO_BOUNDS) await refuses(t.inspector, 'purge', { prefix, olderThan: 0 });
+    assert.ok((await t.inspector.inspect(key)).lastRun, 'the last run is forgotten');
   },
 };
 
