@@ -1,4 +1,5 @@
 import { systemClock, type Clock, type Timer } from './clock.js';
+import type { Duration } from './duration.js';
 import type { LockInspection, LockPage } from './interfaces/lock-record.interface.js';
 import type {
   LockInspector,
@@ -7,6 +8,7 @@ import type {
   StoreLifecycle,
 } from './interfaces/lock-store.interface.js';
 import { LeaseKeeper } from './lease-keeper.js';
+import { LockAdministration } from './lock-administration.js';
 import { LockContender, type LockCall } from './lock-contender.js';
 import { LockContext } from './lock-context.js';
 import { assertKey } from './lock-key.js';
@@ -64,6 +66,7 @@ export class LockService {
   readonly #queue: WaitQueue;
   readonly #settings: ModuleSettings;
   readonly #work: RunningWork;
+  readonly #administration: LockAdministration;
   readonly #openStore: LockServiceSetup['openStore'];
   #open: Opened | undefined;
   #opening: Promise<Opened> | undefined;
@@ -87,6 +90,12 @@ export class LockService {
       this.#logger.listenerFailed(event, error),
     );
     this.#logger.listen(this.#publisher.events);
+    this.#administration = new LockAdministration({
+      store: async () => (await this.start()).store,
+      prefix: this.#settings.prefix,
+      logger: this.#logger,
+      freed: (storeKey) => this.#queue.wake(storeKey),
+    });
   }
 
   /** What happens to the locks of this service: `acquired`, `busy`, `released`, `lost`, `renewFailed`, `storeError`. */
@@ -146,10 +155,7 @@ export class LockService {
 
   /** Whether the key is held, expired or absent, by whom, and how it last ended. */
   async inspect(key: string): Promise<LockInspection> {
-    const store = await this.#inspector('inspect');
-    assertKey(key);
-    const found = await store.inspect(this.#storeKey(key));
-    return found.state === 'absent' ? { ...found, key } : { ...found, key, holder: { ...found.holder, key } };
+    return this.#administration.inspect(key);
   }
 
   /** Whether somebody holds the key. */
@@ -163,14 +169,7 @@ export class LockService {
    * @param page `limit` is 1 to 1000, default 100; `after` is the `next` of the page before
    */
   async list(page: { limit?: number; after?: string } = {}): Promise<LockPage> {
-    assertKnownOptions('list()', page, ['limit', 'after']);
-    const { limit = 100, after } = page;
-    if (!Number.isInteger(limit) || limit < 1 || limit > 1000)
-      throw new LockError(`The limit of list() must be 1 to 1000, but it is ${String(limit)}.`);
-    const store = await this.#inspector('list');
-    const { prefix } = this.#settings;
-    const found = await store.list({ prefix, limit, after });
-    return { ...found, locks: found.locks.map((lock) => ({ ...lock, key: lock.key.slice(prefix.length) })) };
+    return this.#administration.list(page);
   }
 
   /**
@@ -180,17 +179,19 @@ export class LockService {
    * @returns `false` when nobody held it
    */
   async forceRelease(key: string, request: { reason: string }): Promise<boolean> {
-    const store = await this.#inspector('forceRelease');
-    assertKey(key);
-    if (typeof request?.reason !== 'string' || request.reason.trim() === '') {
-      throw new LockError(
-        `forceRelease("${key}") needs a reason, which is logged: forceRelease(key, { reason: '…' }).`,
-      );
-    }
-    const released = await store.forceRelease(this.#storeKey(key));
-    this.#logger.forceReleased(key, request.reason, released);
-    this.#queue.wake(this.#storeKey(key));
-    return released;
+    return this.#administration.forceRelease(key, request);
+  }
+
+  /**
+   * Deletes the keys with this module's prefix that are free and have not been used for that long, with what is known of their last run. A key
+   * that is held or kept stays, and tokens keep growing. Without a prefix it goes through the keys of the whole table.
+   *
+   * @param request `olderThan` is milliseconds or such as `'7d'`, from 0. Below a few seconds tokens may not grow: an acquisition that is under way
+   * since before may get one that is smaller than that of the key deleted meanwhile
+   * @returns how many were deleted
+   */
+  async purge(request: { olderThan: Duration }): Promise<number> {
+    return this.#administration.purge(request);
   }
 
   /** Runs everything unlocked from here on, in this process. Locks that are held stay held. */
@@ -301,14 +302,6 @@ export class LockService {
       this.#opening = undefined; // enable() may try again
       throw error;
     }
-  }
-
-  async #inspector(operation: keyof LockInspector): Promise<LockInspector> {
-    const { store } = await this.start();
-    if (typeof store[operation] === 'function') return store as Store & LockInspector;
-    throw new LockError(
-      `The lock store (${store.describe?.() ?? store.constructor.name}) does not implement ${operation}(). Use a store that implements LockInspector.`,
-    );
   }
 
   async #tryRun<T>(call: LockCall, body: (lock: Lock) => T | Promise<T>): Promise<TryRunResult<T>> {

@@ -96,6 +96,58 @@ describe('B71 forceRelease', () => {
   });
 });
 
+describe('B72 purge', () => {
+  const DAY = 86_400_000;
+
+  it('deletes what was unused for that long, and never a live lock; the token grows', async () => {
+    const { service, clock, store } = await startCore();
+    const old = await service.acquire('old');
+    await old.release();
+    await store.takenBy('crashed', 'expired');
+    const held = await service.acquire('held', { ttl: Infinity });
+    await clock.advance(2 * DAY);
+    await service.run('recent', () => {});
+    expect(await service.purge({ olderThan: '1d' })).toBe(2);
+    expect(await service.inspect('old')).toEqual({ state: 'absent', key: 'old' });
+    expect(await service.inspect('expired')).toEqual({ state: 'absent', key: 'expired' });
+    expect(await service.inspect('recent')).toMatchObject({ lastRun: { outcome: 'done' } });
+    expect(held.held).toBe(true);
+    expect(await service.purge({ olderThan: DAY })).toBe(0);
+    expect((await service.acquire('old')).fencingToken).toBeGreaterThan(old.fencingToken);
+    expect(await service.purge({ olderThan: 0 })).toBe(1);
+    expect(await service.isLocked('held')).toBe(true);
+  });
+
+  it('leaves a key that minHold keeps', async () => {
+    const { service } = await startCore();
+    await service.run('kept', () => {}, { minHold: '1m' });
+    expect(await service.purge({ olderThan: 0 })).toBe(0);
+    expect(await service.isLocked('kept')).toBe(true);
+  });
+
+  it('B42 touches only keys with the prefix of the module', async () => {
+    const shop = await startCore({ prefix: 'shop' });
+    const blog = await startCore({ prefix: 'blog' }, shop);
+    const all = await startCore({}, shop);
+    for (const { service } of [shop, blog, all]) await service.run('key', () => {});
+    expect(await shop.service.purge({ olderThan: 0 })).toBe(1);
+    expect(await blog.service.inspect('key')).toHaveProperty('lastRun');
+    expect(await all.service.purge({ olderThan: 0 })).toBe(2);
+  });
+
+  it('refuses an age that is missing, misspelt or no length of time', async () => {
+    const { service } = await startCore();
+    await service.run('key', () => {});
+    for (const request of [undefined, null, '7d', {}, { olderthan: '7d' }, { olderThan: '7 d', key: 'key' }])
+      expect(await errorOf(service.purge(request as any))).toBeInstanceOf(LockError);
+    for (const olderThan of [undefined, null, -1, NaN, Infinity, 'a week'])
+      expect((await errorOf(service.purge({ olderThan: olderThan as any }))).message).toMatch(
+        'The option "olderThan" of purge() must be',
+      );
+    expect(await service.inspect('key')).toHaveProperty('lastRun');
+  });
+});
+
 it('B70 a store that cannot tell gives an error that says so', async () => {
   const clock = new ManualClock();
   const scripted = new ScriptedStore(clock);
@@ -110,6 +162,7 @@ it('B70 a store that cannot tell gives an error that says so', async () => {
     () => service.isLocked('key'),
     () => service.list(),
     () => service.forceRelease('key', { reason: 'test' }),
+    () => service.purge({ olderThan: '7d' }),
   ]) {
     const error = await errorOf(call());
     expect(error).toBeInstanceOf(LockError);

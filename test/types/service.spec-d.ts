@@ -144,6 +144,9 @@ export async function calls(locks: LockService): Promise<void> {
   await locks.run(7, () => 1);
   // @ts-expect-error a reason
   await locks.forceRelease('key');
+  expectTypeOf(await locks.purge({ olderThan: '7d' })).toEqualTypeOf<number>();
+  // @ts-expect-error an age
+  await locks.purge({});
 }
 
 export function events({ events: emitter }: LockService): void {
