@@ -1,0 +1,24 @@
+import { Module, type OnApplicationShutdown } from '@nestjs/common';
+import { Db, MongoClient } from 'mongodb';
+
+const url = process.env.MONGODB_URL ?? 'mongodb://127.0.0.1:27017/billing?replicaSet=rs0';
+
+@Module({
+  providers: [
+    { provide: MongoClient, useFactory: async () => new MongoClient(url).connect() },
+    {
+      provide: Db,
+      inject: [MongoClient],
+      useFactory: (client: MongoClient) => client.db(process.env.MONGODB_DATABASE), // without it, the one in the url
+    },
+  ],
+  exports: [Db],
+})
+export class MongoModule implements OnApplicationShutdown {
+  constructor(private readonly client: MongoClient) {}
+
+  /** The last hook of a shutdown: in those before it the job has ended, and its lock was given back. */
+  async onApplicationShutdown(): Promise<void> {
+    await this.client.close();
+  }
+}
