@@ -1,0 +1,16 @@
+import { Module } from '@nestjs/common';
+import { MongooseModule } from '@nestjs/mongoose';
+import { LockModule } from 'nestjs-locked';
+import { mongooseStore } from 'nestjs-locked/mongodb';
+import { ShowsModule } from './shows/shows.module.js';
+
+const url = process.env.MONGODB_URL ?? 'mongodb://127.0.0.1:27017/theatre';
+
+@Module({
+  imports: [
+    MongooseModule.forRoot(url, { dbName: process.env.MONGODB_DATABASE }), // without it, the one in the url
+    LockModule.forRoot({ store: mongooseStore() }),
+    ShowsModule,
+  ],
+})
+export class AppModule {}
