@@ -13,9 +13,9 @@ const parameters = {
 
 /** Starts a mongod, by itself or as a member of a replica set that is to be initiated. The URL leads to it alone. */
 export async function launchMongod(home, options = {}) {
-  const port = await freePort();
   const { command, env, path } = await mongodProgram(home);
   await home.run(['mkdir', 'data']);
+  const port = await freePort();
   const settings = {
     bind_ip: '127.0.0.1',
     port,
