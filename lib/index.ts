@@ -52,4 +52,5 @@ export type {
   RenewalOutcome,
   StoreDescription,
   StoreLifecycle,
+  TransactionGuard,
 } from './interfaces/lock-store.interface.js';

@@ -1,9 +1,10 @@
 import type { Clock } from './clock.js';
 import type { LockOutcome } from './interfaces/lock-record.interface.js';
-import type { LockStore } from './interfaces/lock-store.interface.js';
+import type { LockStore, TransactionGuard } from './interfaces/lock-store.interface.js';
 import { LeaseRenewer } from './lease-renewer.js';
 import { attemptTimeoutOf, type Lease } from './lease.js';
 import { LockStoreError, type LockError, type LockLostError } from './lock.errors.js';
+import { transactionsOf } from './transactions-of.js';
 import type { LockEventPublisher } from './lock.events.js';
 import type { LockSettings } from './lock.settings.js';
 import { Lock, type LockKeeper } from './lock.js';
@@ -30,7 +31,7 @@ export class LeaseKeeper implements LockKeeper {
   readonly #renewer: LeaseRenewer;
 
   constructor(
-    private readonly store: LockStore,
+    private readonly store: LockStore & Partial<TransactionGuard>,
     private readonly clock: Clock,
     private readonly publisher: LockEventPublisher,
     private readonly listeners: {
@@ -70,6 +71,34 @@ export class LeaseKeeper implements LockKeeper {
       () => {},
     );
     return release;
+  }
+
+  async transaction<T>(lease: Lease, work: (context: unknown) => Promise<T>): Promise<T> {
+    const store = transactionsOf(this.store);
+    await this.#renewer.extend(lease, lease.ttl);
+    const transaction = this.track(store.transaction(work));
+    lease.inTransaction = true;
+    // A renewal would wait for the transaction, or break it: the transaction stands in its place.
+    lease.inFlight = transaction.then(
+      () => {},
+      () => {},
+    );
+    try {
+      return await transaction;
+    } finally {
+      lease.inFlight = undefined;
+      lease.inTransaction = false;
+      this.#renewer.reschedule(lease);
+    }
+  }
+
+  async guard({ key, storeKey, owner, fencingToken }: Lease, context: unknown): Promise<boolean> {
+    const store = transactionsOf(this.store);
+    try {
+      return await store.guard(context, storeKey, owner, fencingToken);
+    } catch (error) {
+      throw asLockError(error, 'guard', key);
+    }
   }
 
   async #giveBack(lease: Lease, held: Held, outcome: LockOutcome, believed: boolean): Promise<boolean> {
@@ -118,7 +147,7 @@ export class LeaseKeeper implements LockKeeper {
   async releaseAll(reason: string): Promise<void> {
     for (const [lease, { lock }] of this.#held) {
       if (!lease.open) continue; // its holder is giving it back
-      void lock.release('failed').catch(() => {}); // published as `storeError`
+      void lock.giveBack('failed').catch(() => {}); // published as `storeError`
       lease.lose(reason);
     }
     const patience = attemptTimeoutOf(Infinity);

@@ -15,7 +15,6 @@ export interface RenewerReports {
 /** Batches larger than this stall the other writers of the database. */
 const BATCH = 500;
 const SHORTEST_RETRY = 20;
-const RAN_OUT = 'its lease ran out before a renewal was answered.';
 
 /**
  * Renews every held lease of the process with one timer, those that are due together in one request, and notices when a deadline passes.
@@ -69,7 +68,7 @@ export class LeaseRenewer {
     const now = this.clock.now();
     for (const lease of this.#leases) {
       lease.noticeSleep(asleep);
-      if (now >= lease.deadline) this.#lose(lease, RAN_OUT);
+      if (now >= lease.deadline) this.#lose(lease);
       else if (!lease.inFlight && isDue(lease, now)) due.push(lease);
     }
     this.#renewDue(due);
@@ -94,7 +93,7 @@ export class LeaseRenewer {
   async extend(lease: Lease, ttl: number): Promise<void> {
     while (lease.inFlight) await lease.inFlight;
     lease.noticeSleep(timeAsleep(this.clock));
-    if (lease.open && !lease.held) this.#lose(lease, RAN_OUT);
+    if (lease.open && !lease.held) this.#lose(lease);
     const error = lease.open ? await this.#renewAlone(lease, ttl) : undefined;
     if (lease.loss) throw lease.loss;
     if (error) throw error;
@@ -166,16 +165,17 @@ export class LeaseRenewer {
       // Whoever has ended it meanwhile freed it; that is no loss.
       if (lease.open) this.#lose(lease, 'the store says that it ran out or was taken away.');
     } else if (outcome === 'renewed') {
-      if (lease.open && !inTime) this.#lose(lease, RAN_OUT);
+      if (lease.open && !inTime) this.#lose(lease);
       if (lease.loss) this.reports.renewedTooLate(lease);
     } else {
       lease.alone = true; // its row was out of reach: it is retried by itself, and soon
     }
   }
 
-  #lose(lease: Lease, reason: string): void {
+  #lose(lease: Lease, reason?: string): void {
     this.#leases.delete(lease);
-    lease.lose(reason);
+    if (reason) lease.lose(reason);
+    else lease.runOut();
   }
 
   #retryLater(lease: Lease): void {

@@ -60,6 +60,8 @@ export class Lease {
   released: Promise<void> | undefined;
   /** Renew it by itself: in its last batch the store could not reach it. */
   alone = false;
+  /** A transaction that the lock is tied to stands in the place of renewals. */
+  inTransaction = false;
   /** When it is next renewed. */
   renewAt: number;
   /** Told once when the lease is lost. */
@@ -170,6 +172,15 @@ export class Lease {
     this.#state = 'lost';
     this.#loss = new LockLostError(this.key, this.fencingToken, reason);
     this.onLost?.(this.#loss);
+  }
+
+  /** Marks the lease as lost because its deadline has passed. */
+  runOut(): void {
+    this.lose(
+      this.inTransaction
+        ? 'its transaction took longer than its ttl. Raise the ttl, or move what is slow out of the transaction.'
+        : 'its lease ran out before a renewal was answered.',
+    );
   }
 
   /** Takes off the time for which the machine was suspended since the last look, if it was; then it is renewed at once. */

@@ -180,6 +180,6 @@ function assertStore(store: unknown, what: string): asserts store is LockStore {
   );
   if (missing.length === 0) return;
   throw new LockError(
-    `LockModule needs a store, but ${what} has no ${missing.join('(), ')}(): it is of type ${store === null ? 'null' : typeof store}. Give it one: typeOrmStore() from "nestjs-locked/typeorm", or memoryStore() for development.`,
+    `LockModule needs a store, but ${what} has no ${missing.join('(), ')}(): it is of type ${store === null ? 'null' : typeof store}. Give it one: typeOrmStore() from "nestjs-locked/typeorm", mongoStore() or mongooseStore() from "nestjs-locked/mongodb", or memoryStore() for development.`,
   );
 }

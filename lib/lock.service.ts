@@ -233,7 +233,7 @@ export class LockService {
 
   /** @internal Calls `body` as if nothing stood in between, but for the handle that it finds in its `LockContext`. */
   runUnlocked<T>(name: string, body: () => T): T {
-    return LockContext.run(unlocked(name, this.#clock), body);
+    return LockContext.run(this.#unlocked(name), body);
   }
 
   /** @internal Has a stream that a handler returned given up when nobody uses it within one ttl; `giveUp` tells whether that was so. */
@@ -328,7 +328,7 @@ export class LockService {
 
   async #giveBack(lock: Lock, outcome: 'done' | 'failed'): Promise<void> {
     try {
-      await lock.release(outcome);
+      await lock.giveBack(outcome);
     } catch (error) {
       // The keeper has published it as `storeError`. The work is done: its result, or its error, is what the caller has to know.
       if (!(error instanceof LockError)) throw error;
@@ -336,10 +336,14 @@ export class LockService {
   }
 
   async #contend(call: LockCall): Promise<Lock | LockNotAcquiredError> {
-    if (!this.#enabled) return unlocked(call.key, this.#clock);
+    if (!this.#enabled) return this.#unlocked(call.key);
     const { store, contender } = this.#open ?? (await this.start());
     this.#checkShutdownHooks(store);
     return contender.contend(call, this.#storeKey(call.key));
+  }
+
+  #unlocked(key: string): Lock {
+    return unlocked(key, this.#clock, async () => (await this.start()).store);
   }
 
   /** Only at the first lock, since hooks may be enabled after the application was initialized. */

@@ -10,6 +10,10 @@ export interface LockKeeper {
   extend(lease: Lease, ttl: number): Promise<void>;
   /** Gives the lease back; `false` when it was lost. */
   release(lease: Lease, outcome: LockOutcome): Promise<boolean>;
+  /** Runs `work` in a transaction of the store's database, in which the lease is not renewed. */
+  transaction<T>(lease: Lease, work: (context: unknown) => Promise<T>): Promise<T>;
+  /** Ties the lease to a transaction; `false` when the database does not find it to be its holder's. */
+  guard(lease: Lease, context: unknown): Promise<boolean>;
 }
 
 /**
@@ -23,6 +27,7 @@ export class Lock implements AsyncDisposable {
   readonly #lease: Lease;
   readonly #keeper: LockKeeper;
   #abort: AbortController | undefined;
+  #inTransaction = false;
 
   /** @internal */
   constructor(lease: Lease, keeper: LockKeeper) {
@@ -79,7 +84,7 @@ export class Lock implements AsyncDisposable {
   /** @throws LockLostError unless the lock is held at this moment, see {@link held} */
   assertHeld(): void {
     if (this.#lease.held) return;
-    if (this.#lease.open) this.#lease.lose('its lease ran out before a renewal was answered.');
+    if (this.#lease.open) this.#lease.runOut();
     throw this.#lease.loss ?? new LockLostError(this.key, this.fencingToken, 'it was released before.');
   }
 
@@ -89,8 +94,10 @@ export class Lock implements AsyncDisposable {
    *
    * @throws LockLostError if the lock is not held any more
    * @throws LockStoreError if the store fails: the lock may still be held, see {@link held}
+   * @throws LockError inside {@link transaction}
    */
   async extend(ttl?: Duration): Promise<void> {
+    this.#refuseInTransaction('extend');
     const { smallestTtl: min } = DEFAULTS;
     const milliseconds =
       ttl === undefined
@@ -108,19 +115,76 @@ export class Lock implements AsyncDisposable {
    * @param outcome how the work ended, for the run history. Default `done`
    * @returns `false` if it was lost, expired or released before
    * @throws LockStoreError if the store fails: the lock then ends with its ttl, and is not held here any more
+   * @throws LockError inside {@link transaction}
    */
   async release(outcome: LockOutcome = 'done'): Promise<boolean> {
+    this.#refuseInTransaction('release');
     if (outcome !== 'done' && outcome !== 'failed')
       throw new LockError(
         `The outcome given to release() must be 'done' or 'failed', but it is ${String(outcome)}.`,
       );
-    return this.#keeper.release(this.#lease, outcome);
+    return this.giveBack(outcome);
+  }
+
+  /**
+   * Runs `work` in a transaction that commits only while the lock is held: what was written under a lock that was lost, be it to a process that was
+   * frozen for an hour, is rolled back.
+   *
+   * The lease is renewed to its full ttl first, and not again until the transaction has ended, so that the work has to fit into the ttl. The last
+   * statement before the commit is that of {@link guard}. On MongoDB, `work` is run again after a conflict with another transaction.
+   *
+   * @example
+   * ```ts
+   * await lock.transaction(async (manager: EntityManager) => manager.save(invoice)); // TypeORM
+   * await lock.transaction(async (session: ClientSession) => invoices.insertOne(invoice, { session })); // MongoDB
+   * ```
+   *
+   * @param work gets what statements in the transaction are made with; say which in the type of its parameter
+   * @throws LockLostError when the lock was lost: nothing was committed
+   * @throws LockStoreError when the transaction itself fails
+   * @throws LockError on a store without transactions, or inside another transaction of this lock
+   */
+  // oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- it is inferred from what the caller says that the work takes
+  async transaction<Context, T>(work: (context: Context) => T | Promise<T>): Promise<T> {
+    if (typeof work !== 'function')
+      throw new LockError(`transaction() of lock "${this.key}" needs the work to do: a function.`);
+    this.#refuseInTransaction('transaction');
+    this.assertHeld();
+    this.#inTransaction = true;
+    try {
+      return await this.#keeper.transaction(this.#lease, async (context) => {
+        this.assertHeld(); // it may not be the first run
+        const value = await work(context as Context);
+        this.assertHeld();
+        if (await this.#keeper.guard(this.#lease, context)) return value;
+        this.#lease.lose('inside its transaction, the database said that it had run out or been taken away.');
+        throw this.#lease.loss ?? this.#notFound();
+      });
+    } finally {
+      this.#inTransaction = false;
+    }
+  }
+
+  /**
+   * Makes sure, inside a transaction of yours and until it ends, that nobody else gets the lock: a contender waits for the commit. Make it the last
+   * statement, and commit soon.
+   *
+   * Where a renewal since the transaction began stands in its way (PostgreSQL above READ COMMITTED, MongoDB, SQLite), use {@link transaction}.
+   *
+   * @param context what your statements in the transaction are made with: the `EntityManager`, the `ClientSession`
+   * @throws LockLostError when the lock was lost: roll back
+   * @throws LockError when `context` is no transaction of the store's database, or its isolation level does not allow a guard
+   * @throws LockStoreError when the store fails: roll back
+   */
+  async guard(context: object): Promise<void> {
+    this.assertHeld();
+    if (!(await this.#keeper.guard(this.#lease, context))) throw this.#notFound();
   }
 
   /** Gives the lock back. A release that fails is only logged: what the scope returned or threw is what its caller has to know. */
   async [Symbol.asyncDispose](): Promise<void> {
     try {
-      await this.release();
+      await this.giveBack('done');
     } catch (error) {
       if (!(error instanceof LockError)) throw error; // the keeper has published what is
     }
@@ -130,6 +194,24 @@ export class Lock implements AsyncDisposable {
   toJSON(): { key: string; fencingToken: number; held: boolean; acquiredAt: Date; expiresAt: Date | null } {
     const { key, fencingToken, held, acquiredAt, expiresAt } = this;
     return { key, fencingToken, held, acquiredAt, expiresAt };
+  }
+
+  /** @internal What {@link release} does; a transaction that nobody awaited ends first. */
+  giveBack(outcome: LockOutcome): Promise<boolean> {
+    return this.#keeper.release(this.#lease, outcome);
+  }
+
+  #refuseInTransaction(operation: string): void {
+    if (!this.#inTransaction) return;
+    throw new LockError(
+      `${operation}() of lock "${this.key}" was called inside its transaction(), which it would wait for. Call it when that has ended.`,
+    );
+  }
+
+  #notFound(): LockLostError {
+    const reason =
+      'the transaction did not find it to be ours. It was lost, or the transaction began before it was acquired. Roll back.';
+    return new LockLostError(this.key, this.fencingToken, reason);
   }
 
   /** @internal Called by the service, once. */

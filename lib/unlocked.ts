@@ -1,14 +1,15 @@
 import type { Clock } from './clock.js';
+import type { LockStore } from './interfaces/lock-store.interface.js';
 import { Lease } from './lease.js';
-import { Lock, type LockKeeper } from './lock.js';
+import { Lock } from './lock.js';
+import { transactionsOf } from './transactions-of.js';
 
-const keeper: LockKeeper = {
-  extend: async () => {},
-  release: async (lease) => lease.end(),
-};
-
-/** The handle that stands in for a lock while locking is disabled: always held, with the fencing token 0. */
-export function unlocked(key: string, clock: Clock): Lock {
+/**
+ * The handle that stands in for a lock while locking is disabled: always held, with the fencing token 0.
+ *
+ * @param openStore called when the handle is asked for a transaction, which needs a database
+ */
+export function unlocked(key: string, clock: Clock, openStore: () => Promise<LockStore>): Lock {
   const terms = {
     key,
     storeKey: key,
@@ -19,5 +20,10 @@ export function unlocked(key: string, clock: Clock): Lock {
     sentAt: clock.now(),
     asleep: 0,
   };
-  return new Lock(new Lease(terms, clock), keeper);
+  return new Lock(new Lease(terms, clock), {
+    extend: async () => {},
+    release: async (lease) => lease.end(),
+    transaction: async (_, work) => transactionsOf(await openStore()).transaction(work),
+    guard: async () => true,
+  });
 }

@@ -110,6 +110,30 @@ export interface LockInspector {
 }
 
 /**
+ * A store that can tie a lock to a transaction of its database, so that nothing is committed under a lock that was lost.
+ *
+ * @publicApi
+ */
+export interface TransactionGuard {
+  /**
+   * Runs `work` in a transaction of its own and commits; rolls back when `work` rejects, and rejects with the same. Where the database is one that
+   * asks for it (MongoDB), `work` is run again after a conflict.
+   *
+   * @param work gets what statements in the transaction are made with: an `EntityManager`, a `ClientSession`
+   * @throws LockStoreError when the transaction itself fails
+   */
+  transaction<T>(work: (context: unknown) => Promise<T>): Promise<T>;
+  /**
+   * Makes sure, from inside a transaction and until it ends, that nobody else gets the lock: `false` unless the lease is this owner's, has this token
+   * and has not run out. A contender waits for the transaction.
+   *
+   * @param context what statements in the caller's transaction are made with
+   * @throws LockError when that is no transaction of this database, or its isolation level does not allow it
+   */
+  guard(context: unknown, key: string, owner: string, fencingToken: number): Promise<boolean>;
+}
+
+/**
  * A store that has to be opened and closed.
  *
  * @publicApi
