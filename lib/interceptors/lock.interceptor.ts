@@ -14,7 +14,7 @@ import { type LockOptions, type LostCallback } from '../lock.options.js';
 import { ACQUIRE_OPTIONS, assertKnownOptions, type LockSettings } from '../lock.settings.js';
 import { LockService } from '../lock.service.js';
 import { getLockServiceToken } from '../lock.tokens.js';
-import { runUnderLock } from './run-under-lock.js';
+import { runUnderLock, runWithoutLock } from './run-under-lock.js';
 
 /** What a handler is locked by: a key, or a function that makes it from the request. @publicApi */
 export type LockInterceptorKey = string | ((context: ExecutionContext) => string | Promise<string>);
@@ -67,8 +67,8 @@ export function LockInterceptor(
     }
 
     async intercept(context: ExecutionContext, next: CallHandler): Promise<Observable<unknown>> {
-      if (!this.locks.enabled) return next.handle();
       const job = `${context.getClass().name}.${context.getHandler().name}`;
+      if (!this.locks.enabled) return runWithoutLock(this.locks, job, next);
       const call = { key: await makeKey(key, context, job), settings: this.#settings, job };
       return runUnderLock(this.locks, call, context, next);
     }
