@@ -32,13 +32,16 @@ function optionalPeersStayOptional() {
     'better-sqlite3',
     'pg',
     'mysql2',
+    'mongodb',
+    'mongoose',
+    '@nestjs/mongoose',
     '@nestjs/schedule',
     '@nestjs/microservices',
   ];
   const pattern = new RegExp(`(?:from|import|require\\()\\s*['"](?:${optional.join('|')})(?:/[^'"]*)?['"]`);
   const leaks = readdirSync('dist', { recursive: true }).filter(
     (file) =>
-      (/\.js$/.test(file) || (/\.d\.ts$/.test(file) && !/stores.typeorm/.test(file))) &&
+      (/\.js$/.test(file) || (/\.d\.ts$/.test(file) && !/stores.(typeorm|mongodb)/.test(file))) &&
       hasStaticImport(file, pattern),
   );
   if (leaks.length > 0) throw new Error(`optional peers are imported on load by ${leaks.join(', ')}`);

@@ -11,6 +11,7 @@ export interface Snippet {
 /** What a reader of the documentation knows without being told where it comes from. */
 const KNOWN: Record<string, string[]> = {
   '../../lib/stores/typeorm/index.js': ['typeOrmStore', 'TypeOrmLockStore', 'lockTableMigration'],
+  '../../lib/stores/mongodb/index.js': ['mongoStore', 'mongooseStore', 'MongoLockStore'],
   '../../lib/testing/index.js': ['LockTestingModule', 'TestLocks', 'withoutLocks', 'lockStoreConformance'],
   '../../lib/index.js':
     'LockModule LockService Lock LockContext Locked InjectLockService LockInterceptor LockExceptionFilter LockNotAcquiredError LockLostError LockStoreError MemoryLockStore memoryStore'.split(
@@ -21,7 +22,9 @@ const KNOWN: Record<string, string[]> = {
   '@nestjs/event-emitter': ['OnEvent'],
   '@nestjs/testing': ['Test'],
   '@jest/globals': ['it'],
+  '@nestjs/mongoose': ['MongooseModule'],
   typeorm: ['EntityManager'],
+  mongodb: ['ClientSession', 'MongoClient', 'Collection'],
 };
 
 /** What an application has that a snippet does not repeat. */
@@ -88,6 +91,8 @@ function complete(code: string): string {
   return [...imports, text, 'export {};']
     .join('\n')
     .replaceAll(/'nestjs-locked(\/\w+)?'/g, (_, entry?: string) =>
-      entry === '/typeorm' ? "'../../lib/stores/typeorm/index.js'" : `'../../lib${entry ?? ''}/index.js'`,
+      entry === '/typeorm' || entry === '/mongodb'
+        ? `'../../lib/stores${entry}/index.js'`
+        : `'../../lib${entry ?? ''}/index.js'`,
     );
 }

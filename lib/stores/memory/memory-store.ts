@@ -22,7 +22,7 @@ export function memoryStore(options: MemoryStoreOptions = {}): LockStoreDefiniti
       if (process.env.NODE_ENV === 'production' && options.allowInProduction !== true) {
         throw new LockError(
           'memoryStore() is refused when NODE_ENV is "production": each process would have its own locks, and two instances ' +
-            'of the application would run the same job. Use typeOrmStore() (PostgreSQL, MySQL, MariaDB, SQLite); or, if there ' +
+            'of the application would run the same job. Use typeOrmStore() (PostgreSQL, MySQL, MariaDB, SQLite) or mongoStore(); or, if there ' +
             'is only ever one process, memoryStore({ allowInProduction: true }).',
         );
       }

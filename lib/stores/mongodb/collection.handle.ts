@@ -1,0 +1,146 @@
+import type { ModuleRef } from '@nestjs/core';
+import type { ClientSession, Db, MongoClient } from 'mongodb';
+import type { Connection } from 'mongoose';
+import { LockError, LockStoreError } from '../../lock.errors.js';
+import { OPERATION_LIMIT, TimeLimit } from '../time-limit.js';
+import { storeFailure } from './mongo-failure.js';
+import type { AnyCollection } from './mongo-store.options.js';
+
+/**
+ * A collection that a store opens when it needs it, and lets go in the end; for those that are not simply at hand.
+ *
+ * @publicApi
+ */
+export interface CollectionHandle {
+  /** Gives a collection of a client that connects; called when the store is opened, and not before. */
+  open(): Promise<AnyCollection>;
+  /** Closes what `open` has opened, and nothing that the application made. */
+  close(): Promise<void>;
+}
+
+/** A collection that the application has made itself. */
+export function handedIn(collection: AnyCollection): CollectionHandle {
+  return { open: async () => collection, close: async () => undefined };
+}
+
+/** A collection of a client of the store's own. */
+export function ownCollection(
+  url: string,
+  databaseName: string | undefined,
+  collectionName: string,
+): CollectionHandle {
+  let client: MongoClient | undefined;
+  return {
+    async open() {
+      const { MongoClient } = await load('mongoStore({ url })', 'mongodb', () => import('mongodb'));
+      client = connectTo(url, MongoClient);
+      try {
+        await client.connect();
+        return client.db(databaseName).collection(collectionName);
+      } catch (error) {
+        const failure = storeFailure(error, 'open the lock store', describeServers(client));
+        await client.close();
+        throw failure;
+      }
+    },
+    async close() {
+      const timeLimit = new TimeLimit(OPERATION_LIMIT);
+      // It waits for servers that do not answer any more; a shutdown must not.
+      await timeLimit.race(client?.close() ?? Promise.resolve()).catch(() => undefined);
+      timeLimit.end();
+    },
+  };
+}
+
+/** A collection of the connection that `MongooseModule.forRoot()` makes, under the name that was given there. */
+export function mongooseCollection(
+  moduleRef: ModuleRef,
+  connectionName: string | undefined,
+  collectionName: string,
+): CollectionHandle {
+  const wanted = connectionName === undefined ? 'connection' : `connection "${connectionName}"`;
+  return {
+    async open() {
+      const { getConnectionToken } = await load(
+        'mongooseStore()',
+        '@nestjs/mongoose',
+        () => import('@nestjs/mongoose'),
+      );
+      let connection: Connection;
+      try {
+        connection = moduleRef.get(getConnectionToken(connectionName), { strict: false });
+      } catch (error) {
+        throw new LockError(
+          `mongooseStore() found no Mongoose ${wanted} in the application. Import MongooseModule.forRoot(), give the name of another one in the option ` +
+            'connectionName, or let the store open a client of its own: mongoStore({ url }).',
+          { cause: error },
+        );
+      }
+      const db = await databaseOf(connection, wanted);
+      return db.collection(collectionName);
+    },
+    close: async () => undefined,
+  };
+}
+
+/** The client of a collection or session: it is there in all versions of the driver, which do not tell TypeScript of it. */
+export function clientOf(owned: AnyCollection | ClientSession): MongoClient {
+  return (owned as unknown as { client: MongoClient }).client;
+}
+
+/** Whether it is a collection of the driver; one of Mongoose's has no client. */
+export function isCollection(value: unknown): value is AnyCollection {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    'findOneAndUpdate' in value &&
+    typeof clientOf(value as AnyCollection)?.db === 'function'
+  );
+}
+
+/** The servers, for people: hosts and ports, nothing secret. */
+export function describeServers({ options }: MongoClient): string {
+  const hosts = options.srvHost ?? options.hosts.map(String).join(',');
+  return `MongoDB at ${hosts}`;
+}
+
+/** What the driver says of a connection string can have the password in it. */
+function connectTo(url: string, Client: typeof MongoClient): MongoClient {
+  try {
+    return new Client(url);
+  } catch {
+    throw new LockError(
+      'The url of mongoStore() is no connection string that the driver can read: it has to look like mongodb://user:password@host:27017/database?replicaSet=rs0, with special characters of user and password percent-encoded, and only options that the driver knows.',
+    );
+  }
+}
+
+/** A connection that is lazy, or is just being made, connects now. */
+async function databaseOf(connection: Connection, wanted: string): Promise<Db> {
+  const timeLimit = new TimeLimit(OPERATION_LIMIT);
+  try {
+    await timeLimit.race(connection.asPromise());
+  } catch (error) {
+    throw new LockStoreError(
+      `The application's Mongoose ${wanted} is not connected. Use locks from onModuleInit on.`,
+      {
+        cause: error,
+        transient: true,
+      },
+    );
+  } finally {
+    timeLimit.end();
+  }
+  return connection.getClient().db(connection.name);
+}
+
+async function load<Module>(caller: string, name: string, importing: () => Promise<Module>): Promise<Module> {
+  try {
+    return await importing();
+  } catch (error) {
+    const packages = name === 'mongodb' ? 'mongodb' : 'mongoose @nestjs/mongoose';
+    throw new LockError(`${caller} needs the package ${name}. Run: npm install ${packages}.`, {
+      cause: error,
+    });
+  }
+}

@@ -1,0 +1,11 @@
+export type { CollectionHandle } from './collection.handle.js';
+export { MongoLockStore } from './mongo-lock.store.js';
+export { mongoStore } from './mongo-store.js';
+export { mongooseStore } from './mongoose-store.js';
+export type {
+  AnyCollection,
+  LockWriteConcern,
+  MongoLockStoreOptions,
+  MongooseStoreOptions,
+  MongoStoreOptions,
+} from './mongo-store.options.js';

@@ -1,0 +1,116 @@
+import { LockError, LockStoreError } from '../../lock.errors.js';
+import { NoAnswerError } from '../time-limit.js';
+
+/** What drivers put on their errors. Recognized by it and by name: an application may have several copies of the driver. */
+interface DriverError {
+  name?: unknown;
+  message?: unknown;
+  code?: unknown;
+  codeName?: unknown;
+  errorLabels?: unknown;
+  hasErrorLabel?: (label: string) => boolean;
+}
+
+/** A duplicate key, when two inserted it first; a write conflict. */
+const CONTENTION = new Set<unknown>([11000, 112]);
+
+/** The server was not, or no longer, one that could tell the outcome: elections, shutdown, limits of time, too few members for the write concern. */
+const BROKEN_OFF = new Set<unknown>([
+  6, 7, 50, 64, 89, 91, 134, 189, 202, 262, 317, 358, 9001, 10058, 10107, 11600, 11601, 11602, 13388, 13435,
+  13436,
+]);
+
+const NETWORK = new Set<unknown>([
+  'MongoNetworkError',
+  'MongoNetworkTimeoutError',
+  'MongoOperationTimeoutError',
+  'MongoPoolClearedError',
+  'MongoServerSelectionError',
+  'MongoWaitQueueTimeoutError',
+  'MongoWriteConcernError',
+  'PoolClearedOnNetworkError',
+]);
+
+const CLOSED = new Set<unknown>([
+  'MongoClientClosedError',
+  'MongoNotConnectedError',
+  'MongoPoolClosedError',
+  'MongoServerClosedError',
+  'MongoTopologyClosedError',
+]);
+
+const NOT_ALLOWED = new Set<unknown>([13, 18, 8000]);
+
+/** Whether another caller was faster: nothing was changed, and nothing is known about the holder. */
+export function isContention(error: unknown): boolean {
+  return CONTENTION.has(driverError(error).code);
+}
+
+/** Whether a transaction saw the document change after it had begun. */
+export function isWriteConflict(error: unknown): boolean {
+  return driverError(error).code === 112;
+}
+
+/** Whether a database or collection does not exist yet. */
+export function isMissingCollection(error: unknown): boolean {
+  return driverError(error).code === 26;
+}
+
+/**
+ * The one place where errors of the driver become ours.
+ *
+ * @param doing what failed, such as `acquire "nightly-report"`
+ * @param target the collection and its servers, for people: nothing secret
+ */
+export function storeFailure(error: unknown, doing: string, target: string): LockError {
+  if (error instanceof LockError) return error;
+  if (error instanceof NoAnswerError) {
+    return new LockStoreError(
+      `Could not ${doing}: ${target} gave ${error.message}. Look at its load, at elections, at the size of the connection pool and for a transaction that stays open.`,
+      { cause: error, transient: true },
+    );
+  }
+  const { name, code } = driverError(error);
+  if (CLOSED.has(name)) {
+    return new LockStoreError(
+      `Could not ${doing}: the client of ${target} was closed, and a closed client cannot be opened again. Hand in one that stays open as long as the application.`,
+      { cause: error },
+    );
+  }
+  if (NOT_ALLOWED.has(code)) {
+    return new LockStoreError(
+      `Could not ${doing}: ${target} refused the user (${reasonOf(error)}). Its role needs find, insert, update and remove on the collection; look at user, password and authSource.`,
+      { cause: error },
+    );
+  }
+  if (isBrokenOff(error)) {
+    return new LockStoreError(
+      `Could not ${doing}: ${target} cannot be reached, or broke off: ${reasonOf(error)}.`,
+      { cause: error, transient: true },
+    );
+  }
+  return new LockStoreError(`Could not ${doing}: ${target} failed: ${reasonOf(error)}.`, { cause: error });
+}
+
+function isBrokenOff(error: unknown): boolean {
+  const { name, code, hasErrorLabel } = driverError(error);
+  if (NETWORK.has(name) || BROKEN_OFF.has(code) || isContention(error)) return true;
+  return (
+    typeof hasErrorLabel === 'function' &&
+    ['RetryableWriteError', 'TransientTransactionError', 'UnknownTransactionCommitResult'].some((label) =>
+      hasErrorLabel.call(error, label),
+    )
+  );
+}
+
+function reasonOf(error: unknown): string {
+  const { message, codeName, code } = driverError(error);
+  return (
+    [message, (codeName ?? code) && `(${String(codeName ?? code)})`].filter(Boolean).join(' ') ||
+    'see the cause'
+  );
+}
+
+function driverError(error: unknown): DriverError {
+  return typeof error === 'object' && error !== null ? error : {};
+}

@@ -1,0 +1,280 @@
+import { randomUUID } from 'node:crypto';
+import type { ClientSession } from 'mongodb';
+import type { LockInspection, LockPage } from '../../interfaces/lock-record.interface.js';
+import type {
+  AcquireRequest,
+  BatchRenewer,
+  LeaseRenewal,
+  ListRequest,
+  LockAcquireResult,
+  LockInspector,
+  LockStore,
+  PurgeRequest,
+  ReleaseRequest,
+  RenewalOutcome,
+  StoreDescription,
+  StoreLifecycle,
+  TransactionGuard,
+} from '../../interfaces/lock-store.interface.js';
+import { storedKey } from '../../lock-key.js';
+import { LockError, LockStoreError } from '../../lock.errors.js';
+import { identityOf, labelOf, leaseOf, limitOf } from '../lease-arguments.js';
+import { assertPage, milliseconds, purgeOf } from '../store-arguments.js';
+import { OPERATION_LIMIT } from '../time-limit.js';
+import { clientOf, handedIn, isCollection, type CollectionHandle } from './collection.handle.js';
+import { LockCollection } from './lock-collection.js';
+import { inspectionOf, isHeld, recordOf, VIEW, type LockView } from './lock-document.js';
+import * as update from './lock-updates.js';
+import { isContention, isWriteConflict, storeFailure } from './mongo-failure.js';
+import {
+  readStoreOptions,
+  type AnyCollection,
+  type MongoLockStoreOptions,
+  type StoreSettings,
+} from './mongo-store.options.js';
+
+const BATCH = 500;
+const PURGED_AT_ONCE = 1_000;
+
+/**
+ * Keeps locks as documents of a MongoDB collection (5.0 or newer), each under its key as `_id`.
+ *
+ * Each operation is one command, judged by the clock of the primary (`$$NOW`) and acknowledged by a majority. An acquisition or renewal that is
+ * not answered within a third of its ttl (1 to 10 s), anything else that is not answered within 10 s, fails with a transient {@link LockStoreError}.
+ *
+ * A collection that was handed in belongs to a client that is never closed here. The first operation opens the store if `prepare` has not.
+ *
+ * @publicApi
+ */
+export class MongoLockStore
+  implements LockStore, BatchRenewer, LockInspector, TransactionGuard, StoreLifecycle, StoreDescription
+{
+  private readonly locks: LockCollection;
+  private readonly settings: StoreSettings;
+
+  /** @throws LockError for an option that does not exist or is not valid */
+  constructor(collection: AnyCollection | CollectionHandle, options: MongoLockStoreOptions = {}) {
+    if (!isCollection(collection) && !('open' in Object(collection)))
+      throw new LockError(
+        `MongoLockStore needs a collection of the mongodb driver, but it got ${collection ? 'something else' : String(collection)}. For a connection string, a client or a database, use mongoStore(); on a Mongoose connection, mongooseStore().`,
+      );
+    this.settings = readStoreOptions(options);
+    const handle = isCollection(collection) ? handedIn(collection) : collection;
+    this.locks = new LockCollection(handle, this.settings);
+  }
+
+  async prepare(): Promise<void> {
+    await this.locks.open();
+  }
+
+  async close(): Promise<void> {
+    await this.locks.close();
+  }
+
+  describe(): string {
+    return this.locks.name ? `store=mongodb collection=${this.locks.name}` : 'store=mongodb';
+  }
+
+  async acquire(
+    key: string,
+    owner: string,
+    ttl: number,
+    request: AcquireRequest = {},
+  ): Promise<LockAcquireResult> {
+    const { label, resend = false } = request;
+    const attempt = { ...leaseOf(key, owner, ttl), label: labelOf(label), resend, attempt: randomUUID() };
+    const projection = { ...VIEW, attempt: 1 };
+    const answer = await this.locks.run(`acquire "${key}"`, limitOf(ttl), async (collection, { write }) => {
+      const options = { ...write, projection, upsert: true, returnDocument: 'after' } as const;
+      return collection
+        .findOneAndUpdate(update.byKey(attempt.key), update.acquisition(attempt), options)
+        .catch((error: unknown) => {
+          if (isContention(error)) return 'collided' as const;
+          throw error;
+        });
+    });
+    if (answer === 'collided' || answer === null) return { acquired: false, reason: 'contention' };
+    const view = answer as unknown as LockView & { attempt: string };
+    if (view.attempt === attempt.attempt) return { acquired: true, fencingToken: Number(view.token) };
+    // A holder whose lease has run out tells nothing: someone is taking it over right now.
+    return isHeld(view)
+      ? { acquired: false, reason: 'held', holder: recordOf(view) }
+      : { acquired: false, reason: 'contention' };
+  }
+
+  async renew(key: string, owner: string, ttl: number): Promise<boolean> {
+    const lease = leaseOf(key, owner, ttl);
+    return this.change(
+      `renew "${key}"`,
+      update.ownLease(lease.key, lease.owner),
+      update.renewal(lease.ttl),
+      limitOf(ttl),
+    );
+  }
+
+  async release(key: string, owner: string, end: ReleaseRequest = {}): Promise<boolean> {
+    const { keepFor = 0, outcome = 'done' } = end;
+    const kept = keepFor === 0 ? 0 : milliseconds('keepFor', keepFor);
+    const identity = identityOf(key, owner);
+    return this.change(
+      `release "${key}"`,
+      update.ownLease(identity.key, identity.owner),
+      update.release(kept, outcome),
+    );
+  }
+
+  /** Renews in batches of 500: one command when all are still held, one more to see which when not. */
+  async renewMany(leases: readonly LeaseRenewal[]): Promise<RenewalOutcome[]> {
+    const all = leases.map(({ key, owner, ttl }) => leaseOf(key, owner, ttl));
+    const outcomes: RenewalOutcome[] = [];
+    for (let start = 0; start < all.length; start += BATCH)
+      outcomes.push(...(await this.renewBatch(all.slice(start, start + BATCH))));
+    return outcomes;
+  }
+
+  private async renewBatch(leases: readonly LeaseRenewal[]): Promise<RenewalOutcome[]> {
+    const batch = randomUUID();
+    const limit = Math.min(...leases.map(({ ttl }) => limitOf(ttl)));
+    const operations = leases.map(({ key, owner, ttl }) => ({
+      updateOne: { filter: update.ownLease(key, owner), update: update.renewal(ttl, batch) },
+    }));
+    return this.locks.run(`renew ${leases.length} locks`, limit, async (collection, { read, write }) => {
+      const { matchedCount } = await collection.bulkWrite(operations, { ...write, ordered: false });
+      if (matchedCount === leases.length) return leases.map((): RenewalOutcome => 'renewed');
+      const _id = { $in: leases.map(({ key }) => key) };
+      const renewed = await collection.find({ _id, batch }, { ...read, projection: { owner: 1 } }).toArray();
+      const owners = new Set(renewed.map(({ owner }) => owner));
+      return leases.map(({ owner }): RenewalOutcome => (owners.has(owner) ? 'renewed' : 'lost'));
+    });
+  }
+
+  async inspect(key: string): Promise<LockInspection> {
+    const stored = storedKey(key);
+    const view = await this.locks.run(`inspect "${key}"`, OPERATION_LIMIT, (collection, { read }) =>
+      collection.findOne<LockView>(update.byKey(stored), { ...read, projection: VIEW }),
+    );
+    return inspectionOf(stored, view);
+  }
+
+  async list(request: ListRequest): Promise<LockPage> {
+    assertPage(request);
+    const { prefix = '', after = '', limit } = request;
+    const found = await this.locks.run('list the locks', OPERATION_LIMIT, (collection, { read }) =>
+      collection
+        .find<LockView>(update.heldAfter(prefix, after), { ...read, projection: VIEW })
+        .sort({ _id: 1 })
+        .limit(limit + 1) // the one more tells whether there is a next page
+        .toArray(),
+    );
+    const locks = found.slice(0, limit).map(recordOf);
+    return found.length > limit ? { locks, next: locks.at(-1)?.key } : { locks };
+  }
+
+  async forceRelease(key: string): Promise<boolean> {
+    const stored = storedKey(key);
+    return this.change(`force the release of "${key}"`, update.lease(stored), update.forcedRelease());
+  }
+
+  async purge(request: PurgeRequest): Promise<number> {
+    const { prefix, olderThan } = purgeOf(request);
+    const unused = update.unused(prefix, olderThan);
+    for (let purged = 0; ;) {
+      const deleted = await this.locks.run('purge', OPERATION_LIMIT, async (collection, { read, write }) => {
+        const found = await collection
+          .find(unused, { ...read, projection: { _id: 1 } })
+          .limit(PURGED_AT_ONCE)
+          .toArray();
+        const _id = { $in: found.map((document) => document._id) };
+        const { deletedCount } = await collection.deleteMany({ $and: [{ _id }, unused] }, write);
+        return { count: deletedCount, last: found.length < PURGED_AT_ONCE };
+      });
+      purged += deleted.count;
+      if (deleted.last) return purged;
+    }
+  }
+
+  async transaction<T>(work: (session: ClientSession) => Promise<T>): Promise<T> {
+    const { client, target } = await this.withTransactions('run a transaction');
+    const { w, journal } = this.settings.writeConcern;
+    const session = client.startSession();
+    let thrown: { error: unknown } | undefined;
+    try {
+      return await session.withTransaction(
+        async () => {
+          thrown = undefined; // of a run before this one
+          try {
+            return await work(session);
+          } catch (error) {
+            thrown = { error };
+            throw conflictOf(error);
+          }
+        },
+        {
+          readPreference: 'primary',
+          readConcern: { level: 'snapshot' },
+          writeConcern: { w, journal },
+        },
+      );
+    } catch (error) {
+      throw thrown ? thrown.error : storeFailure(error, 'commit a transaction', target);
+    } finally {
+      await session.endSession();
+    }
+  }
+
+  async guard(session: ClientSession, key: string, owner: string, fencingToken: number): Promise<boolean> {
+    const identity = identityOf(key, owner);
+    const doing = `guard "${key}" in a transaction`;
+    if (!Number.isSafeInteger(fencingToken))
+      throw new LockError(`Could not ${doing}: its fencing token must be a whole number.`);
+    const { client } = await this.withTransactions(doing);
+    if (typeof session?.inTransaction !== 'function' || !session.inTransaction())
+      throw new LockError(
+        `Could not ${doing}: it needs a ClientSession in which a transaction was started. With the store's own, use lock.transaction().`,
+      );
+    if (clientOf(session) !== client)
+      throw new LockError(
+        `Could not ${doing}: the session belongs to another client than the locks. Hand that client to the store: mongoStore({ client }), or mongooseStore().`,
+      );
+    const filter = { ...update.ownLease(identity.key, identity.owner), token: { $eq: fencingToken } };
+    return this.locks.run(doing, OPERATION_LIMIT, async (collection, { write }, { target }) => {
+      const { writeConcern: _, ...options } = write; // that of the transaction counts
+      try {
+        const { matchedCount } = await collection.updateOne(filter, update.guarding, { ...options, session });
+        return matchedCount === 1;
+      } catch (error) {
+        if (!isWriteConflict(error)) throw error;
+        throw new LockStoreError(
+          `Could not ${doing}: in ${target} the lock has changed since the transaction began: it was renewed, or taken away. Run the work in lock.transaction(), in which it is not renewed.`,
+          { cause: error, transient: true },
+        );
+      }
+    });
+  }
+
+  private async withTransactions(doing: string): ReturnType<LockCollection['opened']> {
+    const open = await this.locks.opened(doing);
+    if (open.transactions) return open;
+    throw new LockError(
+      `Could not ${doing}: ${open.target} is a standalone server, and only replica sets and sharded clusters have transactions. Start it with --replSet and run rs.initiate(): one member is enough.`,
+    );
+  }
+
+  /** Changes one document, if it is as the filter says. */
+  private async change(
+    doing: string,
+    filter: ReturnType<typeof update.byKey>,
+    changes: ReturnType<typeof update.renewal>,
+    limit = OPERATION_LIMIT,
+  ): Promise<boolean> {
+    const result = await this.locks.run(doing, limit, (collection, { write }) =>
+      collection.updateOne(filter, changes, write),
+    );
+    return result.matchedCount === 1;
+  }
+}
+
+/** The driver runs a transaction again after conflicts that it recognizes, by its own errors. */
+function conflictOf(error: unknown): unknown {
+  return error instanceof LockStoreError && isWriteConflict(error.cause) ? error.cause : error;
+}

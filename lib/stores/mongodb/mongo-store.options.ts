@@ -1,0 +1,167 @@
+import type { Collection, Db, MongoClient } from 'mongodb';
+import { parseDuration, type Duration } from '../../duration.js';
+import { LockError } from '../../lock.errors.js';
+import { assertKnownOptions } from '../../lock.settings.js';
+import { OPERATION_LIMIT } from '../time-limit.js';
+
+/** A collection whatever its documents are. @publicApi */
+// oxlint-disable-next-line typescript/no-explicit-any -- what is any here is nothing that the store reads or writes
+export type AnyCollection = Collection<any>;
+
+/** When a write counts as done. @publicApi */
+export interface LockWriteConcern {
+  /** How many members have it: `'majority'`, a number from 1 on, or the name of a custom write concern. Default `'majority'`. */
+  w?: number | string;
+  /** Whether it has to be in the journal. Default `true`. */
+  journal?: boolean;
+  /** How long the members may take, in milliseconds; after that the outcome is unknown. Default, and at most, what the operation may take. */
+  wtimeoutMS?: number;
+}
+
+/** Options of {@link MongoLockStore}. @publicApi */
+export interface MongoLockStoreOptions {
+  /**
+   * Default majority and journalled: a lock survives the loss of the primary. With anything less an election can take locks away, and let two
+   * callers hold one; tokens still grow.
+   */
+  writeConcern?: LockWriteConcern;
+  /**
+   * Has MongoDB delete keys that were released this long ago, by a TTL index that is created at start. Default: they stay, each with its last run, until
+   * they are purged. A held lock is never deleted, whatever its age.
+   */
+  deleteUnusedAfter?: Duration;
+}
+
+/**
+ * Options of {@link mongoStore}. Of `collection`, `db`, `client` and `url`, the most specific one that is given is taken.
+ *
+ * @publicApi
+ */
+export type MongoStoreOptions = MongoLockStoreOptions &
+  (
+    | {
+        /** The store opens a client of its own on this connection string, and closes it. */
+        url: string;
+        client?: undefined;
+        db?: undefined;
+        collection?: undefined;
+        /** Default the one of the connection string. */
+        databaseName?: string;
+        /** Default `locks`. */
+        collectionName?: string;
+      }
+    | {
+        /** A client of the application, which stays open. */
+        client: MongoClient;
+        url?: string;
+        db?: undefined;
+        collection?: undefined;
+        /** Default the one of the client's connection string. */
+        databaseName?: string;
+        /** Default `locks`. */
+        collectionName?: string;
+      }
+    | {
+        /** A database of a client of the application. */
+        db: Db;
+        url?: string;
+        client?: MongoClient;
+        collection?: undefined;
+        databaseName?: never;
+        /** Default `locks`. */
+        collectionName?: string;
+      }
+    | {
+        /** A collection of a client of the application. */
+        collection: AnyCollection;
+        url?: string;
+        client?: MongoClient;
+        db?: Db;
+        databaseName?: never;
+        collectionName?: never;
+      }
+  );
+
+/** Options of {@link mongooseStore}. @publicApi */
+export interface MongooseStoreOptions extends MongoLockStoreOptions {
+  /** The name given to `MongooseModule.forRoot(uri, { connectionName })`. Default: the unnamed one. */
+  connectionName?: string;
+  /** Default `locks`. */
+  collectionName?: string;
+}
+
+/** Store options with the defaults filled in. */
+export interface StoreSettings {
+  writeConcern: { w: number | 'majority'; journal: boolean; wtimeoutMS: number };
+  /** Whole seconds, as TTL indexes have it. */
+  deleteUnusedAfter?: number;
+}
+
+export const STORE_OPTIONS = ['writeConcern', 'deleteUnusedAfter'];
+
+const COLLECTION = /^[A-Za-z_][A-Za-z0-9_.-]{0,119}$/;
+const DATABASE = /^[A-Za-z0-9_-]{1,63}$/;
+const LONGEST_TTL_INDEX = 2_147_483_647; // seconds
+
+/** @throws LockError that names the option that is wrong, and the rule */
+export function readStoreOptions(options: MongoLockStoreOptions): StoreSettings {
+  assertKnownOptions('MongoLockStore', options, STORE_OPTIONS);
+  const { writeConcern = {}, deleteUnusedAfter } = options;
+  return {
+    writeConcern: readWriteConcern(writeConcern),
+    ...(deleteUnusedAfter !== undefined && {
+      deleteUnusedAfter: Math.min(
+        Math.ceil(parseDuration('deleteUnusedAfter', deleteUnusedAfter, { min: 0 }) / 1000),
+        LONGEST_TTL_INDEX,
+      ),
+    }),
+  };
+}
+
+/** @throws LockError that names the option that is wrong, and the rule */
+export function readCollectionName(name: unknown = 'locks'): string {
+  if (
+    typeof name === 'string' &&
+    COLLECTION.test(name) &&
+    !name.startsWith('system.') &&
+    !name.includes('..')
+  )
+    return name;
+  throw new LockError(
+    `collectionName must be a name of letters, digits, underscores, dashes and dots that begins with a letter or an underscore, at most 120 characters and not in "system.", but it is ${show(name)}.`,
+  );
+}
+
+/** @throws LockError that names the option that is wrong, and the rule */
+export function readDatabaseName(name: unknown): string | undefined {
+  if (name === undefined || (typeof name === 'string' && DATABASE.test(name))) return name;
+  throw new LockError(
+    `databaseName must be a name of letters, digits, underscores and dashes, at most 63, but it is ${show(name)}.`,
+  );
+}
+
+function readWriteConcern(given: LockWriteConcern): StoreSettings['writeConcern'] {
+  if (typeof given !== 'object' || given === null)
+    throw new LockError(
+      `writeConcern must be an object, { w, journal }, but it is ${show(given)}. Leave it out for majority and journalled.`,
+    );
+  assertKnownOptions('writeConcern', given, ['w', 'journal', 'wtimeoutMS']);
+  const { w = 'majority', journal = true, wtimeoutMS = OPERATION_LIMIT } = given;
+  const acknowledged = typeof w === 'string' ? w !== '' : Number.isInteger(w) && w >= 1;
+  if (!acknowledged)
+    throw new LockError(
+      `writeConcern.w must be 'majority', a number from 1 on or the name of a custom write concern, but it is ${show(w)}. Of a write that nobody acknowledges (w: 0) a lock cannot know whether it was granted.`,
+    );
+  if (typeof journal !== 'boolean')
+    throw new LockError(`writeConcern.journal must be true or false, but it is ${show(journal)}.`);
+  if (!Number.isInteger(wtimeoutMS) || wtimeoutMS < 1)
+    throw new LockError(
+      `writeConcern.wtimeoutMS must be whole milliseconds from 1 on, but it is ${show(wtimeoutMS)}.`,
+    );
+  return { w: w as 'majority', journal, wtimeoutMS }; // the driver's types know no custom write concerns
+}
+
+function show(value: unknown): string {
+  if (typeof value === 'string') return JSON.stringify(value.slice(0, 80));
+  return typeof value === 'number' || value == null ? String(value) : `of type ${typeof value}`;
+}

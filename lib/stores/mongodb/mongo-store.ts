@@ -1,0 +1,87 @@
+import type { Db, MongoClient } from 'mongodb';
+import type { LockStoreDefinition } from '../../interfaces/lock-store-definition.interface.js';
+import { LockError } from '../../lock.errors.js';
+import { assertKnownOptions } from '../../lock.settings.js';
+import { handedIn, isCollection, ownCollection, type CollectionHandle } from './collection.handle.js';
+import { MongoLockStore } from './mongo-lock.store.js';
+import {
+  readCollectionName,
+  readDatabaseName,
+  readStoreOptions,
+  STORE_OPTIONS,
+  type MongoStoreOptions,
+} from './mongo-store.options.js';
+
+/**
+ * Keeps locks in MongoDB: in a collection, a database or a client of the application, which stay open; or, with a `url`, through a client that the
+ * store opens and closes.
+ *
+ * @throws LockError at once for an option that does not exist or is not valid
+ * @publicApi
+ */
+export function mongoStore(options: MongoStoreOptions): LockStoreDefinition {
+  assertKnownOptions('mongoStore()', options, [
+    'url',
+    'client',
+    'db',
+    'collection',
+    'databaseName',
+    'collectionName',
+    ...STORE_OPTIONS,
+  ]);
+  const { writeConcern, deleteUnusedAfter } = options;
+  const storeOptions = {
+    ...(writeConcern !== undefined && { writeConcern }),
+    ...(deleteUnusedAfter !== undefined && { deleteUnusedAfter }),
+  };
+  readStoreOptions(storeOptions);
+  const handle = handleOf(options);
+  return { useFactory: () => new MongoLockStore(handle, storeOptions) };
+}
+
+/** The most specific one wins. */
+function handleOf({ url, client, db, collection, ...names }: MongoStoreOptions): CollectionHandle {
+  const databaseName = readDatabaseName(names.databaseName);
+  const collectionName = readCollectionName(names.collectionName);
+  if (databaseName !== undefined && (collection !== undefined || db !== undefined))
+    throw new LockError(
+      `databaseName has no meaning beside ${collection === undefined ? 'db' : 'collection'}, which has one already. Leave it out.`,
+    );
+  if (names.collectionName !== undefined && collection !== undefined)
+    throw new LockError(
+      'collectionName has no meaning beside collection, which has one already. Leave it out.',
+    );
+
+  if (collection !== undefined) {
+    assertIs('collection', collection);
+    return handedIn(collection);
+  }
+  if (db !== undefined) {
+    assertIs('db', db);
+    return handedIn(db.collection(collectionName));
+  }
+  if (client !== undefined) {
+    assertIs('client', client);
+    return handedIn(client.db(databaseName).collection(collectionName));
+  }
+  if (typeof url === 'string' && /^mongodb(?:\+srv)?:\/\//.test(url))
+    return ownCollection(url, databaseName, collectionName);
+  throw new LockError(
+    `mongoStore() needs to know where: { url: 'mongodb://…' } (${url === undefined ? 'it has none' : 'what it has is no connection string'}), or a client, db or collection of the application. On a Mongoose connection, use mongooseStore().`,
+  );
+}
+
+/** What Mongoose has under the same names is something else. */
+function assertIs(option: keyof typeof KINDS, value: unknown): void {
+  if (typeof value === 'object' && value !== null && KINDS[option](value)) return;
+  throw new LockError(
+    `The option ${option} of mongoStore() must be one of the mongodb driver, but it is ${value === null ? 'null' : `something else, of type ${typeof value}`}. On a Mongoose connection, use mongooseStore().`,
+  );
+}
+
+const KINDS = {
+  collection: isCollection,
+  db: ({ databaseName, collection }: Partial<Db>) =>
+    typeof databaseName === 'string' && typeof collection === 'function',
+  client: ({ db }: Partial<MongoClient>) => typeof db === 'function',
+};

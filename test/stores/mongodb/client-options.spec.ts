@@ -1,0 +1,57 @@
+import { afterAll, describe, expect, it } from '@jest/globals';
+import type { MongoClientOptions } from 'mongodb';
+import { MongoLockStore } from '../../../lib/stores/mongodb/index.js';
+import { drivers, MongoFixture, mongodbIsSelected, newKey, tokenOf } from './fixture.js';
+
+const OPTIONS: MongoClientOptions[] = [
+  { useBigInt64: true },
+  { promoteLongs: false },
+  { promoteValues: false },
+  { raw: true },
+  { ignoreUndefined: true },
+  { fieldsAsRaw: { label: true, owner: true, token: true } },
+  { readPreference: 'secondaryPreferred' },
+  { readPreference: 'nearest', readConcern: { level: 'linearizable' } },
+  { readConcern: { level: 'snapshot' } },
+  { writeConcern: { w: 0 } },
+  { retryWrites: false, retryReads: false },
+  { serverApi: { version: '1', strict: true, deprecationErrors: true } },
+  { maxPoolSize: 1 },
+  { compressors: ['zlib'] },
+];
+
+if (mongodbIsSelected())
+  describe.each(drivers)('a client of the application, with $name', ({ MongoClient }) => {
+    const fixture = new MongoFixture();
+    afterAll(() => fixture.dispose());
+
+    it.each(OPTIONS)('may have %j: the store has its own options', async (options) => {
+      const store = new MongoLockStore(await fixture.collection(options, MongoClient));
+      await store.prepare();
+      const [key, other] = [newKey(), newKey()];
+      const token = tokenOf(await store.acquire(key, 'o', 60_000, { label: 'worker' }));
+      expect(Number.isSafeInteger(token)).toBe(true);
+      tokenOf(await store.acquire(other, 'o2', Number.MAX_SAFE_INTEGER));
+      expect(await store.acquire(key, 'p', 60_000)).toMatchObject({
+        acquired: false,
+        reason: 'held',
+        holder: { key, label: 'worker', fencingToken: token, startedAt: expect.any(Date) },
+      });
+      expect(await store.renew(key, 'o', 60_000)).toBe(true);
+      const renewals = [
+        { key, owner: 'o', ttl: 60_000 },
+        { key: other, owner: 'nobody', ttl: 60_000 },
+      ];
+      expect(await store.renewMany(renewals)).toEqual(['renewed', 'lost']);
+      expect(await store.inspect(key)).toMatchObject({ state: 'held', holder: { fencingToken: token } });
+      expect(await store.inspect(other)).toMatchObject({ holder: { expiresAt: null, remaining: Infinity } });
+      expect((await store.list({ limit: 1, prefix: key })).locks).toMatchObject([
+        { key, fencingToken: token },
+      ]);
+      expect(await store.transaction((session) => store.guard(session, key, 'o', token))).toBe(true);
+      expect(await store.release(key, 'o')).toBe(true);
+      expect(await store.inspect(key)).toMatchObject({ state: 'absent', lastRun: { outcome: 'done' } });
+      expect(await store.forceRelease(other)).toBe(true);
+      expect(await store.purge({ prefix: key, olderThan: 0 })).toBe(1);
+    });
+  });

@@ -1,0 +1,21 @@
+import { afterAll, beforeAll, describe, it } from '@jest/globals';
+import type { Collection } from 'mongodb';
+import { MongoLockStore } from '../../../lib/stores/mongodb/index.js';
+import { lockStoreConformance } from '../../../lib/testing/index.js';
+import { drivers, MongoFixture, mongodbIsSelected } from './fixture.js';
+
+if (mongodbIsSelected())
+  for (const { name, MongoClient } of drivers) {
+    describe(`MongoLockStore with ${name}`, () => {
+      const fixture = new MongoFixture();
+      let collection: Collection;
+
+      beforeAll(async () => {
+        collection = await fixture.collection({}, MongoClient);
+      });
+      afterAll(() => fixture.dispose());
+
+      for (const { name: rule, run } of lockStoreConformance(() => new MongoLockStore(collection)))
+        it(rule, run);
+    });
+  }

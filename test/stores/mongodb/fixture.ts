@@ -1,0 +1,80 @@
+import { expect, it } from '@jest/globals';
+import * as driver7 from 'mongodb';
+import * as driver6 from 'mongodb6';
+import type { LockAcquireResult } from '../../../lib/interfaces/lock-store.interface.js';
+import { MongoLockStore, type MongoLockStoreOptions } from '../../../lib/stores/mongodb/index.js';
+import { openMongoDatabase, selectedStores } from '../../servers/targets.js';
+
+/** The drivers that are supported: the newest 6 and 7. Version 6 has the same types as far as the store goes. */
+export const drivers = [
+  { name: 'driver 7', MongoClient: driver7.MongoClient },
+  { name: 'driver 6', MongoClient: driver6.MongoClient as unknown as typeof driver7.MongoClient },
+] as const;
+
+export const { MongoClient } = driver7;
+
+/** Whether MongoDB is among the stores of this run; jest refuses a file without any test, so that one that is left out says why. */
+export function mongodbIsSelected(): boolean {
+  const selected = selectedStores.includes('mongodb');
+  if (!selected)
+    it('is not run: LOCK_TEST_STORES leaves mongodb out', () => {
+      expect(process.env.LOCK_TEST_STORES?.split(',')).not.toContain('mongodb');
+    });
+  return selected;
+}
+
+/** What one spec file opens on a database of its own, and closes in the end. */
+export class MongoFixture {
+  private readonly database = openMongoDatabase();
+  private readonly clients: driver7.MongoClient[] = [];
+
+  get url(): string {
+    return this.database.url;
+  }
+
+  get databaseName(): string {
+    return this.database.databaseName;
+  }
+
+  async client(
+    options: driver7.MongoClientOptions = {},
+    Client: typeof driver7.MongoClient = MongoClient,
+  ): Promise<driver7.MongoClient> {
+    const client = await new Client(this.url, options).connect();
+    this.clients.push(client);
+    return client;
+  }
+
+  async collection(
+    options: driver7.MongoClientOptions = {},
+    Client = MongoClient,
+  ): Promise<driver7.Collection<any>> {
+    return (await this.client(options, Client)).db(this.databaseName).collection('locks');
+  }
+
+  async store(
+    options: MongoLockStoreOptions = {},
+    clientOptions: driver7.MongoClientOptions = {},
+  ): Promise<MongoLockStore> {
+    const store = new MongoLockStore(await this.collection(clientOptions), options);
+    await store.prepare();
+    return store;
+  }
+
+  async dispose(): Promise<void> {
+    await Promise.all(this.clients.map((client) => client.close()));
+    await this.database.dispose();
+  }
+}
+
+let keys = 0;
+/** A key that no other test of this process has. */
+export function newKey(): string {
+  return `key-${process.pid}-${++keys}`;
+}
+
+/** The token of an acquisition that must have been granted. */
+export function tokenOf(result: LockAcquireResult): number {
+  if (!result.acquired) throw new Error(`not acquired: ${JSON.stringify(result)}`);
+  return result.fencingToken;
+}

@@ -1,0 +1,48 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import type { MongoLockStore } from '../../../lib/stores/mongodb/index.js';
+import { MongoFixture, mongodbIsSelected, newKey, tokenOf } from './fixture.js';
+
+const CALLERS = 16;
+const RACES = 1_000;
+const CLIENTS = 4;
+
+if (mongodbIsSelected())
+  describe(`${CALLERS} callers race ${RACES} times, with ${CLIENTS} clients`, () => {
+    const fixture = new MongoFixture();
+    let stores: MongoLockStore[];
+
+    beforeAll(async () => {
+      stores = await Promise.all(Array.from({ length: CLIENTS }, () => fixture.store()));
+    });
+    afterAll(() => fixture.dispose());
+
+    const race = (key: string, round: number) =>
+      Promise.all(
+        Array.from({ length: CALLERS }, async (_, i) => {
+          const store = stores[i % CLIENTS]!;
+          const owner = `${round}-${i}`;
+          return { store, owner, answer: await store.acquire(key, owner, 60_000) };
+        }),
+      );
+
+    it('B25 B38 for one key: one wins each time, with a larger token', async () => {
+      const key = newKey();
+      let token = 0;
+      for (let round = 0; round < RACES; round++) {
+        const all = await race(key, round);
+        const winners = all.filter(({ answer }) => answer.acquired);
+        expect(winners).toHaveLength(1);
+        const [{ store, owner, answer } = all[0]!] = winners;
+        expect(tokenOf(answer)).toBeGreaterThan(token);
+        token = tokenOf(answer);
+        expect(await store.release(key, owner)).toBe(true);
+      }
+    }, 120_000);
+
+    it('B25 for a new key each time: one wins', async () => {
+      for (let round = 0; round < RACES / 5; round++) {
+        const all = await race(newKey(), round);
+        expect(all.filter(({ answer }) => answer.acquired)).toHaveLength(1);
+      }
+    }, 60_000);
+  });

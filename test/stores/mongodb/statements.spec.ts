@@ -1,0 +1,140 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import type { CommandStartedEvent } from 'mongodb';
+import { MongoLockStore } from '../../../lib/stores/mongodb/index.js';
+import { drivers, MongoFixture, mongodbIsSelected, newKey, tokenOf } from './fixture.js';
+
+if (mongodbIsSelected())
+  describe.each(drivers)('commands of the store, with $name', ({ MongoClient }) => {
+    const fixture = new MongoFixture();
+    let store: MongoLockStore;
+    const commands: CommandStartedEvent[] = [];
+
+    beforeAll(async () => {
+      const collection = await fixture.collection({ monitorCommands: true }, MongoClient);
+      collection.db.client.on('commandStarted', (event) => commands.push(event));
+      store = new MongoLockStore(collection);
+      await store.prepare();
+    });
+    afterAll(() => fixture.dispose());
+
+    /** The names of the commands that `work` sends. */
+    async function sentBy(work: () => Promise<unknown>): Promise<string[]> {
+      commands.length = 0;
+      await work();
+      return commands.map(({ commandName }) => commandName);
+    }
+
+    it('B15 are one for each operation', async () => {
+      const key = newKey();
+      const lease = { key, owner: 'o', ttl: 60_000 };
+      expect(await sentBy(() => store.acquire(key, 'o', 60_000))).toEqual(['findAndModify']);
+      expect(await sentBy(() => store.acquire(key, 'p', 60_000))).toEqual(['findAndModify']);
+      expect(await sentBy(() => store.renew(key, 'o', 60_000))).toEqual(['update']);
+      expect(await sentBy(() => store.renewMany([lease]))).toEqual(['update']);
+      expect(await sentBy(() => store.inspect(key))).toEqual(['find']);
+      expect(await sentBy(() => store.list({ limit: 10 }))).toEqual(['find']);
+      expect(await sentBy(() => store.release(key, 'o'))).toEqual(['update']);
+      expect(await sentBy(() => store.acquire(key, 'o', 60_000))).toEqual(['findAndModify']);
+      expect(await sentBy(() => store.forceRelease(key))).toEqual(['update']);
+      expect(await sentBy(() => store.renewMany([lease]))).toEqual(['update', 'find']); // which of them is lost
+    });
+
+    it('B51 renewMany takes more than 500 leases in batches', async () => {
+      const leases = Array.from({ length: 501 }, () => ({ key: newKey(), owner: 'o', ttl: 60_000 }));
+      expect(await sentBy(() => store.renewMany(leases))).toEqual(['update', 'find', 'update', 'find']);
+    });
+
+    it('B51 renewMany never takes one lease of a key for another', async () => {
+      const key = newKey();
+      tokenOf(await store.acquire(key, 'now', 60_000));
+      const leases = ['before', 'now', 'never'].map((owner) => ({ key, owner, ttl: 60_000 }));
+      expect(await store.renewMany(leases)).toEqual(['lost', 'renewed', 'lost']);
+    });
+
+    it('B7 are acknowledged by a majority and journalled, each within its limits', async () => {
+      const key = newKey();
+      await sentBy(async () => {
+        await store.acquire(key, 'o', 6_000);
+        await store.renew(key, 'o', 6_000);
+        await store.renewMany([{ key, owner: 'o', ttl: 6_000 }]);
+        await store.release(key, 'o');
+        await store.forceRelease(key);
+        await store.purge({ prefix: key, olderThan: 0 });
+      });
+      const writes = commands.filter(({ commandName }) => commandName !== 'find');
+      expect(writes.map(({ command }) => command.writeConcern)).toEqual([
+        { w: 'majority', j: true, wtimeout: 2_000 },
+        { w: 'majority', j: true, wtimeout: 2_000 },
+        { w: 'majority', j: true, wtimeout: 2_000 },
+        { w: 'majority', j: true, wtimeout: 10_000 },
+        { w: 'majority', j: true, wtimeout: 10_000 },
+        { w: 'majority', j: true, wtimeout: 10_000 },
+      ]);
+      expect(commands.map(({ command }) => command.maxTimeMS)).toEqual([
+        2_000, 2_000, 2_000, 10_000, 10_000, 10_000, 10_000,
+      ]);
+    });
+
+    it('B7 are acknowledged as the user wants it', async () => {
+      const collection = await fixture.collection({ monitorCommands: true }, MongoClient);
+      collection.db.client.on('commandStarted', (event) => commands.push(event));
+      const weak = new MongoLockStore(collection, {
+        writeConcern: { w: 1, journal: false, wtimeoutMS: 500 },
+      });
+      await weak.prepare();
+      await sentBy(() => weak.acquire(newKey(), 'o', 60_000));
+      expect(commands[0]?.command.writeConcern).toEqual({ w: 1, j: false, wtimeout: 500 });
+    });
+
+    it('B36 B41 take whatever they are given for a value', async () => {
+      for (const text of ['$$NOW', '$owner', '$$ROOT', '{"$ne":null}', '$literal', 'a.b', '__proto__']) {
+        const token = tokenOf(await store.acquire(text, text, 60_000, { label: text }));
+        expect(await store.inspect(text)).toMatchObject({
+          state: 'held',
+          holder: { label: text, fencingToken: token },
+        });
+        expect(await store.renewMany([{ key: text, owner: text, ttl: 60_000 }])).toEqual(['renewed']);
+        expect(await store.release(text, `${text} `)).toBe(false);
+        expect(await store.release(text, text)).toBe(true);
+      }
+    });
+
+    it('B41 refuse operators in place of keys and owners before anything is sent', async () => {
+      const names = await sentBy(async () => {
+        for (const wrong of [
+          { $ne: null },
+          { $gt: '' },
+          ['key'],
+          7,
+          null,
+          undefined,
+          new Date(),
+          Symbol('key'),
+        ] as any[]) {
+          const calls = [
+            () => store.acquire(wrong, 'o', 1000),
+            () => store.renew(wrong, 'o', 1000),
+            () => store.release(wrong, 'o'),
+            () => store.inspect(wrong),
+            () => store.forceRelease(wrong),
+            () => store.guard({ inTransaction: () => true } as any, wrong, 'o', 1),
+            () => store.renewMany([{ key: wrong, owner: 'o', ttl: 1000 }]),
+            () => store.acquire('key', wrong, 1000),
+            () => store.renew('key', wrong, 1000),
+            () => store.release('key', wrong),
+          ];
+          for (const call of calls)
+            await expect(call()).rejects.toMatchObject({
+              name: 'LockError',
+              message: expect.stringMatching(/must be/),
+            });
+        }
+        await expect(
+          store.guard({ inTransaction: () => true } as any, 'key', 'o', { $gt: 0 } as any),
+        ).rejects.toThrow(/token/);
+        await expect(store.purge({ prefix: { $gt: '' } as any, olderThan: 0 })).rejects.toThrow(/prefix/);
+        await expect(store.purge({ olderThan: '$$NOW' as any })).rejects.toThrow(/olderThan/);
+      });
+      expect(names).toEqual([]);
+    });
+  });
