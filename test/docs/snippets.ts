@@ -37,6 +37,7 @@ const AMBIENT: Record<string, string> = {
   locks: 'declare const locks: LockService;',
   body: 'declare const body: string;',
   id: 'declare const id: number;',
+  orders: 'declare const orders: Collection<{ _id: number; shipped: boolean }>;',
 };
 
 export function snippetsOf(file: string): Snippet[] {

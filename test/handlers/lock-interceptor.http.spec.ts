@@ -224,12 +224,13 @@ describe.each(platforms)('LockInterceptor on HTTP handlers, %s', (_, adapter) =>
       @Get('key')
       @UseInterceptors(LockInterceptor('key'))
       async key() {
-        return 'fine';
+        await Promise.resolve();
+        return `token ${LockContext.current()?.fencingToken}`;
       }
     }
     const app = await startHttp(adapter(), { controllers: [Orders], locks: { enabled: false } });
 
-    expect(await (await app.get('/key')).text()).toBe('fine');
+    expect(await (await app.get('/key')).text()).toBe('token 0');
     expect(app.store.attempts).toBe(0);
   });
 

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { DataSource } from 'typeorm';
 import { TypeOrmLockStore } from '../../../lib/stores/typeorm/index.js';
 import { Fixture, newKey, poolOf, targetsAmong, sqlOf, tokenOf } from './fixture.js';
-import { TcpProxy } from './tcp-proxy.js';
+import { TcpProxy } from '../tcp-proxy.js';
 
 // jest fails a test in which a promise is rejected that nobody listens to: late errors of abandoned requests would show here.
 for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))

@@ -1,0 +1,291 @@
+import { inspect } from 'node:util';
+import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
+import type { Collection, MongoClientOptions } from 'mongodb';
+import { LockNotAcquiredError, LockStoreError } from '../../../lib/lock.errors.js';
+import { LockService } from '../../../lib/lock.service.js';
+import { MongoLockStore } from '../../../lib/stores/mongodb/index.js';
+import { TcpProxy } from '../tcp-proxy.js';
+import { drivers, MongoFixture, mongodbIsSelected, newKey, tokenOf } from './fixture.js';
+
+const HOUR = 3_600_000;
+
+if (mongodbIsSelected())
+  describe.each(drivers)('when MongoDB fails, with $name', ({ MongoClient: Client }) => {
+    const fixture = new MongoFixture();
+    let admin: Collection;
+    let store: MongoLockStore;
+
+    beforeAll(async () => {
+      admin = await fixture.collection();
+      store = new MongoLockStore(await fixture.collection({}, Client));
+      await store.prepare();
+    });
+    afterEach(() => void jest.restoreAllMocks());
+    afterAll(() => fixture.dispose());
+
+    /** A store whose commands fail by themselves, and are not sent again by the driver. */
+    async function failing(options: MongoClientOptions = {}) {
+      const appName = newKey();
+      const collection = await fixture.collection({ appName, retryWrites: false, ...options }, Client);
+      const failingStore = new MongoLockStore(collection);
+      await failingStore.prepare();
+      return {
+        store: failingStore,
+        fail: (data: object, times = 1) =>
+          admin.db.admin().command({
+            configureFailPoint: 'failCommand',
+            mode: { times },
+            data: { failCommands: ['findAndModify', 'update'], appName, ...data },
+          }),
+      };
+    }
+
+    /** A store behind a link that can be cut. */
+    async function proxied(options: MongoClientOptions = {}) {
+      const { hostname, port } = new URL(fixture.url);
+      const proxy = await TcpProxy.open({ host: hostname, port: Number(port) });
+      const client = new Client(`mongodb://127.0.0.1:${proxy.port}/?directConnection=true`, {
+        serverSelectionTimeoutMS: 1000,
+        ...options,
+      });
+      const proxiedStore = new MongoLockStore(client.db(fixture.databaseName).collection('locks'));
+      await proxiedStore.prepare();
+      const close = async (): Promise<void> => {
+        await proxy.close(); // first: the client takes leave of a server that is silent without end
+        await client.close();
+      };
+      return { proxy, client, store: proxiedStore, close };
+    }
+
+    it('B27 a write that a majority has not confirmed in time is an unknown outcome: sent again, it gets the same lock', async () => {
+      const { store: unsure, fail } = await failing();
+      const key = newKey();
+      const timedOut = {
+        code: 64,
+        codeName: 'WriteConcernTimeout',
+        errmsg: 'waiting for replication timed out',
+      };
+      await fail({ writeConcernError: timedOut });
+      await expect(unsure.acquire(key, 'o', 60_000)).rejects.toMatchObject({
+        name: 'LockStoreError',
+        transient: true,
+        message: expect.stringMatching(/waiting for replication timed out/),
+      });
+      const found = await store.inspect(key);
+      expect(found).toMatchObject({ state: 'held' }); // it had been carried out
+      expect(await unsure.acquire(key, 'o', 60_000)).toMatchObject({ acquired: false, reason: 'held' });
+      expect(await unsure.acquire(key, 'o', 60_000, { resend: true })).toEqual({
+        acquired: true,
+        fencingToken: found.state === 'held' && found.holder.fencingToken,
+      });
+      for (const operation of [() => unsure.renew(key, 'o', 60_000), () => unsure.release(key, 'o')]) {
+        await fail({ writeConcernError: timedOut });
+        await expect(operation()).rejects.toMatchObject({ name: 'LockStoreError', transient: true });
+      }
+    });
+
+    it('B27 the service sends such a write again by itself, and never says that the lock was busy', async () => {
+      const { store: unsure, fail } = await failing();
+      const service = new LockService({ options: { ttl: '30s' }, openStore: () => unsure });
+      await service.start();
+      for (const failure of [
+        { writeConcernError: { code: 64, errmsg: 'wtimeout' } },
+        { closeConnection: true },
+      ]) {
+        const key = newKey();
+        await fail(failure);
+        const lock = await service.acquire(key);
+        expect(await store.inspect(key)).toMatchObject({ holder: { fencingToken: lock.fencingToken } });
+        expect(await lock.release()).toBe(true);
+      }
+      await fail({ writeConcernError: { code: 64, errmsg: 'wtimeout' } }, 100);
+      const error = await service.acquire(newKey()).catch((thrown: unknown) => thrown);
+      expect(error).toBeInstanceOf(LockStoreError);
+      expect(error).not.toBeInstanceOf(LockNotAcquiredError);
+      await admin.db.admin().command({ configureFailPoint: 'failCommand', mode: 'off' });
+      await service.close();
+    });
+
+    it.each([
+      ['an election', 10107],
+      ['a primary that steps down', 189],
+      ['a primary that is interrupted', 11602],
+      ['a shutdown', 91],
+      ['a limit of time', 50],
+      ['a member that cannot be reached', 6],
+    ])('B27 %s is a transient failure', async (_, errorCode) => {
+      const { store: unsure, fail } = await failing();
+      const key = newKey();
+      tokenOf(await unsure.acquire(key, 'o', 60_000));
+      const calls = [
+        () => unsure.acquire(newKey(), 'o', 60_000),
+        () => unsure.renew(key, 'o', 60_000),
+        () => unsure.renewMany([{ key, owner: 'o', ttl: 60_000 }]),
+        () => unsure.release(key, 'o'),
+      ];
+      for (const call of calls) {
+        await fail({ errorCode });
+        await expect(call()).rejects.toMatchObject({
+          name: 'LockStoreError',
+          transient: true,
+          cause: expect.anything(),
+        });
+      }
+    });
+
+    it.each([
+      ['a write conflict', { errorCode: 112 }],
+      [
+        'a duplicate key',
+        { errorCode: 11000, errorExtraInfo: { keyPattern: { _id: 1 }, keyValue: { _id: 'key' } } },
+      ],
+    ])('B26 %s is contention', async (_, failure) => {
+      const { store: contended, fail } = await failing();
+      const key = newKey();
+      await fail(failure);
+      expect(await contended.acquire(key, 'o', 60_000)).toEqual({ acquired: false, reason: 'contention' });
+      tokenOf(await contended.acquire(key, 'o', 60_000));
+      await fail(failure);
+      await expect(contended.renew(key, 'o', 60_000)).rejects.toMatchObject({ transient: true });
+    });
+
+    it('B27 what the server refuses is not transient', async () => {
+      const { store: refused, fail } = await failing();
+      await fail({ errorCode: 13 });
+      await expect(refused.acquire(newKey(), 'o', 60_000)).rejects.toMatchObject({
+        name: 'LockStoreError',
+        transient: false,
+        message: expect.stringMatching(/refused the user.*role/),
+      });
+      await fail({ errorCode: 121 });
+      await expect(refused.acquire(newKey(), 'o', 60_000)).rejects.toMatchObject({ transient: false });
+    });
+
+    it('B27 a link cut before the answer is a transient failure; the same owner, sent again, gets the same lock', async () => {
+      const { store: behind, proxy, close } = await proxied({ retryWrites: false });
+      const key = newKey();
+      const owner = `owner-of-${key}`;
+      tokenOf(await behind.acquire(newKey(), 'warm', 60_000));
+      proxy.cutAfter(owner);
+      await expect(behind.acquire(key, owner, 60_000)).rejects.toMatchObject({
+        name: 'LockStoreError',
+        transient: true,
+      });
+      const found = await store.inspect(key);
+      expect(found).toMatchObject({ state: 'held' });
+      expect(await behind.acquire(key, owner, 60_000, { resend: true })).toEqual({
+        acquired: true,
+        fencingToken: found.state === 'held' && found.holder.fencingToken,
+      });
+      await close();
+    });
+
+    it("B27 a link cut before the answer is mended by the driver's own repetition: the lock is granted once", async () => {
+      const { store: behind, proxy, close } = await proxied();
+      const key = newKey();
+      const owner = `owner-of-${key}`;
+      tokenOf(await behind.acquire(newKey(), 'warm', 60_000));
+      proxy.cutAfter(owner);
+      const token = tokenOf(await behind.acquire(key, owner, 60_000));
+      expect(await store.inspect(key)).toMatchObject({ holder: { fencingToken: token } });
+      proxy.cutAfter(owner);
+      expect(await behind.renew(key, owner, 60_000)).toBe(true);
+      proxy.cutAfter(owner);
+      expect(await behind.renewMany([{ key, owner, ttl: 60_000 }])).toEqual(['renewed']);
+      proxy.cutAfter(owner);
+      expect(await behind.release(key, owner)).toBe(true);
+      await close();
+    });
+
+    it('B27 a server that stays silent is a transient failure, within the limit of the operation', async () => {
+      const { store: behind, proxy, close } = await proxied();
+      const key = newKey();
+      tokenOf(await behind.acquire(key, 'o', 60_000));
+      proxy.blackHole();
+      await expect(behind.renew(key, 'o', 300)).rejects.toMatchObject({
+        name: 'LockStoreError',
+        transient: true,
+        message: expect.stringMatching(/no answer within 1000 ms/),
+      });
+      await close();
+    });
+
+    it('B75 a server that goes away is a failure with its address', async () => {
+      const { store: behind, proxy, client } = await proxied();
+      await proxy.close();
+      const failure: any = await behind.renew(newKey(), 'o', 60_000).catch((error: unknown) => error);
+      expect(failure).toMatchObject({ name: 'LockStoreError', transient: true });
+      expect(failure.message).toContain(`127.0.0.1:${proxy.port}`);
+      expect(failure.message).not.toContain('undefined');
+      await client.close();
+    });
+
+    it('B27 no failure has the owner in it, which is a capability', async () => {
+      const { store: refused, fail } = await failing();
+      const owner = 'capability-0123456789';
+      const calls = [
+        () => refused.acquire('some key', owner, 60_000),
+        () => refused.renew('some key', owner, 60_000),
+        () => refused.release('some key', owner),
+        () => refused.renewMany([{ key: 'some key', owner, ttl: 60_000 }]),
+      ];
+      for (const errorCode of [13, 112, 50, 9])
+        for (const call of calls) {
+          await fail({ errorCode });
+          const outcome: unknown = await call().catch((error: unknown) => error);
+          expect(inspect(outcome, { depth: 20, showHidden: true })).not.toContain(owner);
+        }
+      await admin.db.admin().command({ configureFailPoint: 'failCommand', mode: 'off' });
+    });
+
+    it('B48 acquisitions that succeed, are refused and fail give their connections back; a pool of one serves fifty callers', async () => {
+      const { store: single, fail } = await failing({ maxPoolSize: 1 });
+      const key = newKey();
+      tokenOf(await single.acquire(key, 'o', 60_000));
+      await fail({ errorCode: 50 }, 10);
+      const outcomes = await Promise.allSettled(
+        Array.from({ length: 50 }, (_, i) => single.acquire(key, `o${i}`, 60_000)),
+      );
+      expect(outcomes.filter(({ status }) => status === 'rejected')).toHaveLength(10);
+      expect(await single.release(key, 'o')).toBe(true);
+    });
+
+    it.each([
+      ['ahead', HOUR],
+      ['behind', -HOUR],
+    ])("B34 a client's clock an hour %s changes nothing: the server's decides", async (_, by) => {
+      const key = newKey();
+      const before = tokenOf(await store.acquire(key, 'right', 60_000));
+      const { now } = Date;
+      jest.spyOn(Date, 'now').mockImplementation(() => now() + by);
+      expect(await store.acquire(key, 'wrong', 60_000)).toMatchObject({ acquired: false, reason: 'held' });
+      expect(await store.renew(key, 'right', 60_000)).toBe(true);
+      expect(await store.release(key, 'right')).toBe(true);
+      expect(tokenOf(await store.acquire(key, 'wrong', 60_000))).toBeGreaterThan(before);
+      const refused: any = await store.acquire(key, 'right', 60_000);
+      expect(refused.holder.remaining).toBeGreaterThan(0);
+      expect(refused.holder.remaining).toBeLessThanOrEqual(60_000);
+    });
+
+    it('B38 tokens grow also when the document was deleted behind the back of the store', async () => {
+      const key = newKey();
+      const before = tokenOf(await store.acquire(key, 'o', 60_000));
+      await admin.deleteOne({ _id: key as any });
+      expect(tokenOf(await store.acquire(key, 'p', 60_000))).toBeGreaterThan(before);
+    });
+
+    it('the optional TTL index deletes what was released long enough ago, and nothing that is held or kept', async () => {
+      const client = await fixture.client({}, Client);
+      const collection = client.db(fixture.databaseName).collection(`cleaned_${newKey()}`);
+      const cleaned = new MongoLockStore(collection, { deleteUnusedAfter: 0 });
+      await cleaned.prepare();
+      const [gone, held, kept, expired] = ['gone', 'held', 'kept', 'expired'];
+      for (const key of [gone, held, kept]) tokenOf(await cleaned.acquire(key, 'o', 60_000));
+      tokenOf(await cleaned.acquire(expired, 'o', 1));
+      await cleaned.release(kept, 'o', { keepFor: 60_000 });
+      await cleaned.release(gone, 'o');
+      while ((await collection.countDocuments()) > 3);
+      expect(new Set(await collection.distinct('_id'))).toEqual(new Set([held, kept, expired]));
+      expect(await cleaned.inspect(gone)).toEqual({ state: 'absent', key: gone });
+    });
+  });
