@@ -1,11 +1,24 @@
-// Two instances of a small application on one database, as its users would write it: both start, and one job at a time runs.
+// Two instances of a small application on one database, as its users would write it: both start, and one job at a time runs. Then one with two lock
+// modules on MongoDB, by Mongoose and by the driver alone.
 import 'reflect-metadata';
 import { strict as assert } from 'node:assert';
 import { Injectable, Module, type INestApplicationContext } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
+import { getConnectionToken, MongooseModule } from '@nestjs/mongoose';
 import { Interval, ScheduleModule } from '@nestjs/schedule';
 import { TypeOrmModule } from '@nestjs/typeorm';
-import { LockContext, Locked, LockModule, LockNotAcquiredError, LockService } from 'nestjs-locked';
+import { MongoClient, type ClientSession } from 'mongodb';
+import type { Connection } from 'mongoose';
+import {
+  getLockServiceToken,
+  LockContext,
+  Locked,
+  LockLostError,
+  LockModule,
+  LockNotAcquiredError,
+  LockService,
+} from 'nestjs-locked';
+import { mongooseStore, mongoStore } from 'nestjs-locked/mongodb';
 import { LockTestingModule } from 'nestjs-locked/testing';
 import { typeOrmStore } from 'nestjs-locked/typeorm';
 
@@ -50,7 +63,55 @@ class Jobs {
 })
 class ApplicationModule {}
 
+const client = new MongoClient(process.env.MONGODB_URL ?? '');
+
+@Module({
+  imports: [
+    MongooseModule.forRoot(process.env.MONGODB_URL ?? '', { dbName: 'compat' }),
+    LockModule.forRoot({ store: mongooseStore(), ttl: '5s' }),
+    LockModule.forRoot({ name: 'driver', store: mongoStore({ client, databaseName: 'compat' }), ttl: '5s' }),
+  ],
+})
+class MongoApplicationModule {}
+
+async function onMongo(): Promise<void> {
+  const application = await NestFactory.createApplicationContext(MongoApplicationModule, {
+    logger: ['error'],
+  });
+  const [byMongoose, byDriver] = [
+    application.get(LockService),
+    application.get<LockService>(getLockServiceToken('driver')),
+  ];
+  const connection = application.get<Connection>(getConnectionToken());
+  const orders = client.db('compat').collection<{ _id: number }>('orders');
+  await orders.insertOne({ _id: 0 });
+
+  const lock = await byDriver.acquire('order');
+  await assert.rejects(byMongoose.acquire('order'), LockNotAcquiredError); // one collection, one lock
+  await lock.transaction(async (session: ClientSession) => orders.insertOne({ _id: 1 }, { session }));
+  await assert.rejects(
+    lock.transaction(async (session: ClientSession) => {
+      await orders.insertOne({ _id: 2 }, { session });
+      await byMongoose.forceRelease('order', { reason: 'to see that nothing is committed' });
+    }),
+    LockLostError,
+  );
+  await byMongoose.run('order', async (held) => {
+    await connection.transaction(async (session) => {
+      await connection.collection('orders').insertOne({ n: 3 }, { session });
+      await held.guard(session);
+    });
+  });
+  assert.equal(await orders.countDocuments(), 3);
+
+  await application.close();
+  await client.db('compat').dropDatabase(); // it stays open: it was handed in
+  await client.close();
+  console.log('locks and transactions on MongoDB');
+}
+
 async function main(): Promise<void> {
+  await onMongo();
   const [first, second] = await Promise.all([start(), start()]);
 
   await first.get(Jobs).ship('7', async () => {

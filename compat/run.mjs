@@ -9,6 +9,7 @@ import { ready } from '../scripts/ready.mjs';
 
 await ready({ build: true });
 const { start: startPostgres } = await import('../test/servers/postgres.mjs');
+const { start: startMongodb } = await import('../test/servers/mongodb.mjs');
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const here = join(root, 'compat');
@@ -17,7 +18,7 @@ const all = readdirSync(here, { withFileTypes: true })
   .map((entry) => entry.name);
 const chosen = process.argv.length > 2 ? process.argv.slice(2) : all;
 const workspace = mkdtempSync(join(tmpdir(), 'nestjs-locked-compat-'));
-const postgres = await startPostgres();
+const [postgres, mongodb] = await Promise.all([startPostgres(), startMongodb()]);
 try {
   const [{ filename }] = JSON.parse(
     run(root, 'npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', workspace], 'pipe'),
@@ -25,7 +26,7 @@ try {
   for (const name of chosen) check(name, join(workspace, filename));
   console.log(`compatible: ${chosen.join(', ')}`);
 } finally {
-  await postgres.stop();
+  await Promise.all([postgres.stop(), mongodb.stop()]);
   rmSync(workspace, { recursive: true, force: true });
 }
 
@@ -86,7 +87,7 @@ function run(cwd, command, args, stdout = 'inherit') {
     cwd,
     encoding: 'utf8',
     stdio: ['ignore', stdout, 'inherit'],
-    env: { ...process.env, DATABASE_URL: postgres.url },
+    env: { ...process.env, DATABASE_URL: postgres.url, MONGODB_URL: mongodb.url },
     timeout: 600_000,
   });
 }
