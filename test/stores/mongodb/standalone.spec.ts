@@ -1,0 +1,60 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import type { Collection } from 'mongodb';
+import { LockService } from '../../../lib/lock.service.js';
+import { MongoLockStore } from '../../../lib/stores/mongodb/index.js';
+import { mongodRunsHere } from '../../servers/mongod-program.mjs';
+import { startStandalone, type MongodbServer } from '../../servers/mongodb.mjs';
+import { drivers, mongodbIsSelected, newKey, tokenOf } from './fixture.js';
+
+const selected = mongodbIsSelected();
+
+if (selected && mongodRunsHere())
+  describe.each(drivers)('a standalone server, with $name', ({ MongoClient }) => {
+    let server: MongodbServer;
+    let collection: Collection;
+    let store: MongoLockStore;
+
+    beforeAll(async () => {
+      server = await startStandalone();
+      collection = (await new MongoClient(server.url).connect()).db('app').collection('locks');
+      store = new MongoLockStore(collection);
+      await store.prepare();
+    });
+    afterAll(async () => {
+      await collection.db.client.close();
+      await server.stop();
+    });
+
+    it('keeps locks', async () => {
+      const key = newKey();
+      const token = tokenOf(await store.acquire(key, 'o', 60_000));
+      expect(await store.acquire(key, 'p', 60_000)).toMatchObject({
+        acquired: false,
+        holder: { fencingToken: token },
+      });
+      expect(await store.renewMany([{ key, owner: 'o', ttl: 60_000 }])).toEqual(['renewed']);
+      expect(await store.release(key, 'o')).toBe(true);
+    });
+
+    it('has no transactions, which transaction and guard say, with the way to have them', async () => {
+      const service = new LockService({ options: {}, openStore: () => store });
+      await service.start();
+      const lock = await service.acquire(newKey());
+      const advice = {
+        name: 'LockError',
+        message: expect.stringMatching(/is a standalone server.*--replSet.*rs\.initiate\(\)/),
+      };
+      let ran = false;
+      await expect(lock.transaction(() => (ran = true))).rejects.toMatchObject(advice);
+      expect(ran).toBe(false);
+      const session = collection.db.client.startSession();
+      session.startTransaction();
+      await expect(lock.guard(session)).rejects.toMatchObject(advice);
+      await session.endSession();
+      expect(await lock.release()).toBe(true);
+    });
+  });
+else if (selected)
+  it('is not run: a server was given, and no other mongod can be started here', () => {
+    expect(process.env.LOCK_TEST_MONGODB_URL).toBeDefined();
+  });
