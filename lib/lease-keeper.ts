@@ -18,6 +18,8 @@ interface Held {
   grantedAt: number;
 }
 
+/** Milliseconds after which a transaction is likely to hang. */
+const LONG_TRANSACTION = 30_000;
 const RELEASE_TRIES = 3;
 const RELEASE_PAUSE = 50;
 
@@ -37,6 +39,8 @@ export class LeaseKeeper implements LockKeeper {
     private readonly listeners: {
       freed(storeKey: string): void;
       callbackFailed(error: unknown, lease: Lease): void;
+      /** A transaction has been open for so many milliseconds. */
+      transactionHangs(lease: Lease, open: number): void;
     },
   ) {
     this.#renewer = new LeaseRenewer(store, clock, {
@@ -78,6 +82,8 @@ export class LeaseKeeper implements LockKeeper {
     await this.#renewer.extend(lease, lease.ttl);
     const transaction = this.track(store.transaction(work));
     lease.inTransaction = true;
+    const long = Math.min(lease.ttl, LONG_TRANSACTION);
+    const warning = this.clock.after(long, () => this.listeners.transactionHangs(lease, long), false);
     // A renewal would wait for the transaction, or break it: the transaction stands in its place.
     lease.inFlight = transaction.then(
       () => {},
@@ -86,6 +92,7 @@ export class LeaseKeeper implements LockKeeper {
     try {
       return await transaction;
     } finally {
+      warning.cancel();
       lease.inFlight = undefined;
       lease.inTransaction = false;
       this.#renewer.reschedule(lease);

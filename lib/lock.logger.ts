@@ -74,6 +74,13 @@ export class LockLogger {
     );
   }
 
+  transactionHangs(key: string, open: number): void {
+    this.#warn(
+      `transaction ${key}`,
+      `The transaction under lock "${key}" has been open for ${open / 1000} s. While it lasts nobody else gets what it has locked, in some databases also after the lock has ended. Look for work in it that waits, and set a time limit on its statements.`,
+    );
+  }
+
   listenerFailed(event: string, error: unknown): void {
     this.#warn(`listener ${event}`, `A listener of the lock event "${event}" failed: ${describe(error)}`);
   }

@@ -291,6 +291,7 @@ export class LockService {
       const keeper = new LeaseKeeper(store, this.#clock, this.#publisher, {
         freed: (storeKey) => this.#queue.wake(storeKey),
         callbackFailed: (error, lease) => this.#logger.callbackFailed(error, lease.key),
+        transactionHangs: (lease, open) => this.#logger.transactionHangs(lease.key, open),
       });
       const contender = new LockContender(store, keeper, this.#queue, this.#publisher, this.#clock);
       return (this.#open = { store, keeper, contender });

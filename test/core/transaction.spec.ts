@@ -2,11 +2,11 @@ import { describe, expect, it } from '@jest/globals';
 import type { TransactionGuard } from '../../lib/interfaces/lock-store.interface.js';
 import { LockError, LockLostError, LockStoreError } from '../../lib/lock.errors.js';
 import type { LockModuleDefaults } from '../../lib/lock.options.js';
-import { captureLog, errorOf, gate, startCore, watch, type Core } from './core-fixture.js';
+import { captureLog, errorOf, warnings, gate, startCore, watch, type Core } from './core-fixture.js';
 import { ManualClock } from './manual-clock.js';
 import { ScriptedStore } from './scripted-store.js';
 
-captureLog();
+const logged = captureLog();
 
 /** A database with one transaction at a time, which tells what became of it. */
 class TransactionalStore extends ScriptedStore implements TransactionGuard {
@@ -105,6 +105,27 @@ describe('transaction', () => {
     expect(transaction.error).toBeInstanceOf(LockLostError);
     expect(transaction.error).toMatchObject({ message: expect.stringMatching(/took longer than its ttl/) });
     expect(store.log).toEqual(['begin', 'roll back']);
+  });
+
+  it('that hangs is named in a warning, once', async () => {
+    for (const [ttl, after] of [
+      [2000, 2000],
+      [Infinity, 30_000],
+    ] as const) {
+      const { service, clock } = await start({ ttl });
+      const lock = await service.acquire('key');
+      const work = gate();
+      const transaction = watch(lock.transaction(() => work.promise));
+      logged.length = 0;
+      const hanging = () => warnings(logged).filter((text) => text.includes('has been open for'));
+      await clock.advance(after - 1);
+      expect(hanging()).toEqual([]);
+      await clock.advance(60_000);
+      expect(hanging()).toEqual([expect.stringContaining(`"key" has been open for ${after / 1000} s`)]);
+      work.open();
+      await clock.advance(1);
+      expect(transaction.state).not.toBe('pending');
+    }
   });
 
   it('is rolled back by a holder that was frozen for longer than the ttl', async () => {
