@@ -12,6 +12,6 @@ export function transactionsOf(
   const { transaction, guard } = store;
   if (typeof transaction === 'function' && typeof guard === 'function') return store as TransactionGuard;
   throw new LockError(
-    `The lock store (${store.describe?.() ?? store.constructor.name}) has no transactions that a lock could be tied to: lock.transaction() and lock.guard() need a store that keeps leases in a database, such as mongoStore().`,
+    `The lock store (${store.describe?.() ?? store.constructor.name}) has no transactions that a lock could be tied to: lock.transaction() and lock.guard() need a store that keeps leases in a database, such as typeOrmStore() or mongoStore().`,
   );
 }

@@ -6,10 +6,12 @@ import { tableName } from './lock-table.ddl.js';
 import { mysqlDialect } from './mysql.dialect.js';
 import { MysqlWire } from './mysql.wire.js';
 import { PooledSessions } from './pooled-sessions.js';
+import { PooledTransactions } from './pooled-transactions.js';
 import { postgresDialect } from './postgres.dialect.js';
 import { PostgresWire } from './postgres.wire.js';
 import { sqliteDialect } from './sqlite.dialect.js';
 import { SqliteSession } from './sqlite.session.js';
+import { SqliteTransactions } from './sqlite.transactions.js';
 import type { LockTable } from './typeorm-store.options.js';
 
 const SUPPORTED = 'postgres, mysql, mariadb and better-sqlite3';
@@ -31,7 +33,8 @@ export async function openLockDatabase(dataSource: DataSource, table: LockTable)
 }
 
 async function openPostgres(dataSource: DataSource, table: string): Promise<LockDatabase> {
-  const sessions = new PooledSessions(dataSource, new PostgresWire());
+  const wire = new PostgresWire();
+  const sessions = new PooledSessions(dataSource, wire);
   const { rows } = await sessions.use(OPERATION_LIMIT, (run) => run('SELECT version() AS version'));
   const version = String(rows[0]?.version);
   const [, major = '0'] = /^PostgreSQL (\d+)/.exec(version) ?? [];
@@ -39,11 +42,13 @@ async function openPostgres(dataSource: DataSource, table: string): Promise<Lock
     throw new LockStoreError(
       `Locks need PostgreSQL 12 or newer, but this is ${version}. Supported are ${SUPPORTED}.`,
     );
-  return { kind: 'postgres', sessions, dialect: postgresDialect(table) };
+  const transactions = new PooledTransactions(dataSource, wire, 'READ COMMITTED');
+  return { kind: 'postgres', sessions, transactions, dialect: postgresDialect(table) };
 }
 
 async function openMysql(dataSource: DataSource, table: string): Promise<LockDatabase> {
-  const sessions = new PooledSessions(dataSource, new MysqlWire());
+  const wire = new MysqlWire();
+  const sessions = new PooledSessions(dataSource, wire);
   const { rows } = await sessions.use(OPERATION_LIMIT, (run) =>
     run('SELECT VERSION() AS version, @@autocommit AS autocommit'),
   );
@@ -60,10 +65,13 @@ async function openMysql(dataSource: DataSource, table: string): Promise<LockDat
     );
   const skipsLocked = mariadb ? atLeast(10, 6) : atLeast(8, 0);
   const dialect = mysqlDialect(table, { mariadb, skipsLocked });
-  return { kind: mariadb ? 'mariadb' : 'mysql', sessions, dialect };
+  // MySQL's binary log may be of a format that allows no lower level than the application's.
+  const transactions = new PooledTransactions(dataSource, wire, mariadb ? 'READ COMMITTED' : undefined);
+  return { kind: mariadb ? 'mariadb' : 'mysql', sessions, transactions, dialect };
 }
 
 async function openSqlite(dataSource: DataSource, table: string): Promise<LockDatabase> {
   const sessions = await SqliteSession.open(dataSource);
-  return { kind: 'better-sqlite3', sessions, dialect: sqliteDialect(table) };
+  const transactions = new SqliteTransactions(dataSource, table);
+  return { kind: 'better-sqlite3', sessions, transactions, dialect: sqliteDialect(table) };
 }

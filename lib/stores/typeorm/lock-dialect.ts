@@ -1,3 +1,4 @@
+import type { EntityManager, QueryRunner } from 'typeorm';
 import type { LockOutcome } from '../../interfaces/lock-record.interface.js';
 import type {
   LeaseRenewal,
@@ -29,6 +30,14 @@ export interface LockSessions {
   close(): Promise<void>;
 }
 
+/** Transactions on connections that the application uses. */
+export interface LockTransactions {
+  /** Runs `work` in a transaction of its own and commits; rolls back, and rejects with the same, when `work` rejects. */
+  run<T>(work: (manager: EntityManager) => Promise<T>): Promise<T>;
+  /** Runs statements inside a transaction that is under way. */
+  within<T>(transaction: QueryRunner, work: (run: Run) => Promise<T>): Promise<T>;
+}
+
 /** An acquisition, checked and fitted to the columns. */
 export interface Attempt {
   key: string;
@@ -49,6 +58,19 @@ export interface Ending {
 
 /** `gone`: the row is not this owner's, or its lease has run out. `locked`: another session has locked the row, so nothing is known. */
 export type Change = 'done' | 'gone' | 'locked';
+
+/** A lease as its holder knows it. */
+export interface Claim {
+  key: string;
+  owner: string;
+  token: number;
+}
+
+/**
+ * What a guard found. `changed`: the lock is not the one that the transaction's snapshot shows. `snapshot`: the transaction has one, and could not
+ * tell a renewal from a loss.
+ */
+export type Guarding = 'held' | 'gone' | 'changed' | 'snapshot';
 
 /** A page of held locks. */
 export interface Page {
@@ -81,6 +103,8 @@ export interface LockDialect {
   renewMany?(run: Run, leases: readonly LeaseRenewal[]): Promise<RenewalOutcome[]>;
   release(run: Run, ending: Ending): Promise<Change>;
   forceRelease(run: Run, key: string): Promise<Change>;
+  /** Locks the row until the transaction ends, so that nobody changes it. Here alone a row that another session has locked is waited for. */
+  guard(run: Run, claim: Claim): Promise<Guarding>;
   find(run: Run, key: string): Promise<LockRow | undefined>;
   /** Held locks only, in the order of the keys' bytes. */
   list(run: Run, page: Page): Promise<LockRow[]>;
@@ -93,5 +117,6 @@ export interface LockDatabase {
   /** For people, and to choose the DDL: `mariadb` also when TypeORM was told `mysql`. */
   kind: 'postgres' | 'mysql' | 'mariadb' | 'better-sqlite3';
   sessions: LockSessions;
+  transactions: LockTransactions;
   dialect: LockDialect;
 }

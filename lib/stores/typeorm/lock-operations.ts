@@ -1,12 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { DataSource } from 'typeorm';
+import type { DataSource, EntityManager } from 'typeorm';
+import { LockError, LockStoreError } from '../../lock.errors.js';
 import { Opening } from '../opening.js';
+import { runnerOf } from './caller-transaction.js';
 import { describeDataSource } from './data-source.description.js';
 import type { DataSourceHandle } from './data-source.handle.js';
 import { openLockDatabase } from './lock-database.js';
-import type { Change, LockDatabase, LockDialect, Run } from './lock-dialect.js';
+import type { Change, Claim, LockDatabase, LockDialect, Run } from './lock-dialect.js';
 import { prepareTable } from './lock-table.js';
-import { CollisionError, storeFailure } from './store-failure.js';
+import { CollisionError, storeFailure, transactionFailure } from './store-failure.js';
 import { nameOf, type LockTable } from './typeorm-store.options.js';
 
 interface OpenDatabase extends LockDatabase {
@@ -72,6 +74,46 @@ export class LockOperations {
       if (left <= 0) throw new CollisionError(doing, (await this.opening.get(doing)).target);
       await sleep(Math.min(left, pause * (0.5 + Math.random() / 2)));
     }
+  }
+
+  /** Runs `work` in a transaction of its own. What `work` rejects with is rejected as it is. */
+  async transaction<T>(work: (manager: EntityManager) => Promise<T>): Promise<T> {
+    let doing = 'begin a transaction';
+    const { transactions, target } = await this.opening.get(doing);
+    let thrown: { error: unknown } | undefined;
+    try {
+      return await transactions.run(async (manager) => {
+        doing = 'commit a transaction';
+        return work(manager).catch((error: unknown) => {
+          thrown = { error };
+          throw error;
+        });
+      });
+    } catch (error) {
+      throw thrown ? thrown.error : transactionFailure(error, doing, target);
+    }
+  }
+
+  /** Locks the row until the transaction of `manager` ends; `false` when the claim is not true. */
+  async guard(manager: unknown, claim: Claim): Promise<boolean> {
+    const doing = `guard "${claim.key}" in a transaction`;
+    const { dataSource, transactions, dialect, target } = await this.opening.get(doing);
+    const runner = runnerOf(manager, dataSource, doing);
+    const guarding = await transactions
+      .within(runner, (run) => dialect.guard(run, claim))
+      .catch((error: unknown) => {
+        throw storeFailure(error, doing, target);
+      });
+    if (guarding === 'snapshot')
+      throw new LockError(
+        `Could not ${doing}: at its isolation level a renewal since it began would look like a loss. Begin it at READ COMMITTED, or run the work in lock.transaction().`,
+      );
+    if (guarding === 'changed')
+      throw new LockStoreError(
+        `Could not ${doing}: in ${target} others have written since the transaction began, as by a renewal of the lock. Run the work in lock.transaction(), which is prepared for that.`,
+        { transient: true },
+      );
+    return guarding === 'held';
   }
 
   private async openDatabase(): Promise<OpenDatabase> {

@@ -4,6 +4,7 @@ import { mysqlBatchRenewal } from './mysql.batch-renewal.js';
 import { hex, MS, until, US, type MysqlServer } from './mysql.expressions.js';
 import { mysqlPurge } from './mysql.purge.js';
 import { orContention, withShortLockWait } from './mysql.lock-wait.js';
+import { isStaleRead } from './store-failure.js';
 
 // Text goes in and out as bytes: the connection's charset may know fewer characters.
 const ROW = `\`key\`, owner IS NOT NULL AS owned, token, expires_ms, CAST(label AS BINARY) AS label, started_ms, renewed_ms,
@@ -73,6 +74,13 @@ export function mysqlDialect(table: string, server: MysqlServer): LockDialect {
      owner = NULL, expires_ms = 0`,
     held,
   );
+  // Shared, so that transactions of one holder do not wait for each other. Like all locking reads it sees what is committed, whatever the
+  // isolation level; MariaDB may refuse it instead, when the row has changed since the transaction's snapshot.
+  const share = `SELECT 1 FROM ${table} WHERE \`key\` = ? AND owner = ? AND token = ?`;
+  const guard = (andMore: string) =>
+    `${mariadb ? 'SET STATEMENT innodb_lock_wait_timeout = 1 FOR' : ''} ${share} ${andMore} LOCK IN SHARE MODE`;
+  const lockShared = guard('');
+  const stillHeld = guard(`AND expires_ms > ${MS}`);
 
   const find = `SELECT ${ROW} FROM ${table} WHERE \`key\` = ?`;
   // As text: prepared, MySQL takes no parameter of mysql2 for the limit.
@@ -121,6 +129,18 @@ export function mysqlDialect(table: string, server: MysqlServer): LockDialect {
     release: (run, { key, owner, keepFor, outcome }) =>
       changing(run, release, [outcome, keepFor, keepFor], lease, [Buffer.from(key), Buffer.from(owner)]),
     forceRelease: (run, key) => changing(run, forceRelease, [], held, [Buffer.from(key)]),
+    async guard(run, claim) {
+      const values = [Buffer.from(claim.key), Buffer.from(claim.owner), claim.token];
+      try {
+        // The clock of a statement is that of its start, and the first one may wait for the row.
+        for (const statement of [lockShared, stillHeld])
+          if ((await run(statement, values)).rows.length === 0) return 'gone';
+        return 'held';
+      } catch (error) {
+        if (isStaleRead(error)) return 'changed';
+        throw error;
+      }
+    },
     find: (run, key) => rowOf(run, Buffer.from(key)),
     list: async (run, { after, prefix, limit }) =>
       (await run(list(hex(after), hex(prefix), limit))).rows as unknown as LockRow[],

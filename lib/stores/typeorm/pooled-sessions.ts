@@ -6,7 +6,12 @@ import { TimeLimit } from '../time-limit.js';
 /** How to talk to a driver's own connection; TypeORM's `query` costs half as much again. */
 export interface Wire<Connection> {
   /** Prepared when there are values, as plain text when there are none. */
-  run(connection: Connection, sql: string, values?: readonly unknown[]): Promise<Answer>;
+  run(
+    connection: Connection,
+    sql: string,
+    values?: readonly unknown[],
+    options?: { inTransaction: boolean },
+  ): Promise<Answer>;
   /** Ends the connection at once, so that the pool does not take it back. */
   destroy(connection: Connection): void;
 }

@@ -1,11 +1,14 @@
 import type { RenewalOutcome } from '../../interfaces/lock-store.interface.js';
-import type { Change, LockDialect, Run } from './lock-dialect.js';
+import type { Change, Guarding, LockDialect, Run } from './lock-dialect.js';
 import { NEVER, refusalOf, type HolderRow, type LockRow } from './lock-row.js';
 
 // clock_timestamp() and not now(): that one stands still from the transaction's start, and granted leases that had already ended.
 // date_part() and not extract(): its floating-point number is exact enough until the year 2255, and cheaper than a decimal one.
 const MS = `(date_part('epoch', clock_timestamp()) * 1000)::bigint`;
 const US = `(date_part('epoch', clock_timestamp()) * 1000000)::bigint`;
+
+const IDLE_LIMIT = 'idle_in_transaction_session_timeout';
+const EACH_STATEMENT_SEES_COMMITS = `current_setting('transaction_isolation') IN ('read committed', 'read uncommitted')`;
 
 const HOLDER = `t.key, t.token, t.expires_ms, t.label, t.started_ms, t.renewed_ms, ${MS} AS now_ms`;
 const ROW = `${HOLDER}, t.owner IS NOT NULL AS owned, t.last_label, t.last_started_ms, t.last_ended_ms, t.last_outcome`;
@@ -74,6 +77,21 @@ export function postgresDialect(table: string): LockDialect {
     `t.key = $1 AND t.expires_ms > ${MS}`,
   );
 
+  // FOR SHARE and not FOR KEY SHARE, which an update that leaves the key alone does not wait for. The end is judged when the row is locked.
+  // A holder that is frozen before its commit must not keep the row for ever: the server ends the session when the lease does.
+  const idleLimit = `NULLIF(date_part('epoch', current_setting('${IDLE_LIMIT}')::interval) * 1000, 0)`;
+  const guard = `
+    WITH mine AS (
+      SELECT t.expires_ms FROM ${table} AS t
+       WHERE t.key = $1 AND t.owner = $2 AND t.token = $3 AND ${EACH_STATEMENT_SEES_COMMITS} FOR SHARE
+    ), guarded AS (
+      SELECT set_config('${IDLE_LIMIT}', LEAST(GREATEST(mine.expires_ms - ${MS}, 1000), 10000, ${idleLimit})::bigint::text, true)
+        FROM mine WHERE mine.expires_ms > ${MS}
+    )
+    SELECT CASE WHEN NOT ${EACH_STATEMENT_SEES_COMMITS} THEN 'snapshot'
+                WHEN EXISTS (SELECT 1 FROM guarded) THEN 'held'
+                ELSE 'gone' END AS guarding`;
+
   const renewMany = `
     WITH lease AS (
       SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[]) WITH ORDINALITY AS l (key, owner, ttl, place)
@@ -131,6 +149,8 @@ export function postgresDialect(table: string): LockDialect {
     release: (run, { key, owner, keepFor, outcome }) =>
       changing(run, release, [key, owner, keepFor, outcome]),
     forceRelease: (run, key) => changing(run, forceRelease, [key]),
+    guard: async (run, { key, owner, token }) =>
+      (await rowsOf<{ guarding: Guarding }>(run, guard, [key, owner, token]))[0]?.guarding ?? 'gone',
     async renewMany(run, leases) {
       const columns = [leases.map((l) => l.key), leases.map((l) => l.owner), leases.map((l) => l.ttl)];
       const outcomes = leases.map((): RenewalOutcome => 'lost'); // unless the answer names it

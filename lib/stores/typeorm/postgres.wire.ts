@@ -25,9 +25,15 @@ export class PostgresWire implements Wire<PgClient> {
   private readonly names = new Map<string, string>();
   private named = true;
 
-  async run(client: PgClient, text: string, values?: readonly unknown[]): Promise<Answer> {
+  async run(
+    client: PgClient,
+    text: string,
+    values?: readonly unknown[],
+    { inTransaction = false } = {},
+  ): Promise<Answer> {
     const query = { text, values };
-    if (!values || !this.named) return answerOf(await client.query(query));
+    // A name that failed would take the transaction with it.
+    if (!values || !this.named || inTransaction) return answerOf(await client.query(query));
     try {
       return answerOf(await client.query({ ...query, name: this.nameOf(text) }));
     } catch (error) {

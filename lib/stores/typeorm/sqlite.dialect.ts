@@ -1,4 +1,5 @@
 import type { Change, LockDialect, Run } from './lock-dialect.js';
+import { isStaleRead } from './store-failure.js';
 import { isHeld, NEVER, refusalOf, type LockRow } from './lock-row.js';
 
 // 'now' stands still within a statement, and SQLite never waits inside one, so both are the clock at the write.
@@ -47,6 +48,9 @@ export function sqliteDialect(table: string): LockDialect {
            last_outcome    = CASE WHEN owner IS NULL THEN last_outcome    ELSE 'failed' END
      WHERE key = ? AND expires_ms > ${MS}`;
 
+  // A read would lock nothing.
+  const guard = `UPDATE ${table} SET token = token WHERE key = ? AND owner = ? AND token = ? AND expires_ms > ${MS}`;
+
   // Each lease is [key, owner, ttl].
   const renewMany = `
     UPDATE ${table} SET renewed_ms = ${MS}, expires_ms = ${until('lease.ttl')}
@@ -85,6 +89,14 @@ export function sqliteDialect(table: string): LockDialect {
     release: (run, { key, owner, keepFor, outcome }) =>
       changing(run, release, [keepFor, keepFor, outcome, key, owner]),
     forceRelease: (run, key) => changing(run, forceRelease, [key]),
+    async guard(run, { key, owner, token }) {
+      try {
+        return (await run(guard, [key, owner, token])).affected > 0 ? 'held' : 'gone';
+      } catch (error) {
+        if (isStaleRead(error)) return 'changed';
+        throw error;
+      }
+    },
     async renewMany(run, leases) {
       const asked = JSON.stringify(leases.map(({ key, owner, ttl }) => [key, owner, ttl]));
       const { rows } = await run(renewMany, [asked]);

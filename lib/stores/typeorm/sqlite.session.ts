@@ -1,28 +1,14 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { DataSource } from 'typeorm';
 import { LockStoreError } from '../../lock.errors.js';
 import type { Answer, LockSessions, Run } from './lock-dialect.js';
+import {
+  answerOf,
+  untilFree,
+  type Sqlite,
+  type SqliteDriver,
+  type SqliteStatement,
+} from './sqlite.connection.js';
 import { isContention } from './store-failure.js';
-
-/** What is used of better-sqlite3. */
-interface Sqlite {
-  prepare(sql: string): SqliteStatement;
-  pragma(pragma: string, options?: { simple: boolean }): unknown;
-  close(): void;
-}
-
-interface SqliteStatement {
-  reader: boolean;
-  all(...values: unknown[]): Record<string, unknown>[];
-  run(...values: unknown[]): { changes: number };
-  columns(): { name: string }[];
-}
-
-/** What is used of TypeORM's driver: the package, and the connection that the application shares among all its requests. */
-interface SqliteDriver {
-  sqlite: new (file: string, options: { timeout: number; nativeBinding?: string }) => Sqlite;
-  databaseConnection?: { inTransaction?: boolean };
-}
 
 interface SqliteOptions {
   database: unknown;
@@ -104,16 +90,11 @@ export class SqliteSession implements LockSessions {
     );
   }
 
-  /** Also without a wait between them no two callers get in each other's way: better-sqlite3 runs a statement to its end. */
   private async untilFree<T>(deadline: number, attempt: () => T): Promise<T> {
-    for (;;) {
-      try {
-        return attempt();
-      } catch (error) {
-        if (!isContention(error)) throw error;
-        if (performance.now() >= deadline) throw this.explain(error);
-      }
-      await sleep(2 + Math.random() * 10);
+    try {
+      return await untilFree(deadline, attempt);
+    } catch (error) {
+      throw isContention(error) ? this.explain(error) : error;
     }
   }
 
@@ -129,10 +110,6 @@ export class SqliteSession implements LockSessions {
   private execute(sql: string, values?: readonly unknown[]): Answer {
     const statement = this.statements.get(sql) ?? this.connection.prepare(sql);
     if (values) this.statements.set(sql, statement);
-    const none = { rows: [], columns: [], affected: 0, insertId: 0 };
-    if (!statement.reader) return { ...none, affected: statement.run(...(values ?? [])).changes };
-    // All rows at once: a statement that is left open in the middle could not be used by the next caller.
-    const rows = statement.all(...(values ?? []));
-    return { ...none, rows, columns: statement.columns().map((column) => column.name) };
+    return answerOf(statement, values);
   }
 }

@@ -24,8 +24,10 @@ interface DriverError {
 /** PostgreSQL: serialization failure, deadlock, lock not available, unique violation. MySQL and MariaDB: the same, and SKIP LOCKED's own. */
 const CONTENTION = new Set<unknown>(['40001', '40P01', '55P03', '23505', 1020, 1062, 1205, 1213, 3572]);
 
+const STALE_READ = new Set<unknown>([1020, 'SQLITE_BUSY_SNAPSHOT']);
+
 /** The connection, or the statement on it, was ended from outside, or there are too many connections. */
-const POSTGRES_BROKEN_OFF = ['57014', '57P01', '57P02', '57P03', '57P05', '53300'];
+const POSTGRES_BROKEN_OFF = ['57014', '57P01', '57P02', '57P03', '57P05', '25P03', '53300'];
 const MYSQL_BROKEN_OFF = [1040, 1053, 1203, 1317, 1927, 1969, 3024, 'PROTOCOL_CONNECTION_LOST'];
 const NETWORK = [
   'ECONNABORTED',
@@ -45,7 +47,7 @@ const BROKEN_OFF = new Set<unknown>([...POSTGRES_BROKEN_OFF, ...MYSQL_BROKEN_OFF
 
 /** pg and mysql2 give some of their connection errors no code. */
 const BROKEN_OFF_TEXT =
-  /connection terminated|timeout exceeded when trying to connect|not queryable|query read timeout|closed state|queue limit|no connections available/i;
+  /connection terminated|timeout exceeded when trying to connect|not queryable|query read timeout|closed state|queue limit|no connections available|query runner already released/i;
 
 const MISSING_TABLE = new Set<unknown>(['42P01', 1146]);
 const MISSING_SCHEMA = new Set<unknown>(['3F000', 1049]);
@@ -53,6 +55,11 @@ const MISSING_SCHEMA = new Set<unknown>(['3F000', 1049]);
 /** Whether sessions collided: nothing was changed, and nothing is known about the holder. */
 export function isContention(error: unknown): boolean {
   return has(error, CONTENTION) || String(driverError(error).code).startsWith('SQLITE_BUSY');
+}
+
+/** Whether the transaction has read something that others have changed since, and may not go on: MariaDB's and SQLite's ways to say so. */
+export function isStaleRead(error: unknown): boolean {
+  return has(error, STALE_READ);
 }
 
 /** Whether the server itself said no, on a connection that is as good as before. */
@@ -80,6 +87,17 @@ export function storeFailure(error: unknown, doing: string, target: string): Loc
   if (error instanceof LockError) return error;
   forgetStatement(error);
   if (isContention(error)) return new CollisionError(doing, target, error);
+  return failureOf(error, doing, target);
+}
+
+/** The same for a transaction as a whole, which collides with others about rows that are not ours. */
+export function transactionFailure(error: unknown, doing: string, target: string): LockError {
+  if (error instanceof LockError) return error;
+  forgetStatement(error);
+  return failureOf(error, doing, target);
+}
+
+function failureOf(error: unknown, doing: string, target: string): LockStoreError {
   if (error instanceof NoAnswerError) {
     return new LockStoreError(
       `Could not ${doing}: ${target} gave ${error.message}. Look at its load, at locks on the table and at the size of the connection pool.`,

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { DataSource } from 'typeorm';
+import type { DataSource, EntityManager } from 'typeorm';
 import type { LockInspection, LockPage } from '../../interfaces/lock-record.interface.js';
 import type {
   AcquireRequest,
@@ -14,6 +14,7 @@ import type {
   RenewalOutcome,
   StoreDescription,
   StoreLifecycle,
+  TransactionGuard,
 } from '../../interfaces/lock-store.interface.js';
 import { storedKey } from '../../lock-key.js';
 import { LockError } from '../../lock.errors.js';
@@ -49,7 +50,7 @@ const SLICE = 100; // whoever wants a key that is being purged, once in its life
  * @publicApi
  */
 export class TypeOrmLockStore
-  implements LockStore, BatchRenewer, LockInspector, StoreLifecycle, StoreDescription
+  implements LockStore, BatchRenewer, LockInspector, TransactionGuard, StoreLifecycle, StoreDescription
 {
   private readonly operations: LockOperations;
   private readonly table: LockTable;
@@ -197,5 +198,32 @@ export class TypeOrmLockStore
       after = slice.last;
       await sleep(performance.now() - startedAt);
     }
+  }
+
+  /**
+   * Runs `work` in a transaction on the store's DataSource: at READ COMMITTED on PostgreSQL and MariaDB, at the application's level on MySQL. On
+   * SQLite it is the only transaction that writes to the file from beginning to end, on the application's own connection; it waits up to 5 s for
+   * those of others.
+   */
+  async transaction<T>(work: (manager: EntityManager) => Promise<T>): Promise<T> {
+    return this.operations.transaction(work);
+  }
+
+  /**
+   * A statement that locks the lock's row. A row that another session has locked is waited for, 10 s at most.
+   *
+   * On PostgreSQL it also sets the `idle_in_transaction_session_timeout` of this transaction to what is left of the lease, but at least 1 s and at
+   * most 10 s, unless it is lower already: the server ends a transaction whose process is frozen before the commit. Elsewhere such a process keeps
+   * the lock from everybody else until it goes on or its connection ends.
+   *
+   * PostgreSQL and MariaDB allow it at READ COMMITTED, MySQL at any level. On SQLite, and above READ COMMITTED on MariaDB, it fails when others have
+   * written since the transaction began to read.
+   */
+  async guard(manager: EntityManager, key: string, owner: string, fencingToken: number): Promise<boolean> {
+    if (!Number.isSafeInteger(fencingToken))
+      throw new LockError(
+        `Could not guard "${key}" in a transaction: its fencing token must be a whole number.`,
+      );
+    return this.operations.guard(manager, { ...identityOf(key, owner), token: fencingToken });
   }
 }

@@ -1,0 +1,28 @@
+import type { DataSource, QueryRunner } from 'typeorm';
+import { LockError } from '../../lock.errors.js';
+
+/** What is used of an EntityManager; its DataSource was called `connection` before TypeORM 1. */
+interface Manager {
+  queryRunner?: QueryRunner;
+  dataSource?: DataSource;
+  connection?: DataSource;
+}
+
+/**
+ * The query runner of the transaction that an EntityManager works in.
+ *
+ * @param doing for messages, such as `guard "nightly-report" in a transaction`
+ * @throws LockError unless the transaction is open, and one of this DataSource
+ */
+export function runnerOf(manager: unknown, dataSource: DataSource, doing: string): QueryRunner {
+  const { queryRunner, dataSource: own, connection: former } = Object(manager) as Manager;
+  if (!queryRunner?.isTransactionActive || queryRunner.isReleased)
+    throw new LockError(
+      `Could not ${doing}: it needs the EntityManager of an open transaction, as dataSource.transaction() hands it out. With the store's own, use lock.transaction().`,
+    );
+  if ((own ?? former) !== dataSource)
+    throw new LockError(
+      `Could not ${doing}: the EntityManager belongs to another DataSource than the locks. Let typeOrmStore() use that one, by its name in the option dataSource and without connection, or use lock.transaction().`,
+    );
+  return queryRunner;
+}

@@ -1,0 +1,59 @@
+import type { DataSource, EntityManager, QueryRunner } from 'typeorm';
+import { NoAnswerError, OPERATION_LIMIT, TimeLimit } from '../time-limit.js';
+import type { LockTransactions, Run } from './lock-dialect.js';
+import type { Wire } from './pooled-sessions.js';
+import { isServerAnswer } from './store-failure.js';
+
+type IsolationLevel = Parameters<QueryRunner['startTransaction']>[0];
+
+/** Transactions on connections of the DataSource's pool. */
+export class PooledTransactions<Connection> implements LockTransactions {
+  /** @param level of its own transactions; without one it is that of the application's */
+  constructor(
+    private readonly dataSource: DataSource,
+    private readonly wire: Wire<Connection>,
+    private readonly level?: IsolationLevel,
+  ) {}
+
+  async run<T>(work: (manager: EntityManager) => Promise<T>): Promise<T> {
+    const runner = this.dataSource.createQueryRunner('master');
+    const connecting: Promise<Connection> = runner.connect();
+    const connection = await inTime(connecting, () => runner.release());
+    try {
+      await inTime(runner.startTransaction(this.level));
+      const value = await work(runner.manager);
+      await inTime(runner.commitTransaction());
+      return value;
+    } catch (error) {
+      // A connection on which something is unanswered, or still open, must neither go on nor go to anybody else.
+      if (error instanceof NoAnswerError) this.wire.destroy(connection);
+      else await inTime(runner.rollbackTransaction()).catch(() => this.wire.destroy(connection));
+      throw error;
+    } finally {
+      await runner.release();
+    }
+  }
+
+  async within<T>(transaction: QueryRunner, work: (run: Run) => Promise<T>): Promise<T> {
+    const connection: Connection = await inTime(transaction.connect());
+    try {
+      return await inTime(
+        work((sql, values) => this.wire.run(connection, sql, values, { inTransaction: true })),
+      );
+    } catch (error) {
+      // What was not answered may still be carried out: the transaction must not be committed.
+      if (!isServerAnswer(error)) this.wire.destroy(connection);
+      throw error;
+    }
+  }
+}
+
+/** @param giveBack gets what comes too late */
+async function inTime<T>(step: Promise<T>, giveBack?: (late: T) => Promise<unknown>): Promise<T> {
+  const timeLimit = new TimeLimit(OPERATION_LIMIT);
+  try {
+    return await timeLimit.race(step, giveBack);
+  } finally {
+    timeLimit.end();
+  }
+}
