@@ -1,0 +1,84 @@
+import { Logger } from '@nestjs/common';
+import type { DataSource, EntityManager } from 'typeorm';
+import { LockService } from '../../../lib/lock.service.js';
+import { TypeOrmLockStore } from '../../../lib/stores/typeorm/index.js';
+import type { SqlStore, Target } from '../../servers/targets.js';
+import { Fixture, newKey, tokenOf } from './fixture.js';
+
+export const TTL = 60_000;
+
+export type Level = 'READ UNCOMMITTED' | 'READ COMMITTED' | 'REPEATABLE READ' | 'SERIALIZABLE';
+
+/** Where a guard may stand in a transaction of the application's own. Two for MySQL 5 are enough: a contender waits there for two seconds. */
+export const ALLOWED: Record<SqlStore, Level[]> = {
+  postgres: ['READ UNCOMMITTED', 'READ COMMITTED'],
+  mariadb: ['READ COMMITTED'],
+  mysql: ['READ UNCOMMITTED', 'READ COMMITTED', 'REPEATABLE READ', 'SERIALIZABLE'],
+  mysql56: ['READ COMMITTED', 'REPEATABLE READ'],
+  sqlite: ['SERIALIZABLE'],
+};
+
+/** An application that writes under locks, and a thief, another process for all that the database can tell. */
+export class Writers {
+  private constructor(
+    readonly fixture: Fixture,
+    readonly application: DataSource,
+    readonly store: TypeOrmLockStore,
+    readonly service: LockService,
+    readonly thief: TypeOrmLockStore,
+    /** What the thief waits with. */
+    readonly contender: LockService,
+    private readonly thiefs: DataSource,
+  ) {}
+
+  static async open(target: { open(): Promise<Target> }, extra: object = {}): Promise<Writers> {
+    const fixture = await Fixture.open(target);
+    const application = await fixture.dataSource(extra);
+    const thiefs = await fixture.dataSource();
+    const store = new TypeOrmLockStore(application);
+    const thief = new TypeOrmLockStore(thiefs);
+    await store.prepare();
+    await thief.prepare();
+    Logger.overrideLogger(false);
+    const [service, contender] = [store, thief].map(
+      (one) => new LockService({ options: { ttl: '10s' }, openStore: () => one }),
+    ) as [LockService, LockService];
+    await service.start();
+    await contender.start();
+    await application.query('CREATE TABLE writes (name varchar(255))');
+    return new Writers(fixture, application, store, service, thief, contender, thiefs);
+  }
+
+  async dispose(): Promise<void> {
+    await this.service.close();
+    await this.contender.close();
+    await this.fixture.dispose();
+  }
+
+  async write(manager: EntityManager, name: string): Promise<void> {
+    await manager.query(`INSERT INTO writes VALUES ('${name}')`);
+  }
+
+  /** How many rows of this name the thief sees: those that were committed. */
+  async written(name: string): Promise<number> {
+    const [{ n }] = await this.thiefs.query(`SELECT count(*) AS n FROM writes WHERE name = '${name}'`);
+    return Number(n);
+  }
+
+  /** Takes a new key for the `holder`. */
+  async hold(ttl = TTL): Promise<{ key: string; token: number }> {
+    const key = newKey();
+    return { key, token: tokenOf(await this.store.acquire(key, 'holder', ttl)) };
+  }
+
+  /** Somebody else gets the key, as after its lease has run out. */
+  async steal(key: string): Promise<void> {
+    await this.thief.forceRelease(key);
+    tokenOf(await this.thief.acquire(key, 'thief', TTL));
+  }
+
+  /** Resolves when the lease has run out by the database's clock. */
+  async expiry(key: string): Promise<void> {
+    while ((await this.thief.inspect(key)).state === 'held');
+  }
+}

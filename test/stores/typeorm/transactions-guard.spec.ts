@@ -1,0 +1,127 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import type { EntityManager } from 'typeorm';
+import { targetsAmong } from './fixture.js';
+import { ALLOWED, TTL, Writers } from './transactions-fixture.js';
+
+for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mysql56'))
+  describe.each(ALLOWED[target.name])(
+    `a guard in a transaction of the application on ${target.name}, at %s`,
+    (level) => {
+      let writers: Writers;
+      beforeAll(async () => void (writers = await Writers.open(target)));
+      afterAll(() => writers.dispose());
+
+      const transaction = <T>(work: (manager: EntityManager) => Promise<T>): Promise<T> =>
+        writers.application.transaction(level, work);
+      /** A transaction that writes, and is rolled back when it is not guarded. */
+      const guarded = (key: string, token: number, meanwhile: () => Promise<void>, owner = 'holder') =>
+        transaction(async (manager) => {
+          await meanwhile();
+          await writers.write(manager, key);
+          if (!(await writers.store.guard(manager, key, owner, token))) throw new Error('refused');
+        });
+
+      it('commits while the lock is held', async () => {
+        const { key, token } = await writers.hold();
+        await guarded(key, token, async () => {});
+        expect(await writers.written(key)).toBe(1);
+        expect(await writers.store.release(key, 'holder')).toBe(true);
+      });
+
+      it('commits also after a renewal since its beginning', async () => {
+        const { key, token } = await writers.hold();
+        await guarded(key, token, async () => {
+          expect(await writers.store.renew(key, 'holder', TTL)).toBe(true);
+        });
+        expect(await writers.written(key)).toBe(1);
+      });
+
+      it('refuses a lock that was taken away meanwhile; without the guard the late commit is there', async () => {
+        const { key, token } = await writers.hold();
+        await expect(guarded(key, token, () => writers.steal(key))).rejects.toThrow('refused');
+        expect(await writers.written(key)).toBe(0);
+
+        const another = await writers.hold();
+        await transaction(async (manager) => {
+          await writers.steal(another.key);
+          await writers.write(manager, another.key);
+        });
+        expect(await writers.written(another.key)).toBe(1);
+      });
+
+      it('refuses a lease that has run out meanwhile, also when nobody took it', async () => {
+        const { key, token } = await writers.hold(200);
+        await expect(guarded(key, token, () => writers.expiry(key))).rejects.toThrow('refused');
+        expect(await writers.written(key)).toBe(0);
+      });
+
+      it('refuses another owner, another token, and a lock that was released', async () => {
+        const { key, token } = await writers.hold();
+        const nothing = async () => {};
+        await expect(guarded(key, token, nothing, 'other')).rejects.toThrow('refused');
+        await expect(guarded(key, token + 1, nothing)).rejects.toThrow('refused');
+        await expect(guarded(key, token, nothing, `holder' OR '1'='1`)).rejects.toThrow('refused');
+        await writers.store.release(key, 'holder');
+        await expect(guarded(key, token, nothing)).rejects.toThrow('refused');
+        await expect(guarded(`${key}-absent`, token, nothing)).rejects.toThrow('refused');
+        expect(await writers.written(key)).toBe(0);
+      });
+
+      it.each(['commit', 'roll back'])('keeps a contender waiting until the %s', async (end) => {
+        const { key, token } = await writers.hold(300);
+        let stealing: Promise<number> | undefined;
+        const ended = transaction(async (manager) => {
+          await writers.write(manager, key);
+          expect(await writers.store.guard(manager, key, 'holder', token)).toBe(true);
+          await writers.expiry(key);
+          expect(await writers.contender.tryAcquire(key)).toBeNull();
+          stealing = writers.contender.acquire(key, { wait: '20s' }).then(() => writers.written(key));
+          await new Promise((resolve) => setTimeout(resolve, 100)); // the contender tries meanwhile
+          if (end === 'roll back') throw new Error('rolled back');
+        });
+        if (end === 'commit') await ended;
+        else await expect(ended).rejects.toThrow('rolled back');
+        expect(await stealing).toBe(end === 'commit' ? 1 : 0);
+      });
+
+      it('holds up neither other locks nor, once it has ended, its own', async () => {
+        const { key, token } = await writers.hold();
+        const other = await writers.hold();
+        await transaction(async (manager) => {
+          expect(await writers.store.guard(manager, key, 'holder', token)).toBe(true);
+          if (target.name === 'sqlite') return; // it locks files, not rows
+          expect(await writers.store.renew(other.key, 'holder', TTL)).toBe(true);
+          expect((await writers.store.renewMany([{ ...other, owner: 'holder', ttl: TTL }]))[0]).toBe(
+            'renewed',
+          );
+        });
+        expect(await writers.store.renew(key, 'holder', TTL)).toBe(true);
+      });
+
+      if (target.name === 'sqlite') return; // it has one connection, and so one transaction
+
+      it('of two transactions of one holder waits for none', async () => {
+        const { key, token } = await writers.hold();
+        await transaction(async (first) => {
+          expect(await writers.store.guard(first, key, 'holder', token)).toBe(true);
+          await transaction(async (second) => {
+            expect(await writers.store.guard(second, key, 'holder', token)).toBe(true);
+          });
+        });
+      });
+
+      it('that waits for a locked row judges the lease by the end of its wait', async () => {
+        const { key, token } = await writers.hold(400);
+        const blocker = writers.application.createQueryRunner();
+        await blocker.startTransaction();
+        const [column, mark] = target.name === 'postgres' ? ['key', '$1'] : ['`key`', '?'];
+        const bytes = target.name === 'postgres' ? key : Buffer.from(key);
+        await blocker.query(`SELECT 1 FROM locks WHERE ${column} = ${mark} FOR UPDATE`, [bytes]);
+        const guarding = guarded(key, token, async () => {}).catch((error: unknown) => error);
+        await writers.expiry(key);
+        await blocker.rollbackTransaction();
+        await blocker.release();
+        expect(await guarding).toMatchObject({ message: 'refused' });
+      });
+    },
+  );

@@ -1,0 +1,116 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import type { EntityManager } from 'typeorm';
+import { LockLostError } from '../../../lib/lock.errors.js';
+import { newKey, targetsAmong, tokenOf } from './fixture.js';
+import { Writers } from './transactions-fixture.js';
+
+for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mysql56'))
+  describe(`lock.transaction on ${target.name}`, () => {
+    let writers: Writers;
+    let key: string;
+    beforeAll(async () => void (writers = await Writers.open(target)));
+    beforeEach(() => void (key = newKey()));
+    afterAll(() => writers.dispose());
+
+    it('commits while the lock is held, and the lock goes on', async () => {
+      await writers.service.run(key, async (lock) => {
+        const result = await lock.transaction(async (manager: EntityManager) => {
+          await writers.write(manager, key);
+          expect(await writers.written(key)).toBe(0);
+          return 42;
+        });
+        expect(result).toBe(42);
+        expect(await writers.written(key)).toBe(1);
+        expect(lock.held).toBe(true);
+      });
+      expect((await writers.service.inspect(key)).state).toBe('absent');
+    });
+
+    it('ends with the error of its work, and is rolled back', async () => {
+      const lock = await writers.service.acquire(key);
+      const error = new Error('out of stock');
+      const failing = lock.transaction(async (manager: EntityManager) => {
+        await writers.write(manager, key);
+        throw error;
+      });
+      await expect(failing).rejects.toBe(error);
+      expect(await writers.written(key)).toBe(0);
+      expect(lock.held).toBe(true);
+      expect(await lock.release()).toBe(true);
+    });
+
+    it('is rolled back when its lease has run out', async () => {
+      const lock = await writers.service.acquire(key, { ttl: 300 });
+      const late = lock.transaction(async (manager: EntityManager) => {
+        await writers.write(manager, key);
+        await writers.expiry(key);
+      });
+      await expect(late).rejects.toThrow(LockLostError);
+      expect(await writers.written(key)).toBe(0);
+    });
+
+    it('that cannot be committed fails as a store does, and leaves nothing behind', async () => {
+      const lock = await writers.service.acquire(key);
+      const broken = lock.transaction(async (manager: EntityManager) => {
+        await writers.write(manager, key);
+        const runner = manager.queryRunner!;
+        const commit = runner.commitTransaction.bind(runner);
+        runner.commitTransaction = async () => {
+          runner.commitTransaction = commit;
+          throw Object.assign(new Error('duplicate key'), { code: '23505' });
+        };
+      });
+      await expect(broken).rejects.toMatchObject({
+        name: 'LockStoreError',
+        message: expect.stringMatching(/Could not commit a transaction: .* failed: duplicate key \(23505\)/),
+        transient: false,
+      });
+      expect(await writers.written(key)).toBe(0);
+      expect(lock.held).toBe(true);
+      await lock.release();
+    });
+
+    if (target.name === 'sqlite') return; // nobody can take the lock away while it writes
+
+    it('of a holder that lost its lock in the middle is never committed; without the guard it is', async () => {
+      const lock = await writers.service.acquire(key);
+      const late = lock.transaction(async (manager: EntityManager) => {
+        await writers.write(manager, key);
+        await writers.steal(key);
+      });
+      await expect(late).rejects.toThrow(LockLostError);
+      expect(await writers.written(key)).toBe(0);
+
+      await writers.thief.forceRelease(key);
+      tokenOf(await writers.store.acquire(key, 'victim', 60_000));
+      await writers.store.transaction(async (manager) => {
+        await writers.write(manager, key);
+        await writers.steal(key);
+      });
+      expect(await writers.written(key)).toBe(1);
+    });
+
+    it('works beside others of the same application', async () => {
+      const keys = Array.from({ length: 5 }, () => newKey());
+      await Promise.all(
+        keys.map((one) =>
+          writers.service.run(one, (lock) =>
+            lock.transaction((manager: EntityManager) => writers.write(manager, key)),
+          ),
+        ),
+      );
+      expect(await writers.written(key)).toBe(5);
+    });
+
+    it('is left alone by renewals of other locks, and leaves them alone', async () => {
+      const other = await writers.service.acquire(newKey(), { ttl: 500 });
+      const lock = await writers.service.acquire(key);
+      await lock.transaction(async (manager: EntityManager) => {
+        await writers.write(manager, key);
+        await new Promise((resolve) => setTimeout(resolve, 1_200));
+      });
+      expect(other.held).toBe(true);
+      expect(await other.release()).toBe(true);
+      expect(await lock.release()).toBe(true);
+    });
+  });
