@@ -1,5 +1,5 @@
 import type { DataSource, QueryRunner } from 'typeorm';
-import { LockError } from '../../lock.errors.js';
+import { LockError, LockStoreError } from '../../lock.errors.js';
 
 /** What is used of an EntityManager; its DataSource was called `connection` before TypeORM 1. */
 interface Manager {
@@ -13,10 +13,11 @@ interface Manager {
  *
  * @param doing for messages, such as `guard "nightly-report" in a transaction`
  * @throws LockError unless the transaction is open, and one of this DataSource
+ * @throws LockStoreError when its connection was lost
  */
 export function runnerOf(manager: unknown, dataSource: DataSource, doing: string): QueryRunner {
   const { queryRunner, dataSource: own, connection: former } = Object(manager) as Manager;
-  if (!queryRunner?.isTransactionActive || queryRunner.isReleased)
+  if (!queryRunner?.isTransactionActive)
     throw new LockError(
       `Could not ${doing}: it needs the EntityManager of an open transaction, as dataSource.transaction() hands it out. With the store's own, use lock.transaction().`,
     );
@@ -24,5 +25,9 @@ export function runnerOf(manager: unknown, dataSource: DataSource, doing: string
     throw new LockError(
       `Could not ${doing}: the EntityManager belongs to another DataSource than the locks. Let typeOrmStore() use that one, by its name in the option dataSource and without connection, or use lock.transaction().`,
     );
+  if (queryRunner.isReleased)
+    throw new LockStoreError(`Could not ${doing}: the connection of the transaction has ended.`, {
+      transient: true,
+    });
   return queryRunner;
 }

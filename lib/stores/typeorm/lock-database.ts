@@ -72,6 +72,6 @@ async function openMysql(dataSource: DataSource, table: string): Promise<LockDat
 
 async function openSqlite(dataSource: DataSource, table: string): Promise<LockDatabase> {
   const sessions = await SqliteSession.open(dataSource);
-  const transactions = new SqliteTransactions(dataSource, table);
+  const transactions = new SqliteTransactions(dataSource, table, sessions);
   return { kind: 'better-sqlite3', sessions, transactions, dialect: sqliteDialect(table) };
 }

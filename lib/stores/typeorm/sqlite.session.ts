@@ -27,6 +27,7 @@ const OPEN_LIMIT = 10_000;
  */
 export class SqliteSession implements LockSessions {
   private readonly statements = new Map<string, SqliteStatement>();
+  private unfinished = 0;
 
   private constructor(
     private readonly connection: Sqlite,
@@ -71,6 +72,11 @@ export class SqliteSession implements LockSessions {
     this.connection.close();
   }
 
+  /** Whether statements wait until the file is free. */
+  get waiting(): boolean {
+    return this.unfinished > 0;
+  }
+
   private assertVersion(): void {
     const version = String(this.execute('SELECT sqlite_version() AS version').rows[0]?.version);
     const [major = 0, minor = 0] = version.split('.').map(Number);
@@ -91,10 +97,13 @@ export class SqliteSession implements LockSessions {
   }
 
   private async untilFree<T>(deadline: number, attempt: () => T): Promise<T> {
+    this.unfinished++;
     try {
       return await untilFree(deadline, attempt);
     } catch (error) {
       throw isContention(error) ? this.explain(error) : error;
+    } finally {
+      this.unfinished--;
     }
   }
 

@@ -13,10 +13,14 @@ const PATIENCE = 5_000;
  * renewal of another lock.
  */
 export class SqliteTransactions implements LockTransactions {
-  /** @param table quoted, as it stands in SQL */
+  /**
+   * @param table quoted, as it stands in SQL
+   * @param session whose statements go first when they have waited
+   */
   constructor(
     private readonly dataSource: DataSource,
     private readonly table: string,
+    private readonly session: { readonly waiting: boolean },
   ) {}
 
   async run<T>(work: (manager: EntityManager) => Promise<T>): Promise<T> {
@@ -48,6 +52,8 @@ export class SqliteTransactions implements LockTransactions {
     const runner = this.dataSource.createQueryRunner('master');
     const takeTurns = () => {
       if (runner.isTransactionActive || this.connection.inTransaction) throw this.entangled('begun');
+      // Transactions that follow each other closely would keep the renewals of other locks from the file.
+      if (this.session.waiting) throw this.outwritten();
       return runner.startTransaction(); // which makes it active at once
     };
     await untilFree(deadline, takeTurns, (error) => error instanceof LockStoreError);
@@ -57,10 +63,7 @@ export class SqliteTransactions implements LockTransactions {
     } catch (error) {
       await this.rollBack(runner);
       if (!isContention(error)) throw error;
-      throw new LockStoreError(
-        'Could not begin a transaction: another connection keeps writing to the SQLite file. Look for a transaction that stays open.',
-        { cause: error, transient: true },
-      );
+      throw this.outwritten(error);
     }
     return runner;
   }
@@ -74,6 +77,13 @@ export class SqliteTransactions implements LockTransactions {
     return new LockStoreError(
       `The transaction could not be ${done}: another one is open on the application's own connection to the SQLite file, the only one that TypeORM has. Let one end before the next begins.`,
       { transient: true },
+    );
+  }
+
+  private outwritten(cause?: unknown): LockStoreError {
+    return new LockStoreError(
+      'The transaction could not be begun: another connection keeps writing to the SQLite file. Look for a transaction that stays open.',
+      { cause, transient: true },
     );
   }
 
