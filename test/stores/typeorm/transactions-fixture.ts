@@ -28,7 +28,7 @@ export class Writers {
     readonly thief: TypeOrmLockStore,
     /** What the thief waits with. */
     readonly contender: LockService,
-    private readonly thiefs: DataSource,
+    readonly thiefs: DataSource,
   ) {}
 
   static async open(target: { open(): Promise<Target> }, extra: object = {}): Promise<Writers> {

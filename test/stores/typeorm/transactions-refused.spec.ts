@@ -1,0 +1,98 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import type { EntityManager } from 'typeorm';
+import { LockError, LockStoreError } from '../../../lib/lock.errors.js';
+import { targetsAmong } from './fixture.js';
+import { TTL, Writers, type Level } from './transactions-fixture.js';
+
+for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mysql56'))
+  describe(`a guard on ${target.name}`, () => {
+    let writers: Writers;
+    beforeAll(async () => void (writers = await Writers.open(target)));
+    afterAll(() => writers.dispose());
+
+    const inTransaction = <T>(level: Level, work: (manager: EntityManager) => Promise<T>): Promise<T> =>
+      writers.application.transaction(level, work);
+    /** What a guard says in a transaction that has read before its lock was renewed. */
+    const guardAfterRenewal = async (level: Level, prepare?: (manager: EntityManager) => Promise<void>) => {
+      const { key, token } = await writers.hold();
+      return inTransaction(level, async (manager) => {
+        await prepare?.(manager);
+        await manager.query('SELECT count(*) FROM writes');
+        expect(await writers.store.renew(key, 'holder', TTL)).toBe(true);
+        return writers.store.guard(manager, key, 'holder', token);
+      });
+    };
+
+    it('refuses anything that is no open transaction', async () => {
+      const { key, token } = await writers.hold();
+      let ended: EntityManager | undefined;
+      await inTransaction('SERIALIZABLE', async (manager) => void (ended = manager));
+      const wrong = [ended, writers.application.manager, writers.application, {}, 'manager', null, undefined];
+      for (const manager of wrong)
+        await expect(writers.store.guard(manager as EntityManager, key, 'holder', token)).rejects.toThrow(
+          new LockError(
+            `Could not guard "${key}" in a transaction: it needs the EntityManager of an open transaction, as dataSource.transaction() hands it out. With the store's own, use lock.transaction().`,
+          ),
+        );
+    });
+
+    it('refuses a transaction of another DataSource', async () => {
+      const { key, token } = await writers.hold();
+      const foreign = await writers.fixture.dataSource();
+      const guarding = foreign.transaction((manager) => writers.store.guard(manager, key, 'holder', token));
+      await expect(guarding).rejects.toMatchObject({
+        name: 'LockError',
+        message: expect.stringMatching(/belongs to another DataSource.*typeOrmStore\(\)/),
+      });
+    });
+
+    it('refuses a token that is no whole number', async () => {
+      const { key } = await writers.hold();
+      for (const token of [NaN, 1.5, '1 OR 1=1', undefined] as number[])
+        await expect(
+          inTransaction('SERIALIZABLE', (manager) => writers.store.guard(manager, key, 'holder', token)),
+        ).rejects.toThrow(/fencing token must be a whole number/);
+    });
+
+    if (target.name === 'postgres')
+      it.each(['REPEATABLE READ', 'SERIALIZABLE'] as const)(
+        'at %s names lock.transaction, whether there was a renewal or not',
+        async (level) => {
+          const advice = /at its isolation level.*READ COMMITTED, or run the work in lock\.transaction\(\)/;
+          const { key, token } = await writers.hold();
+          await expect(guardAfterRenewal(level)).rejects.toThrow(advice);
+          const guarding = inTransaction(level, (manager) =>
+            writers.store.guard(manager, key, 'holder', token),
+          );
+          const error: unknown = await guarding.catch((thrown: unknown) => thrown);
+          expect(error).toBeInstanceOf(LockError);
+          expect(error).not.toBeInstanceOf(LockStoreError);
+          expect(error).toMatchObject({ message: expect.stringMatching(advice) });
+        },
+      );
+
+    const advised = {
+      name: 'LockStoreError',
+      message: expect.stringMatching(
+        /others have written since the transaction began.*lock\.transaction\(\)/,
+      ),
+      transient: true,
+    };
+
+    if (target.name === 'mariadb')
+      it.each(['REPEATABLE READ', 'SERIALIZABLE'] as const)(
+        'at %s names lock.transaction when a renewal came in between, where the server does not let it pass',
+        async (level) => {
+          const snapshots = (on: boolean) => async (manager: EntityManager) => {
+            await manager.query(`SET SESSION innodb_snapshot_isolation = ${on ? 'ON' : 'OFF'}`);
+          };
+          await expect(guardAfterRenewal(level, snapshots(true))).rejects.toMatchObject(advised);
+          expect(await guardAfterRenewal(level, snapshots(false))).toBe(true);
+        },
+      );
+
+    if (target.name === 'sqlite')
+      it('names lock.transaction when others have written since the transaction read', async () => {
+        await expect(guardAfterRenewal('SERIALIZABLE')).rejects.toMatchObject(advised);
+      });
+  });
