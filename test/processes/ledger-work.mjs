@@ -1,0 +1,154 @@
+import { EventEmitter, once } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+/** Milliseconds on the clock that never steps, and that all processes of a machine have in common. */
+export const now = () => Number(process.hrtime.bigint()) / 1e6;
+
+const majority = { writeConcern: { w: 'majority', journal: true } };
+const fromPrimary = { readConcern: { level: 'linearizable' }, maxTimeMS: 5_000 };
+
+/**
+ * The ways to make an entry in a ledger, a document that is read as a whole, changed and written back as a whole: of two who do so at once, one's
+ * entry is lost. Each resolves to whether the entry was made; `sending` is called when from there on it may be.
+ */
+const ways = {
+  /** As those do who trust the lock: they look at it just before they write, and nothing else stands in the way of a late write. */
+  async plain(ledgers, _id, entry, lock, sending) {
+    const ledger = await ledgers.findOne({ _id }, fromPrimary);
+    lock.assertHeld();
+    sending();
+    const { matchedCount } = await ledgers.updateOne({ _id }, extended(ledger, entry), majority);
+    return matchedCount === 1;
+  },
+  /** Who has the newest token claims the ledger, and writes only while nobody has claimed it with a newer one. */
+  async fenced(ledgers, _id, entry, lock, sending) {
+    const { token } = entry;
+    const claim = { returnDocument: 'after', ...majority };
+    const ledger = await ledgers.findOneAndUpdate({ _id, token: { $lt: token } }, { $set: { token } }, claim);
+    if (!ledger) return false;
+    sending();
+    const { matchedCount } = await ledgers.updateOne({ _id, token }, extended(ledger, entry), majority);
+    return matchedCount === 1;
+  },
+  /** Commits only while the lock is held. */
+  async transaction(ledgers, _id, entry, lock, sending) {
+    await lock.transaction(async (session) => {
+      const ledger = await ledgers.findOne({ _id }, { session });
+      sending();
+      await ledgers.updateOne({ _id }, extended(ledger, entry), { session });
+    });
+    return true;
+  },
+};
+
+const extended = ({ value, entries }, entry) => ({
+  $set: { value: value + 1, entries: [...entries, entry] },
+});
+
+/** Locks and makes entries, again and again, and remembers all that is needed to find out whether the lock was one. */
+export class LedgerWork {
+  #progress = new EventEmitter().setMaxListeners(0);
+  #ended = true;
+  #running;
+  #report;
+  #sent = [];
+
+  constructor(locks, ledgers, worker) {
+    this.locks = locks;
+    this.ledgers = ledgers;
+    this.worker = worker;
+    for (const event of ['storeError', 'renewFailed'])
+      locks.events.on(event, ({ error }) => this.#tally(`${event} (${error.cause?.name ?? 'no answer'})`));
+  }
+
+  /**
+   * @param probing also takes locks that nobody else wants, with a single attempt each
+   * @param pause milliseconds, roughly, between two holds: without it, who has just released the lock is the first to ask for it
+   */
+  start({ run, way, probing, pause }) {
+    this.#report = { worker: this.worker, holds: [], writes: [], probes: {}, errors: {} };
+    this.#sent = [];
+    this.#ended = false;
+    const counting = this.#repeat(pause, (id) => this.#count(run, way, id));
+    this.#running = Promise.all([
+      counting,
+      probing && this.#repeat(pause, (id) => this.#probe(`${run}-${id}`)),
+    ]);
+  }
+
+  /** Resolves when that many more entries were made and acknowledged. */
+  async counted(times) {
+    for (let i = 0; i < times; i++) await once(this.#progress, 'counted');
+  }
+
+  /** Resolves to what happened, when nothing is on its way any more. */
+  async end() {
+    this.#ended = true;
+    await this.#running;
+    await Promise.allSettled(this.#sent);
+    return this.#report;
+  }
+
+  async #repeat(pause, work) {
+    for (let n = 1; !this.#ended; n++) {
+      await work(`${this.worker}-${n}`);
+      await sleep(pause * (0.5 + Math.random()));
+    }
+  }
+
+  async #count(run, way, id) {
+    try {
+      await this.locks.run(`${run}-ledgers`, (lock) => this.#hold(lock, `${run}-${way}`, ways[way], id), {
+        wait: Infinity,
+      });
+    } catch (error) {
+      this.#tally(`run (${error.name})`);
+    }
+  }
+
+  async #hold(lock, ledger, way, id) {
+    const hold = { token: lock.fencingToken, from: now(), until: 0 };
+    // The clock is read first: a process that is put aside in between has believed in the lock then, whatever it finds now.
+    const look = () => {
+      const moment = now();
+      if (lock.held) hold.until = moment;
+    };
+    look();
+    this.#report.holds.push(hold);
+    const write = { id, outcome: 'none' };
+    this.#report.writes.push(write);
+    const looking = setInterval(look, 5);
+    try {
+      const sending = () => {
+        look();
+        write.outcome = 'unknown';
+      };
+      const working = way(this.ledgers, ledger, { id, token: lock.fencingToken }, lock, sending);
+      this.#sent.push(working);
+      // What a frozen server is asked for hangs, for minutes: who has lost the lock goes on without.
+      const made = await Promise.race([working, lossOf(lock)]);
+      write.outcome = made ? 'acknowledged' : 'refused';
+      if (made) this.#progress.emit('counted');
+    } finally {
+      clearInterval(looking);
+      look();
+    }
+  }
+
+  async #probe(key) {
+    const answer = await this.locks.acquire(key).catch((error) => error);
+    const { name } = answer instanceof Error ? answer : { name: 'acquired' };
+    this.#report.probes[name] = (this.#report.probes[name] ?? 0) + 1;
+    if (name === 'acquired') await answer.release().catch((error) => this.#tally(`release (${error.name})`));
+  }
+
+  #tally(what) {
+    if (this.#report) this.#report.errors[what] = (this.#report.errors[what] ?? 0) + 1;
+  }
+}
+
+function lossOf({ signal }) {
+  return new Promise((_, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+  });
+}

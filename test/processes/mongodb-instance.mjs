@@ -1,0 +1,62 @@
+// One instance of an application on MongoDB, in a process of its own: it does what its parent asks for. argv: its options as JSON, its label.
+import 'reflect-metadata';
+import { NestFactory } from '@nestjs/core';
+import { LockModule, LockService } from 'nestjs-locked';
+import { mongoStore } from 'nestjs-locked/mongodb';
+import { LedgerWork, now } from './ledger-work.mjs';
+
+const { url, databaseName, driver, clientOptions, writeConcern, ...lockOptions } = JSON.parse(
+  process.argv[2],
+);
+const label = process.argv[3];
+const { MongoClient } = await import(driver);
+const client = await new MongoClient(url, { appName: label, ...clientOptions }).connect();
+const database = client.db(databaseName);
+const app = await NestFactory.createApplicationContext(
+  {
+    module: class InstanceModule {},
+    imports: [
+      LockModule.forRoot({
+        store: mongoStore({ db: database, ...(writeConcern && { writeConcern }) }),
+        label,
+        ...lockOptions,
+      }),
+    ],
+  },
+  { logger: ['error'] },
+);
+app.enableShutdownHooks();
+const locks = app.get(LockService);
+const held = new Map();
+const work = new LedgerWork(locks, database.collection('ledgers'), label);
+
+const actions = {
+  async acquire({ key, ...options }) {
+    let tell;
+    const lost = new Promise((resolve) => (tell = resolve));
+    const onLost = (lock) => tell({ lostAt: now(), date: Date.now(), held: lock.held });
+    const lock = await locks.acquire(key, { ...options, onLost });
+    held.set(key, { lock, lost });
+    return { fencingToken: lock.fencingToken, grantedAt: now() };
+  },
+  /** Answers when the holder is told that it lost the lock. */
+  loss: ({ key }) => held.get(key).lost,
+  release: ({ key }) => held.get(key).lock.release(),
+  held: ({ key }) => held.get(key).lock.held,
+  inspect: ({ key }) => locks.inspect(key),
+  disable: () => locks.disable(),
+  enable: () => locks.enable(),
+  count: (request) => work.start(request),
+  counted: ({ times }) => work.counted(times),
+  report: () => work.end(),
+};
+
+process.on('message', async ({ id, action, ...request }) => {
+  try {
+    process.send({ id, result: await actions[action](request) });
+  } catch (error) {
+    process.send({ id, error: `${error.name}: ${error.message}` });
+  }
+});
+process.on('disconnect', () => process.exit()); // whoever has started it is gone
+process.send({ event: 'ready' });
