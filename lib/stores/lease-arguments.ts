@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { LeaseRenewal } from '../interfaces/lock-store.interface.js';
 import { assertOwner, fitKey } from '../lock-key.js';
+import { LockError } from '../lock.errors.js';
 import { milliseconds } from './store-arguments.js';
 import { OPERATION_LIMIT } from './time-limit.js';
 
@@ -31,5 +32,7 @@ export function limitOf(ttl: number): number {
 
 /** A label is for people: what the column cannot keep is left out, rather than a lock refused because of it. */
 export function labelOf(label: string | undefined): string | null {
+  if (label !== undefined && typeof label !== 'string')
+    throw new LockError(`A label must be a string, but it is of type ${typeof label}.`);
   return label === undefined ? null : label.replaceAll('\0', '').slice(0, LABEL_CHARACTERS).toWellFormed();
 }

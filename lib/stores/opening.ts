@@ -13,6 +13,11 @@ export class Opening<T> {
     await this.get('open it');
   }
 
+  /** Whether it was closed. */
+  get ended(): boolean {
+    return this.closed;
+  }
+
   /**
    * @param doing what it is wanted for, such as `acquire "nightly-report"`
    * @throws LockStoreError once the store was closed

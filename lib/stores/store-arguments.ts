@@ -13,6 +13,12 @@ export function milliseconds(name: string, value: unknown): number {
   );
 }
 
+/** @throws LockError for what is no outcome */
+export function assertOutcome(outcome: unknown): void {
+  if (outcome === 'done' || outcome === 'failed') return;
+  throw new LockError(`The outcome of a run must be 'done' or 'failed', but it is ${String(outcome)}.`);
+}
+
 /** @throws LockError for a page that cannot be read */
 export function assertPage({ prefix = '', after = '', limit }: ListRequest): void {
   if (!Number.isInteger(limit) || limit < 1 || limit > LARGEST_PAGE)

@@ -30,6 +30,7 @@ const KNOWN: Record<string, string[]> = {
 /** What an application has that a snippet does not repeat. */
 const AMBIENT: Record<string, string> = {
   Billing: 'class Billing { @Locked() async exportInvoices(): Promise<void> {} }',
+  MongoModule: 'class MongoModule {}',
   MyStore: 'class MyStore extends MemoryLockStore {}',
   ConfigService: 'abstract class ConfigService { abstract get(name: string): string | undefined }',
   manager: 'declare const manager: EntityManager;',

@@ -14,8 +14,8 @@ import type { AnyCollection } from './mongo-store.options.js';
 export interface CollectionHandle {
   /** Gives a collection of a client that connects; called when the store is opened, and not before. */
   open(): Promise<AnyCollection>;
-  /** Closes what `open` has opened, and nothing that the application made. */
-  close(): Promise<void>;
+  /** Closes what `open` has opened for this collection, and nothing that the application made. */
+  close(collection: AnyCollection): Promise<void>;
 }
 
 /** A collection that the application has made itself. */
@@ -29,26 +29,19 @@ export function ownCollection(
   databaseName: string | undefined,
   collectionName: string,
 ): CollectionHandle {
-  let client: MongoClient | undefined;
   return {
     async open() {
       const { MongoClient } = await load('mongoStore({ url })', 'mongodb', () => import('mongodb'));
-      client = connectTo(url, MongoClient);
+      const client = clientFor(url, MongoClient);
       try {
         await client.connect();
         return client.db(databaseName).collection(collectionName);
       } catch (error) {
-        const failure = storeFailure(error, 'open the lock store', describeServers(client));
-        await client.close();
-        throw failure;
+        await close(client);
+        throw storeFailure(error, 'open the lock store', describeServers(client));
       }
     },
-    async close() {
-      const timeLimit = new TimeLimit(OPERATION_LIMIT);
-      // It waits for servers that do not answer any more; a shutdown must not.
-      await timeLimit.race(client?.close() ?? Promise.resolve()).catch(() => undefined);
-      timeLimit.end();
-    },
+    close: async (collection) => close(clientOf(collection)),
   };
 }
 
@@ -105,7 +98,7 @@ export function describeServers({ options }: MongoClient): string {
 }
 
 /** What the driver says of a connection string can have the password in it. */
-function connectTo(url: string, Client: typeof MongoClient): MongoClient {
+function clientFor(url: string, Client: typeof MongoClient): MongoClient {
   try {
     return new Client(url);
   } catch {
@@ -115,23 +108,30 @@ function connectTo(url: string, Client: typeof MongoClient): MongoClient {
   }
 }
 
+/** It waits for servers that do not answer any more; a shutdown must not. */
+async function close(client: MongoClient): Promise<void> {
+  const timeLimit = new TimeLimit(OPERATION_LIMIT);
+  await timeLimit.race(client.close()).catch(() => undefined);
+  timeLimit.end();
+}
+
 /** A connection that is lazy, or is just being made, connects now. */
 async function databaseOf(connection: Connection, wanted: string): Promise<Db> {
-  const timeLimit = new TimeLimit(OPERATION_LIMIT);
+  const client = connection.getClient() as MongoClient | undefined;
+  if (!client)
+    throw new LockStoreError(
+      `The application's Mongoose ${wanted} was never opened. Use locks from onModuleInit on, with MongooseModule.forRoot().`,
+    );
+  const timeLimit = new TimeLimit(client.options.serverSelectionTimeoutMS + OPERATION_LIMIT);
   try {
     await timeLimit.race(connection.asPromise());
+    return client.db(connection.name);
   } catch (error) {
-    throw new LockStoreError(
-      `The application's Mongoose ${wanted} is not connected. Use locks from onModuleInit on.`,
-      {
-        cause: error,
-        transient: true,
-      },
-    );
+    const target = `${describeServers(client)}, the application's Mongoose ${wanted},`;
+    throw storeFailure(error, 'open the lock store', target);
   } finally {
     timeLimit.end();
   }
-  return connection.getClient().db(connection.name);
 }
 
 async function load<Module>(caller: string, name: string, importing: () => Promise<Module>): Promise<Module> {

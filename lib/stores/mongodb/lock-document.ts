@@ -25,7 +25,7 @@ export interface LockDocument {
   renewedAt: Date;
   /** The batch that renewed it last. */
   batch?: string;
-  /** From when on nobody holds or keeps it, as the release said; absent while it is held. A TTL index may delete it after that. */
+  /** From when on no lock depends on it: nobody holds or keeps the key, and the clock has passed the token. Absent while it is held. For the TTL index. */
   freeSince?: Date;
   last?: { label: string | null; startedAt: Date; endedAt: Date; outcome: LockOutcome };
   /** How often it was tied to a transaction: what that changes. */
@@ -54,6 +54,11 @@ export const VIEW = {
   owned: { $ne: [{ $ifNull: ['$owner', null] }, null] },
   now: '$$NOW',
 } as const;
+
+/** Whether a document is one of ours; others are neither read nor changed. */
+export function isLock({ attempt }: { attempt?: unknown }): boolean {
+  return typeof attempt === 'string';
+}
 
 export function isHeld({ expiresAt, now }: LockView): boolean {
   return expiresAt > now;

@@ -33,6 +33,7 @@ const NETWORK = new Set<unknown>([
 
 const CLOSED = new Set<unknown>([
   'MongoClientClosedError',
+  'MongoExpiredSessionError',
   'MongoNotConnectedError',
   'MongoPoolClosedError',
   'MongoServerClosedError',
@@ -49,6 +50,32 @@ export function isContention(error: unknown): boolean {
 /** Whether a transaction saw the document change after it had begun. */
 export function isWriteConflict(error: unknown): boolean {
   return driverError(error).code === 112;
+}
+
+/** Whether the driver would run the transaction again. */
+export function isTransientInTransaction(error: unknown): boolean {
+  return hasLabel(error, 'TransientTransactionError');
+}
+
+/** Whether the server gave an operation up because of its `maxTimeMS`; in a bulk, also when others had to wait behind the one that did. */
+export function isOutOfTime(error: unknown): boolean {
+  return driverError(error).code === 50;
+}
+
+/** Whether the user lacks a right. */
+export function isUnauthorized(error: unknown): boolean {
+  return driverError(error).code === 13;
+}
+
+/** What is known after a commit that failed. */
+export function commitFailure(error: unknown, target: string): LockError {
+  const failure = storeFailure(error, 'commit a transaction', target);
+  const unknown = hasLabel(error, 'UnknownTransactionCommitResult') || driverError(error).code === 64;
+  if (!unknown && !(failure instanceof LockStoreError && failure.transient)) return failure;
+  return new LockStoreError(
+    `${failure.message} It may have been committed all the same: look at what it wrote before you do it again.`,
+    { cause: error },
+  );
 }
 
 /** Whether a database or collection does not exist yet. */
@@ -79,7 +106,7 @@ export function storeFailure(error: unknown, doing: string, target: string): Loc
   }
   if (NOT_ALLOWED.has(code)) {
     return new LockStoreError(
-      `Could not ${doing}: ${target} refused the user (${reasonOf(error)}). Its role needs find, insert, update and remove on the collection; look at user, password and authSource.`,
+      `Could not ${doing}: ${target} refused the user (${reasonOf(error)}). Look at user, password and authSource; its role needs find, insert and update on the collection, and remove to purge.`,
       { cause: error },
     );
   }
@@ -93,14 +120,14 @@ export function storeFailure(error: unknown, doing: string, target: string): Loc
 }
 
 function isBrokenOff(error: unknown): boolean {
-  const { name, code, hasErrorLabel } = driverError(error);
+  const { name, code } = driverError(error);
   if (NETWORK.has(name) || BROKEN_OFF.has(code) || isContention(error)) return true;
-  return (
-    typeof hasErrorLabel === 'function' &&
-    ['RetryableWriteError', 'TransientTransactionError', 'UnknownTransactionCommitResult'].some((label) =>
-      hasErrorLabel.call(error, label),
-    )
-  );
+  return hasLabel(error, 'RetryableWriteError', 'TransientTransactionError');
+}
+
+function hasLabel(error: unknown, ...labels: string[]): boolean {
+  const { hasErrorLabel } = driverError(error);
+  return typeof hasErrorLabel === 'function' && labels.some((label) => hasErrorLabel.call(error, label));
 }
 
 function reasonOf(error: unknown): string {

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { ClientSession } from 'mongodb';
+import type { ClientSession, Document } from 'mongodb';
 import type { LockInspection, LockPage } from '../../interfaces/lock-record.interface.js';
 import type {
   AcquireRequest,
@@ -19,13 +19,19 @@ import type {
 import { storedKey } from '../../lock-key.js';
 import { LockError, LockStoreError } from '../../lock.errors.js';
 import { identityOf, labelOf, leaseOf, limitOf } from '../lease-arguments.js';
-import { assertPage, milliseconds, purgeOf } from '../store-arguments.js';
+import { assertOutcome, assertPage, milliseconds, purgeOf } from '../store-arguments.js';
 import { OPERATION_LIMIT } from '../time-limit.js';
 import { clientOf, handedIn, isCollection, type CollectionHandle } from './collection.handle.js';
 import { LockCollection } from './lock-collection.js';
-import { inspectionOf, isHeld, recordOf, VIEW, type LockView } from './lock-document.js';
+import { inspectionOf, isHeld, isLock, recordOf, VIEW, type LockView } from './lock-document.js';
 import * as update from './lock-updates.js';
-import { isContention, isWriteConflict, storeFailure } from './mongo-failure.js';
+import {
+  commitFailure,
+  isContention,
+  isOutOfTime,
+  isTransientInTransaction,
+  isWriteConflict,
+} from './mongo-failure.js';
 import {
   readStoreOptions,
   type AnyCollection,
@@ -51,10 +57,15 @@ export class MongoLockStore
 {
   private readonly locks: LockCollection;
   private readonly settings: StoreSettings;
+  /** The transactions that run in the sessions of {@link transaction}. */
+  private readonly begun = new WeakMap<ClientSession, unknown>();
 
   /** @throws LockError for an option that does not exist or is not valid */
   constructor(collection: AnyCollection | CollectionHandle, options: MongoLockStoreOptions = {}) {
-    if (!isCollection(collection) && !('open' in Object(collection)))
+    if (
+      !isCollection(collection) &&
+      typeof (collection as Partial<CollectionHandle> | undefined)?.open !== 'function'
+    )
       throw new LockError(
         `MongoLockStore needs a collection of the mongodb driver, but it got ${collection ? 'something else' : String(collection)}. For a connection string, a client or a database, use mongoStore(); on a Mongoose connection, mongooseStore().`,
       );
@@ -95,6 +106,10 @@ export class MongoLockStore
     });
     if (answer === 'collided' || answer === null) return { acquired: false, reason: 'contention' };
     const view = answer as unknown as LockView & { attempt: string };
+    if (!isLock(view))
+      throw new LockStoreError(
+        `Could not acquire "${key}": under this key, ${this.describe()} has a document that is no lock. Give the lock store a collection of its own: the option collectionName.`,
+      );
     if (view.attempt === attempt.attempt) return { acquired: true, fencingToken: Number(view.token) };
     // A holder whose lease has run out tells nothing: someone is taking it over right now.
     return isHeld(view)
@@ -114,6 +129,7 @@ export class MongoLockStore
 
   async release(key: string, owner: string, end: ReleaseRequest = {}): Promise<boolean> {
     const { keepFor = 0, outcome = 'done' } = end;
+    assertOutcome(outcome);
     const kept = keepFor === 0 ? 0 : milliseconds('keepFor', keepFor);
     const identity = identityOf(key, owner);
     return this.change(
@@ -132,6 +148,9 @@ export class MongoLockStore
     return outcomes;
   }
 
+  /**
+   * A document that a transaction has in its hands makes the whole command wait: so it may take half of the time only, and the rest tells what it has done.
+   */
   private async renewBatch(leases: readonly LeaseRenewal[]): Promise<RenewalOutcome[]> {
     const batch = randomUUID();
     const limit = Math.min(...leases.map(({ ttl }) => limitOf(ttl)));
@@ -139,19 +158,28 @@ export class MongoLockStore
       updateOne: { filter: update.ownLease(key, owner), update: update.renewal(ttl, batch) },
     }));
     return this.locks.run(`renew ${leases.length} locks`, limit, async (collection, { read, write }) => {
-      const { matchedCount } = await collection.bulkWrite(operations, { ...write, ordered: false });
-      if (matchedCount === leases.length) return leases.map((): RenewalOutcome => 'renewed');
-      const _id = { $in: leases.map(({ key }) => key) };
-      const renewed = await collection.find({ _id, batch }, { ...read, projection: { owner: 1 } }).toArray();
-      const owners = new Set(renewed.map(({ owner }) => owner));
-      return leases.map(({ owner }): RenewalOutcome => (owners.has(owner) ? 'renewed' : 'lost'));
+      const inTime = { ...write, maxTimeMS: Math.ceil(limit / 2), ordered: false };
+      const matched = await collection.bulkWrite(operations, inTime).then(
+        (result) => result.matchedCount,
+        (error: unknown) => {
+          if (isOutOfTime(error)) return undefined;
+          throw error;
+        },
+      );
+      if (matched === leases.length) return leases.map((): RenewalOutcome => 'renewed');
+      const renewed = await collection
+        .find({ _id: { $in: leases.map(({ key }) => key) }, batch }, { ...read, projection: { owner: 1 } })
+        .toArray();
+      const owners = new Map(renewed.map(({ _id, owner }) => [_id, owner]));
+      const otherwise: RenewalOutcome = matched === undefined ? 'unknown' : 'lost';
+      return leases.map(({ key, owner }) => (owners.get(key) === owner ? 'renewed' : otherwise));
     });
   }
 
   async inspect(key: string): Promise<LockInspection> {
     const stored = storedKey(key);
     const view = await this.locks.run(`inspect "${key}"`, OPERATION_LIMIT, (collection, { read }) =>
-      collection.findOne<LockView>(update.byKey(stored), { ...read, projection: VIEW }),
+      collection.findOne<LockView>(update.lock(stored), { ...read, projection: VIEW }),
     );
     return inspectionOf(stored, view);
   }
@@ -172,7 +200,7 @@ export class MongoLockStore
 
   async forceRelease(key: string): Promise<boolean> {
     const stored = storedKey(key);
-    return this.change(`force the release of "${key}"`, update.lease(stored), update.forcedRelease());
+    return this.change(`force the release of "${key}"`, update.heldKey(stored), update.forcedRelease());
   }
 
   async purge(request: PurgeRequest): Promise<number> {
@@ -202,6 +230,7 @@ export class MongoLockStore
       return await session.withTransaction(
         async () => {
           thrown = undefined; // of a run before this one
+          this.begun.set(session, transactionOf(session));
           try {
             return await work(session);
           } catch (error) {
@@ -216,7 +245,7 @@ export class MongoLockStore
         },
       );
     } catch (error) {
-      throw thrown ? thrown.error : storeFailure(error, 'commit a transaction', target);
+      throw thrown ? thrown.error : commitFailure(error, target);
     } finally {
       await session.endSession();
     }
@@ -228,6 +257,10 @@ export class MongoLockStore
     if (!Number.isSafeInteger(fencingToken))
       throw new LockError(`Could not ${doing}: its fencing token must be a whole number.`);
     const { client } = await this.withTransactions(doing);
+    if (this.begun.has(session) && this.begun.get(session) !== transactionOf(session))
+      throw new LockError(
+        `Could not ${doing}: the work has committed or aborted the transaction itself, which leaves it without the guard. Leave that to lock.transaction().`,
+      );
     if (typeof session?.inTransaction !== 'function' || !session.inTransaction())
       throw new LockError(
         `Could not ${doing}: it needs a ClientSession in which a transaction was started. With the store's own, use lock.transaction().`,
@@ -263,8 +296,8 @@ export class MongoLockStore
   /** Changes one document, if it is as the filter says. */
   private async change(
     doing: string,
-    filter: ReturnType<typeof update.byKey>,
-    changes: ReturnType<typeof update.renewal>,
+    filter: Document,
+    changes: Document[],
     limit = OPERATION_LIMIT,
   ): Promise<boolean> {
     const result = await this.locks.run(doing, limit, (collection, { write }) =>
@@ -276,5 +309,10 @@ export class MongoLockStore
 
 /** The driver runs a transaction again after conflicts that it recognizes, by its own errors. */
 function conflictOf(error: unknown): unknown {
-  return error instanceof LockStoreError && isWriteConflict(error.cause) ? error.cause : error;
+  return error instanceof LockStoreError && isTransientInTransaction(error.cause) ? error.cause : error;
+}
+
+/** What a session has one of for each transaction, and none when that was ended. */
+function transactionOf(session: ClientSession): unknown {
+  return session.inTransaction() ? (session as unknown as { transaction?: object }).transaction : undefined;
 }

@@ -40,17 +40,6 @@ export interface MongoLockStoreOptions {
 export type MongoStoreOptions = MongoLockStoreOptions &
   (
     | {
-        /** The store opens a client of its own on this connection string, and closes it. */
-        url: string;
-        client?: undefined;
-        db?: undefined;
-        collection?: undefined;
-        /** Default the one of the connection string. */
-        databaseName?: string;
-        /** Default `locks`. */
-        collectionName?: string;
-      }
-    | {
         /** A client of the application, which stays open. */
         client: MongoClient;
         url?: string;
@@ -79,6 +68,17 @@ export type MongoStoreOptions = MongoLockStoreOptions &
         db?: Db;
         databaseName?: never;
         collectionName?: never;
+      }
+    | {
+        /** The store opens a client of its own on this connection string, and closes it. */
+        url: string;
+        client?: undefined;
+        db?: undefined;
+        collection?: undefined;
+        /** Default the one of the connection string. */
+        databaseName?: string;
+        /** Default `locks`. */
+        collectionName?: string;
       }
   );
 

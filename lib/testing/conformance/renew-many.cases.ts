@@ -28,6 +28,15 @@ export const renewMany: Cases = {
     await t.take(`${key}:missing`);
   },
 
+  async 'B51 renewMany tells leases of one owner apart by their keys'(t) {
+    const owner = t.owner();
+    const [held, released] = [await t.take(t.key(), { owner }), await t.take(t.key(), { owner })];
+    await t.store.release(released.key, owner);
+    const never = { key: t.key(), owner };
+    const outcomes = await t.batchRenewer.renewMany([lease(never), lease(held), lease(released)]);
+    assert.deepEqual(outcomes, ['lost', 'renewed', 'lost']);
+  },
+
   async 'B50 renewMany never revives a lease that ran out'(t) {
     const expired = await t.expired();
     const held = await t.take(t.key());

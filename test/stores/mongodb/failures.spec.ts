@@ -1,6 +1,6 @@
 import { inspect } from 'node:util';
 import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
-import type { Collection, MongoClientOptions } from 'mongodb';
+import { Long, type Collection, type MongoClient, type MongoClientOptions } from 'mongodb';
 import { LockNotAcquiredError, LockStoreError } from '../../../lib/lock.errors.js';
 import { LockService } from '../../../lib/lock.service.js';
 import { MongoLockStore } from '../../../lib/stores/mongodb/index.js';
@@ -13,11 +13,14 @@ if (mongodbIsSelected())
   describe.each(drivers)('when MongoDB fails, with $name', ({ MongoClient: Client }) => {
     const fixture = new MongoFixture();
     let admin: Collection;
+    let client: MongoClient;
     let store: MongoLockStore;
 
     beforeAll(async () => {
       admin = await fixture.collection();
-      store = new MongoLockStore(await fixture.collection({}, Client));
+      const collection = await fixture.collection({}, Client);
+      client = collection.db.client;
+      store = new MongoLockStore(collection);
       await store.prepare();
     });
     afterEach(() => void jest.restoreAllMocks());
@@ -44,17 +47,17 @@ if (mongodbIsSelected())
     async function proxied(options: MongoClientOptions = {}) {
       const { hostname, port } = new URL(fixture.url);
       const proxy = await TcpProxy.open({ host: hostname, port: Number(port) });
-      const client = new Client(`mongodb://127.0.0.1:${proxy.port}/?directConnection=true`, {
+      const proxiedClient = new Client(`mongodb://127.0.0.1:${proxy.port}/?directConnection=true`, {
         serverSelectionTimeoutMS: 1000,
         ...options,
       });
-      const proxiedStore = new MongoLockStore(client.db(fixture.databaseName).collection('locks'));
+      const proxiedStore = new MongoLockStore(proxiedClient.db(fixture.databaseName).collection('locks'));
       await proxiedStore.prepare();
       const close = async (): Promise<void> => {
         await proxy.close(); // first: the client takes leave of a server that is silent without end
-        await client.close();
+        await proxiedClient.close();
       };
-      return { proxy, client, store: proxiedStore, close };
+      return { proxy, store: proxiedStore, close };
     }
 
     it('B27 a write that a majority has not confirmed in time is an unknown outcome: sent again, it gets the same lock', async () => {
@@ -120,7 +123,6 @@ if (mongodbIsSelected())
       const calls = [
         () => unsure.acquire(newKey(), 'o', 60_000),
         () => unsure.renew(key, 'o', 60_000),
-        () => unsure.renewMany([{ key, owner: 'o', ttl: 60_000 }]),
         () => unsure.release(key, 'o'),
       ];
       for (const call of calls) {
@@ -130,6 +132,59 @@ if (mongodbIsSelected())
           transient: true,
           cause: expect.anything(),
         });
+      }
+    });
+
+    it('B51 a batch that fails is a transient failure; one that was cut short is not known', async () => {
+      const { store: unsure, fail } = await failing();
+      const key = newKey();
+      tokenOf(await unsure.acquire(key, 'o', 60_000));
+      const leases = [{ key, owner: 'o', ttl: 60_000 }];
+      await fail({ errorCode: 10107 });
+      await expect(unsure.renewMany(leases)).rejects.toMatchObject({
+        name: 'LockStoreError',
+        transient: true,
+      });
+      await fail({ errorCode: 50 });
+      expect(await unsure.renewMany(leases)).toEqual(['unknown']);
+      expect(await unsure.renewMany(leases)).toEqual(['renewed']);
+    });
+
+    it('B51 a lock that a transaction has in its hands costs no other lock of the batch', async () => {
+      const leases = Array.from({ length: 60 }, () => ({ key: newKey(), owner: 'o', ttl: 4_000 }));
+      const tokens = await Promise.all(
+        leases.map(async ({ key }) => tokenOf(await store.acquire(key, 'o', 4_000))),
+      );
+      const [{ key } = { key: '' }] = leases.slice(30);
+      await store.transaction(async (session) => {
+        expect(await store.guard(session, key, 'o', tokens[30]!)).toBe(true);
+        const outcomes = await store.renewMany(leases);
+        expect(outcomes.filter((outcome) => outcome === 'lost')).toEqual([]);
+        expect(outcomes[30]).toBe('unknown');
+        const again = leases.filter((_, i) => outcomes[i] === 'unknown' && i !== 30);
+        const alone = await Promise.all(again.map((lease) => store.renew(lease.key, 'o', 4_000)));
+        expect(alone.every(Boolean)).toBe(true);
+      });
+      expect(await store.renew(key, 'o', 4_000)).toBe(true);
+    });
+
+    it('B52 the service keeps the other locks while one is guarded in a transaction that stays open', async () => {
+      for (const ttl of [4_000, 5_000]) {
+        const service = new LockService({ options: { ttl }, openStore: () => store });
+        await service.start();
+        const lost: string[] = [];
+        service.events.on('lost', (event) => lost.push(event.key));
+        const locks = await Promise.all(Array.from({ length: 60 }, () => service.acquire(newKey())));
+        const guarded = locks[30]!;
+        const own = client.startSession();
+        own.startTransaction();
+        await guarded.guard(own);
+        await new Promise<void>((resolve) => guarded.signal.addEventListener('abort', () => resolve()));
+        await own.abortTransaction();
+        await own.endSession();
+        expect(lost).toEqual([guarded.key]);
+        expect(locks.filter(({ held }) => held)).toHaveLength(59);
+        await Promise.all(locks.map((lock) => lock.release()));
       }
     });
 
@@ -211,13 +266,13 @@ if (mongodbIsSelected())
     });
 
     it('B75 a server that goes away is a failure with its address', async () => {
-      const { store: behind, proxy, client } = await proxied();
+      const { store: behind, proxy, close } = await proxied();
       await proxy.close();
       const failure: any = await behind.renew(newKey(), 'o', 60_000).catch((error: unknown) => error);
       expect(failure).toMatchObject({ name: 'LockStoreError', transient: true });
       expect(failure.message).toContain(`127.0.0.1:${proxy.port}`);
       expect(failure.message).not.toContain('undefined');
-      await client.close();
+      await close();
     });
 
     it('B27 no failure has the owner in it, which is a capability', async () => {
@@ -274,8 +329,63 @@ if (mongodbIsSelected())
       expect(tokenOf(await store.acquire(key, 'p', 60_000))).toBeGreaterThan(before);
     });
 
+    it('B41 documents of others are neither read nor changed', async () => {
+      const collection = (await fixture.collection({}, Client)).db.collection<any>(`shared_${newKey()}`);
+      const shared = new MongoLockStore(collection);
+      await shared.prepare();
+      const later = new Date(Date.now() + HOUR);
+      const foreign: any[] = [
+        { _id: 'mongolock', locked: true, owner: 'worker', created: new Date(0), expire: later },
+        { _id: 'expired', expiresAt: new Date(0), token: 1 },
+        { _id: 'held', expiresAt: later, token: 1, owner: null },
+        { _id: 'broken', expiresAt: 'yesterday', token: 'x' },
+        { title: 'Dune' },
+      ];
+      await collection.insertMany(foreign);
+      for (const _id of ['mongolock', 'expired', 'held', 'broken']) {
+        await expect(shared.acquire(_id, 'o', 1000)).rejects.toMatchObject({
+          name: 'LockStoreError',
+          message: expect.stringMatching(/a document that is no lock.*collectionName/),
+        });
+        expect(await shared.inspect(_id)).toEqual({ state: 'absent', key: _id });
+        expect(await shared.forceRelease(_id)).toBe(false);
+      }
+      expect(await shared.list({ limit: 10 })).toEqual({ locks: [] });
+      expect(await shared.purge({ olderThan: 0 })).toBe(0);
+      expect(await collection.find().toArray()).toEqual(foreign);
+      await expect(new MongoLockStore(collection).prepare()).rejects.toMatchObject({
+        name: 'LockError',
+        message: expect.stringMatching(/has documents that are no locks.*collectionName/),
+      });
+    });
+
+    it('B38 what the TTL index may delete has a token that the clock has passed', async () => {
+      const key = newKey();
+      tokenOf(await store.acquire(key, 'o', 60_000));
+      const ahead = (Date.now() + HOUR) * 1000;
+      await admin.updateOne({ _id: key as any }, { $set: { token: Long.fromNumber(ahead) } });
+      await store.release(key, 'o');
+      const { freeSince }: any = await admin.findOne({ _id: key as any });
+      expect(freeSince.getTime()).toBe(ahead / 1000 + 1);
+      expect(tokenOf(await store.acquire(key, 'p', 60_000))).toBe(ahead + 1);
+      await store.forceRelease(key);
+      expect((await admin.findOne({ _id: key as any }))?.freeSince.getTime()).toBe(ahead / 1000 + 1);
+      expect(await store.purge({ prefix: key, olderThan: 0 })).toBe(0);
+    });
+
+    it('B70 a prefix of any characters is taken literally', async () => {
+      const base = newKey();
+      for (const end of ['', '\u{10FFFF}', 'a\uD7FF', 'é', '😀']) {
+        const prefix = base + end;
+        const keys = [prefix, `${prefix}x`, `${prefix}\u{10FFFF}y`];
+        for (const key of [...keys, `${base}-`]) await store.acquire(key, 'o', 60_000);
+        const listed = (await store.list({ prefix, limit: 1000 })).locks.map(({ key }) => key);
+        expect(listed).toEqual(expect.arrayContaining(keys));
+        expect(listed.every((key) => key.startsWith(prefix))).toBe(true);
+      }
+    });
+
     it('the optional TTL index deletes what was released long enough ago, and nothing that is held or kept', async () => {
-      const client = await fixture.client({}, Client);
       const collection = client.db(fixture.databaseName).collection(`cleaned_${newKey()}`);
       const cleaned = new MongoLockStore(collection, { deleteUnusedAfter: 0 });
       await cleaned.prepare();

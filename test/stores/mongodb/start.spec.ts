@@ -107,6 +107,15 @@ if (mongodbIsSelected())
       await expect(own.acquire(newKey(), 'o', 1000)).rejects.toThrow(/the lock store is closed/);
     });
 
+    it('B13 two applications of one definition have a client each', async () => {
+      const definition = mongoStore({ url: fixture.url, databaseName: fixture.databaseName });
+      const [one, other] = [await definition.useFactory(), await definition.useFactory()] as MongoLockStore[];
+      await Promise.all([one!.prepare(), other!.prepare()]);
+      await one!.close();
+      tokenOf(await other!.acquire(newKey(), 'o', 1000));
+      await other!.close();
+    });
+
     it('B13 closes its own client also when the collection cannot be used', async () => {
       await db.createCollection('people', { collation: { locale: 'en', strength: 1 } });
       const close = jest.spyOn(MongoClient.prototype, 'close');
@@ -344,6 +353,17 @@ if (mongodbIsSelected())
         await lock.transaction(async (session: any) => orders.insertOne({ n: 2 }, { session }));
       });
       expect(await orders.countDocuments()).toBe(2);
+    });
+
+    it('B10 a lazy connection to a server that is not there is an error with host and port', async () => {
+      const port = await freePort();
+      const uri = `mongodb://127.0.0.1:${port}/app`;
+      await application(MongooseModule.forRoot(uri, { lazyConnection: true, serverSelectionTimeoutMS: 300 }));
+      const error = await errorOf((await storeOf()).prepare());
+      expect(error).toMatchObject({
+        name: 'LockStoreError',
+        message: expect.stringMatching(`127.0.0.1:${port}`),
+      });
     });
 
     it('B9 says what to do when the application has no such connection', async () => {

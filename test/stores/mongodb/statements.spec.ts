@@ -71,7 +71,7 @@ if (mongodbIsSelected())
         { w: 'majority', j: true, wtimeout: 10_000 },
       ]);
       expect(commands.map(({ command }) => command.maxTimeMS)).toEqual([
-        2_000, 2_000, 2_000, 10_000, 10_000, 10_000, 10_000,
+        2_000, 2_000, 1_000, 10_000, 10_000, 10_000, 10_000,
       ]);
     });
 

@@ -129,6 +129,67 @@ if (mongodbIsSelected())
       await lock.release();
     });
 
+    it.each(['abortTransaction', 'commitTransaction'] as const)(
+      'whose work calls %s itself are refused, since they have no guard',
+      async (end) => {
+        const lock = await service.acquire(key);
+        for (const again of [false, true]) {
+          const error: any = await lock
+            .transaction(async (session: ClientSession) => {
+              await writes.insertOne({ key: 'other' }, { session });
+              await session[end]();
+              if (again) session.startTransaction();
+            })
+            .catch((thrown: unknown) => thrown);
+          expect(error).toMatchObject({
+            name: 'LockError',
+            message: expect.stringMatching(/has committed or aborted the transaction itself/),
+          });
+        }
+        expect(lock.held).toBe(true);
+        await lock.release();
+      },
+    );
+
+    it('run again when the server has forgotten them before the guard', async () => {
+      const lock = await service.acquire(key);
+      let runs = 0;
+      await lock.transaction(async (session: ClientSession) => {
+        await writes.insertOne({ key }, { session });
+        if (++runs === 1) await writes.db.admin().command({ killSessions: [session.id] });
+      });
+      expect(runs).toBe(2);
+      expect(await written()).toBe(1);
+      await lock.release();
+    });
+
+    it('B27 whose commit fails may have been carried out, which the error says', async () => {
+      const appName = newKey();
+      const unsure = new MongoLockStore(await fixture.collection({ appName }, MongoClient));
+      await unsure.prepare();
+      await writes.db.admin().command({
+        configureFailPoint: 'failCommand',
+        mode: { times: 1 },
+        data: {
+          failCommands: ['commitTransaction'],
+          writeConcernError: { code: 50, codeName: 'MaxTimeMSExpired', errmsg: 'out of time' },
+          appName,
+        },
+      });
+      await expect(
+        unsure.transaction(async (session) =>
+          (session as any).client
+            .db(fixture.databaseName)
+            .collection('writes')
+            .insertOne({ key }, { session }),
+        ),
+      ).rejects.toMatchObject({
+        name: 'LockStoreError',
+        transient: false,
+        message: expect.stringMatching(/may have been committed all the same/),
+      });
+    });
+
     it('end with the error of their work, and are rolled back', async () => {
       const lock = await service.acquire(key);
       const error = new Error('out of stock');

@@ -1,0 +1,124 @@
+import type { Collection, Document, MongoClient } from 'mongodb';
+import { LockError, LockStoreError } from '../../lock.errors.js';
+import { OPERATION_LIMIT, TimeLimit } from '../time-limit.js';
+import { clientOf, describeServers, type CollectionHandle } from './collection.handle.js';
+import { isLock, type LockDocument } from './lock-document.js';
+import { byKey, renewal } from './lock-updates.js';
+import { isMissingCollection, isUnauthorized, storeFailure } from './mongo-failure.js';
+import type { StoreSettings } from './mongo-store.options.js';
+import { AS_VALUES, optionsFor } from './operation-options.js';
+
+/** A collection that was found able to keep locks. */
+export interface OpenCollection {
+  collection: Collection<LockDocument>;
+  client: MongoClient;
+  /** Whether the server has transactions: a replica set or a sharded cluster. */
+  transactions: boolean;
+  /** The collection and its servers, for people, in messages. */
+  target: string;
+}
+
+const OLDEST_WIRE = 13; // MongoDB 5.0
+const CLEANING = 'nestjs_locked_unused';
+const SAMPLE = 20;
+
+/** @throws LockError, LockStoreError when locks cannot be kept there; what the handle has opened is closed then */
+export async function openCollection(
+  handle: CollectionHandle,
+  settings: StoreSettings,
+): Promise<OpenCollection> {
+  const collection: Collection<LockDocument> = await handle.open();
+  const client = clientOf(collection);
+  const target = `${describeServers(client)} (${collection.namespace})`;
+  // A client that was handed in may have to connect first.
+  const timeLimit = new TimeLimit(client.options.serverSelectionTimeoutMS + OPERATION_LIMIT);
+  try {
+    const transactions = await timeLimit.race(examine(client, collection, settings, target));
+    return { collection, client, target, transactions };
+  } catch (error) {
+    await handle.close(collection);
+    throw storeFailure(error, 'open the lock store', target);
+  } finally {
+    timeLimit.end();
+  }
+}
+
+/** Whether the server has transactions; throws when it cannot keep locks, or this collection cannot. */
+async function examine(
+  client: MongoClient,
+  collection: Collection<LockDocument>,
+  settings: StoreSettings,
+  target: string,
+): Promise<boolean> {
+  const { read, write } = optionsFor(settings, OPERATION_LIMIT);
+  const server = await client
+    .db(collection.dbName)
+    .command({ hello: 1 }, { ...AS_VALUES, readPreference: 'primary' });
+  if (!(server.maxWireVersion >= OLDEST_WIRE))
+    throw new LockStoreError(`${target} is older than MongoDB 5.0, which the lock store needs.`);
+  assertPlain(await definitionOf(client, collection), target);
+
+  const sample = await collection
+    .find({}, { ...read, projection: { attempt: 1 } })
+    .limit(SAMPLE)
+    .toArray();
+  if (!sample.every(isLock)) throw new LockError(`${target} has documents that are no locks. ${OF_ITS_OWN}`);
+
+  // An update of a key that nobody can have: rights, write concern and the clock in pipelines show before the first lock.
+  await collection.updateOne(byKey(''), renewal(1), write);
+
+  const { deleteUnusedAfter } = settings;
+  if (deleteUnusedAfter !== undefined) await ensureIndex(collection, deleteUnusedAfter, write, target);
+  return 'setName' in server || server.msg === 'isdbgrid';
+}
+
+const OF_ITS_OWN = 'Give the lock store a collection of its own: the option collectionName.';
+
+/** How the collection was made, if that may be known and it was. */
+async function definitionOf(
+  client: MongoClient,
+  { dbName, collectionName }: Collection<LockDocument>,
+): Promise<Document> {
+  const options = { ...AS_VALUES, nameOnly: false };
+  try {
+    const [found] = await client.db(dbName).listCollections({ name: collectionName }, options).toArray();
+    return found ?? {};
+  } catch (error) {
+    if (isUnauthorized(error)) return {};
+    throw error;
+  }
+}
+
+/** A collation would make one lock of two keys, and a view cannot be written to. */
+function assertPlain({ type = 'collection', options = {} }: Document, target: string): void {
+  if (type !== 'collection') throw new LockError(`${target} is a ${String(type)}. ${OF_ITS_OWN}`);
+  if (options.collation)
+    throw new LockError(
+      `${target} has a collation, by which keys that differ in case or accents can be one lock. ${OF_ITS_OWN}`,
+    );
+}
+
+/** Only cleans up: `freeSince` says from when on no lock depends on the document. */
+async function ensureIndex(
+  collection: Collection<LockDocument>,
+  expireAfterSeconds: number,
+  options: object,
+  target: string,
+): Promise<void> {
+  const there = (await indexesOf(collection)).find(({ name }) => name === CLEANING);
+  if (!there)
+    await collection.createIndex({ freeSince: 1 }, { ...options, name: CLEANING, expireAfterSeconds });
+  else if (Number(there.expireAfterSeconds) !== expireAfterSeconds)
+    throw new LockError(
+      `${target} has an index "${CLEANING}" that deletes after ${String(there.expireAfterSeconds)} s, but deleteUnusedAfter is ${expireAfterSeconds} s. Drop the index, and the next start creates it anew.`,
+    );
+}
+
+async function indexesOf(collection: Collection<LockDocument>): Promise<Document[]> {
+  try {
+    return await collection.listIndexes(AS_VALUES).toArray();
+  } catch (error) {
+    if (isMissingCollection(error)) return []; // the first lock creates it
+    throw error;
+  }
+}
