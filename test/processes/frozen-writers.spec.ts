@@ -1,0 +1,52 @@
+import { afterEach, describe, expect, it } from '@jest/globals';
+import type { Target } from '../servers/targets.js';
+import { targetsAmong } from '../stores/typeorm/fixture.js';
+import { FrozenWriters, type Findings } from './frozen-writers.js';
+
+/** FROZEN_WRITERS_ROUNDS=50 plays so many on each database; otherwise it is a few on PostgreSQL, so as not to take minutes. */
+const given = Number(process.env.FROZEN_WRITERS_ROUNDS ?? 0);
+const ROUNDS = given || 6;
+const targets = given
+  ? targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mysql56')
+  : targetsAmong('postgres');
+
+for (const { name, open } of targets)
+  describe(`a holder on ${name} that is frozen at random moments, for longer than its ttl`, () => {
+    let target: Target | undefined;
+    let writers: FrozenWriters | undefined;
+    afterEach(async () => {
+      await writers?.stop();
+      await target?.dispose();
+    });
+
+    async function play(
+      mode: 'guarded' | 'unguarded',
+      rounds: number,
+      enough?: (findings: Findings) => boolean,
+    ) {
+      target = await open();
+      writers = await FrozenWriters.start(target.options, mode);
+      const findings = await writers.play(rounds, enough);
+      if (given) console.warn(`${name}, ${mode}: ${JSON.stringify(findings)}`);
+      return findings;
+    }
+    const timeout = 30_000 + given * 5_000;
+
+    it(
+      'commits nothing late in lock.transaction()',
+      async () => {
+        const { rounds, late } = await play('guarded', ROUNDS);
+        expect({ rounds, late }).toEqual({ rounds: ROUNDS, late: 0 });
+      },
+      timeout,
+    );
+
+    it(
+      'commits late in a transaction without the guard, so that the test above shows something',
+      async () => {
+        const { late } = await play('unguarded', given || 20, given ? undefined : (found) => found.late > 0);
+        expect(late).toBeGreaterThan(0);
+      },
+      timeout,
+    );
+  });
