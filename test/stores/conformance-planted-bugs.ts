@@ -893,6 +893,17 @@ const batches: PlantedBug[] = [
     foundBy: 'B51 renewMany answers for each lease, in the order given',
   },
   {
+    name: 'renewMany answers by owner only',
+    plant: (right) => ({
+      async renewMany(leases) {
+        const outcomes = await right.renewMany(leases);
+        const renewed = new Set(leases.filter((_, i) => outcomes[i] === 'renewed').map(({ owner }) => owner));
+        return leases.map(({ owner }) => (renewed.has(owner) ? 'renewed' : 'lost'));
+      },
+    }),
+    foundBy: 'B51 renewMany tells leases of one owner apart by their keys',
+  },
+  {
     name: 'renewMany leaves out what is lost',
     plant: (right) => ({
       renewMany: async (leases) => (await right.renewMany(leases)).filter((outcome) => outcome === 'renewed'),
