@@ -47,7 +47,10 @@ export class FrozenWriters {
   /** @param enough ends it before all rounds were played */
   async play(rounds: number, enough?: (findings: Findings) => boolean): Promise<Findings> {
     const findings = { rounds: 0, takenOver: 0, refused: 0, late: 0 };
-    while (findings.rounds < rounds && !enough?.(findings)) await this.playRound(findings);
+    for (let round = 1; round <= rounds; round++) {
+      await this.playRound(findings);
+      if (enough?.(findings)) break;
+    }
     return findings;
   }
 
