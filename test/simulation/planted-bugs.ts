@@ -1,0 +1,253 @@
+import type { LockAcquireResult } from '../../lib/interfaces/lock-store.interface.js';
+import { plantedBugs as bugsOfConformance } from '../stores/conformance-planted-bugs.js';
+import type { StoreBug } from './simulated-database.js';
+
+/** A line of the library that is different in the copy that has the bug. */
+export interface Edit {
+  /** From the root of the repository. */
+  file: string;
+  /** What stands there now, exactly once. */
+  from: string;
+  to: string;
+}
+
+/** What looks for bugs. */
+export type Layer = 'simulation' | 'conformance';
+
+/** A bug that has to be found: in the store, or in a copy of the library in which lines are different. */
+export interface PlantedBug {
+  name: string;
+  /** Whose bug it was. */
+  seenIn?: string;
+  /** Each of them has to find it. */
+  foundBy: readonly Layer[];
+  store?: StoreBug;
+  edits?: readonly Edit[];
+  /** The conformance case that finds it; any may when none is named. */
+  conformanceCase?: string;
+}
+
+const LEASE = 'lib/lease.ts';
+const RENEWER = 'lib/lease-renewer.ts';
+const KEEPER = 'lib/lease-keeper.ts';
+const ACQUISITION = 'lib/lock-acquisition.ts';
+const CONTENDER = 'lib/lock-contender.ts';
+
+const inStores: PlantedBug[] = [
+  {
+    name: "the client's clock decides",
+    seenIn: 'verrou, daiso',
+    foundBy: ['simulation'],
+    store: { clock: (client) => client.date() },
+  },
+  {
+    name: 'a held key is granted: ON DUPLICATE KEY with FOUND_ROWS',
+    foundBy: ['simulation', 'conformance'],
+    store: {
+      plant: (right) => ({
+        async acquire(...request): Promise<LockAcquireResult> {
+          const answer = await right.acquire(...request);
+          const token = answer.acquired ? answer.fencingToken : answer.holder?.fencingToken;
+          return token === undefined ? answer : { acquired: true, fencingToken: token };
+        },
+      }),
+    },
+  },
+  {
+    name: 'a release reads whose lock it is, then frees the key',
+    seenIn: 'verrou',
+    foundBy: ['simulation', 'conformance'],
+    store: {
+      plant: (right, meanwhile) => ({
+        async release(key, owner) {
+          const own = right.owners.get(key) === owner && (await right.remaining(key)) > 0;
+          await meanwhile();
+          return own && right.forceRelease(key);
+        },
+      }),
+    },
+  },
+];
+
+const inBeliefs: PlantedBug[] = [
+  {
+    name: 'a lease has no deadline',
+    edits: [
+      {
+        file: LEASE,
+        from: `this.#state === 'held' && this.clock.now() < this.#deadline`,
+        to: `this.#state === 'held'`,
+      },
+    ],
+  },
+  {
+    name: 'the deadline of a grant counts from its answer',
+    edits: [
+      {
+        file: ACQUISITION,
+        from: '...this.terms, ...sent, owner,',
+        to: '...this.terms, ...sent, sentAt: this.clock.now(), owner,',
+      },
+    ],
+  },
+  {
+    name: 'the deadline of a renewal counts from its answer',
+    edits: [
+      {
+        file: LEASE,
+        from: 'this.#renewed(sentAt - (this.#asleep - asleep), ttl, before)',
+        to: 'this.#renewed(this.clock.now() - (this.#asleep - asleep), ttl, before)',
+      },
+    ],
+  },
+  {
+    name: 'a lease is believed to its very end',
+    edits: [
+      {
+        file: LEASE,
+        from: 'this.#deadline = terms.sentAt + terms.ttl - marginOf(terms.ttl)',
+        to: 'this.#deadline = terms.sentAt + terms.ttl',
+      },
+      {
+        file: LEASE,
+        from: 'this.#deadline = sentAt + certain - marginOf(certain)',
+        to: 'this.#deadline = sentAt + certain',
+      },
+    ],
+  },
+  {
+    name: 'a grant that is answered after its deadline counts',
+    edits: [{ file: ACQUISITION, from: 'if (!lease.held) {', to: 'if (false) {' }],
+  },
+  {
+    name: 'a renewal that is answered after the deadline counts',
+    edits: [
+      {
+        file: RENEWER,
+        from: 'const inTime = this.clock.now() < lease.deadline;',
+        to: 'const inTime = true;',
+      },
+    ],
+  },
+  {
+    name: 'a shorter ttl counts from its answer only',
+    edits: [{ file: LEASE, from: 'if (ttl < this.#ttl) {', to: 'if (false) {' }],
+  },
+  {
+    name: 'a request that failed is never carried out later',
+    edits: [{ file: LEASE, from: 'const LINGERING = 10_000;', to: 'const LINGERING = 0;' }],
+  },
+  {
+    name: 'a request that is answered late counts as the last one carried out',
+    edits: [{ file: LEASE, from: `|| sentAt < this.#confirmedAt`, to: '' }],
+  },
+  {
+    name: 'what is on its way together with a renewal is forgotten',
+    edits: [{ file: LEASE, from: '[...before, ...this.#pending()]', to: '([] as Unanswered[])' }],
+  },
+  {
+    name: 'an acquisition that was sent again is forgotten',
+    edits: [{ file: LEASE, from: 'if (terms.resent)', to: 'if (false)' }],
+  },
+  {
+    name: 'a suspension is not noticed',
+    edits: [{ file: LEASE, from: 'if (gap < SLEEP_TOLERANCE) return;', to: 'return;' }],
+  },
+].map(inLibrary);
+
+const inRequests: PlantedBug[] = [
+  {
+    name: 'a release does not wait for the renewal on its way',
+    seenIn: 'django-database-locks, Redisson',
+    edits: [{ file: KEEPER, from: 'await lease.inFlight;\n    try {', to: 'try {' }],
+  },
+  {
+    name: 'each attempt that is sent again has a new owner',
+    edits: [{ file: ACQUISITION, from: 'const resend = this.#mayHold;', to: 'const resend = false;' }],
+  },
+  {
+    name: 'what a call may have been granted stays when it ends without the lock',
+    edits: [
+      { file: ACQUISITION, from: 'if (this.#mayHold) this.free(this.terms.storeKey, this.#owner);', to: '' },
+    ],
+  },
+  {
+    name: 'what is granted after the call has ended stays',
+    edits: [{ file: ACQUISITION, from: 'if (result.acquired) this.#granted(owner);', to: '' }],
+  },
+  {
+    name: 'any error counts as busy',
+    seenIn: 'verrou, Symfony Lock',
+    edits: [
+      {
+        file: ACQUISITION,
+        from: 'if (mayBeCarriedOut(error)) this.#granted(owner);',
+        to: `answer = { acquired: false, reason: 'held' };`,
+      },
+    ],
+  },
+  {
+    name: 'a release that is repeated has to find the lock',
+    edits: [{ file: KEEPER, from: 'released || (repeated && believed)', to: 'released' }],
+  },
+].map(inLibrary);
+
+const inLoops: PlantedBug[] = [
+  {
+    name: 'a call that ends keeps its place in the queue',
+    edits: [{ file: CONTENDER, from: 'place.leave();', to: '' }],
+  },
+  {
+    name: 'a call that ends keeps its listener on the signal',
+    edits: [{ file: CONTENDER, from: `signal?.removeEventListener('abort', onAbort);`, to: '' }],
+  },
+  {
+    name: 'a wait keeps its timer when it is woken',
+    edits: [{ file: 'lib/wait-queue.ts', from: 'timer?.cancel();', to: '' }],
+  },
+  {
+    name: 'a request keeps its timer when it is answered',
+    edits: [{ file: 'lib/settle-within.ts', from: 'timer.cancel();', to: '' }],
+  },
+  {
+    name: 'a renewal that fails is not caught',
+    edits: [{ file: RENEWER, from: 'failure = error;', to: 'failure = error; void Promise.reject(error);' }],
+  },
+  {
+    name: 'a shutdown leaves the locks to their ttl',
+    edits: [{ file: KEEPER, from: `void lock.giveBack('failed').catch(() => {});`, to: '' }],
+  },
+].map(inLibrary);
+
+/** Those of the bugs planted for the conformance suite that an application suffers from in a simulated world, too. */
+const HARMFUL = new Set([
+  'any acquire steals',
+  'the same label enters again',
+  'the token begins again after a release',
+  'a take-over keeps the token',
+  'resend takes any key',
+  'renew by key only',
+  'renew says true and does nothing',
+  'release by key only',
+  'release says true and frees nothing',
+  'leases are cut short',
+  'leases end only after a clean-up',
+  'an expired take-over keeps the old owner',
+]);
+
+export const plantedBugs: readonly PlantedBug[] = [
+  ...inStores,
+  ...inBeliefs,
+  ...inRequests,
+  ...inLoops,
+  ...bugsOfConformance.map(({ name, plant, foundBy }): PlantedBug => ({
+    name,
+    foundBy: HARMFUL.has(name) ? ['conformance', 'simulation'] : ['conformance'],
+    store: { plant },
+    conformanceCase: foundBy,
+  })),
+];
+
+function inLibrary(bug: Omit<PlantedBug, 'foundBy'>): PlantedBug {
+  return { ...bug, foundBy: ['simulation'] };
+}

@@ -1,0 +1,105 @@
+import { RightStore, type Port } from '../stores/conformance-planted-bugs.js';
+import type { World } from './world.js';
+
+/** Who asks, as far as a database can see it. */
+export interface Client {
+  /** Its wall clock. */
+  date(): number;
+}
+
+/** What is wrong with a store on purpose. */
+export interface StoreBug {
+  /** What it does differently; `meanwhile` resolves when others may have come in between. */
+  plant?: (right: RightStore, meanwhile: () => Promise<void>) => Partial<Port>;
+  /** The clock it goes by. */
+  clock?: (client: Client) => number;
+}
+
+/** A request that a restart of the database breaks off. */
+export interface InFlight {
+  breakOff(): void;
+}
+
+const EPOCH = Date.UTC(2026, 10, 20);
+
+/** The one database of all processes, with a clock of its own. What it has carried out survives its restart. */
+export class SimulatedDatabase {
+  readonly store: RightStore;
+  readonly inFlight = new Set<InFlight>();
+  readonly #operations: Port;
+  #client: Client | undefined;
+  #ahead = 0;
+  #down = false;
+
+  constructor(
+    private readonly world: World,
+    bug: StoreBug = {},
+  ) {
+    const { clock } = bug;
+    this.store = new RightStore({
+      now: () => (clock && this.#client ? clock(this.#client) : this.#date),
+    });
+    const meanwhile = (): Promise<void> =>
+      new Promise((resolve) => world.timeline.in(world.random.between(1, 60), resolve));
+    this.#operations = { ...operationsOf(this.store), ...bug.plant?.(this.store, meanwhile) };
+  }
+
+  get #date(): number {
+    return EPOCH + this.world.timeline.now + this.#ahead;
+  }
+
+  get down(): boolean {
+    return this.#down;
+  }
+
+  /** What the database does for this client. */
+  operationsFor(client: Client): Port {
+    this.#client = client;
+    return this.#operations;
+  }
+
+  /** Whether anybody holds the key, by its own clock. */
+  isHeld(key: string): boolean {
+    return (this.store['entries'].get(key)?.expiresAt ?? 0) > this.#date;
+  }
+
+  /** Who holds the key or held it last. */
+  ownerOf(key: string): string | undefined {
+    return this.store['entries'].get(key)?.owner ?? undefined;
+  }
+
+  /** Whether the lease is this owner's, and runs yet. */
+  holds(key: string, owner: string): boolean {
+    const lease = this.store['entries'].get(key);
+    return lease?.owner === owner && lease.expiresAt > this.#date;
+  }
+
+  /** How far its clock is ahead, from now on. */
+  setClock(ahead: number): void {
+    this.#ahead = ahead;
+  }
+
+  restart(downtime: number): void {
+    this.#down = true;
+    for (const request of this.inFlight) request.breakOff();
+    this.inFlight.clear();
+    this.world.timeline.in(downtime, () => {
+      this.#down = false;
+      this.world.story?.tell('database', 'is up again');
+    });
+  }
+}
+
+/** The operations of a right store, to put wrong ones in the place of some. */
+export function operationsOf(store: RightStore): Port {
+  return {
+    acquire: store.acquire.bind(store),
+    renew: store.renew.bind(store),
+    release: store.release.bind(store),
+    renewMany: store.renewMany.bind(store),
+    inspect: store.inspect.bind(store),
+    list: store.list.bind(store),
+    forceRelease: store.forceRelease.bind(store),
+    purge: store.purge.bind(store),
+  };
+}

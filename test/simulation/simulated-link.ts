@@ -1,0 +1,162 @@
+import type {
+  AcquireRequest,
+  BatchRenewer,
+  LeaseRenewal,
+  LockAcquireResult,
+  LockStore,
+  ReleaseRequest,
+  RenewalOutcome,
+} from '../../lib/interfaces/lock-store.interface.js';
+import { Delivery, type Fate, type Request } from './delivery.js';
+import type { LinkFault, Operation } from './schedule.js';
+import type { Port } from '../stores/conformance-planted-bugs.js';
+import type { SimulatedDatabase } from './simulated-database.js';
+import type { SimulatedProcess } from './simulated-process.js';
+import type { Witness } from './witness.js';
+import type { World } from './world.js';
+
+/** The store as one process sees it: the database at the other end of a network. */
+export class SimulatedLink implements LockStore {
+  /** Only where the schedule says that the store can do it. */
+  readonly renewMany: BatchRenewer['renewMany'] | undefined;
+  #sent = 0;
+  #newest = 0;
+
+  constructor(
+    private readonly world: World,
+    private readonly database: SimulatedDatabase,
+    private readonly witness: Witness,
+    private readonly process: SimulatedProcess,
+  ) {
+    if (world.schedule.batches) this.renewMany = (renewals) => this.#renewMany(renewals);
+  }
+
+  acquire(key: string, owner: string, ttl: number, request?: AcquireRequest): Promise<LockAcquireResult> {
+    const { witness, process } = this;
+    const resend = request?.resend === true;
+    const alias = witness.meet(owner, process);
+    const text = this.#text(
+      () => `acquire ${key} for ${alias}, ttl ${ttlText(ttl)}${resend ? ', sent again' : ''}`,
+    );
+    // No network delivers a statement twice; but one that was sent again may come first, and the first one later.
+    const fate = this.#draw('acquire', resend ? ['delivered twice'] : []);
+    let again = false;
+    return this.#send<LockAcquireResult>({
+      text,
+      fate,
+      asksAgain: false,
+      contended: async () => ({ acquired: false, reason: 'contention' }),
+      carryOut: async () => {
+        const answer = await this.#operations().acquire(key, owner, ttl, request);
+        if (answer.acquired) witness.grantedInStore(owner, again);
+        again = true;
+        const end = answer.acquired ? `granted, token ${answer.fencingToken}` : 'held';
+        this.world.story?.tell('database', `${text}: ${end}`);
+        return answer;
+      },
+    });
+  }
+
+  renew(key: string, owner: string, ttl: number): Promise<boolean> {
+    const text = this.#text(() => `renew ${this.#lease({ key, owner, ttl })}`);
+    return this.#renewal([owner], {
+      text,
+      fate: this.#draw(this.witness.isExtension(owner, ttl) ? 'extend' : 'renew'),
+      asksAgain: true,
+      carryOut: async () => this.#done(text, await this.#operations().renew(key, owner, ttl)),
+    });
+  }
+
+  release(key: string, owner: string, request?: ReleaseRequest): Promise<boolean> {
+    const { witness } = this;
+    const fate = this.#draw('release');
+    const text = this.#text(() => `release ${key} of ${witness.aliasOf(owner)}`);
+    const answered = witness.releaseSent(owner);
+    const answer = this.#send({
+      text,
+      fate,
+      asksAgain: false,
+      carryOut: async () => {
+        witness.releasedInStore(owner);
+        return this.#done(text, await this.#operations().release(key, owner, request));
+      },
+    });
+    answer.then(answered, () => {});
+    return answer;
+  }
+
+  #renewMany(renewals: readonly LeaseRenewal[]): Promise<RenewalOutcome[]> {
+    const text = this.#text(() => `renew ${renewals.map((lease) => this.#lease(lease)).join(' and ')}`);
+    const owners = renewals.map(({ owner }) => owner);
+    const carryOut = async (): Promise<RenewalOutcome[]> =>
+      this.#done(text, await this.#operations().renewMany(renewals));
+    return this.#renewal(owners, {
+      text,
+      fate: this.#draw('renew'),
+      asksAgain: true,
+      contended: async () =>
+        (await carryOut()).map((outcome) => (this.world.random.percent(50) ? outcome : 'unknown')),
+      carryOut,
+    });
+  }
+
+  #renewal<T>(owners: string[], request: Omit<Request<T>, 'process'>): Promise<T> {
+    const answered = this.witness.renewalSent(owners);
+    return this.#send({ ...request, settled: answered });
+  }
+
+  #send<T>(request: Omit<Request<T>, 'process'>): Promise<T> {
+    const number = ++this.#sent;
+    const { fate, text } = request;
+    if (fate.fault) this.world.count(fate.fault);
+    const trouble = fate.fault ? ` (${fate.fault})` : '';
+    this.world.story?.tell(this.process.name, `asks to ${text}${trouble}`);
+    const arrived = (): void => {
+      if (number < this.#newest) this.world.count('overtaken');
+      else this.#newest = number;
+    };
+    return new Delivery(this.world, this.database, { ...request, arrived, process: this.process }).answer;
+  }
+
+  #draw(operation: Operation, without: readonly LinkFault[] = []): Fate {
+    const { random, schedule } = this.world;
+    if (this.world.calm) return { before: 0, after: 0, later: 0 };
+    const fate: Fate = {
+      before: random.below(schedule.delay + 1),
+      after: random.below(schedule.delay + 1),
+      later: 0,
+    };
+    if (this.process.partitioned)
+      return { ...fate, fault: random.oneOf(['request lost', 'request unanswered']) };
+    if (!random.percent(schedule.troubled[operation]) || schedule.linkFaults.length === 0) return fate;
+    const fault = random.oneOf(schedule.linkFaults);
+    if (without.includes(fault)) return fate;
+    fate.fault = fault;
+    if (fault === 'delay')
+      fate[random.oneOf(['before', 'after'] as const)] += random.below(random.oneOf([500, 2000, 6000]));
+    if (fault === 'carried out late' || fault === 'delivered twice')
+      fate.later = random.below(random.oneOf([500, 2500, 8000]));
+    return fate;
+  }
+
+  #text(make: () => string): string {
+    return this.world.story ? make() : '';
+  }
+
+  #lease({ key, owner, ttl }: LeaseRenewal): string {
+    return `${key} of ${this.witness.aliasOf(owner)}, ttl ${ttlText(ttl)}`;
+  }
+
+  #operations(): Port {
+    return this.database.operationsFor(this.process.clock);
+  }
+
+  #done<T>(text: string, outcome: T): T {
+    this.world.story?.tell('database', `${text}: ${String(outcome)}`);
+    return outcome;
+  }
+}
+
+function ttlText(ttl: number): string {
+  return ttl === Number.MAX_SAFE_INTEGER ? 'endless' : String(ttl);
+}

@@ -1,0 +1,12 @@
+import type { Timeline } from './timeline.js';
+
+/** What happened in one schedule, for people. */
+export class Story {
+  readonly lines: string[] = [];
+
+  constructor(private readonly timeline: Timeline) {}
+
+  tell(who: string, what: string): void {
+    this.lines.push(`${(this.timeline.now / 1000).toFixed(3).padStart(8)} s  ${who.padEnd(8)}  ${what}`);
+  }
+}

@@ -1,0 +1,227 @@
+import type { Lock } from '../../lib/lock.js';
+import type { SimulatedProcess } from './simulated-process.js';
+import { CLOCK_STEP } from './schedule.js';
+import type { SimulatedDatabase } from './simulated-database.js';
+import type { World } from './world.js';
+
+/** A lock that somebody was given. */
+export interface Hold {
+  readonly lock: Lock;
+  readonly process: SimulatedProcess;
+  /** When it was asked for, on the process's clock. */
+  readonly calledAt: number;
+  /** How long after a suspension the library may take to look at it. */
+  trustAfter: number;
+  over: boolean;
+}
+
+/** What is known of one owner id. */
+interface Owner {
+  readonly alias: string;
+  /** The ttl to which its holder wants it extended. */
+  extension: number | undefined;
+  readonly process: SimulatedProcess;
+  readonly releases: { readonly sentAt: number; answeredAt: number }[];
+  readonly renewals: Set<{ readonly sentAt: number; readonly alone: boolean }>;
+  released: boolean;
+  /** It was granted the lock after its release, or by a request that came twice: nobody can know of that. */
+  grantedLate: boolean;
+}
+
+/** The shortest time after which the library gives up a request: a third of the shortest ttl in use. */
+const PROMPT = 66;
+
+/** Sees everything that happens, also what no process could, and notes which promise of the library is broken. */
+export class Witness {
+  readonly #holds = new Map<string, Set<Hold>>();
+  readonly #tokens = new Map<string, number>();
+  readonly #owners = new Map<string, Owner>();
+  /** When those gave back a lock who believed in it then. */
+  readonly #givenBack = new Map<string, number>();
+
+  constructor(
+    private readonly world: World,
+    private readonly database: SimulatedDatabase,
+  ) {}
+
+  /** After everything that happens: who believes to hold a key does so in the store, alone, and never again when that was over. */
+  look(): boolean {
+    for (const [key, holds] of this.#holds) {
+      let believer: Hold | undefined;
+      for (const hold of holds) {
+        if (!hold.lock.held) hold.over = true;
+        else if (hold.over) this.#violate(`${this.#name(hold)} holds ${key} again, although that was over`);
+        else if (trusted(hold)) {
+          if (!this.database.holds(key, hold.lock.owner))
+            this.#violate(`${this.#name(hold)} holds ${key}, whose lease has ended in the store`);
+          if (believer) this.#violate(`${this.#name(believer)} and ${this.#name(hold)} hold ${key} at once`);
+          believer = hold;
+        }
+      }
+    }
+    return this.world.violation === undefined;
+  }
+
+  /** Somebody was given a lock. */
+  granted(lock: Lock, process: SimulatedProcess, calledAt: number, trustAfter: number): Hold {
+    const hold: Hold = { lock, process, calledAt, trustAfter, over: false };
+    const { key, fencingToken } = lock;
+    this.world.holds++;
+    this.world.story?.tell(process.name, `holds ${key} as ${this.aliasOf(lock.owner)}`);
+    const last = this.#tokens.get(key) ?? 0;
+    if (fencingToken <= last && trusted(hold))
+      this.#violate(`token ${fencingToken} of ${key} comes after ${last}`);
+    this.#tokens.set(key, Math.max(last, fencingToken));
+    if (!lock.held) this.#violate(`${this.#name(hold)} was given ${key}, which was over already`);
+    const holds = this.#holds.get(key) ?? new Set();
+    this.#holds.set(key, holds.add(hold));
+    return hold;
+  }
+
+  /** Its holder is about to give it back. */
+  givingBack({ lock }: Hold): void {
+    if (lock.held) this.#givenBack.set(lock.owner, this.world.timeline.now);
+  }
+
+  /** It was given back; `released` is what the library said, or its error. */
+  gaveBack(hold: Hold, released: boolean | Error): void {
+    const { lock, process } = hold;
+    this.forget(hold);
+    if (lock.held) this.#violate(`${this.#name(hold)} holds ${lock.key} after its release`);
+    if (!this.#givenBack.has(lock.owner) || process.resumedAt >= hold.calledAt) return;
+    if (released === false && leftOf(hold) > 0)
+      this.#violate(`${this.#name(hold)} held ${lock.key}, and gave back nothing`);
+    if (released instanceof Error && this.#releasedPromptly(lock.owner))
+      this.#violate(
+        `the release of ${this.#name(hold)} failed, although the store was well: ${released.message}`,
+      );
+  }
+
+  /** Its process has ended, or its work. */
+  forget(hold: Hold): void {
+    this.#holds.get(hold.lock.key)?.delete(hold);
+  }
+
+  /** A killed process believes nothing. */
+  forgetAllOf(process: SimulatedProcess): void {
+    for (const holds of this.#holds.values()) {
+      for (const hold of holds) if (hold.process === process) holds.delete(hold);
+    }
+  }
+
+  /** After a shutdown a process holds nothing. */
+  closed(process: SimulatedProcess): void {
+    for (const holds of this.#holds.values()) {
+      for (const hold of holds)
+        if (hold.process === process && hold.lock.held)
+          this.#violate(`${this.#name(hold)} holds ${hold.lock.key} after the shutdown`);
+    }
+  }
+
+  /** An owner id is seen on the wire. */
+  meet(owner: string, process: SimulatedProcess): string {
+    let known = this.#owners.get(owner);
+    if (!known) {
+      const alias = `${process.name}/${this.#owners.size + 1}`;
+      known = {
+        alias,
+        extension: undefined,
+        process,
+        releases: [],
+        renewals: new Set(),
+        released: false,
+        grantedLate: false,
+      };
+      this.#owners.set(owner, known);
+    }
+    return known.alias;
+  }
+
+  aliasOf(owner: string): string {
+    return this.#owners.get(owner)?.alias ?? 'nobody';
+  }
+
+  /** Its holder is about to extend it to this ttl. */
+  extending({ lock }: Hold, ttl: number): void {
+    const known = this.#owners.get(lock.owner);
+    if (known) known.extension = ttl;
+  }
+
+  /** Whether a renewal is the one that the holder asked for. */
+  isExtension(owner: string, ttl: number): boolean {
+    const known = this.#owners.get(owner);
+    if (known?.extension !== ttl) return false;
+    known.extension = undefined;
+    return true;
+  }
+
+  grantedInStore(owner: string, again: boolean): void {
+    const known = this.#owners.get(owner);
+    if (known && (known.released || again)) known.grantedLate = true;
+  }
+
+  releasedInStore(owner: string): void {
+    const known = this.#owners.get(owner);
+    if (known) known.released = true;
+  }
+
+  /** A renewal leaves; call what is returned when the process has its answer. */
+  renewalSent(owners: readonly string[]): () => void {
+    const found = owners.flatMap((owner) => this.#owners.get(owner) ?? []);
+    // One that leaves while another is unanswered may be given up by a deadline which the other then moves.
+    const alone = found.every(({ renewals }) => renewals.size === 0);
+    const renewal = { sentAt: this.world.timeline.now, alone };
+    for (const { renewals } of found) renewals.add(renewal);
+    return () => {
+      for (const { renewals } of found) renewals.delete(renewal);
+    };
+  }
+
+  /** A release leaves; call what is returned when the process has its answer. */
+  releaseSent(owner: string): () => void {
+    const { now } = this.world.timeline;
+    const release = { sentAt: now, answeredAt: Infinity };
+    const known = this.#owners.get(owner);
+    known?.releases.push(release);
+    const [renewal] = known?.renewals ?? [];
+    if (renewal?.alone && this.#givenBack.get(owner) === now && now - renewal.sentAt < PROMPT)
+      this.#violate(`${this.aliasOf(owner)} is released while a renewal is on its way`);
+    return () => (release.answeredAt = this.world.timeline.now);
+  }
+
+  /** When all is over the store still has a lease of this owner: whether nobody is to blame. */
+  mayBeLeft(owner: string | undefined): boolean {
+    const known = this.#owners.get(owner ?? '');
+    if (!known) return false;
+    const { process, grantedLate, releases } = known;
+    return process.dead || grantedLate || releases.some(({ answeredAt }) => answeredAt === Infinity);
+  }
+
+  #releasedPromptly(owner: string): boolean {
+    const releases = this.#owners.get(owner)?.releases ?? [];
+    return releases.every(({ sentAt, answeredAt }) => answeredAt - sentAt < PROMPT);
+  }
+
+  #violate(what: string): void {
+    this.world.violate(what);
+  }
+
+  #name({ lock }: Hold): string {
+    return this.aliasOf(lock.owner);
+  }
+}
+
+/**
+ * Whether what the process believes can be relied on. After a suspension of its machine `held` may be wrong until the renewer has looked at the
+ * clocks, for which it needs its timer.
+ */
+function trusted({ process, calledAt, trustAfter }: Hold): boolean {
+  if (process.suspended) return false;
+  if (process.resumedAt < calledAt) return true;
+  return process.caughtUp && process.now > process.resumedAt + trustAfter;
+}
+
+/** How long its lease would have lasted yet, also if the database's clock was stepped on meanwhile. */
+function leftOf({ lock, process }: Hold): number {
+  return lock.expiresAt === null ? Infinity : lock.expiresAt.getTime() - process.clock.date() - CLOCK_STEP;
+}
