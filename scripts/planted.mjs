@@ -1,0 +1,57 @@
+// npm run planted: plants bugs, one at a time, in stores and in copies of the library, and fails when one is not found by what has to find it.
+// npm run planted -- --out report                  also writes planted.json and planted.md there
+// npm run planted -- --layer simulation            leaves the other layers out
+// npm run planted -- --bug 'no deadline'           only those with this in their name
+// npm run planted -- --bug 'no deadline' --schedule 7     tells what happens in this schedule of the simulation
+import { parseArgs } from 'node:util';
+import { ready } from './ready.mjs';
+
+const { values } = parseArgs({
+  options: {
+    seed: { type: 'string', default: '20261120' },
+    schedules: { type: 'string', default: '10000' },
+    bug: { type: 'string', default: '' },
+    layer: { type: 'string' },
+    schedule: { type: 'string' },
+    out: { type: 'string' },
+  },
+});
+const seed = Number(values.seed);
+
+await ready();
+const { importCompiled } = await import('./simulation/compiled.mjs');
+const { layers, simulationWith } = await import('./planted/layers.mjs');
+const { summary, tableHead, tableRow, writeReport } = await import('./planted/report.mjs');
+const [{ plantedBugs }] = await importCompiled('sound', ['test/simulation/planted-bugs.ts']);
+const bugs = plantedBugs.filter(({ name }) => name.includes(values.bug));
+if (bugs.length === 0) {
+  console.error(`No planted bug has ${JSON.stringify(values.bug)} in its name.`);
+  process.exit(2);
+}
+
+process.exitCode = values.schedule === undefined ? await findAll() : await tell(bugs[0]);
+
+async function findAll() {
+  const rows = [];
+  console.log(tableHead());
+  for (const bug of bugs) {
+    for (const layer of bug.foundBy.filter((name) => !values.layer || name === values.layer)) {
+      const began = performance.now();
+      const result = await layers[layer].find(bug, { seed, schedules: Number(values.schedules) });
+      const ms = Math.round(performance.now() - began);
+      rows.push({ bug: bug.name, seenIn: bug.seenIn, layer, ms, ...result });
+      console.log(tableRow(rows.at(-1)));
+      if (result && layer === 'simulation') console.log(`    ${result.replay}`);
+    }
+  }
+  if (values.out !== undefined) writeReport(values.out, rows);
+  console.log(summary(rows));
+  return rows.every(({ found }) => found !== undefined) ? 0 : 1;
+}
+
+async function tell(bug) {
+  const play = await simulationWith(bug);
+  const { story, violation } = await play(seed, Number(values.schedule), { story: true });
+  console.log(`${story.join('\n')}\n\n${bug.name}: ${violation ?? 'not seen in this schedule'}`);
+  return violation === undefined ? 1 : 0;
+}

@@ -1,0 +1,63 @@
+import { importCompiled } from '../simulation/compiled.mjs';
+
+const SIMULATION = 'test/simulation/simulation.ts';
+
+/**
+ * What looks for planted bugs. `find` resolves to what it found, after how much work and how to see it again, or to `undefined`; another layer
+ * (processes on real databases) takes its place beside these, and its name in `foundBy` of the bugs that it has to find.
+ */
+export const layers = { simulation: { find: simulate }, conformance: { find: conform } };
+
+/** Plays schedules until a promise is broken. */
+async function simulate(bug, { seed, schedules }) {
+  const play = await simulationWith(bug);
+  for (let schedule = 1; schedule <= schedules; schedule++) {
+    const { violation } = await play(seed, schedule);
+    if (violation !== undefined)
+      return {
+        found: violation.split('\n')[0],
+        after: `${schedule} ${schedule === 1 ? 'schedule' : 'schedules'}`,
+        replay: `npm run planted -- --bug ${quoted(bug.name)} --seed ${seed} --schedule ${schedule}`,
+      };
+  }
+  return undefined;
+}
+
+/** Plays schedules of a world in which the bug is. */
+export async function simulationWith(bug) {
+  const copy = bug.edits ? bug.name.replaceAll(/\W+/g, '-') : 'sound';
+  const [{ playSchedule }] = await importCompiled(copy, [SIMULATION], bug.edits);
+  return (seed, schedule, options) => playSchedule(seed, schedule, { ...options, store: bug.store });
+}
+
+/** Runs the cases that every store has to pass, or the one that is known to find it. */
+async function conform(bug) {
+  const [{ lockStoreConformance }, { RightStore }, { operationsOf }] = await importCompiled('sound', [
+    'lib/testing/lock-store-conformance.ts',
+    'test/stores/conformance-planted-bugs.ts',
+    'test/simulation/simulated-database.ts',
+  ]);
+  const right = new RightStore();
+  const meanwhile = () => new Promise((resolve) => setTimeout(resolve, 1));
+  const broken = { ...operationsOf(right), ...bug.store.plant(right, meanwhile) };
+  const cases = lockStoreConformance(() => broken, { ttl: 60, rounds: 3, racers: 8, patience: 500 });
+  const chosen = bug.conformanceCase ? cases.filter(({ name }) => name === bug.conformanceCase) : cases;
+  let tried = 0;
+  for (const { name, run } of chosen) {
+    tried++;
+    try {
+      await run();
+    } catch {
+      return {
+        found: name,
+        after: `${tried} ${tried === 1 ? 'case' : 'cases'}`,
+        replay: `npm test -- conformance-finds-bugs`,
+      };
+    }
+  }
+  return undefined;
+}
+
+function quoted(text) {
+  return `'${text.replaceAll("'", `'\\''`)}'`;
+}
