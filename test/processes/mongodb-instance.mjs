@@ -10,7 +10,7 @@ const { url, databaseName, driver, clientOptions, writeConcern, ...lockOptions }
 );
 const label = process.argv[3];
 const { MongoClient } = await import(driver);
-const client = await new MongoClient(url, { appName: label, ...clientOptions }).connect();
+const client = await connect();
 const database = client.db(databaseName);
 const app = await NestFactory.createApplicationContext(
   {
@@ -50,6 +50,17 @@ const actions = {
   counted: ({ times }) => work.counted(times),
   report: () => work.end(),
 };
+
+/** Eight that start at once take longer than the patience of some of their clients. */
+async function connect() {
+  for (;;) {
+    try {
+      return await new MongoClient(url, { appName: label, ...clientOptions }).connect();
+    } catch (error) {
+      if (error.name !== 'MongoServerSelectionError') throw error;
+    }
+  }
+}
 
 process.on('message', async ({ id, action, ...request }) => {
   try {
