@@ -27,5 +27,7 @@ export async function launchMysql(home, command, options = {}) {
   };
   home.launch([...command, ...flags(settings)], options);
   const url = `mysql://app:secret@127.0.0.1:${port}/app`;
-  return { version: await home.answer(() => serverVersion(url)), url };
+  const version = await home.answer(() => serverVersion(url));
+  await writeFile(initFile, ''); // a restart finds the accounts there
+  return { version, url };
 }

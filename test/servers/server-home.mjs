@@ -1,5 +1,6 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
+import { existsSync, readFileSync } from 'node:fs';
 import { chmod, chown, mkdtemp, readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -7,6 +8,7 @@ import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { execute, lastLines } from './execute.mjs';
+import { serverVersion } from './server-version.mjs';
 
 const guardFile = fileURLToPath(new URL('process-guard.mjs', import.meta.url));
 
@@ -19,7 +21,21 @@ export async function startServer(name, start) {
   try {
     const { version, url } = await start(home);
     home.unref();
-    return { name, version, url, pid: home.pid, stop: () => home.remove() };
+    return {
+      name,
+      version,
+      url,
+      get pid() {
+        return home.pid;
+      },
+      crash: () => home.crash(),
+      /** On the same data and port; resolves when it answers again. */
+      async restart() {
+        home.relaunch();
+        await home.answer(() => serverVersion(url));
+      },
+      stop: () => home.remove(),
+    };
   } catch (error) {
     const log = await home.logTail();
     await home.remove();
@@ -60,11 +76,30 @@ class ServerHome {
 
   /** Starts the server. SIGKILL is a fine end for data that is thrown away, unless something outlives the process. */
   launch(command, { env = {}, stdin = '/dev/null', stopSignal = 'SIGKILL' } = {}) {
-    this.ended = undefined;
     // A temporary folder of its own too: a MariaDB that starts removes the temporary tables of its neighbours from /tmp.
     const surroundings = { ...process.env, TMPDIR: this.path, ...env };
     const order = { command, env: surroundings, stdin, user: serverUser, stopSignal };
+    this.order(order);
+  }
+
+  order(order) {
+    this.launched = order;
+    this.ended = undefined;
     this.guard.stdin.write(`${JSON.stringify(order)}\n`);
+  }
+
+  /** Launches again what was launched last. */
+  relaunch() {
+    this.order(this.launched);
+  }
+
+  /** Ends the server without a goodbye: it cannot finish, flush or tell anything. */
+  async crash() {
+    const end = new Promise((resolve) => (this.onEnd = resolve));
+    for (const pid of [this.pid, ...childrenOf(this.pid)]) kill(pid);
+    this.guard.stdout.ref(); // its news is awaited
+    await end;
+    this.guard.stdout.unref();
   }
 
   /** Runs a command that prepares the server, to its end. */
@@ -121,5 +156,20 @@ class ServerHome {
     const gone = once(this.guard, 'exit');
     this.guard.stdin.end();
     await gone;
+  }
+}
+
+/** PostgreSQL has a process for each session, in a group of its own. */
+function childrenOf(pid) {
+  const list = `/proc/${pid}/task/${pid}/children`;
+  if (!existsSync(list)) return []; // not Linux: they end by themselves when their parent is gone
+  return readFileSync(list, 'utf8').split(' ').filter(Boolean).map(Number);
+}
+
+function kill(pid) {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch (error) {
+    if (error.code !== 'ESRCH') throw error; // it ended by itself, as children do whose parent is gone
   }
 }
