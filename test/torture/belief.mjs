@@ -1,0 +1,44 @@
+import { now } from './terms.mjs';
+
+const PACE = 10;
+
+/**
+ * From when to when a worker believed that it held a lock, as `held` told it.
+ *
+ * The clock is read before each look: a process that is put aside in between believed in the lock then, whatever it finds afterwards.
+ */
+export class Belief {
+  #lock;
+  #record;
+  #bug;
+  #doubted = false;
+  #looking;
+
+  constructor(id, lock, record, bug) {
+    this.id = id;
+    this.#lock = lock;
+    this.#record = record;
+    this.#bug = bug;
+    const at = now();
+    const { key, fencingToken: token } = lock;
+    record.add('hold', { id, key, token, held: this.held }, at);
+    this.#looking = setInterval(() => this.look(), PACE);
+  }
+
+  get held() {
+    return this.#bug.isHeld ? this.#bug.isHeld(this.#lock) : this.#lock.held;
+  }
+
+  look() {
+    const at = now();
+    const held = this.held;
+    if (held) this.#record.add(this.#doubted ? 'revived' : 'held', { id: this.id }, at);
+    else this.#doubted = true;
+    return held;
+  }
+
+  end() {
+    clearInterval(this.#looking);
+    this.look();
+  }
+}

@@ -1,0 +1,225 @@
+import { AFTERMATH, POLL, TAKE_OVER_SLACK, TTL } from './terms.mjs';
+
+/** Two workers that believed at the same time that they held one key. `until` is the last moment at which `held` said so. */
+export function overlaps(holds) {
+  return byKey(believed(holds)).flatMap((held) => {
+    let longest;
+    return held.flatMap((hold) => {
+      const before = longest;
+      if (!longest || hold.until > longest.until) longest = hold;
+      if (!before || before.until <= hold.from) return [];
+      const shared = Math.min(before.until, hold.until) - hold.from;
+      return violation(
+        'overlap',
+        hold.from,
+        `${name(before)} and ${name(hold)} both held "${hold.key}" for ${shared.toFixed(1)} ms`,
+      );
+    });
+  });
+}
+
+/** A later holder whose token is not greater, or a token that was given out twice. */
+export function tokensThatDoNotGrow(holds) {
+  const smaller = byKey(believed(holds)).flatMap((held) =>
+    held
+      .slice(1)
+      .flatMap((hold, i) =>
+        hold.token > held[i].token
+          ? []
+          : violation('token', hold.from, `${name(hold)} came after ${name(held[i])} on "${hold.key}"`),
+      ),
+  );
+  // A grant of which the worker heard too late comes in no order, but with a token of its own.
+  const seen = new Map();
+  const repeated = holds.flatMap((hold) => {
+    const place = `${hold.key} ${hold.token}`;
+    const other = seen.get(place);
+    seen.set(place, hold);
+    return other
+      ? violation(
+          'token',
+          hold.grantedAt,
+          `${name(other)} and ${name(hold)} have the same token on "${hold.key}"`,
+        )
+      : [];
+  });
+  return [...smaller, ...repeated];
+}
+
+/** Behind the fence: each write that was carried out has no older token than the one before, and builds on its value. */
+export function brokenFence(log) {
+  return ledgersOf(log, 'fenced').flatMap(({ ledger, entries }) => {
+    let before = { token: 0, value: 0 };
+    return entries.flatMap((entry) => {
+      const { id, kind, token, value } = entry;
+      const found = [];
+      const step = kind === 'claim' ? 0 : 1;
+      if (token < before.token)
+        found.push(
+          ...violation(
+            'stale write accepted',
+            undefined,
+            `${ledger}: write ${id} has token ${token}, the one before ${before.token}`,
+          ),
+        );
+      if (value !== before.value + step)
+        found.push(
+          ...violation(
+            'lost update',
+            undefined,
+            `${ledger}: write ${id} made it ${value} after ${before.value}`,
+          ),
+        );
+      before = entry;
+      return found;
+    });
+  });
+}
+
+/**
+ * Beside the fence: writes that did not build on the one before. One of the two was carried out late, after the lock had gone to another, as it happens to a
+ * process that is frozen between check and write. It may not have been checked late.
+ */
+export function lateWrites(log, { writes, holds }) {
+  const late = new Set();
+  const violations = ledgersOf(log, 'plain').flatMap(({ ledger, entries }) => {
+    let newest = entries[0];
+    return entries.slice(1).flatMap((entry, i) => {
+      const before = entries[i];
+      const outOfOrder = entry.token < newest.token;
+      const [older, newer] = outOfOrder ? [entry, newest] : [before, entry];
+      if (!outOfOrder) newest = entry;
+      if (!outOfOrder && entry.value === before.value + 1) return [];
+      late.add(older.id);
+      const checkedAt = writes.get(older.id)?.at;
+      const heir = holds.get(writes.get(newer.id)?.hold);
+      if (checkedAt < heir?.from) return [];
+      return violation(
+        'lost update',
+        checkedAt,
+        `${ledger}: write ${older.id} was checked when ${newer.id} held the key already`,
+      );
+    });
+  });
+  return { late: late.size, violations };
+}
+
+/** What the workers were told of their writes, against what was carried out. */
+export function wrongAnswers(log, writes) {
+  const carriedOut = new Map();
+  for (const { id } of log) carriedOut.set(id, (carriedOut.get(id) ?? 0) + 1);
+  return [...writes.values()].flatMap(({ id, outcome, at }) => {
+    const times = carriedOut.get(id) ?? 0;
+    if (times > 1) return violation('write repeated', at, `write ${id} was carried out ${times} times`);
+    if (outcome === 'accepted' && times === 0)
+      return violation('write lost', at, `write ${id} was acknowledged, but is not there`);
+    if (outcome === 'refused' && times === 1)
+      return violation('write lost', at, `write ${id} was refused, but is there`);
+    return [];
+  });
+}
+
+/**
+ * How long the key of each worker that was killed stayed taken, for the others who wanted it.
+ *
+ * Time in which other faults were at work, or had just been, does not count; nor does that in which this machine ran nobody (`lags`).
+ */
+export function takeOvers({ kills, holds, wants, disturbances, lags }) {
+  return kills.flatMap((kill) => {
+    const heir = earliest(holds, (hold) => hold.key === kill.key && hold.grantedAt > kill.at);
+    const waiting = earliest(
+      wants,
+      (want) =>
+        want.key === kill.key &&
+        want.worker !== kill.worker &&
+        want.from < heir?.grantedAt &&
+        want.until >= heir?.grantedAt,
+    );
+    if (!heir || !waiting) return []; // nobody wanted it any more
+    const span = { from: kill.at, until: heir.grantedAt };
+    // Another who was killed may have been granted the key, and not have lived to tell.
+    const deaths = kills
+      .filter(({ worker }) => worker !== kill.worker)
+      .map(({ at }) => ({ from: at, until: at + TTL }));
+    const aftermaths = disturbances.map(({ from, until }) => ({ from, until: until + AFTERMATH }));
+    const disturbed = covered(span, [...aftermaths, ...deaths]);
+    const took = heir.grantedAt - kill.at;
+    const patience = Math.max(TTL, waiting.from - kill.at) + POLL + TAKE_OVER_SLACK;
+    const lag = covered(span, lags);
+    return {
+      ...kill,
+      took,
+      heir: heir.id,
+      undisturbed: disturbed === 0,
+      tooLong: took - disturbed - lag > patience,
+    };
+  });
+}
+
+export function lateTakeOvers(found) {
+  return found
+    .filter(({ tooLong }) => tooLong)
+    .flatMap(({ worker, key, at, took }) =>
+      violation(
+        'take-over',
+        at,
+        `"${key}" of ${worker}, which was killed, was taken over only after ${took.toFixed(0)} ms`,
+      ),
+    );
+}
+
+/** How much of a span the given ones cover. */
+export function covered({ from, until }, spans) {
+  let sum = 0;
+  let end = from;
+  for (const span of spans.toSorted((a, b) => a.from - b.from)) {
+    const begin = Math.max(span.from, end);
+    const last = Math.min(span.until, until);
+    if (last <= begin) continue;
+    sum += last - begin;
+    end = last;
+  }
+  return sum;
+}
+
+function violation(check, at, text) {
+  return [{ check, at, text }];
+}
+
+function name({ id, token }) {
+  return `${id} (token ${token})`;
+}
+
+function believed(holds) {
+  return holds.filter(({ from }) => from !== undefined).toSorted((a, b) => a.from - b.from);
+}
+
+function byKey(holds) {
+  return [...grouped(holds, ({ key }) => key).values()];
+}
+
+function ledgersOf(log, kind) {
+  return [...grouped(log, ({ ledger }) => ledger)]
+    .filter(([ledger]) => ledger.endsWith(`/${kind}`))
+    .map(([ledger, entries]) => ({ ledger, entries }));
+}
+
+function earliest(things, wanted) {
+  return things
+    .filter(wanted)
+    .reduce(
+      (first, thing) =>
+        (thing.grantedAt ?? thing.from) < (first?.grantedAt ?? first?.from ?? Infinity) ? thing : first,
+      undefined,
+    );
+}
+
+function grouped(things, nameOf) {
+  const groups = new Map();
+  for (const thing of things) {
+    const group = groups.get(nameOf(thing));
+    if (group) group.push(thing);
+    else groups.set(nameOf(thing), [thing]);
+  }
+  return groups;
+}

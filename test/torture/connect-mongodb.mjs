@@ -1,0 +1,15 @@
+import { MongoClient } from 'mongodb';
+import { mongoStore } from 'nestjs-locked/mongodb';
+import { MongoLedger } from './mongo-ledger.mjs';
+
+/** What a worker on MongoDB is made of: locks and ledgers go through the same client, as in an application. */
+export async function connect({ url, clientOptions, databaseName }) {
+  const client = await new MongoClient(url, clientOptions).connect();
+  const db = client.db(databaseName);
+  return {
+    imports: [],
+    store: mongoStore({ db }),
+    ledgerOf: () => new MongoLedger(db),
+    close: () => client.close(),
+  };
+}

@@ -1,0 +1,102 @@
+import { once } from 'node:events';
+import { connect, createServer } from 'node:net';
+
+/** Stands between one worker and the server, and misbehaves on demand. */
+export class FaultProxy {
+  #links = new Set();
+  #server;
+  #port;
+  #silent = false;
+  #latency = 0;
+  #answersLost = false;
+
+  static async open(port) {
+    const proxy = new FaultProxy(port);
+    await once(proxy.#server.listen(0, '127.0.0.1'), 'listening');
+    return proxy;
+  }
+
+  constructor(port) {
+    this.#port = port;
+    this.#server = createServer((client) => this.#pass(client));
+  }
+
+  get port() {
+    return this.#server.address().port;
+  }
+
+  /** How many connections there are. */
+  get open() {
+    return this.#links.size;
+  }
+
+  cut() {
+    for (const { client, server } of this.#links) {
+      client.resetAndDestroy();
+      server.destroy();
+    }
+  }
+
+  /** Until told otherwise: what is asked arrives, and the link breaks before the answer. */
+  loseAnswers(lost) {
+    this.#answersLost = lost;
+  }
+
+  /** Each way. */
+  delay(latency) {
+    this.#latency = latency;
+  }
+
+  /** Until told otherwise nothing goes through, and nobody is told. What was sent meanwhile arrives afterwards, unless the link is cut first. */
+  blackHole(silent) {
+    this.#silent = silent;
+    for (const { client, server } of this.#links) {
+      for (const socket of [client, server]) {
+        if (silent) socket.pause();
+        else socket.resume();
+      }
+    }
+  }
+
+  async close() {
+    this.cut();
+    await new Promise((resolve) => this.#server.close(resolve));
+  }
+
+  #pass(client) {
+    const server = connect(this.#port, '127.0.0.1');
+    const link = { client, server };
+    this.#links.add(link);
+    for (const socket of [client, server]) {
+      socket.setNoDelay(true);
+      socket.on('error', () => {}); // 'close' follows
+      socket.on('close', () => {
+        this.#links.delete(link);
+        client.destroy();
+        server.destroy();
+      });
+    }
+    this.#forward(client, server, () => true);
+    this.#forward(server, client, () => {
+      if (this.#answersLost) client.resetAndDestroy();
+      return !this.#answersLost;
+    });
+    if (this.#silent) for (const socket of [client, server]) socket.pause();
+  }
+
+  /** In order, also when the latency shrinks meanwhile. */
+  #forward(from, to, passes) {
+    const waiting = [];
+    const deliver = () => {
+      while (waiting.length > 0 && waiting[0].due <= performance.now()) waiting.shift().action();
+      if (waiting.length > 0) setTimeout(deliver, Math.ceil(waiting[0].due - performance.now()));
+    };
+    const arrive = (action) => {
+      waiting.push({ due: performance.now() + this.#latency, action });
+      if (this.#latency === 0 && waiting.length === 1) deliver();
+      else if (waiting.length === 1) setTimeout(deliver, this.#latency);
+    };
+    from.on('data', (data) => passes() && arrive(() => to.destroyed || to.write(data)));
+    from.on('end', () => arrive(() => to.destroyed || to.end()));
+  }
+}

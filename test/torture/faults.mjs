@@ -1,0 +1,156 @@
+import { once } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { AFTERMATH, POLL, TAKE_OVER_SLACK, TTL } from './terms.mjs';
+
+/**
+ * What can be done to workers, links and servers. Each does its harm, repairs it, and resolves to what there is to tell of it; to nothing when there was
+ * nobody to do it to. `weight` is how often it happens in one schedule; `alone`: while nothing else happens.
+ */
+export const FAULTS = {
+  'SIGSTOP between check and write': {
+    weight: 4,
+    async strike({ hub, random, live }) {
+      if (live().length === 0) return undefined;
+      const duration = random.between(1.3, 3) * TTL; // long enough to lose the lock
+      const signal = AbortSignal.timeout(3_000);
+      const [worker] = await once(hub, 'between', { signal }).catch(() => []);
+      if (worker?.state !== 'running') return undefined;
+      await worker.freezeItself(duration);
+      return `${worker.name} for ${duration.toFixed(0)} ms`;
+    },
+  },
+
+  SIGSTOP: {
+    weight: 3,
+    async strike({ system, random, some }) {
+      const workers = some();
+      const duration = random.between(0.2, 3) * TTL;
+      // A process that is stopped inside a write of SQLite blocks everyone on the file.
+      if (!system.port) await Promise.all(workers.map((worker) => worker.freezeItself(duration)));
+      else {
+        for (const worker of workers) worker.freeze();
+        await sleep(duration);
+        for (const worker of workers) worker.thaw();
+      }
+      return told(workers, `for ${duration.toFixed(0)} ms`);
+    },
+  },
+
+  'kill -9 of a holder': {
+    weight: 2,
+    alone: true,
+    async strike({ random, holder, kill, history }) {
+      await sleep(AFTERMATH + random.between(0, 200)); // of what was before: this one is measured
+      const worker = holder();
+      if (!worker) return undefined;
+      const killed = kill(worker);
+      const patience = performance.now() + TTL + POLL + TAKE_OVER_SLACK + AFTERMATH;
+      while (performance.now() < patience && !killed.every((hold) => takenOver(hold, history))) {
+        await sleep(50);
+        history.read();
+      }
+      void worker.start();
+      return worker.name;
+    },
+  },
+
+  'kill -9': {
+    weight: 1,
+    async strike({ random, live, kill }) {
+      const candidates = live();
+      if (candidates.length === 0) return undefined;
+      const worker = random.pick(candidates);
+      kill(worker);
+      await sleep(random.between(0, TTL));
+      void worker.start();
+      return worker.name;
+    },
+  },
+
+  cut: {
+    weight: 2,
+    onLinks: true,
+    async strike({ some }) {
+      const workers = some();
+      for (const { proxy } of workers) proxy.cut();
+      return told(workers);
+    },
+  },
+
+  'cut before the answer': {
+    weight: 2,
+    onLinks: true,
+    async strike({ random, some }) {
+      const workers = some();
+      for (const { proxy } of workers) proxy.loseAnswers(true);
+      await sleep(random.between(50, 400));
+      for (const { proxy } of workers) proxy.loseAnswers(false);
+      return told(workers);
+    },
+  },
+
+  delay: {
+    weight: 2,
+    onLinks: true,
+    async strike({ random, some }) {
+      const workers = some();
+      const latency = random.between(50, 600) / 2; // each way
+      for (const { proxy } of workers) proxy.delay(latency);
+      await sleep(random.between(0.5, 2.5) * TTL);
+      for (const { proxy } of workers) proxy.delay(0);
+      return told(workers, `by ${(2 * latency).toFixed(0)} ms`);
+    },
+  },
+
+  'black hole': {
+    weight: 3,
+    onLinks: true,
+    async strike({ random, some }) {
+      const workers = some();
+      const duration = random.between(0.2, 2) * TTL;
+      for (const { proxy } of workers) proxy.blackHole(true);
+      await sleep(duration);
+      const lost = random.chance(0.5);
+      if (lost) for (const { proxy } of workers) proxy.cut();
+      for (const { proxy } of workers) proxy.blackHole(false);
+      return told(workers, `for ${duration.toFixed(0)} ms, then ${lost ? 'cut' : 'late'}`);
+    },
+  },
+
+  'sessions ended by the server': {
+    weight: 2,
+    onLinks: true,
+    onServer: true,
+    async strike({ system, random }) {
+      await system.disturb(random, random.pick([0.2, 0.5, 1]));
+      return '';
+    },
+  },
+
+  'crash of the database': {
+    weight: 1,
+    onLinks: true,
+    onServer: true,
+    async strike({ system, random }) {
+      await system.crash();
+      await sleep(random.between(0, TTL));
+      await system.restart();
+      return '';
+    },
+  },
+};
+
+/** The kinds that a system can suffer, each as often as it happens in one schedule: once in a short one. */
+export function deckFor(system, { short }) {
+  return Object.entries(FAULTS)
+    .filter(([, { onLinks }]) => system.port || !onLinks)
+    .flatMap(([kind, { weight }]) => Array(short ? 1 : weight).fill(kind));
+}
+
+function takenOver({ key, token }, { holds }) {
+  return [...holds.values()].some((hold) => hold.key === key && hold.token > token);
+}
+
+function told(workers, how = '') {
+  return workers.length === 0 ? undefined : `${workers.map(({ name }) => name).join(' ')} ${how}`.trim();
+}

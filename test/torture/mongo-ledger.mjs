@@ -1,0 +1,67 @@
+const durable = { writeConcern: { w: 'majority', journal: true } };
+const fromPrimary = { readConcern: { level: 'majority' } };
+
+/**
+ * What the locks protect: documents with a value, of which each write makes the next from what it has read. Each holds the list of the writes that were
+ * carried out, in the order in which they were; no answer that was lost on its way hides one.
+ */
+export class MongoLedger {
+  #ledgers;
+
+  constructor(db) {
+    this.#ledgers = db.collection('ledgers');
+  }
+
+  async create(ids) {
+    await this.#ledgers.insertMany(
+      ids.map((_id) => ({ _id, value: 0, fence: 0, entries: [] })),
+      durable,
+    );
+  }
+
+  async read(key, kind) {
+    const ledger = await this.#ledgers.findOne(
+      { _id: `${key}/${kind}` },
+      { projection: { value: 1 }, ...fromPrimary },
+    );
+    return ledger.value;
+  }
+
+  /** Unfenced: nothing but the lock keeps an older value from overwriting a newer one. */
+  async write({ id, key, token, value }) {
+    return this.#update(
+      { _id: `${key}/plain` },
+      { fence: token, value },
+      { id, kind: 'plain', token, value },
+    );
+  }
+
+  /** Makes the ledger refuse everybody with an older token from here on. */
+  async claim({ id, key, token }) {
+    const unlessNewer = { _id: `${key}/fenced`, fence: { $lte: token } };
+    return this.#update(unlessNewer, { fence: token }, { id, kind: 'claim', token });
+  }
+
+  async writeFenced({ id, key, token, value }) {
+    const unlessNewer = { _id: `${key}/fenced`, fence: { $lte: token } };
+    return this.#update(unlessNewer, { fence: token, value }, { id, kind: 'fenced', token, value });
+  }
+
+  /** Every write that was carried out, in order. A claim leaves the value as it was. */
+  async log() {
+    const ledgers = await this.#ledgers.find({}, fromPrimary).toArray();
+    return ledgers.flatMap(({ _id, entries }) => {
+      let value = 0;
+      return entries.map((entry) => ({ ledger: _id, ...entry, value: (value = entry.value ?? value) }));
+    });
+  }
+
+  async #update(filter, $set, entry) {
+    const { matchedCount } = await this.#ledgers.updateOne(
+      filter,
+      { $set, $push: { entries: entry } },
+      durable,
+    );
+    return matchedCount === 1;
+  }
+}

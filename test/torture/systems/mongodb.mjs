@@ -1,0 +1,60 @@
+import { MongoClient } from 'mongodb';
+import { MongoLockStore } from 'nestjs-locked/mongodb';
+import { serverOf } from '../../servers/stores.mjs';
+import { MongoLedger } from '../mongo-ledger.mjs';
+
+const databaseName = 'torture';
+const clientOptions = {
+  serverSelectionTimeoutMS: 2_000,
+  connectTimeoutMS: 1_500,
+  heartbeatFrequencyMS: 1_000,
+  minHeartbeatFrequencyMS: 100,
+  maxPoolSize: 6,
+};
+
+/** MongoDB under torture: a replica set of one member, which may be killed or step down. */
+export async function openMongodb() {
+  const server = await serverOf('mongodb').start();
+  const admin = new MongoClient(server.url, { appName: 'torturer', serverSelectionTimeoutMS: 10_000 });
+  const db = admin.db(databaseName);
+  const ask = (command) => admin.db('admin').command(command);
+  const system = {
+    name: 'mongodb',
+    version: server.version,
+    port: Number(new URL(server.url).port),
+    ledger: new MongoLedger(db),
+    locks: new MongoLockStore(db.collection('locks')),
+    workerSettings: (name, proxyPort) => ({
+      database: 'mongodb',
+      url: `mongodb://127.0.0.1:${proxyPort}/?directConnection=true`,
+      clientOptions: { ...clientOptions, appName: name },
+      databaseName,
+    }),
+    crash: () => server.crash(),
+    restart: () => server.restart(),
+    /** The server hangs up on some of the next commands, or is no primary for a second. */
+    async disturb(random, probability) {
+      if (random.chance(0.3)) return ask({ replSetStepDown: 1, secondaryCatchUpPeriodSecs: 0, force: true });
+      return ask({
+        configureFailPoint: 'failCommand',
+        mode: { times: Math.ceil(20 * probability) },
+        data: { failCommands: ['find', 'findAndModify', 'update'], closeConnection: true },
+      });
+    },
+    async close() {
+      await admin.close();
+      await server.stop();
+    },
+  };
+  try {
+    await admin.connect();
+    // By one process, before there are others: the mongod that runs under Wine crashes when two create the same collection at once.
+    await db.createCollection('locks');
+    await db.createCollection('ledgers');
+    await system.locks.prepare();
+    return system;
+  } catch (error) {
+    await system.close();
+    throw error;
+  }
+}

@@ -1,0 +1,73 @@
+import { TypeOrmLockStore } from 'nestjs-locked/typeorm';
+import { DataSource } from 'typeorm';
+import { serverOf } from '../../servers/stores.mjs';
+import { SqlLedger } from '../sql-ledger.mjs';
+
+/** How long workers wait for a connection. */
+const PATIENT_FOR = 1_500;
+
+/** PostgreSQL, MariaDB or MySQL under torture: a server of its own, which may be killed. */
+export async function openSqlServer(type) {
+  const server = await serverOf(type).start();
+  const { hostname: host, port, username, password, pathname } = new URL(server.url);
+  const options = { type, host, port: Number(port), username, password, database: pathname.slice(1) };
+  const admin = new DataSource({
+    ...options,
+    poolSize: 1,
+    ...(type === 'postgres' && { applicationName: 'torturer' }),
+  });
+  const { sessions, end } = type === 'postgres' ? POSTGRES : MYSQL;
+  const system = {
+    name: type,
+    version: server.version,
+    port: options.port,
+    ledger: new SqlLedger(admin),
+    locks: new TypeOrmLockStore(admin),
+    workerSettings: (name, proxyPort) => ({
+      database: type,
+      options: {
+        ...options,
+        port: proxyPort,
+        poolSize: 6,
+        ...(type === 'postgres'
+          ? { connectTimeoutMS: PATIENT_FOR, applicationName: name }
+          : { connectTimeout: PATIENT_FOR }),
+      },
+    }),
+    crash: () => server.crash(),
+    restart: () => server.restart(),
+    /** Ends each session of the workers with this probability. */
+    async disturb(random, probability) {
+      const found = await again(() => admin.query(sessions));
+      for (const { id } of found) if (random.chance(probability)) await admin.query(end(id)).catch(() => {}); // it ended by itself
+    },
+    countSessions: async () => (await again(() => admin.query(sessions))).length,
+    async close() {
+      await admin.destroy().catch(() => {}); // the run may have failed while the server was down
+      await server.stop();
+    },
+  };
+  try {
+    await admin.initialize();
+    await system.locks.prepare();
+    return system;
+  } catch (error) {
+    await system.close();
+    throw error;
+  }
+}
+
+/** The connection may be one from before a crash. */
+async function again(work) {
+  return work().catch(work);
+}
+
+const POSTGRES = {
+  sessions: `SELECT pid AS id FROM pg_stat_activity WHERE datname = current_database() AND application_name <> 'torturer'`,
+  end: (id) => `SELECT pg_terminate_backend(${id})`,
+};
+// Sessions have no names there; the torturer has a single one.
+const MYSQL = {
+  sessions: `SELECT id FROM information_schema.processlist WHERE user = 'app' AND id <> connection_id()`,
+  end: (id) => `KILL ${id}`,
+};

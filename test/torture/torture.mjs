@@ -1,0 +1,334 @@
+import { EventEmitter } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import {
+  brokenFence,
+  lateTakeOvers,
+  lateWrites,
+  overlaps,
+  takeOvers,
+  tokensThatDoNotGrow,
+  wrongAnswers,
+} from './checks.mjs';
+import { FaultProxy } from './fault-proxy.mjs';
+import { History } from './history.mjs';
+import { LagMeter } from './lag-meter.mjs';
+import { SeededRandom } from './seeded-random.mjs';
+import { SYSTEMS } from './systems.mjs';
+import { AFTERMATH, KEYS, now, TTL, WORKERS } from './terms.mjs';
+import { Torturer } from './torturer.mjs';
+import { WorkerProcess } from './worker-process.mjs';
+
+/** How often the records are read. */
+const PACE = 250;
+const START_LIMIT = 90_000;
+const PROBE_LIMIT = 15_000;
+const STOP_LIMIT = 15_000;
+
+/**
+ * Tortures one store for so long, and tells what came of it.
+ *
+ * @param options `store`, `seconds`, `seed`; `short`: each fault once in a schedule, and soon; `bug`: a planted one, after whose discovery it ends
+ * @param watch is called with what there is to see, a few times a second
+ */
+export async function torture({ store, seconds, seed, short = false, bug }, watch = () => {}) {
+  const folder = await mkdtemp(join(tmpdir(), 'nestjs-locked-torture-'));
+  const run = new Run({ store, seconds, seed, short, bug, folder, watch });
+  try {
+    return await run.toEnd();
+  } finally {
+    await run.close();
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+class Run {
+  #history = new History();
+  #hub = new EventEmitter();
+  #lags = new LagMeter();
+  #workers = [];
+  #system;
+  #torturer;
+  #violations = [];
+  #died = [];
+  #phase = 'starting the database';
+  #began = now();
+  #foundAfter;
+
+  constructor(options) {
+    this.options = options;
+  }
+
+  async toEnd() {
+    const { store, seconds, seed, short } = this.options;
+    this.#system = await SYSTEMS[store]();
+    await this.#system.ledger.create(KEYS.flatMap((key) => [`${key}/plain`, `${key}/fenced`]));
+    await this.#startWorkers();
+
+    this.#enter('torture');
+    const random = new SeededRandom(seed);
+    this.#torturer = new Torturer({
+      system: this.#system,
+      workers: this.#workers,
+      history: this.#history,
+      hub: this.#hub,
+      random,
+      short,
+    });
+    const from = now();
+    const torturing = this.#torturer.torture();
+    const reading = this.#readUntil(from + seconds * 1_000, from);
+    await Promise.race([reading, torturing]);
+    this.#torturer.end();
+    await torturing;
+    const until = now();
+
+    await this.#calmDown();
+    await this.#stopWorkers();
+    await this.#lookForLeftovers();
+    return this.#result({ from, until });
+  }
+
+  async close() {
+    for (const worker of this.#workers) worker.destroy();
+    this.#lags.end();
+    this.#history.close();
+    await Promise.all(this.#workers.map(({ proxy }) => proxy?.close()));
+    await this.#system?.close();
+  }
+
+  async #startWorkers() {
+    this.#enter('starting the workers');
+    const { folder, bug } = this.options;
+    for (const name of WORKERS) {
+      const proxy = this.#system.port && (await FaultProxy.open(this.#system.port));
+      const settings = { ...this.#system.workerSettings(name, proxy?.port), bug };
+      const worker = new WorkerProcess({ name, folder, settings, history: this.#history });
+      worker.proxy = proxy;
+      worker.on('between', () => this.#hub.emit('between', worker));
+      worker.on('died', (text) => this.#died.push({ check: 'crash', at: now(), text }));
+      this.#workers.push(worker);
+    }
+    const watching = setInterval(() => this.#show(), PACE);
+    try {
+      await within(
+        START_LIMIT,
+        'the workers did not start',
+        Promise.all(this.#workers.map((worker) => worker.start())),
+      );
+    } finally {
+      clearInterval(watching);
+    }
+    if (this.#died.length > 0) throw new Error(this.#died[0].text);
+  }
+
+  /** Follows the records until the time has come; with a planted bug, until it is found. */
+  async #readUntil(end, from) {
+    while (now() < end) {
+      await sleep(Math.min(PACE, Math.max(1, end - now())));
+      this.#history.read();
+      this.#show();
+      if (this.options.bug && this.#soFar().length > 0) {
+        this.#foundAfter = now() - from;
+        return;
+      }
+    }
+  }
+
+  #soFar() {
+    const holds = [...this.#history.holds.values()];
+    return [...overlaps(holds), ...tokensThatDoNotGrow(holds), ...this.#oddities()];
+  }
+
+  #oddities() {
+    return this.#history.oddities.map(({ worker, at, what }) => ({
+      check: 'worker',
+      at,
+      text: `${worker}: ${what}`,
+    }));
+  }
+
+  /** After the last fault everything goes on: each worker can take a lock, and each key is taken. */
+  async #calmDown() {
+    this.#enter('calm');
+    await within(START_LIMIT, 'a worker did not start again', this.#allRunning());
+    const calmSince = now();
+    await sleep(Math.max(AFTERMATH, TTL * 1.5));
+    const answers = await Promise.all(
+      this.#workers.map(async (worker) => [worker, await worker.probe(PROBE_LIMIT)]),
+    );
+    for (const [{ id }, answer] of answers)
+      if (!answer?.well)
+        this.#blame(
+          'stuck',
+          `${id} cannot take a free lock after the last fault: ${answer?.error ?? 'no answer'}`,
+        );
+    const patience = now() + PROBE_LIMIT;
+    let untouched = KEYS;
+    while (untouched.length > 0 && now() < patience) {
+      await sleep(PACE);
+      this.#history.read();
+      untouched = KEYS.filter((key) => !this.#takenSince(key, calmSince));
+    }
+    for (const key of untouched) this.#blame('stuck', `"${key}" was not taken any more after the last fault`);
+  }
+
+  #takenSince(key, since) {
+    return [...this.#history.holds.values()].some((hold) => hold.key === key && hold.grantedAt > since);
+  }
+
+  async #allRunning() {
+    while (this.#workers.some(({ state }) => state === 'starting' || state === 'frozen')) await sleep(50);
+  }
+
+  async #stopWorkers() {
+    this.#enter('stopping the workers');
+    await Promise.all(
+      this.#workers.map(async (worker) => {
+        const { id } = worker;
+        if (!(await worker.stop(STOP_LIMIT)))
+          this.#blame('exit', `${id} did not end by itself, and well, after SIGTERM`);
+      }),
+    );
+    this.#history.read();
+  }
+
+  async #lookForLeftovers() {
+    const { locks } = await this.#system.locks.list({ limit: 100 });
+    for (const { key, label, fencingToken } of locks)
+      this.#blame('left behind', `"${key}" is still held by ${label} (token ${fencingToken})`);
+    const links = this.#workers.reduce((sum, { proxy }) => sum + (proxy?.open ?? 0), 0);
+    if (links > 0) this.#blame('left behind', `${links} connections are open`);
+    const sessions = (await this.#system.countSessions?.()) ?? 0;
+    if (sessions > 0) this.#blame('left behind', `${sessions} sessions are open`);
+  }
+
+  async #result({ from, until }) {
+    const { seconds, seed, short, bug } = this.options;
+    const { holds: all, writes, wants, counts, troubles } = this.#history;
+    const holds = [...all.values()];
+    const log = await this.#system.ledger.log();
+    const { faults, kills, schedules } = this.#torturer;
+    const { late, violations: unexplained } = lateWrites(log, { writes, holds: all });
+    const found = takeOvers({
+      kills,
+      holds,
+      wants: [...wants.values()],
+      disturbances: faults.filter(({ kind }) => !kind.startsWith('kill')),
+      lags: this.#lags.spans,
+    });
+    const violations = [
+      ...this.#violations,
+      ...this.#died,
+      ...this.#oddities(),
+      ...overlaps(holds),
+      ...tokensThatDoNotGrow(holds),
+      ...brokenFence(log),
+      ...unexplained,
+      ...wrongAnswers(log, writes),
+      ...lateTakeOvers(found),
+    ].map(({ check, at, text }) => ({
+      check,
+      second: at && (at - from) / 1_000,
+      text,
+      faults: faultsAround(faults, at),
+    }));
+    const stale = [...writes.values()].filter(
+      ({ kind, outcome }) => kind !== 'plain' && outcome === 'refused',
+    ).length;
+    return {
+      store: this.#system.name,
+      version: this.#system.version,
+      seed,
+      seconds: Math.round((until - from) / 1_000),
+      asked: seconds,
+      short,
+      ...(bug && { bug, foundAfter: this.#foundAfter }),
+      schedules,
+      acquisitions: counts.acquired,
+      faults: tally(faults),
+      faultsInAll: faults.length,
+      losses: counts.lost,
+      writes: { carriedOut: log.length, accepted: counts.accepted, unknown: counts.unknown },
+      staleWritesRefused: stale,
+      lateWrites: late,
+      takeOvers: figures(found),
+      missed: counts.missed,
+      failedStarts: counts.notStarted,
+      troubles: Object.fromEntries([...troubles].toSorted((a, b) => b[1] - a[1])),
+      lag: this.#lags.worst,
+      violations,
+      verdict: violations.length > 0 ? 'failed' : stale === 0 ? 'inconclusive' : 'passed',
+    };
+  }
+
+  #blame(check, text) {
+    this.#violations.push({ check, at: now(), text });
+  }
+
+  #enter(phase) {
+    this.#phase = phase;
+    this.#show();
+  }
+
+  #show() {
+    const { store, seconds, seed } = this.options;
+    this.options.watch({
+      store,
+      seed,
+      phase: this.#phase,
+      elapsed: (now() - this.#began) / 1_000,
+      seconds,
+      workers: this.#workers.map(({ name, state }) => ({ name, state })),
+      counts: { ...this.#history.counts },
+      faults: this.#torturer?.faults.length ?? 0,
+      present: this.#torturer?.present ?? [],
+      violations: this.#violations.length + this.#died.length + this.#history.oddities.length,
+    });
+  }
+}
+
+function faultsAround(faults, at) {
+  if (at === undefined) return [];
+  return faults
+    .filter(({ from, until }) => from <= at && until + AFTERMATH >= at)
+    .map(
+      ({ kind, text, from, until }) =>
+        `${kind} ${text ?? ''} (${((from - at) / 1000).toFixed(2)} to ${((until - at) / 1000).toFixed(2)} s)`,
+    );
+}
+
+function tally(faults) {
+  const counts = {};
+  for (const { kind } of faults) counts[kind] = (counts[kind] ?? 0) + 1;
+  return counts;
+}
+
+/** Half of those that nothing else had a part in took no longer than `p50`. */
+function figures(found) {
+  const times = found
+    .filter(({ undisturbed }) => undisturbed)
+    .map(({ took }) => Math.round(took))
+    .toSorted((a, b) => a - b);
+  return {
+    all: found.length,
+    undisturbed: times.length,
+    p50: times[Math.floor(times.length / 2)],
+    max: times.at(-1),
+  };
+}
+
+async function within(limit, complaint, work) {
+  const patience = new AbortController();
+  const late = sleep(limit, undefined, { signal: patience.signal }).then(() => {
+    throw new Error(`${complaint} within ${limit / 1_000} s`);
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    patience.abort();
+    late.catch(() => {});
+  }
+}

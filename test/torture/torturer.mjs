@@ -1,0 +1,117 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { FAULTS, deckFor } from './faults.mjs';
+import { now } from './terms.mjs';
+
+const LONGEST_PAUSE = 1_200;
+
+/** Does to the workers, their links and the server what a seed says, until it is told to end. */
+export class Torturer {
+  /** `{ kind, from, until, text }` */
+  faults = [];
+  /** `{ worker, key, token, at }`, for each key that was held by a worker that was killed. */
+  kills = [];
+  /** How many schedules, shuffled decks of all faults, were begun. */
+  schedules = 0;
+  #active = new Set();
+  #onServer = Promise.resolve();
+  #ended = new AbortController();
+  #failure;
+
+  constructor({ system, workers, history, hub, random, short }) {
+    Object.assign(this, { system, workers, history, hub, random, short });
+  }
+
+  async torture() {
+    let deck = [];
+    while (!this.#ended.signal.aborted) {
+      if (deck.length === 0) {
+        deck = this.random.shuffled(deckFor(this.system, this));
+        this.schedules++;
+      }
+      const kind = deck.pop();
+      if (FAULTS[kind].alone) {
+        await Promise.all(this.#active);
+        if (!this.#ended.signal.aborted) await this.#strike(kind);
+      } else {
+        const striking = this.#strike(kind);
+        this.#active.add(striking);
+        void striking.then(() => this.#active.delete(striking));
+      }
+      const pause = this.random.between(0, this.short ? LONGEST_PAUSE / 2 : LONGEST_PAUSE);
+      await sleep(pause, undefined, { signal: this.#ended.signal }).catch(() => {});
+    }
+    await Promise.all(this.#active);
+    if (this.#failure) throw this.#failure;
+  }
+
+  /** Ends with what is going on repaired. */
+  end() {
+    this.#ended.abort();
+  }
+
+  /** What happens now. */
+  get present() {
+    return this.faults.filter(({ until }) => until === Infinity).map(({ kind }) => kind);
+  }
+
+  async #strike(kind) {
+    const { strike, onServer } = FAULTS[kind];
+    if (onServer) {
+      // One after the other: a server that is down cannot be told to end sessions.
+      this.#onServer = this.#onServer.then(() => this.#carryOut(kind, strike));
+      await this.#onServer;
+    } else await this.#carryOut(kind, strike);
+  }
+
+  async #carryOut(kind, strike) {
+    const fault = { kind, from: now(), until: Infinity };
+    this.faults.push(fault);
+    try {
+      fault.text = await strike(this.#means());
+    } catch (error) {
+      this.#failure ??= error; // say, a server that does not come back
+      this.end();
+    }
+    fault.until = now();
+    if (fault.text === undefined) this.faults.splice(this.faults.indexOf(fault), 1);
+  }
+
+  #means() {
+    const { system, history, hub, random } = this;
+    const live = () => this.workers.filter(({ state }) => state === 'running');
+    const holder = () => {
+      history.read();
+      const at = now();
+      const holding = live().filter(({ id }) => history.heldBy(id, at).length > 0);
+      return holding.length > 0 ? random.pick(holding) : undefined;
+    };
+    return {
+      system,
+      history,
+      hub,
+      random,
+      live,
+      holder,
+      some: () => this.#some(live(), holder),
+      kill: (worker) => this.#kill(worker),
+    };
+  }
+
+  /** One worker, often one that holds a lock; sometimes several, or all. */
+  #some(live, holder) {
+    const { random } = this;
+    if (live.length === 0) return [];
+    const share = random.next();
+    if (share < 0.6) return [(random.chance(0.6) && holder()) || random.pick(live)];
+    return share < 0.85 ? random.shuffled(live).slice(0, Math.ceil(live.length / 2)) : live;
+  }
+
+  #kill(worker) {
+    const { id } = worker;
+    const at = worker.kill();
+    this.history.read();
+    const held = this.history.heldBy(id, at);
+    for (const { key, token } of held) this.kills.push({ worker: id, key, token, at });
+    return held;
+  }
+}

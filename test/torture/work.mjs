@@ -1,0 +1,162 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { LockNotAcquiredError, LockStoreError } from 'nestjs-locked';
+import { Belief } from './belief.mjs';
+import { KEYS, now, TTL, WAIT } from './terms.mjs';
+
+/** How long a worker stays between its check and its write, for the torturer to strike there. */
+const EXPOSURE = 25;
+/** Data statements that a dead link has swallowed are waited for no longer; their outcome is unknown then. */
+const PATIENCE = 4_000;
+
+/** Takes locks and writes under them, again and again, and tells all that is needed to find out whether the locks were any. */
+export class Work {
+  #stop = new AbortController();
+  #count = 0;
+
+  constructor({ locks, ledger, record, bug, id }) {
+    Object.assign(this, { locks, ledger, record, bug, id });
+    locks.events.on('lost', ({ key, fencingToken }) => record.add('lost', { key, token: fencingToken }));
+    for (const event of ['storeError', 'renewFailed'])
+      locks.events.on(event, ({ error }) =>
+        record.add('trouble', { what: event, error: error.message, transient: error.transient }),
+      );
+  }
+
+  async repeat() {
+    while (!this.#stop.signal.aborted) {
+      await this.#turn();
+      // Without a pause, who has just released a lock is the first to ask for it.
+      await sleep(Math.random() * 60, undefined, { signal: this.#stop.signal }).catch(() => {});
+    }
+  }
+
+  end() {
+    this.#stop.abort(new Error('told to end'));
+  }
+
+  answer({ order }) {
+    if (order === 'freeze') this.#freeze();
+    else if (order === 'probe') void this.#probe();
+  }
+
+  async #turn() {
+    const key = KEYS[Math.floor(Math.random() * KEYS.length)];
+    const id = `${this.id}-${++this.#count}`;
+    this.record.add('want', { id, key });
+    try {
+      const lock = await this.locks.acquire(key, { wait: WAIT, signal: this.#stop.signal });
+      await this.#hold(id, lock);
+    } catch (error) {
+      if (this.#stop.signal.aborted) return;
+      this.record.add('missed', { id, key, ...describe(error) });
+    }
+  }
+
+  async #hold(id, lock) {
+    const belief = new Belief(id, lock, this.record, this.bug);
+    try {
+      await this.#writeUnder(id, lock, belief);
+    } finally {
+      belief.end();
+      this.record.add('release', { id });
+      await lock.release().then(
+        (released) => this.record.add('released', { id, released }),
+        (error) => this.record.add('released', { id, ...describe(error) }),
+      );
+    }
+  }
+
+  /** Two counters: one that trusts the lock, and one behind the fence. */
+  async #writeUnder(id, lock, belief) {
+    const { key, fencingToken: token } = lock;
+    // The claim comes before the read: from then on nobody with an older token can write what this one would not see.
+    const claim = { id: `${id}c`, key, token };
+    const claimed = await this.#send(belief, 'claim', claim, () => this.ledger.claim(claim));
+    const fencedValue = claimed && (await this.#read(() => this.ledger.read(key, 'fenced')));
+    const plainValue = await this.#read(() => this.ledger.read(key, 'plain'));
+    await sleep(workTime());
+
+    if (plainValue !== undefined && belief.look()) {
+      const write = { id: `${id}p`, key, token, value: plainValue + 1 };
+      // Sent in the same breath as the check.
+      await this.#send(belief, 'plain', write, () => (belief.held ? this.ledger.write(write) : undefined));
+    }
+    await sleep(workTime());
+    if (fencedValue === undefined) return;
+
+    if (belief.look()) {
+      process.send({ event: 'between', key, token });
+      await sleep(EXPOSURE);
+    }
+    // No check here: this is what the fence is for.
+    const write = { id: `${id}f`, key, token, value: fencedValue + 1 };
+    await this.#send(belief, 'fenced', write, () => this.ledger.writeFenced(write));
+  }
+
+  /** @returns whether it was accepted; `undefined` when that is not known */
+  async #send(belief, kind, write, carryOut) {
+    const { id, key, token, value } = write;
+    this.record.add('write', { id, hold: belief.id, kind, key, token, value }, now());
+    const answer = await settled(carryOut());
+    const outcome =
+      { true: 'accepted', false: 'refused' }[answer.value] ?? (answer.error ? 'unknown' : 'unsent');
+    this.record.add('answer', { id, outcome, ...(answer.error && { error: answer.error.message }) });
+    return outcome === 'accepted' || undefined;
+  }
+
+  async #read(read) {
+    return (await settled(read())).value;
+  }
+
+  /** From inside of the process, between two turns of its event loop, and so never in the middle of a call of SQLite. */
+  #freeze() {
+    process.kill(process.pid, 'SIGSTOP');
+    process.send({ event: 'thawed' });
+  }
+
+  /** Whether this worker is well: it takes a key that nobody else wants. */
+  async #probe() {
+    const key = `probe-${this.id}`;
+    try {
+      const lock = await this.locks.acquire(key, { wait: WAIT });
+      const held = lock.held;
+      const released = await lock.release();
+      process.send({ event: 'probed', well: held && released });
+    } catch (error) {
+      process.send({ event: 'probed', well: false, ...describe(error) });
+    }
+  }
+}
+
+/** Mostly short; some longer than the ttl, so that there is no getting by without renewals. */
+function workTime() {
+  return Math.random() < 0.85 ? 5 + Math.random() * 70 : Math.random() * 1.5 * TTL;
+}
+
+async function settled(work) {
+  const patience = new AbortController();
+  const late = sleep(
+    PATIENCE,
+    { error: new Error(`no answer within ${PATIENCE} ms`) },
+    { signal: patience.signal },
+  );
+  late.catch(() => {}); // the answer was in time
+  const answered = Promise.resolve(work).then(
+    (value) => ({ value }),
+    (error) => ({ error }),
+  );
+  try {
+    return await Promise.race([answered, late]);
+  } finally {
+    patience.abort();
+  }
+}
+
+function describe(error) {
+  const expected = error instanceof LockNotAcquiredError || error instanceof LockStoreError;
+  return {
+    error: `${error.name}: ${error.message}`,
+    transient: error.transient,
+    ...(!expected && { unexpected: error.stack }),
+  };
+}

@@ -1,0 +1,67 @@
+// One worker of the torture, an application in a process of its own on the built package. argv: its settings as JSON.
+import 'reflect-metadata';
+import { NestFactory } from '@nestjs/core';
+import { LockModule, LockService } from 'nestjs-locked';
+import { planted } from './planted-bugs.mjs';
+import { POLL, TTL } from './terms.mjs';
+import { Work } from './work.mjs';
+import { WorkRecord } from './work-record.mjs';
+
+/** Whoever started it may try again: the database was out of reach. */
+const TRY_AGAIN = 75;
+const IMPATIENCE = 3_000;
+
+const settings = JSON.parse(process.argv[2]);
+const record = new WorkRecord(settings.recordFile);
+process.on('unhandledRejection', (error) =>
+  record.add('unhandled', { error: String(error?.stack ?? error) }),
+);
+process.on('uncaughtException', (error) => {
+  record.add('unhandled', { error: String(error?.stack ?? error) });
+  process.exit(70);
+});
+process.once('disconnect', () => process.kill(process.pid, 'SIGKILL')); // its parent is gone
+
+const { connect } = await import(
+  settings.database === 'mongodb' ? './connect-mongodb.mjs' : './connect-sql.mjs'
+);
+const bug = planted(settings.bug);
+
+async function start() {
+  const { imports, store, ledgerOf, close } = await connect(settings);
+  const app = await NestFactory.createApplicationContext(
+    {
+      module: class WorkerModule {},
+      imports: [
+        ...imports,
+        LockModule.forRoot({
+          store: bug.plant(store),
+          ttl: TTL,
+          retry: { min: 20, max: POLL },
+          label: settings.name,
+        }),
+      ],
+    },
+    { logger: false, abortOnError: false },
+  );
+  return { locks: app.get(LockService), ledger: ledgerOf(app), close: () => app.close().then(close) };
+}
+
+try {
+  const { locks, ledger, close } = await start();
+  const work = new Work({ locks, ledger, record, bug, id: settings.id });
+  process.on('message', (request) => work.answer(request));
+  const working = work.repeat();
+  process.once('SIGTERM', async () => {
+    work.end();
+    await working;
+    await close();
+    process.removeAllListeners('disconnect').disconnect();
+    // From here on nothing may keep it alive. Whoever does is named.
+    setTimeout(() => record.add('lingering', { by: process.getActiveResourcesInfo() }), IMPATIENCE).unref();
+  });
+  process.send({ event: 'ready' });
+} catch (error) {
+  record.add('notStarted', { error: `${error.name}: ${error.message}` });
+  process.exit(TRY_AGAIN);
+}
