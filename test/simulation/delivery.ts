@@ -73,12 +73,7 @@ export class Delivery<T> implements InFlight {
       case 'carried out late':
         // The connection of the process is gone, but a server that has the request in hand goes on with it.
         this.#fail(linkBroken());
-        this.database.inFlight.add(this);
-        return this.#in(fate.later, () => {
-          this.#tell('is carried out although its link broke');
-          this.#vanish();
-          this.#carryOutUnheard();
-        });
+        return this.#laterOn('is carried out although its link broke');
       case 'unknown error':
         if (this.world.random.percent(50)) this.#carryOutUnheard();
         return this.#fail(new Error('something'));
@@ -90,14 +85,21 @@ export class Delivery<T> implements InFlight {
           this.#carryOutUnheard();
           return this.#in(fate.later, () => this.#answer(this.#carryOut()));
         }
-        this.world.timeline.in(fate.later, () => {
-          this.#tell('is delivered once more');
-          if (!this.database.down) this.#carryOutUnheard();
-        });
+        this.#laterOn('is delivered once more');
         break;
       default:
     }
     this.#answer(this.#carryOut());
+  }
+
+  /** A restart of the database ends what it has in hand. */
+  #laterOn(how: string): void {
+    const { restarts } = this.database;
+    this.world.timeline.in(this.request.fate.later, () => {
+      if (this.database.restarts !== restarts) return;
+      this.#tell(how);
+      this.#carryOutUnheard();
+    });
   }
 
   async #carryOut(): Promise<T> {

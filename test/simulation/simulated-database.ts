@@ -28,6 +28,8 @@ export class SimulatedDatabase {
   readonly inFlight = new Set<InFlight>();
   readonly #operations: Port;
   #client: Client | undefined;
+  /** How often it was restarted. */
+  restarts = 0;
   #ahead = 0;
   #down = false;
 
@@ -80,6 +82,7 @@ export class SimulatedDatabase {
   }
 
   restart(downtime: number): void {
+    this.restarts++;
     this.#down = true;
     for (const request of this.inFlight) request.breakOff();
     this.inFlight.clear();

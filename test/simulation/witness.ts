@@ -68,6 +68,7 @@ export class Witness {
     const { key, fencingToken } = lock;
     this.world.holds++;
     this.world.story?.tell(process.name, `holds ${key} as ${this.aliasOf(lock.owner)}`);
+    // A grant that was answered while the machine was suspended is looked at later, like any other lease.
     const last = this.#tokens.get(key) ?? 0;
     if (fencingToken <= last && trusted(hold))
       this.#violate(`token ${fencingToken} of ${key} comes after ${last}`);
