@@ -1,19 +1,8 @@
-// npm run torture: eight processes compete for three locks while processes, links and the database are made to fail, store after store.
-// npm run torture -- --store postgres,sqlite --minutes 10 --seed 7 --out DIR; --smoke for a few seconds each; --planted BUG --seconds 20 to see it found.
-import { parseArgs } from 'node:util';
+// npm run torture, from a fresh clone too: eight processes compete for three locks while processes, links and the database are made to fail.
+// npm run torture -- --store postgres,sqlite --minutes 10 --seed 7 --out DIR
+// npm run torture -- --smoke                           each fault once; a part of npm test
+// npm run torture -- --planted BUG --seconds 20        fails when it has found the bug
 import { ready } from './ready.mjs';
-
-const { values } = parseArgs({
-  options: {
-    store: { type: 'string', default: 'postgres,mariadb,sqlite,mongodb' },
-    minutes: { type: 'string' },
-    seconds: { type: 'string' },
-    smoke: { type: 'boolean', default: false },
-    seed: { type: 'string' },
-    planted: { type: 'string' },
-    out: { type: 'string', default: 'torture-results' },
-  },
-});
 
 if (process.platform === 'win32') {
   console.error(
@@ -21,25 +10,6 @@ if (process.platform === 'win32') {
   );
   process.exit(1);
 }
-await ready({ build: true });
 
-// Only now: it imports packages, which a fresh clone did not have before.
-const { main } = await import('../test/torture/main.mjs');
-const seconds = values.seconds
-  ? Number(values.seconds)
-  : values.minutes
-    ? 60 * Number(values.minutes)
-    : values.smoke
-      ? 8
-      : 60;
-const seed = values.seed === undefined ? Math.floor(Math.random() * 2 ** 32) : Number(values.seed);
-console.log(`seed ${seed}`);
-process.exitCode = await main({
-  stores: values.store.split(','),
-  seconds,
-  seed,
-  short: values.smoke || values.planted !== undefined,
-  bug: values.planted,
-  out: values.out,
-  command: ['npm run torture --', ...process.argv.slice(2)].join(' '),
-});
+await ready({ build: true });
+await import('../test/torture/cli.mjs'); // only now: it imports packages, which a fresh clone did not have before

@@ -33,7 +33,7 @@ export class Belief {
     const at = now();
     const held = this.held;
     if (held) this.#record.add(this.#doubted ? 'revived' : 'held', { id: this.id }, at);
-    else this.#doubted = true;
+    this.#doubted = !held;
     return held;
   }
 

@@ -151,6 +151,9 @@ export function takeOvers({ kills, holds, wants, disturbances, lags }) {
       took,
       heir: heir.id,
       undisturbed: disturbed === 0,
+      /** Whether somebody waited for it when the worker was killed. */
+      awaited: waiting.from <= kill.at,
+      lag,
       tooLong: took - disturbed - lag > patience,
     };
   });

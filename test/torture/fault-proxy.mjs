@@ -5,19 +5,20 @@ import { connect, createServer } from 'node:net';
 export class FaultProxy {
   #links = new Set();
   #server;
-  #port;
+  #target;
   #silent = false;
   #latency = 0;
   #answersLost = false;
 
-  static async open(port) {
-    const proxy = new FaultProxy(port);
+  /** @param target `{ host, port }` of the server */
+  static async open(target) {
+    const proxy = new FaultProxy(target);
     await once(proxy.#server.listen(0, '127.0.0.1'), 'listening');
     return proxy;
   }
 
-  constructor(port) {
-    this.#port = port;
+  constructor(target) {
+    this.#target = target;
     this.#server = createServer((client) => this.#pass(client));
   }
 
@@ -64,7 +65,7 @@ export class FaultProxy {
   }
 
   #pass(client) {
-    const server = connect(this.#port, '127.0.0.1');
+    const server = connect(this.#target);
     const link = { client, server };
     this.#links.add(link);
     for (const socket of [client, server]) {

@@ -4,7 +4,7 @@ import { AFTERMATH, POLL, TAKE_OVER_SLACK, TTL } from './terms.mjs';
 
 /**
  * What can be done to workers, links and servers. Each does its harm, repairs it, and resolves to what there is to tell of it; to nothing when there was
- * nobody to do it to. `weight` is how often it happens in one schedule; `alone`: while nothing else happens.
+ * nobody to do it to. `weight` is how often it happens in one schedule; `alone`: while nothing else happens; `needs`: what a system has to have for it.
  */
 export const FAULTS = {
   'SIGSTOP between check and write': {
@@ -23,10 +23,10 @@ export const FAULTS = {
   SIGSTOP: {
     weight: 3,
     async strike({ system, random, some }) {
-      const workers = some();
+      const workers = await some();
       const duration = random.between(0.2, 3) * TTL;
       // A process that is stopped inside a write of SQLite blocks everyone on the file.
-      if (!system.port) await Promise.all(workers.map((worker) => worker.freezeItself(duration)));
+      if (!system.target) await Promise.all(workers.map((worker) => worker.freezeItself(duration)));
       else {
         for (const worker of workers) worker.freeze();
         await sleep(duration);
@@ -36,12 +36,33 @@ export const FAULTS = {
     },
   },
 
+  'SIGSTOP behind a slow link': {
+    weight: 2,
+    needs: 'target',
+    /** There mostly something is on its way when the process is stopped, and its answer lies there when it goes on. */
+    async strike({ random, holder }) {
+      const worker = await holder();
+      if (!worker) return undefined;
+      const latency = random.between(50, 200) / 2; // each way
+      const duration = random.between(0.8, 1.8) * TTL;
+      worker.proxy.delay(latency);
+      await sleep(random.between(0.2, 0.6) * TTL);
+      if (worker.state === 'running') {
+        worker.freeze();
+        await sleep(duration);
+        worker.thaw();
+      }
+      worker.proxy.delay(0);
+      return `${worker.name} for ${duration.toFixed(0)} ms, by ${(2 * latency).toFixed(0)} ms`;
+    },
+  },
+
   'kill -9 of a holder': {
     weight: 2,
     alone: true,
     async strike({ random, holder, kill, history }) {
       await sleep(AFTERMATH + random.between(0, 200)); // of what was before: this one is measured
-      const worker = holder();
+      const worker = await holder();
       if (!worker) return undefined;
       const killed = kill(worker);
       const patience = performance.now() + TTL + POLL + TAKE_OVER_SLACK + AFTERMATH;
@@ -69,9 +90,9 @@ export const FAULTS = {
 
   cut: {
     weight: 2,
-    onLinks: true,
+    needs: 'target',
     async strike({ some }) {
-      const workers = some();
+      const workers = await some();
       for (const { proxy } of workers) proxy.cut();
       return told(workers);
     },
@@ -79,9 +100,9 @@ export const FAULTS = {
 
   'cut before the answer': {
     weight: 2,
-    onLinks: true,
+    needs: 'target',
     async strike({ random, some }) {
-      const workers = some();
+      const workers = await some();
       for (const { proxy } of workers) proxy.loseAnswers(true);
       await sleep(random.between(50, 400));
       for (const { proxy } of workers) proxy.loseAnswers(false);
@@ -91,9 +112,9 @@ export const FAULTS = {
 
   delay: {
     weight: 2,
-    onLinks: true,
+    needs: 'target',
     async strike({ random, some }) {
-      const workers = some();
+      const workers = await some();
       const latency = random.between(50, 600) / 2; // each way
       for (const { proxy } of workers) proxy.delay(latency);
       await sleep(random.between(0.5, 2.5) * TTL);
@@ -104,9 +125,9 @@ export const FAULTS = {
 
   'black hole': {
     weight: 3,
-    onLinks: true,
+    needs: 'target',
     async strike({ random, some }) {
-      const workers = some();
+      const workers = await some();
       const duration = random.between(0.2, 2) * TTL;
       for (const { proxy } of workers) proxy.blackHole(true);
       await sleep(duration);
@@ -119,7 +140,7 @@ export const FAULTS = {
 
   'sessions ended by the server': {
     weight: 2,
-    onLinks: true,
+    needs: 'disturb',
     onServer: true,
     async strike({ system, random }) {
       await system.disturb(random, random.pick([0.2, 0.5, 1]));
@@ -129,7 +150,7 @@ export const FAULTS = {
 
   'crash of the database': {
     weight: 1,
-    onLinks: true,
+    needs: 'crash',
     onServer: true,
     async strike({ system, random }) {
       await system.crash();
@@ -140,11 +161,16 @@ export const FAULTS = {
   },
 };
 
-/** The kinds that a system can suffer, each as often as it happens in one schedule: once in a short one. */
+/** The fault that makes writes stale, without which a run proves nothing. */
+export const PROVING = 'SIGSTOP between check and write';
+
+const SHORTEST = 8;
+
+/** The kinds that a system can suffer, each as often as it happens in one schedule. In a short one all happen alike. */
 export function deckFor(system, { short }) {
-  return Object.entries(FAULTS)
-    .filter(([, { onLinks }]) => system.port || !onLinks)
-    .flatMap(([kind, { weight }]) => Array(short ? 1 : weight).fill(kind));
+  const kinds = Object.entries(FAULTS).filter(([, { needs }]) => !needs || system[needs]);
+  const often = Math.ceil(SHORTEST / kinds.length);
+  return kinds.flatMap(([kind, { weight }]) => Array(short ? often : weight).fill(kind));
 }
 
 function takenOver({ key, token }, { holds }) {

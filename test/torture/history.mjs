@@ -17,6 +17,8 @@ export class History {
   counts = { acquired: 0, missed: 0, lost: 0, accepted: 0, refused: 0, unknown: 0, notStarted: 0 };
   /** How often the store failed in which way. */
   troubles = new Map();
+  /** Failures that were taken for ones that stay, `{ worker, at, what, error, cause }`. */
+  permanent = [];
   #files = [];
 
   /** @param worker the id of one incarnation of a worker */
@@ -80,7 +82,7 @@ export class History {
         if (this.wants.has(id)) this.wants.get(id).until = at;
         this.counts.missed++;
         if (details.unexpected) this.oddities.push({ worker, at, what: details.unexpected });
-        this.#count(details);
+        this.#count(details, worker, at);
         break;
       case 'released':
         if (details.unexpected) this.oddities.push({ worker, at, what: details.unexpected });
@@ -96,7 +98,7 @@ export class History {
         if (details.outcome in this.counts) this.counts[details.outcome]++;
         break;
       case 'trouble':
-        this.#count(details);
+        this.#count(details, worker, at);
         break;
       case 'notStarted':
         this.counts.notStarted++;
@@ -113,12 +115,13 @@ export class History {
     }
   }
 
-  #count({ what = 'acquire', error, transient }) {
+  #count({ what = 'acquire', error, permanent, cause }, worker, at) {
     const text = error
       .replace(/(LockNotAcquiredError).*/, '$1')
-      .replaceAll(/"[^"]*"|\d+(?:\.\d+)? ms|:\d+/g, '…');
-    const name = `${what}: ${transient === false ? '(not transient) ' : ''}${text}`;
+      .replaceAll(/"[^"]*"|-?\d+(?:\.\d+)? ms|:\d+/g, '…');
+    const name = `${what}: ${text}`;
     this.troubles.set(name, (this.troubles.get(name) ?? 0) + 1);
+    if (permanent && what !== 'acquire') this.permanent.push({ worker, at, what, error, cause });
   }
 }
 

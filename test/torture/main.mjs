@@ -4,19 +4,17 @@ import { reportOf, saveReport } from './report.mjs';
 import { torture } from './torture.mjs';
 
 /** Tortures one store after the other, so that they do not take the processors from each other, and gives the exit code. */
-export async function main({ stores, seconds, seed, short, bug, out, command }) {
-  if (bug !== undefined && !BUG_NAMES.includes(bug))
-    throw new Error(`there is no bug "${bug}"; there are: ${BUG_NAMES.join(', ')}`);
+export async function main({ stores, out, command, ...options }) {
+  if (options.bug !== undefined && !BUG_NAMES.includes(options.bug))
+    throw new Error(`there is no bug "${options.bug}"; there are: ${BUG_NAMES.join(', ')}`);
   const progress = openProgress(process.stdout);
   const results = [];
   for (const store of stores) {
-    const result = await torture({ store, seconds, seed, short, bug }, (view) => progress.show(view)).catch(
-      (error) => ({
-        store,
-        verdict: 'failed',
-        error: error.stack,
-      }),
-    );
+    const result = await torture({ store, ...options }, (view) => progress.show(view)).catch((error) => ({
+      store,
+      verdict: 'failed',
+      error: error.stack,
+    }));
     results.push(result);
     progress.end(lineOf(result));
   }

@@ -55,6 +55,7 @@ ${row('writes with unknown outcome', ({ writes }) => writes.unknown)}
 ${row('keys of killed holders taken over (undisturbed)', ({ takeOvers }) => `${takeOvers.all} (${takeOvers.undisturbed})`)}
 ${row('taken over after, p50', ({ takeOvers }) => takeOvers.p50 && `${takeOvers.p50} ms`)}
 ${row('taken over after, at most', ({ takeOvers }) => takeOvers.max && `${takeOvers.max} ms`)}
+${row('failures of the store that it took for permanent', ({ permanentFailures }) => permanentFailures.length)}
 ${row('seconds', ({ seconds }) => seconds)}
 ${row('schedules', ({ schedules }) => schedules)}
 ${row('seed', ({ seed }) => seed)}

@@ -30,12 +30,12 @@ const STOP_LIMIT = 15_000;
 /**
  * Tortures one store for so long, and tells what came of it.
  *
- * @param options `store`, `seconds`, `seed`; `short`: each fault once in a schedule, and soon; `bug`: a planted one, after whose discovery it ends
+ * @param options `store`, `seconds` at most, `seed`; `rounds`: of how many schedules; `short`: each fault once in a schedule, and soon; `bug`: a planted one, after whose discovery it ends
  * @param watch is called with what there is to see, a few times a second
  */
-export async function torture({ store, seconds, seed, short = false, bug }, watch = () => {}) {
+export async function torture({ store, seconds, seed, rounds, short = false, bug }, watch = () => {}) {
   const folder = await mkdtemp(join(tmpdir(), 'nestjs-locked-torture-'));
-  const run = new Run({ store, seconds, seed, short, bug, folder, watch });
+  const run = new Run({ store, seconds, seed, rounds, short, bug, folder, watch });
   try {
     return await run.toEnd();
   } finally {
@@ -62,7 +62,7 @@ class Run {
   }
 
   async toEnd() {
-    const { store, seconds, seed, short } = this.options;
+    const { store, seconds, seed, rounds, short } = this.options;
     this.#system = await SYSTEMS[store]();
     await this.#system.ledger.create(KEYS.flatMap((key) => [`${key}/plain`, `${key}/fenced`]));
     await this.#startWorkers();
@@ -78,9 +78,9 @@ class Run {
       short,
     });
     const from = now();
-    const torturing = this.#torturer.torture();
-    const reading = this.#readUntil(from + seconds * 1_000, from);
-    await Promise.race([reading, torturing]);
+    const torturing = this.#torturer.torture(rounds);
+    torturing.catch(() => {}); // awaited below
+    await this.#readUntil(from + seconds * 1_000, from);
     this.#torturer.end();
     await torturing;
     const until = now();
@@ -103,7 +103,7 @@ class Run {
     this.#enter('starting the workers');
     const { folder, bug } = this.options;
     for (const name of WORKERS) {
-      const proxy = this.#system.port && (await FaultProxy.open(this.#system.port));
+      const proxy = this.#system.target && (await FaultProxy.open(this.#system.target));
       const settings = { ...this.#system.workerSettings(name, proxy?.port), bug };
       const worker = new WorkerProcess({ name, folder, settings, history: this.#history });
       worker.proxy = proxy;
@@ -126,7 +126,7 @@ class Run {
 
   /** Follows the records until the time has come; with a planted bug, until it is found. */
   async #readUntil(end, from) {
-    while (now() < end) {
+    while (now() < end && !this.#torturer.ended) {
       await sleep(Math.min(PACE, Math.max(1, end - now())));
       this.#history.read();
       this.#show();
@@ -257,6 +257,11 @@ class Run {
       takeOvers: figures(found),
       missed: counts.missed,
       failedStarts: counts.notStarted,
+      permanentFailures: this.#history.permanent.map(({ at, ...failure }) => ({
+        ...failure,
+        second: (at - from) / 1_000,
+        faults: faultsAround(faults, at),
+      })),
       troubles: Object.fromEntries([...troubles].toSorted((a, b) => b[1] - a[1])),
       lag: this.#lags.worst,
       violations,
@@ -309,7 +314,7 @@ function tally(faults) {
 /** Half of those that nothing else had a part in took no longer than `p50`. */
 function figures(found) {
   const times = found
-    .filter(({ undisturbed }) => undisturbed)
+    .filter(({ undisturbed, awaited }) => undisturbed && awaited)
     .map(({ took }) => Math.round(took))
     .toSorted((a, b) => a - b);
   return {
@@ -317,6 +322,7 @@ function figures(found) {
     undisturbed: times.length,
     p50: times[Math.floor(times.length / 2)],
     max: times.at(-1),
+    list: found,
   };
 }
 

@@ -1,8 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { FAULTS, deckFor } from './faults.mjs';
+import { deckFor, FAULTS, PROVING } from './faults.mjs';
 import { now } from './terms.mjs';
 
 const LONGEST_PAUSE = 1_200;
+/** How often the fault that has stale writes refused is repeated when none was. */
+const EXTRA = 5;
 
 /** Does to the workers, their links and the server what a seed says, until it is told to end. */
 export class Torturer {
@@ -21,12 +23,19 @@ export class Torturer {
     Object.assign(this, { system, workers, history, hub, random, short });
   }
 
-  async torture() {
+  /** @param rounds how many schedules; then it goes on only until a stale write was refused */
+  async torture(rounds = Infinity) {
     let deck = [];
+    let extra = EXTRA;
     while (!this.#ended.signal.aborted) {
-      if (deck.length === 0) {
+      if (deck.length === 0 && this.schedules < rounds) {
         deck = this.random.shuffled(deckFor(this.system, this));
         this.schedules++;
+      } else if (deck.length === 0) {
+        await Promise.all(this.#active);
+        this.history.read();
+        if (this.history.counts.refused > 0 || extra-- === 0) break;
+        deck = [PROVING];
       }
       const kind = deck.pop();
       if (FAULTS[kind].alone) {
@@ -41,7 +50,12 @@ export class Torturer {
       await sleep(pause, undefined, { signal: this.#ended.signal }).catch(() => {});
     }
     await Promise.all(this.#active);
+    this.end();
     if (this.#failure) throw this.#failure;
+  }
+
+  get ended() {
+    return this.#ended.signal.aborted;
   }
 
   /** Ends with what is going on repaired. */
@@ -79,11 +93,19 @@ export class Torturer {
   #means() {
     const { system, history, hub, random } = this;
     const live = () => this.workers.filter(({ state }) => state === 'running');
-    const holder = () => {
+    const holding = () => {
       history.read();
       const at = now();
-      const holding = live().filter(({ id }) => history.heldBy(id, at).length > 0);
-      return holding.length > 0 ? random.pick(holding) : undefined;
+      return live().filter(({ id }) => history.heldBy(id, at).length > 0);
+    };
+    /** There nearly always is one, but not at every moment. */
+    const holder = async () => {
+      for (let tries = 0; tries < 20; tries++) {
+        const found = holding();
+        if (found.length > 0) return random.pick(found);
+        await sleep(25);
+      }
+      return undefined;
     };
     return {
       system,
@@ -92,18 +114,20 @@ export class Torturer {
       random,
       live,
       holder,
-      some: () => this.#some(live(), holder),
+      some: () => this.#some(live, holder),
       kill: (worker) => this.#kill(worker),
     };
   }
 
   /** One worker, often one that holds a lock; sometimes several, or all. */
-  #some(live, holder) {
+  async #some(live, holder) {
     const { random } = this;
-    if (live.length === 0) return [];
     const share = random.next();
-    if (share < 0.6) return [(random.chance(0.6) && holder()) || random.pick(live)];
-    return share < 0.85 ? random.shuffled(live).slice(0, Math.ceil(live.length / 2)) : live;
+    const one = share < 0.6;
+    const found = one && random.chance(0.6) ? await holder() : undefined;
+    if (found) return [found];
+    const all = random.shuffled(live());
+    return one ? all.slice(0, 1) : share < 0.85 ? all.slice(0, Math.ceil(all.length / 2)) : all;
   }
 
   #kill(worker) {

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { inspect } from 'node:util';
 import { LockNotAcquiredError, LockStoreError } from 'nestjs-locked';
 import { Belief } from './belief.mjs';
 import { KEYS, now, TTL, WAIT } from './terms.mjs';
@@ -18,7 +19,7 @@ export class Work {
     locks.events.on('lost', ({ key, fencingToken }) => record.add('lost', { key, token: fencingToken }));
     for (const event of ['storeError', 'renewFailed'])
       locks.events.on(event, ({ error }) =>
-        record.add('trouble', { what: event, error: error.message, transient: error.transient }),
+        record.add('trouble', { what: event, error: error.message, ...permanence(error) }),
       );
   }
 
@@ -156,7 +157,12 @@ function describe(error) {
   const expected = error instanceof LockNotAcquiredError || error instanceof LockStoreError;
   return {
     error: `${error.name}: ${error.message}`,
-    transient: error.transient,
+    ...permanence(error),
     ...(!expected && { unexpected: error.stack }),
   };
+}
+
+/** What passes by itself must not be taken for a failure that stays: nobody waits for the end of that. */
+function permanence({ transient, cause }) {
+  return transient === false ? { permanent: true, cause: inspect(cause, { depth: 4 }) } : {};
 }

@@ -20,6 +20,9 @@ process.on('uncaughtException', (error) => {
   record.add('unhandled', { error: String(error?.stack ?? error) });
   process.exit(70);
 });
+process.on('warning', ({ name, message }) => {
+  if (name === 'MaxListenersExceededWarning') record.add('unhandled', { error: message });
+});
 process.once('disconnect', () => process.kill(process.pid, 'SIGKILL')); // its parent is gone
 
 const { connect } = await import(

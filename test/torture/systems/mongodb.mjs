@@ -1,9 +1,9 @@
 import { MongoClient } from 'mongodb';
 import { MongoLockStore } from 'nestjs-locked/mongodb';
-import { serverOf } from '../../servers/stores.mjs';
 import { MongoLedger } from '../mongo-ledger.mjs';
+import { findVictim } from './victim.mjs';
 
-const databaseName = 'torture';
+const databaseName = `torture_${process.pid}`;
 const clientOptions = {
   serverSelectionTimeoutMS: 2_000,
   connectTimeoutMS: 1_500,
@@ -14,14 +14,17 @@ const clientOptions = {
 
 /** MongoDB under torture: a replica set of one member, which may be killed or step down. */
 export async function openMongodb() {
-  const server = await serverOf('mongodb').start();
+  const server = await findVictim('mongodb');
+  const [, host, port = '27017'] = /@?([^/@,:]+)(?::(\d+))?(?:,|\/|$)/.exec(
+    server.url.slice('mongodb://'.length),
+  );
   const admin = new MongoClient(server.url, { appName: 'torturer', serverSelectionTimeoutMS: 10_000 });
   const db = admin.db(databaseName);
   const ask = (command) => admin.db('admin').command(command);
   const system = {
     name: 'mongodb',
     version: server.version,
-    port: Number(new URL(server.url).port),
+    target: { host, port: Number(port) },
     ledger: new MongoLedger(db),
     locks: new MongoLockStore(db.collection('locks')),
     workerSettings: (name, proxyPort) => ({
@@ -30,18 +33,22 @@ export async function openMongodb() {
       clientOptions: { ...clientOptions, appName: name },
       databaseName,
     }),
-    crash: () => server.crash(),
-    restart: () => server.restart(),
+    crash: server.crash,
+    restart: server.restart,
     /** The server hangs up on some of the next commands, or is no primary for a second. */
-    async disturb(random, probability) {
-      if (random.chance(0.3)) return ask({ replSetStepDown: 1, secondaryCatchUpPeriodSecs: 0, force: true });
-      return ask({
-        configureFailPoint: 'failCommand',
-        mode: { times: Math.ceil(20 * probability) },
-        data: { failCommands: ['find', 'findAndModify', 'update'], closeConnection: true },
-      });
-    },
+    disturb:
+      server.crash &&
+      (async (random, probability) => {
+        if (random.chance(0.3))
+          return ask({ replSetStepDown: 1, secondaryCatchUpPeriodSecs: 0, force: true });
+        return ask({
+          configureFailPoint: 'failCommand',
+          mode: { times: Math.ceil(20 * probability) },
+          data: { failCommands: ['find', 'findAndModify', 'update'], closeConnection: true },
+        });
+      }),
     async close() {
+      await db.dropDatabase().catch(() => {}); // the run may have failed while the server was down
       await admin.close();
       await server.stop();
     },

@@ -1,16 +1,18 @@
 import { TypeOrmLockStore } from 'nestjs-locked/typeorm';
 import { DataSource } from 'typeorm';
-import { serverOf } from '../../servers/stores.mjs';
 import { SqlLedger } from '../sql-ledger.mjs';
+import { findVictim } from './victim.mjs';
 
 /** How long workers wait for a connection. */
 const PATIENT_FOR = 1_500;
 
-/** PostgreSQL, MariaDB or MySQL under torture: a server of its own, which may be killed. */
+/** PostgreSQL, MariaDB or MySQL under torture, in a database of its own. */
 export async function openSqlServer(type) {
-  const server = await serverOf(type).start();
+  const server = await findVictim(type);
   const { hostname: host, port, username, password, pathname } = new URL(server.url);
-  const options = { type, host, port: Number(port), username, password, database: pathname.slice(1) };
+  const given = { type, host, port: Number(port), username, password, database: pathname.slice(1) };
+  const database = `torture_${process.pid}`;
+  const options = { ...given, database };
   const admin = new DataSource({
     ...options,
     poolSize: 1,
@@ -20,13 +22,14 @@ export async function openSqlServer(type) {
   const system = {
     name: type,
     version: server.version,
-    port: options.port,
+    target: { host, port: options.port },
     ledger: new SqlLedger(admin),
     locks: new TypeOrmLockStore(admin),
     workerSettings: (name, proxyPort) => ({
       database: type,
       options: {
         ...options,
+        host: '127.0.0.1',
         port: proxyPort,
         poolSize: 6,
         ...(type === 'postgres'
@@ -34,8 +37,8 @@ export async function openSqlServer(type) {
           : { connectTimeout: PATIENT_FOR }),
       },
     }),
-    crash: () => server.crash(),
-    restart: () => server.restart(),
+    crash: server.crash,
+    restart: server.restart,
     /** Ends each session of the workers with this probability. */
     async disturb(random, probability) {
       const found = await again(() => admin.query(sessions));
@@ -43,17 +46,28 @@ export async function openSqlServer(type) {
     },
     countSessions: async () => (await again(() => admin.query(sessions))).length,
     async close() {
-      await admin.destroy().catch(() => {}); // the run may have failed while the server was down
+      await admin.destroy().catch(() => {}); // it was not open, or the run has failed while the server was down
+      await onServer(given, `DROP DATABASE ${database}`).catch(() => {});
       await server.stop();
     },
   };
   try {
+    await onServer(given, `CREATE DATABASE ${database}`);
     await admin.initialize();
     await system.locks.prepare();
     return system;
   } catch (error) {
     await system.close();
     throw error;
+  }
+}
+
+async function onServer(options, statement) {
+  const once = await new DataSource(options).initialize();
+  try {
+    await once.query(statement);
+  } finally {
+    await once.destroy();
   }
 }
 
@@ -68,6 +82,6 @@ const POSTGRES = {
 };
 // Sessions have no names there; the torturer has a single one.
 const MYSQL = {
-  sessions: `SELECT id FROM information_schema.processlist WHERE user = 'app' AND id <> connection_id()`,
+  sessions: `SELECT id FROM information_schema.processlist WHERE db = database() AND id <> connection_id()`,
   end: (id) => `KILL ${id}`,
 };

@@ -1,0 +1,29 @@
+// What `npm run torture` runs when all is installed and built: eight processes compete for three locks while processes, links and the database fail.
+import { parseArgs } from 'node:util';
+import { main } from './main.mjs';
+
+const { values } = parseArgs({
+  options: {
+    store: { type: 'string', default: 'postgres,mariadb,sqlite,mongodb' },
+    minutes: { type: 'string' },
+    seconds: { type: 'string' },
+    smoke: { type: 'boolean', default: false },
+    seed: { type: 'string' },
+    planted: { type: 'string' },
+    out: { type: 'string', default: 'torture-results' },
+  },
+});
+
+const { smoke, planted, minutes, seconds = minutes === undefined ? 60 : 60 * Number(minutes) } = values;
+const seed = values.seed === undefined ? Math.floor(Math.random() * 2 ** 32) : Number(values.seed);
+console.log(`seed ${seed}`);
+process.exitCode = await main({
+  stores: values.store.split(','),
+  seconds: Number(seconds),
+  seed,
+  ...(smoke && { rounds: 1 }),
+  short: smoke || planted !== undefined,
+  bug: planted,
+  out: values.out,
+  command: ['npm run torture --', ...process.argv.slice(2)].join(' '),
+});

@@ -1,0 +1,60 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { execFile } from 'node:child_process';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { selectedStores } from '../servers/targets.js';
+
+const stores = selectedStores.filter((store) => ['postgres', 'mariadb', 'sqlite', 'mongodb'].includes(store));
+
+/** In a process of its own, with a server of its own, which it kills. */
+async function torture(folder: string, ...options: string[]) {
+  const output = await new Promise<string>((resolve) => {
+    execFile(process.execPath, ['test/torture/cli.mjs', '--out', folder, ...options], (_, stdout, stderr) =>
+      resolve(stdout + stderr),
+    );
+  });
+  const { results } = JSON.parse(await readFile(join(folder, 'torture.json'), 'utf8'));
+  return { output, ...results[0] };
+}
+
+for (const store of stores)
+  describe(`torture on ${store}`, () => {
+    let folder: string;
+
+    beforeAll(async () => {
+      folder = await mkdtemp(join(tmpdir(), 'nestjs-locked-smoke-'));
+    });
+    afterAll(() => rm(folder, { recursive: true }));
+
+    it('no two processes hold a lock together whatever fails, and the fence refuses who comes late', async () => {
+      const { output, violations, staleWritesRefused, error } = await torture(
+        folder,
+        '--smoke',
+        '--store',
+        store,
+      );
+      expect({ error, violations, output }).toEqual({ error: undefined, violations: [], output });
+      expect(staleWritesRefused).toBeGreaterThan(0);
+    }, 180_000);
+  });
+
+describe('torture with a planted bug', () => {
+  it('finds that a handle has no deadline', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'nestjs-locked-planted-'));
+    try {
+      const { violations } = await torture(
+        folder,
+        '--store',
+        'sqlite',
+        '--planted',
+        'no deadline',
+        '--seconds',
+        '60',
+      );
+      expect(violations).toContainEqual(expect.objectContaining({ check: 'overlap' }));
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+  }, 180_000);
+});
