@@ -22,6 +22,8 @@ interface Held {
 const LONG_TRANSACTION = 30_000;
 const RELEASE_TRIES = 3;
 const RELEASE_PAUSE = 50;
+const FREE_TRIES = 4;
+const FREE_PAUSE = 250;
 
 /**
  * Keeps the leases that one service was granted: has them renewed, tells of their loss, gives them back.
@@ -134,12 +136,19 @@ export class LeaseKeeper implements LockKeeper {
 
   /** Frees, in the background, what the store may have granted to an owner that does not exist any more. If that fails it ends with its ttl. */
   free(storeKey: string, owner: string): void {
-    const patience = attemptTimeoutOf(Infinity);
-    const freeing = settleWithin(this.clock, patience, () => this.store.release(storeKey, owner), {
-      answered: () => this.listeners.freed(storeKey),
-      failed: () => {},
-    });
-    void this.track(freeing);
+    void this.track(this.#free(storeKey, owner));
+  }
+
+  async #free(storeKey: string, owner: string): Promise<void> {
+    for (let tries = 1; tries <= FREE_TRIES; tries++) {
+      let failure: unknown;
+      await settleWithin(this.clock, attemptTimeoutOf(Infinity), () => this.store.release(storeKey, owner), {
+        answered: () => this.listeners.freed(storeKey),
+        failed: (error) => (failure = error),
+      });
+      if (!isTransient(failure)) return;
+      await new Promise<void>((resolve) => this.clock.after(FREE_PAUSE * tries, resolve, false));
+    }
   }
 
   /** A request that has to end before the store is closed. */
@@ -204,6 +213,7 @@ export class LeaseKeeper implements LockKeeper {
     if (!held) return;
     this.#held.delete(lease);
     this.#renewer.remove(lease);
+    if (lease.outlasts) this.free(lease.storeKey, lease.owner);
     const { key, fencingToken } = lease;
     this.publisher.publish('lost', { key, job: held.job, fencingToken, heldFor: this.#heldFor(held), error });
     void this.#tell(lease, held, error);

@@ -24,15 +24,6 @@ export interface LeaseTerms {
 /** `os.uptime()` counts whole seconds on some systems. */
 const SLEEP_TOLERANCE = 2_000;
 
-/** How long a request may still be carried out after its connection broke: a server can have it in hand, or make it wait for a row. */
-const LINGERING = 10_000;
-
-interface Unanswered {
-  ttl: number;
-  /** The monotonic time from which on it is not carried out any more. */
-  until: number;
-}
-
 /** What became of a request for a lease; `unknown`: it failed, and may still be carried out. */
 export type RequestOutcome = 'renewed' | 'refused' | 'unknown';
 
@@ -62,6 +53,8 @@ export class Lease {
   alone = false;
   /** A transaction that the lock is tied to stands in the place of renewals. */
   inTransaction = false;
+  /** It was lost although the store may keep it for longer: a request for a shorter ttl was not answered, and may not have been carried out. */
+  outlasts = false;
   /** When it is next renewed. */
   renewAt: number;
   /** Told once when the lease is lost. */
@@ -74,8 +67,10 @@ export class Lease {
   #confirmedAt: number;
   #asleep: number;
   #loss: LockLostError | undefined;
-  // Requests that were sent and not answered: each may still be carried out, and then sets the lease to its ttl.
-  readonly #unanswered = new Set<Unanswered>();
+  /** The ttls of requests that are on their way. */
+  readonly #underway = new Set<{ ttl: number }>();
+  /** The shortest ttl of a request that failed and may still be carried out: a server that was frozen has it in hand, however long that lasts. */
+  #doubtful = Infinity;
 
   constructor(
     terms: LeaseTerms,
@@ -92,7 +87,7 @@ export class Lease {
     this.#endsAt = terms.sentAt + terms.ttl;
     this.#confirmedAt = terms.sentAt;
     this.#asleep = terms.asleep;
-    if (terms.resent) this.#unanswered.add({ ttl: terms.ttl, until: terms.sentAt + LINGERING });
+    if (terms.resent) this.#doubtful = terms.ttl;
     this.renewAt = terms.sentAt + renewalInterval(terms.renewEvery, terms.ttl);
   }
 
@@ -144,17 +139,17 @@ export class Lease {
   sending(ttl: number): (outcome: RequestOutcome) => void {
     const sentAt = this.clock.now();
     const asleep = this.#asleep;
-    const before = this.#pending();
-    const request: Unanswered = { ttl, until: Infinity };
-    this.#unanswered.add(request);
+    const before = this.#shortestPending();
+    const request = { ttl };
+    this.#underway.add(request);
     if (ttl < this.#ttl) {
       this.#deadline = Math.min(this.#deadline, sentAt + ttl - marginOf(ttl));
       this.#endsAt = Math.min(this.#endsAt, sentAt + ttl);
       this.renewAt = Math.min(this.renewAt, sentAt + renewalInterval(this.renewEvery, ttl));
     }
     return (outcome) => {
-      if (outcome === 'unknown') request.until = this.clock.now() + LINGERING;
-      else this.#unanswered.delete(request);
+      this.#underway.delete(request);
+      if (outcome === 'unknown') this.#doubtful = Math.min(this.#doubtful, ttl);
       if (outcome === 'renewed') this.#renewed(sentAt - (this.#asleep - asleep), ttl, before);
     };
   }
@@ -176,6 +171,8 @@ export class Lease {
 
   /** Marks the lease as lost because its deadline has passed. */
   runOut(): void {
+    const left = this.#confirmedAt + this.#ttl - this.clock.now();
+    this.outlasts = left > 2 * marginOf(this.#ttl);
     this.lose(
       this.inTransaction
         ? 'its transaction took longer than its ttl. Raise the ttl, or move what is slow out of the transaction.'
@@ -194,21 +191,18 @@ export class Lease {
     if (this.renewAt !== Infinity) this.renewAt = this.clock.now();
   }
 
-  /** The requests that may still be carried out. */
-  #pending(): Unanswered[] {
-    for (const request of this.#unanswered) {
-      if (request.until <= this.clock.now()) this.#unanswered.delete(request);
-    }
-    return [...this.#unanswered];
+  /** The shortest ttl to which a request that may still be carried out would set the lease. */
+  #shortestPending(): number {
+    return Math.min(this.#doubtful, ...Array.from(this.#underway, ({ ttl }) => ttl));
   }
 
-  #renewed(sentAt: number, ttl: number, before: readonly Unanswered[]): void {
+  #renewed(sentAt: number, ttl: number, before: number): void {
     // What a newer request has told stays true when the answer of an older one comes late.
     if (this.#state !== 'held' || sentAt < this.#confirmedAt) return;
     this.#confirmedAt = sentAt;
     this.#ttl = ttl;
     // A request with a shorter ttl that was on its way together with this one may have been, or may be, carried out after it.
-    const certain = Math.min(ttl, ...[...before, ...this.#pending()].map((request) => request.ttl));
+    const certain = Math.min(ttl, before, this.#shortestPending());
     this.#deadline = sentAt + certain - marginOf(certain);
     this.#endsAt = sentAt + certain;
     this.renewAt = sentAt + renewalInterval(this.renewEvery, certain);

@@ -130,8 +130,9 @@ export class LockAcquisition {
 
   #grant(terms: LeaseTerms): Lease {
     const lease = new Lease(terms, this.clock);
+    lease.noticeSleep(timeAsleep(this.clock));
     if (!lease.held) {
-      // The process was frozen meanwhile. It may still be ours in the store, but nobody can rely on that.
+      // The process was frozen meanwhile, or the machine suspended. It may still be ours in the store, but nobody can rely on that.
       this.free(terms.storeKey, terms.owner);
       this.#mayHold = false;
       this.#owner = randomUUID(); // what the last one is granted from here on nobody wants

@@ -294,14 +294,34 @@ describe('extend', () => {
     expect(lock.held).toBe(false);
   });
 
-  it('B49 a longer ttl counts in full when what failed before cannot be carried out any more', async () => {
-    const core = await startCore({ ttl: 3_000 });
+  it('B50 a request that failed may be carried out a minute later, by a server that was frozen: the holder knows before another gets in', async () => {
+    const core = await startCore({ ttl: '1m', renewEvery: '30s' });
     const lock = await core.service.acquire('key');
-    core.store.next('renewMany', { fail: linkBroken });
-    await core.clock.advance(1_001);
-    await lock.extend('1h');
-    await core.clock.advance(12_000);
-    expect(await heldFor(core, lock, 60_000)).toBe(60_000);
+    core.store.next('renew', { fail: linkBroken });
+    await expect(lock.extend('15s')).rejects.toThrow(LockStoreError);
+    await lock.extend('1m');
+    await core.clock.advance(60_000);
+    expect(lock.held).toBe(true); // it is renewed as often as the shorter ttl needs
+    core.store.always({ hang: 'request' });
+    await core.store.server.renew('key', lock.owner, 15_000);
+    while (await core.store.held('key')) await core.clock.advance(10);
+    expect(lock.held).toBe(false);
+  });
+
+  it('B49 a lock that is lost because it may have been shortened is freed: it may not have been', async () => {
+    for (const ttl of ['1m', Infinity] as const) {
+      const core = await startCore({ ttl });
+      const lock = await core.service.acquire('key');
+      core.store.next('renew', { lose: 'request' });
+      core.store.next('renewMany', { lose: 'request' }, { lose: 'request' });
+      core.store.always({ fail: linkBroken }, 'renewMany', 'renew');
+      await expect(lock.extend(300)).rejects.toThrow(LockStoreError);
+      core.store.next('release', { fail: linkBroken }); // and the link is not back at once
+      await core.clock.advance(300);
+      expect(lock.loss).toBeInstanceOf(LockLostError);
+      await core.clock.advance(1_000);
+      expect(await core.store.held('key')).toBe(false);
+    }
   });
 
   it('B50 so may a renewal of which the store could not tell', async () => {

@@ -135,7 +135,7 @@ const inBeliefs: PlantedBug[] = [
   },
   {
     name: 'a request that failed is never carried out later',
-    edits: [{ file: LEASE, from: 'const LINGERING = 10_000;', to: 'const LINGERING = 0;' }],
+    edits: [{ file: LEASE, from: "if (outcome === 'unknown')", to: 'if (false)' }],
   },
   {
     name: 'a request that is answered late counts as the last one carried out',
@@ -143,7 +143,7 @@ const inBeliefs: PlantedBug[] = [
   },
   {
     name: 'what is on its way together with a renewal is forgotten',
-    edits: [{ file: LEASE, from: '[...before, ...this.#pending()]', to: '([] as Unanswered[])' }],
+    edits: [{ file: LEASE, from: 'Math.min(ttl, before, this.#shortestPending())', to: 'ttl' }],
   },
   {
     name: 'an acquisition that was sent again is forgotten',

@@ -124,7 +124,7 @@ export class Worker {
   async #extend(hold: Hold): Promise<void> {
     const { process, world } = this;
     const ttl = world.random.oneOf([undefined, 200, 900, 2000, 10_000, 10_000]);
-    // Shortened over a link that breaks, a lock that never expires is lost here and stays in the store for ever.
+    // An acquisition without end that is carried out after its lock was lost and freed stays in the store, for nobody: no ttl ends it.
     if (hold.lock.expiresAt === null) return;
     world.story?.tell(process.name, `extends ${hold.lock.key}${ttl === undefined ? '' : ` to ${ttl}`}`);
     if (ttl !== undefined) {

@@ -29,6 +29,11 @@ export class TcpProxy {
     this.silent = false;
   }
 
+  /** Ends the connections that there are. */
+  cut(): void {
+    for (const socket of this.sockets) socket.destroy();
+  }
+
   /** Lets the request through that is the nth to contain this text, but not its answer: the link breaks when the server has answered. */
   cutAfter(text: string, nth = 1): void {
     this.cutAt = { text, times: nth };

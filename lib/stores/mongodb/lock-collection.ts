@@ -47,12 +47,16 @@ export class LockCollection {
    */
   async run<T>(doing: string, limit: number, work: Work<T>): Promise<T> {
     const timeLimit = new TimeLimit(limit);
+    const abandoned = new AbortController();
     let target = 'MongoDB';
     try {
       const opened = await timeLimit.race(this.opening.get(doing));
       target = opened.target;
-      return await timeLimit.race(work(opened.collection, optionsFor(this.settings, limit), opened));
+      return await timeLimit.race(
+        work(opened.collection, optionsFor(this.settings, limit, abandoned.signal), opened),
+      );
     } catch (error) {
+      abandoned.abort(); // or the driver sends it again when there is a primary, be it a minute later
       if (this.opening.ended && !(error instanceof LockError))
         throw new LockStoreError(`Could not ${doing}: the lock store was closed meanwhile.`, {
           cause: error,

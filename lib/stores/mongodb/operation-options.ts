@@ -1,9 +1,12 @@
 import type { StoreSettings } from './mongo-store.options.js';
 
+/** `signal`: the driver (6.13 or newer) does not send the operation again after it was aborted. Its types say so of reads only. */
+type Common = typeof AS_VALUES & { maxTimeMS: number; signal?: AbortSignal };
+
 /** Options of one operation, which overrule what the application's client has. */
 export interface OperationOptions {
-  read: typeof AS_VALUES & { maxTimeMS: number; readPreference: 'primary'; readConcern: { level: 'local' } };
-  write: typeof AS_VALUES & { maxTimeMS: number; writeConcern: StoreSettings['writeConcern'] };
+  read: Common & { readPreference: 'primary'; readConcern: { level: 'local' } };
+  write: Common & { writeConcern: StoreSettings['writeConcern'] };
 }
 
 /** However the application reads its own documents. */
@@ -17,11 +20,16 @@ export const AS_VALUES = {
 };
 
 /** @param limit milliseconds */
-export function optionsFor({ writeConcern }: StoreSettings, limit: number): OperationOptions {
+export function optionsFor(
+  { writeConcern }: StoreSettings,
+  limit: number,
+  signal?: AbortSignal,
+): OperationOptions {
   const maxTimeMS = Math.ceil(limit);
+  const common = { ...AS_VALUES, maxTimeMS, ...(signal && { signal }) };
   const wtimeoutMS = Math.min(writeConcern.wtimeoutMS, maxTimeMS);
   return {
-    read: { ...AS_VALUES, maxTimeMS, readPreference: 'primary', readConcern: { level: 'local' } },
-    write: { ...AS_VALUES, maxTimeMS, writeConcern: { ...writeConcern, wtimeoutMS } },
+    read: { ...common, readPreference: 'primary', readConcern: { level: 'local' } },
+    write: { ...common, writeConcern: { ...writeConcern, wtimeoutMS } },
   };
 }

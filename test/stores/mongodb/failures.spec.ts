@@ -265,6 +265,23 @@ if (mongodbIsSelected())
       await close();
     });
 
+    it('B27 what was given up is not sent again by the driver, however late a server can be reached', async () => {
+      const { store: behind, proxy, close } = await proxied({ serverSelectionTimeoutMS: 10_000 });
+      const key = newKey();
+      tokenOf(await behind.acquire(key, 'o', 60_000));
+      const expiry = async () => (await admin.findOne({ _id: key as any }))?.expiresAt.getTime();
+      const before = await expiry();
+      proxy.blackHole();
+      await expect(behind.renew(key, 'o', 300)).rejects.toMatchObject({ transient: true });
+      await expect(behind.acquire(`${key}:new`, 'o', 300)).rejects.toMatchObject({ transient: true });
+      proxy.cut();
+      proxy.heal();
+      for (let i = 0; i < 20; i++) await behind.inspect(key); // whatever waited for the server has gone ahead of these
+      expect(await expiry()).toBe(before);
+      expect(await behind.inspect(`${key}:new`)).toMatchObject({ state: 'absent' });
+      await close();
+    });
+
     it('B75 a server that goes away is a failure with its address', async () => {
       const { store: behind, proxy, close } = await proxied();
       await proxy.close();
