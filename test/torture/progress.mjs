@@ -20,7 +20,7 @@ class PlainProgress {
     this.#phase = view.phase;
     this.#last = at;
     this.#stream.write(
-      `${view.store.padEnd(9)} ${clock(view)}  ${view.phase.padEnd(22)}  ${figures(view)}\n`,
+      `${view.store.padEnd(9)} ${clock(view)}  ${view.phase.padEnd(22)}  ${figures(view).join(', ')}\n`,
     );
   }
 
@@ -42,7 +42,7 @@ class LiveProgress {
     const lines = [
       `${view.store}  ${view.phase}  ${clock(view)} of about ${view.seconds} s  seed ${view.seed}`,
       view.workers.map(({ name, state }) => `${name} ${MARKS[state] ?? '·'}`).join('  '),
-      figures(view),
+      ...figures(view),
       `now: ${view.present.join(', ') || 'nothing'}`,
     ];
     const width = (this.#stream.columns || 80) - 1;
@@ -65,5 +65,8 @@ function clock({ elapsed }) {
 
 function figures({ counts, faults, violations }) {
   const { acquired, lost, refused, unknown } = counts;
-  return `${acquired} acquisitions, ${faults} faults, ${lost} losses noticed, ${refused} stale writes refused, ${unknown} writes with unknown outcome, ${violations} violations`;
+  return [
+    `${acquired} acquisitions, ${faults} faults, ${violations} violations`,
+    `${lost} losses noticed, ${refused} stale writes refused, ${unknown} writes with unknown outcome`,
+  ];
 }

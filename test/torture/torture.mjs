@@ -1,4 +1,5 @@
 import { EventEmitter } from 'node:events';
+import { rmSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -26,6 +27,7 @@ const PACE = 250;
 const START_LIMIT = 90_000;
 const PROBE_LIMIT = 15_000;
 const STOP_LIMIT = 15_000;
+const INTERRUPTS = ['SIGINT', 'SIGTERM', 'SIGHUP'];
 
 /**
  * Tortures one store for so long, and tells what came of it.
@@ -36,9 +38,16 @@ const STOP_LIMIT = 15_000;
 export async function torture({ store, seconds, seed, rounds, short = false, bug }, watch = () => {}) {
   const folder = await mkdtemp(join(tmpdir(), 'nestjs-locked-torture-'));
   const run = new Run({ store, seconds, seed, rounds, short, bug, folder, watch });
+  const interrupt = () => {
+    run.abandon();
+    rmSync(folder, { recursive: true, force: true });
+    process.exit(130);
+  };
+  for (const signal of INTERRUPTS) process.on(signal, interrupt);
   try {
     return await run.toEnd();
   } finally {
+    for (const signal of INTERRUPTS) process.off(signal, interrupt);
     await run.close();
     await rm(folder, { recursive: true, force: true });
   }
@@ -91,8 +100,13 @@ class Run {
     return this.#result({ from, until });
   }
 
-  async close() {
+  /** A worker that is frozen would not notice that its parent is gone. */
+  abandon() {
     for (const worker of this.#workers) worker.destroy();
+  }
+
+  async close() {
+    this.abandon();
     this.#lags.end();
     this.#history.close();
     await Promise.all(this.#workers.map(({ proxy }) => proxy?.close()));
