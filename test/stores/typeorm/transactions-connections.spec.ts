@@ -142,7 +142,8 @@ for (const target of targetsAmong('postgres', 'mariadb', 'mysql', 'mysql56'))
         });
         await expect(silent).rejects.toMatchObject({
           name: 'LockStoreError',
-          message: expect.stringMatching(/Could not commit a transaction.*gave no answer/),
+          // PostgreSQL ends a session that stays idle in a guarded transaction at about the same time.
+          message: expect.stringMatching(/Could not commit a transaction.*(gave no answer|broke off)/),
           transient: true,
         });
         expect(poolOf(application).all).toBe(0);
