@@ -54,6 +54,7 @@ if (mongodbIsSelected())
     beforeAll(async () => {
       compileSample(sample);
       await meter.listen();
+      await mongodb.create('accounts', 'bills');
       db = (await mongodb.client()).db(mongodb.databaseName);
       await start('first');
       await start('second');

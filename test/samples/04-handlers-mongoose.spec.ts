@@ -63,6 +63,7 @@ if (mongodbIsSelected())
 
     beforeAll(async () => {
       compileSample(sample);
+      await mongodb.create('shows');
       const client = await mongodb.client();
       shows = client.db(mongodb.databaseName).collection('shows');
       locks = await mongodb.store();

@@ -27,6 +27,7 @@ export function mongodbIsSelected(): boolean {
 export class MongoFixture {
   private readonly database = openMongoDatabase();
   private readonly clients: driver7.MongoClient[] = [];
+  private created: Promise<void> | undefined;
 
   get url(): string {
     return this.database.url;
@@ -40,9 +41,18 @@ export class MongoFixture {
     options: driver7.MongoClientOptions = {},
     Client: typeof driver7.MongoClient = MongoClient,
   ): Promise<driver7.MongoClient> {
+    this.created ??= this.create('locks');
+    await this.created;
     const client = await new Client(this.url, options).connect();
     this.clients.push(client);
     return client;
+  }
+
+  /** Makes collections before several clients do at once, which MongoDB under Wine does not survive. */
+  async create(...names: string[]): Promise<void> {
+    const client = await new MongoClient(this.url).connect();
+    for (const name of names) await client.db(this.databaseName).createCollection(name);
+    await client.close();
   }
 
   async collection(
