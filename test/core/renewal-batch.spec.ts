@@ -1,0 +1,109 @@
+import { describe, expect, it } from '@jest/globals';
+import type { Lock } from '../../lib/index.js';
+import { captureLog, startCore, type Core } from './core-fixture.js';
+import { linkBroken, serverRefused, type Fate } from './scripted-store.js';
+
+captureLog();
+
+const TTL = 30_000;
+const DEADLINE = TTL - 1500; // less the margin
+const INTERVAL = TTL / 3;
+
+/** 500 locks, which are renewed together, and the one in the middle. */
+async function hold500(): Promise<Core & { locks: Lock[]; middle: Lock; rest: Lock[] }> {
+  const core = await startCore({ ttl: TTL });
+  const locks = await Promise.all(Array.from({ length: 500 }, (_, i) => core.service.acquire(`key ${i}`)));
+  return { ...core, locks, middle: locks[250]!, rest: locks.filter((_, i) => i !== 250) };
+}
+
+/** What the server does while another session has locked the row: it renews the others, and says so. */
+function outOfReach({ store: { server } }: Core, locked: string): void {
+  const renewMany = server.renewMany.bind(server);
+  server.renewMany = async (renewals) => {
+    const outcomes = await renewMany(renewals.filter(({ key }) => key !== locked));
+    return renewals.map(({ key }) => (key === locked ? 'unknown' : outcomes.shift()!));
+  };
+}
+
+const allHeld = async ({ store }: Core, locks: Lock[]): Promise<void> => {
+  expect(locks.filter((lock) => !lock.held).map(({ key }) => key)).toEqual([]);
+  for (const { key, owner } of locks) expect(await store.renew(key, owner, TTL)).toBe(true);
+};
+
+describe('B28 B51 one of the 500 leases of a batch, in its middle', () => {
+  it.each<[string, Fate]>([
+    ['the request gets lost', { hang: 'request' }],
+    ['the answer gets lost', { hang: 'answer' }],
+    ['the answer comes after its deadline', { after: TTL }],
+    ['the statement reaches the server after its deadline', { before: TTL }],
+    ['the server refuses, as a lock-wait time-out does', { fail: serverRefused }],
+    ['the link breaks', { fail: linkBroken }],
+  ])('whose own retry fails: %s. It is lost, and the other 499 stay held', async (_, fate) => {
+    const core = await hold500();
+    const { store, clock, middle, rest } = core;
+    outOfReach(core, middle.key);
+    store.fate = (call) => (call.operation === 'renew' && call.key === middle.key ? fate : undefined);
+
+    await clock.advance(DEADLINE - 1);
+    expect(middle.held).toBe(true);
+    await clock.advance(1);
+    expect(middle.held).toBe(false);
+    await clock.advance(2 * TTL);
+    expect(core.of('lost').map(({ key }) => key)).toEqual([middle.key]);
+    expect(new Set(core.of('renewFailed').map(({ key }) => key))).toEqual(new Set([middle.key]));
+    store.heal();
+    await allHeld(core, rest);
+  });
+
+  it('whose lease is stolen: it is lost at the next renewal, the thief keeps it, and the other 499 stay held', async () => {
+    const core = await hold500();
+    await core.store.server.forceRelease(core.middle.key);
+    await core.store.takenBy('thief', core.middle.key, 10 * TTL);
+    await core.clock.advance(INTERVAL);
+    expect(core.middle.held).toBe(false);
+    await core.clock.advance(3 * TTL);
+    expect(core.of('lost').map(({ key }) => key)).toEqual([core.middle.key]);
+    expect(await core.store.inspect(core.middle.key)).toMatchObject({
+      state: 'held',
+      holder: { label: 'thief' },
+    });
+    await allHeld(core, core.rest);
+  });
+});
+
+describe('B28 B51 a batch of 500', () => {
+  it.each<[string, Fate]>([
+    ['is answered too late', { after: 2 * TTL }],
+    ['reaches the server too late', { before: 2 * TTL }],
+    ['gets lost on its way', { hang: 'request' }],
+    ['is carried out, and its answer gets lost', { lose: 'answer' }],
+    ['fails for the sake of one lease', { fail: serverRefused }],
+    ['is answered with nothing', { answer: [] }],
+  ])('that %s costs none of them: each is retried by itself, in time', async (_, fate) => {
+    const core = await hold500();
+    core.store.next('renewMany', fate);
+    await core.clock.advance(4 * TTL);
+    expect(core.of('lost')).toEqual([]);
+    await allHeld(core, core.locks);
+  });
+
+  it('in which one is stolen, one is out of reach and one is released meanwhile, and which is answered late', async () => {
+    const core = await hold500();
+    const { clock, store, locks } = core;
+    const [stolen, locked, released] = [locks[100]!, locks[250]!, locks[400]!];
+    const rest = locks.filter((lock) => ![stolen, locked, released].includes(lock));
+    await store.server.forceRelease(stolen.key);
+    await store.takenBy('thief', stolen.key, 10 * TTL);
+    store.next('renewMany', { before: 1000, after: 4000 });
+    store.fate = ({ operation, key }) =>
+      operation === 'renew' && key === locked.key ? { fail: linkBroken } : undefined;
+    outOfReach(core, locked.key);
+    await clock.advance(INTERVAL + 500);
+    const releasing = released.release(); // while its renewal is on its way
+    await clock.advance(4 * TTL);
+    expect(await releasing).toBe(true);
+    expect(core.of('lost').map(({ key }) => key)).toEqual([stolen.key, locked.key]);
+    expect(await store.held(released.key)).toBe(false);
+    await allHeld(core, rest);
+  });
+});
