@@ -1,0 +1,132 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { Logger } from '@nestjs/common';
+import * as fc from 'fast-check';
+import type { LockStore } from '../../lib/interfaces/lock-store.interface.js';
+import { fitKey, storedKey } from '../../lib/lock-key.js';
+import { LockError } from '../../lib/lock.errors.js';
+import { startCore, type Core } from '../core/core-fixture.js';
+import { MongoFixture, mongodbIsSelected } from '../stores/mongodb/fixture.js';
+import { Fixture, targetsAmong } from '../stores/typeorm/fixture.js';
+import { differentKeys, key } from './keys.js';
+import { seeded } from './seeded.js';
+import { anyText, anyValue } from './values.js';
+
+beforeAll(() => Logger.overrideLogger(false));
+
+describe('B41 a key of any value', () => {
+  const anyKey = fc.oneof(anyValue, anyText, key) as fc.Arbitrary<string>;
+  const isKey = (value: unknown): boolean =>
+    typeof value === 'string' &&
+    value !== '' &&
+    value.isWellFormed() &&
+    !value.includes('\0') &&
+    Buffer.byteLength(value) <= 4096;
+
+  const takes: Record<string, (core: Core, given: string) => Promise<unknown>> = {
+    acquire: ({ service }, given) => service.acquire(given).then((lock) => lock.release()),
+    tryAcquire: ({ service }, given) => service.tryAcquire(given).then((lock) => lock?.release()),
+    run: ({ service }, given) => service.run(given, () => {}),
+    tryRun: ({ service }, given) => service.tryRun(given, () => {}),
+  };
+
+  it.each(Object.keys(takes))('%s takes it, or refuses it before the store is asked', async (name) => {
+    const core = await startCore();
+    await fc.assert(
+      fc.asyncProperty(anyKey, async (given) => {
+        const before = core.store.calls.length;
+        const error: unknown = await takes[name]!(core, given).then(
+          () => undefined,
+          (thrown: unknown) => thrown,
+        );
+        const calls = core.store.calls.slice(before);
+        if (isKey(given)) {
+          expect(error).toBeUndefined();
+          expect(calls.map((call) => call.key)).toEqual([given, given]);
+        } else {
+          expect(error).toBeInstanceOf(LockError);
+          expect(calls).toEqual([]);
+        }
+      }),
+      seeded(300),
+    );
+  });
+
+  it('inspect, isLocked and forceRelease look at it, or refuse it', async () => {
+    const { service } = await startCore();
+    await fc.assert(
+      fc.asyncProperty(anyKey, async (given) => {
+        const looks = [
+          service.inspect(given),
+          service.isLocked(given),
+          service.forceRelease(given, { reason: 'test' }),
+        ];
+        for (const look of await Promise.allSettled(looks)) {
+          if (isKey(given)) expect(look.status).toBe('fulfilled');
+          else expect(look).toMatchObject({ reason: expect.any(LockError) });
+        }
+      }),
+      seeded(150),
+    );
+  });
+});
+
+describe('B41 different keys', () => {
+  it('have different forms, each of which is found under the name that a list shows', () => {
+    fc.assert(
+      fc.property(differentKeys(20), (keys) => {
+        const forms = keys.map(fitKey);
+        expect(new Set(forms).size).toBe(keys.length);
+        for (const form of forms) {
+          expect(Buffer.byteLength(form)).toBeLessThanOrEqual(255);
+          expect(storedKey(form)).toBe(form);
+        }
+        for (const one of keys) expect(storedKey(storedKey(one))).toBe(storedKey(one));
+      }),
+      seeded(200),
+    );
+  });
+
+  it('are different locks of one service, and each is one', async () => {
+    await fc.assert(
+      fc.asyncProperty(differentKeys(10), async (keys) => {
+        const { service } = await startCore();
+        const locks = await Promise.all(keys.map((one) => service.acquire(one)));
+        expect(locks.map((lock) => lock.key)).toEqual(keys);
+        expect(await Promise.all(keys.map((one) => service.tryAcquire(one)))).toEqual(keys.map(() => null));
+        await Promise.all(locks.map((lock) => lock.release()));
+      }),
+      seeded(30),
+    );
+  });
+});
+
+describe('B41 different keys are different rows', () => {
+  const [keys] = fc.sample(differentKeys(40, 40), { ...seeded(1), numRuns: 1 }) as [string[]];
+
+  /** All at once: none of them may be another's. */
+  async function takeAll(store: LockStore): Promise<void> {
+    const answers = await Promise.all(keys.map((one, i) => store.acquire(one, `owner ${i}`, 60_000)));
+    expect(keys.filter((_, i) => !answers[i]?.acquired)).toEqual([]);
+    const released = await Promise.all(keys.map((one, i) => store.release(one, `owner ${i}`)));
+    expect(keys.filter((_, i) => !released[i])).toEqual([]);
+  }
+
+  it('there are enough of them to tell', () => expect(keys.length).toBeGreaterThan(100));
+
+  for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mysql56'))
+    describe(`on ${target.name}`, () => {
+      let fixture: Fixture;
+      beforeAll(async () => (fixture = await Fixture.open(target)));
+      afterAll(() => fixture.dispose());
+
+      it('all are taken together', async () => takeAll(await fixture.store()));
+    });
+
+  describe('on MongoDB', () => {
+    if (!mongodbIsSelected()) return;
+    const fixture = new MongoFixture();
+    afterAll(() => fixture.dispose());
+
+    it('all are taken together', async () => takeAll(await fixture.store()));
+  });
+});
