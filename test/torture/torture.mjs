@@ -4,15 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import {
-  brokenFence,
-  lateTakeOvers,
-  lateWrites,
-  overlaps,
-  takeOvers,
-  tokensThatDoNotGrow,
-  wrongAnswers,
-} from './checks.mjs';
+import { overlaps, tokensThatDoNotGrow } from './checks.mjs';
 import { FaultProxy } from './fault-proxy.mjs';
 import { History } from './history.mjs';
 import { LagMeter } from './lag-meter.mjs';
@@ -20,6 +12,7 @@ import { SeededRandom } from './seeded-random.mjs';
 import { SYSTEMS } from './systems.mjs';
 import { AFTERMATH, KEYS, now, TTL, WORKERS } from './terms.mjs';
 import { Torturer } from './torturer.mjs';
+import { judge } from './verdict.mjs';
 import { WorkerProcess } from './worker-process.mjs';
 
 /** How often the records are read. */
@@ -219,67 +212,23 @@ class Run {
     if (sessions > 0) this.#blame('left behind', `${sessions} sessions are open`);
   }
 
-  async #result({ from, until }) {
-    const { seconds, seed, short, bug } = this.options;
-    const { holds: all, writes, wants, counts, troubles } = this.#history;
-    const holds = [...all.values()];
-    const log = await this.#system.ledger.log();
-    const { faults, kills, schedules } = this.#torturer;
-    const { late, violations: unexplained } = lateWrites(log, { writes, holds: all });
-    const found = takeOvers({
-      kills,
-      holds,
-      wants: [...wants.values()],
-      disturbances: faults.filter(({ kind }) => !kind.startsWith('kill')),
-      lags: this.#lags.spans,
-    });
-    const violations = [
-      ...this.#violations,
-      ...this.#died,
-      ...this.#oddities(),
-      ...overlaps(holds),
-      ...tokensThatDoNotGrow(holds),
-      ...brokenFence(log),
-      ...unexplained,
-      ...wrongAnswers(log, writes),
-      ...lateTakeOvers(found),
-    ].map(({ check, at, text }) => ({
-      check,
-      second: at && (at - from) / 1_000,
-      text,
-      faults: faultsAround(faults, at),
-    }));
-    const stale = [...writes.values()].filter(
-      ({ kind, outcome }) => kind !== 'plain' && outcome === 'refused',
-    ).length;
+  async #result(span) {
+    const { seed, short, bug } = this.options;
+    const { name, version, ledger } = this.#system;
     return {
-      store: this.#system.name,
-      version: this.#system.version,
+      store: name,
+      version,
       seed,
-      seconds: Math.round((until - from) / 1_000),
-      asked: seconds,
       short,
       ...(bug && { bug, foundAfter: this.#foundAfter }),
-      schedules,
-      acquisitions: counts.acquired,
-      faults: tally(faults),
-      faultsInAll: faults.length,
-      losses: counts.lost,
-      writes: { carriedOut: log.length, accepted: counts.accepted, unknown: counts.unknown },
-      staleWritesRefused: stale,
-      lateWrites: late,
-      takeOvers: figures(found),
-      missed: counts.missed,
-      failedStarts: counts.notStarted,
-      permanentFailures: this.#history.permanent.map(({ at, ...failure }) => ({
-        ...failure,
-        second: (at - from) / 1_000,
-        faults: faultsAround(faults, at),
-      })),
-      troubles: Object.fromEntries([...troubles].toSorted((a, b) => b[1] - a[1])),
-      lag: this.#lags.worst,
-      violations,
-      verdict: violations.length > 0 ? 'failed' : stale === 0 ? 'inconclusive' : 'passed',
+      ...judge({
+        span,
+        history: this.#history,
+        log: await ledger.log(),
+        torturer: this.#torturer,
+        lags: this.#lags,
+        seen: [...this.#violations, ...this.#died, ...this.#oddities()],
+      }),
     };
   }
 
@@ -307,37 +256,6 @@ class Run {
       violations: this.#violations.length + this.#died.length + this.#history.oddities.length,
     });
   }
-}
-
-function faultsAround(faults, at) {
-  if (at === undefined) return [];
-  return faults
-    .filter(({ from, until }) => from <= at && until + AFTERMATH >= at)
-    .map(
-      ({ kind, text, from, until }) =>
-        `${kind} ${text ?? ''} (${((from - at) / 1000).toFixed(2)} to ${((until - at) / 1000).toFixed(2)} s)`,
-    );
-}
-
-function tally(faults) {
-  const counts = {};
-  for (const { kind } of faults) counts[kind] = (counts[kind] ?? 0) + 1;
-  return counts;
-}
-
-/** Half of those that nothing else had a part in took no longer than `p50`. */
-function figures(found) {
-  const times = found
-    .filter(({ undisturbed, awaited }) => undisturbed && awaited)
-    .map(({ took }) => Math.round(took))
-    .toSorted((a, b) => a - b);
-  return {
-    all: found.length,
-    undisturbed: times.length,
-    p50: times[Math.floor(times.length / 2)],
-    max: times.at(-1),
-    list: found,
-  };
 }
 
 async function within(limit, complaint, work) {
