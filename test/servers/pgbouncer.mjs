@@ -1,0 +1,65 @@
+import { execFile } from 'node:child_process';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { commandIn, debianPackage } from './debian-packages.mjs';
+import { freePort } from './free-port.mjs';
+import { installed } from './installed-program.mjs';
+import { startServer } from './server-home.mjs';
+import { serverVersion } from './server-version.mjs';
+
+/** PgBouncer in front of a PostgreSQL, the installed one or else that of Debian 12: each transaction gets whichever session is free. */
+export const startPgBouncer = (server, { poolSize = 3 } = {}) =>
+  startServer('pgbouncer', async (home) => {
+    const own = installed('pgbouncer');
+    const command = own ? [own] : await unpacked(home);
+    const version = await versionOf(command);
+    const { host, port: serverPort, username, password, database } = server;
+    const port = await freePort();
+    const users = join(home.path, 'users');
+    await writeFile(users, `${quoted(username)} ${quoted(password)}\n`);
+    const settings = {
+      listen_addr: '127.0.0.1',
+      listen_port: port,
+      unix_socket_dir: '',
+      auth_type: 'scram-sha-256',
+      auth_file: users,
+      pool_mode: 'transaction',
+      default_pool_size: poolSize,
+      max_client_conn: 500,
+      ...(keepsStatements(version) && { max_prepared_statements: 0 }), // as older ones, which lose them
+    };
+    const config = join(home.path, 'pgbouncer.ini');
+    const sections = [
+      '[databases]',
+      `* = host=${host} port=${serverPort}`,
+      '[pgbouncer]',
+      ...lines(settings),
+    ];
+    await writeFile(config, `${sections.join('\n')}\n`);
+    home.launch([...command, config]);
+
+    const user = `${encodeURIComponent(username)}:${encodeURIComponent(password)}`;
+    const url = `postgres://${user}@127.0.0.1:${port}/${database}`;
+    await home.answer(() => serverVersion(url));
+    return { version, url };
+  });
+
+async function unpacked(home) {
+  const root = await home.readable(await debianPackage('bookworm', 'pgbouncer'));
+  return commandIn(root, 'usr/sbin/pgbouncer');
+}
+
+async function versionOf([program, ...options]) {
+  const { stdout } = await promisify(execFile)(program, [...options, '--version']);
+  return /PgBouncer (\S+)/.exec(stdout)?.[1] ?? 'of unknown version';
+}
+
+/** From 1.21 on it can keep prepared statements, under names of its own. */
+const keepsStatements = (version) => {
+  const [major, minor] = version.split('.').map(Number);
+  return major > 1 || minor >= 21;
+};
+
+const lines = (settings) => Object.entries(settings).map(([name, value]) => `${name} = ${value}`);
+const quoted = (text) => `"${text.replaceAll('"', '""')}"`;

@@ -1,0 +1,141 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { DataSource, type EntityManager } from 'typeorm';
+import { LockLostError } from '../../../lib/lock.errors.js';
+import { TypeOrmLockStore } from '../../../lib/stores/typeorm/index.js';
+import { lockStoreConformance } from '../../../lib/testing/index.js';
+import { startPgBouncer, type PgBouncer } from '../../servers/pgbouncer.mjs';
+import type { Target } from '../../servers/targets.js';
+import { newKey, recordStatements, targetsAmong, tokenOf } from './fixture.js';
+import { TTL, Writers } from './transactions-fixture.js';
+
+const POOL_SIZE = 3;
+
+// A transaction pooler may hand every statement to another session of the server: nothing that a session keeps can be relied on.
+for (const { open } of targetsAmong('postgres'))
+  describe('behind PgBouncer in transaction mode', () => {
+    let target: Target;
+    let pooler: PgBouncer;
+    /** Where the pooler is, instead of where the server is. */
+    let there: { host: string; port: number };
+
+    beforeAll(async () => {
+      target = await open();
+      const server = target.options as Parameters<typeof startPgBouncer>[0];
+      pooler = await startPgBouncer(server, { poolSize: POOL_SIZE });
+      const { hostname: host, port } = new URL(pooler.url);
+      there = { host, port: Number(port) };
+    });
+    afterAll(async () => {
+      await pooler.stop();
+      await target.dispose();
+    });
+
+    describe('TypeOrmLockStore', () => {
+      let application: DataSource;
+      beforeAll(async () => {
+        application = await new DataSource({ ...target.options, ...there } as never).initialize();
+      });
+      afterAll(() => application.destroy());
+
+      for (const { name: rule, run } of lockStoreConformance(() => new TypeOrmLockStore(application)))
+        it(rule, run);
+
+      it('B8 is served by fewer sessions than it has connections, which lose its prepared statements', async () => {
+        const store = new TypeOrmLockStore(application);
+        await store.prepare();
+        const pid = 'SELECT pg_backend_pid() AS pid FROM pg_sleep(0.01)';
+        const pids = await Promise.all(
+          Array.from({ length: 10 }, () => application.query<{ pid: number }[]>(pid)),
+        );
+        const sessions = new Set(pids.flat().map((row) => row.pid));
+        expect(sessions.size).toBeLessThanOrEqual(POOL_SIZE);
+
+        const statements = recordStatements(application);
+        const keys = Array.from({ length: 100 }, newKey);
+        await Promise.all(
+          keys.map(async (key) => {
+            tokenOf(await store.acquire(key, 'owner', TTL));
+            expect(await store.renew(key, 'owner', TTL)).toBe(true);
+            expect(await store.release(key, 'owner')).toBe(true);
+          }),
+        );
+        // Some name was not there (26000) or was there already (42P05), and its statement was repeated without one.
+        expect(statements.length).toBeGreaterThan(3 * keys.length);
+        statements.length = 0;
+        tokenOf(await store.acquire(newKey(), 'owner', TTL));
+        expect(statements).toHaveLength(1);
+      });
+
+      it('a pooler that goes away and comes back is a failure, and no lock is lost', async () => {
+        const store = new TypeOrmLockStore(application);
+        await store.prepare();
+        const key = newKey();
+        tokenOf(await store.acquire(key, 'owner', TTL));
+        await pooler.crash();
+        await expect(store.renew(key, 'owner', TTL)).rejects.toMatchObject({
+          name: 'LockStoreError',
+          transient: true,
+        });
+        await pooler.restart();
+        expect(await store.renew(key, 'owner', TTL)).toBe(true);
+        expect(await store.release(key, 'owner')).toBe(true);
+      });
+    });
+
+    describe('lock.transaction and lock.guard', () => {
+      let writers: Writers;
+      beforeAll(async () => void (writers = await Writers.open({ open }, there)));
+      afterAll(() => writers.dispose());
+
+      it('commit while the lock is held, and it goes on', async () => {
+        const key = newKey();
+        await writers.service.run(key, async (lock) => {
+          await lock.transaction((manager: EntityManager) => writers.write(manager, key));
+          await writers.application.transaction(async (manager) => {
+            await writers.write(manager, key);
+            await lock.guard(manager);
+          });
+          expect(lock.held).toBe(true);
+        });
+        expect(await writers.written(key)).toBe(2);
+      });
+
+      it('commit nothing of a holder that has lost its lock meanwhile', async () => {
+        const key = newKey();
+        const first = await writers.service.acquire(key);
+        const late = first.transaction(async (manager: EntityManager) => {
+          await writers.write(manager, key);
+          await writers.steal(key);
+        });
+        await expect(late).rejects.toThrow(LockLostError);
+        await writers.thief.forceRelease(key);
+
+        const second = await writers.service.acquire(key);
+        const guarded = writers.application.transaction(async (manager) => {
+          await writers.write(manager, key);
+          await writers.steal(key);
+          await second.guard(manager);
+        });
+        await expect(guarded).rejects.toThrow(LockLostError);
+        expect(await writers.written(key)).toBe(0);
+      });
+
+      it('make a contender wait for the commit, whichever sessions the two are on', async () => {
+        const { key, token } = await writers.hold(200);
+        await writers.application.transaction(async (manager) => {
+          expect(await writers.store.guard(manager, key, 'holder', token)).toBe(true);
+          await writers.expiry(key);
+          expect((await writers.thief.acquire(key, 'thief', TTL)).acquired).toBe(false);
+        });
+        expect(tokenOf(await writers.thief.acquire(key, 'thief', TTL))).toBeGreaterThan(token);
+      });
+
+      it('leave no setting of theirs on the sessions that others get next', async () => {
+        const setting = `SELECT current_setting('idle_in_transaction_session_timeout') AS value FROM pg_sleep(0.01)`;
+        const found = await Promise.all(
+          Array.from({ length: 10 }, () => writers.application.query<{ value: string }[]>(setting)),
+        );
+        expect(found.flat().map(({ value }) => value)).toEqual(Array(10).fill('0'));
+      });
+    });
+  });
