@@ -1,0 +1,20 @@
+// npm run experiments -- clock-jumps      what a database's clock that jumps by an hour does to locks, and clients whose clocks are wrong
+// npm run experiments -- fail-over        a PostgreSQL standby is promoted that has not received everything
+// Each shows what holds beyond what the library promises, and what does not; it fails when something else is found than is expected.
+import { ready } from './ready.mjs';
+
+const EXPERIMENTS = ['clock-jumps', 'fail-over'];
+
+const [name, ...options] = process.argv.slice(2);
+if (!EXPERIMENTS.includes(name)) {
+  console.error(`Name one of the experiments: npm run experiments -- ${EXPERIMENTS.join(' | ')}`);
+  process.exit(2);
+}
+if (process.platform !== 'linux') {
+  console.error('The experiments freeze, fool and kill servers in ways that only Linux has.');
+  process.exit(1);
+}
+
+await ready({ build: true });
+const { run } = await import(`../test/experiments/${name}.mjs`); // only now: it imports packages, which a fresh clone did not have before
+process.exitCode = await run(options);

@@ -1,0 +1,55 @@
+import { existsSync } from 'node:fs';
+import { chmod, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { debianPackage } from '../servers/debian-packages.mjs';
+
+const LIBRARY = 'usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1';
+
+/** The wall clock of the processes started under it, which it sets while they run (libfaketime). Monotonic time is left alone. */
+export class FakeClock {
+  #folder;
+  #library;
+
+  static async create() {
+    const clock = new FakeClock();
+    clock.#library = existsSync(`/${LIBRARY}`)
+      ? `/${LIBRARY}`
+      : join(await debianPackage('bookworm', 'libfaketime'), LIBRARY);
+    clock.#folder = await mkdtemp(join(tmpdir(), 'nestjs-locked-clock-'));
+    await chmod(clock.#folder, 0o755); // servers run as another user when this one is root
+    await clock.set(0);
+    return clock;
+  }
+
+  /** What a process has in its environment to be under this clock. */
+  get env() {
+    return {
+      LD_PRELOAD: this.#library,
+      FAKETIME_TIMESTAMP_FILE: join(this.#folder, 'time'),
+      FAKETIME_NO_CACHE: '1',
+      FAKETIME_DONT_FAKE_MONOTONIC: '1',
+    };
+  }
+
+  /** Lets the clock be this many seconds ahead of the real one. */
+  async set(seconds) {
+    const file = join(this.#folder, 'time');
+    await writeFile(`${file}.new`, `${seconds < 0 ? '' : '+'}${seconds}\n`);
+    await rename(`${file}.new`, file); // nobody reads half of it
+  }
+
+  /** Starts a server under this clock: launchers pass on the environment that they find. */
+  async over(start) {
+    Object.assign(process.env, this.env);
+    try {
+      return await start();
+    } finally {
+      for (const name of Object.keys(this.env)) delete process.env[name];
+    }
+  }
+
+  async remove() {
+    await rm(this.#folder, { recursive: true });
+  }
+}

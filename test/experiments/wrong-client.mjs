@@ -1,0 +1,25 @@
+// One client of the experiment with clocks that are wrong, in a process that was started under such a clock: `node wrong-client.mjs URL KEY`.
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Logger } from '@nestjs/common';
+import { connect } from './databases.mjs';
+
+Logger.overrideLogger(false); // the answer alone goes to stdout
+const [url, key] = process.argv.slice(2);
+const { locks, close } = await connect(url);
+const refused = (await locks.tryAcquire(`${key}-occupied`)) === null;
+const lock = await locks.acquire(key, { renewEvery: 300 });
+const { holder } = await locks.inspect(key);
+await sleep(1_000);
+const heldOn = lock.held;
+const released = await lock.release();
+console.log(
+  JSON.stringify({
+    now: Date.now(),
+    refused,
+    token: lock.fencingToken,
+    remaining: holder.remaining,
+    heldOn,
+    released,
+  }),
+);
+await close();
