@@ -1,0 +1,40 @@
+import { MemoryLockStore } from 'nestjs-locked';
+import { MongoLockStore } from 'nestjs-locked/mongodb';
+import { TypeOrmLockStore } from 'nestjs-locked/typeorm';
+import { MongoClient } from 'mongodb';
+import { DataSource } from 'typeorm';
+
+const POOL = 4;
+
+/** A store, how many connections the application has open for it, and how to close them. */
+export async function openStore({ kind, options }) {
+  return kind === 'memory' ? openMemory() : kind === 'mongodb' ? openMongodb(options) : openSql(options);
+}
+
+function openMemory() {
+  return { store: new MemoryLockStore({ history: 100 }), connections: () => 0, close: async () => {} };
+}
+
+async function openSql(options) {
+  // A pool that has all its connections open stays as it is: what else is opened shows.
+  const extra = options.type === 'postgres' ? { max: POOL, idleTimeoutMillis: 0 } : {};
+  const dataSource = await new DataSource({ ...options, extra }).initialize();
+  return {
+    store: new TypeOrmLockStore(dataSource),
+    connections: () => dataSource.driver.master?.totalCount ?? 0,
+    close: () => dataSource.destroy(),
+  };
+}
+
+async function openMongodb({ url, databaseName }) {
+  const client = new MongoClient(url, { minPoolSize: POOL, maxPoolSize: POOL });
+  let open = 0;
+  client.on('connectionCreated', () => open++);
+  client.on('connectionClosed', () => open--);
+  await client.connect();
+  return {
+    store: new MongoLockStore(client.db(databaseName).collection('locks')),
+    connections: () => open,
+    close: () => client.close(),
+  };
+}

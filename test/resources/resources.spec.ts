@@ -1,0 +1,76 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { execFile } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { openMongoDatabase, type Target } from '../servers/targets.js';
+import { mongodbIsSelected } from '../stores/mongodb/fixture.js';
+import { targetsAmong } from '../stores/typeorm/fixture.js';
+
+const program = fileURLToPath(new URL('resources.child.mjs', import.meta.url));
+
+interface Amounts {
+  acquisitions: number;
+  losses: number;
+  abortedWaits: number;
+}
+type Measurement = { heap: number } & Record<string, number>;
+
+// So many that one of whatever is left behind by each shows: also a hundred bytes.
+const MANY: Amounts = { acquisitions: 10_000, losses: 1_000, abortedWaits: 1_000 };
+// What the stores add shows sooner, and databases are slower.
+const SOME: Amounts = { acquisitions: 1_000, losses: 100, abortedWaits: 200 };
+const FEW: Amounts = { acquisitions: 400, losses: 50, abortedWaits: 100 };
+const MEGABYTE = 2 ** 20;
+
+/** Runs the built package (`npm run build`) in a process of its own, which can be told to collect its garbage. */
+async function measure(store: object, measured: Amounts) {
+  const warmUp: Amounts = { acquisitions: 200, losses: 50, abortedWaits: 100 };
+  const given = [store, { warmUp, measured }].map((argument) => JSON.stringify(argument));
+  const { stdout, stderr } = await promisify(execFile)(process.execPath, ['--expose-gc', program, ...given]);
+  expect(stderr).toBe('');
+  return JSON.parse(stdout) as { before: Measurement; after: Measurement };
+}
+
+/** `drift`: how much may come and go by itself. */
+function expectNoGrowth({ before, after }: Awaited<ReturnType<typeof measure>>, drift = 0): void {
+  const { heap: heapBefore, ...countsBefore } = before;
+  const { heap: heapAfter, ...countsAfter } = after;
+  const grown = Object.entries(countsAfter).filter(
+    ([name, count]) => count > (countsBefore[name] ?? 0) + drift,
+  );
+  expect(grown).toEqual([]);
+  expect(after['locks held']).toBe(0);
+  expect((heapAfter - heapBefore) / MEGABYTE).toBeLessThan(3);
+}
+
+describe('Nothing is left behind by 10,000 acquisitions, 1,000 losses and 1,000 waits that were aborted', () => {
+  it('B21, B43, B54 no timer, listener, lock or memory', async () => {
+    const measured = await measure({ kind: 'memory' }, MANY);
+    expectNoGrowth(measured);
+    // The timer is the one by which the program keeps itself alive.
+    expect(measured.after).toMatchObject({ timers: 1, 'listeners of the signal': 0 });
+  }, 60_000);
+});
+
+describe('Nor in a database, by fewer of them', () => {
+  for (const target of targetsAmong('sqlite', 'postgres')) {
+    let opened: Target;
+    beforeAll(async () => void (opened = await target.open()));
+    afterAll(() => opened.dispose());
+
+    it(`on ${target.name}: no connection either`, async () => {
+      expectNoGrowth(await measure({ kind: target.name, options: opened.options }, SOME));
+    }, 60_000);
+  }
+
+  describe('on MongoDB', () => {
+    if (!mongodbIsSelected()) return;
+    const database = openMongoDatabase();
+    afterAll(() => database.dispose());
+
+    it('no connection either', async () => {
+      // Its driver asks each member from time to time how it is.
+      expectNoGrowth(await measure({ kind: 'mongodb', options: database }, FEW), 4);
+    }, 60_000);
+  });
+});
