@@ -1,0 +1,117 @@
+import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import { MongoClient } from 'mongodb';
+import type { LockInspector } from '../../lib/index.js';
+import { MongoLockStore } from '../../lib/stores/mongodb/index.js';
+import { openMongoDatabase } from '../servers/targets.js';
+import { mongodbIsSelected } from '../stores/mongodb/fixture.js';
+import { Fixture, targetsAmong } from '../stores/typeorm/fixture.js';
+
+/** The application's own limit is 3 s; the rest is for a machine that is busy. */
+const LIMIT = 3_000 + 10_000;
+
+interface Told {
+  event: string;
+  key?: string;
+  held?: boolean;
+  locks?: number;
+  error?: string;
+}
+
+const children = new Set<ChildProcess>();
+
+afterEach(() => {
+  for (const child of children) child.kill('SIGKILL');
+  children.clear();
+});
+
+/** Runs an application on the built package (`npm run build`) in a process of its own. */
+function run(database: object, task: 'load' | 'take') {
+  const child = spawn(process.execPath, [
+    'test/processes/loaded-instance.mjs',
+    JSON.stringify(database),
+    task,
+  ]);
+  children.add(child);
+  const told: Told[] = [];
+  const errors: string[] = [];
+  createInterface({ input: child.stderr }).on('line', (line) => errors.push(line));
+  const lines = createInterface({ input: child.stdout });
+  lines.on('line', (line) => told.push(JSON.parse(line)));
+  const ended = once(child, 'close').then(([code, signal]: unknown[]) => ({ code, signal, errors }));
+  return {
+    child,
+    told,
+    ended,
+    event: async (name: string): Promise<void> => {
+      const never = ended.then(() => Promise.reject(new Error(`it ended before: ${errors.join('\n')}`)));
+      never.catch(() => {}); // whoever has heard the event does not wait any more
+      while (!told.some(({ event }) => event === name)) await Promise.race([once(lines, 'line'), never]);
+    },
+  };
+}
+
+async function stopUnderLoad(database: object, store: LockInspector): Promise<void> {
+  const { child, told, event, ended } = run(database, 'load');
+  const of = (name: string): Told[] => told.filter((one) => one.event === name);
+  await event('loaded');
+  expect((await store.list({ limit: 1000 })).locks).toHaveLength(50);
+
+  const stoppedAt = performance.now();
+  child.kill('SIGTERM');
+  // Nest ends the process by the signal it was told to stop by; a rejection that nobody handles would end it otherwise.
+  expect(await ended).toEqual({ code: null, signal: 'SIGTERM', errors: [] });
+  expect(performance.now() - stoppedAt).toBeLessThan(LIMIT);
+
+  expect(of('acquired')).toEqual([]);
+  expect(of('refused').map(({ error }) => error)).toEqual(
+    Array.from(
+      { length: 500 },
+      () => 'LockError: The application is shutting down: no lock is taken any more.',
+    ),
+  );
+  expect(of('worked').filter(({ held }) => held)).toHaveLength(45); // to their end, under their locks
+  expect(of('done')).toHaveLength(45);
+  expect(of('failed').map(({ error }) => error)).toEqual(Array.from({ length: 5 }, () => 'LockLostError'));
+  const freed = new Set([...of('released'), ...of('lost')].map(({ key }) => key));
+  expect(freed.size).toBe(50);
+  const closed = told.findIndex((one) => one.event === 'connections close');
+  expect(closed).toBeGreaterThan(told.findLastIndex((one) => one.event === 'released'));
+
+  expect((await store.list({ limit: 1000 })).locks).toEqual([]);
+  const next = run(database, 'take');
+  expect(await next.ended).toEqual({ code: 0, signal: null, errors: [] });
+  expect(next.told).toEqual([{ event: 'taken', locks: 50 }]);
+}
+
+describe('SIGTERM while 50 jobs hold locks and 500 wait', () => {
+  for (const target of targetsAmong('sqlite', 'postgres'))
+    describe(`on ${target.name}`, () => {
+      let fixture: Fixture;
+      beforeAll(async () => (fixture = await Fixture.open(target)));
+      afterAll(() => fixture.dispose());
+
+      it('B12 all is released before the connections close, and nobody waits for a ttl', async () => {
+        const store = await fixture.store();
+        await stopUnderLoad({ kind: 'sql', options: fixture.target.options }, store);
+      }, 60_000);
+    });
+
+  describe('on MongoDB', () => {
+    if (!mongodbIsSelected()) return;
+    const database = openMongoDatabase();
+    const client = new MongoClient(database.url);
+    afterAll(async () => {
+      await client.close();
+      await database.dispose();
+    });
+
+    it('B12 all is released before the connections close, and nobody waits for a ttl', async () => {
+      const store = new MongoLockStore(client.db(database.databaseName).collection('locks'));
+      await store.prepare();
+      await stopUnderLoad({ kind: 'mongodb', options: database }, store);
+    }, 60_000);
+  });
+});
