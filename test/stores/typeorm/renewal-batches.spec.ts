@@ -1,0 +1,77 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { Logger } from '@nestjs/common';
+import { once } from 'node:events';
+import type { DataSource, QueryRunner } from 'typeorm';
+import type { Lock, LockLostError } from '../../../lib/index.js';
+import { LockService } from '../../../lib/lock.service.js';
+import { TypeOrmLockStore } from '../../../lib/stores/typeorm/index.js';
+import { Fixture, newKey, sqlOf, targetsAmong } from './fixture.js';
+
+// MySQL 5 has no NOWAIT: there the batch itself waits for a locked row, see locked-rows.spec.ts.
+for (const target of targetsAmong('postgres', 'mysql', 'mariadb'))
+  describe(`500 locks that are renewed together on ${target.name}`, () => {
+    const sql = sqlOf(target);
+    let fixture: Fixture;
+    let store: TypeOrmLockStore;
+    let blockers: DataSource;
+    let locks: LockService;
+
+    beforeAll(async () => {
+      Logger.overrideLogger(false);
+      fixture = await Fixture.open(target);
+      store = await fixture.store();
+      blockers = await fixture.dataSource();
+    });
+    beforeEach(async () => {
+      locks = new LockService({
+        options: { ttl: '8s', renewEvery: '1s' },
+        openStore: async () => fixture.store(),
+      });
+      await locks.start();
+    });
+    afterEach(() => locks.close());
+    afterAll(() => fixture.dispose());
+
+    async function lockRow(key: string): Promise<QueryRunner> {
+      const runner = blockers.createQueryRunner();
+      await runner.startTransaction('READ COMMITTED');
+      expect(await runner.query(sql.lockRow, [sql.bytes(key)])).toHaveLength(1);
+      return runner;
+    }
+
+    async function unlock(runner: QueryRunner): Promise<void> {
+      await runner.rollbackTransaction();
+      await runner.release();
+    }
+
+    it('B28, B51, B54 one whose row is locked and one that is stolen are lost, and the other 498 stay held', async () => {
+      const held = await Promise.all(Array.from({ length: 500 }, () => locks.acquire(newKey())));
+      const [stolen, delayed, locked] = [held[100], held[200], held[300]] as [Lock, Lock, Lock];
+      const lost = new Map<string, LockLostError>();
+      const failed = new Set<string>();
+      locks.events.on('lost', ({ key, error }) => lost.set(key, error));
+      locks.events.on('renewFailed', ({ key }) => failed.add(key));
+
+      const [lockedRow, delayedRow] = [await lockRow(locked.key), await lockRow(delayed.key)];
+      await store.forceRelease(stolen.key);
+      const theft = await store.acquire(stolen.key, 'thief', 600_000, { label: 'thief' });
+      expect(theft).toMatchObject({ acquired: true });
+
+      while (!failed.has(delayed.key)) await once(locks.events, 'renewFailed');
+      await unlock(delayedRow);
+      while (!lost.has(locked.key)) await once(locks.events, 'lost');
+      await unlock(lockedRow);
+
+      expect([...lost.keys()]).toEqual([stolen.key, locked.key]);
+      expect(lost.get(stolen.key)?.message).toMatch(/the store says that it ran out or was taken away/);
+      expect(lost.get(locked.key)?.message).toMatch(/its lease ran out before a renewal was answered/);
+      const rest = held.filter((lock) => lock !== stolen && lock !== locked);
+      expect(rest.filter((lock) => !lock.held)).toEqual([]);
+      expect(await store.inspect(stolen.key)).toMatchObject({ state: 'held', holder: { label: 'thief' } });
+
+      // By now each lease but these two has been renewed: it would be over otherwise.
+      const inStore = new Set((await store.list({ limit: 1000 })).locks.map(({ key }) => key));
+      expect(rest.filter((lock) => !inStore.has(lock.key))).toEqual([]);
+      expect(await Promise.all(rest.map((lock) => lock.release()))).toEqual(rest.map(() => true));
+    });
+  });
