@@ -32,9 +32,15 @@ const systemTables = [
   'mysql_sys_schema',
 ];
 
-/** What mariadb-install-db does, which finds its programs and files in fixed places only. */
-async function prepareUnpacked(home, datadir) {
-  const root = await home.readable(await debianPackage('bookworm', 'mariadb-server-core'));
+/** The command that runs it on a data folder that was prepared elsewhere. */
+export async function mariadbCommand(home) {
+  const own = installed('mariadbd');
+  return own ? [own, '--no-defaults'] : unpackedCommand(await unpackedRoot(home));
+}
+
+const unpackedRoot = async (home) => home.readable(await debianPackage('bookworm', 'mariadb-server-core'));
+
+function unpackedCommand(root) {
   const share = join(root, 'usr/share/mysql');
   const settings = {
     basedir: join(root, 'usr'),
@@ -42,7 +48,14 @@ async function prepareUnpacked(home, datadir) {
     'character-sets-dir': join(share, 'charsets'),
     'plugin-dir': join(root, 'usr/lib/mysql/plugin'),
   };
-  const command = [...commandIn(root, 'usr/sbin/mariadbd'), '--no-defaults', datadir, ...flags(settings)];
+  return [...commandIn(root, 'usr/sbin/mariadbd'), '--no-defaults', ...flags(settings)];
+}
+
+/** What mariadb-install-db does, which finds its programs and files in fixed places only. */
+async function prepareUnpacked(home, datadir) {
+  const root = await unpackedRoot(home);
+  const share = join(root, 'usr/share/mysql');
+  const command = [...unpackedCommand(root), datadir];
   const scripts = await Promise.all(systemTables.map((name) => readFile(join(share, `${name}.sql`), 'utf8')));
   const preamble = ['CREATE DATABASE mysql;', 'USE mysql;', 'SET @auth_root_socket = NULL;'];
   const stdin = join(home.path, 'system-tables.sql');
