@@ -5,7 +5,8 @@ import { connect } from './databases.mjs';
 
 Logger.overrideLogger(false); // the answer alone goes to stdout
 const [url, key] = process.argv.slice(2);
-const { locks, close } = await connect(url);
+const application = await connect(url);
+const { locks } = application;
 const refused = (await locks.tryAcquire(`${key}-occupied`)) === null;
 const lock = await locks.acquire(key, { renewEvery: 300 });
 const { holder } = await locks.inspect(key);
@@ -22,4 +23,4 @@ console.log(
     released,
   }),
 );
-await close();
+await application.close();

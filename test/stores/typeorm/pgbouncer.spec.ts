@@ -33,7 +33,7 @@ for (const { open } of targetsAmong('postgres'))
     describe('TypeOrmLockStore', () => {
       let application: DataSource;
       beforeAll(async () => {
-        application = await new DataSource({ ...target.options, ...there } as never).initialize();
+        application = await new DataSource({ ...target.options, ...there }).initialize();
       });
       afterAll(() => application.destroy());
 
