@@ -64,6 +64,7 @@ export class LockAcquisition {
           answer.reason !== 'contention' ||
           this.#abandoned ||
           this.clock.now() - startedAt > QUICK ||
+          this.clock.now() >= until ||
           collisions++ === COLLISIONS
         )
           return answer;
@@ -77,7 +78,7 @@ export class LockAcquisition {
         )
           throw error;
         await this.#pause(pause);
-        if (this.#abandoned) throw error;
+        if (this.#abandoned || this.clock.now() >= until) throw error; // the pause may have taken longer
       }
     }
   }

@@ -1,6 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { LockStoreError } from '../../lib/lock.errors.js';
 import { captureLog, errorOf, startCore, warnings, watch } from './core-fixture.js';
+import { settle } from './manual-clock.js';
 import { linkBroken, serverRefused, type Fate } from './scripted-store.js';
 
 const log = captureLog();
@@ -313,5 +314,16 @@ describe('a release whose outcome is unknown', () => {
     const next = await service.acquire('key', { ttl: 60_000 });
     await clock.advance(2000);
     expect(await next.release()).toBe(true);
+  });
+
+  it('B27 nothing is sent again when no time is left for an answer', async () => {
+    const { service, store, clock } = await startCore({ ttl: 300 });
+    store.next('acquire', { fail: linkBroken });
+    const acquiring = watch(service.acquire('key'));
+    await settle();
+    clock.freeze(500); // the pause before it is sent again takes longer than the attempt may
+    await clock.advance(1);
+    expect(acquiring.error).toMatchObject({ message: 'The link broke.' });
+    expect(store.count('acquire')).toBe(1);
   });
 });

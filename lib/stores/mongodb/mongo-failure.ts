@@ -7,7 +7,8 @@ interface DriverError {
   message?: unknown;
   code?: unknown;
   codeName?: unknown;
-  errorLabels?: unknown;
+  /** What a bulk write failed of, also a broken link. */
+  errorResponse?: unknown;
   hasErrorLabel?: (label: string) => boolean;
 }
 
@@ -20,7 +21,17 @@ const BROKEN_OFF = new Set<unknown>([
   13436,
 ]);
 
+/** Of the driver by their names, of Node by their codes: a write to a socket that was closed can come through as it is. */
 const NETWORK = new Set<unknown>([
+  'EAI_AGAIN',
+  'ECONNABORTED',
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'ENOTFOUND',
+  'EPIPE',
+  'ETIMEDOUT',
   'MongoNetworkError',
   'MongoNetworkTimeoutError',
   'MongoOperationTimeoutError',
@@ -121,7 +132,7 @@ export function storeFailure(error: unknown, doing: string, target: string): Loc
 
 function isBrokenOff(error: unknown): boolean {
   const { name, code } = driverError(error);
-  if (NETWORK.has(name) || BROKEN_OFF.has(code) || isContention(error)) return true;
+  if (NETWORK.has(name) || NETWORK.has(code) || BROKEN_OFF.has(code) || isContention(error)) return true;
   return hasLabel(error, 'RetryableWriteError', 'TransientTransactionError');
 }
 
@@ -139,5 +150,6 @@ function reasonOf(error: unknown): string {
 }
 
 function driverError(error: unknown): DriverError {
-  return typeof error === 'object' && error !== null ? error : {};
+  const found: DriverError = typeof error === 'object' && error !== null ? error : {};
+  return found.errorResponse instanceof Error ? found.errorResponse : found;
 }

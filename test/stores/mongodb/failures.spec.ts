@@ -150,6 +150,19 @@ if (mongodbIsSelected())
       expect(await unsure.renewMany(leases)).toEqual(['renewed']);
     });
 
+    it('B27 B51 a batch whose link breaks is a transient failure', async () => {
+      const { store: behind, proxy, close } = await proxied({ retryWrites: false });
+      const key = newKey();
+      const owner = `owner-of-${key}`;
+      tokenOf(await behind.acquire(key, owner, 60_000));
+      proxy.cutAfter(owner);
+      await expect(behind.renewMany([{ key, owner, ttl: 60_000 }])).rejects.toMatchObject({
+        name: 'LockStoreError',
+        transient: true,
+      });
+      await close();
+    });
+
     it('B51 a lock that a transaction has in its hands costs no other lock of the batch', async () => {
       const leases = Array.from({ length: 60 }, () => ({ key: newKey(), owner: 'o', ttl: 4_000 }));
       const tokens = await Promise.all(
