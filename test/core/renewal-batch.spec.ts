@@ -55,6 +55,24 @@ describe('B28 B51 one of the 500 leases of a batch, in its middle', () => {
     await allHeld(core, rest);
   });
 
+  it.each<[string, Fate]>([
+    ['gets no answer', { hang: 'request' }],
+    ['is refused', { fail: serverRefused }],
+  ])(
+    'that poisons every batch it is in, which %s: it is lost, and the other 499 stay held',
+    async (_, fate) => {
+      const core = await hold500();
+      const { store, clock, middle, rest } = core;
+      store.fate = ({ key, renewals = [] }) =>
+        key === middle.key || renewals.some((one) => one.key === middle.key) ? fate : undefined;
+      await clock.advance(3 * TTL);
+      expect(core.of('lost').map(({ key }) => key)).toEqual([middle.key]);
+      expect(store.count('renew')).toBeGreaterThanOrEqual(500); // each by itself, once at least
+      store.heal();
+      await allHeld(core, rest);
+    },
+  );
+
   it('whose lease is stolen: it is lost at the next renewal, the thief keeps it, and the other 499 stay held', async () => {
     const core = await hold500();
     await core.store.server.forceRelease(core.middle.key);
