@@ -27,6 +27,9 @@ export async function run() {
     await countUnderLock(applications, note, 0);
     await countUnderLock(applications, note, 1);
     await commitLate(applications, note);
+    const [first, second] = applications;
+    await commitWhileTaken(first, second, note, 'another node');
+    await commitWhileTaken(first, first, note, 'the same node', 0);
     await loseNodes(cluster, applications, note);
   } finally {
     await Promise.allSettled(applications.map((application) => application.close()));
@@ -172,6 +175,51 @@ async function commitLate([first, second], note) {
   );
   note('... commits of the old holder that were refused', outcomes.refused);
   note('... commits of the old holder that came through', outcomes.commits);
+}
+
+/** The commit and the end of the lease come at the same moment: does the next holder ever begin before a commit that it does not see? */
+async function commitWhileTaken(first, second, note, where, expected) {
+  const LANES = 8;
+  const TRIES = 25;
+  const outcomes = { commits: 0, refused: 0, late: 0 };
+  const seen = async (id) => {
+    const runner = second.dataSource.createQueryRunner();
+    try {
+      await runner.query('SET SESSION wsrep_sync_wait = 1');
+      return (await runner.query('SELECT 1 FROM counters WHERE id = ?', [id])).length > 0;
+    } finally {
+      await runner.query('SET SESSION wsrep_sync_wait = 0');
+      await runner.release();
+    }
+  };
+  const lane = async (number) => {
+    for (let i = 0; i < TRIES; i++) {
+      const key = `${where}-${number}-${i}`;
+      const { fencingToken } = await first.store.acquire(key, 'old', 150);
+      const began = performance.now();
+      const committing = first.store
+        .transaction(async (manager) => {
+          await manager.query('INSERT INTO counters VALUES (?, 0)', [key]);
+          if (!(await first.store.guard(manager, key, 'old', fencingToken))) throw new Error('refused');
+          await sleep(150 - (performance.now() - began) + Math.random() * 12);
+        })
+        .then(
+          () => true,
+          () => false,
+        );
+      await sleep(120);
+      while (!(await second.store.acquire(key, 'new', 60_000)).acquired);
+      const before = await seen(key);
+      const committed = await committing;
+      outcomes[committed ? 'commits' : 'refused']++;
+      if (committed && !before) outcomes.late++;
+    }
+  };
+  await Promise.all(Array.from({ length: LANES }, (_, number) => lane(number)));
+  const of = `${LANES * TRIES} commits with a guard while ${where} takes the key:`;
+  note(`${of} came through`, outcomes.commits);
+  note(`${of} were refused`, outcomes.refused);
+  note(`${of} came through after the next holder had begun, which did not see them`, outcomes.late, expected);
 }
 
 async function loseNodes({ nodes }, applications, note) {
