@@ -44,7 +44,7 @@ describe(sample, () => {
     await start('first');
     await start('second');
     reader = await new DataSource({ type: 'better-sqlite3', database, readonly: true }).initialize();
-  }, 60_000);
+  }, 120_000);
 
   afterAll(async () => {
     for (const child of children) child.kill('SIGKILL');

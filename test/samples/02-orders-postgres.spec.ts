@@ -62,7 +62,7 @@ for (const postgres of targetsAmong('postgres'))
       reader = await new DataSource(target.options).initialize();
       first = await start();
       second = await start();
-    }, 60_000);
+    }, 120_000);
 
     afterEach(() => payments.reset());
 

@@ -58,7 +58,7 @@ if (mongodbIsSelected())
       db = (await mongodb.client()).db(mongodb.databaseName);
       await start('first');
       await start('second');
-    }, 60_000);
+    }, 120_000);
 
     afterAll(async () => {
       for (const instance of instances.values()) await instance.end('SIGKILL');

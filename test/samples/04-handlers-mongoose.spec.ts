@@ -69,7 +69,7 @@ if (mongodbIsSelected())
       locks = await mongodb.store();
       first = await start();
       second = await start();
-    }, 60_000);
+    }, 120_000);
 
     afterAll(async () => {
       for (const instance of instances) await instance.end('SIGKILL');

@@ -44,5 +44,5 @@ if (mongodbIsSelected())
         const all = await race(newKey(), round);
         expect(all.filter(({ answer }) => answer.acquired)).toHaveLength(1);
       }
-    }, 60_000);
+    }, 120_000);
   });

@@ -70,7 +70,7 @@ for (const target of targetsAmong('postgres', 'mariadb', 'mysql', 'mysql56'))
       expect(await lock.release()).toBe(true);
       await idle(application, 1);
       await service.close();
-    }, 40_000);
+    }, 120_000);
 
     it('a few serve many transactions at once', async () => {
       const { application, service } = await opened({ poolSize: 2 });
