@@ -1,9 +1,10 @@
 import { existsSync } from 'node:fs';
-import { chmod, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdtemp, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { debianPackage } from '../servers/debian-packages.mjs';
 
+const SHARED = '/dev/shm';
 const LIBRARY = 'usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1';
 
 /** The wall clock of the processes started under it, which it sets while they run (libfaketime). Monotonic time is left alone. */
@@ -51,5 +52,10 @@ export class FakeClock {
 
   async remove() {
     await rm(this.#folder, { recursive: true });
+    // Servers that were killed could not remove what libfaketime shares among their processes.
+    for (const name of await readdir(SHARED)) {
+      const pid = /^(?:sem\.)?faketime_\w+?_(\d+)$/.exec(name)?.[1];
+      if (pid && !existsSync(`/proc/${pid}`)) await rm(join(SHARED, name), { force: true });
+    }
   }
 }
