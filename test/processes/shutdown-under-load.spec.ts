@@ -2,11 +2,8 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/glob
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
-import { MongoClient } from 'mongodb';
 import type { LockInspector } from '../../lib/index.js';
-import { MongoLockStore } from '../../lib/stores/mongodb/index.js';
-import { openMongoDatabase } from '../servers/targets.js';
-import { mongodbIsSelected } from '../stores/mongodb/fixture.js';
+import { MongoFixture, mongodbIsSelected } from '../stores/mongodb/fixture.js';
 import { Fixture, targetsAmong } from '../stores/typeorm/fixture.js';
 
 /** The application's own limit is 3 s; the rest is for a machine that is busy. */
@@ -96,22 +93,18 @@ describe('SIGTERM while 50 jobs hold locks and 500 wait', () => {
       it('B12 all is released before the connections close, and nobody waits for a ttl', async () => {
         const store = await fixture.store();
         await stopUnderLoad({ kind: 'sql', options: fixture.target.options }, store);
-      }, 60_000);
+      }, 120_000);
     });
 
   describe('on MongoDB', () => {
     if (!mongodbIsSelected()) return;
-    const database = openMongoDatabase();
-    const client = new MongoClient(database.url);
-    afterAll(async () => {
-      await client.close();
-      await database.dispose();
-    });
+    const fixture = new MongoFixture();
+    afterAll(() => fixture.dispose());
 
     it('B12 all is released before the connections close, and nobody waits for a ttl', async () => {
-      const store = new MongoLockStore(client.db(database.databaseName).collection('locks'));
-      await store.prepare();
-      await stopUnderLoad({ kind: 'mongodb', options: database }, store);
-    }, 60_000);
+      const store = await fixture.store();
+      const { url, databaseName } = fixture;
+      await stopUnderLoad({ kind: 'mongodb', options: { url, databaseName } }, store);
+    }, 120_000);
   });
 });

@@ -2,8 +2,8 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { openMongoDatabase, type Target } from '../servers/targets.js';
-import { mongodbIsSelected } from '../stores/mongodb/fixture.js';
+import type { Target } from '../servers/targets.js';
+import { MongoFixture, mongodbIsSelected } from '../stores/mongodb/fixture.js';
 import { targetsAmong } from '../stores/typeorm/fixture.js';
 
 const program = fileURLToPath(new URL('resources.child.mjs', import.meta.url));
@@ -70,12 +70,18 @@ describe('Nor in a database, by fewer of them', () => {
 
   describe('on MongoDB', () => {
     if (!mongodbIsSelected()) return;
-    const database = openMongoDatabase();
-    afterAll(() => database.dispose());
+    const fixture = new MongoFixture();
+    afterAll(() => fixture.dispose());
 
     it('no connection either', async () => {
+      await fixture.store();
+      const { url, databaseName } = fixture;
       // Its driver asks each member from time to time how it is.
-      expectNoGrowth(await measure({ kind: 'mongodb', options: database }, SHORT_WARM_UP, FEW), 3, 4);
+      expectNoGrowth(
+        await measure({ kind: 'mongodb', options: { url, databaseName } }, SHORT_WARM_UP, FEW),
+        3,
+        4,
+      );
     }, 60_000);
   });
 });
