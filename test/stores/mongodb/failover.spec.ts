@@ -97,10 +97,13 @@ function describeFailOver() {
     it('finds out that workers without a lock lose updates, or it would prove nothing', async () => {
       await Promise.all(all.map(({ instance }) => instance.ask('disable')));
       const plain = all.filter(({ way }) => way === 'plain');
-      const counting = count('unlocked', plain, async () => {}, 0);
-      const { findings } = await counting.finally(() =>
-        Promise.all(all.map(({ instance }) => instance.ask('enable'))),
-      );
+      const enable = () => Promise.all(all.map(({ instance }) => instance.ask('enable')));
+      const counted = await count('unlocked', plain, async () => {}, 0).catch(async (error: unknown) => {
+        await enable();
+        throw error;
+      });
+      await enable();
+      const { findings } = counted;
       expect(findings.lostUpdates).not.toEqual([]);
       expect(findings.doubles).not.toEqual([]);
       expect(findings.tokensThatDoNotGrow).not.toEqual([]);
