@@ -1,5 +1,6 @@
 import ms from 'ms';
 import { LockError } from './lock.errors.js';
+import { show } from './show.js';
 
 type Unit =
   | 'ms'
@@ -70,8 +71,4 @@ export function parseDuration(
 function parseText(text: string): number {
   if (text.trim() === '' || text.length > 100) return Number.NaN; // `ms` throws on these
   return (ms as (text: string) => number | undefined)(text) ?? Number.NaN;
-}
-
-function show(value: unknown): string {
-  return typeof value === 'string' ? JSON.stringify(value.slice(0, 40)) : String(value);
 }

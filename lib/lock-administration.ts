@@ -5,6 +5,7 @@ import { assertKey } from './lock-key.js';
 import { LockError } from './lock.errors.js';
 import type { LockLogger } from './lock.logger.js';
 import { assertKnownOptions } from './lock.settings.js';
+import { show } from './show.js';
 
 type Store = LockStore & Partial<LockInspector & StoreDescription>;
 
@@ -34,7 +35,7 @@ export class LockAdministration {
     assertKnownOptions('list()', page, ['limit', 'after']);
     const { limit = 100, after } = page;
     if (!Number.isInteger(limit) || limit < 1 || limit > 1000)
-      throw new LockError(`The limit of list() must be 1 to 1000, but it is ${String(limit)}.`);
+      throw new LockError(`The limit of list() must be 1 to 1000, but it is ${show(limit)}.`);
     const store = await this.#inspector('list');
     const { prefix } = this.terms;
     const found = await store.list({ prefix, limit, after });

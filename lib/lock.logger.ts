@@ -1,6 +1,7 @@
 import { Logger } from '@nestjs/common';
 import type { Clock } from './clock.js';
 import type { LockEvents } from './lock.events.js';
+import { show } from './show.js';
 
 const REPEAT_AFTER = 60_000;
 const REMEMBERED = 1_000;
@@ -100,6 +101,6 @@ export class LockLogger {
 }
 
 function describe(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
+  if (!(error instanceof Error)) return typeof error === 'string' ? error : show(error);
   return error.cause instanceof Error ? `${error.message} (${error.cause.message})` : error.message;
 }

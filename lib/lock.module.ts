@@ -16,6 +16,7 @@ import type { LockModuleOptions } from './lock.options.js';
 import { LockService } from './lock.service.js';
 import { DEFAULT_MODULE, getLockServiceToken } from './lock.tokens.js';
 import { LockedExplorer } from './locked.explorer.js';
+import { show } from './show.js';
 
 const LOCK_MODULE_OPTIONS = 'LockModuleOptions';
 const LOCK_MODULE_NAME = 'LockModuleName';
@@ -127,9 +128,7 @@ export class LockModule
 
 function assertName(name: unknown): void {
   if (typeof name === 'string' && name !== '') return;
-  throw new LockError(
-    `The name of a LockModule must be a non-empty string, but it is ${JSON.stringify(name)}.`,
-  );
+  throw new LockError(`The name of a LockModule must be a non-empty string, but it is ${show(name)}.`);
 }
 
 function assertService(locks: unknown): void {

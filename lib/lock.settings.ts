@@ -9,6 +9,7 @@ import {
   type LostCallback,
   type RenewalOptions,
 } from './lock.options.js';
+import { show } from './show.js';
 
 /** One acquisition's options, read, checked and completed. */
 export interface LockSettings {
@@ -139,7 +140,7 @@ function readPrefix(where: string, prefix: unknown): string {
   if (prefix === undefined) return '';
   if (typeof prefix === 'string' && /^[\w.-]{1,64}$/.test(prefix)) return `${prefix}:`;
   throw new LockError(
-    `The option "prefix" of ${where} must be 1 to 64 letters, digits, ".", "_" or "-", but it is ${JSON.stringify(prefix)}.`,
+    `The option "prefix" of ${where} must be 1 to 64 letters, digits, ".", "_" or "-", but it is ${show(prefix)}.`,
   );
 }
 
@@ -148,7 +149,7 @@ function readBoolean(name: string, value: unknown, fallback: boolean): boolean {
   if (value === undefined) return fallback;
   if (typeof value === 'boolean') return value;
   throw new LockError(
-    `${name} must be true or false, but it is ${JSON.stringify(value)}. A variable of the environment is a string: compare it, as in \`process.env.X === 'true'\`.`,
+    `${name} must be true or false, but it is ${show(value)}. A variable of the environment is a string: compare it, as in \`process.env.X === 'true'\`.`,
   );
 }
 
@@ -197,7 +198,7 @@ function fits(renewEvery: number, ttl: number): boolean {
 
 function readLabel(name: string, label: unknown): string {
   if (typeof label !== 'string' || label === '')
-    throw new LockError(`${name} must be a non-empty string, but it is ${JSON.stringify(label)}.`);
+    throw new LockError(`${name} must be a non-empty string, but it is ${show(label)}.`);
   const problem = textProblem(label);
   if (problem) throw new LockError(`${name} ${problem}.`);
   const bytes = Buffer.byteLength(label);
@@ -207,7 +208,7 @@ function readLabel(name: string, label: unknown): string {
 
 function readOnLost(name: string, onLost: unknown): LostCallback | 'ignore' {
   if (onLost === 'ignore' || typeof onLost === 'function') return onLost as LostCallback | 'ignore';
-  throw new LockError(`${name} must be a function or 'ignore', but it is ${JSON.stringify(onLost)}.`);
+  throw new LockError(`${name} must be a function or 'ignore', but it is ${show(onLost)}.`);
 }
 
 function retryPause(name: string, policy: unknown): LockSettings['pause'] {

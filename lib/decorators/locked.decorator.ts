@@ -4,6 +4,7 @@ import { LockError } from '../lock.errors.js';
 import { DEFAULT_MODULE, getLockServiceToken, lockServiceProperty } from '../lock.tokens.js';
 import { LockedMethod } from './locked-method.js';
 import { assertLockedOptions, type LockedBehaviour, type LockedOptions } from './locked.options.js';
+import { show } from '../show.js';
 
 // What a locked method may return: its callers get a promise in any case.
 type Answer = PromiseLike<unknown> | Observable<unknown> | AsyncIterable<unknown>;
@@ -80,8 +81,12 @@ function readArguments(
     if (second === undefined) return first === undefined ? {} : first;
     throw new LockError(`@Locked() on ${where} takes options instead of a key or after one, not both.`);
   }
-  if (second && 'key' in second)
-    throw new LockError(`@Locked() on ${where} has two keys. Give the key once.`);
+  if (second === undefined) return { key: first };
+  if (typeof second !== 'object' || second === null || Array.isArray(second))
+    throw new LockError(
+      `The options of @Locked() on ${where} must be an object, but they are ${show(second)}.`,
+    );
+  if ('key' in second) throw new LockError(`@Locked() on ${where} has two keys. Give the key once.`);
   return { ...second, key: first };
 }
 

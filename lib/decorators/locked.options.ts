@@ -2,6 +2,7 @@ import { LockError, type LockNotAcquiredError } from '../lock.errors.js';
 import { type LockOptions, type LostCallback } from '../lock.options.js';
 import { ACQUIRE_OPTIONS, assertKnownOptions, defaultSettings, readSettings } from '../lock.settings.js';
 import { assertKey } from '../lock-key.js';
+import { show } from '../show.js';
 
 /**
  * What happens when the lock is busy: the call is skipped and gives `undefined`, or it throws `LockNotAcquiredError`, or it gives what the
@@ -42,12 +43,12 @@ export function assertLockedOptions(where: string, options: LockedOptions<never>
   if (key !== undefined && typeof key !== 'function') assertKeyOf(key, `The key of ${where} cannot work.`);
   if (onBusy !== undefined && onBusy !== 'skip' && onBusy !== 'throw' && typeof onBusy !== 'function') {
     throw new LockError(
-      `The option "onBusy" of ${where} must be 'skip', 'throw' or a function, but it is ${JSON.stringify(onBusy)}.`,
+      `The option "onBusy" of ${where} must be 'skip', 'throw' or a function, but it is ${show(onBusy)}.`,
     );
   }
   if (module !== undefined && (typeof module !== 'string' || module === '')) {
     throw new LockError(
-      `The option "module" of ${where} must be the name of a LockModule, but it is ${JSON.stringify(module)}.`,
+      `The option "module" of ${where} must be the name of a LockModule, but it is ${show(module)}.`,
     );
   }
   readSettings(where, options, {

@@ -4,6 +4,7 @@ import { throwError, type Observable } from 'rxjs';
 import { LockError, LockNotAcquiredError } from '../lock.errors.js';
 import { assertKnownOptions } from '../lock.settings.js';
 import { httpResponseOf } from './http-response.js';
+import { show } from '../show.js';
 
 const STATUSES = [409, 423, 429, 503] as const;
 const LONGEST_RETRY_AFTER = 60;
@@ -45,7 +46,7 @@ export class LockExceptionFilter implements ExceptionFilter<LockNotAcquiredError
     const { status = 409 } = options;
     if (!STATUSES.includes(status))
       throw new LockError(
-        `The option "status" of LockExceptionFilter must be one of ${STATUSES.join(', ')}, but it is ${String(status)}.`,
+        `The option "status" of LockExceptionFilter must be one of ${STATUSES.join(', ')}, but it is ${show(status)}.`,
       );
     this.#status = status;
   }

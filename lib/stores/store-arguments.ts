@@ -1,6 +1,7 @@
 import type { ListRequest, PurgeRequest } from '../interfaces/lock-store.interface.js';
 import { textProblem } from '../lock-key.js';
 import { LockError } from '../lock.errors.js';
+import { show } from '../show.js';
 
 const LARGEST_PAGE = 1000;
 
@@ -9,21 +10,21 @@ export function milliseconds(name: string, value: unknown): number {
   if (typeof value === 'number' && Number.isFinite(value) && value > 0)
     return Math.min(Math.ceil(value), Number.MAX_SAFE_INTEGER);
   throw new LockError(
-    `${name} must be a finite number of milliseconds above 0, but it is ${String(value)}. Number.MAX_SAFE_INTEGER never expires.`,
+    `${name} must be a finite number of milliseconds above 0, but it is ${show(value)}. Number.MAX_SAFE_INTEGER never expires.`,
   );
 }
 
 /** @throws LockError for what is no outcome */
 export function assertOutcome(outcome: unknown): void {
   if (outcome === 'done' || outcome === 'failed') return;
-  throw new LockError(`The outcome of a run must be 'done' or 'failed', but it is ${String(outcome)}.`);
+  throw new LockError(`The outcome of a run must be 'done' or 'failed', but it is ${show(outcome)}.`);
 }
 
 /** @throws LockError for a page that cannot be read */
 export function assertPage({ prefix = '', after = '', limit }: ListRequest): void {
   if (!Number.isInteger(limit) || limit < 1 || limit > LARGEST_PAGE)
     throw new LockError(
-      `A page of locks has 1 to ${LARGEST_PAGE} of them, but limit is ${String(limit)}. Read on with \`after\`.`,
+      `A page of locks has 1 to ${LARGEST_PAGE} of them, but limit is ${show(limit)}. Read on with \`after\`.`,
     );
   assertText('list', { prefix, after });
 }
@@ -38,7 +39,7 @@ export function purgeOf({ prefix = '', olderThan }: PurgeRequest): Required<Purg
   if (typeof olderThan === 'number' && Number.isFinite(olderThan) && olderThan >= 0)
     return { prefix, olderThan: Math.min(Math.ceil(olderThan), Number.MAX_SAFE_INTEGER) };
   throw new LockError(
-    `olderThan must be a finite number of milliseconds, 0 or more, but it is ${String(olderThan)}.`,
+    `olderThan must be a finite number of milliseconds, 0 or more, but it is ${show(olderThan)}.`,
   );
 }
 

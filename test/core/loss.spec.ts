@@ -96,6 +96,14 @@ describe('B55 a loss', () => {
     expect(other.held).toBe(true);
   });
 
+  it('the process goes on when onLost throws what has no text at all', async () => {
+    const core = await startCore(TTL);
+    await core.service.acquire('key', { onLost: () => Promise.reject(Object.create(null)) });
+    await lose(core);
+    await settle();
+    expect(warnings(log)[1]).toBe('The onLost callback of lock "key" failed: an object');
+  });
+
   it('an onLost that never ends holds up nothing', async () => {
     const core = await startCore(TTL);
     const running = watch(

@@ -268,11 +268,8 @@ describe.each(Object.entries(places))(
 
 describe('Whatever @Locked() is given', () => {
   it('it is taken, or refused before anything is decorated', () => {
-    const second = anyValue.filter(
-      (value) => Object(value) === value || value === undefined || value === null,
-    );
     fc.assert(
-      fc.property(fc.oneof(name, anyValue), second, (first, options) => {
+      fc.property(fc.oneof(name, anyValue), anyValue, (first, options) => {
         class Job {
           async run(): Promise<void> {}
         }

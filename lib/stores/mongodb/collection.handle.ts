@@ -87,7 +87,7 @@ export function isCollection(value: unknown): value is AnyCollection {
     typeof value === 'object' &&
     value !== null &&
     'findOneAndUpdate' in value &&
-    typeof clientOf(value as AnyCollection)?.db === 'function'
+    typeof clientOf(value as unknown as AnyCollection)?.db === 'function'
   );
 }
 

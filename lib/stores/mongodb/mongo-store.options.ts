@@ -3,10 +3,10 @@ import { parseDuration, type Duration } from '../../duration.js';
 import { LockError } from '../../lock.errors.js';
 import { assertKnownOptions } from '../../lock.settings.js';
 import { OPERATION_LIMIT } from '../time-limit.js';
+import { show } from '../../show.js';
 
-/** A collection whatever its documents are. @publicApi */
-// oxlint-disable-next-line typescript/no-explicit-any -- what is any here is nothing that the store reads or writes
-export type AnyCollection = Collection<any>;
+/** A collection of the driver, whatever its documents are. @publicApi */
+export type AnyCollection = Pick<Collection, 'collectionName' | 'dbName' | 'namespace'>;
 
 /** When a write counts as done. @publicApi */
 export interface LockWriteConcern {
@@ -159,9 +159,4 @@ function readWriteConcern(given: LockWriteConcern): StoreSettings['writeConcern'
       `writeConcern.wtimeoutMS must be whole milliseconds from 1 on, but it is ${show(wtimeoutMS)}.`,
     );
   return { w: w as 'majority', journal, wtimeoutMS }; // the driver's types know no custom write concerns
-}
-
-function show(value: unknown): string {
-  if (typeof value === 'string') return JSON.stringify(value.slice(0, 80));
-  return typeof value === 'number' || value == null ? String(value) : `of type ${typeof value}`;
 }

@@ -27,7 +27,7 @@ export async function openCollection(
   handle: CollectionHandle,
   settings: StoreSettings,
 ): Promise<OpenCollection> {
-  const collection: Collection<LockDocument> = await handle.open();
+  const collection = (await handle.open()) as Collection<LockDocument>;
   const client = clientOf(collection);
   const target = `${describeServers(client)} (${collection.namespace})`;
   // A client that was handed in may have to connect first.

@@ -9,6 +9,7 @@ import {
   type SqliteStatement,
 } from './sqlite.connection.js';
 import { isContention } from './store-failure.js';
+import { show } from '../../show.js';
 
 interface SqliteOptions {
   database: unknown;
@@ -40,7 +41,7 @@ export class SqliteSession implements LockSessions {
     const { database, key, nativeBinding, prepareDatabase } = options;
     if (typeof database !== 'string' || database === '' || database === ':memory:') {
       throw new LockStoreError(
-        `SQLite locks need a database file, but this DataSource's database is ${JSON.stringify(database)}: no other connection can see it. ` +
+        `SQLite locks need a database file, but this DataSource's database is ${show(database)}: no other connection can see it. ` +
           'Give it a file, or use memoryStore().',
       );
     }

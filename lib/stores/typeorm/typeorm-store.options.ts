@@ -1,6 +1,7 @@
 import type { DataSourceOptions } from 'typeorm';
 import { LockError } from '../../lock.errors.js';
 import { assertKnownOptions } from '../../lock.settings.js';
+import { show } from '../../show.js';
 
 /** The table that keeps the locks. @publicApi */
 export interface LockTableOptions {
@@ -80,8 +81,4 @@ function assertIdentifier(option: string, value: unknown): void {
     `${option} must be a name of letters, digits and underscores that does not start with a digit, at most 63 characters, but it is ` +
       `${show(value)}.${hint ? ' To name the schema, use the option schema.' : ''}`,
   );
-}
-
-function show(value: unknown): string {
-  return typeof value === 'string' ? JSON.stringify(value.slice(0, 80)) : String(value);
 }
