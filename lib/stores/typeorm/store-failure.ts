@@ -123,7 +123,7 @@ function isBrokenOff(error: unknown): boolean {
   const { code, fatal, sqlState, message } = driverError(error);
   return (
     has(error, BROKEN_OFF) ||
-    (typeof code === 'string' && /^08...$/.test(code)) ||
+    [code, sqlState].some((state) => typeof state === 'string' && /^08...$/.test(state)) ||
     (fatal === true && sqlState === undefined) ||
     BROKEN_OFF_TEXT.test(String(message))
   );
