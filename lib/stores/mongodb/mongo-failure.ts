@@ -137,8 +137,8 @@ function isBrokenOff(error: unknown): boolean {
 }
 
 function hasLabel(error: unknown, ...labels: string[]): boolean {
-  const { hasErrorLabel } = driverError(error);
-  return typeof hasErrorLabel === 'function' && labels.some((label) => hasErrorLabel.call(error, label));
+  const found = driverError(error);
+  return labels.some((label) => found.hasErrorLabel?.(label));
 }
 
 function reasonOf(error: unknown): string {

@@ -21,23 +21,14 @@ import { LockError, LockStoreError } from '../../lock.errors.js';
 import { identityOf, labelOf, leaseOf, limitOf } from '../lease-arguments.js';
 import { assertOutcome, assertPage, milliseconds, purgeOf } from '../store-arguments.js';
 import { OPERATION_LIMIT } from '../time-limit.js';
-import { clientOf, handedIn, isCollection, type CollectionHandle } from './collection.handle.js';
+import { handedIn, isCollection, type CollectionHandle } from './collection.handle.js';
+import { renewTogether } from './batch-renewal.js';
 import { LockCollection } from './lock-collection.js';
 import { inspectionOf, isHeld, isLock, recordOf, VIEW, type LockView } from './lock-document.js';
+import { LockTransactions } from './lock-transactions.js';
 import * as update from './lock-updates.js';
-import {
-  commitFailure,
-  isContention,
-  isOutOfTime,
-  isTransientInTransaction,
-  isWriteConflict,
-} from './mongo-failure.js';
-import {
-  readStoreOptions,
-  type AnyCollection,
-  type MongoLockStoreOptions,
-  type StoreSettings,
-} from './mongo-store.options.js';
+import { isContention } from './mongo-failure.js';
+import { readStoreOptions, type AnyCollection, type MongoLockStoreOptions } from './mongo-store.options.js';
 
 const BATCH = 500;
 const PURGED_AT_ONCE = 1_000;
@@ -56,9 +47,7 @@ export class MongoLockStore
   implements LockStore, BatchRenewer, LockInspector, TransactionGuard, StoreLifecycle, StoreDescription
 {
   private readonly locks: LockCollection;
-  private readonly settings: StoreSettings;
-  /** The transactions that run in the sessions of {@link transaction}. */
-  private readonly begun = new WeakMap<ClientSession, unknown>();
+  private readonly transactions: LockTransactions;
 
   /** @throws LockError for an option that does not exist or is not valid */
   constructor(collection: AnyCollection | CollectionHandle, options: MongoLockStoreOptions = {}) {
@@ -69,9 +58,10 @@ export class MongoLockStore
       throw new LockError(
         `MongoLockStore needs a collection of the mongodb driver, but it got ${collection ? 'something else' : String(collection)}. For a connection string, a client or a database, use mongoStore(); on a Mongoose connection, mongooseStore().`,
       );
-    this.settings = readStoreOptions(options);
+    const settings = readStoreOptions(options);
     const handle = isCollection(collection) ? handedIn(collection) : collection;
-    this.locks = new LockCollection(handle, this.settings);
+    this.locks = new LockCollection(handle, settings);
+    this.transactions = new LockTransactions(this.locks, settings);
   }
 
   async prepare(): Promise<void> {
@@ -143,37 +133,15 @@ export class MongoLockStore
   async renewMany(leases: readonly LeaseRenewal[]): Promise<RenewalOutcome[]> {
     const all = leases.map(({ key, owner, ttl }) => leaseOf(key, owner, ttl));
     const outcomes: RenewalOutcome[] = [];
-    for (let start = 0; start < all.length; start += BATCH)
-      outcomes.push(...(await this.renewBatch(all.slice(start, start + BATCH))));
-    return outcomes;
-  }
-
-  /**
-   * A document that a transaction has in its hands makes the whole command wait: so it may take half of the time only, and the rest tells what it has done.
-   */
-  private async renewBatch(leases: readonly LeaseRenewal[]): Promise<RenewalOutcome[]> {
-    const batch = randomUUID();
-    const limit = Math.min(...leases.map(({ ttl }) => limitOf(ttl)));
-    const operations = leases.map(({ key, owner, ttl }) => ({
-      updateOne: { filter: update.ownLease(key, owner), update: update.renewal(ttl, batch) },
-    }));
-    return this.locks.run(`renew ${leases.length} locks`, limit, async (collection, { read, write }) => {
-      const inTime = { ...write, maxTimeMS: Math.ceil(limit / 2), ordered: false };
-      const matched = await collection.bulkWrite(operations, inTime).then(
-        (result) => result.matchedCount,
-        (error: unknown) => {
-          if (isOutOfTime(error)) return undefined;
-          throw error;
-        },
+    for (let start = 0; start < all.length; start += BATCH) {
+      const batch = all.slice(start, start + BATCH);
+      const limit = Math.min(...batch.map(({ ttl }) => limitOf(ttl)));
+      const renewal = this.locks.run(`renew ${batch.length} locks`, limit, (collection, options) =>
+        renewTogether(collection, options, batch),
       );
-      if (matched === leases.length) return leases.map((): RenewalOutcome => 'renewed');
-      const renewed = await collection
-        .find({ _id: { $in: leases.map(({ key }) => key) }, batch }, { ...read, projection: { owner: 1 } })
-        .toArray();
-      const owners = new Map(renewed.map(({ _id, owner }) => [_id, owner]));
-      const otherwise: RenewalOutcome = matched === undefined ? 'unknown' : 'lost';
-      return leases.map(({ key, owner }) => (owners.get(key) === owner ? 'renewed' : otherwise));
-    });
+      outcomes.push(...(await renewal));
+    }
+    return outcomes;
   }
 
   async inspect(key: string): Promise<LockInspection> {
@@ -222,75 +190,11 @@ export class MongoLockStore
   }
 
   async transaction<T>(work: (session: ClientSession) => Promise<T>): Promise<T> {
-    const { client, target } = await this.withTransactions('run a transaction');
-    const { w, journal } = this.settings.writeConcern;
-    const session = client.startSession();
-    let thrown: { error: unknown } | undefined;
-    try {
-      return await session.withTransaction(
-        async () => {
-          thrown = undefined; // of a run before this one
-          this.begun.set(session, transactionOf(session));
-          try {
-            return await work(session);
-          } catch (error) {
-            thrown = { error };
-            throw conflictOf(error);
-          }
-        },
-        {
-          readPreference: 'primary',
-          readConcern: { level: 'snapshot' },
-          writeConcern: { w, journal },
-        },
-      );
-    } catch (error) {
-      throw thrown ? thrown.error : commitFailure(error, target);
-    } finally {
-      await session.endSession();
-    }
+    return this.transactions.run(work);
   }
 
   async guard(session: ClientSession, key: string, owner: string, fencingToken: number): Promise<boolean> {
-    const identity = identityOf(key, owner);
-    const doing = `guard "${key}" in a transaction`;
-    if (!Number.isSafeInteger(fencingToken))
-      throw new LockError(`Could not ${doing}: its fencing token must be a whole number.`);
-    const { client } = await this.withTransactions(doing);
-    if (this.begun.has(session) && this.begun.get(session) !== transactionOf(session))
-      throw new LockError(
-        `Could not ${doing}: the work has committed or aborted the transaction itself, which leaves it without the guard. Leave that to lock.transaction().`,
-      );
-    if (typeof session?.inTransaction !== 'function' || !session.inTransaction())
-      throw new LockError(
-        `Could not ${doing}: it needs a ClientSession in which a transaction was started. With the store's own, use lock.transaction().`,
-      );
-    if (clientOf(session) !== client)
-      throw new LockError(
-        `Could not ${doing}: the session belongs to another client than the locks. Hand that client to the store: mongoStore({ client }), or mongooseStore().`,
-      );
-    const filter = { ...update.ownLease(identity.key, identity.owner), token: { $eq: fencingToken } };
-    return this.locks.run(doing, OPERATION_LIMIT, async (collection, { write }, { target }) => {
-      const { writeConcern: _, ...options } = write; // that of the transaction counts
-      try {
-        const { matchedCount } = await collection.updateOne(filter, update.guarding, { ...options, session });
-        return matchedCount === 1;
-      } catch (error) {
-        if (!isWriteConflict(error)) throw error;
-        throw new LockStoreError(
-          `Could not ${doing}: in ${target} the lock has changed since the transaction began: it was renewed, or taken away. Run the work in lock.transaction(), in which it is not renewed.`,
-          { cause: error, transient: true },
-        );
-      }
-    });
-  }
-
-  private async withTransactions(doing: string): ReturnType<LockCollection['opened']> {
-    const open = await this.locks.opened(doing);
-    if (open.transactions) return open;
-    throw new LockError(
-      `Could not ${doing}: ${open.target} is a standalone server, and only replica sets and sharded clusters have transactions. Start it with --replSet and run rs.initiate(): one member is enough.`,
-    );
+    return this.transactions.guard(session, { key, owner, fencingToken });
   }
 
   /** Changes one document, if it is as the filter says. */
@@ -305,14 +209,4 @@ export class MongoLockStore
     );
     return result.matchedCount === 1;
   }
-}
-
-/** The driver runs a transaction again after conflicts that it recognizes, by its own errors. */
-function conflictOf(error: unknown): unknown {
-  return error instanceof LockStoreError && isTransientInTransaction(error.cause) ? error.cause : error;
-}
-
-/** What a session has one of for each transaction, and none when that was ended. */
-function transactionOf(session: ClientSession): unknown {
-  return session.inTransaction() ? (session as unknown as { transaction?: object }).transaction : undefined;
 }

@@ -5,7 +5,8 @@ import { LockNotAcquiredError, LockStoreError } from '../../../lib/lock.errors.j
 import { LockService } from '../../../lib/lock.service.js';
 import { MongoLockStore } from '../../../lib/stores/mongodb/index.js';
 import { TcpProxy } from '../tcp-proxy.js';
-import { drivers, MongoFixture, mongodbIsSelected, newKey, tokenOf } from './fixture.js';
+import { drivers, MongoFixture, mongodbIsSelected } from './fixture.js';
+import { newKey, tokenOf } from '../keys.js';
 
 const HOUR = 3_600_000;
 
@@ -57,8 +58,30 @@ if (mongodbIsSelected())
         await proxy.close(); // first: the client takes leave of a server that is silent without end
         await proxiedClient.close();
       };
-      return { proxy, store: proxiedStore, close };
+      return { proxy, client: proxiedClient, store: proxiedStore, close };
     }
+
+    it('B11 the store opens for a user who may not list collections', async () => {
+      const appName = newKey();
+      const opening = new MongoLockStore(await fixture.collection({ appName }, Client));
+      await admin.db.admin().command({
+        configureFailPoint: 'failCommand',
+        mode: { times: 1 },
+        data: { failCommands: ['listCollections'], appName, errorCode: 13 },
+      });
+      await opening.prepare();
+      tokenOf(await opening.acquire(newKey(), 'o', 60_000));
+      const { count } = await admin.db.admin().command({ configureFailPoint: 'failCommand', mode: 'off' });
+      expect(count).toBeGreaterThan(0);
+    });
+
+    it('B27 a store whose server never answers does not open for ever', async () => {
+      const { proxy, client: silent, close } = await proxied({ maxPoolSize: 1 });
+      proxy.blackHole();
+      const unopened = new MongoLockStore(silent.db(fixture.databaseName).collection('locks'));
+      await expect(unopened.acquire(newKey(), 'o', 300)).rejects.toMatchObject({ transient: true });
+      await close();
+    });
 
     it('B27 a write that a majority has not confirmed in time is an unknown outcome: sent again, it gets the same lock', async () => {
       const { store: unsure, fail } = await failing();

@@ -1,0 +1,112 @@
+import type { ClientSession } from 'mongodb';
+import { LockError, LockStoreError } from '../../lock.errors.js';
+import { identityOf } from '../lease-arguments.js';
+import { OPERATION_LIMIT } from '../time-limit.js';
+import { clientOf } from './collection.handle.js';
+import type { LockCollection } from './lock-collection.js';
+import { guarding, ownLease } from './lock-updates.js';
+import { commitFailure, isTransientInTransaction, isWriteConflict } from './mongo-failure.js';
+import type { StoreSettings } from './mongo-store.options.js';
+import type { OpenCollection } from './open-collection.js';
+
+/** Ties locks to transactions of their database. */
+export class LockTransactions {
+  /** The transactions that run in our own sessions. */
+  private readonly begun = new WeakMap<ClientSession, unknown>();
+
+  constructor(
+    private readonly locks: LockCollection,
+    private readonly settings: StoreSettings,
+  ) {}
+
+  /** Runs `work` in a transaction of its own, again after each conflict, and commits. */
+  async run<T>(work: (session: ClientSession) => Promise<T>): Promise<T> {
+    const { client, target } = await this.opened('run a transaction');
+    const { w, journal } = this.settings.writeConcern;
+    const session = client.startSession();
+    let thrown: { error: unknown } | undefined;
+    try {
+      return await session.withTransaction(
+        async () => {
+          thrown = undefined; // of a run before this one
+          this.begun.set(session, transactionOf(session));
+          try {
+            return await work(session);
+          } catch (error) {
+            thrown = { error };
+            throw conflictOf(error);
+          }
+        },
+        {
+          readPreference: 'primary',
+          readConcern: { level: 'snapshot' },
+          writeConcern: { w, journal },
+        },
+      );
+    } catch (error) {
+      throw thrown ? thrown.error : commitFailure(error, target);
+    } finally {
+      await session.endSession();
+    }
+  }
+
+  /** Changes the lock inside the transaction of the session, if it is this owner's: whoever takes it meanwhile conflicts, or waits. */
+  async guard(
+    session: ClientSession,
+    lease: { key: string; owner: string; fencingToken: number },
+  ): Promise<boolean> {
+    const { key, owner } = identityOf(lease.key, lease.owner);
+    const doing = `guard "${lease.key}" in a transaction`;
+    if (!Number.isSafeInteger(lease.fencingToken))
+      throw new LockError(`Could not ${doing}: its fencing token must be a whole number.`);
+    this.assertTransaction(session, await this.opened(doing), doing);
+
+    const filter = { ...ownLease(key, owner), token: { $eq: lease.fencingToken } };
+    return this.locks.run(doing, OPERATION_LIMIT, async (collection, { write }, { target }) => {
+      const { writeConcern: _, ...options } = write; // that of the transaction counts
+      try {
+        const { matchedCount } = await collection.updateOne(filter, guarding, { ...options, session });
+        return matchedCount === 1;
+      } catch (error) {
+        if (!isWriteConflict(error)) throw error;
+        throw new LockStoreError(
+          `Could not ${doing}: in ${target} the lock has changed since the transaction began: it was renewed, or taken away. Run the work in lock.transaction(), in which it is not renewed.`,
+          { cause: error, transient: true },
+        );
+      }
+    });
+  }
+
+  private async opened(doing: string): Promise<OpenCollection> {
+    const opened = await this.locks.opened(doing);
+    if (opened.transactions) return opened;
+    throw new LockError(
+      `Could not ${doing}: ${opened.target} is a standalone server, and only replica sets and sharded clusters have transactions. Start it with --replSet and run rs.initiate(): one member is enough.`,
+    );
+  }
+
+  private assertTransaction(session: ClientSession, { client }: OpenCollection, doing: string): void {
+    if (this.begun.has(session) && this.begun.get(session) !== transactionOf(session))
+      throw new LockError(
+        `Could not ${doing}: the work has committed or aborted the transaction itself, which leaves it without the guard. Leave that to lock.transaction().`,
+      );
+    if (typeof session?.inTransaction !== 'function' || !session.inTransaction())
+      throw new LockError(
+        `Could not ${doing}: it needs a ClientSession in which a transaction was started. With the store's own, use lock.transaction().`,
+      );
+    if (clientOf(session) !== client)
+      throw new LockError(
+        `Could not ${doing}: the session belongs to another client than the locks. Hand that client to the store: mongoStore({ client }), or mongooseStore().`,
+      );
+  }
+}
+
+/** The driver runs a transaction again after conflicts that it recognizes, by its own errors. */
+function conflictOf(error: unknown): unknown {
+  return error instanceof LockStoreError && isTransientInTransaction(error.cause) ? error.cause : error;
+}
+
+/** What a session has one of for each transaction, and none when that was ended. */
+function transactionOf(session: ClientSession): unknown {
+  return session.inTransaction() ? (session as unknown as { transaction?: object }).transaction : undefined;
+}

@@ -1,0 +1,32 @@
+// What the compiler accepts and refuses of MongoDB's stores: `tsc -p tsconfig.json` is the test.
+import type { Collection, Db, MongoClient } from 'mongodb';
+import { MongoLockStore, mongoStore, mongooseStore } from '../../lib/stores/mongodb/index.js';
+
+interface Document {
+  _id: string;
+  some: number;
+}
+
+export function stores(client: MongoClient, db: Db, collection: Collection<Document>): void {
+  mongoStore({ url: 'mongodb://localhost/app', collectionName: 'locks' });
+  mongoStore({ client, databaseName: 'app', writeConcern: { w: 'majority', journal: true } });
+  mongoStore({ db, deleteUnusedAfter: '7d' });
+  mongoStore({ collection });
+  mongoStore({ collection, db, client, url: 'mongodb://localhost' });
+  mongooseStore();
+  mongooseStore({ connectionName: 'second', collectionName: 'locks' });
+  void new MongoLockStore(collection, { deleteUnusedAfter: '1h' });
+
+  // @ts-expect-error where
+  mongoStore({});
+  // @ts-expect-error a database has its name
+  mongoStore({ db, databaseName: 'app' });
+  // @ts-expect-error a collection has its name
+  mongoStore({ collection, collectionName: 'locks' });
+  // @ts-expect-error no such unit
+  mongoStore({ db, deleteUnusedAfter: '7 moons' });
+  // @ts-expect-error Mongoose has its connection already
+  mongooseStore({ url: 'mongodb://localhost' });
+  // @ts-expect-error a database is no collection
+  void new MongoLockStore(db);
+}
