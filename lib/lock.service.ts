@@ -26,6 +26,7 @@ import {
   type ModuleSettings,
 } from './lock.settings.js';
 import type { Lock } from './lock.js';
+import { runBody } from './run-body.js';
 import { RunningWork } from './running-work.js';
 import { unlocked } from './unlocked.js';
 import { WaitQueue } from './wait-queue.js';
@@ -310,30 +311,7 @@ export class LockService {
       throw new LockError(`run("${call.key}") needs the work as its second argument: a function.`);
     const lock = await this.#contend(call);
     if (lock instanceof LockNotAcquiredError) return { acquired: false, error: lock };
-    return { acquired: true, value: await this.#work.track(this.#runUnder(lock, body, call.settings)) };
-  }
-
-  async #runUnder<T>(lock: Lock, body: (lock: Lock) => T | Promise<T>, { onLost }: LockSettings): Promise<T> {
-    let value: T;
-    try {
-      lock.assertHeld(); // a shutdown may have come in between
-      value = await LockContext.run(lock, () => body(lock));
-    } catch (error) {
-      await this.#giveBack(lock, 'failed');
-      throw error;
-    }
-    await this.#giveBack(lock, 'done');
-    if (lock.loss && onLost !== 'ignore') throw lock.loss;
-    return value;
-  }
-
-  async #giveBack(lock: Lock, outcome: 'done' | 'failed'): Promise<void> {
-    try {
-      await lock.giveBack(outcome);
-    } catch (error) {
-      // The keeper has published it as `storeError`. The work is done: its result, or its error, is what the caller has to know.
-      if (!(error instanceof LockError)) throw error;
-    }
+    return { acquired: true, value: await this.#work.track(runBody(lock, body, call.settings)) };
   }
 
   async #contend(call: LockCall): Promise<Lock | LockNotAcquiredError> {

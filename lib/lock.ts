@@ -3,6 +3,7 @@ import type { LockOutcome } from './interfaces/lock-record.interface.js';
 import type { Lease } from './lease.js';
 import { LockError, LockLostError } from './lock.errors.js';
 import { DEFAULTS } from './lock.options.js';
+import { show } from './show.js';
 
 /** What a handle needs from the service that made it. */
 export interface LockKeeper {
@@ -121,7 +122,7 @@ export class Lock implements AsyncDisposable {
     this.#refuseInTransaction('release');
     if (outcome !== 'done' && outcome !== 'failed')
       throw new LockError(
-        `The outcome given to release() must be 'done' or 'failed', but it is ${String(outcome)}.`,
+        `The outcome given to release() must be 'done' or 'failed', but it is ${show(outcome)}.`,
       );
     return this.giveBack(outcome);
   }
@@ -144,8 +145,9 @@ export class Lock implements AsyncDisposable {
    * @throws LockStoreError when the transaction itself fails
    * @throws LockError on a store without transactions, or inside another transaction of this lock
    */
-  // oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- it is inferred from what the caller says that the work takes
-  async transaction<Context, T>(work: (context: Context) => T | Promise<T>): Promise<T> {
+  async transaction<Work extends (context: never) => unknown>(
+    work: Work,
+  ): Promise<Awaited<ReturnType<Work>>> {
     if (typeof work !== 'function')
       throw new LockError(`transaction() of lock "${this.key}" needs the work to do: a function.`);
     this.#refuseInTransaction('transaction');
@@ -154,7 +156,7 @@ export class Lock implements AsyncDisposable {
     try {
       return await this.#keeper.transaction(this.#lease, async (context) => {
         this.assertHeld(); // it may not be the first run
-        const value = await work(context as Context);
+        const value = (await work(context as never)) as Awaited<ReturnType<Work>>;
         this.assertHeld();
         if (await this.#keeper.guard(this.#lease, context)) return value;
         this.#lease.lose('inside its transaction, the database said that it had run out or been taken away.');

@@ -168,3 +168,18 @@ export function handle(lock: Lock): void {
   // @ts-expect-error it cannot be set
   lock.held = true;
 }
+
+interface Manager {
+  query(sql: string): Promise<number[]>;
+}
+
+export async function transactions(lock: Lock): Promise<void> {
+  const rows = await lock.transaction(async (manager: Manager) => manager.query('SELECT 1'));
+  expectTypeOf(rows).toEqualTypeOf<number[]>();
+  expectTypeOf(await lock.transaction(() => 'now')).toEqualTypeOf<string>();
+  expectTypeOf(await lock.transaction(async () => {})).toEqualTypeOf<void>();
+  // @ts-expect-error what the work is given says the store: name its type
+  await lock.transaction((manager) => manager.query('SELECT 1'));
+  // @ts-expect-error the work
+  await lock.transaction();
+}

@@ -1,7 +1,8 @@
 import { afterAll, describe, expect, it } from '@jest/globals';
 import type { MongoClientOptions } from 'mongodb';
 import { MongoLockStore } from '../../../lib/stores/mongodb/index.js';
-import { drivers, MongoFixture, mongodbIsSelected, newKey, tokenOf } from './fixture.js';
+import { drivers, MongoFixture, mongodbIsSelected } from './fixture.js';
+import { newKey, tokenOf } from '../keys.js';
 
 const OPTIONS: MongoClientOptions[] = [
   { useBigInt64: true },

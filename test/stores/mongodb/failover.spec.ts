@@ -18,7 +18,8 @@ import {
   type Ledger,
   type WorkReport,
 } from './failover-findings.js';
-import { MongoClient, mongodbIsSelected, newKey } from './fixture.js';
+import { MongoClient, mongodbIsSelected } from './fixture.js';
+import { newKey } from '../keys.js';
 
 /** Shorter than an election takes, so that each primary that is lost takes the lease of its holder with it. */
 const TTL = 1_500;

@@ -1,7 +1,6 @@
 import { expect, it } from '@jest/globals';
 import * as driver7 from 'mongodb';
 import * as driver6 from 'mongodb6';
-import type { LockAcquireResult } from '../../../lib/interfaces/lock-store.interface.js';
 import { MongoLockStore, type MongoLockStoreOptions } from '../../../lib/stores/mongodb/index.js';
 import { openMongoDatabase, selectedStores } from '../../servers/targets.js';
 
@@ -75,16 +74,4 @@ export class MongoFixture {
     await Promise.all(this.clients.map((client) => client.close()));
     await this.database.dispose();
   }
-}
-
-let keys = 0;
-/** A key that no other test of this process has. */
-export function newKey(): string {
-  return `key-${process.pid}-${++keys}`;
-}
-
-/** The token of an acquisition that must have been granted. */
-export function tokenOf(result: LockAcquireResult): number {
-  if (!result.acquired) throw new Error(`not acquired: ${JSON.stringify(result)}`);
-  return result.fencingToken;
 }

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { MongoLockStore } from '../../../lib/stores/mongodb/index.js';
-import { MongoFixture, mongodbIsSelected, newKey, tokenOf } from './fixture.js';
+import { MongoFixture, mongodbIsSelected } from './fixture.js';
+import { newKey, tokenOf } from '../keys.js';
 
 const CALLERS = 16;
 const RACES = 1_000;

@@ -4,7 +4,8 @@ import { LockService } from '../../../lib/lock.service.js';
 import { MongoLockStore } from '../../../lib/stores/mongodb/index.js';
 import { mongodRunsHere } from '../../servers/mongod-program.mjs';
 import { startStandalone, type MongodbServer } from '../../servers/mongodb.mjs';
-import { drivers, mongodbIsSelected, newKey, tokenOf } from './fixture.js';
+import { drivers, mongodbIsSelected } from './fixture.js';
+import { newKey, tokenOf } from '../keys.js';
 
 const selected = mongodbIsSelected();
 

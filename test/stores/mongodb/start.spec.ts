@@ -15,7 +15,8 @@ import {
   type MongoStoreOptions,
 } from '../../../lib/stores/mongodb/index.js';
 import { freePort } from '../../servers/free-port.mjs';
-import { MongoClient, MongoFixture, mongodbIsSelected, newKey, tokenOf } from './fixture.js';
+import { MongoClient, MongoFixture, mongodbIsSelected } from './fixture.js';
+import { newKey, tokenOf } from '../keys.js';
 
 const make = async (options: MongoStoreOptions) => (await mongoStore(options).useFactory()) as MongoLockStore;
 const errorOf = (promise: Promise<unknown>): Promise<any> =>

@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { CommandStartedEvent } from 'mongodb';
 import { MongoLockStore } from '../../../lib/stores/mongodb/index.js';
-import { drivers, MongoFixture, mongodbIsSelected, newKey, tokenOf } from './fixture.js';
+import { drivers, MongoFixture, mongodbIsSelected } from './fixture.js';
+import { newKey, tokenOf } from '../keys.js';
 
 if (mongodbIsSelected())
   describe.each(drivers)('commands of the store, with $name', ({ MongoClient }) => {

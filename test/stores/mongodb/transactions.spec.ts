@@ -3,7 +3,8 @@ import type { ClientSession, Collection } from 'mongodb';
 import { LockLostError } from '../../../lib/lock.errors.js';
 import { LockService } from '../../../lib/lock.service.js';
 import { MongoLockStore } from '../../../lib/stores/mongodb/index.js';
-import { drivers, MongoFixture, mongodbIsSelected, newKey, tokenOf } from './fixture.js';
+import { drivers, MongoFixture, mongodbIsSelected } from './fixture.js';
+import { newKey, tokenOf } from '../keys.js';
 
 if (mongodbIsSelected())
   describe.each(drivers)('transactions under a lock, with $name', ({ MongoClient }) => {

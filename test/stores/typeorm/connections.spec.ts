@@ -3,7 +3,8 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DataSource } from 'typeorm';
 import { TypeOrmLockStore } from '../../../lib/stores/typeorm/index.js';
-import { Fixture, newKey, poolOf, targetsAmong, sqlOf, tokenOf } from './fixture.js';
+import { Fixture, poolOf, targetsAmong, sqlOf } from './fixture.js';
+import { newKey, tokenOf } from '../keys.js';
 import { TcpProxy } from '../tcp-proxy.js';
 
 // jest fails a test in which a promise is rejected that nobody listens to: late errors of abandoned requests would show here.

@@ -1,6 +1,5 @@
 import { expect, it } from '@jest/globals';
 import { DataSource } from 'typeorm';
-import type { LockAcquireResult } from '../../../lib/interfaces/lock-store.interface.js';
 import { TypeOrmLockStore, type TypeOrmLockStoreOptions } from '../../../lib/stores/typeorm/index.js';
 import { sqlTargets, type SqlStore, type Target } from '../../servers/targets.js';
 
@@ -44,18 +43,6 @@ export class Fixture {
     for (const dataSource of this.opened.splice(0)) if (dataSource.isInitialized) await dataSource.destroy();
     await this.target.dispose();
   }
-}
-
-let keys = 0;
-/** A key that no other test of this process has. */
-export function newKey(): string {
-  return `key-${process.pid}-${++keys}`;
-}
-
-/** The token of an acquisition that must have been granted. */
-export function tokenOf(result: LockAcquireResult): number {
-  if (!result.acquired) throw new Error(`not acquired: ${JSON.stringify(result)}`);
-  return result.fencingToken;
 }
 
 /** Sees to it that every session of the pool has this isolation level, as a server or an application may have set it. */

@@ -2,7 +2,8 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { DataSource, QueryRunner } from 'typeorm';
 import type { LeaseRenewal } from '../../../lib/interfaces/lock-store.interface.js';
 import { TypeOrmLockStore } from '../../../lib/stores/typeorm/index.js';
-import { Fixture, ISOLATION_LEVELS, newKey, targetsAmong, setIsolation, sqlOf, tokenOf } from './fixture.js';
+import { Fixture, ISOLATION_LEVELS, targetsAmong, setIsolation, sqlOf } from './fixture.js';
+import { newKey, tokenOf } from '../keys.js';
 
 const TTL = 60_000;
 

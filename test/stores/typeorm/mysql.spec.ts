@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { TypeOrmLockStore } from '../../../lib/stores/typeorm/index.js';
-import { Fixture, newKey, onEachConnection, targetsAmong, tokenOf } from './fixture.js';
+import { Fixture, onEachConnection, targetsAmong } from './fixture.js';
+import { newKey, tokenOf } from '../keys.js';
 
 const TTL = 60_000;
 

@@ -5,7 +5,8 @@ import { TypeOrmLockStore } from '../../../lib/stores/typeorm/index.js';
 import { lockStoreConformance } from '../../../lib/testing/index.js';
 import { startPgBouncer, type PgBouncer } from '../../servers/pgbouncer.mjs';
 import type { Target } from '../../servers/targets.js';
-import { newKey, recordStatements, targetsAmong, tokenOf } from './fixture.js';
+import { recordStatements, targetsAmong } from './fixture.js';
+import { newKey, tokenOf } from '../keys.js';
 import { TTL, Writers } from './transactions-fixture.js';
 
 const POOL_SIZE = 3;

@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { DataSource } from 'typeorm';
 import { TypeOrmLockStore } from '../../../lib/stores/typeorm/index.js';
-import { Fixture, newKey, onEachConnection, recordStatements, targetsAmong, tokenOf } from './fixture.js';
+import { Fixture, onEachConnection, recordStatements, targetsAmong } from './fixture.js';
+import { newKey, tokenOf } from '../keys.js';
 
 const TTL = 60_000;
 

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { TypeOrmLockStore } from '../../../lib/stores/typeorm/index.js';
-import { Fixture, newKey, targetsAmong, tokenOf } from './fixture.js';
+import { Fixture, targetsAmong } from './fixture.js';
+import { newKey, tokenOf } from '../keys.js';
 
 const SESSIONS = 100;
 

@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { DataSource } from 'typeorm';
 import { TypeOrmLockStore } from '../../../lib/stores/typeorm/index.js';
-import { Fixture, ISOLATION_LEVELS, newKey, poolOf, targetsAmong, setIsolation, tokenOf } from './fixture.js';
+import { Fixture, ISOLATION_LEVELS, poolOf, targetsAmong, setIsolation } from './fixture.js';
+import { newKey, tokenOf } from '../keys.js';
 
 const SESSIONS = 100;
 const ROUNDS = 50; // at each of three levels, each for a new key

@@ -5,7 +5,8 @@ import type { DataSource, QueryRunner } from 'typeorm';
 import type { Lock, LockLostError } from '../../../lib/index.js';
 import { LockService } from '../../../lib/lock.service.js';
 import { TypeOrmLockStore } from '../../../lib/stores/typeorm/index.js';
-import { Fixture, newKey, sqlOf, targetsAmong } from './fixture.js';
+import { Fixture, sqlOf, targetsAmong } from './fixture.js';
+import { newKey } from '../keys.js';
 
 // MySQL 5 has no NOWAIT: there the batch itself waits for a locked row, see locked-rows.spec.ts.
 for (const target of targetsAmong('postgres', 'mysql', 'mariadb'))

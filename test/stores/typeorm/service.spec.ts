@@ -4,7 +4,8 @@ import { once } from 'node:events';
 import type { DataSource, QueryRunner } from 'typeorm';
 import { LockService } from '../../../lib/lock.service.js';
 import { TypeOrmLockStore } from '../../../lib/stores/typeorm/index.js';
-import { Fixture, newKey, targetsAmong } from './fixture.js';
+import { Fixture, targetsAmong } from './fixture.js';
+import { newKey } from '../keys.js';
 
 for (const target of targetsAmong('sqlite', 'postgres', 'mysql', 'mariadb', 'mysql56'))
   describe(`LockService on ${target.name}`, () => {

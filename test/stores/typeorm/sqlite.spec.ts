@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import type { DataSource } from 'typeorm';
 import { TypeOrmLockStore } from '../../../lib/stores/typeorm/index.js';
-import { Fixture, newKey, targetsAmong, tokenOf } from './fixture.js';
+import { Fixture, targetsAmong } from './fixture.js';
+import { newKey, tokenOf } from '../keys.js';
 
 const withoutTypes: string = 'better-sqlite3';
 const { default: Database }: any = await import(withoutTypes);

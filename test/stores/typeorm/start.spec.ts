@@ -13,7 +13,8 @@ import {
   type TypeOrmStoreOptions,
 } from '../../../lib/stores/typeorm/index.js';
 import { openTarget, sqlTargets, type Target } from '../../servers/targets.js';
-import { newKey, targetsAmong, tokenOf } from './fixture.js';
+import { targetsAmong } from './fixture.js';
+import { newKey, tokenOf } from '../keys.js';
 
 const SECRET = 'hunter2-is-secret';
 

@@ -2,7 +2,8 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { DataSource } from 'typeorm';
 import { lockTableMigration, TypeOrmLockStore } from '../../../lib/stores/typeorm/index.js';
 import { sqlTargets } from '../../servers/targets.js';
-import { Fixture, newKey, tokenOf } from './fixture.js';
+import { Fixture } from './fixture.js';
+import { newKey, tokenOf } from '../keys.js';
 
 const COLUMNS =
   'key owner token expires_ms label started_ms renewed_ms tick_ms paused last_label last_started_ms last_ended_ms last_outcome'

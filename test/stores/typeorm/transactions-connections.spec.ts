@@ -5,7 +5,8 @@ import type { DataSource, EntityManager } from 'typeorm';
 import { LockService } from '../../../lib/lock.service.js';
 import { TypeOrmLockStore } from '../../../lib/stores/typeorm/index.js';
 import { TcpProxy } from '../tcp-proxy.js';
-import { newKey, poolOf, targetsAmong, tokenOf } from './fixture.js';
+import { poolOf, targetsAmong } from './fixture.js';
+import { newKey, tokenOf } from '../keys.js';
 import { Writers } from './transactions-fixture.js';
 
 for (const target of targetsAmong('postgres', 'mariadb', 'mysql', 'mysql56'))

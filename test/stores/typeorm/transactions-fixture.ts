@@ -3,7 +3,8 @@ import type { DataSource, EntityManager } from 'typeorm';
 import { LockService } from '../../../lib/lock.service.js';
 import { TypeOrmLockStore } from '../../../lib/stores/typeorm/index.js';
 import type { SqlStore, Target } from '../../servers/targets.js';
-import { Fixture, newKey, tokenOf } from './fixture.js';
+import { Fixture } from './fixture.js';
+import { newKey, tokenOf } from '../keys.js';
 
 export const TTL = 60_000;
 

@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { EntityManager } from 'typeorm';
-import { newKey, targetsAmong } from './fixture.js';
+import { targetsAmong } from './fixture.js';
+import { newKey } from '../keys.js';
 import { Writers } from './transactions-fixture.js';
 
 const withoutTypes: string = 'better-sqlite3';

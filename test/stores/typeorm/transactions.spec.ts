@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import type { EntityManager } from 'typeorm';
 import { LockLostError } from '../../../lib/lock.errors.js';
-import { newKey, targetsAmong, tokenOf } from './fixture.js';
+import { targetsAmong } from './fixture.js';
+import { newKey, tokenOf } from '../keys.js';
 import { Writers } from './transactions-fixture.js';
 
 for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mysql56'))

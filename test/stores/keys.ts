@@ -1,0 +1,13 @@
+import type { LockAcquireResult } from '../../lib/interfaces/lock-store.interface.js';
+
+let keys = 0;
+/** A key that no other test of this process has. */
+export function newKey(): string {
+  return `key-${process.pid}-${++keys}`;
+}
+
+/** The token of an acquisition that must have been granted. */
+export function tokenOf(result: LockAcquireResult): number {
+  if (!result.acquired) throw new Error(`not acquired: ${JSON.stringify(result)}`);
+  return result.fencingToken;
+}
