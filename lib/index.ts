@@ -32,6 +32,7 @@ export { memoryStore, type MemoryStoreOptions } from './stores/memory/memory-sto
 export { MemoryLockStore, type MemoryLockStoreOptions } from './stores/memory/memory-lock.store.js';
 export { assertKey, assertOwner, fitKey, MAX_KEY_BYTES, storedKey } from './lock-key.js';
 export type {
+  LockHistory,
   LockInspection,
   LockOutcome,
   LockPage,
@@ -46,8 +47,12 @@ export type {
   ListRequest,
   LockAcquireResult,
   LockInspector,
+  LockPauser,
   LockStore,
+  OnceKeeper,
+  OnceRequest,
   PurgeRequest,
+  RefusalReason,
   ReleaseRequest,
   RenewalOutcome,
   StoreDescription,

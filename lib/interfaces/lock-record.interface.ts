@@ -43,9 +43,17 @@ export interface LockRun {
  *
  * @publicApi
  */
-export type LockInspection =
-  | { state: 'absent'; key: string; lastRun?: LockRun }
-  | { state: 'held' | 'expired'; key: string; holder: LockRecord; lastRun?: LockRun };
+export type LockInspection = LockHistory &
+  ({ state: 'absent'; key: string } | { state: 'held' | 'expired'; key: string; holder: LockRecord });
+
+/** What is known of a key besides its holder. @publicApi */
+export interface LockHistory {
+  lastRun?: LockRun;
+  /** The nominal time of the last run of a key that runs once per tick. */
+  lastTick?: Date;
+  /** Nobody gets the key until it is resumed. */
+  paused?: true;
+}
 
 /**
  * One page of held locks, ordered by key.

@@ -9,7 +9,28 @@ export interface AcquireRequest {
    * token and a full ttl.
    */
   resend?: boolean;
+  /**
+   * Takes the lock also from a holder that last acquired or renewed it this many milliseconds ago or longer, even one whose lease never ends. A key
+   * that is merely kept after a release is not stolen.
+   */
+  stealAfter?: number;
+  /**
+   * Grants the lock for this run only, and only once: the run is kept with the key, and a later acquisition for the same run, or for one before it, is
+   * refused with `tick-done`, whether the key is held or free.
+   */
+  once?: OnceRequest;
 }
+
+/**
+ * A run that happens at most once.
+ *
+ * `tick` is its nominal time in epoch milliseconds; one that is more than `ahead` milliseconds ahead of the store's clock is refused with
+ * `tick-ahead`, so that one wrong clock does not keep the key from running. `slot` is the length in milliseconds of slots of the store's own clock,
+ * counted from the epoch, in which it runs once: the tick is the beginning of the slot in which the store looks.
+ *
+ * @publicApi
+ */
+export type OnceRequest = { tick: number; ahead: number } | { slot: number };
 
 /** How a lock is given back. @publicApi */
 export interface ReleaseRequest {
@@ -20,14 +41,17 @@ export interface ReleaseRequest {
 }
 
 /**
- * The answer to an acquisition. `contention` says that the attempt collided (serialization failure, deadlock, duplicate key) and knows nothing
- * about the holder; `held` that somebody has it.
+ * Why an acquisition was refused. `held`: somebody has it. `contention`: the attempt collided (serialization failure, deadlock, duplicate key) and
+ * knows nothing about the holder. The others are final, and come before `held` in this order: `tick-ahead` (the tick lies too far ahead of the
+ * store's clock), `paused` (nobody gets the key until it is resumed), `tick-done` (this run, or a later one, has begun before).
  *
  * @publicApi
  */
+export type RefusalReason = 'held' | 'contention' | 'paused' | 'tick-done' | 'tick-ahead';
+
+/** The answer to an acquisition. @publicApi */
 export type LockAcquireResult =
-  | { acquired: true; fencingToken: number }
-  | { acquired: false; reason?: 'held' | 'contention'; holder?: LockRecord };
+  { acquired: true; fencingToken: number } | { acquired: false; reason?: RefusalReason; holder?: LockRecord };
 
 /**
  * The port every store implements: three operations, each atomic and judged by the store's own clock.
@@ -107,6 +131,27 @@ export interface LockInspector {
    * The token keeps growing.
    */
   purge(request: PurgeRequest): Promise<number>;
+}
+
+/**
+ * A store whose keys can be paused, for all instances of the application.
+ *
+ * @publicApi
+ */
+export interface LockPauser {
+  /** Nobody gets the key from here on, until it is resumed; who holds it goes on, renews and releases. `false` when it was paused already. */
+  pause(key: string): Promise<boolean>;
+  /** `false` when it was not paused. */
+  resume(key: string): Promise<boolean>;
+}
+
+/**
+ * A store that can run a key once per tick: it understands `once` in an {@link AcquireRequest}.
+ *
+ * @publicApi
+ */
+export interface OnceKeeper {
+  readonly keepsOnce: true;
 }
 
 /**
