@@ -55,6 +55,7 @@ export type {
   RefusalReason,
   ReleaseRequest,
   RenewalOutcome,
+  SessionBound,
   StoreDescription,
   StoreLifecycle,
   TransactionGuard,

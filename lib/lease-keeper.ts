@@ -1,6 +1,6 @@
 import type { Clock } from './clock.js';
 import type { LockOutcome } from './interfaces/lock-record.interface.js';
-import type { LockStore, TransactionGuard } from './interfaces/lock-store.interface.js';
+import type { LockStore, SessionBound, TransactionGuard } from './interfaces/lock-store.interface.js';
 import { LeaseRenewer } from './lease-renewer.js';
 import { attemptTimeoutOf, type Lease } from './lease.js';
 import { LockStoreError, type LockError, type LockLostError } from './lock.errors.js';
@@ -35,7 +35,7 @@ export class LeaseKeeper implements LockKeeper {
   readonly #renewer: LeaseRenewer;
 
   constructor(
-    private readonly store: LockStore & Partial<TransactionGuard>,
+    private readonly store: LockStore & Partial<TransactionGuard & SessionBound>,
     private readonly clock: Clock,
     private readonly publisher: LockEventPublisher,
     private readonly listeners: {
@@ -49,6 +49,7 @@ export class LeaseKeeper implements LockKeeper {
       renewFailed: (lease, error) => this.#renewFailed(lease, error),
       renewedTooLate: (lease) => this.free(lease.storeKey, lease.owner),
     });
+    store.watch?.((_, owner, reason) => this.#lostInStore(owner, reason));
   }
 
   /** Makes the handle of a lease that was just granted. */
@@ -206,6 +207,11 @@ export class LeaseKeeper implements LockKeeper {
         throw failure;
       await new Promise<void>((resolve) => this.clock.after(RELEASE_PAUSE * tries, resolve, true));
     }
+  }
+
+  /** One that is being given back is none any more: its release tells. */
+  #lostInStore(owner: string, reason: string): void {
+    for (const lease of this.#held.keys()) if (lease.owner === owner && lease.open) lease.lose(reason);
   }
 
   #lost(lease: Lease, error: LockLostError): void {

@@ -17,6 +17,8 @@ export interface LeaseTerms {
   sentAt: number;
   /** {@link timeAsleep} then. */
   asleep: number;
+  /** It lasts as long as a connection of the store: without a deadline, and never renewed. */
+  sessionBound?: boolean;
   /** Whether it repeated others that may still be carried out: they would set the lease to its ttl again. */
   resent?: boolean;
 }
@@ -44,6 +46,7 @@ export class Lease {
   readonly owner: string;
   readonly fencingToken: number;
   readonly acquiredAt: Date;
+  readonly sessionBound: boolean;
 
   /** The renewal that is on its way, settled (never rejected) when it was answered or given up. */
   inFlight: Promise<void> | undefined;
@@ -80,6 +83,7 @@ export class Lease {
     this.storeKey = terms.storeKey;
     this.owner = terms.owner;
     this.fencingToken = terms.fencingToken;
+    this.sessionBound = terms.sessionBound ?? false;
     this.renewEvery = terms.renewEvery;
     this.acquiredAt = new Date(clock.date());
     this.#ttl = terms.ttl;

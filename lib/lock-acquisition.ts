@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Clock } from './clock.js';
-import type { LockAcquireResult, LockStore } from './interfaces/lock-store.interface.js';
+import type { AcquireRequest, LockAcquireResult, LockStore } from './interfaces/lock-store.interface.js';
 import { attemptTimeoutOf, Lease, storeTtl, timeAsleep, type LeaseTerms } from './lease.js';
 import { LockStoreError } from './lock.errors.js';
 import { asLockError, isTransient, mayBeCarriedOut, notAnswered, settleWithin } from './settle-within.js';
@@ -15,6 +15,7 @@ export interface AcquisitionTerms {
   ttl: number;
   renewEvery: number | undefined | false;
   label: string;
+  sessionBound: boolean;
 }
 
 /** An attempt that the store answered without granting the lock. */
@@ -37,6 +38,7 @@ export class LockAcquisition {
   /** Whether the store may have granted the lock to this owner. */
   #mayHold = false;
   #abandoned = false;
+  readonly #givenUp = new AbortController();
   #lease: Lease | undefined;
   #endPause: (() => void) | undefined;
 
@@ -49,16 +51,20 @@ export class LockAcquisition {
   ) {}
 
   /**
-   * One attempt, which may take `patience` milliseconds. Collisions with other transactions are repeated at once, lost answers are asked for again with the same owner id.
+   * One attempt, which may take `patience` milliseconds besides the time for which the store waits. Collisions with other transactions are repeated
+   * at once, lost answers are asked for again with the same owner id.
    *
+   * @param wait milliseconds to wait on the server, for stores that do
    * @throws LockStoreError
    */
-  async attempt(patience = attemptTimeoutOf(this.terms.ttl)): Promise<Lease | Refusal> {
+  async attempt(patience = attemptTimeoutOf(this.terms.ttl), wait = 0): Promise<Lease | Refusal> {
     const startedAt = this.clock.now();
-    const until = startedAt + patience;
+    const waitUntil = startedAt + wait;
+    const until = waitUntil + patience;
     for (let collisions = 0, resends = 0; ;) {
       try {
-        const answer = await this.#send(until - this.clock.now());
+        const now = this.clock.now();
+        const answer = await this.#send(until - now, Math.max(0, waitUntil - now));
         if (
           answer instanceof Lease ||
           answer.reason !== 'contention' ||
@@ -86,6 +92,7 @@ export class LockAcquisition {
   /** Ends without the lock: whatever may still have been granted is freed. */
   abandon(): void {
     this.#abandoned = true;
+    this.#givenUp.abort();
     this.#endPause?.();
     if (this.#mayHold) this.free(this.terms.storeKey, this.#owner);
   }
@@ -100,17 +107,22 @@ export class LockAcquisition {
     });
   }
 
-  async #send(patience: number): Promise<Lease | Refusal> {
-    const { key, storeKey, ttl, label } = this.terms;
+  async #send(patience: number, wait: number): Promise<Lease | Refusal> {
+    const { key, storeKey, ttl, label, sessionBound } = this.terms;
     const resend = this.#mayHold;
     const owner = resend ? this.#owner : (this.#owner = randomUUID());
+    const request: AcquireRequest = {
+      label,
+      ...(resend && { resend }),
+      ...(sessionBound && { wait, signal: this.#givenUp.signal }),
+    };
     const sent = { sentAt: this.clock.now(), asleep: timeAsleep(this.clock), resent: resend };
     let answer: LockAcquireResult | undefined;
     let failure: unknown;
     const inTime = await settleWithin(
       this.clock,
       patience,
-      () => this.store.acquire(storeKey, owner, storeTtl(ttl), resend ? { label, resend } : { label }),
+      () => this.store.acquire(storeKey, owner, storeTtl(ttl), request),
       {
         answered: (result) => {
           answer = result;

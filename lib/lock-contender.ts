@@ -1,6 +1,6 @@
 import { setMaxListeners } from 'node:events';
 import type { Clock } from './clock.js';
-import type { LockStore } from './interfaces/lock-store.interface.js';
+import type { LockStore, SessionBound } from './interfaces/lock-store.interface.js';
 import type { LeaseKeeper } from './lease-keeper.js';
 import { attemptTimeoutOf, Lease } from './lease.js';
 import { LockAcquisition, type Refusal } from './lock-acquisition.js';
@@ -26,7 +26,7 @@ const OVERTIME = 2_500;
 /** Takes locks from one store: the only wait loop of the library. */
 export class LockContender {
   constructor(
-    private readonly store: LockStore,
+    private readonly store: LockStore & Partial<SessionBound>,
     private readonly keeper: LeaseKeeper,
     private readonly queue: WaitQueue,
     private readonly publisher: LockEventPublisher,
@@ -40,16 +40,18 @@ export class LockContender {
    */
   async contend(call: LockCall, storeKey: string): Promise<Lock | LockNotAcquiredError> {
     const { settings, signal } = call;
+    const { sessionBound = false } = this.store;
     signal?.throwIfAborted();
     const startedAt = this.clock.now();
     const until = startedAt + settings.wait;
     const terms = {
       key: call.key,
       storeKey,
-      ttl: settings.ttl,
-      renewEvery: settings.renewEvery,
+      ttl: sessionBound ? Infinity : settings.ttl,
+      renewEvery: sessionBound ? false : settings.renewEvery,
       label: settings.label,
-    };
+      sessionBound,
+    } as const;
     const acquisition = new LockAcquisition(terms, this.store, this.clock, (key, owner) =>
       this.keeper.free(key, owner),
     );
@@ -83,7 +85,10 @@ export class LockContender {
     until: number,
   ): Promise<Lease | Refusal | LockStoreError> {
     try {
-      return await acquisition.attempt(this.#patience(settings, until));
+      if (!this.store.sessionBound) return await acquisition.attempt(this.#patience(settings, until));
+      // It waits on the server, and is the only one of this process that does so for the key.
+      const wait = Math.max(0, until - this.clock.now());
+      return await acquisition.attempt(settings.wait > 0 ? OVERTIME : undefined, wait);
     } catch (error) {
       if (!(error instanceof LockStoreError)) throw error;
       this.publisher.publish('storeError', { key, job, operation: 'acquire', error });

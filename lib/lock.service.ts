@@ -4,6 +4,7 @@ import type { LockInspection, LockPage } from './interfaces/lock-record.interfac
 import type {
   LockInspector,
   LockStore,
+  SessionBound,
   StoreDescription,
   StoreLifecycle,
 } from './interfaces/lock-store.interface.js';
@@ -28,10 +29,11 @@ import {
 import type { Lock } from './lock.js';
 import { runBody } from './run-body.js';
 import { RunningWork } from './running-work.js';
+import { assertLeaseOptionsFit } from './session-bound.js';
 import { unlocked } from './unlocked.js';
 import { WaitQueue } from './wait-queue.js';
 
-type Store = LockStore & Partial<LockInspector & StoreLifecycle & StoreDescription>;
+type Store = LockStore & Partial<LockInspector & SessionBound & StoreLifecycle & StoreDescription>;
 
 /** What the module hands to the service it makes. */
 export interface LockServiceSetup {
@@ -66,6 +68,8 @@ export class LockService {
   readonly #clock: Clock;
   readonly #queue: WaitQueue;
   readonly #settings: ModuleSettings;
+  /** Those of the module and of decorators, which the store has to be able to keep. */
+  readonly #standing: LockSettings[];
   readonly #work: RunningWork;
   readonly #administration: LockAdministration;
   readonly #openStore: LockServiceSetup['openStore'];
@@ -81,6 +85,7 @@ export class LockService {
   constructor({ options, openStore, name = 'default', clock = systemClock() }: LockServiceSetup) {
     const where = name === 'default' ? 'LockModule' : `LockModule "${name}"`;
     this.#settings = readModuleSettings(where, options);
+    this.#standing = [this.#settings.defaults];
     this.#enabled = this.#settings.enabled;
     this.#openStore = openStore;
     this.#clock = clock;
@@ -224,7 +229,9 @@ export class LockService {
 
   /** @internal Reads a decorator's options, so that they are refused at start and not at the first call. */
   settingsFor(where: string, options: RunOptions): LockSettings {
-    return readSettings(where, options, this.#settings.defaults);
+    const settings = readSettings(where, options, this.#settings.defaults);
+    if (!this.#open) this.#standing.push(settings);
+    return settings;
   }
 
   /** @internal `tryRun` for the decorator and the interceptor, whose options have been read. */
@@ -288,6 +295,7 @@ export class LockService {
     let store: Store | undefined;
     try {
       store = await this.#openStore();
+      for (const settings of this.#standing) assertLeaseOptionsFit(store, settings);
       await store.prepare?.();
       const keeper = new LeaseKeeper(store, this.#clock, this.#publisher, {
         freed: (storeKey) => this.#queue.wake(storeKey),
@@ -317,6 +325,7 @@ export class LockService {
   async #contend(call: LockCall): Promise<Lock | LockNotAcquiredError> {
     if (!this.#enabled) return this.#unlocked(call.key);
     const { store, contender } = this.#open ?? (await this.start());
+    assertLeaseOptionsFit(store, call.settings);
     this.#checkShutdownHooks(store);
     return contender.contend(call, this.#storeKey(call.key));
   }

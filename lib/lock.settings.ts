@@ -17,6 +17,8 @@ export interface LockSettings {
   readonly ttl: number;
   /** Milliseconds, `undefined` for a third of the ttl (also after an extension), or `false`. */
   readonly renewEvery: number | undefined | false;
+  /** Where an option was given that only leases have, such as `The option "ttl" of LockModule`. */
+  readonly leaseOption: string | undefined;
   readonly wait: number;
   /** Milliseconds to pause after the given attempt, where `random` is a number from 0 to 1. */
   readonly pause: (attempt: number, random: number) => number;
@@ -66,6 +68,7 @@ export function defaultSettings(): LockSettings {
   return {
     ttl: DEFAULTS.ttl,
     renewEvery: undefined,
+    leaseOption: undefined,
     wait: DEFAULTS.wait,
     pause: retryPause('retry', DEFAULTS.retry),
     minHold: DEFAULTS.minHold,
@@ -89,9 +92,11 @@ export function readSettings(
     options.ttl === undefined
       ? base.ttl
       : parseDuration(name('ttl'), options.ttl, { min: DEFAULTS.smallestTtl, infinite: true });
+  const leaseOption = (['ttl', 'autoRenew', 'renewEvery'] as const).find((one) => options[one] !== undefined);
   return {
     ttl,
     renewEvery: readRenewEvery(where, options, ttl, base),
+    leaseOption: leaseOption ? name(leaseOption) : base.leaseOption,
     wait:
       options.wait === undefined
         ? base.wait

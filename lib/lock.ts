@@ -91,11 +91,11 @@ export class Lock implements AsyncDisposable {
 
   /**
    * Sets the lease to end `ttl` from now, once, and makes `ttl` that of later renewals. Without an argument it is the present ttl; on a lock that
-   * never expires that does nothing.
+   * never expires that does nothing. A session lock, which has no ttl, is asked for instead: whether its connection still holds it.
    *
    * @throws LockLostError if the lock is not held any more
    * @throws LockStoreError if the store fails: the lock may still be held, see {@link held}
-   * @throws LockError inside {@link transaction}
+   * @throws LockError inside {@link transaction}, and for the ttl of a session lock
    */
   async extend(ttl?: Duration): Promise<void> {
     this.#refuseInTransaction('extend');
@@ -104,8 +104,13 @@ export class Lock implements AsyncDisposable {
       ttl === undefined
         ? this.#lease.ttl
         : parseDuration('The ttl of extend()', ttl, { min, infinite: true });
+    const { sessionBound } = this.#lease;
+    if (sessionBound && ttl !== undefined)
+      throw new LockError(
+        `The ttl of lock "${this.key}" cannot be set: session locks last as long as their connection. Call extend() without it to have the connection checked.`,
+      );
     this.assertHeld();
-    if (ttl === undefined && milliseconds === Infinity) return;
+    if (ttl === undefined && milliseconds === Infinity && !sessionBound) return;
     await this.#keeper.extend(this.#lease, milliseconds);
     this.assertHeld(); // it may have been released meanwhile
   }

@@ -17,6 +17,8 @@ export interface LockRecord {
   expiresAt: Date | null;
   /** Milliseconds left when the store answered, by its clock; `Infinity` for a lock that never expires. */
   remaining: number;
+  /** How many wait for it on the server, in lists of stores that know it: those of session locks. */
+  waiters?: number;
 }
 
 /**

@@ -19,6 +19,13 @@ export interface AcquireRequest {
    * refused with `tick-done`, whether the key is held or free.
    */
   once?: OnceRequest;
+  /**
+   * How many milliseconds to wait for a key that somebody holds, `Infinity` without end; for stores that are {@link SessionBound}, which wait on the
+   * server. Default 0: not at all.
+   */
+  wait?: number;
+  /** Gives up the wait: the answer is a refusal then, and nothing is left behind. For stores that are {@link SessionBound}. */
+  signal?: AbortSignal;
 }
 
 /**
@@ -152,6 +159,18 @@ export interface LockPauser {
  */
 export interface OnceKeeper {
   readonly keepsOnce: true;
+}
+
+/**
+ * A store whose locks last as long as a connection, and not for a ttl: they are not renewed, and the store notices by itself when one is lost. `renew`
+ * asks the server whether a lock is still held, and `acquire` understands `wait` and `signal`.
+ *
+ * @publicApi
+ */
+export interface SessionBound {
+  readonly sessionBound: true;
+  /** Has each loss told from here on, at once and once: that of a lock which was granted to this owner and not given back. */
+  watch(lost: (key: string, owner: string, reason: string) => void): void;
 }
 
 /**
