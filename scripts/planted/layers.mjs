@@ -1,12 +1,25 @@
+import { BUG_NAMES, storeOf } from '../../test/torture/planted-bugs.mjs';
 import { importCompiled } from '../simulation/compiled.mjs';
 
 const SIMULATION = 'test/simulation/simulation.ts';
+/** Seconds. */
+const PATIENCE = 120;
 
-/**
- * What looks for planted bugs. `find` resolves to what it found, after how much work and how to see it again, or to `undefined`; another layer
- * (processes on real databases) takes its place beside these, and its name in `foundBy` of the bugs that it has to find.
- */
-export const layers = { simulation: { find: simulate }, conformance: { find: conform } };
+/** What looks for planted bugs. `find` resolves to what it found, after how much work and how to see it again, or to `undefined`. */
+export const layers = {
+  simulation: { find: simulate },
+  conformance: { find: conform },
+  torture: { find: tortureWith },
+};
+
+/** All bugs, each with the layers that have to find it. */
+export async function readBugs() {
+  const [{ plantedBugs }] = await importCompiled('sound', ['test/simulation/planted-bugs.ts']);
+  const bugs = new Map(plantedBugs.map((bug) => [bug.name, bug]));
+  for (const name of BUG_NAMES)
+    bugs.set(name, { ...bugs.get(name), name, foundBy: [...(bugs.get(name)?.foundBy ?? []), 'torture'] });
+  return [...bugs.values()];
+}
 
 /** Plays schedules until a promise is broken. */
 async function simulate(bug, { seed, schedules }) {
@@ -56,6 +69,25 @@ async function conform(bug) {
     }
   }
   return undefined;
+}
+
+/** Has processes compete on a real database, with the bug in each of them, until two hold a lock together or a token does not grow. */
+async function tortureWith({ name }, { seed }) {
+  const { torture } = await import('../../test/torture/torture.mjs'); // it needs what was built
+  const store = storeOf(name);
+  const { foundAfter, violations } = await torture({
+    store,
+    seed,
+    seconds: PATIENCE,
+    short: true,
+    bug: name,
+  });
+  if (violations.length === 0) return undefined;
+  return {
+    found: `${violations[0].check}: ${violations[0].text}`,
+    after: `${((foundAfter ?? PATIENCE * 1_000) / 1_000).toFixed(1)} s, ${store}`,
+    replay: `npm run torture -- --store ${store} --planted ${quoted(name)} --seconds ${PATIENCE}`,
+  };
 }
 
 function quoted(text) {

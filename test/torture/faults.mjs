@@ -166,9 +166,11 @@ export const PROVING = 'SIGSTOP between check and write';
 
 const SHORTEST = 8;
 
-/** The kinds that a system can suffer, each as often as it happens in one schedule. In a short one all happen alike. */
-export function deckFor(system, { short }) {
-  const kinds = Object.entries(FAULTS).filter(([, { needs }]) => !needs || system[needs]);
+/** The kinds that a system can suffer, or `only` these, each as often as it happens in one schedule. In a short one all happen alike. */
+export function deckFor(system, { short, only = Object.keys(FAULTS) }) {
+  const kinds = Object.entries(FAULTS).filter(
+    ([kind, { needs }]) => only.includes(kind) && (!needs || system[needs]),
+  );
   const often = Math.ceil(SHORTEST / kinds.length);
   return kinds.flatMap(([kind, { weight }]) => Array(short ? often : weight).fill(kind));
 }

@@ -20,7 +20,11 @@ function replace(definition, change) {
 /** When the last answer that prolonged a lease came, by owner. */
 const answered = new Map();
 
-/** Bugs that a lock library could have. Each is planted into the worker, around a store that is right, to see that the checks find it. */
+/**
+ * Bugs that a lock library could have. Each is planted into the worker, around a store that is right, to see that the checks find it. One that is also
+ * planted in simulated worlds or for the conformance suite has the name that it has there. `store`: where it can be seen, when not on SQLite;
+ * `faults`: the only ones that show it, so that nobody has to wait for them.
+ */
 const BUGS = {
   none: { plant: (store) => store },
 
@@ -28,7 +32,7 @@ const BUGS = {
     plant: (store) => replace(store, (right) => ({ release: (key) => right.forceRelease(key) })),
   },
 
-  'client clock': {
+  "the client's clock decides": {
     plant(store) {
       const ahead = Math.random() * 2 * TTL; // of the database's
       return replace(store, (right) => ({
@@ -41,12 +45,14 @@ const BUGS = {
     },
   },
 
-  'no deadline': {
+  'a lease has no deadline': {
     plant: (store) => store,
     isHeld: (lock) => !lock.loss,
   },
 
-  'deadline counted from the answer': {
+  'the deadline of a grant counts from its answer': {
+    store: 'postgres', // an answer of SQLite is on no way on which it could be late
+    faults: ['SIGSTOP behind a slow link'],
     plant: (store) =>
       replace(store, (right) => ({
         async acquire(key, owner, ...rest) {
@@ -65,7 +71,7 @@ const BUGS = {
     isHeld: (lock) => performance.now() < answered.get(lock.owner) + TTL,
   },
 
-  'token reset': {
+  'tokens are counted by each instance': {
     plant(store) {
       let token = 0;
       return replace(store, (right) => ({
@@ -77,7 +83,7 @@ const BUGS = {
     },
   },
 
-  'ON DUPLICATE KEY with FOUND_ROWS': {
+  'a held key is granted: ON DUPLICATE KEY with FOUND_ROWS': {
     /** MySQL can count a row that was found and left alone like one that was changed. */
     plant: (store) =>
       replace(store, (right) => ({
@@ -90,6 +96,11 @@ const BUGS = {
 };
 
 export const BUG_NAMES = Object.keys(BUGS).filter((name) => name !== 'none');
+
+/** Where a bug is looked for. */
+export function storeOf(name) {
+  return planted(name).store ?? 'sqlite';
+}
 
 export function planted(name = 'none') {
   if (!Object.hasOwn(BUGS, name))

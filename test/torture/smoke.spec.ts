@@ -48,7 +48,7 @@ describe('torture with a planted bug', () => {
         '--store',
         'sqlite',
         '--planted',
-        'no deadline',
+        'a lease has no deadline',
         '--seconds',
         '60',
       );

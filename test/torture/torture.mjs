@@ -8,6 +8,7 @@ import { overlaps, tokensThatDoNotGrow } from './checks.mjs';
 import { FaultProxy } from './fault-proxy.mjs';
 import { History } from './history.mjs';
 import { LagMeter } from './lag-meter.mjs';
+import { planted } from './planted-bugs.mjs';
 import { SeededRandom } from './seeded-random.mjs';
 import { SYSTEMS } from './systems.mjs';
 import { AFTERMATH, KEYS, now, TTL, WORKERS } from './terms.mjs';
@@ -64,7 +65,7 @@ class Run {
   }
 
   async toEnd() {
-    const { store, seconds, seed, rounds, short } = this.options;
+    const { store, seconds, seed, rounds, short, bug } = this.options;
     this.#system = await SYSTEMS[store]();
     await this.#system.ledger.create(KEYS.flatMap((key) => [`${key}/plain`, `${key}/fenced`]));
     await this.#startWorkers();
@@ -78,6 +79,7 @@ class Run {
       hub: this.#hub,
       random,
       short,
+      only: planted(bug).faults,
     });
     const from = now();
     const torturing = this.#torturer.torture(rounds);

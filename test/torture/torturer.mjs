@@ -19,8 +19,9 @@ export class Torturer {
   #ended = new AbortController();
   #failure;
 
-  constructor({ system, workers, history, hub, random, short }) {
-    Object.assign(this, { system, workers, history, hub, random, short });
+  /** @param options `only`: the kinds of faults, if not all */
+  constructor({ system, workers, history, hub, random, short, only }) {
+    Object.assign(this, { system, workers, history, hub, random, short, only });
   }
 
   /** @param rounds how many schedules; then it goes on only until a stale write was refused */
