@@ -3,7 +3,7 @@ export { LockService, type TryRunResult } from './lock.service.js';
 export { Lock } from './lock.js';
 export { LockContext } from './lock-context.js';
 export { Locked, type LockedDecorator } from './decorators/locked.decorator.js';
-export type { LockedBehaviour, LockedOptions, OnBusy } from './decorators/locked.options.js';
+export type { LockedBehaviour, LockedOptions, OnBusy, OnceBehaviour } from './decorators/locked.options.js';
 export { InjectLockService } from './decorators/inject-lock-service.decorator.js';
 export { getLockServiceToken } from './lock.tokens.js';
 export { LockInterceptor } from './interceptors/lock.interceptor.js';
@@ -15,6 +15,7 @@ export { LockError, LockLostError, LockNotAcquiredError, LockStoreError } from '
 export type { LockNotAcquiredDetails, LockStoreErrorOptions } from './lock.errors.js';
 export type { LockEventMap, LockEventName, LockEvents } from './lock.events.js';
 export type { Duration } from './duration.js';
+export type { LockHandOff, RestoreOptions } from './hand-off.js';
 export type {
   AcquireOptions,
   LeaseOptions,
@@ -22,6 +23,9 @@ export type {
   LockModuleOptions,
   LockOptions,
   LostCallback,
+  OnceOptions,
+  PurgeSchedule,
+  ReentryOptions,
   RenewalOptions,
   RetryPolicy,
   RunOptions,

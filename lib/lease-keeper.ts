@@ -2,7 +2,7 @@ import type { Clock } from './clock.js';
 import type { LockOutcome } from './interfaces/lock-record.interface.js';
 import type { LockStore, SessionBound, TransactionGuard } from './interfaces/lock-store.interface.js';
 import { LeaseRenewer } from './lease-renewer.js';
-import { attemptTimeoutOf, type Lease } from './lease.js';
+import { attemptTimeoutOf, Lease, timeAsleep, type LeaseTerms } from './lease.js';
 import { LockStoreError, type LockError, type LockLostError } from './lock.errors.js';
 import { transactionsOf } from './transactions-of.js';
 import type { LockEventPublisher } from './lock.events.js';
@@ -52,15 +52,59 @@ export class LeaseKeeper implements LockKeeper {
     store.watch?.((_, owner, reason) => this.#lostInStore(owner, reason));
   }
 
+  /** How many leases are held, or are being given back. */
+  get size(): number {
+    return this.#held.size;
+  }
+
   /** Makes the handle of a lease that was just granted. */
   keep(lease: Lease, settings: LockSettings, job: string | undefined, waited: number): Lock {
+    const lock = this.#hold(lease, settings, job);
+    const { key, fencingToken } = lease;
+    this.publisher.publish('acquired', { key, job, label: settings.label, fencingToken, waited });
+    return lock;
+  }
+
+  /**
+   * Makes the handle of a lease that another process had, once the store has renewed it.
+   *
+   * @throws LockLostError, LockStoreError
+   */
+  async restore(terms: Omit<LeaseTerms, 'sentAt' | 'asleep'>, settings: LockSettings): Promise<Lock> {
+    const sent = { sentAt: this.clock.now(), asleep: timeAsleep(this.clock) };
+    const lease = new Lease({ ...terms, ...sent }, this.clock);
+    await this.track(this.#renewer.extend(lease, lease.ttl));
+    const lock = this.#hold(lease, settings, undefined);
+    this.publisher.publish('restored', { key: lease.key, fencingToken: lease.fencingToken });
+    return lock;
+  }
+
+  #hold(lease: Lease, settings: LockSettings, job: string | undefined): Lock {
     const lock = new Lock(lease, this);
     this.#held.set(lease, { lock, settings, job, grantedAt: this.clock.now() });
     lease.onLost = (error) => this.#lost(lease, error);
     this.#renewer.add(lease);
-    const { key, fencingToken } = lease;
-    this.publisher.publish('acquired', { key, job, label: settings.label, fencingToken, waited });
     return lock;
+  }
+
+  async handOff(lease: Lease, ttl: number): Promise<boolean> {
+    await this.#renewer.extend(lease, ttl);
+    const held = this.#held.get(lease);
+    if (!lease.held || !held || !lease.end()) return false;
+    this.#renewer.remove(lease);
+    this.#held.delete(lease);
+    const { key, fencingToken } = lease;
+    this.publisher.publish('handedOff', { key, job: held.job, fencingToken, heldFor: this.#heldFor(held) });
+    return true;
+  }
+
+  /** Gives back by owner id: what is held here in the usual way, what is not in the store. */
+  async releaseOwned(storeKey: string, owner: string): Promise<boolean> {
+    for (const [lease, { lock }] of this.#held)
+      if (lease.storeKey === storeKey && lease.owner === owner) return lock.release();
+    const released = await this.track(this.store.release(storeKey, owner));
+    this.listeners.freed(storeKey);
+    return released;
   }
 
   async extend(lease: Lease, ttl: number): Promise<void> {

@@ -1,6 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import type { Clock } from './clock.js';
-import type { AcquireRequest, LockAcquireResult, LockStore } from './interfaces/lock-store.interface.js';
+import type {
+  AcquireRequest,
+  LockAcquireResult,
+  LockStore,
+  OnceRequest,
+} from './interfaces/lock-store.interface.js';
 import { attemptTimeoutOf, Lease, storeTtl, timeAsleep, type LeaseTerms } from './lease.js';
 import { LockStoreError } from './lock.errors.js';
 import { asLockError, isTransient, mayBeCarriedOut, notAnswered, settleWithin } from './settle-within.js';
@@ -16,6 +21,8 @@ export interface AcquisitionTerms {
   renewEvery: number | undefined | false;
   label: string;
   sessionBound: boolean;
+  stealAfter?: number | undefined;
+  once?: OnceRequest | undefined;
 }
 
 /** An attempt that the store answered without granting the lock. */
@@ -108,14 +115,10 @@ export class LockAcquisition {
   }
 
   async #send(patience: number, wait: number): Promise<Lease | Refusal> {
-    const { key, storeKey, ttl, label, sessionBound } = this.terms;
+    const { key, storeKey, ttl } = this.terms;
     const resend = this.#mayHold;
     const owner = resend ? this.#owner : (this.#owner = randomUUID());
-    const request: AcquireRequest = {
-      label,
-      ...(resend && { resend }),
-      ...(sessionBound && { wait, signal: this.#givenUp.signal }),
-    };
+    const request = this.#request(resend, wait);
     const sent = { sentAt: this.clock.now(), asleep: timeAsleep(this.clock), resent: resend };
     let answer: LockAcquireResult | undefined;
     let failure: unknown;
@@ -139,6 +142,17 @@ export class LockAcquisition {
       return this.#grant({ ...this.terms, ...sent, owner, fencingToken: answer.fencingToken });
     if (!inTime) this.#granted(owner); // perhaps, and its answer may never come
     throw inTime ? asLockError(failure, 'acquisition', key) : notAnswered('acquisition', key, patience);
+  }
+
+  #request(resend: boolean, wait: number): AcquireRequest {
+    const { label, stealAfter, once, sessionBound } = this.terms;
+    return {
+      label,
+      ...(resend && { resend }),
+      ...(stealAfter !== undefined && { stealAfter }),
+      ...(once && { once }),
+      ...(sessionBound && { wait, signal: this.#givenUp.signal }),
+    };
   }
 
   #grant(terms: LeaseTerms): Lease {

@@ -1,13 +1,18 @@
 import { parseDuration, type Duration } from './duration.js';
 import type { LockInspection, LockPage } from './interfaces/lock-record.interface.js';
-import type { LockInspector, LockStore, StoreDescription } from './interfaces/lock-store.interface.js';
+import type {
+  LockInspector,
+  LockPauser,
+  LockStore,
+  StoreDescription,
+} from './interfaces/lock-store.interface.js';
 import { assertKey } from './lock-key.js';
 import { LockError } from './lock.errors.js';
 import type { LockLogger } from './lock.logger.js';
 import { assertKnownOptions } from './lock.settings.js';
 import { show } from './show.js';
 
-type Store = LockStore & Partial<LockInspector & StoreDescription>;
+type Store = LockStore & Partial<LockInspector & LockPauser & StoreDescription>;
 
 /** What the administration needs of the service. */
 export interface LockAdministrationTerms {
@@ -64,11 +69,38 @@ export class LockAdministration {
     return store.purge({ prefix: this.terms.prefix, olderThan });
   }
 
+  async pause(key: string): Promise<boolean> {
+    const store = await this.#pauser('pause');
+    assertKey(key);
+    const paused = await store.pause(this.terms.prefix + key);
+    if (paused) this.terms.logger.paused(key);
+    return paused;
+  }
+
+  async resume(key: string): Promise<boolean> {
+    const store = await this.#pauser('resume');
+    assertKey(key);
+    const storeKey = this.terms.prefix + key;
+    const resumed = await store.resume(storeKey);
+    if (resumed) this.terms.logger.resumed(key);
+    return resumed;
+  }
+
   async #inspector(operation: keyof LockInspector): Promise<LockInspector> {
     const store = await this.terms.store();
     if (typeof store[operation] === 'function') return store as Store & LockInspector;
-    throw new LockError(
-      `The lock store (${store.describe?.() ?? store.constructor.name}) does not implement ${operation}(). Use a store that implements LockInspector.`,
-    );
+    throw lacks(store, operation, 'LockInspector');
   }
+
+  async #pauser(operation: keyof LockPauser): Promise<LockPauser> {
+    const store = await this.terms.store();
+    if (typeof store[operation] === 'function') return store as Store & LockPauser;
+    throw lacks(store, operation, 'LockPauser');
+  }
+}
+
+function lacks(store: Store, operation: string, capability: string): LockError {
+  return new LockError(
+    `The lock store (${store.describe?.() ?? store.constructor.name}) does not implement ${operation}(). Use a store that implements ${capability}.`,
+  );
 }

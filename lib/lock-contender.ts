@@ -1,10 +1,10 @@
 import { setMaxListeners } from 'node:events';
 import type { Clock } from './clock.js';
-import type { LockStore, SessionBound } from './interfaces/lock-store.interface.js';
+import type { LockStore, OnceRequest, SessionBound } from './interfaces/lock-store.interface.js';
 import type { LeaseKeeper } from './lease-keeper.js';
 import { attemptTimeoutOf, Lease } from './lease.js';
 import { LockAcquisition, type Refusal } from './lock-acquisition.js';
-import { LockNotAcquiredError, LockStoreError } from './lock.errors.js';
+import { LockError, LockNotAcquiredError, LockStoreError } from './lock.errors.js';
 import type { LockEventPublisher } from './lock.events.js';
 import type { LockSettings } from './lock.settings.js';
 import type { Lock } from './lock.js';
@@ -18,6 +18,8 @@ export interface LockCall {
   signal?: AbortSignal | undefined;
   /** The name of the decorated method. */
   job?: string | undefined;
+  /** The nominal time of the tick that it is for, in epoch milliseconds. */
+  tick?: number | undefined;
 }
 
 /** Milliseconds that the attempt at the deadline of a wait has to be answered: longer than stores wait for a locked row. */
@@ -50,6 +52,8 @@ export class LockContender {
       ttl: sessionBound ? Infinity : settings.ttl,
       renewEvery: sessionBound ? false : settings.renewEvery,
       label: settings.label,
+      stealAfter: settings.stealAfter,
+      once: onceOf(call),
       sessionBound,
     } as const;
     const acquisition = new LockAcquisition(terms, this.store, this.clock, (key, owner) =>
@@ -68,7 +72,7 @@ export class LockContender {
         const now = this.clock.now();
         if (answer instanceof Lease)
           return (lock = this.keeper.keep(answer, settings, call.job, now - startedAt));
-        if (now >= until) return this.#busy(call, answer, now - startedAt);
+        if (now >= until || isFinal(answer)) return this.#busy(call, answer, now - startedAt);
         await place.pause(this.#pauseAfter(attempt, answer, settings, until - now));
       }
     } finally {
@@ -103,11 +107,14 @@ export class LockContender {
     return wait > 0 ? Math.min(longest, Math.max(until - this.clock.now(), OVERTIME)) : longest;
   }
 
-  #busy({ key, job }: LockCall, answer: Refusal | LockStoreError, waited: number): LockNotAcquiredError {
+  #busy(call: LockCall, answer: Refusal | LockStoreError, waited: number): LockNotAcquiredError {
+    const { key, job } = call;
     if (answer instanceof LockStoreError) throw answer;
+    if (answer.reason === 'tick-ahead') throw aheadOfTime(call);
     const holder = answer.holder && { ...answer.holder, key }; // as the caller knows it
-    this.publisher.publish('busy', { key, job, waited, holder });
-    return new LockNotAcquiredError(key, { waited, holder });
+    const error = new LockNotAcquiredError(key, { waited, holder, reason: answer.reason });
+    this.publisher.publish('busy', { key, job, waited, reason: error.reason, holder });
+    return error;
   }
 
   #pauseAfter(
@@ -121,4 +128,22 @@ export class LockContender {
     // A dead holder is taken over when its lease ends. "Nothing remains" knows nothing (it can be a race): back off then.
     return remaining !== undefined && remaining > 0 ? Math.min(pause, remaining + 1) : pause;
   }
+}
+
+/** What waiting cannot change. */
+function isFinal(answer: Refusal | LockStoreError): boolean {
+  if (answer instanceof LockStoreError) return false;
+  return answer.reason === 'paused' || answer.reason === 'tick-done' || answer.reason === 'tick-ahead';
+}
+
+function onceOf({ tick, settings: { once, tickAhead } }: LockCall): OnceRequest | undefined {
+  if (tick !== undefined) return { tick, ahead: tickAhead };
+  return typeof once === 'number' ? { slot: once } : undefined;
+}
+
+/** Loud, and no skip: with its tick in the row, no other instance would run until that time has come. */
+function aheadOfTime({ key, tick = 0, settings }: LockCall): LockError {
+  return new LockError(
+    `The tick ${new Date(tick).toISOString()} of lock "${key}" is more than ${settings.tickAhead} ms ahead of the database's clock, and is not run. Set the clock of this machine, or raise the option tickAhead.`,
+  );
 }

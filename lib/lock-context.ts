@@ -19,10 +19,13 @@ export class LockContext {
    * The lock of the innermost `run` or `@Locked()` around this call, or the one of that key; `undefined` outside of any.
    */
   static current(key?: string): Lock | undefined {
-    for (let scope = storage.getStore(); scope; scope = scope.outer) {
-      if (key === undefined || scope.lock.key === key) return scope.lock;
-    }
+    for (const lock of LockContext.all()) if (key === undefined || lock.key === key) return lock;
     return undefined;
+  }
+
+  /** @internal All of them, the innermost first. */
+  static *all(): Iterable<Lock> {
+    for (let scope = storage.getStore(); scope; scope = scope.outer) yield scope.lock;
   }
 
   /** @internal */

@@ -1,4 +1,5 @@
 import type { LockRecord } from './interfaces/lock-record.interface.js';
+import type { RefusalReason } from './interfaces/lock-store.interface.js';
 
 /**
  * What every error of this library extends; by itself it means that options, keys or wiring are wrong.
@@ -15,10 +16,12 @@ export interface LockNotAcquiredDetails {
   waited: number;
   /** Who held it at the last attempt, where the store told. */
   holder?: LockRecord;
+  /** Default `held` with a holder, `contention` without. */
+  reason?: RefusalReason;
 }
 
 /**
- * The lock is busy: it was not acquired within the wait.
+ * The lock is busy: it was not acquired within the wait; or it cannot be waited for, being paused, or granted for this tick before: see `reason`.
  *
  * @publicApi
  */
@@ -26,16 +29,17 @@ export class LockNotAcquiredError extends LockError {
   override readonly name = 'LockNotAcquiredError';
   readonly waited: number;
   readonly holder: LockRecord | undefined;
+  readonly reason: RefusalReason;
 
   constructor(
     readonly key: string,
     details: LockNotAcquiredDetails,
   ) {
-    super(
-      `Lock "${key}" was not acquired within ${Math.round(details.waited)} ms: ${describeHolder(details.holder)}`,
-    );
-    this.waited = details.waited;
-    this.holder = details.holder;
+    const { waited, holder, reason = holder ? 'held' : 'contention' } = details;
+    super(`Lock "${key}" was not acquired within ${Math.round(waited)} ms: ${describe(reason, holder)}`);
+    this.waited = waited;
+    this.holder = holder;
+    this.reason = reason;
   }
 }
 
@@ -81,7 +85,9 @@ export class LockStoreError extends LockError {
   }
 }
 
-function describeHolder(holder: LockRecord | undefined): string {
+function describe(reason: RefusalReason, holder: LockRecord | undefined): string {
+  if (reason === 'paused') return 'it is paused, for all instances. LockService.resume() ends that.';
+  if (reason === 'tick-done') return 'it has been granted for this tick, or a later one, before.';
   if (!holder) return 'it is contended, and the holder is not known. Wait longer, or try again.';
   const until = holder.expiresAt ? holder.expiresAt.toISOString() : 'it is released (it never expires)';
   return `held by ${holder.label ?? 'an unnamed worker'} since ${holder.startedAt.toISOString()}, until ${until} (token ${holder.fencingToken}).`;

@@ -68,6 +68,22 @@ export class LockLogger {
     else this.#logger.log(`Lock "${key}" was to be force-released, but nobody held it: ${reason}`);
   }
 
+  paused(key: string): void {
+    this.#logger.warn(`Lock "${key}" is paused: no instance gets it until it is resumed.`);
+  }
+
+  resumed(key: string): void {
+    this.#logger.log(`Lock "${key}" is not paused any more.`);
+  }
+
+  statusFileFailed(path: string, error: unknown): void {
+    this.#warn('statusFile', `The status file ${path} could not be written: ${describe(error)}`);
+  }
+
+  purgeFailed(error: unknown): void {
+    this.#warn('purge', `The scheduled purge failed, and is tried again: ${describe(error)}`);
+  }
+
   unusedStream(key: string): void {
     this.#warn(
       `unused ${key}`,

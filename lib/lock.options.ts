@@ -40,41 +40,83 @@ export interface WaitOptions {
   wait?: Duration;
   /** The pause between attempts while waiting. Default 20 ms, doubling to 500 ms, with jitter. */
   retry?: RetryPolicy;
+  /**
+   * Takes the lock from a holder that has not renewed it for this long, also one that never expires. It learns of that at its next renewal: until then
+   * two may believe that they hold it. Longer than the interval of renewals; several of them leave room for a slow database. Default: nobody is robbed.
+   */
+  stealAfter?: Duration;
 }
 
 /** Options that every acquisition has, and `LockModule` as defaults for all its locks. @publicApi */
 export type LockOptions = LeaseOptions & RenewalOptions & WaitOptions;
 
+/** Options of a single call. @publicApi */
+export interface OnceOptions {
+  /**
+   * Slots of this length, on the database's clock and counted from 1970: in each of them the key is granted once, whichever instance asks, and whether
+   * it is free by then or not. Default: as often as it is free.
+   */
+  once?: Duration;
+}
+
+/** Whether a call chain may go through a lock that it holds. @publicApi */
+export interface ReentryOptions {
+  /**
+   * Goes on under the lock that the call chain around it holds on this key, while that is held, in place of waiting for itself. Branches that run side by
+   * side share it, and the last one to end releases it. Default `false`: a held lock is refused to everybody.
+   */
+  reentrant?: boolean;
+}
+
 /** Options of `acquire` and `tryAcquire`. @publicApi */
-export type AcquireOptions = LockOptions & {
-  /** Ends the waiting at once; the call rejects with the signal's reason. */
-  signal?: AbortSignal;
-  /** Called once when this lock is lost. Default the module's. */
-  onLost?: LostCallback;
-};
+export type AcquireOptions = LockOptions &
+  OnceOptions & {
+    /** Ends the waiting at once; the call rejects with the signal's reason. */
+    signal?: AbortSignal;
+    /** Called once when this lock is lost. Default the module's. */
+    onLost?: LostCallback;
+  };
 
 /** Options of `run` and `tryRun`. @publicApi */
-export type RunOptions = LockOptions & {
-  /** Ends the waiting at once; the call rejects with the signal's reason. */
-  signal?: AbortSignal;
-  /** Called once when the lock is lost; `'ignore'`: the result is returned although the lock was lost while the body ran. */
-  onLost?: LostCallback | 'ignore';
-};
+export type RunOptions = LockOptions &
+  OnceOptions &
+  ReentryOptions & {
+    /** Ends the waiting at once; the call rejects with the signal's reason. */
+    signal?: AbortSignal;
+    /** Called once when the lock is lost; `'ignore'`: the result is returned although the lock was lost while the body ran. */
+    onLost?: LostCallback | 'ignore';
+  };
 
 /** Options of `LockModule` besides its store. @publicApi */
-export type LockModuleDefaults = LockOptions & {
-  /** `false` runs everything unlocked and connects to nothing; a warning says so. Default `true`. */
-  enabled?: boolean;
-  /** Put before every key with a colon, for applications that share a database. Letters, digits, `.`, `_` and `-`. */
-  prefix?: string;
-  /** Called once for each lock that is lost, unless the call or the decorator has its own. */
-  onLost?: LostCallback;
-  /**
-   * How long a shutdown waits for work under `run`, `tryRun`, `@Locked()` or `LockInterceptor` before it releases the lock. Default 10 s. Locks
-   * that were acquired by hand are released at once: their holders know when they end.
-   */
-  shutdownTimeout?: Duration;
-};
+export type LockModuleDefaults = LockOptions &
+  ReentryOptions & {
+    /** `false` runs everything unlocked and connects to nothing; a warning says so. Default `true`. */
+    enabled?: boolean;
+    /** Put before every key with a colon, for applications that share a database. Letters, digits, `.`, `_` and `-`. */
+    prefix?: string;
+    /** Called once for each lock that is lost, unless the call or the decorator has its own. */
+    onLost?: LostCallback;
+    /**
+     * How long a shutdown waits for work under `run`, `tryRun`, `@Locked()` or `LockInterceptor` before it releases the lock. Default 10 s. Locks
+     * that were acquired by hand are released at once: their holders know when they end.
+     */
+    shutdownTimeout?: Duration;
+    /** Deletes keys that nobody has used for `olderThan`, one instance at a time, every so often. Default: keys stay, each with its last run. */
+    purge?: PurgeSchedule;
+    /**
+     * A file that says what this process does with the locks of the module: `0` idle, `1` waiting for one, `2` holding one. It is replaced as a whole at
+     * each change. Default none.
+     */
+    statusFile?: string;
+  };
+
+/** When keys that are not used any more are deleted. @publicApi */
+export interface PurgeSchedule {
+  /** How long a key was not used. At least a minute. */
+  olderThan: Duration;
+  /** How often to look. At least a minute. Default a day. */
+  every?: Duration;
+}
 
 /** Options of `LockModule`. @publicApi */
 export type LockModuleOptions = LockModuleDefaults & {
@@ -91,4 +133,6 @@ export const DEFAULTS = {
   shutdownTimeout: 10_000,
   endlessRenewEvery: 10_000,
   smallestTtl: 100,
+  tickAhead: 300_000,
+  purgeEvery: 86_400_000,
 } as const;

@@ -1,18 +1,20 @@
 import { systemClock, type Clock, type Timer } from './clock.js';
 import type { Duration } from './duration.js';
 import type { LockInspection, LockPage } from './interfaces/lock-record.interface.js';
+import { readHandOff, RESTORE_OPTIONS, type LockHandOff, type RestoreOptions } from './hand-off.js';
 import type {
   LockInspector,
+  LockPauser,
   LockStore,
+  OnceKeeper,
   SessionBound,
   StoreDescription,
   StoreLifecycle,
 } from './interfaces/lock-store.interface.js';
-import { LeaseKeeper } from './lease-keeper.js';
 import { LockAdministration } from './lock-administration.js';
-import { LockContender, type LockCall } from './lock-contender.js';
+import type { LockCall } from './lock-contender.js';
 import { LockContext } from './lock-context.js';
-import { assertKey } from './lock-key.js';
+import { assertKey, assertOwner } from './lock-key.js';
 import { LockError, LockNotAcquiredError } from './lock.errors.js';
 import { LockEventPublisher, type LockEvents } from './lock.events.js';
 import { LockLogger } from './lock.logger.js';
@@ -20,20 +22,33 @@ import { DEFAULTS, type AcquireOptions, type LockModuleDefaults, type RunOptions
 import {
   ACQUIRE_OPTIONS,
   assertKnownOptions,
+  RUN_OPTIONS,
   readModuleSettings,
   readSettings,
   readSignal,
   type LockSettings,
   type ModuleSettings,
+  type ReadableOptions,
 } from './lock.settings.js';
 import type { Lock } from './lock.js';
+import { openLocks, type OpenLocks } from './open-locks.js';
+import { PurgeSchedule } from './purge-schedule.js';
 import { runBody } from './run-body.js';
 import { RunningWork } from './running-work.js';
-import { assertLeaseOptionsFit } from './session-bound.js';
+import { Section } from './section.js';
+import { StatusFile, type LockStatus } from './status-file.js';
+import { assertCapable } from './store-capabilities.js';
 import { unlocked } from './unlocked.js';
 import { WaitQueue } from './wait-queue.js';
 
-type Store = LockStore & Partial<LockInspector & SessionBound & StoreLifecycle & StoreDescription>;
+type Store = LockStore &
+  Partial<LockInspector & LockPauser & OnceKeeper & SessionBound & StoreLifecycle & StoreDescription>;
+type Opened = OpenLocks<Store>;
+
+/** Milliseconds in which some instance takes a tick up, if any does. */
+const TICK_GRACE = 60_000;
+/** Under which instances agree on who purges. */
+const PURGE_KEY = 'nestjs-locked.purge';
 
 /** What the module hands to the service it makes. */
 export interface LockServiceSetup {
@@ -43,13 +58,6 @@ export interface LockServiceSetup {
   /** The module's name. Default `default`. */
   name?: string;
   clock?: Clock;
-}
-
-/** What exists once the store is open. */
-interface Opened {
-  store: Store;
-  keeper: LeaseKeeper;
-  contender: LockContender;
 }
 
 /** How a `tryRun` ended. @publicApi */
@@ -73,6 +81,13 @@ export class LockService {
   readonly #work: RunningWork;
   readonly #administration: LockAdministration;
   readonly #openStore: LockServiceSetup['openStore'];
+  readonly #statusFile: StatusFile | undefined;
+  readonly #purges: PurgeSchedule | undefined;
+  /** By key: how many ticks there are after one and until another time. */
+  readonly #missed = new Map<string, (last: number, until: number) => number>();
+  /** What runs under locks of this service. */
+  readonly #sections = new WeakMap<Lock, Section>();
+  #waiting = 0;
   #open: Opened | undefined;
   #opening: Promise<Opened> | undefined;
   #enabled: boolean;
@@ -102,6 +117,9 @@ export class LockService {
       logger: this.#logger,
       freed: (storeKey) => this.#queue.wake(storeKey),
     });
+    const { statusFile, purge } = this.#settings;
+    if (statusFile) this.#statusFile = this.#keepStatus(statusFile);
+    if (purge) this.#purges = new PurgeSchedule(purge.every, () => this.#purgeOnce(purge), clock);
   }
 
   /** What happens to the locks of this service: `acquired`, `busy`, `released`, `lost`, `renewFailed`, `storeError`. */
@@ -126,14 +144,14 @@ export class LockService {
    * @throws LockStoreError when the store fails
    */
   async acquire(key: string, options?: AcquireOptions): Promise<Lock> {
-    const result = await this.#contend(this.#read('acquire()', key, options));
+    const result = await this.#contend(this.#read('acquire()', key, options, ACQUIRE_OPTIONS));
     if (result instanceof LockNotAcquiredError) throw result;
     return result;
   }
 
   /** Takes the lock like {@link acquire}, and resolves to `null` when it is busy. */
   async tryAcquire(key: string, options?: AcquireOptions): Promise<Lock | null> {
-    const result = await this.#contend(this.#read('tryAcquire()', key, options));
+    const result = await this.#contend(this.#read('tryAcquire()', key, options, ACQUIRE_OPTIONS));
     return result instanceof LockNotAcquiredError ? null : result;
   }
 
@@ -145,7 +163,7 @@ export class LockService {
    * @throws LockStoreError when the store fails: the body did not run
    */
   async run<T>(key: string, body: (lock: Lock) => T | Promise<T>, options?: RunOptions): Promise<T> {
-    const result = await this.#tryRun(this.#read('run()', key, options), body);
+    const result = await this.#tryRun(this.#read('run()', key, options, RUN_OPTIONS), body);
     if (!result.acquired) throw result.error;
     return result.value;
   }
@@ -156,12 +174,49 @@ export class LockService {
     body: (lock: Lock) => T | Promise<T>,
     options?: RunOptions,
   ): Promise<TryRunResult<T>> {
-    return this.#tryRun(this.#read('tryRun()', key, options), body);
+    return this.#tryRun(this.#read('tryRun()', key, options, RUN_OPTIONS), body);
+  }
+
+  /**
+   * Takes up a lock that another process has handed on with `Lock.handOff`: the store renews it first, and until that is answered nobody believes in it.
+   *
+   * @throws LockLostError when it has run out, or was taken away
+   * @throws LockStoreError when the store fails
+   */
+  async restore(data: LockHandOff, options: RestoreOptions = {}): Promise<Lock> {
+    const { key, owner, fencingToken, ttl } = readHandOff(data);
+    assertKnownOptions('restore()', options, RESTORE_OPTIONS);
+    const settings = readSettings(`restore() of "${key}"`, { ...options, ttl }, this.#settings.defaults);
+    if (!this.#enabled) return this.#unlocked(key);
+    if (this.#stopping) throw shuttingDown();
+    const { store, keeper } = await this.start();
+    const { renewEvery } = settings;
+    assertCapable(store, settings);
+    return keeper.restore(
+      { key, storeKey: this.#storeKey(key), owner, fencingToken, ttl, renewEvery },
+      settings,
+    );
+  }
+
+  /**
+   * Gives back a lock by its owner id, which is as much as its handle: for callers that cannot keep one.
+   *
+   * @returns `false` if it was lost, expired or released before
+   * @throws LockStoreError when the store fails: the lock then ends with its ttl
+   */
+  async release(key: string, owner: string): Promise<boolean> {
+    assertKey(key);
+    if (!this.#enabled) return true;
+    assertOwner(owner);
+    return (await this.start()).keeper.releaseOwned(this.#storeKey(key), owner);
   }
 
   /** Whether the key is held, expired or absent, by whom, and how it last ended. */
   async inspect(key: string): Promise<LockInspection> {
-    return this.#administration.inspect(key);
+    const found = await this.#administration.inspect(key);
+    const count = this.#missed.get(key);
+    if (!count || !found.lastTick) return found;
+    return { ...found, missed: count(found.lastTick.getTime(), this.#clock.date() - TICK_GRACE) };
   }
 
   /** Whether somebody holds the key. */
@@ -200,6 +255,21 @@ export class LockService {
     return this.#administration.purge(request);
   }
 
+  /**
+   * Pauses a key for all instances of the application: nobody gets it until it is resumed, also after a restart. Who holds it goes on, renews and
+   * releases. A paused key is refused at once, also to those who would wait; scheduled methods are skipped.
+   *
+   * @returns `false` when it was paused before
+   */
+  async pause(key: string): Promise<boolean> {
+    return this.#administration.pause(key);
+  }
+
+  /** Ends {@link pause}. @returns `false` when it was not paused */
+  async resume(key: string): Promise<boolean> {
+    return this.#administration.resume(key);
+  }
+
   /** Runs everything unlocked from here on, in this process. Locks that are held stay held. */
   disable(): void {
     this.#wanted = false;
@@ -227,8 +297,18 @@ export class LockService {
     return this.#opening;
   }
 
+  /** @internal By the clock of this machine, in epoch milliseconds. */
+  date(): number {
+    return this.#clock.date();
+  }
+
+  /** @internal Has `inspect` tell how many ticks of a key were missed since the last one that ran. */
+  countMissed(key: string, missed: (last: number, until: number) => number): void {
+    this.#missed.set(key, missed);
+  }
+
   /** @internal Reads a decorator's options, so that they are refused at start and not at the first call. */
-  settingsFor(where: string, options: RunOptions): LockSettings {
+  settingsFor(where: string, options: ReadableOptions): LockSettings {
     const settings = readSettings(where, options, this.#settings.defaults);
     if (!this.#open) this.#standing.push(settings);
     return settings;
@@ -267,22 +347,33 @@ export class LockService {
     this.#stop();
     const opened = await this.#opening?.catch(() => undefined);
     await opened?.keeper.releaseAll('the application shut down while it was held.');
+    await this.#statusFile?.settled();
     await opened?.store.close?.();
   }
 
   #stop(): void {
     this.#stopping = true;
     this.#queue.close(shuttingDown());
+    this.#purges?.stop();
   }
 
   #storeKey(key: string): string {
     return this.#settings.prefix + key;
   }
 
-  #read(where: string, key: string, options: AcquireOptions | RunOptions | undefined): LockCall {
+  #read(
+    where: string,
+    key: string,
+    options: AcquireOptions | RunOptions | undefined,
+    known: readonly string[],
+  ): LockCall {
     assertKey(key);
     if (options === undefined) return { key, settings: this.#settings.defaults };
-    assertKnownOptions(where, options, ACQUIRE_OPTIONS);
+    assertKnownOptions(where, options, known);
+    if ((options as { once?: unknown }).once === 'tick')
+      throw new LockError(
+        `The option "once" of ${where} cannot be 'tick': only methods under @Cron() have ticks, @Locked({ once: 'tick' }). Give slots: once: '5m'.`,
+      );
     const call = `${where} of "${key}"`;
     return {
       key,
@@ -292,42 +383,103 @@ export class LockService {
   }
 
   async #openAll(): Promise<Opened> {
-    let store: Store | undefined;
     try {
-      store = await this.#openStore();
-      for (const settings of this.#standing) assertLeaseOptionsFit(store, settings);
-      await store.prepare?.();
-      const keeper = new LeaseKeeper(store, this.#clock, this.#publisher, {
-        freed: (storeKey) => this.#queue.wake(storeKey),
-        callbackFailed: (error, lease) => this.#logger.callbackFailed(error, lease.key),
-        transactionHangs: (lease, open) => this.#logger.transactionHangs(lease.key, open),
+      this.#open = await openLocks(() => this.#makeStore(), {
+        clock: this.#clock,
+        queue: this.#queue,
+        publisher: this.#publisher,
+        logger: this.#logger,
+        freed: (storeKey) => {
+          this.#queue.wake(storeKey);
+          this.#statusFile?.changed();
+        },
       });
-      const contender = new LockContender(store, keeper, this.#queue, this.#publisher, this.#clock);
-      return (this.#open = { store, keeper, contender });
+      this.#purges?.start();
+      return this.#open;
     } catch (error) {
-      // What keeps it from being opened is the error that counts, not what closing it may throw.
-      await Promise.resolve()
-        .then(() => store?.close?.())
-        .catch(() => {});
       this.#opening = undefined; // enable() may try again
       throw error;
     }
   }
 
+  async #makeStore(): Promise<Store> {
+    const store = await this.#openStore();
+    for (const settings of this.#standing) assertCapable(store, settings);
+    return store;
+  }
+
   async #tryRun<T>(call: LockCall, body: (lock: Lock) => T | Promise<T>): Promise<TryRunResult<T>> {
     if (typeof body !== 'function')
       throw new LockError(`run("${call.key}") needs the work as its second argument: a function.`);
+    const section = this.#sectionAround(call) ?? (await this.#enter(call));
+    if (section instanceof LockNotAcquiredError) return { acquired: false, error: section };
+    return { acquired: true, value: await this.#work.track(runBody(section, body, call.settings)) };
+  }
+
+  /** What the call chain is in already, if it may go in again. */
+  #sectionAround({ key, settings }: LockCall): Section | undefined {
+    if (!settings.reentrant) return undefined;
+    for (const lock of LockContext.all()) {
+      const section = lock.key === key ? this.#sections.get(lock) : undefined;
+      if (section?.open) return section;
+    }
+    return undefined;
+  }
+
+  async #enter(call: LockCall): Promise<Section | LockNotAcquiredError> {
     const lock = await this.#contend(call);
-    if (lock instanceof LockNotAcquiredError) return { acquired: false, error: lock };
-    return { acquired: true, value: await this.#work.track(runBody(lock, body, call.settings)) };
+    if (lock instanceof LockNotAcquiredError) return lock;
+    const section = new Section(lock);
+    this.#sections.set(lock, section);
+    return section;
   }
 
   async #contend(call: LockCall): Promise<Lock | LockNotAcquiredError> {
     if (!this.#enabled) return this.#unlocked(call.key);
     const { store, contender } = this.#open ?? (await this.start());
-    assertLeaseOptionsFit(store, call.settings);
+    assertCapable(store, call.settings);
     this.#checkShutdownHooks(store);
-    return contender.contend(call, this.#storeKey(call.key));
+    const contending = contender.contend(call, this.#storeKey(call.key));
+    return this.#statusFile && call.settings.wait > 0 ? this.#countWait(contending) : contending;
+  }
+
+  #keepStatus(path: string): StatusFile {
+    const file = new StatusFile(
+      path,
+      () => this.#status(),
+      (error) => this.#logger.statusFileFailed(path, error),
+    );
+    for (const event of ['acquired', 'restored', 'handedOff', 'lost'] as const)
+      this.events.on(event, () => file.changed());
+    file.changed();
+    return file;
+  }
+
+  #status(): LockStatus {
+    if (this.#open && this.#open.keeper.size > 0) return 2;
+    return this.#waiting > 0 ? 1 : 0;
+  }
+
+  async #countWait<T>(contending: Promise<T>): Promise<T> {
+    this.#waiting++;
+    this.#statusFile?.changed();
+    try {
+      return await contending;
+    } finally {
+      this.#waiting--;
+      this.#statusFile?.changed();
+    }
+  }
+
+  /** In one instance at a time; what fails is tried again at the next time. */
+  async #purgeOnce({ olderThan, every }: { olderThan: number; every: number }): Promise<void> {
+    if (!this.#enabled || this.#stopping) return;
+    try {
+      const once = (await this.start()).store.keepsOnce ? { once: every } : {};
+      await this.tryRun(PURGE_KEY, () => this.purge({ olderThan }), { wait: 0, ...once });
+    } catch (error) {
+      this.#logger.purgeFailed(error);
+    }
   }
 
   #unlocked(key: string): Lock {

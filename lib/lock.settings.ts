@@ -19,12 +19,21 @@ export interface LockSettings {
   readonly renewEvery: number | undefined | false;
   /** Where an option was given that only leases have, such as `The option "ttl" of LockModule`. */
   readonly leaseOption: string | undefined;
+  /** The same for `once`, which needs a store that remembers what has run. */
+  readonly onceOption: string | undefined;
   readonly wait: number;
   /** Milliseconds to pause after the given attempt, where `random` is a number from 0 to 1. */
   readonly pause: (attempt: number, random: number) => number;
   readonly minHold: number;
   readonly label: string;
   readonly onLost: LostCallback | 'ignore' | undefined;
+  /** Milliseconds. */
+  readonly stealAfter: number | undefined;
+  /** Milliseconds of a slot, or the ticks of the scheduler. */
+  readonly once: number | 'tick' | undefined;
+  /** Milliseconds that a tick may be ahead of the store's clock. */
+  readonly tickAhead: number;
+  readonly reentrant: boolean;
 }
 
 const LEASE_OPTIONS = [
@@ -35,14 +44,30 @@ const LEASE_OPTIONS = [
   'renewEvery',
   'wait',
   'retry',
+  'stealAfter',
   'onLost',
 ] as const;
 
-/** The options that `acquire`, `tryAcquire`, `run` and `tryRun` take. */
-export const ACQUIRE_OPTIONS: readonly string[] = [...LEASE_OPTIONS, 'signal'];
+/** The options that everything takes by which locks are taken. */
+export const LOCK_OPTIONS: readonly string[] = LEASE_OPTIONS;
+
+/** The options that `acquire` and `tryAcquire` take. */
+export const ACQUIRE_OPTIONS: readonly string[] = [...LEASE_OPTIONS, 'once', 'signal'];
+
+/** The options that `run` and `tryRun` take. */
+export const RUN_OPTIONS: readonly string[] = [...ACQUIRE_OPTIONS, 'reentrant'];
 
 /** The options that `LockModule` takes. */
-const MODULE_OPTIONS: readonly string[] = [...LEASE_OPTIONS, 'store', 'enabled', 'prefix', 'shutdownTimeout'];
+const MODULE_OPTIONS: readonly string[] = [
+  ...LEASE_OPTIONS,
+  'reentrant',
+  'store',
+  'enabled',
+  'prefix',
+  'shutdownTimeout',
+  'purge',
+  'statusFile',
+];
 
 /** Refuses misspelt options, which would otherwise silently be defaults. */
 export function assertKnownOptions(
@@ -69,34 +94,48 @@ export function defaultSettings(): LockSettings {
     ttl: DEFAULTS.ttl,
     renewEvery: undefined,
     leaseOption: undefined,
+    onceOption: undefined,
     wait: DEFAULTS.wait,
     pause: retryPause('retry', DEFAULTS.retry),
     minHold: DEFAULTS.minHold,
     label: `${hostname()}:${process.pid}`,
     onLost: undefined,
+    stealAfter: undefined,
+    once: undefined,
+    tickAhead: DEFAULTS.tickAhead,
+    reentrant: false,
   };
 }
+
+/** What may be among the options of a module, a decorator or a call. */
+export type ReadableOptions = LockOptions & {
+  onLost?: unknown;
+  once?: unknown;
+  tickAhead?: unknown;
+  reentrant?: unknown;
+};
 
 /**
  * Reads the options of one module, decorator or call over those they refine.
  *
  * @throws LockError that names the option, its value and its limits
  */
-export function readSettings(
-  where: string,
-  options: LockOptions & { onLost?: unknown },
-  base: LockSettings,
-): LockSettings {
+export function readSettings(where: string, options: ReadableOptions, base: LockSettings): LockSettings {
   const name = (option: string): string => `The option "${option}" of ${where}`;
   const ttl =
     options.ttl === undefined
       ? base.ttl
       : parseDuration(name('ttl'), options.ttl, { min: DEFAULTS.smallestTtl, infinite: true });
-  const leaseOption = (['ttl', 'autoRenew', 'renewEvery'] as const).find((one) => options[one] !== undefined);
+  const renewEvery = readRenewEvery(where, options, ttl, base);
+  const given = (...some: (keyof ReadableOptions)[]): string | undefined => {
+    const found = some.find((one) => options[one] !== undefined);
+    return found && name(found);
+  };
   return {
     ttl,
-    renewEvery: readRenewEvery(where, options, ttl, base),
-    leaseOption: leaseOption ? name(leaseOption) : base.leaseOption,
+    renewEvery,
+    leaseOption: given('ttl', 'autoRenew', 'renewEvery', 'stealAfter') ?? base.leaseOption,
+    onceOption: given('once'),
     wait:
       options.wait === undefined
         ? base.wait
@@ -108,7 +147,32 @@ export function readSettings(
         : parseDuration(name('minHold'), options.minHold, { min: 0 }),
     label: options.label === undefined ? base.label : readLabel(name('label'), options.label),
     onLost: options.onLost === undefined ? base.onLost : readOnLost(name('onLost'), options.onLost),
+    stealAfter: readStealAfter(
+      name('stealAfter'),
+      options.stealAfter ?? base.stealAfter,
+      renewalInterval(renewEvery, ttl),
+    ),
+    once: options.once === undefined ? base.once : readOnce(name('once'), options.once),
+    tickAhead:
+      options.tickAhead === undefined
+        ? base.tickAhead
+        : parseDuration(name('tickAhead'), options.tickAhead, { min: 0 }),
+    reentrant: readBoolean(name('reentrant'), options.reentrant, base.reentrant),
   };
+}
+
+/** A holder that renews in time must not be robbed. */
+function readStealAfter(name: string, given: unknown, interval: number): number | undefined {
+  if (given === undefined) return undefined;
+  const stealAfter = parseDuration(name, given, { min: 1 });
+  if (interval === Infinity || stealAfter > interval) return stealAfter;
+  throw new LockError(
+    `${name} (${stealAfter} ms) must be longer than the interval at which locks are renewed (${Math.floor(interval)} ms), or living holders are robbed. Make it several intervals.`,
+  );
+}
+
+function readOnce(name: string, once: unknown): number | 'tick' {
+  return once === 'tick' ? once : parseDuration(name, once, { min: 1_000 });
 }
 
 /** The interval at which a lease of this ttl is renewed; `Infinity` for never. */
@@ -126,6 +190,9 @@ export interface ModuleSettings {
   /** With its colon; empty when there is none. */
   readonly prefix: string;
   readonly shutdownTimeout: number;
+  /** In milliseconds. */
+  readonly purge: { olderThan: number; every: number } | undefined;
+  readonly statusFile: string | undefined;
 }
 
 /** @throws LockError that names the option, its value and its limits */
@@ -137,7 +204,24 @@ export function readModuleSettings(where: string, options: LockModuleDefaults): 
     enabled: readBoolean(`The option "enabled" of ${where}`, options.enabled, true),
     prefix: readPrefix(where, options.prefix),
     shutdownTimeout: parseDuration(`The option "shutdownTimeout" of ${where}`, shutdownTimeout, { min: 0 }),
+    purge: readPurge(`The option "purge" of ${where}`, options.purge),
+    statusFile: readStatusFile(`The option "statusFile" of ${where}`, options.statusFile),
   };
+}
+
+function readPurge(name: string, schedule: unknown): ModuleSettings['purge'] {
+  if (schedule === undefined) return undefined;
+  assertKnownOptions(name, schedule, ['olderThan', 'every']);
+  const { olderThan, every = DEFAULTS.purgeEvery } = schedule as { olderThan?: unknown; every?: unknown };
+  return {
+    olderThan: parseDuration(`${name}.olderThan`, olderThan, { min: 60_000 }),
+    every: parseDuration(`${name}.every`, every, { min: 60_000 }),
+  };
+}
+
+function readStatusFile(name: string, file: unknown): string | undefined {
+  if (file === undefined || (typeof file === 'string' && file !== '' && !file.includes('\0'))) return file;
+  throw new LockError(`${name} must be the path of a file, but it is ${show(file)}.`);
 }
 
 /** Refuses a prefix that could make two applications' keys collide. */

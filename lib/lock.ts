@@ -1,8 +1,10 @@
 import { parseDuration, type Duration } from './duration.js';
+import type { LockHandOff } from './hand-off.js';
 import type { LockOutcome } from './interfaces/lock-record.interface.js';
 import type { Lease } from './lease.js';
 import { LockError, LockLostError } from './lock.errors.js';
 import { DEFAULTS } from './lock.options.js';
+import { assertKnownOptions } from './lock.settings.js';
 import { show } from './show.js';
 
 /** What a handle needs from the service that made it. */
@@ -15,6 +17,8 @@ export interface LockKeeper {
   transaction<T>(lease: Lease, work: (context: unknown) => Promise<T>): Promise<T>;
   /** Ties the lease to a transaction; `false` when the database does not find it to be its holder's. */
   guard(lease: Lease, context: unknown): Promise<boolean>;
+  /** Sets the lease to end `ttl` milliseconds from now, and leaves it to somebody else; `false` when it had ended. */
+  handOff(lease: Lease, ttl: number): Promise<boolean>;
 }
 
 /**
@@ -99,11 +103,7 @@ export class Lock implements AsyncDisposable {
    */
   async extend(ttl?: Duration): Promise<void> {
     this.#refuseInTransaction('extend');
-    const { smallestTtl: min } = DEFAULTS;
-    const milliseconds =
-      ttl === undefined
-        ? this.#lease.ttl
-        : parseDuration('The ttl of extend()', ttl, { min, infinite: true });
+    const milliseconds = this.#readTtl('extend()', ttl);
     const { sessionBound } = this.#lease;
     if (sessionBound && ttl !== undefined)
       throw new LockError(
@@ -188,6 +188,30 @@ export class Lock implements AsyncDisposable {
     if (!(await this.#keeper.guard(this.#lease, context))) throw this.#notFound();
   }
 
+  /**
+   * Hands the lock on to another process, such as a worker of a queue, which takes it up with `LockService.restore(data)`. Here it is not held any more,
+   * not renewed and not released, also not by the `run` around it.
+   *
+   * @param options `ttl`: how long the other process has to take it up, and the ttl of its renewals. Default the present one
+   * @returns plain data. It carries the owner id: send it like a password, and do not log it
+   * @throws LockLostError if the lock is not held any more
+   * @throws LockStoreError if the store fails: the lock is still held here, see {@link held}
+   * @throws LockError inside {@link transaction}
+   */
+  async handOff(options: { ttl?: Duration } = {}): Promise<LockHandOff> {
+    this.#refuseInTransaction('handOff');
+    assertKnownOptions('handOff()', options, ['ttl']);
+    if (this.#lease.sessionBound)
+      throw new LockError(
+        `Lock "${this.key}" cannot be handed on: session locks last as long as their connection, which stays in this process. Use a store that keeps leases, such as typeOrmStore().`,
+      );
+    const ttl = this.#readTtl('handOff()', options.ttl);
+    this.assertHeld();
+    if (!(await this.#keeper.handOff(this.#lease, ttl))) this.assertHeld(); // it was lost, or released meanwhile
+    const { key, owner, fencingToken } = this;
+    return { key, owner, fencingToken, ...(ttl !== Infinity && { ttl }) };
+  }
+
   /** Gives the lock back. A release that fails is only logged: what the scope returned or threw is what its caller has to know. */
   async [Symbol.asyncDispose](): Promise<void> {
     try {
@@ -206,6 +230,12 @@ export class Lock implements AsyncDisposable {
   /** @internal What {@link release} does; a transaction that nobody awaited ends first. */
   giveBack(outcome: LockOutcome): Promise<boolean> {
     return this.#keeper.release(this.#lease, outcome);
+  }
+
+  #readTtl(operation: string, ttl: Duration | undefined): number {
+    const { smallestTtl: min } = DEFAULTS;
+    if (ttl === undefined) return this.#lease.ttl;
+    return parseDuration(`The ttl of ${operation}`, ttl, { min, infinite: true });
   }
 
   #refuseInTransaction(operation: string): void {

@@ -3,17 +3,22 @@ import { LockedMethod } from './decorators/locked-method.js';
 import { LockError } from './lock.errors.js';
 import type { LockService } from './lock.service.js';
 import { lockServiceProperty } from './lock.tokens.js';
+import { CronTicks } from './scheduling/cron-ticks.js';
 
 /**
  * Looks, at start, at every decorated method of the application that uses one module: two that would share a default key are refused, options that
  * do not fit the module's are too, and objects that were made by a factory get the service, since Nest injects no properties into them.
  */
 export class LockedExplorer {
+  readonly #ticks: CronTicks;
+
   constructor(
     private readonly discovery: DiscoveryService,
     private readonly locks: LockService,
     private readonly module: string,
-  ) {}
+  ) {
+    this.#ticks = new CronTicks(discovery);
+  }
 
   /** Names the locked methods, for the line at start. */
   explore(): string[] {
@@ -31,10 +36,18 @@ export class LockedExplorer {
         if (isObject(instance)) this.#inject(instance);
         const name = locked.hasDefaultKey ? locked.defaultKey(prototype as object) : locked.where;
         if (locked.hasDefaultKey) claimKey(classes, name, prototype as object);
-        jobs.set(locked.hasDefaultKey ? name : locked, `${name} (${locked.busyBehaviour})`);
+        if (locked.once === 'tick') this.#schedule(locked, prototype as object);
+        const once = locked.once && `, once per ${locked.once}`;
+        jobs.set(locked.hasDefaultKey ? name : locked, `${name} (${locked.busyBehaviour}${once ?? ''})`);
       }
     }
     return [...jobs.values()];
+  }
+
+  #schedule(locked: LockedMethod, prototype: object): void {
+    locked.countBy(this.locks, this.#ticks);
+    const key = locked.keyOf(prototype);
+    if (key !== undefined) this.locks.countMissed(key, (last, now) => locked.missed(this.locks, last, now));
   }
 
   /** A value may have been in an application before, which was closed since. */

@@ -3,12 +3,18 @@ import type { LockSettings } from '../lock.settings.js';
 import type { LockService } from '../lock.service.js';
 import { DEFAULT_MODULE, lockServiceProperty } from '../lock.tokens.js';
 import { runHandler } from '../run-handler.js';
+import { isCron, type CronTicks } from '../scheduling/cron-ticks.js';
 import { assertKeyOf, type LockedOptions } from './locked.options.js';
 
 const LOCKED_METHOD = Symbol('nestjs-locked: method');
 
 /** What `@nestjs/schedule` marks the methods with that it calls. */
 const SCHEDULER_TYPE = 'SCHEDULER_TYPE';
+
+/** Whether the scheduler calls the method. */
+export function isScheduled(method: Function): boolean {
+  return Reflect.hasMetadata(SCHEDULER_TYPE, method);
+}
 
 /** A method under `@Locked()`: what was asked for, and the function that stands in its place. */
 export class LockedMethod {
@@ -18,6 +24,7 @@ export class LockedMethod {
   /** The function on the class: other decorators may have put theirs around the wrapper, and `@Cron` marks the outermost. */
   outermost: Function;
   readonly #settings = new WeakMap<LockService, LockSettings>();
+  readonly #ticks = new WeakMap<LockService, CronTicks>();
 
   /** The `@Locked()` method behind this function, if it is one. */
   static of(method: unknown): LockedMethod | undefined {
@@ -46,6 +53,7 @@ export class LockedMethod {
   /** Whether the next one takes the same lock, which this one then holds. */
   get waitsForItself(): boolean {
     const { key } = this.options;
+    if (this.inner?.options.reentrant) return false;
     return this.inner?.module === this.module && this.inner.options.key === key && typeof key !== 'function';
   }
 
@@ -57,7 +65,7 @@ export class LockedMethod {
   get busyBehaviour(): 'skip' | 'throw' | 'callback' {
     const { onBusy } = this.options;
     if (typeof onBusy === 'function') return 'callback';
-    return onBusy ?? (Reflect.hasMetadata(SCHEDULER_TYPE, this.outermost) ? 'skip' : 'throw');
+    return onBusy ?? (isScheduled(this.outermost) ? 'skip' : 'throw');
   }
 
   /** `ClassName.methodName` of the class that the instance has, which may have inherited the method. */
@@ -73,6 +81,44 @@ export class LockedMethod {
     if (!settings)
       this.#settings.set(locks, (settings = locks.settingsFor(`@Locked() on ${this.where}`, this.options)));
     return settings;
+  }
+
+  /** Whether it runs once in each tick, or slot. */
+  get once(): 'tick' | 'slot' | undefined {
+    const { once } = this.options;
+    return once === undefined || once === 'tick' ? once : 'slot';
+  }
+
+  /** The key, unless it is made from the call's arguments. */
+  keyOf(instance: object): string | undefined {
+    const { key } = this.options;
+    return typeof key === 'function' ? undefined : (key ?? this.defaultKey(instance));
+  }
+
+  /**
+   * Tells where it finds the ticks of an application.
+   *
+   * @throws LockError when it has none
+   */
+  countBy(locks: LockService, ticks: CronTicks): void {
+    if (!isCron(this.outermost))
+      throw new LockError(
+        `${this.where} has the option once: 'tick', but is not under @Cron(). For other methods, give slots: once: '5m'.`,
+      );
+    this.#ticks.set(locks, ticks);
+  }
+
+  /** How many ticks have gone by since the tick `last`, until `now`. */
+  missed(locks: LockService, last: number, now: number): number {
+    return this.#ticksOf(locks).missed(this.outermost, this.where, last, now);
+  }
+
+  #ticksOf(locks: LockService): CronTicks {
+    const ticks = this.#ticks.get(locks);
+    if (ticks) return ticks;
+    throw new LockError(
+      `${this.where} has the option once: 'tick', but was not there when the application started.`,
+    );
   }
 
   #wrap(property: symbol): LockedMethod['wrapper'] {
@@ -91,6 +137,10 @@ export class LockedMethod {
       key: this.#key(instance, args),
       settings: this.settingsFor(locks),
       job: this.#job(instance),
+      tick:
+        this.once === 'tick'
+          ? this.#ticksOf(locks).current(this.outermost, this.where, locks.date())
+          : undefined,
     };
     let begun = false;
     try {

@@ -3,6 +3,7 @@ import type { Observable } from 'rxjs';
 import { LockError } from '../lock.errors.js';
 import { DEFAULT_MODULE, getLockServiceToken, lockServiceProperty } from '../lock.tokens.js';
 import { LockedMethod } from './locked-method.js';
+import { methodsToLock } from './locked-class.js';
 import { assertLockedOptions, type LockedBehaviour, type LockedOptions } from './locked.options.js';
 import { show } from '../show.js';
 
@@ -20,17 +21,21 @@ type TakesParametersOf<Args extends readonly unknown[], Method extends (...args:
   ? unknown
   : { error: 'The functions in the options of @Locked() do not take the parameters of this method.' };
 
-/** Fits methods that answer later and whose parameters the functions in the options can take. @publicApi */
-export type LockedDecorator<Args extends readonly unknown[]> = <Method extends (...args: never[]) => unknown>(
-  target: object,
-  name: string | symbol,
-  descriptor: TypedPropertyDescriptor<Method> & AnswersLater<Method> & TakesParametersOf<Args, Method>,
-) => void;
+/** Fits classes, and methods that answer later and whose parameters the functions in the options can take. @publicApi */
+export interface LockedDecorator<Args extends readonly unknown[]> {
+  <Method extends (...args: never[]) => unknown>(
+    target: object,
+    name: string | symbol,
+    descriptor: TypedPropertyDescriptor<Method> & AnswersLater<Method> & TakesParametersOf<Args, Method>,
+  ): void;
+  (target: abstract new (...args: never[]) => unknown): void;
+}
 
 const INJECTED = Symbol('nestjs-locked: modules whose service is injected');
 
 /**
- * Runs a method under a lock: of all instances of the application, one at a time.
+ * Runs a method under a lock: of all instances of the application, one at a time. On a class, each method that the scheduler calls, or else the
+ * command of a provider: its method `run`.
  *
  * It takes the lock, renews it while the method runs, and releases it when what the method returned has settled, or its stream has ended. It goes
  * with every decorator of Nest, in any order. The key is `ClassName.methodName` unless one is given.
@@ -58,19 +63,46 @@ export function Locked(...given: [(string | LockedOptions<never>)?, LockedOption
   return (target: object, name?: string | symbol, descriptor?: PropertyDescriptor): void => {
     const where = describeTarget(target, name);
     const options = readArguments(where, given);
+    if (typeof target === 'function' && name === undefined) return lockClass(target, options);
     const original: unknown = descriptor?.value;
     if (typeof target === 'function' || name === undefined || !descriptor || typeof original !== 'function') {
       throw new LockError(
-        `@Locked() on ${where} cannot work: it goes on the methods of a provider or controller, not on classes, statics, properties or accessors.`,
+        `@Locked() on ${where} cannot work: it goes on classes and on the methods of a provider or controller, not on statics, properties or accessors.`,
       );
     }
-    assertLockedOptions(`@Locked() on ${where}`, options);
-    injectService(target, options.module ?? DEFAULT_MODULE);
-    const locked = new LockedMethod(where, String(name), original, options);
-    if (locked.waitsForItself)
-      throw new LockError(`${where} is under @Locked() twice with one key: it would wait for itself.`);
-    descriptor.value = locked.wrapper;
+    descriptor.value = lockMethod(target, name, original, options);
   };
+}
+
+/** Gives the function to put in the place of a method of a prototype. */
+function lockMethod(
+  prototype: object,
+  name: string | symbol,
+  original: Function,
+  options: LockedOptions<never>,
+): Function {
+  const where = describeTarget(prototype, name);
+  assertLockedOptions(`@Locked() on ${where}`, options);
+  injectService(prototype, options.module ?? DEFAULT_MODULE);
+  const locked = new LockedMethod(where, String(name), original, options);
+  if (locked.waitsForItself)
+    throw new LockError(`${where} is under @Locked() twice with one key: it would wait for itself.`);
+  return locked.wrapper;
+}
+
+/** Methods that are under `@Locked()` themselves stay as they are. */
+function lockClass(target: Function, options: LockedOptions<never>): void {
+  const prototype: object = target.prototype;
+  const found = methodsToLock(prototype);
+  if (found.length === 0)
+    throw new LockError(
+      `@Locked() on the class ${target.name} finds nothing to lock: no method that the scheduler calls, and no command (run). Put it on the methods.`,
+    );
+  for (const [name, method] of found) {
+    if (LockedMethod.of(method)) continue;
+    const value = lockMethod(prototype, name, method, options);
+    Object.defineProperty(prototype, name, { value, configurable: true, writable: true, enumerable: false });
+  }
 }
 
 function readArguments(

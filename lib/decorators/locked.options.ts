@@ -1,6 +1,7 @@
 import { LockError, type LockNotAcquiredError } from '../lock.errors.js';
-import { type LockOptions, type LostCallback } from '../lock.options.js';
-import { ACQUIRE_OPTIONS, assertKnownOptions, defaultSettings, readSettings } from '../lock.settings.js';
+import type { Duration } from '../duration.js';
+import { type LockOptions, type LostCallback, type ReentryOptions } from '../lock.options.js';
+import { assertKnownOptions, defaultSettings, LOCK_OPTIONS, readSettings } from '../lock.settings.js';
 import { assertKey } from '../lock-key.js';
 import { show } from '../show.js';
 
@@ -13,15 +14,34 @@ import { show } from '../show.js';
 export type OnBusy<Args extends readonly unknown[]> =
   'skip' | 'throw' | ((error: LockNotAcquiredError, ...args: Args) => unknown);
 
+/** How often a locked method may run. @publicApi */
+export type OnceBehaviour =
+  | {
+      /**
+       * For methods under `@Cron()`: of all instances, whatever their clocks, one runs each tick, at most once; a tick that a crashed instance began is not
+       * repeated. A call by hand counts for the tick before it.
+       */
+      once: 'tick';
+      /** A tick that is further ahead of the database's clock than this is refused with an error. Default 5 minutes. */
+      tickAhead?: Duration;
+    }
+  | {
+      /** At most once in each slot of this length, on the database's clock and counted from 1970. Default: as often as the lock is free. */
+      once?: Duration;
+      tickAhead?: never;
+    };
+
 /** Options of `@Locked()` besides the key. @publicApi */
-export type LockedBehaviour<Args extends readonly unknown[] = readonly unknown[]> = LockOptions & {
-  /** Default: `skip` for methods that the scheduler calls, `throw` for all others. */
-  onBusy?: OnBusy<Args>;
-  /** Called once when the lock is lost; `'ignore'`: the result is returned although the lock was lost. Default the module's. */
-  onLost?: LostCallback | 'ignore';
-  /** The name of the `LockModule` to use. Default the one without a name. */
-  module?: string;
-};
+export type LockedBehaviour<Args extends readonly unknown[] = readonly unknown[]> = LockOptions &
+  OnceBehaviour &
+  ReentryOptions & {
+    /** Default: `skip` for methods that the scheduler calls, `throw` for all others. */
+    onBusy?: OnBusy<Args>;
+    /** Called once when the lock is lost; `'ignore'`: the result is returned although the lock was lost. Default the module's. */
+    onLost?: LostCallback | 'ignore';
+    /** The name of the `LockModule` to use. Default the one without a name. */
+    module?: string;
+  };
 
 /** Options of `@Locked()`. @publicApi */
 export type LockedOptions<Args extends readonly unknown[] = readonly unknown[]> = LockedBehaviour<Args> & {
@@ -29,12 +49,7 @@ export type LockedOptions<Args extends readonly unknown[] = readonly unknown[]> 
   key?: string | ((...args: Args) => string);
 };
 
-const LOCKED_OPTIONS = [
-  ...ACQUIRE_OPTIONS.filter((option) => option !== 'signal'),
-  'key',
-  'onBusy',
-  'module',
-];
+const LOCKED_OPTIONS = [...LOCK_OPTIONS, 'once', 'tickAhead', 'reentrant', 'key', 'onBusy', 'module'];
 
 /** Refuses at decoration what can be known to be wrong then; what depends on the module's defaults is checked at start. */
 export function assertLockedOptions(where: string, options: LockedOptions<never>): void {
@@ -51,6 +66,10 @@ export function assertLockedOptions(where: string, options: LockedOptions<never>
       `The option "module" of ${where} must be the name of a LockModule, but it is ${show(module)}.`,
     );
   }
+  if (options.tickAhead !== undefined && options.once !== 'tick')
+    throw new LockError(
+      `The option "tickAhead" of ${where} has no meaning without once: 'tick'. Leave it out.`,
+    );
   readSettings(where, options, {
     ...defaultSettings(),
     ttl: options.ttl === undefined ? Infinity : defaultSettings().ttl,

@@ -11,7 +11,7 @@ import { assertLockedOptions } from '../decorators/locked.options.js';
 import { assertKey } from '../lock-key.js';
 import { LockError } from '../lock.errors.js';
 import { type LockOptions, type LostCallback } from '../lock.options.js';
-import { ACQUIRE_OPTIONS, assertKnownOptions, type LockSettings } from '../lock.settings.js';
+import { assertKnownOptions, LOCK_OPTIONS, type LockSettings } from '../lock.settings.js';
 import { LockService } from '../lock.service.js';
 import { getLockServiceToken } from '../lock.tokens.js';
 import { runUnderLock, runWithoutLock } from './run-under-lock.js';
@@ -27,7 +27,7 @@ export type LockInterceptorOptions = LockOptions & {
   module?: string;
 };
 
-const OPTIONS = [...ACQUIRE_OPTIONS.filter((option) => option !== 'signal'), 'module'];
+const OPTIONS = [...LOCK_OPTIONS, 'module'];
 
 /**
  * Makes an interceptor that runs handlers under a lock whose key comes from the `ExecutionContext`.

@@ -53,6 +53,11 @@ export interface LockHistory {
   lastRun?: LockRun;
   /** The nominal time of the last run of a key that runs once per tick. */
   lastTick?: Date;
+  /**
+   * How many ticks have gone by since, a minute ago or more, without a run; up to 1,000. Told by `LockService` for the methods of the application with
+   * `once: 'tick'`.
+   */
+  missed?: number;
   /** Nobody gets the key until it is resumed. */
   paused?: true;
 }

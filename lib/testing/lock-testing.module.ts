@@ -15,7 +15,7 @@ export type LockTestingOptions = LockModuleDefaults & LockModuleExtras;
 @Module({})
 export class LockTestingModule {
   static forRoot(options: LockTestingOptions = {}): DynamicModule {
-    const store = new MemoryLockStore();
+    const store = Object.assign(new MemoryLockStore(), { keepsOnce: true as const }); // as a database would, while the test runs
     const token = getTestLocksToken(options.name);
     const prefix = options.prefix === undefined ? '' : `${options.prefix}:`;
     return {

@@ -32,6 +32,7 @@ describe('events', () => {
           key: 'key',
           job: undefined,
           waited: 0,
+          reason: 'held',
           holder: expect.objectContaining({ label: 'worker' }),
         },
       },

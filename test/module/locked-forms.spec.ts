@@ -182,12 +182,12 @@ describe('@Locked() refuses while the class is defined', () => {
 
   const any = Locked() as (...target: unknown[]) => void;
 
-  it('B60 classes', () => {
+  it('B66 classes in which there is nothing to lock', () => {
     expect(() => {
       @any
       class Job {}
       return Job;
-    }).toThrow('@Locked() on Job cannot work: it goes on the methods of a provider or controller');
+    }).toThrow('@Locked() on the class Job finds nothing to lock: no method that the scheduler calls');
   });
 
   it('B60 statics', () => {
@@ -223,8 +223,8 @@ describe('@Locked() refuses while the class is defined', () => {
   });
 
   it.each<[string, () => MethodDecorator]>([
-    ['no key', Locked as never],
-    ['one key', (() => Locked('key')) as never],
+    ['no key', Locked],
+    ['one key', () => Locked('key')],
   ])('B60 a method that stands under it twice with %s', (_, decorator) => {
     expect(() => {
       class Job {

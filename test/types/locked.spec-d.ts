@@ -203,10 +203,19 @@ export class Answers {
   property = async (): Promise<void> => {};
 }
 
-// B60 classes take none
-// @ts-expect-error it goes on methods
+// B66 classes
 @Locked()
 export class Classes {}
+
+@Locked({ once: 'tick', tickAhead: '1m', reentrant: true, stealAfter: '5m' })
+export class Ticks {
+  @Locked('slots', { once: '5m' })
+  async slots(): Promise<void> {}
+
+  // @ts-expect-error slots have no tick
+  @Locked({ once: '5m', tickAhead: '1m' })
+  async both(): Promise<void> {}
+}
 
 // B60 options
 export const good: LockedOptions[] = [

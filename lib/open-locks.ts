@@ -1,0 +1,48 @@
+import type { Clock } from './clock.js';
+import type { LockStore, StoreDescription, StoreLifecycle } from './interfaces/lock-store.interface.js';
+import { LeaseKeeper } from './lease-keeper.js';
+import { LockContender } from './lock-contender.js';
+import type { LockEventPublisher } from './lock.events.js';
+import type { LockLogger } from './lock.logger.js';
+import type { WaitQueue } from './wait-queue.js';
+
+/** What exists once the store is open. */
+export interface OpenLocks<Store extends LockStore> {
+  store: Store;
+  keeper: LeaseKeeper;
+  contender: LockContender;
+}
+
+/** What belongs to the service, whether its store is open or not. */
+export interface LockSurroundings {
+  clock: Clock;
+  queue: WaitQueue;
+  publisher: LockEventPublisher;
+  logger: LockLogger;
+  /** A key, as the store knows it, may be free. */
+  freed: (storeKey: string) => void;
+}
+
+/** Opens the store, and makes what takes and keeps locks in it. When that fails, the store is closed again. */
+export async function openLocks<Store extends LockStore & Partial<StoreLifecycle & StoreDescription>>(
+  openStore: () => Store | Promise<Store>,
+  { clock, queue, publisher, logger, freed }: LockSurroundings,
+): Promise<OpenLocks<Store>> {
+  let store: Store | undefined;
+  try {
+    store = await openStore();
+    await store.prepare?.();
+    const keeper = new LeaseKeeper(store, clock, publisher, {
+      freed,
+      callbackFailed: (error, lease) => logger.callbackFailed(error, lease.key),
+      transactionHangs: (lease, open) => logger.transactionHangs(lease.key, open),
+    });
+    return { store, keeper, contender: new LockContender(store, keeper, queue, publisher, clock) };
+  } catch (error) {
+    // What keeps it from being opened is the error that counts, not what closing it may throw.
+    await Promise.resolve()
+      .then(() => store?.close?.())
+      .catch(() => {});
+    throw error;
+  }
+}

@@ -1,0 +1,30 @@
+import { LockError } from './lock.errors.js';
+import type { Lock } from './lock.js';
+import type { LockOutcome } from './interfaces/lock-record.interface.js';
+
+/** All that runs under one lock: the call that took it, and those of its call chain that went in again. The last one out gives the lock back. */
+export class Section {
+  #inside = 0;
+
+  constructor(readonly lock: Lock) {}
+
+  /** Whether one may go in: somebody is inside, and the lock is held. */
+  get open(): boolean {
+    return this.#inside > 0 && this.lock.held;
+  }
+
+  enter(): void {
+    this.#inside++;
+  }
+
+  /** @param outcome how the work of this one ended: that of the last one counts */
+  async leave(outcome: LockOutcome): Promise<void> {
+    if (--this.#inside > 0) return;
+    try {
+      await this.lock.giveBack(outcome);
+    } catch (error) {
+      // The keeper has published it as `storeError`. The work is done: its result, or its error, is what the caller has to know.
+      if (!(error instanceof LockError)) throw error;
+    }
+  }
+}
