@@ -1,5 +1,5 @@
 // npm run build: compiles lib/ into dist/esm and dist/cjs.
-import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { step } from './step.mjs';
@@ -21,3 +21,4 @@ rmSync('dist', { recursive: true, force: true });
 mkdirSync('dist');
 renameSync(esm, 'dist/esm');
 renameSync(cjs, 'dist/cjs');
+chmodSync('dist/esm/cli/main.js', 0o755); // npm does the same where it installs the package; here it is run as it is

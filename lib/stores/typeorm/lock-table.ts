@@ -21,7 +21,7 @@ export async function prepareTable(
       if (!autoCreate)
         throw new LockStoreError(
           `The table ${nameOf(table)} is missing, and autoCreate is off. Run a migration made by lockTableMigration(), or the ` +
-            `statement that TypeOrmLockStore.ddl('${database.kind}') gives.`,
+            `statement that TypeOrmLockStore.ddl('${database.kind}') or npx nestjs-locked ddl gives.`,
         );
       await create(run, database, table);
       columns = await columnsOf(run, database, table);

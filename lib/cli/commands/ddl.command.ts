@@ -1,0 +1,36 @@
+import { Option, type Command } from 'commander';
+import { LockError } from '../../lock.errors.js';
+import { createTable, type LockTableDatabase } from '../../stores/typeorm/lock-table.ddl.js';
+import { readTable } from '../../stores/typeorm/typeorm-store.options.js';
+import { addressOf, type ConnectionOptions } from '../connection.options.js';
+import { printJson, printLine } from '../output.js';
+
+const DIALECTS = ['postgres', 'mysql', 'mariadb', 'sqlite'] as const;
+
+type DdlOptions = ConnectionOptions & { dialect?: (typeof DIALECTS)[number] };
+
+export function addDdl(program: Command): void {
+  program
+    .command('ddl')
+    .description('print the statement that creates the table; nothing is connected to')
+    .addOption(
+      new Option('--dialect <name>', 'for which database (default: that of the URL)').choices(DIALECTS),
+    )
+    .action((_, command: Command) => {
+      const options = command.optsWithGlobals<DdlOptions>();
+      const { table, schema, json } = options;
+      const ddl = createTable(databaseOf(options), readTable({ table, schema }));
+      if (json) printJson({ ddl });
+      else printLine(`${ddl};`);
+    });
+}
+
+function databaseOf({ dialect, ...options }: DdlOptions): LockTableDatabase {
+  if (dialect !== undefined) return dialect;
+  if (!options.url)
+    throw new LockError(`For which database? Give --dialect (${DIALECTS.join(', ')}), or the URL.`);
+  const address = addressOf(options);
+  if (address.kind === 'mongodb')
+    throw new LockError('MongoDB needs no table: the first lock makes the collection.');
+  return address.kind === 'sqlite' ? 'sqlite' : address.type;
+}

@@ -1,0 +1,28 @@
+import type { Command } from 'commander';
+import { withLocks, type ConnectionOptions } from '../connection.options.js';
+import { EXIT } from '../exit-codes.js';
+import { holderText } from '../lock-text.js';
+import { printJson, printLine } from '../output.js';
+
+export function addRelease(program: Command): void {
+  program
+    .command('release')
+    .description(
+      'free a key whoever holds it; its holder learns of it at its next renewal, and until then two may believe that they hold it',
+    )
+    .argument('<key>')
+    .requiredOption('--reason <text>', 'why, for the record of what was done')
+    .action(async (key: string, _, command: Command) => {
+      const { reason, json, ...options } = command.optsWithGlobals<ConnectionOptions & { reason: string }>();
+      await withLocks(options, async (locks) => {
+        const before = await locks.inspect(key);
+        const released = await locks.forceRelease(key, { reason });
+        if (!released) process.exitCode = EXIT.conflict;
+        const holder = before.state === 'held' ? before.holder : undefined;
+        if (json) return printJson({ key, released, reason, ...(released && { holder }) });
+        if (!released) return printLine(`Nobody held "${key}".`);
+        const by = holder ? `, which was held by ${holderText(holder)}` : '';
+        printLine(`Released "${key}"${by}: ${reason}`);
+      });
+    });
+}

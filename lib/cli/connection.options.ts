@@ -1,0 +1,96 @@
+import { Logger } from '@nestjs/common';
+import { Option, type Command } from 'commander';
+import type { LockStoreDefinition } from '../interfaces/lock-store-definition.interface.js';
+import { LockError } from '../lock.errors.js';
+import { LockService } from '../lock.service.js';
+import { mongoStore } from '../stores/mongodb/mongo-store.js';
+import { typeOrmStore } from '../stores/typeorm/typeorm-store.js';
+import { assertFileExists, parseStoreUrl, type StoreAddress } from './store-url.js';
+
+/** The options that every command has. */
+export interface ConnectionOptions {
+  url?: string;
+  table?: string;
+  schema?: string;
+  database?: string;
+  collection?: string;
+  prefix?: string;
+  json?: boolean;
+}
+
+export function addConnectionOptions(program: Command): void {
+  const url = new Option(
+    '--url <url>',
+    'the database, as postgres://, mysql://, mariadb://, mongodb:// or sqlite:path/to/file; better in the environment: command lines show in the process list',
+  ).env('LOCKS_URL');
+  program
+    .addOption(url)
+    .option('--table <name>', 'the table (default: "locks")')
+    .option('--schema <name>', 'its schema in PostgreSQL, its database in MySQL and MariaDB')
+    .option('--collection <name>', 'the collection in MongoDB (default: "locks")')
+    .option('--database <name>', 'its database (default: the one of the URL)')
+    .option('--prefix <name>', 'the prefix that the LockModule of the application has')
+    .option('--json', 'print JSON, one object in each line; errors too');
+}
+
+/** Does something with the locks of that database; the connection is closed in the end. No table is ever created. */
+export async function withLocks<T>(
+  options: ConnectionOptions,
+  work: (locks: LockService) => Promise<T>,
+): Promise<T> {
+  // What it logs is for applications: here each command tells by itself, and standard output is for what was asked for.
+  Logger.overrideLogger(false);
+  const store = storeOf(options);
+  const { prefix } = options;
+  const locks = new LockService({
+    options: prefix === undefined ? {} : { prefix },
+    openStore: () => store.useFactory(),
+  });
+  try {
+    return await work(locks);
+  } finally {
+    await locks.close();
+  }
+}
+
+/** @throws LockError for a URL that cannot be read, and for options that its database does not have */
+export function addressOf({ url, table, schema, collection, database }: ConnectionOptions): StoreAddress {
+  if (!url)
+    throw new LockError(
+      'It is not said which database: set LOCKS_URL in the environment, or give --url. For example: LOCKS_URL=postgres://localhost/app nestjs-locked list',
+    );
+  const address = parseStoreUrl(url);
+  if (address.kind === 'mongodb') refuse('MongoDB has collections: use --collection', { table, schema });
+  else refuse('Only MongoDB has it: use --table and --schema', { collection, database });
+  return address;
+}
+
+function storeOf(options: ConnectionOptions): LockStoreDefinition {
+  const { table, schema, collection, database } = options;
+  const address = addressOf(options);
+  const tableOptions = { table, schema, autoCreate: false };
+  switch (address.kind) {
+    case 'mongodb':
+      return mongoStore({ url: address.url, databaseName: database, collectionName: collection });
+    case 'sqlite':
+      assertFileExists(address.file);
+      return typeOrmStore({
+        connection: { type: 'better-sqlite3', database: address.file, fileMustExist: true },
+        ...tableOptions,
+      });
+    default:
+      return typeOrmStore({
+        connection:
+          address.type === 'postgres'
+            ? { type: 'postgres', url: address.url, poolSize: 2, applicationName: 'nestjs-locked' }
+            : // With `uri` the driver also reads the options after the question mark, such as ssl.
+              { type: address.type, url: address.url, poolSize: 2, extra: { uri: address.url } },
+        ...tableOptions,
+      });
+  }
+}
+
+function refuse(hint: string, options: Record<string, string | undefined>): void {
+  for (const [name, value] of Object.entries(options))
+    if (value !== undefined) throw new LockError(`--${name} does not fit this database. ${hint}.`);
+}

@@ -1,0 +1,20 @@
+import { InvalidArgumentError } from 'commander';
+import { parseDuration, type DurationLimits } from '../duration.js';
+import { LockError } from '../lock.errors.js';
+
+const BARE_NUMBER = /^[\d.]+$/;
+
+/** Reads a duration from the command line. It needs its unit there: to `flock -w 5` it is seconds, to the library milliseconds. */
+export function durationArgument(name: string, limits: DurationLimits): (text: string) => number {
+  return (text) => {
+    if (BARE_NUMBER.test(text) && Number(text) !== 0)
+      throw new InvalidArgumentError(`Say in which unit: ${text}s, ${text}ms, ${text}m.`);
+    const value = /^inf(inity)?$/i.test(text) ? Infinity : /^0+$/.test(text) ? 0 : text;
+    try {
+      return parseDuration(name, value, limits);
+    } catch (error) {
+      if (error instanceof LockError) throw new InvalidArgumentError(error.message);
+      throw error;
+    }
+  };
+}

@@ -1,0 +1,40 @@
+import { CommanderError } from 'commander';
+import { LockError, LockLostError, LockNotAcquiredError, LockStoreError } from '../lock.errors.js';
+import { EXIT } from './exit-codes.js';
+import { printable } from './text-table.js';
+import { warn, withoutPasswords } from './output.js';
+
+/** Tells what went wrong, as one line on standard error, and gives the exit code for it. */
+export function reportFailure(error: unknown, { json = false }: { json?: boolean }): number {
+  if (error instanceof CommanderError && (error.exitCode === 0 || error.code === 'commander.help'))
+    return error.exitCode === 0 ? EXIT.done : EXIT.usage; // its text is printed
+  const exitCode = exitCodeOf(error);
+  const message = messageOf(error);
+  if (json) {
+    const name = error instanceof LockError ? error.name : 'Error';
+    process.stderr.write(
+      `${JSON.stringify({ error: { name, message: withoutPasswords(message), exitCode } })}\n`,
+    );
+  } else warn(printable(message.replaceAll(/\s*\n\s*/g, ' ')));
+  if (process.env.DEBUG) process.stderr.write(`${withoutPasswords(stacksOf(error))}\n`);
+  return exitCode;
+}
+
+function exitCodeOf(error: unknown): number {
+  if (error instanceof LockStoreError) return EXIT.unavailable;
+  if (error instanceof LockNotAcquiredError) return EXIT.conflict;
+  if (error instanceof LockLostError) return EXIT.lost;
+  return error instanceof LockError || error instanceof CommanderError ? EXIT.usage : EXIT.internal;
+}
+
+function messageOf(error: unknown): string {
+  if (error instanceof CommanderError)
+    return `${error.message.replace(/^error: /, '').replace(/([^.?)])$/, '$1.')} See nestjs-locked --help.`;
+  return error instanceof Error ? error.message : String(error);
+}
+
+function stacksOf(error: unknown): string {
+  const stacks: string[] = [];
+  for (let cause = error; cause instanceof Error; cause = cause.cause) stacks.push(cause.stack ?? '');
+  return stacks.join('\ncaused by ');
+}

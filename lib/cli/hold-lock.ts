@@ -1,0 +1,70 @@
+import { LockLostError, LockNotAcquiredError } from '../lock.errors.js';
+import type { LockOptions } from '../lock.options.js';
+import type { LockService } from '../lock.service.js';
+import { EXIT } from './exit-codes.js';
+import { reportFailure } from './failure.js';
+import { warn } from './output.js';
+import { runCommand, signalStatus, STOP_SIGNALS } from './run-command.js';
+
+/** How a command is run under a lock. */
+export interface HoldTerms {
+  key: string;
+  command: readonly string[];
+  lock: LockOptions;
+  killAfter: number;
+  conflictExitCode: number;
+  json: boolean | undefined;
+}
+
+/** The command ended otherwise than with 0: the run under the lock has failed. */
+class CommandFailed extends Error {
+  constructor(readonly status: number) {
+    super(`The command ended with ${status}.`);
+  }
+}
+
+/** A signal came before the command ran. */
+class Interrupted extends Error {
+  constructor(readonly signal: NodeJS.Signals) {
+    super(`Stopped by ${signal}.`);
+  }
+}
+
+/** Runs the command under the lock, and gives the exit code of this process. */
+export async function holdLock(locks: LockService, terms: HoldTerms): Promise<number> {
+  const { key, command, killAfter, conflictExitCode, json } = terms;
+  const interruption = new AbortController();
+  // From here to the end: whatever signal comes, the lock is released.
+  const interrupt = (signal: NodeJS.Signals): void => interruption.abort(new Interrupted(signal));
+  for (const signal of STOP_SIGNALS) process.on(signal, interrupt);
+  locks.events.on('renewFailed', ({ error }) => warn(`The lock could not be renewed: ${error.message}`));
+  locks.events.on('storeError', ({ operation, error }) => {
+    if (operation === 'release')
+      warn(`The lock could not be released, and ends with its ttl: ${error.message}`);
+  });
+  try {
+    await locks.run(
+      key,
+      async (lock) => {
+        interruption.signal.throwIfAborted();
+        lock.signal.addEventListener('abort', () => warn(`${lock.loss?.message} The command is stopped.`));
+        const env = { LOCK_KEY: key, LOCK_FENCING_TOKEN: String(lock.fencingToken) };
+        const status = await runCommand(command, { env, stop: lock.signal, killAfter });
+        lock.assertHeld(); // whatever the command made of it: it may not have been alone
+        if (status !== EXIT.done) throw new CommandFailed(status);
+      },
+      { ...terms.lock, signal: interruption.signal },
+    );
+    return EXIT.done;
+  } catch (error) {
+    if (error instanceof CommandFailed) return error.status;
+    if (error instanceof Interrupted) return signalStatus(error.signal);
+    if (error instanceof LockNotAcquiredError || error instanceof LockLostError) {
+      const status = reportFailure(error, { json });
+      return error instanceof LockLostError ? status : conflictExitCode;
+    }
+    throw error;
+  } finally {
+    for (const signal of STOP_SIGNALS) process.off(signal, interrupt);
+  }
+}

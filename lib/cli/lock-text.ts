@@ -1,0 +1,38 @@
+import type { LockRecord } from '../interfaces/lock-record.interface.js';
+import type { Column } from './text-table.js';
+import { printable } from './text-table.js';
+
+/** The columns that `list` and `watch` have. */
+export const LOCK_COLUMNS: readonly Column<LockRecord>[] = [
+  { title: 'KEY', of: ({ key }) => printable(key) },
+  { title: 'LABEL', of: ({ label }) => printable(label ?? '-') },
+  { title: 'SINCE', of: ({ startedAt }) => timeText(startedAt) },
+  { title: 'UNTIL', of: ({ expiresAt }) => (expiresAt ? timeText(expiresAt) : 'never') },
+  { title: 'LEFT', of: ({ remaining }) => spanText(remaining), align: 'right' },
+  { title: 'TOKEN', of: ({ fencingToken }) => String(fencingToken), align: 'right' },
+];
+
+/** A moment by the database's clock, in UTC: instances have time zones of their own. */
+export function timeText(time: Date): string {
+  return time.toISOString().replace('T', ' ').replace(/\.\d+/, '');
+}
+
+/** A span in the largest two units. */
+export function spanText(ms: number): string {
+  if (ms === Infinity) return 'endless';
+  const seconds = Math.max(ms, 0) / 1000;
+  if (seconds < 60) return `${seconds.toFixed(1)}s`;
+  const whole = Math.floor(seconds);
+  if (whole < 3600) return `${Math.floor(whole / 60)}m${whole % 60}s`;
+  if (whole < 86_400) return `${Math.floor(whole / 3600)}h${Math.floor((whole % 3600) / 60)}m`;
+  return `${Math.floor(whole / 86_400)}d${Math.floor((whole % 86_400) / 3600)}h`;
+}
+
+/** A holder in a sentence. */
+export function holderText({ label, startedAt, fencingToken }: LockRecord): string {
+  return `${label === null ? 'an unnamed worker' : printable(label)} since ${timeText(startedAt)} (token ${fencingToken})`;
+}
+
+export function countText(count: number): string {
+  return `${count} ${count === 1 ? 'lock' : 'locks'} held`;
+}

@@ -1,0 +1,52 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { LockRecord } from '../interfaces/lock-record.interface.js';
+import { LockError, LockStoreError } from '../lock.errors.js';
+import type { LockService } from '../lock.service.js';
+import { allLocks } from './all-locks.js';
+import { STOP_SIGNALS } from './run-command.js';
+
+/** What one look at the database found, by this machine's clock. */
+export type Look = { at: Date; locks: LockRecord[] } | { at: Date; error: LockError };
+
+/** Shows what looks find. */
+export interface WatchView {
+  show(look: Look): void;
+  end(): void;
+}
+
+/** Looks again and again until this process is told to stop, also through times in which the database is away. */
+export async function watchLocks(locks: LockService, view: WatchView, interval: number): Promise<void> {
+  const stopping = new AbortController();
+  const stop = (): void => stopping.abort();
+  for (const signal of STOP_SIGNALS) process.once(signal, stop);
+  const stopped = new Promise<void>((resolve) =>
+    stopping.signal.addEventListener('abort', () => resolve(), { once: true }),
+  );
+  try {
+    for (let first = true; !stopping.signal.aborted; first = false) {
+      const look = await Promise.race([lookAt(locks), stopped]);
+      if (!look) return;
+      // What is wrong from the beginning and does not pass by itself is not worth a second look.
+      if ('error' in look && first && !mayPass(look.error)) throw look.error;
+      view.show(look);
+      await sleep(interval, undefined, { signal: stopping.signal }).catch(() => undefined); // it is stopped
+    }
+  } finally {
+    view.end();
+    for (const signal of STOP_SIGNALS) process.off(signal, stop);
+  }
+}
+
+async function lookAt(locks: LockService): Promise<Look> {
+  try {
+    const held = await allLocks(locks);
+    return { at: new Date(), locks: held };
+  } catch (error) {
+    if (error instanceof LockError) return { at: new Date(), error };
+    throw error;
+  }
+}
+
+function mayPass(error: LockError): boolean {
+  return error instanceof LockStoreError && error.transient;
+}
