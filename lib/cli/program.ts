@@ -3,6 +3,7 @@ import { addDdl } from './commands/ddl.command.js';
 import { addHold } from './commands/hold.command.js';
 import { addInspect } from './commands/inspect.command.js';
 import { addList } from './commands/list.command.js';
+import { addPause, addResume } from './commands/pause.command.js';
 import { addPurge } from './commands/purge.command.js';
 import { addRelease } from './commands/release.command.js';
 import { addWatch } from './commands/watch.command.js';
@@ -19,7 +20,17 @@ export function createProgram(version: string): Command {
     .configureHelp({ showGlobalOptions: true, helpWidth: Math.min(process.stdout.columns || 100, 120) })
     .addHelpText('after', EXIT_CODES_HELP);
   addConnectionOptions(program);
-  const commands = [addList, addInspect, addWatch, addHold, addRelease, addPurge, addDdl];
+  const commands = [
+    addList,
+    addInspect,
+    addWatch,
+    addHold,
+    addRelease,
+    addPause,
+    addResume,
+    addPurge,
+    addDdl,
+  ];
   for (const add of commands) add(program);
   return program;
 }

@@ -3,6 +3,7 @@ import { withLocks, type ConnectionOptions } from '../connection.options.js';
 import { EXIT } from '../exit-codes.js';
 import { holderText } from '../lock-text.js';
 import { printJson, printLine } from '../output.js';
+import { printable } from '../text-table.js';
 
 export function addRelease(program: Command): void {
   program
@@ -20,9 +21,9 @@ export function addRelease(program: Command): void {
         if (!released) process.exitCode = EXIT.conflict;
         const holder = before.state === 'held' ? before.holder : undefined;
         if (json) return printJson({ key, released, reason, ...(released && { holder }) });
-        if (!released) return printLine(`Nobody held "${key}".`);
+        if (!released) return printLine(`Nobody held "${printable(key)}".`);
         const by = holder ? `, which was held by ${holderText(holder)}` : '';
-        printLine(`Released "${key}"${by}: ${reason}`);
+        printLine(`Released "${printable(key)}"${by}: ${reason}`);
       });
     });
 }

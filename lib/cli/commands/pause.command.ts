@@ -1,0 +1,30 @@
+import type { Command } from 'commander';
+import { withLocks, type ConnectionOptions } from '../connection.options.js';
+import { printJson, printLine } from '../output.js';
+import { printable } from '../text-table.js';
+
+export function addPause(program: Command): void {
+  program
+    .command('pause')
+    .description('let nobody have the key, in all instances, until it is resumed; who holds it goes on')
+    .argument('<key>')
+    .action(async (key: string, _, command: Command) => {
+      const { json, ...options } = command.optsWithGlobals<ConnectionOptions>();
+      const changed = await withLocks(options, (locks) => locks.pause(key));
+      if (json) printJson({ key, paused: true, changed });
+      else printLine(`"${printable(key)}" ${changed ? 'is paused' : 'was paused before'}.`);
+    });
+}
+
+export function addResume(program: Command): void {
+  program
+    .command('resume')
+    .description('end a pause')
+    .argument('<key>')
+    .action(async (key: string, _, command: Command) => {
+      const { json, ...options } = command.optsWithGlobals<ConnectionOptions>();
+      const changed = await withLocks(options, (locks) => locks.resume(key));
+      if (json) printJson({ key, paused: false, changed });
+      else printLine(`"${printable(key)}" ${changed ? 'is not paused any more' : 'was not paused'}.`);
+    });
+}
