@@ -6,7 +6,7 @@ export interface AcquireRequest {
   label?: string;
   /**
    * Repeats an attempt of this owner whose answer was lost: only then may the owner find its own lock taken, and gets it again, with the same
-   * token and a full ttl.
+   * token and a full ttl; also when its tick has begun by that, or the key was paused since.
    */
   resend?: boolean;
   /**
@@ -118,7 +118,7 @@ export interface ListRequest {
 export interface PurgeRequest {
   /** Only keys that start with this. */
   prefix?: string;
-  /** Milliseconds, 0 or more, since the key was last acquired or renewed, was released, or its lease ran out. */
+  /** Milliseconds, 0 or more, since the key was last acquired or renewed, was released, its lease ran out, or its last tick. */
   olderThan: number;
 }
 
@@ -134,8 +134,8 @@ export interface LockInspector {
   /** Frees a key whoever holds it; `false` when nobody does. The token keeps growing. */
   forceRelease(key: string): Promise<boolean>;
   /**
-   * Deletes keys that are free and have not been used for this long, with their run history, and tells how many. Never a key that is held or kept.
-   * The token keeps growing.
+   * Deletes keys that are free and have not been used for this long, with their run history, and tells how many. Never a key that is held, kept
+   * or paused. The token keeps growing.
    */
   purge(request: PurgeRequest): Promise<number>;
 }

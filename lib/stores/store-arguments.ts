@@ -5,12 +5,16 @@ import { show } from '../show.js';
 
 const LARGEST_PAGE = 1000;
 
+/** The last moment that a date has, in epoch milliseconds. */
+export const LATEST = 8.64e15;
+
 /** Whole milliseconds, rounded up: a lease must not end before its holder believes that it does. */
 export function milliseconds(name: string, value: unknown): number {
   if (typeof value === 'number' && Number.isFinite(value) && value > 0)
     return Math.min(Math.ceil(value), Number.MAX_SAFE_INTEGER);
+  const endless = name === 'ttl' ? ' Number.MAX_SAFE_INTEGER never expires.' : '';
   throw new LockError(
-    `${name} must be a finite number of milliseconds above 0, but it is ${show(value)}. Number.MAX_SAFE_INTEGER never expires.`,
+    `${name} must be a finite number of milliseconds above 0, but it is ${show(value)}.${endless}`,
   );
 }
 

@@ -5,13 +5,24 @@ import { expiry } from './conformance/expiry.cases.js';
 import { inspecting } from './conformance/inspecting.cases.js';
 import { keys } from './conformance/keys.cases.js';
 import { listing } from './conformance/listing.cases.js';
-import { malformed, malformedInspection } from './conformance/malformed.cases.js';
+import {
+  malformed,
+  malformedInspection,
+  malformedOnce,
+  malformedPausing,
+  malformedStealing,
+} from './conformance/malformed.cases.js';
+import { oncePerTick, oncePerTickInspected } from './conformance/once.cases.js';
+import { pausing, pausingInspected, pausingOnce } from './conformance/pausing.cases.js';
 import { purging } from './conformance/purging.cases.js';
 import { races } from './conformance/races.cases.js';
 import { releasing } from './conformance/releasing.cases.js';
 import { renewMany } from './conformance/renew-many.cases.js';
 import { renewing } from './conformance/renewing.cases.js';
 import { resend } from './conformance/resend.cases.js';
+import { stealing, stealingInspected } from './conformance/stealing.cases.js';
+
+type Part = 'inspect' | 'renewMany' | 'pause' | 'once' | 'stealAfter';
 
 /** How a store is examined. @publicApi */
 export interface ConformanceOptions {
@@ -25,8 +36,11 @@ export interface ConformanceOptions {
   ttl?: number;
   /** How much later than its lease a key may become free before a case fails, in milliseconds. Default 10,000. */
   patience?: number;
-  /** What the store does not do: `inspect` stands for `LockInspector`, `renewMany` for `BatchRenewer`. Without this, a missing one is a failure. */
-  without?: ('inspect' | 'renewMany')[];
+  /**
+   * What the store does not do: `inspect` stands for `LockInspector`, `renewMany` for `BatchRenewer`, `pause` for `LockPauser`, `once` and
+   * `stealAfter` for what an acquisition asks for. Without this, a missing one is a failure.
+   */
+  without?: Part[];
 }
 
 /** One rule that a store has to keep. @publicApi */
@@ -59,14 +73,25 @@ export function lockStoreConformance(
     ...keys,
     ...malformed,
     ...races,
-    ...(without.includes('renewMany') ? {} : renewMany),
-    ...(without.includes('inspect') ? {} : { ...inspecting, ...listing, ...purging, ...malformedInspection }),
+    ...whenDone(renewMany, 'renewMany'),
+    ...whenDone({ ...inspecting, ...listing, ...purging, ...malformedInspection }, 'inspect'),
+    ...whenDone({ ...stealing, ...malformedStealing }, 'stealAfter'),
+    ...whenDone(stealingInspected, 'stealAfter', 'inspect'),
+    ...whenDone({ ...oncePerTick, ...malformedOnce }, 'once'),
+    ...whenDone(oncePerTickInspected, 'once', 'inspect'),
+    ...whenDone({ ...pausing, ...malformedPausing }, 'pause'),
+    ...whenDone(pausingInspected, 'pause', 'inspect'),
+    ...whenDone(pausingOnce, 'pause', 'once', 'stealAfter'),
   };
   return Object.entries(cases).map(([name, body]) => ({
     name,
     run: () =>
       withStores(createStore, async (open) => body(new ConformanceTrial(await open(), settings, open))),
   }));
+
+  function whenDone(some: Cases, ...parts: Part[]): Cases {
+    return parts.some((part) => without.includes(part)) ? {} : some;
+  }
 }
 
 async function withStores(

@@ -1,10 +1,4 @@
-import type {
-  LockInspection,
-  LockOutcome,
-  LockPage,
-  LockRecord,
-  LockRun,
-} from '../../interfaces/lock-record.interface.js';
+import type { LockInspection, LockPage } from '../../interfaces/lock-record.interface.js';
 import type {
   AcquireRequest,
   BatchRenewer,
@@ -12,6 +6,7 @@ import type {
   ListRequest,
   LockAcquireResult,
   LockInspector,
+  LockPauser,
   LockStore,
   PurgeRequest,
   ReleaseRequest,
@@ -20,6 +15,18 @@ import type {
 } from '../../interfaces/lock-store.interface.js';
 import { assertKey, assertOwner, fitKey, storedKey } from '../../lock-key.js';
 import { assertPage, milliseconds, purgeOf } from '../store-arguments.js';
+import { refusalReason, termsOf, tickAt } from '../terms.js';
+import {
+  expiry,
+  FREE,
+  inspectionOf,
+  lastUseOf,
+  recordOf,
+  runOf,
+  stateOf,
+  UNUSED,
+  type LockEntry,
+} from './lock-entry.js';
 
 /** How a {@link MemoryLockStore} keeps time and how much it remembers. @publicApi */
 export interface MemoryLockStoreOptions {
@@ -29,30 +36,15 @@ export interface MemoryLockStoreOptions {
   history?: number;
 }
 
-/** What the row of a key is in the SQL stores. */
-interface Entry {
-  /** `null` when nobody holds the key, also while a release keeps it taken. */
-  owner: string | null;
-  label: string | null;
-  token: number;
-  startedAt: number;
-  renewedAt: number;
-  expiresAt: number;
-  lastRun?: LockRun;
-}
-
-const NEVER = Number.MAX_SAFE_INTEGER;
-const FREE = 0; // not "now": a clock that steps back must not make a released key busy
-
 /**
  * Keeps locks in the memory of one process, with the semantics of the stores that keep them in a database: for tests, and for applications
- * that are a single process.
+ * that are a single process. What must outlive the process, as that a tick has run, is not what it is for.
  *
  * @publicApi
  */
-export class MemoryLockStore implements LockStore, BatchRenewer, LockInspector, StoreDescription {
+export class MemoryLockStore implements LockStore, BatchRenewer, LockInspector, LockPauser, StoreDescription {
   /** In the order of their last grant or end, oldest first. */
-  private readonly entries = new Map<string, Entry>();
+  private readonly entries = new Map<string, LockEntry>();
   private readonly now: () => number;
   private readonly history: number;
   private forgetAt: number;
@@ -72,6 +64,7 @@ export class MemoryLockStore implements LockStore, BatchRenewer, LockInspector, 
     request: AcquireRequest = {},
   ): Promise<LockAcquireResult> {
     assertLease(key, owner, ttl);
+    const terms = termsOf(request);
     const stored = fitKey(key);
     const now = this.milliseconds();
     const entry = this.entries.get(stored);
@@ -80,18 +73,22 @@ export class MemoryLockStore implements LockStore, BatchRenewer, LockInspector, 
       lease(entry, now, ttl);
       return { acquired: true, fencingToken: entry.token };
     }
-    if (entry && entry.expiresAt > now) {
-      return { acquired: false, reason: 'held', holder: recordOf(stored, entry, now) };
-    }
+    const reason = refusalReason(terms, stateOf(entry ?? UNUSED, now));
+    if (reason !== undefined)
+      return reason === 'held' && entry
+        ? { acquired: false, reason, holder: recordOf(stored, entry, now) }
+        : { acquired: false, reason };
 
-    const granted: Entry = {
+    const granted: LockEntry = {
       owner,
       label: request.label ?? null,
       token: this.nextToken(),
       startedAt: now,
       renewedAt: now,
       expiresAt: expiry(now, ttl),
-      lastRun: entry?.owner ? runOf(entry, entry.expiresAt, 'failed') : entry?.lastRun,
+      lastRun: entry?.owner ? runOf(entry, Math.min(entry.expiresAt, now), 'failed') : entry?.lastRun,
+      lastTick: tickAt(terms, now) ?? entry?.lastTick ?? null,
+      paused: false,
     };
     this.put(stored, granted);
     return { acquired: true, fencingToken: granted.token };
@@ -127,14 +124,7 @@ export class MemoryLockStore implements LockStore, BatchRenewer, LockInspector, 
 
   async inspect(key: string): Promise<LockInspection> {
     const stored = storedKey(key);
-    const now = this.milliseconds();
-    const entry = this.entries.get(stored);
-    const lastRun = entry?.lastRun && { lastRun: copyOf(entry.lastRun) };
-    if (!entry || (entry.owner === null && entry.expiresAt <= now)) {
-      return { state: 'absent', key: stored, ...lastRun };
-    }
-    const state = entry.expiresAt > now ? 'held' : 'expired';
-    return { state, key: stored, holder: recordOf(stored, entry, now), ...lastRun };
+    return inspectionOf(stored, this.entries.get(stored), this.milliseconds());
   }
 
   async list({ prefix = '', limit, after = '' }: ListRequest): Promise<LockPage> {
@@ -164,10 +154,26 @@ export class MemoryLockStore implements LockStore, BatchRenewer, LockInspector, 
     const { prefix, olderThan } = purgeOf(request);
     const before = this.milliseconds() - olderThan;
     const unused = [...this.entries].filter(
-      ([key, entry]) => key.startsWith(prefix) && lastUseOf(entry) <= before,
+      ([key, entry]) => key.startsWith(prefix) && !entry.paused && lastUseOf(entry) <= before,
     );
     for (const [key] of unused) this.entries.delete(key);
     return unused.length;
+  }
+
+  async pause(key: string): Promise<boolean> {
+    const stored = storedKey(key);
+    const entry = this.entries.get(stored);
+    if (entry?.paused) return false;
+    this.put(stored, { ...(entry ?? { ...UNUSED, token: this.nextToken() }), paused: true });
+    return true;
+  }
+
+  async resume(key: string): Promise<boolean> {
+    const stored = storedKey(key);
+    const entry = this.entries.get(stored);
+    if (!entry?.paused) return false;
+    this.put(stored, { ...entry, paused: false });
+    return true;
   }
 
   describe(): string {
@@ -181,7 +187,7 @@ export class MemoryLockStore implements LockStore, BatchRenewer, LockInspector, 
     return entry !== undefined;
   }
 
-  private ownLease(stored: string, owner: string, now: number): Entry | undefined {
+  private ownLease(stored: string, owner: string, now: number): LockEntry | undefined {
     const entry = this.entries.get(stored);
     return entry?.owner === owner && entry.expiresAt > now ? entry : undefined;
   }
@@ -195,7 +201,7 @@ export class MemoryLockStore implements LockStore, BatchRenewer, LockInspector, 
     return this.lastToken;
   }
 
-  private put(stored: string, entry: Entry): void {
+  private put(stored: string, entry: LockEntry): void {
     this.entries.delete(stored); // moves it to the end of the map
     this.entries.set(stored, entry);
     if (this.entries.size > this.forgetAt) this.forget();
@@ -204,7 +210,7 @@ export class MemoryLockStore implements LockStore, BatchRenewer, LockInspector, 
   /** Keys made from ids would pile up for ever. It looks at every entry, and so runs only once in `history` new keys. */
   private forget(): void {
     const now = this.milliseconds();
-    const free = [...this.entries].filter(([, entry]) => entry.expiresAt <= now);
+    const free = [...this.entries].filter(([, entry]) => entry.expiresAt <= now && !entry.paused);
     for (const [key] of free.slice(0, Math.max(0, free.length - this.history))) this.entries.delete(key);
     this.forgetAt = this.entries.size + this.history;
   }
@@ -216,41 +222,9 @@ function assertLease(key: unknown, owner: unknown, ttl: unknown): void {
   milliseconds('ttl', ttl);
 }
 
-/** Rounded up: a lease must not end before its holder believes that it does. */
-function expiry(now: number, ttl: number): number {
-  return Math.min(Math.ceil(now + ttl), NEVER);
-}
-
-function lease(entry: Entry, now: number, ttl: number): void {
+function lease(entry: LockEntry, now: number, ttl: number): void {
   entry.renewedAt = now;
   entry.expiresAt = expiry(now, ttl);
-}
-
-/** A key that is held or kept will be used until its lease ends. */
-function lastUseOf({ renewedAt, expiresAt, lastRun }: Entry): number {
-  return Math.max(renewedAt, expiresAt, lastRun?.endedAt.getTime() ?? 0);
-}
-
-function recordOf(key: string, entry: Entry, now: number): LockRecord {
-  const endless = entry.expiresAt === NEVER;
-  return {
-    key,
-    label: entry.label,
-    fencingToken: entry.token,
-    startedAt: new Date(entry.startedAt),
-    renewedAt: new Date(entry.renewedAt),
-    expiresAt: endless ? null : new Date(entry.expiresAt),
-    remaining: endless ? Infinity : entry.expiresAt - now,
-  };
-}
-
-function runOf(entry: Entry, endedAt: number, outcome: LockOutcome): LockRun {
-  return { label: entry.label, startedAt: new Date(entry.startedAt), endedAt: new Date(endedAt), outcome };
-}
-
-/** Callers may change what they get, dates too, and the store's own must stay. */
-function copyOf(run: LockRun): LockRun {
-  return { ...run, startedAt: new Date(run.startedAt), endedAt: new Date(run.endedAt) };
 }
 
 /** The order of bytes in UTF-8, as in the databases; JavaScript's own compares halves of characters. */

@@ -5,6 +5,7 @@ import type {
   LockAcquireResult,
   RenewalOutcome,
 } from '../../interfaces/lock-store.interface.js';
+import type { Terms } from '../terms.js';
 import type { LockRow } from './lock-row.js';
 
 /** What a statement gave, in the same shape for every driver. */
@@ -39,7 +40,7 @@ export interface LockTransactions {
 }
 
 /** An acquisition, checked and fitted to the columns. */
-export interface Attempt {
+export interface Attempt extends Terms {
   key: string;
   owner: string;
   ttl: number;
@@ -103,6 +104,10 @@ export interface LockDialect {
   renewMany?(run: Run, leases: readonly LeaseRenewal[]): Promise<RenewalOutcome[]>;
   release(run: Run, ending: Ending): Promise<Change>;
   forceRelease(run: Run, key: string): Promise<Change>;
+  /** `gone`: it was paused already. A key that has no row gets one. */
+  pause(run: Run, key: string): Promise<Change>;
+  /** `gone`: it was not paused. */
+  resume(run: Run, key: string): Promise<Change>;
   /** Locks the row until the transaction ends, so that nobody changes it. Here alone a row that another session has locked is waited for. */
   guard(run: Run, claim: Claim): Promise<Guarding>;
   find(run: Run, key: string): Promise<LockRow | undefined>;

@@ -22,6 +22,8 @@ type Work<T> = (dialect: LockDialect, run: Run) => Promise<T>;
 
 /** Milliseconds for which a row that another session has locked is asked again. */
 const ROW_PATIENCE = 1_000;
+/** Short enough to find a key free for a moment that many acquire and release in turn. */
+const LONGEST_PAUSE = 40;
 
 /** Runs operations on the lock table; opens the database before the first one. Whatever fails is one of our errors. */
 export class LockOperations {
@@ -67,7 +69,7 @@ export class LockOperations {
   /** Tries again, with growing pauses in which no connection is held, what ran into a locked row or collided with other sessions. */
   async insist<T>(doing: string, limit: number, work: Work<T | 'locked'>): Promise<T> {
     const deadline = performance.now() + Math.min(limit, ROW_PATIENCE);
-    for (let pause = 10; ; pause *= 2) {
+    for (let pause = 10; ; pause = Math.min(pause * 2, LONGEST_PAUSE)) {
       const answer = await unlessCollided<T | 'locked'>(this.run(doing, limit, work), 'locked');
       if (answer !== 'locked') return answer;
       const left = deadline - performance.now();

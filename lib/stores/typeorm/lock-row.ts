@@ -1,15 +1,17 @@
 import type {
+  LockHistory,
   LockInspection,
   LockOutcome,
   LockRecord,
   LockRun,
 } from '../../interfaces/lock-record.interface.js';
 import type { LockAcquireResult } from '../../interfaces/lock-store.interface.js';
+import { refusalReason, type Terms } from '../terms.js';
 
 /** `expires_ms` of a lease that never ends: the largest whole number that JavaScript keeps exactly. */
 export const NEVER = Number.MAX_SAFE_INTEGER;
 
-/** The columns of the table, in order. `tick_ms` and `paused` are kept for once-per-tick jobs and for pausing a key. */
+/** The columns of the table, in order. */
 export const COLUMNS = [
   'key',
   'owner',
@@ -29,36 +31,51 @@ export const COLUMNS = [
 /** What a contender sees of a row, as the drivers give it: BIGINT as string, number or bigint, text as string or bytes. */
 export interface HolderRow {
   key: string | Buffer;
+  /** 1 or true when somebody holds it, 0 or false when it is free or merely kept. The owner itself is a capability, and stays in the database. */
+  owned: unknown;
   token: unknown;
   expires_ms: unknown;
   label: string | Buffer | null;
   started_ms: unknown;
   renewed_ms: unknown;
+  tick_ms: unknown;
+  paused: unknown;
   /** The database's clock when it answered. */
   now_ms: unknown;
 }
 
-/** A whole row, but for the owner: that id is a capability, and stays in the database. */
+/** A whole row. */
 export interface LockRow extends HolderRow {
-  /** 1 or true when somebody holds it, 0 or false when it is free or merely kept. */
-  owned: unknown;
   last_label: string | Buffer | null;
   last_started_ms: unknown;
   last_ended_ms: unknown;
   last_outcome: LockOutcome;
 }
 
-/** The answer to a contender that did not get the lock. A holder whose lease has run out tells nothing: someone is taking it over right now. */
-export function refusalOf(row: HolderRow | undefined): LockAcquireResult {
-  return row && isHeld(row)
-    ? { acquired: false, reason: 'held', holder: recordOf(row) }
-    : { acquired: false, reason: 'contention' };
+/** The clock's answer about a key that has no row. */
+export type NoRow = { [Column in keyof HolderRow]: Column extends 'now_ms' ? unknown : null };
+
+export type Refusal = Extract<LockAcquireResult, { acquired: false }>;
+
+export const CONTENTION: Refusal = { acquired: false, reason: 'contention' };
+
+/** The answer to an attempt that does not get the key; `undefined` when, by this row, it does: unless someone else is taking it right now. */
+export function refusalOf(row: HolderRow | NoRow, terms: Terms): Refusal | undefined {
+  const reason = refusalReason(terms, {
+    now: Number(row.now_ms),
+    owned: isTrue(row.owned),
+    expiresAt: Number(row.expires_ms),
+    renewedAt: Number(row.renewed_ms),
+    paused: isTrue(row.paused),
+    lastTick: row.tick_ms === null ? null : Number(row.tick_ms),
+  });
+  if (reason === 'held' && row.key !== null) return { acquired: false, reason, holder: recordOf(row) };
+  return reason && { acquired: false, reason };
 }
 
 export function inspectionOf(key: string, row: LockRow | undefined): LockInspection {
-  const lastRun = row && runOf(row);
-  const history = lastRun && { lastRun };
-  if (!row || (!isHeld(row) && Number(row.owned) === 0)) return { state: 'absent', key, ...history };
+  const history = row && historyOf(row);
+  if (!row || (!isHeld(row) && !isTrue(row.owned))) return { state: 'absent', key, ...history };
   return { state: isHeld(row) ? 'held' : 'expired', key, holder: recordOf(row), ...history };
 }
 
@@ -76,6 +93,15 @@ export function recordOf(row: HolderRow): LockRecord {
   };
 }
 
+function historyOf(row: LockRow): LockHistory {
+  const lastRun = runOf(row);
+  return {
+    ...(lastRun && { lastRun }),
+    ...(row.tick_ms !== null && { lastTick: new Date(Number(row.tick_ms)) }),
+    ...(isTrue(row.paused) && { paused: true }),
+  };
+}
+
 function runOf(row: LockRow): LockRun | undefined {
   if (row.last_ended_ms === null) return undefined;
   return {
@@ -86,8 +112,13 @@ function runOf(row: LockRow): LockRun | undefined {
   };
 }
 
-export function isHeld(row: HolderRow): boolean {
+function isHeld(row: HolderRow): boolean {
   return Number(row.expires_ms) > Number(row.now_ms);
+}
+
+/** Of a boolean, as the drivers give it. */
+export function isTrue(value: unknown): boolean {
+  return Number(value) !== 0;
 }
 
 function textOf(text: string | Buffer | null): string | null {

@@ -1,14 +1,16 @@
-import type { Change, LockDialect, Run } from './lock-dialect.js';
-import { isHeld, refusalOf, type LockRow } from './lock-row.js';
+import type { Attempt, Change, LockDialect, Run } from './lock-dialect.js';
+import { CONTENTION, isTrue, refusalOf, type LockRow } from './lock-row.js';
 import { mysqlBatchRenewal } from './mysql.batch-renewal.js';
-import { hex, MS, until, US, type MysqlServer } from './mysql.expressions.js';
+import { hex, MS, named, until, US, type MysqlServer } from './mysql.expressions.js';
 import { mysqlPurge } from './mysql.purge.js';
 import { orContention, withShortLockWait } from './mysql.lock-wait.js';
 import { isStaleRead } from './store-failure.js';
 
 // Text goes in and out as bytes: the connection's charset may know fewer characters.
-const ROW = `\`key\`, owner IS NOT NULL AS owned, token, expires_ms, CAST(label AS BINARY) AS label, started_ms, renewed_ms,
+const ROW = `\`key\`, owner IS NOT NULL AS owned, token, expires_ms, CAST(label AS BINARY) AS label, started_ms, renewed_ms, tick_ms, paused,
   CAST(last_label AS BINARY) AS last_label, last_started_ms, last_ended_ms, last_outcome, ${MS} AS now_ms`;
+
+type AttemptValues = Omit<Attempt, 'resend'>;
 
 /**
  * The statements of MySQL (5.6 or newer) and MariaDB (10.3 or newer).
@@ -32,25 +34,42 @@ export function mysqlDialect(table: string, server: MysqlServer): LockDialect {
   const briefly = <T>(run: Run, work: () => Promise<T>) =>
     mustShortenWait ? withShortLockWait(run, work) : work();
 
-  // The token comes from the clock, so that it also grows across deleted rows and fail-overs.
+  // :stealAfter to :slot are null in an attempt that does not ask for them. Compared with null, a tick is new, and no lease is old enough to steal.
+  const tick = `COALESCE(:tick, ${MS} - ${MS} % :slot)`;
+  const notAhead = `COALESCE(:tick <= ${MS} + :ahead, TRUE)`;
+  const free = `
+    NOT paused AND COALESCE(tick_ms < ${tick}, TRUE)
+    AND (expires_ms <= ${MS} OR owner IS NOT NULL AND renewed_ms <= ${MS} - :stealAfter)`;
+
+  // The token comes from the clock, so that it also grows across deleted rows and fail-overs. Who is robbed has ended now.
   const acquire = (mine: string) =>
-    update(
-      `token = LAST_INSERT_ID(IF(${mine}, token, GREATEST(token + 1, ${US}))),
-       last_label      = IF(owner IS NULL OR ${mine}, last_label,      label),
-       last_started_ms = IF(owner IS NULL OR ${mine}, last_started_ms, started_ms),
-       last_ended_ms   = IF(owner IS NULL OR ${mine}, last_ended_ms,   expires_ms),
-       last_outcome    = IF(owner IS NULL OR ${mine}, last_outcome,    'failed'),
-       started_ms = IF(${mine}, started_ms, ${MS}),
-       owner = ?, label = CONVERT(? USING utf8mb4), renewed_ms = ${MS}, expires_ms = ${until('?')}`,
-      `\`key\` = ? AND (expires_ms <= ${MS} OR ${mine})`,
+    named<keyof AttemptValues>(
+      update(
+        `token = LAST_INSERT_ID(IF(${mine}, token, GREATEST(token + 1, ${US}))),
+         last_label      = IF(owner IS NULL OR ${mine}, last_label,      label),
+         last_started_ms = IF(owner IS NULL OR ${mine}, last_started_ms, started_ms),
+         last_ended_ms   = IF(owner IS NULL OR ${mine}, last_ended_ms,   LEAST(expires_ms, ${MS})),
+         last_outcome    = IF(owner IS NULL OR ${mine}, last_outcome,    'failed'),
+         tick_ms    = IF(${mine}, tick_ms, COALESCE(${tick}, tick_ms)),
+         started_ms = IF(${mine}, started_ms, ${MS}),
+         owner = :owner, label = CONVERT(:label USING utf8mb4), renewed_ms = ${MS}, expires_ms = ${until(':ttl')}`,
+        `\`key\` = :key AND ${notAhead} AND (${free} OR ${mine})`,
+      ),
     );
   const firstTry = acquire('FALSE');
-  const resend = acquire('owner <=> ?');
+  const resend = acquire('owner <=> :owner');
   // An insert waits for another session's lock on the gap between two keys, and has nothing to skip: MySQL has to be told here too.
-  const add = `
-    ${mariadb ? 'SET STATEMENT innodb_lock_wait_timeout = 1 FOR' : ''}
-    INSERT INTO ${table} (\`key\`, owner, token, label, started_ms, renewed_ms, expires_ms)
-    VALUES (?, ?, LAST_INSERT_ID(${US}), CONVERT(? USING utf8mb4), ${MS}, ${MS}, ${until('?')})`;
+  const insert = (statement: string) =>
+    mariadb ? `SET STATEMENT innodb_lock_wait_timeout = 1 FOR ${statement}` : statement;
+  const inserting = <T>(run: Run, work: () => Promise<T>) =>
+    mariadb || mustShortenWait ? work() : withShortLockWait(run, work);
+  const add = named<keyof AttemptValues>(
+    insert(
+      `INSERT INTO ${table} (\`key\`, owner, token, label, started_ms, renewed_ms, expires_ms, tick_ms)
+       SELECT :key, :owner, LAST_INSERT_ID(${US}), CONVERT(:label USING utf8mb4), ${MS}, ${MS}, ${until(':ttl')}, ${tick}
+         FROM DUAL WHERE ${notAhead}`,
+    ),
+  );
 
   const lease = `\`key\` = ? AND owner = ? AND expires_ms > ${MS}`;
   const renew = update(
@@ -89,6 +108,14 @@ export function mysqlDialect(table: string, server: MysqlServer): LockDialect {
      WHERE \`key\` > ${after} AND \`key\` >= ${prefix} AND LEFT(\`key\`, LENGTH(${prefix})) = ${prefix} AND expires_ms > ${MS}
      ORDER BY \`key\` LIMIT ${limit}`;
 
+  const unpaused = '`key` = ? AND NOT paused';
+  const paused = '`key` = ? AND paused';
+  const pause = update('token = LAST_INSERT_ID(token), paused = TRUE', unpaused);
+  const resume = update('token = LAST_INSERT_ID(token), paused = FALSE', paused);
+  const addPaused = insert(
+    `INSERT INTO ${table} (\`key\`, token, expires_ms, paused) VALUES (?, ${US}, 0, TRUE)`,
+  );
+
   const purge = mysqlPurge(table, server);
 
   const rowOf = async (run: Run, key: Buffer) =>
@@ -107,19 +134,23 @@ export function mysqlDialect(table: string, server: MysqlServer): LockDialect {
     async acquire(run, attempt) {
       const [key, owner] = [Buffer.from(attempt.key), Buffer.from(attempt.owner)];
       const label = attempt.label === null ? null : Buffer.from(attempt.label);
+      const refusalBy = async () => {
+        const row = await rowOf(run, key);
+        return row && (refusalOf(row, attempt) ?? CONTENTION);
+      };
       if (mustShortenWait && !attempt.resend) {
-        const holder = await rowOf(run, key); // a read waits for nobody
-        if (holder && isHeld(holder)) return refusalOf(holder);
+        const refused = await refusalBy(); // a read waits for nobody
+        if (refused && refused !== CONTENTION) return refused;
       }
       return briefly(run, async () => {
-        const values = [owner, label, attempt.ttl, key];
-        const again = [...Array.from({ length: 6 }, () => owner), ...values, owner];
-        const taken = await orContention(attempt.resend ? run(resend, again) : run(firstTry, values));
+        const values = { ...attempt, key, owner, label };
+        const take = attempt.resend ? resend : firstTry;
+        const taken = await orContention(run(take.sql, take.valuesOf(values)));
         if (taken && taken.insertId !== 0) return { acquired: true, fencingToken: taken.insertId };
-        const holder = await rowOf(run, key);
-        if (holder) return refusalOf(holder);
-        const insert = () => run(add, [key, owner, label, attempt.ttl]);
-        const added = await (mariadb || mustShortenWait ? insert() : withShortLockWait(run, insert));
+        const refused = await refusalBy();
+        if (refused) return refused;
+        const added = await inserting(run, () => run(add.sql, add.valuesOf(values)));
+        if (added.affected === 0) return { acquired: false, reason: 'tick-ahead' }; // all that it asks for
         return { acquired: true, fencingToken: added.insertId };
       });
     },
@@ -129,6 +160,16 @@ export function mysqlDialect(table: string, server: MysqlServer): LockDialect {
     release: (run, { key, owner, keepFor, outcome }) =>
       changing(run, release, [outcome, keepFor, keepFor], lease, [Buffer.from(key), Buffer.from(owner)]),
     forceRelease: (run, key) => changing(run, forceRelease, [], held, [Buffer.from(key)]),
+    async pause(run, id) {
+      const key = Buffer.from(id);
+      const changed = await changing(run, pause, [], unpaused, [key]);
+      if (changed !== 'gone') return changed;
+      const row = await rowOf(run, key);
+      if (row) return isTrue(row.paused) ? 'gone' : 'locked';
+      const added = briefly(run, () => inserting(run, () => run(addPaused, [key])));
+      return (await orContention(added)) ? 'done' : 'locked';
+    },
+    resume: (run, key) => changing(run, resume, [], paused, [Buffer.from(key)]),
     async guard(run, claim) {
       const values = [Buffer.from(claim.key), Buffer.from(claim.owner), claim.token];
       try {

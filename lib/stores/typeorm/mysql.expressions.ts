@@ -19,3 +19,19 @@ export function until(ttl: string): string {
 export function hex(text: string): string {
   return `X'${Buffer.from(text).toString('hex')}'`;
 }
+
+/** A statement whose values have names: `:owner` may stand in it as often as it has to. */
+export interface NamedStatement<Name extends string> {
+  sql: string;
+  /** In the order of their places. */
+  valuesOf(values: Record<Name, unknown>): unknown[];
+}
+
+export function named<Name extends string>(text: string): NamedStatement<Name> {
+  const names: Name[] = [];
+  const sql = text.replaceAll(/:(\w+)/g, (_, name: Name) => {
+    names.push(name);
+    return '?';
+  });
+  return { sql, valuesOf: (values) => names.map((name) => values[name]) };
+}

@@ -16,7 +16,7 @@ export function mysqlPurge(table: string, { mariadb, skipsLocked }: MysqlServer)
   // A token that the clock has not passed stays: without its row the next one could be smaller.
   const unused = (olderThan: number) =>
     `NOT paused AND token < ${US}
-     AND GREATEST(expires_ms, COALESCE(renewed_ms, 0), COALESCE(last_ended_ms, 0)) <= ${MS} - ${olderThan}`;
+     AND GREATEST(expires_ms, COALESCE(renewed_ms, 0), COALESCE(last_ended_ms, 0), COALESCE(tick_ms, 0)) <= ${MS} - ${olderThan}`;
   // As text: prepared, each size of slice would be one more statement that the server keeps.
   const among = (keys: readonly string[], olderThan: number) =>
     `FORCE INDEX (PRIMARY) WHERE \`key\` IN (${keys.map(hex).join()}) AND ${unused(olderThan)}`;

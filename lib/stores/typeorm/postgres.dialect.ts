@@ -1,6 +1,6 @@
 import type { RenewalOutcome } from '../../interfaces/lock-store.interface.js';
 import type { Change, Guarding, LockDialect, Run } from './lock-dialect.js';
-import { NEVER, refusalOf, type HolderRow, type LockRow } from './lock-row.js';
+import { CONTENTION, NEVER, refusalOf, type HolderRow, type LockRow, type NoRow } from './lock-row.js';
 
 // clock_timestamp() and not now(): that one stands still from the transaction's start, and granted leases that had already ended.
 // date_part() and not extract(): its floating-point number is exact enough until the year 2255, and cheaper than a decimal one.
@@ -10,8 +10,9 @@ const US = `(date_part('epoch', clock_timestamp()) * 1000000)::bigint`;
 const IDLE_LIMIT = 'idle_in_transaction_session_timeout';
 const EACH_STATEMENT_SEES_COMMITS = `current_setting('transaction_isolation') IN ('read committed', 'read uncommitted')`;
 
-const HOLDER = `t.key, t.token, t.expires_ms, t.label, t.started_ms, t.renewed_ms, ${MS} AS now_ms`;
-const ROW = `${HOLDER}, t.owner IS NOT NULL AS owned, t.last_label, t.last_started_ms, t.last_ended_ms, t.last_outcome`;
+const HOLDER = `t.key, t.owner IS NOT NULL AS owned, t.token, t.expires_ms, t.label, t.started_ms, t.renewed_ms, t.tick_ms, t.paused,
+  ${MS} AS now_ms`;
+const ROW = `${HOLDER}, t.last_label, t.last_started_ms, t.last_ended_ms, t.last_outcome`;
 
 /**
  * The statements of PostgreSQL, one round trip each.
@@ -21,25 +22,33 @@ const ROW = `${HOLDER}, t.owner IS NOT NULL AS owned, t.last_label, t.last_start
 export function postgresDialect(table: string): LockDialect {
   const until = (ttl: string) => `LEAST(${MS} + ${ttl}::bigint, ${NEVER})`;
 
-  // The token comes from the clock, so that it also grows across deleted rows and fail-overs.
+  // $5 to $8 are null in an attempt that does not ask for them. Compared with null, a tick is new, and no lease is old enough to steal.
+  const tick = `COALESCE($6::bigint, ${MS} - ${MS} % $8::bigint)`;
+  const notAhead = `COALESCE($6::bigint <= ${MS} + $7::bigint, true)`;
+  const free = `
+    NOT t.paused AND COALESCE(t.tick_ms < ${tick}, true)
+    AND (t.expires_ms <= ${MS} OR t.owner IS NOT NULL AND t.renewed_ms <= ${MS} - $5::bigint)`;
+
+  // The token comes from the clock, so that it also grows across deleted rows and fail-overs. Who is robbed has ended now.
   const acquire = (mine: string) => `
     WITH taken AS (
       UPDATE ${table} AS t
          SET token = CASE WHEN ${mine} THEN t.token ELSE GREATEST(t.token + 1, ${US}) END,
              last_label      = CASE WHEN t.owner IS NULL OR ${mine} THEN t.last_label      ELSE t.label END,
              last_started_ms = CASE WHEN t.owner IS NULL OR ${mine} THEN t.last_started_ms ELSE t.started_ms END,
-             last_ended_ms   = CASE WHEN t.owner IS NULL OR ${mine} THEN t.last_ended_ms   ELSE t.expires_ms END,
+             last_ended_ms   = CASE WHEN t.owner IS NULL OR ${mine} THEN t.last_ended_ms   ELSE LEAST(t.expires_ms, ${MS}) END,
              last_outcome    = CASE WHEN t.owner IS NULL OR ${mine} THEN t.last_outcome    ELSE 'failed' END,
+             tick_ms = CASE WHEN ${mine} THEN t.tick_ms ELSE COALESCE(${tick}, t.tick_ms) END,
              owner = $2, label = $4,
              started_ms = CASE WHEN ${mine} THEN t.started_ms ELSE ${MS} END,
              renewed_ms = ${MS}, expires_ms = ${until('$3')}
        WHERE t.key = (SELECT t.key FROM ${table} AS t
-                       WHERE t.key = $1 AND (t.expires_ms <= ${MS} OR ${mine}) FOR UPDATE SKIP LOCKED)
+                       WHERE t.key = $1 AND ${notAhead} AND (${free} OR ${mine}) FOR UPDATE SKIP LOCKED)
       RETURNING t.token
     ), added AS (
-      INSERT INTO ${table} (key, owner, token, label, started_ms, renewed_ms, expires_ms)
-      SELECT $1, $2, ${US}, $4, ${MS}, ${MS}, ${until('$3')}
-       WHERE NOT EXISTS (SELECT 1 FROM ${table} WHERE key = $1)
+      INSERT INTO ${table} (key, owner, token, label, started_ms, renewed_ms, expires_ms, tick_ms)
+      SELECT $1, $2, ${US}, $4, ${MS}, ${MS}, ${until('$3')}, ${tick}
+       WHERE ${notAhead} AND NOT EXISTS (SELECT 1 FROM ${table} WHERE key = $1)
       ON CONFLICT (key) DO NOTHING
       RETURNING token
     )
@@ -76,6 +85,22 @@ export function postgresDialect(table: string): LockDialect {
      last_outcome    = CASE WHEN t.owner IS NULL THEN t.last_outcome    ELSE 'failed' END`,
     `t.key = $1 AND t.expires_ms > ${MS}`,
   );
+
+  const pause = `
+    WITH changed AS (
+      UPDATE ${table} AS t SET paused = true
+       WHERE t.key = (SELECT t.key FROM ${table} AS t WHERE t.key = $1 AND NOT t.paused FOR UPDATE SKIP LOCKED)
+      RETURNING t.key
+    ), added AS (
+      INSERT INTO ${table} (key, token, expires_ms, paused)
+      SELECT $1, ${US}, 0, true WHERE NOT EXISTS (SELECT 1 FROM ${table} WHERE key = $1)
+      ON CONFLICT (key) DO NOTHING
+      RETURNING key
+    )
+    SELECT CASE WHEN EXISTS (SELECT 1 FROM changed) OR EXISTS (SELECT 1 FROM added) THEN 'done'
+                WHEN EXISTS (SELECT 1 FROM ${table} WHERE key = $1 AND paused) THEN 'gone'
+                ELSE 'locked' END AS change`;
+  const resume = change('paused = false', 't.key = $1 AND t.paused');
 
   // FOR SHARE and not FOR KEY SHARE, which an update that leaves the key alone does not wait for. The end is judged when the row is locked.
   // A holder that is frozen before its commit must not keep the row for ever: the server ends the session when the lease does.
@@ -123,7 +148,7 @@ export function postgresDialect(table: string): LockDialect {
       SELECT t.key FROM ${table} AS t
        WHERE t.key > $1 AND t.key >= $2 AND t.key <= (SELECT max(key) FROM slice) AND starts_with(t.key, $2)
          AND NOT t.paused AND t.token < ${US}
-         AND GREATEST(t.expires_ms, t.renewed_ms, t.last_ended_ms) <= ${MS} - $3::bigint
+         AND GREATEST(t.expires_ms, t.renewed_ms, t.last_ended_ms, t.tick_ms) <= ${MS} - $3::bigint
          FOR UPDATE SKIP LOCKED
     ), purged AS (
       DELETE FROM ${table} WHERE key = ANY (ARRAY(SELECT key FROM unused)) RETURNING key
@@ -136,19 +161,19 @@ export function postgresDialect(table: string): LockDialect {
 
   return {
     async acquire(run, attempt) {
-      const values = [attempt.key, attempt.owner, attempt.ttl, attempt.label];
-      const [row] = await rowsOf<HolderRow & { won: unknown }>(
-        run,
-        attempt.resend ? resend : firstTry,
-        values,
-      );
+      const { key, owner, ttl, label, stealAfter, ahead, slot } = attempt;
+      const values = [key, owner, ttl, label, stealAfter, attempt.tick, ahead, slot];
+      const sql = attempt.resend ? resend : firstTry;
+      const [row] = await rowsOf<(HolderRow | NoRow) & { won: unknown }>(run, sql, values);
       if (row && row.won !== null) return { acquired: true, fencingToken: Number(row.won) };
-      return refusalOf(row?.key ? row : undefined); // without a row somebody is adding it right now
+      return (row && refusalOf(row, attempt)) ?? CONTENTION; // somebody is adding or taking it right now
     },
     renew: (run, { key, owner, ttl }) => changing(run, renew, [key, owner, ttl]),
     release: (run, { key, owner, keepFor, outcome }) =>
       changing(run, release, [key, owner, keepFor, outcome]),
     forceRelease: (run, key) => changing(run, forceRelease, [key]),
+    pause: (run, key) => changing(run, pause, [key]),
+    resume: (run, key) => changing(run, resume, [key]),
     guard: async (run, { key, owner, token }) =>
       (await rowsOf<{ guarding: Guarding }>(run, guard, [key, owner, token]))[0]?.guarding ?? 'gone',
     async renewMany(run, leases) {

@@ -1,35 +1,45 @@
-import type { Change, LockDialect, Run } from './lock-dialect.js';
+import type { Attempt, Change, LockDialect, Run } from './lock-dialect.js';
 import { isStaleRead } from './store-failure.js';
-import { isHeld, NEVER, refusalOf, type LockRow } from './lock-row.js';
+import { CONTENTION, NEVER, refusalOf, type LockRow, type NoRow } from './lock-row.js';
 
 // 'now' stands still within a statement, and SQLite never waits inside one, so both are the clock at the write.
 const MS = `(CAST(strftime('%s','now') AS INTEGER) * 1000 + CAST(substr(strftime('%f','now'), 4, 3) AS INTEGER))`;
 const US = `(${MS} * 1000)`; // its clock is no finer
 
-const ROW = `key, owner IS NOT NULL AS owned, token, expires_ms, label, started_ms, renewed_ms,
+const ROW = `key, owner IS NOT NULL AS owned, token, expires_ms, label, started_ms, renewed_ms, tick_ms, paused,
   last_label, last_started_ms, last_ended_ms, last_outcome, ${MS} AS now_ms`;
 
 /** The statements of SQLite (3.35 or newer, for `RETURNING`). A connection that cannot write gets BUSY, and the session tries again. */
 export function sqliteDialect(table: string): LockDialect {
   const until = (ttl: string) => `MIN(${MS} + ${ttl}, ${NEVER})`;
 
-  // The token comes from the clock, so that it also grows across deleted rows.
+  // @stealAfter to @slot are null in an attempt that does not ask for them. Compared with null, a tick is new, and no lease is old enough to steal.
+  const tick = `COALESCE(@tick, ${MS} - ${MS} % @slot)`;
+  const free = `
+    NOT paused AND COALESCE(tick_ms < excluded.tick_ms, TRUE)
+    AND (expires_ms <= ${MS} OR owner IS NOT NULL AND renewed_ms <= ${MS} - @stealAfter)`;
+
+  // The token comes from the clock, so that it also grows across deleted rows. Who is robbed has ended now.
   const acquire = (mine: string) => `
-    INSERT INTO ${table} (key, owner, token, label, started_ms, renewed_ms, expires_ms)
-    VALUES (?, ?, ${US}, ?, ${MS}, ${MS}, ${until('?')})
+    INSERT INTO ${table} (key, owner, token, label, started_ms, renewed_ms, expires_ms, tick_ms)
+    SELECT @key, @owner, ${US}, @label, ${MS}, ${MS}, ${until('@ttl')}, ${tick}
+     WHERE COALESCE(@tick <= ${MS} + @ahead, TRUE)
     ON CONFLICT (key) DO UPDATE
        SET token = CASE WHEN ${mine} THEN token ELSE MAX(token + 1, excluded.token) END,
            last_label      = CASE WHEN owner IS NULL OR ${mine} THEN last_label      ELSE label END,
            last_started_ms = CASE WHEN owner IS NULL OR ${mine} THEN last_started_ms ELSE started_ms END,
-           last_ended_ms   = CASE WHEN owner IS NULL OR ${mine} THEN last_ended_ms   ELSE expires_ms END,
+           last_ended_ms   = CASE WHEN owner IS NULL OR ${mine} THEN last_ended_ms   ELSE MIN(expires_ms, ${MS}) END,
            last_outcome    = CASE WHEN owner IS NULL OR ${mine} THEN last_outcome    ELSE 'failed' END,
+           tick_ms = CASE WHEN ${mine} THEN tick_ms ELSE COALESCE(excluded.tick_ms, tick_ms) END,
            owner = excluded.owner, label = excluded.label,
            started_ms = CASE WHEN ${mine} THEN started_ms ELSE excluded.started_ms END,
            renewed_ms = excluded.renewed_ms, expires_ms = excluded.expires_ms
-     WHERE expires_ms <= ${MS} OR ${mine}
+     WHERE ${free} OR ${mine}
     RETURNING token`;
   const firstTry = acquire('FALSE');
   const resend = acquire('owner IS excluded.owner');
+  // It tells the clock also for a key that has no row.
+  const look = `SELECT ${ROW} FROM (SELECT 1) LEFT JOIN ${table} ON key = ?`;
 
   const lease = `key = ? AND owner = ? AND expires_ms > ${MS}`;
   const renew = `UPDATE ${table} SET renewed_ms = ${MS}, expires_ms = ${until('?')} WHERE ${lease}`;
@@ -47,6 +57,11 @@ export function sqliteDialect(table: string): LockDialect {
            last_ended_ms   = CASE WHEN owner IS NULL THEN last_ended_ms   ELSE ${MS} END,
            last_outcome    = CASE WHEN owner IS NULL THEN last_outcome    ELSE 'failed' END
      WHERE key = ? AND expires_ms > ${MS}`;
+
+  const pause = `
+    INSERT INTO ${table} (key, token, expires_ms, paused) VALUES (?, ${US}, 0, TRUE)
+    ON CONFLICT (key) DO UPDATE SET paused = TRUE WHERE NOT paused`;
+  const resume = `UPDATE ${table} SET paused = FALSE WHERE key = ? AND paused`;
 
   // A read would lock nothing.
   const guard = `UPDATE ${table} SET token = token WHERE key = ? AND owner = ? AND token = ? AND expires_ms > ${MS}`;
@@ -67,28 +82,35 @@ export function sqliteDialect(table: string): LockDialect {
 
   // A token that the clock has not passed stays: without its row the next one could be smaller.
   const unused = `NOT paused AND token < ${US}
-    AND MAX(expires_ms, COALESCE(renewed_ms, 0), COALESCE(last_ended_ms, 0)) <= ${MS} - ?`;
+    AND MAX(expires_ms, COALESCE(renewed_ms, 0), COALESCE(last_ended_ms, 0), COALESCE(tick_ms, 0)) <= ${MS} - ?`;
   // Read first: what only reads keeps nobody from writing.
   const slice = `
     SELECT key, substr(key, 1, length(?)) = ? AND ${unused} AS unused FROM ${table}
      WHERE key > ? AND key >= ? ORDER BY key LIMIT ?`;
   const purge = `DELETE FROM ${table} WHERE key IN (SELECT value FROM json_each(?)) AND ${unused}`;
 
-  const row = async (run: Run, key: string) => (await run(find, [key])).rows[0] as LockRow | undefined;
+  const refusalBy = async (run: Run, attempt: Attempt) => {
+    const [row] = (await run(look, [attempt.key])).rows as unknown as (LockRow | NoRow)[];
+    return row && refusalOf(row, attempt);
+  };
   const changing = async (run: Run, sql: string, values: unknown[]): Promise<Change> =>
     (await run(sql, values)).affected > 0 ? 'done' : 'gone';
 
   return {
-    async acquire(run, { key, owner, label, ttl, ...attempt }) {
-      const holder = attempt.resend ? undefined : await row(run, key); // a read waits for nobody
-      if (holder && isHeld(holder)) return refusalOf(holder);
-      const [won] = (await run(attempt.resend ? resend : firstTry, [key, owner, label, ttl])).rows;
-      return won ? { acquired: true, fencingToken: Number(won.token) } : refusalOf(await row(run, key));
+    async acquire(run, attempt) {
+      const refused = attempt.resend ? undefined : await refusalBy(run, attempt); // a read waits for nobody
+      if (refused) return refused;
+      const { resend: again, ...values } = attempt;
+      const [won] = (await run(again ? resend : firstTry, [values])).rows;
+      if (won) return { acquired: true, fencingToken: Number(won.token) };
+      return (await refusalBy(run, attempt)) ?? CONTENTION;
     },
     renew: (run, { key, owner, ttl }) => changing(run, renew, [ttl, key, owner]),
     release: (run, { key, owner, keepFor, outcome }) =>
       changing(run, release, [keepFor, keepFor, outcome, key, owner]),
     forceRelease: (run, key) => changing(run, forceRelease, [key]),
+    pause: (run, key) => changing(run, pause, [key]),
+    resume: (run, key) => changing(run, resume, [key]),
     async guard(run, { key, owner, token }) {
       try {
         return (await run(guard, [key, owner, token])).affected > 0 ? 'held' : 'gone';
@@ -103,7 +125,7 @@ export function sqliteDialect(table: string): LockDialect {
       const renewed = new Set(rows.map(identityOf));
       return leases.map((one) => (renewed.has(identityOf(one)) ? 'renewed' : 'lost'));
     },
-    find: row,
+    find: async (run, key) => (await run(find, [key])).rows[0] as LockRow | undefined,
     list: async (run, { after, prefix, limit }) =>
       (await run(list, [after, prefix, prefix, prefix, limit])).rows as unknown as LockRow[],
     async purge(run, { after, prefix, limit, olderThan }) {

@@ -8,7 +8,9 @@ import type {
   ListRequest,
   LockAcquireResult,
   LockInspector,
+  LockPauser,
   LockStore,
+  OnceKeeper,
   PurgeRequest,
   ReleaseRequest,
   RenewalOutcome,
@@ -22,9 +24,10 @@ import { assertKnownOptions } from '../../lock.settings.js';
 import { handedIn, type DataSourceHandle } from './data-source.handle.js';
 import { identityOf, labelOf, leaseOf, limitOf } from '../lease-arguments.js';
 import { assertPage, milliseconds, purgeOf } from '../store-arguments.js';
+import { termsOf } from '../terms.js';
 import { OPERATION_LIMIT } from '../time-limit.js';
 import { LockOperations, unlessCollided } from './lock-operations.js';
-import { inspectionOf, recordOf } from './lock-row.js';
+import { CONTENTION, inspectionOf, recordOf } from './lock-row.js';
 import { createTable, type LockTableDatabase } from './lock-table.ddl.js';
 import {
   nameOf,
@@ -50,8 +53,17 @@ const SLICE = 100; // whoever wants a key that is being purged, once in its life
  * @publicApi
  */
 export class TypeOrmLockStore
-  implements LockStore, BatchRenewer, LockInspector, TransactionGuard, StoreLifecycle, StoreDescription
+  implements
+    LockStore,
+    BatchRenewer,
+    LockInspector,
+    LockPauser,
+    OnceKeeper,
+    TransactionGuard,
+    StoreLifecycle,
+    StoreDescription
 {
+  readonly keepsOnce = true;
   private readonly operations: LockOperations;
   private readonly table: LockTable;
 
@@ -96,11 +108,11 @@ export class TypeOrmLockStore
     request: AcquireRequest = {},
   ): Promise<LockAcquireResult> {
     const { label, resend = false } = request;
-    const attempt = { ...leaseOf(key, owner, ttl), label: labelOf(label), resend };
+    const attempt = { ...leaseOf(key, owner, ttl), ...termsOf(request), label: labelOf(label), resend };
     const acquisition = this.operations.run(`acquire "${key}"`, limitOf(ttl), (dialect, run) =>
       dialect.acquire(run, attempt),
     );
-    return unlessCollided(acquisition, { acquired: false, reason: 'contention' });
+    return unlessCollided<LockAcquireResult>(acquisition, CONTENTION);
   }
 
   async renew(key: string, owner: string, ttl: number): Promise<boolean> {
@@ -181,6 +193,20 @@ export class TypeOrmLockStore
     const stored = storedKey(key);
     return this.operations.change(`force the release of "${key}"`, OPERATION_LIMIT, (dialect, run) =>
       dialect.forceRelease(run, stored),
+    );
+  }
+
+  async pause(key: string): Promise<boolean> {
+    const stored = storedKey(key);
+    return this.operations.change(`pause "${key}"`, OPERATION_LIMIT, (dialect, run) =>
+      dialect.pause(run, stored),
+    );
+  }
+
+  async resume(key: string): Promise<boolean> {
+    const stored = storedKey(key);
+    return this.operations.change(`resume "${key}"`, OPERATION_LIMIT, (dialect, run) =>
+      dialect.resume(run, stored),
     );
   }
 

@@ -2,13 +2,15 @@ import { strict as assert } from 'node:assert';
 import { randomBytes, randomUUID } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
 import { inspect } from 'node:util';
-import type { LockRecord } from '../../interfaces/lock-record.interface.js';
+import type { LockInspection, LockRecord, LockRun } from '../../interfaces/lock-record.interface.js';
 import type {
   AcquireRequest,
   BatchRenewer,
   LockAcquireResult,
   LockInspector,
+  LockPauser,
   LockStore,
+  RefusalReason,
 } from '../../interfaces/lock-store.interface.js';
 
 /** A lease that outlives every case, in milliseconds. */
@@ -111,9 +113,16 @@ export class ConformanceTrial {
     return result.holder;
   }
 
+  /** Tries a key that must be refused for a reason other than its holder. */
+  async refused(key: string, reason: RefusalReason, attempt: Attempt = {}): Promise<void> {
+    const result = await this.attempt(key, attempt);
+    assert.ok(!result.acquired, `${show(key)} must be refused as ${reason}, but it was granted`);
+    assert.equal(result.reason, reason, `${show(key)} was refused for another reason`);
+  }
+
   /** Waits until every short lease granted before has run out: a later one of the same length has. */
-  async shortLeasesRanOut(): Promise<void> {
-    const { key } = await this.take(this.key('witness'), { ttl: this.settings.ttl });
+  async shortLeasesRanOut(ttl = this.settings.ttl): Promise<void> {
+    const { key } = await this.take(this.key('witness'), { ttl });
     await this.takeWhenFree(key);
   }
 
@@ -125,11 +134,11 @@ export class ConformanceTrial {
   }
 
   /** Lets all racers try the key at once, in all instances, and gives the winners. */
-  async race(key: string): Promise<Grant[]> {
+  async race(key: string, attempt: Omit<Attempt, 'store' | 'owner'> = {}): Promise<Grant[]> {
     const stores = await this.instances();
     const grants = await together(this.settings.racers, async (racer) => {
       const owner = this.owner();
-      const result = await this.attempt(key, { store: pick(stores, racer), owner });
+      const result = await this.attempt(key, { ...attempt, store: pick(stores, racer), owner });
       return result.acquired ? [{ key, owner, token: result.fencingToken }] : [];
     });
     return grants.flat();
@@ -140,6 +149,15 @@ export class ConformanceTrial {
     assert.ok(
       has<LockInspector>(store, 'inspect', 'list', 'forceRelease', 'purge'),
       'the store is no LockInspector; if that is meant, leave these cases out: { without: ["inspect"] }',
+    );
+    return store;
+  }
+
+  get pauser(): LockPauser {
+    const { store } = this;
+    assert.ok(
+      has<LockPauser>(store, 'pause', 'resume'),
+      'the store is no LockPauser; if that is meant, leave these cases out: { without: ["pause"] }',
     );
     return store;
   }
@@ -190,6 +208,19 @@ export function assertTimeLeft(holder: LockRecord, ttl: number): void {
     Math.abs(length - ttl) < 1000,
     `expiresAt is ${length} ms after renewedAt, but the ttl is ${ttl}`,
   );
+}
+
+export function lastRunOf(found: LockInspection): LockRun {
+  assert.ok(found.lastRun, `no last run: ${show(found)}`);
+  return found.lastRun;
+}
+
+/** The one winner of a race. */
+export function onlyOne(winners: Grant[]): Grant {
+  const [winner, ...others] = winners;
+  assert.ok(winner, 'the key is free, but nobody got it');
+  assert.deepEqual(others, [], 'more than one got the key');
+  return winner;
 }
 
 function has<T>(store: LockStore, ...methods: (keyof T & string)[]): store is LockStore & T {

@@ -1,6 +1,14 @@
 import { strict as assert } from 'node:assert';
 import type { LockInspection, LockRun } from '../../interfaces/lock-record.interface.js';
-import { assertGrowing, assertTimeLeft, LEASE, NEVER, show, type Cases } from './conformance-trial.js';
+import {
+  assertGrowing,
+  assertTimeLeft,
+  lastRunOf,
+  LEASE,
+  NEVER,
+  show,
+  type Cases,
+} from './conformance-trial.js';
 
 /** What is known about one key: its holder now, and the run before. */
 export const inspecting: Cases = {
@@ -134,11 +142,6 @@ export const inspecting: Cases = {
     await t.take(key);
   },
 };
-
-function lastRunOf(found: LockInspection): LockRun {
-  assert.ok(found.lastRun, `no last run: ${show(found)}`);
-  return found.lastRun;
-}
 
 function lengthOf(run: LockRun): number {
   return run.endedAt.getTime() - run.startedAt.getTime();

@@ -7,6 +7,7 @@ const NO_STRINGS = [0, 1, NaN, 1n, true, null, undefined, [], ['a'], {}, { $ne: 
 const NO_KEYS = [...NO_STRINGS, '', '\0', 'a\0', '\ud800', 'a\udc00b'];
 const NO_OWNERS = [...NO_STRINGS, '', 'a secret\0', 'a secret\ud800'];
 const NO_TTLS = [0, -1, -0.5, NaN, Infinity, -Infinity, 1000n, null, '1000', {}, [1000]];
+const NO_TICKS = [-1, 0.5, NaN, Infinity, 8.64e15 + 1, 1000n, null, undefined, '1000', new Date(1000), {}];
 const NO_AGES = [-1, -0.5, NaN, Infinity, 1000n, null, undefined, '1000', {}, [1000]];
 const NO_BOUNDS = [0, 1, null, ['a'], { $ne: '' }, 'a\0', '\ud800'];
 const NO_LIMITS = [0, -1, 1001, 1.5, NaN, Infinity, null, '10'];
@@ -57,6 +58,47 @@ export const malformed: Cases = {
     }
     assert.equal(await t.store.renew(key, owner, LEASE), true);
     await t.take(free);
+  },
+};
+
+export const malformedStealing: Cases = {
+  async 'B32 what cannot be an age is refused before any statement'(t) {
+    const { key, owner } = await t.take(t.key());
+    for (const stealAfter of NO_TTLS)
+      await refuses(t.store, 'acquire', key, t.owner(), LEASE, { stealAfter });
+    assert.equal(await t.store.renew(key, owner, LEASE), true);
+  },
+};
+
+export const malformedOnce: Cases = {
+  async 'B76 what cannot be a tick or a slot is refused before any statement'(t) {
+    const free = t.key();
+    const now = Date.now();
+    const ticks = NO_TICKS.map((tick) => ({ tick, ahead: LEASE }));
+    const bounds = [-1, NaN, Infinity, null, undefined, '1000'].map((ahead) => ({ tick: now, ahead }));
+    const slots = NO_TTLS.map((slot) => ({ slot }));
+    const shapes = [
+      null,
+      true,
+      'tick',
+      now,
+      [],
+      {},
+      { slot: 1000, tick: now, ahead: LEASE },
+      { every: 1000 },
+    ];
+    for (const once of [...ticks, ...bounds, ...slots, ...shapes])
+      await refuses(t.store, 'acquire', free, t.owner(), LEASE, { once });
+    await t.take(free, { once: { tick: now, ahead: LEASE * LEASE } });
+  },
+};
+
+export const malformedPausing: Cases = {
+  async 'B41 what cannot be a key is neither paused nor resumed'(t) {
+    for (const value of NO_KEYS) {
+      await refuses(t.pauser, 'pause', value);
+      await refuses(t.pauser, 'resume', value);
+    }
   },
 };
 

@@ -1,6 +1,6 @@
 import { strict as assert } from 'node:assert';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { assertGrowing, LEASE, pick, together, type Cases, type Grant } from './conformance-trial.js';
+import { assertGrowing, LEASE, onlyOne, pick, together, type Cases } from './conformance-trial.js';
 
 /** Many at once: one wins, the others are told so, and no collision inside the database gets out as an error. */
 export const races: Cases = {
@@ -93,10 +93,3 @@ export const races: Cases = {
     }
   },
 };
-
-function onlyOne(winners: Grant[]): Grant {
-  const [winner, ...others] = winners;
-  assert.ok(winner, 'the key is free, but nobody got it');
-  assert.deepEqual(others, [], 'more than one got the key');
-  return winner;
-}

@@ -1,0 +1,73 @@
+import type { AcquireRequest, OnceRequest, RefusalReason } from '../interfaces/lock-store.interface.js';
+import { LockError } from '../lock.errors.js';
+import { show } from '../show.js';
+import { LATEST, milliseconds } from './store-arguments.js';
+
+/** On what terms an attempt takes a key, in milliseconds; `null` for what it does not ask for, as statements take it. */
+export interface Terms {
+  /** How long ago the holder of a held lock must have renewed it. */
+  stealAfter: number | null;
+  /** The nominal time of a run that happens once. */
+  tick: number | null;
+  /** How far the tick may be ahead of the store's clock. */
+  ahead: number | null;
+  /** In place of a tick: the length of the slots of the store's clock in which a key runs once. */
+  slot: number | null;
+}
+
+/** What a store knows of a key when it decides: times in epoch milliseconds, by its own clock. */
+export interface KeyState {
+  now: number;
+  /** Whether somebody holds the key, also when the lease has run out; not while a release keeps it. */
+  owned: boolean;
+  expiresAt: number;
+  renewedAt: number;
+  paused: boolean;
+  lastTick: number | null;
+}
+
+/** Why an attempt does not get the key, in the order of {@link RefusalReason}; `undefined` when it does. Statements decide in the same way. */
+export function refusalReason(
+  terms: Terms,
+  state: KeyState,
+): Exclude<RefusalReason, 'contention'> | undefined {
+  const { now, lastTick } = state;
+  const tick = tickAt(terms, now);
+  if (tick !== null && terms.ahead !== null && tick > now + terms.ahead) return 'tick-ahead';
+  if (state.paused) return 'paused';
+  if (tick !== null && lastTick !== null && lastTick >= tick) return 'tick-done';
+  const stealable = terms.stealAfter !== null && state.owned && state.renewedAt <= now - terms.stealAfter;
+  return state.expiresAt > now && !stealable ? 'held' : undefined;
+}
+
+/** The tick of a run that begins now. */
+export function tickAt({ tick, slot }: Terms, now: number): number | null {
+  return slot === null ? tick : now - (now % slot);
+}
+
+/** @throws LockError for terms that cannot be read */
+export function termsOf({ stealAfter, once }: AcquireRequest): Terms {
+  return {
+    stealAfter: stealAfter === undefined ? null : milliseconds('stealAfter', stealAfter),
+    ...(once === undefined ? NOT_ONCE : onceOf(once)),
+  };
+}
+
+const NOT_ONCE = { tick: null, ahead: null, slot: null };
+
+function onceOf(once: OnceRequest): Omit<Terms, 'stealAfter'> {
+  const { tick, ahead, slot, ...others }: Record<string, unknown> = { ...once };
+  const known = typeof once === 'object' && once !== null && Object.keys(others).length === 0;
+  if (!known || (slot === undefined) === (tick === undefined && ahead === undefined))
+    throw new LockError(`once must be { tick, ahead } or { slot }, but it is ${show(once)}.`);
+  if (slot !== undefined) return { ...NOT_ONCE, slot: milliseconds('once.slot', slot) };
+  if (typeof tick !== 'number' || !Number.isInteger(tick) || tick < 0 || tick > LATEST)
+    throw new LockError(
+      `once.tick must be the whole epoch milliseconds of a date, such as Date.getTime() gives, but it is ${show(tick)}.`,
+    );
+  if (typeof ahead !== 'number' || !Number.isFinite(ahead) || ahead < 0)
+    throw new LockError(
+      `once.ahead must be a finite number of milliseconds, 0 or more, but it is ${show(ahead)}.`,
+    );
+  return { tick, ahead: Math.min(Math.ceil(ahead), LATEST), slot: null };
+}

@@ -1,0 +1,214 @@
+import { strict as assert } from 'node:assert';
+import type { OnceRequest } from '../../interfaces/lock-store.interface.js';
+import {
+  assertTimeLeft,
+  lastRunOf,
+  LEASE,
+  NEVER,
+  onlyOne,
+  pick,
+  show,
+  together,
+  type Cases,
+} from './conformance-trial.js';
+
+const HOUR = 3_600_000;
+const TICK = 1_000;
+const EPOCH = Date.now() - HOUR / 2;
+/** Slots of 34 years: one does not end while a case runs. */
+const LONG_SLOT = 2 ** 40;
+
+/** A run of a key happens once, whoever comes for it, however it ends, and whatever the others' clocks say. */
+export const oncePerTick: Cases = {
+  async 'B76 a tick is granted once: after its release it is done, in all instances'(t) {
+    const { key, owner } = await t.take(t.key(), { once: nth(1) });
+    assert.equal(await t.store.release(key, owner), true);
+    for (const store of await t.instances()) await t.refused(key, 'tick-done', { store, once: nth(1) });
+  },
+
+  async 'B76 a later tick is granted after that, an earlier one never again'(t) {
+    const { key, owner } = await t.take(t.key(), { once: nth(2) });
+    await t.store.release(key, owner);
+    await t.refused(key, 'tick-done', { once: nth(1) });
+    const next = await t.take(key, { once: nth(3) });
+    await t.store.release(key, next.owner);
+    for (const n of [1, 2, 3]) await t.refused(key, 'tick-done', { once: nth(n) });
+  },
+
+  async 'B76 a tick whose run crashed is not repeated'(t) {
+    const { key } = await t.expired({ once: nth(1) });
+    await t.refused(key, 'tick-done', { once: nth(1) });
+    await t.take(key, { once: nth(2) });
+  },
+
+  async 'B76 a tick that has begun is done for all others, also while its run goes on'(t) {
+    const { key, owner, token } = await t.take(t.key(), { once: nth(1) });
+    await t.refused(key, 'tick-done', { once: nth(1) });
+    await t.refused(key, 'tick-done', { owner, once: nth(1) });
+    assert.equal((await t.refusal(key, { once: nth(2) })).fencingToken, token);
+    assert.equal(await t.store.renew(key, owner, LEASE), true);
+  },
+
+  async 'B76 the tick of a refused attempt does not count'(t) {
+    const { key, owner } = await t.take(t.key());
+    await t.refusal(key, { once: nth(1) });
+    await t.store.release(key, owner);
+    await t.take(key, { once: nth(1) });
+  },
+
+  async 'B76 an acquisition without a tick is not kept from a key by one, and leaves it as it is'(t) {
+    const first = await t.take(t.key(), { once: nth(1) });
+    await t.store.release(first.key, first.owner);
+    const plain = await t.take(first.key);
+    await t.store.release(first.key, plain.owner);
+    await t.refused(first.key, 'tick-done', { once: nth(1) });
+    await t.take(first.key, { once: nth(2) });
+  },
+
+  async 'B76 a tick too far ahead of the clock is refused, and keeps no other from running'(t) {
+    const once = { tick: Date.now() + 3 * HOUR, ahead: HOUR };
+    const key = t.key();
+    await t.refused(key, 'tick-ahead', { once });
+    const { owner } = await t.take(key, { once: nth(1) });
+    await t.refused(key, 'tick-ahead', { once });
+    await t.store.release(key, owner);
+    await t.refused(key, 'tick-ahead', { once });
+    await t.take(key, { once: nth(2) });
+  },
+
+  async 'B76 a tick that is ahead of the clock, but not too far, is granted'(t) {
+    const tick = Date.now() + HOUR;
+    const { key, owner } = await t.take(t.key(), { once: { tick, ahead: 3 * HOUR } });
+    await t.store.release(key, owner);
+    await t.refused(key, 'tick-done', { once: { tick, ahead: NEVER } });
+  },
+
+  async 'B76 of many instances that come for one tick one gets it, however soon it ends'(t) {
+    const stores = await t.instances();
+    const key = t.key();
+    for (let round = 1; round <= t.settings.rounds; round++) {
+      const runs = await together(t.settings.racers, async (racer) => {
+        const [store, owner] = [pick(stores, racer), t.owner()];
+        const { acquired } = await t.attempt(key, { store, owner, once: nth(round) });
+        if (acquired) assert.equal(await store.release(key, owner), true);
+        return acquired;
+      });
+      assert.equal(runs.filter(Boolean).length, 1, `${show(runs)} of tick ${round}`);
+      await t.refused(key, 'tick-done', { once: nth(round) });
+    }
+  },
+
+  async 'B76 of many first acquirers of a new key one gets the tick'(t) {
+    for (let round = 0; round < t.settings.rounds; round++) {
+      const { key, owner } = onlyOne(await t.race(t.key(), { once: nth(1) }));
+      await t.store.release(key, owner);
+      assert.deepEqual(await t.race(key, { once: nth(1) }), []);
+    }
+  },
+
+  async 'B76 a slot of the clock is granted once, and does not hold up who wants none'(t) {
+    const once = { slot: LONG_SLOT };
+    const { key, owner } = onlyOne(await t.race(t.key(), { once }));
+    await t.refused(key, 'tick-done', { once });
+    await t.store.release(key, owner);
+    for (const store of await t.instances()) await t.refused(key, 'tick-done', { store, once });
+    const plain = await t.take(key);
+    await t.store.release(key, plain.owner);
+    await t.refused(key, 'tick-done', { once });
+  },
+
+  async 'B76 the next slot begins by itself'(t) {
+    const slot = t.settings.ttl;
+    const key = t.key();
+    for (let i = 0; i < 3; i++) {
+      const { owner } = await t.takeWhenFree(key, { once: { slot } });
+      assert.equal(await t.store.release(key, owner), true);
+    }
+  },
+
+  async 'B76 resend: a granted attempt gets its lock again, although its tick has begun'(t) {
+    for (const once of [nth(1), { slot: LONG_SLOT }]) {
+      const { key, owner, token } = await t.take(t.key(), { once });
+      const again = await t.take(key, { owner, once, ttl: 2 * LEASE, resend: true });
+      assert.equal(again.token, token);
+      assertTimeLeft(await t.refusal(key), 2 * LEASE);
+      await t.refused(key, 'tick-done', { once, resend: true });
+      await t.store.release(key, owner);
+      await t.refused(key, 'tick-done', { owner, once, resend: true });
+    }
+  },
+
+  async 'B76 resend: an attempt for a tick that never arrived is granted, once'(t) {
+    const { key, owner } = await t.take(t.key(), { once: nth(1), resend: true });
+    await t.store.release(key, owner);
+    await t.refused(key, 'tick-done', { once: nth(1) });
+    await t.refused(t.key(), 'tick-ahead', { once: { tick: Date.now() + HOUR, ahead: 0 }, resend: true });
+  },
+};
+
+/** What is known of a key that runs once per tick, and when it is forgotten. */
+export const oncePerTickInspected: Cases = {
+  async 'B76 the last tick can be read, before, during and after the run'(t) {
+    const key = t.key();
+    assert.equal((await t.inspector.inspect(key)).lastTick, undefined);
+    for (const n of [1, 2]) {
+      const { owner } = await t.take(key, { once: nth(n) });
+      assert.deepEqual((await t.inspector.inspect(key)).lastTick, new Date(nth(n).tick));
+      await t.store.release(key, owner);
+      await t.take(key).then((plain) => t.store.release(key, plain.owner));
+      assert.deepEqual((await t.inspector.inspect(key)).lastTick, new Date(nth(n).tick));
+    }
+  },
+
+  async 'B76 the tick of a slot is its beginning'(t) {
+    const slot = 7_777;
+    const { key } = await t.take(t.key(), { once: { slot } });
+    const { state, lastTick, ...found } = await t.inspector.inspect(key);
+    assert.ok(state === 'held' && lastTick && 'holder' in found);
+    assert.equal(lastTick.getTime() % slot, 0);
+    const begun = found.holder.startedAt.getTime() - lastTick.getTime();
+    assert.ok(begun > -50 && begun < slot + 50, `the run began ${begun} ms after the slot`);
+  },
+
+  async 'B76 a tick whose run crashed is recorded as failed'(t) {
+    const { key } = await t.expired({ label: 'crashed', once: nth(1) });
+    assert.equal((await t.inspector.inspect(key)).state, 'expired');
+    await t.take(key, { once: nth(2) });
+    const run = lastRunOf(await t.inspector.inspect(key));
+    assert.deepEqual([run.label, run.outcome], ['crashed', 'failed']);
+  },
+
+  async 'B76 a tick stays done after a forced release'(t) {
+    const { key } = await t.take(t.key(), { once: nth(1) });
+    assert.equal(await t.inspector.forceRelease(key), true);
+    await t.refused(key, 'tick-done', { once: nth(1) });
+    await t.take(key, { once: nth(2) });
+  },
+
+  async 'B76 a tick too far ahead leaves no trace'(t) {
+    const key = t.key();
+    await t.refused(key, 'tick-ahead', { once: { tick: Date.now() + 3 * HOUR, ahead: HOUR } });
+    assert.equal((await t.inspector.inspect(key)).lastTick, undefined);
+    assert.equal(await t.inspector.purge({ prefix: key, olderThan: 0 }), 0);
+  },
+
+  async 'B72 B76 a tick is a use of its key: a purge leaves one that is younger, or still to come'(t) {
+    const key = t.key();
+    const ahead: OnceRequest = { tick: Date.now() + HOUR, ahead: 3 * HOUR };
+    const { owner } = await t.take(key, { once: ahead });
+    await t.store.release(key, owner);
+    await t.shortLeasesRanOut();
+    assert.equal(await t.inspector.purge({ prefix: key, olderThan: 0 }), 0);
+    await t.refused(key, 'tick-done', { once: ahead });
+    const past = await t.take(`${key}:past`, { once: { tick: Date.now() - HOUR, ahead: HOUR } });
+    await t.store.release(past.key, past.owner);
+    await t.shortLeasesRanOut();
+    assert.equal(await t.inspector.purge({ prefix: key, olderThan: t.settings.ttl }), 1);
+    assert.equal((await t.inspector.inspect(past.key)).lastTick, undefined);
+  },
+};
+
+/** Ticks of a while ago, so that none of them is ahead of any clock. */
+function nth(n: number): { tick: number; ahead: number } {
+  return { tick: EPOCH + n * TICK, ahead: HOUR };
+}

@@ -1,0 +1,212 @@
+import { strict as assert } from 'node:assert';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { assertGrowing, LEASE, NEVER, pick, together, type Cases } from './conformance-trial.js';
+
+const HOUR = 3_600_000;
+
+/** Nobody gets a paused key; who has it keeps it. */
+export const pausing: Cases = {
+  async 'B73 a paused key is refused to everybody, until it is resumed'(t) {
+    const { key, owner, token } = await t.take(t.key());
+    await t.store.release(key, owner);
+    assert.equal(await t.pauser.pause(key), true);
+    for (const store of await t.instances()) await t.refused(key, 'paused', { store });
+    assert.equal(await t.pauser.resume(key), true);
+    assertGrowing([token, (await t.take(key, { store: await t.open() })).token]);
+  },
+
+  async 'B73 a key that nobody has used can be paused'(t) {
+    const key = t.key();
+    assert.equal(await t.pauser.pause(key), true);
+    await t.refused(key, 'paused');
+    await t.refused(key, 'paused', { store: await t.open(), resend: true });
+    assert.equal(await t.pauser.resume(key), true);
+    const { owner } = await t.take(key);
+    assert.equal(await t.store.renew(key, owner, LEASE), true);
+    assert.equal(await t.store.release(key, owner), true);
+  },
+
+  async 'B73 a pause is true once, and so is what ends it'(t) {
+    const key = t.key();
+    assert.equal(await t.pauser.resume(key), false);
+    assert.equal(await t.pauser.pause(key), true);
+    assert.equal(await t.pauser.pause(key), false);
+    assert.equal(await t.pauser.resume(key), true);
+    assert.equal(await t.pauser.resume(key), false);
+    await t.take(key);
+  },
+
+  async 'B73 who holds a paused key goes on, renews and releases, and nobody follows'(t) {
+    const { key, owner, token } = await t.take(t.key());
+    assert.equal(await t.pauser.pause(key), true);
+    await t.refused(key, 'paused');
+    assert.equal(await t.store.renew(key, owner, LEASE), true);
+    const again = await t.take(key, { owner, resend: true });
+    assert.equal(again.token, token);
+    assert.equal(await t.store.release(key, owner), true);
+    await t.refused(key, 'paused');
+    assert.equal(await t.pauser.resume(key), true);
+    assertGrowing([token, (await t.take(key)).token]);
+  },
+
+  async 'B73 a holder is a holder still when its key is resumed'(t) {
+    const { key, owner, token } = await t.take(t.key());
+    await t.pauser.pause(key);
+    assert.equal(await t.pauser.resume(key), true);
+    assert.equal((await t.refusal(key)).fencingToken, token);
+    assert.equal(await t.store.release(key, owner), true);
+  },
+
+  async 'B73 a paused key whose lease ran out, or that is kept no more, is not taken'(t) {
+    const expired = await t.take(t.key(), { ttl: t.settings.ttl });
+    const kept = await t.take(t.key());
+    await t.pauser.pause(expired.key);
+    await t.pauser.pause(kept.key);
+    await t.store.release(kept.key, kept.owner, { keepFor: t.settings.ttl });
+    await t.shortLeasesRanOut();
+    for (const { key } of [expired, kept]) await t.refused(key, 'paused');
+    await t.pauser.resume(expired.key);
+    assertGrowing([expired.token, (await t.take(expired.key)).token]);
+  },
+
+  async 'B73 keys are paused one by one'(t) {
+    const key = t.key();
+    await t.pauser.pause(`${key}:a`);
+    await t.take(`${key}:b`);
+    await t.take(key);
+  },
+
+  async 'B73 of many who pause or resume a key one is told that it did'(t) {
+    const stores = await t.instances();
+    for (let round = 0; round < t.settings.rounds; round++) {
+      const key = t.key();
+      const paused = await together(stores.length, () => t.pauser.pause(key));
+      assert.deepEqual(paused.filter(Boolean), [true]);
+      const resumed = await together(stores.length, () => t.pauser.resume(key));
+      assert.deepEqual(resumed.filter(Boolean), [true]);
+    }
+  },
+
+  async 'B73 whoever asks after the pause is refused, however many were about to be granted'(t) {
+    const stores = await t.instances();
+    for (let round = 0; round < t.settings.rounds; round++) {
+      const key = t.key();
+      const paused = new AbortController();
+      const contenders = together(2 * stores.length, async (i) => {
+        for (const store = pick(stores, i); !paused.signal.aborted; await nextTurn()) {
+          const owner = t.owner();
+          if ((await t.attempt(key, { store, owner })).acquired) await store.release(key, owner);
+        }
+        await t.refused(key, 'paused', { store: pick(stores, i) });
+      });
+      const pause = t.pauser.pause(key).finally(() => paused.abort());
+      await Promise.allSettled([contenders, pause]);
+      assert.equal(await pause, true);
+      await contenders;
+    }
+  },
+};
+
+/** What is told of a paused key, and that it stays paused. */
+export const pausingInspected: Cases = {
+  async 'B73 a pause can be read, whether the key is held, expired or absent'(t) {
+    const held = await t.take(t.key());
+    const released = await t.take(t.key());
+    await t.store.release(released.key, released.owner);
+    const expired = await t.expired();
+    const states = {
+      [held.key]: 'held',
+      [released.key]: 'absent',
+      [expired.key]: 'expired',
+      [t.key()]: 'absent',
+    };
+    for (const [key, state] of Object.entries(states)) {
+      assert.equal((await t.inspector.inspect(key)).paused, undefined);
+      await t.pauser.pause(key);
+      const found = await t.inspector.inspect(key);
+      assert.deepEqual([found.state, found.paused], [state, true]);
+      await t.pauser.resume(key);
+      const resumed = await t.inspector.inspect(key);
+      assert.deepEqual([resumed.state, resumed.paused], [state, undefined]);
+    }
+  },
+
+  async 'B73 B70 a paused key that nobody holds is not listed'(t) {
+    const prefix = `${t.key()}:`;
+    const held = await t.take(`${prefix}held`);
+    await t.pauser.pause(`${prefix}free`);
+    await t.pauser.pause(held.key);
+    const { locks } = await t.inspector.list({ prefix, limit: 10 });
+    assert.deepEqual(
+      Array.from(locks, ({ key }) => key),
+      [held.key],
+    );
+  },
+
+  async 'B73 B71 a forced release leaves a key paused'(t) {
+    const { key, owner } = await t.take(t.key(), { ttl: NEVER });
+    await t.pauser.pause(key);
+    assert.equal(await t.inspector.forceRelease(key), true);
+    assert.equal(await t.store.renew(key, owner, LEASE), false);
+    await t.refused(key, 'paused');
+  },
+
+  async 'B73 B72 a paused key is never purged'(t) {
+    const prefix = `${t.key()}:`;
+    const used = await t.take(`${prefix}used`);
+    await t.store.release(used.key, used.owner);
+    await t.pauser.pause(used.key);
+    await t.pauser.pause(`${prefix}new`);
+    await t.shortLeasesRanOut();
+    assert.equal(await t.inspector.purge({ prefix, olderThan: 0 }), 0);
+    await t.refused(used.key, 'paused');
+    await t.refused(`${prefix}new`, 'paused');
+    await t.pauser.resume(used.key);
+    assert.equal(await t.inspector.purge({ prefix, olderThan: 0 }), 1);
+  },
+
+  async 'B73 resuming what was never locked creates nothing'(t) {
+    const key = t.key();
+    await t.pauser.resume(key);
+    assert.equal(await t.inspector.purge({ prefix: key, olderThan: 0 }), 0);
+  },
+};
+
+/** A pause beside the other reasons to be refused. */
+export const pausingOnce: Cases = {
+  async 'B73 B33 a paused key is not stolen'(t) {
+    const { key, owner } = await t.take(t.key());
+    await t.pauser.pause(key);
+    await t.shortLeasesRanOut();
+    await t.refused(key, 'paused', { stealAfter: 1 });
+    assert.equal(await t.store.renew(key, owner, LEASE), true);
+  },
+
+  async 'B73 B76 a tick that was refused because of a pause has not begun'(t) {
+    const once = { tick: Date.now() - HOUR / 2, ahead: HOUR };
+    const key = t.key();
+    await t.pauser.pause(key);
+    await t.refused(key, 'paused', { once });
+    await t.pauser.resume(key);
+    await t.take(key, { once });
+  },
+
+  async 'B73 B76 too far ahead is told first, then paused, then done, then held'(t) {
+    const done = { tick: Date.now() - HOUR / 2, ahead: HOUR };
+    const next = { tick: done.tick + 1, ahead: HOUR };
+    const ahead = { tick: Date.now() + 3 * HOUR, ahead: HOUR };
+    const { key, owner } = await t.take(t.key(), { once: done });
+    for (const free of [false, true]) {
+      if (free) await t.store.release(key, owner);
+      await t.pauser.pause(key);
+      await t.refused(key, 'tick-ahead', { once: ahead });
+      await t.refused(key, 'paused', { once: done });
+      await t.refused(key, 'paused', { once: next });
+      await t.pauser.resume(key);
+      await t.refused(key, 'tick-ahead', { once: ahead });
+      await t.refused(key, 'tick-done', { once: done });
+      if (!free) await t.refusal(key, { once: next });
+    }
+    await t.take(key, { once: next });
+  },
+};

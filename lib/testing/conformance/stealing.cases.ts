@@ -1,0 +1,126 @@
+import { strict as assert } from 'node:assert';
+import {
+  assertGrowing,
+  assertTimeLeft,
+  lastRunOf,
+  LEASE,
+  NEVER,
+  onlyOne,
+  type Cases,
+} from './conformance-trial.js';
+
+/** A lock that was not renewed for long enough is taken from whoever holds it, by those who ask for it. */
+export const stealing: Cases = {
+  async 'B32 a lock that was not renewed for stealAfter is taken, with a larger token'(t) {
+    const { key, owner, token } = await t.take(t.key(), { label: 'old' });
+    await t.shortLeasesRanOut();
+    const thief = await t.take(key, { label: 'new', ttl: 2 * LEASE, stealAfter: t.settings.ttl });
+    assertGrowing([token, thief.token]);
+    const holder = await t.refusal(key);
+    assert.equal(holder.label, 'new');
+    assertTimeLeft(holder, 2 * LEASE);
+    assert.equal(await t.store.renew(key, owner, LEASE), false);
+    assert.equal(await t.store.release(key, owner), false);
+    assert.equal(await t.store.release(key, thief.owner), true);
+  },
+
+  async 'B32 a lock that never expires is taken too, and what it is taken for ends'(t) {
+    const { key, owner, token } = await t.take(t.key(), { ttl: NEVER });
+    await t.shortLeasesRanOut();
+    const thief = await t.take(key, { stealAfter: t.settings.ttl / 3 });
+    assertGrowing([token, thief.token]);
+    assertTimeLeft(await t.refusal(key), LEASE);
+    assert.equal(await t.store.renew(key, owner, NEVER), false);
+  },
+
+  async 'B33 a younger lock is not stolen'(t) {
+    const { key, owner, token } = await t.take(t.key(), { ttl: NEVER });
+    assert.equal((await t.refusal(key, { stealAfter: LEASE })).fencingToken, token);
+    await t.refusal(key, { stealAfter: NEVER });
+    assert.equal(await t.store.renew(key, owner, LEASE), true);
+  },
+
+  async 'B33 a lock that was renewed since is not stolen, however long it is held'(t) {
+    const { key, owner } = await t.take(t.key());
+    const grantedAt = performance.now();
+    await t.shortLeasesRanOut();
+    await t.shortLeasesRanOut();
+    const renewedAt = performance.now();
+    const stealAfter = renewedAt - grantedAt;
+    assert.equal(await t.store.renew(key, owner, LEASE), true);
+    const { acquired } = await t.attempt(key, { stealAfter });
+    // On a machine that stood still in between it was right to.
+    assert.ok(
+      !acquired || performance.now() - renewedAt >= stealAfter - 5,
+      `stolen after ${stealAfter} ms, though renewed later`,
+    );
+  },
+
+  async 'B33 a key that its release keeps taken is not stolen'(t) {
+    const { key, owner, token } = await t.take(t.key());
+    assert.equal(await t.store.release(key, owner, { keepFor: LEASE }), true);
+    await t.shortLeasesRanOut();
+    assert.equal((await t.refusal(key, { stealAfter: 1 })).fencingToken, token);
+  },
+
+  async 'B33 stealAfter is for the one who asks: it is not kept for the next, nor is it a ttl'(t) {
+    const { key, owner } = await t.take(t.key(), { stealAfter: t.settings.ttl });
+    await t.shortLeasesRanOut();
+    await t.refusal(key);
+    assert.equal(await t.store.renew(key, owner, LEASE), true);
+    assertTimeLeft(await t.refusal(key), LEASE);
+  },
+
+  async 'B33 stealAfter takes what is free or has run out like anybody'(t) {
+    const { key, token } = await t.expired();
+    const next = await t.take(key, { stealAfter: NEVER });
+    assertGrowing([token, next.token]);
+    await t.store.release(key, next.owner);
+    await t.take(key, { stealAfter: NEVER });
+  },
+
+  async 'B33 of many thieves one wins'(t) {
+    let { key, owner, token } = await t.take(t.key(), { ttl: NEVER });
+    let stealAfter = t.settings.ttl;
+    for (let round = 0; round < Math.min(3, t.settings.rounds);) {
+      await t.shortLeasesRanOut(stealAfter);
+      const startedAt = performance.now();
+      const winners = await t.race(key, { stealAfter });
+      // When the race took longer, its winner could be robbed by who came last.
+      const isSlow = performance.now() - startedAt >= stealAfter && winners.length > 1;
+      const winner = isSlow ? winners.reduce((a, b) => (a.token > b.token ? a : b)) : onlyOne(winners);
+      assertGrowing([token, winner.token]);
+      assert.equal(await t.store.renew(key, owner, LEASE), false);
+      ({ owner, token } = winner);
+      if (isSlow) stealAfter *= 2;
+      else round++;
+    }
+  },
+
+  async 'B33 resend: a thief gets what it has stolen again, with the same token'(t) {
+    const { key } = await t.take(t.key());
+    await t.shortLeasesRanOut();
+    const stealAfter = t.settings.ttl;
+    const thief = await t.take(key, { stealAfter });
+    const again = await t.take(key, { owner: thief.owner, stealAfter, resend: true });
+    assert.equal(again.token, thief.token);
+  },
+};
+
+/** What remains of who was robbed. */
+export const stealingInspected: Cases = {
+  async 'B32 B46 the run of who was robbed failed, and ended then'(t) {
+    for (const ttl of [LEASE, NEVER]) {
+      const { key } = await t.take(t.key(), { label: 'robbed', ttl });
+      await t.shortLeasesRanOut();
+      await t.take(key, { label: 'thief', stealAfter: t.settings.ttl });
+      const found = await t.inspector.inspect(key);
+      assert.ok(found.state === 'held', `the state is ${found.state}`);
+      assert.equal(found.holder.label, 'thief');
+      const run = lastRunOf(found);
+      assert.deepEqual([run.label, run.outcome], ['robbed', 'failed']);
+      const off = Math.abs(run.endedAt.getTime() - found.holder.startedAt.getTime());
+      assert.ok(off < 50, `the run ended ${off} ms away from the theft`);
+    }
+  },
+};
