@@ -17,24 +17,67 @@ export interface DataSourceHandle {
   close(dataSource: DataSource): Promise<void>;
 }
 
+/** Where a store finds its DataSource: the application's by its name, or the options of one of the store's own. */
+export interface DataSourceChoice {
+  dataSource?: string;
+  connection?: DataSourceOptions;
+}
+
+/**
+ * Reads the choice.
+ *
+ * @param maker the function whose options they are, and what to use for a DataSource object, in messages
+ * @throws LockError for what names no DataSource
+ */
+export function readDataSource(
+  maker: { name: string; store: string },
+  { dataSource, connection }: DataSourceChoice,
+): (moduleRef: ModuleRef) => DataSourceHandle {
+  if (dataSource !== undefined && connection !== undefined)
+    throw new LockError(
+      "dataSource and connection exclude each other: either the application's DataSource by its name, or one of the store's own.",
+    );
+  if (dataSource !== undefined && typeof dataSource !== 'string')
+    throw new LockError(
+      `dataSource must be the name of a DataSource. A store on a DataSource object is made with new ${maker.store}(dataSource).`,
+    );
+  if (connection === undefined)
+    return (moduleRef) => applicationDataSource(moduleRef, maker.name, dataSource);
+  if (!hasType(connection))
+    throw new LockError(
+      `connection must be the options of a TypeORM DataSource, with a type: ${maker.name}({ connection: { type: 'postgres', url } }).`,
+    );
+  return () => ownDataSource(connection, maker.name);
+}
+
+function hasType(connection: unknown): boolean {
+  return (
+    typeof connection === 'object' &&
+    connection !== null &&
+    'type' in connection &&
+    typeof connection.type === 'string'
+  );
+}
+
 /** A DataSource that the application has made itself. */
 export function handedIn(dataSource: DataSource): DataSourceHandle {
   return { open: async () => dataSource, close: async () => undefined };
 }
 
 /** The DataSource that `TypeOrmModule.forRoot()` makes, under the name that was given there. */
-export function applicationDataSource(moduleRef: ModuleRef, name?: string): DataSourceHandle {
+function applicationDataSource(moduleRef: ModuleRef, maker: string, name?: string): DataSourceHandle {
   const wanted = name === undefined ? 'DataSource' : `DataSource "${name}"`;
   return {
     async open() {
-      const { getDataSourceToken } = await load('@nestjs/typeorm', () => import('@nestjs/typeorm'));
+      const { getDataSourceToken } = await load(maker, '@nestjs/typeorm', () => import('@nestjs/typeorm'));
       let dataSource: Partial<DataSource> | undefined;
       try {
         dataSource = moduleRef.get<DataSource>(getDataSourceToken(name), { strict: false });
       } catch (error) {
         throw new LockError(
-          `typeOrmStore() found no ${wanted} in the application. Import TypeOrmModule.forRoot(), give the name of another one ` +
-            'in the option dataSource, or let the store open its own: typeOrmStore({ connection: { type: ... } }).',
+          `${maker}() found no ${wanted} in the application. Import TypeOrmModule.forRoot(), give the name of another one ` +
+            'in the option dataSource, or let the store open its own: ' +
+            `${maker}({ connection: { type: ... } }).`,
           { cause: error },
         );
       }
@@ -49,10 +92,10 @@ export function applicationDataSource(moduleRef: ModuleRef, name?: string): Data
 }
 
 /** A DataSource of the store's own. */
-export function ownDataSource(options: DataSourceOptions): DataSourceHandle {
+function ownDataSource(options: DataSourceOptions, maker: string): DataSourceHandle {
   return {
     async open() {
-      const typeorm = await load('typeorm', () => import('typeorm'));
+      const typeorm = await load(maker, 'typeorm', () => import('typeorm'));
       const timeLimit = new TimeLimit(OPERATION_LIMIT);
       try {
         const initializing = new typeorm.DataSource(options).initialize();
@@ -77,12 +120,12 @@ export function ownDataSource(options: DataSourceOptions): DataSourceHandle {
   };
 }
 
-async function load<Module>(name: string, importing: () => Promise<Module>): Promise<Module> {
+async function load<Module>(maker: string, name: string, importing: () => Promise<Module>): Promise<Module> {
   try {
     return await importing();
   } catch (error) {
     throw new LockError(
-      `typeOrmStore() needs the package ${name}. Run: npm install typeorm @nestjs/typeorm, and the driver of the database ` +
+      `${maker}() needs the package ${name}. Run: npm install typeorm @nestjs/typeorm, and the driver of the database ` +
         '(pg, mysql2 or better-sqlite3).',
       { cause: error },
     );

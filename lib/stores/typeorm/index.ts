@@ -8,3 +8,9 @@ export type {
   TypeOrmLockStoreOptions,
   TypeOrmStoreOptions,
 } from './typeorm-store.options.js';
+export { TypeOrmSessionLockStore } from '../typeorm-session/typeorm-session-lock.store.js';
+export { typeOrmSessionStore } from '../typeorm-session/typeorm-session-store.js';
+export type {
+  TypeOrmSessionLockStoreOptions,
+  TypeOrmSessionStoreOptions,
+} from '../typeorm-session/session-store.options.js';

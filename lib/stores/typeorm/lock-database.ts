@@ -9,6 +9,7 @@ import { PooledSessions } from './pooled-sessions.js';
 import { PooledTransactions } from './pooled-transactions.js';
 import { postgresDialect } from './postgres.dialect.js';
 import { PostgresWire } from './postgres.wire.js';
+import { assertPostgres, mysqlServer } from './server-version.js';
 import { sqliteDialect } from './sqlite.dialect.js';
 import { SqliteSession } from './sqlite.session.js';
 import { SqliteTransactions } from './sqlite.transactions.js';
@@ -36,12 +37,7 @@ async function openPostgres(dataSource: DataSource, table: string): Promise<Lock
   const wire = new PostgresWire();
   const sessions = new PooledSessions(dataSource, wire);
   const { rows } = await sessions.use(OPERATION_LIMIT, (run) => run('SELECT version() AS version'));
-  const version = String(rows[0]?.version);
-  const [, major = '0'] = /^PostgreSQL (\d+)/.exec(version) ?? [];
-  if (Number(major) < 12)
-    throw new LockStoreError(
-      `Locks need PostgreSQL 12 or newer, but this is ${version}. Supported are ${SUPPORTED}.`,
-    );
+  assertPostgres(String(rows[0]?.version));
   const transactions = new PooledTransactions(dataSource, wire, 'READ COMMITTED');
   return { kind: 'postgres', sessions, transactions, dialect: postgresDialect(table) };
 }
@@ -52,13 +48,7 @@ async function openMysql(dataSource: DataSource, table: string): Promise<LockDat
   const { rows } = await sessions.use(OPERATION_LIMIT, (run) =>
     run('SELECT VERSION() AS version, @@autocommit AS autocommit'),
   );
-  const version = String(rows[0]?.version);
-  const mariadb = /mariadb/i.test(version);
-  const [, major = 0, minor = 0] = (/^(\d+)\.(\d+)/.exec(version) ?? []).map(Number);
-  const atLeast = (wanted: number, wantedMinor: number) =>
-    major > wanted || (major === wanted && minor >= wantedMinor);
-  if (/tidb/i.test(version) || !(mariadb ? atLeast(10, 3) : atLeast(5, 6)))
-    throw new LockStoreError(`Locks need MySQL 5.6 or MariaDB 10.3 or newer, but this is ${version}.`);
+  const { mariadb, atLeast } = mysqlServer(String(rows[0]?.version));
   if (Number(rows[0]?.autocommit) !== 1)
     throw new LockStoreError(
       'Locks need autocommit, but the sessions of this server have it off: nobody would see them.',

@@ -5,7 +5,7 @@ import type { Wire } from './pooled-sessions.js';
 type Callback = (error: unknown, result: unknown, fields?: { name: string }[]) => void;
 
 /** What is used of mysql2's connection. */
-interface Mysql2Connection {
+export interface Mysql2Connection {
   config: { rowsAsArray?: boolean; nestTables?: unknown; typeCast?: unknown };
   execute(query: object, callback: Callback): void;
   execute(sql: string, values: readonly unknown[], callback: Callback): void;

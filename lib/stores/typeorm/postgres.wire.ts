@@ -3,7 +3,7 @@ import type { Answer } from './lock-dialect.js';
 import type { Wire } from './pooled-sessions.js';
 
 /** What is used of pg's client. */
-interface PgClient {
+export interface PgClient {
   query(query: { name?: string; text: string; values?: readonly unknown[] }): Promise<PgResult | PgResult[]>;
   end(): Promise<void>;
 }

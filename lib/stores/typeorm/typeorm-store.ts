@@ -1,8 +1,7 @@
 import { ModuleRef } from '@nestjs/core';
 import type { LockStoreDefinition } from '../../interfaces/lock-store-definition.interface.js';
-import { LockError } from '../../lock.errors.js';
 import { assertKnownOptions } from '../../lock.settings.js';
-import { applicationDataSource, ownDataSource } from './data-source.handle.js';
+import { readDataSource } from './data-source.handle.js';
 import { TypeOrmLockStore } from './typeorm-lock.store.js';
 import { readStoreOptions, type TypeOrmStoreOptions } from './typeorm-store.options.js';
 
@@ -23,33 +22,12 @@ export function typeOrmStore(options: TypeOrmStoreOptions = {}): LockStoreDefini
   ]);
   const { dataSource, connection, ...storeOptions } = options;
   readStoreOptions(storeOptions);
-  if (dataSource !== undefined && connection !== undefined)
-    throw new LockError(
-      "dataSource and connection exclude each other: either the application's DataSource by its name, or one of the store's own.",
-    );
-  if (dataSource !== undefined && typeof dataSource !== 'string')
-    throw new LockError(
-      'dataSource must be the name of a DataSource. A store on a DataSource object is made with new TypeOrmLockStore(dataSource).',
-    );
-  if (connection !== undefined && !hasType(connection))
-    throw new LockError(
-      "connection must be the options of a TypeORM DataSource, with a type: typeOrmStore({ connection: { type: 'postgres', url } }).",
-    );
+  const handleOf = readDataSource(
+    { name: 'typeOrmStore', store: 'TypeOrmLockStore' },
+    { dataSource, connection },
+  );
   return {
     inject: [ModuleRef],
-    useFactory: (moduleRef: ModuleRef) =>
-      new TypeOrmLockStore(
-        connection ? ownDataSource(connection) : applicationDataSource(moduleRef, dataSource),
-        storeOptions,
-      ),
+    useFactory: (moduleRef: ModuleRef) => new TypeOrmLockStore(handleOf(moduleRef), storeOptions),
   };
-}
-
-function hasType(connection: unknown): boolean {
-  return (
-    typeof connection === 'object' &&
-    connection !== null &&
-    'type' in connection &&
-    typeof connection.type === 'string'
-  );
 }

@@ -1,0 +1,95 @@
+import type { Answer } from '../typeorm/lock-dialect.js';
+import { isServerAnswer } from '../typeorm/store-failure.js';
+import { OPERATION_LIMIT, TimeLimit } from '../time-limit.js';
+
+/** A driver's connection, whichever driver it is. */
+export interface SessionLink {
+  run(sql: string): Promise<Answer>;
+  /** Takes leave of the server. */
+  quit(): Promise<unknown>;
+  /** Closes the socket at once, also of a link that is dead. */
+  destroy(): void;
+  /** Calls back when the server, or the network, has ended it; more than once, maybe. */
+  onEnd(listener: (reason: string) => void): void;
+}
+
+const QUIT_LIMIT = 1_000;
+
+/** One connection of the store's own. What has once failed is not used again. */
+export class LockSession {
+  /** Told once when it ends without having been asked to. */
+  onEnd: ((reason: string) => void) | undefined;
+  #ended = false;
+  #last: Promise<unknown> = Promise.resolve();
+
+  private constructor(
+    private readonly link: SessionLink,
+    /** By which the server knows it, and nobody else's. */
+    readonly id: string,
+  ) {
+    link.onEnd((reason) => this.#end(reason));
+  }
+
+  /**
+   * Begins to use a connection.
+   *
+   * @param prepare checks it and gives its id; when it rejects, the connection is closed
+   */
+  static async begin(link: SessionLink, prepare: () => Promise<string>): Promise<LockSession> {
+    const timeLimit = new TimeLimit(OPERATION_LIMIT);
+    try {
+      return new LockSession(link, await timeLimit.race(prepare()));
+    } catch (error) {
+      link.destroy();
+      throw error;
+    } finally {
+      timeLimit.end();
+    }
+  }
+
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  /**
+   * Runs one statement, after those that are under way.
+   *
+   * @param limit milliseconds; a connection that has not answered by then, or broke, has ended
+   */
+  async run(sql: string, limit: number): Promise<Answer> {
+    const timeLimit = new TimeLimit(limit);
+    const before = this.#last;
+    const answer = before.then(async () => this.link.run(sql));
+    this.#last = answer.catch(() => undefined);
+    try {
+      return await timeLimit.race(answer);
+    } catch (error) {
+      if (!isServerAnswer(error)) this.#end(error instanceof Error ? error.message : 'it failed');
+      throw error;
+    } finally {
+      timeLimit.end();
+    }
+  }
+
+  /** Ends it: its lock, if it has one, is gone as soon as the server notices. */
+  async quit(): Promise<void> {
+    if (this.#ended) return;
+    this.#ended = true;
+    const timeLimit = new TimeLimit(QUIT_LIMIT);
+    try {
+      await timeLimit.race(this.link.quit());
+    } catch {
+      // The server is told by the socket, then.
+    } finally {
+      timeLimit.end();
+      this.link.destroy();
+    }
+  }
+
+  #end(reason: string): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.link.destroy();
+    this.onEnd?.(reason);
+  }
+}
