@@ -134,7 +134,7 @@ export class TypeOrmSessionLockStore
     const until = performance.now() + wait;
     const opened = await this.opening.get(doing);
     const { database, pool, target } = opened;
-    const claim = database.claimOf(storedKey(key), labelOf(label));
+    const claim = database.claimOf(identityOf(key, owner).key, labelOf(label));
     let session: LockSession | undefined;
     try {
       session = await pool.take(doing, until, signal);
