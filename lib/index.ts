@@ -10,6 +10,7 @@ export { LockInterceptor } from './interceptors/lock.interceptor.js';
 export type { LockInterceptorKey, LockInterceptorOptions } from './interceptors/lock.interceptor.js';
 export { LockExceptionFilter } from './interceptors/lock-exception.filter.js';
 export type { LockExceptionFilterOptions } from './interceptors/lock-exception.filter.js';
+export { LockController, type LockControllerOptions } from './admin/lock.controller.js';
 
 export { LockError, LockLostError, LockNotAcquiredError, LockStoreError } from './lock.errors.js';
 export type { LockNotAcquiredDetails, LockStoreErrorOptions } from './lock.errors.js';

@@ -30,6 +30,8 @@ export const EVENTS: readonly LockEventName[] = [
   'lost',
   'renewFailed',
   'storeError',
+  'handedOff',
+  'restored',
 ];
 
 /** A started service on a scripted store and a manual clock, or another one on the store of the first. */

@@ -1,0 +1,125 @@
+import { describe, expect, it } from '@jest/globals';
+import { LockContext } from '../../lib/lock-context.js';
+import { LockLostError, LockNotAcquiredError } from '../../lib/lock.errors.js';
+import { errorOf, gate, startCore, watch } from './core-fixture.js';
+import { settle } from './manual-clock.js';
+
+const AGAIN = { reentrant: true };
+
+describe('B39 re-entry', () => {
+  it('is refused unless it is asked for', async () => {
+    const { service } = await startCore();
+    const inner = service.run('key', () => service.run('key', () => 'inner'));
+    expect(await errorOf(inner)).toBeInstanceOf(LockNotAcquiredError);
+  });
+
+  it('goes on under the lock that the call chain holds', async () => {
+    const { service, store, names } = await startCore();
+    const result = await service.run('key', (outer) =>
+      service.run('key', (inner) => [inner === outer, LockContext.current() === outer, inner.held], AGAIN),
+    );
+    expect(result).toEqual([true, true, true]);
+    expect(store.calls.map(({ operation }) => operation)).toEqual(['acquire', 'release']);
+    expect(names()).toEqual(['acquired', 'released']);
+  });
+
+  it('also through other locks in between, and as an option of the module', async () => {
+    const { service } = await startCore(AGAIN);
+    const inner = service.run('a', () => service.run('b', () => service.run('a', () => 'inner')));
+    expect(await inner).toBe('inner');
+  });
+
+  it('is not by name: another call chain with the same label is refused', async () => {
+    const { service } = await startCore({ label: 'same', reentrant: true });
+    const end = gate();
+    const first = service.run('key', () => end.promise);
+    await settle();
+    expect(await errorOf(service.run('key', () => 'second'))).toBeInstanceOf(LockNotAcquiredError);
+    end.open();
+    await first;
+  });
+
+  it('is not into the lock of another service with the same key', async () => {
+    const one = await startCore(AGAIN);
+    const other = await startCore(AGAIN);
+    await one.service.run('key', () => other.service.run('key', () => {}));
+    expect(other.names()).toEqual(['acquired', 'released']);
+  });
+
+  it('is not into a lock that was acquired by hand: its holder may release it at any time', async () => {
+    const { service } = await startCore(AGAIN);
+    const lock = await service.acquire('key');
+    expect(await errorOf(service.run('key', () => 'inner'))).toBeInstanceOf(LockNotAcquiredError);
+    await lock.release();
+  });
+
+  it('branches that run side by side share the lock, and the last one out releases it', async () => {
+    const { service, names, published } = await startCore(AGAIN);
+    const left = gate();
+    let branch: Promise<unknown> | undefined;
+    await service.run('key', () => {
+      branch = service.run('key', () => left.promise);
+      return 'the outer is done';
+    });
+    expect(names()).toEqual(['acquired']);
+    expect((await service.inspect('key')).state).toBe('held');
+    left.open();
+    await branch;
+    expect(names()).toEqual(['acquired', 'released']);
+    expect(published).toHaveLength(2);
+    expect((await service.inspect('key')).state).toBe('absent');
+  });
+
+  it('is over when the last one is out: what is left of the call chain takes the lock anew', async () => {
+    const { service, names } = await startCore(AGAIN);
+    const later = gate();
+    let late: Promise<unknown> | undefined;
+    await service.run('key', () => {
+      late = later.promise.then(() => service.run('key', () => {}));
+    });
+    later.open();
+    await late;
+    expect(names()).toEqual(['acquired', 'released', 'acquired', 'released']);
+  });
+
+  it('is not into a lock that is lost: the inner one waits for its own', async () => {
+    const { service, store, clock } = await startCore({ ttl: 900 });
+    const lost = gate();
+    const outer = watch(
+      service.run('key', async () => {
+        await lost.promise;
+        return service.run('key', () => {}, AGAIN);
+      }),
+    );
+    await settle();
+    await store.server.forceRelease('key');
+    await clock.advance(300);
+    lost.open();
+    await settle();
+    expect(outer.error).toBeInstanceOf(LockLostError);
+    expect(store.calls.filter(({ operation }) => operation === 'acquire')).toHaveLength(2);
+  });
+
+  it('the error of the inner body surfaces, and the outer one may go on after it', async () => {
+    const { service } = await startCore(AGAIN);
+    const result = await service.run('key', async (lock) => {
+      const error = await errorOf(
+        service.run('key', () => {
+          throw new Error('inner');
+        }),
+      );
+      return [(error as Error).message, lock.held];
+    });
+    expect(result).toEqual(['inner', true]);
+    expect(await service.inspect('key')).toMatchObject({ lastRun: { outcome: 'done' } });
+  });
+
+  it('is no option of acquire, which has no end to go out by', async () => {
+    const { service } = await startCore();
+    const options = AGAIN as object;
+    expect(await errorOf(service.acquire('key', options))).toMatchObject({
+      name: 'LockError',
+      message: expect.stringContaining('"reentrant"'),
+    });
+  });
+});

@@ -1,0 +1,102 @@
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setImmediate as tick } from 'node:timers/promises';
+import { LockNotAcquiredError } from '../../lib/lock.errors.js';
+import { captureLog, errorOf, startCore, warnings, watch, type Core } from './core-fixture.js';
+
+const log = captureLog();
+let folder: string;
+let statusFile: string;
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'nestjs-locked-status-'));
+  statusFile = join(folder, 'locks.status');
+});
+afterEach(() => rm(folder, { recursive: true }));
+
+/** Resolves when the file says this, in whichever turn of the event loop. */
+async function says(status: string): Promise<void> {
+  while ((await readFile(statusFile, 'utf8').catch(() => 'nothing')) !== status) await tick();
+}
+
+describe('B74 the status file', () => {
+  it('says 0 at start, 2 while a lock is held, 0 after its release', async () => {
+    const { service } = await startCore({ statusFile });
+    await says('0');
+    const lock = await service.acquire('key');
+    await says('2');
+    await lock.release();
+    await says('0');
+  });
+
+  it('says 1 while a lock is waited for, and 2 when another one is held', async () => {
+    const core = await startCore({ statusFile });
+    await core.store.server.acquire('busy', 'other', 60_000);
+    const waiting = watch(core.service.acquire('busy', { wait: '10s' }));
+    await says('1');
+    const lock = await core.service.acquire('key');
+    await says('2');
+    await lock.release();
+    await says('1');
+    await core.clock.advance(11_000);
+    expect(waiting.error).toBeInstanceOf(LockNotAcquiredError);
+    await says('0');
+  });
+
+  it('says 0 after a loss, and when a release fails', async () => {
+    const core = await startCore({ statusFile, ttl: 900 });
+    await core.service.acquire('key');
+    await says('2');
+    await core.store.server.forceRelease('key');
+    await core.clock.advance(300);
+    await says('0');
+
+    const lock = await core.service.acquire('other');
+    await says('2');
+    core.store.next('release', { fail: () => new Error('no') });
+    await errorOf(lock.release());
+    await says('0');
+  });
+
+  it('says 0 where a lock was handed on, and 2 where it was taken up', async () => {
+    const { service } = await startCore({ statusFile });
+    const data = await (await service.acquire('key')).handOff();
+    await says('0');
+    await service.restore(data);
+    await says('2');
+  });
+
+  it('says 0 when the application has shut down, and nothing is left beside it', async () => {
+    const { service } = await startCore({ statusFile });
+    await service.acquire('key');
+    await service.drain();
+    await service.close();
+    expect(await readFile(statusFile, 'utf8')).toBe('0');
+    expect(await readdir(folder)).toEqual(['locks.status']);
+  });
+
+  it('says 0 while locking is disabled', async () => {
+    const { service } = await startCore({ statusFile, enabled: false });
+    await service.acquire('key');
+    await says('0');
+  });
+
+  it('that cannot be written is only logged, and locks go on', async () => {
+    const core: Core = await startCore({ statusFile: join(folder, 'missing', 'file') });
+    const lock = await core.service.acquire('key');
+    expect(await lock.release()).toBe(true);
+    while (warnings(log).length === 0) await tick();
+    expect(warnings(log)).toEqual([expect.stringContaining('status file')]);
+  });
+
+  it.each([
+    ['', 'must be the path'],
+    [7, 'must be the path'],
+    ['a\0b', 'must be the path'],
+  ])('is refused with the name %j', async (name, message) => {
+    const error = await errorOf(startCore({ statusFile: name as string }));
+    expect((error as Error).message).toContain(message);
+  });
+});
