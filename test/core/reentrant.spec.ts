@@ -108,7 +108,7 @@ describe('B39 re-entry', () => {
           throw new Error('inner');
         }),
       );
-      return [(error as Error).message, lock.held];
+      return [error.message, lock.held];
     });
     expect(result).toEqual(['inner', true]);
     expect(await service.inspect('key')).toMatchObject({ lastRun: { outcome: 'done' } });

@@ -97,6 +97,6 @@ describe('B74 the status file', () => {
     ['a\0b', 'must be the path'],
   ])('is refused with the name %j', async (name, message) => {
     const error = await errorOf(startCore({ statusFile: name as string }));
-    expect((error as Error).message).toContain(message);
+    expect(error.message).toContain(message);
   });
 });

@@ -10,6 +10,8 @@ import { fileURLToPath } from 'node:url';
 import { execute, lastLines } from './execute.mjs';
 import { serverVersion } from './server-version.mjs';
 
+const RESTARTS = 8;
+
 const guardFile = fileURLToPath(new URL('process-guard.mjs', import.meta.url));
 
 /** Database servers refuse to run as root, so that root starts them as "nobody"; anyone else as themselves. */
@@ -31,8 +33,17 @@ export async function startServer(name, start) {
       crash: () => home.crash(),
       /** On the same data and port; resolves when it answers again. */
       async restart() {
-        home.relaunch();
-        await home.answer(() => serverVersion(url));
+        for (let tries = 1; ; tries++) {
+          home.relaunch();
+          try {
+            return await home.answer(() => serverVersion(url));
+          } catch (error) {
+            // Of a crash something may be left for a moment: a process, its shared memory, its port.
+            if (!home.ended || tries === RESTARTS)
+              throw new Error(`${error.message}\n${await home.logTail()}`, { cause: error });
+            await sleep(200 * tries);
+          }
+        }
       },
       stop: () => home.remove(),
     };

@@ -40,7 +40,9 @@ export async function openMongodb() {
       server.crash &&
       (async (random, probability) => {
         if (random.chance(0.3))
-          return ask({ replSetStepDown: 1, secondaryCatchUpPeriodSecs: 0, force: true });
+          return ask({ replSetStepDown: 1, secondaryCatchUpPeriodSecs: 0, force: true }).catch(
+            unlessNoPrimary,
+          );
         return ask({
           configureFailPoint: 'failCommand',
           mode: { times: Math.ceil(20 * probability) },
@@ -64,4 +66,9 @@ export async function openMongodb() {
     await system.close();
     throw error;
   }
+}
+
+/** It may have stepped down a moment ago. */
+function unlessNoPrimary(error) {
+  if (error.codeName !== 'NotWritablePrimary') throw error;
 }
