@@ -1,9 +1,12 @@
 import type {
+  LockHistory,
   LockInspection,
   LockOutcome,
   LockRecord,
   LockRun,
 } from '../../interfaces/lock-record.interface.js';
+import type { LockAcquireResult } from '../../interfaces/lock-store.interface.js';
+import { refusalReason, type Terms } from '../terms.js';
 
 /** `expiresAt` of a lease that never ends: the last moment that a JavaScript date has. */
 export const NEVER = new Date(8.64e15);
@@ -25,8 +28,12 @@ export interface LockDocument {
   renewedAt: Date;
   /** The batch that renewed it last. */
   batch?: string;
-  /** From when on no lock depends on it: nobody holds or keeps the key, and the clock has passed the token. Absent while it is held. For the TTL index. */
+  /** From when on no lock depends on it: nobody holds or keeps the key, and the clock has passed the token and the tick. Absent while it is held or paused. For the TTL index. */
   freeSince?: Date;
+  /** The tick of the last run of a key that runs once per tick. */
+  tick?: Date;
+  /** Nobody gets the key. */
+  paused?: true;
   last?: { label: string | null; startedAt: Date; endedAt: Date; outcome: LockOutcome };
   /** How often it was tied to a transaction: what that changes. */
   guards?: number;
@@ -35,7 +42,7 @@ export interface LockDocument {
 /** What is read of a document. The owner is not: that id is a capability, and stays in the database. */
 export interface LockView extends Pick<
   LockDocument,
-  '_id' | 'label' | 'startedAt' | 'renewedAt' | 'expiresAt' | 'last'
+  '_id' | 'label' | 'startedAt' | 'renewedAt' | 'expiresAt' | 'tick' | 'paused' | 'last'
 > {
   /** As the client's options have it: a number, a bigint or a Long. */
   token: unknown;
@@ -50,6 +57,8 @@ export const VIEW = {
   startedAt: 1,
   renewedAt: 1,
   expiresAt: 1,
+  tick: 1,
+  paused: 1,
   last: 1,
   owned: { $ne: [{ $ifNull: ['$owner', null] }, null] },
   now: '$$NOW',
@@ -60,7 +69,24 @@ export function isLock({ attempt }: { attempt?: unknown }): boolean {
   return typeof attempt === 'string';
 }
 
-export function isHeld({ expiresAt, now }: LockView): boolean {
+/** The answer to an attempt that was not granted. */
+export function refusalOf(view: LockView, terms: Terms): LockAcquireResult {
+  const reason = refusalReason(terms, {
+    now: view.now.getTime(),
+    owned: view.owned,
+    expiresAt: view.expiresAt.getTime(),
+    renewedAt: view.renewedAt.getTime(),
+    paused: view.paused === true,
+    lastTick: view.tick?.getTime() ?? null,
+  });
+  // A holder whose lease has run out tells nothing: someone is taking it over right now.
+  if (reason === undefined) return { acquired: false, reason: 'contention' };
+  return reason === 'held'
+    ? { acquired: false, reason, holder: recordOf(view) }
+    : { acquired: false, reason };
+}
+
+function isHeld({ expiresAt, now }: LockView): boolean {
   return expiresAt > now;
 }
 
@@ -78,9 +104,17 @@ export function recordOf(view: LockView): LockRecord {
 }
 
 export function inspectionOf(key: string, view: LockView | null): LockInspection {
-  const history = view?.last && { lastRun: runOf(view.last) };
+  const history = view && historyOf(view);
   if (!view || (!isHeld(view) && !view.owned)) return { state: 'absent', key, ...history };
   return { state: isHeld(view) ? 'held' : 'expired', key, holder: recordOf(view), ...history };
+}
+
+function historyOf({ last, tick, paused }: LockView): LockHistory {
+  return {
+    ...(last && { lastRun: runOf(last) }),
+    ...(tick && { lastTick: tick }),
+    ...(paused && { paused }),
+  };
 }
 
 function runOf({ label, startedAt, endedAt, outcome }: NonNullable<LockDocument['last']>): LockRun {

@@ -1,15 +1,19 @@
 import type { Document } from 'mongodb';
 import type { LockOutcome } from '../../interfaces/lock-record.interface.js';
 import type { LeaseRenewal } from '../../interfaces/lock-store.interface.js';
+import type { Terms } from '../terms.js';
 import { FREE, NEVER } from './lock-document.js';
 
 /** An acquisition, checked. */
-export interface Attempt extends LeaseRenewal {
+export interface Attempt extends LeaseRenewal, Terms {
   label: string | null;
   resend: boolean;
   /** The random id of this call. */
   attempt: string;
 }
+
+/** Fails the command: what is to be converted is no number, whatever the key. Constants would be converted before anything is decided. */
+const FAILURE = { $toInt: { $concat: ['the tick is too far ahead: ', '$_id'] } };
 
 /** From this on, adding a ttl to the clock would go beyond the last date. */
 const ENDLESS = 8e15;
@@ -17,15 +21,13 @@ const ENDLESS = 8e15;
 /**
  * Takes the key if it is free; changes nothing otherwise. As a pipeline, since the filter of an upsert may not compare with the clock (`$expr`).
  *
- * One stage on the document as it was: whether it is free and what it becomes are decided together, by `$$NOW`, the clock of the primary.
+ * One stage on the document as it was: whether it is free and what it becomes are decided together, by `$$NOW`, the clock of the primary. Without a
+ * document there is one in the end, granted or not: so a tick that is too far ahead fails the command.
  */
-export function acquisition({ key, owner, ttl, label, resend, attempt }: Attempt): Document[] {
-  const isNew = { $eq: ['$$ROOT', { _id: literal(key) }] };
-  const isOurs = { $eq: [{ $type: '$attempt' }, 'string'] }; // somebody else's document stays as it is
-  const free = { $or: [isNew, { $and: [isOurs, { $lte: ['$expiresAt', '$$NOW'] }] }] };
-  const again = { $eq: ['$owner', literal(owner)] };
-  const terms = { attempt: literal(attempt), renewedAt: '$$NOW', expiresAt: until(ttl) };
-  const held = { $ne: [{ $ifNull: ['$owner', null] }, null] };
+export function acquisition(attempt: Attempt): Document[] {
+  const { key, owner, ttl, label, resend, tick, ahead } = attempt;
+  const terms = { attempt: literal(attempt.attempt), renewedAt: '$$NOW', expiresAt: until(ttl) };
+  const begun = tickOf(attempt);
   const granted = {
     _id: literal(key),
     owner: literal(owner),
@@ -33,11 +35,36 @@ export function acquisition({ key, owner, ttl, label, resend, attempt }: Attempt
     label: literal(label),
     startedAt: '$$NOW',
     ...terms,
-    last: { $cond: [held, ending('$expiresAt', 'failed'), '$last'] }, // it ran out without a release
+    tick: begun ?? '$tick',
+    // It ran out without a release, or is robbed now.
+    last: { $cond: [held, ending({ $min: ['$expiresAt', '$$NOW'] }, 'failed'), '$last'] },
     guards: '$guards',
   };
-  const first = { $cond: [free, granted, '$$ROOT'] };
-  return [{ $replaceWith: resend ? { $cond: [again, { $mergeObjects: ['$$ROOT', terms] }, first] } : first }];
+  const first = { $cond: [{ $or: [isNew(key), freeFor(attempt, begun)] }, granted, '$$ROOT'] };
+  const again = { $eq: ['$owner', literal(owner)] };
+  const decided = resend ? { $cond: [again, { $mergeObjects: ['$$ROOT', terms] }, first] } : first;
+  if (tick === null) return [{ $replaceWith: decided }];
+  const tooFar = { $gt: [new Date(tick), { $add: ['$$NOW', ahead] }] };
+  return [{ $replaceWith: { $cond: [tooFar, FAILURE, decided] } }];
+}
+
+/** Whether the lock that is there is to be had on these terms. */
+function freeFor({ stealAfter }: Terms, tick: unknown): Document {
+  const over = { $lte: ['$expiresAt', '$$NOW'] };
+  const old = { $and: [held, { $lte: ['$renewedAt', { $subtract: ['$$NOW', stealAfter] }] }] };
+  return {
+    $and: [
+      isOurs,
+      { $ne: ['$paused', true] },
+      ...(tick === null ? [] : [{ $lt: ['$tick', tick] }]), // a field that is missing comes before all dates
+      stealAfter === null ? over : { $or: [over, old] },
+    ],
+  };
+}
+
+function tickOf({ tick, slot }: Terms): unknown {
+  if (slot === null) return tick === null ? null : new Date(tick);
+  return { $subtract: ['$$NOW', { $mod: [{ $toLong: '$$NOW' }, slot] }] };
 }
 
 /** The lease of this owner, unless it has run out. */
@@ -70,6 +97,31 @@ export function release(keepFor: number, outcome: LockOutcome): Document[] {
   return [{ $set: { owner: null, expiresAt, freeSince, last: ending('$$NOW', outcome) } }];
 }
 
+/** As an upsert: a key that has no document gets one. */
+export function pause(key: string, attempt: string): Document[] {
+  const fresh = {
+    owner: null,
+    attempt: literal(attempt),
+    token: clock,
+    expiresAt: FREE,
+    label: null,
+    startedAt: FREE,
+    renewedAt: FREE,
+  };
+  const paused = { $mergeObjects: ['$$ROOT', { $cond: [isNew(key), fresh, {}] }, { paused: true }] };
+  const stays = { $unsetField: { field: 'freeSince', input: paused } };
+  return [{ $replaceWith: { $cond: [{ $or: [isNew(key), isOurs] }, stays, '$$ROOT'] } }];
+}
+
+export function pausedKey(key: string): Document {
+  return { ...lock(key), paused: true };
+}
+
+export function resumption(): Document[] {
+  const freeSince = { $cond: [held, '$$REMOVE', unneededFrom({ $max: ['$$NOW', '$expiresAt'] })] };
+  return [{ $unset: 'paused' }, { $set: { freeSince } }];
+}
+
 /** A key that is merely kept has no holder whose run could fail. */
 export function forcedRelease(): Document[] {
   const last = { $cond: [{ $eq: ['$owner', null] }, '$last', ending('$$NOW', 'failed')] };
@@ -82,10 +134,15 @@ export function forcedRelease(): Document[] {
  */
 export function unused(prefix: string, olderThan: number): Document {
   const before = { $subtract: ['$$NOW', olderThan] };
-  const old = ['$expiresAt', '$renewedAt', { $ifNull: ['$last.endedAt', FREE] }].map((date) => ({
+  const old = ['$expiresAt', '$renewedAt', '$tick', { $ifNull: ['$last.endedAt', FREE] }].map((date) => ({
     $lte: [date, before],
   }));
-  return { ...keysFrom(prefix), ...ours, $expr: { $and: [...old, { $lt: ['$token', clock] }] } };
+  return {
+    ...keysFrom(prefix),
+    ...ours,
+    paused: { $ne: true },
+    $expr: { $and: [...old, { $lt: ['$token', clock] }] },
+  };
 }
 
 /** Held locks whose keys start with `prefix` and come after `after`. */
@@ -96,7 +153,11 @@ export function heldAfter(prefix: string, after: string): Document {
 /** Ties the lock to a transaction: it has to change something, or a contender would not be in conflict with it. */
 export const guarding = { $inc: { guards: 1 } };
 
+/** Somebody else's document stays as it is. As an expression, and in a filter. */
+const isOurs = { $eq: [{ $type: '$attempt' }, 'string'] };
 const ours = { attempt: { $type: 'string' } };
+/** Also when the lease has run out. */
+const held = { $ne: [{ $ifNull: ['$owner', null] }, null] };
 const unexpired = { $expr: { $gt: ['$expiresAt', '$$NOW'] } };
 
 /** In microseconds. */
@@ -111,13 +172,18 @@ function until(ttl: number): unknown {
   return ttl < ENDLESS ? { $add: ['$$NOW', ttl] } : NEVER;
 }
 
-/** The next token is larger than the one of a deleted document once the clock has passed that. */
+/** The next token is larger than the one of a deleted document once the clock has passed that; its tick would be forgotten. A pause has no end. */
 function unneededFrom(free: unknown): Document {
   const passed = { $toDate: { $toLong: { $add: [{ $divide: ['$token', 1000] }, 1] } } };
-  return { $max: [free, passed] };
+  return { $cond: ['$paused', '$$REMOVE', { $max: [free, passed, '$tick'] }] };
 }
 
-function ending(endedAt: string, outcome: LockOutcome): Document {
+/** The document that an upsert begins with. */
+function isNew(key: string): Document {
+  return { $eq: ['$$ROOT', { _id: literal(key) }] };
+}
+
+function ending(endedAt: unknown, outcome: LockOutcome): Document {
   return { label: '$label', startedAt: '$startedAt', endedAt, outcome: literal(outcome) };
 }
 

@@ -58,6 +58,11 @@ export function isContention(error: unknown): boolean {
   return CONTENTION.has(driverError(error).code);
 }
 
+/** Whether a pipeline was made to fail. */
+export function isConversionFailure(error: unknown): boolean {
+  return driverError(error).code === 241;
+}
+
 /** Whether a transaction saw the document change after it had begun. */
 export function isWriteConflict(error: unknown): boolean {
   return driverError(error).code === 112;

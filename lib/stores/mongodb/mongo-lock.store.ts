@@ -8,7 +8,9 @@ import type {
   ListRequest,
   LockAcquireResult,
   LockInspector,
+  LockPauser,
   LockStore,
+  OnceKeeper,
   PurgeRequest,
   ReleaseRequest,
   RenewalOutcome,
@@ -20,14 +22,15 @@ import { storedKey } from '../../lock-key.js';
 import { LockError, LockStoreError } from '../../lock.errors.js';
 import { identityOf, labelOf, leaseOf, limitOf } from '../lease-arguments.js';
 import { assertOutcome, assertPage, milliseconds, purgeOf } from '../store-arguments.js';
+import { termsOf } from '../terms.js';
 import { OPERATION_LIMIT } from '../time-limit.js';
 import { handedIn, isCollection, type CollectionHandle } from './collection.handle.js';
 import { renewTogether } from './batch-renewal.js';
 import { LockCollection } from './lock-collection.js';
-import { inspectionOf, isHeld, isLock, recordOf, VIEW, type LockView } from './lock-document.js';
+import { inspectionOf, isLock, recordOf, refusalOf, VIEW, type LockView } from './lock-document.js';
 import { LockTransactions } from './lock-transactions.js';
 import * as update from './lock-updates.js';
-import { isContention } from './mongo-failure.js';
+import { isContention, isConversionFailure } from './mongo-failure.js';
 import { readStoreOptions, type AnyCollection, type MongoLockStoreOptions } from './mongo-store.options.js';
 
 const BATCH = 500;
@@ -44,8 +47,17 @@ const PURGED_AT_ONCE = 1_000;
  * @publicApi
  */
 export class MongoLockStore
-  implements LockStore, BatchRenewer, LockInspector, TransactionGuard, StoreLifecycle, StoreDescription
+  implements
+    LockStore,
+    BatchRenewer,
+    LockInspector,
+    LockPauser,
+    OnceKeeper,
+    TransactionGuard,
+    StoreLifecycle,
+    StoreDescription
 {
+  readonly keepsOnce = true;
   private readonly locks: LockCollection;
   private readonly transactions: LockTransactions;
 
@@ -83,28 +95,27 @@ export class MongoLockStore
     request: AcquireRequest = {},
   ): Promise<LockAcquireResult> {
     const { label, resend = false } = request;
-    const attempt = { ...leaseOf(key, owner, ttl), label: labelOf(label), resend, attempt: randomUUID() };
+    const terms = termsOf(request);
+    const lease = leaseOf(key, owner, ttl);
+    const attempt = { ...lease, ...terms, label: labelOf(label), resend, attempt: randomUUID() };
     const projection = { ...VIEW, attempt: 1 };
     const answer = await this.locks.run(`acquire "${key}"`, limitOf(ttl), async (collection, { write }) => {
       const options = { ...write, projection, upsert: true, returnDocument: 'after' } as const;
       return collection
         .findOneAndUpdate(update.byKey(attempt.key), update.acquisition(attempt), options)
         .catch((error: unknown) => {
-          if (isContention(error)) return 'collided' as const;
+          if (isContention(error)) return 'contention' as const;
+          if (attempt.tick !== null && isConversionFailure(error)) return 'tick-ahead' as const;
           throw error;
         });
     });
-    if (answer === 'collided' || answer === null) return { acquired: false, reason: 'contention' };
+    if (answer === null) return { acquired: false, reason: 'contention' };
+    if (typeof answer === 'string') return { acquired: false, reason: answer };
     const view = answer as unknown as LockView & { attempt: string };
-    if (!isLock(view))
-      throw new LockStoreError(
-        `Could not acquire "${key}": under this key, ${this.describe()} has a document that is no lock. Give the lock store a collection of its own: the option collectionName.`,
-      );
-    if (view.attempt === attempt.attempt) return { acquired: true, fencingToken: Number(view.token) };
-    // A holder whose lease has run out tells nothing: someone is taking it over right now.
-    return isHeld(view)
-      ? { acquired: false, reason: 'held', holder: recordOf(view) }
-      : { acquired: false, reason: 'contention' };
+    this.assertLock(view, `acquire "${key}"`);
+    return view.attempt === attempt.attempt
+      ? { acquired: true, fencingToken: Number(view.token) }
+      : refusalOf(view, terms);
   }
 
   async renew(key: string, owner: string, ttl: number): Promise<boolean> {
@@ -171,6 +182,28 @@ export class MongoLockStore
     return this.change(`force the release of "${key}"`, update.heldKey(stored), update.forcedRelease());
   }
 
+  async pause(key: string): Promise<boolean> {
+    const stored = storedKey(key);
+    const before = await this.locks.run(`pause "${key}"`, OPERATION_LIMIT, (collection, { write }) => {
+      const projection = { attempt: 1, paused: 1 } as const;
+      const options = { ...write, projection, upsert: true, returnDocument: 'before' } as const;
+      const pause = async () =>
+        collection.findOneAndUpdate(update.byKey(stored), update.pause(stored, randomUUID()), options);
+      return pause().catch((error: unknown) => {
+        if (isContention(error)) return pause(); // who was faster has made the document
+        throw error;
+      });
+    });
+    if (before === null) return true;
+    this.assertLock(before, `pause "${key}"`);
+    return before.paused !== true;
+  }
+
+  async resume(key: string): Promise<boolean> {
+    const stored = storedKey(key);
+    return this.change(`resume "${key}"`, update.pausedKey(stored), update.resumption());
+  }
+
   async purge(request: PurgeRequest): Promise<number> {
     const { prefix, olderThan } = purgeOf(request);
     const unused = update.unused(prefix, olderThan);
@@ -195,6 +228,14 @@ export class MongoLockStore
 
   async guard(session: ClientSession, key: string, owner: string, fencingToken: number): Promise<boolean> {
     return this.transactions.guard(session, { key, owner, fencingToken });
+  }
+
+  /** Under a key of ours there may be a document of somebody else's. */
+  private assertLock(document: { attempt?: unknown }, doing: string): void {
+    if (isLock(document)) return;
+    throw new LockStoreError(
+      `Could not ${doing}: under this key, ${this.describe()} has a document that is no lock. Give the lock store a collection of its own: the option collectionName.`,
+    );
   }
 
   /** Changes one document, if it is as the filter says. */
