@@ -216,7 +216,7 @@ export class LockService {
     const found = await this.#administration.inspect(key);
     const count = this.#missed.get(key);
     if (!count || !found.lastTick) return found;
-    return { ...found, missed: count(found.lastTick.getTime(), this.#clock.date() - TICK_GRACE) };
+    return { ...found, missed: count(found.lastTick.getTime(), this.date() - TICK_GRACE) };
   }
 
   /** Whether somebody holds the key. */

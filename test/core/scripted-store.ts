@@ -6,6 +6,7 @@ import type {
   ListRequest,
   LockAcquireResult,
   LockInspector,
+  LockPauser,
   LockStore,
   PurgeRequest,
   ReleaseRequest,
@@ -54,7 +55,7 @@ export const linkBroken = (): Error => new LockStoreError('The link broke.', { t
 export const serverRefused = (): Error => new LockStoreError('The server refused.');
 
 /** Whatever else the tests do with it, `server` behaves like every real store: the fates are those of requests on their way. */
-export class ScriptedStore implements LockStore, BatchRenewer, LockInspector {
+export class ScriptedStore implements LockStore, BatchRenewer, LockInspector, LockPauser {
   readonly server: MemoryLockStore;
   readonly calls: StoreCall[] = [];
   /** The fate of every request that no script was written for. */
@@ -123,6 +124,14 @@ export class ScriptedStore implements LockStore, BatchRenewer, LockInspector {
 
   forceRelease(key: string): Promise<boolean> {
     return this.server.forceRelease(key);
+  }
+
+  pause(key: string): Promise<boolean> {
+    return this.server.pause(key);
+  }
+
+  resume(key: string): Promise<boolean> {
+    return this.server.resume(key);
   }
 
   purge(request: PurgeRequest): Promise<number> {

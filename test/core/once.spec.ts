@@ -1,0 +1,102 @@
+import { describe, expect, it } from '@jest/globals';
+import { MemoryLockStore } from '../../lib/stores/memory/memory-lock.store.js';
+import { errorOf, startCore } from './core-fixture.js';
+import { ManualClock } from './manual-clock.js';
+import { ScriptedStore } from './scripted-store.js';
+
+/** A store that remembers, as those in databases do. */
+function remembering(clock = new ManualClock()) {
+  return { clock, store: Object.assign(new ScriptedStore(clock), { keepsOnce: true as const }) };
+}
+
+describe('B76 once per slot', () => {
+  it('grants a key once in each slot, although it is free again', async () => {
+    const { service, clock, of } = await startCore({}, remembering());
+    const once = { once: '5m' } as const;
+    const slot = 5 * 60_000;
+    await clock.advance(slot - (clock.date() % slot));
+    const granted: string[] = [];
+    for (const at of ['first', 'first again', 'second', 'second again']) {
+      if (at === 'second') await clock.advance(slot);
+      const result = await service.tryRun('key', () => void granted.push(at), once);
+      if (!result.acquired) expect(result.error).toMatchObject({ reason: 'tick-done' });
+      await clock.advance(1_000);
+    }
+    expect(granted).toEqual(['first', 'second']);
+    expect(of('busy').map(({ reason }) => reason)).toEqual(['tick-done', 'tick-done']);
+  });
+
+  it('does not wait for the next slot, whatever the wait', async () => {
+    const { service, clock } = await startCore({}, remembering());
+    await service.run('key', () => {}, { once: '1h' });
+    const error = await errorOf(service.run('key', () => {}, { once: '1h', wait: Infinity }));
+    expect(error).toMatchObject({ name: 'LockNotAcquiredError', reason: 'tick-done' });
+    expect(error.message).toContain('it has been granted for this tick, or a later one, before.');
+    expect(clock.timers).toEqual([]);
+  });
+
+  it('is not held up by acquisitions without slots', async () => {
+    const { service } = await startCore({}, remembering());
+    await service.run('key', () => {});
+    expect(await service.tryAcquire('key', { once: '1h' })).not.toBeNull();
+  });
+
+  it.each<[object, string]>([
+    [{ once: 'tick' }, "cannot be 'tick'"],
+    [{ once: 0 }, '"once"'],
+    [{ once: 999 }, '"once"'],
+    [{ once: 'daily' }, '"once"'],
+  ])('refuses %j', async (options, message) => {
+    const { service, store } = await startCore({}, remembering());
+    expect((await errorOf(service.run('key', () => {}, options))).message).toContain(message);
+    expect(store.calls).toEqual([]);
+  });
+
+  it('is refused on a store that does not remember', async () => {
+    const { service } = await startCore({}, { store: new MemoryLockStore() as never });
+    const error = await errorOf(service.run('key', () => {}, { once: '5m' }));
+    expect(error.message).toContain('needs a store that remembers what has run');
+  });
+});
+
+describe('B72 a scheduled purge', () => {
+  it('deletes what was not used for that long, in one of the instances', async () => {
+    const options = { purge: { olderThan: '1h', every: '10m' } } as const;
+    const shared = remembering();
+    const one = await startCore(options, shared);
+    const other = await startCore(options, shared);
+    await one.service.run('old', () => {});
+    await one.clock.advance(3_500_000);
+    await one.service.run('young', () => {});
+    await one.clock.advance(1_300_000);
+    expect(await one.service.inspect('old')).not.toHaveProperty('lastRun');
+    expect(await one.service.inspect('young')).toHaveProperty('lastRun');
+    const slots = shared.store.calls.filter(
+      ({ key, operation }) => key === 'nestjs-locked.purge' && operation === 'release',
+    );
+    expect(slots.length).toBeGreaterThanOrEqual(7);
+    expect(slots.length).toBeLessThanOrEqual(9); // 80 minutes, slots of 10
+    await one.service.close();
+    await other.service.close();
+    expect(one.clock.timers).toEqual([]);
+  });
+
+  it('that fails is logged, and comes again', async () => {
+    const shared = remembering();
+    const { service, store, clock } = await startCore({ purge: { olderThan: '1h', every: '10m' } }, shared);
+    await service.run('old', () => {});
+    await clock.advance(3_500_000);
+    store.next('acquire', { fail: () => new Error('no') });
+    await clock.advance(1_300_000);
+    expect(await service.inspect('old')).not.toHaveProperty('lastRun');
+  });
+
+  it.each<[object, string]>([
+    [{ olderThan: '1s' }, 'olderThan'],
+    [{}, 'olderThan'],
+    [{ olderThan: '1d', every: '1s' }, 'every'],
+    [{ olderThan: '1d', when: 'nightly' }, '"when"'],
+  ])('refuses %j', async (purge, message) => {
+    expect((await errorOf(startCore({ purge: purge as never }))).message).toContain(message);
+  });
+});
