@@ -1,0 +1,11 @@
+// npm run ticks, from a fresh clone too: six instances with clocks up to 90 s off run a job once per tick, on four databases side by side.
+// npm run ticks -- --store postgres,mongodb --ticks 10
+import { ready } from './ready.mjs';
+
+if (process.platform !== 'linux') {
+  console.error('The clocks of processes are set with libfaketime, which this runs on Linux only.');
+  process.exit(1);
+}
+
+await ready({ build: true });
+await import('../test/ticks/main.mjs'); // only now: it imports packages, which a fresh clone did not have before
