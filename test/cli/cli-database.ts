@@ -1,0 +1,63 @@
+import { it, expect } from '@jest/globals';
+import { DataSource } from 'typeorm';
+import {
+  openMongoDatabase,
+  openTarget,
+  selectedStores,
+  type SqlStore,
+  type Target,
+} from '../servers/targets.js';
+
+/** A database of its own, as the command line is told of it. */
+export interface CliDatabase {
+  env: { LOCKS_URL: string };
+  /** Where the URL does not name the database. */
+  args: string[];
+  /** A statement on it; not on MongoDB. */
+  query: (sql: string) => Promise<unknown>;
+  dispose(): Promise<void>;
+}
+
+/** The stores of this run among these; jest refuses a file without any test, so that one without any store says why. */
+export function cliDatabases(...names: (SqlStore | 'mongodb')[]): {
+  name: SqlStore | 'mongodb';
+  open: () => Promise<CliDatabase>;
+}[] {
+  const selected = names.filter((name) => selectedStores.includes(name));
+  if (selected.length === 0)
+    it(`runs on none of ${names.join(', ')}: LOCK_TEST_STORES leaves them out`, () => {
+      expect(selectedStores).not.toEqual(expect.arrayContaining(names));
+    });
+  return selected.map((name) => ({ name, open: () => (name === 'mongodb' ? openMongo() : openSql(name)) }));
+}
+
+export function urlOf({ options }: Target): string {
+  const { type, host, port, username, password, database } = options as Record<string, unknown> & {
+    type: string;
+  };
+  if (type === 'better-sqlite3') return `sqlite:${String(database)}`;
+  const user = [username, password].map((part) => encodeURIComponent(String(part ?? ''))).join(':');
+  return `${type}://${user}@${String(host)}:${String(port)}/${String(database)}`;
+}
+
+async function openSql(name: SqlStore): Promise<CliDatabase> {
+  const target = await openTarget(name);
+  const dataSource = await new DataSource(target.options).initialize();
+  return {
+    env: { LOCKS_URL: urlOf(target) },
+    args: [],
+    query: (sql) => dataSource.query(sql),
+    dispose: async () => {
+      await dataSource.destroy();
+      await target.dispose();
+    },
+  };
+}
+
+async function openMongo(): Promise<CliDatabase> {
+  const { url, databaseName, dispose } = openMongoDatabase();
+  const query = async (): Promise<never> => {
+    throw new Error('MongoDB has no SQL');
+  };
+  return { env: { LOCKS_URL: url }, args: ['--database', databaseName], query, dispose };
+}

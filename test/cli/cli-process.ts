@@ -1,0 +1,102 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+
+const PROGRAM = 'dist/esm/cli/main.js'; // `npm run build` makes it
+
+export interface CliResult {
+  code: number | null;
+  signal: NodeJS.Signals | null;
+  stdout: string;
+  stderr: string;
+}
+
+/** The command line as processes of their own: none outlives its spec. */
+export class CliProcesses {
+  private readonly all: CliProcess[] = [];
+
+  constructor(private readonly env: () => Record<string, string> = () => ({})) {}
+
+  start(args: readonly string[], env: Record<string, string> = {}): CliProcess {
+    return this.execute(process.execPath, [PROGRAM, ...args], env);
+  }
+
+  run(args: readonly string[], env: Record<string, string> = {}): Promise<CliResult> {
+    const cli = this.start(args, env);
+    cli.endInput();
+    return cli.ended;
+  }
+
+  /** Another program that has the same environment. */
+  execute(file: string, args: readonly string[], env: Record<string, string> = {}): CliProcess {
+    const child = spawn(file, args, {
+      env: { ...process.env, LOCKS_URL: '', DEBUG: '', ...this.env(), ...env },
+    });
+    const cli = new CliProcess(child);
+    this.all.push(cli);
+    return cli;
+  }
+
+  /** Holds a key with a command that says `held KEY TOKEN`, and ends with 0 at the end of its input. */
+  async hold(key: string, ...options: string[]): Promise<CliProcess> {
+    const script = 'echo "held $LOCK_KEY $LOCK_FENCING_TOKEN"; cat >/dev/null';
+    const cli = this.start(['hold', key, ...options, '--', 'sh', '-c', script]);
+    await cli.says(/^held/m);
+    return cli;
+  }
+
+  async killAll(): Promise<void> {
+    await Promise.all(this.all.splice(0).map((cli) => cli.kill('SIGKILL')));
+  }
+}
+
+export class CliProcess {
+  readonly ended: Promise<CliResult>;
+  private stdout = '';
+  private stderr = '';
+
+  constructor(private readonly child: ChildProcess) {
+    child.stdout?.setEncoding('utf8').on('data', (text: string) => (this.stdout += text));
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => (this.stderr += text));
+    child.stdin?.on('error', () => undefined); // it may have ended
+    this.ended = once(child, 'close').then(([code, signal]) => ({
+      code,
+      signal,
+      stdout: this.stdout,
+      stderr: this.stderr,
+    }));
+  }
+
+  /** Resolves when its output, or its errors, match. */
+  async says(pattern: RegExp): Promise<RegExpExecArray> {
+    const over = this.ended.then(({ code, stdout, stderr }) => {
+      const match = pattern.exec(stdout) ?? pattern.exec(stderr);
+      if (match) return match;
+      throw new Error(`It ended (${code}) before it said ${pattern}: ${stdout}${stderr}`);
+    });
+    for (;;) {
+      const match = pattern.exec(this.stdout) ?? pattern.exec(this.stderr);
+      if (match) return match;
+      const more = [this.child.stdout, this.child.stderr].map((stream) => stream && once(stream, 'data'));
+      const ended = await Promise.race([...more.map((data) => data?.then(() => undefined)), over]);
+      if (ended) return ended;
+    }
+  }
+
+  write(text: string): void {
+    this.child.stdin?.write(text);
+  }
+
+  endInput(): void {
+    this.child.stdin?.end();
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    this.child.kill(signal);
+  }
+
+  async kill(signal: NodeJS.Signals): Promise<void> {
+    this.signal(signal);
+    this.endInput(); // what it ran, and left behind, ends with it
+    await this.ended;
+  }
+}

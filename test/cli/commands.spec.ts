@@ -1,0 +1,120 @@
+import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { cliDatabases, type CliDatabase } from './cli-database.js';
+import { CliProcesses } from './cli-process.js';
+
+for (const { name, open } of cliDatabases('sqlite', 'postgres', 'mongodb', 'mariadb', 'mysql')) {
+  describe(`nestjs-locked on ${name}`, () => {
+    const processes = new CliProcesses(() => database.env);
+    let database: CliDatabase;
+
+    beforeAll(async () => {
+      database = await open();
+    });
+    afterEach(() => processes.killAll());
+    afterAll(() => database.dispose());
+
+    const cli = (...args: string[]) => processes.run([...args, ...database.args]);
+    const linesOf = (text: string) => text.trim().split('\n');
+
+    // First of all: the others need the table.
+    if (name !== 'mongodb')
+      it('B79, B11 creates no table, says what does, and ddl prints it', async () => {
+        const { code, stdout, stderr } = await cli('list');
+        expect({ code, stdout }).toEqual({ code: 69, stdout: '' });
+        expect(stderr).toMatch(/^nestjs-locked: The table locks is missing.*npx nestjs-locked ddl.*\n$/);
+
+        const ddl = await cli('ddl');
+        expect(ddl).toMatchObject({ code: 0, stderr: '' });
+        await database.query(ddl.stdout);
+        expect(await cli('list')).toMatchObject({ code: 0, stdout: '0 locks held\n', stderr: '' });
+      });
+
+    it('B79, B70 list and inspect tell who holds what', async () => {
+      const holder = await processes.hold('orders', '--label', 'the nightly job', ...database.args);
+      const [, token] = await holder.says(/held orders (\d+)/);
+
+      const [titles, ...rows] = linesOf((await cli('list')).stdout);
+      expect(titles).toMatch(/^KEY +LABEL +SINCE +UNTIL +LEFT +TOKEN$/);
+      expect(rows).toEqual([expect.stringMatching(`^orders  the nightly job  .*s  ${token}$`)]);
+      const listed = JSON.parse((await cli('list', '--json')).stdout);
+      expect(listed).toMatchObject({
+        key: 'orders',
+        label: 'the nightly job',
+        fencingToken: Number(token),
+        remaining: expect.any(Number),
+      });
+
+      const { stdout } = await cli('inspect', 'orders');
+      expect(stdout).toMatch(/^state +held$/m);
+      expect(stdout).toMatch(/^label +the nightly job$/m);
+      expect(stdout).toMatch(/^until .*left$/m);
+      holder.endInput();
+      expect(await holder.ended).toMatchObject({ code: 0 });
+
+      expect(JSON.parse((await cli('inspect', 'orders', '--json')).stdout)).toMatchObject({
+        state: 'absent',
+        lastRun: { label: 'the nightly job', outcome: 'done' },
+      });
+    });
+
+    it("B79 hold ends with the command's own status, which is on record", async () => {
+      const command = ['sh', '-c', 'echo out; echo err >&2; exit 7'];
+      expect(await cli('hold', 'failing', ...database.args, '--', ...command)).toEqual({
+        code: 7,
+        signal: null,
+        stdout: 'out\n',
+        stderr: 'err\n',
+      });
+      expect((await cli('inspect', 'failing')).stdout).toMatch(/^last run +failed, by /m);
+    });
+
+    it('B79 two holds of one key exclude each other, and one that waits goes on after the other', async () => {
+      const first = await processes.hold('shared', '--label', 'the first', ...database.args);
+      const busy = await processes.run(['hold', 'shared', ...database.args, '--', 'echo', 'ran']);
+      expect(busy).toMatchObject({ code: 1, stdout: '' });
+      expect(busy.stderr).toMatch(
+        /^nestjs-locked: Lock "shared" was not acquired .* held by the first since .*\n$/,
+      );
+      const other = ['hold', 'shared', '-n', '-E', '9', ...database.args, '--', 'echo', 'ran'];
+      expect(await processes.run(other)).toMatchObject({ code: 9, stdout: '' });
+
+      const waiting = ['hold', 'shared', '--wait', 'Infinity', ...database.args, '--', 'echo', 'ran'];
+      const second = processes.start(waiting);
+      first.endInput();
+      expect(await first.ended).toMatchObject({ code: 0 });
+      expect(await second.ended).toMatchObject({ code: 0, stdout: 'ran\n', stderr: '' });
+    });
+
+    it('B79, B71, B55 release frees a key, and the command under it is stopped', async () => {
+      const args = ['--ttl', '1500ms', '--label', 'robbed', ...database.args];
+      const holder = await processes.hold('robbed', ...args);
+      const released = await cli('release', 'robbed', '--reason', 'a drill');
+      expect(released).toMatchObject({ code: 0, stderr: '' });
+      expect(released.stdout).toMatch(/^Released "robbed", which was held by robbed since .*: a drill\n$/);
+
+      const { code, stderr } = await holder.ended;
+      expect(code).toBe(124);
+      expect(stderr).toMatch(/Lock "robbed" .*was lost: .*The command is stopped/);
+      const again = await cli('release', 'robbed', '--reason', 'a drill');
+      expect(again).toMatchObject({ code: 1, stdout: 'Nobody held "robbed".\n' });
+    });
+
+    it('B79, B72 purge deletes keys that are free', async () => {
+      await cli('hold', 'used-up', ...database.args, '--', 'true');
+      expect(await cli('purge', '--older-than', '1d')).toMatchObject({ stdout: '0 keys deleted\n' });
+      expect((await cli('inspect', 'used-up')).stdout).toContain('last run');
+      const { purged } = JSON.parse((await cli('purge', '--older-than', '0', '--json')).stdout);
+      expect(purged).toBeGreaterThan(0);
+      expect((await cli('inspect', 'used-up')).stdout).not.toContain('last run');
+    });
+
+    it('B79 the prefix of an application leads to its keys', async () => {
+      const held = await processes.hold('mine', '--prefix', 'billing', ...database.args);
+      expect((await cli('list', '--prefix', 'billing')).stdout).toMatch(/^mine /m);
+      expect((await cli('list')).stdout).toMatch(/^billing:mine /m);
+      expect((await cli('list', '--prefix', 'other')).stdout).toBe('0 locks held\n');
+      held.endInput();
+      await held.ended;
+    });
+  });
+}
