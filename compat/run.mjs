@@ -47,6 +47,7 @@ function check(name, tarball) {
   run(folder, process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', 'tsconfig.json']);
   run(folder, process.execPath, ['out/application.js']);
   run(folder, process.execPath, ['one-class.cjs']);
+  run(folder, 'npx', ['--no-install', 'nestjs-locked', '--version']);
   if (name === 'nest10-cjs') runSpecs(folder, ['factory-hooks']); // Nest 11 changed the order of hooks
   if (name === 'nest11-cjs') runSpecs(folder, []); // on 12 they run in the checkout
 }

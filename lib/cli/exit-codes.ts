@@ -1,7 +1,7 @@
 /** What a process says by its exit code, besides the command's own under `hold`. The shell's and sysexits.h's numbers, where there are any. */
 export const EXIT = {
   done: 0,
-  /** The lock is busy, or nobody held what was to be released. */
+  /** The lock is busy or paused, or nobody held what was to be released. */
   conflict: 1,
   /** EX_USAGE: the command line, a URL or a key cannot be used, or a package is missing. */
   usage: 64,
@@ -20,7 +20,7 @@ export const EXIT = {
 export const EXIT_CODES_HELP = `
 Exit codes:
   0        done; under hold, whatever the command ended with
-  1        the lock is busy (hold; see --conflict-exit-code), or nobody held it (release)
+  1        hold: the lock is busy or paused (see --conflict-exit-code); release: nobody held it
   64       the command line, the URL or the key cannot be used, or a package is missing
   69       the database cannot be reached, refuses, or has no table for locks
   70       an error of this program

@@ -32,12 +32,10 @@ export function cliDatabases(...names: (SqlStore | 'mongodb')[]): {
 }
 
 export function urlOf({ options }: Target): string {
-  const { type, host, port, username, password, database } = options as Record<string, unknown> & {
-    type: string;
-  };
-  if (type === 'better-sqlite3') return `sqlite:${String(database)}`;
-  const user = [username, password].map((part) => encodeURIComponent(String(part ?? ''))).join(':');
-  return `${type}://${user}@${String(host)}:${String(port)}/${String(database)}`;
+  const { type, host, port, username, password, database } = options as unknown as Record<string, string>;
+  if (type === 'better-sqlite3') return `sqlite:${database}`;
+  const user = [username, password].map((part) => encodeURIComponent(part ?? '')).join(':');
+  return `${type}://${user}@${host}:${port}/${database}`;
 }
 
 async function openSql(name: SqlStore): Promise<CliDatabase> {
@@ -55,9 +53,14 @@ async function openSql(name: SqlStore): Promise<CliDatabase> {
 }
 
 async function openMongo(): Promise<CliDatabase> {
-  const { url, databaseName, dispose } = openMongoDatabase();
+  const database = openMongoDatabase();
   const query = async (): Promise<never> => {
     throw new Error('MongoDB has no SQL');
   };
-  return { env: { LOCKS_URL: url }, args: ['--database', databaseName], query, dispose };
+  return {
+    env: { LOCKS_URL: database.url },
+    args: ['--database', database.databaseName],
+    query,
+    dispose: () => database.dispose(),
+  };
 }

@@ -27,8 +27,9 @@ export class CliProcesses {
   }
 
   /** Another program that has the same environment. */
-  execute(file: string, args: readonly string[], env: Record<string, string> = {}): CliProcess {
+  execute(file: string, args: readonly string[], env: Record<string, string> = {}, cwd = '.'): CliProcess {
     const child = spawn(file, args, {
+      cwd,
       env: { ...process.env, LOCKS_URL: '', DEBUG: '', ...this.env(), ...env },
     });
     const cli = new CliProcess(child);

@@ -108,6 +108,21 @@ for (const { name, open } of cliDatabases('sqlite', 'postgres', 'mongodb', 'mari
       expect((await cli('inspect', 'used-up')).stdout).not.toContain('last run');
     });
 
+    it('B79 a key that is paused is given to nobody until it is resumed', async () => {
+      expect(await cli('pause', 'halted')).toMatchObject({ code: 0, stdout: '"halted" is paused.\n' });
+      expect((await cli('inspect', 'halted')).stdout).toMatch(/^state +absent, paused: /m);
+      const command = ['hold', 'halted', '--wait', '1m', ...database.args, '--', 'echo', 'ran'];
+      expect(await processes.run(command)).toMatchObject({
+        code: 1,
+        stdout: '',
+        stderr: expect.stringMatching(/it is paused/),
+      });
+      expect((await cli('resume', 'halted', '--json')).stdout).toBe(
+        '{"key":"halted","paused":false,"changed":true}\n',
+      );
+      expect(await processes.run(command)).toMatchObject({ code: 0, stdout: 'ran\n' });
+    });
+
     it('B79 the prefix of an application leads to its keys', async () => {
       const held = await processes.hold('mine', '--prefix', 'billing', ...database.args);
       expect((await cli('list', '--prefix', 'billing')).stdout).toMatch(/^mine /m);

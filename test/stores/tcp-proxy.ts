@@ -12,9 +12,10 @@ export class TcpProxy {
     readonly port: number,
   ) {}
 
-  static async open(options: { host?: string; port?: number }): Promise<TcpProxy> {
+  /** @param at the port to listen on: where another one was closed, the server seems to come back */
+  static async open(options: { host?: string; port?: number }, at = 0): Promise<TcpProxy> {
     const server = createServer();
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    await new Promise<void>((resolve) => server.listen(at, '127.0.0.1', resolve));
     const proxy = new TcpProxy(server, (server.address() as AddressInfo).port);
     server.on('connection', (client) => proxy.pass(client, connect(options.port ?? 0, options.host)));
     return proxy;

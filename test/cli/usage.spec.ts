@@ -1,0 +1,157 @@
+import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { CliProcesses } from './cli-process.js';
+
+const processes = new CliProcesses();
+
+afterEach(() => processes.killAll());
+
+describe('nestjs-locked, told what it cannot do', () => {
+  const refusals: [string, string[], number, RegExp][] = [
+    ['no database', ['list'], 64, /set LOCKS_URL in the environment, or give --url/],
+    ['no scheme', ['list', '--url', 'localhost'], 64, /no scheme.*postgres:\/\//],
+    ['another scheme', ['list', '--url', 'redis://u:secret@h'], 64, /cannot be kept in redis.*mongodb:\/\//],
+    ['a broken URL', ['list', '--url', 'postgres://u:secret%@h/d'], 64, /percent-encoded/],
+    ['a broken URL', ['list', '--url', 'mongodb://u:secret@@h/d'], 64, /no connection string/],
+    [
+      'a URL in the wrong place',
+      ['postgres://u:secret@h/d'],
+      64,
+      /unknown command 'postgres:\/\/u:\*\*\*@h\/d'/,
+    ],
+    ['no such file', ['list', '--url', 'sqlite:none.sqlite'], 64, /no SQLite file none\.sqlite/],
+    [
+      'no server',
+      ['list', '--url', 'postgres://u:secret@127.0.0.1:1/d'],
+      69,
+      /127\.0\.0\.1:1.*cannot be reached/,
+    ],
+    [
+      'no server',
+      ['list', '--url', 'mysql://u:secret@127.0.0.1:1/d'],
+      69,
+      /127\.0\.0\.1:1.*cannot be reached/,
+    ],
+    [
+      'no server',
+      ['list', '--url', 'mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=100'],
+      69,
+      /127\.0\.0\.1:1.*cannot be reached/,
+    ],
+    ['a table in MongoDB', ['list', '--url', 'mongodb://h', '--table', 't'], 64, /use --collection/],
+    ['a collection in SQL', ['list', '--url', 'mysql://h/d', '--collection', 'c'], 64, /use --table/],
+    ['a table of no name', ['ddl', '--dialect', 'mysql', '--table', 'a;b'], 64, /letters, digits/],
+    ['a schema in SQLite', ['ddl', '--dialect', 'sqlite', '--schema', 's'], 64, /SQLite has no schemas/],
+    ['a table for MongoDB', ['ddl', '--url', 'mongodb://h'], 64, /needs no table/],
+    ['a table for nobody', ['ddl'], 64, /--dialect \(postgres, mysql, mariadb, sqlite\)/],
+    [
+      'an unknown command',
+      ['lisst'],
+      64,
+      /unknown command 'lisst' \(Did you mean list\?\) See nestjs-locked --help/,
+    ],
+    ['an unknown option', ['list', '--tabel', 't'], 64, /unknown option '--tabel'/],
+    ['an empty key', ['inspect', '', '--url', 'mysql://h/d'], 69, /h/],
+    ['a release without a reason', ['release', 'k'], 64, /--reason/],
+    ['a duration without its unit', ['purge', '--older-than', '7'], 64, /in which unit: 7s, 7ms, 7m/],
+    ['a wait and none', ['hold', 'k', '-n', '--wait', '1s', '--', 'true'], 64, /cannot be used with/],
+    ['a ttl that is too short', ['hold', 'k', '--ttl', '50ms', '--', 'true'], 64, /at least 100 ms/],
+    ['no exit code', ['hold', 'k', '-E', '256', '--', 'true'], 64, /0 to 255/],
+  ];
+
+  it.each(refusals)('B79 %s: %j', async (_, args, code, message) => {
+    const result = await processes.run(args);
+    expect(result).toMatchObject({ code, stdout: '' });
+    expect(result.stderr).toMatch(/^nestjs-locked: .*\n$/); // one line
+    expect(result.stderr).toMatch(message);
+    expect(result.stderr).not.toContain('secret');
+  });
+
+  it('B79 tells it as JSON when JSON was asked for', async () => {
+    const { code, stderr } = await processes.run(['list', '--json', '--url', 'redis://h']);
+    const { error } = JSON.parse(stderr);
+    expect({ code, error }).toEqual({
+      code: 64,
+      error: { name: 'LockError', message: expect.stringContaining('redis'), exitCode: 64 },
+    });
+  });
+
+  it('B79 the stack is there for who looks for it', async () => {
+    const args = ['list', '--url', 'postgres://u:secret@127.0.0.1:1/d'];
+    const { stderr } = await processes.run(args, { DEBUG: '1' });
+    expect(stderr).toMatch(/\n {4}at .*\ncaused by .*ECONNREFUSED/s);
+    expect(stderr).not.toContain('secret');
+  });
+});
+
+describe('nestjs-locked, asked about itself', () => {
+  it('B79 --version is that of the package', async () => {
+    const { version } = JSON.parse(readFileSync('package.json', 'utf8'));
+    expect(await processes.run(['--version'])).toMatchObject({ code: 0, stdout: `${version}\n`, stderr: '' });
+  });
+
+  it('B79 --help names the commands and the exit codes; without a command it is an error', async () => {
+    const { code, stdout } = await processes.run(['--help']);
+    expect(code).toBe(0);
+    for (const word of [
+      'list',
+      'inspect',
+      'watch',
+      'hold',
+      'release',
+      'pause',
+      'resume',
+      'purge',
+      'ddl',
+      '124',
+    ])
+      expect(stdout).toMatch(new RegExp(`^  ${word}\\b`, 'm'));
+    expect(await processes.run([])).toMatchObject({ code: 64, stdout: '', stderr: stdout });
+  });
+
+  it('B79 --help of a command has the options that all have', async () => {
+    const { stdout } = await processes.run(['hold', '--help']);
+    expect(stdout).toContain('hold [options] <key> -- <command> [argument...]');
+    expect(stdout).toContain('LOCKS_URL');
+  });
+});
+
+describe('nestjs-locked without the packages of a database', () => {
+  // The package as it is installed, beside all others but these.
+  const missing = ['typeorm', 'pg', 'mongodb', 'nestjs-locked'];
+  let folder: string;
+
+  beforeAll(() => {
+    folder = mkdtempSync(join(tmpdir(), 'nestjs-locked-cli-'));
+    const ours = join(folder, 'node_modules/nestjs-locked');
+    mkdirSync(ours, { recursive: true });
+    for (const name of ['dist', 'package.json']) symlinkSync(resolve(name), join(ours, name));
+    for (const name of readdirSync('node_modules'))
+      if (!missing.includes(name) && !name.startsWith('.'))
+        symlinkSync(resolve('node_modules', name), join(folder, 'node_modules', name));
+  });
+  afterAll(() => rmSync(folder, { recursive: true }));
+
+  const run = (url: string) => {
+    const main = join(folder, 'node_modules/nestjs-locked/dist/esm/cli/main.js');
+    const preserve = ['--preserve-symlinks', '--preserve-symlinks-main'];
+    // TypeORM also looks where the process was started.
+    return processes.execute(process.execPath, [...preserve, main, 'list', '--url', url], {}, folder).ended;
+  };
+
+  it.each([
+    ['postgres://h/d', /needs the package typeorm.*npm install typeorm/],
+    ['mongodb://h/d', /needs the package mongodb.*npm install mongodb/],
+  ])('B79, B9 %s names what to install', async (url, message) => {
+    const { code, stderr } = await run(url);
+    expect({ code, stderr }).toEqual({ code: 64, stderr: expect.stringMatching(message) });
+  });
+
+  it('B79, B9 a driver too', async () => {
+    symlinkSync(resolve('node_modules/typeorm'), join(folder, 'node_modules/typeorm'));
+    const { code, stderr } = await run('postgres://h/d');
+    expect({ code, stderr }).toEqual({ code: 69, stderr: expect.stringMatching(/npm install pg/) });
+  });
+});
