@@ -17,7 +17,7 @@ await step('compile sample/01-cron-sqlite', process.execPath, [
   ...['-p', 'sample/01-cron-sqlite'],
 ]);
 
-const [COLUMNS, ROWS] = [112, 9];
+const [COLUMNS, ROWS] = [100, 9];
 const CHARACTER = 8.4;
 const LINE = 19;
 const MARGIN = 20;
