@@ -104,5 +104,7 @@ export function operationsOf(store: RightStore): Port {
     list: store.list.bind(store),
     forceRelease: store.forceRelease.bind(store),
     purge: store.purge.bind(store),
+    pause: store.pause.bind(store),
+    resume: store.resume.bind(store),
   };
 }

@@ -55,12 +55,24 @@ describe('lockStoreConformance', () => {
     const store = new MemoryLockStore();
     const missing = await failures(() => core(store), QUICK);
     expect(missing.length).toBeGreaterThan(20);
-    for (const { error } of missing) expect(String(error)).toMatch(/without: \["(inspect|renewMany)"\]/);
+    for (const { error } of missing)
+      expect(String(error)).toMatch(/without: \["(inspect|renewMany|pause)"\]/);
   });
 
   it('passes the three operations alone when the extras are left out', async () => {
     const store = new MemoryLockStore();
-    expect(await failures(() => core(store), { ...QUICK, without: ['inspect', 'renewMany'] })).toEqual([]);
+    const without: ConformanceOptions['without'] = ['inspect', 'renewMany', 'pause'];
+    expect(await failures(() => core(store), { ...QUICK, without })).toEqual([]);
+  });
+
+  it('passes a store that knows nothing but key, owner and ttl when all the rest is left out', async () => {
+    const store = new MemoryLockStore();
+    const plain = (): LockStore => ({
+      ...core(store),
+      acquire: (key, owner, ttl, { label, resend } = {}) => store.acquire(key, owner, ttl, { label, resend }),
+    });
+    const without: ConformanceOptions['without'] = ['inspect', 'renewMany', 'pause', 'once', 'stealAfter'];
+    expect(await failures(plain, { ...QUICK, without })).toEqual([]);
   });
 
   it('prepares each store it opens and closes it, also after a failure', async () => {
@@ -139,5 +151,7 @@ function storeOf(store: MemoryLockStore): Port {
     list: store.list.bind(store),
     forceRelease: store.forceRelease.bind(store),
     purge: store.purge.bind(store),
+    pause: store.pause.bind(store),
+    resume: store.resume.bind(store),
   };
 }

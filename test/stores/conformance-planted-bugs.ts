@@ -3,13 +3,15 @@ import type {
   BatchRenewer,
   LockAcquireResult,
   LockInspector,
+  LockPauser,
   LockStore,
 } from '../../lib/interfaces/lock-store.interface.js';
 import { fitKey } from '../../lib/lock-key.js';
 import { LockError, LockStoreError } from '../../lib/lock.errors.js';
 import { MemoryLockStore } from '../../lib/stores/memory/memory-lock.store.js';
+import { pauses, stealing, ticks } from './conformance-planted-bugs.terms.js';
 
-export type Port = LockStore & BatchRenewer & LockInspector;
+export type Port = LockStore & BatchRenewer & LockInspector & LockPauser;
 
 const HOUR = 3_600_000;
 const NEVER = Number.MAX_SAFE_INTEGER;
@@ -1313,6 +1315,9 @@ export const plantedBugs: PlantedBug[] = [
   ...inspection,
   ...lists,
   ...purges,
+  ...stealing,
+  ...ticks,
+  ...pauses,
 ];
 
 function tokensMadeBy(right: RightStore, token: (key: string, right: number) => number): Partial<Port> {

@@ -88,7 +88,7 @@ export const pausing: Cases = {
   },
 
   async 'B73 whoever asks after the pause is refused, however many were about to be granted'(t) {
-    const stores = await t.instances();
+    const [stores, { pauser }] = [await t.instances(), t];
     for (let round = 0; round < t.settings.rounds; round++) {
       const key = t.key();
       const paused = new AbortController();
@@ -99,7 +99,7 @@ export const pausing: Cases = {
         }
         await t.refused(key, 'paused', { store: pick(stores, i) });
       });
-      const pause = t.pauser.pause(key).finally(() => paused.abort());
+      const pause = pauser.pause(key).finally(() => paused.abort());
       await Promise.allSettled([contenders, pause]);
       assert.equal(await pause, true);
       await contenders;

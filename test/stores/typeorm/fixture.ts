@@ -100,6 +100,19 @@ function recording(connection: any, statements: string[]): unknown {
   });
 }
 
+/** Lets the last renewal of a lock lie back, without waiting for it. */
+export async function renewedAgo(
+  dataSource: DataSource,
+  target: { name: string },
+  key: string,
+  milliseconds: number,
+): Promise<void> {
+  const { column, bytes } = sqlOf(target);
+  const mark = target.name === 'postgres' ? '$1' : '?';
+  const sql = `UPDATE locks SET renewed_ms = renewed_ms - ${milliseconds} WHERE ${column} = ${mark}`;
+  await dataSource.query(sql, [bytes(key)]);
+}
+
 /** Quotes for the statements of the specs themselves. */
 export function sqlOf({ name }: { name: string }, table = 'locks') {
   const postgres = name === 'postgres';
@@ -107,6 +120,7 @@ export function sqlOf({ name }: { name: string }, table = 'locks') {
   const key = postgres || name === 'sqlite' ? 'key' : '`key`';
   const bytes = (text: string) => (postgres || name === 'sqlite' ? text : Buffer.from(text));
   return {
+    column: key,
     lockRow: `SELECT ${key} FROM ${table} WHERE ${key} = ${mark(1)} FOR UPDATE`,
     row: `SELECT * FROM ${table} WHERE ${key} = ${mark(1)}`,
     bytes,

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { DataSource } from 'typeorm';
+import type { OnceRequest } from '../../../lib/interfaces/lock-store.interface.js';
 import { TypeOrmLockStore } from '../../../lib/stores/typeorm/index.js';
 import { Fixture, onEachConnection, recordStatements, targetsAmong } from './fixture.js';
 import { newKey, tokenOf } from '../keys.js';
@@ -79,6 +80,27 @@ for (const target of targetsAmong('postgres'))
       for (let i = 0; i < 3; i++)
         expect(await store.acquire(key, `other${i}`, TTL)).toMatchObject({ reason: 'held' });
       expect(await version()).toEqual(before);
+    });
+
+    it('B76 B73 a try of a tick that is done or of a paused key does not touch the row', async () => {
+      const { application, store } = await opened();
+      const key = newKey();
+      const tick = Date.now() - TTL;
+      tokenOf(await store.acquire(key, 'o', TTL, { once: { tick, ahead: TTL } }));
+      expect(await store.release(key, 'o')).toBe(true);
+      const version = () => application.query('SELECT ctid, xmin, xmax FROM locks WHERE key = $1', [key]);
+      const refused = async (reason: string, once: OnceRequest) => {
+        const before = await version();
+        for (let i = 0; i < 3; i++)
+          expect(await store.acquire(key, `other${i}`, TTL, { once, stealAfter: 1 })).toMatchObject({
+            reason,
+          });
+        expect(await version()).toEqual(before);
+      };
+      await refused('tick-done', { tick, ahead: TTL });
+      await refused('tick-ahead', { tick: Date.now() + 3 * TTL * TTL, ahead: TTL });
+      await store.pause(key);
+      await refused('paused', { tick: tick + 1, ahead: TTL });
     });
 
     it('B38 numbers are numbers, whatever parsers the application has set', async () => {

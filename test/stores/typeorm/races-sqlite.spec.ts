@@ -31,6 +31,19 @@ for (const target of targetsAmong('sqlite'))
       }
     });
 
+    it('B76 for the ticks of a new key, ten times, each releasing at once: each tick is run by one', async () => {
+      for (let round = 0; round < 10; round++) {
+        const key = newKey();
+        for (let tick = 1; tick <= 2; tick++) {
+          const runs = stores.map(async (store, i) => {
+            const { acquired } = await store.acquire(key, `${i}`, 60_000, { once: { tick, ahead: 0 } });
+            return acquired && store.release(key, `${i}`);
+          });
+          expect((await Promise.all(runs)).filter(Boolean)).toHaveLength(1);
+        }
+      }
+    });
+
     async function race(key: string) {
       const attempts = stores.map(async (store, i) => ({
         store,

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { DataSource } from 'typeorm';
 import { TypeOrmLockStore } from '../../../lib/stores/typeorm/index.js';
-import { Fixture, ISOLATION_LEVELS, poolOf, targetsAmong, setIsolation } from './fixture.js';
+import { Fixture, ISOLATION_LEVELS, poolOf, renewedAgo, targetsAmong, setIsolation } from './fixture.js';
 import { newKey, tokenOf } from '../keys.js';
 
 const SESSIONS = 100;
@@ -56,6 +56,54 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
           expect(tokenOf(second.result)).toBeGreaterThan(tokenOf(first.result));
         }
         expect(poolOf(application)).toEqual({ all: SESSIONS, idle: SESSIONS, waiting: 0 });
+      });
+
+      it('B76 for the ticks of a new key, ten times, each releasing at once: each tick is run by one', async () => {
+        const epoch = Date.now() - 60_000;
+        for (let round = 0; round < 10; round++) {
+          const key = newKey();
+          for (let tick = epoch; tick < epoch + 2; tick++) {
+            const runs = await Promise.all(
+              Array.from({ length: SESSIONS }, async (_, i) => {
+                const owner = `${key}:${i}`;
+                const result = await store.acquire(key, owner, 60_000, { once: { tick, ahead: 60_000 } });
+                if (result.acquired) expect(await store.release(key, owner)).toBe(true);
+                else expect(['held', 'contention', 'tick-done']).toContain(result.reason);
+                return result.acquired;
+              }),
+            );
+            expect(runs.filter(Boolean)).toHaveLength(1);
+          }
+          expect((await store.inspect(key)).lastTick).toEqual(new Date(epoch + 1));
+        }
+      });
+
+      it('B33 for a lock that is to be stolen: one does, with a larger token', async () => {
+        for (let round = 0; round < 5; round++) {
+          const key = newKey();
+          const token = tokenOf(await store.acquire(key, 'robbed', Number.MAX_SAFE_INTEGER));
+          await renewedAgo(application, target, key, 600_000);
+          const thieves = await Promise.all(
+            Array.from({ length: SESSIONS }, (_, i) =>
+              store.acquire(key, `${key}:${i}`, 60_000, { stealAfter: 500_000 }),
+            ),
+          );
+          const stolen = thieves.filter(({ acquired }) => acquired);
+          expect(stolen).toHaveLength(1);
+          expect(stolen.map(tokenOf)[0]).toBeGreaterThan(token);
+          expect(await store.renew(key, 'robbed', 60_000)).toBe(false);
+        }
+      });
+
+      it('B73 for a new key that is paused meanwhile: nobody gets it from then on', async () => {
+        for (let round = 0; round < 10; round++) {
+          const key = newKey();
+          const attempts = Array.from({ length: SESSIONS }, (_, i) => store.acquire(key, `${i}`, 60_000));
+          expect(await store.pause(key)).toBe(true);
+          const holder = (await Promise.all(attempts)).findIndex(({ acquired }) => acquired);
+          if (holder >= 0) expect(await store.release(key, `${holder}`)).toBe(true);
+          expect(await store.acquire(key, 'late', 60_000)).toEqual({ acquired: false, reason: 'paused' });
+        }
       });
 
       it('B24 for 100 different keys: all win, and renew and release theirs', async () => {

@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { DataSource } from 'typeorm';
+import type { AcquireRequest, RefusalReason } from '../../../lib/interfaces/lock-store.interface.js';
 import { TypeOrmLockStore } from '../../../lib/stores/typeorm/index.js';
-import { Fixture, recordStatements, targetsAmong } from './fixture.js';
+import { Fixture, recordStatements, renewedAgo, sqlOf, targetsAmong } from './fixture.js';
 import { newKey, tokenOf } from '../keys.js';
 
 const TTL = 60_000;
@@ -89,6 +90,48 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
       }).toEqual(ROUND_TRIPS[target.name as keyof typeof ROUND_TRIPS]);
       expect(await count(() => store.inspect(key))).toBe(1);
       expect(await count(() => store.list({ limit: 1000 }))).toBe(1);
+    });
+
+    it('B76 B73 B32 are as few for ticks, pauses and thieves, and what is refused writes nothing', async () => {
+      const expected = ROUND_TRIPS[target.name as keyof typeof ROUND_TRIPS];
+      const [key, unknown] = [newKey(), newKey()];
+      const tick = Date.now() - TTL;
+      const far = { tick: Date.now() + 3 * TTL * TTL, ahead: TTL };
+      const take = (owner: string, request: AcquireRequest) => store.acquire(key, owner, TTL, request);
+      expect(await count(async () => tokenOf(await take('a', { once: { tick, ahead: TTL } })))).toBe(
+        expected.newKey,
+      );
+      const { row, bytes } = sqlOf(target);
+      const before = await application.query(row, [bytes(key)]);
+      const refused = async (reason: RefusalReason, request: AcquireRequest) => {
+        const attempt = async () =>
+          expect(await take('b', request)).toMatchObject({ acquired: false, reason });
+        expect(await count(attempt)).toBe(expected.heldKey);
+      };
+      await refused('tick-done', { once: { tick, ahead: TTL } });
+      await refused('tick-ahead', { once: far });
+      await refused('held', { once: { tick: tick + 1, ahead: TTL }, stealAfter: TTL });
+      expect(await application.query(row, [bytes(key)])).toEqual(before);
+      expect(await store.acquire(unknown, 'a', TTL, { once: far })).toEqual({
+        acquired: false,
+        reason: 'tick-ahead',
+      });
+      expect(await application.query(row, [bytes(unknown)])).toEqual([]);
+
+      expect(await count(() => store.pause(key))).toBe(expected.renew);
+      await refused('paused', { stealAfter: 1 });
+      expect(await application.query(row, [bytes(key)])).toEqual([
+        { ...before[0], paused: expect.anything() },
+      ]);
+      expect(await count(() => store.resume(key))).toBe(expected.renew);
+      expect(await store.release(key, 'a')).toBe(true);
+      await refused('tick-done', { once: { tick, ahead: TTL } });
+      await refused('tick-ahead', { once: far });
+      expect(
+        await count(async () => tokenOf(await take('b', { once: { tick: tick + 1, ahead: TTL } }))),
+      ).toBe(expected.freeKey);
+      await renewedAgo(application, target, key, 2 * TTL);
+      expect(await count(async () => tokenOf(await take('c', { stealAfter: TTL })))).toBe(expected.freeKey);
     });
 
     if (target.name !== 'mysql56')

@@ -1,0 +1,572 @@
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
+import type { AcquireRequest, RefusalReason } from '../../lib/interfaces/lock-store.interface.js';
+import type { PlantedBug, Port, RightStore } from './conformance-planted-bugs.js';
+
+/** What an acquisition asks for, as a wrong store understands it. */
+type Reading = (key: string, request: AcquireRequest) => Promise<AcquireRequest> | AcquireRequest;
+
+const HOUR = 3_600_000;
+
+export const stealing: PlantedBug[] = [
+  {
+    name: 'stealAfter is not known',
+    plant: (right) => requestsReadAs(right, (_, { stealAfter: _age, ...request }) => request),
+    foundBy: 'B32 a lock that was not renewed for stealAfter is taken, with a larger token',
+  },
+  {
+    name: 'a lock without end is not stolen',
+    plant: (right) =>
+      requestsReadAs(right, async (key, { stealAfter, ...request }) =>
+        (await right.remaining(key)) === Infinity ? request : { ...request, stealAfter },
+      ),
+    foundBy: 'B32 a lock that never expires is taken too, and what it is taken for ends',
+  },
+  {
+    name: 'whoever names an age steals at any',
+    plant: (right) =>
+      takingBefore(right, (key, { stealAfter }) => stealAfter !== undefined && right.forceRelease(key)),
+    foundBy: 'B33 a younger lock is not stolen',
+  },
+  {
+    name: 'the age of a lock is that of its grant',
+    plant: (right) =>
+      takingBefore(right, async (key, { stealAfter = Infinity }) => {
+        const found = await right.inspect(key);
+        if (found.state === 'held' && Date.now() - found.holder.startedAt.getTime() >= stealAfter)
+          await right.forceRelease(key);
+      }),
+    foundBy: 'B33 a lock that was renewed since is not stolen, however long it is held',
+  },
+  {
+    name: 'what is kept is stolen',
+    plant: (right) =>
+      takingBefore(right, async (key, { stealAfter = Infinity }) => {
+        const found = await right.inspect(key);
+        if (found.state === 'held' && Date.now() - found.holder.renewedAt.getTime() >= stealAfter)
+          await right.forceRelease(key);
+      }),
+    foundBy: 'B33 a key that its release keeps taken is not stolen',
+  },
+  {
+    name: 'stealAfter is the ttl of the holder',
+    plant: (right) => ({
+      acquire: (key, owner, ttl, request) =>
+        right.acquire(key, owner, Math.min(ttl, request?.stealAfter ?? ttl), request),
+    }),
+    foundBy: 'B33 stealAfter is for the one who asks: it is not kept for the next, nor is it a ttl',
+  },
+  {
+    name: 'stealAfter is kept for the next',
+    plant: (right) => {
+      const ages = new Map<string, number | undefined>();
+      return requestsReadAs(right, (key, request) => {
+        const stealAfter = request.stealAfter ?? ages.get(key);
+        ages.set(key, stealAfter);
+        return { ...request, stealAfter };
+      });
+    },
+    foundBy: 'B33 stealAfter is for the one who asks: it is not kept for the next, nor is it a ttl',
+  },
+  {
+    name: 'stealAfter only steals',
+    plant: (right) => ({
+      async acquire(key, owner, ttl, request) {
+        const held = (await right.inspect(key)).state === 'held';
+        return request?.stealAfter !== undefined && !held
+          ? { acquired: false, reason: 'contention' }
+          : right.acquire(key, owner, ttl, request);
+      },
+    }),
+    foundBy: 'B33 stealAfter takes what is free or has run out like anybody',
+  },
+  {
+    name: 'a thief looks, then takes',
+    plant: (right) =>
+      takingBefore(right, async (key, { stealAfter = Infinity }) => {
+        const found = await right.inspect(key);
+        const age = found.state === 'held' ? Date.now() - found.holder.renewedAt.getTime() : 0;
+        await nextTurn();
+        if (age >= stealAfter) await right.forceRelease(key);
+      }),
+    foundBy: 'B33 of many thieves one wins',
+  },
+  {
+    name: 'what is stolen is not known to a re-send',
+    plant: (right) =>
+      requestsReadAs(right, (_, request) => ({ ...request, resend: request.resend && !request.stealAfter })),
+    foundBy: 'B33 resend: a thief gets what it has stolen again, with the same token',
+  },
+  {
+    name: 'who is robbed is done',
+    plant: (right) =>
+      takingBefore(right, async (key, { stealAfter = Infinity }) => {
+        const found = await right.inspect(key);
+        if (found.state === 'held' && Date.now() - found.holder.renewedAt.getTime() >= stealAfter)
+          await right.release(key, right.owners.get(key) ?? '');
+      }),
+    foundBy: 'B32 B46 the run of who was robbed failed, and ended then',
+  },
+  {
+    name: 'who is robbed ends with its lease',
+    plant: (right) => ({
+      async inspect(key) {
+        const found = await right.inspect(key);
+        if (found.lastRun) found.lastRun.endedAt.setTime(found.lastRun.startedAt.getTime() + 30_000);
+        return found;
+      },
+    }),
+    foundBy: 'B32 B46 the run of who was robbed failed, and ended then',
+  },
+  {
+    name: 'an age of 0 is none',
+    plant: (right) =>
+      requestsReadAs(right, (_, request) => ({ ...request, stealAfter: request.stealAfter || undefined })),
+    foundBy: 'B32 what cannot be an age is refused before any statement',
+  },
+];
+
+export const ticks: PlantedBug[] = [
+  {
+    name: 'a release forgets the tick',
+    plant: (right) => ticksForgotten(right, async (key) => (await right.inspect(key)).state === 'absent'),
+    foundBy: 'B76 a tick is granted once: after its release it is done, in all instances',
+  },
+  {
+    name: 'only the last tick is done',
+    plant: (right) =>
+      ticksForgotten(right, async (key, tick) => {
+        const { lastTick } = await right.inspect(key);
+        return lastTick !== undefined && tick < lastTick.getTime();
+      }),
+    foundBy: 'B76 a later tick is granted after that, an earlier one never again',
+  },
+  {
+    name: 'a crash gives the tick back',
+    plant: (right) => ticksForgotten(right, (key) => right.isExpired(key)),
+    foundBy: 'B76 a tick whose run crashed is not repeated',
+  },
+  {
+    name: 'a held key is called held before anything else',
+    plant: (right) => ({
+      async acquire(key, owner, ttl, request) {
+        const found = await right.inspect(key);
+        return found.state === 'held' && !request?.resend
+          ? { acquired: false, reason: 'held', holder: found.holder }
+          : right.acquire(key, owner, ttl, request);
+      },
+    }),
+    foundBy: 'B76 a tick that has begun is done for all others, also while its run goes on',
+  },
+  {
+    name: 'a refused attempt counts its tick',
+    plant: (right) => countingTicksRefused(right, 'held'),
+    foundBy: 'B76 the tick of a refused attempt does not count',
+  },
+  {
+    name: 'an acquisition without a tick forgets the last one',
+    plant: (right) => {
+      const forgotten = new Set<string>();
+      const broken = ticksForgotten(right, (key) => forgotten.has(key));
+      return {
+        async acquire(key, owner, ttl, request) {
+          if (!request?.once) forgotten.add(key);
+          return broken.acquire(key, owner, ttl, request);
+        },
+      };
+    },
+    foundBy: 'B76 an acquisition without a tick is not kept from a key by one, and leaves it as it is',
+  },
+  {
+    name: 'a tick may be as far ahead as it likes',
+    plant: (right) => aheadReadAs(right, () => 8e15),
+    foundBy: 'B76 a tick too far ahead of the clock is refused, and keeps no other from running',
+  },
+  {
+    name: 'no tick may be ahead',
+    plant: (right) => aheadReadAs(right, () => 0),
+    foundBy: 'B76 a tick that is ahead of the clock, but not too far, is granted',
+  },
+  {
+    name: 'the tick is looked at, then taken',
+    plant: (right) => {
+      const done = new Map<string, number>();
+      return {
+        async acquire(key, owner, ttl, { once, ...request } = {}) {
+          if (!once || !('tick' in once)) return right.acquire(key, owner, ttl, { ...request, once });
+          const isDone = (done.get(key) ?? 0) >= once.tick;
+          await nextTurn();
+          if (isDone) return { acquired: false, reason: 'tick-done' };
+          const result = await right.acquire(key, owner, ttl, request);
+          if (result.acquired) done.set(key, once.tick);
+          return result;
+        },
+      };
+    },
+    foundBy: 'B76 of many instances that come for one tick one gets it, however soon it ends',
+  },
+  {
+    name: 'a new key is made without its tick',
+    plant: (right) => ticksForgotten(right, (key) => !right.owners.has(key)),
+    foundBy: 'B76 of many first acquirers of a new key one gets the tick',
+  },
+  {
+    name: 'slots are not known',
+    plant: (right) =>
+      requestsReadAs(right, (_, { once, ...request }) =>
+        once && 'slot' in once ? request : { ...request, once },
+      ),
+    foundBy: 'B76 a slot of the clock is granted once, and does not hold up who wants none',
+  },
+  {
+    name: 'slots do not end',
+    plant: (right) => slotsReadAs(right, () => ({ slot: 2 ** 40 })),
+    foundBy: 'B76 the next slot begins by itself',
+  },
+  {
+    name: 'the tick comes before the owner',
+    plant: (right) => ({
+      async acquire(key, owner, ttl, request) {
+        const isDone = request?.once !== undefined && (await right.inspect(key)).lastTick !== undefined;
+        return request?.resend && isDone
+          ? { acquired: false, reason: 'tick-done' }
+          : right.acquire(key, owner, ttl, request);
+      },
+    }),
+    foundBy: 'B76 resend: a granted attempt gets its lock again, although its tick has begun',
+  },
+  {
+    name: 'a re-send does not count its tick',
+    plant: (right) =>
+      requestsReadAs(right, (_, { once, ...request }) => (request.resend ? request : { ...request, once })),
+    foundBy: 'B76 resend: an attempt for a tick that never arrived is granted, once',
+  },
+  {
+    name: 'the last tick is not told',
+    plant: (right) => ({
+      async inspect(key) {
+        const { lastTick: _tick, ...found } = await right.inspect(key);
+        return found;
+      },
+    }),
+    foundBy: 'B76 the last tick can be read, before, during and after the run',
+  },
+  {
+    name: 'the tick of a slot is not its beginning',
+    plant: (right) =>
+      slotsReadAs(right, (slot) => ({ tick: Math.floor(Date.now() / slot) * slot + 1, ahead: HOUR })),
+    foundBy: 'B76 the tick of a slot is its beginning',
+  },
+  {
+    name: 'a crash under a tick is done',
+    plant: (right) => ({
+      async inspect(key) {
+        const { lastRun, ...found } = await right.inspect(key);
+        return lastRun && found.lastTick ? { ...found, lastRun: { ...lastRun, outcome: 'done' } } : found;
+      },
+    }),
+    foundBy: 'B76 a tick whose run crashed is recorded as failed',
+  },
+  {
+    name: 'a forced release gives the tick back',
+    plant: (right) => {
+      const forced = new Set<string>();
+      return {
+        ...ticksForgotten(right, (key) => forced.has(key)),
+        async forceRelease(key) {
+          forced.add(key);
+          return right.forceRelease(key);
+        },
+      };
+    },
+    foundBy: 'B76 a tick stays done after a forced release',
+  },
+  {
+    name: 'a tick too far ahead leaves a row',
+    plant: (right) => ({
+      async acquire(...args) {
+        const result = await right.acquire(...args);
+        if (result.acquired || result.reason !== 'tick-ahead') return result;
+        const [key, owner, ttl] = args;
+        await right.acquire(key, owner, ttl);
+        await right.release(key, owner);
+        return result;
+      },
+    }),
+    foundBy: 'B76 a tick too far ahead leaves no trace',
+  },
+  {
+    name: 'a purge does not look at the tick',
+    plant: (right) => {
+      const purged = new Set<string>();
+      return {
+        ...ticksForgotten(right, (key) => purged.has(key)),
+        async purge(request) {
+          const kept = [...right.owners.keys()].filter((key) => key.startsWith(request.prefix ?? ''));
+          for (const key of kept) if ((await right.inspect(key)).state === 'absent') purged.add(key);
+          return Math.max(purged.size, await right.purge(request));
+        },
+      };
+    },
+    foundBy: 'B72 B76 a tick is a use of its key: a purge leaves one that is younger, or still to come',
+  },
+  {
+    name: 'a tick that is none is now',
+    plant: (right) =>
+      requestsReadAs(right, (_, { once, ...request }) =>
+        once && 'tick' in once && !Number.isInteger(once.tick)
+          ? { ...request, once: { ...once, tick: Date.now() } }
+          : { ...request, once },
+      ),
+    foundBy: 'B76 what cannot be a tick or a slot is refused before any statement',
+  },
+];
+
+export const pauses: PlantedBug[] = [
+  {
+    name: 'a pause does nothing',
+    plant: () => ({ pause: async () => true }),
+    foundBy: 'B73 a paused key is refused to everybody, until it is resumed',
+  },
+  {
+    name: 'only a key that has a row can be paused',
+    plant: (right) => ({ pause: async (key) => right.owners.has(key) && right.pause(key) }),
+    foundBy: 'B73 a key that nobody has used can be paused',
+  },
+  {
+    name: 'a pause is always true',
+    plant: (right) => ({ pause: async (key) => (await right.pause(key)) || true }),
+    foundBy: 'B73 a pause is true once, and so is what ends it',
+  },
+  {
+    name: 'a pause ends with the holder',
+    plant: (right) => ({
+      async release(key, owner, end) {
+        await right.resume(key);
+        return right.release(key, owner, end);
+      },
+    }),
+    foundBy: 'B73 who holds a paused key goes on, renews and releases, and nobody follows',
+  },
+  {
+    name: 'a pause takes the lock away',
+    plant: (right) => ({
+      async pause(key) {
+        await right.forceRelease(key);
+        return right.pause(key);
+      },
+    }),
+    foundBy: 'B73 who holds a paused key goes on, renews and releases, and nobody follows',
+  },
+  {
+    name: 'the end of a pause frees the key',
+    plant: (right) => ({
+      async resume(key) {
+        await right.forceRelease(key);
+        return right.resume(key);
+      },
+    }),
+    foundBy: 'B73 a holder is a holder still when its key is resumed',
+  },
+  {
+    name: 'what ran out is taken, paused or not',
+    plant: (right) => takingBefore(right, async (key) => (await right.isExpired(key)) && right.resume(key)),
+    foundBy: 'B73 a paused key whose lease ran out, or that is kept no more, is not taken',
+  },
+  {
+    name: 'a pause is for all keys that begin alike',
+    plant: (right) => {
+      const paused = new Set<string>();
+      return {
+        async acquire(key, ...rest) {
+          const beginning = key.split(':').slice(0, 3).join(':');
+          return paused.has(beginning) ? { acquired: false, reason: 'paused' } : right.acquire(key, ...rest);
+        },
+        async pause(key) {
+          paused.add(key.split(':').slice(0, 3).join(':'));
+          return right.pause(key);
+        },
+      };
+    },
+    foundBy: 'B73 keys are paused one by one',
+  },
+  {
+    name: 'a pause looks, then writes',
+    plant: (right) => ({
+      async pause(key) {
+        const { paused } = await right.inspect(key);
+        await nextTurn();
+        await right.pause(key);
+        return !paused;
+      },
+    }),
+    foundBy: 'B73 of many who pause or resume a key one is told that it did',
+  },
+  {
+    name: 'a pause takes its time',
+    plant: (right) => ({
+      async pause(key) {
+        void sleep(30).then(() => right.pause(key));
+        return true;
+      },
+    }),
+    foundBy: 'B73 whoever asks after the pause is refused, however many were about to be granted',
+  },
+  {
+    name: 'a pause is not told',
+    plant: (right) => ({
+      async inspect(key) {
+        const { paused: _paused, ...found } = await right.inspect(key);
+        return found;
+      },
+    }),
+    foundBy: 'B73 a pause can be read, whether the key is held, expired or absent',
+  },
+  {
+    name: 'a paused key is listed as if somebody held it',
+    plant: (right) => {
+      const paused: string[] = [];
+      return {
+        async pause(key) {
+          paused.push(key);
+          return right.pause(key);
+        },
+        async list(request) {
+          const { locks } = await right.list(request);
+          return { locks: locks.flatMap((lock) => [lock, ...paused.map((key) => ({ ...lock, key }))]) };
+        },
+      };
+    },
+    foundBy: 'B73 B70 a paused key that nobody holds is not listed',
+  },
+  {
+    name: 'a forced release ends a pause',
+    plant: (right) => ({
+      async forceRelease(key) {
+        await right.resume(key);
+        return right.forceRelease(key);
+      },
+    }),
+    foundBy: 'B73 B71 a forced release leaves a key paused',
+  },
+  {
+    name: 'a purge deletes paused keys',
+    plant: (right) => {
+      const paused = new Set<string>();
+      return {
+        async pause(key) {
+          paused.add(key);
+          return right.pause(key);
+        },
+        async purge(request) {
+          for (const key of paused) if (key.startsWith(request.prefix ?? '')) await right.resume(key);
+          return right.purge(request);
+        },
+      };
+    },
+    foundBy: 'B73 B72 a paused key is never purged',
+  },
+  {
+    name: 'resuming makes a row for what was never locked',
+    plant: (right) => ({
+      async resume(key) {
+        if (await right.resume(key)) return true;
+        await right.pause(key);
+        await right.resume(key);
+        return false;
+      },
+    }),
+    foundBy: 'B73 resuming what was never locked creates nothing',
+  },
+  {
+    name: 'thieves do not stop at a pause',
+    plant: (right) =>
+      takingBefore(right, async (key, { stealAfter }) => stealAfter !== undefined && right.resume(key)),
+    foundBy: 'B73 B33 a paused key is not stolen',
+  },
+  {
+    name: 'a tick that came while paused is done',
+    plant: (right) => countingTicksRefused(right, 'paused'),
+    foundBy: 'B73 B76 a tick that was refused because of a pause has not begun',
+  },
+  {
+    name: 'done comes before paused',
+    plant: (right) => ({
+      async acquire(key, owner, ttl, request) {
+        const result = await right.acquire(key, owner, ttl, request);
+        if (result.acquired || result.reason !== 'paused') return result;
+        const { once } = request ?? {};
+        const { lastTick = new Date(0) } = await right.inspect(key);
+        const isDone = once && 'tick' in once && lastTick.getTime() >= once.tick;
+        return isDone ? { acquired: false, reason: 'tick-done' } : result;
+      },
+    }),
+    foundBy: 'B73 B76 too far ahead is told first, then paused, then done, then held',
+  },
+  {
+    name: 'what is no key is paused',
+    plant: (right) => ({ pause: async (key) => typeof key === 'string' && right.pause(key) }),
+    foundBy: 'B41 what cannot be a key is neither paused nor resumed',
+  },
+];
+
+type Acquiring = Pick<Port, 'acquire'>;
+
+function requestsReadAs(right: RightStore, read: Reading): Acquiring {
+  return {
+    acquire: async (key, owner, ttl, request = {}) =>
+      right.acquire(key, owner, ttl, await read(key, request)),
+  };
+}
+
+/** Does something to the key before each acquisition. */
+function takingBefore(
+  right: RightStore,
+  prepare: (key: string, request: AcquireRequest) => unknown,
+): Acquiring {
+  return requestsReadAs(right, async (key, request) => {
+    await prepare(key, request);
+    return request;
+  });
+}
+
+/** Grants a tick as if there were none, where it is forgotten. */
+function ticksForgotten(
+  right: RightStore,
+  isForgotten: (key: string, tick: number) => Promise<boolean> | boolean,
+): Acquiring {
+  return requestsReadAs(right, async (key, { once, ...request }) =>
+    once && 'tick' in once && (await isForgotten(key, once.tick)) ? request : { ...request, once },
+  );
+}
+
+/** Calls ticks done that were refused for this reason. */
+function countingTicksRefused(right: RightStore, reason: RefusalReason): Acquiring {
+  const counted = new Set<string>();
+  return {
+    async acquire(key, owner, ttl, request) {
+      const { once } = request ?? {};
+      const tick = once && 'tick' in once ? `${key} ${once.tick}` : '';
+      if (counted.has(tick)) return { acquired: false, reason: 'tick-done' };
+      const result = await right.acquire(key, owner, ttl, request);
+      if (tick && !result.acquired && result.reason === reason) counted.add(tick);
+      return result;
+    },
+  };
+}
+
+function aheadReadAs(right: RightStore, read: (ahead: number) => number): Acquiring {
+  return requestsReadAs(right, (_, { once, ...request }) => ({
+    ...request,
+    once: once && 'tick' in once ? { ...once, ahead: read(once.ahead) } : once,
+  }));
+}
+
+function slotsReadAs(
+  right: RightStore,
+  read: (slot: number) => NonNullable<AcquireRequest['once']>,
+): Acquiring {
+  return requestsReadAs(right, (_, { once, ...request }) => ({
+    ...request,
+    once: once && 'slot' in once ? read(once.slot) : once,
+  }));
+}
