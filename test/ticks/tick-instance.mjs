@@ -16,7 +16,8 @@ class Job {
   }
 }
 const run = Object.getOwnPropertyDescriptor(Job.prototype, 'run');
-Locked(KEY, { once: 'tick', wait: '3s' })(Job.prototype, 'run', run); // a short run of the tick before is no reason to skip one
+// Whoever is killed under the lock must not keep the next tick from running.
+Locked(KEY, { once: 'tick', ttl: '2s', wait: '4s' })(Job.prototype, 'run', run);
 Cron(`*/${seconds} * * * * *`, { timeZone: 'UTC', threshold: 10_000 })(Job.prototype, 'run', run);
 Object.defineProperty(Job.prototype, 'run', run);
 
