@@ -130,6 +130,16 @@ const inBeliefs: PlantedBug[] = [
     ],
   },
   {
+    name: 'a holder goes on that is told that its lock was taken away',
+    edits: [
+      {
+        file: RENEWER,
+        from: `if (lease.open) this.#lose(lease, 'the store says that it ran out or was taken away.');`,
+        to: '',
+      },
+    ],
+  },
+  {
     name: 'a shorter ttl counts from its answer only',
     edits: [{ file: LEASE, from: 'if (ttl < this.#ttl) {', to: 'if (false) {' }],
   },
@@ -233,6 +243,9 @@ const HARMFUL = new Set([
   'leases are cut short',
   'leases end only after a clean-up',
   'an expired take-over keeps the old owner',
+  'a forced release is not noticed by the holder',
+  'a purge deletes keys that are held',
+  'the token begins again after a purge',
 ]);
 
 export const plantedBugs: readonly PlantedBug[] = [

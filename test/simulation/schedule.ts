@@ -51,6 +51,9 @@ export interface Schedule {
   steps: number;
   /** Of 100 things done under a lock, how many are extensions. */
   extensions: number;
+  /** Of 100 times that a worker begins something, how often it frees some key by force, and deletes keys that nobody uses. */
+  forceReleases: number;
+  purges: number;
   /** The longest usual way of a request, and of an answer. */
   delay: number;
   /** Of 100 requests of a kind, how many meet with one of the `linkFaults`. */
@@ -104,6 +107,8 @@ export function drawSchedule(random: SeededRandom): Schedule {
     linkFaults: [...random.someOf(LINK_FAULTS, 20), ...random.someOf(TARDY, 30)],
     worldFaults: random.someOf(WORLD_FAULTS, 25),
     pause: random.oneOf([200, 1500, 6000]),
+    forceReleases: random.oneOf([0, 0, 0, 10, 40]),
+    purges: random.oneOf([0, 0, 10, 40]),
   };
   const kind = random.below(100);
   if (kind < 35) return { ...schedule, ...drawExtensions(random) };

@@ -62,7 +62,7 @@ export class SimulatedDatabase {
 
   /** Whether anybody holds the key, by its own clock. */
   isHeld(key: string): boolean {
-    return (this.store['entries'].get(key)?.expiresAt ?? 0) > this.#date;
+    return this.isAhead(this.endOf(key));
   }
 
   /** Who holds the key or held it last. */
@@ -74,6 +74,16 @@ export class SimulatedDatabase {
   holds(key: string, owner: string): boolean {
     const lease = this.store['entries'].get(key);
     return lease?.owner === owner && lease.expiresAt > this.#date;
+  }
+
+  /** When the lease of this key ends, or ended, by its own clock. */
+  endOf(key: string): number {
+    return this.store['entries'].get(key)?.expiresAt ?? 0;
+  }
+
+  /** Whether a moment of its own clock is yet to come. */
+  isAhead(moment: number): boolean {
+    return moment > this.#date;
   }
 
   /** How far its clock is ahead, from now on. */

@@ -3,7 +3,9 @@ import type {
   BatchRenewer,
   LeaseRenewal,
   LockAcquireResult,
+  LockInspector,
   LockStore,
+  PurgeRequest,
   ReleaseRequest,
   RenewalOutcome,
 } from '../../lib/interfaces/lock-store.interface.js';
@@ -16,7 +18,7 @@ import type { Witness } from './witness.js';
 import type { World } from './world.js';
 
 /** The store as one process sees it: the database at the other end of a network. */
-export class SimulatedLink implements LockStore {
+export class SimulatedLink implements LockStore, Pick<LockInspector, 'forceRelease' | 'purge'> {
   /** Only where the schedule says that the store can do it. */
   readonly renewMany: BatchRenewer['renewMany'] | undefined;
   #sent = 0;
@@ -59,12 +61,17 @@ export class SimulatedLink implements LockStore {
 
   renew(key: string, owner: string, ttl: number): Promise<boolean> {
     const text = this.#text(() => `renew ${this.#lease({ key, owner, ttl })}`);
-    return this.#renewal([owner], {
+    const answer = this.#renewal([owner], {
       text,
       fate: this.#draw(this.witness.isExtension(owner, ttl) ? 'extend' : 'renew'),
       asksAgain: true,
       carryOut: async () => this.#done(text, await this.#operations().renew(key, owner, ttl)),
     });
+    answer.then(
+      (renewed) => renewed || this.witness.toldOfLoss(owner),
+      () => {},
+    );
+    return answer;
   }
 
   release(key: string, owner: string, request?: ReleaseRequest): Promise<boolean> {
@@ -85,12 +92,33 @@ export class SimulatedLink implements LockStore {
     return answer;
   }
 
+  forceRelease(key: string): Promise<boolean> {
+    const text = `free ${key} by force`;
+    return this.#administration(text, () => {
+      this.witness.freedByForce(key);
+      return this.#operations().forceRelease(key);
+    });
+  }
+
+  purge(request: PurgeRequest): Promise<number> {
+    return this.#administration('purge', () => this.#operations().purge(request));
+  }
+
+  #administration<T>(text: string, carryOut: () => Promise<T>): Promise<T> {
+    return this.#send({
+      text,
+      fate: this.#draw('release', ['unknown error']),
+      asksAgain: false,
+      carryOut: async () => this.#done(text, await carryOut()),
+    });
+  }
+
   #renewMany(renewals: readonly LeaseRenewal[]): Promise<RenewalOutcome[]> {
     const text = this.#text(() => `renew ${renewals.map((lease) => this.#lease(lease)).join(' and ')}`);
     const owners = renewals.map(({ owner }) => owner);
     const carryOut = async (): Promise<RenewalOutcome[]> =>
       this.#done(text, await this.#operations().renewMany(renewals));
-    return this.#renewal(owners, {
+    const answer = this.#renewal(owners, {
       text,
       fate: this.#draw('renew'),
       asksAgain: true,
@@ -98,6 +126,11 @@ export class SimulatedLink implements LockStore {
         (await carryOut()).map((outcome) => (this.world.random.percent(50) ? outcome : 'unknown')),
       carryOut,
     });
+    answer.then(
+      (outcomes) => owners.forEach((owner, i) => outcomes[i] === 'lost' && this.witness.toldOfLoss(owner)),
+      () => {},
+    );
+    return answer;
   }
 
   #renewal<T>(owners: string[], request: Omit<Request<T>, 'process'>): Promise<T> {

@@ -25,12 +25,35 @@ export class Worker {
     try {
       while (world.timeline.now < end && !process.ended) {
         await process.sleep(world.random.below(world.schedule.idle));
-        if (!process.ended) await this.#takeLock();
+        if (process.ended) break;
+        this.#administer();
+        await this.#takeLock();
       }
     } catch (error) {
       world.violate(`unexpected: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
     }
     this.ended = true;
+  }
+
+  /** What somebody does to locks from outside, which nobody waits for. */
+  #administer(): void {
+    const { process, world } = this;
+    const { random, schedule, story } = world;
+    const begin = (what: string, operation: Promise<unknown>): void => {
+      story?.tell(process.name, `begins to ${what}`);
+      operation.catch((error: unknown) => {
+        if (error instanceof LockError) story?.tell(process.name, `did not ${what}: ${error.message}`);
+        else world.violate(`unexpected: ${String(error)}`);
+      });
+    };
+    if (random.percent(schedule.forceReleases)) {
+      const key = random.oneOf(schedule.keys);
+      begin(`free ${key} by force`, process.service.forceRelease(key, { reason: 'it is simulated' }));
+    }
+    if (random.percent(schedule.purges)) {
+      const olderThan = random.oneOf([0, 1000, 5000]);
+      begin(`purge what is unused for ${olderThan} ms`, process.service.purge({ olderThan }));
+    }
   }
 
   async #takeLock(): Promise<void> {
