@@ -58,6 +58,19 @@ describe('B70 list', () => {
     expect((await two.service.list()).locks.map(({ key }) => key)).toContain('blog:x');
   });
 
+  it.each([1, 1000])('takes pages of 1 to 1000: %d', async (limit) => {
+    const { service } = await startCore();
+    await service.acquire('key');
+    expect((await service.list({ limit })).locks).toHaveLength(1);
+  });
+
+  it.each([0, 1001, 1.5, -1])('refuses a page of %d itself, with what it may be', async (limit) => {
+    const { service } = await startCore();
+    expect((await errorOf(service.list({ limit }))).message).toBe(
+      `The limit of list() must be 1 to 1000, but it is ${limit}.`,
+    );
+  });
+
   it('of nothing is an empty page', async () => {
     const { service } = await startCore();
     expect(await service.list()).toEqual({ locks: [] });
@@ -142,8 +155,11 @@ describe('B72 purge', () => {
       expect(await errorOf(service.purge(request as any))).toBeInstanceOf(LockError);
     for (const olderThan of [undefined, null, -1, NaN, Infinity, 'a week'])
       expect((await errorOf(service.purge({ olderThan: olderThan as any }))).message).toMatch(
-        'The option "olderThan" of purge() must be',
+        /^The option "olderThan" of purge\(\) must be .*at least 0 ms/,
       );
+    expect((await errorOf(service.purge({ olderthan: '7d' } as any))).message).toMatch(
+      'purge() does not know the option "olderthan"',
+    );
     expect(await service.inspect('key')).toHaveProperty('lastRun');
   });
 });
