@@ -2,7 +2,9 @@ import { beforeAll, describe, expect, it } from '@jest/globals';
 import { problemsOf, snippetsOf, type Snippet } from './snippets.js';
 
 const wrong: Snippet = { where: 'here', code: 'const lock = await locks.acquire(7);' };
-const snippets = ['README.md'].flatMap(snippetsOf);
+const snippets = ['README.md', 'docs/scheduling.md', 'docs/operations.md', 'docs/mongodb.md'].flatMap(
+  snippetsOf,
+);
 let problems: Map<Snippet, string[]>;
 
 describe('the snippets of the documentation', () => {

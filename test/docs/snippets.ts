@@ -14,11 +14,11 @@ const KNOWN: Record<string, string[]> = {
   '../../lib/stores/mongodb/index.js': ['mongoStore', 'mongooseStore', 'MongoLockStore'],
   '../../lib/testing/index.js': ['LockTestingModule', 'TestLocks', 'withoutLocks', 'lockStoreConformance'],
   '../../lib/index.js':
-    'LockModule LockService Lock LockContext Locked InjectLockService LockInterceptor LockExceptionFilter LockNotAcquiredError LockLostError LockStoreError MemoryLockStore memoryStore'.split(
+    'LockController LockHandOff LockModule LockService Lock LockContext Locked InjectLockService LockInterceptor LockExceptionFilter LockNotAcquiredError LockLostError LockStoreError MemoryLockStore memoryStore'.split(
       ' ',
     ),
   '@nestjs/common': ['Injectable', 'Module', 'Controller', 'Put', 'Param', 'UseFilters', 'UseInterceptors'],
-  '@nestjs/schedule': ['Cron', 'ScheduleModule'],
+  '@nestjs/schedule': ['Cron', 'Interval', 'ScheduleModule'],
   '@nestjs/event-emitter': ['OnEvent'],
   '@nestjs/testing': ['Test'],
   '@jest/globals': ['it'],
@@ -29,6 +29,7 @@ const KNOWN: Record<string, string[]> = {
 
 /** What an application has that a snippet does not repeat. */
 const AMBIENT: Record<string, string> = {
+  AdminGuard: 'class AdminGuard { canActivate(): boolean { return true; } }',
   Billing: 'class Billing { @Locked() async exportInvoices(): Promise<void> {} }',
   MongoModule: 'class MongoModule {}',
   MyStore: 'class MyStore extends MemoryLockStore {}',

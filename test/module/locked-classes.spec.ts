@@ -116,6 +116,29 @@ describe('B66 @Locked() on a class', () => {
     expect(error.message).toContain('"renewEvery" of @Locked() on Reports.run');
   });
 
+  it('B39 an override may call the method that it overrides, under one lock, where re-entry is asked for', async () => {
+    const seen: (number | undefined)[] = [];
+    abstract class Import {
+      @Locked({ reentrant: true })
+      async run(): Promise<void> {
+        seen.push(LockContext.current()?.fencingToken);
+      }
+    }
+    @Injectable()
+    class CsvImport extends Import {
+      @Locked()
+      override async run(): Promise<void> {
+        seen.push(LockContext.current()?.fencingToken);
+        await super.run();
+      }
+    }
+    const store = new RecordingStore();
+    const app = await start({ imports: [LockModule.forRoot({ store })], providers: [CsvImport] });
+    await app.get(CsvImport).run();
+    expect(seen).toEqual([expect.any(Number), seen[0]]);
+    expect(store.calls).toEqual(['acquire CsvImport.run', 'release CsvImport.run']);
+  });
+
   it('is refused while the class is defined where there is nothing to lock', () => {
     expect(() => {
       @Locked()
