@@ -5,6 +5,7 @@ import { LockError } from '../lock.errors.js';
 import { LockService } from '../lock.service.js';
 import { mongoStore } from '../stores/mongodb/mongo-store.js';
 import { typeOrmStore } from '../stores/typeorm/typeorm-store.js';
+import { warn } from './output.js';
 import { assertFileExists, parseStoreUrl, type StoreAddress } from './store-url.js';
 
 /** The options that every command has. */
@@ -49,7 +50,7 @@ export async function withLocks<T>(
   try {
     return await work(locks);
   } finally {
-    await locks.close();
+    await locks.close().catch((error: Error) => warn(`The connection could not be closed: ${error.message}`));
   }
 }
 

@@ -4,11 +4,18 @@ import { EXIT } from './exit-codes.js';
 import { printable } from './text-table.js';
 import { warn, withoutPasswords } from './output.js';
 
+/** How a failure is told. */
+export interface ReportOptions {
+  json?: boolean;
+  /** Default that of its kind. */
+  exitCode?: number;
+}
+
 /** Tells what went wrong, as one line on standard error, and gives the exit code for it. */
-export function reportFailure(error: unknown, { json = false }: { json?: boolean }): number {
+export function reportFailure(error: unknown, { json = false, ...options }: ReportOptions): number {
   if (error instanceof CommanderError && (error.exitCode === 0 || error.code === 'commander.help'))
     return error.exitCode === 0 ? EXIT.done : EXIT.usage; // its text is printed
-  const exitCode = exitCodeOf(error);
+  const exitCode = options.exitCode ?? exitCodeOf(error);
   const message = messageOf(error);
   if (json) {
     const name = error instanceof LockError ? error.name : 'Error';

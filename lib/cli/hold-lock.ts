@@ -1,9 +1,10 @@
-import { LockLostError, LockNotAcquiredError } from '../lock.errors.js';
+import { LockNotAcquiredError } from '../lock.errors.js';
 import type { LockOptions } from '../lock.options.js';
 import type { LockService } from '../lock.service.js';
 import { EXIT } from './exit-codes.js';
 import { reportFailure } from './failure.js';
 import { warn } from './output.js';
+import { printable } from './text-table.js';
 import { runCommand, signalStatus, STOP_SIGNALS } from './run-command.js';
 
 /** How a command is run under a lock. */
@@ -33,23 +34,26 @@ class Interrupted extends Error {
 /** Runs the command under the lock, and gives the exit code of this process. */
 export async function holdLock(locks: LockService, terms: HoldTerms): Promise<number> {
   const { key, command, killAfter, conflictExitCode, json } = terms;
+  const tell = (message: string): void => warn(message, json);
   const interruption = new AbortController();
   // From here to the end: whatever signal comes, the lock is released.
   const interrupt = (signal: NodeJS.Signals): void => interruption.abort(new Interrupted(signal));
   for (const signal of STOP_SIGNALS) process.on(signal, interrupt);
-  locks.events.on('renewFailed', ({ error }) => warn(`The lock could not be renewed: ${error.message}`));
+  locks.events.on('renewFailed', ({ error }) => tell(`The lock could not be renewed: ${error.message}`));
   locks.events.on('storeError', ({ operation, error }) => {
     if (operation === 'release')
-      warn(`The lock could not be released, and ends with its ttl: ${error.message}`);
+      tell(`The lock could not be released, and ends with its ttl: ${error.message}`);
   });
   try {
     await locks.run(
       key,
       async (lock) => {
         interruption.signal.throwIfAborted();
-        lock.signal.addEventListener('abort', () => warn(`${lock.loss?.message} The command is stopped.`));
+        lock.signal.addEventListener('abort', () =>
+          tell(`Lock "${printable(key)}" is lost. The command is stopped.`),
+        );
         const env = { LOCK_KEY: key, LOCK_FENCING_TOKEN: String(lock.fencingToken) };
-        const status = await runCommand(command, { env, stop: lock.signal, killAfter });
+        const status = await runCommand(command, { env, stop: lock.signal, killAfter, warn: tell });
         lock.assertHeld(); // whatever the command made of it: it may not have been alone
         if (status !== EXIT.done) throw new CommandFailed(status);
       },
@@ -59,10 +63,8 @@ export async function holdLock(locks: LockService, terms: HoldTerms): Promise<nu
   } catch (error) {
     if (error instanceof CommandFailed) return error.status;
     if (error instanceof Interrupted) return signalStatus(error.signal);
-    if (error instanceof LockNotAcquiredError || error instanceof LockLostError) {
-      const status = reportFailure(error, { json });
-      return error instanceof LockLostError ? status : conflictExitCode;
-    }
+    if (error instanceof LockNotAcquiredError)
+      return reportFailure(error, { json, exitCode: conflictExitCode });
     throw error;
   } finally {
     for (const signal of STOP_SIGNALS) process.off(signal, interrupt);

@@ -8,9 +8,10 @@ export function printJson(value: object): void {
   printLine(JSON.stringify(value));
 }
 
-/** What people have to know while the command's own output goes to standard output. */
-export function warn(message: string): void {
-  process.stderr.write(`nestjs-locked: ${withoutPasswords(message)}\n`);
+/** What has to be known while the output of a command goes to standard output. */
+export function warn(message: string, json = false): void {
+  const text = withoutPasswords(message);
+  process.stderr.write(json ? `${JSON.stringify({ warning: text })}\n` : `nestjs-locked: ${text}\n`);
 }
 
 /** Blackens what stands between user and host of a URL, wherever it is quoted from. */

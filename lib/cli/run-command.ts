@@ -1,7 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { constants } from 'node:os';
 import { EXIT } from './exit-codes.js';
-import { warn } from './output.js';
 
 /** What asks a program to end. */
 export const STOP_SIGNALS: readonly NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'];
@@ -19,6 +18,8 @@ export interface CommandTerms {
   stop: AbortSignal;
   /** ...and so many milliseconds later SIGKILL. */
   killAfter: number;
+  /** Told why it could not be run, or stopped. */
+  warn: (message: string) => void;
 }
 
 /** Runs a command on this process's own input and output, forwards signals to it, and gives its exit code as a shell has it. */
@@ -28,7 +29,7 @@ export async function runCommand(command: readonly string[], terms: CommandTerms
   try {
     child = spawn(file, args, { stdio: 'inherit', env: { ...process.env, ...terms.env } });
   } catch (error) {
-    return notStarted(file, error); // for most reasons it tells by an event, for some at once
+    return notStarted(file, error, terms); // for most reasons it tells by an event, for some at once
   }
   const forward = (signal: NodeJS.Signals): void => {
     if (!BY_TERMINAL.has(signal) || !hasTerminal()) child.kill(signal);
@@ -42,7 +43,7 @@ export async function runCommand(command: readonly string[], terms: CommandTerms
   if (terms.stop.aborted) stop();
   else terms.stop.addEventListener('abort', stop, { once: true });
   try {
-    return await statusOf(child, file);
+    return await statusOf(child, file, terms);
   } finally {
     clearTimeout(killing);
     terms.stop.removeEventListener('abort', stop);
@@ -55,17 +56,17 @@ export function signalStatus(signal: NodeJS.Signals): number {
   return EXIT.signal + constants.signals[signal];
 }
 
-function statusOf(child: ChildProcess, file: string): Promise<number> {
+function statusOf(child: ChildProcess, file: string, terms: CommandTerms): Promise<number> {
   return new Promise((resolve) => {
     child.on('error', (error) => {
-      if (child.pid === undefined) resolve(notStarted(file, error));
-      else warn(`The command could not be sent a signal: ${error.message}`);
+      if (child.pid === undefined) resolve(notStarted(file, error, terms));
+      else terms.warn(`The command could not be sent a signal: ${error.message}`);
     });
     child.once('exit', (code, signal) => resolve(signal ? signalStatus(signal) : (code ?? EXIT.internal)));
   });
 }
 
-function notStarted(file: string, error: unknown): number {
+function notStarted(file: string, error: unknown, { warn }: CommandTerms): number {
   const { code } = error as NodeJS.ErrnoException;
   const missing = code === 'ENOENT' || code === 'ENOTDIR';
   warn(missing ? `There is no command "${file}".` : `The command "${file}" cannot be executed (${code}).`);

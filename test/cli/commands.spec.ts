@@ -94,7 +94,9 @@ for (const { name, open } of cliDatabases('sqlite', 'postgres', 'mongodb', 'mari
 
       const { code, stderr } = await holder.ended;
       expect(code).toBe(124);
-      expect(stderr).toMatch(/Lock "robbed" .*was lost: .*The command is stopped/);
+      expect(stderr).toMatch(
+        /Lock "robbed" is lost\. The command is stopped\.\n.*Lock "robbed" \(token \d+\) was lost: .*\n$/,
+      );
       const again = await cli('release', 'robbed', '--reason', 'a drill');
       expect(again).toMatchObject({ code: 1, stdout: 'Nobody held "robbed".\n' });
     });
