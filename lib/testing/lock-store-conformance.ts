@@ -4,12 +4,13 @@ import { ConformanceTrial, type Cases } from './conformance/conformance-trial.js
 import { expiry } from './conformance/expiry.cases.js';
 import { inspecting } from './conformance/inspecting.cases.js';
 import { keys } from './conformance/keys.cases.js';
-import { listing } from './conformance/listing.cases.js';
+import { listing, listingOfLeases } from './conformance/listing.cases.js';
 import {
   malformed,
   malformedInspection,
   malformedOnce,
   malformedPausing,
+  malformedPurge,
   malformedStealing,
 } from './conformance/malformed.cases.js';
 import { oncePerTick, oncePerTickInspected } from './conformance/once.cases.js';
@@ -20,9 +21,10 @@ import { releasing } from './conformance/releasing.cases.js';
 import { renewMany } from './conformance/renew-many.cases.js';
 import { renewing } from './conformance/renewing.cases.js';
 import { resend } from './conformance/resend.cases.js';
+import { sessionBound } from './conformance/session-bound.cases.js';
 import { stealing, stealingInspected } from './conformance/stealing.cases.js';
 
-type Part = 'inspect' | 'renewMany' | 'pause' | 'once' | 'stealAfter';
+type Part = 'leases' | 'inspect' | 'renewMany' | 'pause' | 'once' | 'stealAfter';
 
 /** How a store is examined. @publicApi */
 export interface ConformanceOptions {
@@ -38,7 +40,8 @@ export interface ConformanceOptions {
   patience?: number;
   /**
    * What the store does not do: `inspect` stands for `LockInspector`, `renewMany` for `BatchRenewer`, `pause` for `LockPauser`, `once` and
-   * `stealAfter` for what an acquisition asks for. Without this, a missing one is a failure.
+   * `stealAfter` for what an acquisition asks for. Without this, a missing one is a failure. A store without `leases` is `SessionBound`: its locks
+   * have no ttl, belong to one instance, and leave nothing behind; other rules are for it alone.
    */
   without?: Part[];
 }
@@ -64,7 +67,11 @@ export function lockStoreConformance(
 ): ConformanceCase[] {
   const { without = [], ...chosen } = options;
   const settings = { instances: 4, racers: 32, rounds: 10, ttl: 200, patience: 10_000, ...chosen };
-  const cases: Cases = {
+  const ofSessions: Cases = {
+    ...sessionBound,
+    ...whenDone({ ...acquiring, ...keys, ...malformed, ...listing, ...malformedInspection }, 'inspect'),
+  };
+  const ofLeases: Cases = {
     ...acquiring,
     ...resend,
     ...renewing,
@@ -74,7 +81,8 @@ export function lockStoreConformance(
     ...malformed,
     ...races,
     ...whenDone(renewMany, 'renewMany'),
-    ...whenDone({ ...inspecting, ...listing, ...purging, ...malformedInspection }, 'inspect'),
+    ...whenDone({ ...inspecting, ...listing, ...listingOfLeases, ...purging }, 'inspect'),
+    ...whenDone({ ...malformedInspection, ...malformedPurge }, 'inspect'),
     ...whenDone({ ...stealing, ...malformedStealing }, 'stealAfter'),
     ...whenDone(stealingInspected, 'stealAfter', 'inspect'),
     ...whenDone({ ...oncePerTick, ...malformedOnce }, 'once'),
@@ -83,7 +91,7 @@ export function lockStoreConformance(
     ...whenDone(pausingInspected, 'pause', 'inspect'),
     ...whenDone(pausingOnce, 'pause', 'once', 'stealAfter'),
   };
-  return Object.entries(cases).map(([name, body]) => ({
+  return Object.entries(without.includes('leases') ? ofSessions : ofLeases).map(([name, body]) => ({
     name,
     run: () =>
       withStores(createStore, async (open) => body(new ConformanceTrial(await open(), settings, open))),

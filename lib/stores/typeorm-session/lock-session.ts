@@ -24,6 +24,7 @@ export class LockSession {
 
   private constructor(
     private readonly link: SessionLink,
+    private readonly answerLimit: number,
     /** By which the server knows it, and nobody else's. */
     readonly id: string,
   ) {
@@ -33,12 +34,17 @@ export class LockSession {
   /**
    * Begins to use a connection.
    *
+   * @param answerLimit milliseconds for each answer; a connection that has not answered by then has ended
    * @param prepare checks it and gives its id; when it rejects, the connection is closed
    */
-  static async begin(link: SessionLink, prepare: () => Promise<string>): Promise<LockSession> {
+  static async begin(
+    link: SessionLink,
+    answerLimit: number,
+    prepare: () => Promise<string>,
+  ): Promise<LockSession> {
     const timeLimit = new TimeLimit(OPERATION_LIMIT);
     try {
-      return new LockSession(link, await timeLimit.race(prepare()));
+      return new LockSession(link, answerLimit, await timeLimit.race(prepare()));
     } catch (error) {
       link.destroy();
       throw error;
@@ -54,10 +60,10 @@ export class LockSession {
   /**
    * Runs one statement, after those that are under way.
    *
-   * @param limit milliseconds; a connection that has not answered by then, or broke, has ended
+   * @param wait milliseconds for which the server may wait before it answers
    */
-  async run(sql: string, limit: number): Promise<Answer> {
-    const timeLimit = new TimeLimit(limit);
+  async run(sql: string, wait = 0): Promise<Answer> {
+    const timeLimit = new TimeLimit(wait + this.answerLimit);
     const before = this.#last;
     const answer = before.then(async () => this.link.run(sql));
     this.#last = answer.catch(() => undefined);

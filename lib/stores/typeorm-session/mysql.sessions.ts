@@ -59,7 +59,7 @@ export class MysqlSessions implements SessionDatabase {
 
   async connect(): Promise<LockSession> {
     const link = await openMysqlLink(this.dataSource, this.settings.keepAlive);
-    return LockSession.begin(link, () => this.prepare(link));
+    return LockSession.begin(link, this.settings.answerLimit, () => this.prepare(link));
   }
 
   async take(
@@ -70,21 +70,18 @@ export class MysqlSessions implements SessionDatabase {
   ): Promise<number | undefined> {
     if (!(await this.lock(session, name, wait, signal))) return undefined;
     // The clock stands still within a statement: that of the wait would be older than the lock before.
-    await session.run(`SET @nestjs_locked_token = ${US}, @nestjs_locked = ${hex(note)}`, OPERATION_LIMIT);
-    const { rows } = await session.run('SELECT @nestjs_locked_token AS token', OPERATION_LIMIT);
+    await session.run(`SET @nestjs_locked_token = ${US}, @nestjs_locked = ${hex(note)}`);
+    const { rows } = await session.run('SELECT @nestjs_locked_token AS token');
     return Number(rows[0]?.token);
   }
 
   async holds(session: LockSession, { name }: SessionClaim): Promise<boolean> {
-    const { rows } = await session.run(
-      `SELECT IS_USED_LOCK('${name}') = CONNECTION_ID() AS held`,
-      Math.min(Math.max(this.settings.keepAlive, 1_000), OPERATION_LIMIT),
-    );
+    const { rows } = await session.run(`SELECT IS_USED_LOCK('${name}') = CONNECTION_ID() AS held`);
     return Number(rows[0]?.held) === 1;
   }
 
   async free(session: LockSession, { name }: SessionClaim): Promise<boolean> {
-    const { rows } = await session.run(`SELECT RELEASE_LOCK('${name}') AS freed`, OPERATION_LIMIT);
+    const { rows } = await session.run(`SELECT RELEASE_LOCK('${name}') AS freed`);
     return Number(rows[0]?.freed) === 1;
   }
 
@@ -143,7 +140,7 @@ export class MysqlSessions implements SessionDatabase {
       const seconds = this.server.mariadb ? left / 1_000 : Math.floor(left / 1_000);
       const { rows } = await session.run(
         `SELECT GET_LOCK('${name}', ${seconds.toFixed(3)}) AS granted`,
-        left + OPERATION_LIMIT,
+        left,
       );
       const granted: unknown = rows[0]?.granted;
       if (granted === null) throw new Error('GET_LOCK() failed on the server');
@@ -199,9 +196,7 @@ export class MysqlSessions implements SessionDatabase {
   }
 
   private async query(sql: string, by?: LockSession): Promise<Record<string, unknown>[]> {
-    const { rows } = by
-      ? await by.run(sql, OPERATION_LIMIT)
-      : await this.pooled.use(OPERATION_LIMIT, (run) => run(sql));
+    const { rows } = by ? await by.run(sql) : await this.pooled.use(OPERATION_LIMIT, (run) => run(sql));
     return rows;
   }
 }

@@ -52,7 +52,7 @@ export class PostgresSessions implements SessionDatabase {
 
   async connect(): Promise<LockSession> {
     const link = await openPostgresLink(this.dataSource, this.settings.keepAlive);
-    return LockSession.begin(link, () => this.prepare(link));
+    return LockSession.begin(link, this.settings.answerLimit, () => this.prepare(link));
   }
 
   async take(session: LockSession, claim: SessionClaim, wait: number): Promise<number | undefined> {
@@ -65,7 +65,7 @@ export class PostgresSessions implements SessionDatabase {
       SELECT token, set_config('application_name', '${title} #' || token, false) AS title
         FROM granted WHERE token IS NOT NULL`;
     try {
-      const { rows } = await session.run(sql, wait + OPERATION_LIMIT);
+      const { rows } = await session.run(sql, wait);
       return rows[0] && Number(rows[0].token);
     } catch (error) {
       if ((error as { code?: unknown }).code === TIMED_OUT) return undefined;
@@ -77,7 +77,6 @@ export class PostgresSessions implements SessionDatabase {
     const { rows } = await session.run(
       `${comment(note)} SELECT count(*)::text AS held FROM pg_locks l
         WHERE ${OURS} AND l.granted AND l.pid = pg_backend_pid() AND ${NAME} = '${name}'`,
-      answerLimit(this.settings),
     );
     return rows[0]?.held === '1';
   }
@@ -85,7 +84,6 @@ export class PostgresSessions implements SessionDatabase {
   async free(session: LockSession, { name }: SessionClaim): Promise<boolean> {
     const { rows } = await session.run(
       `SET application_name = 'nestjs-locked'; SELECT pg_advisory_unlock(${name})::text AS freed`,
-      OPERATION_LIMIT,
     );
     return rows[0]?.freed === 'true';
   }
@@ -168,18 +166,11 @@ export class PostgresSessions implements SessionDatabase {
   }
 
   private async query(sql: string, by?: LockSession): Promise<Record<string, unknown>[]> {
-    const { rows } = by
-      ? await by.run(sql, OPERATION_LIMIT)
-      : await this.pooled.use(OPERATION_LIMIT, (run) => run(sql));
+    const { rows } = by ? await by.run(sql) : await this.pooled.use(OPERATION_LIMIT, (run) => run(sql));
     return rows;
   }
 }
 
 function comment(note: string): string {
   return `/*nestjs-locked ${note}*/`;
-}
-
-/** Milliseconds in which a heartbeat has to be answered. */
-function answerLimit({ keepAlive }: SessionSettings): number {
-  return Math.min(Math.max(keepAlive, 1_000), OPERATION_LIMIT);
 }

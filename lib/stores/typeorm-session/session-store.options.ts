@@ -3,6 +3,7 @@ import { parseDuration, type Duration } from '../../duration.js';
 import { LockError } from '../../lock.errors.js';
 import { assertKnownOptions } from '../../lock.settings.js';
 import { show } from '../../show.js';
+import { OPERATION_LIMIT } from '../time-limit.js';
 
 /** Options of {@link TypeOrmSessionLockStore}. @publicApi */
 export interface TypeOrmSessionLockStoreOptions {
@@ -37,16 +38,20 @@ export interface SessionSettings {
   whenFull: 'wait' | 'throw';
   /** Milliseconds. */
   keepAlive: number;
+  /** Milliseconds in which a connection has to answer. */
+  answerLimit: number;
   allowPooler: boolean;
 }
 
 export const STORE_OPTIONS = ['maxConnections', 'whenFull', 'keepAlive', 'allowPooler'] as const;
-const DEFAULTS: SessionSettings = {
+const DEFAULTS: Required<TypeOrmSessionLockStoreOptions> = {
   maxConnections: 20,
   whenFull: 'wait',
   keepAlive: 10_000,
   allowPooler: false,
 };
+/** A server that is slow for a moment has not gone away. */
+const SHORTEST_LIMIT = 1_000;
 /** Milliseconds; `setTimeout` fires at once above this. */
 export const LONGEST_TIMER = 2 ** 31 - 1;
 
@@ -63,7 +68,8 @@ export function readSessionOptions(options: TypeOrmSessionLockStoreOptions): Ses
   if (typeof allowPooler !== 'boolean')
     throw new LockError(`allowPooler must be true or false, but it is ${show(allowPooler)}.`);
   const interval = Math.min(parseDuration('keepAlive', keepAlive, { min: 100 }), LONGEST_TIMER);
-  return { maxConnections, whenFull, keepAlive: interval, allowPooler };
+  const answerLimit = Math.min(Math.max(interval, SHORTEST_LIMIT), OPERATION_LIMIT);
+  return { maxConnections, whenFull, keepAlive: interval, answerLimit, allowPooler };
 }
 
 function given(options: TypeOrmSessionLockStoreOptions): TypeOrmSessionLockStoreOptions {

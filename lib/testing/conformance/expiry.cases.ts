@@ -3,6 +3,26 @@ import { assertGrowing, assertTimeLeft, LEASE, NEVER, type Cases } from './confo
 
 /** A lease that is not renewed ends by itself, and the next holder is a holder like any other. */
 export const expiry: Cases = {
+  async 'B22 a refusal tells who holds the key, since when, until when and with which token'(t) {
+    const ttl = 23_456;
+    const { key, token } = await t.take(t.key(), { label: 'api-7:4242', ttl });
+    const holder = await t.refusal(key);
+    assert.equal(holder.key, key);
+    assert.equal(holder.label, 'api-7:4242');
+    assert.equal(holder.fencingToken, token);
+    assert.ok(holder.startedAt instanceof Date && holder.renewedAt instanceof Date);
+    assert.ok(Math.abs(holder.renewedAt.getTime() - holder.startedAt.getTime()) < 1000);
+    assertTimeLeft(holder, ttl);
+  },
+
+  async 'B28 a lease may last 30 days'(t) {
+    const days = 30 * 24 * 60 * 60 * 1000;
+    const { key, owner } = await t.take(t.key(), { ttl: days });
+    assertTimeLeft(await t.refusal(key), days);
+    assert.equal(await t.store.renew(key, owner, days), true);
+    assertTimeLeft(await t.refusal(key), days);
+  },
+
   async 'B28 a lease that is not renewed ends after its ttl, and not before'(t) {
     const sentAt = performance.now();
     const { key, token } = await t.take(t.key(), { ttl: t.settings.ttl });

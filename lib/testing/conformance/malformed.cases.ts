@@ -120,7 +120,9 @@ export const malformedInspection: Cases = {
     }
     await t.inspector.list({ limit: 1000, prefix: '', after: '' });
   },
+};
 
+export const malformedPurge: Cases = {
   async 'B72 a purge without an age, or with one that cannot be read, deletes nothing'(t) {
     const { key, owner } = await t.take(t.key());
     await t.store.release(key, owner);

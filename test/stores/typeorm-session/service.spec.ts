@@ -1,0 +1,192 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { Logger } from '@nestjs/common';
+import { once } from 'node:events';
+import { LockError, LockLostError, LockNotAcquiredError } from '../../../lib/lock.errors.js';
+import { LockService } from '../../../lib/lock.service.js';
+import {
+  TypeOrmSessionLockStore,
+  type TypeOrmSessionLockStoreOptions,
+} from '../../../lib/stores/typeorm/index.js';
+import { newKey } from '../keys.js';
+import { SessionFixture, sessionTargets } from './fixture.js';
+
+for (const target of sessionTargets())
+  describe(`LockService on session locks of ${target.name}`, () => {
+    let fixture: SessionFixture;
+    let locks: LockService;
+    let others: LockService;
+    const services: LockService[] = [];
+
+    async function service(
+      store: TypeOrmSessionLockStoreOptions = {},
+      options: ConstructorParameters<typeof LockService>[0]['options'] = {},
+    ): Promise<LockService> {
+      const openStore = () => new TypeOrmSessionLockStore(fixture.application, store);
+      const made = new LockService({ options, openStore });
+      services.push(made);
+      await made.start();
+      return made;
+    }
+
+    beforeAll(async () => {
+      Logger.overrideLogger(false);
+      fixture = await SessionFixture.open(target);
+    });
+    beforeEach(async () => {
+      locks = await service();
+      others = await service();
+    });
+    afterEach(async () => {
+      for (const one of services.splice(0)) await one.close();
+    });
+    afterAll(() => fixture.dispose());
+
+    it('B3, B29 a lock has no end, and is released', async () => {
+      const lock = await locks.acquire(newKey());
+      expect(lock).toMatchObject({ held: true, expiresAt: null });
+      expect(lock.fencingToken).toBeGreaterThan(1.7e15);
+      expect(await others.tryAcquire(lock.key)).toBeNull();
+      expect(await lock.release()).toBe(true);
+      expect((await others.tryAcquire(lock.key))?.fencingToken).toBeGreaterThan(lock.fencingToken);
+    });
+
+    it('B55, B57 the holder whose session is killed learns of it at once, and another gets the lock', async () => {
+      const key = newKey();
+      const lost: LockLostError[] = [];
+      const lock = await locks.acquire(key, { onLost: (_, error) => lost.push(error) });
+      const waiting = others.acquire(key, { wait: Infinity });
+      await fixture.waiting(key);
+      const event = once(locks.events, 'lost');
+      await fixture.kill(await fixture.holder(key));
+      await event;
+      expect(lock.held).toBe(false);
+      expect(lock.signal.reason).toBeInstanceOf(LockLostError);
+      expect(lost).toEqual([lock.loss]);
+      expect(lock.loss?.message).toMatch(/was lost: its connection ended: .*(terminat|closed)/);
+      const next = await waiting;
+      expect(next.held).toBe(true);
+      expect(next.fencingToken).toBeGreaterThan(lock.fencingToken);
+      expect(await lock.release()).toBe(false);
+      expect(next.held).toBe(true);
+      expect((await locks.acquire(newKey())).held).toBe(true); // on another connection
+    });
+
+    it('B56 work whose session is killed rejects when it has ended', async () => {
+      const work = locks.run(newKey(), async ({ key, signal }) => {
+        const aborted = once(signal, 'abort');
+        await fixture.kill(await fixture.holder(key));
+        await aborted;
+        return 'done';
+      });
+      await expect(work).rejects.toThrow(LockLostError);
+    });
+
+    it('B57 extend() asks the server whether the lock is still held; it has no ttl to set', async () => {
+      const lock = await locks.acquire(newKey());
+      await lock.extend();
+      expect(lock.held).toBe(true);
+      await expect(lock.extend('1m')).rejects.toThrow(/session locks last as long as their connection/);
+      await fixture.kill(await fixture.holder(lock.key));
+      await expect(lock.extend()).rejects.toThrow(LockLostError);
+    });
+
+    it('B57 transaction() and guard() need leases', async () => {
+      const lock = await locks.acquire(newKey());
+      await expect(lock.transaction(async () => 1)).rejects.toThrow(
+        /no transactions that a lock could be tied to/,
+      );
+      await expect(lock.guard({})).rejects.toThrow(LockError);
+    });
+
+    it('B57 options that only leases have are refused: of a call, a decorator and the module', async () => {
+      for (const options of [{ ttl: '1m' }, { autoRenew: false }, { renewEvery: '1s' }] as const) {
+        const [name] = Object.keys(options);
+        const message = new RegExp(`option "${name}" of .* session locks last as long as their connection`);
+        await expect(locks.acquire(newKey(), options)).rejects.toThrow(message);
+        await expect(service({}, options)).rejects.toThrow(message);
+      }
+      const store = new TypeOrmSessionLockStore(fixture.application);
+      const unopened = new LockService({ options: {}, openStore: () => store });
+      unopened.settingsFor('@Locked() on Billing.export', { ttl: '1m' });
+      await expect(unopened.start()).rejects.toThrow(/The option "ttl" of @Locked\(\) on Billing.export/);
+    });
+
+    it('B18, B20, B22 a wait of 0.3 s and one of 1 s end at their deadlines', async () => {
+      const { key } = await locks.acquire(newKey());
+      for (const wait of [300, 1000]) {
+        const error = await others.acquire(key, { wait }).catch((thrown: unknown) => thrown);
+        expect(error).toBeInstanceOf(LockNotAcquiredError);
+        expect((error as LockNotAcquiredError).waited).toBeGreaterThanOrEqual(wait - 5);
+      }
+    });
+
+    it('B17, B20 many who wait without end in one process have one session that waits, and all get the lock', async () => {
+      const key = newKey();
+      const lock = await locks.acquire(key);
+      const callers = Array.from({ length: 10 }, () => others.run(key, () => 1, { wait: Infinity }));
+      await fixture.waiting(key);
+      expect(await fixture.sessions()).toHaveLength(2); // that of the holder, and one more
+      await lock.release();
+      await Promise.all(callers);
+    });
+
+    it('B21 a wait that is aborted leaves no session behind, and no lock', async () => {
+      const key = newKey();
+      const lock = await locks.acquire(key);
+      const abort = new AbortController();
+      const waiting = others.acquire(key, { wait: Infinity, signal: abort.signal });
+      const ended = expect(waiting).rejects.toThrow('not any more');
+      await fixture.waiting(key);
+      abort.abort(new Error('not any more'));
+      await ended;
+      await fixture.waiting(key, 0);
+      while ((await fixture.sessions()).length !== 1); // that of the holder
+      await lock.release();
+      expect(await locks.tryAcquire(key)).not.toBeNull();
+    });
+
+    it('B12 a shutdown ends the waits and gives back what is held', async () => {
+      const [key, kept] = [newKey(), newKey()];
+      const lock = await locks.acquire(key);
+      await locks.run(kept, () => 1, { minHold: '1h' });
+      expect(await others.tryAcquire(kept)).toBeNull();
+      const waiting = others.acquire(key, { wait: Infinity });
+      const ended = expect(waiting).rejects.toThrow(/shutting down/);
+      await fixture.waiting(key);
+      await others.close();
+      await ended;
+      await locks.close();
+      expect(lock.held).toBe(false);
+      while ((await fixture.sessions()).length > 0);
+      const after = await service();
+      expect(await after.tryAcquire(key)).not.toBeNull();
+      expect(await after.tryAcquire(kept)).not.toBeNull();
+    });
+
+    it('B71 a forced release frees the key, and its holder learns of it at once', async () => {
+      const key = newKey();
+      const lock = await locks.acquire(key);
+      const lost = once(locks.events, 'lost');
+      expect(await others.forceRelease(key, { reason: 'test' })).toBe(true);
+      await lost;
+      expect(lock.held).toBe(false);
+      expect(await others.forceRelease(key, { reason: 'test' })).toBe(false);
+      expect(await others.tryAcquire(key)).not.toBeNull();
+    });
+
+    it('B48 locks that are taken, refused, lost and given back leave as many connections as may be in use', async () => {
+      const few = await service({ maxConnections: 3 });
+      const keys = Array.from({ length: 30 }, newKey);
+      const { key } = await locks.acquire(newKey());
+      const before = (await fixture.sessions()).length;
+      await Promise.all(keys.map((one) => few.run(one, () => 1)));
+      expect(await Promise.all(keys.map(() => few.tryAcquire(key)))).toEqual(keys.map(() => null));
+      const lost = await few.acquire(newKey());
+      const event = once(few.events, 'lost');
+      await fixture.kill(await fixture.holder(lost.key));
+      await event;
+      expect((await fixture.sessions()).length).toBeLessThanOrEqual(before + 2);
+      await few.close();
+      while ((await fixture.sessions()).length >= before);
+    });
+  });
