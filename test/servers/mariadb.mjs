@@ -6,15 +6,15 @@ import { installed } from './installed-program.mjs';
 import { launchMysql } from './mysql-launch.mjs';
 import { startServer } from './server-home.mjs';
 
-/** MariaDB: the installed one, or else 10.11 out of Debian 12. */
-export const start = () =>
+/** MariaDB: the installed one, or else 10.11 out of Debian 12; with settings of its own, if there are any. */
+export const start = (settings = {}) =>
   startServer('mariadb', async (home) => {
     const datadir = `--datadir=${join(home.path, 'data')}`;
     const command =
       installed('mariadbd') && installed('mariadb-install-db')
         ? await prepareInstalled(home, datadir)
         : await prepareUnpacked(home, datadir);
-    return launchMysql(home, command);
+    return launchMysql(home, [...command, ...flags(settings)]);
   });
 
 async function prepareInstalled(home, datadir) {

@@ -22,7 +22,11 @@ export class SessionFixture {
     open(): Promise<Pick<Target, 'dispose' | 'options'>>;
   }): Promise<SessionFixture> {
     const opened = await target.open();
-    return new SessionFixture(opened, await new DataSource(opened.options).initialize());
+    // A single connection in its own pool: locks need none of it.
+    return new SessionFixture(
+      opened,
+      await new DataSource({ ...opened.options, poolSize: 1 } as DataSourceOptions).initialize(),
+    );
   }
 
   get options(): DataSourceOptions {

@@ -1,0 +1,149 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { DataSource } from 'typeorm';
+import { LockStoreError } from '../../../lib/lock.errors.js';
+import { TypeOrmSessionLockStore } from '../../../lib/stores/typeorm/index.js';
+import { newKey, tokenOf } from '../keys.js';
+import { TcpProxy } from '../tcp-proxy.js';
+import { SessionFixture, sessionTargets } from './fixture.js';
+
+const TTL = 30_000; // which means nothing here
+
+// jest fails a test in which a promise is rejected that nobody listens to: late errors of lost connections would show here.
+for (const target of sessionTargets())
+  describe(`connections of session locks on ${target.name}`, () => {
+    let fixture: SessionFixture;
+
+    beforeAll(async () => {
+      fixture = await SessionFixture.open(target);
+    });
+    afterAll(() => fixture.dispose());
+
+    /** A store whose every connection goes through a proxy. */
+    async function proxied() {
+      const proxy = await TcpProxy.open(fixture.options as { host: string; port: number });
+      const there = { host: '127.0.0.1', port: proxy.port };
+      const application = await new DataSource({ ...fixture.options, ...there } as never).initialize();
+      const store = new TypeOrmSessionLockStore(application, { keepAlive: 200 });
+      await store.prepare();
+      const lost = new Promise<{ key: string; owner: string; reason: string }>((resolve) =>
+        store.watch((key, owner, reason) => resolve({ key, owner, reason })),
+      );
+      const dispose = async (): Promise<void> => {
+        await proxy.close();
+        await store.close();
+        await application.destroy();
+      };
+      return { proxy, store, lost, dispose };
+    }
+
+    it('B57 a link that is dead without a word is found by the heartbeat', async () => {
+      const { proxy, store, lost, dispose } = await proxied();
+      const [key, other] = [newKey(), await fixture.store()];
+      tokenOf(await store.acquire(key, 'owner', TTL));
+      proxy.blackHole();
+      expect(await lost).toEqual({
+        key,
+        owner: 'owner',
+        reason: expect.stringMatching(/no answer within 1000 ms/),
+      });
+      expect(await store.renew(key, 'owner', TTL)).toBe(false);
+      tokenOf(await other.acquire(key, 'next', TTL, { wait: Infinity }));
+      await dispose();
+    });
+
+    it('B57 a wait on a link that is dead without a word fails, and leaves nothing that could be granted', async () => {
+      const { proxy, store, dispose } = await proxied();
+      const [key, other] = [newKey(), await fixture.store()];
+      tokenOf(await other.acquire(key, 'owner', TTL));
+      const waiting = store.acquire(key, 'next', TTL, { wait: Infinity }).catch((error: unknown) => error);
+      await fixture.waiting(key);
+      proxy.blackHole();
+      expect(await waiting).toMatchObject({ name: 'LockStoreError', transient: true });
+      await dispose(); // the server hears of it now
+      await fixture.waiting(key, 0);
+      expect(await other.release(key, 'owner')).toBe(true);
+      tokenOf(await other.acquire(key, 'next', TTL));
+    });
+
+    it('B57 a connection that is cut is a lost lock at once, and is not made again', async () => {
+      const { proxy, store, lost, dispose } = await proxied();
+      const key = newKey();
+      tokenOf(await store.acquire(key, 'owner', TTL));
+      const { accepted } = proxy;
+      proxy.cut();
+      expect(await lost).toMatchObject({ key, owner: 'owner' });
+      expect(await store.renew(key, 'owner', TTL)).toBe(false);
+      expect(await store.release(key, 'owner')).toBe(false);
+      expect(proxy.accepted - accepted).toBeLessThanOrEqual(1); // one asks the server to end the session
+      await dispose();
+    });
+
+    it('B20 a full store throws at once, or waits for a connection', async () => {
+      const strict = await fixture.store({ maxConnections: 2, whenFull: 'throw' });
+      const patient = await fixture.store({ maxConnections: 2 });
+      const keys = [newKey(), newKey()] as const;
+      for (const key of keys) tokenOf(await patient.acquire(key, 'patient', TTL));
+      for (const owner of ['a', 'b']) tokenOf(await strict.acquire(newKey(), owner, TTL));
+      const error = await strict.acquire(newKey(), 'c', TTL).catch((thrown: unknown) => thrown);
+      expect(error).toBeInstanceOf(LockStoreError);
+      expect((error as LockStoreError).message).toMatch(/all 2 connections .* raise maxConnections/);
+
+      const waiting = patient.acquire(newKey(), 'c', TTL, { wait: Infinity });
+      const abort = new AbortController();
+      const aborted = patient.acquire(newKey(), 'd', TTL, { wait: Infinity, signal: abort.signal });
+      abort.abort();
+      expect(await aborted).toEqual({ acquired: false });
+      expect(await patient.release(keys[0], 'patient')).toBe(true);
+      tokenOf(await waiting);
+    });
+
+    it('B57 limits of time that the application has for its own statements end no wait', async () => {
+      const limits = fixture.postgres
+        ? {
+            extra: {
+              statement_timeout: 100,
+              query_timeout: 100,
+              lock_timeout: 100,
+              options: '-c idle_session_timeout=300',
+            },
+          }
+        : {};
+      const application = await new DataSource({ ...fixture.options, ...limits } as never).initialize();
+      const store = new TypeOrmSessionLockStore(application);
+      const [key, own] = [newKey(), newKey()];
+      const other = await fixture.store();
+      tokenOf(await store.acquire(own, 'owner', TTL));
+      tokenOf(await other.acquire(key, 'owner', TTL));
+      expect((await store.acquire(key, 'next', TTL, { wait: 1_000 })).acquired).toBe(false);
+      expect(await store.renew(own, 'owner', TTL)).toBe(true);
+      await store.close();
+      await application.destroy();
+    });
+
+    it('B77 no connection of the application is used, and its transactions have nothing to do with the lock', async () => {
+      const store = await fixture.store();
+      const key = newKey();
+      const runner = fixture.application.createQueryRunner();
+      await runner.startTransaction(); // on the only connection of its pool
+      tokenOf(await store.acquire(key, 'owner', TTL));
+      expect((await store.acquire(key, 'other', TTL)).acquired).toBe(false);
+      expect(await store.renew(key, 'owner', TTL)).toBe(true);
+      await runner.rollbackTransaction();
+      await runner.release();
+      expect(await store.release(key, 'owner')).toBe(true);
+    });
+
+    it('the process is left with no timer and no session when the store is closed', async () => {
+      const timers = () => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
+      const before = { timers: timers(), sessions: (await fixture.sessions()).length };
+      const store = await fixture.store({ keepAlive: 100 });
+      const key = newKey();
+      tokenOf(await store.acquire(key, 'owner', TTL));
+      tokenOf(await store.acquire(newKey(), 'owner', TTL));
+      await store.release(key, 'owner', { keepFor: 60_000 });
+      await store.close();
+      expect(timers()).toBeLessThanOrEqual(before.timers);
+      while ((await fixture.sessions()).length > before.sessions);
+      await expect(store.acquire(key, 'owner', TTL)).rejects.toThrow('the lock store is closed');
+    });
+  });

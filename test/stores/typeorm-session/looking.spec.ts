@@ -1,0 +1,128 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { Logger } from '@nestjs/common';
+import { LockService } from '../../../lib/lock.service.js';
+import { TypeOrmSessionLockStore } from '../../../lib/stores/typeorm/index.js';
+import { lockStoreConformance } from '../../../lib/testing/index.js';
+import { start as startMariadb } from '../../servers/mariadb.mjs';
+import type { Target } from '../../servers/targets.js';
+import { targetsAmong } from '../typeorm/fixture.js';
+import { newKey } from '../keys.js';
+import { SessionFixture } from './fixture.js';
+
+type Opened = Pick<Target, 'options' | 'dispose'>;
+
+/** MariaDB tells only when it was started for it. */
+const tellingMariadb = {
+  name: 'mariadb with performance_schema',
+  async open(): Promise<Opened> {
+    const server = await startMariadb({
+      'performance-schema': 'ON',
+      'performance-schema-instrument': 'wait/lock/metadata/sql/mdl=ON',
+    });
+    const { hostname: host, port, username, password, pathname } = new URL(server.url);
+    const database = pathname.slice(1);
+    const options = { type: 'mariadb', host, port: Number(port), username, password, database } as const;
+    return { options, dispose: () => server.stop() };
+  },
+};
+
+const telling: { name: string; open(): Promise<Opened> }[] = targetsAmong('postgres', 'mysql', 'mariadb').map(
+  (target) => (target.name === 'mariadb' ? tellingMariadb : target),
+);
+
+for (const target of telling)
+  describe(`what ${target.name} tells of session locks`, () => {
+    let fixture: SessionFixture;
+    let locks: LockService;
+
+    beforeAll(async () => {
+      Logger.overrideLogger(false);
+      fixture = await SessionFixture.open(target);
+      const store = new TypeOrmSessionLockStore(fixture.application);
+      locks = new LockService({ options: { prefix: 'app', label: 'api-7:42' }, openStore: () => store });
+      await locks.start();
+    });
+    afterAll(async () => {
+      await locks.close();
+      await fixture.dispose();
+    });
+
+    it('B69, B70 who holds what, since when, with which token, and how many wait', async () => {
+      const before = Date.now() - 60_000;
+      const lock = await locks.acquire(newKey());
+      const other = await fixture.store();
+      const waiting = other.acquire(`app:${lock.key}`, 'next', 1000, { wait: Infinity });
+      await fixture.waiting(`app:${lock.key}`);
+      const { locks: listed } = await locks.list();
+      expect(listed).toEqual([
+        {
+          key: lock.key,
+          label: 'api-7:42',
+          fencingToken: lock.fencingToken,
+          startedAt: expect.any(Date),
+          renewedAt: expect.any(Date),
+          expiresAt: null,
+          remaining: Infinity,
+          waiters: 1,
+        },
+      ]);
+      expect(listed[0]?.startedAt.getTime()).toBeGreaterThan(before);
+      expect(await locks.inspect(lock.key)).toMatchObject({ state: 'held', holder: { label: 'api-7:42' } });
+      await lock.extend(); // the statement of a heartbeat tells the same
+      expect((await locks.list()).locks).toEqual(listed);
+      await lock.release();
+      await waiting;
+      expect(await locks.inspect(lock.key)).toMatchObject({ holder: { label: null, waiters: 0 } });
+      await other.release(`app:${lock.key}`, 'next');
+      expect(await locks.inspect(lock.key)).toEqual({ state: 'absent', key: lock.key });
+      expect(await locks.list()).toEqual({ locks: [] });
+    });
+
+    it('B22 a refusal names the holder', async () => {
+      const lock = await locks.acquire(newKey());
+      await expect(locks.acquire(lock.key)).rejects.toThrow(/held by api-7:42 since .*it never expires/);
+      await lock.release();
+    });
+
+    it('B70 locks that the application takes by itself are none of ours', async () => {
+      const runner = fixture.application.createQueryRunner();
+      await runner.query(fixture.postgres ? 'SELECT pg_advisory_lock(42)' : `SELECT GET_LOCK('42', 0)`);
+      expect(await locks.list()).toEqual({ locks: [] });
+      await runner.query(fixture.postgres ? 'SELECT pg_advisory_unlock(42)' : `SELECT RELEASE_LOCK('42')`);
+      await runner.release();
+    });
+
+    if (target !== tellingMariadb) return;
+    // The other servers' conformance is in conformance.spec.ts.
+    const options = { maxConnections: 40 };
+    for (const { name, run } of lockStoreConformance(
+      () => new TypeOrmSessionLockStore(fixture.application, options),
+      { without: ['leases'] },
+    ))
+      it(`B3 ${name}`, run);
+  });
+
+for (const target of targetsAmong('mariadb', 'mysql56'))
+  describe(`what ${target.name}, as it comes, does not tell of session locks`, () => {
+    let fixture: SessionFixture;
+    beforeAll(async () => {
+      fixture = await SessionFixture.open(target);
+    });
+    afterAll(() => fixture.dispose());
+
+    it('B70 a list is an error that says what to do', async () => {
+      const store = await fixture.store();
+      const what =
+        target.name === 'mariadb'
+          ? /does not tell who holds session locks\. Start it with performance_schema = ON and performance-schema-instrument = 'wait\/lock\/metadata\/sql\/mdl=ON'/
+          : /MySQL 5\.6\.\S+ does not tell who holds session locks: that needs MySQL 5\.7/;
+      await expect(store.list({ limit: 1 })).rejects.toThrow(what);
+      const key = newKey();
+      expect(await store.inspect(key)).toEqual({ state: 'absent', key });
+      await store.acquire(key, 'owner', 1000);
+      await expect(store.inspect(key)).rejects.toThrow(what);
+      expect(await store.acquire(key, 'other', 1000)).toEqual({ acquired: false, reason: 'held' });
+      expect(await store.forceRelease(key)).toBe(true);
+      expect(await store.inspect(key)).toEqual({ state: 'absent', key });
+    });
+  });
