@@ -85,11 +85,12 @@ for (const target of telling)
     });
 
     it('B70 locks that the application takes by itself are none of ours', async () => {
-      const runner = fixture.application.createQueryRunner();
-      await runner.query(fixture.postgres ? 'SELECT pg_advisory_lock(42)' : `SELECT GET_LOCK('42', 0)`);
+      const { application } = fixture; // its pool has one connection: both statements are on that
+      await application.query(fixture.postgres ? 'SELECT pg_advisory_lock(42)' : `SELECT GET_LOCK('42', 0)`);
       expect(await locks.list()).toEqual({ locks: [] });
-      await runner.query(fixture.postgres ? 'SELECT pg_advisory_unlock(42)' : `SELECT RELEASE_LOCK('42')`);
-      await runner.release();
+      await application.query(
+        fixture.postgres ? 'SELECT pg_advisory_unlock(42)' : `SELECT RELEASE_LOCK('42')`,
+      );
     });
 
     if (target !== tellingMariadb) return;
