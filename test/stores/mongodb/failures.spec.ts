@@ -401,6 +401,8 @@ if (mongodbIsSelected())
           message: expect.stringMatching(/a document that is no lock.*collectionName/),
         });
         expect(await shared.inspect(_id)).toEqual({ state: 'absent', key: _id });
+        await expect(shared.pause(_id)).rejects.toThrow(/Could not pause.*a document that is no lock/);
+        expect(await shared.resume(_id)).toBe(false);
         expect(await shared.forceRelease(_id)).toBe(false);
       }
       expect(await shared.list({ limit: 10 })).toEqual({ locks: [] });
@@ -426,6 +428,42 @@ if (mongodbIsSelected())
       expect(await store.purge({ prefix: key, olderThan: 0 })).toBe(0);
     });
 
+    it('B76 B73 what the TTL index may delete is not paused, and has a tick that lies as far back', async () => {
+      const key = newKey();
+      const freeSince = async () => (await admin.findOne({ _id: key as any }))?.freeSince;
+      const tick = Date.now() + HOUR;
+      tokenOf(await store.acquire(key, 'o', 60_000, { once: { tick, ahead: 2 * HOUR } }));
+      expect(await freeSince()).toBeUndefined();
+      await store.release(key, 'o');
+      expect(await freeSince()).toEqual(new Date(tick));
+
+      await store.pause(key);
+      expect(await freeSince()).toBeUndefined();
+      await store.resume(key);
+      expect(await freeSince()).toEqual(new Date(tick));
+
+      tokenOf(await store.acquire(key, 'o', 60_000));
+      await store.pause(key);
+      await store.release(key, 'o');
+      expect(await freeSince()).toBeUndefined();
+      await store.resume(key);
+      expect(await freeSince()).toEqual(new Date(tick));
+
+      tokenOf(await store.acquire(key, 'o', 60_000));
+      await store.pause(key);
+      await store.resume(key);
+      expect(await freeSince()).toBeUndefined(); // it is held
+      await store.pause(key);
+      await store.forceRelease(key);
+      expect(await freeSince()).toBeUndefined();
+      await store.resume(key);
+      tokenOf(await store.acquire(key, 'o', 60_000));
+      await store.pause(key);
+      await store.release(key, 'o', { keepFor: 3 * HOUR });
+      await store.resume(key);
+      expect((await freeSince()).getTime()).toBeGreaterThan(tick);
+    });
+
     it('B70 a prefix of any characters is taken literally', async () => {
       const base = newKey();
       for (const end of ['', '\u{10FFFF}', 'a\uD7FF', 'é', '😀']) {
@@ -442,13 +480,27 @@ if (mongodbIsSelected())
       const collection = client.db(fixture.databaseName).collection(`cleaned_${newKey()}`);
       const cleaned = new MongoLockStore(collection, { deleteUnusedAfter: 0 });
       await cleaned.prepare();
-      const [gone, held, kept, expired] = ['gone', 'held', 'kept', 'expired'];
-      for (const key of [gone, held, kept]) tokenOf(await cleaned.acquire(key, 'o', 60_000));
+      const [gone, held, kept, expired, paused, ticked] = [
+        'gone',
+        'held',
+        'kept',
+        'expired',
+        'paused',
+        'ticked',
+      ];
+      const once = { tick: Date.now() + HOUR, ahead: 2 * HOUR };
+      for (const key of [gone, held, kept, paused]) tokenOf(await cleaned.acquire(key, 'o', 60_000));
+      tokenOf(await cleaned.acquire(ticked, 'o', 60_000, { once }));
+      await cleaned.release(ticked, 'o');
+      await cleaned.release(paused, 'o');
+      await cleaned.pause(paused);
       tokenOf(await cleaned.acquire(expired, 'o', 1));
       await cleaned.release(kept, 'o', { keepFor: 60_000 });
       await cleaned.release(gone, 'o');
-      while ((await collection.countDocuments()) > 3);
-      expect(new Set(await collection.distinct('_id'))).toEqual(new Set([held, kept, expired]));
+      while ((await collection.countDocuments()) > 5);
+      expect(new Set(await collection.distinct('_id'))).toEqual(
+        new Set([held, kept, expired, paused, ticked]),
+      );
       expect(await cleaned.inspect(gone)).toEqual({ state: 'absent', key: gone });
     });
   });

@@ -46,4 +46,30 @@ if (mongodbIsSelected())
         expect(all.filter(({ answer }) => answer.acquired)).toHaveLength(1);
       }
     }, 120_000);
+
+    it('B76 for the ticks of a new key, each releasing at once: each tick is run by one', async () => {
+      const epoch = Date.now() - 60_000;
+      for (let round = 0; round < RACES / 20; round++) {
+        const key = newKey();
+        for (let tick = epoch; tick < epoch + 3; tick++) {
+          const runs = Array.from({ length: CALLERS }, async (_, i) => {
+            const store = stores[i % CLIENTS]!;
+            const { acquired } = await store.acquire(key, `${i}`, 60_000, { once: { tick, ahead: 60_000 } });
+            return acquired && store.release(key, `${i}`);
+          });
+          expect((await Promise.all(runs)).filter(Boolean)).toHaveLength(1);
+        }
+      }
+    }, 120_000);
+
+    it('B73 for a new key that is paused meanwhile: nobody gets it from then on', async () => {
+      for (let round = 0; round < RACES / 10; round++) {
+        const key = newKey();
+        const attempts = race(key, round);
+        expect(await Promise.all(stores.map((store) => store.pause(key)))).toContain(true);
+        const winner = (await attempts).find(({ answer }) => answer.acquired);
+        if (winner) expect(await winner.store.release(key, winner.owner)).toBe(true);
+        expect(await stores[0]!.acquire(key, 'late', 60_000)).toEqual({ acquired: false, reason: 'paused' });
+      }
+    }, 120_000);
   });

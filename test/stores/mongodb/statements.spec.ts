@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import type { CommandStartedEvent } from 'mongodb';
+import type { Collection, CommandStartedEvent } from 'mongodb';
+import type { AcquireRequest, RefusalReason } from '../../../lib/interfaces/lock-store.interface.js';
 import { MongoLockStore } from '../../../lib/stores/mongodb/index.js';
 import { drivers, MongoFixture, mongodbIsSelected } from './fixture.js';
 import { newKey, tokenOf } from '../keys.js';
@@ -8,11 +9,13 @@ if (mongodbIsSelected())
   describe.each(drivers)('commands of the store, with $name', ({ MongoClient }) => {
     const fixture = new MongoFixture();
     let store: MongoLockStore;
+    let locks: Collection;
     const commands: CommandStartedEvent[] = [];
 
     beforeAll(async () => {
       const collection = await fixture.collection({ monitorCommands: true }, MongoClient);
       collection.db.client.on('commandStarted', (event) => commands.push(event));
+      locks = await fixture.collection();
       store = new MongoLockStore(collection);
       await store.prepare();
     });
@@ -38,6 +41,49 @@ if (mongodbIsSelected())
       expect(await sentBy(() => store.acquire(key, 'o', 60_000))).toEqual(['findAndModify']);
       expect(await sentBy(() => store.forceRelease(key))).toEqual(['update']);
       expect(await sentBy(() => store.renewMany([lease]))).toEqual(['update', 'find']); // which of them is lost
+    });
+
+    it('B76 B73 B32 are one for ticks, pauses and thieves, and what is refused writes nothing', async () => {
+      const key = newKey();
+      const tick = Date.now() - 60_000;
+      const nth = (n: number) => ({ once: { tick: tick + n, ahead: 60_000 } });
+      const far = { once: { tick: Date.now() + 180_000, ahead: 60_000 } };
+      const document = () => locks.findOne({ _id: key as any });
+      const oplog = locks.db.client.db('local').collection('oplog.rs');
+      const writes = () => oplog.countDocuments({ ns: locks.namespace });
+      const take = (request: AcquireRequest) => store.acquire(key, 'o', 60_000, request);
+      const refused = async (reason: RefusalReason, request: AcquireRequest) => {
+        const [before, written] = [await document(), await writes()];
+        const attempt = async () => expect(await take(request)).toMatchObject({ acquired: false, reason });
+        expect(await sentBy(attempt)).toEqual(['findAndModify']);
+        expect([await document(), await writes()]).toEqual([before, written]);
+      };
+      await refused('tick-ahead', far);
+      expect(await document()).toBeNull();
+      expect(await sentBy(async () => tokenOf(await take(nth(0))))).toEqual(['findAndModify']);
+      expect(await writes()).toBeGreaterThan(0);
+      await refused('tick-done', nth(0));
+      await refused('held', { ...nth(1), stealAfter: 60_000 });
+      await refused('tick-ahead', far);
+      expect(await sentBy(() => store.pause(key))).toEqual(['findAndModify']);
+      await refused('paused', nth(1));
+      expect(await sentBy(() => store.resume(key))).toEqual(['update']);
+      await locks.updateOne({ _id: key as any }, [
+        { $set: { renewedAt: { $subtract: ['$renewedAt', 120_000] } } },
+      ]);
+      expect(await sentBy(async () => tokenOf(await take({ stealAfter: 60_000 })))).toEqual([
+        'findAndModify',
+      ]);
+      expect(await sentBy(() => store.pause(newKey()))).toEqual(['findAndModify']);
+    });
+
+    it('B41 B76 a tick that is too far ahead is told from other failures, whatever the key', async () => {
+      const once = { tick: Date.now() + 180_000, ahead: 60_000 };
+      for (const key of ['7', '$$NOW', '0x10', ' ', '1e3', '$literal'])
+        expect(await store.acquire(key, 'o', 60_000, { once })).toEqual({
+          acquired: false,
+          reason: 'tick-ahead',
+        });
     });
 
     it('B51 renewMany takes more than 500 leases in batches', async () => {

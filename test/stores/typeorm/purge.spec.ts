@@ -15,6 +15,7 @@ interface Row {
   expired?: number;
   renewed?: number | null;
   ended?: number | null;
+  tick?: number;
   /** Microseconds. */
   token?: number;
   paused?: boolean;
@@ -38,13 +39,15 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mysql', 'mariadb', 'mys
     const quoted = mysql ? '`key`' : 'key';
     const insert = async (rows: Row[]) => {
       const now = Date.now();
-      const values = rows.map(({ key, owner, expired, renewed = 30 * DAY, ended = null, token, paused }) => {
-        const ago = (ms: number | null) => (ms === null ? 'NULL' : now - ms);
-        const free = expired === undefined;
-        return `('${key}', ${owner ? `'${owner}'` : 'NULL'}, ${token ?? 1}, ${free ? 0 : ago(expired)}, ${ago(renewed)}, ${ago(ended)}, ${paused ?? false})`;
-      });
+      const values = rows.map(
+        ({ key, owner, expired, renewed = 30 * DAY, ended = null, tick, token, paused }) => {
+          const ago = (ms: number | null = null) => (ms === null ? 'NULL' : now - ms);
+          const free = expired === undefined;
+          return `('${key}', ${owner ? `'${owner}'` : 'NULL'}, ${token ?? 1}, ${free ? 0 : ago(expired)}, ${ago(renewed)}, ${ago(ended)}, ${ago(tick)}, ${paused ?? false})`;
+        },
+      );
       await application.query(
-        `INSERT INTO locks (${quoted}, owner, token, expires_ms, renewed_ms, last_ended_ms, paused) VALUES ${values.join()}`,
+        `INSERT INTO locks (${quoted}, owner, token, expires_ms, renewed_ms, last_ended_ms, tick_ms, paused) VALUES ${values.join()}`,
       );
     };
     const keys = async (): Promise<string[]> =>
@@ -63,21 +66,19 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mysql', 'mariadb', 'mys
         { key: 'recently renewed', renewed: 6 * DAY, ended: 8 * DAY },
         { key: 'recently expired', owner: 'o', expired: 6 * DAY },
         { key: 'recently kept', expired: 6 * DAY, ended: 9 * DAY },
+        { key: 'old tick', ended: 8 * DAY, tick: 8 * DAY },
+        { key: 'recent tick', ended: 8 * DAY, tick: 6 * DAY },
+        { key: 'tick to come', ended: 8 * DAY, tick: -DAY },
         { key: 'held', owner: 'o', expired: -DAY },
         { key: 'endless', owner: 'o', expired: Date.now() - NEVER },
         { key: 'kept', expired: -DAY, ended: 8 * DAY },
         { key: 'paused', ended: 8 * DAY, paused: true },
       ]);
-      expect(await store.purge({ olderThan: 7 * DAY })).toBe(5);
-      const left = ['endless', 'held', 'kept', 'paused'];
-      expect(await keys()).toEqual([
-        ...left,
-        'recently ended',
-        'recently expired',
-        'recently kept',
-        'recently renewed',
-      ]);
-      expect(await store.purge({ olderThan: 0 })).toBe(4);
+      expect(await store.purge({ olderThan: 7 * DAY })).toBe(6);
+      const left = ['endless', 'held', 'kept', 'paused', 'tick to come'];
+      const recent = ['ended', 'expired', 'kept', 'renewed'].map((end) => `recently ${end}`);
+      expect(await keys()).toEqual([...left, ...recent, 'recent tick'].toSorted());
+      expect(await store.purge({ olderThan: 0 })).toBe(5);
       expect(await keys()).toEqual(left);
     });
 
