@@ -1,7 +1,7 @@
 import { StreamableFile } from '@nestjs/common';
 import { finished, Readable } from 'node:stream';
 import { isObservable, Observable } from 'rxjs';
-import type { LockCall } from './lock-contender.js';
+import type { LockCall } from './lock-call.js';
 import { LockContext } from './lock-context.js';
 import { LockError, type LockLostError } from './lock.errors.js';
 import type { Lock } from './lock.js';

@@ -6,21 +6,10 @@ import { attemptTimeoutOf, Lease } from './lease.js';
 import { LockAcquisition, type Refusal } from './lock-acquisition.js';
 import { LockError, LockNotAcquiredError, LockStoreError } from './lock.errors.js';
 import type { LockEventPublisher } from './lock.events.js';
+import type { LockCall } from './lock-call.js';
 import type { LockSettings } from './lock.settings.js';
 import type { Lock } from './lock.js';
 import type { WaitQueue } from './wait-queue.js';
-
-/** One call that wants a lock, read and checked. */
-export interface LockCall {
-  /** The key as the user knows it. */
-  key: string;
-  settings: LockSettings;
-  signal?: AbortSignal | undefined;
-  /** The name of the decorated method. */
-  job?: string | undefined;
-  /** The nominal time of the tick that it is for, in epoch milliseconds. */
-  tick?: number | undefined;
-}
 
 /** Milliseconds that the attempt at the deadline of a wait has to be answered: longer than stores wait for a locked row. */
 const OVERTIME = 2_500;

@@ -12,7 +12,7 @@ import type {
   StoreLifecycle,
 } from './interfaces/lock-store.interface.js';
 import { LockAdministration } from './lock-administration.js';
-import type { LockCall } from './lock-contender.js';
+import { readCall, type LockCall } from './lock-call.js';
 import { LockContext } from './lock-context.js';
 import { assertKey, assertOwner } from './lock-key.js';
 import { LockError, LockNotAcquiredError } from './lock.errors.js';
@@ -23,20 +23,18 @@ import {
   ACQUIRE_OPTIONS,
   assertKnownOptions,
   RUN_OPTIONS,
-  readModuleSettings,
   readSettings,
-  readSignal,
   type LockSettings,
-  type ModuleSettings,
   type ReadableOptions,
 } from './lock.settings.js';
 import type { Lock } from './lock.js';
+import { readModuleSettings, type ModuleSettings } from './module.settings.js';
 import { openLocks, type OpenLocks } from './open-locks.js';
 import { PurgeSchedule } from './purge-schedule.js';
 import { runBody } from './run-body.js';
 import { RunningWork } from './running-work.js';
-import { Section } from './section.js';
-import { StatusFile, type LockStatus } from './status-file.js';
+import { Sections, type Section } from './section.js';
+import { StatusFile } from './status-file.js';
 import { assertCapable } from './store-capabilities.js';
 import { unlocked } from './unlocked.js';
 import { WaitQueue } from './wait-queue.js';
@@ -47,8 +45,6 @@ type Opened = OpenLocks<Store>;
 
 /** Milliseconds in which some instance takes a tick up, if any does. */
 const TICK_GRACE = 60_000;
-/** Under which instances agree on who purges. */
-const PURGE_KEY = 'nestjs-locked.purge';
 
 /** What the module hands to the service it makes. */
 export interface LockServiceSetup {
@@ -86,8 +82,7 @@ export class LockService {
   /** By key: how many ticks there are after one and until another time. */
   readonly #missed = new Map<string, (last: number, until: number) => number>();
   /** What runs under locks of this service. */
-  readonly #sections = new WeakMap<Lock, Section>();
-  #waiting = 0;
+  readonly #sections = new Sections();
   #open: Opened | undefined;
   #opening: Promise<Opened> | undefined;
   #enabled: boolean;
@@ -118,8 +113,16 @@ export class LockService {
       freed: (storeKey) => this.#queue.wake(storeKey),
     });
     const { statusFile, purge } = this.#settings;
-    if (statusFile) this.#statusFile = this.#keepStatus(statusFile);
-    if (purge) this.#purges = new PurgeSchedule(purge.every, () => this.#purgeOnce(purge), clock);
+    const { events } = this.#publisher;
+    if (statusFile)
+      this.#statusFile = new StatusFile(
+        statusFile,
+        () => (this.#open?.keeper.size ?? 0) > 0,
+        events,
+        (error) => this.#logger.statusFileFailed(statusFile, error),
+      );
+    if (purge)
+      this.#purges = new PurgeSchedule(purge, this, clock, (error) => this.#logger.purgeFailed(error));
   }
 
   /** What happens to the locks of this service: `acquired`, `busy`, `released`, `lost`, `renewFailed`, `storeError`. */
@@ -144,14 +147,14 @@ export class LockService {
    * @throws LockStoreError when the store fails
    */
   async acquire(key: string, options?: AcquireOptions): Promise<Lock> {
-    const result = await this.#contend(this.#read('acquire()', key, options, ACQUIRE_OPTIONS));
+    const result = await this.#contend(this.#read('acquire()', ACQUIRE_OPTIONS, key, options));
     if (result instanceof LockNotAcquiredError) throw result;
     return result;
   }
 
   /** Takes the lock like {@link acquire}, and resolves to `null` when it is busy. */
   async tryAcquire(key: string, options?: AcquireOptions): Promise<Lock | null> {
-    const result = await this.#contend(this.#read('tryAcquire()', key, options, ACQUIRE_OPTIONS));
+    const result = await this.#contend(this.#read('tryAcquire()', ACQUIRE_OPTIONS, key, options));
     return result instanceof LockNotAcquiredError ? null : result;
   }
 
@@ -163,7 +166,7 @@ export class LockService {
    * @throws LockStoreError when the store fails: the body did not run
    */
   async run<T>(key: string, body: (lock: Lock) => T | Promise<T>, options?: RunOptions): Promise<T> {
-    const result = await this.#tryRun(this.#read('run()', key, options, RUN_OPTIONS), body);
+    const result = await this.#tryRun(this.#read('run()', RUN_OPTIONS, key, options), body);
     if (!result.acquired) throw result.error;
     return result.value;
   }
@@ -174,7 +177,7 @@ export class LockService {
     body: (lock: Lock) => T | Promise<T>,
     options?: RunOptions,
   ): Promise<TryRunResult<T>> {
-    return this.#tryRun(this.#read('tryRun()', key, options, RUN_OPTIONS), body);
+    return this.#tryRun(this.#read('tryRun()', RUN_OPTIONS, key, options), body);
   }
 
   /**
@@ -362,24 +365,12 @@ export class LockService {
   }
 
   #read(
-    where: string,
-    key: string,
-    options: AcquireOptions | RunOptions | undefined,
+    method: string,
     known: readonly string[],
+    key: string,
+    options?: AcquireOptions | RunOptions,
   ): LockCall {
-    assertKey(key);
-    if (options === undefined) return { key, settings: this.#settings.defaults };
-    assertKnownOptions(where, options, known);
-    if ((options as { once?: unknown }).once === 'tick')
-      throw new LockError(
-        `The option "once" of ${where} cannot be 'tick': only methods under @Cron() have ticks, @Locked({ once: 'tick' }). Give slots: once: '5m'.`,
-      );
-    const call = `${where} of "${key}"`;
-    return {
-      key,
-      settings: readSettings(call, options, this.#settings.defaults),
-      signal: readSignal(call, options.signal),
-    };
+    return readCall({ method, known }, key, options, this.#settings.defaults);
   }
 
   async #openAll(): Promise<Opened> {
@@ -394,7 +385,7 @@ export class LockService {
           this.#statusFile?.changed();
         },
       });
-      this.#purges?.start();
+      this.#purges?.start(this.#open.store.keepsOnce === true);
       return this.#open;
     } catch (error) {
       this.#opening = undefined; // enable() may try again
@@ -411,27 +402,15 @@ export class LockService {
   async #tryRun<T>(call: LockCall, body: (lock: Lock) => T | Promise<T>): Promise<TryRunResult<T>> {
     if (typeof body !== 'function')
       throw new LockError(`run("${call.key}") needs the work as its second argument: a function.`);
-    const section = this.#sectionAround(call) ?? (await this.#enter(call));
+    const around = call.settings.reentrant ? this.#sections.around(call.key) : undefined;
+    const section = around ?? (await this.#enter(call));
     if (section instanceof LockNotAcquiredError) return { acquired: false, error: section };
     return { acquired: true, value: await this.#work.track(runBody(section, body, call.settings)) };
   }
 
-  /** What the call chain is in already, if it may go in again. */
-  #sectionAround({ key, settings }: LockCall): Section | undefined {
-    if (!settings.reentrant) return undefined;
-    for (const lock of LockContext.all()) {
-      const section = lock.key === key ? this.#sections.get(lock) : undefined;
-      if (section?.open) return section;
-    }
-    return undefined;
-  }
-
   async #enter(call: LockCall): Promise<Section | LockNotAcquiredError> {
     const lock = await this.#contend(call);
-    if (lock instanceof LockNotAcquiredError) return lock;
-    const section = new Section(lock);
-    this.#sections.set(lock, section);
-    return section;
+    return lock instanceof LockNotAcquiredError ? lock : this.#sections.begin(lock);
   }
 
   async #contend(call: LockCall): Promise<Lock | LockNotAcquiredError> {
@@ -440,46 +419,7 @@ export class LockService {
     assertCapable(store, call.settings);
     this.#checkShutdownHooks(store);
     const contending = contender.contend(call, this.#storeKey(call.key));
-    return this.#statusFile && call.settings.wait > 0 ? this.#countWait(contending) : contending;
-  }
-
-  #keepStatus(path: string): StatusFile {
-    const file = new StatusFile(
-      path,
-      () => this.#status(),
-      (error) => this.#logger.statusFileFailed(path, error),
-    );
-    for (const event of ['acquired', 'restored', 'handedOff', 'lost'] as const)
-      this.events.on(event, () => file.changed());
-    file.changed();
-    return file;
-  }
-
-  #status(): LockStatus {
-    if (this.#open && this.#open.keeper.size > 0) return 2;
-    return this.#waiting > 0 ? 1 : 0;
-  }
-
-  async #countWait<T>(contending: Promise<T>): Promise<T> {
-    this.#waiting++;
-    this.#statusFile?.changed();
-    try {
-      return await contending;
-    } finally {
-      this.#waiting--;
-      this.#statusFile?.changed();
-    }
-  }
-
-  /** In one instance at a time; what fails is tried again at the next time. */
-  async #purgeOnce({ olderThan, every }: { olderThan: number; every: number }): Promise<void> {
-    if (!this.#enabled || this.#stopping) return;
-    try {
-      const once = (await this.start()).store.keepsOnce ? { once: every } : {};
-      await this.tryRun(PURGE_KEY, () => this.purge({ olderThan }), { wait: 0, ...once });
-    } catch (error) {
-      this.#logger.purgeFailed(error);
-    }
+    return this.#statusFile && call.settings.wait > 0 ? this.#statusFile.during(contending) : contending;
   }
 
   #unlocked(key: string): Lock {

@@ -2,13 +2,7 @@ import { hostname } from 'node:os';
 import { parseDuration } from './duration.js';
 import { textProblem } from './lock-key.js';
 import { LockError } from './lock.errors.js';
-import {
-  DEFAULTS,
-  type LockModuleDefaults,
-  type LockOptions,
-  type LostCallback,
-  type RenewalOptions,
-} from './lock.options.js';
+import { DEFAULTS, type LockOptions, type LostCallback, type RenewalOptions } from './lock.options.js';
 import { show } from './show.js';
 
 /** One acquisition's options, read, checked and completed. */
@@ -56,18 +50,6 @@ export const ACQUIRE_OPTIONS: readonly string[] = [...LEASE_OPTIONS, 'once', 'si
 
 /** The options that `run` and `tryRun` take. */
 export const RUN_OPTIONS: readonly string[] = [...ACQUIRE_OPTIONS, 'reentrant'];
-
-/** The options that `LockModule` takes. */
-const MODULE_OPTIONS: readonly string[] = [
-  ...LEASE_OPTIONS,
-  'reentrant',
-  'store',
-  'enabled',
-  'prefix',
-  'shutdownTimeout',
-  'purge',
-  'statusFile',
-];
 
 /** Refuses misspelt options, which would otherwise silently be defaults. */
 export function assertKnownOptions(
@@ -182,59 +164,8 @@ export function renewalInterval(renewEvery: number | undefined | false, ttl: num
   return renewEvery !== undefined && fits(renewEvery, ttl) ? renewEvery : fallback;
 }
 
-/** A module's options, read, checked and completed. */
-export interface ModuleSettings {
-  /** What its locks have unless a decorator or a call says otherwise. */
-  readonly defaults: LockSettings;
-  readonly enabled: boolean;
-  /** With its colon; empty when there is none. */
-  readonly prefix: string;
-  readonly shutdownTimeout: number;
-  /** In milliseconds. */
-  readonly purge: { olderThan: number; every: number } | undefined;
-  readonly statusFile: string | undefined;
-}
-
-/** @throws LockError that names the option, its value and its limits */
-export function readModuleSettings(where: string, options: LockModuleDefaults): ModuleSettings {
-  assertKnownOptions(where, options, MODULE_OPTIONS);
-  const { shutdownTimeout = DEFAULTS.shutdownTimeout } = options;
-  return {
-    defaults: readSettings(where, options, defaultSettings()),
-    enabled: readBoolean(`The option "enabled" of ${where}`, options.enabled, true),
-    prefix: readPrefix(where, options.prefix),
-    shutdownTimeout: parseDuration(`The option "shutdownTimeout" of ${where}`, shutdownTimeout, { min: 0 }),
-    purge: readPurge(`The option "purge" of ${where}`, options.purge),
-    statusFile: readStatusFile(`The option "statusFile" of ${where}`, options.statusFile),
-  };
-}
-
-function readPurge(name: string, schedule: unknown): ModuleSettings['purge'] {
-  if (schedule === undefined) return undefined;
-  assertKnownOptions(name, schedule, ['olderThan', 'every']);
-  const { olderThan, every = DEFAULTS.purgeEvery } = schedule as { olderThan?: unknown; every?: unknown };
-  return {
-    olderThan: parseDuration(`${name}.olderThan`, olderThan, { min: 60_000 }),
-    every: parseDuration(`${name}.every`, every, { min: 60_000 }),
-  };
-}
-
-function readStatusFile(name: string, file: unknown): string | undefined {
-  if (file === undefined || (typeof file === 'string' && file !== '' && !file.includes('\0'))) return file;
-  throw new LockError(`${name} must be the path of a file, but it is ${show(file)}.`);
-}
-
-/** Refuses a prefix that could make two applications' keys collide. */
-function readPrefix(where: string, prefix: unknown): string {
-  if (prefix === undefined) return '';
-  if (typeof prefix === 'string' && /^[\w.-]{1,64}$/.test(prefix)) return `${prefix}:`;
-  throw new LockError(
-    `The option "prefix" of ${where} must be 1 to 64 letters, digits, ".", "_" or "-", but it is ${show(prefix)}.`,
-  );
-}
-
 /** Reads a switch. */
-function readBoolean(name: string, value: unknown, fallback: boolean): boolean {
+export function readBoolean(name: string, value: unknown, fallback: boolean): boolean {
   if (value === undefined) return fallback;
   if (typeof value === 'boolean') return value;
   throw new LockError(

@@ -1,5 +1,5 @@
 import { holdStream } from './held-stream.js';
-import type { LockCall } from './lock-contender.js';
+import type { LockCall } from './lock-call.js';
 import type { Lock } from './lock.js';
 import type { LockService, TryRunResult } from './lock.service.js';
 

@@ -1,3 +1,4 @@
+import { LockContext } from './lock-context.js';
 import { LockError } from './lock.errors.js';
 import type { Lock } from './lock.js';
 import type { LockOutcome } from './interfaces/lock-record.interface.js';
@@ -26,5 +27,25 @@ export class Section {
       // The keeper has published it as `storeError`. The work is done: its result, or its error, is what the caller has to know.
       if (!(error instanceof LockError)) throw error;
     }
+  }
+}
+
+/** What runs under the locks of one service. */
+export class Sections {
+  readonly #sections = new WeakMap<Lock, Section>();
+
+  begin(lock: Lock): Section {
+    const section = new Section(lock);
+    this.#sections.set(lock, section);
+    return section;
+  }
+
+  /** The section with this key that the call chain is in, if one may go in again. */
+  around(key: string): Section | undefined {
+    for (const lock of LockContext.all()) {
+      const section = lock.key === key ? this.#sections.get(lock) : undefined;
+      if (section?.open) return section;
+    }
+    return undefined;
   }
 }

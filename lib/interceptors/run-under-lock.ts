@@ -2,7 +2,7 @@ import { HttpException, type CallHandler, type ExecutionContext } from '@nestjs/
 import { Observable } from 'rxjs';
 import { holdStream } from '../held-stream.js';
 import type { Lock } from '../lock.js';
-import type { LockCall } from '../lock-contender.js';
+import type { LockCall } from '../lock-call.js';
 import type { LockService } from '../lock.service.js';
 import { FollowedHandler } from './followed-handler.js';
 import { cutOff, httpResponseOf, responseOver } from './http-response.js';

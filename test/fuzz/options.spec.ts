@@ -83,10 +83,12 @@ const lock = {
   renewEvery: duration,
   wait: duration,
   retry,
+  stealAfter: duration,
   onLost: callback,
 };
 const call = {
   ...lock,
+  once: fc.oneof(duration, fc.constantFrom('tick', 'slot')),
   signal: fc.constantFrom<unknown>(AbortSignal.abort(), new AbortController(), new EventTarget()),
 };
 const busy = fc.constantFrom<unknown>('skip', 'throw', 'wait', () => {});
@@ -112,8 +114,23 @@ beforeAll(async () => {
 const places: Record<string, Place> = {
   'acquire()': { options: call, use: (options) => core.service.acquire(newKey(), options) },
   'tryAcquire()': { options: call, use: (options) => core.service.tryAcquire(newKey(), options) },
-  'run()': { options: call, use: (options) => core.service.run(newKey(), () => {}, options) },
-  'tryRun()': { options: call, use: (options) => core.service.tryRun(newKey(), () => {}, options) },
+  'run()': {
+    options: { ...call, reentrant: onOff },
+    use: (options) => core.service.run(newKey(), () => {}, options),
+  },
+  'tryRun()': {
+    options: { ...call, reentrant: onOff },
+    use: (options) => core.service.tryRun(newKey(), () => {}, options),
+  },
+  'restore()': {
+    options: {
+      autoRenew: onOff,
+      renewEvery: duration,
+      onLost: callback,
+    },
+    use: async (options) =>
+      core.service.restore(await (await core.service.acquire(newKey())).handOff(), options),
+  },
   'list()': {
     options: { limit: fc.constantFrom<unknown>(0, 1, 1.5, 1000, 1001, '10'), after: name },
     use: (options) => core.service.list(options),
@@ -124,7 +141,15 @@ const places: Record<string, Place> = {
     use: (options) => core.service.purge(options),
   },
   '@Locked()': {
-    options: { ...lock, key: name, onBusy: busy, module: name },
+    options: {
+      ...lock,
+      once: fc.oneof(duration, fc.constantFrom('tick', 'slot')),
+      tickAhead: duration,
+      reentrant: onOff,
+      key: name,
+      onBusy: busy,
+      module: name,
+    },
     otherwise: (given) => typeof given === 'string', // a key
     use: (options) => {
       class Job {
@@ -143,6 +168,8 @@ const places: Record<string, Place> = {
       enabled: onOff,
       prefix: name,
       shutdownTimeout: duration,
+      reentrant: onOff,
+      purge: fc.record({ olderThan: duration, every: duration }, { requiredKeys: [] }),
       name,
       isGlobal: onOff,
       store: fc.constantFrom<unknown>({}, { acquire() {} }, MemoryLockStore, { useFactory: 'store' }),
