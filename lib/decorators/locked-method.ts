@@ -137,10 +137,7 @@ export class LockedMethod {
       key: this.#key(instance, args),
       settings: this.settingsFor(locks),
       job: this.#job(instance),
-      tick:
-        this.once === 'tick'
-          ? this.#ticksOf(locks).current(this.outermost, this.where, locks.date())
-          : undefined,
+      tick: this.once === 'tick' ? await this.#tick(locks) : undefined,
     };
     let begun = false;
     try {
@@ -154,6 +151,12 @@ export class LockedMethod {
       if (!begun && locks.stopping && this.busyBehaviour === 'skip') return undefined;
       throw error;
     }
+  }
+
+  async #tick(locks: LockService): Promise<number> {
+    const now = locks.date();
+    await Promise.resolve(); // a job that is late when the scheduler makes it is called before the scheduler has put it on its list
+    return this.#ticksOf(locks).current(this.outermost, this.where, now);
   }
 
   #job(instance: object): string {

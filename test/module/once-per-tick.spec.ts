@@ -1,7 +1,7 @@
 import 'reflect-metadata';
 import { describe, expect, it } from '@jest/globals';
-import { Injectable, type Type } from '@nestjs/common';
-import { Cron, Interval, ScheduleModule } from '@nestjs/schedule';
+import { Injectable, type INestApplicationContext, type Type } from '@nestjs/common';
+import { Cron, Interval, ScheduleModule, SchedulerRegistry } from '@nestjs/schedule';
 import { Locked, LockModule, LockService, memoryStore, type LockModuleOptions } from '../../lib/index.js';
 import { LockTestingModule } from '../../lib/testing/index.js';
 import { logs, start, startError } from './applications.js';
@@ -45,7 +45,7 @@ async function instance<T extends Job>(
   options: LockModuleOptions,
   clock: { now: number },
   off = 0,
-): Promise<{ job: T; locks: LockService; tick: () => Promise<void> }> {
+): Promise<{ job: T; locks: LockService; tick: () => Promise<void>; app: INestApplicationContext }> {
   const app = await start({
     imports: [LockModule.forRoot(options), ScheduleModule.forRoot()],
     providers: [job],
@@ -53,7 +53,7 @@ async function instance<T extends Job>(
   const locks = app.get(LockService);
   Object.defineProperty(locks, 'date', { value: () => clock.now + off });
   const sent = app.get(job);
-  return { job: sent, locks, tick: () => sent.send() };
+  return { job: sent, locks, tick: () => sent.send(), app };
 }
 
 describe('B76 once per tick', () => {
@@ -168,6 +168,18 @@ describe('B76 once per tick', () => {
     const times = ticks.map((tick) => tick?.getTime());
     expect(new Set(times).size).toBe(times.length);
     expect(times.map((time) => Number(time) % 1_000)).toEqual(times.map(() => 0));
+  });
+
+  it('a job that the scheduler calls while it makes it runs its tick', async () => {
+    const clock = { now: NOON };
+    const { job, app } = await instance(Digest, { store: database(clock) }, clock);
+    const registry = app.get(SchedulerRegistry);
+    const made = registry.getCronJob('digest');
+    registry.deleteCronJob('digest');
+    const called = job.send();
+    registry.addCronJob('digest', made);
+    await called;
+    expect(job.ran).toBe(1);
   });
 
   it('runs unlocked while locking is disabled', async () => {
