@@ -1,10 +1,16 @@
 import { beforeAll, describe, expect, it } from '@jest/globals';
+import { readdirSync } from 'node:fs';
 import { problemsOf, snippetsOf, type Snippet } from './snippets.js';
 
 const wrong: Snippet = { where: 'here', code: 'const lock = await locks.acquire(7);' };
-const snippets = ['README.md', 'docs/scheduling.md', 'docs/operations.md', 'docs/mongodb.md'].flatMap(
-  snippetsOf,
-);
+const guides = readdirSync('docs/migrating').map((name) => `docs/migrating/${name}`);
+const snippets = [
+  'README.md',
+  'docs/scheduling.md',
+  'docs/operations.md',
+  'docs/mongodb.md',
+  ...guides,
+].flatMap(snippetsOf);
 let problems: Map<Snippet, string[]>;
 
 describe('the snippets of the documentation', () => {
