@@ -73,6 +73,16 @@ describe('B80 a lock that is handed on', () => {
     await (await service.restore(next)).release();
   });
 
+  it.each<[string, unknown, string]>([
+    ['an option that it does not know', { ttk: 5 }, 'handOff() does not know the option "ttk"'],
+    ['a ttl that is none', { ttl: 'soon' }, 'The ttl of handOff() must be'],
+  ])('stays here, given %s', async (_, options, message) => {
+    const { service } = await startCore(TTL);
+    const lock = await service.acquire('key');
+    expect((await errorOf(lock.handOff(options as never))).message).toContain(message);
+    expect(lock.held).toBe(true);
+  });
+
   it('stays here when the store fails to renew it', async () => {
     const { service, store } = await startCore(TTL);
     const lock = await service.acquire('key');

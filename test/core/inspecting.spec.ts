@@ -182,7 +182,9 @@ it('B70 a store that cannot tell gives an error that says so', async () => {
   ]) {
     const error = await errorOf(call());
     expect(error).toBeInstanceOf(LockError);
-    expect(error.message).toMatch(/The lock store \(PlainStore\) does not implement \w+\(\)/);
+    expect(error.message).toMatch(
+      /The lock store \(PlainStore\) does not implement \w+\(\)\. Use a store that implements LockInspector\./,
+    );
   }
   expect((await service.acquire('key')).held).toBe(true);
 });

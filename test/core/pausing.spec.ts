@@ -24,6 +24,9 @@ describe('B73 a paused key', () => {
     expect(await service.inspect('key')).toMatchObject({ state: 'absent', paused: true });
     expect(await service.resume('key')).toBe(true);
     expect(await service.resume('key')).toBe(false);
+    expect(log.map(({ text }) => text).filter((text) => text.includes('not paused any more'))).toHaveLength(
+      1,
+    );
     expect(await service.inspect('key')).not.toHaveProperty('paused');
     expect((await service.acquire('key')).held).toBe(true);
   });
@@ -53,7 +56,9 @@ describe('B73 a paused key', () => {
   it('needs a store that can pause', async () => {
     const core = await startCore();
     const { service } = await startCore({}, { store: { ...bare(core.store) } as never });
-    expect((await errorOf(service.pause('key'))).message).toContain('does not implement pause()');
+    expect((await errorOf(service.pause('key'))).message).toContain(
+      'does not implement pause(). Use a store that implements LockPauser.',
+    );
   });
 });
 

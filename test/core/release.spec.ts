@@ -214,13 +214,21 @@ describe('B59 scopes', () => {
     expect(await store.held('key')).toBe(false);
   });
 
+  it.each(['', 'Done', null, 1])('B46 the outcome %p is refused, and the lock stays', async (outcome) => {
+    const { service } = await startCore();
+    const lock = await service.acquire('key');
+    const error = await errorOf(lock.release(outcome as never));
+    expect(error.message).toContain("The outcome given to release() must be 'done' or 'failed'");
+    expect(lock.held).toBe(true);
+  });
+
   it('await using gives back at the end, and on throw', async () => {
     const { service, store } = await startCore();
     {
       await using lock = await service.acquire('key');
       expect(lock.held).toBe(true);
     }
-    expect(await store.held('key')).toBe(false);
+    expect(await service.inspect('key')).toMatchObject({ state: 'absent', lastRun: { outcome: 'done' } });
     const body = async (): Promise<void> => {
       await using lock = await service.acquire('key');
       expect(lock.held).toBe(true);

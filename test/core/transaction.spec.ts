@@ -149,6 +149,7 @@ describe('transaction', () => {
     const error = await errorOf(lock.transaction(() => service.forceRelease('key', { reason: 'stuck' })));
     expect(error).toBeInstanceOf(LockLostError);
     expect(lock.loss).toBe(error);
+    expect(error.message).toContain('inside its transaction, the database said that it had run out');
     expect(of('lost')).toHaveLength(1);
     expect(store.log).toEqual(['begin', 'guard', 'roll back']);
   });
@@ -181,18 +182,19 @@ describe('transaction', () => {
     );
   });
 
-  it('refuses extend, release and another transaction inside, which would wait for themselves', async () => {
+  it('refuses extend, release, handOff and another transaction inside, which would wait for themselves', async () => {
     const { service } = await start();
     const lock = await service.acquire('key');
     await lock.transaction(async () => {
-      for (const wrong of [
-        () => lock.extend(),
-        () => lock.release(),
-        () => lock.transaction(async () => {}),
-      ]) {
-        const error = await errorOf(wrong());
+      for (const [name, call] of [
+        ['extend', () => lock.extend()],
+        ['release', () => lock.release()],
+        ['handOff', () => lock.handOff()],
+        ['transaction', () => lock.transaction(async () => {})],
+      ] as const) {
+        const error = await errorOf(call());
         expect(error).toBeInstanceOf(LockError);
-        expect(error.message).toMatch(/inside its transaction/);
+        expect(error.message).toContain(`${name}() of lock "key" was called inside its transaction()`);
       }
     });
     await lock.extend();
@@ -266,7 +268,9 @@ describe('guard', () => {
     expect(failure).toMatchObject({ message: expect.stringContaining('guard of "key"') });
 
     await store.server.forceRelease('key');
-    expect(await errorOf(lock.guard({}))).toBeInstanceOf(LockLostError);
+    const missing = await errorOf(lock.guard({}));
+    expect(missing).toBeInstanceOf(LockLostError);
+    expect(missing.message).toContain('the transaction did not find it to be ours');
     expect(lock.held).toBe(true); // the transaction may be older than the lock: the next renewal knows
   });
 });

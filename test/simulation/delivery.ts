@@ -152,6 +152,7 @@ export class Delivery<T> implements InFlight {
   }
 }
 
-function linkBroken(): LockStoreError {
+/** What a process sees of a connection that is gone. */
+export function linkBroken(): LockStoreError {
   return new LockStoreError('The link broke.', { transient: true });
 }

@@ -165,6 +165,29 @@ const inBeliefs: PlantedBug[] = [
   },
 ].map(inLibrary);
 
+const inTransactions: PlantedBug[] = [
+  {
+    name: 'a transaction commits whatever its guard says',
+    edits: [
+      {
+        file: 'lib/lock.ts',
+        from: 'if (await this.#keeper.guard(this.#lease, context)) return value;',
+        to: 'await this.#keeper.guard(this.#lease, context); return value;',
+      },
+    ],
+  },
+  {
+    name: 'a transaction looks at its lock in the process only',
+    edits: [
+      {
+        file: 'lib/lock.ts',
+        from: 'if (await this.#keeper.guard(this.#lease, context)) return value;',
+        to: 'return value;',
+      },
+    ],
+  },
+].map(inLibrary);
+
 const inRequests: PlantedBug[] = [
   {
     name: 'a release does not wait for the renewal on its way',
@@ -251,6 +274,7 @@ const HARMFUL = new Set([
 export const plantedBugs: readonly PlantedBug[] = [
   ...inStores,
   ...inBeliefs,
+  ...inTransactions,
   ...inRequests,
   ...inLoops,
   ...bugsOfConformance.map(({ name, plant, foundBy }): PlantedBug => ({

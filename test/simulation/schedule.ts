@@ -51,6 +51,8 @@ export interface Schedule {
   steps: number;
   /** Of 100 things done under a lock, how many are extensions. */
   extensions: number;
+  /** Of 100 things done under a lock, how many are transactions. */
+  transactions: number;
   /** Of 100 times that a worker begins something, how often it frees some key by force, and deletes keys that nobody uses. */
   forceReleases: number;
   purges: number;
@@ -109,6 +111,7 @@ export function drawSchedule(random: SeededRandom): Schedule {
     pause: random.oneOf([200, 1500, 6000]),
     forceReleases: random.oneOf([0, 0, 0, 10, 40]),
     purges: random.oneOf([0, 0, 10, 40]),
+    transactions: random.oneOf([0, 0, 10, 40]),
   };
   const kind = random.below(100);
   if (kind < 35) return { ...schedule, ...drawExtensions(random) };

@@ -1,4 +1,6 @@
 import { RightStore, type Port } from '../stores/conformance-planted-bugs.js';
+import type { SimulatedProcess } from './simulated-process.js';
+import { SimulatedTransaction } from './simulated-transaction.js';
 import type { World } from './world.js';
 
 /** Who asks, as far as a database can see it. */
@@ -26,6 +28,9 @@ const EPOCH = Date.UTC(2026, 10, 20);
 export class SimulatedDatabase {
   readonly store: RightStore;
   readonly inFlight = new Set<InFlight>();
+  /** The keys that are guarded in a transaction, with its end. */
+  readonly guarded = new Map<string, Promise<void>>();
+  readonly #transactions = new Set<SimulatedTransaction>();
   readonly #operations: Port;
   #client: Client | undefined;
   /** How often it was restarted. */
@@ -70,10 +75,36 @@ export class SimulatedDatabase {
     return this.store['entries'].get(key)?.owner ?? undefined;
   }
 
-  /** Whether the lease is this owner's, and runs yet. */
-  holds(key: string, owner: string): boolean {
+  /** Whether the lease is this owner's, with this token if one is given, and runs yet. */
+  holds(key: string, owner: string, token?: number): boolean {
     const lease = this.store['entries'].get(key);
-    return lease?.owner === owner && lease.expiresAt > this.#date;
+    return (
+      lease?.owner === owner && lease.expiresAt > this.#date && (token === undefined || lease.token === token)
+    );
+  }
+
+  begin(process: SimulatedProcess): SimulatedTransaction {
+    const transaction = new SimulatedTransaction(this.world, this, process);
+    this.#transactions.add(transaction);
+    return transaction;
+  }
+
+  /** Rolls back what a process that is gone had begun; without one, everything. */
+  rollBack(process?: SimulatedProcess): void {
+    for (const transaction of this.#transactions) {
+      if (process && transaction.process !== process) continue;
+      transaction.end();
+      this.#transactions.delete(transaction);
+    }
+  }
+
+  /** Resolves when none of the keys is guarded by a transaction. */
+  async unguarded(...keys: readonly string[]): Promise<void> {
+    for (;;) {
+      const guarded = keys.find((key) => this.guarded.has(key));
+      if (guarded === undefined) return;
+      await this.guarded.get(guarded);
+    }
   }
 
   /** When the lease of this key ends, or ended, by its own clock. */
@@ -96,6 +127,7 @@ export class SimulatedDatabase {
     this.#down = true;
     for (const request of this.inFlight) request.breakOff();
     this.inFlight.clear();
+    this.rollBack();
     this.world.timeline.in(downtime, () => {
       this.#down = false;
       this.world.story?.tell('database', 'is up again');

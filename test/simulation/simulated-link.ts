@@ -8,17 +8,21 @@ import type {
   PurgeRequest,
   ReleaseRequest,
   RenewalOutcome,
+  TransactionGuard,
 } from '../../lib/interfaces/lock-store.interface.js';
-import { Delivery, type Fate, type Request } from './delivery.js';
+import { Delivery, linkBroken, type Fate, type Request } from './delivery.js';
 import type { LinkFault, Operation } from './schedule.js';
 import type { Port } from '../stores/conformance-planted-bugs.js';
 import type { SimulatedDatabase } from './simulated-database.js';
 import type { SimulatedProcess } from './simulated-process.js';
+import type { SimulatedTransaction } from './simulated-transaction.js';
 import type { Witness } from './witness.js';
 import type { World } from './world.js';
 
 /** The store as one process sees it: the database at the other end of a network. */
-export class SimulatedLink implements LockStore, Pick<LockInspector, 'forceRelease' | 'purge'> {
+export class SimulatedLink
+  implements LockStore, Pick<LockInspector, 'forceRelease' | 'purge'>, TransactionGuard
+{
   /** Only where the schedule says that the store can do it. */
   readonly renewMany: BatchRenewer['renewMany'] | undefined;
   #sent = 0;
@@ -49,6 +53,7 @@ export class SimulatedLink implements LockStore, Pick<LockInspector, 'forceRelea
       asksAgain: false,
       contended: async () => ({ acquired: false, reason: 'contention' }),
       carryOut: async () => {
+        await this.database.unguarded(key);
         const answer = await this.#operations().acquire(key, owner, ttl, request);
         if (answer.acquired) witness.grantedInStore(owner, again);
         again = true;
@@ -65,7 +70,10 @@ export class SimulatedLink implements LockStore, Pick<LockInspector, 'forceRelea
       text,
       fate: this.#draw(this.witness.isExtension(owner, ttl) ? 'extend' : 'renew'),
       asksAgain: true,
-      carryOut: async () => this.#done(text, await this.#operations().renew(key, owner, ttl)),
+      carryOut: async () => {
+        await this.database.unguarded(key);
+        return this.#done(text, await this.#operations().renew(key, owner, ttl));
+      },
     });
     answer.then(
       (renewed) => renewed || this.witness.toldOfLoss(owner),
@@ -84,6 +92,7 @@ export class SimulatedLink implements LockStore, Pick<LockInspector, 'forceRelea
       fate,
       asksAgain: false,
       carryOut: async () => {
+        await this.database.unguarded(key);
         witness.releasedInStore(owner);
         return this.#done(text, await this.#operations().release(key, owner, request));
       },
@@ -94,14 +103,53 @@ export class SimulatedLink implements LockStore, Pick<LockInspector, 'forceRelea
 
   forceRelease(key: string): Promise<boolean> {
     const text = `free ${key} by force`;
-    return this.#administration(text, () => {
+    return this.#administration(text, async () => {
+      await this.database.unguarded(key);
       this.witness.freedByForce(key);
       return this.#operations().forceRelease(key);
     });
   }
 
   purge(request: PurgeRequest): Promise<number> {
-    return this.#administration('purge', () => this.#operations().purge(request));
+    return this.#administration('purge', async () => {
+      await this.database.unguarded(...this.world.schedule.keys);
+      return this.#operations().purge(request);
+    });
+  }
+
+  async transaction<T>(work: (context: SimulatedTransaction) => Promise<T>): Promise<T> {
+    const transaction = this.database.begin(this.process);
+    try {
+      const value = await work(transaction);
+      await this.#exchange('commit', () => transaction.commit());
+      return value;
+    } finally {
+      transaction.end();
+    }
+  }
+
+  guard(transaction: SimulatedTransaction, key: string, owner: string, token: number): Promise<boolean> {
+    const text = this.#text(() => `guard ${key} of ${this.witness.aliasOf(owner)}`);
+    return this.#exchange(text, () => this.#done(text, transaction.guard(key, owner, token)));
+  }
+
+  /** One statement of a transaction. It fails when the link does, and never hangs: how long a commit is waited for is its caller's affair. */
+  #exchange<T>(text: string, carryOut: () => T): Promise<T> {
+    const { before, after } = this.#draw('release');
+    this.world.story?.tell(this.process.name, `asks to ${text}`);
+    return new Promise((resolve, reject) => {
+      const answer = (settle: () => void): void =>
+        void this.world.timeline.in(after, () => this.process.receive(settle));
+      this.world.timeline.in(before, () => {
+        if (this.process.partitioned || this.database.down) return answer(() => reject(linkBroken()));
+        try {
+          const value = carryOut();
+          answer(() => resolve(value));
+        } catch (error) {
+          answer(() => reject(error as Error));
+        }
+      });
+    });
   }
 
   #administration<T>(text: string, carryOut: () => Promise<T>): Promise<T> {
@@ -116,8 +164,10 @@ export class SimulatedLink implements LockStore, Pick<LockInspector, 'forceRelea
   #renewMany(renewals: readonly LeaseRenewal[]): Promise<RenewalOutcome[]> {
     const text = this.#text(() => `renew ${renewals.map((lease) => this.#lease(lease)).join(' and ')}`);
     const owners = renewals.map(({ owner }) => owner);
-    const carryOut = async (): Promise<RenewalOutcome[]> =>
-      this.#done(text, await this.#operations().renewMany(renewals));
+    const carryOut = async (): Promise<RenewalOutcome[]> => {
+      await this.database.unguarded(...renewals.map(({ key }) => key));
+      return this.#done(text, await this.#operations().renewMany(renewals));
+    };
     const answer = this.#renewal(owners, {
       text,
       fate: this.#draw('renew'),

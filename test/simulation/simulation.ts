@@ -110,6 +110,7 @@ class Simulation {
 
   #kill(process: SimulatedProcess): void {
     process.kill();
+    this.#database.rollBack(process);
     this.#witness.forgetAllOf(process);
   }
 

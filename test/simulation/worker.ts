@@ -2,6 +2,7 @@ import { LockError } from '../../lib/lock.errors.js';
 import type { AcquireOptions, RenewalOptions } from '../../lib/lock.options.js';
 import type { Lock } from '../../lib/lock.js';
 import type { SimulatedProcess } from './simulated-process.js';
+import type { SimulatedTransaction } from './simulated-transaction.js';
 import type { Hold, Witness } from './witness.js';
 import type { World } from './world.js';
 
@@ -137,10 +138,27 @@ export class Worker {
       this.#perhapsPause();
       await process.sleep(random.below(schedule.work));
       if (!hold.lock.held && random.percent(70)) return;
+      if (random.percent(schedule.transactions)) await this.#transact(hold.lock);
       if (!random.percent(schedule.extensions)) continue;
       const extension = this.#extend(hold);
       this.#perhapsPause();
       if (random.percent(80)) await extension; // others go on meanwhile
+    }
+  }
+
+  async #transact(lock: Lock): Promise<void> {
+    const { process, world } = this;
+    world.story?.tell(process.name, `begins a transaction under ${lock.key}`);
+    try {
+      await lock.transaction(async (transaction: SimulatedTransaction) => {
+        transaction.writtenUnder.add(lock);
+        await process.sleep(world.random.below(world.schedule.work));
+        this.#perhapsPause();
+      });
+      world.story?.tell(process.name, `has committed under ${lock.key}`);
+    } catch (error) {
+      if (!(error instanceof LockError)) throw error;
+      world.story?.tell(process.name, `did not commit under ${lock.key}: ${error.message}`);
     }
   }
 

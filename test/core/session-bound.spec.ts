@@ -1,0 +1,34 @@
+import { expect, it } from '@jest/globals';
+import { LockError } from '../../lib/lock.errors.js';
+import { errorOf, startCore } from './core-fixture.js';
+import { ManualClock } from './manual-clock.js';
+import { ScriptedStore } from './scripted-store.js';
+
+/** Its locks last as long as a connection. */
+class SessionStore extends ScriptedStore {
+  readonly sessionBound = true;
+}
+
+const start = (): ReturnType<typeof startCore> => {
+  const clock = new ManualClock();
+  return startCore({}, { clock, store: new SessionStore(clock) });
+};
+
+it('a lock that lasts as long as its connection has no ttl to set, and says so', async () => {
+  const { service, store } = await start();
+  const lock = await service.acquire('key');
+  const error = await errorOf(lock.extend(5_000));
+  expect(error).toBeInstanceOf(LockError);
+  expect(error.message).toContain('The ttl of lock "key" cannot be set: session locks last as long as');
+  expect(store.count('renew')).toBe(0);
+  await lock.extend();
+  expect(store.count('renew')).toBe(1);
+  expect(lock.held).toBe(true);
+});
+
+it('a lock that lasts as long as its connection stays in its process', async () => {
+  const { service } = await start();
+  const lock = await service.acquire('key');
+  expect((await errorOf(lock.handOff())).message).toContain('Lock "key" cannot be handed on: session locks');
+  expect(lock.held).toBe(true);
+});
