@@ -146,7 +146,7 @@ export class SimulatedLink
           const value = carryOut();
           answer(() => resolve(value));
         } catch (error) {
-          answer(() => reject(error as Error));
+          answer(() => reject(error));
         }
       });
     });
