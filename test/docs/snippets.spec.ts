@@ -10,6 +10,7 @@ const snippets = [
   'docs/operations.md',
   'docs/mongodb.md',
   ...guides,
+  'docs/session-locks.md',
 ].flatMap(snippetsOf);
 let problems: Map<Snippet, string[]>;
 

@@ -10,7 +10,12 @@ export interface Snippet {
 
 /** What a reader of the documentation knows without being told where it comes from. */
 const KNOWN: Record<string, string[]> = {
-  '../../lib/stores/typeorm/index.js': ['typeOrmStore', 'TypeOrmLockStore', 'lockTableMigration'],
+  '../../lib/stores/typeorm/index.js': [
+    'typeOrmStore',
+    'typeOrmSessionStore',
+    'TypeOrmLockStore',
+    'lockTableMigration',
+  ],
   '../../lib/stores/mongodb/index.js': ['mongoStore', 'mongooseStore', 'MongoLockStore'],
   '../../lib/testing/index.js': ['LockTestingModule', 'TestLocks', 'withoutLocks', 'lockStoreConformance'],
   '../../lib/index.js':

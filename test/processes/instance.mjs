@@ -1,9 +1,9 @@
-// One instance of an application, in a process of its own: it does what its parent asks for. argv: the DataSource options as JSON.
+// One instance of an application, in a process of its own: it does what its parent asks for. argv: the DataSource options as JSON, a label, and the kind of locks.
 import 'reflect-metadata';
 import { NestFactory } from '@nestjs/core';
 import { getDataSourceToken, TypeOrmModule } from '@nestjs/typeorm';
 import { LockModule, LockService } from 'nestjs-locked';
-import { typeOrmStore } from 'nestjs-locked/typeorm';
+import { typeOrmSessionStore, typeOrmStore } from 'nestjs-locked/typeorm';
 
 const options = JSON.parse(process.argv[2]);
 const app = await NestFactory.createApplicationContext(
@@ -11,7 +11,12 @@ const app = await NestFactory.createApplicationContext(
     module: class InstanceModule {},
     imports: [
       TypeOrmModule.forRoot(options),
-      LockModule.forRoot({ store: typeOrmStore(), ttl: '1s', label: process.argv[3] }),
+      LockModule.forRoot({
+        ...(process.argv[4] === 'session'
+          ? { store: typeOrmSessionStore() }
+          : { store: typeOrmStore(), ttl: '1s' }),
+        label: process.argv[3],
+      }),
     ],
   },
   { logger: ['error'] },

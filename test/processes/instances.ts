@@ -14,8 +14,14 @@ interface Message {
 export class Instances {
   private readonly all: Instance[] = [];
 
-  async start(options: DataSourceOptions, label: string): Promise<Instance> {
-    const child = fork('test/processes/instance.mjs', [JSON.stringify(options), label], { execArgv: [] });
+  async start(
+    options: DataSourceOptions,
+    label: string,
+    locks: 'leases' | 'session' = 'leases',
+  ): Promise<Instance> {
+    const child = fork('test/processes/instance.mjs', [JSON.stringify(options), label, locks], {
+      execArgv: [],
+    });
     const instance = new Instance(child);
     this.all.push(instance);
     await instance.event('ready');

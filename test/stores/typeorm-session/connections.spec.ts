@@ -22,7 +22,7 @@ for (const target of sessionTargets())
     async function proxied() {
       const proxy = await TcpProxy.open(fixture.options as { host: string; port: number });
       const there = { host: '127.0.0.1', port: proxy.port };
-      const application = await new DataSource({ ...fixture.options, ...there } as never).initialize();
+      const application = await new DataSource({ ...fixture.options, ...there }).initialize();
       const store = new TypeOrmSessionLockStore(application, { keepAlive: 200 });
       await store.prepare();
       const lost = new Promise<{ key: string; owner: string; reason: string }>((resolve) =>
@@ -108,7 +108,7 @@ for (const target of sessionTargets())
             },
           }
         : {};
-      const application = await new DataSource({ ...fixture.options, ...limits } as never).initialize();
+      const application = await new DataSource({ ...fixture.options, ...limits }).initialize();
       const store = new TypeOrmSessionLockStore(application);
       const [key, own] = [newKey(), newKey()];
       const other = await fixture.store();

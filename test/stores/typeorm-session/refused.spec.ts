@@ -25,13 +25,17 @@ describe('databases that have no session locks, or whose session locks exclude n
     expect((error as Error).message).toMatch(/better-sqlite3 has no session locks.*typeOrmStore\(\)/);
   });
 
-  for (const { open } of sqlTargets().filter(({ name }) => name === 'mariadb'))
-    it('B3 a node of a Galera cluster is refused, with what to use', async () => {
-      void open;
+  for (const { name } of sqlTargets().filter((one) => one.name === 'mariadb'))
+    it(`B3 a node of a Galera cluster of ${name} is refused, with what to use`, async () => {
       const cluster = await startGalera(1);
       const { hostname: host, port, username, password, pathname } = new URL(cluster.nodes[0]?.url ?? '');
       const there = { host, port: Number(port), username, password, database: pathname.slice(1) };
-      const error = await startOn({ type: 'mariadb', ...there }).finally(() => cluster.stop());
+      let error: unknown;
+      try {
+        error = await startOn({ type: 'mariadb', ...there });
+      } finally {
+        await cluster.stop();
+      }
       expect(error).toBeInstanceOf(LockStoreError);
       expect((error as Error).message).toMatch(/node of a Galera cluster.*typeOrmStore\(\)/);
     }, 120_000);
@@ -60,8 +64,8 @@ for (const { open } of targetsAmong('postgres'))
     });
 
     it('B8, B13 a connection of its own is opened and closed by the store', async () => {
-      const { useFactory } = typeOrmSessionStore({ connection: target.options, maxConnections: 1 });
-      const store = (await useFactory()) as TypeOrmSessionLockStore;
+      const definition = typeOrmSessionStore({ connection: target.options, maxConnections: 1 });
+      const store = (await definition.useFactory()) as TypeOrmSessionLockStore;
       await store.prepare();
       expect(store.describe()).toBe('store=postgres locks=session');
       tokenOf(await store.acquire(newKey(), 'owner', 1000));
