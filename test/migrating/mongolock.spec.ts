@@ -21,6 +21,7 @@ import { freePort } from '../servers/free-port.mjs';
 import { newKey } from '../stores/keys.js';
 import { MongoFixture, mongodbIsSelected } from '../stores/mongodb/fixture.js';
 import { Deployment, errorOf } from './deployment.js';
+import { AppModule, NightlyReport } from './examples/mongolock.js';
 import { itHolds, itShows, type Rows } from './guide.js';
 
 const GUIDE = 'docs/migrating/mongolock.md';
@@ -453,7 +454,6 @@ if (mongodbIsSelected())
 
     it('B60 the example writes the report in one of two instances', async () => {
       process.env.MONGO_URL = url;
-      const { AppModule, NightlyReport } = await import('./examples/mongolock.js');
       const app = await deployment.start(AppModule);
       const said = jest.spyOn(console, 'log').mockReturnValue();
       const held = await locks.acquire('nightly-report');

@@ -20,7 +20,11 @@ export class NightlyReport {
 }
 
 @Module({
-  imports: [LockModule.forRoot({ store: mongoStore({ url: process.env.MONGO_URL ?? '' }) })],
+  imports: [
+    LockModule.forRootAsync({
+      useFactory: () => ({ store: mongoStore({ url: process.env.MONGO_URL ?? '' }) }),
+    }),
+  ],
   providers: [NightlyReport],
 })
 export class AppModule {}
