@@ -57,7 +57,7 @@ function codeOf(text: string): string {
   return [...text.matchAll(/`([^`]+)`/g)].map(([, code]) => code).join('\n');
 }
 
-const LANGUAGE = ['await', 'using', 'const', 'null', 'true', 'false'];
+const LANGUAGE = ['await', 'using', 'const', 'null', 'true', 'false', 'string'];
 
 /** The names in code, without what is between quotes: values are the reader's own. */
 function wordsOf(code: string): string[] {
