@@ -16,6 +16,7 @@ export interface ConnectionOptions {
   database?: string;
   collection?: string;
   prefix?: string;
+  weak?: true;
   json?: boolean;
 }
 
@@ -30,6 +31,7 @@ export function addConnectionOptions(program: Command): void {
     .option('--schema <name>', 'its schema in PostgreSQL, its database in MySQL and MariaDB')
     .option('--collection <name>', 'the collection in MongoDB (default: "locks")')
     .option('--database <name>', 'its database (default: the one of the URL)')
+    .option('--weak', 'the locks are weak ones (default table or collection: "locks_weak")')
     .option('--prefix <name>', 'the prefix that the LockModule of the application has')
     .option('--json', 'print JSON, one object in each line; errors too');
 }
@@ -67,12 +69,12 @@ export function addressOf({ url, table, schema, collection, database }: Connecti
 }
 
 function storeOf(options: ConnectionOptions): LockStoreDefinition {
-  const { table, schema, collection, database } = options;
+  const { table, schema, collection, database, weak } = options;
   const address = addressOf(options);
-  const tableOptions = { table, schema, autoCreate: false };
+  const tableOptions = { table, schema, weak, autoCreate: false };
   switch (address.kind) {
     case 'mongodb':
-      return mongoStore({ url: address.url, databaseName: database, collectionName: collection });
+      return mongoStore({ url: address.url, databaseName: database, collectionName: collection, weak });
     case 'sqlite':
       assertFileExists(address.file);
       return typeOrmStore({

@@ -158,7 +158,8 @@ export interface LockPauser {
  * @publicApi
  */
 export interface OnceKeeper {
-  readonly keepsOnce: true;
+  /** `false` where that may be forgotten, as in a crash of the database: nothing is run once per tick there. */
+  readonly keepsOnce: boolean;
 }
 
 /**

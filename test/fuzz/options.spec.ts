@@ -92,10 +92,11 @@ const call = {
   signal: fc.constantFrom<unknown>(AbortSignal.abort(), new AbortController(), new EventTarget()),
 };
 const busy = fc.constantFrom<unknown>('skip', 'throw', 'wait', () => {});
-const table = { table: name, schema: name, autoCreate: onOff };
+const table = { table: name, schema: name, autoCreate: onOff, weak: onOff };
 const collection = {
   collectionName: name,
   deleteUnusedAfter: duration,
+  weak: onOff,
   writeConcern: fc.record(
     { w: fc.constantFrom<unknown>(0, 1, 1.5, -1, '', 'majority'), journal: onOff, wtimeoutMS: duration },
     { requiredKeys: [] },

@@ -16,7 +16,13 @@ export function stores(client: MongoClient, db: Db, collection: Collection<Docum
   mongooseStore();
   mongooseStore({ connectionName: 'second', collectionName: 'locks' });
   void new MongoLockStore(collection, { deleteUnusedAfter: '1h' });
+  mongoStore({ db, weak: true, deleteUnusedAfter: '1h' });
+  mongooseStore({ weak: true, connectionName: 'second' });
 
+  // @ts-expect-error weak locks have a write concern
+  mongoStore({ db, weak: true, writeConcern: { w: 'majority' } });
+  // @ts-expect-error weak locks have a write concern
+  mongooseStore({ weak: true, writeConcern: { w: 1 } });
   // @ts-expect-error where
   mongoStore({});
   // @ts-expect-error a database has its name

@@ -18,8 +18,8 @@ export function addDdl(program: Command): void {
     )
     .action((_, command: Command) => {
       const options = command.optsWithGlobals<DdlOptions>();
-      const { table, schema, json } = options;
-      const ddl = createTable(databaseOf(options), readTable({ table, schema }));
+      const { table, schema, weak, json } = options;
+      const ddl = createTable(databaseOf(options), readTable({ table, schema, weak }));
       if (json) printJson({ ddl });
       else printLine(`${ddl};`);
     });

@@ -4,6 +4,8 @@ export { mongoStore } from './mongo-store.js';
 export { mongooseStore } from './mongoose-store.js';
 export type {
   AnyCollection,
+  CollectionOptions,
+  Durability,
   LockWriteConcern,
   MongoLockStoreOptions,
   MongooseStoreOptions,

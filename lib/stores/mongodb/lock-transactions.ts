@@ -22,7 +22,10 @@ export class LockTransactions {
   /** Runs `work` in a transaction of its own, again after each conflict, and commits. */
   async run<T>(work: (session: ClientSession) => Promise<T>): Promise<T> {
     const { client, target } = await this.opened('run a transaction');
-    const { w, journal } = this.settings.writeConcern;
+    // How weak the locks are says nothing about the application's own documents.
+    const { w, journal } = this.settings.weak
+      ? { w: 'majority' as const, journal: true }
+      : this.settings.writeConcern;
     const session = client.startSession();
     let thrown: { error: unknown } | undefined;
     try {

@@ -57,7 +57,8 @@ export class MongoLockStore
     StoreLifecycle,
     StoreDescription
 {
-  readonly keepsOnce = true;
+  /** Not in weak collections, which may forget what has run. */
+  readonly keepsOnce: boolean;
   private readonly locks: LockCollection;
   private readonly transactions: LockTransactions;
 
@@ -72,6 +73,7 @@ export class MongoLockStore
       );
     const settings = readStoreOptions(options);
     const handle = isCollection(collection) ? handedIn(collection) : collection;
+    this.keepsOnce = !settings.weak;
     this.locks = new LockCollection(handle, settings);
     this.transactions = new LockTransactions(this.locks, settings);
   }
@@ -85,7 +87,8 @@ export class MongoLockStore
   }
 
   describe(): string {
-    return this.locks.name ? `store=mongodb collection=${this.locks.name}` : 'store=mongodb';
+    const collection = this.locks.name ? ` collection=${this.locks.name}` : '';
+    return `store=mongodb${collection}${this.keepsOnce ? '' : ' weak=true'}`;
   }
 
   async acquire(

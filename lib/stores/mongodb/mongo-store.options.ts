@@ -19,18 +19,36 @@ export interface LockWriteConcern {
 }
 
 /** Options of {@link MongoLockStore}. @publicApi */
-export interface MongoLockStoreOptions {
-  /**
-   * Default majority and journalled: a lock survives the loss of the primary. With anything less an election can take locks away, and let two
-   * callers hold one; tokens still grow.
-   */
-  writeConcern?: LockWriteConcern;
+export type MongoLockStoreOptions = CollectionOptions & Durability;
+
+/** What all lock stores in MongoDB have. @publicApi */
+export interface CollectionOptions {
   /**
    * Has MongoDB delete keys that were released this long ago, by a TTL index that is created at start. Default: they stay, each with its last run, until
    * they are purged. A held lock is never deleted, whatever its age.
    */
   deleteUnusedAfter?: Duration;
 }
+
+/** What a lock survives. @publicApi */
+export type Durability =
+  | {
+      /**
+       * Default majority and journalled: a lock survives the loss of the primary. With anything less an election can take locks away, and let two
+       * callers hold one; tokens still grow.
+       */
+      writeConcern?: LockWriteConcern;
+      weak?: false;
+    }
+  | {
+      /**
+       * Cheaper locks, which a crash or an election may take away, with the pauses: then others get in while a holder still believes in its lock, and
+       * only fencing tokens protect. They are acknowledged by the primary alone, and not journalled (`w: 1, j: false`). No work runs once per tick on
+       * them. Default `false`.
+       */
+      weak?: boolean;
+      writeConcern?: never;
+    };
 
 /**
  * Options of {@link mongoStore}. Of `collection`, `db`, `client` and `url`, the most specific one that is given is taken.
@@ -47,7 +65,7 @@ export type MongoStoreOptions = MongoLockStoreOptions &
         collection?: undefined;
         /** Default the one of the client's connection string. */
         databaseName?: string;
-        /** Default `locks`. */
+        /** Default `locks`, of weak ones `locks_weak`. */
         collectionName?: string;
       }
     | {
@@ -57,7 +75,7 @@ export type MongoStoreOptions = MongoLockStoreOptions &
         client?: MongoClient;
         collection?: undefined;
         databaseName?: never;
-        /** Default `locks`. */
+        /** Default `locks`, of weak ones `locks_weak`. */
         collectionName?: string;
       }
     | {
@@ -77,38 +95,46 @@ export type MongoStoreOptions = MongoLockStoreOptions &
         collection?: undefined;
         /** Default the one of the connection string. */
         databaseName?: string;
-        /** Default `locks`. */
+        /** Default `locks`, of weak ones `locks_weak`. */
         collectionName?: string;
       }
   );
 
 /** Options of {@link mongooseStore}. @publicApi */
-export interface MongooseStoreOptions extends MongoLockStoreOptions {
+export type MongooseStoreOptions = MongoLockStoreOptions & {
   /** The name given to `MongooseModule.forRoot(uri, { connectionName })`. Default: the unnamed one. */
   connectionName?: string;
-  /** Default `locks`. */
+  /** Default `locks`, of weak ones `locks_weak`. */
   collectionName?: string;
-}
+};
 
 /** Store options with the defaults filled in. */
 export interface StoreSettings {
   writeConcern: { w: number | 'majority'; journal: boolean; wtimeoutMS: number };
+  weak: boolean;
   /** Whole seconds, as TTL indexes have it. */
   deleteUnusedAfter?: number;
 }
 
-export const STORE_OPTIONS = ['writeConcern', 'deleteUnusedAfter'];
+export const STORE_OPTIONS = ['writeConcern', 'deleteUnusedAfter', 'weak'];
 
 const COLLECTION = /^[A-Za-z_][A-Za-z0-9_.-]{0,119}$/;
 const DATABASE = /^[A-Za-z0-9_-]{1,63}$/;
+const WEAK = { w: 1, journal: false };
 const LONGEST_TTL_INDEX = 2_147_483_647; // seconds
 
 /** @throws LockError that names the option that is wrong, and the rule */
 export function readStoreOptions(options: MongoLockStoreOptions): StoreSettings {
   assertKnownOptions('MongoLockStore', options, STORE_OPTIONS);
-  const { writeConcern = {}, deleteUnusedAfter } = options;
+  const { writeConcern, deleteUnusedAfter, weak = false } = options;
+  if (typeof weak !== 'boolean') throw new LockError(`weak must be true or false, but it is ${show(weak)}.`);
+  if (weak && writeConcern !== undefined)
+    throw new LockError(
+      'weak and writeConcern exclude each other: weak locks have the write concern { w: 1, journal: false }. Leave one of them out.',
+    );
   return {
-    writeConcern: readWriteConcern(writeConcern),
+    weak,
+    writeConcern: readWriteConcern(weak ? WEAK : writeConcern),
     ...(deleteUnusedAfter !== undefined && {
       deleteUnusedAfter: Math.min(
         Math.ceil(parseDuration('deleteUnusedAfter', deleteUnusedAfter, { min: 0 }) / 1000),
@@ -119,7 +145,8 @@ export function readStoreOptions(options: MongoLockStoreOptions): StoreSettings 
 }
 
 /** @throws LockError that names the option that is wrong, and the rule */
-export function readCollectionName(name: unknown = 'locks'): string {
+export function readCollectionName(given: unknown, { weak }: { weak: boolean }): string {
+  const name = given === undefined ? (weak ? 'locks_weak' : 'locks') : given;
   if (
     typeof name === 'string' &&
     COLLECTION.test(name) &&
@@ -140,7 +167,7 @@ export function readDatabaseName(name: unknown): string | undefined {
   );
 }
 
-function readWriteConcern(given: LockWriteConcern): StoreSettings['writeConcern'] {
+function readWriteConcern(given: LockWriteConcern = {}): StoreSettings['writeConcern'] {
   if (typeof given !== 'object' || given === null)
     throw new LockError(
       `writeConcern must be an object, { w, journal }, but it is ${show(given)}. Leave it out for majority and journalled.`,

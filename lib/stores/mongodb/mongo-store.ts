@@ -10,6 +10,7 @@ import {
   readStoreOptions,
   STORE_OPTIONS,
   type MongoStoreOptions,
+  type StoreSettings,
 } from './mongo-store.options.js';
 
 /**
@@ -29,20 +30,24 @@ export function mongoStore(options: MongoStoreOptions): LockStoreDefinition {
     'collectionName',
     ...STORE_OPTIONS,
   ]);
-  const { writeConcern, deleteUnusedAfter } = options;
-  const storeOptions = {
-    ...(writeConcern !== undefined && { writeConcern }),
-    ...(deleteUnusedAfter !== undefined && { deleteUnusedAfter }),
-  };
-  readStoreOptions(storeOptions);
-  const handle = handleOf(options);
+  const { url, client, db, collection, databaseName, collectionName, ...storeOptions } = options;
+  const settings = readStoreOptions(storeOptions);
+  const handle = handleOf({ url, client, db, collection, databaseName, collectionName }, settings);
   return { useFactory: () => new MongoLockStore(handle, storeOptions) };
 }
 
+type Place = Pick<
+  MongoStoreOptions,
+  'url' | 'client' | 'db' | 'collection' | 'databaseName' | 'collectionName'
+>;
+
 /** The most specific one wins. */
-function handleOf({ url, client, db, collection, ...names }: MongoStoreOptions): CollectionHandle {
+function handleOf(
+  { url, client, db, collection, ...names }: Place,
+  settings: StoreSettings,
+): CollectionHandle {
   const databaseName = readDatabaseName(names.databaseName);
-  const collectionName = readCollectionName(names.collectionName);
+  const collectionName = readCollectionName(names.collectionName, settings);
   if (databaseName !== undefined && (collection !== undefined || db !== undefined))
     throw new LockError(
       `databaseName has no meaning beside ${collection === undefined ? 'db' : 'collection'}, which has one already. Leave it out.`,

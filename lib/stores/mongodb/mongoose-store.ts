@@ -20,8 +20,7 @@ import {
 export function mongooseStore(options: MongooseStoreOptions = {}): LockStoreDefinition {
   assertKnownOptions('mongooseStore()', options, ['connectionName', 'collectionName', ...STORE_OPTIONS]);
   const { connectionName, collectionName, ...storeOptions } = options;
-  readStoreOptions(storeOptions);
-  const name = readCollectionName(collectionName);
+  const name = readCollectionName(collectionName, readStoreOptions(storeOptions));
   if (connectionName !== undefined && typeof connectionName !== 'string')
     throw new LockError(
       'connectionName must be the name of a Mongoose connection, as given to MongooseModule.forRoot(uri, { connectionName }).',

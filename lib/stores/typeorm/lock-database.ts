@@ -26,7 +26,7 @@ export async function openLockDatabase(dataSource: DataSource, table: LockTable)
     );
   if (type === 'postgres') return openPostgres(dataSource, tableName(type, table));
   if (type === 'mysql' || type === 'mariadb') return openMysql(dataSource, tableName(type, table));
-  if (type === 'better-sqlite3') return openSqlite(dataSource, tableName(type, table));
+  if (type === 'better-sqlite3') return openSqlite(dataSource, tableName(type, table), table.weak);
   throw new LockStoreError(
     `TypeORM's ${type} cannot keep locks. Supported are ${SUPPORTED}; a store may also have a connection of its own: ` +
       'typeOrmStore({ connection: { type: ... } }).',
@@ -60,8 +60,8 @@ async function openMysql(dataSource: DataSource, table: string): Promise<LockDat
   return { kind: mariadb ? 'mariadb' : 'mysql', sessions, transactions, dialect };
 }
 
-async function openSqlite(dataSource: DataSource, table: string): Promise<LockDatabase> {
-  const sessions = await SqliteSession.open(dataSource);
+async function openSqlite(dataSource: DataSource, table: string, weak: boolean): Promise<LockDatabase> {
+  const sessions = await SqliteSession.open(dataSource, { weak });
   const transactions = new SqliteTransactions(dataSource, table, sessions);
   return { kind: 'better-sqlite3', sessions, transactions, dialect: sqliteDialect(table) };
 }

@@ -6,7 +6,10 @@ export type LockTableDatabase = 'postgres' | 'mysql' | 'mariadb' | 'sqlite' | 'b
 
 // Times are epoch milliseconds: DATETIME and TIMESTAMP columns shift with time zones and at the end of summer time.
 // Half-filled pages: PostgreSQL then updates a row within its page, and the index stays untouched.
-const postgres = (table: string) => `CREATE TABLE IF NOT EXISTS ${table} (
+const postgres = (
+  table: string,
+  weak: boolean,
+) => `CREATE ${weak ? 'UNLOGGED ' : ''}TABLE IF NOT EXISTS ${table} (
   key varchar(255) COLLATE "C" NOT NULL PRIMARY KEY,
   owner varchar(64),
   token bigint NOT NULL,
@@ -58,14 +61,19 @@ const sqlite = (table: string) => `CREATE TABLE IF NOT EXISTS ${table} (
 /** The `CREATE TABLE` of a database. */
 export function createTable(type: LockTableDatabase, table: LockTable): string {
   const name = tableName(type, table);
-  if (type === 'postgres') return postgres(name);
+  if (type === 'postgres') return postgres(name, table.weak);
   return type === 'mysql' || type === 'mariadb' ? mysql(name) : sqlite(name);
 }
 
 /** The table as it stands in the SQL of a database. */
 export function tableName(type: string, table: LockTable): string {
   if (type === 'postgres') return quoted(table, '"');
-  if (type === 'mysql' || type === 'mariadb') return quoted(table, '`');
+  const mysqlOrMariadb = type === 'mysql' || type === 'mariadb';
+  if (mysqlOrMariadb && table.weak)
+    throw new LockError(
+      `There are no weak locks in ${type}, whose tables all survive a crash. Leave out the option weak; or use typeOrmSessionStore(), whose locks write nothing, or a store in PostgreSQL, SQLite or MongoDB.`,
+    );
+  if (mysqlOrMariadb) return quoted(table, '`');
   if (type !== 'sqlite' && type !== 'better-sqlite3')
     throw new LockError(
       `There is no lock table for ${type}: only for postgres, mysql, mariadb and better-sqlite3.`,

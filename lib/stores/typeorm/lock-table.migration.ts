@@ -1,7 +1,7 @@
 import type { MigrationInterface, QueryRunner } from 'typeorm';
 import { assertKnownOptions } from '../../lock.settings.js';
 import { createTable, tableName, type LockTableDatabase } from './lock-table.ddl.js';
-import { readTable, type LockTableOptions } from './typeorm-store.options.js';
+import { readTable, TABLE_OPTIONS, type LockTableOptions } from './typeorm-store.options.js';
 
 // TypeORM orders migrations by the time at the end of their names. It is not that of any release: the table stays the same migration.
 const TIMESTAMP = '1763596800000';
@@ -14,7 +14,7 @@ const TIMESTAMP = '1763596800000';
  * @publicApi
  */
 export function lockTableMigration(options: LockTableOptions = {}): new () => MigrationInterface {
-  assertKnownOptions('lockTableMigration()', options, ['table', 'schema']);
+  assertKnownOptions('lockTableMigration()', options, TABLE_OPTIONS);
   const table = readTable(options);
   const standard = table.table === 'locks' && table.schema === undefined;
   const subject = standard

@@ -1,4 +1,4 @@
-import { LockStoreError } from '../../lock.errors.js';
+import { LockError, LockStoreError } from '../../lock.errors.js';
 import { OPERATION_LIMIT } from '../time-limit.js';
 import type { LockDatabase, Run } from './lock-dialect.js';
 import { COLUMNS } from './lock-row.js';
@@ -32,7 +32,25 @@ export async function prepareTable(
         `The table ${nameOf(table)} lacks the columns ${missing.join(', ')}. Add them as TypeOrmLockStore.ddl('${database.kind}') has ` +
           'them, or set the option table to another name.',
       );
+    if (database.kind === 'postgres') await assertDurability(run, table);
   });
+}
+
+/** Who believes a lock to be durable must not find it in a table that PostgreSQL empties after a crash. */
+async function assertDurability(run: Run, table: LockTable): Promise<void> {
+  const name = tableName('postgres', table);
+  const { rows } = await run(
+    `SELECT relpersistence::text AS kept FROM pg_class WHERE oid = '${name}'::regclass`,
+  );
+  const isWeak = rows[0]?.kept !== 'p';
+  if (isWeak && !table.weak)
+    throw new LockError(
+      `The table ${nameOf(table)} is UNLOGGED: a crash of the database empties it. Set the option weak to true if locks may be forgotten then; if not, set the option table to another name, or run ALTER TABLE ${name} SET LOGGED.`,
+    );
+  if (!isWeak && table.weak)
+    throw new LockError(
+      `The table ${nameOf(table)} is not UNLOGGED, as weak locks need it. Set the option table to another name, or run ALTER TABLE ${name} SET UNLOGGED; or leave out the option weak.`,
+    );
 }
 
 async function columnsOf(run: Run, { kind }: LockDatabase, table: LockTable): Promise<string[] | undefined> {

@@ -35,7 +35,8 @@ export class SqliteSession implements LockSessions {
     private readonly driver: SqliteDriver,
   ) {}
 
-  static async open(dataSource: DataSource): Promise<SqliteSession> {
+  /** @param options `weak`: a lock that was granted need not survive a crash of the machine */
+  static async open(dataSource: DataSource, { weak }: { weak: boolean }): Promise<SqliteSession> {
     const driver = dataSource.driver as unknown as SqliteDriver;
     const options = dataSource.options as unknown as SqliteOptions;
     const { database, key, nativeBinding, prepareDatabase } = options;
@@ -55,8 +56,9 @@ export class SqliteSession implements LockSessions {
       await session.untilFree(deadline, () => session.assertVersion());
       connection.pragma('busy_timeout = 0');
       await session.useWriteAheadLog(database, deadline);
-      // A lock that was granted survives a crash.
-      await session.untilFree(deadline, () => connection.pragma('synchronous = FULL'));
+      // OFF would risk the application's file: with a write-ahead log, NORMAL loses the last commits and nothing else.
+      const synchronous = weak ? 'NORMAL' : 'FULL';
+      await session.untilFree(deadline, () => connection.pragma(`synchronous = ${synchronous}`));
       return session;
     } catch (error) {
       connection.close();

@@ -33,6 +33,7 @@ import {
   nameOf,
   readStoreOptions,
   readTable,
+  TABLE_OPTIONS,
   type LockTable,
   type LockTableOptions,
   type TypeOrmLockStoreOptions,
@@ -63,7 +64,8 @@ export class TypeOrmLockStore
     StoreLifecycle,
     StoreDescription
 {
-  readonly keepsOnce = true;
+  /** Not in weak tables, which may forget what has run. */
+  readonly keepsOnce: boolean;
   private readonly operations: LockOperations;
   private readonly table: LockTable;
 
@@ -76,6 +78,7 @@ export class TypeOrmLockStore
     const { table, autoCreate } = readStoreOptions(options);
     const handle = 'open' in dataSource ? dataSource : handedIn(dataSource);
     this.table = table;
+    this.keepsOnce = !table.weak;
     this.operations = new LockOperations(handle, table, autoCreate);
   }
 
@@ -85,7 +88,7 @@ export class TypeOrmLockStore
    * @throws LockError for a name that is not a plain identifier, or a database that has no lock table
    */
   static ddl(type: LockTableDatabase, options: LockTableOptions = {}): string {
-    assertKnownOptions('TypeOrmLockStore.ddl()', options, ['table', 'schema']);
+    assertKnownOptions('TypeOrmLockStore.ddl()', options, TABLE_OPTIONS);
     return createTable(type, readTable(options));
   }
 
@@ -98,7 +101,8 @@ export class TypeOrmLockStore
   }
 
   describe(): string {
-    return `store=${this.operations.kind} table=${nameOf(this.table)}`;
+    const weak = this.table.weak ? ' weak=true' : '';
+    return `store=${this.operations.kind} table=${nameOf(this.table)}${weak}`;
   }
 
   async acquire(

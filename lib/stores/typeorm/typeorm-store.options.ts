@@ -5,10 +5,16 @@ import { show } from '../../show.js';
 
 /** The table that keeps the locks. @publicApi */
 export interface LockTableOptions {
-  /** Its name: letters, digits and underscores, at most 63. Default `locks`. */
+  /** Its name: letters, digits and underscores, at most 63. Default `locks`, of weak ones `locks_weak`. */
   table?: string;
   /** The PostgreSQL schema, or the MySQL or MariaDB database, when it is not the connection's own. SQLite has none. */
   schema?: string;
+  /**
+   * Cheaper locks, which a crash of the database may take away, with the pauses: then others get in while a holder still believes in its lock, and only
+   * fencing tokens protect. PostgreSQL keeps them in an `UNLOGGED` table, SQLite does not wait for the disk; MySQL and MariaDB have no such thing. No
+   * work runs once per tick on them. Default `false`.
+   */
+  weak?: boolean;
 }
 
 /** Options of {@link TypeOrmLockStore}. @publicApi */
@@ -36,17 +42,24 @@ export type TypeOrmStoreOptions = TypeOrmLockStoreOptions &
 export interface LockTable {
   table: string;
   schema?: string;
+  weak: boolean;
 }
 
-const DEFAULTS = { table: 'locks', autoCreate: true };
+/** The options that describe the table. */
+export const TABLE_OPTIONS = ['table', 'schema', 'weak'];
+export const STORE_OPTIONS = ['table', 'schema', 'autoCreate', 'weak'];
+
+const DEFAULTS = { table: 'locks', weakTable: 'locks_weak', weak: false, autoCreate: true };
 const IDENTIFIER = /^[A-Za-z_][A-Za-z0-9_]{0,62}$/; // 63 is PostgreSQL's limit, the shortest
 
 /** @throws LockError that names the option that is wrong, and the rule */
 export function readTable(options: LockTableOptions): LockTable {
-  const { table = DEFAULTS.table, schema } = options;
+  const { weak = DEFAULTS.weak, schema } = options;
+  assertBoolean('weak', weak);
+  const { table = weak ? DEFAULTS.weakTable : DEFAULTS.table } = options;
   assertIdentifier('table', table);
   if (schema !== undefined) assertIdentifier('schema', schema);
-  return { table, schema };
+  return { table, schema, weak };
 }
 
 /** @throws LockError that names the option that is wrong, and the rule */
@@ -54,10 +67,9 @@ export function readStoreOptions(options: TypeOrmLockStoreOptions): {
   table: LockTable;
   autoCreate: boolean;
 } {
-  assertKnownOptions('TypeOrmLockStore', options, ['table', 'schema', 'autoCreate']);
+  assertKnownOptions('TypeOrmLockStore', options, STORE_OPTIONS);
   const { autoCreate = DEFAULTS.autoCreate } = options;
-  if (typeof autoCreate !== 'boolean')
-    throw new LockError(`autoCreate must be true or false, but it is ${show(autoCreate)}.`);
+  assertBoolean('autoCreate', autoCreate);
   return { table: readTable(options), autoCreate };
 }
 
@@ -72,6 +84,11 @@ export function quoted({ table, schema }: LockTable, quote: '"' | '`'): string {
     .filter((segment) => segment !== undefined)
     .map((segment) => quote + segment + quote)
     .join('.');
+}
+
+function assertBoolean(option: string, value: unknown): void {
+  if (typeof value !== 'boolean')
+    throw new LockError(`${option} must be true or false, but it is ${show(value)}.`);
 }
 
 function assertIdentifier(option: string, value: unknown): void {

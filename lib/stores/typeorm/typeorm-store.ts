@@ -3,7 +3,7 @@ import type { LockStoreDefinition } from '../../interfaces/lock-store-definition
 import { assertKnownOptions } from '../../lock.settings.js';
 import { readDataSource } from './data-source.handle.js';
 import { TypeOrmLockStore } from './typeorm-lock.store.js';
-import { readStoreOptions, type TypeOrmStoreOptions } from './typeorm-store.options.js';
+import { readStoreOptions, STORE_OPTIONS, type TypeOrmStoreOptions } from './typeorm-store.options.js';
 
 /**
  * Keeps locks in the application's own database, through the DataSource of `TypeOrmModule.forRoot()`; or, with `connection`, through one that
@@ -13,13 +13,7 @@ import { readStoreOptions, type TypeOrmStoreOptions } from './typeorm-store.opti
  * @publicApi
  */
 export function typeOrmStore(options: TypeOrmStoreOptions = {}): LockStoreDefinition {
-  assertKnownOptions('typeOrmStore()', options, [
-    'dataSource',
-    'connection',
-    'table',
-    'schema',
-    'autoCreate',
-  ]);
+  assertKnownOptions('typeOrmStore()', options, ['dataSource', 'connection', ...STORE_OPTIONS]);
   const { dataSource, connection, ...storeOptions } = options;
   readStoreOptions(storeOptions);
   const handleOf = readDataSource(

@@ -4,7 +4,20 @@ import { MongoLockStore } from '../../../lib/stores/mongodb/index.js';
 import { lockStoreConformance } from '../../../lib/testing/index.js';
 import { drivers, MongoFixture, mongodbIsSelected } from './fixture.js';
 
-if (mongodbIsSelected())
+if (mongodbIsSelected()) {
+  describe('MongoLockStore with weak locks', () => {
+    const fixture = new MongoFixture();
+    let collection: Collection;
+
+    beforeAll(async () => {
+      collection = await fixture.collection();
+    });
+    afterAll(() => fixture.dispose());
+
+    const createStore = () => new MongoLockStore(collection, { weak: true });
+    for (const { name: rule, run } of lockStoreConformance(createStore)) it(rule, run);
+  });
+
   for (const { name, MongoClient } of drivers) {
     describe(`MongoLockStore with ${name}`, () => {
       const fixture = new MongoFixture();
@@ -19,3 +32,4 @@ if (mongodbIsSelected())
         it(rule, run);
     });
   }
+}

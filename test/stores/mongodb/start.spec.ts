@@ -243,6 +243,20 @@ if (mongodbIsSelected())
       expect(() => mongoStore({ db, writeConcern: { j: true } as any })).toThrow(/"j".*journal/);
     });
 
+    it('B78 weak locks have a collection of their own, and no write concern beside', async () => {
+      expect(await collectionOf(await make({ db, weak: true }))).toBe('locks_weak');
+      expect(await collectionOf(await make({ db, weak: true, collectionName: 'feeble' }))).toBe('feeble');
+      expect(await collectionOf(await make({ db, weak: false }))).toBe('locks');
+      const both = { weak: true, writeConcern: { w: 'majority' } } as any;
+      expect(() => mongoStore({ db, ...both })).toThrow(
+        /weak and writeConcern exclude each other.*Leave one/,
+      );
+      expect(() => mongooseStore(both)).toThrow(/weak and writeConcern exclude each other/);
+      expect(() => new MongoLockStore(db.collection('locks'), both)).toThrow(/exclude each other/);
+      for (const weak of ['true', 1, null] as any[])
+        expect(() => mongoStore({ db, weak })).toThrow(/weak must be true or false/);
+    });
+
     it('B7 a write concern that the set cannot satisfy fails the start', async () => {
       const store = new MongoLockStore(db.collection('locks'), { writeConcern: { w: 5 } });
       await expect(store.prepare()).rejects.toMatchObject({

@@ -133,6 +133,33 @@ if (mongodbIsSelected())
       expect(commands[0]?.command.writeConcern).toEqual({ w: 1, j: false, wtimeout: 500 });
     });
 
+    it('B78 are acknowledged by the primary alone when the locks are weak, but not what a transaction commits', async () => {
+      const collection = await fixture.collection({ monitorCommands: true }, MongoClient);
+      collection.db.client.on('commandStarted', (event) => commands.push(event));
+      const weak = new MongoLockStore(collection, { weak: true });
+      expect(weak.keepsOnce).toBe(false);
+      await weak.prepare();
+      expect(weak.describe()).toBe('store=mongodb collection=locks weak=true');
+      const key = newKey();
+      await sentBy(async () => {
+        const token = tokenOf(await weak.acquire(key, 'o', 60_000));
+        await weak.renew(key, 'o', 60_000);
+        await weak.pause(key);
+        await weak.transaction((session) => weak.guard(session, key, 'o', token));
+        await weak.release(key, 'o');
+      });
+      const concerns = commands.map(({ commandName, command }) => [commandName, command.writeConcern]);
+      const concern = { w: 1, j: false, wtimeout: 10_000 };
+      expect(concerns).toEqual([
+        ['findAndModify', concern],
+        ['update', concern],
+        ['findAndModify', concern],
+        ['update', undefined],
+        ['commitTransaction', { w: 'majority', j: true }],
+        ['update', concern],
+      ]);
+    });
+
     it('B36 B41 take whatever they are given for a value', async () => {
       for (const text of ['$$NOW', '$owner', '$$ROOT', '{"$ne":null}', '$literal', 'a.b', '__proto__']) {
         const token = tokenOf(await store.acquire(text, text, 60_000, { label: text }));
