@@ -9,6 +9,7 @@ const snippets = [
   'docs/scheduling.md',
   'docs/operations.md',
   'docs/mongodb.md',
+  'docs/sql.md',
   ...guides,
   'docs/session-locks.md',
 ].flatMap(snippetsOf);
