@@ -30,7 +30,7 @@ for (const { name, open } of targets)
       if (given) console.warn(`${name}, ${mode}: ${JSON.stringify(findings)}`);
       return findings;
     }
-    const timeout = 30_000 + given * 5_000;
+    const timeout = 30_000 + given * 10_000; // a writer of SQLite that is frozen in a write blocks the other for seconds
 
     it(
       'commits nothing late in lock.transaction()',

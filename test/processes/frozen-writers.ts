@@ -95,11 +95,15 @@ class Writer {
   readonly heard: Message[] = [];
   /** Of its last commit. */
   token: number | undefined;
+  private awaited: { event: Message['event']; come: () => void }[] = [];
 
   private constructor(private readonly child: ChildProcess) {
     child.on('message', (message: Message) => {
       this.heard.push(message);
       if (message.event === 'committed') this.token = message.token;
+      const come = this.awaited.filter(({ event }) => event === message.event);
+      this.awaited = this.awaited.filter(({ event }) => event !== message.event);
+      for (const one of come) one.come();
     });
   }
 
@@ -112,14 +116,7 @@ class Writer {
 
   /** The next message of this kind from now on. */
   next(event: Message['event']): Promise<void> {
-    return new Promise((resolve) => {
-      const listen = (message: Message) => {
-        if (message.event !== event) return;
-        this.child.off('message', listen);
-        resolve();
-      };
-      this.child.on('message', listen);
-    });
+    return new Promise((come) => void this.awaited.push({ event, come }));
   }
 
   freeze(): void {
