@@ -6,7 +6,7 @@ import { attemptTimeoutOf, Lease, timeAsleep, type LeaseTerms } from './lease.js
 import { LockStoreError, type LockError, type LockLostError } from './lock.errors.js';
 import { transactionsOf } from './transactions-of.js';
 import type { LockEventPublisher } from './lock.events.js';
-import type { LockSettings } from './lock.settings.js';
+import { assertNotRobbed, type LockSettings } from './lock.settings.js';
 import { Lock, type LockKeeper } from './lock.js';
 import { asLockError, isTransient, notAnswered, settleWithin } from './settle-within.js';
 
@@ -91,6 +91,7 @@ export class LeaseKeeper implements LockKeeper {
     await this.#renewer.extend(lease, ttl);
     const held = this.#held.get(lease);
     if (!lease.held || !held || !lease.end()) return false;
+    lease.handedOn = true;
     this.#renewer.remove(lease);
     this.#held.delete(lease);
     const { key, fencingToken } = lease;
@@ -108,6 +109,8 @@ export class LeaseKeeper implements LockKeeper {
   }
 
   async extend(lease: Lease, ttl: number): Promise<void> {
+    const settings = this.#held.get(lease)?.settings;
+    if (settings) assertNotRobbed(`The option "stealAfter" of lock "${lease.key}"`, { ...settings, ttl });
     await this.#renewer.extend(lease, ttl);
   }
 
@@ -206,19 +209,23 @@ export class LeaseKeeper implements LockKeeper {
 
   /** Releases everything that is still held, with the reason that its holders are told, and awaits what is on its way, as long as one request may take. */
   async releaseAll(reason: string): Promise<void> {
-    for (const [lease, { lock }] of this.#held) {
-      if (!lease.open) continue; // its holder is giving it back
-      void lock.giveBack('failed').catch(() => {}); // published as `storeError`
-      lease.lose(reason);
-    }
     const patience = attemptTimeoutOf(Infinity);
-    await settleWithin(this.clock, patience, () => this.#idle(), { answered: () => {}, failed: () => {} });
+    const ignore = { answered: () => {}, failed: () => {} };
+    await settleWithin(this.clock, patience, () => this.#endAll(reason), ignore);
     this.#renewer.stop();
   }
 
-  /** What is on its way may have more sent when it is answered: late grants are freed. */
-  async #idle(): Promise<void> {
-    while (this.#background.size > 0) await Promise.allSettled(this.#background);
+  /** What is on its way may bring more when it is answered: late grants are freed, and what was taken up meanwhile is released. */
+  async #endAll(reason: string): Promise<void> {
+    for (;;) {
+      for (const [lease, { lock }] of this.#held) {
+        if (!lease.open) continue; // its holder is giving it back
+        void lock.giveBack('failed').catch(() => {}); // published as `storeError`
+        lease.lose(reason);
+      }
+      if (this.#background.size === 0) return;
+      await Promise.allSettled(this.#background);
+    }
   }
 
   async #releaseInStore(

@@ -52,6 +52,8 @@ export class Lease {
   inFlight: Promise<void> | undefined;
   /** Its release, from its beginning on; settled (never rejected) when it was answered or given up. */
   released: Promise<void> | undefined;
+  /** Another process goes on with it: nothing that comes late may free it. */
+  handedOn = false;
   /** Renew it by itself: in its last batch the store could not reach it. */
   alone = false;
   /** A transaction that the lock is tied to stands in the place of renewals. */

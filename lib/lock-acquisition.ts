@@ -176,6 +176,7 @@ export class LockAcquisition {
   #granted(owner: string): void {
     const free = (): void => this.free(this.terms.storeKey, owner);
     const lease = owner === this.#owner ? this.#lease : undefined;
+    if (lease?.handedOn) return;
     if (lease?.released)
       void lease.released.then(free); // its holder gives it back, in its own way
     else if (this.#abandoned || owner !== this.#owner || lease?.open === false) free();

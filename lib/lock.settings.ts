@@ -113,6 +113,11 @@ export function readSettings(where: string, options: ReadableOptions, base: Lock
     const found = some.find((one) => options[one] !== undefined);
     return found && name(found);
   };
+  const stealAfter =
+    options.stealAfter === undefined
+      ? base.stealAfter
+      : parseDuration(name('stealAfter'), options.stealAfter, { min: 1 });
+  assertNotRobbed(name('stealAfter'), { ttl, renewEvery, stealAfter });
   return {
     ttl,
     renewEvery,
@@ -129,11 +134,7 @@ export function readSettings(where: string, options: ReadableOptions, base: Lock
         : parseDuration(name('minHold'), options.minHold, { min: 0 }),
     label: options.label === undefined ? base.label : readLabel(name('label'), options.label),
     onLost: options.onLost === undefined ? base.onLost : readOnLost(name('onLost'), options.onLost),
-    stealAfter: readStealAfter(
-      name('stealAfter'),
-      options.stealAfter ?? base.stealAfter,
-      renewalInterval(renewEvery, ttl),
-    ),
+    stealAfter,
     once: options.once === undefined ? base.once : readOnce(name('once'), options.once),
     tickAhead:
       options.tickAhead === undefined
@@ -143,11 +144,13 @@ export function readSettings(where: string, options: ReadableOptions, base: Lock
   };
 }
 
-/** A holder that renews in time must not be robbed. */
-function readStealAfter(name: string, given: unknown, interval: number): number | undefined {
-  if (given === undefined) return undefined;
-  const stealAfter = parseDuration(name, given, { min: 1 });
-  if (interval === Infinity || stealAfter > interval) return stealAfter;
+/** A holder that renews in time must not be robbed. @throws LockError */
+export function assertNotRobbed(
+  name: string,
+  { ttl, renewEvery, stealAfter }: Pick<LockSettings, 'ttl' | 'renewEvery' | 'stealAfter'>,
+): void {
+  const interval = renewalInterval(renewEvery, ttl);
+  if (stealAfter === undefined || interval === Infinity || stealAfter > interval) return;
   throw new LockError(
     `${name} (${stealAfter} ms) must be longer than the interval at which locks are renewed (${Math.floor(interval)} ms), or living holders are robbed. Make it several intervals.`,
   );

@@ -99,7 +99,7 @@ export class Lock implements AsyncDisposable {
    *
    * @throws LockLostError if the lock is not held any more
    * @throws LockStoreError if the store fails: the lock may still be held, see {@link held}
-   * @throws LockError inside {@link transaction}, and for the ttl of a session lock
+   * @throws LockError inside {@link transaction}, for the ttl of a session lock, and for one whose renewals would be further apart than its `stealAfter`
    */
   async extend(ttl?: Duration): Promise<void> {
     this.#refuseInTransaction('extend');
@@ -190,7 +190,7 @@ export class Lock implements AsyncDisposable {
 
   /**
    * Hands the lock on to another process, such as a worker of a queue, which takes it up with `LockService.restore(data)`. Here it is not held any more,
-   * not renewed and not released, also not by the `run` around it.
+   * not renewed and not released, also not by the `run` around it. Until it is taken up nobody renews it: `stealAfter` of others has to be longer than that.
    *
    * @param options `ttl`: how long the other process has to take it up, and the ttl of its renewals. Default the present one
    * @returns plain data. It carries the owner id: send it like a password, and do not log it

@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import type { LockHandOff } from '../../lib/hand-off.js';
 import { LockError, LockLostError, LockStoreError } from '../../lib/lock.errors.js';
-import { errorOf, startCore } from './core-fixture.js';
+import { errorOf, startCore, watch } from './core-fixture.js';
 import { linkBroken } from './scripted-store.js';
 
 const TTL = { ttl: 900 };
@@ -100,6 +100,34 @@ describe('B80 a lock that is handed on', () => {
     await store.server.forceRelease('key');
     await clock.advance(300);
     expect([restored.held, lost]).toEqual([false, ['key']]);
+  });
+
+  it('is released, and known to be lost, when the application shuts down while it is taken up', async () => {
+    const { service, store, clock, names } = await startCore({ ttl: Infinity });
+    const data = await (await service.acquire('key')).handOff();
+    store.next('renew', { before: 50, after: 50 });
+    const restoring = watch(service.restore(data));
+    await service.drain();
+    const closed = watch(service.close());
+    await clock.advance(100);
+    expect([restoring.state, closed.state]).toEqual(['resolved', 'resolved']);
+    expect(restoring.value?.held).toBe(false);
+    expect(restoring.value?.loss?.message).toContain('the application shut down while it was held');
+    expect(await store.held('key')).toBe(false);
+    expect(names()).toEqual(['acquired', 'handedOff', 'restored', 'lost']);
+    expect(clock.timers).toEqual([]);
+  });
+
+  it('is not freed by the late answer of an attempt that had been repeated', async () => {
+    const { service, store, clock } = await startCore({ ttl: 3_000 });
+    store.next('acquire', { before: 10, after: 1_500 });
+    const acquiring = watch(service.acquire('key', { wait: '5s' }));
+    await clock.advance(1_200);
+    expect([acquiring.state, store.count('acquire')]).toEqual(['resolved', 2]);
+    await acquiring.value?.handOff();
+    await clock.advance(1_000);
+    expect(await store.held('key')).toBe(true);
+    expect(store.count('release')).toBe(0);
   });
 
   it('has the prefix of the module that takes it up', async () => {

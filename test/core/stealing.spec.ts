@@ -78,4 +78,19 @@ describe('stealing', () => {
     await core.clock.advance(600);
     expect(await core.service.tryAcquire('key', { autoRenew: false, stealAfter: 500 })).not.toBeNull();
   });
+
+  it('B33 an extension that would have it robbed is refused, and changes nothing', async () => {
+    const core = await startCore({ stealAfter: '15s' });
+    const lock = await core.service.acquire('key');
+    const error = await errorOf(lock.extend('5m'));
+    expect(error).toBeInstanceOf(LockError);
+    expect(error.message).toContain(
+      'The option "stealAfter" of lock "key" (15000 ms) must be longer than the interval',
+    );
+    await core.clock.advance(60_000);
+    expect(lock.held).toBe(true);
+    await lock.extend('40s');
+    await core.clock.advance(60_000);
+    expect(await core.service.tryAcquire('key')).toBeNull();
+  });
 });
