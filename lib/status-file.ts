@@ -37,13 +37,16 @@ export class StatusFile {
 
   /** The status may be another one. Changes that come while the file is written are written together. */
   changed(): void {
-    this.#writing ??= this.#writeAll().finally(() => (this.#writing = undefined));
+    this.#writing ??= this.#writeAll().finally(() => {
+      this.#writing = undefined;
+      if (this.#status() !== this.#written) this.changed(); // it changed after the last look
+    });
   }
 
   /** Resolves when the file says what is. */
   async settled(): Promise<void> {
     this.changed();
-    await this.#writing;
+    while (this.#writing) await this.#writing;
   }
 
   #status(): number {

@@ -1,9 +1,11 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { EventEmitter } from 'node:events';
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate as tick } from 'node:timers/promises';
 import { LockNotAcquiredError } from '../../lib/lock.errors.js';
+import { StatusFile } from '../../lib/status-file.js';
 import { captureLog, errorOf, startCore, warnings, watch, type Core } from './core-fixture.js';
 
 const log = captureLog();
@@ -81,6 +83,31 @@ describe('B74 the status file', () => {
     const { service } = await startCore({ statusFile, enabled: false });
     await service.acquire('key');
     await says('0');
+  });
+
+  it('misses no change that comes just as it was written', async () => {
+    let holding = false;
+    let last = false;
+    const file: StatusFile = new StatusFile(
+      statusFile,
+      () => {
+        const now = holding;
+        if (last) {
+          last = false;
+          queueMicrotask(() => {
+            holding = true;
+            file.changed();
+          });
+        }
+        return now;
+      },
+      new EventEmitter(),
+      () => {},
+    );
+    await file.settled();
+    last = true;
+    await file.settled();
+    expect(await readFile(statusFile, 'utf8')).toBe('2');
   });
 
   it('that cannot be written is only logged, and locks go on', async () => {
