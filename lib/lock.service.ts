@@ -125,7 +125,7 @@ export class LockService {
       this.#purges = new PurgeSchedule(purge, this, clock, (error) => this.#logger.purgeFailed(error));
   }
 
-  /** What happens to the locks of this service: `acquired`, `busy`, `released`, `lost`, `renewFailed`, `storeError`. */
+  /** What happens to the locks of this service: `acquired`, `busy`, `released`, `lost`, `renewFailed`, `storeError`, `handedOff`, `restored`. */
   get events(): LockEvents {
     return this.#publisher.events;
   }

@@ -40,10 +40,10 @@ export class Sections {
     return section;
   }
 
-  /** The section with this key that the call chain is in, if one may go in again. */
+  /** The section with this key that the call chain is in, if one may go in again; not into one that was begun while locking was disabled. */
   around(key: string): Section | undefined {
     for (const lock of LockContext.all()) {
-      const section = lock.key === key ? this.#sections.get(lock) : undefined;
+      const section = lock.key === key && lock.fencingToken > 0 ? this.#sections.get(lock) : undefined;
       if (section?.open) return section;
     }
     return undefined;

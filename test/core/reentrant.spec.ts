@@ -114,6 +114,16 @@ describe('B39 re-entry', () => {
     expect(await service.inspect('key')).toMatchObject({ lastRun: { outcome: 'done' } });
   });
 
+  it('is not into what was begun while locking was disabled', async () => {
+    const { service, names } = await startCore({ ...AGAIN, enabled: false });
+    const token = await service.run('key', async () => {
+      await service.enable();
+      return service.run('key', (lock) => lock.fencingToken);
+    });
+    expect(token).toBeGreaterThan(0);
+    expect(names()).toEqual(['acquired', 'released']);
+  });
+
   it('is no option of acquire, which has no end to go out by', async () => {
     const { service } = await startCore();
     const options = AGAIN as object;
