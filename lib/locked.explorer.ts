@@ -24,6 +24,7 @@ export class LockedExplorer {
   explore(): string[] {
     const jobs = new Map<LockedMethod | string, string>();
     const classes = new Map<string, object>();
+    const ticking = new Map<string, { locked: LockedMethod; prototype: object }>();
     for (const { instance, metatype } of [
       ...this.discovery.getProviders(),
       ...this.discovery.getControllers(),
@@ -36,7 +37,10 @@ export class LockedExplorer {
         if (isObject(instance)) this.#inject(instance);
         const name = locked.hasDefaultKey ? locked.defaultKey(prototype as object) : locked.where;
         if (locked.hasDefaultKey) claimKey(classes, name, prototype as object);
-        if (locked.once === 'tick') this.#schedule(locked, prototype as object);
+        if (locked.once === 'tick') {
+          this.#schedule(locked, prototype as object);
+          claimTicks(ticking, locked, prototype as object);
+        }
         const once = locked.once && `, once per ${locked.once}`;
         jobs.set(locked.hasDefaultKey ? name : locked, `${name} (${locked.busyBehaviour}${once ?? ''})`);
       }
@@ -67,6 +71,22 @@ function claimKey(classes: Map<string, object>, key: string, prototype: object):
     );
   }
   classes.set(key, prototype);
+}
+
+/** A tick that one of them has run would be none for the other. */
+function claimTicks(
+  ticking: Map<string, { locked: LockedMethod; prototype: object }>,
+  locked: LockedMethod,
+  prototype: object,
+): void {
+  const key = locked.keyOf(prototype);
+  if (key === undefined) return;
+  const other = ticking.get(key);
+  if (other && (other.locked !== locked || other.prototype !== prototype))
+    throw new LockError(
+      `${other.locked.where} and ${locked.where} have the option once: 'tick' and one key, "${key}": when one of them has run, the same tick of the other would be skipped. Give each a key of its own.`,
+    );
+  ticking.set(key, { locked, prototype });
 }
 
 /** The decorated methods of an object or a prototype, also the inherited ones. */

@@ -98,8 +98,12 @@ function lockClass(target: Function, options: LockedOptions<never>): void {
     throw new LockError(
       `@Locked() on the class ${target.name} finds nothing to lock: no method that the scheduler calls, and no command (run). Put it on the methods.`,
     );
-  for (const [name, method] of found) {
-    if (LockedMethod.of(method)) continue;
+  const bare = found.filter(([, method]) => !LockedMethod.of(method));
+  if (bare.length === 0)
+    throw new LockError(
+      `@Locked() on the class ${target.name} would change nothing: what it locks is under @Locked() already. Leave one of them out.`,
+    );
+  for (const [name, method] of bare) {
     const value = lockMethod(prototype, name, method, options);
     Object.defineProperty(prototype, name, { value, configurable: true, writable: true, enumerable: false });
   }

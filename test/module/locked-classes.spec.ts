@@ -139,6 +139,15 @@ describe('B66 @Locked() on a class', () => {
     expect(store.calls).toEqual(['acquire CsvImport.run', 'release CsvImport.run']);
   });
 
+  it('is refused while the class is defined where it would change nothing', () => {
+    class Nightly {
+      @Cron(NEVER)
+      async daily(): Promise<void> {}
+    }
+    Locked('inner')(Nightly);
+    expect(() => Locked('outer')(Nightly)).toThrow('@Locked() on the class Nightly would change nothing');
+  });
+
   it('is refused while the class is defined where there is nothing to lock', () => {
     expect(() => {
       @Locked()

@@ -228,6 +228,43 @@ describe('B76 once per tick', () => {
       );
     });
 
+    it('on two methods with one key, of which one would take the ticks of the other', async () => {
+      @Injectable()
+      class Reports {
+        @Cron('0 0 * * *')
+        @Locked('report', { once: 'tick' })
+        async daily(): Promise<void> {}
+
+        @Cron('0 0 * * 0')
+        @Locked('report', { once: 'tick' })
+        async weekly(): Promise<void> {}
+      }
+      const error = await startError({
+        imports: [LockModule.forRoot({ store: database({ now: NOON }) }), ScheduleModule.forRoot()],
+        providers: [Reports],
+      });
+      expect(error.message).toContain(
+        `Reports.daily and Reports.weekly have the option once: 'tick' and one key, "report"`,
+      );
+    });
+
+    it('on a method with a key that two classes inherit', async () => {
+      abstract class Import {
+        @Cron('0 0 * * *')
+        @Locked('import', { once: 'tick' })
+        async run(): Promise<void> {}
+      }
+      @Injectable()
+      class Customers extends Import {}
+      @Injectable()
+      class Orders extends Import {}
+      const error = await startError({
+        imports: [LockModule.forRoot({ store: database({ now: NOON }) }), ScheduleModule.forRoot()],
+        providers: [Customers, Orders],
+      });
+      expect(error.message).toContain('one key, "import"');
+    });
+
     it('with an option that has no meaning without it', () => {
       expect(() =>
         Locked({ once: '5m', tickAhead: '1m' } as never)({}, 'run', { value() {} } as never),
