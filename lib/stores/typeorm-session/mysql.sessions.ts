@@ -9,7 +9,7 @@ import { mysqlServer, type MysqlVersion } from '../typeorm/server-version.js';
 import { LockSession, type SessionLink } from './lock-session.js';
 import { openMysqlLink } from './mysql.link.js';
 import { digestOf, noteOf, titleOf, type SessionClaim } from './session-claim.js';
-import type { SessionDatabase, SessionLook } from './session-database.js';
+import type { SessionDatabase, SessionLook, SessionsToLookAt } from './session-database.js';
 import type { SessionSettings } from './session-store.options.js';
 
 /** The longest name that MySQL takes, less the part that tells keys apart. */
@@ -104,7 +104,7 @@ export class MysqlSessions implements SessionDatabase {
     return (await this.holderOf(name)) !== undefined;
   }
 
-  async look(claim?: SessionClaim, by?: LockSession): Promise<SessionLook[]> {
+  async look({ claim }: SessionsToLookAt, by?: LockSession): Promise<SessionLook[]> {
     await this.assertTells(by);
     const rows = await this.query(
       `SELECT l.object_name AS name, n.variable_value AS note, t.variable_value AS token,

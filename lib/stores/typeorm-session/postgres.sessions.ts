@@ -7,7 +7,7 @@ import { assertPostgres } from '../typeorm/server-version.js';
 import { LockSession } from './lock-session.js';
 import { openPostgresLink, type PostgresLink } from './postgres.link.js';
 import { digestOf, noteOf, titleOf, type SessionClaim } from './session-claim.js';
-import type { SessionDatabase, SessionLook } from './session-database.js';
+import type { SessionDatabase, SessionLook, SessionsToLookAt } from './session-database.js';
 import type { SessionSettings } from './session-store.options.js';
 
 const US = `(date_part('epoch', clock_timestamp()) * 1000000)::bigint::text`;
@@ -108,10 +108,11 @@ export class PostgresSessions implements SessionDatabase {
     return holders.length > 0;
   }
 
-  async look(claim?: SessionClaim, by?: LockSession): Promise<SessionLook[]> {
+  async look({ claim, prefix = '' }: SessionsToLookAt, by?: LockSession): Promise<SessionLook[]> {
     const rows = await this.query(
       `SELECT ${NAME} AS name, substring(query FROM '^/[*]nestjs-locked ([A-Za-z0-9_.-]*)[*]/') AS note,
-              substring(application_name FROM '#([0-9]+)$') AS token,
+              substring(application_name FROM '^(.*) #[0-9]{16}$') AS title,
+              substring(application_name FROM ' #([0-9]{16})$') AS token, (state = 'active')::text AS active,
               (SELECT count(*)::text FROM pg_locks w
                 WHERE NOT w.granted AND (w.locktype, w.database, w.classid, w.objid, w.objsubid)
                                       = (l.locktype, l.database, l.classid, l.objid, l.objsubid)) AS waiters
@@ -119,6 +120,17 @@ export class PostgresSessions implements SessionDatabase {
         WHERE ${OURS} AND l.granted ${claim ? `AND ${NAME} = '${claim.name}'` : ''}`,
       by,
     );
+    const hidden = rows.find(
+      ({ note, title, active }) =>
+        note === null &&
+        active !== 'true' &&
+        typeof title === 'string' &&
+        title.startsWith(titleOf(prefix, TITLE)),
+    );
+    if (hidden)
+      throw new LockStoreError(
+        'PostgreSQL does not show this role who holds session locks. Let all instances connect with one role, or GRANT pg_read_all_stats to the one that looks; track_activities has to be on, and track_activity_query_size 1024 or more.',
+      );
     return rows
       .filter(({ note, token }) => note !== null && token !== null)
       .map(({ name, note, token, waiters }) => ({

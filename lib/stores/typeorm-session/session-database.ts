@@ -16,6 +16,9 @@ export interface SessionLook {
   waiters: number;
 }
 
+/** One lock; or those of a prefix, where there may be others in the answer. */
+export type SessionsToLookAt = { claim: SessionClaim; prefix?: never } | { claim?: never; prefix: string };
+
 /** The statements of one kind of database, and how connections to it are made. */
 export interface SessionDatabase {
   /** For people: `mariadb` also when TypeORM was told `mysql`. */
@@ -60,12 +63,12 @@ export interface SessionDatabase {
   isHeld(claim: SessionClaim): Promise<boolean>;
 
   /**
-   * Who holds this lock, or any lock, as far as its holder has said so.
+   * Who holds this lock, or any lock with a prefix, as far as its holder has said so.
    *
    * @param by a session of the store's that has nothing else to do
    * @throws LockStoreError where the server cannot tell
    */
-  look(claim?: SessionClaim, by?: LockSession): Promise<SessionLook[]>;
+  look(which: SessionsToLookAt, by?: LockSession): Promise<SessionLook[]>;
 }
 
 /** @throws LockStoreError for a database that has no session locks, or whose session locks exclude nobody */

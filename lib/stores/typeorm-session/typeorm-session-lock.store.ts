@@ -198,7 +198,7 @@ export class TypeOrmSessionLockStore
     const stored = storedKey(key);
     const [holder] = await this.look(`inspect "${key}"`, async ({ database }) => {
       const claim = database.claimOf(stored, null);
-      return (await database.isHeld(claim)) ? recordsOf(await database.look(claim), database) : [];
+      return (await database.isHeld(claim)) ? recordsOf(await database.look({ claim }), database) : [];
     });
     if (!holder) return { state: 'absent', key: stored };
     return { state: 'held', key: stored, holder };
@@ -207,7 +207,7 @@ export class TypeOrmSessionLockStore
   async list(request: ListRequest): Promise<LockPage> {
     assertPage(request);
     const records = await this.look('list the locks', async ({ database }) =>
-      recordsOf(await database.look(), database),
+      recordsOf(await database.look({ prefix: request.prefix ?? '' }), database),
     );
     return pageOf(records, request);
   }
@@ -325,7 +325,7 @@ export class TypeOrmSessionLockStore
     session: LockSession,
   ): Promise<LockRecord | undefined> {
     try {
-      const [holder] = recordsOf(await database.look(claim, session), database);
+      const [holder] = recordsOf(await database.look({ claim }, session), database);
       return holder;
     } catch {
       return undefined; // it was refused all the same

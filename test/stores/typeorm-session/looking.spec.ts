@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Logger } from '@nestjs/common';
+import { DataSource, type DataSourceOptions } from 'typeorm';
 import { LockService } from '../../../lib/lock.service.js';
 import { TypeOrmSessionLockStore } from '../../../lib/stores/typeorm/index.js';
 import { lockStoreConformance } from '../../../lib/testing/index.js';
@@ -92,6 +93,35 @@ for (const target of telling)
         fixture.postgres ? 'SELECT pg_advisory_unlock(42)' : `SELECT RELEASE_LOCK('42')`,
       );
     });
+
+    if (target.name === 'postgres')
+      it('B70 locks of another role are an error, not none, unless their prefix is another', async () => {
+        const { application, options } = fixture;
+        const role = `reader_${process.pid}`;
+        await application.query(`CREATE ROLE ${role} LOGIN PASSWORD 'secret'`);
+        const stranger = await new DataSource({
+          ...options,
+          username: role,
+          password: 'secret',
+        } as DataSourceOptions).initialize();
+        const store = new TypeOrmSessionLockStore(stranger);
+        const lock = await locks.acquire(newKey());
+        const hidden =
+          /PostgreSQL does not show this role who holds session locks\. .* GRANT pg_read_all_stats/;
+        await expect(store.inspect(`app:${lock.key}`)).rejects.toThrow(hidden);
+        await expect(store.list({ prefix: 'app:', limit: 10 })).rejects.toThrow(hidden);
+        expect(await store.list({ prefix: 'another:', limit: 10 })).toEqual({ locks: [] });
+        expect(await store.acquire(`app:${lock.key}`, 'owner', 1000)).toEqual({
+          acquired: false,
+          reason: 'held',
+        });
+        await application.query(`GRANT pg_read_all_stats TO ${role}`);
+        expect(await store.inspect(`app:${lock.key}`)).toMatchObject({ state: 'held' });
+        await lock.release();
+        await store.close();
+        await stranger.destroy();
+        await application.query(`DROP ROLE ${role}`);
+      });
 
     if (target !== tellingMariadb) return;
     // The other servers' conformance is in conformance.spec.ts.
