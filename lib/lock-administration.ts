@@ -36,6 +36,13 @@ export class LockAdministration {
     return found.state === 'absent' ? { ...found, key } : { ...found, key, holder: { ...found.holder, key } };
   }
 
+  async isLocked(key: string): Promise<boolean> {
+    const store = await this.#inspector('inspect');
+    assertKey(key);
+    const storeKey = this.terms.prefix + key;
+    return store.isHeld ? store.isHeld(storeKey) : (await store.inspect(storeKey)).state === 'held';
+  }
+
   async list(page: { limit?: number; after?: string }): Promise<LockPage> {
     assertKnownOptions('list()', page, ['limit', 'after']);
     const { limit = 100, after } = page;

@@ -224,7 +224,7 @@ export class LockService {
 
   /** Whether somebody holds the key. */
   async isLocked(key: string): Promise<boolean> {
-    return (await this.inspect(key)).state === 'held';
+    return this.#administration.isLocked(key);
   }
 
   /**

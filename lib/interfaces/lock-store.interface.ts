@@ -129,6 +129,8 @@ export interface PurgeRequest {
  */
 export interface LockInspector {
   inspect(key: string): Promise<LockInspection>;
+  /** Whether somebody holds the key, for stores that can tell that where they cannot tell who: then `inspect` fails. */
+  isHeld?(key: string): Promise<boolean>;
   /** The locks that are held now, ordered by key, in one query. */
   list(request: ListRequest): Promise<LockPage>;
   /** Frees a key whoever holds it; `false` when nobody does. The token keeps growing. */

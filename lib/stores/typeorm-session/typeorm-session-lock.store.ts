@@ -194,6 +194,12 @@ export class TypeOrmSessionLockStore
     }
   }
 
+  /** Every server tells whether a key is held; not each tells by whom. */
+  async isHeld(key: string): Promise<boolean> {
+    const stored = storedKey(key);
+    return this.look(`look at "${key}"`, ({ database }) => database.isHeld(database.claimOf(stored, null)));
+  }
+
   async inspect(key: string): Promise<LockInspection> {
     const stored = storedKey(key);
     const [holder] = await this.look(`inspect "${key}"`, async ({ database }) => {

@@ -396,7 +396,7 @@ if (mongodbIsSelected())
       ];
       await collection.insertMany(foreign);
       for (const _id of ['mongolock', 'expired', 'held', 'broken']) {
-        await expect(shared.acquire(_id, 'o', 1000)).rejects.toMatchObject({
+        await expect(shared.acquire(_id, 'o', 60_000)).rejects.toMatchObject({
           name: 'LockStoreError',
           message: expect.stringMatching(/a document that is no lock.*collectionName/),
         });

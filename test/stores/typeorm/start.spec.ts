@@ -212,7 +212,7 @@ for (const target of sqlTargets())
       expect(await application.query('SELECT 1 AS one')).toHaveLength(1);
       await expect(store.acquire('k', 'o', 1000)).rejects.toThrow(/is closed/);
       await store.prepare(); // opens it again
-      tokenOf(await store.acquire('k', 'o', 1000));
+      tokenOf(await store.acquire('k', 'o', 60_000));
       await store.close();
       await application.destroy();
       await database.dispose();

@@ -63,7 +63,7 @@ for (const target of sqlTargets()) {
       );
       const printed = store({ table: 'printed', autoCreate: false });
       await printed.prepare();
-      expect(tokenOf(await printed.acquire('k', 'o', 1000))).toBeGreaterThan(0);
+      expect(tokenOf(await printed.acquire('k', 'o', 60_000))).toBeGreaterThan(0);
     });
 
     it('B11 of another shape is refused by the columns that it lacks', async () => {
