@@ -6,9 +6,11 @@ export default {
     'lib/lease-renewer.ts',
     'lib/lease.ts',
     'lib/lock-administration.ts',
+    'lib/lock-call.ts',
     'lib/lock.service.ts',
     'lib/lock.ts',
     'lib/run-body.ts',
+    'lib/section.ts',
   ],
   testRunner: 'jest',
   testRunnerNodeArgs: ['--experimental-vm-modules', '--disable-warning=ExperimentalWarning'],
@@ -21,7 +23,7 @@ export default {
       runner: '<rootDir>/scripts/mutation/runner.mjs',
       testEnvironment: './scripts/mutation/environment.cjs',
       testPathIgnorePatterns: ['many-locks'], // it takes too long to be run hundreds of times
-      testTimeout: 30_000, // many a mutant waits for ever
+      testTimeout: 10_000, // many a mutant waits for ever
     },
     enableFindRelatedTests: false,
   },

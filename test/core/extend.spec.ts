@@ -219,6 +219,18 @@ describe('extend', () => {
     expect(store.count('renew')).toBe(1);
   });
 
+  it('B49 sends nothing when the renewal that it waited for took longer than the lease, as in a process that was frozen', async () => {
+    const { service, store, clock } = await startCore({ ttl: 900 });
+    const lock = await service.acquire('key');
+    store.next('renewMany', { hang: 'request' });
+    await clock.advance(300);
+    const extending = watch(lock.extend());
+    clock.freeze(3_000);
+    await clock.advance(1);
+    expect(extending.error).toBeInstanceOf(LockLostError);
+    expect(store.count('renew')).toBe(0);
+  });
+
   it('many at once go out one after the other, and the last one counts', async () => {
     const core = await startCore();
     const lock = await core.service.acquire('key');
@@ -324,10 +336,13 @@ describe('extend', () => {
     }
   });
 
-  it('B50 so may a renewal of which the store could not tell', async () => {
+  it.each([
+    ['could not tell', ['unknown']],
+    ['did not tell', []],
+  ])('B50 so may a renewal of which the store %s', async (_, answer) => {
     const core = await startCore({ ttl: 3_000 });
     const lock = await core.service.acquire('key');
-    core.store.next('renewMany', { answer: ['unknown'] });
+    core.store.next('renewMany', { answer });
     await core.clock.advance(1_001);
     await lock.extend('1h');
     core.store.always({ hang: 'request' });

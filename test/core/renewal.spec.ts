@@ -3,7 +3,7 @@ import type { LockStore } from '../../lib/interfaces/lock-store.interface.js';
 import { LockLostError } from '../../lib/lock.errors.js';
 import { captureLog, errorOf, startCore, warnings, watch } from './core-fixture.js';
 import { ManualClock, settle } from './manual-clock.js';
-import { linkBroken, ScriptedStore, serverRefused } from './scripted-store.js';
+import { linkBroken, ScriptedStore, serverRefused, type Fate } from './scripted-store.js';
 
 const log = captureLog();
 
@@ -115,6 +115,35 @@ describe('batches', () => {
     await clock.advance(10_000);
     const batches = store.of('renewMany').map(({ renewals }) => renewals?.map(({ key }) => key).join(''));
     expect(batches).toEqual(['abc', 'd']);
+  });
+
+  it('of short ttls fewer go together: none is renewed much earlier than its interval', async () => {
+    const { service, store, clock } = await startCore({ ttl: 900 });
+    await service.acquire('a');
+    await clock.advance(20);
+    await service.acquire('b');
+    await clock.advance(80);
+    await service.acquire('c');
+    await clock.advance(200);
+    expect(store.of('renewMany').map(({ renewals }) => renewals?.map(({ key }) => key).join(''))).toEqual([
+      'ab',
+    ]);
+  });
+
+  it('wait no longer for an answer than the shortest ttl among them allows', async () => {
+    const { service, store, clock, of } = await startCore();
+    await service.acquire('long', { ttl: 30_000, renewEvery: 1_000 });
+    await service.acquire('short', { ttl: 3_000 });
+    store.next('renewMany', { hang: 'request' });
+    await clock.advance(1_999);
+    expect(of('renewFailed')).toEqual([]);
+    await clock.advance(1);
+    expect(of('renewFailed').map(({ key, error }) => [key, error.message])).toEqual(
+      ['long', 'short'].map((key) => [
+        key,
+        expect.stringContaining('did not answer the renewal of "2 leases" within 1000 ms'),
+      ]),
+    );
   });
 
   it('at most 500 at once', async () => {
@@ -238,6 +267,17 @@ describe('outages', () => {
     await clock.advance(60_000);
     expect(of('lost')).toHaveLength(1);
     expect(clock.timers).toEqual([]);
+  });
+
+  it.each<[string, Fate, number]>([
+    ['a raw error', { fail: () => new Error('disk full') }, 0],
+    ['no answer', { hang: 'request' }, 3000],
+  ])('is told with the lease that it was about: %s', async (_, fate, after) => {
+    const { service, store, clock, of } = await startCore({ ttl: 9000 });
+    await service.acquire('key');
+    store.next('renewMany', fate);
+    await clock.advance(3000 + after);
+    expect(of('renewFailed')[0]?.error.message).toContain('the renewal of "key"');
   });
 
   it('is told of once a minute for each key, however often it is tried', async () => {
