@@ -46,8 +46,8 @@ const ROUND_TRIPS = {
     renew: 3,
     release: 3,
     lostRelease: 4,
-    many: 500 * 3, // one by one: it cannot leave out locked rows
-    manyWithLost: 500 * 3 + 1,
+    many: 100 * 3, // one by one: it cannot leave out locked rows
+    manyWithLost: 100 * 3 + 1,
   },
 };
 
@@ -74,7 +74,11 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
 
     it('B15 are as few as can be', async () => {
       const key = newKey();
-      const leases = Array.from({ length: 500 }, () => ({ key: newKey(), owner: 'o', ttl: TTL }));
+      const leases = Array.from({ length: target.name === 'mysql56' ? 100 : 500 }, () => ({
+        key: newKey(),
+        owner: 'o',
+        ttl: TTL,
+      }));
       for (const one of leases) tokenOf(await store.acquire(one.key, one.owner, one.ttl));
       expect({
         newKey: await count(async () => tokenOf(await store.acquire(key, 'a', TTL))),
