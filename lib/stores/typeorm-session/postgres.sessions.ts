@@ -68,8 +68,10 @@ export class PostgresSessions implements SessionDatabase {
       const { rows } = await session.run(sql, wait);
       return rows[0] && Number(rows[0].token);
     } catch (error) {
-      if ((error as { code?: unknown }).code === TIMED_OUT) return undefined;
-      throw error;
+      if ((error as { code?: unknown }).code !== TIMED_OUT) throw error;
+      // A lock that was granted just as the time ran out stays with the session, whatever became of the statement.
+      await session.run('SELECT pg_advisory_unlock_all()');
+      return undefined;
     }
   }
 

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { DataSource } from 'typeorm';
 import { LockStoreError } from '../../../lib/lock.errors.js';
 import { TypeOrmSessionLockStore } from '../../../lib/stores/typeorm/index.js';
@@ -96,6 +97,25 @@ for (const target of sessionTargets())
       expect(await patient.release(keys[0], 'patient')).toBe(true);
       tokenOf(await waiting);
     });
+
+    if (target.name === 'postgres')
+      it('B18 what is granted just as the wait ends is given back: no connection of the store keeps it', async () => {
+        const [key, store, other] = [newKey(), await fixture.store(), await fixture.store()];
+        tokenOf(await other.acquire(key, 'owner', TTL));
+        const wait = 300;
+        const waiting = store.acquire(key, 'late', TTL, { wait });
+        await fixture.waiting(key);
+        const [{ pid }] = await fixture.application.query(
+          `SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND NOT granted`,
+        );
+        process.kill(pid, 'SIGSTOP');
+        await sleep(2 * wait); // its time runs out while it cannot look, and then it is granted
+        await other.release(key, 'owner');
+        process.kill(pid, 'SIGCONT');
+        expect(await waiting).toMatchObject({ acquired: false });
+        tokenOf(await other.acquire(key, 'next', TTL));
+        await other.release(key, 'next');
+      });
 
     it('B57 limits of time that the application has for its own statements end no wait', async () => {
       const limits = fixture.postgres
