@@ -80,7 +80,7 @@ export class LockService {
   readonly #statusFile: StatusFile | undefined;
   readonly #purges: PurgeSchedule | undefined;
   /** By key: how many ticks there are after one and until another time. */
-  readonly #missed = new Map<string, (last: number, until: number) => number>();
+  readonly #missed = new Map<string, (last: number, until: number) => Promise<number>>();
   /** What runs under locks of this service. */
   readonly #sections = new Sections();
   #open: Opened | undefined;
@@ -219,7 +219,7 @@ export class LockService {
     const found = await this.#administration.inspect(key);
     const count = this.#missed.get(key);
     if (!count || !found.lastTick) return found;
-    return { ...found, missed: count(found.lastTick.getTime(), this.date() - TICK_GRACE) };
+    return { ...found, missed: await count(found.lastTick.getTime(), this.date() - TICK_GRACE) };
   }
 
   /** Whether somebody holds the key. */
@@ -306,7 +306,7 @@ export class LockService {
   }
 
   /** @internal Has `inspect` tell how many ticks of a key were missed since the last one that ran. */
-  countMissed(key: string, missed: (last: number, until: number) => number): void {
+  countMissed(key: string, missed: (last: number, until: number) => Promise<number>): void {
     this.#missed.set(key, missed);
   }
 

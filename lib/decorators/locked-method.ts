@@ -109,7 +109,7 @@ export class LockedMethod {
   }
 
   /** How many ticks have gone by since the tick `last`, until `now`. */
-  missed(locks: LockService, last: number, now: number): number {
+  async missed(locks: LockService, last: number, now: number): Promise<number> {
     return this.#ticksOf(locks).missed(this.outermost, this.where, last, now);
   }
 

@@ -54,7 +54,7 @@ export interface LockHistory {
   /** The nominal time of the last run of a key that runs once per tick. */
   lastTick?: Date;
   /**
-   * How many ticks have gone by since, a minute ago or more, without a run; up to 1,000. Told by `LockService` for the methods of the application with
+   * How many ticks have gone by since, a minute ago or more, without a run; up to 100. Told by `LockService` for the methods of the application with
    * `once: 'tick'`.
    */
   missed?: number;

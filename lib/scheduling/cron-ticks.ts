@@ -22,7 +22,7 @@ interface Schedule {
   timeZone: string;
 }
 
-const MOST_MISSED = 1_000;
+const MOST_MISSED = 100;
 
 /** Whether the scheduler calls the method at the times of a cron expression. */
 export function isCron(method: Function): boolean {
@@ -49,8 +49,8 @@ export class CronTicks {
     throw new LockError(`${where} has the option once: 'tick', but no tick of its @Cron() has been yet.`);
   }
 
-  /** How many ticks have gone by from the tick `last` until `now`; counts to 1,000 only. */
-  missed(method: Function, where: string, last: number, now: number): number {
+  /** How many ticks have gone by from the tick `last` until `now`; counts to 100 only. */
+  async missed(method: Function, where: string, last: number, now: number): Promise<number> {
     const schedule = this.#scheduleOf(method, where);
     if (typeof schedule === 'number') return last < schedule && schedule <= now ? 1 : 0;
     const range = { from: last, until: now, most: MOST_MISSED };

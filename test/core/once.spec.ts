@@ -99,4 +99,14 @@ describe('B72 a scheduled purge', () => {
   ])('refuses %j', async (purge, message) => {
     expect((await errorOf(startCore({ purge: purge as never }))).message).toContain(message);
   });
+
+  it('B69 whether a key is held is told without counting the ticks that were missed', async () => {
+    const { service, store, clock } = await startCore();
+    await store.server.acquire('key', 'other', 30_000, { once: { tick: clock.server(), ahead: 0 } });
+    let counted = 0;
+    service.countMissed('key', async () => ++counted);
+    expect(await service.isLocked('key')).toBe(true);
+    expect(counted).toBe(0);
+    expect(await service.inspect('key')).toMatchObject({ state: 'held', missed: 1 });
+  });
 });
