@@ -26,7 +26,8 @@ export default class MutationRunner extends TestRunner {
 function wanted(tests, pattern) {
   if (!existsSync(NAMES)) return tests;
   const names = JSON.parse(readFileSync(NAMES, 'utf8'));
-  return tests.filter(({ path }) =>
+  const found = tests.filter(({ path }) =>
     (names[path.slice(process.cwd().length)] ?? ['']).some((name) => pattern.test(name)),
   );
+  return found.toSorted((a, b) => (a.path < b.path ? -1 : 1)); // those of the core come first: they are quick, and notice the most
 }

@@ -155,6 +155,32 @@ describe('B80 a lock that is handed on', () => {
     expect(store.calls).toEqual([]);
   });
 
+  it.each<[string, unknown, string]>([
+    ['an option that it does not know', { wait: 5 }, 'restore() does not know the option "wait"'],
+    ['a value that is none', { onLost: 5 }, 'restore() of "key"'],
+  ])('is not taken up, given %s', async (_, options, message) => {
+    const { service } = await startCore(TTL);
+    const data = await (await service.acquire('key')).handOff();
+    expect((await errorOf(service.restore(data, options as never))).message).toContain(message);
+    expect(await service.isLocked('key')).toBe(true);
+  });
+
+  it('is not taken up by an application that is shutting down', async () => {
+    const { service, store } = await startCore(TTL);
+    const data = await (await service.acquire('key')).handOff();
+    await service.drain();
+    expect((await errorOf(service.restore(data))).message).toContain('shutting down');
+    expect(store.calls.map(({ operation }) => operation)).toEqual(['acquire', 'renew']);
+  });
+
+  it('is taken up as nothing where locking is disabled', async () => {
+    const { service } = await startCore(TTL);
+    const there = await startCore({ enabled: false });
+    const lock = await there.service.restore(await (await service.acquire('key')).handOff());
+    expect([lock.key, lock.fencingToken, lock.held]).toEqual(['key', 0, true]);
+    expect(there.store.calls).toEqual([]);
+  });
+
   it('stands for nothing while locking is disabled', async () => {
     const { service, store } = await startCore({ enabled: false });
     const data = await (await service.acquire('key')).handOff();

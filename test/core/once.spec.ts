@@ -1,8 +1,10 @@
 import { describe, expect, it } from '@jest/globals';
 import { MemoryLockStore } from '../../lib/stores/memory/memory-lock.store.js';
-import { errorOf, startCore } from './core-fixture.js';
+import { captureLog, errorOf, startCore, warnings } from './core-fixture.js';
 import { ManualClock } from './manual-clock.js';
 import { ScriptedStore } from './scripted-store.js';
+
+const log = captureLog();
 
 /** A store that remembers, as those in databases do. */
 function remembering(clock = new ManualClock()) {
@@ -89,6 +91,15 @@ describe('B72 a scheduled purge', () => {
     store.next('acquire', { fail: () => new Error('no') });
     await clock.advance(1_300_000);
     expect(await service.inspect('old')).not.toHaveProperty('lastRun');
+    expect(warnings(log)).toContainEqual(expect.stringContaining('The scheduled purge failed'));
+  });
+
+  it("is each instance's own in a store that does not remember who did it", async () => {
+    const { service, clock } = await startCore({ purge: { olderThan: '1h', every: '10m' } });
+    await service.run('old', () => {});
+    await clock.advance(4_900_000);
+    expect(await service.inspect('old')).not.toHaveProperty('lastRun');
+    expect(warnings(log)).toEqual([]);
   });
 
   it.each<[object, string]>([

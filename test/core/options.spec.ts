@@ -185,6 +185,34 @@ describe('unknown and wrong options', () => {
     expect((await errorOf(service.list({ limits: 5 } as never))).message).toContain('list() does not know');
   });
 
+  it.each(['acquire', 'tryAcquire', 'run', 'tryRun'] as const)(
+    '%s is named where one is refused',
+    async (method) => {
+      const { service, store } = await startCore();
+      const call = service[method].bind(service) as (key: string, ...rest: unknown[]) => Promise<unknown>;
+      const options = { tll: 5 };
+      const error = await errorOf(
+        method.endsWith('un') ? call('key', () => {}, options) : call('key', options),
+      );
+      expect(error.message).toContain(`${method}() does not know the option "tll"`);
+      expect(store.calls).toEqual([]);
+    },
+  );
+
+  it('those of a module are refused by its name', () => {
+    const make = (name?: string): LockService =>
+      new LockService({ options: { ttl: -5 }, openStore: () => new ScriptedStore(new ManualClock()), name });
+    expect(() => make()).toThrow('The option "ttl" of LockModule must be');
+    expect(() => make('jobs')).toThrow('The option "ttl" of LockModule "jobs" must be');
+  });
+
+  it.each(['run', 'tryRun'] as const)('%s without work takes no lock', async (method) => {
+    const { service, store } = await startCore();
+    const error = await errorOf(service[method]('key', undefined as never));
+    expect(error.message).toBe('run("key") needs the work as its second argument: a function.');
+    expect(store.calls).toEqual([]);
+  });
+
   it.each([[null], [[]], ['5s'], [5], [() => {}]])('%p is no options object', async (given) => {
     const { service, store } = await startCore();
     expect((await errorOf(service.acquire('key', of(given)))).message).toContain('must be an object');

@@ -25,8 +25,10 @@ describe('B39 re-entry', () => {
 
   it('also through other locks in between, and as an option of the module', async () => {
     const { service } = await startCore(AGAIN);
-    const inner = service.run('a', () => service.run('b', () => service.run('a', () => 'inner')));
-    expect(await inner).toBe('inner');
+    const inner = service.run('a', () =>
+      service.run('b', (b) => service.run('a', (a) => [a.key, b.key, b.held])),
+    );
+    expect(await inner).toEqual(['a', 'b', true]);
   });
 
   it('is not by name: another call chain with the same label is refused', async () => {
