@@ -20,13 +20,14 @@ export class LockLogger {
 
   listen(events: LockEvents): void {
     events.on('lost', ({ error }) =>
-      this.#logger.warn(
+      this.#say(
+        'warn',
         `${error.message} The work under it goes on unless it looks at lock.held or lock.signal.`,
       ),
     );
     events.on('busy', ({ key, holder }) => {
       if (Logger.isLevelEnabled('debug'))
-        this.#logger.debug(`Lock "${key}" is busy${holder?.label ? `: held by ${holder.label}` : ''}.`);
+        this.#say('debug', `Lock "${key}" is busy${holder?.label ? `: held by ${holder.label}` : ''}.`);
     });
     events.on('renewFailed', ({ key, error }) =>
       this.#warn(
@@ -44,36 +45,38 @@ export class LockLogger {
       jobs.length === 0
         ? 'no decorated methods'
         : `${jobs.length} locked ${jobs.length === 1 ? 'method' : 'methods'}: ${jobs.join(', ')}`;
-    this.#logger.log(store ? `${list} ${store}` : list);
+    this.#say('log', store ? `${list} ${store}` : list);
   }
 
   disabled(): void {
-    this.#logger.warn(
+    this.#say(
+      'warn',
       `LOCKING IS DISABLED${this.moduleName === 'default' ? '' : ` for the module "${this.moduleName}"`}: everything runs unlocked, in every instance. Enable it with LockService.enable() or { enabled: true }.`,
     );
   }
 
   enabled(): void {
-    this.#logger.warn('Locking is enabled again.');
+    this.#say('warn', 'Locking is enabled again.');
   }
 
   noShutdownHooks(): void {
-    this.#logger.warn(
+    this.#say(
+      'warn',
       'Nothing listens for SIGTERM: locks that are held when the process is stopped stay until their ttl ends. Call app.enableShutdownHooks().',
     );
   }
 
   forceReleased(key: string, reason: string, released: boolean): void {
-    if (released) this.#logger.warn(`Lock "${key}" was force-released: ${reason}`);
-    else this.#logger.log(`Lock "${key}" was to be force-released, but nobody held it: ${reason}`);
+    if (released) this.#say('warn', `Lock "${key}" was force-released: ${reason}`);
+    else this.#say('log', `Lock "${key}" was to be force-released, but nobody held it: ${reason}`);
   }
 
   paused(key: string): void {
-    this.#logger.warn(`Lock "${key}" is paused: no instance gets it until it is resumed.`);
+    this.#say('warn', `Lock "${key}" is paused: no instance gets it until it is resumed.`);
   }
 
   resumed(key: string): void {
-    this.#logger.log(`Lock "${key}" is not paused any more.`);
+    this.#say('log', `Lock "${key}" is not paused any more.`);
   }
 
   statusFileFailed(path: string, error: unknown): void {
@@ -106,17 +109,27 @@ export class LockLogger {
     this.#warn(`onLost ${key}`, `The onLost callback of lock "${key}" failed: ${describe(error)}`);
   }
 
+  /** Keys, labels and reasons are what users make them: one with a newline must not look like a line of its own. */
+  #say(level: 'warn' | 'log' | 'debug', message: string): void {
+    this.#logger[level](message.replaceAll(/\p{Cc}/gu, escaped));
+  }
+
   #warn(topic: string, message: string): void {
     const now = this.clock.now();
     if (now - (this.#warned.get(topic) ?? -Infinity) < REPEAT_AFTER) return;
     this.#warned.delete(topic);
     this.#warned.set(topic, now);
     if (this.#warned.size > REMEMBERED) this.#warned.delete(this.#warned.keys().next().value ?? topic);
-    this.#logger.warn(message);
+    this.#say('warn', message);
   }
 }
 
 function describe(error: unknown): string {
   if (!(error instanceof Error)) return typeof error === 'string' ? error : show(error);
   return error.cause instanceof Error ? `${error.message} (${error.cause.message})` : error.message;
+}
+
+function escaped(character: string): string {
+  if (character === '\n') return '\\n';
+  return `\\u${(character.codePointAt(0) ?? 0).toString(16).padStart(4, '0')}`;
 }

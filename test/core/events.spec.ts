@@ -236,4 +236,13 @@ describe('the log', () => {
     await service.tryAcquire('key 1499').catch(() => {});
     expect(warnings(log)).toHaveLength(1500);
   });
+
+  it('B71 what users make of keys and reasons stays one line of the log', async () => {
+    const { service } = await startCore();
+    await service.acquire('a\nb');
+    await service.forceRelease('a\nb', { reason: 'gone\r\n[Nest] forged\u001b[2K' });
+    expect(warnings(log).at(-1)).toBe(
+      'Lock "a\\nb" was force-released: gone\\u000d\\n[Nest] forged\\u001b[2K',
+    );
+  });
 });
