@@ -380,7 +380,7 @@ for (const target of targetsAmong('postgres'))
       'a strong lock of a crashed instance stays until somebody steals it': [
         'B28',
         async () => {
-          const crashed = await others.acquire(newKey(), { ttl: '300ms', autoRenew: false });
+          const crashed = await others.acquire(newKey(), { ttl: '3s', autoRenew: false });
           expect((await locks.acquire(crashed.key, { wait: '1m' })).held).toBe(true);
         },
       ],

@@ -30,7 +30,7 @@ import { itHolds, itShows, type Rows } from './guide.js';
 const GUIDE = 'docs/migrating/django-database-locks.md';
 const EXAMPLE = 'test/migrating/examples/django-database-locks.ts';
 /** A lease that nobody renews, and that is over soon. */
-const SHORT = { ttl: '300ms', autoRenew: false } as const;
+const SHORT = { ttl: '3s', autoRenew: false } as const;
 
 for (const { name, open } of targetsAmong('postgres'))
   describe(`the guide for those who come from django-database-locks, on ${name}`, () => {
@@ -376,7 +376,7 @@ for (const { name, open } of targetsAmong('postgres'))
         async () => {
           const key = newKey();
           const onLost = jest.fn();
-          const lock = await locks.acquire(key, { ttl: '900ms', onLost });
+          const lock = await locks.acquire(key, { ttl: '3s', onLost });
           const aborted = once(lock.signal, 'abort');
           await others.forceRelease(key, { reason: 'a test' });
           await aborted;
@@ -388,7 +388,7 @@ for (const { name, open } of targetsAmong('postgres'))
               await others.forceRelease(key, { reason: 'a test' });
               await ended;
             },
-            { ttl: '900ms' },
+            { ttl: '3s' },
           );
           await expect(work).rejects.toThrow(LockLostError);
         },
@@ -429,7 +429,7 @@ for (const { name, open } of targetsAmong('postgres'))
         'B71',
         async () => {
           const key = newKey();
-          const lock = await others.acquire(key, { ttl: '900ms' });
+          const lock = await others.acquire(key, { ttl: '3s' });
           const lost = once(others.events, 'lost');
           expect(await locks.forceRelease(key, { reason: 'the host is gone' })).toBe(true);
           const next = await locks.acquire(key);

@@ -27,7 +27,7 @@ import { itHolds, itShows, type Rows } from './guide.js';
 const GUIDE = 'docs/migrating/mongolock.md';
 const EXAMPLE = 'test/migrating/examples/mongolock.ts';
 /** A lease that nobody renews, and that is over soon. */
-const SHORT = { ttl: '300ms', autoRenew: false } as const;
+const SHORT = { ttl: '3s', autoRenew: false } as const;
 const PATIENT = { wait: '1m' } as const;
 
 if (mongodbIsSelected())
@@ -187,7 +187,7 @@ if (mongodbIsSelected())
       '`lock(…, expire=30)`': [
         'B28',
         async () => {
-          const lock = await locks.acquire(newKey(), { ttl: '300ms', autoRenew: false });
+          const lock = await locks.acquire(newKey(), { ttl: '3s', autoRenew: false });
           expect((await others.acquire(lock.key, PATIENT)).held).toBe(true);
           expect(lock.held).toBe(false);
         },
@@ -402,7 +402,7 @@ if (mongodbIsSelected())
         async () => {
           const lost: Lock[] = [];
           const onLost = (one: Lock) => void lost.push(one);
-          const lock = await locks.acquire(newKey(), { ttl: '900ms', onLost });
+          const lock = await locks.acquire(newKey(), { ttl: '3s', onLost });
           expect(await others.tryAcquire(lock.key, { wait: '2s' })).toBeNull();
           expect(lock.held).toBe(true);
           const aborted = once(lock.signal, 'abort');
