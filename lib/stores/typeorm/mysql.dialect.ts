@@ -35,7 +35,7 @@ export function mysqlDialect(table: string, server: MysqlServer): LockDialect {
     mustShortenWait ? withShortLockWait(run, work) : work();
 
   // :stealAfter to :slot are null in an attempt that does not ask for them. Compared with null, a tick is new, and no lease is old enough to steal.
-  const tick = `COALESCE(:tick, ${MS} - ${MS} % :slot)`;
+  const tick = `COALESCE(:tick, ${MS} - MOD(${MS}, :slot))`; // not %: in the mode ORACLE it is no operator
   const notAhead = `COALESCE(:tick <= ${MS} + :ahead, TRUE)`;
   const free = `
     NOT paused AND COALESCE(tick_ms < ${tick}, TRUE)
