@@ -41,7 +41,7 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mys
     });
 
     it('is rolled back when its lease has run out', async () => {
-      const lock = await writers.service.acquire(key, { ttl: 300 });
+      const lock = await writers.service.acquire(key, { ttl: '3s' });
       const late = lock.transaction(async (manager: EntityManager) => {
         await writers.write(manager, key);
         await writers.expiry(key);
@@ -104,7 +104,7 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mys
     });
 
     it('is left alone by renewals of other locks, and leaves them alone', async () => {
-      const other = await writers.service.acquire(newKey(), { ttl: 500 });
+      const other = await writers.service.acquire(newKey(), { ttl: '6s', renewEvery: 300 });
       const lock = await writers.service.acquire(key);
       await lock.transaction(async (manager: EntityManager) => {
         await writers.write(manager, key);
