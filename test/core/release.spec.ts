@@ -214,6 +214,13 @@ describe('B59 scopes', () => {
     expect(await store.held('key')).toBe(false);
   });
 
+  it.each(['done', 'failed'] as const)('B46 the outcome %p given by hand is kept', async (outcome) => {
+    const { service } = await startCore();
+    const lock = await service.acquire('key');
+    expect(await lock.release(outcome)).toBe(true);
+    expect(await service.inspect('key')).toMatchObject({ lastRun: { outcome } });
+  });
+
   it.each(['', 'Done', null, 1])('B46 the outcome %p is refused, and the lock stays', async (outcome) => {
     const { service } = await startCore();
     const lock = await service.acquire('key');
