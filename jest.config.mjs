@@ -13,5 +13,5 @@ export default {
   globalSetup: '<rootDir>/test/servers/global-setup.mjs',
   globalTeardown: '<rootDir>/test/servers/global-teardown.mjs',
   maxWorkers: 2,
-  testTimeout: 120_000, // what hangs fails; what a busy machine slows down does not
+  testTimeout: 300_000, // what hangs fails; what a busy machine slows down does not
 };
