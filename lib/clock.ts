@@ -28,6 +28,7 @@ const WALL_CLOCK_STEP = 500;
 export function systemClock(): Clock {
   let drift = Number.NaN;
   let asleep = 0;
+  const limits = new Limits();
   return {
     now: () => performance.now(),
     date: () => Date.now(),
@@ -43,9 +44,61 @@ export function systemClock(): Clock {
     },
     random: Math.random,
     after(ms, callback, ref) {
-      const timeout = setTimeout(callback, Math.min(Math.max(0, Math.ceil(ms)), LONGEST_TIMEOUT));
-      if (!ref) timeout.unref();
+      if (!ref) return limits.start(ms, callback);
+      const timeout = setTimeout(callback, timeoutOf(ms));
       return { cancel: () => clearTimeout(timeout) };
     },
   };
+}
+
+/** A moment at which something would have to be done, if it is not cancelled before. */
+class Limit implements Timer {
+  constructor(
+    readonly at: number,
+    readonly callback: () => void,
+    private readonly pending: Set<Limit>,
+  ) {}
+
+  cancel(): void {
+    this.pending.delete(this);
+  }
+}
+
+/**
+ * Limits of time, nearly all of which are cancelled before they pass. They share one timer of the platform, which is left as it is when the limit
+ * that it was set for is cancelled: so starting and cancelling one costs a tenth of a timer.
+ */
+class Limits {
+  readonly #pending = new Set<Limit>();
+  #timeout: NodeJS.Timeout | undefined;
+  #firesAt = Infinity;
+
+  start(ms: number, callback: () => void): Timer {
+    const limit = new Limit(performance.now() + Math.max(0, ms), callback, this.#pending);
+    this.#pending.add(limit);
+    if (limit.at < this.#firesAt) this.#fireAt(limit.at);
+    return limit;
+  }
+
+  #fireAt(time: number): void {
+    clearTimeout(this.#timeout);
+    this.#firesAt = time;
+    this.#timeout = setTimeout(() => this.#fire(), timeoutOf(time - performance.now())).unref();
+  }
+
+  #fire(): void {
+    this.#firesAt = Infinity;
+    const now = performance.now();
+    let next = Infinity;
+    const passed: Limit[] = [];
+    for (const limit of this.#pending)
+      if (limit.at <= now) passed.push(limit);
+      else next = Math.min(next, limit.at);
+    if (next !== Infinity) this.#fireAt(next);
+    for (const limit of passed) if (this.#pending.delete(limit)) queueMicrotask(limit.callback);
+  }
+}
+
+function timeoutOf(ms: number): number {
+  return Math.min(Math.max(0, Math.ceil(ms)), LONGEST_TIMEOUT);
 }

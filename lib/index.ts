@@ -13,7 +13,7 @@ export type { LockExceptionFilterOptions } from './interceptors/lock-exception.f
 export { LockController, type LockControllerOptions } from './admin/lock.controller.js';
 
 export { LockError, LockLostError, LockNotAcquiredError, LockStoreError } from './lock.errors.js';
-export type { LockNotAcquiredDetails, LockStoreErrorOptions } from './lock.errors.js';
+export type { BusyReason, LockNotAcquiredDetails, LockStoreErrorOptions } from './lock.errors.js';
 export type { LockEventMap, LockEventName, LockEvents } from './lock.events.js';
 export type { Duration } from './duration.js';
 export type { LockHandOff, RestoreOptions } from './hand-off.js';
@@ -52,6 +52,7 @@ export type {
   ListRequest,
   LockAcquireResult,
   LockInspector,
+  LockPasser,
   LockPauser,
   LockStore,
   OnceKeeper,
@@ -63,5 +64,7 @@ export type {
   SessionBound,
   StoreDescription,
   StoreLifecycle,
+  Successor,
   TransactionGuard,
+  WaiterCaller,
 } from './interfaces/lock-store.interface.js';

@@ -1,6 +1,11 @@
 import type { Clock } from './clock.js';
 import type { LockOutcome } from './interfaces/lock-record.interface.js';
-import type { LockStore, SessionBound, TransactionGuard } from './interfaces/lock-store.interface.js';
+import type {
+  LockStore,
+  SessionBound,
+  TransactionGuard,
+  WaiterCaller,
+} from './interfaces/lock-store.interface.js';
 import { LeaseRenewer } from './lease-renewer.js';
 import { attemptTimeoutOf, Lease, timeAsleep, type LeaseTerms } from './lease.js';
 import { LockStoreError, type LockError, type LockLostError } from './lock.errors.js';
@@ -9,6 +14,7 @@ import type { LockEventPublisher } from './lock.events.js';
 import { assertNotRobbed, type LockSettings } from './lock.settings.js';
 import { Lock, type LockKeeper } from './lock.js';
 import { asLockError, isTransient, notAnswered, settleWithin } from './settle-within.js';
+import type { WaitQueue } from './wait-queue.js';
 
 /** What is known of a lease besides itself. */
 interface Held {
@@ -30,16 +36,21 @@ const FREE_PAUSE = 250;
  */
 export class LeaseKeeper implements LockKeeper {
   readonly #held = new Map<Lease, Held>();
-  /** Requests that somebody else awaits, or nobody: a shutdown does. */
-  readonly #background = new Set<Promise<unknown>>();
+  /** The last one granted of each key, as the store knows it. */
+  readonly #holders = new Map<string, Lease>();
+  /** How many requests are on their way: a shutdown awaits their answers. */
+  #underway = 0;
+  #whenAnswered: (() => void) | undefined;
   readonly #renewer: LeaseRenewer;
 
   constructor(
-    private readonly store: LockStore & Partial<TransactionGuard & SessionBound>,
+    private readonly store: LockStore & Partial<TransactionGuard & SessionBound & WaiterCaller>,
     private readonly clock: Clock,
     private readonly publisher: LockEventPublisher,
+    private readonly queue: WaitQueue,
     private readonly listeners: {
-      freed(storeKey: string): void;
+      /** More or fewer locks are held. */
+      changed(): void;
       callbackFailed(error: unknown, lease: Lease): void;
       /** A transaction has been open for so many milliseconds. */
       transactionHangs(lease: Lease, open: number): void;
@@ -50,11 +61,18 @@ export class LeaseKeeper implements LockKeeper {
       renewedTooLate: (lease) => this.free(lease.storeKey, lease.owner),
     });
     store.watch?.((_, owner, reason) => this.#lostInStore(owner, reason));
+    store.onFree?.((key) => queue.wake(key));
   }
 
   /** How many leases are held, or are being given back. */
   get size(): number {
     return this.#held.size;
+  }
+
+  /** What a call of this process holds the key by, or is giving back. */
+  holderOf(storeKey: string): Lease | undefined {
+    const lease = this.#holders.get(storeKey);
+    return lease && (lease.held || lease.released) ? lease : undefined;
   }
 
   /** Makes the handle of a lease that was just granted. */
@@ -73,15 +91,21 @@ export class LeaseKeeper implements LockKeeper {
   async restore(terms: Omit<LeaseTerms, 'sentAt' | 'asleep'>, settings: LockSettings): Promise<Lock> {
     const sent = { sentAt: this.clock.now(), asleep: timeAsleep(this.clock) };
     const lease = new Lease({ ...terms, ...sent }, this.clock);
-    await this.track(this.#renewer.extend(lease, lease.ttl));
-    const lock = this.#hold(lease, settings, undefined);
-    this.publisher.publish('restored', { key: lease.key, fencingToken: lease.fencingToken });
-    return lock;
+    this.sent();
+    try {
+      await this.#renewer.extend(lease, lease.ttl);
+      const lock = this.#hold(lease, settings, undefined);
+      this.publisher.publish('restored', { key: lease.key, fencingToken: lease.fencingToken });
+      return lock;
+    } finally {
+      this.answered();
+    }
   }
 
   #hold(lease: Lease, settings: LockSettings, job: string | undefined): Lock {
     const lock = new Lock(lease, this);
     this.#held.set(lease, { lock, settings, job, grantedAt: this.clock.now() });
+    this.#holders.set(lease.storeKey, lease);
     lease.onLost = (error) => this.#lost(lease, error);
     this.#renewer.add(lease);
     return lock;
@@ -93,7 +117,7 @@ export class LeaseKeeper implements LockKeeper {
     if (!lease.held || !held || !lease.end()) return false;
     lease.handedOn = true;
     this.#renewer.remove(lease);
-    this.#held.delete(lease);
+    this.#forget(lease);
     const { key, fencingToken } = lease;
     this.publisher.publish('handedOff', { key, job: held.job, fencingToken, heldFor: this.#heldFor(held) });
     return true;
@@ -104,7 +128,7 @@ export class LeaseKeeper implements LockKeeper {
     for (const [lease, { lock }] of this.#held)
       if (lease.storeKey === storeKey && lease.owner === owner) return lock.release();
     const released = await this.track(this.store.release(storeKey, owner));
-    this.listeners.freed(storeKey);
+    this.queue.wake(storeKey);
     return released;
   }
 
@@ -119,12 +143,7 @@ export class LeaseKeeper implements LockKeeper {
     const believed = this.clock.now() < lease.deadline;
     if (!lease.end() || !held) return false;
     this.#renewer.remove(lease);
-    const release = this.track(this.#giveBack(lease, held, outcome, believed));
-    lease.released = release.then(
-      () => {},
-      () => {},
-    );
-    return release;
+    return (lease.released = this.#giveBack(lease, held, outcome, believed));
   }
 
   async transaction<T>(lease: Lease, work: (context: unknown) => Promise<T>): Promise<T> {
@@ -159,12 +178,19 @@ export class LeaseKeeper implements LockKeeper {
   }
 
   async #giveBack(lease: Lease, held: Held, outcome: LockOutcome, believed: boolean): Promise<boolean> {
-    await lease.inFlight;
+    this.sent();
+    let called = false;
     try {
-      if (!(await this.#releaseInStore(lease, held, outcome, believed))) {
+      if (lease.inFlight) await lease.inFlight;
+      const passed = believed ? await this.#passOn(lease, held, outcome) : 'refused';
+      const released =
+        passed === 'passed' ||
+        (await this.#releaseInStore(lease, held, outcome, believed, passed === 'unknown'));
+      if (!released) {
         lease.lose('when it was released, the store said that it had run out or been taken away.');
         return false;
       }
+      called = passed === 'passed' || this.store.onFree !== undefined;
       const { key, fencingToken, loss } = lease;
       const heldFor = this.#heldFor(held);
       // At a shutdown its holder was told of a loss: a lock has one end.
@@ -177,9 +203,25 @@ export class LeaseKeeper implements LockKeeper {
         this.publisher.publish('storeError', { key: lease.key, job: held.job, operation: 'release', error });
       throw error;
     } finally {
-      this.#held.delete(lease);
-      this.listeners.freed(lease.storeKey);
+      this.#forget(lease);
+      if (!called) this.queue.wake(lease.storeKey);
+      this.answered();
     }
+  }
+
+  /** Gives it to the next call that waits for it in this process, if there is one and the key is not to be kept. */
+  async #passOn(lease: Lease, held: Held, outcome: LockOutcome): Promise<'passed' | 'refused' | 'unknown'> {
+    if (held.settings.minHold > this.#heldFor(held)) return 'refused';
+    const passing = this.queue.heirOf(lease.storeKey)?.(lease, outcome);
+    if (!passing) return 'refused';
+    const passed = await passing;
+    return passed instanceof Lease ? 'passed' : passed;
+  }
+
+  #forget(lease: Lease): void {
+    this.#held.delete(lease);
+    if (this.#holders.get(lease.storeKey) === lease) this.#holders.delete(lease.storeKey);
+    this.listeners.changed();
   }
 
   /** Frees, in the background, what the store may have granted to an owner that does not exist any more. If that fails it ends with its ttl. */
@@ -191,7 +233,7 @@ export class LeaseKeeper implements LockKeeper {
     for (let tries = 1; tries <= FREE_TRIES; tries++) {
       let failure: unknown;
       await settleWithin(this.clock, attemptTimeoutOf(Infinity), () => this.store.release(storeKey, owner), {
-        answered: () => this.listeners.freed(storeKey),
+        answered: () => this.queue.wake(storeKey),
         failed: (error) => (failure = error),
       });
       if (!isTransient(failure)) return;
@@ -200,11 +242,22 @@ export class LeaseKeeper implements LockKeeper {
   }
 
   /** A request that has to end before the store is closed. */
-  track<T>(request: Promise<T>): Promise<T> {
-    this.#background.add(request);
-    const done = (): boolean => this.#background.delete(request);
-    request.then(done, done);
-    return request;
+  async track<T>(request: Promise<T>): Promise<T> {
+    this.sent();
+    try {
+      return await request;
+    } finally {
+      this.answered();
+    }
+  }
+
+  /** A request is on its way that has to end before the store is closed; see {@link answered}. */
+  sent(): void {
+    this.#underway++;
+  }
+
+  answered(): void {
+    if (--this.#underway === 0) this.#whenAnswered?.();
   }
 
   /** Releases everything that is still held, with the reason that its holders are told, and awaits what is on its way, as long as one request may take. */
@@ -223,8 +276,8 @@ export class LeaseKeeper implements LockKeeper {
         void lock.giveBack('failed').catch(() => {}); // published as `storeError`
         lease.lose(reason);
       }
-      if (this.#background.size === 0) return;
-      await Promise.allSettled(this.#background);
+      if (this.#underway === 0) return;
+      await new Promise<void>((resolve) => (this.#whenAnswered = resolve));
     }
   }
 
@@ -233,10 +286,11 @@ export class LeaseKeeper implements LockKeeper {
     { settings, grantedAt }: Held,
     outcome: LockOutcome,
     believed: boolean,
+    mayBeReleased: boolean,
   ): Promise<boolean> {
     const patience = lease.attemptTimeout;
     const until = this.clock.now() + patience;
-    for (let tries = 1, repeated = false; ; tries++, repeated = true) {
+    for (let tries = 1, repeated = mayBeReleased; ; tries++, repeated = true) {
       let released: boolean | undefined;
       let failure: unknown;
       const keepFor = settings.minHold - (this.clock.now() - grantedAt);
@@ -244,11 +298,11 @@ export class LeaseKeeper implements LockKeeper {
         this.clock,
         patience,
         () =>
-          this.store.release(
-            lease.storeKey,
-            lease.owner,
-            keepFor > 0 ? { outcome, keepFor: Math.ceil(keepFor) } : { outcome },
-          ),
+          this.store.release(lease.storeKey, lease.owner, {
+            outcome,
+            ...(keepFor > 0 && { keepFor: Math.ceil(keepFor) }),
+            ...(this.store.onFree && this.queue.has(lease.storeKey) && { waiting: true }),
+          }),
         { answered: (answer) => (released = answer), failed: (error) => (failure = error) },
       );
       // A first try whose answer was lost may have released it: then the second finds nothing, and that is no loss.
@@ -268,7 +322,8 @@ export class LeaseKeeper implements LockKeeper {
   #lost(lease: Lease, error: LockLostError): void {
     const held = this.#held.get(lease);
     if (!held) return;
-    this.#held.delete(lease);
+    this.#forget(lease);
+    this.queue.wake(lease.storeKey);
     this.#renewer.remove(lease);
     if (lease.outlasts) this.free(lease.storeKey, lease.owner);
     const { key, fencingToken } = lease;

@@ -50,8 +50,8 @@ export class Lease {
 
   /** The renewal that is on its way, settled (never rejected) when it was answered or given up. */
   inFlight: Promise<void> | undefined;
-  /** Its release, from its beginning on; settled (never rejected) when it was answered or given up. */
-  released: Promise<void> | undefined;
+  /** Its release, from its beginning on. */
+  released: Promise<unknown> | undefined;
   /** Another process goes on with it: nothing that comes late may free it. */
   handedOn = false;
   /** Renew it by itself: in its last batch the store could not reach it. */

@@ -5,6 +5,7 @@ import type {
   LockAcquireResult,
   LockStore,
   OnceRequest,
+  Successor,
 } from './interfaces/lock-store.interface.js';
 import { attemptTimeoutOf, Lease, storeTtl, timeAsleep, type LeaseTerms } from './lease.js';
 import { LockStoreError } from './lock.errors.js';
@@ -23,7 +24,12 @@ export interface AcquisitionTerms {
   sessionBound: boolean;
   stealAfter?: number | undefined;
   once?: OnceRequest | undefined;
+  /** It waits, in a store that calls those who do. */
+  waiting: boolean;
 }
+
+/** Asks the store for the lock. */
+type Asking = (owner: string, resend: boolean) => Promise<LockAcquireResult>;
 
 /** An attempt that the store answered without granting the lock. */
 export type Refusal = Extract<LockAcquireResult, { acquired: false }>;
@@ -45,7 +51,8 @@ export class LockAcquisition {
   /** Whether the store may have granted the lock to this owner. */
   #mayHold = false;
   #abandoned = false;
-  readonly #givenUp = new AbortController();
+  /** Only for stores that wait: making one takes longer than the rest of an acquisition. */
+  #givenUp: AbortController | undefined;
   #lease: Lease | undefined;
   #endPause: (() => void) | undefined;
 
@@ -65,13 +72,17 @@ export class LockAcquisition {
    * @throws LockStoreError
    */
   async attempt(patience = attemptTimeoutOf(this.terms.ttl), wait = 0): Promise<Lease | Refusal> {
+    const { storeKey, ttl } = this.terms;
     const startedAt = this.clock.now();
     const waitUntil = startedAt + wait;
     const until = waitUntil + patience;
     for (let collisions = 0, resends = 0; ;) {
       try {
         const now = this.clock.now();
-        const answer = await this.#send(until - now, Math.max(0, waitUntil - now));
+        const left = Math.max(0, waitUntil - now);
+        const answer = await this.#send(until - now, (owner, resend) =>
+          this.store.acquire(storeKey, owner, storeTtl(ttl), this.#request(resend, left)),
+        );
         if (
           answer instanceof Lease ||
           answer.reason !== 'contention' ||
@@ -96,10 +107,29 @@ export class LockAcquisition {
     }
   }
 
+  /** Whether a holder in this process may pass the lock on to this call: not while the store may grant it what it has asked for before. */
+  get canInherit(): boolean {
+    const { once, sessionBound } = this.terms;
+    return !this.#mayHold && !this.#abandoned && !once && !sessionBound;
+  }
+
+  /**
+   * An attempt by way of the holder, which gives the lock up for this call and for nobody else.
+   *
+   * @throws LockStoreError
+   */
+  async inherit(
+    patience: number,
+    pass: (next: Successor) => Promise<LockAcquireResult>,
+  ): Promise<Lease | Refusal> {
+    const { ttl, label } = this.terms;
+    return this.#send(patience, (owner) => pass({ owner, ttl: storeTtl(ttl), label }));
+  }
+
   /** Ends without the lock: whatever may still have been granted is freed. */
   abandon(): void {
     this.#abandoned = true;
-    this.#givenUp.abort();
+    this.#givenUp?.abort();
     this.#endPause?.();
     if (this.#mayHold) this.free(this.terms.storeKey, this.#owner);
   }
@@ -114,29 +144,23 @@ export class LockAcquisition {
     });
   }
 
-  async #send(patience: number, wait: number): Promise<Lease | Refusal> {
-    const { key, storeKey, ttl } = this.terms;
+  async #send(patience: number, ask: Asking): Promise<Lease | Refusal> {
+    const { key } = this.terms;
     const resend = this.#mayHold;
     const owner = resend ? this.#owner : (this.#owner = randomUUID());
-    const request = this.#request(resend, wait);
     const sent = { sentAt: this.clock.now(), asleep: timeAsleep(this.clock), resent: resend };
     let answer: LockAcquireResult | undefined;
     let failure: unknown;
-    const inTime = await settleWithin(
-      this.clock,
-      patience,
-      () => this.store.acquire(storeKey, owner, storeTtl(ttl), request),
-      {
-        answered: (result) => {
-          answer = result;
-          if (result.acquired) this.#granted(owner);
-        },
-        failed: (error) => {
-          failure = error;
-          if (mayBeCarriedOut(error)) this.#granted(owner);
-        },
+    const inTime = await settleWithin(this.clock, patience, () => ask(owner, resend), {
+      answered: (result) => {
+        answer = result;
+        if (result.acquired) this.#granted(owner);
       },
-    );
+      failed: (error) => {
+        failure = error;
+        if (mayBeCarriedOut(error)) this.#granted(owner);
+      },
+    });
     if (answer && !answer.acquired) return answer;
     if (answer && inTime)
       return this.#grant({ ...this.terms, ...sent, owner, fencingToken: answer.fencingToken });
@@ -145,13 +169,14 @@ export class LockAcquisition {
   }
 
   #request(resend: boolean, wait: number): AcquireRequest {
-    const { label, stealAfter, once, sessionBound } = this.terms;
+    const { label, stealAfter, once, sessionBound, waiting } = this.terms;
     return {
       label,
+      ...(waiting && { waiting }),
       ...(resend && { resend }),
       ...(stealAfter !== undefined && { stealAfter }),
       ...(once && { once }),
-      ...(sessionBound && { wait, signal: this.#givenUp.signal }),
+      ...(sessionBound && { wait, signal: (this.#givenUp ??= new AbortController()).signal }),
     };
   }
 
@@ -178,7 +203,7 @@ export class LockAcquisition {
     const lease = owner === this.#owner ? this.#lease : undefined;
     if (lease?.handedOn) return;
     if (lease?.released)
-      void lease.released.then(free); // its holder gives it back, in its own way
+      void lease.released.then(free, free); // its holder gives it back, in its own way
     else if (this.#abandoned || owner !== this.#owner || lease?.open === false) free();
     else this.#mayHold = true;
   }

@@ -1,6 +1,12 @@
 import { setMaxListeners } from 'node:events';
 import type { Clock } from './clock.js';
-import type { LockStore, OnceRequest, SessionBound } from './interfaces/lock-store.interface.js';
+import type {
+  LockPasser,
+  LockStore,
+  OnceRequest,
+  SessionBound,
+  WaiterCaller,
+} from './interfaces/lock-store.interface.js';
 import type { LeaseKeeper } from './lease-keeper.js';
 import { attemptTimeoutOf, Lease } from './lease.js';
 import { LockAcquisition, type Refusal } from './lock-acquisition.js';
@@ -9,15 +15,19 @@ import type { LockEventPublisher } from './lock.events.js';
 import type { LockCall } from './lock-call.js';
 import type { LockSettings } from './lock.settings.js';
 import type { Lock } from './lock.js';
-import type { WaitQueue } from './wait-queue.js';
+import { mayBeCarriedOut } from './settle-within.js';
+import type { Place, Succession, WaitQueue } from './wait-queue.js';
 
 /** Milliseconds that the attempt at the deadline of a wait has to be answered: longer than stores wait for a locked row. */
 const OVERTIME = 2_500;
 
-/** Takes locks from one store: the only wait loop of the library. */
+/** Milliseconds after which the store is asked also by those that it, or a holder in this process, would have told: calls can be lost. */
+const SAFETY_POLL = 1_000;
+
+/** Takes locks from one store, and waits for those that are held. */
 export class LockContender {
   constructor(
-    private readonly store: LockStore & Partial<SessionBound>,
+    private readonly store: LockStore & Partial<SessionBound & LockPasser & WaiterCaller>,
     private readonly keeper: LeaseKeeper,
     private readonly queue: WaitQueue,
     private readonly publisher: LockEventPublisher,
@@ -31,44 +41,124 @@ export class LockContender {
    */
   async contend(call: LockCall, storeKey: string): Promise<Lock | LockNotAcquiredError> {
     const { settings, signal } = call;
-    const { sessionBound = false } = this.store;
     signal?.throwIfAborted();
+    this.queue.assertOpen();
     const startedAt = this.clock.now();
-    const until = startedAt + settings.wait;
+    const acquisition = this.#acquisition(call, storeKey);
+    const full = settings.wait > 0 ? this.queue.full(storeKey) : undefined;
+    if (full) return this.#publishBusy(call, new LockNotAcquiredError(call.key, { waited: 0, full }));
+    let lease: Lease | LockNotAcquiredError | undefined;
+    this.keeper.sent();
+    try {
+      lease =
+        settings.wait === 0 && !signal
+          ? await this.#tryOnce(acquisition, call, startedAt)
+          : await this.#wait(acquisition, call, storeKey, startedAt);
+      if (!(lease instanceof Lease)) return lease;
+      return this.keeper.keep(lease, settings, call.job, this.clock.now() - startedAt);
+    } finally {
+      if (!(lease instanceof Lease)) acquisition.abandon();
+      this.keeper.answered();
+    }
+  }
+
+  #acquisition(call: LockCall, storeKey: string): LockAcquisition {
+    const { key, settings } = call;
+    const { sessionBound = false, onFree } = this.store;
+    const { label, stealAfter } = settings;
     const terms = {
-      key: call.key,
+      key,
       storeKey,
       ttl: sessionBound ? Infinity : settings.ttl,
       renewEvery: sessionBound ? false : settings.renewEvery,
-      label: settings.label,
-      stealAfter: settings.stealAfter,
+      label,
+      stealAfter,
       once: onceOf(call),
       sessionBound,
+      waiting: settings.wait > 0 && onFree !== undefined,
     } as const;
-    const acquisition = new LockAcquisition(terms, this.store, this.clock, (key, owner) =>
-      this.keeper.free(key, owner),
+    return new LockAcquisition(terms, this.store, this.clock, (freed, owner) =>
+      this.keeper.free(freed, owner),
     );
+  }
+
+  async #tryOnce(
+    acquisition: LockAcquisition,
+    call: LockCall,
+    startedAt: number,
+  ): Promise<Lease | LockNotAcquiredError> {
+    const answer = await this.#attempt(acquisition, call, startedAt);
+    this.queue.assertOpen(); // a shutdown may have come in between
+    return answer instanceof Lease ? answer : this.#busy(call, answer, this.clock.now() - startedAt);
+  }
+
+  /** The only wait loop of the library. */
+  async #wait(
+    acquisition: LockAcquisition,
+    call: LockCall,
+    storeKey: string,
+    startedAt: number,
+  ): Promise<Lease | LockNotAcquiredError> {
+    const { settings, signal } = call;
+    const until = startedAt + settings.wait;
     const place = this.queue.join(storeKey);
     const onAbort = (): void => place.fail(signal?.reason);
     if (signal) setMaxListeners(0, signal); // a signal for the whole application has a listener for each wait
     signal?.addEventListener('abort', onAbort, { once: true });
-    let lock: Lock | undefined;
+    let lease: Lease | undefined;
     try {
-      for (let attempt = 1; ; attempt++) {
-        if (settings.wait > 0) await place.turn(until);
-        place.attempting();
-        const answer = await place.orFailure(this.keeper.track(this.#attempt(acquisition, call, until)));
-        const now = this.clock.now();
-        if (answer instanceof Lease)
-          return (lock = this.keeper.keep(answer, settings, call.job, now - startedAt));
-        if (now >= until || isFinal(answer)) return this.#busy(call, answer, now - startedAt);
-        await place.pause(this.#pauseAfter(attempt, answer, settings, until - now));
+      if (settings.wait > 0) {
+        await place.turn(until);
+        lease = await this.#afterOwnHolder(place, acquisition, call, storeKey, until);
       }
+      for (let attempt = 1; !lease; attempt++) {
+        place.attempting();
+        const answer = await place.orFailure(this.#attempt(acquisition, call, until));
+        const now = this.clock.now();
+        if (answer instanceof Lease) lease = answer;
+        else if (now >= until || isFinal(answer)) return this.#busy(call, answer, now - startedAt);
+        else
+          lease = await place.pause(
+            this.#pauseAfter(attempt, answer, settings, until - now),
+            this.#succession(acquisition, storeKey),
+          );
+      }
+      return lease;
     } finally {
-      if (!lock) acquisition.abandon();
       signal?.removeEventListener('abort', onAbort);
-      place.leave();
+      place.leave(lease !== undefined);
     }
+  }
+
+  /** While a call of this process holds the lock there is no need to ask the store: it is passed on, or released, and this wait hears of that. */
+  async #afterOwnHolder(
+    place: Place,
+    acquisition: LockAcquisition,
+    { settings }: LockCall,
+    storeKey: string,
+    until: number,
+  ): Promise<Lease | undefined> {
+    const holder = this.keeper.holderOf(storeKey);
+    if (!holder || place.woken || settings.stealAfter !== undefined) return undefined;
+    const now = this.clock.now();
+    const pause = Math.min(SAFETY_POLL, until - now, holder.deadline - now + 1);
+    return place.pause(pause, this.#succession(acquisition, storeKey));
+  }
+
+  /** How a holder in this process passes the lock on to this call, if it can. */
+  #succession(acquisition: LockAcquisition, storeKey: string): Succession | undefined {
+    const { store } = this;
+    if (!store.passOn || !acquisition.canInherit) return undefined;
+    return async (holder, outcome) => {
+      try {
+        const answer = await acquisition.inherit(holder.attemptTimeout, async (next) =>
+          store.passOn!(storeKey, holder.owner, next, { outcome }),
+        );
+        return answer instanceof Lease ? answer : 'refused';
+      } catch (error) {
+        return mayBeCarriedOut(error) ? 'unknown' : 'refused';
+      }
+    };
   }
 
   /** One attempt; a failure that may pass by itself is a value while there is time left to wait. */
@@ -77,6 +167,7 @@ export class LockContender {
     { key, job, settings }: LockCall,
     until: number,
   ): Promise<Lease | Refusal | LockStoreError> {
+    this.keeper.sent();
     try {
       if (!this.store.sessionBound) return await acquisition.attempt(this.#patience(settings, until));
       // It waits on the server, and is the only one of this process that does so for the key.
@@ -87,6 +178,8 @@ export class LockContender {
       this.publisher.publish('storeError', { key, job, operation: 'acquire', error });
       if (error.transient && this.clock.now() < until) return error;
       throw error;
+    } finally {
+      this.keeper.answered();
     }
   }
 
@@ -97,12 +190,16 @@ export class LockContender {
   }
 
   #busy(call: LockCall, answer: Refusal | LockStoreError, waited: number): LockNotAcquiredError {
-    const { key, job } = call;
     if (answer instanceof LockStoreError) throw answer;
     if (answer.reason === 'tick-ahead') throw aheadOfTime(call);
-    const holder = answer.holder && { ...answer.holder, key }; // as the caller knows it
-    const error = new LockNotAcquiredError(key, { waited, holder, reason: answer.reason });
-    this.publisher.publish('busy', { key, job, waited, reason: error.reason, holder });
+    const { reason } = answer;
+    const holder = answer.holder && { ...answer.holder, key: call.key }; // as the caller knows it
+    return this.#publishBusy(call, new LockNotAcquiredError(call.key, { waited, holder, reason }));
+  }
+
+  #publishBusy({ key, job }: LockCall, error: LockNotAcquiredError): LockNotAcquiredError {
+    const { waited, reason, holder } = error;
+    this.publisher.publish('busy', { key, job, waited, reason, holder });
     return error;
   }
 
@@ -114,6 +211,12 @@ export class LockContender {
   ): number {
     const pause = Math.min(settings.pause(attempt, this.clock.random()), left);
     const remaining = answer instanceof LockStoreError ? undefined : answer.holder?.remaining;
+    if (!(answer instanceof LockStoreError) && answer.queued)
+      return Math.min(
+        SAFETY_POLL * (0.75 + this.clock.random() / 2),
+        left,
+        remaining && remaining > 0 ? remaining + 1 : Infinity,
+      );
     // A dead holder is taken over when its lease ends. "Nothing remains" knows nothing (it can be a race): back off then.
     return remaining !== undefined && remaining > 0 ? Math.min(pause, remaining + 1) : pause;
   }

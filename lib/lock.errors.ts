@@ -18,7 +18,12 @@ export interface LockNotAcquiredDetails {
   holder?: LockRecord;
   /** Default `held` with a holder, `contention` without. */
   reason?: RefusalReason;
+  /** The limit of `maxWaiters` that kept it from waiting, if one did. */
+  full?: { option: 'perKey' | 'total'; limit: number };
 }
+
+/** Why a lock was not acquired. `queue-full`: as many calls wait in this process as `maxWaiters` allows. @publicApi */
+export type BusyReason = RefusalReason | 'queue-full';
 
 /**
  * The lock is busy: it was not acquired within the wait; or it cannot be waited for, being paused, or granted for this tick before: see `reason`.
@@ -29,17 +34,19 @@ export class LockNotAcquiredError extends LockError {
   override readonly name = 'LockNotAcquiredError';
   readonly waited: number;
   readonly holder: LockRecord | undefined;
-  readonly reason: RefusalReason;
+  readonly reason: BusyReason;
 
   constructor(
     readonly key: string,
     details: LockNotAcquiredDetails,
   ) {
-    const { waited, holder, reason = holder ? 'held' : 'contention' } = details;
-    super(`Lock "${key}" was not acquired within ${Math.round(waited)} ms: ${describe(reason, holder)}`);
+    const { waited, holder, reason = holder ? 'held' : 'contention', full } = details;
+    super(
+      `Lock "${key}" was not acquired within ${Math.round(waited)} ms: ${full ? describeFull(full) : describe(reason, holder)}`,
+    );
     this.waited = waited;
     this.holder = holder;
-    this.reason = reason;
+    this.reason = full ? 'queue-full' : reason;
   }
 }
 
@@ -83,6 +90,11 @@ export class LockStoreError extends LockError {
     super(message, 'cause' in options ? { cause: options.cause } : undefined);
     this.transient = options.transient ?? false;
   }
+}
+
+function describeFull({ option, limit }: { option: string; limit: number }): string {
+  const where = option === 'perKey' ? 'it' : 'locks';
+  return `${limit} calls of this process wait for ${where} already. Raise maxWaiters.${option}, or have fewer calls wait.`;
 }
 
 function describe(reason: RefusalReason, holder: LockRecord | undefined): string {

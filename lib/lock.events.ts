@@ -1,14 +1,13 @@
 import { channel } from 'node:diagnostics_channel';
 import { EventEmitter } from 'node:events';
 import type { LockRecord } from './interfaces/lock-record.interface.js';
-import type { RefusalReason } from './interfaces/lock-store.interface.js';
-import type { LockLostError, LockStoreError } from './lock.errors.js';
+import type { BusyReason, LockLostError, LockStoreError } from './lock.errors.js';
 
 /** What each event carries; never an owner id. `job` is the name of the decorated method: label metrics with it, not with the key. @publicApi */
 export interface LockEventMap {
   acquired: [event: { key: string; job?: string; label: string; fencingToken: number; waited: number }];
   /** The call went without the lock; why, says `reason`. */
-  busy: [event: { key: string; job?: string; waited: number; reason: RefusalReason; holder?: LockRecord }];
+  busy: [event: { key: string; job?: string; waited: number; reason: BusyReason; holder?: LockRecord }];
   /** It goes on in another process, see `Lock.handOff`. */
   handedOff: [event: { key: string; job?: string; fencingToken: number; heldFor: number }];
   /** It was handed on by another process, see `LockService.restore`. */

@@ -104,6 +104,11 @@ export type LockModuleDefaults = LockOptions &
     /** Deletes keys that nobody has used for `olderThan`, one instance at a time, every so often. Default: keys stay, each with its last run. */
     purge?: PurgeSchedule;
     /**
+     * How many calls of this process may wait at a time, for one key and in all, those included that are asking the store; one more is refused at once with
+     * `LockNotAcquiredError`, reason `queue-full`. Default: as many as there are.
+     */
+    maxWaiters?: { perKey?: number; total?: number };
+    /**
      * A file that says what this process does with the locks of the module: `0` idle, `1` waiting for one, `2` holding one. It is replaced as a whole at
      * each change. Default none.
      */

@@ -99,7 +99,7 @@ export class LockService {
     this.#enabled = this.#settings.enabled;
     this.#openStore = openStore;
     this.#clock = clock;
-    this.#queue = new WaitQueue(clock);
+    this.#queue = new WaitQueue(clock, this.#settings.maxWaiters);
     this.#work = new RunningWork(clock);
     this.#logger = new LockLogger(name, clock);
     this.#publisher = new LockEventPublisher(name, (event, error) =>
@@ -380,10 +380,7 @@ export class LockService {
         queue: this.#queue,
         publisher: this.#publisher,
         logger: this.#logger,
-        freed: (storeKey) => {
-          this.#queue.wake(storeKey);
-          this.#statusFile?.changed();
-        },
+        changed: () => this.#statusFile?.changed(),
       });
       this.#purges?.start(this.#open.store.keepsOnce === true);
       return this.#open;

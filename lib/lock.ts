@@ -5,6 +5,7 @@ import type { Lease } from './lease.js';
 import { LockError, LockLostError } from './lock.errors.js';
 import { DEFAULTS } from './lock.options.js';
 import { assertKnownOptions } from './lock.settings.js';
+import type { Section } from './section.js';
 import { show } from './show.js';
 
 /** What a handle needs from the service that made it. */
@@ -33,6 +34,7 @@ export class Lock implements AsyncDisposable {
   readonly #keeper: LockKeeper;
   #abort: AbortController | undefined;
   #inTransaction = false;
+  #section: Section | undefined;
 
   /** @internal */
   constructor(lease: Lease, keeper: LockKeeper) {
@@ -225,6 +227,16 @@ export class Lock implements AsyncDisposable {
   toJSON(): { key: string; fencingToken: number; held: boolean; acquiredAt: Date; expiresAt: Date | null } {
     const { key, fencingToken, held, acquiredAt, expiresAt } = this;
     return { key, fencingToken, held, acquiredAt, expiresAt };
+  }
+
+  /** @internal What runs under it: here, and in no map by lock, which would double the work of the garbage collector. */
+  get section(): Section | undefined {
+    return this.#section;
+  }
+
+  /** @internal */
+  set section(section: Section) {
+    this.#section = section;
   }
 
   /** @internal What {@link release} does; a transaction that nobody awaited ends first. */

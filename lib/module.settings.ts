@@ -10,6 +10,7 @@ import {
   type LockSettings,
 } from './lock.settings.js';
 import { show } from './show.js';
+import type { WaitLimits } from './wait-queue.js';
 
 /** The options that `LockModule` takes. */
 const MODULE_OPTIONS: readonly string[] = [
@@ -21,6 +22,7 @@ const MODULE_OPTIONS: readonly string[] = [
   'shutdownTimeout',
   'purge',
   'statusFile',
+  'maxWaiters',
 ];
 
 /** A module's options, read, checked and completed. */
@@ -34,6 +36,7 @@ export interface ModuleSettings {
   /** In milliseconds. */
   readonly purge: { olderThan: number; every: number } | undefined;
   readonly statusFile: string | undefined;
+  readonly maxWaiters: WaitLimits;
 }
 
 /** @throws LockError that names the option, its value and its limits */
@@ -47,7 +50,19 @@ export function readModuleSettings(where: string, options: LockModuleDefaults): 
     shutdownTimeout: parseDuration(`The option "shutdownTimeout" of ${where}`, shutdownTimeout, { min: 0 }),
     purge: readPurge(`The option "purge" of ${where}`, options.purge),
     statusFile: readStatusFile(`The option "statusFile" of ${where}`, options.statusFile),
+    maxWaiters: readMaxWaiters(`The option "maxWaiters" of ${where}`, options.maxWaiters),
   };
+}
+
+function readMaxWaiters(name: string, limits: unknown = {}): WaitLimits {
+  assertKnownOptions(name, limits, ['perKey', 'total']);
+  const { perKey = Infinity, total = Infinity } = limits as { perKey?: unknown; total?: unknown };
+  return { perKey: readLimit(`${name}.perKey`, perKey), total: readLimit(`${name}.total`, total) };
+}
+
+function readLimit(name: string, limit: unknown): number {
+  if (limit === Infinity || (Number.isSafeInteger(limit) && Number(limit) >= 1)) return Number(limit);
+  throw new LockError(`${name} must be a whole number from 1, or Infinity, but it is ${show(limit)}.`);
 }
 
 function readPurge(name: string, schedule: unknown): ModuleSettings['purge'] {

@@ -19,21 +19,21 @@ export interface LockSurroundings {
   queue: WaitQueue;
   publisher: LockEventPublisher;
   logger: LockLogger;
-  /** A key, as the store knows it, may be free. */
-  freed: (storeKey: string) => void;
+  /** More or fewer locks are held. */
+  changed: () => void;
 }
 
 /** Opens the store, and makes what takes and keeps locks in it. When that fails, the store is closed again. */
 export async function openLocks<Store extends LockStore & Partial<StoreLifecycle & StoreDescription>>(
   openStore: () => Store | Promise<Store>,
-  { clock, queue, publisher, logger, freed }: LockSurroundings,
+  { clock, queue, publisher, logger, changed }: LockSurroundings,
 ): Promise<OpenLocks<Store>> {
   let store: Store | undefined;
   try {
     store = await openStore();
     await store.prepare?.();
-    const keeper = new LeaseKeeper(store, clock, publisher, {
-      freed,
+    const keeper = new LeaseKeeper(store, clock, publisher, queue, {
+      changed,
       callbackFailed: (error, lease) => logger.callbackFailed(error, lease.key),
       transactionHangs: (lease, open) => logger.transactionHangs(lease.key, open),
     });

@@ -7,7 +7,11 @@ import type { LockOutcome } from './interfaces/lock-record.interface.js';
 export class Section {
   #inside = 0;
 
-  constructor(readonly lock: Lock) {}
+  constructor(
+    readonly lock: Lock,
+    /** Those of its service. */
+    readonly sections: Sections,
+  ) {}
 
   /** Whether one may go in: somebody is inside, and the lock is held. */
   get open(): boolean {
@@ -32,19 +36,16 @@ export class Section {
 
 /** What runs under the locks of one service. */
 export class Sections {
-  readonly #sections = new WeakMap<Lock, Section>();
-
   begin(lock: Lock): Section {
-    const section = new Section(lock);
-    this.#sections.set(lock, section);
-    return section;
+    return (lock.section = new Section(lock, this));
   }
 
   /** The section with this key that the call chain is in, if one may go in again; not into one that was begun while locking was disabled. */
   around(key: string): Section | undefined {
     for (const lock of LockContext.all()) {
-      const section = lock.key === key && lock.fencingToken > 0 ? this.#sections.get(lock) : undefined;
-      if (section?.open) return section;
+      const { section } = lock;
+      if (lock.key === key && lock.fencingToken > 0 && section?.sections === this && section.open)
+        return section;
     }
     return undefined;
   }

@@ -20,14 +20,19 @@ export function settleWithin<T>(
 ): Promise<boolean> {
   return new Promise((resolve) => {
     const timer = clock.after(patience, () => resolve(false), false);
-    const done = (): void => {
+    const end = (hear: () => void): void => {
       timer.cancel();
+      try {
+        hear();
+      } catch (error) {
+        settlement.failed(error); // an answer that makes no sense
+      }
       resolve(true);
     };
-    invoke(request)
-      .then((value) => settlement.answered(value))
-      .catch((error: unknown) => settlement.failed(error)) // also of an answer that makes no sense
-      .finally(done);
+    invoke(request).then(
+      (value) => end(() => settlement.answered(value)),
+      (error: unknown) => end(() => settlement.failed(error)),
+    );
   });
 }
 
@@ -57,6 +62,11 @@ export function isTransient(error: unknown): boolean {
   return error instanceof LockStoreError && error.transient;
 }
 
-async function invoke<T>(request: () => Promise<T>): Promise<T> {
-  return request();
+/** Stores may be no async functions: what one throws is a failure like any other. */
+function invoke<T>(request: () => Promise<T>): Promise<T> {
+  try {
+    return Promise.resolve(request());
+  } catch (error) {
+    return Promise.reject(error);
+  }
 }

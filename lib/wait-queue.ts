@@ -1,85 +1,177 @@
 import type { Clock } from './clock.js';
+import type { LockOutcome } from './interfaces/lock-record.interface.js';
+import type { Lease } from './lease.js';
+
+/** Has a holder give its lock to one that waits, which gets it as this lease. `unknown`: it failed, and may still be carried out. Never rejects. */
+export type Succession = (holder: Lease, outcome: LockOutcome) => Promise<Lease | 'refused' | 'unknown'>;
+
+/** How many calls may wait at a time, those included that are asking the store. */
+export interface WaitLimits {
+  perKey: number;
+  total: number;
+}
+
+/** So often in a row a lock goes from one to the next in this process, before those of others have their chance. */
+const LONGEST_SERIES = 8;
+
+/** Those that wait for one key, the first one first. */
+class Line {
+  readonly places = new Set<Place>();
+  /** How often in a row the lock was passed on. */
+  series = 0;
+
+  get first(): Place | undefined {
+    return this.places.values().next().value;
+  }
+}
 
 /**
  * Who waits for which key in this process, first come, first served. Only the first of a key asks the store; the others wait for their turn,
  * so that the load on the database does not grow with the waiters.
  */
 export class WaitQueue {
-  readonly #queues = new Map<string, Set<Place>>();
+  readonly #lines = new Map<string, Line>();
+  #size = 0;
   #closedWith: Error | undefined;
 
-  constructor(private readonly clock: Clock) {}
+  constructor(
+    private readonly clock: Clock,
+    private readonly limits: WaitLimits = { perKey: Infinity, total: Infinity },
+  ) {}
+
+  /** The limit that keeps one more from waiting for the key, if one does. */
+  full(key: string): { option: keyof WaitLimits; limit: number } | undefined {
+    const { perKey, total } = this.limits;
+    if ((this.#lines.get(key)?.places.size ?? 0) >= perKey) return { option: 'perKey', limit: perKey };
+    return this.#size >= total ? { option: 'total', limit: total } : undefined;
+  }
 
   join(key: string): Place {
-    const queue = this.#queues.get(key) ?? new Set();
-    this.#queues.set(key, queue);
-    const place = new Place(this.clock, queue, (wasFirst) => {
-      if (queue.size === 0) this.#queues.delete(key);
-      else if (wasFirst) this.wake(key);
+    const line = this.#lines.get(key) ?? new Line();
+    this.#lines.set(key, line);
+    const place = new Place(this.clock, line, () => {
+      this.#size--;
+      if (line.places.size === 0) this.#lines.delete(key);
     });
-    queue.add(place);
+    line.places.add(place);
+    this.#size++;
     if (this.#closedWith) place.fail(this.#closedWith);
     return place;
   }
 
-  /** The key may have become free: its first waiter looks at once. */
-  wake(key: string): void {
-    this.#queues.get(key)?.values().next().value?.wake();
+  /** The key, or without one any key, may have become free: its first waiter looks at once. Tells whether there is one. */
+  wake(key?: string): boolean {
+    const lines = key === undefined ? [...this.#lines.values()] : [this.#lines.get(key)];
+    for (const line of lines) line?.first?.wake();
+    return lines.some((line) => line !== undefined);
+  }
+
+  /** Whether anybody waits for the key. */
+  has(key: string): boolean {
+    return this.#lines.has(key);
+  }
+
+  /** Who gets the lock when its holder in this process is done: the first one, unless it is time for other processes. */
+  heirOf(key: string): Succession | undefined {
+    const line = this.#lines.get(key);
+    if (!line) return undefined;
+    const inherit = line.series < LONGEST_SERIES ? line.first?.inherit : undefined;
+    line.series = inherit ? line.series + 1 : 0;
+    return inherit;
+  }
+
+  /** @throws what the queue was closed with */
+  assertOpen(): void {
+    if (this.#closedWith) throw this.#closedWith;
   }
 
   /** Ends every wait, also those to come, with this error. */
   close(error: Error): void {
     this.#closedWith = error;
-    for (const queue of this.#queues.values()) for (const place of queue) place.fail(error);
+    for (const { places } of this.#lines.values()) for (const place of places) place.fail(error);
   }
 }
 
 /** A place in the queue of one key. */
 export class Place {
-  #wake: (() => void) | undefined;
+  /** Takes the lock over from its holder; while it can be passed on to this wait. */
+  inherit: Succession | undefined;
+  #proceed: (() => void) | undefined;
   #woken = false;
   #wakeOnFailure: (() => void) | undefined;
   #failure: { error: unknown } | undefined;
 
   constructor(
     private readonly clock: Clock,
-    private readonly queue: Set<Place>,
-    private readonly onLeave: (wasFirst: boolean) => void,
+    private readonly line: Line,
+    private readonly onLeave: () => void,
   ) {}
 
   get first(): boolean {
-    return this.queue.values().next().value === this;
+    return this.line.first === this;
   }
 
   wake(): void {
     this.#woken = true;
-    this.#wake?.();
+    this.#proceed?.();
   }
 
   /** Ends this wait with an error. */
   fail(error: unknown): void {
     this.#failure ??= { error };
-    this.#wake?.();
+    this.#proceed?.();
     this.#wakeOnFailure?.();
   }
 
-  leave(): void {
+  /** @param won whether it has got the lock: then there is nothing to be had for those behind it */
+  leave(won: boolean): void {
     const wasFirst = this.first;
-    this.queue.delete(this);
-    this.onLeave(wasFirst);
+    this.line.places.delete(this);
+    this.onLeave();
+    if (!wasFirst) return;
+    if (won) this.line.first?.proceed();
+    else this.line.first?.wake();
+  }
+
+  /** Has it look whether it is first. */
+  proceed(): void {
+    this.#proceed?.();
   }
 
   /** Resolves when it is first, or at the monotonic time `until`. */
   async turn(until: number): Promise<void> {
-    while (!this.first && this.clock.now() < until) {
-      this.#woken = false;
-      await this.#sleep(until - this.clock.now());
+    while (!this.first && this.clock.now() < until) await this.#sleep(until - this.clock.now());
+  }
+
+  /**
+   * Resolves after `ms`, or when it is woken, also if that was since the last call of `attempting`; to a lease if the lock was passed on to it.
+   *
+   * @param succession how that is done, where it can be
+   */
+  async pause(ms: number, succession?: Succession): Promise<Lease | undefined> {
+    if (this.#woken) return undefined;
+    let passing: ReturnType<Succession> | undefined;
+    this.inherit =
+      succession &&
+      (async (holder, outcome) => {
+        this.inherit = undefined;
+        passing = succession(holder, outcome);
+        const passed = await passing;
+        this.wake();
+        return passed;
+      });
+    try {
+      await this.#sleep(ms);
+      const passed = passing && (await this.orFailure(passing)); // its time may have come before the answer
+      return typeof passed === 'string' ? undefined : passed;
+    } finally {
+      this.inherit = undefined;
     }
   }
 
-  /** Resolves after `ms`, or when it is woken, also if that was since the last call of `attempting`. */
-  async pause(ms: number): Promise<void> {
-    if (!this.#woken) await this.#sleep(ms);
+  /** Whether it was woken since the last call of `attempting`. */
+  get woken(): boolean {
+    return this.#woken;
   }
 
   /** From here on a wake-up is about something newer than the attempt that follows. */
@@ -92,21 +184,22 @@ export class Place {
   orFailure<T>(attempt: Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
       this.#wakeOnFailure = () => reject(this.#failure?.error);
-      attempt.then(resolve, reject).finally(() => (this.#wakeOnFailure = undefined));
+      const settled = (): void => void (this.#wakeOnFailure = undefined);
+      attempt.then(resolve, reject).then(settled, settled);
     });
   }
 
   #sleep(ms: number): Promise<void> {
     return new Promise((resolve, reject) => {
       const end = (): void => {
-        this.#wake = undefined;
+        this.#proceed = undefined;
         timer?.cancel();
         if (this.#failure) reject(this.#failure.error);
         else resolve();
       };
       // A wait is work to be done: its timer keeps the process alive.
       const timer = ms === Infinity ? undefined : this.clock.after(ms, end, true);
-      this.#wake = end;
+      this.#proceed = end;
       if (this.#failure) end();
     });
   }

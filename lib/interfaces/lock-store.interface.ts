@@ -26,6 +26,8 @@ export interface AcquireRequest {
   wait?: number;
   /** Gives up the wait: the answer is a refusal then, and nothing is left behind. For stores that are {@link SessionBound}. */
   signal?: AbortSignal;
+  /** The caller goes on waiting when it is refused; for stores that are {@link WaiterCaller}, which queue it then. */
+  waiting?: boolean;
 }
 
 /**
@@ -45,6 +47,8 @@ export interface ReleaseRequest {
   keepFor?: number;
   /** How the work ended, for the run history. Default `done`. */
   outcome?: LockOutcome;
+  /** Others of this process wait for the key: they queue behind those of other processes. For stores that are {@link WaiterCaller}. */
+  waiting?: boolean;
 }
 
 /**
@@ -58,7 +62,14 @@ export type RefusalReason = 'held' | 'contention' | 'paused' | 'tick-done' | 'ti
 
 /** The answer to an acquisition. @publicApi */
 export type LockAcquireResult =
-  { acquired: true; fencingToken: number } | { acquired: false; reason?: RefusalReason; holder?: LockRecord };
+  | { acquired: true; fencingToken: number }
+  | {
+      acquired: false;
+      reason?: RefusalReason;
+      holder?: LockRecord;
+      /** The store calls this process when the key is free, see {@link WaiterCaller}: there is no need to ask often. */
+      queued?: boolean;
+    };
 
 /**
  * The port every store implements: three operations, each atomic and judged by the store's own clock.
@@ -82,6 +93,46 @@ export interface LockStore {
 
   /** Frees the key, if it is still this owner's and has not run out; `false` otherwise. Creates nothing. */
   release(key: string, owner: string, end?: ReleaseRequest): Promise<boolean>;
+}
+
+/** Who gets a lock next. @publicApi */
+export interface Successor {
+  owner: string;
+  ttl: number;
+  label?: string;
+}
+
+/**
+ * A store that gives a lock from one holder to the next in one step: nobody comes in between, and it is one statement instead of two.
+ *
+ * @publicApi
+ */
+export interface LockPasser {
+  /**
+   * Ends the lease of this owner as `release` does, and grants the key to `next` as `acquire` does, with a new, larger token. Nothing is changed, and
+   * the answer is a refusal, unless the lease is still this owner's, has not run out, and the key is not paused.
+   */
+  passOn(
+    key: string,
+    owner: string,
+    next: Successor,
+    end?: Pick<ReleaseRequest, 'outcome'>,
+  ): Promise<LockAcquireResult>;
+}
+
+/**
+ * A store that calls waiting processes when a key becomes free, one after the other, so that they need not ask again and again.
+ *
+ * @publicApi
+ */
+export interface WaiterCaller {
+  /**
+   * Has `free` called when a key may be had for which an acquisition of this process was `queued`, or that this process has released with nobody
+   * else in the queue; without a key when any may be, since calls may have been missed.
+   *
+   * @param free answers whether somebody here still waits for the key: if not, the store calls the next process
+   */
+  onFree(free: (key?: string) => boolean): void;
 }
 
 /** One lease in a batch renewal. @publicApi */

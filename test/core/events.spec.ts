@@ -161,7 +161,9 @@ describe('the owner id', () => {
     told.push(await errorOf(service.acquire('key')));
     store.always({ fail: linkBroken }, 'renewMany');
     store.next('release', { fail: serverRefused });
-    told.push(await errorOf(service.acquire('key', { wait: 10, retry: () => 0 })));
+    const waiting = errorOf(service.acquire('key', { wait: 10, retry: () => 0 }));
+    await clock.advance(10);
+    told.push(await waiting);
     const other = await service.acquire('other');
     await other.release().catch((error: unknown) => told.push(error));
     await clock.advance(900);

@@ -192,7 +192,7 @@ const inRequests: PlantedBug[] = [
   {
     name: 'a release does not wait for the renewal on its way',
     seenIn: 'django-database-locks, Redisson',
-    edits: [{ file: KEEPER, from: 'await lease.inFlight;\n    try {', to: 'try {' }],
+    edits: [{ file: KEEPER, from: 'if (lease.inFlight) await lease.inFlight;', to: '' }],
   },
   {
     name: 'each attempt that is sent again has a new owner',
@@ -228,7 +228,7 @@ const inRequests: PlantedBug[] = [
 const inLoops: PlantedBug[] = [
   {
     name: 'a call that ends keeps its place in the queue',
-    edits: [{ file: CONTENDER, from: 'place.leave();', to: '' }],
+    edits: [{ file: CONTENDER, from: 'place.leave(lease !== undefined);', to: '' }],
   },
   {
     name: 'a call that ends keeps its listener on the signal',
