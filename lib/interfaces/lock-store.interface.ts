@@ -155,6 +155,33 @@ export interface BatchRenewer {
   renewMany(leases: readonly LeaseRenewal[]): Promise<RenewalOutcome[]>;
 }
 
+/** Who gets a lock next. @publicApi */
+export interface Successor {
+  /** Another one than the owner that it gets the lock from. */
+  owner: string;
+  ttl: number;
+  label?: string;
+}
+
+/**
+ * A store that gives a lock from one holder to the next in one step: nobody comes in between, and it is one statement instead of two.
+ *
+ * @publicApi
+ */
+export interface LockPasser {
+  /**
+   * Ends the lease of this owner as `release` does, and grants the key to `next` as `acquire` does, with a new, larger token. Nothing is changed, and
+   * the answer is a refusal, unless the lease is still this owner's, has not run out, and the key is not paused; so a request that is carried out
+   * twice changes nothing the second time. The last tick stays as it is.
+   */
+  passOn(
+    key: string,
+    owner: string,
+    next: Successor,
+    end?: Pick<ReleaseRequest, 'outcome'>,
+  ): Promise<LockAcquireResult>;
+}
+
 /** Which locks to list. @publicApi */
 export interface ListRequest {
   /** Only keys that start with this. */

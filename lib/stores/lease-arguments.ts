@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
-import type { LeaseRenewal } from '../interfaces/lock-store.interface.js';
+import type { LockOutcome } from '../interfaces/lock-record.interface.js';
+import type { LeaseRenewal, Successor } from '../interfaces/lock-store.interface.js';
 import { assertOwner, fitKey } from '../lock-key.js';
 import { LockError } from '../lock.errors.js';
-import { milliseconds } from './store-arguments.js';
+import { assertOutcome, milliseconds } from './store-arguments.js';
 import { OPERATION_LIMIT } from './time-limit.js';
 
 const OWNER_BYTES = 64;
@@ -20,6 +21,36 @@ export function identityOf(key: string, owner: string): { key: string; owner: st
 /** A lease as it is stored. */
 export function leaseOf(key: string, owner: string, ttl: number): LeaseRenewal {
   return { ...identityOf(key, owner), ttl: milliseconds('ttl', ttl) };
+}
+
+/** A lock that goes from one owner to the next, as it is stored. */
+export interface Passing {
+  key: string;
+  owner: string;
+  /** How the run of this owner ended. */
+  outcome: LockOutcome;
+  nextOwner: string;
+  ttl: number;
+  label: string | null;
+}
+
+/** @throws LockError for a successor that is none */
+export function passingOf(
+  key: string,
+  owner: string,
+  next: Successor,
+  outcome: LockOutcome = 'done',
+): Passing {
+  assertOutcome(outcome);
+  assertSuccessor(owner, next);
+  const { owner: nextOwner, ttl } = leaseOf(key, next.owner, next.ttl);
+  return { ...identityOf(key, owner), outcome, nextOwner, ttl, label: labelOf(next.label) };
+}
+
+/** The same request, carried out twice, would pass the lock on to its own holder. @throws LockError */
+export function assertSuccessor(owner: string, next: Successor): void {
+  if (owner === next.owner)
+    throw new LockError('A lock is passed on to another owner, but this one has it already.');
 }
 
 /**

@@ -9,11 +9,13 @@ import {
   malformed,
   malformedInspection,
   malformedOnce,
+  malformedPassing,
   malformedPausing,
   malformedPurge,
   malformedStealing,
 } from './conformance/malformed.cases.js';
 import { oncePerTick, oncePerTickInspected } from './conformance/once.cases.js';
+import { passing, passingInspected, passingOnce, passingPaused } from './conformance/passing.cases.js';
 import { pausing, pausingInspected, pausingOnce } from './conformance/pausing.cases.js';
 import { purging } from './conformance/purging.cases.js';
 import { races } from './conformance/races.cases.js';
@@ -24,7 +26,7 @@ import { resend } from './conformance/resend.cases.js';
 import { sessionBound } from './conformance/session-bound.cases.js';
 import { stealing, stealingInspected } from './conformance/stealing.cases.js';
 
-type Part = 'leases' | 'inspect' | 'renewMany' | 'pause' | 'once' | 'stealAfter';
+type Part = 'leases' | 'inspect' | 'renewMany' | 'passOn' | 'pause' | 'once' | 'stealAfter';
 
 /** How a store is examined. @publicApi */
 export interface ConformanceOptions {
@@ -39,8 +41,8 @@ export interface ConformanceOptions {
   /** How much later than its lease a key may become free before a case fails, in milliseconds. Default 10,000. */
   patience?: number;
   /**
-   * What the store does not do: `inspect` stands for `LockInspector`, `renewMany` for `BatchRenewer`, `pause` for `LockPauser`, `once` and
-   * `stealAfter` for what an acquisition asks for. Without this, a missing one is a failure. A store without `leases` is `SessionBound`: its locks
+   * What the store does not do: `inspect` stands for `LockInspector`, `renewMany` for `BatchRenewer`, `passOn` for `LockPasser`, `pause` for `LockPauser`,
+   * `once` and `stealAfter` for what an acquisition asks for. Without this, a missing one is a failure. A store without `leases` is `SessionBound`: its locks
    * have no ttl, belong to one instance, and leave nothing behind; other rules are for it alone.
    */
   without?: Part[];
@@ -81,6 +83,10 @@ export function lockStoreConformance(
     ...malformed,
     ...races,
     ...whenDone(renewMany, 'renewMany'),
+    ...whenDone({ ...passing, ...malformedPassing }, 'passOn'),
+    ...whenDone(passingInspected, 'passOn', 'inspect'),
+    ...whenDone(passingPaused, 'passOn', 'pause'),
+    ...whenDone(passingOnce, 'passOn', 'once'),
     ...whenDone({ ...inspecting, ...listing, ...listingOfLeases, ...purging }, 'inspect'),
     ...whenDone({ ...malformedInspection, ...malformedPurge }, 'inspect'),
     ...whenDone({ ...stealing, ...malformedStealing }, 'stealAfter'),

@@ -56,12 +56,12 @@ describe('lockStoreConformance', () => {
     const missing = await failures(() => core(store), QUICK);
     expect(missing.length).toBeGreaterThan(20);
     for (const { error } of missing)
-      expect(String(error)).toMatch(/without: \["(inspect|renewMany|pause)"\]/);
+      expect(String(error)).toMatch(/without: \["(inspect|renewMany|passOn|pause)"\]/);
   });
 
   it('passes the three operations alone when the extras are left out', async () => {
     const store = new MemoryLockStore();
-    const without: ConformanceOptions['without'] = ['inspect', 'renewMany', 'pause'];
+    const without: ConformanceOptions['without'] = ['inspect', 'renewMany', 'passOn', 'pause'];
     expect(await failures(() => core(store), { ...QUICK, without })).toEqual([]);
   });
 
@@ -71,7 +71,14 @@ describe('lockStoreConformance', () => {
       ...core(store),
       acquire: (key, owner, ttl, { label, resend } = {}) => store.acquire(key, owner, ttl, { label, resend }),
     });
-    const without: ConformanceOptions['without'] = ['inspect', 'renewMany', 'pause', 'once', 'stealAfter'];
+    const without: ConformanceOptions['without'] = [
+      'inspect',
+      'renewMany',
+      'passOn',
+      'pause',
+      'once',
+      'stealAfter',
+    ];
     expect(await failures(plain, { ...QUICK, without })).toEqual([]);
   });
 
@@ -146,6 +153,7 @@ function storeOf(store: MemoryLockStore): Port {
     acquire: store.acquire.bind(store),
     renew: store.renew.bind(store),
     release: store.release.bind(store),
+    passOn: store.passOn.bind(store),
     renewMany: store.renewMany.bind(store),
     inspect: store.inspect.bind(store),
     list: store.list.bind(store),

@@ -3,15 +3,17 @@ import type {
   BatchRenewer,
   LockAcquireResult,
   LockInspector,
+  LockPasser,
   LockPauser,
   LockStore,
 } from '../../lib/interfaces/lock-store.interface.js';
 import { fitKey } from '../../lib/lock-key.js';
 import { LockError, LockStoreError } from '../../lib/lock.errors.js';
 import { MemoryLockStore } from '../../lib/stores/memory/memory-lock.store.js';
+import { passing } from './conformance-planted-bugs.passing.js';
 import { pauses, stealing, ticks } from './conformance-planted-bugs.terms.js';
 
-export type Port = LockStore & BatchRenewer & LockInspector & LockPauser;
+export type Port = LockStore & LockPasser & BatchRenewer & LockInspector & LockPauser;
 
 const HOUR = 3_600_000;
 const NEVER = Number.MAX_SAFE_INTEGER;
@@ -26,6 +28,15 @@ export class RightStore extends MemoryLockStore {
     if (result.acquired) {
       this.owners.set(args[0], args[1]);
       this.labels.set(args[0], args[3]?.label);
+    }
+    return result;
+  }
+
+  override async passOn(...args: Parameters<LockPasser['passOn']>): Promise<LockAcquireResult> {
+    const result = await super.passOn(...args);
+    if (result.acquired) {
+      this.owners.set(args[0], args[2].owner);
+      this.labels.set(args[0], args[2].label);
     }
     return result;
   }
@@ -1308,6 +1319,7 @@ export const plantedBugs: PlantedBug[] = [
   ...resending,
   ...renewing,
   ...releasing,
+  ...passing,
   ...expiring,
   ...keys,
   ...racing,

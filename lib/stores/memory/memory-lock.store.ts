@@ -6,15 +6,18 @@ import type {
   ListRequest,
   LockAcquireResult,
   LockInspector,
+  LockPasser,
   LockPauser,
   LockStore,
   PurgeRequest,
   ReleaseRequest,
   RenewalOutcome,
   StoreDescription,
+  Successor,
 } from '../../interfaces/lock-store.interface.js';
 import { assertKey, assertOwner, fitKey, storedKey } from '../../lock-key.js';
-import { assertPage, milliseconds, purgeOf } from '../store-arguments.js';
+import { assertSuccessor } from '../lease-arguments.js';
+import { assertOutcome, assertPage, milliseconds, purgeOf } from '../store-arguments.js';
 import { refusalReason, termsOf, tickAt } from '../terms.js';
 import {
   expiry,
@@ -42,7 +45,9 @@ export interface MemoryLockStoreOptions {
  *
  * @publicApi
  */
-export class MemoryLockStore implements LockStore, BatchRenewer, LockInspector, LockPauser, StoreDescription {
+export class MemoryLockStore
+  implements LockStore, LockPasser, BatchRenewer, LockInspector, LockPauser, StoreDescription
+{
   /** In the order of their last grant or end, oldest first. */
   private readonly entries = new Map<string, LockEntry>();
   private readonly now: () => number;
@@ -120,6 +125,36 @@ export class MemoryLockStore implements LockStore, BatchRenewer, LockInspector, 
       lastRun: runOf(entry, now, outcome),
     });
     return true;
+  }
+
+  async passOn(
+    key: string,
+    owner: string,
+    next: Successor,
+    { outcome = 'done' }: Pick<ReleaseRequest, 'outcome'> = {},
+  ): Promise<LockAcquireResult> {
+    const stored = fitKey(key);
+    assertOwner(owner);
+    assertLease(key, next.owner, next.ttl);
+    assertSuccessor(owner, next);
+    assertOutcome(outcome);
+
+    const now = this.milliseconds();
+    const entry = this.ownLease(stored, owner, now);
+    if (!entry) return { acquired: false, reason: 'held' };
+    if (entry.paused) return { acquired: false, reason: 'paused' };
+    const passed: LockEntry = {
+      ...entry,
+      owner: next.owner,
+      label: next.label ?? null,
+      token: this.nextToken(),
+      startedAt: now,
+      renewedAt: now,
+      expiresAt: expiry(now, next.ttl),
+      lastRun: runOf(entry, now, outcome),
+    };
+    this.put(stored, passed);
+    return { acquired: true, fencingToken: passed.token };
   }
 
   async inspect(key: string): Promise<LockInspection> {

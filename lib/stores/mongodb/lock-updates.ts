@@ -1,6 +1,7 @@
 import type { Document } from 'mongodb';
 import type { LockOutcome } from '../../interfaces/lock-record.interface.js';
 import type { LeaseRenewal } from '../../interfaces/lock-store.interface.js';
+import type { Passing } from '../lease-arguments.js';
 import type { Terms } from '../terms.js';
 import { FREE, NEVER } from './lock-document.js';
 
@@ -28,24 +29,42 @@ export function acquisition(attempt: Attempt): Document[] {
   const { key, owner, ttl, label, resend, tick, ahead } = attempt;
   const terms = { attempt: literal(attempt.attempt), renewedAt: '$$NOW', expiresAt: until(ttl) };
   const begun = tickOf(attempt);
-  const granted = {
-    _id: literal(key),
-    owner: literal(owner),
-    token: nextToken,
-    label: literal(label),
-    startedAt: '$$NOW',
-    ...terms,
-    tick: begun ?? '$tick',
-    // It ran out without a release, or is robbed now.
-    last: { $cond: [held, ending({ $min: ['$expiresAt', '$$NOW'] }, 'failed'), '$last'] },
-    guards: '$guards',
-  };
+  // It ran out without a release, or is robbed now.
+  const last = { $cond: [held, ending({ $min: ['$expiresAt', '$$NOW'] }, 'failed'), '$last'] };
+  const granted = grant({ key, owner, label }, terms, begun ?? '$tick', last);
   const first = { $cond: [{ $or: [isNew(key), freeFor(attempt, begun)] }, granted, '$$ROOT'] };
   const again = { $eq: ['$owner', literal(owner)] };
   const decided = resend ? { $cond: [again, { $mergeObjects: ['$$ROOT', terms] }, first] } : first;
   if (tick === null) return [{ $replaceWith: decided }];
   const tooFar = { $gt: [new Date(tick), { $add: ['$$NOW', ahead] }] };
   return [{ $replaceWith: { $cond: [tooFar, FAILURE, decided] } }];
+}
+
+/** What the document of a key becomes when it is granted. */
+function grant(
+  { key, owner, label }: Pick<Attempt, 'key' | 'owner' | 'label'>,
+  terms: Document,
+  tick: unknown,
+  last: Document,
+): Document {
+  return {
+    _id: literal(key),
+    owner: literal(owner),
+    token: nextToken,
+    label: literal(label),
+    startedAt: '$$NOW',
+    ...terms,
+    tick,
+    last,
+    guards: '$guards',
+  };
+}
+
+/** @param attempt the random id of this call */
+export function passing({ key, nextOwner, ttl, label, outcome }: Passing, attempt: string): Document[] {
+  const terms = { attempt: literal(attempt), renewedAt: '$$NOW', expiresAt: until(ttl) };
+  const last = ending('$$NOW', outcome);
+  return [{ $replaceWith: grant({ key, owner: nextOwner, label }, terms, '$tick', last) }];
 }
 
 /** Whether the lock that is there is to be had on these terms. */
@@ -70,6 +89,11 @@ function tickOf({ tick, slot }: Terms): unknown {
 /** The lease of this owner, unless it has run out. */
 export function ownLease(key: string, owner: string): Document {
   return { ...byKey(key), owner: { $eq: owner }, ...unexpired };
+}
+
+/** The same, of a key that is not paused. */
+export function passableLease(key: string, owner: string): Document {
+  return { ...ownLease(key, owner), paused: { $ne: true } };
 }
 
 /** A key that somebody holds or that is kept. */

@@ -8,6 +8,7 @@ import type {
   ListRequest,
   LockAcquireResult,
   LockInspector,
+  LockPasser,
   LockPauser,
   LockStore,
   OnceKeeper,
@@ -16,11 +17,12 @@ import type {
   RenewalOutcome,
   StoreDescription,
   StoreLifecycle,
+  Successor,
   TransactionGuard,
 } from '../../interfaces/lock-store.interface.js';
 import { storedKey } from '../../lock-key.js';
 import { LockError, LockStoreError } from '../../lock.errors.js';
-import { identityOf, labelOf, leaseOf, limitOf } from '../lease-arguments.js';
+import { identityOf, labelOf, leaseOf, limitOf, passingOf } from '../lease-arguments.js';
 import { assertOutcome, assertPage, milliseconds, purgeOf } from '../store-arguments.js';
 import { termsOf } from '../terms.js';
 import { OPERATION_LIMIT } from '../time-limit.js';
@@ -49,6 +51,7 @@ const PURGED_AT_ONCE = 1_000;
 export class MongoLockStore
   implements
     LockStore,
+    LockPasser,
     BatchRenewer,
     LockInspector,
     LockPauser,
@@ -141,6 +144,33 @@ export class MongoLockStore
       update.ownLease(identity.key, identity.owner),
       update.release(kept, outcome),
     );
+  }
+
+  /** One command; one more to tell why it was refused. */
+  async passOn(
+    key: string,
+    owner: string,
+    next: Successor,
+    { outcome }: Pick<ReleaseRequest, 'outcome'> = {},
+  ): Promise<LockAcquireResult> {
+    const passing = passingOf(key, owner, next, outcome);
+    const limit = limitOf(passing.ttl);
+    return this.locks.run(`pass on "${key}"`, limit, async (collection, { read, write }) => {
+      const mine = update.ownLease(passing.key, passing.owner);
+      const passable = update.passableLease(passing.key, passing.owner);
+      const options = { ...write, projection: { token: 1 }, returnDocument: 'after' } as const;
+      const passed = await collection
+        .findOneAndUpdate(passable, update.passing(passing, randomUUID()), options)
+        .catch((error: unknown) => {
+          if (isContention(error)) return 'contention' as const;
+          throw error;
+        });
+      if (passed === 'contention') return { acquired: false, reason: passed };
+      if (passed) return { acquired: true, fencingToken: passed.token };
+      const lease = await collection.findOne(mine, { ...read, projection: { paused: 1 } });
+      if (!lease) return { acquired: false, reason: 'held' };
+      return { acquired: false, reason: lease.paused ? 'paused' : 'contention' }; // it was resumed just now
+    });
   }
 
   /** Renews in batches of 500: one command when all are still held, one more to see which when not. */

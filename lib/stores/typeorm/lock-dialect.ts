@@ -5,6 +5,7 @@ import type {
   LockAcquireResult,
   RenewalOutcome,
 } from '../../interfaces/lock-store.interface.js';
+import type { Passing } from '../lease-arguments.js';
 import type { Terms } from '../terms.js';
 import type { LockRow } from './lock-row.js';
 
@@ -103,6 +104,7 @@ export interface LockDialect {
   /** Answers in the order given. Not there where one locked row would hold up the others. */
   renewMany?(run: Run, leases: readonly LeaseRenewal[]): Promise<RenewalOutcome[]>;
   release(run: Run, ending: Ending): Promise<Change>;
+  passOn(run: Run, passing: Passing): Promise<LockAcquireResult>;
   forceRelease(run: Run, key: string): Promise<Change>;
   /** `gone`: it was paused already. A key that has no row gets one. */
   pause(run: Run, key: string): Promise<Change>;

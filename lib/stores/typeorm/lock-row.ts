@@ -73,6 +73,12 @@ export function refusalOf(row: HolderRow | NoRow, terms: Terms): Refusal | undef
   return reason && { acquired: false, reason };
 }
 
+/** Why a lock was not passed on, by the lease as it is now; without a row it is not, or no longer, this owner's. */
+export function unpassed(lease: { paused: unknown } | undefined): Refusal {
+  if (!lease) return { acquired: false, reason: 'held' };
+  return isTrue(lease.paused) ? { acquired: false, reason: 'paused' } : CONTENTION; // its row is locked
+}
+
 export function inspectionOf(key: string, row: LockRow | undefined): LockInspection {
   const history = row && historyOf(row);
   if (!row || (!isHeld(row) && !isTrue(row.owned))) return { state: 'absent', key, ...history };

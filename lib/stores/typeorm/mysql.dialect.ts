@@ -1,5 +1,5 @@
 import type { Attempt, Change, LockDialect, Run } from './lock-dialect.js';
-import { CONTENTION, isTrue, refusalOf, type LockRow } from './lock-row.js';
+import { CONTENTION, isTrue, refusalOf, unpassed, type LockRow } from './lock-row.js';
 import { mysqlBatchRenewal } from './mysql.batch-renewal.js';
 import { hex, MS, named, until, US, type MysqlServer } from './mysql.expressions.js';
 import { mysqlPurge } from './mysql.purge.js';
@@ -83,6 +83,12 @@ export function mysqlDialect(table: string, server: MysqlServer): LockDialect {
      owner = NULL, expires_ms = IF(? > 0, ${until('?')}, 0)`,
     lease,
   );
+  const passOn = update(
+    `token = LAST_INSERT_ID(GREATEST(token + 1, ${US})),
+     last_label = label, last_started_ms = started_ms, last_ended_ms = ${MS}, last_outcome = ?,
+     owner = ?, label = CONVERT(? USING utf8mb4), started_ms = ${MS}, renewed_ms = ${MS}, expires_ms = ${until('?')}`,
+    `${lease} AND NOT paused`,
+  );
   const held = `\`key\` = ? AND expires_ms > ${MS}`;
   const forceRelease = update(
     `token = LAST_INSERT_ID(token),
@@ -159,6 +165,14 @@ export function mysqlDialect(table: string, server: MysqlServer): LockDialect {
     renewMany: mustShortenWait ? undefined : mysqlBatchRenewal(table, server, renew),
     release: (run, { key, owner, keepFor, outcome }) =>
       changing(run, release, [outcome, keepFor, keepFor], lease, [Buffer.from(key), Buffer.from(owner)]),
+    async passOn(run, { key, owner, outcome, nextOwner, ttl, label }) {
+      const mine = [Buffer.from(key), Buffer.from(owner)];
+      const values = [outcome, Buffer.from(nextOwner), label === null ? null : Buffer.from(label), ttl];
+      const passed = await briefly(run, () => orContention(run(passOn, [...values, ...mine])));
+      if (passed && passed.insertId !== 0) return { acquired: true, fencingToken: passed.insertId };
+      const { rows } = await run(`SELECT paused FROM ${table} WHERE ${lease}`, mine);
+      return unpassed(rows[0] as { paused: unknown } | undefined);
+    },
     forceRelease: (run, key) => changing(run, forceRelease, [], held, [Buffer.from(key)]),
     async pause(run, id) {
       const key = Buffer.from(id);

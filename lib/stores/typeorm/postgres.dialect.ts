@@ -1,6 +1,14 @@
 import type { RenewalOutcome } from '../../interfaces/lock-store.interface.js';
 import type { Change, Guarding, LockDialect, Run } from './lock-dialect.js';
-import { CONTENTION, NEVER, refusalOf, type HolderRow, type LockRow, type NoRow } from './lock-row.js';
+import {
+  CONTENTION,
+  NEVER,
+  refusalOf,
+  unpassed,
+  type HolderRow,
+  type LockRow,
+  type NoRow,
+} from './lock-row.js';
 
 // clock_timestamp() and not now(): that one stands still from the transaction's start, and granted leases that had already ended.
 // date_part() and not extract(): its floating-point number is exact enough until the year 2255, and cheaper than a decimal one.
@@ -77,6 +85,18 @@ export function postgresDialect(table: string): LockDialect {
      last_label = t.label, last_started_ms = t.started_ms, last_ended_ms = ${MS}, last_outcome = $4`,
     lease,
   );
+  const passOn = `
+    WITH passed AS (
+      UPDATE ${table} AS t
+         SET token = GREATEST(t.token + 1, ${US}),
+             last_label = t.label, last_started_ms = t.started_ms, last_ended_ms = ${MS}, last_outcome = $3,
+             owner = $4, label = $6, started_ms = ${MS}, renewed_ms = ${MS}, expires_ms = ${until('$5')}
+       WHERE t.key = (SELECT t.key FROM ${table} AS t WHERE ${lease} AND NOT t.paused FOR UPDATE SKIP LOCKED)
+      RETURNING t.token
+    )
+    SELECT token, NULL::boolean AS paused FROM passed
+    UNION ALL
+    SELECT NULL, t.paused FROM ${table} AS t WHERE ${lease} AND NOT EXISTS (SELECT 1 FROM passed)`;
   const forceRelease = change(
     `owner = NULL, expires_ms = 0,
      last_label      = CASE WHEN t.owner IS NULL THEN t.last_label      ELSE t.label END,
@@ -171,6 +191,11 @@ export function postgresDialect(table: string): LockDialect {
     renew: (run, { key, owner, ttl }) => changing(run, renew, [key, owner, ttl]),
     release: (run, { key, owner, keepFor, outcome }) =>
       changing(run, release, [key, owner, keepFor, outcome]),
+    async passOn(run, { key, owner, outcome, nextOwner, ttl, label }) {
+      const values = [key, owner, outcome, nextOwner, ttl, label];
+      const [row] = await rowsOf<{ token: unknown; paused: unknown }>(run, passOn, values);
+      return row && row.token !== null ? { acquired: true, fencingToken: Number(row.token) } : unpassed(row);
+    },
     forceRelease: (run, key) => changing(run, forceRelease, [key]),
     pause: (run, key) => changing(run, pause, [key]),
     resume: (run, key) => changing(run, resume, [key]),

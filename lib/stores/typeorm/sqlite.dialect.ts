@@ -1,6 +1,6 @@
 import type { Attempt, Change, LockDialect, Run } from './lock-dialect.js';
 import { isStaleRead } from './store-failure.js';
-import { CONTENTION, NEVER, refusalOf, type LockRow, type NoRow } from './lock-row.js';
+import { CONTENTION, NEVER, refusalOf, unpassed, type LockRow, type NoRow } from './lock-row.js';
 
 // 'now' stands still within a statement, and SQLite never waits inside one, so both are the clock at the write.
 const MS = `(CAST(strftime('%s','now') AS INTEGER) * 1000 + CAST(substr(strftime('%f','now'), 4, 3) AS INTEGER))`;
@@ -49,6 +49,14 @@ export function sqliteDialect(table: string): LockDialect {
        SET owner = NULL, expires_ms = CASE WHEN ? > 0 THEN ${until('?')} ELSE 0 END,
            last_label = label, last_started_ms = started_ms, last_ended_ms = ${MS}, last_outcome = ?
      WHERE ${lease}`;
+  const passOn = `
+    UPDATE ${table}
+       SET token = MAX(token + 1, ${US}),
+           last_label = label, last_started_ms = started_ms, last_ended_ms = ${MS}, last_outcome = ?,
+           owner = ?, label = ?, started_ms = ${MS}, renewed_ms = ${MS}, expires_ms = ${until('?')}
+     WHERE ${lease} AND NOT paused
+    RETURNING token`;
+  const leaseOf = `SELECT paused FROM ${table} WHERE ${lease}`;
   const forceRelease = `
     UPDATE ${table}
        SET owner = NULL, expires_ms = 0,
@@ -108,6 +116,11 @@ export function sqliteDialect(table: string): LockDialect {
     renew: (run, { key, owner, ttl }) => changing(run, renew, [ttl, key, owner]),
     release: (run, { key, owner, keepFor, outcome }) =>
       changing(run, release, [keepFor, keepFor, outcome, key, owner]),
+    async passOn(run, { key, owner, outcome, nextOwner, ttl, label }) {
+      const [passed] = (await run(passOn, [outcome, nextOwner, label, ttl, key, owner])).rows;
+      if (passed) return { acquired: true, fencingToken: Number(passed.token) };
+      return unpassed((await run(leaseOf, [key, owner])).rows[0] as { paused: unknown } | undefined);
+    },
     forceRelease: (run, key) => changing(run, forceRelease, [key]),
     pause: (run, key) => changing(run, pause, [key]),
     resume: (run, key) => changing(run, resume, [key]),

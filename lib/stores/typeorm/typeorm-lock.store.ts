@@ -8,6 +8,7 @@ import type {
   ListRequest,
   LockAcquireResult,
   LockInspector,
+  LockPasser,
   LockPauser,
   LockStore,
   OnceKeeper,
@@ -16,13 +17,14 @@ import type {
   RenewalOutcome,
   StoreDescription,
   StoreLifecycle,
+  Successor,
   TransactionGuard,
 } from '../../interfaces/lock-store.interface.js';
 import { storedKey } from '../../lock-key.js';
 import { LockError } from '../../lock.errors.js';
 import { assertKnownOptions } from '../../lock.settings.js';
 import { handedIn, type DataSourceHandle } from './data-source.handle.js';
-import { identityOf, labelOf, leaseOf, limitOf } from '../lease-arguments.js';
+import { identityOf, labelOf, leaseOf, limitOf, passingOf } from '../lease-arguments.js';
 import { assertPage, milliseconds, purgeOf } from '../store-arguments.js';
 import { termsOf } from '../terms.js';
 import { OPERATION_LIMIT } from '../time-limit.js';
@@ -56,6 +58,7 @@ const SLICE = 100; // whoever wants a key that is being purged, once in its life
 export class TypeOrmLockStore
   implements
     LockStore,
+    LockPasser,
     BatchRenewer,
     LockInspector,
     LockPauser,
@@ -133,6 +136,20 @@ export class TypeOrmLockStore
     return this.operations.change(`release "${key}"`, OPERATION_LIMIT, (dialect, run) =>
       dialect.release(run, ending),
     );
+  }
+
+  /** A row that another session has locked is not waited for: the answer is `contention`. */
+  async passOn(
+    key: string,
+    owner: string,
+    next: Successor,
+    { outcome }: Pick<ReleaseRequest, 'outcome'> = {},
+  ): Promise<LockAcquireResult> {
+    const passing = passingOf(key, owner, next, outcome);
+    const passed = this.operations.run(`pass on "${key}"`, limitOf(passing.ttl), (dialect, run) =>
+      dialect.passOn(run, passing),
+    );
+    return unlessCollided<LockAcquireResult>(passed, CONTENTION);
   }
 
   /** Renews in batches of 500, where the database can leave out locked rows. A batch that collided with other sessions as a whole is `unknown`. */

@@ -8,6 +8,7 @@ import type {
   BatchRenewer,
   LockAcquireResult,
   LockInspector,
+  LockPasser,
   LockPauser,
   LockStore,
   RefusalReason,
@@ -158,6 +159,14 @@ export class ConformanceTrial {
     assert.ok(
       has<LockPauser>(store, 'pause', 'resume'),
       'the store is no LockPauser; if that is meant, leave these cases out: { without: ["pause"] }',
+    );
+    return store;
+  }
+
+  passerOf(store: LockStore): LockPasser {
+    assert.ok(
+      has<LockPasser>(store, 'passOn'),
+      'the store is no LockPasser; if that is meant, leave these cases out: { without: ["passOn"] }',
     );
     return store;
   }

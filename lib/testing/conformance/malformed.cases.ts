@@ -102,6 +102,25 @@ export const malformedPausing: Cases = {
   },
 };
 
+export const malformedPassing: Cases = {
+  async 'B23 B41 what cannot be a key, an owner or a successor is refused before any statement'(t) {
+    const { key, owner, token } = await t.take(t.key());
+    const passer = t.passerOf(t.store);
+    const next = { owner: t.owner(), ttl: LEASE };
+    for (const value of NO_KEYS) await refuses(passer, 'passOn', value, owner, next);
+    for (const value of NO_OWNERS) {
+      await refuses(passer, 'passOn', key, value, next);
+      await refuses(passer, 'passOn', key, owner, { ...next, owner: value });
+    }
+    for (const ttl of NO_TTLS) await refuses(passer, 'passOn', key, owner, { ...next, ttl });
+    for (const outcome of ['', 'lost', null, 1])
+      await refuses(passer, 'passOn', key, owner, next, { outcome });
+    await refuses(passer, 'passOn', key, owner, { ...next, owner });
+    assert.equal((await t.refusal(key)).fencingToken, token);
+    assert.equal(await t.store.renew(key, owner, LEASE), true);
+  },
+};
+
 export const malformedInspection: Cases = {
   async 'B41 what cannot be a key is refused by inspect and forceRelease'(t) {
     const { key, token } = await t.take(t.key());

@@ -50,7 +50,9 @@ if (mongodbIsSelected())
         { key, fencingToken: token },
       ]);
       expect(await store.transaction((session) => store.guard(session, key, 'o', token))).toBe(true);
-      expect(await store.release(key, 'o')).toBe(true);
+      const passed = tokenOf(await store.passOn(key, 'o', { owner: 'next', ttl: 60_000 }));
+      expect(Number.isSafeInteger(passed)).toBe(true);
+      expect(await store.release(key, 'next')).toBe(true);
       expect(await store.inspect(key)).toMatchObject({ state: 'absent', lastRun: { outcome: 'done' } });
       expect(await store.forceRelease(other)).toBe(true);
       expect(await store.purge({ prefix: key, olderThan: 0 })).toBe(1);

@@ -95,6 +95,35 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
         }
       });
 
+      it('B23 for a lock that is passed on 100 times, 50 of them: nobody comes in between', async () => {
+        const key = newKey();
+        let token = tokenOf(await store.acquire(key, 'holder 0', 60_000));
+        const over = new AbortController();
+        const contenders = Array.from({ length: 50 }, async (_, i) => {
+          const granted = [];
+          while (!over.signal.aborted) {
+            const result = await store.acquire(key, `${key}:${i}`, 60_000);
+            if (result.acquired) granted.push(result);
+          }
+          return granted;
+        });
+        try {
+          for (let passed = 0; passed < 100;) {
+            const next = { owner: `holder ${passed + 1}`, ttl: 60_000 };
+            const result = await store.passOn(key, `holder ${passed}`, next);
+            if (!result.acquired && result.reason === 'contention') continue;
+            expect(tokenOf(result)).toBeGreaterThan(token);
+            expect(await store.release(key, `holder ${passed}`)).toBe(false);
+            token = tokenOf(result);
+            passed++;
+          }
+        } finally {
+          over.abort();
+        }
+        expect((await Promise.all(contenders)).flat()).toEqual([]);
+        expect(await store.release(key, 'holder 100')).toBe(true);
+      });
+
       it('B73 for a new key that is paused meanwhile: nobody gets it from then on', async () => {
         for (let round = 0; round < 10; round++) {
           const key = newKey();

@@ -1,0 +1,194 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { LockPasser } from '../../lib/interfaces/lock-store.interface.js';
+import type { PlantedBug, Port, RightStore } from './conformance-planted-bugs.js';
+
+const HOUR = 3_600_000;
+const HELD = { acquired: false, reason: 'held' } as const;
+
+type PassOn = LockPasser['passOn'];
+
+export const passing: PlantedBug[] = [
+  {
+    name: 'who passes on says nothing of the next one',
+    plant: (right) => ({
+      passOn: (key, owner, { owner: next, ttl }, end) => right.passOn(key, owner, { owner: next, ttl }, end),
+    }),
+    foundBy: 'B23 a lock is passed on with a larger token, and with the label and the ttl of the next one',
+  },
+  {
+    name: 'a lock is passed on with its token',
+    plant: (right) => {
+      const tokens = new Map<string, number>();
+      return {
+        async acquire(key, ...rest) {
+          const result = await right.acquire(key, ...rest);
+          if (result.acquired) tokens.set(key, result.fencingToken);
+          return result;
+        },
+        async passOn(key, ...rest) {
+          const result = await right.passOn(key, ...rest);
+          return result.acquired ? { acquired: true, fencingToken: tokens.get(key) ?? 0 } : result;
+        },
+      };
+    },
+    foundBy: 'B23 a lock is passed on with a larger token, and with the label and the ttl of the next one',
+  },
+  {
+    name: 'who passed on may renew for the next one',
+    plant: (right) => {
+      const heirs = new Map<string, string>();
+      return {
+        async passOn(key, owner, next, end) {
+          heirs.set(owner, next.owner);
+          return right.passOn(key, owner, next, end);
+        },
+        renew: (key, owner, ttl) => right.renew(key, heirs.get(owner) ?? owner, ttl),
+      };
+    },
+    foundBy: 'B23 B44 a lock that was passed on is that of the new owner alone',
+  },
+  {
+    name: 'a lock without end has an end for the next one',
+    plant: (right) => passingAs(right, (next) => ({ ...next, ttl: Math.min(next.ttl, 9999 * HOUR) })),
+    foundBy: 'B23 a lock without end is passed on, and so is one to somebody who wants it without end',
+  },
+  {
+    name: 'a lease that ran out is passed on',
+    plant: (right) => ({
+      async passOn(key, owner, next, end) {
+        const revived = right.owners.get(key) === owner && (await right.isExpired(key));
+        return revived ? right.acquire(key, next.owner, next.ttl, next) : right.passOn(key, owner, next, end);
+      },
+    }),
+    foundBy: 'B23 B50 a lease that ran out is not passed on',
+  },
+  {
+    name: 'passed on by key only',
+    plant: (right) => ({
+      passOn: (key, owner, next, end) => right.passOn(key, right.owners.get(key) ?? owner, next, end),
+    }),
+    foundBy: 'B23 B37 nobody passes on the lock of another, or one that nobody has',
+  },
+  {
+    name: 'what is free is passed on',
+    plant: (right) => ({
+      async passOn(key, owner, next, end) {
+        const { state } = await right.inspect(key);
+        return state === 'absent'
+          ? right.acquire(key, next.owner, next.ttl, next)
+          : right.passOn(key, owner, next, end);
+      },
+    }),
+    foundBy: 'B23 B37 nobody passes on the lock of another, or one that nobody has',
+  },
+  {
+    name: 'the successor of a request that is carried out twice is granted twice',
+    plant: (right) => ({
+      async passOn(key, owner, next, end) {
+        const result = await right.passOn(key, owner, next, end);
+        const again = !result.acquired && right.owners.get(key) === next.owner;
+        return again ? right.acquire(key, next.owner, next.ttl, { resend: true }) : result;
+      },
+    }),
+    foundBy: 'B23 a request that is carried out twice changes nothing the second time',
+  },
+  {
+    name: 'a successor is not known when it asks again',
+    plant: (right) => {
+      const passed = new Set<string>();
+      return {
+        async passOn(key, owner, next, end) {
+          passed.add(next.owner);
+          return right.passOn(key, owner, next, end);
+        },
+        acquire: (key, owner, ttl, request) =>
+          right.acquire(key, owner, ttl, { ...request, resend: request?.resend && !passed.has(owner) }),
+      };
+    },
+    foundBy:
+      'B23 resend: a successor who was not told that it has the lock gets it again, with the same token',
+  },
+  {
+    name: 'passing on reads, then writes',
+    plant: (right) => ({
+      async passOn(key, owner, next, end) {
+        const mine = right.owners.get(key) === owner;
+        await nextTurn();
+        if (!mine) return HELD;
+        return right.passOn(key, right.owners.get(key) ?? owner, next, end);
+      },
+    }),
+    foundBy: 'B23 of many successors of one lock one gets it',
+  },
+  {
+    name: 'passing on is a release and an acquisition',
+    plant: (right) => ({
+      async passOn(key, owner, next, end) {
+        if (!(await right.release(key, owner, end))) return HELD;
+        await nextTurn();
+        return right.acquire(key, next.owner, next.ttl, next);
+      },
+    }),
+    foundBy: 'B23 B25 of many who want the key none gets it while it is passed on again and again',
+  },
+  {
+    name: 'every run that was passed on is done',
+    plant: (right) => ({ passOn: (key, owner, next) => right.passOn(key, owner, next) }),
+    foundBy: 'B23 B46 the run of the one who passed on is known, with its outcome',
+  },
+  {
+    name: 'a refusal to pass on ends the run',
+    plant: (right) => ({
+      async passOn(key, owner, next, end) {
+        const result = await right.passOn(key, owner, next, end);
+        if (!result.acquired) await right.forceRelease(key);
+        return result;
+      },
+    }),
+    foundBy: 'B23 B46 a refusal to pass on leaves the run as it is',
+  },
+  {
+    name: 'a paused key is passed on',
+    plant: (right) => ({
+      async passOn(key, owner, next, end) {
+        const paused = await right.resume(key);
+        const result = await right.passOn(key, owner, next, end);
+        if (paused) await right.pause(key);
+        return result;
+      },
+    }),
+    foundBy: 'B23 B73 a paused key is not passed on: its holder keeps it',
+  },
+  {
+    name: 'a tick is forgotten when its lock is passed on',
+    plant: (right) => {
+      const forgotten = new Set<string>();
+      return {
+        async passOn(key, owner, next, end) {
+          forgotten.add(key);
+          return right.passOn(key, owner, next, end);
+        },
+        acquire: (key, owner, ttl, { once, ...request } = {}) =>
+          right.acquire(key, owner, ttl, forgotten.has(key) ? request : { ...request, once }),
+      };
+    },
+    foundBy: 'B23 B76 a tick stays done when its lock is passed on',
+  },
+  {
+    name: 'a lock is passed on to its own holder',
+    plant: (right) => ({
+      async passOn(key, owner, next, end) {
+        if (owner !== next.owner) return right.passOn(key, owner, next, end);
+        return right.acquire(key, owner, next.ttl, { resend: true });
+      },
+    }),
+    foundBy: 'B23 B41 what cannot be a key, an owner or a successor is refused before any statement',
+  },
+];
+
+function passingAs(
+  right: RightStore,
+  read: (next: Parameters<PassOn>[2]) => Parameters<PassOn>[2],
+): Partial<Port> {
+  return { passOn: (key, owner, next, end) => right.passOn(key, owner, read(next), end) };
+}
