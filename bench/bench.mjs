@@ -7,8 +7,8 @@ import { saveReport } from './report/save.mjs';
 import { Servers, STORES } from './servers.mjs';
 
 /** For a figure to be believed, and for a first look within minutes. */
-const FULL = { warmUps: 200, iterations: 2_000, blocks: 15 };
-const QUICK = { warmUps: 30, iterations: 300, blocks: 15 };
+const FULL = { warmUps: 200, iterations: 2_000, blocks: 15, attempts: 2 };
+const QUICK = { warmUps: 30, iterations: 300, blocks: 15, attempts: 1 };
 const SLICES = { full: 500, quick: 80 };
 
 /** What a measure that needs no database has for a store. */

@@ -8,14 +8,16 @@ import { comparisonOf, median, summaryOf } from './statistics.mjs';
  * @param operations `{ name: async () => ... }`
  * @param reference the name of the operation that the others are compared with
  * @param pause milliseconds before each call
+ * @param before what is done before each call, unmeasured
  * @returns `{ times: { name: { p50, p90, p99, ... } }, ratios: { name: { ratio, low, high, inconclusive } } }`, times in milliseconds
  */
-export async function interleave(operations, { reference, warmUps, iterations, blocks, pause = 0 }) {
+export async function interleave(operations, { reference, warmUps, iterations, blocks, pause = 0, before }) {
   const names = Object.keys(operations);
   const once = async () => {
     const taken = {};
     for (const name of shuffled(names)) {
       if (pause > 0) await sleep(pause);
+      await before?.();
       const begin = performance.now();
       await operations[name]();
       taken[name] = performance.now() - begin;
@@ -93,11 +95,12 @@ export async function rateOf(operation, callers, milliseconds) {
   return (done * 1000) / (performance.now() - begin);
 }
 
-/** Measures again, up to `times` in all, while `isInconclusive`; gives the last. */
-export async function untilConclusive(measure, isInconclusive, times = 2) {
-  for (let time = 1; ; time++) {
+/** Measures again, up to `attempts` in all, while a ratio is inconclusive; gives the last. */
+export async function untilConclusive(attempts, measure) {
+  for (let attempt = 1; ; attempt++) {
     const measured = await measure();
-    if (time === times || !isInconclusive(measured)) return measured;
+    const inconclusive = Object.values(measured.ratios).some((ratio) => ratio.inconclusive);
+    if (attempt === attempts || !inconclusive) return measured;
   }
 }
 

@@ -39,9 +39,8 @@ async function measureVariant({ store, servers, counts, storeOptions, goal, vari
       floor: () => floor.pair(KEY),
       pair: async () => (await locks.acquire(KEY)).release(),
     };
-    const { times, ratios } = await untilConclusive(
-      () => interleave(operations, { ...counts, reference: 'floor' }),
-      (measured) => measured.ratios.pair.inconclusive,
+    const { times, ratios } = await untilConclusive(counts.attempts, () =>
+      interleave(operations, { ...counts, reference: 'floor' }),
     );
     const { ratio, low, high, inconclusive } = ratios.pair;
     const details = { ...(variant && { variant }), 'p10–p90 of the blocks': [low, high], ms: times };
