@@ -14,6 +14,7 @@ const QUIET = { logger: false, abortOnError: false };
  * @param url of `servers.database()`; the path of a file for SQLite
  * @param options those of `LockModule`, without its store
  * @param storeOptions those of `typeOrmStore` or `mongoStore`
+ * @param counted whether a MongoDB client has to tell of its commands, which costs time; other drivers are counted without
  * @returns `{ locks, app, dataSource or client, close }`
  */
 export async function openLocks({
@@ -23,8 +24,10 @@ export async function openLocks({
   options = {},
   storeOptions = {},
   providers = [],
+  counted = false,
 }) {
-  if (store === 'mongodb') return openMongodb({ url, connections, options, storeOptions, providers });
+  if (store === 'mongodb')
+    return openMongodb({ url, connections, options, storeOptions, providers, counted });
   const app = await createApplication(
     [
       TypeOrmModule.forRoot({ ...dataSourceOptions(store, url, connections), retryAttempts: 0 }),
@@ -53,11 +56,11 @@ export function dataSourceOptions(store, url, connections) {
   return { ...common, type: store, url, poolSize: connections };
 }
 
-async function openMongodb({ url, connections, options, storeOptions, providers }) {
+async function openMongodb({ url, connections, options, storeOptions, providers, counted }) {
   const client = await new MongoClient(url, {
     maxPoolSize: connections,
     minPoolSize: connections,
-    monitorCommands: true,
+    monitorCommands: counted,
   }).connect();
   try {
     const store = mongoStore({ db: client.db(), ...storeOptions });

@@ -8,7 +8,7 @@ import { WAIT, workOnHotKey } from './hot-key.mjs';
 import { countStatements } from './statement-counter.mjs';
 
 serve(async (settings) => {
-  const opened = await openLocks(settings);
+  const opened = await openLocks({ ...settings, counted: true });
   const { locks } = opened;
   const count = countStatements(opened);
   await locks.run('warm-up', () => {});

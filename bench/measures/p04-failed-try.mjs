@@ -1,8 +1,8 @@
+import { countStatements } from '../contention/statement-counter.mjs';
 import { openFloor } from '../floors.mjs';
 import { atMost, judged, NONE } from '../goals.mjs';
 import { interleave, untilConclusive } from '../interleave.mjs';
 import { openLocks } from '../locks.mjs';
-import { countStatements } from '../statement-counter.mjs';
 
 const KEY = 'held';
 const WAL_TRIES = 200;
@@ -16,7 +16,7 @@ export default {
   async measure({ store, servers, counts }) {
     const url = await servers.database(store);
     const holder = await openLocks({ store, url });
-    const { locks, dataSource, client, close } = await openLocks({ store, url });
+    const { locks, dataSource, client, close } = await openLocks({ store, url, counted: true });
     const floor = await openFloor(store, url);
     try {
       await holder.locks.acquire(KEY, { ttl: '10m' });
@@ -27,7 +27,10 @@ export default {
       const { times, ratios } = await untilConclusive(counts.attempts, () =>
         interleave({ select: () => floor.select(KEY), fail }, { ...counts, reference: 'select' }),
       );
-      const { statements } = await countStatements({ store, client }, fail);
+      const count = countStatements({ client });
+      const before = count();
+      await fail();
+      const statements = count() - before;
       const { ratio, low, high, inconclusive } = ratios.fail;
       // MariaDB has no statement that tries and tells who holds the key: the look at the holder is one more SELECT, which is not counted.
       const looks = store === 'mariadb' ? statements - 1 : 0;
