@@ -30,3 +30,9 @@ function verdictOf(measured, goal, inconclusive) {
   if (inconclusive) return 'inconclusive';
   return goal.isReached(measured) ? 'reached' : 'missed';
 }
+
+/** A row that says why there is no figure. */
+export function notMeasured({ store, goal = NONE, reason, details = {} }) {
+  const row = judged({ store, measured: undefined, unit: '', goal, details: { ...details, reason } });
+  return { ...row, verdict: 'not measured' };
+}
