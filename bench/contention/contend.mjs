@@ -14,7 +14,7 @@ export const CONNECTIONS = 10;
 
 const LENGTHS = {
   full: { blocks: 15, counted: 1_000, uncounted: 300, floors: 60 },
-  quick: { blocks: 5, counted: 300, uncounted: 150, floors: 20 },
+  quick: { blocks: 4, counted: 250, uncounted: 100, floors: 15 },
 };
 
 const WORKER = new URL('worker.mjs', import.meta.url);
@@ -37,7 +37,8 @@ export async function startWorkers({ store, servers, processes }) {
   };
   const workers = [];
   try {
-    for (let i = 0; i < processes; i++) workers.push(await start()); // one after the other: the first makes the table
+    workers.push(await start()); // it makes the table
+    workers.push(...(await Promise.all(Array.from({ length: processes - 1 }, start))));
     return { url, workers, start, close };
   } catch (error) {
     await close();
@@ -86,6 +87,7 @@ async function block({ workers, waiters, floor, floors, counted, uncounted }) {
   return {
     floor: mean(pairs),
     handOffs: handOffs(holds).filter(counting),
+    waits: holds.map(({ askedAt, from }) => from - askedAt),
     statements: parts.reduce((sum, { statements }) => sum + statements, 0),
     processes: workers.length,
   };
@@ -94,7 +96,7 @@ async function block({ workers, waiters, floor, floors, counted, uncounted }) {
 function summaryOf(blocks) {
   const all = blocks.flatMap((block) => block.handOffs);
   const times = all.map(({ took }) => took);
-  const waits = all.map(({ hold }) => hold.from - hold.askedAt);
+  const waits = blocks.flatMap((block) => block.waits);
   const ratios = blocks.map((block) => meanHandOff(block) / block.floor);
   const statements = blocks.map((block) => block.statements / block.handOffs.length);
   const shares = sharesOf(

@@ -7,7 +7,7 @@ export const advisoryLock = {
   stores: ['postgres'],
   variants: ['default'],
   lease: false,
-  polls: false,
+  waiting: 'on the server',
   open({ url }) {
     const mutex = advisory.default(url);
     return { run: (key, body) => mutex(key).withLock(body), close() {} };

@@ -7,7 +7,7 @@ export const pgMutexLock = {
   stores: ['postgres'],
   variants: ['default'],
   lease: false,
-  polls: true,
+  waiting: 'polls',
   open({ url }) {
     const { hostname: host, port, username: user, password, pathname } = new URL(url);
     const database = { host, port: Number(port), user, password, database: pathname.slice(1) };

@@ -1,21 +1,20 @@
 import { Redis } from 'ioredis';
 import { Mutex } from 'redis-semaphore';
-import { SHORTEST_DELAY, TTL } from './variants.mjs';
+import { TTL } from './ttl.mjs';
 
-/** Tries every 10 ms by default, and gives up after ten seconds. */
+/** Never gives up. By default it tries every 10 ms, and gives up after ten seconds. */
+const tuned = { lockTimeout: TTL, acquireTimeout: Infinity, retryInterval: 5 };
+
 export const redisSemaphore = {
   name: 'redis-semaphore',
   kind: 'redis',
   stores: ['redis'],
   variants: ['default', 'tuned'],
   lease: true,
-  polls: true,
+  waiting: 'polls',
   open({ url, variant }) {
     const connection = new Redis(url);
-    const options =
-      variant === 'tuned'
-        ? { lockTimeout: TTL, acquireTimeout: Infinity, retryInterval: SHORTEST_DELAY / 2 }
-        : {};
+    const options = variant === 'tuned' ? tuned : {};
     return {
       async run(key, body) {
         const mutex = new Mutex(connection, key, options);

@@ -1,10 +1,10 @@
 import { Redlock as SesameRedlock } from '@sesamecare-oss/redlock';
 import { Redis } from 'ioredis';
 import Redlock from 'redlock';
-import { SHORTEST_DELAY, TTL } from './variants.mjs';
+import { TTL } from './ttl.mjs';
 
-/** By default it gives up after ten tries with 200 ms, more or less, between them. */
-const tuned = { retryCount: -1, retryDelay: SHORTEST_DELAY, retryJitter: SHORTEST_DELAY / 2 };
+/** Never gives up. By default they do after ten tries with 200 ms, more or less, between them. */
+const tuned = { retryCount: -1, retryDelay: 5, retryJitter: 2 };
 
 export const redlock = {
   name: 'redlock',
@@ -12,7 +12,7 @@ export const redlock = {
   stores: ['redis'],
   variants: ['default', 'tuned'],
   lease: true,
-  polls: true,
+  waiting: 'polls',
   open({ url, variant }) {
     const connection = new Redis(url);
     const locks = new Redlock([connection], variant === 'tuned' ? tuned : {});

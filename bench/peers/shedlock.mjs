@@ -2,11 +2,14 @@ import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import mysql from 'mysql2/promise';
 import pg from 'pg';
-import { SHORTEST_DELAY, TTL } from './variants.mjs';
+import { TTL } from './ttl.mjs';
+
+/** Milliseconds between two tries, which ShedLock leaves to the caller: what one may write without a thought, and those with which many were through first. */
+const DELAYS = { default: 100, tuned: 10 };
 
 /**
  * The statements of ShedLock's JdbcTemplate provider with `usingDbTime()`: INSERT for a name that this process has not seen yet, else UPDATE; UPDATE to unlock.
- * Each is on its own here, while ShedLock wraps it into a transaction. ShedLock does not wait either: who has to tries again, every 100 ms by default.
+ * Each is on its own here, while ShedLock wraps it into a transaction. ShedLock does not wait either: who has to tries again.
  */
 export const shedlock = {
   name: "ShedLock's statements",
@@ -14,7 +17,7 @@ export const shedlock = {
   stores: ['postgres', 'mariadb'],
   variants: ['default', 'tuned'],
   lease: true,
-  polls: true,
+  waiting: 'left to the caller',
   async open({ url, store, connections, variant }) {
     const tuned = variant === 'tuned';
     const { run, close } = drivers[store](url, { size: tuned ? connections : 10, prepared: tuned });
@@ -33,7 +36,7 @@ export const shedlock = {
     }
     return {
       async run(key, body) {
-        while (!(await lock(key))) await sleep(tuned ? SHORTEST_DELAY : 100);
+        while (!(await lock(key))) await sleep(DELAYS[variant]);
         try {
           await body();
         } finally {

@@ -7,7 +7,9 @@ import knex from 'knex';
 import { Kysely, MysqlDialect, PostgresDialect } from 'kysely';
 import { createPool } from 'mysql2';
 import pg from 'pg';
-import { SHORTEST_DELAY } from './variants.mjs';
+
+/** Milliseconds between two tries: those with which many waiters were through first. By default they are 250. */
+const TUNED_DELAY = { sql: 25, redis: 5 };
 
 export const verrouKnex = {
   name: '@verrou/core, Knex',
@@ -15,12 +17,12 @@ export const verrouKnex = {
   stores: ['postgres', 'mariadb'],
   variants: ['default', 'tuned'],
   lease: true,
-  polls: true,
+  waiting: 'polls',
   open({ url, store, connections, variant }) {
     const client = store === 'postgres' ? 'pg' : 'mysql2';
     const pool = variant === 'tuned' ? { pool: { min: connections, max: connections } } : {};
     const connection = knex({ client, connection: url, ...pool });
-    return opened(knexStore({ connection }), variant, () => connection.destroy());
+    return opened(knexStore({ connection }), retryOf('sql', variant), () => connection.destroy());
   },
 };
 
@@ -34,7 +36,7 @@ export const verrouKysely = {
         ? new PostgresDialect({ pool: new pg.Pool({ connectionString: url, max: size }) })
         : new MysqlDialect({ pool: createPool({ uri: url, ...(size && { connectionLimit: size }) }) });
     const connection = new Kysely({ dialect });
-    return opened(kyselyStore({ connection }), variant, () => connection.destroy());
+    return opened(kyselyStore({ connection }), retryOf('sql', variant), () => connection.destroy());
   },
 };
 
@@ -45,17 +47,18 @@ export const verrouRedis = {
   stores: ['redis'],
   open({ url, variant }) {
     const connection = new Redis(url);
-    return opened(redisStore({ connection }), variant, () => connection.quit());
+    return opened(redisStore({ connection }), retryOf('redis', variant), () => connection.quit());
   },
 };
 
-function opened(driver, variant, close) {
+const retryOf = (kind, variant) => (variant === 'tuned' ? { delay: TUNED_DELAY[kind] } : {});
+
+function opened(driver, retry, close) {
   const locks = new Verrou({ default: 'only', stores: { only: { driver } } });
-  const waiting = variant === 'tuned' ? { retry: { delay: SHORTEST_DELAY } } : {};
   return {
     async run(key, body) {
       const lock = locks.createLock(key);
-      if (!(await lock.acquire(waiting))) throw new Error(`${key} was not acquired`);
+      if (!(await lock.acquire({ retry }))) throw new Error(`${key} was not acquired`);
       try {
         await body();
       } finally {
