@@ -2,7 +2,8 @@ import { readdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describeMachine } from './machine.mjs';
 import { Progress } from './progress.mjs';
-import { machineLines, tableOf } from './report/table.mjs';
+import { machineLines } from './report/machine-lines.mjs';
+import { tableOf, tally } from './report/table.mjs';
 import { saveReport } from './report/save.mjs';
 import { Servers, STORES } from './servers.mjs';
 
@@ -46,7 +47,7 @@ export async function runBench({ only, stores, quick, peers, out, command }) {
       results.push(...(await resultsOf(measure, { ...context, store, stores: [store] })));
     }
     const report = { date: new Date().toISOString(), command, quick, machine, results };
-    progress.say(`\n${tableOf(results)}\n`);
+    progress.say(`\n${tableOf(results)}\n\n${tally(results)} in ${progress.seconds.toFixed(0)} s\n`);
     for (const file of await saveReport(report, out ?? folderFor({ only, stores, quick })))
       progress.say(`written: ${file}`);
     return results.some(({ verdict }) => verdict === 'failed') ? 1 : 0;

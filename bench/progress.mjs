@@ -29,8 +29,12 @@ export class Progress {
     this.#stream.write(`${this.#live ? '\r' : ''}${line}${this.#live ? '\x1b[K' : ''}\n`);
   }
 
+  /** Since the run began. */
+  get seconds() {
+    return (performance.now() - this.#begin) / 1000;
+  }
+
   #clock() {
-    const seconds = (performance.now() - this.#begin) / 1000;
-    return `${seconds.toFixed(0).padStart(5)} s`;
+    return `${this.seconds.toFixed(0).padStart(5)} s`;
   }
 }

@@ -1,42 +1,38 @@
 import { figure } from './figure.mjs';
 
-const COLUMNS = [
-  ['goal of', ({ id }) => id],
-  ['measure', ({ title, details }) => (details?.variant ? `${title} (${details.variant})` : title)],
-  ['store', ({ store }) => store],
+/** The columns of the table, and what stands in them. */
+export const COLUMNS = [
+  ['', ({ id }) => id],
+  [
+    'measure',
+    ({ title, details }) => (details?.variant && !details.peer ? `${title}: ${details.variant}` : title),
+  ],
+  ['store', ({ store }) => (store === 'none' ? '' : store)],
   ['goal', ({ goal }) => goal],
   ['measured', ({ measured, unit }) => `${figure(measured)} ${unit}`.trim()],
   ['verdict', ({ verdict }) => verdict],
 ];
-const WIDTHS = [7, 62, 9, 12, 22, 12];
+const WIDTHS = [4, 74, 9, 9, 16, 12];
 
 /** The results for a terminal. */
 export function tableOf(results, { heading = true } = {}) {
   const rows = results.map((result) => COLUMNS.map(([, cellOf]) => cellOf(result)));
   if (heading) rows.unshift(COLUMNS.map(([name]) => name));
-  return rows
-    .map((cells) =>
-      cells
-        .map((cell, i) => cell.padEnd(WIDTHS[i]))
-        .join(' ')
-        .trimEnd(),
-    )
-    .join('\n');
+  return rows.map(lineOf).join('\n');
 }
 
-export { COLUMNS };
+function lineOf(cells) {
+  return cells
+    .map((cell, i) => cell.padEnd(WIDTHS[i]))
+    .join(' ')
+    .trimEnd();
+}
 
-/** The machine for people. */
-export function machineLines({ processor, cores, memory, platform, node, load, fsync, servers, packages }) {
-  const listed = (values) =>
-    Object.entries(values)
-      .map(([name, value]) => `${name} ${value}`)
-      .join(', ');
-  return [
-    `machine: ${processor}, ${cores} cores, ${memory}, ${platform}; load ${load.join(' ')}; fsync ${fsync} ms`,
-    `versions: Node ${node}, ${listed(packages)}`,
-    ...servers.map(
-      ({ store, version, durability }) => `server: ${store} ${version}; durable: ${listed(durability)}`,
-    ),
-  ];
+/** How many rows ended how, such as `12 reached, 2 missed`. */
+export function tally(results) {
+  const counts = {};
+  for (const { verdict } of results) counts[verdict] = (counts[verdict] ?? 0) + 1;
+  return Object.entries(counts)
+    .map(([verdict, count]) => `${count} ${verdict}`)
+    .join(', ');
 }
