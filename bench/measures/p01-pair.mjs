@@ -2,12 +2,10 @@ import { openFloor } from '../floors.mjs';
 import { atMost, judged } from '../goals.mjs';
 import { interleave, untilConclusive } from '../interleave.mjs';
 import { hasStoreOption, openLocks } from '../locks.mjs';
-import { redisPairs, sqlPairs } from '../peers/pairs.mjs';
+import { pairsOfPeers } from '../peers/pairs.mjs';
 
 const GOALS = { postgres: atMost(1.15), mariadb: atMost(1.2), sqlite: atMost(1.3), mongodb: atMost(1.15) };
 const KEY = 'pair';
-/** The store whose floor the peers on Redis are measured with. */
-const BESIDE_REDIS = 'postgres';
 
 /** A pair of the library, nobody else wanting the key, against two durable writes on the same server. */
 export default {
@@ -30,8 +28,7 @@ export default {
           variant: 'asynchronous release',
         }),
       );
-    results.push(...(await sqlPairs(context)));
-    if (store === BESIDE_REDIS && context.peers.length > 0) results.push(...(await redisPairs(context)));
+    results.push(...(await pairsOfPeers(context)));
     return results;
   },
 };

@@ -1,50 +1,33 @@
 import { judged } from '../goals.mjs';
+import { eachVariant } from './each-variant.mjs';
 import { startPeer } from './start-peer.mjs';
-import { withRedis } from './with-redis.mjs';
 
-/** The pair of each peer that has the store, against the floor on the same server. One connection, as ours. */
-export async function sqlPairs({ store, servers, peers, counts, progress }) {
-  const rows = [];
-  for (const peer of peers.filter(({ kind, stores }) => kind === 'sql' && stores.includes(store)))
-    for (const variant of peer.variants) {
-      progress.tell(`${peer.name}, ${variant}`);
-      rows.push(await pairOf({ peer, variant, store, servers, counts }));
-    }
-  return rows;
-}
-
-/** The pair of each peer on Redis, against the floor on the database of ours. */
-export async function redisPairs({ store, servers, peers, counts, progress }) {
-  const floor = { store, url: await servers.database(store) };
-  return withRedis(async ({ url, label }) => {
-    const rows = [];
-    for (const peer of peers.filter(({ kind }) => kind === 'redis'))
-      for (const variant of peer.variants) {
-        progress.tell(`${label}: ${peer.name}, ${variant}`);
-        rows.push(await pairOf({ peer, variant, store: 'redis', url, label, servers, counts, floor }));
-      }
-    return rows;
-  });
-}
-
-async function pairOf({ peer, variant, label, counts, store, floor, ...where }) {
-  const child = await startPeer({ peer, variant, connections: 1, store, floor, ...where });
-  try {
-    const { times, ratios } = await child.ask('pairs', counts);
-    const { ratio, low, high, inconclusive } = ratios.pair;
-    const { name, lease } = peer;
+/** The pair of each peer on one connection, as ours, against the floor. */
+export function pairsOfPeers(context) {
+  const { store, counts } = context;
+  return eachVariant(context, async ({ peer, variant, name, label, where }) => {
+    const { times, ratio } = await pairOf({ peer, variant, connections: 1, ...where }, counts);
     const details = {
-      peer: name,
       variant,
-      lease,
-      'p10–p90 of the blocks': [low, high],
-      inconclusive,
+      peer: peer.name,
+      ...(label && { server: label }),
+      lease: peer.lease,
+      'p10–p90 of the blocks': [ratio.low, ratio.high],
+      inconclusive: ratio.inconclusive,
       ms: times,
     };
     return {
-      ...judged({ store: floor?.store ?? store, measured: ratio, unit: '× floor', details }),
-      title: `pair ÷ floor, ${[label, name].filter(Boolean).join(': ')}`,
+      title: `pair ÷ floor, ${name}`,
+      ...judged({ store, measured: ratio.ratio, unit: '× floor', details }),
     };
+  });
+}
+
+async function pairOf(terms, counts) {
+  const child = await startPeer(terms);
+  try {
+    const { times, ratios } = await child.ask('pairs', counts);
+    return { times, ratio: ratios.pair };
   } finally {
     await child.close();
   }

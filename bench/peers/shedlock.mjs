@@ -9,7 +9,7 @@ const DELAYS = { default: 100, tuned: 10 };
 
 /**
  * The statements of ShedLock's JdbcTemplate provider with `usingDbTime()`: INSERT for a name that this process has not seen yet, else UPDATE; UPDATE to unlock.
- * Each is on its own here, while ShedLock wraps it into a transaction. ShedLock does not wait either: who has to tries again.
+ * Each goes through the plain driver in one round trip, while ShedLock itself wraps it into a transaction. ShedLock does not wait: who has to tries again.
  */
 export const shedlock = {
   name: "ShedLock's statements",
@@ -19,10 +19,9 @@ export const shedlock = {
   lease: true,
   waiting: 'left to the caller',
   async open({ url, store, connections, variant }) {
-    const tuned = variant === 'tuned';
-    const { run, close } = drivers[store](url, { size: tuned ? connections : 10, prepared: tuned });
+    const { run, close } = drivers[store](url, variant === 'tuned' ? connections : 10);
     const { table, insert, update, unlock } = statements[store];
-    await run({ text: table });
+    await run(table);
     const label = hostname();
     const seen = new Set();
 
@@ -50,7 +49,6 @@ export const shedlock = {
 
 const columns = (time) =>
   `name VARCHAR(64) NOT NULL, lock_until ${time} NOT NULL, locked_at ${time} NOT NULL, locked_by VARCHAR(255) NOT NULL, PRIMARY KEY (name)`;
-const statement = (name, text) => ({ name: `shedlock-${name}`, text });
 
 const NOW = "timezone('utc', CURRENT_TIMESTAMP)";
 const until = (milliseconds) => `${NOW} + ${milliseconds}::float8 * interval '1 ms'`;
@@ -59,55 +57,35 @@ const LATER = 'TIMESTAMPADD(MICROSECOND, ? * 1000, UTC_TIMESTAMP(3))';
 const statements = {
   postgres: {
     table: `CREATE TABLE IF NOT EXISTS shedlock (${columns('TIMESTAMP')})`,
-    insert: statement(
-      'insert',
-      `INSERT INTO shedlock (name, lock_until, locked_at, locked_by) VALUES ($1, ${until('$2')}, ${NOW}, $3)
+    insert: `INSERT INTO shedlock (name, lock_until, locked_at, locked_by) VALUES ($1, ${until('$2')}, ${NOW}, $3)
       ON CONFLICT (name) DO UPDATE SET lock_until = ${until('$2')}, locked_at = ${NOW}, locked_by = $3
       WHERE shedlock.name = $1 AND shedlock.lock_until <= ${NOW}`,
-    ),
-    update: statement(
-      'update',
-      `UPDATE shedlock SET lock_until = ${until('$1')}, locked_at = ${NOW}, locked_by = $2
+    update: `UPDATE shedlock SET lock_until = ${until('$1')}, locked_at = ${NOW}, locked_by = $2
       WHERE name = $3 AND lock_until <= ${NOW}`,
-    ),
-    unlock: statement('unlock', `UPDATE shedlock SET lock_until = ${NOW} WHERE name = $1 AND locked_by = $2`),
+    unlock: `UPDATE shedlock SET lock_until = ${NOW} WHERE name = $1 AND locked_by = $2`,
   },
   mariadb: {
     table: `CREATE TABLE IF NOT EXISTS shedlock (${columns('TIMESTAMP(3)')})`,
-    insert: statement(
-      'insert',
-      `INSERT IGNORE INTO shedlock (name, lock_until, locked_at, locked_by) VALUES (?, ${LATER}, UTC_TIMESTAMP(3), ?)`,
-    ),
-    update: statement(
-      'update',
-      `UPDATE shedlock SET lock_until = ${LATER}, locked_at = UTC_TIMESTAMP(3), locked_by = ?
+    insert: `INSERT IGNORE INTO shedlock (name, lock_until, locked_at, locked_by) VALUES (?, ${LATER}, UTC_TIMESTAMP(3), ?)`,
+    update: `UPDATE shedlock SET lock_until = ${LATER}, locked_at = UTC_TIMESTAMP(3), locked_by = ?
       WHERE name = ? AND lock_until <= UTC_TIMESTAMP(3)`,
-    ),
-    unlock: statement(
-      'unlock',
-      'UPDATE shedlock SET lock_until = UTC_TIMESTAMP(3) WHERE name = ? AND locked_by = ?',
-    ),
+    unlock: 'UPDATE shedlock SET lock_until = UTC_TIMESTAMP(3) WHERE name = ? AND locked_by = ?',
   },
 };
 
 /** Run a statement and give the number of rows that it changed. */
 const drivers = {
-  postgres(url, { size, prepared }) {
+  postgres(url, size) {
     const pool = new pg.Pool({ connectionString: url, max: size });
     return {
-      async run({ name, text }, values) {
-        return (await pool.query({ text, values, ...(prepared && { name }) })).rowCount;
-      },
+      run: async (text, values) => (await pool.query(text, values)).rowCount,
       close: () => pool.end(),
     };
   },
-  mariadb(url, { size, prepared }) {
+  mariadb(url, size) {
     const pool = mysql.createPool({ uri: url, connectionLimit: size });
     return {
-      async run({ text }, values) {
-        const [{ affectedRows }] = await (prepared ? pool.execute(text, values) : pool.query(text, values));
-        return affectedRows;
-      },
+      run: async (text, values) => (await pool.query(text, values))[0].affectedRows,
       close: () => pool.end(),
     };
   },
