@@ -44,7 +44,7 @@ function resultOf({ peer, variant, name, label, rounds, store, work }) {
   const details = {
     variant,
     peer: peer.name,
-    ...(label && { server: label }),
+    ...(label && { redis: label }),
     lease: peer.lease,
     waiting: peer.waiting,
     'p10–p90 of the rounds': [low, high],

@@ -10,7 +10,7 @@ export function pairsOfPeers(context) {
     const details = {
       variant,
       peer: peer.name,
-      ...(label && { server: label }),
+      ...(label && { redis: label }),
       lease: peer.lease,
       'p10–p90 of the blocks': [ratio.low, ratio.high],
       inconclusive: ratio.inconclusive,
