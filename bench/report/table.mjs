@@ -3,10 +3,7 @@ import { figure } from './figure.mjs';
 /** The columns of the table, and what stands in them. */
 export const COLUMNS = [
   ['', ({ id }) => id],
-  [
-    'measure',
-    ({ title, details }) => (details?.variant && !details.peer ? `${title}: ${details.variant}` : title),
-  ],
+  ['measure', ({ title, details }) => (details?.variant ? `${title}: ${details.variant}` : title)],
   ['store', ({ store }) => (store === 'none' ? '' : store)],
   ['goal', ({ goal }) => goal],
   ['measured', ({ measured, unit }) => `${figure(measured)} ${unit}`.trim()],
