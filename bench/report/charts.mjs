@@ -9,7 +9,7 @@ export function panelsOf(results) {
   const stores = [...new Set(results.map(({ store }) => store))];
   return stores
     .flatMap((store) => {
-      const here = results.filter((result) => result.store === store && !result.details?.server);
+      const here = results.filter((result) => result.store === store && !result.details?.redis);
       return [pairPanel(store, here), hotKeyPanel(store, here)];
     })
     .filter(({ bars }) => bars.some(({ ours }) => !ours));

@@ -6,8 +6,8 @@ import { COLUMNS, tally } from './table.mjs';
 export function markdownOf({ date, command, quick, machine, results, charts }) {
   const ours = results.filter(({ details }) => !details?.peer);
   const peers = results.filter(({ details }) => details?.peer);
-  const sql = peers.filter(({ details }) => !details.server);
-  const redis = [...new Set(peers.map(({ details }) => details.server).filter(Boolean))];
+  const sql = peers.filter(({ details }) => !details.redis);
+  const redis = [...new Set(peers.map(({ details }) => details.redis).filter(Boolean))];
   return [
     `# Bench
 
@@ -26,7 +26,7 @@ export function markdownOf({ date, command, quick, machine, results, charts }) {
     .concat('\n');
 }
 
-const ofRedis = (peers, kind) => peers.filter(({ details }) => details.server === kind);
+const ofRedis = (peers, kind) => peers.filter(({ details }) => details.redis === kind);
 
 function section(title, text, results) {
   if (results.length === 0) return undefined;
