@@ -1,0 +1,29 @@
+import { judged, NONE } from '../goals.mjs';
+import { contend } from './contend.mjs';
+
+/** Measures one shape of contention and gives its rows: the hand-off, its statements, and the shares when there are several processes. */
+export async function handOffResults(context, { processes, waiters, title, goals = {} }) {
+  const { store } = context;
+  const { handOff, statements, shares, details } = await contend({ ...context, processes, waiters });
+  const { ratio, low, high, inconclusive } = handOff;
+  const rows = [
+    judged({
+      store,
+      measured: ratio,
+      unit: '× floor',
+      goal: goals.handOff ?? NONE,
+      inconclusive,
+      details: { 'p10–p90 of the blocks': [low, high], ...details },
+    }),
+    {
+      title: `statements per hand-off, ${title}`,
+      ...judged({ store, measured: statements, unit: 'statements', goal: goals.statements ?? NONE }),
+    },
+  ];
+  if (processes > 1)
+    rows.push({
+      title: `smallest ÷ largest share of a process, ${title}`,
+      ...judged({ store, measured: shares.smallestToLargest, unit: '', goal: goals.share ?? NONE }),
+    });
+  return rows;
+}

@@ -1,0 +1,10 @@
+/** What part of all holds each of the processes had, and the smallest part of one, against the largest. */
+export function sharesOf(holders, processes) {
+  const counts = Array.from({ length: processes }, (_, process) =>
+    holders.reduce((count, holder) => (holder === process ? count + 1 : count), 0),
+  );
+  return {
+    each: counts.map((count) => count / holders.length),
+    smallestToLargest: Math.min(...counts) / Math.max(...counts),
+  };
+}

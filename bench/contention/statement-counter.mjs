@@ -1,0 +1,38 @@
+import Sqlite from 'better-sqlite3';
+import mysql from 'mysql2';
+import pg from 'pg';
+
+/** How many statements the drivers have sent in this process since the first call. */
+let count = 0;
+let wrapped = false;
+
+/**
+ * Counts every statement of pg, mysql2 and better-sqlite3, whoever sends it, and every command of a MongoDB client that was opened with `monitorCommands`.
+ *
+ * @returns the count so far, whenever it is called
+ */
+export function countStatements({ client } = {}) {
+  client?.on('commandStarted', () => count++);
+  if (!wrapped) wrapDrivers();
+  wrapped = true;
+  return () => count;
+}
+
+function wrapDrivers() {
+  wrap(pg.Client.prototype, ['query']);
+  wrap(Object.getPrototypeOf(mysql.Connection.prototype), ['query', 'execute']);
+  const database = new Sqlite(':memory:');
+  wrap(Object.getPrototypeOf(database.prepare('SELECT 1')), ['run', 'get', 'all', 'iterate']);
+  wrap(Sqlite.prototype, ['exec']);
+  database.close();
+}
+
+function wrap(prototype, methods) {
+  for (const method of methods) {
+    const original = prototype[method];
+    prototype[method] = function (...parameters) {
+      count++;
+      return original.apply(this, parameters);
+    };
+  }
+}

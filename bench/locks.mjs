@@ -1,0 +1,84 @@
+import 'reflect-metadata';
+import { NestFactory } from '@nestjs/core';
+import { getDataSourceToken, TypeOrmModule } from '@nestjs/typeorm';
+import { MongoClient } from 'mongodb';
+import { LockError, LockModule, LockService } from '../dist/esm/index.js';
+import { mongoStore } from '../dist/esm/stores/mongodb/index.js';
+import { typeOrmStore } from '../dist/esm/stores/typeorm/index.js';
+
+const QUIET = { logger: false, abortOnError: false };
+
+/**
+ * An application with locks, as its users have it.
+ *
+ * @param url of `servers.database()`; the path of a file for SQLite
+ * @param options those of `LockModule`, without its store
+ * @param storeOptions those of `typeOrmStore` or `mongoStore`
+ * @param counted whether a MongoDB client has to tell of its commands, which costs time; other drivers are counted without
+ * @returns `{ locks, app, dataSource or client, close }`
+ */
+export async function openLocks({
+  store,
+  url,
+  connections = 1,
+  options = {},
+  storeOptions = {},
+  providers = [],
+  counted = false,
+}) {
+  if (store === 'mongodb')
+    return openMongodb({ url, connections, options, storeOptions, providers, counted });
+  const app = await createApplication(
+    [
+      TypeOrmModule.forRoot({ ...dataSourceOptions(store, url, connections), retryAttempts: 0 }),
+      LockModule.forRoot({ ...options, store: typeOrmStore(storeOptions) }),
+    ],
+    providers,
+  );
+  return {
+    app,
+    locks: app.get(LockService),
+    dataSource: app.get(getDataSourceToken()),
+    close: () => app.close(),
+  };
+}
+
+/** An application with these modules, which logs nothing and registers no hooks. */
+export async function createApplication(imports, providers = []) {
+  const module = { module: class BenchModule {}, imports, providers };
+  return NestFactory.createApplicationContext(module, QUIET);
+}
+
+/** How TypeORM is told where a database is. */
+export function dataSourceOptions(store, url, connections) {
+  const common = { logging: false };
+  if (store === 'sqlite') return { ...common, type: 'better-sqlite3', database: url };
+  return { ...common, type: store, url, poolSize: connections };
+}
+
+async function openMongodb({ url, connections, options, storeOptions, providers, counted }) {
+  const client = await new MongoClient(url, {
+    maxPoolSize: connections,
+    minPoolSize: connections,
+    monitorCommands: counted,
+  }).connect();
+  try {
+    const store = mongoStore({ db: client.db(), ...storeOptions });
+    const app = await createApplication([LockModule.forRoot({ ...options, store })], providers);
+    const close = () => app.close().then(() => client.close());
+    return { app, locks: app.get(LockService), client, close };
+  } catch (error) {
+    await client.close();
+    throw error;
+  }
+}
+
+/** Whether this build of the library has an option of `typeOrmStore`, such as `{ asyncRelease: true }`. */
+export function hasStoreOption(option) {
+  try {
+    return Boolean(typeOrmStore(option));
+  } catch (error) {
+    if (error instanceof LockError) return false;
+    throw error;
+  }
+}

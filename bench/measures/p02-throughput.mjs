@@ -1,0 +1,41 @@
+import { openFloors } from '../floors.mjs';
+import { atLeast, judged } from '../goals.mjs';
+import { interleaveRates, untilConclusive } from '../interleave.mjs';
+import { openLocks } from '../locks.mjs';
+
+const CONNECTIONS = 10;
+
+/** Pairs per second of ten callers, each with a key of its own, on a pool of ten connections; the floor on ten connections of the driver's. */
+export default {
+  id: 'P2',
+  title: `pairs/s ÷ the floor's, ${CONNECTIONS} connections`,
+  stores: ['postgres', 'mariadb', 'mongodb'], // SQLite has a single connection
+
+  async measure({ store, servers, counts, slice }) {
+    const url = await servers.database(store);
+    const { locks, close } = await openLocks({ store, url, connections: CONNECTIONS });
+    const floors = await openFloors(store, url, CONNECTIONS);
+    try {
+      const operations = {
+        floor: (caller) => floors[caller].pair(`key-${caller}`),
+        pair: async (caller) => (await locks.acquire(`key-${caller}`)).release(),
+      };
+      const { rates, ratios } = await untilConclusive(counts.attempts, () =>
+        interleaveRates(operations, {
+          reference: 'floor',
+          callers: CONNECTIONS,
+          slice,
+          blocks: counts.blocks,
+        }),
+      );
+      const { ratio, low, high, inconclusive } = ratios.pair;
+      const details = { 'p10–p90 of the blocks': [low, high], 'per second': rates };
+      return [
+        judged({ store, measured: ratio, unit: "× floor's", goal: atLeast(0.85), inconclusive, details }),
+      ];
+    } finally {
+      await Promise.all(floors.map((floor) => floor.close()));
+      await close();
+    }
+  },
+};

@@ -1,0 +1,84 @@
+import { atLeast, judged } from '../goals.mjs';
+import { interleaveSlices, rateOf } from '../interleave.mjs';
+import { openLocks } from '../locks.mjs';
+import { startPeer } from '../peers/start-peer.mjs';
+
+const CONNECTIONS = 10;
+const OURS = 'nestjs-locked';
+const GOAL = atLeast(1.8);
+const QUICK_BLOCKS = 5;
+
+/** Pairs per second of ten callers, each with a key of its own, on ten connections, against the best peer that keeps leases on the same server. */
+export default {
+  id: 'P3',
+  title: "pairs/s ÷ the best SQL peer's",
+  stores: ['postgres', 'mariadb'],
+
+  async measure(context) {
+    const { store, servers, progress } = context;
+    const { peers } = await import('../peers/index.mjs'); // only here: their packages are installed for the bench alone
+    const rivals = peers.filter(({ kind, stores }) => kind === 'sql' && stores.includes(store));
+    const { locks, close } = await openLocks({
+      store,
+      url: await servers.database(store),
+      connections: CONNECTIONS,
+    });
+    const contestants = [];
+    try {
+      for (const peer of rivals)
+        for (const variant of peer.variants) {
+          progress.tell(`starts ${peer.name}, ${variant}`);
+          const child = await startPeer({ peer, variant, store, servers, connections: CONNECTIONS });
+          contestants.push({ name: `${peer.name}, ${variant}`, peer, variant, child });
+        }
+      return await compete(context, locks, contestants);
+    } finally {
+      await Promise.all(contestants.map(({ child }) => child.close()));
+      await close();
+    }
+  },
+};
+
+async function compete({ store, counts, slice, quick, progress }, locks, contestants) {
+  const pair = async (caller) => (await locks.acquire(`key-${caller}`)).release();
+  const rates = {
+    [OURS]: (milliseconds) => rateOf(pair, CONNECTIONS, milliseconds),
+    ...Object.fromEntries(
+      contestants.map(({ name, child }) => [
+        name,
+        (milliseconds) => child.ask('rate', { callers: CONNECTIONS, slice: milliseconds }),
+      ]),
+    ),
+  };
+  progress.tell('compares');
+  const blocks = quick ? QUICK_BLOCKS : counts.blocks;
+  const found = await interleaveSlices(rates, { reference: OURS, slice, blocks });
+
+  const ranked = contestants.toSorted((a, b) => found.rates[b.name] - found.rates[a.name]);
+  const leases = ranked.filter(({ peer }) => peer.lease);
+  const libraries = leases.filter(({ peer }) => peer.waiting !== 'left to the caller');
+  const against = ({ name }, variant) => {
+    const { ratio, low, high, inconclusive } = found.ratios[name];
+    const details = {
+      variant,
+      'the best': name,
+      connections: CONNECTIONS,
+      'p10–p90 of the blocks': [1 / high, 1 / low],
+      'per second': found.rates,
+      'not held against us, since they keep no lease': ranked
+        .filter(({ peer }) => !peer.lease)
+        .map((contestant) => contestant.name),
+    };
+    return judged({ store, measured: 1 / ratio, unit: '×', goal: GOAL, inconclusive, details });
+  };
+  const others = ranked.map(({ name, peer, variant }) => ({
+    title: `pairs/s ÷ those of ${peer.name}`,
+    ...judged({
+      store,
+      measured: found.rates[OURS] / found.rates[name],
+      unit: '×',
+      details: { variant, peer: peer.name, lease: peer.lease, 'per second': found.rates[name] },
+    }),
+  }));
+  return [against(libraries[0], 'libraries'), against(leases[0], 'libraries and bare statements'), ...others];
+}

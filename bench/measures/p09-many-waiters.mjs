@@ -1,0 +1,29 @@
+import { contend } from '../contention/contend.mjs';
+import { atMost, judged } from '../goals.mjs';
+
+const PROCESSES = 2;
+
+/** Whether the load on the database grows with those who wait. */
+export default {
+  id: 'P9',
+  title: 'statements per hand-off, 1,000 waiters ÷ 10 waiters, in 2 processes',
+  stores: ['postgres', 'mariadb', 'sqlite', 'mongodb'],
+
+  async measure(context) {
+    const few = await contend({ ...context, processes: PROCESSES, waiters: 10 / PROCESSES });
+    const many = await contend({ ...context, processes: PROCESSES, waiters: 1_000 / PROCESSES });
+    return [
+      judged({
+        store: context.store,
+        measured: many.statements / few.statements,
+        unit: '×',
+        goal: atMost(1.2),
+        details: {
+          'statements per hand-off': { 10: few.statements, 1_000: many.statements },
+          'hand-off ÷ floor': { 10: few.handOff.ratio, 1_000: many.handOff.ratio },
+          '1,000 waiters': many.details,
+        },
+      }),
+    ];
+  },
+};

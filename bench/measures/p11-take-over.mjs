@@ -1,0 +1,49 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { startWorkers } from '../contention/contend.mjs';
+import { atMost, judged } from '../goals.mjs';
+import { median, quantile } from '../statistics.mjs';
+
+const TTL = 1_000;
+const HEIRS = 2;
+const ROUNDS = { full: 30, quick: 6 };
+
+/** How long a key stays taken after the lease of a holder that was killed has run out, while two other processes wait for it. */
+export default {
+  id: 'P11',
+  title: 'take-over after the expiry, p90',
+  stores: ['postgres', 'mariadb', 'sqlite', 'mongodb'],
+
+  async measure({ store, servers, quick, progress }) {
+    const rounds = quick ? ROUNDS.quick : ROUNDS.full;
+    const { workers, start, close } = await startWorkers({ store, servers, processes: HEIRS });
+    try {
+      const delays = [];
+      let next = start();
+      for (let round = 1; round <= rounds; round++) {
+        progress.tell(`${round} of ${rounds}`);
+        const holder = await next;
+        next = round < rounds ? start() : undefined; // it takes longer than a lease
+        delays.push(await takeOver(holder, workers, `take-over-${round}`));
+      }
+      return [
+        judged({
+          store,
+          measured: quantile(delays, 0.9),
+          unit: 'ms',
+          goal: atMost(10),
+          details: { 'take-overs': rounds, p50: median(delays), longest: Math.max(...delays), ttl: TTL },
+        }),
+      ];
+    } finally {
+      await close();
+    }
+  },
+};
+
+async function takeOver(holder, heirs, key) {
+  const expiresAt = await holder.ask('holdForever', { key, ttl: TTL });
+  const grants = heirs.map((heir) => heir.ask('take', { key }));
+  await sleep(TTL / 5); // by then all wait
+  await holder.kill();
+  return Math.min(...(await Promise.all(grants))) - expiresAt;
+}

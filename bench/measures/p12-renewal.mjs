@@ -1,0 +1,162 @@
+import { TypeOrmLockStore } from '../../dist/esm/stores/typeorm/index.js';
+import { cpuOf, tellsCpu } from '../database-cpu.mjs';
+import { watchEventLoop } from '../event-loop.mjs';
+import { atLeast, atMost, judged, notMeasured } from '../goals.mjs';
+import { openLocks } from '../locks.mjs';
+import { mean, median } from '../statistics.mjs';
+
+const LOCKS = 10_000;
+const CONNECTIONS = 10;
+const CPU_GOAL = atLeast(15);
+/** So many batched renewals of all, and single ones. */
+const ROUNDS = { quick: { batched: 10, single: 1 }, full: { batched: 50, single: 5 } };
+
+/** Ten thousand locks that one process holds: renewed in batches, against one by one on all connections; then by the library itself. */
+export default {
+  id: 'P12',
+  title: `renewing ${LOCKS.toLocaleString('en')} held locks`,
+  stores: ['postgres', 'mariadb'],
+
+  async measure(context) {
+    const { store, servers } = context;
+    const url = await servers.database(store);
+    const opened = await openLocks({ store, url, connections: CONNECTIONS, options: { ttl: '60s' } });
+    try {
+      return [...(await measureRenewals(context, opened)), await measureEventLoop(context, opened)];
+    } finally {
+      await opened.dataSource.query('DELETE FROM locks'); // or the shutdown would release them one by one
+      await opened.close();
+    }
+  },
+};
+
+async function measureRenewals({ store, servers, quick, progress }, { dataSource }) {
+  const table = 'batch';
+  const locks = new TypeOrmLockStore(dataSource, { table });
+  await locks.prepare();
+  const leases = Array.from({ length: LOCKS }, (_, i) => ({
+    key: `lease-${i}`,
+    owner: 'bench',
+    ttl: 600_000,
+  }));
+  await insert(store, dataSource, table, leases);
+  const { pid } = servers.of(store);
+
+  const batched = () => locks.renewMany(leases);
+  const single = async () => {
+    const left = leases.values();
+    const outcomes = [];
+    const work = async () => {
+      for (const { key, owner, ttl } of left)
+        outcomes.push((await locks.renew(key, owner, ttl)) ? 'renewed' : 'lost');
+    };
+    await Promise.all(Array.from({ length: CONNECTIONS }, work));
+    return outcomes;
+  };
+  const observed = async (renew) => {
+    const cpuBefore = tellsCpu ? cpuOf(pid) : 0;
+    const begin = performance.now();
+    const outcomes = await renew();
+    const wall = performance.now() - begin;
+    const renewed = outcomes.filter((outcome) => outcome === 'renewed').length;
+    if (renewed !== LOCKS) throw new Error(`only ${renewed} of ${LOCKS} leases were renewed`);
+    return { wall, cpu: tellsCpu ? cpuOf(pid) - cpuBefore : 0 };
+  };
+
+  await observed(batched); // warm-up, and proof that the leases are there
+  const rounds = quick ? ROUNDS.quick : ROUNDS.full;
+  const runs = { batched: [], single: [] };
+  for (let i = 0; i < rounds.single; i++) {
+    progress.tell('renews one by one');
+    runs.single.push(await observed(single));
+    progress.tell('renews in batches');
+    for (let j = 0; j < rounds.batched / rounds.single; j++) runs.batched.push(await observed(batched));
+  }
+  const wall = {
+    batched: median(runs.batched.map((run) => run.wall)),
+    single: median(runs.single.map((run) => run.wall)),
+  };
+  const results = [
+    judged({
+      store,
+      measured: wall.single / wall.batched,
+      unit: '×',
+      goal: atLeast(10),
+      details: {
+        variant: 'one by one ÷ batched, wall time',
+        'ms for all': wall,
+        'connections, one by one': CONNECTIONS,
+      },
+    }),
+  ];
+  if (!tellsCpu)
+    return [
+      ...results,
+      notMeasured({
+        store,
+        goal: CPU_GOAL,
+        reason: "servers' processor time can only be read on Linux",
+        details: { variant: 'one by one ÷ batched, database CPU' },
+      }),
+    ];
+  // Means: the clock has ticks of 10 ms.
+  const cpu = {
+    batched: mean(runs.batched.map((run) => run.cpu)),
+    single: mean(runs.single.map((run) => run.cpu)),
+  };
+  const details = { variant: 'one by one ÷ batched, database CPU', 'ms for all': cpu };
+  return [
+    ...results,
+    judged({ store, measured: cpu.single / cpu.batched, unit: '×', goal: CPU_GOAL, details }),
+  ];
+}
+
+/** All the leases in a few statements, as if they had been acquired. */
+async function insert(store, dataSource, table, leases) {
+  const quote = store === 'postgres' ? '"' : '`';
+  for (let start = 0; start < leases.length; start += 1000) {
+    const rows = leases
+      .slice(start, start + 1000)
+      .map(({ key, owner, ttl }) => `('${key}', '${owner}', 1, ${Date.now() + ttl})`);
+    await dataSource.query(
+      `INSERT INTO ${table} (${quote}key${quote}, owner, token, expires_ms) VALUES ${rows.join(', ')}`,
+    );
+  }
+}
+
+/** The library holds all the locks, taken through its public API, and renews them by itself. */
+async function measureEventLoop({ store, quick, progress }, { locks, dataSource }) {
+  const renewEvery = quick ? 3_000 : 10_000;
+  const lost = [];
+  locks.events.on('lost', ({ key }) => lost.push(key));
+  const numbers = Array.from({ length: LOCKS }, (_, i) => i).values();
+  progress.tell('acquires');
+  const acquire = async () => {
+    for (const i of numbers) await locks.acquire(`held-${i}`, { renewEvery });
+  };
+  await Promise.all(Array.from({ length: CONNECTIONS }, acquire));
+
+  progress.tell('watches the event loop');
+  const since = Date.now();
+  const busy = await watchEventLoop(renewEvery + 1_000);
+  const [{ renewed }] = await dataSource.query(
+    `SELECT count(*) AS renewed FROM locks WHERE owner IS NOT NULL AND renewed_ms >= ${since}`,
+  );
+  if (Number(renewed) !== LOCKS)
+    throw new Error(`only ${renewed} of ${LOCKS} held locks were renewed in one interval`);
+  if (lost.length > 0) throw new Error(`${lost.length} locks were lost`);
+  return judged({
+    store,
+    measured: busy.longest,
+    unit: 'ms',
+    goal: atMost(10),
+    inconclusive: busy.longest > 10 && busy.longestOwn <= 10, // others kept this process from running
+    details: {
+      variant: 'longest block of the event loop',
+      'longest of its own work, ms': busy.longestOwn,
+      'turns above 10 ms': busy.above10,
+      turns: busy.count,
+      'held locks renewed': Number(renewed),
+    },
+  });
+}

@@ -1,0 +1,45 @@
+import { atLeast, judged, notMeasured } from '../goals.mjs';
+import { interleaveRates, untilConclusive } from '../interleave.mjs';
+import { hasStoreOption, openLocks } from '../locks.mjs';
+
+const CONNECTIONS = 10;
+const GOAL = atLeast(0.93);
+
+/** Throughput with the machinery that wakes waiting processes, while nobody waits, against the same without it. */
+export default {
+  id: 'P14',
+  title: `pairs/s with wake-ups ÷ without, nobody waiting, ${CONNECTIONS} connections`,
+  stores: ['postgres'], // elsewhere there is no such machinery
+
+  async measure({ store, servers, counts, slice }) {
+    if (!hasStoreOption({ wakeUps: false }))
+      return [notMeasured({ store, goal: GOAL, reason: 'this build has no option wakeUps' })];
+    const open = (wakeUps, url) =>
+      openLocks({ store, url, connections: CONNECTIONS, storeOptions: { wakeUps } });
+    const opened = {
+      with: await open(true, await servers.database(store)),
+      without: await open(false, await servers.database(store)),
+    };
+    try {
+      const pairOf =
+        ({ locks }) =>
+        async (caller) =>
+          (await locks.acquire(`key-${caller}`)).release();
+      const operations = { with: pairOf(opened.with), without: pairOf(opened.without) };
+      const { rates, ratios } = await untilConclusive(counts.attempts, () =>
+        interleaveRates(operations, {
+          reference: 'without',
+          callers: CONNECTIONS,
+          slice,
+          blocks: counts.blocks,
+        }),
+      );
+      const { ratio, low, high, inconclusive } = ratios.with;
+      const details = { 'p10–p90 of the blocks': [low, high], 'per second': rates };
+      return [judged({ store, measured: ratio, unit: '×', goal: GOAL, inconclusive, details })];
+    } finally {
+      await opened.with.close();
+      await opened.without.close();
+    }
+  },
+};

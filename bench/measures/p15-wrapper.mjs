@@ -1,0 +1,41 @@
+import { ChildProcess } from '../child-process.mjs';
+import { atMost, judged } from '../goals.mjs';
+import { quantile } from '../statistics.mjs';
+
+const VARIANTS = [
+  { variant: 'locking disabled', enabled: false, calls: 200_000, goal: atMost(25) },
+  { variant: 'enabled, a store that does nothing', enabled: true, calls: 20_000, goal: atMost(1_500) },
+];
+const BLOCKS = 31;
+
+/** What the wrapper of @Locked() adds to a call of the method. */
+export default {
+  id: 'P15',
+  title: '@Locked() method − plain method',
+  stores: ['none'],
+
+  async measure({ store, quick }) {
+    const results = [];
+    for (const { variant, enabled, calls, goal } of VARIANTS) {
+      const child = await ChildProcess.start(new URL('../wrapper/process.mjs', import.meta.url), { enabled });
+      try {
+        const size = { calls: quick ? calls / 4 : calls, warmUps: calls / 2, blocks: BLOCKS };
+        const { plain, locked, differences } = await child.ask('measure', size);
+        const [low, middle, high] = [0.1, 0.5, 0.9].map((share) => quantile(differences, share));
+        results.push(
+          judged({
+            store,
+            measured: middle,
+            unit: 'ns',
+            goal,
+            inconclusive: goal.isReached(low) !== goal.isReached(high),
+            details: { variant, 'p10–p90 of the blocks, ns': [low, high], 'ns of a call': { plain, locked } },
+          }),
+        );
+      } finally {
+        await child.close();
+      }
+    }
+    return results;
+  },
+};

@@ -1,0 +1,67 @@
+import { CONNECTIONS } from '../contention/contend.mjs';
+import { atLeast, judged, NONE } from '../goals.mjs';
+import { comparisonOf, median } from '../statistics.mjs';
+import { eachVariant } from './each-variant.mjs';
+import { startPeer } from './start-peer.mjs';
+
+const ROUNDS = { full: 5, quick: 1 };
+/** Milliseconds after which another round would tell nothing new. */
+const ENOUGH = 10_000;
+
+/** How many times as long as we each peer takes until all waiters are through. */
+export function againstPeers({ work, drainOurs, ...context }) {
+  const count = context.quick ? ROUNDS.quick : ROUNDS.full;
+  return eachVariant(context, async ({ peer, variant, name, label, where }) => {
+    const child = await startPeer({ peer, variant, connections: CONNECTIONS, ...where });
+    try {
+      const rounds = await inTurns(child, { count, work, drainOurs });
+      return resultOf({ peer, variant, name, label, rounds, store: context.store, work });
+    } finally {
+      await child.close();
+    }
+  });
+}
+
+async function inTurns(child, { count, work, drainOurs }) {
+  await child.ask('drain', { waiters: CONNECTIONS, hold: 0 }); // its connections are opened
+  const rounds = [];
+  for (let spent = 0; rounds.length < count && spent < ENOUGH; spent += rounds.at(-1).took)
+    rounds.push({ ...(await child.ask('drain', work)), ours: await drainOurs() });
+  return rounds;
+}
+
+function resultOf({ peer, variant, name, label, rounds, store, work }) {
+  const theirs = median(rounds.map(({ took }) => took));
+  const ours = median(rounds.map((round) => round.ours));
+  const { ratio, low, high } = comparisonOf(
+    theirs / ours,
+    rounds.map((round) => round.took / round.ours),
+  );
+  const goal = goalOf(peer, variant);
+  // Pollers differ by more than a tenth from one time to the next: it matters only where that decides.
+  const inconclusive = goal !== NONE && goal.isReached(low) !== goal.isReached(high);
+  const gaveUp = rounds.reduce((sum, round) => sum + round.gaveUp, 0);
+  const details = {
+    variant,
+    peer: peer.name,
+    ...(label && { redis: label }),
+    lease: peer.lease,
+    waiting: peer.waiting,
+    'p10–p90 of the rounds': [low, high],
+    'drained by it, ms': theirs,
+    'drained by us, ms': ours,
+    'gave up': `${gaveUp} of ${rounds.length * work.waiters}`,
+    ...(gaveUp > 0 && { 'and said': rounds.find(({ reason }) => reason).reason }),
+  };
+  return {
+    title: `drained by ${name} ÷ by us`,
+    ...judged({ store, measured: ratio, unit: '× ours', goal, inconclusive, details }),
+  };
+}
+
+/** Only polling peers on SQL are held against a goal; and what is left to the caller has no default. */
+function goalOf({ kind, waiting }, variant) {
+  if (kind !== 'sql' || waiting === 'on the server') return NONE;
+  if (variant === 'tuned') return atLeast(1.5);
+  return waiting === 'polls' ? atLeast(8) : NONE;
+}

@@ -1,0 +1,27 @@
+import { advisoryLock } from './advisory-lock.mjs';
+import { pgMutexLock } from './pg-mutex-lock.mjs';
+import { redisSemaphore } from './redis-semaphore.mjs';
+import { redlock, sesameRedlock } from './redlock.mjs';
+import { shedlock } from './shedlock.mjs';
+import { verrouKnex, verrouKysely, verrouRedis } from './verrou.mjs';
+
+/**
+ * The libraries that we compare with: which `stores` they have, whether their locks are a `lease` (or end with a database session), and how they do the
+ * waiting: `polls`, `on the server`, or `left to the caller`. The variant `default` is what one gets without a thought, with its delays and its pool; `tuned`
+ * has the delays with which it is fastest when a lock is held for 5 ms, never gives up, and a pool as large as ours. `open({ url, store, connections, variant })` gives `pair(key)`, `run(key, body)`, which waits as the library does, and
+ * `close()`.
+ */
+export const peers = [
+  verrouKnex,
+  verrouKysely,
+  shedlock,
+  advisoryLock,
+  pgMutexLock,
+  verrouRedis,
+  redlock,
+  sesameRedlock,
+  redisSemaphore,
+].map((peer) => ({ ...peer, open: async (terms) => withPair(await peer.open(terms)) }));
+
+const nothing = async () => {};
+const withPair = (opened) => ({ ...opened, pair: (key) => opened.run(key, nothing) });

@@ -1,0 +1,53 @@
+const OURS = 'nestjs-locked';
+
+/**
+ * What the chart shows, out of the results: for each database the pair and the drained hot key, ours and the peers'. Panels without a peer are left out.
+ *
+ * @returns `[{ title, unit, bars: [{ label, value, ours }] }]`
+ */
+export function panelsOf(results) {
+  const stores = [...new Set(results.map(({ store }) => store))];
+  return stores
+    .flatMap((store) => {
+      const here = results.filter((result) => result.store === store && !result.details?.redis);
+      return [pairPanel(store, here), hotKeyPanel(store, here)];
+    })
+    .filter(({ bars }) => bars.some(({ ours }) => !ours));
+}
+
+/** P1: times the floor. */
+function pairPanel(store, results) {
+  const bars = results
+    .filter(({ id, measured }) => id === 'P1' && measured !== undefined)
+    .map(({ measured, details }) => ({
+      label: [details.peer ?? OURS, details.variant].filter(Boolean).join(', '),
+      value: measured,
+      ours: !details.peer,
+    }));
+  return {
+    title: `An uncontended pair on ${NAMES[store]}`,
+    unit: '× two durable writes',
+    bars: sorted(bars),
+  };
+}
+
+/** P8: until the last of all waiters is through. */
+function hotKeyPanel(store, results) {
+  const drained = results.filter(({ id }) => id === 'P8');
+  const bars = drained.flatMap(({ details }) => {
+    if (details.peer === undefined)
+      return 'drained, ms' in details ? [{ label: OURS, value: details['drained, ms'], ours: true }] : [];
+    return [
+      { label: `${details.peer}, ${details.variant}`, value: details['drained by it, ms'], ours: false },
+    ];
+  });
+  return {
+    title: `100 waiters for one key on ${NAMES[store]}`,
+    unit: 'ms until all are through',
+    bars: sorted(bars),
+  };
+}
+
+const NAMES = { postgres: 'PostgreSQL', mariadb: 'MariaDB', sqlite: 'SQLite', mongodb: 'MongoDB' };
+
+const sorted = (bars) => bars.toSorted((a, b) => a.value - b.value);

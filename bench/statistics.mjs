@@ -1,0 +1,34 @@
+/** The value below which this share (0 to 1) of the values lies; the values need not be sorted. */
+export function quantile(values, share) {
+  return quantileOfSorted(Float64Array.from(values).sort(), share);
+}
+
+export function median(values) {
+  return quantile(values, 0.5);
+}
+
+export function mean(values) {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
+}
+
+/** What is printed of a series of times. */
+export function summaryOf(values) {
+  const sorted = Float64Array.from(values).sort();
+  const [p50, p90, p99] = [0.5, 0.9, 0.99].map((share) => quantileOfSorted(sorted, share));
+  return { p50, p90, p99, mean: mean(values), max: sorted.at(-1), count: values.length };
+}
+
+/** How two series of blocks compare: `ratio` overall, and from where to where most of the blocks lie. */
+export function comparisonOf(ratio, ratiosOfBlocks) {
+  const low = quantile(ratiosOfBlocks, 0.1);
+  const high = quantile(ratiosOfBlocks, 0.9);
+  return { ratio, low, high, inconclusive: low < ratio * 0.9 || high > ratio * 1.1 };
+}
+
+function quantileOfSorted(sorted, share) {
+  if (sorted.length === 0) return NaN;
+  const place = share * (sorted.length - 1);
+  const below = Math.floor(place);
+  const above = Math.ceil(place);
+  return sorted[below] + (sorted[above] - sorted[below]) * (place - below);
+}
