@@ -13,7 +13,7 @@ export const THINK = 5;
 export const CONNECTIONS = 10;
 
 const LENGTHS = {
-  full: { blocks: 15, counted: 1_000, uncounted: 300, floors: 60 },
+  full: { blocks: 15, counted: 1_500, uncounted: 600, floors: 60 },
   quick: { blocks: 4, counted: 250, uncounted: 100, floors: 15 },
 };
 
@@ -33,7 +33,8 @@ export async function startWorkers({ store, servers, processes }) {
     return worker;
   };
   const close = async () => {
-    for (const worker of await Promise.allSettled(started)) await worker.value?.close();
+    const workers = await Promise.allSettled(started);
+    await Promise.all(workers.map(({ value }) => value?.close()));
   };
   const workers = [];
   try {
@@ -50,17 +51,27 @@ export async function startWorkers({ store, servers, processes }) {
  * Some processes with some waiters each work on one key, block after block; before each block the floor is measured, with a pause before each pair that is
  * as long as a hold.
  *
+ * @param blocks at most so many of them
  * @returns the comparison of the mean hand-off with the mean floor, statements per hand-off, the shares of the processes, and details
  */
-export async function contend({ store, servers, quick, progress, processes, waiters }) {
+export async function contend({
+  store,
+  servers,
+  quick,
+  progress,
+  processes,
+  waiters,
+  blocks: most = Infinity,
+}) {
   const lengths = quick ? LENGTHS.quick : LENGTHS.full;
+  const count = Math.min(lengths.blocks, most);
   const { url, workers, close } = await startWorkers({ store, servers, processes });
   const floor = await openFloor(store, url);
   try {
     const blocks = [];
     await block({ workers, waiters, floor, ...lengths, counted: 200 }); // connections are opened, code gets warm
-    for (let i = 1; i <= lengths.blocks; i++) {
-      progress.tell(`${processes} × ${waiters}, block ${i} of ${lengths.blocks}`);
+    for (let i = 1; i <= count; i++) {
+      progress.tell(`${processes} × ${waiters}, block ${i} of ${count}`);
       blocks.push(await block({ workers, waiters, floor, ...lengths }));
     }
     return summaryOf(blocks);

@@ -11,7 +11,7 @@ serve(async (settings) => {
   const opened = await openLocks({ ...settings, counted: true });
   const { locks } = opened;
   const count = countStatements(opened);
-  await locks.run('warm-up', () => {});
+  await locks.run(`warm-up-${process.pid}`, () => {});
 
   return {
     work: (terms) => workOnHotKey(locks, count, terms),

@@ -25,15 +25,19 @@ export default {
     });
     const contestants = [];
     try {
+      progress.tell('starts the peers');
       for (const peer of rivals)
-        for (const variant of peer.variants) {
-          progress.tell(`starts ${peer.name}, ${variant}`);
-          const child = await startPeer({ peer, variant, store, servers, connections: CONNECTIONS });
-          contestants.push({ name: `${peer.name}, ${variant}`, peer, variant, child });
-        }
+        for (const variant of peer.variants)
+          contestants.push({ name: `${peer.name}, ${variant}`, peer, variant });
+      await Promise.all(
+        contestants.map(async (contestant) => {
+          const { peer, variant } = contestant;
+          contestant.child = await startPeer({ peer, variant, store, servers, connections: CONNECTIONS });
+        }),
+      );
       return await compete(context, locks, contestants);
     } finally {
-      await Promise.all(contestants.map(({ child }) => child.close()));
+      await Promise.all(contestants.map(({ child }) => child?.close()));
       await close();
     }
   },

@@ -15,21 +15,19 @@ export default {
 
   async measure({ store, servers, counts }) {
     const url = await servers.database(store);
-    const holder = await openLocks({ store, url });
-    const { locks, dataSource, client, close } = await openLocks({ store, url, counted: true });
+    const holder = await openLocks({ store, url, counted: true });
+    const { locks, dataSource, close } = await openLocks({ store, url });
     const floor = await openFloor(store, url);
     try {
       await holder.locks.acquire(KEY, { ttl: '10m' });
       await floor.pair(KEY);
-      const fail = async () => {
-        if (await locks.tryAcquire(KEY)) throw new Error('a held lock was granted');
-      };
+      const fail = () => failAt(locks);
       const { times, ratios } = await untilConclusive(counts.attempts, () =>
         interleave({ select: () => floor.select(KEY), fail }, { ...counts, reference: 'select' }),
       );
-      const count = countStatements({ client });
+      const count = countStatements(holder);
       const before = count();
-      await fail();
+      await failAt(holder.locks);
       const statements = count() - before;
       const { ratio, low, high, inconclusive } = ratios.fail;
       // MariaDB has no statement that tries and tells who holds the key: the look at the holder is one more SELECT, which is not counted.
@@ -53,6 +51,10 @@ export default {
     }
   },
 };
+
+async function failAt(locks) {
+  if (await locks.tryAcquire(KEY)) throw new Error('a held lock was granted');
+}
 
 /** Bytes of the write-ahead log per failed try: the least of some rounds, since the server writes to it by itself now and then. */
 async function walOf(dataSource, fail) {

@@ -10,8 +10,9 @@ export default {
   stores: ['postgres', 'mariadb', 'sqlite', 'mongodb'],
 
   async measure(context) {
-    const few = await contend({ ...context, processes: PROCESSES, waiters: 10 / PROCESSES });
-    const many = await contend({ ...context, processes: PROCESSES, waiters: 1_000 / PROCESSES });
+    const shape = { processes: PROCESSES, blocks: context.quick ? 2 : 5 };
+    const few = await contend({ ...context, ...shape, waiters: 10 / PROCESSES });
+    const many = await contend({ ...context, ...shape, waiters: 1_000 / PROCESSES });
     return [
       judged({
         store: context.store,

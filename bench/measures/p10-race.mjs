@@ -27,7 +27,7 @@ export default {
       progress.tell('opens the instances');
       for (let i = 0; i < INSTANCES; i++) instances.push(await openLocks({ store, url })); // one after the other: the first makes the table
       await floors[0].pair('row');
-      const keys = await keysThatHaveRun(instances[0].locks, quick ? 100 : 700);
+      const keys = await keysThatHaveRun(instances[0].locks, quick ? 40 : 700);
       let races = 0;
 
       const race = async () => {

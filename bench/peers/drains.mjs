@@ -44,6 +44,7 @@ function resultOf({ peer, variant, name, label, rounds, store, work }) {
   const details = {
     variant,
     peer: peer.name,
+    ...(peer.version && { version: peer.version }),
     ...(label && { redis: label }),
     lease: peer.lease,
     waiting: peer.waiting,

@@ -5,8 +5,8 @@ const BESIDE_REDIS = 'postgres';
 
 /** What the two tables of Redis are: one forgets what it has answered when it crashes, the other does not. */
 const SERVERS = [
-  { durable: false, label: 'Redis, volatile' },
-  { durable: true, label: 'Redis, appendfsync always' },
+  { durable: false, kind: 'volatile' },
+  { durable: true, kind: 'appendfsync always' },
 ];
 
 /**
@@ -28,10 +28,10 @@ export async function eachVariant({ store, servers, peers, progress }, measure) 
   await measureAll({ where: { store, servers } });
   if (store !== BESIDE_REDIS || !peers.some(({ kind }) => kind === 'redis')) return results;
   const floor = { store, url: await servers.database(store) };
-  for (const { durable, label } of SERVERS) {
-    const { url, stop } = await startRedis({ durable });
+  for (const { durable, kind } of SERVERS) {
+    const { url, version, stop } = await startRedis({ durable });
     try {
-      await measureAll({ label, where: { store: 'redis', url, floor } });
+      await measureAll({ label: `Redis ${version}, ${kind}`, where: { store: 'redis', url, floor } });
     } finally {
       await stop();
     }

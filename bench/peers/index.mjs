@@ -1,9 +1,14 @@
+import { readFileSync } from 'node:fs';
 import { advisoryLock } from './advisory-lock.mjs';
 import { pgMutexLock } from './pg-mutex-lock.mjs';
 import { redisSemaphore } from './redis-semaphore.mjs';
 import { redlock, sesameRedlock } from './redlock.mjs';
 import { shedlock } from './shedlock.mjs';
 import { verrouKnex, verrouKysely, verrouRedis } from './verrou.mjs';
+
+const { devDependencies: versions } = JSON.parse(
+  readFileSync(new URL('../package.json', import.meta.url), 'utf8'),
+);
 
 /**
  * The libraries that we compare with: which `stores` they have, whether their locks are a `lease` (or end with a database session), and how they do the
@@ -21,7 +26,11 @@ export const peers = [
   redlock,
   sesameRedlock,
   redisSemaphore,
-].map((peer) => ({ ...peer, open: async (terms) => withPair(await peer.open(terms)) }));
+].map((peer) => ({
+  ...peer,
+  version: versions[peer.name.split(',')[0]], // of a package; exact there
+  open: async (terms) => withPair(await peer.open(terms)),
+}));
 
 const nothing = async () => {};
 const withPair = (opened) => ({ ...opened, pair: (key) => opened.run(key, nothing) });

@@ -10,6 +10,7 @@ export function pairsOfPeers(context) {
     const details = {
       variant,
       peer: peer.name,
+      ...(peer.version && { version: peer.version }),
       ...(label && { redis: label }),
       lease: peer.lease,
       'p10–p90 of the blocks': [ratio.low, ratio.high],

@@ -20,7 +20,7 @@ function pairPanel(store, results) {
   const bars = results
     .filter(({ id, measured }) => id === 'P1' && measured !== undefined)
     .map(({ measured, details }) => ({
-      label: [details.peer ?? OURS, details.variant].filter(Boolean).join(', '),
+      label: labelOf(details),
       value: measured,
       ours: !details.peer,
     }));
@@ -37,15 +37,17 @@ function hotKeyPanel(store, results) {
   const bars = drained.flatMap(({ details }) => {
     if (details.peer === undefined)
       return 'drained, ms' in details ? [{ label: OURS, value: details['drained, ms'], ours: true }] : [];
-    return [
-      { label: `${details.peer}, ${details.variant}`, value: details['drained by it, ms'], ours: false },
-    ];
+    return [{ label: labelOf(details), value: details['drained by it, ms'], ours: false }];
   });
   return {
     title: `100 waiters for one key on ${NAMES[store]}`,
     unit: 'ms until all are through',
     bars: sorted(bars),
   };
+}
+
+function labelOf({ peer = OURS, variant, lease = true }) {
+  return [peer, variant, !lease && 'no lease'].filter(Boolean).join(', ');
 }
 
 const NAMES = { postgres: 'PostgreSQL', mariadb: 'MariaDB', sqlite: 'SQLite', mongodb: 'MongoDB' };

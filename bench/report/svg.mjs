@@ -1,7 +1,7 @@
 import { figure } from './figure.mjs';
 
-const PANEL = 460;
-const LABEL = 190;
+const PANEL = 500;
+const LABEL = 235;
 const BAR = { length: 190, height: 14, step: 20 };
 const HEAD = 52;
 const GAP = 24;
