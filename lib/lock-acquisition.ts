@@ -17,8 +17,6 @@ export interface AcquisitionTerms extends LeaseTerms {
   sessionBound: boolean;
   stealAfter?: number | undefined;
   once?: OnceRequest | undefined;
-  /** It waits, in a store that calls those who do. */
-  waiting: boolean;
 }
 
 /** Asks the store for the lock. */
@@ -62,9 +60,13 @@ export class LockAcquisition {
    * at once, lost answers are asked for again with the same owner id.
    *
    * @param wait milliseconds to wait on the server, for stores that do
+   * @param waiting whether another attempt may follow, for stores that call those who wait
    * @throws LockStoreError
    */
-  async attempt(patience = attemptTimeoutOf(this.terms.ttl), wait = 0): Promise<Lease | Refusal> {
+  async attempt(
+    patience = attemptTimeoutOf(this.terms.ttl),
+    { wait = 0, waiting = false } = {},
+  ): Promise<Lease | Refusal> {
     const { storeKey, ttl } = this.terms;
     const startedAt = this.clock.now();
     const waitUntil = startedAt + wait;
@@ -74,7 +76,7 @@ export class LockAcquisition {
         const now = this.clock.now();
         const left = Math.max(0, waitUntil - now);
         const answer = await this.#send(until - now, (owner, resend) =>
-          this.store.acquire(storeKey, owner, storeTtl(ttl), this.#request(resend, left)),
+          this.store.acquire(storeKey, owner, storeTtl(ttl), this.#request(resend, left, waiting)),
         );
         if (
           answer instanceof Lease ||
@@ -162,8 +164,8 @@ export class LockAcquisition {
     throw inTime ? asLockError(failure, 'acquisition', key) : notAnswered('acquisition', key, patience);
   }
 
-  #request(resend: boolean, wait: number): AcquireRequest {
-    const { label, stealAfter, once, sessionBound, waiting } = this.terms;
+  #request(resend: boolean, wait: number, waiting: boolean): AcquireRequest {
+    const { label, stealAfter, once, sessionBound } = this.terms;
     return {
       label,
       ...(waiting && { waiting }),

@@ -66,7 +66,7 @@ export class LockContender {
 
   #acquisition(call: LockCall, storeKey: string): LockAcquisition {
     const { key, settings } = call;
-    const { sessionBound = false, onFree } = this.store;
+    const { sessionBound = false } = this.store;
     const { label, stealAfter } = settings;
     const terms = {
       key,
@@ -77,7 +77,6 @@ export class LockContender {
       stealAfter,
       once: onceOf(call),
       sessionBound,
-      waiting: settings.wait > 0 && onFree !== undefined,
     } as const;
     return new LockAcquisition(terms, this.store, this.clock, (freed, owner) =>
       this.keeper.free(freed, owner),
@@ -161,10 +160,13 @@ export class LockContender {
   ): Promise<Lease | Refusal | LockStoreError> {
     this.keeper.sent();
     try {
-      if (!this.store.sessionBound) return await acquisition.attempt(this.#patience(settings, until));
+      const left = until - this.clock.now();
+      if (!this.store.sessionBound)
+        return await acquisition.attempt(this.#patience(settings, left), {
+          waiting: left > 0 && this.store.onFree !== undefined,
+        });
       // It waits on the server, and is the only one of this process that does so for the key.
-      const wait = Math.max(0, until - this.clock.now());
-      return await acquisition.attempt(settings.wait > 0 ? OVERTIME : undefined, wait);
+      return await acquisition.attempt(settings.wait > 0 ? OVERTIME : undefined, { wait: Math.max(0, left) });
     } catch (error) {
       if (!(error instanceof LockStoreError)) throw error;
       this.publisher.publish('storeError', { key, job, operation: 'acquire', error });
@@ -176,9 +178,9 @@ export class LockContender {
   }
 
   /** While waiting, an attempt that is not answered does not outlast the wait by more than that. */
-  #patience({ ttl, wait }: LockSettings, until: number): number {
+  #patience({ ttl, wait }: LockSettings, left: number): number {
     const longest = attemptTimeoutOf(ttl);
-    return wait > 0 ? Math.min(longest, Math.max(until - this.clock.now(), OVERTIME)) : longest;
+    return wait > 0 ? Math.min(longest, Math.max(left, OVERTIME)) : longest;
   }
 
   #busy(call: LockCall, answer: Refusal | LockStoreError, waited: number): LockNotAcquiredError {

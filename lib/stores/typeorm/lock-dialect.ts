@@ -118,8 +118,12 @@ export interface LockDialect {
   release(run: Run, ending: Ending): Promise<Freeing>;
   passOn(run: Run, passing: Passing): Promise<LockAcquireResult>;
   forceRelease(run: Run, key: string, caller?: Caller): Promise<Freeing>;
-  /** Puts a process into the line of a key that is held: `false` when it is free, out of reach, or the line is long. For databases that can call. */
-  queue?(run: Run, key: string, channel: string): Promise<boolean>;
+  /**
+   * Puts a process into the line of a key that is held: `false` when it is free, or its row locked. For databases that can call.
+   *
+   * @param first to the head of the line: it was called, and somebody else was faster
+   */
+  queue?(run: Run, key: string, channel: string, first: boolean): Promise<boolean>;
   /** Calls the next one in place of this process, which has no use for the key, if it is free. */
   callNext?(run: Run, key: string, caller: Caller): Promise<void>;
   /** `gone`: it was paused already. A key that has no row gets one. */

@@ -17,7 +17,7 @@ const US = `(date_part('epoch', clock_timestamp()) * 1000000)::bigint`;
 
 /** The channel of a process that does not listen. */
 const NOBODY = '';
-/** So many processes wait in the line of a key; the row stays small. The others ask from time to time. */
+/** So many processes stand in the line of a key; the row stays small. Others are not called, and ask from time to time. */
 const LONGEST_LINE = 100;
 
 const IDLE_LIMIT = 'idle_in_transaction_session_timeout';
@@ -136,10 +136,11 @@ export function postgresDialect(table: string): LockDialect {
   const queue = `
     ${lazily}
     UPDATE ${table} AS t
-       SET waiting = CASE WHEN $2 = ANY (t.waiting) THEN t.waiting ELSE array_append(t.waiting, $2::varchar) END
+       SET waiting = CASE WHEN $2 = ANY (t.waiting) OR cardinality(t.waiting) >= ${LONGEST_LINE} THEN t.waiting
+                          WHEN $3::boolean THEN array_prepend($2::varchar, t.waiting)
+                          ELSE array_append(t.waiting, $2::varchar) END
       FROM lazily, (SELECT t.key FROM ${table} AS t
-                     WHERE t.key = $1 AND NOT t.paused AND t.expires_ms > ${MS} AND COALESCE(cardinality(t.waiting), 0) < ${LONGEST_LINE}
-                       FOR UPDATE SKIP LOCKED) AS held
+                     WHERE t.key = $1 AND NOT t.paused AND t.expires_ms > ${MS} FOR UPDATE SKIP LOCKED) AS held
      WHERE t.key = held.key`;
   const callNext = freeing(
     `renewed_ms = t.renewed_ms`,
@@ -266,7 +267,7 @@ export function postgresDialect(table: string): LockDialect {
     },
     forceRelease: (run, key, caller) =>
       freed(run, forceRelease, [key], [caller?.channel ?? NOBODY, caller?.again ?? false]),
-    queue: async (run, key, channel) => (await run(queue, [key, channel])).affected > 0,
+    queue: async (run, key, channel, first) => (await run(queue, [key, channel, first])).affected > 0,
     async callNext(run, key, { channel, again }) {
       await run(callNext.update, [key, channel, again]);
     },

@@ -73,6 +73,8 @@ export class TypeOrmLockStore
   /** Not in weak tables, which may forget what has run. */
   readonly keepsOnce: boolean;
   private readonly operations: LockOperations;
+  /** The keys for which this process was called, and has not asked since. */
+  private readonly called = new Set<string>();
   private wake: (key?: string) => boolean = () => false;
   private readonly table: LockTable;
 
@@ -125,11 +127,12 @@ export class TypeOrmLockStore
       `acquire "${key}"`,
       limitOf(ttl),
       async (dialect, run, listener) => {
+        const wasCalled = this.called.delete(key);
         const answer = await dialect.acquire(run, attempt);
         if (answer.acquired || answer.reason !== 'held' || !request.waiting) return answer;
-        const queued =
-          canBeCalledFor(key) && listener?.listens() && (await dialect.queue?.(run, key, listener.channel));
-        return queued ? { ...answer, queued } : answer;
+        if (!canBeCalledFor(key) || !listener?.listens()) return answer;
+        const queued = await dialect.queue?.(run, key, listener.channel, wasCalled);
+        return queued === false ? CONTENTION : { ...answer, queued }; // it has just changed hands
       },
     );
     return unlessCollided<LockAcquireResult>(acquisition, CONTENTION);
@@ -253,7 +256,9 @@ export class TypeOrmLockStore
 
   /** This process was called for a key. If nobody here wants it any more, the next one is called. */
   private heard(key?: string): void {
+    if (key !== undefined) this.called.add(key);
     if (this.wake(key) || key === undefined) return;
+    this.called.delete(key);
     this.operations
       .run(`call the next for "${key}"`, OPERATION_LIMIT, async (dialect, run, listener) => {
         if (listener) await dialect.callNext?.(run, key, { channel: listener.channel, again: false });
