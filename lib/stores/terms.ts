@@ -15,6 +15,11 @@ export interface Terms {
   slot: number | null;
 }
 
+/** Whether an attempt asks for a free key and nothing else, as most do. */
+export function isPlain({ stealAfter, tick, slot }: Terms): boolean {
+  return stealAfter === null && tick === null && slot === null;
+}
+
 /** What a store knows of a key when it decides: times in epoch milliseconds, by its own clock. */
 export interface KeyState {
   now: number;

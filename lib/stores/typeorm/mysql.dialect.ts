@@ -5,6 +5,7 @@ import { hex, MS, named, until, US, type MysqlServer } from './mysql.expressions
 import { mysqlPurge } from './mysql.purge.js';
 import { orContention, withShortLockWait } from './mysql.lock-wait.js';
 import { isStaleRead } from './store-failure.js';
+import { isPlain } from '../terms.js';
 
 // Text goes in and out as bytes: the connection's charset may know fewer characters.
 const ROW = `\`key\`, owner IS NOT NULL AS owned, token, expires_ms, CAST(label AS BINARY) AS label, started_ms, renewed_ms, tick_ms, paused,
@@ -34,15 +35,19 @@ export function mysqlDialect(table: string, server: MysqlServer): LockDialect {
   const briefly = <T>(run: Run, work: () => Promise<T>) =>
     mustShortenWait ? withShortLockWait(run, work) : work();
 
-  // :stealAfter to :slot are null in an attempt that does not ask for them. Compared with null, a tick is new, and no lease is old enough to steal.
+  // Compared with null, a tick is new, and no lease is old enough to steal. Most attempts ask for neither: a statement of their own spares the rest.
   const tick = `COALESCE(:tick, ${MS} - MOD(${MS}, :slot))`; // not %: in the mode ORACLE it is no operator
   const notAhead = `COALESCE(:tick <= ${MS} + :ahead, TRUE)`;
-  const free = `
-    NOT paused AND COALESCE(tick_ms < ${tick}, TRUE)
-    AND (expires_ms <= ${MS} OR owner IS NOT NULL AND renewed_ms <= ${MS} - :stealAfter)`;
+  const terms = {
+    allowed: notAhead,
+    nextTick: `COALESCE(${tick}, tick_ms)`,
+    free: `NOT paused AND COALESCE(tick_ms < ${tick}, TRUE)
+      AND (expires_ms <= ${MS} OR owner IS NOT NULL AND renewed_ms <= ${MS} - :stealAfter)`,
+  };
+  const noTerms = { allowed: 'TRUE', nextTick: 'tick_ms', free: `NOT paused AND expires_ms <= ${MS}` };
 
   // The token comes from the clock, so that it also grows across deleted rows and fail-overs. Who is robbed has ended now.
-  const acquire = (mine: string) =>
+  const acquire = (mine: string, { allowed, nextTick, free }: typeof terms) =>
     named<keyof AttemptValues>(
       update(
         `token = LAST_INSERT_ID(IF(${mine}, token, GREATEST(token + 1, ${US}))),
@@ -50,14 +55,17 @@ export function mysqlDialect(table: string, server: MysqlServer): LockDialect {
          last_started_ms = IF(owner IS NULL OR ${mine}, last_started_ms, started_ms),
          last_ended_ms   = IF(owner IS NULL OR ${mine}, last_ended_ms,   LEAST(expires_ms, ${MS})),
          last_outcome    = IF(owner IS NULL OR ${mine}, last_outcome,    'failed'),
-         tick_ms    = IF(${mine}, tick_ms, COALESCE(${tick}, tick_ms)),
+         tick_ms    = IF(${mine}, tick_ms, ${nextTick}),
          started_ms = IF(${mine}, started_ms, ${MS}),
          owner = :owner, label = CONVERT(:label USING utf8mb4), renewed_ms = ${MS}, expires_ms = ${until(':ttl')}`,
-        `\`key\` = :key AND ${notAhead} AND (${free} OR ${mine})`,
+        `\`key\` = :key AND ${allowed} AND (${free} OR ${mine})`,
       ),
     );
-  const firstTry = acquire('FALSE');
-  const resend = acquire('owner <=> :owner');
+  const acquisition = (asked: typeof terms) => ({
+    first: acquire('FALSE', asked),
+    again: acquire('owner <=> :owner', asked),
+  });
+  const [plain, onTerms] = [acquisition(noTerms), acquisition(terms)];
   // An insert waits for another session's lock on the gap between two keys, and has nothing to skip: MySQL has to be told here too.
   const insert = (statement: string) =>
     mariadb ? `SET STATEMENT innodb_lock_wait_timeout = 1 FOR ${statement}` : statement;
@@ -150,7 +158,8 @@ export function mysqlDialect(table: string, server: MysqlServer): LockDialect {
       }
       return briefly(run, async () => {
         const values = { ...attempt, key, owner, label };
-        const take = attempt.resend ? resend : firstTry;
+        const { first, again } = isPlain(attempt) ? plain : onTerms;
+        const take = attempt.resend ? again : first;
         const taken = await orContention(run(take.sql, take.valuesOf(values)));
         if (taken && taken.insertId !== 0) return { acquired: true, fencingToken: taken.insertId };
         const refused = await refusalBy();
