@@ -189,15 +189,19 @@ export class LeaseKeeper implements LockKeeper {
       if (lease.inFlight) await lease.inFlight;
       // Those who join from here on ask by themselves.
       waiting = this.store.onFree !== undefined && this.queue.has(lease.storeKey);
-      const passed = believed ? await this.#passOn(lease, held, outcome) : 'refused';
+      const heir =
+        believed && this.#heldFor(held) >= held.settings.minHold
+          ? this.queue.heirOf(lease.storeKey)
+          : undefined;
+      const passed = heir ? await heir(lease, outcome) : 'refused';
       const released =
-        passed === 'passed' ||
+        passed instanceof Lease ||
         (await this.#releaseInStore(lease, held, { outcome, waiting }, believed, passed === 'unknown'));
       if (!released) {
         lease.lose('when it was released, the store said that it had run out or been taken away.');
         return false;
       }
-      told = passed === 'passed' || waiting;
+      told = passed instanceof Lease || waiting;
       const { key, fencingToken, loss } = lease;
       const heldFor = this.#heldFor(held);
       // At a shutdown its holder was told of a loss: a lock has one end.
@@ -214,15 +218,6 @@ export class LeaseKeeper implements LockKeeper {
       if (!told) this.queue.wake(lease.storeKey);
       this.answered();
     }
-  }
-
-  /** Gives it to the next call that waits for it in this process, if there is one and the key is not to be kept. */
-  async #passOn(lease: Lease, held: Held, outcome: LockOutcome): Promise<'passed' | 'refused' | 'unknown'> {
-    if (held.settings.minHold > this.#heldFor(held)) return 'refused';
-    const passing = this.queue.heirOf(lease.storeKey)?.(lease, outcome);
-    if (!passing) return 'refused';
-    const passed = await passing;
-    return passed instanceof Lease ? 'passed' : passed;
   }
 
   #forget(lease: Lease): void {

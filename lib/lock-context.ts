@@ -4,9 +4,20 @@ import type { Lock } from './lock.js';
 // The one piece of static state: an AsyncLocalStorage belongs to the call chain, whichever application it runs in.
 const storage = new AsyncLocalStorage<Scope>();
 
-interface Scope {
-  lock: Lock;
-  outer: Scope | undefined;
+/** What one `run` or `@Locked()` puts around its body. */
+class Scope {
+  #lock: Lock | (() => Lock);
+
+  constructor(
+    lock: Lock | (() => Lock),
+    readonly outer: Scope | undefined,
+  ) {
+    this.#lock = lock;
+  }
+
+  get lock(): Lock {
+    return typeof this.#lock === 'function' ? (this.#lock = this.#lock()) : this.#lock;
+  }
 }
 
 /**
@@ -28,8 +39,8 @@ export class LockContext {
     for (let scope = storage.getStore(); scope; scope = scope.outer) yield scope.lock;
   }
 
-  /** @internal */
-  static run<T>(lock: Lock, body: () => T): T {
-    return storage.run({ lock, outer: storage.getStore() }, body);
+  /** @internal @param lock a function makes it when somebody asks for it */
+  static run<T>(lock: Lock | (() => Lock), body: () => T): T {
+    return storage.run(new Scope(lock, storage.getStore()), body);
   }
 }

@@ -33,7 +33,7 @@ import { openLocks, type OpenLocks } from './open-locks.js';
 import { PurgeSchedule } from './purge-schedule.js';
 import { runBody } from './run-body.js';
 import { RunningWork } from './running-work.js';
-import { Sections, type Section } from './section.js';
+import { Sections } from './section.js';
 import { StatusFile } from './status-file.js';
 import { assertCapable } from './store-capabilities.js';
 import { unlocked } from './unlocked.js';
@@ -325,7 +325,7 @@ export class LockService {
 
   /** @internal Calls `body` as if nothing stood in between, but for the handle that it finds in its `LockContext`. */
   runUnlocked<T>(name: string, body: () => T): T {
-    return LockContext.run(this.#unlocked(name), body);
+    return LockContext.run(() => this.#unlocked(name), body);
   }
 
   /** @internal Has a stream that a handler returned given up when nobody uses it within one ttl; `giveUp` tells whether that was so. */
@@ -400,8 +400,12 @@ export class LockService {
   async #tryRun<T>(call: LockCall, body: (lock: Lock) => T | Promise<T>): Promise<TryRunResult<T>> {
     if (typeof body !== 'function')
       throw new LockError(`run("${call.key}") needs the work as its second argument: a function.`);
-    const section = (call.settings.reentrant && this.#sections.around(call.key)) || (await this.#enter(call));
-    if (section instanceof LockNotAcquiredError) return { acquired: false, error: section };
+    let section = call.settings.reentrant ? this.#sections.around(call.key) : undefined;
+    if (!section) {
+      const lock = await this.#contend(call);
+      if (lock instanceof LockNotAcquiredError) return { acquired: false, error: lock };
+      section = this.#sections.begin(lock);
+    }
     this.#work.begin();
     try {
       return { acquired: true, value: await runBody(section, body, call.settings) };
@@ -410,14 +414,10 @@ export class LockService {
     }
   }
 
-  async #enter(call: LockCall): Promise<Section | LockNotAcquiredError> {
-    const lock = await this.#contend(call);
-    return lock instanceof LockNotAcquiredError ? lock : this.#sections.begin(lock);
-  }
-
-  async #contend(call: LockCall): Promise<Lock | LockNotAcquiredError> {
-    if (!this.#enabled) return this.#unlocked(call.key);
-    const { store, contender } = this.#open ?? (await this.start());
+  #contend(call: LockCall): Promise<Lock | LockNotAcquiredError> {
+    if (!this.#enabled) return Promise.resolve(this.#unlocked(call.key));
+    if (!this.#open) return this.start().then(() => this.#contend(call));
+    const { store, contender } = this.#open;
     assertCapable(store, call.settings);
     this.#checkShutdownHooks(store);
     const contending = contender.contend(call, this.#storeKey(call.key));

@@ -95,7 +95,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
         }
       });
 
-      it('B23 for a lock that is passed on 50 times, 50 of them: nobody comes in between', async () => {
+      it('B23 for a lock that is passed on 50 times: nobody comes in between', async () => {
         const key = newKey();
         let token = tokenOf(await store.acquire(key, 'holder 0', 60_000));
         const over = new AbortController();
