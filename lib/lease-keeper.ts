@@ -216,7 +216,7 @@ export class LeaseKeeper implements LockKeeper {
   /** Gives it to the next call that waits for it in this process, if there is one and the key is not to be kept. */
   async #passOn(lease: Lease, held: Held, outcome: LockOutcome): Promise<'passed' | 'refused' | 'unknown'> {
     if (held.settings.minHold > this.#heldFor(held)) return 'refused';
-    const passing = this.queue.heirOf(lease.storeKey)?.(lease, outcome);
+    const passing = this.queue.heirOf(lease)?.(lease, outcome);
     if (!passing) return 'refused';
     const passed = await passing;
     return passed instanceof Lease ? 'passed' : passed;

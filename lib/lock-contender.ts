@@ -159,6 +159,7 @@ export class LockContender {
           }
         });
         if (!(answer instanceof Lease)) return 'refused';
+        answer.series = holder.series + 1;
         return answer;
       } catch (error) {
         if (error instanceof LockStoreError)
