@@ -190,9 +190,7 @@ export class LeaseKeeper implements LockKeeper {
       // Those who join from here on ask by themselves.
       waiting = this.store.onFree !== undefined && this.queue.has(lease.storeKey);
       const heir =
-        believed && this.#heldFor(held) >= held.settings.minHold
-          ? this.queue.heirOf(lease.storeKey)
-          : undefined;
+        believed && this.#heldFor(held) >= held.settings.minHold ? this.queue.heirOf(lease) : undefined;
       const passed = heir ? await heir(lease, outcome) : 'refused';
       const released =
         passed instanceof Lease ||

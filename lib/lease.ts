@@ -58,6 +58,8 @@ export class Lease {
   released: Promise<unknown> | undefined;
   /** Another process goes on with it: nothing that comes late may free it. */
   handedOn = false;
+  /** How often in a row the lock was passed on until it came here. */
+  series = 0;
   /** Renew it by itself: in its last batch the store could not reach it. */
   alone = false;
   /** A transaction that the lock is tied to stands in the place of renewals. */

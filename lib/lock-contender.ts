@@ -111,7 +111,7 @@ export class LockContender {
         else
           lease = await place.pause(
             this.#pauseAfter(attempt, answer, settings, until - now),
-            this.#succession(acquisition, storeKey),
+            this.#succession(acquisition, call, storeKey, until),
           );
       }
       return lease;
@@ -125,29 +125,45 @@ export class LockContender {
   async #afterOwnHolder(
     place: Place,
     acquisition: LockAcquisition,
-    { settings }: LockCall,
+    call: LockCall,
     storeKey: string,
     until: number,
   ): Promise<Lease | undefined> {
     const holder = this.keeper.holderOf(storeKey);
-    if (!holder || place.woken || settings.stealAfter !== undefined) return undefined;
+    if (!holder || place.woken || call.settings.stealAfter !== undefined) return undefined;
     const now = this.clock.now();
     const pause = Math.min(SAFETY_POLL, until - now, holder.deadline - now + 1);
-    return place.pause(pause, this.#succession(acquisition, storeKey));
+    return place.pause(pause, this.#succession(acquisition, call, storeKey, until));
   }
 
   /** How a holder in this process passes the lock on to this call, if it can. */
-  #succession(acquisition: LockAcquisition, storeKey: string): Succession | undefined {
+  #succession(
+    acquisition: LockAcquisition,
+    { key, job, settings }: LockCall,
+    storeKey: string,
+    until: number,
+  ): Succession | undefined {
     const passOn = this.store.passOn?.bind(this.store);
     if (!passOn || !acquisition.canInherit) return undefined;
     return async (holder, outcome) => {
+      const patience = Math.min(holder.attemptTimeout, this.#patience(settings, until - this.clock.now()));
+      let refused = false;
       try {
-        const answer = await acquisition.inherit(holder.attemptTimeout, (next) =>
-          passOn(storeKey, holder.owner, next, { outcome }),
-        );
-        return answer instanceof Lease ? answer : 'refused';
+        const answer = await acquisition.inherit(patience, async (next) => {
+          try {
+            return await passOn(storeKey, holder.owner, next, { outcome });
+          } catch (error) {
+            refused = !mayBeCarriedOut(error); // what it is wrapped in would not tell
+            throw error;
+          }
+        });
+        if (!(answer instanceof Lease)) return 'refused';
+        answer.series = holder.series + 1;
+        return answer;
       } catch (error) {
-        return mayBeCarriedOut(error) ? 'unknown' : 'refused';
+        if (error instanceof LockStoreError)
+          this.publisher.publish('storeError', { key, job, operation: 'acquire', error });
+        return refused ? 'refused' : 'unknown';
       }
     };
   }

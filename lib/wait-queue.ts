@@ -17,8 +17,6 @@ const LONGEST_SERIES = 8;
 /** Those that wait for one key, the first one first. */
 class Line {
   readonly places = new Set<Place>();
-  /** How often in a row the lock was passed on. */
-  series = 0;
 
   get first(): Place | undefined {
     return this.places.values().next().value;
@@ -71,13 +69,9 @@ export class WaitQueue {
     return this.#lines.has(key);
   }
 
-  /** Who gets the lock when its holder in this process is done: the first one, unless it is time for other processes. */
-  heirOf(key: string): Succession | undefined {
-    const line = this.#lines.get(key);
-    if (!line) return undefined;
-    const inherit = line.series < LONGEST_SERIES ? line.first?.inherit : undefined;
-    line.series = inherit ? line.series + 1 : 0;
-    return inherit;
+  /** Who gets the lock when this holder is done: the first one, unless it is time for other processes. */
+  heirOf({ storeKey, series }: Lease): Succession | undefined {
+    return series < LONGEST_SERIES ? this.#lines.get(storeKey)?.first?.inherit : undefined;
   }
 
   /** @throws what the queue was closed with */
@@ -119,6 +113,7 @@ export class Place {
   /** Ends this wait with an error. */
   fail(error: unknown): void {
     this.#failure ??= { error };
+    this.inherit = undefined;
     this.#proceed?.();
     this.#wakeOnFailure?.();
   }

@@ -13,9 +13,9 @@ export interface LogLine {
 }
 
 /** What one specification works with. */
-export interface Core {
+export interface Core<Store extends ScriptedStore = ScriptedStore> {
   clock: ManualClock;
-  store: ScriptedStore;
+  store: Store;
   service: LockService;
   /** Everything published, in order. */
   published: { name: LockEventName; event: LockEventMap[LockEventName][0] }[];
@@ -98,6 +98,16 @@ export function watch<T>(promise: Promise<T>): Watched<T> {
     (error: unknown) => Object.assign(watched, { state: 'rejected', error }),
   );
   return watched;
+}
+
+/** A started service on a store of this kind. */
+export async function startCoreWith<Store extends ScriptedStore>(
+  Kind: new (clock: ManualClock) => Store,
+  options: LockModuleDefaults = {},
+): Promise<Core<Store>> {
+  const clock = new ManualClock();
+  const store = new Kind(clock);
+  return { ...(await startCore(options, { clock, store })), store };
 }
 
 /** The error that a promise rejects with. */

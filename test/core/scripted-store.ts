@@ -6,17 +6,20 @@ import type {
   ListRequest,
   LockAcquireResult,
   LockInspector,
+  LockPasser,
   LockPauser,
   LockStore,
   PurgeRequest,
   ReleaseRequest,
   RenewalOutcome,
+  Successor,
+  WaiterCaller,
 } from '../../lib/interfaces/lock-store.interface.js';
 import { LockStoreError } from '../../lib/lock.errors.js';
 import { MemoryLockStore } from '../../lib/stores/memory/memory-lock.store.js';
 import type { ManualClock } from './manual-clock.js';
 
-export type Operation = 'acquire' | 'renew' | 'renewMany' | 'release';
+export type Operation = 'acquire' | 'renew' | 'renewMany' | 'release' | 'passOn';
 
 /** What becomes of one request. Times are milliseconds on the manual clock. */
 export interface Fate {
@@ -49,6 +52,8 @@ export interface StoreCall {
   ttl?: number;
   request?: AcquireRequest | ReleaseRequest;
   renewals?: readonly LeaseRenewal[];
+  /** Who gets the lock next. */
+  next?: Successor;
 }
 
 export const linkBroken = (): Error => new LockStoreError('The link broke.', { transient: true });
@@ -62,7 +67,13 @@ export class ScriptedStore implements LockStore, BatchRenewer, LockInspector, Lo
   fate: ((call: StoreCall) => Fate | undefined) | undefined;
   prepare?: () => Promise<void>;
   close?: () => Promise<void>;
-  readonly #scripts: Record<Operation, Fate[]> = { acquire: [], renew: [], renewMany: [], release: [] };
+  readonly #scripts: Record<Operation, Fate[]> = {
+    acquire: [],
+    renew: [],
+    renewMany: [],
+    release: [],
+    passOn: [],
+  };
 
   constructor(readonly clock: ManualClock) {
     this.server = new MemoryLockStore({ now: clock.server });
@@ -92,24 +103,24 @@ export class ScriptedStore implements LockStore, BatchRenewer, LockInspector, Lo
   }
 
   acquire(key: string, owner: string, ttl: number, request?: AcquireRequest): Promise<LockAcquireResult> {
-    return this.#carry({ operation: 'acquire', at: this.clock.now(), key, owner, ttl, request }, () =>
+    return this.carry({ operation: 'acquire', at: this.clock.now(), key, owner, ttl, request }, () =>
       this.server.acquire(key, owner, ttl, request),
     );
   }
 
   renew(key: string, owner: string, ttl: number): Promise<boolean> {
-    return this.#carry({ operation: 'renew', at: this.clock.now(), key, owner, ttl }, () =>
+    return this.carry({ operation: 'renew', at: this.clock.now(), key, owner, ttl }, () =>
       this.server.renew(key, owner, ttl),
     );
   }
 
   renewMany(renewals: readonly LeaseRenewal[]): Promise<RenewalOutcome[]> {
     const call = { operation: 'renewMany' as const, at: this.clock.now(), key: '', owner: '', renewals };
-    return this.#carry(call, () => this.server.renewMany(renewals));
+    return this.carry(call, () => this.server.renewMany(renewals));
   }
 
   release(key: string, owner: string, request?: ReleaseRequest): Promise<boolean> {
-    return this.#carry({ operation: 'release', at: this.clock.now(), key, owner, request }, () =>
+    return this.carry({ operation: 'release', at: this.clock.now(), key, owner, request }, () =>
       this.server.release(key, owner, request),
     );
   }
@@ -150,7 +161,7 @@ export class ScriptedStore implements LockStore, BatchRenewer, LockInspector, Lo
     return owner;
   }
 
-  #carry<T>(call: StoreCall, carryOut: () => Promise<T>): Promise<T> {
+  protected carry<T>(call: StoreCall, carryOut: () => Promise<T>): Promise<T> {
     this.calls.push(call);
     const fate = this.#scripts[call.operation].shift() ?? this.fate?.(call) ?? {};
     return new Promise((resolve, reject) => {
@@ -177,5 +188,39 @@ export class ScriptedStore implements LockStore, BatchRenewer, LockInspector, Lo
   #after(ms: number | undefined, callback: () => void): void {
     if (ms === undefined) callback();
     else this.clock.outside(ms, callback);
+  }
+}
+
+/** A store that passes locks on. */
+export class PassingStore extends ScriptedStore implements LockPasser {
+  passOn(
+    key: string,
+    owner: string,
+    next: Successor,
+    request?: Pick<ReleaseRequest, 'outcome'>,
+  ): Promise<LockAcquireResult> {
+    return this.carry({ operation: 'passOn', at: this.clock.now(), key, owner, next, request }, () =>
+      this.server.passOn(key, owner, next, request),
+    );
+  }
+}
+
+/** A store that calls those who wait, when the test says so; it tells them that they are queued. */
+export class CallingStore extends PassingStore implements WaiterCaller {
+  /** Calls this process; tells whether somebody waits there. */
+  call: (key?: string) => boolean = () => false;
+
+  onFree(free: (key?: string) => boolean): void {
+    this.call = free;
+  }
+
+  override async acquire(
+    key: string,
+    owner: string,
+    ttl: number,
+    request?: AcquireRequest,
+  ): Promise<LockAcquireResult> {
+    const answer = await super.acquire(key, owner, ttl, request);
+    return answer.acquired || !request?.waiting ? answer : { ...answer, queued: true };
   }
 }
