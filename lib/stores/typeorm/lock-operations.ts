@@ -9,7 +9,7 @@ import { openLockDatabase } from './lock-database.js';
 import type { Change, Claim, LockDatabase, LockDialect, Run } from './lock-dialect.js';
 import { prepareTable } from './lock-table.js';
 import { CollisionError, storeFailure, transactionFailure } from './store-failure.js';
-import { nameOf, type LockTable } from './typeorm-store.options.js';
+import { nameOf, type StoreSettings } from './typeorm-store.options.js';
 
 interface OpenDatabase extends LockDatabase {
   dataSource: DataSource;
@@ -33,8 +33,7 @@ export class LockOperations {
 
   constructor(
     private readonly handle: DataSourceHandle,
-    private readonly table: LockTable,
-    private readonly autoCreate: boolean,
+    private readonly settings: StoreSettings,
   ) {}
 
   async open(): Promise<void> {
@@ -119,18 +118,19 @@ export class LockOperations {
   }
 
   private async openDatabase(): Promise<OpenDatabase> {
+    const { table, autoCreate } = this.settings;
     const dataSource = await this.handle.open();
     const target = describeDataSource(dataSource.options);
     let database: LockDatabase | undefined;
     try {
-      database = await openLockDatabase(dataSource, this.table);
-      await prepareTable(database, this.table, this.autoCreate);
+      database = await openLockDatabase(dataSource, this.settings);
+      await prepareTable(database, table, autoCreate);
       this.kind = database.kind;
       return { ...database, dataSource, target };
     } catch (error) {
       await database?.sessions.close();
       await this.handle.close(dataSource);
-      throw storeFailure(error, `open the lock store (table ${nameOf(this.table)})`, target);
+      throw storeFailure(error, `open the lock store (table ${nameOf(table)})`, target);
     }
   }
 }

@@ -9,11 +9,15 @@ import {
   type LockRow,
   type NoRow,
 } from './lock-row.js';
+import { isPlain } from '../terms.js';
 
 // clock_timestamp() and not now(): that one stands still from the transaction's start, and granted leases that had already ended.
 // date_part() and not extract(): its floating-point number is exact enough until the year 2255, and cheaper than a decimal one.
 const MS = `(date_part('epoch', clock_timestamp()) * 1000)::bigint`;
 const US = `(date_part('epoch', clock_timestamp()) * 1000000)::bigint`;
+
+/** Milliseconds for which a key may stay held when its release is forgotten. */
+const SOON = 60_000;
 
 const IDLE_LIMIT = 'idle_in_transaction_session_timeout';
 const EACH_STATEMENT_SEES_COMMITS = `current_setting('transaction_isolation') IN ('read committed', 'read uncommitted')`;
@@ -30,7 +34,7 @@ const ROW = `${HOLDER}, t.last_label, t.last_started_ms, t.last_ended_ms, t.last
  *
  * Rows are locked with `SKIP LOCKED` before they are written: nobody queues on a row, and a try that fails writes nothing.
  */
-export function postgresDialect(table: string): LockDialect {
+export function postgresDialect(table: string, { asyncRelease = false } = {}): LockDialect {
   const until = (ttl: string) => `LEAST(${MS} + ${ttl}::bigint, ${NEVER})`;
 
   // Compared with null, a tick is new, and no lease is old enough to steal. Most attempts ask for neither: a statement of their own spares the rest.
@@ -39,10 +43,10 @@ export function postgresDialect(table: string): LockDialect {
     notAhead: `COALESCE($6::bigint <= ${MS} + $7::bigint, true)`,
     stolen: `t.owner IS NOT NULL AND t.renewed_ms <= ${MS} - $5::bigint`,
   };
-  const plain = { tick: 'NULL::bigint', notAhead: 'true', stolen: 'false' };
+  const noTerms = { tick: 'NULL::bigint', notAhead: 'true', stolen: 'false' };
 
   // The token comes from the clock, so that it also grows across deleted rows and fail-overs. Who is robbed has ended now.
-  const acquire = (mine: string, { tick, notAhead, stolen } = terms) => `
+  const acquire = (mine: string, { tick, notAhead, stolen }: typeof terms) => `
     WITH taken AS (
       UPDATE ${table} AS t
          SET token = CASE WHEN ${mine} THEN t.token ELSE GREATEST(t.token + 1, ${US}) END,
@@ -70,9 +74,11 @@ export function postgresDialect(table: string): LockDialect {
       FROM (SELECT 1) AS answer
       LEFT JOIN (SELECT token FROM taken UNION ALL SELECT token FROM added) AS won ON true
       LEFT JOIN ${table} AS t ON t.key = $1 AND won.token IS NULL`;
-  const plainTry = acquire('false', plain);
-  const firstTry = acquire('false');
-  const resend = acquire('(t.owner IS NOT DISTINCT FROM $2)');
+  const acquisition = (asked: typeof terms) => ({
+    first: acquire('false', asked),
+    again: acquire('(t.owner IS NOT DISTINCT FROM $2)', asked),
+  });
+  const [plain, onTerms] = [acquisition(noTerms), acquisition(terms)];
 
   const change = (set: string, which: string) => ({
     update: `UPDATE ${table} AS t SET ${set}
@@ -87,6 +93,22 @@ export function postgresDialect(table: string): LockDialect {
      last_label = t.label, last_started_ms = t.started_ms, last_ended_ms = ${MS}, last_outcome = $4`,
     lease,
   );
+  // Where a crash that forgets the release costs little: the lease ends soon, and nobody looks whether a tick's run has ended. Decided by the row that
+  // is locked; what is committed after it is durable with it.
+  const releaseSoon = {
+    update: `
+      WITH mine AS MATERIALIZED (
+        SELECT t.key, t.tick_ms, t.expires_ms FROM ${table} AS t WHERE ${lease} FOR UPDATE SKIP LOCKED
+      ), ending AS MATERIALIZED (
+        SELECT key, CASE WHEN tick_ms IS NULL AND expires_ms <= ${MS} + ${SOON}
+                         THEN set_config('synchronous_commit', 'off', true) END AS commit FROM mine
+      )
+      UPDATE ${table} AS t
+         SET owner = NULL, expires_ms = 0,
+             last_label = t.label, last_started_ms = t.started_ms, last_ended_ms = ${MS}, last_outcome = $3
+        FROM ending WHERE t.key = ending.key AND COALESCE(ending.commit, 'as ever') <> ''`, // what nobody reads is not computed
+    look: release.look,
+  };
   const passing = change(
     `token = GREATEST(t.token + 1, ${US}),
      last_label = t.label, last_started_ms = t.started_ms, last_ended_ms = ${MS}, last_outcome = $3,
@@ -189,18 +211,19 @@ export function postgresDialect(table: string): LockDialect {
     async acquire(run, attempt) {
       const { key, owner, ttl, label, stealAfter, tick, ahead, slot } = attempt;
       const values = [key, owner, ttl, label];
-      const asked = [stealAfter, tick, ahead, slot];
-      const isPlain = !attempt.resend && asked.every((value) => value === null);
-      const [row] = isPlain
-        ? await rowsOf<Acquisition>(run, plainTry, values)
-        : await rowsOf<Acquisition>(run, attempt.resend ? resend : firstTry, [...values, ...asked]);
+      const asked = isPlain(attempt) ? [] : [stealAfter, tick, ahead, slot];
+      const { first, again } = isPlain(attempt) ? plain : onTerms;
+      const sql = attempt.resend ? again : first;
+      const [row] = await rowsOf<Acquisition>(run, sql, [...values, ...asked]);
       if (row && row.won !== null) return { acquired: true, fencingToken: Number(row.won) };
       const refuser = row && (JSON.parse(row.refuser) as HolderRow | NoRow);
       return (refuser && refusalOf(refuser, attempt)) ?? CONTENTION; // somebody is adding or taking it right now
     },
     renew: (run, { key, owner, ttl }) => changing(run, renew, [key, owner], [ttl]),
     release: (run, { key, owner, keepFor, outcome }) =>
-      changing(run, release, [key, owner], [keepFor, outcome]),
+      asyncRelease && keepFor === 0
+        ? changing(run, releaseSoon, [key, owner], [outcome])
+        : changing(run, release, [key, owner], [keepFor, outcome]),
     async passOn(run, { key, owner, outcome, nextOwner, ttl, label }) {
       const values = [key, owner, outcome, nextOwner, ttl, label];
       const [passed] = await rowsOf<{ token: unknown }>(run, passOn, values);

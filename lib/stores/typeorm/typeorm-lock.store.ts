@@ -78,11 +78,11 @@ export class TypeOrmLockStore
       throw new LockError(
         `TypeOrmLockStore needs a TypeORM DataSource, but it got ${dataSource ? 'something else' : String(dataSource)}. For connection options, use typeOrmStore({ connection }).`,
       );
-    const { table, autoCreate } = readStoreOptions(options);
+    const settings = readStoreOptions(options);
     const handle = 'open' in dataSource ? dataSource : handedIn(dataSource);
-    this.table = table;
-    this.keepsOnce = !table.weak;
-    this.operations = new LockOperations(handle, table, autoCreate);
+    this.table = settings.table;
+    this.keepsOnce = !settings.table.weak;
+    this.operations = new LockOperations(handle, settings);
   }
 
   /**
