@@ -1,5 +1,6 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import type { DataSource } from 'typeorm';
+import { DataSource } from 'typeorm';
 import { TypeOrmLockStore, typeOrmStore } from '../../../lib/stores/typeorm/index.js';
 import { LockError } from '../../../lib/lock.errors.js';
 import { lockStoreConformance } from '../../../lib/testing/index.js';
@@ -167,5 +168,47 @@ for (const target of targetsAmong('postgres'))
       expect((await Promise.all(sessions)).flat()).toEqual(
         sessions.map(() => ({ synchronous_commit: 'on' })),
       );
+    });
+
+    it('P1 a crash may forget a release, which costs the rest of the ttl, and never a grant', async () => {
+      const withoutTypes: string = '../../servers/postgres.mjs';
+      const server = await (await import(withoutTypes)).start();
+      let own: DataSource | undefined;
+      try {
+        const connect = () => new DataSource({ type: 'postgres', url: server.url }).initialize();
+        own = await connect();
+        await own.query(`ALTER SYSTEM SET wal_writer_delay = '10s'`); // or it would write before the crash
+        await own.query('SELECT pg_reload_conf()');
+        const storeOn = (dataSource: DataSource) => new TypeOrmLockStore(dataSource, { asyncRelease: true });
+        const before = storeOn(own);
+        const granted = await before.acquire('passed', 'first', TTL);
+        expect(await before.release('passed', 'first')).toBe(true);
+        const token = tokenOf(await before.acquire('passed', 'second', TTL));
+        expect(token).toBeGreaterThan(tokenOf(granted));
+        const ttl = 5_000;
+        tokenOf(await before.acquire('forgotten', 'first', ttl, { label: 'first' }));
+        expect(await before.release('forgotten', 'first')).toBe(true);
+        await server.crash();
+        await own.destroy().catch(() => {});
+        await server.restart();
+
+        own = await connect();
+        const after = storeOn(own);
+        expect(await after.renew('passed', 'second', TTL)).toBe(true);
+        expect(await after.inspect('passed')).toMatchObject({ holder: { fencingToken: token } });
+        expect(['held', 'expired']).toContain((await after.inspect('forgotten')).state);
+        const deadline = performance.now() + 2 * ttl;
+        while (!(await after.acquire('forgotten', 'next', TTL)).acquired) {
+          expect(performance.now()).toBeLessThan(deadline);
+          await sleep(20);
+        }
+        expect((await after.inspect('forgotten')).lastRun).toMatchObject({
+          label: 'first',
+          outcome: 'failed',
+        });
+      } finally {
+        await own?.destroy().catch(() => {});
+        await server.stop();
+      }
     });
   });
