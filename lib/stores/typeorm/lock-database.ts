@@ -1,5 +1,5 @@
 import type { DataSource } from 'typeorm';
-import { LockStoreError } from '../../lock.errors.js';
+import { LockError, LockStoreError } from '../../lock.errors.js';
 import { OPERATION_LIMIT } from '../time-limit.js';
 import type { LockDatabase } from './lock-dialect.js';
 import { tableName } from './lock-table.ddl.js';
@@ -15,31 +15,52 @@ import { assertPostgres, mysqlServer } from './server-version.js';
 import { sqliteDialect } from './sqlite.dialect.js';
 import { SqliteSession } from './sqlite.session.js';
 import { SqliteTransactions } from './sqlite.transactions.js';
-import type { LockTable } from './typeorm-store.options.js';
+import type { LockTable, StoreSettings } from './typeorm-store.options.js';
 
 /** Milliseconds after which the operating system looks whether a connection that is silent is still there. */
 const LISTENING_KEEP_ALIVE = 10_000;
 
 const SUPPORTED = 'postgres, mysql, mariadb and better-sqlite3';
 
-/** @throws LockStoreError when the database is of another kind or too old */
-export async function openLockDatabase(dataSource: DataSource, table: LockTable): Promise<LockDatabase> {
+/**
+ * @throws LockStoreError when the database is of another kind or too old
+ * @throws LockError for an option that this kind of database does not have
+ */
+export async function openLockDatabase(
+  dataSource: DataSource,
+  settings: StoreSettings,
+): Promise<LockDatabase> {
   const { type } = dataSource.options;
   if (!dataSource.isInitialized)
     throw new LockStoreError(
       `The ${type} DataSource is not initialized. Initialize it before the lock store is used.`,
     );
-  if (type === 'postgres') return openPostgres(dataSource, tableName(type, table));
-  if (type === 'mysql' || type === 'mariadb') return openMysql(dataSource, tableName(type, table));
-  if (type === 'better-sqlite3') return openSqlite(dataSource, tableName(type, table), table.weak);
+  assertAvailable(type, settings);
+  if (type === 'postgres') return openPostgres(dataSource, settings);
+  if (type === 'mysql' || type === 'mariadb') return openMysql(dataSource, type, settings);
+  if (type === 'better-sqlite3') return openSqlite(dataSource, settings.table);
   throw new LockStoreError(
     `TypeORM's ${type} cannot keep locks. Supported are ${SUPPORTED}; a store may also have a connection of its own: ` +
       'typeOrmStore({ connection: { type: ... } }).',
   );
 }
 
-async function openPostgres(dataSource: DataSource, table: string): Promise<LockDatabase> {
-  const wire = new PostgresWire();
+function assertAvailable(type: string, { asyncRelease, preparedStatements }: StoreSettings): void {
+  if (asyncRelease && type !== 'postgres')
+    throw new LockError(
+      `The option asyncRelease is for PostgreSQL: ${type} cannot commit one statement without waiting for the disk. Leave it out; or, for locks that a crash may take away, use typeOrmSessionStore() on MySQL and MariaDB, and the option weak on SQLite.`,
+    );
+  if (!preparedStatements && type === 'better-sqlite3')
+    throw new LockError(
+      'The option preparedStatements is for databases behind a pooler, and SQLite has none: leave it out.',
+    );
+}
+
+async function openPostgres(
+  dataSource: DataSource,
+  { table, asyncRelease, preparedStatements }: StoreSettings,
+): Promise<LockDatabase> {
+  const wire = new PostgresWire({ named: preparedStatements });
   const sessions = new PooledSessions(dataSource, wire);
   const { rows } = await sessions.use(OPERATION_LIMIT, (run) => run('SELECT version() AS version'));
   assertPostgres(String(rows[0]?.version));
@@ -48,13 +69,18 @@ async function openPostgres(dataSource: DataSource, table: string): Promise<Lock
     kind: 'postgres',
     sessions,
     transactions,
-    dialect: postgresDialect(table),
+    dialect: postgresDialect(tableName('postgres', table), { asyncRelease }),
     listen: (heard) => new PostgresListener(() => openPostgresLink(dataSource, LISTENING_KEEP_ALIVE), heard),
   };
 }
 
-async function openMysql(dataSource: DataSource, table: string): Promise<LockDatabase> {
-  const wire = new MysqlWire();
+async function openMysql(
+  dataSource: DataSource,
+  type: string,
+  { table, preparedStatements }: StoreSettings,
+): Promise<LockDatabase> {
+  const name = tableName(type, table);
+  const wire = new MysqlWire({ prepared: preparedStatements });
   const sessions = new PooledSessions(dataSource, wire);
   const { rows } = await sessions.use(OPERATION_LIMIT, (run) =>
     run('SELECT VERSION() AS version, @@autocommit AS autocommit'),
@@ -65,14 +91,15 @@ async function openMysql(dataSource: DataSource, table: string): Promise<LockDat
       'Locks need autocommit, but the sessions of this server have it off: nobody would see them.',
     );
   const skipsLocked = mariadb ? atLeast(10, 6) : atLeast(8, 0);
-  const dialect = mysqlDialect(table, { mariadb, skipsLocked });
+  const dialect = mysqlDialect(name, { mariadb, skipsLocked });
   // MySQL's binary log may be of a format that allows no lower level than the application's.
   const transactions = new PooledTransactions(dataSource, wire, mariadb ? 'READ COMMITTED' : undefined);
   return { kind: mariadb ? 'mariadb' : 'mysql', sessions, transactions, dialect };
 }
 
-async function openSqlite(dataSource: DataSource, table: string, weak: boolean): Promise<LockDatabase> {
-  const sessions = await SqliteSession.open(dataSource, { weak });
-  const transactions = new SqliteTransactions(dataSource, table, sessions);
-  return { kind: 'better-sqlite3', sessions, transactions, dialect: sqliteDialect(table) };
+async function openSqlite(dataSource: DataSource, table: LockTable): Promise<LockDatabase> {
+  const name = tableName('better-sqlite3', table);
+  const sessions = await SqliteSession.open(dataSource, { weak: table.weak });
+  const transactions = new SqliteTransactions(dataSource, name, sessions);
+  return { kind: 'better-sqlite3', sessions, transactions, dialect: sqliteDialect(name) };
 }

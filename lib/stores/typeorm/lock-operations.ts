@@ -9,7 +9,7 @@ import { openLockDatabase } from './lock-database.js';
 import type { Change, Claim, LockDatabase, LockDialect, Listener, Run } from './lock-dialect.js';
 import { prepareTable } from './lock-table.js';
 import { CollisionError, storeFailure, transactionFailure } from './store-failure.js';
-import { nameOf, type LockTable } from './typeorm-store.options.js';
+import { nameOf, type StoreSettings } from './typeorm-store.options.js';
 
 interface OpenDatabase extends LockDatabase {
   dataSource: DataSource;
@@ -34,8 +34,7 @@ export class LockOperations {
 
   constructor(
     private readonly handle: DataSourceHandle,
-    private readonly table: LockTable,
-    private readonly autoCreate: boolean,
+    private readonly settings: StoreSettings,
     /** Told when this process is called for a key; without it nobody is. */
     private readonly heard?: (key?: string) => void,
   ) {}
@@ -123,19 +122,20 @@ export class LockOperations {
   }
 
   private async openDatabase(): Promise<OpenDatabase> {
+    const { table, autoCreate } = this.settings;
     const dataSource = await this.handle.open();
     const target = describeDataSource(dataSource.options);
     let database: LockDatabase | undefined;
     try {
-      database = await openLockDatabase(dataSource, this.table);
-      await prepareTable(database, this.table, this.autoCreate);
+      database = await openLockDatabase(dataSource, this.settings);
+      await prepareTable(database, table, autoCreate);
       this.kind = database.kind;
       const listener = this.heard && database.listen?.(this.heard);
       return { ...database, dataSource, target, listener };
     } catch (error) {
       await database?.sessions.close();
       await this.handle.close(dataSource);
-      throw storeFailure(error, `open the lock store (table ${nameOf(this.table)})`, target);
+      throw storeFailure(error, `open the lock store (table ${nameOf(table)})`, target);
     }
   }
 }

@@ -16,8 +16,9 @@ export function until(ttl: string): string {
 }
 
 /** A literal of the text's bytes, for statements that are not prepared. */
-export function hex(text: string): string {
-  return `X'${Buffer.from(text).toString('hex')}'`;
+export function hex(text: string | Buffer): string {
+  const bytes = typeof text === 'string' ? Buffer.from(text) : text;
+  return `X'${bytes.toString('hex')}'`;
 }
 
 /** A statement whose values have names: `:owner` may stand in it as often as it has to. */

@@ -9,6 +9,7 @@ import {
   type LockRow,
   type NoRow,
 } from './lock-row.js';
+import { isPlain } from '../terms.js';
 
 // clock_timestamp() and not now(): that one stands still from the transaction's start, and granted leases that had already ended.
 // date_part() and not extract(): its floating-point number is exact enough until the year 2255, and cheaper than a decimal one.
@@ -19,6 +20,9 @@ const US = `(date_part('epoch', clock_timestamp()) * 1000000)::bigint`;
 const NOBODY = '';
 /** So many processes stand in the line of a key; the row stays small. Others are not called, and ask from time to time. */
 const LONGEST_LINE = 100;
+
+/** Milliseconds for which a key may stay held when its release is forgotten. */
+const SOON = 60_000;
 
 const IDLE_LIMIT = 'idle_in_transaction_session_timeout';
 const EACH_STATEMENT_SEES_COMMITS = `current_setting('transaction_isolation') IN ('read committed', 'read uncommitted')`;
@@ -35,7 +39,7 @@ const ROW = `${HOLDER}, t.last_label, t.last_started_ms, t.last_ended_ms, t.last
  *
  * Rows are locked with `SKIP LOCKED` before they are written: nobody queues on a row, and a try that fails writes nothing.
  */
-export function postgresDialect(table: string): LockDialect {
+export function postgresDialect(table: string, { asyncRelease = false } = {}): LockDialect {
   const until = (ttl: string) => `LEAST(${MS} + ${ttl}::bigint, ${NEVER})`;
 
   // Compared with null, a tick is new, and no lease is old enough to steal. Most attempts ask for neither: a statement of their own spares the rest.
@@ -44,10 +48,10 @@ export function postgresDialect(table: string): LockDialect {
     notAhead: `COALESCE($6::bigint <= ${MS} + $7::bigint, true)`,
     stolen: `t.owner IS NOT NULL AND t.renewed_ms <= ${MS} - $5::bigint`,
   };
-  const plain = { tick: 'NULL::bigint', notAhead: 'true', stolen: 'false' };
+  const noTerms = { tick: 'NULL::bigint', notAhead: 'true', stolen: 'false' };
 
   // The token comes from the clock, so that it also grows across deleted rows and fail-overs. Who is robbed has ended now.
-  const acquire = (mine: string, { tick, notAhead, stolen } = terms) => `
+  const acquire = (mine: string, { tick, notAhead, stolen }: typeof terms) => `
     WITH taken AS (
       UPDATE ${table} AS t
          SET token = CASE WHEN ${mine} THEN t.token ELSE GREATEST(t.token + 1, ${US}) END,
@@ -75,9 +79,11 @@ export function postgresDialect(table: string): LockDialect {
       FROM (SELECT 1) AS answer
       LEFT JOIN (SELECT token FROM taken UNION ALL SELECT token FROM added) AS won ON true
       LEFT JOIN ${table} AS t ON t.key = $1 AND won.token IS NULL`;
-  const plainTry = acquire('false', plain);
-  const firstTry = acquire('false');
-  const resend = acquire('(t.owner IS NOT DISTINCT FROM $2)');
+  const acquisition = (asked: typeof terms) => ({
+    first: acquire('false', asked),
+    again: acquire('(t.owner IS NOT DISTINCT FROM $2)', asked),
+  });
+  const [plain, onTerms] = [acquisition(noTerms), acquisition(terms)];
 
   const change = (set: string, which: string) => ({
     update: `UPDATE ${table} AS t SET ${set}
@@ -89,24 +95,34 @@ export function postgresDialect(table: string): LockDialect {
 
   // Who frees a key calls the first one of its line but for the own process, which goes to the end if it waits. Nobody is missed: a process gets into the
   // line by a change to the row of a key that is held, and the row is locked here. In a line that is empty, all that is NULL and costs nothing.
-  const freeing = (set: string, which: string, channel: string, again: string) => ({
-    update: `
-      UPDATE ${table} AS t
-         SET ${set}, waiting = CASE WHEN mine.others[1] IS NOT NULL
-                                    THEN mine.others[2:] || CASE WHEN ${again}::boolean THEN ARRAY[${channel}::varchar] END END
-        FROM (SELECT t.key, array_remove(t.waiting, ${channel}::varchar) AS others FROM ${table} AS t
-               WHERE ${which} FOR UPDATE SKIP LOCKED) AS mine
-       WHERE t.key = mine.key
-      RETURNING mine.others[1] AS called, CASE WHEN mine.others[1] IS NOT NULL THEN pg_notify(mine.others[1], t.key)::text END AS told`,
-    look: `SELECT 1 FROM ${table} AS t WHERE ${which}`,
-  });
+  // `commit` may set how the statement is committed; it is compared with something, since what nobody reads is not computed.
+  const freeing = (set: string, which: string, [channel, again]: [string, string], commit?: string) => {
+    const row = `SELECT t.key, t.tick_ms, t.expires_ms, array_remove(t.waiting, ${channel}::varchar) AS others FROM ${table} AS t
+                  WHERE ${which} FOR UPDATE SKIP LOCKED`;
+    const first = `WITH locked AS MATERIALIZED (${row}), mine AS MATERIALIZED (SELECT key, others, ${commit} AS commit FROM locked)`;
+    return {
+      update: `
+        ${commit ? first : ''}
+        UPDATE ${table} AS t
+           SET ${set}, waiting = CASE WHEN mine.others[1] IS NOT NULL
+                                      THEN mine.others[2:] || CASE WHEN ${again}::boolean THEN ARRAY[${channel}::varchar] END END
+          FROM ${commit ? 'mine' : `(${row}) AS mine`}
+         WHERE t.key = mine.key ${commit ? `AND COALESCE(mine.commit, 'as ever') <> ''` : ''}
+        RETURNING mine.others[1] AS called, CASE WHEN mine.others[1] IS NOT NULL THEN pg_notify(mine.others[1], t.key)::text END AS told`,
+      look: `SELECT 1 FROM ${table} AS t WHERE ${which}`,
+    };
+  };
   // 0 and not the clock: after a clock that stepped back the key would stay taken.
+  // Not durable where a crash that forgets the release costs little: the lease ends soon, and nobody looks whether a tick's run has ended. Decided by
+  // the row that is locked; what is committed after it is durable with it.
   const release = freeing(
     `owner = NULL, expires_ms = 0,
      last_label = t.label, last_started_ms = t.started_ms, last_ended_ms = ${MS}, last_outcome = $3`,
     lease,
-    '$4',
-    '$5',
+    ['$4', '$5'],
+    asyncRelease
+      ? `CASE WHEN tick_ms IS NULL AND expires_ms <= ${MS} + ${SOON} THEN set_config('synchronous_commit', 'off', true) END`
+      : undefined,
   );
   const keep = change(
     `owner = NULL, expires_ms = ${until('$3')},
@@ -128,8 +144,7 @@ export function postgresDialect(table: string): LockDialect {
      last_ended_ms   = CASE WHEN t.owner IS NULL THEN t.last_ended_ms   ELSE ${MS} END,
      last_outcome    = CASE WHEN t.owner IS NULL THEN t.last_outcome    ELSE 'failed' END`,
     `t.key = $1 AND t.expires_ms > ${MS}`,
-    '$2',
-    '$3',
+    ['$2', '$3'],
   );
   // What is lost in a crash is no more than a place in the line: not worth waiting for the disk, and the row is soon unlocked.
   const lazily = `WITH lazily AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true))`;
@@ -145,8 +160,7 @@ export function postgresDialect(table: string): LockDialect {
   const callNext = freeing(
     `renewed_ms = t.renewed_ms`,
     `t.key = $1 AND t.expires_ms <= ${MS} AND t.waiting IS NOT NULL`,
-    '$2',
-    '$3',
+    ['$2', '$3'],
   );
 
   const pause = `
@@ -245,11 +259,10 @@ export function postgresDialect(table: string): LockDialect {
     async acquire(run, attempt) {
       const { key, owner, ttl, label, stealAfter, tick, ahead, slot } = attempt;
       const values = [key, owner, ttl, label];
-      const asked = [stealAfter, tick, ahead, slot];
-      const isPlain = !attempt.resend && asked.every((value) => value === null);
-      const [row] = isPlain
-        ? await rowsOf<Acquisition>(run, plainTry, values)
-        : await rowsOf<Acquisition>(run, attempt.resend ? resend : firstTry, [...values, ...asked]);
+      const asked = isPlain(attempt) ? [] : [stealAfter, tick, ahead, slot];
+      const { first, again } = isPlain(attempt) ? plain : onTerms;
+      const sql = attempt.resend ? again : first;
+      const [row] = await rowsOf<Acquisition>(run, sql, [...values, ...asked]);
       if (row && row.won !== null) return { acquired: true, fencingToken: Number(row.won) };
       const refuser = row && (JSON.parse(row.refuser) as HolderRow | NoRow);
       return (refuser && refusalOf(refuser, attempt)) ?? CONTENTION; // somebody is adding or taking it right now

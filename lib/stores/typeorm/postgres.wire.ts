@@ -20,10 +20,14 @@ interface PgResult {
  */
 const NAME_FAILED = new Set<unknown>(['26000', '42P05', '0A000']);
 
-/** Talks to PostgreSQL through pg: prepared statements by name, until a pooler shows that it does not keep them. */
+/** Talks to PostgreSQL through pg: prepared statements by name, unless that is not wanted, until a pooler shows that it does not keep them. */
 export class PostgresWire implements Wire<PgClient> {
   private readonly names = new Map<string, string>();
-  private named = true;
+  private named: boolean;
+
+  constructor({ named = true } = {}) {
+    this.named = named;
+  }
 
   async run(
     client: PgClient,

@@ -84,12 +84,12 @@ export class TypeOrmLockStore
       throw new LockError(
         `TypeOrmLockStore needs a TypeORM DataSource, but it got ${dataSource ? 'something else' : String(dataSource)}. For connection options, use typeOrmStore({ connection }).`,
       );
-    const { table, autoCreate, wakeUps } = readStoreOptions(options);
+    const settings = readStoreOptions(options);
     const handle = 'open' in dataSource ? dataSource : handedIn(dataSource);
-    this.table = table;
-    this.keepsOnce = !table.weak;
-    const heard = wakeUps ? (key?: string) => this.heard(key) : undefined;
-    this.operations = new LockOperations(handle, table, autoCreate, heard);
+    this.table = settings.table;
+    this.keepsOnce = !settings.table.weak;
+    const heard = settings.wakeUps ? (key?: string) => this.heard(key) : undefined;
+    this.operations = new LockOperations(handle, settings, heard);
   }
 
   /**

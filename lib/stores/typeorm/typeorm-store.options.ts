@@ -26,6 +26,18 @@ export interface TypeOrmLockStoreOptions extends LockTableOptions {
    * its own for that, outside of the pool. `false`: they only ask from time to time, as they do on the other databases. The same in all instances. Default `true`.
    */
   wakeUps?: boolean;
+  /**
+   * Does not wait for the disk when a lock is released that would be free within 60 s anyway: PostgreSQL commits such a release asynchronously. A crash
+   * of the database may forget releases of the last few hundred milliseconds; then the key is held until its ttl has passed, and the run shows as
+   * failed. What is kept by `minHold`, what runs once per tick, and everything but releases waits for the disk as ever. PostgreSQL only. Default
+   * `false`.
+   */
+  asyncRelease?: boolean;
+  /**
+   * `false`: unnamed statements from the start, for a pooler between the application and PostgreSQL, MySQL or MariaDB that does not keep prepared ones.
+   * On PostgreSQL the store finds that out by itself, from the first statement that fails. Not for SQLite. Default `true`.
+   */
+  preparedStatements?: boolean;
 }
 
 /** Options of {@link typeOrmStore}: the application's `dataSource`, or a `connection` of the store's own. @publicApi */
@@ -50,11 +62,36 @@ export interface LockTable {
   weak: boolean;
 }
 
+/** Store options with the defaults filled in. */
+export interface StoreSettings {
+  table: LockTable;
+  autoCreate: boolean;
+  wakeUps: boolean;
+  asyncRelease: boolean;
+  preparedStatements: boolean;
+}
+
 /** The options that describe the table. */
 export const TABLE_OPTIONS = ['table', 'schema', 'weak'];
-export const STORE_OPTIONS = ['table', 'schema', 'autoCreate', 'weak', 'wakeUps'];
+export const STORE_OPTIONS = [
+  'table',
+  'schema',
+  'autoCreate',
+  'weak',
+  'wakeUps',
+  'asyncRelease',
+  'preparedStatements',
+];
 
-const DEFAULTS = { table: 'locks', weakTable: 'locks_weak', weak: false, autoCreate: true, wakeUps: true };
+const DEFAULTS = {
+  table: 'locks',
+  weakTable: 'locks_weak',
+  weak: false,
+  autoCreate: true,
+  wakeUps: true,
+  asyncRelease: false,
+  preparedStatements: true,
+};
 const IDENTIFIER = /^[A-Za-z_][A-Za-z0-9_]{0,62}$/; // 63 is PostgreSQL's limit, the shortest
 
 /** @throws LockError that names the option that is wrong, and the rule */
@@ -68,16 +105,19 @@ export function readTable(options: LockTableOptions): LockTable {
 }
 
 /** @throws LockError that names the option that is wrong, and the rule */
-export function readStoreOptions(options: TypeOrmLockStoreOptions): {
-  table: LockTable;
-  autoCreate: boolean;
-  wakeUps: boolean;
-} {
+export function readStoreOptions(options: TypeOrmLockStoreOptions): StoreSettings {
   assertKnownOptions('TypeOrmLockStore', options, STORE_OPTIONS);
-  const { autoCreate = DEFAULTS.autoCreate, wakeUps = DEFAULTS.wakeUps } = options;
+  const {
+    autoCreate = DEFAULTS.autoCreate,
+    wakeUps = DEFAULTS.wakeUps,
+    asyncRelease = DEFAULTS.asyncRelease,
+    preparedStatements = DEFAULTS.preparedStatements,
+  } = options;
   assertBoolean('autoCreate', autoCreate);
   assertBoolean('wakeUps', wakeUps);
-  return { table: readTable(options), autoCreate, wakeUps };
+  assertBoolean('asyncRelease', asyncRelease);
+  assertBoolean('preparedStatements', preparedStatements);
+  return { table: readTable(options), autoCreate, wakeUps, asyncRelease, preparedStatements };
 }
 
 /** The form in which a table is named, for people: `app.locks`. */
