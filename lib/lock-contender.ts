@@ -147,12 +147,12 @@ export class LockContender {
 
   /** How a holder in this process passes the lock on to this call, if it can. */
   #succession(acquisition: LockAcquisition, storeKey: string): Succession | undefined {
-    const { store } = this;
-    if (!store.passOn || !acquisition.canInherit) return undefined;
+    const passOn = this.store.passOn?.bind(this.store);
+    if (!passOn || !acquisition.canInherit) return undefined;
     return async (holder, outcome) => {
       try {
-        const answer = await acquisition.inherit(holder.attemptTimeout, async (next) =>
-          store.passOn!(storeKey, holder.owner, next, { outcome }),
+        const answer = await acquisition.inherit(holder.attemptTimeout, (next) =>
+          passOn(storeKey, holder.owner, next, { outcome }),
         );
         return answer instanceof Lease ? answer : 'refused';
       } catch (error) {

@@ -95,31 +95,6 @@ export interface LockStore {
   release(key: string, owner: string, end?: ReleaseRequest): Promise<boolean>;
 }
 
-/** Who gets a lock next. @publicApi */
-export interface Successor {
-  owner: string;
-  ttl: number;
-  label?: string;
-}
-
-/**
- * A store that gives a lock from one holder to the next in one step: nobody comes in between, and it is one statement instead of two.
- *
- * @publicApi
- */
-export interface LockPasser {
-  /**
-   * Ends the lease of this owner as `release` does, and grants the key to `next` as `acquire` does, with a new, larger token. Nothing is changed, and
-   * the answer is a refusal, unless the lease is still this owner's, has not run out, and the key is not paused.
-   */
-  passOn(
-    key: string,
-    owner: string,
-    next: Successor,
-    end?: Pick<ReleaseRequest, 'outcome'>,
-  ): Promise<LockAcquireResult>;
-}
-
 /**
  * A store that calls waiting processes when a key becomes free, one after the other, so that they need not ask again and again.
  *
