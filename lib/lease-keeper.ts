@@ -7,7 +7,7 @@ import type {
   WaiterCaller,
 } from './interfaces/lock-store.interface.js';
 import { LeaseRenewer } from './lease-renewer.js';
-import { attemptTimeoutOf, Lease, timeAsleep, type LeaseTerms } from './lease.js';
+import { attemptTimeoutOf, Lease, timeAsleep, type LeaseGrant, type LeaseTerms } from './lease.js';
 import { LockStoreError, type LockError, type LockLostError } from './lock.errors.js';
 import { transactionsOf } from './transactions-of.js';
 import type { LockEventPublisher } from './lock.events.js';
@@ -88,9 +88,13 @@ export class LeaseKeeper implements LockKeeper {
    *
    * @throws LockLostError, LockStoreError
    */
-  async restore(terms: Omit<LeaseTerms, 'sentAt' | 'asleep'>, settings: LockSettings): Promise<Lock> {
+  async restore(
+    terms: LeaseTerms,
+    granted: Pick<LeaseGrant, 'owner' | 'fencingToken'>,
+    settings: LockSettings,
+  ): Promise<Lock> {
     const sent = { sentAt: this.clock.now(), asleep: timeAsleep(this.clock) };
-    const lease = new Lease({ ...terms, ...sent }, this.clock);
+    const lease = new Lease(terms, { ...granted, ...sent }, this.clock);
     this.sent();
     try {
       await this.#renewer.extend(lease, lease.ttl);
@@ -138,10 +142,10 @@ export class LeaseKeeper implements LockKeeper {
     await this.#renewer.extend(lease, ttl);
   }
 
-  async release(lease: Lease, outcome: LockOutcome): Promise<boolean> {
+  release(lease: Lease, outcome: LockOutcome): Promise<boolean> {
     const held = this.#held.get(lease);
     const believed = this.clock.now() < lease.deadline;
-    if (!lease.end() || !held) return false;
+    if (!lease.end() || !held) return Promise.resolve(false);
     this.#renewer.remove(lease);
     return (lease.released = this.#giveBack(lease, held, outcome, believed));
   }

@@ -2,23 +2,27 @@ import type { Clock } from './clock.js';
 import { LockLostError } from './lock.errors.js';
 import { marginOf, renewalInterval } from './lock.settings.js';
 
-/** What a lease is made from. */
+/** What was asked for. */
 export interface LeaseTerms {
   /** The key as the user knows it, without the module's prefix. */
   key: string;
   /** The key as the store knows it. */
   storeKey: string;
-  owner: string;
-  fencingToken: number;
   /** Milliseconds, or `Infinity`. */
   ttl: number;
   renewEvery: number | undefined | false;
+  /** It lasts as long as a connection of the store: without a deadline, and never renewed. */
+  sessionBound?: boolean;
+}
+
+/** What was granted, by which request. */
+export interface LeaseGrant {
+  owner: string;
+  fencingToken: number;
   /** The monotonic time just before the request that was granted left. */
   sentAt: number;
   /** {@link timeAsleep} then. */
   asleep: number;
-  /** It lasts as long as a connection of the store: without a deadline, and never renewed. */
-  sessionBound?: boolean;
   /** Whether it repeated others that may still be carried out: they would set the lease to its ttl again. */
   resent?: boolean;
 }
@@ -79,22 +83,23 @@ export class Lease {
 
   constructor(
     terms: LeaseTerms,
+    grant: LeaseGrant,
     private readonly clock: Clock,
   ) {
     this.key = terms.key;
     this.storeKey = terms.storeKey;
-    this.owner = terms.owner;
-    this.fencingToken = terms.fencingToken;
+    this.owner = grant.owner;
+    this.fencingToken = grant.fencingToken;
     this.sessionBound = terms.sessionBound ?? false;
     this.renewEvery = terms.renewEvery;
     this.acquiredAt = new Date(clock.date());
     this.#ttl = terms.ttl;
-    this.#deadline = terms.sentAt + terms.ttl - marginOf(terms.ttl);
-    this.#endsAt = terms.sentAt + terms.ttl;
-    this.#confirmedAt = terms.sentAt;
-    this.#asleep = terms.asleep;
-    if (terms.resent) this.#doubtful = terms.ttl;
-    this.renewAt = terms.sentAt + renewalInterval(terms.renewEvery, terms.ttl);
+    this.#deadline = grant.sentAt + terms.ttl - marginOf(terms.ttl);
+    this.#endsAt = grant.sentAt + terms.ttl;
+    this.#confirmedAt = grant.sentAt;
+    this.#asleep = grant.asleep;
+    if (grant.resent) this.#doubtful = terms.ttl;
+    this.renewAt = grant.sentAt + renewalInterval(terms.renewEvery, terms.ttl);
   }
 
   private readonly renewEvery: number | undefined | false;

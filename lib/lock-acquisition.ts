@@ -7,19 +7,12 @@ import type {
   OnceRequest,
   Successor,
 } from './interfaces/lock-store.interface.js';
-import { attemptTimeoutOf, Lease, storeTtl, timeAsleep, type LeaseTerms } from './lease.js';
+import { attemptTimeoutOf, Lease, storeTtl, timeAsleep, type LeaseGrant, type LeaseTerms } from './lease.js';
 import { LockStoreError } from './lock.errors.js';
 import { asLockError, isTransient, mayBeCarriedOut, notAnswered, settleWithin } from './settle-within.js';
 
 /** What one call that acquires wants. */
-export interface AcquisitionTerms {
-  /** The key as the user knows it. */
-  key: string;
-  /** The key as the store knows it. */
-  storeKey: string;
-  /** Milliseconds, or `Infinity`. */
-  ttl: number;
-  renewEvery: number | undefined | false;
+export interface AcquisitionTerms extends LeaseTerms {
   label: string;
   sessionBound: boolean;
   stealAfter?: number | undefined;
@@ -148,7 +141,8 @@ export class LockAcquisition {
     const { key } = this.terms;
     const resend = this.#mayHold;
     const owner = resend ? this.#owner : (this.#owner = randomUUID());
-    const sent = { sentAt: this.clock.now(), asleep: timeAsleep(this.clock), resent: resend };
+    const sentAt = this.clock.now();
+    const asleep = timeAsleep(this.clock);
     let answer: LockAcquireResult | undefined;
     let failure: unknown;
     const inTime = await settleWithin(this.clock, patience, () => ask(owner, resend), {
@@ -163,7 +157,7 @@ export class LockAcquisition {
     });
     if (answer && !answer.acquired) return answer;
     if (answer && inTime)
-      return this.#grant({ ...this.terms, ...sent, owner, fencingToken: answer.fencingToken });
+      return this.#leaseOf({ owner, fencingToken: answer.fencingToken, sentAt, asleep, resent: resend });
     if (!inTime) this.#granted(owner); // perhaps, and its answer may never come
     throw inTime ? asLockError(failure, 'acquisition', key) : notAnswered('acquisition', key, patience);
   }
@@ -180,12 +174,13 @@ export class LockAcquisition {
     };
   }
 
-  #grant(terms: LeaseTerms): Lease {
-    const lease = new Lease(terms, this.clock);
+  #leaseOf(grant: LeaseGrant): Lease {
+    const { terms } = this;
+    const lease = new Lease(terms, grant, this.clock);
     lease.noticeSleep(timeAsleep(this.clock));
     if (!lease.held) {
       // The process was frozen meanwhile, or the machine suspended. It may still be ours in the store, but nobody can rely on that.
-      this.free(terms.storeKey, terms.owner);
+      this.free(terms.storeKey, grant.owner);
       this.#mayHold = false;
       this.#owner = randomUUID(); // what the last one is granted from here on nobody wants
       throw new LockStoreError(

@@ -50,10 +50,12 @@ export class LockContender {
     let lease: Lease | LockNotAcquiredError | undefined;
     this.keeper.sent();
     try {
-      lease =
-        settings.wait === 0 && !signal
-          ? await this.#tryOnce(acquisition, call, startedAt)
-          : await this.#wait(acquisition, call, storeKey, startedAt);
+      if (settings.wait > 0 || signal) lease = await this.#wait(acquisition, call, storeKey, startedAt);
+      else {
+        const answer = await this.#attempt(acquisition, call, startedAt);
+        this.queue.assertOpen(); // a shutdown may have come in between
+        lease = answer instanceof Lease ? answer : this.#busy(call, answer, this.clock.now() - startedAt);
+      }
       if (!(lease instanceof Lease)) return lease;
       return this.keeper.keep(lease, settings, call.job, this.clock.now() - startedAt);
     } finally {
@@ -80,16 +82,6 @@ export class LockContender {
     return new LockAcquisition(terms, this.store, this.clock, (freed, owner) =>
       this.keeper.free(freed, owner),
     );
-  }
-
-  async #tryOnce(
-    acquisition: LockAcquisition,
-    call: LockCall,
-    startedAt: number,
-  ): Promise<Lease | LockNotAcquiredError> {
-    const answer = await this.#attempt(acquisition, call, startedAt);
-    this.queue.assertOpen(); // a shutdown may have come in between
-    return answer instanceof Lease ? answer : this.#busy(call, answer, this.clock.now() - startedAt);
   }
 
   /** The only wait loop of the library. */

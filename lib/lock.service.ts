@@ -196,7 +196,8 @@ export class LockService {
     const { renewEvery } = settings;
     assertCapable(store, settings);
     return keeper.restore(
-      { key, storeKey: this.#storeKey(key), owner, fencingToken, ttl, renewEvery },
+      { key, storeKey: this.#storeKey(key), ttl, renewEvery },
+      { owner, fencingToken },
       settings,
     );
   }
@@ -399,10 +400,14 @@ export class LockService {
   async #tryRun<T>(call: LockCall, body: (lock: Lock) => T | Promise<T>): Promise<TryRunResult<T>> {
     if (typeof body !== 'function')
       throw new LockError(`run("${call.key}") needs the work as its second argument: a function.`);
-    const around = call.settings.reentrant ? this.#sections.around(call.key) : undefined;
-    const section = around ?? (await this.#enter(call));
+    const section = (call.settings.reentrant && this.#sections.around(call.key)) || (await this.#enter(call));
     if (section instanceof LockNotAcquiredError) return { acquired: false, error: section };
-    return { acquired: true, value: await this.#work.track(runBody(section, body, call.settings)) };
+    this.#work.begin();
+    try {
+      return { acquired: true, value: await runBody(section, body, call.settings) };
+    } finally {
+      this.#work.end();
+    }
   }
 
   async #enter(call: LockCall): Promise<Section | LockNotAcquiredError> {

@@ -10,7 +10,7 @@ import type { LockService, TryRunResult } from './lock.service.js';
 export function runHandler(
   locks: LockService,
   call: LockCall,
-  handler: () => Promise<unknown>,
+  handler: () => unknown,
 ): Promise<TryRunResult<unknown>> {
   return new Promise((resolve, reject) => {
     const work = async (lock: Lock): Promise<unknown> => {

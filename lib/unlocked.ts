@@ -10,17 +10,9 @@ import { transactionsOf } from './transactions-of.js';
  * @param openStore called when the handle is asked for a transaction, which needs a database
  */
 export function unlocked(key: string, clock: Clock, openStore: () => Promise<LockStore>): Lock {
-  const terms = {
-    key,
-    storeKey: key,
-    owner: '',
-    fencingToken: 0,
-    ttl: Infinity,
-    renewEvery: false as const,
-    sentAt: clock.now(),
-    asleep: 0,
-  };
-  return new Lock(new Lease(terms, clock), {
+  const terms = { key, storeKey: key, ttl: Infinity, renewEvery: false as const };
+  const grant = { owner: '', fencingToken: 0, sentAt: clock.now(), asleep: 0 };
+  return new Lock(new Lease(terms, grant, clock), {
     extend: async () => {},
     release: async (lease) => lease.end(),
     transaction: async (_, work) => transactionsOf(await openStore()).transaction(work),

@@ -141,7 +141,7 @@ export class LockedMethod {
     };
     let begun = false;
     try {
-      const result = await runHandler(locks, call, async () => {
+      const result = await runHandler(locks, call, () => {
         begun = true;
         return this.original.apply(instance, args);
       });

@@ -85,8 +85,8 @@ const inBeliefs: PlantedBug[] = [
     edits: [
       {
         file: ACQUISITION,
-        from: '...this.terms, ...sent, owner,',
-        to: '...this.terms, ...sent, sentAt: this.clock.now(), owner,',
+        from: 'sentAt, asleep, resent: resend });',
+        to: 'sentAt: this.clock.now(), asleep, resent: resend });',
       },
     ],
   },
