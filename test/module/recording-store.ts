@@ -1,4 +1,9 @@
-import { MemoryLockStore, type AcquireRequest, type ReleaseRequest } from '../../lib/index.js';
+import {
+  MemoryLockStore,
+  type AcquireRequest,
+  type ReleaseRequest,
+  type Successor,
+} from '../../lib/index.js';
 
 /** A store whose use can be looked at, and that other instances of the application can be played on. */
 export class RecordingStore extends MemoryLockStore {
@@ -12,6 +17,11 @@ export class RecordingStore extends MemoryLockStore {
   override async release(key: string, owner: string, end?: ReleaseRequest): Promise<boolean> {
     this.calls.push(`release ${key}`);
     return super.release(key, owner, end);
+  }
+
+  override async passOn(key: string, owner: string, next: Successor, end?: ReleaseRequest) {
+    this.calls.push(`passOn ${key}`);
+    return super.passOn(key, owner, next, end);
   }
 
   /** Takes the lock as another instance of the application would. */
