@@ -20,25 +20,29 @@ const EACH_STATEMENT_SEES_COMMITS = `current_setting('transaction_isolation') IN
 
 const HOLDER = `t.key, t.owner IS NOT NULL AS owned, t.token, t.expires_ms, t.label, t.started_ms, t.renewed_ms, t.tick_ms, t.paused,
   ${MS} AS now_ms`;
+// One column in place of ten: each costs the driver something, also when it is empty.
+const REFUSER = `json_build_object('key', t.key, 'owned', t.owner IS NOT NULL, 'token', t.token, 'expires_ms', t.expires_ms, 'label', t.label,
+  'started_ms', t.started_ms, 'renewed_ms', t.renewed_ms, 'tick_ms', t.tick_ms, 'paused', t.paused, 'now_ms', ${MS})::text`;
 const ROW = `${HOLDER}, t.last_label, t.last_started_ms, t.last_ended_ms, t.last_outcome`;
 
 /**
- * The statements of PostgreSQL, one round trip each.
+ * The statements of PostgreSQL, one round trip each, and one more when a renewal or release changed nothing.
  *
  * Rows are locked with `SKIP LOCKED` before they are written: nobody queues on a row, and a try that fails writes nothing.
  */
 export function postgresDialect(table: string): LockDialect {
   const until = (ttl: string) => `LEAST(${MS} + ${ttl}::bigint, ${NEVER})`;
 
-  // $5 to $8 are null in an attempt that does not ask for them. Compared with null, a tick is new, and no lease is old enough to steal.
-  const tick = `COALESCE($6::bigint, ${MS} - ${MS} % $8::bigint)`;
-  const notAhead = `COALESCE($6::bigint <= ${MS} + $7::bigint, true)`;
-  const free = `
-    NOT t.paused AND COALESCE(t.tick_ms < ${tick}, true)
-    AND (t.expires_ms <= ${MS} OR t.owner IS NOT NULL AND t.renewed_ms <= ${MS} - $5::bigint)`;
+  // Compared with null, a tick is new, and no lease is old enough to steal. Most attempts ask for neither: a statement of their own spares the rest.
+  const terms = {
+    tick: `COALESCE($6::bigint, ${MS} - ${MS} % $8::bigint)`,
+    notAhead: `COALESCE($6::bigint <= ${MS} + $7::bigint, true)`,
+    stolen: `t.owner IS NOT NULL AND t.renewed_ms <= ${MS} - $5::bigint`,
+  };
+  const plain = { tick: 'NULL::bigint', notAhead: 'true', stolen: 'false' };
 
   // The token comes from the clock, so that it also grows across deleted rows and fail-overs. Who is robbed has ended now.
-  const acquire = (mine: string) => `
+  const acquire = (mine: string, { tick, notAhead, stolen } = terms) => `
     WITH taken AS (
       UPDATE ${table} AS t
          SET token = CASE WHEN ${mine} THEN t.token ELSE GREATEST(t.token + 1, ${US}) END,
@@ -51,7 +55,9 @@ export function postgresDialect(table: string): LockDialect {
              started_ms = CASE WHEN ${mine} THEN t.started_ms ELSE ${MS} END,
              renewed_ms = ${MS}, expires_ms = ${until('$3')}
        WHERE t.key = (SELECT t.key FROM ${table} AS t
-                       WHERE t.key = $1 AND ${notAhead} AND (${free} OR ${mine}) FOR UPDATE SKIP LOCKED)
+                       WHERE t.key = $1 AND ${notAhead}
+                         AND (NOT t.paused AND COALESCE(t.tick_ms < ${tick}, true) AND (t.expires_ms <= ${MS} OR ${stolen}) OR ${mine})
+                         FOR UPDATE SKIP LOCKED)
       RETURNING t.token
     ), added AS (
       INSERT INTO ${table} (key, owner, token, label, started_ms, renewed_ms, expires_ms, tick_ms)
@@ -60,23 +66,19 @@ export function postgresDialect(table: string): LockDialect {
       ON CONFLICT (key) DO NOTHING
       RETURNING token
     )
-    SELECT won.token AS won, ${HOLDER}
+    SELECT won.token AS won, CASE WHEN won.token IS NULL THEN ${REFUSER} END AS refuser
       FROM (SELECT 1) AS answer
       LEFT JOIN (SELECT token FROM taken UNION ALL SELECT token FROM added) AS won ON true
       LEFT JOIN ${table} AS t ON t.key = $1 AND won.token IS NULL`;
+  const plainTry = acquire('false', plain);
   const firstTry = acquire('false');
   const resend = acquire('(t.owner IS NOT DISTINCT FROM $2)');
 
-  // What the snapshot shows but SKIP LOCKED did not give is locked, or has just changed: asked again, it tells.
-  const change = (set: string, which: string) => `
-    WITH changed AS (
-      UPDATE ${table} AS t SET ${set}
-       WHERE t.key = (SELECT t.key FROM ${table} AS t WHERE ${which} FOR UPDATE SKIP LOCKED)
-      RETURNING t.key
-    )
-    SELECT CASE WHEN EXISTS (SELECT 1 FROM changed) THEN 'done'
-                WHEN EXISTS (SELECT 1 FROM ${table} AS t WHERE ${which}) THEN 'locked'
-                ELSE 'gone' END AS change`;
+  const change = (set: string, which: string) => ({
+    update: `UPDATE ${table} AS t SET ${set}
+              WHERE t.key = (SELECT t.key FROM ${table} AS t WHERE ${which} FOR UPDATE SKIP LOCKED)`,
+    look: `SELECT 1 FROM ${table} AS t WHERE ${which}`,
+  });
   const lease = `t.key = $1 AND t.owner = $2 AND t.expires_ms > ${MS}`;
   const renew = change(`renewed_ms = ${MS}, expires_ms = ${until('$3')}`, lease);
   // 0 and not the clock: after a clock that stepped back the key would stay taken.
@@ -85,18 +87,14 @@ export function postgresDialect(table: string): LockDialect {
      last_label = t.label, last_started_ms = t.started_ms, last_ended_ms = ${MS}, last_outcome = $4`,
     lease,
   );
-  const passOn = `
-    WITH passed AS (
-      UPDATE ${table} AS t
-         SET token = GREATEST(t.token + 1, ${US}),
-             last_label = t.label, last_started_ms = t.started_ms, last_ended_ms = ${MS}, last_outcome = $3,
-             owner = $4, label = $6, started_ms = ${MS}, renewed_ms = ${MS}, expires_ms = ${until('$5')}
-       WHERE t.key = (SELECT t.key FROM ${table} AS t WHERE ${lease} AND NOT t.paused FOR UPDATE SKIP LOCKED)
-      RETURNING t.token
-    )
-    SELECT token, NULL::boolean AS paused FROM passed
-    UNION ALL
-    SELECT NULL, t.paused FROM ${table} AS t WHERE ${lease} AND NOT EXISTS (SELECT 1 FROM passed)`;
+  const passing = change(
+    `token = GREATEST(t.token + 1, ${US}),
+     last_label = t.label, last_started_ms = t.started_ms, last_ended_ms = ${MS}, last_outcome = $3,
+     owner = $4, label = $6, started_ms = ${MS}, renewed_ms = ${MS}, expires_ms = ${until('$5')}`,
+    `${lease} AND NOT t.paused`,
+  );
+  const passOn = `${passing.update} RETURNING t.token`;
+  const paused = `SELECT t.paused FROM ${table} AS t WHERE ${lease}`;
   const forceRelease = change(
     `owner = NULL, expires_ms = 0,
      last_label      = CASE WHEN t.owner IS NULL THEN t.last_label      ELSE t.label END,
@@ -176,28 +174,41 @@ export function postgresDialect(table: string): LockDialect {
     SELECT (SELECT count(*) FROM purged) AS purged,
            (SELECT CASE WHEN count(*) = ${limit} THEN max(key) END FROM slice) AS last`;
 
-  const changing = async (run: Run, sql: string, values: unknown[]) =>
-    (await rowsOf<{ change: Change }>(run, sql, values))[0]?.change ?? 'locked';
+  /** What is there but was not changed is locked, or has just changed: asked again, it tells. */
+  const changing = async (
+    run: Run,
+    { update, look }: ReturnType<typeof change>,
+    id: string[],
+    set: unknown[] = [],
+  ): Promise<Change> => {
+    if ((await run(update, [...id, ...set])).affected > 0) return 'done';
+    return (await run(look, id)).rows.length > 0 ? 'locked' : 'gone';
+  };
 
   return {
     async acquire(run, attempt) {
-      const { key, owner, ttl, label, stealAfter, ahead, slot } = attempt;
-      const values = [key, owner, ttl, label, stealAfter, attempt.tick, ahead, slot];
-      const sql = attempt.resend ? resend : firstTry;
-      const [row] = await rowsOf<(HolderRow | NoRow) & { won: unknown }>(run, sql, values);
+      const { key, owner, ttl, label, stealAfter, tick, ahead, slot } = attempt;
+      const values = [key, owner, ttl, label];
+      const asked = [stealAfter, tick, ahead, slot];
+      const isPlain = !attempt.resend && asked.every((value) => value === null);
+      const [row] = isPlain
+        ? await rowsOf<Acquisition>(run, plainTry, values)
+        : await rowsOf<Acquisition>(run, attempt.resend ? resend : firstTry, [...values, ...asked]);
       if (row && row.won !== null) return { acquired: true, fencingToken: Number(row.won) };
-      return (row && refusalOf(row, attempt)) ?? CONTENTION; // somebody is adding or taking it right now
+      const refuser = row && (JSON.parse(row.refuser) as HolderRow | NoRow);
+      return (refuser && refusalOf(refuser, attempt)) ?? CONTENTION; // somebody is adding or taking it right now
     },
-    renew: (run, { key, owner, ttl }) => changing(run, renew, [key, owner, ttl]),
+    renew: (run, { key, owner, ttl }) => changing(run, renew, [key, owner], [ttl]),
     release: (run, { key, owner, keepFor, outcome }) =>
-      changing(run, release, [key, owner, keepFor, outcome]),
+      changing(run, release, [key, owner], [keepFor, outcome]),
     async passOn(run, { key, owner, outcome, nextOwner, ttl, label }) {
       const values = [key, owner, outcome, nextOwner, ttl, label];
-      const [row] = await rowsOf<{ token: unknown; paused: unknown }>(run, passOn, values);
-      return row && row.token !== null ? { acquired: true, fencingToken: Number(row.token) } : unpassed(row);
+      const [passed] = await rowsOf<{ token: unknown }>(run, passOn, values);
+      if (passed) return { acquired: true, fencingToken: Number(passed.token) };
+      return unpassed((await rowsOf<{ paused: unknown }>(run, paused, [key, owner]))[0]);
     },
     forceRelease: (run, key) => changing(run, forceRelease, [key]),
-    pause: (run, key) => changing(run, pause, [key]),
+    pause: async (run, key) => (await rowsOf<{ change: Change }>(run, pause, [key]))[0]?.change ?? 'locked',
     resume: (run, key) => changing(run, resume, [key]),
     guard: async (run, { key, owner, token }) =>
       (await rowsOf<{ guarding: Guarding }>(run, guard, [key, owner, token]))[0]?.guarding ?? 'gone',
@@ -215,6 +226,12 @@ export function postgresDialect(table: string): LockDialect {
       return { purged: Number(row?.purged), last: (row?.last ?? undefined) as string | undefined };
     },
   };
+}
+
+/** What an acquisition answers: the token, or as JSON what it met. */
+interface Acquisition {
+  won: unknown;
+  refuser: string;
 }
 
 async function rowsOf<Row>(run: Run, sql: string, values: readonly unknown[]): Promise<Row[]> {
