@@ -183,18 +183,21 @@ export class LeaseKeeper implements LockKeeper {
 
   async #giveBack(lease: Lease, held: Held, outcome: LockOutcome, believed: boolean): Promise<boolean> {
     this.sent();
-    let called = false;
+    let waiting = false;
+    let told = false;
     try {
       if (lease.inFlight) await lease.inFlight;
+      // Those who join from here on ask by themselves.
+      waiting = this.store.onFree !== undefined && this.queue.has(lease.storeKey);
       const passed = believed ? await this.#passOn(lease, held, outcome) : 'refused';
       const released =
         passed === 'passed' ||
-        (await this.#releaseInStore(lease, held, outcome, believed, passed === 'unknown'));
+        (await this.#releaseInStore(lease, held, { outcome, waiting }, believed, passed === 'unknown'));
       if (!released) {
         lease.lose('when it was released, the store said that it had run out or been taken away.');
         return false;
       }
-      called = passed === 'passed' || this.store.onFree !== undefined;
+      told = passed === 'passed' || waiting;
       const { key, fencingToken, loss } = lease;
       const heldFor = this.#heldFor(held);
       // At a shutdown its holder was told of a loss: a lock has one end.
@@ -208,7 +211,7 @@ export class LeaseKeeper implements LockKeeper {
       throw error;
     } finally {
       this.#forget(lease);
-      if (!called) this.queue.wake(lease.storeKey);
+      if (!told) this.queue.wake(lease.storeKey);
       this.answered();
     }
   }
@@ -288,7 +291,7 @@ export class LeaseKeeper implements LockKeeper {
   async #releaseInStore(
     lease: Lease,
     { settings, grantedAt }: Held,
-    outcome: LockOutcome,
+    { outcome, waiting }: { outcome: LockOutcome; waiting: boolean },
     believed: boolean,
     mayBeReleased: boolean,
   ): Promise<boolean> {
@@ -305,7 +308,7 @@ export class LeaseKeeper implements LockKeeper {
           this.store.release(lease.storeKey, lease.owner, {
             outcome,
             ...(keepFor > 0 && { keepFor: Math.ceil(keepFor) }),
-            ...(this.store.onFree && this.queue.has(lease.storeKey) && { waiting: true }),
+            ...(waiting && { waiting }),
           }),
         { answered: (answer) => (released = answer), failed: (error) => (failure = error) },
       );

@@ -2,7 +2,7 @@ import type { Socket } from 'node:net';
 import type { DataSource } from 'typeorm';
 import { OPERATION_LIMIT, TimeLimit } from '../time-limit.js';
 import { MysqlWire, type Mysql2Connection } from '../typeorm/mysql.wire.js';
-import { ConnectionEnd } from './connection-end.js';
+import { ConnectionEnd } from '../typeorm/connection-end.js';
 import type { SessionLink } from './lock-session.js';
 
 /** What is used of mysql2's connection beside its queries. */

@@ -5,7 +5,7 @@ import { PooledSessions } from '../typeorm/pooled-sessions.js';
 import { PostgresWire, type PgClient } from '../typeorm/postgres.wire.js';
 import { assertPostgres } from '../typeorm/server-version.js';
 import { LockSession } from './lock-session.js';
-import { openPostgresLink, type PostgresLink } from './postgres.link.js';
+import { openPostgresLink, type PostgresLink } from '../typeorm/postgres.link.js';
 import { digestOf, noteOf, titleOf, type SessionClaim } from './session-claim.js';
 import type { SessionDatabase, SessionLook, SessionsToLookAt } from './session-database.js';
 import type { SessionSettings } from './session-store.options.js';

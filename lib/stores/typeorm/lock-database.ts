@@ -8,12 +8,17 @@ import { MysqlWire } from './mysql.wire.js';
 import { PooledSessions } from './pooled-sessions.js';
 import { PooledTransactions } from './pooled-transactions.js';
 import { postgresDialect } from './postgres.dialect.js';
+import { openPostgresLink } from './postgres.link.js';
+import { PostgresListener } from './postgres.listener.js';
 import { PostgresWire } from './postgres.wire.js';
 import { assertPostgres, mysqlServer } from './server-version.js';
 import { sqliteDialect } from './sqlite.dialect.js';
 import { SqliteSession } from './sqlite.session.js';
 import { SqliteTransactions } from './sqlite.transactions.js';
 import type { LockTable } from './typeorm-store.options.js';
+
+/** Milliseconds after which the operating system looks whether a connection that is silent is still there. */
+const LISTENING_KEEP_ALIVE = 10_000;
 
 const SUPPORTED = 'postgres, mysql, mariadb and better-sqlite3';
 
@@ -39,7 +44,13 @@ async function openPostgres(dataSource: DataSource, table: string): Promise<Lock
   const { rows } = await sessions.use(OPERATION_LIMIT, (run) => run('SELECT version() AS version'));
   assertPostgres(String(rows[0]?.version));
   const transactions = new PooledTransactions(dataSource, wire, 'READ COMMITTED');
-  return { kind: 'postgres', sessions, transactions, dialect: postgresDialect(table) };
+  return {
+    kind: 'postgres',
+    sessions,
+    transactions,
+    dialect: postgresDialect(table),
+    listen: (heard) => new PostgresListener(() => openPostgresLink(dataSource, LISTENING_KEEP_ALIVE), heard),
+  };
 }
 
 async function openMysql(dataSource: DataSource, table: string): Promise<LockDatabase> {

@@ -56,10 +56,22 @@ export interface Ending {
   /** 0 to free the key at once. */
   keepFor: number;
   outcome: LockOutcome;
+  caller?: Caller | undefined;
+}
+
+/** Who frees a key calls the first of the processes that wait for it in its line. */
+export interface Caller {
+  /** Where this process is called itself: it is no longer in the line, */
+  channel: string;
+  /** but for its end, if somebody else is called and others wait here. */
+  again: boolean;
 }
 
 /** `gone`: the row is not this owner's, or its lease has run out. `locked`: another session has locked the row, so nothing is known. */
 export type Change = 'done' | 'gone' | 'locked';
+
+/** `called`: it is done, and another process was called. */
+export type Freeing = Change | 'called';
 
 /** A lease as its holder knows it. */
 export interface Claim {
@@ -103,9 +115,13 @@ export interface LockDialect {
   renew(run: Run, lease: LeaseRenewal): Promise<Change>;
   /** Answers in the order given. Not there where one locked row would hold up the others. */
   renewMany?(run: Run, leases: readonly LeaseRenewal[]): Promise<RenewalOutcome[]>;
-  release(run: Run, ending: Ending): Promise<Change>;
+  release(run: Run, ending: Ending): Promise<Freeing>;
   passOn(run: Run, passing: Passing): Promise<LockAcquireResult>;
-  forceRelease(run: Run, key: string): Promise<Change>;
+  forceRelease(run: Run, key: string, caller?: Caller): Promise<Freeing>;
+  /** Puts a process into the line of a key that is held: `false` when it is free, out of reach, or the line is long. For databases that can call. */
+  queue?(run: Run, key: string, channel: string): Promise<boolean>;
+  /** Calls the next one in place of this process, which has no use for the key, if it is free. */
+  callNext?(run: Run, key: string, caller: Caller): Promise<void>;
   /** `gone`: it was paused already. A key that has no row gets one. */
   pause(run: Run, key: string): Promise<Change>;
   /** `gone`: it was not paused. */
@@ -126,4 +142,14 @@ export interface LockDatabase {
   sessions: LockSessions;
   transactions: LockTransactions;
   dialect: LockDialect;
+  /** Opens what hears the calls of other processes, where the database has such a thing. */
+  listen?: (heard: (key?: string) => void) => Listener;
+}
+
+/** Hears for which keys this process is called. */
+export interface Listener {
+  readonly channel: string;
+  /** Whether calls arrive now. */
+  listens(): boolean;
+  close(): Promise<void>;
 }

@@ -6,7 +6,7 @@ import { runnerOf } from './caller-transaction.js';
 import { describeDataSource } from './data-source.description.js';
 import type { DataSourceHandle } from './data-source.handle.js';
 import { openLockDatabase } from './lock-database.js';
-import type { Change, Claim, LockDatabase, LockDialect, Run } from './lock-dialect.js';
+import type { Change, Claim, LockDatabase, LockDialect, Listener, Run } from './lock-dialect.js';
 import { prepareTable } from './lock-table.js';
 import { CollisionError, storeFailure, transactionFailure } from './store-failure.js';
 import { nameOf, type LockTable } from './typeorm-store.options.js';
@@ -15,10 +15,11 @@ interface OpenDatabase extends LockDatabase {
   dataSource: DataSource;
   /** The database, for people, in messages. */
   target: string;
+  listener: Listener | undefined;
 }
 
 /** What is done on a connection that an operation has for itself. */
-type Work<T> = (dialect: LockDialect, run: Run) => Promise<T>;
+type Work<T> = (dialect: LockDialect, run: Run, listener?: Listener) => Promise<T>;
 
 /** Milliseconds for which a row that another session has locked is asked again. */
 const ROW_PATIENCE = 1_000;
@@ -35,6 +36,8 @@ export class LockOperations {
     private readonly handle: DataSourceHandle,
     private readonly table: LockTable,
     private readonly autoCreate: boolean,
+    /** Told when this process is called for a key; without it nobody is. */
+    private readonly heard?: (key?: string) => void,
   ) {}
 
   async open(): Promise<void> {
@@ -43,6 +46,7 @@ export class LockOperations {
 
   async close(): Promise<void> {
     const database = await this.opening.end();
+    await database?.listener?.close();
     await database?.sessions.close();
     if (database) await this.handle.close(database.dataSource);
   }
@@ -53,9 +57,9 @@ export class LockOperations {
    * @throws CollisionError when sessions were in each other's way
    */
   async run<T>(doing: string, limit: number, work: Work<T>): Promise<T> {
-    const { sessions, dialect, target } = await this.opening.get(doing);
+    const { sessions, dialect, listener, target } = await this.opening.get(doing);
     try {
-      return await sessions.use(limit, (run) => work(dialect, run));
+      return await sessions.use(limit, (run) => work(dialect, run, listener));
     } catch (error) {
       throw storeFailure(error, doing, target);
     }
@@ -126,7 +130,8 @@ export class LockOperations {
       database = await openLockDatabase(dataSource, this.table);
       await prepareTable(database, this.table, this.autoCreate);
       this.kind = database.kind;
-      return { ...database, dataSource, target };
+      const listener = this.heard && database.listen?.(this.heard);
+      return { ...database, dataSource, target, listener };
     } catch (error) {
       await database?.sessions.close();
       await this.handle.close(dataSource);

@@ -11,7 +11,7 @@ import { refusalReason, type Terms } from '../terms.js';
 /** `expires_ms` of a lease that never ends: the largest whole number that JavaScript keeps exactly. */
 export const NEVER = Number.MAX_SAFE_INTEGER;
 
-/** The columns of the table, in order. */
+/** The columns of the table, in order; that of PostgreSQL has one more, see {@link columnsIn}. */
 export const COLUMNS = [
   'key',
   'owner',
@@ -27,6 +27,11 @@ export const COLUMNS = [
   'last_ended_ms',
   'last_outcome',
 ] as const;
+
+/** The columns of the table in this database: only PostgreSQL keeps who waits. */
+export function columnsIn(kind: string): readonly string[] {
+  return kind === 'postgres' ? [...COLUMNS, 'waiting'] : COLUMNS;
+}
 
 /** What a contender sees of a row, as the drivers give it: BIGINT as string, number or bigint, text as string or bytes. */
 export interface HolderRow {

@@ -22,7 +22,8 @@ const postgres = (
   last_label varchar(255),
   last_started_ms bigint,
   last_ended_ms bigint,
-  last_outcome varchar(16)
+  last_outcome varchar(16),
+  waiting varchar(16)[]
 ) WITH (fillfactor = 50)`;
 
 // Bytes for keys and owners: text would make 'k', 'K' and 'k ' one lock, and two connection charsets two locks of one key.

@@ -1,7 +1,7 @@
 import { LockError, LockStoreError } from '../../lock.errors.js';
 import { OPERATION_LIMIT } from '../time-limit.js';
 import type { LockDatabase, Run } from './lock-dialect.js';
-import { COLUMNS } from './lock-row.js';
+import { columnsIn } from './lock-row.js';
 import { createTable, tableName } from './lock-table.ddl.js';
 import { isMissingSchema, isMissingTable } from './store-failure.js';
 import { nameOf, type LockTable } from './typeorm-store.options.js';
@@ -26,7 +26,7 @@ export async function prepareTable(
       await create(run, database, table);
       columns = await columnsOf(run, database, table);
     }
-    const missing = COLUMNS.filter((column) => !columns?.includes(column));
+    const missing = columnsIn(database.kind).filter((column) => !columns?.includes(column));
     if (missing.length > 0)
       throw new LockStoreError(
         `The table ${nameOf(table)} lacks the columns ${missing.join(', ')}. Add them as TypeOrmLockStore.ddl('${database.kind}') has ` +

@@ -1,5 +1,5 @@
 import type { RenewalOutcome } from '../../interfaces/lock-store.interface.js';
-import type { Change, Guarding, LockDialect, Run } from './lock-dialect.js';
+import type { Change, Freeing, Guarding, LockDialect, Run } from './lock-dialect.js';
 import {
   CONTENTION,
   NEVER,
@@ -14,6 +14,11 @@ import {
 // date_part() and not extract(): its floating-point number is exact enough until the year 2255, and cheaper than a decimal one.
 const MS = `(date_part('epoch', clock_timestamp()) * 1000)::bigint`;
 const US = `(date_part('epoch', clock_timestamp()) * 1000000)::bigint`;
+
+/** The channel of a process that does not listen. */
+const NOBODY = '';
+/** So many processes wait in the line of a key; the row stays small. The others ask from time to time. */
+const LONGEST_LINE = 100;
 
 const IDLE_LIMIT = 'idle_in_transaction_session_timeout';
 const EACH_STATEMENT_SEES_COMMITS = `current_setting('transaction_isolation') IN ('read committed', 'read uncommitted')`;
@@ -81,9 +86,30 @@ export function postgresDialect(table: string): LockDialect {
   });
   const lease = `t.key = $1 AND t.owner = $2 AND t.expires_ms > ${MS}`;
   const renew = change(`renewed_ms = ${MS}, expires_ms = ${until('$3')}`, lease);
+
+  // Who frees a key calls the first one of its line but for the own process, which goes to the end if it waits. Nobody is missed: a process gets into the
+  // line by a change to the row of a key that is held, and the row is locked here. In a line that is empty, all that is NULL and costs nothing.
+  const freeing = (set: string, which: string, channel: string, again: string) => ({
+    update: `
+      UPDATE ${table} AS t
+         SET ${set}, waiting = CASE WHEN mine.others[1] IS NOT NULL
+                                    THEN mine.others[2:] || CASE WHEN ${again}::boolean THEN ARRAY[${channel}::varchar] END END
+        FROM (SELECT t.key, array_remove(t.waiting, ${channel}::varchar) AS others FROM ${table} AS t
+               WHERE ${which} FOR UPDATE SKIP LOCKED) AS mine
+       WHERE t.key = mine.key
+      RETURNING mine.others[1] AS called, CASE WHEN mine.others[1] IS NOT NULL THEN pg_notify(mine.others[1], t.key)::text END AS told`,
+    look: `SELECT 1 FROM ${table} AS t WHERE ${which}`,
+  });
   // 0 and not the clock: after a clock that stepped back the key would stay taken.
-  const release = change(
-    `owner = NULL, expires_ms = CASE WHEN $3::bigint > 0 THEN ${until('$3')} ELSE 0 END,
+  const release = freeing(
+    `owner = NULL, expires_ms = 0,
+     last_label = t.label, last_started_ms = t.started_ms, last_ended_ms = ${MS}, last_outcome = $3`,
+    lease,
+    '$4',
+    '$5',
+  );
+  const keep = change(
+    `owner = NULL, expires_ms = ${until('$3')},
      last_label = t.label, last_started_ms = t.started_ms, last_ended_ms = ${MS}, last_outcome = $4`,
     lease,
   );
@@ -95,13 +121,31 @@ export function postgresDialect(table: string): LockDialect {
   );
   const passOn = `${passing.update} RETURNING t.token`;
   const paused = `SELECT t.paused FROM ${table} AS t WHERE ${lease}`;
-  const forceRelease = change(
+  const forceRelease = freeing(
     `owner = NULL, expires_ms = 0,
      last_label      = CASE WHEN t.owner IS NULL THEN t.last_label      ELSE t.label END,
      last_started_ms = CASE WHEN t.owner IS NULL THEN t.last_started_ms ELSE t.started_ms END,
      last_ended_ms   = CASE WHEN t.owner IS NULL THEN t.last_ended_ms   ELSE ${MS} END,
      last_outcome    = CASE WHEN t.owner IS NULL THEN t.last_outcome    ELSE 'failed' END`,
     `t.key = $1 AND t.expires_ms > ${MS}`,
+    '$2',
+    '$3',
+  );
+  // What is lost in a crash is no more than a place in the line: not worth waiting for the disk, and the row is soon unlocked.
+  const lazily = `WITH lazily AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true))`;
+  const queue = `
+    ${lazily}
+    UPDATE ${table} AS t
+       SET waiting = CASE WHEN $2 = ANY (t.waiting) THEN t.waiting ELSE array_append(t.waiting, $2::varchar) END
+      FROM lazily, (SELECT t.key FROM ${table} AS t
+                     WHERE t.key = $1 AND NOT t.paused AND t.expires_ms > ${MS} AND COALESCE(cardinality(t.waiting), 0) < ${LONGEST_LINE}
+                       FOR UPDATE SKIP LOCKED) AS held
+     WHERE t.key = held.key`;
+  const callNext = freeing(
+    `renewed_ms = t.renewed_ms`,
+    `t.key = $1 AND t.expires_ms <= ${MS} AND t.waiting IS NOT NULL`,
+    '$2',
+    '$3',
   );
 
   const pause = `
@@ -185,6 +229,17 @@ export function postgresDialect(table: string): LockDialect {
     return (await run(look, id)).rows.length > 0 ? 'locked' : 'gone';
   };
 
+  const freed = async (
+    run: Run,
+    { update, look }: ReturnType<typeof freeing>,
+    id: string[],
+    set: unknown[] = [],
+  ): Promise<Freeing> => {
+    const [row] = await rowsOf<{ called: unknown }>(run, update, [...id, ...set]);
+    if (row) return row.called === null ? 'done' : 'called';
+    return (await run(look, id)).rows.length > 0 ? 'locked' : 'gone';
+  };
+
   return {
     async acquire(run, attempt) {
       const { key, owner, ttl, label, stealAfter, tick, ahead, slot } = attempt;
@@ -199,15 +254,22 @@ export function postgresDialect(table: string): LockDialect {
       return (refuser && refusalOf(refuser, attempt)) ?? CONTENTION; // somebody is adding or taking it right now
     },
     renew: (run, { key, owner, ttl }) => changing(run, renew, [key, owner], [ttl]),
-    release: (run, { key, owner, keepFor, outcome }) =>
-      changing(run, release, [key, owner], [keepFor, outcome]),
+    release: (run, { key, owner, keepFor, outcome, caller }) =>
+      keepFor > 0
+        ? changing(run, keep, [key, owner], [keepFor, outcome])
+        : freed(run, release, [key, owner], [outcome, caller?.channel ?? NOBODY, caller?.again ?? false]),
     async passOn(run, { key, owner, outcome, nextOwner, ttl, label }) {
       const values = [key, owner, outcome, nextOwner, ttl, label];
       const [passed] = await rowsOf<{ token: unknown }>(run, passOn, values);
       if (passed) return { acquired: true, fencingToken: Number(passed.token) };
       return unpassed((await rowsOf<{ paused: unknown }>(run, paused, [key, owner]))[0]);
     },
-    forceRelease: (run, key) => changing(run, forceRelease, [key]),
+    forceRelease: (run, key, caller) =>
+      freed(run, forceRelease, [key], [caller?.channel ?? NOBODY, caller?.again ?? false]),
+    queue: async (run, key, channel) => (await run(queue, [key, channel])).affected > 0,
+    async callNext(run, key, { channel, again }) {
+      await run(callNext.update, [key, channel, again]);
+    },
     pause: async (run, key) => (await rowsOf<{ change: Change }>(run, pause, [key]))[0]?.change ?? 'locked',
     resume: (run, key) => changing(run, resume, [key]),
     guard: async (run, { key, owner, token }) =>

@@ -19,8 +19,9 @@ import type {
   StoreLifecycle,
   Successor,
   TransactionGuard,
+  WaiterCaller,
 } from '../../interfaces/lock-store.interface.js';
-import { storedKey } from '../../lock-key.js';
+import { fitKey, storedKey } from '../../lock-key.js';
 import { LockError } from '../../lock.errors.js';
 import { assertKnownOptions } from '../../lock.settings.js';
 import { handedIn, type DataSourceHandle } from './data-source.handle.js';
@@ -28,6 +29,7 @@ import { identityOf, labelOf, leaseOf, limitOf, passingOf } from '../lease-argum
 import { assertPage, milliseconds, purgeOf } from '../store-arguments.js';
 import { termsOf } from '../terms.js';
 import { OPERATION_LIMIT } from '../time-limit.js';
+import type { Caller, Freeing, LockDialect, Run } from './lock-dialect.js';
 import { LockOperations, unlessCollided } from './lock-operations.js';
 import { CONTENTION, inspectionOf, recordOf } from './lock-row.js';
 import { createTable, type LockTableDatabase } from './lock-table.ddl.js';
@@ -65,11 +67,13 @@ export class TypeOrmLockStore
     OnceKeeper,
     TransactionGuard,
     StoreLifecycle,
-    StoreDescription
+    StoreDescription,
+    WaiterCaller
 {
   /** Not in weak tables, which may forget what has run. */
   readonly keepsOnce: boolean;
   private readonly operations: LockOperations;
+  private wake: (key?: string) => boolean = () => false;
   private readonly table: LockTable;
 
   /** @throws LockError for an option that does not exist or is not valid */
@@ -78,11 +82,12 @@ export class TypeOrmLockStore
       throw new LockError(
         `TypeOrmLockStore needs a TypeORM DataSource, but it got ${dataSource ? 'something else' : String(dataSource)}. For connection options, use typeOrmStore({ connection }).`,
       );
-    const { table, autoCreate } = readStoreOptions(options);
+    const { table, autoCreate, wakeUps } = readStoreOptions(options);
     const handle = 'open' in dataSource ? dataSource : handedIn(dataSource);
     this.table = table;
     this.keepsOnce = !table.weak;
-    this.operations = new LockOperations(handle, table, autoCreate);
+    const heard = wakeUps ? (key?: string) => this.heard(key) : undefined;
+    this.operations = new LockOperations(handle, table, autoCreate, heard);
   }
 
   /**
@@ -116,8 +121,16 @@ export class TypeOrmLockStore
   ): Promise<LockAcquireResult> {
     const { label, resend = false } = request;
     const attempt = { ...leaseOf(key, owner, ttl), ...termsOf(request), label: labelOf(label), resend };
-    const acquisition = this.operations.run(`acquire "${key}"`, limitOf(ttl), (dialect, run) =>
-      dialect.acquire(run, attempt),
+    const acquisition = this.operations.run(
+      `acquire "${key}"`,
+      limitOf(ttl),
+      async (dialect, run, listener) => {
+        const answer = await dialect.acquire(run, attempt);
+        if (answer.acquired || answer.reason !== 'held' || !request.waiting) return answer;
+        const queued =
+          canBeCalledFor(key) && listener?.listens() && (await dialect.queue?.(run, key, listener.channel));
+        return queued ? { ...answer, queued } : answer;
+      },
     );
     return unlessCollided<LockAcquireResult>(acquisition, CONTENTION);
   }
@@ -133,8 +146,8 @@ export class TypeOrmLockStore
     const { keepFor = 0, outcome = 'done' } = end;
     const kept = keepFor === 0 ? 0 : milliseconds('keepFor', keepFor);
     const ending = { ...identityOf(key, owner), keepFor: kept, outcome };
-    return this.operations.change(`release "${key}"`, OPERATION_LIMIT, (dialect, run) =>
-      dialect.release(run, ending),
+    return this.free(`release "${key}"`, key, end.waiting ?? false, (dialect, run, caller) =>
+      dialect.release(run, { ...ending, caller }),
     );
   }
 
@@ -212,9 +225,40 @@ export class TypeOrmLockStore
 
   async forceRelease(key: string): Promise<boolean> {
     const stored = storedKey(key);
-    return this.operations.change(`force the release of "${key}"`, OPERATION_LIMIT, (dialect, run) =>
-      dialect.forceRelease(run, stored),
+    return this.free(`force the release of "${key}"`, key, false, (dialect, run, caller) =>
+      dialect.forceRelease(run, stored, caller),
     );
+  }
+
+  onFree(free: (key?: string) => boolean): void {
+    this.wake = free;
+  }
+
+  /** @param waiting whether others of this process wait for the key: they are told, or called later when others are before them */
+  private async free(
+    doing: string,
+    key: string,
+    waiting: boolean,
+    work: (dialect: LockDialect, run: Run, caller: Caller | undefined) => Promise<Freeing>,
+  ): Promise<boolean> {
+    let again = false;
+    const freeing = await this.operations.insist(doing, OPERATION_LIMIT, (dialect, run, listener) => {
+      again = waiting && canBeCalledFor(key) && listener?.listens() === true;
+      return work(dialect, run, listener && { channel: listener.channel, again });
+    });
+    if (freeing === 'gone') return false;
+    if (freeing === 'done' || !again) this.wake(key);
+    return true;
+  }
+
+  /** This process was called for a key. If nobody here wants it any more, the next one is called. */
+  private heard(key?: string): void {
+    if (this.wake(key) || key === undefined) return;
+    this.operations
+      .run(`call the next for "${key}"`, OPERATION_LIMIT, async (dialect, run, listener) => {
+        if (listener) await dialect.callNext?.(run, key, { channel: listener.channel, again: false });
+      })
+      .catch(() => undefined); // they ask by themselves, a little later
   }
 
   async pause(key: string): Promise<boolean> {
@@ -273,4 +317,9 @@ export class TypeOrmLockStore
       );
     return this.operations.guard(manager, { ...identityOf(key, owner), token: fencingToken });
   }
+}
+
+/** A call names the key as it is stored, and those who wait know it as it was given. */
+function canBeCalledFor(key: string): boolean {
+  return fitKey(key) === key;
 }

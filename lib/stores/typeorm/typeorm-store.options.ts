@@ -21,6 +21,11 @@ export interface LockTableOptions {
 export interface TypeOrmLockStoreOptions extends LockTableOptions {
   /** Creates the table at start when it is missing. Default `true`; `false` leaves it to a migration. */
   autoCreate?: boolean;
+  /**
+   * Has those who wait for a key called when it is released, on PostgreSQL by NOTIFY: a process in which somebody has once waited keeps a connection of
+   * its own for that, outside of the pool. `false`: they only ask from time to time, as they do on the other databases. The same in all instances. Default `true`.
+   */
+  wakeUps?: boolean;
 }
 
 /** Options of {@link typeOrmStore}: the application's `dataSource`, or a `connection` of the store's own. @publicApi */
@@ -47,9 +52,9 @@ export interface LockTable {
 
 /** The options that describe the table. */
 export const TABLE_OPTIONS = ['table', 'schema', 'weak'];
-export const STORE_OPTIONS = ['table', 'schema', 'autoCreate', 'weak'];
+export const STORE_OPTIONS = ['table', 'schema', 'autoCreate', 'weak', 'wakeUps'];
 
-const DEFAULTS = { table: 'locks', weakTable: 'locks_weak', weak: false, autoCreate: true };
+const DEFAULTS = { table: 'locks', weakTable: 'locks_weak', weak: false, autoCreate: true, wakeUps: true };
 const IDENTIFIER = /^[A-Za-z_][A-Za-z0-9_]{0,62}$/; // 63 is PostgreSQL's limit, the shortest
 
 /** @throws LockError that names the option that is wrong, and the rule */
@@ -66,11 +71,13 @@ export function readTable(options: LockTableOptions): LockTable {
 export function readStoreOptions(options: TypeOrmLockStoreOptions): {
   table: LockTable;
   autoCreate: boolean;
+  wakeUps: boolean;
 } {
   assertKnownOptions('TypeOrmLockStore', options, STORE_OPTIONS);
-  const { autoCreate = DEFAULTS.autoCreate } = options;
+  const { autoCreate = DEFAULTS.autoCreate, wakeUps = DEFAULTS.wakeUps } = options;
   assertBoolean('autoCreate', autoCreate);
-  return { table: readTable(options), autoCreate };
+  assertBoolean('wakeUps', wakeUps);
+  return { table: readTable(options), autoCreate, wakeUps };
 }
 
 /** The form in which a table is named, for people: `app.locks`. */

@@ -2,9 +2,9 @@ import type { Socket } from 'node:net';
 import type { DataSource } from 'typeorm';
 import { LockStoreError } from '../../lock.errors.js';
 import { OPERATION_LIMIT, TimeLimit } from '../time-limit.js';
-import { PostgresWire, type PgClient } from '../typeorm/postgres.wire.js';
+import { PostgresWire, type PgClient } from './postgres.wire.js';
 import { ConnectionEnd } from './connection-end.js';
-import type { SessionLink } from './lock-session.js';
+import type { SessionLink } from '../typeorm-session/lock-session.js';
 
 /** What is used of pg's client beside its queries. */
 interface SessionClient extends PgClient {
@@ -12,6 +12,7 @@ interface SessionClient extends PgClient {
   connection?: { stream?: Socket };
   connect(): Promise<unknown>;
   on(event: 'error', listener: (error: Error) => void): void;
+  on(event: 'notification', listener: (message: { payload?: string }) => void): void;
 }
 
 /** What is used of TypeORM's driver: its pool has the options for clients, and their class. */
@@ -22,6 +23,10 @@ interface PostgresDriver {
 export interface PostgresLink extends SessionLink {
   /** The process that was named when the connection was made; a pooler names one of its own. */
   readonly pid: number;
+  /** Has what is sent with NOTIFY to channels that it listens to told. */
+  onNotification(listener: (payload: string) => void): void;
+  /** Lets the process end while it is open. */
+  unref(): void;
 }
 
 /** Makes a connection with the options of the DataSource, outside of its pool. */
@@ -43,7 +48,7 @@ export async function openPostgresLink(dataSource: DataSource, keepAlive: number
     const socket = client.connection?.stream;
     if (!socket)
       throw new LockStoreError(
-        'TypeORM has loaded pg-native, whose connections do not tell when they end. Remove the package pg-native to use session locks.',
+        'TypeORM has loaded pg-native, whose connections do not tell when they end. Remove the package pg-native.',
       );
     socket.once('close', end.closed);
     const wire = new PostgresWire();
@@ -53,6 +58,8 @@ export async function openPostgresLink(dataSource: DataSource, keepAlive: number
       quit: () => client.end(),
       destroy: () => socket.destroy(),
       onEnd: end.onEnd,
+      onNotification: (listener) => client.on('notification', ({ payload = '' }) => listener(payload)),
+      unref: () => void socket.unref(),
     };
   } catch (error) {
     client.end().catch(() => undefined);

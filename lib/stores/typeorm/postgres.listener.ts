@@ -1,0 +1,89 @@
+import { randomBytes } from 'node:crypto';
+import { OPERATION_LIMIT, TimeLimit } from '../time-limit.js';
+import type { Listener } from './lock-dialect.js';
+import type { PostgresLink } from './postgres.link.js';
+
+const SHORTEST_PAUSE = 1_000;
+const LONGEST_PAUSE = 60_000;
+const QUIT_LIMIT = 1_000;
+
+/**
+ * Hears by LISTEN for which keys this process is called, on a connection of its own that is made when somebody first waits.
+ *
+ * Nothing depends on it: while there is no connection, or a pooler in between, which has no sessions to listen with, those who wait ask from time to time.
+ */
+export class PostgresListener implements Listener {
+  /** Where this process, and no other, is called. It stands in the rows of the keys that it waits for, so it is short. */
+  readonly channel = `nl${randomBytes(6).toString('base64url')}`;
+  #link: PostgresLink | undefined;
+  #opening: Promise<void> | undefined;
+  #pause = SHORTEST_PAUSE;
+  #notBefore = 0;
+  #closed = false;
+
+  /** @param heard gets the key; nothing when the connection has ended, and calls may have been missed */
+  constructor(
+    private readonly connect: () => Promise<PostgresLink>,
+    private readonly heard: (key?: string) => void,
+  ) {}
+
+  /** Whether calls arrive. If not, it sees to it that they soon do. */
+  listens(): boolean {
+    if (this.#link) return true;
+    if (!this.#closed && performance.now() >= this.#notBefore)
+      this.#opening ??= this.#open().finally(() => (this.#opening = undefined));
+    return false;
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#opening;
+    const link = this.#link;
+    this.#link = undefined;
+    if (link) await leave(link);
+  }
+
+  async #open(): Promise<void> {
+    let link: PostgresLink | undefined;
+    const timeLimit = new TimeLimit(OPERATION_LIMIT);
+    try {
+      link = await this.connect();
+      const { rows } = await timeLimit.race(
+        link.run(`LISTEN "${this.channel}"; SELECT pg_backend_pid() AS pid`),
+      );
+      if (Number(rows[0]?.pid) !== link.pid) this.#closed = true; // a pooler: it would be like this for ever
+      if (this.#closed) return await leave(link);
+      this.#begin(link);
+    } catch {
+      link?.destroy();
+      this.#notBefore = performance.now() + this.#pause;
+      this.#pause = Math.min(2 * this.#pause, LONGEST_PAUSE);
+    } finally {
+      timeLimit.end();
+    }
+  }
+
+  #begin(link: PostgresLink): void {
+    link.unref(); // who waits has a timer that keeps the process alive
+    link.onNotification((key) => this.heard(key));
+    this.#link = link;
+    this.#pause = SHORTEST_PAUSE;
+    link.onEnd(() => {
+      if (this.#link !== link) return;
+      this.#link = undefined;
+      this.heard();
+    });
+  }
+}
+
+/** A link that is dead never says goodbye. */
+async function leave(link: PostgresLink): Promise<void> {
+  const timeLimit = new TimeLimit(QUIT_LIMIT);
+  try {
+    await timeLimit.race(link.quit());
+  } catch {
+    link.destroy();
+  } finally {
+    timeLimit.end();
+  }
+}
