@@ -290,10 +290,10 @@ const tokens: PlantedBug[] = [
       return {
         async acquire(key, ...rest) {
           const before = first.get(key);
-          const expired = before !== undefined && (await right.isExpired(key));
           const result = await right.acquire(key, ...rest);
           if (!result.acquired) return result;
-          if (expired) return { acquired: true, fencingToken: before + 1 };
+          const takenOver = (await right.inspect(key)).lastRun?.outcome === 'failed';
+          if (takenOver && before !== undefined) return { acquired: true, fencingToken: before + 1 };
           first.set(key, result.fencingToken);
           return result;
         },
