@@ -95,7 +95,9 @@ class Limits {
       if (limit.at <= now) passed.push(limit);
       else next = Math.min(next, limit.at);
     if (next !== Infinity) this.#fireAt(next);
-    for (const limit of passed) if (this.#pending.delete(limit)) queueMicrotask(limit.callback);
+    passed.sort((a, b) => a.at - b.at);
+    // Each by itself: one may throw, and may cancel those after it.
+    for (const limit of passed) queueMicrotask(() => this.#pending.delete(limit) && limit.callback());
   }
 }
 

@@ -50,14 +50,15 @@ export function readModuleSettings(where: string, options: LockModuleDefaults): 
     shutdownTimeout: parseDuration(`The option "shutdownTimeout" of ${where}`, shutdownTimeout, { min: 0 }),
     purge: readPurge(`The option "purge" of ${where}`, options.purge),
     statusFile: readStatusFile(`The option "statusFile" of ${where}`, options.statusFile),
-    maxWaiters: readMaxWaiters(`The option "maxWaiters" of ${where}`, options.maxWaiters),
+    maxWaiters: readMaxWaiters(where, options.maxWaiters),
   };
 }
 
-function readMaxWaiters(name: string, limits: unknown = {}): WaitLimits {
-  assertKnownOptions(name, limits, ['perKey', 'total']);
+function readMaxWaiters(where: string, limits: unknown = {}): WaitLimits {
+  assertKnownOptions(`The option "maxWaiters" of ${where}`, limits, ['perKey', 'total']);
   const { perKey = Infinity, total = Infinity } = limits as { perKey?: unknown; total?: unknown };
-  return { perKey: readLimit(`${name}.perKey`, perKey), total: readLimit(`${name}.total`, total) };
+  const name = (limit: string): string => `The option "maxWaiters.${limit}" of ${where}`;
+  return { perKey: readLimit(name('perKey'), perKey), total: readLimit(name('total'), total) };
 }
 
 function readLimit(name: string, limit: unknown): number {

@@ -181,6 +181,7 @@ export class Place {
       this.#wakeOnFailure = () => reject(this.#failure?.error);
       const settled = (): void => void (this.#wakeOnFailure = undefined);
       attempt.then(resolve, reject).then(settled, settled);
+      if (this.#failure) reject(this.#failure.error);
     });
   }
 

@@ -335,3 +335,41 @@ describe('renewEvery', () => {
     expect([on.held, every.held, not.held]).toEqual([true, true, false]);
   });
 });
+
+describe('maxWaiters', () => {
+  it.each([[0], [-1], [1.5], [Number.NaN], [-Infinity], [2 ** 53], ['5'], [null], [true], [[5]], [{}], [5n]])(
+    'of %p is refused when the module is read',
+    (value) => {
+      for (const option of ['perKey', 'total']) {
+        expect(() => construct({ maxWaiters: { [option]: value } })).toThrow(LockError);
+        expect(() => construct({ maxWaiters: { [option]: value } })).toThrow(
+          `The option "maxWaiters.${option}" of LockModule must be a whole number from 1, or Infinity`,
+        );
+      }
+    },
+  );
+
+  it.each([[5], ['5'], [null], [[5]], [true], [{ perkey: 5 }], [{ perKey: 5, all: 5 }]])(
+    '%p is none',
+    (value) => {
+      expect(() => construct({ maxWaiters: value })).toThrow(LockError);
+      expect(() => construct({ maxWaiters: value })).toThrow('"maxWaiters" of LockModule');
+    },
+  );
+
+  it.each([
+    [undefined],
+    [{}],
+    [{ perKey: 1 }],
+    [{ total: Infinity }],
+    [{ perKey: undefined, total: 2 ** 53 - 1 }],
+  ])('%p is one', (value) => {
+    expect(construct({ maxWaiters: value }).enabled).toBe(true);
+  });
+
+  it('is no option of a call', async () => {
+    const { service } = await startCore();
+    const error = await errorOf(service.acquire('key', of({ maxWaiters: { perKey: 1 } })));
+    expect(error.message).toContain('does not know the option "maxWaiters"');
+  });
+});

@@ -1,6 +1,7 @@
-import { afterEach, describe, expect, it, jest } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { uptime } from 'node:os';
-import { systemClock } from '../../lib/clock.js';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { systemClock, type Clock } from '../../lib/clock.js';
 
 const SECOND = 1_000; // os.uptime() counts whole seconds on some systems
 
@@ -31,5 +32,127 @@ describe('the machine as a clock', () => {
     await new Promise<void>((resolve) => void systemClock().after(5, resolve, true));
     long.cancel();
     expect(fired).toEqual([]);
+  });
+});
+
+/** Keeps everything from running for so long. */
+function block(ms: number): void {
+  const until = performance.now() + ms;
+  while (performance.now() < until);
+}
+
+describe('limits of time, which keep no process alive', () => {
+  let started: jest.SpiedFunction<typeof setTimeout>;
+  let clock: Clock;
+  let fired: string[];
+
+  afterEach(() => void jest.restoreAllMocks());
+
+  beforeEach(() => {
+    clock = systemClock();
+    fired = [];
+    started = jest.spyOn(globalThis, 'setTimeout');
+  });
+
+  const limit = (ms: number, name: string) => clock.after(ms, () => fired.push(name), false);
+
+  it('pass in their order, and never before their time', async () => {
+    const begun = performance.now();
+    const passed: [number, number][] = [];
+    for (const ms of [30, 10, 20, 0, 10.4, -5])
+      clock.after(ms, () => passed.push([ms, performance.now() - begun]), false);
+    await sleep(60);
+    expect(passed.map(([ms]) => ms)).toEqual([0, -5, 10, 10.4, 20, 30]);
+    for (const [ms, after] of passed) expect(after).toBeGreaterThanOrEqual(ms);
+  });
+
+  it('pass in their order also when all are late', async () => {
+    limit(30, 'third');
+    limit(10, 'first');
+    limit(20, 'second');
+    block(50);
+    await sleep(1);
+    expect(fired).toEqual(['first', 'second', 'third']);
+  });
+
+  it('do not pass when they are cancelled, be it in the moment in which they would', async () => {
+    const [later, never] = [limit(20, 'later'), limit(5, 'never')];
+    clock.after(10, () => later.cancel(), false);
+    never.cancel();
+    never.cancel();
+    block(40);
+    await sleep(10);
+    expect(fired).toEqual([]);
+  });
+
+  it('can be set by one that passes', async () => {
+    await new Promise<void>(
+      (resolve) => void clock.after(5, () => void clock.after(5, resolve, false), false),
+    );
+    expect(started).toHaveBeenCalledTimes(2);
+  });
+
+  it('pass although one before them throws, which is as loud as in any timer', async () => {
+    const thrown: unknown[] = [];
+    const queue = jest.spyOn(globalThis, 'queueMicrotask').mockImplementation((callback) => {
+      try {
+        callback();
+      } catch (error) {
+        thrown.push(error);
+      }
+    });
+    clock.after(
+      5,
+      () => {
+        throw new Error('broken');
+      },
+      false,
+    );
+    limit(5, 'same');
+    limit(20, 'later');
+    await sleep(40);
+    queue.mockRestore();
+    expect(fired).toEqual(['same', 'later']);
+    expect(thrown).toEqual([new Error('broken')]);
+  });
+
+  it('share one timer of the platform, which goes on to the next', async () => {
+    for (let i = 0; i < 1000; i++) limit(10_000, 'cancelled').cancel();
+    const kept = limit(10_000, 'far');
+    expect(started).toHaveBeenCalledTimes(1);
+    limit(20_000, 'farther').cancel();
+    limit(Infinity, 'never');
+    expect(started).toHaveBeenCalledTimes(1);
+    limit(5, 'near');
+    limit(6, 'near, too');
+    expect(started).toHaveBeenCalledTimes(2);
+    await sleep(40);
+    expect(fired).toEqual(['near', 'near, too']);
+    kept.cancel();
+  });
+
+  it('of one that was cancelled the timer finds nothing, and is not set again', async () => {
+    limit(5, 'cancelled').cancel();
+    await sleep(20);
+    expect(fired).toEqual([]);
+    expect(started).toHaveBeenCalledTimes(1);
+    limit(5, 'next');
+    await sleep(20);
+    expect(fired).toEqual(['next']);
+  });
+
+  it('that are farther off than timers of Node can be are waited for in parts', async () => {
+    limit(2 ** 40, 'far');
+    expect(started.mock.calls[0]?.[1]).toBe(2 ** 31 - 1);
+    limit(5, 'near');
+    await sleep(20);
+    expect(fired).toEqual(['near']);
+    expect(started.mock.calls.at(-1)?.[1]).toBe(2 ** 31 - 1);
+  });
+
+  it('keep no process alive', () => {
+    limit(10_000, 'far');
+    const timeout = started.mock.results[0]?.value as NodeJS.Timeout;
+    expect(timeout.hasRef()).toBe(false);
   });
 });

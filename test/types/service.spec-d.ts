@@ -8,12 +8,14 @@ import {
   LockModule,
   memoryStore,
   MemoryLockStore,
+  type BusyReason,
   type Duration,
   type LockEventMap,
   type LockModuleOptions,
   type LockNotAcquiredError,
   type LockService,
   type LockStoreDefinition,
+  type RefusalReason,
   type TryRunResult,
 } from '../../lib/index.js';
 
@@ -44,6 +46,8 @@ export const modules = (): DynamicModule[] => [
     onLost: (lock, error) => [lock.key, error.key],
   }),
   LockModule.forRoot({ store, autoRenew: false }),
+  LockModule.forRoot({ store, maxWaiters: { perKey: 100 } }),
+  LockModule.forRoot({ store, maxWaiters: { perKey: Infinity, total: 10_000 } }),
   LockModule.forRoot({ store: { useFactory: () => new MemoryLockStore() } }),
   LockModule.forRoot({
     store: { inject: [Settings, 'token'], useFactory: async () => new MemoryLockStore() },
@@ -79,6 +83,12 @@ export const modules = (): DynamicModule[] => [
   LockModule.forRoot({ store, onLost: 'ignore' }),
   // @ts-expect-error a name
   LockModule.forRoot({ store, name: 7 }),
+  // @ts-expect-error for each key, and in all
+  LockModule.forRoot({ store, maxWaiters: 100 }),
+  // @ts-expect-error misspelt
+  LockModule.forRoot({ store, maxWaiters: { perkey: 100 } }),
+  // @ts-expect-error a number
+  LockModule.forRoot({ store, maxWaiters: { total: '100' } }),
   // @ts-expect-error a boolean
   LockModule.forRoot({ store, enabled: 'false' }),
   // @ts-expect-error no store
@@ -86,6 +96,12 @@ export const modules = (): DynamicModule[] => [
   // @ts-expect-error another method
   LockModule.forRootAsync({ useClass: WrongSettings }),
 ];
+
+expectTypeOf<LockModuleOptions['maxWaiters']>().toEqualTypeOf<
+  { perKey?: number; total?: number } | undefined
+>();
+expectTypeOf<LockNotAcquiredError['reason']>().toEqualTypeOf<RefusalReason | 'queue-full'>();
+expectTypeOf<LockEventMap['busy'][0]['reason']>().toEqualTypeOf<BusyReason>();
 
 expectTypeOf(getLockServiceToken).parameter(0).toEqualTypeOf<string | undefined>();
 

@@ -1,0 +1,292 @@
+import { describe, expect, it } from '@jest/globals';
+import type { Lock } from '../../lib/lock.js';
+import { captureLog, errorOf, startCore, startCoreWith, watch } from './core-fixture.js';
+import { settle } from './manual-clock.js';
+import { CallingStore, linkBroken, serverRefused, type ScriptedStore } from './scripted-store.js';
+
+captureLog();
+
+const START = 10_000;
+const WAIT = { wait: Infinity } as const;
+
+const start = (options?: Parameters<typeof startCore>[0]) => startCoreWith(CallingStore, options);
+
+const times = (store: ScriptedStore): number[] => store.of('acquire').map(({ at }) => at - START);
+
+const waitingIn = (store: ScriptedStore, operation: 'acquire' | 'release'): (boolean | undefined)[] =>
+  store.of(operation).map(({ request }) => request?.waiting);
+
+describe('a store that calls those who wait', () => {
+  it('B23 is told by each acquisition whether its call waits', async () => {
+    const { service, store, clock } = await start();
+    await store.takenBy('other', 'key', 600_000);
+    await service.tryAcquire('key');
+    await service.tryAcquire('key', { signal: new AbortController().signal });
+    void service.tryAcquire('key', { wait: 1_000 });
+    await clock.advance(1_000);
+    expect(waitingIn(store, 'acquire')).toEqual([undefined, undefined, true, true]);
+  });
+
+  it('B23 other stores are not told', async () => {
+    const { service, store, clock } = await startCore();
+    const lock = await service.acquire('key', WAIT);
+    void service.acquire('key', { ...WAIT, stealAfter: '1h' });
+    await clock.advance(100);
+    await lock.release();
+    await clock.advance(100);
+    expect(waitingIn(store, 'acquire').every((waiting) => waiting === undefined)).toBe(true);
+    expect(waitingIn(store, 'release')).toEqual([undefined]);
+  });
+
+  it('B19 is asked once in a second or so, whatever the option retry says', async () => {
+    for (const [chance, pause] of [
+      [0, 750],
+      [0.5, 1_000],
+      [1, 1_250],
+    ] as const) {
+      const { service, store, clock } = await start({ retry: 20 });
+      clock.chance = () => chance;
+      await store.takenBy('other', 'key', 600_000);
+      void service.acquire('key', WAIT).catch(() => {});
+      await clock.advance(5 * pause);
+      expect(times(store)).toEqual([0, 1, 2, 3, 4, 5].map((n) => n * pause));
+    }
+  });
+
+  it('B23 is asked at once when it calls, by the first one only', async () => {
+    const { service, store, clock } = await start();
+    const other = await store.takenBy('other', 'key', 600_000);
+    const waits = [1, 2, 3].map(() => watch(service.acquire('key', WAIT)));
+    await clock.advance(100);
+    await store.server.release('key', other);
+    expect(store.call('key')).toBe(true);
+    await settle();
+    expect(waits.map(({ state }) => state)).toEqual(['resolved', 'pending', 'pending']);
+    expect(times(store)).toEqual([0, 100]);
+  });
+
+  it('B23 is told that nobody waits for a key, or for any', async () => {
+    const { service, store, clock } = await start();
+    expect([store.call('key'), store.call()]).toEqual([false, false]);
+    await store.takenBy('other', 'key', 600_000);
+    const abort = new AbortController();
+    const aborted = errorOf(service.acquire('key', { ...WAIT, signal: abort.signal }));
+    await clock.advance(10);
+    expect([store.call('other'), store.call('key'), store.call()]).toEqual([false, true, true]);
+    abort.abort(new Error('enough'));
+    await aborted;
+    expect([store.call('key'), store.call()]).toEqual([false, false]);
+    expect(clock.timers).toEqual([]);
+  });
+
+  it('B23 calls for all keys when calls may have been missed: the first one of each looks', async () => {
+    const { service, store, clock } = await start();
+    for (const key of ['a', 'b', 'c']) {
+      await store.takenBy('other', key, 600_000);
+      for (let i = 0; i < 3; i++) void service.acquire(key, WAIT).catch(() => {});
+    }
+    await clock.advance(100);
+    expect(store.call()).toBe(true);
+    await settle();
+    expect(store.of('acquire').map(({ key, at }) => [key, at - START])).toEqual([
+      ['a', 0],
+      ['b', 0],
+      ['c', 0],
+      ['a', 100],
+      ['b', 100],
+      ['c', 100],
+    ]);
+  });
+
+  it('B23 knows the keys by their prefix', async () => {
+    const { service, store, clock } = await start({ prefix: 'shop' });
+    await store.takenBy('other', 'shop:key', 600_000);
+    void service.acquire('key', WAIT).catch(() => {});
+    await clock.advance(10);
+    expect([store.call('key'), store.call('shop:key')]).toEqual([false, true]);
+  });
+
+  it('B23 a call while an attempt is on its way is not slept through', async () => {
+    const { service, store, clock } = await start();
+    const other = await store.takenBy('other', 'key', 600_000);
+    store.next('acquire', { after: 50 });
+    const waiting = watch(service.acquire('key', WAIT));
+    await clock.advance(10);
+    await store.server.release('key', other);
+    expect(store.call('key')).toBe(true);
+    await clock.advance(40);
+    expect(waiting.state).toBe('resolved');
+  });
+
+  it('B23 a call that is lost costs a second or so', async () => {
+    const { service, store, clock } = await start();
+    const other = await store.takenBy('other', 'key', 600_000);
+    const waiting = watch(service.acquire('key', WAIT));
+    await clock.advance(100);
+    await store.server.release('key', other);
+    await clock.advance(899);
+    expect(waiting.state).toBe('pending');
+    await clock.advance(1);
+    expect(waiting.state).toBe('resolved');
+  });
+
+  it('B23 a call for nothing is answered by one more attempt', async () => {
+    const { service, store, clock } = await start();
+    await store.takenBy('other', 'key', 600_000);
+    const waiting = watch(service.acquire('key', WAIT));
+    await clock.advance(100);
+    store.call('key');
+    await clock.advance(999);
+    expect([waiting.state, times(store)]).toEqual(['pending', [0, 100]]);
+    await clock.advance(1);
+    expect(times(store)).toEqual([0, 100, 1_100]);
+  });
+
+  it('B28 a dead holder is taken over when its lease ends, without a call', async () => {
+    const { service, store, clock } = await start();
+    await store.takenBy('other', 'key', 400);
+    const waiting = watch(service.acquire('key', WAIT));
+    await clock.advance(401);
+    expect(waiting.state).toBe('resolved');
+    expect(times(store)).toEqual([0, 401]);
+  });
+
+  it('B18 a wait ends at its deadline with an attempt', async () => {
+    const { service, store, clock } = await start();
+    await store.takenBy('other', 'key', 600_000);
+    const refused = errorOf(service.acquire('key', { wait: 300 }));
+    await clock.advance(300);
+    expect(await refused).toMatchObject({ name: 'LockNotAcquiredError', waited: 300 });
+    expect(times(store)).toEqual([0, 300]);
+  });
+
+  it('B23 who was not queued asks as often as the option retry says', async () => {
+    const { service, store, clock } = await start({ retry: 100 });
+    await store.takenBy('other', 'key', 600_000);
+    store.always({ fail: linkBroken }, 'acquire');
+    void service.acquire('key', { ...WAIT, ttl: 300 }).catch(() => {});
+    await clock.advance(1_000);
+    expect(store.count('acquire')).toBeGreaterThan(5);
+  });
+
+  it('B21 B23 one that is called and aborted in the same moment leaves the call to the next', async () => {
+    const { service, store, clock } = await start();
+    const other = await store.takenBy('other', 'key', 600_000);
+    const abort = new AbortController();
+    const aborted = errorOf(service.acquire('key', { ...WAIT, signal: abort.signal }));
+    const next = watch(service.acquire('key', WAIT));
+    await clock.advance(100);
+    await store.server.release('key', other);
+    store.call('key');
+    abort.abort(new Error('enough'));
+    await aborted;
+    await settle();
+    expect(next.value?.held).toBe(true);
+  });
+
+  it('B21 B23 one that is called while a lock is passed on to it, and aborted then, ends at once', async () => {
+    const { service, store, clock } = await start();
+    const lock = await service.acquire('key');
+    const abort = new AbortController();
+    const waiting = watch(service.acquire('key', { ...WAIT, signal: abort.signal }));
+    await clock.advance(10);
+    store.next('passOn', { before: 500, after: 500 });
+    const released = lock.release();
+    store.call('key');
+    abort.abort(new Error('enough'));
+    await settle();
+    expect(waiting.error).toMatchObject({ message: 'enough' });
+    await clock.advance(1_000);
+    expect(await released).toBe(true);
+    expect(await store.held('key')).toBe(false);
+    expect(clock.timers).toEqual([]);
+  });
+
+  it('B12 nobody waits any more after a shutdown', async () => {
+    const { service, store, clock } = await start();
+    await store.takenBy('other', 'key', 600_000);
+    const failing = errorOf(service.acquire('key', WAIT));
+    await clock.advance(10);
+    await service.drain();
+    await failing;
+    expect([store.call('key'), store.call()]).toEqual([false, false]);
+    await service.close();
+    expect(clock.timers).toEqual([]);
+  });
+});
+
+describe('releases in a store that calls', () => {
+  const once = { ...WAIT, stealAfter: '1h' } as const; // asks at once
+
+  it('B23 tell whether others of the process wait', async () => {
+    const { service, store, clock } = await start();
+    Object.assign(store, { passOn: undefined });
+    const first = await service.acquire('key');
+    const second = watch(service.acquire('key', WAIT));
+    await clock.advance(10);
+    await first.release();
+    store.call('key');
+    await settle();
+    await (second.value as Lock).release();
+    expect(waitingIn(store, 'release')).toEqual([true, undefined]);
+  });
+
+  it('B23 wake nobody of the process: the store calls who is next, here or elsewhere', async () => {
+    const { service, store, clock } = await start();
+    Object.assign(store, { passOn: undefined });
+    const lock = await service.acquire('key');
+    const waiting = watch(service.acquire('key', once));
+    await clock.advance(10);
+    await lock.release();
+    await settle();
+    expect([waiting.state, store.count('acquire')]).toEqual(['pending', 2]);
+    store.call('key');
+    await settle();
+    expect(waiting.state).toBe('resolved');
+  });
+
+  it('B23 that fail, or find the lock lost, have the first one look', async () => {
+    const { service, store, clock } = await start();
+    Object.assign(store, { passOn: undefined });
+    const lock = await service.acquire('key');
+    const waiting = watch(service.acquire('key', once));
+    await clock.advance(10);
+    store.next('release', { fail: serverRefused });
+    await errorOf(lock.release());
+    await settle();
+    expect(store.count('acquire')).toBe(3);
+    await store.server.forceRelease('key');
+    store.call('key');
+    await settle();
+
+    const next = watch(service.acquire('key', once));
+    await settle();
+    await store.server.forceRelease('key');
+    expect(await (waiting.value as Lock).release()).toBe(false);
+    await settle();
+    expect(next.value?.held).toBe(true);
+  });
+
+  it('B23 after a series go behind the waiters of other processes', async () => {
+    const { service, store, clock } = await start();
+    const runs = Array.from({ length: 10 }, () => service.run('key', () => {}, WAIT));
+    await clock.advance(100);
+    expect([store.count('passOn'), store.count('release')]).toEqual([8, 1]);
+    expect(waitingIn(store, 'release')).toEqual([true]);
+    store.call('key');
+    await clock.advance(100);
+    await Promise.all(runs);
+    expect(waitingIn(store, 'release')).toEqual([true, undefined]);
+    expect(clock.timers).toEqual([]);
+  });
+
+  it('B23 a forced release, and what is freed in the background, have the first one look', async () => {
+    const { service, store, clock } = await start();
+    await store.takenBy('other', 'key', 600_000);
+    const waiting = watch(service.acquire('key', WAIT));
+    await clock.advance(10);
+    await service.forceRelease('key', { reason: 'test' });
+    await settle();
+    expect(waiting.value?.held).toBe(true);
+  });
+});

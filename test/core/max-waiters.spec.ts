@@ -1,0 +1,130 @@
+import { describe, expect, it } from '@jest/globals';
+import { LockNotAcquiredError } from '../../lib/lock.errors.js';
+import { captureLog, errorOf, startCore, startCoreWith, watch } from './core-fixture.js';
+import { settle } from './manual-clock.js';
+import { PassingStore } from './scripted-store.js';
+
+const log = captureLog();
+
+const WAIT = { wait: Infinity } as const;
+
+describe('maxWaiters', () => {
+  it('B22 perKey refuses one more at once, without a request, and says why', async () => {
+    const { service, store, clock, of } = await startCore({ maxWaiters: { perKey: 2 } });
+    await store.takenBy('other', 'key', 600_000);
+    const waits = [1, 2].map(() => watch(service.acquire('key', WAIT)));
+    await clock.advance(10);
+    const asked = store.calls.length;
+    const error = await errorOf(service.acquire('key', WAIT));
+    expect(error).toBeInstanceOf(LockNotAcquiredError);
+    expect(error).toMatchObject({ key: 'key', waited: 0, reason: 'queue-full', holder: undefined });
+    expect(error.message).toBe(
+      'Lock "key" was not acquired within 0 ms: 2 calls of this process wait for it already. Raise maxWaiters.perKey, or have fewer calls wait.',
+    );
+    expect(of('busy')).toMatchObject([{ key: 'key', waited: 0, reason: 'queue-full' }]);
+    expect(store.calls.length).toBe(asked);
+    expect(waits.map(({ state }) => state)).toEqual(['pending', 'pending']);
+    expect(log.some(({ text }) => text.includes('calls of this process wait'))).toBe(false);
+  });
+
+  it('total counts the waiters of all keys', async () => {
+    const { service, store, clock } = await startCore({ maxWaiters: { total: 3, perKey: 2 } });
+    for (const key of ['a', 'b', 'c']) await store.takenBy('other', key, 600_000);
+    for (const key of ['a', 'a', 'b']) void service.acquire(key, WAIT).catch(() => {});
+    await clock.advance(10);
+    expect((await errorOf(service.acquire('a', WAIT))).message).toContain('Raise maxWaiters.perKey');
+    const error = await errorOf(service.acquire('c', WAIT));
+    expect(error).toMatchObject({ reason: 'queue-full' });
+    expect(error.message).toContain('3 calls of this process wait for locks already. Raise maxWaiters.total');
+  });
+
+  it('every way to take a lock tells in its own way', async () => {
+    const { service, store, clock } = await startCore({ maxWaiters: { perKey: 1 } });
+    await store.takenBy('other', 'key', 600_000);
+    void service.acquire('key', WAIT).catch(() => {});
+    await clock.advance(10);
+    expect(await service.tryAcquire('key', WAIT)).toBeNull();
+    expect(await errorOf(service.run('key', () => {}, WAIT))).toMatchObject({ reason: 'queue-full' });
+    expect(await service.tryRun('key', () => {}, WAIT)).toMatchObject({
+      acquired: false,
+      error: { reason: 'queue-full' },
+    });
+  });
+
+  it('does not count, or refuse, those that do not wait, and those that are inside', async () => {
+    const { service, store, clock } = await startCore({ maxWaiters: { perKey: 1, total: 1 } });
+    const lock = await service.acquire('key');
+    void service.acquire('key', WAIT).catch(() => {});
+    await clock.advance(10);
+    expect(await service.tryAcquire('key')).toBeNull();
+    expect(await service.tryAcquire('key', { signal: new AbortController().signal })).toBeNull();
+    expect(await service.acquire('free')).toMatchObject({ held: true });
+    await lock.release();
+    await clock.advance(10);
+    expect(await store.held('key')).toBe(true);
+    expect(watch(service.acquire('another', WAIT)).state).toBe('pending');
+  });
+
+  it('does not refuse a run inside of one with the same key', async () => {
+    const { service, clock } = await startCore({ maxWaiters: { perKey: 1 }, reentrant: true });
+    const inside = service.run(
+      'key',
+      async () => {
+        void service.acquire('other', WAIT);
+        return service.run('key', () => 'inside', WAIT);
+      },
+      WAIT,
+    );
+    await clock.advance(10);
+    expect(await inside).toBe('inside');
+  });
+
+  it('counts one that asks the store for a free key until it is answered', async () => {
+    const { service, store, clock } = await startCore({ maxWaiters: { perKey: 1 } });
+    store.next('acquire', { before: 50, after: 50 });
+    const first = watch(service.acquire('key', WAIT));
+    await settle();
+    expect(await service.tryAcquire('key', WAIT)).toBeNull();
+    await clock.advance(100);
+    expect(first.value?.held).toBe(true);
+    expect(watch(service.acquire('key', WAIT)).state).toBe('pending');
+    await settle();
+    expect(await service.tryAcquire('key', WAIT)).toBeNull();
+  });
+
+  it('who got the lock, gave up or failed makes room', async () => {
+    const { service, store, clock } = await startCoreWith(PassingStore, {
+      maxWaiters: { total: 3 },
+      retry: 50,
+    });
+    for (let round = 0; round < 50; round++) {
+      const lock = await service.acquire('key', WAIT);
+      const abort = new AbortController();
+      const aborted = watch(service.acquire('key', { ...WAIT, signal: abort.signal }));
+      const late = watch(service.tryAcquire('key', { wait: 20 }));
+      const heir = watch(service.acquire('key', WAIT));
+      await clock.advance(30);
+      expect([aborted.state, late.value, heir.state]).toEqual(['pending', null, 'pending']);
+      abort.abort(new Error('enough'));
+      await settle();
+      await lock.release();
+      await clock.advance(60);
+      expect(aborted.state).toBe('rejected');
+      expect(heir.value?.held).toBe(true);
+      await heir.value?.release();
+      store.next('acquire', { fail: () => new Error('broken') });
+      await errorOf(service.acquire('key', WAIT));
+    }
+    expect(clock.timers).toEqual([]);
+  });
+
+  it('is as many as there are by default', async () => {
+    const { service, store, clock } = await startCore();
+    await store.takenBy('other', 'key', 600_000);
+    const waits = Array.from({ length: 5_000 }, () => watch(service.tryAcquire('key', { wait: 1_000 })));
+    await clock.advance(10);
+    expect(waits.every(({ state }) => state === 'pending')).toBe(true);
+    await clock.advance(1_000);
+    expect(waits.every(({ value }) => value === null)).toBe(true);
+  });
+});
