@@ -249,9 +249,9 @@ export class TypeOrmLockStore
       again = waiting && canBeCalledFor(key) && listener?.listens() === true;
       return work(dialect, run, listener && { channel: listener.channel, again });
     });
-    if (freeing === 'gone') return false;
-    if (freeing === 'done' || !again) this.wake(key);
-    return true;
+    // Gone may be what this process has freed before, when the answer was lost: with it, whether anybody else was called.
+    if (freeing !== 'called' || !again) this.wake(key);
+    return freeing !== 'gone';
   }
 
   /** This process was called for a key. If nobody here wants it any more, the next one is called. */

@@ -5,13 +5,16 @@ import { sqlTargets } from '../../servers/targets.js';
 import { Fixture } from './fixture.js';
 import { newKey, tokenOf } from '../keys.js';
 
-const COLUMNS =
-  'key owner token expires_ms label started_ms renewed_ms tick_ms paused last_label last_started_ms last_ended_ms last_outcome'
-    .split(' ')
-    .toSorted();
+const columnsOn = (name: string) =>
+  [
+    ...'key owner token expires_ms label started_ms renewed_ms tick_ms paused'.split(' '),
+    ...'last_label last_started_ms last_ended_ms last_outcome'.split(' '),
+    ...(name === 'postgres' ? ['waiting'] : []),
+  ].toSorted();
 
 for (const target of sqlTargets()) {
   describe(`the lock table on ${target.name}`, () => {
+    const COLUMNS = columnsOn(target.name);
     let fixture: Fixture;
     let application: DataSource;
     const store = (options = {}) => new TypeOrmLockStore(application, options);
@@ -116,6 +119,21 @@ for (const target of sqlTargets()) {
         });
       });
     }
+
+    if (target.name === 'postgres')
+      it('B11 of before processes were called is refused by the column that it lacks, also with wakeUps: false', async () => {
+        const ddl = TypeOrmLockStore.ddl('postgres', { table: 'uncalled' });
+        await application.query(ddl.replace(/,\n *waiting [^\n]*/, ''));
+        for (const wakeUps of [true, false])
+          await expect(store({ table: 'uncalled', wakeUps }).prepare()).rejects.toMatchObject({
+            name: 'LockStoreError',
+            message: expect.stringMatching(
+              /uncalled lacks the columns waiting\. Add them as .*ddl\('postgres'\)/,
+            ),
+          });
+        await application.query('ALTER TABLE uncalled ADD COLUMN waiting varchar(16)[]');
+        await store({ table: 'uncalled' }).prepare();
+      });
 
     if (target.name === 'postgres')
       it('B11 needs no more than SELECT, INSERT and UPDATE once it is there', async () => {

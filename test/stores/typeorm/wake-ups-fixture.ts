@@ -1,0 +1,130 @@
+import { EventEmitter, once } from 'node:events';
+import type { DataSource } from 'typeorm';
+import { TypeOrmLockStore, type TypeOrmLockStoreOptions } from '../../../lib/stores/typeorm/index.js';
+import type { Target } from '../../servers/targets.js';
+import { Fixture, setIsolation, type ISOLATION_LEVELS } from './fixture.js';
+
+export const TTL = 60_000;
+/** Sent to all processes; when it has come, so has everything before it. */
+const MARK = 'everything before this has arrived';
+
+/** One process that waits: a store on a DataSource of its own, and the calls that it gets. */
+export class Waiter {
+  /** The keys that it was called for, but for the calls that were awaited; `undefined` when it has to look after all. */
+  readonly calls: (string | undefined)[] = [];
+  /** The keys that nobody waits for here any more. */
+  readonly unwanted = new Set<string>();
+  listening = false;
+  private readonly heard = new EventEmitter();
+
+  constructor(
+    readonly store: TypeOrmLockStore,
+    readonly owner: string,
+  ) {
+    store.onFree((key) => {
+      this.calls.push(key);
+      this.heard.emit('call');
+      return key === undefined || !this.unwanted.has(key);
+    });
+  }
+
+  acquire(key: string) {
+    return this.store.acquire(key, this.owner, TTL, { waiting: true });
+  }
+
+  /** Gives the key back, and forgets that the store itself may tell those who wait here. */
+  async release(key: string, waiting = false): Promise<boolean> {
+    const released = await this.store.release(key, this.owner, { waiting });
+    if (this.calls.includes(key)) this.calls.splice(this.calls.indexOf(key), 1);
+    return released;
+  }
+
+  /** Asks for a held key until it listens, and stands in the line. */
+  async queue(key: string) {
+    for (;;) {
+      const answer = await this.acquire(key);
+      if (answer.acquired) throw new Error(`${key} was free`);
+      if (!answer.queued) continue;
+      this.listening = true;
+      return answer;
+    }
+  }
+
+  /** Awaits a call for the key, and forgets it. */
+  async called(key: string | undefined): Promise<void> {
+    while (!this.calls.includes(key)) await once(this.heard, 'call');
+    this.calls.splice(this.calls.indexOf(key), 1);
+  }
+}
+
+/** A PostgreSQL database in which processes wait. */
+export class WakeUps {
+  private readonly stores: TypeOrmLockStore[] = [];
+
+  private constructor(
+    readonly fixture: Fixture,
+    /** For the statements of the specs themselves. */
+    readonly admin: DataSource,
+    readonly table: string,
+    private readonly options: TypeOrmLockStoreOptions,
+  ) {}
+
+  static async open(
+    target: { open(): Promise<Target> },
+    options: TypeOrmLockStoreOptions = {},
+  ): Promise<WakeUps> {
+    const fixture = await Fixture.open(target);
+    const table = options.weak ? 'locks_weak' : 'locks';
+    return new WakeUps(fixture, await fixture.dataSource(), table, options);
+  }
+
+  async waiter(
+    owner: string,
+    { level, ...extra }: { level?: (typeof ISOLATION_LEVELS)[number]; [more: string]: unknown } = {},
+  ): Promise<Waiter> {
+    const dataSource = await this.fixture.dataSource(extra);
+    if (level) await setIsolation(dataSource, level);
+    const store = new TypeOrmLockStore(dataSource, this.options);
+    await store.prepare();
+    this.stores.push(store);
+    return new Waiter(store, owner);
+  }
+
+  /** Who stands in the line of a key. */
+  async line(key: string): Promise<string[]> {
+    const rows: { waiting: string[] | null }[] = await this.admin.query(
+      `SELECT waiting FROM ${this.table} WHERE key = $1`,
+      [key],
+    );
+    return rows[0]?.waiting ?? [];
+  }
+
+  /** Those of the keys in whose line a process stands. */
+  async queuedFor(keys: string[], channel: string): Promise<string[]> {
+    const rows: { key: string }[] = await this.admin.query(
+      `SELECT key FROM ${this.table} WHERE key = ANY ($1) AND $2 = ANY (waiting)`,
+      [keys, channel],
+    );
+    return rows.map(({ key }) => key);
+  }
+
+  /** The sessions that listen. */
+  async listeners(): Promise<{ pid: number; channel: string }[]> {
+    const rows: { pid: number; query: string }[] = await this.admin.query(
+      `SELECT pid, query FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN %'`,
+    );
+    return rows.map(({ pid, query }) => ({ pid, channel: /"(.*)"/.exec(query)?.[1] ?? '' }));
+  }
+
+  /** Awaits that every call which was made has arrived. */
+  async delivered(...waiters: Waiter[]): Promise<void> {
+    for (const { channel } of await this.listeners())
+      await this.admin.query('SELECT pg_notify($1, $2)', [channel, MARK]);
+    await Promise.all(waiters.filter(({ listening }) => listening).map((waiter) => waiter.called(MARK)));
+  }
+
+  async dispose(): Promise<void> {
+    for (const store of this.stores) await store.close();
+    await this.fixture.dispose();
+  }
+}
