@@ -64,7 +64,7 @@ function folderFor({ only, stores, quick }) {
 
 async function resultsOf(measure, context) {
   const { id, title } = measure;
-  const { store, progress } = context;
+  const { store, servers, progress } = context;
   progress.begin(`${id} ${title}${isDatabase(store) ? `, ${store}` : ''}`);
   const begin = performance.now();
   try {
@@ -76,6 +76,10 @@ async function resultsOf(measure, context) {
   } catch (error) {
     progress.say(`${id} ${store} FAILED: ${error.stack}`);
     return [failed(id, title, store, error)];
+  } finally {
+    // One that crashed must not take the other measures with it.
+    if (isDatabase(store) && (await servers.revive(store)))
+      progress.say(`${store} had crashed, and runs again`);
   }
 }
 

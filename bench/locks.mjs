@@ -1,9 +1,6 @@
 import 'reflect-metadata';
 import { NestFactory } from '@nestjs/core';
-import { getDataSourceToken, TypeOrmModule } from '@nestjs/typeorm';
-import { MongoClient } from 'mongodb';
 import { LockError, LockModule, LockService } from '../dist/esm/index.js';
-import { mongoStore } from '../dist/esm/stores/mongodb/index.js';
 import { typeOrmStore } from '../dist/esm/stores/typeorm/index.js';
 
 const QUIET = { logger: false, abortOnError: false };
@@ -17,17 +14,13 @@ const QUIET = { logger: false, abortOnError: false };
  * @param counted whether a MongoDB client has to tell of its commands, which costs time; other drivers are counted without
  * @returns `{ locks, app, dataSource or client, close }`
  */
-export async function openLocks({
-  store,
-  url,
-  connections = 1,
-  options = {},
-  storeOptions = {},
-  providers = [],
-  counted = false,
-}) {
-  if (store === 'mongodb')
-    return openMongodb({ url, connections, options, storeOptions, providers, counted });
+export async function openLocks(settings) {
+  return settings.store === 'mongodb' ? openMongodb(settings) : openSql(settings);
+}
+
+async function openSql({ store, url, connections = 1, options, storeOptions, providers }) {
+  // Only here: dozens of processes are started, and what they need not load saves seconds.
+  const { getDataSourceToken, TypeOrmModule } = await import('@nestjs/typeorm');
   const app = await createApplication(
     [
       TypeOrmModule.forRoot({ ...dataSourceOptions(store, url, connections), retryAttempts: 0 }),
@@ -56,14 +49,18 @@ export function dataSourceOptions(store, url, connections) {
   return { ...common, type: store, url, poolSize: connections };
 }
 
-async function openMongodb({ url, connections, options, storeOptions, providers, counted }) {
+async function openMongodb({ url, connections = 1, options, storeOptions, providers, counted = false }) {
+  const { MongoClient } = await import('mongodb');
+  const { mongoStore } = await import('../dist/esm/stores/mongodb/index.js');
   const client = await new MongoClient(url, {
     maxPoolSize: connections,
     minPoolSize: connections,
     monitorCommands: counted,
   }).connect();
   try {
-    const store = mongoStore({ db: client.db(), ...storeOptions });
+    const db = client.db();
+    await db.createCollection('locks').catch(unlessThere); // a mongod under Wine crashes when several make it at once
+    const store = mongoStore({ db, ...storeOptions });
     const app = await createApplication([LockModule.forRoot({ ...options, store })], providers);
     const close = () => app.close().then(() => client.close());
     return { app, locks: app.get(LockService), client, close };
@@ -71,6 +68,11 @@ async function openMongodb({ url, connections, options, storeOptions, providers,
     await client.close();
     throw error;
   }
+}
+
+/** For a collection that is made only once. */
+export function unlessThere(error) {
+  if (error.codeName !== 'NamespaceExists') throw error;
 }
 
 /** Whether this build of the library has an option of `typeOrmStore`, such as `{ asyncRelease: true }`. */

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { MongoClient } from 'mongodb';
 import mysql from 'mysql2/promise';
 import { Client } from 'pg';
+import { serverVersion } from '../test/servers/server-version.mjs';
 import { serverOf } from '../test/servers/stores.mjs';
 
 export const STORES = ['postgres', 'mariadb', 'sqlite', 'mongodb'];
@@ -34,6 +35,18 @@ export class Servers {
       }
     }
     return failures;
+  }
+
+  /** Sees to it that the server answers: one that has crashed is started again, on its data. Tells whether that was so. */
+  async revive(store) {
+    if (store === 'sqlite') return false;
+    const server = this.of(store);
+    const answers = await serverVersion(server.url).then(
+      () => true,
+      () => false,
+    );
+    if (!answers) await server.restart();
+    return !answers;
   }
 
   get stores() {

@@ -1,4 +1,5 @@
 import { MongoClient } from 'mongodb';
+import { unlessThere } from '../locks.mjs';
 
 /** Two updates of one document, each acknowledged by a majority and journalled, on one connection of the driver's. */
 export async function openFloor(url) {
@@ -20,8 +21,4 @@ export async function openFloor(url) {
     select: (key) => documents.findOne({ _id: key }),
     close: () => client.close(),
   };
-}
-
-function unlessThere(error) {
-  if (error.codeName !== 'NamespaceExists') throw error;
 }
