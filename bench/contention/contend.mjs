@@ -14,7 +14,7 @@ export const CONNECTIONS = 10;
 
 const LENGTHS = {
   full: { blocks: 15, counted: 1_500, uncounted: 600, floors: 60 },
-  quick: { blocks: 4, counted: 250, uncounted: 100, floors: 15 },
+  quick: { blocks: 3, counted: 250, uncounted: 100, floors: 15 },
 };
 
 const WORKER = new URL('worker.mjs', import.meta.url);

@@ -6,7 +6,7 @@ import { startPeer } from '../peers/start-peer.mjs';
 const CONNECTIONS = 10;
 const OURS = 'nestjs-locked';
 const GOAL = atLeast(1.8);
-const QUICK_BLOCKS = 5;
+const QUICK_BLOCKS = 4;
 
 /** Pairs per second of ten callers, each with a key of its own, on ten connections, against the best peer that keeps leases on the same server. */
 export default {

@@ -7,7 +7,7 @@ import { comparisonOf, median } from '../statistics.mjs';
 
 const WAITERS = 100;
 const WORK = { waiters: WAITERS, hold: HOLD };
-const ROUNDS = { full: 15, quick: 3 };
+const ROUNDS = { full: 15, quick: 2 };
 
 /** How long many who want one key at once take until the last of them is through, against the least that it can be, and against the peers. */
 export default {

@@ -5,7 +5,7 @@ import { median, quantile } from '../statistics.mjs';
 
 const TTL = 1_000;
 const HEIRS = 2;
-const ROUNDS = { full: 30, quick: 6 };
+const ROUNDS = { full: 30, quick: 3 };
 
 /** How long a key stays taken after the lease of a holder that was killed has run out, while two other processes wait for it. */
 export default {

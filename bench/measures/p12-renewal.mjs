@@ -126,7 +126,7 @@ async function insert(store, dataSource, table, leases) {
 
 /** The library holds all the locks, taken through its public API, and renews them by itself. */
 async function measureEventLoop({ store, quick, progress }, { dataSource }, url) {
-  const renewEvery = quick ? 3_000 : 10_000;
+  const renewEvery = quick ? 2_000 : 10_000;
   const holder = await ChildProcess.start(HOLDER, { store, url, connections: CONNECTIONS });
   try {
     progress.tell('acquires');
