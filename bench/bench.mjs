@@ -10,7 +10,7 @@ import { Servers, STORES } from './servers.mjs';
 /** For a figure to be believed, and for a first look within minutes. */
 const FULL = { warmUps: 200, iterations: 2_000, blocks: 15, attempts: 2 };
 const QUICK = { warmUps: 30, iterations: 300, blocks: 15, attempts: 1 };
-const SLICES = { full: 500, quick: 80 };
+const SLICES = { full: 500, quick: 60 };
 
 /** What a measure that needs no database has for a store. */
 const NO_STORE = 'none';

@@ -10,7 +10,7 @@ export default {
   stores: ['postgres', 'mariadb', 'sqlite', 'mongodb'],
 
   async measure(context) {
-    const shape = { processes: PROCESSES, blocks: context.quick ? 2 : 5 };
+    const shape = { processes: PROCESSES, blocks: context.quick ? 1 : 5 };
     const few = await contend({ ...context, ...shape, waiters: 10 / PROCESSES });
     const many = await contend({ ...context, ...shape, waiters: 1_000 / PROCESSES });
     return [

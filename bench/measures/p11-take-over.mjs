@@ -3,9 +3,8 @@ import { startWorkers } from '../contention/contend.mjs';
 import { atMost, judged } from '../goals.mjs';
 import { median, quantile } from '../statistics.mjs';
 
-const TTL = 1_000;
 const HEIRS = 2;
-const ROUNDS = { full: 30, quick: 3 };
+const LENGTHS = { full: { rounds: 30, ttl: 1_000 }, quick: { rounds: 3, ttl: 500 } };
 
 /** How long a key stays taken after the lease of a holder that was killed has run out, while two other processes wait for it. */
 export default {
@@ -14,13 +13,13 @@ export default {
   stores: ['postgres', 'mariadb', 'sqlite', 'mongodb'],
 
   async measure({ store, servers, quick, progress }) {
-    const rounds = quick ? ROUNDS.quick : ROUNDS.full;
+    const { rounds, ttl } = quick ? LENGTHS.quick : LENGTHS.full;
     const { workers, start, close } = await startWorkers({ store, servers, processes: HEIRS });
     try {
       const delays = [];
       for (let round = 1; round <= rounds; round++) {
         progress.tell(`${round} of ${rounds}`);
-        delays.push(await takeOver(await start(), workers, `take-over-${round}`));
+        delays.push(await takeOver(await start(), workers, `take-over-${round}`, ttl));
       }
       return [
         judged({
@@ -32,7 +31,7 @@ export default {
             'take-overs': rounds,
             p50: median(delays),
             longest: Math.max(...delays),
-            'ttl, ms': TTL,
+            'ttl, ms': ttl,
             'waiting processes': HEIRS,
           },
         }),
@@ -43,10 +42,10 @@ export default {
   },
 };
 
-async function takeOver(holder, heirs, key) {
-  const expiresAt = await holder.ask('holdForever', { key, ttl: TTL });
+async function takeOver(holder, heirs, key, ttl) {
+  const expiresAt = await holder.ask('holdForever', { key, ttl });
   const grants = heirs.map((heir) => heir.ask('take', { key }));
-  await sleep(TTL / 5); // by then all wait
+  await sleep(ttl / 5); // by then all wait
   await holder.kill();
   return Math.min(...(await Promise.all(grants))) - expiresAt;
 }
