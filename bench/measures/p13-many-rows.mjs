@@ -68,6 +68,8 @@ async function fill(store, dataSource, rows) {
     WITH d AS (${Array.from({ length: 10 }, (_, n) => `SELECT ${n} AS n`).join(' UNION ALL ')})
     SELECT ${store === 'mariadb' ? `CONCAT('filler-', ${number})` : `'filler-' || (${number})`}, 1, 0
       FROM ${digits} WHERE ${number} < ${rows}`);
+  const [{ total }] = await dataSource.query(`SELECT count(*) AS total FROM ${TABLE}`);
+  if (Number(total) !== rows) throw new Error(`the table has ${total} rows in place of ${rows}`);
   for (const statement of SETTLE[store]) await dataSource.query(statement);
 }
 
