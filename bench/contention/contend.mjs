@@ -1,6 +1,5 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { ChildProcess } from '../child-process.mjs';
-import { openFloor } from '../floors.mjs';
+import { untilConclusive } from '../interleave.mjs';
 import { now } from '../shared-clock.mjs';
 import { comparisonOf, mean, median, quantile } from '../statistics.mjs';
 import { handOffs } from './overlaps.mjs';
@@ -12,9 +11,10 @@ export const THINK = 5;
 /** The pool of each process. */
 export const CONNECTIONS = 10;
 
+/** Milliseconds. Those that are not counted are there for the waiters to get into their stride. */
 const LENGTHS = {
-  full: { blocks: 15, counted: 1_500, uncounted: 600, floors: 60 },
-  quick: { blocks: 3, counted: 250, uncounted: 100, floors: 15 },
+  full: { uncounted: 2_000, counted: 25_000, blocks: 15 },
+  quick: { uncounted: 300, counted: 1_500, blocks: 3 },
 };
 
 const WORKER = new URL('worker.mjs', import.meta.url);
@@ -48,11 +48,10 @@ export async function startWorkers({ store, servers, processes }) {
 }
 
 /**
- * Some processes with some waiters each work on one key, block after block; before each block the floor is measured, with a pause before each pair that is
- * as long as a hold.
+ * Some processes with some waiters each work on one key for a while, which is divided into blocks.
  *
- * @param blocks at most so many of them
- * @returns the comparison of the mean hand-off with the mean floor, statements per hand-off, the shares of the processes, and details
+ * @param attempts how often to try until the ratio is conclusive
+ * @returns `ratios.handOff`, the comparison of the mean hand-off with the mean floor, statements per hand-off, the shares of the processes, and details
  */
 export async function contend({
   store,
@@ -61,67 +60,61 @@ export async function contend({
   progress,
   processes,
   waiters,
-  blocks: most = Infinity,
+  attempts = 1,
+  length = 1,
 }) {
-  const lengths = quick ? LENGTHS.quick : LENGTHS.full;
-  const count = Math.min(lengths.blocks, most);
-  const { url, workers, close } = await startWorkers({ store, servers, processes });
-  const floor = await openFloor(store, url);
+  const { counted, ...lengths } = quick ? LENGTHS.quick : LENGTHS.full;
+  const { workers, close } = await startWorkers({ store, servers, processes });
   try {
-    const blocks = [];
-    await block({ workers, waiters, floor, ...lengths, counted: 200 }); // connections are opened, code gets warm
-    for (let i = 1; i <= count; i++) {
-      progress.tell(`${processes} × ${waiters}, block ${i} of ${count}`);
-      blocks.push(await block({ workers, waiters, floor, ...lengths }));
-    }
-    return summaryOf(blocks);
+    return await untilConclusive(attempts, async () => {
+      progress.tell(`${processes} × ${waiters}`);
+      return summaryOf(await work(workers, { waiters, ...lengths, counted: counted * length }));
+    });
   } finally {
-    await floor.close();
     await close();
   }
 }
 
-async function block({ workers, waiters, floor, floors, counted, uncounted }) {
-  const pairs = [];
-  for (let i = 0; i < floors; i++) {
-    await sleep(HOLD);
-    const begin = now();
-    await floor.pair('floor');
-    pairs.push(now() - begin);
-  }
-  const beginAt = now() + 20; // by then all of them have heard
+async function work(workers, { waiters, uncounted, counted, blocks }) {
+  const beginAt = now() + 50; // by then all of them have heard
   const countFrom = beginAt + uncounted;
-  const terms = { waiters, hold: HOLD, think: THINK, beginAt, countFrom, endAt: countFrom + counted };
+  const endAt = countFrom + counted;
+  const terms = { waiters, hold: HOLD, think: THINK, beginAt, countFrom, endAt };
   const parts = await Promise.all(workers.map((worker) => worker.ask('work', terms)));
   const holds = parts.flatMap((part, process) => part.holds.map((hold) => ({ ...hold, process })));
-  const counting = ({ hold }) => hold.from >= countFrom && hold.from < terms.endAt;
+  const counting = ({ from }) => from >= countFrom && from < endAt;
+  const inBlocks = (some) =>
+    Array.from({ length: blocks }, (_, block) =>
+      some.filter(({ from }) => Math.floor(((from - countFrom) / counted) * blocks) === block),
+    );
   return {
-    floor: mean(pairs),
     handOffs: handOffs(holds).filter(counting),
+    floors: parts.flatMap(({ floors }) => floors).filter(counting),
     waits: holds.map(({ askedAt, from }) => from - askedAt),
     statements: parts.reduce((sum, { statements }) => sum + statements, 0),
     processes: workers.length,
+    inBlocks,
   };
 }
 
-function summaryOf(blocks) {
-  const all = blocks.flatMap((block) => block.handOffs);
+function summaryOf({ handOffs: all, floors, waits, statements, processes, inBlocks }) {
+  const floorBlocks = inBlocks(floors);
+  const ratios = inBlocks(all)
+    .map((some, block) => meanOf(some) / meanOf(floorBlocks[block]))
+    .filter(Number.isFinite); // where all were asleep nothing began
   const times = all.map(({ took }) => took);
-  const waits = blocks.flatMap((block) => block.waits);
-  const ratios = blocks.map((block) => meanHandOff(block) / block.floor);
-  const statements = blocks.map((block) => block.statements / block.handOffs.length);
   const shares = sharesOf(
-    all.map(({ hold }) => hold.process),
-    blocks[0].processes,
+    all.map(({ process }) => process),
+    processes,
   );
   return {
-    handOff: comparisonOf(median(ratios), ratios),
-    statements: median(statements),
+    ratios: { handOff: comparisonOf(median(ratios), ratios) },
+    statements: statements / all.length,
     shares,
     details: {
       handOffs: all.length,
       'hand-off, ms': { mean: mean(times), p50: median(times), p99: quantile(times, 0.99) },
-      'floor, ms': median(blocks.map(({ floor }) => floor)),
+      'floor, ms': { mean: meanOf(floors), p50: median(floors.map(({ took }) => took)) },
       'wait, ms': { p50: median(waits), p99: quantile(waits, 0.99), longest: Math.max(...waits) },
       'share of each process': shares.each,
       overlaps: 0, // else it would have thrown
@@ -132,7 +125,4 @@ function summaryOf(blocks) {
   };
 }
 
-function meanHandOff({ handOffs: some }) {
-  if (some.length === 0) throw new Error('nobody got the lock in a whole block');
-  return mean(some.map(({ took }) => took));
-}
+const meanOf = (some) => mean(some.map(({ took }) => took));

@@ -3,9 +3,10 @@ import { contend } from './contend.mjs';
 
 /** Measures one shape of contention and gives its rows: the hand-off, its statements, and the shares when there are several processes. */
 export async function handOffResults(context, { processes, waiters, title, goals = {} }) {
-  const { store } = context;
-  const { handOff, statements, shares, details } = await contend({ ...context, processes, waiters });
-  const { ratio, low, high, inconclusive } = handOff;
+  const { store, counts } = context;
+  const attempts = goals.handOff ? counts.attempts : 1;
+  const { ratios, statements, shares, details } = await contend({ ...context, processes, waiters, attempts });
+  const { ratio, low, high, inconclusive } = ratios.handOff;
   const rows = [
     judged({
       store,

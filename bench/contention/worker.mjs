@@ -1,6 +1,7 @@
 // An application that waits for locks, in a process of its own.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { serve } from '../child-process.mjs';
+import { openFloor } from '../floors.mjs';
 import { openLocks } from '../locks.mjs';
 import { now } from '../shared-clock.mjs';
 import { drain } from './drain.mjs';
@@ -10,11 +11,12 @@ import { countStatements } from './statement-counter.mjs';
 serve(async (settings) => {
   const opened = await openLocks({ ...settings, counted: true });
   const { locks } = opened;
+  const floor = await openFloor(settings.store, settings.url);
   const count = countStatements(opened);
   await locks.run(`warm-up-${process.pid}`, () => {});
 
   return {
-    work: (terms) => workOnHotKey(locks, count, terms),
+    work: (terms) => workOnHotKey(locks, floor, count, terms),
     drain: (terms) => drain((key, body) => locks.run(key, body, { wait: WAIT }), terms),
     /** Holds the key and does nothing more about it; gives when its lease ends, on the shared clock. */
     async holdForever({ key, ttl }) {
@@ -28,7 +30,10 @@ serve(async (settings) => {
       await lock.release();
       return grantedAt;
     },
-    close: () => opened.close(),
+    async close() {
+      await floor.close();
+      await opened.close();
+    },
   };
 });
 

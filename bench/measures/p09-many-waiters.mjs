@@ -10,7 +10,7 @@ export default {
   stores: ['postgres', 'mariadb', 'sqlite', 'mongodb'],
 
   async measure(context) {
-    const shape = { processes: PROCESSES, blocks: context.quick ? 1 : 5 };
+    const shape = { processes: PROCESSES, length: 0.3 };
     const few = await contend({ ...context, ...shape, waiters: 10 / PROCESSES });
     const many = await contend({ ...context, ...shape, waiters: 1_000 / PROCESSES });
     return [
@@ -21,7 +21,7 @@ export default {
         goal: atMost(1.2),
         details: {
           'statements per hand-off': { 10: few.statements, 1_000: many.statements },
-          'hand-off ÷ floor': { 10: few.handOff.ratio, 1_000: many.handOff.ratio },
+          'hand-off ÷ floor': { 10: few.ratios.handOff.ratio, 1_000: many.ratios.handOff.ratio },
           '1,000 waiters': many.details,
         },
       }),
