@@ -61,7 +61,7 @@ export class LeaseKeeper implements LockKeeper {
       renewedTooLate: (lease) => this.free(lease.storeKey, lease.owner),
     });
     store.watch?.((_, owner, reason) => this.#lostInStore(owner, reason));
-    store.onFree?.((key) => queue.wake(key));
+    if (store.callsWaiters) store.onFree?.((key) => queue.wake(key));
   }
 
   /** How many leases are held, or are being given back. */
@@ -188,7 +188,7 @@ export class LeaseKeeper implements LockKeeper {
     try {
       if (lease.inFlight) await lease.inFlight;
       // Those who join from here on ask by themselves.
-      waiting = this.store.onFree !== undefined && this.queue.has(lease.storeKey);
+      waiting = this.store.callsWaiters === true && this.queue.has(lease.storeKey);
       const heir =
         believed && this.#heldFor(held) >= held.settings.minHold ? this.queue.heirOf(lease) : undefined;
       const passed = heir ? await heir(lease, outcome) : 'refused';
@@ -213,7 +213,7 @@ export class LeaseKeeper implements LockKeeper {
       throw error;
     } finally {
       this.#forget(lease);
-      if (!told) this.queue.wake(lease.storeKey);
+      if (!told) this.queue.freed(lease.storeKey, this.store.callsWaiters !== true);
       this.answered();
     }
   }

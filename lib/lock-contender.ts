@@ -106,13 +106,16 @@ export class LockContender {
         place.attempting();
         const answer = await place.orFailure(this.#attempt(acquisition, call, until));
         const now = this.clock.now();
-        if (answer instanceof Lease) lease = answer;
-        else if (now >= until || isFinal(answer)) return this.#busy(call, answer, now - startedAt);
-        else
-          lease = await place.pause(
-            this.#pauseAfter(attempt, answer, settings, until - now),
-            this.#succession(acquisition, call, storeKey, until),
-          );
+        if (answer instanceof Lease) {
+          lease = answer;
+          break;
+        }
+        if (now >= until || isFinal(answer)) return this.#busy(call, answer, now - startedAt);
+        if (!this.keeper.holderOf(storeKey)) place.refused();
+        lease = await place.pause(
+          this.#pauseAfter(attempt, answer, settings, until - now),
+          this.#succession(acquisition, call, storeKey, until),
+        );
       }
       return lease;
     } finally {
@@ -179,7 +182,7 @@ export class LockContender {
       const left = until - this.clock.now();
       if (!this.store.sessionBound)
         return await acquisition.attempt(this.#patience(settings, left), {
-          waiting: left > 0 && this.store.onFree !== undefined,
+          waiting: left > 0 && this.store.callsWaiters === true,
         });
       // It waits on the server, and is the only one of this process that does so for the key.
       return await acquisition.attempt(settings.wait > 0 ? OVERTIME : undefined, { wait: Math.max(0, left) });

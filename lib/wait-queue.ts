@@ -14,9 +14,16 @@ export interface WaitLimits {
 /** So often in a row a lock goes from one to the next in this process, before those of others have their chance. */
 const LONGEST_SERIES = 8;
 
+/** Milliseconds for which the lock stays among the calls of this process, */
+const LONGEST_TURN = 1_000;
+/** and for which they then leave it alone, where others have to ask for it, and ask twice a second. */
+const REST = 50;
+
 /** Those that wait for one key, the first one first. */
 class Line {
   readonly places = new Set<Place>();
+  /** Since when, on the monotonic clock, the lock has been in this process without a rest. */
+  turnSince: number | undefined;
 
   get first(): Place | undefined {
     return this.places.values().next().value;
@@ -62,6 +69,22 @@ export class WaitQueue {
     const lines = key === undefined ? [...this.#lines.values()] : [this.#lines.get(key)];
     for (const line of lines) line?.first?.wake();
     return lines.some((line) => line !== undefined);
+  }
+
+  /**
+   * A holder of this process has released the key. Its first waiter looks at once; but from time to time a little later, or processes that can only ask
+   * now and then would never get it from one that always wants it.
+   *
+   * @param resting whether others can only ask
+   */
+  freed(key: string, resting: boolean): void {
+    const line = this.#lines.get(key);
+    if (!line) return;
+    const now = this.clock.now();
+    line.turnSince ??= now;
+    if (!resting || now - line.turnSince < LONGEST_TURN) return line.first?.wake();
+    line.turnSince = undefined;
+    this.clock.after(REST, () => this.wake(key), false);
   }
 
   /** Whether anybody waits for the key. */
@@ -116,6 +139,11 @@ export class Place {
     this.inherit = undefined;
     this.#proceed?.();
     this.#wakeOnFailure?.();
+  }
+
+  /** Somebody in another process has the lock, or had it just now. */
+  refused(): void {
+    this.line.turnSince = undefined;
   }
 
   /** @param won whether it has got the lock: then there is nothing to be had for those behind it */

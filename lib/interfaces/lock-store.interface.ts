@@ -101,6 +101,8 @@ export interface LockStore {
  * @publicApi
  */
 export interface WaiterCaller {
+  /** `false` where it cannot, as on a database that has nothing to call with: then it is as if the store were none of these. Known once it is open. */
+  readonly callsWaiters: boolean;
   /**
    * Has `free` called when a key may be had for which an acquisition of this process was `queued`, or that this process has released with nobody
    * else in the queue; without a key when any may be, since calls may have been missed.

@@ -207,6 +207,7 @@ export class PassingStore extends ScriptedStore implements LockPasser {
 
 /** A store that calls those who wait, when the test says so; it tells them that they are queued. */
 export class CallingStore extends PassingStore implements WaiterCaller {
+  readonly callsWaiters = true;
   /** Calls this process; tells whether somebody waits there. */
   call: (key?: string) => boolean = () => false;
 

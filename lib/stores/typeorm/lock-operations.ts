@@ -31,6 +31,8 @@ export class LockOperations {
   private readonly opening = new Opening(() => this.openDatabase());
   /** The kind of database, as soon as it is known. */
   kind = 'typeorm';
+  /** Whether processes are called, as soon as that is known. */
+  calls = false;
 
   constructor(
     private readonly handle: DataSourceHandle,
@@ -131,6 +133,7 @@ export class LockOperations {
       await prepareTable(database, table, autoCreate);
       this.kind = database.kind;
       const listener = this.heard && database.listen?.(this.heard);
+      this.calls = listener !== undefined;
       return { ...database, dataSource, target, listener };
     } catch (error) {
       await database?.sessions.close();

@@ -233,6 +233,11 @@ export class TypeOrmLockStore
     );
   }
 
+  /** On PostgreSQL, unless `wakeUps` is off. */
+  get callsWaiters(): boolean {
+    return this.operations.calls;
+  }
+
   onFree(free: (key?: string) => boolean): void {
     this.wake = free;
   }
