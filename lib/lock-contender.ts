@@ -92,7 +92,7 @@ export class LockContender {
   ): Promise<Lease | LockNotAcquiredError> {
     const { settings, signal } = call;
     const until = startedAt + settings.wait;
-    const place = this.queue.join(storeKey);
+    const place = this.queue.join(storeKey, settings.wait > 0);
     const onAbort = (): void => place.fail(signal?.reason);
     if (signal) setMaxListeners(0, signal); // a signal for the whole application has a listener for each wait
     signal?.addEventListener('abort', onAbort, { once: true });

@@ -24,6 +24,8 @@ class Line {
   readonly places = new Set<Place>();
   /** Since when, on the monotonic clock, the lock has been in this process without a rest. */
   turnSince: number | undefined;
+  /** How many of them wait; the others make one attempt, and can be aborted. */
+  waiting = 0;
 
   get first(): Place | undefined {
     return this.places.values().next().value;
@@ -36,7 +38,7 @@ class Line {
  */
 export class WaitQueue {
   readonly #lines = new Map<string, Line>();
-  #size = 0;
+  #waiting = 0;
   #closedWith: Error | undefined;
 
   constructor(
@@ -47,19 +49,23 @@ export class WaitQueue {
   /** The limit that keeps one more from waiting for the key, if one does. */
   full(key: string): { option: keyof WaitLimits; limit: number } | undefined {
     const { perKey, total } = this.limits;
-    if ((this.#lines.get(key)?.places.size ?? 0) >= perKey) return { option: 'perKey', limit: perKey };
-    return this.#size >= total ? { option: 'total', limit: total } : undefined;
+    if ((this.#lines.get(key)?.waiting ?? 0) >= perKey) return { option: 'perKey', limit: perKey };
+    return this.#waiting >= total ? { option: 'total', limit: total } : undefined;
   }
 
-  join(key: string): Place {
+  /** @param waits whether it goes on after an attempt that is refused */
+  join(key: string, waits: boolean): Place {
     const line = this.#lines.get(key) ?? new Line();
     this.#lines.set(key, line);
+    const count = waits ? 1 : 0;
     const place = new Place(this.clock, line, () => {
-      this.#size--;
+      line.waiting -= count;
+      this.#waiting -= count;
       if (line.places.size === 0) this.#lines.delete(key);
     });
     line.places.add(place);
-    this.#size++;
+    line.waiting += count;
+    this.#waiting += count;
     if (this.#closedWith) place.fail(this.#closedWith);
     return place;
   }
@@ -68,7 +74,7 @@ export class WaitQueue {
   wake(key?: string): boolean {
     const lines = key === undefined ? [...this.#lines.values()] : [this.#lines.get(key)];
     for (const line of lines) line?.first?.wake();
-    return lines.some((line) => line !== undefined);
+    return lines.some((line) => line !== undefined && line.waiting > 0);
   }
 
   /**
@@ -89,7 +95,7 @@ export class WaitQueue {
 
   /** Whether anybody waits for the key. */
   has(key: string): boolean {
-    return this.#lines.has(key);
+    return (this.#lines.get(key)?.waiting ?? 0) > 0;
   }
 
   /** Who gets the lock when this holder is done: the first one, unless it is time for other processes. */

@@ -79,6 +79,17 @@ describe('a store that calls those who wait', () => {
     expect(clock.timers).toEqual([]);
   });
 
+  it('B23 is told so also while a single attempt is on its way: it may have been refused before', async () => {
+    const { service, store, clock } = await start();
+    const lock = await service.acquire('key');
+    store.next('acquire', { before: 5, after: 50 });
+    void service.tryAcquire('key', { signal: new AbortController().signal });
+    await clock.advance(10);
+    expect([store.call('key'), store.call()]).toEqual([false, false]);
+    await lock.release();
+    expect(waitingIn(store, 'release')).toEqual([undefined]);
+  });
+
   it('B23 calls for all keys when calls may have been missed: the first one of each looks', async () => {
     const { service, store, clock } = await start();
     for (const key of ['a', 'b', 'c']) {

@@ -65,6 +65,19 @@ describe('maxWaiters', () => {
     expect(watch(service.acquire('another', WAIT)).state).toBe('pending');
   });
 
+  it('does not count attempts that can be aborted while they are on their way', async () => {
+    const { service, store, clock } = await startCore({ maxWaiters: { perKey: 1, total: 1 } });
+    await store.takenBy('other', 'key', 600_000);
+    store.next('acquire', { before: 50 }, { before: 50 });
+    const { signal } = new AbortController();
+    const attempts = [1, 2].map(() => watch(service.tryAcquire('key', { signal })));
+    await settle();
+    const waiting = watch(service.acquire('key', WAIT));
+    await clock.advance(100);
+    expect(attempts.map(({ value }) => value)).toEqual([null, null]);
+    expect(waiting.state).toBe('pending');
+  });
+
   it('does not refuse a run inside of one with the same key', async () => {
     const { service, clock } = await startCore({ maxWaiters: { perKey: 1 }, reentrant: true });
     const inside = service.run(

@@ -150,6 +150,28 @@ describe('limits of time, which keep no process alive', () => {
     expect(started.mock.calls.at(-1)?.[1]).toBe(2 ** 31 - 1);
   });
 
+  it('pass although their timer was lost, as when the fake timers of a test are taken away', async () => {
+    jest.useFakeTimers();
+    limit(20, 'fake');
+    jest.useRealTimers();
+    const now = performance.now();
+    jest.spyOn(performance, 'now').mockImplementation(() => now + 5_000);
+    const passed = new Promise<void>((resolve) => void clock.after(-1, resolve, false));
+    await passed;
+    expect(fired).toEqual(['fake']);
+  });
+
+  it('set their timer once while it is late', () => {
+    limit(5, 'late');
+    block(20);
+    for (let i = 0; i < 100; i++) limit(10_000, 'far').cancel();
+    expect(started).toHaveBeenCalledTimes(1);
+    const now = performance.now();
+    jest.spyOn(performance, 'now').mockImplementation(() => now + 2_000);
+    for (let i = 0; i < 100; i++) limit(10_000, 'far').cancel();
+    expect(started).toHaveBeenCalledTimes(2);
+  });
+
   it('keep no process alive', () => {
     limit(10_000, 'far');
     const timeout = started.mock.results[0]?.value as NodeJS.Timeout;

@@ -32,6 +32,7 @@ const RENEWER = 'lib/lease-renewer.ts';
 const KEEPER = 'lib/lease-keeper.ts';
 const ACQUISITION = 'lib/lock-acquisition.ts';
 const CONTENDER = 'lib/lock-contender.ts';
+const QUEUE = 'lib/wait-queue.ts';
 
 const inStores: PlantedBug[] = [
   {
@@ -105,8 +106,8 @@ const inBeliefs: PlantedBug[] = [
     edits: [
       {
         file: LEASE,
-        from: 'this.#deadline = terms.sentAt + terms.ttl - marginOf(terms.ttl)',
-        to: 'this.#deadline = terms.sentAt + terms.ttl',
+        from: 'this.#deadline = grant.sentAt + terms.ttl - marginOf(terms.ttl)',
+        to: 'this.#deadline = grant.sentAt + terms.ttl',
       },
       {
         file: LEASE,
@@ -157,7 +158,7 @@ const inBeliefs: PlantedBug[] = [
   },
   {
     name: 'an acquisition that was sent again is forgotten',
-    edits: [{ file: LEASE, from: 'if (terms.resent)', to: 'if (false)' }],
+    edits: [{ file: LEASE, from: 'if (grant.resent)', to: 'if (false)' }],
   },
   {
     name: 'a suspension is not noticed',
@@ -225,6 +226,65 @@ const inRequests: PlantedBug[] = [
   },
 ].map(inLibrary);
 
+const inPassingOn: PlantedBug[] = [
+  {
+    name: 'the deadline of what was passed on counts from its answer',
+    edits: [
+      {
+        file: ACQUISITION,
+        from: 'sentAt, asleep, resent: resend });',
+        to: 'sentAt: ask.length === 1 ? this.clock.now() : sentAt, asleep, resent: resend });',
+      },
+    ],
+  },
+  {
+    name: 'what is passed on to a call that has ended stays',
+    edits: [{ file: ACQUISITION, from: 'else if (this.#abandoned || owner !==', to: 'else if (owner !==' }],
+  },
+  {
+    name: 'a call that a lock was passed on to sleeps on',
+    edits: [{ file: QUEUE, from: 'this.wake();\n        return passed;', to: 'return passed;' }],
+  },
+  {
+    name: 'a lock that may have been passed on is not released',
+    edits: [
+      {
+        file: KEEPER,
+        from: `return passed instanceof Lease ? 'passed' : passed;`,
+        to: `return passed === 'refused' ? passed : 'passed';`,
+      },
+    ],
+  },
+  {
+    name: 'a lock that was refused to be passed on is not released',
+    edits: [
+      {
+        file: KEEPER,
+        from: `return passed instanceof Lease ? 'passed' : passed;`,
+        to: `return passed === 'unknown' ? passed : 'passed';`,
+      },
+    ],
+  },
+  {
+    name: 'a lock that was passed on is released all the same',
+    edits: [{ file: KEEPER, from: `passed === 'passed' ||\n`, to: '' }],
+  },
+  {
+    name: 'a lock that may have been passed on has to be found by its release',
+    edits: [{ file: CONTENDER, from: `return refused ? 'refused' : 'unknown';`, to: `return 'refused';` }],
+  },
+  {
+    name: 'an error of the driver means that nothing was passed on',
+    edits: [
+      {
+        file: CONTENDER,
+        from: 'refused = !mayBeCarriedOut(error);',
+        to: 'refused = !(error instanceof LockStoreError && error.transient);',
+      },
+    ],
+  },
+].map(inLibrary);
+
 const inLoops: PlantedBug[] = [
   {
     name: 'a call that ends keeps its place in the queue',
@@ -236,7 +296,7 @@ const inLoops: PlantedBug[] = [
   },
   {
     name: 'a wait keeps its timer when it is woken',
-    edits: [{ file: 'lib/wait-queue.ts', from: 'timer?.cancel();', to: '' }],
+    edits: [{ file: QUEUE, from: 'timer?.cancel();', to: '' }],
   },
   {
     name: 'a request keeps its timer when it is answered',
@@ -268,6 +328,9 @@ const HARMFUL = new Set([
   'an expired take-over keeps the old owner',
   'a forced release is not noticed by the holder',
   'a purge deletes keys that are held',
+  'a lock is passed on with its token',
+  'passed on by key only',
+  'a successor is not known when it asks again',
   'the token begins again after a purge',
 ]);
 
@@ -276,6 +339,7 @@ export const plantedBugs: readonly PlantedBug[] = [
   ...inBeliefs,
   ...inTransactions,
   ...inRequests,
+  ...inPassingOn,
   ...inLoops,
   ...bugsOfConformance.map(({ name, plant, foundBy }): PlantedBug => ({
     name,

@@ -43,6 +43,8 @@ export interface Schedule {
   keys: readonly string[];
   /** Whether the store renews many leases in one request. */
   batches: boolean;
+  /** Whether the store passes locks on in one request. */
+  passes: boolean;
   ttls: readonly number[];
   /** The longest pause of a worker between two locks, and that between two things it does under a lock. */
   idle: number;
@@ -59,7 +61,7 @@ export interface Schedule {
   /** The longest usual way of a request, and of an answer. */
   delay: number;
   /** Of 100 requests of a kind, how many meet with one of the `linkFaults`. */
-  troubled: { acquire: number; renew: number; extend: number; release: number };
+  troubled: { acquire: number; renew: number; extend: number; release: number; passOn: number };
   linkFaults: readonly LinkFault[];
   worldFaults: readonly WorldFault[];
   /** The longest pause of a process. */
@@ -99,13 +101,20 @@ export function drawSchedule(random: SeededRandom): Schedule {
     workers: random.oneOf([1, 1, 2]),
     keys: ['a', 'b', 'c'].slice(0, random.between(1, 3)),
     batches: random.percent(70),
+    passes: random.percent(70),
     ttls: ttls.length > 0 ? ttls : [900],
     idle: random.oneOf([100, 1000, 3000]),
     work: random.oneOf([100, 700, 2500]),
     steps: random.oneOf([4, 12]),
     extensions: random.oneOf([0, 20, 60]),
     delay: random.oneOf([0, 20, 60, 300]),
-    troubled: { acquire: troubled(), renew: troubled(), extend: troubled(), release: troubled() },
+    troubled: {
+      acquire: troubled(),
+      renew: troubled(),
+      extend: troubled(),
+      release: troubled(),
+      passOn: troubled(),
+    },
     linkFaults: [...random.someOf(LINK_FAULTS, 20), ...random.someOf(TARDY, 30)],
     worldFaults: random.someOf(WORLD_FAULTS, 25),
     pause: random.oneOf([200, 1500, 6000]),
@@ -115,7 +124,22 @@ export function drawSchedule(random: SeededRandom): Schedule {
   };
   const kind = random.below(100);
   if (kind < 35) return { ...schedule, ...drawExtensions(random) };
-  return kind < 45 ? { ...schedule, ...SLEEPY } : schedule;
+  if (kind < 50) return { ...schedule, ...drawSuccessions(random) };
+  return kind < 60 ? { ...schedule, ...SLEEPY } : schedule;
+}
+
+/** Many who want the same key in each process: there is nearly always somebody to pass it on to. */
+function drawSuccessions(random: SeededRandom): Partial<Schedule> {
+  return {
+    processes: 2,
+    workers: random.oneOf([3, 5]),
+    keys: random.oneOf([['a'], ['a', 'b']]),
+    passes: true,
+    idle: 100,
+    work: random.oneOf([20, 100, 500]),
+    steps: random.oneOf([2, 4]),
+    extensions: random.oneOf([0, 20]),
+  };
 }
 
 /**
@@ -133,7 +157,13 @@ function drawExtensions(random: SeededRandom): Partial<Schedule> {
     work: random.oneOf([300, 1000]),
     extensions: random.oneOf([20, 60]),
     delay: random.oneOf([20, 60]),
-    troubled: { acquire: random.oneOf([0, 60]), renew: random.oneOf([0, 0, 10]), extend: 60, release: 0 },
+    troubled: {
+      acquire: random.oneOf([0, 60]),
+      renew: random.oneOf([0, 0, 10]),
+      extend: 60,
+      release: 0,
+      passOn: 0,
+    },
     linkFaults: random.oneOf([
       ['delay'],
       ['carried out late'],

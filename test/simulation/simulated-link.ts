@@ -4,6 +4,7 @@ import type {
   LeaseRenewal,
   LockAcquireResult,
   LockInspector,
+  LockPasser,
   LockStore,
   PurgeRequest,
   ReleaseRequest,
@@ -25,6 +26,7 @@ export class SimulatedLink
 {
   /** Only where the schedule says that the store can do it. */
   readonly renewMany: BatchRenewer['renewMany'] | undefined;
+  readonly passOn: LockPasser['passOn'] | undefined;
   #sent = 0;
   #newest = 0;
 
@@ -35,6 +37,7 @@ export class SimulatedLink
     private readonly process: SimulatedProcess,
   ) {
     if (world.schedule.batches) this.renewMany = (renewals) => this.#renewMany(renewals);
+    if (world.schedule.passes) this.passOn = (...request) => this.#passOn(...request);
   }
 
   acquire(key: string, owner: string, ttl: number, request?: AcquireRequest): Promise<LockAcquireResult> {
@@ -158,6 +161,35 @@ export class SimulatedLink
       fate: this.#draw('release', ['unknown error']),
       asksAgain: false,
       carryOut: async () => this.#done(text, await carryOut()),
+    });
+  }
+
+  #passOn(...[key, owner, next, end]: Parameters<LockPasser['passOn']>): Promise<LockAcquireResult> {
+    const { witness, process, world } = this;
+    const alias = witness.meet(next.owner, process);
+    witness.endSent(owner);
+    const text = this.#text(
+      () => `pass ${key} of ${witness.aliasOf(owner)} on to ${alias}, ttl ${ttlText(next.ttl)}`,
+    );
+    return this.#send<LockAcquireResult>({
+      text,
+      fate: this.#draw('passOn'),
+      asksAgain: false,
+      contended: async () => ({ acquired: false, reason: 'contention' }),
+      carryOut: async () => {
+        await this.database.unguarded(key);
+        const answer = await this.#operations().passOn(key, owner, next, end);
+        if (answer.acquired) {
+          world.passed++;
+          witness.releasedInStore(owner);
+          witness.grantedInStore(next.owner, false);
+        }
+        world.story?.tell(
+          'database',
+          `${text}: ${answer.acquired ? `token ${answer.fencingToken}` : 'refused'}`,
+        );
+        return answer;
+      },
     });
   }
 

@@ -23,6 +23,8 @@ export interface Outcome {
   holds: number;
   /** Holders that were told of their loss. */
   losses: number;
+  /** Locks that were passed on. */
+  passed: number;
   faults: ReadonlyMap<Fault, number>;
   /** The first promise of the library that was broken. */
   violation: string | undefined;
@@ -49,8 +51,8 @@ export async function playSchedule(
   } finally {
     process.off('unhandledRejection', onRejection);
   }
-  const { holds, losses, faults, violation } = world;
-  return { holds, losses, faults, violation, story: world.story?.lines ?? [] };
+  const { holds, losses, passed, faults, violation } = world;
+  return { holds, losses, passed, faults, violation, story: world.story?.lines ?? [] };
 }
 
 class Simulation {

@@ -206,14 +206,18 @@ export class Witness {
 
   /** A release leaves; call what is returned when the process has its answer. */
   releaseSent(owner: string): () => void {
+    const release = { sentAt: this.world.timeline.now, answeredAt: Infinity };
+    this.#owners.get(owner)?.releases.push(release);
+    this.endSent(owner);
+    return () => (release.answeredAt = this.world.timeline.now);
+  }
+
+  /** A request leaves that ends its lease: no renewal of it may be on its way. */
+  endSent(owner: string): void {
     const { now } = this.world.timeline;
-    const release = { sentAt: now, answeredAt: Infinity };
-    const known = this.#owners.get(owner);
-    known?.releases.push(release);
-    const [renewal] = known?.renewals ?? [];
+    const [renewal] = this.#owners.get(owner)?.renewals ?? [];
     if (renewal?.alone && this.#givenBack.get(owner) === now && now - renewal.sentAt < PROMPT)
       this.#violate(`${this.aliasOf(owner)} is released while a renewal is on its way`);
-    return () => (release.answeredAt = this.world.timeline.now);
   }
 
   /** When all is over the store still has a lease of this owner: whether nobody is to blame. */

@@ -13,6 +13,8 @@ export class World {
   holds = 0;
   /** Holders that were told of the loss of their lock. */
   losses = 0;
+  /** Locks that went from one holder to the next in one request. */
+  passed = 0;
   /** The first promise that was broken, with when and how. */
   violation: string | undefined;
 
