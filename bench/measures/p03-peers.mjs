@@ -1,12 +1,14 @@
+import { ChildProcess } from '../child-process.mjs';
 import { atLeast, judged } from '../goals.mjs';
-import { interleaveSlices, rateOf } from '../interleave.mjs';
-import { openLocks } from '../locks.mjs';
+import { interleaveSlices } from '../interleave.mjs';
 import { startPeer } from '../peers/start-peer.mjs';
 
 const CONNECTIONS = 10;
 const OURS = 'nestjs-locked';
 const GOAL = atLeast(1.8);
-const QUICK_BLOCKS = 4;
+/** All processes are new: until the code is compiled they are slow. */
+const QUICK = { blocks: 4, warmUpSlice: 300 };
+const APPLICATION = new URL('../application.mjs', import.meta.url);
 
 /** Pairs per second of ten callers, each with a key of its own, on ten connections, against the best peer that keeps leases on the same server. */
 export default {
@@ -18,12 +20,9 @@ export default {
     const { store, servers, progress } = context;
     const { peers } = await import('../peers/index.mjs'); // only here: their packages are installed for the bench alone
     const rivals = peers.filter(({ kind, stores }) => kind === 'sql' && stores.includes(store));
-    const { locks, close } = await openLocks({
-      store,
-      url: await servers.database(store),
-      connections: CONNECTIONS,
-    });
+    const url = await servers.database(store);
     const contestants = [];
+    const ours = await ChildProcess.start(APPLICATION, { store, url, connections: CONNECTIONS });
     try {
       progress.tell('starts the peers');
       for (const peer of rivals)
@@ -35,28 +34,24 @@ export default {
           contestant.child = await startPeer({ peer, variant, store, servers, connections: CONNECTIONS });
         }),
       );
-      return await compete(context, locks, contestants);
+      return await compete(context, ours, contestants);
     } finally {
       await Promise.all(contestants.map(({ child }) => child?.close()));
-      await close();
+      await ours.close();
     }
   },
 };
 
-async function compete({ store, counts, slice, quick, progress }, locks, contestants) {
-  const pair = async (caller) => (await locks.acquire(`key-${caller}`)).release();
-  const rates = {
-    [OURS]: (milliseconds) => rateOf(pair, CONNECTIONS, milliseconds),
-    ...Object.fromEntries(
-      contestants.map(({ name, child }) => [
-        name,
-        (milliseconds) => child.ask('rate', { callers: CONNECTIONS, slice: milliseconds }),
-      ]),
-    ),
-  };
+async function compete({ store, counts, slice, quick, progress }, ours, contestants) {
+  const rates = Object.fromEntries(
+    [{ name: OURS, child: ours }, ...contestants].map(({ name, child }) => [
+      name,
+      (milliseconds) => child.ask('rate', { callers: CONNECTIONS, slice: milliseconds }),
+    ]),
+  );
   progress.tell('compares');
-  const blocks = quick ? QUICK_BLOCKS : counts.blocks;
-  const found = await interleaveSlices(rates, { reference: OURS, slice, blocks });
+  const { blocks, warmUpSlice } = quick ? QUICK : { blocks: counts.blocks, warmUpSlice: 2_000 };
+  const found = await interleaveSlices(rates, { reference: OURS, slice, blocks, warmUpSlice });
 
   const ranked = contestants.toSorted((a, b) => found.rates[b.name] - found.rates[a.name]);
   const leases = ranked.filter(({ peer }) => peer.lease);

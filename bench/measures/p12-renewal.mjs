@@ -7,7 +7,7 @@ import { mean, median } from '../statistics.mjs';
 
 const LOCKS = 10_000;
 const CONNECTIONS = 10;
-const HOLDER = new URL('../renewal/process.mjs', import.meta.url);
+const HOLDER = new URL('../application.mjs', import.meta.url);
 const CPU_GOAL = atLeast(15);
 /** So many batched renewals of all, and single ones. */
 const ROUNDS = { quick: { batched: 10, single: 1 }, full: { batched: 50, single: 5 } };
