@@ -49,7 +49,11 @@ async function openPostgres(dataSource: DataSource, table: string): Promise<Lock
     sessions,
     transactions,
     dialect: postgresDialect(table),
-    listen: (heard) => new PostgresListener(() => openPostgresLink(dataSource, LISTENING_KEEP_ALIVE), heard),
+    listen: (heard) =>
+      new PostgresListener(
+        (abandoned) => openPostgresLink(dataSource, LISTENING_KEEP_ALIVE, abandoned),
+        heard,
+      ),
   };
 }
 
