@@ -4,8 +4,11 @@ import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 export class TcpProxy {
   private readonly sockets = new Set<Socket>();
   private silent = false;
+  private refusing = false;
+  private readonly holes = new Set<number>();
   private cutAt: { text: string; times: number } | undefined;
   private connections = 0;
+  private refusals = 0;
 
   private constructor(
     private readonly server: ReturnType<typeof createServer>,
@@ -17,17 +20,30 @@ export class TcpProxy {
     const server = createServer();
     await new Promise<void>((resolve) => server.listen(at, '127.0.0.1', resolve));
     const proxy = new TcpProxy(server, (server.address() as AddressInfo).port);
-    server.on('connection', (client) => proxy.pass(client, connect(options.port ?? 0, options.host)));
+    server.on('connection', (client) => {
+      if (proxy.refusing) {
+        proxy.refusals++;
+        client.destroy();
+      } else proxy.pass(client, connect(options.port ?? 0, options.host));
+    });
     return proxy;
   }
 
-  /** From here on nothing goes through any more, and nobody is told. */
-  blackHole(): void {
-    this.silent = true;
+  /** From here on nothing goes through any more, or only not through the nth connection, and nobody is told. */
+  blackHole(nth?: number): void {
+    if (nth === undefined) this.silent = true;
+    else this.holes.add(nth);
+  }
+
+  /** Lets no further connections through. */
+  refuse(): void {
+    this.refusing = true;
   }
 
   heal(): void {
     this.silent = false;
+    this.refusing = false;
+    this.holes.clear();
   }
 
   /** Ends the connections that there are. */
@@ -40,6 +56,10 @@ export class TcpProxy {
     this.cutAt = { text, times: nth };
   }
 
+  get refused(): number {
+    return this.refusals;
+  }
+
   get accepted(): number {
     return this.connections;
   }
@@ -50,7 +70,8 @@ export class TcpProxy {
   }
 
   private pass(client: Socket, server: Socket): void {
-    this.connections++;
+    const number = ++this.connections;
+    const silent = () => this.silent || this.holes.has(number);
     let cutting = false;
     for (const socket of [client, server]) {
       this.sockets.add(socket);
@@ -62,7 +83,7 @@ export class TcpProxy {
       });
     }
     client.on('data', (data) => {
-      if (this.silent) return;
+      if (silent()) return;
       if (this.cutAt && data.includes(this.cutAt.text) && --this.cutAt.times === 0) {
         cutting = true;
         this.cutAt = undefined;
@@ -70,7 +91,7 @@ export class TcpProxy {
       server.write(data);
     });
     server.on('data', (data) => {
-      if (this.silent) return;
+      if (silent()) return;
       if (cutting) client.destroy();
       else client.write(data);
     });

@@ -70,7 +70,11 @@ async function openPostgres(
     sessions,
     transactions,
     dialect: postgresDialect(tableName('postgres', table), { asyncRelease }),
-    listen: (heard) => new PostgresListener(() => openPostgresLink(dataSource, LISTENING_KEEP_ALIVE), heard),
+    listen: (heard) =>
+      new PostgresListener(
+        (abandoned) => openPostgresLink(dataSource, LISTENING_KEEP_ALIVE, abandoned),
+        heard,
+      ),
   };
 }
 

@@ -37,7 +37,8 @@ const ROW = `${HOLDER}, t.last_label, t.last_started_ms, t.last_ended_ms, t.last
 /**
  * The statements of PostgreSQL, one round trip each, and one more when a renewal or release changed nothing.
  *
- * Rows are locked with `SKIP LOCKED` before they are written: nobody queues on a row, and a try that fails writes nothing.
+ * Rows are locked with `SKIP LOCKED` before they are written: nobody queues on a row, and a try that fails writes nothing. Names of common table
+ * expressions end with `$`, which no lock table's does: one of the same name would hide the table.
  */
 export function postgresDialect(table: string, { asyncRelease = false } = {}): LockDialect {
   const until = (ttl: string) => `LEAST(${MS} + ${ttl}::bigint, ${NEVER})`;
@@ -52,7 +53,7 @@ export function postgresDialect(table: string, { asyncRelease = false } = {}): L
 
   // The token comes from the clock, so that it also grows across deleted rows and fail-overs. Who is robbed has ended now.
   const acquire = (mine: string, { tick, notAhead, stolen }: typeof terms) => `
-    WITH taken AS (
+    WITH taken$ AS (
       UPDATE ${table} AS t
          SET token = CASE WHEN ${mine} THEN t.token ELSE GREATEST(t.token + 1, ${US}) END,
              last_label      = CASE WHEN t.owner IS NULL OR ${mine} THEN t.last_label      ELSE t.label END,
@@ -68,7 +69,7 @@ export function postgresDialect(table: string, { asyncRelease = false } = {}): L
                          AND (NOT t.paused AND COALESCE(t.tick_ms < ${tick}, true) AND (t.expires_ms <= ${MS} OR ${stolen}) OR ${mine})
                          FOR UPDATE SKIP LOCKED)
       RETURNING t.token
-    ), added AS (
+    ), added$ AS (
       INSERT INTO ${table} (key, owner, token, label, started_ms, renewed_ms, expires_ms, tick_ms)
       SELECT $1, $2, ${US}, $4, ${MS}, ${MS}, ${until('$3')}, ${tick}
        WHERE ${notAhead} AND NOT EXISTS (SELECT 1 FROM ${table} WHERE key = $1)
@@ -77,7 +78,7 @@ export function postgresDialect(table: string, { asyncRelease = false } = {}): L
     )
     SELECT won.token AS won, CASE WHEN won.token IS NULL THEN ${REFUSER} END AS refuser
       FROM (SELECT 1) AS answer
-      LEFT JOIN (SELECT token FROM taken UNION ALL SELECT token FROM added) AS won ON true
+      LEFT JOIN (SELECT token FROM taken$ UNION ALL SELECT token FROM added$) AS won ON true
       LEFT JOIN ${table} AS t ON t.key = $1 AND won.token IS NULL`;
   const acquisition = (asked: typeof terms) => ({
     first: acquire('false', asked),
@@ -99,14 +100,14 @@ export function postgresDialect(table: string, { asyncRelease = false } = {}): L
   const freeing = (set: string, which: string, [channel, again]: [string, string], commit?: string) => {
     const row = `SELECT t.key, t.tick_ms, t.expires_ms, array_remove(t.waiting, ${channel}::varchar) AS others FROM ${table} AS t
                   WHERE ${which} FOR UPDATE SKIP LOCKED`;
-    const first = `WITH locked AS MATERIALIZED (${row}), mine AS MATERIALIZED (SELECT key, others, ${commit} AS commit FROM locked)`;
+    const first = `WITH locked$ AS MATERIALIZED (${row}), mine$ AS MATERIALIZED (SELECT key, others, ${commit} AS commit FROM locked$)`;
     return {
       update: `
         ${commit ? first : ''}
         UPDATE ${table} AS t
            SET ${set}, waiting = CASE WHEN mine.others[1] IS NOT NULL
                                       THEN mine.others[2:] || CASE WHEN ${again}::boolean THEN ARRAY[${channel}::varchar] END END
-          FROM ${commit ? 'mine' : `(${row}) AS mine`}
+          FROM ${commit ? 'mine$ AS mine' : `(${row}) AS mine`}
          WHERE t.key = mine.key ${commit ? `AND COALESCE(mine.commit, 'as ever') <> ''` : ''}
         RETURNING mine.others[1] AS called, CASE WHEN mine.others[1] IS NOT NULL THEN pg_notify(mine.others[1], t.key)::text END AS told`,
       look: `SELECT 1 FROM ${table} AS t WHERE ${which}`,
@@ -147,14 +148,14 @@ export function postgresDialect(table: string, { asyncRelease = false } = {}): L
     ['$2', '$3'],
   );
   // What is lost in a crash is no more than a place in the line: not worth waiting for the disk, and the row is soon unlocked.
-  const lazily = `WITH lazily AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true))`;
+  const lazily = `WITH lazily$ AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true))`;
   const queue = `
     ${lazily}
     UPDATE ${table} AS t
        SET waiting = CASE WHEN $2 = ANY (t.waiting) OR cardinality(t.waiting) >= ${LONGEST_LINE} THEN t.waiting
                           WHEN $3::boolean THEN array_prepend($2::varchar, t.waiting)
                           ELSE array_append(t.waiting, $2::varchar) END
-      FROM lazily, (SELECT t.key FROM ${table} AS t
+      FROM lazily$, (SELECT t.key FROM ${table} AS t
                      WHERE t.key = $1 AND NOT t.paused AND t.expires_ms > ${MS} FOR UPDATE SKIP LOCKED) AS held
      WHERE t.key = held.key`;
   const callNext = freeing(
@@ -164,17 +165,17 @@ export function postgresDialect(table: string, { asyncRelease = false } = {}): L
   );
 
   const pause = `
-    WITH changed AS (
+    WITH changed$ AS (
       UPDATE ${table} AS t SET paused = true
        WHERE t.key = (SELECT t.key FROM ${table} AS t WHERE t.key = $1 AND NOT t.paused FOR UPDATE SKIP LOCKED)
       RETURNING t.key
-    ), added AS (
+    ), added$ AS (
       INSERT INTO ${table} (key, token, expires_ms, paused)
       SELECT $1, ${US}, 0, true WHERE NOT EXISTS (SELECT 1 FROM ${table} WHERE key = $1)
       ON CONFLICT (key) DO NOTHING
       RETURNING key
     )
-    SELECT CASE WHEN EXISTS (SELECT 1 FROM changed) OR EXISTS (SELECT 1 FROM added) THEN 'done'
+    SELECT CASE WHEN EXISTS (SELECT 1 FROM changed$) OR EXISTS (SELECT 1 FROM added$) THEN 'done'
                 WHEN EXISTS (SELECT 1 FROM ${table} WHERE key = $1 AND paused) THEN 'gone'
                 ELSE 'locked' END AS change`;
   const resume = change('paused = false', 't.key = $1 AND t.paused');
@@ -183,32 +184,32 @@ export function postgresDialect(table: string, { asyncRelease = false } = {}): L
   // A holder that is frozen before its commit must not keep the row for ever: the server ends the session when the lease does.
   const idleLimit = `NULLIF(date_part('epoch', current_setting('${IDLE_LIMIT}')::interval) * 1000, 0)`;
   const guard = `
-    WITH mine AS (
+    WITH mine$ AS (
       SELECT t.expires_ms FROM ${table} AS t
        WHERE t.key = $1 AND t.owner = $2 AND t.token = $3 AND ${EACH_STATEMENT_SEES_COMMITS} FOR SHARE
-    ), guarded AS (
+    ), guarded$ AS (
       SELECT set_config('${IDLE_LIMIT}', LEAST(GREATEST(mine.expires_ms - ${MS}, 1000), 10000, ${idleLimit})::bigint::text, true)
-        FROM mine WHERE mine.expires_ms > ${MS}
+        FROM mine$ AS mine WHERE mine.expires_ms > ${MS}
     )
     SELECT CASE WHEN NOT ${EACH_STATEMENT_SEES_COMMITS} THEN 'snapshot'
-                WHEN EXISTS (SELECT 1 FROM guarded) THEN 'held'
+                WHEN EXISTS (SELECT 1 FROM guarded$) THEN 'held'
                 ELSE 'gone' END AS guarding`;
 
   const renewMany = `
-    WITH lease AS (
+    WITH lease$ AS (
       SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[]) WITH ORDINALITY AS l (key, owner, ttl, place)
-    ), mine AS (
-      SELECT t.key, l.ttl, l.place FROM ${table} AS t JOIN lease AS l ON t.key = l.key AND t.owner = l.owner
+    ), mine$ AS (
+      SELECT t.key, l.ttl, l.place FROM ${table} AS t JOIN lease$ AS l ON t.key = l.key AND t.owner = l.owner
        WHERE t.expires_ms > ${MS} FOR UPDATE OF t SKIP LOCKED
-    ), renewed AS (
+    ), renewed$ AS (
       UPDATE ${table} AS t SET renewed_ms = ${MS}, expires_ms = ${until('mine.ttl')}
-        FROM mine WHERE t.key = mine.key
+        FROM mine$ AS mine WHERE t.key = mine.key
       RETURNING mine.place
     )
-    SELECT place, 'renewed' AS outcome FROM renewed
+    SELECT place, 'renewed' AS outcome FROM renewed$
     UNION ALL
-    SELECT l.place, 'unknown' FROM ${table} AS t JOIN lease AS l ON t.key = l.key AND t.owner = l.owner
-     WHERE t.expires_ms > ${MS} AND NOT EXISTS (SELECT 1 FROM renewed WHERE renewed.place = l.place)`;
+    SELECT l.place, 'unknown' FROM ${table} AS t JOIN lease$ AS l ON t.key = l.key AND t.owner = l.owner
+     WHERE t.expires_ms > ${MS} AND NOT EXISTS (SELECT 1 FROM renewed$ AS renewed WHERE renewed.place = l.place)`;
 
   const find = `SELECT ${ROW} FROM ${table} AS t WHERE t.key = $1`;
   const list = `
@@ -219,19 +220,19 @@ export function postgresDialect(table: string, { asyncRelease = false } = {}): L
   // A token that the clock has not passed stays: without its row the next one could be smaller.
   // No joins: expecting a single row, the planner made them loop over the whole table for each key.
   const purge = (limit: number) => `
-    WITH slice AS (
+    WITH slice$ AS (
       SELECT key FROM ${table} WHERE key > $1 AND key >= $2 ORDER BY key LIMIT ${limit}
-    ), unused AS (
+    ), unused$ AS (
       SELECT t.key FROM ${table} AS t
-       WHERE t.key > $1 AND t.key >= $2 AND t.key <= (SELECT max(key) FROM slice) AND starts_with(t.key, $2)
+       WHERE t.key > $1 AND t.key >= $2 AND t.key <= (SELECT max(key) FROM slice$) AND starts_with(t.key, $2)
          AND NOT t.paused AND t.token < ${US}
          AND GREATEST(t.expires_ms, t.renewed_ms, t.last_ended_ms, t.tick_ms) <= ${MS} - $3::bigint
          FOR UPDATE SKIP LOCKED
-    ), purged AS (
-      DELETE FROM ${table} WHERE key = ANY (ARRAY(SELECT key FROM unused)) RETURNING key
+    ), purged$ AS (
+      DELETE FROM ${table} WHERE key = ANY (ARRAY(SELECT key FROM unused$)) RETURNING key
     )
-    SELECT (SELECT count(*) FROM purged) AS purged,
-           (SELECT CASE WHEN count(*) = ${limit} THEN max(key) END FROM slice) AS last`;
+    SELECT (SELECT count(*) FROM purged$) AS purged,
+           (SELECT CASE WHEN count(*) = ${limit} THEN max(key) END FROM slice$) AS last`;
 
   /** What is there but was not changed is locked, or has just changed: asked again, it tells. */
   const changing = async (

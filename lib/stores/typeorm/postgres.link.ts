@@ -29,8 +29,16 @@ export interface PostgresLink extends SessionLink {
   unref(): void;
 }
 
-/** Makes a connection with the options of the DataSource, outside of its pool. */
-export async function openPostgresLink(dataSource: DataSource, keepAlive: number): Promise<PostgresLink> {
+/**
+ * Makes a connection with the options of the DataSource, outside of its pool.
+ *
+ * @param abandoned ends the attempt at once
+ */
+export async function openPostgresLink(
+  dataSource: DataSource,
+  keepAlive: number,
+  abandoned?: AbortSignal,
+): Promise<PostgresLink> {
   const { master } = dataSource.driver as unknown as PostgresDriver;
   const client = new master.Client({
     ...master.options,
@@ -42,6 +50,8 @@ export async function openPostgresLink(dataSource: DataSource, keepAlive: number
   });
   const end = new ConnectionEnd();
   client.on('error', end.failed);
+  const cut = (): void => void client.connection?.stream?.destroy();
+  abandoned?.addEventListener('abort', cut);
   const timeLimit = new TimeLimit(OPERATION_LIMIT);
   try {
     await timeLimit.race(client.connect());
@@ -63,9 +73,10 @@ export async function openPostgresLink(dataSource: DataSource, keepAlive: number
     };
   } catch (error) {
     client.end().catch(() => undefined);
-    client.connection?.stream?.destroy(); // the end of a link that is dead would never come
+    cut(); // the end of a link that is dead would never come
     throw error;
   } finally {
+    abandoned?.removeEventListener('abort', cut);
     timeLimit.end();
   }
 }

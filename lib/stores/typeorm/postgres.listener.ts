@@ -17,13 +17,14 @@ export class PostgresListener implements Listener {
   readonly channel = `nl${randomBytes(6).toString('base64url')}`;
   #link: PostgresLink | undefined;
   #opening: Promise<void> | undefined;
+  #abandoned = new AbortController();
   #pause = SHORTEST_PAUSE;
   #notBefore = 0;
   #closed = false;
 
   /** @param heard gets the key; nothing when the connection has ended, and calls may have been missed */
   constructor(
-    private readonly connect: () => Promise<PostgresLink>,
+    private readonly connect: (abandoned: AbortSignal) => Promise<PostgresLink>,
     private readonly heard: (key?: string) => void,
   ) {}
 
@@ -37,6 +38,7 @@ export class PostgresListener implements Listener {
 
   async close(): Promise<void> {
     this.#closed = true;
+    this.#abandoned.abort(); // it may be on its way to a server that says nothing
     await this.#opening;
     const link = this.#link;
     this.#link = undefined;
@@ -44,15 +46,18 @@ export class PostgresListener implements Listener {
   }
 
   async #open(): Promise<void> {
-    let link: PostgresLink | undefined;
+    const { signal } = (this.#abandoned = new AbortController());
     const timeLimit = new TimeLimit(OPERATION_LIMIT);
+    let link: PostgresLink | undefined;
     try {
-      link = await this.connect();
-      const { rows } = await timeLimit.race(
-        link.run(`LISTEN "${this.channel}"; SELECT pg_backend_pid() AS pid`),
-      );
+      link = await this.connect(signal);
+      signal.addEventListener('abort', link.destroy);
+      // Asked first: in a session of a pooler, which others get next, nothing is to be left behind.
+      const { rows } = await timeLimit.race(link.run('SELECT pg_backend_pid() AS pid'));
       if (Number(rows[0]?.pid) !== link.pid) this.#closed = true; // a pooler: it would be like this for ever
       if (this.#closed) return await leave(link);
+      await timeLimit.race(link.run(`LISTEN "${this.channel}"`));
+      signal.removeEventListener('abort', link.destroy);
       this.#begin(link);
     } catch {
       link?.destroy();
