@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { Logger } from '@nestjs/common';
 import { DataSource, type EntityManager } from 'typeorm';
 import { LockLostError } from '../../../lib/lock.errors.js';
+import { LockService } from '../../../lib/lock.service.js';
 import { TypeOrmLockStore } from '../../../lib/stores/typeorm/index.js';
 import { lockStoreConformance } from '../../../lib/testing/index.js';
 import { startPgBouncer, type PgBouncer } from '../../servers/pgbouncer.mjs';
@@ -80,6 +82,74 @@ for (const { open } of targetsAmong('postgres'))
         await pooler.restart();
         expect(await store.renew(key, 'owner', TTL)).toBe(true);
         expect(await store.release(key, 'owner')).toBe(true);
+      });
+    });
+
+    describe('processes that wait', () => {
+      let applications: DataSource[];
+      beforeAll(async () => {
+        Logger.overrideLogger(false);
+        const open = () => new DataSource({ ...target.options, ...there }).initialize();
+        applications = await Promise.all([open(), open(), new DataSource(target.options).initialize()]);
+      });
+      afterAll(() => Promise.all(applications.map((application) => application.destroy())));
+
+      const lineOf = (key: string) =>
+        applications[2]!
+          .query<{ waiting: string[] | null }[]>('SELECT waiting FROM locks WHERE key = $1', [key])
+          .then((rows) => rows[0]?.waiting ?? []);
+
+      it('B8 B17 stand in no line, listen to nothing, and get through all the same', async () => {
+        const services = [0, 1].map(
+          (i) =>
+            new LockService({
+              options: { retry: { min: 5, max: 20 } },
+              openStore: () => new TypeOrmLockStore(applications[i]!),
+            }),
+        );
+        for (const service of services) await service.start();
+        const key = newKey();
+        let inside = 0;
+        let longest: string[] = [];
+        const sections = services.flatMap((service) =>
+          Array.from({ length: 20 }, () =>
+            service.run(
+              key,
+              async () => {
+                expect(++inside).toBe(1);
+                const line = await lineOf(key);
+                if (line.length > longest.length) longest = line;
+                inside--;
+              },
+              { wait: Infinity },
+            ),
+          ),
+        );
+        await Promise.all(sections);
+        expect(longest).toEqual([]);
+        const channels = await Promise.all(
+          Array.from({ length: 10 }, () =>
+            applications[0]!.query('SELECT pg_listening_channels() AS channel FROM pg_sleep(0.01)'),
+          ),
+        );
+        expect(channels.flat()).toEqual([]);
+        await Promise.all(services.map((service) => service.close()));
+      });
+
+      it('B8 call those that the server itself serves', async () => {
+        const [behind, , direct] = applications.map((application) => new TypeOrmLockStore(application));
+        const key = newKey();
+        tokenOf(await behind!.acquire(key, 'behind', TTL));
+        const called = new Promise<string | undefined>((resolve) =>
+          direct!.onFree((free) => (resolve(free), true)),
+        );
+        for (;;) {
+          const answer = await direct!.acquire(key, 'direct', TTL, { waiting: true });
+          if (!answer.acquired && answer.queued) break;
+        }
+        expect(await behind!.release(key, 'behind')).toBe(true);
+        expect(await called).toBe(key);
+        await direct!.close();
       });
     });
 

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { Logger } from '@nestjs/common';
 import { fork } from 'node:child_process';
 import { EventEmitter, once } from 'node:events';
 import { LockService } from '../../../lib/lock.service.js';
@@ -19,6 +20,7 @@ for (const target of targetsAmong('postgres'))
     let database: WakeUps;
     let a: Waiter;
     beforeAll(async () => {
+      Logger.overrideLogger(false);
       database = await WakeUps.open(target);
       a = await database.waiter('a');
     });

@@ -1,0 +1,183 @@
+import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
+import { Logger } from '@nestjs/common';
+import { systemClock, type Clock } from '../../../lib/clock.js';
+import { LockService } from '../../../lib/lock.service.js';
+import { TypeOrmLockStore, type TypeOrmLockStoreOptions } from '../../../lib/stores/typeorm/index.js';
+import { Instances } from '../../processes/instances.js';
+import { newKey } from '../keys.js';
+import { targetsAmong } from './fixture.js';
+import { WakeUps } from './wake-ups-fixture.js';
+
+/** The machine's clock, on which the safety poll (1 s, give or take a quarter) never comes: a call that gets lost stays lost. */
+function withoutSafetyPoll(): Clock {
+  const clock = systemClock();
+  return {
+    ...clock,
+    after: (ms, callback, ref) =>
+      ms > 700 && ms < 1_300 ? { cancel: () => undefined } : clock.after(ms, callback, ref),
+  };
+}
+
+for (const target of targetsAmong('postgres'))
+  describe('processes that wait for one another on PostgreSQL', () => {
+    const instances = new Instances();
+    const services: LockService[] = [];
+    let database: WakeUps;
+    beforeAll(async () => {
+      Logger.overrideLogger(false);
+      database = await WakeUps.open(target);
+    });
+    afterEach(async () => {
+      await Promise.all(services.splice(0).map((service) => service.close()));
+      await instances.killAll();
+    });
+    afterAll(() => database.dispose());
+
+    const start = async (clock?: Clock, options: TypeOrmLockStoreOptions = {}, poolSize = 2) => {
+      const application = await database.fixture.dataSource({ poolSize });
+      const openStore = () => new TypeOrmLockStore(application, options);
+      const service = new LockService({ options: { wait: Infinity }, openStore, clock });
+      await service.start();
+      services.push(service);
+      return service;
+    };
+    const inLine = async (key: string, count: number): Promise<void> => {
+      while ((await database.line(key)).length < count);
+    };
+
+    /**
+     * Lets callers of each service go through one section after the other, for all of these keys, and gives how many went through. They begin when so
+     * many processes stand in each line.
+     */
+    const contend = async (
+      keys: string[],
+      { callers, sections, called }: { callers: number; sections: number; called: number },
+    ): Promise<number> => {
+      const gates = await Promise.all(keys.map((key) => services[0]?.acquire(key)));
+      let through = 0;
+      const inside = new Map<string, number>();
+      const goThrough = async (service: LockService, key: string): Promise<void> => {
+        for (let section = 0; section < sections; section++)
+          await service.run(key, async (lock) => {
+            inside.set(key, (inside.get(key) ?? 0) + 1);
+            expect(inside.get(key)).toBe(1);
+            if (section % 3 > 0) await new Promise((resolve) => setImmediate(resolve));
+            expect(lock.held).toBe(true);
+            inside.set(key, 0);
+            through++;
+          });
+      };
+      const contending = services.flatMap((service) =>
+        keys.flatMap((key) => Array.from({ length: callers }, () => goThrough(service, key))),
+      );
+      for (const key of keys) await inLine(key, called);
+      for (const gate of gates) await gate?.release();
+      await Promise.all(contending);
+      return through;
+    };
+
+    it('B17 B40 one at a time gets through, and all do, without the safety poll', async () => {
+      for (let i = 0; i < 4; i++) await start(withoutSafetyPoll());
+      expect(await contend([newKey()], { callers: 5, sections: 15, called: 3 })).toBe(4 * 5 * 15);
+      expect(await contend([newKey(), newKey(), newKey()], { callers: 1, sections: 15, called: 3 })).toBe(
+        4 * 3 * 15,
+      );
+      expect(await database.listeners()).toHaveLength(4);
+    }, 60_000);
+
+    it('B17 so do those with a pool of one connection', async () => {
+      for (let i = 0; i < 3; i++) await start(withoutSafetyPoll(), {}, 1);
+      expect(await contend([newKey(), newKey()], { callers: 3, sections: 10, called: 2 })).toBe(
+        3 * 2 * 3 * 10,
+      );
+    }, 60_000);
+
+    it('B17 B21 so do those that others give up beside them', async () => {
+      for (let i = 0; i < 3; i++) await start(withoutSafetyPoll());
+      const [first] = services;
+      const key = newKey();
+      let contending = true;
+      const impatient = services.map(async (service) => {
+        for (let gaveUp = 0; contending;) {
+          const giveUp = new AbortController();
+          const attempt = service.run(key, () => undefined, { signal: giveUp.signal });
+          for (let n = 0; n < gaveUp % 5; n++) await first?.inspect(key);
+          giveUp.abort();
+          await attempt.catch(() => gaveUp++);
+        }
+      });
+      expect(await contend([key], { callers: 3, sections: 15, called: 2 })).toBe(3 * 3 * 15);
+      contending = false;
+      await Promise.all(impatient);
+      await first?.run(key, () => undefined);
+    }, 60_000);
+
+    it('B17 so do instances with wakeUps and without, side by side', async () => {
+      await start(withoutSafetyPoll());
+      await start(withoutSafetyPoll());
+      await start(withoutSafetyPoll(), { wakeUps: false });
+      await start(withoutSafetyPoll(), { wakeUps: false });
+      expect(await contend([newKey()], { callers: 2, sections: 8, called: 1 })).toBe(4 * 2 * 8);
+    }, 60_000);
+
+    it('B17 with wakeUps: false nobody stands in a line or listens', async () => {
+      await start(undefined, { wakeUps: false });
+      await start(undefined, { wakeUps: false });
+      const key = newKey();
+      expect(await contend([key], { callers: 2, sections: 5, called: 0 })).toBe(2 * 2 * 5);
+      expect(await database.line(key)).toEqual([]);
+      expect(await database.listeners()).toEqual([]);
+    });
+
+    it('B17 B41 a key that is too long to be called for is waited for', async () => {
+      await start();
+      await start();
+      expect(await contend([`${newKey()}:${'x'.repeat(300)}`], { callers: 2, sections: 5, called: 0 })).toBe(
+        2 * 2 * 5,
+      );
+    });
+
+    it('B28 a process that is killed while it stands in the line is called in vain, and the next one comes by itself', async () => {
+      const [holder, waiter] = [await start(), await start()];
+      const instance = await instances.start(database.fixture.target.options, 'killed');
+      const key = newKey();
+      const lock = await holder.acquire(key);
+      const lost = instance.ask('acquire', { key, wait: '1h' });
+      lost.catch(() => undefined);
+      await inLine(key, 1);
+      const waiting = waiter.acquire(key);
+      await inLine(key, 2);
+      await instance.kill('SIGKILL');
+      await lock.release();
+      expect((await waiting).held).toBe(true);
+    });
+
+    it('B28 a process that is frozen when it is called, and then killed, costs no more', async () => {
+      const [holder, waiter] = [await start(), await start()];
+      const instance = await instances.start(database.fixture.target.options, 'frozen');
+      const key = newKey();
+      const lock = await holder.acquire(key);
+      instance.ask('acquire', { key, wait: '1h' }).catch(() => undefined);
+      await inLine(key, 1);
+      const waiting = waiter.acquire(key);
+      await inLine(key, 2);
+      instance.ask('freeze', { key }).catch(() => undefined);
+      await instance.event('freezing', key);
+      await lock.release();
+      expect(await database.line(key)).toHaveLength(1);
+      expect((await waiting).held).toBe(true);
+      await instance.kill('SIGKILL');
+    });
+
+    it('B28 a process that is killed while it holds the lock is followed by those in the line when its lease ends', async () => {
+      const [first, second] = [await start(), await start()];
+      const instance = await instances.start(database.fixture.target.options, 'holder');
+      const key = newKey();
+      await instance.ask('acquire', { key }); // for 1 s
+      const waiting = [first.acquire(key), second.acquire(key)];
+      await inLine(key, 2);
+      await instance.kill('SIGKILL');
+      await (await Promise.race(waiting)).release();
+      for (const lock of await Promise.all(waiting)) await lock.release();
+    });
+  });
