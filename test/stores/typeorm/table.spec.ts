@@ -51,42 +51,33 @@ for (const target of sqlTargets()) {
       await Promise.all(dataSources.map((dataSource) => dataSource.destroy()));
     });
 
-    it.each([
-      ...[
-        'taken',
-        'added',
-        'changed',
-        'mine',
-        'guarded',
-        'lease',
-        'renewed',
-        'slice',
-        'unused',
-        'purged',
-        'locked',
-        'lazily',
-      ],
-      ...['t', 'l', 'won', 'answer', 'unlocked', 'excluded', 'waiting'],
-    ])('B11 may be named as something in the statements is: %s', async (table) => {
-      const named = store({ table });
-      await named.prepare();
-      const key = newKey();
-      await named.acquire(key, 'one', 60_000);
-      expect(await named.acquire(key, 'two', 60_000, { stealAfter: 60_000 })).toMatchObject({
-        reason: 'held',
-      });
-      expect(await named.renew(key, 'one', 60_000)).toBe(true);
-      expect(await named.renewMany([{ key, owner: 'one', ttl: 60_000 }])).toEqual(['renewed']);
-      expect(await named.passOn(key, 'one', { owner: 'two', ttl: 60_000 })).toMatchObject({ acquired: true });
-      expect([await named.pause(key), await named.resume(key)]).toEqual([true, true]);
-      expect((await named.list({ limit: 10 })).locks).toMatchObject([{ key }]);
-      const token = tokenOf(await named.acquire(`${key}2`, 'one', 60_000));
-      await named.transaction(async (manager) => {
-        expect(await named.guard(manager, `${key}2`, 'one', token)).toBe(true);
-      });
-      expect(await named.forceRelease(key)).toBe(true);
-      expect(await named.purge({ olderThan: 600_000 })).toBe(0);
-    });
+    const inStatements =
+      'taken added changed mine guarded lease renewed slice unused purged locked lazily t l won answer unlocked excluded waiting';
+    it.each(inStatements.split(' '))(
+      'B11 may be named as something in the statements is: %s',
+      async (table) => {
+        const named = store({ table });
+        await named.prepare();
+        const key = newKey();
+        await named.acquire(key, 'one', 60_000);
+        expect(await named.acquire(key, 'two', 60_000, { stealAfter: 60_000 })).toMatchObject({
+          reason: 'held',
+        });
+        expect(await named.renew(key, 'one', 60_000)).toBe(true);
+        expect(await named.renewMany([{ key, owner: 'one', ttl: 60_000 }])).toEqual(['renewed']);
+        expect(await named.passOn(key, 'one', { owner: 'two', ttl: 60_000 })).toMatchObject({
+          acquired: true,
+        });
+        expect([await named.pause(key), await named.resume(key)]).toEqual([true, true]);
+        expect((await named.list({ limit: 10 })).locks).toMatchObject([{ key }]);
+        const token = tokenOf(await named.acquire(`${key}2`, 'one', 60_000));
+        await named.transaction(async (manager) => {
+          expect(await named.guard(manager, `${key}2`, 'one', token)).toBe(true);
+        });
+        expect(await named.forceRelease(key)).toBe(true);
+        expect(await named.purge({ olderThan: 600_000 })).toBe(0);
+      },
+    );
 
     it('B11 is not created when autoCreate is off: the error tells how to make it', async () => {
       const start = store({ table: 'missing', autoCreate: false }).prepare();
