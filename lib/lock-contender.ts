@@ -133,7 +133,7 @@ export class LockContender {
     until: number,
   ): Promise<Lease | undefined> {
     const holder = this.keeper.holderOf(storeKey);
-    if (!holder || place.woken || call.settings.stealAfter !== undefined) return undefined;
+    if (!holder || call.settings.stealAfter !== undefined) return undefined;
     const now = this.clock.now();
     const pause = Math.min(SAFETY_POLL, until - now, holder.deadline - now + 1);
     return place.pause(pause, this.#succession(acquisition, call, storeKey, until));

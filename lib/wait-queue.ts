@@ -198,11 +198,6 @@ export class Place {
     }
   }
 
-  /** Whether it was woken since the last call of `attempting`. */
-  get woken(): boolean {
-    return this.#woken;
-  }
-
   /** From here on a wake-up is about something newer than the attempt that follows. */
   attempting(): void {
     this.#woken = false;

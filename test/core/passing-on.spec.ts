@@ -332,6 +332,46 @@ describe('a lock is not passed on', () => {
     expect(counts(core)).toEqual([2, 0, 1]);
   });
 
+  it('B23 while it asks again', async () => {
+    const core = await start();
+    const { lock, heir } = await succession(core);
+    core.store.next('acquire', { before: 20, after: 20 });
+    await core.clock.advance(1_000);
+    await lock.release();
+    await core.clock.advance(30);
+    expect(heir.value?.held).toBe(true);
+    expect(counts(core)).toEqual([2, 0, 1]);
+    await endsWithNothing(core, heir.value);
+  });
+
+  it('B23 to one that may have got it by an earlier attempt', async () => {
+    const core = await start({ retry: 60_000 });
+    const lock = await core.service.acquire('key');
+    core.store.next('acquire', { lateAfterBreak: 20_000 }, { lose: 'request' }, { lose: 'request' });
+    const heir = watch(core.service.acquire('key', { ...WAIT, stealAfter: '1h' }));
+    await core.clock.advance(1_000);
+    await lock.release();
+    await settle();
+    expect(heir.value?.held).toBe(true);
+    expect(counts(core)).toEqual([5, 0, 1]);
+    await core.clock.advance(20_000);
+    await endsWithNothing(core, heir.value);
+  });
+
+  it('B23 to one that another holder is passing it on to', async () => {
+    const core = await start();
+    const { lock, heir } = await succession(core);
+    core.store.next('passOn', { hang: 'request' });
+    const releasing = watch(lock.release());
+    await core.store.server.forceRelease('key');
+    const second = await core.service.acquire('key');
+    expect(await second.release()).toBe(true);
+    expect(counts(core)).toEqual([2, 1, 1]);
+    await core.clock.advance(10_000);
+    expect([releasing.state, heir.value?.held]).toEqual(['resolved', true]);
+    await endsWithNothing(core, heir.value);
+  });
+
   it('B23 by a store that cannot: the next one takes it after the release', async () => {
     const { service, store, clock } = await startCore();
     const lock = await service.acquire('key');
@@ -363,6 +403,20 @@ describe('those behind a holder of their own process', () => {
     await core.clock.advance(300);
     expect(lock.held).toBe(false);
     expect(heir.value?.held).toBe(true);
+  });
+
+  it('B23 B28 ask at once when it runs out while its release is not answered', async () => {
+    const core = await start({ retry: 60_000 });
+    const lock = await core.service.acquire('key', { ttl: 600, autoRenew: false });
+    core.store.next('release', { hang: 'request' });
+    await core.clock.advance(500);
+    const failing = errorOf(lock.release());
+    const next = watch(core.service.acquire('key', WAIT));
+    await core.clock.advance(101);
+    expect(next.value?.held).toBe(true);
+    await core.clock.advance(1_000);
+    expect(await failing).toMatchObject({ name: 'LockStoreError' });
+    await endsWithNothing(core, next.value);
   });
 
   it('B18 B23 ask at their deadline', async () => {
@@ -574,6 +628,16 @@ describe('a request to pass a lock on', () => {
     const core = await start({ retry: 60_000 });
     const { lock, heir } = await succession(core, { ttl: 300 }, { ttl: Infinity });
     core.store.next('passOn', { hang: 'answer' });
+    const releasing = watch(lock.release());
+    await core.clock.advance(100);
+    expect([releasing.value, heir.value?.held]).toEqual([true, true]);
+    await endsWithNothing(core, heir.value);
+  });
+
+  it('B23 is given up after a third of the ttl of its holder, too', async () => {
+    const core = await start({ retry: 60_000 });
+    const { lock, heir } = await succession(core, { ttl: Infinity }, { ttl: 300, autoRenew: false });
+    core.store.next('passOn', { hang: 'request' });
     const releasing = watch(lock.release());
     await core.clock.advance(100);
     expect([releasing.value, heir.value?.held]).toEqual([true, true]);
