@@ -35,7 +35,7 @@ const REFUSER = `json_build_object('key', t.key, 'owned', t.owner IS NOT NULL, '
 const ROW = `${HOLDER}, t.last_label, t.last_started_ms, t.last_ended_ms, t.last_outcome`;
 
 /**
- * The statements of PostgreSQL, one round trip each, and one more when a renewal or release changed nothing.
+ * The statements of PostgreSQL, one round trip each; one more for a key that has no row yet, and when a renewal or release changed nothing.
  *
  * Rows are locked with `SKIP LOCKED` before they are written: nobody queues on a row, and a try that fails writes nothing. Names of common table
  * expressions end with `$`, which no lock table's does: one of the same name would hide the table.
@@ -45,9 +45,9 @@ export function postgresDialect(table: string, { asyncRelease = false } = {}): L
 
   // Compared with null, a tick is new, and no lease is old enough to steal. Most attempts ask for neither: a statement of their own spares the rest.
   const terms = {
-    tick: `COALESCE($6::bigint, ${MS} - ${MS} % $8::bigint)`,
-    notAhead: `COALESCE($6::bigint <= ${MS} + $7::bigint, true)`,
-    stolen: `t.owner IS NOT NULL AND t.renewed_ms <= ${MS} - $5::bigint`,
+    tick: `COALESCE($5::bigint, ${MS} - ${MS} % $7::bigint)`,
+    notAhead: `COALESCE($5::bigint <= ${MS} + $6::bigint, true)`,
+    stolen: `t.owner IS NOT NULL AND t.renewed_ms <= ${MS} - $8::bigint`,
   };
   const noTerms = { tick: 'NULL::bigint', notAhead: 'true', stolen: 'false' };
 
@@ -69,20 +69,23 @@ export function postgresDialect(table: string, { asyncRelease = false } = {}): L
                          AND (NOT t.paused AND COALESCE(t.tick_ms < ${tick}, true) AND (t.expires_ms <= ${MS} OR ${stolen}) OR ${mine})
                          FOR UPDATE SKIP LOCKED)
       RETURNING t.token
-    ), added$ AS (
-      INSERT INTO ${table} (key, owner, token, label, started_ms, renewed_ms, expires_ms, tick_ms)
-      SELECT $1, $2, ${US}, $4, ${MS}, ${MS}, ${until('$3')}, ${tick}
-       WHERE ${notAhead} AND NOT EXISTS (SELECT 1 FROM ${table} WHERE key = $1)
-      ON CONFLICT (key) DO NOTHING
-      RETURNING token
     )
     SELECT won.token AS won, CASE WHEN won.token IS NULL THEN ${REFUSER} END AS refuser
       FROM (SELECT 1) AS answer
-      LEFT JOIN (SELECT token FROM taken$ UNION ALL SELECT token FROM added$) AS won ON true
+      LEFT JOIN taken$ AS won ON true
       LEFT JOIN ${table} AS t ON t.key = $1 AND won.token IS NULL`;
+  // By itself, and only for a key that was found to have no row: preparing to insert would cost every attempt a tenth of its time. It must not wait for
+  // the end of a purge that deletes the row just now: its token would be older than those that others get meanwhile.
+  const add = ({ tick, notAhead }: typeof terms) => `
+    INSERT INTO ${table} (key, owner, token, label, started_ms, renewed_ms, expires_ms, tick_ms)
+    SELECT $1::varchar, $2, ${US}, $4, ${MS}, ${MS}, ${until('$3')}, ${tick} 
+     WHERE ${notAhead} AND NOT EXISTS (SELECT 1 FROM ${table} WHERE key = $1::varchar)
+    ON CONFLICT (key) DO NOTHING
+    RETURNING token AS won`;
   const acquisition = (asked: typeof terms) => ({
     first: acquire('false', asked),
     again: acquire('(t.owner IS NOT DISTINCT FROM $2)', asked),
+    add: add(asked),
   });
   const [plain, onTerms] = [acquisition(noTerms), acquisition(terms)];
 
@@ -260,13 +263,16 @@ export function postgresDialect(table: string, { asyncRelease = false } = {}): L
     async acquire(run, attempt) {
       const { key, owner, ttl, label, stealAfter, tick, ahead, slot } = attempt;
       const values = [key, owner, ttl, label];
-      const asked = isPlain(attempt) ? [] : [stealAfter, tick, ahead, slot];
-      const { first, again } = isPlain(attempt) ? plain : onTerms;
-      const sql = attempt.resend ? again : first;
-      const [row] = await rowsOf<Acquisition>(run, sql, [...values, ...asked]);
+      const { first, again, add } = isPlain(attempt) ? plain : onTerms;
+      const when = isPlain(attempt) ? [] : [tick, ahead, slot];
+      const asked = isPlain(attempt) ? values : [...values, ...when, stealAfter];
+      const [row] = await rowsOf<Acquisition>(run, attempt.resend ? again : first, asked);
       if (row && row.won !== null) return { acquired: true, fencingToken: Number(row.won) };
       const refuser = row && (JSON.parse(row.refuser) as HolderRow | NoRow);
-      return (refuser && refusalOf(refuser, attempt)) ?? CONTENTION; // somebody is adding or taking it right now
+      const refusal = refuser && refusalOf(refuser, attempt);
+      if (refusal || refuser?.key !== null) return refusal ?? CONTENTION; // it has been free for a moment
+      const [added] = await rowsOf<{ won: unknown }>(run, add, [...values, ...when]);
+      return added ? { acquired: true, fencingToken: Number(added.won) } : CONTENTION;
     },
     renew: (run, { key, owner, ttl }) => changing(run, renew, [key, owner], [ttl]),
     release: (run, { key, owner, keepFor, outcome, caller }) =>

@@ -10,7 +10,7 @@ const TTL = 60_000;
 /** MySQL 5 reads first, and sets the lock wait of the session before and after each write. */
 const ROUND_TRIPS = {
   postgres: {
-    newKey: 1,
+    newKey: 2,
     freeKey: 1,
     heldKey: 1,
     renew: 1,
