@@ -1,8 +1,25 @@
 // What the compiler accepts and refuses of the stores in SQL databases: `tsc -p tsconfig.json` is the test.
+import { expectTypeOf } from 'expect-type';
 import type { DataSource } from 'typeorm';
+import type { LockStore, LockStoreDefinition, WaiterCaller } from '../../lib/index.js';
 import { TypeOrmLockStore, typeOrmStore } from '../../lib/stores/typeorm/index.js';
 
 export function stores(dataSource: DataSource): void {
+  expectTypeOf(typeOrmStore()).toEqualTypeOf<LockStoreDefinition>();
+  typeOrmStore({ wakeUps: false });
+  typeOrmStore({ wakeUps: true, weak: true, dataSource: 'second' });
+  typeOrmStore({ connection: { type: 'postgres' }, wakeUps: false });
+  expectTypeOf(new TypeOrmLockStore(dataSource, { wakeUps: false })).toExtend<LockStore & WaiterCaller>();
+
+  // @ts-expect-error true or false
+  typeOrmStore({ wakeUps: 'never' });
+  // @ts-expect-error true or false
+  void new TypeOrmLockStore(dataSource, { wakeUps: 1 });
+  // @ts-expect-error no such option
+  typeOrmStore({ wakeups: false });
+  // @ts-expect-error one of the store, not of its table
+  TypeOrmLockStore.ddl('postgres', { wakeUps: false });
+
   typeOrmStore({ asyncRelease: true, preparedStatements: false });
   typeOrmStore({ connection: { type: 'postgres' }, asyncRelease: true });
   void new TypeOrmLockStore(dataSource, { asyncRelease: true, weak: false });

@@ -38,7 +38,7 @@ export class PostgresListener implements Listener {
 
   async close(): Promise<void> {
     this.#closed = true;
-    this.#abandoned.abort(); // it may be on its way to a server that says nothing
+    if (this.#opening) this.#abandoned.abort(); // it may be on its way to a server that says nothing
     await this.#opening;
     const link = this.#link;
     this.#link = undefined;
@@ -51,13 +51,12 @@ export class PostgresListener implements Listener {
     let link: PostgresLink | undefined;
     try {
       link = await this.connect(signal);
-      signal.addEventListener('abort', link.destroy);
+      signal.addEventListener('abort', () => link?.destroy());
       // Asked first: in a session of a pooler, which others get next, nothing is to be left behind.
       const { rows } = await timeLimit.race(link.run('SELECT pg_backend_pid() AS pid'));
       if (Number(rows[0]?.pid) !== link.pid) this.#closed = true; // a pooler: it would be like this for ever
       if (this.#closed) return await leave(link);
       await timeLimit.race(link.run(`LISTEN "${this.channel}"`));
-      signal.removeEventListener('abort', link.destroy);
       this.#begin(link);
     } catch {
       link?.destroy();

@@ -89,8 +89,8 @@ for (const { open } of targetsAmong('postgres'))
       let applications: DataSource[];
       beforeAll(async () => {
         Logger.overrideLogger(false);
-        const open = () => new DataSource({ ...target.options, ...there }).initialize();
-        applications = await Promise.all([open(), open(), new DataSource(target.options).initialize()]);
+        const everywhere = [{ ...target.options, ...there }, { ...target.options, ...there }, target.options];
+        applications = await Promise.all(everywhere.map((options) => new DataSource(options).initialize()));
       });
       afterAll(() => Promise.all(applications.map((application) => application.destroy())));
 

@@ -218,6 +218,7 @@ for (const target of targetsAmong('postgres'))
       const [code] = await once(child, 'exit');
       expect(code).toBe(0);
       expect(await database.line(key)).toHaveLength(1);
+      while ((await sessions()) > 0);
     }, 60_000);
 
     it('is not made with wakeUps: false, but who releases calls the others', async () => {

@@ -53,7 +53,8 @@ for (const target of targetsAmong('postgres'))
       keys: string[],
       { callers, sections, called }: { callers: number; sections: number; called: number },
     ): Promise<number> => {
-      const gates = await Promise.all(keys.map((key) => services[0]?.acquire(key)));
+      const [holder] = services as [LockService];
+      const gates = await Promise.all(keys.map((key) => holder.acquire(key)));
       let through = 0;
       const inside = new Map<string, number>();
       const goThrough = async (service: LockService, key: string): Promise<void> => {
@@ -71,7 +72,7 @@ for (const target of targetsAmong('postgres'))
         keys.flatMap((key) => Array.from({ length: callers }, () => goThrough(service, key))),
       );
       for (const key of keys) await inLine(key, called);
-      for (const gate of gates) await gate?.release();
+      for (const gate of gates) await gate.release();
       await Promise.all(contending);
       return through;
     };
@@ -96,9 +97,9 @@ for (const target of targetsAmong('postgres'))
       for (let i = 0; i < 3; i++) await start(withoutSafetyPoll());
       const [first] = services;
       const key = newKey();
-      let contending = true;
+      const over = new AbortController();
       const impatient = services.map(async (service) => {
-        for (let gaveUp = 0; contending;) {
+        for (let gaveUp = 0; !over.signal.aborted;) {
           const giveUp = new AbortController();
           const attempt = service.run(key, () => undefined, { signal: giveUp.signal });
           for (let n = 0; n < gaveUp % 5; n++) await first?.inspect(key);
@@ -107,7 +108,7 @@ for (const target of targetsAmong('postgres'))
         }
       });
       expect(await contend([key], { callers: 3, sections: 15, called: 2 })).toBe(3 * 3 * 15);
-      contending = false;
+      over.abort();
       await Promise.all(impatient);
       await first?.run(key, () => undefined);
     }, 60_000);

@@ -155,9 +155,9 @@ for (const target of targetsAmong('postgres')) {
 
       it('B28 are not called by who has lost the key, but know when its lease ends', async () => {
         const key = newKey();
-        tokenOf(await a.store.acquire(key, 'dead', 500));
+        tokenOf(await a.store.acquire(key, 'dead', 1_000));
         const answer = await b.queue(key);
-        expect(answer.holder?.remaining).toBeLessThanOrEqual(500);
+        expect(answer.holder?.remaining).toBeLessThanOrEqual(1_000);
         while ((await b.store.inspect(key)).state === 'held');
         expect(await a.store.release(key, 'dead')).toBe(false);
         await database.delivered(b);
@@ -284,7 +284,8 @@ for (const target of targetsAmong('postgres')) {
         expect(await database.queuedFor(keys, channel)).toEqual([]);
         b.calls.length = 0;
       }
-      for (const count of Object.values(seen)) expect(count).toBeGreaterThan(0); // or it has shown nothing
+      expect(seen.called).toBeGreaterThan(0); // or it has shown nothing
+      expect(seen.granted + seen.refused).toBeGreaterThan(0);
     });
 
     it(`with one another, for ${ROUNDS} keys: each gets through, and some lose patience`, async () => {
