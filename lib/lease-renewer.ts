@@ -78,10 +78,10 @@ export class LeaseRenewer {
   }
 
   #renewDue(found: Lease[]): void {
-    const due = found.filter((lease) => lease.open); // what the loss of one has its holder do may end others
+    // What the loss of one has its holder do may end others. Those beyond one batch stay due: the event loop has its turn before they are sent.
+    const due = found.filter((lease) => lease.open).slice(0, BATCH);
     const together = this.store.renewMany ? due.filter((lease) => !lease.alone) : [];
-    for (let start = 0; start < together.length; start += BATCH)
-      void this.#renewTogether(together.slice(start, start + BATCH));
+    if (together.length > 0) void this.#renewTogether(together);
     for (const lease of due) if (!lease.inFlight) void this.#renewAlone(lease);
   }
 

@@ -198,21 +198,17 @@ export function postgresDialect(table: string, { asyncRelease = false } = {}): L
                 WHEN EXISTS (SELECT 1 FROM guarded$) THEN 'held'
                 ELSE 'gone' END AS guarding`;
 
+  const asked = `unnest($1::text[], $2::text[], $3::bigint[]) WITH ORDINALITY AS l (key, owner, ttl, place)`;
   const renewMany = `
-    WITH lease$ AS (
-      SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[]) WITH ORDINALITY AS l (key, owner, ttl, place)
-    ), mine$ AS (
-      SELECT t.key, l.ttl, l.place FROM ${table} AS t JOIN lease$ AS l ON t.key = l.key AND t.owner = l.owner
+    WITH mine$ AS (
+      SELECT t.key, l.ttl, l.place FROM ${table} AS t JOIN ${asked} ON t.key = l.key AND t.owner = l.owner
        WHERE t.expires_ms > ${MS} FOR UPDATE OF t SKIP LOCKED
-    ), renewed$ AS (
-      UPDATE ${table} AS t SET renewed_ms = ${MS}, expires_ms = ${until('mine.ttl')}
-        FROM mine$ AS mine WHERE t.key = mine.key
-      RETURNING mine.place
     )
-    SELECT place, 'renewed' AS outcome FROM renewed$
-    UNION ALL
-    SELECT l.place, 'unknown' FROM ${table} AS t JOIN lease$ AS l ON t.key = l.key AND t.owner = l.owner
-     WHERE t.expires_ms > ${MS} AND NOT EXISTS (SELECT 1 FROM renewed$ AS renewed WHERE renewed.place = l.place)`;
+    UPDATE ${table} AS t SET renewed_ms = ${MS}, expires_ms = ${until('mine.ttl')}
+      FROM mine$ AS mine WHERE t.key = mine.key
+    RETURNING mine.place`;
+  const stillHeld = `
+    SELECT l.place FROM ${table} AS t JOIN ${asked} ON t.key = l.key AND t.owner = l.owner WHERE t.expires_ms > ${MS}`;
 
   const find = `SELECT ${ROW} FROM ${table} AS t WHERE t.key = $1`;
   const list = `
@@ -297,9 +293,14 @@ export function postgresDialect(table: string, { asyncRelease = false } = {}): L
       (await rowsOf<{ guarding: Guarding }>(run, guard, [key, owner, token]))[0]?.guarding ?? 'gone',
     async renewMany(run, leases) {
       const columns = [leases.map((l) => l.key), leases.map((l) => l.owner), leases.map((l) => l.ttl)];
-      const outcomes = leases.map((): RenewalOutcome => 'lost'); // unless the answer names it
-      const answers = await rowsOf<{ place: unknown; outcome: RenewalOutcome }>(run, renewMany, columns);
-      for (const { place, outcome } of answers) outcomes[Number(place) - 1] = outcome;
+      const outcomes = leases.map((): RenewalOutcome => 'lost'); // unless an answer names it
+      const places = async (sql: string) =>
+        (await rowsOf<{ place: unknown }>(run, sql, columns)).map(({ place }) => Number(place) - 1);
+      const renewed = await places(renewMany);
+      // Who is still there but was not renewed is locked, or has just changed.
+      if (renewed.length < leases.length)
+        for (const place of await places(stillHeld)) outcomes[place] = 'unknown';
+      for (const place of renewed) outcomes[place] = 'renewed';
       return outcomes;
     },
     find: async (run, key) => (await rowsOf<LockRow>(run, find, [key]))[0],

@@ -18,7 +18,7 @@ const ROUND_TRIPS = {
     release: 1,
     lostRelease: 2,
     many: 1,
-    manyWithLost: 1,
+    manyWithLost: 2,
   },
   mysql: {
     newKey: 5, // with the lock wait of the insert shortened and put back
