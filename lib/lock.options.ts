@@ -38,7 +38,7 @@ export type RenewalOptions =
 export interface WaitOptions {
   /** How long to wait for a busy lock. 0 is exactly one attempt, `Infinity` waits without end. Default 0. */
   wait?: Duration;
-  /** The pause between attempts while waiting. Default 20 ms, doubling to 500 ms, with jitter. */
+  /** The pause between attempts while waiting, of those that the store cannot call. Default 20 ms, doubling to 500 ms, with jitter. */
   retry?: RetryPolicy;
   /**
    * Takes the lock from a holder that has not renewed it for this long, also one that never expires. It learns of that at its next renewal: until then

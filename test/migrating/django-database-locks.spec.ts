@@ -334,7 +334,9 @@ for (const { name, open } of targetsAmong('postgres'))
           const attempts: number[] = [];
           const retry = (attempt: number) => attempts.push(attempt) * 10;
           expect(await locks.tryAcquire(key, { wait: '500ms', retry })).toBeNull();
-          expect(attempts.slice(0, 3)).toEqual([1, 2, 3]);
+          // On PostgreSQL who waits is called, and asks less often once it is in the line.
+          expect(attempts[0]).toBe(1);
+          expect(attempts).toEqual(attempts.map((_, i) => i + 1));
           await expect(locks.acquire(key, { wait: '50ms', retry: '1s' })).rejects.toThrow(
             LockNotAcquiredError,
           );

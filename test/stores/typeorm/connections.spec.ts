@@ -125,8 +125,8 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
         }
         const owner = `owner-of-${key}`;
         tokenOf(await store.acquire(newKey(), 'warm', 60_000)); // so that the next request is the acquisition itself
-        // MySQL and MariaDB look for the row first, and add it in another statement.
-        proxy.cutAfter(owner, known || target.name === 'postgres' ? 1 : 2);
+        // All look for the row first, and add it in another statement.
+        proxy.cutAfter(owner, known ? 1 : 2);
         await expect(store.acquire(key, owner, 60_000)).rejects.toMatchObject({
           name: 'LockStoreError',
           transient: true,

@@ -48,11 +48,13 @@ for (const target of sqlTargets())
       });
     else
       describe('preparedStatements: false', () => {
-        for (const { name, run } of lockStoreConformance(
-          () => new TypeOrmLockStore(application, { preparedStatements: false }),
-          { rounds: 3 },
-        ))
-          it(name, run);
+        const conformance =
+          target.name === 'postgres' || target.name === 'mariadb' // the statements of MySQL have the same values in the same places
+            ? lockStoreConformance(() => new TypeOrmLockStore(application, { preparedStatements: false }), {
+                rounds: 3,
+              })
+            : [];
+        for (const { name, run } of conformance) it(name, run);
 
         it('B8 leaves nothing prepared in the sessions', async () => {
           const own = await fixture.dataSource({ poolSize: 1 });
