@@ -8,8 +8,6 @@ import { Client } from 'pg';
 import { serverVersion } from '../test/servers/server-version.mjs';
 import { serverOf } from '../test/servers/stores.mjs';
 
-export const STORES = ['postgres', 'mariadb', 'sqlite', 'mongodb'];
-
 /** The private servers of a run, each with the durability that it has by default, and a folder for the files of SQLite. */
 export class Servers {
   /** By store: `{ name, version, url, pid, durability }`. */

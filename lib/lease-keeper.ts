@@ -40,7 +40,7 @@ export class LeaseKeeper implements LockKeeper {
   readonly #holders = new Map<string, Lease>();
   /** How many requests are on their way: a shutdown awaits their answers. */
   #underway = 0;
-  #whenAnswered: (() => void) | undefined;
+  readonly #whenAnswered = new Set<() => void>();
   readonly #renewer: LeaseRenewer;
 
   constructor(
@@ -61,7 +61,10 @@ export class LeaseKeeper implements LockKeeper {
       renewedTooLate: (lease) => this.free(lease.storeKey, lease.owner),
     });
     store.watch?.((_, owner, reason) => this.#lostInStore(owner, reason));
-    if (store.callsWaiters) store.onFree?.((key) => queue.wake(key));
+    if (store.callsWaiters)
+      store.onFree?.((key, othersAsk = false) =>
+        othersAsk && key !== undefined ? queue.freed(key, true) : queue.wake(key),
+      );
   }
 
   /** How many leases are held, or are being given back. */
@@ -257,7 +260,9 @@ export class LeaseKeeper implements LockKeeper {
   }
 
   answered(): void {
-    if (--this.#underway === 0) this.#whenAnswered?.();
+    if (--this.#underway > 0) return;
+    for (const resolve of this.#whenAnswered) resolve();
+    this.#whenAnswered.clear();
   }
 
   /** Releases everything that is still held, with the reason that its holders are told, and awaits what is on its way, as long as one request may take. */
@@ -277,7 +282,7 @@ export class LeaseKeeper implements LockKeeper {
         lease.lose(reason);
       }
       if (this.#underway === 0) return;
-      await new Promise<void>((resolve) => (this.#whenAnswered = resolve));
+      await new Promise<void>((resolve) => this.#whenAnswered.add(resolve));
     }
   }
 

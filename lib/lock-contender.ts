@@ -92,7 +92,7 @@ export class LockContender {
   ): Promise<Lease | LockNotAcquiredError> {
     const { settings, signal } = call;
     const until = startedAt + settings.wait;
-    const place = this.queue.join(storeKey, settings.wait > 0);
+    const place = settings.wait > 0 ? this.queue.join(storeKey) : this.queue.aside();
     const onAbort = (): void => place.fail(signal?.reason);
     if (signal) setMaxListeners(0, signal); // a signal for the whole application has a listener for each wait
     signal?.addEventListener('abort', onAbort, { once: true });
@@ -111,12 +111,19 @@ export class LockContender {
           break;
         }
         if (now >= until || isFinal(answer)) return this.#busy(call, answer, now - startedAt);
+        const full = attempt === 1 ? this.queue.overfull() : undefined;
+        if (full)
+          return this.#publishBusy(
+            call,
+            new LockNotAcquiredError(call.key, { waited: now - startedAt, full }),
+          );
         if (!this.keeper.holderOf(storeKey)) place.refused();
         lease = await place.pause(
           this.#pauseAfter(attempt, answer, settings, until - now),
           this.#succession(acquisition, call, storeKey, until),
         );
       }
+      this.queue.assertOpen(); // a shutdown may have come in between
       return lease;
     } finally {
       signal?.removeEventListener('abort', onAbort);

@@ -94,7 +94,8 @@ export class LockStoreError extends LockError {
 
 function describeFull({ option, limit }: { option: string; limit: number }): string {
   const where = option === 'perKey' ? 'it' : 'locks';
-  return `${limit} calls of this process wait for ${where} already. Raise maxWaiters.${option}, or have fewer calls wait.`;
+  const many = limit === 1 ? '1 call of this process waits' : `${limit} calls of this process wait`;
+  return `${many} for ${where} already. Raise maxWaiters.${option}, or have fewer calls wait.`;
 }
 
 function describe(reason: RefusalReason, holder: LockRecord | undefined): string {

@@ -3,7 +3,7 @@ import type { Clock } from './clock.js';
 /** What runs under locks, so that a shutdown can await it. */
 export class RunningWork {
   #running = 0;
-  #whenIdle: (() => void) | undefined;
+  readonly #whenIdle = new Set<() => void>();
 
   constructor(private readonly clock: Clock) {}
 
@@ -12,18 +12,20 @@ export class RunningWork {
   }
 
   end(): void {
-    if (--this.#running === 0) this.#whenIdle?.();
+    if (--this.#running === 0) for (const resolve of this.#whenIdle) resolve();
   }
 
   /** Resolves when nothing runs any more, or after `limit` milliseconds. */
   async settled(limit: number): Promise<void> {
     if (this.#running === 0) return;
     await new Promise<void>((resolve) => {
-      const timer = this.clock.after(limit, resolve, true);
-      this.#whenIdle = () => {
+      const end = (): void => {
         timer.cancel();
+        this.#whenIdle.delete(end);
         resolve();
       };
+      const timer = this.clock.after(limit, end, true);
+      this.#whenIdle.add(end);
     });
   }
 }

@@ -11,6 +11,12 @@ export interface WaitLimits {
   total: number;
 }
 
+/** A limit that is reached. */
+export interface Full {
+  option: keyof WaitLimits;
+  limit: number;
+}
+
 /** So often in a row a lock goes from one to the next in this process, before those of others have their chance. */
 const LONGEST_SERIES = 8;
 
@@ -46,26 +52,36 @@ export class WaitQueue {
     private readonly limits: WaitLimits = { perKey: Infinity, total: Infinity },
   ) {}
 
-  /** The limit that keeps one more from waiting for the key, if one does. */
-  full(key: string): { option: keyof WaitLimits; limit: number } | undefined {
+  /** The limit that keeps one more from waiting for the key, if one does. Who is the first to ask for a key is not waiting yet. */
+  full(key: string): Full | undefined {
     const { perKey, total } = this.limits;
-    if ((this.#lines.get(key)?.waiting ?? 0) >= perKey) return { option: 'perKey', limit: perKey };
-    return this.#waiting >= total ? { option: 'total', limit: total } : undefined;
+    const waiting = this.#lines.get(key)?.waiting ?? 0;
+    if (waiting >= perKey) return { option: 'perKey', limit: perKey };
+    return waiting > 0 && this.#waiting >= total ? { option: 'total', limit: total } : undefined;
   }
 
-  /** @param waits whether it goes on after an attempt that is refused */
-  join(key: string, waits: boolean): Place {
+  /** The limit that one who has joined is beyond, now that it has to wait. */
+  overfull(): Full | undefined {
+    const { total } = this.limits;
+    return this.#waiting > total ? { option: 'total', limit: total } : undefined;
+  }
+
+  /** A place for a call that makes one attempt, beside all lines: nobody waits behind it. */
+  aside(): Place {
+    return new Place(this.clock, new Line(), () => {});
+  }
+
+  join(key: string): Place {
     const line = this.#lines.get(key) ?? new Line();
     this.#lines.set(key, line);
-    const count = waits ? 1 : 0;
     const place = new Place(this.clock, line, () => {
-      line.waiting -= count;
-      this.#waiting -= count;
+      line.waiting--;
+      this.#waiting--;
       if (line.places.size === 0) this.#lines.delete(key);
     });
     line.places.add(place);
-    line.waiting += count;
-    this.#waiting += count;
+    line.waiting++;
+    this.#waiting++;
     if (this.#closedWith) place.fail(this.#closedWith);
     return place;
   }
@@ -82,15 +98,18 @@ export class WaitQueue {
    * now and then would never get it from one that always wants it.
    *
    * @param resting whether others can only ask
+   * @returns whether somebody waits for it
    */
-  freed(key: string, resting: boolean): void {
+  freed(key: string, resting: boolean): boolean {
     const line = this.#lines.get(key);
-    if (!line) return;
+    if (!line) return false;
     const now = this.clock.now();
     line.turnSince ??= now;
-    if (!resting || now - line.turnSince < LONGEST_TURN) return line.first?.wake();
-    line.turnSince = undefined;
-    this.clock.after(REST, () => this.wake(key), false);
+    if (resting && now - line.turnSince >= LONGEST_TURN) {
+      line.turnSince = undefined;
+      this.clock.after(REST, () => this.wake(key), false);
+    } else line.first?.wake();
+    return line.waiting > 0;
   }
 
   /** Whether anybody waits for the key. */

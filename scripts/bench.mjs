@@ -1,11 +1,13 @@
 // npm run bench, from a fresh clone too: measures the goals of the library on private servers; bench/README.md tells more.
 // npm run bench -- --quick --only P1,P8 --store postgres,mariadb,sqlite,mongodb --peers --out DIR
 import { statSync, utimesSync } from 'node:fs';
+import { readArguments } from '../bench/arguments.mjs';
 import { ready } from './ready.mjs';
 import { step } from './step.mjs';
 
 const installed = 'bench/node_modules/.package-lock.json';
 
+readArguments(process.argv.slice(2)); // before anything is installed: it may be a wrong one, or --help
 await ready({ build: true });
 if (changed(installed) < changed('bench/package-lock.json')) {
   const options = ['--no-audit', '--no-fund', '--loglevel=error'];

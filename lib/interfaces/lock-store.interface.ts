@@ -107,9 +107,10 @@ export interface WaiterCaller {
    * Has `free` called when a key may be had for which an acquisition of this process was `queued`, or that this process has released with nobody
    * else in the queue; without a key when any may be, since calls may have been missed.
    *
-   * @param free answers whether somebody here still waits for the key: if not, the store calls the next process
+   * @param free answers whether somebody here still waits for the key: if not, the store calls the next process. `othersAsk`: this process cannot be
+   * called for the key, and so maybe others cannot, who find it free only when they happen to ask
    */
-  onFree(free: (key?: string) => boolean): void;
+  onFree(free: (key?: string, othersAsk?: boolean) => boolean): void;
 }
 
 /** One lease in a batch renewal. @publicApi */

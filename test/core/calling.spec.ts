@@ -2,7 +2,14 @@ import { describe, expect, it } from '@jest/globals';
 import type { Lock } from '../../lib/lock.js';
 import { captureLog, errorOf, startCore, startCoreWith, watch } from './core-fixture.js';
 import { settle } from './manual-clock.js';
-import { CallingStore, linkBroken, serverRefused, type ScriptedStore } from './scripted-store.js';
+import type { ReleaseRequest } from '../../lib/interfaces/lock-store.interface.js';
+import {
+  CallingStore,
+  linkBroken,
+  PassingStore,
+  serverRefused,
+  type ScriptedStore,
+} from './scripted-store.js';
 
 captureLog();
 
@@ -301,3 +308,55 @@ describe('releases in a store that calls', () => {
     expect(waiting.value?.held).toBe(true);
   });
 });
+
+describe('a lock that always has somebody who wants it in this process', () => {
+  /** Two callers take turns for so long; gives the moments at which the key was free for more than an instant. */
+  const restsOf = async (start: () => ReturnType<typeof startCore>, ms: number): Promise<number> => {
+    const { service, store, clock } = await start();
+    const over = new AbortController();
+    const work = async (): Promise<void> => {
+      while (!over.signal.aborted) {
+        const lock = await service.acquire('key', { ...WAIT, signal: over.signal });
+        await new Promise<void>((resolve) => void clock.after(5, resolve, true));
+        await lock.release();
+      }
+    };
+    for (let caller = 0; caller < 3; caller++) void work().catch(() => {});
+    let rests = 0;
+    for (let at = 0; at < ms; at += 10) {
+      await clock.advance(10);
+      if (!(await store.held('key'))) rests++;
+    }
+    over.abort(new Error('over'));
+    await clock.advance(100);
+    return rests;
+  };
+
+  it('B23 is left alone now and then where others can only ask', async () => {
+    expect(await restsOf(() => startCore(), 5_000)).toBeGreaterThan(10);
+    expect(await restsOf(() => startCoreWith(PassingStore), 5_000)).toBeGreaterThan(10);
+  });
+
+  it('B23 is not where the others are called', async () => {
+    expect(await restsOf(() => startCoreWith(ToldStore), 5_000)).toBe(0);
+  });
+
+  it('B23 is left alone when a store that calls cannot do so for this key', async () => {
+    expect(await restsOf(() => startCoreWith(UncallableStore), 5_000)).toBeGreaterThan(10);
+  });
+});
+
+/** Tells this process of a release when nobody else was called. */
+class ToldStore extends CallingStore {
+  protected readonly othersAsk: boolean = false;
+
+  override async release(key: string, owner: string, request?: ReleaseRequest): Promise<boolean> {
+    const released = await super.release(key, owner, request);
+    this.call(key, this.othersAsk);
+    return released;
+  }
+}
+
+class UncallableStore extends ToldStore {
+  protected override readonly othersAsk = true;
+}

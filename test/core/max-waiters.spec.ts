@@ -38,6 +38,20 @@ describe('maxWaiters', () => {
     expect(error.message).toContain('3 calls of this process wait for locks already. Raise maxWaiters.total');
   });
 
+  it('total refuses nobody who finds the key free', async () => {
+    const { service, store, clock } = await startCore({ maxWaiters: { total: 1 } });
+    store.always({ before: 10 }, 'acquire');
+    const keys = ['a', 'b', 'c'].map((key) => watch(service.acquire(key, WAIT)));
+    await clock.advance(10);
+    expect(keys.map(({ value }) => value?.held)).toEqual([true, true, true]);
+    const waits = ['d', 'e'].map((key) => store.takenBy('other', key, 600_000));
+    await Promise.all(waits);
+    const [first, second] = ['d', 'e'].map((key) => watch(service.acquire(key, WAIT)));
+    await clock.advance(10);
+    expect([first?.state, second?.state]).toContain('pending');
+    expect([first?.error, second?.error]).toContainEqual(expect.objectContaining({ reason: 'queue-full' }));
+  });
+
   it('every way to take a lock tells in its own way', async () => {
     const { service, store, clock } = await startCore({ maxWaiters: { perKey: 1 } });
     await store.takenBy('other', 'key', 600_000);

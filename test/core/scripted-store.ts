@@ -209,9 +209,9 @@ export class PassingStore extends ScriptedStore implements LockPasser {
 export class CallingStore extends PassingStore implements WaiterCaller {
   readonly callsWaiters = true;
   /** Calls this process; tells whether somebody waits there. */
-  call: (key?: string) => boolean = () => false;
+  call: (key?: string, othersAsk?: boolean) => boolean = () => false;
 
-  onFree(free: (key?: string) => boolean): void {
+  onFree(free: (key?: string, othersAsk?: boolean) => boolean): void {
     this.call = free;
   }
 

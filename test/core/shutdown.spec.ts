@@ -13,6 +13,20 @@ async function shutDown({ service }: Core): Promise<void> {
 }
 
 describe('B12 shutdown', () => {
+  it('may be asked for twice: both are done when the work is', async () => {
+    const core = await startCore();
+    const work = gate();
+    const running = watch(core.service.run('key', () => work.promise));
+    await settle();
+    const both = [watch(shutDown(core)), watch(shutDown(core))];
+    await core.clock.advance(100);
+    core.store.next('release', { before: 50 });
+    work.open();
+    await core.clock.advance(100);
+    expect(running.state).toBe('resolved');
+    expect(both.map(({ state }) => state)).toEqual(['resolved', 'resolved']);
+  });
+
   it('takes no new locks', async () => {
     const core = await startCore();
     await core.service.drain();

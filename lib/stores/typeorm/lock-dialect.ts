@@ -119,11 +119,12 @@ export interface LockDialect {
   passOn(run: Run, passing: Passing): Promise<LockAcquireResult>;
   forceRelease(run: Run, key: string, caller?: Caller): Promise<Freeing>;
   /**
-   * Puts a process into the line of a key that is held: `false` when it is free, or its row locked. For databases that can call.
+   * Puts a process into the line of a key that is held, unless it is in it: nothing is written then. `false` when the key is free, or its row locked;
+   * `full` when the line is long. For databases that can call.
    *
    * @param first to the head of the line: it was called, and somebody else was faster
    */
-  queue?(run: Run, key: string, channel: string, first: boolean): Promise<boolean>;
+  queue?(run: Run, key: string, channel: string, first: boolean): Promise<boolean | 'full'>;
   /** Calls the next one in place of this process, which has no use for the key, if it is free. */
   callNext?(run: Run, key: string, caller: Caller): Promise<void>;
   /** `gone`: it was paused already. A key that has no row gets one. */

@@ -78,7 +78,7 @@ export function postgresDialect(table: string, { asyncRelease = false } = {}): L
   // the end of a purge that deletes the row just now: its token would be older than those that others get meanwhile.
   const add = ({ tick, notAhead }: typeof terms) => `
     INSERT INTO ${table} (key, owner, token, label, started_ms, renewed_ms, expires_ms, tick_ms)
-    SELECT $1::varchar, $2, ${US}, $4, ${MS}, ${MS}, ${until('$3')}, ${tick} 
+    SELECT $1::varchar, $2, ${US}, $4, ${MS}, ${MS}, ${until('$3')}, ${tick}
      WHERE ${notAhead} AND NOT EXISTS (SELECT 1 FROM ${table} WHERE key = $1::varchar)
     ON CONFLICT (key) DO NOTHING
     RETURNING token AS won`;
@@ -155,12 +155,14 @@ export function postgresDialect(table: string, { asyncRelease = false } = {}): L
   const queue = `
     ${lazily}
     UPDATE ${table} AS t
-       SET waiting = CASE WHEN $2 = ANY (t.waiting) OR cardinality(t.waiting) >= ${LONGEST_LINE} THEN t.waiting
-                          WHEN $3::boolean THEN array_prepend($2::varchar, t.waiting)
-                          ELSE array_append(t.waiting, $2::varchar) END
+       SET waiting = CASE WHEN $3::boolean THEN array_prepend($2::varchar, t.waiting) ELSE array_append(t.waiting, $2::varchar) END
       FROM lazily$, (SELECT t.key FROM ${table} AS t
-                     WHERE t.key = $1 AND NOT t.paused AND t.expires_ms > ${MS} FOR UPDATE SKIP LOCKED) AS held
+                      WHERE t.key = $1 AND NOT t.paused AND t.expires_ms > ${MS}
+                        AND COALESCE($2 <> ALL (t.waiting) AND cardinality(t.waiting) < ${LONGEST_LINE}, true) FOR UPDATE SKIP LOCKED) AS held
      WHERE t.key = held.key`;
+  const line = `
+    SELECT $2 = ANY (t.waiting) AS queued, cardinality(t.waiting) >= ${LONGEST_LINE} AS is_full FROM ${table} AS t
+     WHERE t.key = $1 AND NOT t.paused AND t.expires_ms > ${MS}`;
   const callNext = freeing(
     `renewed_ms = t.renewed_ms`,
     `t.key = $1 AND t.expires_ms <= ${MS} AND t.waiting IS NOT NULL`,
@@ -283,7 +285,14 @@ export function postgresDialect(table: string, { asyncRelease = false } = {}): L
     },
     forceRelease: (run, key, caller) =>
       freed(run, forceRelease, [key], [caller?.channel ?? NOBODY, caller?.again ?? false]),
-    queue: async (run, key, channel, first) => (await run(queue, [key, channel, first])).affected > 0,
+    async queue(run, key, channel, first) {
+      if ((await run(queue, [key, channel, first])).affected > 0) return true;
+      const [found] = await rowsOf<{ queued: boolean | null; is_full: boolean | null }>(run, line, [
+        key,
+        channel,
+      ]);
+      return found?.queued === true || (found?.is_full === true && 'full');
+    },
     async callNext(run, key, { channel, again }) {
       await run(callNext.update, [key, channel, again]);
     },

@@ -44,6 +44,7 @@ import {
 } from './typeorm-store.options.js';
 
 const BATCH = 500; // much larger ones stall other writers
+const SOON = 5_000; // milliseconds in which who is called asks for the key, if ever
 const SLICE = 100; // whoever wants a key that is being purged, once in its life, finds its row locked for so long
 
 /**
@@ -73,9 +74,10 @@ export class TypeOrmLockStore
   /** Not in weak tables, which may forget what has run. */
   readonly keepsOnce: boolean;
   private readonly operations: LockOperations;
-  /** The keys for which this process was called, and has not asked since. */
-  private readonly called = new Set<string>();
-  private wake: (key?: string) => boolean = () => false;
+  /** The keys for which this process was called, and has not asked since, with the time of that. */
+  private readonly called = new Map<string, number>();
+  /** Of each module that uses the store. */
+  private readonly waiters = new Set<Free>();
   private readonly table: LockTable;
 
   /** @throws LockError for an option that does not exist or is not valid */
@@ -132,7 +134,8 @@ export class TypeOrmLockStore
         if (answer.acquired || answer.reason !== 'held' || !request.waiting) return answer;
         if (!canBeCalledFor(key) || !listener?.listens()) return answer;
         const queued = await dialect.queue?.(run, key, listener.channel, wasCalled);
-        return queued === false ? CONTENTION : { ...answer, queued }; // it has just changed hands
+        if (queued === 'full') return answer;
+        return queued ? { ...answer, queued: true } : CONTENTION; // it has just changed hands
       },
     );
     return unlessCollided<LockAcquireResult>(acquisition, CONTENTION);
@@ -238,8 +241,8 @@ export class TypeOrmLockStore
     return this.operations.calls;
   }
 
-  onFree(free: (key?: string) => boolean): void {
-    this.wake = free;
+  onFree(free: Free): void {
+    this.waiters.add(free);
   }
 
   /** @param waiting whether others of this process wait for the key: they are told, or called later when others are before them */
@@ -255,13 +258,20 @@ export class TypeOrmLockStore
       return work(dialect, run, listener && { channel: listener.channel, again });
     });
     // Gone may be what this process has freed before, when the answer was lost: with it, whether anybody else was called.
-    if (freeing !== 'called' || !again) this.wake(key);
+    if (freeing !== 'called' || !again) this.wake(key, !again);
     return freeing !== 'gone';
+  }
+
+  /** Tells whether anybody here waits for the key. */
+  private wake(key?: string, othersAsk = false): boolean {
+    return [...this.waiters].filter((free) => free(key, othersAsk)).length > 0;
   }
 
   /** This process was called for a key. If nobody here wants it any more, the next one is called. */
   private heard(key?: string): void {
-    if (key !== undefined) this.called.add(key);
+    const now = performance.now();
+    for (const [old, since] of this.called) if (now - since > SOON) this.called.delete(old); // who was called has given up
+    if (key !== undefined) this.called.set(key, now);
     if (this.wake(key) || key === undefined) return;
     this.called.delete(key);
     this.operations
@@ -328,6 +338,8 @@ export class TypeOrmLockStore
     return this.operations.guard(manager, { ...identityOf(key, owner), token: fencingToken });
   }
 }
+
+type Free = Parameters<WaiterCaller['onFree']>[0];
 
 /** A call names the key as it is stored, and those who wait know it as it was given. */
 function canBeCalledFor(key: string): boolean {

@@ -99,6 +99,15 @@ export class WakeUps {
     return rows[0]?.waiting ?? [];
   }
 
+  /** Another one after each write of the key's row. */
+  async version(key: string): Promise<string> {
+    const rows: { version: string }[] = await this.admin.query(
+      `SELECT xmin || ' ' || ctid AS version FROM ${this.table} WHERE key = $1`,
+      [key],
+    );
+    return String(rows[0]?.version);
+  }
+
   /** Those of the keys in whose line a process stands. */
   async queuedFor(keys: string[], channel: string): Promise<string[]> {
     const rows: { key: string }[] = await this.admin.query(

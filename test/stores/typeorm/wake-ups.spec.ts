@@ -55,6 +55,28 @@ for (const target of targetsAmong('postgres')) {
         expect(await b.release(key)).toBe(true);
       });
 
+      it('each module that uses the store is told', async () => {
+        const [key, told] = [newKey(), [] as (string | undefined)[]];
+        b.store.onFree((free) => told.push(free) < 0); // it waits for other keys
+        tokenOf(await a.acquire(key));
+        await b.queue(key);
+        expect(await a.release(key)).toBe(true);
+        await b.called(key);
+        expect(told).toEqual([key]);
+        tokenOf(await b.acquire(key));
+        expect(await b.release(key)).toBe(true);
+      });
+
+      it('who is in the line already writes nothing when it asks again', async () => {
+        const key = await held(a, b);
+        const version = async () => (await database.version(key)) as unknown;
+        const before = await version();
+        await b.queue(key);
+        expect(await version()).toEqual(before);
+        expect(await a.release(key)).toBe(true);
+        await b.called(key);
+      });
+
       it('are called one after the other, in the order in which they came, each once', async () => {
         const key = await held(a, b, c, d);
         for (const waiter of [b, c, d, b, c]) await waiter.queue(key); // who asks again keeps its place
@@ -218,7 +240,8 @@ for (const target of targetsAmong('postgres')) {
           `UPDATE ${database.table} SET waiting = (SELECT array_agg('nobody' || n) FROM generate_series(1, 100) AS n) WHERE key = $1`,
           [key],
         );
-        await b.queue(key);
+        expect(b.listening).toBe(true);
+        expect((await b.acquire(key)) as object).not.toHaveProperty('queued');
         expect(await database.line(key)).toHaveLength(100);
         expect(await a.release(key)).toBe(true);
         expect(await database.line(key)).toHaveLength(99);

@@ -1,0 +1,55 @@
+import { parseArgs } from 'node:util';
+import { readdirSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+
+export const STORES = ['postgres', 'mariadb', 'sqlite', 'mongodb'];
+
+const USAGE = `npm run bench -- [--quick] [--only P1,P8] [--store ${STORES.join(',')}] [--peers] [--out DIR]
+bench/README.md tells what is measured.`;
+
+/** What the bench was asked for. Ends the process when that makes no sense, or is help. It needs no packages. */
+export function readArguments(args) {
+  const { help, only, store, ...options } = parsed(args);
+  if (help) end(USAGE, 0);
+  const measures = listOf(only?.toUpperCase());
+  const stores = listOf(store);
+  refuse('--only', measures ?? [], measureIds());
+  refuse('--store', stores, STORES);
+  return { only: measures, stores, ...options, command: ['npm run bench --', ...args].join(' ').trim() };
+}
+
+function parsed(args) {
+  const options = {
+    only: { type: 'string' },
+    store: { type: 'string', default: STORES.join(',') },
+    quick: { type: 'boolean', default: false },
+    peers: { type: 'boolean', default: false },
+    out: { type: 'string' },
+    help: { type: 'boolean', default: false },
+  };
+  try {
+    return parseArgs({ args, options }).values;
+  } catch (error) {
+    return end(`${error.message}\n${USAGE}`, 2);
+  }
+}
+
+/** By the names of the files in `measures/`. */
+function measureIds() {
+  const files = readdirSync(fileURLToPath(new URL('measures', import.meta.url)));
+  return files.flatMap((file) => /^p(\d\d)-/.exec(file)?.[1] ?? []).map((number) => `P${Number(number)}`);
+}
+
+function refuse(option, given, known) {
+  const unknown = given.filter((one) => !known.includes(one));
+  if (unknown.length > 0)
+    end(`${option} names ${unknown.map((one) => `"${one}"`).join(', ')}; there are: ${known.join(', ')}`, 2);
+}
+
+const listOf = (text) => text?.split(',').map((word) => word.trim());
+
+function end(text, code) {
+  if (code === 0) console.log(text);
+  else console.error(text);
+  process.exit(code);
+}
