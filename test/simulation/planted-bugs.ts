@@ -250,8 +250,8 @@ const inPassingOn: PlantedBug[] = [
     edits: [
       {
         file: KEEPER,
-        from: `return passed instanceof Lease ? 'passed' : passed;`,
-        to: `return passed === 'refused' ? passed : 'passed';`,
+        from: 'passed instanceof Lease ||\n',
+        to: `passed !== 'refused' ||\n`,
       },
     ],
   },
@@ -260,14 +260,14 @@ const inPassingOn: PlantedBug[] = [
     edits: [
       {
         file: KEEPER,
-        from: `return passed instanceof Lease ? 'passed' : passed;`,
-        to: `return passed === 'unknown' ? passed : 'passed';`,
+        from: 'passed instanceof Lease ||\n',
+        to: `(heir && passed !== 'unknown') ||\n`,
       },
     ],
   },
   {
     name: 'a lock that was passed on is released all the same',
-    edits: [{ file: KEEPER, from: `passed === 'passed' ||\n`, to: '' }],
+    edits: [{ file: KEEPER, from: 'passed instanceof Lease ||\n', to: '' }],
   },
   {
     name: 'a lock that may have been passed on has to be found by its release',
