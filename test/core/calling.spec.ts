@@ -311,8 +311,8 @@ describe('releases in a store that calls', () => {
 
 describe('a lock that always has somebody who wants it in this process', () => {
   /** Two callers take turns for so long; gives the moments at which the key was free for more than an instant. */
-  const restsOf = async (start: () => ReturnType<typeof startCore>, ms: number): Promise<number> => {
-    const { service, store, clock } = await start();
+  const restsOf = async (begin: () => ReturnType<typeof startCore>, ms: number): Promise<number> => {
+    const { service, store, clock } = await begin();
     const over = new AbortController();
     const work = async (): Promise<void> => {
       while (!over.signal.aborted) {

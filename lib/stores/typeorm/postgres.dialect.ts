@@ -76,7 +76,7 @@ export function postgresDialect(table: string, { asyncRelease = false } = {}): L
       LEFT JOIN ${table} AS t ON t.key = $1 AND won.token IS NULL`;
   // By itself, and only for a key that was found to have no row: preparing to insert would cost every attempt a tenth of its time. It must not wait for
   // the end of a purge that deletes the row just now: its token would be older than those that others get meanwhile.
-  const add = ({ tick, notAhead }: typeof terms) => `
+  const addition = ({ tick, notAhead }: typeof terms) => `
     INSERT INTO ${table} (key, owner, token, label, started_ms, renewed_ms, expires_ms, tick_ms)
     SELECT $1::varchar, $2, ${US}, $4, ${MS}, ${MS}, ${until('$3')}, ${tick}
      WHERE ${notAhead} AND NOT EXISTS (SELECT 1 FROM ${table} WHERE key = $1::varchar)
@@ -85,7 +85,7 @@ export function postgresDialect(table: string, { asyncRelease = false } = {}): L
   const acquisition = (asked: typeof terms) => ({
     first: acquire('false', asked),
     again: acquire('(t.owner IS NOT DISTINCT FROM $2)', asked),
-    add: add(asked),
+    add: addition(asked),
   });
   const [plain, onTerms] = [acquisition(noTerms), acquisition(terms)];
 
@@ -200,17 +200,17 @@ export function postgresDialect(table: string, { asyncRelease = false } = {}): L
                 WHEN EXISTS (SELECT 1 FROM guarded$) THEN 'held'
                 ELSE 'gone' END AS guarding`;
 
-  const asked = `unnest($1::text[], $2::text[], $3::bigint[]) WITH ORDINALITY AS l (key, owner, ttl, place)`;
+  const batch = `unnest($1::text[], $2::text[], $3::bigint[]) WITH ORDINALITY AS l (key, owner, ttl, place)`;
   const renewMany = `
     WITH mine$ AS (
-      SELECT t.key, l.ttl, l.place FROM ${table} AS t JOIN ${asked} ON t.key = l.key AND t.owner = l.owner
+      SELECT t.key, l.ttl, l.place FROM ${table} AS t JOIN ${batch} ON t.key = l.key AND t.owner = l.owner
        WHERE t.expires_ms > ${MS} FOR UPDATE OF t SKIP LOCKED
     )
     UPDATE ${table} AS t SET renewed_ms = ${MS}, expires_ms = ${until('mine.ttl')}
       FROM mine$ AS mine WHERE t.key = mine.key
     RETURNING mine.place`;
   const stillHeld = `
-    SELECT l.place FROM ${table} AS t JOIN ${asked} ON t.key = l.key AND t.owner = l.owner WHERE t.expires_ms > ${MS}`;
+    SELECT l.place FROM ${table} AS t JOIN ${batch} ON t.key = l.key AND t.owner = l.owner WHERE t.expires_ms > ${MS}`;
 
   const find = `SELECT ${ROW} FROM ${table} AS t WHERE t.key = $1`;
   const list = `
