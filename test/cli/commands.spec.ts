@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/glob
 import { cliDatabases, type CliDatabase } from './cli-database.js';
 import { CliProcesses } from './cli-process.js';
 
-for (const { name, open } of cliDatabases('sqlite', 'postgres', 'mongodb', 'mariadb')) {
+for (const { name, open } of cliDatabases('sqlite', 'postgres', 'mongodb')) {
   describe(`nestjs-locked on ${name}`, () => {
     const processes = new CliProcesses(() => database.env);
     let database: CliDatabase;

@@ -19,7 +19,9 @@ for (const { name, open } of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysq
       await target.dispose();
     });
 
-    for (const { name: rule, run } of lockStoreConformance(() => new TypeOrmLockStore(application)))
+    for (const { name: rule, run } of lockStoreConformance(() => new TypeOrmLockStore(application), {
+      rounds: 5,
+    }))
       it(rule, run);
   });
 }

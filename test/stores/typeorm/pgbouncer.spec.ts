@@ -40,7 +40,9 @@ for (const { open } of targetsAmong('postgres'))
       });
       afterAll(() => application.destroy());
 
-      for (const { name: rule, run } of lockStoreConformance(() => new TypeOrmLockStore(application)))
+      for (const { name: rule, run } of lockStoreConformance(() => new TypeOrmLockStore(application), {
+        rounds: 5,
+      }))
         it(rule, run);
 
       it('B8 is served by fewer sessions than it has connections, which lose its prepared statements', async () => {

@@ -95,11 +95,11 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
         }
       });
 
-      it('B23 for a lock that is passed on 50 times: nobody comes in between', async () => {
+      it('B23 for a lock that is passed on 20 times while others contend: nobody comes in between', async () => {
         const key = newKey();
         let token = tokenOf(await store.acquire(key, 'holder 0', 60_000));
         const over = new AbortController();
-        const contenders = Array.from({ length: 50 }, async (_, i) => {
+        const contenders = Array.from({ length: 10 }, async (_, i) => {
           const granted = [];
           while (!over.signal.aborted) {
             const result = await store.acquire(key, `${key}:${i}`, 60_000);
@@ -108,7 +108,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
           return granted;
         });
         try {
-          for (let passed = 0; passed < 50;) {
+          for (let passed = 0; passed < 20;) {
             const next = { owner: `holder ${passed + 1}`, ttl: 60_000 };
             const result = await store.passOn(key, `holder ${passed}`, next);
             if (!result.acquired && result.reason === 'contention') continue;
@@ -121,7 +121,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
           over.abort();
         }
         expect((await Promise.all(contenders)).flat()).toEqual([]);
-        expect(await store.release(key, 'holder 50')).toBe(true);
+        expect(await store.release(key, 'holder 20')).toBe(true);
       });
 
       it('B73 for a new key that is paused meanwhile: nobody gets it from then on', async () => {

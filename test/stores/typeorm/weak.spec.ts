@@ -32,7 +32,7 @@ for (const target of sqlTargets())
 
     if (target.name === 'postgres' || target.name === 'sqlite') {
       describe('keep the rules of the port', () => {
-        for (const { name, run } of lockStoreConformance(() => store())) it(name, run);
+        for (const { name, run } of lockStoreConformance(() => store(), { rounds: 3 })) it(name, run);
       });
 
       it('B78 B6 have a table of their own, beside the one that outlives a crash', async () => {
