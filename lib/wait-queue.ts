@@ -21,7 +21,7 @@ export interface Full {
 const LONGEST_SERIES = 8;
 
 /** Milliseconds for which the lock stays among the calls of this process, */
-const LONGEST_TURN = 1_000;
+const LONGEST_TURN = 2_000;
 /** and for which they then leave it alone, where others have to ask for it, and ask twice a second. */
 const REST = 50;
 

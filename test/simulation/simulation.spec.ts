@@ -9,7 +9,7 @@ const npmRun = async (script: string, ...args: string[]): Promise<string> =>
   (await run(process.execPath, [`scripts/${script}.mjs`, ...args], { maxBuffer: 2 ** 28 })).stdout;
 
 it('B12 B21 B23 B28 B38 B43 B50 B53 B54 whatever is late, lost, repeated, refused, frozen, suspended or killed: one holder, growing tokens, nothing left', async () => {
-  const told = await npmRun('simulate', '--schedules', '3000');
+  const told = await npmRun('simulate', '--schedules', '2000');
   expect(told).toMatch(
     /simulation: \d+ schedules, \d{4,} holds, \d{4,} locks passed on, \d{3,} losses noticed, \d{4,} faults, 0 violations\n$/,
   );

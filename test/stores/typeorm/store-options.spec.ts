@@ -48,15 +48,6 @@ for (const target of sqlTargets())
       });
     else
       describe('preparedStatements: false', () => {
-        // Of the others it is the wire that differs, and that is looked at below.
-        const conformance =
-          target.name === 'postgres'
-            ? lockStoreConformance(() => new TypeOrmLockStore(application, { preparedStatements: false }), {
-                rounds: 3,
-              })
-            : [];
-        for (const { name, run } of conformance) it(name, run);
-
         it('B8 leaves nothing prepared in the sessions', async () => {
           const own = await fixture.dataSource({ poolSize: 1 });
           const cycle = async (preparedStatements: boolean) => {
