@@ -27,6 +27,17 @@ describe('B12 shutdown', () => {
     expect(both.map(({ state }) => state)).toEqual(['resolved', 'resolved']);
   });
 
+  it('may be asked for twice while locks are released: both are done when the store has answered', async () => {
+    const core = await startCore();
+    await core.service.acquire('key');
+    core.store.next('release', { before: 50, after: 50 });
+    const both = [watch(core.service.close()), watch(core.service.close())];
+    await core.clock.advance(99);
+    expect(both.map(({ state }) => state)).toEqual(['pending', 'pending']);
+    await core.clock.advance(1);
+    expect(both.map(({ state }) => state)).toEqual(['resolved', 'resolved']);
+  });
+
   it('takes no new locks', async () => {
     const core = await startCore();
     await core.service.drain();
