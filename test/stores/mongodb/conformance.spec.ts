@@ -2,36 +2,34 @@ import { afterAll, beforeAll, describe, it } from '@jest/globals';
 import type { Collection } from 'mongodb';
 import { MongoLockStore } from '../../../lib/stores/mongodb/index.js';
 import { lockStoreConformance } from '../../../lib/testing/index.js';
+import { SideBySide } from '../side-by-side.js';
 import { drivers, MongoFixture, mongodbIsSelected } from './fixture.js';
 
 if (mongodbIsSelected()) {
-  describe('MongoLockStore with weak locks', () => {
-    const fixture = new MongoFixture();
-    let collection: Collection;
+  const [newest] = drivers;
+  const variants = [
+    ...drivers.map(({ name, MongoClient }) => ({ name, MongoClient, weak: false })),
+    { name: 'weak locks', MongoClient: newest.MongoClient, weak: true },
+  ].map((variant) => ({ ...variant, fixture: new MongoFixture() }));
+  const collections = new Map<string, Collection>();
 
-    beforeAll(async () => {
-      collection = await fixture.collection();
-    });
-    afterAll(() => fixture.dispose());
-
-    const createStore = () => new MongoLockStore(collection, { weak: true });
-    for (const { name: rule, run } of lockStoreConformance(createStore, { rounds: 3 })) it(rule, run);
+  beforeAll(async () => {
+    for (const { name, MongoClient, fixture } of variants)
+      collections.set(name, await fixture.collection({}, MongoClient));
+  });
+  afterAll(async () => {
+    for (const { fixture } of variants) await fixture.dispose();
   });
 
-  for (const { name, MongoClient } of drivers) {
+  const stores = new Map(
+    variants.map(({ name, weak }) => [
+      name,
+      lockStoreConformance(() => new MongoLockStore(collections.get(name)!, { weak }), { rounds: 5 }),
+    ]),
+  );
+  const sideBySide = new SideBySide(stores);
+  for (const [name, cases] of stores)
     describe(`MongoLockStore with ${name}`, () => {
-      const fixture = new MongoFixture();
-      let collection: Collection;
-
-      beforeAll(async () => {
-        collection = await fixture.collection({}, MongoClient);
-      });
-      afterAll(() => fixture.dispose());
-
-      for (const { name: rule, run } of lockStoreConformance(() => new MongoLockStore(collection), {
-        rounds: 5,
-      }))
-        it(rule, run);
+      for (const { name: rule } of cases) it(rule, () => sideBySide.keeps(name, rule));
     });
-  }
 }

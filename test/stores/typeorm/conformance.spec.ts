@@ -1,27 +1,44 @@
 import { afterAll, beforeAll, describe, it } from '@jest/globals';
 import { DataSource } from 'typeorm';
-import { TypeOrmLockStore } from '../../../lib/stores/typeorm/index.js';
-import { lockStoreConformance } from '../../../lib/testing/index.js';
+import { TypeOrmLockStore, type TypeOrmLockStoreOptions } from '../../../lib/stores/typeorm/index.js';
+import { lockStoreConformance, type ConformanceCase } from '../../../lib/testing/index.js';
 import type { Target } from '../../servers/targets.js';
+import { SideBySide } from '../side-by-side.js';
 import { targetsAmong } from './fixture.js';
 
-for (const { name, open } of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mysql56')) {
-  describe(`TypeOrmLockStore on ${name}`, () => {
-    let target: Target;
-    let application: DataSource;
+const targets = targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mysql56');
+const opened = new Map<string, { target: Target; application: DataSource }>();
 
-    beforeAll(async () => {
-      target = await open();
-      application = await new DataSource(target.options).initialize();
-    });
-    afterAll(async () => {
-      await application.destroy();
-      await target.dispose();
-    });
+beforeAll(async () => {
+  for (const { name, open } of targets) {
+    const target = await open();
+    opened.set(name, { target, application: await new DataSource(target.options).initialize() });
+  }
+});
+afterAll(async () => {
+  for (const { target, application } of opened.values()) {
+    await application.destroy();
+    await target.dispose();
+  }
+});
 
-    for (const { name: rule, run } of lockStoreConformance(() => new TypeOrmLockStore(application), {
-      rounds: 5,
-    }))
-      it(rule, run);
-  });
+const stores = new Map<string, ConformanceCase[]>();
+function conform(name: string, options: TypeOrmLockStoreOptions = {}): void {
+  const variant = Object.keys(options).map((option) => ` with ${option}`);
+  const createStore = () => new TypeOrmLockStore(opened.get(name)!.application, options);
+  stores.set(
+    `TypeOrmLockStore on ${name}${variant.join('')}`,
+    lockStoreConformance(createStore, { rounds: 5 }),
+  );
 }
+for (const { name } of targets) {
+  conform(name);
+  if (name === 'postgres' || name === 'sqlite') conform(name, { weak: true });
+  if (name === 'postgres') conform(name, { asyncRelease: true });
+}
+
+const sideBySide = new SideBySide(stores);
+for (const [store, cases] of stores)
+  describe(store, () => {
+    for (const { name } of cases) it(name, () => sideBySide.keeps(store, name));
+  });

@@ -3,7 +3,6 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { DataSource } from 'typeorm';
 import { TypeOrmLockStore, typeOrmStore } from '../../../lib/stores/typeorm/index.js';
 import { LockError } from '../../../lib/lock.errors.js';
-import { lockStoreConformance } from '../../../lib/testing/index.js';
 import { sqlTargets } from '../../servers/targets.js';
 import { Fixture, recordStatements, targetsAmong } from './fixture.js';
 import { newKey, tokenOf } from '../keys.js';
@@ -93,12 +92,7 @@ for (const target of targetsAmong('postgres'))
     });
     afterAll(() => fixture.dispose());
 
-    for (const { name, run } of lockStoreConformance(
-      () => new TypeOrmLockStore(application, { asyncRelease: true }),
-      { rounds: 3 },
-    ))
-      it(name, run);
-
+    // It keeps the rules of the port: see conformance.spec.ts.
     it('P1 a release is one statement', async () => {
       const own = await fixture.dataSource();
       const recorded = new TypeOrmLockStore(own, { asyncRelease: true });

@@ -1,7 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { DataSource } from 'typeorm';
 import { lockTableMigration, TypeOrmLockStore, typeOrmStore } from '../../../lib/stores/typeorm/index.js';
-import { lockStoreConformance } from '../../../lib/testing/index.js';
 import { sqlTargets } from '../../servers/targets.js';
 import { Fixture } from './fixture.js';
 import { newKey, tokenOf } from '../keys.js';
@@ -31,10 +30,6 @@ for (const target of sqlTargets())
     const type = () => application.options.type as 'postgres';
 
     if (target.name === 'postgres' || target.name === 'sqlite') {
-      describe('keep the rules of the port', () => {
-        for (const { name, run } of lockStoreConformance(() => store(), { rounds: 3 })) it(name, run);
-      });
-
       it('B78 B6 have a table of their own, beside the one that outlives a crash', async () => {
         const [weak, durable] = [store(), store({ weak: false })];
         const key = newKey();
