@@ -66,14 +66,15 @@ export class LeaseRenewer {
     const asleep = timeAsleep(this.clock);
     const due: Lease[] = [];
     const now = this.clock.now();
+    let next = Infinity;
     for (const lease of this.#leases) {
       lease.noticeSleep(asleep);
       if (now >= lease.deadline) this.#lose(lease);
       else if (!lease.inFlight && isDue(lease, now)) due.push(lease);
+      else next = Math.min(next, lease.wakeAt);
     }
     this.#renewDue(due);
-    let next = Infinity;
-    for (const lease of this.#leases) next = Math.min(next, lease.wakeAt);
+    for (const lease of due) if (this.#leases.has(lease)) next = Math.min(next, lease.wakeAt);
     this.#wakeBy(next);
   }
 
@@ -143,7 +144,8 @@ export class LeaseRenewer {
       }
       return error;
     });
-    for (const lease of leases) lease.inFlight = settled.then(() => undefined);
+    const inFlight = settled.then(() => undefined);
+    for (const lease of leases) lease.inFlight = inFlight;
     return settled;
   }
 

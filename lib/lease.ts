@@ -79,7 +79,7 @@ export class Lease {
   #asleep: number;
   #loss: LockLostError | undefined;
   /** The ttls of requests that are on their way. */
-  readonly #underway = new Set<{ ttl: number }>();
+  readonly #underway: number[] = [];
   /** The shortest ttl of a request that failed and may still be carried out: a server that was frozen has it in hand, however long that lasts. */
   #doubtful = Infinity;
 
@@ -153,15 +153,14 @@ export class Lease {
     const sentAt = this.clock.now();
     const asleep = this.#asleep;
     const before = this.#shortestPending();
-    const request = { ttl };
-    this.#underway.add(request);
+    this.#underway.push(ttl);
     if (ttl < this.#ttl) {
       this.#deadline = Math.min(this.#deadline, sentAt + ttl - marginOf(ttl));
       this.#endsAt = Math.min(this.#endsAt, sentAt + ttl);
       this.renewAt = Math.min(this.renewAt, sentAt + renewalInterval(this.renewEvery, ttl));
     }
     return (outcome) => {
-      this.#underway.delete(request);
+      this.#underway.splice(this.#underway.indexOf(ttl), 1);
       if (outcome === 'unknown') this.#doubtful = Math.min(this.#doubtful, ttl);
       if (outcome === 'renewed') this.#renewed(sentAt - (this.#asleep - asleep), ttl, before);
     };
@@ -206,7 +205,7 @@ export class Lease {
 
   /** The shortest ttl to which a request that may still be carried out would set the lease. */
   #shortestPending(): number {
-    return Math.min(this.#doubtful, ...Array.from(this.#underway, ({ ttl }) => ttl));
+    return Math.min(this.#doubtful, ...this.#underway);
   }
 
   #renewed(sentAt: number, ttl: number, before: number): void {

@@ -14,10 +14,11 @@ export function mysqlBatchRenewal(
   { skipsLocked }: MysqlServer,
   renew: string,
 ): NonNullable<LockDialect['renewMany']> {
-  // As text: prepared, each size of batch would be one more statement that the server keeps.
+  // As text: prepared, each size of batch would be one more statement that the server keeps. Key and owner as one string, since a list of pairs takes
+  // MariaDB a quarter longer; there is no NUL in a key.
   const among = (leases: readonly LeaseRenewal[]) =>
     `\`key\` IN (${leases.map(({ key }) => hex(key)).join()}) AND
-     (\`key\`, owner) IN (${leases.map(({ key, owner }) => `(${hex(key)}, ${hex(owner)})`).join()}) AND expires_ms > ${MS}`;
+     CONCAT(\`key\`, X'00', owner) IN (${leases.map((lease) => hex(identityOf(lease))).join()}) AND expires_ms > ${MS}`;
   const update = (leases: readonly LeaseRenewal[], ttl: number) => {
     const set = `renewed_ms = LAST_INSERT_ID(${MS}), expires_ms = ${until(String(ttl))}`;
     if (!skipsLocked)

@@ -35,7 +35,8 @@ const REFUSER = `json_build_object('key', t.key, 'owned', t.owner IS NOT NULL, '
 const ROW = `${HOLDER}, t.last_label, t.last_started_ms, t.last_ended_ms, t.last_outcome`;
 
 /**
- * The statements of PostgreSQL, one round trip each; one more for a key that has no row yet, and when a renewal or release changed nothing.
+ * The statements of PostgreSQL, one round trip each; one more for a key that has no row yet, when a renewal changed nothing, and for
+ * a release when others wait that this process does not know of; two more when a release changed nothing.
  *
  * Rows are locked with `SKIP LOCKED` before they are written: nobody queues on a row, and a try that fails writes nothing. Names of common table
  * expressions end with `$`, which no lock table's does: one of the same name would hide the table.
@@ -89,17 +90,23 @@ export function postgresDialect(table: string, { asyncRelease = false } = {}): L
   });
   const [plain, onTerms] = [acquisition(noTerms), acquisition(terms)];
 
-  const change = (set: string, which: string) => ({
-    update: `UPDATE ${table} AS t SET ${set}
-              WHERE t.key = (SELECT t.key FROM ${table} AS t WHERE ${which} FOR UPDATE SKIP LOCKED)`,
-    look: `SELECT 1 FROM ${table} AS t WHERE ${which}`,
-  });
+  // `commit` may set how the statement is committed; it is compared with something, since what nobody reads is not computed.
+  const change = (set: string, which: string, commit?: string) => {
+    const row = (columns: string) =>
+      `SELECT ${columns} FROM ${table} AS t WHERE ${which} FOR UPDATE SKIP LOCKED`;
+    const mine = commit
+      ? `SELECT key FROM (${row('t.key, t.tick_ms, t.expires_ms')}) AS t WHERE COALESCE(${commit}, 'as ever') <> ''`
+      : row('t.key');
+    return {
+      update: `UPDATE ${table} AS t SET ${set} WHERE t.key = (${mine})`,
+      look: `SELECT 1 FROM ${table} AS t WHERE ${which}`,
+    };
+  };
   const lease = `t.key = $1 AND t.owner = $2 AND t.expires_ms > ${MS}`;
   const renew = change(`renewed_ms = ${MS}, expires_ms = ${until('$3')}`, lease);
 
   // Who frees a key calls the first one of its line but for the own process, which goes to the end if it waits. Nobody is missed: a process gets into the
   // line by a change to the row of a key that is held, and the row is locked here. In a line that is empty, all that is NULL and costs nothing.
-  // `commit` may set how the statement is committed; it is compared with something, since what nobody reads is not computed.
   const freeing = (set: string, which: string, [channel, again]: [string, string], commit?: string) => {
     const row = `SELECT t.key, t.tick_ms, t.expires_ms, array_remove(t.waiting, ${channel}::varchar) AS others FROM ${table} AS t
                   WHERE ${which} FOR UPDATE SKIP LOCKED`;
@@ -117,17 +124,16 @@ export function postgresDialect(table: string, { asyncRelease = false } = {}): L
     };
   };
   // 0 and not the clock: after a clock that stepped back the key would stay taken.
+  const ended = `owner = NULL, expires_ms = 0,
+     last_label = t.label, last_started_ms = t.started_ms, last_ended_ms = ${MS}, last_outcome = $3`;
   // Not durable where a crash that forgets the release costs little: the lease ends soon, and nobody looks whether a tick's run has ended. Decided by
   // the row that is locked; what is committed after it is durable with it.
-  const release = freeing(
-    `owner = NULL, expires_ms = 0,
-     last_label = t.label, last_started_ms = t.started_ms, last_ended_ms = ${MS}, last_outcome = $3`,
-    lease,
-    ['$4', '$5'],
-    asyncRelease
-      ? `CASE WHEN tick_ms IS NULL AND expires_ms <= ${MS} + ${SOON} THEN set_config('synchronous_commit', 'off', true) END`
-      : undefined,
-  );
+  const commit = asyncRelease
+    ? `CASE WHEN tick_ms IS NULL AND expires_ms <= ${MS} + ${SOON} THEN set_config('synchronous_commit', 'off', true) END`
+    : undefined;
+  const release = freeing(ended, lease, ['$4', '$5'], commit);
+  // Most keys have nobody in their line: the statement that need not call takes a tenth less.
+  const { update: releaseUncalled } = change(ended, `${lease} AND t.waiting IS NULL`, commit);
   const keep = change(
     `owner = NULL, expires_ms = ${until('$3')},
      last_label = t.label, last_started_ms = t.started_ms, last_ended_ms = ${MS}, last_outcome = $4`,
@@ -273,10 +279,12 @@ export function postgresDialect(table: string, { asyncRelease = false } = {}): L
       return added ? { acquired: true, fencingToken: Number(added.won) } : CONTENTION;
     },
     renew: (run, { key, owner, ttl }) => changing(run, renew, [key, owner], [ttl]),
-    release: (run, { key, owner, keepFor, outcome, caller }) =>
-      keepFor > 0
-        ? changing(run, keep, [key, owner], [keepFor, outcome])
-        : freed(run, release, [key, owner], [outcome, caller?.channel ?? NOBODY, caller?.again ?? false]),
+    async release(run, { key, owner, keepFor, outcome, caller }) {
+      if (keepFor > 0) return changing(run, keep, [key, owner], [keepFor, outcome]);
+      if (!caller?.again && !caller?.contended)
+        if ((await run(releaseUncalled, [key, owner, outcome])).affected > 0) return 'done';
+      return freed(run, release, [key, owner], [outcome, caller?.channel ?? NOBODY, caller?.again ?? false]);
+    },
     async passOn(run, { key, owner, outcome, nextOwner, ttl, label }) {
       const values = [key, owner, outcome, nextOwner, ttl, label];
       const [passed] = await rowsOf<{ token: unknown }>(run, passOn, values);

@@ -74,8 +74,8 @@ export class TypeOrmLockStore
   /** Not in weak tables, which may forget what has run. */
   readonly keepsOnce: boolean;
   private readonly operations: LockOperations;
-  /** The keys for which this process was called, and has not asked since, with the time of that. */
-  private readonly called = new Map<string, number>();
+  /** The keys for which this process was called, until it has released them. */
+  private readonly calls = new Map<string, Call>();
   /** Of each module that uses the store. */
   private readonly waiters = new Set<Free>();
   private readonly table: LockTable;
@@ -129,7 +129,9 @@ export class TypeOrmLockStore
       `acquire "${key}"`,
       limitOf(ttl),
       async (dialect, run, listener) => {
-        const wasCalled = this.called.delete(key);
+        const call = this.calls.get(key);
+        const wasCalled = call?.asked === false;
+        if (call) call.asked = true;
         const answer = await dialect.acquire(run, attempt);
         if (answer.acquired || answer.reason !== 'held' || !request.waiting) return answer;
         if (!canBeCalledFor(key) || !listener?.listens()) return answer;
@@ -253,9 +255,10 @@ export class TypeOrmLockStore
     work: (dialect: LockDialect, run: Run, caller: Caller | undefined) => Promise<Freeing>,
   ): Promise<boolean> {
     let again = false;
+    const contended = this.calls.delete(key); // others stood in the line behind it
     const freeing = await this.operations.insist(doing, OPERATION_LIMIT, (dialect, run, listener) => {
       again = waiting && canBeCalledFor(key) && listener?.listens() === true;
-      return work(dialect, run, listener && { channel: listener.channel, again });
+      return work(dialect, run, listener && { channel: listener.channel, again, contended });
     });
     // Gone may be what this process has freed before, when the answer was lost: with it, whether anybody else was called.
     if (freeing !== 'called' || !again) this.wake(key, !again);
@@ -270,13 +273,14 @@ export class TypeOrmLockStore
   /** This process was called for a key. If nobody here wants it any more, the next one is called. */
   private heard(key?: string): void {
     const now = performance.now();
-    for (const [old, since] of this.called) if (now - since > SOON) this.called.delete(old); // who was called has given up
-    if (key !== undefined) this.called.set(key, now);
+    for (const [old, { since }] of this.calls) if (now - since > SOON) this.calls.delete(old); // who was called has given up
+    if (key !== undefined) this.calls.set(key, { since: now, asked: false });
     if (this.wake(key) || key === undefined) return;
-    this.called.delete(key);
+    this.calls.delete(key);
     this.operations
       .run(`call the next for "${key}"`, OPERATION_LIMIT, async (dialect, run, listener) => {
-        if (listener) await dialect.callNext?.(run, key, { channel: listener.channel, again: false });
+        const caller = listener && { channel: listener.channel, again: false, contended: true };
+        if (caller) await dialect.callNext?.(run, key, caller);
       })
       .catch(() => undefined); // they ask by themselves, a little later
   }
@@ -340,6 +344,14 @@ export class TypeOrmLockStore
 }
 
 type Free = Parameters<WaiterCaller['onFree']>[0];
+
+/** Of this process, for a key. */
+interface Call {
+  /** On the monotonic clock. */
+  since: number;
+  /** Whether somebody here has asked for the key since. */
+  asked: boolean;
+}
 
 /** A call names the key as it is stored, and those who wait know it as it was given. */
 function canBeCalledFor(key: string): boolean {

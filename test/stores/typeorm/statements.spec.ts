@@ -16,7 +16,7 @@ const ROUND_TRIPS = {
     renew: 1,
     passOn: 1,
     release: 1,
-    lostRelease: 2,
+    lostRelease: 3,
     many: 1,
     manyWithLost: 2,
   },

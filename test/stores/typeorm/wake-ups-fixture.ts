@@ -20,6 +20,7 @@ export class Waiter {
   constructor(
     readonly store: TypeOrmLockStore,
     readonly owner: string,
+    readonly dataSource: DataSource,
   ) {
     store.onFree((key) => {
       this.calls.push(key);
@@ -87,7 +88,7 @@ export class WakeUps {
     const store = new TypeOrmLockStore(dataSource, this.options);
     await store.prepare();
     this.stores.push(store);
-    return new Waiter(store, owner);
+    return new Waiter(store, owner, dataSource);
   }
 
   /** Who stands in the line of a key. */

@@ -30,7 +30,7 @@ for (const target of targetsAmong('postgres'))
       const application = await database.fixture.dataSource({ poolSize: 1, ...extra });
       const store = new TypeOrmLockStore(application);
       await store.prepare();
-      return { application, store, waiter: new Waiter(store, newKey()) };
+      return { application, store, waiter: new Waiter(store, newKey(), application) };
     };
     const service = async (extra: object = {}) => {
       const application = await database.fixture.dataSource({ poolSize: 1, ...extra });

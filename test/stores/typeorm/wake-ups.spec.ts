@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/glob
 import { TypeOrmLockStore, typeOrmStore } from '../../../lib/stores/typeorm/index.js';
 import { newKey, tokenOf } from '../keys.js';
 import { TcpProxy } from '../tcp-proxy.js';
-import { ISOLATION_LEVELS, targetsAmong } from './fixture.js';
+import { ISOLATION_LEVELS, recordStatements, targetsAmong } from './fixture.js';
 import { TTL, WakeUps, type Waiter } from './wake-ups-fixture.js';
 
 for (const target of targetsAmong('postgres')) {
@@ -105,6 +105,18 @@ for (const target of targetsAmong('postgres')) {
         await turn(a, key);
         await turn(b, key);
         expect(await database.line(key)).toEqual([]);
+      });
+
+      it('release in one statement, which calls the next, when they were called themselves', async () => {
+        const e = await database.waiter('e');
+        const key = await held(a, e, b);
+        expect(await a.release(key)).toBe(true);
+        await e.called(key);
+        tokenOf(await e.acquire(key));
+        const statements = recordStatements(e.dataSource);
+        expect(await e.release(key)).toBe(true);
+        expect(statements).toHaveLength(1);
+        await turn(b, key);
       });
 
       it('are told by the store itself when they release the key, and nobody else waits', async () => {
