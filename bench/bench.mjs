@@ -21,7 +21,8 @@ export async function runBench({ only, stores, quick, peers, out, command }) {
   const measures = (await loadMeasures()).filter(({ id }) => !only || only.includes(id));
   const jobs = measures
     .filter(({ slow, id }) => !(slow && quick) || only?.includes(id))
-    .flatMap((measure) => storesOf(measure, stores).map((store) => ({ measure, store })));
+    .flatMap((measure) => storesOf(measure, stores).map((store) => ({ measure, store })))
+    .filter(({ measure, store }) => only || !quick || (measure.goalsOn?.includes(store) ?? true));
 
   const progress = new Progress();
   const servers = new Servers();

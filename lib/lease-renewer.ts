@@ -75,12 +75,12 @@ export class LeaseRenewer {
     }
     this.#renewDue(due);
     for (const lease of due) if (this.#leases.has(lease)) next = Math.min(next, lease.wakeAt);
-    this.#wakeBy(next);
+    if (this.#leases.size > 0) this.#wakeBy(next);
   }
 
   #renewDue(found: Lease[]): void {
-    // What the loss of one has its holder do may end others. Those beyond one batch stay due: the event loop has its turn before they are sent.
-    const due = found.filter((lease) => lease.open).slice(0, BATCH);
+    // What the loss of one has its holder do may end others, or renew them. Those beyond one batch stay due: the event loop has its turn before they are sent.
+    const due = found.filter((lease) => lease.open && !lease.inFlight).slice(0, BATCH);
     const together = this.store.renewMany ? due.filter((lease) => !lease.alone) : [];
     if (together.length > 0) void this.#renewTogether(together);
     for (const lease of due) if (!lease.inFlight) void this.#renewAlone(lease);
@@ -133,7 +133,7 @@ export class LeaseRenewer {
         for (const report of answered) report(mayBeCarriedOut(error) ? 'unknown' : 'refused');
       },
     }).then((inTime) => {
-      for (const lease of leases) lease.inFlight = undefined;
+      for (const lease of leases) if (lease.inFlight === inFlight) lease.inFlight = undefined;
       const error = this.#failureOf(leases, inTime, failure, patience);
       for (const lease of leases) {
         // What one of them has brought about, be it silence, must not hit the whole batch again.

@@ -78,8 +78,8 @@ export class Lease {
   #confirmedAt: number;
   #asleep: number;
   #loss: LockLostError | undefined;
-  /** The ttls of requests that are on their way. */
-  readonly #underway: number[] = [];
+  /** The requests that are on their way. */
+  #underway: readonly { ttl: number }[] = [];
   /** The shortest ttl of a request that failed and may still be carried out: a server that was frozen has it in hand, however long that lasts. */
   #doubtful = Infinity;
 
@@ -153,14 +153,15 @@ export class Lease {
     const sentAt = this.clock.now();
     const asleep = this.#asleep;
     const before = this.#shortestPending();
-    this.#underway.push(ttl);
+    const request = { ttl };
+    this.#underway = [...this.#underway, request];
     if (ttl < this.#ttl) {
       this.#deadline = Math.min(this.#deadline, sentAt + ttl - marginOf(ttl));
       this.#endsAt = Math.min(this.#endsAt, sentAt + ttl);
       this.renewAt = Math.min(this.renewAt, sentAt + renewalInterval(this.renewEvery, ttl));
     }
     return (outcome) => {
-      this.#underway.splice(this.#underway.indexOf(ttl), 1);
+      this.#underway = this.#underway.filter((other) => other !== request); // an answer may be reported more than once
       if (outcome === 'unknown') this.#doubtful = Math.min(this.#doubtful, ttl);
       if (outcome === 'renewed') this.#renewed(sentAt - (this.#asleep - asleep), ttl, before);
     };
@@ -205,7 +206,7 @@ export class Lease {
 
   /** The shortest ttl to which a request that may still be carried out would set the lease. */
   #shortestPending(): number {
-    return Math.min(this.#doubtful, ...this.#underway);
+    return Math.min(this.#doubtful, ...this.#underway.map(({ ttl }) => ttl));
   }
 
   #renewed(sentAt: number, ttl: number, before: number): void {

@@ -2,6 +2,7 @@
 // npm run planted -- --out report                  also writes planted.json and planted.md there
 // npm run planted -- --layer simulation            leaves the other layers out
 // npm run planted -- --bug 'no deadline'           only those with this in their name
+// npm run planted -- --known-first                 plays first the schedule in which a bug is known to be seen, where finding it takes long
 // npm run planted -- --bug 'no deadline' --schedule 7     tells what happens in this schedule of the simulation
 import { parseArgs } from 'node:util';
 import { ready } from './ready.mjs';
@@ -13,6 +14,7 @@ const { values } = parseArgs({
     bug: { type: 'string', default: '' },
     layer: { type: 'string', default: '' },
     schedule: { type: 'string' },
+    'known-first': { type: 'boolean', default: false },
     out: { type: 'string' },
   },
 });
@@ -38,7 +40,8 @@ async function findAll() {
   for (const bug of bugs) {
     for (const layer of bug.foundBy.filter(wanted)) {
       const began = performance.now();
-      const result = await layers[layer].find(bug, { seed, schedules: Number(values.schedules) });
+      const how = { seed, schedules: Number(values.schedules), knownFirst: values['known-first'] };
+      const result = await layers[layer].find(bug, how);
       const ms = Math.round(performance.now() - began);
       rows.push({ bug: bug.name, seenIn: bug.seenIn, layer, ms, ...result });
       console.log(tableRow(rows.at(-1)));

@@ -3,7 +3,6 @@ import TestSequencer from '@jest/test-sequencer';
 /** What takes longest, the longest first. */
 const LONGEST = [
   'stores/typeorm/races',
-  'simulation/planted',
   'stores/mongodb/races',
   'torture/smoke',
   'stores/mongodb/conformance',
@@ -16,9 +15,10 @@ const LONGEST = [
   'stores/typeorm/purge',
   'stores/typeorm/locked-rows',
   'ticks/ticks',
+  'simulation/planted',
 ].map((name) => `/test/${name}.spec.ts`);
 
-/** On a fresh clone jest knows no times and begins with the largest files: a long spec that is a small file would run alone at the end. */
+/** By itself jest begins, on a fresh clone, with the largest files: a long spec that is a small file would run alone at the end. */
 export default class LongestFirst extends TestSequencer {
   sort(tests) {
     return super.sort(tests).toSorted((a, b) => place(a) - place(b));

@@ -14,7 +14,7 @@ export const CONNECTIONS = 10;
 /** Milliseconds. Those that are not counted are there for the waiters to get into their stride. */
 const LENGTHS = {
   full: { uncounted: 2_000, counted: 25_000, blocks: 15 },
-  quick: { uncounted: 500, counted: 1_000, blocks: 3 },
+  quick: { uncounted: 800, counted: 1_500, blocks: 3 },
 };
 
 const WORKER = new URL('worker.mjs', import.meta.url);

@@ -10,6 +10,7 @@ export default {
   id: 'P7',
   title: `hand-off ÷ floor, ${TITLE}`,
   stores: ['postgres', 'mariadb', 'sqlite', 'mongodb'],
+  goalsOn: ['postgres'],
   measure: (context) =>
     handOffResults(context, {
       processes: 8,

@@ -4,7 +4,7 @@ import { atMost, judged } from '../goals.mjs';
 import { median, quantile } from '../statistics.mjs';
 
 const HEIRS = 2;
-const LENGTHS = { full: { rounds: 30, ttl: 1_000 }, quick: { rounds: 3, ttl: 500 } };
+const LENGTHS = { full: { rounds: 30, ttl: 1_000 }, quick: { rounds: 2, ttl: 500 } };
 
 /** How long a key stays taken after the lease of a holder that was killed has run out, while two other processes wait for it. */
 export default {

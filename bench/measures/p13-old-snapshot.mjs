@@ -5,7 +5,7 @@ import { median } from '../statistics.mjs';
 const CYCLES = { full: 10_000, quick: 2_000 };
 const PAIRS = 1_000;
 
-/** What a transaction that stays open does to a key that is taken again and again: PostgreSQL keeps all versions of its row that it could see. */
+/** What a transaction that stays open does to a key that is taken again and again: PostgreSQL keeps the versions of its row that have ended since its snapshot was taken. */
 export default {
   id: 'P13',
   title: 'pair under an old snapshot ÷ without',

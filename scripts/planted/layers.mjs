@@ -21,15 +21,17 @@ export async function readBugs() {
   return [...bugs.values()];
 }
 
-/** Plays schedules until a promise is broken. */
-async function simulate(bug, { seed, schedules }) {
+/** Plays schedules until a promise is broken: from the first one on, or beginning with the one in which the bug is known to be seen. */
+async function simulate(bug, { seed, schedules, knownFirst }) {
   const play = await simulationWith(bug);
-  for (let schedule = 1; schedule <= schedules; schedule++) {
+  const order = Array.from({ length: schedules }, (_, i) => i + 1);
+  if (knownFirst && bug.seenInSchedule) order.unshift(bug.seenInSchedule);
+  for (const [before, schedule] of order.entries()) {
     const { violation } = await play(seed, schedule);
     if (violation !== undefined)
       return {
         found: violation.split('\n')[0],
-        after: `${schedule} ${schedule === 1 ? 'schedule' : 'schedules'}`,
+        after: `${before + 1} ${before === 0 ? 'schedule' : 'schedules'}`,
         replay: `npm run planted -- --bug ${quoted(bug.name)} --seed ${seed} --schedule ${schedule}`,
       };
   }

@@ -51,6 +51,26 @@ describe('B52 renewal', () => {
     ).toEqual([300, 600, 900]);
   });
 
+  it('is sent once when the loss of another lock has its holder extend it at that moment', async () => {
+    const { service, store, clock } = await startCore({ ttl: 3000 });
+    const lock = await service.acquire('key');
+    const other = await service.acquire('other', { ttl: 1000, autoRenew: false });
+    other.signal.addEventListener('abort', () => void lock.extend('10s'));
+    await clock.advance(950); // the other one is lost, and this one nearly due
+    expect(other.held).toBe(false);
+    expect([store.count('renew'), store.count('renewMany')]).toEqual([1, 0]);
+  });
+
+  it('leaves no timer when the loss of one lock has its holder release the last one', async () => {
+    const { service, clock } = await startCore();
+    const lock = await service.acquire('key');
+    const other = await service.acquire('other', { ttl: 1000, autoRenew: false });
+    other.signal.addEventListener('abort', () => void lock.release());
+    await clock.advance(950);
+    expect([other.held, lock.held]).toEqual([false, false]);
+    expect(clock.timers).toEqual([]);
+  });
+
   it('can be off: the lock then ends with its ttl', async () => {
     const { service, store, clock } = await startCore({ ttl: 1000 });
     const lock = await service.acquire('key', { autoRenew: false });

@@ -23,6 +23,8 @@ export interface PlantedBug {
   foundBy: readonly Layer[];
   store?: StoreBug;
   edits?: readonly Edit[];
+  /** Where it takes long to find: the schedule of the usual seed in which it is seen, as long as the library draws the same chances. */
+  seenInSchedule?: number;
   /** The conformance case that finds it; any may when none is named. */
   conformanceCase?: string;
 }
@@ -122,6 +124,7 @@ const inBeliefs: PlantedBug[] = [
   },
   {
     name: 'a renewal that is answered after the deadline counts',
+    seenInSchedule: 1303,
     edits: [
       {
         file: RENEWER,
@@ -158,6 +161,7 @@ const inBeliefs: PlantedBug[] = [
   },
   {
     name: 'an acquisition that was sent again is forgotten',
+    seenInSchedule: 3565,
     edits: [{ file: LEASE, from: 'if (grant.resent)', to: 'if (false)' }],
   },
   {
@@ -229,6 +233,7 @@ const inRequests: PlantedBug[] = [
 const inPassingOn: PlantedBug[] = [
   {
     name: 'the deadline of what was passed on counts from its answer',
+    seenInSchedule: 1581,
     edits: [
       {
         file: ACQUISITION,
@@ -257,6 +262,7 @@ const inPassingOn: PlantedBug[] = [
   },
   {
     name: 'a lock that was refused to be passed on is not released',
+    seenInSchedule: 436,
     edits: [
       {
         file: KEEPER,
@@ -308,6 +314,7 @@ const inLoops: PlantedBug[] = [
   },
   {
     name: 'a shutdown leaves the locks to their ttl',
+    seenInSchedule: 533,
     edits: [{ file: KEEPER, from: `void lock.giveBack('failed').catch(() => {});`, to: '' }],
   },
 ].map(inLibrary);
@@ -334,6 +341,9 @@ const HARMFUL = new Set([
   'the token begins again after a purge',
 ]);
 
+/** Of those, what takes long to find. */
+const SEEN_IN_SCHEDULE = new Map([['a successor is not known when it asks again', 2561]]);
+
 export const plantedBugs: readonly PlantedBug[] = [
   ...inStores,
   ...inBeliefs,
@@ -345,6 +355,7 @@ export const plantedBugs: readonly PlantedBug[] = [
     name,
     foundBy: HARMFUL.has(name) ? ['conformance', 'simulation'] : ['conformance'],
     store: { plant },
+    seenInSchedule: SEEN_IN_SCHEDULE.get(name),
     conformanceCase: foundBy,
   })),
 ];

@@ -917,6 +917,17 @@ const batches: PlantedBug[] = [
     foundBy: 'B51 renewMany tells leases of one owner apart by their keys',
   },
   {
+    name: 'renewMany takes key and owner together',
+    plant: (right) => ({
+      async renewMany(leases) {
+        const held = new Set([...right.owners].map(([key, owner]) => `${key}${owner}`));
+        const outcomes = await right.renewMany(leases);
+        return leases.map(({ key, owner }, i) => (held.has(`${key}${owner}`) ? 'renewed' : outcomes[i]!));
+      },
+    }),
+    foundBy: 'B51 renewMany takes for no lease what reads alike when key and owner are put together',
+  },
+  {
     name: 'renewMany leaves out what is lost',
     plant: (right) => ({
       renewMany: async (leases) => (await right.renewMany(leases)).filter((outcome) => outcome === 'renewed'),

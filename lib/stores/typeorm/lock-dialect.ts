@@ -66,7 +66,7 @@ export interface Caller {
   /** but for its end, if somebody else is called and others wait here. */
   again: boolean;
   /** Whether others are likely to be in the line. */
-  contended: boolean;
+  contended?: boolean;
 }
 
 /** `gone`: the row is not this owner's, or its lease has run out. `locked`: another session has locked the row, so nothing is known. */

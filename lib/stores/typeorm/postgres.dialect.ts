@@ -35,8 +35,8 @@ const REFUSER = `json_build_object('key', t.key, 'owned', t.owner IS NOT NULL, '
 const ROW = `${HOLDER}, t.last_label, t.last_started_ms, t.last_ended_ms, t.last_outcome`;
 
 /**
- * The statements of PostgreSQL, one round trip each; one more for a key that has no row yet, when a renewal changed nothing, and for
- * a release when others wait that this process does not know of; two more when a release changed nothing.
+ * The statements of PostgreSQL, one round trip each; one more for a key that has no row yet, when a renewal changed nothing, and for the release of a key with
+ * a line that this process does not know of; two more when a release changed nothing.
  *
  * Rows are locked with `SKIP LOCKED` before they are written: nobody queues on a row, and a try that fails writes nothing. Names of common table
  * expressions end with `$`, which no lock table's does: one of the same name would hide the table.
@@ -90,12 +90,13 @@ export function postgresDialect(table: string, { asyncRelease = false } = {}): L
   });
   const [plain, onTerms] = [acquisition(noTerms), acquisition(terms)];
 
-  // `commit` may set how the statement is committed; it is compared with something, since what nobody reads is not computed.
+  // `commit` may set how the statement is committed; it is compared with something, since what nobody reads is not computed. With OFFSET the row is locked
+  // before: PostgreSQL would decide by a version of it that has been replaced meanwhile.
   const change = (set: string, which: string, commit?: string) => {
     const row = (columns: string) =>
       `SELECT ${columns} FROM ${table} AS t WHERE ${which} FOR UPDATE SKIP LOCKED`;
     const mine = commit
-      ? `SELECT key FROM (${row('t.key, t.tick_ms, t.expires_ms')}) AS t WHERE COALESCE(${commit}, 'as ever') <> ''`
+      ? `SELECT key FROM (${row('t.key, t.tick_ms, t.expires_ms')} OFFSET 0) AS locked WHERE COALESCE(${commit}, 'as ever') <> ''`
       : row('t.key');
     return {
       update: `UPDATE ${table} AS t SET ${set} WHERE t.key = (${mine})`,
@@ -116,7 +117,7 @@ export function postgresDialect(table: string, { asyncRelease = false } = {}): L
         ${commit ? first : ''}
         UPDATE ${table} AS t
            SET ${set}, waiting = CASE WHEN mine.others[1] IS NOT NULL
-                                      THEN mine.others[2:] || CASE WHEN ${again}::boolean THEN ARRAY[${channel}::varchar] END END
+                                      THEN NULLIF(mine.others[2:], '{}') || CASE WHEN ${again}::boolean THEN ARRAY[${channel}::varchar] END END
           FROM ${commit ? 'mine$ AS mine' : `(${row}) AS mine`}
          WHERE t.key = mine.key ${commit ? `AND COALESCE(mine.commit, 'as ever') <> ''` : ''}
         RETURNING mine.others[1] AS called, CASE WHEN mine.others[1] IS NOT NULL THEN pg_notify(mine.others[1], t.key)::text END AS told`,

@@ -74,7 +74,7 @@ export class TypeOrmLockStore
   /** Not in weak tables, which may forget what has run. */
   readonly keepsOnce: boolean;
   private readonly operations: LockOperations;
-  /** The keys for which this process was called, until it has released them. */
+  /** The keys for which this process was called, until it has released them, or some seconds later. */
   private readonly calls = new Map<string, Call>();
   /** Of each module that uses the store. */
   private readonly waiters = new Set<Free>();
@@ -255,11 +255,12 @@ export class TypeOrmLockStore
     work: (dialect: LockDialect, run: Run, caller: Caller | undefined) => Promise<Freeing>,
   ): Promise<boolean> {
     let again = false;
-    const contended = this.calls.delete(key); // others stood in the line behind it
+    const contended = this.calls.get(key)?.asked === true; // others stood in the line behind it
     const freeing = await this.operations.insist(doing, OPERATION_LIMIT, (dialect, run, listener) => {
       again = waiting && canBeCalledFor(key) && listener?.listens() === true;
       return work(dialect, run, listener && { channel: listener.channel, again, contended });
     });
+    if (contended && freeing !== 'gone') this.calls.delete(key);
     // Gone may be what this process has freed before, when the answer was lost: with it, whether anybody else was called.
     if (freeing !== 'called' || !again) this.wake(key, !again);
     return freeing !== 'gone';
@@ -273,14 +274,13 @@ export class TypeOrmLockStore
   /** This process was called for a key. If nobody here wants it any more, the next one is called. */
   private heard(key?: string): void {
     const now = performance.now();
-    for (const [old, { since }] of this.calls) if (now - since > SOON) this.calls.delete(old); // who was called has given up
+    for (const [old, { since }] of this.calls) if (now - since > SOON) this.calls.delete(old);
     if (key !== undefined) this.calls.set(key, { since: now, asked: false });
     if (this.wake(key) || key === undefined) return;
     this.calls.delete(key);
     this.operations
       .run(`call the next for "${key}"`, OPERATION_LIMIT, async (dialect, run, listener) => {
-        const caller = listener && { channel: listener.channel, again: false, contended: true };
-        if (caller) await dialect.callNext?.(run, key, caller);
+        if (listener) await dialect.callNext?.(run, key, { channel: listener.channel, again: false });
       })
       .catch(() => undefined); // they ask by themselves, a little later
   }

@@ -37,6 +37,15 @@ export const renewMany: Cases = {
     assert.deepEqual(outcomes, ['lost', 'renewed', 'lost']);
   },
 
+  async 'B51 renewMany takes for no lease what reads alike when key and owner are put together'(t) {
+    const held = await t.take(t.key(), { owner: `1${t.owner()}` });
+    const outcomes = await t.batchRenewer.renewMany([
+      lease({ key: `${held.key}1`, owner: held.owner.slice(1) }),
+      lease({ key: held.key, owner: t.owner() }),
+    ]);
+    assert.deepEqual(outcomes, ['lost', 'lost']);
+  },
+
   async 'B50 renewMany never revives a lease that ran out'(t) {
     const expired = await t.expired();
     const held = await t.take(t.key());

@@ -7,27 +7,27 @@ import { SideBySide } from '../side-by-side.js';
 import { targetsAmong } from './fixture.js';
 
 const targets = targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mysql56');
-const opened = new Map<string, { target: Target; application: DataSource }>();
+const opened: Target[] = [];
+const applications = new Map<string, DataSource>();
 
 beforeAll(async () => {
   for (const { name, open } of targets) {
     const target = await open();
-    opened.set(name, { target, application: await new DataSource(target.options).initialize() });
+    opened.push(target);
+    applications.set(name, await new DataSource(target.options).initialize());
   }
 });
 afterAll(async () => {
-  for (const { target, application } of opened.values()) {
-    await application.destroy();
-    await target.dispose();
-  }
+  for (const application of applications.values()) await application.destroy();
+  for (const target of opened) await target.dispose();
 });
 
 const stores = new Map<string, ConformanceCase[]>();
 function conform(name: string, options: TypeOrmLockStoreOptions = {}): void {
-  const variant = Object.keys(options).map((option) => ` with ${option}`);
-  const createStore = () => new TypeOrmLockStore(opened.get(name)!.application, options);
+  const [option] = Object.keys(options);
+  const createStore = () => new TypeOrmLockStore(applications.get(name)!, options);
   stores.set(
-    `TypeOrmLockStore on ${name}${variant.join('')}`,
+    `TypeOrmLockStore on ${name}${option ? ` with ${option}` : ''}`,
     lockStoreConformance(createStore, { rounds: 5 }),
   );
 }

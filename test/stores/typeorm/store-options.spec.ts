@@ -92,7 +92,6 @@ for (const target of targetsAmong('postgres'))
     });
     afterAll(() => fixture.dispose());
 
-    // It keeps the rules of the port: see conformance.spec.ts.
     it('P1 a release is one statement', async () => {
       const own = await fixture.dataSource();
       const recorded = new TypeOrmLockStore(own, { asyncRelease: true });
@@ -113,7 +112,8 @@ for (const target of targetsAmong('postgres'))
         'CREATE TRIGGER seeing BEFORE INSERT OR UPDATE ON locks FOR EACH ROW EXECUTE FUNCTION see()',
       );
       /** How the one commit of the operation waits. */
-      const wait = async (operation: () => Promise<boolean>) => {
+      const wait = async (operation: () => Promise<boolean>, line?: string) => {
+        if (line !== undefined) await application.query('UPDATE locks SET waiting = $1', [[line]]);
         await application.query('TRUNCATE seen');
         expect(await operation()).toBe(true);
         const seen = await application.query<{ waits: string }[]>('SELECT waits FROM seen');
@@ -121,10 +121,10 @@ for (const target of targetsAmong('postgres'))
       };
       const take = async (key: string, ttl = TTL, request = {}) =>
         (await store.acquire(key, 'o', ttl, request)).acquired;
-      const released = async (ttl: number, end = {}, request = {}) => {
+      const released = async (ttl: number, end = {}, request = {}, line?: string) => {
         const key = newKey();
         expect(await take(key, ttl, request)).toBe(true);
-        return wait(() => store.release(key, 'o', end));
+        return wait(() => store.release(key, 'o', end), line);
       };
       const key = newKey();
       const next = { owner: 'next', ttl: TTL };
@@ -136,6 +136,10 @@ for (const target of targetsAmong('postgres'))
         endless: await released(Number.MAX_SAFE_INTEGER),
         kept: await released(TTL, { keepFor: 1000 }),
         tick: await released(TTL, {}, tick),
+        soonFreeCalling: await released(TTL, {}, {}, 'nobody'),
+        laterCalling: await released(2 * TTL, {}, {}, 'nobody'),
+        endlessCalling: await released(Number.MAX_SAFE_INTEGER, {}, {}, 'nobody'),
+        tickCalling: await released(TTL, {}, tick, 'nobody'),
         acquire: await wait(() => take(key)),
         renew: await wait(() => store.renew(key, 'o', TTL)),
         passOn: await wait(async () => (await store.passOn(key, 'o', next)).acquired),
@@ -147,6 +151,10 @@ for (const target of targetsAmong('postgres'))
         endless: ['on'],
         kept: ['on'],
         tick: ['on'],
+        soonFreeCalling: ['off'],
+        laterCalling: ['on'],
+        endlessCalling: ['on'],
+        tickCalling: ['on'],
         acquire: ['on'],
         renew: ['on'],
         passOn: ['on'],

@@ -97,7 +97,10 @@ export class WakeUps {
       `SELECT waiting FROM ${this.table} WHERE key = $1`,
       [key],
     );
-    return rows[0]?.waiting ?? [];
+    const waiting = rows[0]?.waiting ?? [];
+    if (rows[0]?.waiting?.length === 0)
+      throw new Error('an empty line has to be NULL: a release looks for that');
+    return waiting;
   }
 
   /** Another one after each write of the key's row. */

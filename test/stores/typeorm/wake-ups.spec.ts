@@ -132,8 +132,11 @@ for (const target of targetsAmong('postgres')) {
         const key = await held(a, b, c);
         await a.release(key);
         await b.called(key);
+        const behind = await database.line(key);
+        expect(await b.store.release(key, 'an earlier owner')).toBe(false);
         tokenOf(await d.acquire(key));
         await b.queue(key);
+        expect((await database.line(key)).slice(1)).toEqual(behind);
         expect(await d.release(key)).toBe(true);
         await turn(b, key);
         await turn(c, key);

@@ -1,0 +1,18 @@
+import { expect, it } from '@jest/globals';
+import { Lease, timeAsleep } from '../../lib/lease.js';
+import { marginOf } from '../../lib/lock.settings.js';
+import { ManualClock } from './manual-clock.js';
+
+it('B29 an answer that is reported twice leaves the other requests on their way: the shortest ttl counts', () => {
+  const clock = new ManualClock();
+  const terms = { key: 'key', storeKey: 'key', ttl: 30_000, renewEvery: undefined };
+  const sent = { sentAt: clock.now(), asleep: timeAsleep(clock) };
+  const lease = new Lease(terms, { owner: 'owner', fencingToken: 1, ...sent }, clock);
+
+  lease.sending(5_000); // never answered
+  const answered = lease.sending(30_000);
+  answered('renewed');
+  answered('unknown');
+  lease.sending(30_000)('renewed');
+  expect(lease.deadline).toBe(clock.now() + 5_000 - marginOf(5_000));
+});

@@ -1,0 +1,27 @@
+import { describe, expect, it } from '@jest/globals';
+import { SideBySide } from './side-by-side.js';
+
+describe('stores side by side', () => {
+  const rule = (run: () => Promise<void>) => [{ name: 'rule', run }];
+  const stores = (limit?: number) =>
+    new SideBySide(
+      new Map([
+        ['good', rule(async () => {})],
+        ['bad', rule(() => Promise.reject(new Error('broken')))],
+        ['hanging', rule(() => new Promise(() => {}))],
+        ['without', []],
+      ]),
+      limit,
+    );
+
+  it('fail each by itself, also when one hangs', async () => {
+    const sideBySide = stores(20);
+    await expect(sideBySide.keeps('good', 'rule')).resolves.toBeUndefined();
+    await expect(sideBySide.keeps('bad', 'rule')).rejects.toThrow('broken');
+    await expect(sideBySide.keeps('hanging', 'rule')).rejects.toThrow('It did not end within 20 ms.');
+  });
+
+  it('fail for a rule that there is not', async () => {
+    await expect(stores(20).keeps('without', 'rule')).rejects.toThrow('without has no rule "rule".');
+  });
+});
