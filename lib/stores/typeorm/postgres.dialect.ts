@@ -107,7 +107,7 @@ export function postgresDialect(table: string, { asyncRelease = false } = {}): L
   const renew = change(`renewed_ms = ${MS}, expires_ms = ${until('$3')}`, lease);
 
   // Who frees a key calls the first one of its line but for the own process, which goes to the end if it waits. Nobody is missed: a process gets into the
-  // line by a change to the row of a key that is held, and the row is locked here. In a line that is empty, all that is NULL and costs nothing.
+  // line by a change to the row of a key that is held, and the row is locked here. An empty line is NULL.
   const freeing = (set: string, which: string, [channel, again]: [string, string], commit?: string) => {
     const row = `SELECT t.key, t.tick_ms, t.expires_ms, array_remove(t.waiting, ${channel}::varchar) AS others FROM ${table} AS t
                   WHERE ${which} FOR UPDATE SKIP LOCKED`;

@@ -51,6 +51,7 @@ for (const target of targetsAmong('postgres')) {
         expect(await b.queue(key)).toMatchObject({ reason: 'held', queued: true, holder: { key } });
         expect(await a.release(key)).toBe(true);
         await b.called(key);
+        expect(await database.line(key)).toEqual([]);
         tokenOf(await b.acquire(key));
         expect(await b.release(key)).toBe(true);
       });
