@@ -1,35 +1,52 @@
-// Prints each behaviour that the library claims (test/behaviours.json) with the tests that name its number, and fails when one has none.
+// Prints the behaviours that the library claims (test/behaviours.json) and the faults that were found in it from outside (test/found.json),
+// each with the tests whose titles begin with its number. Fails when one has none.
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 const root = new URL('..', import.meta.url).pathname;
-const claimed = JSON.parse(readFileSync(join(root, 'test/behaviours.json'), 'utf8'));
-const tests = new Map(Object.keys(claimed).map((number) => [number, []]));
+const behaviours = read('test/behaviours.json');
+const found = read('test/found.json');
+const tests = new Map([...Object.keys(behaviours), ...Object.keys(found)].map((number) => [number, []]));
 const unclaimed = [];
 
 // Specs, and the conformance cases, which the specs of every store run.
 for (const file of [...sources('test', /\.spec\.ts$/), ...sources('lib/testing', /\.cases\.ts$/)]) {
-  for (const name of testNames(readFileSync(join(root, file), 'utf8'))) {
-    for (const number of numbersOf(name)) {
-      if (tests.has(number)) tests.get(number).push(`${name}  (${file})`);
-      else unclaimed.push(`${number}: ${name}  (${file})`);
+  for (const title of numberedTitles(readFileSync(join(root, file), 'utf8'))) {
+    for (const number of numbersOf(title)) {
+      if (tests.has(number)) tests.get(number).push({ title, file });
+      else unclaimed.push(`${number}: ${title}  (${file})`);
     }
   }
 }
 
-for (const [number, names] of tests) {
-  console.log(`${number} ${claimed[number]}`);
-  for (const name of names) console.log(`    ${name}`);
+for (const [number, meaning] of Object.entries(behaviours)) {
+  console.log(`${number} ${meaning}`);
+  for (const { title, file } of tests.get(number)) console.log(`    ${title}  (${file})`);
 }
-const untested = [...tests].filter(([, names]) => names.length === 0).map(([number]) => number);
-console.log(`\n${tests.size} behaviours claimed, ${tests.size - untested.length} with tests`);
+console.log('\nFaults that were found from outside');
+for (const [number, meaning] of Object.entries(found)) {
+  const files = new Map();
+  for (const { file } of tests.get(number)) files.set(file, (files.get(file) ?? 0) + 1);
+  console.log(`${number.padEnd(4)} ${meaning}`);
+  for (const [file, count] of files) console.log(`       ${String(count).padStart(3)} in ${file}`);
+}
+
+const untested = [...tests].filter(([, titles]) => titles.length === 0).map(([number]) => number);
+const withTests = (claims) => Object.keys(claims).filter((number) => !untested.includes(number)).length;
+console.log(`
+${Object.keys(behaviours).length} behaviours claimed, ${withTests(behaviours)} with tests
+${Object.keys(found).length} faults found, ${withTests(found)} with tests`);
 if (unclaimed.length > 0)
-  console.log(`tests of behaviours that are not claimed yet:\n    ${unclaimed.join('\n    ')}`);
+  console.log(`titles whose number stands in neither list:\n    ${unclaimed.join('\n    ')}`);
 if (untested.length > 0) {
   console.error(
-    `no test names ${untested.join(', ')}: write one, or take the claim out of test/behaviours.json`,
+    `No title begins with ${untested.join(', ')}. Write a test, or take the number out of test/behaviours.json or test/found.json.`,
   );
   process.exitCode = 1;
+}
+
+function read(file) {
+  return JSON.parse(readFileSync(join(root, file), 'utf8'));
 }
 
 function sources(folder, pattern) {
@@ -38,11 +55,15 @@ function sources(folder, pattern) {
     .map((file) => join(folder, file));
 }
 
-/** String literals that begin with the number of a behaviour: the names of tests, of cases, and of groups of them. */
-function testNames(source) {
-  return [...source.matchAll(/(['"`])(B\d+\b(?:(?!\1)[^\\\n]|\\.)*)\1/g)].map(([, , name]) => name);
+/** String literals that begin with a number: the titles of tests, of cases, and of groups of them. */
+function numberedTitles(source) {
+  return [...source.matchAll(/(['"`])((?:[ABER]\d+|D\d*)[ ,](?:(?!\1)[^\\\n]|\\.)*)\1/g)].map(
+    ([, , title]) => title,
+  );
 }
 
-function numbersOf(name) {
-  return new Set(/^(?:B\d+[\s,]*(?:and\s+)?)+/.exec(name)[0].match(/B\d+/g));
+/** `B17 and B18 a wait …` and `A1, B83 a grant …` have two. */
+function numbersOf(title) {
+  const [beginning] = /^(?:(?:[ABER]\d+|D\d*)[\s,]+(?:and\s+)?)+/.exec(title);
+  return new Set(beginning.match(/[ABER]\d+|D\d*/g));
 }
