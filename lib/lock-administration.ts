@@ -33,7 +33,7 @@ export class LockAdministration {
     const store = await this.#inspector('inspect');
     assertKey(key);
     const found = await store.inspect(this.terms.prefix + key);
-    return found.state === 'absent' ? { ...found, key } : { ...found, key, holder: { ...found.holder, key } };
+    return found.state === 'free' ? { ...found, key } : { ...found, key, holder: { ...found.holder, key } };
   }
 
   async isLocked(key: string): Promise<boolean> {

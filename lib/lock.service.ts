@@ -215,7 +215,7 @@ export class LockService {
     return (await this.start()).keeper.releaseOwned(this.#storeKey(key), owner);
   }
 
-  /** Whether the key is held, expired or absent, by whom, and how it last ended. */
+  /** Whether the key is held, expired or free, by whom, and how it last ended. */
   async inspect(key: string): Promise<LockInspection> {
     const found = await this.#administration.inspect(key);
     const count = this.#missed.get(key);

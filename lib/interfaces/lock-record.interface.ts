@@ -41,12 +41,13 @@ export interface LockRun {
 }
 
 /**
- * What `inspect` finds: `held` while a lease runs, `expired` when a lease ran out without a release, `absent` when nobody holds the key.
+ * What `inspect` finds: `held` while a lease runs, `expired` when a lease ran out without a release,
+ * `free` when no lease is left, also for a key that was never locked.
  *
  * @publicApi
  */
 export type LockInspection = LockHistory &
-  ({ state: 'absent'; key: string } | { state: 'held' | 'expired'; key: string; holder: LockRecord });
+  ({ state: 'free'; key: string } | { state: 'held' | 'expired'; key: string; holder: LockRecord });
 
 /** What is known of a key besides its holder. @publicApi */
 export interface LockHistory {

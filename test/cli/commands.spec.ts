@@ -52,7 +52,7 @@ for (const { name, open } of cliDatabases('sqlite', 'postgres', 'mongodb')) {
       expect(await holder.ended).toMatchObject({ code: 0 });
 
       expect(JSON.parse((await cli('inspect', 'orders', '--json')).stdout)).toMatchObject({
-        state: 'absent',
+        state: 'free',
         lastRun: { label: 'the nightly job', outcome: 'done' },
       });
     });
@@ -115,7 +115,7 @@ for (const { name, open } of cliDatabases('sqlite', 'postgres', 'mongodb')) {
 
     it('B79 a key that is paused is given to nobody until it is resumed', async () => {
       expect(await cli('pause', 'halted')).toMatchObject({ code: 0, stdout: '"halted" is paused.\n' });
-      expect((await cli('inspect', 'halted')).stdout).toMatch(/^state +absent, paused: /m);
+      expect((await cli('inspect', 'halted')).stdout).toMatch(/^state +free, paused: /m);
       const command = ['hold', 'halted', '--wait', '1m', ...database.args, '--', 'echo', 'ran'];
       expect(await processes.run(command)).toMatchObject({
         code: 1,

@@ -28,7 +28,7 @@ for (const { name, open } of cliDatabases('sqlite')) {
       expect(await hold('codes', '--', '/etc/passwd')).toMatchObject({ code: 126 });
       expect(await hold('codes', '--', './package.json/x')).toMatchObject({ code: 127 });
       expect(await hold('codes', '--', 'sh', '-c', 'kill -9 $$')).toMatchObject({ code: 137 });
-      expect(await stateOf('codes')).toBe('absent');
+      expect(await stateOf('codes')).toBe('free');
     });
 
     it('B79 without a command it shows the form', async () => {
@@ -70,7 +70,7 @@ for (const { name, open } of cliDatabases('sqlite')) {
       expect(await stateOf('stopped')).toBe('held'); // the command takes its time
       cli.endInput();
       expect(await cli.ended).toMatchObject({ code: 3, signal: null });
-      expect(await stateOf('stopped')).toBe('absent');
+      expect(await stateOf('stopped')).toBe('free');
     });
 
     it('B79 a signal ends the wait for the lock', async () => {

@@ -8,9 +8,9 @@ import { ScriptedStore } from './scripted-store.js';
 const log = captureLog();
 
 describe('B69 inspect and isLocked', () => {
-  it('absent, held, expired, and absent again', async () => {
+  it('free, held, expired, and free again', async () => {
     const { service, clock } = await startCore({ label: 'worker' });
-    expect(await service.inspect('key')).toEqual({ state: 'absent', key: 'key' });
+    expect(await service.inspect('key')).toEqual({ state: 'free', key: 'key' });
     expect(await service.isLocked('key')).toBe(false);
 
     const lock = await service.acquire('key', { ttl: 1000, autoRenew: false });
@@ -26,7 +26,7 @@ describe('B69 inspect and isLocked', () => {
     expect(await service.isLocked('key')).toBe(false);
 
     await service.run('key', () => {});
-    expect(await service.inspect('key')).toMatchObject({ state: 'absent', lastRun: { outcome: 'done' } });
+    expect(await service.inspect('key')).toMatchObject({ state: 'free', lastRun: { outcome: 'done' } });
   });
 
   it('never tell the owner id', async () => {
@@ -105,7 +105,7 @@ describe('B71 forceRelease', () => {
     const { service } = await startCore();
     expect(await service.forceRelease('key', { reason: 'test' })).toBe(false);
     expect(log.at(-1)).toMatchObject({ level: 'log' });
-    expect(await service.inspect('key')).toEqual({ state: 'absent', key: 'key' });
+    expect(await service.inspect('key')).toEqual({ state: 'free', key: 'key' });
   });
 });
 
@@ -121,8 +121,8 @@ describe('B72 purge', () => {
     await clock.advance(2 * DAY);
     await service.run('recent', () => {});
     expect(await service.purge({ olderThan: '1d' })).toBe(2);
-    expect(await service.inspect('old')).toEqual({ state: 'absent', key: 'old' });
-    expect(await service.inspect('expired')).toEqual({ state: 'absent', key: 'expired' });
+    expect(await service.inspect('old')).toEqual({ state: 'free', key: 'old' });
+    expect(await service.inspect('expired')).toEqual({ state: 'free', key: 'expired' });
     expect(await service.inspect('recent')).toMatchObject({ lastRun: { outcome: 'done' } });
     expect(held.held).toBe(true);
     expect(await service.purge({ olderThan: DAY })).toBe(0);

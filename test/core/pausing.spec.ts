@@ -21,7 +21,7 @@ describe('B73 a paused key', () => {
   it('goes to whoever asks when it is resumed', async () => {
     const { service } = await startCore();
     await service.pause('key');
-    expect(await service.inspect('key')).toMatchObject({ state: 'absent', paused: true });
+    expect(await service.inspect('key')).toMatchObject({ state: 'free', paused: true });
     expect(await service.resume('key')).toBe(true);
     expect(await service.resume('key')).toBe(false);
     expect(log.map(({ text }) => text).filter((text) => text.includes('not paused any more'))).toHaveLength(

@@ -149,7 +149,7 @@ describe('release', () => {
   it('B46 the outcome of the work is kept', async () => {
     const { service } = await startCore();
     await service.run('key', () => {});
-    expect(await service.inspect('key')).toMatchObject({ state: 'absent', lastRun: { outcome: 'done' } });
+    expect(await service.inspect('key')).toMatchObject({ state: 'free', lastRun: { outcome: 'done' } });
     await service.run('key', () => Promise.reject(new Error('body'))).catch(() => {});
     expect(await service.inspect('key')).toMatchObject({ lastRun: { outcome: 'failed' } });
     await (await service.acquire('key')).release('done');
@@ -161,7 +161,7 @@ describe('release', () => {
     const lock = await service.acquire('key');
     await lock.release();
     await lock.release();
-    expect(await service.inspect('key')).toMatchObject({ state: 'absent' });
+    expect(await service.inspect('key')).toMatchObject({ state: 'free' });
     expect((await store.server.list({ limit: 10 })).locks).toEqual([]);
   });
 });
@@ -235,7 +235,7 @@ describe('B59 scopes', () => {
       await using lock = await service.acquire('key');
       expect(lock.held).toBe(true);
     }
-    expect(await service.inspect('key')).toMatchObject({ state: 'absent', lastRun: { outcome: 'done' } });
+    expect(await service.inspect('key')).toMatchObject({ state: 'free', lastRun: { outcome: 'done' } });
     const body = async (): Promise<void> => {
       await using lock = await service.acquire('key');
       expect(lock.held).toBe(true);

@@ -218,7 +218,7 @@ for (const { name, open } of targetsAmong('postgres'))
           expect(await locks.isLocked(key)).toBe(true);
           program.endInput();
           expect((await program.ended).code).toBe(0);
-          expect(await locks.inspect(key)).toMatchObject({ state: 'absent', lastRun: { outcome: 'done' } });
+          expect(await locks.inspect(key)).toMatchObject({ state: 'free', lastRun: { outcome: 'done' } });
         },
       ],
       '`with` a lock': [

@@ -103,7 +103,7 @@ describe('LockController', () => {
   it('B73 pauses and resumes', async () => {
     expect(await request('POST', '/job/pause')).toEqual({ status: 200, body: { paused: true } });
     expect(await locks.tryAcquire('job')).toBeNull();
-    expect((await request('GET', '/job')).body).toMatchObject({ state: 'absent', paused: true });
+    expect((await request('GET', '/job')).body).toMatchObject({ state: 'free', paused: true });
     expect(await request('DELETE', '/job/pause')).toEqual({ status: 200, body: { resumed: true } });
     await (await locks.acquire('job')).release();
   });

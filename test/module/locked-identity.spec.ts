@@ -197,7 +197,7 @@ describe('A method under @Locked()', () => {
     await expect(app.get(Failing).fail(undefined)).rejects.toBeUndefined();
     await expect(app.get(Failing).sync(bug)).rejects.toBe(bug);
     expect(await store.inspect('Failing.fail')).toMatchObject({
-      state: 'absent',
+      state: 'free',
       lastRun: { outcome: 'failed' },
     });
   });

@@ -74,7 +74,7 @@ export const passing: PlantedBug[] = [
     plant: (right) => ({
       async passOn(key, owner, next, end) {
         const { state } = await right.inspect(key);
-        return state === 'absent'
+        return state === 'free'
           ? right.acquire(key, next.owner, next.ttl, next)
           : right.passOn(key, owner, next, end);
       },

@@ -128,7 +128,7 @@ export const stealing: PlantedBug[] = [
 export const ticks: PlantedBug[] = [
   {
     name: 'a release forgets the tick',
-    plant: (right) => ticksForgotten(right, async (key) => (await right.inspect(key)).state === 'absent'),
+    plant: (right) => ticksForgotten(right, async (key) => (await right.inspect(key)).state === 'free'),
     foundBy: 'B76 a tick is granted once: after its release it is done, in all instances',
   },
   {
@@ -302,7 +302,7 @@ export const ticks: PlantedBug[] = [
         ...ticksForgotten(right, (key) => purged.has(key)),
         async purge(request) {
           const kept = [...right.owners.keys()].filter((key) => key.startsWith(request.prefix ?? ''));
-          for (const key of kept) if ((await right.inspect(key)).state === 'absent') purged.add(key);
+          for (const key of kept) if ((await right.inspect(key)).state === 'free') purged.add(key);
           return Math.max(purged.size, await right.purge(request));
         },
       };
@@ -419,7 +419,7 @@ export const pauses: PlantedBug[] = [
         return found;
       },
     }),
-    foundBy: 'B73 a pause can be read, whether the key is held, expired or absent',
+    foundBy: 'B73 a pause can be read, whether the key is held, expired or free',
   },
   {
     name: 'a paused key is listed as if somebody held it',

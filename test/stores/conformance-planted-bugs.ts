@@ -414,7 +414,7 @@ const renewing: PlantedBug[] = [
     plant: (right) => ({
       async renew(key, owner, ttl) {
         if (await right.renew(key, owner, ttl)) return true;
-        if (right.owners.get(key) !== owner || (await right.inspect(key)).state !== 'absent') return false;
+        if (right.owners.get(key) !== owner || (await right.inspect(key)).state !== 'free') return false;
         return (await right.acquire(key, owner, ttl)).acquired;
       },
     }),
@@ -807,7 +807,7 @@ const racing: PlantedBug[] = [
       async acquire(key, ...rest) {
         const found = await right.inspect(key);
         await nextTurn();
-        if (found.state === 'absent' && found.lastRun) await right.forceRelease(key);
+        if (found.state === 'free' && found.lastRun) await right.forceRelease(key);
         return right.acquire(key, ...rest);
       },
     }),
@@ -988,7 +988,7 @@ const inspection: PlantedBug[] = [
         return right.inspect(key);
       },
     }),
-    foundBy: 'B69 a key that was never locked is absent, and looking at it creates nothing',
+    foundBy: 'B69 a key that was never locked is free, and looking at it creates nothing',
   },
   {
     name: 'a lock without end is shown with one',
@@ -1002,21 +1002,21 @@ const inspection: PlantedBug[] = [
     foundBy: 'B69 a lock that never expires has no end',
   },
   {
-    name: 'a kept key is absent',
+    name: 'a kept key is free',
     plant: (right) => ({
       async inspect(key) {
         const found = await right.inspect(key);
-        return found.lastRun ? { state: 'absent', key, lastRun: found.lastRun } : found;
+        return found.lastRun ? { state: 'free', key, lastRun: found.lastRun } : found;
       },
     }),
     foundBy: 'B76 a kept key is held by nobody, under the label of its last holder',
   },
   {
-    name: 'an expired lease is absent',
+    name: 'an expired lease is free',
     plant: (right) => ({
       async inspect(key) {
         const found = await right.inspect(key);
-        return found.state === 'expired' ? { state: 'absent', key, lastRun: found.lastRun } : found;
+        return found.state === 'expired' ? { state: 'free', key, lastRun: found.lastRun } : found;
       },
     }),
     foundBy: 'B69 a lease that ran out without a release is expired, and still tells whose it was',
@@ -1036,7 +1036,7 @@ const inspection: PlantedBug[] = [
     plant: (right) => ({
       async inspect(key) {
         const found = await right.inspect(key);
-        if (found.state !== 'absent' || !found.lastRun) return found;
+        if (found.state !== 'free' || !found.lastRun) return found;
         const { label, startedAt, endedAt: expiresAt } = found.lastRun;
         const holder = {
           key,
@@ -1050,7 +1050,7 @@ const inspection: PlantedBug[] = [
         return { ...found, state: 'expired', holder };
       },
     }),
-    foundBy: 'B76 a key that was kept is absent afterwards, and its run did not fail by that',
+    foundBy: 'B76 a key that was kept is free afterwards, and its run did not fail by that',
   },
   {
     name: 'inspect tells the owner',

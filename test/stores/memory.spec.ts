@@ -102,7 +102,7 @@ describe('MemoryLockStore', () => {
     const clock = { now: 1_000_000 };
     const store = new MemoryLockStore({ now: () => clock.now, history: 10 });
     for (let i = 0; i < 100; i++, clock.now += 1000) await store.acquire(`order:${i}`, 'a', 500);
-    expect((await store.inspect('order:0')).state).toBe('absent');
+    expect((await store.inspect('order:0')).state).toBe('free');
     expect((await store.inspect('order:99')).state).toBe('expired');
   });
 
@@ -115,7 +115,7 @@ describe('MemoryLockStore', () => {
       await store.release('key', 'a');
       await store.acquire(`other:${i}`, 'a', LEASE);
       await store.release(`other:${i}`, 'a');
-      expect(await store.inspect('key')).toEqual({ state: 'absent', key: 'key' });
+      expect(await store.inspect('key')).toEqual({ state: 'free', key: 'key' });
     }
     expect(tokens).toEqual([1, 3, 5, 7, 9]);
   });

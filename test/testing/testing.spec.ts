@@ -59,7 +59,7 @@ describe('LockTestingModule', () => {
     const app = await application();
     expect(await app.get(Invoices).export()).toBe(1);
     expect(await app.get(LockService).inspect('invoices')).toMatchObject({
-      state: 'absent',
+      state: 'free',
       lastRun: { outcome: 'done' },
     });
     await app.close();

@@ -25,7 +25,7 @@ function describe(found: LockInspection): [string, string][] {
     ['key', printable(found.key)],
     ['state', found.paused ? `${found.state}, paused: nobody gets it until it is resumed` : found.state],
   ];
-  if (found.state !== 'absent') {
+  if (found.state !== 'free') {
     const { label, startedAt, renewedAt, expiresAt, remaining, fencingToken } = found.holder;
     lines.push(
       ['label', printable(label ?? '-')],

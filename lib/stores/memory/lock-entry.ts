@@ -53,7 +53,7 @@ export function lastUseOf({ renewedAt, expiresAt, lastRun, lastTick }: LockEntry
 
 export function inspectionOf(key: string, entry: LockEntry | undefined, now: number): LockInspection {
   const history = entry && historyOf(entry);
-  if (!entry || (entry.owner === null && entry.expiresAt <= now)) return { state: 'absent', key, ...history };
+  if (!entry || (entry.owner === null && entry.expiresAt <= now)) return { state: 'free', key, ...history };
   const state = entry.expiresAt > now ? 'held' : 'expired';
   return { state, key, holder: recordOf(key, entry, now), ...history };
 }

@@ -105,7 +105,7 @@ export function recordOf(view: LockView): LockRecord {
 
 export function inspectionOf(key: string, view: LockView | null): LockInspection {
   const history = view && historyOf(view);
-  if (!view || (!isHeld(view) && !view.owned)) return { state: 'absent', key, ...history };
+  if (!view || (!isHeld(view) && !view.owned)) return { state: 'free', key, ...history };
   return { state: isHeld(view) ? 'held' : 'expired', key, holder: recordOf(view), ...history };
 }
 

@@ -206,7 +206,7 @@ export class TypeOrmSessionLockStore
       const claim = database.claimOf(stored, null);
       return (await database.isHeld(claim)) ? recordsOf(await database.look({ claim }), database) : [];
     });
-    if (!holder) return { state: 'absent', key: stored };
+    if (!holder) return { state: 'free', key: stored };
     return { state: 'held', key: stored, holder };
   }
 

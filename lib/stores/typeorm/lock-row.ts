@@ -86,7 +86,7 @@ export function unpassed(lease: { paused: unknown } | undefined): Refusal {
 
 export function inspectionOf(key: string, row: LockRow | undefined): LockInspection {
   const history = row && historyOf(row);
-  if (!row || (!isHeld(row) && !isTrue(row.owned))) return { state: 'absent', key, ...history };
+  if (!row || (!isHeld(row) && !isTrue(row.owned))) return { state: 'free', key, ...history };
   return { state: isHeld(row) ? 'held' : 'expired', key, holder: recordOf(row), ...history };
 }
 

@@ -12,12 +12,12 @@ import {
 
 /** What is known about one key: its holder now, and the run before. */
 export const inspecting: Cases = {
-  async 'B69 a key that was never locked is absent, and looking at it creates nothing'(t) {
+  async 'B69 a key that was never locked is free, and looking at it creates nothing'(t) {
     const key = t.key();
-    assert.deepEqual(present(await t.inspector.inspect(key)), { state: 'absent', key });
+    assert.deepEqual(present(await t.inspector.inspect(key)), { state: 'free', key });
     await t.store.release(key, t.owner());
     await t.store.renew(key, t.owner(), LEASE);
-    assert.deepEqual(present(await t.inspector.inspect(key)), { state: 'absent', key });
+    assert.deepEqual(present(await t.inspector.inspect(key)), { state: 'free', key });
   },
 
   async 'B69 a held key has a holder'(t) {
@@ -59,7 +59,7 @@ export const inspecting: Cases = {
       await t.shortLeasesRanOut();
       assert.equal(await t.store.release(key, owner, { outcome }), true);
       const found = await t.inspector.inspect(key);
-      assert.equal(found.state, 'absent');
+      assert.equal(found.state, 'free');
       const run = lastRunOf(found);
       assert.equal(run.label, `worker ${outcome}`);
       assert.equal(run.outcome, outcome ?? 'done');
@@ -100,12 +100,12 @@ export const inspecting: Cases = {
     assert.equal(lastRunOf(found).label, 'worker');
   },
 
-  async 'B76 a key that was kept is absent afterwards, and its run did not fail by that'(t) {
+  async 'B76 a key that was kept is free afterwards, and its run did not fail by that'(t) {
     const { key, owner } = await t.take(t.key(), { label: 'worker' });
     await t.store.release(key, owner, { keepFor: t.settings.ttl });
     await t.shortLeasesRanOut();
     const found = await t.inspector.inspect(key);
-    assert.equal(found.state, 'absent');
+    assert.equal(found.state, 'free');
     assert.equal(lastRunOf(found).outcome, 'done');
     await t.take(key, { label: 'next' });
     assert.equal(lastRunOf(await t.inspector.inspect(key)).outcome, 'done');
@@ -115,7 +115,7 @@ export const inspecting: Cases = {
     const { key, owner, token } = await t.take(t.key(), { label: 'worker', ttl: NEVER });
     assert.equal(await t.inspector.forceRelease(key), true);
     const found = await t.inspector.inspect(key);
-    assert.equal(found.state, 'absent');
+    assert.equal(found.state, 'free');
     assert.equal(lastRunOf(found).label, 'worker');
     assert.equal(lastRunOf(found).outcome, 'failed');
     assert.equal(await t.store.renew(key, owner, LEASE), false);
@@ -126,7 +126,7 @@ export const inspecting: Cases = {
   async 'B71 a forced release of a key that nobody has is false and creates nothing'(t) {
     const key = t.key();
     assert.equal(await t.inspector.forceRelease(key), false);
-    assert.equal((await t.inspector.inspect(key)).state, 'absent');
+    assert.equal((await t.inspector.inspect(key)).state, 'free');
     const expired = await t.expired();
     assert.equal(await t.inspector.forceRelease(expired.key), false);
     const released = await t.take(key);

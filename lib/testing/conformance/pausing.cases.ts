@@ -109,16 +109,16 @@ export const pausing: Cases = {
 
 /** What is told of a paused key, and that it stays paused. */
 export const pausingInspected: Cases = {
-  async 'B73 a pause can be read, whether the key is held, expired or absent'(t) {
+  async 'B73 a pause can be read, whether the key is held, expired or free'(t) {
     const held = await t.take(t.key());
     const released = await t.take(t.key());
     await t.store.release(released.key, released.owner);
     const expired = await t.expired();
     const states = {
       [held.key]: 'held',
-      [released.key]: 'absent',
+      [released.key]: 'free',
       [expired.key]: 'expired',
-      [t.key()]: 'absent',
+      [t.key()]: 'free',
     };
     for (const [key, state] of Object.entries(states)) {
       assert.equal((await t.inspector.inspect(key)).paused, undefined);

@@ -121,7 +121,7 @@ export const purging: Cases = {
 /** Nothing is known of it any more: no holder, no run. */
 async function isForgotten(inspector: LockInspector, key: string): Promise<boolean> {
   const { state, lastRun } = await inspector.inspect(key);
-  return state === 'absent' && lastRun === undefined;
+  return state === 'free' && lastRun === undefined;
 }
 
 async function remaining(inspector: LockInspector, base: string, names: string[]): Promise<string[]> {

@@ -53,7 +53,7 @@ if (mongodbIsSelected())
       const passed = tokenOf(await store.passOn(key, 'o', { owner: 'next', ttl: 60_000 }));
       expect(Number.isSafeInteger(passed)).toBe(true);
       expect(await store.release(key, 'next')).toBe(true);
-      expect(await store.inspect(key)).toMatchObject({ state: 'absent', lastRun: { outcome: 'done' } });
+      expect(await store.inspect(key)).toMatchObject({ state: 'free', lastRun: { outcome: 'done' } });
       expect(await store.forceRelease(other)).toBe(true);
       expect(await store.purge({ prefix: key, olderThan: 0 })).toBe(1);
     });

@@ -306,7 +306,7 @@ interface Loss {
   held: boolean;
 }
 
-type HeldLock = Exclude<LockInspection, { state: 'absent' }>;
+type HeldLock = Exclude<LockInspection, { state: 'free' }>;
 
 /** Until each of them has made that many more entries. */
 async function progress(chosen: readonly { instance: Instance }[], times = 2): Promise<void> {

@@ -314,7 +314,7 @@ if (mongodbIsSelected())
       proxy.heal();
       for (let i = 0; i < 20; i++) await behind.inspect(key); // whatever waited for the server has gone ahead of these
       expect(await expiry()).toBe(before);
-      expect(await behind.inspect(`${key}:new`)).toMatchObject({ state: 'absent' });
+      expect(await behind.inspect(`${key}:new`)).toMatchObject({ state: 'free' });
       await close();
     });
 
@@ -400,7 +400,7 @@ if (mongodbIsSelected())
           name: 'LockStoreError',
           message: expect.stringMatching(/a document that is no lock.*collectionName/),
         });
-        expect(await shared.inspect(_id)).toEqual({ state: 'absent', key: _id });
+        expect(await shared.inspect(_id)).toEqual({ state: 'free', key: _id });
         await expect(shared.pause(_id)).rejects.toThrow(/Could not pause.*a document that is no lock/);
         expect(await shared.resume(_id)).toBe(false);
         expect(await shared.forceRelease(_id)).toBe(false);
@@ -501,6 +501,6 @@ if (mongodbIsSelected())
       expect(new Set(await collection.distinct('_id'))).toEqual(
         new Set([held, kept, expired, paused, ticked]),
       );
-      expect(await cleaned.inspect(gone)).toEqual({ state: 'absent', key: gone });
+      expect(await cleaned.inspect(gone)).toEqual({ state: 'free', key: gone });
     });
   });

@@ -44,7 +44,7 @@ if (mongodbIsSelected())
         expect(await writes.findOne({ _id: id })).toMatchObject({ key });
         expect(lock.held).toBe(true);
       });
-      expect((await service.inspect(key)).state).toBe('absent');
+      expect((await service.inspect(key)).state).toBe('free');
     });
 
     it('of a holder that lost its lock in the middle are never committed; without the guard they are', async () => {

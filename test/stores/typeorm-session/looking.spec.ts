@@ -75,7 +75,7 @@ for (const target of telling)
       await waiting;
       expect(await locks.inspect(lock.key)).toMatchObject({ holder: { label: null, waiters: 0 } });
       await other.release(`app:${lock.key}`, 'next');
-      expect(await locks.inspect(lock.key)).toEqual({ state: 'absent', key: lock.key });
+      expect(await locks.inspect(lock.key)).toEqual({ state: 'free', key: lock.key });
       expect(await locks.list()).toEqual({ locks: [] });
     });
 
@@ -149,11 +149,11 @@ for (const target of targetsAmong('mariadb', 'mysql56'))
           : /MySQL 5\.6\.\S+ does not tell who holds session locks: that needs MySQL 5\.7/;
       await expect(store.list({ limit: 1 })).rejects.toThrow(what);
       const key = newKey();
-      expect(await store.inspect(key)).toEqual({ state: 'absent', key });
+      expect(await store.inspect(key)).toEqual({ state: 'free', key });
       await store.acquire(key, 'owner', 1000);
       await expect(store.inspect(key)).rejects.toThrow(what);
       expect(await store.acquire(key, 'other', 1000)).toEqual({ acquired: false, reason: 'held' });
       expect(await store.forceRelease(key)).toBe(true);
-      expect(await store.inspect(key)).toEqual({ state: 'absent', key });
+      expect(await store.inspect(key)).toEqual({ state: 'free', key });
     });
   });

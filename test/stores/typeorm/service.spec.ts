@@ -32,7 +32,7 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mysql', 'mariadb', 'mys
       expect(shown?.key).not.toBe(key);
       expect(await locks.inspect(shown!.key)).toMatchObject({ state: 'held' });
       expect(await locks.forceRelease(shown!.key, { reason: 'test' })).toBe(true);
-      expect(await locks.inspect(key)).toMatchObject({ state: 'absent' });
+      expect(await locks.inspect(key)).toMatchObject({ state: 'free' });
     });
 
     if (target.name === 'sqlite') return; // it locks files, not rows
@@ -73,7 +73,7 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mysql', 'mariadb', 'mys
       const blocker = await inOpenTransaction(lockRow, [bytes(key)]); // no such row: the gap where it would be
       expect(await locks.tryAcquire(key, { ttl: Infinity })).toBeNull();
       await end(blocker);
-      expect(await locks.inspect(key)).toEqual({ state: 'absent', key });
+      expect(await locks.inspect(key)).toEqual({ state: 'free', key });
       expect(await locks.tryAcquire(key)).not.toBeNull();
     });
   });
