@@ -64,6 +64,7 @@ export type {
   SessionBound,
   StoreDescription,
   StoreLifecycle,
+  StoreWarnings,
   Successor,
   TransactionGuard,
   WaiterCaller,

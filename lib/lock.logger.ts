@@ -87,6 +87,10 @@ export class LockLogger {
     this.#warn('purge', `The scheduled purge failed, and is tried again: ${describe(error)}`);
   }
 
+  storeWarning(topic: string, message: string): void {
+    this.#warn(`store ${topic}`, message);
+  }
+
   unusedStream(key: string): void {
     this.#warn(
       `unused ${key}`,

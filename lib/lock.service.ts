@@ -10,6 +10,7 @@ import type {
   SessionBound,
   StoreDescription,
   StoreLifecycle,
+  StoreWarnings,
 } from './interfaces/lock-store.interface.js';
 import { LockAdministration } from './lock-administration.js';
 import { readCall, type LockCall } from './lock-call.js';
@@ -40,7 +41,9 @@ import { unlocked } from './unlocked.js';
 import { WaitQueue } from './wait-queue.js';
 
 type Store = LockStore &
-  Partial<LockInspector & LockPauser & OnceKeeper & SessionBound & StoreLifecycle & StoreDescription>;
+  Partial<
+    LockInspector & LockPauser & OnceKeeper & SessionBound & StoreLifecycle & StoreDescription & StoreWarnings
+  >;
 type Opened = OpenLocks<Store>;
 
 /** Milliseconds in which some instance takes a tick up, if any does. */
@@ -393,7 +396,10 @@ export class LockService {
 
   async #makeStore(): Promise<Store> {
     const store = await this.#openStore();
-    for (const settings of this.#standing) assertCapable(store, settings);
+    for (const settings of this.#standing) {
+      assertCapable(store, settings);
+      store.expectTtl?.(settings.ttl);
+    }
     return store;
   }
 

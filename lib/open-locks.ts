@@ -1,5 +1,10 @@
 import type { Clock } from './clock.js';
-import type { LockStore, StoreDescription, StoreLifecycle } from './interfaces/lock-store.interface.js';
+import type {
+  LockStore,
+  StoreDescription,
+  StoreLifecycle,
+  StoreWarnings,
+} from './interfaces/lock-store.interface.js';
 import { LeaseKeeper } from './lease-keeper.js';
 import { LockContender } from './lock-contender.js';
 import type { LockEventPublisher } from './lock.events.js';
@@ -24,13 +29,16 @@ export interface LockSurroundings {
 }
 
 /** Opens the store, and makes what takes and keeps locks in it. When that fails, the store is closed again. */
-export async function openLocks<Store extends LockStore & Partial<StoreLifecycle & StoreDescription>>(
+export async function openLocks<
+  Store extends LockStore & Partial<StoreLifecycle & StoreDescription & StoreWarnings>,
+>(
   openStore: () => Store | Promise<Store>,
   { clock, queue, publisher, logger, changed }: LockSurroundings,
 ): Promise<OpenLocks<Store>> {
   let store: Store | undefined;
   try {
     store = await openStore();
+    store.onWarning?.((topic, message) => logger.storeWarning(topic, message));
     await store.prepare?.();
     const keeper = new LeaseKeeper(store, clock, publisher, queue, {
       changed,

@@ -264,8 +264,27 @@ export interface TransactionGuard {
 export interface StoreLifecycle {
   /** Connects, checks what the database can do, makes or checks the table. Rejects with {@link LockStoreError} when it cannot work. */
   prepare(): Promise<void>;
+  /**
+   * Names a ttl that this process uses, in milliseconds: that of the module and of each decorator, before `prepare`. A store whose data vanishes while it runs
+   * grants nothing until the longest of them has passed.
+   */
+  expectTtl?(ttl: number): void;
   /** Closes what the store opened, and nothing that was handed in. */
   close(): Promise<void>;
+}
+
+/**
+ * A store that reports what operators should change, and what does not keep it from working.
+ *
+ * @publicApi
+ */
+export interface StoreWarnings {
+  /**
+   * Sets the receiver of the warnings, before `prepare`; the last one counts.
+   *
+   * @param warn `topic` names the cause: a repeated warning about it is logged once a minute
+   */
+  onWarning(warn: (topic: string, message: string) => void): void;
 }
 
 /** How a store names itself in the line logged at start. @publicApi */
