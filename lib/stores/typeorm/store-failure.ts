@@ -21,40 +21,130 @@ interface DriverError {
   fatal?: unknown;
 }
 
-/** PostgreSQL: serialization failure, deadlock, lock not available, unique violation. MySQL and MariaDB: the same, and SKIP LOCKED's own. */
-const CONTENTION = new Set<unknown>(['40001', '40P01', '55P03', '23505', 1020, 1062, 1205, 1213, 3572]);
+/**
+ * PostgreSQL: serialization failure, deadlock, lock not available, unique violation. MySQL and
+ * MariaDB: the same, SKIP LOCKED's own, and what a group refuses when another member was faster.
+ */
+const CONTENTION = new Set<unknown>(['40001', '40P01', '55P03', '23505', 1020, 1062, 1205, 1213, 3101, 3572]);
+
+/** Error 149 at a commit is a deadlock with a transaction of another member of the group. */
+const COMMIT_FAILED = 1180;
+const DEADLOCK_AT_COMMIT = /\berror:? 149\b/i;
 
 const STALE_READ = new Set<unknown>([1020, 'SQLITE_BUSY_SNAPSHOT']);
 
+/**
+ * The server takes no writes: it is a replica, or a writer that was demoted while its connections
+ * stayed open. Another connection may lead to the new writer.
+ */
+const READ_ONLY = new Set<unknown>(['25006', 1036, 1792, 1836, 1874, 3100]);
+/** 1290 says that an option of the server forbids the statement, which may be another option. */
+const FORBIDDEN_BY_OPTION = 1290;
+const READ_ONLY_TEXT = /read[-_ ]only/i;
+
 /** The connection, or the statement on it, was ended from outside, or there are too many connections. */
-const POSTGRES_BROKEN_OFF = ['57014', '57P01', '57P02', '57P03', '57P05', '25P03', '53300'];
-const MYSQL_BROKEN_OFF = [1040, 1053, 1203, 1317, 1927, 1969, 3024, 'PROTOCOL_CONNECTION_LOST'];
+const POSTGRES_BROKEN_OFF = [
+  '25P03',
+  '25P04',
+  '40003', // whether the statement was completed is unknown
+  '53300',
+  '57000', // of Pgpool, for a node that has gone
+  '57014',
+  '57P01',
+  '57P02',
+  '57P03',
+  '57P05',
+];
+const MYSQL_BROKEN_OFF = [
+  1040,
+  1053,
+  1079,
+  1203,
+  1226,
+  1317,
+  1927,
+  1969,
+  2002, // these and 2003, 2006, 2013: of proxies that have lost their server
+  2003,
+  2006,
+  2013,
+  3024,
+  3032, // offline mode, as 6400
+  3168,
+  3169,
+  3781, // these and 3782, 3783: while a new primary applies its backlog
+  3782,
+  3783,
+  3797, // as 3798: a member did not catch up with the group in time
+  3798,
+  4031,
+  6400,
+  9001, // of ProxySQL: it has no server for this kind of statement
+  'PROTOCOL_CONNECTION_LOST',
+];
+/** Of mysql2's pool cluster, which takes a server out after some errors. */
+const TAKEN_OUT = new Set<unknown>(['POOL_NOEXIST', 'POOL_NONEONLINE']);
 const NETWORK = [
+  'EADDRNOTAVAIL',
+  'EAI_AGAIN',
+  'EAI_FAIL',
   'ECONNABORTED',
   'ECONNREFUSED',
   'ECONNRESET',
-  'EAI_AGAIN',
   'EHOSTDOWN',
   'EHOSTUNREACH',
   'ENETDOWN',
+  'ENETRESET',
   'ENETUNREACH',
   'ENOENT', // of a server's socket file
+  'ENOTCONN',
   'ENOTFOUND',
   'EPIPE',
+  'ERR_SOCKET_CLOSED',
+  'ERR_STREAM_DESTROYED',
+  'ERR_STREAM_WRITE_AFTER_END',
   'ETIMEDOUT',
 ];
 const BROKEN_OFF = new Set<unknown>([...POSTGRES_BROKEN_OFF, ...MYSQL_BROKEN_OFF, ...NETWORK]);
 
-/** pg and mysql2 give some of their connection errors no code. */
-const BROKEN_OFF_TEXT =
-  /connection terminated|timeout exceeded when trying to connect|not queryable|query read timeout|closed state|queue limit|no connections available|query runner already released/i;
+/**
+ * Connection errors to which pg and mysql2 give no code; and what they and TypeORM say of a pool
+ * that was closed, which an application may open again.
+ */
+const BROKEN_OFF_TEXT = new RegExp(
+  [
+    'connection terminated',
+    'timeout expired',
+    'timeout exceeded when trying to connect',
+    'not queryable',
+    'query read timeout',
+    'closed state',
+    'queue limit',
+    'no connections available',
+    'query runner already released',
+    'pool is closed',
+    'cannot use a pool after calling end',
+    'driver not connected',
+    'connection is not established',
+  ].join('|'),
+  'i',
+);
 
 const MISSING_TABLE = new Set<unknown>(['42P01', 1146]);
 const MISSING_SCHEMA = new Set<unknown>(['3F000', 1049]);
 
 /** Whether sessions collided: nothing was changed, and nothing is known about the holder. */
 export function isContention(error: unknown): boolean {
-  return has(error, CONTENTION) || String(driverError(error).code).startsWith('SQLITE_BUSY');
+  const { code, errno, message } = driverError(error);
+  if (errno === COMMIT_FAILED) return DEADLOCK_AT_COMMIT.test(String(message));
+  return has(error, CONTENTION) || String(code).startsWith('SQLITE_BUSY');
+}
+
+/** Whether the server takes no writes: a replica, or a writer that was demoted. */
+export function isReadOnly(error: unknown): boolean {
+  const { errno, message } = driverError(error);
+  if (errno === FORBIDDEN_BY_OPTION) return READ_ONLY_TEXT.test(String(message));
+  return has(error, READ_ONLY);
 }
 
 /** Whether the transaction has read something that others have changed since, and may not go on: MariaDB's and SQLite's ways to say so. */
@@ -66,7 +156,8 @@ export function isStaleRead(error: unknown): boolean {
 export function isServerAnswer(error: unknown): boolean {
   const { severity, sqlState, fatal } = driverError(error);
   const answered = typeof severity === 'string' || typeof sqlState === 'string';
-  return answered && fatal !== true && !isBrokenOff(error);
+  const ended = fatal === true || severity === 'FATAL' || severity === 'PANIC';
+  return answered && !ended && !isBrokenOff(error) && !isReadOnly(error);
 }
 
 export function isMissingTable(error: unknown): boolean {
@@ -104,6 +195,18 @@ function failureOf(error: unknown, doing: string, target: string): LockStoreErro
       { cause: error, transient: true },
     );
   }
+  if (isReadOnly(error)) {
+    return new LockStoreError(
+      `Could not ${doing}: ${target} takes no writes: ${reasonOf(error)}. It is a replica, or a writer that was demoted. Lead the connections to the writer: each of these is closed, and the next attempt takes another one.`,
+      { cause: error, transient: true },
+    );
+  }
+  if (has(error, TAKEN_OUT)) {
+    return new LockStoreError(
+      `Could not ${doing}: the pool cluster of mysql2 has no server for ${target}: ${reasonOf(error)}. It takes a server out after some failed connections, for good unless the DataSource's option replication.restoreNodeTimeout is set.`,
+      { cause: error, transient: true },
+    );
+  }
   if (isBrokenOff(error)) {
     return new LockStoreError(
       `Could not ${doing}: ${target} cannot be reached, or broke off: ${reasonOf(error)}.`,
@@ -120,7 +223,9 @@ function forgetStatement(error: unknown): void {
 }
 
 function isBrokenOff(error: unknown): boolean {
-  const { code, fatal, sqlState, message } = driverError(error);
+  const { code, errno, fatal, sqlState, message } = driverError(error);
+  // A commit that failed otherwise than by a deadlock: whether it was carried out is unknown.
+  if (errno === COMMIT_FAILED) return !isContention(error);
   return (
     has(error, BROKEN_OFF) ||
     [code, sqlState].some((state) => typeof state === 'string' && /^08...$/.test(state)) ||
