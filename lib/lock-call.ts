@@ -13,6 +13,8 @@ export interface LockCall {
   job?: string | undefined;
   /** The nominal time of the tick that it is for, in epoch milliseconds. */
   tick?: number | undefined;
+  /** Whether a run around the call, of the same call chain, holds the key. */
+  nested?: boolean;
 }
 
 /**

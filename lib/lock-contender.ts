@@ -10,7 +10,7 @@ import type {
 import type { LeaseKeeper } from './lease-keeper.js';
 import { attemptTimeoutOf, Lease } from './lease.js';
 import { LockAcquisition, type Refusal } from './lock-acquisition.js';
-import { LockError, LockNotAcquiredError, LockStoreError } from './lock.errors.js';
+import { LockError, LockNotAcquiredError, LockStoreError, waitsForItself } from './lock.errors.js';
 import type { LockEventPublisher } from './lock.events.js';
 import type { LockCall } from './lock-call.js';
 import type { LockSettings } from './lock.settings.js';
@@ -38,11 +38,13 @@ export class LockContender {
    * Attempts until the lock is granted, or the wait has ended with an attempt at its deadline. Contention is a value.
    *
    * @throws LockStoreError, or what the signal was aborted with
+   * @throws LockError for a wait of a call chain for a key that it holds itself
    */
   async contend(call: LockCall, storeKey: string): Promise<Lock | LockNotAcquiredError> {
     const { settings, signal } = call;
     signal?.throwIfAborted();
     this.queue.assertOpen();
+    if (call.nested && settings.wait > 0) throw waitsForItself(call.key);
     const startedAt = this.clock.now();
     const acquisition = this.#acquisition(call, storeKey);
     const full = settings.wait > 0 ? this.queue.full(storeKey) : undefined;
@@ -213,8 +215,9 @@ export class LockContender {
     if (answer instanceof LockStoreError) throw answer;
     if (answer.reason === 'tick-ahead') throw aheadOfTime(call);
     const { reason } = answer;
+    const nested = call.nested === true && !isFinal(answer);
     const holder = answer.holder && { ...answer.holder, key: call.key }; // as the caller knows it
-    return this.#publishBusy(call, new LockNotAcquiredError(call.key, { waited, holder, reason }));
+    return this.#publishBusy(call, new LockNotAcquiredError(call.key, { waited, holder, reason, nested }));
   }
 
   #publishBusy({ key, job }: LockCall, error: LockNotAcquiredError): LockNotAcquiredError {

@@ -18,6 +18,8 @@ export interface LockNotAcquiredDetails {
   holder?: LockRecord;
   /** Default `held` with a holder, `contention` without. */
   reason?: RefusalReason;
+  /** Whether a run of the same call chain holds it. Default `false`. */
+  nested?: boolean;
   /** The limit of `maxWaiters` that kept it from waiting, if one did. */
   full?: { option: 'perKey' | 'total'; limit: number };
 }
@@ -35,18 +37,21 @@ export class LockNotAcquiredError extends LockError {
   readonly waited: number;
   readonly holder: LockRecord | undefined;
   readonly reason: BusyReason;
+  /** Whether a `run`, or a method under `@Locked()`, around this call holds the lock: it is not busy for others alone. */
+  readonly nested: boolean;
 
   constructor(
     readonly key: string,
     details: LockNotAcquiredDetails,
   ) {
-    const { waited, holder, reason = holder ? 'held' : 'contention', full } = details;
+    const { waited, holder, reason = holder ? 'held' : 'contention', full, nested = false } = details;
     super(
-      `Lock "${key}" was not acquired within ${Math.round(waited)} ms: ${full ? describeFull(full) : describe(reason, holder)}`,
+      `Lock "${key}" was not acquired within ${Math.round(waited)} ms: ${full ? describeFull(full) : nested ? NESTED : describe(reason, holder)}`,
     );
     this.waited = waited;
     this.holder = holder;
     this.reason = full ? 'queue-full' : reason;
+    this.nested = nested;
   }
 }
 
@@ -90,6 +95,17 @@ export class LockStoreError extends LockError {
     super(message, 'cause' in options ? { cause: options.cause } : undefined);
     this.transient = options.transient ?? false;
   }
+}
+
+const REENTER =
+  'Set reentrant: true for run(), tryRun() or @Locked() to go on under the lock that is held, or lock only once.';
+const NESTED = `this call chain holds it already. ${REENTER}`;
+
+/** The call chain holds the key, and would wait for its own end. */
+export function waitsForItself(key: string): LockError {
+  return new LockError(
+    `A wait for lock "${key}" would not end: this call chain holds it already, and releases it only after this call. ${REENTER}`,
+  );
 }
 
 function describeFull({ option, limit }: { option: string; limit: number }): string {

@@ -148,6 +148,7 @@ export class LockService {
    *
    * @throws LockNotAcquiredError when it is busy, with its holder
    * @throws LockStoreError when the store fails
+   * @throws LockError for a `wait` inside a run that holds the key already: it would not end
    */
   async acquire(key: string, options?: AcquireOptions): Promise<Lock> {
     const result = await this.#contend(this.#read('acquire()', ACQUIRE_OPTIONS, key, options));
@@ -426,7 +427,8 @@ export class LockService {
     const { store, contender } = this.#open;
     assertCapable(store, call.settings);
     this.#checkShutdownHooks(store);
-    const contending = contender.contend(call, this.#storeKey(call.key));
+    const nested = this.#sections.around(call.key) !== undefined;
+    const contending = contender.contend(nested ? { ...call, nested } : call, this.#storeKey(call.key));
     return this.#statusFile && call.settings.wait > 0 ? this.#statusFile.during(contending) : contending;
   }
 

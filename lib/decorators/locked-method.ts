@@ -176,7 +176,8 @@ export class LockedMethod {
   #busy(error: LockNotAcquiredError, args: unknown[]): unknown {
     const { onBusy } = this.options;
     if (typeof onBusy === 'function') return onBusy(error, ...(args as never));
-    if (this.busyBehaviour === 'skip') return undefined;
+    // Inside a run that holds the key, no call would ever run: that is a mistake, and no busy lock.
+    if (this.busyBehaviour === 'skip' && !error.nested) return undefined;
     throw error;
   }
 }

@@ -1,0 +1,143 @@
+import { describe, expect, it } from '@jest/globals';
+import { LockError, LockNotAcquiredError } from '../../lib/lock.errors.js';
+import { errorOf, gate, startCore, watch } from './core-fixture.js';
+import { settle } from './manual-clock.js';
+
+describe('E12, B89 a call inside a run that holds its key', () => {
+  it.each(['acquire', 'tryAcquire', 'run', 'tryRun'] as const)(
+    'fails at once when it would wait, and names reentrant (%s)',
+    async (method) => {
+      const { service, store } = await startCore();
+      for (const wait of [1, '10s', Infinity] as const) {
+        const error = await service.run('key', () =>
+          errorOf(
+            method === 'acquire' || method === 'tryAcquire'
+              ? service[method]('key', { wait })
+              : service[method]('key', () => 'inner', { wait }),
+          ),
+        );
+        expect(error).toBeInstanceOf(LockError);
+        expect(error).not.toBeInstanceOf(LockNotAcquiredError); // skipping must not swallow it
+        expect(error.message).toMatch(
+          /"key" would not end: this call chain holds it already.*reentrant: true/,
+        );
+      }
+      expect(store.count('acquire')).toBe(3);
+    },
+  );
+
+  it('without a wait it is refused, with a message that names the call chain and reentrant', async () => {
+    const { service, of } = await startCore();
+    await service.run('key', async (outer) => {
+      for (const error of [
+        await errorOf(service.acquire('key')),
+        await errorOf(service.run('key', () => 'inner')),
+        await service.tryRun('key', () => 'inner').then((result) => !result.acquired && result.error),
+      ]) {
+        expect(error).toBeInstanceOf(LockNotAcquiredError);
+        expect(error).toMatchObject({ nested: true, reason: 'held', holder: { key: 'key' } });
+        expect(error).toMatchObject({ holder: { fencingToken: outer.fencingToken } });
+        expect(error && error.message).toMatch(/this call chain holds it already\..*reentrant: true/);
+      }
+      expect(await service.tryAcquire('key')).toBeNull();
+    });
+    expect(of('busy')).toHaveLength(4);
+  });
+
+  it('is found through other locks in between, and in branches that run side by side', async () => {
+    const { service } = await startCore();
+    const inner = () => errorOf(service.run('a', () => {}, { wait: Infinity }));
+    const errors = await service.run('a', () => service.run('b', () => Promise.all([inner(), inner()])));
+    for (const error of errors) expect(error.message).toContain('reentrant: true');
+  });
+
+  it('a paused key is refused as such', async () => {
+    const { service } = await startCore();
+    const error = await service.run('key', async () => {
+      await service.pause('key');
+      return errorOf(service.acquire('key'));
+    });
+    expect(error).toMatchObject({ reason: 'paused', nested: false });
+  });
+
+  it('waits for other call chains as ever, also with the same key', async () => {
+    const { service } = await startCore();
+    const end = gate();
+    const first = service.run('key', () => end.promise);
+    await settle();
+    const second = watch(service.run('key', () => 'second', { wait: Infinity }));
+    await settle();
+    end.open();
+    await first;
+    await settle();
+    expect(second.value).toBe('second');
+  });
+
+  it('waits for a key of another prefix, or of another service', async () => {
+    const one = await startCore({ prefix: 'one' });
+    const other = await startCore({ prefix: 'other' }, { clock: one.clock, store: one.store });
+    expect(
+      await one.service.run('key', () => other.service.run('key', () => 'inner', { wait: Infinity })),
+    ).toBe('inner');
+  });
+
+  it('waits when the run has ended that its call chain began in', async () => {
+    const { service } = await startCore();
+    const later = gate();
+    let late: Promise<unknown> | undefined;
+    await service.run('key', () => {
+      late = later.promise.then(() => service.run('key', () => 'late', { wait: Infinity }));
+    });
+    const elsewhere = await service.acquire('key');
+    later.open();
+    const waiting = watch(late ?? Promise.reject(new Error('not begun')));
+    await settle();
+    expect(waiting.state).toBe('pending');
+    await elsewhere.release();
+    await settle();
+    expect(waiting.value).toBe('late');
+  });
+
+  it('takes the lock when the run has released it, handed it off or lost it', async () => {
+    const { service, store, clock } = await startCore({ ttl: 900 });
+    const inner = () => service.run('key', () => 'inner', { wait: '1m' });
+    expect(await service.run('key', async (lock) => (await lock.release(), inner()))).toBe('inner');
+    const outer = watch(
+      service.run('key', async (lock) => {
+        await store.server.forceRelease('key');
+        await clock.advance(300);
+        expect(lock.held).toBe(false);
+        return inner();
+      }),
+    );
+    await clock.advance(1_000);
+    expect(outer.error).toMatchObject({ name: 'LockLostError' });
+    expect(store.count('acquire')).toBe(4);
+  });
+
+  it('waits for a lock that was acquired by hand: its holder may release it at any time', async () => {
+    const { service } = await startCore();
+    const lock = await service.acquire('key');
+    const waiting = watch(service.run('key', () => 'inner', { wait: Infinity }));
+    await settle();
+    await lock.release();
+    await settle();
+    expect(waiting.value).toBe('inner');
+  });
+
+  it('runs while locking is disabled', async () => {
+    const { service } = await startCore({ enabled: false });
+    expect(await service.run('key', () => service.run('key', () => 'inner', { wait: Infinity }))).toBe(
+      'inner',
+    );
+  });
+
+  it('runs when the outer one began while locking was disabled', async () => {
+    const { service } = await startCore({ enabled: false });
+    const result = service.run('key', async () => {
+      await service.enable();
+      return service.run('key', () => 'inner', { wait: Infinity });
+    });
+    expect(await result).toBe('inner');
+  });
+});
