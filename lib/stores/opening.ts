@@ -1,11 +1,18 @@
 import { LockStoreError } from '../lock.errors.js';
 
-/** What a store opens before its first use, again after that has failed, and not any more once the store was closed. */
+/**
+ * What a store opens before its first use; again after that has failed, or when the application
+ * has replaced what it was made of; and no longer once the store was closed.
+ */
 export class Opening<T> {
   private opening: Promise<T> | undefined;
   private closed = false;
 
-  constructor(private readonly open: () => Promise<T>) {}
+  /** @param isCurrent whether what was opened can still be used */
+  constructor(
+    private readonly open: () => Promise<T>,
+    private readonly isCurrent: (opened: T) => boolean = () => true,
+  ) {}
 
   /** Opens it also after it was closed. */
   async start(): Promise<void> {
@@ -24,11 +31,11 @@ export class Opening<T> {
    */
   async get(doing: string): Promise<T> {
     if (this.closed) throw new LockStoreError(`Could not ${doing}: the lock store is closed.`);
-    this.opening ??= this.open().catch((error: unknown) => {
-      this.opening = undefined; // the next one tries again
-      throw error;
-    });
-    return this.opening;
+    const opening = this.begin();
+    const opened = await opening;
+    if (this.closed || this.isCurrent(opened)) return opened;
+    if (this.opening === opening) this.opening = undefined;
+    return this.begin();
   }
 
   /** Ends its use, and gives what has to be closed now. */
@@ -37,5 +44,13 @@ export class Opening<T> {
     const opened = await this.opening?.catch(() => undefined); // who opened it has had that error
     this.opening = undefined;
     return opened;
+  }
+
+  private begin(): Promise<T> {
+    this.opening ??= this.open().catch((error: unknown) => {
+      this.opening = undefined; // the next operation tries again
+      throw error;
+    });
+    return this.opening;
   }
 }

@@ -14,6 +14,11 @@ import type { AnyCollection } from './mongo-store.options.js';
 export interface CollectionHandle {
   /** Gives a collection of a client that connects; called when the store is opened, and not before. */
   open(): Promise<AnyCollection>;
+  /**
+   * Whether the collection still is the one that `open` would give: an application may connect
+   * anew. When it is not, the store opens it again. Without this method it always is.
+   */
+  isCurrent?(collection: AnyCollection): boolean;
   /** Closes what `open` has opened for this collection, and nothing that the application made. */
   close(collection: AnyCollection): Promise<void>;
 }
@@ -52,6 +57,7 @@ export function mongooseCollection(
   collectionName: string,
 ): CollectionHandle {
   const wanted = connectionName === undefined ? 'connection' : `connection "${connectionName}"`;
+  let connection: Connection;
   return {
     async open() {
       const { getConnectionToken } = await load(
@@ -59,7 +65,6 @@ export function mongooseCollection(
         '@nestjs/mongoose',
         () => import('@nestjs/mongoose'),
       );
-      let connection: Connection;
       try {
         connection = moduleRef.get(getConnectionToken(connectionName), { strict: false });
       } catch (error) {
@@ -72,6 +77,9 @@ export function mongooseCollection(
       const db = await databaseOf(connection, wanted);
       return db.collection(collectionName);
     },
+    // After close() and openUri() a connection has another client, and may have another database.
+    isCurrent: (collection) =>
+      clientOf(collection) === connection.getClient() && collection.dbName === connection.name,
     close: async () => undefined,
   };
 }
@@ -125,7 +133,7 @@ async function databaseOf(connection: Connection, wanted: string): Promise<Db> {
   const timeLimit = new TimeLimit(client.options.serverSelectionTimeoutMS + OPERATION_LIMIT);
   try {
     await timeLimit.race(connection.asPromise());
-    return client.db(connection.name);
+    return (connection.getClient() as MongoClient).db(connection.name);
   } catch (error) {
     const target = `${describeServers(client)}, the application's Mongoose ${wanted},`;
     throw storeFailure(error, 'open the lock store', target);

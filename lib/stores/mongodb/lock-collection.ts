@@ -25,11 +25,14 @@ export class LockCollection {
     private readonly handle: CollectionHandle,
     private readonly settings: StoreSettings,
   ) {
-    this.opening = new Opening(async () => {
-      const opened = await openCollection(handle, settings);
-      this.name = opened.collection.collectionName;
-      return opened;
-    });
+    this.opening = new Opening(
+      async () => {
+        const opened = await openCollection(handle, settings);
+        this.name = opened.collection.collectionName;
+        return opened;
+      },
+      ({ collection }) => handle.isCurrent?.(collection) ?? true,
+    );
   }
 
   async open(): Promise<void> {

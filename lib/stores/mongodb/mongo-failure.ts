@@ -15,11 +15,17 @@ interface DriverError {
 /** A duplicate key, when two inserted it first; a write conflict. */
 const CONTENTION = new Set<unknown>([11000, 112]);
 
-/** The server was not, or no longer, one that could tell the outcome: elections, shutdown, limits of time, too few members for the write concern. */
+/**
+ * The server was not, or no longer, one that could tell the outcome: elections, shutdown, limits
+ * of time, too few members for the write concern; a router that finds no primary or no key yet.
+ */
 const BROKEN_OFF = new Set<unknown>([
-  6, 7, 50, 64, 89, 91, 134, 189, 202, 262, 317, 358, 9001, 10058, 10107, 11600, 11601, 11602, 13388, 13435,
-  13436,
+  6, 7, 50, 64, 89, 91, 133, 134, 189, 202, 211, 262, 279, 317, 358, 365, 9001, 10058, 10107, 11600, 11601,
+  11602, 13388, 13435, 13436,
 ]);
+
+/** What servers and proxies say of an election without giving a code. */
+const NOT_PRIMARY_TEXT = /not master|not primary|node is recovering/i;
 
 /** Of the driver by their names, of Node by their codes: a write to a socket that was closed can come through as it is. */
 const NETWORK = new Set<unknown>([
@@ -42,6 +48,7 @@ const NETWORK = new Set<unknown>([
   'PoolClearedOnNetworkError',
 ]);
 
+/** The application has closed its client, and may connect it again. */
 const CLOSED = new Set<unknown>([
   'MongoClientClosedError',
   'MongoExpiredSessionError',
@@ -116,8 +123,8 @@ export function storeFailure(error: unknown, doing: string, target: string): Loc
   const { name, code } = driverError(error);
   if (CLOSED.has(name)) {
     return new LockStoreError(
-      `Could not ${doing}: the client of ${target} was closed, and a closed client cannot be opened again. Hand in one that stays open as long as the application.`,
-      { cause: error },
+      `Could not ${doing}: the client of ${target} was closed. Connect it again, or hand in one that stays open as long as the application.`,
+      { cause: error, transient: true },
     );
   }
   if (NOT_ALLOWED.has(code)) {
@@ -136,8 +143,9 @@ export function storeFailure(error: unknown, doing: string, target: string): Loc
 }
 
 function isBrokenOff(error: unknown): boolean {
-  const { name, code } = driverError(error);
+  const { name, code, message } = driverError(error);
   if (NETWORK.has(name) || NETWORK.has(code) || BROKEN_OFF.has(code) || isContention(error)) return true;
+  if (code === undefined && NOT_PRIMARY_TEXT.test(String(message))) return true;
   return hasLabel(error, 'RetryableWriteError', 'TransientTransactionError');
 }
 

@@ -139,6 +139,8 @@ if (mongodbIsSelected())
       ['a shutdown', 91],
       ['a limit of time', 50],
       ['a member that cannot be reached', 6],
+      ['a router that finds no primary', 133],
+      ['a server that is overloaded', 365],
     ])('B27 %s is a transient failure', async (_, errorCode) => {
       const { store: unsure, fail } = await failing();
       const key = newKey();
