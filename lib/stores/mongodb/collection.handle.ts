@@ -133,7 +133,7 @@ async function databaseOf(connection: Connection, wanted: string): Promise<Db> {
   const timeLimit = new TimeLimit(client.options.serverSelectionTimeoutMS + OPERATION_LIMIT);
   try {
     await timeLimit.race(connection.asPromise());
-    return (connection.getClient() as MongoClient).db(connection.name);
+    return connection.getClient().db(connection.name);
   } catch (error) {
     const target = `${describeServers(client)}, the application's Mongoose ${wanted},`;
     throw storeFailure(error, 'open the lock store', target);
