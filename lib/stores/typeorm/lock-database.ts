@@ -1,8 +1,9 @@
 import type { DataSource } from 'typeorm';
 import { LockError, LockStoreError } from '../../lock.errors.js';
 import { OPERATION_LIMIT } from '../time-limit.js';
-import type { LockDatabase } from './lock-dialect.js';
+import type { LockDatabase, Run } from './lock-dialect.js';
 import { tableName } from './lock-table.ddl.js';
+import { placeTable } from './lock-table.place.js';
 import { mysqlDialect } from './mysql.dialect.js';
 import { MysqlWire } from './mysql.wire.js';
 import { PooledSessions } from './pooled-sessions.js';
@@ -62,14 +63,18 @@ async function openPostgres(
 ): Promise<LockDatabase> {
   const wire = new PostgresWire({ named: preparedStatements });
   const sessions = new PooledSessions(dataSource, wire);
-  const { rows } = await sessions.use(OPERATION_LIMIT, (run) => run('SELECT version() AS version'));
-  assertPostgres(String(rows[0]?.version));
+  const placed = await sessions.use(OPERATION_LIMIT, async (run) => {
+    const { rows } = await run('SELECT version() AS version');
+    assertPostgres(String(rows[0]?.version));
+    return placeIn(dataSource, table, run);
+  });
   const transactions = new PooledTransactions(dataSource, wire, 'READ COMMITTED');
   return {
     kind: 'postgres',
+    table: placed,
     sessions,
     transactions,
-    dialect: postgresDialect(tableName('postgres', table), { asyncRelease }),
+    dialect: postgresDialect(tableName('postgres', placed), { asyncRelease }),
     listen: (heard) =>
       new PostgresListener(
         (abandoned) => openPostgresLink(dataSource, LISTENING_KEEP_ALIVE, abandoned),
@@ -83,7 +88,7 @@ async function openMysql(
   type: string,
   { table, preparedStatements }: StoreSettings,
 ): Promise<LockDatabase> {
-  const name = tableName(type, table);
+  tableName(type, table); // refuses weak ones before anything else
   const wire = new MysqlWire({ prepared: preparedStatements });
   const sessions = new PooledSessions(dataSource, wire);
   const { rows } = await sessions.use(OPERATION_LIMIT, (run) =>
@@ -95,15 +100,21 @@ async function openMysql(
       'Locks need autocommit, but the sessions of this server have it off: nobody would see them.',
     );
   const skipsLocked = mariadb ? atLeast(10, 6) : atLeast(8, 0);
-  const dialect = mysqlDialect(name, { mariadb, skipsLocked });
+  const placed = await sessions.use(OPERATION_LIMIT, (run) => placeIn(dataSource, table, run));
+  const dialect = mysqlDialect(tableName(type, placed), { mariadb, skipsLocked });
   // MySQL's binary log may be of a format that allows no lower level than the application's.
   const transactions = new PooledTransactions(dataSource, wire, mariadb ? 'READ COMMITTED' : undefined);
-  return { kind: mariadb ? 'mariadb' : 'mysql', sessions, transactions, dialect };
+  return { kind: mariadb ? 'mariadb' : 'mysql', table: placed, sessions, transactions, dialect };
 }
 
 async function openSqlite(dataSource: DataSource, table: LockTable): Promise<LockDatabase> {
-  const name = tableName('better-sqlite3', table);
+  const placed = await placeTable(dataSource, table, async () => []);
+  const name = tableName('better-sqlite3', placed);
   const sessions = await SqliteSession.open(dataSource, { weak: table.weak });
   const transactions = new SqliteTransactions(dataSource, name, sessions);
-  return { kind: 'better-sqlite3', sessions, transactions, dialect: sqliteDialect(name) };
+  return { kind: 'better-sqlite3', table: placed, sessions, transactions, dialect: sqliteDialect(name) };
+}
+
+function placeIn(dataSource: DataSource, table: LockTable, run: Run): Promise<LockTable> {
+  return placeTable(dataSource, table, async (sql) => (await run(sql)).rows);
 }

@@ -8,6 +8,7 @@ import type {
 import type { Passing } from '../lease-arguments.js';
 import type { Terms } from '../terms.js';
 import type { LockRow } from './lock-row.js';
+import type { LockTable } from './typeorm-store.options.js';
 
 /** What a statement gave, in the same shape for every driver. */
 export interface Answer {
@@ -146,6 +147,8 @@ export interface LockDialect {
 export interface LockDatabase {
   /** For people, and to choose the DDL: `mariadb` also when TypeORM was told `mysql`. */
   kind: 'postgres' | 'mysql' | 'mariadb' | 'better-sqlite3';
+  /** With the schema that every statement names. */
+  table: LockTable;
   sessions: LockSessions;
   transactions: LockTransactions;
   dialect: LockDialect;

@@ -9,7 +9,7 @@ import { openLockDatabase } from './lock-database.js';
 import type { Change, Claim, LockDatabase, LockDialect, Listener, Run } from './lock-dialect.js';
 import { prepareTable } from './lock-table.js';
 import { CollisionError, storeFailure, transactionFailure } from './store-failure.js';
-import { nameOf, type StoreSettings } from './typeorm-store.options.js';
+import { nameOf, type LockTable, type StoreSettings } from './typeorm-store.options.js';
 
 interface OpenDatabase extends LockDatabase {
   dataSource: DataSource;
@@ -31,6 +31,8 @@ export class LockOperations {
   private readonly opening = new Opening(() => this.openDatabase());
   /** The kind of database, as soon as it is known. */
   kind = 'typeorm';
+  /** With its schema, as soon as that is known. */
+  table: LockTable;
   /** Whether processes are called, as soon as that is known. */
   calls = false;
 
@@ -39,7 +41,9 @@ export class LockOperations {
     private readonly settings: StoreSettings,
     /** Told when this process is called for a key; without it nobody is. */
     private readonly heard?: (key?: string) => void,
-  ) {}
+  ) {
+    this.table = settings.table;
+  }
 
   async open(): Promise<void> {
     await this.opening.start();
@@ -130,15 +134,16 @@ export class LockOperations {
     let database: LockDatabase | undefined;
     try {
       database = await openLockDatabase(dataSource, this.settings);
-      await prepareTable(database, table, autoCreate);
+      await prepareTable(database, database.table, autoCreate);
       this.kind = database.kind;
+      this.table = database.kind === 'better-sqlite3' ? table : database.table;
       const listener = this.heard && database.listen?.(this.heard);
       this.calls = listener !== undefined;
       return { ...database, dataSource, target, listener };
     } catch (error) {
       await database?.sessions.close();
       await this.handle.close(dataSource);
-      throw storeFailure(error, `open the lock store (table ${nameOf(table)})`, target);
+      throw storeFailure(error, `open the lock store (table ${nameOf(database?.table ?? table)})`, target);
     }
   }
 }

@@ -79,7 +79,7 @@ export function tableName(type: string, table: LockTable): string {
     throw new LockError(
       `There is no lock table for ${type}: only for postgres, mysql, mariadb and better-sqlite3.`,
     );
-  if (table.schema)
+  if (table.schema !== undefined && table.schema !== 'main')
     throw new LockError(
       `SQLite has no schemas: leave out the option schema ("${table.schema}"), or use another database.`,
     );

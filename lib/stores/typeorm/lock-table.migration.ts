@@ -1,7 +1,8 @@
-import type { MigrationInterface, QueryRunner } from 'typeorm';
+import type { DataSource, MigrationInterface, QueryRunner } from 'typeorm';
 import { assertKnownOptions } from '../../lock.settings.js';
 import { createTable, tableName, type LockTableDatabase } from './lock-table.ddl.js';
-import { readTable, TABLE_OPTIONS, type LockTableOptions } from './typeorm-store.options.js';
+import { placeTable } from './lock-table.place.js';
+import { readTable, TABLE_OPTIONS, type LockTable, type LockTableOptions } from './typeorm-store.options.js';
 
 // TypeORM orders migrations by the time at the end of their names. It is not that of any release: the table stays the same migration.
 const TIMESTAMP = '1763596800000';
@@ -25,17 +26,26 @@ export function lockTableMigration(options: LockTableOptions = {}): new () => Mi
     readonly name: string = `Create${subject}${TIMESTAMP}`;
 
     async up(queryRunner: QueryRunner): Promise<void> {
-      await queryRunner.query(createTable(databaseOf(queryRunner), table));
+      await queryRunner.query(createTable(databaseOf(queryRunner), await placed(queryRunner, table)));
     }
 
     async down(queryRunner: QueryRunner): Promise<void> {
-      await queryRunner.query(`DROP TABLE ${tableName(databaseOf(queryRunner), table)}`);
+      const name = tableName(databaseOf(queryRunner), await placed(queryRunner, table));
+      await queryRunner.query(`DROP TABLE ${name}`);
     }
   };
 }
 
-/** TypeORM 0.3 calls the DataSource of a query runner `connection`. */
+/** The same place that a store on this DataSource takes, whatever the connection of the migration is set to. */
+async function placed(queryRunner: QueryRunner, table: LockTable): Promise<LockTable> {
+  return placeTable(dataSourceOf(queryRunner), table, (sql) => queryRunner.query(sql));
+}
+
 function databaseOf(queryRunner: QueryRunner): LockTableDatabase {
-  const { options } = queryRunner.dataSource ?? queryRunner.connection;
-  return options.type as LockTableDatabase; // any other is refused by its name
+  return dataSourceOf(queryRunner).options.type as LockTableDatabase; // any other is refused by its name
+}
+
+/** TypeORM 0.3 calls the DataSource of a query runner `connection`. */
+function dataSourceOf(queryRunner: QueryRunner): DataSource {
+  return queryRunner.dataSource ?? queryRunner.connection;
 }

@@ -3,6 +3,7 @@ import { OPERATION_LIMIT } from '../time-limit.js';
 import type { LockDatabase, Run } from './lock-dialect.js';
 import { columnsIn } from './lock-row.js';
 import { createTable, tableName } from './lock-table.ddl.js';
+import { literal, missingSchema } from './lock-table.place.js';
 import { isMissingSchema, isMissingTable } from './store-failure.js';
 import { nameOf, type LockTable } from './typeorm-store.options.js';
 
@@ -15,13 +16,14 @@ export async function prepareTable(
   table: LockTable,
   autoCreate: boolean,
 ): Promise<void> {
+  const ddl = ddlCall(database.kind, table);
   await database.sessions.use(OPERATION_LIMIT, async (run) => {
     let columns = await columnsOf(run, database, table);
     if (!columns) {
       if (!autoCreate)
         throw new LockStoreError(
           `The table ${nameOf(table)} is missing, and autoCreate is off. Run a migration made by lockTableMigration(), or the ` +
-            `statement that TypeOrmLockStore.ddl('${database.kind}') or npx nestjs-locked ddl gives.`,
+            `statement that ${ddl} or npx nestjs-locked ddl gives.`,
         );
       await create(run, database, table);
       columns = await columnsOf(run, database, table);
@@ -29,18 +31,25 @@ export async function prepareTable(
     const missing = columnsIn(database.kind).filter((column) => !columns?.includes(column));
     if (missing.length > 0)
       throw new LockStoreError(
-        `The table ${nameOf(table)} lacks the columns ${missing.join(', ')}. Add them as TypeOrmLockStore.ddl('${database.kind}') has ` +
+        `The table ${nameOf(table)} lacks the columns ${missing.join(', ')}. Add them as ${ddl} has ` +
           'them, or set the option table to another name.',
       );
     if (database.kind === 'postgres') await assertDurability(run, table);
   });
 }
 
+/** How a user gets the statement that creates the table. */
+function ddlCall(kind: string, { table, schema }: LockTable): string {
+  const where = schema === undefined || kind === 'better-sqlite3' ? '' : `, schema: '${schema}'`;
+  return `TypeOrmLockStore.ddl('${kind}', { table: '${table}'${where} })`;
+}
+
 /** Who believes a lock to be durable must not find it in a table that PostgreSQL empties after a crash. */
 async function assertDurability(run: Run, table: LockTable): Promise<void> {
   const name = tableName('postgres', table);
   const { rows } = await run(
-    `SELECT relpersistence::text AS kept FROM pg_class WHERE oid = '${name}'::regclass`,
+    `SELECT c.relpersistence::text AS kept FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+      WHERE n.nspname = ${literal(String(table.schema))} AND c.relname = '${table.table}'`,
   );
   const isWeak = rows[0]?.kept !== 'p';
   if (isWeak && !table.weak)
@@ -70,11 +79,4 @@ async function create(run: Run, { kind }: LockDatabase, table: LockTable): Promi
   } catch (error) {
     throw isMissingSchema(error) ? missingSchema(table, error) : error;
   }
-}
-
-function missingSchema({ table, schema }: LockTable, cause: unknown): LockStoreError {
-  return new LockStoreError(
-    `The schema ${schema ?? 'of the connection'} for the table ${table} does not exist. Create it, or change the option schema.`,
-    { cause },
-  );
 }

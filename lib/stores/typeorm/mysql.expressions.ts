@@ -30,7 +30,8 @@ export interface NamedStatement<Name extends string> {
 
 export function named<Name extends string>(text: string): NamedStatement<Name> {
   const names: Name[] = [];
-  const sql = text.replaceAll(/:(\w+)/g, (_, name: Name) => {
+  const sql = text.replaceAll(/`(?:[^`]|``)*`|:(\w+)/g, (found, name?: Name) => {
+    if (name === undefined) return found; // a quoted name may have a colon in it
     names.push(name);
     return '?';
   });

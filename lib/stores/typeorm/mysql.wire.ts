@@ -58,7 +58,7 @@ export class MysqlWire implements Wire<Mysql2Connection> {
 /** As bytes, whatever the character set of the connection and its rules for quotes. */
 function withLiterals(sql: string, values: readonly unknown[]): string {
   let next = 0;
-  return sql.replaceAll('?', () => literal(values[next++]));
+  return sql.replaceAll(/`(?:[^`]|``)*`|\?/g, (found) => (found === '?' ? literal(values[next++]) : found));
 }
 
 function literal(value: unknown): string {

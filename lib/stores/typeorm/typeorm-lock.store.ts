@@ -38,7 +38,6 @@ import {
   readStoreOptions,
   readTable,
   TABLE_OPTIONS,
-  type LockTable,
   type LockTableOptions,
   type TypeOrmLockStoreOptions,
 } from './typeorm-store.options.js';
@@ -78,7 +77,6 @@ export class TypeOrmLockStore
   private readonly calls = new Map<string, Call>();
   /** Of each module that uses the store. */
   private readonly waiters = new Set<Free>();
-  private readonly table: LockTable;
 
   /** @throws LockError for an option that does not exist or is not valid */
   constructor(dataSource: DataSource | DataSourceHandle, options: TypeOrmLockStoreOptions = {}) {
@@ -88,7 +86,6 @@ export class TypeOrmLockStore
       );
     const settings = readStoreOptions(options);
     const handle = 'open' in dataSource ? dataSource : handedIn(dataSource);
-    this.table = settings.table;
     this.keepsOnce = !settings.table.weak;
     const heard = settings.wakeUps ? (key?: string) => this.heard(key) : undefined;
     this.operations = new LockOperations(handle, settings, heard);
@@ -113,8 +110,8 @@ export class TypeOrmLockStore
   }
 
   describe(): string {
-    const weak = this.table.weak ? ' weak=true' : '';
-    return `store=${this.operations.kind} table=${nameOf(this.table)}${weak}`;
+    const { kind, table } = this.operations;
+    return `store=${kind} table=${nameOf(table)}${table.weak ? ' weak=true' : ''}`;
   }
 
   async acquire(

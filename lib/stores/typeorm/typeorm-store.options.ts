@@ -7,7 +7,10 @@ import { show } from '../../show.js';
 export interface LockTableOptions {
   /** Its name: letters, digits and underscores, at most 63. Default `locks`, of weak ones `locks_weak`. */
   table?: string;
-  /** The PostgreSQL schema, or the MySQL or MariaDB database, when it is not the connection's own. SQLite has none. */
+  /**
+   * The PostgreSQL schema, or the MySQL or MariaDB database; SQLite has none. Default: the DataSource's own option `schema` or `database`, else the first schema of the
+   * user's default `search_path` that exists. What a connection of the pool happens to be set to does not count.
+   */
   schema?: string;
   /**
    * Cheaper locks, which a crash of the database may take away, with the pauses: then others get in while a holder still believes in its lock, and only
@@ -129,7 +132,7 @@ export function nameOf({ table, schema }: LockTable): string {
 export function quoted({ table, schema }: LockTable, quote: '"' | '`'): string {
   return [schema, table]
     .filter((segment) => segment !== undefined)
-    .map((segment) => quote + segment + quote)
+    .map((segment) => quote + segment.replaceAll(quote, quote + quote) + quote)
     .join('.');
 }
 

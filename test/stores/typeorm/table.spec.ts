@@ -156,7 +156,7 @@ for (const target of sqlTargets()) {
           await expect(store({ table: 'uncalled', wakeUps }).prepare()).rejects.toMatchObject({
             name: 'LockStoreError',
             message: expect.stringMatching(
-              /uncalled lacks the columns waiting\. Add them as .*ddl\('postgres'\)/,
+              /uncalled lacks the columns waiting\. Add them as .*ddl\('postgres', \{ table: 'uncalled', schema: 'public' \}\)/,
             ),
           });
         await application.query('ALTER TABLE uncalled ADD COLUMN waiting varchar(16)[]');

@@ -28,6 +28,7 @@ for (const target of sqlTargets())
 
     const store = (options = {}) => new TypeOrmLockStore(application, { weak: true, ...options });
     const type = () => application.options.type as 'postgres';
+    const schema = () => (target.name === 'postgres' ? 'public.' : '');
 
     if (target.name === 'postgres' || target.name === 'sqlite') {
       it('B78 B6 have a table of their own, beside the one that outlives a crash', async () => {
@@ -38,8 +39,8 @@ for (const target of sqlTargets())
         expect(await application.query('SELECT owner FROM locks_weak WHERE owner IS NOT NULL')).not.toEqual(
           [],
         );
-        expect(weak.describe()).toBe(`store=${type()} table=locks_weak weak=true`);
-        expect(durable.describe()).toBe(`store=${type()} table=locks`);
+        expect(weak.describe()).toBe(`store=${type()} table=${schema()}locks_weak weak=true`);
+        expect(durable.describe()).toBe(`store=${type()} table=${schema()}locks`);
         await Promise.all([weak.close(), durable.close()]);
       });
 
@@ -77,14 +78,14 @@ for (const target of sqlTargets())
         await expect(store(weak).prepare()).rejects.toMatchObject({
           name: 'LockError',
           message: expect.stringMatching(
-            /table changing is not UNLOGGED.*option table.*SET UNLOGGED.*option weak/,
+            /table public\.changing is not UNLOGGED.*option table.*SET UNLOGGED.*option weak/,
           ),
         });
         await application.query('ALTER TABLE changing SET UNLOGGED'); // as it says
         await store(weak).prepare();
         await expect(store(durable).prepare()).rejects.toMatchObject({
           name: 'LockError',
-          message: expect.stringMatching(/table changing is UNLOGGED.*option weak to true.*SET LOGGED/),
+          message: expect.stringMatching(/table public\.changing is UNLOGGED.*option weak to true.*SET LOGGED/),
         });
         await application.query('ALTER TABLE "changing" SET LOGGED');
         await store(durable).prepare();

@@ -1,0 +1,299 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import type { DataSource } from 'typeorm';
+import { lockTableMigration, TypeOrmLockStore } from '../../../lib/stores/typeorm/index.js';
+import { newKey, tokenOf } from '../keys.js';
+import { Fixture, targetsAmong } from './fixture.js';
+
+const TTL = 60_000;
+
+/** Has every connection of the pool set to something else, as an application may leave it. */
+async function leaveSet(dataSource: DataSource, sql: string, connections: number): Promise<void> {
+  const runners = Array.from({ length: connections }, () => dataSource.createQueryRunner());
+  for (const runner of runners) {
+    await runner.connect();
+    await runner.query(sql);
+  }
+  await Promise.all(runners.map((runner) => runner.release()));
+}
+
+/** Everything that a store does, so that one statement without the schema fails. */
+async function useAll(store: TypeOrmLockStore): Promise<void> {
+  const key = newKey();
+  const token = tokenOf(await store.acquire(key, 'one', TTL, { label: 'first' }));
+  await store.transaction(async (manager) => {
+    expect(await store.guard(manager, key, 'one', token)).toBe(true);
+  });
+  expect(await store.acquire(key, 'two', TTL, { stealAfter: TTL })).toMatchObject({ reason: 'held' });
+  expect(await store.renew(key, 'one', TTL)).toBe(true);
+  expect(await store.renewMany([{ key, owner: 'one', ttl: TTL }])).toEqual(['renewed']);
+  expect(await store.passOn(key, 'one', { owner: 'two', ttl: TTL })).toMatchObject({ acquired: true });
+  expect((await store.list({ prefix: key, limit: 10 })).locks).toMatchObject([{ key }]);
+  expect(await store.inspect(key)).toMatchObject({ state: 'held' });
+  expect([await store.pause(key), await store.resume(key)]).toEqual([true, true]);
+  expect(await store.forceRelease(key)).toBe(true);
+  tokenOf(await store.acquire(key, 'one', TTL));
+  expect(await store.release(key, 'one')).toBe(true);
+  await store.purge({ prefix: key, olderThan: TTL });
+}
+
+for (const target of targetsAmong('postgres'))
+  describe('the schema of the lock table on postgres', () => {
+    let fixture: Fixture;
+    let admin: DataSource;
+
+    beforeAll(async () => {
+      fixture = await Fixture.open(target);
+      admin = await fixture.dataSource();
+    });
+    afterAll(() => fixture.dispose());
+
+    const newSchema = async (name = `s_${newKey().replaceAll('-', '_')}`) => {
+      await admin.query(`CREATE SCHEMA "${name.replaceAll('"', '""')}"`);
+      return name;
+    };
+    const schemasWith = async (table: string): Promise<string[]> =>
+      (await admin.query(`SELECT schemaname FROM pg_tables WHERE tablename = $1 ORDER BY 1`, [table])).map(
+        (row: { schemaname: string }) => row.schemaname,
+      );
+    /** A DataSource of a user whose default search path this is. */
+    const withPath = async (path: string, user = `u_${newKey().replaceAll('-', '_')}`) => {
+      await admin.query(`CREATE ROLE "${user}" LOGIN SUPERUSER PASSWORD 'plain'`);
+      await admin.query(`ALTER ROLE "${user}" SET search_path = ${path}`);
+      return fixture.dataSource({ username: user, password: 'plain' });
+    };
+    const placeOn = async (dataSource: DataSource, options = {}) => {
+      const store = new TypeOrmLockStore(dataSource, options);
+      await store.prepare();
+      await useAll(store);
+      const place = / table=(.*)$/.exec(store.describe())?.[1];
+      await store.close();
+      return place;
+    };
+
+    it('A2, B84 a search path that was left on a connection changes nothing, whichever tables it leads to', async () => {
+      const left = await newSchema();
+      await admin.query(TypeOrmLockStore.ddl('postgres', { schema: left }));
+      const [mine, other] = [await fixture.dataSource({ poolSize: 3 }), await fixture.store()];
+      const store = new TypeOrmLockStore(mine);
+      await store.prepare();
+      await leaveSet(mine, `SET search_path TO ${left}`, 3);
+      const key = newKey();
+      tokenOf(await other.acquire(key, 'first', TTL));
+      expect(await store.acquire(key, 'second', TTL)).toMatchObject({ acquired: false, reason: 'held' });
+      await leaveSet(mine, `SET search_path TO no_such_schema`, 3);
+      await useAll(store);
+      expect(await admin.query(`SELECT key FROM ${left}.locks`)).toEqual([]);
+    });
+
+    it('A2, B84 a search path or role that is set before the store opens does not decide either', async () => {
+      const left = await newSchema();
+      const mine = await fixture.dataSource({ poolSize: 2 });
+      await leaveSet(mine, `SET search_path TO ${left}`, 2);
+      expect(await placeOn(mine, { table: 'late' })).toBe('public.late');
+    });
+
+    it('A2, B84 the default search path is read as the server reads it', async () => {
+      const [plain, mixed, odd] = [
+        await newSchema(),
+        await newSchema(`My "Own" ${newKey()}`),
+        await newSchema(),
+      ];
+      const quoted = `"${mixed.replaceAll('"', '""')}"`;
+      const user = `u_${newKey().replaceAll('-', '_')}`;
+      expect(await placeOn(await withPath(`no_such_schema, ${quoted}, ${plain}`), { table: 'a1' })).toBe(
+        `${mixed}.a1`,
+      );
+      expect(await placeOn(await withPath(`${plain.toUpperCase()}, public`), { table: 'a2' })).toBe(
+        `${plain}.a2`,
+      );
+      expect(await placeOn(await withPath(`pg_catalog, ${odd}`), { table: 'a3' })).toBe(`${odd}.a3`);
+      await newSchema(user);
+      expect(await placeOn(await withPath(`"$user", public`, user), { table: 'a4' })).toBe(`${user}.a4`);
+      expect(await placeOn(await withPath(`"$user", public`), { table: 'a5' })).toBe(`public.a5`);
+      await expect(placeOn(await withPath(`no_such_schema`))).rejects.toThrow(/search_path .*option schema/);
+    });
+
+    it('A2, B84 "$user" is the role that the server gives the user, not one that a session took', async () => {
+      const [owner, user] = [0, 1].map(() => `r_${newKey().replaceAll('-', '_')}`);
+      await admin.query(`CREATE ROLE ${owner} SUPERUSER`);
+      await newSchema(owner);
+      const mine = await withPath(`"$user", public`, user);
+      await admin.query(`ALTER ROLE ${user} SET role = ${owner}`);
+      const later = await fixture.dataSource({ username: user, password: 'plain' });
+      expect(await placeOn(later, { table: 'roles' })).toBe(`${owner}.roles`);
+      await leaveSet(mine, `SET ROLE ${owner}`, 1);
+      expect(await placeOn(mine, { table: 'roles2' })).toBe(`${owner}.roles2`);
+    });
+
+    it('A2, B84 a table that stands further down the default path is the one', async () => {
+      const [first, second] = [await newSchema(), await newSchema()];
+      await admin.query(TypeOrmLockStore.ddl('postgres', { schema: second, table: 'further' }));
+      expect(await placeOn(await withPath(`${first}, ${second}`), { table: 'further' })).toBe(
+        `${second}.further`,
+      );
+    });
+
+    it("A3, B84 the DataSource's schema is the default, and each schema has locks and waiters of its own", async () => {
+      const schemas = [await newSchema('t1'), await newSchema('T2-mixed')];
+      const stores = await Promise.all(
+        schemas.map((schema) => fixture.store({ schema }, { table: 'tenants' })),
+      );
+      expect(stores.map((store) => store.describe())).toEqual([
+        'store=postgres table=t1.tenants',
+        'store=postgres table=T2-mixed.tenants',
+      ]);
+      const key = newKey();
+      for (const store of stores) tokenOf(await store.acquire(key, 'one', TTL));
+      for (const store of stores) await useAll(store);
+      expect(await schemasWith('tenants')).toEqual(['T2-mixed', 't1']);
+      expect(await stores[0]?.release(key, 'one')).toBe(true);
+      expect(await stores[1]?.inspect(key)).toMatchObject({ state: 'held' });
+    });
+
+    it("A3, B84 the store's own option comes before the DataSource's", async () => {
+      const [own, configured] = [await newSchema(), await newSchema()];
+      const store = await fixture.store({ schema: configured }, { schema: own, table: 'chosen' });
+      expect(store.describe()).toBe(`store=postgres table=${own}.chosen`);
+      expect(await schemasWith('chosen')).toEqual([own]);
+    });
+
+    it('A3 a start fails while the old place has the locks, and names the choices', async () => {
+      const schema = await newSchema();
+      const application = await fixture.dataSource({ schema });
+      await fixture.store({}, { table: 'moved' }); // as an earlier version did
+      const start = () => new TypeOrmLockStore(application, { table: 'moved' }).prepare();
+      await expect(start()).rejects.toMatchObject({
+        name: 'LockError',
+        message: expect.stringMatching(
+          new RegExp(
+            `${schema} has no table moved.*public\\.moved.*schema to 'public'.*ALTER TABLE "public"\\."moved" SET SCHEMA "${schema}"`,
+          ),
+        ),
+      });
+      const migrating = await fixture.dataSource({
+        schema,
+        migrations: [lockTableMigration({ table: 'moved' })],
+      });
+      await expect(migrating.runMigrations()).rejects.toThrow(/public\.moved/);
+      await fixture.store({ schema }, { table: 'moved', schema: 'public' });
+      await admin.query(`ALTER TABLE public.moved SET SCHEMA "${schema}"`);
+      await start();
+    });
+
+    it('A3 a table of that name that keeps no locks is in nobody’s way', async () => {
+      const schema = await newSchema();
+      await admin.query('CREATE TABLE public.doors (id int)');
+      const store = await fixture.store({ schema }, { table: 'doors' });
+      expect(store.describe()).toBe(`store=postgres table=${schema}.doors`);
+    });
+
+    it('A3 a schema that does not exist is named, also without autoCreate', async () => {
+      for (const autoCreate of [true, false]) {
+        const start = fixture.store({ schema: 'Not there' }, { autoCreate });
+        await expect(start).rejects.toThrow(/schema Not there .* does not exist/);
+      }
+    });
+
+    it('A3, B84 the migration makes and drops the table where the store looks for it', async () => {
+      const schema = await newSchema();
+      const migrations = [lockTableMigration({ table: 'migrated' })];
+      const migrating = await fixture.dataSource({ schema, migrations, poolSize: 1 });
+      await leaveSet(migrating, 'SET search_path TO no_such_schema, public', 1);
+      await migrating.runMigrations();
+      expect(await schemasWith('migrated')).toEqual([schema]);
+      await fixture.store({ schema }, { table: 'migrated', autoCreate: false });
+      await migrating.undoLastMigration();
+      expect(await schemasWith('migrated')).toEqual([]);
+    });
+  });
+
+for (const target of targetsAmong('mysql', 'mariadb', 'mysql56'))
+  describe(`the database of the lock table on ${target.name}`, () => {
+    let fixture: Fixture;
+    let application: DataSource;
+    let others: string[];
+
+    beforeAll(async () => {
+      fixture = await Fixture.open(target);
+      application = await fixture.dataSource({ poolSize: 3 });
+      const { database } = application.options;
+      others = [`${String(database)}_b`, `${String(database)}-a?:x`];
+      for (const name of others) await application.query(`CREATE DATABASE \`${name}\``);
+    });
+    afterAll(async () => {
+      for (const name of others) await application.query(`DROP DATABASE \`${name}\``);
+      await fixture.dispose();
+    });
+
+    it('A2, B84 a database that was left on a connection with USE changes nothing', async () => {
+      const [left] = others;
+      await application.query(TypeOrmLockStore.ddl('mysql', { schema: left, table: 'locks' }));
+      const store = new TypeOrmLockStore(application);
+      await leaveSet(application, `USE \`${left}\``, 3);
+      await store.prepare();
+      const { database } = application.options;
+      expect(store.describe()).toContain(` table=${String(database)}.locks`);
+      const key = newKey();
+      tokenOf(await (await fixture.store()).acquire(key, 'first', TTL));
+      expect(await store.acquire(key, 'second', TTL)).toMatchObject({ acquired: false, reason: 'held' });
+      await useAll(store);
+      expect(await application.query(`SELECT 1 FROM \`${left}\`.locks`)).toEqual([]);
+    });
+
+    it.each([
+      ['the option database', (database: string) => ({ database })],
+      ['extra', (database: string) => ({ extra: { database } })],
+      ['a URL', (database: string) => ({ url: urlTo(application, database), database: undefined })],
+      [
+        'the master of a replication',
+        (database: string) => ({ replication: { master: { ...application.options, database }, slaves: [] } }),
+      ],
+    ])('A2, B84 the database is that of the configuration: %s', async (_, options) => {
+      const [configured = ''] = others;
+      const mine = await fixture.dataSource(options(configured));
+      await leaveSet(mine, `USE \`${String(application.options.database)}\``, 1);
+      const store = new TypeOrmLockStore(mine, { table: 'configured' });
+      await store.prepare();
+      await useAll(store);
+      expect(store.describe()).toContain(` table=${configured}.configured`);
+    });
+
+    it.each([true, false])(
+      'A2 any name of a database is quoted, preparedStatements: %j',
+      async (preparedStatements) => {
+        const store = await fixture.store({ database: others[1] }, { preparedStatements, table: 'odd' });
+        await useAll(store);
+      },
+    );
+
+    it('A2 the migration makes and drops the table where the store looks for it', async () => {
+      const migrations = [lockTableMigration({ table: 'migrated' })];
+      const migrating = await fixture.dataSource({ migrations, poolSize: 1 });
+      const { database } = application.options;
+      const tables = async () =>
+        application.query(`SHOW TABLES FROM \`${String(database)}\` LIKE 'migrated'`);
+      await migrating.runMigrations();
+      await leaveSet(migrating, `USE \`${others[0]}\``, 1);
+      expect(await tables()).toHaveLength(1);
+      await fixture.store({}, { table: 'migrated', autoCreate: false });
+      await migrating.undoLastMigration();
+      expect(await tables()).toEqual([]);
+    });
+  });
+
+function urlTo({ options }: DataSource, database: string): string {
+  const { type, host, port, username, password } = options as any;
+  return `${type}://${username}:${password}@${host}:${port}/${database}`;
+}
+
+for (const target of targetsAmong('sqlite'))
+  it('A2 a temporary table of the application does not hide the lock table', async () => {
+    const fixture = await Fixture.open(target);
+    const application = await fixture.dataSource();
+    const store = new TypeOrmLockStore(application);
+    await store.prepare();
+    await application.query('CREATE TEMPORARY TABLE locks (id int)');
+    await useAll(store);
+    await store.close();
+    await fixture.dispose();
+  });
