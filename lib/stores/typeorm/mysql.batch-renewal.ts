@@ -11,7 +11,7 @@ import { orContention } from './mysql.lock-wait.js';
  */
 export function mysqlBatchRenewal(
   table: string,
-  { skipsLocked }: MysqlServer,
+  { mariadb, skipsLocked }: MysqlServer,
   renew: string,
 ): NonNullable<LockDialect['renewMany']> {
   // As text: prepared, each size of batch would be one more statement that the server keeps. Key and owner as one string, since a list of pairs takes
@@ -19,14 +19,15 @@ export function mysqlBatchRenewal(
   const among = (leases: readonly LeaseRenewal[]) =>
     `\`key\` IN (${leases.map(({ key }) => hex(key)).join()}) AND
      CONCAT(\`key\`, X'00', owner) IN (${leases.map((lease) => hex(identityOf(lease))).join()}) AND expires_ms > ${MS}`;
+  // sql_safe_updates refuses to update a list of keys, although they are primary keys.
   const update = (leases: readonly LeaseRenewal[], ttl: number) => {
     const set = `renewed_ms = LAST_INSERT_ID(${MS}), expires_ms = ${until(String(ttl))}`;
     if (!skipsLocked)
-      return `SET STATEMENT innodb_lock_wait_timeout = 0 FOR
+      return `SET STATEMENT innodb_lock_wait_timeout = 0, sql_safe_updates = 0 FOR
         UPDATE ${table} FORCE INDEX (PRIMARY) SET ${set} WHERE ${among(leases)}`;
     // STRAIGHT_JOIN and LIMIT: merged with the derived table, or begun from its other side, the join would wait for locked rows.
-    return `
-      UPDATE (SELECT \`key\` FROM ${table} FORCE INDEX (PRIMARY) WHERE ${among(leases)}
+    return `${mariadb ? 'SET STATEMENT sql_safe_updates = 0 FOR UPDATE' : 'UPDATE /*+ SET_VAR(sql_safe_updates = 0) */'}
+             (SELECT \`key\` FROM ${table} FORCE INDEX (PRIMARY) WHERE ${among(leases)}
                LIMIT ${leases.length} FOR UPDATE SKIP LOCKED) AS mine
         STRAIGHT_JOIN ${table} AS t ON t.\`key\` = mine.\`key\` SET ${set}`;
   };

@@ -1,9 +1,15 @@
 import type { Run } from './lock-dialect.js';
 import { isContention, isServerAnswer } from './store-failure.js';
 
-/** Has the session wait for a second at most while `work` runs, and not as long as it is set to, 50 s by default. MySQL 5 has no other way. */
+/**
+ * Has the session wait for a second at most while `work` runs, and not as long as it is set to,
+ * 50 s by default, and lets it delete from a list of keys. MySQL 5 has no other way.
+ */
 export async function withShortLockWait<T>(run: Run, work: () => Promise<T>): Promise<T> {
-  await run('SET @lock_wait = @@SESSION.innodb_lock_wait_timeout, SESSION innodb_lock_wait_timeout = 1');
+  await run(
+    `SET @lock_wait = @@SESSION.innodb_lock_wait_timeout, SESSION innodb_lock_wait_timeout = 1,
+         @safe_updates = @@SESSION.sql_safe_updates, SESSION sql_safe_updates = 0`,
+  );
   try {
     return await work();
   } finally {
@@ -21,12 +27,14 @@ export async function orContention<T>(statement: Promise<T>): Promise<T | undefi
   }
 }
 
-/** Failing here must cost the connection, also if the server has answered: the next user of the pool would get the short lock wait. */
+/** Failing here must cost the connection, also if the server has answered: the next user of the pool would get these settings. */
 async function putBack(run: Run): Promise<void> {
   try {
-    await run('SET SESSION innodb_lock_wait_timeout = @lock_wait');
+    await run('SET SESSION innodb_lock_wait_timeout = @lock_wait, SESSION sql_safe_updates = @safe_updates');
   } catch (error) {
     if (!isServerAnswer(error)) throw error;
-    throw new Error('The lock wait time-out of the session could not be put back', { cause: error });
+    throw new Error('innodb_lock_wait_timeout and sql_safe_updates of the session could not be put back', {
+      cause: error,
+    });
   }
 }

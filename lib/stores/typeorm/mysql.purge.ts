@@ -11,6 +11,9 @@ const ONE_BY_ONE = 5_000;
  *
  * Rows that another session has locked are skipped where there is `SKIP LOCKED`; elsewhere one of them fails the delete of all, and they are
  * deleted one by one, as far as time allows.
+ *
+ * `sql_safe_updates` refuses to delete a list of keys, although they are primary keys. So it is
+ * off for the statement; on MySQL 5 `withShortLockWait` sees to that.
  */
 export function mysqlPurge(table: string, { mariadb, skipsLocked }: MysqlServer): LockDialect['purge'] {
   // A token that the clock has not passed stays: without its row the next one could be smaller.
@@ -22,11 +25,11 @@ export function mysqlPurge(table: string, { mariadb, skipsLocked }: MysqlServer)
     `FORCE INDEX (PRIMARY) WHERE \`key\` IN (${keys.map(hex).join()}) AND ${unused(olderThan)}`;
   const remove = (keys: readonly string[], olderThan: number) => {
     if (!skipsLocked)
-      return `${mariadb ? 'SET STATEMENT innodb_lock_wait_timeout = 0 FOR' : ''}
+      return `${mariadb ? 'SET STATEMENT innodb_lock_wait_timeout = 0, sql_safe_updates = 0 FOR' : ''}
         DELETE t FROM ${table} AS t ${among(keys, olderThan)}`;
     // STRAIGHT_JOIN and LIMIT: merged with the derived table, or begun from its other side, the join would wait for locked rows.
-    return `
-      DELETE t FROM (SELECT \`key\` FROM ${table} ${among(keys, olderThan)}
+    return `${mariadb ? 'SET STATEMENT sql_safe_updates = 0 FOR DELETE' : 'DELETE /*+ SET_VAR(sql_safe_updates = 0) */'}
+           t FROM (SELECT \`key\` FROM ${table} ${among(keys, olderThan)}
                       LIMIT ${keys.length} FOR UPDATE SKIP LOCKED) AS unused
         STRAIGHT_JOIN ${table} AS t ON t.\`key\` = unused.\`key\``;
   };
