@@ -6,6 +6,7 @@ import type {
   TransactionGuard,
   WaiterCaller,
 } from './interfaces/lock-store.interface.js';
+import { GuardingTransactions } from './guarding-transactions.js';
 import { LeaseRenewer } from './lease-renewer.js';
 import { attemptTimeoutOf, Lease, timeAsleep, type LeaseGrant, type LeaseTerms } from './lease.js';
 import { LockStoreError, type LockError, type LockLostError } from './lock.errors.js';
@@ -22,6 +23,7 @@ interface Held {
   settings: LockSettings;
   job: string | undefined;
   grantedAt: number;
+  guards?: GuardingTransactions;
 }
 
 /** Milliseconds after which a transaction is likely to hang. */
@@ -42,6 +44,8 @@ export class LeaseKeeper implements LockKeeper {
   #underway = 0;
   readonly #whenAnswered = new Set<() => void>();
   readonly #renewer: LeaseRenewer;
+  /** Whether the store is about to be closed. */
+  #stopped = false;
 
   constructor(
     private readonly store: LockStore & Partial<TransactionGuard & SessionBound & WaiterCaller>,
@@ -54,6 +58,8 @@ export class LeaseKeeper implements LockKeeper {
       callbackFailed(error: unknown, lease: Lease): void;
       /** A transaction has been open for so many milliseconds. */
       transactionHangs(lease: Lease, open: number): void;
+      /** It was released inside the transaction that guards it. */
+      releasedInTransaction(lease: Lease, job: string | undefined): void;
     },
   ) {
     this.#renewer = new LeaseRenewer(store, clock, {
@@ -150,7 +156,12 @@ export class LeaseKeeper implements LockKeeper {
     const believed = this.clock.now() < lease.deadline;
     if (!lease.end() || !held) return Promise.resolve(false);
     this.#renewer.remove(lease);
-    return (lease.released = this.#giveBack(lease, held, outcome, believed));
+    if (!held.guards?.open) return (lease.released = this.#giveBack(lease, held, outcome, believed));
+    // The caller of release() must not wait for the transaction, whose commit may have to wait for the caller.
+    this.listeners.releasedInTransaction(lease, held.job);
+    lease.released = this.#giveBackAfterCommit(lease, held, held.guards, outcome);
+    lease.released.catch(() => {}); // published as `storeError`
+    return Promise.resolve(true);
   }
 
   async transaction<T>(lease: Lease, work: (context: unknown) => Promise<T>): Promise<T> {
@@ -175,16 +186,44 @@ export class LeaseKeeper implements LockKeeper {
     }
   }
 
-  async guard({ key, storeKey, owner, fencingToken }: Lease, context: unknown): Promise<boolean> {
+  async guard(lease: Lease, context: unknown): Promise<boolean> {
+    const { key, storeKey, owner, fencingToken } = lease;
     const store = transactionsOf(this.store);
+    const held = lease.inTransaction ? undefined : this.#held.get(lease); // a release awaits its own transaction anyway
+    const guard = async (): Promise<boolean> => store.guard(context, storeKey, owner, fencingToken);
     try {
-      return await store.guard(context, storeKey, owner, fencingToken);
+      const isOpen = held && store.watchTransaction?.(context);
+      if (!isOpen) return await guard();
+      return await (held.guards ??= new GuardingTransactions()).during(isOpen, guard);
     } catch (error) {
       throw asLockError(error, 'guard', key);
     }
   }
 
-  async #giveBack(lease: Lease, held: Held, outcome: LockOutcome, believed: boolean): Promise<boolean> {
+  /** Until the transactions that guard the lease have ended, the store cannot change it. If they outlast the lease, it ends with its ttl. */
+  async #giveBackAfterCommit(
+    lease: Lease,
+    held: Held,
+    guards: GuardingTransactions,
+    outcome: LockOutcome,
+  ): Promise<boolean> {
+    this.sent();
+    try {
+      await guards.ended(this.clock, lease.deadline, () => this.#stopped);
+      return await this.#giveBack(lease, held, outcome, this.clock.now() < lease.deadline, true);
+    } finally {
+      this.answered();
+    }
+  }
+
+  /** @param guarded whether a transaction has kept the lock from others until now, so that it cannot have been lost */
+  async #giveBack(
+    lease: Lease,
+    held: Held,
+    outcome: LockOutcome,
+    believed: boolean,
+    guarded = false,
+  ): Promise<boolean> {
     this.sent();
     let waiting = false;
     let told = false;
@@ -197,8 +236,9 @@ export class LeaseKeeper implements LockKeeper {
       const passed = heir ? await heir(lease, outcome) : 'refused';
       const released =
         passed instanceof Lease ||
+        (guarded && !believed) ||
         (await this.#releaseInStore(lease, held, { outcome, waiting }, believed, passed === 'unknown'));
-      if (!released) {
+      if (!released && !guarded) {
         lease.lose('when it was released, the store said that it had run out or been taken away.');
         return false;
       }
@@ -270,6 +310,7 @@ export class LeaseKeeper implements LockKeeper {
     const patience = attemptTimeoutOf(Infinity);
     const ignore = { answered: () => {}, failed: () => {} };
     await settleWithin(this.clock, patience, () => this.#endAll(reason), ignore);
+    this.#stopped = true;
     this.#renewer.stop();
   }
 

@@ -105,6 +105,13 @@ export class LockLogger {
     );
   }
 
+  releasedInTransaction(key: string, job: string | undefined): void {
+    this.#warn(
+      `guarded ${key}`,
+      `Lock "${key}"${job ? ` of ${job}` : ''} was released inside the transaction that guards it, and is freed only when that has ended. Release it after the commit: begin the transaction inside of run(), or put @Locked() above @Transactional().`,
+    );
+  }
+
   listenerFailed(event: string, error: unknown): void {
     this.#warn(`listener ${event}`, `A listener of the lock event "${event}" failed: ${describe(error)}`);
   }

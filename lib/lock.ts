@@ -120,6 +120,9 @@ export class Lock implements AsyncDisposable {
   /**
    * Gives the lock back. Renewal ends first.
    *
+   * Inside a transaction that guards the lock, it resolves at once, and the store frees the key after the commit or the rollback. A warning says so,
+   * since work that others must not overlap belongs inside of the lock: see {@link guard}.
+   *
    * @param outcome how the work ended, for the run history. Default `done`
    * @returns `false` if it was lost, expired or released before
    * @throws LockStoreError if the store fails: the lock then ends with its ttl, and is not held here any more
@@ -176,7 +179,7 @@ export class Lock implements AsyncDisposable {
 
   /**
    * Makes sure, inside a transaction of yours and until it ends, that nobody else gets the lock: a contender waits for the commit. Make it the last
-   * statement, and commit soon.
+   * statement, and commit soon. Release the lock after the commit.
    *
    * Where a renewal since the transaction began stands in its way (PostgreSQL above READ COMMITTED, MongoDB, SQLite), use {@link transaction}.
    *

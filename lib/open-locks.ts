@@ -43,6 +43,7 @@ export async function openLocks<
     const keeper = new LeaseKeeper(store, clock, publisher, queue, {
       changed,
       callbackFailed: (error, lease) => logger.callbackFailed(error, lease.key),
+      releasedInTransaction: (lease, job) => logger.releasedInTransaction(lease.key, job),
       transactionHangs: (lease, open) => logger.transactionHangs(lease.key, open),
     });
     return { store, keeper, contender: new LockContender(store, keeper, queue, publisher, clock) };

@@ -254,6 +254,11 @@ export interface TransactionGuard {
    * @throws LockError when that is no transaction of this database, or its isolation level does not allow it
    */
   guard(context: unknown, key: string, owner: string, fencingToken: number): Promise<boolean>;
+  /**
+   * Gives a function that tells whether the transaction which `context` works in now is still open. It asks no server. With it, a lock that is released
+   * inside the transaction that guards it is freed after that transaction; without it, such a release fails.
+   */
+  watchTransaction?(context: unknown): () => boolean;
 }
 
 /**

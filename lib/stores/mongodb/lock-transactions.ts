@@ -109,7 +109,15 @@ function conflictOf(error: unknown): unknown {
   return error instanceof LockStoreError && isTransientInTransaction(error.cause) ? error.cause : error;
 }
 
+/** Gives a function that tells whether the session is still in the transaction that it is in now. */
+export function watchTransaction(session: ClientSession): () => boolean {
+  const begun = transactionOf(session);
+  return () => begun !== undefined && transactionOf(session) === begun && !session.hasEnded;
+}
+
 /** What a session has one of for each transaction, and none when that was ended. */
 function transactionOf(session: ClientSession): unknown {
-  return session.inTransaction() ? (session as unknown as { transaction?: object }).transaction : undefined;
+  return session?.inTransaction?.()
+    ? (session as unknown as { transaction?: object }).transaction
+    : undefined;
 }

@@ -30,7 +30,7 @@ import { handedIn, isCollection, type CollectionHandle } from './collection.hand
 import { renewTogether } from './batch-renewal.js';
 import { LockCollection } from './lock-collection.js';
 import { inspectionOf, isLock, recordOf, refusalOf, VIEW, type LockView } from './lock-document.js';
-import { LockTransactions } from './lock-transactions.js';
+import { LockTransactions, watchTransaction } from './lock-transactions.js';
 import * as update from './lock-updates.js';
 import { isContention, isConversionFailure } from './mongo-failure.js';
 import { readStoreOptions, type AnyCollection, type MongoLockStoreOptions } from './mongo-store.options.js';
@@ -261,6 +261,10 @@ export class MongoLockStore
 
   async guard(session: ClientSession, key: string, owner: string, fencingToken: number): Promise<boolean> {
     return this.transactions.guard(session, { key, owner, fencingToken });
+  }
+
+  watchTransaction(session: ClientSession): () => boolean {
+    return watchTransaction(session);
   }
 
   /** Under a key of ours there may be a document of somebody else's. */

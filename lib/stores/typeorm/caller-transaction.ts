@@ -8,6 +8,12 @@ interface Manager {
   connection?: DataSource;
 }
 
+/** Gives a function that tells whether the transaction which an EntityManager works in is still open. */
+export function watchTransaction(manager: unknown): () => boolean {
+  const { queryRunner } = Object(manager) as Manager;
+  return () => queryRunner?.isTransactionActive === true && !queryRunner.isReleased;
+}
+
 /**
  * The query runner of the transaction that an EntityManager works in.
  *

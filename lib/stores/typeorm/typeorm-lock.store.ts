@@ -24,6 +24,7 @@ import type {
 import { fitKey, storedKey } from '../../lock-key.js';
 import { LockError } from '../../lock.errors.js';
 import { assertKnownOptions } from '../../lock.settings.js';
+import { watchTransaction } from './caller-transaction.js';
 import { handedIn, type DataSourceHandle } from './data-source.handle.js';
 import { identityOf, labelOf, leaseOf, limitOf, passingOf } from '../lease-arguments.js';
 import { assertPage, milliseconds, purgeOf } from '../store-arguments.js';
@@ -337,6 +338,10 @@ export class TypeOrmLockStore
         `Could not guard "${key}" in a transaction: its fencing token must be a whole number.`,
       );
     return this.operations.guard(manager, { ...identityOf(key, owner), token: fencingToken });
+  }
+
+  watchTransaction(manager: EntityManager): () => boolean {
+    return watchTransaction(manager);
   }
 }
 

@@ -1,0 +1,126 @@
+import { describe, expect, it } from '@jest/globals';
+import type { TransactionGuard } from '../../lib/interfaces/lock-store.interface.js';
+import type { LockModuleDefaults } from '../../lib/lock.options.js';
+import { captureLog, startCoreWith, warnings, watch } from './core-fixture.js';
+import { ScriptedStore } from './scripted-store.js';
+
+/** A transaction of the application. */
+class Transaction {
+  open = true;
+}
+
+/** A database in which what a transaction guards can be changed by no other session until it has ended. */
+class GuardingStore extends ScriptedStore implements TransactionGuard {
+  readonly guarded = new Set<Transaction>();
+
+  async transaction<T>(work: (context: unknown) => Promise<T>): Promise<T> {
+    return work(new Transaction());
+  }
+
+  async guard(context: unknown): Promise<boolean> {
+    const { open } = context as Transaction;
+    if (open) this.guarded.add(context as Transaction);
+    return open;
+  }
+
+  watchTransaction(context: unknown): () => boolean {
+    return () => (context as Transaction).open;
+  }
+
+  override async release(...request: Parameters<ScriptedStore['release']>): Promise<boolean> {
+    for (const { open } of this.guarded) if (open) throw new Error('the row is locked');
+    return super.release(...request);
+  }
+}
+
+const logged = captureLog();
+const start = (options: LockModuleDefaults = {}) => startCoreWith(GuardingStore, options);
+
+describe('A5 a lock that is released inside the transaction that guards it', () => {
+  it('is released in the store when that has ended, and told of then', async () => {
+    const { service, store, clock, names } = await start();
+    const transaction = new Transaction();
+    const running = watch(service.run('key', (lock) => lock.guard(transaction)));
+    await clock.advance(1);
+    expect(running.state).toBe('resolved');
+    await clock.advance(5_000);
+    expect([store.count('release'), names()]).toEqual([0, ['acquired']]);
+    transaction.open = false;
+    await clock.advance(20);
+    expect(store.of('release')).toHaveLength(1);
+    expect(names()).toEqual(['acquired', 'released']);
+    expect(warnings(logged)).toEqual([
+      expect.stringMatching(/"key" was released inside the transaction that guards it.*after the commit/),
+    ]);
+  });
+
+  it('ends with its ttl when the transaction outlasts that, which is no loss', async () => {
+    const { service, store, clock, names } = await start({ ttl: 3_000 });
+    const lock = await service.acquire('key');
+    await lock.guard(new Transaction());
+    await lock.release();
+    await clock.advance(10_000);
+    expect([store.count('release'), store.count('renewMany')]).toEqual([0, 0]);
+    expect(names()).toEqual(['acquired', 'released']);
+    expect(lock.loss).toBeUndefined();
+    expect((await service.inspect('key')).state).not.toBe('held');
+  });
+
+  it('a shutdown waits for the transaction, but not for longer than for a request', async () => {
+    for (const ends of [true, false]) {
+      const { service, store, clock } = await start({ ttl: Infinity });
+      const transaction = new Transaction();
+      const lock = await service.acquire('key');
+      await lock.guard(transaction);
+      await lock.release();
+      const closing = watch(service.close());
+      await clock.advance(1_000);
+      expect(closing.state).toBe('pending');
+      transaction.open = !ends;
+      await clock.advance(ends ? 20 : 10_000);
+      expect(closing.state).toBe('resolved');
+      expect(store.count('release')).toBe(ends ? 1 : 0);
+      await clock.advance(1_000);
+    }
+  });
+
+  it('each of its transactions is waited for, and none that has ended before', async () => {
+    const { service, store, clock } = await start();
+    const [first, second, ended] = [new Transaction(), new Transaction(), new Transaction()];
+    const lock = await service.acquire('key');
+    for (const transaction of [first, second, ended]) await lock.guard(transaction);
+    ended.open = false;
+    expect(await lock.release()).toBe(true);
+    second.open = false;
+    await clock.advance(1_000);
+    expect(store.count('release')).toBe(0);
+    first.open = false;
+    await clock.advance(20);
+    expect(store.count('release')).toBe(1);
+
+    const next = await service.acquire('key');
+    const committed = new Transaction();
+    await next.guard(committed);
+    committed.open = false;
+    expect(await next.release()).toBe(true);
+    expect(store.count('release')).toBe(2);
+  });
+
+  it('a guard that was refused does not count', async () => {
+    const { service, store } = await start();
+    const lock = await service.acquire('key');
+    const transaction = new Transaction();
+    transaction.open = false;
+    await expect(lock.guard(transaction)).rejects.toThrow(/did not find it to be ours/);
+    transaction.open = true;
+    await lock.release();
+    expect(store.count('release')).toBe(1);
+  });
+
+  it('its own transaction, of lock.transaction(), is awaited as before', async () => {
+    const { service, store } = await start();
+    await service.run('key', (lock) => lock.transaction(async () => {}));
+    store.guarded.clear();
+    expect(warnings(logged).filter((text) => text.includes('guards it'))).toEqual([]);
+  });
+});

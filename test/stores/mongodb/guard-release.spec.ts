@@ -1,0 +1,108 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import type { Collection, MongoClient } from 'mongodb';
+import { LockService } from '../../../lib/lock.service.js';
+import { LockStoreError } from '../../../lib/lock.errors.js';
+import { MongoLockStore } from '../../../lib/stores/mongodb/index.js';
+import { captureLog, errorOf, warnings } from '../../core/core-fixture.js';
+import { newKey } from '../keys.js';
+import { clientOf } from '../../../lib/stores/mongodb/collection.handle.js';
+import { drivers, MongoFixture, mongodbIsSelected } from './fixture.js';
+
+if (mongodbIsSelected())
+  describe.each(drivers)(
+    'A5 a lock that is released inside the transaction that guards it, with $name',
+    ({ MongoClient: Client }) => {
+      const logged = captureLog();
+      const fixture = new MongoFixture();
+      let client: MongoClient;
+      let service: LockService;
+      let contender: LockService;
+      let writes: Collection<any>;
+      let key: string;
+      let failed: unknown[];
+
+      beforeAll(async () => {
+        const locks = await fixture.collection({}, Client);
+        client = clientOf(locks);
+        const others = await fixture.collection({}, Client);
+        [service, contender] = [locks, others].map(
+          (collection) =>
+            new LockService({ options: { ttl: '1h' }, openStore: () => new MongoLockStore(collection) }),
+        ) as [LockService, LockService];
+        await service.start();
+        await contender.start();
+        for (const name of ['storeError', 'lost'] as const)
+          service.events.on(name, (event: unknown) => failed.push(event));
+        writes = locks.db.collection('writes');
+        await writes.insertOne({ _id: 'warm' });
+      });
+      beforeEach(() => {
+        key = newKey();
+        failed = [];
+      });
+      afterAll(async () => {
+        await service.close();
+        await contender.close();
+        await fixture.dispose();
+      });
+
+      /** Another process gets the key, with its ttl far away, and sees what was written. */
+      const takenAfterCommit = async (): Promise<number> => {
+        await using _ = await contender.acquire(key, { wait: '1m' });
+        return writes.countDocuments({ key });
+      };
+
+      it('is free after the commit, and one warning names the cause', async () => {
+        const session = client.startSession();
+        await session.withTransaction(async () => {
+          await service.run(key, async (lock) => {
+            await writes.insertOne({ key }, { session });
+            await lock.guard(session);
+          });
+        });
+        expect(await takenAfterCommit()).toBe(1);
+        await session.endSession();
+        expect(failed).toEqual([]);
+        expect(warnings(logged).filter((text) => text.includes('guards it'))).toEqual([
+          expect.stringContaining(`"${key}" was released inside the transaction that guards it`),
+        ]);
+      });
+
+      it('is free after the transaction was aborted, although its session has begun the next one', async () => {
+        const session = client.startSession();
+        session.startTransaction();
+        const lock = await service.acquire(key);
+        await writes.insertOne({ key }, { session });
+        await lock.guard(session);
+        expect(await lock.release()).toBe(true);
+        await session.abortTransaction();
+        session.startTransaction();
+        await writes.insertOne({ other: key }, { session });
+        expect(await takenAfterCommit()).toBe(0);
+        await session.abortTransaction();
+        await session.endSession();
+        expect(failed).toEqual([]);
+      });
+
+      it('a renewal that the guard holds up is no loss', async () => {
+        const session = client.startSession();
+        await service.run(
+          key,
+          async (lock) => {
+            await session.withTransaction(async () => {
+              await writes.insertOne({ key }, { session });
+              await lock.guard(session);
+              expect(await errorOf(lock.extend())).toBeInstanceOf(LockStoreError);
+              expect(lock.held).toBe(true);
+            });
+            await lock.extend();
+            expect(lock.held).toBe(true);
+          },
+          { ttl: '6s' },
+        );
+        await session.endSession();
+        expect(failed).toEqual([]);
+        expect((await service.inspect(key)).state).toBe('free');
+      });
+    },
+  );
