@@ -15,13 +15,13 @@ export interface LockHandOff {
   owner: string;
   fencingToken: number;
   /** Milliseconds; absent for a lock that never expires. */
-  ttl?: number;
+  ttl?: number | undefined;
 }
 
 /** Options of `restore`. @publicApi */
 export type RestoreOptions = RenewalOptions & {
   /** Called once when the lock is lost. Default the module's. */
-  onLost?: LostCallback;
+  onLost?: LostCallback | undefined;
 };
 
 export const RESTORE_OPTIONS = ['autoRenew', 'renewEvery', 'onLost'] as const;

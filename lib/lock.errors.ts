@@ -15,13 +15,13 @@ export interface LockNotAcquiredDetails {
   /** Milliseconds from the first attempt to the end. */
   waited: number;
   /** Who held it at the last attempt, where the store told. */
-  holder?: LockRecord;
+  holder?: LockRecord | undefined;
   /** Default `held` with a holder, `contention` without. */
-  reason?: RefusalReason;
+  reason?: RefusalReason | undefined;
   /** Whether a run of the same call chain holds it. Default `false`. */
-  nested?: boolean;
+  nested?: boolean | undefined;
   /** The limit of `maxWaiters` that kept it from waiting, if one did. */
-  full?: { option: 'perKey' | 'total'; limit: number };
+  full?: { option: 'perKey' | 'total'; limit: number } | undefined;
 }
 
 /** Why a lock was not acquired. `queue-full`: as many calls wait in this process as `maxWaiters` allows. @publicApi */
@@ -73,9 +73,11 @@ export class LockLostError extends LockError {
 }
 
 /** How a store failed. @publicApi */
-export interface LockStoreErrorOptions extends ErrorOptions {
+export interface LockStoreErrorOptions {
+  /** The error of the driver. */
+  cause?: unknown;
   /** See {@link LockStoreError.transient}. Default `false`. */
-  transient?: boolean;
+  transient?: boolean | undefined;
 }
 
 /**

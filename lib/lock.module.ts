@@ -30,9 +30,9 @@ export interface LockOptionsFactory {
 /** Options of `LockModule.forRoot` and `forRootAsync` that have to be known before the others. @publicApi */
 export interface LockModuleExtras {
   /** Tells several lock modules of one application apart: `@Locked({ module: name })`, `@InjectLockService(name)`. */
-  name?: string;
+  name?: string | undefined;
   /** Whether the service can be injected without importing the module. Default `true`. */
-  isGlobal?: boolean;
+  isGlobal?: boolean | undefined;
 }
 
 const { ConfigurableModuleClass } = new ConfigurableModuleBuilder<LockModuleOptions>({

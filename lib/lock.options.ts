@@ -18,33 +18,37 @@ export type RetryPolicy = Duration | { min: Duration; max: Duration } | ((attemp
 /** How long a lock lasts. @publicApi */
 export interface LeaseOptions {
   /** The lock of a holder that stops renewing is free after this. At least 100 ms; `Infinity` never. Default 30 s. */
-  ttl?: Duration;
+  ttl?: Duration | undefined;
   /** The key stays taken at least this long after it was acquired, also when the work is done sooner. Default 0. */
-  minHold?: Duration;
+  minHold?: Duration | undefined;
   /** The worker's name for people, at most 255 bytes. Default `hostname:pid`. */
-  label?: string;
+  label?: string | undefined;
 }
 
-/** Automatic renewal: on unless `autoRenew` is `false`. @publicApi */
+/**
+ * Automatic renewal: on unless `autoRenew` is `false`.
+ *
+ * @publicApi
+ */
 export type RenewalOptions =
   | {
-      autoRenew?: true;
+      autoRenew?: true | undefined;
       /** How often the lease is renewed: at most two thirds of the ttl (of one below 300 ms a third to a half). Default a third of the ttl, every 10 s for an endless one. */
-      renewEvery?: Duration;
+      renewEvery?: Duration | undefined;
     }
-  | { autoRenew: false; renewEvery?: never };
+  | { autoRenew?: boolean | undefined; renewEvery?: undefined };
 
 /** How long to try. @publicApi */
 export interface WaitOptions {
   /** How long to wait for a busy lock. 0 is exactly one attempt, `Infinity` waits without end. Default 0. */
-  wait?: Duration;
+  wait?: Duration | undefined;
   /** The pause between attempts while waiting, of those that the store cannot call. Default 20 ms, doubling to 500 ms, with jitter. */
-  retry?: RetryPolicy;
+  retry?: RetryPolicy | undefined;
   /**
    * Takes the lock from a holder that has not renewed it for this long, also one that never expires. It learns of that at its next renewal: until then
    * two may believe that they hold it. Longer than the interval of renewals; several of them leave room for a slow database. Default: nobody is robbed.
    */
-  stealAfter?: Duration;
+  stealAfter?: Duration | undefined;
 }
 
 /** Options that every acquisition has, and `LockModule` as defaults for all its locks. @publicApi */
@@ -56,7 +60,7 @@ export interface OnceOptions {
    * Slots of this length, on the database's clock and counted from 1970: in each of them the key is granted once, whichever instance asks, and whether
    * it is free by then or not. Default: as often as it is free.
    */
-  once?: Duration;
+  once?: Duration | undefined;
 }
 
 /** Whether a call chain may go through a lock that it holds. @publicApi */
@@ -67,16 +71,16 @@ export interface ReentryOptions {
    *
    * Default `false`: the call is refused, and fails at once with a `LockError` if it has a `wait`, which would not end.
    */
-  reentrant?: boolean;
+  reentrant?: boolean | undefined;
 }
 
 /** Options of `acquire` and `tryAcquire`. @publicApi */
 export type AcquireOptions = LockOptions &
   OnceOptions & {
     /** Ends the waiting at once; the call rejects with the signal's reason. */
-    signal?: AbortSignal;
+    signal?: AbortSignal | undefined;
     /** Called once when this lock is lost. Default the module's. */
-    onLost?: LostCallback;
+    onLost?: LostCallback | undefined;
   };
 
 /** Options of `run` and `tryRun`. @publicApi */
@@ -84,37 +88,37 @@ export type RunOptions = LockOptions &
   OnceOptions &
   ReentryOptions & {
     /** Ends the waiting at once; the call rejects with the signal's reason. */
-    signal?: AbortSignal;
+    signal?: AbortSignal | undefined;
     /** Called once when the lock is lost; `'ignore'`: the result is returned although the lock was lost while the body ran. */
-    onLost?: LostCallback | 'ignore';
+    onLost?: LostCallback | 'ignore' | undefined;
   };
 
 /** Options of `LockModule` besides its store. @publicApi */
 export type LockModuleDefaults = LockOptions &
   ReentryOptions & {
     /** `false` runs everything unlocked and connects to nothing; a warning says so. Default `true`. */
-    enabled?: boolean;
+    enabled?: boolean | undefined;
     /** Put before every key with a colon, for applications that share a database. Letters, digits, `.`, `_` and `-`. */
-    prefix?: string;
+    prefix?: string | undefined;
     /** Called once for each lock that is lost, unless the call or the decorator has its own. */
-    onLost?: LostCallback;
+    onLost?: LostCallback | undefined;
     /**
      * How long a shutdown waits for work under `run`, `tryRun`, `@Locked()` or `LockInterceptor` before it releases the lock. Default 10 s. Locks
      * that were acquired by hand are released at once: their holders know when they end.
      */
-    shutdownTimeout?: Duration;
+    shutdownTimeout?: Duration | undefined;
     /** Deletes keys that nobody has used for `olderThan`, one instance at a time, every so often. Default: keys stay, each with its last run. */
-    purge?: PurgeSchedule;
+    purge?: PurgeSchedule | undefined;
     /**
      * How many calls of this process may wait at a time, for one key and in all, those included that are asking the store; one more is refused at once with
      * `LockNotAcquiredError`, reason `queue-full`. Default: as many as there are.
      */
-    maxWaiters?: { perKey?: number; total?: number };
+    maxWaiters?: { perKey?: number | undefined; total?: number | undefined } | undefined;
     /**
      * A file that says what this process does with the locks of the module: `0` idle, `1` waiting for one, `2` holding one. It is replaced as a whole at
      * each change. Default none.
      */
-    statusFile?: string;
+    statusFile?: string | undefined;
   };
 
 /** When keys that are not used any more are deleted. @publicApi */
@@ -122,7 +126,7 @@ export interface PurgeSchedule {
   /** How long a key was not used. At least a minute. */
   olderThan: Duration;
   /** How often to look. At least a minute. Default a day. */
-  every?: Duration;
+  every?: Duration | undefined;
 }
 
 /** Options of `LockModule`. @publicApi */

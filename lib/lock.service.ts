@@ -237,7 +237,7 @@ export class LockService {
    *
    * @param page `limit` is 1 to 1000, default 100; `after` is the `next` of the page before
    */
-  async list(page: { limit?: number; after?: string } = {}): Promise<LockPage> {
+  async list(page: { limit?: number | undefined; after?: string | undefined } = {}): Promise<LockPage> {
     return this.#administration.list(page);
   }
 

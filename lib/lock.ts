@@ -203,7 +203,7 @@ export class Lock implements AsyncDisposable {
    * @throws LockStoreError if the store fails: the lock is still held here, see {@link held}
    * @throws LockError inside {@link transaction}
    */
-  async handOff(options: { ttl?: Duration } = {}): Promise<LockHandOff> {
+  async handOff(options: { ttl?: Duration | undefined } = {}): Promise<LockHandOff> {
     this.#refuseInTransaction('handOff');
     assertKnownOptions('handOff()', options, ['ttl']);
     if (this.#lease.sessionBound)

@@ -26,9 +26,9 @@ export interface LockControllerOptions {
   /** Who may look at locks and change them; at least one. */
   guards: readonly (Type<CanActivate> | CanActivate)[];
   /** Default `locks`. */
-  path?: string;
+  path?: string | undefined;
   /** The name of the `LockModule` to use. Default the one without a name. */
-  module?: string;
+  module?: string | undefined;
 }
 
 /**

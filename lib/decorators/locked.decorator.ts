@@ -13,7 +13,7 @@ type Answer = PromiseLike<unknown> | Observable<unknown> | AsyncIterable<unknown
 type AnswersLater<Method extends (...args: never[]) => unknown> =
   ReturnType<Method> extends Answer
     ? unknown
-    : { error: '@Locked() needs a method that answers later: make it async.' };
+    : { error: '@Locked() needs a method that returns a promise: make it async.' };
 
 type TakesParametersOf<Args extends readonly unknown[], Method extends (...args: never[]) => unknown> = ((
   ...args: Args
@@ -21,12 +21,25 @@ type TakesParametersOf<Args extends readonly unknown[], Method extends (...args:
   ? unknown
   : { error: 'The functions in the options of @Locked() do not take the parameters of this method.' };
 
-/** Fits classes, and methods that answer later and whose parameters the functions in the options can take. @publicApi */
-export interface LockedDecorator<Args extends readonly unknown[]> {
+/**
+ * Fits classes, and methods that answer later and whose parameters the functions in the options can take.
+ *
+ * `Args` are the parameters of the key function, `BusyArgs` those of `onBusy` after the error. Each function
+ * may take fewer parameters than the method.
+ *
+ * @publicApi
+ */
+export interface LockedDecorator<
+  Args extends readonly unknown[],
+  BusyArgs extends readonly unknown[] = Args,
+> {
   <Method extends (...args: never[]) => unknown>(
     target: object,
     name: string | symbol,
-    descriptor: TypedPropertyDescriptor<Method> & AnswersLater<Method> & TakesParametersOf<Args, Method>,
+    descriptor: TypedPropertyDescriptor<Method> &
+      AnswersLater<Method> &
+      TakesParametersOf<Args, Method> &
+      TakesParametersOf<BusyArgs, Method>,
   ): void;
   (target: abstract new (...args: never[]) => unknown): void;
 }
@@ -58,7 +71,9 @@ export function Locked<Args extends readonly unknown[]>(
   key: string,
   options?: LockedBehaviour<Args>,
 ): LockedDecorator<Args>;
-export function Locked<Args extends readonly unknown[]>(options: LockedOptions<Args>): LockedDecorator<Args>;
+export function Locked<Args extends readonly unknown[], BusyArgs extends readonly unknown[] = Args>(
+  options: LockedBehaviour<BusyArgs> & Pick<LockedOptions<Args>, 'key'>,
+): LockedDecorator<Args, BusyArgs>;
 export function Locked(...given: [(string | LockedOptions<never>)?, LockedOptions<never>?]) {
   return (target: object, name?: string | symbol, descriptor?: PropertyDescriptor): void => {
     const where = describeTarget(target, name);

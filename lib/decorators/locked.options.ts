@@ -23,12 +23,12 @@ export type OnceBehaviour =
        */
       once: 'tick';
       /** A tick that is further ahead of the database's clock than this is refused with an error. Default 5 minutes. */
-      tickAhead?: Duration;
+      tickAhead?: Duration | undefined;
     }
   | {
       /** At most once in each slot of this length, on the database's clock and counted from 1970. Default: as often as the lock is free. */
-      once?: Duration;
-      tickAhead?: never;
+      once?: Duration | undefined;
+      tickAhead?: undefined;
     };
 
 /** Options of `@Locked()` besides the key. @publicApi */
@@ -36,17 +36,17 @@ export type LockedBehaviour<Args extends readonly unknown[] = readonly unknown[]
   OnceBehaviour &
   ReentryOptions & {
     /** Default: `skip` for methods that the scheduler calls, `throw` for all others. */
-    onBusy?: OnBusy<Args>;
+    onBusy?: OnBusy<Args> | undefined;
     /** Called once when the lock is lost; `'ignore'`: the result is returned although the lock was lost. Default the module's. */
-    onLost?: LostCallback | 'ignore';
+    onLost?: LostCallback | 'ignore' | undefined;
     /** The name of the `LockModule` to use. Default the one without a name. */
-    module?: string;
+    module?: string | undefined;
   };
 
 /** Options of `@Locked()`. @publicApi */
 export type LockedOptions<Args extends readonly unknown[] = readonly unknown[]> = LockedBehaviour<Args> & {
   /** The key, or a function that makes it from the call's arguments. Default `ClassName.methodName`. */
-  key?: string | ((...args: Args) => string);
+  key?: string | ((...args: Args) => string) | undefined;
 };
 
 const LOCKED_OPTIONS = [...LOCK_OPTIONS, 'once', 'tickAhead', 'reentrant', 'key', 'onBusy', 'module'];

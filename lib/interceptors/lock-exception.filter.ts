@@ -13,7 +13,7 @@ const MESSAGE = 'The resource is in use. Try again later.';
 /** Options of `LockExceptionFilter`. @publicApi */
 export interface LockExceptionFilterOptions {
   /** The HTTP status of a busy lock. Default 409, Conflict. */
-  status?: (typeof STATUSES)[number];
+  status?: (typeof STATUSES)[number] | undefined;
 }
 
 /** What Express' response and Fastify's reply have in common. */

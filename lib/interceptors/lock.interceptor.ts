@@ -22,9 +22,9 @@ export type LockInterceptorKey = string | ((context: ExecutionContext) => string
 /** Options of `LockInterceptor`. @publicApi */
 export type LockInterceptorOptions = LockOptions & {
   /** Called once when the lock is lost; `'ignore'`: the response is sent although the lock was lost. Default the module's. */
-  onLost?: LostCallback | 'ignore';
+  onLost?: LostCallback | 'ignore' | undefined;
   /** The name of the `LockModule` to use. Default the one without a name. */
-  module?: string;
+  module?: string | undefined;
 };
 
 const OPTIONS = [...LOCK_OPTIONS, 'module'];

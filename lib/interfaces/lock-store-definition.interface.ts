@@ -8,6 +8,6 @@ import type { LockStore } from './lock-store.interface.js';
  */
 export interface LockStoreDefinition {
   /** What `useFactory` gets, in this order. */
-  inject?: InjectionToken[];
+  inject?: InjectionToken[] | undefined;
   useFactory(...dependencies: unknown[]): LockStore | Promise<LockStore>;
 }

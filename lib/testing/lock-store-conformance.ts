@@ -31,21 +31,21 @@ type Part = 'leases' | 'inspect' | 'renewMany' | 'passOn' | 'pause' | 'once' | '
 /** How a store is examined. @publicApi */
 export interface ConformanceOptions {
   /** Store objects that race each other. Default 4. */
-  instances?: number;
+  instances?: number | undefined;
   /** Acquisitions at once in a race, spread over the instances. Default 32. */
-  racers?: number;
+  racers?: number | undefined;
   /** How often a race is run. Default 10. */
-  rounds?: number;
+  rounds?: number | undefined;
   /** The lease of cases that wait for its end, in milliseconds. Default 200. */
-  ttl?: number;
+  ttl?: number | undefined;
   /** How much later than its lease a key may become free before a case fails, in milliseconds. Default 10,000. */
-  patience?: number;
+  patience?: number | undefined;
   /**
    * What the store does not do: `inspect` stands for `LockInspector`, `renewMany` for `BatchRenewer`, `passOn` for `LockPasser`, `pause` for `LockPauser`,
    * `once` and `stealAfter` for what an acquisition asks for. Without this, a missing one is a failure. A store without `leases` is `SessionBound`: its locks
    * have no ttl, belong to one instance, and leave nothing behind; other rules are for it alone.
    */
-  without?: Part[];
+  without?: Part[] | undefined;
 }
 
 /** One rule that a store has to keep. @publicApi */

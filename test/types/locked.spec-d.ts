@@ -130,6 +130,46 @@ export class Busy {
   @Locked({ key: (id: string) => id, onBusy: (_error, id: string, copies: number) => id + copies })
   async withKey(_id: string, _copies: number): Promise<void> {}
 
+  // E16 each function may take fewer parameters than the method, whatever the other one takes
+  @Locked({ key: (id: number) => `o:${id}`, onBusy: () => 'busy' })
+  async noneBesideAKey(_id: number): Promise<void> {}
+
+  @Locked({ key: (id: number) => `o:${id}`, onBusy: (error) => error.reason })
+  async errorBesideAKey(_id: number): Promise<void> {}
+
+  @Locked({ key: (id: number, name: string) => id + name, onBusy: (_error, id: number) => id })
+  async fewerBesideAKey(_id: number, _name: string): Promise<void> {}
+
+  @Locked({ key: () => 'key', onBusy: (_error, id: number) => id })
+  async besideAKeyOfNone(_id: number, _name: string): Promise<void> {}
+
+  @Locked({ key: 'key', onBusy: async (_error, id: number) => id })
+  async besideAFixedKey(_id: number, _name: string): Promise<void> {}
+
+  @Locked({ key: (order: { id: string }) => order.id, onBusy: (_error, order: Order) => order, wait: '1s' })
+  async structural(_order: Order): Promise<void> {}
+
+  @Locked<[id: number]>({ key: (id) => `o:${id}`, onBusy: (_error, id) => id })
+  async named(_id: number): Promise<void> {}
+
+  // @ts-expect-error E16 the method takes a number, whatever the key function takes
+  @Locked({ key: () => 'key', onBusy: (_error, id: string) => id })
+  async wrongTypeBesideAKey(_id: number): Promise<void> {}
+
+  // @ts-expect-error E16 the method takes one parameter
+  @Locked({ key: (id: number) => `o:${id}`, onBusy: (_error, id: number, more: number) => id + more })
+  async moreBesideAKey(_id: number): Promise<void> {}
+
+  // @ts-expect-error E16 the method takes a number, whatever onBusy takes
+  @Locked({ key: (id: string) => id, onBusy: () => 'busy' })
+  async wrongKeyBesideIt(_id: number): Promise<void> {}
+
+  // @ts-expect-error E16 it is synchronous
+  @Locked({ key: (id: number) => `o:${id}`, onBusy: () => 'busy' })
+  sync(_id: number): number {
+    return _id;
+  }
+
   // @ts-expect-error the method takes a number
   @Locked({ onBusy: (_error, id: string) => id })
   async wrongType(_id: number): Promise<void> {}
@@ -247,7 +287,9 @@ export const bad: LockedOptions[] = [
   { retry: { min: 5 } },
 ];
 
-// The types have names, for decorators built upon this one
+// The types have names, for decorators built upon this one; functions of wider parameters fit too
+export const fitting = (options: LockedOptions<[id: string]>) => Locked(options);
+
 expectTypeOf<LockedOptions<[id: string]>['key']>().toEqualTypeOf<
   string | ((id: string) => string) | undefined
 >();

@@ -34,9 +34,9 @@ import {
 /** How a {@link MemoryLockStore} keeps time and how much it remembers. @publicApi */
 export interface MemoryLockStoreOptions {
   /** The clock, in epoch milliseconds. Default: the machine's at start, going on monotonically, so that it never steps back. */
-  now?: () => number;
+  now?: (() => number) | undefined;
   /** How many free keys are remembered with their last run, at least; the oldest are forgotten first. Default 10,000. */
-  history?: number;
+  history?: number | undefined;
 }
 
 /**

@@ -6,7 +6,7 @@ import { MemoryLockStore } from './memory-lock.store.js';
 /** When {@link memoryStore} may be used. @publicApi */
 export interface MemoryStoreOptions {
   /** Takes it although `NODE_ENV` is `production`: right only for an application that runs as one process. Default `false`. */
-  allowInProduction?: boolean;
+  allowInProduction?: boolean | undefined;
 }
 
 /**

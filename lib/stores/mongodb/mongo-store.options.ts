@@ -11,11 +11,11 @@ export type AnyCollection = Pick<Collection, 'collectionName' | 'dbName' | 'name
 /** When a write counts as done. @publicApi */
 export interface LockWriteConcern {
   /** How many members have it: `'majority'`, a number from 1 on, or the name of a custom write concern. Default `'majority'`. */
-  w?: number | string;
+  w?: number | string | undefined;
   /** Whether it has to be in the journal. Default `true`. */
-  journal?: boolean;
+  journal?: boolean | undefined;
   /** How long the members may take, in milliseconds; after that the outcome is unknown. Default, and at most, what the operation may take. */
-  wtimeoutMS?: number;
+  wtimeoutMS?: number | undefined;
 }
 
 /** Options of {@link MongoLockStore}. @publicApi */
@@ -27,7 +27,7 @@ export interface CollectionOptions {
    * Has MongoDB delete keys that were released this long ago, by a TTL index that is created at start. Default: they stay, each with its last run, until
    * they are purged. A held lock is never deleted, whatever its age.
    */
-  deleteUnusedAfter?: Duration;
+  deleteUnusedAfter?: Duration | undefined;
 }
 
 /** What a lock survives. @publicApi */
@@ -37,8 +37,8 @@ export type Durability =
        * Default majority and journalled: a lock survives the loss of the primary. With anything less an election can take locks away, and let two
        * callers hold one; tokens still grow.
        */
-      writeConcern?: LockWriteConcern;
-      weak?: false;
+      writeConcern?: LockWriteConcern | undefined;
+      weak?: false | undefined;
     }
   | {
       /**
@@ -46,8 +46,8 @@ export type Durability =
        * only fencing tokens protect. They are acknowledged by the primary alone, and not journalled (`w: 1, j: false`). No work runs once per tick on
        * them. Default `false`.
        */
-      weak?: boolean;
-      writeConcern?: never;
+      weak?: boolean | undefined;
+      writeConcern?: undefined;
     };
 
 /**
@@ -60,32 +60,32 @@ export type MongoStoreOptions = MongoLockStoreOptions &
     | {
         /** A client of the application, which stays open. */
         client: MongoClient;
-        url?: string;
+        url?: string | undefined;
         db?: undefined;
         collection?: undefined;
         /** Default the one of the client's connection string. */
-        databaseName?: string;
+        databaseName?: string | undefined;
         /** Default `locks`, of weak ones `locks_weak`. */
-        collectionName?: string;
+        collectionName?: string | undefined;
       }
     | {
         /** A database of a client of the application. */
         db: Db;
-        url?: string;
-        client?: MongoClient;
+        url?: string | undefined;
+        client?: MongoClient | undefined;
         collection?: undefined;
-        databaseName?: never;
+        databaseName?: undefined;
         /** Default `locks`, of weak ones `locks_weak`. */
-        collectionName?: string;
+        collectionName?: string | undefined;
       }
     | {
         /** A collection of a client of the application. */
         collection: AnyCollection;
-        url?: string;
-        client?: MongoClient;
-        db?: Db;
-        databaseName?: never;
-        collectionName?: never;
+        url?: string | undefined;
+        client?: MongoClient | undefined;
+        db?: Db | undefined;
+        databaseName?: undefined;
+        collectionName?: undefined;
       }
     | {
         /** The store opens a client of its own on this connection string, and closes it. */
@@ -94,18 +94,18 @@ export type MongoStoreOptions = MongoLockStoreOptions &
         db?: undefined;
         collection?: undefined;
         /** Default the one of the connection string. */
-        databaseName?: string;
+        databaseName?: string | undefined;
         /** Default `locks`, of weak ones `locks_weak`. */
-        collectionName?: string;
+        collectionName?: string | undefined;
       }
   );
 
 /** Options of {@link mongooseStore}. @publicApi */
 export type MongooseStoreOptions = MongoLockStoreOptions & {
   /** The name given to `MongooseModule.forRoot(uri, { connectionName })`. Default: the unnamed one. */
-  connectionName?: string;
+  connectionName?: string | undefined;
   /** Default `locks`, of weak ones `locks_weak`. */
-  collectionName?: string;
+  collectionName?: string | undefined;
 };
 
 /** Store options with the defaults filled in. */
@@ -113,7 +113,7 @@ export interface StoreSettings {
   writeConcern: { w: number | 'majority'; journal: boolean; wtimeoutMS: number };
   weak: boolean;
   /** Whole seconds, as TTL indexes have it. */
-  deleteUnusedAfter?: number;
+  deleteUnusedAfter?: number | undefined;
 }
 
 export const STORE_OPTIONS = ['writeConcern', 'deleteUnusedAfter', 'weak'];

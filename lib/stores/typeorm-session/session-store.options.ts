@@ -8,13 +8,13 @@ import { OPERATION_LIMIT } from '../time-limit.js';
 /** Options of {@link TypeOrmSessionLockStore}. @publicApi */
 export interface TypeOrmSessionLockStoreOptions {
   /** How many connections the store may have open: one for each lock that is held, kept or waited for. Default 20. */
-  maxConnections?: number;
+  maxConnections?: number | undefined;
   /** When all of them are in use: `'wait'` for one (as long as the acquisition waits, 5 s at least), or `'throw'` at once. Default `'wait'`. */
-  whenFull?: 'wait' | 'throw';
+  whenFull?: 'wait' | 'throw' | undefined;
   /** How often the connection of each lock is asked whether it still holds it. A dead link is found after this and up to 10 s more. At least 100 ms, default 10 s. */
-  keepAlive?: Duration;
+  keepAlive?: Duration | undefined;
   /** Takes locks also behind a pooler such as PgBouncer: only right when that gives each client a session of its own. Default `false`. */
-  allowPooler?: boolean;
+  allowPooler?: boolean | undefined;
 }
 
 /** Options of {@link typeOrmSessionStore}: the application's `dataSource`, or a `connection` of the store's own. @publicApi */
@@ -22,13 +22,13 @@ export type TypeOrmSessionStoreOptions = TypeOrmSessionLockStoreOptions &
   (
     | {
         /** The name of the application's DataSource, as given to `TypeOrmModule.forRoot({ name })`. Default: the unnamed one. */
-        dataSource?: string;
-        connection?: never;
+        dataSource?: string | undefined;
+        connection?: undefined;
       }
     | {
         /** From these the store opens a DataSource of its own, and closes it. */
-        connection?: DataSourceOptions;
-        dataSource?: never;
+        connection?: DataSourceOptions | undefined;
+        dataSource?: undefined;
       }
   );
 

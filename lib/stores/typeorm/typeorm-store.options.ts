@@ -6,41 +6,41 @@ import { show } from '../../show.js';
 /** The table that keeps the locks. @publicApi */
 export interface LockTableOptions {
   /** Its name: letters, digits and underscores, at most 63. Default `locks`, of weak ones `locks_weak`. */
-  table?: string;
+  table?: string | undefined;
   /**
    * The PostgreSQL schema, or the MySQL or MariaDB database; SQLite has none. Default: the DataSource's own option `schema` or `database`, else the first schema of the
    * user's default `search_path` that exists. What a connection of the pool happens to be set to does not count.
    */
-  schema?: string;
+  schema?: string | undefined;
   /**
    * Cheaper locks, which a crash of the database may take away, with the pauses: then others get in while a holder still believes in its lock, and only
    * fencing tokens protect. PostgreSQL keeps them in an `UNLOGGED` table, SQLite does not wait for the disk; MySQL and MariaDB have no such thing. No
    * work runs once per tick on them. Default `false`.
    */
-  weak?: boolean;
+  weak?: boolean | undefined;
 }
 
 /** Options of {@link TypeOrmLockStore}. @publicApi */
 export interface TypeOrmLockStoreOptions extends LockTableOptions {
   /** Creates the table at start when it is missing. Default `true`; `false` leaves it to a migration. */
-  autoCreate?: boolean;
+  autoCreate?: boolean | undefined;
   /**
    * Has those who wait for a key called when it is released, on PostgreSQL by NOTIFY: a process in which somebody has once waited keeps a connection of
    * its own for that, outside of the pool. `false`: they only ask from time to time, as they do on the other databases. The same in all instances. Default `true`.
    */
-  wakeUps?: boolean;
+  wakeUps?: boolean | undefined;
   /**
    * Does not wait for the disk when a lock is released that would be free within 60 s anyway: PostgreSQL commits such a release asynchronously. A crash
    * of the database may forget releases of the last few hundred milliseconds; then the key is held until its ttl has passed, and the run shows as
    * failed. What is kept by `minHold`, what runs once per tick, and everything but releases waits for the disk as ever. PostgreSQL only. Default
    * `false`.
    */
-  asyncRelease?: boolean;
+  asyncRelease?: boolean | undefined;
   /**
    * `false`: unnamed statements from the start, for a pooler between the application and PostgreSQL, MySQL or MariaDB that does not keep prepared ones.
    * On PostgreSQL the store finds that out by itself, from the first statement that fails. Not for SQLite. Default `true`.
    */
-  preparedStatements?: boolean;
+  preparedStatements?: boolean | undefined;
 }
 
 /** Options of {@link typeOrmStore}: the application's `dataSource`, or a `connection` of the store's own. @publicApi */
@@ -48,20 +48,20 @@ export type TypeOrmStoreOptions = TypeOrmLockStoreOptions &
   (
     | {
         /** The name of the application's DataSource, as given to `TypeOrmModule.forRoot({ name })`. Default: the unnamed one. */
-        dataSource?: string;
-        connection?: never;
+        dataSource?: string | undefined;
+        connection?: undefined;
       }
     | {
         /** From these the store opens a DataSource of its own, and closes it. */
-        connection?: DataSourceOptions;
-        dataSource?: never;
+        connection?: DataSourceOptions | undefined;
+        dataSource?: undefined;
       }
   );
 
 /** Table options with the defaults filled in. */
 export interface LockTable {
   table: string;
-  schema?: string;
+  schema?: string | undefined;
   weak: boolean;
 }
 

@@ -1,0 +1,48 @@
+// The declarations of the built package, in applications whose compilers have other settings than this checkout.
+import { describe, expect, it } from '@jest/globals';
+import { join } from 'node:path';
+import ts from 'typescript';
+import { complaints, root } from './compiler.js';
+
+const declarations = join(root, 'dist/esm');
+const consumer = join(root, 'test/types/consumer/application.ts');
+const { ES2020, ES2021 } = ts.ScriptTarget;
+const { CommonJS, NodeNext } = ts.ModuleKind;
+const { Bundler, NodeNext: AsNodeNext } = ts.ModuleResolutionKind;
+
+describe('The declarations of the package', () => {
+  it.each<[string, ts.CompilerOptions]>([
+    ['ES2020, CommonJS', { lib: ['es2020'], target: ES2020, module: CommonJS, moduleResolution: Bundler }],
+    [
+      'ES2021, NodeNext, exactOptionalPropertyTypes',
+      {
+        lib: ['es2021'],
+        target: ES2021,
+        module: NodeNext,
+        moduleResolution: AsNodeNext,
+        exactOptionalPropertyTypes: true,
+      },
+    ],
+  ])('E15, E18 compile without skipLibCheck with %s', (_, { lib = [], ...options }) => {
+    const program = ts.createProgram([consumer], {
+      ...options,
+      lib: lib.map((name) => `lib.${name}.d.ts`),
+      strict: true,
+      skipLibCheck: false,
+      noEmit: true,
+      experimentalDecorators: true,
+      types: ['node'],
+      paths: {
+        'nestjs-locked': [join(declarations, 'index.d.ts')],
+        'nestjs-locked/typeorm': [join(declarations, 'stores/typeorm/index.d.ts')],
+        'nestjs-locked/mongodb': [join(declarations, 'stores/mongodb/index.d.ts')],
+        'nestjs-locked/testing': [join(declarations, 'testing/index.d.ts')],
+      },
+    });
+    const ours = ({ fileName }: ts.SourceFile): boolean =>
+      fileName.startsWith(declarations) || fileName === consumer;
+
+    expect(complaints(program, ours)).toBe('');
+    expect(program.getSourceFiles().filter(ours).length).toBeGreaterThan(30);
+  });
+});

@@ -1,0 +1,27 @@
+// The compiler's output for the five commonest mistakes: mistakes/*.ts, each with a .txt beside it.
+// After a wanted change, UPDATE_MISTAKES=1 npm test -- mistakes.spec writes the .txt files again.
+import { describe, expect, it } from '@jest/globals';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import ts from 'typescript';
+import { checkoutOptions, complaints, root } from './compiler.js';
+
+const folder = join(root, 'test/types/mistakes');
+const names = readdirSync(folder)
+  .filter((file) => file.endsWith('.ts'))
+  .map((file) => file.slice(0, -3));
+
+describe('The compiler on the commonest mistakes', () => {
+  const program = ts.createProgram(
+    names.map((name) => join(folder, `${name}.ts`)),
+    checkoutOptions(),
+  );
+
+  it.each(names)('E15 says what is wrong with %s', (name) => {
+    const golden = join(folder, `${name}.txt`);
+    const said = complaints(program, ({ fileName }) => fileName.endsWith(`/mistakes/${name}.ts`));
+    if (process.env['UPDATE_MISTAKES']) writeFileSync(golden, said);
+
+    expect(said).toBe(readFileSync(golden, 'utf8'));
+  });
+});

@@ -1,0 +1,3 @@
+import { LockModule } from '../../../lib/index.js';
+
+LockModule.forRoot({ ttl: '30s' });
