@@ -31,15 +31,22 @@ export interface AcquireRequest {
 }
 
 /**
- * A run that happens at most once.
+ * A run that happens once. The time that it is for is recorded with the key when the lock is granted.
  *
- * `tick` is its nominal time in epoch milliseconds; one that is more than `ahead` milliseconds ahead of the store's clock is refused with
- * `tick-ahead`, so that one wrong clock does not keep the key from running. `slot` is the length in milliseconds of slots of the store's own clock,
- * counted from the epoch, in which it runs once: the tick is the beginning of the slot in which the store looks.
+ * `tick` is the nominal time of the run in epoch milliseconds. A tick more than `ahead` milliseconds ahead of the store's clock is refused with
+ * `tick-ahead`, so that one wrong clock does not keep the key from running; a recorded tick that lies further ahead counts as none. With `failOver`, a
+ * tick that is recorded by a holder is refused as `held` while that lease lasts, and granted again when the lease has expired or is stolen; without,
+ * it is `tick-done` from the grant on.
+ *
+ * `slot` is the length in milliseconds of slots of the store's own clock, counted from the epoch: the tick is the beginning of the slot.
+ *
+ * `gap` is how many milliseconds after the recorded start the key does not run again. The tick is the store's clock when the lock is granted. A recorded
+ * start that is later than the store's clock, by more than the gap or a second, counts as none.
  *
  * @publicApi
  */
-export type OnceRequest = { tick: number; ahead: number } | { slot: number };
+export type OnceRequest =
+  { tick: number; ahead: number; failOver?: boolean } | { slot: number } | { gap: number };
 
 /** How a lock is given back. @publicApi */
 export interface ReleaseRequest {
@@ -62,7 +69,12 @@ export type RefusalReason = 'held' | 'contention' | 'paused' | 'tick-done' | 'ti
 
 /** The answer to an acquisition. @publicApi */
 export type LockAcquireResult =
-  | { acquired: true; fencingToken: number }
+  | {
+      acquired: true;
+      fencingToken: number;
+      /** A recorded tick that was passed over, since it lies too far ahead of the store's clock. */
+      ignoredTick?: Date;
+    }
   | {
       acquired: false;
       reason?: RefusalReason;
@@ -218,6 +230,16 @@ export interface LockPauser {
 export interface OnceKeeper {
   /** `false` where that may be forgotten, as in a crash of the database: nothing is run once per tick there. */
   readonly keepsOnce: boolean;
+}
+
+/**
+ * A store that understands `once` but forgets with its process what has run: enough for the default of scheduled methods in an application that is one
+ * process, not for an option `once`.
+ *
+ * @publicApi
+ */
+export interface TickKeeper {
+  readonly keepsTicks: boolean;
 }
 
 /**

@@ -9,15 +9,19 @@ export interface Terms {
   stealAfter: number | null;
   /** The nominal time of a run that happens once. */
   tick: number | null;
-  /** How far the tick may be ahead of the store's clock. */
+  /** How far the tick, and a recorded one, may be ahead of the store's clock. */
   ahead: number | null;
   /** In place of a tick: the length of the slots of the store's clock in which a key runs once. */
   slot: number | null;
+  /** In place of a tick: how long after the last start, by the store's clock, the key does not run. */
+  gap: number | null;
+  /** The tick again, where it may be repeated after a run that ended without a release. */
+  failOver: number | null;
 }
 
 /** Whether an attempt asks for a free key and nothing else, as most do. */
-export function isPlain({ stealAfter, tick, slot }: Terms): boolean {
-  return stealAfter === null && tick === null && slot === null;
+export function isPlain({ stealAfter, tick, slot, gap }: Terms): boolean {
+  return stealAfter === null && tick === null && slot === null && gap === null;
 }
 
 /** What a store knows of a key when it decides: times in epoch milliseconds, by its own clock. */
@@ -36,17 +40,32 @@ export function refusalReason(
   terms: Terms,
   state: KeyState,
 ): Exclude<RefusalReason, 'contention'> | undefined {
-  const { now, lastTick } = state;
+  const { now } = state;
   const tick = tickAt(terms, now);
   if (tick !== null && terms.ahead !== null && tick > now + terms.ahead) return 'tick-ahead';
   if (state.paused) return 'paused';
-  if (tick !== null && lastTick !== null && lastTick >= tick) return 'tick-done';
+  if (isDone(terms, state) && ignoredTick(terms, state) === undefined) return 'tick-done';
   const stealable = terms.stealAfter !== null && state.owned && state.renewedAt <= now - terms.stealAfter;
   return state.expiresAt > now && !stealable ? 'held' : undefined;
 }
 
+/** The recorded tick that would refuse the attempt, but lies too far ahead of the store's clock: it counts as none. */
+export function ignoredTick(terms: Terms, state: KeyState): number | undefined {
+  const { lastTick, now } = state;
+  const tooFar = lastTick !== null && terms.ahead !== null && lastTick > now + terms.ahead;
+  return tooFar && isDone(terms, state) ? lastTick : undefined;
+}
+
+/** Whether the recorded tick is the one that is asked for or a later one; not while its run may be repeated, or goes on. */
+function isDone(terms: Terms, { now, lastTick, owned }: KeyState): boolean {
+  const from = terms.gap === null ? tickAt(terms, now) : now - terms.gap + 1;
+  if (from === null || lastTick === null || lastTick < from) return false;
+  return !(owned && lastTick === terms.failOver);
+}
+
 /** The tick of a run that begins now. */
-export function tickAt({ tick, slot }: Terms, now: number): number | null {
+export function tickAt({ tick, slot, gap }: Terms, now: number): number | null {
+  if (gap !== null) return now;
   return slot === null ? tick : now - (now % slot);
 }
 
@@ -58,14 +77,28 @@ export function termsOf({ stealAfter, once }: AcquireRequest): Terms {
   };
 }
 
-const NOT_ONCE = { tick: null, ahead: null, slot: null };
+const NOT_ONCE = { tick: null, ahead: null, slot: null, gap: null, failOver: null };
+
+/** Statements read their clock when they begin: a start by one that began a little later must not look like one to come. */
+const CLOCK_SLACK = 1_000;
 
 function onceOf(once: OnceRequest): Omit<Terms, 'stealAfter'> {
-  const { tick, ahead, slot, ...others }: Record<string, unknown> = { ...once };
+  const { tick, ahead, failOver, slot, gap, ...others }: Record<string, unknown> = { ...once };
+  const forms = [
+    [tick, ahead, failOver].some((value) => value !== undefined),
+    slot !== undefined,
+    gap !== undefined,
+  ];
   const known = typeof once === 'object' && once !== null && Object.keys(others).length === 0;
-  if (!known || (slot === undefined) === (tick === undefined && ahead === undefined))
-    throw new LockError(`once must be { tick, ahead } or { slot }, but it is ${show(once)}.`);
+  if (!known || forms.filter(Boolean).length !== 1)
+    throw new LockError(
+      `once must be { tick, ahead, failOver? }, { slot } or { gap }, but it is ${show(once)}.`,
+    );
   if (slot !== undefined) return { ...NOT_ONCE, slot: milliseconds('once.slot', slot) };
+  if (gap !== undefined) {
+    const length = milliseconds('once.gap', gap);
+    return { ...NOT_ONCE, gap: length, ahead: Math.min(length, CLOCK_SLACK) };
+  }
   if (typeof tick !== 'number' || !Number.isInteger(tick) || tick < 0 || tick > LATEST)
     throw new LockError(
       `once.tick must be the whole epoch milliseconds of a date, such as Date.getTime() gives, but it is ${show(tick)}.`,
@@ -74,5 +107,12 @@ function onceOf(once: OnceRequest): Omit<Terms, 'stealAfter'> {
     throw new LockError(
       `once.ahead must be a finite number of milliseconds, 0 or more, but it is ${show(ahead)}.`,
     );
-  return { tick, ahead: Math.min(Math.ceil(ahead), LATEST), slot: null };
+  if (failOver !== undefined && typeof failOver !== 'boolean')
+    throw new LockError(`once.failOver must be true or false, but it is ${show(failOver)}.`);
+  return {
+    ...NOT_ONCE,
+    tick,
+    ahead: Math.min(Math.ceil(ahead), LATEST),
+    failOver: failOver === true ? tick : null,
+  };
 }

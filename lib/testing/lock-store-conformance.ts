@@ -14,7 +14,7 @@ import {
   malformedPurge,
   malformedStealing,
 } from './conformance/malformed.cases.js';
-import { oncePerTick, oncePerTickInspected } from './conformance/once.cases.js';
+import { oncePerTick, oncePerTickInspected, oncePerTickStealing } from './conformance/once.cases.js';
 import { passing, passingInspected, passingOnce, passingPaused } from './conformance/passing.cases.js';
 import { pausing, pausingInspected, pausingOnce } from './conformance/pausing.cases.js';
 import { purging } from './conformance/purging.cases.js';
@@ -93,6 +93,7 @@ export function lockStoreConformance(
     ...whenDone(stealingInspected, 'stealAfter', 'inspect'),
     ...whenDone({ ...oncePerTick, ...malformedOnce }, 'once'),
     ...whenDone(oncePerTickInspected, 'once', 'inspect'),
+    ...whenDone(oncePerTickStealing, 'once', 'stealAfter'),
     ...whenDone({ ...pausing, ...malformedPausing }, 'pause'),
     ...whenDone(pausingInspected, 'pause', 'inspect'),
     ...whenDone(pausingOnce, 'pause', 'once', 'stealAfter'),

@@ -310,6 +310,135 @@ export const ticks: PlantedBug[] = [
     foundBy: 'B72 B76 a tick is a use of its key: a purge leaves one that is younger, or still to come',
   },
   {
+    name: 'failOver is not known',
+    plant: (right) => failOverReadAs(right, () => false),
+    foundBy: 'B81 failOver: a tick goes on while its holder does, and is done with the release',
+  },
+  {
+    name: 'a crashed run is done, whoever asks',
+    plant: (right) => failOverReadAs(right, async (key) => !(await right.isExpired(key))),
+    foundBy: 'B81 failOver: a tick whose run crashed is granted again, once',
+  },
+  {
+    name: 'a crash gives all ticks back',
+    plant: (right) =>
+      requestsReadAs(right, async (key, { once, ...request }) =>
+        once && 'failOver' in once && (await right.isExpired(key)) ? request : { ...request, once },
+      ),
+    foundBy: 'B81 failOver: an earlier tick than that of a crashed run is done',
+  },
+  {
+    name: 'what is kept is a run that goes on',
+    plant: (right) => ({
+      async acquire(key, owner, ttl, request) {
+        const found = await right.inspect(key);
+        const failOver = request?.once !== undefined && 'failOver' in request.once;
+        return failOver && found.state === 'held' && found.lastRun
+          ? { acquired: false, reason: 'held', holder: found.holder }
+          : right.acquire(key, owner, ttl, request);
+      },
+    }),
+    foundBy: 'B81 failOver: a tick whose release keeps the key is done',
+  },
+  {
+    name: 'a forced release is a crash',
+    plant: (right) => {
+      const forced = new Set<string>();
+      return {
+        ...requestsReadAs(right, (key, { once, ...request }) =>
+          once && 'failOver' in once && forced.has(key) ? request : { ...request, once },
+        ),
+        async forceRelease(key) {
+          forced.add(key);
+          return right.forceRelease(key);
+        },
+      };
+    },
+    foundBy: 'B81 failOver: a tick stays done after a forced release',
+  },
+  {
+    name: 'a thief does not get the tick of whom it robs',
+    plant: (right) => failOverReadAs(right, (_, { stealAfter }) => stealAfter === undefined),
+    foundBy: 'B81 failOver: a tick whose lock is stolen is granted again, to the thief alone',
+  },
+  {
+    name: 'a recorded tick is done, however far ahead it lies',
+    plant: (right) => ({
+      async acquire(key, owner, ttl, request) {
+        const { lastTick } = await right.inspect(key);
+        const tooFar = lastTick !== undefined && lastTick.getTime() > Date.now() + HOUR;
+        return request?.once && tooFar
+          ? { acquired: false, reason: 'tick-done' }
+          : right.acquire(key, owner, ttl, request);
+      },
+    }),
+    foundBy: 'B81 a recorded tick that lies too far ahead counts as none, and is told',
+  },
+  {
+    name: 'a tick that is passed over is not told',
+    plant: (right) => ({
+      async acquire(...args) {
+        const { ignoredTick: _ignored, ...answer } = {
+          ignoredTick: undefined,
+          ...(await right.acquire(...args)),
+        };
+        return answer;
+      },
+    }),
+    foundBy: 'B81 gap: a start that lies in the future counts as none, and is told',
+  },
+  {
+    name: 'a tick that lies too far ahead frees the key',
+    plant: (right) =>
+      takingBefore(right, async (key, { once }) => {
+        const { lastTick } = await right.inspect(key);
+        if (once && lastTick && lastTick.getTime() > Date.now() + HOUR) await right.forceRelease(key);
+      }),
+    foundBy: 'B81 a recorded tick that lies too far ahead does not take the lock from its holder',
+  },
+  {
+    name: 'gaps are not known',
+    plant: (right) =>
+      requestsReadAs(right, (_, { once, ...request }) =>
+        once && 'gap' in once ? request : { ...request, once },
+      ),
+    foundBy:
+      'B81 gap: within it a key does not start again, in all instances, and does not hold up who wants none',
+  },
+  {
+    name: 'gaps do not end',
+    plant: (right) => gapsReadAs(right, () => ({ gap: 2 ** 40 })),
+    foundBy: 'B81 gap: after it a key starts again',
+  },
+  {
+    name: 'a gap is never past while the key is held',
+    plant: (right) => ({
+      async acquire(key, owner, ttl, request) {
+        const gap = request?.once !== undefined && 'gap' in request.once;
+        return gap && (await right.inspect(key)).state === 'held'
+          ? { acquired: false, reason: 'tick-done' }
+          : right.acquire(key, owner, ttl, request);
+      },
+    }),
+    foundBy: 'B81 gap: it is past while the lock is held, and the key is merely held then',
+  },
+  {
+    name: 'the tick of a gap is that of a slot',
+    plant: (right) => gapsReadAs(right, (gap) => ({ tick: Math.floor(Date.now() / gap) * gap, ahead: HOUR })),
+    foundBy: 'B81 gap: the tick is the start of the run',
+  },
+  {
+    name: 'a re-send for a gap comes too late',
+    plant: (right) => ({
+      async acquire(key, owner, ttl, request) {
+        return request?.resend && request.once && 'gap' in request.once
+          ? { acquired: false, reason: 'tick-done' }
+          : right.acquire(key, owner, ttl, request);
+      },
+    }),
+    foundBy: 'B81 resend: a granted attempt for a gap, or with failOver, gets its lock again',
+  },
+  {
     name: 'a tick that is none is now',
     plant: (right) =>
       requestsReadAs(right, (_, { once, ...request }) =>
@@ -558,6 +687,27 @@ function aheadReadAs(right: RightStore, read: (ahead: number) => number): Acquir
   return requestsReadAs(right, (_, { once, ...request }) => ({
     ...request,
     once: once && 'tick' in once ? { ...once, ahead: read(once.ahead) } : once,
+  }));
+}
+
+function failOverReadAs(
+  right: RightStore,
+  read: (key: string, request: AcquireRequest) => Promise<boolean> | boolean,
+): Acquiring {
+  return requestsReadAs(right, async (key, request) => {
+    const { once } = request;
+    if (!once || !('tick' in once) || !once.failOver) return request;
+    return { ...request, once: { ...once, failOver: await read(key, request) } };
+  });
+}
+
+function gapsReadAs(
+  right: RightStore,
+  read: (gap: number) => NonNullable<AcquireRequest['once']>,
+): Acquiring {
+  return requestsReadAs(right, (_, { once, ...request }) => ({
+    ...request,
+    once: once && 'gap' in once ? read(once.gap) : once,
   }));
 }
 

@@ -18,7 +18,7 @@ import type {
 import { assertKey, assertOwner, fitKey, storedKey } from '../../lock-key.js';
 import { assertSuccessor } from '../lease-arguments.js';
 import { assertOutcome, assertPage, milliseconds, purgeOf } from '../store-arguments.js';
-import { refusalReason, termsOf, tickAt } from '../terms.js';
+import { ignoredTick, refusalReason, termsOf, tickAt } from '../terms.js';
 import {
   expiry,
   FREE,
@@ -78,7 +78,8 @@ export class MemoryLockStore
       lease(entry, now, ttl);
       return { acquired: true, fencingToken: entry.token };
     }
-    const reason = refusalReason(terms, stateOf(entry ?? UNUSED, now));
+    const state = stateOf(entry ?? UNUSED, now);
+    const reason = refusalReason(terms, state);
     if (reason !== undefined)
       return reason === 'held' && entry
         ? { acquired: false, reason, holder: recordOf(stored, entry, now) }
@@ -96,7 +97,9 @@ export class MemoryLockStore
       paused: false,
     };
     this.put(stored, granted);
-    return { acquired: true, fencingToken: granted.token };
+    const ignored = ignoredTick(terms, state);
+    const fencingToken = granted.token;
+    return { acquired: true, fencingToken, ...(ignored !== undefined && { ignoredTick: new Date(ignored) }) };
   }
 
   async renew(key: string, owner: string, ttl: number): Promise<boolean> {

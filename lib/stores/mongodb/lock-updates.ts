@@ -31,8 +31,13 @@ export function acquisition(attempt: Attempt): Document[] {
   const begun = tickOf(attempt);
   // It ran out without a release, or is robbed now.
   const last = { $cond: [held, ending({ $min: ['$expiresAt', '$$NOW'] }, 'failed'), '$last'] };
-  const granted = grant({ key, owner, label }, terms, begun ?? '$tick', last);
-  const first = { $cond: [{ $or: [isNew(key), freeFor(attempt, begun)] }, granted, '$$ROOT'] };
+  const granted = {
+    ...grant({ key, owner, label }, terms, begun ?? '$tick', last),
+    ...(attempt.ahead !== null && {
+      ignored: { $cond: [{ $and: [tooFarAhead(attempt), isDone(attempt)] }, '$tick', '$$REMOVE'] },
+    }),
+  };
+  const first = { $cond: [{ $or: [isNew(key), freeFor(attempt)] }, granted, '$$ROOT'] };
   const again = { $eq: ['$owner', literal(owner)] };
   const decided = resend ? { $cond: [again, { $mergeObjects: ['$$ROOT', terms] }, first] } : first;
   if (tick === null) return [{ $replaceWith: decided }];
@@ -68,20 +73,36 @@ export function passing({ key, nextOwner, ttl, label, outcome }: Passing, attemp
 }
 
 /** Whether the lock that is there is to be had on these terms. */
-function freeFor({ stealAfter }: Terms, tick: unknown): Document {
+function freeFor(terms: Terms): Document {
+  const { stealAfter } = terms;
   const over = { $lte: ['$expiresAt', '$$NOW'] };
   const old = { $and: [held, { $lte: ['$renewedAt', { $subtract: ['$$NOW', stealAfter] }] }] };
   return {
     $and: [
       isOurs,
       { $ne: ['$paused', true] },
-      ...(tick === null ? [] : [{ $lt: ['$tick', tick] }]), // a field that is missing comes before all dates
+      ...(tickOf(terms) === null ? [] : [{ $or: [{ $not: [isDone(terms)] }, tooFarAhead(terms)] }]),
       stealAfter === null ? over : { $or: [over, old] },
     ],
   };
 }
 
-function tickOf({ tick, slot }: Terms): unknown {
+/** Whether the recorded tick is this one or a later one. A field that is missing comes before all dates. */
+function isDone(terms: Terms): Document {
+  const { gap, failOver } = terms;
+  const from = gap === null ? tickOf(terms) : { $subtract: ['$$NOW', gap - 1] };
+  const notBefore = { $gte: ['$tick', from] };
+  if (failOver === null) return notBefore;
+  return { $and: [notBefore, { $not: [{ $and: [held, { $eq: ['$tick', new Date(failOver)] }] }] }] };
+}
+
+/** Whether the recorded tick lies so far ahead of the clock that it counts as none. */
+function tooFarAhead({ ahead }: Terms): unknown {
+  return ahead !== null && { $gt: ['$tick', { $add: ['$$NOW', ahead] }] };
+}
+
+function tickOf({ tick, slot, gap }: Terms): unknown {
+  if (gap !== null) return '$$NOW';
   if (slot === null) return tick === null ? null : new Date(tick);
   return { $subtract: ['$$NOW', { $mod: [{ $toLong: '$$NOW' }, slot] }] };
 }

@@ -104,7 +104,7 @@ export class MongoLockStore
     const terms = termsOf(request);
     const lease = leaseOf(key, owner, ttl);
     const attempt = { ...lease, ...terms, label: labelOf(label), resend, attempt: randomUUID() };
-    const projection = { ...VIEW, attempt: 1 };
+    const projection = { ...VIEW, attempt: 1, ignored: 1 };
     const answer = await this.locks.run(`acquire "${key}"`, limitOf(ttl), async (collection, { write }) => {
       const options = { ...write, projection, upsert: true, returnDocument: 'after' } as const;
       return collection
@@ -117,11 +117,11 @@ export class MongoLockStore
     });
     if (answer === null) return { acquired: false, reason: 'contention' };
     if (typeof answer === 'string') return { acquired: false, reason: answer };
-    const view = answer as unknown as LockView & { attempt: string };
+    const view = answer as unknown as LockView & { attempt: string; ignored?: Date };
     this.assertLock(view, `acquire "${key}"`);
-    return view.attempt === attempt.attempt
-      ? { acquired: true, fencingToken: Number(view.token) }
-      : refusalOf(view, terms);
+    if (view.attempt !== attempt.attempt) return refusalOf(view, terms);
+    const { token, ignored } = view;
+    return { acquired: true, fencingToken: Number(token), ...(ignored && { ignoredTick: ignored }) };
   }
 
   async renew(key: string, owner: string, ttl: number): Promise<boolean> {

@@ -7,7 +7,7 @@ import type {
 } from '../../interfaces/lock-store.interface.js';
 import type { Passing } from '../lease-arguments.js';
 import type { Terms } from '../terms.js';
-import type { LockRow } from './lock-row.js';
+import type { LockRow, Refusal } from './lock-row.js';
 import type { LockTable } from './typeorm-store.options.js';
 
 /** What a statement gave, in the same shape for every driver. */
@@ -48,6 +48,8 @@ export interface Attempt extends Terms {
   ttl: number;
   label: string | null;
   resend: boolean;
+  /** A recorded tick that lies too far ahead, and counts as none. */
+  ignored: number | null;
 }
 
 /** A release, checked and fitted to the columns. */
@@ -114,7 +116,7 @@ export interface PurgedSlice {
 
 /** The statements of one database. Each method is atomic; what another session has locked is never waited for longer than a second. */
 export interface LockDialect {
-  acquire(run: Run, attempt: Attempt): Promise<LockAcquireResult>;
+  acquire(run: Run, attempt: Attempt): Promise<LockAcquireResult | Refusal>;
   renew(run: Run, lease: LeaseRenewal): Promise<Change>;
   /** Answers in the order given. Not there where one locked row would hold up the others. */
   renewMany?(run: Run, leases: readonly LeaseRenewal[]): Promise<RenewalOutcome[]>;

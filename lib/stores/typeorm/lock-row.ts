@@ -6,7 +6,7 @@ import type {
   LockRun,
 } from '../../interfaces/lock-record.interface.js';
 import type { LockAcquireResult } from '../../interfaces/lock-store.interface.js';
-import { refusalReason, type Terms } from '../terms.js';
+import { ignoredTick, refusalReason, type Terms } from '../terms.js';
 
 /** `expires_ms` of a lease that never ends: the largest whole number that JavaScript keeps exactly. */
 export const NEVER = Number.MAX_SAFE_INTEGER;
@@ -60,20 +60,28 @@ export interface LockRow extends HolderRow {
 /** The clock's answer about a key that has no row. */
 export type NoRow = { [Column in keyof HolderRow]: Column extends 'now_ms' ? unknown : null };
 
-export type Refusal = Extract<LockAcquireResult, { acquired: false }>;
+/** `ignorable`: only a recorded tick that lies too far ahead was in the way; the attempt may be repeated without regard to it. */
+export type Refusal = Extract<LockAcquireResult, { acquired: false }> & { ignorable?: number };
 
 export const CONTENTION: Refusal = { acquired: false, reason: 'contention' };
 
 /** The answer to an attempt that does not get the key; `undefined` when, by this row, it does: unless someone else is taking it right now. */
-export function refusalOf(row: HolderRow | NoRow, terms: Terms): Refusal | undefined {
-  const reason = refusalReason(terms, {
+export function refusalOf(
+  row: HolderRow | NoRow,
+  terms: Terms & { ignored?: number | null },
+): Refusal | undefined {
+  const state = {
     now: Number(row.now_ms),
     owned: isTrue(row.owned),
     expiresAt: Number(row.expires_ms),
     renewedAt: Number(row.renewed_ms),
     paused: isTrue(row.paused),
     lastTick: row.tick_ms === null ? null : Number(row.tick_ms),
-  });
+  };
+  const reason = refusalReason(terms, state);
+  const ignorable = ignoredTick(terms, state);
+  if (reason === undefined && ignorable !== undefined && ignorable !== terms.ignored)
+    return { ...CONTENTION, ignorable };
   if (reason === 'held' && row.key !== null) return { acquired: false, reason, holder: recordOf(row) };
   return reason && { acquired: false, reason };
 }

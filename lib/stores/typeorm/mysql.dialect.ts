@@ -36,12 +36,15 @@ export function mysqlDialect(table: string, server: MysqlServer): LockDialect {
     mustShortenWait ? withShortLockWait(run, work) : work();
 
   // Compared with null, a tick is new, and no lease is old enough to steal. Most attempts ask for neither: a statement of their own spares the rest.
-  const tick = `COALESCE(:tick, ${MS} - MOD(${MS}, :slot))`; // not %: in the mode ORACLE it is no operator
+  const slotStart = `${MS} - MOD(${MS}, :slot)`; // not %: in the mode ORACLE it is no operator
+  const tick = `COALESCE(:tick, ${slotStart}, IF(:gap > 0, ${MS}, NULL))`;
   const notAhead = `COALESCE(:tick <= ${MS} + :ahead, TRUE)`;
   const terms = {
     allowed: notAhead,
     nextTick: `COALESCE(${tick}, tick_ms)`,
-    free: `NOT paused AND COALESCE(tick_ms < ${tick}, TRUE)
+    free: `NOT paused
+      AND (COALESCE(tick_ms < COALESCE(:tick, ${slotStart}, ${MS} - :gap + 1), TRUE)
+           OR owner IS NOT NULL AND tick_ms = :failOver OR tick_ms = :ignored)
       AND (expires_ms <= ${MS} OR owner IS NOT NULL AND renewed_ms <= ${MS} - :stealAfter)`,
   };
   const noTerms = { allowed: 'TRUE', nextTick: 'tick_ms', free: `NOT paused AND expires_ms <= ${MS}` };

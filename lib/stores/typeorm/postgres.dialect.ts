@@ -45,15 +45,18 @@ export function postgresDialect(table: string, { asyncRelease = false } = {}): L
   const until = (ttl: string) => `LEAST(${MS} + ${ttl}::bigint, ${NEVER})`;
 
   // Compared with null, a tick is new, and no lease is old enough to steal. Most attempts ask for neither: a statement of their own spares the rest.
+  const slotStart = `${MS} - ${MS} % $7::bigint`;
   const terms = {
-    tick: `COALESCE($5::bigint, ${MS} - ${MS} % $7::bigint)`,
+    tick: `COALESCE($5::bigint, ${slotStart}, CASE WHEN $8::bigint > 0 THEN ${MS} END)`,
     notAhead: `COALESCE($5::bigint <= ${MS} + $6::bigint, true)`,
-    stolen: `t.owner IS NOT NULL AND t.renewed_ms <= ${MS} - $8::bigint`,
+    notDone: `(COALESCE(t.tick_ms < COALESCE($5::bigint, ${slotStart}, ${MS} - $8::bigint + 1), true)
+                          OR t.owner IS NOT NULL AND t.tick_ms = $9::bigint OR t.tick_ms = $10::bigint)`,
+    stolen: `t.owner IS NOT NULL AND t.renewed_ms <= ${MS} - $11::bigint`,
   };
-  const noTerms = { tick: 'NULL::bigint', notAhead: 'true', stolen: 'false' };
+  const noTerms = { tick: 'NULL::bigint', notAhead: 'true', notDone: 'true', stolen: 'false' };
 
   // The token comes from the clock, so that it also grows across deleted rows and fail-overs. Who is robbed has ended now.
-  const acquire = (mine: string, { tick, notAhead, stolen }: typeof terms) => `
+  const acquire = (mine: string, { tick, notAhead, notDone, stolen }: typeof terms) => `
     WITH taken$ AS (
       UPDATE ${table} AS t
          SET token = CASE WHEN ${mine} THEN t.token ELSE GREATEST(t.token + 1, ${US}) END,
@@ -67,7 +70,7 @@ export function postgresDialect(table: string, { asyncRelease = false } = {}): L
              renewed_ms = ${MS}, expires_ms = ${until('$3')}
        WHERE t.key = (SELECT t.key FROM ${table} AS t
                        WHERE t.key = $1 AND ${notAhead}
-                         AND (NOT t.paused AND COALESCE(t.tick_ms < ${tick}, true) AND (t.expires_ms <= ${MS} OR ${stolen}) OR ${mine})
+                         AND (NOT t.paused AND ${notDone} AND (t.expires_ms <= ${MS} OR ${stolen}) OR ${mine})
                          FOR UPDATE SKIP LOCKED)
       RETURNING t.token
     )
@@ -266,11 +269,11 @@ export function postgresDialect(table: string, { asyncRelease = false } = {}): L
 
   return {
     async acquire(run, attempt) {
-      const { key, owner, ttl, label, stealAfter, tick, ahead, slot } = attempt;
+      const { key, owner, ttl, label, tick, ahead, slot, gap, failOver, ignored, stealAfter } = attempt;
       const values = [key, owner, ttl, label];
       const { first, again, add } = isPlain(attempt) ? plain : onTerms;
-      const when = isPlain(attempt) ? [] : [tick, ahead, slot];
-      const asked = isPlain(attempt) ? values : [...values, ...when, stealAfter];
+      const when = isPlain(attempt) ? [] : [tick, ahead, slot, gap];
+      const asked = isPlain(attempt) ? values : [...values, ...when, failOver, ignored, stealAfter];
       const [row] = await rowsOf<Acquisition>(run, attempt.resend ? again : first, asked);
       if (row && row.won !== null) return { acquired: true, fencingToken: Number(row.won) };
       const refuser = row && (JSON.parse(row.refuser) as HolderRow | NoRow);

@@ -13,10 +13,12 @@ const ROW = `key, owner IS NOT NULL AS owned, token, expires_ms, label, started_
 export function sqliteDialect(table: string): LockDialect {
   const until = (ttl: string) => `MIN(${MS} + ${ttl}, ${NEVER})`;
 
-  // @stealAfter to @slot are null in an attempt that does not ask for them. Compared with null, a tick is new, and no lease is old enough to steal.
-  const tick = `COALESCE(@tick, ${MS} - ${MS} % @slot)`;
+  // @stealAfter to @ignored are null in an attempt that does not ask for them. Compared with null, a tick is new, and no lease is old enough to steal.
+  const tick = `COALESCE(@tick, ${MS} - ${MS} % @slot, CASE WHEN @gap > 0 THEN ${MS} END)`;
   const free = `
-    NOT paused AND COALESCE(tick_ms < excluded.tick_ms, TRUE)
+    NOT paused
+    AND (COALESCE(tick_ms < COALESCE(${MS} - @gap + 1, excluded.tick_ms), TRUE)
+         OR owner IS NOT NULL AND tick_ms = @failOver OR tick_ms = @ignored)
     AND (expires_ms <= ${MS} OR owner IS NOT NULL AND renewed_ms <= ${MS} - @stealAfter)`;
 
   // The token comes from the clock, so that it also grows across deleted rows. Who is robbed has ended now.

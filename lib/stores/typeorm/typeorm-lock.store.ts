@@ -30,7 +30,7 @@ import { identityOf, labelOf, leaseOf, limitOf, passingOf } from '../lease-argum
 import { assertPage, milliseconds, purgeOf } from '../store-arguments.js';
 import { termsOf } from '../terms.js';
 import { OPERATION_LIMIT } from '../time-limit.js';
-import type { Caller, Freeing, LockDialect, Run } from './lock-dialect.js';
+import type { Attempt, Caller, Freeing, LockDialect, Run } from './lock-dialect.js';
 import { LockOperations, unlessCollided } from './lock-operations.js';
 import { CONTENTION, inspectionOf, recordOf } from './lock-row.js';
 import { createTable, type LockTableDatabase } from './lock-table.ddl.js';
@@ -122,7 +122,13 @@ export class TypeOrmLockStore
     request: AcquireRequest = {},
   ): Promise<LockAcquireResult> {
     const { label, resend = false } = request;
-    const attempt = { ...leaseOf(key, owner, ttl), ...termsOf(request), label: labelOf(label), resend };
+    const attempt = {
+      ...leaseOf(key, owner, ttl),
+      ...termsOf(request),
+      label: labelOf(label),
+      resend,
+      ignored: null,
+    };
     const acquisition = this.operations.run(
       `acquire "${key}"`,
       limitOf(ttl),
@@ -130,7 +136,7 @@ export class TypeOrmLockStore
         const call = this.calls.get(key);
         const wasCalled = call?.asked === false;
         if (call) call.asked = true;
-        const answer = await dialect.acquire(run, attempt);
+        const answer = await acquireOnTerms(dialect, run, attempt);
         if (answer.acquired || answer.reason !== 'held' || !request.waiting) return answer;
         if (!canBeCalledFor(key) || !listener?.listens()) return answer;
         const queued = await dialect.queue?.(run, key, listener.channel, wasCalled);
@@ -343,6 +349,14 @@ export class TypeOrmLockStore
   watchTransaction(manager: EntityManager): () => boolean {
     return watchTransaction(manager);
   }
+}
+
+/** A recorded tick that lies too far ahead of the database's clock is passed over, and told. */
+async function acquireOnTerms(dialect: LockDialect, run: Run, attempt: Attempt): Promise<LockAcquireResult> {
+  const answer = await dialect.acquire(run, attempt);
+  if (!('ignorable' in answer) || answer.ignorable === undefined) return answer;
+  const again = await dialect.acquire(run, { ...attempt, ignored: answer.ignorable });
+  return again.acquired ? { ...again, ignoredTick: new Date(answer.ignorable) } : CONTENTION;
 }
 
 type Free = Parameters<WaiterCaller['onFree']>[0];

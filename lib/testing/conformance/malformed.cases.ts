@@ -76,7 +76,8 @@ export const malformedOnce: Cases = {
     const now = Date.now();
     const ticks = NO_TICKS.map((tick) => ({ tick, ahead: LEASE }));
     const bounds = [-1, NaN, Infinity, null, undefined, '1000'].map((ahead) => ({ tick: now, ahead }));
-    const slots = NO_TTLS.map((slot) => ({ slot }));
+    const slots = NO_TTLS.flatMap((length) => [{ slot: length }, { gap: length }]);
+    const repeats = [null, 0, 1, 'true'].map((failOver) => ({ tick: now, ahead: LEASE, failOver }));
     const shapes = [
       null,
       true,
@@ -85,9 +86,11 @@ export const malformedOnce: Cases = {
       [],
       {},
       { slot: 1000, tick: now, ahead: LEASE },
+      { slot: 1000, gap: 1000 },
+      { gap: 1000, failOver: true },
       { every: 1000 },
     ];
-    for (const once of [...ticks, ...bounds, ...slots, ...shapes])
+    for (const once of [...ticks, ...bounds, ...slots, ...repeats, ...shapes])
       await refuses(t.store, 'acquire', free, t.owner(), LEASE, { once });
     await t.take(free, { once: { tick: now, ahead: LEASE * LEASE } });
   },
