@@ -12,6 +12,7 @@ export default {
   moduleNameMapper: { '^(\\.{1,2}/.*)\\.js$': '$1' },
   globalSetup: '<rootDir>/test/servers/global-setup.mjs',
   globalTeardown: '<rootDir>/test/servers/global-teardown.mjs',
+  setupFilesAfterEnv: ['<rootDir>/test/leaks/setup.ts'],
   testSequencer: '<rootDir>/scripts/spec-sequencer.mjs',
   maxWorkers: 2,
   testTimeout: 300_000, // what hangs fails; what a busy machine slows down does not

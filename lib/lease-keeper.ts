@@ -14,6 +14,7 @@ import { transactionsOf } from './transactions-of.js';
 import type { LockEventPublisher } from './lock.events.js';
 import { assertNotRobbed, type LockSettings } from './lock.settings.js';
 import { Lock, type LockKeeper } from './lock.js';
+import { safeError } from './safe-error.js';
 import { asLockError, isTransient, notAnswered, settleWithin } from './settle-within.js';
 import type { WaitQueue } from './wait-queue.js';
 
@@ -140,7 +141,9 @@ export class LeaseKeeper implements LockKeeper {
   async releaseOwned(storeKey: string, owner: string): Promise<boolean> {
     for (const [lease, { lock }] of this.#held)
       if (lease.storeKey === storeKey && lease.owner === owner) return lock.release();
-    const released = await this.track(this.store.release(storeKey, owner));
+    const released = await this.track(this.store.release(storeKey, owner)).catch((error: unknown) => {
+      throw safeError(error, [owner]);
+    });
     this.queue.wake(storeKey);
     return released;
   }
@@ -196,7 +199,7 @@ export class LeaseKeeper implements LockKeeper {
       if (!isOpen) return await guard();
       return await (held.guards ??= new GuardingTransactions()).during(isOpen, guard);
     } catch (error) {
-      throw asLockError(error, 'guard', key);
+      throw asLockError(error, 'guard', key, [owner]);
     }
   }
 
@@ -249,7 +252,7 @@ export class LeaseKeeper implements LockKeeper {
       if (!loss) this.publisher.publish('released', { key, job: held.job, fencingToken, heldFor });
       return true;
     } catch (cause) {
-      const error = asLockError(cause, 'release', lease.key);
+      const error = asLockError(cause, 'release', lease.key, [lease.owner]);
       if (!believed) lease.lose('its lease ran out before it was released.');
       if (error instanceof LockStoreError)
         this.publisher.publish('storeError', { key: lease.key, job: held.job, operation: 'release', error });

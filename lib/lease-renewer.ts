@@ -152,7 +152,14 @@ export class LeaseRenewer {
   #failureOf(leases: Lease[], inTime: boolean, failure: unknown, patience: number): LockError | undefined {
     const name = leases.length === 1 ? (leases[0]?.key ?? '') : `${leases.length} leases`;
     if (!inTime) return notAnswered('renewal', name, patience);
-    return failure === undefined ? undefined : asLockError(failure, 'renewal', name);
+    return failure === undefined
+      ? undefined
+      : asLockError(
+          failure,
+          'renewal',
+          name,
+          leases.map(({ owner }) => owner),
+        );
   }
 
   #answer(

@@ -161,7 +161,9 @@ export class LockAcquisition {
     if (answer && inTime)
       return this.#leaseOf({ owner, fencingToken: answer.fencingToken, sentAt, asleep, resent: resend });
     if (!inTime) this.#granted(owner); // perhaps, and its answer may never come
-    throw inTime ? asLockError(failure, 'acquisition', key) : notAnswered('acquisition', key, patience);
+    throw inTime
+      ? asLockError(failure, 'acquisition', key, [owner])
+      : notAnswered('acquisition', key, patience);
   }
 
   #request(resend: boolean, wait: number, waiting: boolean): AcquireRequest {

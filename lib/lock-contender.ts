@@ -15,6 +15,7 @@ import type { LockEventPublisher } from './lock.events.js';
 import type { LockCall } from './lock-call.js';
 import type { LockSettings } from './lock.settings.js';
 import type { Lock } from './lock.js';
+import { safeError } from './safe-error.js';
 import { mayBeCarriedOut } from './settle-within.js';
 import type { Place, Succession, WaitQueue } from './wait-queue.js';
 
@@ -166,7 +167,7 @@ export class LockContender {
             return await passOn(storeKey, holder.owner, next, { outcome });
           } catch (error) {
             refused = !mayBeCarriedOut(error); // what it is wrapped in would not tell
-            throw error;
+            throw safeError(error, [holder.owner, next.owner]);
           }
         });
         if (!(answer instanceof Lease)) return 'refused';

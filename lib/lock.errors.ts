@@ -81,7 +81,9 @@ export interface LockStoreErrorOptions {
 }
 
 /**
- * The store failed, which says nothing about who holds the lock. Nothing runs unlocked because of it. The driver's error is the `cause`.
+ * The store failed, which says nothing about who holds the lock. Nothing runs unlocked because of it.
+ *
+ * The `cause` has the name, message, codes and stack of the driver's error, without owner ids and without statements.
  *
  * @publicApi
  */

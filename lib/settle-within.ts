@@ -1,5 +1,6 @@
 import type { Clock } from './clock.js';
 import { LockError, LockStoreError } from './lock.errors.js';
+import { safeError } from './safe-error.js';
 
 /** Told how a request ended. `failed` also hears what `answered` throws. They are called also when the answer comes after the caller has gone on; `failed` may not throw. */
 export interface Settlement<T> {
@@ -44,11 +45,20 @@ export function notAnswered(operation: string, key: string, patience: number): L
   );
 }
 
-/** What a store threw, as an error of this library. */
-export function asLockError(error: unknown, operation: string, key: string): LockError {
+/**
+ * What a store threw, as an error of this library.
+ *
+ * @param owners the owner ids that the operation has used; the cause is rebuilt without them
+ */
+export function asLockError(
+  error: unknown,
+  operation: string,
+  key: string,
+  owners: readonly string[],
+): LockError {
   if (error instanceof LockError) return error;
   return new LockStoreError(`The lock store failed at the ${operation} of "${key}". See the cause.`, {
-    cause: error,
+    cause: safeError(error, owners),
   });
 }
 

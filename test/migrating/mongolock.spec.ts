@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jes
 import { Injectable } from '@nestjs/common';
 import { MongooseModule } from '@nestjs/mongoose';
 import { Cron, ScheduleModule } from '@nestjs/schedule';
-import { MongoError, type MongoClient } from 'mongodb';
+import type { MongoClient } from 'mongodb';
 import { once } from 'node:events';
 import { hostname } from 'node:os';
 import {
@@ -325,7 +325,7 @@ if (mongodbIsSelected())
           const nobody = `mongodb://127.0.0.1:${await freePort()}/app?serverSelectionTimeoutMS=300`;
           const error = await errorOf(deployment.locks({ store: mongoStore({ url: nobody }) }));
           expect(error).toBeInstanceOf(LockStoreError);
-          expect((error as Error).cause).toBeInstanceOf(MongoError);
+          expect((error as Error).cause).toMatchObject({ name: expect.stringMatching(/^Mongo/) });
         },
       ],
       'the date in the key, for a job that has to run once a day': [

@@ -1,5 +1,6 @@
 import type { Collection } from 'mongodb';
 import { LockError, LockStoreError } from '../../lock.errors.js';
+import { safeError } from '../../safe-error.js';
 import { Opening } from '../opening.js';
 import { TimeLimit } from '../time-limit.js';
 import type { CollectionHandle } from './collection.handle.js';
@@ -47,8 +48,9 @@ export class LockCollection {
   /**
    * @param doing for messages, such as `acquire "nightly-report"`
    * @param limit milliseconds
+   * @param owners the owner ids that the work uses, which no error may have
    */
-  async run<T>(doing: string, limit: number, work: Work<T>): Promise<T> {
+  async run<T>(doing: string, limit: number, work: Work<T>, owners: readonly string[] = []): Promise<T> {
     const timeLimit = new TimeLimit(limit);
     const abandoned = new AbortController();
     let target = 'MongoDB';
@@ -62,10 +64,10 @@ export class LockCollection {
       abandoned.abort(); // or the driver sends it again when there is a primary, be it a minute later
       if (this.opening.ended && !(error instanceof LockError))
         throw new LockStoreError(`Could not ${doing}: the lock store was closed meanwhile.`, {
-          cause: error,
+          cause: safeError(error, owners),
           transient: true,
         });
-      throw storeFailure(error, doing, target);
+      throw storeFailure(error, doing, target, owners);
     } finally {
       timeLimit.end();
     }

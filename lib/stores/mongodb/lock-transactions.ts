@@ -1,11 +1,12 @@
 import type { ClientSession } from 'mongodb';
 import { LockError, LockStoreError } from '../../lock.errors.js';
+import { safeError } from '../../safe-error.js';
 import { identityOf } from '../lease-arguments.js';
 import { OPERATION_LIMIT } from '../time-limit.js';
 import { clientOf } from './collection.handle.js';
 import type { LockCollection } from './lock-collection.js';
 import { guarding, ownLease } from './lock-updates.js';
-import { commitFailure, isTransientInTransaction, isWriteConflict } from './mongo-failure.js';
+import { commitFailure, isWriteConflict, storeFailure, TransactionWriteError } from './mongo-failure.js';
 import type { StoreSettings } from './mongo-store.options.js';
 import type { OpenCollection } from './open-collection.js';
 
@@ -37,7 +38,7 @@ export class LockTransactions {
             return await work(session);
           } catch (error) {
             thrown = { error };
-            throw conflictOf(error);
+            throw TransactionWriteError.forDriver(error);
           }
         },
         {
@@ -65,19 +66,26 @@ export class LockTransactions {
     this.assertTransaction(session, await this.opened(doing), doing);
 
     const filter = { ...ownLease(key, owner), token: { $eq: lease.fencingToken } };
-    return this.locks.run(doing, OPERATION_LIMIT, async (collection, { write }, { target }) => {
-      const { writeConcern: _, ...options } = write; // that of the transaction counts
-      try {
-        const { matchedCount } = await collection.updateOne(filter, guarding, { ...options, session });
-        return matchedCount === 1;
-      } catch (error) {
-        if (!isWriteConflict(error)) throw error;
-        throw new LockStoreError(
-          `Could not ${doing}: in ${target} the lock has changed since the transaction began: it was renewed, or taken away. Run the work in lock.transaction(), in which it is not renewed.`,
-          { cause: error, transient: true },
-        );
-      }
-    });
+    return this.locks.run(
+      doing,
+      OPERATION_LIMIT,
+      async (collection, { write }, { target }) => {
+        const { writeConcern: _, ...options } = write; // that of the transaction counts
+        try {
+          const { matchedCount } = await collection.updateOne(filter, guarding, { ...options, session });
+          return matchedCount === 1;
+        } catch (error) {
+          const failure = isWriteConflict(error)
+            ? new LockStoreError(
+                `Could not ${doing}: in ${target} the lock has changed since the transaction began: it was renewed, or taken away. Run the work in lock.transaction(), in which it is not renewed.`,
+                { cause: safeError(error, [owner]), transient: true },
+              )
+            : storeFailure(error, doing, target, [owner]);
+          throw failure instanceof LockStoreError ? new TransactionWriteError(failure, error) : failure;
+        }
+      },
+      [owner],
+    );
   }
 
   private async opened(doing: string): Promise<OpenCollection> {
@@ -102,11 +110,6 @@ export class LockTransactions {
         `Could not ${doing}: the session belongs to another client than the locks. Hand that client to the store: mongoStore({ client }), or mongooseStore().`,
       );
   }
-}
-
-/** The driver runs a transaction again after conflicts that it recognizes, by its own errors. */
-function conflictOf(error: unknown): unknown {
-  return error instanceof LockStoreError && isTransientInTransaction(error.cause) ? error.cause : error;
 }
 
 /** Gives a function that tells whether the session is still in the transaction that it is in now. */

@@ -1,4 +1,6 @@
+import { clause } from '../../clause.js';
 import { LockError, LockStoreError } from '../../lock.errors.js';
+import { safeError } from '../../safe-error.js';
 import { NoAnswerError } from '../time-limit.js';
 
 /** What drivers put on their errors. Recognized by it and by name: an application may have several copies of the driver. */
@@ -75,9 +77,23 @@ export function isWriteConflict(error: unknown): boolean {
   return driverError(error).code === 112;
 }
 
-/** Whether the driver would run the transaction again. */
-export function isTransientInTransaction(error: unknown): boolean {
-  return hasLabel(error, 'TransientTransactionError');
+/**
+ * A write that failed inside a transaction. The driver repeats a transaction after errors of its own only, so this
+ * one hands out the driver's error, which no property shows.
+ */
+export class TransactionWriteError extends LockStoreError {
+  readonly #original: unknown;
+
+  constructor(failure: LockStoreError, original: unknown) {
+    super(failure.message, { cause: failure.cause, transient: failure.transient });
+    this.#original = original;
+  }
+
+  /** The driver's error, if the driver would run the transaction again because of it; else the error itself. */
+  static forDriver(error: unknown): unknown {
+    if (typeof error !== 'object' || error === null || !(#original in error)) return error;
+    return hasLabel(error.#original, 'TransientTransactionError') ? error.#original : error;
+  }
 }
 
 /** Whether the server gave an operation up because of its `maxTimeMS`; in a bulk, also when others had to wait behind the one that did. */
@@ -97,7 +113,7 @@ export function commitFailure(error: unknown, target: string): LockError {
   if (!unknown && !(failure instanceof LockStoreError && failure.transient)) return failure;
   return new LockStoreError(
     `${failure.message} It may have been committed all the same: look at what it wrote before you do it again.`,
-    { cause: error },
+    { cause: failure.cause },
   );
 }
 
@@ -111,35 +127,42 @@ export function isMissingCollection(error: unknown): boolean {
  *
  * @param doing what failed, such as `acquire "nightly-report"`
  * @param target the collection and its servers, for people: nothing secret
+ * @param owners the owner ids that the operation has used; no text and no property of the result has them
  */
-export function storeFailure(error: unknown, doing: string, target: string): LockError {
+export function storeFailure(
+  error: unknown,
+  doing: string,
+  target: string,
+  owners: readonly string[] = [],
+): LockError {
   if (error instanceof LockError) return error;
+  const cause = safeError(error, owners);
   if (error instanceof NoAnswerError) {
     return new LockStoreError(
       `Could not ${doing}: ${target} gave ${error.message}. Look at its load, at elections, at the size of the connection pool and for a transaction that stays open.`,
-      { cause: error, transient: true },
+      { cause, transient: true },
     );
   }
   const { name, code } = driverError(error);
   if (CLOSED.has(name)) {
     return new LockStoreError(
       `Could not ${doing}: the client of ${target} was closed. Connect it again, or hand in one that stays open as long as the application.`,
-      { cause: error, transient: true },
+      { cause, transient: true },
     );
   }
   if (NOT_ALLOWED.has(code)) {
     return new LockStoreError(
-      `Could not ${doing}: ${target} refused the user (${reasonOf(error)}). Look at user, password and authSource; its role needs find, insert and update on the collection, and remove to purge.`,
-      { cause: error },
+      `Could not ${doing}: ${target} refused the user (${reasonOf(cause)}). Look at user, password and authSource; its role needs find, insert and update on the collection, and remove to purge.`,
+      { cause },
     );
   }
   if (isBrokenOff(error)) {
     return new LockStoreError(
-      `Could not ${doing}: ${target} cannot be reached, or broke off: ${reasonOf(error)}.`,
-      { cause: error, transient: true },
+      `Could not ${doing}: ${target} cannot be reached, or broke off: ${reasonOf(cause)}.`,
+      { cause, transient: true },
     );
   }
-  return new LockStoreError(`Could not ${doing}: ${target} failed: ${reasonOf(error)}.`, { cause: error });
+  return new LockStoreError(`Could not ${doing}: ${target} failed: ${reasonOf(cause)}.`, { cause });
 }
 
 function isBrokenOff(error: unknown): boolean {
@@ -157,8 +180,9 @@ function hasLabel(error: unknown, ...labels: string[]): boolean {
 function reasonOf(error: unknown): string {
   const { message, codeName, code } = driverError(error);
   return (
-    [message, (codeName ?? code) && `(${String(codeName ?? code)})`].filter(Boolean).join(' ') ||
-    'see the cause'
+    [typeof message === 'string' && clause(message), (codeName ?? code) && `(${String(codeName ?? code)})`]
+      .filter(Boolean)
+      .join(' ') || 'see the cause'
   );
 }
 

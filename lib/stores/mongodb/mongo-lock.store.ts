@@ -105,16 +105,21 @@ export class MongoLockStore
     const lease = leaseOf(key, owner, ttl);
     const attempt = { ...lease, ...terms, label: labelOf(label), resend, attempt: randomUUID() };
     const projection = { ...VIEW, attempt: 1, ignored: 1 };
-    const answer = await this.locks.run(`acquire "${key}"`, limitOf(ttl), async (collection, { write }) => {
-      const options = { ...write, projection, upsert: true, returnDocument: 'after' } as const;
-      return collection
-        .findOneAndUpdate(update.byKey(attempt.key), update.acquisition(attempt), options)
-        .catch((error: unknown) => {
-          if (isContention(error)) return 'contention' as const;
-          if (attempt.tick !== null && isConversionFailure(error)) return 'tick-ahead' as const;
-          throw error;
-        });
-    });
+    const answer = await this.locks.run(
+      `acquire "${key}"`,
+      limitOf(ttl),
+      async (collection, { write }) => {
+        const options = { ...write, projection, upsert: true, returnDocument: 'after' } as const;
+        return collection
+          .findOneAndUpdate(update.byKey(attempt.key), update.acquisition(attempt), options)
+          .catch((error: unknown) => {
+            if (isContention(error)) return 'contention' as const;
+            if (attempt.tick !== null && isConversionFailure(error)) return 'tick-ahead' as const;
+            throw error;
+          });
+      },
+      [owner],
+    );
     if (answer === null) return { acquired: false, reason: 'contention' };
     if (typeof answer === 'string') return { acquired: false, reason: answer };
     const view = answer as unknown as LockView & { attempt: string; ignored?: Date };
@@ -131,6 +136,7 @@ export class MongoLockStore
       update.ownLease(lease.key, lease.owner),
       update.renewal(lease.ttl),
       limitOf(ttl),
+      [owner],
     );
   }
 
@@ -143,6 +149,8 @@ export class MongoLockStore
       `release "${key}"`,
       update.ownLease(identity.key, identity.owner),
       update.release(kept, outcome),
+      OPERATION_LIMIT,
+      [owner],
     );
   }
 
@@ -155,22 +163,27 @@ export class MongoLockStore
   ): Promise<LockAcquireResult> {
     const passing = passingOf(key, owner, next, outcome);
     const limit = limitOf(passing.ttl);
-    return this.locks.run(`pass on "${key}"`, limit, async (collection, { read, write }) => {
-      const mine = update.ownLease(passing.key, passing.owner);
-      const passable = update.passableLease(passing.key, passing.owner);
-      const options = { ...write, projection: { token: 1 }, returnDocument: 'after' } as const;
-      const passed = await collection
-        .findOneAndUpdate(passable, update.passing(passing, randomUUID()), options)
-        .catch((error: unknown) => {
-          if (isContention(error)) return 'contention' as const;
-          throw error;
-        });
-      if (passed === 'contention') return { acquired: false, reason: passed };
-      if (passed) return { acquired: true, fencingToken: passed.token };
-      const lease = await collection.findOne(mine, { ...read, projection: { paused: 1 } });
-      if (!lease) return { acquired: false, reason: 'held' };
-      return { acquired: false, reason: lease.paused ? 'paused' : 'contention' }; // it was resumed just now
-    });
+    return this.locks.run(
+      `pass on "${key}"`,
+      limit,
+      async (collection, { read, write }) => {
+        const mine = update.ownLease(passing.key, passing.owner);
+        const passable = update.passableLease(passing.key, passing.owner);
+        const options = { ...write, projection: { token: 1 }, returnDocument: 'after' } as const;
+        const passed = await collection
+          .findOneAndUpdate(passable, update.passing(passing, randomUUID()), options)
+          .catch((error: unknown) => {
+            if (isContention(error)) return 'contention' as const;
+            throw error;
+          });
+        if (passed === 'contention') return { acquired: false, reason: passed };
+        if (passed) return { acquired: true, fencingToken: passed.token };
+        const lease = await collection.findOne(mine, { ...read, projection: { paused: 1 } });
+        if (!lease) return { acquired: false, reason: 'held' };
+        return { acquired: false, reason: lease.paused ? 'paused' : 'contention' }; // it was resumed just now
+      },
+      [owner, next.owner],
+    );
   }
 
   /** Renews in batches of 500: one command when all are still held, one more to see which when not. */
@@ -180,8 +193,11 @@ export class MongoLockStore
     for (let start = 0; start < all.length; start += BATCH) {
       const batch = all.slice(start, start + BATCH);
       const limit = Math.min(...batch.map(({ ttl }) => limitOf(ttl)));
-      const renewal = this.locks.run(`renew ${batch.length} locks`, limit, (collection, options) =>
-        renewTogether(collection, options, batch),
+      const renewal = this.locks.run(
+        `renew ${batch.length} locks`,
+        limit,
+        (collection, options) => renewTogether(collection, options, batch),
+        batch.map(({ owner }) => owner),
       );
       outcomes.push(...(await renewal));
     }
@@ -281,9 +297,13 @@ export class MongoLockStore
     filter: Document,
     changes: Document[],
     limit = OPERATION_LIMIT,
+    owners: readonly string[] = [],
   ): Promise<boolean> {
-    const result = await this.locks.run(doing, limit, (collection, { write }) =>
-      collection.updateOne(filter, changes, write),
+    const result = await this.locks.run(
+      doing,
+      limit,
+      (collection, { write }) => collection.updateOne(filter, changes, write),
+      owners,
     );
     return result.matchedCount === 1;
   }

@@ -13,8 +13,10 @@ import type {
   StoreDescription,
   StoreLifecycle,
 } from '../../interfaces/lock-store.interface.js';
+import { clause } from '../../clause.js';
 import { storedKey } from '../../lock-key.js';
 import { LockError, LockStoreError } from '../../lock.errors.js';
+import { safeText } from '../../safe-error.js';
 import { identityOf, labelOf, leaseOf } from '../lease-arguments.js';
 import { Opening } from '../opening.js';
 import { assertOutcome, assertPage, milliseconds, purgeOf } from '../store-arguments.js';
@@ -162,7 +164,7 @@ export class TypeOrmSessionLockStore
       if (session) this.discard(opened, session, claim);
       if (signal?.aborted) return { acquired: false };
       if (isContention(error)) return { acquired: false, reason: 'contention' };
-      throw storeFailure(error, doing, target);
+      throw storeFailure(error, doing, target, [owner]);
     }
   }
 
@@ -190,7 +192,7 @@ export class TypeOrmSessionLockStore
     try {
       return await this.free(opened, held);
     } catch (error) {
-      throw storeFailure(error, doing, opened.target);
+      throw storeFailure(error, doing, opened.target, [owner]);
     }
   }
 
@@ -292,7 +294,7 @@ export class TypeOrmSessionLockStore
     const { key, owner, reason } = loss;
     this.held.delete(idOf(key, owner));
     this.discard(opened, held.session, held.claim);
-    for (const tell of this.watchers) tell(key, owner, `${reason.replace(/\.+$/, '')}.`);
+    for (const tell of this.watchers) tell(key, owner, `${clause(safeText(reason, [owner]))}.`);
   }
 
   /** Closes a connection that failed, and has the server end its session: where the link is dead it would keep the lock. */

@@ -59,27 +59,38 @@ export class LockOperations {
   /**
    * @param doing for messages, such as `acquire "nightly-report"`
    * @param limit milliseconds
+   * @param owners the owner ids that the work uses, which no error may have
    * @throws CollisionError when sessions were in each other's way
    */
-  async run<T>(doing: string, limit: number, work: Work<T>): Promise<T> {
+  async run<T>(doing: string, limit: number, work: Work<T>, owners: readonly string[] = []): Promise<T> {
     const { sessions, dialect, listener, target } = await this.opening.get(doing);
     try {
       return await sessions.use(limit, (run) => work(dialect, run, listener));
     } catch (error) {
-      throw storeFailure(error, doing, target);
+      throw storeFailure(error, doing, target, owners);
     }
   }
 
   /** Changes one row. While it is locked, it is tried again. */
-  async change(doing: string, limit: number, work: Work<Change>): Promise<boolean> {
-    return (await this.insist(doing, limit, work)) === 'done';
+  async change(
+    doing: string,
+    limit: number,
+    work: Work<Change>,
+    owners: readonly string[] = [],
+  ): Promise<boolean> {
+    return (await this.insist(doing, limit, work, owners)) === 'done';
   }
 
   /** Tries again, with growing pauses in which no connection is held, what ran into a locked row or collided with other sessions. */
-  async insist<T>(doing: string, limit: number, work: Work<T | 'locked'>): Promise<T> {
+  async insist<T>(
+    doing: string,
+    limit: number,
+    work: Work<T | 'locked'>,
+    owners: readonly string[] = [],
+  ): Promise<T> {
     const deadline = performance.now() + Math.min(limit, ROW_PATIENCE);
     for (let pause = 10; ; pause = Math.min(pause * 2, LONGEST_PAUSE)) {
-      const answer = await unlessCollided<T | 'locked'>(this.run(doing, limit, work), 'locked');
+      const answer = await unlessCollided<T | 'locked'>(this.run(doing, limit, work, owners), 'locked');
       if (answer !== 'locked') return answer;
       const left = deadline - performance.now();
       if (left <= 0) throw new CollisionError(doing, (await this.opening.get(doing)).target);
@@ -113,7 +124,7 @@ export class LockOperations {
     const guarding = await transactions
       .within(runner, (run) => dialect.guard(run, claim))
       .catch((error: unknown) => {
-        throw storeFailure(error, doing, target);
+        throw storeFailure(error, doing, target, [claim.owner]);
       });
     if (guarding === 'snapshot')
       throw new LockError(

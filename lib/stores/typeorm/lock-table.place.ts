@@ -1,5 +1,6 @@
 import type { DataSource } from 'typeorm';
 import { LockError, LockStoreError } from '../../lock.errors.js';
+import { safeError } from '../../safe-error.js';
 import { nameOf, quoted, type LockTable } from './typeorm-store.options.js';
 
 /** Runs one statement without values and gives its rows, on a connection of the store or of a migration. */
@@ -106,6 +107,6 @@ export function literal(text: string): string {
 export function missingSchema({ table, schema }: LockTable, cause?: unknown): LockStoreError {
   return new LockStoreError(
     `The schema ${schema ?? 'of the connection'} for the table ${table} does not exist. Create it, or change the option schema.`,
-    { cause },
+    { cause: safeError(cause) },
   );
 }

@@ -1,5 +1,6 @@
 import type { DataSource } from 'typeorm';
 import { LockStoreError } from '../../lock.errors.js';
+import { safeError } from '../../safe-error.js';
 import type { Answer, LockSessions, Run } from './lock-dialect.js';
 import {
   answerOf,
@@ -115,7 +116,7 @@ export class SqliteSession implements LockSessions {
     return new LockStoreError(
       "The application's own connection has an open transaction on this SQLite file, and only one connection can write. " +
         'Acquire before the transaction, and release after it.',
-      { cause: busy, transient: true },
+      { cause: safeError(busy), transient: true },
     );
   }
 

@@ -1,5 +1,6 @@
 import type { DataSource, EntityManager, QueryRunner } from 'typeorm';
 import { LockStoreError } from '../../lock.errors.js';
+import { safeError } from '../../safe-error.js';
 import type { LockTransactions, Run } from './lock-dialect.js';
 import { answerOf, untilFree, type Sqlite, type SqliteDriver } from './sqlite.connection.js';
 import { isContention, isStaleRead } from './store-failure.js';
@@ -83,7 +84,7 @@ export class SqliteTransactions implements LockTransactions {
   private outwritten(cause?: unknown): LockStoreError {
     return new LockStoreError(
       'The transaction could not be begun: another connection keeps writing to the SQLite file. Look for a transaction that stays open.',
-      { cause, transient: true },
+      { cause: safeError(cause), transient: true },
     );
   }
 

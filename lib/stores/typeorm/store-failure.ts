@@ -1,4 +1,6 @@
+import { clause } from '../../clause.js';
 import { LockError, LockStoreError } from '../../lock.errors.js';
+import { safeError } from '../../safe-error.js';
 import { NoAnswerError } from '../time-limit.js';
 
 /** Sessions collided: nothing was changed, and nothing is known about the holder. */
@@ -173,53 +175,52 @@ export function isMissingSchema(error: unknown): boolean {
  *
  * @param doing what failed, such as `acquire "nightly-report"`
  * @param target the database, for people: it names host, port and database, nothing secret
+ * @param owners the owner ids that the operation has used; no text and no property of the result has them
  */
-export function storeFailure(error: unknown, doing: string, target: string): LockError {
+export function storeFailure(
+  error: unknown,
+  doing: string,
+  target: string,
+  owners: readonly string[] = [],
+): LockError {
   if (error instanceof LockError) return error;
-  forgetStatement(error);
-  if (isContention(error)) return new CollisionError(doing, target, error);
-  return failureOf(error, doing, target);
+  if (isContention(error)) return new CollisionError(doing, target, safeError(error, owners));
+  return failureOf(error, doing, target, owners);
 }
 
 /** The same for a transaction as a whole, which collides with others about rows that are not ours. */
 export function transactionFailure(error: unknown, doing: string, target: string): LockError {
   if (error instanceof LockError) return error;
-  forgetStatement(error);
-  return failureOf(error, doing, target);
+  return failureOf(error, doing, target, []);
 }
 
-function failureOf(error: unknown, doing: string, target: string): LockStoreError {
+function failureOf(error: unknown, doing: string, target: string, owners: readonly string[]): LockStoreError {
+  const cause = safeError(error, owners);
   if (error instanceof NoAnswerError) {
     return new LockStoreError(
       `Could not ${doing}: ${target} gave ${error.message}. Look at its load, at locks on the table and at the size of the connection pool.`,
-      { cause: error, transient: true },
+      { cause, transient: true },
     );
   }
   if (isReadOnly(error)) {
     return new LockStoreError(
-      `Could not ${doing}: ${target} takes no writes: ${reasonOf(error)}. It is a replica, or a writer that was demoted. Lead the connections to the writer: each of these is closed, and the next attempt takes another one.`,
-      { cause: error, transient: true },
+      `Could not ${doing}: ${target} takes no writes: ${reasonOf(cause)}. It is a replica, or a writer that was demoted. Lead the connections to the writer: each of these is closed, and the next attempt takes another one.`,
+      { cause, transient: true },
     );
   }
   if (has(error, TAKEN_OUT)) {
     return new LockStoreError(
-      `Could not ${doing}: the pool cluster of mysql2 has no server for ${target}: ${reasonOf(error)}. It takes a server out after some failed connections, for good unless the DataSource's option replication.restoreNodeTimeout is set.`,
-      { cause: error, transient: true },
+      `Could not ${doing}: the pool cluster of mysql2 has no server for ${target}: ${reasonOf(cause)}. It takes a server out after some failed connections, for good unless the DataSource's option replication.restoreNodeTimeout is set.`,
+      { cause, transient: true },
     );
   }
   if (isBrokenOff(error)) {
     return new LockStoreError(
-      `Could not ${doing}: ${target} cannot be reached, or broke off: ${reasonOf(error)}.`,
-      { cause: error, transient: true },
+      `Could not ${doing}: ${target} cannot be reached, or broke off: ${reasonOf(cause)}.`,
+      { cause, transient: true },
     );
   }
-  return new LockStoreError(`Could not ${doing}: ${target} failed: ${reasonOf(error)}.`, { cause: error });
-}
-
-/** mysql2 and TypeORM put the statement on their errors, with the owner ids in it; errors are logged. */
-function forgetStatement(error: unknown): void {
-  if (typeof error !== 'object' || error === null) return;
-  for (const property of ['sql', 'query', 'parameters']) Reflect.deleteProperty(error, property);
+  return new LockStoreError(`Could not ${doing}: ${target} failed: ${reasonOf(cause)}.`, { cause });
 }
 
 function isBrokenOff(error: unknown): boolean {
@@ -237,7 +238,10 @@ function isBrokenOff(error: unknown): boolean {
 function reasonOf(error: unknown): string {
   const { message, code } = driverError(error);
   return (
-    [message, (typeof code === 'string' || typeof code === 'number') && `(${code})`]
+    [
+      typeof message === 'string' && clause(message),
+      (typeof code === 'string' || typeof code === 'number') && `(${code})`,
+    ]
       .filter(Boolean)
       .join(' ') || 'see the cause'
   );

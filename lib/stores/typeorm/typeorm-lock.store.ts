@@ -30,7 +30,7 @@ import { identityOf, labelOf, leaseOf, limitOf, passingOf } from '../lease-argum
 import { assertPage, milliseconds, purgeOf } from '../store-arguments.js';
 import { termsOf } from '../terms.js';
 import { OPERATION_LIMIT } from '../time-limit.js';
-import type { Attempt, Caller, Freeing, LockDialect, Run } from './lock-dialect.js';
+import type { Attempt, Caller, Freeing, Listener, LockDialect, Run } from './lock-dialect.js';
 import { LockOperations, unlessCollided } from './lock-operations.js';
 import { CONTENTION, inspectionOf, recordOf } from './lock-row.js';
 import { createTable, type LockTableDatabase } from './lock-table.ddl.js';
@@ -143,14 +143,18 @@ export class TypeOrmLockStore
         if (queued === 'full') return answer;
         return queued ? { ...answer, queued: true } : CONTENTION; // it has just changed hands
       },
+      [owner],
     );
     return unlessCollided<LockAcquireResult>(acquisition, CONTENTION);
   }
 
   async renew(key: string, owner: string, ttl: number): Promise<boolean> {
     const lease = leaseOf(key, owner, ttl);
-    return this.operations.change(`renew "${key}"`, limitOf(ttl), (dialect, run) =>
-      dialect.renew(run, lease),
+    return this.operations.change(
+      `renew "${key}"`,
+      limitOf(ttl),
+      (dialect, run) => dialect.renew(run, lease),
+      [owner],
     );
   }
 
@@ -158,8 +162,12 @@ export class TypeOrmLockStore
     const { keepFor = 0, outcome = 'done' } = end;
     const kept = keepFor === 0 ? 0 : milliseconds('keepFor', keepFor);
     const ending = { ...identityOf(key, owner), keepFor: kept, outcome };
-    return this.free(`release "${key}"`, key, end.waiting ?? false, (dialect, run, caller) =>
-      dialect.release(run, { ...ending, caller }),
+    return this.free(
+      `release "${key}"`,
+      key,
+      end.waiting ?? false,
+      (dialect, run, caller) => dialect.release(run, { ...ending, caller }),
+      [owner],
     );
   }
 
@@ -171,8 +179,11 @@ export class TypeOrmLockStore
     { outcome }: Pick<ReleaseRequest, 'outcome'> = {},
   ): Promise<LockAcquireResult> {
     const passing = passingOf(key, owner, next, outcome);
-    const passed = this.operations.run(`pass on "${key}"`, limitOf(passing.ttl), (dialect, run) =>
-      dialect.passOn(run, passing),
+    const passed = this.operations.run(
+      `pass on "${key}"`,
+      limitOf(passing.ttl),
+      (dialect, run) => dialect.passOn(run, passing),
+      [owner, next.owner],
     );
     return unlessCollided<LockAcquireResult>(passed, CONTENTION);
   }
@@ -184,8 +195,11 @@ export class TypeOrmLockStore
     for (let start = 0; start < all.length; start += BATCH) {
       const batch = all.slice(start, start + BATCH);
       const limit = Math.min(...batch.map(({ ttl }) => limitOf(ttl)));
-      const renewal = this.operations.run(`renew ${batch.length} locks`, limit, async (dialect, run) =>
-        dialect.renewMany?.(run, batch),
+      const renewal = this.operations.run(
+        `renew ${batch.length} locks`,
+        limit,
+        async (dialect, run) => dialect.renewMany?.(run, batch),
+        batch.map(({ owner }) => owner),
       );
       const unknown = batch.map((): RenewalOutcome => 'unknown');
       outcomes.push(...((await unlessCollided(renewal, unknown)) ?? (await this.renewEach(batch))));
@@ -257,13 +271,15 @@ export class TypeOrmLockStore
     key: string,
     waiting: boolean,
     work: (dialect: LockDialect, run: Run, caller: Caller | undefined) => Promise<Freeing>,
+    owners: readonly string[] = [],
   ): Promise<boolean> {
     let again = false;
     const contended = this.calls.get(key)?.asked === true; // others stood in the line behind it
-    const freeing = await this.operations.insist(doing, OPERATION_LIMIT, (dialect, run, listener) => {
+    const freeingIt = (dialect: LockDialect, run: Run, listener?: Listener) => {
       again = waiting && canBeCalledFor(key) && listener?.listens() === true;
       return work(dialect, run, listener && { channel: listener.channel, again, contended });
-    });
+    };
+    const freeing = await this.operations.insist(doing, OPERATION_LIMIT, freeingIt, owners);
     if (contended && freeing !== 'gone') this.calls.delete(key);
     // Gone may be what this process has freed before, when the answer was lost: with it, whether anybody else was called.
     if (freeing !== 'called' || !again) this.wake(key, !again);

@@ -1,0 +1,66 @@
+import { afterEach, expect } from '@jest/globals';
+import { MongoLockStore } from '../../lib/stores/mongodb/mongo-lock.store.js';
+import { TypeOrmLockStore } from '../../lib/stores/typeorm/typeorm-lock.store.js';
+import { TypeOrmSessionLockStore } from '../../lib/stores/typeorm-session/typeorm-session-lock.store.js';
+import { ownersIn } from './shown-by.js';
+
+/** The owner ids that the arguments of a store's method have. */
+const METHODS: Record<string, (...args: any[]) => string[]> = {
+  acquire: (_key, owner) => [owner],
+  renew: (_key, owner) => [owner],
+  release: (_key, owner) => [owner],
+  passOn: (_key, owner, next) => [owner, next?.owner],
+  renewMany: (leases) => leases.map(({ owner }: { owner: string }) => owner),
+  guard: (_context, _key, owner) => [owner],
+  inspect: () => [],
+  list: () => [],
+  forceRelease: () => [],
+  pause: () => [],
+  resume: () => [],
+  purge: () => [],
+  prepare: () => [],
+};
+/** A shorter id, such as those of many specs, is a part of words. */
+const DISTINCT = 8;
+
+const leaks = new Set<string>();
+const owners = new Set<string>();
+
+/** Looks at every error that leaves a store in this spec file, and fails the test in which one shows an owner id. */
+export function watchStores(): void {
+  for (const { prototype } of [TypeOrmLockStore, TypeOrmSessionLockStore, MongoLockStore])
+    for (const [method, ownersOf] of Object.entries(METHODS)) {
+      const original: unknown = Reflect.get(prototype, method);
+      if (typeof original === 'function') Reflect.set(prototype, method, watched(original, method, ownersOf));
+    }
+  afterEach(() => {
+    const found = [...leaks];
+    leaks.clear();
+    expect(found).toEqual([]);
+  });
+}
+
+function watched(original: Function, method: string, ownersOf: (...args: any[]) => string[]): Function {
+  return async function (this: object, ...args: any[]): Promise<unknown> {
+    try {
+      return await original.apply(this, args);
+    } catch (error) {
+      remember(args, ownersOf);
+      const key = typeof args[0] === 'string' ? args[0] : '';
+      const shown = ownersIn(error, owners).filter((owner) => !key.includes(owner));
+      if (shown.length > 0) leaks.add(`the error of ${method} shows the owner ids ${shown.join(', ')}`);
+      throw error;
+    } finally {
+      remember(args, ownersOf);
+    }
+  };
+}
+
+function remember(args: any[], ownersOf: (...args: any[]) => string[]): void {
+  try {
+    for (const owner of ownersOf(...args))
+      if (typeof owner === 'string' && owner.length >= DISTINCT) owners.add(owner);
+  } catch {
+    // arguments that make no sense, which a spec hands in to have them refused
+  }
+}
