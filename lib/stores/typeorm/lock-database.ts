@@ -74,7 +74,7 @@ async function openPostgres(
     table: placed,
     sessions,
     transactions,
-    dialect: postgresDialect(tableName('postgres', placed), { asyncRelease }),
+    dialect: postgresDialect(tableName('postgres', placed), { asyncRelease, weak: table.weak }),
     listen: (heard) =>
       new PostgresListener(
         (abandoned) => openPostgresLink(dataSource, LISTENING_KEEP_ALIVE, abandoned),

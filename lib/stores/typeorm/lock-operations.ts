@@ -8,6 +8,8 @@ import type { DataSourceHandle } from './data-source.handle.js';
 import { openLockDatabase } from './lock-database.js';
 import type { Change, Claim, LockDatabase, LockDialect, Listener, Run } from './lock-dialect.js';
 import { prepareTable } from './lock-table.js';
+import { warnOfLostCommits } from './lost-commits.js';
+import type { Warn } from './pooled-sessions.js';
 import { CollisionError, storeFailure, transactionFailure } from './store-failure.js';
 import { nameOf, type LockTable, type StoreSettings } from './typeorm-store.options.js';
 
@@ -41,6 +43,7 @@ export class LockOperations {
     private readonly settings: StoreSettings,
     /** Told when this process is called for a key; without it nobody is. */
     private readonly heard?: (key?: string) => void,
+    private readonly warn: Warn = () => undefined,
   ) {
     this.table = settings.table;
   }
@@ -146,6 +149,7 @@ export class LockOperations {
     try {
       database = await openLockDatabase(dataSource, this.settings);
       await prepareTable(database, database.table, autoCreate);
+      await warnOfLostCommits(database, this.warn);
       this.kind = database.kind;
       this.table = database.kind === 'better-sqlite3' ? table : database.table;
       const listener = this.heard && database.listen?.(this.heard);

@@ -16,6 +16,9 @@ export interface Wire<Connection> {
   destroy(connection: Connection): void;
 }
 
+/** Reports what operators should change; `topic` names the cause. */
+export type Warn = (topic: string, message: string) => void;
+
 /** Borrows a connection of the DataSource's pool for each operation; never the caller's, whose rollback would undo the lock. */
 export class PooledSessions<Connection> implements LockSessions {
   constructor(

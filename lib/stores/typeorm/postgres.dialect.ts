@@ -25,6 +25,11 @@ const LONGEST_LINE = 100;
 const SOON = 60_000;
 
 const IDLE_LIMIT = 'idle_in_transaction_session_timeout';
+// Where the session does not wait for the disk, a crash would take back a grant whose holder believes in it: such a statement waits all the same. A
+// session that waits for its own disk alone, or for standbys in part, is left as it is. A condition on the row that is written: what is not read is
+// not computed. Decided by each statement, since the application may set its sessions at any time.
+const DURABLY = `CASE WHEN current_setting('synchronous_commit') = 'off' THEN set_config('synchronous_commit', 'on', true) <> '' ELSE true END`;
+
 const EACH_STATEMENT_SEES_COMMITS = `current_setting('transaction_isolation') IN ('read committed', 'read uncommitted')`;
 
 const HOLDER = `t.key, t.owner IS NOT NULL AS owned, t.token, t.expires_ms, t.label, t.started_ms, t.renewed_ms, t.tick_ms, t.paused,
@@ -41,7 +46,8 @@ const ROW = `${HOLDER}, t.last_label, t.last_started_ms, t.last_ended_ms, t.last
  * Rows are locked with `SKIP LOCKED` before they are written: nobody queues on a row, and a try that fails writes nothing. Names of common table
  * expressions end with `$`, which no lock table's does: one of the same name would hide the table.
  */
-export function postgresDialect(table: string, { asyncRelease = false } = {}): LockDialect {
+export function postgresDialect(table: string, { asyncRelease = false, weak = false } = {}): LockDialect {
+  const durably = weak ? 'true' : DURABLY; // weak locks may be lost
   const until = (ttl: string) => `LEAST(${MS} + ${ttl}::bigint, ${NEVER})`;
 
   // Compared with null, a tick is new, and no lease is old enough to steal. Most attempts ask for neither: a statement of their own spares the rest.
@@ -72,6 +78,7 @@ export function postgresDialect(table: string, { asyncRelease = false } = {}): L
                        WHERE t.key = $1 AND ${notAhead}
                          AND (NOT t.paused AND ${notDone} AND (t.expires_ms <= ${MS} OR ${stolen}) OR ${mine})
                          FOR UPDATE SKIP LOCKED)
+         AND ${durably}
       RETURNING t.token
     )
     SELECT won.token AS won, CASE WHEN won.token IS NULL THEN ${REFUSER} END AS refuser
@@ -83,7 +90,7 @@ export function postgresDialect(table: string, { asyncRelease = false } = {}): L
   const addition = ({ tick, notAhead }: typeof terms) => `
     INSERT INTO ${table} (key, owner, token, label, started_ms, renewed_ms, expires_ms, tick_ms)
     SELECT $1::varchar, $2, ${US}, $4, ${MS}, ${MS}, ${until('$3')}, ${tick}
-     WHERE ${notAhead} AND NOT EXISTS (SELECT 1 FROM ${table} WHERE key = $1::varchar)
+     WHERE ${notAhead} AND NOT EXISTS (SELECT 1 FROM ${table} WHERE key = $1::varchar) AND ${durably}
     ON CONFLICT (key) DO NOTHING
     RETURNING token AS won`;
   const acquisition = (asked: typeof terms) => ({
@@ -106,8 +113,12 @@ export function postgresDialect(table: string, { asyncRelease = false } = {}): L
       look: `SELECT 1 FROM ${table} AS t WHERE ${which}`,
     };
   };
+  const durable = ({ update, ...others }: ReturnType<typeof change>) => ({
+    ...others,
+    update: `${update} AND ${durably}`,
+  });
   const lease = `t.key = $1 AND t.owner = $2 AND t.expires_ms > ${MS}`;
-  const renew = change(`renewed_ms = ${MS}, expires_ms = ${until('$3')}`, lease);
+  const renew = durable(change(`renewed_ms = ${MS}, expires_ms = ${until('$3')}`, lease));
 
   // Who frees a key calls the first one of its line but for the own process, which goes to the end if it waits. Nobody is missed: a process gets into the
   // line by a change to the row of a key that is held, and the row is locked here. An empty line is NULL.
@@ -138,16 +149,20 @@ export function postgresDialect(table: string, { asyncRelease = false } = {}): L
   const release = freeing(ended, lease, ['$4', '$5'], commit);
   // Most keys have nobody in their line: the statement that need not call takes a tenth less.
   const { update: releaseUncalled } = change(ended, `${lease} AND t.waiting IS NULL`, commit);
-  const keep = change(
-    `owner = NULL, expires_ms = ${until('$3')},
+  const keep = durable(
+    change(
+      `owner = NULL, expires_ms = ${until('$3')},
      last_label = t.label, last_started_ms = t.started_ms, last_ended_ms = ${MS}, last_outcome = $4`,
-    lease,
+      lease,
+    ),
   );
-  const passing = change(
-    `token = GREATEST(t.token + 1, ${US}),
+  const passing = durable(
+    change(
+      `token = GREATEST(t.token + 1, ${US}),
      last_label = t.label, last_started_ms = t.started_ms, last_ended_ms = ${MS}, last_outcome = $3,
      owner = $4, label = $6, started_ms = ${MS}, renewed_ms = ${MS}, expires_ms = ${until('$5')}`,
-    `${lease} AND NOT t.paused`,
+      `${lease} AND NOT t.paused`,
+    ),
   );
   const passOn = `${passing.update} RETURNING t.token`;
   const paused = `SELECT t.paused FROM ${table} AS t WHERE ${lease}`;
@@ -183,10 +198,11 @@ export function postgresDialect(table: string, { asyncRelease = false } = {}): L
     WITH changed$ AS (
       UPDATE ${table} AS t SET paused = true
        WHERE t.key = (SELECT t.key FROM ${table} AS t WHERE t.key = $1 AND NOT t.paused FOR UPDATE SKIP LOCKED)
+         AND ${durably}
       RETURNING t.key
     ), added$ AS (
       INSERT INTO ${table} (key, token, expires_ms, paused)
-      SELECT $1, ${US}, 0, true WHERE NOT EXISTS (SELECT 1 FROM ${table} WHERE key = $1)
+      SELECT $1, ${US}, 0, true WHERE NOT EXISTS (SELECT 1 FROM ${table} WHERE key = $1) AND ${durably}
       ON CONFLICT (key) DO NOTHING
       RETURNING key
     )
@@ -217,7 +233,7 @@ export function postgresDialect(table: string, { asyncRelease = false } = {}): L
        WHERE t.expires_ms > ${MS} FOR UPDATE OF t SKIP LOCKED
     )
     UPDATE ${table} AS t SET renewed_ms = ${MS}, expires_ms = ${until('mine.ttl')}
-      FROM mine$ AS mine WHERE t.key = mine.key
+      FROM mine$ AS mine WHERE t.key = mine.key AND ${durably}
     RETURNING mine.place`;
   const stillHeld = `
     SELECT l.place FROM ${table} AS t JOIN ${batch} ON t.key = l.key AND t.owner = l.owner WHERE t.expires_ms > ${MS}`;

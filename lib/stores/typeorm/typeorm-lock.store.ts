@@ -17,6 +17,7 @@ import type {
   RenewalOutcome,
   StoreDescription,
   StoreLifecycle,
+  StoreWarnings,
   Successor,
   TransactionGuard,
   WaiterCaller,
@@ -34,6 +35,7 @@ import type { Attempt, Caller, Freeing, Listener, LockDialect, Run } from './loc
 import { LockOperations, unlessCollided } from './lock-operations.js';
 import { CONTENTION, inspectionOf, recordOf } from './lock-row.js';
 import { createTable, type LockTableDatabase } from './lock-table.ddl.js';
+import type { Warn } from './pooled-sessions.js';
 import {
   nameOf,
   readStoreOptions,
@@ -69,6 +71,7 @@ export class TypeOrmLockStore
     TransactionGuard,
     StoreLifecycle,
     StoreDescription,
+    StoreWarnings,
     WaiterCaller
 {
   /** Not in weak tables, which may forget what has run. */
@@ -78,6 +81,7 @@ export class TypeOrmLockStore
   private readonly calls = new Map<string, Call>();
   /** Of each module that uses the store. */
   private readonly waiters = new Set<Free>();
+  private warn: Warn | undefined;
 
   /** @throws LockError for an option that does not exist or is not valid */
   constructor(dataSource: DataSource | DataSourceHandle, options: TypeOrmLockStoreOptions = {}) {
@@ -89,7 +93,9 @@ export class TypeOrmLockStore
     const handle = 'open' in dataSource ? dataSource : handedIn(dataSource);
     this.keepsOnce = !settings.table.weak;
     const heard = settings.wakeUps ? (key?: string) => this.heard(key) : undefined;
-    this.operations = new LockOperations(handle, settings, heard);
+    this.operations = new LockOperations(handle, settings, heard, (topic, message) =>
+      this.warn?.(topic, message),
+    );
   }
 
   /**
@@ -108,6 +114,10 @@ export class TypeOrmLockStore
 
   async close(): Promise<void> {
     await this.operations.close();
+  }
+
+  onWarning(warn: Warn): void {
+    this.warn = warn;
   }
 
   describe(): string {

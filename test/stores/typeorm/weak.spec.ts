@@ -85,7 +85,9 @@ for (const target of sqlTargets())
         await store(weak).prepare();
         await expect(store(durable).prepare()).rejects.toMatchObject({
           name: 'LockError',
-          message: expect.stringMatching(/table public\.changing is UNLOGGED.*option weak to true.*SET LOGGED/),
+          message: expect.stringMatching(
+            /table public\.changing is UNLOGGED.*option weak to true.*SET LOGGED/,
+          ),
         });
         await application.query('ALTER TABLE "changing" SET LOGGED');
         await store(durable).prepare();
