@@ -9,6 +9,9 @@ import { show } from '../show.js';
 const STATUSES = [409, 423, 429, 503] as const;
 const LONGEST_RETRY_AFTER = 60;
 const MESSAGE = 'The resource is in use. Try again later.';
+const CODE = 'LOCK_NOT_ACQUIRED';
+const ERROR = { status: 'error', code: CODE, message: MESSAGE };
+const OPEN = 1; // the readyState of a WebSocket that can send
 
 /** Options of `LockExceptionFilter`. @publicApi */
 export interface LockExceptionFilterOptions {
@@ -23,15 +26,33 @@ interface Reply {
   send(body: object): unknown;
 }
 
+/** The client of a gateway: a socket of Socket.IO, or one of the package `ws`. */
+interface Socket {
+  emit?(event: string, data: unknown): unknown;
+  /** Only a WebSocket itself has this number. Its `emit` calls listeners in this process and sends nothing. */
+  readyState?: number;
+  send?(text: string): unknown;
+}
+
 /**
- * Answers requests whose lock is busy (`LockNotAcquiredError`): over HTTP with 409 and `Retry-After`, over microservices with the code
- * `LOCK_NOT_ACQUIRED`. The answer tells neither the key nor its holder. Other contexts get the error itself.
+ * Answers clients whose lock is busy (`LockNotAcquiredError`). No answer shows the key, the holder or a token.
+ *
+ * - HTTP: 409 with `Retry-After`.
+ * - Microservices: an error with the code `LOCK_NOT_ACQUIRED`.
+ * - Gateways: the event `exception`, as for Nest's own errors, with the same code.
+ * - GraphQL: an error whose `extensions.code` is `LOCK_NOT_ACQUIRED`.
+ *
+ * In other contexts, such as commands, the error itself goes on.
  *
  * `Retry-After` is the rest of the holder's lease in seconds, from 1 to 60.
  *
  * @example
  * ```ts
- * app.useGlobalFilters(new LockExceptionFilter({ status: 503 }));
+ * app.useGlobalFilters(new LockExceptionFilter({ status: 503 })); // HTTP, GraphQL
+ *
+ * @UseFilters(LockExceptionFilter) // gateways, which have no global filters
+ * @WebSocketGateway()
+ * export class OrdersGateway {}
  * ```
  *
  * @throws LockError for a status that is not 409, 423, 429 or 503
@@ -55,9 +76,17 @@ export class LockExceptionFilter implements ExceptionFilter<LockNotAcquiredError
     const response = httpResponseOf(host);
     if (response?.headersSent) response.end();
     else if (response) this.#reply(host.switchToHttp().getResponse<Reply>(), error);
-    else if (host.getType() === 'rpc')
-      return throwError(() => ({ status: 'error', code: 'LOCK_NOT_ACQUIRED', message: MESSAGE }));
-    else throw error;
+    else
+      switch (host.getType<string>()) {
+        case 'rpc':
+          return throwError(() => ERROR);
+        case 'ws':
+          return emitException(host.switchToWs());
+        case 'graphql':
+          throw Object.assign(new Error(MESSAGE), { extensions: { code: CODE } });
+        default:
+          throw error;
+      }
   }
 
   #reply(reply: Reply, { holder }: LockNotAcquiredError): void {
@@ -66,6 +95,15 @@ export class LockExceptionFilter implements ExceptionFilter<LockNotAcquiredError
       .header('Retry-After', String(retryAfter(holder?.remaining ?? 0)))
       .send({ statusCode: this.#status, message: MESSAGE, error: STATUS_CODES[this.#status] });
   }
+}
+
+/** Emits what Nest's own filter of gateways emits, so that clients need one listener for all errors. */
+function emitException(context: ReturnType<ArgumentsHost['switchToWs']>): void {
+  const socket = context.getClient<Socket>();
+  // What the client has sent, for clients that wait for several answers.
+  const data = { ...ERROR, cause: { pattern: context.getPattern(), data: context.getData<unknown>() } };
+  if (socket.readyState === undefined) socket.emit?.('exception', data);
+  else if (socket.readyState === OPEN) socket.send?.(JSON.stringify({ event: 'exception', data }));
 }
 
 function retryAfter(remaining: number): number {

@@ -157,14 +157,14 @@ describe('LockExceptionFilter elsewhere', () => {
       });
   });
 
-  it('B67 leaves the error to GraphQL and other contexts', async () => {
+  it('B67 leaves the error to commands and other contexts', async () => {
     class Resolver {
       @UseFilters(LockExceptionFilter)
       async resolve() {
         throw new LockNotAcquiredError('k', { waited: 0 });
       }
     }
-    const { resolve } = await startResolver(Resolver, 'resolve');
+    const { resolve } = await startResolver(Resolver, 'resolve', 'command');
 
     await expect(resolve()).rejects.toThrow(LockNotAcquiredError);
   });

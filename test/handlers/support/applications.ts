@@ -102,10 +102,16 @@ export class RunningHttp extends Running {
   }
 }
 
-export async function startHttp(adapter: AbstractHttpAdapter, metadata: Application): Promise<RunningHttp> {
+/** @param prepare what is done with the application before it listens */
+export async function startHttp(
+  adapter: AbstractHttpAdapter,
+  metadata: Application,
+  prepare: (app: INestApplication) => void = () => {},
+): Promise<RunningHttp> {
   const store = new WatchedStore();
   const app = await NestFactory.create(moduleOf(store, metadata), adapter, options);
   closing.push(() => app.close());
+  prepare(app);
   const responses: ServerResponse[] = [];
   app.getHttpServer().prependListener('request', (_: unknown, response: ServerResponse) => {
     responses.push(response);
