@@ -9,7 +9,12 @@ import { mysqlServer, type MysqlVersion } from '../typeorm/server-version.js';
 import { LockSession, type SessionLink } from './lock-session.js';
 import { openMysqlLink } from './mysql.link.js';
 import { digestOf, noteOf, titleOf, type SessionClaim } from './session-claim.js';
-import type { SessionDatabase, SessionLook, SessionsToLookAt } from './session-database.js';
+import {
+  demoted,
+  type SessionDatabase,
+  type SessionLook,
+  type SessionsToLookAt,
+} from './session-database.js';
 import type { SessionSettings } from './session-store.options.js';
 
 /** The longest name that MySQL takes, less the part that tells keys apart. */
@@ -19,6 +24,11 @@ const MDL = 'wait/lock/metadata/sql/mdl';
 const POLL = 50;
 /** Seconds; the most that each system takes. */
 const LONGEST_TIMEOUT = 2_147_483;
+
+/** A reader of Aurora has only the second one. */
+const READ_ONLY = '@@GLOBAL.read_only AS read_only, @@GLOBAL.innodb_read_only AS innodb_read_only';
+/** What no two servers have alike: the ids of connections are small numbers, the same on each. */
+const SERVER = `CONCAT_WS(':', @@hostname, @@port, @@server_id)`;
 
 export async function openMysqlSessions(
   dataSource: DataSource,
@@ -68,15 +78,19 @@ export class MysqlSessions implements SessionDatabase {
     wait: number,
     signal?: AbortSignal,
   ): Promise<number | undefined> {
-    if (!(await this.lock(session, name, wait, signal))) return undefined;
+    const locked = await this.lock(session, name, wait, signal);
     // The clock stands still within a statement: that of the wait would be older than the lock before.
-    await session.run(`SET @nestjs_locked_token = ${US}, @nestjs_locked = ${hex(note)}`);
-    const { rows } = await session.run('SELECT @nestjs_locked_token AS token');
-    return Number(rows[0]?.token);
+    if (locked) await session.run(`SET @nestjs_locked_token = ${US}, @nestjs_locked = ${hex(note)}`);
+    const { rows } = await session.run(`SELECT @nestjs_locked_token AS token, ${READ_ONLY}`);
+    assertWriter(rows[0]);
+    return locked ? Number(rows[0]?.token) : undefined;
   }
 
   async holds(session: LockSession, { name }: SessionClaim): Promise<boolean> {
-    const { rows } = await session.run(`SELECT IS_USED_LOCK('${name}') = CONNECTION_ID() AS held`);
+    const { rows } = await session.run(
+      `SELECT IS_USED_LOCK('${name}') = CONNECTION_ID() AS held, ${READ_ONLY}`,
+    );
+    assertWriter(rows[0]);
     return Number(rows[0]?.held) === 1;
   }
 
@@ -85,23 +99,28 @@ export class MysqlSessions implements SessionDatabase {
     return Number(rows[0]?.freed) === 1;
   }
 
-  /** After a restart of the server the id may be somebody else's: only one that has to do with this lock is ended. */
+  /**
+   * After a restart of the server another session may have the id, so that only one that has to do
+   * with this lock is ended; and on another server, none.
+   */
   async end(session: LockSession, { name }: SessionClaim): Promise<void> {
+    const [id = '', server = ''] = session.id.split('@');
     const [found] = await this.query(
       `SELECT id FROM information_schema.processlist
-        WHERE id = ${session.id} AND (IS_USED_LOCK('${name}') = id OR info LIKE '%GET_LOCK(''${name}''%')`,
+        WHERE id = ${id} AND ${SERVER} = ${hex(server)} AND (IS_USED_LOCK('${name}') = id OR info LIKE '%GET_LOCK(''${name}''%')`,
     );
-    if (found) await this.kill(session.id);
+    if (found) await this.kill(id);
   }
 
-  async endHolder({ name }: SessionClaim): Promise<boolean> {
-    const holder = await this.holderOf(name);
-    if (holder) await this.kill(holder);
-    return holder !== undefined;
+  async endHolders(claim: SessionClaim): Promise<string[]> {
+    const holders = await this.holders(claim);
+    for (const holder of holders) await this.kill(holder);
+    return holders;
   }
 
-  async isHeld({ name }: SessionClaim): Promise<boolean> {
-    return (await this.holderOf(name)) !== undefined;
+  async holders({ name }: SessionClaim): Promise<string[]> {
+    const [row] = await this.query(`SELECT CAST(IS_USED_LOCK('${name}') AS CHAR) AS holder`);
+    return typeof row?.holder === 'string' ? [row.holder] : [];
   }
 
   async look({ claim }: SessionsToLookAt, by?: LockSession): Promise<SessionLook[]> {
@@ -151,11 +170,6 @@ export class MysqlSessions implements SessionDatabase {
     }
   }
 
-  private async holderOf(name: string): Promise<string | undefined> {
-    const [row] = await this.query(`SELECT CAST(IS_USED_LOCK('${name}') AS CHAR) AS holder`);
-    return typeof row?.holder === 'string' ? row.holder : undefined;
-  }
-
   private async kill(id: string): Promise<void> {
     try {
       await this.query(`KILL ${id}`);
@@ -181,17 +195,23 @@ export class MysqlSessions implements SessionDatabase {
   /** Checks the session, and gives its identity. */
   private async prepare(link: SessionLink): Promise<string> {
     const { rows: variables } = await link.run(
-      `SHOW GLOBAL VARIABLES WHERE Variable_name IN ('wsrep_on', 'max_execution_time', 'max_statement_time')`,
+      `SHOW GLOBAL VARIABLES WHERE Variable_name IN
+         ('wsrep_on', 'group_replication_single_primary_mode', 'max_execution_time', 'max_statement_time')`,
     );
     const values = new Map(variables.map((row) => [String(row.Variable_name), String(row.Value)]));
     if (values.get('wsrep_on') === 'ON')
       throw new LockStoreError(
         'This server is a node of a Galera cluster: each node would give the same session lock to somebody else. Use typeOrmStore(), which keeps leases in a table.',
       );
+    if (values.get('group_replication_single_primary_mode') === 'OFF')
+      throw new LockStoreError(
+        'This server is a member of a replication group with several writers: each member would give the same session lock to another session. Use typeOrmStore(), which keeps leases in a table.',
+      );
     const unlimited = ['max_execution_time', 'max_statement_time'].filter((name) => values.has(name));
     const settings = [`wait_timeout = ${LONGEST_TIMEOUT}`, ...unlimited.map((name) => `${name} = 0`)];
     await link.run(`SET ${settings.map((setting) => `SESSION ${setting}`).join(', ')}`);
-    const { rows } = await link.run('SELECT CONNECTION_ID() AS id');
+    const { rows } = await link.run(`SELECT CONCAT(CONNECTION_ID(), '@', ${SERVER}) AS id, ${READ_ONLY}`);
+    assertWriter(rows[0]);
     return String(rows[0]?.id);
   }
 
@@ -199,4 +219,10 @@ export class MysqlSessions implements SessionDatabase {
     const { rows } = by ? await by.run(sql) : await this.pooled.use(OPERATION_LIMIT, (run) => run(sql));
     return rows;
   }
+}
+
+/** The values are numbers, or words such as OFF and NO_LOCK. */
+function assertWriter(row: Record<string, unknown> = {}): void {
+  for (const value of [row.read_only, row.innodb_read_only])
+    if (value !== undefined && value !== 'OFF' && Number(value) !== 0) throw demoted();
 }

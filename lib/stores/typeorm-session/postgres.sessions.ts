@@ -7,7 +7,12 @@ import { assertPostgres } from '../typeorm/server-version.js';
 import { LockSession } from './lock-session.js';
 import { openPostgresLink, type PostgresLink } from '../typeorm/postgres.link.js';
 import { digestOf, noteOf, titleOf, type SessionClaim } from './session-claim.js';
-import type { SessionDatabase, SessionLook, SessionsToLookAt } from './session-database.js';
+import {
+  demoted,
+  type SessionDatabase,
+  type SessionLook,
+  type SessionsToLookAt,
+} from './session-database.js';
 import type { SessionSettings } from './session-store.options.js';
 
 const US = `(date_part('epoch', clock_timestamp()) * 1000000)::bigint::text`;
@@ -19,6 +24,10 @@ const IDENTITY = `pid::text || ' ' || date_part('epoch', backend_start)::text`; 
 /** PostgreSQL shows 63 bytes; the token of the lock follows. */
 const TITLE = 44;
 const TIMED_OUT = '55P03';
+
+const READ_ONLY = `current_setting('default_transaction_read_only')`;
+/** Where `pg_settings` says that the role or the session has chosen a setting, and not the server. */
+const OWN_CHOICE = new Set<unknown>(['user', 'database user', 'client', 'interactive', 'session']);
 
 export async function openPostgresSessions(
   dataSource: DataSource,
@@ -62,24 +71,29 @@ export class PostgresSessions implements SessionDatabase {
     // CASE, and a CTE that is materialized: first the lock, then the clock, then the rest.
     const sql = `${comment(note)} ${wait > 0 ? settings : ''}
       WITH granted AS MATERIALIZED (SELECT CASE WHEN ${lock} THEN ${US} END AS token)
-      SELECT token, set_config('application_name', '${title} #' || token, false) AS title
-        FROM granted WHERE token IS NOT NULL`;
+      SELECT token, ${READ_ONLY} AS read_only,
+             CASE WHEN token IS NOT NULL THEN set_config('application_name', '${title} #' || token, false) END AS title
+        FROM granted`;
     try {
       const { rows } = await session.run(sql, wait);
-      return rows[0] && Number(rows[0].token);
+      await this.assertWriter(session, rows[0]);
+      const token = rows[0]?.token ?? null;
+      return token === null ? undefined : Number(token);
     } catch (error) {
       if ((error as { code?: unknown }).code !== TIMED_OUT) throw error;
       // A lock that was granted just as the time ran out stays with the session, whatever became of the statement.
-      await session.run('SELECT pg_advisory_unlock_all()');
+      const { rows } = await session.run(`SELECT pg_advisory_unlock_all(), ${READ_ONLY} AS read_only`);
+      await this.assertWriter(session, rows[0]);
       return undefined;
     }
   }
 
   async holds(session: LockSession, { name, note }: SessionClaim): Promise<boolean> {
     const { rows } = await session.run(
-      `${comment(note)} SELECT count(*)::text AS held FROM pg_locks l
+      `${comment(note)} SELECT count(*)::text AS held, ${READ_ONLY} AS read_only FROM pg_locks l
         WHERE ${OURS} AND l.granted AND l.pid = pg_backend_pid() AND ${NAME} = '${name}'`,
     );
+    await this.assertWriter(session, rows[0]);
     return rows[0]?.held === '1';
   }
 
@@ -96,18 +110,19 @@ export class PostgresSessions implements SessionDatabase {
     );
   }
 
-  async endHolder({ name }: SessionClaim): Promise<boolean> {
+  async endHolders({ name }: SessionClaim): Promise<string[]> {
     const ended = await this.query(
-      `SELECT pg_terminate_backend(l.pid) FROM pg_locks l WHERE ${OURS} AND l.granted AND ${NAME} = '${name}'`,
+      `SELECT l.pid::text AS id, pg_terminate_backend(l.pid) FROM pg_locks l
+        WHERE ${OURS} AND l.granted AND ${NAME} = '${name}'`,
     );
-    return ended.length > 0;
+    return ended.map(({ id }) => String(id));
   }
 
-  async isHeld({ name }: SessionClaim): Promise<boolean> {
+  async holders({ name }: SessionClaim): Promise<string[]> {
     const holders = await this.query(
-      `SELECT l.pid FROM pg_locks l WHERE ${OURS} AND l.granted AND ${NAME} = '${name}'`,
+      `SELECT l.pid::text AS id FROM pg_locks l WHERE ${OURS} AND l.granted AND ${NAME} = '${name}'`,
     );
-    return holders.length > 0;
+    return holders.map(({ id }) => String(id));
   }
 
   async look({ claim, prefix = '' }: SessionsToLookAt, by?: LockSession): Promise<SessionLook[]> {
@@ -146,10 +161,11 @@ export class PostgresSessions implements SessionDatabase {
   /** Checks the session, and gives its identity. */
   private async prepare(link: PostgresLink): Promise<string> {
     const { rows } = await link.run(
-      `SELECT pid::text AS pid, ${IDENTITY} AS identity, pg_is_in_recovery()::text AS standby
+      `SELECT pid::text AS pid, ${IDENTITY} AS identity, pg_is_in_recovery()::text AS standby,
+              ${READ_ONLY} AS read_only
          FROM pg_stat_activity WHERE pid = pg_backend_pid()`,
     );
-    const [{ pid, identity, standby } = {}] = rows;
+    const [{ pid, identity, standby, ...readOnly } = {}] = rows;
     if (Number(pid) !== link.pid && !this.settings.allowPooler)
       throw new LockStoreError(
         'Between the application and PostgreSQL there is a pooler, such as PgBouncer: in transaction mode two would hold the same session lock. Connect without it, use typeOrmStore(), whose leases work behind a pooler, or set allowPooler: true if it gives each client a session of its own.',
@@ -157,9 +173,23 @@ export class PostgresSessions implements SessionDatabase {
     if (standby === 'true')
       throw new LockStoreError(
         'This PostgreSQL server is a standby: its session locks exclude nobody on other servers. Connect to the primary.',
+        { transient: true },
       );
+    await this.assertWriter(link, readOnly);
     await link.run(this.patience());
     return String(identity);
+  }
+
+  /** A role may be read-only on the writer, where its session locks are as good as others. */
+  private async assertWriter(
+    link: Pick<LockSession, 'run'>,
+    { read_only: readOnly }: Record<string, unknown> = {},
+  ): Promise<void> {
+    if (readOnly !== 'on') return;
+    const { rows } = await link.run(
+      `SELECT source FROM pg_settings WHERE name = 'default_transaction_read_only'`,
+    );
+    if (!OWN_CHOICE.has(rows[0]?.source)) throw demoted();
   }
 
   /** Limits of time that would end a wait, or a session that only holds its lock; and those after which the server gives up a dead client: after the client itself. */

@@ -39,6 +39,7 @@ export interface SessionDatabase {
    *
    * @param wait milliseconds, 0 for none
    * @returns the fencing token: the server's clock in microseconds, after the lock was granted
+   * @throws LockStoreError when the server takes no writes any longer, see {@link demoted}
    */
   take(
     session: LockSession,
@@ -47,7 +48,11 @@ export interface SessionDatabase {
     signal?: AbortSignal,
   ): Promise<number | undefined>;
 
-  /** Whether the session holds the lock, as the server says. */
+  /**
+   * Whether the session holds the lock, as the server says.
+   *
+   * @throws LockStoreError when the server takes no writes any longer, see {@link demoted}
+   */
   holds(session: LockSession, claim: SessionClaim): Promise<boolean>;
 
   /** Gives the lock back; `false` when the session did not hold it. */
@@ -56,11 +61,11 @@ export interface SessionDatabase {
   /** Has the server end a session of this store that holds the lock or asks for it; by another connection, since its own is busy or dead. */
   end(session: LockSession, claim: SessionClaim): Promise<void>;
 
-  /** Has the server end the session that holds the lock, whosever it is; `false` when nobody holds it. */
-  endHolder(claim: SessionClaim): Promise<boolean>;
+  /** Has the server end the sessions that hold the lock, whosever they are, and gives their ids. */
+  endHolders(claim: SessionClaim): Promise<string[]>;
 
-  /** Whether anybody holds the lock. */
-  isHeld(claim: SessionClaim): Promise<boolean>;
+  /** The ids of the sessions that hold the lock, as `endHolders` gives them. */
+  holders(claim: SessionClaim): Promise<string[]>;
 
   /**
    * Who holds this lock, or any lock with a prefix, as far as its holder has said so.
@@ -69,6 +74,18 @@ export interface SessionDatabase {
    * @throws LockStoreError where the server cannot tell
    */
   look(which: SessionsToLookAt, by?: LockSession): Promise<SessionLook[]>;
+}
+
+/**
+ * A server that takes no writes is a replica, or was demoted in a switchover that left its
+ * connections open. The application has moved to another server, which does not know the session
+ * locks of this one. So they are refused, and those that are held count as lost.
+ */
+export function demoted(): LockStoreError {
+  return new LockStoreError(
+    'This server is read-only: it is a replica, or a writer that was demoted. Its session locks exclude no session on the writer: lead the connections there.',
+    { transient: true },
+  );
 }
 
 /** @throws LockStoreError for a database that has no session locks, or whose session locks exclude nobody */

@@ -199,14 +199,14 @@ export class TypeOrmSessionLockStore
   /** Every server tells whether a key is held; not each tells by whom. */
   async isHeld(key: string): Promise<boolean> {
     const stored = storedKey(key);
-    return this.look(`look at "${key}"`, ({ database }) => database.isHeld(database.claimOf(stored, null)));
+    return this.look(`look at "${key}"`, ({ database }) => isHeld(database, database.claimOf(stored, null)));
   }
 
   async inspect(key: string): Promise<LockInspection> {
     const stored = storedKey(key);
     const [holder] = await this.look(`inspect "${key}"`, async ({ database }) => {
       const claim = database.claimOf(stored, null);
-      return (await database.isHeld(claim)) ? recordsOf(await database.look({ claim }), database) : [];
+      return (await isHeld(database, claim)) ? recordsOf(await database.look({ claim }), database) : [];
     });
     if (!holder) return { state: 'free', key: stored };
     return { state: 'held', key: stored, holder };
@@ -225,10 +225,18 @@ export class TypeOrmSessionLockStore
     const stored = storedKey(key);
     return this.look(`force the release of "${key}"`, async ({ database }) => {
       const claim = database.claimOf(stored, null);
-      if (!(await database.endHolder(claim))) return false;
+      const ended = await database.endHolders(claim);
+      if (ended.length === 0) return false;
       const until = performance.now() + ENDING;
-      // The next one in line may have it already, which is as good.
-      while ((await database.isHeld(claim)) && performance.now() < until) await sleep(ENDING_PAUSE);
+      // A waiter may have the lock already. Only the sessions that were ended may not have it.
+      while ((await database.holders(claim)).some((id) => ended.includes(id))) {
+        if (performance.now() > until)
+          throw new LockStoreError(
+            `Could not force the release of "${key}": the server has not ended the session that holds it within ${ENDING} ms. Try again.`,
+            { transient: true },
+          );
+        await sleep(ENDING_PAUSE);
+      }
       return true;
     });
   }
@@ -384,4 +392,8 @@ function refuseLeaseTerms({ stealAfter, once }: AcquireRequest): void {
     throw new LockError(
       `Session locks know no ${term}: they last as long as their connection. Use a store that keeps leases, such as typeOrmStore().`,
     );
+}
+
+async function isHeld(database: SessionDatabase, claim: SessionClaim): Promise<boolean> {
+  return (await database.holders(claim)).length > 0;
 }

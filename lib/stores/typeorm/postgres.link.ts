@@ -17,7 +17,7 @@ interface SessionClient extends PgClient {
 
 /** What is used of TypeORM's driver: its pool has the options for clients, and their class. */
 interface PostgresDriver {
-  master: { options: Record<string, unknown>; Client: new (config: object) => SessionClient };
+  master?: { options: Record<string, unknown>; Client: new (config: object) => SessionClient };
 }
 
 export interface PostgresLink extends SessionLink {
@@ -40,6 +40,10 @@ export async function openPostgresLink(
   abandoned?: AbortSignal,
 ): Promise<PostgresLink> {
   const { master } = dataSource.driver as unknown as PostgresDriver;
+  if (!master)
+    throw new LockStoreError('The DataSource was closed. Initialize it again, or close the application.', {
+      transient: true,
+    });
   const client = new master.Client({
     ...master.options,
     password: master.options.password, // not enumerable there

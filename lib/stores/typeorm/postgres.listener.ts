@@ -6,6 +6,8 @@ import type { PostgresLink } from './postgres.link.js';
 const SHORTEST_PAUSE = 1_000;
 const LONGEST_PAUSE = 60_000;
 const QUIT_LIMIT = 1_000;
+/** Milliseconds after which the listener looks, while calls wait, whether its server still is the writer. */
+const LOOK_EVERY = 5_000;
 
 /**
  * Hears by LISTEN for which keys this process is called, on a connection of its own that is made when somebody first waits.
@@ -20,6 +22,7 @@ export class PostgresListener implements Listener {
   #abandoned = new AbortController();
   #pause = SHORTEST_PAUSE;
   #notBefore = 0;
+  #lookAt = 0;
   #closed = false;
 
   /** @param heard gets the key; nothing when the connection has ended, and calls may have been missed */
@@ -30,7 +33,10 @@ export class PostgresListener implements Listener {
 
   /** Whether calls arrive. If not, it sees to it that they soon do. */
   listens(): boolean {
-    if (this.#link) return true;
+    if (this.#link) {
+      if (performance.now() >= this.#lookAt) void this.#look(this.#link);
+      return true;
+    }
     if (!this.#closed && performance.now() >= this.#notBefore)
       this.#opening ??= this.#open().finally(() => (this.#opening = undefined));
     return false;
@@ -53,9 +59,10 @@ export class PostgresListener implements Listener {
       link = await this.connect(signal);
       signal.addEventListener('abort', () => link?.destroy());
       // Asked first: in a session of a pooler, which others get next, nothing is to be left behind.
-      const { rows } = await timeLimit.race(link.run('SELECT pg_backend_pid() AS pid'));
-      if (Number(rows[0]?.pid) !== link.pid) this.#closed = true; // a pooler: it would be like this for ever
+      const { pid, writer } = await timeLimit.race(serverOf(link));
+      if (pid !== link.pid) this.#closed = true; // a pooler: it would be like this for ever
       if (this.#closed) return await leave(link);
+      if (!writer) throw new Error('The server takes no writes');
       await timeLimit.race(link.run(`LISTEN "${this.channel}"`));
       this.#begin(link);
     } catch {
@@ -67,10 +74,28 @@ export class PostgresListener implements Listener {
     }
   }
 
+  /**
+   * A server that was demoted keeps its connections, but the releases notify on the new writer: the
+   * connection is given up, and the next one leads there.
+   */
+  async #look(link: PostgresLink): Promise<void> {
+    this.#lookAt = performance.now() + LOOK_EVERY;
+    const timeLimit = new TimeLimit(OPERATION_LIMIT);
+    try {
+      const { writer } = await timeLimit.race(serverOf(link));
+      if (!writer) link.destroy();
+    } catch {
+      link.destroy(); // it has not answered
+    } finally {
+      timeLimit.end();
+    }
+  }
+
   #begin(link: PostgresLink): void {
     link.unref(); // who waits has a timer that keeps the process alive
     link.onNotification((key) => this.heard(key));
     this.#link = link;
+    this.#lookAt = performance.now() + LOOK_EVERY;
     this.#pause = SHORTEST_PAUSE;
     link.onEnd(() => {
       if (this.#link !== link) return;
@@ -78,6 +103,14 @@ export class PostgresListener implements Listener {
       this.heard();
     });
   }
+}
+
+/** The process that serves it; and whether it is no standby, nor read-only by default. */
+async function serverOf(link: PostgresLink): Promise<{ pid: number; writer: boolean }> {
+  const { rows } = await link.run(
+    `SELECT pg_backend_pid() AS pid, current_setting('transaction_read_only') AS read_only`,
+  );
+  return { pid: Number(rows[0]?.pid), writer: rows[0]?.read_only !== 'on' };
 }
 
 /** A link that is dead never says goodbye. */

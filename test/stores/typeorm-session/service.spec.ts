@@ -10,6 +10,9 @@ import {
 import { newKey } from '../keys.js';
 import { SessionFixture, sessionTargets } from './fixture.js';
 
+/** The store gives up after 5 s when the server does not end a session. */
+const SHORTER_THAN_ENDING = 4_500;
+
 for (const target of sessionTargets())
   describe(`LockService on session locks of ${target.name}`, () => {
     let fixture: SessionFixture;
@@ -173,6 +176,22 @@ for (const target of sessionTargets())
       expect(await others.forceRelease(key, { reason: 'test' })).toBe(false);
       expect(await others.tryAcquire(key)).not.toBeNull();
     });
+
+    it(
+      'R9 a forced release ends when the ended session is no longer the holder, though a waiter has the key by then',
+      async () => {
+        const key = newKey();
+        await locks.acquire(key);
+        const third = await service();
+        const waiting = third.acquire(key, { wait: Infinity });
+        await fixture.waiting(key);
+        expect(await others.forceRelease(key, { reason: 'test' })).toBe(true);
+        const lock = await waiting;
+        expect(lock.held).toBe(true);
+        await lock.release();
+      },
+      SHORTER_THAN_ENDING,
+    );
 
     it('B48 locks that are taken, refused, lost and given back leave as many connections as may be in use', async () => {
       const few = await service({ maxConnections: 3 });
