@@ -1,3 +1,4 @@
+import { LockStoreError } from '../../lock.errors.js';
 import type { Answer } from '../typeorm/lock-dialect.js';
 import { isServerAnswer } from '../typeorm/store-failure.js';
 import { OPERATION_LIMIT, TimeLimit } from '../time-limit.js';
@@ -98,4 +99,16 @@ export class LockSession {
     this.link.destroy();
     this.onEnd?.(reason);
   }
+}
+
+/**
+ * A server that takes no writes is a replica, or was demoted in a switchover that left its
+ * connections open. The application has moved to another server, which does not know the session
+ * locks of this one. So they are refused, and those that are held count as lost.
+ */
+export function onDemotedServer(): LockStoreError {
+  return new LockStoreError(
+    'This server is read-only: it is a replica, or a writer that was demoted. Its session locks exclude no session on the writer: lead the connections there.',
+    { transient: true },
+  );
 }

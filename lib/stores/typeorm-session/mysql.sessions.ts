@@ -6,15 +6,10 @@ import { hex, US } from '../typeorm/mysql.expressions.js';
 import { MysqlWire, type Mysql2Connection } from '../typeorm/mysql.wire.js';
 import { PooledSessions } from '../typeorm/pooled-sessions.js';
 import { mysqlServer, type MysqlVersion } from '../typeorm/server-version.js';
-import { LockSession, type SessionLink } from './lock-session.js';
+import { LockSession, onDemotedServer, type SessionLink } from './lock-session.js';
 import { openMysqlLink } from './mysql.link.js';
 import { digestOf, noteOf, titleOf, type SessionClaim } from './session-claim.js';
-import {
-  demoted,
-  type SessionDatabase,
-  type SessionLook,
-  type SessionsToLookAt,
-} from './session-database.js';
+import type { SessionDatabase, SessionLook, SessionsToLookAt } from './session-database.js';
 import type { SessionSettings } from './session-store.options.js';
 
 /** The longest name that MySQL takes, less the part that tells keys apart. */
@@ -224,5 +219,5 @@ export class MysqlSessions implements SessionDatabase {
 /** The values are numbers, or words such as OFF and NO_LOCK. */
 function assertWriter(row: Record<string, unknown> = {}): void {
   for (const value of [row.read_only, row.innodb_read_only])
-    if (value !== undefined && value !== 'OFF' && Number(value) !== 0) throw demoted();
+    if (value !== undefined && value !== 'OFF' && Number(value) !== 0) throw onDemotedServer();
 }

@@ -4,15 +4,10 @@ import { OPERATION_LIMIT } from '../time-limit.js';
 import { PooledSessions } from '../typeorm/pooled-sessions.js';
 import { PostgresWire, type PgClient } from '../typeorm/postgres.wire.js';
 import { assertPostgres } from '../typeorm/server-version.js';
-import { LockSession } from './lock-session.js';
+import { LockSession, onDemotedServer } from './lock-session.js';
 import { openPostgresLink, type PostgresLink } from '../typeorm/postgres.link.js';
 import { digestOf, noteOf, titleOf, type SessionClaim } from './session-claim.js';
-import {
-  demoted,
-  type SessionDatabase,
-  type SessionLook,
-  type SessionsToLookAt,
-} from './session-database.js';
+import type { SessionDatabase, SessionLook, SessionsToLookAt } from './session-database.js';
 import type { SessionSettings } from './session-store.options.js';
 
 const US = `(date_part('epoch', clock_timestamp()) * 1000000)::bigint::text`;
@@ -189,7 +184,7 @@ export class PostgresSessions implements SessionDatabase {
     const { rows } = await link.run(
       `SELECT source FROM pg_settings WHERE name = 'default_transaction_read_only'`,
     );
-    if (!OWN_CHOICE.has(rows[0]?.source)) throw demoted();
+    if (!OWN_CHOICE.has(rows[0]?.source)) throw onDemotedServer();
   }
 
   /** Limits of time that would end a wait, or a session that only holds its lock; and those after which the server gives up a dead client: after the client itself. */

@@ -39,7 +39,7 @@ export interface SessionDatabase {
    *
    * @param wait milliseconds, 0 for none
    * @returns the fencing token: the server's clock in microseconds, after the lock was granted
-   * @throws LockStoreError when the server takes no writes any longer, see {@link demoted}
+   * @throws LockStoreError when the server takes no writes any longer, see `onDemotedServer`
    */
   take(
     session: LockSession,
@@ -51,7 +51,7 @@ export interface SessionDatabase {
   /**
    * Whether the session holds the lock, as the server says.
    *
-   * @throws LockStoreError when the server takes no writes any longer, see {@link demoted}
+   * @throws LockStoreError when the server takes no writes any longer, see `onDemotedServer`
    */
   holds(session: LockSession, claim: SessionClaim): Promise<boolean>;
 
@@ -74,18 +74,6 @@ export interface SessionDatabase {
    * @throws LockStoreError where the server cannot tell
    */
   look(which: SessionsToLookAt, by?: LockSession): Promise<SessionLook[]>;
-}
-
-/**
- * A server that takes no writes is a replica, or was demoted in a switchover that left its
- * connections open. The application has moved to another server, which does not know the session
- * locks of this one. So they are refused, and those that are held count as lost.
- */
-export function demoted(): LockStoreError {
-  return new LockStoreError(
-    'This server is read-only: it is a replica, or a writer that was demoted. Its session locks exclude no session on the writer: lead the connections there.',
-    { transient: true },
-  );
 }
 
 /** @throws LockStoreError for a database that has no session locks, or whose session locks exclude nobody */
