@@ -6,7 +6,7 @@ import { tableName } from './lock-table.ddl.js';
 import { placeTable } from './lock-table.place.js';
 import { mysqlDialect } from './mysql.dialect.js';
 import { MysqlWire } from './mysql.wire.js';
-import { PooledSessions } from './pooled-sessions.js';
+import { PooledSessions, type Warn } from './pooled-sessions.js';
 import { PooledTransactions } from './pooled-transactions.js';
 import { postgresDialect } from './postgres.dialect.js';
 import { openPostgresLink } from './postgres.link.js';
@@ -30,6 +30,7 @@ const SUPPORTED = 'postgres, mysql, mariadb and better-sqlite3';
 export async function openLockDatabase(
   dataSource: DataSource,
   settings: StoreSettings,
+  warn: Warn,
 ): Promise<LockDatabase> {
   const { type } = dataSource.options;
   if (!dataSource.isInitialized)
@@ -37,8 +38,8 @@ export async function openLockDatabase(
       `The ${type} DataSource is not initialized. Initialize it before the lock store is used.`,
     );
   assertAvailable(type, settings);
-  if (type === 'postgres') return openPostgres(dataSource, settings);
-  if (type === 'mysql' || type === 'mariadb') return openMysql(dataSource, type, settings);
+  if (type === 'postgres') return openPostgres(dataSource, settings, warn);
+  if (type === 'mysql' || type === 'mariadb') return openMysql(dataSource, type, settings, warn);
   if (type === 'better-sqlite3') return openSqlite(dataSource, settings.table);
   throw new LockStoreError(
     `TypeORM's ${type} cannot keep locks. Supported are ${SUPPORTED}; a store may also have a connection of its own: ` +
@@ -60,15 +61,15 @@ function assertAvailable(type: string, { asyncRelease, preparedStatements }: Sto
 async function openPostgres(
   dataSource: DataSource,
   { table, asyncRelease, preparedStatements }: StoreSettings,
+  warn: Warn,
 ): Promise<LockDatabase> {
-  const wire = new PostgresWire({ named: preparedStatements });
-  const sessions = new PooledSessions(dataSource, wire);
+  const wire = new PostgresWire({ named: preparedStatements, warn });
+  const sessions = new PooledSessions(dataSource, wire, warn);
   const placed = await sessions.use(OPERATION_LIMIT, async (run) => {
-    const { rows } = await run('SELECT version() AS version');
-    assertPostgres(String(rows[0]?.version));
+    assertPostgres(await wire.meet(run));
     return placeIn(dataSource, table, run);
   });
-  const transactions = new PooledTransactions(dataSource, wire, 'READ COMMITTED');
+  const transactions = new PooledTransactions(dataSource, wire, 'READ COMMITTED', warn);
   return {
     kind: 'postgres',
     table: placed,
@@ -87,23 +88,22 @@ async function openMysql(
   dataSource: DataSource,
   type: string,
   { table, preparedStatements }: StoreSettings,
+  warn: Warn,
 ): Promise<LockDatabase> {
   tableName(type, table); // refuses weak ones before anything else
-  const wire = new MysqlWire({ prepared: preparedStatements });
-  const sessions = new PooledSessions(dataSource, wire);
-  const { rows } = await sessions.use(OPERATION_LIMIT, (run) =>
-    run('SELECT VERSION() AS version, @@autocommit AS autocommit'),
-  );
+  const wire = new MysqlWire({ prepared: preparedStatements, warn });
+  const sessions = new PooledSessions(dataSource, wire, warn);
+  const { rows } = await sessions.look('SELECT VERSION() AS version, @@GLOBAL.autocommit AS autocommit');
   const { mariadb, atLeast } = mysqlServer(String(rows[0]?.version));
   if (Number(rows[0]?.autocommit) !== 1)
     throw new LockStoreError(
-      'Locks need autocommit, but the sessions of this server have it off: nobody would see them.',
+      'Locks need autocommit, but new sessions of this server have it off: no other session would see them. Run SET GLOBAL autocommit = 1, and take autocommit out of the configuration of the server.',
     );
   const skipsLocked = mariadb ? atLeast(10, 6) : atLeast(8, 0);
   const placed = await sessions.use(OPERATION_LIMIT, (run) => placeIn(dataSource, table, run));
   const dialect = mysqlDialect(tableName(type, placed), { mariadb, skipsLocked });
   // MySQL's binary log may be of a format that allows no lower level than the application's.
-  const transactions = new PooledTransactions(dataSource, wire, mariadb ? 'READ COMMITTED' : undefined);
+  const transactions = new PooledTransactions(dataSource, wire, mariadb ? 'READ COMMITTED' : undefined, warn);
   return { kind: mariadb ? 'mariadb' : 'mysql', table: placed, sessions, transactions, dialect };
 }
 

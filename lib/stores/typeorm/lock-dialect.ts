@@ -9,6 +9,7 @@ import type { Passing } from '../lease-arguments.js';
 import type { Terms } from '../terms.js';
 import type { LockRow, Refusal } from './lock-row.js';
 import type { LockTable } from './typeorm-store.options.js';
+import type { ConnectionFault } from './unusable-connection.js';
 
 /** What a statement gave, in the same shape for every driver. */
 export interface Answer {
@@ -17,19 +18,29 @@ export interface Answer {
   affected: number;
   /** What `LAST_INSERT_ID(...)` was set to, on MySQL and MariaDB. */
   insertId: number;
+  /** What the server's answer says is wrong with the connection: what was written may never be committed. */
+  fault?: ConnectionFault | undefined;
+  /** On PostgreSQL, the server's process as it was named when the connection was made; a pooler names one of its own. */
+  process?: number | null | undefined;
 }
 
-/** Runs one statement on one connection: prepared when it has values, as plain text when it has none. */
-export type Run = (sql: string, values?: readonly unknown[]) => Promise<Answer>;
+/**
+ * Runs one statement on one connection: prepared when it has values, as plain text when it has none.
+ *
+ * @param name of a prepared statement, for people who look at sessions and traces
+ */
+export type Run = (sql: string, values?: readonly unknown[], name?: string) => Promise<Answer>;
 
 /** Lends connections, each for one operation. */
 export interface LockSessions {
   /**
-   * Gives `work` a connection, and takes it back whatever happens.
+   * Gives `work` a connection, and takes it back whatever happens. A connection that the application left unusable is closed, and `work` is
+   * repeated on another one.
    *
    * @param limit milliseconds for everything together: getting the connection, and the answers
+   * @param work gets what it came to on a connection before, which may have lasted or not: usually it has been rolled back
    */
-  use<T>(limit: number, work: (run: Run) => Promise<T>): Promise<T>;
+  use<T>(limit: number, work: (run: Run, before?: T) => Promise<T>): Promise<T>;
   close(): Promise<void>;
 }
 

@@ -20,8 +20,13 @@ interface OpenDatabase extends LockDatabase {
   listener: Listener | undefined;
 }
 
-/** What is done on a connection that an operation has for itself. */
-type Work<T> = (dialect: LockDialect, run: Run, listener?: Listener) => Promise<T>;
+/** What is done on a connection that an operation has for itself; `before`: what it came to on one before, see {@link LockSessions}. */
+type Work<T> = (
+  dialect: LockDialect,
+  run: Run,
+  listener: Listener | undefined,
+  before: T | undefined,
+) => Promise<T>;
 
 /** Milliseconds for which a row that another session has locked is asked again. */
 const ROW_PATIENCE = 1_000;
@@ -68,7 +73,7 @@ export class LockOperations {
   async run<T>(doing: string, limit: number, work: Work<T>, owners: readonly string[] = []): Promise<T> {
     const { sessions, dialect, listener, target } = await this.opening.get(doing);
     try {
-      return await sessions.use(limit, (run) => work(dialect, run, listener));
+      return await sessions.use<T>(limit, (run, before) => work(dialect, run, listener, before));
     } catch (error) {
       throw storeFailure(error, doing, target, owners);
     }
@@ -147,7 +152,7 @@ export class LockOperations {
     const target = describeDataSource(dataSource.options);
     let database: LockDatabase | undefined;
     try {
-      database = await openLockDatabase(dataSource, this.settings);
+      database = await openLockDatabase(dataSource, this.settings, this.warn);
       await prepareTable(database, database.table, autoCreate);
       await warnOfLostCommits(database, this.warn);
       this.kind = database.kind;

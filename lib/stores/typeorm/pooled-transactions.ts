@@ -1,8 +1,9 @@
 import type { DataSource, EntityManager, QueryRunner } from 'typeorm';
 import { NoAnswerError, OPERATION_LIMIT, TimeLimit } from '../time-limit.js';
 import type { LockTransactions, Run } from './lock-dialect.js';
-import type { Wire } from './pooled-sessions.js';
+import { discard, poolSizeOf, type Warn, type Wire } from './pooled-sessions.js';
 import { isServerAnswer } from './store-failure.js';
+import { UnusableConnectionError, warningOf, type ConnectionFault } from './unusable-connection.js';
 
 type IsolationLevel = Parameters<QueryRunner['startTransaction']>[0];
 
@@ -13,12 +14,11 @@ export class PooledTransactions<Connection> implements LockTransactions {
     private readonly dataSource: DataSource,
     private readonly wire: Wire<Connection>,
     private readonly level?: IsolationLevel,
+    private readonly warn: Warn = () => undefined,
   ) {}
 
   async run<T>(work: (manager: EntityManager) => Promise<T>): Promise<T> {
-    const runner = this.dataSource.createQueryRunner('master');
-    const connecting: Promise<Connection> = runner.connect();
-    const connection = await inTime(connecting, () => runner.release());
+    const { runner, connection } = await this.borrow();
     try {
       await inTime(runner.startTransaction(this.level));
       const value = await work(runner.manager);
@@ -31,6 +31,28 @@ export class PooledTransactions<Connection> implements LockTransactions {
       throw error;
     } finally {
       await runner.release();
+    }
+  }
+
+  /** One in which no transaction is open yet: the application's would be committed together with this one. */
+  private async borrow(): Promise<{ runner: QueryRunner; connection: Connection }> {
+    for (let tries = 1; ; tries++) {
+      const runner = this.dataSource.createQueryRunner('master');
+      const connecting: Promise<Connection> = runner.connect();
+      const connection = await inTime(connecting, () => runner.release());
+      let fault: ConnectionFault | undefined;
+      try {
+        fault = await inTime(this.wire.check(connection));
+        if (!fault) return { runner, connection };
+        await inTime(discard(this.wire, connection));
+      } catch (error) {
+        this.wire.destroy(connection);
+        await runner.release();
+        throw error;
+      }
+      await runner.release();
+      if (tries > poolSizeOf(this.dataSource)) throw new UnusableConnectionError(fault);
+      this.warn(`connection ${fault}`, warningOf(fault));
     }
   }
 

@@ -93,22 +93,24 @@ export function postgresDialect(table: string, { asyncRelease = false, weak = fa
      WHERE ${notAhead} AND NOT EXISTS (SELECT 1 FROM ${table} WHERE key = $1::varchar) AND ${durably}
     ON CONFLICT (key) DO NOTHING
     RETURNING token AS won`;
-  const acquisition = (asked: typeof terms) => ({
-    first: acquire('false', asked),
-    again: acquire('(t.owner IS NOT DISTINCT FROM $2)', asked),
-    add: addition(asked),
+  const acquisition = (name: string, asked: typeof terms) => ({
+    first: { name, sql: acquire('false', asked) },
+    again: { name: `${name}-again`, sql: acquire('(t.owner IS NOT DISTINCT FROM $2)', asked) },
+    add: { name: `${name}-new`, sql: addition(asked) },
   });
-  const [plain, onTerms] = [acquisition(noTerms), acquisition(terms)];
+  const plain = acquisition('acquire', noTerms);
+  const onTerms = acquisition('acquire-on-terms', terms);
 
   // `commit` may set how the statement is committed; it is compared with something, since what nobody reads is not computed. With OFFSET the row is locked
   // before: PostgreSQL would decide by a version of it that has been replaced meanwhile.
-  const change = (set: string, which: string, commit?: string) => {
+  const change = (name: string, set: string, which: string, commit?: string) => {
     const row = (columns: string) =>
       `SELECT ${columns} FROM ${table} AS t WHERE ${which} FOR UPDATE SKIP LOCKED`;
     const mine = commit
       ? `SELECT key FROM (${row('t.key, t.tick_ms, t.expires_ms')} OFFSET 0) AS locked WHERE COALESCE(${commit}, 'as ever') <> ''`
       : row('t.key');
     return {
+      name,
       update: `UPDATE ${table} AS t SET ${set} WHERE t.key = (${mine})`,
       look: `SELECT 1 FROM ${table} AS t WHERE ${which}`,
     };
@@ -118,15 +120,22 @@ export function postgresDialect(table: string, { asyncRelease = false, weak = fa
     update: `${update} AND ${durably}`,
   });
   const lease = `t.key = $1 AND t.owner = $2 AND t.expires_ms > ${MS}`;
-  const renew = durable(change(`renewed_ms = ${MS}, expires_ms = ${until('$3')}`, lease));
+  const renew = durable(change('renew', `renewed_ms = ${MS}, expires_ms = ${until('$3')}`, lease));
 
   // Who frees a key calls the first one of its line but for the own process, which goes to the end if it waits. Nobody is missed: a process gets into the
   // line by a change to the row of a key that is held, and the row is locked here. An empty line is NULL.
-  const freeing = (set: string, which: string, [channel, again]: [string, string], commit?: string) => {
+  const freeing = (
+    name: string,
+    set: string,
+    which: string,
+    [channel, again]: [string, string],
+    commit?: string,
+  ) => {
     const row = `SELECT t.key, t.tick_ms, t.expires_ms, array_remove(t.waiting, ${channel}::varchar) AS others FROM ${table} AS t
                   WHERE ${which} FOR UPDATE SKIP LOCKED`;
     const first = `WITH locked$ AS MATERIALIZED (${row}), mine$ AS MATERIALIZED (SELECT key, others, ${commit} AS commit FROM locked$)`;
     return {
+      name,
       update: `
         ${commit ? first : ''}
         UPDATE ${table} AS t
@@ -146,11 +155,12 @@ export function postgresDialect(table: string, { asyncRelease = false, weak = fa
   const commit = asyncRelease
     ? `CASE WHEN tick_ms IS NULL AND expires_ms <= ${MS} + ${SOON} THEN set_config('synchronous_commit', 'off', true) END`
     : undefined;
-  const release = freeing(ended, lease, ['$4', '$5'], commit);
+  const release = freeing('release-and-notify', ended, lease, ['$4', '$5'], commit);
   // Most keys have nobody in their line: the statement that need not call takes a tenth less.
-  const { update: releaseUncalled } = change(ended, `${lease} AND t.waiting IS NULL`, commit);
+  const { update: releaseUncalled } = change('release', ended, `${lease} AND t.waiting IS NULL`, commit);
   const keep = durable(
     change(
+      'release-later',
       `owner = NULL, expires_ms = ${until('$3')},
      last_label = t.label, last_started_ms = t.started_ms, last_ended_ms = ${MS}, last_outcome = $4`,
       lease,
@@ -158,6 +168,7 @@ export function postgresDialect(table: string, { asyncRelease = false, weak = fa
   );
   const passing = durable(
     change(
+      'pass-on',
       `token = GREATEST(t.token + 1, ${US}),
      last_label = t.label, last_started_ms = t.started_ms, last_ended_ms = ${MS}, last_outcome = $3,
      owner = $4, label = $6, started_ms = ${MS}, renewed_ms = ${MS}, expires_ms = ${until('$5')}`,
@@ -167,6 +178,7 @@ export function postgresDialect(table: string, { asyncRelease = false, weak = fa
   const passOn = `${passing.update} RETURNING t.token`;
   const paused = `SELECT t.paused FROM ${table} AS t WHERE ${lease}`;
   const forceRelease = freeing(
+    'force-release',
     `owner = NULL, expires_ms = 0,
      last_label      = CASE WHEN t.owner IS NULL THEN t.last_label      ELSE t.label END,
      last_started_ms = CASE WHEN t.owner IS NULL THEN t.last_started_ms ELSE t.started_ms END,
@@ -189,6 +201,7 @@ export function postgresDialect(table: string, { asyncRelease = false, weak = fa
     SELECT $2 = ANY (t.waiting) AS queued, cardinality(t.waiting) >= ${LONGEST_LINE} AS is_full FROM ${table} AS t
      WHERE t.key = $1 AND NOT t.paused AND t.expires_ms > ${MS}`;
   const callNext = freeing(
+    'notify-next',
     `renewed_ms = t.renewed_ms`,
     `t.key = $1 AND t.expires_ms <= ${MS} AND t.waiting IS NOT NULL`,
     ['$2', '$3'],
@@ -209,7 +222,7 @@ export function postgresDialect(table: string, { asyncRelease = false, weak = fa
     SELECT CASE WHEN EXISTS (SELECT 1 FROM changed$) OR EXISTS (SELECT 1 FROM added$) THEN 'done'
                 WHEN EXISTS (SELECT 1 FROM ${table} WHERE key = $1 AND paused) THEN 'gone'
                 ELSE 'locked' END AS change`;
-  const resume = change('paused = false', 't.key = $1 AND t.paused');
+  const resume = change('resume', 'paused = false', 't.key = $1 AND t.paused');
 
   // FOR SHARE and not FOR KEY SHARE, which an update that leaves the key alone does not wait for. The end is judged when the row is locked.
   // A holder that is frozen before its commit must not keep the row for ever: the server ends the session when the lease does.
@@ -264,23 +277,23 @@ export function postgresDialect(table: string, { asyncRelease = false, weak = fa
   /** What is there but was not changed is locked, or has just changed: asked again, it tells. */
   const changing = async (
     run: Run,
-    { update, look }: ReturnType<typeof change>,
+    { name, update, look }: ReturnType<typeof change>,
     id: string[],
     set: unknown[] = [],
   ): Promise<Change> => {
-    if ((await run(update, [...id, ...set])).affected > 0) return 'done';
-    return (await run(look, id)).rows.length > 0 ? 'locked' : 'gone';
+    if ((await run(update, [...id, ...set], name)).affected > 0) return 'done';
+    return (await run(look, id, `${name}-look`)).rows.length > 0 ? 'locked' : 'gone';
   };
 
   const freed = async (
     run: Run,
-    { update, look }: ReturnType<typeof freeing>,
+    { name, update, look }: ReturnType<typeof freeing>,
     id: string[],
     set: unknown[] = [],
   ): Promise<Freeing> => {
-    const [row] = await rowsOf<{ called: unknown }>(run, update, [...id, ...set]);
+    const [row] = await rowsOf<{ called: unknown }>(run, update, [...id, ...set], name);
     if (row) return row.called === null ? 'done' : 'called';
-    return (await run(look, id)).rows.length > 0 ? 'locked' : 'gone';
+    return (await run(look, id, `${name}-look`)).rows.length > 0 ? 'locked' : 'gone';
   };
 
   return {
@@ -290,60 +303,64 @@ export function postgresDialect(table: string, { asyncRelease = false, weak = fa
       const { first, again, add } = isPlain(attempt) ? plain : onTerms;
       const when = isPlain(attempt) ? [] : [tick, ahead, slot, gap];
       const asked = isPlain(attempt) ? values : [...values, ...when, failOver, ignored, stealAfter];
-      const [row] = await rowsOf<Acquisition>(run, attempt.resend ? again : first, asked);
+      const { sql, name } = attempt.resend ? again : first;
+      const [row] = await rowsOf<Acquisition>(run, sql, asked, name);
       if (row && row.won !== null) return { acquired: true, fencingToken: Number(row.won) };
       const refuser = row && (JSON.parse(row.refuser) as HolderRow | NoRow);
       const refusal = refuser && refusalOf(refuser, attempt);
       if (refusal || refuser?.key !== null) return refusal ?? CONTENTION; // it has been free for a moment
-      const [added] = await rowsOf<{ won: unknown }>(run, add, [...values, ...when]);
+      const [added] = await rowsOf<{ won: unknown }>(run, add.sql, [...values, ...when], add.name);
       return added ? { acquired: true, fencingToken: Number(added.won) } : CONTENTION;
     },
     renew: (run, { key, owner, ttl }) => changing(run, renew, [key, owner], [ttl]),
     async release(run, { key, owner, keepFor, outcome, caller }) {
       if (keepFor > 0) return changing(run, keep, [key, owner], [keepFor, outcome]);
       if (!caller?.again && !caller?.contended)
-        if ((await run(releaseUncalled, [key, owner, outcome])).affected > 0) return 'done';
+        if ((await run(releaseUncalled, [key, owner, outcome], 'release')).affected > 0) return 'done';
       return freed(run, release, [key, owner], [outcome, caller?.channel ?? NOBODY, caller?.again ?? false]);
     },
     async passOn(run, { key, owner, outcome, nextOwner, ttl, label }) {
       const values = [key, owner, outcome, nextOwner, ttl, label];
-      const [passed] = await rowsOf<{ token: unknown }>(run, passOn, values);
+      const [passed] = await rowsOf<{ token: unknown }>(run, passOn, values, passing.name);
       if (passed) return { acquired: true, fencingToken: Number(passed.token) };
-      return unpassed((await rowsOf<{ paused: unknown }>(run, paused, [key, owner]))[0]);
+      return unpassed((await rowsOf<{ paused: unknown }>(run, paused, [key, owner], 'pass-on-look'))[0]);
     },
     forceRelease: (run, key, caller) =>
       freed(run, forceRelease, [key], [caller?.channel ?? NOBODY, caller?.again ?? false]),
     async queue(run, key, channel, first) {
-      if ((await run(queue, [key, channel, first])).affected > 0) return true;
-      const [found] = await rowsOf<{ queued: boolean | null; is_full: boolean | null }>(run, line, [
-        key,
-        channel,
-      ]);
+      if ((await run(queue, [key, channel, first], 'wait')).affected > 0) return true;
+      const [found] = await rowsOf<{ queued: boolean | null; is_full: boolean | null }>(
+        run,
+        line,
+        [key, channel],
+        'wait-look',
+      );
       return found?.queued === true || (found?.is_full === true && 'full');
     },
     async callNext(run, key, { channel, again }) {
-      await run(callNext.update, [key, channel, again]);
+      await run(callNext.update, [key, channel, again], callNext.name);
     },
-    pause: async (run, key) => (await rowsOf<{ change: Change }>(run, pause, [key]))[0]?.change ?? 'locked',
+    pause: async (run, key) =>
+      (await rowsOf<{ change: Change }>(run, pause, [key], 'pause'))[0]?.change ?? 'locked',
     resume: (run, key) => changing(run, resume, [key]),
     guard: async (run, { key, owner, token }) =>
-      (await rowsOf<{ guarding: Guarding }>(run, guard, [key, owner, token]))[0]?.guarding ?? 'gone',
+      (await rowsOf<{ guarding: Guarding }>(run, guard, [key, owner, token], 'guard'))[0]?.guarding ?? 'gone',
     async renewMany(run, leases) {
       const columns = [leases.map((l) => l.key), leases.map((l) => l.owner), leases.map((l) => l.ttl)];
       const outcomes = leases.map((): RenewalOutcome => 'lost'); // unless an answer names it
-      const places = async (sql: string) =>
-        (await rowsOf<{ place: unknown }>(run, sql, columns)).map(({ place }) => Number(place) - 1);
-      const renewed = await places(renewMany);
+      const places = async (sql: string, name: string) =>
+        (await rowsOf<{ place: unknown }>(run, sql, columns, name)).map(({ place }) => Number(place) - 1);
+      const renewed = await places(renewMany, 'renew-many');
       // Who is still there but was not renewed is locked, or has just changed.
       if (renewed.length < leases.length)
-        for (const place of await places(stillHeld)) outcomes[place] = 'unknown';
+        for (const place of await places(stillHeld, 'renew-many-look')) outcomes[place] = 'unknown';
       for (const place of renewed) outcomes[place] = 'renewed';
       return outcomes;
     },
-    find: async (run, key) => (await rowsOf<LockRow>(run, find, [key]))[0],
-    list: (run, { after, prefix, limit }) => rowsOf<LockRow>(run, list, [after, prefix, limit]),
+    find: async (run, key) => (await rowsOf<LockRow>(run, find, [key], 'inspect'))[0],
+    list: (run, { after, prefix, limit }) => rowsOf<LockRow>(run, list, [after, prefix, limit], 'list'),
     async purge(run, { after, prefix, limit, olderThan }) {
-      const [row] = (await run(purge(limit), [after, prefix, olderThan])).rows;
+      const [row] = (await run(purge(limit), [after, prefix, olderThan], 'purge')).rows;
       return { purged: Number(row?.purged), last: (row?.last ?? undefined) as string | undefined };
     },
   };
@@ -355,6 +372,7 @@ interface Acquisition {
   refuser: string;
 }
 
-async function rowsOf<Row>(run: Run, sql: string, values: readonly unknown[]): Promise<Row[]> {
-  return (await run(sql, values)).rows as Row[];
+/** @param name of the statement, for people who look at sessions and traces */
+async function rowsOf<Row>(run: Run, sql: string, values: readonly unknown[], name: string): Promise<Row[]> {
+  return (await run(sql, values, name)).rows as Row[];
 }

@@ -2,14 +2,14 @@ import type { Socket } from 'node:net';
 import type { DataSource } from 'typeorm';
 import { LockStoreError } from '../../lock.errors.js';
 import { OPERATION_LIMIT, TimeLimit } from '../time-limit.js';
-import { PostgresWire, type PgClient } from './postgres.wire.js';
+import { PostgresWire, type PgClient, type PgConnection } from './postgres.wire.js';
 import { ConnectionEnd } from './connection-end.js';
 import type { SessionLink } from '../typeorm-session/lock-session.js';
 
 /** What is used of pg's client beside its queries. */
 interface SessionClient extends PgClient {
   processID: number;
-  connection?: { stream?: Socket };
+  connection?: PgConnection & { stream?: Socket };
   connect(): Promise<unknown>;
   on(event: 'error', listener: (error: Error) => void): void;
   on(event: 'notification', listener: (message: { payload?: string }) => void): void;

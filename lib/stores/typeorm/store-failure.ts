@@ -2,6 +2,7 @@ import { clause } from '../../clause.js';
 import { LockError, LockStoreError } from '../../lock.errors.js';
 import { safeError } from '../../safe-error.js';
 import { NoAnswerError } from '../time-limit.js';
+import { UnusableConnectionError, unusableMessage } from './unusable-connection.js';
 
 /** Sessions collided: nothing was changed, and nothing is known about the holder. */
 export class CollisionError extends LockStoreError {
@@ -202,6 +203,8 @@ function failureOf(error: unknown, doing: string, target: string, owners: readon
       { cause, transient: true },
     );
   }
+  if (error instanceof UnusableConnectionError)
+    return new LockStoreError(unusableMessage(error.fault, doing, target), { cause, transient: true });
   if (isReadOnly(error)) {
     return new LockStoreError(
       `Could not ${doing}: ${target} takes no writes: ${reasonOf(cause)}. It is a replica, or a writer that was demoted. Lead the connections to the writer: each of these is closed, and the next attempt takes another one.`,

@@ -27,11 +27,11 @@ import { LockError } from '../../lock.errors.js';
 import { assertKnownOptions } from '../../lock.settings.js';
 import { watchTransaction } from './caller-transaction.js';
 import { handedIn, type DataSourceHandle } from './data-source.handle.js';
-import { identityOf, labelOf, leaseOf, limitOf, passingOf } from '../lease-arguments.js';
+import { identityOf, labelOf, leaseOf, limitOf, passingOf, type Passing } from '../lease-arguments.js';
 import { assertPage, milliseconds, purgeOf } from '../store-arguments.js';
 import { termsOf } from '../terms.js';
 import { OPERATION_LIMIT } from '../time-limit.js';
-import type { Attempt, Caller, Freeing, Listener, LockDialect, Run } from './lock-dialect.js';
+import type { Attempt, Caller, Freeing, LockDialect, Run } from './lock-dialect.js';
 import { LockOperations, unlessCollided } from './lock-operations.js';
 import { CONTENTION, inspectionOf, recordOf } from './lock-row.js';
 import { createTable, type LockTableDatabase } from './lock-table.ddl.js';
@@ -139,14 +139,15 @@ export class TypeOrmLockStore
       resend,
       ignored: null,
     };
-    const acquisition = this.operations.run(
+    const acquisition = this.operations.run<LockAcquireResult>(
       `acquire "${key}"`,
       limitOf(ttl),
-      async (dialect, run, listener) => {
+      async (dialect, run, listener, before) => {
         const call = this.calls.get(key);
         const wasCalled = call?.asked === false;
         if (call) call.asked = true;
-        const answer = await acquireOnTerms(dialect, run, attempt);
+        const granted = before?.acquired === true; // and it may have been committed all the same
+        const answer = await acquireOnTerms(dialect, run, granted ? { ...attempt, resend: true } : attempt);
         if (answer.acquired || answer.reason !== 'held' || !request.waiting) return answer;
         if (!canBeCalledFor(key) || !listener?.listens()) return answer;
         const queued = await dialect.queue?.(run, key, listener.channel, wasCalled);
@@ -189,10 +190,13 @@ export class TypeOrmLockStore
     { outcome }: Pick<ReleaseRequest, 'outcome'> = {},
   ): Promise<LockAcquireResult> {
     const passing = passingOf(key, owner, next, outcome);
-    const passed = this.operations.run(
+    const passed = this.operations.run<LockAcquireResult>(
       `pass on "${key}"`,
       limitOf(passing.ttl),
-      (dialect, run) => dialect.passOn(run, passing),
+      async (dialect, run, _, before) => {
+        const answer = await dialect.passOn(run, passing);
+        return answer.acquired || !before?.acquired ? answer : dialect.acquire(run, takenOver(passing));
+      },
       [owner, next.owner],
     );
     return unlessCollided<LockAcquireResult>(passed, CONTENTION);
@@ -285,11 +289,16 @@ export class TypeOrmLockStore
   ): Promise<boolean> {
     let again = false;
     const contended = this.calls.get(key)?.asked === true; // others stood in the line behind it
-    const freeingIt = (dialect: LockDialect, run: Run, listener?: Listener) => {
-      again = waiting && canBeCalledFor(key) && listener?.listens() === true;
-      return work(dialect, run, listener && { channel: listener.channel, again, contended });
-    };
-    const freeing = await this.operations.insist(doing, OPERATION_LIMIT, freeingIt, owners);
+    const freeing = await this.operations.insist<Freeing>(
+      doing,
+      OPERATION_LIMIT,
+      async (dialect, run, listener, before) => {
+        again = waiting && canBeCalledFor(key) && listener?.listens() === true;
+        const freed = work(dialect, run, listener && { channel: listener.channel, again, contended });
+        return orDone(await freed, before);
+      },
+      owners,
+    );
     if (contended && freeing !== 'gone') this.calls.delete(key);
     // Gone may be what this process has freed before, when the answer was lost: with it, whether anybody else was called.
     if (freeing !== 'called' || !again) this.wake(key, !again);
@@ -317,15 +326,15 @@ export class TypeOrmLockStore
 
   async pause(key: string): Promise<boolean> {
     const stored = storedKey(key);
-    return this.operations.change(`pause "${key}"`, OPERATION_LIMIT, (dialect, run) =>
-      dialect.pause(run, stored),
+    return this.operations.change(`pause "${key}"`, OPERATION_LIMIT, async (dialect, run, _, before) =>
+      orDone(await dialect.pause(run, stored), before),
     );
   }
 
   async resume(key: string): Promise<boolean> {
     const stored = storedKey(key);
-    return this.operations.change(`resume "${key}"`, OPERATION_LIMIT, (dialect, run) =>
-      dialect.resume(run, stored),
+    return this.operations.change(`resume "${key}"`, OPERATION_LIMIT, async (dialect, run, _, before) =>
+      orDone(await dialect.resume(run, stored), before),
     );
   }
 
@@ -386,6 +395,16 @@ async function acquireOnTerms(dialect: LockDialect, run: Run, attempt: Attempt):
 }
 
 type Free = Parameters<WaiterCaller['onFree']>[0];
+
+/** What was done on a connection before, in a transaction that was not ours, has been committed if it is gone now. */
+function orDone<T extends Freeing>(now: T, before: T | undefined): T {
+  return now === 'gone' && before !== undefined && before !== 'locked' ? before : now;
+}
+
+/** The acquisition that finds out whether a lock was passed on. */
+function takenOver({ key, nextOwner: owner, ttl, label }: Passing): Attempt {
+  return { ...termsOf({}), key, owner, ttl, label, resend: true, ignored: null };
+}
 
 /** Of this process, for a key. */
 interface Call {

@@ -21,7 +21,7 @@ for (const target of targetsAmong('postgres'))
     };
     const prepared = async (application: DataSource): Promise<string[]> => {
       const rows: { name: string }[] = await application.query('SELECT name FROM pg_prepared_statements');
-      return rows.map(({ name }) => name).filter((name) => name.startsWith('nestjs-locked-'));
+      return rows.map(({ name }) => name).filter((name) => name.startsWith('nestjs-locked:'));
     };
     const cycle = async (store: TypeOrmLockStore) => {
       const key = newKey();

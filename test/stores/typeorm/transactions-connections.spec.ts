@@ -224,7 +224,7 @@ for (const target of targetsAmong('postgres', 'mariadb', 'mysql', 'mysql56'))
     it('nothing is prepared by name inside a transaction, which a pooler that forgets the name would abort', async () => {
       const { application, service } = await opened({ poolSize: 1 });
       const names = () =>
-        application.query("SELECT name FROM pg_prepared_statements WHERE name LIKE 'nestjs-locked-%'");
+        application.query("SELECT name FROM pg_prepared_statements WHERE name LIKE 'nestjs-locked:%'");
       const lock = await service.acquire(key);
       await lock.extend();
       const before = await names();

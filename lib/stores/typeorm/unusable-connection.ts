@@ -1,0 +1,99 @@
+/**
+ * What an application left on a connection of its pool, so that no lock may be granted there.
+ * `readOnly` and `rights` may also be the server's, for every connection alike.
+ */
+export type ConnectionFault =
+  | 'transaction'
+  | 'aborted'
+  | 'autocommit'
+  | 'clock'
+  | 'encoding'
+  | 'lockedTables'
+  | 'readOnly'
+  | 'rights'
+  | 'unseen';
+
+/** A connection of the pool cannot be used as the application left it: it is closed, and another one taken. */
+export class UnusableConnectionError extends Error {
+  constructor(
+    readonly fault: ConnectionFault,
+    cause?: unknown,
+  ) {
+    super(`The connection ${FAULTS[fault].found}`, { cause });
+  }
+}
+
+/** What the connection is found with, and where to look for the cause: both for people. */
+const FAULTS: Record<ConnectionFault, { found: string; advice: string }> = {
+  transaction: {
+    found: 'is in a transaction that the application left open',
+    advice:
+      'Look for a query runner that was released after startTransaction() without commitTransaction() or rollbackTransaction(), as by an early return, and for a BEGIN that is not awaited.',
+  },
+  aborted: {
+    found: 'is in a failed transaction that the application left open',
+    advice:
+      'Look for a query runner that was released after a failed statement without rollbackTransaction(): roll back in the catch block, release in finally.',
+  },
+  autocommit: {
+    found: 'has autocommit off',
+    advice:
+      'Look for SET autocommit = 0 in the application, SET GLOBAL autocommit = 0 and init_connect on the server: locks need autocommit = 1.',
+  },
+  clock: {
+    found: 'has a clock that was set by SET timestamp',
+    advice: 'Look for SET timestamp in the application, and end it with SET timestamp = DEFAULT.',
+  },
+  encoding: {
+    found: 'has a client_encoding other than UTF8',
+    advice: 'Look for SET client_encoding and SET NAMES in the application.',
+  },
+  lockedTables: {
+    found: 'is under LOCK TABLES or FLUSH TABLES WITH READ LOCK',
+    advice: 'Look for one of them in the application without UNLOCK TABLES.',
+  },
+  readOnly: {
+    found: 'takes no writes',
+    advice:
+      'It is a replica, or the session was set to read only: look for SET SESSION TRANSACTION READ ONLY and default_transaction_read_only in the application, and in ALTER ROLE and ALTER DATABASE.',
+  },
+  rights: {
+    found: 'lacks the rights on the lock table',
+    advice: 'Look for SET ROLE and SET SESSION AUTHORIZATION in the application without RESET.',
+  },
+  unseen: {
+    found: 'does not say whether it is in a transaction, in which no other session would see a lock',
+    advice: 'Update pg to 8.21 or newer, and pg-native with it; or remove pg-native.',
+  },
+};
+
+const CODES = new Map<unknown, ConnectionFault>([
+  ['25P02', 'aborted'],
+  ['42501', 'rights'],
+  [1142, 'rights'],
+  [1099, 'lockedTables'],
+  [1100, 'lockedTables'],
+  [1223, 'lockedTables'],
+]);
+
+/** What the error of a statement says of its connection. */
+export function faultOf(error: unknown): ConnectionFault | undefined {
+  const { code, errno } = Object(error) as { code?: unknown; errno?: unknown };
+  return CODES.get(errno) ?? CODES.get(code);
+}
+
+/** Whether other connections may not be better, since the server itself says no. */
+export function mayBeTheServers(fault: ConnectionFault): boolean {
+  return fault === 'readOnly' || fault === 'rights' || fault === 'unseen';
+}
+
+export function warningOf(fault: ConnectionFault): string {
+  const { found, advice } = FAULTS[fault];
+  return `A connection of the pool ${found}. No lock is granted there: the store closed it and took another one. ${advice}`;
+}
+
+/** @param doing what failed, such as `acquire "nightly-report"` */
+export function unusableMessage(fault: ConnectionFault, doing: string, target: string): string {
+  const { found, advice } = FAULTS[fault];
+  return `Could not ${doing}: each connection to ${target} that was tried ${found}. ${advice}`;
+}
