@@ -101,7 +101,11 @@ async function openMysql(
     );
   const skipsLocked = mariadb ? atLeast(10, 6) : atLeast(8, 0);
   const placed = await sessions.use(OPERATION_LIMIT, (run) => placeIn(dataSource, table, run));
-  const dialect = mysqlDialect(tableName(type, placed), { mariadb, skipsLocked });
+  const dialect = mysqlDialect(tableName(type, placed), {
+    mariadb,
+    skipsLocked,
+    logsStatements: await logsStatements(sessions),
+  });
   // MySQL's binary log may be of a format that allows no lower level than the application's.
   const transactions = new PooledTransactions(dataSource, wire, mariadb ? 'READ COMMITTED' : undefined, warn);
   return { kind: mariadb ? 'mariadb' : 'mysql', table: placed, sessions, transactions, dialect };
@@ -113,6 +117,15 @@ async function openSqlite(dataSource: DataSource, table: LockTable): Promise<Loc
   const sessions = await SqliteSession.open(dataSource, { weak: table.weak });
   const transactions = new SqliteTransactions(dataSource, name, sessions);
   return { kind: 'better-sqlite3', table: placed, sessions, transactions, dialect: sqliteDialect(name) };
+}
+
+/** Whether the binary log of MySQL or MariaDB has the text of statements. Newer servers may not know the variable. */
+async function logsStatements(sessions: Pick<PooledSessions<unknown>, 'look'>): Promise<boolean> {
+  const { rows } = await sessions.look(
+    "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('log_bin', 'binlog_format')",
+  );
+  const values = rows.map(({ Value }) => String(Value));
+  return values.includes('ON') && values.includes('STATEMENT');
 }
 
 function placeIn(dataSource: DataSource, table: LockTable, run: Run): Promise<LockTable> {

@@ -1,5 +1,7 @@
+import type { LeaseRenewal } from '../../interfaces/lock-store.interface.js';
 import type { Attempt, Change, LockDialect, Run } from './lock-dialect.js';
 import { CONTENTION, isTrue, refusalOf, unpassed, type LockRow } from './lock-row.js';
+import { assertClock, CLOCK_RUNS, clockRuns, withClock } from './mysql.clock.js';
 import { mysqlBatchRenewal } from './mysql.batch-renewal.js';
 import { hex, MS, named, until, US, type MysqlServer } from './mysql.expressions.js';
 import { mysqlPurge } from './mysql.purge.js';
@@ -23,8 +25,12 @@ type AttemptValues = Omit<Attempt, 'resend'>;
 export function mysqlDialect(table: string, server: MysqlServer): LockDialect {
   // By default the servers wait 50 s for a locked row. In MySQL 8 the row is skipped (in a table twice nested, as MySQL reads none that it
   // updates), MariaDB does not wait, and MySQL 5 has to be told by the session to wait for a second.
-  const { mariadb, skipsLocked } = server;
-  const update = (set: string, which: string) => {
+  const { mariadb, skipsLocked, logsStatements } = server;
+  // Each change is made by the server's clock, or not at all.
+  const byClock = logsStatements ? 'TRUE' : CLOCK_RUNS;
+  const checkClock = async (run: Run) => (logsStatements ? assertClock(run) : undefined);
+  const update = (set: string, rows: string) => {
+    const which = `${rows} AND ${byClock}`;
     if (mariadb)
       return `SET STATEMENT innodb_lock_wait_timeout = 0 FOR UPDATE ${table} SET ${set} WHERE ${which}`;
     if (!skipsLocked) return `UPDATE ${table} SET ${set} WHERE ${which}`;
@@ -116,14 +122,15 @@ export function mysqlDialect(table: string, server: MysqlServer): LockDialect {
   const guard = (andMore: string) =>
     `${mariadb ? 'SET STATEMENT innodb_lock_wait_timeout = 1 FOR' : ''} ${share} ${andMore} LOCK IN SHARE MODE`;
   const lockShared = guard('');
-  const stillHeld = guard(`AND expires_ms > ${MS}`);
+  const stillHeld = guard(`AND expires_ms > ${MS} AND ${CLOCK_RUNS}`);
 
-  const find = `SELECT ${ROW} FROM ${table} WHERE \`key\` = ?`;
+  const find = withClock(`SELECT ${ROW} FROM ${table} WHERE \`key\` = ?`);
   // As text: prepared, MySQL takes no parameter of mysql2 for the limit.
-  const list = (after: string, prefix: string, limit: number) => `
+  const list = (after: string, prefix: string, limit: number) =>
+    `${withClock(`
     SELECT ${ROW} FROM ${table}
      WHERE \`key\` > ${after} AND \`key\` >= ${prefix} AND LEFT(\`key\`, LENGTH(${prefix})) = ${prefix} AND expires_ms > ${MS}
-     ORDER BY \`key\` LIMIT ${limit}`;
+     ORDER BY \`key\` LIMIT ${limit}`)} ORDER BY \`key\``;
 
   const unpaused = '`key` = ? AND NOT paused';
   const paused = '`key` = ? AND paused';
@@ -135,17 +142,32 @@ export function mysqlDialect(table: string, server: MysqlServer): LockDialect {
 
   const purge = mysqlPurge(table, server);
 
-  const rowOf = async (run: Run, key: Buffer) =>
-    (await run(find, [key])).rows[0] as unknown as LockRow | undefined;
+  /** Rows that count only if they were read by the server's clock; of a query made by {@link withClock}. */
+  const read = async (run: Run, sql: string, values?: readonly unknown[]) => {
+    const { rows } = await run(sql, values);
+    if (!clockRuns(rows[0])) {
+      await assertClock(run);
+      return (await run(sql, values)).rows; // it had been held up
+    }
+    return rows;
+  };
+  const rowOf = async (run: Run, key: Buffer) => {
+    const [row] = await read(run, find, [key]);
+    return row && row.key !== null ? (row as unknown as LockRow) : undefined;
+  };
 
   /** What is there but was not changed is locked, or has just changed: asked again, it tells. */
   const changing = (run: Run, sql: string, set: unknown[], which: string, id: Buffer[]): Promise<Change> =>
     briefly(run, async () => {
+      await checkClock(run);
       const changed = await orContention(run(sql, [...set, ...id]));
       if (changed && changed.insertId !== 0) return 'done';
-      const { rows } = await run(`SELECT 1 FROM ${table} WHERE ${which}`, id);
-      return rows.length > 0 ? 'locked' : 'gone';
+      const [row] = await read(run, withClock(`SELECT 1 AS present FROM ${table} WHERE ${which}`), id);
+      return row?.present ? 'locked' : 'gone';
     });
+
+  const renewal = (run: Run, { key, owner, ttl }: LeaseRenewal) =>
+    changing(run, renew, [ttl], lease, [Buffer.from(key), Buffer.from(owner)]);
 
   return {
     async acquire(run, attempt) {
@@ -160,6 +182,7 @@ export function mysqlDialect(table: string, server: MysqlServer): LockDialect {
         if (refused && refused !== CONTENTION) return refused;
       }
       return briefly(run, async () => {
+        await checkClock(run);
         const values = { ...attempt, key, owner, label };
         const { first, again } = isPlain(attempt) ? plain : onTerms;
         const take = attempt.resend ? again : first;
@@ -172,18 +195,18 @@ export function mysqlDialect(table: string, server: MysqlServer): LockDialect {
         return { acquired: true, fencingToken: added.insertId };
       });
     },
-    renew: (run, { key, owner, ttl }) =>
-      changing(run, renew, [ttl], lease, [Buffer.from(key), Buffer.from(owner)]),
-    renewMany: mustShortenWait ? undefined : mysqlBatchRenewal(table, server, renew),
+    renew: renewal,
+    renewMany: mustShortenWait ? undefined : mysqlBatchRenewal(table, server, renewal),
     release: (run, { key, owner, keepFor, outcome }) =>
       changing(run, release, [outcome, keepFor, keepFor], lease, [Buffer.from(key), Buffer.from(owner)]),
     async passOn(run, { key, owner, outcome, nextOwner, ttl, label }) {
       const mine = [Buffer.from(key), Buffer.from(owner)];
       const values = [outcome, Buffer.from(nextOwner), label === null ? null : Buffer.from(label), ttl];
+      await checkClock(run);
       const passed = await briefly(run, () => orContention(run(passOn, [...values, ...mine])));
       if (passed && passed.insertId !== 0) return { acquired: true, fencingToken: passed.insertId };
-      const { rows } = await run(`SELECT paused FROM ${table} WHERE ${lease}`, mine);
-      return unpassed(rows[0] as { paused: unknown } | undefined);
+      const [row] = await read(run, withClock(`SELECT paused FROM ${table} WHERE ${lease}`), mine);
+      return unpassed(row && row.paused !== null ? { paused: row.paused } : undefined);
     },
     forceRelease: (run, key) => changing(run, forceRelease, [], held, [Buffer.from(key)]),
     async pause(run, id) {
@@ -201,7 +224,10 @@ export function mysqlDialect(table: string, server: MysqlServer): LockDialect {
       try {
         // The clock of a statement is that of its start, and the first one may wait for the row.
         for (const statement of [lockShared, stillHeld])
-          if ((await run(statement, values)).rows.length === 0) return 'gone';
+          if ((await run(statement, values)).rows.length === 0) {
+            await assertClock(run);
+            return 'gone';
+          }
         return 'held';
       } catch (error) {
         if (isStaleRead(error)) return 'changed';
@@ -209,8 +235,10 @@ export function mysqlDialect(table: string, server: MysqlServer): LockDialect {
       }
     },
     find: (run, key) => rowOf(run, Buffer.from(key)),
-    list: async (run, { after, prefix, limit }) =>
-      (await run(list(hex(after), hex(prefix), limit))).rows as unknown as LockRow[],
+    list: async (run, { after, prefix, limit }) => {
+      const rows = await read(run, list(hex(after), hex(prefix), limit));
+      return rows.filter(({ key }) => key !== null) as unknown as LockRow[];
+    },
     purge: (run, slice) => briefly(run, () => purge(run, slice)),
   };
 }

@@ -5,6 +5,8 @@ export interface MysqlServer {
   mariadb: boolean;
   /** MySQL 8 and MariaDB 10.6 have `FOR UPDATE SKIP LOCKED`. */
   skipsLocked: boolean;
+  /** Its binary log has statements, which replicas carry out later: SYSDATE() is another one there. */
+  logsStatements: boolean;
 }
 
 /** The clock in microseconds, and in milliseconds: that of the statement's start. */

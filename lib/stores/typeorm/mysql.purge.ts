@@ -1,5 +1,6 @@
 import type { LockDialect, Run } from './lock-dialect.js';
 import { hex, MS, US, type MysqlServer } from './mysql.expressions.js';
+import { assertClock, CLOCK_RUNS, clockRuns } from './mysql.clock.js';
 import { orContention } from './mysql.lock-wait.js';
 
 /** Milliseconds for deleting the keys of a slice one by one. On MySQL 5, which waits, a locked row takes up to two of its ten seconds. */
@@ -15,14 +16,18 @@ const ONE_BY_ONE = 5_000;
  * `sql_safe_updates` refuses to delete a list of keys, although they are primary keys. So it is
  * off for the statement; on MySQL 5 `withShortLockWait` sees to that.
  */
-export function mysqlPurge(table: string, { mariadb, skipsLocked }: MysqlServer): LockDialect['purge'] {
+export function mysqlPurge(
+  table: string,
+  { mariadb, skipsLocked, logsStatements }: MysqlServer,
+): LockDialect['purge'] {
   // A token that the clock has not passed stays: without its row the next one could be smaller.
   const unused = (olderThan: number) =>
     `NOT paused AND token < ${US}
      AND GREATEST(expires_ms, COALESCE(renewed_ms, 0), COALESCE(last_ended_ms, 0), COALESCE(tick_ms, 0)) <= ${MS} - ${olderThan}`;
+  const unlessSet = logsStatements ? '' : `AND ${CLOCK_RUNS}`;
   // As text: prepared, each size of slice would be one more statement that the server keeps.
   const among = (keys: readonly string[], olderThan: number) =>
-    `FORCE INDEX (PRIMARY) WHERE \`key\` IN (${keys.map(hex).join()}) AND ${unused(olderThan)}`;
+    `FORCE INDEX (PRIMARY) WHERE \`key\` IN (${keys.map(hex).join()}) AND ${unused(olderThan)} ${unlessSet}`;
   const remove = (keys: readonly string[], olderThan: number) => {
     if (!skipsLocked)
       return `${mariadb ? 'SET STATEMENT innodb_lock_wait_timeout = 0, sql_safe_updates = 0 FOR' : ''}
@@ -48,8 +53,9 @@ export function mysqlPurge(table: string, { mariadb, skipsLocked }: MysqlServer)
 
   return async (run, { after, prefix, limit, olderThan }) => {
     const { rows } = await run(`
-      SELECT \`key\`, LEFT(\`key\`, LENGTH(${hex(prefix)})) = ${hex(prefix)} AND ${unused(olderThan)} AS unused FROM ${table}
+      SELECT \`key\`, LEFT(\`key\`, LENGTH(${hex(prefix)})) = ${hex(prefix)} AND ${unused(olderThan)} AS unused, ${CLOCK_RUNS} AS clock_runs FROM ${table}
        WHERE \`key\` > ${hex(after)} AND \`key\` >= ${hex(prefix)} ORDER BY \`key\` LIMIT ${limit}`);
+    if (!rows.every(clockRuns)) await assertClock(run);
     const keys = rows.filter((row) => Number(row.unused) === 1).map((row) => String(row.key));
     const last = rows.length === limit ? String(rows.at(-1)?.key) : undefined;
     return { purged: keys.length === 0 ? 0 : await removeAll(run, keys, olderThan), last };

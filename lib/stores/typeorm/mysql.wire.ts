@@ -1,5 +1,6 @@
 import { LockStoreError } from '../../lock.errors.js';
 import type { Answer } from './lock-dialect.js';
+import { clockRuns, LOOK_AT_CLOCK } from './mysql.clock.js';
 import { hex } from './mysql.expressions.js';
 import type { Warn, Wire } from './pooled-sessions.js';
 import type { ConnectionFault } from './unusable-connection.js';
@@ -80,8 +81,12 @@ export class MysqlWire implements Wire<Mysql2Connection> {
     }
   }
 
-  /** An error says nothing of the connection: the smallest statement does. */
-  async check(connection: Mysql2Connection): Promise<ConnectionFault | undefined> {
+  /** An error says nothing of the connection: the smallest statement does. A transaction depends on its clock too. */
+  async check(connection: Mysql2Connection, error?: unknown): Promise<ConnectionFault | undefined> {
+    if (!error) {
+      const { rows, fault } = await this.query(connection, LOOK_AT_CLOCK);
+      return fault ?? (clockRuns(rows[0]) ? undefined : 'clock');
+    }
     const { status = 0 } = await sent((callback) => connection.query({ sql: 'DO 0' }, callback));
     return faultOf(status);
   }
@@ -100,7 +105,7 @@ export class MysqlWire implements Wire<Mysql2Connection> {
     start: (callback: Callback) => Command | undefined,
   ): Promise<Answer> {
     const { answer, status } = await sent(start);
-    answer.fault = status === undefined ? await this.check(connection) : faultOf(status);
+    answer.fault = status === undefined ? await this.check(connection, 'no status') : faultOf(status);
     return answer;
   }
 }

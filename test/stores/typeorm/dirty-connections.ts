@@ -20,6 +20,14 @@ export function dirt(database: string): Record<string, Dirt> {
   return {
     'an open transaction': transaction,
     'autocommit off': { sql: ['SET autocommit = 0'], names: /autocommit off.*SET autocommit = 0/ },
+    'a clock that stands still': {
+      sql: ['SET timestamp = UNIX_TIMESTAMP() - 3600'],
+      names: /set by SET timestamp.*SET timestamp = DEFAULT/,
+    },
+    'a clock that is ahead': {
+      sql: ['SET timestamp = UNIX_TIMESTAMP() + 3600'],
+      names: /set by SET timestamp.*SET timestamp = DEFAULT/,
+    },
   };
 }
 
