@@ -1,10 +1,10 @@
 import { once } from 'node:events';
-import { connect as connectTo, createServer } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Logger } from '@nestjs/common';
 import { Client } from 'pg';
 import { startStandby } from '../servers/postgres-standby.mjs';
 import { start } from '../servers/postgres.mjs';
+import { Address } from '../switchover/address.mjs';
 import { connect, TTL } from './databases.mjs';
 import { Facts } from './facts.mjs';
 import { FakeClock } from './fake-clock.mjs';
@@ -86,43 +86,6 @@ async function failOver(behind, facts) {
     await standby?.stop();
     await primary.stop();
     await clock.remove();
-  }
-}
-
-/** Where the application finds the database, whichever server that is: what a virtual IP address or a DNS name is in production. */
-class Address {
-  #target;
-  #sockets = new Set();
-  #server = createServer((client) => {
-    const server = connectTo(this.#target);
-    for (const [one, other] of [
-      [client, server],
-      [server, client],
-    ]) {
-      this.#sockets.add(one);
-      one.on('error', () => {}).on('close', () => other.destroy());
-      one.pipe(other);
-    }
-  });
-
-  static async of(url) {
-    const address = new Address();
-    address.leadTo(url);
-    await once(address.#server.listen(0, '127.0.0.1'), 'listening');
-    const own = new URL(url);
-    own.port = address.#server.address().port;
-    address.url = own.href;
-    return address;
-  }
-
-  leadTo(url) {
-    const { hostname: host, port } = new URL(url);
-    this.#target = { host, port: Number(port) };
-  }
-
-  close() {
-    this.#server.close();
-    for (const socket of this.#sockets) socket.destroy();
   }
 }
 

@@ -6,7 +6,7 @@ import { serverVersion } from './server-version.mjs';
 
 const accounts = `
 CREATE USER 'app'@'127.0.0.1' IDENTIFIED BY 'secret';
-GRANT ALL ON *.* TO 'app'@'127.0.0.1';
+GRANT ALL ON *.* TO 'app'@'127.0.0.1' WITH GRANT OPTION;
 CREATE DATABASE app;
 `;
 

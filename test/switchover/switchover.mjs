@@ -1,0 +1,110 @@
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+import { Address } from './address.mjs';
+import { SLACK, TTL } from './terms.mjs';
+
+const instanceFile = fileURLToPath(new URL('instance.mjs', import.meta.url));
+
+/**
+ * Has instances of an application lock through one address, turns the server there read-only, and leads the address to another server, while every
+ * connection stays open.
+ *
+ * @param pair one of `PAIRS`
+ * @param type TypeORM's name of the database
+ * @returns what was seen; see switchover.d.mts
+ */
+export async function switchOver(pair, type, { processes = 8 } = {}) {
+  const address = await Address.of(pair.old);
+  const { hostname: host, port, username, password, pathname } = new URL(address.url);
+  const options = { type, host, port: Number(port), username, password, database: pathname.slice(1) };
+  const instances = [];
+  try {
+    // One after the other, since the first one makes the table.
+    for (let i = 1; i <= processes; i++) {
+      const instance = new Instance(options, `instance ${i}`);
+      instances.push(instance);
+      await instance.first('ready');
+    }
+    await Promise.all(instances.map((instance) => instance.first('granted')));
+    await pair.demote();
+    await Promise.all(instances.map((instance) => instance.first('failed')));
+    await pair.takeOver();
+    address.leadTo(pair.next);
+    const movedAt = Number(process.hrtime.bigint()) / 1e6;
+    const limit = AbortSignal.timeout(TTL + SLACK);
+    const regranted = await Promise.all(
+      instances.map((instance) => instance.first('granted', ({ from }) => from > movedAt, limit)),
+    );
+    await pair.listening?.(processes);
+    for (const instance of instances) instance.stop();
+    const exitCodes = await Promise.all(instances.map(({ exitCode }) => exitCode));
+
+    const events = instances.flatMap((instance) => instance.events);
+    const of = (name) => events.filter(({ event }) => event === name);
+    const left = address.connections.filter(
+      (connection) => connection.port === Number(new URL(pair.old).port),
+    );
+    return {
+      granted: of('granted').length,
+      regrantedAfter: Math.max(...regranted.map(({ from }) => from - movedAt)),
+      failed: of('failed').map(({ operation, message }) => `${operation}: ${message}`),
+      connections: left.length,
+      refused: left.filter(({ refused }) => refused > 0).length,
+      mostRefusedOfOne: Math.max(...left.map(({ refused }) => refused)),
+      rejectedWaits: of('rejected').map(({ message }) => message),
+      lost: of('lost').map(({ key }) => key),
+      kept: of('kept').filter(({ held, released }) => held && released).length,
+      overlaps: overlapsOf(of('granted')),
+      exitCodes,
+    };
+  } finally {
+    await Promise.all(instances.map((instance) => instance.kill()));
+    address.close();
+  }
+}
+
+/** An application in a process of its own. */
+class Instance {
+  events = [];
+
+  constructor(options, name) {
+    this.name = name;
+    this.child = fork(instanceFile, [JSON.stringify(options), name], { execArgv: [] });
+    this.child.on('message', (event) => this.events.push(event));
+    this.exitCode = once(this.child, 'exit').then(([code, signal]) => code ?? signal);
+  }
+
+  /** Resolves to the first event of this name that is wanted; rejects when the process ends before, or the signal is aborted. */
+  async first(name, wanted = () => true, signal = undefined) {
+    for (;;) {
+      const found = this.events.find((event) => event.event === name && wanted(event));
+      if (found) return found;
+      const ended = this.exitCode.then((code) => {
+        throw new Error(`${this.name} ended (${code}) before it was ${name}`);
+      });
+      await Promise.race([once(this.child, 'message', { signal }), ended]);
+    }
+  }
+
+  stop() {
+    this.child.send('stop');
+  }
+
+  async kill() {
+    if (this.child.exitCode === null && this.child.signalCode === null) this.child.kill('SIGKILL');
+    await this.exitCode;
+  }
+}
+
+/** Grants of one key whose holders believed in them at the same time, or whose tokens are not in the order of the grants. */
+function overlapsOf(grants) {
+  const overlaps = [];
+  const last = new Map();
+  for (const grant of grants.toSorted((a, b) => a.from - b.from)) {
+    const before = last.get(grant.key);
+    if (before && (before.until > grant.from || before.token >= grant.token)) overlaps.push([before, grant]);
+    last.set(grant.key, grant);
+  }
+  return overlaps;
+}
