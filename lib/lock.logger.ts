@@ -5,11 +5,15 @@ import { show } from './show.js';
 
 const REPEAT_AFTER = 60_000;
 const REMEMBERED = 1_000;
+/** Keys may be made from ids: one mistake must not give a warning for each of them. */
+const KEYS_INSIDE_TRANSACTIONS = 10;
 
 /** Tells people what happens, once for each key and minute where it could repeat. No owner id is ever logged. */
 export class LockLogger {
   readonly #logger: Logger;
   readonly #warned = new Map<string, number>();
+  /** The methods, and the keys of other calls, that took their lock inside a transaction. */
+  readonly #insideTransaction = { methods: new Set<string>(), keys: new Set<string>() };
 
   constructor(
     private readonly moduleName: string,
@@ -105,7 +109,25 @@ export class LockLogger {
     );
   }
 
+  /** Once for each method, or key. */
+  insideTransaction(key: string, job: string | undefined): void {
+    const { methods, keys } = this.#insideTransaction;
+    const warned = job === undefined ? keys : methods;
+    if (warned.has(job ?? key) || (warned === keys && keys.size >= KEYS_INSIDE_TRANSACTIONS)) return;
+    warned.add(job ?? key);
+    this.#say(
+      'warn',
+      `${job ?? 'A call'} takes the lock "${key}" inside a transaction that is open already. The lock is released before the commit, so that its next holder does not see what was written; and the transaction keeps its connection while it waits for the lock. ${
+        job === undefined
+          ? 'Take the lock first, and begin the transaction under it.'
+          : 'Put @Locked() above @Transactional(); if a caller of the method begins the transaction, take the lock there.'
+      }`,
+    );
+  }
+
   releasedInTransaction(key: string, job: string | undefined): void {
+    const { methods, keys } = this.#insideTransaction;
+    if (job === undefined ? keys.has(key) : methods.has(job)) return; // that warning names the cause
     this.#warn(
       `guarded ${key}`,
       `Lock "${key}"${job ? ` of ${job}` : ''} was released inside the transaction that guards it, and is freed only when that has ended. Release it after the commit: begin the transaction inside of run(), or put @Locked() above @Transactional().`,

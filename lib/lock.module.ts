@@ -98,6 +98,7 @@ export class LockModule
     this.assertSole();
     assertService(this.locks);
     const jobs = new LockedExplorer(this.discovery, this.locks, this.name).explore();
+    this.locks.lookForTransactions(this.discovery.getProviders().map(({ instance }) => instance as unknown));
     if (this.locks.enabled) await this.locks.start(); // last: after a start that failed, nothing closes the store
     this.locks.announce(jobs);
   }

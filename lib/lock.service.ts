@@ -31,6 +31,7 @@ import {
 import type { Lock } from './lock.js';
 import { readModuleSettings, type ModuleSettings } from './module.settings.js';
 import { openLocks, type OpenLocks } from './open-locks.js';
+import { OuterTransactions } from './outer-transactions.js';
 import { PurgeSchedule } from './purge-schedule.js';
 import { runBody } from './run-body.js';
 import { RunningWork } from './running-work.js';
@@ -86,6 +87,7 @@ export class LockService {
   readonly #missed = new Map<string, (last: number, until: number) => Promise<number>>();
   /** What runs under locks of this service. */
   readonly #sections = new Sections();
+  readonly #transactions = new OuterTransactions();
   #open: Opened | undefined;
   #opening: Promise<Opened> | undefined;
   #enabled: boolean;
@@ -315,6 +317,11 @@ export class LockService {
     this.#missed.set(key, missed);
   }
 
+  /** @internal Warns of locks that are taken inside transactions which these providers of the application tell of. */
+  lookForTransactions(providers: Iterable<unknown>): void {
+    this.#transactions.find(providers);
+  }
+
   /** @internal Reads a decorator's options, so that they are refused at start and not at the first call. */
   settingsFor(where: string, options: ReadableOptions): LockSettings {
     const settings = readSettings(where, options, this.#settings.defaults);
@@ -424,6 +431,7 @@ export class LockService {
   #contend(call: LockCall): Promise<Lock | LockNotAcquiredError> {
     if (!this.#enabled) return Promise.resolve(this.#unlocked(call.key));
     if (!this.#open) return this.start().then(() => this.#contend(call));
+    if (this.#transactions.open) this.#logger.insideTransaction(call.key, call.job);
     const { store, contender } = this.#open;
     assertCapable(store, call.settings);
     this.#checkShutdownHooks(store);

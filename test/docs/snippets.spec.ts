@@ -10,6 +10,7 @@ const snippets = [
   'docs/operations.md',
   'docs/mongodb.md',
   'docs/sql.md',
+  'docs/transactions.md',
   ...guides,
   'docs/session-locks.md',
 ].flatMap(snippetsOf);

@@ -28,7 +28,8 @@ const KNOWN: Record<string, string[]> = {
   '@nestjs/testing': ['Test'],
   '@jest/globals': ['it'],
   '@nestjs/mongoose': ['MongooseModule'],
-  typeorm: ['EntityManager'],
+  typeorm: ['DataSource', 'EntityManager'],
+  'typeorm-transactional': ['Transactional'],
   mongodb: ['ClientSession', 'MongoClient', 'Collection'],
 };
 
@@ -40,6 +41,7 @@ const AMBIENT: Record<string, string> = {
   MyStore: 'class MyStore extends MemoryLockStore {}',
   ConfigService: 'abstract class ConfigService { abstract get(name: string): string | undefined }',
   manager: 'declare const manager: EntityManager;',
+  dataSource: 'declare const dataSource: DataSource;',
   lock: 'declare const lock: Lock;',
   locks: 'declare const locks: LockService;',
   body: 'declare const body: string;',

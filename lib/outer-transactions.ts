@@ -1,0 +1,82 @@
+/** What is used of an EntityManager, of a ClientSession, and of the transactions of other clients. */
+interface Transaction {
+  queryRunner?: { isTransactionActive?: boolean; isReleased?: boolean };
+  inTransaction?: unknown;
+}
+
+/** What is used of a TransactionHost of `@nestjs-cls/transactional`. */
+interface TransactionHost {
+  isTransactionActive(): boolean;
+  readonly tx: Transaction | undefined;
+}
+
+/** What is used of a DataSource; typeorm-transactional has `manager` give that of the call chain's transaction. */
+interface DataSource {
+  readonly manager?: Transaction;
+}
+
+/** What is used of a Mongoose connection. */
+interface Connection {
+  readonly base?: { transactionAsyncLocalStorage?: { getStore(): { session?: Transaction } | undefined } };
+}
+
+/**
+ * Whether a call is made inside a transaction that follows the call chain, as with `@Transactional()`. A lock that is taken there is released before
+ * the commit.
+ *
+ * Only libraries that keep the transaction of the call chain can tell: typeorm-transactional, `@nestjs-cls/transactional` with any adapter, and
+ * Mongoose with `transactionAsyncLocalStorage`. Their objects are known by what they can do, so that none of them has to be installed.
+ */
+export class OuterTransactions {
+  /** Each tells whether its library has an open transaction for the call chain. */
+  #sources: (() => boolean)[] = [];
+
+  /** Finds the objects of these libraries among the providers of an application. */
+  find(providers: Iterable<unknown>): void {
+    for (const provider of new Set(providers)) {
+      const source = sourceOf(provider);
+      if (source) this.#sources.push(source);
+    }
+  }
+
+  /** Whether a transaction of the call chain is open. */
+  get open(): boolean {
+    for (const isOpen of this.#sources) if (isOpen()) return true;
+    return false;
+  }
+}
+
+function sourceOf(provider: unknown): (() => boolean) | undefined {
+  if (typeof provider !== 'object' || provider === null) return undefined;
+  // The prototype alone is looked at: providers may be proxies that refuse to be read outside of a request.
+  const methods: unknown = Object.getPrototypeOf(provider);
+  if (can(methods, 'withTransaction', 'isTransactionActive')) {
+    const host = provider as TransactionHost;
+    return () => host.isTransactionActive() && isOpen(host.tx, true);
+  }
+  if (can(methods, 'createQueryRunner', 'createEntityManager')) {
+    const dataSource = provider as DataSource;
+    return () => isOpen(dataSource.manager);
+  }
+  if (can(methods, 'startSession', 'model')) {
+    const { base } = provider as Connection;
+    return () => isOpen(base?.transactionAsyncLocalStorage?.getStore()?.session);
+  }
+  return undefined;
+}
+
+function can(methods: unknown, ...names: string[]): boolean {
+  return typeof methods === 'object' && methods !== null && names.every((name) => name in methods);
+}
+
+/**
+ * A call chain may outlive its transaction, and still be given it.
+ *
+ * @param otherwise the answer for a transaction of another client, which cannot be asked
+ */
+function isOpen(transaction: Transaction | undefined, otherwise = false): boolean {
+  if (!transaction) return false;
+  const { queryRunner } = transaction;
+  if (queryRunner) return queryRunner.isTransactionActive === true && queryRunner.isReleased !== true;
+  return typeof transaction.inTransaction === 'function' ? transaction.inTransaction() === true : otherwise;
+}

@@ -1,0 +1,233 @@
+import 'reflect-metadata';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import {
+  Inject,
+  Injectable,
+  type DynamicModule,
+  type INestApplicationContext,
+  type InjectionToken,
+  type Type,
+} from '@nestjs/common';
+import { getDataSourceToken } from '@nestjs/typeorm';
+import { once } from 'node:events';
+import type { DataSource, DataSourceOptions, EntityManager, EntityTarget } from 'typeorm';
+import { Locked, LockContext, LockModule, LockService } from '../../lib/index.js';
+import { TypeOrmLockStore, typeOrmStore } from '../../lib/stores/typeorm/index.js';
+import { logs, start } from '../module/applications.js';
+import { urlOf } from '../cli/cli-database.js';
+import { itShows } from '../migrating/guide.js';
+import { newKey } from '../stores/keys.js';
+import { Fixture, targetsAmong } from '../stores/typeorm/fixture.js';
+
+/** What the application of the documentation has. */
+interface Counter {
+  name: string;
+  value: number;
+}
+
+/** A library that gives the transaction of a call chain. */
+export interface Library {
+  name: string;
+  Transactional: () => MethodDecorator;
+  /** A method that runs outside of the transaction around it. */
+  NotTransactional: () => MethodDecorator;
+  /** The application's connection, and what it takes to have transactions on it. */
+  imports(options: DataSourceOptions): DynamicModule[];
+  /** What the manager of the running transaction is read from, */
+  source: InjectionToken;
+  /** and how. */
+  managerOf(source: any): EntityManager;
+  Counter: EntityTarget<Counter>;
+  Counters: Type<{ increment(name: string): Promise<void> }>;
+  /** The application of the documentation, on PostgreSQL, */
+  AppModule: Type;
+  /** and its file. */
+  example: string;
+  /** Undoes what the library keeps between applications. */
+  forget?(): void;
+}
+
+const GUIDE = 'docs/transactions.md';
+
+export function itLocksOutsideOfTransactions(library: Library): void {
+  const { Transactional, NotTransactional, Counter } = library;
+  itShows(GUIDE, library.example);
+
+  @Injectable()
+  class Misplaced {
+    constructor(
+      @Inject(library.source) private readonly source: unknown,
+      private readonly locks: LockService,
+    ) {}
+
+    @Transactional()
+    @Locked({ key: (name: string) => name, wait: '1m' })
+    async increment(name: string): Promise<void> {
+      await this.#add(name);
+    }
+
+    @Transactional()
+    @Locked({ key: (name: string) => name, wait: '1m', ttl: '1h' })
+    async guarded(name: string): Promise<void> {
+      await this.#add(name);
+      await LockContext.current()?.guard(library.managerOf(this.source));
+    }
+
+    @Transactional()
+    async transactional<T>(work: () => Promise<T>): Promise<T> {
+      return work();
+    }
+
+    @NotTransactional()
+    async outside<T>(work: () => Promise<T>): Promise<T> {
+      return work();
+    }
+
+    @Locked({ key: (name: string) => name })
+    async locked<T>(_name: string, work: () => Promise<T>): Promise<T> {
+      return work();
+    }
+
+    async run(name: string): Promise<void> {
+      await this.locks.run(name, () => this.transactional(() => this.#add(name)));
+    }
+
+    async #add(name: string): Promise<void> {
+      const manager = library.managerOf(this.source);
+      const { value } = await manager.findOneByOrFail(Counter, { name });
+      await manager.update(Counter, { name }, { value: value + 1 });
+    }
+  }
+
+  for (const target of targetsAmong('postgres', 'mariadb'))
+    describe(`A5 locks and @Transactional() of ${library.name}, on ${target.name}`, () => {
+      let fixture: Fixture;
+      let observer: DataSource;
+      let name: string;
+      beforeAll(async () => {
+        fixture = await Fixture.open(target);
+        observer = await fixture.dataSource({ entities: [Counter], synchronize: true });
+      });
+      beforeEach(async () => {
+        library.forget?.();
+        name = newKey();
+        await observer.manager.insert(Counter, { name, value: 0 });
+      });
+      afterAll(() => fixture.dispose());
+
+      const application = async (pool: object = {}): Promise<INestApplicationContext> => {
+        const options = { ...fixture.target.options, entities: [Counter], ...pool } as DataSourceOptions;
+        const app = await start({
+          imports: [...library.imports(options), LockModule.forRoot({ store: typeOrmStore() })],
+          providers: [library.Counters, Misplaced],
+        });
+        return app.enableShutdownHooks(); // without them there is a warning at the first lock
+      };
+      const count = async () => (await observer.manager.findOneByOrFail<Counter>(Counter, { name })).value;
+      const times = async (n: number, work: () => Promise<void>) => {
+        await Promise.all(Array.from({ length: n }, work));
+      };
+
+      it('@Locked() above it: the lock outlasts the commit, and nothing is warned of', async () => {
+        const app = await application();
+        await times(5, () => app.get(library.Counters).increment(name));
+        expect(await count()).toBe(5);
+        await app.get(Misplaced).run(name);
+        expect(await count()).toBe(6);
+        expect(logs.of('warn')).toEqual([]);
+      });
+
+      it('@Locked() above it: callers that outnumber the pool all finish', async () => {
+        const app = await application(
+          target.name === 'postgres' ? { poolSize: 5 } : { extra: { connectionLimit: 5 } },
+        );
+        await times(30, () => app.get(library.Counters).increment(name));
+        expect(await count()).toBe(30);
+      });
+
+      it('@Locked() below it: one warning for each method says what happens, and to swap them', async () => {
+        const app = await application();
+        for (let i = 0; i < 3; i++) await app.get(Misplaced).increment(name);
+        expect(logs.of('warn')).toEqual([
+          expect.stringMatching(
+            /^Misplaced\.increment takes the lock ".*" inside a transaction.*released before the commit.*Put @Locked\(\) above @Transactional\(\)/,
+          ),
+        ]);
+        await app.get(Misplaced).transactional(() => app.get(Misplaced).locked(name, async () => {}));
+        expect(logs.of('warn')).toHaveLength(2);
+        expect(logs.of('warn')[1]).toContain('Misplaced.locked takes the lock');
+      });
+
+      it('@Locked() below it, with a guard: the key is free after the commit, with one warning', async () => {
+        const app = await application();
+        const released = once(app.get(LockService).events, 'released');
+        await app.get(Misplaced).guarded(name);
+        await released;
+        const others = new TypeOrmLockStore(observer);
+        expect(await others.acquire(name, 'other', 1_000)).toMatchObject({ acquired: true });
+        expect(await count()).toBe(1);
+        expect(logs.of('warn')).toEqual([expect.stringContaining('Put @Locked() above @Transactional()')]);
+      });
+
+      it('run, tryRun, acquire and tryAcquire warn too, once for each key and for ten keys at most', async () => {
+        const app = await application();
+        const locks = app.get(LockService);
+        await app.get(Misplaced).transactional(async () => {
+          await locks.run(`${name}-run`, () => {});
+          await locks.run(`${name}-run`, () => {});
+          await locks.tryRun(`${name}-tryRun`, () => {});
+          await (await locks.acquire(`${name}-acquire`)).release();
+          await (await locks.tryAcquire(`${name}-tryAcquire`))?.release();
+        });
+        expect(logs.of('warn')).toEqual(
+          ['run', 'tryRun', 'acquire', 'tryAcquire'].map((key) =>
+            expect.stringMatching(
+              `^A call takes the lock "${name}-${key}" inside a transaction.*Take the lock first`,
+            ),
+          ),
+        );
+        await app.get(Misplaced).transactional(async () => {
+          for (let i = 0; i < 20; i++) await locks.run(`${name}-${i}`, () => {});
+        });
+        expect(logs.of('warn')).toHaveLength(10);
+      });
+
+      it('nothing is warned of where no transaction is open: beside one, after one, and outside of one', async () => {
+        const app = await application();
+        const misplaced = app.get(Misplaced);
+        const lock = () => misplaced.locked(newKey(), async () => {});
+        let late: Promise<void> | undefined;
+        let committed: () => void = () => {};
+        const afterCommit = new Promise<void>((resolve) => (committed = resolve));
+        await misplaced.transactional(() =>
+          misplaced.transactional(async () => {
+            late = afterCommit.then(lock); // its call chain outlives the transaction
+            await misplaced.outside(lock);
+          }),
+        );
+        committed();
+        await late;
+        await app.get<DataSource>(getDataSourceToken()).transaction(async () => {});
+        await lock();
+        await misplaced.transactional(() => misplaced.transactional(async () => {}));
+        await Promise.all([misplaced.transactional(async () => {}), lock()]);
+        expect(logs.of('warn')).toEqual([]);
+      });
+
+      if (target.name === 'postgres')
+        it(`the application of ${GUIDE} runs`, async () => {
+          process.env.DATABASE_URL = urlOf(fixture.target);
+          const app = (await start({ imports: [library.AppModule] })).enableShutdownHooks();
+          await times(5, () => app.get(library.Counters).increment(name));
+          expect(await count()).toBe(5);
+          expect(logs.of('warn')).toEqual([]);
+        });
+
+      it('nothing is warned of while locking is disabled', async () => {
+        const app = await application();
+        app.get(LockService).disable();
+        await app.get(Misplaced).increment(name);
+        expect(logs.of('warn')).toEqual([expect.stringContaining('LOCKING IS DISABLED')]);
+      });
+    });
+}
