@@ -41,7 +41,7 @@ export class OuterTransactions {
 
   /** Whether a transaction of the call chain is open. */
   get open(): boolean {
-    for (const isOpen of this.#sources) if (isOpen()) return true;
+    for (const hasOpen of this.#sources) if (hasOpen()) return true;
     return false;
   }
 }
