@@ -12,5 +12,5 @@ export interface PgBouncer {
 /** PgBouncer in transaction mode in front of a PostgreSQL, with a few sessions for each database. */
 export function startPgBouncer(
   server: { host: string; port: number; username: string; password: string; database: string },
-  options?: { poolSize?: number },
+  options?: { poolSize?: number; poolMode?: 'transaction' | 'statement' },
 ): Promise<PgBouncer>;

@@ -8,8 +8,8 @@ import { installed } from './installed-program.mjs';
 import { startServer } from './server-home.mjs';
 import { serverVersion } from './server-version.mjs';
 
-/** PgBouncer in front of a PostgreSQL, the installed one or else that of Debian 12: each transaction gets whichever session is free. */
-export const startPgBouncer = (server, { poolSize = 3 } = {}) =>
+/** PgBouncer in front of a PostgreSQL, the installed one or else that of Debian 12: each transaction, or whatever `poolMode` says, gets whichever session is free. */
+export const startPgBouncer = (server, { poolSize = 3, poolMode = 'transaction' } = {}) =>
   startServer('pgbouncer', async (home) => {
     const own = installed('pgbouncer');
     const command = own ? [own] : await unpacked(home);
@@ -24,7 +24,7 @@ export const startPgBouncer = (server, { poolSize = 3 } = {}) =>
       unix_socket_dir: '',
       auth_type: 'scram-sha-256',
       auth_file: users,
-      pool_mode: 'transaction',
+      pool_mode: poolMode,
       default_pool_size: poolSize,
       max_client_conn: 500,
       ...(keepsStatements(version) && { max_prepared_statements: 0 }), // as older ones, which lose them

@@ -133,6 +133,9 @@ const BROKEN_OFF_TEXT = new RegExp(
   'i',
 );
 
+/** PgBouncer's refusal of a BEGIN, which has the code of broken connections: 08P01. */
+const STATEMENT_POOLING = /not allowed in statement pooling mode/i;
+
 const MISSING_TABLE = new Set<unknown>(['42P01', 1146]);
 const MISSING_SCHEMA = new Set<unknown>(['3F000', 1049]);
 
@@ -215,6 +218,12 @@ function failureOf(error: unknown, doing: string, target: string, owners: readon
     return new LockStoreError(
       `Could not ${doing}: the pool cluster of mysql2 has no server for ${target}: ${reasonOf(cause)}. It takes a server out after some failed connections, for good unless the DataSource's option replication.restoreNodeTimeout is set.`,
       { cause, transient: true },
+    );
+  }
+  if (STATEMENT_POOLING.test(String(driverError(error).message))) {
+    return new LockStoreError(
+      `Could not ${doing}: the pooler before ${target} is in statement mode, which allows no transaction. Set its mode to transaction (PgBouncer: pool_mode = transaction), or do without lock.transaction().`,
+      { cause },
     );
   }
   if (isBrokenOff(error)) {

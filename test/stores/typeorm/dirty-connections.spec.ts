@@ -2,7 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/glo
 import type { DataSource } from 'typeorm';
 import { TypeOrmLockStore } from '../../../lib/stores/typeorm/index.js';
 import { newKey, tokenOf } from '../keys.js';
-import { dirt, dirtyEach, leaveDirty } from './dirty-connections.js';
+import { dirt, dirtyEach, leaveDirty, settings } from './dirty-connections.js';
 import { Fixture, poolOf, targetsAmong } from './fixture.js';
 
 const TTL = 60_000;
@@ -115,6 +115,27 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
         });
       });
     }
+
+    for (const [kind, sql] of Object.entries(settings(target.name)))
+      it(`A1, A6 after ${kind} on every connection a key that is held is granted to no other, and a free one is granted`, async () => {
+        const [held, free] = [`besetzt ü ${newKey()}`, `frei ü ${newKey()}`];
+        tokenOf(await other.acquire(held, 'owner', TTL));
+        await leaveAll(sql);
+        const refused = await store.acquire(held, 'second', TTL).catch((error: unknown) => error);
+        expect(refused).not.toMatchObject({ acquired: true });
+        let token: number | undefined;
+        for (let tries = 0; token === undefined && tries <= POOL_SIZE; tries++) {
+          const answer = await store.acquire(free, 'owner', TTL).catch((error: unknown) => {
+            expect(error).toMatchObject({ name: 'LockStoreError', transient: true });
+            return undefined;
+          });
+          token = answer && tokenOf(answer);
+        }
+        expect(await other.inspect(free)).toMatchObject({ state: 'held', holder: { fencingToken: token } });
+        expect(await store.renewMany([{ key: free, owner: 'owner', ttl: TTL }])).toEqual(['renewed']);
+        expect(await store.release(free, 'owner')).toBe(true);
+        expect(await other.release(held, 'owner')).toBe(true);
+      });
 
     it('A1 a BEGIN that is not awaited is found by the answer, not before', async () => {
       const runner = application.createQueryRunner();

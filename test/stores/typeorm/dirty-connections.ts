@@ -31,6 +31,44 @@ export function dirt(database: string): Record<string, Dirt> {
   };
 }
 
+/** What else applications set for a session and forget, which must not give a key two holders. */
+export function settings(database: string): Record<string, string[]> {
+  if (database === 'postgres')
+    return {
+      'a read-only default': ['SET default_transaction_read_only = on'],
+      'the isolation level serializable': ["SET default_transaction_isolation = 'serializable'"],
+      'another client_encoding': ["SET client_encoding = 'LATIN1'"],
+      'another role': ['SET ROLE pg_monitor'],
+      'another session_authorization': ['SET SESSION AUTHORIZATION pg_monitor'],
+      'a statement_timeout of a millisecond': ['SET statement_timeout = 1'],
+      'a lock_timeout of a millisecond': ['SET lock_timeout = 1'],
+      'another time zone': ["SET TIME ZONE 'Asia/Kathmandu'", "SET datestyle = 'German'"],
+      'strings with backslashes': ['SET standard_conforming_strings = off'],
+    };
+  const modes = [
+    'NO_BACKSLASH_ESCAPES',
+    'ANSI_QUOTES',
+    'PAD_CHAR_TO_FULL_LENGTH',
+    '',
+    ...(database === 'mariadb' ? ['ORACLE', 'SIMULTANEOUS_ASSIGNMENT'] : []),
+  ];
+  return {
+    ...Object.fromEntries(modes.map((mode) => [`the sql_mode "${mode}"`, [`SET sql_mode = '${mode}'`]])),
+    'another time zone': ["SET time_zone = '-11:00'"],
+    'the character set latin1': ['SET NAMES latin1'],
+    'the character set ascii for results': ["SET character_set_results = 'ascii'"],
+    'a read-only default': ['SET SESSION TRANSACTION READ ONLY'],
+    'a read-only next transaction': ['SET TRANSACTION READ ONLY'],
+    'the isolation level serializable': ['SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE'],
+    'the isolation level read uncommitted': ['SET SESSION TRANSACTION ISOLATION LEVEL READ UNCOMMITTED'],
+    'LOCK TABLES': ['CREATE TABLE IF NOT EXISTS app_table (id int)', 'LOCK TABLES app_table READ'],
+    'a transaction of XA': ["XA START 'app'"],
+    'the completion type CHAIN': ['SET completion_type = CHAIN'],
+    'an sql_select_limit of a row': ['SET sql_select_limit = 1'],
+    'safe updates': ['SET sql_safe_updates = 1'],
+  };
+}
+
 /** Opens this many connections of the pool, and gives them back as these statements leave them. */
 export async function leaveDirty(dataSource: DataSource, count: number, sql: string[]): Promise<void> {
   const runners = Array.from({ length: count }, () => dataSource.createQueryRunner());

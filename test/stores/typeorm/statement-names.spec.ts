@@ -1,0 +1,123 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import type { DataSource } from 'typeorm';
+import { TypeOrmLockStore, type TypeOrmLockStoreOptions } from '../../../lib/stores/typeorm/index.js';
+import { startPgBouncer } from '../../servers/pgbouncer.mjs';
+import { newKey, tokenOf } from '../keys.js';
+import { Fixture, recordStatements, targetsAmong } from './fixture.js';
+
+const TTL = 60_000;
+
+async function cycle(store: TypeOrmLockStore): Promise<void> {
+  const key = newKey();
+  tokenOf(await store.acquire(key, 'o', TTL));
+  expect(await store.renew(key, 'o', TTL)).toBe(true);
+  expect(await store.renewMany([{ key, owner: 'o', ttl: TTL }])).toEqual(['renewed']);
+  expect(await store.release(key, 'o')).toBe(true);
+}
+
+for (const target of targetsAmong('postgres'))
+  describe('prepared statements of PostgreSQL', () => {
+    let fixture: Fixture;
+    beforeAll(async () => void (fixture = await Fixture.open(target)));
+    afterAll(() => fixture.dispose());
+
+    const opened = async (extra: object = {}, options: TypeOrmLockStoreOptions = {}) => {
+      const application = await fixture.dataSource({ poolSize: 1, ...extra });
+      const warnings: string[] = [];
+      const store = new TypeOrmLockStore(application, options);
+      store.onWarning((topic) => warnings.push(topic));
+      await store.prepare();
+      return { application, store, warnings };
+    };
+    const namesIn = async (application: DataSource) => {
+      const rows: { name: string }[] = await application.query('SELECT name FROM pg_prepared_statements');
+      return rows.map(({ name }) => name).sort();
+    };
+
+    it('E19 have names that people can read', async () => {
+      const { application, store } = await opened();
+      await cycle(store);
+      expect(await namesIn(application)).toEqual([
+        'nestjs-locked:acquire',
+        'nestjs-locked:acquire-new',
+        'nestjs-locked:release',
+        'nestjs-locked:renew',
+        'nestjs-locked:renew-many',
+      ]);
+    });
+
+    it('E19 have a suffix where two stores use one connection for different tables', async () => {
+      const { application, store } = await opened();
+      const second = new TypeOrmLockStore(application, { table: 'other_locks' });
+      await second.prepare();
+      for (let i = 0; i < 2; i++) {
+        await cycle(store);
+        await cycle(second);
+      }
+      const acquire = (await namesIn(application)).filter((name) => /:acquire(:|$)/.test(name));
+      expect(acquire).toEqual([
+        'nestjs-locked:acquire',
+        expect.stringMatching(/^nestjs-locked:acquire:[0-9a-f]{8}$/),
+      ]);
+    });
+
+    it('R8 a changed column (0A000) turns the name of that statement off, which is said once, and no other', async () => {
+      const { application, store, warnings } = await opened({}, { table: 'changing_locks' });
+      await cycle(store);
+      const key = newKey();
+      expect(await store.inspect(key)).toMatchObject({ state: 'free' });
+      await application.query('ALTER TABLE changing_locks ALTER COLUMN last_label TYPE text');
+      for (let i = 0; i < 3; i++) expect(await store.inspect(key)).toMatchObject({ state: 'free' });
+      await cycle(store);
+      expect(warnings.filter((topic) => topic.startsWith('prepared statement'))).toEqual([
+        'prepared statement inspect',
+      ]);
+      const statements = recordStatements(application);
+      await cycle(store);
+      await store.inspect(key);
+      expect(statements).toHaveLength(6); // a new key takes two, and none was repeated
+      await application.query('DEALLOCATE "nestjs-locked:renew"');
+      statements.length = 0;
+      await store.renew(key, 'o', TTL);
+      expect(statements.length).toBeGreaterThan(2); // it is still run by its name
+    });
+  });
+
+for (const target of targetsAmong('postgres'))
+  describe('behind PgBouncer in statement mode', () => {
+    it('R11 a transaction is refused for good, and the error names the mode; leases work', async () => {
+      const fixture = await Fixture.open(target);
+      const server = fixture.target.options as Parameters<typeof startPgBouncer>[0];
+      const pooler = await startPgBouncer(server, { poolMode: 'statement' });
+      const { hostname: host, port } = new URL(pooler.url);
+      const store = await fixture.store({ host, port: Number(port) });
+      await cycle(store);
+      await expect(store.transaction(async () => 'work')).rejects.toMatchObject({
+        name: 'LockStoreError',
+        transient: false,
+        message: expect.stringMatching(/pooler .* statement mode.*pool_mode = transaction/),
+      });
+      await cycle(store);
+      await fixture.dispose();
+      await pooler.stop();
+    });
+
+    it('E19 behind a pooler the names end with a hash, so that none runs the statement of another client', async () => {
+      const fixture = await Fixture.open(target);
+      const server = fixture.target.options as Parameters<typeof startPgBouncer>[0];
+      const pooler = await startPgBouncer(server, { poolSize: 1 });
+      const { hostname: host, port } = new URL(pooler.url);
+      const there = { host, port: Number(port), poolSize: 1 };
+      const [first, second] = [
+        await fixture.store(there),
+        await fixture.store(there, { table: 'other_locks' }),
+      ];
+      const key = newKey();
+      tokenOf(await first.acquire(key, 'o', TTL)); // both on the only session of the pooler
+      expect(await second.inspect(key)).toMatchObject({ state: 'free' });
+      tokenOf(await second.acquire(key, 'o', TTL));
+      expect(await first.inspect(key)).toMatchObject({ state: 'held' });
+      await fixture.dispose();
+      await pooler.stop();
+    });
+  });
