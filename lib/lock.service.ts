@@ -170,6 +170,7 @@ export class LockService {
    * @throws LockNotAcquiredError when the lock is busy: the body did not run
    * @throws LockLostError when the lock was lost while the body ran to its end, unless `onLost` is `'ignore'`
    * @throws LockStoreError when the store fails: the body did not run
+   * @throws LockError for a `wait` inside a run that holds the key already, unless it is `reentrant`
    */
   async run<T>(key: string, body: (lock: Lock) => T | Promise<T>, options?: RunOptions): Promise<T> {
     const result = await this.#tryRun(this.#read('run()', RUN_OPTIONS, key, options), body);

@@ -44,6 +44,18 @@ for (const target of sessionTargets())
     });
     afterAll(() => fixture.dispose());
 
+    it('E12, B89 a wait of a call chain for its own key fails at once, without a session', async () => {
+      const key = newKey();
+      const error = await locks.run(key, async () =>
+        locks.acquire(key, { wait: Infinity }).catch((refusal: unknown) => refusal),
+      );
+      expect(error).toBeInstanceOf(LockError);
+      expect(error).toMatchObject({ message: expect.stringContaining('reentrant: true') });
+      expect(await locks.run(key, () => locks.tryAcquire(key))).toBeNull();
+      expect(await locks.run(key, () => locks.run(key, () => 'inner', { reentrant: true }))).toBe('inner');
+      await (await others.acquire(key)).release();
+    });
+
     it('B3, B29 a lock has no end, and is released', async () => {
       const lock = await locks.acquire(newKey());
       expect(lock).toMatchObject({ held: true, expiresAt: null });
