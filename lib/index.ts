@@ -62,6 +62,7 @@ export type {
   ReleaseRequest,
   RenewalOutcome,
   SessionBound,
+  StoreClock,
   StoreDescription,
   StoreLifecycle,
   StoreWarnings,

@@ -56,6 +56,9 @@ export class LeaseKeeper implements LockKeeper {
     private readonly listeners: {
       /** More or fewer locks are held. */
       changed(): void;
+      granted(lease: Lease): void;
+      /** It was released, after so many milliseconds; `minHold` may keep the key for longer. */
+      released(lease: Lease, job: string | undefined, took: number): void;
       callbackFailed(error: unknown, lease: Lease): void;
       /** A transaction has been open for so many milliseconds. */
       transactionHangs(lease: Lease, open: number): void;
@@ -120,6 +123,7 @@ export class LeaseKeeper implements LockKeeper {
     const lock = new Lock(lease, this);
     this.#held.set(lease, { lock, settings, job, grantedAt: this.clock.now() });
     this.#holders.set(lease.storeKey, lease);
+    this.listeners.granted(lease);
     lease.onLost = (error) => this.#lost(lease, error);
     this.#renewer.add(lease);
     return lock;
@@ -248,6 +252,7 @@ export class LeaseKeeper implements LockKeeper {
       told = passed instanceof Lease || waiting;
       const { key, fencingToken, loss } = lease;
       const heldFor = this.#heldFor(held);
+      this.listeners.released(lease, held.job, Math.max(heldFor, held.settings.minHold));
       // At a shutdown its holder was told of a loss: a lock has one end.
       if (!loss) this.publisher.publish('released', { key, job: held.job, fencingToken, heldFor });
       return true;

@@ -7,6 +7,7 @@ import type {
   SessionBound,
   WaiterCaller,
 } from './interfaces/lock-store.interface.js';
+import type { KnownKeys } from './known-keys.js';
 import type { LeaseKeeper } from './lease-keeper.js';
 import { attemptTimeoutOf, Lease } from './lease.js';
 import { LockAcquisition, type Refusal } from './lock-acquisition.js';
@@ -31,6 +32,7 @@ export class LockContender {
     private readonly store: LockStore & Partial<SessionBound & LockPasser & WaiterCaller>,
     private readonly keeper: LeaseKeeper,
     private readonly queue: WaitQueue,
+    private readonly keys: KnownKeys,
     private readonly publisher: LockEventPublisher,
     private readonly clock: Clock,
   ) {}
@@ -218,7 +220,11 @@ export class LockContender {
     const { reason } = answer;
     const nested = call.nested === true && !isFinal(answer);
     const holder = answer.holder && { ...answer.holder, key: call.key }; // as the caller knows it
-    return this.#publishBusy(call, new LockNotAcquiredError(call.key, { waited, holder, reason, nested }));
+    const lastRun = this.keys.took(call.key, call.job);
+    return this.#publishBusy(
+      call,
+      new LockNotAcquiredError(call.key, { waited, holder, reason, nested, lastRun }),
+    );
   }
 
   #publishBusy({ key, job }: LockCall, error: LockNotAcquiredError): LockNotAcquiredError {

@@ -20,6 +20,8 @@ export interface LockNotAcquiredDetails {
   reason?: RefusalReason | undefined;
   /** Whether a run of the same call chain holds it. Default `false`. */
   nested?: boolean | undefined;
+  /** Milliseconds that the last run of the key, or of its method, took in this process, if there was one. */
+  lastRun?: number | undefined;
   /** The limit of `maxWaiters` that kept it from waiting, if one did. */
   full?: { option: 'perKey' | 'total'; limit: number } | undefined;
 }
@@ -39,6 +41,11 @@ export class LockNotAcquiredError extends LockError {
   readonly reason: BusyReason;
   /** Whether a `run`, or a method under `@Locked()`, around this call holds the lock: it is not busy for others alone. */
   readonly nested: boolean;
+  /**
+   * Milliseconds after which to try again: how long the last run of the key took in this process (or of the method, if
+   * this process has not run the key), but at most what is left of the holder's lease; 0 when the holder is not known.
+   */
+  readonly retryAfter: number;
 
   constructor(
     readonly key: string,
@@ -52,6 +59,7 @@ export class LockNotAcquiredError extends LockError {
     this.holder = holder;
     this.reason = full ? 'queue-full' : reason;
     this.nested = nested;
+    this.retryAfter = Math.min(holder?.remaining ?? 0, details.lastRun ?? Infinity);
   }
 }
 

@@ -63,6 +63,22 @@ export class LockLogger {
     this.#say('warn', 'Locking is enabled again.');
   }
 
+  /** @param ahead milliseconds by which the store's clock is ahead of this machine's */
+  clocksDiffer(ahead: number): void {
+    const seconds = (Math.abs(ahead) / 1000).toFixed(1);
+    this.#say(
+      'warn',
+      `The clock of this machine is ${seconds} s ${ahead > 0 ? 'behind' : 'ahead of'} the clock of the lock store. While locking is disabled, fencing tokens come from this machine's clock: after locking is disabled or enabled, fenced writes may be refused for that long. Synchronize both clocks with a time server.`,
+    );
+  }
+
+  clockUnread(error: unknown): void {
+    this.#warn(
+      'clock',
+      `The clock of the lock store could not be read, so it was not compared with the clock of this machine: ${describe(error)}`,
+    );
+  }
+
   noShutdownHooks(): void {
     this.#say(
       'warn',

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { systemClock, type Clock, type Timer } from './clock.js';
 import type { Duration } from './duration.js';
 import type { LockInspection, LockPage } from './interfaces/lock-record.interface.js';
@@ -8,10 +9,13 @@ import type {
   LockStore,
   OnceKeeper,
   SessionBound,
+  StoreClock,
   StoreDescription,
   StoreLifecycle,
   StoreWarnings,
 } from './interfaces/lock-store.interface.js';
+import { compareClocks } from './compare-clocks.js';
+import { KnownKeys } from './known-keys.js';
 import { LockAdministration } from './lock-administration.js';
 import { readCall, type LockCall } from './lock-call.js';
 import { LockContext } from './lock-context.js';
@@ -43,12 +47,21 @@ import { WaitQueue } from './wait-queue.js';
 
 type Store = LockStore &
   Partial<
-    LockInspector & LockPauser & OnceKeeper & SessionBound & StoreLifecycle & StoreDescription & StoreWarnings
+    LockInspector &
+      LockPauser &
+      OnceKeeper &
+      SessionBound &
+      StoreClock &
+      StoreLifecycle &
+      StoreDescription &
+      StoreWarnings
   >;
 type Opened = OpenLocks<Store>;
 
 /** Milliseconds in which some instance takes a tick up, if any does. */
 const TICK_GRACE = 60_000;
+/** Milliseconds: tokens that are further ahead were made up for keys whose store is ahead as well. */
+const TOKENS_AHEAD = 1_000;
 
 /** What the module hands to the service it makes. */
 export interface LockServiceSetup {
@@ -75,6 +88,7 @@ export class LockService {
   readonly #logger: LockLogger;
   readonly #clock: Clock;
   readonly #queue: WaitQueue;
+  readonly #keys = new KnownKeys();
   readonly #settings: ModuleSettings;
   /** Those of the module and of decorators, which the store has to be able to keep. */
   readonly #standing: LockSettings[];
@@ -197,7 +211,10 @@ export class LockService {
     const { key, owner, fencingToken, ttl } = readHandOff(data);
     assertKnownOptions('restore()', options, RESTORE_OPTIONS);
     const settings = readSettings(`restore() of "${key}"`, { ...options, ttl }, this.#settings.defaults);
-    if (!this.#enabled) return this.#unlocked(key);
+    if (!this.#enabled) {
+      this.#keys.granted(key, fencingToken);
+      return this.#unlocked(key);
+    }
     if (this.#stopping) throw shuttingDown();
     const { store, keeper } = await this.start();
     const { renewEvery } = settings;
@@ -281,7 +298,10 @@ export class LockService {
     return this.#administration.resume(key);
   }
 
-  /** Runs everything unlocked from here on, in this process. Locks that are held stay held. */
+  /**
+   * Runs everything unlocked from here on, in this process. Locks that are held stay held. Fencing tokens go on growing,
+   * by this machine's clock, see `Lock.fencingToken`.
+   */
   disable(): void {
     this.#wanted = false;
     if (this.#enabled) this.#logger.disabled();
@@ -289,17 +309,29 @@ export class LockService {
   }
 
   /**
-   * Takes locks from here on, in this process; opens the store if it was not.
+   * Takes locks from here on, in this process; opens the store if it was not. Warns if the clocks of this machine and of
+   * the database differ by more than a second: fenced writes may be refused for that long.
    *
    * @throws LockStoreError when the store cannot be opened: locking stays disabled
    */
   async enable(): Promise<void> {
     if (this.#stopping) throw shuttingDown();
     this.#wanted = true;
-    await this.start();
+    const opened = this.#open !== undefined;
+    const { store } = await this.start();
     if (!this.#wanted || this.#enabled) return; // disabled again meanwhile, or enabled already
+    if (opened) await compareClocks(store, this.#clock, this.#logger); // otherwise the start has done that
+    await this.#outliveTokens();
+    if (!this.#wanted || this.#enabled) return;
     this.#logger.enabled();
     this.#enabled = true;
+  }
+
+  /** Waits for the next millisecond if a token was made up in this one: the store's tokens have to be greater. */
+  async #outliveTokens(): Promise<void> {
+    const ahead = this.#keys.madeUp / 1_000 - this.#clock.date();
+    if (ahead < 0 || ahead > TOKENS_AHEAD) return;
+    await sleep(Math.floor(ahead) + 1); // not on `#clock`, which stands still in tests
   }
 
   /** @internal Opens the store, once. */
@@ -336,8 +368,8 @@ export class LockService {
   }
 
   /** @internal Calls `body` as if nothing stood in between, but for the handle that it finds in its `LockContext`. */
-  runUnlocked<T>(name: string, body: () => T): T {
-    return LockContext.run(() => this.#unlocked(name), body);
+  runUnlocked<T>(key: string, body: () => T): T {
+    return LockContext.run(() => this.#unlocked(key), body);
   }
 
   /** @internal Has a stream that a handler returned given up when nobody uses it within one ttl; `giveUp` tells whether that was so. */
@@ -391,6 +423,7 @@ export class LockService {
       this.#open = await openLocks(() => this.#makeStore(), {
         clock: this.#clock,
         queue: this.#queue,
+        keys: this.#keys,
         publisher: this.#publisher,
         logger: this.#logger,
         changed: () => this.#statusFile?.changed(),
@@ -442,7 +475,8 @@ export class LockService {
   }
 
   #unlocked(key: string): Lock {
-    return unlocked(key, this.#clock, async () => (await this.start()).store);
+    const token = this.#keys.makeUpToken(key, this.#clock.date());
+    return unlocked(key, token, this.#clock, async () => (await this.start()).store);
   }
 
   /** Only at the first lock, since hooks may be enabled after the application was initialized. */

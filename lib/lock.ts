@@ -37,7 +37,15 @@ export class Lock implements AsyncDisposable {
   #section: Section | undefined;
 
   /** @internal */
-  constructor(lease: Lease, keeper: LockKeeper) {
+  constructor(
+    lease: Lease,
+    keeper: LockKeeper,
+    /**
+     * Whether the lock was acquired from the store. `false` when locking was disabled: the handle is always held, and
+     * other instances may run the same work at the same time.
+     */
+    readonly enabled = true,
+  ) {
     this.#lease = lease;
     this.#keeper = keeper;
   }
@@ -51,7 +59,12 @@ export class Lock implements AsyncDisposable {
     return this.#lease.owner;
   }
 
-  /** Greater than that of every earlier acquisition of the key; 0 when locking is disabled. */
+  /**
+   * Greater than that of every earlier acquisition of the key.
+   *
+   * When locking is disabled, it is this machine's clock in microseconds, or the last token that this process saw for
+   * the key plus 1 if that is greater. So fenced writes go on while locking is disabled, see {@link enabled}.
+   */
   get fencingToken(): number {
     return this.#lease.fencingToken;
   }

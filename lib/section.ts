@@ -44,8 +44,7 @@ export class Sections {
   around(key: string): Section | undefined {
     for (const lock of LockContext.all()) {
       const { section } = lock;
-      if (lock.key === key && lock.fencingToken > 0 && section?.sections === this && section.open)
-        return section;
+      if (lock.key === key && lock.enabled && section?.sections === this && section.open) return section;
     }
     return undefined;
   }

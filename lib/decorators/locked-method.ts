@@ -123,13 +123,25 @@ export class LockedMethod {
 
   #wrap(property: symbol): LockedMethod['wrapper'] {
     const call = this.#call.bind(this);
-    const { where, original } = this;
+    const withoutLock = this.#callWithoutLock.bind(this);
+    const { where } = this;
     return function (this: unknown, ...args: unknown[]): unknown {
       const locks = serviceOf(this, property);
       if (!locks) return Promise.reject(notInjected(where));
-      if (!locks.enabled) return locks.runUnlocked(where, () => original.apply(this, args));
+      if (!locks.enabled) return withoutLock(locks, this as object, args);
       return call(locks, this as object, args);
     };
+  }
+
+  /** While locking is disabled. The key matters also then: fencing tokens grow for each key. */
+  #callWithoutLock(locks: LockService, instance: object, args: unknown[]): unknown {
+    let key: string;
+    try {
+      key = this.#key(instance, args);
+    } catch (error) {
+      return Promise.reject(error); // as while locking is enabled
+    }
+    return locks.runUnlocked(key, () => this.original.apply(instance, args));
   }
 
   async #call(locks: LockService, instance: object, args: unknown[]): Promise<unknown> {

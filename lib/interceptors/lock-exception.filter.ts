@@ -44,7 +44,9 @@ interface Socket {
  *
  * In other contexts, such as commands, the error itself goes on.
  *
- * `Retry-After` is the rest of the holder's lease in seconds, from 1 to 60.
+ * `Retry-After` is in whole seconds, from 1 to 60: how long the last run of the key took in this process, or else the
+ * last run of the decorated method; at most the rest of the holder's lease. A process that has seen no such run answers
+ * with the rest of the lease, which is renewed and may be far longer than the work.
  *
  * @example
  * ```ts
@@ -89,10 +91,10 @@ export class LockExceptionFilter implements ExceptionFilter<LockNotAcquiredError
       }
   }
 
-  #reply(reply: Reply, { holder }: LockNotAcquiredError): void {
+  #reply(reply: Reply, error: LockNotAcquiredError): void {
     reply
       .status(this.#status)
-      .header('Retry-After', String(retryAfter(holder?.remaining ?? 0)))
+      .header('Retry-After', String(retryAfter(error)))
       .send({ statusCode: this.#status, message: MESSAGE, error: STATUS_CODES[this.#status] });
   }
 }
@@ -106,6 +108,6 @@ function emitException(context: ReturnType<ArgumentsHost['switchToWs']>): void {
   else if (socket.readyState === OPEN) socket.send?.(JSON.stringify({ event: 'exception', data }));
 }
 
-function retryAfter(remaining: number): number {
-  return Math.min(Math.max(1, Math.ceil(remaining / 1000)), LONGEST_RETRY_AFTER);
+function retryAfter(error: LockNotAcquiredError): number {
+  return Math.min(Math.max(1, Math.ceil(error.retryAfter / 1000)), LONGEST_RETRY_AFTER);
 }

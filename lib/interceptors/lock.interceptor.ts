@@ -68,9 +68,9 @@ export function LockInterceptor(
 
     async intercept(context: ExecutionContext, next: CallHandler): Promise<Observable<unknown>> {
       const job = `${context.getClass().name}.${context.getHandler().name}`;
-      if (!this.locks.enabled) return runWithoutLock(this.locks, job, next);
-      const call = { key: await makeKey(key, context, job), settings: this.#settings, job };
-      return runUnderLock(this.locks, call, context, next);
+      const made = await makeKey(key, context, job);
+      if (!this.locks.enabled) return runWithoutLock(this.locks, made, next);
+      return runUnderLock(this.locks, { key: made, settings: this.#settings, job }, context, next);
     }
   }
 

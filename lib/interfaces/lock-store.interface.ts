@@ -314,6 +314,16 @@ export interface StoreWarnings {
   onWarning(warn: (topic: string, message: string) => void): void;
 }
 
+/**
+ * A store whose clock is not the clock of this machine.
+ *
+ * @publicApi
+ */
+export interface StoreClock {
+  /** The time by the clock that judges leases, in epoch milliseconds. It is read at start, and when locking is enabled. */
+  readClock(): Promise<number>;
+}
+
 /** How a store names itself in the line logged at start. @publicApi */
 export interface StoreDescription {
   /** Such as `store=postgres table=locks`; never a connection string. */

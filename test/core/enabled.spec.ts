@@ -33,11 +33,11 @@ describe('B73 locking that is disabled', () => {
     expect(clock.timers).toEqual([]);
   });
 
-  it('gives handles with the token 0 that are always held, and can be extended and released', async () => {
+  it('gives handles that are always held, and can be extended and released', async () => {
     let losses = 0;
     const { service, clock } = await startCore({ enabled: false, onLost: () => losses++ });
     const lock = await service.acquire('key', { ttl: 1000 });
-    expect(lock).toMatchObject({ key: 'key', fencingToken: 0, owner: '', expiresAt: null, loss: undefined });
+    expect(lock).toMatchObject({ key: 'key', enabled: false, owner: '', expiresAt: null, loss: undefined });
     clock.freeze(10 ** 9);
     expect(lock.held).toBe(true);
     lock.assertHeld();
@@ -48,7 +48,7 @@ describe('B73 locking that is disabled', () => {
     expect(await lock.release()).toBe(false);
     expect(lock.held).toBe(false);
     expect(() => lock.assertHeld()).toThrow(LockLostError);
-    expect(JSON.parse(JSON.stringify(lock))).toMatchObject({ key: 'key', fencingToken: 0, held: false });
+    expect(JSON.parse(JSON.stringify(lock))).toMatchObject({ key: 'key', held: false });
     expect(inspect(lock)).not.toContain('undefined');
     expect(losses).toBe(0);
   });
@@ -85,6 +85,76 @@ describe('B73 locking that is disabled', () => {
   });
 });
 
+describe('B82 fencing tokens while locking is disabled', () => {
+  const key = 'key';
+
+  it("E3, B82 come from this machine's clock in microseconds, and grow strictly for each key", async () => {
+    const { service, clock } = await startCore({ enabled: false });
+    const now = clock.date() * 1000;
+    const token = async (of = key): Promise<number> => (await service.acquire(of)).fencingToken;
+
+    expect([await token(), await token(), await token('other')]).toEqual([now, now + 1, now]);
+    expect(await service.run(key, ({ fencingToken }) => fencingToken)).toBe(now + 2);
+    await clock.advance(1);
+    expect(await token()).toBe(now + 1000);
+  });
+
+  it('E3, B82 are greater than the last token that was seen, also of a database whose clock is ahead', async () => {
+    const { service, store, clock } = await startCore();
+    const ahead = (clock.date() + 60_000) * 1000;
+    store.server.acquire = () => Promise.resolve({ acquired: true, fencingToken: ahead });
+    await (await service.acquire(key)).release();
+    service.disable();
+
+    expect((await service.acquire(key)).fencingToken).toBe(ahead + 1);
+    expect((await service.acquire('other')).fencingToken).toBe(clock.date() * 1000);
+  });
+
+  it('E3, B82 are remembered for the ten thousand keys that were used last', async () => {
+    const { service, clock } = await startCore({ enabled: false });
+    const now = clock.date() * 1000;
+    await service.acquire(key);
+    for (let other = 1; other < 10_000; other++) await service.acquire(`other ${other}`);
+    expect((await service.acquire(key)).fencingToken).toBe(now + 1);
+    for (let other = 0; other < 10_000; other++) await service.acquire(`another ${other}`);
+    expect((await service.acquire(key)).fencingToken).toBe(now);
+  });
+
+  it.each([
+    ['ahead of', -5000, '5.0 s ahead of'],
+    ['behind', 1500, '1.5 s behind'],
+  ])('E3, B82 a clock that is %s that of the store is told at start and at enable()', async (_, by, said) => {
+    const { service, clock, store } = await startCore({ enabled: false });
+    Object.assign(store, { readClock: async () => clock.date() + by });
+    const told = (): string[] => warnings(log).filter((line) => line.startsWith('The clock of this machine'));
+    await service.enable();
+    expect(told()).toEqual([expect.stringContaining(`The clock of this machine is ${said} the clock of`)]);
+    service.disable();
+    await service.enable();
+    expect(told()).toHaveLength(2);
+  });
+
+  it('E3, B82 a difference of a second, or one that the answer of the store explains, is not told', async () => {
+    const { service, clock, store } = await startCore({ enabled: false });
+    const readClock = async (): Promise<number> => {
+      const time = clock.date();
+      await clock.advance(3000);
+      return time - 900;
+    };
+    Object.assign(store, { readClock });
+    await service.enable();
+    expect(warnings(log)).toEqual(['Locking is enabled again.']);
+  });
+
+  it('E3, B82 a clock that cannot be read does not keep the application from starting', async () => {
+    const { service, store } = await startCore({ enabled: false });
+    Object.assign(store, { readClock: () => Promise.reject(new LockStoreError('no permission')) });
+    await service.enable();
+    expect(service.enabled).toBe(true);
+    expect(warnings(log)[0]).toMatch(/^The clock of the lock store could not be read.*no permission/);
+  });
+});
+
 describe('B73 at run time', () => {
   it('disable leaves held locks held and renewed; new ones are none', async () => {
     const { service, store, clock } = await startCore({ ttl: 900 });
@@ -92,7 +162,7 @@ describe('B73 at run time', () => {
     service.disable();
     service.disable();
     const after = await service.acquire('key');
-    expect(after.fencingToken).toBe(0);
+    expect([before.enabled, after.enabled]).toEqual([true, false]);
     await clock.advance(10_000);
     expect(before.held).toBe(true);
     expect(await after.release()).toBe(true);
@@ -111,7 +181,7 @@ describe('B73 at run time', () => {
     expect(prepared).toBe(1);
     expect(service.enabled).toBe(true);
     const lock = await service.acquire('key');
-    expect(lock.fencingToken).toBeGreaterThan(0);
+    expect(lock.enabled).toBe(true);
     expect(await service.tryAcquire('key')).toBeNull();
     expect(warnings(log).filter((line) => line === 'Locking is enabled again.')).toHaveLength(1);
   });
@@ -124,10 +194,10 @@ describe('B73 at run time', () => {
     store.close = () => Promise.resolve(void closed++);
     expect((await errorOf(service.enable())).message).toBe('no database');
     expect(service.enabled).toBe(false);
-    expect((await service.acquire('key')).fencingToken).toBe(0);
+    expect((await service.acquire('key')).enabled).toBe(false);
     broken = false;
     await service.enable();
-    expect((await service.acquire('key')).fencingToken).toBeGreaterThan(0);
+    expect((await service.acquire('key')).enabled).toBe(true);
   });
 
   it('B13 a store that cannot be prepared is closed again, and its error is the one that surfaces', async () => {

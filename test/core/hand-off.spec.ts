@@ -176,15 +176,17 @@ describe('B80 a lock that is handed on', () => {
   it('is taken up as nothing where locking is disabled', async () => {
     const { service } = await startCore(TTL);
     const there = await startCore({ enabled: false });
-    const lock = await there.service.restore(await (await service.acquire('key')).handOff());
-    expect([lock.key, lock.fencingToken, lock.held]).toEqual(['key', 0, true]);
+    const data = await (await service.acquire('key')).handOff();
+    const lock = await there.service.restore(data);
+    expect([lock.key, lock.enabled, lock.held]).toEqual(['key', false, true]);
+    expect(lock.fencingToken).toBeGreaterThan(data.fencingToken);
     expect(there.store.calls).toEqual([]);
   });
 
   it('stands for nothing while locking is disabled', async () => {
     const { service, store } = await startCore({ enabled: false });
     const data = await (await service.acquire('key')).handOff();
-    expect(data).toMatchObject({ key: 'key', fencingToken: 0 });
+    expect(data).toMatchObject({ key: 'key', owner: '' });
     expect(await service.release('key', data.owner)).toBe(true);
     expect(store.calls).toEqual([]);
   });

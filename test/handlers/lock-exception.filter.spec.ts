@@ -82,6 +82,41 @@ describe.each(platforms)('LockExceptionFilter over HTTP, %s', (_, adapter) => {
     expect((await app.get('/')).headers.get('retry-after')).toBe(seconds);
   });
 
+  it.each([
+    ['as long as the last run of the key took', 1500, 30_000, '2'],
+    ['as long as the rest of the lease, when that is less', 40_000, 30_000, '30'],
+    ['a second at least', 1, 30_000, '1'],
+  ])('E17 asks to come back after %s', async (_when, lastRun, remaining, seconds) => {
+    @Controller()
+    class Orders {
+      @Get()
+      @UseFilters(LockExceptionFilter)
+      async get() {
+        throw new LockNotAcquiredError('k', { waited: 0, holder: holderFor(remaining), lastRun });
+      }
+    }
+    const app = await startHttp(adapter(), { controllers: [Orders] });
+
+    expect((await app.get('/')).headers.get('retry-after')).toBe(seconds);
+  });
+
+  it('E17 asks to come back after a second for a lock whose runs are short, whatever its ttl', async () => {
+    @Controller()
+    class Orders {
+      @Get()
+      @UseFilters(LockExceptionFilter)
+      @Locked('order:7', { ttl: '30s' })
+      async get() {
+        return 'done';
+      }
+    }
+    const app = await startHttp(adapter(), { controllers: [Orders] });
+    expect((await app.get('/')).status).toBe(200);
+    await app.store.holdElsewhere('order:7', 30_000);
+
+    expect((await app.get('/')).headers.get('retry-after')).toBe('1');
+  });
+
   it('B67 asks to come back after 1 second when the holder is not known', async () => {
     @Controller()
     class Orders {

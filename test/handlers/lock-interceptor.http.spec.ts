@@ -220,19 +220,19 @@ describe.each(platforms)('LockInterceptor on HTTP handlers, %s', (_, adapter) =>
     expect(app.store.attempts).toBe(0);
   });
 
-  it('B73 B67 runs handlers unlocked when locking is disabled', async () => {
+  it('B73 B67 runs handlers unlocked when locking is disabled, with their key', async () => {
     @Controller()
     class Orders {
       @Get('key')
       @UseInterceptors(LockInterceptor('key'))
       async key() {
         await Promise.resolve();
-        return `token ${LockContext.current()?.fencingToken}`;
+        return `${LockContext.current()?.key} ${LockContext.current()?.enabled}`;
       }
     }
     const app = await startHttp(adapter(), { controllers: [Orders], locks: { enabled: false } });
 
-    expect(await (await app.get('/key')).text()).toBe('token 0');
+    expect(await (await app.get('/key')).text()).toBe('key false');
     expect(app.store.attempts).toBe(0);
   });
 

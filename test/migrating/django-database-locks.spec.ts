@@ -117,9 +117,9 @@ for (const { name, open } of targetsAmong('postgres'))
           const off = (await deployment.start({ imports })).get(LockService);
           const key = newKey();
           await locks.acquire(key);
-          expect(await off.run(key, ({ fencingToken }) => fencingToken)).toBe(0);
+          expect(await off.run(key, ({ enabled }) => enabled)).toBe(false);
           locks.disable();
-          expect((await locks.acquire(key)).fencingToken).toBe(0);
+          expect((await locks.acquire(key)).enabled).toBe(false);
           await locks.enable();
           expect(await locks.tryAcquire(key)).toBeNull();
         },

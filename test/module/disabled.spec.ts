@@ -31,7 +31,7 @@ class Jobs {
   @Locked({ key: (id: string) => `order:${id}` })
   async token(_id: string): Promise<unknown> {
     const lock = LockContext.current();
-    return lock && { key: lock.key, fencingToken: lock.fencingToken, held: lock.held };
+    return lock && { key: lock.key, enabled: lock.enabled, held: lock.held };
   }
 }
 
@@ -68,7 +68,7 @@ describe('enabled: false', () => {
 
     const locks = app.get(LockService);
     expect(locks.enabled).toBe(false);
-    expect(await locks.run('key', ({ fencingToken, held }) => [fencingToken, held])).toEqual([0, true]);
+    expect(await locks.run('key', ({ enabled, held }) => [enabled, held])).toEqual([false, true]);
     const [one, two] = [await locks.acquire('key'), await locks.tryAcquire('key')];
     expect([await one.release(), await two?.release()]).toEqual([true, true]);
     await stop(app);
@@ -91,13 +91,13 @@ describe('enabled: false', () => {
     expect(logs.of('log')).toEqual([]);
   });
 
-  it('B73 gives decorated methods a lock to look at, with the fencing token 0, as run() does', async () => {
+  it('B73 gives decorated methods a lock to look at, with their key, as run() does', async () => {
     const { definition } = storeThatIsOpenedOnce();
     const app = await start({
       imports: [LockModule.forRoot({ store: definition, enabled: false })],
       providers: [Jobs],
     });
-    expect(await app.get(Jobs).token('7')).toEqual({ key: 'Jobs.token', fencingToken: 0, held: true });
+    expect(await app.get(Jobs).token('7')).toEqual({ key: 'order:7', enabled: false, held: true });
   });
 
   it('B73 still refuses objects that the container did not make', async () => {
@@ -114,7 +114,7 @@ describe('enabled: false', () => {
       imports: [LockModule.forRootAsync({ useFactory: () => ({ store: definition, enabled: false }) })],
       providers: [Jobs],
     });
-    expect(await app.get(Jobs).token('7')).toMatchObject({ fencingToken: 0 });
+    expect(await app.get(Jobs).token('7')).toMatchObject({ enabled: false });
     expect(made).toEqual([]);
   });
 });
@@ -130,7 +130,7 @@ describe('Switching at run time', () => {
     await Promise.all([locks.enable(), locks.enable()]);
     await locks.enable();
     expect([locks.enabled, made]).toEqual([true, ['made', 'prepared']]);
-    expect(await app.get(Jobs).token('7')).toMatchObject({ fencingToken: expect.any(Number), held: true });
+    expect(await app.get(Jobs).token('7')).toMatchObject({ enabled: true, held: true });
     expect(store.calls).toEqual(['acquire order:7', 'release order:7']);
     await store.holdElsewhere('order:7');
     await expect(app.get(Jobs).token('7')).rejects.toThrow(LockNotAcquiredError);
@@ -167,6 +167,21 @@ describe('Switching at run time', () => {
     expect(logs.of('warn').at(-1)).toBe('Locking is enabled again.');
   });
 
+  it('E3, B82 fencing tokens go on growing through disable() and enable()', async () => {
+    const app = await start({ imports: [LockModule.forRoot({ store: new RecordingStore() })] });
+    const locks = app.get(LockService);
+    const tokens: number[] = [];
+    const take = async (): Promise<void> =>
+      void tokens.push(await locks.run('key', (lock) => lock.fencingToken));
+    for (let round = 0; round < 20; round++) {
+      await take();
+      locks.disable();
+      for (let call = 0; call < 3; call++) await take();
+      await locks.enable();
+    }
+    expect(tokens).toEqual([...new Set(tokens)].toSorted((a, b) => a - b));
+  });
+
   it('B73 enable() that cannot open the store rejects, and locking stays disabled', async () => {
     let attempts = 0;
     const store = new RecordingStore();
@@ -183,7 +198,7 @@ describe('Switching at run time', () => {
     const locks = app.get(LockService);
     await expect(locks.enable()).rejects.toThrow('no database yet');
     expect(locks.enabled).toBe(false);
-    expect(await app.get(Jobs).token('7')).toMatchObject({ fencingToken: 0 });
+    expect(await app.get(Jobs).token('7')).toMatchObject({ enabled: false });
     await locks.enable();
     expect(locks.enabled).toBe(true);
   });

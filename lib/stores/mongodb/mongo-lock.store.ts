@@ -15,6 +15,7 @@ import type {
   PurgeRequest,
   ReleaseRequest,
   RenewalOutcome,
+  StoreClock,
   StoreDescription,
   StoreLifecycle,
   Successor,
@@ -33,6 +34,7 @@ import { inspectionOf, isLock, recordOf, refusalOf, VIEW, type LockView } from '
 import { LockTransactions, watchTransaction } from './lock-transactions.js';
 import * as update from './lock-updates.js';
 import { isContention, isConversionFailure } from './mongo-failure.js';
+import { AS_VALUES } from './operation-options.js';
 import { readStoreOptions, type AnyCollection, type MongoLockStoreOptions } from './mongo-store.options.js';
 
 const BATCH = 500;
@@ -57,6 +59,7 @@ export class MongoLockStore
     LockPauser,
     OnceKeeper,
     TransactionGuard,
+    StoreClock,
     StoreLifecycle,
     StoreDescription
 {
@@ -92,6 +95,13 @@ export class MongoLockStore
   describe(): string {
     const collection = this.locks.name ? ` collection=${this.locks.name}` : '';
     return `store=mongodb${collection}${this.keepsOnce ? '' : ' weak=true'}`;
+  }
+
+  async readClock(): Promise<number> {
+    const hello = await this.locks.run('read the clock', OPERATION_LIMIT, (collection, _, { client }) =>
+      client.db(collection.dbName).command({ hello: 1 }, { ...AS_VALUES, readPreference: 'primary' }),
+    );
+    return Number(hello.localTime);
   }
 
   async acquire(

@@ -113,6 +113,11 @@ export class MysqlSessions implements SessionDatabase {
     return holders;
   }
 
+  async readClock(): Promise<number> {
+    const [row] = await this.query(`SELECT ${US} AS now_us`);
+    return Number(row?.now_us) / 1_000;
+  }
+
   async holders({ name }: SessionClaim): Promise<string[]> {
     const [row] = await this.query(`SELECT CAST(IS_USED_LOCK('${name}') AS CHAR) AS holder`);
     return typeof row?.holder === 'string' ? [row.holder] : [];

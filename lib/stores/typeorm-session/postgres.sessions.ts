@@ -113,6 +113,11 @@ export class PostgresSessions implements SessionDatabase {
     return ended.map(({ id }) => String(id));
   }
 
+  async readClock(): Promise<number> {
+    const [row] = await this.query(`SELECT ${US} AS now_us`);
+    return Number(row?.now_us) / 1_000;
+  }
+
   async holders({ name }: SessionClaim): Promise<string[]> {
     const holders = await this.query(
       `SELECT l.pid::text AS id FROM pg_locks l WHERE ${OURS} AND l.granted AND ${NAME} = '${name}'`,

@@ -64,6 +64,9 @@ export interface SessionDatabase {
   /** Has the server end the sessions that hold the lock, whosever they are, and gives their ids. */
   endHolders(claim: SessionClaim): Promise<string[]>;
 
+  /** The server's clock, in epoch milliseconds. */
+  readClock(): Promise<number>;
+
   /** The ids of the sessions that hold the lock, as `endHolders` gives them. */
   holders(claim: SessionClaim): Promise<string[]>;
 

@@ -10,6 +10,7 @@ import type {
   PurgeRequest,
   ReleaseRequest,
   SessionBound,
+  StoreClock,
   StoreDescription,
   StoreLifecycle,
 } from '../../interfaces/lock-store.interface.js';
@@ -62,7 +63,7 @@ const ENDING_PAUSE = 25;
  * @publicApi
  */
 export class TypeOrmSessionLockStore
-  implements LockStore, SessionBound, LockInspector, StoreLifecycle, StoreDescription
+  implements LockStore, SessionBound, LockInspector, StoreClock, StoreLifecycle, StoreDescription
 {
   readonly sessionBound = true;
   private readonly opening = new Opening(() => this.open());
@@ -113,6 +114,10 @@ export class TypeOrmSessionLockStore
 
   describe(): string {
     return `store=${this.kind} locks=session`;
+  }
+
+  async readClock(): Promise<number> {
+    return this.look('read the clock', async ({ database }) => database.readClock());
   }
 
   watch(lost: Lost): void {

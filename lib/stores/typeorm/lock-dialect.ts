@@ -149,6 +149,8 @@ export interface LockDialect {
   resume(run: Run, key: string): Promise<Change>;
   /** Locks the row until the transaction ends, so that nobody changes it. Here alone a row that another session has locked is waited for. */
   guard(run: Run, claim: Claim): Promise<Guarding>;
+  /** The database's clock, in epoch milliseconds. */
+  readClock(run: Run): Promise<number>;
   find(run: Run, key: string): Promise<LockRow | undefined>;
   /** Held locks only, in the order of the keys' bytes. */
   list(run: Run, page: Page): Promise<LockRow[]>;

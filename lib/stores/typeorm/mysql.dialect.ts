@@ -234,6 +234,7 @@ export function mysqlDialect(table: string, server: MysqlServer): LockDialect {
         throw error;
       }
     },
+    readClock: async (run) => Number((await run(`SELECT ${MS} AS now_ms`)).rows[0]?.now_ms),
     find: (run, key) => rowOf(run, Buffer.from(key)),
     list: async (run, { after, prefix, limit }) => {
       const rows = await read(run, list(hex(after), hex(prefix), limit));

@@ -357,6 +357,7 @@ export function postgresDialect(table: string, { asyncRelease = false, weak = fa
       for (const place of renewed) outcomes[place] = 'renewed';
       return outcomes;
     },
+    readClock: async (run) => Number((await run(`SELECT ${MS} AS now_ms`)).rows[0]?.now_ms),
     find: async (run, key) => (await rowsOf<LockRow>(run, find, [key], 'inspect'))[0],
     list: (run, { after, prefix, limit }) => rowsOf<LockRow>(run, list, [after, prefix, limit], 'list'),
     async purge(run, { after, prefix, limit, olderThan }) {

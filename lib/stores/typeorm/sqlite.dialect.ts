@@ -140,6 +140,7 @@ export function sqliteDialect(table: string): LockDialect {
       const renewed = new Set(rows.map(identityOf));
       return leases.map((one) => (renewed.has(identityOf(one)) ? 'renewed' : 'lost'));
     },
+    readClock: async (run) => Number((await run(`SELECT ${MS} AS now_ms`)).rows[0]?.now_ms),
     find: async (run, key) => (await run(find, [key])).rows[0] as LockRow | undefined,
     list: async (run, { after, prefix, limit }) =>
       (await run(list, [after, prefix, prefix, prefix, limit])).rows as unknown as LockRow[],

@@ -15,6 +15,7 @@ import type {
   PurgeRequest,
   ReleaseRequest,
   RenewalOutcome,
+  StoreClock,
   StoreDescription,
   StoreLifecycle,
   StoreWarnings,
@@ -69,6 +70,7 @@ export class TypeOrmLockStore
     LockPauser,
     OnceKeeper,
     TransactionGuard,
+    StoreClock,
     StoreLifecycle,
     StoreDescription,
     StoreWarnings,
@@ -123,6 +125,10 @@ export class TypeOrmLockStore
   describe(): string {
     const { kind, table } = this.operations;
     return `store=${kind} table=${nameOf(table)}${table.weak ? ' weak=true' : ''}`;
+  }
+
+  async readClock(): Promise<number> {
+    return this.operations.run('read the clock', OPERATION_LIMIT, (dialect, run) => dialect.readClock(run));
   }
 
   async acquire(

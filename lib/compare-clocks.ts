@@ -1,0 +1,29 @@
+import type { Clock } from './clock.js';
+import type { LockStore, StoreClock } from './interfaces/lock-store.interface.js';
+import type { LockLogger } from './lock.logger.js';
+
+/** Milliseconds by which the clocks of this machine and of the database may differ unnoticed. */
+const TOLERANCE = 1_000;
+
+/**
+ * Warns when the clocks of this machine and of the database differ: fencing tokens come from this machine's clock
+ * while locking is disabled, and from the database's clock otherwise.
+ */
+export async function compareClocks(
+  store: LockStore & Partial<StoreClock>,
+  clock: Clock,
+  logger: LockLogger,
+): Promise<void> {
+  if (!store.readClock) return;
+  const before = clock.date();
+  let time: number;
+  try {
+    time = await store.readClock();
+  } catch (error) {
+    logger.clockUnread(error);
+    return;
+  }
+  // The database read its clock at some moment between the two: what lies between them is no difference.
+  const difference = time < before ? time - before : Math.max(0, time - clock.date());
+  if (Math.abs(difference) > TOLERANCE) logger.clocksDiffer(difference);
+}
