@@ -34,7 +34,13 @@ function check(name, tarball) {
   console.log(`== ${name}`);
   const folder = join(workspace, name);
   cpSync(join(here, name), folder, { recursive: true });
-  for (const file of ['application.ts', 'one-class.cjs', 'tsconfig.json'])
+  for (const file of [
+    'application.ts',
+    'clients.ts',
+    'one-class.cjs',
+    'tsconfig.json',
+    'tsconfig.clients.json',
+  ])
     cpSync(join(here, file), join(folder, file));
   run(folder, 'npm', [
     'install',
@@ -44,8 +50,11 @@ function check(name, tarball) {
     '--loglevel=error',
     tarball,
   ]);
-  run(folder, process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', 'tsconfig.json']);
+  const tsc = join(root, 'node_modules/typescript/bin/tsc');
+  run(folder, process.execPath, [tsc, '-p', 'tsconfig.json']);
+  run(folder, process.execPath, [tsc, '-p', 'tsconfig.clients.json']); // Apollo's declarations need packages of its own
   run(folder, process.execPath, ['out/application.js']);
+  run(folder, process.execPath, ['out/clients.js']);
   run(folder, process.execPath, ['one-class.cjs']);
   run(folder, 'npx', ['--no-install', 'nestjs-locked', '--version']);
   if (name === 'nest10-cjs') runSpecs(folder, ['factory-hooks']); // Nest 11 changed the order of hooks
