@@ -79,6 +79,13 @@ export class LockLogger {
     );
   }
 
+  madeUpNames(keys: string[]): void {
+    this.#say(
+      'warn',
+      `The class names in these default keys look made up by a minifier: ${keys.join(', ')}. They may change with the next build: then two builds exclude each other for the wrong methods, or not at all. Give the methods keys, @Locked('…'), or have the build keep class names. The option requireKeys refuses default keys.`,
+    );
+  }
+
   noShutdownHooks(): void {
     this.#say(
       'warn',

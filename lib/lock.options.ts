@@ -100,6 +100,11 @@ export type LockModuleDefaults = LockOptions &
     enabled?: boolean | undefined;
     /** Put before every key with a colon, for applications that share a database. Letters, digits, `.`, `_` and `-`. */
     prefix?: string | undefined;
+    /**
+     * Refuses methods under `@Locked()` without a key. The default key, `ClassName.methodName`, changes where a minifier
+     * renames classes. Then two builds exclude each other for the wrong methods, or not at all. Default `false`.
+     */
+    requireKeys?: boolean | undefined;
     /** Called once for each lock that is lost, unless the call or the decorator has its own. */
     onLost?: LostCallback | undefined;
     /**

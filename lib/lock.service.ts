@@ -378,6 +378,16 @@ export class LockService {
     return this.#clock.after(Math.min(settings.ttl, DEFAULTS.ttl), () => giveUp() && warn(), false);
   }
 
+  /** @internal Whether methods under `@Locked()` need a key of their own. */
+  get requireKeys(): boolean {
+    return this.#settings.requireKeys;
+  }
+
+  /** @internal Warns of default keys whose class names a minifier may have made up. */
+  warnOfNames(keys: string[]): void {
+    if (keys.length > 0) this.#logger.madeUpNames(keys);
+  }
+
   /** @internal The line logged at start. */
   announce(jobs: string[]): void {
     if (!this.#enabled) this.#logger.disabled();

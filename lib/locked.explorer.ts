@@ -3,6 +3,7 @@ import { LockedMethod } from './decorators/locked-method.js';
 import { LockError } from './lock.errors.js';
 import type { LockService } from './lock.service.js';
 import { lockServiceProperty } from './lock.tokens.js';
+import { isMadeUp } from './made-up-name.js';
 import { CronTicks } from './scheduling/cron-ticks.js';
 
 /**
@@ -24,6 +25,7 @@ export class LockedExplorer {
   explore(): string[] {
     const jobs = new Map<LockedMethod | string, string>();
     const classes = new Map<string, object>();
+    const madeUp = new Set<string>();
     const ticking = new Map<string, { locked: LockedMethod; prototype: object }>();
     for (const { instance, metatype } of [
       ...this.discovery.getProviders(),
@@ -36,7 +38,10 @@ export class LockedExplorer {
         locked.settingsFor(this.locks);
         if (isObject(instance)) this.#inject(instance);
         const name = locked.hasDefaultKey ? locked.defaultKey(prototype as object) : locked.where;
-        if (locked.hasDefaultKey) claimKey(classes, name, prototype as object);
+        if (locked.hasDefaultKey) {
+          claimKey(classes, name, prototype as object);
+          if (isMadeUp((prototype as object).constructor.name)) madeUp.add(name);
+        }
         if (locked.once === 'tick') {
           this.#schedule(locked, prototype as object);
           claimTicks(ticking, locked, prototype as object);
@@ -45,6 +50,7 @@ export class LockedExplorer {
         jobs.set(locked.hasDefaultKey ? name : locked, `${name} (${locked.busyBehaviour}${once ?? ''})`);
       }
     }
+    this.locks.warnOfNames([...madeUp]);
     return [...jobs.values()];
   }
 

@@ -19,6 +19,7 @@ const MODULE_OPTIONS: readonly string[] = [
   'store',
   'enabled',
   'prefix',
+  'requireKeys',
   'shutdownTimeout',
   'purge',
   'statusFile',
@@ -32,6 +33,7 @@ export interface ModuleSettings {
   readonly enabled: boolean;
   /** With its colon; empty when there is none. */
   readonly prefix: string;
+  readonly requireKeys: boolean;
   readonly shutdownTimeout: number;
   /** In milliseconds. */
   readonly purge: { olderThan: number; every: number } | undefined;
@@ -47,6 +49,7 @@ export function readModuleSettings(where: string, options: LockModuleDefaults): 
     defaults: readSettings(where, options, defaultSettings()),
     enabled: readBoolean(`The option "enabled" of ${where}`, options.enabled, true),
     prefix: readPrefix(where, options.prefix),
+    requireKeys: readBoolean(`The option "requireKeys" of ${where}`, options.requireKeys, false),
     shutdownTimeout: parseDuration(`The option "shutdownTimeout" of ${where}`, shutdownTimeout, { min: 0 }),
     purge: readPurge(`The option "purge" of ${where}`, options.purge),
     statusFile: readStatusFile(`The option "statusFile" of ${where}`, options.statusFile),

@@ -77,9 +77,14 @@ export class LockedMethod {
 
   /** The options over the defaults of the module, read once for each. */
   settingsFor(locks: LockService): LockSettings {
-    let settings = this.#settings.get(locks);
-    if (!settings)
-      this.#settings.set(locks, (settings = locks.settingsFor(`@Locked() on ${this.where}`, this.options)));
+    const known = this.#settings.get(locks);
+    if (known) return known;
+    if (this.hasDefaultKey && locks.requireKeys)
+      throw new LockError(
+        `@Locked() on ${this.where} has no key, and LockModule has the option requireKeys. Give it one: @Locked('…').`,
+      );
+    const settings = locks.settingsFor(`@Locked() on ${this.where}`, this.options);
+    this.#settings.set(locks, settings);
     return settings;
   }
 
@@ -137,6 +142,7 @@ export class LockedMethod {
   #callWithoutLock(locks: LockService, instance: object, args: unknown[]): unknown {
     let key: string;
     try {
+      this.settingsFor(locks); // which may not allow a default key
       key = this.#key(instance, args);
     } catch (error) {
       return Promise.reject(error); // as while locking is enabled

@@ -1,0 +1,113 @@
+import 'reflect-metadata';
+import { describe, expect, it } from '@jest/globals';
+import { Injectable, Module, type Type } from '@nestjs/common';
+import { LazyModuleLoader } from '@nestjs/core';
+import { Locked, LockModule, LockService } from '../../lib/index.js';
+import { logs, start } from './applications.js';
+import { RecordingStore } from './recording-store.js';
+
+/** A class with one method under its default key and one under a key, as a minifier would name it. */
+function named(name: string): Type<{ tick(): Promise<string> }> {
+  @Injectable()
+  class Jobs {
+    @Locked()
+    async tick(): Promise<string> {
+      return 'ran';
+    }
+
+    @Locked('report')
+    async report(): Promise<void> {}
+  }
+  Object.defineProperty(Jobs, 'name', { value: name });
+  return Jobs;
+}
+
+const warningsOf = (): string[] => logs.of('warn').filter((line) => line.includes('look made up'));
+
+describe('Class names that a minifier made up', () => {
+  it.each(['o', 't1', '_a', '$', 'Ab', 'e3f', 'class_1', '_class', '_class2', 'default_1'])(
+    'E8 %s is warned of at start, with the method',
+    async (name) => {
+      await start({
+        imports: [LockModule.forRoot({ store: new RecordingStore() })],
+        providers: [named(name)],
+      });
+      expect(warningsOf()).toEqual([
+        expect.stringMatching(/^The class names in these default keys look made up .*@Locked\('…'\)/),
+      ]);
+      expect(warningsOf()[0]).toContain(`${name}.tick`);
+      expect(warningsOf()[0]).not.toContain('report');
+    },
+  );
+
+  it.each(['Job', 'Api', 'Jobs', 'DefaultJobs', 'ClassRoom', 'Sms'])(
+    'E8 %s is a name like any other',
+    async (name) => {
+      await start({
+        imports: [LockModule.forRoot({ store: new RecordingStore() })],
+        providers: [named(name)],
+      });
+      expect(warningsOf()).toEqual([]);
+    },
+  );
+
+  it('E8 several are told in one warning', async () => {
+    await start({
+      imports: [LockModule.forRoot({ store: new RecordingStore() })],
+      providers: [named('o'), named('t')],
+    });
+    expect(warningsOf()).toHaveLength(1);
+    expect(warningsOf()[0]).toContain('o.tick, t.tick');
+  });
+});
+
+describe('requireKeys', () => {
+  it('E8 refuses a method under its default key, at start', async () => {
+    const starting = start({
+      imports: [LockModule.forRoot({ store: new RecordingStore(), requireKeys: true })],
+      providers: [named('Jobs')],
+    });
+    await expect(starting).rejects.toThrow(
+      "@Locked() on Jobs.tick has no key, and LockModule has the option requireKeys. Give it one: @Locked('…').",
+    );
+  });
+
+  it('E8 also for modules that are loaded later, and while locking is disabled', async () => {
+    const Jobs = named('Jobs');
+    @Module({ providers: [Jobs] })
+    class Late {}
+    const app = await start({
+      imports: [LockModule.forRoot({ store: new RecordingStore(), requireKeys: true, enabled: false })],
+    });
+    const late = await app.get(LazyModuleLoader).load(() => Late);
+    const locks = app.get(LockService);
+
+    await expect(late.get(Jobs).tick()).rejects.toThrow('requireKeys');
+    await locks.enable();
+    await expect(late.get(Jobs).tick()).rejects.toThrow('requireKeys');
+  });
+
+  it('E8 takes methods that have keys, and names of any kind', async () => {
+    @Injectable()
+    class Reports {
+      @Locked('report')
+      async report(): Promise<string> {
+        return 'ran';
+      }
+    }
+    Object.defineProperty(Reports, 'name', { value: 'o' });
+    const app = await start({
+      imports: [LockModule.forRoot({ store: new RecordingStore(), requireKeys: true })],
+      providers: [Reports],
+    });
+    expect(await app.get(Reports).report()).toBe('ran');
+    expect(warningsOf()).toEqual([]);
+  });
+
+  it('E8 is true or false', async () => {
+    const starting = start({
+      imports: [LockModule.forRoot({ store: new RecordingStore(), requireKeys: 'yes' as never })],
+    });
+    await expect(starting).rejects.toThrow('The option "requireKeys" of LockModule must be true or false');
+  });
+});
