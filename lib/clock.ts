@@ -11,6 +11,11 @@ export interface Clock {
   now(): number;
   /** Wall-clock milliseconds since the epoch: only shown to people. */
   date(): number;
+  /**
+   * Wall-clock milliseconds that also pass while the machine is suspended or its hypervisor pauses it. Only how far
+   * they advance counts, since the clock may be set. Tests that mock `Date` alone do not change them.
+   */
+  wall(): number;
   /** Milliseconds since the machine started, also counting those it was suspended. */
   uptime(): number;
   /** Calls back once after `ms`. A timer that is not `ref` does not keep the process alive. */
@@ -26,6 +31,9 @@ const LATE = 1_000;
 /** Milliseconds by which the wall clock has to step before the machine is asked whether it was suspended. */
 const WALL_CLOCK_STEP = 500;
 
+const { now: realDate } = Date;
+const realPerformance = performance;
+
 /** The machine's own clock. */
 export function systemClock(): Clock {
   let drift = Number.NaN;
@@ -34,6 +42,8 @@ export function systemClock(): Clock {
   return {
     now: () => performance.now(),
     date: () => Date.now(),
+    // A test that replaces the monotonic clock too, as fake timers do, moves both together.
+    wall: () => (performance === realPerformance ? realDate() : Date.now()),
     uptime() {
       const now = performance.now();
       const driftNow = Date.now() - now;

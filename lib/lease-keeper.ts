@@ -8,7 +8,7 @@ import type {
 } from './interfaces/lock-store.interface.js';
 import { GuardingTransactions } from './guarding-transactions.js';
 import { LeaseRenewer } from './lease-renewer.js';
-import { attemptTimeoutOf, Lease, timeAsleep, type LeaseGrant, type LeaseTerms } from './lease.js';
+import { attemptTimeoutOf, Lease, sentNow, type LeaseGrant, type LeaseTerms } from './lease.js';
 import { LockStoreError, type LockError, type LockLostError } from './lock.errors.js';
 import { transactionsOf } from './transactions-of.js';
 import type { LockEventPublisher } from './lock.events.js';
@@ -106,8 +106,7 @@ export class LeaseKeeper implements LockKeeper {
     granted: Pick<LeaseGrant, 'owner' | 'fencingToken'>,
     settings: LockSettings,
   ): Promise<Lock> {
-    const sent = { sentAt: this.clock.now(), asleep: timeAsleep(this.clock) };
-    const lease = new Lease(terms, { ...granted, ...sent }, this.clock);
+    const lease = new Lease(terms, { ...granted, ...sentNow(this.clock) }, this.clock);
     this.sent();
     try {
       await this.#renewer.extend(lease, lease.ttl);
@@ -160,7 +159,7 @@ export class LeaseKeeper implements LockKeeper {
 
   release(lease: Lease, outcome: LockOutcome): Promise<boolean> {
     const held = this.#held.get(lease);
-    const believed = this.clock.now() < lease.deadline;
+    const believed = lease.held;
     if (!lease.end() || !held) return Promise.resolve(false);
     this.#renewer.remove(lease);
     if (!held.guards?.open) return (lease.released = this.#giveBack(lease, held, outcome, believed));

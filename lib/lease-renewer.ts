@@ -1,6 +1,6 @@
 import type { Clock, Timer } from './clock.js';
 import type { BatchRenewer, LockStore, RenewalOutcome } from './interfaces/lock-store.interface.js';
-import { storeTtl, timeAsleep, type Lease, type RequestOutcome } from './lease.js';
+import { sentNow, storeTtl, timeAsleep, type Lease, type RequestOutcome } from './lease.js';
 import type { LockError } from './lock.errors.js';
 import { asLockError, isTransient, mayBeCarriedOut, notAnswered, settleWithin } from './settle-within.js';
 
@@ -32,6 +32,7 @@ export class LeaseRenewer {
 
   add(lease: Lease): void {
     this.#leases.add(lease);
+    lease.onDoubt = () => this.reschedule(lease);
     this.#wakeBy(lease.wakeAt);
   }
 
@@ -63,12 +64,12 @@ export class LeaseRenewer {
   #wake(): void {
     this.#timer = undefined;
     this.#wakeAt = Infinity;
-    const asleep = timeAsleep(this.clock);
+    const clocks = sentNow(this.clock);
     const due: Lease[] = [];
-    const now = this.clock.now();
+    const now = clocks.sentAt;
     let next = Infinity;
     for (const lease of this.#leases) {
-      lease.noticeSleep(asleep);
+      lease.noticeClocks(clocks);
       if (now >= lease.deadline) this.#lose(lease);
       else if (!lease.inFlight && isDue(lease, now)) due.push(lease);
       else next = Math.min(next, lease.wakeAt);
@@ -94,7 +95,7 @@ export class LeaseRenewer {
   async extend(lease: Lease, ttl: number): Promise<void> {
     while (lease.inFlight) await lease.inFlight;
     lease.noticeSleep(timeAsleep(this.clock));
-    if (lease.open && !lease.held) this.#lose(lease);
+    if (lease.open && this.clock.now() >= lease.deadline) this.#lose(lease);
     const error = lease.open ? await this.#renewAlone(lease, ttl) : undefined;
     if (lease.loss) throw lease.loss;
     if (error) throw error;
@@ -140,6 +141,7 @@ export class LeaseRenewer {
         if (error && (!isTransient(error) || (!inTime && leases.length > 1))) lease.alone = true;
         if (error) this.reports.renewFailed(lease, error);
         if (lease.renewAt <= this.clock.now()) this.#retryLater(lease);
+        else if (!error) lease.noticeClocks(sentNow(this.clock)); // they may have moved on while it was on its way
         this.reschedule(lease);
       }
       return error;

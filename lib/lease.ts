@@ -23,6 +23,8 @@ export interface LeaseGrant {
   sentAt: number;
   /** {@link timeAsleep} then. */
   asleep: number;
+  /** By how much the wall clock was ahead of the monotonic one then. */
+  drift: number;
   /** Whether it repeated others that may still be carried out: they would set the lease to its ttl again. */
   resent?: boolean;
 }
@@ -38,11 +40,21 @@ export function timeAsleep(clock: Clock): number {
   return clock.uptime() - clock.now();
 }
 
+/** What a grant has to know of the moment just before its request leaves. */
+export function sentNow(clock: Clock): Pick<LeaseGrant, 'sentAt' | 'asleep' | 'drift'> {
+  const sentAt = clock.now();
+  return { sentAt, asleep: timeAsleep(clock), drift: clock.wall() - sentAt };
+}
+
 /**
  * What this process may believe about one acquisition.
  *
  * The deadline counts from *before* the request was sent, less a margin, on the monotonic clock: however late the answer came, it lies before
  * the moment at which the store lets another in.
+ *
+ * The monotonic clock stands still while the machine is suspended. So what the wall clock has advanced by since the last confirmation counts too, if
+ * that is more. Beyond the deadline by the wall clock alone, which may have been set, the lease is in doubt: it is not believed until the store
+ * confirms it, and not lost until the store says so or the monotonic deadline passes.
  */
 export class Lease {
   readonly key: string;
@@ -70,6 +82,8 @@ export class Lease {
   renewAt: number;
   /** Told once when the lease is lost. */
   onLost: ((error: LockLostError) => void) | undefined;
+  /** Called when a look at the clocks finds the lease in doubt, and it should be renewed at once. */
+  onDoubt: (() => void) | undefined;
 
   #state: 'held' | 'lost' | 'ended' = 'held';
   #ttl: number;
@@ -77,6 +91,9 @@ export class Lease {
   #endsAt: number;
   #confirmedAt: number;
   #asleep: number;
+  /** The least by which the wall clock was ahead of the monotonic one since the last confirmation. */
+  #drift: number;
+  #doubted = false;
   #loss: LockLostError | undefined;
   /** The requests that are on their way. */
   #underway: readonly { ttl: number }[] = [];
@@ -100,6 +117,7 @@ export class Lease {
     this.#endsAt = grant.sentAt + terms.ttl;
     this.#confirmedAt = grant.sentAt;
     this.#asleep = grant.asleep;
+    this.#drift = grant.drift;
     if (grant.resent) this.#doubtful = terms.ttl;
     this.renewAt = grant.sentAt + renewalInterval(terms.renewEvery, terms.ttl);
   }
@@ -112,7 +130,17 @@ export class Lease {
   }
 
   get held(): boolean {
-    return this.#state === 'held' && this.clock.now() < this.#deadline;
+    if (this.#state !== 'held') return false;
+    const now = this.clock.now();
+    if (now >= this.#deadline) return false;
+    if (!this.#isDoubtful(now, this.clock.wall() - now)) return true;
+    if (this.#becomesDue(now)) this.onDoubt?.();
+    return false;
+  }
+
+  /** Whether the store has to confirm the lease before it can be believed again: by the monotonic clock alone it would be held. */
+  get inDoubt(): boolean {
+    return this.#state === 'held' && !this.held && this.clock.now() < this.#deadline;
   }
 
   /** Whether nobody has released it and no loss was noticed; the deadline may have passed. */
@@ -151,6 +179,7 @@ export class Lease {
    */
   sending(ttl: number): (outcome: RequestOutcome) => void {
     const sentAt = this.clock.now();
+    const drift = this.clock.wall() - sentAt;
     const asleep = this.#asleep;
     const before = this.#shortestPending();
     const request = { ttl };
@@ -163,7 +192,8 @@ export class Lease {
     return (outcome) => {
       this.#underway = this.#underway.filter((other) => other !== request); // an answer may be reported more than once
       if (outcome === 'unknown') this.#doubtful = Math.min(this.#doubtful, ttl);
-      if (outcome === 'renewed') this.#renewed(sentAt - (this.#asleep - asleep), ttl, before);
+      const slept = this.#asleep - asleep;
+      if (outcome === 'renewed') this.#renewed(sentAt - slept, drift + slept, ttl, before);
     };
   }
 
@@ -182,6 +212,15 @@ export class Lease {
     this.onLost?.(this.#loss);
   }
 
+  /** What the holder of a lease in doubt is told, which is not lost yet. */
+  doubt(): LockLostError {
+    return new LockLostError(
+      this.key,
+      this.fencingToken,
+      'for all that this process can know. The machine was suspended, or its clock was set ahead, for longer than the lease had left. When a renewal confirms the lock, it is held again; extend() asks for that at once.',
+    );
+  }
+
   /** Marks the lease as lost because its deadline has passed. */
   runOut(): void {
     const left = this.#confirmedAt + this.#ttl - this.clock.now();
@@ -193,11 +232,18 @@ export class Lease {
     );
   }
 
+  /** Looks at the clocks: a lease that they put in doubt is due for a renewal. */
+  noticeClocks({ sentAt: now, asleep, drift }: Pick<LeaseGrant, 'sentAt' | 'asleep' | 'drift'>): void {
+    this.noticeSleep(asleep);
+    if (this.#isDoubtful(now, drift)) this.#becomesDue(now);
+  }
+
   /** Takes off the time for which the machine was suspended since the last look, if it was; then it is renewed at once. */
   noticeSleep(asleep: number): void {
     const gap = asleep - this.#asleep;
     if (gap < SLEEP_TOLERANCE) return;
     this.#asleep = asleep;
+    this.#drift += gap; // the wall clock has advanced by it, and it must not count twice
     this.#deadline -= gap;
     this.#endsAt -= gap;
     this.#confirmedAt -= gap;
@@ -209,10 +255,26 @@ export class Lease {
     return Math.min(this.#doubtful, ...this.#underway.map(({ ttl }) => ttl));
   }
 
-  #renewed(sentAt: number, ttl: number, before: number): void {
+  /** Whether the deadline has passed by the wall clock. A clock that was set back lengthens nothing: from then on its advance counts again. */
+  #isDoubtful(now: number, drift: number): boolean {
+    if (drift < this.#drift) this.#drift = drift;
+    return now + (drift - this.#drift) >= this.#deadline;
+  }
+
+  /** Has a lease in doubt renewed at once; only the first time, since a renewal that fails is repeated with pauses. */
+  #becomesDue(now: number): boolean {
+    if (this.#doubted || this.renewAt === Infinity) return false;
+    this.#doubted = true;
+    this.renewAt = Math.min(this.renewAt, now);
+    return true;
+  }
+
+  #renewed(sentAt: number, drift: number, ttl: number, before: number): void {
     // What a newer request has told stays true when the answer of an older one comes late.
     if (this.#state !== 'held' || sentAt < this.#confirmedAt) return;
     this.#confirmedAt = sentAt;
+    this.#drift = drift;
+    this.#doubted = false;
     this.#ttl = ttl;
     // A request with a shorter ttl that was on its way together with this one may have been, or may be, carried out after it.
     const certain = Math.min(ttl, before, this.#shortestPending());

@@ -7,7 +7,15 @@ import type {
   OnceRequest,
   Successor,
 } from './interfaces/lock-store.interface.js';
-import { attemptTimeoutOf, Lease, storeTtl, timeAsleep, type LeaseGrant, type LeaseTerms } from './lease.js';
+import {
+  attemptTimeoutOf,
+  Lease,
+  sentNow,
+  storeTtl,
+  timeAsleep,
+  type LeaseGrant,
+  type LeaseTerms,
+} from './lease.js';
 import { LockStoreError } from './lock.errors.js';
 import { asLockError, isTransient, mayBeCarriedOut, notAnswered, settleWithin } from './settle-within.js';
 
@@ -143,8 +151,7 @@ export class LockAcquisition {
     const { key } = this.terms;
     const resend = this.#mayHold;
     const owner = resend ? this.#owner : (this.#owner = randomUUID());
-    const sentAt = this.clock.now();
-    const asleep = timeAsleep(this.clock);
+    const sent = sentNow(this.clock);
     let answer: LockAcquireResult | undefined;
     let failure: unknown;
     const inTime = await settleWithin(this.clock, patience, () => ask(owner, resend), {
@@ -159,7 +166,7 @@ export class LockAcquisition {
     });
     if (answer && !answer.acquired) return answer;
     if (answer && inTime)
-      return this.#leaseOf({ owner, fencingToken: answer.fencingToken, sentAt, asleep, resent: resend });
+      return this.#leaseOf({ owner, fencingToken: answer.fencingToken, ...sent, resent: resend });
     if (!inTime) this.#granted(owner); // perhaps, and its answer may never come
     throw inTime
       ? asLockError(failure, 'acquisition', key, [owner])

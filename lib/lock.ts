@@ -80,8 +80,9 @@ export class Lock implements AsyncDisposable {
   }
 
   /**
-   * Whether the lock is still held: not released, not lost, and its deadline on the monotonic clock has not passed. The check is synchronous and
-   * needs no timer to have run, so it is right also just after the process was frozen.
+   * Whether the lock is still held: not released, not lost, and its deadline has not passed, neither by the monotonic clock nor by what the wall
+   * clock has advanced. The check is synchronous and needs no timer to have run, so it is right also just after the process was frozen, or the machine
+   * suspended. A wall clock that is set ahead makes it `false` until the next renewal, which then comes at once.
    */
   get held(): boolean {
     return this.#lease.held;
@@ -104,6 +105,7 @@ export class Lock implements AsyncDisposable {
   /** @throws LockLostError unless the lock is held at this moment, see {@link held} */
   assertHeld(): void {
     if (this.#lease.held) return;
+    if (this.#lease.inDoubt) throw this.#lease.doubt();
     if (this.#lease.open) this.#lease.runOut();
     throw this.#lease.loss ?? new LockLostError(this.key, this.fencingToken, 'it was released before.');
   }
@@ -124,7 +126,7 @@ export class Lock implements AsyncDisposable {
       throw new LockError(
         `The ttl of lock "${this.key}" cannot be set: session locks last as long as their connection. Call extend() without it to have the connection checked.`,
       );
-    this.assertHeld();
+    this.#assertNotOver();
     if (ttl === undefined && milliseconds === Infinity && !sessionBound) return;
     await this.#keeper.extend(this.#lease, milliseconds);
     this.assertHeld(); // it may have been released meanwhile
@@ -174,7 +176,7 @@ export class Lock implements AsyncDisposable {
     if (typeof work !== 'function')
       throw new LockError(`transaction() of lock "${this.key}" needs the work to do: a function.`);
     this.#refuseInTransaction('transaction');
-    this.assertHeld();
+    this.#assertNotOver();
     this.#inTransaction = true;
     try {
       return await this.#keeper.transaction(this.#lease, async (context) => {
@@ -224,7 +226,7 @@ export class Lock implements AsyncDisposable {
         `Lock "${this.key}" cannot be handed on: session locks last as long as their connection, which stays in this process. Use a store that keeps leases, such as typeOrmStore().`,
       );
     const ttl = this.#readTtl('handOff()', options.ttl);
-    this.assertHeld();
+    this.#assertNotOver();
     if (!(await this.#keeper.handOff(this.#lease, ttl))) this.assertHeld(); // it was lost, or released meanwhile
     const { key, owner, fencingToken } = this;
     return { key, owner, fencingToken, ...(ttl !== Infinity && { ttl }) };
@@ -258,6 +260,11 @@ export class Lock implements AsyncDisposable {
   /** @internal What {@link release} does; a transaction that nobody awaited ends first. */
   giveBack(outcome: LockOutcome): Promise<boolean> {
     return this.#keeper.release(this.#lease, outcome);
+  }
+
+  /** For what renews the lease first, and so finds out whether a lock in doubt is still held. */
+  #assertNotOver(): void {
+    if (!this.#lease.inDoubt) this.assertHeld();
   }
 
   #readTtl(operation: string, ttl: Duration | undefined): number {

@@ -16,7 +16,7 @@ export function unlocked(
   openStore: () => Promise<LockStore>,
 ): Lock {
   const terms = { key, storeKey: key, ttl: Infinity, renewEvery: false as const };
-  const grant = { owner: '', fencingToken, sentAt: clock.now(), asleep: 0 };
+  const grant = { owner: '', fencingToken, sentAt: clock.now(), asleep: 0, drift: 0 };
   return new Lock(
     new Lease(terms, grant, clock),
     {

@@ -1,12 +1,12 @@
 import { expect, it } from '@jest/globals';
-import { Lease, timeAsleep } from '../../lib/lease.js';
+import { Lease, sentNow } from '../../lib/lease.js';
 import { marginOf } from '../../lib/lock.settings.js';
 import { ManualClock } from './manual-clock.js';
 
 it('B29 an answer that is reported twice leaves the other requests on their way: the shortest ttl counts', () => {
   const clock = new ManualClock();
   const terms = { key: 'key', storeKey: 'key', ttl: 30_000, renewEvery: undefined };
-  const sent = { sentAt: clock.now(), asleep: timeAsleep(clock) };
+  const sent = sentNow(clock);
   const lease = new Lease(terms, { owner: 'owner', fencingToken: 1, ...sent }, clock);
 
   lease.sending(5_000); // never answered

@@ -26,6 +26,9 @@ export class ManualClock implements Clock {
   watcher: () => void = () => {};
   #real = 10_000;
   #suspended = 0;
+  #setAhead = 0;
+  /** Of the time suspended, what the uptime does not show. */
+  #unseen = 0;
   #order = 0;
   readonly #timers = new Set<PendingTimer>();
   readonly #arrivals = new Set<Arrival>();
@@ -35,11 +38,26 @@ export class ManualClock implements Clock {
   }
 
   date(): number {
-    return EPOCH + this.#real;
+    return this.wall();
+  }
+
+  wall(): number {
+    return EPOCH + this.#real + this.#setAhead;
+  }
+
+  /** Sets the machine's wall clock ahead by so much, or back. */
+  setWallClock(ms: number): void {
+    this.#setAhead += ms;
+  }
+
+  /** A hypervisor pauses the machine for so long: its monotonic clock and its uptime stand still. */
+  pauseMachine(ms: number): void {
+    this.suspend(ms);
+    this.#unseen += ms;
   }
 
   uptime(): number {
-    return this.#real + 5_000_000;
+    return this.#real - this.#unseen + 5_000_000;
   }
 
   random(): number {

@@ -78,8 +78,8 @@ const inBeliefs: PlantedBug[] = [
     edits: [
       {
         file: LEASE,
-        from: `this.#state === 'held' && this.clock.now() < this.#deadline`,
-        to: `this.#state === 'held'`,
+        from: 'if (now >= this.#deadline) return false;',
+        to: 'return true;',
       },
     ],
   },
@@ -88,8 +88,8 @@ const inBeliefs: PlantedBug[] = [
     edits: [
       {
         file: ACQUISITION,
-        from: 'sentAt, asleep, resent: resend });',
-        to: 'sentAt: this.clock.now(), asleep, resent: resend });',
+        from: '...sent, resent: resend });',
+        to: '...sent, sentAt: this.clock.now(), resent: resend });',
       },
     ],
   },
@@ -98,8 +98,8 @@ const inBeliefs: PlantedBug[] = [
     edits: [
       {
         file: LEASE,
-        from: 'this.#renewed(sentAt - (this.#asleep - asleep), ttl, before)',
-        to: 'this.#renewed(this.clock.now() - (this.#asleep - asleep), ttl, before)',
+        from: 'this.#renewed(sentAt - slept, drift + slept, ttl, before)',
+        to: 'this.#renewed(this.clock.now() - slept, drift + slept, ttl, before)',
       },
     ],
   },
@@ -166,7 +166,16 @@ const inBeliefs: PlantedBug[] = [
   },
   {
     name: 'a suspension is not noticed',
-    edits: [{ file: LEASE, from: 'if (gap < SLEEP_TOLERANCE) return;', to: 'return;' }],
+    edits: [
+      { file: LEASE, from: 'if (gap < SLEEP_TOLERANCE) return;', to: 'return;' },
+      { file: LEASE, from: 'return now + (drift - this.#drift) >= this.#deadline;', to: 'return false;' },
+    ],
+  },
+  {
+    name: 'a suspension is noticed by the next renewal only',
+    edits: [
+      { file: LEASE, from: 'return now + (drift - this.#drift) >= this.#deadline;', to: 'return false;' },
+    ],
   },
 ].map(inLibrary);
 
@@ -237,8 +246,8 @@ const inPassingOn: PlantedBug[] = [
     edits: [
       {
         file: ACQUISITION,
-        from: 'sentAt, asleep, resent: resend });',
-        to: 'sentAt: ask.length === 1 ? this.clock.now() : sentAt, asleep, resent: resend });',
+        from: '...sent, resent: resend });',
+        to: '...sent, ...(ask.length === 1 && { sentAt: this.clock.now() }), resent: resend });',
       },
     ],
   },

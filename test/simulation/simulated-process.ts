@@ -25,7 +25,6 @@ export class SimulatedProcess {
   #stoppedUntil = 0;
   #suspendedAt: number | undefined;
   #asleep = 0;
-  #caughtUpAt = 0;
   readonly #bornAt: number;
   readonly #timers = new Set<ProcessTimer>();
   /** What waits until it goes on: timers that are due, and answers that have arrived. */
@@ -43,6 +42,7 @@ export class SimulatedProcess {
     this.clock = {
       now: () => this.now,
       date: () => EPOCH + timeline.now + wrong,
+      wall: () => EPOCH + timeline.now + wrong,
       uptime: () => timeline.now - this.#bornAt + 24 * HOUR,
       random: () => random.next(),
       after: (ms, callback, ref) => this.#after(ms, callback, ref),
@@ -73,11 +73,6 @@ export class SimulatedProcess {
 
   get suspended(): boolean {
     return this.#suspendedAt !== undefined;
-  }
-
-  /** Whether it has run all that was due while it was stopped. */
-  get caughtUp(): boolean {
-    return this.world.timeline.now > Math.max(this.#stoppedUntil, this.#caughtUpAt);
   }
 
   /** The library's timers; only those that keep the process alive, if so asked. */
@@ -163,6 +158,5 @@ export class SimulatedProcess {
     this.#late = { timers: [], answers: [] };
     const inOrder = random.percent(50) ? [...timers, ...answers] : [...answers, ...timers];
     for (const callback of inOrder) timeline.in(0, () => this.#run('answers', callback));
-    this.#caughtUpAt = timeline.now;
   }
 }

@@ -10,8 +10,6 @@ export interface Hold {
   readonly process: SimulatedProcess;
   /** When it was asked for, on the process's clock. */
   readonly calledAt: number;
-  /** How long after a suspension the library may take to look at it. */
-  trustAfter: number;
   over: boolean;
 }
 
@@ -56,7 +54,7 @@ export class Witness {
     for (const [key, holds] of this.#holds) {
       let believer: Hold | undefined;
       for (const hold of holds) {
-        if (!hold.lock.held) hold.over = true;
+        if (!hold.lock.held) hold.over ||= isOver(hold);
         else if (hold.over) this.#violate(`${this.#name(hold)} holds ${key} again, although that was over`);
         else if (trusted(hold)) {
           const { owner } = hold.lock;
@@ -72,8 +70,8 @@ export class Witness {
   }
 
   /** Somebody was given a lock. */
-  granted(lock: Lock, process: SimulatedProcess, calledAt: number, trustAfter: number): Hold {
-    const hold: Hold = { lock, process, calledAt, trustAfter, over: false };
+  granted(lock: Lock, process: SimulatedProcess, calledAt: number): Hold {
+    const hold: Hold = { lock, process, calledAt, over: false };
     const { key, fencingToken } = lock;
     this.world.holds++;
     this.world.story?.tell(process.name, `holds ${key} as ${this.aliasOf(lock.owner)}`);
@@ -246,14 +244,14 @@ export class Witness {
   }
 }
 
-/**
- * Whether what the process believes can be relied on. After a suspension of its machine `held` may be wrong until the renewer has looked at the
- * clocks, for which it needs its timer.
- */
-function trusted({ process, calledAt, trustAfter }: Hold): boolean {
-  if (process.suspended) return false;
-  if (process.resumedAt < calledAt) return true;
-  return process.caughtUp && process.now > process.resumedAt + trustAfter;
+/** Whether a lock that is not held is over for good. After a suspension of its machine it may be in doubt only, until it is lost or confirmed. */
+function isOver({ lock, process, calledAt }: Hold): boolean {
+  return lock.loss !== undefined || (!process.suspended && process.resumedAt < calledAt);
+}
+
+/** Whether what the process believes can be relied on: also at once after a suspension of its machine, but not by those who look during it. */
+function trusted({ process }: Hold): boolean {
+  return !process.suspended;
 }
 
 /** How long its lease would have lasted yet, also if the database's clock was stepped on meanwhile. */

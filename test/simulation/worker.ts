@@ -85,8 +85,7 @@ export class Worker {
       world.timeline.in(random.below(4000), () => process.receive(() => abort.abort(abort.signal)));
 
     const calledAt = process.now;
-    const granted = (lock: Lock): Hold =>
-      this.witness.granted(lock, process, calledAt, renewal === 'none' ? Infinity : trustAfter(ttl));
+    const granted = (lock: Lock): Hold => this.witness.granted(lock, process, calledAt);
     this.#perhapsPause();
     try {
       if (operation === 'run' || operation === 'tryRun')
@@ -168,10 +167,7 @@ export class Worker {
     // An acquisition without end that is carried out after its lock was lost and freed stays in the store, for nobody: no ttl ends it.
     if (hold.lock.expiresAt === null) return;
     world.story?.tell(process.name, `extends ${hold.lock.key}${ttl === undefined ? '' : ` to ${ttl}`}`);
-    if (ttl !== undefined) {
-      this.witness.extending(hold, ttl);
-      hold.trustAfter = Math.max(hold.trustAfter, trustAfter(ttl));
-    }
+    if (ttl !== undefined) this.witness.extending(hold, ttl);
     try {
       await hold.lock.extend(ttl);
     } catch (error) {
@@ -194,9 +190,4 @@ export class Worker {
 function renewalOptions(renewal: 'usual' | 'rare' | 'none', ttl: number): RenewalOptions {
   if (renewal === 'none') return { autoRenew: false };
   return renewal === 'rare' && ttl !== Infinity ? { renewEvery: ttl * 0.6 } : {};
-}
-
-/** The renewer looks at the clocks at most 0.6 of the ttl after a renewal left, or when one is given up after a third of it. */
-function trustAfter(ttl: number): number {
-  return (ttl * 2) / 3;
 }

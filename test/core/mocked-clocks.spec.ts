@@ -1,0 +1,60 @@
+import { afterEach, describe, expect, it, jest } from '@jest/globals';
+import { LockService } from '../../lib/lock.service.js';
+import { memoryStore } from '../../lib/stores/memory/memory-store.js';
+import { captureLog } from './core-fixture.js';
+
+captureLog();
+
+const start = async (): Promise<LockService> => {
+  const service = new LockService({
+    options: { ttl: '30s' },
+    openStore: () => memoryStore().useFactory(),
+  });
+  await service.start();
+  return service;
+};
+
+describe('R12 the tests of applications that mock clocks', () => {
+  afterEach(() => {
+    jest.useRealTimers();
+    jest.restoreAllMocks();
+  });
+
+  it('R12 a Date that is mocked alone takes no lock away', async () => {
+    const service = await start();
+    const lock = await service.acquire('key');
+    for (const year of [1999, 2050]) {
+      jest.spyOn(Date, 'now').mockReturnValue(Date.UTC(year, 0));
+      jest.useFakeTimers({
+        now: Date.UTC(year, 0),
+        doNotFake: ['performance', 'setTimeout', 'setImmediate'],
+      });
+      expect(lock.held).toBe(true);
+      lock.assertHeld();
+      jest.useRealTimers();
+      jest.restoreAllMocks();
+      expect(lock.held).toBe(true);
+    }
+    expect(await lock.release()).toBe(true);
+  });
+
+  it('R12 fake timers that are advanced past the lease end it, and no sooner', async () => {
+    const service = await start();
+    jest.useFakeTimers({ doNotFake: ['setImmediate', 'nextTick', 'queueMicrotask'] });
+    const lock = await service.acquire('key', { autoRenew: false });
+    jest.advanceTimersByTime(28_000);
+    expect(lock.held).toBe(true);
+    jest.advanceTimersByTime(1_000);
+    expect(lock.held).toBe(false);
+  });
+
+  it('R12 a lock that was taken before fake timers were installed is held under them', async () => {
+    const service = await start();
+    const lock = await service.acquire('key');
+    jest.useFakeTimers();
+    expect(lock.held).toBe(true);
+    jest.useRealTimers();
+    expect(lock.held).toBe(true);
+    await lock.release();
+  });
+});

@@ -1,0 +1,186 @@
+import { describe, expect, it } from '@jest/globals';
+import { LockLostError } from '../../lib/lock.errors.js';
+import { captureLog, startCore, watch } from './core-fixture.js';
+import type { ManualClock } from './manual-clock.js';
+
+captureLog();
+
+/** The deadline of a lease of 30 s, from its acquisition on. */
+const DEADLINE = 28_500;
+
+describe.each<[string, (clock: ManualClock, ms: number) => void]>([
+  ['a machine that was suspended', (clock, ms) => clock.suspend(ms)],
+  ['a machine that its hypervisor has paused, which no uptime shows', (clock, ms) => clock.pauseMachine(ms)],
+])('%s', (_, sleep) => {
+  it('R12, B87 does not believe in a lease that ended meanwhile, before any timer has run', async () => {
+    const { service, clock } = await startCore();
+    const lock = await service.acquire('key');
+    await clock.advance(1_000);
+    sleep(clock, DEADLINE - 1_001);
+    expect(lock.held).toBe(true);
+    sleep(clock, 1);
+    expect(lock.held).toBe(false);
+    expect(() => lock.assertHeld()).toThrow(LockLostError);
+    expect(() => lock.assertHeld()).toThrow(/suspended, or its clock was set ahead/);
+  });
+
+  it('R12, B87 loses the lease when the store says so, as soon as it has looked', async () => {
+    const { service, store, clock, of } = await startCore();
+    const lock = await service.acquire('key');
+    sleep(clock, 60_000);
+    expect(lock.held).toBe(false);
+    await clock.advance(10);
+    expect(of('lost')).toHaveLength(1);
+    expect(lock.signal.aborted).toBe(true);
+    expect(await store.held('key')).toBe(false);
+  });
+
+  it('R12, B87 believes an endless lease on and on', async () => {
+    const { service, clock } = await startCore({ ttl: Infinity });
+    const lock = await service.acquire('key');
+    sleep(clock, 86_400_000);
+    expect(lock.held).toBe(true);
+    lock.assertHeld();
+  });
+
+  it('R12, B87 counts pauses together, and each once', async () => {
+    const { service, clock } = await startCore({ autoRenew: false });
+    const lock = await service.acquire('key');
+    for (let i = 0; i < 5; i++) {
+      sleep(clock, 3_000);
+      await clock.advance(2_000);
+    }
+    expect(lock.held).toBe(true); // 25 s have passed
+    sleep(clock, 3_499);
+    expect(lock.held).toBe(true);
+    sleep(clock, 1);
+    expect(lock.held).toBe(false);
+  });
+
+  it('R12, B87 knows from a renewal that was on its way how long it has slept', async () => {
+    const { service, store, clock } = await startCore({ ttl: 9_000 });
+    const lock = await service.acquire('key');
+    store.next('renewMany', { before: 5, after: 5 });
+    await clock.advance(3_000);
+    await clock.advance(6); // carried out, not answered
+    sleep(clock, 9_000);
+    store.always({ hang: 'request' }, 'renewMany', 'renew');
+    await clock.advance(5); // answered
+    expect(lock.held).toBe(false);
+  });
+
+  it('R12, B87 two never believe at once, however long it sleeps', async () => {
+    const one = await startCore({ ttl: 9_000 });
+    const two = await startCore({}, one);
+    for (const pause of [500, 4_000, 8_499, 8_600, 9_000, 20_000]) {
+      const key = `key ${pause}`;
+      const lock = await one.service.acquire(key);
+      const other = watch(two.service.acquire(key, { wait: 30_000, retry: 10 }));
+      await one.clock.advance(10);
+      sleep(one.clock, pause);
+      for (let i = 0; i < 40 && other.state === 'pending'; i++) {
+        expect(lock.held && (other.value?.held ?? false)).toBe(false);
+        await one.clock.advance(250);
+      }
+      expect(lock.held && (other.value?.held ?? false)).toBe(false);
+      await lock.release().catch(() => false);
+      await one.clock.advance(60_000);
+      await other.value?.release();
+    }
+  });
+});
+
+describe('a wall clock that is set', () => {
+  it('R12 ahead: the lock is not believed until a renewal, which comes at once, has confirmed it', async () => {
+    const { service, store, clock, of } = await startCore();
+    const lock = await service.acquire('key');
+    clock.setWallClock(3_600_000);
+    expect(lock.held).toBe(false);
+    expect(lock.loss).toBeUndefined();
+    await clock.advance(1);
+    expect(store.count('renewMany')).toBe(1);
+    expect(lock.held).toBe(true);
+    lock.assertHeld();
+    await clock.advance(60_000);
+    expect(of('lost')).toEqual([]);
+    expect(lock.held).toBe(true);
+    expect(store.count('renewMany')).toBe(7);
+  });
+
+  it('R12 ahead, seen by a look of the renewer first: the lock is confirmed all the same', async () => {
+    const { service, store, clock, of } = await startCore();
+    const lock = await service.acquire('long', { ttl: 60_000 });
+    await service.acquire('short', { ttl: 3_000 });
+    clock.setWallClock(3_600_000);
+    await clock.advance(1_000); // the renewal of the short one
+    expect(store.of('renewMany').flatMap(({ renewals }) => renewals?.map(({ key }) => key))).toEqual(
+      expect.arrayContaining(['long', 'short']),
+    );
+    expect(lock.held).toBe(true);
+    expect(of('lost')).toEqual([]);
+  });
+
+  it('R12 ahead, while the store is out of reach: in doubt until the deadline, tried with pauses, then lost', async () => {
+    const { service, store, clock, of } = await startCore();
+    const lock = await service.acquire('key');
+    store.always({ hang: 'request' }, 'renewMany', 'renew');
+    clock.setWallClock(3_600_000);
+    for (let i = 0; i < 28; i++) {
+      expect(lock.held).toBe(false);
+      expect(lock.loss).toBeUndefined();
+      await clock.advance(1_000);
+    }
+    expect(store.count('renewMany') + store.count('renew')).toBeLessThan(10);
+    await clock.advance(1_000);
+    expect(of('lost')).toHaveLength(1);
+  });
+
+  it('R12 ahead, under a lock that is not renewed by itself: extend() confirms it', async () => {
+    const { service, clock } = await startCore({ autoRenew: false });
+    const lock = await service.acquire('key');
+    clock.setWallClock(3_600_000);
+    await clock.advance(5_000);
+    expect(lock.held).toBe(false);
+    await lock.extend();
+    expect(lock.held).toBe(true);
+  });
+
+  it('R12 ahead: the lock can still be released', async () => {
+    const { service, store, clock } = await startCore();
+    const lock = await service.acquire('key');
+    clock.setWallClock(3_600_000);
+    expect(await lock.release()).toBe(true);
+    expect(await store.held('key')).toBe(false);
+    await clock.advance(10);
+    expect(clock.timers).toEqual([]);
+  });
+
+  it('R12 ahead while the grant is on its way: the attempt fails, and is repeated', async () => {
+    const { service, store, clock } = await startCore();
+    store.next('acquire', { after: 100 });
+    const acquiring = watch(service.acquire('key', { wait: 5_000 }));
+    await clock.advance(10);
+    clock.setWallClock(3_600_000);
+    await clock.advance(2_000);
+    expect(acquiring.value?.held).toBe(true);
+  });
+
+  it('R12 back: nothing becomes longer by it', async () => {
+    const { service, clock } = await startCore({ autoRenew: false });
+    const lock = await service.acquire('key');
+    clock.setWallClock(-3_600_000);
+    await clock.advance(DEADLINE - 1);
+    expect(lock.held).toBe(true);
+    await clock.advance(1);
+    expect(lock.held).toBe(false);
+  });
+
+  it('R12 back, then the machine sleeps: what passes after the clock was set still counts', async () => {
+    const { service, clock } = await startCore({ autoRenew: false });
+    const lock = await service.acquire('key');
+    clock.setWallClock(-3_600_000);
+    expect(lock.held).toBe(true);
+    clock.pauseMachine(DEADLINE);
+    expect(lock.held).toBe(false);
+  });
+});

@@ -1,0 +1,26 @@
+import { expect, it } from '@jest/globals';
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+
+const program = fileURLToPath(new URL('suspended.mjs', import.meta.url));
+/** Longer than the lease of the program. */
+const STOPPED = 1_100;
+
+it.each([
+  ['stopped', 'a process that was stopped', true],
+  ['paused', 'a process whose monotonic clock stood still meanwhile', false],
+])('R12, B87 %s: %s does not believe in its lock, before any timer has run', async (how, _, lost) => {
+  const child = fork(program, [how], { execArgv: [] });
+  try {
+    await once(child, 'message');
+    child.kill('SIGSTOP');
+    await sleep(STOPPED);
+    child.kill('SIGCONT');
+    const [told] = await once(child, 'message');
+    expect(told).toEqual({ before: true, held: false, thrown: 'LockLostError', lost });
+  } finally {
+    child.kill('SIGKILL');
+  }
+});
