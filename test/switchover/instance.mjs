@@ -24,12 +24,12 @@ locks.events.on('renewFailed', ({ error }) => tell('failed', { operation: 'renew
 locks.events.on('lost', ({ key }) => tell('lost', { key }));
 
 const kept = await locks.acquire(`kept by ${name}`, { ttl: 10 * TTL, renewEvery: TTL / 2 });
-let stopped = false;
-process.on('message', () => (stopped = true));
+const stopped = new AbortController();
+process.on('message', () => stopped.abort());
 
 /** Several callers, so that the pool has several connections. */
 const caller = async (first) => {
-  for (let round = first; !stopped; round++) {
+  for (let round = first; !stopped.signal.aborted; round++) {
     const key = KEYS[round % KEYS.length];
     let lock;
     try {

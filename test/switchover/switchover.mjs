@@ -76,14 +76,17 @@ class Instance {
   }
 
   /** Resolves to the first event of this name that is wanted; rejects when the process ends before, or the signal is aborted. */
-  async first(name, wanted = () => true, signal = undefined) {
+  async first(name, wanted = () => true, signal) {
     for (;;) {
       const found = this.events.find((event) => event.event === name && wanted(event));
       if (found) return found;
       const ended = this.exitCode.then((code) => {
         throw new Error(`${this.name} ended (${code}) before it was ${name}`);
       });
-      await Promise.race([once(this.child, 'message', { signal }), ended]);
+      const late = () => {
+        throw new Error(`${this.name} was not ${name} in time`, { cause: this.events.at(-1) });
+      };
+      await Promise.race([once(this.child, 'message', { signal }).catch(late), ended]);
     }
   }
 

@@ -71,8 +71,11 @@ export class PostgresSessions implements SessionDatabase {
         FROM granted`;
     try {
       const { rows } = await session.run(sql, wait);
-      await this.assertWriter(session, rows[0]);
       const token = rows[0]?.token ?? null;
+      // A session learns of a new setting between two statements: one that has waited may not know.
+      const look = `${comment(note)} SELECT ${READ_ONLY} AS read_only`;
+      const known = wait > 0 && token !== null ? (await session.run(look)).rows : rows;
+      await this.assertWriter(session, known[0]);
       return token === null ? undefined : Number(token);
     } catch (error) {
       if ((error as { code?: unknown }).code !== TIMED_OUT) throw error;

@@ -2,7 +2,7 @@ import type { DataSource, EntityManager, QueryRunner } from 'typeorm';
 import { NoAnswerError, OPERATION_LIMIT, TimeLimit } from '../time-limit.js';
 import type { LockTransactions, Run } from './lock-dialect.js';
 import { discard, poolSizeOf, type Warn, type Wire } from './pooled-sessions.js';
-import { isServerAnswer } from './store-failure.js';
+import { isReadOnly, isServerAnswer } from './store-failure.js';
 import { UnusableConnectionError, warningOf, type ConnectionFault } from './unusable-connection.js';
 
 type IsolationLevel = Parameters<QueryRunner['startTransaction']>[0];
@@ -25,8 +25,9 @@ export class PooledTransactions<Connection> implements LockTransactions {
       await inTime(runner.commitTransaction());
       return value;
     } catch (error) {
-      // A connection on which something is unanswered, or still open, must neither go on nor go to anybody else.
-      if (error instanceof NoAnswerError) this.wire.destroy(connection);
+      // A connection on which something is unanswered, or still open, or whose server has turned
+      // read-only, must neither go on nor go to another caller.
+      if (error instanceof NoAnswerError || isReadOnly(error)) this.wire.destroy(connection);
       else await inTime(runner.rollbackTransaction()).catch(() => this.wire.destroy(connection));
       throw error;
     } finally {

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Logger } from '@nestjs/common';
-import { DataSource, type DataSourceOptions } from 'typeorm';
+import { DataSource } from 'typeorm';
 import { LockService } from '../../../lib/lock.service.js';
 import { TypeOrmSessionLockStore } from '../../../lib/stores/typeorm/index.js';
 import { Address } from '../../switchover/address.mjs';
@@ -21,7 +21,7 @@ for (const { name } of targetsAmong('postgres', 'mariadb', 'mysql'))
     async function sessionLocks(): Promise<LockService> {
       const { hostname: host, port, username, password, pathname } = new URL(address.url);
       const place = { host, port: Number(port), username, password, database: pathname.slice(1) };
-      const dataSource = await new DataSource({ type, ...place } as DataSourceOptions).initialize();
+      const dataSource = await new DataSource({ type, ...place }).initialize();
       const store = new TypeOrmSessionLockStore(dataSource, { keepAlive: 200 });
       const locks = new LockService({ options: {}, openStore: () => store });
       opened.push({ locks, dataSource });

@@ -53,6 +53,24 @@ for (const target of targetsAmong('postgres', 'mariadb', 'mysql', 'mysql56'))
       await service.close();
     });
 
+    if (target.name === 'postgres')
+      it('D1 one on which the work could not write, since it is read-only, is closed', async () => {
+        const { application, service } = await opened({ poolSize: 1 });
+        const session = async () => (await application.query('SELECT pg_backend_pid() AS id'))[0].id;
+        await service.run(key, async (lock) => {
+          const before = await session();
+          const refused = lock.transaction(async (manager: EntityManager) => {
+            await manager.query('SET TRANSACTION READ ONLY'); // as on a server that was demoted
+            await writers.write(manager, key);
+          });
+          await expect(refused).rejects.toMatchObject({ code: '25006' });
+          expect(await session()).not.toBe(before);
+          await lock.transaction((manager: EntityManager) => writers.write(manager, key));
+        });
+        expect(await writers.written(key)).toBe(1);
+        await service.close();
+      });
+
     it('with one alone, whatever needs another inside of the work fails in time', async () => {
       const { application, service } = await opened({ poolSize: 1 });
       const other = await service.acquire(newKey());
