@@ -75,7 +75,7 @@ export class PostgresSessions implements SessionDatabase {
       // A session learns of a new setting between two statements: one that has waited may not know.
       const look = `${comment(note)} SELECT ${READ_ONLY} AS read_only`;
       const known = wait > 0 && token !== null ? (await session.run(look)).rows : rows;
-      await this.assertWriter(session, known[0]);
+      await this.assertWriter(session, known[0], note);
       return token === null ? undefined : Number(token);
     } catch (error) {
       if ((error as { code?: unknown }).code !== TIMED_OUT) throw error;
@@ -91,7 +91,7 @@ export class PostgresSessions implements SessionDatabase {
       `${comment(note)} SELECT count(*)::text AS held, ${READ_ONLY} AS read_only FROM pg_locks l
         WHERE ${OURS} AND l.granted AND l.pid = pg_backend_pid() AND ${NAME} = '${name}'`,
     );
-    await this.assertWriter(session, rows[0]);
+    await this.assertWriter(session, rows[0], note);
     return rows[0]?.held === '1';
   }
 
@@ -187,10 +187,11 @@ export class PostgresSessions implements SessionDatabase {
   private async assertWriter(
     link: Pick<LockSession, 'run'>,
     { read_only: readOnly }: Record<string, unknown> = {},
+    note = '',
   ): Promise<void> {
     if (readOnly !== 'on') return;
     const { rows } = await link.run(
-      `SELECT source FROM pg_settings WHERE name = 'default_transaction_read_only'`,
+      `${comment(note)} SELECT source FROM pg_settings WHERE name = 'default_transaction_read_only'`,
     );
     if (!OWN_CHOICE.has(rows[0]?.source)) throw onDemotedServer();
   }
