@@ -59,6 +59,8 @@ export interface Attempt extends Terms {
   ttl: number;
   label: string | null;
   resend: boolean;
+  /** The longest ttl that this process knows of: a table that was made again grants nothing before. */
+  longest: number;
   /** A recorded tick that lies too far ahead, and counts as none. */
   ignored: number | null;
 }
@@ -127,6 +129,8 @@ export interface PurgedSlice {
 
 /** The statements of one database. Each method is atomic; what another session has locked is never waited for longer than a second. */
 export interface LockDialect {
+  /** The SQL of the database's clock, in epoch milliseconds. */
+  readonly clock: string;
   acquire(run: Run, attempt: Attempt): Promise<LockAcquireResult | Refusal>;
   renew(run: Run, lease: LeaseRenewal): Promise<Change>;
   /** Answers in the order given. Not there where one locked row would hold up the others. */

@@ -10,7 +10,9 @@ import type { Change, Claim, LockDatabase, LockDialect, Listener, Run } from './
 import { prepareTable } from './lock-table.js';
 import { warnOfLostCommits } from './lost-commits.js';
 import type { Warn } from './pooled-sessions.js';
-import { CollisionError, storeFailure, transactionFailure } from './store-failure.js';
+import { CollisionError, isMissingTable, storeFailure, transactionFailure } from './store-failure.js';
+import { replaceTable } from './vanished-table.js';
+import { NEVER } from './lock-row.js';
 import { nameOf, type LockTable, type StoreSettings } from './typeorm-store.options.js';
 
 interface OpenDatabase extends LockDatabase {
@@ -40,6 +42,10 @@ export class LockOperations {
   kind = 'typeorm';
   /** With its schema, as soon as that is known. */
   table: LockTable;
+  /** Milliseconds: of this process's settings and calls so far, those without end left out. */
+  longestTtl = 0;
+  private vanished = false;
+  private replacing: Promise<void> | undefined;
   /** Whether processes are called, as soon as that is known. */
   calls = false;
 
@@ -71,12 +77,34 @@ export class LockOperations {
    * @throws CollisionError when sessions were in each other's way
    */
   async run<T>(doing: string, limit: number, work: Work<T>, owners: readonly string[] = []): Promise<T> {
-    const { sessions, dialect, listener, target } = await this.opening.get(doing);
+    const database = await this.opening.get(doing);
+    const { sessions, dialect, listener, target } = database;
+    const attempt = () => sessions.use<T>(limit, (run, before) => work(dialect, run, listener, before));
     try {
-      return await sessions.use<T>(limit, (run, before) => work(dialect, run, listener, before));
+      if (this.vanished) await this.replace(database);
+      return await attempt().catch(async (error: unknown) => {
+        if (!isMissingTable(error, database.table.table)) throw error;
+        await this.replace(database);
+        return attempt();
+      });
     } catch (error) {
       throw storeFailure(error, doing, target, owners);
     }
+  }
+
+  /** Names a ttl that this process uses: the locks of a table that vanishes may be believed in for so long. */
+  expectTtl(ttl: number): void {
+    if (ttl > this.longestTtl && ttl < NEVER) this.longestTtl = Math.ceil(ttl);
+  }
+
+  /** The table vanished while it was in use. All operations that notice wait for the same replacement. */
+  private async replace(database: OpenDatabase): Promise<void> {
+    this.vanished = true;
+    this.replacing ??= replaceTable(database, this.settings.autoCreate, this.longestTtl, this.warn).finally(
+      () => (this.replacing = undefined),
+    );
+    await this.replacing;
+    this.vanished = false;
   }
 
   /** Changes one row. While it is locked, it is tried again. */

@@ -2,13 +2,11 @@ import { LockError, LockStoreError } from '../../lock.errors.js';
 import { OPERATION_LIMIT } from '../time-limit.js';
 import type { LockDatabase, Run } from './lock-dialect.js';
 import { columnsIn } from './lock-row.js';
-import { createTable, tableName } from './lock-table.ddl.js';
+import { createTable, CREATING, tableName } from './lock-table.ddl.js';
 import { literal, missingSchema } from './lock-table.place.js';
+import { createTrigger } from './sqlite.tokens.js';
 import { isMissingSchema, isMissingTable } from './store-failure.js';
 import { nameOf, type LockTable } from './typeorm-store.options.js';
-
-/** Any number, the same for all: who creates lock tables takes turns, since PostgreSQL's own IF NOT EXISTS fails when several come at once. */
-const CREATING = 4_973_615_208;
 
 /** Sees to it that the table is there with all its columns. DDL is only issued when it is missing: the user may not be allowed to. */
 export async function prepareTable(
@@ -20,11 +18,7 @@ export async function prepareTable(
   await database.sessions.use(OPERATION_LIMIT, async (run) => {
     let columns = await columnsOf(run, database, table);
     if (!columns) {
-      if (!autoCreate)
-        throw new LockStoreError(
-          `The table ${nameOf(table)} is missing, and autoCreate is off. Run a migration made by lockTableMigration(), or the ` +
-            `statement that ${ddl} or npx nestjs-locked ddl gives.`,
-        );
+      if (!autoCreate) throw missingTable(database.kind, table);
       await create(run, database, table);
       columns = await columnsOf(run, database, table);
     }
@@ -35,7 +29,16 @@ export async function prepareTable(
           'them, or set the option table to another name.',
       );
     if (database.kind === 'postgres') await assertDurability(run, table);
+    if (database.kind === 'better-sqlite3') await run(createTrigger(table));
   });
+}
+
+/** The error for a table that a migration has to make. */
+export function missingTable(kind: LockDatabase['kind'], table: LockTable): LockStoreError {
+  return new LockStoreError(
+    `The table ${nameOf(table)} is missing, and autoCreate is off. Run a migration made by lockTableMigration(), or the ` +
+      `statement that ${ddlCall(kind, table)} or npx nestjs-locked ddl gives.`,
+  );
 }
 
 /** How a user gets the statement that creates the table. */

@@ -7,6 +7,7 @@ import { hex, MS, named, until, US, type MysqlServer } from './mysql.expressions
 import { mysqlPurge } from './mysql.purge.js';
 import { orContention, withShortLockWait } from './mysql.lock-wait.js';
 import { isStaleRead } from './store-failure.js';
+import { AGE_KEY, refusalByAge } from './table-age.js';
 import { isPlain } from '../terms.js';
 
 // Text goes in and out as bytes: the connection's charset may know fewer characters.
@@ -125,6 +126,7 @@ export function mysqlDialect(table: string, server: MysqlServer): LockDialect {
   const stillHeld = guard(`AND expires_ms > ${MS} AND ${CLOCK_RUNS}`);
 
   const find = withClock(`SELECT ${ROW} FROM ${table} WHERE \`key\` = ?`);
+  const findWithAge = withClock(`SELECT ${ROW} FROM ${table} WHERE \`key\` IN (?, ${hex(AGE_KEY)})`);
   // As text: prepared, MySQL takes no parameter of mysql2 for the limit.
   const list = (after: string, prefix: string, limit: number) =>
     `${withClock(`
@@ -137,7 +139,7 @@ export function mysqlDialect(table: string, server: MysqlServer): LockDialect {
   const pause = update('token = LAST_INSERT_ID(token), paused = TRUE', unpaused);
   const resume = update('token = LAST_INSERT_ID(token), paused = FALSE', paused);
   const addPaused = insert(
-    `INSERT INTO ${table} (\`key\`, token, expires_ms, paused) VALUES (?, ${US}, 0, TRUE)`,
+    `INSERT INTO ${table} (\`key\`, token, expires_ms, paused) VALUES (?, ${US}, ?, TRUE)`,
   );
 
   const purge = mysqlPurge(table, server);
@@ -155,6 +157,11 @@ export function mysqlDialect(table: string, server: MysqlServer): LockDialect {
     const [row] = await read(run, find, [key]);
     return row && row.key !== null ? (row as unknown as LockRow) : undefined;
   };
+  const rowAndAge = async (run: Run, key: Buffer) => {
+    const found = (await read(run, findWithAge, [key])) as unknown as LockRow[];
+    const isAge = (row: LockRow) => String(row.key) === AGE_KEY;
+    return { row: found.find((row) => row.key !== null && !isAge(row)), age: found.find(isAge) };
+  };
 
   /** What is there but was not changed is locked, or has just changed: asked again, it tells. */
   const changing = (run: Run, sql: string, set: unknown[], which: string, id: Buffer[]): Promise<Change> =>
@@ -170,12 +177,13 @@ export function mysqlDialect(table: string, server: MysqlServer): LockDialect {
     changing(run, renew, [ttl], lease, [Buffer.from(key), Buffer.from(owner)]);
 
   return {
+    clock: MS,
     async acquire(run, attempt) {
       const [key, owner] = [Buffer.from(attempt.key), Buffer.from(attempt.owner)];
       const label = attempt.label === null ? null : Buffer.from(attempt.label);
       const refusalBy = async () => {
-        const row = await rowOf(run, key);
-        return row && (refusalOf(row, attempt) ?? CONTENTION);
+        const { row, age } = await rowAndAge(run, key);
+        return row ? (refusalOf(row, attempt) ?? CONTENTION) : refusalByAge(age, attempt);
       };
       if (mustShortenWait && !attempt.resend) {
         const refused = await refusalBy(); // a read waits for nobody
@@ -213,9 +221,10 @@ export function mysqlDialect(table: string, server: MysqlServer): LockDialect {
       const key = Buffer.from(id);
       const changed = await changing(run, pause, [], unpaused, [key]);
       if (changed !== 'gone') return changed;
-      const row = await rowOf(run, key);
+      const { row, age } = await rowAndAge(run, key);
       if (row) return isTrue(row.paused) ? 'gone' : 'locked';
-      const added = briefly(run, () => inserting(run, () => run(addPaused, [key])));
+      const keptUntil = Number(age?.expires_ms ?? 0); // in a table that was made again
+      const added = briefly(run, () => inserting(run, () => run(addPaused, [key, keptUntil])));
       return (await orContention(added)) ? 'done' : 'locked';
     },
     resume: (run, key) => changing(run, resume, [], paused, [Buffer.from(key)]),

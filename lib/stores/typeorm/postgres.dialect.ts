@@ -9,6 +9,7 @@ import {
   type LockRow,
   type NoRow,
 } from './lock-row.js';
+import { AGE_KEY, refusalByAge } from './table-age.js';
 import { isPlain } from '../terms.js';
 
 // clock_timestamp() and not now(): that one stands still from the transaction's start, and granted leases that had already ended.
@@ -87,19 +88,23 @@ export function postgresDialect(table: string, { asyncRelease = false, weak = fa
       LEFT JOIN ${table} AS t ON t.key = $1 AND won.token IS NULL`;
   // By itself, and only for a key that was found to have no row: preparing to insert would cost every attempt a tenth of its time. It must not wait for
   // the end of a purge that deletes the row just now: its token would be older than those that others get meanwhile.
-  const addition = ({ tick, notAhead }: typeof terms) => `
+  // Nor may a key be granted whose row has vanished with the table, see table-age.ts.
+  const age = (longest: string) =>
+    `SELECT GREATEST(expires_ms, started_ms + ${longest}::bigint) AS until FROM ${table} WHERE key = '${AGE_KEY}'`;
+  const addition = ({ tick, notAhead }: typeof terms, longest: string) => `
     INSERT INTO ${table} (key, owner, token, label, started_ms, renewed_ms, expires_ms, tick_ms)
     SELECT $1::varchar, $2, ${US}, $4, ${MS}, ${MS}, ${until('$3')}, ${tick}
      WHERE ${notAhead} AND NOT EXISTS (SELECT 1 FROM ${table} WHERE key = $1::varchar) AND ${durably}
+       AND COALESCE((${age(longest)}) <= ${MS}, true)
     ON CONFLICT (key) DO NOTHING
     RETURNING token AS won`;
-  const acquisition = (name: string, asked: typeof terms) => ({
+  const acquisition = (name: string, asked: typeof terms, longest: string) => ({
     first: { name, sql: acquire('false', asked) },
     again: { name: `${name}-again`, sql: acquire('(t.owner IS NOT DISTINCT FROM $2)', asked) },
-    add: { name: `${name}-new`, sql: addition(asked) },
+    add: { name: `${name}-new`, sql: addition(asked, longest) },
   });
-  const plain = acquisition('acquire', noTerms);
-  const onTerms = acquisition('acquire-on-terms', terms);
+  const plain = acquisition('acquire', noTerms, '$5');
+  const onTerms = acquisition('acquire-on-terms', terms, '$9');
 
   // `commit` may set how the statement is committed; it is compared with something, since what nobody reads is not computed. With OFFSET the row is locked
   // before: PostgreSQL would decide by a version of it that has been replaced meanwhile.
@@ -215,7 +220,7 @@ export function postgresDialect(table: string, { asyncRelease = false, weak = fa
       RETURNING t.key
     ), added$ AS (
       INSERT INTO ${table} (key, token, expires_ms, paused)
-      SELECT $1, ${US}, 0, true WHERE NOT EXISTS (SELECT 1 FROM ${table} WHERE key = $1) AND ${durably}
+      SELECT $1, ${US}, COALESCE((${age('0')}), 0), true WHERE NOT EXISTS (SELECT 1 FROM ${table} WHERE key = $1) AND ${durably}
       ON CONFLICT (key) DO NOTHING
       RETURNING key
     )
@@ -297,6 +302,7 @@ export function postgresDialect(table: string, { asyncRelease = false, weak = fa
   };
 
   return {
+    clock: MS,
     async acquire(run, attempt) {
       const { key, owner, ttl, label, tick, ahead, slot, gap, failOver, ignored, stealAfter } = attempt;
       const values = [key, owner, ttl, label];
@@ -309,8 +315,15 @@ export function postgresDialect(table: string, { asyncRelease = false, weak = fa
       const refuser = row && (JSON.parse(row.refuser) as HolderRow | NoRow);
       const refusal = refuser && refusalOf(refuser, attempt);
       if (refusal || refuser?.key !== null) return refusal ?? CONTENTION; // it has been free for a moment
-      const [added] = await rowsOf<{ won: unknown }>(run, add.sql, [...values, ...when], add.name);
-      return added ? { acquired: true, fencingToken: Number(added.won) } : CONTENTION;
+      const [added] = await rowsOf<{ won: unknown }>(
+        run,
+        add.sql,
+        [...values, ...when, attempt.longest],
+        add.name,
+      );
+      if (added) return { acquired: true, fencingToken: Number(added.won) };
+      const [young] = await rowsOf<LockRow>(run, find, [AGE_KEY], 'inspect');
+      return refusalByAge(young, attempt) ?? CONTENTION;
     },
     renew: (run, { key, owner, ttl }) => changing(run, renew, [key, owner], [ttl]),
     async release(run, { key, owner, keepFor, outcome, caller }) {

@@ -6,6 +6,8 @@ import { isContention } from './store-failure.js';
 export interface Sqlite {
   readonly inTransaction?: boolean;
   prepare(sql: string): SqliteStatement;
+  /** Runs a text of several statements. */
+  exec(sql: string): void;
   pragma(pragma: string, options?: { simple: boolean }): unknown;
   close(): void;
 }

@@ -1,10 +1,9 @@
 import type { Attempt, Change, LockDialect, Run } from './lock-dialect.js';
 import { isStaleRead } from './store-failure.js';
+import { MS, US } from './sqlite.expressions.js';
+import { firstToken } from './sqlite.tokens.js';
+import { AGE_KEY, refusalByAge } from './table-age.js';
 import { CONTENTION, NEVER, refusalOf, unpassed, type LockRow, type NoRow } from './lock-row.js';
-
-// 'now' stands still within a statement, and SQLite never waits inside one, so both are the clock at the write.
-const MS = `(CAST(strftime('%s','now') AS INTEGER) * 1000 + CAST(substr(strftime('%f','now'), 4, 3) AS INTEGER))`;
-const US = `(${MS} * 1000)`; // its clock is no finer
 
 const ROW = `key, owner IS NOT NULL AS owned, token, expires_ms, label, started_ms, renewed_ms, tick_ms, paused,
   last_label, last_started_ms, last_ended_ms, last_outcome, ${MS} AS now_ms`;
@@ -24,7 +23,7 @@ export function sqliteDialect(table: string): LockDialect {
   // The token comes from the clock, so that it also grows across deleted rows. Who is robbed has ended now.
   const acquire = (mine: string) => `
     INSERT INTO ${table} (key, owner, token, label, started_ms, renewed_ms, expires_ms, tick_ms)
-    SELECT @key, @owner, ${US}, @label, ${MS}, ${MS}, ${until('@ttl')}, ${tick}
+    SELECT @key, @owner, ${firstToken(table)}, @label, ${MS}, ${MS}, ${until('@ttl')}, ${tick}
      WHERE COALESCE(@tick <= ${MS} + @ahead, TRUE)
     ON CONFLICT (key) DO UPDATE
        SET token = CASE WHEN ${mine} THEN token ELSE MAX(token + 1, excluded.token) END,
@@ -41,7 +40,9 @@ export function sqliteDialect(table: string): LockDialect {
   const firstTry = acquire('FALSE');
   const resend = acquire('owner IS excluded.owner');
   // It tells the clock also for a key that has no row.
-  const look = `SELECT ${ROW} FROM (SELECT 1) LEFT JOIN ${table} ON key = ?`;
+  const age = (column: string) =>
+    `(SELECT ${column} FROM ${table} WHERE key = '${AGE_KEY}') AS age_${column}`;
+  const look = `SELECT ${ROW}, ${age('started_ms')}, ${age('expires_ms')} FROM (SELECT 1) LEFT JOIN ${table} ON key = ?`;
 
   const lease = `key = ? AND owner = ? AND expires_ms > ${MS}`;
   const renew = `UPDATE ${table} SET renewed_ms = ${MS}, expires_ms = ${until('?')} WHERE ${lease}`;
@@ -68,8 +69,10 @@ export function sqliteDialect(table: string): LockDialect {
            last_outcome    = CASE WHEN owner IS NULL THEN last_outcome    ELSE 'failed' END
      WHERE key = ? AND expires_ms > ${MS}`;
 
+  // A table that was made again may not grant the key yet, paused or not.
+  const keptByAge = `COALESCE((SELECT expires_ms FROM ${table} WHERE key = '${AGE_KEY}'), 0)`;
   const pause = `
-    INSERT INTO ${table} (key, token, expires_ms, paused) VALUES (?, ${US}, 0, TRUE)
+    INSERT INTO ${table} (key, token, expires_ms, paused) VALUES (?, ${firstToken(table)}, ${keptByAge}, TRUE)
     ON CONFLICT (key) DO UPDATE SET paused = TRUE WHERE NOT paused`;
   const resume = `UPDATE ${table} SET paused = FALSE WHERE key = ? AND paused`;
 
@@ -99,21 +102,25 @@ export function sqliteDialect(table: string): LockDialect {
      WHERE key > ? AND key >= ? ORDER BY key LIMIT ?`;
   const purge = `DELETE FROM ${table} WHERE key IN (SELECT value FROM json_each(?)) AND ${unused}`;
 
+  /** A read waits for nobody. A repeated attempt may find its own lock, but not before there was a table. */
   const refusalBy = async (run: Run, attempt: Attempt) => {
-    const [row] = (await run(look, [attempt.key])).rows as unknown as (LockRow | NoRow)[];
-    return row && refusalOf(row, attempt);
+    const [row] = (await run(look, [attempt.key])).rows as unknown as ((LockRow | NoRow) & Age)[];
+    const refusal = row && !attempt.resend ? refusalOf(row, attempt) : undefined;
+    if (refusal || row?.key !== null) return refusal;
+    return refusalByAge({ ...row, started_ms: row.age_started_ms, expires_ms: row.age_expires_ms }, attempt);
   };
   const changing = async (run: Run, sql: string, values: unknown[]): Promise<Change> =>
     (await run(sql, values)).affected > 0 ? 'done' : 'gone';
 
   return {
+    clock: MS,
     async acquire(run, attempt) {
-      const refused = attempt.resend ? undefined : await refusalBy(run, attempt); // a read waits for nobody
+      const refused = await refusalBy(run, attempt);
       if (refused) return refused;
       const { resend: again, ...values } = attempt;
       const [won] = (await run(again ? resend : firstTry, [values])).rows;
       if (won) return { acquired: true, fencingToken: Number(won.token) };
-      return (await refusalBy(run, attempt)) ?? CONTENTION;
+      return (await refusalBy(run, { ...attempt, resend: false })) ?? CONTENTION;
     },
     renew: (run, { key, owner, ttl }) => changing(run, renew, [ttl, key, owner]),
     release: (run, { key, owner, keepFor, outcome }) =>
@@ -152,6 +159,12 @@ export function sqliteDialect(table: string): LockDialect {
       return { purged: (await run(purge, [JSON.stringify(keys), olderThan])).affected, last };
     },
   };
+}
+
+/** Since when the table is there, and until when no key is granted that has no row: null unless it was made again. */
+interface Age {
+  age_started_ms: unknown;
+  age_expires_ms: unknown;
 }
 
 function identityOf({ key, owner }: { key?: unknown; owner?: unknown }): string {

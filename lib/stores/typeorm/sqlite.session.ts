@@ -121,8 +121,20 @@ export class SqliteSession implements LockSessions {
   }
 
   private execute(sql: string, values?: readonly unknown[]): Answer {
+    if (!values && sql.startsWith('BEGIN')) return this.transact(sql);
     const statement = this.statements.get(sql) ?? this.connection.prepare(sql);
     if (values) this.statements.set(sql, statement);
     return answerOf(statement, values);
+  }
+
+  /** A text from BEGIN to COMMIT is one step: between two, other operations of this process would join the transaction. */
+  private transact(sql: string): Answer {
+    try {
+      this.connection.exec(sql);
+    } catch (error) {
+      if (this.connection.inTransaction) this.connection.exec('ROLLBACK');
+      throw error;
+    }
+    return { rows: [], columns: [], affected: 0, insertId: 0 };
   }
 }

@@ -137,6 +137,7 @@ const BROKEN_OFF_TEXT = new RegExp(
 const STATEMENT_POOLING = /not allowed in statement pooling mode/i;
 
 const MISSING_TABLE = new Set<unknown>(['42P01', 1146]);
+const EXISTING_TABLE = new Set<unknown>([1050]);
 const MISSING_SCHEMA = new Set<unknown>(['3F000', 1049]);
 
 /** Whether sessions collided: nothing was changed, and nothing is known about the holder. */
@@ -166,8 +167,15 @@ export function isServerAnswer(error: unknown): boolean {
   return answered && !ended && !isBrokenOff(error) && !isReadOnly(error);
 }
 
-export function isMissingTable(error: unknown): boolean {
-  return has(error, MISSING_TABLE) || String(driverError(error).message).startsWith('no such table');
+/** @param table its name, where other tables may be missing too, as in a trigger */
+export function isMissingTable(error: unknown, table = ''): boolean {
+  const message = String(driverError(error).message);
+  return (has(error, MISSING_TABLE) || message.startsWith('no such table')) && message.includes(table);
+}
+
+/** Whether a table of that name is there already, on MySQL and MariaDB. */
+export function isExistingTable(error: unknown): boolean {
+  return has(error, EXISTING_TABLE);
 }
 
 export function isMissingSchema(error: unknown): boolean {

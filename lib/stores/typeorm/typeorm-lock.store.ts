@@ -37,6 +37,7 @@ import { LockOperations, unlessCollided } from './lock-operations.js';
 import { CONTENTION, inspectionOf, recordOf } from './lock-row.js';
 import { createTable, type LockTableDatabase } from './lock-table.ddl.js';
 import type { Warn } from './pooled-sessions.js';
+import { AGE_LABEL } from './table-age.js';
 import {
   nameOf,
   readStoreOptions,
@@ -118,6 +119,10 @@ export class TypeOrmLockStore
     await this.operations.close();
   }
 
+  expectTtl(ttl: number): void {
+    this.operations.expectTtl(ttl);
+  }
+
   onWarning(warn: Warn): void {
     this.warn = warn;
   }
@@ -138,12 +143,14 @@ export class TypeOrmLockStore
     request: AcquireRequest = {},
   ): Promise<LockAcquireResult> {
     const { label, resend = false } = request;
+    this.operations.expectTtl(ttl);
     const attempt = {
       ...leaseOf(key, owner, ttl),
       ...termsOf(request),
       label: labelOf(label),
       resend,
       ignored: null,
+      longest: this.operations.longestTtl,
     };
     const acquisition = this.operations.run<LockAcquireResult>(
       `acquire "${key}"`,
@@ -155,7 +162,7 @@ export class TypeOrmLockStore
         const granted = before?.acquired === true; // and it may have been committed all the same
         const answer = await acquireOnTerms(dialect, run, granted ? { ...attempt, resend: true } : attempt);
         if (answer.acquired || answer.reason !== 'held' || !request.waiting) return answer;
-        if (!canBeCalledFor(key) || !listener?.listens()) return answer;
+        if (!canBeCalledFor(key) || !listener?.listens() || answer.holder?.label === AGE_LABEL) return answer;
         const queued = await dialect.queue?.(run, key, listener.channel, wasCalled);
         if (queued === 'full') return answer;
         return queued ? { ...answer, queued: true } : CONTENTION; // it has just changed hands
@@ -167,6 +174,7 @@ export class TypeOrmLockStore
 
   async renew(key: string, owner: string, ttl: number): Promise<boolean> {
     const lease = leaseOf(key, owner, ttl);
+    this.operations.expectTtl(ttl);
     return this.operations.change(
       `renew "${key}"`,
       limitOf(ttl),
@@ -196,12 +204,15 @@ export class TypeOrmLockStore
     { outcome }: Pick<ReleaseRequest, 'outcome'> = {},
   ): Promise<LockAcquireResult> {
     const passing = passingOf(key, owner, next, outcome);
+    this.operations.expectTtl(passing.ttl);
     const passed = this.operations.run<LockAcquireResult>(
       `pass on "${key}"`,
       limitOf(passing.ttl),
       async (dialect, run, _, before) => {
         const answer = await dialect.passOn(run, passing);
-        return answer.acquired || !before?.acquired ? answer : dialect.acquire(run, takenOver(passing));
+        return answer.acquired || !before?.acquired
+          ? answer
+          : dialect.acquire(run, takenOver(passing, this.operations.longestTtl));
       },
       [owner, next.owner],
     );
@@ -211,6 +222,7 @@ export class TypeOrmLockStore
   /** Renews in batches of 500, where the database can leave out locked rows. A batch that collided with other sessions as a whole is `unknown`. */
   async renewMany(leases: readonly LeaseRenewal[]): Promise<RenewalOutcome[]> {
     const all = leases.map(({ key, owner, ttl }) => leaseOf(key, owner, ttl));
+    for (const { ttl } of all) this.operations.expectTtl(ttl);
     const outcomes: RenewalOutcome[] = [];
     for (let start = 0; start < all.length; start += BATCH) {
       const batch = all.slice(start, start + BATCH);
@@ -408,8 +420,8 @@ function orDone<T extends Freeing>(now: T, before: T | undefined): T {
 }
 
 /** The acquisition that finds out whether a lock was passed on. */
-function takenOver({ key, nextOwner: owner, ttl, label }: Passing): Attempt {
-  return { ...termsOf({}), key, owner, ttl, label, resend: true, ignored: null };
+function takenOver({ key, nextOwner: owner, ttl, label }: Passing, longest: number): Attempt {
+  return { ...termsOf({}), key, owner, ttl, label, resend: true, ignored: null, longest };
 }
 
 /** Of this process, for a key. */

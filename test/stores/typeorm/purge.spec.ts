@@ -50,9 +50,10 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mysql', 'mariadb', 'mys
         `INSERT INTO locks (${quoted}, owner, token, expires_ms, renewed_ms, last_ended_ms, tick_ms, paused) VALUES ${values.join()}`,
       );
     };
+    // On SQLite the row of the empty key remembers tokens that were ahead of the clock.
     const keys = async (): Promise<string[]> =>
-      (await application.query(`SELECT ${quoted} FROM locks ORDER BY ${quoted}`)).map((row: any) =>
-        String(row.key),
+      (await application.query(`SELECT ${quoted} FROM locks WHERE ${quoted} <> '' ORDER BY ${quoted}`)).map(
+        (row: any) => String(row.key),
       );
 
     it('B72 each of the times of a row counts, and what is paused stays', async () => {
