@@ -148,6 +148,13 @@ export class LockLogger {
     );
   }
 
+  transactionsUnknown(error: unknown): void {
+    this.#warn(
+      'transactions',
+      `Whether a lock is taken inside a transaction could not be found out, and is not looked at again: ${describe(error)}`,
+    );
+  }
+
   releasedInTransaction(key: string, job: string | undefined): void {
     const { methods, keys } = this.#insideTransaction;
     if (job === undefined ? keys.has(key) : methods.has(job)) return; // that warning names the cause

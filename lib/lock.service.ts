@@ -101,7 +101,7 @@ export class LockService {
   readonly #missed = new Map<string, (last: number, until: number) => Promise<number>>();
   /** What runs under locks of this service. */
   readonly #sections = new Sections();
-  readonly #transactions = new OuterTransactions();
+  readonly #transactions = new OuterTransactions((error) => this.#logger.transactionsUnknown(error));
   #open: Opened | undefined;
   #opening: Promise<Opened> | undefined;
   #enabled: boolean;

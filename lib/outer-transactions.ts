@@ -29,19 +29,29 @@ interface Connection {
  */
 export class OuterTransactions {
   /** Each tells whether its library has an open transaction for the call chain. */
-  #sources: (() => boolean)[] = [];
+  readonly #sources = new Set<() => boolean>();
+
+  /** @param failed gets what a library threw, which is not asked again: a lock does not depend on its answer */
+  constructor(private readonly failed: (error: unknown) => void) {}
 
   /** Finds the objects of these libraries among the providers of an application. */
   find(providers: Iterable<unknown>): void {
     for (const provider of new Set(providers)) {
       const source = sourceOf(provider);
-      if (source) this.#sources.push(source);
+      if (source) this.#sources.add(source);
     }
   }
 
   /** Whether a transaction of the call chain is open. */
   get open(): boolean {
-    for (const hasOpen of this.#sources) if (hasOpen()) return true;
+    for (const hasOpen of this.#sources) {
+      try {
+        if (hasOpen()) return true;
+      } catch (error) {
+        this.#sources.delete(hasOpen);
+        this.failed(error);
+      }
+    }
     return false;
   }
 }

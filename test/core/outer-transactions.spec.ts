@@ -14,8 +14,10 @@ class TransactionHost {
   withTransaction(): void {}
 }
 
+const failures: unknown[] = [];
+
 function openWith(...providers: unknown[]): OuterTransactions {
-  const transactions = new OuterTransactions();
+  const transactions = new OuterTransactions((error) => failures.push(error));
   transactions.find(providers);
   return transactions;
 }
@@ -43,6 +45,19 @@ describe('A5 a transaction around a call', () => {
       end();
       expect(transactions.open).toBe(false);
     }
+  });
+
+  it('a library that fails to answer is reported once, and not asked again', () => {
+    const broken = new TransactionHost(undefined);
+    broken.isTransactionActive = () => {
+      throw new Error('no storage');
+    };
+    const host = new TransactionHost({});
+    const transactions = openWith(broken, host);
+    expect(transactions.open).toBe(false);
+    host.active = true;
+    expect(transactions.open).toBe(true);
+    expect(failures).toEqual([new Error('no storage')]);
   });
 
   it('is not looked for in providers of any other kind, of which none is read', () => {
