@@ -138,6 +138,18 @@ export const FAULTS = {
     },
   },
 
+  'dirty connections': {
+    weight: 2,
+    needs: 'pools',
+    /** A transaction that is left open would take the locks of a store with it that does not look. */
+    async strike({ some }) {
+      const workers = await some();
+      const left = await Promise.all(workers.map((worker) => worker.leaveDirty()));
+      const connections = left.reduce((sum, count) => sum + count, 0);
+      return connections === 0 ? undefined : told(workers, `left ${connections} connections`);
+    },
+  },
+
   'sessions ended by the server': {
     weight: 2,
     needs: 'disturb',

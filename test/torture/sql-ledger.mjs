@@ -7,6 +7,8 @@ const LOG = 'torture_log';
  */
 export class SqlLedger {
   #dataSource;
+  /** Whether a connection may have been left dirty. */
+  #mustClean = false;
 
   constructor(dataSource) {
     this.#dataSource = dataSource;
@@ -63,9 +65,31 @@ export class SqlLedger {
     return records.map((row) => ({ ...row, token: Number(row.token), value: Number(row.value) }));
   }
 
+  /** Leaves some connections of the pool in transactions, as an application does that forgets to end them; gives their number. */
+  async leaveDirty() {
+    this.#mustClean = true;
+    const runners = [this.#dataSource.createQueryRunner(), this.#dataSource.createQueryRunner()];
+    const kinds = DIRT[this.#dataSource.options.type] ?? DIRT.mysql;
+    await Promise.all(
+      runners.map(async (runner, i) => {
+        try {
+          for (const sql of kinds[i]) await runner.query(sql).catch(() => {}); // one of them has to fail
+        } finally {
+          await runner.release();
+        }
+      }),
+    );
+    return runners.length;
+  }
+
   async #update(change, values) {
     const { affected } = await this.#run(`UPDATE ${LEDGER} SET ${change}`, values);
     return affected === 1;
+  }
+
+  async #clean(runner) {
+    await runner.query('ROLLBACK');
+    if (this.#dataSource.options.type !== 'postgres') await runner.query('SET autocommit = 1');
   }
 
   async #run(sql, values = []) {
@@ -73,12 +97,18 @@ export class SqlLedger {
     let n = 0;
     const text = this.#dataSource.options.type === 'postgres' ? sql.replaceAll('?', () => `$${++n}`) : sql;
     try {
+      if (this.#mustClean) await this.#clean(runner);
       return await runner.query(text, values, true);
     } finally {
       await runner.release();
     }
   }
 }
+
+const DIRT = {
+  postgres: [['START TRANSACTION'], ['START TRANSACTION', 'SELECT 1/0']],
+  mysql: [['START TRANSACTION'], ['SET autocommit = 0']],
+};
 
 function ddl(type) {
   const [serial, engine] = {

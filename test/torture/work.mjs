@@ -38,6 +38,7 @@ export class Work {
   answer({ order }) {
     if (order === 'freeze') this.#freeze();
     else if (order === 'probe') void this.#probe();
+    else if (order === 'leave dirty') void this.#leaveDirty();
   }
 
   async #turn() {
@@ -113,6 +114,12 @@ export class Work {
   #freeze() {
     process.kill(process.pid, 'SIGSTOP');
     process.send({ event: 'thawed' });
+  }
+
+  /** What this application does to its pool is none of the ledger's concern: it cleans what it gets. */
+  async #leaveDirty() {
+    const left = await settled(this.ledger.leaveDirty());
+    process.send({ event: 'left dirty', left: left.value ?? 0 });
   }
 
   /** Whether this worker is well: it takes a key that nobody else wants. */

@@ -8,6 +8,8 @@ import { now } from './terms.mjs';
 const program = fileURLToPath(new URL('worker.mjs', import.meta.url));
 const TRY_AGAIN = 75;
 const PAUSE = 300;
+/** Long enough where a link is slow; who is frozen or killed answers never. */
+const DIRTY_PATIENCE = 3_000;
 
 /** One worker, which is started again whenever it was killed. Emits `between` when it is between check and write, and `died` when nobody killed it. */
 export class WorkerProcess extends EventEmitter {
@@ -80,12 +82,21 @@ export class WorkerProcess extends EventEmitter {
 
   /** Whether it can still take a lock; `undefined` when it does not answer within the patience. */
   async probe(patience) {
-    this.#child.send({ order: 'probe' });
+    return this.#ask('probe', 'probed', patience);
+  }
+
+  /** Has it leave connections of its pool in transactions; gives their number, which is 0 when it does not answer. */
+  async leaveDirty() {
+    return (await this.#ask('leave dirty', 'left dirty', DIRTY_PATIENCE))?.left ?? 0;
+  }
+
+  async #ask(order, answer, patience) {
+    this.#child.send({ order });
     const signal = AbortSignal.timeout(patience);
     try {
       for (;;) {
         const [message] = await once(this.#child, 'message', { signal });
-        if (message.event === 'probed') return message;
+        if (message.event === answer) return message;
       }
     } catch (error) {
       if (error.name !== 'AbortError') throw error;

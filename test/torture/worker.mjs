@@ -38,7 +38,7 @@ async function start() {
       imports: [
         ...imports,
         LockModule.forRoot({
-          store: bug.plant(store),
+          store: await bug.plant(store),
           ttl: TTL,
           retry: { min: 20, max: POLL },
           label: settings.name,

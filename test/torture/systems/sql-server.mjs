@@ -23,6 +23,7 @@ export async function openSqlServer(type) {
     name: type,
     version: server.version,
     target: { host, port: options.port },
+    pools: true,
     ledger: new SqlLedger(admin),
     locks: new TypeOrmLockStore(admin),
     workerSettings: (name, proxyPort) => ({

@@ -1,0 +1,49 @@
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+import { DataSource } from 'typeorm';
+
+const INSTANCE = fileURLToPath(new URL('instance.mjs', import.meta.url));
+const KEYS = ['one', 'two', 'three'];
+const PROCESSES = 2;
+
+/**
+ * Has two processes take the same keys in turn, on pools of which a third of the connections is left dirty again and again.
+ *
+ * @param options of a DataSource on a database of its own
+ * @param locks how many are taken, over all processes
+ * @returns what each process tells: how many were granted, and the failures, two holders of one key among them
+ */
+export async function lockOnDirtyPools({ options, locks }) {
+  const admin = await new DataSource(options).initialize();
+  const children = [];
+  try {
+    await admin.query('CREATE TABLE dirty_holders (name varchar(20) PRIMARY KEY, inside int NOT NULL)');
+    for (const key of KEYS) await admin.query(`INSERT INTO dirty_holders VALUES ('${key}', 0)`);
+    for (let i = 0; i < PROCESSES; i++) {
+      const settings = { options, keys: KEYS, locks: Math.ceil(locks / PROCESSES) };
+      children.push(fork(INSTANCE, [JSON.stringify(settings)]));
+    }
+    await Promise.all(children.map(nextMessage));
+    const results = children.map(nextMessage);
+    for (const child of children) child.send('go');
+    const told = await Promise.all(results);
+    await Promise.all(children.map((child) => child.exitCode ?? once(child, 'exit')));
+    return told;
+  } finally {
+    for (const child of children) child.kill('SIGKILL'); // those that have not ended by themselves
+    await admin.destroy();
+  }
+}
+
+/** The next message of a child; it must not end before. */
+function nextMessage(child) {
+  return new Promise((resolve, reject) => {
+    const ended = (code) => reject(new Error(`a process ended with exit code ${code}`));
+    child.once('exit', ended);
+    child.once('message', (message) => {
+      child.off('exit', ended);
+      resolve(message);
+    });
+  });
+}
