@@ -57,6 +57,7 @@ export type {
   LockStore,
   OnceKeeper,
   OnceRequest,
+  TickKeeper,
   PurgeRequest,
   RefusalReason,
   ReleaseRequest,

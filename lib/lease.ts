@@ -70,6 +70,8 @@ export class Lease {
   released: Promise<unknown> | undefined;
   /** Another process goes on with it: nothing that comes late may free it. */
   handedOn = false;
+  /** The recorded tick that the store has passed over, if it did. */
+  ignoredTick: Date | undefined;
   /** How often in a row the lock was passed on until it came here. */
   series = 0;
   /** Renew it by itself: in its last batch the store could not reach it. */

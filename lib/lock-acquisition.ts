@@ -165,8 +165,12 @@ export class LockAcquisition {
       },
     });
     if (answer && !answer.acquired) return answer;
-    if (answer && inTime)
-      return this.#leaseOf({ owner, fencingToken: answer.fencingToken, ...sent, resent: resend });
+    if (answer && inTime) {
+      const { fencingToken, ignoredTick } = answer;
+      const lease = this.#leaseOf({ owner, fencingToken, ...sent, resent: resend });
+      lease.ignoredTick = ignoredTick;
+      return lease;
+    }
     if (!inTime) this.#granted(owner); // perhaps, and its answer may never come
     throw inTime
       ? asLockError(failure, 'acquisition', key, [owner])

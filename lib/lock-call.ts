@@ -1,3 +1,4 @@
+import type { OnceRequest } from './interfaces/lock-store.interface.js';
 import { assertKey } from './lock-key.js';
 import { LockError } from './lock.errors.js';
 import type { AcquireOptions, RunOptions } from './lock.options.js';
@@ -11,8 +12,10 @@ export interface LockCall {
   signal?: AbortSignal | undefined;
   /** The name of the decorated method. */
   job?: string | undefined;
-  /** The nominal time of the tick that it is for, in epoch milliseconds. */
-  tick?: number | undefined;
+  /** For a call that the scheduler makes: the run that happens once over all instances. */
+  once?: OnceRequest | undefined;
+  /** Where such a run is recorded, of methods that have no key of their own. Default with the lock. */
+  ticksKey?: string | undefined;
   /** Whether a run around the call, of the same call chain, holds the key. */
   nested?: boolean;
 }
@@ -34,7 +37,7 @@ export function readCall(
   assertKnownOptions(method, options, known);
   if ((options as { once?: unknown }).once === 'tick')
     throw new LockError(
-      `The option "once" of ${method} cannot be 'tick': only methods under @Cron() have ticks, @Locked({ once: 'tick' }). Give slots: once: '5m'.`,
+      `The option "once" of ${method} cannot be 'tick': only scheduled methods under @Locked() have ticks, and those without this option. Give slots: once: '5m'.`,
     );
   const where = `${method} of "${key}"`;
   return { key, settings: readSettings(where, options, defaults), signal: readSignal(where, options.signal) };

@@ -62,6 +62,8 @@ export class LockContender {
         lease = answer instanceof Lease ? answer : this.#busy(call, answer, this.clock.now() - startedAt);
       }
       if (!(lease instanceof Lease)) return lease;
+      if (lease.ignoredTick)
+        this.publisher.publish('tickIgnored', { key: call.key, job: call.job, tick: lease.ignoredTick });
       return this.keeper.keep(lease, settings, call.job, this.clock.now() - startedAt);
     } finally {
       if (!(lease instanceof Lease)) acquisition.abandon();
@@ -216,8 +218,8 @@ export class LockContender {
 
   #busy(call: LockCall, answer: Refusal | LockStoreError, waited: number): LockNotAcquiredError {
     if (answer instanceof LockStoreError) throw answer;
-    if (answer.reason === 'tick-ahead') throw aheadOfTime(call);
     const { reason } = answer;
+    if (reason === 'tick-ahead') return notRecorded(call, waited, this.publisher);
     const nested = call.nested === true && !isFinal(answer);
     const holder = answer.holder && { ...answer.holder, key: call.key }; // as the caller knows it
     const lastRun = this.keys.took(call.key, call.job);
@@ -258,14 +260,21 @@ function isFinal(answer: Refusal | LockStoreError): boolean {
   return answer.reason === 'paused' || answer.reason === 'tick-done' || answer.reason === 'tick-ahead';
 }
 
-function onceOf({ tick, settings: { once, tickAhead } }: LockCall): OnceRequest | undefined {
-  if (tick !== undefined) return { tick, ahead: tickAhead };
-  return typeof once === 'number' ? { slot: once } : undefined;
+function onceOf({ once, settings }: LockCall): OnceRequest | undefined {
+  return once ?? (typeof settings.once === 'number' ? { slot: settings.once } : undefined);
 }
 
-/** Loud, and no skip: with its tick in the row, no other instance would run until that time has come. */
-function aheadOfTime({ key, tick = 0, settings }: LockCall): LockError {
-  return new LockError(
-    `The tick ${new Date(tick).toISOString()} of lock "${key}" is more than ${settings.tickAhead} ms ahead of the database's clock, and is not run. Set the clock of this machine, or raise the option tickAhead.`,
-  );
+/** A tick that lies too far ahead of the store's clock. With `once: 'tick'` that is an error: no other instance would run until that time has come. */
+export function notRecorded(
+  { key, job, once, settings }: LockCall,
+  waited: number,
+  publisher: LockEventPublisher,
+): LockNotAcquiredError {
+  const { tick, failOver } = once && 'tick' in once ? once : { tick: 0 };
+  if (!failOver)
+    throw new LockError(
+      `The tick ${new Date(tick).toISOString()} of lock "${key}" is more than ${settings.tickAhead} ms ahead of the database's clock, and is not run. Set the clock of this machine, or raise the option tickAhead.`,
+    );
+  publisher.publish('tickAhead', { key, job, tick: new Date(tick) });
+  return new LockNotAcquiredError(key, { waited, reason: 'tick-ahead' });
 }

@@ -14,6 +14,8 @@ export class LockLogger {
   readonly #warned = new Map<string, number>();
   /** The methods, and the keys of other calls, that took their lock inside a transaction. */
   readonly #insideTransaction = { methods: new Set<string>(), keys: new Set<string>() };
+  /** How often something happened that is not told each time, since when. */
+  readonly #counts = new Map<string, { at: number; count: number }>();
 
   constructor(
     private readonly moduleName: string,
@@ -29,10 +31,23 @@ export class LockLogger {
         `${error.message} The work under it goes on unless it looks at lock.held or lock.signal.`,
       ),
     );
-    events.on('busy', ({ key, holder }) => {
-      if (Logger.isLevelEnabled('debug'))
-        this.#say('debug', `Lock "${key}" is busy${holder?.label ? `: held by ${holder.label}` : ''}.`);
+    events.on('busy', ({ key, holder, reason }) => {
+      if (!Logger.isLevelEnabled('debug')) return;
+      if (reason === 'tick-done') this.#tickDone(key);
+      else this.#say('debug', `Lock "${key}" is busy${holder?.label ? `: held by ${holder.label}` : ''}.`);
     });
+    events.on('tickAhead', ({ key, tick }) =>
+      this.#warn(
+        `tick ahead ${key}`,
+        `The tick ${tick.toISOString()} of lock "${key}" is too far ahead of the database's clock to be recorded: it runs, but other instances may run it too. Set the clock of this machine.`,
+      ),
+    );
+    events.on('tickIgnored', ({ key, tick }) =>
+      this.#warn(
+        `tick ignored ${key}`,
+        `The recorded tick ${tick.toISOString()} of lock "${key}" is too far ahead of the database's clock, and is ignored. Set the clocks of the instances and of the database.`,
+      ),
+    );
     events.on('renewFailed', ({ key, error }) =>
       this.#warn(
         `renew ${key}`,
@@ -50,6 +65,20 @@ export class LockLogger {
         ? 'no decorated methods'
         : `${jobs.length} locked ${jobs.length === 1 ? 'method' : 'methods'}: ${jobs.join(', ')}`;
     this.#say('log', store ? `${list} ${store}` : list);
+  }
+
+  noScheduler(methods: string[]): void {
+    this.#say(
+      'warn',
+      `${methods.join(', ')}: the application has no scheduler, so nothing calls ${methods.length === 1 ? 'this method' : 'these methods'}. Import ScheduleModule.forRoot() from @nestjs/schedule.`,
+    );
+  }
+
+  severalSchedulers(count: number): void {
+    this.#say(
+      'warn',
+      `The application has ${count} schedulers, so each scheduled method is called ${count} times at a time. Import ScheduleModule.forRoot() once, in the root module.`,
+    );
   }
 
   disabled(): void {
@@ -172,6 +201,19 @@ export class LockLogger {
     this.#warn(`onLost ${key}`, `The onLost callback of lock "${key}" failed: ${describe(error)}`);
   }
 
+  /** In every instance but one, each tick ends like this: one line tells of those of a minute. */
+  #tickDone(key: string): void {
+    const [topic, now] = [`tick done ${key}`, this.clock.now()];
+    const since = this.#counts.get(topic);
+    const count = (since?.count ?? 0) + 1;
+    if (since && now - since.at < REPEAT_AFTER) {
+      since.count = count;
+      return;
+    }
+    remember(this.#counts, topic, { at: now, count: 0 });
+    this.#say('debug', `Lock "${key}": tick already done${count > 1 ? `, ${count} times` : ''}.`);
+  }
+
   /** Keys, labels and reasons are what users make them: one with a newline must not look like a line of its own. */
   #say(level: 'warn' | 'log' | 'debug', message: string): void {
     this.#logger[level](message.replaceAll(/\p{Cc}/gu, escaped));
@@ -180,11 +222,16 @@ export class LockLogger {
   #warn(topic: string, message: string): void {
     const now = this.clock.now();
     if (now - (this.#warned.get(topic) ?? -Infinity) < REPEAT_AFTER) return;
-    this.#warned.delete(topic);
-    this.#warned.set(topic, now);
-    if (this.#warned.size > REMEMBERED) this.#warned.delete(this.#warned.keys().next().value ?? topic);
+    remember(this.#warned, topic, now);
     this.#say('warn', message);
   }
+}
+
+/** Forgets the oldest topics: keys may be made from ids. */
+function remember<T>(topics: Map<string, T>, topic: string, value: T): void {
+  topics.delete(topic);
+  topics.set(topic, value);
+  if (topics.size > REMEMBERED) topics.delete(topics.keys().next().value ?? topic);
 }
 
 function describe(error: unknown): string {

@@ -100,7 +100,7 @@ export class LockModule
     const jobs = new LockedExplorer(this.discovery, this.locks, this.name).explore();
     this.locks.lookForTransactions(this.discovery.getProviders().map(({ instance }) => instance as unknown));
     if (this.locks.enabled) await this.locks.start(); // last: after a start that failed, nothing closes the store
-    this.locks.announce(jobs);
+    this.locks.announce(jobs(this.locks.keepsTicks));
   }
 
   /** Work may go on, new work may not begin: connections close only later, in `onApplicationShutdown`. */

@@ -13,6 +13,7 @@ import type {
   StoreDescription,
   StoreLifecycle,
   StoreWarnings,
+  TickKeeper,
 } from './interfaces/lock-store.interface.js';
 import { compareClocks } from './compare-clocks.js';
 import { KnownKeys } from './known-keys.js';
@@ -39,6 +40,8 @@ import { OuterTransactions } from './outer-transactions.js';
 import { PurgeSchedule } from './purge-schedule.js';
 import { runBody } from './run-body.js';
 import { RunningWork } from './running-work.js';
+import { Schedule } from './scheduling/schedule.js';
+import { keepsTicks, runScheduled } from './scheduling/scheduled-run.js';
 import { Sections } from './section.js';
 import { StatusFile } from './status-file.js';
 import { assertCapable } from './store-capabilities.js';
@@ -54,7 +57,8 @@ type Store = LockStore &
       StoreClock &
       StoreLifecycle &
       StoreDescription &
-      StoreWarnings
+      StoreWarnings &
+      TickKeeper
   >;
 type Opened = OpenLocks<Store>;
 
@@ -97,8 +101,8 @@ export class LockService {
   readonly #openStore: LockServiceSetup['openStore'];
   readonly #statusFile: StatusFile | undefined;
   readonly #purges: PurgeSchedule | undefined;
-  /** By key: how many ticks there are after one and until another time. */
-  readonly #missed = new Map<string, (last: number, until: number) => Promise<number>>();
+  /** @internal The scheduler of the application, and the methods that it calls. */
+  readonly schedule = new Schedule();
   /** What runs under locks of this service. */
   readonly #sections = new Sections();
   readonly #transactions = new OuterTransactions((error) => this.#logger.transactionsUnknown(error));
@@ -241,10 +245,8 @@ export class LockService {
 
   /** Whether the key is held, expired or free, by whom, and how it last ended. */
   async inspect(key: string): Promise<LockInspection> {
-    const found = await this.#administration.inspect(key);
-    const count = this.#missed.get(key);
-    if (!count || !found.lastTick) return found;
-    return { ...found, missed: await count(found.lastTick.getTime(), this.date() - TICK_GRACE) };
+    const look = (one: string): Promise<LockInspection> => this.#administration.inspect(one);
+    return this.schedule.withTicks(await look(key), look, this.date() - TICK_GRACE);
   }
 
   /** Whether somebody holds the key. */
@@ -345,11 +347,6 @@ export class LockService {
     return this.#clock.date();
   }
 
-  /** @internal Has `inspect` tell how many ticks of a key were missed since the last one that ran. */
-  countMissed(key: string, missed: (last: number, until: number) => Promise<number>): void {
-    this.#missed.set(key, missed);
-  }
-
   /** @internal Warns of locks that are taken inside transactions which these providers of the application tell of. */
   lookForTransactions(providers: Iterable<unknown>): void {
     this.#transactions.find(providers);
@@ -363,8 +360,17 @@ export class LockService {
   }
 
   /** @internal `tryRun` for the decorator and the interceptor, whose options have been read. */
-  runJob<T>(call: LockCall, body: (lock: Lock) => T | Promise<T>): Promise<TryRunResult<T>> {
-    return this.#tryRun(call, body);
+  async runJob<T>(call: LockCall, body: (lock: Lock) => T | Promise<T>): Promise<TryRunResult<T>> {
+    if (!call.once) return this.#tryRun(call, body);
+    const { store, keeper } = await this.start();
+    return runScheduled(call, body, {
+      store,
+      clock: this.#clock,
+      publisher: this.#publisher,
+      tryRun: (one, work) => this.#tryRun(one, work),
+      storeKey: (key) => this.#storeKey(key),
+      free: (storeKey, owner) => keeper.free(storeKey, owner),
+    });
   }
 
   /** @internal Calls `body` as if nothing stood in between, but for the handle that it finds in its `LockContext`. */
@@ -388,10 +394,22 @@ export class LockService {
     if (keys.length > 0) this.#logger.madeUpNames(keys);
   }
 
+  /** @internal Warns of methods that no scheduler calls, or several. */
+  checkScheduler(methods: string[], schedulers: number): void {
+    if (methods.length === 0 || !this.#enabled) return;
+    if (schedulers === 0) this.#logger.noScheduler(methods);
+    if (schedulers > 1) this.#logger.severalSchedulers(schedulers);
+  }
+
   /** @internal The line logged at start. */
   announce(jobs: string[]): void {
     if (!this.#enabled) this.#logger.disabled();
     else this.#logger.started(jobs, this.#open?.store.describe?.());
+  }
+
+  /** @internal Whether the store keeps ticks, once it is open. */
+  get keepsTicks(): boolean {
+    return this.#open !== undefined && keepsTicks(this.#open.store);
   }
 
   /** @internal Takes no more locks, ends the waits, and awaits the work that runs, up to the limit. */

@@ -23,8 +23,8 @@ export interface LockSettings {
   readonly onLost: LostCallback | 'ignore' | undefined;
   /** Milliseconds. */
   readonly stealAfter: number | undefined;
-  /** Milliseconds of a slot, or the ticks of the scheduler. */
-  readonly once: number | 'tick' | undefined;
+  /** Milliseconds of a slot, or the ticks of the scheduler; `false` for neither. */
+  readonly once: number | 'tick' | false | undefined;
   /** Milliseconds that a tick may be ahead of the store's clock. */
   readonly tickAhead: number;
   readonly reentrant: boolean;
@@ -122,7 +122,7 @@ export function readSettings(where: string, options: ReadableOptions, base: Lock
     ttl,
     renewEvery,
     leaseOption: given('ttl', 'autoRenew', 'renewEvery', 'stealAfter') ?? base.leaseOption,
-    onceOption: given('once'),
+    onceOption: options.once === false ? undefined : given('once'),
     wait:
       options.wait === undefined
         ? base.wait
@@ -156,8 +156,8 @@ export function assertNotRobbed(
   );
 }
 
-function readOnce(name: string, once: unknown): number | 'tick' {
-  return once === 'tick' ? once : parseDuration(name, once, { min: 1_000 });
+function readOnce(name: string, once: unknown): number | 'tick' | false {
+  return once === 'tick' || once === false ? once : parseDuration(name, once, { min: 1_000 });
 }
 
 /** The interval at which a lease of this ttl is renewed; `Infinity` for never. */

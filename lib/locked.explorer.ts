@@ -4,29 +4,25 @@ import { LockError } from './lock.errors.js';
 import type { LockService } from './lock.service.js';
 import { lockServiceProperty } from './lock.tokens.js';
 import { isMadeUp } from './made-up-name.js';
-import { CronTicks } from './scheduling/cron-ticks.js';
+import { isSchedulerRegistry } from './scheduling/scheduler.js';
 
 /**
  * Looks, at start, at every decorated method of the application that uses one module: two that would share a default key are refused, options that
  * do not fit the module's are too, and objects that were made by a factory get the service, since Nest injects no properties into them.
  */
 export class LockedExplorer {
-  readonly #ticks: CronTicks;
-
   constructor(
     private readonly discovery: DiscoveryService,
     private readonly locks: LockService,
     private readonly module: string,
-  ) {
-    this.#ticks = new CronTicks(discovery);
-  }
+  ) {}
 
-  /** Names the locked methods, for the line at start. */
-  explore(): string[] {
-    const jobs = new Map<LockedMethod | string, string>();
+  /** Names the locked methods, for the line at start, which depends on whether the store keeps ticks. */
+  explore(): (ticks: boolean) => string[] {
+    const jobs = new Map<LockedMethod | string, [name: string, locked: LockedMethod]>();
     const classes = new Map<string, object>();
     const madeUp = new Set<string>();
-    const ticking = new Map<string, { locked: LockedMethod; prototype: object }>();
+    const scheduled = new Set<string>();
     for (const { instance, metatype } of [
       ...this.discovery.getProviders(),
       ...this.discovery.getControllers(),
@@ -36,28 +32,43 @@ export class LockedExplorer {
       for (const locked of lockedMethodsOf(prototype)) {
         if (locked.module !== this.module) continue;
         locked.settingsFor(this.locks);
+        locked.assertTicks();
         if (isObject(instance)) this.#inject(instance);
         const name = locked.hasDefaultKey ? locked.defaultKey(prototype as object) : locked.where;
         if (locked.hasDefaultKey) {
           claimKey(classes, name, prototype as object);
           if (isMadeUp((prototype as object).constructor.name)) madeUp.add(name);
         }
-        if (locked.once === 'tick') {
+        if (locked.kind) {
+          scheduled.add(name);
           this.#schedule(locked, prototype as object);
-          claimTicks(ticking, locked, prototype as object);
         }
-        const once = locked.once && `, once per ${locked.once}`;
-        jobs.set(locked.hasDefaultKey ? name : locked, `${name} (${locked.busyBehaviour}${once ?? ''})`);
+        jobs.set(locked.hasDefaultKey ? name : locked, [name, locked]);
       }
     }
     this.locks.warnOfNames([...madeUp]);
-    return [...jobs.values()];
+    this.#followScheduler([...scheduled]);
+    return (ticks) =>
+      [...jobs.values()].map(([name, locked]) => {
+        const often = locked.repetition(ticks);
+        return `${name} (${locked.busyBehaviour}${often ? `, ${often}` : ''})`;
+      });
   }
 
   #schedule(locked: LockedMethod, prototype: object): void {
-    locked.countBy(this.locks, this.#ticks);
     const key = locked.keyOf(prototype);
-    if (key !== undefined) this.locks.countMissed(key, (last, now) => locked.missed(this.locks, last, now));
+    this.locks.schedule.add({
+      method: locked.outermost,
+      takes: (one) => key === undefined || key === one,
+      ticksOf: (one) => locked.ticksOf(one, prototype),
+    });
+  }
+
+  #followScheduler(scheduled: string[]): void {
+    const registries = this.discovery.getProviders().map(({ instance }): unknown => instance);
+    const found = new Set(registries.filter(isSchedulerRegistry));
+    for (const registry of found) this.locks.schedule.follow(registry);
+    this.locks.checkScheduler(scheduled, found.size);
   }
 
   /** A value may have been in an application before, which was closed since. */
@@ -79,22 +90,6 @@ function claimKey(classes: Map<string, object>, key: string, prototype: object):
   classes.set(key, prototype);
 }
 
-/** A tick that one of them has run would be none for the other. */
-function claimTicks(
-  ticking: Map<string, { locked: LockedMethod; prototype: object }>,
-  locked: LockedMethod,
-  prototype: object,
-): void {
-  const key = locked.keyOf(prototype);
-  if (key === undefined) return;
-  const other = ticking.get(key);
-  if (other && (other.locked !== locked || other.prototype !== prototype))
-    throw new LockError(
-      `${other.locked.where} and ${locked.where} have the option once: 'tick' and one key, "${key}": when one of them has run, the same tick of the other would be skipped. Give each a key of its own.`,
-    );
-  ticking.set(key, { locked, prototype });
-}
-
 /** The decorated methods of an object or a prototype, also the inherited ones. */
 export function* lockedMethodsOf(prototype: unknown): Iterable<LockedMethod> {
   const seen = new Set<string | symbol>();
@@ -107,8 +102,10 @@ export function* lockedMethodsOf(prototype: unknown): Iterable<LockedMethod> {
       if (seen.has(name)) continue;
       seen.add(name);
       const method: unknown = Object.getOwnPropertyDescriptor(level, name)?.value;
-      for (let locked = LockedMethod.of(method); locked; locked = locked.inner) {
+      const first = LockedMethod.of(method);
+      for (let locked = first; locked; locked = locked.inner) {
         locked.outermost = method as Function;
+        locked.nested = locked !== first;
         yield locked;
       }
     }

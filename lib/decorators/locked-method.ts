@@ -3,7 +3,8 @@ import type { LockSettings } from '../lock.settings.js';
 import type { LockService } from '../lock.service.js';
 import { DEFAULT_MODULE, lockServiceProperty } from '../lock.tokens.js';
 import { runHandler } from '../run-handler.js';
-import { isCron, type CronTicks } from '../scheduling/cron-ticks.js';
+import { kindOf, onceIn } from '../scheduling/schedule.js';
+import type { Firing } from '../scheduling/scheduler.js';
 import { assertKeyOf, type LockedOptions } from './locked.options.js';
 
 const LOCKED_METHOD = Symbol('nestjs-locked: method');
@@ -23,8 +24,9 @@ export class LockedMethod {
   readonly inner: LockedMethod | undefined;
   /** The function on the class: other decorators may have put theirs around the wrapper, and `@Cron` marks the outermost. */
   outermost: Function;
+  /** Whether it is inside of another `@Locked()`, which the scheduler calls in its place. */
+  nested = false;
   readonly #settings = new WeakMap<LockService, LockSettings>();
-  readonly #ticks = new WeakMap<LockService, CronTicks>();
 
   /** The `@Locked()` method behind this function, if it is one. */
   static of(method: unknown): LockedMethod | undefined {
@@ -88,10 +90,24 @@ export class LockedMethod {
     return settings;
   }
 
-  /** Whether it runs once in each tick, or slot. */
-  get once(): 'tick' | 'slot' | undefined {
+  /** How often it runs over all instances, for the line at start; `ticks` tells whether the store keeps ticks. */
+  repetition(ticks: boolean): string | undefined {
     const { once } = this.options;
-    return once === undefined || once === 'tick' ? once : 'slot';
+    if (once !== undefined && once !== 'tick' && once !== false) return 'once per slot';
+    const kind = this.kind;
+    if (!kind) return undefined;
+    if (kind === 'timeout' || !ticks || once === false || this.#streams) return 'mutual exclusion';
+    return kind === 'cron' ? 'once per tick' : 'once per interval';
+  }
+
+  /** By which decorator it is scheduled, if it is. Under a second `@Locked()` it is not: the first one has the ticks. */
+  get kind(): Firing['kind'] | undefined {
+    return this.nested ? undefined : kindOf(this.outermost);
+  }
+
+  /** Where the ticks of a key are kept: with the lock, if the key is the method's own. */
+  ticksOf(key: string, instance: object): string {
+    return this.hasDefaultKey ? key : `${key}#${this.#job(instance)}`;
   }
 
   /** The key, unless it is made from the call's arguments. */
@@ -100,30 +116,17 @@ export class LockedMethod {
     return typeof key === 'function' ? undefined : (key ?? this.defaultKey(instance));
   }
 
-  /**
-   * Tells where it finds the ticks of an application.
-   *
-   * @throws LockError when it has none
-   */
-  countBy(locks: LockService, ticks: CronTicks): void {
-    if (!isCron(this.outermost))
+  /** @throws LockError for ticks that the method cannot have */
+  assertTicks(): void {
+    if (this.options.once === 'tick' && !this.nested && this.kind !== 'cron')
       throw new LockError(
         `${this.where} has the option once: 'tick', but is not under @Cron(). For other methods, give slots: once: '5m'.`,
       );
-    this.#ticks.set(locks, ticks);
   }
 
-  /** How many ticks have gone by since the tick `last`, until `now`. */
-  async missed(locks: LockService, last: number, now: number): Promise<number> {
-    return this.#ticksOf(locks).missed(this.outermost, this.where, last, now);
-  }
-
-  #ticksOf(locks: LockService): CronTicks {
-    const ticks = this.#ticks.get(locks);
-    if (ticks) return ticks;
-    throw new LockError(
-      `${this.where} has the option once: 'tick', but was not there when the application started.`,
-    );
+  /** An asynchronous generator returns before it runs: its tick would be done before that. */
+  get #streams(): boolean {
+    return Object.prototype.toString.call(this.original) === '[object AsyncGeneratorFunction]';
   }
 
   #wrap(property: symbol): LockedMethod['wrapper'] {
@@ -151,30 +154,26 @@ export class LockedMethod {
   }
 
   async #call(locks: LockService, instance: object, args: unknown[]): Promise<unknown> {
-    const call = {
-      key: this.#key(instance, args),
-      settings: this.settingsFor(locks),
-      job: this.#job(instance),
-      tick: this.once === 'tick' ? await this.#tick(locks) : undefined,
-    };
+    let firing = locks.schedule.firing(this.outermost); // before anything is awaited
+    if (!firing && this.kind === 'cron') firing = await locks.schedule.firingWhileMade();
+    const [key, settings] = [this.#key(instance, args), this.settingsFor(locks)];
+    const once = firing && !this.#streams ? onceIn(firing, settings) : undefined;
+    const ticksKey = this.hasDefaultKey ? undefined : this.ticksOf(key, instance);
+    const call = { key, settings, job: this.#job(instance), ...(once && { once, ticksKey }) };
     let begun = false;
     try {
       const result = await runHandler(locks, call, () => {
         begun = true;
         return this.original.apply(instance, args);
       });
-      return result.acquired ? result.value : this.#busy(result.error, args);
+      if (result.acquired) return result.value;
+      if (firing && result.error.reason === 'tick-done') return undefined; // it has run
+      return this.#busy(result.error, args, firing);
     } catch (error) {
       // Also for one that was waiting: the other instances have their own ticks.
       if (!begun && locks.stopping && this.busyBehaviour === 'skip') return undefined;
       throw error;
     }
-  }
-
-  async #tick(locks: LockService): Promise<number> {
-    const now = locks.date();
-    await Promise.resolve(); // a job that is late when the scheduler makes it is called before the scheduler has put it on its list
-    return this.#ticksOf(locks).current(this.outermost, this.where, now);
   }
 
   #job(instance: object): string {
@@ -191,11 +190,13 @@ export class LockedMethod {
     return made;
   }
 
-  #busy(error: LockNotAcquiredError, args: unknown[]): unknown {
+  /** What the scheduler calls is skipped by default, also where no decorator of the method says that it does. */
+  #busy(error: LockNotAcquiredError, args: unknown[], firing: Firing | undefined): unknown {
     const { onBusy } = this.options;
     if (typeof onBusy === 'function') return onBusy(error, ...(args as never));
+    const skip = this.busyBehaviour === 'skip' || (firing && onBusy === undefined);
     // Inside a run that holds the key, no call would ever run: that is a mistake, and no busy lock.
-    if (this.busyBehaviour === 'skip' && !error.nested) return undefined;
+    if (skip && !error.nested) return undefined;
     throw error;
   }
 }

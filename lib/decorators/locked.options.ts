@@ -20,16 +20,19 @@ export type OnBusy<Args extends readonly unknown[]> =
 export type OnceBehaviour =
   | {
       /**
-       * For methods under `@Cron()`: of all instances, whatever their clocks, one runs each tick, at most once; a tick that a crashed instance began is not
-       * repeated. A call by hand counts for the tick before it.
+       * For methods under `@Cron()`, whose ticks run once over all instances in any case: a tick runs at most once then. A tick whose instance crashed is not
+       * repeated, and a tick that cannot be recorded is not run, with an error.
        */
       once: 'tick';
       /** A tick that is further ahead of the database's clock than this is refused with an error. Default 5 minutes. */
       tickAhead?: Duration | undefined;
     }
   | {
-      /** At most once in each slot of this length, on the database's clock and counted from 1970. Default: as often as the lock is free. */
-      once?: Duration | undefined;
+      /**
+       * At most once in each slot of this length, on the database's clock and counted from 1970. `false`: as often as the lock is free, also when the scheduler
+       * calls. Default: once per tick when the scheduler calls, as often as the lock is free otherwise.
+       */
+      once?: Duration | false | undefined;
       tickAhead?: undefined;
     };
 

@@ -1,10 +1,8 @@
 import { setImmediate as othersRun } from 'node:timers/promises';
+import type { CronTime as WholeCronTime } from './cron-job.js';
 
-/** What is used of the `CronTime` of the package `cron`, 2 to 4. */
-export interface CronTime {
-  /** The first tick after the second in which `start` lies. */
-  getNextDateFrom(start: Date, timeZone?: string): { toMillis(): number };
-}
+/** What is asked of a schedule. */
+type CronTime = Pick<WholeCronTime, 'getNextDateFrom'>;
 
 /** Milliseconds by which timers may fire early. */
 const EARLY = 100;

@@ -16,4 +16,6 @@ export interface RunCounts {
   lost: number;
 }
 
+export function countBeats(beats: readonly { at: number }[]): { seconds: number; twice: number };
+
 export function countRuns(rows: readonly RunRow[]): RunCounts;

@@ -18,6 +18,19 @@ export function countRuns(rows) {
   };
 }
 
+/** Counts the seconds in which an empty job ran, and those in which it ran more than once. `at` is when it ran, in milliseconds. */
+export function countBeats(beats) {
+  const seconds = new Map();
+  for (const { at } of beats) {
+    const second = Math.floor((at + TIMER_IS_EARLY) / 1000);
+    seconds.set(second, (seconds.get(second) ?? 0) + 1);
+  }
+  return { seconds: seconds.size, twice: [...seconds.values()].filter((count) => count > 1).length };
+}
+
+/** Milliseconds by which a timer may fire before its second. */
+const TIMER_IS_EARLY = 100;
+
 /** The second in which it started: there is one tick in each. */
 export function secondOf(run) {
   return Math.floor(run.started / 1000);

@@ -10,11 +10,11 @@ export class DatabaseView {
     this.#db = new Database(file, { readonly: true });
   }
 
-  /** Who holds the lock, with which token, and for how many milliseconds unless it is renewed. */
+  /** Who holds the lock of the report, with which token, and for how many milliseconds unless it is renewed. */
   get lock() {
     return this.#db
       .prepare(
-        `SELECT label AS holder, token, expires_ms - ${NOW} AS remaining FROM locks WHERE expires_ms > ${NOW}`,
+        `SELECT label AS holder, token, expires_ms - ${NOW} AS remaining FROM locks WHERE key = 'ReportJob.publish' AND expires_ms > ${NOW}`,
       )
       .get();
   }

@@ -2,7 +2,7 @@ import { EventEmitter } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { countRuns } from './count-runs.mjs';
+import { countBeats, countRuns } from './count-runs.mjs';
 import { DatabaseView } from './database-view.mjs';
 import { playFaults } from './faults.mjs';
 import { Instance } from './instance.mjs';
@@ -23,6 +23,8 @@ export async function runDemo({ recordTo }) {
     rmSync(folder, { recursive: true, force: true });
   });
   const { signal } = watchForTrouble(hub);
+  const beats = [];
+  hub.on('beat', ({ at }) => beats.push({ at }));
   const show = new Show(instances, recordTo);
   let database;
   let against;
@@ -32,13 +34,13 @@ export async function runDemo({ recordTo }) {
     await first.start(signal); // alone, since it makes the tables
     database = show.database = new DatabaseView(file);
     await Promise.all(others.map((instance) => instance.start(signal)));
-    show.tell('they run, and each has the same job every second');
+    show.tell('they run, and each has the same two jobs every second');
     const hits = await playFaults({ instances, hub, show, log: () => database.runs, signal });
-    against = objections(database, hits);
+    against = objections(database, hits, countBeats(beats));
   } catch (error) {
     against = [signal.aborted ? signal.reason.message : error.message];
   }
-  show.end(summarize(countRuns(database?.runs ?? []), against));
+  show.end(summarize(countRuns(database?.runs ?? []), countBeats(beats), against));
   for (const instance of instances) instance.destroy(); // after a failure some are still there
   return against.length === 0 ? 0 : 1;
 }

@@ -1,5 +1,5 @@
 /** The end of the demo as lines of spans; the last line is made to be read by programs. */
-export function summarize({ ticks, runs, doubles, missed, takeOvers, lost }, objections) {
+export function summarize({ ticks, runs, doubles, missed, takeOvers, lost }, beats, objections) {
   const line = (figure, name, meaning) => [
     [`${figure}`.padStart(6)],
     [`  ${name.padEnd(12)}`],
@@ -14,11 +14,15 @@ export function summarize({ ticks, runs, doubles, missed, takeOvers, lost }, obj
     line(missed, 'missed', 'seconds without such a run, as while the lease of a dead holder runs out'),
     line(takeOvers, 'take-overs', 'from an instance that was killed or frozen in its run'),
     line(lost, 'lost', 'locks whose holder was told that it is not the holder any more'),
+    [],
+    [['The second job is empty: it is done before the timers of the other instances fire.']],
+    line(beats.seconds, 'seconds', 'in which it ran'),
+    line(beats.twice, 'twice', 'of them, in which it ran more than once'),
     ...objections.map((text) => [[`failed: ${text}`, 'bad']]),
     [],
     [
       [
-        `demo: ${ticks} ticks, ${runs} runs, ${doubles} doubles, ${missed} missed, ${takeOvers} take-overs, ${lost} lost`,
+        `demo: ${ticks} ticks, ${runs} runs, ${doubles} doubles, ${missed} missed, ${takeOvers} take-overs, ${lost} lost; ${beats.seconds} seconds of the empty job, ${beats.twice} twice`,
       ],
     ],
   ];

@@ -8,4 +8,5 @@ interface Hit {
 export function objections(
   end: { runs: readonly RunRow[]; edition: number; lock?: { holder: string } },
   hits: { killed: Hit; frozen: Hit },
+  beats: { seconds: number; twice: number },
 ): string[];

@@ -1,7 +1,7 @@
 import { countRuns } from './count-runs.mjs';
 
 /** What speaks against this run of the demo. Without faults that had their effects it would prove nothing, whatever it counted. */
-export function objections({ runs: log, edition, lock }, { killed, frozen }) {
+export function objections({ runs: log, edition, lock }, { killed, frozen }, beats) {
   const { runs, doubles, takeOvers } = countRuns(log);
   const [dead, late] = [killed, frozen].map((hit) => log.find((run) => run.token === hit.token));
   const unfinished = log.filter((run) => run.ended === null && run !== dead);
@@ -14,6 +14,8 @@ export function objections({ runs: log, edition, lock }, { killed, frozen }) {
     !late?.lost && `${frozen.instance.name} was not told that its lock was lost.`,
     takeOvers < 2 && `There were ${takeOvers} take-overs instead of two.`,
     unfinished.length > 0 && `${unfinished.length} more runs did not come to their end.`,
+    beats.seconds < 10 && `The empty job ran in ${beats.seconds} seconds only.`,
+    beats.twice > 0 && `The empty job ran more than once in ${beats.twice} seconds.`,
     lock && `${lock.holder} has left the lock behind.`,
   ].filter(Boolean);
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { countRuns, type RunRow } from '../../scripts/demo/count-runs.mjs';
+import { countBeats, countRuns, type RunRow } from '../../scripts/demo/count-runs.mjs';
 
 /** A run in second `tick`, from `from` to `to` (milliseconds in that second), whose write was accepted unless something else is said. */
 function run(
@@ -22,6 +22,12 @@ function run(
 }
 
 describe('the figures of the demo', () => {
+  it('E1 of the empty job are the seconds in which it ran, and ran more than once', () => {
+    const beats = [0, 1_003, 1_004, 2_950, 3_020, 4_001].map((at) => ({ at }));
+    expect(countBeats(beats)).toEqual({ seconds: 4, twice: 2 });
+    expect(countBeats([])).toEqual({ seconds: 0, twice: 0 });
+  });
+
   it('of runs one after the other are their number, and nothing else', () => {
     const log = [run(0, 'a', 5, 600), run(1, 'b', 2, 610), run(2, 'b', 1, 590)];
     expect(countRuns(log)).toEqual({ ticks: 3, runs: 3, doubles: 0, missed: 0, takeOvers: 0, lost: 0 });

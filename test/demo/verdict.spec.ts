@@ -15,9 +15,10 @@ const hits = { killed: { token: 2, instance: { name: 'a' } }, frozen: { token: 4
 function judge(
   changes: Partial<RunRow>[],
   end: { edition?: number; lock?: { holder: string } } = {},
+  beats = { seconds: 20, twice: 0 },
 ): string[] {
   const runs = log.map((run) => ({ ...run, ...changes.find(({ token }) => token === run.token) }));
-  return objections({ runs, edition: 3, ...end }, hits);
+  return objections({ runs, edition: 3, ...end }, hits, beats);
 }
 
 describe('the verdict of the demo', () => {
@@ -39,6 +40,11 @@ describe('the verdict of the demo', () => {
     ],
   ])('objects when %s', (_, changes, objection) => {
     expect(judge(changes).join()).toMatch(objection);
+  });
+
+  it('E1 objects when the empty job ran twice in a second, or hardly ever', () => {
+    expect(judge([], {}, { seconds: 20, twice: 2 }).join()).toMatch(/more than once in 2 seconds/);
+    expect(judge([], {}, { seconds: 3, twice: 0 }).join()).toMatch(/in 3 seconds only/);
   });
 
   it('objects when an update was lost, or the lock was left behind', () => {

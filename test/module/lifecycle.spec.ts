@@ -313,7 +313,7 @@ describe('The line at start', () => {
   it('B1 names the locked methods, what each does when it is busy, and the store', async () => {
     const { app } = await startWith();
     expect(logs.of('log')).toEqual([
-      '4 locked methods: Jobs.tick (skip), Jobs.patient (skip), Jobs.work (throw), Jobs.other (throw) store=memory',
+      '4 locked methods: Jobs.tick (skip, once per tick), Jobs.patient (skip, once per tick), Jobs.work (throw), Jobs.other (throw) store=memory',
     ]);
     await app.get(Jobs).other();
     expect(logs.of('log')).toHaveLength(1);

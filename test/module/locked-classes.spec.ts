@@ -39,7 +39,9 @@ describe('B66 @Locked() on a class', () => {
     await reports.other();
     expect(reports.locks).toEqual(['Reports.daily', 'Reports.often', undefined]);
     expect(logs.of('log')).toEqual([
-      expect.stringContaining('2 locked methods: Reports.daily (skip), Reports.often (skip)'),
+      expect.stringContaining(
+        '2 locked methods: Reports.daily (skip, once per tick), Reports.often (skip, once per interval)',
+      ),
     ]);
   });
 

@@ -1,15 +1,18 @@
 import 'reflect-metadata';
 import { describe, expect, it } from '@jest/globals';
 import { Injectable, type INestApplicationContext, type Type } from '@nestjs/common';
-import { Cron, Interval, ScheduleModule, SchedulerRegistry } from '@nestjs/schedule';
+import { Cron, Interval, ScheduleModule } from '@nestjs/schedule';
 import { Locked, LockModule, LockService, memoryStore, type LockModuleOptions } from '../../lib/index.js';
 import { LockTestingModule } from '../../lib/testing/index.js';
 import { logs, start, startError } from './applications.js';
+import { fire, jobOf } from './firing.js';
 import { Gate } from './gate.js';
 import { RecordingStore } from './recording-store.js';
 
 const MINUTE = 60_000;
-const NOON = Date.UTC(2026, 10, 20, 12);
+/** In the future, so that the timers of jobs that are armed for it do not fire. */
+const YEAR = new Date().getUTCFullYear() + 2;
+const NOON = Date.UTC(YEAR, 10, 20, 12);
 
 abstract class Job {
   ran = 0;
@@ -39,37 +42,46 @@ function database(clock: { now: number }) {
   return Object.assign(new RecordingStore({ now: () => clock.now }), { keepsOnce: true as const });
 }
 
-/** An instance of the application whose own clock is off by so many milliseconds. */
+/** An instance of the application whose own clock may be off; its timer fires for the tick that it believes in. */
 async function instance<T extends Job>(
   job: Type<T>,
   options: LockModuleOptions,
-  clock: { now: number },
-  off = 0,
-): Promise<{ job: T; locks: LockService; tick: () => Promise<void>; app: INestApplicationContext }> {
+): Promise<{
+  job: T;
+  locks: LockService;
+  tick: (tick: number) => Promise<void>;
+  app: INestApplicationContext;
+}> {
   const app = await start({
     imports: [LockModule.forRoot(options), ScheduleModule.forRoot()],
     providers: [job],
   });
-  const locks = app.get(LockService);
-  Object.defineProperty(locks, 'date', { value: () => clock.now + off });
-  const sent = app.get(job);
-  return { job: sent, locks, tick: () => sent.send(), app };
+  const digest = jobOf(app, 'digest');
+  return {
+    job: app.get(job),
+    locks: app.get(LockService),
+    tick: (tick) => fire(digest, tick, 10 * MINUTE),
+    app,
+  };
 }
 
-describe('B76 once per tick', () => {
+describe("B76 once: 'tick'", () => {
   it.each([Digest, CronBelow])('of instances with clocks apart one runs each tick, once: %p', async (job) => {
     const clock = { now: NOON };
     const store = database(clock);
-    const right = await instance(job, { store }, clock);
-    const ahead = await instance(job, { store }, clock, 9_000);
-    const behind = await instance(job, { store }, clock, -90_000);
+    const [right, ahead, behind] = [
+      await instance(job, { store }),
+      await instance(job, { store }),
+      await instance(job, { store }),
+    ];
     for (const minutes of [0, 10, 20]) {
-      clock.now = NOON + minutes * MINUTE - 9_000; // the one that is ahead thinks that it is time
-      await ahead.tick();
-      clock.now = NOON + minutes * MINUTE;
-      await right.tick();
-      clock.now = NOON + minutes * MINUTE + 90_000;
-      await behind.tick();
+      const tick = NOON + minutes * MINUTE;
+      clock.now = tick - 9_000; // the instance that is ahead believes that it is time
+      await ahead.tick(tick);
+      clock.now = tick;
+      await right.tick(tick);
+      clock.now = tick + 90_000;
+      await behind.tick(tick);
     }
     expect([ahead.job.ran, right.job.ran, behind.job.ran]).toEqual([3, 0, 0]);
   });
@@ -82,11 +94,11 @@ describe('B76 once per tick', () => {
       once: { tick: NOON, ahead: 1 },
     });
     clock.now = NOON + 40_000; // its lease has run out
-    const { job, tick, locks } = await instance(Digest, { store }, clock);
-    await tick();
+    const { job, tick, locks } = await instance(Digest, { store });
+    await tick(NOON);
     expect(job.ran).toBe(0);
     clock.now = NOON + 10 * MINUTE;
-    await tick();
+    await tick(clock.now);
     expect(job.ran).toBe(1);
     expect(await locks.inspect('Digest.send')).toMatchObject({ lastRun: { outcome: 'done' } });
   });
@@ -94,22 +106,24 @@ describe('B76 once per tick', () => {
   it('a clock that is far ahead of the database fails loudly, and keeps no other from running', async () => {
     const clock = { now: NOON };
     const store = database(clock);
-    const wrong = await instance(CronBelow, { store }, clock, 10 * MINUTE);
-    await expect(wrong.tick()).rejects.toThrow(
-      'The tick 2026-11-20T12:10:00.000Z of lock "below" is more than 10000 ms ahead of the database\'s clock, and is not run.',
-    );
+    const wrong = await instance(CronBelow, { store });
+    await wrong.tick(NOON + 10 * MINUTE);
     expect(wrong.job.ran).toBe(0);
-    const right = await instance(CronBelow, { store }, clock);
-    await right.tick();
+    expect(logs.of('error', 'Scheduler').join()).toContain(
+      `The tick ${YEAR}-11-20T12:10:00.000Z of lock "below" is more than 10000 ms ahead of the database's clock, and is not run.`,
+    );
+    const right = await instance(CronBelow, { store });
+    await right.tick(NOON);
     expect(right.job.ran).toBe(1);
   });
 
   it('B46 inspect tells the last tick, and how many were missed since', async () => {
     const clock = { now: NOON };
     const store = database(clock);
-    const { locks, tick } = await instance(Digest, { store }, clock);
+    const { locks, tick } = await instance(Digest, { store });
+    Object.defineProperty(locks, 'date', { value: () => clock.now });
     expect(await locks.inspect('Digest.send')).not.toHaveProperty('missed');
-    await tick();
+    await tick(NOON);
     const noon = new Date(NOON);
     expect(await locks.inspect('Digest.send')).toMatchObject({ lastTick: noon, missed: 0 });
     clock.now = NOON + 30 * MINUTE + 30_000; // a minute is left to take a tick up
@@ -120,7 +134,7 @@ describe('B76 once per tick', () => {
 
   it('the line at start names what runs once', async () => {
     const clock = { now: NOON };
-    await instance(Digest, { store: database(clock) }, clock);
+    await instance(Digest, { store: database(clock) });
     expect(logs.of('log')).toEqual([expect.stringContaining('Digest.send (skip, once per tick)')]);
   });
 
@@ -170,23 +184,11 @@ describe('B76 once per tick', () => {
     expect(times.map((time) => Number(time) % 1_000)).toEqual(times.map(() => 0));
   });
 
-  it('a job that the scheduler calls while it makes it runs its tick', async () => {
-    const clock = { now: NOON };
-    const { job, app } = await instance(Digest, { store: database(clock) }, clock);
-    const registry = app.get(SchedulerRegistry);
-    const made = registry.getCronJob('digest');
-    registry.deleteCronJob('digest');
-    const called = job.send();
-    registry.addCronJob('digest', made);
-    await called;
-    expect(job.ran).toBe(1);
-  });
-
   it('runs unlocked while locking is disabled', async () => {
     const clock = { now: NOON };
-    const { job, tick } = await instance(Digest, { store: database(clock), enabled: false }, clock);
-    await tick();
-    await tick();
+    const { job, tick } = await instance(Digest, { store: database(clock), enabled: false });
+    await tick(NOON);
+    await tick(NOON);
     expect(job.ran).toBe(2);
   });
 
@@ -195,8 +197,9 @@ describe('B76 once per tick', () => {
       imports: [LockTestingModule.forRoot(), ScheduleModule.forRoot()],
       providers: [Digest],
     });
-    await app.get(Digest).send();
-    await app.get(Digest).send();
+    const tick = Date.now() + MINUTE;
+    await fire(jobOf(app, 'digest'), tick);
+    await fire(jobOf(app, 'digest'), tick);
     expect(app.get(Digest).ran).toBe(1);
   });
 
@@ -228,55 +231,10 @@ describe('B76 once per tick', () => {
       );
     });
 
-    it('on two methods with one key, of which one would take the ticks of the other', async () => {
-      @Injectable()
-      class Reports {
-        @Cron('0 0 * * *')
-        @Locked('report', { once: 'tick' })
-        async daily(): Promise<void> {}
-
-        @Cron('0 0 * * 0')
-        @Locked('report', { once: 'tick' })
-        async weekly(): Promise<void> {}
-      }
-      const error = await startError({
-        imports: [LockModule.forRoot({ store: database({ now: NOON }) }), ScheduleModule.forRoot()],
-        providers: [Reports],
-      });
-      expect(error.message).toContain(
-        `Reports.daily and Reports.weekly have the option once: 'tick' and one key, "report"`,
-      );
-    });
-
-    it('on a method with a key that two classes inherit', async () => {
-      abstract class Import {
-        @Cron('0 0 * * *')
-        @Locked('import', { once: 'tick' })
-        async run(): Promise<void> {}
-      }
-      @Injectable()
-      class Customers extends Import {}
-      @Injectable()
-      class Orders extends Import {}
-      const error = await startError({
-        imports: [LockModule.forRoot({ store: database({ now: NOON }) }), ScheduleModule.forRoot()],
-        providers: [Customers, Orders],
-      });
-      expect(error.message).toContain('one key, "import"');
-    });
-
     it('with an option that has no meaning without it', () => {
       expect(() =>
         Locked({ once: '5m', tickAhead: '1m' } as never)({}, 'run', { value() {} } as never),
       ).toThrow(`"tickAhead"`);
     });
-  });
-
-  it('fails when it is called without a scheduler', async () => {
-    const app = await start({
-      imports: [LockTestingModule.forRoot()],
-      providers: [Digest],
-    });
-    await expect(app.get(Digest).send()).rejects.toThrow('Import ScheduleModule.forRoot()');
   });
 });

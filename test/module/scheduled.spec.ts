@@ -113,7 +113,12 @@ describe.each(orders)('With LockModule imported %s ScheduleModule', (_, imports)
     if (name.includes('Cron')) await tick(app);
     await busy;
     expect(locks).toEqual([]);
-    expect(logs.of('log')).toEqual([`1 locked method: ${key} (skip) store=memory`]);
+    const often = name.includes('Cron')
+      ? 'once per tick'
+      : name.includes('Interval')
+        ? 'once per interval'
+        : 'mutual exclusion';
+    expect(logs.of('log')).toEqual([`1 locked method: ${key} (skip, ${often}) store=memory`]);
     expect(logs.of('error', 'Scheduler')).toEqual([]);
     await held.release();
     if (name.includes('Timeout')) return; // it fires only once
@@ -194,7 +199,7 @@ describe('A scheduled job', () => {
     await app.get(Jobs).calls();
     expect(calls).toEqual(['job', 'job']);
     expect(logs.of('log')).toEqual([
-      '3 locked methods: Jobs.byDefault (skip), Jobs.throws (throw), Jobs.calls (callback) store=memory',
+      '3 locked methods: Jobs.byDefault (skip, once per tick), Jobs.throws (throw, once per tick), Jobs.calls (callback, once per tick) store=memory',
     ]);
   });
 
@@ -237,7 +242,7 @@ describe('A scheduled job', () => {
     await store.holdElsewhere('job');
     expect([await jobs.traced(), await jobs.twice()]).toEqual([undefined, undefined]);
     expect(logs.of('log')).toEqual([
-      '3 locked methods: Jobs.traced (skip), Jobs.twice (skip), Jobs.twice (skip) store=memory',
+      '3 locked methods: Jobs.traced (skip, once per tick), Jobs.twice (skip, once per tick), Jobs.twice (skip) store=memory',
     ]);
   });
 

@@ -14,6 +14,7 @@ import type {
   RenewalOutcome,
   StoreDescription,
   Successor,
+  TickKeeper,
 } from '../../interfaces/lock-store.interface.js';
 import { assertKey, assertOwner, fitKey, storedKey } from '../../lock-key.js';
 import { assertSuccessor } from '../lease-arguments.js';
@@ -46,8 +47,10 @@ export interface MemoryLockStoreOptions {
  * @publicApi
  */
 export class MemoryLockStore
-  implements LockStore, LockPasser, BatchRenewer, LockInspector, LockPauser, StoreDescription
+  implements LockStore, LockPasser, BatchRenewer, LockInspector, LockPauser, TickKeeper, StoreDescription
 {
+  /** While the process runs. */
+  readonly keepsTicks = true;
   /** In the order of their last grant or end, oldest first. */
   private readonly entries = new Map<string, LockEntry>();
   private readonly now: () => number;

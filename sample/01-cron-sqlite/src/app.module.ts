@@ -3,6 +3,7 @@ import { ScheduleModule } from '@nestjs/schedule';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import { LockModule } from 'nestjs-locked';
 import { typeOrmStore } from 'nestjs-locked/typeorm';
+import { BeatJob } from './beat.job.js';
 import { DemoLink } from './demo-link.js';
 import { Report } from './report.entity.js';
 import { ReportJob } from './report.job.js';
@@ -23,6 +24,6 @@ import { Run } from './run.entity.js';
     // Short, so that a dead instance is soon replaced. A living one renews its lock for as long as the job takes.
     LockModule.forRoot({ store: typeOrmStore(), ttl: '2.5s', label: process.env.INSTANCE }),
   ],
-  providers: [Reports, ReportJob, DemoLink],
+  providers: [Reports, ReportJob, BeatJob, DemoLink],
 })
 export class AppModule {}

@@ -1,0 +1,141 @@
+import type { LockInspection } from '../interfaces/lock-record.interface.js';
+import type { OnceRequest } from '../interfaces/lock-store.interface.js';
+import type { LockSettings } from '../lock.settings.js';
+import { zoneOf, type CronJob, type CronTime } from './cron-job.js';
+import { ticksBetween } from './nominal-tick.js';
+import { FollowedRegistry, type Firing, type SchedulerRegistry } from './scheduler.js';
+
+/** What `@nestjs/schedule` keeps on a method that it calls. */
+const SCHEDULER_TYPE = 'SCHEDULER_TYPE';
+const SCHEDULE_CRON_OPTIONS = 'SCHEDULE_CRON_OPTIONS';
+const SCHEDULE_INTERVAL_OPTIONS = 'SCHEDULE_INTERVAL_OPTIONS';
+
+const MOST_MISSED = 100;
+/** Milliseconds that a tick of a job with a short period may be ahead of the store's clock. */
+const LEAST_AHEAD = 10_000;
+
+/** How a locked method is scheduled by its decorators. */
+export function kindOf(method: Function): Firing['kind'] | undefined {
+  if (Reflect.hasMetadata(SCHEDULE_CRON_OPTIONS, method)) return 'cron';
+  if (Reflect.hasMetadata(SCHEDULE_INTERVAL_OPTIONS, method)) return 'interval';
+  return Reflect.hasMetadata(SCHEDULER_TYPE, method) ? 'timeout' : undefined;
+}
+
+/** What a firing of the scheduler asks the store for, so that of all instances one runs it. */
+export function onceIn(
+  firing: Firing,
+  { once, tickAhead }: Pick<LockSettings, 'once' | 'tickAhead'>,
+): OnceRequest | undefined {
+  if (once === false || typeof once === 'number') return undefined;
+  if (firing.kind === 'cron' && once === 'tick') return { tick: firing.tick, ahead: tickAhead };
+  if (firing.kind === 'cron')
+    return { tick: firing.tick, ahead: Math.max(firing.period, LEAST_AHEAD), failOver: true };
+  return firing.kind === 'interval' && once === undefined ? { gap: gapOf(firing.every) } : undefined;
+}
+
+/** Milliseconds after a start in which an interval is not started again: a little less than the interval, since timers and answers are late now and then. */
+export function gapOf(every: number): number {
+  return Math.ceil(Math.max(every - Math.max(every * 0.05, 250), every / 2));
+}
+
+/** A locked method that the scheduler calls. */
+export interface ScheduledMethod {
+  /** The function that the scheduler calls. */
+  method: Function;
+  /** Whether it takes this key. */
+  takes(key: string): boolean;
+  /** Where its ticks are kept. */
+  ticksOf(key: string): string;
+}
+
+/** What a lock service knows of the scheduler of its application, and of the locked methods that the scheduler calls. */
+export class Schedule {
+  readonly #registries: FollowedRegistry[] = [];
+  readonly #methods: ScheduledMethod[] = [];
+  /** The job that called a method last. */
+  readonly #jobs = new WeakMap<Function, CronJob>();
+
+  follow(registry: SchedulerRegistry): void {
+    this.#registries.push(FollowedRegistry.of(registry));
+  }
+
+  add(method: ScheduledMethod): void {
+    this.#methods.push(method);
+  }
+
+  /** The firing by which the scheduler calls at present; `undefined` in a call by hand. To be read before anything is awaited. */
+  firing(method: Function): Firing | undefined {
+    for (const { firing } of this.#registries) {
+      if (firing?.kind === 'cron') this.#jobs.set(method, firing.job);
+      if (firing) return firing;
+    }
+    return undefined;
+  }
+
+  /** The same for a call by a job that was made just now, which its registry knows a little later. */
+  async firingWhileMade(): Promise<Firing | undefined> {
+    if (this.#registries.length === 0) return undefined;
+    await Promise.resolve();
+    for (const registry of this.#registries) {
+      const firing = registry.takeFiringWhileMade();
+      if (firing) return firing;
+    }
+    return undefined;
+  }
+
+  /**
+   * Adds to what was found of a key when its methods last ran by the scheduler, and how many ticks they have missed since.
+   *
+   * @param look looks at another key
+   * @param until the time until which ticks count as missed
+   */
+  async withTicks(
+    found: LockInspection,
+    look: (key: string) => Promise<LockInspection>,
+    until: number,
+  ): Promise<LockInspection> {
+    const { key } = found;
+    let { lastTick } = found;
+    let missed: number | undefined;
+    for (const scheduled of this.#methods.filter((method) => method.takes(key))) {
+      const ticksKey = scheduled.ticksOf(key);
+      const last = ticksKey === key ? found.lastTick : (await look(ticksKey)).lastTick;
+      if (!last) continue;
+      if (!lastTick || lastTick < last) lastTick = last;
+      const count = await this.#missed(scheduled.method, last.getTime(), until);
+      if (count !== undefined) missed = (missed ?? 0) + count;
+    }
+    return { ...found, ...(lastTick && { lastTick }), ...(missed !== undefined && { missed }) };
+  }
+
+  /** Counts to 100 only. `undefined` where no job is known. */
+  async #missed(method: Function, last: number, until: number): Promise<number | undefined> {
+    const time = this.#cronTimeOf(method);
+    if (!time) return undefined;
+    if (time.realDate) return last < Number(time.source) && Number(time.source) <= until ? 1 : 0;
+    return ticksBetween(time, zoneOf(time), { from: last, until, most: MOST_MISSED }).catch(() => undefined); // it has no next tick
+  }
+
+  /** The schedule of the registered job; of a job that has no name, and has not fired yet, that of the decorator. */
+  #cronTimeOf(method: Function): CronTime | undefined {
+    const options: CronOptions | undefined = Reflect.getMetadata(SCHEDULE_CRON_OPTIONS, method);
+    if (!options) return undefined;
+    const { name, cronTime, timeZone, utcOffset } = options;
+    const jobs = this.#registries.flatMap(({ cronJobs }) => [...cronJobs]);
+    if (name) return jobs.find(([other]) => other === name)?.[1].cronTime;
+    const known = this.#jobs.get(method);
+    if (known) return known.cronTime;
+    const CronTimeClass = jobs[0]?.[1].cronTime.constructor as CronTimeClass | undefined;
+    return CronTimeClass && new CronTimeClass(cronTime, timeZone, utcOffset);
+  }
+}
+
+interface CronOptions {
+  name?: string;
+  cronTime: unknown;
+  timeZone?: string | null;
+  utcOffset?: number | null;
+}
+
+/** `cron` belongs to `@nestjs/schedule` and may not be there to be imported: its jobs have the class. */
+type CronTimeClass = new (source: unknown, timeZone?: string | null, utcOffset?: number | null) => CronTime;

@@ -1,0 +1,160 @@
+import type { Clock } from '../clock.js';
+import type { LockOutcome } from '../interfaces/lock-record.interface.js';
+import type {
+  LockInspector,
+  LockStore,
+  OnceKeeper,
+  OnceRequest,
+  TickKeeper,
+} from '../interfaces/lock-store.interface.js';
+import { Lease } from '../lease.js';
+import { LockAcquisition } from '../lock-acquisition.js';
+import type { LockCall } from '../lock-call.js';
+import { notRecorded } from '../lock-contender.js';
+import { LockNotAcquiredError, LockStoreError } from '../lock.errors.js';
+import type { LockEventPublisher } from '../lock.events.js';
+import type { Lock } from '../lock.js';
+import type { TryRunResult } from '../lock.service.js';
+
+type Store = LockStore & Partial<LockInspector & OnceKeeper & TickKeeper>;
+type Body<T> = (lock: Lock) => T | Promise<T>;
+
+/** What a scheduled run needs of its lock service. */
+export interface ScheduledRunTerms {
+  store: Store;
+  clock: Clock;
+  publisher: LockEventPublisher;
+  /** Runs under the lock, without regard to ticks that are not in the call. */
+  tryRun<T>(call: LockCall, body: Body<T>): Promise<TryRunResult<T>>;
+  /** The key as the store knows it. */
+  storeKey(key: string): string;
+  /** Frees, in the background, what was granted and is not wanted. */
+  free(storeKey: string, owner: string): void;
+}
+
+/** Whether a store keeps ticks, for as long as this process runs at least. */
+export function keepsTicks({ keepsOnce, keepsTicks: inProcess }: Partial<OnceKeeper & TickKeeper>): boolean {
+  return keepsOnce === true || inProcess === true;
+}
+
+/** Runs what the scheduler calls: of all instances one runs each tick, where the store keeps ticks; elsewhere one at a time. */
+export async function runScheduled<T>(
+  call: LockCall,
+  body: Body<T>,
+  terms: ScheduledRunTerms,
+): Promise<TryRunResult<T>> {
+  const { once, ticksKey, ...plain } = call;
+  if (!once || !keepsTicks(terms.store)) return terms.tryRun(plain, body);
+  if (ticksKey !== undefined) return runBesideTicks(call, new TickRecord(call, once, ticksKey, terms), body);
+  const result = await terms.tryRun(call, body);
+  if (result.acquired || result.error.reason !== 'tick-ahead') return result;
+  return terms.tryRun(plain, body); // the clock of this machine is wrong: better twice than never
+}
+
+/** The lock protects the run. Its tick is recorded in a row beside the lock, so that methods that share a key have ticks of their own. */
+async function runBesideTicks<T>(
+  call: LockCall,
+  record: TickRecord,
+  body: Body<T>,
+): Promise<TryRunResult<T>> {
+  const { once: _once, ticksKey: _ticksKey, ...plain } = call;
+  if (await record.isDone()) return { acquired: false, error: record.refused('tick-done') };
+  let refused: LockNotAcquiredError | undefined;
+  const result = await record.terms.tryRun(plain, async (lock) => {
+    refused = await record.begin();
+    if (refused && refused.reason !== 'tick-ahead') return undefined as T; // never given to the caller
+    refused = undefined;
+    lock.assertHeld(); // the tick was recorded meanwhile
+    let outcome: LockOutcome = 'failed';
+    try {
+      const value = await body(lock);
+      outcome = 'done';
+      return value;
+    } finally {
+      await record.end(outcome);
+    }
+  });
+  return refused ? { acquired: false, error: refused } : result;
+}
+
+/** Milliseconds. The lock protects the run; after that an unfinished record merely looks like what it is. */
+const RECORD_TTL = 10_000;
+
+/** The record of one tick, in a row of its own: a lock that the run takes for a moment, under which the store keeps the tick. */
+class TickRecord {
+  readonly #storeKey: string;
+  #owner: string | undefined;
+
+  constructor(
+    private readonly call: LockCall,
+    private readonly once: OnceRequest,
+    ticksKey: string,
+    readonly terms: ScheduledRunTerms,
+  ) {
+    this.#storeKey = terms.storeKey(ticksKey);
+  }
+
+  /** Whether another run of the tick has ended, or begun: looked at first, since then the lock need not be touched. */
+  async isDone(): Promise<boolean> {
+    const { once } = this;
+    if (!('tick' in once) || !this.terms.store.inspect) return false;
+    const { lastTick, state } = await this.terms.store.inspect(this.#storeKey);
+    const last = lastTick?.getTime() ?? -Infinity;
+    if (last > once.tick + once.ahead) return false; // perhaps too far ahead: the store decides
+    return last > once.tick || (last === once.tick && !(once.failOver && state !== 'free'));
+  }
+
+  /** Records the tick while the lock is held. Whatever run has not finished its record is over. */
+  async begin(): Promise<LockNotAcquiredError | undefined> {
+    const { call, once, terms } = this;
+    const { key, job } = call;
+    const acquisition = new LockAcquisition(
+      {
+        key,
+        storeKey: this.#storeKey,
+        ttl: RECORD_TTL,
+        renewEvery: false,
+        label: call.settings.label,
+        sessionBound: false,
+        stealAfter: 1,
+        once,
+      },
+      terms.store,
+      terms.clock,
+      (storeKey, owner) => terms.free(storeKey, owner),
+    );
+    const answer = await acquisition.attempt();
+    if (!(answer instanceof Lease)) {
+      acquisition.abandon();
+      return answer.reason === 'tick-ahead'
+        ? notRecorded(call, 0, terms.publisher)
+        : this.refused(answer.reason);
+    }
+    this.#owner = answer.owner;
+    if (answer.ignoredTick) terms.publisher.publish('tickIgnored', { key, job, tick: answer.ignoredTick });
+    return undefined;
+  }
+
+  /** Says that the run has ended by itself. Of a run that was longer than the record lasts, the record is taken again before. */
+  async end(outcome: LockOutcome): Promise<void> {
+    const { call, once, terms } = this;
+    const [key, owner] = [this.#storeKey, this.#owner];
+    if (owner === undefined) return;
+    try {
+      if (await terms.store.release(key, owner, { outcome })) return;
+      if (!('tick' in once)) return;
+      const { label } = call.settings;
+      const again = await terms.store.acquire(key, owner, RECORD_TTL, { label, once, resend: true });
+      if (again.acquired) await terms.store.release(key, owner, { outcome });
+    } catch (error) {
+      if (!(error instanceof LockStoreError)) throw error;
+      terms.publisher.publish('storeError', { key: call.key, job: call.job, operation: 'release', error });
+    }
+  }
+
+  refused(reason: LockNotAcquiredError['reason'] = 'contention'): LockNotAcquiredError {
+    const { key, job } = this.call;
+    this.terms.publisher.publish('busy', { key, job, waited: 0, reason });
+    return new LockNotAcquiredError(key, { waited: 0, reason: reason === 'queue-full' ? 'held' : reason });
+  }
+}

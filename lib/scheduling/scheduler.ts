@@ -1,0 +1,120 @@
+import { executionAsyncResource } from 'node:async_hooks';
+import { FollowedJob, type CronFiring, type CronJob } from './cron-job.js';
+
+/** What is used of the `SchedulerRegistry` of `@nestjs/schedule`. */
+export interface SchedulerRegistry {
+  getCronJobs(): Map<string, CronJob>;
+  getIntervals(): string[];
+  getInterval(name: string): unknown;
+  getTimeouts(): string[];
+  getTimeout(name: string): unknown;
+  addCronJob(name: string, job: CronJob): void;
+  addInterval(name: string, timer: unknown): void;
+  addTimeout(name: string, timer: unknown): void;
+}
+
+/** What made the scheduler call a method. */
+export type Firing =
+  | ({ kind: 'cron' } & CronFiring)
+  /** `every` is its period in milliseconds. */
+  | { kind: 'interval'; every: number }
+  | { kind: 'timeout' };
+
+const FOLLOWED = Symbol('nestjs-locked: followed registry');
+
+/**
+ * Follows the jobs and timers of one `SchedulerRegistry`, also those that are added later, and tells which of them calls at present.
+ *
+ * It tells while the callback of the timer runs, until the callback awaits something. What a timer calls after that looks like any other call.
+ */
+export class FollowedRegistry {
+  readonly #jobs = new WeakMap<CronJob, FollowedJob>();
+  /** Of intervals the period in milliseconds, of timeouts 0. */
+  readonly #timers = new WeakMap<object, number>();
+  #firing: Firing | undefined;
+  /** Of jobs that fired while they were made, before they were added, in this order. */
+  readonly #firedWhileMade: CronFiring[] = [];
+  readonly #toLookAhead: FollowedJob[] = [];
+
+  /** The one of this registry, for all lock modules of the application. */
+  static of(registry: SchedulerRegistry & { [FOLLOWED]?: FollowedRegistry }): FollowedRegistry {
+    return (registry[FOLLOWED] ??= new FollowedRegistry(registry));
+  }
+
+  private constructor(private readonly registry: SchedulerRegistry) {
+    for (const job of registry.getCronJobs().values()) this.#follow(job);
+    for (const name of registry.getIntervals()) this.#addTimer(registry.getInterval(name), 'interval');
+    for (const name of registry.getTimeouts()) this.#addTimer(registry.getTimeout(name), 'timeout');
+    const addCronJob = registry.addCronJob.bind(registry);
+    const addInterval = registry.addInterval.bind(registry);
+    const addTimeout = registry.addTimeout.bind(registry);
+    registry.addCronJob = (name, job) => {
+      addCronJob(name, job);
+      this.#follow(job);
+    };
+    registry.addInterval = (name, timer) => {
+      addInterval(name, timer);
+      this.#addTimer(timer, 'interval');
+    };
+    registry.addTimeout = (name, timer) => {
+      addTimeout(name, timer);
+      this.#addTimer(timer, 'timeout');
+    };
+  }
+
+  /** Which job or timer calls at present. */
+  get firing(): Firing | undefined {
+    if (this.#firing) return this.#firing;
+    const every = this.#timers.get(executionAsyncResource());
+    if (every === undefined) return undefined;
+    return every === 0 ? { kind: 'timeout' } : { kind: 'interval', every };
+  }
+
+  /** Takes the firing of a job that called while it was made, as a job does that is a little late. Known when the job has been added. */
+  takeFiringWhileMade(): Firing | undefined {
+    const firing = this.#firedWhileMade.shift();
+    return firing && { kind: 'cron', ...firing };
+  }
+
+  get cronJobs(): ReadonlyMap<string, CronJob> {
+    return this.registry.getCronJobs();
+  }
+
+  #follow(job: CronJob): void {
+    if (this.#jobs.has(job)) return;
+    const followed = new FollowedJob(job, (firing, fire) => {
+      this.#firing = { kind: 'cron', ...firing };
+      try {
+        return fire();
+      } finally {
+        this.#firing = undefined;
+      }
+    });
+    this.#jobs.set(job, followed);
+    const firing = followed.firstFiring();
+    if (firing) this.#firedWhileMade.push(firing);
+    if (this.#toLookAhead.push(followed) === 1) this.#lookAheadLater();
+  }
+
+  /** One job in each turn of the event loop: each may take 10 ms. */
+  #lookAheadLater(): void {
+    setImmediate(() => {
+      this.#firedWhileMade.length = 0;
+      this.#toLookAhead.shift()?.lookAhead();
+      if (this.#toLookAhead.length > 0) this.#lookAheadLater();
+    }).unref();
+  }
+
+  #addTimer(timer: unknown, kind: 'interval' | 'timeout'): void {
+    if (typeof timer !== 'object' || timer === null) return; // that of a fake clock
+    const { _repeat: every } = timer as { _repeat?: unknown };
+    if (kind === 'timeout') this.#timers.set(timer, 0);
+    else if (typeof every === 'number' && every > 0) this.#timers.set(timer, every);
+  }
+}
+
+/** Whether a provider is a registry of `@nestjs/schedule`. */
+export function isSchedulerRegistry(provider: unknown): provider is SchedulerRegistry {
+  const { addCronJob, getCronJobs } = (provider ?? {}) as Partial<SchedulerRegistry>;
+  return typeof addCronJob === 'function' && typeof getCronJobs === 'function';
+}

@@ -1,0 +1,121 @@
+import { afterEach, describe, expect, it } from '@jest/globals';
+import { CronJob, CronTime } from 'cron';
+import { once, EventEmitter } from 'node:events';
+import { FollowedJob, zoneOf, type CronFiring } from '../../lib/scheduling/cron-job.js';
+
+const SECOND = 1_000;
+const EACH_SECOND = '* * * * * *';
+
+const jobs: CronJob[] = [];
+afterEach(() => {
+  for (const job of jobs.splice(0)) void job.stop();
+});
+
+/** A job whose firings are told, and a look at how often its schedule was computed. */
+function followed(expression: string | Date, { start = true } = {}) {
+  const news = new EventEmitter();
+  const firings: CronFiring[] = [];
+  const job = CronJob.from({ cronTime: expression, onTick: () => void news.emit('called'), start });
+  jobs.push(job);
+  const follow = new FollowedJob(job, (firing, fire) => {
+    firings.push(firing);
+    return fire();
+  });
+  const computed = countComputations(job.cronTime);
+  return { job, follow, firings, called: () => once(news, 'called'), computed };
+}
+
+function countComputations(time: CronTime): () => number {
+  let count = 0;
+  const compute = time.getNextDateFrom.bind(time);
+  time.getNextDateFrom = (...given) => {
+    count++;
+    return compute(...given);
+  };
+  return () => count;
+}
+
+describe('B81 a firing of a cron job', () => {
+  it('has the time that its timer was armed for, and the period until the next', async () => {
+    const { firings, called } = followed(EACH_SECOND);
+    for (let i = 0; i < 3; i++) await called();
+    const ticks = firings.map(({ tick }) => tick);
+    expect(ticks.map((tick) => tick % SECOND)).toEqual([0, 0, 0]);
+    expect(ticks.map((tick) => tick - Number(ticks[0]))).toEqual([0, SECOND, 2 * SECOND]);
+    expect(firings.map(({ period }) => period)).toEqual([SECOND, SECOND, SECOND]);
+  });
+
+  it('computes nothing: the schedule is asked once for each timer, by the job itself', async () => {
+    const { follow, called, computed } = followed(EACH_SECOND);
+    follow.lookAhead();
+    await called();
+    const before = computed();
+    for (let i = 0; i < 2; i++) await called();
+    expect(computed() - before).toBe(2);
+  });
+
+  it('has the time of the new schedule after setTime()', async () => {
+    const { job, firings, called } = followed('0 0 1 1 *');
+    job.setTime(new CronTime(EACH_SECOND));
+    await called();
+    expect(Math.abs(Number(firings[0]?.tick) - Date.now())).toBeLessThan(SECOND);
+  });
+
+  it('of a date has that date, and no period', async () => {
+    const date = new Date(Date.now() + 50);
+    const { firings, called } = followed(date);
+    await called();
+    expect(firings).toEqual([expect.objectContaining({ tick: date.getTime(), period: 0 })]);
+  });
+
+  it('that was armed before it was followed has its time too', async () => {
+    const { firings, called } = followed(EACH_SECOND);
+    await called();
+    expect(firings[0]?.tick).toBe(Math.round(Date.now() / SECOND) * SECOND);
+  });
+
+  it('that comes late has the time that it is late for', async () => {
+    const { firings, called } = followed(EACH_SECOND);
+    await called();
+    const tick = Number(firings[0]?.tick);
+    const fired = called();
+    const until = tick + 1.6 * SECOND;
+    while (Date.now() < until); // what blocks the event loop beyond the tick
+    await fired;
+    expect(firings[1]?.tick).toBe(tick + SECOND);
+  });
+});
+
+describe('B81 a call of fireOnTick() by hand', () => {
+  it('is no firing, whether the job runs or not', async () => {
+    const running = followed('0 0 1 1 *');
+    const stopped = followed('0 0 1 1 *', { start: false });
+    for (const { job, called, firings } of [running, stopped]) {
+      const fired = called();
+      await job.fireOnTick();
+      await fired;
+      expect(firings).toEqual([]);
+    }
+  });
+
+  it('is no firing after one, nor between two', async () => {
+    const { job, firings, called } = followed(EACH_SECOND);
+    await called();
+    await job.fireOnTick();
+    await job.fireOnTick();
+    expect(firings.length).toBe(1);
+    await called();
+    expect(firings.length).toBe(2);
+  });
+});
+
+describe('B81 the time zone of a schedule', () => {
+  it.each([
+    [{ timeZone: 'Asia/Tokyo' }, 'Asia/Tokyo'],
+    [{ utcOffset: 330 }, 'UTC+05:30'],
+    [{ utcOffset: -210 }, 'UTC-03:30'],
+    [{}, Intl.DateTimeFormat().resolvedOptions().timeZone],
+  ])('%j is %s', (schedule, zone) => {
+    expect(zoneOf(schedule)).toBe(zone);
+  });
+});
