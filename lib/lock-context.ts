@@ -15,6 +15,11 @@ class Scope {
     this.#lock = lock;
   }
 
+  /** Without making the handle that stands in for a lock while locking is disabled. */
+  get acquired(): Lock | undefined {
+    return typeof this.#lock === 'function' || !this.#lock.enabled ? undefined : this.#lock;
+  }
+
   get lock(): Lock {
     return typeof this.#lock === 'function' ? (this.#lock = this.#lock()) : this.#lock;
   }
@@ -32,6 +37,11 @@ export class LockContext {
   static current(key?: string): Lock | undefined {
     for (const lock of LockContext.all()) if (key === undefined || lock.key === key) return lock;
     return undefined;
+  }
+
+  /** @internal Those that were acquired from a store, the innermost first. */
+  static *acquired(): Iterable<Lock> {
+    for (let scope = storage.getStore(); scope; scope = scope.outer) if (scope.acquired) yield scope.acquired;
   }
 
   /** @internal All of them, the innermost first. */

@@ -374,8 +374,8 @@ export class LockService {
   }
 
   /** @internal Calls `body` as if nothing stood in between, but for the handle that it finds in its `LockContext`. */
-  runUnlocked<T>(key: string, body: () => T): T {
-    return LockContext.run(() => this.#unlocked(key), body);
+  runUnlocked<T>(key: () => string, body: () => T): T {
+    return LockContext.run(() => this.#unlocked(key()), body);
   }
 
   /** @internal Has a stream that a handler returned given up when nobody uses it within one ttl; `giveUp` tells whether that was so. */

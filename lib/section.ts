@@ -42,9 +42,9 @@ export class Sections {
 
   /** The section with this key that the call chain is in, if one may go in again; not into one that was begun while locking was disabled. */
   around(key: string): Section | undefined {
-    for (const lock of LockContext.all()) {
+    for (const lock of LockContext.acquired()) {
       const { section } = lock;
-      if (lock.key === key && lock.enabled && section?.sections === this && section.open) return section;
+      if (lock.key === key && section?.sections === this && section.open) return section;
     }
     return undefined;
   }

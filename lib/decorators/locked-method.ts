@@ -131,26 +131,17 @@ export class LockedMethod {
 
   #wrap(property: symbol): LockedMethod['wrapper'] {
     const call = this.#call.bind(this);
-    const withoutLock = this.#callWithoutLock.bind(this);
-    const { where } = this;
+    const makeKey = this.#key.bind(this);
+    const { where, original } = this;
     return function (this: unknown, ...args: unknown[]): unknown {
       const locks = serviceOf(this, property);
       if (!locks) return Promise.reject(notInjected(where));
-      if (!locks.enabled) return withoutLock(locks, this as object, args);
+      if (!locks.enabled) {
+        const key = (): string => makeKey(this as object, args);
+        return locks.runUnlocked(key, () => original.apply(this, args));
+      }
       return call(locks, this as object, args);
     };
-  }
-
-  /** While locking is disabled. The key matters also then: fencing tokens grow for each key. */
-  #callWithoutLock(locks: LockService, instance: object, args: unknown[]): unknown {
-    let key: string;
-    try {
-      this.settingsFor(locks); // which may not allow a default key
-      key = this.#key(instance, args);
-    } catch (error) {
-      return Promise.reject(error); // as while locking is enabled
-    }
-    return locks.runUnlocked(key, () => this.original.apply(instance, args));
   }
 
   async #call(locks: LockService, instance: object, args: unknown[]): Promise<unknown> {

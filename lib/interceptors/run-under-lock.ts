@@ -57,7 +57,12 @@ export function runUnderLock(
 
 /** What a handler emits, run with the handle that stands in for a lock while locking is disabled. */
 export function runWithoutLock(locks: LockService, key: string, next: CallHandler): Observable<unknown> {
-  return new Observable((subscriber) => locks.runUnlocked(key, () => next.handle().subscribe(subscriber)));
+  return new Observable((subscriber) =>
+    locks.runUnlocked(
+      () => key,
+      () => next.handle().subscribe(subscriber),
+    ),
+  );
 }
 
 function clientGone(): HttpException {
