@@ -4,7 +4,8 @@ import type { Clock } from './clock.js';
 const LOOK_EVERY = 20;
 
 /**
- * The transactions of the application in which one lock is guarded. While one of them is open, no other session can change the lock in the store.
+ * The transactions of the application in which one lock is guarded. While one of them is open, no
+ * other session can change the lock in the store.
  */
 export class GuardingTransactions {
   /** Each tells whether its transaction is still open. */

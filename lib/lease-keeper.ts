@@ -163,7 +163,7 @@ export class LeaseKeeper implements LockKeeper {
     if (!lease.end() || !held) return Promise.resolve(false);
     this.#renewer.remove(lease);
     if (!held.guards?.open) return (lease.released = this.#giveBack(lease, held, outcome, believed));
-    // The caller of release() must not wait for the transaction, whose commit may have to wait for the caller.
+    // The transaction may commit only when release() has returned, so release() must not wait for it.
     this.listeners.releasedInTransaction(lease, held.job);
     lease.released = this.#giveBackAfterCommit(lease, held, held.guards, outcome);
     lease.released.catch(() => {}); // published as `storeError`
@@ -195,7 +195,7 @@ export class LeaseKeeper implements LockKeeper {
   async guard(lease: Lease, context: unknown): Promise<boolean> {
     const { key, storeKey, owner, fencingToken } = lease;
     const store = transactionsOf(this.store);
-    const held = lease.inTransaction ? undefined : this.#held.get(lease); // a release awaits its own transaction anyway
+    const held = lease.inTransaction ? undefined : this.#held.get(lease); // a release awaits that one
     const guard = async (): Promise<boolean> => store.guard(context, storeKey, owner, fencingToken);
     try {
       const isOpen = held && store.watchTransaction?.(context);
@@ -206,7 +206,10 @@ export class LeaseKeeper implements LockKeeper {
     }
   }
 
-  /** Until the transactions that guard the lease have ended, the store cannot change it. If they outlast the lease, it ends with its ttl. */
+  /**
+   * Until the transactions that guard the lease have ended, the store cannot change it. If they
+   * outlast the lease, it ends with its ttl.
+   */
   async #giveBackAfterCommit(
     lease: Lease,
     held: Held,
@@ -222,7 +225,7 @@ export class LeaseKeeper implements LockKeeper {
     }
   }
 
-  /** @param guarded whether a transaction has kept the lock from others until now, so that it cannot have been lost */
+  /** @param guarded whether a transaction has kept the lock from others until now: then it is not lost */
   async #giveBack(
     lease: Lease,
     held: Held,

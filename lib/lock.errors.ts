@@ -39,7 +39,7 @@ export class LockNotAcquiredError extends LockError {
   readonly waited: number;
   readonly holder: LockRecord | undefined;
   readonly reason: BusyReason;
-  /** Whether a `run`, or a method under `@Locked()`, around this call holds the lock: it is not busy for others alone. */
+  /** Whether a `run`, or a method under `@Locked()`, around this call holds the lock. */
   readonly nested: boolean;
   /**
    * Milliseconds after which to try again: how long the last run of the key took in this process (or of the method, if

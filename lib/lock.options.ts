@@ -69,7 +69,8 @@ export interface ReentryOptions {
    * Goes on under the lock that the call chain around it holds on this key, while that is held, in place of waiting for itself. Branches that run side by
    * side share it, and the last one to end releases it. Going in again is no new grant: `once` is not asked.
    *
-   * Default `false`: the call is refused, and fails at once with a `LockError` if it has a `wait`, which would not end.
+   * Default `false`: the call is refused. With a `wait`, which would not end, it fails at once with a
+   * `LockError`.
    */
   reentrant?: boolean | undefined;
 }

@@ -347,7 +347,7 @@ export class LockService {
     return this.#clock.date();
   }
 
-  /** @internal Warns of locks that are taken inside transactions which these providers of the application tell of. */
+  /** @internal Finds the providers that know of transactions around a lock, which are warned of. */
   lookForTransactions(providers: Iterable<unknown>): void {
     this.#transactions.find(providers);
   }

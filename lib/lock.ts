@@ -135,8 +135,8 @@ export class Lock implements AsyncDisposable {
   /**
    * Gives the lock back. Renewal ends first.
    *
-   * Inside a transaction that guards the lock, it resolves at once, and the store frees the key after the commit or the rollback. A warning says so,
-   * since work that others must not overlap belongs inside of the lock: see {@link guard}.
+   * Inside a transaction that guards the lock, it resolves at once. The store frees the key after the
+   * commit or the rollback, and a warning says so: see {@link guard}.
    *
    * @param outcome how the work ended, for the run history. Default `done`
    * @returns `false` if it was lost, expired or released before

@@ -10,7 +10,7 @@ interface TransactionHost {
   readonly tx: Transaction | undefined;
 }
 
-/** What is used of a DataSource; typeorm-transactional has `manager` give that of the call chain's transaction. */
+/** What is used of a DataSource. Its `manager` is patched by typeorm-transactional to follow the call chain. */
 interface DataSource {
   readonly manager?: Transaction;
 }
@@ -21,17 +21,18 @@ interface Connection {
 }
 
 /**
- * Whether a call is made inside a transaction that follows the call chain, as with `@Transactional()`. A lock that is taken there is released before
- * the commit.
+ * Finds out whether a call is made inside a transaction that follows the call chain, as with
+ * `@Transactional()`. A lock that is taken there is released before the commit.
  *
- * Only libraries that keep the transaction of the call chain can tell: typeorm-transactional, `@nestjs-cls/transactional` with any adapter, and
- * Mongoose with `transactionAsyncLocalStorage`. Their objects are known by what they can do, so that none of them has to be installed.
+ * Some libraries keep the transaction of the call chain: typeorm-transactional,
+ * `@nestjs-cls/transactional` with any adapter, and Mongoose with `transactionAsyncLocalStorage`.
+ * Their objects are recognized by their methods, so that no library has to be installed.
  */
 export class OuterTransactions {
   /** Each tells whether its library has an open transaction for the call chain. */
   readonly #sources = new Set<() => boolean>();
 
-  /** @param failed gets what a library threw, which is not asked again: a lock does not depend on its answer */
+  /** @param failed gets the error of a library, which is then left out: no lock depends on its answer */
   constructor(private readonly failed: (error: unknown) => void) {}
 
   /** Finds the objects of these libraries among the providers of an application. */
@@ -58,7 +59,7 @@ export class OuterTransactions {
 
 function sourceOf(provider: unknown): (() => boolean) | undefined {
   if (typeof provider !== 'object' || provider === null) return undefined;
-  // The prototype alone is looked at: providers may be proxies that refuse to be read outside of a request.
+  // Look at the prototype alone: a provider may be a proxy that cannot be read outside of a request.
   const methods: unknown = Object.getPrototypeOf(provider);
   if (can(methods, 'withTransaction', 'isTransactionActive')) {
     const host = provider as TransactionHost;
@@ -80,7 +81,7 @@ function can(methods: unknown, ...names: string[]): boolean {
 }
 
 /**
- * A call chain may outlive its transaction, and still be given it.
+ * Whether the transaction is still open. A call chain may outlive its transaction and still have it.
  *
  * @param otherwise the answer for a transaction of another client, which cannot be asked
  */

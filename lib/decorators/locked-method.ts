@@ -186,7 +186,7 @@ export class LockedMethod {
     const { onBusy } = this.options;
     if (typeof onBusy === 'function') return onBusy(error, ...(args as never));
     const skip = this.busyBehaviour === 'skip' || (firing && onBusy === undefined);
-    // Inside a run that holds the key, no call would ever run: that is a mistake, and no busy lock.
+    // A call inside a run that holds the key would never run: that is a mistake, and no busy lock.
     if (skip && !error.nested) return undefined;
     throw error;
   }

@@ -51,7 +51,8 @@ const INJECTED = Symbol('nestjs-locked: modules whose service is injected');
  * command of a provider: its method `run`.
  *
  * It takes the lock, renews it while the method runs, and releases it when what the method returned has settled, or its stream has ended. It goes
- * with every decorator of Nest, in any order. The key is `ClassName.methodName` unless one is given.
+ * with every decorator of Nest, in any order. Put it above `@Transactional()`, so that the lock is released after
+ * the commit. The key is `ClassName.methodName` unless one is given.
  *
  * @example
  * ```ts

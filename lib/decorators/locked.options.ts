@@ -9,7 +9,8 @@ import { show } from '../show.js';
  * What happens when the lock is busy: the call is skipped and gives `undefined`, or it throws `LockNotAcquiredError`, or it gives what the
  * function returns, which gets the error and the call's arguments.
  *
- * A call inside a run that holds its key is a mistake and is not skipped: it throws, unless it is `reentrant`. See `error.nested`.
+ * A call inside a run that holds its key is a mistake. It is not skipped: it throws, unless it is
+ * `reentrant`. See `error.nested`.
  *
  * @publicApi
  */

@@ -277,8 +277,9 @@ export interface TransactionGuard {
    */
   guard(context: unknown, key: string, owner: string, fencingToken: number): Promise<boolean>;
   /**
-   * Gives a function that tells whether the transaction which `context` works in now is still open. It asks no server. With it, a lock that is released
-   * inside the transaction that guards it is freed after that transaction; without it, such a release fails.
+   * Gives a function that reports whether the transaction of `context` is still open. The function
+   * asks no server. With it, a lock that is released inside the transaction that guards it is freed
+   * after the commit or the rollback. Without it, such a release fails.
    */
   watchTransaction?(context: unknown): () => boolean;
 }

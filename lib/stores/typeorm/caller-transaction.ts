@@ -8,7 +8,7 @@ interface Manager {
   connection?: DataSource;
 }
 
-/** Gives a function that tells whether the transaction which an EntityManager works in is still open. */
+/** Gives a function that reports whether the transaction of an EntityManager is still open. */
 export function watchTransaction(manager: unknown): () => boolean {
   const { queryRunner } = Object(manager) as Manager;
   return () => queryRunner?.isTransactionActive === true && !queryRunner.isReleased;
