@@ -1,7 +1,8 @@
-/** How many keys are remembered: those that were used last. */
+/** How many keys are remembered at least: those that were used last. At most twice as many are. */
 const REMEMBERED = 10_000;
 
 interface KnownKey {
+  /** The greatest that was seen. */
   fencingToken: number;
   /** Milliseconds from the grant to the release of the last run that has ended. */
   took: number | undefined;
@@ -12,27 +13,23 @@ interface KnownKey {
  * disabled, and estimates how long a holder will take.
  */
 export class KnownKeys {
-  readonly #keys = new Map<string, KnownKey>();
+  readonly #keys = new RecentMap<KnownKey>();
   /** By decorated method, for keys that this process has not used: the runs of one method take about as long. */
-  readonly #jobs = new Map<string, number>();
+  readonly #jobs = new RecentMap<number>();
   #madeUp = 0;
 
   /** Notes a token that was granted. */
   granted(key: string, fencingToken: number): void {
-    const known = this.#keys.get(key);
-    this.#keys.delete(key); // the map keeps the order in which keys were used
-    const last = Math.max(fencingToken, known?.fencingToken ?? 0);
-    this.#keys.set(key, { fencingToken: last, took: known?.took });
-    forgetOldest(this.#keys);
+    const known = this.#keys.get(key) ?? { fencingToken, took: undefined };
+    known.fencingToken = Math.max(fencingToken, known.fencingToken);
+    this.#keys.set(key, known);
   }
 
   /** Notes how many milliseconds a run took. */
   ended(key: string, job: string | undefined, took: number): void {
     const known = this.#keys.get(key);
     if (known) known.took = took;
-    if (job === undefined) return;
-    this.#jobs.set(job, took);
-    forgetOldest(this.#jobs);
+    if (job !== undefined) this.#jobs.set(job, took);
   }
 
   /** Milliseconds that the last run of the key took, or else the last run of the method; `undefined` before the first. */
@@ -58,10 +55,19 @@ export class KnownKeys {
   }
 }
 
-function forgetOldest(map: Map<string, unknown>): void {
-  if (map.size <= REMEMBERED) return;
-  for (const key of map.keys()) {
-    map.delete(key);
-    return;
+/** A map that forgets what was set longest ago. To forget a whole map at once is far cheaper than one key after the other. */
+class RecentMap<Value> {
+  #young = new Map<string, Value>();
+  #old = new Map<string, Value>();
+
+  get(key: string): Value | undefined {
+    return this.#young.get(key) ?? this.#old.get(key);
+  }
+
+  set(key: string, value: Value): void {
+    this.#young.set(key, value);
+    if (this.#young.size <= REMEMBERED) return;
+    this.#old = this.#young;
+    this.#young = new Map();
   }
 }

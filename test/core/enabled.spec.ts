@@ -116,7 +116,7 @@ describe('B82 fencing tokens while locking is disabled', () => {
     await service.acquire(key);
     for (let other = 1; other < 10_000; other++) await service.acquire(`other ${other}`);
     expect((await service.acquire(key)).fencingToken).toBe(now + 1);
-    for (let other = 0; other < 10_000; other++) await service.acquire(`another ${other}`);
+    for (let other = 0; other < 20_002; other++) await service.acquire(`another ${other}`);
     expect((await service.acquire(key)).fencingToken).toBe(now);
   });
 

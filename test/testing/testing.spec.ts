@@ -2,13 +2,28 @@ import 'reflect-metadata';
 import { describe, expect, it } from '@jest/globals';
 import { Injectable } from '@nestjs/common';
 import { Test } from '@nestjs/testing';
-import { Locked, LockLostError, LockNotAcquiredError, LockService } from '../../lib/index.js';
+import {
+  LockContext,
+  Locked,
+  LockLostError,
+  LockNotAcquiredError,
+  LockService,
+  type Lock,
+} from '../../lib/index.js';
 import {
   LockTestingModule,
   TestLocks,
   withoutLocks,
   type LockTestingOptions,
 } from '../../lib/testing/index.js';
+
+@Injectable()
+class Tokens {
+  @Locked('invoices')
+  async current(): Promise<Lock | undefined> {
+    return LockContext.current();
+  }
+}
 
 @Injectable()
 class Invoices {
@@ -41,6 +56,14 @@ describe('withoutLocks', () => {
       2,
       'archived',
     ]);
+  });
+
+  it('E3, B82 gives them handles that are not enabled, with tokens that grow', async () => {
+    const tokens = withoutLocks(new Tokens());
+    const [first, second] = [await tokens.current(), await tokens.current()];
+    expect([first?.enabled, first?.held, first?.key]).toEqual([false, true, 'invoices']);
+    expect(first?.fencingToken).toBeGreaterThan(1e15); // microseconds since 1970
+    expect(second?.fencingToken).toBeGreaterThan(first?.fencingToken ?? Infinity);
   });
 
   it('B68 without it such an object runs nothing, and the error says what to do', async () => {
