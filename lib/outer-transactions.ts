@@ -1,3 +1,5 @@
+import { hasMethods } from './has-methods.js';
+
 /** What is used of an EntityManager, of a ClientSession, and of the transactions of other clients. */
 interface Transaction {
   queryRunner?: { isTransactionActive?: boolean; isReleased?: boolean };
@@ -58,26 +60,19 @@ export class OuterTransactions {
 }
 
 function sourceOf(provider: unknown): (() => boolean) | undefined {
-  if (typeof provider !== 'object' || provider === null) return undefined;
-  // Look at the prototype alone: a provider may be a proxy that cannot be read outside of a request.
-  const methods: unknown = Object.getPrototypeOf(provider);
-  if (can(methods, 'withTransaction', 'isTransactionActive')) {
+  if (hasMethods(provider, 'withTransaction', 'isTransactionActive')) {
     const host = provider as TransactionHost;
     return () => host.isTransactionActive() && isOpen(host.tx, true);
   }
-  if (can(methods, 'createQueryRunner', 'createEntityManager')) {
+  if (hasMethods(provider, 'createQueryRunner', 'createEntityManager')) {
     const dataSource = provider as DataSource;
     return () => isOpen(dataSource.manager);
   }
-  if (can(methods, 'startSession', 'model')) {
+  if (hasMethods(provider, 'startSession', 'model')) {
     const { base } = provider as Connection;
     return () => isOpen(base?.transactionAsyncLocalStorage?.getStore()?.session);
   }
   return undefined;
-}
-
-function can(methods: unknown, ...names: string[]): boolean {
-  return typeof methods === 'object' && methods !== null && names.every((name) => name in methods);
 }
 
 /**

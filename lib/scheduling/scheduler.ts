@@ -1,4 +1,5 @@
 import { executionAsyncResource } from 'node:async_hooks';
+import { hasMethods } from '../has-methods.js';
 import { FollowedJob, type CronFiring, type CronJob } from './cron-job.js';
 
 /** What is used of the `SchedulerRegistry` of `@nestjs/schedule`. */
@@ -115,6 +116,5 @@ export class FollowedRegistry {
 
 /** Whether a provider is a registry of `@nestjs/schedule`. */
 export function isSchedulerRegistry(provider: unknown): provider is SchedulerRegistry {
-  const { addCronJob, getCronJobs } = (provider ?? {}) as Partial<SchedulerRegistry>;
-  return typeof addCronJob === 'function' && typeof getCronJobs === 'function';
+  return hasMethods(provider, 'addCronJob', 'getCronJobs');
 }

@@ -1,0 +1,9 @@
+/**
+ * Whether the class of a provider has these methods. The provider itself is not read: it may be a
+ * proxy, as of nestjs-cls, that throws outside of a request.
+ */
+export function hasMethods(provider: unknown, ...names: string[]): boolean {
+  if (typeof provider !== 'object' || provider === null) return false;
+  const methods: unknown = Object.getPrototypeOf(provider);
+  return typeof methods === 'object' && methods !== null && names.every((name) => name in methods);
+}
