@@ -84,7 +84,7 @@ export class LockLogger {
   disabled(): void {
     this.#say(
       'warn',
-      `LOCKING IS DISABLED${this.moduleName === 'default' ? '' : ` for the module "${this.moduleName}"`}: everything runs unlocked, in every instance. Enable it with LockService.enable() or { enabled: true }.`,
+      `LOCKING IS DISABLED${this.moduleName === 'default' ? '' : ` for the module "${this.moduleName}"`}: everything runs unlocked in this process; other instances do as they are set. Enable it with LockService.enable() or { enabled: true }.`,
     );
   }
 

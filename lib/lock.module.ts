@@ -122,7 +122,8 @@ export class LockModule
     );
   }
 
-  private get locks(): LockService {
+  /** @internal */
+  get locks(): LockService {
     return this.moduleRef.get(getLockServiceToken(this.name));
   }
 }
@@ -146,7 +147,8 @@ function createService(
 ): LockService {
   const { store, ...options } = given ?? {};
   if (!isDefinition(store)) assertStore(store, '"store"');
-  return new LockService({ options, name, openStore: () => openStore(store, moduleRef) });
+  const siblings = () => moduleRef.get(LockModule, { strict: false, each: true }).map(({ locks }) => locks);
+  return new LockService({ options, name, openStore: () => openStore(store, moduleRef), siblings });
 }
 
 /** Only when the application's providers are there: a definition may depend on any of them. */

@@ -75,6 +75,8 @@ export interface LockServiceSetup {
   /** The module's name. Default `default`. */
   name?: string;
   clock?: Clock;
+  /** The services of all lock modules of the application: what concerns the whole process is said once. */
+  siblings?: () => readonly LockService[];
 }
 
 /** How a `tryRun` ended. @publicApi */
@@ -113,9 +115,12 @@ export class LockService {
   #wanted = true;
   #stopping = false;
   #hooksChecked = false;
+  #hooksMissed = false;
+  readonly #siblings: () => readonly LockService[];
 
   /** @internal */
-  constructor({ options, openStore, name = 'default', clock = systemClock() }: LockServiceSetup) {
+  constructor({ options, openStore, name = 'default', clock = systemClock(), siblings }: LockServiceSetup) {
+    this.#siblings = siblings ?? (() => [this]);
     const where = name === 'default' ? 'LockModule' : `LockModule "${name}"`;
     this.#settings = readModuleSettings(where, options);
     this.#standing = [this.#settings.defaults];
@@ -511,7 +516,10 @@ export class LockService {
   #checkShutdownHooks(store: Store): void {
     if (this.#hooksChecked) return;
     this.#hooksChecked = true;
-    if (store.prepare && process.listenerCount('SIGTERM') === 0) this.#logger.noShutdownHooks();
+    if (!store.prepare || process.listenerCount('SIGTERM') > 0) return;
+    if (this.#siblings().some((service) => service.#hooksMissed)) return;
+    this.#hooksMissed = true;
+    this.#logger.noShutdownHooks();
   }
 }
 

@@ -37,6 +37,9 @@ function exitCodeOf(error: unknown): number {
 function messageOf(error: unknown): string {
   if (error instanceof CommanderError)
     return `${error.message.replace(/^error: /, '').replace(/([^.?)])$/, '$1.')} See nestjs-locked --help.`;
+  // Whoever uses the command line has no LockService.
+  if (error instanceof LockNotAcquiredError && error.reason === 'paused')
+    return `Lock "${error.key}" was not acquired: it is paused, for all instances. nestjs-locked resume ends that.`;
   return error instanceof Error ? error.message : String(error);
 }
 

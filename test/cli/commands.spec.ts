@@ -115,14 +115,14 @@ for (const { name, open } of cliDatabases('sqlite', 'postgres', 'mongodb')) {
       expect((await cli('inspect', 'used-up')).stdout).not.toContain('last run');
     });
 
-    it('B79 a key that is paused is given to nobody until it is resumed', async () => {
+    it('B79, E14 a key that is paused is given to nobody until it is resumed, and the refusal names the command for that', async () => {
       expect(await cli('pause', 'halted')).toMatchObject({ code: 0, stdout: '"halted" is paused.\n' });
       expect((await cli('inspect', 'halted')).stdout).toMatch(/^state +free, paused: /m);
       const command = ['hold', 'halted', '--wait', '1m', ...database.args, '--', 'echo', 'ran'];
       expect(await processes.run(command)).toMatchObject({
         code: 1,
         stdout: '',
-        stderr: expect.stringMatching(/it is paused/),
+        stderr: expect.stringMatching(/it is paused, for all instances. nestjs-locked resume ends that/),
       });
       expect((await cli('resume', 'halted', '--json')).stdout).toBe(
         '{"key":"halted","paused":false,"changed":true}\n',

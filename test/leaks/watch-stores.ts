@@ -1,4 +1,5 @@
 import { afterEach, expect } from '@jest/globals';
+import { LockError } from '../../lib/lock.errors.js';
 import { MongoLockStore } from '../../lib/stores/mongodb/mongo-lock.store.js';
 import { TypeOrmLockStore } from '../../lib/stores/typeorm/typeorm-lock.store.js';
 import { TypeOrmSessionLockStore } from '../../lib/stores/typeorm-session/typeorm-session-lock.store.js';
@@ -22,6 +23,8 @@ const METHODS: Record<string, (...args: any[]) => string[]> = {
 };
 /** A shorter id, such as those of many specs, is a part of words. */
 const DISTINCT = 8;
+/** A full stop after the end of a sentence: of a text of others that was put into one of ours. */
+const DOUBLED = /(?<!\.)[.!?:]\.(?=\s|$)/;
 
 const leaks = new Set<string>();
 const owners = new Set<string>();
@@ -49,6 +52,8 @@ function watched(original: Function, method: string, ownersOf: (...args: any[]) 
       const key = typeof args[0] === 'string' ? args[0] : '';
       const shown = ownersIn(error, owners).filter((owner) => !key.includes(owner));
       if (shown.length > 0) leaks.add(`the error of ${method} shows the owner ids ${shown.join(', ')}`);
+      if (error instanceof LockError && DOUBLED.test(error.message))
+        leaks.add(`the error of ${method} ends a sentence twice: ${error.message}`);
       throw error;
     } finally {
       remember(args, ownersOf);

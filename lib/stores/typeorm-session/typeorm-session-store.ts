@@ -9,6 +9,8 @@ import {
 } from './session-store.options.js';
 import { TypeOrmSessionLockStore } from './typeorm-session-lock.store.js';
 
+const SUPPORTED = ['postgres', 'mysql', 'mariadb'];
+
 /**
  * Keeps locks in connections of the store's own to the application's database: advisory locks of PostgreSQL, `GET_LOCK` of MySQL and MariaDB. They last
  * as long as their connection, without ttl and renewal, and need no table.
@@ -23,7 +25,12 @@ export function typeOrmSessionStore(options: TypeOrmSessionStoreOptions = {}): L
   const { dataSource, connection, ...storeOptions } = options;
   readSessionOptions(storeOptions);
   const handleOf = readDataSource(
-    { name: 'typeOrmSessionStore', store: 'TypeOrmSessionLockStore' },
+    {
+      name: 'typeOrmSessionStore',
+      store: 'TypeOrmSessionLockStore',
+      types: SUPPORTED,
+      otherwise: 'Keep leases in a table instead, with typeOrmStore().',
+    },
     { dataSource, connection },
   );
   return {

@@ -1,6 +1,7 @@
 import type { ModuleRef } from '@nestjs/core';
 import type { DataSource, DataSourceOptions } from 'typeorm';
 import { LockError, LockStoreError } from '../../lock.errors.js';
+import { safeError } from '../../safe-error.js';
 import { describeDataSource } from './data-source.description.js';
 import { NoAnswerError, OPERATION_LIMIT, TimeLimit } from '../time-limit.js';
 import { storeFailure } from './store-failure.js';
@@ -26,11 +27,11 @@ export interface DataSourceChoice {
 /**
  * Reads the choice.
  *
- * @param maker the function whose options they are, and what to use for a DataSource object, in messages
+ * @param maker the function whose options they are, what to use for a DataSource object, in messages, and the types of databases that it supports
  * @throws LockError for what names no DataSource
  */
 export function readDataSource(
-  maker: { name: string; store: string },
+  maker: { name: string; store: string; types: readonly string[]; otherwise?: string },
   { dataSource, connection }: DataSourceChoice,
 ): (moduleRef: ModuleRef) => DataSourceHandle {
   if (dataSource !== undefined && connection !== undefined)
@@ -46,6 +47,10 @@ export function readDataSource(
   if (!hasType(connection))
     throw new LockError(
       `connection must be the options of a TypeORM DataSource, with a type: ${maker.name}({ connection: { type: 'postgres', url } }).`,
+    );
+  if (!maker.types.includes(connection.type))
+    throw new LockError(
+      `${maker.name}() cannot keep locks in a connection of the type ${JSON.stringify(connection.type)}. Supported are ${maker.types.join(', ')}.${maker.otherwise ? ` ${maker.otherwise}` : ''}`,
     );
   return () => ownDataSource(connection, maker.name);
 }
@@ -83,8 +88,11 @@ function applicationDataSource(moduleRef: ModuleRef, maker: string, name?: strin
       }
       if (dataSource?.isInitialized) return dataSource as DataSource;
       // While the container is still making it, there is an empty object in its place.
+      const isMade = typeof dataSource?.initialize === 'function';
       throw new LockStoreError(
-        `The application's ${wanted} is not initialized. Use locks from onModuleInit on.`,
+        isMade
+          ? `The application's ${wanted} was made, but not initialized. With TypeORM's manualInitialization, or when it was destroyed: set enabled: false in the LockModule, and call LockService.enable() after dataSource.initialize().`
+          : `The application's ${wanted} is not initialized. Use locks from onModuleInit on.`,
       );
     },
     close: async () => undefined,
@@ -101,6 +109,12 @@ function ownDataSource(options: DataSourceOptions, maker: string): DataSourceHan
         const initializing = new typeorm.DataSource(options).initialize();
         return await timeLimit.race(initializing, (late) => late.destroy());
       } catch (error) {
+        // TypeORM's own text names mysql, which has no prepared statements.
+        if (error instanceof Error && error.name === 'DriverPackageNotInstalledError')
+          throw new LockStoreError(
+            `${maker}() needs the driver of ${options.type}. Run: npm install ${driverOf(options.type)}.`,
+            { cause: safeError(error) },
+          );
         throw storeFailure(error, 'open the lock store', describeDataSource(options));
       } finally {
         timeLimit.end();
@@ -118,6 +132,11 @@ function ownDataSource(options: DataSourceOptions, maker: string): DataSourceHan
       }
     },
   };
+}
+
+function driverOf(type: string): string {
+  if (type === 'postgres') return 'pg';
+  return type === 'better-sqlite3' ? 'better-sqlite3' : 'mysql2';
 }
 
 async function load<Module>(maker: string, name: string, importing: () => Promise<Module>): Promise<Module> {

@@ -25,6 +25,13 @@ export interface SqliteDriver {
   databaseConnection?: Sqlite;
 }
 
+/** The value of a pragma. Replacements of better-sqlite3, such as libsql, give it in a row where it gives it alone. */
+export function pragmaOf(connection: Sqlite, pragma: string): unknown {
+  const found = connection.pragma(pragma, { simple: true });
+  const row: unknown = Array.isArray(found) ? found[0] : found;
+  return typeof row === 'object' && row !== null ? Object.values(row)[0] : row;
+}
+
 export function answerOf(statement: SqliteStatement, values: readonly unknown[] = []): Answer {
   const none = { rows: [], columns: [], affected: 0, insertId: 0 };
   if (!statement.reader) return { ...none, affected: statement.run(...values).changes };

@@ -4,6 +4,7 @@ import { safeError } from '../../safe-error.js';
 import type { Answer, LockSessions, Run } from './lock-dialect.js';
 import {
   answerOf,
+  pragmaOf,
   untilFree,
   type Sqlite,
   type SqliteDriver,
@@ -91,9 +92,7 @@ export class SqliteSession implements LockSessions {
   }
 
   private async useWriteAheadLog(file: string, deadline: number): Promise<void> {
-    const mode = await this.untilFree(deadline, () =>
-      this.connection.pragma('journal_mode = WAL', { simple: true }),
-    );
+    const mode = await this.untilFree(deadline, () => pragmaOf(this.connection, 'journal_mode = WAL'));
     if (mode === 'wal') return;
     throw new LockStoreError(
       `SQLite locks need the write-ahead log, but ${file} stays in journal mode ${String(mode)}. Put the file on a local disk.`,

@@ -2,7 +2,7 @@ import type { DataSource, EntityManager, QueryRunner } from 'typeorm';
 import { LockStoreError } from '../../lock.errors.js';
 import { safeError } from '../../safe-error.js';
 import type { LockTransactions, Run } from './lock-dialect.js';
-import { answerOf, untilFree, type Sqlite, type SqliteDriver } from './sqlite.connection.js';
+import { answerOf, pragmaOf, untilFree, type Sqlite, type SqliteDriver } from './sqlite.connection.js';
 import { isContention, isStaleRead } from './store-failure.js';
 
 const PATIENCE = 5_000;
@@ -95,7 +95,7 @@ export class SqliteTransactions implements LockTransactions {
 
 /** better-sqlite3 waits for another writer by stopping the event loop. */
 function unwaiting<T>(connection: Sqlite, statement: () => T): T {
-  const timeout = connection.pragma('busy_timeout', { simple: true });
+  const timeout = pragmaOf(connection, 'busy_timeout');
   connection.pragma('busy_timeout = 0');
   try {
     return statement();

@@ -5,6 +5,8 @@ import { readDataSource } from './data-source.handle.js';
 import { TypeOrmLockStore } from './typeorm-lock.store.js';
 import { readStoreOptions, STORE_OPTIONS, type TypeOrmStoreOptions } from './typeorm-store.options.js';
 
+const SUPPORTED = ['postgres', 'mysql', 'mariadb', 'better-sqlite3'];
+
 /**
  * Keeps locks in the application's own database, through the DataSource of `TypeOrmModule.forRoot()`; or, with `connection`, through one that
  * the store opens and closes.
@@ -17,7 +19,7 @@ export function typeOrmStore(options: TypeOrmStoreOptions = {}): LockStoreDefini
   const { dataSource, connection, ...storeOptions } = options;
   readStoreOptions(storeOptions);
   const handleOf = readDataSource(
-    { name: 'typeOrmStore', store: 'TypeOrmLockStore' },
+    { name: 'typeOrmStore', store: 'TypeOrmLockStore', types: SUPPORTED },
     { dataSource, connection },
   );
   return {

@@ -24,3 +24,26 @@ describe('without the packages of a database', () => {
     await expect(shared.prepare()).rejects.toThrow(/needs the package @nestjs\/typeorm.*npm install/);
   });
 });
+
+describe('without the driver that TypeORM wants', () => {
+  it.each([
+    ['mysql', 'mysql2'],
+    ['mariadb', 'mysql2'],
+    ['postgres', 'pg'],
+    ['better-sqlite3', 'better-sqlite3'],
+  ])('E14 a store of its own on %s asks for %s', async (type, driver) => {
+    jest.unstable_mockModule('typeorm', () => ({
+      DataSource: class {
+        async initialize(): Promise<never> {
+          const text = `${type} package has not been found installed. Please run "npm install mysql"`;
+          throw Object.assign(new Error(text), { name: 'DriverPackageNotInstalledError' });
+        }
+      },
+    }));
+    const store: any = await typeOrmStore({ connection: { type } as never }).useFactory();
+    const error: any = await store.prepare().catch((thrown: unknown) => thrown);
+    expect(error.message).toMatch(
+      new RegExp(`needs the driver of ${type}\\. Run: npm install ${driver}\\.$`),
+    );
+  });
+});

@@ -1,0 +1,104 @@
+import 'reflect-metadata';
+import { describe, expect, it, jest } from '@jest/globals';
+import { TypeOrmModule, getDataSourceToken } from '@nestjs/typeorm';
+import type { DataSource } from 'typeorm';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { LockModule, LockService, memoryStore, getLockServiceToken } from '../../lib/index.js';
+import { storeFailure as mongoFailure } from '../../lib/stores/mongodb/mongo-failure.js';
+import { typeOrmSessionStore, typeOrmStore } from '../../lib/stores/typeorm/index.js';
+import { pragmaOf } from '../../lib/stores/typeorm/sqlite.connection.js';
+import { storeFailure, transactionFailure } from '../../lib/stores/typeorm/store-failure.js';
+import { logs, start } from './applications.js';
+import { RecordingStore } from './recording-store.js';
+
+const lines = (pattern: RegExp): string[] =>
+  logs.lines.map(({ message }) => message).filter((message) => pattern.test(message));
+
+/** A store that has to be closed at a shutdown. */
+class ConnectedStore extends RecordingStore {
+  async prepare(): Promise<void> {}
+  async close(): Promise<void> {}
+}
+
+describe('E14 what the library says', () => {
+  it('E14 that nothing listens for SIGTERM is said once, however many lock modules there are', async () => {
+    const listeners = jest.spyOn(process, 'listenerCount').mockReturnValue(0);
+    const app = await start({
+      imports: [
+        LockModule.forRoot({ store: new ConnectedStore() }),
+        LockModule.forRoot({ name: 'other', store: new ConnectedStore() }),
+      ],
+    });
+    for (const name of ['default', 'other'])
+      await app.get<LockService>(getLockServiceToken(name)).run('key', () => {});
+    listeners.mockRestore();
+    expect(lines(/Nothing listens for SIGTERM/)).toHaveLength(1);
+  });
+
+  it('E14 that locking is disabled is said of this process, and not of others', async () => {
+    await start({ imports: [LockModule.forRoot({ store: memoryStore(), enabled: false })] });
+    expect(lines(/LOCKING IS DISABLED/)).toEqual([expect.stringContaining('unlocked in this process')]);
+    expect(lines(/every instance/)).toEqual([]);
+  });
+
+  it('E14 a sentence of a driver inside one of ours does not end twice', () => {
+    const texts = ['It is gone.', 'Is it gone?', 'Gone!', 'gone...', 'gone: ', 'gone', ''];
+    const codes = [{}, { code: '57P01' }, { errno: 1290 }, { code: 13 }, { code: 'ECONNREFUSED' }];
+    for (const text of texts)
+      for (const code of codes)
+        for (const failureOf of [storeFailure, transactionFailure, mongoFailure]) {
+          const { message } = failureOf(
+            Object.assign(new Error(text), code),
+            'acquire "key"',
+            'the database',
+          );
+          expect(message).not.toMatch(/[.!?:]\.(\s|$)/);
+          expect(message).toMatch(/\.$/);
+        }
+  });
+
+  it.each(['mssql', 'oracle', 'sqljs', 'mongodb', 'cockroachdb'])(
+    'E14 a connection of the type %s is refused at once, before any package is asked for',
+    (type) => {
+      const connection = { type } as never;
+      expect(() => typeOrmStore({ connection })).toThrow(
+        `typeOrmStore() cannot keep locks in a connection of the type "${type}". Supported are postgres, mysql, mariadb, better-sqlite3.`,
+      );
+      expect(() => typeOrmSessionStore({ connection })).toThrow(
+        /Supported are postgres, mysql, mariadb\. .*typeOrmStore\(\)/,
+      );
+    },
+  );
+
+  it('E14 typeOrmSessionStore() refuses SQLite at once, and names typeOrmStore()', () => {
+    expect(() => typeOrmSessionStore({ connection: { type: 'better-sqlite3', database: 'x' } })).toThrow(
+      /"better-sqlite3".*typeOrmStore\(\)/,
+    );
+  });
+
+  it('E14 a pragma is read from a value and from a row, as libsql gives it', () => {
+    for (const found of ['wal', { journal_mode: 'wal' }, [{ journal_mode: 'wal' }]])
+      expect(pragmaOf({ pragma: () => found } as never, 'journal_mode = WAL')).toBe('wal');
+  });
+
+  it("E14 with TypeORM's manualInitialization the start names enabled: false and enable(), which work", async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'locks-'));
+    const database = join(folder, 'app.db');
+    const typeorm = TypeOrmModule.forRoot({ type: 'better-sqlite3', database, manualInitialization: true });
+    await expect(
+      start({ imports: [typeorm, LockModule.forRoot({ store: typeOrmStore() })] }),
+    ).rejects.toThrow(/manualInitialization.*enabled: false.*LockService\.enable\(\)/);
+
+    const app = await start({
+      imports: [typeorm, LockModule.forRoot({ store: typeOrmStore(), enabled: false })],
+    });
+    const dataSource = app.get<DataSource>(getDataSourceToken());
+    await dataSource.initialize();
+    await app.get(LockService).enable();
+    expect(await app.get(LockService).run('key', (lock) => lock.held)).toBe(true);
+    await app.close();
+    await rm(folder, { recursive: true });
+  });
+});
