@@ -160,6 +160,23 @@ export const FAULTS = {
     },
   },
 
+  'demoted server': {
+    weight: 2,
+    needs: 'demote',
+    onServer: true,
+    /** As in a switchover: it reads, refuses writes, and its sessions stay open. */
+    async strike({ system, random }) {
+      const duration = random.between(0.3, 2.5) * TTL;
+      await system.demote();
+      try {
+        await sleep(duration);
+      } finally {
+        await system.promote();
+      }
+      return `for ${duration.toFixed(0)} ms`;
+    },
+  },
+
   'crash of the database': {
     weight: 1,
     needs: 'crash',

@@ -71,6 +71,19 @@ const BUGS = {
     isHeld: (lock) => performance.now() < answered.get(lock.owner) + TTL,
   },
 
+  'a renewal that a read-only server refuses counts as renewed': {
+    store: 'postgres', // a file has no server that could be demoted
+    faults: ['demoted server'],
+    plant: (store) =>
+      replace(store, (right) => ({
+        renewMany: (leases) =>
+          right.renewMany(leases).catch((error) => {
+            if (!/takes no writes/.test(error.message)) throw error;
+            return leases.map(() => 'renewed');
+          }),
+      })),
+  },
+
   'tokens are counted by each instance': {
     plant(store) {
       let token = 0;

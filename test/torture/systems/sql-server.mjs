@@ -18,7 +18,8 @@ export async function openSqlServer(type) {
     poolSize: 1,
     ...(type === 'postgres' && { applicationName: 'torturer' }),
   });
-  const { sessions, end } = type === 'postgres' ? POSTGRES : MYSQL;
+  const { sessions, end, demote, promote } = { postgres: POSTGRES, mysql: MYSQL, mariadb: MARIADB }[type];
+  const workers = type === 'postgres' ? {} : { username: 'worker', password: 'secret' };
   const system = {
     name: type,
     version: server.version,
@@ -30,6 +31,7 @@ export async function openSqlServer(type) {
       database: type,
       options: {
         ...options,
+        ...(server.crash && workers),
         host: '127.0.0.1',
         port: proxyPort,
         poolSize: 6,
@@ -40,6 +42,11 @@ export async function openSqlServer(type) {
     }),
     crash: server.crash,
     restart: server.restart,
+    /** Others may be using a server that was given. */
+    ...(server.crash && {
+      demote: () => runAll(admin, demote),
+      promote: () => runAll(admin, promote),
+    }),
     /** Ends each session of the workers with this probability. */
     async disturb(random, probability) {
       const found = await again(() => admin.query(sessions));
@@ -55,6 +62,12 @@ export async function openSqlServer(type) {
   try {
     await onServer(given, `CREATE DATABASE ${database}`);
     await admin.initialize();
+    // A server that is read-only takes the writes of administrators all the same.
+    if (server.crash && workers.username)
+      await runAll(admin, [
+        `CREATE USER '${workers.username}'@'127.0.0.1' IDENTIFIED BY '${workers.password}'`,
+        `GRANT ALL ON ${database}.* TO '${workers.username}'@'127.0.0.1'`,
+      ]);
     await system.locks.prepare();
     return system;
   } catch (error) {
@@ -72,6 +85,10 @@ async function onServer(options, statement) {
   }
 }
 
+async function runAll(admin, statements) {
+  for (const statement of statements) await again(() => admin.query(statement));
+}
+
 /** The connection may be one from before a crash. */
 async function again(work) {
   return work().catch(work);
@@ -80,9 +97,14 @@ async function again(work) {
 const POSTGRES = {
   sessions: `SELECT pid AS id FROM pg_stat_activity WHERE datname = current_database() AND application_name <> 'torturer'`,
   end: (id) => `SELECT pg_terminate_backend(${id})`,
+  demote: ['ALTER SYSTEM SET default_transaction_read_only = on', 'SELECT pg_reload_conf()'],
+  promote: ['ALTER SYSTEM RESET default_transaction_read_only', 'SELECT pg_reload_conf()'],
 };
 // Sessions have no names there; the torturer has a single one.
 const MYSQL = {
   sessions: `SELECT id FROM information_schema.processlist WHERE db = database() AND id <> connection_id()`,
   end: (id) => `KILL ${id}`,
+  demote: ['SET GLOBAL super_read_only = ON'],
+  promote: ['SET GLOBAL read_only = OFF'], // and with it super_read_only
 };
+const MARIADB = { ...MYSQL, demote: ['SET GLOBAL read_only = ON'] };
