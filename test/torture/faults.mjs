@@ -164,7 +164,7 @@ export const FAULTS = {
     weight: 2,
     needs: 'demote',
     onServer: true,
-    /** As in a switchover: it reads, refuses writes, and its sessions stay open. */
+    /** As in a switchover: it reads, refuses writes, and its sessions stay open. Then it has its time as a writer. */
     async strike({ system, random }) {
       const duration = random.between(0.3, 2.5) * TTL;
       await system.demote();
@@ -173,6 +173,7 @@ export const FAULTS = {
       } finally {
         await system.promote();
       }
+      await sleep(random.between(1, 2) * TTL);
       return `for ${duration.toFixed(0)} ms`;
     },
   },
