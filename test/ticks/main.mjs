@@ -1,6 +1,7 @@
 // What `npm run ticks` runs when all is installed and built.
 import { parseArgs } from 'node:util';
 import { serverOf } from '../servers/stores.mjs';
+import { plainRounds } from './plain-rounds.mjs';
 import { runTicks } from './ticks.mjs';
 
 const SHIFTS = [-90, -54, -18, 18, 54, 90];
@@ -10,8 +11,14 @@ const { values } = parseArgs({
   options: {
     store: { type: 'string', default: 'postgres,mysql,mariadb,mongodb' },
     ticks: { type: 'string', default: '20' },
+    plain: { type: 'boolean', default: false },
+    seconds: { type: 'string', default: '60' },
   },
 });
+if (values.plain) {
+  process.exitCode = (await plainRounds(Number(values.seconds))) ? 0 : 1;
+  process.exit();
+}
 const stores = values.store.split(',');
 const ticks = Number(values.ticks);
 

@@ -1,0 +1,72 @@
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+const instanceFile = fileURLToPath(new URL('plain-instance.mjs', import.meta.url));
+
+/**
+ * Lets instances run a plain `@Cron('* * * * * *') @Locked()` on one database for so many seconds.
+ *
+ * @param options `body` is how many milliseconds a run takes
+ * @returns for how many seconds a timer fired (but for the last), how many of them ran, the seconds that ran twice or never, and how often two runs overlapped
+ */
+export async function runPlainTicks(url, { instances = 3, seconds, body }) {
+  const { firings, runs } = await play(url, { instances, seconds, settings: { body } });
+  const fired = [...new Set(firings.map(({ tick }) => tick))].toSorted((a, b) => a - b).slice(0, -1);
+  const counts = new Map(fired.map((tick) => [tick, 0]));
+  for (const { tick } of runs) if (counts.has(tick)) counts.set(tick, counts.get(tick) + 1);
+  const named = (wanted) =>
+    [...counts].filter(([, count]) => wanted(count)).map(([tick]) => new Date(tick).toISOString());
+  const inOrder = runs.toSorted((a, b) => a.began - b.began);
+  return {
+    fired: fired.length,
+    ran: named((count) => count > 0).length,
+    twice: named((count) => count > 1),
+    missing: named((count) => count === 0),
+    overlaps: inOrder.filter((run, i) => i > 0 && run.began < inOrder[i - 1].ended).length,
+  };
+}
+
+/**
+ * The same with an `@Interval()` of so many milliseconds.
+ *
+ * @returns how often the timers fired and how many runs there were, and the shortest time between two starts, by the clock of the database
+ */
+export async function runPlainIntervals(url, { instances = 1, seconds, interval }) {
+  const { firings, runs } = await play(url, { instances, seconds, settings: { interval } });
+  const starts = runs.map(({ tick }) => tick).toSorted((a, b) => a - b);
+  const gaps = starts.slice(1).map((start, i) => start - starts[i]);
+  return { fired: firings.length, ran: runs.length, shortest: Math.min(Infinity, ...gaps) };
+}
+
+async function play(url, { instances, seconds, settings }) {
+  const [firings, runs, children] = [[], [], []];
+  try {
+    for (let i = 0; i < instances; i++) {
+      const child = fork(instanceFile, [url, JSON.stringify(settings)], { execArgv: [] });
+      children.push(child);
+      child.on('message', ({ event, ...details }) => {
+        if (event === 'fired') firings.push(details);
+        if (event === 'ran') runs.push(details);
+      });
+      const ended = once(child, 'exit').then(() => [{ event: 'ended' }]);
+      let event;
+      while (event !== 'ready') {
+        [{ event }] = await Promise.race([once(child, 'message'), ended]); // the first creates the table
+        if (event === 'ended') throw new Error('an instance of the application did not start');
+      }
+    }
+    await sleep(seconds * 1_000);
+    return { firings: [...firings], runs: [...runs] };
+  } finally {
+    await Promise.all(
+      children.map(async (child) => {
+        if (child.exitCode !== null || child.signalCode !== null) return;
+        const ended = once(child, 'exit');
+        child.kill('SIGKILL');
+        await ended;
+      }),
+    );
+  }
+}

@@ -1,0 +1,17 @@
+import { openMongoDatabase, openTarget } from '../servers/targets.js';
+
+/** A database for processes that are told its address. */
+export async function openTickDatabase(
+  store: 'postgres' | 'mongodb',
+): Promise<{ url: string; dispose(): Promise<void> }> {
+  if (store === 'mongodb') {
+    const database = openMongoDatabase();
+    return { ...database, url: database.url.replace('/?', `/${database.databaseName}?`) };
+  }
+  const target = await openTarget(store);
+  const { host, port, username, password, database } = target.options as unknown as Record<string, string>;
+  return {
+    url: `postgres://${username}:${password}@${host}:${port}/${database}`,
+    dispose: () => target.dispose(),
+  };
+}
