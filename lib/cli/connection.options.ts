@@ -47,7 +47,8 @@ export async function withLocks<T>(
   const { prefix } = options;
   const locks = new LockService({
     options: prefix === undefined ? {} : { prefix },
-    openStore: () => store.useFactory(),
+    // Opened by its first operation: the check of rights at start would refuse a user who may only read.
+    openStore: async () => Object.assign(await store.useFactory(), { prepare: undefined }),
   });
   try {
     return await work(locks);

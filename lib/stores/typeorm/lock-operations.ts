@@ -10,7 +10,14 @@ import type { Change, Claim, LockDatabase, LockDialect, Listener, Run } from './
 import { prepareTable } from './lock-table.js';
 import { warnOfLostCommits } from './lost-commits.js';
 import type { Warn } from './pooled-sessions.js';
-import { CollisionError, isMissingTable, storeFailure, transactionFailure } from './store-failure.js';
+import {
+  CollisionError,
+  isDenied,
+  isMissingTable,
+  storeFailure,
+  transactionFailure,
+} from './store-failure.js';
+import { assertRights, lacking } from './table-rights.js';
 import { replaceTable } from './vanished-table.js';
 import { NEVER } from './lock-row.js';
 import { nameOf, type LockTable, type StoreSettings } from './typeorm-store.options.js';
@@ -61,6 +68,12 @@ export class LockOperations {
 
   async open(): Promise<void> {
     await this.opening.start();
+    const database = await this.opening.get('open it');
+    try {
+      await assertRights(database);
+    } catch (error) {
+      throw storeFailure(error, `write to the table ${nameOf(this.table)}`, database.target);
+    }
   }
 
   async close(): Promise<void> {
@@ -191,7 +204,9 @@ export class LockOperations {
     } catch (error) {
       await database?.sessions.close();
       await this.handle.close(dataSource);
-      throw storeFailure(error, `open the lock store (table ${nameOf(database?.table ?? table)})`, target);
+      const place = database?.table ?? table;
+      const failure = isDenied(error) ? lacking(place, error) : error;
+      throw storeFailure(failure, `open the lock store (table ${nameOf(place)})`, target);
     }
   }
 }

@@ -137,6 +137,8 @@ const BROKEN_OFF_TEXT = new RegExp(
 const STATEMENT_POOLING = /not allowed in statement pooling mode/i;
 
 const MISSING_TABLE = new Set<unknown>(['42P01', 1146]);
+/** PostgreSQL: insufficient privilege. MySQL: on a database, a table, a column; the operation itself. */
+const DENIED = new Set<unknown>(['42501', 1044, 1142, 1143, 1227]);
 const EXISTING_TABLE = new Set<unknown>([1050]);
 const MISSING_SCHEMA = new Set<unknown>(['3F000', 1049]);
 
@@ -171,6 +173,11 @@ export function isServerAnswer(error: unknown): boolean {
 export function isMissingTable(error: unknown, table = ''): boolean {
   const message = String(driverError(error).message);
   return (has(error, MISSING_TABLE) || message.startsWith('no such table')) && message.includes(table);
+}
+
+/** Whether the user lacks a right, or SQLite's file cannot be written. */
+export function isDenied(error: unknown): boolean {
+  return has(error, DENIED) || /^SQLITE_(READONLY|CANTOPEN|PERM)/.test(String(driverError(error).code));
 }
 
 /** Whether a table of that name is there already, on MySQL and MariaDB. */
