@@ -100,7 +100,7 @@ describe.each(targetsAmong('postgres', 'mariadb', 'mysql', 'sqlite'))('D on $nam
         "CREATE TRIGGER g BEFORE UPDATE ON t BEGIN SELECT RAISE(ABORT, 'no update'); END",
         "CREATE TRIGGER h BEFORE INSERT ON t BEGIN SELECT RAISE(ABORT, 'no insert'); END",
       ],
-      'a table that is gone': ['ALTER TABLE t RENAME TO hidden'],
+      'a column of another name': ['ALTER TABLE t RENAME COLUMN owner TO hidden'],
     },
   };
   const kinds = refusals[target.name] ?? refusals.mysql ?? {};

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DataSource } from 'typeorm';
 import { TypeOrmLockStore } from '../../../lib/stores/typeorm/index.js';
-import { Fixture, poolOf, targetsAmong, sqlOf } from './fixture.js';
+import { breaking, Fixture, poolOf, targetsAmong, sqlOf } from './fixture.js';
 import { newKey, tokenOf } from '../keys.js';
 import { TcpProxy } from '../tcp-proxy.js';
 
@@ -58,11 +58,11 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
       await Promise.all(Array.from({ length: 20 }, (_, i) => store.acquire(key, `other${i}`, 60_000)));
       expect(poolOf(application)).toEqual({ all: 3, idle: 3, waiting: 0 });
 
-      await application.query('ALTER TABLE locks RENAME TO hidden');
+      await application.query(breaking(target).breakIt);
       const failures = await Promise.allSettled(
         [1, 2, 3, 4, 5].map(() => store.acquire(key, 'other', 60_000)),
       );
-      await application.query('ALTER TABLE hidden RENAME TO locks');
+      await application.query(breaking(target).mend);
       expect(failures.map((one) => one.status === 'rejected' && one.reason)).toEqual(
         Array(5).fill(expect.objectContaining({ name: 'LockStoreError', transient: false })),
       );
@@ -159,7 +159,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
     it('B27 no message of a failure has the owner in it, which is a capability', async () => {
       const { application, store } = await opened({});
       const owner = 'capability-0123456789';
-      await application.query('ALTER TABLE locks RENAME TO hidden');
+      await application.query(breaking(target).breakIt);
       const operations = [
         () => store.acquire('some key', owner, 60_000),
         () => store.renew('some key', owner, 60_000),
@@ -172,7 +172,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
         const shown = inspect(error, { depth: 10 }).toLowerCase();
         for (const form of [owner, Buffer.from(owner).toString('hex')]) expect(shown).not.toContain(form);
       }
-      await application.query('ALTER TABLE hidden RENAME TO locks');
+      await application.query(breaking(target).mend);
     });
 
     it('the process is left with no timer when the last operation has ended', async () => {

@@ -126,3 +126,12 @@ export function sqlOf({ name }: { name: string }, table = 'locks') {
     bytes,
   };
 }
+
+/** Statements that make all operations on the lock table fail, and work again. A table that is gone would be made again. */
+export function breaking({ name }: { name: string }): { breakIt: string; mend: string } {
+  const renaming = (from: string, to: string) =>
+    name === 'postgres' || name === 'sqlite'
+      ? `ALTER TABLE locks RENAME COLUMN ${from} TO ${to}`
+      : `ALTER TABLE locks CHANGE ${from} ${to} varbinary(64)`;
+  return { breakIt: renaming('owner', 'hidden'), mend: renaming('hidden', 'owner') };
+}

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { TypeOrmLockStore } from '../../../lib/stores/typeorm/index.js';
-import { Fixture, onEachConnection, targetsAmong } from './fixture.js';
+import { breaking, Fixture, onEachConnection, targetsAmong } from './fixture.js';
 import { newKey, tokenOf } from '../keys.js';
 
 const TTL = 60_000;
@@ -94,9 +94,9 @@ for (const target of targetsAmong('mysql', 'mariadb', 'mysql56'))
       tokenOf(await store.acquire(key, 'o', TTL));
       await store.renew(key, 'o', TTL);
       await store.renewMany([{ key, owner: 'o', ttl: TTL }]);
-      await application.query('ALTER TABLE locks RENAME TO hidden');
+      await application.query(breaking(target).breakIt);
       await expect(store.release(key, 'o')).rejects.toMatchObject({ name: 'LockStoreError' });
-      await application.query('ALTER TABLE hidden RENAME TO locks');
+      await application.query(breaking(target).mend);
       await store.release(key, 'o');
       const [{ wait }] = await application.query('SELECT @@SESSION.innodb_lock_wait_timeout AS wait');
       expect(Number(wait)).toBe(7);
