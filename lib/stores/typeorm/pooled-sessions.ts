@@ -28,7 +28,7 @@ export interface Wire<Connection> {
 /** Reports what operators should change; `topic` names the cause. */
 export type Warn = (topic: string, message: string) => void;
 
-/** Connections that are tried where it may be the server itself that says no. */
+/** Connections that are tried where it may be the server that says no, and it is not known whether they are new. */
 const SOME = 3;
 /** Of the drivers, unless the application sets another. */
 const POOL_SIZE = 10;
@@ -55,12 +55,13 @@ export class PooledSessions<Connection> implements LockSessions {
     let before: T | undefined;
     try {
       for (let tries = 1; ; tries++) {
+        const isNew = this.makesNew();
         const { fault, value, error } = await this.attempt(timeLimit, (run) => work(run, before));
         if (!fault) return value as T;
         before = value ?? before;
-        const limited = mayBeTheServers(fault);
-        if (tries >= (limited ? SOME : this.poolSize + 1))
-          throw (limited && error) || new UnusableConnectionError(fault, error);
+        const isServers = mayBeTheServers(fault) && (isNew ?? tries >= SOME);
+        if (isServers || tries > this.poolSize)
+          throw (mayBeTheServers(fault) && error) || new UnusableConnectionError(fault, error);
         this.warn(`connection ${fault}`, warningOf(fault));
       }
     } finally {
@@ -80,6 +81,14 @@ export class PooledSessions<Connection> implements LockSessions {
 
   /** Nothing is kept between operations. */
   async close(): Promise<void> {}
+
+  /** Whether the pool has to make a connection for the next one who wants one; a pool cluster does not tell. */
+  private makesNew(): boolean | undefined {
+    const { master, pool } = (this.dataSource.driver ?? {}) as unknown as Pools;
+    const idle = master?.idleCount ?? pool?._freeConnections?.length;
+    const all = master?.totalCount ?? pool?._allConnections?.length;
+    return idle === undefined || all === undefined ? undefined : idle === 0 && all < this.poolSize;
+  }
 
   private attempt<T>(timeLimit: TimeLimit, work: (run: Run) => Promise<T>): Promise<Trial<T>> {
     return this.borrow(timeLimit, async (connection) => {
@@ -117,6 +126,12 @@ export async function discard<Connection>(wire: Wire<Connection>, connection: Co
   }
 }
 
+/** What is used of the pools that TypeORM's drivers have. */
+interface Pools {
+  master?: { idleCount?: number; totalCount?: number };
+  pool?: { _freeConnections?: { length: number }; _allConnections?: { length: number } };
+}
+
 /** What work came to on one connection; with a fault, its value or error does not count. */
 interface Trial<T> {
   fault?: ConnectionFault | undefined;
@@ -127,7 +142,7 @@ interface Trial<T> {
 /** The statements of one operation on one connection. */
 class Statements<Connection> {
   #fault: ConnectionFault | undefined;
-  /** Of the last statement, if it failed. */
+  /** Of the last statement, if it failed; or of one whose error is about the connection. */
   #failure: { error: unknown } | undefined;
 
   constructor(
@@ -139,7 +154,7 @@ class Statements<Connection> {
     if (this.#fault) throw new UnusableConnectionError(this.#fault);
     try {
       const answer = await this.wire.run(this.connection, sql, values, { name });
-      this.#failure = undefined;
+      if (!ofConnection(this.#failure?.error)) this.#failure = undefined;
       this.#fault = answer.fault;
       return answer;
     } catch (error) {
@@ -161,10 +176,15 @@ class Statements<Connection> {
 
   async #faultAfter(error: unknown): Promise<ConnectionFault | undefined> {
     if (error instanceof UnusableConnectionError) return error.fault;
-    const fault = isReadOnly(error) ? 'readOnly' : faultOf(error);
+    const fault = ofConnection(error);
     if (!fault && !isServerAnswer(error)) return undefined;
     return (await this.wire.check(this.connection, error)) ?? fault;
   }
+}
+
+/** What an error says of the connection. */
+function ofConnection(error: unknown): ConnectionFault | undefined {
+  return isReadOnly(error) ? 'readOnly' : faultOf(error);
 }
 
 export function poolSizeOf({ options }: DataSource): number {

@@ -121,19 +121,22 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
         const [held, free] = [`besetzt ü ${newKey()}`, `frei ü ${newKey()}`];
         tokenOf(await other.acquire(held, 'owner', TTL));
         await leaveAll(sql);
-        const refused = await store.acquire(held, 'second', TTL).catch((error: unknown) => error);
-        expect(refused).not.toMatchObject({ acquired: true });
-        let token: number | undefined;
-        for (let tries = 0; token === undefined && tries <= POOL_SIZE; tries++) {
-          const answer = await store.acquire(free, 'owner', TTL).catch((error: unknown) => {
-            expect(error).toMatchObject({ name: 'LockStoreError', transient: true });
-            return undefined;
-          });
-          token = answer && tokenOf(answer);
-        }
+        const mayFail = kind.includes('statement_timeout'); // each connection once, and then it is closed
+        const attempt = async (key: string) => {
+          for (let tries = 1; ; tries++)
+            try {
+              return await store.acquire(key, 'second', TTL);
+            } catch (error) {
+              expect(error).toMatchObject({ name: 'LockStoreError', transient: true });
+              if (!mayFail || tries > POOL_SIZE) throw error;
+            }
+        };
+        expect(await attempt(held)).toMatchObject({ acquired: false, reason: 'held' });
+        await leaveAll(sql);
+        const token = tokenOf(await attempt(free));
         expect(await other.inspect(free)).toMatchObject({ state: 'held', holder: { fencingToken: token } });
-        expect(await store.renewMany([{ key: free, owner: 'owner', ttl: TTL }])).toEqual(['renewed']);
-        expect(await store.release(free, 'owner')).toBe(true);
+        expect(await store.renewMany([{ key: free, owner: 'second', ttl: TTL }])).toEqual(['renewed']);
+        expect(await store.release(free, 'second')).toBe(true);
         expect(await other.release(held, 'owner')).toBe(true);
       });
 
