@@ -81,7 +81,7 @@ export class LockExceptionFilter implements ExceptionFilter<LockNotAcquiredError
     else
       switch (host.getType<string>()) {
         case 'rpc':
-          return throwError(() => ERROR);
+          return throwError(() => ({ ...ERROR }));
         case 'ws':
           return emitException(host.switchToWs());
         case 'graphql':
@@ -101,10 +101,10 @@ export class LockExceptionFilter implements ExceptionFilter<LockNotAcquiredError
 
 /** Emits what Nest's own filter of gateways emits, so that clients need one listener for all errors. */
 function emitException(context: ReturnType<ArgumentsHost['switchToWs']>): void {
-  const socket = context.getClient<Socket>();
+  const socket = context.getClient<Socket | undefined>();
   // What the client has sent, for clients that wait for several answers.
   const data = { ...ERROR, cause: { pattern: context.getPattern(), data: context.getData<unknown>() } };
-  if (socket.readyState === undefined) socket.emit?.('exception', data);
+  if (socket?.readyState === undefined) socket?.emit?.('exception', data);
   else if (socket.readyState === OPEN) socket.send?.(JSON.stringify({ event: 'exception', data }));
 }
 

@@ -19,7 +19,9 @@ describe('The compiler on the commonest mistakes', () => {
 
   it.each(names)('E15 says what is wrong with %s', (name) => {
     const golden = join(folder, `${name}.txt`);
-    const said = complaints(program, ({ fileName }) => fileName.endsWith(`/mistakes/${name}.ts`));
+    const said = complaints(program, ({ fileName }) => fileName.endsWith(`/mistakes/${name}.ts`))
+      // How many options the compiler leaves out changes with each new option.
+      .replaceAll(/\d+ more/g, 'N more');
     if (process.env['UPDATE_MISTAKES']) writeFileSync(golden, said);
 
     expect(said).toBe(readFileSync(golden, 'utf8'));
