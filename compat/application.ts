@@ -5,7 +5,7 @@ import { strict as assert } from 'node:assert';
 import { Injectable, Module, type INestApplicationContext } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { getConnectionToken, MongooseModule } from '@nestjs/mongoose';
-import { Interval, ScheduleModule } from '@nestjs/schedule';
+import { Cron, Interval, ScheduleModule } from '@nestjs/schedule';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import { MongoClient, type ClientSession } from 'mongodb';
 import type { Connection } from 'mongoose';
@@ -23,10 +23,14 @@ import { LockTestingModule } from 'nestjs-locked/testing';
 import { typeOrmStore } from 'nestjs-locked/typeorm';
 
 const runs: { instance: number; token: number; overlaps: boolean }[] = [];
+/** The seconds in which the plain cron job ran. */
+const seconds: number[] = [];
 let running = 0;
 let instances = 0;
 let enough: () => void;
 const ranEnough = new Promise<void>((resolve) => (enough = resolve));
+let enoughSeconds: () => void;
+const beatEnough = new Promise<void>((resolve) => (enoughSeconds = resolve));
 
 @Injectable()
 class Jobs {
@@ -44,6 +48,14 @@ class Jobs {
     });
     running--;
     if (runs.length >= 10) enough();
+  }
+
+  /** Done before the timers of the other instance fire. */
+  @Cron('* * * * * *')
+  @Locked()
+  async beat(): Promise<void> {
+    seconds.push(Math.floor((Date.now() + 100) / 1_000));
+    if (seconds.length >= 3) enoughSeconds();
   }
 
   @Locked({ key: (order: string) => `order:${order}` })
@@ -125,6 +137,11 @@ async function main(): Promise<void> {
   assert.equal(await second.get(Jobs).ship('7', async () => {}), 'shipped 7');
 
   await ranEnough;
+  await beatEnough;
+  assert.deepEqual(seconds, [...new Set(seconds)], 'each second runs once in both instances');
+  const before = seconds.length;
+  for (let i = 0; i < 2; i++) await first.get(Jobs).beat(); // by hand it runs each time
+  assert.ok(seconds.length >= before + 2);
   assert.deepEqual(
     runs.filter(({ overlaps }) => overlaps),
     [],
