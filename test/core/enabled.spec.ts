@@ -123,18 +123,19 @@ describe('B82 fencing tokens while locking is disabled', () => {
   it.each([
     ['ahead of', -5000, '5.0 s ahead of'],
     ['behind', 1500, '1.5 s behind'],
-  ])('E3, B82 a clock that is %s that of the store is told at start and at enable()', async (_, by, said) => {
+  ])('E3, B82 start and enable() warn of a clock that is %s the clock of the store', async (_, by, said) => {
     const { service, clock, store } = await startCore({ enabled: false });
     Object.assign(store, { readClock: async () => clock.date() + by });
-    const told = (): string[] => warnings(log).filter((line) => line.startsWith('The clock of this machine'));
+    const warned = (): string[] =>
+      warnings(log).filter((line) => line.startsWith('The clock of this machine'));
     await service.enable();
-    expect(told()).toEqual([expect.stringContaining(`The clock of this machine is ${said} the clock of`)]);
+    expect(warned()).toEqual([expect.stringContaining(`The clock of this machine is ${said} the clock of`)]);
     service.disable();
     await service.enable();
-    expect(told()).toHaveLength(2);
+    expect(warned()).toHaveLength(2);
   });
 
-  it('E3, B82 a difference of a second, or one that the answer of the store explains, is not told', async () => {
+  it('E3, B82 no warning comes for a difference below a second, or for a slow answer of the store', async () => {
     const { service, clock, store } = await startCore({ enabled: false });
     const readClock = async (): Promise<number> => {
       const time = clock.date();

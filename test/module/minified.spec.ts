@@ -26,7 +26,7 @@ const warningsOf = (): string[] => logs.of('warn').filter((line) => line.include
 
 describe('Class names that a minifier made up', () => {
   it.each(['o', 't1', '_a', '$', 'Ab', 'e3f', 'class_1', '_class', '_class2', 'default_1'])(
-    'E8 %s is warned of at start, with the method',
+    'E8 the start warns of %s, with the method',
     async (name) => {
       await start({
         imports: [LockModule.forRoot({ store: new RecordingStore() })],
@@ -51,7 +51,7 @@ describe('Class names that a minifier made up', () => {
     },
   );
 
-  it('E8 several are told in one warning', async () => {
+  it('E8 one warning names them all', async () => {
     await start({
       imports: [LockModule.forRoot({ store: new RecordingStore() })],
       providers: [named('o'), named('t')],
