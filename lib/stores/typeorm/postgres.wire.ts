@@ -5,6 +5,8 @@ import { UnusableConnectionError, type ConnectionFault } from './unusable-connec
 
 type Callback = (error: unknown, results: PgResult | PgResult[]) => void;
 
+const STATE: unique symbol = Symbol('nestjs-locked: what the server has said of the session');
+
 /** What is used of pg's client. */
 export interface PgClient {
   query(query: PgQuery, callback: Callback): void;
@@ -26,6 +28,7 @@ export interface PgConnection {
   ): void;
   /** By name: the text of each statement that is prepared. */
   parsedStatements?: Record<string, string>;
+  [STATE]?: SessionState;
 }
 
 interface PgResult {
@@ -49,7 +52,6 @@ interface SessionState {
 
 /** Talks to PostgreSQL through pg, with prepared statements that have names where they can be used. */
 export class PostgresWire implements Wire<PgClient> {
-  private readonly states = new WeakMap<object, SessionState>();
   private readonly names: PostgresNames;
   private met = false;
 
@@ -82,7 +84,7 @@ export class PostgresWire implements Wire<PgClient> {
         : await this.send(client, query);
     const unseen = this.met ? 'unseen' : undefined; // first it has to be found out which database it is
     if (status !== 'I') answer.fault = FAULTS[status ?? ''] ?? unseen;
-    else if (isText && this.stateOf(client).encoding !== UTF8) answer.fault = 'encoding';
+    else if (isText && stateOf(client).encoding !== UTF8) answer.fault = 'encoding';
     return answer;
   }
 
@@ -100,24 +102,9 @@ export class PostgresWire implements Wire<PgClient> {
     client.end().catch(() => undefined);
   }
 
-  private stateOf({ connection }: PgClient): SessionState {
-    if (!connection) return {};
-    let state = this.states.get(connection);
-    if (!state) {
-      const seen: SessionState = (state = {});
-      // Before pg's own listener, which gives the answer to us.
-      connection.prependListener('readyForQuery', ({ status }) => void (seen.status = status));
-      connection.on('parameterStatus', ({ parameterName, parameterValue }) => {
-        if (parameterName === 'client_encoding') seen.encoding = parameterValue;
-      });
-      this.states.set(connection, state);
-    }
-    return state;
-  }
-
   /** pg sends UTF-8 whatever the session is set to: in another encoding a key would be another key. */
   private async assertEncoding(client: PgClient): Promise<void> {
-    const state = this.stateOf(client);
+    const state = stateOf(client);
     if (state.encoding === undefined) {
       const { answer } = await this.send(client, { text: 'SHOW client_encoding' });
       state.encoding = String(answer.rows[0]?.client_encoding);
@@ -127,7 +114,7 @@ export class PostgresWire implements Wire<PgClient> {
 
   /** By callback: it is called while the answer is read, when the status is still the one that came with it. */
   private send(client: PgClient, query: PgQuery): Promise<Sent> {
-    const state = this.stateOf(client);
+    const state = stateOf(client);
     return new Promise((resolve, reject) => {
       client.query(query, (error, results) => {
         if (error) return reject(error);
@@ -139,6 +126,19 @@ export class PostgresWire implements Wire<PgClient> {
 }
 
 const UTF8 = 'UTF8';
+
+/** On the connection itself: all stores that use it share one set of listeners. */
+function stateOf({ connection }: PgClient): SessionState {
+  if (!connection) return {};
+  if (connection[STATE]) return connection[STATE];
+  const state: SessionState = (connection[STATE] = {});
+  // Before pg's own listener, which gives the answer to us.
+  connection.prependListener('readyForQuery', ({ status }) => void (state.status = status));
+  connection.on('parameterStatus', ({ parameterName, parameterValue }) => {
+    if (parameterName === 'client_encoding') state.encoding = parameterValue;
+  });
+  return state;
+}
 
 /** By the status of a session. */
 const FAULTS: Record<string, ConnectionFault> = { T: 'transaction', E: 'aborted' };

@@ -53,6 +53,10 @@ export class SqliteSession implements LockSessions {
     try {
       if (key) connection.pragma(`key = ${JSON.stringify(key)}`); // before anything else, as TypeORM does
       await prepareDatabase?.(connection);
+      if (connection.inTransaction)
+        throw new LockStoreError(
+          'The option prepareDatabase of the DataSource leaves a transaction open: no other process would see a lock. Commit in it.',
+        );
       // Even the first look at the file can find it busy: recovering from the crash of those who had it open, for one.
       const deadline = performance.now() + OPEN_LIMIT;
       await session.untilFree(deadline, () => session.assertVersion());

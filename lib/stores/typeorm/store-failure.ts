@@ -237,7 +237,7 @@ function failureOf(error: unknown, doing: string, target: string, owners: readon
   }
   if (STATEMENT_POOLING.test(String(driverError(error).message))) {
     return new LockStoreError(
-      `Could not ${doing}: the pooler before ${target} is in statement mode, which allows no transaction. Set its mode to transaction (PgBouncer: pool_mode = transaction), or do without lock.transaction().`,
+      `Could not ${doing}: the pooler before ${target} is in statement mode, which allows no transaction. Set its mode to transaction (PgBouncer: pool_mode = transaction).`,
       { cause },
     );
   }

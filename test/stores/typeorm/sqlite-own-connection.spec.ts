@@ -1,0 +1,37 @@
+import { expect, it } from '@jest/globals';
+import { TypeOrmLockStore } from '../../../lib/stores/typeorm/index.js';
+import { newKey, tokenOf } from '../keys.js';
+import { Fixture, targetsAmong } from './fixture.js';
+
+for (const target of targetsAmong('sqlite')) {
+  it("A1, B83 on SQLite the application's open transaction does not reach the connection of the locks", async () => {
+    const fixture = await Fixture.open(target);
+    const application = await fixture.dataSource();
+    const store = new TypeOrmLockStore(application);
+    await store.prepare();
+    const runner = application.createQueryRunner();
+    await runner.startTransaction();
+    await runner.release();
+    const key = newKey();
+    tokenOf(await store.acquire(key, 'owner', 60_000));
+    expect(await (await fixture.store()).inspect(key)).toMatchObject({ state: 'held' });
+    await store.close();
+    await fixture.dispose();
+  });
+
+  it('A1, B83 a prepareDatabase that leaves a transaction open on that connection fails the start', async () => {
+    const fixture = await Fixture.open(target);
+    await (await fixture.store()).close(); // the file has its write-ahead log
+    let begins = false;
+    const prepareDatabase = (connection: { exec(sql: string): void }) => {
+      if (begins) connection.exec('BEGIN');
+    };
+    const application = await fixture.dataSource({ prepareDatabase });
+    begins = true;
+    await expect(new TypeOrmLockStore(application).prepare()).rejects.toMatchObject({
+      name: 'LockStoreError',
+      message: expect.stringMatching(/prepareDatabase .* leaves a transaction open/),
+    });
+    await fixture.dispose();
+  });
+}
