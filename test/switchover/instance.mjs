@@ -26,6 +26,7 @@ locks.events.on('lost', ({ key }) => tell('lost', { key }));
 const kept = await locks.acquire(`kept by ${name}`, { ttl: 10 * TTL, renewEvery: TTL / 2 });
 const stopped = new AbortController();
 process.on('message', () => stopped.abort());
+process.on('disconnect', () => process.exit()); // by itself at the end, or since its parent is gone
 
 /** Several callers, so that the pool has several connections. */
 const caller = async (first) => {
