@@ -8,6 +8,7 @@ import { listing, listingOfLeases } from './conformance/listing.cases.js';
 import {
   malformed,
   malformedInspection,
+  malformedKeeping,
   malformedOnce,
   malformedPassing,
   malformedPausing,
@@ -19,14 +20,24 @@ import { passing, passingInspected, passingOnce, passingPaused } from './conform
 import { pausing, pausingInspected, pausingOnce } from './conformance/pausing.cases.js';
 import { purging } from './conformance/purging.cases.js';
 import { races } from './conformance/races.cases.js';
-import { releasing } from './conformance/releasing.cases.js';
+import { keeping, releasing } from './conformance/releasing.cases.js';
 import { renewMany } from './conformance/renew-many.cases.js';
 import { renewing } from './conformance/renewing.cases.js';
-import { resend } from './conformance/resend.cases.js';
+import { resend, resendKept } from './conformance/resend.cases.js';
 import { sessionBound } from './conformance/session-bound.cases.js';
 import { stealing, stealingInspected } from './conformance/stealing.cases.js';
 
-type Part = 'leases' | 'inspect' | 'renewMany' | 'passOn' | 'pause' | 'once' | 'stealAfter';
+type Part =
+  | 'leases'
+  | 'holder'
+  | 'resend'
+  | 'keepFor'
+  | 'inspect'
+  | 'renewMany'
+  | 'passOn'
+  | 'pause'
+  | 'once'
+  | 'stealAfter';
 
 /** How a store is examined. @publicApi */
 export interface ConformanceOptions {
@@ -42,7 +53,8 @@ export interface ConformanceOptions {
   patience?: number | undefined;
   /**
    * What the store does not do: `inspect` stands for `LockInspector`, `renewMany` for `BatchRenewer`, `passOn` for `LockPasser`, `pause` for `LockPauser`,
-   * `once` and `stealAfter` for what an acquisition asks for. Without this, a missing one is a failure. A store without `leases` is `SessionBound`: its locks
+   * `once`, `stealAfter` and `resend` for what an acquisition asks for, `keepFor` for what a release asks for, `holder` for what a refusal tells. Without
+   * this, a missing one is a failure. A store without `leases` is `SessionBound`: its locks
    * have no ttl, belong to one instance, and leave nothing behind; other rules are for it alone.
    */
   without?: Part[] | undefined;
@@ -68,16 +80,29 @@ export function lockStoreConformance(
   options: ConformanceOptions = {},
 ): ConformanceCase[] {
   const { without = [], ...chosen } = options;
-  const settings = { instances: 4, racers: 32, rounds: 10, ttl: 200, patience: 10_000, ...chosen };
+  const settings = {
+    instances: 4,
+    racers: 32,
+    rounds: 10,
+    ttl: 200,
+    patience: 10_000,
+    ...chosen,
+    holder: !without.includes('holder'),
+  };
   const ofSessions: Cases = {
     ...sessionBound,
-    ...whenDone({ ...acquiring, ...keys, ...malformed, ...listing, ...malformedInspection }, 'inspect'),
+    ...whenDone(
+      { ...acquiring, ...keys, ...malformed, ...malformedKeeping, ...listing, ...malformedInspection },
+      'inspect',
+    ),
   };
   const ofLeases: Cases = {
     ...acquiring,
-    ...resend,
+    ...whenDone(resend, 'resend'),
+    ...whenDone(resendKept, 'resend', 'keepFor'),
     ...renewing,
     ...releasing,
+    ...whenDone({ ...keeping, ...malformedKeeping }, 'keepFor'),
     ...expiry,
     ...keys,
     ...malformed,
@@ -105,8 +130,24 @@ export function lockStoreConformance(
   }));
 
   function whenDone(some: Cases, ...parts: Part[]): Cases {
-    return parts.some((part) => without.includes(part)) ? {} : some;
+    if (parts.some((part) => without.includes(part))) return {};
+    return Object.fromEntries(Object.entries(some).map(([name, body]) => [name, hinting(body, parts)]));
   }
+}
+
+/** What a store does not do, and need not, fails as what it does wrong: the failure says how to leave it out. */
+function hinting(body: Cases[string], parts: readonly Part[]): Cases[string] {
+  return async (t) => {
+    try {
+      await body(t);
+    } catch (error) {
+      // Not by instanceof: a test runner may have an Error of its own.
+      const failure = Object(error) as { message?: unknown };
+      if (typeof failure.message === 'string' && !failure.message.includes('without: ['))
+        failure.message += ` (if the store is not meant to do this, leave these cases out: { without: ["${parts[0]}"] })`;
+      throw error;
+    }
+  };
 }
 
 async function withStores(

@@ -784,7 +784,7 @@ const keys: PlantedBug[] = [
       release: (key, owner, end) =>
         right.release(key, owner, end && { ...end, keepFor: end.keepFor === -1 ? 0 : end.keepFor }),
     }),
-    foundBy: 'B30 what cannot be a ttl is refused before any statement',
+    foundBy: 'B30 what cannot be a keepFor is refused before any statement',
   },
 ];
 

@@ -1,6 +1,7 @@
 import { strict as assert } from 'node:assert';
 import type { OnceRequest } from '../../interfaces/lock-store.interface.js';
 import {
+  assertTold,
   assertTimeLeft,
   lastRunOf,
   LEASE,
@@ -45,7 +46,7 @@ export const oncePerTick: Cases = {
     const { key, owner, token } = await t.take(t.key(), { once: nth(1) });
     await t.refused(key, 'tick-done', { once: nth(1) });
     await t.refused(key, 'tick-done', { owner, once: nth(1) });
-    assert.equal((await t.refusal(key, { once: nth(2) })).fencingToken, token);
+    assertTold(await t.refusal(key, { once: nth(2) }), { fencingToken: token });
     assert.equal(await t.store.renew(key, owner, LEASE), true);
   },
 
@@ -147,7 +148,7 @@ export const oncePerTick: Cases = {
 
   async 'B81 failOver: a tick goes on while its holder does, and is done with the release'(t) {
     const { key, owner, token } = await t.take(t.key(), { once: repeatable(1) });
-    assert.equal((await t.refusal(key, { once: repeatable(1) })).fencingToken, token);
+    assertTold(await t.refusal(key, { once: repeatable(1) }), { fencingToken: token });
     await t.refused(key, 'tick-done', { once: nth(1) });
     await t.store.release(key, owner);
     for (const store of await t.instances())
@@ -195,7 +196,7 @@ export const oncePerTick: Cases = {
   async 'B81 a recorded tick that lies too far ahead does not take the lock from its holder'(t) {
     const once = { tick: Date.now() + 3 * HOUR, ahead: 4 * HOUR };
     const { key, owner, token } = await t.take(t.key(), { once });
-    assert.equal((await t.refusal(key, { once: nth(1) })).fencingToken, token);
+    assertTold(await t.refusal(key, { once: nth(1) }), { fencingToken: token });
     assert.equal(await t.store.renew(key, owner, LEASE), true);
   },
 

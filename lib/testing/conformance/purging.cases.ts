@@ -2,6 +2,7 @@ import { strict as assert } from 'node:assert';
 import { setImmediate as nextTurn, setTimeout as pause } from 'node:timers/promises';
 import type { LockInspector } from '../../interfaces/lock-store.interface.js';
 import {
+  assertTold,
   assertGrowing,
   LEASE,
   NEVER,
@@ -38,7 +39,7 @@ export const purging: Cases = {
     await t.shortLeasesRanOut();
     assert.equal(await t.inspector.purge({ prefix, olderThan: 0 }), 0);
     for (const { key, token } of [held, endless, kept])
-      assert.equal((await t.refusal(key)).fencingToken, token);
+      assertTold(await t.refusal(key), { fencingToken: token });
     assert.equal(await t.store.renew(held.key, held.owner, LEASE), true);
     assert.equal(await t.store.release(endless.key, endless.owner), true);
   },

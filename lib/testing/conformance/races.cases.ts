@@ -1,13 +1,21 @@
 import { strict as assert } from 'node:assert';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { assertGrowing, LEASE, onlyOne, pick, together, type Cases } from './conformance-trial.js';
+import {
+  assertTold,
+  assertGrowing,
+  LEASE,
+  onlyOne,
+  pick,
+  together,
+  type Cases,
+} from './conformance-trial.js';
 
 /** Many at once: one wins, the others are told so, and no collision inside the database gets out as an error. */
 export const races: Cases = {
   async 'B25 of many first acquirers of a new key one wins'(t) {
     for (let round = 0; round < t.settings.rounds; round++) {
       const winner = onlyOne(await t.race(t.key()));
-      assert.equal((await t.refusal(winner.key)).fencingToken, winner.token);
+      assertTold(await t.refusal(winner.key), { fencingToken: winner.token });
       assert.equal(await t.store.renew(winner.key, winner.owner, LEASE), true);
     }
   },

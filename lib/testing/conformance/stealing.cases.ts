@@ -1,5 +1,6 @@
 import { strict as assert } from 'node:assert';
 import {
+  assertTold,
   assertGrowing,
   assertTimeLeft,
   lastRunOf,
@@ -17,7 +18,7 @@ export const stealing: Cases = {
     const thief = await t.take(key, { label: 'new', ttl: 2 * LEASE, stealAfter: t.settings.ttl });
     assertGrowing([token, thief.token]);
     const holder = await t.refusal(key);
-    assert.equal(holder.label, 'new');
+    assertTold(holder, { label: 'new' });
     assertTimeLeft(holder, 2 * LEASE);
     assert.equal(await t.store.renew(key, owner, LEASE), false);
     assert.equal(await t.store.release(key, owner), false);
@@ -35,7 +36,7 @@ export const stealing: Cases = {
 
   async 'B33 a younger lock is not stolen'(t) {
     const { key, owner, token } = await t.take(t.key(), { ttl: NEVER });
-    assert.equal((await t.refusal(key, { stealAfter: LEASE })).fencingToken, token);
+    assertTold(await t.refusal(key, { stealAfter: LEASE }), { fencingToken: token });
     await t.refusal(key, { stealAfter: NEVER });
     assert.equal(await t.store.renew(key, owner, LEASE), true);
   },
@@ -59,7 +60,7 @@ export const stealing: Cases = {
     const { key, owner, token } = await t.take(t.key());
     assert.equal(await t.store.release(key, owner, { keepFor: LEASE }), true);
     await t.shortLeasesRanOut();
-    assert.equal((await t.refusal(key, { stealAfter: 1 })).fencingToken, token);
+    assertTold(await t.refusal(key, { stealAfter: 1 }), { fencingToken: token });
   },
 
   async 'B33 stealAfter is for the one who asks: it is not kept for the next, nor is it a ttl'(t) {

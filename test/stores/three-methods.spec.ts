@@ -1,0 +1,95 @@
+import { describe, expect, it } from '@jest/globals';
+import {
+  assertKey,
+  assertOwner,
+  LockError,
+  type LockAcquireResult,
+  type LockStore,
+} from '../../lib/index.js';
+import { lockStoreConformance, type ConformanceOptions } from '../../lib/testing/index.js';
+
+const LONGEST = Number.MAX_SAFE_INTEGER;
+
+/** The three methods of `@nestjs/locks`, and nothing else: no request is looked at, and no holder is told. */
+class ThreeMethods implements LockStore {
+  readonly #leases = new Map<string, { owner: string; until: number }>();
+  #token = 0;
+
+  /** @param refusal what a held key is answered with */
+  constructor(private readonly refusal: LockAcquireResult) {}
+
+  async acquire(key: string, owner: string, ttl: number): Promise<LockAcquireResult> {
+    assertArguments(key, owner, ttl);
+    if (this.#leaseOf(key)) return this.refusal;
+    this.#leases.set(key, { owner, until: endOf(ttl) });
+    return { acquired: true, fencingToken: ++this.#token };
+  }
+
+  async renew(key: string, owner: string, ttl: number): Promise<boolean> {
+    assertArguments(key, owner, ttl);
+    const lease = this.#leaseOf(key);
+    if (lease?.owner !== owner) return false;
+    lease.until = endOf(ttl);
+    return true;
+  }
+
+  async release(key: string, owner: string): Promise<boolean> {
+    assertArguments(key, owner, 1);
+    return this.#leaseOf(key)?.owner === owner && this.#leases.delete(key);
+  }
+
+  #leaseOf(key: string): { owner: string; until: number } | undefined {
+    const lease = this.#leases.get(key);
+    return lease && lease.until > performance.now() ? lease : undefined;
+  }
+}
+
+function endOf(ttl: number): number {
+  return ttl === LONGEST ? Infinity : performance.now() + ttl;
+}
+
+function assertArguments(key: unknown, owner: unknown, ttl: unknown): void {
+  assertKey(key);
+  assertOwner(owner);
+  if (typeof ttl !== 'number' || !(ttl > 0 && ttl <= LONGEST))
+    throw new LockError('The ttl must be a positive number of milliseconds.');
+}
+
+const OPTIONAL = [
+  'inspect',
+  'renewMany',
+  'passOn',
+  'pause',
+  'once',
+  'stealAfter',
+  'holder',
+  'resend',
+  'keepFor',
+] as const;
+
+const examine = (refusal: LockAcquireResult, options: ConformanceOptions) => {
+  const shared = new ThreeMethods(refusal);
+  return lockStoreConformance(() => shared, { rounds: 2, ...options });
+};
+
+describe.each<[string, LockAcquireResult]>([
+  ['acquired: false alone', { acquired: false }],
+  ['a reason', { acquired: false, reason: 'held' }],
+])('E11 a store of three methods that answers a held key with %s', (_, refusal) => {
+  for (const { name, run } of examine(refusal, { without: [...OPTIONAL] })) it(`E11 passes: ${name}`, run);
+});
+
+const inAnyCase = new Set(examine({ acquired: false }, { without: [...OPTIONAL] }).map(({ name }) => name));
+
+it.each(OPTIONAL)(
+  'E11 without the declaration of %s, an error names the entry of `without`',
+  async (part) => {
+    const without = OPTIONAL.filter((one) => one !== part);
+    const cases = examine({ acquired: false }, { without, patience: 100 });
+    const ofPart = part === 'holder' ? cases.slice(0, 5) : cases.filter(({ name }) => !inAnyCase.has(name));
+    const failures: string[] = [];
+    for (const { run } of ofPart) await run().catch((error: Error) => failures.push(error.message));
+    expect(failures).not.toEqual([]);
+    for (const failure of failures) expect(failure).toContain(`without: ["${part}"]`);
+  },
+);
