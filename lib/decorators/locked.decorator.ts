@@ -50,6 +50,8 @@ const INJECTED = Symbol('nestjs-locked: modules whose service is injected');
  * Runs a method under a lock: of all instances of the application, one at a time. On a class, each method that the scheduler calls, or else the
  * command of a provider: its method `run`.
  *
+ * What the scheduler calls runs once per tick, or interval, over all instances; a call by hand runs whenever the lock is free.
+ *
  * It takes the lock, renews it while the method runs, and releases it when what the method returned has settled, or its stream has ended. It goes
  * with every decorator of Nest, in any order. Put it above `@Transactional()`, so that the lock is released after
  * the commit. The key is `ClassName.methodName` unless one is given.

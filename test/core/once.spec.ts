@@ -61,6 +61,24 @@ describe('B76 once per slot', () => {
   });
 });
 
+describe('E13 a tick that is done', () => {
+  it('E13 is told as such at debug level, once a minute with how often it was', async () => {
+    const { service, clock } = await startCore({}, remembering());
+    await service.run('key', () => {}, { once: '1h' });
+    const refused = async (): Promise<void> => {
+      expect(await service.tryAcquire('key', { once: '1h' })).toBeNull();
+    };
+    for (let i = 0; i < 5; i++) await refused();
+    await clock.advance(61_000);
+    await refused();
+    const lines = log.filter(({ level, text }) => level === 'debug' && text.includes('"key"'));
+    expect(lines.map(({ text }) => text)).toEqual([
+      'Lock "key": tick already done.',
+      'Lock "key": tick already done, 5 times.',
+    ]);
+  });
+});
+
 describe('B72 a scheduled purge', () => {
   it('deletes what was not used for that long, in one of the instances', async () => {
     const options = { purge: { olderThan: '1h', every: '10m' } } as const;
