@@ -27,3 +27,12 @@ describe('The compiler on the commonest mistakes', () => {
     expect(said).toBe(readFileSync(golden, 'utf8'));
   });
 });
+
+describe('The compiler on @Locked()', () => {
+  it('E16 lets key and onBusy take different numbers of the parameters of the method', () => {
+    const file = join(root, 'test/types/locked.spec-d.ts');
+    const program = ts.createProgram([file], checkoutOptions());
+
+    expect(complaints(program, ({ fileName }) => fileName.endsWith('/locked.spec-d.ts'))).toBe('');
+  });
+});

@@ -31,7 +31,7 @@ for (const target of targetsAmong('postgres'))
     };
     const namesIn = async (application: DataSource) => {
       const rows: { name: string }[] = await application.query('SELECT name FROM pg_prepared_statements');
-      return rows.map(({ name }) => name).sort();
+      return rows.map(({ name }) => name).toSorted();
     };
 
     it('E19 have names that people can read', async () => {
