@@ -53,7 +53,7 @@ describe('nestjs-locked, told what it cannot do', () => {
       /unknown command 'lisst' \(Did you mean list\?\) See nestjs-locked --help/,
     ],
     ['an unknown option', ['list', '--tabel', 't'], 64, /unknown option '--tabel'/],
-    ['an empty key', ['inspect', '', '--url', 'mysql://h/d'], 69, /h/],
+    ['an empty key', ['inspect', '', '--url', 'mysql://h/d'], 64, /must not be empty/],
     ['a release without a reason', ['release', 'k'], 64, /--reason/],
     ['a duration without its unit', ['purge', '--older-than', '7'], 64, /in which unit: 7s, 7ms, 7m/],
     ['a wait and none', ['hold', 'k', '-n', '--wait', '1s', '--', 'true'], 64, /cannot be used with/],

@@ -139,7 +139,7 @@ for (const { name, open } of cliDatabases('postgres', 'mariadb')) {
       const { code, stderr } = await processes.run(['watch', '--table', 'none'], database.env);
       expect({ code, stderr }).toEqual({
         code: 69,
-        stderr: expect.stringContaining('table none is missing'),
+        stderr: expect.stringContaining('none is missing'),
       });
     });
   });
