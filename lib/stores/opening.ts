@@ -1,8 +1,8 @@
 import { LockStoreError } from '../lock.errors.js';
 
 /**
- * What a store opens before its first use; again after that has failed, or when the application
- * has replaced what it was made of; and no longer once the store was closed.
+ * Opens a store before its first use. It opens the store again after a failure, or when the
+ * application has replaced its client. After the store was closed, it refuses.
  */
 export class Opening<T> {
   private opening: Promise<T> | undefined;

@@ -9,13 +9,19 @@ export interface Terms {
   stealAfter: number | null;
   /** The nominal time of a run that happens once. */
   tick: number | null;
-  /** How far the tick, and a recorded one, may be ahead of the store's clock. */
+  /** How far the tick, and a recorded tick, may be ahead of the store's clock. */
   ahead: number | null;
   /** In place of a tick: the length of the slots of the store's clock in which a key runs once. */
   slot: number | null;
-  /** In place of a tick: how long after the last start, by the store's clock, the key does not run. */
+  /**
+   * In place of a tick: how long after the last start, by the store's clock, the key does not
+   * run.
+   */
   gap: number | null;
-  /** The tick again, where it may be repeated after a run that ended without a release. */
+  /**
+   * The tick once more, if it may be repeated after a run that ended without a release; else
+   * null.
+   */
   failOver: number | null;
 }
 
@@ -49,14 +55,20 @@ export function refusalReason(
   return state.expiresAt > now && !stealable ? 'held' : undefined;
 }
 
-/** The recorded tick that would refuse the attempt, but lies too far ahead of the store's clock: it counts as none. */
+/**
+ * The recorded tick that would refuse the attempt, if it lies too far ahead of the store's
+ * clock and so is ignored.
+ */
 export function ignoredTick(terms: Terms, state: KeyState): number | undefined {
   const { lastTick, now } = state;
   const tooFar = lastTick !== null && terms.ahead !== null && lastTick > now + terms.ahead;
   return tooFar && isDone(terms, state) ? lastTick : undefined;
 }
 
-/** Whether the recorded tick is the one that is asked for or a later one; not while its run may be repeated, or goes on. */
+/**
+ * Whether the recorded tick is the requested tick or a later one. With `failOver`, it is not
+ * done while its holder has not released the lock.
+ */
 function isDone(terms: Terms, { now, lastTick, owned }: KeyState): boolean {
   const from = terms.gap === null ? tickAt(terms, now) : now - terms.gap + 1;
   if (from === null || lastTick === null || lastTick < from) return false;
@@ -79,7 +91,10 @@ export function termsOf({ stealAfter, once }: AcquireRequest): Terms {
 
 const NOT_ONCE = { tick: null, ahead: null, slot: null, gap: null, failOver: null };
 
-/** Statements read their clock when they begin: a start by one that began a little later must not look like one to come. */
+/**
+ * Milliseconds. A statement reads the clock when it begins, so a start that another statement
+ * has recorded meanwhile may be a little ahead.
+ */
 const CLOCK_SLACK = 1_000;
 
 function onceOf(once: OnceRequest): Omit<Terms, 'stealAfter'> {

@@ -49,7 +49,7 @@ export interface MemoryLockStoreOptions {
 export class MemoryLockStore
   implements LockStore, LockPasser, BatchRenewer, LockInspector, LockPauser, TickKeeper, StoreDescription
 {
-  /** While the process runs. */
+  /** It keeps them while the process runs. */
   readonly keepsTicks = true;
   /** In the order of their last grant or end, oldest first. */
   private readonly entries = new Map<string, LockEntry>();

@@ -15,8 +15,8 @@ export interface CollectionHandle {
   /** Gives a collection of a client that connects; called when the store is opened, and not before. */
   open(): Promise<AnyCollection>;
   /**
-   * Whether the collection still is the one that `open` would give: an application may connect
-   * anew. When it is not, the store opens it again. Without this method it always is.
+   * Whether `open` would give this collection again. An application may have connected anew;
+   * then the store opens the collection again. Default: always `true`.
    */
   isCurrent?(collection: AnyCollection): boolean;
   /** Closes what `open` has opened for this collection, and nothing that the application made. */
@@ -77,7 +77,8 @@ export function mongooseCollection(
       const db = await databaseOf(connection, wanted);
       return db.collection(collectionName);
     },
-    // After close() and openUri() a connection has another client, and may have another database.
+    // After close() and openUri(), a connection has another client and perhaps another
+    // database.
     isCurrent: (collection) =>
       clientOf(collection) === connection.getClient() && collection.dbName === connection.name,
     close: async () => undefined,

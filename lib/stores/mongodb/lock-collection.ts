@@ -48,7 +48,7 @@ export class LockCollection {
   /**
    * @param doing for messages, such as `acquire "nightly-report"`
    * @param limit milliseconds
-   * @param owners the owner ids that the work uses, which no error may have
+   * @param owners the owner ids that the work uses, which no error may show
    */
   async run<T>(doing: string, limit: number, work: Work<T>, owners: readonly string[] = []): Promise<T> {
     const timeLimit = new TimeLimit(limit);

@@ -32,7 +32,10 @@ export interface LockDocument {
   freeSince?: Date;
   /** The tick of the last run of a key that runs once per tick. */
   tick?: Date;
-  /** The tick that was recorded before and passed over, since it lay too far ahead of the clock. */
+  /**
+   * The tick that was recorded before, if the last grant ignored it: it lay too far ahead of
+   * the clock.
+   */
   ignored?: Date;
   /** Nobody gets the key. */
   paused?: true;

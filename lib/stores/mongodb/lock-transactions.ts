@@ -112,7 +112,9 @@ export class LockTransactions {
   }
 }
 
-/** Gives a function that reports whether the present transaction of a session is still open. */
+/**
+ * Gives a function that reports whether the present transaction of a session is still open.
+ */
 export function watchTransaction(session: ClientSession): () => boolean {
   const begun = transactionOf(session);
   return () => begun !== undefined && transactionOf(session) === begun && !session.hasEnded;

@@ -87,7 +87,10 @@ function freeFor(terms: Terms): Document {
   };
 }
 
-/** Whether the recorded tick is this one or a later one. A field that is missing comes before all dates. */
+/**
+ * Whether the recorded tick is this tick or a later one. MongoDB sorts a missing field before
+ * all dates.
+ */
 function isDone(terms: Terms): Document {
   const { gap, failOver } = terms;
   const from = gap === null ? tickOf(terms) : { $subtract: ['$$NOW', gap - 1] };
@@ -96,7 +99,7 @@ function isDone(terms: Terms): Document {
   return { $and: [notBefore, { $not: [{ $and: [held, { $eq: ['$tick', new Date(failOver)] }] }] }] };
 }
 
-/** Whether the recorded tick lies so far ahead of the clock that it counts as none. */
+/** Whether the recorded tick lies so far ahead of the clock that it is ignored. */
 function tooFarAhead({ ahead }: Terms): unknown {
   return ahead !== null && { $gt: ['$tick', { $add: ['$$NOW', ahead] }] };
 }

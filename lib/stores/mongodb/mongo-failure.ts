@@ -18,15 +18,15 @@ interface DriverError {
 const CONTENTION = new Set<unknown>([11000, 112]);
 
 /**
- * The server was not, or no longer, one that could tell the outcome: elections, shutdown, limits
- * of time, too few members for the write concern; a router that finds no primary or no key yet.
+ * The server could not report the outcome: elections, shutdown, time limits, too few members
+ * for the write concern, or a router that finds no primary or no key yet.
  */
 const BROKEN_OFF = new Set<unknown>([
   6, 7, 50, 64, 89, 91, 133, 134, 189, 202, 211, 262, 279, 317, 358, 365, 9001, 10058, 10107, 11600, 11601,
   11602, 13388, 13435, 13436,
 ]);
 
-/** What servers and proxies say of an election without giving a code. */
+/** The messages without a code that servers and proxies send during an election. */
 const NOT_PRIMARY_TEXT = /not master|not primary|node is recovering/i;
 
 /** Of the driver by their names, of Node by their codes: a write to a socket that was closed can come through as it is. */
@@ -78,8 +78,8 @@ export function isWriteConflict(error: unknown): boolean {
 }
 
 /**
- * A write that failed inside a transaction. The driver repeats a transaction after errors of its own only, so this
- * one hands out the driver's error, which no property shows.
+ * A write that failed inside a transaction. The driver repeats a transaction only after its
+ * own errors, so `forDriver` gives it the original error. No property shows that error.
  */
 export class TransactionWriteError extends LockStoreError {
   readonly #original: unknown;
@@ -89,7 +89,10 @@ export class TransactionWriteError extends LockStoreError {
     this.#original = original;
   }
 
-  /** The driver's error, if the driver would run the transaction again because of it; else the error itself. */
+  /**
+   * Gives the driver's error if the driver would repeat the transaction because of it; else
+   * the error itself.
+   */
   static forDriver(error: unknown): unknown {
     if (typeof error !== 'object' || error === null || !(#original in error)) return error;
     return hasLabel(error.#original, 'TransientTransactionError') ? error.#original : error;
@@ -127,7 +130,8 @@ export function isMissingCollection(error: unknown): boolean {
  *
  * @param doing what failed, such as `acquire "nightly-report"`
  * @param target the collection and its servers, for people: nothing secret
- * @param owners the owner ids that the operation has used; no text and no property of the result has them
+ * @param owners the owner ids that the operation has used; no text and no property of the
+ * result shows them
  */
 export function storeFailure(
   error: unknown,
@@ -146,7 +150,7 @@ export function storeFailure(
   const { name, code } = driverError(error);
   if (CLOSED.has(name)) {
     return new LockStoreError(
-      `Could not ${doing}: the client of ${target} was closed. Connect it again, or hand in one that stays open as long as the application.`,
+      `Could not ${doing}: the client of ${target} was closed. Connect it again, or pass a client that stays open as long as the application.`,
       { cause, transient: true },
     );
   }

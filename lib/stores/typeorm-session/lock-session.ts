@@ -102,13 +102,13 @@ export class LockSession {
 }
 
 /**
- * A server that takes no writes is a replica, or was demoted in a switchover that left its
- * connections open. The application has moved to another server, which does not know the session
- * locks of this one. So they are refused, and those that are held count as lost.
+ * The error for a server that takes no writes: a replica, or a writer that was demoted in a
+ * switchover that left its connections open. The new writer does not know the session locks of
+ * this server. So they are refused, and held ones count as lost.
  */
 export function onDemotedServer(): LockStoreError {
   return new LockStoreError(
-    'This server is read-only: it is a replica, or a writer that was demoted. Its session locks exclude no session on the writer: lead the connections there.',
+    'This server is read-only: it is a replica, or a writer that was demoted. Its session locks exclude no session on the writer. Connect to the writer.',
     { transient: true },
   );
 }

@@ -20,9 +20,9 @@ const POLL = 50;
 /** Seconds; the most that each system takes. */
 const LONGEST_TIMEOUT = 2_147_483;
 
-/** A reader of Aurora has only the second one. */
+/** On a reader of Aurora only the second variable is set. */
 const READ_ONLY = '@@GLOBAL.read_only AS read_only, @@GLOBAL.innodb_read_only AS innodb_read_only';
-/** What no two servers have alike: the ids of connections are small numbers, the same on each. */
+/** Identifies the server, since connection ids are small numbers that every server uses. */
 const SERVER = `CONCAT_WS(':', @@hostname, @@port, @@server_id)`;
 
 export async function openMysqlSessions(
@@ -95,8 +95,8 @@ export class MysqlSessions implements SessionDatabase {
   }
 
   /**
-   * After a restart of the server another session may have the id, so that only one that has to do
-   * with this lock is ended; and on another server, none.
+   * After a restart of the server another session may have the id. So the session is ended
+   * only if it holds this lock or waits for it, and only on the same server.
    */
   async end(session: LockSession, { name }: SessionClaim): Promise<void> {
     const [id = '', server = ''] = session.id.split('@');
@@ -221,7 +221,7 @@ export class MysqlSessions implements SessionDatabase {
   }
 }
 
-/** The values are numbers, or words such as OFF and NO_LOCK. */
+/** Each value is a number, or a word such as OFF and NO_LOCK. */
 function assertWriter(row: Record<string, unknown> = {}): void {
   for (const value of [row.read_only, row.innodb_read_only])
     if (value !== undefined && value !== 'OFF' && Number(value) !== 0) throw onDemotedServer();

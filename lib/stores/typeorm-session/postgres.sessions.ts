@@ -21,7 +21,10 @@ const TITLE = 44;
 const TIMED_OUT = '55P03';
 
 const READ_ONLY = `current_setting('default_transaction_read_only')`;
-/** Where `pg_settings` says that the role or the session has chosen a setting, and not the server. */
+/**
+ * Values of `source` in `pg_settings` for a setting that the role or the session has made, and
+ * not the server.
+ */
 const OWN_CHOICE = new Set<unknown>(['user', 'database user', 'client', 'interactive', 'session']);
 
 export async function openPostgresSessions(
@@ -72,7 +75,8 @@ export class PostgresSessions implements SessionDatabase {
     try {
       const { rows } = await session.run(sql, wait);
       const token = rows[0]?.token ?? null;
-      // A session learns of a new setting between two statements: one that has waited may not know.
+      // A session reads new settings only between two statements, so the answer to a long wait
+      // may be out of date.
       const look = `${comment(note)} SELECT ${READ_ONLY} AS read_only`;
       const known = wait > 0 && token !== null ? (await session.run(look)).rows : rows;
       await this.assertWriter(session, known[0], note);
@@ -183,7 +187,10 @@ export class PostgresSessions implements SessionDatabase {
     return String(identity);
   }
 
-  /** A role may be read-only on the writer, where its session locks are as good as others. */
+  /**
+   * Refuses a read-only server. A role may be read-only on the writer, where its session locks
+   * are valid.
+   */
   private async assertWriter(
     link: Pick<LockSession, 'run'>,
     { read_only: readOnly }: Record<string, unknown> = {},

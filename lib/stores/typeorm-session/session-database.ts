@@ -61,7 +61,7 @@ export interface SessionDatabase {
   /** Has the server end a session of this store that holds the lock or asks for it; by another connection, since its own is busy or dead. */
   end(session: LockSession, claim: SessionClaim): Promise<void>;
 
-  /** Has the server end the sessions that hold the lock, whosever they are, and gives their ids. */
+  /** Ends the sessions that hold the lock, of any process, and gives their ids. */
   endHolders(claim: SessionClaim): Promise<string[]>;
 
   /** The server's clock, in epoch milliseconds. */

@@ -27,7 +27,8 @@ export interface DataSourceChoice {
 /**
  * Reads the choice.
  *
- * @param maker the function whose options they are, what to use for a DataSource object, in messages, and the types of databases that it supports
+ * @param maker for messages: the function that has these options, the store for a DataSource
+ * object, the types of databases that it supports, and what to use instead
  * @throws LockError for what names no DataSource
  */
 export function readDataSource(
@@ -109,7 +110,7 @@ function ownDataSource(options: DataSourceOptions, maker: string): DataSourceHan
         const initializing = new typeorm.DataSource(options).initialize();
         return await timeLimit.race(initializing, (late) => late.destroy());
       } catch (error) {
-        // TypeORM's own text names mysql, which has no prepared statements.
+        // TypeORM's own message recommends mysql, which has no prepared statements.
         if (error instanceof Error && error.name === 'DriverPackageNotInstalledError')
           throw new LockStoreError(
             `${maker}() needs the driver of ${options.type}. Run: npm install ${driverOf(options.type)}.`,

@@ -3,7 +3,7 @@ import { LockError, LockStoreError } from '../../lock.errors.js';
 import { OPERATION_LIMIT } from '../time-limit.js';
 import type { LockDatabase, Run } from './lock-dialect.js';
 import { tableName } from './lock-table.ddl.js';
-import { placeTable } from './lock-table.place.js';
+import { resolveTable } from './lock-table.schema.js';
 import { mysqlDialect } from './mysql.dialect.js';
 import { MysqlWire } from './mysql.wire.js';
 import { PooledSessions, type Warn } from './pooled-sessions.js';
@@ -65,17 +65,17 @@ async function openPostgres(
 ): Promise<LockDatabase> {
   const wire = new PostgresWire({ named: preparedStatements, warn });
   const sessions = new PooledSessions(dataSource, wire, warn);
-  const placed = await sessions.use(OPERATION_LIMIT, async (run) => {
-    assertPostgres(await wire.meet(run));
-    return placeIn(dataSource, table, run);
+  const resolved = await sessions.use(OPERATION_LIMIT, async (run) => {
+    assertPostgres(await wire.readVersion(run));
+    return resolveIn(dataSource, table, run);
   });
   const transactions = new PooledTransactions(dataSource, wire, 'READ COMMITTED', warn);
   return {
     kind: 'postgres',
-    table: placed,
+    table: resolved,
     sessions,
     transactions,
-    dialect: postgresDialect(tableName('postgres', placed), { asyncRelease, weak: table.weak }),
+    dialect: postgresDialect(tableName('postgres', resolved), { asyncRelease, weak: table.weak }),
     listen: (heard) =>
       new PostgresListener(
         (abandoned) => openPostgresLink(dataSource, LISTENING_KEEP_ALIVE, abandoned),
@@ -90,7 +90,7 @@ async function openMysql(
   { table, preparedStatements }: StoreSettings,
   warn: Warn,
 ): Promise<LockDatabase> {
-  tableName(type, table); // refuses weak ones before anything else
+  tableName(type, table); // refuses weak locks before anything else
   const wire = new MysqlWire({ prepared: preparedStatements, warn });
   const sessions = new PooledSessions(dataSource, wire, warn);
   const { rows } = await sessions.look('SELECT VERSION() AS version, @@GLOBAL.autocommit AS autocommit');
@@ -100,26 +100,29 @@ async function openMysql(
       'Locks need autocommit, but new sessions of this server have it off: no other session would see them. Run SET GLOBAL autocommit = 1, and take autocommit out of the configuration of the server.',
     );
   const skipsLocked = mariadb ? atLeast(10, 6) : atLeast(8, 0);
-  const placed = await sessions.use(OPERATION_LIMIT, (run) => placeIn(dataSource, table, run));
-  const dialect = mysqlDialect(tableName(type, placed), {
+  const resolved = await sessions.use(OPERATION_LIMIT, (run) => resolveIn(dataSource, table, run));
+  const dialect = mysqlDialect(tableName(type, resolved), {
     mariadb,
     skipsLocked,
     logsStatements: await logsStatements(sessions),
   });
   // MySQL's binary log may be of a format that allows no lower level than the application's.
   const transactions = new PooledTransactions(dataSource, wire, mariadb ? 'READ COMMITTED' : undefined, warn);
-  return { kind: mariadb ? 'mariadb' : 'mysql', table: placed, sessions, transactions, dialect };
+  return { kind: mariadb ? 'mariadb' : 'mysql', table: resolved, sessions, transactions, dialect };
 }
 
 async function openSqlite(dataSource: DataSource, table: LockTable): Promise<LockDatabase> {
-  const placed = await placeTable(dataSource, table, async () => []);
-  const name = tableName('better-sqlite3', placed);
+  const resolved = await resolveTable(dataSource, table, async () => []);
+  const name = tableName('better-sqlite3', resolved);
   const sessions = await SqliteSession.open(dataSource, { weak: table.weak });
   const transactions = new SqliteTransactions(dataSource, name, sessions);
-  return { kind: 'better-sqlite3', table: placed, sessions, transactions, dialect: sqliteDialect(name) };
+  return { kind: 'better-sqlite3', table: resolved, sessions, transactions, dialect: sqliteDialect(name) };
 }
 
-/** Whether the binary log of MySQL or MariaDB has the text of statements. Newer servers may not know the variable. */
+/**
+ * Whether the binary log of MySQL or MariaDB records statements. Newer servers may not have
+ * the variable.
+ */
 async function logsStatements(sessions: Pick<PooledSessions<unknown>, 'look'>): Promise<boolean> {
   const { rows } = await sessions.look(
     "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('log_bin', 'binlog_format')",
@@ -128,6 +131,6 @@ async function logsStatements(sessions: Pick<PooledSessions<unknown>, 'look'>): 
   return values.includes('ON') && values.includes('STATEMENT');
 }
 
-function placeIn(dataSource: DataSource, table: LockTable, run: Run): Promise<LockTable> {
-  return placeTable(dataSource, table, async (sql) => (await run(sql)).rows);
+function resolveIn(dataSource: DataSource, table: LockTable, run: Run): Promise<LockTable> {
+  return resolveTable(dataSource, table, async (sql) => (await run(sql)).rows);
 }

@@ -18,27 +18,35 @@ export interface Answer {
   affected: number;
   /** What `LAST_INSERT_ID(...)` was set to, on MySQL and MariaDB. */
   insertId: number;
-  /** What the server's answer says is wrong with the connection: what was written may never be committed. */
+  /**
+   * The fault of the connection, by the server's answer: with it, what was written may never
+   * be committed.
+   */
   fault?: ConnectionFault | undefined;
-  /** On PostgreSQL, the server's process as it was named when the connection was made; a pooler names one of its own. */
+  /**
+   * On PostgreSQL, the process id that the server sent when the connection began; a pooler
+   * sends another number.
+   */
   process?: number | null | undefined;
 }
 
 /**
- * Runs one statement on one connection: prepared when it has values, as plain text when it has none.
+ * Runs one statement on one connection: prepared when it has values, as plain text when it has
+ * none.
  *
- * @param name of a prepared statement, for people who look at sessions and traces
+ * @param name the name of a prepared statement, which sessions and traces show
  */
 export type Run = (sql: string, values?: readonly unknown[], name?: string) => Promise<Answer>;
 
 /** Lends connections, each for one operation. */
 export interface LockSessions {
   /**
-   * Gives `work` a connection, and takes it back whatever happens. A connection that the application left unusable is closed, and `work` is
-   * repeated on another one.
+   * Lends `work` a connection, and always takes it back. If the application left the
+   * connection unusable, it is closed, and `work` is repeated on another connection.
    *
    * @param limit milliseconds for everything together: getting the connection, and the answers
-   * @param work gets what it came to on a connection before, which may have lasted or not: usually it has been rolled back
+   * @param work receives its own result from the connection before, which was usually rolled
+   * back, but may have been committed
    */
   use<T>(limit: number, work: (run: Run, before?: T) => Promise<T>): Promise<T>;
   close(): Promise<void>;
@@ -59,9 +67,12 @@ export interface Attempt extends Terms {
   ttl: number;
   label: string | null;
   resend: boolean;
-  /** The longest ttl that this process knows of: a table that was made again grants nothing before. */
+  /**
+   * The longest ttl that this process uses: a table that was created again grants nothing
+   * before it has passed.
+   */
   longest: number;
-  /** A recorded tick that lies too far ahead, and counts as none. */
+  /** A recorded tick that lies too far ahead, and is ignored. */
   ignored: number | null;
 }
 
@@ -129,7 +140,7 @@ export interface PurgedSlice {
 
 /** The statements of one database. Each method is atomic; what another session has locked is never waited for longer than a second. */
 export interface LockDialect {
-  /** The SQL of the database's clock, in epoch milliseconds. */
+  /** The SQL expression of the database's clock, in epoch milliseconds. */
   readonly clock: string;
   acquire(run: Run, attempt: Attempt): Promise<LockAcquireResult | Refusal>;
   renew(run: Run, lease: LeaseRenewal): Promise<Change>;

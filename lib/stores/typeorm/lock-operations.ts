@@ -17,7 +17,7 @@ import {
   storeFailure,
   transactionFailure,
 } from './store-failure.js';
-import { assertRights, lacking } from './table-rights.js';
+import { assertRights, missingRight } from './table-rights.js';
 import { replaceTable } from './vanished-table.js';
 import { NEVER } from './lock-row.js';
 import { nameOf, type LockTable, type StoreSettings } from './typeorm-store.options.js';
@@ -29,7 +29,11 @@ interface OpenDatabase extends LockDatabase {
   listener: Listener | undefined;
 }
 
-/** What is done on a connection that an operation has for itself; `before`: what it came to on one before, see {@link LockSessions}. */
+/**
+ * The work of an operation on a connection of its own.
+ *
+ * @param before its result on the connection before, see {@link LockSessions}
+ */
 type Work<T> = (
   dialect: LockDialect,
   run: Run,
@@ -49,7 +53,7 @@ export class LockOperations {
   kind = 'typeorm';
   /** With its schema, as soon as that is known. */
   table: LockTable;
-  /** Milliseconds: of this process's settings and calls so far, those without end left out. */
+  /** The longest finite ttl of this process's settings and calls so far, in milliseconds. */
   longestTtl = 0;
   private vanished = false;
   private replacing: Promise<void> | undefined;
@@ -86,7 +90,7 @@ export class LockOperations {
   /**
    * @param doing for messages, such as `acquire "nightly-report"`
    * @param limit milliseconds
-   * @param owners the owner ids that the work uses, which no error may have
+   * @param owners the owner ids that the work uses, which no error may show
    * @throws CollisionError when sessions were in each other's way
    */
   async run<T>(doing: string, limit: number, work: Work<T>, owners: readonly string[] = []): Promise<T> {
@@ -105,12 +109,18 @@ export class LockOperations {
     }
   }
 
-  /** Names a ttl that this process uses: the locks of a table that vanishes may be believed in for so long. */
+  /**
+   * Names a ttl that this process uses. If the table vanishes, holders may still believe in
+   * its locks for that time.
+   */
   expectTtl(ttl: number): void {
     if (ttl > this.longestTtl && ttl < NEVER) this.longestTtl = Math.ceil(ttl);
   }
 
-  /** The table vanished while it was in use. All operations that notice wait for the same replacement. */
+  /**
+   * Creates the table again after it has vanished. All operations that notice it wait for the
+   * same replacement.
+   */
   private async replace(database: OpenDatabase): Promise<void> {
     this.vanished = true;
     this.replacing ??= replaceTable(database, this.settings.autoCreate, this.longestTtl, this.warn).finally(
@@ -205,7 +215,7 @@ export class LockOperations {
       await database?.sessions.close();
       await this.handle.close(dataSource);
       const place = database?.table ?? table;
-      const failure = isDenied(error) ? lacking(place, error) : error;
+      const failure = isDenied(error) ? missingRight(place, error) : error;
       throw storeFailure(failure, `open the lock store (table ${nameOf(place)})`, target);
     }
   }

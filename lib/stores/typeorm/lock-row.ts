@@ -60,7 +60,10 @@ export interface LockRow extends HolderRow {
 /** The clock's answer about a key that has no row. */
 export type NoRow = { [Column in keyof HolderRow]: Column extends 'now_ms' ? unknown : null };
 
-/** `ignorable`: only a recorded tick that lies too far ahead was in the way; the attempt may be repeated without regard to it. */
+/**
+ * `ignorable` is the recorded tick that alone refused the attempt, although it lies too far
+ * ahead: the attempt may be repeated, ignoring it.
+ */
 export type Refusal = Extract<LockAcquireResult, { acquired: false }> & { ignorable?: number };
 
 export const CONTENTION: Refusal = { acquired: false, reason: 'contention' };

@@ -1,8 +1,11 @@
 import { LockError } from '../../lock.errors.js';
 import { quoted, type LockTable } from './typeorm-store.options.js';
 
-/** Any number, the same for all: who creates lock tables takes turns, since PostgreSQL's own IF NOT EXISTS fails when several come at once. */
-export const CREATING = 4_973_615_208;
+/**
+ * The key of an advisory lock, the same in all processes: PostgreSQL's IF NOT EXISTS fails
+ * when several processes create a table at once.
+ */
+export const CREATION_LOCK = 4_973_615_208;
 
 /** The databases that have a lock table, as TypeORM names their types. @publicApi */
 export type LockTableDatabase = 'postgres' | 'mysql' | 'mariadb' | 'sqlite' | 'better-sqlite3';

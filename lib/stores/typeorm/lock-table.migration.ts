@@ -1,7 +1,7 @@
 import type { DataSource, MigrationInterface, QueryRunner } from 'typeorm';
 import { assertKnownOptions } from '../../lock.settings.js';
 import { createTable, tableName, type LockTableDatabase } from './lock-table.ddl.js';
-import { placeTable } from './lock-table.place.js';
+import { resolveTable } from './lock-table.schema.js';
 import { readTable, TABLE_OPTIONS, type LockTable, type LockTableOptions } from './typeorm-store.options.js';
 
 // TypeORM orders migrations by the time at the end of their names. It is not that of any release: the table stays the same migration.
@@ -26,19 +26,22 @@ export function lockTableMigration(options: LockTableOptions = {}): new () => Mi
     readonly name: string = `Create${subject}${TIMESTAMP}`;
 
     async up(queryRunner: QueryRunner): Promise<void> {
-      await queryRunner.query(createTable(databaseOf(queryRunner), await placed(queryRunner, table)));
+      await queryRunner.query(createTable(databaseOf(queryRunner), await resolved(queryRunner, table)));
     }
 
     async down(queryRunner: QueryRunner): Promise<void> {
-      const name = tableName(databaseOf(queryRunner), await placed(queryRunner, table));
+      const name = tableName(databaseOf(queryRunner), await resolved(queryRunner, table));
       await queryRunner.query(`DROP TABLE ${name}`);
     }
   };
 }
 
-/** The same place that a store on this DataSource takes, whatever the connection of the migration is set to. */
-async function placed(queryRunner: QueryRunner, table: LockTable): Promise<LockTable> {
-  return placeTable(dataSourceOf(queryRunner), table, (sql) => queryRunner.query(sql));
+/**
+ * Finds the same schema as a store on this DataSource, whatever the connection of the
+ * migration is set to.
+ */
+async function resolved(queryRunner: QueryRunner, table: LockTable): Promise<LockTable> {
+  return resolveTable(dataSourceOf(queryRunner), table, (sql) => queryRunner.query(sql));
 }
 
 function databaseOf(queryRunner: QueryRunner): LockTableDatabase {

@@ -2,8 +2,8 @@ import { LockError, LockStoreError } from '../../lock.errors.js';
 import { OPERATION_LIMIT } from '../time-limit.js';
 import type { LockDatabase, Run } from './lock-dialect.js';
 import { columnsIn } from './lock-row.js';
-import { createTable, CREATING, tableName } from './lock-table.ddl.js';
-import { literal, missingSchema } from './lock-table.place.js';
+import { createTable, CREATION_LOCK, tableName } from './lock-table.ddl.js';
+import { literal, missingSchema } from './lock-table.schema.js';
 import { createTrigger } from './sqlite.tokens.js';
 import { isMissingSchema, isMissingTable } from './store-failure.js';
 import { nameOf, type LockTable } from './typeorm-store.options.js';
@@ -78,7 +78,7 @@ async function create(run: Run, { kind }: LockDatabase, table: LockTable): Promi
   const ddl = createTable(kind, table);
   try {
     // A text of two statements is one transaction, at whose end the advisory lock is free again.
-    await run(kind === 'postgres' ? `SELECT pg_advisory_xact_lock(${CREATING}); ${ddl}` : ddl);
+    await run(kind === 'postgres' ? `SELECT pg_advisory_xact_lock(${CREATION_LOCK}); ${ddl}` : ddl);
   } catch (error) {
     throw isMissingSchema(error) ? missingSchema(table, error) : error;
   }

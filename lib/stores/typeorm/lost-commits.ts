@@ -2,9 +2,12 @@ import { OPERATION_LIMIT } from '../time-limit.js';
 import type { LockDatabase } from './lock-dialect.js';
 import type { Warn } from './pooled-sessions.js';
 
-const PRICE = 'another instance then gets a lock while its holder still believes in it';
+const CONSEQUENCE = 'another instance then gets a lock while its holder still believes in it';
 
-/** Warns about settings with which the server forgets grants in a crash, and which no statement can override. Weak locks may be forgotten. */
+/**
+ * Warns about settings with which a crash takes back grants, and which no statement can
+ * override. Weak locks may be taken back.
+ */
 export async function warnOfLostCommits({ kind, table, sessions }: LockDatabase, warn: Warn): Promise<void> {
   if (table.weak || kind === 'better-sqlite3') return;
   await sessions.use(OPERATION_LIMIT, async (run) => {
@@ -21,7 +24,7 @@ function postgresDangers({ fsync, full_page_writes: fullPages }: Record<string, 
   const off = [fsync === 'off' && 'fsync', fullPages === 'off' && 'full_page_writes'].filter(Boolean);
   if (off.length === 0) return [];
   return [
-    `Locks are not safe in a crash of the machine: PostgreSQL has ${off.join(' and ')} set to off. A crash may take back grants, or damage the table: ${PRICE}. Set ${off.join(' and ')} to on.`,
+    `Locks are not safe in a crash of the machine: PostgreSQL has ${off.join(' and ')} set to off. A crash may take back grants, or damage the table: ${CONSEQUENCE}. Set ${off.join(' and ')} to on.`,
   ];
 }
 
@@ -32,6 +35,6 @@ function mysqlDangers({ flush, log_bin: binlog, sync_binlog: syncs }: Record<str
   if (Number(binlog) === 1 && Number(syncs) !== 1) settings.push(`sync_binlog = ${String(syncs)}`);
   if (settings.length === 0) return [];
   return [
-    `Locks are not safe in a crash: the server has ${settings.join(' and ')}, so that a commit does not wait for the disk. A crash of ${crash} takes back the grants of the last second or so: ${PRICE}. Where that must not be, set ${settings.map((setting) => setting.replace(/\d+$/, '1')).join(' and ')}.`,
+    `Locks are not safe in a crash: the server has ${settings.join(' and ')}, so that a commit does not wait for the disk. A crash of ${crash} takes back the grants of the last second or so: ${CONSEQUENCE}. To prevent that, set ${settings.map((setting) => setting.replace(/\d+$/, '1')).join(' and ')}.`,
   ];
 }

@@ -8,7 +8,7 @@ import { orContention } from './mysql.lock-wait.js';
  * Renewal of many leases, one update for those of the same ttl: `UPDATE ... JOIN (... SKIP LOCKED)` on MySQL 8. On MariaDB one locked row fails
  * the update of all, at once, and they are renewed one by one.
  *
- * @param renew renews one
+ * @param renew renews one lease
  */
 export function mysqlBatchRenewal(
   table: string,
@@ -49,7 +49,7 @@ export function mysqlBatchRenewal(
     let { rows } = await run(find(leases));
     if (!clockRuns(rows[0])) {
       await assertClock(run);
-      ({ rows } = await run(find(leases))); // it had been held up
+      ({ rows } = await run(find(leases))); // the first query was only slow
     }
     const renewals = new Map(rows.map((row) => [identityOf(row), Number(row.renewed_ms)]));
     return leases.map((lease) => {

@@ -7,7 +7,7 @@ import { hex, MS, named, until, US, type MysqlServer } from './mysql.expressions
 import { mysqlPurge } from './mysql.purge.js';
 import { orContention, withShortLockWait } from './mysql.lock-wait.js';
 import { isStaleRead } from './store-failure.js';
-import { AGE_KEY, refusalByAge } from './table-age.js';
+import { RESERVED_KEY, refusalInGrace } from './grace-period.js';
 import { isPlain } from '../terms.js';
 
 // Text goes in and out as bytes: the connection's charset may know fewer characters.
@@ -126,7 +126,7 @@ export function mysqlDialect(table: string, server: MysqlServer): LockDialect {
   const stillHeld = guard(`AND expires_ms > ${MS} AND ${CLOCK_RUNS}`);
 
   const find = withClock(`SELECT ${ROW} FROM ${table} WHERE \`key\` = ?`);
-  const findWithAge = withClock(`SELECT ${ROW} FROM ${table} WHERE \`key\` IN (?, ${hex(AGE_KEY)})`);
+  const findWithGrace = withClock(`SELECT ${ROW} FROM ${table} WHERE \`key\` IN (?, ${hex(RESERVED_KEY)})`);
   // As text: prepared, MySQL takes no parameter of mysql2 for the limit.
   const list = (after: string, prefix: string, limit: number) =>
     `${withClock(`
@@ -144,12 +144,15 @@ export function mysqlDialect(table: string, server: MysqlServer): LockDialect {
 
   const purge = mysqlPurge(table, server);
 
-  /** Rows that count only if they were read by the server's clock; of a query made by {@link withClock}. */
+  /**
+   * Runs a query that was built by {@link withClock}, until its rows were read by the server's
+   * clock.
+   */
   const read = async (run: Run, sql: string, values?: readonly unknown[]) => {
     const { rows } = await run(sql, values);
     if (!clockRuns(rows[0])) {
       await assertClock(run);
-      return (await run(sql, values)).rows; // it had been held up
+      return (await run(sql, values)).rows; // the first query was only slow
     }
     return rows;
   };
@@ -157,10 +160,10 @@ export function mysqlDialect(table: string, server: MysqlServer): LockDialect {
     const [row] = await read(run, find, [key]);
     return row && row.key !== null ? (row as unknown as LockRow) : undefined;
   };
-  const rowAndAge = async (run: Run, key: Buffer) => {
-    const found = (await read(run, findWithAge, [key])) as unknown as LockRow[];
-    const isAge = (row: LockRow) => String(row.key) === AGE_KEY;
-    return { row: found.find((row) => row.key !== null && !isAge(row)), age: found.find(isAge) };
+  const rowAndGrace = async (run: Run, key: Buffer) => {
+    const found = (await read(run, findWithGrace, [key])) as unknown as LockRow[];
+    const isGrace = (row: LockRow) => String(row.key) === RESERVED_KEY;
+    return { row: found.find((row) => row.key !== null && !isGrace(row)), grace: found.find(isGrace) };
   };
 
   /** What is there but was not changed is locked, or has just changed: asked again, it tells. */
@@ -182,8 +185,8 @@ export function mysqlDialect(table: string, server: MysqlServer): LockDialect {
       const [key, owner] = [Buffer.from(attempt.key), Buffer.from(attempt.owner)];
       const label = attempt.label === null ? null : Buffer.from(attempt.label);
       const refusalBy = async () => {
-        const { row, age } = await rowAndAge(run, key);
-        return row ? (refusalOf(row, attempt) ?? CONTENTION) : refusalByAge(age, attempt);
+        const { row, grace } = await rowAndGrace(run, key);
+        return row ? (refusalOf(row, attempt) ?? CONTENTION) : refusalInGrace(grace, attempt);
       };
       if (mustShortenWait && !attempt.resend) {
         const refused = await refusalBy(); // a read waits for nobody
@@ -221,9 +224,9 @@ export function mysqlDialect(table: string, server: MysqlServer): LockDialect {
       const key = Buffer.from(id);
       const changed = await changing(run, pause, [], unpaused, [key]);
       if (changed !== 'gone') return changed;
-      const { row, age } = await rowAndAge(run, key);
+      const { row, grace } = await rowAndGrace(run, key);
       if (row) return isTrue(row.paused) ? 'gone' : 'locked';
-      const keptUntil = Number(age?.expires_ms ?? 0); // in a table that was made again
+      const keptUntil = Number(grace?.expires_ms ?? 0); // in a table that was created again
       const added = briefly(run, () => inserting(run, () => run(addPaused, [key, keptUntil])));
       return (await orContention(added)) ? 'done' : 'locked';
     },

@@ -5,7 +5,10 @@ export interface MysqlServer {
   mariadb: boolean;
   /** MySQL 8 and MariaDB 10.6 have `FOR UPDATE SKIP LOCKED`. */
   skipsLocked: boolean;
-  /** Its binary log has statements, which replicas carry out later: SYSDATE() is another one there. */
+  /**
+   * Whether its binary log records statements. Replicas run them later, where SYSDATE() has
+   * another value.
+   */
   logsStatements: boolean;
 }
 
@@ -33,7 +36,7 @@ export interface NamedStatement<Name extends string> {
 export function named<Name extends string>(text: string): NamedStatement<Name> {
   const names: Name[] = [];
   const sql = text.replaceAll(/`(?:[^`]|``)*`|:(\w+)/g, (found, name?: Name) => {
-    if (name === undefined) return found; // a quoted name may have a colon in it
+    if (name === undefined) return found; // a quoted name may contain a colon
     names.push(name);
     return '?';
   });

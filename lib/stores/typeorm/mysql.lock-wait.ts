@@ -2,8 +2,8 @@ import type { Run } from './lock-dialect.js';
 import { isContention, isServerAnswer } from './store-failure.js';
 
 /**
- * Has the session wait for a second at most while `work` runs, and not as long as it is set to,
- * 50 s by default, and lets it delete from a list of keys. MySQL 5 has no other way.
+ * While `work` runs, lets the session wait for locked rows for a second at most (50 s by
+ * default), and lets it change rows by a list of keys. MySQL 5 has no other way.
  */
 export async function withShortLockWait<T>(run: Run, work: () => Promise<T>): Promise<T> {
   await run(
@@ -27,13 +27,16 @@ export async function orContention<T>(statement: Promise<T>): Promise<T | undefi
   }
 }
 
-/** Failing here must cost the connection, also if the server has answered: the next user of the pool would get these settings. */
+/**
+ * Restores the settings of the session. If that fails, the connection has to be closed, even
+ * if the server has answered: the next borrower would get these settings.
+ */
 async function putBack(run: Run): Promise<void> {
   try {
     await run('SET SESSION innodb_lock_wait_timeout = @lock_wait, SESSION sql_safe_updates = @safe_updates');
   } catch (error) {
     if (!isServerAnswer(error)) throw error;
-    throw new Error('innodb_lock_wait_timeout and sql_safe_updates of the session could not be put back', {
+    throw new Error('innodb_lock_wait_timeout and sql_safe_updates of the session could not be restored', {
       cause: error,
     });
   }

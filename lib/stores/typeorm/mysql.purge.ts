@@ -13,8 +13,8 @@ const ONE_BY_ONE = 5_000;
  * Rows that another session has locked are skipped where there is `SKIP LOCKED`; elsewhere one of them fails the delete of all, and they are
  * deleted one by one, as far as time allows.
  *
- * `sql_safe_updates` refuses to delete a list of keys, although they are primary keys. So it is
- * off for the statement; on MySQL 5 `withShortLockWait` sees to that.
+ * `sql_safe_updates` refuses to delete rows by a list of keys, although they are primary keys.
+ * So it is off for the statement; on MySQL 5 `withShortLockWait` sets it to off.
  */
 export function mysqlPurge(
   table: string,

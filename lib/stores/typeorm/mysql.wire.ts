@@ -17,7 +17,10 @@ export interface Mysql2Connection {
   destroy(): void;
 }
 
-/** A statement under way, which mysql2 gives each packet of the answer; the first time there is none. */
+/**
+ * A statement that was sent. mysql2 passes it each packet of the answer, but none at the first
+ * call.
+ */
 interface Command {
   execute(packet: Packet | undefined, connection: unknown): unknown;
 }
@@ -38,9 +41,12 @@ interface Mysql2Header {
 const IN_TRANSACTION = 1;
 const AUTOCOMMIT = 2;
 
-/** max_prepared_stmt_count of the server, which all its clients share. */
+/**
+ * The code for too many prepared statements. All clients of a server share
+ * `max_prepared_stmt_count`.
+ */
 const TOO_MANY_PREPARED = 1461;
-/** Milliseconds for which nothing is prepared after that. */
+/** Milliseconds for which no statement is prepared after that error. */
 const UNPREPARED = 60_000;
 
 // What the application may have set otherwise for its own queries.
@@ -75,13 +81,16 @@ export class MysqlWire implements Wire<Mysql2Connection> {
       this.preparedFrom = performance.now() + UNPREPARED;
       this.warn(
         'prepared statements',
-        `The server takes no more prepared statements (max_prepared_stmt_count). Locks run unprepared for ${UNPREPARED / 1_000} s, with owner ids in the text of statements, which the server may log. Raise max_prepared_stmt_count, or look for a client that closes none.`,
+        `The server takes no more prepared statements (max_prepared_stmt_count). Locks run unprepared for ${UNPREPARED / 1_000} s, with owner ids in the text of statements, which the server may log. Raise max_prepared_stmt_count, or look for a client that does not close its prepared statements.`,
       );
       return this.query(connection, withLiterals(sql, values));
     }
   }
 
-  /** An error says nothing of the connection: the smallest statement does. A transaction depends on its clock too. */
+  /**
+   * An error does not show the status of the connection, so the smallest statement is sent.
+   * Before a transaction its clock is checked too.
+   */
   async check(connection: Mysql2Connection, error?: unknown): Promise<ConnectionFault | undefined> {
     if (!error) {
       const { rows, fault } = await this.query(connection, LOOK_AT_CLOCK);
@@ -110,7 +119,10 @@ export class MysqlWire implements Wire<Mysql2Connection> {
   }
 }
 
-/** Sends a statement. mysql2 does not show the status that comes after rows: it stands in the packet that ends them. */
+/**
+ * Sends a statement and reads the status of the session. After rows, mysql2 does not show it:
+ * it is in the packet that ends them.
+ */
 async function sent(
   start: (callback: Callback) => Command | undefined,
 ): Promise<{ answer: Answer; status?: number | undefined }> {
@@ -121,7 +133,7 @@ async function sent(
       status = (result as Partial<Mysql2Header>).serverStatus ?? status;
       resolve(answerOf(result, fields));
     });
-    if (!command?.execute) return; // instrumented so that it shows nothing
+    if (!command?.execute) return; // instrumentation hides the command
     const execute = command.execute.bind(command);
     command.execute = (packet, from) => {
       if (packet?.isEOF()) status = packet.eofStatusFlags();

@@ -19,25 +19,33 @@ export interface Wire<Connection> {
     values?: readonly unknown[],
     options?: { inTransaction?: boolean; name?: string | undefined },
   ): Promise<Answer>;
-  /** Finds out how a connection is: before a transaction, or after a statement that failed, whose answer may not say. */
+  /**
+   * Finds the fault of a connection, before a transaction, or after a statement that failed
+   * and whose answer may not show it.
+   */
   check(connection: Connection, error?: unknown): Promise<ConnectionFault | undefined>;
   /** Ends the connection at once, so that the pool does not take it back. */
   destroy(connection: Connection): void;
 }
 
-/** Reports what operators should change; `topic` names the cause. */
+/** Warns operators; `topic` names the cause. */
 export type Warn = (topic: string, message: string) => void;
 
-/** Connections that are tried where it may be the server that says no, and it is not known whether they are new. */
-const SOME = 3;
-/** Of the drivers, unless the application sets another. */
+/**
+ * The number of connections that are tried when the server itself may refuse, and the store
+ * cannot see whether they are new.
+ */
+const SERVER_TRIES = 3;
+/** The default of the drivers. */
 const POOL_SIZE = 10;
 
 /**
- * Borrows a connection of the DataSource's pool for each operation; never the caller's, whose rollback would undo the lock.
+ * Borrows a connection of the DataSource's pool for each operation; never the caller's, whose
+ * rollback would undo the lock.
  *
- * The application may have left a connection in a transaction. So the status in each answer decides whether the answer counts: a check
- * before would miss a BEGIN that is still on its way.
+ * The application may have left a connection in a transaction. So the status in each answer
+ * decides whether the answer counts: an earlier check would miss a BEGIN that is still on its
+ * way.
  */
 export class PooledSessions<Connection> implements LockSessions {
   private readonly poolSize: number;
@@ -55,11 +63,11 @@ export class PooledSessions<Connection> implements LockSessions {
     let before: T | undefined;
     try {
       for (let tries = 1; ; tries++) {
-        const isNew = this.makesNew();
+        const isNew = this.opensNew();
         const { fault, value, error } = await this.attempt(timeLimit, (run) => work(run, before));
         if (!fault) return value as T;
         before = value ?? before;
-        const isServers = mayBeTheServers(fault) && (isNew ?? tries >= SOME);
+        const isServers = mayBeTheServers(fault) && (isNew ?? tries >= SERVER_TRIES);
         if (isServers || tries > this.poolSize)
           throw (mayBeTheServers(fault) && error) || new UnusableConnectionError(fault, error);
         this.warn(`connection ${fault}`, warningOf(fault));
@@ -69,7 +77,10 @@ export class PooledSessions<Connection> implements LockSessions {
     }
   }
 
-  /** Runs one statement that looks at nothing but the server, in whatever state the connection is. */
+  /**
+   * Runs one statement that reads only settings of the server, so that the state of the
+   * connection does not matter.
+   */
   async look(sql: string): Promise<Answer> {
     const timeLimit = new TimeLimit(OPERATION_LIMIT);
     try {
@@ -82,20 +93,24 @@ export class PooledSessions<Connection> implements LockSessions {
   /** Nothing is kept between operations. */
   async close(): Promise<void> {}
 
-  /** Whether the pool has to make a connection for the next one who wants one; a pool cluster does not tell. */
-  private makesNew(): boolean | undefined {
+  /**
+   * Whether the pool has to open a connection for the next borrower; `undefined` for a pool
+   * cluster, which does not show it.
+   */
+  private opensNew(): boolean | undefined {
     const { master, pool } = (this.dataSource.driver ?? {}) as unknown as Pools;
-    const idle = master?.idleCount ?? pool?._freeConnections?.length;
-    const all = master?.totalCount ?? pool?._allConnections?.length;
+    const { _freeConnections: free, _allConnections: opened } = pool ?? {};
+    const idle = master?.idleCount ?? free?.length;
+    const all = master?.totalCount ?? opened?.length;
     return idle === undefined || all === undefined ? undefined : idle === 0 && all < this.poolSize;
   }
 
-  private attempt<T>(timeLimit: TimeLimit, work: (run: Run) => Promise<T>): Promise<Trial<T>> {
+  private attempt<T>(timeLimit: TimeLimit, work: (run: Run) => Promise<T>): Promise<Outcome<T>> {
     return this.borrow(timeLimit, async (connection) => {
       const statements = new Statements(this.wire, connection);
-      const trial = await statements.judge(work(statements.run));
-      if (trial.fault) await discard(this.wire, connection);
-      return trial;
+      const outcome = await statements.outcomeOf(work(statements.run));
+      if (outcome.fault) await discard(this.wire, connection);
+      return outcome;
     });
   }
 
@@ -106,7 +121,8 @@ export class PooledSessions<Connection> implements LockSessions {
     try {
       return await timeLimit.race(work(connection));
     } catch (error) {
-      // Unless the server has answered, the connection may be dead or still busy: no other operation should get it.
+      // Unless the server has answered, the connection may be dead or still busy: no other
+      // operation should get it.
       if (!isServerAnswer(error)) this.wire.destroy(connection);
       throw error;
     } finally {
@@ -115,25 +131,28 @@ export class PooledSessions<Connection> implements LockSessions {
   }
 }
 
-/** Closes a connection. What was written is rolled back first: until then it stays locked, and a server may be slow to notice the end. */
+/**
+ * Rolls back what was written on a connection, and closes it. Without the rollback, rows would
+ * stay locked until the server notices the close.
+ */
 export async function discard<Connection>(wire: Wire<Connection>, connection: Connection): Promise<void> {
   try {
     await wire.run(connection, 'ROLLBACK');
   } catch {
-    // Closing it has the same effect, a little later.
+    // Closing the connection rolls back too, a little later.
   } finally {
     wire.destroy(connection);
   }
 }
 
-/** What is used of the pools that TypeORM's drivers have. */
+/** The members used of the pools that TypeORM's drivers have. */
 interface Pools {
   master?: { idleCount?: number; totalCount?: number };
   pool?: { _freeConnections?: { length: number }; _allConnections?: { length: number } };
 }
 
-/** What work came to on one connection; with a fault, its value or error does not count. */
-interface Trial<T> {
+/** The outcome of work on one connection. With a fault, its value or error does not count. */
+interface Outcome<T> {
   fault?: ConnectionFault | undefined;
   value?: T;
   error?: unknown;
@@ -142,7 +161,10 @@ interface Trial<T> {
 /** The statements of one operation on one connection. */
 class Statements<Connection> {
   #fault: ConnectionFault | undefined;
-  /** Of the last statement, if it failed; or of one whose error is about the connection. */
+  /**
+   * The error of the last statement, if it failed; or of an earlier statement, if it is about
+   * the connection.
+   */
   #failure: { error: unknown } | undefined;
 
   constructor(
@@ -154,7 +176,7 @@ class Statements<Connection> {
     if (this.#fault) throw new UnusableConnectionError(this.#fault);
     try {
       const answer = await this.wire.run(this.connection, sql, values, { name });
-      if (!ofConnection(this.#failure?.error)) this.#failure = undefined;
+      if (!faultShownBy(this.#failure?.error)) this.#failure = undefined;
       this.#fault = answer.fault;
       return answer;
     } catch (error) {
@@ -163,12 +185,12 @@ class Statements<Connection> {
     }
   };
 
-  /** Waits for the work, and adds what its connection says about it. */
-  async judge<T>(work: Promise<T>): Promise<Trial<T>> {
-    const [outcome] = await Promise.allSettled([work]);
+  /** Awaits the work, and adds the fault of its connection. */
+  async outcomeOf<T>(work: Promise<T>): Promise<Outcome<T>> {
+    const [settled] = await Promise.allSettled([work]);
     if (this.#failure) this.#fault ??= await this.#faultAfter(this.#failure.error);
-    if (outcome.status === 'fulfilled') return { fault: this.#fault, value: outcome.value };
-    const error: unknown = outcome.reason;
+    if (settled.status === 'fulfilled') return { fault: this.#fault, value: settled.value };
+    const error: unknown = settled.reason;
     if (error instanceof UnusableConnectionError) return { fault: error.fault };
     if (!this.#fault) throw error;
     return { fault: this.#fault, error };
@@ -176,14 +198,14 @@ class Statements<Connection> {
 
   async #faultAfter(error: unknown): Promise<ConnectionFault | undefined> {
     if (error instanceof UnusableConnectionError) return error.fault;
-    const fault = ofConnection(error);
+    const fault = faultShownBy(error);
     if (!fault && !isServerAnswer(error)) return undefined;
     return (await this.wire.check(this.connection, error)) ?? fault;
   }
 }
 
-/** What an error says of the connection. */
-function ofConnection(error: unknown): ConnectionFault | undefined {
+/** The fault of the connection that an error shows, if it shows one. */
+function faultShownBy(error: unknown): ConnectionFault | undefined {
   return isReadOnly(error) ? 'readOnly' : faultOf(error);
 }
 

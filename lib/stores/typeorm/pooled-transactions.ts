@@ -25,8 +25,8 @@ export class PooledTransactions<Connection> implements LockTransactions {
       await inTime(runner.commitTransaction());
       return value;
     } catch (error) {
-      // A connection on which something is unanswered, or still open, or whose server has turned
-      // read-only, must neither go on nor go to another caller.
+      // If a statement is unanswered, or the server has turned read-only, the transaction must
+      // not go on, and the pool must not lend the connection to another caller.
       if (error instanceof NoAnswerError || isReadOnly(error)) this.wire.destroy(connection);
       else await inTime(runner.rollbackTransaction()).catch(() => this.wire.destroy(connection));
       throw error;
@@ -35,7 +35,10 @@ export class PooledTransactions<Connection> implements LockTransactions {
     }
   }
 
-  /** One in which no transaction is open yet: the application's would be committed together with this one. */
+  /**
+   * Borrows a connection without an open transaction: a transaction that the application left
+   * open would be committed together with this one.
+   */
   private async borrow(): Promise<{ runner: QueryRunner; connection: Connection }> {
     for (let tries = 1; ; tries++) {
       const runner = this.dataSource.createQueryRunner('master');

@@ -9,7 +9,7 @@ import {
   type LockRow,
   type NoRow,
 } from './lock-row.js';
-import { AGE_KEY, refusalByAge } from './table-age.js';
+import { RESERVED_KEY, refusalInGrace } from './grace-period.js';
 import { isPlain } from '../terms.js';
 
 // clock_timestamp() and not now(): that one stands still from the transaction's start, and granted leases that had already ended.
@@ -26,9 +26,11 @@ const LONGEST_LINE = 100;
 const SOON = 60_000;
 
 const IDLE_LIMIT = 'idle_in_transaction_session_timeout';
-// Where the session does not wait for the disk, a crash would take back a grant whose holder believes in it: such a statement waits all the same. A
-// session that waits for its own disk alone, or for standbys in part, is left as it is. A condition on the row that is written: what is not read is
-// not computed. Decided by each statement, since the application may set its sessions at any time.
+// If a session does not wait for the disk, a crash would take back a grant whose holder
+// believes in it. So these statements wait even there. A session that waits for its own disk
+// only, or for some standbys, is left as it is. This is a condition on the row that is
+// written, since PostgreSQL computes only what is read. Each statement checks it, since the
+// application may change its sessions at any time.
 const DURABLY = `CASE WHEN current_setting('synchronous_commit') = 'off' THEN set_config('synchronous_commit', 'on', true) <> '' ELSE true END`;
 
 const EACH_STATEMENT_SEES_COMMITS = `current_setting('transaction_isolation') IN ('read committed', 'read uncommitted')`;
@@ -88,14 +90,14 @@ export function postgresDialect(table: string, { asyncRelease = false, weak = fa
       LEFT JOIN ${table} AS t ON t.key = $1 AND won.token IS NULL`;
   // By itself, and only for a key that was found to have no row: preparing to insert would cost every attempt a tenth of its time. It must not wait for
   // the end of a purge that deletes the row just now: its token would be older than those that others get meanwhile.
-  // Nor may a key be granted whose row has vanished with the table, see table-age.ts.
-  const age = (longest: string) =>
-    `SELECT GREATEST(expires_ms, started_ms + ${longest}::bigint) AS until FROM ${table} WHERE key = '${AGE_KEY}'`;
+  // Nor may a key be granted whose row has vanished with the table, see grace-period.ts.
+  const grace = (longest: string) =>
+    `SELECT GREATEST(expires_ms, started_ms + ${longest}::bigint) AS until FROM ${table} WHERE key = '${RESERVED_KEY}'`;
   const addition = ({ tick, notAhead }: typeof terms, longest: string) => `
     INSERT INTO ${table} (key, owner, token, label, started_ms, renewed_ms, expires_ms, tick_ms)
     SELECT $1::varchar, $2, ${US}, $4, ${MS}, ${MS}, ${until('$3')}, ${tick}
      WHERE ${notAhead} AND NOT EXISTS (SELECT 1 FROM ${table} WHERE key = $1::varchar) AND ${durably}
-       AND COALESCE((${age(longest)}) <= ${MS}, true)
+       AND COALESCE((${grace(longest)}) <= ${MS}, true)
     ON CONFLICT (key) DO NOTHING
     RETURNING token AS won`;
   const acquisition = (name: string, asked: typeof terms, longest: string) => ({
@@ -220,7 +222,7 @@ export function postgresDialect(table: string, { asyncRelease = false, weak = fa
       RETURNING t.key
     ), added$ AS (
       INSERT INTO ${table} (key, token, expires_ms, paused)
-      SELECT $1, ${US}, COALESCE((${age('0')}), 0), true WHERE NOT EXISTS (SELECT 1 FROM ${table} WHERE key = $1) AND ${durably}
+      SELECT $1, ${US}, COALESCE((${grace('0')}), 0), true WHERE NOT EXISTS (SELECT 1 FROM ${table} WHERE key = $1) AND ${durably}
       ON CONFLICT (key) DO NOTHING
       RETURNING key
     )
@@ -322,8 +324,8 @@ export function postgresDialect(table: string, { asyncRelease = false, weak = fa
         add.name,
       );
       if (added) return { acquired: true, fencingToken: Number(added.won) };
-      const [young] = await rowsOf<LockRow>(run, find, [AGE_KEY], 'inspect');
-      return refusalByAge(young, attempt) ?? CONTENTION;
+      const [reserved] = await rowsOf<LockRow>(run, find, [RESERVED_KEY], 'inspect');
+      return refusalInGrace(reserved, attempt) ?? CONTENTION;
     },
     renew: (run, { key, owner, ttl }) => changing(run, renew, [key, owner], [ttl]),
     async release(run, { key, owner, keepFor, outcome, caller }) {
@@ -386,7 +388,7 @@ interface Acquisition {
   refuser: string;
 }
 
-/** @param name of the statement, for people who look at sessions and traces */
+/** @param name the name of the statement, which sessions and traces show */
 async function rowsOf<Row>(run: Run, sql: string, values: readonly unknown[], name: string): Promise<Row[]> {
   return (await run(sql, values, name)).rows as Row[];
 }

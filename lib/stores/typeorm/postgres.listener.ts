@@ -6,7 +6,7 @@ import type { PostgresLink } from './postgres.link.js';
 const SHORTEST_PAUSE = 1_000;
 const LONGEST_PAUSE = 60_000;
 const QUIT_LIMIT = 1_000;
-/** Milliseconds after which the listener looks, while calls wait, whether its server still is the writer. */
+/** Milliseconds between two checks, while calls wait, that the server is still the writer. */
 const LOOK_EVERY = 5_000;
 
 /**
@@ -75,8 +75,8 @@ export class PostgresListener implements Listener {
   }
 
   /**
-   * A server that was demoted keeps its connections, but the releases notify on the new writer: the
-   * connection is given up, and the next one leads there.
+   * Closes the connection if its server was demoted. Such a server may keep its connections,
+   * but releases notify on the new writer, where the next connection leads.
    */
   async #look(link: PostgresLink): Promise<void> {
     this.#lookAt = performance.now() + LOOK_EVERY;
@@ -85,7 +85,7 @@ export class PostgresListener implements Listener {
       const { writer } = await timeLimit.race(serverOf(link));
       if (!writer) link.destroy();
     } catch {
-      link.destroy(); // it has not answered
+      link.destroy(); // the server has not answered
     } finally {
       timeLimit.end();
     }
@@ -105,7 +105,7 @@ export class PostgresListener implements Listener {
   }
 }
 
-/** The process that serves it; and whether it is no standby, nor read-only by default. */
+/** The process of the server for this connection, and whether the server takes writes. */
 async function serverOf(link: PostgresLink): Promise<{ pid: number; writer: boolean }> {
   const { rows } = await link.run(
     `SELECT pg_backend_pid() AS pid, current_setting('transaction_read_only') AS read_only`,

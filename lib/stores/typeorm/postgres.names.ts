@@ -8,37 +8,48 @@ export interface PgQuery {
   values?: readonly unknown[] | undefined;
 }
 
-/** By name: the text of each statement that is prepared on a connection of pg. */
+/** The statements that are prepared on a connection of pg: their texts by name. */
 interface Prepared {
   parsedStatements?: Record<string, string>;
 }
 
-/** A transaction pooler hands each statement to another server session, which may not know the name, or know it already. */
+/**
+ * Codes of a transaction pooler, which sends each statement to any session of the server: it
+ * may not know the name, or know it already.
+ */
 const NAME_LOST = new Set<unknown>(['26000', '42P05']);
-/** The type of a column was changed: the plan behind the name is no good any longer, on any connection. */
+/**
+ * The type of a column was changed, so the plan of the named statement is invalid on every
+ * connection.
+ */
 const PLAN_OUTDATED = '0A000';
-/** Milliseconds for which a statement goes without a name after that. */
+/** Milliseconds for which the statement has no name after that error. */
 const WITHOUT_NAME = 60_000;
 
 /**
- * The names of prepared statements, which people see in traces and in `pg_prepared_statements`: `nestjs-locked:acquire`.
+ * The names of prepared statements, as traces and `pg_prepared_statements` show them:
+ * `nestjs-locked:acquire`.
  *
- * Clients of a pooler may get each other's sessions. There the name ends with a hash of the text, so that none runs the statement of another
- * client; the same where two stores use one connection for different tables.
+ * Clients of a pooler may get each other's sessions. There the name ends with a hash of the
+ * text, so that a client never runs the statement of another one. The same applies when two
+ * stores use one connection for different tables.
  */
 export class PostgresNames {
-  /** Whether the sessions of the server are those of a pooler; assumed until the store has seen one. */
+  /**
+   * Whether a pooler shares sessions between clients. Assumed until the store has checked a
+   * connection.
+   */
   areShared = true;
   private readonly hashes = new Map<string, string>();
   private readonly outdated = new Map<string, { times: number; until: number }>();
 
   constructor(
-    /** `false` for good when a pooler has lost a name. */
+    /** Whether statements have names; `false` for good after a pooler has lost a name. */
     public inUse: boolean,
     private readonly warn: Warn = () => undefined,
   ) {}
 
-  /** Sends the query under a name; without one when the name fails. */
+  /** Sends the query under a name, and repeats it without a name if the name fails. */
   async run<T>(
     connection: Prepared | undefined,
     query: PgQuery,
@@ -63,7 +74,7 @@ export class PostgresNames {
     this.outdated.set(text, { times, until: performance.now() + WITHOUT_NAME });
     this.warn(
       `prepared statement ${wanted}`,
-      `PostgreSQL has discarded the plan of the prepared statement "${wanted}" (0A000), as after a change to the columns of the lock table. It runs unprepared for ${WITHOUT_NAME / 1_000} s, and is then prepared again.`,
+      `PostgreSQL has discarded the plan of the prepared statement "${wanted}" (0A000), as after a change to the columns of the lock table. The statement runs unprepared for ${WITHOUT_NAME / 1_000} s, and is then prepared again.`,
     );
   }
 

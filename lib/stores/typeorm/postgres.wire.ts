@@ -11,22 +11,22 @@ const STATE: unique symbol = Symbol('nestjs-locked: what the server has said of 
 export interface PgClient {
   query(query: PgQuery, callback: Callback): void;
   end(): Promise<void>;
-  /** The id of the server's process, by what it or a pooler says when the connection begins. */
+  /** The process id that the server, or a pooler, sent when the connection began. */
   processID?: number | null;
-  /** pg-native has none. */
+  /** Missing in pg-native. */
   connection?: PgConnection;
   /** From pg 8.21 on, and in pg-native. */
   getTransactionStatus?(): string | null;
 }
 
-/** What is used of the connection inside of pg's client. */
+/** The members used of the connection inside of pg's client. */
 export interface PgConnection {
   prependListener(event: 'readyForQuery', listener: (message: { status: string }) => void): void;
   on(
     event: 'parameterStatus',
     listener: (message: { parameterName: string; parameterValue: string }) => void,
   ): void;
-  /** By name: the text of each statement that is prepared. */
+  /** The texts of the prepared statements by name. */
   parsedStatements?: Record<string, string>;
   [STATE]?: SessionState;
 }
@@ -43,27 +43,33 @@ interface Sent {
   status: string | undefined;
 }
 
-/** What the server has said of a session since the store first used it. */
+/** The state that the server has reported of a session since the store first used it. */
 interface SessionState {
-  /** I: idle, T: in a transaction, E: in a failed one; by the last answer. */
+  /** By the last answer: I idle, T in a transaction, E in a failed transaction. */
   status?: string;
   encoding?: string;
 }
 
-/** Talks to PostgreSQL through pg, with prepared statements that have names where they can be used. */
+/**
+ * Talks to PostgreSQL through pg. Its prepared statements have names, unless a pooler loses
+ * them.
+ */
 export class PostgresWire implements Wire<PgClient> {
   private readonly names: PostgresNames;
-  private met = false;
+  private serverKnown = false;
 
   constructor({ named = true, warn }: { named?: boolean; warn?: Warn | undefined } = {}) {
     this.names = new PostgresNames(named, warn);
   }
 
-  /** Asks one connection for the server's version, and whether its session is its own or a pooler's. */
-  async meet(run: Run): Promise<string> {
+  /**
+   * Reads the version of the server, and whether the session belongs to this connection or to
+   * a pooler.
+   */
+  async readVersion(run: Run): Promise<string> {
     const { rows, process } = await run('SELECT version() AS version, pg_backend_pid() AS pid');
     this.names.areShared = Number(rows[0]?.pid) !== process;
-    this.met = true;
+    this.serverKnown = true;
     return String(rows[0]?.version);
   }
 
@@ -82,13 +88,16 @@ export class PostgresWire implements Wire<PgClient> {
       values && this.names.inUse
         ? await this.names.run(client.connection, query, name, (named) => this.send(client, named))
         : await this.send(client, query);
-    const unseen = this.met ? 'unseen' : undefined; // first it has to be found out which database it is
+    const unseen = this.serverKnown ? 'unseen' : undefined; // a database other than PostgreSQL is refused first, by its version
     if (status !== 'I') answer.fault = FAULTS[status ?? ''] ?? unseen;
     else if (isText && stateOf(client).encoding !== UTF8) answer.fault = 'encoding';
     return answer;
   }
 
-  /** After an error the status stays what it was, or turns from T to E; it may not have been seen yet. */
+  /**
+   * After an error the status stays the same, or turns from T to E. It may not have been read
+   * yet, so an empty query is sent.
+   */
   async check(client: PgClient, error?: unknown): Promise<ConnectionFault | undefined> {
     const { status } = await this.send(client, { text: '' });
     if (status === 'I') return undefined;
@@ -102,7 +111,10 @@ export class PostgresWire implements Wire<PgClient> {
     client.end().catch(() => undefined);
   }
 
-  /** pg sends UTF-8 whatever the session is set to: in another encoding a key would be another key. */
+  /**
+   * pg sends UTF-8 in every session: if the session has another encoding, a key would become
+   * another key.
+   */
   private async assertEncoding(client: PgClient): Promise<void> {
     const state = stateOf(client);
     if (state.encoding === undefined) {
@@ -112,7 +124,10 @@ export class PostgresWire implements Wire<PgClient> {
     if (state.encoding !== UTF8) throw new UnusableConnectionError('encoding');
   }
 
-  /** By callback: it is called while the answer is read, when the status is still the one that came with it. */
+  /**
+   * Sends a query with a callback: pg runs it while it reads the answer, so the status belongs
+   * to that answer.
+   */
   private send(client: PgClient, query: PgQuery): Promise<Sent> {
     const state = stateOf(client);
     return new Promise((resolve, reject) => {
@@ -127,12 +142,12 @@ export class PostgresWire implements Wire<PgClient> {
 
 const UTF8 = 'UTF8';
 
-/** On the connection itself: all stores that use it share one set of listeners. */
+/** The state is kept on the connection, so that all stores that use it share one set of listeners. */
 function stateOf({ connection }: PgClient): SessionState {
   if (!connection) return {};
   if (connection[STATE]) return connection[STATE];
   const state: SessionState = (connection[STATE] = {});
-  // Before pg's own listener, which gives the answer to us.
+  // Runs before pg's own listener, which delivers the answer to the store.
   connection.prependListener('readyForQuery', ({ status }) => void (state.status = status));
   connection.on('parameterStatus', ({ parameterName, parameterValue }) => {
     if (parameterName === 'client_encoding') state.encoding = parameterValue;
@@ -140,10 +155,10 @@ function stateOf({ connection }: PgClient): SessionState {
   return state;
 }
 
-/** By the status of a session. */
+/** The fault for each status of a session. */
 const FAULTS: Record<string, ConnectionFault> = { T: 'transaction', E: 'aborted' };
 
-/** Whether there is text in it that differs from one encoding to another. */
+/** Whether a value contains text beyond ASCII, which depends on the encoding. */
 function hasText(value: unknown): boolean {
   if (typeof value === 'string') return Buffer.byteLength(value) !== value.length;
   return Array.isArray(value) && value.some(hasText);

@@ -25,7 +25,10 @@ export interface SqliteDriver {
   databaseConnection?: Sqlite;
 }
 
-/** The value of a pragma. Replacements of better-sqlite3, such as libsql, give it in a row where it gives it alone. */
+/**
+ * Reads the value of a pragma. better-sqlite3 gives the value itself; replacements such as
+ * libsql give a row.
+ */
 export function pragmaOf(connection: Sqlite, pragma: string): unknown {
   const found = connection.pragma(pragma, { simple: true });
   const row: unknown = Array.isArray(found) ? found[0] : found;

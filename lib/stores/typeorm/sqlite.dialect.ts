@@ -2,7 +2,7 @@ import type { Attempt, Change, LockDialect, Run } from './lock-dialect.js';
 import { isStaleRead } from './store-failure.js';
 import { MS, US } from './sqlite.expressions.js';
 import { firstToken } from './sqlite.tokens.js';
-import { AGE_KEY, refusalByAge } from './table-age.js';
+import { RESERVED_KEY, refusalInGrace } from './grace-period.js';
 import { CONTENTION, NEVER, refusalOf, unpassed, type LockRow, type NoRow } from './lock-row.js';
 
 const ROW = `key, owner IS NOT NULL AS owned, token, expires_ms, label, started_ms, renewed_ms, tick_ms, paused,
@@ -12,7 +12,8 @@ const ROW = `key, owner IS NOT NULL AS owned, token, expires_ms, label, started_
 export function sqliteDialect(table: string): LockDialect {
   const until = (ttl: string) => `MIN(${MS} + ${ttl}, ${NEVER})`;
 
-  // @stealAfter to @ignored are null in an attempt that does not ask for them. Compared with null, a tick is new, and no lease is old enough to steal.
+  // @stealAfter to @ignored are null in an attempt without them. Compared with null, a tick is
+  // new, and no lease is old enough to steal.
   const tick = `COALESCE(@tick, ${MS} - ${MS} % @slot, CASE WHEN @gap > 0 THEN ${MS} END)`;
   const free = `
     NOT paused
@@ -40,9 +41,9 @@ export function sqliteDialect(table: string): LockDialect {
   const firstTry = acquire('FALSE');
   const resend = acquire('owner IS excluded.owner');
   // It tells the clock also for a key that has no row.
-  const age = (column: string) =>
-    `(SELECT ${column} FROM ${table} WHERE key = '${AGE_KEY}') AS age_${column}`;
-  const look = `SELECT ${ROW}, ${age('started_ms')}, ${age('expires_ms')} FROM (SELECT 1) LEFT JOIN ${table} ON key = ?`;
+  const grace = (column: string) =>
+    `(SELECT ${column} FROM ${table} WHERE key = '${RESERVED_KEY}') AS grace_${column}`;
+  const look = `SELECT ${ROW}, ${grace('started_ms')}, ${grace('expires_ms')} FROM (SELECT 1) LEFT JOIN ${table} ON key = ?`;
 
   const lease = `key = ? AND owner = ? AND expires_ms > ${MS}`;
   const renew = `UPDATE ${table} SET renewed_ms = ${MS}, expires_ms = ${until('?')} WHERE ${lease}`;
@@ -69,10 +70,10 @@ export function sqliteDialect(table: string): LockDialect {
            last_outcome    = CASE WHEN owner IS NULL THEN last_outcome    ELSE 'failed' END
      WHERE key = ? AND expires_ms > ${MS}`;
 
-  // A table that was made again may not grant the key yet, paused or not.
-  const keptByAge = `COALESCE((SELECT expires_ms FROM ${table} WHERE key = '${AGE_KEY}'), 0)`;
+  // A table that was created again may not grant the key yet, paused or not.
+  const keptByGrace = `COALESCE((SELECT expires_ms FROM ${table} WHERE key = '${RESERVED_KEY}'), 0)`;
   const pause = `
-    INSERT INTO ${table} (key, token, expires_ms, paused) VALUES (?, ${firstToken(table)}, ${keptByAge}, TRUE)
+    INSERT INTO ${table} (key, token, expires_ms, paused) VALUES (?, ${firstToken(table)}, ${keptByGrace}, TRUE)
     ON CONFLICT (key) DO UPDATE SET paused = TRUE WHERE NOT paused`;
   const resume = `UPDATE ${table} SET paused = FALSE WHERE key = ? AND paused`;
 
@@ -102,12 +103,18 @@ export function sqliteDialect(table: string): LockDialect {
      WHERE key > ? AND key >= ? ORDER BY key LIMIT ?`;
   const purge = `DELETE FROM ${table} WHERE key IN (SELECT value FROM json_each(?)) AND ${unused}`;
 
-  /** A read waits for nobody. A repeated attempt may find its own lock, but not before there was a table. */
+  /**
+   * Reads first, since a read never waits. A repeated attempt may find its own lock, so the
+   * row does not refuse it; only the grace period does.
+   */
   const refusalBy = async (run: Run, attempt: Attempt) => {
-    const [row] = (await run(look, [attempt.key])).rows as unknown as ((LockRow | NoRow) & Age)[];
+    const [row] = (await run(look, [attempt.key])).rows as unknown as ((LockRow | NoRow) & GracePeriod)[];
     const refusal = row && !attempt.resend ? refusalOf(row, attempt) : undefined;
     if (refusal || row?.key !== null) return refusal;
-    return refusalByAge({ ...row, started_ms: row.age_started_ms, expires_ms: row.age_expires_ms }, attempt);
+    return refusalInGrace(
+      { ...row, started_ms: row.grace_started_ms, expires_ms: row.grace_expires_ms },
+      attempt,
+    );
   };
   const changing = async (run: Run, sql: string, values: unknown[]): Promise<Change> =>
     (await run(sql, values)).affected > 0 ? 'done' : 'gone';
@@ -161,10 +168,10 @@ export function sqliteDialect(table: string): LockDialect {
   };
 }
 
-/** Since when the table is there, and until when no key is granted that has no row: null unless it was made again. */
-interface Age {
-  age_started_ms: unknown;
-  age_expires_ms: unknown;
+/** The beginning and end of the grace period; null for a table that was not created again. */
+interface GracePeriod {
+  grace_started_ms: unknown;
+  grace_expires_ms: unknown;
 }
 
 function identityOf({ key, owner }: { key?: unknown; owner?: unknown }): string {

@@ -130,7 +130,10 @@ export class SqliteSession implements LockSessions {
     return answerOf(statement, values);
   }
 
-  /** A text from BEGIN to COMMIT is one step: between two, other operations of this process would join the transaction. */
+  /**
+   * Runs a text from BEGIN to COMMIT in one step: between two steps, other operations of this
+   * process would join the transaction.
+   */
   private transact(sql: string): Answer {
     try {
       this.connection.exec(sql);

@@ -26,22 +26,25 @@ interface DriverError {
 
 /**
  * PostgreSQL: serialization failure, deadlock, lock not available, unique violation. MySQL and
- * MariaDB: the same, SKIP LOCKED's own, and what a group refuses when another member was faster.
+ * MariaDB: the same, the code of SKIP LOCKED, and a conflict with another member of a
+ * replication group.
  */
 const CONTENTION = new Set<unknown>(['40001', '40P01', '55P03', '23505', 1020, 1062, 1205, 1213, 3101, 3572]);
 
-/** Error 149 at a commit is a deadlock with a transaction of another member of the group. */
+/** Error 149 at a commit is a deadlock with a transaction on another member of the group. */
 const COMMIT_FAILED = 1180;
 const DEADLOCK_AT_COMMIT = /\berror:? 149\b/i;
 
 const STALE_READ = new Set<unknown>([1020, 'SQLITE_BUSY_SNAPSHOT']);
 
 /**
- * The server takes no writes: it is a replica, or a writer that was demoted while its connections
- * stayed open. Another connection may lead to the new writer.
+ * The server takes no writes: it is a replica, or a writer that was demoted while its
+ * connections stayed open. Another connection may lead to the new writer.
  */
 const READ_ONLY = new Set<unknown>(['25006', 1036, 1792, 1836, 1874, 3100]);
-/** 1290 says that an option of the server forbids the statement, which may be another option. */
+/**
+ * 1290 says that an option of the server forbids the statement, which may be another option.
+ */
 const FORBIDDEN_BY_OPTION = 1290;
 const READ_ONLY_TEXT = /read[-_ ]only/i;
 
@@ -51,7 +54,7 @@ const POSTGRES_BROKEN_OFF = [
   '25P04',
   '40003', // whether the statement was completed is unknown
   '53300',
-  '57000', // of Pgpool, for a node that has gone
+  '57000', // Pgpool has lost a node
   '57014',
   '57P01',
   '57P02',
@@ -67,7 +70,7 @@ const MYSQL_BROKEN_OFF = [
   1317,
   1927,
   1969,
-  2002, // these and 2003, 2006, 2013: of proxies that have lost their server
+  2002, // as 2003, 2006, 2013: a proxy has lost its server
   2003,
   2006,
   2013,
@@ -75,17 +78,17 @@ const MYSQL_BROKEN_OFF = [
   3032, // offline mode, as 6400
   3168,
   3169,
-  3781, // these and 3782, 3783: while a new primary applies its backlog
+  3781, // as 3782, 3783: a new primary applies its backlog
   3782,
   3783,
   3797, // as 3798: a member did not catch up with the group in time
   3798,
   4031,
   6400,
-  9001, // of ProxySQL: it has no server for this kind of statement
+  9001, // ProxySQL has no server for this kind of statement
   'PROTOCOL_CONNECTION_LOST',
 ];
-/** Of mysql2's pool cluster, which takes a server out after some errors. */
+/** Codes of mysql2's pool cluster, which removes a server after some errors. */
 const TAKEN_OUT = new Set<unknown>(['POOL_NOEXIST', 'POOL_NONEONLINE']);
 const NETWORK = [
   'EADDRNOTAVAIL',
@@ -111,8 +114,8 @@ const NETWORK = [
 const BROKEN_OFF = new Set<unknown>([...POSTGRES_BROKEN_OFF, ...MYSQL_BROKEN_OFF, ...NETWORK]);
 
 /**
- * Connection errors to which pg and mysql2 give no code; and what they and TypeORM say of a pool
- * that was closed, which an application may open again.
+ * Connection errors to which pg and mysql2 give no code, and their errors, and TypeORM's, for
+ * a pool that was closed, which the application may open again.
  */
 const BROKEN_OFF_TEXT = new RegExp(
   [
@@ -133,11 +136,17 @@ const BROKEN_OFF_TEXT = new RegExp(
   'i',
 );
 
-/** PgBouncer's refusal of a BEGIN, which has the code of broken connections: 08P01. */
+/**
+ * PgBouncer's message when it refuses a BEGIN. Its code, 08P01, is also that of broken
+ * connections.
+ */
 const STATEMENT_POOLING = /not allowed in statement pooling mode/i;
 
 const MISSING_TABLE = new Set<unknown>(['42P01', 1146]);
-/** PostgreSQL: insufficient privilege. MySQL: on a database, a table, a column; the operation itself. */
+/**
+ * PostgreSQL: insufficient privilege. MySQL: no right on a database, a table, a column, or for
+ * the operation.
+ */
 const DENIED = new Set<unknown>(['42501', 1044, 1142, 1143, 1227]);
 const EXISTING_TABLE = new Set<unknown>([1050]);
 const MISSING_SCHEMA = new Set<unknown>(['3F000', 1049]);
@@ -194,7 +203,8 @@ export function isMissingSchema(error: unknown): boolean {
  *
  * @param doing what failed, such as `acquire "nightly-report"`
  * @param target the database, for people: it names host, port and database, nothing secret
- * @param owners the owner ids that the operation has used; no text and no property of the result has them
+ * @param owners the owner ids that the operation has used; no text and no property of the
+ * result shows them
  */
 export function storeFailure(
   error: unknown,
@@ -225,19 +235,19 @@ function failureOf(error: unknown, doing: string, target: string, owners: readon
     return new LockStoreError(unusableMessage(error.fault, doing, target), { cause, transient: true });
   if (isReadOnly(error)) {
     return new LockStoreError(
-      `Could not ${doing}: ${target} takes no writes: ${reasonOf(cause)}. It is a replica, or a writer that was demoted. Lead the connections to the writer: each of these is closed, and the next attempt takes another one.`,
+      `Could not ${doing}: ${target} takes no writes: ${reasonOf(cause)}. It is a replica, or a writer that was demoted. Connect to the writer. The store closes such connections, and the next attempt takes another one.`,
       { cause, transient: true },
     );
   }
   if (has(error, TAKEN_OUT)) {
     return new LockStoreError(
-      `Could not ${doing}: the pool cluster of mysql2 has no server for ${target}: ${reasonOf(cause)}. It takes a server out after some failed connections, for good unless the DataSource's option replication.restoreNodeTimeout is set.`,
+      `Could not ${doing}: the pool cluster of mysql2 has no server for ${target}: ${reasonOf(cause)}. It removes a server after some failed connections, for good unless the option replication.restoreNodeTimeout of the DataSource is set.`,
       { cause, transient: true },
     );
   }
   if (STATEMENT_POOLING.test(String(driverError(error).message))) {
     return new LockStoreError(
-      `Could not ${doing}: the pooler before ${target} is in statement mode, which allows no transaction. Set its mode to transaction (PgBouncer: pool_mode = transaction).`,
+      `Could not ${doing}: the pooler in front of ${target} is in statement mode, which allows no transaction. Set its mode to transaction (PgBouncer: pool_mode = transaction).`,
       { cause },
     );
   }
@@ -252,7 +262,7 @@ function failureOf(error: unknown, doing: string, target: string, owners: readon
 
 function isBrokenOff(error: unknown): boolean {
   const { code, errno, fatal, sqlState, message } = driverError(error);
-  // A commit that failed otherwise than by a deadlock: whether it was carried out is unknown.
+  // The outcome of a commit is unknown if it failed for another reason than a deadlock.
   if (errno === COMMIT_FAILED) return !isContention(error);
   return (
     has(error, BROKEN_OFF) ||

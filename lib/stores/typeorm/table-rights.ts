@@ -8,11 +8,12 @@ import { tableName } from './lock-table.ddl.js';
 import { isContention, isDenied } from './store-failure.js';
 import { nameOf, type LockTable } from './typeorm-store.options.js';
 
-/** Ends a transaction that is to leave nothing behind. */
-class Undone extends Error {}
+/** Rolls back the transaction of the check. */
+class RolledBack extends Error {}
 
 /**
- * Writes, changes and reads a row as locks do, and takes it back: where something is missing, the start fails and not each lock.
+ * Inserts, changes and reads a row as locks do, and rolls that back. So a missing right fails
+ * the start, and not the first lock.
  *
  * @throws LockStoreError that names the missing right
  */
@@ -21,17 +22,17 @@ export async function assertRights(database: LockDatabase): Promise<void> {
   const name = tableName(kind, table);
   try {
     if (kind === 'better-sqlite3')
-      // It changes nothing, but needs a file that can be written.
+      // The statement changes nothing, but needs a file that can be written.
       return await sessions.use(OPERATION_LIMIT, async (run) => {
         await run(`UPDATE ${name} SET token = token WHERE FALSE`);
       });
     await transactions.run(async ({ queryRunner }) => {
       if (queryRunner) await transactions.within(queryRunner, (run) => tryRow(run, database, name));
-      throw new Undone();
+      throw new RolledBack();
     });
   } catch (error) {
-    if (error instanceof Undone || isContention(error)) return; // another session was in the way, and no right
-    throw isDenied(error) ? lacking(table, error) : error;
+    if (error instanceof RolledBack || isContention(error)) return; // contention says nothing about rights
+    throw isDenied(error) ? missingRight(table, error) : error;
   }
 }
 
@@ -53,8 +54,8 @@ async function tryRow(run: Run, { kind, table }: LockDatabase, name: string): Pr
     );
 }
 
-/** The error for a user who lacks a right. What the server says names it. */
-export function lacking(table: LockTable, denied: unknown): LockStoreError {
+/** The error for a missing right, which the message of the server names. */
+export function missingRight(table: LockTable, denied: unknown): LockStoreError {
   const cause = safeError(denied);
   return new LockStoreError(
     `A right for the table ${nameOf(table)} is missing: ${cause instanceof Error ? cause.message : 'it cannot be written'}. Locks need SELECT, INSERT and UPDATE on it, purge also DELETE, and autoCreate the right to create it; ` +

@@ -37,7 +37,7 @@ import { LockOperations, unlessCollided } from './lock-operations.js';
 import { CONTENTION, inspectionOf, recordOf } from './lock-row.js';
 import { createTable, type LockTableDatabase } from './lock-table.ddl.js';
 import type { Warn } from './pooled-sessions.js';
-import { AGE_LABEL } from './table-age.js';
+import { GRACE_LABEL } from './grace-period.js';
 import {
   nameOf,
   readStoreOptions,
@@ -159,10 +159,11 @@ export class TypeOrmLockStore
         const call = this.calls.get(key);
         const wasCalled = call?.asked === false;
         if (call) call.asked = true;
-        const granted = before?.acquired === true; // and it may have been committed all the same
+        const granted = before?.acquired === true; // on the connection before, where it may have been committed
         const answer = await acquireOnTerms(dialect, run, granted ? { ...attempt, resend: true } : attempt);
         if (answer.acquired || answer.reason !== 'held' || !request.waiting) return answer;
-        if (!canBeCalledFor(key) || !listener?.listens() || answer.holder?.label === AGE_LABEL) return answer;
+        if (!canBeCalledFor(key) || !listener?.listens() || answer.holder?.label === GRACE_LABEL)
+          return answer;
         const queued = await dialect.queue?.(run, key, listener.channel, wasCalled);
         if (queued === 'full') return answer;
         return queued ? { ...answer, queued: true } : CONTENTION; // it has just changed hands
@@ -404,7 +405,10 @@ export class TypeOrmLockStore
   }
 }
 
-/** A recorded tick that lies too far ahead of the database's clock is passed over, and told. */
+/**
+ * Repeats an attempt that only an ignorable tick has refused, and reports the tick that it
+ * ignored.
+ */
 async function acquireOnTerms(dialect: LockDialect, run: Run, attempt: Attempt): Promise<LockAcquireResult> {
   const answer = await dialect.acquire(run, attempt);
   if (!('ignorable' in answer) || answer.ignorable === undefined) return answer;
@@ -414,7 +418,10 @@ async function acquireOnTerms(dialect: LockDialect, run: Run, attempt: Attempt):
 
 type Free = Parameters<WaiterCaller['onFree']>[0];
 
-/** What was done on a connection before, in a transaction that was not ours, has been committed if it is gone now. */
+/**
+ * The result of a change that is repeated. If nothing is left to change, the transaction on
+ * the connection before was committed, so its result counts.
+ */
 function orDone<T extends Freeing>(now: T, before: T | undefined): T {
   return now === 'gone' && before !== undefined && before !== 'locked' ? before : now;
 }

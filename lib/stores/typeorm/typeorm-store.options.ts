@@ -8,8 +8,9 @@ export interface LockTableOptions {
   /** Its name: letters, digits and underscores, at most 63. Default `locks`, of weak ones `locks_weak`. */
   table?: string | undefined;
   /**
-   * The PostgreSQL schema, or the MySQL or MariaDB database; SQLite has none. Default: the DataSource's own option `schema` or `database`, else the first schema of the
-   * user's default `search_path` that exists. What a connection of the pool happens to be set to does not count.
+   * The PostgreSQL schema, or the MySQL or MariaDB database; SQLite has none. Default: the
+   * DataSource's own option `schema` or `database`; else, on PostgreSQL, the first existing
+   * schema of the user's default `search_path`. Settings of a single connection do not count.
    */
   schema?: string | undefined;
   /**

@@ -13,7 +13,10 @@ export type ConnectionFault =
   | 'rights'
   | 'unseen';
 
-/** A connection of the pool cannot be used as the application left it: it is closed, and another one taken. */
+/**
+ * The application left a connection of its pool in a state in which the store cannot use it:
+ * the store closes it and takes another one.
+ */
 export class UnusableConnectionError extends Error {
   constructor(
     readonly fault: ConnectionFault,
@@ -23,7 +26,7 @@ export class UnusableConnectionError extends Error {
   }
 }
 
-/** What the connection is found with, and where to look for the cause: both for people. */
+/** Texts for messages: the state of the connection, and where to look for the cause. */
 const FAULTS: Record<ConnectionFault, { found: string; advice: string }> = {
   transaction: {
     found: 'is in a transaction that the application left open',
@@ -76,13 +79,16 @@ const CODES = new Map<unknown, ConnectionFault>([
   [1223, 'lockedTables'],
 ]);
 
-/** What the error of a statement says of its connection. */
+/** The fault of the connection that the error of a statement shows, if it shows one. */
 export function faultOf(error: unknown): ConnectionFault | undefined {
   const { code, errno } = Object(error) as { code?: unknown; errno?: unknown };
   return CODES.get(errno) ?? CODES.get(code);
 }
 
-/** Whether other connections may not be better, since the server itself says no. */
+/**
+ * Whether the server itself may be the cause, so that other connections would have the same
+ * fault.
+ */
 export function mayBeTheServers(fault: ConnectionFault): boolean {
   return fault === 'readOnly' || fault === 'rights' || fault === 'unseen';
 }

@@ -3,23 +3,33 @@ import { LockError, LockStoreError } from '../../lock.errors.js';
 import { safeError } from '../../safe-error.js';
 import { nameOf, quoted, type LockTable } from './typeorm-store.options.js';
 
-/** Runs one statement without values and gives its rows, on a connection of the store or of a migration. */
+/**
+ * Runs one statement without values and gives its rows, on a connection of the store or of a
+ * migration.
+ */
 type Query = (sql: string) => Promise<Record<string, unknown>[]>;
 
-/** Where a connection finds the table when a statement does not name the schema. */
-interface DefaultPlace {
+/** The schema in which a connection finds the table when a statement does not name one. */
+interface DefaultSchema {
   schema: string;
   isLockTable: boolean;
 }
 
 /**
- * Names the schema of the table, on MySQL and MariaDB the database, so that every statement can name it: a connection of the pool may have been set to another one.
+ * Finds the schema of the table (on MySQL and MariaDB the database), so that every statement
+ * can name it: a connection of the pool may be set to another schema.
  *
- * It is the store's option `schema`; else what the DataSource is configured with; else the server's default for the user.
+ * It is the store's option `schema`; else the option of the DataSource; else the server's
+ * default for the user.
  *
- * @throws LockStoreError when that schema does not exist, or the locks of an earlier version are in another one
+ * @throws LockStoreError when that schema does not exist
+ * @throws LockError when an earlier version keeps its locks in another schema
  */
-export async function placeTable(dataSource: DataSource, table: LockTable, query: Query): Promise<LockTable> {
+export async function resolveTable(
+  dataSource: DataSource,
+  table: LockTable,
+  query: Query,
+): Promise<LockTable> {
   const { type } = dataSource.options;
   if (type === 'postgres') return { ...table, schema: await postgresSchema(dataSource, table, query) };
   if (type === 'mysql' || type === 'mariadb')
@@ -31,8 +41,8 @@ async function postgresSchema(dataSource: DataSource, table: LockTable, query: Q
   const { schema: configured } = dataSource.options as { schema?: string };
   const schema = table.schema ?? configured;
   if (schema === undefined) {
-    const place = await defaultPlace(table, query);
-    if (place) return place.schema;
+    const found = await defaultSchema(table, query);
+    if (found) return found.schema;
     throw new LockStoreError(
       `The search_path of this user has no schema for the table ${table.table} that exists and that the user may use. Set the option schema.`,
     );
@@ -43,16 +53,19 @@ async function postgresSchema(dataSource: DataSource, table: LockTable, query: Q
   return schema;
 }
 
-/** Earlier versions did not look at the DataSource's schema: in a rolling deployment, two tables would have two holders. */
+/**
+ * Earlier versions ignored the DataSource's schema. In a rolling deployment two tables would
+ * give one lock two holders.
+ */
 async function assertNotElsewhere(table: LockTable, query: Query): Promise<void> {
-  const before = await defaultPlace(table, query);
+  const before = await defaultSchema(table, query);
   if (!before?.isLockTable || before.schema === table.schema) return;
   const present = `SELECT 1 AS found FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
     WHERE n.nspname = ${literal(String(table.schema))} AND c.relname = '${table.table}'`;
   if ((await query(present)).length > 0) return;
   const old = { ...table, schema: before.schema };
   throw new LockError(
-    `The DataSource's schema ${String(table.schema)} has no table ${table.table}, but ${nameOf(old)} has locks of a version that did not look at that schema. ` +
+    `The DataSource's schema ${String(table.schema)} has no table ${table.table}, but ${nameOf(old)} has the locks of an earlier version, which ignored that schema. ` +
       `With two tables, two instances could hold one lock. To keep the old table, set the option schema to '${before.schema}'. ` +
       `To move it, stop every instance and run ALTER TABLE ${quoted(old, '"')} SET SCHEMA ${quoted({ table: String(table.schema), weak: false }, '"')}. ` +
       'If no instance uses it, drop it.',
@@ -60,10 +73,12 @@ async function assertNotElsewhere(table: LockTable, query: Query): Promise<void>
 }
 
 /**
- * Of the session's search path, only its reset value counts: the session may be set to anything. The path is read as the server reads it: names in quotes
- * or folded to lower case, "$user", and only schemas that exist and may be used. The first one that has the table is taken, else the first one.
+ * Finds the schema by the reset value of the session's search path, since the session may have
+ * another path. It reads the path as the server does: names in quotes or folded to lower case,
+ * "$user", and only schemas that exist and that the user may use. It takes the first schema
+ * with the table, else the first schema.
  */
-async function defaultPlace({ table }: LockTable, query: Query): Promise<DefaultPlace | undefined> {
+async function defaultSchema({ table }: LockTable, query: Query): Promise<DefaultSchema | undefined> {
   const [place] = await query(
     `WITH me AS (
        SELECT COALESCE((SELECT substr(setting, 6) FROM pg_catalog.pg_db_role_setting, unnest(setconfig) AS setting
@@ -88,22 +103,25 @@ async function defaultPlace({ table }: LockTable, query: Query): Promise<Default
   return place && { schema: String(place.schema), isLockTable: place.is_lock_table === true };
 }
 
-/** As TypeORM gives it to the driver: what is in `extra` wins. Only without any is it what TypeORM found in its first session. */
+/**
+ * The database as TypeORM passes it to the driver: `extra` comes first. If no option names it,
+ * TypeORM has read it from its first session.
+ */
 function mysqlDatabase({ options, driver }: DataSource): string {
   const { database } = (options as { extra?: { database?: string } }).extra ?? {};
   const configured = database ?? (driver as Partial<DataSource['driver']> | undefined)?.database;
   if (configured) return configured;
   throw new LockStoreError(
-    'The DataSource names no database, so that there is none for the lock table. Set its option database, or the option schema of the store.',
+    'The DataSource names no database for the lock table. Set its option database, or the option schema of the store.',
   );
 }
 
-/** A text in the SQL of PostgreSQL, however its sessions read backslashes. */
+/** A text as a literal of PostgreSQL, whatever the session does with backslashes. */
 export function literal(text: string): string {
   return `E'${text.replaceAll(/['\\]/g, '$&$&')}'`;
 }
 
-/** The error for a schema that is not there. */
+/** The error for a schema that does not exist. */
 export function missingSchema({ table, schema }: LockTable, cause?: unknown): LockStoreError {
   return new LockStoreError(
     `The schema ${schema ?? 'of the connection'} for the table ${table} does not exist. Create it, or change the option schema.`,
