@@ -122,7 +122,9 @@ for (const { name, open } of cliDatabases('sqlite', 'postgres', 'mongodb')) {
       expect(await processes.run(command)).toMatchObject({
         code: 1,
         stdout: '',
-        stderr: expect.stringMatching(/it is paused, for all instances. nestjs-locked resume ends that/),
+        stderr: expect.stringMatching(
+          /it is paused, for all instances. Run nestjs-locked resume to end the pause/,
+        ),
       });
       expect((await cli('resume', 'halted', '--json')).stdout).toBe(
         '{"key":"halted","paused":false,"changed":true}\n',

@@ -9,7 +9,10 @@ class Transaction {
   open = true;
 }
 
-/** A database in which what a transaction guards can be changed by no other session until it has ended. */
+/**
+ * A database in which what a transaction guards can be changed by no other session until it
+ * has ended.
+ */
 class GuardingStore extends ScriptedStore implements TransactionGuard {
   readonly guarded = new Set<Transaction>();
 

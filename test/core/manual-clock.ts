@@ -50,7 +50,10 @@ export class ManualClock implements Clock {
     this.#setAhead += ms;
   }
 
-  /** A hypervisor pauses the machine for so long: its monotonic clock and its uptime stand still. */
+  /**
+   * A hypervisor pauses the machine for so long: its monotonic clock and its uptime stand
+   * still.
+   */
   pauseMachine(ms: number): void {
     this.suspend(ms);
     this.#unseen += ms;

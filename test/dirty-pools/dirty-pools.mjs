@@ -8,11 +8,13 @@ const KEYS = ['one', 'two', 'three'];
 const PROCESSES = 2;
 
 /**
- * Has two processes take the same keys in turn, on pools of which a third of the connections is left dirty again and again.
+ * Has two processes take the same keys in turn, on pools of which a third of the connections
+ * is left dirty again and again.
  *
  * @param options of a DataSource on a database of its own
  * @param locks how many are taken, over all processes
- * @returns what each process tells: how many were granted, and the failures, two holders of one key among them
+ * @returns what each process tells: how many were granted, and the failures, two holders of
+ * one key among them
  */
 export async function lockOnDirtyPools({ options, locks }) {
   const admin = await new DataSource(options).initialize();

@@ -1,4 +1,5 @@
-// One of the processes of dirty-pools.mjs, an application on the built package. argv: its settings as JSON.
+// One of the processes of dirty-pools.mjs, an application on the built package. argv: its
+// settings as JSON.
 import 'reflect-metadata';
 import { NestFactory } from '@nestjs/core';
 import { getDataSourceToken, TypeOrmModule } from '@nestjs/typeorm';

@@ -3,7 +3,10 @@ import { switchOver } from '../switchover/switchover.mjs';
 import { SLACK, TTL } from '../switchover/terms.mjs';
 import { Facts } from './facts.mjs';
 
-/** A writer is demoted while eight processes lock through it; their connections stay open, and only new ones lead to the new writer. */
+/**
+ * A writer is demoted while eight processes lock through it; their connections stay open, and
+ * only new ones lead to the new writer.
+ */
 export async function run(names) {
   const facts = new Facts();
   for (const name of names.length > 0 ? names : Object.keys(PAIRS)) {

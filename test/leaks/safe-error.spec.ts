@@ -17,7 +17,10 @@ const ids = fc.oneof(
   fc.stringMatching(/^[a-z]{3}-['"\\{}$.%]{2}[0-9]{6}$/),
 );
 
-/** Where drivers put what a statement had: texts around the id, as it is, in JSON, as bytes, cut or doubled. */
+/**
+ * Where drivers put what a statement had: texts around the id, as it is, in JSON, as bytes,
+ * cut or doubled.
+ */
 const textsWith = (id: string) =>
   fc.oneof(
     fc.constantFrom(

@@ -16,7 +16,10 @@ const OWNER = "wörker-7'capability-0123456789";
 const HELD = '1b4e28ba-2fa1-41d2-883f-0016d3cca427';
 const UUID = /[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/i;
 
-/** Everything that the library says while `work` runs: errors, events, diagnostics channels, log lines. */
+/**
+ * Everything that the library says while `work` runs: errors, events, diagnostics channels,
+ * log lines.
+ */
 async function saidWhile(work: (said: unknown[]) => Promise<unknown>): Promise<unknown[]> {
   const said: unknown[] = [];
   const listener = (message: unknown): void => void said.push(message);

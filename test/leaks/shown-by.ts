@@ -1,6 +1,7 @@
 /**
- * Every text that a value shows to code that looks: own properties, enumerable or not, with names or symbols, getters
- * of its classes, causes, errors in arrays, maps and sets, and bytes as text and as hex.
+ * Every text that a value shows to code that looks: own properties, enumerable or not, with
+ * names or symbols, getters of its classes, causes, errors in arrays, maps and sets, and bytes
+ * as text and as hex.
  */
 export function shownBy(value: unknown): string {
   const texts: string[] = [];

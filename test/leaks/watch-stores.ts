@@ -23,13 +23,18 @@ const METHODS: Record<string, (...args: any[]) => string[]> = {
 };
 /** A shorter id, such as those of many specs, is a part of words. */
 const DISTINCT = 8;
-/** A full stop after the end of a sentence: of a text of others that was put into one of ours. */
+/**
+ * A full stop after the end of a sentence: of a text of others that was put into one of ours.
+ */
 const DOUBLED = /(?<!\.)[.!?:]\.(?=\s|$)/;
 
 const leaks = new Set<string>();
 const owners = new Set<string>();
 
-/** Looks at every error that leaves a store in this spec file, and fails the test in which one shows an owner id. */
+/**
+ * Looks at every error that leaves a store in this spec file, and fails the test in which one
+ * shows an owner id.
+ */
 export function watchStores(): void {
   for (const { prototype } of [TypeOrmLockStore, TypeOrmSessionLockStore, MongoLockStore])
     for (const [method, ownersOf] of Object.entries(METHODS)) {

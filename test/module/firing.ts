@@ -7,8 +7,9 @@ import type { CronJob } from 'cron';
 type Inside = { lastExecution: Date; _isActive: boolean; _timeout: NodeJS.Timeout };
 
 /**
- * Lets a cron job fire for a tick of another time, in the steps that the job takes when its timer fires: it notes the date, arms the next timer, and calls.
- * Ends when the lock was refused, or the run has ended if it awaits nothing else.
+ * Lets a cron job fire for a tick of another time, in the steps that the job takes when its
+ * timer fires: it notes the date, arms the next timer, and calls. Ends when the lock was
+ * refused, or the run has ended if it awaits nothing else.
  *
  * @param period until the next tick
  */

@@ -6,7 +6,10 @@ import { Locked, LockModule } from '../../lib/index.js';
 import { logs, start } from './applications.js';
 import { RecordingStore } from './recording-store.js';
 
-/** A class with one method under its default key and one under a key, as a minifier would name it. */
+/**
+ * A class with one method under its default key and one under a key, as a minifier would name
+ * it.
+ */
 function named(name: string): Type<{ tick(): Promise<string> }> {
   @Injectable()
   class Jobs {
@@ -22,9 +25,9 @@ function named(name: string): Type<{ tick(): Promise<string> }> {
   return Jobs;
 }
 
-const warningsOf = (): string[] => logs.of('warn').filter((line) => line.includes('look made up'));
+const warningsOf = (): string[] => logs.of('warn').filter((line) => line.includes('A minifier seems'));
 
-describe('Class names that a minifier made up', () => {
+describe('Class names that a minifier has changed', () => {
   it.each(['o', 't1', '_a', '$', 'Ab', 'e3f', 'class_1', '_class', '_class2', 'default_1'])(
     'E8 the start warns of %s, with the method',
     async (name) => {
@@ -33,7 +36,7 @@ describe('Class names that a minifier made up', () => {
         providers: [named(name)],
       });
       expect(warningsOf()).toEqual([
-        expect.stringMatching(/^The class names in these default keys look made up .*@Locked\('…'\)/),
+        expect.stringMatching(/^A minifier seems to have changed .*@Locked\('…'\)/),
       ]);
       expect(warningsOf()[0]).toContain(`${name}.tick`);
       expect(warningsOf()[0]).not.toContain('report');

@@ -42,7 +42,10 @@ function database(clock: { now: number }) {
   return Object.assign(new RecordingStore({ now: () => clock.now }), { keepsOnce: true as const });
 }
 
-/** An instance of the application whose own clock may be off; its timer fires for the tick that it believes in. */
+/**
+ * An instance of the application whose own clock may be off; its timer fires for the tick that
+ * it believes in.
+ */
 async function instance<T extends Job>(
   job: Type<T>,
   options: LockModuleOptions,

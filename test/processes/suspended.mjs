@@ -1,6 +1,7 @@
-// Takes a lock and does nothing but look at the clock until the process was stopped for longer than the lease; then
-// tells whether it believes in the lock, before any timer has run. argv: `stopped`, or `paused` for a machine whose
-// monotonic clock stands still meanwhile, as under a hypervisor that pauses it.
+// Takes a lock and does nothing but look at the clock until the process was stopped for longer
+// than the lease; then tells whether it believes in the lock, before any timer has run. argv:
+// `stopped`, or `paused` for a machine whose monotonic clock stands still meanwhile, as under
+// a hypervisor that pauses it.
 import 'reflect-metadata';
 import { Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';

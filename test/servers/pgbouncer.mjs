@@ -8,7 +8,10 @@ import { installed } from './installed-program.mjs';
 import { startServer } from './server-home.mjs';
 import { serverVersion } from './server-version.mjs';
 
-/** PgBouncer in front of a PostgreSQL, the installed one or else that of Debian 12: each transaction, or whatever `poolMode` says, gets whichever session is free. */
+/**
+ * PgBouncer in front of a PostgreSQL, the installed one or else that of Debian 12: each
+ * transaction, or whatever `poolMode` says, gets whichever session is free.
+ */
 export const startPgBouncer = (server, { poolSize = 3, poolMode = 'transaction' } = {}) =>
   startServer('pgbouncer', async (home) => {
     const own = installed('pgbouncer');

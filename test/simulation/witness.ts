@@ -244,12 +244,18 @@ export class Witness {
   }
 }
 
-/** Whether a lock that is not held is over for good. After a suspension of its machine it may be in doubt only, until it is lost or confirmed. */
+/**
+ * Whether a lock that is not held is over for good. After a suspension of its machine it may
+ * be in doubt only, until it is lost or confirmed.
+ */
 function isOver({ lock, process, calledAt }: Hold): boolean {
   return lock.loss !== undefined || (!process.suspended && process.resumedAt < calledAt);
 }
 
-/** Whether what the process believes can be relied on: also at once after a suspension of its machine, but not by those who look during it. */
+/**
+ * Whether what the process believes can be relied on: also at once after a suspension of its
+ * machine, but not by those who look during it.
+ */
 function trusted({ process }: Hold): boolean {
   return !process.suspended;
 }

@@ -372,7 +372,7 @@ export const ticks: PlantedBug[] = [
           : right.acquire(key, owner, ttl, request);
       },
     }),
-    foundBy: 'B81 a recorded tick that lies too far ahead counts as none, and is told',
+    foundBy: 'B81 a recorded tick that lies too far ahead is ignored and reported',
   },
   {
     name: 'a tick that is passed over is not told',
@@ -385,7 +385,7 @@ export const ticks: PlantedBug[] = [
         return answer;
       },
     }),
-    foundBy: 'B81 gap: a start that lies in the future counts as none, and is told',
+    foundBy: 'B81 gap: a recorded start that lies in the future is ignored and reported',
   },
   {
     name: 'a tick that lies too far ahead frees the key',
@@ -402,13 +402,12 @@ export const ticks: PlantedBug[] = [
       requestsReadAs(right, (_, { once, ...request }) =>
         once && 'gap' in once ? request : { ...request, once },
       ),
-    foundBy:
-      'B81 gap: within it a key does not start again, in all instances, and does not hold up who wants none',
+    foundBy: 'B81 gap: within the gap no instance starts again, and attempts without a gap are granted',
   },
   {
     name: 'gaps do not end',
     plant: (right) => gapsReadAs(right, () => ({ gap: 2 ** 40 })),
-    foundBy: 'B81 gap: after it a key starts again',
+    foundBy: 'B81 gap: a key starts again after the gap',
   },
   {
     name: 'a gap is never past while the key is held',
@@ -420,7 +419,7 @@ export const ticks: PlantedBug[] = [
           : right.acquire(key, owner, ttl, request);
       },
     }),
-    foundBy: 'B81 gap: it is past while the lock is held, and the key is merely held then',
+    foundBy: 'B81 gap: a held key whose gap has passed is refused as held',
   },
   {
     name: 'the tick of a gap is that of a slot',
@@ -436,7 +435,7 @@ export const ticks: PlantedBug[] = [
           : right.acquire(key, owner, ttl, request);
       },
     }),
-    foundBy: 'B81 resend: a granted attempt for a gap, or with failOver, gets its lock again',
+    foundBy: 'B81 resend: a granted attempt with a gap, or with failOver, gets its lock again',
   },
   {
     name: 'a tick that is none is now',

@@ -1,4 +1,7 @@
-/** Where applications find the database; connections that are open stay where they are when it leads elsewhere. */
+/**
+ * Where applications find the database; connections that are open stay where they are when it
+ * leads elsewhere.
+ */
 export class Address {
   static of(url: string): Promise<Address>;
   readonly url: string;

@@ -1,15 +1,22 @@
 import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
 
-/** What every one of the three servers says in the error of a statement that it refuses because it is read-only. */
+/**
+ * What every one of the three servers says in the error of a statement that it refuses because
+ * it is read-only.
+ */
 const REFUSED = 'read-only';
 
 /**
- * Where applications find the database, whichever server that is: a virtual IP address or a DNS name in production. When it leads to another server,
- * connections that are open stay where they are.
+ * Where applications find the database, whichever server that is: a virtual IP address or a
+ * DNS name in production. When it leads to another server, connections that are open stay
+ * where they are.
  */
 export class Address {
-  /** Of each connection that was made, in order: the port that it leads to, and how many statements were refused as read-only on it. */
+  /**
+   * Of each connection that was made, in order: the port that it leads to, and how many
+   * statements were refused as read-only on it.
+   */
   connections = [];
   #target;
   #sockets = new Set();

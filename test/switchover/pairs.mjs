@@ -7,9 +7,11 @@ import { startStandby } from '../servers/postgres-standby.mjs';
 import { start as startPostgres } from '../servers/postgres.mjs';
 
 /**
- * Two servers of a kind, of which one is the writer: `{ old, next, version, demote, takeOver, stop }`. `demote` turns the old writer read-only and leaves
- * its connections open; `takeOver` makes the next server the writer, with everything that the old one has. `old` and `next` are URLs for applications.
- * `listening` resolves when that many processes are notified by the next server, on databases that notify.
+ * Two servers of a kind, of which one is the writer: `{ old, next, version, demote, takeOver,
+ * stop }`. `demote` turns the old writer read-only and leaves its connections open; `takeOver`
+ * makes the next server the writer, with everything that the old one has. `old` and `next` are
+ * URLs for applications. `listening` resolves when that many processes are notified by the
+ * next server, on databases that notify.
  */
 export const PAIRS = {
   postgres: postgresPair,
@@ -58,7 +60,10 @@ async function queryPostgres(url, sql) {
   }
 }
 
-/** The table is copied when the old server takes no more writes: that is what replication has done by then. */
+/**
+ * The table is copied when the old server takes no more writes: that is what replication has
+ * done by then.
+ */
 async function mysqlPair(name, start, readOnly) {
   const servers = await Promise.allSettled([start(), start()]);
   const running = servers.flatMap(({ value }) => value ?? []);

@@ -15,7 +15,10 @@ interface Observations {
   regrantedAfter: number;
   /** Of attempts, renewals and releases. */
   failed: string[];
-  /** How many led to the old server, on how many of them a statement was refused as read-only, and on one at most. */
+  /**
+   * How many led to the old server, on how many of them a statement was refused as read-only,
+   * and on one at most.
+   */
   connections: number;
   refused: number;
   mostRefusedOfOne: number;

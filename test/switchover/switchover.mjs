@@ -7,8 +7,8 @@ import { SLACK, TTL } from './terms.mjs';
 const instanceFile = fileURLToPath(new URL('instance.mjs', import.meta.url));
 
 /**
- * Has instances of an application lock through one address, turns the server there read-only, and leads the address to another server, while every
- * connection stays open.
+ * Has instances of an application lock through one address, turns the server there read-only,
+ * and leads the address to another server, while every connection stays open.
  *
  * @param pair one of `PAIRS`
  * @param type TypeORM's name of the database
@@ -75,7 +75,10 @@ class Instance {
     this.exitCode = once(this.child, 'exit').then(([code, signal]) => code ?? signal);
   }
 
-  /** Resolves to the first event of this name that is wanted; rejects when the process ends before, or the signal is aborted. */
+  /**
+   * Resolves to the first event of this name that is wanted; rejects when the process ends
+   * before, or the signal is aborted.
+   */
   async first(name, wanted = () => true, signal) {
     for (;;) {
       const found = this.events.find((event) => event.event === name && wanted(event));
@@ -100,7 +103,10 @@ class Instance {
   }
 }
 
-/** Grants of one key whose holders believed in them at the same time, or whose tokens are not in the order of the grants. */
+/**
+ * Grants of one key whose holders believed in them at the same time, or whose tokens are not
+ * in the order of the grants.
+ */
 function overlapsOf(grants) {
   const overlaps = [];
   const last = new Map();

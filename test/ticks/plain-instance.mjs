@@ -1,5 +1,6 @@
-// One instance of an application with a plain `@Cron('* * * * * *') @Locked()`, or an `@Interval()`, in a process of its own:
-// `node plain-instance.mjs URL '{"body": 20}'` or `'{"interval": 1000}'`. It tells of each firing and each run.
+// One instance of an application with a plain `@Cron('* * * * * *') @Locked()`, or an
+// `@Interval()`, in a process of its own: `node plain-instance.mjs URL '{"body": 20}'` or
+// `'{"interval": 1000}'`. It tells of each firing and each run.
 import 'reflect-metadata';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { NestFactory } from '@nestjs/core';

@@ -1,4 +1,5 @@
-// What `npm run ticks -- --plain` runs: the plain forms of scheduled methods, on SQLite, PostgreSQL and MongoDB, a round after the other.
+// What `npm run ticks -- --plain` runs: the plain forms of scheduled methods, on SQLite,
+// PostgreSQL and MongoDB, a round after the other.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

@@ -6,10 +6,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 const instanceFile = fileURLToPath(new URL('plain-instance.mjs', import.meta.url));
 
 /**
- * Lets instances run a plain `@Cron('* * * * * *') @Locked()` on one database for so many seconds.
+ * Lets instances run a plain `@Cron('* * * * * *') @Locked()` on one database for so many
+ * seconds.
  *
  * @param options `body` is how many milliseconds a run takes
- * @returns for how many seconds a timer fired (but for the last), how many of them ran, the seconds that ran twice or never, and how often two runs overlapped
+ * @returns for how many seconds a timer fired (but for the last), how many of them ran, the
+ * seconds that ran twice or never, and how often two runs overlapped
  */
 export async function runPlainTicks(url, { instances = 3, seconds, body }) {
   const { firings, runs } = await play(url, { instances, seconds, settings: { body } });
@@ -31,7 +33,8 @@ export async function runPlainTicks(url, { instances = 3, seconds, body }) {
 /**
  * The same with an `@Interval()` of so many milliseconds.
  *
- * @returns how often the timers fired and how many runs there were, and the shortest time between two starts, by the clock of the database
+ * @returns how often the timers fired and how many runs there were, and the shortest time
+ * between two starts, by the clock of the database
  */
 export async function runPlainIntervals(url, { instances = 1, seconds, interval }) {
   const { firings, runs } = await play(url, { instances, seconds, settings: { interval } });

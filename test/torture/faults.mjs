@@ -141,7 +141,10 @@ export const FAULTS = {
   'dirty connections': {
     weight: 2,
     needs: 'pools',
-    /** A transaction that is left open would take the locks of a store with it that does not look. */
+    /**
+     * A transaction that is left open would take the locks of a store with it that does not
+     * look.
+     */
     async strike({ some }) {
       const workers = await some();
       const left = await Promise.all(workers.map((worker) => worker.leaveDirty()));
@@ -164,7 +167,10 @@ export const FAULTS = {
     weight: 2,
     needs: 'demote',
     onServer: true,
-    /** As in a switchover: it reads, refuses writes, and its sessions stay open. Then it has its time as a writer. */
+    /**
+     * As in a switchover: it reads, refuses writes, and its sessions stay open. Then it has
+     * its time as a writer.
+     */
     async strike({ system, random }) {
       const duration = random.between(0.3, 2.5) * TTL;
       await system.demote();

@@ -65,7 +65,10 @@ export class SqlLedger {
     return records.map((row) => ({ ...row, token: Number(row.token), value: Number(row.value) }));
   }
 
-  /** Leaves some connections of the pool in transactions, as an application does that forgets to end them; gives their number. */
+  /**
+   * Leaves some connections of the pool in transactions, as an application does that forgets
+   * to end them; gives their number.
+   */
   async leaveDirty() {
     this.#mustClean = true;
     const runners = [this.#dataSource.createQueryRunner(), this.#dataSource.createQueryRunner()];

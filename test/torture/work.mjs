@@ -116,7 +116,10 @@ export class Work {
     process.send({ event: 'thawed' });
   }
 
-  /** What this application does to its pool is none of the ledger's concern: it cleans what it gets. */
+  /**
+   * What this application does to its pool is none of the ledger's concern: it cleans what it
+   * gets.
+   */
   async #leaveDirty() {
     const left = await settled(this.ledger.leaveDirty());
     process.send({ event: 'left dirty', left: left.value ?? 0 });

@@ -85,7 +85,10 @@ export class WorkerProcess extends EventEmitter {
     return this.#ask('probe', 'probed', patience);
   }
 
-  /** Has it leave connections of its pool in transactions; gives their number, which is 0 when it does not answer. */
+  /**
+   * Has it leave connections of its pool in transactions; gives their number, which is 0 when
+   * it does not answer.
+   */
   async leaveDirty() {
     return (await this.#ask('leave dirty', 'left dirty', DIRTY_PATIENCE))?.left ?? 0;
   }

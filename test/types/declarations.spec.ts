@@ -1,4 +1,5 @@
-// The declarations of the built package, in applications whose compilers have other settings than this checkout.
+// The declarations of the built package, in applications whose compilers have other settings
+// than this checkout.
 import { describe, expect, it } from '@jest/globals';
 import { join } from 'node:path';
 import ts from 'typescript';

@@ -287,7 +287,8 @@ export const bad: LockedOptions[] = [
   { retry: { min: 5 } },
 ];
 
-// The types have names, for decorators built upon this one; functions of wider parameters fit too
+// The types have names, for decorators built upon this one; functions of wider parameters fit
+// too
 export const fitting = (options: LockedOptions<[id: string]>) => Locked(options);
 
 expectTypeOf<LockedOptions<[id: string]>['key']>().toEqualTypeOf<

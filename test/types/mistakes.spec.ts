@@ -1,5 +1,6 @@
-// The compiler's output for the five commonest mistakes: mistakes/*.ts, each with a .txt beside it.
-// After a wanted change, UPDATE_MISTAKES=1 npm test -- mistakes.spec writes the .txt files again.
+// The compiler's output for the five commonest mistakes: mistakes/*.ts, each with a .txt
+// beside it. After a wanted change, UPDATE_MISTAKES=1 npm test -- mistakes.spec writes the
+// .txt files again.
 import { describe, expect, it } from '@jest/globals';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

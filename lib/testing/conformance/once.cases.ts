@@ -178,7 +178,7 @@ export const oncePerTick: Cases = {
     await t.refused(key, 'tick-done', { once: repeatable(1) });
   },
 
-  async 'B81 a recorded tick that lies too far ahead counts as none, and is told'(t) {
+  async 'B81 a recorded tick that lies too far ahead is ignored and reported'(t) {
     const ahead = Date.now() + 3 * HOUR;
     const first = await t.take(t.key(), { once: { tick: ahead, ahead: 4 * HOUR } });
     await t.store.release(first.key, first.owner);
@@ -200,9 +200,7 @@ export const oncePerTick: Cases = {
     assert.equal(await t.store.renew(key, owner, LEASE), true);
   },
 
-  async 'B81 gap: within it a key does not start again, in all instances, and does not hold up who wants none'(
-    t,
-  ) {
+  async 'B81 gap: within the gap no instance starts again, and attempts without a gap are granted'(t) {
     const { key, owner } = onlyOne(await t.race(t.key(), { once: { gap: HOUR } }));
     await t.refused(key, 'tick-done', { once: { gap: HOUR } });
     await t.store.release(key, owner);
@@ -213,7 +211,7 @@ export const oncePerTick: Cases = {
     await t.refused(key, 'tick-done', { once: { gap: HOUR } });
   },
 
-  async 'B81 gap: after it a key starts again'(t) {
+  async 'B81 gap: a key starts again after the gap'(t) {
     const gap = t.settings.ttl;
     const key = t.key();
     for (let i = 0; i < 3; i++) {
@@ -225,12 +223,12 @@ export const oncePerTick: Cases = {
     }
   },
 
-  async 'B81 gap: it is past while the lock is held, and the key is merely held then'(t) {
+  async 'B81 gap: a held key whose gap has passed is refused as held'(t) {
     const { key } = await t.take(t.key(), { once: nth(1) });
     await t.refusal(key, { once: { gap: 1_000 } });
   },
 
-  async 'B81 gap: a start that lies in the future counts as none, and is told'(t) {
+  async 'B81 gap: a recorded start that lies in the future is ignored and reported'(t) {
     const tick = Date.now() + HOUR;
     const { key, owner } = await t.take(t.key(), { once: { tick, ahead: 3 * HOUR } });
     await t.store.release(key, owner);
@@ -239,7 +237,7 @@ export const oncePerTick: Cases = {
     assert.equal(granted.ignoredTick?.getTime(), tick);
   },
 
-  async 'B81 resend: a granted attempt for a gap, or with failOver, gets its lock again'(t) {
+  async 'B81 resend: a granted attempt with a gap, or with failOver, gets its lock again'(t) {
     for (const once of [repeatable(1), { gap: HOUR }]) {
       const { key, owner, token } = await t.take(t.key(), { once });
       assert.equal((await t.take(key, { owner, once, resend: true })).token, token);
@@ -249,7 +247,7 @@ export const oncePerTick: Cases = {
   },
 };
 
-/** A tick after its run was robbed of the lock. */
+/** Ticks whose lock was stolen. */
 export const oncePerTickStealing: Cases = {
   async 'B81 failOver: a tick whose lock is stolen is granted again, to the thief alone'(t) {
     const { key, token } = await t.expired({ ttl: NEVER, once: repeatable(1) });
@@ -338,7 +336,7 @@ export const oncePerTickInspected: Cases = {
   },
 };
 
-/** The same, which may be repeated after a crash. */
+/** The same tick, which may be repeated after a crash. */
 function repeatable(n: number): { tick: number; ahead: number; failOver: true } {
   return { ...nth(n), failOver: true };
 }

@@ -31,7 +31,9 @@ export function dirt(database: string): Record<string, Dirt> {
   };
 }
 
-/** What else applications set for a session and forget, which must not give a key two holders. */
+/**
+ * What else applications set for a session and forget, which must not give a key two holders.
+ */
 export function settings(database: string): Record<string, string[]> {
   if (database === 'postgres')
     return {
@@ -69,7 +71,9 @@ export function settings(database: string): Record<string, string[]> {
   };
 }
 
-/** Opens this many connections of the pool, and gives them back as these statements leave them. */
+/**
+ * Opens this many connections of the pool, and gives them back as these statements leave them.
+ */
 export async function leaveDirty(dataSource: DataSource, count: number, sql: string[]): Promise<void> {
   const runners = Array.from({ length: count }, () => dataSource.createQueryRunner());
   for (const runner of runners) await runner.connect();

@@ -127,7 +127,10 @@ export function sqlOf({ name }: { name: string }, table = 'locks') {
   };
 }
 
-/** Statements that make all operations on the lock table fail, and work again. A table that is gone would be made again. */
+/**
+ * Statements that make all operations on the lock table fail, and work again. A table that is
+ * gone would be made again.
+ */
 export function breaking({ name }: { name: string }): { breakIt: string; mend: string } {
   const renaming = (from: string, to: string) =>
     name === 'postgres' || name === 'sqlite'

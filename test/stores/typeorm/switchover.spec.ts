@@ -64,7 +64,8 @@ for (const { name } of targetsAmong('postgres', 'mariadb', 'mysql'))
     it('R1 D1 B83 a connection is given up at its first error, waits go on, and keys are granted again', () => {
       expect(observed).toMatchObject({ mostRefusedOfOne: 1, rejectedWaits: [], exitCodes: [0, 0, 0] });
       expect(observed.refused).toBeGreaterThan(0);
-      // Each instance was granted a key within the ttl and 5 s of the move, or there were no observations.
+      // Each instance was granted a key within the ttl and 5 s of the move, or there were no
+      // observations.
       expect(observed.granted).toBeGreaterThan(3);
     });
 

@@ -40,7 +40,10 @@ for (const target of sqlTargets())
           : `SELECT table_name AS name FROM information_schema.tables WHERE table_schema = ${target.name === 'postgres' ? `'public'` : 'DATABASE()'}`;
       return (await application.query(names)).map(({ name }: { name: string }) => name);
     };
-    /** Tries until the key is granted, and tells on the monotonic clock when the last try began. */
+    /**
+     * Tries until the key is granted, and tells on the monotonic clock when the last try
+     * began.
+     */
     const granted = async (store: TypeOrmLockStore, key: string, ttl: number): Promise<number> => {
       for (;;) {
         const answer = await store.acquire(key, 'later', ttl);
