@@ -1,4 +1,7 @@
-/** A text of other code as a part of a sentence of ours, which brings its own full stop. */
+/**
+ * Cuts the final punctuation off a text from other code, so that a sentence of ours can go on
+ * after it.
+ */
 export function clause(text: string): string {
   return text.replace(/[\s.!?:;,]+$/, '');
 }

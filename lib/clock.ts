@@ -12,8 +12,9 @@ export interface Clock {
   /** Wall-clock milliseconds since the epoch: only shown to people. */
   date(): number;
   /**
-   * Wall-clock milliseconds that also pass while the machine is suspended or its hypervisor pauses it. Only how far
-   * they advance counts, since the clock may be set. Tests that mock `Date` alone do not change them.
+   * Wall-clock milliseconds, which go on while the machine is suspended or its hypervisor
+   * pauses it. Only differences count, since the clock may be set. Tests that mock `Date`
+   * alone do not change it.
    */
   wall(): number;
   /** Milliseconds since the machine started, also counting those it was suspended. */
@@ -42,7 +43,7 @@ export function systemClock(): Clock {
   return {
     now: () => performance.now(),
     date: () => Date.now(),
-    // A test that replaces the monotonic clock too, as fake timers do, moves both together.
+    // Fake timers replace the monotonic clock too, and move both clocks together.
     wall: () => (performance === realPerformance ? realDate() : Date.now()),
     uptime() {
       const now = performance.now();

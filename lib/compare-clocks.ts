@@ -2,12 +2,12 @@ import type { Clock } from './clock.js';
 import type { LockStore, StoreClock } from './interfaces/lock-store.interface.js';
 import type { LockLogger } from './lock.logger.js';
 
-/** Milliseconds by which the clocks of this machine and of the database may differ unnoticed. */
+/** Milliseconds by which the clocks of machine and database may differ without a warning. */
 const TOLERANCE = 1_000;
 
 /**
- * Warns when the clocks of this machine and of the database differ: fencing tokens come from this machine's clock
- * while locking is disabled, and from the database's clock otherwise.
+ * Warns when the clocks of this machine and of the database differ: fencing tokens come from
+ * this machine's clock while locking is disabled, and from the database's clock otherwise.
  */
 export async function compareClocks(
   store: LockStore & Partial<StoreClock>,
@@ -23,7 +23,8 @@ export async function compareClocks(
     logger.clockUnread(error);
     return;
   }
-  // The database read its clock at some moment between the two: what lies between them is no difference.
+  // The database read its clock at some moment between the two readings here: only a time
+  // outside of them differs.
   const difference = time < before ? time - before : Math.max(0, time - clock.date());
   if (Math.abs(difference) > TOLERANCE) logger.clocksDiffer(difference);
 }

@@ -1,14 +1,14 @@
 import type { Clock } from './clock.js';
 
-/** Milliseconds between two looks, which ask no server. */
+/** Milliseconds between two checks, which send nothing to a server. */
 const LOOK_EVERY = 20;
 
 /**
- * The transactions of the application in which one lock is guarded. While one of them is open, no
- * other session can change the lock in the store.
+ * The transactions of the application in which one lock is guarded. While one of them is open,
+ * no other session can change the lock in the store.
  */
 export class GuardingTransactions {
-  /** Each tells whether its transaction is still open. */
+  /** Each function returns whether its transaction is still open. */
   readonly #transactions = new Set<() => boolean>();
 
   /** Whether one of them is still open. */
@@ -17,7 +17,7 @@ export class GuardingTransactions {
     return this.#transactions.size > 0;
   }
 
-  /** Remembers the transaction while `guard` runs, and afterwards if that has guarded the lock. */
+  /** Remembers the transaction while `guard` runs; and afterwards, if the lock was guarded. */
   async during(isOpen: () => boolean, guard: () => Promise<boolean>): Promise<boolean> {
     let guarded = false;
     this.#forgetEnded(); // a lock that is held for days may be guarded many times
@@ -30,7 +30,10 @@ export class GuardingTransactions {
     }
   }
 
-  /** Resolves when all have ended, at the monotonic time `until`, or soon after `stopped` says so. */
+  /**
+   * Resolves when all transactions have ended, at the monotonic time `until`, or soon after
+   * `stopped()` is true.
+   */
   async ended(clock: Clock, until: number, stopped: () => boolean): Promise<void> {
     while (this.open && clock.now() < until && !stopped())
       await new Promise<void>((resolve) => clock.after(LOOK_EVERY, resolve, true));

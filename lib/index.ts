@@ -1,5 +1,6 @@
 export { LockModule, type LockModuleExtras, type LockOptionsFactory } from './lock.module.js';
-export { LockService, type TryRunResult } from './lock.service.js';
+export { LockService } from './lock.service.js';
+export type { TryRunResult } from './lock-call.js';
 export { Lock } from './lock.js';
 export { LockContext } from './lock-context.js';
 export { Locked, type LockedDecorator } from './decorators/locked.decorator.js';

@@ -1,22 +1,25 @@
-/** How many keys are remembered at least: those that were used last. At most twice as many are. */
+/** The number of most recent keys that are remembered at least. At most twice as many are. */
 const REMEMBERED = 10_000;
 
 interface KnownKey {
-  /** The greatest that was seen. */
+  /** The greatest token of the key that this process has seen. */
   fencingToken: number;
   /** Milliseconds from the grant to the release of the last run that has ended. */
   took: number | undefined;
 }
 
 /**
- * What this process remembers of the keys that it used last: it makes up fencing tokens from that while locking is
- * disabled, and estimates how long a holder will take.
+ * Remembers the keys that this process used last. From them it makes fencing tokens while
+ * locking is disabled, and estimates how long a holder will take.
  */
 export class KnownKeys {
   readonly #keys = new RecentMap<KnownKey>();
-  /** By decorated method, for keys that this process has not used: the runs of one method take about as long. */
+  /**
+   * Durations by decorated method, for keys that this process has not used: the runs of one
+   * method take about as long.
+   */
   readonly #jobs = new RecentMap<number>();
-  #madeUp = 0;
+  #lastLocalToken = 0;
 
   /** Notes a token that was granted. */
   granted(key: string, fencingToken: number): void {
@@ -32,30 +35,37 @@ export class KnownKeys {
     if (job !== undefined) this.#jobs.set(job, took);
   }
 
-  /** Milliseconds that the last run of the key took, or else the last run of the method; `undefined` before the first. */
+  /**
+   * Milliseconds that the last run of the key took, or else the last run of the method;
+   * `undefined` before the first run.
+   */
   took(key: string, job: string | undefined): number | undefined {
     return this.#keys.get(key)?.took ?? (job === undefined ? undefined : this.#jobs.get(job));
   }
 
   /**
-   * Makes up a token that is greater than each that this process has seen of the key.
+   * Makes a token without the store. It is greater than each token of the key that this
+   * process has seen.
    *
    * @param now epoch milliseconds
    */
-  makeUpToken(key: string, now: number): number {
+  makeLocalToken(key: string, now: number): number {
     const token = Math.max(now * 1_000, (this.#keys.get(key)?.fencingToken ?? 0) + 1);
     this.granted(key, token);
-    this.#madeUp = Math.max(this.#madeUp, token);
+    this.#lastLocalToken = Math.max(this.#lastLocalToken, token);
     return token;
   }
 
-  /** The greatest token that was made up. */
-  get madeUp(): number {
-    return this.#madeUp;
+  /** The greatest token that was made without the store. */
+  get lastLocalToken(): number {
+    return this.#lastLocalToken;
   }
 }
 
-/** A map that forgets what was set longest ago. To forget a whole map at once is far cheaper than one key after the other. */
+/**
+ * A map that forgets its oldest keys. It forgets half of them at once, which is far cheaper
+ * than one key after the other.
+ */
 class RecentMap<Value> {
   #young = new Map<string, Value>();
   #old = new Map<string, Value>();

@@ -57,12 +57,16 @@ export class LeaseKeeper implements LockKeeper {
       /** More or fewer locks are held. */
       changed(): void;
       granted(lease: Lease): void;
-      /** It was released, after so many milliseconds; `minHold` may keep the key for longer. */
+      /**
+       * The lease was released.
+       *
+       * @param took milliseconds since the grant, or `minHold` if that is more
+       */
       released(lease: Lease, job: string | undefined, took: number): void;
       callbackFailed(error: unknown, lease: Lease): void;
       /** A transaction has been open for so many milliseconds. */
       transactionHangs(lease: Lease, open: number): void;
-      /** It was released inside the transaction that guards it. */
+      /** The lease was released inside the transaction that guards it. */
       releasedInTransaction(lease: Lease, job: string | undefined): void;
     },
   ) {
@@ -163,7 +167,8 @@ export class LeaseKeeper implements LockKeeper {
     if (!lease.end() || !held) return Promise.resolve(false);
     this.#renewer.remove(lease);
     if (!held.guards?.open) return (lease.released = this.#giveBack(lease, held, outcome, believed));
-    // The transaction may commit only when release() has returned, so release() must not wait for it.
+    // The transaction may commit only when release() has returned, so release() must not wait
+    // for it.
     this.listeners.releasedInTransaction(lease, held.job);
     lease.released = this.#giveBackAfterCommit(lease, held, held.guards, outcome);
     lease.released.catch(() => {}); // published as `storeError`
@@ -195,7 +200,7 @@ export class LeaseKeeper implements LockKeeper {
   async guard(lease: Lease, context: unknown): Promise<boolean> {
     const { key, storeKey, owner, fencingToken } = lease;
     const store = transactionsOf(this.store);
-    const held = lease.inTransaction ? undefined : this.#held.get(lease); // a release awaits that one
+    const held = lease.inTransaction ? undefined : this.#held.get(lease); // release() awaits lock.transaction() itself
     const guard = async (): Promise<boolean> => store.guard(context, storeKey, owner, fencingToken);
     try {
       const isOpen = held && store.watchTransaction?.(context);
@@ -207,8 +212,8 @@ export class LeaseKeeper implements LockKeeper {
   }
 
   /**
-   * Until the transactions that guard the lease have ended, the store cannot change it. If they
-   * outlast the lease, it ends with its ttl.
+   * Releases the lease when the transactions that guard it have ended: until then the store
+   * cannot change it. If they outlast the lease, it ends with its ttl.
    */
   async #giveBackAfterCommit(
     lease: Lease,
@@ -225,7 +230,10 @@ export class LeaseKeeper implements LockKeeper {
     }
   }
 
-  /** @param guarded whether a transaction has kept the lock from others until now: then it is not lost */
+  /**
+   * @param guarded whether a transaction has kept other holders away until now: then the lock
+   * is not lost
+   */
   async #giveBack(
     lease: Lease,
     held: Held,

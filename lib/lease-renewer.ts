@@ -141,7 +141,7 @@ export class LeaseRenewer {
         if (error && (!isTransient(error) || (!inTime && leases.length > 1))) lease.alone = true;
         if (error) this.reports.renewFailed(lease, error);
         if (lease.renewAt <= this.clock.now()) this.#retryLater(lease);
-        else if (!error) lease.noticeClocks(sentNow(this.clock)); // they may have moved on while it was on its way
+        else if (!error) lease.noticeClocks(sentNow(this.clock)); // the clocks may have moved during the request
         this.reschedule(lease);
       }
       return error;

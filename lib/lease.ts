@@ -23,7 +23,7 @@ export interface LeaseGrant {
   sentAt: number;
   /** {@link timeAsleep} then. */
   asleep: number;
-  /** By how much the wall clock was ahead of the monotonic one then. */
+  /** Milliseconds by which the wall clock was ahead of the monotonic clock then. */
   drift: number;
   /** Whether it repeated others that may still be carried out: they would set the lease to its ttl again. */
   resent?: boolean;
@@ -40,7 +40,7 @@ export function timeAsleep(clock: Clock): number {
   return clock.uptime() - clock.now();
 }
 
-/** What a grant has to know of the moment just before its request leaves. */
+/** Reads the clocks just before a request is sent, see {@link LeaseGrant}. */
 export function sentNow(clock: Clock): Pick<LeaseGrant, 'sentAt' | 'asleep' | 'drift'> {
   const sentAt = clock.now();
   return { sentAt, asleep: timeAsleep(clock), drift: clock.wall() - sentAt };
@@ -52,9 +52,11 @@ export function sentNow(clock: Clock): Pick<LeaseGrant, 'sentAt' | 'asleep' | 'd
  * The deadline counts from *before* the request was sent, less a margin, on the monotonic clock: however late the answer came, it lies before
  * the moment at which the store lets another in.
  *
- * The monotonic clock stands still while the machine is suspended. So what the wall clock has advanced by since the last confirmation counts too, if
- * that is more. Beyond the deadline by the wall clock alone, which may have been set, the lease is in doubt: it is not believed until the store
- * confirms it, and not lost until the store says so or the monotonic deadline passes.
+ * The monotonic clock stands still while the machine is suspended. So the lease also counts by
+ * how much the wall clock has advanced since the last confirmation, and takes the greater of
+ * the two. The wall clock may have been set, though. When only the wall clock has passed the
+ * deadline, the lease is in doubt: it is not believed until the store confirms it. It is lost
+ * when the store says so, or when the monotonic deadline passes.
  */
 export class Lease {
   readonly key: string;
@@ -70,7 +72,7 @@ export class Lease {
   released: Promise<unknown> | undefined;
   /** Another process goes on with it: nothing that comes late may free it. */
   handedOn = false;
-  /** The recorded tick that the store has passed over, if it did. */
+  /** The recorded tick, if the store ignored it, see `LockAcquireResult`. */
   ignoredTick: Date | undefined;
   /** How often in a row the lock was passed on until it came here. */
   series = 0;
@@ -84,7 +86,7 @@ export class Lease {
   renewAt: number;
   /** Told once when the lease is lost. */
   onLost: ((error: LockLostError) => void) | undefined;
-  /** Called when a look at the clocks finds the lease in doubt, and it should be renewed at once. */
+  /** Called when the clocks put the lease in doubt, so that it is renewed at once. */
   onDoubt: (() => void) | undefined;
 
   #state: 'held' | 'lost' | 'ended' = 'held';
@@ -93,7 +95,9 @@ export class Lease {
   #endsAt: number;
   #confirmedAt: number;
   #asleep: number;
-  /** The least by which the wall clock was ahead of the monotonic one since the last confirmation. */
+  /**
+   * The smallest lead of the wall clock over the monotonic clock since the last confirmation.
+   */
   #drift: number;
   #doubted = false;
   #loss: LockLostError | undefined;
@@ -140,7 +144,10 @@ export class Lease {
     return false;
   }
 
-  /** Whether the store has to confirm the lease before it can be believed again: by the monotonic clock alone it would be held. */
+  /**
+   * Whether only the wall clock has passed the deadline: the store has to confirm the lease
+   * before it is believed again.
+   */
   get inDoubt(): boolean {
     return this.#state === 'held' && !this.held && this.clock.now() < this.#deadline;
   }
@@ -214,12 +221,12 @@ export class Lease {
     this.onLost?.(this.#loss);
   }
 
-  /** What the holder of a lease in doubt is told, which is not lost yet. */
+  /** The error for the holder of a lease that is in doubt, and not lost yet. */
   doubt(): LockLostError {
     return new LockLostError(
       this.key,
       this.fencingToken,
-      'for all that this process can know. The machine was suspended, or its clock was set ahead, for longer than the lease had left. When a renewal confirms the lock, it is held again; extend() asks for that at once.',
+      'as far as this process knows. The machine was suspended, or its clock was set ahead, for longer than the lease had left. When a renewal confirms the lock, it is held again. Call extend() to renew it at once.',
     );
   }
 
@@ -234,7 +241,7 @@ export class Lease {
     );
   }
 
-  /** Looks at the clocks: a lease that they put in doubt is due for a renewal. */
+  /** Checks the lease against the clocks. If they put it in doubt, it is due for a renewal. */
   noticeClocks({ sentAt: now, asleep, drift }: Pick<LeaseGrant, 'sentAt' | 'asleep' | 'drift'>): void {
     this.noticeSleep(asleep);
     if (this.#isDoubtful(now, drift)) this.#becomesDue(now);
@@ -245,7 +252,7 @@ export class Lease {
     const gap = asleep - this.#asleep;
     if (gap < SLEEP_TOLERANCE) return;
     this.#asleep = asleep;
-    this.#drift += gap; // the wall clock has advanced by it, and it must not count twice
+    this.#drift += gap; // the wall clock has advanced by the gap, which must not count twice
     this.#deadline -= gap;
     this.#endsAt -= gap;
     this.#confirmedAt -= gap;
@@ -257,13 +264,19 @@ export class Lease {
     return Math.min(this.#doubtful, ...this.#underway.map(({ ttl }) => ttl));
   }
 
-  /** Whether the deadline has passed by the wall clock. A clock that was set back lengthens nothing: from then on its advance counts again. */
+  /**
+   * Whether the deadline has passed by the wall clock. If that was set back, its advance
+   * counts from there: a lease never gets longer.
+   */
   #isDoubtful(now: number, drift: number): boolean {
     if (drift < this.#drift) this.#drift = drift;
     return now + (drift - this.#drift) >= this.#deadline;
   }
 
-  /** Has a lease in doubt renewed at once; only the first time, since a renewal that fails is repeated with pauses. */
+  /**
+   * Makes a lease in doubt due for a renewal, but only once: a renewal that fails is repeated
+   * with pauses.
+   */
   #becomesDue(now: number): boolean {
     if (this.#doubted || this.renewAt === Infinity) return false;
     this.#doubted = true;

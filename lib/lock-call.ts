@@ -1,6 +1,6 @@
 import type { OnceRequest } from './interfaces/lock-store.interface.js';
 import { assertKey } from './lock-key.js';
-import { LockError } from './lock.errors.js';
+import { LockError, type LockNotAcquiredError } from './lock.errors.js';
 import type { AcquireOptions, RunOptions } from './lock.options.js';
 import { assertKnownOptions, readSettings, readSignal, type LockSettings } from './lock.settings.js';
 
@@ -12,13 +12,19 @@ export interface LockCall {
   signal?: AbortSignal | undefined;
   /** The name of the decorated method. */
   job?: string | undefined;
-  /** For a call that the scheduler makes: the run that happens once over all instances. */
+  /** For a call by the scheduler: what the store records so that the run happens once. */
   once?: OnceRequest | undefined;
-  /** Where such a run is recorded, of methods that have no key of their own. Default with the lock. */
+  /**
+   * The key under which the run is recorded, for methods that share the key of the lock.
+   * Default the key of the lock.
+   */
   ticksKey?: string | undefined;
-  /** Whether a run around the call, of the same call chain, holds the key. */
+  /** Whether a run of the same call chain, around the call, holds the key. */
   nested?: boolean;
 }
+
+/** How a `tryRun` ended. @publicApi */
+export type TryRunResult<T> = { acquired: true; value: T } | { acquired: false; error: LockNotAcquiredError };
 
 /**
  * Reads what a method of the service was called with.
@@ -37,7 +43,7 @@ export function readCall(
   assertKnownOptions(method, options, known);
   if ((options as { once?: unknown }).once === 'tick')
     throw new LockError(
-      `The option "once" of ${method} cannot be 'tick': only scheduled methods under @Locked() have ticks, and those without this option. Give slots: once: '5m'.`,
+      `The option "once" of ${method} cannot be 'tick': only scheduled methods under @Locked() have ticks, and they have them without this option. Give slots: once: '5m'.`,
     );
   const where = `${method} of "${key}"`;
   return { key, settings: readSettings(where, options, defaults), signal: readSignal(where, options.signal) };

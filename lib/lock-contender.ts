@@ -41,7 +41,7 @@ export class LockContender {
    * Attempts until the lock is granted, or the wait has ended with an attempt at its deadline. Contention is a value.
    *
    * @throws LockStoreError, or what the signal was aborted with
-   * @throws LockError for a wait of a call chain for a key that it holds itself
+   * @throws LockError when the call chain holds the key itself, and would wait for it
    */
   async contend(call: LockCall, storeKey: string): Promise<Lock | LockNotAcquiredError> {
     const { settings, signal } = call;
@@ -219,7 +219,7 @@ export class LockContender {
   #busy(call: LockCall, answer: Refusal | LockStoreError, waited: number): LockNotAcquiredError {
     if (answer instanceof LockStoreError) throw answer;
     const { reason } = answer;
-    if (reason === 'tick-ahead') return notRecorded(call, waited, this.publisher);
+    if (reason === 'tick-ahead') return refuseTickAhead(call, waited, this.publisher);
     const nested = call.nested === true && !isFinal(answer);
     const holder = answer.holder && { ...answer.holder, key: call.key }; // as the caller knows it
     const lastRun = this.keys.took(call.key, call.job);
@@ -264,8 +264,13 @@ function onceOf({ once, settings }: LockCall): OnceRequest | undefined {
   return once ?? (typeof settings.once === 'number' ? { slot: settings.once } : undefined);
 }
 
-/** A tick that lies too far ahead of the store's clock. With `once: 'tick'` that is an error: no other instance would run until that time has come. */
-export function notRecorded(
+/**
+ * The refusal of a tick that lies too far ahead of the store's clock.
+ *
+ * @throws LockError with `once: 'tick'`: recorded, the tick would keep all instances from
+ * running until its time
+ */
+export function refuseTickAhead(
   { key, job, once, settings }: LockCall,
   waited: number,
   publisher: LockEventPublisher,

@@ -15,7 +15,7 @@ class Scope {
     this.#lock = lock;
   }
 
-  /** Without making the handle that stands in for a lock while locking is disabled. */
+  /** The lock that was acquired from a store; `undefined` while locking is disabled. */
   get acquired(): Lock | undefined {
     return typeof this.#lock === 'function' || !this.#lock.enabled ? undefined : this.#lock;
   }
@@ -39,7 +39,7 @@ export class LockContext {
     return undefined;
   }
 
-  /** @internal Those that were acquired from a store, the innermost first. */
+  /** @internal The locks that were acquired from a store, the innermost first. */
   static *acquired(): Iterable<Lock> {
     for (let scope = storage.getStore(); scope; scope = scope.outer) if (scope.acquired) yield scope.acquired;
   }

@@ -20,7 +20,9 @@ export interface LockNotAcquiredDetails {
   reason?: RefusalReason | undefined;
   /** Whether a run of the same call chain holds it. Default `false`. */
   nested?: boolean | undefined;
-  /** Milliseconds that the last run of the key, or of its method, took in this process, if there was one. */
+  /**
+   * Milliseconds that the last run of the key, or else of its method, took in this process.
+   */
   lastRun?: number | undefined;
   /** The limit of `maxWaiters` that kept it from waiting, if one did. */
   full?: { option: 'perKey' | 'total'; limit: number } | undefined;
@@ -39,11 +41,12 @@ export class LockNotAcquiredError extends LockError {
   readonly waited: number;
   readonly holder: LockRecord | undefined;
   readonly reason: BusyReason;
-  /** Whether a `run`, or a method under `@Locked()`, around this call holds the lock. */
+  /** Whether a `run`, or a method under `@Locked()`, holds the lock around this call. */
   readonly nested: boolean;
   /**
-   * Milliseconds after which to try again: how long the last run of the key took in this process (or of the method, if
-   * this process has not run the key), but at most what is left of the holder's lease; 0 when the holder is not known.
+   * Milliseconds after which to try again. It is how long the last run of the key took in this
+   * process, or else the last run of the method, but at most the rest of the holder's lease. 0
+   * when the holder is not known.
    */
   readonly retryAfter: number;
 
@@ -89,9 +92,11 @@ export interface LockStoreErrorOptions {
 }
 
 /**
- * The store failed, which says nothing about who holds the lock. Nothing runs unlocked because of it.
+ * The store failed, which says nothing about who holds the lock. Nothing runs unlocked because
+ * of it.
  *
- * The `cause` has the name, message, codes and stack of the driver's error, without owner ids and without statements.
+ * The `cause` has the name, message, codes and stack of the driver's error, without owner ids
+ * and statements.
  *
  * @publicApi
  */
@@ -113,7 +118,7 @@ const REENTER =
   'Set reentrant: true for run(), tryRun() or @Locked() to go on under the lock that is held, or lock only once.';
 const NESTED = `this call chain holds it already. ${REENTER}`;
 
-/** The call chain holds the key, and would wait for its own end. */
+/** The error for a call chain that would wait for a key that it holds itself. */
 export function waitsForItself(key: string): LockError {
   return new LockError(
     `A wait for lock "${key}" would not end: this call chain holds it already, and releases it only after this call. ${REENTER}`,

@@ -10,9 +10,13 @@ export interface LockEventMap {
   busy: [event: { key: string; job?: string; waited: number; reason: BusyReason; holder?: LockRecord }];
   /** It goes on in another process, see `Lock.handOff`. */
   handedOff: [event: { key: string; job?: string; fencingToken: number; heldFor: number }];
-  /** The tick of a scheduled run is too far ahead of the database's clock to be recorded: this machine's clock is wrong. The run is merely one at a time. */
+  /**
+   * The tick of a scheduled run is too far ahead of the database's clock to be recorded: this
+   * machine's clock is wrong. The method runs under the lock alone, so other instances may run
+   * the same tick.
+   */
   tickAhead: [event: { key: string; job?: string; tick: Date }];
-  /** The recorded tick of a key was too far ahead of the database's clock, and has been passed over. */
+  /** The recorded tick of a key was too far ahead of the database's clock, and was ignored. */
   tickIgnored: [event: { key: string; job?: string; tick: Date }];
   /** It was handed on by another process, see `LockService.restore`. */
   restored: [event: { key: string; fencingToken: number }];

@@ -5,16 +5,16 @@ import { show } from './show.js';
 
 const REPEAT_AFTER = 60_000;
 const REMEMBERED = 1_000;
-/** Keys may be made from ids: one mistake must not give a warning for each of them. */
+/** Keys may be made from ids, and one mistake must not give a warning for each of them. */
 const KEYS_INSIDE_TRANSACTIONS = 10;
 
 /** Tells people what happens, once for each key and minute where it could repeat. No owner id is ever logged. */
 export class LockLogger {
   readonly #logger: Logger;
   readonly #warned = new Map<string, number>();
-  /** The methods, and the keys of other calls, that took their lock inside a transaction. */
+  /** The methods, and the keys of other calls, that were warned of. */
   readonly #insideTransaction = { methods: new Set<string>(), keys: new Set<string>() };
-  /** How often something happened that is not told each time, since when. */
+  /** How often an event has happened since the line that was logged about it. */
   readonly #counts = new Map<string, { at: number; count: number }>();
 
   constructor(
@@ -39,7 +39,7 @@ export class LockLogger {
     events.on('tickAhead', ({ key, tick }) =>
       this.#warn(
         `tick ahead ${key}`,
-        `The tick ${tick.toISOString()} of lock "${key}" is too far ahead of the database's clock to be recorded: it runs, but other instances may run it too. Set the clock of this machine.`,
+        `The tick ${tick.toISOString()} of lock "${key}" is too far ahead of the database's clock to be recorded. The method runs, but other instances may run this tick too. Set the clock of this machine.`,
       ),
     );
     events.on('tickIgnored', ({ key, tick }) =>
@@ -77,7 +77,7 @@ export class LockLogger {
   severalSchedulers(count: number): void {
     this.#say(
       'warn',
-      `The application has ${count} schedulers, so each scheduled method is called ${count} times at a time. Import ScheduleModule.forRoot() once, in the root module.`,
+      `The application has ${count} schedulers, so each tick calls each scheduled method ${count} times. Import ScheduleModule.forRoot() once, in the root module.`,
     );
   }
 
@@ -108,10 +108,10 @@ export class LockLogger {
     );
   }
 
-  madeUpNames(keys: string[]): void {
+  minifiedKeys(keys: string[]): void {
     this.#say(
       'warn',
-      `The class names in these default keys look made up by a minifier: ${keys.join(', ')}. They may change with the next build: then two builds exclude each other for the wrong methods, or not at all. Give the methods keys, @Locked('…'), or have the build keep class names. The option requireKeys refuses default keys.`,
+      `A minifier seems to have changed the class names in these default keys: ${keys.join(', ')}. The next build may change them again. Then two builds exclude each other for the wrong methods, or not at all. Give the methods keys, @Locked('…'), or let the build keep class names. The option requireKeys refuses default keys.`,
     );
   }
 
@@ -161,7 +161,7 @@ export class LockLogger {
     );
   }
 
-  /** Once for each method, or key. */
+  /** Warns once for each method; for calls without a method, once for each key. */
   insideTransaction(key: string, job: string | undefined): void {
     const { methods, keys } = this.#insideTransaction;
     const warned = job === undefined ? keys : methods;
@@ -169,7 +169,7 @@ export class LockLogger {
     warned.add(job ?? key);
     this.#say(
       'warn',
-      `${job ?? 'A call'} takes the lock "${key}" inside a transaction that is open already. The lock is released before the commit, so that its next holder does not see what was written; and the transaction keeps its connection while it waits for the lock. ${
+      `${job ?? 'A call'} takes the lock "${key}" inside an open transaction. The lock is released before the commit, so its next holder does not see the changes. And the transaction keeps its connection while the call waits for the lock. ${
         job === undefined
           ? 'Take the lock first, and begin the transaction under it.'
           : 'Put @Locked() above @Transactional(); if a caller of the method begins the transaction, take the lock there.'
@@ -180,7 +180,7 @@ export class LockLogger {
   transactionsUnknown(error: unknown): void {
     this.#warn(
       'transactions',
-      `Whether a lock is taken inside a transaction could not be found out, and is not looked at again: ${describe(error)}`,
+      `Could not find out whether a transaction is open, so locks inside transactions of this library are no longer warned of: ${describe(error)}`,
     );
   }
 
@@ -189,7 +189,7 @@ export class LockLogger {
     if (job === undefined ? keys.has(key) : methods.has(job)) return; // that warning names the cause
     this.#warn(
       `guarded ${key}`,
-      `Lock "${key}"${job ? ` of ${job}` : ''} was released inside the transaction that guards it, and is freed only when that has ended. Release it after the commit: begin the transaction inside of run(), or put @Locked() above @Transactional().`,
+      `Lock "${key}"${job ? ` of ${job}` : ''} was released inside the transaction that guards it, so it is freed only when that transaction has ended. Release it after the commit: begin the transaction inside of run(), or put @Locked() above @Transactional().`,
     );
   }
 
@@ -201,7 +201,10 @@ export class LockLogger {
     this.#warn(`onLost ${key}`, `The onLost callback of lock "${key}" failed: ${describe(error)}`);
   }
 
-  /** In every instance but one, each tick ends like this: one line tells of those of a minute. */
+  /**
+   * Each tick ends like this in every instance but one, so one line counts the ticks of a
+   * minute.
+   */
   #tickDone(key: string): void {
     const [topic, now] = [`tick done ${key}`, this.clock.now()];
     const since = this.#counts.get(topic);
@@ -227,7 +230,10 @@ export class LockLogger {
   }
 }
 
-/** Forgets the oldest topics: keys may be made from ids. */
+/**
+ * Sets the value of a topic, and forgets the oldest topic: there may be one for each key, and
+ * keys may be made from ids.
+ */
 function remember<T>(topics: Map<string, T>, topic: string, value: T): void {
   topics.delete(topic);
   topics.set(topic, value);

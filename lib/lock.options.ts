@@ -66,11 +66,12 @@ export interface OnceOptions {
 /** Whether a call chain may go through a lock that it holds. @publicApi */
 export interface ReentryOptions {
   /**
-   * Goes on under the lock that the call chain around it holds on this key, while that is held, in place of waiting for itself. Branches that run side by
-   * side share it, and the last one to end releases it. Going in again is no new grant: `once` is not asked.
+   * Goes on under the lock that the call chain around it holds on this key, while that is
+   * held, in place of waiting for itself. Branches that run side by side share it, and the
+   * last one to end releases it. Going in again is no new grant: `once` is not asked.
    *
-   * Default `false`: the call is refused. With a `wait`, which would not end, it fails at once with a
-   * `LockError`.
+   * Default `false`: the call is refused. A call with a `wait` fails at once with a
+   * `LockError`, since the wait would not end.
    */
   reentrant?: boolean | undefined;
 }
@@ -102,8 +103,9 @@ export type LockModuleDefaults = LockOptions &
     /** Put before every key with a colon, for applications that share a database. Letters, digits, `.`, `_` and `-`. */
     prefix?: string | undefined;
     /**
-     * Refuses methods under `@Locked()` without a key. The default key, `ClassName.methodName`, changes where a minifier
-     * renames classes. Then two builds exclude each other for the wrong methods, or not at all. Default `false`.
+     * Refuses methods under `@Locked()` without a key. The default key,
+     * `ClassName.methodName`, changes when a minifier renames classes. Then two builds exclude
+     * each other for the wrong methods, or not at all. Default `false`.
      */
     requireKeys?: boolean | undefined;
     /** Called once for each lock that is lost, unless the call or the decorator has its own. */

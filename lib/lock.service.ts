@@ -18,7 +18,7 @@ import type {
 import { compareClocks } from './compare-clocks.js';
 import { KnownKeys } from './known-keys.js';
 import { LockAdministration } from './lock-administration.js';
-import { readCall, type LockCall } from './lock-call.js';
+import { readCall, type LockCall, type TryRunResult } from './lock-call.js';
 import { LockContext } from './lock-context.js';
 import { assertKey, assertOwner } from './lock-key.js';
 import { LockError, LockNotAcquiredError } from './lock.errors.js';
@@ -64,7 +64,10 @@ type Opened = OpenLocks<Store>;
 
 /** Milliseconds in which some instance takes a tick up, if any does. */
 const TICK_GRACE = 60_000;
-/** Milliseconds: tokens that are further ahead were made up for keys whose store is ahead as well. */
+/**
+ * Milliseconds. A local token that is further ahead of the clock follows a token of the store,
+ * whose clock is ahead too.
+ */
 const TOKENS_AHEAD = 1_000;
 
 /** What the module hands to the service it makes. */
@@ -75,12 +78,12 @@ export interface LockServiceSetup {
   /** The module's name. Default `default`. */
   name?: string;
   clock?: Clock;
-  /** The services of all lock modules of the application: what concerns the whole process is said once. */
+  /**
+   * The services of all lock modules of the application. A warning that concerns the whole
+   * process is given once.
+   */
   siblings?: () => readonly LockService[];
 }
-
-/** How a `tryRun` ended. @publicApi */
-export type TryRunResult<T> = { acquired: true; value: T } | { acquired: false; error: LockNotAcquiredError };
 
 /**
  * Takes locks and runs work under them.
@@ -173,7 +176,8 @@ export class LockService {
    *
    * @throws LockNotAcquiredError when it is busy, with its holder
    * @throws LockStoreError when the store fails
-   * @throws LockError for a `wait` inside a run that holds the key already: it would not end
+   * @throws LockError for a `wait` inside a run that holds the key already: the wait would not
+   * end
    */
   async acquire(key: string, options?: AcquireOptions): Promise<Lock> {
     const result = await this.#contend(this.#read('acquire()', ACQUIRE_OPTIONS, key, options));
@@ -193,7 +197,8 @@ export class LockService {
    * @throws LockNotAcquiredError when the lock is busy: the body did not run
    * @throws LockLostError when the lock was lost while the body ran to its end, unless `onLost` is `'ignore'`
    * @throws LockStoreError when the store fails: the body did not run
-   * @throws LockError for a `wait` inside a run that holds the key already, unless it is `reentrant`
+   * @throws LockError for a `wait` inside a run that holds the key already, unless it is
+   * `reentrant`
    */
   async run<T>(key: string, body: (lock: Lock) => T | Promise<T>, options?: RunOptions): Promise<T> {
     const result = await this.#tryRun(this.#read('run()', RUN_OPTIONS, key, options), body);
@@ -306,8 +311,8 @@ export class LockService {
   }
 
   /**
-   * Runs everything unlocked from here on, in this process. Locks that are held stay held. Fencing tokens go on growing,
-   * by this machine's clock, see `Lock.fencingToken`.
+   * Runs everything unlocked from here on, in this process. Locks that are held stay held.
+   * Fencing tokens go on growing, by this machine's clock, see `Lock.fencingToken`.
    */
   disable(): void {
     this.#wanted = false;
@@ -316,8 +321,9 @@ export class LockService {
   }
 
   /**
-   * Takes locks from here on, in this process; opens the store if it was not. Warns if the clocks of this machine and of
-   * the database differ by more than a second: fenced writes may be refused for that long.
+   * Takes locks from here on, in this process, and opens the store if it is not open. Warns if
+   * the clocks of this machine and of the database differ by more than a second: fenced writes
+   * may be refused for that long.
    *
    * @throws LockStoreError when the store cannot be opened: locking stays disabled
    */
@@ -328,15 +334,18 @@ export class LockService {
     const { store } = await this.start();
     if (!this.#wanted || this.#enabled) return; // disabled again meanwhile, or enabled already
     if (opened) await compareClocks(store, this.#clock, this.#logger); // otherwise the start has done that
-    await this.#outliveTokens();
+    await this.#passLocalTokens();
     if (!this.#wanted || this.#enabled) return;
     this.#logger.enabled();
     this.#enabled = true;
   }
 
-  /** Waits for the next millisecond if a token was made up in this one: the store's tokens have to be greater. */
-  async #outliveTokens(): Promise<void> {
-    const ahead = this.#keys.madeUp / 1_000 - this.#clock.date();
+  /**
+   * Waits until the clock has passed the tokens that were made while locking was disabled: the
+   * store's have to be greater.
+   */
+  async #passLocalTokens(): Promise<void> {
+    const ahead = this.#keys.lastLocalToken / 1_000 - this.#clock.date();
     if (ahead < 0 || ahead > TOKENS_AHEAD) return;
     await sleep(Math.floor(ahead) + 1); // not on `#clock`, which stands still in tests
   }
@@ -352,7 +361,10 @@ export class LockService {
     return this.#clock.date();
   }
 
-  /** @internal Finds the providers that know of transactions around a lock, which are warned of. */
+  /**
+   * @internal Finds the providers that know whether a transaction is open, to warn of locks
+   * inside of it.
+   */
   lookForTransactions(providers: Iterable<unknown>): void {
     this.#transactions.find(providers);
   }
@@ -394,12 +406,12 @@ export class LockService {
     return this.#settings.requireKeys;
   }
 
-  /** @internal Warns of default keys whose class names a minifier may have made up. */
-  warnOfNames(keys: string[]): void {
-    if (keys.length > 0) this.#logger.madeUpNames(keys);
+  /** @internal Warns of default keys with class names that a minifier may have changed. */
+  warnOfMinifiedKeys(keys: string[]): void {
+    if (keys.length > 0) this.#logger.minifiedKeys(keys);
   }
 
-  /** @internal Warns of methods that no scheduler calls, or several. */
+  /** @internal Warns when no scheduler calls the methods, or more than one. */
   checkScheduler(methods: string[], schedulers: number): void {
     if (methods.length === 0 || !this.#enabled) return;
     if (schedulers === 0) this.#logger.noScheduler(methods);
@@ -412,7 +424,7 @@ export class LockService {
     else this.#logger.started(jobs, this.#open?.store.describe?.());
   }
 
-  /** @internal Whether the store keeps ticks, once it is open. */
+  /** @internal Whether the store keeps ticks; `false` while it is not open. */
   get keepsTicks(): boolean {
     return this.#open !== undefined && keepsTicks(this.#open.store);
   }
@@ -508,7 +520,7 @@ export class LockService {
   }
 
   #unlocked(key: string): Lock {
-    const token = this.#keys.makeUpToken(key, this.#clock.date());
+    const token = this.#keys.makeLocalToken(key, this.#clock.date());
     return unlocked(key, token, this.#clock, async () => (await this.start()).store);
   }
 

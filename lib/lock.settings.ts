@@ -23,7 +23,10 @@ export interface LockSettings {
   readonly onLost: LostCallback | 'ignore' | undefined;
   /** Milliseconds. */
   readonly stealAfter: number | undefined;
-  /** Milliseconds of a slot, or the ticks of the scheduler; `false` for neither. */
+  /**
+   * The length of a slot in milliseconds, `'tick'` for each tick at most once, or `false` for
+   * neither slots nor ticks.
+   */
   readonly once: number | 'tick' | false | undefined;
   /** Milliseconds that a tick may be ahead of the store's clock. */
   readonly tickAhead: number;

@@ -41,8 +41,8 @@ export class Lock implements AsyncDisposable {
     lease: Lease,
     keeper: LockKeeper,
     /**
-     * Whether the lock was acquired from the store. `false` when locking was disabled: the handle is always held, and
-     * other instances may run the same work at the same time.
+     * Whether the lock was acquired from the store. `false` when locking was disabled: the
+     * handle is always held, and other instances may run the same work at the same time.
      */
     readonly enabled = true,
   ) {
@@ -62,8 +62,9 @@ export class Lock implements AsyncDisposable {
   /**
    * Greater than that of every earlier acquisition of the key.
    *
-   * When locking is disabled, it is this machine's clock in microseconds, or the last token that this process saw for
-   * the key plus 1 if that is greater. So fenced writes go on while locking is disabled, see {@link enabled}.
+   * When locking is disabled, it is this machine's clock in microseconds, or the last token of
+   * the key that this process saw plus 1, if that is greater. So fenced writes go on while
+   * locking is disabled, see {@link enabled}.
    */
   get fencingToken(): number {
     return this.#lease.fencingToken;
@@ -80,9 +81,11 @@ export class Lock implements AsyncDisposable {
   }
 
   /**
-   * Whether the lock is still held: not released, not lost, and its deadline has not passed, neither by the monotonic clock nor by what the wall
-   * clock has advanced. The check is synchronous and needs no timer to have run, so it is right also just after the process was frozen, or the machine
-   * suspended. A wall clock that is set ahead makes it `false` until the next renewal, which then comes at once.
+   * Whether the lock is still held: not released, not lost, and before its deadline by both
+   * the monotonic clock and the advance of the wall clock. The check is synchronous and does
+   * not depend on timers, so it is right also just after the process was frozen or the machine
+   * was suspended. A wall clock that is set ahead makes it `false` until the next renewal,
+   * which then comes at once.
    */
   get held(): boolean {
     return this.#lease.held;
@@ -135,8 +138,8 @@ export class Lock implements AsyncDisposable {
   /**
    * Gives the lock back. Renewal ends first.
    *
-   * Inside a transaction that guards the lock, it resolves at once. The store frees the key after the
-   * commit or the rollback, and a warning says so: see {@link guard}.
+   * Inside a transaction that guards the lock, it resolves at once. The store frees the key
+   * after the commit or the rollback, and a warning says so, see {@link guard}.
    *
    * @param outcome how the work ended, for the run history. Default `done`
    * @returns `false` if it was lost, expired or released before
@@ -262,7 +265,10 @@ export class Lock implements AsyncDisposable {
     return this.#keeper.release(this.#lease, outcome);
   }
 
-  /** For what renews the lease first, and so finds out whether a lock in doubt is still held. */
+  /**
+   * The check for operations that renew the lease first, and so find out whether a lock in
+   * doubt is still held.
+   */
   #assertNotOver(): void {
     if (!this.#lease.inDoubt) this.assertHeld();
   }

@@ -3,7 +3,7 @@ import { LockedMethod } from './decorators/locked-method.js';
 import { LockError } from './lock.errors.js';
 import type { LockService } from './lock.service.js';
 import { lockServiceProperty } from './lock.tokens.js';
-import { isMadeUp } from './made-up-name.js';
+import { isMinifiedName } from './minified-name.js';
 import { isSchedulerRegistry } from './scheduling/scheduler.js';
 
 /**
@@ -17,11 +17,15 @@ export class LockedExplorer {
     private readonly module: string,
   ) {}
 
-  /** Names the locked methods, for the line at start, which depends on whether the store keeps ticks. */
+  /**
+   * Gives a function that names the locked methods for the line at start.
+   *
+   * @param ticks of that function: whether the store keeps ticks
+   */
   explore(): (ticks: boolean) => string[] {
     const jobs = new Map<LockedMethod | string, [name: string, locked: LockedMethod]>();
     const classes = new Map<string, object>();
-    const madeUp = new Set<string>();
+    const minified = new Set<string>();
     const scheduled = new Set<string>();
     for (const { instance, metatype } of [
       ...this.discovery.getProviders(),
@@ -37,7 +41,7 @@ export class LockedExplorer {
         const name = locked.hasDefaultKey ? locked.defaultKey(prototype as object) : locked.where;
         if (locked.hasDefaultKey) {
           claimKey(classes, name, prototype as object);
-          if (isMadeUp((prototype as object).constructor.name)) madeUp.add(name);
+          if (isMinifiedName((prototype as object).constructor.name)) minified.add(name);
         }
         if (locked.kind) {
           scheduled.add(name);
@@ -46,7 +50,7 @@ export class LockedExplorer {
         jobs.set(locked.hasDefaultKey ? name : locked, [name, locked]);
       }
     }
-    this.locks.warnOfNames([...madeUp]);
+    this.locks.warnOfMinifiedKeys([...minified]);
     this.#followScheduler([...scheduled]);
     return (ticks) =>
       [...jobs.values()].map(([name, locked]) => {

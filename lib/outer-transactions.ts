@@ -1,23 +1,29 @@
 import { hasMethods } from './has-methods.js';
 
-/** What is used of an EntityManager, of a ClientSession, and of the transactions of other clients. */
+/**
+ * The members used of an EntityManager, a ClientSession, and the transactions of other
+ * clients.
+ */
 interface Transaction {
   queryRunner?: { isTransactionActive?: boolean; isReleased?: boolean };
   inTransaction?: unknown;
 }
 
-/** What is used of a TransactionHost of `@nestjs-cls/transactional`. */
+/** The members used of a TransactionHost of `@nestjs-cls/transactional`. */
 interface TransactionHost {
   isTransactionActive(): boolean;
   readonly tx: Transaction | undefined;
 }
 
-/** What is used of a DataSource. Its `manager` is patched by typeorm-transactional to follow the call chain. */
+/**
+ * The member used of a DataSource. typeorm-transactional patches `manager` to follow the call
+ * chain.
+ */
 interface DataSource {
   readonly manager?: Transaction;
 }
 
-/** What is used of a Mongoose connection. */
+/** The member used of a Mongoose connection. */
 interface Connection {
   readonly base?: { transactionAsyncLocalStorage?: { getStore(): { session?: Transaction } | undefined } };
 }
@@ -27,14 +33,18 @@ interface Connection {
  * `@Transactional()`. A lock that is taken there is released before the commit.
  *
  * Some libraries keep the transaction of the call chain: typeorm-transactional,
- * `@nestjs-cls/transactional` with any adapter, and Mongoose with `transactionAsyncLocalStorage`.
- * Their objects are recognized by their methods, so that no library has to be installed.
+ * `@nestjs-cls/transactional` with any adapter, and Mongoose with
+ * `transactionAsyncLocalStorage`. Their objects are recognized by their methods, so that no
+ * library has to be installed.
  */
 export class OuterTransactions {
-  /** Each tells whether its library has an open transaction for the call chain. */
+  /** Each function returns whether its library has an open transaction for the call chain. */
   readonly #sources = new Set<() => boolean>();
 
-  /** @param failed gets the error of a library, which is then left out: no lock depends on its answer */
+  /**
+   * @param failed receives the error of a library, which is not checked again: no lock depends
+   * on its answer
+   */
   constructor(private readonly failed: (error: unknown) => void) {}
 
   /** Finds the objects of these libraries among the providers of an application. */
@@ -76,9 +86,11 @@ function sourceOf(provider: unknown): (() => boolean) | undefined {
 }
 
 /**
- * Whether the transaction is still open. A call chain may outlive its transaction and still have it.
+ * Whether the transaction is still open. A call chain may outlive its transaction and still
+ * have it.
  *
- * @param otherwise the answer for a transaction of another client, which cannot be asked
+ * @param otherwise the result for transactions of other clients, which do not show whether
+ * they are open
  */
 function isOpen(transaction: Transaction | undefined, otherwise = false): boolean {
   if (!transaction) return false;

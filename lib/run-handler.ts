@@ -1,7 +1,8 @@
 import { holdStream } from './held-stream.js';
 import type { LockCall } from './lock-call.js';
 import type { Lock } from './lock.js';
-import type { LockService, TryRunResult } from './lock.service.js';
+import type { TryRunResult } from './lock-call.js';
+import type { LockService } from './lock.service.js';
 
 /**
  * Runs a handler under the lock like `tryRun`. When it gives a stream (an Observable, an async iterable, a Node stream), that is the result at

@@ -1,6 +1,9 @@
 import { LockError } from './lock.errors.js';
 
-/** What drivers put on their errors to name the kind and the place of a failure; never the values of a statement. */
+/**
+ * Fields in which drivers name the kind and the place of a failure, and never the values of a
+ * statement.
+ */
 const SAFE_FIELDS = [
   'code',
   'codeName',
@@ -25,17 +28,25 @@ const FRAMES = 20;
 const DEEPEST = 5;
 const MOST_ERRORS = 10;
 
-/** With less of an owner id than this, the lock cannot be released: texts of servers may be cut anywhere. */
-const TELLING = 12;
-/** An owner id that is shorter than this may be a part of any word. */
-const DISTINCT = 8;
+/**
+ * Servers cut texts anywhere. From this length on, the beginning of an owner id is hidden like
+ * the whole id.
+ */
+const HIDDEN_FROM = 12;
+/**
+ * An owner id that is shorter than this may occur in any word, so it is hidden as a whole word
+ * only.
+ */
+const SHORT_ID = 8;
 const HIDDEN = '[hidden]';
 
 /**
- * Rebuilds an error of a driver, or of other code, from the fields that cannot hold an owner id or a password.
+ * Rebuilds an error of a driver, or of other code, from the fields that cannot hold an owner
+ * id or a password.
  *
- * Whoever knows the owner id of a lock can release it, and errors are logged. Drivers put whole statements with
- * their values on errors, so this copies what is known to be safe and hides owner ids in the texts.
+ * The owner id of a lock is enough to release it, and errors are logged. Drivers put whole
+ * statements with their values on errors. So this copies only fields that are known to be
+ * safe, and hides owner ids in their texts.
  *
  * @param owners the owner ids that the failed operation has used
  */
@@ -43,7 +54,9 @@ export function safeError(error: unknown, owners: readonly string[] = []): unkno
   return rebuild(error, owners, DEEPEST);
 }
 
-/** Hides owner ids, commands with their values, and passwords in a text of a driver or server. */
+/**
+ * Hides owner ids, commands with their values, and passwords in a text of a driver or server.
+ */
 export function safeText(text: string, owners: readonly string[] = []): string {
   return withoutOwners(text, owners)
     .slice(0, LONGEST_TEXT)
@@ -95,7 +108,7 @@ function nameOf(name: unknown, owners: readonly string[]): string {
   return /^[\w$.]{1,80}$/.test(text) && safeText(text, owners) === text ? text : 'Error';
 }
 
-/** Where it was thrown; not the lines before, which repeat the message. */
+/** The frames of a stack, without the lines before them, which repeat the message. */
 function framesOf(stack: unknown, owners: readonly string[]): string[] {
   const frames = textOf(stack)
     .split('\n')
@@ -114,13 +127,16 @@ function hide(error: Error, property: string, value: string): void {
 function withoutOwners(text: string, owners: readonly string[]): string {
   let clean = text;
   for (const form of owners.flatMap(formsOf)) clean = withoutForm(clean, form);
-  // Of others, whose ids the operation does not know: UUIDs, as text and as the bytes of that text in hex.
+  // The operation does not know the ids of other holders: these are UUIDs, as text or as its
+  // bytes in hex.
   return clean
     .replaceAll(/[\da-f]{8}-[\da-f]{4}-[\da-f]{4}-[\da-f]{4}-[\da-f]{12}/gi, HIDDEN)
     .replaceAll(/(?:3\d|[46][1-6]|2d){36}/gi, HIDDEN);
 }
 
-/** How texts repeat an owner id: as it is, in JSON, in SQL, in URLs, as bytes. */
+/**
+ * The forms in which texts repeat an owner id: as it is, in JSON, in SQL, in URLs, as bytes.
+ */
 function formsOf(owner: string): string[] {
   const bytes = Buffer.from(owner);
   const hex = bytes.toString('hex');
@@ -130,20 +146,20 @@ function formsOf(owner: string): string[] {
     owner.replaceAll("'", "''"),
     owner.replaceAll(/['"\\]/g, '\\$&'),
     encodeURIComponent(owner.toWellFormed()),
-    ...(owner.length < DISTINCT / 2
+    ...(owner.length < SHORT_ID / 2
       ? []
       : [hex, hex.toUpperCase(), bytes.toString('base64').replace(/=+$/, '')]),
   ];
   return [...new Set(forms)].filter((form) => form !== '').toSorted((a, b) => b.length - a.length);
 }
 
-/** Also where the text was cut within the id. */
+/** Hides one form of an owner id, also where the text was cut within it. */
 function withoutForm(text: string, form: string): string {
-  if (form.length < DISTINCT) {
+  if (form.length < SHORT_ID) {
     const word = form.replaceAll(/[\\^$.*+?()[\]{}|/]/g, String.raw`\$&`);
     return text.replaceAll(new RegExp(`(?<![\\p{L}\\p{N}_])${word}(?![\\p{L}\\p{N}_])`, 'gu'), HIDDEN);
   }
-  const start = form.slice(0, TELLING);
+  const start = form.slice(0, HIDDEN_FROM);
   let clean = '';
   let from = 0;
   for (let at = text.indexOf(start); at !== -1; at = text.indexOf(start, from)) {

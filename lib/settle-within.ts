@@ -46,7 +46,7 @@ export function notAnswered(operation: string, key: string, patience: number): L
 }
 
 /**
- * What a store threw, as an error of this library.
+ * Turns what a store threw into an error of this library.
  *
  * @param owners the owner ids that the operation has used; the cause is rebuilt without them
  */

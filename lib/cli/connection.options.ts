@@ -47,7 +47,8 @@ export async function withLocks<T>(
   const { prefix } = options;
   const locks = new LockService({
     options: prefix === undefined ? {} : { prefix },
-    // Opened by its first operation: the check of rights at start would refuse a user who may only read.
+    // Without prepare(), the first operation opens the store: the check of rights at start
+    // would refuse a user who may only read.
     openStore: async () => Object.assign(await store.useFactory(), { prepare: undefined }),
   });
   try {

@@ -37,9 +37,9 @@ function exitCodeOf(error: unknown): number {
 function messageOf(error: unknown): string {
   if (error instanceof CommanderError)
     return `${error.message.replace(/^error: /, '').replace(/([^.?)])$/, '$1.')} See nestjs-locked --help.`;
-  // Whoever uses the command line has no LockService.
+  // The error names LockService.resume(), which the command line does not have.
   if (error instanceof LockNotAcquiredError && error.reason === 'paused')
-    return `Lock "${error.key}" was not acquired: it is paused, for all instances. nestjs-locked resume ends that.`;
+    return `Lock "${error.key}" was not acquired: it is paused, for all instances. Run nestjs-locked resume to end the pause.`;
   return error instanceof Error ? error.message : String(error);
 }
 

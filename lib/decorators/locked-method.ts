@@ -24,7 +24,10 @@ export class LockedMethod {
   readonly inner: LockedMethod | undefined;
   /** The function on the class: other decorators may have put theirs around the wrapper, and `@Cron` marks the outermost. */
   outermost: Function;
-  /** Whether it is inside of another `@Locked()`, which the scheduler calls in its place. */
+  /**
+   * Whether the method has a second `@Locked()` outside of this one, which the scheduler
+   * calls.
+   */
   nested = false;
   readonly #settings = new WeakMap<LockService, LockSettings>();
 
@@ -90,7 +93,11 @@ export class LockedMethod {
     return settings;
   }
 
-  /** How often it runs over all instances, for the line at start; `ticks` tells whether the store keeps ticks. */
+  /**
+   * How often the method runs over all instances, for the line at start.
+   *
+   * @param ticks whether the store keeps ticks
+   */
   repetition(ticks: boolean): string | undefined {
     const { once } = this.options;
     if (once !== undefined && once !== 'tick' && once !== false) return 'once per slot';
@@ -100,12 +107,18 @@ export class LockedMethod {
     return kind === 'cron' ? 'once per tick' : 'once per interval';
   }
 
-  /** By which decorator it is scheduled, if it is. Under a second `@Locked()` it is not: the first one has the ticks. */
+  /**
+   * The kind of decorator that schedules the method. Of two `@Locked()`, only the outer one
+   * has the ticks.
+   */
   get kind(): Firing['kind'] | undefined {
     return this.nested ? undefined : kindOf(this.outermost);
   }
 
-  /** Where the ticks of a key are kept: with the lock, if the key is the method's own. */
+  /**
+   * The key under which ticks are recorded: that of the lock, if the method shares it with no
+   * other.
+   */
   ticksOf(key: string, instance: object): string {
     return this.hasDefaultKey ? key : `${key}#${this.#job(instance)}`;
   }
@@ -116,7 +129,7 @@ export class LockedMethod {
     return typeof key === 'function' ? undefined : (key ?? this.defaultKey(instance));
   }
 
-  /** @throws LockError for ticks that the method cannot have */
+  /** @throws LockError when the method has `once: 'tick'` without `@Cron()` */
   assertTicks(): void {
     if (this.options.once === 'tick' && !this.nested && this.kind !== 'cron')
       throw new LockError(
@@ -124,7 +137,10 @@ export class LockedMethod {
       );
   }
 
-  /** An asynchronous generator returns before it runs: its tick would be done before that. */
+  /**
+   * Whether it is an asynchronous generator, which returns before it runs: its tick would be
+   * done too early.
+   */
   get #streams(): boolean {
     return Object.prototype.toString.call(this.original) === '[object AsyncGeneratorFunction]';
   }
@@ -158,7 +174,7 @@ export class LockedMethod {
         return this.original.apply(instance, args);
       });
       if (result.acquired) return result.value;
-      if (firing && result.error.reason === 'tick-done') return undefined; // it has run
+      if (firing && result.error.reason === 'tick-done') return undefined; // another call has run this tick
       return this.#busy(result.error, args, firing);
     } catch (error) {
       // Also for one that was waiting: the other instances have their own ticks.
@@ -181,12 +197,15 @@ export class LockedMethod {
     return made;
   }
 
-  /** What the scheduler calls is skipped by default, also where no decorator of the method says that it does. */
+  /**
+   * A call by the scheduler is skipped by default, also of a job that was registered without a
+   * decorator.
+   */
   #busy(error: LockNotAcquiredError, args: unknown[], firing: Firing | undefined): unknown {
     const { onBusy } = this.options;
     if (typeof onBusy === 'function') return onBusy(error, ...(args as never));
     const skip = this.busyBehaviour === 'skip' || (firing && onBusy === undefined);
-    // A call inside a run that holds the key would never run: that is a mistake, and no busy lock.
+    // A nested call would never run. That is a mistake in the code, so it is not skipped.
     if (skip && !error.nested) return undefined;
     throw error;
   }

@@ -22,10 +22,11 @@ type TakesParametersOf<Args extends readonly unknown[], Method extends (...args:
   : { error: 'The functions in the options of @Locked() do not take the parameters of this method.' };
 
 /**
- * Fits classes, and methods that answer later and whose parameters the functions in the options can take.
+ * Fits classes, and methods that return a promise and whose parameters the functions in the
+ * options can take.
  *
- * `Args` are the parameters of the key function, `BusyArgs` those of `onBusy` after the error. Each function
- * may take fewer parameters than the method.
+ * `Args` are the parameters of the key function, `BusyArgs` those of `onBusy` after the error.
+ * Each function may take fewer parameters than the method.
  *
  * @publicApi
  */
@@ -50,11 +51,13 @@ const INJECTED = Symbol('nestjs-locked: modules whose service is injected');
  * Runs a method under a lock: of all instances of the application, one at a time. On a class, each method that the scheduler calls, or else the
  * command of a provider: its method `run`.
  *
- * What the scheduler calls runs once per tick, or interval, over all instances; a call by hand runs whenever the lock is free.
+ * A call by the scheduler runs once per tick, or interval, over all instances. A call by hand
+ * runs whenever the lock is free.
  *
- * It takes the lock, renews it while the method runs, and releases it when what the method returned has settled, or its stream has ended. It goes
- * with every decorator of Nest, in any order. Put it above `@Transactional()`, so that the lock is released after
- * the commit. The key is `ClassName.methodName` unless one is given.
+ * It takes the lock, renews it while the method runs, and releases it when what the method
+ * returned has settled, or its stream has ended. It goes with every decorator of Nest, in any
+ * order. Put it above `@Transactional()`, so that the lock is released after the commit. The
+ * key is `ClassName.methodName` unless one is given.
  *
  * @example
  * ```ts

@@ -9,8 +9,8 @@ import { show } from '../show.js';
  * What happens when the lock is busy: the call is skipped and gives `undefined`, or it throws `LockNotAcquiredError`, or it gives what the
  * function returns, which gets the error and the call's arguments.
  *
- * A call inside a run that holds its key is a mistake. It is not skipped: it throws, unless it is
- * `reentrant`. See `error.nested`.
+ * A call inside a run that holds its key is a mistake. It is not skipped: it throws, unless it
+ * is `reentrant`. See `error.nested`.
  *
  * @publicApi
  */
@@ -21,8 +21,9 @@ export type OnBusy<Args extends readonly unknown[]> =
 export type OnceBehaviour =
   | {
       /**
-       * For methods under `@Cron()`, whose ticks run once over all instances in any case: a tick runs at most once then. A tick whose instance crashed is not
-       * repeated, and a tick that cannot be recorded is not run, with an error.
+       * For methods under `@Cron()`: each tick runs at most once. By default another instance
+       * may run the tick of a crashed one again; with this option no instance does. A tick
+       * that cannot be recorded is not run, and the call fails.
        */
       once: 'tick';
       /** A tick that is further ahead of the database's clock than this is refused with an error. Default 5 minutes. */
@@ -30,8 +31,9 @@ export type OnceBehaviour =
     }
   | {
       /**
-       * At most once in each slot of this length, on the database's clock and counted from 1970. `false`: as often as the lock is free, also when the scheduler
-       * calls. Default: once per tick when the scheduler calls, as often as the lock is free otherwise.
+       * Runs at most once in each slot of this length, on the database's clock and counted
+       * from 1970. `false`: runs whenever the lock is free, also when the scheduler calls.
+       * Default: once per tick when the scheduler calls, otherwise whenever the lock is free.
        */
       once?: Duration | false | undefined;
       tickAhead?: undefined;

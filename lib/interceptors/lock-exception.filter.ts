@@ -11,7 +11,7 @@ const LONGEST_RETRY_AFTER = 60;
 const MESSAGE = 'The resource is in use. Try again later.';
 const CODE = 'LOCK_NOT_ACQUIRED';
 const ERROR = { status: 'error', code: CODE, message: MESSAGE };
-const OPEN = 1; // the readyState of a WebSocket that can send
+const OPEN = 1; // the readyState of a WebSocket that is connected
 
 /** Options of `LockExceptionFilter`. @publicApi */
 export interface LockExceptionFilterOptions {
@@ -26,16 +26,20 @@ interface Reply {
   send(body: object): unknown;
 }
 
-/** The client of a gateway: a socket of Socket.IO, or one of the package `ws`. */
+/** The client of a gateway: a socket of Socket.IO, or of the package `ws`. */
 interface Socket {
   emit?(event: string, data: unknown): unknown;
-  /** Only a WebSocket itself has this number. Its `emit` calls listeners in this process and sends nothing. */
+  /**
+   * Only a socket of `ws` has this number. Its `emit` calls listeners in this process and
+   * sends nothing.
+   */
   readyState?: number;
   send?(text: string): unknown;
 }
 
 /**
- * Answers clients whose lock is busy (`LockNotAcquiredError`). No answer shows the key, the holder or a token.
+ * Answers clients whose lock is busy (`LockNotAcquiredError`). No answer shows the key, the
+ * holder or a token.
  *
  * - HTTP: 409 with `Retry-After`.
  * - Microservices: an error with the code `LOCK_NOT_ACQUIRED`.
@@ -44,9 +48,10 @@ interface Socket {
  *
  * In other contexts, such as commands, the error itself goes on.
  *
- * `Retry-After` is in whole seconds, from 1 to 60: how long the last run of the key took in this process, or else the
- * last run of the decorated method; at most the rest of the holder's lease. A process that has seen no such run answers
- * with the rest of the lease, which is renewed and may be far longer than the work.
+ * `Retry-After` is in whole seconds, from 1 to 60. It is how long the last run of the key took
+ * in this process, or else the last run of the decorated method, but at most the rest of the
+ * holder's lease. A process without such a run answers with the rest of the lease, which may
+ * be far longer than the work.
  *
  * @example
  * ```ts
@@ -99,10 +104,13 @@ export class LockExceptionFilter implements ExceptionFilter<LockNotAcquiredError
   }
 }
 
-/** Emits what Nest's own filter of gateways emits, so that clients need one listener for all errors. */
+/**
+ * Emits the event that Nest's own filter for gateways emits, so that clients need one listener
+ * for all errors.
+ */
 function emitException(context: ReturnType<ArgumentsHost['switchToWs']>): void {
   const socket = context.getClient<Socket | undefined>();
-  // What the client has sent, for clients that wait for several answers.
+  // The request, for clients that wait for several answers.
   const data = { ...ERROR, cause: { pattern: context.getPattern(), data: context.getData<unknown>() } };
   if (socket?.readyState === undefined) socket?.emit?.('exception', data);
   else if (socket.readyState === OPEN) socket.send?.(JSON.stringify({ event: 'exception', data }));

@@ -41,8 +41,8 @@ export interface LockRun {
 }
 
 /**
- * What `inspect` finds: `held` while a lease runs, `expired` when a lease ran out without a release,
- * `free` when no lease is left, also for a key that was never locked.
+ * The state of a key: `held` while a lease runs, `expired` when a lease ran out without a
+ * release, `free` when no lease is left, also for a key that was never locked.
  *
  * @publicApi
  */

@@ -31,17 +31,22 @@ export interface AcquireRequest {
 }
 
 /**
- * A run that happens once. The time that it is for is recorded with the key when the lock is granted.
+ * A run that happens once over all instances. The store records its tick with the key when it
+ * grants the lock.
  *
- * `tick` is the nominal time of the run in epoch milliseconds. A tick more than `ahead` milliseconds ahead of the store's clock is refused with
- * `tick-ahead`, so that one wrong clock does not keep the key from running; a recorded tick that lies further ahead counts as none. With `failOver`, a
- * tick that is recorded by a holder is refused as `held` while that lease lasts, and granted again when the lease has expired or is stolen; without,
- * it is `tick-done` from the grant on.
+ * `tick` is the nominal time of the run in epoch milliseconds. A tick more than `ahead`
+ * milliseconds ahead of the store's clock is refused with `tick-ahead`, so that one wrong
+ * clock does not keep the key from running. A recorded tick that lies further ahead is
+ * ignored. With `failOver`, the tick of a holder is refused as `held` while its lease lasts,
+ * and granted again when the lease has expired or is stolen. Without `failOver`, it is refused
+ * as `tick-done` from the grant on.
  *
- * `slot` is the length in milliseconds of slots of the store's own clock, counted from the epoch: the tick is the beginning of the slot.
+ * `slot` is the length in milliseconds of slots of the store's own clock, counted from the
+ * epoch: the tick is the beginning of the slot.
  *
- * `gap` is how many milliseconds after the recorded start the key does not run again. The tick is the store's clock when the lock is granted. A recorded
- * start that is later than the store's clock, by more than the gap or a second, counts as none.
+ * `gap` is for how many milliseconds after the recorded start the key does not run again. The
+ * tick is the store's clock when the lock is granted. A recorded start is ignored when it is
+ * later than the store's clock by more than the gap, or by more than a second.
  *
  * @publicApi
  */
@@ -72,7 +77,10 @@ export type LockAcquireResult =
   | {
       acquired: true;
       fencingToken: number;
-      /** A recorded tick that was passed over, since it lies too far ahead of the store's clock. */
+      /**
+       * The recorded tick, if the store ignored it because it lies too far ahead of the
+       * store's clock.
+       */
       ignoredTick?: Date;
     }
   | {
@@ -233,8 +241,9 @@ export interface OnceKeeper {
 }
 
 /**
- * A store that understands `once` but forgets with its process what has run: enough for the default of scheduled methods in an application that is one
- * process, not for an option `once`.
+ * A store that understands `once`, but forgets the ticks when its process ends. That is enough
+ * for the default of scheduled methods in an application of one process, and not for the
+ * option `once`.
  *
  * @publicApi
  */
@@ -277,9 +286,10 @@ export interface TransactionGuard {
    */
   guard(context: unknown, key: string, owner: string, fencingToken: number): Promise<boolean>;
   /**
-   * Gives a function that reports whether the transaction of `context` is still open. The function
-   * asks no server. With it, a lock that is released inside the transaction that guards it is freed
-   * after the commit or the rollback. Without it, such a release fails.
+   * Gives a function that reports whether the transaction of `context` is still open. The
+   * function sends nothing to a server. With it, a lock that is released inside the
+   * transaction that guards it is freed after the commit or the rollback. Without it, such a
+   * release fails.
    */
   watchTransaction?(context: unknown): () => boolean;
 }
@@ -293,7 +303,8 @@ export interface StoreLifecycle {
   /** Connects, checks what the database can do, makes or checks the table. Rejects with {@link LockStoreError} when it cannot work. */
   prepare(): Promise<void>;
   /**
-   * Names a ttl that this process uses, in milliseconds: that of the module and of each decorator, before `prepare`. A store whose data vanishes while it runs
+   * Names a ttl that this process uses, in milliseconds. The ttls of the module and of each
+   * decorator are named before `prepare`. If the data of the store vanishes while it runs, it
    * grants nothing until the longest of them has passed.
    */
   expectTtl?(ttl: number): void;
@@ -302,26 +313,26 @@ export interface StoreLifecycle {
 }
 
 /**
- * A store that reports what operators should change, and what does not keep it from working.
+ * A store that warns operators of problems in spite of which it works.
  *
  * @publicApi
  */
 export interface StoreWarnings {
   /**
-   * Sets the receiver of the warnings, before `prepare`; the last one counts.
+   * Sets the function that receives the warnings, before `prepare`. A later call replaces it.
    *
-   * @param warn `topic` names the cause: a repeated warning about it is logged once a minute
+   * @param warn `topic` names the cause; warnings with the same topic are logged once a minute
    */
   onWarning(warn: (topic: string, message: string) => void): void;
 }
 
 /**
- * A store whose clock is not the clock of this machine.
+ * A store that judges leases by the clock of another machine.
  *
  * @publicApi
  */
 export interface StoreClock {
-  /** The time by the clock that judges leases, in epoch milliseconds. It is read at start, and when locking is enabled. */
+  /** Reads that clock, in epoch milliseconds. Called at start, and when locking is enabled. */
   readClock(): Promise<number>;
 }
 

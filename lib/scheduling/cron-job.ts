@@ -1,12 +1,10 @@
-import { nominalTick } from './nominal-tick.js';
+import { nominalTick, type TickSource } from './nominal-tick.js';
 
-/** What is used of the `CronTime` of the package `cron`, 2 to 4. */
-export interface CronTime {
-  /** The first tick after the second in which `start` lies. */
-  getNextDateFrom(start: Date, timeZone?: string): { toMillis(): number };
+/** The members used of the `CronTime` of the package `cron`, 2 to 4. */
+export interface CronTime extends TickSource {
   /** The next tick. */
   sendAt(): { toMillis(): number };
-  /** Whether it is a date, and no expression. */
+  /** Whether the source is a date, and no expression. */
   readonly realDate: boolean;
   readonly source: unknown;
   readonly timeZone?: string | null;
@@ -14,7 +12,7 @@ export interface CronTime {
   readonly utcOffset?: number | null;
 }
 
-/** What is used of the `CronJob` of the package `cron`, 2 to 4. */
+/** The members used of the `CronJob` of the package `cron`, 2 to 4. */
 export interface CronJob {
   cronTime: CronTime;
   start(): unknown;
@@ -27,29 +25,42 @@ export interface CronFiring {
   job: CronJob;
   /** The nominal time that the job was armed for, in epoch milliseconds. */
   tick: number;
-  /** Milliseconds until the next tick; 0 when there is none. */
+  /** Milliseconds until the next tick; 0 after the last one. */
   period: number;
 }
 
 /** Milliseconds by which timers may fire early. */
 const EARLY = 100;
-/** Milliseconds that a job may take from its first firing, while it is made, until it is added to a registry. */
+/**
+ * Milliseconds from the first firing of a job, which may come while it is created, until it is
+ * added to a registry.
+ */
 const JUST_NOW = 1_000;
 
 /**
- * Follows a cron job: notes the time that each of its timers is armed for, and tells a firing by its timer from a call of `fireOnTick()` by hand.
+ * Follows a cron job: notes the time for which the job arms each timer, and distinguishes a
+ * firing by the timer from a call of `fireOnTick()` by hand.
  *
- * A job computes its next time when it arms its timer, which may take 10 ms. That value is read here, so it costs nothing to know. When a timer fires, the
- * job notes the date, arms the next timer, and then calls `fireOnTick()`. Only methods of this one object are replaced, as `SchedulerRegistry` does it.
+ * A job computes its next time when it arms its timer, which may take 10 ms. This class reads
+ * that value, so it does not compute it again. When a timer fires, the job notes the date,
+ * arms the next timer, and then calls `fireOnTick()`. Only methods of this one object are
+ * replaced.
  */
 export class FollowedJob {
-  /** The tick that the timer is armed for; unknown for the timer that was armed before the job was followed. */
+  /**
+   * The tick for which the timer is armed; unknown for a timer that was armed before the job
+   * was followed.
+   */
   #armedFor: number | undefined;
+  /** `lastDate()` of the job, as it was at the last look. */
   #seen: Date | null | undefined;
-  /** The tick of a timer that has fired, while the job arms the next one before it calls `fireOnTick()`. */
+  /**
+   * The tick of a timer that has fired, until the job has armed the next timer and calls
+   * `fireOnTick()`.
+   */
   #due: number | undefined;
 
-  /** @param onFiring runs `fire`, for which the firing is given */
+  /** @param onFiring receives each firing, and calls `fire` */
   constructor(
     private readonly job: CronJob,
     private readonly onFiring: (firing: CronFiring, fire: () => unknown) => unknown,
@@ -61,12 +72,15 @@ export class FollowedJob {
     job.fireOnTick = () => this.#fire(fire);
   }
 
-  /** Finds the time of the timer that was armed before, so that the first firing need not. */
+  /**
+   * Computes the time of a timer that was armed before, so that the first firing need not do
+   * it.
+   */
   lookAhead(): void {
     this.#armedFor ??= nextTick(this.job.cronTime);
   }
 
-  /** The firing that the job made before it was followed, if that has just been. */
+  /** The firing that happened just before the job was followed, if there was one. */
   firstFiring(): CronFiring | undefined {
     const firedAt = this.#seen?.getTime();
     if (firedAt === undefined || Date.now() - firedAt > JUST_NOW) return undefined;
@@ -91,7 +105,8 @@ export class FollowedJob {
     let tick = this.#due;
     this.#due = undefined;
     if (lastDate && lastDate !== this.#seen) {
-      // It has armed no timer before: it has no next time, or has found, while arming one, that it is a little late.
+      // The job armed no timer before this call: it has no next time, or it noticed while
+      // arming that it is a little late.
       this.#seen = lastDate;
       tick = this.#tickAt(lastDate);
     }
@@ -102,7 +117,10 @@ export class FollowedJob {
     return { job: this.job, tick, period: Math.max(0, (this.#armedFor ?? tick) - tick) };
   }
 
-  /** Of a timer that was armed before the job was followed, the time may not be known: then it is worked out, once. */
+  /**
+   * The tick of a timer that has fired. It is computed if the timer was armed before the job
+   * was followed.
+   */
   #tickAt(firedAt: Date): number {
     const now = firedAt.getTime();
     const known = this.#armedFor !== undefined && this.#armedFor <= now + EARLY;
@@ -119,7 +137,7 @@ export function zoneOf({ timeZone, utcOffset }: Pick<CronTime, 'timeZone' | 'utc
   return `UTC${utcOffset < 0 ? '-' : '+'}${digits(Math.trunc(minutes / 60))}:${digits(minutes % 60)}`;
 }
 
-/** Calls `work`, and hands on what the schedule computes meanwhile. */
+/** Calls `work`, and passes to `read` each next tick that the schedule computes meanwhile. */
 function readingSendAt(cronTime: CronTime, read: (tick: number) => void, work: () => unknown): unknown {
   const own = Object.getOwnPropertyDescriptor(cronTime, 'sendAt');
   const sendAt = cronTime.sendAt.bind(cronTime);

@@ -1,8 +1,10 @@
 import { setImmediate as othersRun } from 'node:timers/promises';
-import type { CronTime as WholeCronTime } from './cron-job.js';
 
-/** What is asked of a schedule. */
-type CronTime = Pick<WholeCronTime, 'getNextDateFrom'>;
+/** The method that computes ticks, of the `CronTime` of the package `cron`, 2 to 4. */
+export interface TickSource {
+  /** The first tick after the second in which `start` lies. */
+  getNextDateFrom(start: Date, timeZone?: string): { toMillis(): number };
+}
 
 /** Milliseconds by which timers may fire early. */
 const EARLY = 100;
@@ -16,7 +18,7 @@ const LONGEST = 9 * 366 * 86_400_000;
  * A schedule only tells what comes next. So this looks from further and further back until it finds a tick that has been, then halves the way from
  * there.
  */
-export function nominalTick(schedule: CronTime, timeZone: string, now: number): number | undefined {
+export function nominalTick(schedule: TickSource, timeZone: string, now: number): number | undefined {
   const limit = now + EARLY;
   let before = limit; // from here a tick comes until the limit
   let after = limit; // from here none does
@@ -43,7 +45,7 @@ export function nominalTick(schedule: CronTime, timeZone: string, now: number): 
 
 /** How many ticks there are after the tick `from` and until `until`; counts to `most` only. Each takes a millisecond or more: others run in between. */
 export async function ticksBetween(
-  schedule: CronTime,
+  schedule: TickSource,
   timeZone: string,
   { from, until, most }: { from: number; until: number; most: number },
 ): Promise<number> {
@@ -57,7 +59,7 @@ export async function ticksBetween(
 }
 
 /** Always later than `from`: where summer time ends by half an hour, `cron` names ticks that have been. */
-function nextTick(schedule: CronTime, timeZone: string, from: number): number {
+function nextTick(schedule: TickSource, timeZone: string, from: number): number {
   for (let start = from; ; start += 60 * SECOND) {
     const tick = schedule.getNextDateFrom(new Date(start), timeZone).toMillis();
     if (tick > from) return tick;

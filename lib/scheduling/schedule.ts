@@ -5,7 +5,7 @@ import { zoneOf, type CronJob, type CronTime } from './cron-job.js';
 import { ticksBetween } from './nominal-tick.js';
 import { FollowedRegistry, type Firing, type SchedulerRegistry } from './scheduler.js';
 
-/** What `@nestjs/schedule` keeps on a method that it calls. */
+/** Names of the metadata that `@nestjs/schedule` sets on the methods that it calls. */
 const SCHEDULER_TYPE = 'SCHEDULER_TYPE';
 const SCHEDULE_CRON_OPTIONS = 'SCHEDULE_CRON_OPTIONS';
 const SCHEDULE_INTERVAL_OPTIONS = 'SCHEDULE_INTERVAL_OPTIONS';
@@ -14,14 +14,14 @@ const MOST_MISSED = 100;
 /** Milliseconds that a tick of a job with a short period may be ahead of the store's clock. */
 const LEAST_AHEAD = 10_000;
 
-/** How a locked method is scheduled by its decorators. */
+/** Which decorator schedules a locked method, if one does. */
 export function kindOf(method: Function): Firing['kind'] | undefined {
   if (Reflect.hasMetadata(SCHEDULE_CRON_OPTIONS, method)) return 'cron';
   if (Reflect.hasMetadata(SCHEDULE_INTERVAL_OPTIONS, method)) return 'interval';
   return Reflect.hasMetadata(SCHEDULER_TYPE, method) ? 'timeout' : undefined;
 }
 
-/** What a firing of the scheduler asks the store for, so that of all instances one runs it. */
+/** What the store records for a firing, so that only one of all instances runs it. */
 export function onceIn(
   firing: Firing,
   { once, tickAhead }: Pick<LockSettings, 'once' | 'tickAhead'>,
@@ -33,8 +33,11 @@ export function onceIn(
   return firing.kind === 'interval' && once === undefined ? { gap: gapOf(firing.every) } : undefined;
 }
 
-/** Milliseconds after a start in which an interval is not started again: a little less than the interval, since timers and answers are late now and then. */
-export function gapOf(every: number): number {
+/**
+ * Milliseconds after a start in which an interval does not start again: a little less than the
+ * interval, since timers and answers may be late.
+ */
+function gapOf(every: number): number {
   return Math.ceil(Math.max(every - Math.max(every * 0.05, 250), every / 2));
 }
 
@@ -44,11 +47,14 @@ export interface ScheduledMethod {
   method: Function;
   /** Whether it takes this key. */
   takes(key: string): boolean;
-  /** Where its ticks are kept. */
+  /** The key under which its ticks are recorded. */
   ticksOf(key: string): string;
 }
 
-/** What a lock service knows of the scheduler of its application, and of the locked methods that the scheduler calls. */
+/**
+ * Knows the schedulers of the application, and the locked methods of one lock service that
+ * they call.
+ */
 export class Schedule {
   readonly #registries: FollowedRegistry[] = [];
   readonly #methods: ScheduledMethod[] = [];
@@ -63,7 +69,10 @@ export class Schedule {
     this.#methods.push(method);
   }
 
-  /** The firing by which the scheduler calls at present; `undefined` in a call by hand. To be read before anything is awaited. */
+  /**
+   * The firing that has led to the current call; `undefined` in a call by hand. Read it before
+   * anything is awaited.
+   */
   firing(method: Function): Firing | undefined {
     for (const { firing } of this.#registries) {
       if (firing?.kind === 'cron') this.#jobs.set(method, firing.job);
@@ -72,7 +81,10 @@ export class Schedule {
     return undefined;
   }
 
-  /** The same for a call by a job that was made just now, which its registry knows a little later. */
+  /**
+   * The same for a job that fires while it is created, since the job is added to its registry
+   * only afterwards.
+   */
   async firingWhileMade(): Promise<Firing | undefined> {
     if (this.#registries.length === 0) return undefined;
     await Promise.resolve();
@@ -84,10 +96,11 @@ export class Schedule {
   }
 
   /**
-   * Adds to what was found of a key when its methods last ran by the scheduler, and how many ticks they have missed since.
+   * Adds to an inspection the last tick of the methods that take the key, and the number of
+   * ticks that they have missed since.
    *
-   * @param look looks at another key
-   * @param until the time until which ticks count as missed
+   * @param look inspects another key
+   * @param until the time until which ticks count as missed, in epoch milliseconds
    */
   async withTicks(
     found: LockInspection,
@@ -108,7 +121,7 @@ export class Schedule {
     return { ...found, ...(lastTick && { lastTick }), ...(missed !== undefined && { missed }) };
   }
 
-  /** Counts to 100 only. `undefined` where no job is known. */
+  /** Counts ticks after `last`, to 100 at most. `undefined` when the schedule is not known. */
   async #missed(method: Function, last: number, until: number): Promise<number | undefined> {
     const time = this.#cronTimeOf(method);
     if (!time) return undefined;
@@ -116,7 +129,10 @@ export class Schedule {
     return ticksBetween(time, zoneOf(time), { from: last, until, most: MOST_MISSED }).catch(() => undefined); // it has no next tick
   }
 
-  /** The schedule of the registered job; of a job that has no name, and has not fired yet, that of the decorator. */
+  /**
+   * The schedule of the registered job; for a job without a name that has not fired yet, the
+   * schedule of the decorator.
+   */
   #cronTimeOf(method: Function): CronTime | undefined {
     const options: CronOptions | undefined = Reflect.getMetadata(SCHEDULE_CRON_OPTIONS, method);
     if (!options) return undefined;
@@ -137,5 +153,8 @@ interface CronOptions {
   utcOffset?: number | null;
 }
 
-/** `cron` belongs to `@nestjs/schedule` and may not be there to be imported: its jobs have the class. */
+/**
+ * The class is taken from a job: `cron` is a dependency of `@nestjs/schedule`, and cannot
+ * always be imported.
+ */
 type CronTimeClass = new (source: unknown, timeZone?: string | null, utcOffset?: number | null) => CronTime;

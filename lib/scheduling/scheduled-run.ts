@@ -9,35 +9,37 @@ import type {
 } from '../interfaces/lock-store.interface.js';
 import { Lease } from '../lease.js';
 import { LockAcquisition } from '../lock-acquisition.js';
-import type { LockCall } from '../lock-call.js';
-import { notRecorded } from '../lock-contender.js';
+import type { LockCall, TryRunResult } from '../lock-call.js';
+import { refuseTickAhead } from '../lock-contender.js';
 import { LockNotAcquiredError, LockStoreError } from '../lock.errors.js';
 import type { LockEventPublisher } from '../lock.events.js';
 import type { Lock } from '../lock.js';
-import type { TryRunResult } from '../lock.service.js';
 
 type Store = LockStore & Partial<LockInspector & OnceKeeper & TickKeeper>;
 type Body<T> = (lock: Lock) => T | Promise<T>;
 
-/** What a scheduled run needs of its lock service. */
+/** The parts of a lock service that a scheduled run uses. */
 export interface ScheduledRunTerms {
   store: Store;
   clock: Clock;
   publisher: LockEventPublisher;
-  /** Runs under the lock, without regard to ticks that are not in the call. */
+  /** Runs the body under the lock, and records a tick only if the call has one. */
   tryRun<T>(call: LockCall, body: Body<T>): Promise<TryRunResult<T>>;
   /** The key as the store knows it. */
   storeKey(key: string): string;
-  /** Frees, in the background, what was granted and is not wanted. */
+  /** Releases, in the background, a lease that was granted and is not needed. */
   free(storeKey: string, owner: string): void;
 }
 
-/** Whether a store keeps ticks, for as long as this process runs at least. */
+/** Whether a store keeps ticks, at least while this process runs. */
 export function keepsTicks({ keepsOnce, keepsTicks: inProcess }: Partial<OnceKeeper & TickKeeper>): boolean {
   return keepsOnce === true || inProcess === true;
 }
 
-/** Runs what the scheduler calls: of all instances one runs each tick, where the store keeps ticks; elsewhere one at a time. */
+/**
+ * Runs a method for the scheduler. If the store keeps ticks, each tick runs on one of all
+ * instances; otherwise the method runs on one at a time.
+ */
 export async function runScheduled<T>(
   call: LockCall,
   body: Body<T>,
@@ -48,10 +50,13 @@ export async function runScheduled<T>(
   if (ticksKey !== undefined) return runBesideTicks(call, new TickRecord(call, once, ticksKey, terms), body);
   const result = await terms.tryRun(call, body);
   if (result.acquired || result.error.reason !== 'tick-ahead') return result;
-  return terms.tryRun(plain, body); // the clock of this machine is wrong: better twice than never
+  return terms.tryRun(plain, body); // the clock of this machine is wrong: a second run does less harm than none
 }
 
-/** The lock protects the run. Its tick is recorded in a row beside the lock, so that methods that share a key have ticks of their own. */
+/**
+ * Runs under the lock, and records the tick in a row beside the lock, so that methods that
+ * share a key have ticks of their own.
+ */
 async function runBesideTicks<T>(
   call: LockCall,
   record: TickRecord,
@@ -62,9 +67,9 @@ async function runBesideTicks<T>(
   let refused: LockNotAcquiredError | undefined;
   const result = await record.terms.tryRun(plain, async (lock) => {
     refused = await record.begin();
-    if (refused && refused.reason !== 'tick-ahead') return undefined as T; // never given to the caller
+    if (refused && refused.reason !== 'tick-ahead') return undefined as T; // the caller gets the refusal instead
     refused = undefined;
-    lock.assertHeld(); // the tick was recorded meanwhile
+    lock.assertHeld(); // recording the tick took time
     let outcome: LockOutcome = 'failed';
     try {
       const value = await body(lock);
@@ -77,10 +82,16 @@ async function runBesideTicks<T>(
   return refused ? { acquired: false, error: refused } : result;
 }
 
-/** Milliseconds. The lock protects the run; after that an unfinished record merely looks like what it is. */
+/**
+ * Milliseconds. The lock protects the run, so the lease of the record need not last as long as
+ * the run.
+ */
 const RECORD_TTL = 10_000;
 
-/** The record of one tick, in a row of its own: a lock that the run takes for a moment, under which the store keeps the tick. */
+/**
+ * The record of one tick in a row of its own. The run takes a lock on that row, so that the
+ * store records the tick with it.
+ */
 class TickRecord {
   readonly #storeKey: string;
   #owner: string | undefined;
@@ -94,7 +105,10 @@ class TickRecord {
     this.#storeKey = terms.storeKey(ticksKey);
   }
 
-  /** Whether another run of the tick has ended, or begun: looked at first, since then the lock need not be touched. */
+  /**
+   * Whether the tick has run already, or may not be repeated. Checked first, so that a tick
+   * that is done leaves the lock alone.
+   */
   async isDone(): Promise<boolean> {
     const { once } = this;
     if (!('tick' in once) || !this.terms.store.inspect) return false;
@@ -104,7 +118,10 @@ class TickRecord {
     return last > once.tick || (last === once.tick && !(once.failOver && state !== 'free'));
   }
 
-  /** Records the tick while the lock is held. Whatever run has not finished its record is over. */
+  /**
+   * Records the tick while the lock is held. It takes over the record of a run that has not
+   * finished it, since that run has ended.
+   */
   async begin(): Promise<LockNotAcquiredError | undefined> {
     const { call, once, terms } = this;
     const { key, job } = call;
@@ -127,7 +144,7 @@ class TickRecord {
     if (!(answer instanceof Lease)) {
       acquisition.abandon();
       return answer.reason === 'tick-ahead'
-        ? notRecorded(call, 0, terms.publisher)
+        ? refuseTickAhead(call, 0, terms.publisher)
         : this.refused(answer.reason);
     }
     this.#owner = answer.owner;
@@ -135,7 +152,10 @@ class TickRecord {
     return undefined;
   }
 
-  /** Says that the run has ended by itself. Of a run that was longer than the record lasts, the record is taken again before. */
+  /**
+   * Records that the run has ended. If the run outlasted the lease of the record, the record
+   * is acquired again first.
+   */
   async end(outcome: LockOutcome): Promise<void> {
     const { call, once, terms } = this;
     const [key, owner] = [this.#storeKey, this.#owner];

@@ -2,7 +2,7 @@ import { executionAsyncResource } from 'node:async_hooks';
 import { hasMethods } from '../has-methods.js';
 import { FollowedJob, type CronFiring, type CronJob } from './cron-job.js';
 
-/** What is used of the `SchedulerRegistry` of `@nestjs/schedule`. */
+/** The members used of the `SchedulerRegistry` of `@nestjs/schedule`. */
 export interface SchedulerRegistry {
   getCronJobs(): Map<string, CronJob>;
   getIntervals(): string[];
@@ -14,7 +14,7 @@ export interface SchedulerRegistry {
   addTimeout(name: string, timer: unknown): void;
 }
 
-/** What made the scheduler call a method. */
+/** The timer that made the scheduler call a method. */
 export type Firing =
   | ({ kind: 'cron' } & CronFiring)
   /** `every` is its period in milliseconds. */
@@ -24,20 +24,24 @@ export type Firing =
 const FOLLOWED = Symbol('nestjs-locked: followed registry');
 
 /**
- * Follows the jobs and timers of one `SchedulerRegistry`, also those that are added later, and tells which of them calls at present.
+ * Follows the jobs and timers of one `SchedulerRegistry`, also those that are added later, and
+ * knows which of them has led to the current call.
  *
- * It tells while the callback of the timer runs, until the callback awaits something. What a timer calls after that looks like any other call.
+ * It knows that until the callback of the timer awaits something. Later calls of the same
+ * callback look like calls by hand.
  */
 export class FollowedRegistry {
   readonly #jobs = new WeakMap<CronJob, FollowedJob>();
-  /** Of intervals the period in milliseconds, of timeouts 0. */
+  /** The period of each interval in milliseconds; 0 for a timeout. */
   readonly #timers = new WeakMap<object, number>();
   #firing: Firing | undefined;
-  /** Of jobs that fired while they were made, before they were added, in this order. */
+  /**
+   * Firings of jobs that fired while they were created, before they were added, in this order.
+   */
   readonly #firedWhileMade: CronFiring[] = [];
   readonly #toLookAhead: FollowedJob[] = [];
 
-  /** The one of this registry, for all lock modules of the application. */
+  /** Gives the same object for all lock modules of the application. */
   static of(registry: SchedulerRegistry & { [FOLLOWED]?: FollowedRegistry }): FollowedRegistry {
     return (registry[FOLLOWED] ??= new FollowedRegistry(registry));
   }
@@ -63,7 +67,7 @@ export class FollowedRegistry {
     };
   }
 
-  /** Which job or timer calls at present. */
+  /** The job or timer that has led to the current call. */
   get firing(): Firing | undefined {
     if (this.#firing) return this.#firing;
     const every = this.#timers.get(executionAsyncResource());
@@ -71,7 +75,10 @@ export class FollowedRegistry {
     return every === 0 ? { kind: 'timeout' } : { kind: 'interval', every };
   }
 
-  /** Takes the firing of a job that called while it was made, as a job does that is a little late. Known when the job has been added. */
+  /**
+   * Takes the firing of a job that fired while it was created, because it was a little late.
+   * Known once the job has been added.
+   */
   takeFiringWhileMade(): Firing | undefined {
     const firing = this.#firedWhileMade.shift();
     return firing && { kind: 'cron', ...firing };
@@ -107,7 +114,7 @@ export class FollowedRegistry {
   }
 
   #addTimer(timer: unknown, kind: 'interval' | 'timeout'): void {
-    if (typeof timer !== 'object' || timer === null) return; // that of a fake clock
+    if (typeof timer !== 'object' || timer === null) return; // fake timers may be numbers
     const { _repeat: every } = timer as { _repeat?: unknown };
     if (kind === 'timeout') this.#timers.set(timer, 0);
     else if (typeof every === 'number' && every > 0) this.#timers.set(timer, every);
