@@ -55,8 +55,8 @@ export interface LockHistory {
   /** The nominal time of the last run of a key that runs once per tick. */
   lastTick?: Date;
   /**
-   * How many ticks have gone by since, a minute ago or more, without a run; up to 100. Told by `LockService` for cron jobs of its application, where one is
-   * registered.
+   * How many ticks have gone by since, a minute ago or more, without a run; up to 100. Told by
+   * `LockService` for cron jobs of its application, where one is registered.
    */
   missed?: number;
   /** Nobody gets the key until it is resumed. */

@@ -52,10 +52,12 @@ export interface ConformanceOptions {
   /** How much later than its lease a key may become free before a case fails, in milliseconds. Default 10,000. */
   patience?: number | undefined;
   /**
-   * What the store does not do: `inspect` stands for `LockInspector`, `renewMany` for `BatchRenewer`, `passOn` for `LockPasser`, `pause` for `LockPauser`,
-   * `once`, `stealAfter` and `resend` for what an acquisition asks for, `keepFor` for what a release asks for, `holder` for what a refusal tells. Without
-   * this, a missing one is a failure. A store without `leases` is `SessionBound`: its locks
-   * have no ttl, belong to one instance, and leave nothing behind; other rules are for it alone.
+   * What the store does not do: `inspect` stands for `LockInspector`, `renewMany` for
+   * `BatchRenewer`, `passOn` for `LockPasser`, `pause` for `LockPauser`, `once`, `stealAfter`
+   * and `resend` for what an acquisition asks for, `keepFor` for what a release asks for,
+   * `holder` for what a refusal tells. Without this, a missing one is a failure. A store
+   * without `leases` is `SessionBound`: its locks have no ttl, belong to one instance, and
+   * leave nothing behind; other rules are for it alone.
    */
   without?: Part[] | undefined;
 }
@@ -135,7 +137,10 @@ export function lockStoreConformance(
   }
 }
 
-/** What a store does not do, and need not, fails as what it does wrong: the failure says how to leave it out. */
+/**
+ * What a store does not do, and need not, fails as what it does wrong: the failure says how to
+ * leave it out.
+ */
 function hinting(body: Cases[string], parts: readonly Part[]): Cases[string] {
   return async (t) => {
     try {

@@ -10,7 +10,10 @@ import { lockStoreConformance, type ConformanceOptions } from '../../lib/testing
 
 const LONGEST = Number.MAX_SAFE_INTEGER;
 
-/** The three methods of `@nestjs/locks`, and nothing else: no request is looked at, and no holder is told. */
+/**
+ * The three methods of `@nestjs/locks`, and nothing else: no request is looked at, and no
+ * holder is told.
+ */
 class ThreeMethods implements LockStore {
   readonly #leases = new Map<string, { owner: string; until: number }>();
   #token = 0;

@@ -142,7 +142,10 @@ export class PostgresWire implements Wire<PgClient> {
 
 const UTF8 = 'UTF8';
 
-/** The state is kept on the connection, so that all stores that use it share one set of listeners. */
+/**
+ * The state is kept on the connection, so that all stores that use it share one set of
+ * listeners.
+ */
 function stateOf({ connection }: PgClient): SessionState {
   if (!connection) return {};
   if (connection[STATE]) return connection[STATE];

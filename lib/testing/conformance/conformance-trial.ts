@@ -104,8 +104,8 @@ export class ConformanceTrial {
   }
 
   /**
-   * Tries a key that must be held, and gives what the answer tells about its holder; `undefined` for stores that do
-   * not tell it, as they have declared.
+   * Tries a key that must be held, and gives what the answer tells about its holder;
+   * `undefined` for stores that do not tell it, as they have declared.
    */
   async refusal(key: string, attempt: Attempt = {}): Promise<LockRecord | undefined> {
     const result = await this.attempt(key, attempt);
