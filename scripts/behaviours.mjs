@@ -1,5 +1,6 @@
-// Prints the behaviours that the library claims (test/behaviours.json) and the faults that were found in it from outside (test/found.json),
-// each with the tests whose titles begin with its number. Fails when one has none.
+// Prints the behaviours that the library claims (test/behaviours.json) and the faults that
+// were found in it from outside (test/found.json), each with the tests whose titles begin with
+// its number. Fails when one has none.
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
@@ -55,7 +56,10 @@ function sources(folder, pattern) {
     .map((file) => join(folder, file));
 }
 
-/** String literals that begin with a number: the titles of tests, of cases, and of groups of them. */
+/**
+ * String literals that begin with a number: the titles of tests, of cases, and of groups of
+ * them.
+ */
 function numberedTitles(source) {
   return [...source.matchAll(/(['"`])((?:[ABER]\d+|D\d*)[ ,](?:(?!\1)[^\\\n]|\\.)*)\1/g)].map(
     ([, , title]) => title,

@@ -18,7 +18,10 @@ export function countRuns(rows) {
   };
 }
 
-/** Counts the seconds in which an empty job ran, and those in which it ran more than once. `at` is when it ran, in milliseconds. */
+/**
+ * Counts the seconds in which an empty job ran, and those in which it ran more than once. `at`
+ * is when it ran, in milliseconds.
+ */
 export function countBeats(beats) {
   const seconds = new Map();
   for (const { at } of beats) {

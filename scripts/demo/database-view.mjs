@@ -10,7 +10,10 @@ export class DatabaseView {
     this.#db = new Database(file, { readonly: true });
   }
 
-  /** Who holds the lock of the report, with which token, and for how many milliseconds unless it is renewed. */
+  /**
+   * Who holds the lock of the report, with which token, and for how many milliseconds unless
+   * it is renewed.
+   */
   get lock() {
     return this.#db
       .prepare(

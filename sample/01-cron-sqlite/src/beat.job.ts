@@ -3,7 +3,10 @@ import { Cron } from '@nestjs/schedule';
 import { Locked } from 'nestjs-locked';
 import { DemoLink } from './demo-link.js';
 
-/** A job that is done before the timers of the other instances fire: each of them finds the lock free, and the tick done. */
+/**
+ * A job that is done before the timers of the other instances fire: each of them finds the
+ * lock free, and the tick done.
+ */
 @Injectable()
 export class BeatJob {
   constructor(private readonly demo: DemoLink) {}
