@@ -15,7 +15,7 @@ import {
   malformedPurge,
   malformedStealing,
 } from './conformance/malformed.cases.js';
-import { oncePerTick, oncePerTickInspected, oncePerTickStealing } from './conformance/once.cases.js';
+import { oncePerTick, oncePerTickInspected } from './conformance/once.cases.js';
 import { passing, passingInspected, passingOnce, passingPaused } from './conformance/passing.cases.js';
 import { pausing, pausingInspected, pausingOnce } from './conformance/pausing.cases.js';
 import { purging } from './conformance/purging.cases.js';
@@ -24,6 +24,7 @@ import { keeping, releasing } from './conformance/releasing.cases.js';
 import { renewMany } from './conformance/renew-many.cases.js';
 import { renewing } from './conformance/renewing.cases.js';
 import { resend, resendKept } from './conformance/resend.cases.js';
+import { scheduled, scheduledInspected, scheduledStealing } from './conformance/scheduled.cases.js';
 import { sessionBound } from './conformance/session-bound.cases.js';
 import { stealing, stealingInspected } from './conformance/stealing.cases.js';
 
@@ -118,9 +119,9 @@ export function lockStoreConformance(
     ...whenDone({ ...malformedInspection, ...malformedPurge }, 'inspect'),
     ...whenDone({ ...stealing, ...malformedStealing }, 'stealAfter'),
     ...whenDone(stealingInspected, 'stealAfter', 'inspect'),
-    ...whenDone({ ...oncePerTick, ...malformedOnce }, 'once'),
-    ...whenDone(oncePerTickInspected, 'once', 'inspect'),
-    ...whenDone(oncePerTickStealing, 'once', 'stealAfter'),
+    ...whenDone({ ...oncePerTick, ...scheduled, ...malformedOnce }, 'once'),
+    ...whenDone({ ...oncePerTickInspected, ...scheduledInspected }, 'once', 'inspect'),
+    ...whenDone(scheduledStealing, 'once', 'stealAfter'),
     ...whenDone({ ...pausing, ...malformedPausing }, 'pause'),
     ...whenDone(pausingInspected, 'pause', 'inspect'),
     ...whenDone(pausingOnce, 'pause', 'once', 'stealAfter'),
