@@ -115,7 +115,7 @@ for (const { name, open } of cliDatabases('sqlite', 'postgres', 'mongodb')) {
       expect((await cli('inspect', 'used-up')).stdout).not.toContain('last run');
     });
 
-    it('B79, E14 a key that is paused is given to nobody until it is resumed, and the refusal names the command for that', async () => {
+    it('B79, E14 a paused key is refused until it is resumed, and the refusal names the command that resumes it', async () => {
       expect(await cli('pause', 'halted')).toMatchObject({ code: 0, stdout: '"halted" is paused.\n' });
       expect((await cli('inspect', 'halted')).stdout).toMatch(/^state +free, paused: /m);
       const command = ['hold', 'halted', '--wait', '1m', ...database.args, '--', 'echo', 'ran'];

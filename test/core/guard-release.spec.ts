@@ -40,7 +40,7 @@ const logged = captureLog();
 const start = (options: LockModuleDefaults = {}) => startCoreWith(GuardingStore, options);
 
 describe('A5 a lock that is released inside the transaction that guards it', () => {
-  it('is released in the store when that has ended, and told of then', async () => {
+  it('is released in the store when that transaction has ended, and the event comes then', async () => {
     const { service, store, clock, names } = await start();
     const transaction = new Transaction();
     const running = watch(service.run('key', (lock) => lock.guard(transaction)));
@@ -57,7 +57,7 @@ describe('A5 a lock that is released inside the transaction that guards it', () 
     ]);
   });
 
-  it('ends with its ttl when the transaction outlasts that, which is no loss', async () => {
+  it('ends with its ttl when the transaction lasts longer, and does not count as lost', async () => {
     const { service, store, clock, names } = await start({ ttl: 3_000 });
     const lock = await service.acquire('key');
     await lock.guard(new Transaction());
@@ -87,7 +87,7 @@ describe('A5 a lock that is released inside the transaction that guards it', () 
     }
   });
 
-  it('each of its transactions is waited for, and none that has ended before', async () => {
+  it('waits for each open transaction that guards it, and for no other', async () => {
     const { service, store, clock } = await start();
     const [first, second, ended] = [new Transaction(), new Transaction(), new Transaction()];
     const lock = await service.acquire('key');
@@ -109,7 +109,7 @@ describe('A5 a lock that is released inside the transaction that guards it', () 
     expect(store.count('release')).toBe(2);
   });
 
-  it('a guard that was refused does not count', async () => {
+  it('does not wait for a transaction whose guard was refused', async () => {
     const { service, store } = await start();
     const lock = await service.acquire('key');
     const transaction = new Transaction();
@@ -120,7 +120,7 @@ describe('A5 a lock that is released inside the transaction that guards it', () 
     expect(store.count('release')).toBe(1);
   });
 
-  it('its own transaction, of lock.transaction(), is awaited as before', async () => {
+  it('a release still awaits lock.transaction()', async () => {
     const { service, store } = await start();
     await service.run('key', (lock) => lock.transaction(async () => {}));
     store.guarded.clear();

@@ -20,7 +20,7 @@ describe('R12 the tests of applications that mock clocks', () => {
     jest.restoreAllMocks();
   });
 
-  it('R12 a Date that is mocked alone takes no lock away', async () => {
+  it('R12 a mocked Date alone ends no lease', async () => {
     const service = await start();
     const lock = await service.acquire('key');
     for (const year of [1999, 2050]) {

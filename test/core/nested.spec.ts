@@ -26,7 +26,7 @@ describe('E12, B89 a call inside a run that holds its key', () => {
     },
   );
 
-  it('without a wait it is refused, with a message that names the call chain and reentrant', async () => {
+  it('without a wait is refused, with a message that names the call chain and reentrant', async () => {
     const { service, of } = await startCore();
     await service.run('key', async (outer) => {
       for (const error of [

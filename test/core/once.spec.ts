@@ -62,7 +62,7 @@ describe('B76 once per slot', () => {
 });
 
 describe('E13 a tick that is done', () => {
-  it('E13 is told as such at debug level, once a minute with how often it was', async () => {
+  it('E13 a tick that has run is logged at debug level, once a minute with a count', async () => {
     const { service, clock } = await startCore({}, remembering());
     await service.run('key', () => {}, { once: '1h' });
     const refused = async (): Promise<void> => {

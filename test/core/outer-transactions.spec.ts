@@ -23,7 +23,7 @@ function openWith(...providers: unknown[]): OuterTransactions {
 }
 
 describe('A5 a transaction around a call', () => {
-  it('of a client that cannot be asked is open while its library says so', () => {
+  it('of a client that does not show its state is open while its library says so', () => {
     const host = new TransactionHost(() => 'as of Knex');
     const transactions = openWith(host, host);
     expect(transactions.open).toBe(false);
@@ -31,7 +31,7 @@ describe('A5 a transaction around a call', () => {
     expect(transactions.open).toBe(true);
   });
 
-  it('is over when its query runner or its session says so, although the call chain still has it', () => {
+  it('has ended when its query runner or its session says so, although the call chain still has it', () => {
     const queryRunner = { isTransactionActive: true, isReleased: false };
     const session = { in: true, inTransaction: () => session.in };
     for (const [tx, end] of [
@@ -47,7 +47,7 @@ describe('A5 a transaction around a call', () => {
     }
   });
 
-  it('a library that fails to answer is reported once, and not asked again', () => {
+  it('a library that throws is reported once, and not checked again', () => {
     const broken = new TransactionHost(undefined);
     broken.isTransactionActive = () => {
       throw new Error('no storage');
@@ -60,7 +60,7 @@ describe('A5 a transaction around a call', () => {
     expect(failures).toEqual([new Error('no storage')]);
   });
 
-  it('is not looked for in providers of any other kind, of which none is read', () => {
+  it('is not looked for in other providers, whose properties are not read', () => {
     const unreadable = new Proxy(
       {},
       {

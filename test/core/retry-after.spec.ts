@@ -31,7 +31,7 @@ describe('When to try again', () => {
     expect(await refused(service)).toBe(1000);
   });
 
-  it('E17 counts the time for which minHold keeps the key', async () => {
+  it('E17 includes the time for which minHold keeps the key', async () => {
     const { service, store, clock } = await startCore();
     await service.run('key', () => 'at once', { minHold: 4000 });
     await clock.advance(4000);

@@ -12,7 +12,7 @@ describe.each<[string, (clock: ManualClock, ms: number) => void]>([
   ['a machine that was suspended', (clock, ms) => clock.suspend(ms)],
   ['a machine that its hypervisor has paused, which no uptime shows', (clock, ms) => clock.pauseMachine(ms)],
 ])('%s', (_, sleep) => {
-  it('R12, B87 does not believe in a lease that ended meanwhile, before any timer has run', async () => {
+  it('R12, B87 does not believe in a lease that ended during the sleep, before any timer has run', async () => {
     const { service, clock } = await startCore();
     const lock = await service.acquire('key');
     await clock.advance(1_000);
@@ -24,7 +24,7 @@ describe.each<[string, (clock: ManualClock, ms: number) => void]>([
     expect(() => lock.assertHeld()).toThrow(/suspended, or its clock was set ahead/);
   });
 
-  it('R12, B87 loses the lease when the store says so, as soon as it has looked', async () => {
+  it('R12, B87 loses the lease when the store refuses the renewal', async () => {
     const { service, store, clock, of } = await startCore();
     const lock = await service.acquire('key');
     sleep(clock, 60_000);
@@ -35,7 +35,7 @@ describe.each<[string, (clock: ManualClock, ms: number) => void]>([
     expect(await store.held('key')).toBe(false);
   });
 
-  it('R12, B87 believes an endless lease on and on', async () => {
+  it('R12, B87 believes in an endless lease', async () => {
     const { service, clock } = await startCore({ ttl: Infinity });
     const lock = await service.acquire('key');
     sleep(clock, 86_400_000);
@@ -43,7 +43,7 @@ describe.each<[string, (clock: ManualClock, ms: number) => void]>([
     lock.assertHeld();
   });
 
-  it('R12, B87 counts pauses together, and each once', async () => {
+  it('R12, B87 adds pauses up, and counts each once', async () => {
     const { service, clock } = await startCore({ autoRenew: false });
     const lock = await service.acquire('key');
     for (let i = 0; i < 5; i++) {
@@ -57,7 +57,7 @@ describe.each<[string, (clock: ManualClock, ms: number) => void]>([
     expect(lock.held).toBe(false);
   });
 
-  it('R12, B87 knows from a renewal that was on its way how long it has slept', async () => {
+  it('R12, B87 subtracts a sleep during a renewal from the lease that the renewal confirms', async () => {
     const { service, store, clock } = await startCore({ ttl: 9_000 });
     const lock = await service.acquire('key');
     store.next('renewMany', { before: 5, after: 5 });
@@ -69,7 +69,7 @@ describe.each<[string, (clock: ManualClock, ms: number) => void]>([
     expect(lock.held).toBe(false);
   });
 
-  it('R12, B87 two never believe at once, however long it sleeps', async () => {
+  it('R12, B87 two processes never believe in the lock at once, however long one of them sleeps', async () => {
     const one = await startCore({ ttl: 9_000 });
     const two = await startCore({}, one);
     for (const pause of [500, 4_000, 8_499, 8_600, 9_000, 20_000]) {
@@ -107,7 +107,7 @@ describe('a wall clock that is set', () => {
     expect(store.count('renewMany')).toBe(7);
   });
 
-  it('R12 ahead, seen by a look of the renewer first: the lock is confirmed all the same', async () => {
+  it('R12 ahead, and noticed by the renewer first: a renewal confirms the lock', async () => {
     const { service, store, clock, of } = await startCore();
     const lock = await service.acquire('long', { ttl: 60_000 });
     await service.acquire('short', { ttl: 3_000 });
@@ -120,7 +120,7 @@ describe('a wall clock that is set', () => {
     expect(of('lost')).toEqual([]);
   });
 
-  it('R12 ahead, while the store is out of reach: in doubt until the deadline, tried with pauses, then lost', async () => {
+  it('R12 ahead, while the store cannot be reached: renewals are retried with pauses, and the lock is lost at the deadline', async () => {
     const { service, store, clock, of } = await startCore();
     const lock = await service.acquire('key');
     store.always({ hang: 'request' }, 'renewMany', 'renew');
@@ -135,7 +135,7 @@ describe('a wall clock that is set', () => {
     expect(of('lost')).toHaveLength(1);
   });
 
-  it('R12 ahead, under a lock that is not renewed by itself: extend() confirms it', async () => {
+  it('R12 ahead, without automatic renewal: extend() confirms the lock', async () => {
     const { service, clock } = await startCore({ autoRenew: false });
     const lock = await service.acquire('key');
     clock.setWallClock(3_600_000);
@@ -155,7 +155,7 @@ describe('a wall clock that is set', () => {
     expect(clock.timers).toEqual([]);
   });
 
-  it('R12 ahead while the grant is on its way: the attempt fails, and is repeated', async () => {
+  it('R12 ahead while a grant is on its way: the attempt fails, and is repeated', async () => {
     const { service, store, clock } = await startCore();
     store.next('acquire', { after: 100 });
     const acquiring = watch(service.acquire('key', { wait: 5_000 }));
@@ -165,7 +165,7 @@ describe('a wall clock that is set', () => {
     expect(acquiring.value?.held).toBe(true);
   });
 
-  it('R12 back: nothing becomes longer by it', async () => {
+  it('R12 back: no lease becomes longer', async () => {
     const { service, clock } = await startCore({ autoRenew: false });
     const lock = await service.acquire('key');
     clock.setWallClock(-3_600_000);
@@ -175,7 +175,7 @@ describe('a wall clock that is set', () => {
     expect(lock.held).toBe(false);
   });
 
-  it('R12 back, then the machine sleeps: what passes after the clock was set still counts', async () => {
+  it('R12 back, then the machine sleeps: the time after the clock was set still counts', async () => {
     const { service, clock } = await startCore({ autoRenew: false });
     const lock = await service.acquire('key');
     clock.setWallClock(-3_600_000);

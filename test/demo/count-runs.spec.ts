@@ -22,7 +22,7 @@ function run(
 }
 
 describe('the figures of the demo', () => {
-  it('E1 of the empty job are the seconds in which it ran, and ran more than once', () => {
+  it('E1 counts the seconds in which the empty job ran, and in which it ran more than once', () => {
     const beats = [0, 1_003, 1_004, 2_950, 3_020, 4_001].map((at) => ({ at }));
     expect(countBeats(beats)).toEqual({ seconds: 4, twice: 2 });
     expect(countBeats([])).toEqual({ seconds: 0, twice: 0 });

@@ -63,7 +63,7 @@ describe.each(socketPlatforms)('Locks on gateways of %s', (_, adapt, connect) =>
     expect(await client.ask('decorator', 7)).toEqual({ event: 'ran', data: 7 });
   });
 
-  it('E2 without the filter the client learns of an internal error, and the process goes on', async () => {
+  it('E2 without the filter the client gets an internal error, and the process continues', async () => {
     @WebSocketGateway()
     class Orders {
       @SubscribeMessage('interceptor')
@@ -92,7 +92,7 @@ describe.each(socketPlatforms)('Locks on gateways of %s', (_, adapt, connect) =>
   });
 });
 
-it('E2 a client that has gone gets nothing, and the filter does not fail', async () => {
+it('E2 a client that has disconnected gets no answer, and the filter does not fail', async () => {
   const host = {
     getType: () => 'ws',
     switchToWs: () => ({

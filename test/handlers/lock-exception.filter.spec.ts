@@ -100,7 +100,7 @@ describe.each(platforms)('LockExceptionFilter over HTTP, %s', (_, adapter) => {
     expect((await app.get('/')).headers.get('retry-after')).toBe(seconds);
   });
 
-  it('E17 asks to come back after a second for a lock whose runs are short, whatever its ttl', async () => {
+  it('E17 Retry-After is a second for a lock whose runs are short, whatever its ttl', async () => {
     @Controller()
     class Orders {
       @Get()

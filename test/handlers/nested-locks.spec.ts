@@ -67,7 +67,7 @@ describe.each(platforms.slice(0, 1))('E12, B89 handlers inside a run that holds 
     }
   });
 
-  it('B64 a scheduled method does not skip: it would never run there', async () => {
+  it('B64 a scheduled method throws in place of a skip, since it would never run', async () => {
     const app = await start();
     const reports = app.app.get(Reports);
     const error = await errorOf(reports.around(() => reports.scheduled()));
@@ -76,7 +76,7 @@ describe.each(platforms.slice(0, 1))('E12, B89 handlers inside a run that holds 
     expect(await reports.around(() => reports.callsBack())).toBe('nested: true');
   });
 
-  it('a locked method with reentrant goes on under the lock', async () => {
+  it('a locked method with reentrant runs under the lock', async () => {
     const app = await start();
     const reports = app.app.get(Reports);
     expect(await reports.around(() => reports.reenters())).toBe('inner');
@@ -85,7 +85,7 @@ describe.each(platforms.slice(0, 1))('E12, B89 handlers inside a run that holds 
     ).toBe('inner');
   });
 
-  it('an interceptor inside of another with its key answers at once', async () => {
+  it('an interceptor inside of another interceptor with the same key answers at once', async () => {
     @Controller('orders')
     @UseInterceptors(LockInterceptor('orders'))
     class Orders {

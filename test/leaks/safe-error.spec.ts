@@ -66,8 +66,8 @@ const errorsWith = (id: string) =>
       return error;
     });
 
-describe('D an error of a driver is rebuilt from what is known to be safe', () => {
-  it('D, B86 no owner id of the operation is left, wherever the driver has put it', () => {
+describe('D an error of a driver is rebuilt from fields that are known to be safe', () => {
+  it('D, B86 no owner id of the operation is left, in whatever field the driver has put it', () => {
     const failures = ids.chain((id) => errorsWith(id).map((error) => ({ id, error })));
     fc.assert(
       fc.property(failures, ({ id, error }) => {
@@ -105,7 +105,7 @@ describe('D an error of a driver is rebuilt from what is known to be safe', () =
     );
   });
 
-  it('D what diagnosis needs is kept: name, message, codes, labels, places and the stack', () => {
+  it('D the result keeps name, message, codes, labels, places and the stack', () => {
     class MongoServerError extends Error {
       override readonly name = 'MongoServerError';
       readonly errorLabels = ['RetryableWriteError'];
@@ -173,7 +173,7 @@ describe('D an error of a driver is rebuilt from what is known to be safe', () =
     );
   });
 
-  it('D errors of the library pass as they are, and what is no error stays what it is', () => {
+  it('D errors of the library and thrown values that are not errors stay as they are', () => {
     const ours = new LockStoreError('gone');
     expect(safeError(ours)).toBe(ours);
     expect(safeError(`a text with ${UUID}`)).toBe('a text with [hidden]');

@@ -145,7 +145,7 @@ describe.each(targetsAmong('postgres', 'mariadb', 'mysql', 'sqlite'))('D on $nam
     },
   );
 
-  it('D, B86 a guard that the database refuses shows no owner id, and what the work throws is left as it is', async () => {
+  it('D, B86 a guard that the database refuses shows no owner id, and errors of the work stay as they are', async () => {
     if (!kinds['a column that is missing'] && target.name !== 'postgres') return;
     const { store, application } = await prepared('t_guard', {});
     const token = Number((await store.inspect('held')).state === 'held');

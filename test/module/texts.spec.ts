@@ -23,7 +23,7 @@ class ConnectedStore extends RecordingStore {
 }
 
 describe('E14 what the library says', () => {
-  it('E14 that nothing listens for SIGTERM is said once, however many lock modules there are', async () => {
+  it('E14 one warning says that no listener handles SIGTERM, however many lock modules there are', async () => {
     const listeners = jest.spyOn(process, 'listenerCount').mockReturnValue(0);
     const app = await start({
       imports: [
@@ -37,13 +37,13 @@ describe('E14 what the library says', () => {
     expect(lines(/Nothing listens for SIGTERM/)).toHaveLength(1);
   });
 
-  it('E14 that locking is disabled is said of this process, and not of others', async () => {
+  it('E14 the warning of disabled locking names this process only', async () => {
     await start({ imports: [LockModule.forRoot({ store: memoryStore(), enabled: false })] });
     expect(lines(/LOCKING IS DISABLED/)).toEqual([expect.stringContaining('unlocked in this process')]);
     expect(lines(/every instance/)).toEqual([]);
   });
 
-  it('E14 a sentence of a driver inside one of ours does not end twice', () => {
+  it('E14 a message with the text of a driver has one full stop', () => {
     const texts = ['It is gone.', 'Is it gone?', 'Gone!', 'gone...', 'gone: ', 'gone', ''];
     const codes = [{}, { code: '57P01' }, { errno: 1290 }, { code: 13 }, { code: 'ECONNREFUSED' }];
     for (const text of texts)
@@ -60,7 +60,7 @@ describe('E14 what the library says', () => {
   });
 
   it.each(['mssql', 'oracle', 'sqljs', 'mongodb', 'cockroachdb'])(
-    'E14 a connection of the type %s is refused at once, before any package is asked for',
+    'E14 a connection of the type %s is refused at once, before any package is imported',
     (type) => {
       const connection = { type } as never;
       expect(() => typeOrmStore({ connection })).toThrow(

@@ -77,7 +77,7 @@ describe('B81 a plain @Cron() @Locked()', () => {
     expect(logs.of('error', 'Scheduler')).toEqual([]);
   });
 
-  it('runs each time that it is called by hand, which neither reads nor takes a tick', async () => {
+  it('runs on each call by hand, which neither reads nor takes a tick', async () => {
     const store = new Database();
     const [first, second] = [await application(store, Job), await application(store, Job)];
     for (let i = 0; i < 3; i++) await first.get(Job).run();
@@ -211,7 +211,7 @@ describe('B81 a plain @Cron() @Locked()', () => {
     expect(logs.of('log')).toEqual([expect.stringContaining('Plain.run (skip, mutual exclusion)')]);
   });
 
-  it('on a store that keeps no ticks is mutual exclusion alone, and the line at start says so', async () => {
+  it('is mutual exclusion alone on a store that keeps no ticks, and the line at start says so', async () => {
     const store = new RecordingStore();
     const forgetful: LockStore = {
       acquire: (key, owner, ttl, request) => {
@@ -494,7 +494,7 @@ describe('E4 inspect()', () => {
   });
 });
 
-describe('E5 the registered job is asked for its tick', () => {
+describe('E5 the tick comes from the registered job', () => {
   /** The ticks that were asked for, until there are so many runs. */
   async function ticksOf(store: Database, runs: number): Promise<number[]> {
     const won = (): Database['requests'] => store.requests.filter(({ result }) => result.acquired);
@@ -541,7 +541,7 @@ describe('E5 the registered job is asked for its tick', () => {
     expect(app.get(Job).ran).toBe(2);
   });
 
-  it('E5 a job that fires while it is made has its tick', async () => {
+  it('E5 a job that fires while it is created has its tick', async () => {
     const store = new Database({ now: Date.now() });
     const app = await application(store, Job);
     const registry = app.get(SchedulerRegistry);
@@ -583,7 +583,7 @@ describe('E6 the start warns', () => {
     expect(new Set(ticks.map((asked) => JSON.stringify(asked))).size).toBe(ticks.length);
   });
 
-  it('E6 of nothing without scheduled methods', async () => {
+  it('E6 not without scheduled methods', async () => {
     @Injectable()
     class Plain extends Runs {
       @Locked()
@@ -634,7 +634,7 @@ describe('E7 what is scheduled without a decorator', () => {
     expect(results.slice(0, 2)).toEqual([undefined, undefined]);
   });
 
-  it('E7 a timeout of the registry is skipped when it is busy', async () => {
+  it('E7 a timeout of the registry is skipped when its lock is busy', async () => {
     const store = new Database();
     await store.holdElsewhere('Plain.run');
     const app = await application(store, Plain);

@@ -36,7 +36,7 @@ function countComputations(time: CronTime): () => number {
 }
 
 describe('B81 a firing of a cron job', () => {
-  it('has the time that its timer was armed for, and the period until the next', async () => {
+  it('has the time for which its timer was armed, and the period until the next tick', async () => {
     const { firings, called } = followed(EACH_SECOND);
     for (let i = 0; i < 3; i++) await called();
     const ticks = firings.map(({ tick }) => tick);
@@ -45,7 +45,7 @@ describe('B81 a firing of a cron job', () => {
     expect(firings.map(({ period }) => period)).toEqual([SECOND, SECOND, SECOND]);
   });
 
-  it('computes nothing: the schedule is asked once for each timer, by the job itself', async () => {
+  it('costs no computation: only the job computes its next time, once for each timer', async () => {
     const { follow, called, computed } = followed(EACH_SECOND);
     follow.lookAhead();
     await called();
@@ -68,13 +68,13 @@ describe('B81 a firing of a cron job', () => {
     expect(firings).toEqual([expect.objectContaining({ tick: date.getTime(), period: 0 })]);
   });
 
-  it('that was armed before it was followed has its time too', async () => {
+  it('whose timer was armed before the job was followed has its time too', async () => {
     const { firings, called } = followed(EACH_SECOND);
     await called();
     expect(firings[0]?.tick).toBe(Math.round(Date.now() / SECOND) * SECOND);
   });
 
-  it('that comes late has the time that it is late for', async () => {
+  it('that comes late has the nominal time', async () => {
     const { firings, called } = followed(EACH_SECOND);
     await called();
     const tick = Number(firings[0]?.tick);

@@ -43,7 +43,7 @@ it.each([0, 20])(
   },
 );
 
-it('E1, B81 with a body of 1.5 s two never run at once, and no second runs twice', async () => {
+it('E1, B81 with a body of 1.5 s, no two runs overlap and no tick runs twice', async () => {
   const results = await onEach((url) => runPlainTicks(url, { seconds: SECONDS, body: 1_500 }));
   for (const { ran, twice, overlaps } of results) {
     expect({ twice, overlaps }).toEqual({ twice: [], overlaps: 0 });

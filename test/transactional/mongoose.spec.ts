@@ -27,7 +27,7 @@ if (mongodbIsSelected())
       return app.enableShutdownHooks();
     }
 
-    it('with transactionAsyncLocalStorage, a lock that is taken inside is warned of, once', async () => {
+    it('with transactionAsyncLocalStorage, a lock inside a transaction gives one warning', async () => {
       mongoose.set('transactionAsyncLocalStorage', true);
       const app = await application();
       const locks = app.get(LockService);
@@ -38,7 +38,7 @@ if (mongodbIsSelected())
       ]);
     });
 
-    it('nothing is warned of under the lock, after the transaction, or without that option', async () => {
+    it('no warning comes under the lock, after the transaction, or without that option', async () => {
       mongoose.set('transactionAsyncLocalStorage', true);
       const app = await application();
       const locks = app.get(LockService);

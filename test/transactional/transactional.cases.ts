@@ -128,7 +128,7 @@ export function itLocksOutsideOfTransactions(library: Library): void {
         await Promise.all(Array.from({ length: n }, work));
       };
 
-      it('@Locked() above it: the lock outlasts the commit, and nothing is warned of', async () => {
+      it('@Locked() above it: the lock outlasts the commit, and no warning comes', async () => {
         const app = await application();
         await times(5, () => app.get(library.Counters).increment(name));
         expect(await count()).toBe(5);
@@ -192,7 +192,7 @@ export function itLocksOutsideOfTransactions(library: Library): void {
         expect(logs.of('warn')).toHaveLength(10);
       });
 
-      it('nothing is warned of where no transaction is open: beside one, after one, and outside of one', async () => {
+      it('no warning comes without an open transaction in the call chain: beside one, after one, and outside of one', async () => {
         const app = await application();
         const misplaced = app.get(Misplaced);
         const lock = () => misplaced.locked(newKey(), async () => {});
@@ -223,7 +223,7 @@ export function itLocksOutsideOfTransactions(library: Library): void {
           expect(logs.of('warn')).toEqual([]);
         });
 
-      it('nothing is warned of while locking is disabled', async () => {
+      it('no warning comes while locking is disabled', async () => {
         const app = await application();
         app.get(LockService).disable();
         await app.get(Misplaced).increment(name);

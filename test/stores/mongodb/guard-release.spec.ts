@@ -84,7 +84,7 @@ if (mongodbIsSelected())
         expect(failed).toEqual([]);
       });
 
-      it('a renewal that the guard holds up is no loss', async () => {
+      it('a renewal that the guard holds up does not lose the lock', async () => {
         const session = client.startSession();
         await service.run(
           key,

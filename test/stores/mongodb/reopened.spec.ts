@@ -28,7 +28,7 @@ if (mongodbIsSelected())
     /** Resolves when an attempt has failed. */
     const failure = async (locks: LockService) => (await once(locks.events, 'storeError'))[0] as object;
 
-    it('R3 a Mongoose connection that was closed and opened again keeps locks again, and waits go on', async () => {
+    it('R3 a Mongoose connection that was closed and opened again keeps locks again, and waits continue', async () => {
       const locks = await start(
         MongooseModule.forRoot(fixture.url, { dbName: fixture.databaseName }),
         LockModule.forRoot({ store: mongooseStore() }),

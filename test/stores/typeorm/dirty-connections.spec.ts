@@ -140,7 +140,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
         expect(await other.release(held, 'owner')).toBe(true);
       });
 
-    it('A1 a BEGIN that is not awaited is found by the answer, not before', async () => {
+    it('A1 a BEGIN that is not awaited is found in the answer', async () => {
       const runner = application.createQueryRunner();
       await runner.connect();
       const beginning = runner.query('START TRANSACTION');
@@ -151,7 +151,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
       expect(await other.inspect(key)).toMatchObject({ state: 'held' });
     });
 
-    it('A1 a COMMIT behind the grant, which nobody awaits, leaves one lock with one token', async () => {
+    it('A1 a COMMIT behind the grant, which the application does not await, leaves one lock with one token', async () => {
       const key = newKey();
       await leaveCommitting(application, POOL_SIZE);
       const token = tokenOf(await store.acquire(key, 'owner', TTL));

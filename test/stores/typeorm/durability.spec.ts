@@ -76,7 +76,7 @@ for (const target of targetsAmong('postgres'))
       left: Array.from({ length: 5 }, () => other),
     });
 
-    it('A4, B85 what would let a second holder in waits for the disk in a session that is set not to', async () => {
+    it('A4, B85 a change that could let a second holder in waits for the disk, also in a session with synchronous_commit = off', async () => {
       expect(await waitsWith('off', { table: 'set_off' })).toEqual(all('on', 'off'));
     });
 

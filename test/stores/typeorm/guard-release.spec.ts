@@ -99,7 +99,7 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mys
       expect(guardWarnings()).toEqual([]);
     });
 
-    it('a renewal that the guard holds up is no loss', async () => {
+    it('a renewal that the guard holds up does not lose the lock', async () => {
       await writers.service.run(
         key,
         async (lock) => {

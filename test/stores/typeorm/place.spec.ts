@@ -113,7 +113,7 @@ for (const target of targetsAmong('postgres'))
       await expect(placeOn(await withPath(`no_such_schema`))).rejects.toThrow(/search_path .*option schema/);
     });
 
-    it('A2, B84 "$user" is the role that the server gives the user, not one that a session took', async () => {
+    it('A2, B84 "$user" is the role that the server gives the user, not a role that a session has set', async () => {
       const [owner, user] = [0, 1].map(() => `r_${newKey().replaceAll('-', '_')}`);
       await admin.query(`CREATE ROLE ${owner} SUPERUSER`);
       await newSchema(owner);
@@ -125,7 +125,7 @@ for (const target of targetsAmong('postgres'))
       expect(await placeOn(mine, { table: 'roles2' })).toBe(`${owner}.roles2`);
     });
 
-    it('A2, B84 a table that stands further down the default path is the one', async () => {
+    it('A2, B84 a table in a later schema of the default path is found', async () => {
       const [first, second] = [await newSchema(), await newSchema()];
       await admin.query(TypeOrmLockStore.ddl('postgres', { schema: second, table: 'further' }));
       expect(await placeOn(await withPath(`${first}, ${second}`), { table: 'further' })).toBe(
@@ -157,7 +157,7 @@ for (const target of targetsAmong('postgres'))
       expect(await schemasWith('chosen')).toEqual([own]);
     });
 
-    it('A3 a start fails while the old place has the locks, and names the choices', async () => {
+    it('A3 a start fails while the old schema has the locks, and names the choices', async () => {
       const schema = await newSchema();
       const application = await fixture.dataSource({ schema });
       await fixture.store({}, { table: 'moved' }); // as an earlier version did
@@ -180,7 +180,7 @@ for (const target of targetsAmong('postgres'))
       await start();
     });
 
-    it('A3 a table of that name that keeps no locks is in nobody’s way', async () => {
+    it('A3 another table with the same name does not keep the store from starting', async () => {
       const schema = await newSchema();
       await admin.query('CREATE TABLE public.doors (id int)');
       const store = await fixture.store({ schema }, { table: 'doors' });

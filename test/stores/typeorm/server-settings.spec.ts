@@ -65,7 +65,7 @@ for (const target of targetsAmong('mariadb'))
       expect(poolOf(later).waiting).toBe(0);
     });
 
-    it('R6 locks go on unprepared when the server takes no more prepared statements', async () => {
+    it('R6 locks work unprepared when the server takes no more prepared statements', async () => {
       await admin.query('SET GLOBAL max_prepared_stmt_count = 0');
       const warnings: string[] = [];
       const store = new TypeOrmLockStore(await connected());
@@ -77,7 +77,7 @@ for (const target of targetsAmong('mariadb'))
       expect(warnings.filter((topic) => topic === 'prepared statements')).toHaveLength(1);
     });
 
-    it('A6 with a binary log of statements the clock is looked at before a lock is granted', async () => {
+    it('A6 with a binary log of statements, the clock is checked before a lock is granted', async () => {
       const logging = await start({ 'log-bin': 'log', 'binlog-format': 'STATEMENT', 'server-id': 1 });
       const application = await new DataSource({
         type: 'mariadb',

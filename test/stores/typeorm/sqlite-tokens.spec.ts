@@ -71,7 +71,7 @@ for (const target of targetsAmong('sqlite'))
       expect((await store.list({ limit: 10 })).locks).toMatchObject([{ key: 'k' }]);
     });
 
-    it('A7 nothing is remembered of rows whose token the clock has passed', async () => {
+    it('A7 are not remembered for rows whose token the clock has passed', async () => {
       const store = await fixture.store();
       await store.acquire('passed', 'o', TTL);
       await application.query(`UPDATE locks SET token = 1`);

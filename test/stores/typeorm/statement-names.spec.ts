@@ -46,7 +46,7 @@ for (const target of targetsAmong('postgres'))
       ]);
     });
 
-    it('E19 have a suffix where two stores use one connection for different tables', async () => {
+    it('E19 have a suffix when two stores use one connection for different tables', async () => {
       const { application, store } = await opened();
       const second = new TypeOrmLockStore(application, { table: 'other_locks' });
       await second.prepare();
@@ -72,7 +72,7 @@ for (const target of targetsAmong('postgres'))
       expect(connection.listenerCount('parameterStatus')).toBe(1);
     });
 
-    it('R8 a changed column (0A000) turns the name of that statement off, which is said once, and no other', async () => {
+    it('R8 a changed column (0A000) turns off the name of that statement only, with one warning', async () => {
       const { application, store, warnings } = await opened({}, { table: 'changing_locks' });
       await cycle(store);
       const key = newKey();
@@ -110,7 +110,7 @@ for (const target of targetsAmong('postgres'))
       await pooler.stop();
     });
 
-    it('E19 behind a pooler the names end with a hash, so that none runs the statement of another client', async () => {
+    it('E19 behind a pooler the names end with a hash, so that a client never runs the statement of another client', async () => {
       const fixture = await Fixture.open(target);
       const server = fixture.target.options as Parameters<typeof startPgBouncer>[0];
       const pooler = await startPgBouncer(server, { poolSize: 1 });

@@ -54,7 +54,7 @@ for (const target of targetsAmong('postgres', 'mariadb', 'mysql', 'mysql56'))
     });
 
     if (target.name === 'postgres')
-      it('D1 one on which the work could not write, since it is read-only, is closed', async () => {
+      it('D1 a read-only connection on which the work could not write is closed', async () => {
         const { application, service } = await opened({ poolSize: 1 });
         const session = async () => (await application.query('SELECT pg_backend_pid() AS id'))[0].id;
         await service.run(key, async (lock) => {

@@ -52,7 +52,7 @@ for (const target of sqlTargets())
       }
     };
 
-    it('R4, B88 is made again, and no process grants what another may believe in before the longest ttl has passed', async () => {
+    it('R4, B88 is created again, and no process grants a key before the longest ttl has passed', async () => {
       const [first, second] = [await open(application), await open(other)];
       const warnings: string[] = [];
       second.onWarning((topic, message) => warnings.push(`${topic}: ${message}`));
@@ -102,7 +102,7 @@ for (const target of sqlTargets())
       expect(await by(second)).toBeGreaterThan(40_000);
     });
 
-    it('R4 neither a repeated attempt nor a pause gets past the wait', async () => {
+    it('R4 neither a repeated attempt nor a pause shortens the wait', async () => {
       const store = await open(application);
       const key = newKey();
       tokenOf(await store.acquire(key, 'one', LONG));
@@ -114,7 +114,7 @@ for (const target of sqlTargets())
       expect(await store.acquire(key, 'one', LONG)).toMatchObject({ acquired: false, reason: 'held' });
     });
 
-    it('R4 many callers of several processes notice at once: there is one table, and no grant', async () => {
+    it('R4 when many callers of several processes notice at once, there is one table and no grant', async () => {
       const dataSources = await Promise.all(Array.from({ length: 4 }, () => fixture.dataSource()));
       const stores = await Promise.all(dataSources.map((dataSource) => open(dataSource)));
       const key = newKey();
@@ -134,7 +134,7 @@ for (const target of sqlTargets())
       await Promise.all(dataSources.map((dataSource) => dataSource.destroy()));
     });
 
-    it('R4 without autoCreate the error names the table and the migration, and what a migration makes obeys the wait', async () => {
+    it('R4 without autoCreate the error names the table and the migration, and the table of the migration has the same wait', async () => {
       await open(application);
       const store = await open(application, { autoCreate: false });
       const key = newKey();
@@ -173,7 +173,7 @@ for (const target of sqlTargets())
     });
 
     if (target.name !== 'sqlite')
-      it('R4 synchronize(true), which drops tables that it does not know, is survived, and leaves a schema of its own alone', async () => {
+      it('R4 the store survives synchronize(true), which drops unknown tables, but none in another schema', async () => {
         const store = await open(application);
         const schema = `kept_${table}`;
         await application.query(`CREATE SCHEMA ${schema}`);
