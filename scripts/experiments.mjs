@@ -1,7 +1,7 @@
 // npm run experiments -- clock-jumps      what a database's clock that jumps by an hour does to locks, and clients whose clocks are wrong
 // npm run experiments -- galera           locks taken on all three nodes of a cluster at once, one of which is killed
 // npm run experiments -- fail-over        a PostgreSQL standby is promoted that has not received everything
-// npm run experiments -- switchover       a writer turns read-only under eight processes whose connections stay open; then another one takes over
+// npm run experiments -- switchover       a writer turns read-only under eight processes
 // Each shows what holds beyond what the library promises, and what does not; it fails when something else is found than is expected.
 import { ready } from './ready.mjs';
 

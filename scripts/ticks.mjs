@@ -1,6 +1,6 @@
 // npm run ticks, from a fresh clone too: six instances with clocks up to 90 s off run a job once per tick, on four databases side by side.
 // npm run ticks -- --store postgres,mongodb --ticks 10
-// npm run ticks -- --plain [--seconds 60]: three processes with the plain @Cron() @Locked() and @Interval() @Locked(), on SQLite, PostgreSQL and MongoDB.
+// npm run ticks -- --plain [--seconds 60]: three processes with plain @Cron() @Locked()
 import { ready } from './ready.mjs';
 
 if (process.platform !== 'linux' && !process.argv.includes('--plain')) {

@@ -10,10 +10,7 @@ export class DatabaseView {
     this.#db = new Database(file, { readonly: true });
   }
 
-  /**
-   * Who holds the lock of the report, with which token, and for how many milliseconds unless
-   * it is renewed.
-   */
+  /** The holder of the lock of the report, its token, and its remaining lease in milliseconds. */
   get lock() {
     return this.#db
       .prepare(

@@ -2,8 +2,8 @@ import type { Run } from './lock-dialect.js';
 import { isContention, isServerAnswer } from './store-failure.js';
 
 /**
- * While `work` runs, lets the session wait for locked rows for a second at most (50 s by
- * default), and lets it change rows by a list of keys. MySQL 5 has no other way.
+ * While `work` runs, lets the session wait for locked rows for a second at most, by default
+ * 50 s. It also lets the session change rows by a list of keys. MySQL 5 has no other way.
  */
 export async function withShortLockWait<T>(run: Run, work: () => Promise<T>): Promise<T> {
   await run(

@@ -25,8 +25,8 @@ export class PooledTransactions<Connection> implements LockTransactions {
       await inTime(runner.commitTransaction());
       return value;
     } catch (error) {
-      // If a statement is unanswered, or the server has turned read-only, the transaction must
-      // not go on, and the pool must not lend the connection to another caller.
+      // If a statement is unanswered, or the server has turned read-only, the transaction must not
+      // go on. Nor must the pool lend the connection to another caller.
       if (error instanceof NoAnswerError || isReadOnly(error)) this.wire.destroy(connection);
       else await inTime(runner.rollbackTransaction()).catch(() => this.wire.destroy(connection));
       throw error;
