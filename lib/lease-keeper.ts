@@ -200,7 +200,8 @@ export class LeaseKeeper implements LockKeeper {
   async guard(lease: Lease, context: unknown): Promise<boolean> {
     const { key, storeKey, owner, fencingToken } = lease;
     const store = transactionsOf(this.store);
-    const held = lease.inTransaction ? undefined : this.#held.get(lease); // release() awaits lock.transaction() itself
+    // release() awaits lock.transaction() itself.
+    const held = lease.inTransaction ? undefined : this.#held.get(lease);
     const guard = async (): Promise<boolean> => store.guard(context, storeKey, owner, fencingToken);
     try {
       const isOpen = held && store.watchTransaction?.(context);

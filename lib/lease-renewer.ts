@@ -141,7 +141,8 @@ export class LeaseRenewer {
         if (error && (!isTransient(error) || (!inTime && leases.length > 1))) lease.alone = true;
         if (error) this.reports.renewFailed(lease, error);
         if (lease.renewAt <= this.clock.now()) this.#retryLater(lease);
-        else if (!error) lease.noticeClocks(sentNow(this.clock)); // the clocks may have moved during the request
+        // The clocks may have moved during the request.
+        else if (!error) lease.noticeClocks(sentNow(this.clock));
         this.reschedule(lease);
       }
       return error;

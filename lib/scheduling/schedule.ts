@@ -126,7 +126,8 @@ export class Schedule {
     const time = this.#cronTimeOf(method);
     if (!time) return undefined;
     if (time.realDate) return last < Number(time.source) && Number(time.source) <= until ? 1 : 0;
-    return ticksBetween(time, zoneOf(time), { from: last, until, most: MOST_MISSED }).catch(() => undefined); // it has no next tick
+    // `cron` throws for an expression without a next tick.
+    return ticksBetween(time, zoneOf(time), { from: last, until, most: MOST_MISSED }).catch(() => undefined);
   }
 
   /**

@@ -50,7 +50,8 @@ export async function runScheduled<T>(
   if (ticksKey !== undefined) return runBesideTicks(call, new TickRecord(call, once, ticksKey, terms), body);
   const result = await terms.tryRun(call, body);
   if (result.acquired || result.error.reason !== 'tick-ahead') return result;
-  return terms.tryRun(plain, body); // the clock of this machine is wrong: a second run does less harm than none
+  // The clock of this machine is wrong: a second run does less harm than none.
+  return terms.tryRun(plain, body);
 }
 
 /**
@@ -67,7 +68,8 @@ async function runBesideTicks<T>(
   let refused: LockNotAcquiredError | undefined;
   const result = await record.terms.tryRun(plain, async (lock) => {
     refused = await record.begin();
-    if (refused && refused.reason !== 'tick-ahead') return undefined as T; // the caller gets the refusal instead
+    // The caller gets the refusal instead of this value.
+    if (refused && refused.reason !== 'tick-ahead') return undefined as T;
     refused = undefined;
     lock.assertHeld(); // recording the tick took time
     let outcome: LockOutcome = 'failed';

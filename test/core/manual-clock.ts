@@ -51,7 +51,7 @@ export class ManualClock implements Clock {
   }
 
   /**
-   * A hypervisor pauses the machine for so long: its monotonic clock and its uptime stand
+   * A hypervisor pauses the machine for that time: its monotonic clock and its uptime stand
    * still.
    */
   pauseMachine(ms: number): void {

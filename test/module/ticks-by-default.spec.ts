@@ -495,7 +495,7 @@ describe('E4 inspect()', () => {
 });
 
 describe('E5 the tick comes from the registered job', () => {
-  /** The ticks that were asked for, until there are so many runs. */
+  /** The ticks of the requests, until the given number of runs. */
   async function ticksOf(store: Database, runs: number): Promise<number[]> {
     const won = (): Database['requests'] => store.requests.filter(({ result }) => result.acquired);
     while (won().length < runs) await new Promise((resolve) => setTimeout(resolve, 20));

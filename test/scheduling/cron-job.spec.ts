@@ -11,7 +11,7 @@ afterEach(() => {
   for (const job of jobs.splice(0)) void job.stop();
 });
 
-/** A job whose firings are told, and a look at how often its schedule was computed. */
+/** A job that reports its firings, and a count of how often its schedule was computed. */
 function followed(expression: string | Date, { start = true } = {}) {
   const news = new EventEmitter();
   const firings: CronFiring[] = [];

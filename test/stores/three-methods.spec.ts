@@ -11,8 +11,7 @@ import { lockStoreConformance, type ConformanceOptions } from '../../lib/testing
 const LONGEST = Number.MAX_SAFE_INTEGER;
 
 /**
- * The three methods of `@nestjs/locks`, and nothing else: no request is looked at, and no
- * holder is told.
+ * The three methods of `@nestjs/locks`, and nothing else: it ignores requests, and reports no holder.
  */
 class ThreeMethods implements LockStore {
   readonly #leases = new Map<string, { owner: string; until: number }>();

@@ -1,6 +1,6 @@
 // One instance of an application during a switchover. argv: the options of its DataSource as
-// JSON, and its name. It holds one lock all the time, and takes and releases others until it
-// is told to stop; it tells its parent of every grant, failure and loss.
+// JSON, and its name. It holds one lock all the time, and takes and releases others until its
+// parent stops it. It reports every grant, failure and loss to its parent.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Logger } from '@nestjs/common';
 import { LockService } from 'nestjs-locked';

@@ -41,7 +41,7 @@ await NestFactory.createApplicationContext(
 process.on('disconnect', () => process.kill(process.pid, 'SIGKILL')); // the process that started it is gone
 process.send({ event: 'ready' });
 
-/** The same store, which tells which ticks it is asked for. */
+/** The same store, which reports the ticks of its requests. */
 function watched({ useFactory, ...rest }) {
   return {
     ...rest,

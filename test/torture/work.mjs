@@ -117,7 +117,7 @@ export class Work {
   }
 
   /**
-   * What this application does to its pool is none of the ledger's concern: it cleans what it
+   * The ledger does not depend on what this application does to its pool: it cleans what it
    * gets.
    */
   async #leaveDirty() {

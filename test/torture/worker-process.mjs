@@ -8,7 +8,7 @@ import { now } from './terms.mjs';
 const program = fileURLToPath(new URL('worker.mjs', import.meta.url));
 const TRY_AGAIN = 75;
 const PAUSE = 300;
-/** Long enough where a link is slow; who is frozen or killed answers never. */
+/** Long enough for a slow link; a frozen or killed process never answers. */
 const DIRTY_PATIENCE = 3_000;
 
 /** One worker, which is started again whenever it was killed. Emits `between` when it is between check and write, and `died` when nobody killed it. */

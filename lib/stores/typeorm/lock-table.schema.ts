@@ -34,7 +34,8 @@ export async function resolveTable(
   if (type === 'postgres') return { ...table, schema: await postgresSchema(dataSource, table, query) };
   if (type === 'mysql' || type === 'mariadb')
     return { ...table, schema: table.schema ?? mysqlDatabase(dataSource) };
-  return { ...table, schema: table.schema ?? 'main' }; // on the application's connection, a temporary table would hide it
+  // Without a schema, a temporary table of the application would hide the table from its connection.
+  return { ...table, schema: table.schema ?? 'main' };
 }
 
 async function postgresSchema(dataSource: DataSource, table: LockTable, query: Query): Promise<string> {

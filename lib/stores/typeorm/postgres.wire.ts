@@ -88,7 +88,8 @@ export class PostgresWire implements Wire<PgClient> {
       values && this.names.inUse
         ? await this.names.run(client.connection, query, name, (named) => this.send(client, named))
         : await this.send(client, query);
-    const unseen = this.serverKnown ? 'unseen' : undefined; // a database other than PostgreSQL is refused first, by its version
+    // A database other than PostgreSQL is refused first, by its version.
+    const unseen = this.serverKnown ? 'unseen' : undefined;
     if (status !== 'I') answer.fault = FAULTS[status ?? ''] ?? unseen;
     else if (isText && stateOf(client).encoding !== UTF8) answer.fault = 'encoding';
     return answer;

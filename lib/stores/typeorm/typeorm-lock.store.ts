@@ -159,7 +159,8 @@ export class TypeOrmLockStore
         const call = this.calls.get(key);
         const wasCalled = call?.asked === false;
         if (call) call.asked = true;
-        const granted = before?.acquired === true; // on the connection before, where it may have been committed
+        // On the connection before, the grant may have been committed.
+        const granted = before?.acquired === true;
         const answer = await acquireOnTerms(dialect, run, granted ? { ...attempt, resend: true } : attempt);
         if (answer.acquired || answer.reason !== 'held' || !request.waiting) return answer;
         if (!canBeCalledFor(key) || !listener?.listens() || answer.holder?.label === GRACE_LABEL)
