@@ -4,6 +4,7 @@ import { LockError } from './lock.errors.js';
 import type { LockService } from './lock.service.js';
 import { lockServiceProperty } from './lock.tokens.js';
 import { isMinifiedName } from './minified-name.js';
+import { isSchedulerOrchestrator } from './scheduling/decorated-jobs.js';
 import { isSchedulerRegistry } from './scheduling/scheduler.js';
 
 /**
@@ -69,9 +70,10 @@ export class LockedExplorer {
   }
 
   #followScheduler(scheduled: string[]): void {
-    const registries = this.discovery.getProviders().map(({ instance }): unknown => instance);
-    const found = new Set(registries.filter(isSchedulerRegistry));
+    const providers = this.discovery.getProviders().map(({ instance }): unknown => instance);
+    const found = new Set(providers.filter(isSchedulerRegistry));
     for (const registry of found) this.locks.schedule.follow(registry);
+    for (const one of new Set(providers.filter(isSchedulerOrchestrator))) this.locks.schedule.read(one);
     this.locks.checkScheduler(scheduled, found.size);
   }
 

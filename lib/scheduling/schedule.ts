@@ -2,6 +2,7 @@ import type { LockInspection } from '../interfaces/lock-record.interface.js';
 import type { OnceRequest } from '../interfaces/lock-store.interface.js';
 import type { LockSettings } from '../lock.settings.js';
 import { zoneOf, type CronJob, type CronTime } from './cron-job.js';
+import { isOfAnotherMethod, type SchedulerOrchestrator } from './decorated-jobs.js';
 import { ticksBetween } from './nominal-tick.js';
 import { FollowedRegistry, type Firing, type SchedulerRegistry } from './scheduler.js';
 
@@ -57,6 +58,7 @@ export interface ScheduledMethod {
  */
 export class Schedule {
   readonly #registries: FollowedRegistry[] = [];
+  readonly #orchestrators: SchedulerOrchestrator[] = [];
   readonly #methods: ScheduledMethod[] = [];
   /** The job that called a method last. */
   readonly #jobs = new WeakMap<Function, CronJob>();
@@ -65,18 +67,27 @@ export class Schedule {
     this.#registries.push(FollowedRegistry.of(registry));
   }
 
+  /** Reads which jobs were made for which decorated methods. */
+  read(orchestrator: SchedulerOrchestrator): void {
+    this.#orchestrators.push(orchestrator);
+  }
+
   add(method: ScheduledMethod): void {
     this.#methods.push(method);
   }
 
   /**
-   * The firing that has led to the current call; `undefined` in a call by hand. Read it before
-   * anything is awaited.
+   * The firing that has led to the current call; `undefined` in a call by hand. If the job of
+   * another method calls a method that has a schedule, that is a call by hand, too. Read it
+   * before anything is awaited.
    */
   firing(method: Function): Firing | undefined {
     for (const { firing } of this.#registries) {
-      if (firing?.kind === 'cron') this.#jobs.set(method, firing.job);
-      if (firing) return firing;
+      if (!firing) continue;
+      const source = firing.kind === 'cron' ? firing.job : firing.timer;
+      if (isOfAnotherMethod(this.#orchestrators, source, method)) return undefined;
+      if (firing.kind === 'cron') this.#jobs.set(method, firing.job);
+      return firing;
     }
     return undefined;
   }

@@ -18,8 +18,8 @@ export interface SchedulerRegistry {
 export type Firing =
   | ({ kind: 'cron' } & CronFiring)
   /** `every` is its period in milliseconds. */
-  | { kind: 'interval'; every: number }
-  | { kind: 'timeout' };
+  | { kind: 'interval'; every: number; timer: object }
+  | { kind: 'timeout'; timer: object };
 
 const FOLLOWED = Symbol('nestjs-locked: followed registry');
 
@@ -70,9 +70,10 @@ export class FollowedRegistry {
   /** The job or timer that has led to the current call. */
   get firing(): Firing | undefined {
     if (this.#firing) return this.#firing;
-    const every = this.#timers.get(executionAsyncResource());
+    const timer = executionAsyncResource();
+    const every = this.#timers.get(timer);
     if (every === undefined) return undefined;
-    return every === 0 ? { kind: 'timeout' } : { kind: 'interval', every };
+    return every === 0 ? { kind: 'timeout', timer } : { kind: 'interval', every, timer };
   }
 
   /**

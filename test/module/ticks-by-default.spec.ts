@@ -90,6 +90,33 @@ describe('B81 a plain @Cron() @Locked()', () => {
     expect(first.get(Job).ran).toBe(5);
   });
 
+  it('runs each time that the job of another method calls it, which is a call by hand', async () => {
+    @Injectable()
+    class Callers {
+      constructor(private readonly job: Job) {}
+
+      @Cron(NEVER, { name: 'caller' })
+      call(): Promise<void> {
+        return this.job.run();
+      }
+
+      @Timeout(1)
+      callOnce(): Promise<void> {
+        return this.job.run();
+      }
+    }
+    const store = new Database();
+    const app = await start({
+      imports: [LockModule.forRoot({ store }), ScheduleModule.forRoot()],
+      providers: [Job, Callers],
+    });
+    const job = app.get(Job);
+    while (job.ran < 1) await next(app.get(LockService).events, 'released'); // by the timeout
+    for (let i = 0; i < 2; i++) await fire(jobOf(app, 'caller'), NOON);
+    expect(job.ran).toBe(3);
+    expect(store.requests.map(({ request }) => request.once)).toEqual([undefined, undefined, undefined]);
+  });
+
   it('runs each time in a test without ScheduleModule', async () => {
     const app = await start({ imports: [LockModule.forRoot({ store: memoryStore() })], providers: [Job] });
     for (let i = 0; i < 3; i++) await app.get(Job).run();
