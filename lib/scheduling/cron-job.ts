@@ -54,6 +54,7 @@ export class FollowedJob {
   #armedFor: number | undefined;
   /** `lastDate()` of the job, as it was at the last look. */
   #seen: Date | null | undefined;
+  readonly #followedSince = Date.now();
   /**
    * The tick of a timer that has fired, until the job has armed the next timer and calls
    * `fireOnTick()`.
@@ -74,10 +75,11 @@ export class FollowedJob {
 
   /**
    * Computes the time of a timer that was armed before, so that the first firing need not do
-   * it.
+   * it. The time counts from when the job was followed: on a busy machine the timer may be due
+   * already, and not have fired yet.
    */
   lookAhead(): void {
-    this.#armedFor ??= nextTick(this.job.cronTime);
+    this.#armedFor ??= nextTick(this.job.cronTime, this.#followedSince);
   }
 
   /** The firing that happened just before the job was followed, if there was one. */
@@ -154,8 +156,9 @@ function readingSendAt(cronTime: CronTime, read: (tick: number) => void, work: (
   }
 }
 
-function nextTick(cronTime: CronTime): number {
-  return cronTime.realDate ? Number(cronTime.source) : cronTime.sendAt().toMillis();
+function nextTick(cronTime: CronTime, from: number): number {
+  if (cronTime.realDate) return Number(cronTime.source);
+  return cronTime.getNextDateFrom(new Date(from), zoneOf(cronTime)).toMillis();
 }
 
 function lastTick(cronTime: CronTime, now: number): number {

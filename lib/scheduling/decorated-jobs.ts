@@ -5,14 +5,17 @@ const SCHEDULE_CRON_OPTIONS = 'SCHEDULE_CRON_OPTIONS';
 const SCHEDULE_INTERVAL_OPTIONS = 'SCHEDULE_INTERVAL_OPTIONS';
 const SCHEDULE_TIMEOUT_OPTIONS = 'SCHEDULE_TIMEOUT_OPTIONS';
 
-/** What `@nestjs/schedule` made for one decorated method: `ref` is the cron job or the timer. */
+/** The entry of one decorated method: `ref` is the cron job or the timer. */
 interface Made {
   ref?: unknown;
   options?: unknown;
   timeout?: number;
 }
 
-/** What is read of the `SchedulerOrchestrator` of `@nestjs/schedule`, 4 to 12: what it made for decorated methods, by name. */
+/**
+ * The properties of the `SchedulerOrchestrator` of `@nestjs/schedule`, 4 to 12, that this library
+ * reads: the jobs and timers of decorated methods, by name.
+ */
 export interface SchedulerOrchestrator {
   readonly cronJobs?: Record<string, Made>;
   readonly intervals?: Record<string, Made>;
@@ -25,7 +28,8 @@ export function isSchedulerOrchestrator(provider: unknown): provider is Schedule
 }
 
 /**
- * Whether a job or a timer was made for another method than this one, which has a schedule of its own. Then a call that the job makes is a call by hand.
+ * Whether the method has a schedule, and the job or the timer belongs to another method. A call
+ * that such a job makes is a call by hand.
  *
  * @param source the cron job or the timer that calls
  */

@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, it } from '@jest/globals';
+import { afterEach, describe, expect, it, jest } from '@jest/globals';
 import { CronJob, CronTime } from 'cron';
 import { once, EventEmitter } from 'node:events';
 import { FollowedJob, zoneOf, type CronFiring } from '../../lib/scheduling/cron-job.js';
@@ -8,6 +8,7 @@ const EACH_SECOND = '* * * * * *';
 
 const jobs: CronJob[] = [];
 afterEach(() => {
+  jest.restoreAllMocks();
   for (const job of jobs.splice(0)) void job.stop();
 });
 
@@ -72,6 +73,20 @@ describe('B81 a firing of a cron job', () => {
     const { firings, called } = followed(EACH_SECOND);
     await called();
     expect(firings[0]?.tick).toBe(Math.round(Date.now() / SECOND) * SECOND);
+  });
+
+  it('that comes first, nearly a period late, has the nominal time', async () => {
+    const start = Math.ceil(Date.now() / SECOND) * SECOND;
+    const now = jest.spyOn(Date, 'now').mockReturnValue(start - 900);
+    const { job, follow, firings } = followed(EACH_SECOND);
+    now.mockReturnValue(start + 800); // the event loop was blocked beyond the tick
+    follow.lookAhead();
+    now.mockReturnValue(start + 950);
+    clearTimeout((job as unknown as { _timeout: NodeJS.Timeout })['_timeout']); // it fires now
+    Object.assign(job, { lastExecution: new Date(start + 950), _isActive: false });
+    job.start();
+    await job.fireOnTick();
+    expect(firings.map(({ tick }) => tick)).toEqual([start]);
   });
 
   it('that comes late has the nominal time', async () => {
