@@ -3,7 +3,7 @@ import { LockError } from '../../lib/lock.errors.js';
 import { MongoLockStore } from '../../lib/stores/mongodb/mongo-lock.store.js';
 import { TypeOrmLockStore } from '../../lib/stores/typeorm/typeorm-lock.store.js';
 import { TypeOrmSessionLockStore } from '../../lib/stores/typeorm-session/typeorm-session-lock.store.js';
-import { ownersIn } from './shown-by.js';
+import { OwnerIndex } from './shown-by.js';
 
 /** The owner ids that the arguments of a store's method have. */
 const METHODS: Record<string, (...args: any[]) => string[]> = {
@@ -21,15 +21,13 @@ const METHODS: Record<string, (...args: any[]) => string[]> = {
   purge: () => [],
   prepare: () => [],
 };
-/** A shorter id, such as those of many specs, is a part of words. */
-const DISTINCT = 8;
 /**
  * A full stop after the end of a sentence: of a text of others that was put into one of ours.
  */
 const DOUBLED = /(?<!\.)[.!?:]\.(?=\s|$)/;
 
 const leaks = new Set<string>();
-const owners = new Set<string>();
+const owners = new OwnerIndex();
 
 /**
  * Looks at every error that leaves a store in this spec file, and fails the test in which one
@@ -55,7 +53,7 @@ function watched(original: Function, method: string, ownersOf: (...args: any[]) 
     } catch (error) {
       remember(args, ownersOf);
       const key = typeof args[0] === 'string' ? args[0] : '';
-      const shown = ownersIn(error, owners).filter((owner) => !key.includes(owner));
+      const shown = owners.shownBy(error).filter((owner) => !key.includes(owner));
       if (shown.length > 0) leaks.add(`the error of ${method} shows the owner ids ${shown.join(', ')}`);
       if (error instanceof LockError && DOUBLED.test(error.message))
         leaks.add(`the error of ${method} ends a sentence twice: ${error.message}`);
@@ -68,8 +66,7 @@ function watched(original: Function, method: string, ownersOf: (...args: any[]) 
 
 function remember(args: any[], ownersOf: (...args: any[]) => string[]): void {
   try {
-    for (const owner of ownersOf(...args))
-      if (typeof owner === 'string' && owner.length >= DISTINCT) owners.add(owner);
+    for (const owner of ownersOf(...args)) if (typeof owner === 'string') owners.add(owner);
   } catch {
     // arguments that make no sense, which a spec hands in to have them refused
   }
