@@ -13,6 +13,9 @@ const ONE_BY_ONE = 5_000;
  * Rows that another session has locked are skipped where there is `SKIP LOCKED`; elsewhere one of them fails the delete of all, and they are
  * deleted one by one, as far as time allows.
  *
+ * The table has no alias: MySQL looks for an alias to delete from in the session's database, and
+ * there may be none.
+ *
  * `sql_safe_updates` refuses to delete rows by a list of keys, although they are primary keys.
  * So it is off for the statement; on MySQL 5 `withShortLockWait` sets it to off.
  */
@@ -31,12 +34,12 @@ export function mysqlPurge(
   const remove = (keys: readonly string[], olderThan: number) => {
     if (!skipsLocked)
       return `${mariadb ? 'SET STATEMENT innodb_lock_wait_timeout = 0, sql_safe_updates = 0 FOR' : ''}
-        DELETE t FROM ${table} AS t ${among(keys, olderThan)}`;
+        DELETE ${table} FROM ${table} ${among(keys, olderThan)}`;
     // STRAIGHT_JOIN and LIMIT: merged with the derived table, or begun from its other side, the join would wait for locked rows.
     return `${mariadb ? 'SET STATEMENT sql_safe_updates = 0 FOR DELETE' : 'DELETE /*+ SET_VAR(sql_safe_updates = 0) */'}
-           t FROM (SELECT \`key\` FROM ${table} ${among(keys, olderThan)}
+           ${table} FROM (SELECT \`key\` FROM ${table} ${among(keys, olderThan)}
                       LIMIT ${keys.length} FOR UPDATE SKIP LOCKED) AS unused
-        STRAIGHT_JOIN ${table} AS t ON t.\`key\` = unused.\`key\``;
+        STRAIGHT_JOIN ${table} ON ${table}.\`key\` = unused.\`key\``;
   };
 
   const removeAll = async (run: Run, keys: readonly string[], olderThan: number): Promise<number> => {

@@ -33,7 +33,7 @@ async function useAll(store: TypeOrmLockStore): Promise<void> {
   expect(await store.forceRelease(key)).toBe(true);
   tokenOf(await store.acquire(key, 'one', TTL));
   expect(await store.release(key, 'one')).toBe(true);
-  await store.purge({ prefix: key, olderThan: TTL });
+  expect(await store.purge({ prefix: key, olderThan: 0 })).toBe(1);
 }
 
 for (const target of targetsAmong('postgres'))
@@ -265,6 +265,11 @@ for (const target of targetsAmong('mysql', 'mariadb', 'mysql56'))
         await useAll(store);
       },
     );
+
+    it('A2, B84 everything works in sessions without any database', async () => {
+      const schema = String(application.options.database);
+      await useAll(await fixture.store({ database: undefined }, { schema }));
+    });
 
     it('A2 the migration makes and drops the table where the store looks for it', async () => {
       const migrations = [lockTableMigration({ table: 'migrated' })];
