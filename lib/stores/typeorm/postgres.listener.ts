@@ -82,7 +82,7 @@ export class PostgresListener implements Listener {
     this.#lookAt = performance.now() + LOOK_EVERY;
     const timeLimit = new TimeLimit(OPERATION_LIMIT);
     try {
-      const { writer } = await timeLimit.race(serverOf(link));
+      const { writer } = await timeLimit.race(serverOf(link, this.channel));
       if (!writer) link.destroy();
     } catch {
       link.destroy(); // the server has not answered
@@ -105,10 +105,15 @@ export class PostgresListener implements Listener {
   }
 }
 
-/** The process of the server for this connection, and whether the server takes writes. */
-async function serverOf(link: PostgresLink): Promise<{ pid: number; writer: boolean }> {
+/**
+ * The process of the server for this connection, and whether the server takes writes.
+ *
+ * @param channel where the connection listens: pg_stat_activity shows it in the last statement
+ */
+async function serverOf(link: PostgresLink, channel?: string): Promise<{ pid: number; writer: boolean }> {
+  const listens = channel === undefined ? '' : ` /* after LISTEN "${channel}" */`;
   const { rows } = await link.run(
-    `SELECT pg_backend_pid() AS pid, current_setting('transaction_read_only') AS read_only`,
+    `SELECT pg_backend_pid() AS pid, current_setting('transaction_read_only') AS read_only${listens}`,
   );
   return { pid: Number(rows[0]?.pid), writer: rows[0]?.read_only !== 'on' };
 }

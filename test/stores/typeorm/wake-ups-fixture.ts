@@ -124,7 +124,7 @@ export class WakeUps {
   /** The sessions that listen. */
   async listeners(): Promise<{ pid: number; channel: string }[]> {
     const rows: { pid: number; query: string }[] = await this.admin.query(
-      `SELECT pid, query FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN %'`,
+      `SELECT pid, query FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%LISTEN "%' AND pid <> pg_backend_pid()`,
     );
     return rows.map(({ pid, query }) => ({ pid, channel: /"(.*)"/.exec(query)?.[1] ?? '' }));
   }
