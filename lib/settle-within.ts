@@ -37,6 +37,28 @@ export function settleWithin<T>(
   });
 }
 
+/**
+ * Sends a request and gives its answer.
+ *
+ * @param request `owners` are the owner ids that it uses, which no error may show
+ * @throws LockStoreError when the store fails, or does not answer within `patience` milliseconds
+ */
+export async function answerWithin<T>(
+  clock: Clock,
+  patience: number,
+  request: { operation: string; key: string; owners?: readonly string[]; send: () => Promise<T> },
+): Promise<T> {
+  const { operation, key, owners = [], send } = request;
+  let answer: { value: T } | undefined;
+  let failure: unknown;
+  const inTime = await settleWithin(clock, patience, send, {
+    answered: (value) => (answer = { value }),
+    failed: (error) => (failure = error),
+  });
+  if (answer && inTime) return answer.value;
+  throw inTime ? asLockError(failure, operation, key, owners) : notAnswered(operation, key, patience);
+}
+
 /** The error of a request that was not answered in time. */
 export function notAnswered(operation: string, key: string, patience: number): LockStoreError {
   return new LockStoreError(

@@ -68,8 +68,12 @@ export function LockInterceptor(
 
     async intercept(context: ExecutionContext, next: CallHandler): Promise<Observable<unknown>> {
       const job = `${context.getClass().name}.${context.getHandler().name}`;
+      if (!this.locks.enabled) {
+        // Without a lock the key serves the fencing token alone: a handler runs also without one.
+        const known = await makeKey(key, context, job).catch(() => job);
+        return runWithoutLock(this.locks, known, next);
+      }
       const made = await makeKey(key, context, job);
-      if (!this.locks.enabled) return runWithoutLock(this.locks, made, next);
       return runUnderLock(this.locks, { key: made, settings: this.#settings, job }, context, next);
     }
   }

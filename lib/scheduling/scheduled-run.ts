@@ -7,13 +7,14 @@ import type {
   OnceRequest,
   TickKeeper,
 } from '../interfaces/lock-store.interface.js';
-import { Lease } from '../lease.js';
+import { attemptTimeoutOf, Lease } from '../lease.js';
 import { LockAcquisition } from '../lock-acquisition.js';
 import type { LockCall, TryRunResult } from '../lock-call.js';
 import { refuseTickAhead } from '../lock-contender.js';
 import { LockNotAcquiredError, LockStoreError } from '../lock.errors.js';
 import type { LockEventPublisher } from '../lock.events.js';
 import type { Lock } from '../lock.js';
+import { answerWithin } from '../settle-within.js';
 
 type Store = LockStore & Partial<LockInspector & OnceKeeper & TickKeeper>;
 type Body<T> = (lock: Lock) => T | Promise<T>;
@@ -113,8 +114,10 @@ class TickRecord {
    */
   async isDone(): Promise<boolean> {
     const { once } = this;
-    if (!('tick' in once) || !this.terms.store.inspect) return false;
-    const { lastTick, state } = await this.terms.store.inspect(this.#storeKey);
+    const { store } = this.terms;
+    if (!('tick' in once) || !store.inspect) return false;
+    const look = store.inspect.bind(store, this.#storeKey);
+    const { lastTick, state } = await this.#ask('inspection', look);
     const last = lastTick?.getTime() ?? -Infinity;
     if (last > once.tick + once.ahead) return false; // perhaps too far ahead: the store decides
     return last > once.tick || (last === once.tick && !(once.failOver && state !== 'free'));
@@ -142,7 +145,10 @@ class TickRecord {
       terms.clock,
       (storeKey, owner) => terms.free(storeKey, owner),
     );
-    const answer = await acquisition.attempt();
+    const answer = await acquisition.attempt().catch((error: unknown) => {
+      acquisition.abandon(); // a grant that comes later must not count as a run of the tick
+      throw error;
+    });
     if (!(answer instanceof Lease)) {
       acquisition.abandon();
       return answer.reason === 'tick-ahead'
@@ -162,16 +168,26 @@ class TickRecord {
     const { call, once, terms } = this;
     const [key, owner] = [this.#storeKey, this.#owner];
     if (owner === undefined) return;
+    const release = (): Promise<boolean> => terms.store.release(key, owner, { outcome });
     try {
-      if (await terms.store.release(key, owner, { outcome })) return;
+      if (await this.#ask('release', release)) return;
       if (!('tick' in once)) return;
       const { label } = call.settings;
-      const again = await terms.store.acquire(key, owner, RECORD_TTL, { label, once, resend: true });
-      if (again.acquired) await terms.store.release(key, owner, { outcome });
-    } catch (error) {
-      if (!(error instanceof LockStoreError)) throw error;
+      const again = await this.#ask('acquisition', () =>
+        terms.store.acquire(key, owner, RECORD_TTL, { label, once, resend: true }),
+      );
+      if (again.acquired) await this.#ask('release', release);
+    } catch (cause) {
+      // The run has ended: its caller gets its result or its error, and never this one.
+      const error = cause instanceof LockStoreError ? cause : unrecorded(call.key, cause);
       terms.publisher.publish('storeError', { key: call.key, job: call.job, operation: 'release', error });
     }
+  }
+
+  #ask<R>(operation: string, send: () => Promise<R>): Promise<R> {
+    const owners = this.#owner === undefined ? [] : [this.#owner];
+    const request = { operation, key: this.call.key, owners, send };
+    return answerWithin(this.terms.clock, attemptTimeoutOf(RECORD_TTL), request);
   }
 
   refused(reason: LockNotAcquiredError['reason'] = 'contention'): LockNotAcquiredError {
@@ -179,4 +195,8 @@ class TickRecord {
     this.terms.publisher.publish('busy', { key, job, waited: 0, reason });
     return new LockNotAcquiredError(key, { waited: 0, reason: reason === 'queue-full' ? 'held' : reason });
   }
+}
+
+function unrecorded(key: string, cause: unknown): LockStoreError {
+  return new LockStoreError(`The end of a tick of "${key}" could not be recorded. See the cause.`, { cause });
 }

@@ -14,6 +14,7 @@ import {
   type AcquireRequest,
   type LockAcquireResult,
   type LockStore,
+  type ReleaseRequest,
 } from '../../lib/index.js';
 import { logs, start, startError } from './applications.js';
 import { fire, jobOf } from './firing.js';
@@ -46,6 +47,10 @@ function application(store: LockStore, provider: Type, more: ModuleMetadata['imp
     imports: [LockModule.forRoot({ store }), ScheduleModule.forRoot(), ...more],
     providers: [provider],
   });
+}
+
+async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await othersRun();
 }
 
 abstract class Runs {
@@ -316,6 +321,33 @@ describe('B81 ticks belong to key and method', () => {
     await held.release();
     await fire(jobOf(app, 'daily'), NOON);
     expect(app.get(Reports).ran).toEqual(['daily']);
+  });
+
+  it('a record that cannot be ended changes neither the result nor the error of the run', async () => {
+    class Failing extends Database {
+      override async release(key: string, owner: string, end?: ReleaseRequest): Promise<boolean> {
+        if (key.includes('#')) throw new Error(`the row of ${owner} is gone`);
+        return super.release(key, owner, end);
+      }
+    }
+    @Injectable()
+    class Broken {
+      @Cron(NEVER, { name: 'broken' })
+      @Locked('report')
+      async broken(): Promise<void> {
+        throw new Error('no paper');
+      }
+    }
+    const app = await application(new Failing(), Broken);
+    const failed: unknown[] = [];
+    app.get(LockService).events.on('storeError', ({ error }) => failed.push(error.cause));
+    const job = jobOf(app, 'broken');
+    const errors: unknown[] = [];
+    Object.assign(job, { errorHandler: (error: unknown) => errors.push(error) });
+    await fire(job, NOON).catch((error: unknown) => errors.push(error));
+    await until(() => failed.length > 0);
+    expect(errors.map(String).join()).not.toContain('the row');
+    expect(String(failed[0])).toMatch(/^Error: the row of (?!.*[0-9a-f]{8}-)/);
   });
 
   it('a tick that a crashed instance began is run again when its lease has ended, and not with once', async () => {
