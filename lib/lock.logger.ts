@@ -115,6 +115,13 @@ export class LockLogger {
     );
   }
 
+  minifiedTicks(methods: string[]): void {
+    this.#say(
+      'warn',
+      `A minifier seems to have changed the class names of these scheduled methods: ${methods.join(', ')}. The lock store keeps their ticks under these names. If the next build changes them again, both builds may run the same tick. Let the build keep class names.`,
+    );
+  }
+
   noShutdownHooks(): void {
     this.#say(
       'warn',

@@ -407,8 +407,9 @@ export class LockService {
   }
 
   /** @internal Warns of default keys with class names that a minifier may have changed. */
-  warnOfMinifiedKeys(keys: string[]): void {
+  warnOfMinifiedNames(keys: string[], ticks: string[]): void {
     if (keys.length > 0) this.#logger.minifiedKeys(keys);
+    if (ticks.length > 0) this.#logger.minifiedTicks(ticks);
   }
 
   /** @internal Warns when no scheduler calls the methods, or more than one. */

@@ -27,6 +27,7 @@ export class LockedExplorer {
     const jobs = new Map<LockedMethod | string, [name: string, locked: LockedMethod]>();
     const classes = new Map<string, object>();
     const minified = new Set<string>();
+    const minifiedTicks = new Set<string>();
     const scheduled = new Set<string>();
     for (const { instance, metatype } of [
       ...this.discovery.getProviders(),
@@ -43,6 +44,8 @@ export class LockedExplorer {
         if (locked.hasDefaultKey) {
           claimKey(classes, name, prototype as object);
           if (isMinifiedName((prototype as object).constructor.name)) minified.add(name);
+        } else if (locked.hasTicks && isMinifiedName((prototype as object).constructor.name)) {
+          minifiedTicks.add(locked.defaultKey(prototype as object));
         }
         if (locked.kind) {
           scheduled.add(name);
@@ -51,7 +54,7 @@ export class LockedExplorer {
         jobs.set(locked.hasDefaultKey ? name : locked, [name, locked]);
       }
     }
-    this.locks.warnOfMinifiedKeys([...minified]);
+    this.locks.warnOfMinifiedNames([...minified], [...minifiedTicks]);
     this.#followScheduler([...scheduled]);
     return (ticks) =>
       [...jobs.values()].map(([name, locked]) => {

@@ -107,6 +107,11 @@ export class LockedMethod {
     return kind === 'cron' ? 'once per tick' : 'once per interval';
   }
 
+  /** Whether each tick of its schedule runs once, where the store keeps ticks. */
+  get hasTicks(): boolean {
+    return ['once per tick', 'once per interval'].includes(this.repetition(true) ?? '');
+  }
+
   /**
    * The kind of decorator that schedules the method. Of two `@Locked()`, only the outer one
    * has the ticks.

@@ -2,6 +2,7 @@ import 'reflect-metadata';
 import { describe, expect, it } from '@jest/globals';
 import { Injectable, Module, type Type } from '@nestjs/common';
 import { LazyModuleLoader } from '@nestjs/core';
+import { Cron, ScheduleModule } from '@nestjs/schedule';
 import { Locked, LockModule } from '../../lib/index.js';
 import { logs, start } from './applications.js';
 import { RecordingStore } from './recording-store.js';
@@ -62,6 +63,26 @@ describe('Class names that a minifier has changed', () => {
     expect(warningsOf()).toHaveLength(1);
     expect(warningsOf()[0]).toContain('o.tick, t.tick');
   });
+});
+
+it('E8 the start warns of ticks that are kept under a minified name, also where the method has a key', async () => {
+  @Injectable()
+  class Jobs {
+    @Cron('0 0 1 1 *')
+    @Locked('report')
+    async report(): Promise<void> {}
+
+    @Cron('0 0 1 1 *')
+    @Locked('mail', { once: false })
+    async mail(): Promise<void> {}
+  }
+  Object.defineProperty(Jobs, 'name', { value: 'o' });
+  await start({
+    imports: [LockModule.forRoot({ store: new RecordingStore() }), ScheduleModule.forRoot()],
+    providers: [Jobs],
+  });
+  expect(warningsOf()).toEqual([expect.stringContaining('keeps their ticks under these names')]);
+  expect(warningsOf()[0]).toContain(': o.report.');
 });
 
 describe('requireKeys', () => {
