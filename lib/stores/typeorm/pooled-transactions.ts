@@ -3,7 +3,7 @@ import { NoAnswerError, OPERATION_LIMIT, TimeLimit } from '../time-limit.js';
 import type { LockTransactions, Run } from './lock-dialect.js';
 import { discard, poolSizeOf, type Warn, type Wire } from './pooled-sessions.js';
 import { isReadOnly, isServerAnswer } from './store-failure.js';
-import { UnusableConnectionError, warningOf, type ConnectionFault } from './unusable-connection.js';
+import { faultOf, UnusableConnectionError, warningOf, type ConnectionFault } from './unusable-connection.js';
 
 type IsolationLevel = Parameters<QueryRunner['startTransaction']>[0];
 
@@ -68,7 +68,8 @@ export class PooledTransactions<Connection> implements LockTransactions {
       );
     } catch (error) {
       // What was not answered may still be carried out: the transaction must not be committed.
-      if (!isServerAnswer(error)) this.wire.destroy(connection);
+      // And a role that the application left set would deny every transaction after this one.
+      if (!isServerAnswer(error) || faultOf(error) === 'rights') this.wire.destroy(connection);
       throw error;
     }
   }

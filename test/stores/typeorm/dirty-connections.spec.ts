@@ -159,6 +159,20 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
       expect(await store.release(key, 'owner')).toBe(true);
     });
 
+    if (target.name === 'postgres')
+      it('B83 a role that was left on a connection fails one transaction, and not those after it', async () => {
+        const alone = await fixture.dataSource({ poolSize: 1 });
+        const transacting = new TypeOrmLockStore(alone);
+        await transacting.prepare();
+        const key = newKey();
+        const token = tokenOf(await other.acquire(key, 'owner', TTL));
+        await leaveDirty(alone, 1, ['SET ROLE pg_monitor']);
+        const guard = () =>
+          transacting.transaction(async (manager) => transacting.guard(manager, key, 'owner', token));
+        await expect(guard()).rejects.toMatchObject({ name: 'LockStoreError' });
+        expect(await guard()).toBe(true);
+      });
+
     it('B83 reads do not show the snapshot of a transaction that was left open', async () => {
       const key = newKey();
       const level = 'REPEATABLE READ';
