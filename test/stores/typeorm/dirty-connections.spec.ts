@@ -122,21 +122,25 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
         tokenOf(await other.acquire(held, 'owner', TTL));
         await leaveAll(sql);
         const mayFail = kind.includes('statement_timeout'); // each connection once, and then it is closed
-        const attempt = async (key: string) => {
+        const attempt = async <T>(operation: () => Promise<T>): Promise<T> => {
           for (let tries = 1; ; tries++)
             try {
-              return await store.acquire(key, 'second', TTL);
+              return await operation();
             } catch (error) {
               expect(error).toMatchObject({ name: 'LockStoreError', transient: true });
               if (!mayFail || tries > POOL_SIZE) throw error;
             }
         };
-        expect(await attempt(held)).toMatchObject({ acquired: false, reason: 'held' });
+        expect(await attempt(async () => store.acquire(held, 'second', TTL))).toMatchObject({
+          acquired: false,
+          reason: 'held',
+        });
         await leaveAll(sql);
-        const token = tokenOf(await attempt(free));
+        const token = tokenOf(await attempt(async () => store.acquire(free, 'second', TTL)));
         expect(await other.inspect(free)).toMatchObject({ state: 'held', holder: { fencingToken: token } });
-        expect(await store.renewMany([{ key: free, owner: 'second', ttl: TTL }])).toEqual(['renewed']);
-        expect(await store.release(free, 'second')).toBe(true);
+        const renewal = { key: free, owner: 'second', ttl: TTL };
+        expect(await attempt(async () => store.renewMany([renewal]))).toEqual(['renewed']);
+        expect(await attempt(async () => store.release(free, 'second'))).toBe(true);
         expect(await other.release(held, 'owner')).toBe(true);
       });
 
