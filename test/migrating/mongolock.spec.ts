@@ -17,6 +17,7 @@ import {
   type LockModuleOptions,
 } from '../../lib/index.js';
 import { mongooseStore, mongoStore } from '../../lib/stores/mongodb/index.js';
+import { fire, jobOf } from '../module/firing.js';
 import { freePort } from '../servers/free-port.mjs';
 import { newKey } from '../stores/keys.js';
 import { MongoFixture, mongodbIsSelected } from '../stores/mongodb/fixture.js';
@@ -334,19 +335,23 @@ if (mongodbIsSelected())
           @Injectable()
           class Digest {
             sent = 0;
-            @Cron('0 2 * * *')
-            @Locked({ once: 'tick' })
+            @Cron('0 2 * * *', { name: 'digest' })
+            @Locked()
             async send(): Promise<void> {
               this.sent++;
             }
           }
           const imports = [LockModule.forRoot({ store }), ScheduleModule.forRoot()];
-          const instances = [
-            await deployment.start({ imports, providers: [Digest] }),
-            await deployment.start({ imports, providers: [Digest] }),
-          ].map((app) => app.get(Digest));
-          for (const digest of instances) await digest.send();
-          expect(instances.map(({ sent }) => sent)).toEqual([1, 0]);
+          const first = await deployment.start({ imports, providers: [Digest] });
+          const second = await deployment.start({ imports, providers: [Digest] });
+          const tick = Date.now() + 60_000; // a timer that is armed for the past fires at once
+          const ran = once(first.get(LockService).events, 'released');
+          await fire(jobOf(first, 'digest'), tick);
+          await ran;
+          const refused = once(second.get(LockService).events, 'busy');
+          await fire(jobOf(second, 'digest'), tick);
+          expect(await refused).toMatchObject([{ reason: 'tick-done' }]);
+          expect([first, second].map((app) => app.get(Digest).sent)).toEqual([1, 0]);
 
           const key = newKey();
           const work = jest.fn();
