@@ -34,7 +34,9 @@ if (mongodbIsSelected())
       const connection = app.get<Connection>(getConnectionToken());
       for (let i = 0; i < 2; i++) await connection.transaction(() => locks.run(key, () => {}));
       expect(logs.of('warn')).toEqual([
-        expect.stringMatching(`^A call takes the lock "${key}" inside a transaction.*Take the lock first`),
+        expect.stringMatching(
+          `^A call takes the lock "${key}" inside an open transaction.*Take the lock first`,
+        ),
       ]);
     });
 

@@ -150,7 +150,7 @@ export function itLocksOutsideOfTransactions(library: Library): void {
         for (let i = 0; i < 3; i++) await app.get(Misplaced).increment(name);
         expect(logs.of('warn')).toEqual([
           expect.stringMatching(
-            /^Misplaced\.increment takes the lock ".*" inside a transaction.*released before the commit.*Put @Locked\(\) above @Transactional\(\)/,
+            /^Misplaced\.increment takes the lock ".*" inside an open transaction.*released before the commit.*Put @Locked\(\) above @Transactional\(\)/,
           ),
         ]);
         await app.get(Misplaced).transactional(() => app.get(Misplaced).locked(name, async () => {}));
@@ -182,7 +182,7 @@ export function itLocksOutsideOfTransactions(library: Library): void {
         expect(logs.of('warn')).toEqual(
           ['run', 'tryRun', 'acquire', 'tryAcquire'].map((key) =>
             expect.stringMatching(
-              `^A call takes the lock "${name}-${key}" inside a transaction.*Take the lock first`,
+              `^A call takes the lock "${name}-${key}" inside an open transaction.*Take the lock first`,
             ),
           ),
         );

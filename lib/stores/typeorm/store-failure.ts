@@ -148,6 +148,8 @@ const MISSING_TABLE = new Set<unknown>(['42P01', 1146]);
  * the operation.
  */
 const DENIED = new Set<unknown>(['42501', 1044, 1142, 1143, 1227]);
+/** MySQL and MariaDB: a binary log of statements, and a transaction at READ COMMITTED. */
+const NOT_LOGGABLE = new Set<unknown>([1665]);
 const EXISTING_TABLE = new Set<unknown>([1050]);
 const MISSING_SCHEMA = new Set<unknown>(['3F000', 1049]);
 
@@ -187,6 +189,14 @@ export function isMissingTable(error: unknown, table = ''): boolean {
 /** Whether the user lacks a right, or SQLite's file cannot be written. */
 export function isDenied(error: unknown): boolean {
   return has(error, DENIED) || /^SQLITE_(READONLY|CANTOPEN|PERM)/.test(String(driverError(error).code));
+}
+
+/**
+ * Whether the server cannot log the write, since its binary log keeps statements and the
+ * transaction is at READ COMMITTED. Locks are written outside of transactions.
+ */
+export function isNotLoggable(error: unknown): boolean {
+  return has(error, NOT_LOGGABLE);
 }
 
 /** Whether a table of that name is there already, on MySQL and MariaDB. */

@@ -5,7 +5,7 @@ import { OPERATION_LIMIT } from '../time-limit.js';
 import type { LockDatabase, Run } from './lock-dialect.js';
 import { NEVER } from './lock-row.js';
 import { tableName } from './lock-table.ddl.js';
-import { isContention, isDenied } from './store-failure.js';
+import { isContention, isDenied, isNotLoggable } from './store-failure.js';
 import { nameOf, type LockTable } from './typeorm-store.options.js';
 
 /** Rolls back the transaction of the check. */
@@ -31,7 +31,8 @@ export async function assertRights(database: LockDatabase): Promise<void> {
       throw new RolledBack();
     });
   } catch (error) {
-    if (error instanceof RolledBack || isContention(error)) return; // contention says nothing about rights
+    // A collision, or a transaction that cannot be logged, says nothing about rights.
+    if (error instanceof RolledBack || isContention(error) || isNotLoggable(error)) return;
     throw isDenied(error) ? missingRight(table, error) : error;
   }
 }

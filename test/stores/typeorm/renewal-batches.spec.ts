@@ -46,7 +46,10 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb'))
     }
 
     it('B28, B51, B54 one whose row is locked and one that is stolen are lost, and the other 498 stay held', async () => {
-      const held = await Promise.all(Array.from({ length: 500 }, () => locks.acquire(newKey())));
+      const held: Lock[] = [];
+      // In groups: a busy machine may not answer 500 attempts within a third of the ttl.
+      while (held.length < 500)
+        held.push(...(await Promise.all(Array.from({ length: 100 }, () => locks.acquire(newKey())))));
       const [stolen, delayed, locked] = [held[100], held[200], held[300]] as [Lock, Lock, Lock];
       const lost = new Map<string, LockLostError>();
       const failed = new Set<string>();
