@@ -3,8 +3,8 @@ import type { INestApplicationContext } from '@nestjs/common';
 import { SchedulerRegistry } from '@nestjs/schedule';
 import type { CronJob } from 'cron';
 
-/** What `CronJob` keeps to itself, and changes when its timer fires. */
-type Inside = { lastExecution: Date; _isActive: boolean; _timeout: NodeJS.Timeout };
+/** What `CronJob` keeps to itself, and changes when its timer fires: `running` before cron 4. */
+type Inside = { lastExecution: Date; running: boolean; _isActive: boolean; _timeout: NodeJS.Timeout };
 
 /**
  * Lets a cron job fire for a tick of another time, in the steps that the job takes when its
@@ -22,7 +22,7 @@ export async function fire(job: CronJob, tick: number, period = 600_000): Promis
   armFor(tick);
   const inside = job as unknown as Inside;
   clearTimeout(inside['_timeout']); // it has fired
-  Object.assign(inside, { lastExecution: new Date(tick), _isActive: false });
+  Object.assign(inside, { lastExecution: new Date(tick), running: false, _isActive: false });
   armFor(tick + period);
   await job.fireOnTick();
   await othersRun();
