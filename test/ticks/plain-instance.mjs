@@ -10,7 +10,7 @@ import { mongoStore } from 'nestjs-locked/mongodb';
 import { typeOrmStore } from 'nestjs-locked/typeorm';
 
 const [url, settings] = process.argv.slice(2);
-const { body = 0, interval } = JSON.parse(settings);
+const { body = 0, interval, prefix } = JSON.parse(settings);
 
 let granted;
 let inspect;
@@ -19,7 +19,7 @@ class Job {
   async run() {
     const began = Date.now();
     // Of an interval the tick is the start, by the clock of the database.
-    const tick = interval ? (await inspect('Job.run')).lastTick.getTime() : granted;
+    const tick = interval ? (await inspect(`${prefix}:Job.run`)).lastTick.getTime() : granted;
     if (body > 0) await sleep(body);
     process.send({ event: 'ran', tick, began, ended: Date.now() });
   }
@@ -33,7 +33,7 @@ const definition = storeAt(url);
 await NestFactory.createApplicationContext(
   {
     module: class InstanceModule {},
-    imports: [LockModule.forRoot({ store: watched(definition) }), ScheduleModule.forRoot()],
+    imports: [LockModule.forRoot({ store: watched(definition), prefix }), ScheduleModule.forRoot()],
     providers: [Job],
   },
   { logger: ['error'] },

@@ -1,4 +1,5 @@
 import { fork } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -45,9 +46,11 @@ export async function runPlainIntervals(url, { instances = 1, seconds, interval 
 
 async function play(url, { instances, seconds, settings }) {
   const [firings, runs, children] = [[], [], []];
+  // Instances are killed in the end: what they still hold must not be busy in the next round.
+  const prefix = randomBytes(4).toString('hex');
   try {
     for (let i = 0; i < instances; i++) {
-      const child = fork(instanceFile, [url, JSON.stringify(settings)], { execArgv: [] });
+      const child = fork(instanceFile, [url, JSON.stringify({ ...settings, prefix })], { execArgv: [] });
       children.push(child);
       child.on('message', ({ event, ...details }) => {
         if (event === 'fired') firings.push(details);
