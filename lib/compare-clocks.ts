@@ -6,7 +6,7 @@ import { settleWithin } from './settle-within.js';
 
 /** Milliseconds by which the clocks of machine and database may differ without a warning. */
 const TOLERANCE = 1_000;
-/** Milliseconds for the answer: a store that hangs must not keep the application from starting. */
+/** Milliseconds for the answer: a store that hangs must not hang the start. */
 const PATIENCE = 10_000;
 
 /**

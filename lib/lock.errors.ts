@@ -44,7 +44,8 @@ export class LockNotAcquiredError extends LockError {
   /** Whether a `run`, or a method under `@Locked()`, holds the lock around this call. */
   readonly nested: boolean;
   /**
-   * Milliseconds after which to try again. It is how long the last run of the key took in this process, or else the last run of the
+   * Milliseconds after which to try again. It is how long the last run of the key took in this
+   * process, or else the last run of the
    * method. It is at most the rest of the holder's lease. 0
    * when the holder is not known.
    */

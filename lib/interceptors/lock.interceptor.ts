@@ -69,7 +69,7 @@ export function LockInterceptor(
     async intercept(context: ExecutionContext, next: CallHandler): Promise<Observable<unknown>> {
       const job = `${context.getClass().name}.${context.getHandler().name}`;
       if (!this.locks.enabled) {
-        // Without a lock the key serves the fencing token alone: a handler runs also without one.
+        // Without a lock only the fencing token needs the key: the handler runs without it, too.
         const known = await makeKey(key, context, job).catch(() => job);
         return runWithoutLock(this.locks, known, next);
       }

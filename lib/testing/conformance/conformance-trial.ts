@@ -221,7 +221,7 @@ export function assertTold(
 ): void {
   if (!holder) return;
   for (const [name, value] of Object.entries(expected))
-    assert.deepEqual(Reflect.get(holder, name), value, message ?? `the holder's ${name} is told wrongly`);
+    assert.deepEqual(Reflect.get(holder, name), value, message ?? `the holder's ${name} is wrong`);
 }
 
 /** The lease ends about `ttl` after it was granted or renewed; servers may be slow, but no lease is longer than asked for. */
