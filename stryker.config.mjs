@@ -3,14 +3,14 @@ import jestConfig from './jest.config.mjs';
 /** For `npm run mutate`. @type {import('@stryker-mutator/api/core').PartialStrykerOptions} */
 export default {
   mutate: [
-    'lib/lease-renewer.ts',
-    'lib/lease.ts',
-    'lib/lock-administration.ts',
-    'lib/lock-call.ts',
+    'lib/engine/lease-renewer.ts',
+    'lib/engine/lease.ts',
+    'lib/administration/lock-admin.ts',
+    'lib/options/lock-call.ts',
     'lib/lock.service.ts',
     'lib/lock.ts',
-    'lib/run-body.ts',
-    'lib/section.ts',
+    'lib/engine/run-body.ts',
+    'lib/engine/section.ts',
   ],
   testRunner: 'jest',
   testRunnerNodeArgs: ['--experimental-vm-modules', '--disable-warning=ExperimentalWarning'],

@@ -1,23 +1,23 @@
 export { LockModule, type LockModuleExtras, type LockOptionsFactory } from './lock.module.js';
 export { LockService } from './lock.service.js';
-export type { TryRunResult } from './lock-call.js';
+export type { TryRunResult } from './options/lock-call.js';
 export { Lock } from './lock.js';
 export { LockContext } from './lock-context.js';
 export { Locked, type LockedDecorator } from './decorators/locked.decorator.js';
 export type { LockedBehaviour, LockedOptions, OnBusy, OnceBehaviour } from './decorators/locked.options.js';
 export { InjectLockService } from './decorators/inject-lock-service.decorator.js';
 export { getLockServiceToken } from './lock.tokens.js';
-export { LockInterceptor } from './interceptors/lock.interceptor.js';
-export type { LockInterceptorKey, LockInterceptorOptions } from './interceptors/lock.interceptor.js';
-export { LockExceptionFilter } from './interceptors/lock-exception.filter.js';
-export type { LockExceptionFilterOptions } from './interceptors/lock-exception.filter.js';
-export { LockController, type LockControllerOptions } from './admin/lock.controller.js';
+export { LockInterceptor } from './handlers/lock.interceptor.js';
+export type { LockInterceptorKey, LockInterceptorOptions } from './handlers/lock.interceptor.js';
+export { LockExceptionFilter } from './handlers/lock-exception.filter.js';
+export type { LockExceptionFilterOptions } from './handlers/lock-exception.filter.js';
+export { LockController, type LockControllerOptions } from './administration/lock.controller.js';
 
 export { LockError, LockLostError, LockNotAcquiredError, LockStoreError } from './lock.errors.js';
 export type { BusyReason, LockNotAcquiredDetails, LockStoreErrorOptions } from './lock.errors.js';
 export type { LockEventMap, LockEventName, LockEvents } from './lock.events.js';
-export type { Duration } from './duration.js';
-export type { LockHandOff, RestoreOptions } from './hand-off.js';
+export type { Duration } from './options/duration.js';
+export type { LockHandOff, RestoreOptions } from './options/hand-off.js';
 export type {
   AcquireOptions,
   LeaseOptions,
@@ -32,11 +32,11 @@ export type {
   RetryPolicy,
   RunOptions,
   WaitOptions,
-} from './lock.options.js';
+} from './options/lock.options.js';
 
 export { memoryStore, type MemoryStoreOptions } from './stores/memory/memory-store.js';
 export { MemoryLockStore, type MemoryLockStoreOptions } from './stores/memory/memory-lock.store.js';
-export { assertKey, assertOwner, fitKey, MAX_KEY_BYTES, storedKey } from './lock-key.js';
+export { assertKey, assertOwner, fitKey, MAX_KEY_BYTES, storedKey } from './options/lock-key.js';
 export type {
   LockHistory,
   LockInspection,
@@ -53,7 +53,7 @@ export type {
   ListRequest,
   LockAcquireResult,
   LockInspector,
-  LockPasser,
+  WaiterRelease,
   LockPauser,
   LockStore,
   OnceKeeper,
@@ -67,8 +67,9 @@ export type {
   StoreClock,
   StoreDescription,
   StoreLifecycle,
+  StoreRequest,
   StoreWarnings,
-  Successor,
+  WaiterRequest,
   TransactionGuard,
-  WaiterCaller,
+  WakeUps,
 } from './interfaces/lock-store.interface.js';

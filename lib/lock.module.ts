@@ -12,11 +12,11 @@ import { DiscoveryModule, DiscoveryService, ModuleRef } from '@nestjs/core';
 import type { LockStoreDefinition } from './interfaces/lock-store-definition.interface.js';
 import type { LockStore } from './interfaces/lock-store.interface.js';
 import { LockError } from './lock.errors.js';
-import type { LockModuleOptions } from './lock.options.js';
+import type { LockModuleOptions } from './options/lock.options.js';
 import { LockService } from './lock.service.js';
 import { DEFAULT_MODULE, getLockServiceToken } from './lock.tokens.js';
-import { LockedExplorer } from './locked.explorer.js';
-import { show } from './show.js';
+import { LockedExplorer } from './decorators/locked.explorer.js';
+import { show } from './options/show.js';
 
 const LOCK_MODULE_OPTIONS = 'LockModuleOptions';
 const LOCK_MODULE_NAME = 'LockModuleName';

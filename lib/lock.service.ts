@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { systemClock, type Clock, type Timer } from './clock.js';
-import type { Duration } from './duration.js';
+import { systemClock, type Clock, type Timer } from './engine/clock.js';
+import type { Duration } from './options/duration.js';
 import type { LockInspection, LockPage } from './interfaces/lock-record.interface.js';
-import { readHandOff, RESTORE_OPTIONS, type LockHandOff, type RestoreOptions } from './hand-off.js';
+import { readHandOff, RESTORE_OPTIONS, type LockHandOff, type RestoreOptions } from './options/hand-off.js';
 import type {
   LockInspector,
   LockPauser,
@@ -15,16 +15,21 @@ import type {
   StoreWarnings,
   TickKeeper,
 } from './interfaces/lock-store.interface.js';
-import { compareClocks } from './compare-clocks.js';
-import { KnownKeys } from './known-keys.js';
-import { LockAdministration } from './lock-administration.js';
-import { readCall, type LockCall, type TryRunResult } from './lock-call.js';
+import { compareClocks } from './engine/compare-clocks.js';
+import { KnownKeys } from './engine/known-keys.js';
+import { LockAdministration } from './administration/lock-admin.js';
+import { readCall, type LockCall, type TryRunResult } from './options/lock-call.js';
 import { LockContext } from './lock-context.js';
-import { assertKey, assertOwner } from './lock-key.js';
+import { assertKey, assertOwner } from './options/lock-key.js';
 import { LockError, LockNotAcquiredError } from './lock.errors.js';
 import { LockEventPublisher, type LockEvents } from './lock.events.js';
-import { LockLogger } from './lock.logger.js';
-import { DEFAULTS, type AcquireOptions, type LockModuleDefaults, type RunOptions } from './lock.options.js';
+import { LockLogger } from './engine/lock.logger.js';
+import {
+  DEFAULTS,
+  type AcquireOptions,
+  type LockModuleDefaults,
+  type RunOptions,
+} from './options/lock.options.js';
 import {
   ACQUIRE_OPTIONS,
   assertKnownOptions,
@@ -32,21 +37,21 @@ import {
   readSettings,
   type LockSettings,
   type ReadableOptions,
-} from './lock.settings.js';
+} from './options/lock.settings.js';
 import type { Lock } from './lock.js';
-import { readModuleSettings, type ModuleSettings } from './module.settings.js';
-import { openLocks, type OpenLocks } from './open-locks.js';
-import { OuterTransactions } from './outer-transactions.js';
-import { PurgeSchedule } from './purge-schedule.js';
-import { runBody } from './run-body.js';
-import { RunningWork } from './running-work.js';
-import { Schedule } from './scheduling/schedule.js';
-import { keepsTicks, runScheduled } from './scheduling/scheduled-run.js';
-import { Sections } from './section.js';
-import { StatusFile } from './status-file.js';
-import { assertCapable } from './store-capabilities.js';
-import { unlocked } from './unlocked.js';
-import { WaitQueue } from './wait-queue.js';
+import { readModuleSettings, type ModuleSettings } from './options/module.settings.js';
+import { openLocks, type OpenLocks } from './engine/open-locks.js';
+import { OuterTransactions } from './engine/outer-transactions.js';
+import { PurgeSchedule } from './administration/purge-schedule.js';
+import { runBody } from './engine/run-body.js';
+import { RunningWork } from './engine/running-work.js';
+import { Schedule } from './decorators/scheduling/schedule.js';
+import { keepsTicks, runScheduled } from './decorators/scheduling/scheduled-run.js';
+import { Sections } from './engine/section.js';
+import { StatusFile } from './administration/status-file.js';
+import { assertCapable } from './engine/store-capabilities.js';
+import { unlocked } from './engine/unlocked.js';
+import { WaitQueue } from './engine/wait-queue.js';
 
 type Store = LockStore &
   Partial<

@@ -1,12 +1,12 @@
-import { parseDuration, type Duration } from './duration.js';
-import type { LockHandOff } from './hand-off.js';
+import { parseDuration, type Duration } from './options/duration.js';
+import type { LockHandOff } from './options/hand-off.js';
 import type { LockOutcome } from './interfaces/lock-record.interface.js';
-import type { Lease } from './lease.js';
+import type { Lease } from './engine/lease.js';
 import { LockError, LockLostError } from './lock.errors.js';
-import { DEFAULTS } from './lock.options.js';
-import { assertKnownOptions } from './lock.settings.js';
-import type { Section } from './section.js';
-import { show } from './show.js';
+import { DEFAULTS } from './options/lock.options.js';
+import { assertKnownOptions } from './options/lock.settings.js';
+import type { Section } from './engine/section.js';
+import { show } from './options/show.js';
 
 /** What a handle needs from the service that made it. */
 export interface LockKeeper {

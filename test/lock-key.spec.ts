@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
-import { assertKey, assertOwner, fitKey, MAX_KEY_BYTES } from '../lib/lock-key.js';
+import { assertKey, assertOwner, fitKey, MAX_KEY_BYTES } from '../lib/options/lock-key.js';
 import { LockError } from '../lib/lock.errors.js';
 
 const COLUMN = 255;

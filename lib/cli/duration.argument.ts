@@ -1,5 +1,5 @@
 import { InvalidArgumentError } from 'commander';
-import { parseDuration, type DurationLimits } from '../duration.js';
+import { parseDuration, type DurationLimits } from '../options/duration.js';
 import { LockError } from '../lock.errors.js';
 
 const BARE_NUMBER = /^[\d.]+$/;

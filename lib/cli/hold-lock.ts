@@ -1,5 +1,5 @@
 import { LockNotAcquiredError } from '../lock.errors.js';
-import type { LockOptions } from '../lock.options.js';
+import type { LockOptions } from '../options/lock.options.js';
 import type { LockService } from '../lock.service.js';
 import { EXIT } from './exit-codes.js';
 import { reportFailure } from './failure.js';

@@ -1,10 +1,10 @@
 import { LockError, type LockNotAcquiredError } from '../lock.errors.js';
-import type { LockSettings } from '../lock.settings.js';
+import type { LockSettings } from '../options/lock.settings.js';
 import type { LockService } from '../lock.service.js';
 import { DEFAULT_MODULE, lockServiceProperty } from '../lock.tokens.js';
-import { runHandler } from '../run-handler.js';
-import { kindOf, onceIn } from '../scheduling/schedule.js';
-import type { Firing } from '../scheduling/scheduler.js';
+import { runHandler } from '../handlers/run-handler.js';
+import { kindOf, onceIn } from './scheduling/schedule.js';
+import type { Firing } from './scheduling/scheduler.js';
 import { assertKeyOf, type LockedOptions } from './locked.options.js';
 
 const LOCKED_METHOD = Symbol('nestjs-locked: method');

@@ -1,9 +1,9 @@
 import { LockError, type LockNotAcquiredError } from '../lock.errors.js';
-import type { Duration } from '../duration.js';
-import { type LockOptions, type LostCallback, type ReentryOptions } from '../lock.options.js';
-import { assertKnownOptions, defaultSettings, LOCK_OPTIONS, readSettings } from '../lock.settings.js';
-import { assertKey } from '../lock-key.js';
-import { show } from '../show.js';
+import type { Duration } from '../options/duration.js';
+import { type LockOptions, type LostCallback, type ReentryOptions } from '../options/lock.options.js';
+import { assertKnownOptions, defaultSettings, LOCK_OPTIONS, readSettings } from '../options/lock.settings.js';
+import { assertKey } from '../options/lock-key.js';
+import { show } from '../options/show.js';
 
 /**
  * What happens when the lock is busy: the call is skipped and gives `undefined`, or it throws `LockNotAcquiredError`, or it gives what the

@@ -1,7 +1,17 @@
 import type { LockInspection, LockOutcome, LockPage, LockRecord } from './lock-record.interface.js';
 
+/** What the caller of a store says about its own patience. @publicApi */
+export interface StoreRequest {
+  /**
+   * Milliseconds from the call on after which its caller does not wait for the answer. The wait
+   * for a connection, the statement and its repetitions share them. Default: a limit of the
+   * store's own.
+   */
+  timeout?: number;
+}
+
 /** What an acquisition may tell the store besides key, owner and ttl. @publicApi */
-export interface AcquireRequest {
+export interface AcquireRequest extends StoreRequest {
   /** The worker's name for people. */
   label?: string;
   /**
@@ -26,7 +36,7 @@ export interface AcquireRequest {
   wait?: number;
   /** Gives up the wait: the answer is a refusal then, and nothing is left behind. For stores that are {@link SessionBound}. */
   signal?: AbortSignal;
-  /** The caller goes on waiting when it is refused; for stores that are {@link WaiterCaller}, which queue it then. */
+  /** The caller goes on waiting when it is refused; for stores that are {@link WakeUps}, which queue it then. */
   waiting?: boolean;
 }
 
@@ -54,12 +64,12 @@ export type OnceRequest =
   { tick: number; ahead: number; failOver?: boolean } | { slot: number } | { gap: number };
 
 /** How a lock is given back. @publicApi */
-export interface ReleaseRequest {
+export interface ReleaseRequest extends StoreRequest {
   /** Keeps the key taken for this many more milliseconds, with no holder. */
   keepFor?: number;
   /** How the work ended, for the run history. Default `done`. */
   outcome?: LockOutcome;
-  /** Others of this process wait for the key: they queue behind those of other processes. For stores that are {@link WaiterCaller}. */
+  /** Others of this process wait for the key: they queue behind those of other processes. For stores that are {@link WakeUps}. */
   waiting?: boolean;
 }
 
@@ -87,7 +97,7 @@ export type LockAcquireResult =
       acquired: false;
       reason?: RefusalReason;
       holder?: LockRecord;
-      /** The store calls this process when the key is free, see {@link WaiterCaller}: there is no need to ask often. */
+      /** The store calls this process when the key is free, see {@link WakeUps}: there is no need to ask often. */
       queued?: boolean;
     };
 
@@ -109,7 +119,7 @@ export interface LockStore {
   acquire(key: string, owner: string, ttl: number, request?: AcquireRequest): Promise<LockAcquireResult>;
 
   /** Sets the lease to end `ttl` milliseconds from now, if it is still this owner's and has not run out; `false` otherwise. Never revives. */
-  renew(key: string, owner: string, ttl: number): Promise<boolean>;
+  renew(key: string, owner: string, ttl: number, request?: StoreRequest): Promise<boolean>;
 
   /** Frees the key, if it is still this owner's and has not run out; `false` otherwise. Creates nothing. */
   release(key: string, owner: string, end?: ReleaseRequest): Promise<boolean>;
@@ -120,9 +130,9 @@ export interface LockStore {
  *
  * @publicApi
  */
-export interface WaiterCaller {
+export interface WakeUps {
   /** `false` where it cannot, as on a database that has nothing to call with: then it is as if the store were none of these. Known once it is open. */
-  readonly callsWaiters: boolean;
+  readonly notifiesWaiters: boolean;
   /**
    * Has `free` called when a key may be had for which an acquisition of this process was `queued`, or that this process has released with nobody
    * else in the queue; without a key when any may be, since calls may have been missed.
@@ -130,7 +140,7 @@ export interface WaiterCaller {
    * @param free answers whether somebody here still waits for the key: if not, the store calls the next process. `othersAsk`: this process cannot be
    * called for the key, and so maybe others cannot, who find it free only when they happen to ask
    */
-  onFree(free: (key?: string, othersAsk?: boolean) => boolean): void;
+  onReleased(free: (key?: string, othersAsk?: boolean) => boolean): void;
 }
 
 /** One lease in a batch renewal. @publicApi */
@@ -150,11 +160,11 @@ export type RenewalOutcome = 'renewed' | 'lost' | 'unknown';
  */
 export interface BatchRenewer {
   /** Answers for each lease, in the order given. One lease that is locked or lost never holds up the others. */
-  renewMany(leases: readonly LeaseRenewal[]): Promise<RenewalOutcome[]>;
+  renewMany(leases: readonly LeaseRenewal[], request?: StoreRequest): Promise<RenewalOutcome[]>;
 }
 
 /** Who gets a lock next. @publicApi */
-export interface Successor {
+export interface WaiterRequest {
   /** Another one than the owner that it gets the lock from. */
   owner: string;
   ttl: number;
@@ -166,17 +176,17 @@ export interface Successor {
  *
  * @publicApi
  */
-export interface LockPasser {
+export interface WaiterRelease {
   /**
    * Ends the lease of this owner as `release` does, and grants the key to `next` as `acquire` does, with a new, larger token. Nothing is changed, and
    * the answer is a refusal, unless the lease is still this owner's, has not run out, and the key is not paused; so a request that is carried out
    * twice changes nothing the second time. The last tick stays as it is.
    */
-  passOn(
+  releaseToWaiter(
     key: string,
     owner: string,
-    next: Successor,
-    end?: Pick<ReleaseRequest, 'outcome'>,
+    next: WaiterRequest,
+    end?: Pick<ReleaseRequest, 'outcome' | 'timeout'>,
   ): Promise<LockAcquireResult>;
 }
 

@@ -16,7 +16,12 @@ import {
   malformedStealing,
 } from './conformance/malformed.cases.js';
 import { oncePerTick, oncePerTickInspected } from './conformance/once.cases.js';
-import { passing, passingInspected, passingOnce, passingPaused } from './conformance/passing.cases.js';
+import {
+  passing,
+  passingInspected,
+  passingOnce,
+  passingPaused,
+} from './conformance/release-to-waiter.cases.js';
 import { pausing, pausingInspected, pausingOnce } from './conformance/pausing.cases.js';
 import { purging } from './conformance/purging.cases.js';
 import { races } from './conformance/races.cases.js';
@@ -35,7 +40,7 @@ type Part =
   | 'keepFor'
   | 'inspect'
   | 'renewMany'
-  | 'passOn'
+  | 'releaseToWaiter'
   | 'pause'
   | 'once'
   | 'stealAfter';
@@ -54,7 +59,7 @@ export interface ConformanceOptions {
   patience?: number | undefined;
   /**
    * What the store does not do: `inspect` stands for `LockInspector`, `renewMany` for
-   * `BatchRenewer`, `passOn` for `LockPasser`, `pause` for `LockPauser`, `once`, `stealAfter`
+   * `BatchRenewer`, `releaseToWaiter` for `WaiterRelease`, `pause` for `LockPauser`, `once`, `stealAfter`
    * and `resend` for what an acquisition asks for, `keepFor` for what a release asks for,
    * `holder` for what a refusal tells. Without this, a missing one is a failure. A store
    * without `leases` is `SessionBound`: its locks have no ttl, belong to one instance, and
@@ -111,10 +116,10 @@ export function lockStoreConformance(
     ...malformed,
     ...races,
     ...whenDone(renewMany, 'renewMany'),
-    ...whenDone({ ...passing, ...malformedPassing }, 'passOn'),
-    ...whenDone(passingInspected, 'passOn', 'inspect'),
-    ...whenDone(passingPaused, 'passOn', 'pause'),
-    ...whenDone(passingOnce, 'passOn', 'once'),
+    ...whenDone({ ...passing, ...malformedPassing }, 'releaseToWaiter'),
+    ...whenDone(passingInspected, 'releaseToWaiter', 'inspect'),
+    ...whenDone(passingPaused, 'releaseToWaiter', 'pause'),
+    ...whenDone(passingOnce, 'releaseToWaiter', 'once'),
     ...whenDone({ ...inspecting, ...listing, ...listingOfLeases, ...purging }, 'inspect'),
     ...whenDone({ ...malformedInspection, ...malformedPurge }, 'inspect'),
     ...whenDone({ ...stealing, ...malformedStealing }, 'stealAfter'),

@@ -1,6 +1,6 @@
 import { Module, type DynamicModule } from '@nestjs/common';
 import { LockModule, type LockModuleExtras } from '../lock.module.js';
-import type { LockModuleDefaults } from '../lock.options.js';
+import type { LockModuleDefaults } from '../options/lock.options.js';
 import { MemoryLockStore } from '../stores/memory/memory-lock.store.js';
 import { getTestLocksToken, TestLocks } from './test-locks.js';
 

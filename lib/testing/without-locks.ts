@@ -1,7 +1,7 @@
 import { LockError } from '../lock.errors.js';
 import { LockService } from '../lock.service.js';
 import { lockServiceProperty } from '../lock.tokens.js';
-import { lockedMethodsOf } from '../locked.explorer.js';
+import { lockedMethodsOf } from '../decorators/locked.explorer.js';
 
 /**
  * Lets the decorated methods of an object that a unit test made with `new` run unlocked.

@@ -208,7 +208,7 @@ describe('a store that calls those who wait', () => {
     const abort = new AbortController();
     const waiting = watch(service.acquire('key', { ...WAIT, signal: abort.signal }));
     await clock.advance(10);
-    store.next('passOn', { before: 500, after: 500 });
+    store.next('releaseToWaiter', { before: 500, after: 500 });
     const released = lock.release();
     store.call('key');
     abort.abort(new Error('enough'));
@@ -238,7 +238,7 @@ describe('releases in a store that calls', () => {
 
   it('B23 tell whether others of the process wait', async () => {
     const { service, store, clock } = await start();
-    Object.assign(store, { passOn: undefined });
+    Object.assign(store, { releaseToWaiter: undefined });
     const first = await service.acquire('key');
     const second = watch(service.acquire('key', WAIT));
     await clock.advance(10);
@@ -251,7 +251,7 @@ describe('releases in a store that calls', () => {
 
   it('B23 wake nobody of the process: the store calls who is next, here or elsewhere', async () => {
     const { service, store, clock } = await start();
-    Object.assign(store, { passOn: undefined });
+    Object.assign(store, { releaseToWaiter: undefined });
     const lock = await service.acquire('key');
     const waiting = watch(service.acquire('key', once));
     await clock.advance(10);
@@ -265,7 +265,7 @@ describe('releases in a store that calls', () => {
 
   it('B23 that fail, or find the lock lost, have the first one look', async () => {
     const { service, store, clock } = await start();
-    Object.assign(store, { passOn: undefined });
+    Object.assign(store, { releaseToWaiter: undefined });
     const lock = await service.acquire('key');
     const waiting = watch(service.acquire('key', once));
     await clock.advance(10);
@@ -289,7 +289,7 @@ describe('releases in a store that calls', () => {
     const { service, store, clock } = await start();
     const runs = Array.from({ length: 10 }, () => service.run('key', () => {}, WAIT));
     await clock.advance(100);
-    expect([store.count('passOn'), store.count('release')]).toEqual([8, 1]);
+    expect([store.count('releaseToWaiter'), store.count('release')]).toEqual([8, 1]);
     expect(waitingIn(store, 'release')).toEqual([true]);
     store.call('key');
     await clock.advance(100);

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, expect } from '@jest/globals';
 import { Logger } from '@nestjs/common';
 import { LockService, type LockServiceSetup } from '../../lib/lock.service.js';
 import type { LockEventMap, LockEventName } from '../../lib/lock.events.js';
-import type { LockModuleDefaults } from '../../lib/lock.options.js';
+import type { LockModuleDefaults } from '../../lib/options/lock.options.js';
 import { ManualClock } from './manual-clock.js';
 import { ScriptedStore } from './scripted-store.js';
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import type { TransactionGuard } from '../../lib/interfaces/lock-store.interface.js';
-import type { LockModuleDefaults } from '../../lib/lock.options.js';
+import type { LockModuleDefaults } from '../../lib/options/lock.options.js';
 import { captureLog, startCoreWith, warnings, watch } from './core-fixture.js';
 import { ScriptedStore } from './scripted-store.js';
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import type { LockHandOff } from '../../lib/hand-off.js';
+import type { LockHandOff } from '../../lib/options/hand-off.js';
 import { LockError, LockLostError, LockStoreError } from '../../lib/lock.errors.js';
 import { errorOf, startCore, watch } from './core-fixture.js';
 import { linkBroken } from './scripted-store.js';

@@ -1,4 +1,4 @@
-import type { Clock, Timer } from '../../lib/clock.js';
+import type { Clock, Timer } from '../../lib/engine/clock.js';
 
 /** A timer that has not fired. */
 export interface PendingTimer {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
-import { parseDuration } from '../../lib/duration.js';
+import { parseDuration } from '../../lib/options/duration.js';
 import { LockError } from '../../lib/lock.errors.js';
-import type { AcquireOptions, LockModuleDefaults } from '../../lib/lock.options.js';
+import type { AcquireOptions, LockModuleDefaults } from '../../lib/options/lock.options.js';
 import { LockService } from '../../lib/lock.service.js';
 import { captureLog, errorOf, startCore } from './core-fixture.js';
 import { ManualClock } from './manual-clock.js';

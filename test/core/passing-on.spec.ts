@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import { getEventListeners } from 'node:events';
 import { LockError, LockLostError, LockNotAcquiredError } from '../../lib/lock.errors.js';
 import type { Lock } from '../../lib/lock.js';
-import type { AcquireOptions, LockModuleDefaults } from '../../lib/lock.options.js';
+import type { AcquireOptions, LockModuleDefaults } from '../../lib/options/lock.options.js';
 import { captureLog, errorOf, gate, startCore, startCoreWith, watch, type Core } from './core-fixture.js';
 import type { Watched } from './core-fixture.js';
 import { settle } from './manual-clock.js';
@@ -38,7 +38,7 @@ async function succession(
 }
 
 const counts = ({ store }: PassingCore): number[] =>
-  (['acquire', 'passOn', 'release'] as const).map((operation) => store.count(operation));
+  (['acquire', 'releaseToWaiter', 'release'] as const).map((operation) => store.count(operation));
 
 /** What was published besides failures of the store, in the order of the alphabet. */
 const happened = ({ names }: PassingCore): string[] =>
@@ -121,7 +121,7 @@ describe('a lock that is passed on to the next waiter of the process', () => {
 
   it.each([{}, { before: 20, after: 20 }])('B23 is released, and then acquired: %j', async (fate) => {
     const core = await start();
-    core.store.always(fate, 'passOn');
+    core.store.always(fate, 'releaseToWaiter');
     const { lock, heir } = await succession(core);
     const releasing = lock.release();
     await core.clock.advance(50);
@@ -132,7 +132,7 @@ describe('a lock that is passed on to the next waiter of the process', () => {
 
   it('B23 is released first also when the time of the next one has come before the answer', async () => {
     const core = await start();
-    core.store.next('passOn', { before: 50, after: 50 });
+    core.store.next('releaseToWaiter', { before: 50, after: 50 });
     const { lock, heir } = await succession(core, { wait: 50 });
     void lock.release();
     await core.clock.advance(100);
@@ -182,7 +182,7 @@ describe('a lock that is passed on to the next waiter of the process', () => {
   it('B23 the lease of the next one counts from before the request was sent', async () => {
     const core = await start({ ttl: 1_000, autoRenew: false });
     const { lock, heir } = await succession(core);
-    core.store.next('passOn', { before: 100, after: 100 });
+    core.store.next('releaseToWaiter', { before: 100, after: 100 });
     void lock.release();
     await core.clock.advance(200);
     expect(heir.value?.held).toBe(true);
@@ -195,7 +195,7 @@ describe('a lock that is passed on to the next waiter of the process', () => {
   it('B23 what the next one gets while the process is frozen for longer than its ttl is freed', async () => {
     const core = await start({ ttl: 1_000, autoRenew: false });
     const { lock, heir } = await succession(core);
-    core.store.next('passOn', { before: 10, after: 10 });
+    core.store.next('releaseToWaiter', { before: 10, after: 10 });
     const releasing = watch(lock.release());
     await settle();
     core.clock.freeze(1_100);
@@ -213,8 +213,8 @@ describe('how often in a row', () => {
     await core.clock.advance(1_000);
     await Promise.all(runs);
     const given = core.store.calls.map(({ operation }) => operation).filter((one) => one !== 'acquire');
-    const eight = Array(8).fill('passOn');
-    expect(given).toEqual([...eight, 'release', ...eight, 'release', 'passOn', 'release']);
+    const eight = Array(8).fill('releaseToWaiter');
+    expect(given).toEqual([...eight, 'release', ...eight, 'release', 'releaseToWaiter', 'release']);
   });
 
   it('B23 also when never more than one waits: two workers take turns, and others have their chance', async () => {
@@ -231,7 +231,7 @@ describe('how often in a row', () => {
     await core.clock.advance(5_000);
     expect(working.state).toBe('resolved');
     const given = core.store.calls.map(({ operation }) => operation).filter((one) => one !== 'acquire');
-    expect(given.slice(0, 9)).toEqual([...Array(8).fill('passOn'), 'release']);
+    expect(given.slice(0, 9)).toEqual([...Array(8).fill('releaseToWaiter'), 'release']);
     expect(core.store.count('release')).toBe(5);
   });
 
@@ -265,7 +265,7 @@ describe('a lock is not passed on', () => {
     expect(await lock.release()).toBe(true);
     await core.clock.advance(4_900);
     expect(heir.state).toBe('pending');
-    expect(core.store.count('passOn')).toBe(0);
+    expect(core.store.count('releaseToWaiter')).toBe(0);
     await core.clock.advance(1_000);
     expect(heir.value?.held).toBe(true);
     await endsWithNothing(core, heir.value);
@@ -289,7 +289,7 @@ describe('a lock is not passed on', () => {
     await lock.release();
     await core.clock.advance(0);
     expect(heir.value).toBe('ran');
-    expect(core.store.count('passOn')).toBe(0);
+    expect(core.store.count('releaseToWaiter')).toBe(0);
     const again = await core.service.acquire('key');
     const refused = errorOf(core.service.run('key', () => 'ran', { ...WAIT, once: '1h' }));
     await core.clock.advance(10);
@@ -314,7 +314,7 @@ describe('a lock is not passed on', () => {
     core.clock.freeze(1_200);
     expect(await lock.release()).toBe(false);
     await core.clock.advance(100);
-    expect(core.store.count('passOn')).toBe(0);
+    expect(core.store.count('releaseToWaiter')).toBe(0);
     expect(core.of('lost')).toHaveLength(1);
     expect(heir.value?.held).toBe(true);
     await endsWithNothing(core, heir.value);
@@ -361,7 +361,7 @@ describe('a lock is not passed on', () => {
   it('B23 to one that another holder is passing it on to', async () => {
     const core = await start();
     const { lock, heir } = await succession(core);
-    core.store.next('passOn', { hang: 'request' });
+    core.store.next('releaseToWaiter', { hang: 'request' });
     const releasing = watch(lock.release());
     await core.store.server.forceRelease('key');
     const second = await core.service.acquire('key');
@@ -466,7 +466,7 @@ describe('an heir that is gone', () => {
     const released = lock.release();
     await settle();
     expect([await released, heir.state, next.state]).toEqual([true, 'rejected', 'resolved']);
-    expect(core.store.count('passOn')).toBe(0);
+    expect(core.store.count('releaseToWaiter')).toBe(0);
     expect(core.store.count('release')).toBe(1);
     await endsWithNothing(core, next.value);
   });
@@ -485,7 +485,7 @@ describe('an heir that is gone', () => {
     const { lock, heir } = await succession(core, { signal: abort.signal });
     const next = watch(core.service.acquire('key', WAIT));
     await settle();
-    core.store.next('passOn', fate);
+    core.store.next('releaseToWaiter', fate);
     const releasing = watch(lock.release());
     await core.clock.advance(20);
     abort.abort(new Error('enough'));
@@ -503,7 +503,7 @@ describe('an heir that is gone', () => {
   it('B23 B18 since its time has come gets the lock that was on its way to it', async () => {
     const core = await start();
     const { lock, heir } = await succession(core, { wait: 100 });
-    core.store.next('passOn', { before: 80, after: 80 });
+    core.store.next('releaseToWaiter', { before: 80, after: 80 });
     void lock.release();
     await core.clock.advance(159);
     expect(heir.state).toBe('pending');
@@ -515,7 +515,7 @@ describe('an heir that is gone', () => {
   it('B23 B18 since its time has come waits no longer for an answer than other attempts do', async () => {
     const core = await start({ ttl: Infinity });
     const { lock, heir } = await succession(core, { wait: 100 });
-    core.store.next('passOn', { hang: 'request' });
+    core.store.next('releaseToWaiter', { hang: 'request' });
     const releasing = watch(lock.release());
     await core.clock.advance(2_600);
     expect([releasing.value, heir.state]).toEqual([true, 'resolved']);
@@ -526,7 +526,7 @@ describe('an heir that is gone', () => {
     const core = await start();
     const abort = new AbortController();
     const { lock, heir } = await succession(core, { wait: 100, signal: abort.signal });
-    core.store.next('passOn', { before: 500, after: 500 });
+    core.store.next('releaseToWaiter', { before: 500, after: 500 });
     void lock.release();
     await core.clock.advance(200);
     abort.abort(new Error('enough'));
@@ -560,7 +560,7 @@ describe('a request to pass a lock on', () => {
   it.each(fates)('B23 %s neither loses nor doubles anything', async (_, fate, within) => {
     const core = await start({ retry: 60_000 });
     const { lock, heir } = await succession(core, { ttl: Infinity });
-    core.store.next('passOn', fate);
+    core.store.next('releaseToWaiter', fate);
     const releasing = watch(lock.release());
     await core.clock.advance(within);
     expect(heir.value?.held).toBe(true);
@@ -569,7 +569,7 @@ describe('a request to pass a lock on', () => {
     expect(releasing).toEqual({ state: 'resolved', value: true });
     await core.clock.advance(20_000);
     expect(heir.value?.held).toBe(true);
-    expect(core.store.count('passOn')).toBe(1);
+    expect(core.store.count('releaseToWaiter')).toBe(1);
     expect(happened(core)).toEqual(['acquired', 'acquired', 'released']);
     await endsWithNothing(core, heir.value);
   });
@@ -580,7 +580,7 @@ describe('a request to pass a lock on', () => {
     for (const release of [{ lose: 'request' }, { lose: 'answer' }, { lateAfterBreak: 30 }] as const) {
       const core = await start({ retry: 60_000 });
       const { lock, heir } = await succession(core, { ttl: Infinity });
-      core.store.next('passOn', fate);
+      core.store.next('releaseToWaiter', fate);
       core.store.next('release', release);
       const releasing = watch(lock.release());
       await core.clock.advance(within + 100);
@@ -595,10 +595,10 @@ describe('a request to pass a lock on', () => {
   it('B23 that fails with an error of the driver may have been carried out: that is no loss', async () => {
     const core = await start();
     const { lock, heir } = await succession(core);
-    core.store.next('passOn', {
+    core.store.next('releaseToWaiter', {
       arrived: () => {
-        const { next = { owner: '', ttl: 1_000 } } = core.store.of('passOn')[0] ?? {};
-        void core.store.server.passOn('key', lock.owner, next);
+        const { next = { owner: '', ttl: 1_000 } } = core.store.of('releaseToWaiter')[0] ?? {};
+        void core.store.server.releaseToWaiter('key', lock.owner, next);
       },
       fail: () => new Error('ECONNRESET'),
     });
@@ -613,7 +613,7 @@ describe('a request to pass a lock on', () => {
     const core = await start();
     for (const fate of [{ fail: serverRefused }, { lose: 'request' }] as const) {
       const { lock, heir } = await succession(core);
-      core.store.next('passOn', fate);
+      core.store.next('releaseToWaiter', fate);
       await lock.release();
       await core.clock.advance(100);
       await heir.value?.release();
@@ -627,7 +627,7 @@ describe('a request to pass a lock on', () => {
   it('B23 is given up after a third of the ttl of the next one, which has no use for it later', async () => {
     const core = await start({ retry: 60_000 });
     const { lock, heir } = await succession(core, { ttl: 300 }, { ttl: Infinity });
-    core.store.next('passOn', { hang: 'answer' });
+    core.store.next('releaseToWaiter', { hang: 'answer' });
     const releasing = watch(lock.release());
     await core.clock.advance(100);
     expect([releasing.value, heir.value?.held]).toEqual([true, true]);
@@ -637,7 +637,7 @@ describe('a request to pass a lock on', () => {
   it('B23 is given up after a third of the ttl of its holder, too', async () => {
     const core = await start({ retry: 60_000 });
     const { lock, heir } = await succession(core, { ttl: Infinity }, { ttl: 300, autoRenew: false });
-    core.store.next('passOn', { hang: 'request' });
+    core.store.next('releaseToWaiter', { hang: 'request' });
     const releasing = watch(lock.release());
     await core.clock.advance(100);
     expect([releasing.value, heir.value?.held]).toEqual([true, true]);
@@ -647,7 +647,7 @@ describe('a request to pass a lock on', () => {
   it('B23 goes on when its store throws instead of rejecting', async () => {
     const core = await start();
     const { lock, heir } = await succession(core);
-    core.store.passOn = () => {
+    core.store.releaseToWaiter = () => {
       throw serverRefused();
     };
     expect(await lock.release()).toBe(true);
@@ -692,7 +692,7 @@ describe('a request to pass a lock on', () => {
     await core.clock.advance(300);
     void lock.release();
     await settle();
-    expect(core.store.count('passOn')).toBe(0);
+    expect(core.store.count('releaseToWaiter')).toBe(0);
     await core.clock.advance(100);
     expect(heir.value?.held).toBe(true);
     await endsWithNothing(core, heir.value);
@@ -723,7 +723,7 @@ describe('passing on and shutting down', () => {
   ])('B12 B23 what a request that %s has passed on meanwhile is freed', async (_, fate, within) => {
     const core = await start({ ttl: Infinity });
     const { lock, heir } = await succession(core);
-    core.store.next('passOn', fate);
+    core.store.next('releaseToWaiter', fate);
     const releasing = watch(lock.release());
     await core.clock.advance(20);
     const closed = watch(stop(core));
@@ -739,7 +739,7 @@ describe('passing on and shutting down', () => {
   it('B12 B23 a shutdown in the moment of the answer leaves nothing', async () => {
     const core = await start({ ttl: Infinity, shutdownTimeout: 0 });
     const { lock, heir } = await succession(core);
-    core.store.next('passOn', { before: 10, after: 10 });
+    core.store.next('releaseToWaiter', { before: 10, after: 10 });
     void lock.release();
     core.clock.outside(20, () => void stop(core));
     await core.clock.advance(100);
@@ -756,7 +756,7 @@ describe('B80 passing on and handing on', () => {
     const { lock, heir } = await succession(core);
     const restored = await there.service.restore(await lock.handOff());
     await core.clock.advance(5_000);
-    expect([heir.state, core.store.count('passOn')]).toEqual(['pending', 0]);
+    expect([heir.state, core.store.count('releaseToWaiter')]).toEqual(['pending', 0]);
     await restored.release();
     await core.clock.advance(1_000);
     expect(heir.value?.held).toBe(true);
@@ -768,7 +768,7 @@ describe('B80 passing on and handing on', () => {
     const restored = await core.service.restore(await lock.handOff());
     await restored.release();
     await settle();
-    expect([heir.value?.held, core.store.count('passOn')]).toEqual([true, 1]);
+    expect([heir.value?.held, core.store.count('releaseToWaiter')]).toEqual([true, 1]);
     const again = await core.service.restore(await (heir.value as Lock).handOff());
     expect(again.held).toBe(true);
     await endsWithNothing(core, again);
@@ -787,7 +787,8 @@ it('B23 nothing is left of 1000 locks that were passed on, lost and waited for i
     { lateAfterBreak: 30 },
   ];
   let passed = 0;
-  core.store.fate = ({ operation }) => (operation === 'passOn' ? fates[passed++ % fates.length] : undefined);
+  core.store.fate = ({ operation }) =>
+    operation === 'releaseToWaiter' ? fates[passed++ % fates.length] : undefined;
   let inside = 0;
   let ran = 0;
   const runs = Array.from({ length: 1000 }, (_, i) =>

@@ -6,20 +6,20 @@ import type {
   ListRequest,
   LockAcquireResult,
   LockInspector,
-  LockPasser,
+  WaiterRelease,
   LockPauser,
   LockStore,
   PurgeRequest,
   ReleaseRequest,
   RenewalOutcome,
-  Successor,
-  WaiterCaller,
+  WaiterRequest,
+  WakeUps,
 } from '../../lib/interfaces/lock-store.interface.js';
 import { LockStoreError } from '../../lib/lock.errors.js';
 import { MemoryLockStore } from '../../lib/stores/memory/memory-lock.store.js';
 import type { ManualClock } from './manual-clock.js';
 
-export type Operation = 'acquire' | 'renew' | 'renewMany' | 'release' | 'passOn';
+export type Operation = 'acquire' | 'renew' | 'renewMany' | 'release' | 'releaseToWaiter';
 
 /** What becomes of one request. Times are milliseconds on the manual clock. */
 export interface Fate {
@@ -53,7 +53,7 @@ export interface StoreCall {
   request?: AcquireRequest | ReleaseRequest;
   renewals?: readonly LeaseRenewal[];
   /** Who gets the lock next. */
-  next?: Successor;
+  next?: WaiterRequest;
 }
 
 export const linkBroken = (): Error => new LockStoreError('The link broke.', { transient: true });
@@ -72,7 +72,7 @@ export class ScriptedStore implements LockStore, BatchRenewer, LockInspector, Lo
     renew: [],
     renewMany: [],
     release: [],
-    passOn: [],
+    releaseToWaiter: [],
   };
 
   constructor(readonly clock: ManualClock) {
@@ -192,26 +192,26 @@ export class ScriptedStore implements LockStore, BatchRenewer, LockInspector, Lo
 }
 
 /** A store that passes locks on. */
-export class PassingStore extends ScriptedStore implements LockPasser {
-  passOn(
+export class PassingStore extends ScriptedStore implements WaiterRelease {
+  releaseToWaiter(
     key: string,
     owner: string,
-    next: Successor,
+    next: WaiterRequest,
     request?: Pick<ReleaseRequest, 'outcome'>,
   ): Promise<LockAcquireResult> {
-    return this.carry({ operation: 'passOn', at: this.clock.now(), key, owner, next, request }, () =>
-      this.server.passOn(key, owner, next, request),
+    return this.carry({ operation: 'releaseToWaiter', at: this.clock.now(), key, owner, next, request }, () =>
+      this.server.releaseToWaiter(key, owner, next, request),
     );
   }
 }
 
 /** A store that calls those who wait, when the test says so; it tells them that they are queued. */
-export class CallingStore extends PassingStore implements WaiterCaller {
-  readonly callsWaiters = true;
+export class CallingStore extends PassingStore implements WakeUps {
+  readonly notifiesWaiters = true;
   /** Calls this process; tells whether somebody waits there. */
   call: (key?: string, othersAsk?: boolean) => boolean = () => false;
 
-  onFree(free: (key?: string, othersAsk?: boolean) => boolean): void {
+  onReleased(free: (key?: string, othersAsk?: boolean) => boolean): void {
     this.call = free;
   }
 

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate as tick } from 'node:timers/promises';
 import { LockNotAcquiredError } from '../../lib/lock.errors.js';
-import { StatusFile } from '../../lib/status-file.js';
+import { StatusFile } from '../../lib/administration/status-file.js';
 import { captureLog, errorOf, startCore, warnings, watch, type Core } from './core-fixture.js';
 
 const log = captureLog();

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import type { AcquireOptions } from '../../lib/lock.options.js';
+import type { AcquireOptions } from '../../lib/options/lock.options.js';
 import { LockError, LockNotAcquiredError } from '../../lib/lock.errors.js';
 import { errorOf, startCore, type Core } from './core-fixture.js';
 

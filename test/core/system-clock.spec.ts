@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { uptime } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { systemClock, type Clock } from '../../lib/clock.js';
+import { systemClock, type Clock } from '../../lib/engine/clock.js';
 
 const SECOND = 1_000; // os.uptime() counts whole seconds on some systems
 

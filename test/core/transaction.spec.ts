@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import type { TransactionGuard } from '../../lib/interfaces/lock-store.interface.js';
 import { LockError, LockLostError, LockStoreError } from '../../lib/lock.errors.js';
-import type { LockModuleDefaults } from '../../lib/lock.options.js';
+import type { LockModuleDefaults } from '../../lib/options/lock.options.js';
 import { captureLog, errorOf, warnings, gate, startCore, watch, type Core } from './core-fixture.js';
 import { ManualClock } from './manual-clock.js';
 import { ScriptedStore } from './scripted-store.js';

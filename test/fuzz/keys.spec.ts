@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Logger } from '@nestjs/common';
 import * as fc from 'fast-check';
 import type { LockStore } from '../../lib/interfaces/lock-store.interface.js';
-import { fitKey, storedKey } from '../../lib/lock-key.js';
+import { fitKey, storedKey } from '../../lib/options/lock-key.js';
 import { LockError } from '../../lib/lock.errors.js';
 import { startCore, type Core } from '../core/core-fixture.js';
 import { MongoFixture, mongodbIsSelected } from '../stores/mongodb/fixture.js';

@@ -1,5 +1,5 @@
 import * as fc from 'fast-check';
-import { fitKey } from '../../lib/lock-key.js';
+import { fitKey } from '../../lib/options/lock-key.js';
 
 const characters = fc.oneof(
   { weight: 2, arbitrary: fc.string({ unit: 'binary', minLength: 1, maxLength: 1 }) },

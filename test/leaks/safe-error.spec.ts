@@ -2,9 +2,9 @@ import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
 import { LockStoreError } from '../../lib/lock.errors.js';
 import { safeError, safeText } from '../../lib/safe-error.js';
-import { asLockError } from '../../lib/settle-within.js';
+import { asLockError } from '../../lib/engine/settle-within.js';
 import { commitFailure, storeFailure as mongoFailure } from '../../lib/stores/mongodb/mongo-failure.js';
-import { storeFailure, transactionFailure } from '../../lib/stores/typeorm/store-failure.js';
+import { storeFailure, transactionFailure } from '../../lib/stores/sql/store-failure.js';
 import { seeded } from '../fuzz/seeded.js';
 import { ownersIn } from './shown-by.js';
 

@@ -49,7 +49,7 @@ async function failuresOf(store: LockStore & Partial<TypeOrmLockStore | MongoLoc
     () => store.acquire('held', OWNER, 60_000, { resend: true }),
     () => store.renew('held', HELD, 60_000),
     () => store.renewMany?.([{ key: 'held', owner: HELD, ttl: 60_000 }]),
-    () => store.passOn?.('held', HELD, { owner: OWNER, ttl: 60_000 }),
+    () => store.releaseToWaiter?.('held', HELD, { owner: OWNER, ttl: 60_000 }),
     () => store.release('held', HELD),
     () => store.forceRelease?.('held'),
   ];

@@ -1,8 +1,8 @@
 import { afterEach, expect } from '@jest/globals';
 import { LockError } from '../../lib/lock.errors.js';
 import { MongoLockStore } from '../../lib/stores/mongodb/mongo-lock.store.js';
-import { TypeOrmLockStore } from '../../lib/stores/typeorm/typeorm-lock.store.js';
-import { TypeOrmSessionLockStore } from '../../lib/stores/typeorm-session/typeorm-session-lock.store.js';
+import { TypeOrmLockStore } from '../../lib/stores/sql/sql-lock.store.js';
+import { TypeOrmSessionLockStore } from '../../lib/stores/sql/sessions/session-lock.store.js';
 import { OwnerIndex } from './shown-by.js';
 
 /** The owner ids that the arguments of a store's method have. */
@@ -10,7 +10,7 @@ const METHODS: Record<string, (...args: any[]) => string[]> = {
   acquire: (_key, owner) => [owner],
   renew: (_key, owner) => [owner],
   release: (_key, owner) => [owner],
-  passOn: (_key, owner, next) => [owner, next?.owner],
+  releaseToWaiter: (_key, owner, next) => [owner, next?.owner],
   renewMany: (leases) => leases.map(({ owner }: { owner: string }) => owner),
   guard: (_context, _key, owner) => [owner],
   inspect: () => [],

@@ -144,7 +144,7 @@ describe('A busy lock', () => {
     expect(await job.briefly()).toBeGreaterThanOrEqual(30);
     await mine.release();
     expect(await waiting).toBe('done');
-    expect(store.calls.filter((call) => /^(release|passOn)/.test(call))).toHaveLength(2);
+    expect(store.calls.filter((call) => /^(release|releaseToWaiter)/.test(call))).toHaveLength(2);
   });
 
   it('B27 is not what an outage looks like: no skip, no callback, no run', async () => {

@@ -2,7 +2,7 @@ import {
   MemoryLockStore,
   type AcquireRequest,
   type ReleaseRequest,
-  type Successor,
+  type WaiterRequest,
 } from '../../lib/index.js';
 
 /** A store whose use can be looked at, and that other instances of the application can be played on. */
@@ -19,9 +19,9 @@ export class RecordingStore extends MemoryLockStore {
     return super.release(key, owner, end);
   }
 
-  override async passOn(key: string, owner: string, next: Successor, end?: ReleaseRequest) {
-    this.calls.push(`passOn ${key}`);
-    return super.passOn(key, owner, next, end);
+  override async releaseToWaiter(key: string, owner: string, next: WaiterRequest, end?: ReleaseRequest) {
+    this.calls.push(`releaseToWaiter ${key}`);
+    return super.releaseToWaiter(key, owner, next, end);
   }
 
   /** Takes the lock as another instance of the application would. */

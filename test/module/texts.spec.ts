@@ -8,8 +8,8 @@ import { join } from 'node:path';
 import { LockModule, LockService, memoryStore, getLockServiceToken } from '../../lib/index.js';
 import { storeFailure as mongoFailure } from '../../lib/stores/mongodb/mongo-failure.js';
 import { typeOrmSessionStore, typeOrmStore } from '../../lib/stores/typeorm/index.js';
-import { pragmaOf } from '../../lib/stores/typeorm/sqlite.connection.js';
-import { storeFailure, transactionFailure } from '../../lib/stores/typeorm/store-failure.js';
+import { pragmaOf } from '../../lib/stores/sql/sqlite/sqlite-connection.js';
+import { storeFailure, transactionFailure } from '../../lib/stores/sql/store-failure.js';
 import { logs, start } from './applications.js';
 import { RecordingStore } from './recording-store.js';
 

@@ -1,5 +1,5 @@
 import { fork } from 'node:child_process';
-import type { LockModuleDefaults } from '../../lib/lock.options.js';
+import type { LockModuleDefaults } from '../../lib/options/lock.options.js';
 import type { LockWriteConcern } from '../../lib/stores/mongodb/index.js';
 import { Instance } from './instances.js';
 

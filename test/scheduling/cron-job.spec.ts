@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it, jest } from '@jest/globals';
 import { CronJob, CronTime } from 'cron';
 import { once, EventEmitter } from 'node:events';
-import { FollowedJob, zoneOf, type CronFiring } from '../../lib/scheduling/cron-job.js';
+import { FollowedJob, zoneOf, type CronFiring } from '../../lib/decorators/scheduling/cron-job.js';
 
 const SECOND = 1_000;
 const EACH_SECOND = '* * * * * *';

@@ -29,12 +29,12 @@ export interface PlantedBug {
   conformanceCase?: string;
 }
 
-const LEASE = 'lib/lease.ts';
-const RENEWER = 'lib/lease-renewer.ts';
-const KEEPER = 'lib/lease-keeper.ts';
-const ACQUISITION = 'lib/lock-acquisition.ts';
-const CONTENDER = 'lib/lock-contender.ts';
-const QUEUE = 'lib/wait-queue.ts';
+const LEASE = 'lib/engine/lease.ts';
+const RENEWER = 'lib/engine/lease-renewer.ts';
+const KEEPER = 'lib/engine/lease-keeper.ts';
+const ACQUISITION = 'lib/engine/acquisition.ts';
+const CONTENDER = 'lib/engine/lock-contender.ts';
+const QUEUE = 'lib/engine/wait-queue.ts';
 
 const inStores: PlantedBug[] = [
   {
@@ -315,7 +315,7 @@ const inLoops: PlantedBug[] = [
   },
   {
     name: 'a request keeps its timer when it is answered',
-    edits: [{ file: 'lib/settle-within.ts', from: 'timer.cancel();', to: '' }],
+    edits: [{ file: 'lib/engine/settle-within.ts', from: 'timer.cancel();', to: '' }],
   },
   {
     name: 'a renewal that fails is not caught',

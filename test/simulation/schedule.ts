@@ -61,7 +61,7 @@ export interface Schedule {
   /** The longest usual way of a request, and of an answer. */
   delay: number;
   /** Of 100 requests of a kind, how many meet with one of the `linkFaults`. */
-  troubled: { acquire: number; renew: number; extend: number; release: number; passOn: number };
+  troubled: { acquire: number; renew: number; extend: number; release: number; releaseToWaiter: number };
   linkFaults: readonly LinkFault[];
   worldFaults: readonly WorldFault[];
   /** The longest pause of a process. */
@@ -113,7 +113,7 @@ export function drawSchedule(random: SeededRandom): Schedule {
       renew: troubled(),
       extend: troubled(),
       release: troubled(),
-      passOn: troubled(),
+      releaseToWaiter: troubled(),
     },
     linkFaults: [...random.someOf(LINK_FAULTS, 20), ...random.someOf(TARDY, 30)],
     worldFaults: random.someOf(WORLD_FAULTS, 25),
@@ -162,7 +162,7 @@ function drawExtensions(random: SeededRandom): Partial<Schedule> {
       renew: random.oneOf([0, 0, 10]),
       extend: 60,
       release: 0,
-      passOn: 0,
+      releaseToWaiter: 0,
     },
     linkFaults: random.oneOf([
       ['delay'],

@@ -141,7 +141,7 @@ export function operationsOf(store: RightStore): Port {
     acquire: store.acquire.bind(store),
     renew: store.renew.bind(store),
     release: store.release.bind(store),
-    passOn: store.passOn.bind(store),
+    releaseToWaiter: store.releaseToWaiter.bind(store),
     renewMany: store.renewMany.bind(store),
     inspect: store.inspect.bind(store),
     list: store.list.bind(store),

@@ -4,7 +4,7 @@ import type {
   LeaseRenewal,
   LockAcquireResult,
   LockInspector,
-  LockPasser,
+  WaiterRelease,
   LockStore,
   PurgeRequest,
   ReleaseRequest,
@@ -26,7 +26,7 @@ export class SimulatedLink
 {
   /** Only where the schedule says that the store can do it. */
   readonly renewMany: BatchRenewer['renewMany'] | undefined;
-  readonly passOn: LockPasser['passOn'] | undefined;
+  readonly releaseToWaiter: WaiterRelease['releaseToWaiter'] | undefined;
   #sent = 0;
   #newest = 0;
 
@@ -37,7 +37,7 @@ export class SimulatedLink
     private readonly process: SimulatedProcess,
   ) {
     if (world.schedule.batches) this.renewMany = (renewals) => this.#renewMany(renewals);
-    if (world.schedule.passes) this.passOn = (...request) => this.#passOn(...request);
+    if (world.schedule.passes) this.releaseToWaiter = (...request) => this.#releaseToWaiter(...request);
   }
 
   acquire(key: string, owner: string, ttl: number, request?: AcquireRequest): Promise<LockAcquireResult> {
@@ -164,7 +164,9 @@ export class SimulatedLink
     });
   }
 
-  #passOn(...[key, owner, next, end]: Parameters<LockPasser['passOn']>): Promise<LockAcquireResult> {
+  #releaseToWaiter(
+    ...[key, owner, next, end]: Parameters<WaiterRelease['releaseToWaiter']>
+  ): Promise<LockAcquireResult> {
     const { witness, process, world } = this;
     const alias = witness.meet(next.owner, process);
     witness.endSent(owner);
@@ -173,12 +175,12 @@ export class SimulatedLink
     );
     return this.#send<LockAcquireResult>({
       text,
-      fate: this.#draw('passOn'),
+      fate: this.#draw('releaseToWaiter'),
       asksAgain: false,
       contended: async () => ({ acquired: false, reason: 'contention' }),
       carryOut: async () => {
         await this.database.unguarded(key);
-        const answer = await this.#operations().passOn(key, owner, next, end);
+        const answer = await this.#operations().releaseToWaiter(key, owner, next, end);
         if (answer.acquired) {
           world.passed++;
           witness.releasedInStore(owner);

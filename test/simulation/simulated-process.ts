@@ -1,4 +1,4 @@
-import type { Clock, Timer } from '../../lib/clock.js';
+import type { Clock, Timer } from '../../lib/engine/clock.js';
 import type { LockStore } from '../../lib/interfaces/lock-store.interface.js';
 import { LockService } from '../../lib/lock.service.js';
 import type { World } from './world.js';

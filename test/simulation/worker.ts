@@ -1,5 +1,5 @@
 import { LockError } from '../../lib/lock.errors.js';
-import type { AcquireOptions, RenewalOptions } from '../../lib/lock.options.js';
+import type { AcquireOptions, RenewalOptions } from '../../lib/options/lock.options.js';
 import type { Lock } from '../../lib/lock.js';
 import type { SimulatedProcess } from './simulated-process.js';
 import type { SimulatedTransaction } from './simulated-transaction.js';

@@ -1,17 +1,18 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { LockPasser } from '../../lib/interfaces/lock-store.interface.js';
+import type { WaiterRelease } from '../../lib/interfaces/lock-store.interface.js';
 import type { PlantedBug, Port, RightStore } from './conformance-planted-bugs.js';
 
 const HOUR = 3_600_000;
 const HELD = { acquired: false, reason: 'held' } as const;
 
-type PassOn = LockPasser['passOn'];
+type PassOn = WaiterRelease['releaseToWaiter'];
 
 export const passing: PlantedBug[] = [
   {
     name: 'who passes on says nothing of the next one',
     plant: (right) => ({
-      passOn: (key, owner, { owner: next, ttl }, end) => right.passOn(key, owner, { owner: next, ttl }, end),
+      releaseToWaiter: (key, owner, { owner: next, ttl }, end) =>
+        right.releaseToWaiter(key, owner, { owner: next, ttl }, end),
     }),
     foundBy: 'B23 a lock is passed on with a larger token, and with the label and the ttl of the next one',
   },
@@ -25,8 +26,8 @@ export const passing: PlantedBug[] = [
           if (result.acquired) tokens.set(key, result.fencingToken);
           return result;
         },
-        async passOn(key, ...rest) {
-          const result = await right.passOn(key, ...rest);
+        async releaseToWaiter(key, ...rest) {
+          const result = await right.releaseToWaiter(key, ...rest);
           return result.acquired ? { acquired: true, fencingToken: tokens.get(key) ?? 0 } : result;
         },
       };
@@ -38,9 +39,9 @@ export const passing: PlantedBug[] = [
     plant: (right) => {
       const heirs = new Map<string, string>();
       return {
-        async passOn(key, owner, next, end) {
+        async releaseToWaiter(key, owner, next, end) {
           heirs.set(owner, next.owner);
-          return right.passOn(key, owner, next, end);
+          return right.releaseToWaiter(key, owner, next, end);
         },
         renew: (key, owner, ttl) => right.renew(key, heirs.get(owner) ?? owner, ttl),
       };
@@ -55,9 +56,11 @@ export const passing: PlantedBug[] = [
   {
     name: 'a lease that ran out is passed on',
     plant: (right) => ({
-      async passOn(key, owner, next, end) {
+      async releaseToWaiter(key, owner, next, end) {
         const revived = right.owners.get(key) === owner && (await right.isExpired(key));
-        return revived ? right.acquire(key, next.owner, next.ttl, next) : right.passOn(key, owner, next, end);
+        return revived
+          ? right.acquire(key, next.owner, next.ttl, next)
+          : right.releaseToWaiter(key, owner, next, end);
       },
     }),
     foundBy: 'B23 B50 a lease that ran out is not passed on',
@@ -65,18 +68,19 @@ export const passing: PlantedBug[] = [
   {
     name: 'passed on by key only',
     plant: (right) => ({
-      passOn: (key, owner, next, end) => right.passOn(key, right.owners.get(key) ?? owner, next, end),
+      releaseToWaiter: (key, owner, next, end) =>
+        right.releaseToWaiter(key, right.owners.get(key) ?? owner, next, end),
     }),
     foundBy: 'B23 B37 nobody passes on the lock of another, or one that nobody has',
   },
   {
     name: 'what is free is passed on',
     plant: (right) => ({
-      async passOn(key, owner, next, end) {
+      async releaseToWaiter(key, owner, next, end) {
         const { state } = await right.inspect(key);
         return state === 'free'
           ? right.acquire(key, next.owner, next.ttl, next)
-          : right.passOn(key, owner, next, end);
+          : right.releaseToWaiter(key, owner, next, end);
       },
     }),
     foundBy: 'B23 B37 nobody passes on the lock of another, or one that nobody has',
@@ -84,8 +88,8 @@ export const passing: PlantedBug[] = [
   {
     name: 'the successor of a request that is carried out twice is granted twice',
     plant: (right) => ({
-      async passOn(key, owner, next, end) {
-        const result = await right.passOn(key, owner, next, end);
+      async releaseToWaiter(key, owner, next, end) {
+        const result = await right.releaseToWaiter(key, owner, next, end);
         const again = !result.acquired && right.owners.get(key) === next.owner;
         return again ? right.acquire(key, next.owner, next.ttl, { resend: true }) : result;
       },
@@ -97,9 +101,9 @@ export const passing: PlantedBug[] = [
     plant: (right) => {
       const passed = new Set<string>();
       return {
-        async passOn(key, owner, next, end) {
+        async releaseToWaiter(key, owner, next, end) {
           passed.add(next.owner);
-          return right.passOn(key, owner, next, end);
+          return right.releaseToWaiter(key, owner, next, end);
         },
         acquire: (key, owner, ttl, request) =>
           right.acquire(key, owner, ttl, { ...request, resend: request?.resend && !passed.has(owner) }),
@@ -111,11 +115,11 @@ export const passing: PlantedBug[] = [
   {
     name: 'passing on reads, then writes',
     plant: (right) => ({
-      async passOn(key, owner, next, end) {
+      async releaseToWaiter(key, owner, next, end) {
         const mine = right.owners.get(key) === owner;
         await nextTurn();
         if (!mine) return HELD;
-        return right.passOn(key, right.owners.get(key) ?? owner, next, end);
+        return right.releaseToWaiter(key, right.owners.get(key) ?? owner, next, end);
       },
     }),
     foundBy: 'B23 of many successors of one lock one gets it',
@@ -123,7 +127,7 @@ export const passing: PlantedBug[] = [
   {
     name: 'passing on is a release and an acquisition',
     plant: (right) => ({
-      async passOn(key, owner, next, end) {
+      async releaseToWaiter(key, owner, next, end) {
         if (!(await right.release(key, owner, end))) return HELD;
         await nextTurn();
         return right.acquire(key, next.owner, next.ttl, next);
@@ -133,14 +137,14 @@ export const passing: PlantedBug[] = [
   },
   {
     name: 'every run that was passed on is done',
-    plant: (right) => ({ passOn: (key, owner, next) => right.passOn(key, owner, next) }),
+    plant: (right) => ({ releaseToWaiter: (key, owner, next) => right.releaseToWaiter(key, owner, next) }),
     foundBy: 'B23 B46 the run of the one who passed on is known, with its outcome',
   },
   {
     name: 'a refusal to pass on ends the run',
     plant: (right) => ({
-      async passOn(key, owner, next, end) {
-        const result = await right.passOn(key, owner, next, end);
+      async releaseToWaiter(key, owner, next, end) {
+        const result = await right.releaseToWaiter(key, owner, next, end);
         if (!result.acquired) await right.forceRelease(key);
         return result;
       },
@@ -150,9 +154,9 @@ export const passing: PlantedBug[] = [
   {
     name: 'a paused key is passed on',
     plant: (right) => ({
-      async passOn(key, owner, next, end) {
+      async releaseToWaiter(key, owner, next, end) {
         const paused = await right.resume(key);
-        const result = await right.passOn(key, owner, next, end);
+        const result = await right.releaseToWaiter(key, owner, next, end);
         if (paused) await right.pause(key);
         return result;
       },
@@ -164,9 +168,9 @@ export const passing: PlantedBug[] = [
     plant: (right) => {
       const forgotten = new Set<string>();
       return {
-        async passOn(key, owner, next, end) {
+        async releaseToWaiter(key, owner, next, end) {
           forgotten.add(key);
-          return right.passOn(key, owner, next, end);
+          return right.releaseToWaiter(key, owner, next, end);
         },
         acquire: (key, owner, ttl, { once, ...request } = {}) =>
           right.acquire(key, owner, ttl, forgotten.has(key) ? request : { ...request, once }),
@@ -177,8 +181,8 @@ export const passing: PlantedBug[] = [
   {
     name: 'a lock is passed on to its own holder',
     plant: (right) => ({
-      async passOn(key, owner, next, end) {
-        if (owner !== next.owner) return right.passOn(key, owner, next, end);
+      async releaseToWaiter(key, owner, next, end) {
+        if (owner !== next.owner) return right.releaseToWaiter(key, owner, next, end);
         return right.acquire(key, owner, next.ttl, { resend: true });
       },
     }),
@@ -190,5 +194,5 @@ function passingAs(
   right: RightStore,
   read: (next: Parameters<PassOn>[2]) => Parameters<PassOn>[2],
 ): Partial<Port> {
-  return { passOn: (key, owner, next, end) => right.passOn(key, owner, read(next), end) };
+  return { releaseToWaiter: (key, owner, next, end) => right.releaseToWaiter(key, owner, read(next), end) };
 }

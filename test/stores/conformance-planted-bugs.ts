@@ -3,17 +3,17 @@ import type {
   BatchRenewer,
   LockAcquireResult,
   LockInspector,
-  LockPasser,
+  WaiterRelease,
   LockPauser,
   LockStore,
 } from '../../lib/interfaces/lock-store.interface.js';
-import { fitKey } from '../../lib/lock-key.js';
+import { fitKey } from '../../lib/options/lock-key.js';
 import { LockError, LockStoreError } from '../../lib/lock.errors.js';
 import { MemoryLockStore } from '../../lib/stores/memory/memory-lock.store.js';
 import { passing } from './conformance-planted-bugs.passing.js';
 import { pauses, stealing, ticks } from './conformance-planted-bugs.terms.js';
 
-export type Port = LockStore & LockPasser & BatchRenewer & LockInspector & LockPauser;
+export type Port = LockStore & WaiterRelease & BatchRenewer & LockInspector & LockPauser;
 
 const HOUR = 3_600_000;
 const NEVER = Number.MAX_SAFE_INTEGER;
@@ -32,8 +32,10 @@ export class RightStore extends MemoryLockStore {
     return result;
   }
 
-  override async passOn(...args: Parameters<LockPasser['passOn']>): Promise<LockAcquireResult> {
-    const result = await super.passOn(...args);
+  override async releaseToWaiter(
+    ...args: Parameters<WaiterRelease['releaseToWaiter']>
+  ): Promise<LockAcquireResult> {
+    const result = await super.releaseToWaiter(...args);
     if (result.acquired) {
       this.owners.set(args[0], args[2].owner);
       this.labels.set(args[0], args[2].label);

@@ -60,7 +60,7 @@ function assertArguments(key: unknown, owner: unknown, ttl: unknown): void {
 const OPTIONAL = [
   'inspect',
   'renewMany',
-  'passOn',
+  'releaseToWaiter',
   'pause',
   'once',
   'stealAfter',

@@ -1,7 +1,7 @@
 // What the compiler accepts and refuses of the stores in SQL databases: `tsc -p tsconfig.json` is the test.
 import { expectTypeOf } from 'expect-type';
 import type { DataSource } from 'typeorm';
-import type { LockStore, LockStoreDefinition, WaiterCaller } from '../../lib/index.js';
+import type { LockStore, LockStoreDefinition, WakeUps } from '../../lib/index.js';
 import { TypeOrmLockStore, typeOrmStore } from '../../lib/stores/typeorm/index.js';
 
 export function stores(dataSource: DataSource): void {
@@ -9,7 +9,7 @@ export function stores(dataSource: DataSource): void {
   typeOrmStore({ wakeUps: false });
   typeOrmStore({ wakeUps: true, weak: true, dataSource: 'second' });
   typeOrmStore({ connection: { type: 'postgres' }, wakeUps: false });
-  expectTypeOf(new TypeOrmLockStore(dataSource, { wakeUps: false })).toExtend<LockStore & WaiterCaller>();
+  expectTypeOf(new TypeOrmLockStore(dataSource, { wakeUps: false })).toExtend<LockStore & WakeUps>();
 
   // @ts-expect-error true or false
   typeOrmStore({ wakeUps: 'never' });

@@ -1,6 +1,6 @@
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { LockError } from '../../lock.errors.js';
-import { DEFAULTS } from '../../lock.options.js';
+import { DEFAULTS } from '../../options/lock.options.js';
 import { withLocks, type ConnectionOptions } from '../connection.options.js';
 import { durationArgument } from '../duration.argument.js';
 import { EXIT } from '../exit-codes.js';

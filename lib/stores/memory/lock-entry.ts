@@ -5,7 +5,7 @@ import type {
   LockRecord,
   LockRun,
 } from '../../interfaces/lock-record.interface.js';
-import type { KeyState } from '../terms.js';
+import type { KeyState } from '../shared/conditions.js';
 
 /** What the row of a key is in the SQL stores. */
 export interface LockEntry {

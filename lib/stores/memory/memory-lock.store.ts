@@ -6,20 +6,20 @@ import type {
   ListRequest,
   LockAcquireResult,
   LockInspector,
-  LockPasser,
+  WaiterRelease,
   LockPauser,
   LockStore,
   PurgeRequest,
   ReleaseRequest,
   RenewalOutcome,
   StoreDescription,
-  Successor,
+  WaiterRequest,
   TickKeeper,
 } from '../../interfaces/lock-store.interface.js';
-import { assertKey, assertOwner, fitKey, storedKey } from '../../lock-key.js';
-import { assertSuccessor } from '../lease-arguments.js';
-import { assertOutcome, assertPage, milliseconds, purgeOf } from '../store-arguments.js';
-import { ignoredTick, refusalReason, termsOf, tickAt } from '../terms.js';
+import { assertKey, assertOwner, fitKey, storedKey } from '../../options/lock-key.js';
+import { assertSuccessor } from '../shared/lease-arguments.js';
+import { assertOutcome, assertPage, milliseconds, purgeOf } from '../shared/store-arguments.js';
+import { ignoredTick, refusalReason, conditionsOf, tickAt } from '../shared/conditions.js';
 import {
   expiry,
   FREE,
@@ -47,7 +47,7 @@ export interface MemoryLockStoreOptions {
  * @publicApi
  */
 export class MemoryLockStore
-  implements LockStore, LockPasser, BatchRenewer, LockInspector, LockPauser, TickKeeper, StoreDescription
+  implements LockStore, WaiterRelease, BatchRenewer, LockInspector, LockPauser, TickKeeper, StoreDescription
 {
   /** It keeps them while the process runs. */
   readonly keepsTicks = true;
@@ -72,7 +72,7 @@ export class MemoryLockStore
     request: AcquireRequest = {},
   ): Promise<LockAcquireResult> {
     assertLease(key, owner, ttl);
-    const terms = termsOf(request);
+    const terms = conditionsOf(request);
     const stored = fitKey(key);
     const now = this.milliseconds();
     const entry = this.entries.get(stored);
@@ -133,10 +133,10 @@ export class MemoryLockStore
     return true;
   }
 
-  async passOn(
+  async releaseToWaiter(
     key: string,
     owner: string,
-    next: Successor,
+    next: WaiterRequest,
     { outcome = 'done' }: Pick<ReleaseRequest, 'outcome'> = {},
   ): Promise<LockAcquireResult> {
     const stored = fitKey(key);

@@ -1,6 +1,6 @@
 import type { LockStoreDefinition } from '../../interfaces/lock-store-definition.interface.js';
 import { LockError } from '../../lock.errors.js';
-import { assertKnownOptions } from '../../lock.settings.js';
+import { assertKnownOptions } from '../../options/lock.settings.js';
 import { MemoryLockStore } from './memory-lock.store.js';
 
 /** When {@link memoryStore} may be used. @publicApi */

@@ -2,7 +2,7 @@ import type { ModuleRef } from '@nestjs/core';
 import type { ClientSession, Db, MongoClient } from 'mongodb';
 import type { Connection } from 'mongoose';
 import { LockError, LockStoreError } from '../../lock.errors.js';
-import { OPERATION_LIMIT, TimeLimit } from '../time-limit.js';
+import { OPERATION_LIMIT, TimeLimit } from '../shared/time-limit.js';
 import { storeFailure } from './mongo-failure.js';
 import type { AnyCollection } from './mongo-store.options.js';
 

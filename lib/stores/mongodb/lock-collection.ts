@@ -1,8 +1,8 @@
 import type { Collection } from 'mongodb';
 import { LockError, LockStoreError } from '../../lock.errors.js';
 import { safeError } from '../../safe-error.js';
-import { Opening } from '../opening.js';
-import { TimeLimit } from '../time-limit.js';
+import { Opening } from '../shared/opening.js';
+import { TimeLimit } from '../shared/time-limit.js';
 import type { CollectionHandle } from './collection.handle.js';
 import type { LockDocument } from './lock-document.js';
 import { storeFailure } from './mongo-failure.js';

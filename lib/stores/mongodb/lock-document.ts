@@ -6,7 +6,7 @@ import type {
   LockRun,
 } from '../../interfaces/lock-record.interface.js';
 import type { LockAcquireResult } from '../../interfaces/lock-store.interface.js';
-import { refusalReason, type Terms } from '../terms.js';
+import { refusalReason, type Conditions } from '../shared/conditions.js';
 
 /** `expiresAt` of a lease that never ends: the last moment that a JavaScript date has. */
 export const NEVER = new Date(8.64e15);
@@ -75,7 +75,7 @@ export function isLock({ attempt }: { attempt?: unknown }): boolean {
 }
 
 /** The answer to an attempt that was not granted. */
-export function refusalOf(view: LockView, terms: Terms): LockAcquireResult {
+export function refusalOf(view: LockView, terms: Conditions): LockAcquireResult {
   const reason = refusalReason(terms, {
     now: view.now.getTime(),
     owned: view.owned,

@@ -1,8 +1,8 @@
 import type { ClientSession } from 'mongodb';
 import { LockError, LockStoreError } from '../../lock.errors.js';
 import { safeError } from '../../safe-error.js';
-import { identityOf } from '../lease-arguments.js';
-import { OPERATION_LIMIT } from '../time-limit.js';
+import { identityOf } from '../shared/lease-arguments.js';
+import { OPERATION_LIMIT } from '../shared/time-limit.js';
 import { clientOf } from './collection.handle.js';
 import type { LockCollection } from './lock-collection.js';
 import { guarding, ownLease } from './lock-updates.js';

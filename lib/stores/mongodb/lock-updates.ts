@@ -1,12 +1,12 @@
 import type { Document } from 'mongodb';
 import type { LockOutcome } from '../../interfaces/lock-record.interface.js';
 import type { LeaseRenewal } from '../../interfaces/lock-store.interface.js';
-import type { Passing } from '../lease-arguments.js';
-import type { Terms } from '../terms.js';
+import type { Passing } from '../shared/lease-arguments.js';
+import type { Conditions } from '../shared/conditions.js';
 import { FREE, NEVER } from './lock-document.js';
 
 /** An acquisition, checked. */
-export interface Attempt extends LeaseRenewal, Terms {
+export interface Attempt extends LeaseRenewal, Conditions {
   label: string | null;
   resend: boolean;
   /** The random id of this call. */
@@ -73,7 +73,7 @@ export function passing({ key, nextOwner, ttl, label, outcome }: Passing, attemp
 }
 
 /** Whether the lock that is there is to be had on these terms. */
-function freeFor(terms: Terms): Document {
+function freeFor(terms: Conditions): Document {
   const { stealAfter } = terms;
   const over = { $lte: ['$expiresAt', '$$NOW'] };
   const old = { $and: [held, { $lte: ['$renewedAt', { $subtract: ['$$NOW', stealAfter] }] }] };
@@ -91,7 +91,7 @@ function freeFor(terms: Terms): Document {
  * Whether the recorded tick is this tick or a later one. MongoDB sorts a missing field before
  * all dates.
  */
-function isDone(terms: Terms): Document {
+function isDone(terms: Conditions): Document {
   const { gap, failOver } = terms;
   const from = gap === null ? tickOf(terms) : { $subtract: ['$$NOW', gap - 1] };
   const notBefore = { $gte: ['$tick', from] };
@@ -100,11 +100,11 @@ function isDone(terms: Terms): Document {
 }
 
 /** Whether the recorded tick lies so far ahead of the clock that it is ignored. */
-function tooFarAhead({ ahead }: Terms): unknown {
+function tooFarAhead({ ahead }: Conditions): unknown {
   return ahead !== null && { $gt: ['$tick', { $add: ['$$NOW', ahead] }] };
 }
 
-function tickOf({ tick, slot, gap }: Terms): unknown {
+function tickOf({ tick, slot, gap }: Conditions): unknown {
   if (gap !== null) return '$$NOW';
   if (slot === null) return tick === null ? null : new Date(tick);
   return { $subtract: ['$$NOW', { $mod: [{ $toLong: '$$NOW' }, slot] }] };

@@ -8,7 +8,7 @@ import type {
   ListRequest,
   LockAcquireResult,
   LockInspector,
-  LockPasser,
+  WaiterRelease,
   LockPauser,
   LockStore,
   OnceKeeper,
@@ -18,15 +18,15 @@ import type {
   StoreClock,
   StoreDescription,
   StoreLifecycle,
-  Successor,
+  WaiterRequest,
   TransactionGuard,
 } from '../../interfaces/lock-store.interface.js';
-import { storedKey } from '../../lock-key.js';
+import { storedKey } from '../../options/lock-key.js';
 import { LockError, LockStoreError } from '../../lock.errors.js';
-import { identityOf, labelOf, leaseOf, limitOf, passingOf } from '../lease-arguments.js';
-import { assertOutcome, assertPage, milliseconds, purgeOf } from '../store-arguments.js';
-import { termsOf } from '../terms.js';
-import { OPERATION_LIMIT } from '../time-limit.js';
+import { identityOf, labelOf, leaseOf, limitOf, passingOf } from '../shared/lease-arguments.js';
+import { assertOutcome, assertPage, milliseconds, purgeOf } from '../shared/store-arguments.js';
+import { conditionsOf } from '../shared/conditions.js';
+import { OPERATION_LIMIT } from '../shared/time-limit.js';
 import { handedIn, isCollection, type CollectionHandle } from './collection.handle.js';
 import { renewTogether } from './batch-renewal.js';
 import { LockCollection } from './lock-collection.js';
@@ -53,7 +53,7 @@ const PURGED_AT_ONCE = 1_000;
 export class MongoLockStore
   implements
     LockStore,
-    LockPasser,
+    WaiterRelease,
     BatchRenewer,
     LockInspector,
     LockPauser,
@@ -111,7 +111,7 @@ export class MongoLockStore
     request: AcquireRequest = {},
   ): Promise<LockAcquireResult> {
     const { label, resend = false } = request;
-    const terms = termsOf(request);
+    const terms = conditionsOf(request);
     const lease = leaseOf(key, owner, ttl);
     const attempt = { ...lease, ...terms, label: labelOf(label), resend, attempt: randomUUID() };
     const projection = { ...VIEW, attempt: 1, ignored: 1 };
@@ -165,10 +165,10 @@ export class MongoLockStore
   }
 
   /** One command; one more to tell why it was refused. */
-  async passOn(
+  async releaseToWaiter(
     key: string,
     owner: string,
-    next: Successor,
+    next: WaiterRequest,
     { outcome }: Pick<ReleaseRequest, 'outcome'> = {},
   ): Promise<LockAcquireResult> {
     const passing = passingOf(key, owner, next, outcome);

@@ -1,7 +1,7 @@
 import type { Db, MongoClient } from 'mongodb';
 import type { LockStoreDefinition } from '../../interfaces/lock-store-definition.interface.js';
 import { LockError } from '../../lock.errors.js';
-import { assertKnownOptions } from '../../lock.settings.js';
+import { assertKnownOptions } from '../../options/lock.settings.js';
 import { handedIn, isCollection, ownCollection, type CollectionHandle } from './collection.handle.js';
 import { MongoLockStore } from './mongo-lock.store.js';
 import {

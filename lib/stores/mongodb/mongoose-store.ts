@@ -1,7 +1,7 @@
 import { ModuleRef } from '@nestjs/core';
 import type { LockStoreDefinition } from '../../interfaces/lock-store-definition.interface.js';
 import { LockError } from '../../lock.errors.js';
-import { assertKnownOptions } from '../../lock.settings.js';
+import { assertKnownOptions } from '../../options/lock.settings.js';
 import { mongooseCollection } from './collection.handle.js';
 import { MongoLockStore } from './mongo-lock.store.js';
 import {

@@ -1,6 +1,6 @@
 import type { Collection, Document, MongoClient } from 'mongodb';
 import { LockError, LockStoreError } from '../../lock.errors.js';
-import { OPERATION_LIMIT, TimeLimit } from '../time-limit.js';
+import { OPERATION_LIMIT, TimeLimit } from '../shared/time-limit.js';
 import { clientOf, describeServers, type CollectionHandle } from './collection.handle.js';
 import { isLock, type LockDocument } from './lock-document.js';
 import { byKey, renewal } from './lock-updates.js';

@@ -1,7 +1,7 @@
 import type { DataSource, MigrationInterface, QueryRunner } from 'typeorm';
-import { assertKnownOptions } from '../../lock.settings.js';
-import { createTable, tableName, type LockTableDatabase } from './lock-table.ddl.js';
-import { resolveTable } from './lock-table.schema.js';
+import { assertKnownOptions } from '../../options/lock.settings.js';
+import { createTable, tableName, type LockTableDatabase } from '../sql/lock-table.ddl.js';
+import { resolveTable } from '../sql/lock-table.schema.js';
 import { readTable, TABLE_OPTIONS, type LockTable, type LockTableOptions } from './typeorm-store.options.js';
 
 // TypeORM orders migrations by the time at the end of their names. It is not that of any release: the table stays the same migration.

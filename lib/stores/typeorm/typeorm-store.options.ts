@@ -1,7 +1,7 @@
 import type { DataSourceOptions } from 'typeorm';
 import { LockError } from '../../lock.errors.js';
-import { assertKnownOptions } from '../../lock.settings.js';
-import { show } from '../../show.js';
+import { assertKnownOptions } from '../../options/lock.settings.js';
+import { show } from '../../options/show.js';
 
 /** The table that keeps the locks. @publicApi */
 export interface LockTableOptions {

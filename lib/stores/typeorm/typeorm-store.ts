@@ -1,8 +1,8 @@
 import { ModuleRef } from '@nestjs/core';
 import type { LockStoreDefinition } from '../../interfaces/lock-store-definition.interface.js';
-import { assertKnownOptions } from '../../lock.settings.js';
-import { readDataSource } from './data-source.handle.js';
-import { TypeOrmLockStore } from './typeorm-lock.store.js';
+import { assertKnownOptions } from '../../options/lock.settings.js';
+import { readDataSource } from '../executors/typeorm/data-source.handle.js';
+import { TypeOrmLockStore } from '../sql/sql-lock.store.js';
 import { readStoreOptions, STORE_OPTIONS, type TypeOrmStoreOptions } from './typeorm-store.options.js';
 
 const SUPPORTED = ['postgres', 'mysql', 'mariadb', 'better-sqlite3'];

@@ -8,7 +8,7 @@ import type {
   BatchRenewer,
   LockAcquireResult,
   LockInspector,
-  LockPasser,
+  WaiterRelease,
   LockPauser,
   LockStore,
   RefusalReason,
@@ -172,10 +172,10 @@ export class ConformanceTrial {
     return store;
   }
 
-  passerOf(store: LockStore): LockPasser {
+  passerOf(store: LockStore): WaiterRelease {
     assert.ok(
-      has<LockPasser>(store, 'passOn'),
-      'the store is no LockPasser; if that is meant, leave these cases out: { without: ["passOn"] }',
+      has<WaiterRelease>(store, 'releaseToWaiter'),
+      'the store is no WaiterRelease; if that is meant, leave these cases out: { without: ["releaseToWaiter"] }',
     );
     return store;
   }

@@ -1,6 +1,6 @@
 import { strict as assert } from 'node:assert';
 import { randomInt } from 'node:crypto';
-import { fitKey, MAX_KEY_BYTES } from '../../lock-key.js';
+import { fitKey, MAX_KEY_BYTES } from '../../options/lock-key.js';
 import { assertTold, LEASE, show, type Cases, type ConformanceTrial } from './conformance-trial.js';
 
 const ACCENTS = ['r\u00e9sum\u00e9', 're\u0301sume\u0301', '\u00c5', '\u212b', 'A\u030a', '\ufb01', 'fi'];

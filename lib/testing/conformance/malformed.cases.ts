@@ -1,5 +1,5 @@
 import { strict as assert } from 'node:assert';
-import { MAX_KEY_BYTES } from '../../lock-key.js';
+import { MAX_KEY_BYTES } from '../../options/lock-key.js';
 import { LockError, LockStoreError } from '../../lock.errors.js';
 import { assertTold, LEASE, show, type Cases } from './conformance-trial.js';
 
@@ -117,15 +117,15 @@ export const malformedPassing: Cases = {
     const { key, owner, token } = await t.take(t.key());
     const passer = t.passerOf(t.store);
     const next = { owner: t.owner(), ttl: LEASE };
-    for (const value of NO_KEYS) await refuses(passer, 'passOn', value, owner, next);
+    for (const value of NO_KEYS) await refuses(passer, 'releaseToWaiter', value, owner, next);
     for (const value of NO_OWNERS) {
-      await refuses(passer, 'passOn', key, value, next);
-      await refuses(passer, 'passOn', key, owner, { ...next, owner: value });
+      await refuses(passer, 'releaseToWaiter', key, value, next);
+      await refuses(passer, 'releaseToWaiter', key, owner, { ...next, owner: value });
     }
-    for (const ttl of NO_TTLS) await refuses(passer, 'passOn', key, owner, { ...next, ttl });
+    for (const ttl of NO_TTLS) await refuses(passer, 'releaseToWaiter', key, owner, { ...next, ttl });
     for (const outcome of ['', 'lost', null, 1])
-      await refuses(passer, 'passOn', key, owner, next, { outcome });
-    await refuses(passer, 'passOn', key, owner, { ...next, owner });
+      await refuses(passer, 'releaseToWaiter', key, owner, next, { outcome });
+    await refuses(passer, 'releaseToWaiter', key, owner, { ...next, owner });
     assertTold(await t.refusal(key), { fencingToken: token });
     assert.equal(await t.store.renew(key, owner, LEASE), true);
   },

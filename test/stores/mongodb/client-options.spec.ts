@@ -50,7 +50,7 @@ if (mongodbIsSelected())
         { key, fencingToken: token },
       ]);
       expect(await store.transaction((session) => store.guard(session, key, 'o', token))).toBe(true);
-      const passed = tokenOf(await store.passOn(key, 'o', { owner: 'next', ttl: 60_000 }));
+      const passed = tokenOf(await store.releaseToWaiter(key, 'o', { owner: 'next', ttl: 60_000 }));
       expect(Number.isSafeInteger(passed)).toBe(true);
       expect(await store.release(key, 'next')).toBe(true);
       expect(await store.inspect(key)).toMatchObject({ state: 'free', lastRun: { outcome: 'done' } });

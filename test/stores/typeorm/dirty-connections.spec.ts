@@ -58,7 +58,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
         expect(await store.renewMany([{ key, owner: 'owner', ttl: 3 * TTL }])).toEqual(['renewed']);
         expect(await state()).toBe(3);
         await leaveAll(sql);
-        const token = tokenOf(await store.passOn(key, 'owner', { owner: 'next', ttl: TTL }));
+        const token = tokenOf(await store.releaseToWaiter(key, 'owner', { owner: 'next', ttl: TTL }));
         expect(await other.inspect(key)).toMatchObject({ holder: { fencingToken: token } });
         await leaveAll(sql);
         expect(await store.release(key, 'next')).toBe(true);

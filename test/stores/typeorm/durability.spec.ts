@@ -52,7 +52,7 @@ for (const target of targetsAmong('postgres'))
       await see('again', () => store.acquire(key, 'one', TTL, { resend: true }));
       await see('renew', () => store.renew(key, 'one', TTL));
       await see('renewMany', () => store.renewMany([{ key, owner: 'one', ttl: TTL }]));
-      await see('passOn', () => store.passOn(key, 'one', { owner: 'two', ttl: TTL }));
+      await see('releaseToWaiter', () => store.releaseToWaiter(key, 'one', { owner: 'two', ttl: TTL }));
       await see('release', () => store.release(key, 'two'));
       await see('free', () => store.acquire(key, 'three', TTL));
       await see('keep', () => store.release(key, 'three', { keepFor: 10 }));
@@ -66,10 +66,9 @@ for (const target of targetsAmong('postgres'))
     };
     const all = (durable: string, other: string) => ({
       ...Object.fromEntries(
-        ['new', 'again', 'renew', 'renewMany', 'passOn', 'free', 'keep', 'pauseNew', 'pause'].map((name) => [
-          name,
-          [durable],
-        ]),
+        ['new', 'again', 'renew', 'renewMany', 'releaseToWaiter', 'free', 'keep', 'pauseNew', 'pause'].map(
+          (name) => [name, [durable]],
+        ),
       ),
       release: [other],
       resume: [other],
@@ -115,7 +114,7 @@ for (const target of targetsAmong('postgres'))
 
         own = await connect();
         store = new TypeOrmLockStore(own);
-        const next = tokenOf(await store.passOn('set-later', 'one', { owner: 'two', ttl: TTL }));
+        const next = tokenOf(await store.releaseToWaiter('set-later', 'one', { owner: 'two', ttl: TTL }));
         store = await crash();
         expect(await store.inspect('set-later')).toMatchObject({ holder: { fencingToken: next } });
       } finally {

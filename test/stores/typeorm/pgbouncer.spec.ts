@@ -143,7 +143,7 @@ for (const { open } of targetsAmong('postgres'))
         const key = newKey();
         tokenOf(await behind!.acquire(key, 'behind', TTL));
         const called = new Promise<string | undefined>((resolve) =>
-          direct!.onFree((free) => (resolve(free), true)),
+          direct!.onReleased((free) => (resolve(free), true)),
         );
         for (;;) {
           const answer = await direct!.acquire(key, 'direct', TTL, { waiting: true });

@@ -26,7 +26,9 @@ async function useAll(store: TypeOrmLockStore): Promise<void> {
   expect(await store.acquire(key, 'two', TTL, { stealAfter: TTL })).toMatchObject({ reason: 'held' });
   expect(await store.renew(key, 'one', TTL)).toBe(true);
   expect(await store.renewMany([{ key, owner: 'one', ttl: TTL }])).toEqual(['renewed']);
-  expect(await store.passOn(key, 'one', { owner: 'two', ttl: TTL })).toMatchObject({ acquired: true });
+  expect(await store.releaseToWaiter(key, 'one', { owner: 'two', ttl: TTL })).toMatchObject({
+    acquired: true,
+  });
   expect((await store.list({ prefix: key, limit: 10 })).locks).toMatchObject([{ key }]);
   expect(await store.inspect(key)).toMatchObject({ state: 'held' });
   expect([await store.pause(key), await store.resume(key)]).toEqual([true, true]);

@@ -110,7 +110,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
         try {
           for (let passed = 0; passed < 20;) {
             const next = { owner: `holder ${passed + 1}`, ttl: 60_000 };
-            const result = await store.passOn(key, `holder ${passed}`, next);
+            const result = await store.releaseToWaiter(key, `holder ${passed}`, next);
             if (!result.acquired && result.reason === 'contention') continue;
             expect(tokenOf(result)).toBeGreaterThan(token);
             expect(await store.release(key, `holder ${passed}`)).toBe(false);

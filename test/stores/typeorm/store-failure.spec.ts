@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { CollisionError, isServerAnswer, storeFailure } from '../../../lib/stores/typeorm/store-failure.js';
+import { CollisionError, isServerAnswer, storeFailure } from '../../../lib/stores/sql/store-failure.js';
 
 describe('What a server says when it cannot serve', () => {
   it.each([

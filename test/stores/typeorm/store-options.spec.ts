@@ -142,7 +142,7 @@ for (const target of targetsAmong('postgres'))
         tickCalling: await released(TTL, {}, tick, 'nobody'),
         acquire: await wait(() => take(key)),
         renew: await wait(() => store.renew(key, 'o', TTL)),
-        passOn: await wait(async () => (await store.passOn(key, 'o', next)).acquired),
+        releaseToWaiter: await wait(async () => (await store.releaseToWaiter(key, 'o', next)).acquired),
         forceRelease: await wait(() => store.forceRelease(key)),
       }).toEqual({
         soonFree: ['off'],
@@ -157,7 +157,7 @@ for (const target of targetsAmong('postgres'))
         tickCalling: ['on'],
         acquire: ['on'],
         renew: ['on'],
-        passOn: ['on'],
+        releaseToWaiter: ['on'],
         forceRelease: ['on'],
       });
       const sessions = Array.from({ length: 10 }, () => application.query('SHOW synchronous_commit'));

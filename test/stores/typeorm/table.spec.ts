@@ -65,7 +65,7 @@ for (const target of sqlTargets()) {
         });
         expect(await named.renew(key, 'one', 60_000)).toBe(true);
         expect(await named.renewMany([{ key, owner: 'one', ttl: 60_000 }])).toEqual(['renewed']);
-        expect(await named.passOn(key, 'one', { owner: 'two', ttl: 60_000 })).toMatchObject({
+        expect(await named.releaseToWaiter(key, 'one', { owner: 'two', ttl: 60_000 })).toMatchObject({
           acquired: true,
         });
         expect([await named.pause(key), await named.resume(key)]).toEqual([true, true]);

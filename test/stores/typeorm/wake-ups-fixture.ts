@@ -22,7 +22,7 @@ export class Waiter {
     readonly owner: string,
     readonly dataSource: DataSource,
   ) {
-    store.onFree((key) => {
+    store.onReleased((key) => {
       this.calls.push(key);
       this.heard.emit('call');
       return key === undefined || !this.unwanted.has(key);

@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { Logger } from '@nestjs/common';
-import { systemClock, type Clock } from '../../../lib/clock.js';
+import { systemClock, type Clock } from '../../../lib/engine/clock.js';
 import { LockService } from '../../../lib/lock.service.js';
 import { TypeOrmLockStore, type TypeOrmLockStoreOptions } from '../../../lib/stores/typeorm/index.js';
 import { Instances } from '../../processes/instances.js';

@@ -58,7 +58,7 @@ for (const target of targetsAmong('postgres')) {
 
       it('each module that uses the store is told', async () => {
         const [key, told] = [newKey(), [] as (string | undefined)[]];
-        b.store.onFree((free) => told.push(free) < 0); // it waits for other keys
+        b.store.onReleased((free) => told.push(free) < 0); // it waits for other keys
         tokenOf(await a.acquire(key));
         await b.queue(key);
         expect(await a.release(key)).toBe(true);
@@ -243,7 +243,7 @@ for (const target of targetsAmong('postgres')) {
 
       it('keep their places when the lock is passed on, and when it is stolen', async () => {
         const key = await held(a, b);
-        tokenOf(await a.store.passOn(key, a.owner, { owner: 'heir', ttl: TTL }));
+        tokenOf(await a.store.releaseToWaiter(key, a.owner, { owner: 'heir', ttl: TTL }));
         while (!(await c.store.acquire(key, c.owner, TTL, { stealAfter: 1 })).acquired);
         expect(await database.line(key)).toHaveLength(1);
         expect(await c.release(key)).toBe(true);

@@ -1,0 +1,108 @@
+import {
+  BadRequestException,
+  Body,
+  Controller,
+  Delete,
+  Get,
+  HttpCode,
+  Inject,
+  Param,
+  Post,
+  Query,
+  ServiceUnavailableException,
+  UseGuards,
+  type CanActivate,
+  type Type,
+} from '@nestjs/common';
+import type { Duration } from '../options/duration.js';
+import type { LockInspection, LockPage } from '../interfaces/lock-record.interface.js';
+import { LockError, LockStoreError } from '../lock.errors.js';
+import { LockService } from '../lock.service.js';
+import { assertKnownOptions } from '../options/lock.settings.js';
+import { getLockServiceToken } from '../lock.tokens.js';
+
+/** Options of {@link LockController}. @publicApi */
+export interface LockControllerOptions {
+  /** Who may look at locks and change them; at least one. */
+  guards: readonly (Type<CanActivate> | CanActivate)[];
+  /** Default `locks`. */
+  path?: string | undefined;
+  /** The name of the `LockModule` to use. Default the one without a name. */
+  module?: string | undefined;
+}
+
+/**
+ * Makes a controller to look at locks and to free, pause and purge them over HTTP, behind guards of the application. Nothing of it is reachable unless a
+ * module lists it among its `controllers`.
+ *
+ * `GET locks?limit=&after=` lists what is held, `GET locks/KEY` inspects; `POST locks/KEY/release` with a `reason` frees by force, `POST` and `DELETE
+ * locks/KEY/pause` pause and resume, `POST locks/purge` with `olderThan` deletes keys that nobody has used for so long. Keys are URI components.
+ *
+ * @example
+ * ```ts
+ * @Module({ controllers: [LockController({ guards: [AdminGuard] })] })
+ * ```
+ *
+ * @throws LockError without guards
+ * @publicApi
+ */
+export function LockController(options: LockControllerOptions): Type {
+  assertKnownOptions('LockController()', options, ['guards', 'path', 'module']);
+  const { guards, path = 'locks', module } = options;
+  if (!Array.isArray(guards) || guards.length === 0)
+    throw new LockError(
+      'LockController() needs guards: whoever reaches it can take locks away from running work. Give it LockController({ guards: [AdminGuard] }).',
+    );
+
+  @Controller(path)
+  @UseGuards(...(guards as (Type<CanActivate> | CanActivate)[]))
+  class LockAdminController {
+    constructor(@Inject(getLockServiceToken(module)) private readonly locks: LockService) {}
+
+    @Get()
+    list(@Query('limit') limit?: string, @Query('after') after?: string): Promise<LockPage> {
+      return answer(() => this.locks.list({ limit: limit === undefined ? 100 : Number(limit), after }));
+    }
+
+    @Post('purge')
+    @HttpCode(200)
+    purge(@Body('olderThan') olderThan: Duration): Promise<{ purged: number }> {
+      return answer(async () => ({ purged: await this.locks.purge({ olderThan }) }));
+    }
+
+    @Get(':key')
+    inspect(@Param('key') key: string): Promise<LockInspection> {
+      return answer(() => this.locks.inspect(key));
+    }
+
+    @Post(':key/release')
+    @HttpCode(200)
+    release(@Param('key') key: string, @Body('reason') reason: string): Promise<{ released: boolean }> {
+      return answer(async () => ({ released: await this.locks.forceRelease(key, { reason }) }));
+    }
+
+    @Post(':key/pause')
+    @HttpCode(200)
+    pause(@Param('key') key: string): Promise<{ paused: boolean }> {
+      return answer(async () => ({ paused: await this.locks.pause(key) }));
+    }
+
+    @Delete(':key/pause')
+    resume(@Param('key') key: string): Promise<{ resumed: boolean }> {
+      return answer(async () => ({ resumed: await this.locks.resume(key) }));
+    }
+  }
+  return LockAdminController;
+}
+
+/** What the caller has done wrong is its answer; what the database says may name hosts, and is not. */
+async function answer<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (error instanceof LockStoreError)
+      throw new ServiceUnavailableException('The lock store failed.', { cause: error });
+    if (error instanceof LockError) throw new BadRequestException(error.message, { cause: error });
+    throw error;
+  }
+}

@@ -1,0 +1,172 @@
+import type { LockInspection } from '../../interfaces/lock-record.interface.js';
+import type { OnceRequest } from '../../interfaces/lock-store.interface.js';
+import type { LockSettings } from '../../options/lock.settings.js';
+import { zoneOf, type CronJob, type CronTime } from './cron-job.js';
+import { isOfAnotherMethod, type SchedulerOrchestrator } from './decorated-jobs.js';
+import { ticksBetween } from './nominal-tick.js';
+import { FollowedRegistry, type Firing, type SchedulerRegistry } from './scheduler.js';
+
+/** Names of the metadata that `@nestjs/schedule` sets on the methods that it calls. */
+const SCHEDULER_TYPE = 'SCHEDULER_TYPE';
+const SCHEDULE_CRON_OPTIONS = 'SCHEDULE_CRON_OPTIONS';
+const SCHEDULE_INTERVAL_OPTIONS = 'SCHEDULE_INTERVAL_OPTIONS';
+
+const MOST_MISSED = 100;
+/** Milliseconds that a tick of a job with a short period may be ahead of the store's clock. */
+const LEAST_AHEAD = 10_000;
+
+/** Which decorator schedules a locked method, if one does. */
+export function kindOf(method: Function): Firing['kind'] | undefined {
+  if (Reflect.hasMetadata(SCHEDULE_CRON_OPTIONS, method)) return 'cron';
+  if (Reflect.hasMetadata(SCHEDULE_INTERVAL_OPTIONS, method)) return 'interval';
+  return Reflect.hasMetadata(SCHEDULER_TYPE, method) ? 'timeout' : undefined;
+}
+
+/** What the store records for a firing, so that only one of all instances runs it. */
+export function onceIn(
+  firing: Firing,
+  { once, tickAhead }: Pick<LockSettings, 'once' | 'tickAhead'>,
+): OnceRequest | undefined {
+  if (once === false || typeof once === 'number') return undefined;
+  if (firing.kind === 'cron' && once === 'tick') return { tick: firing.tick, ahead: tickAhead };
+  if (firing.kind === 'cron')
+    return { tick: firing.tick, ahead: Math.max(firing.period, LEAST_AHEAD), failOver: true };
+  return firing.kind === 'interval' && once === undefined ? { gap: gapOf(firing.every) } : undefined;
+}
+
+/**
+ * Milliseconds after a start in which an interval does not start again: a little less than the
+ * interval, since timers and answers may be late.
+ */
+function gapOf(every: number): number {
+  return Math.ceil(Math.max(every - Math.max(every * 0.05, 250), every / 2));
+}
+
+/** A locked method that the scheduler calls. */
+export interface ScheduledMethod {
+  /** The function that the scheduler calls. */
+  method: Function;
+  /** Whether it takes this key. */
+  takes(key: string): boolean;
+  /** The key under which its ticks are recorded. */
+  ticksOf(key: string): string;
+}
+
+/**
+ * Knows the schedulers of the application, and the locked methods of one lock service that
+ * they call.
+ */
+export class Schedule {
+  readonly #registries: FollowedRegistry[] = [];
+  readonly #orchestrators: SchedulerOrchestrator[] = [];
+  readonly #methods: ScheduledMethod[] = [];
+  /** The job that called a method last. */
+  readonly #jobs = new WeakMap<Function, CronJob>();
+
+  follow(registry: SchedulerRegistry): void {
+    this.#registries.push(FollowedRegistry.of(registry));
+  }
+
+  /** Reads which jobs were made for which decorated methods. */
+  read(orchestrator: SchedulerOrchestrator): void {
+    this.#orchestrators.push(orchestrator);
+  }
+
+  add(method: ScheduledMethod): void {
+    this.#methods.push(method);
+  }
+
+  /**
+   * The firing that has led to the current call; `undefined` in a call by hand. If the job of
+   * another method calls a method that has a schedule, that is a call by hand, too. Read it
+   * before anything is awaited.
+   */
+  firing(method: Function): Firing | undefined {
+    for (const { firing } of this.#registries) {
+      if (!firing) continue;
+      const source = firing.kind === 'cron' ? firing.job : firing.timer;
+      if (isOfAnotherMethod(this.#orchestrators, source, method)) return undefined;
+      if (firing.kind === 'cron') this.#jobs.set(method, firing.job);
+      return firing;
+    }
+    return undefined;
+  }
+
+  /**
+   * The same for a job that fires while it is created, since the job is added to its registry
+   * only afterwards.
+   */
+  async firingWhileMade(): Promise<Firing | undefined> {
+    if (this.#registries.length === 0) return undefined;
+    await Promise.resolve();
+    for (const registry of this.#registries) {
+      const firing = registry.takeFiringWhileMade();
+      if (firing) return firing;
+    }
+    return undefined;
+  }
+
+  /**
+   * Adds to an inspection the last tick of the methods that take the key, and the number of
+   * ticks that they have missed since.
+   *
+   * @param look inspects another key
+   * @param until the time until which ticks count as missed, in epoch milliseconds
+   */
+  async withTicks(
+    found: LockInspection,
+    look: (key: string) => Promise<LockInspection>,
+    until: number,
+  ): Promise<LockInspection> {
+    const { key } = found;
+    let { lastTick } = found;
+    let missed: number | undefined;
+    for (const scheduled of this.#methods.filter((method) => method.takes(key))) {
+      const ticksKey = scheduled.ticksOf(key);
+      const last = ticksKey === key ? found.lastTick : (await look(ticksKey)).lastTick;
+      if (!last) continue;
+      if (!lastTick || lastTick < last) lastTick = last;
+      const count = await this.#missed(scheduled.method, last.getTime(), until);
+      if (count !== undefined) missed = (missed ?? 0) + count;
+    }
+    return { ...found, ...(lastTick && { lastTick }), ...(missed !== undefined && { missed }) };
+  }
+
+  /** Counts ticks after `last`, to 100 at most. `undefined` when the schedule is not known. */
+  async #missed(method: Function, last: number, until: number): Promise<number | undefined> {
+    const time = this.#cronTimeOf(method);
+    if (!time) return undefined;
+    if (time.realDate) return last < Number(time.source) && Number(time.source) <= until ? 1 : 0;
+    // `cron` throws for an expression without a next tick.
+    return ticksBetween(time, zoneOf(time), { from: last, until, most: MOST_MISSED }).catch(() => undefined);
+  }
+
+  /**
+   * The schedule of the registered job; for a job without a name that has not fired yet, the
+   * schedule of the decorator.
+   */
+  #cronTimeOf(method: Function): CronTime | undefined {
+    const options: CronOptions | undefined = Reflect.getMetadata(SCHEDULE_CRON_OPTIONS, method);
+    if (!options) return undefined;
+    const { name, cronTime, timeZone, utcOffset } = options;
+    const jobs = this.#registries.flatMap(({ cronJobs }) => [...cronJobs]);
+    if (name) return jobs.find(([other]) => other === name)?.[1].cronTime;
+    const known = this.#jobs.get(method);
+    if (known) return known.cronTime;
+    const CronTimeClass = jobs[0]?.[1].cronTime.constructor as CronTimeClass | undefined;
+    return CronTimeClass && new CronTimeClass(cronTime, timeZone, utcOffset);
+  }
+}
+
+interface CronOptions {
+  name?: string;
+  cronTime: unknown;
+  timeZone?: string | null;
+  utcOffset?: number | null;
+}
+
+/**
+ * The class is taken from a job: `cron` is a dependency of `@nestjs/schedule`, and cannot
+ * always be imported.
+ */
+type CronTimeClass = new (source: unknown, timeZone?: string | null, utcOffset?: number | null) => CronTime;

@@ -1,0 +1,231 @@
+import { StreamableFile } from '@nestjs/common';
+import { finished, Readable } from 'node:stream';
+import { isObservable, Observable } from 'rxjs';
+import type { LockCall } from '../options/lock-call.js';
+import { LockContext } from '../lock-context.js';
+import { LockError, type LockLostError } from '../lock.errors.js';
+import type { Lock } from '../lock.js';
+import type { LockService } from '../lock.service.js';
+
+/** A stream that has to be used in place of the given one, and when its use has ended; `undefined` for what is no stream. */
+export function holdStream(
+  value: unknown,
+  lock: Lock,
+  locks: LockService,
+  call: LockCall,
+): { stream: unknown; ended: Promise<void> } | undefined {
+  if (!isStream(value)) return undefined;
+  const readable = readableOf(value);
+  const use = new StreamUse(lock, locks, call, readable);
+  return { stream: holdWhileUsed(value, use), ended: use.ended };
+}
+
+type Stream = Observable<unknown> | AsyncIterable<unknown> | StreamableFile;
+
+function isStream(value: unknown): value is Stream {
+  return (
+    isObservable(value) ||
+    value instanceof StreamableFile ||
+    (typeof value === 'object' && value !== null && Symbol.asyncIterator in value)
+  );
+}
+
+function holdWhileUsed(stream: Stream, use: StreamUse): Stream {
+  if (isObservable(stream)) return holdObservable(stream, use);
+  const readable = readableOf(stream);
+  if (!readable)
+    return stream instanceof ReadableStream
+      ? holdWebStream(stream, use)
+      : holdIterable(stream as AsyncIterable<unknown>, use);
+  holdReadable(readable, use);
+  return stream;
+}
+
+function readableOf(stream: unknown): Readable | undefined {
+  const readable = stream instanceof StreamableFile ? stream.getStream() : stream;
+  return readable instanceof Readable ? readable : undefined;
+}
+
+function holdObservable(source: Observable<unknown>, use: StreamUse): Observable<unknown> {
+  return new Observable((subscriber) => {
+    const end = use.begin((error) => subscriber.error(error));
+    const subscription = use.run(() => source.subscribe(subscriber));
+    return () => {
+      subscription.unsubscribe();
+      end();
+    };
+  });
+}
+
+function holdReadable(stream: Readable, use: StreamUse): void {
+  const end = use.begin((error) => stream.destroy(error));
+  const removeListeners = finished(stream, { writable: false }, () => {
+    removeListeners();
+    end();
+  });
+}
+
+/** A web stream in place of the given one: it is in use from its first read. */
+function holdWebStream(source: ReadableStream<unknown>, use: StreamUse): ReadableStream<unknown> {
+  const items = new HeldIterator(source, use);
+  return new ReadableStream(
+    {
+      async pull(controller) {
+        const { done, value } = await items.next();
+        if (done) controller.close();
+        else controller.enqueue(value);
+      },
+      cancel: async (reason) => void (await items.return(reason)),
+    },
+    { highWaterMark: 0 },
+  );
+}
+
+/** What can be iterated, and nothing else: whatever more it could do would not hold the lock. */
+function holdIterable(source: AsyncIterable<unknown>, use: StreamUse): AsyncIterable<unknown> {
+  if ('next' in source) return new HeldIterator(source, use);
+  return { [Symbol.asyncIterator]: () => new HeldIterator(source, use) };
+}
+
+/** An iteration, which is one use of its stream from the first item asked for. */
+class HeldIterator implements AsyncIterableIterator<unknown> {
+  #started: { iterator: AsyncIterator<unknown>; end: () => void } | undefined;
+  #lost: LockLostError | undefined;
+  // Not a race against a promise of the loss: that would keep every item until the end.
+  #loseNext: ((error: LockLostError) => void) | undefined;
+
+  constructor(
+    private readonly source: AsyncIterable<unknown>,
+    private readonly use: StreamUse,
+  ) {}
+
+  async next(): Promise<IteratorResult<unknown>> {
+    let result: IteratorResult<unknown> = { done: true, value: undefined };
+    const { iterator, end } = this.#start();
+    try {
+      if (this.#lost) throw this.#lost;
+      result = await new Promise((resolve, reject) => {
+        this.#loseNext = reject;
+        this.use.run(() => iterator.next()).then(resolve, reject);
+      });
+      return result;
+    } finally {
+      this.#loseNext = undefined;
+      if (result.done) end();
+    }
+  }
+
+  return(value?: unknown): Promise<IteratorResult<unknown>> {
+    return this.#finish(async (iterator) => (await iterator.return?.(value)) ?? { done: true, value });
+  }
+
+  throw(error?: unknown): Promise<IteratorResult<unknown>> {
+    return this.#finish(async (iterator) => {
+      if (iterator.throw) return iterator.throw(error);
+      throw error;
+    });
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  #start(): { iterator: AsyncIterator<unknown>; end: () => void } {
+    this.#started ??= {
+      end: this.use.begin((error) => this.#lose(error)),
+      iterator: this.source[Symbol.asyncIterator](),
+    };
+    return this.#started;
+  }
+
+  #lose(error: LockLostError): void {
+    this.#lost = error;
+    this.#loseNext?.(error);
+    const close = async (): Promise<unknown> => this.#started?.iterator.return?.();
+    close().catch(() => {}); // the loss is the error that surfaces
+  }
+
+  async #finish(
+    close: (iterator: AsyncIterator<unknown>) => Promise<IteratorResult<unknown>>,
+  ): Promise<IteratorResult<unknown>> {
+    const { iterator, end } = this.#start();
+    try {
+      return await this.use.run(() => close(iterator));
+    } finally {
+      end();
+    }
+  }
+}
+
+/** Whether a stream is in use, from its first user to its last. One that nobody uses is given up after a ttl. */
+class StreamUse {
+  readonly ended: Promise<void>;
+  #end: () => void = () => {};
+  #over = false;
+  #users = 0;
+  readonly #unused: { cancel(): void };
+
+  constructor(
+    private readonly lock: Lock,
+    locks: LockService,
+    private readonly call: LockCall,
+    /** A Node stream: it is followed from the beginning, and in use from its first read. */
+    private readonly readable?: Readable,
+  ) {
+    this.ended = new Promise((resolve) => {
+      this.#end = () => {
+        this.#over = true;
+        resolve();
+      };
+    });
+    this.#unused = locks.whenUnused(call, () => this.#giveUp());
+  }
+
+  #giveUp(): boolean {
+    if (this.readable && isInUse(this.readable)) return false;
+    this.#end();
+    this.readable?.destroy(usedTooLate(this.call)); // read later, it would be read unlocked
+    return true;
+  }
+
+  /** What the stream does belongs to the lock's context. */
+  run<T>(work: () => T): T {
+    return LockContext.run(this.lock, work);
+  }
+
+  /**
+   * Returns what is to be called at the end of this use.
+   *
+   * @throws LockError when the lock is not held any more: a stream that is used again, or too late, must not run unlocked
+   */
+  begin(onLost: (error: LockLostError) => void): () => void {
+    if (this.#over) throw usedTooLate(this.call);
+    if (this.lock.loss && this.call.settings.onLost !== 'ignore') throw this.lock.loss;
+    if (!this.readable) this.#unused.cancel();
+    this.#users++;
+    const listener = (): void => {
+      if (this.lock.loss) onLost(this.lock.loss);
+    };
+    if (this.call.settings.onLost !== 'ignore')
+      this.lock.signal.addEventListener('abort', listener, { once: true });
+    let ended = false;
+    return () => {
+      if (ended) return;
+      ended = true;
+      this.#unused.cancel();
+      this.lock.signal.removeEventListener('abort', listener);
+      if (--this.#users === 0) this.#end();
+    };
+  }
+}
+
+/** Also when nothing has come out of it yet: it is piped, iterated or listened to. */
+function isInUse(stream: Readable): boolean {
+  return stream.readableDidRead || stream.readableFlowing !== null || stream.listenerCount('readable') > 0;
+}
+
+function usedTooLate({ key, job }: LockCall): LockError {
+  return new LockError(
+    `The stream of ${job ?? 'a handler'} was used when its lock "${key}" had been released: it had been used to its end before, or by nobody for a ttl. Call the handler again.`,
+  );
+}

@@ -1,0 +1,109 @@
+import {
+  Inject,
+  Injectable,
+  type CallHandler,
+  type ExecutionContext,
+  type NestInterceptor,
+  type Type,
+} from '@nestjs/common';
+import type { Observable } from 'rxjs';
+import { assertLockedOptions } from '../decorators/locked.options.js';
+import { assertKey } from '../options/lock-key.js';
+import { LockError } from '../lock.errors.js';
+import { type LockOptions, type LostCallback } from '../options/lock.options.js';
+import { assertKnownOptions, LOCK_OPTIONS, type LockSettings } from '../options/lock.settings.js';
+import { LockService } from '../lock.service.js';
+import { getLockServiceToken } from '../lock.tokens.js';
+import { runUnderLock, runWithoutLock } from './run-under-lock.js';
+
+/** What a handler is locked by: a key, or a function that makes it from the request. @publicApi */
+export type LockInterceptorKey = string | ((context: ExecutionContext) => string | Promise<string>);
+
+/** Options of `LockInterceptor`. @publicApi */
+export type LockInterceptorOptions = LockOptions & {
+  /** Called once when the lock is lost; `'ignore'`: the response is sent although the lock was lost. Default the module's. */
+  onLost?: LostCallback | 'ignore' | undefined;
+  /** The name of the `LockModule` to use. Default the one without a name. */
+  module?: string | undefined;
+};
+
+const OPTIONS = [...LOCK_OPTIONS, 'module'];
+
+/**
+ * Makes an interceptor that runs handlers under a lock whose key comes from the `ExecutionContext`.
+ *
+ * HTTP: the lock is held until the handler is done and its response, also a streamed one, has been sent or its client has gone; a client that goes
+ * while it waits for the lock waits no longer. Messages and GraphQL: until what the handler returned has completed. Guards run before the lock is
+ * taken, pipes under it.
+ *
+ * Unsubscribing early, as a time-out does, never releases while the handler runs: until it has emitted something, it may be a promise, which
+ * cannot be stopped. Only the stream of an `@Sse()` handler that stays silent is given up, after one ttl (30 s at most), with a warning.
+ *
+ * @example
+ * ```ts
+ * @Post(':id/ship')
+ * @UseInterceptors(LockInterceptor((context) => `order:${context.switchToHttp().getRequest().params.id}`, { wait: '2s' }))
+ * async ship(@Param('id') id: string) {}
+ * ```
+ *
+ * The handler fails with `LockNotAcquiredError` when the lock is busy, see `LockExceptionFilter`; with `LockLostError` when it was lost before the
+ * handler was done; with `LockStoreError` when the store fails. In the first and the last case the handler did not run.
+ *
+ * @throws LockError for options and keys that cannot work
+ * @publicApi
+ */
+export function LockInterceptor(
+  key: LockInterceptorKey,
+  options: LockInterceptorOptions = {},
+): Type<NestInterceptor> {
+  assertOptions(key, options);
+
+  @Injectable()
+  class LockMixinInterceptor implements NestInterceptor {
+    readonly #settings: LockSettings;
+
+    constructor(@Inject(getLockServiceToken(options.module)) private readonly locks: LockService) {
+      this.#settings = locks.settingsFor('LockInterceptor()', options);
+    }
+
+    async intercept(context: ExecutionContext, next: CallHandler): Promise<Observable<unknown>> {
+      const job = `${context.getClass().name}.${context.getHandler().name}`;
+      if (!this.locks.enabled) {
+        // Without a lock only the fencing token needs the key: the handler runs without it, too.
+        const known = await makeKey(key, context, job).catch(() => job);
+        return runWithoutLock(this.locks, known, next);
+      }
+      const made = await makeKey(key, context, job);
+      return runUnderLock(this.locks, { key: made, settings: this.#settings, job }, context, next);
+    }
+  }
+
+  // Nest prints the name when it finds no LockService to inject.
+  const module = options.module ? `{ name: '${options.module}', store }` : '{ store }';
+  Object.defineProperty(LockMixinInterceptor, 'name', {
+    value: `LockInterceptor, which needs LockModule.forRoot(${module}) in the root module,`,
+  });
+  return LockMixinInterceptor;
+}
+
+function assertOptions(key: unknown, options: LockInterceptorOptions): void {
+  if (typeof key !== 'string' && typeof key !== 'function')
+    throw new LockError('LockInterceptor() needs a key, or a function that makes it from the context.');
+  if (typeof key === 'string') assertKey(key);
+  assertKnownOptions('LockInterceptor()', options, OPTIONS);
+  assertLockedOptions('LockInterceptor()', options);
+}
+
+async function makeKey(key: LockInterceptorKey, context: ExecutionContext, job: string): Promise<string> {
+  if (typeof key === 'string') return key;
+  const made: unknown = await key(context);
+  try {
+    assertKey(made);
+    return made;
+  } catch (cause) {
+    throw new LockError(
+      `The key function of LockInterceptor() on ${job} made no key. ${cause instanceof Error ? cause.message : ''}`,
+      { cause },
+    );
+  }
+}

@@ -1,0 +1,46 @@
+import { parseDuration } from './duration.js';
+import { assertKey, assertOwner } from './lock-key.js';
+import { LockError } from '../lock.errors.js';
+import { DEFAULTS, type LostCallback, type RenewalOptions } from './lock.options.js';
+import { assertKnownOptions } from './lock.settings.js';
+import { show } from './show.js';
+
+/**
+ * A lock on its way to another process, as plain data. Whoever has it can renew and release the lock: send it like a password, and do not log it.
+ *
+ * @publicApi
+ */
+export interface LockHandOff {
+  key: string;
+  owner: string;
+  fencingToken: number;
+  /** Milliseconds; absent for a lock that never expires. */
+  ttl?: number | undefined;
+}
+
+/** Options of `restore`. @publicApi */
+export type RestoreOptions = RenewalOptions & {
+  /** Called once when the lock is lost. Default the module's. */
+  onLost?: LostCallback | undefined;
+};
+
+export const RESTORE_OPTIONS = ['autoRenew', 'renewEvery', 'onLost'] as const;
+
+/** @throws LockError for what `handOff()` has not made */
+export function readHandOff(data: unknown): Required<LockHandOff> {
+  assertKnownOptions('the data given to restore()', data, ['key', 'owner', 'fencingToken', 'ttl']);
+  const { key, owner, fencingToken, ttl = Infinity } = data as Partial<LockHandOff>;
+  assertKey(key);
+  assertOwner(owner);
+  if (!Number.isSafeInteger(fencingToken) || fencingToken === undefined || fencingToken < 0)
+    throw new LockError(
+      `The fencingToken given to restore() must be a whole number, but it is ${show(fencingToken)}. Restore what lock.handOff() has returned.`,
+    );
+  const min = DEFAULTS.smallestTtl;
+  return {
+    key,
+    owner,
+    fencingToken,
+    ttl: parseDuration('The ttl given to restore()', ttl, { min, infinite: true }),
+  };
+}

@@ -1,0 +1,50 @@
+import type { OnceRequest } from '../interfaces/lock-store.interface.js';
+import { assertKey } from './lock-key.js';
+import { LockError, type LockNotAcquiredError } from '../lock.errors.js';
+import type { AcquireOptions, RunOptions } from './lock.options.js';
+import { assertKnownOptions, readSettings, readSignal, type LockSettings } from './lock.settings.js';
+
+/** One call that wants a lock, read and checked. */
+export interface LockCall {
+  /** The key as the user knows it. */
+  key: string;
+  settings: LockSettings;
+  signal?: AbortSignal | undefined;
+  /** The name of the decorated method. */
+  job?: string | undefined;
+  /** For a call by the scheduler: what the store records so that the run happens once. */
+  once?: OnceRequest | undefined;
+  /**
+   * The key under which the run is recorded, for methods that share the key of the lock.
+   * Default the key of the lock.
+   */
+  ticksKey?: string | undefined;
+  /** Whether a run of the same call chain, around the call, holds the key. */
+  nested?: boolean;
+}
+
+/** How a `tryRun` ended. @publicApi */
+export type TryRunResult<T> = { acquired: true; value: T } | { acquired: false; error: LockNotAcquiredError };
+
+/**
+ * Reads what a method of the service was called with.
+ *
+ * @param where the method, such as `run()`, and the options that it knows
+ * @throws LockError that names the option, its value and its limits
+ */
+export function readCall(
+  { method, known }: { method: string; known: readonly string[] },
+  key: string,
+  options: AcquireOptions | RunOptions | undefined,
+  defaults: LockSettings,
+): LockCall {
+  assertKey(key);
+  if (options === undefined) return { key, settings: defaults };
+  assertKnownOptions(method, options, known);
+  if ((options as { once?: unknown }).once === 'tick')
+    throw new LockError(
+      `The option "once" of ${method} cannot be 'tick': only scheduled methods under @Locked() have ticks, and they have them without this option. Give slots: once: '5m'.`,
+    );
+  const where = `${method} of "${key}"`;
+  return { key, settings: readSettings(where, options, defaults), signal: readSignal(where, options.signal) };
+}

@@ -1,0 +1,88 @@
+import { createHash } from 'node:crypto';
+import { LockError } from '../lock.errors.js';
+
+/** The longest key that is taken, in bytes of UTF-8. @publicApi */
+export const MAX_KEY_BYTES = 4096;
+
+/** What fits into the key column of every database, in bytes. */
+const LONGEST_STORED = 255;
+
+const FITTED = /~sha256:[0-9a-f]{64}$/;
+const SUFFIX_BYTES = '~sha256:'.length + 64;
+
+/**
+ * Refuses what cannot be a key: anything but a non-empty, well-formed string without NUL, of at most 4096 bytes.
+ *
+ * Stores call it before any statement: a number or an array that reaches a driver can match every row or break the SQL.
+ *
+ * @throws LockError that says what is wrong with it
+ * @publicApi
+ */
+export function assertKey(key: unknown): asserts key is string {
+  if (typeof key !== 'string')
+    throw new LockError(
+      `A lock key must be a string, but it is ${kindOf(key)}. Make it a string: \`order:\${id}\`.`,
+    );
+  if (key === '') throw new LockError('A lock key must not be empty. Give the name of what is locked.');
+  const problem = textProblem(key);
+  if (problem) throw new LockError(`The lock key ${JSON.stringify(excerpt(key))} ${problem}.`);
+  const bytes = Buffer.byteLength(key);
+  if (bytes > MAX_KEY_BYTES) {
+    throw new LockError(
+      `The lock key "${excerpt(key)}" has ${bytes} bytes; the limit is ${MAX_KEY_BYTES}. Use an id or a hash of the content as the key.`,
+    );
+  }
+}
+
+/** Refuses an owner id that a store could mistake for another: it must be a non-empty, well-formed string without NUL. @publicApi */
+export function assertOwner(owner: unknown): asserts owner is string {
+  if (typeof owner !== 'string' || owner === '')
+    throw new LockError(
+      `A lock owner must be a non-empty string, but it is ${owner === '' ? 'empty' : kindOf(owner)}.`,
+    );
+  const problem = textProblem(owner);
+  if (problem) throw new LockError(`The lock owner ${problem}.`); // the id itself is a capability: never in a message
+}
+
+/** What keeps a string from being stored the same in every database, or `undefined`. */
+export function textProblem(text: string): string | undefined {
+  if (text.includes('\0')) return 'contains a NUL character. Remove it';
+  if (!text.isWellFormed())
+    return 'contains a lone surrogate (half of a character). Use String.prototype.toWellFormed()';
+  return undefined;
+}
+
+/**
+ * The form in which a store with a limited column keeps a key: itself when it fits, otherwise its readable start and the SHA-256 of the whole.
+ *
+ * A short key that already looks like a fitted one is hashed as well, so that no two keys share a row.
+ *
+ * @publicApi
+ */
+export function fitKey(key: string): string {
+  assertKey(key);
+  const bytes = Buffer.from(key);
+  if (bytes.length <= LONGEST_STORED && !FITTED.test(key)) return key;
+  let end = Math.min(bytes.length, LONGEST_STORED - SUFFIX_BYTES);
+  while (((bytes[end] ?? 0) & 0xc0) === 0x80) end--; // never in the middle of a character
+  return `${bytes.subarray(0, end).toString()}~sha256:${createHash('sha256').update(bytes).digest('hex')}`;
+}
+
+/**
+ * The form in which a key is looked for: {@link fitKey} of it, but a key that already looks fitted is one that a list has shown.
+ *
+ * @publicApi
+ */
+export function storedKey(key: string): string {
+  assertKey(key);
+  return FITTED.test(key) && Buffer.byteLength(key) <= LONGEST_STORED ? key : fitKey(key);
+}
+
+function excerpt(key: string): string {
+  return key.length > 40 ? `${key.slice(0, 40).toWellFormed()}…` : key;
+}
+
+function kindOf(value: unknown): string {
+  if (value === null || value === undefined) return String(value);
+  return Array.isArray(value) ? 'an array' : `of type ${typeof value}`;
+}

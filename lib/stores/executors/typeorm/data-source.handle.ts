@@ -1,0 +1,153 @@
+import type { ModuleRef } from '@nestjs/core';
+import type { DataSource, DataSourceOptions } from 'typeorm';
+import { LockError, LockStoreError } from '../../../lock.errors.js';
+import { safeError } from '../../../safe-error.js';
+import { describeDataSource } from './data-source.description.js';
+import { NoAnswerError, OPERATION_LIMIT, TimeLimit } from '../../shared/time-limit.js';
+import { storeFailure } from '../../sql/store-failure.js';
+
+/**
+ * A DataSource that a store opens when it needs it, and lets go in the end; for those that are not simply at hand.
+ *
+ * @publicApi
+ */
+export interface DataSourceHandle {
+  /** Gives an initialized DataSource; called when the store is opened, and not before. */
+  open(): Promise<DataSource>;
+  /** Closes what `open` has opened, and nothing that the application made. */
+  close(dataSource: DataSource): Promise<void>;
+}
+
+/** Where a store finds its DataSource: the application's by its name, or the options of one of the store's own. */
+export interface DataSourceChoice {
+  dataSource?: string;
+  connection?: DataSourceOptions;
+}
+
+/**
+ * Reads the choice.
+ *
+ * @param maker for messages: the function that has these options, the store for a DataSource
+ * object, the types of databases that it supports, and what to use instead
+ * @throws LockError for what names no DataSource
+ */
+export function readDataSource(
+  maker: { name: string; store: string; types: readonly string[]; otherwise?: string },
+  { dataSource, connection }: DataSourceChoice,
+): (moduleRef: ModuleRef) => DataSourceHandle {
+  if (dataSource !== undefined && connection !== undefined)
+    throw new LockError(
+      "dataSource and connection exclude each other: either the application's DataSource by its name, or one of the store's own.",
+    );
+  if (dataSource !== undefined && typeof dataSource !== 'string')
+    throw new LockError(
+      `dataSource must be the name of a DataSource. A store on a DataSource object is made with new ${maker.store}(dataSource).`,
+    );
+  if (connection === undefined)
+    return (moduleRef) => applicationDataSource(moduleRef, maker.name, dataSource);
+  if (!hasType(connection))
+    throw new LockError(
+      `connection must be the options of a TypeORM DataSource, with a type: ${maker.name}({ connection: { type: 'postgres', url } }).`,
+    );
+  if (!maker.types.includes(connection.type))
+    throw new LockError(
+      `${maker.name}() cannot keep locks in a connection of the type ${JSON.stringify(connection.type)}. Supported are ${maker.types.join(', ')}.${maker.otherwise ? ` ${maker.otherwise}` : ''}`,
+    );
+  return () => ownDataSource(connection, maker.name);
+}
+
+function hasType(connection: unknown): boolean {
+  return (
+    typeof connection === 'object' &&
+    connection !== null &&
+    'type' in connection &&
+    typeof connection.type === 'string'
+  );
+}
+
+/** A DataSource that the application has made itself. */
+export function handedIn(dataSource: DataSource): DataSourceHandle {
+  return { open: async () => dataSource, close: async () => undefined };
+}
+
+/** The DataSource that `TypeOrmModule.forRoot()` makes, under the name that was given there. */
+function applicationDataSource(moduleRef: ModuleRef, maker: string, name?: string): DataSourceHandle {
+  const wanted = name === undefined ? 'DataSource' : `DataSource "${name}"`;
+  return {
+    async open() {
+      const { getDataSourceToken } = await load(maker, '@nestjs/typeorm', () => import('@nestjs/typeorm'));
+      let dataSource: Partial<DataSource> | undefined;
+      try {
+        dataSource = moduleRef.get<DataSource>(getDataSourceToken(name), { strict: false });
+      } catch (error) {
+        throw new LockError(
+          `${maker}() found no ${wanted} in the application. Import TypeOrmModule.forRoot(), give the name of another one ` +
+            'in the option dataSource, or let the store open its own: ' +
+            `${maker}({ connection: { type: ... } }).`,
+          { cause: error },
+        );
+      }
+      if (dataSource?.isInitialized) return dataSource as DataSource;
+      // While the container is still making it, there is an empty object in its place.
+      const isMade = typeof dataSource?.initialize === 'function';
+      throw new LockStoreError(
+        isMade
+          ? `The application's ${wanted} was made, but not initialized. With TypeORM's manualInitialization, or when it was destroyed: set enabled: false in the LockModule, and call LockService.enable() after dataSource.initialize().`
+          : `The application's ${wanted} is not initialized. Use locks from onModuleInit on.`,
+      );
+    },
+    close: async () => undefined,
+  };
+}
+
+/** A DataSource of the store's own. */
+function ownDataSource(options: DataSourceOptions, maker: string): DataSourceHandle {
+  return {
+    async open() {
+      const typeorm = await load(maker, 'typeorm', () => import('typeorm'));
+      const timeLimit = new TimeLimit(OPERATION_LIMIT);
+      try {
+        const initializing = new typeorm.DataSource(options).initialize();
+        return await timeLimit.race(initializing, (late) => late.destroy());
+      } catch (error) {
+        // TypeORM's own message recommends mysql, which has no prepared statements.
+        if (error instanceof Error && error.name === 'DriverPackageNotInstalledError')
+          throw new LockStoreError(
+            `${maker}() needs the driver of ${options.type}. Run: npm install ${driverOf(options.type)}.`,
+            { cause: safeError(error) },
+          );
+        throw storeFailure(error, 'open the lock store', describeDataSource(options));
+      } finally {
+        timeLimit.end();
+      }
+    },
+    async close(dataSource) {
+      const timeLimit = new TimeLimit(OPERATION_LIMIT);
+      try {
+        await timeLimit.race(dataSource.destroy());
+      } catch (error) {
+        // Drivers wait for connections that do not answer any more; a shutdown must not.
+        if (!(error instanceof NoAnswerError)) throw error;
+      } finally {
+        timeLimit.end();
+      }
+    },
+  };
+}
+
+function driverOf(type: string): string {
+  if (type === 'postgres') return 'pg';
+  return type === 'better-sqlite3' ? 'better-sqlite3' : 'mysql2';
+}
+
+async function load<Module>(maker: string, name: string, importing: () => Promise<Module>): Promise<Module> {
+  try {
+    return await importing();
+  } catch (error) {
+    throw new LockError(
+      `${maker}() needs the package ${name}. Run: npm install typeorm @nestjs/typeorm, and the driver of the database ` +
+        '(pg, mysql2 or better-sqlite3).',
+      { cause: error },
+    );
+  }
+}

@@ -1,0 +1,232 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { DataSource, EntityManager } from 'typeorm';
+import { LockError, LockStoreError } from '../../lock.errors.js';
+import { Opening } from '../shared/opening.js';
+import { runnerOf } from '../executors/typeorm/caller-transaction.js';
+import { describeDataSource } from '../executors/typeorm/data-source.description.js';
+import type { DataSourceHandle } from '../executors/typeorm/data-source.handle.js';
+import { openLockDatabase } from './lock-database.js';
+import type { Change, Claim, LockDatabase, LockDialect, Listener, Run } from './lock-dialect.js';
+import { prepareTable } from './lock-table.js';
+import { warnOfLostCommits } from './lost-commits.js';
+import type { Warn } from './pooled-sessions.js';
+import {
+  CollisionError,
+  isDenied,
+  isMissingTable,
+  storeFailure,
+  transactionFailure,
+} from './store-failure.js';
+import { assertRights, missingRight } from './table-rights.js';
+import { replaceTable } from './vanished-table.js';
+import { NEVER } from './lock-row.js';
+import { nameOf, type LockTable, type StoreSettings } from '../typeorm/typeorm-store.options.js';
+
+interface OpenDatabase extends LockDatabase {
+  dataSource: DataSource;
+  /** The database, for people, in messages. */
+  target: string;
+  listener: Listener | undefined;
+}
+
+/**
+ * The work of an operation on a connection of its own.
+ *
+ * @param before its result on the connection before, see {@link LockSessions}
+ */
+type Work<T> = (
+  dialect: LockDialect,
+  run: Run,
+  listener: Listener | undefined,
+  before: T | undefined,
+) => Promise<T>;
+
+/** Milliseconds for which a row that another session has locked is asked again. */
+const ROW_PATIENCE = 1_000;
+/** Short enough to find a key free for a moment that many acquire and release in turn. */
+const LONGEST_PAUSE = 40;
+
+/** Runs operations on the lock table; opens the database before the first one. Whatever fails is one of our errors. */
+export class LockOperations {
+  private readonly opening = new Opening(() => this.openDatabase());
+  /** The kind of database, as soon as it is known. */
+  kind = 'typeorm';
+  /** With its schema, as soon as that is known. */
+  table: LockTable;
+  /** The longest finite ttl of this process's settings and calls so far, in milliseconds. */
+  longestTtl = 0;
+  private vanished = false;
+  private replacing: Promise<void> | undefined;
+  /** Whether processes are called, as soon as that is known. */
+  calls = false;
+
+  constructor(
+    private readonly handle: DataSourceHandle,
+    private readonly settings: StoreSettings,
+    /** Told when this process is called for a key; without it nobody is. */
+    private readonly heard?: (key?: string) => void,
+    private readonly warn: Warn = () => undefined,
+  ) {
+    this.table = settings.table;
+  }
+
+  async open(): Promise<void> {
+    await this.opening.start();
+    const database = await this.opening.get('open it');
+    try {
+      await assertRights(database);
+    } catch (error) {
+      throw storeFailure(error, `write to the table ${nameOf(this.table)}`, database.target);
+    }
+  }
+
+  async close(): Promise<void> {
+    const database = await this.opening.end();
+    await database?.listener?.close();
+    await database?.sessions.close();
+    if (database) await this.handle.close(database.dataSource);
+  }
+
+  /**
+   * @param doing for messages, such as `acquire "nightly-report"`
+   * @param limit milliseconds
+   * @param owners the owner ids that the work uses, which no error may show
+   * @throws CollisionError when sessions were in each other's way
+   */
+  async run<T>(doing: string, limit: number, work: Work<T>, owners: readonly string[] = []): Promise<T> {
+    const database = await this.opening.get(doing);
+    const { sessions, dialect, listener, target } = database;
+    const attempt = () => sessions.use<T>(limit, (run, before) => work(dialect, run, listener, before));
+    try {
+      if (this.vanished) await this.replace(database);
+      return await attempt().catch(async (error: unknown) => {
+        if (!isMissingTable(error, database.table.table)) throw error;
+        await this.replace(database);
+        return attempt();
+      });
+    } catch (error) {
+      throw storeFailure(error, doing, target, owners);
+    }
+  }
+
+  /**
+   * Names a ttl that this process uses. If the table vanishes, holders may still believe in
+   * its locks for that time.
+   */
+  expectTtl(ttl: number): void {
+    if (ttl > this.longestTtl && ttl < NEVER) this.longestTtl = Math.ceil(ttl);
+  }
+
+  /**
+   * Creates the table again after it has vanished. All operations that notice it wait for the
+   * same replacement.
+   */
+  private async replace(database: OpenDatabase): Promise<void> {
+    this.vanished = true;
+    this.replacing ??= replaceTable(database, this.settings.autoCreate, this.longestTtl, this.warn).finally(
+      () => (this.replacing = undefined),
+    );
+    await this.replacing;
+    this.vanished = false;
+  }
+
+  /** Changes one row. While it is locked, it is tried again. */
+  async change(
+    doing: string,
+    limit: number,
+    work: Work<Change>,
+    owners: readonly string[] = [],
+  ): Promise<boolean> {
+    return (await this.insist(doing, limit, work, owners)) === 'done';
+  }
+
+  /** Tries again, with growing pauses in which no connection is held, what ran into a locked row or collided with other sessions. */
+  async insist<T>(
+    doing: string,
+    limit: number,
+    work: Work<T | 'locked'>,
+    owners: readonly string[] = [],
+  ): Promise<T> {
+    const deadline = performance.now() + Math.min(limit, ROW_PATIENCE);
+    for (let pause = 10; ; pause = Math.min(pause * 2, LONGEST_PAUSE)) {
+      const answer = await unlessCollided<T | 'locked'>(this.run(doing, limit, work, owners), 'locked');
+      if (answer !== 'locked') return answer;
+      const left = deadline - performance.now();
+      if (left <= 0) throw new CollisionError(doing, (await this.opening.get(doing)).target);
+      await sleep(Math.min(left, pause * (0.5 + Math.random() / 2)));
+    }
+  }
+
+  /** Runs `work` in a transaction of its own. What `work` rejects with is rejected as it is. */
+  async transaction<T>(work: (manager: EntityManager) => Promise<T>): Promise<T> {
+    let doing = 'begin a transaction';
+    const { transactions, target } = await this.opening.get(doing);
+    let thrown: { error: unknown } | undefined;
+    try {
+      return await transactions.run(async (manager) => {
+        doing = 'commit a transaction';
+        return work(manager).catch((error: unknown) => {
+          thrown = { error };
+          throw error;
+        });
+      });
+    } catch (error) {
+      throw thrown ? thrown.error : transactionFailure(error, doing, target);
+    }
+  }
+
+  /** Locks the row until the transaction of `manager` ends; `false` when the claim is not true. */
+  async guard(manager: unknown, claim: Claim): Promise<boolean> {
+    const doing = `guard "${claim.key}" in a transaction`;
+    const { dataSource, transactions, dialect, target } = await this.opening.get(doing);
+    const runner = runnerOf(manager, dataSource, doing);
+    const guarding = await transactions
+      .within(runner, (run) => dialect.guard(run, claim))
+      .catch((error: unknown) => {
+        throw storeFailure(error, doing, target, [claim.owner]);
+      });
+    if (guarding === 'snapshot')
+      throw new LockError(
+        `Could not ${doing}: at its isolation level a renewal since it began would look like a loss. Begin it at READ COMMITTED, or run the work in lock.transaction().`,
+      );
+    if (guarding === 'changed')
+      throw new LockStoreError(
+        `Could not ${doing}: in ${target} others have written since the transaction began, as by a renewal of the lock. Run the work in lock.transaction(), which is prepared for that.`,
+        { transient: true },
+      );
+    return guarding === 'held';
+  }
+
+  private async openDatabase(): Promise<OpenDatabase> {
+    const { table, autoCreate } = this.settings;
+    const dataSource = await this.handle.open();
+    const target = describeDataSource(dataSource.options);
+    let database: LockDatabase | undefined;
+    try {
+      database = await openLockDatabase(dataSource, this.settings, this.warn);
+      await prepareTable(database, database.table, autoCreate);
+      await warnOfLostCommits(database, this.warn);
+      this.kind = database.kind;
+      this.table = database.kind === 'better-sqlite3' ? table : database.table;
+      const listener = this.heard && database.listen?.(this.heard);
+      this.calls = listener !== undefined;
+      return { ...database, dataSource, target, listener };
+    } catch (error) {
+      await database?.sessions.close();
+      await this.handle.close(dataSource);
+      const place = database?.table ?? table;
+      const failure = isDenied(error) ? missingRight(place, error) : error;
+      throw storeFailure(failure, `open the lock store (table ${nameOf(place)})`, target);
+    }
+  }
+}
+
+/** Gives another value in place of a collision. */
+export async function unlessCollided<T>(work: Promise<T>, collided: T): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    if (error instanceof CollisionError) return collided;
+    throw error;
+  }
+}

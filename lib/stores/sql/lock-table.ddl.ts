@@ -1,0 +1,93 @@
+import { LockError } from '../../lock.errors.js';
+import { quoted, type LockTable } from '../typeorm/typeorm-store.options.js';
+
+/**
+ * The key of an advisory lock, the same in all processes: PostgreSQL's IF NOT EXISTS fails
+ * when several processes create a table at once.
+ */
+export const CREATION_LOCK = 4_973_615_208;
+
+/** The databases that have a lock table, as TypeORM names their types. @publicApi */
+export type LockTableDatabase = 'postgres' | 'mysql' | 'mariadb' | 'sqlite' | 'better-sqlite3';
+
+// Times are epoch milliseconds: DATETIME and TIMESTAMP columns shift with time zones and at the end of summer time.
+// Half-filled pages: PostgreSQL then updates a row within its page, and the index stays untouched.
+const postgres = (
+  table: string,
+  weak: boolean,
+) => `CREATE ${weak ? 'UNLOGGED ' : ''}TABLE IF NOT EXISTS ${table} (
+  key varchar(255) COLLATE "C" NOT NULL PRIMARY KEY,
+  owner varchar(64),
+  token bigint NOT NULL,
+  expires_ms bigint NOT NULL,
+  label varchar(255),
+  started_ms bigint,
+  renewed_ms bigint,
+  tick_ms bigint,
+  paused boolean NOT NULL DEFAULT false,
+  last_label varchar(255),
+  last_started_ms bigint,
+  last_ended_ms bigint,
+  last_outcome varchar(16),
+  waiting varchar(16)[]
+) WITH (fillfactor = 50)`;
+
+// Bytes for keys and owners: text would make 'k', 'K' and 'k ' one lock, and two connection charsets two locks of one key.
+const mysql = (table: string) => `CREATE TABLE IF NOT EXISTS ${table} (
+  \`key\` varbinary(255) NOT NULL PRIMARY KEY,
+  owner varbinary(64),
+  token bigint NOT NULL,
+  expires_ms bigint NOT NULL,
+  label varchar(255),
+  started_ms bigint,
+  renewed_ms bigint,
+  tick_ms bigint,
+  paused boolean NOT NULL DEFAULT false,
+  last_label varchar(255),
+  last_started_ms bigint,
+  last_ended_ms bigint,
+  last_outcome varchar(16)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4`;
+
+const sqlite = (table: string) => `CREATE TABLE IF NOT EXISTS ${table} (
+  key text NOT NULL PRIMARY KEY,
+  owner text,
+  token integer NOT NULL,
+  expires_ms integer NOT NULL,
+  label text,
+  started_ms integer,
+  renewed_ms integer,
+  tick_ms integer,
+  paused integer NOT NULL DEFAULT 0,
+  last_label text,
+  last_started_ms integer,
+  last_ended_ms integer,
+  last_outcome text
+) WITHOUT ROWID`;
+
+/** The `CREATE TABLE` of a database. */
+export function createTable(type: LockTableDatabase, table: LockTable): string {
+  const name = tableName(type, table);
+  if (type === 'postgres') return postgres(name, table.weak);
+  return type === 'mysql' || type === 'mariadb' ? mysql(name) : sqlite(name);
+}
+
+/** The table as it stands in the SQL of a database. */
+export function tableName(type: string, table: LockTable): string {
+  if (type === 'postgres') return quoted(table, '"');
+  const mysqlOrMariadb = type === 'mysql' || type === 'mariadb';
+  if (mysqlOrMariadb && table.weak)
+    throw new LockError(
+      `There are no weak locks in ${type}, whose tables all survive a crash. Leave out the option weak; or use typeOrmSessionStore(), whose locks write nothing, or a store in PostgreSQL, SQLite or MongoDB.`,
+    );
+  if (mysqlOrMariadb) return quoted(table, '`');
+  if (type !== 'sqlite' && type !== 'better-sqlite3')
+    throw new LockError(
+      `There is no lock table for ${type}: only for postgres, mysql, mariadb and better-sqlite3.`,
+    );
+  if (table.schema !== undefined && table.schema !== 'main')
+    throw new LockError(
+      `SQLite has no schemas: leave out the option schema ("${table.schema}"), or use another database.`,
+    );
+  return quoted(table, '"');
+}

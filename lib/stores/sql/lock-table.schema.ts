@@ -1,0 +1,131 @@
+import type { DataSource } from 'typeorm';
+import { LockError, LockStoreError } from '../../lock.errors.js';
+import { safeError } from '../../safe-error.js';
+import { nameOf, quoted, type LockTable } from '../typeorm/typeorm-store.options.js';
+
+/**
+ * Runs one statement without values and gives its rows, on a connection of the store or of a
+ * migration.
+ */
+type Query = (sql: string) => Promise<Record<string, unknown>[]>;
+
+/** The schema in which a connection finds the table when a statement does not name one. */
+interface DefaultSchema {
+  schema: string;
+  isLockTable: boolean;
+}
+
+/**
+ * Finds the schema of the table (on MySQL and MariaDB the database), so that every statement
+ * can name it: a connection of the pool may be set to another schema.
+ *
+ * It is the store's option `schema`; else the option of the DataSource; else the server's
+ * default for the user.
+ *
+ * @throws LockStoreError when that schema does not exist
+ * @throws LockError when an earlier version keeps its locks in another schema
+ */
+export async function resolveTable(
+  dataSource: DataSource,
+  table: LockTable,
+  query: Query,
+): Promise<LockTable> {
+  const { type } = dataSource.options;
+  if (type === 'postgres') return { ...table, schema: await postgresSchema(dataSource, table, query) };
+  if (type === 'mysql' || type === 'mariadb')
+    return { ...table, schema: table.schema ?? mysqlDatabase(dataSource) };
+  // Without a schema, a temporary table of the application would hide the table from its connection.
+  return { ...table, schema: table.schema ?? 'main' };
+}
+
+async function postgresSchema(dataSource: DataSource, table: LockTable, query: Query): Promise<string> {
+  const { schema: configured } = dataSource.options as { schema?: string };
+  const schema = table.schema ?? configured;
+  if (schema === undefined) {
+    const found = await defaultSchema(table, query);
+    if (found) return found.schema;
+    throw new LockStoreError(
+      `The search_path of this user has no schema for the table ${table.table} that exists and that the user may use. Set the option schema.`,
+    );
+  }
+  const exists = `SELECT 1 AS found FROM pg_catalog.pg_namespace WHERE nspname = ${literal(schema)}`;
+  if ((await query(exists)).length === 0) throw missingSchema({ ...table, schema });
+  if (table.schema === undefined) await assertNotElsewhere({ ...table, schema }, query);
+  return schema;
+}
+
+/**
+ * Earlier versions ignored the DataSource's schema. In a rolling deployment two tables would
+ * give one lock two holders.
+ */
+async function assertNotElsewhere(table: LockTable, query: Query): Promise<void> {
+  const before = await defaultSchema(table, query);
+  if (!before?.isLockTable || before.schema === table.schema) return;
+  const present = `SELECT 1 AS found FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE n.nspname = ${literal(String(table.schema))} AND c.relname = '${table.table}'`;
+  if ((await query(present)).length > 0) return;
+  const old = { ...table, schema: before.schema };
+  throw new LockError(
+    `The DataSource's schema ${String(table.schema)} has no table ${table.table}, but ${nameOf(old)} has the locks of an earlier version, which ignored that schema. ` +
+      `With two tables, two instances could hold one lock. To keep the old table, set the option schema to '${before.schema}'. ` +
+      `To move it, stop every instance and run ALTER TABLE ${quoted(old, '"')} SET SCHEMA ${quoted({ table: String(table.schema), weak: false }, '"')}. ` +
+      'If no instance uses it, drop it.',
+  );
+}
+
+/**
+ * Finds the schema by the reset value of the session's search path, since the session may have
+ * another path. It reads the path as the server does: names in quotes or folded to lower case,
+ * "$user", and only schemas that exist and that the user may use. It takes the first schema
+ * with the table, else the first schema.
+ */
+async function defaultSchema({ table }: LockTable, query: Query): Promise<DefaultSchema | undefined> {
+  const [place] = await query(
+    `WITH me AS (
+       SELECT COALESCE((SELECT substr(setting, 6) FROM pg_catalog.pg_db_role_setting, unnest(setconfig) AS setting
+                         WHERE setting LIKE 'role=%' AND setting <> 'role=none'
+                           AND setrole IN (0, (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = session_user))
+                           AND setdatabase IN (0, (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()))
+                         ORDER BY setrole = 0, setdatabase = 0 LIMIT 1), session_user)::name AS name
+     ), path AS (
+       SELECT place, COALESCE(replace(part[1], '""', '"'), lower(part[2]))::name AS name
+         FROM pg_catalog.pg_settings AS s,
+              regexp_matches(s.reset_val, '"((?:[^"]|"")*)"|([^",[:space:]]+)', 'g') WITH ORDINALITY AS parts (part, place)
+        WHERE s.name = 'search_path'
+     )
+     SELECT n.nspname::text AS schema,
+            (SELECT count(*) = 3 FROM pg_catalog.pg_attribute WHERE attrelid = c.oid AND attname IN ('owner', 'token', 'expires_ms')) AS is_lock_table
+       FROM path CROSS JOIN me
+       JOIN pg_catalog.pg_namespace AS n ON n.nspname = CASE path.name WHEN '$user' THEN me.name ELSE path.name END
+       LEFT JOIN pg_catalog.pg_class AS c ON c.relnamespace = n.oid AND c.relname = '${table}' AND c.relkind IN ('r', 'p', 'v', 'f')
+      WHERE left(n.nspname, 3) <> 'pg_' AND has_schema_privilege(me.name, n.oid, 'USAGE')
+      ORDER BY c.oid IS NULL, path.place LIMIT 1`,
+  );
+  return place && { schema: String(place.schema), isLockTable: place.is_lock_table === true };
+}
+
+/**
+ * The database as TypeORM passes it to the driver: `extra` comes first. If no option names it,
+ * TypeORM has read it from its first session.
+ */
+function mysqlDatabase({ options, driver }: DataSource): string {
+  const { database } = (options as { extra?: { database?: string } }).extra ?? {};
+  const configured = database ?? (driver as Partial<DataSource['driver']> | undefined)?.database;
+  if (configured) return configured;
+  throw new LockStoreError(
+    'The DataSource names no database for the lock table. Set its option database, or the option schema of the store.',
+  );
+}
+
+/** A text as a literal of PostgreSQL, whatever the session does with backslashes. */
+export function literal(text: string): string {
+  return `E'${text.replaceAll(/['\\]/g, '$&$&')}'`;
+}
+
+/** The error for a schema that does not exist. */
+export function missingSchema({ table, schema }: LockTable, cause?: unknown): LockStoreError {
+  return new LockStoreError(
+    `The schema ${schema ?? 'of the connection'} for the table ${table} does not exist. Create it, or change the option schema.`,
+    { cause: safeError(cause) },
+  );
+}

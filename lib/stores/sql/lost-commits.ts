@@ -1,0 +1,40 @@
+import { OPERATION_LIMIT } from '../shared/time-limit.js';
+import type { LockDatabase } from './lock-dialect.js';
+import type { Warn } from './pooled-sessions.js';
+
+const CONSEQUENCE = 'another instance then gets a lock while its holder still believes in it';
+
+/**
+ * Warns about settings with which a crash takes back grants, and which no statement can
+ * override. Weak locks may be taken back.
+ */
+export async function warnOfLostCommits({ kind, table, sessions }: LockDatabase, warn: Warn): Promise<void> {
+  if (table.weak || kind === 'better-sqlite3') return;
+  await sessions.use(OPERATION_LIMIT, async (run) => {
+    const [row = {}] = (await run(kind === 'postgres' ? POSTGRES_SETTINGS : MYSQL_SETTINGS)).rows;
+    for (const danger of kind === 'postgres' ? postgresDangers(row) : mysqlDangers(row))
+      warn('lost commits', danger);
+  });
+}
+
+const POSTGRES_SETTINGS = `SELECT current_setting('fsync') AS fsync, current_setting('full_page_writes') AS full_page_writes`;
+const MYSQL_SETTINGS = `SELECT @@GLOBAL.innodb_flush_log_at_trx_commit AS flush, @@GLOBAL.log_bin AS log_bin, @@GLOBAL.sync_binlog AS sync_binlog`;
+
+function postgresDangers({ fsync, full_page_writes: fullPages }: Record<string, unknown>): string[] {
+  const off = [fsync === 'off' && 'fsync', fullPages === 'off' && 'full_page_writes'].filter(Boolean);
+  if (off.length === 0) return [];
+  return [
+    `Locks are not safe in a crash of the machine: PostgreSQL has ${off.join(' and ')} set to off. A crash may take back grants, or damage the table: ${CONSEQUENCE}. Set ${off.join(' and ')} to on.`,
+  ];
+}
+
+function mysqlDangers({ flush, log_bin: binlog, sync_binlog: syncs }: Record<string, unknown>): string[] {
+  const settings: string[] = [];
+  const crash = Number(flush) === 0 ? 'the server' : 'the machine';
+  if ([0, 2].includes(Number(flush))) settings.push(`innodb_flush_log_at_trx_commit = ${String(flush)}`);
+  if (Number(binlog) === 1 && Number(syncs) !== 1) settings.push(`sync_binlog = ${String(syncs)}`);
+  if (settings.length === 0) return [];
+  return [
+    `Locks are not safe in a crash: the server has ${settings.join(' and ')}, so that a commit does not wait for the disk. A crash of ${crash} takes back the grants of the last second or so: ${CONSEQUENCE}. To prevent that, set ${settings.map((setting) => setting.replace(/\d+$/, '1')).join(' and ')}.`,
+  ];
+}

@@ -1,0 +1,228 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { DataSource } from 'typeorm';
+import { LockStoreError } from '../../../lock.errors.js';
+import { OPERATION_LIMIT } from '../../shared/time-limit.js';
+import { hex, US } from './mysql-expressions.js';
+import { MysqlWire, type Mysql2Connection } from './mysql2-driver.js';
+import { PooledSessions } from '../pooled-sessions.js';
+import { mysqlServer, type MysqlVersion } from '../server-version.js';
+import { LockSession, onDemotedServer, type SessionLink } from '../sessions/lock-session.js';
+import { openMysqlLink } from './mysql-link.js';
+import { digestOf, noteOf, titleOf, type SessionClaim } from '../sessions/session-claim.js';
+import type { SessionDatabase, SessionLook, SessionsToLookAt } from '../sessions/session-database.js';
+import type { SessionSettings } from '../sessions/session-store.options.js';
+
+/** The longest name that MySQL takes, less the part that tells keys apart. */
+const TITLE = 64 - 41;
+const MDL = 'wait/lock/metadata/sql/mdl';
+/** Milliseconds between two tries where the server cannot wait for less than a second. */
+const POLL = 50;
+/** Seconds; the most that each system takes. */
+const LONGEST_TIMEOUT = 2_147_483;
+
+/** On a reader of Aurora only the second variable is set. */
+const READ_ONLY = '@@GLOBAL.read_only AS read_only, @@GLOBAL.innodb_read_only AS innodb_read_only';
+/** Identifies the server, since connection ids are small numbers that every server uses. */
+const SERVER = `CONCAT_WS(':', @@hostname, @@port, @@server_id)`;
+
+export async function openMysqlSessions(
+  dataSource: DataSource,
+  settings: SessionSettings,
+): Promise<MysqlSessions> {
+  const pooled = new PooledSessions(dataSource, new MysqlWire());
+  const { rows } = await pooled.use(OPERATION_LIMIT, (run) =>
+    run(`SELECT VERSION() AS version, COALESCE(DATABASE(), '') AS db`),
+  );
+  const [{ version, db } = {}] = rows;
+  return new MysqlSessions(dataSource, settings, pooled, mysqlServer(String(version)), String(db));
+}
+
+/**
+ * `GET_LOCK` of MySQL and MariaDB.
+ *
+ * What a session says of its lock is in a variable of the session, which `performance_schema` shows to others. Names belong to the whole server, and
+ * differ in more than case: the database is part of their hash.
+ */
+export class MysqlSessions implements SessionDatabase {
+  readonly kind: 'mysql' | 'mariadb';
+
+  constructor(
+    private readonly dataSource: DataSource,
+    private readonly settings: SessionSettings,
+    private readonly pooled: PooledSessions<Mysql2Connection>,
+    private readonly server: MysqlVersion,
+    private readonly database: string,
+  ) {
+    this.kind = server.mariadb ? 'mariadb' : 'mysql';
+  }
+
+  claimOf(key: string, label: string | null): SessionClaim {
+    const title = titleOf(key, TITLE).toLowerCase();
+    const digest = digestOf(key, this.database).toString('hex').slice(0, 40);
+    return { name: `${title}~${digest}`, title, note: noteOf(key, label) };
+  }
+
+  async connect(): Promise<LockSession> {
+    const link = await openMysqlLink(this.dataSource, this.settings.keepAlive);
+    return LockSession.begin(link, this.settings.answerLimit, () => this.prepare(link));
+  }
+
+  async take(
+    session: LockSession,
+    { name, note }: SessionClaim,
+    wait: number,
+    signal?: AbortSignal,
+  ): Promise<number | undefined> {
+    const locked = await this.lock(session, name, wait, signal);
+    // The clock stands still within a statement: that of the wait would be older than the lock before.
+    if (locked) await session.run(`SET @nestjs_locked_token = ${US}, @nestjs_locked = ${hex(note)}`);
+    const { rows } = await session.run(`SELECT @nestjs_locked_token AS token, ${READ_ONLY}`);
+    assertWriter(rows[0]);
+    return locked ? Number(rows[0]?.token) : undefined;
+  }
+
+  async holds(session: LockSession, { name }: SessionClaim): Promise<boolean> {
+    const { rows } = await session.run(
+      `SELECT IS_USED_LOCK('${name}') = CONNECTION_ID() AS held, ${READ_ONLY}`,
+    );
+    assertWriter(rows[0]);
+    return Number(rows[0]?.held) === 1;
+  }
+
+  async free(session: LockSession, { name }: SessionClaim): Promise<boolean> {
+    const { rows } = await session.run(`SELECT RELEASE_LOCK('${name}') AS freed`);
+    return Number(rows[0]?.freed) === 1;
+  }
+
+  /**
+   * After a restart of the server another session may have the id. So the session is ended
+   * only if it holds this lock or waits for it, and only on the same server.
+   */
+  async end(session: LockSession, { name }: SessionClaim): Promise<void> {
+    const [id = '', server = ''] = session.id.split('@');
+    const [found] = await this.query(
+      `SELECT id FROM information_schema.processlist
+        WHERE id = ${id} AND ${SERVER} = ${hex(server)} AND (IS_USED_LOCK('${name}') = id OR info LIKE '%GET_LOCK(''${name}''%')`,
+    );
+    if (found) await this.kill(id);
+  }
+
+  async endHolders(claim: SessionClaim): Promise<string[]> {
+    const holders = await this.holders(claim);
+    for (const holder of holders) await this.kill(holder);
+    return holders;
+  }
+
+  async readClock(): Promise<number> {
+    const [row] = await this.query(`SELECT ${US} AS now_us`);
+    return Number(row?.now_us) / 1_000;
+  }
+
+  async holders({ name }: SessionClaim): Promise<string[]> {
+    const [row] = await this.query(`SELECT CAST(IS_USED_LOCK('${name}') AS CHAR) AS holder`);
+    return typeof row?.holder === 'string' ? [row.holder] : [];
+  }
+
+  async look({ claim }: SessionsToLookAt, by?: LockSession): Promise<SessionLook[]> {
+    await this.assertTells(by);
+    const rows = await this.query(
+      `SELECT l.object_name AS name, n.variable_value AS note, t.variable_value AS token,
+              (SELECT COUNT(*) FROM performance_schema.metadata_locks w
+                WHERE w.object_type = l.object_type AND w.object_name = l.object_name AND w.lock_status = 'PENDING') AS waiters
+         FROM performance_schema.metadata_locks l
+         JOIN performance_schema.user_variables_by_thread n
+           ON n.thread_id = l.owner_thread_id AND n.variable_name = 'nestjs_locked'
+         JOIN performance_schema.user_variables_by_thread t
+           ON t.thread_id = l.owner_thread_id AND t.variable_name = 'nestjs_locked_token'
+        WHERE l.object_type = 'USER LEVEL LOCK' AND l.lock_status = 'GRANTED'
+          ${claim ? `AND l.object_name = '${claim.name}'` : ''}`,
+      by,
+    );
+    return rows.map(({ name, note, token, waiters }) => ({
+      name: String(name),
+      note: String(note),
+      token: Number(String(token)),
+      waiters: Number(waiters),
+    }));
+  }
+
+  /** Waits on the server, but for what is left of a second where it only knows whole ones: then it is asked again and again. */
+  private async lock(
+    session: LockSession,
+    name: string,
+    wait: number,
+    signal?: AbortSignal,
+  ): Promise<boolean> {
+    const until = performance.now() + wait;
+    for (;;) {
+      const left = Math.max(0, until - performance.now());
+      const seconds = this.server.mariadb ? left / 1_000 : Math.floor(left / 1_000);
+      const { rows } = await session.run(
+        `SELECT GET_LOCK('${name}', ${seconds.toFixed(3)}) AS granted`,
+        left,
+      );
+      const granted: unknown = rows[0]?.granted;
+      if (granted === null) throw new Error('GET_LOCK() failed on the server');
+      if (Number(granted) === 1) return true;
+      const pause = Math.min(POLL, until - performance.now());
+      if (pause <= 0 || signal?.aborted) return false;
+      if (seconds < 1) await sleep(pause);
+    }
+  }
+
+  private async kill(id: string): Promise<void> {
+    try {
+      await this.query(`KILL ${id}`);
+    } catch (error) {
+      if ((error as { errno?: unknown }).errno !== 1094) throw error; // it has ended by itself meanwhile
+    }
+  }
+
+  private async assertTells(by?: LockSession): Promise<void> {
+    const [mdl] = await this.query(
+      `SELECT enabled FROM performance_schema.setup_instruments WHERE name = '${MDL}'`,
+      by,
+    );
+    if (mdl?.enabled === 'YES') return;
+    const { text, mariadb } = this.server;
+    throw new LockStoreError(
+      !mariadb && !this.server.atLeast(5, 7)
+        ? `MySQL ${text} does not tell who holds session locks: that needs MySQL 5.7 or newer.`
+        : `This server (${text}) does not tell who holds session locks. Start it with performance_schema = ON and performance-schema-instrument = '${MDL}=ON'.`,
+    );
+  }
+
+  /** Checks the session, and gives its identity. */
+  private async prepare(link: SessionLink): Promise<string> {
+    const { rows: variables } = await link.run(
+      `SHOW GLOBAL VARIABLES WHERE Variable_name IN
+         ('wsrep_on', 'group_replication_single_primary_mode', 'max_execution_time', 'max_statement_time')`,
+    );
+    const values = new Map(variables.map((row) => [String(row.Variable_name), String(row.Value)]));
+    if (values.get('wsrep_on') === 'ON')
+      throw new LockStoreError(
+        'This server is a node of a Galera cluster: each node would give the same session lock to somebody else. Use typeOrmStore(), which keeps leases in a table.',
+      );
+    if (values.get('group_replication_single_primary_mode') === 'OFF')
+      throw new LockStoreError(
+        'This server is a member of a replication group with several writers: each member would give the same session lock to another session. Use typeOrmStore(), which keeps leases in a table.',
+      );
+    const unlimited = ['max_execution_time', 'max_statement_time'].filter((name) => values.has(name));
+    const settings = [`wait_timeout = ${LONGEST_TIMEOUT}`, ...unlimited.map((name) => `${name} = 0`)];
+    await link.run(`SET ${settings.map((setting) => `SESSION ${setting}`).join(', ')}`);
+    const { rows } = await link.run(`SELECT CONCAT(CONNECTION_ID(), '@', ${SERVER}) AS id, ${READ_ONLY}`);
+    assertWriter(rows[0]);
+    return String(rows[0]?.id);
+  }
+
+  private async query(sql: string, by?: LockSession): Promise<Record<string, unknown>[]> {
+    const { rows } = by ? await by.run(sql) : await this.pooled.use(OPERATION_LIMIT, (run) => run(sql));
+    return rows;
+  }
+}
+
+/** Each value is a number, or a word such as OFF and NO_LOCK. */
+function assertWriter(row: Record<string, unknown> = {}): void {
+  for (const value of [row.read_only, row.innodb_read_only])
+    if (value !== undefined && value !== 'OFF' && Number(value) !== 0) throw onDemotedServer();
+}

@@ -1,0 +1,179 @@
+import type { Answer, Run } from '../lock-dialect.js';
+import { PostgresNames, type PgQuery } from './statement-names.js';
+import type { Warn, Wire } from '../pooled-sessions.js';
+import { UnusableConnectionError, type ConnectionFault } from '../unusable-connection.js';
+
+type Callback = (error: unknown, results: PgResult | PgResult[]) => void;
+
+const STATE: unique symbol = Symbol('nestjs-locked: what the server has said of the session');
+
+/** What is used of pg's client. */
+export interface PgClient {
+  query(query: PgQuery, callback: Callback): void;
+  end(): Promise<void>;
+  /** The process id that the server, or a pooler, sent when the connection began. */
+  processID?: number | null;
+  /** Missing in pg-native. */
+  connection?: PgConnection;
+  /** From pg 8.21 on, and in pg-native. */
+  getTransactionStatus?(): string | null;
+}
+
+/** The members used of the connection inside of pg's client. */
+export interface PgConnection {
+  prependListener(event: 'readyForQuery', listener: (message: { status: string }) => void): void;
+  on(
+    event: 'parameterStatus',
+    listener: (message: { parameterName: string; parameterValue: string }) => void,
+  ): void;
+  /** The texts of the prepared statements by name. */
+  parsedStatements?: Record<string, string>;
+  [STATE]?: SessionState;
+}
+
+interface PgResult {
+  rows: Record<string, unknown>[];
+  fields: { name: string }[];
+  rowCount: number | null;
+}
+
+/** An answer, with the status of the session that came with it. */
+interface Sent {
+  answer: Answer;
+  status: string | undefined;
+}
+
+/** The state that the server has reported of a session since the store first used it. */
+interface SessionState {
+  /** By the last answer: I idle, T in a transaction, E in a failed transaction. */
+  status?: string;
+  encoding?: string;
+}
+
+/**
+ * Talks to PostgreSQL through pg. Its prepared statements have names, unless a pooler loses
+ * them.
+ */
+export class PostgresWire implements Wire<PgClient> {
+  private readonly names: PostgresNames;
+  private serverKnown = false;
+
+  constructor({ named = true, warn }: { named?: boolean; warn?: Warn | undefined } = {}) {
+    this.names = new PostgresNames(named, warn);
+  }
+
+  /**
+   * Reads the version of the server, and whether the session belongs to this connection or to
+   * a pooler.
+   */
+  async readVersion(run: Run): Promise<string> {
+    const { rows, process } = await run('SELECT version() AS version, pg_backend_pid() AS pid');
+    this.names.areShared = Number(rows[0]?.pid) !== process;
+    this.serverKnown = true;
+    return String(rows[0]?.version);
+  }
+
+  async run(
+    client: PgClient,
+    text: string,
+    values?: readonly unknown[],
+    { inTransaction = false, name = '' } = {},
+  ): Promise<Answer> {
+    const query = { text, values };
+    // A name that failed would take the transaction with it.
+    if (inTransaction) return (await this.send(client, query)).answer;
+    const isText = hasText(values);
+    if (isText) await this.assertEncoding(client);
+    const { answer, status } =
+      values && this.names.inUse
+        ? await this.names.run(client.connection, query, name, (named) => this.send(client, named))
+        : await this.send(client, query);
+    // A database other than PostgreSQL is refused first, by its version.
+    const unseen = this.serverKnown ? 'unseen' : undefined;
+    if (status !== 'I') answer.fault = FAULTS[status ?? ''] ?? unseen;
+    else if (isText && stateOf(client).encoding !== UTF8) answer.fault = 'encoding';
+    return answer;
+  }
+
+  /**
+   * After an error the status stays the same, or turns from T to E. It may not have been read
+   * yet, so an empty query is sent.
+   */
+  async check(client: PgClient, error?: unknown): Promise<ConnectionFault | undefined> {
+    const { status } = await this.send(client, { text: '' });
+    if (status === 'I') return undefined;
+    if (status === undefined) return 'unseen';
+    const wasAborted = !error || (error as { code?: unknown }).code === '25P02';
+    return status === 'E' && wasAborted ? 'aborted' : 'transaction';
+  }
+
+  /** The pool sees that the client has ended and does not take it back; with a query under way pg cuts the socket. */
+  destroy(client: PgClient): void {
+    client.end().catch(() => undefined);
+  }
+
+  /**
+   * pg sends UTF-8 in every session: if the session has another encoding, a key would become
+   * another key.
+   */
+  private async assertEncoding(client: PgClient): Promise<void> {
+    const state = stateOf(client);
+    if (state.encoding === undefined) {
+      const { answer } = await this.send(client, { text: 'SHOW client_encoding' });
+      state.encoding = String(answer.rows[0]?.client_encoding);
+    }
+    if (state.encoding !== UTF8) throw new UnusableConnectionError('encoding');
+  }
+
+  /**
+   * Sends a query with a callback: pg runs it while it reads the answer, so the status belongs
+   * to that answer.
+   */
+  private send(client: PgClient, query: PgQuery): Promise<Sent> {
+    const state = stateOf(client);
+    return new Promise((resolve, reject) => {
+      client.query(query, (error, results) => {
+        if (error) return reject(error);
+        const status = state.status ?? client.getTransactionStatus?.() ?? undefined;
+        resolve({ answer: { ...answerOf(results), process: client.processID }, status });
+      });
+    });
+  }
+}
+
+const UTF8 = 'UTF8';
+
+/**
+ * The state is kept on the connection, so that all stores that use it share one set of
+ * listeners.
+ */
+function stateOf({ connection }: PgClient): SessionState {
+  if (!connection) return {};
+  if (connection[STATE]) return connection[STATE];
+  const state: SessionState = (connection[STATE] = {});
+  // Runs before pg's own listener, which delivers the answer to the store.
+  connection.prependListener('readyForQuery', ({ status }) => void (state.status = status));
+  connection.on('parameterStatus', ({ parameterName, parameterValue }) => {
+    if (parameterName === 'client_encoding') state.encoding = parameterValue;
+  });
+  return state;
+}
+
+/** The fault for each status of a session. */
+const FAULTS: Record<string, ConnectionFault> = { T: 'transaction', E: 'aborted' };
+
+/** Whether a value contains text beyond ASCII, which depends on the encoding. */
+function hasText(value: unknown): boolean {
+  if (typeof value === 'string') return Buffer.byteLength(value) !== value.length;
+  return Array.isArray(value) && value.some(hasText);
+}
+
+function answerOf(results: PgResult | PgResult[]): Answer {
+  const result = Array.isArray(results) ? results.at(-1) : results; // a text of several statements gives several
+  return {
+    rows: result?.rows ?? [],
+    columns: result?.fields?.map((field) => field.name) ?? [],
+    affected: result?.rowCount ?? 0,
+    insertId: 0,
+  };
+}

@@ -1,0 +1,231 @@
+import type { DataSource } from 'typeorm';
+import { LockStoreError } from '../../../lock.errors.js';
+import { OPERATION_LIMIT } from '../../shared/time-limit.js';
+import { PooledSessions } from '../pooled-sessions.js';
+import { PostgresWire, type PgClient } from './pg-driver.js';
+import { assertPostgres } from '../server-version.js';
+import { LockSession, onDemotedServer } from '../sessions/lock-session.js';
+import { openPostgresLink, type PostgresLink } from './postgres-link.js';
+import { digestOf, noteOf, titleOf, type SessionClaim } from '../sessions/session-claim.js';
+import type { SessionDatabase, SessionLook, SessionsToLookAt } from '../sessions/session-database.js';
+import type { SessionSettings } from '../sessions/session-store.options.js';
+
+const US = `(date_part('epoch', clock_timestamp()) * 1000000)::bigint::text`;
+const OURS = `l.locktype = 'advisory' AND l.objsubid = 1
+  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())`;
+const NAME = `((l.classid::bigint << 32) | l.objid::bigint)::text`; // as a signed number, like the functions take it
+const IDENTITY = `pid::text || ' ' || date_part('epoch', backend_start)::text`; // a pid comes back one day
+
+/** PostgreSQL shows 63 bytes; the token of the lock follows. */
+const TITLE = 44;
+const TIMED_OUT = '55P03';
+
+const READ_ONLY = `current_setting('default_transaction_read_only')`;
+/**
+ * Values of `source` in `pg_settings` for a setting that the role or the session has made, and
+ * not the server.
+ */
+const OWN_CHOICE = new Set<unknown>(['user', 'database user', 'client', 'interactive', 'session']);
+
+export async function openPostgresSessions(
+  dataSource: DataSource,
+  settings: SessionSettings,
+): Promise<PostgresSessions> {
+  const pooled = new PooledSessions(dataSource, new PostgresWire());
+  const { rows } = await pooled.use(OPERATION_LIMIT, (run) => run('SELECT version() AS version'));
+  assertPostgres(String(rows[0]?.version));
+  return new PostgresSessions(dataSource, settings, pooled);
+}
+
+/**
+ * Advisory locks of PostgreSQL.
+ *
+ * Every statement begins with a comment that holds the key and the label: `pg_stat_activity` shows it as long as the session does nothing else. The
+ * token, which is known later, is in `application_name`.
+ */
+export class PostgresSessions implements SessionDatabase {
+  readonly kind = 'postgres';
+
+  constructor(
+    private readonly dataSource: DataSource,
+    private readonly settings: SessionSettings,
+    private readonly pooled: PooledSessions<PgClient>,
+  ) {}
+
+  claimOf(key: string, label: string | null): SessionClaim {
+    const name = digestOf(key).readBigInt64BE().toString();
+    return { name, title: titleOf(key, TITLE), note: noteOf(key, label) };
+  }
+
+  async connect(): Promise<LockSession> {
+    const link = await openPostgresLink(this.dataSource, this.settings.keepAlive);
+    return LockSession.begin(link, this.settings.answerLimit, () => this.prepare(link));
+  }
+
+  async take(session: LockSession, claim: SessionClaim, wait: number): Promise<number | undefined> {
+    const { name, title, note } = claim;
+    const settings = `SET application_name = '${title}'; SET lock_timeout = ${Math.ceil(wait)};`;
+    const lock = wait > 0 ? `pg_advisory_lock(${name})::text IS NOT NULL` : `pg_try_advisory_lock(${name})`;
+    // CASE, and a CTE that is materialized: first the lock, then the clock, then the rest.
+    const sql = `${comment(note)} ${wait > 0 ? settings : ''}
+      WITH granted AS MATERIALIZED (SELECT CASE WHEN ${lock} THEN ${US} END AS token)
+      SELECT token, ${READ_ONLY} AS read_only,
+             CASE WHEN token IS NOT NULL THEN set_config('application_name', '${title} #' || token, false) END AS title
+        FROM granted`;
+    try {
+      const { rows } = await session.run(sql, wait);
+      const token = rows[0]?.token ?? null;
+      // A session reads new settings only between two statements, so the answer to a long wait
+      // may be out of date.
+      const look = `${comment(note)} SELECT ${READ_ONLY} AS read_only`;
+      const known = wait > 0 && token !== null ? (await session.run(look)).rows : rows;
+      await this.assertWriter(session, known[0], note);
+      return token === null ? undefined : Number(token);
+    } catch (error) {
+      if ((error as { code?: unknown }).code !== TIMED_OUT) throw error;
+      // A lock that was granted just as the time ran out stays with the session, whatever became of the statement.
+      const { rows } = await session.run(`SELECT pg_advisory_unlock_all(), ${READ_ONLY} AS read_only`);
+      await this.assertWriter(session, rows[0]);
+      return undefined;
+    }
+  }
+
+  async holds(session: LockSession, { name, note }: SessionClaim): Promise<boolean> {
+    const { rows } = await session.run(
+      `${comment(note)} SELECT count(*)::text AS held, ${READ_ONLY} AS read_only FROM pg_locks l
+        WHERE ${OURS} AND l.granted AND l.pid = pg_backend_pid() AND ${NAME} = '${name}'`,
+    );
+    await this.assertWriter(session, rows[0], note);
+    return rows[0]?.held === '1';
+  }
+
+  async free(session: LockSession, { name }: SessionClaim): Promise<boolean> {
+    const { rows } = await session.run(
+      `SET application_name = 'nestjs-locked'; SELECT pg_advisory_unlock(${name})::text AS freed`,
+    );
+    return rows[0]?.freed === 'true';
+  }
+
+  async end(session: LockSession): Promise<void> {
+    await this.query(
+      `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE ${IDENTITY} = '${session.id}'`,
+    );
+  }
+
+  async endHolders({ name }: SessionClaim): Promise<string[]> {
+    const ended = await this.query(
+      `SELECT l.pid::text AS id, pg_terminate_backend(l.pid) FROM pg_locks l
+        WHERE ${OURS} AND l.granted AND ${NAME} = '${name}'`,
+    );
+    return ended.map(({ id }) => String(id));
+  }
+
+  async readClock(): Promise<number> {
+    const [row] = await this.query(`SELECT ${US} AS now_us`);
+    return Number(row?.now_us) / 1_000;
+  }
+
+  async holders({ name }: SessionClaim): Promise<string[]> {
+    const holders = await this.query(
+      `SELECT l.pid::text AS id FROM pg_locks l WHERE ${OURS} AND l.granted AND ${NAME} = '${name}'`,
+    );
+    return holders.map(({ id }) => String(id));
+  }
+
+  async look({ claim, prefix = '' }: SessionsToLookAt, by?: LockSession): Promise<SessionLook[]> {
+    const rows = await this.query(
+      `SELECT ${NAME} AS name, substring(query FROM '^/[*]nestjs-locked ([A-Za-z0-9_.-]*)[*]/') AS note,
+              substring(application_name FROM '^(.*) #[0-9]{16}$') AS title,
+              substring(application_name FROM ' #([0-9]{16})$') AS token, (state = 'active')::text AS active,
+              (SELECT count(*)::text FROM pg_locks w
+                WHERE NOT w.granted AND (w.locktype, w.database, w.classid, w.objid, w.objsubid)
+                                      = (l.locktype, l.database, l.classid, l.objid, l.objsubid)) AS waiters
+         FROM pg_locks l JOIN pg_stat_activity USING (pid)
+        WHERE ${OURS} AND l.granted ${claim ? `AND ${NAME} = '${claim.name}'` : ''}`,
+      by,
+    );
+    const hidden = rows.find(
+      ({ note, title, active }) =>
+        note === null &&
+        active !== 'true' &&
+        typeof title === 'string' &&
+        title.startsWith(titleOf(prefix, TITLE)),
+    );
+    if (hidden)
+      throw new LockStoreError(
+        'PostgreSQL does not show this role who holds session locks. Let all instances connect with one role, or GRANT pg_read_all_stats to the one that looks; track_activities has to be on, and track_activity_query_size 1024 or more.',
+      );
+    return rows
+      .filter(({ note, token }) => note !== null && token !== null)
+      .map(({ name, note, token, waiters }) => ({
+        name: String(name),
+        note: String(note),
+        token: Number(token),
+        waiters: Number(waiters),
+      }));
+  }
+
+  /** Checks the session, and gives its identity. */
+  private async prepare(link: PostgresLink): Promise<string> {
+    const { rows } = await link.run(
+      `SELECT pid::text AS pid, ${IDENTITY} AS identity, pg_is_in_recovery()::text AS standby,
+              ${READ_ONLY} AS read_only
+         FROM pg_stat_activity WHERE pid = pg_backend_pid()`,
+    );
+    const [{ pid, identity, standby, ...readOnly } = {}] = rows;
+    if (Number(pid) !== link.pid && !this.settings.allowPooler)
+      throw new LockStoreError(
+        'Between the application and PostgreSQL there is a pooler, such as PgBouncer: in transaction mode two would hold the same session lock. Connect without it, use typeOrmStore(), whose leases work behind a pooler, or set allowPooler: true if it gives each client a session of its own.',
+      );
+    if (standby === 'true')
+      throw new LockStoreError(
+        'This PostgreSQL server is a standby: its session locks exclude nobody on other servers. Connect to the primary.',
+        { transient: true },
+      );
+    await this.assertWriter(link, readOnly);
+    await link.run(this.patience());
+    return String(identity);
+  }
+
+  /**
+   * Refuses a read-only server. A role may be read-only on the writer, where its session locks
+   * are valid.
+   */
+  private async assertWriter(
+    link: Pick<LockSession, 'run'>,
+    { read_only: readOnly }: Record<string, unknown> = {},
+    note = '',
+  ): Promise<void> {
+    if (readOnly !== 'on') return;
+    const { rows } = await link.run(
+      `${comment(note)} SELECT source FROM pg_settings WHERE name = 'default_transaction_read_only'`,
+    );
+    if (!OWN_CHOICE.has(rows[0]?.source)) throw onDemotedServer();
+  }
+
+  /** Limits of time that would end a wait, or a session that only holds its lock; and those after which the server gives up a dead client: after the client itself. */
+  private patience(): string {
+    const seconds = Math.ceil(this.settings.keepAlive / 1_000);
+    const wanted = {
+      statement_timeout: 0,
+      transaction_timeout: 0,
+      idle_session_timeout: 0,
+      idle_in_transaction_session_timeout: 0,
+      tcp_keepalives_idle: seconds + 20,
+      tcp_keepalives_interval: 10,
+      tcp_keepalives_count: 3,
+    };
+    const values = Object.entries(wanted).map(([name, value]) => `('${name}', '${value}')`);
+    return `SELECT set_config(name, wanted, false) FROM (VALUES ${values.join(', ')}) AS w (setting_name, wanted)
+              JOIN pg_settings ON name = setting_name`;
+  }
+
+  private async query(sql: string, by?: LockSession): Promise<Record<string, unknown>[]> {
+    const { rows } = by ? await by.run(sql) : await this.pooled.use(OPERATION_LIMIT, (run) => run(sql));
+    return rows;
+  }
+}
+
+function comment(note: string): string {
+  return `/*nestjs-locked ${note}*/`;
+}

@@ -1,0 +1,123 @@
+import { LockStoreError } from '../../../lock.errors.js';
+import type { LockSession } from './lock-session.js';
+import { LONGEST_TIMER, type SessionSettings } from './session-store.options.js';
+
+/** Milliseconds that an acquisition waits for a connection, also one that does not wait for the lock. */
+const PATIENCE = 5_000;
+/** Milliseconds after which a connection that nobody needs is closed. */
+const IDLE = 30_000;
+
+/** The connections of one store: as many as it may have in use, and those that wait to be used again. */
+export class SessionPool {
+  readonly #idle = new Map<LockSession, NodeJS.Timeout>();
+  readonly #waiting = new Set<() => void>();
+  #used = 0;
+  #closed = false;
+
+  constructor(
+    private readonly connect: () => Promise<LockSession>,
+    private readonly settings: SessionSettings,
+  ) {}
+
+  /**
+   * @param until how long to wait for one, on the monotonic clock
+   * @returns `undefined` when the signal was aborted meanwhile
+   * @throws LockStoreError when all are in use
+   */
+  async take(doing: string, until: number, signal?: AbortSignal): Promise<LockSession | undefined> {
+    if (!(await this.#place(doing, until, signal))) return undefined;
+    for (const [session, timer] of this.#idle) {
+      this.#idle.delete(session);
+      clearTimeout(timer);
+      session.onEnd = undefined;
+      return session;
+    }
+    try {
+      return await this.connect();
+    } catch (error) {
+      this.#leave();
+      throw error;
+    }
+  }
+
+  /** Takes back one that is as it was; one that has ended makes room for another. */
+  giveBack(session: LockSession): void {
+    if (this.#closed) void session.quit();
+    else if (!session.ended) this.#keep(session);
+    this.#leave();
+  }
+
+  /** Closes one that must not be used again. */
+  async drop(session: LockSession): Promise<void> {
+    this.#leave();
+    await session.quit();
+  }
+
+  /** Closes those that are not in use, and in future each that is given back. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    for (const proceed of this.#waiting) proceed();
+    const idle = [...this.#idle];
+    this.#idle.clear();
+    await Promise.all(
+      idle.map(async ([session, timer]) => {
+        clearTimeout(timer);
+        await session.quit();
+      }),
+    );
+  }
+
+  #keep(session: LockSession): void {
+    const forget = (): void => {
+      clearTimeout(this.#idle.get(session));
+      this.#idle.delete(session);
+    };
+    const close = (): void => {
+      forget();
+      void session.quit();
+    };
+    session.onEnd = forget;
+    this.#idle.set(session, setTimeout(close, IDLE).unref());
+  }
+
+  /** Resolves to `true` when one more may be in use, to `false` when the signal is aborted. */
+  async #place(doing: string, until: number, signal?: AbortSignal): Promise<boolean> {
+    if (signal?.aborted) return false;
+    if (this.#used < this.settings.maxConnections) {
+      this.#used++;
+      return true;
+    }
+    if (this.settings.whenFull === 'throw') throw this.#full(doing, 'Catch this, or raise maxConnections.');
+    const patience = Math.max(until - performance.now(), PATIENCE);
+    const outcome = await new Promise<'granted' | 'aborted' | 'full'>((resolve) => {
+      const end = (result: 'granted' | 'aborted' | 'full'): void => {
+        clearTimeout(timer);
+        signal?.removeEventListener('abort', giveUp);
+        this.#waiting.delete(proceed);
+        resolve(result);
+      };
+      const proceed = (): void => end('granted');
+      const giveUp = (): void => end('aborted');
+      const timer = setTimeout(() => end('full'), Math.min(patience, LONGEST_TIMER));
+      signal?.addEventListener('abort', giveUp, { once: true });
+      this.#waiting.add(proceed);
+    });
+    if (this.#closed) throw new LockStoreError(`Could not ${doing}: the lock store is closed.`);
+    if (outcome === 'full')
+      throw this.#full(doing, `None became free within ${Math.round(patience)} ms: raise maxConnections.`);
+    return outcome === 'granted';
+  }
+
+  /** Hands the place on, or gives it up. */
+  #leave(): void {
+    const [next] = this.#waiting;
+    if (next) next();
+    else this.#used--;
+  }
+
+  #full(doing: string, hint: string): LockStoreError {
+    return new LockStoreError(
+      `Could not ${doing}: all ${this.settings.maxConnections} connections of the session lock store hold locks or wait for them. ${hint}`,
+    );
+  }
+}

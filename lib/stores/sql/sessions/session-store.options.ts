@@ -1,0 +1,77 @@
+import type { DataSourceOptions } from 'typeorm';
+import { parseDuration, type Duration } from '../../../options/duration.js';
+import { LockError } from '../../../lock.errors.js';
+import { assertKnownOptions } from '../../../options/lock.settings.js';
+import { show } from '../../../options/show.js';
+import { OPERATION_LIMIT } from '../../shared/time-limit.js';
+
+/** Options of {@link TypeOrmSessionLockStore}. @publicApi */
+export interface TypeOrmSessionLockStoreOptions {
+  /** How many connections the store may have open: one for each lock that is held, kept or waited for. Default 20. */
+  maxConnections?: number | undefined;
+  /** When all of them are in use: `'wait'` for one (as long as the acquisition waits, 5 s at least), or `'throw'` at once. Default `'wait'`. */
+  whenFull?: 'wait' | 'throw' | undefined;
+  /** How often the connection of each lock is asked whether it still holds it. A dead link is found after this and up to 10 s more. At least 100 ms, default 10 s. */
+  keepAlive?: Duration | undefined;
+  /** Takes locks also behind a pooler such as PgBouncer: only right when that gives each client a session of its own. Default `false`. */
+  allowPooler?: boolean | undefined;
+}
+
+/** Options of {@link typeOrmSessionStore}: the application's `dataSource`, or a `connection` of the store's own. @publicApi */
+export type TypeOrmSessionStoreOptions = TypeOrmSessionLockStoreOptions &
+  (
+    | {
+        /** The name of the application's DataSource, as given to `TypeOrmModule.forRoot({ name })`. Default: the unnamed one. */
+        dataSource?: string | undefined;
+        connection?: undefined;
+      }
+    | {
+        /** From these the store opens a DataSource of its own, and closes it. */
+        connection?: DataSourceOptions | undefined;
+        dataSource?: undefined;
+      }
+  );
+
+/** Options of the store, read and completed. */
+export interface SessionSettings {
+  maxConnections: number;
+  whenFull: 'wait' | 'throw';
+  /** Milliseconds. */
+  keepAlive: number;
+  /** Milliseconds in which a connection has to answer. */
+  answerLimit: number;
+  allowPooler: boolean;
+}
+
+export const STORE_OPTIONS = ['maxConnections', 'whenFull', 'keepAlive', 'allowPooler'] as const;
+const DEFAULTS: Required<TypeOrmSessionLockStoreOptions> = {
+  maxConnections: 20,
+  whenFull: 'wait',
+  keepAlive: 10_000,
+  allowPooler: false,
+};
+/** A server that is slow for a moment has not gone away. */
+const SHORTEST_LIMIT = 1_000;
+/** Milliseconds; `setTimeout` fires at once above this. */
+export const LONGEST_TIMER = 2 ** 31 - 1;
+
+/** @throws LockError that names the option that is wrong, and the rule */
+export function readSessionOptions(options: TypeOrmSessionLockStoreOptions): SessionSettings {
+  assertKnownOptions('TypeOrmSessionLockStore', options, STORE_OPTIONS);
+  const { maxConnections, whenFull, keepAlive, allowPooler } = { ...DEFAULTS, ...given(options) };
+  if (!Number.isSafeInteger(maxConnections) || maxConnections < 1)
+    throw new LockError(
+      `maxConnections must be a whole number from 1 on, but it is ${show(maxConnections)}. Each lock needs one.`,
+    );
+  if (whenFull !== 'wait' && whenFull !== 'throw')
+    throw new LockError(`whenFull must be 'wait' or 'throw', but it is ${show(whenFull)}.`);
+  if (typeof allowPooler !== 'boolean')
+    throw new LockError(`allowPooler must be true or false, but it is ${show(allowPooler)}.`);
+  const interval = Math.min(parseDuration('keepAlive', keepAlive, { min: 100 }), LONGEST_TIMER);
+  const answerLimit = Math.min(Math.max(interval, SHORTEST_LIMIT), OPERATION_LIMIT);
+  return { maxConnections, whenFull, keepAlive: interval, answerLimit, allowPooler };
+}
+
+function given(options: TypeOrmSessionLockStoreOptions): TypeOrmSessionLockStoreOptions {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+}

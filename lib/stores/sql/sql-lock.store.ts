@@ -1,0 +1,446 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { DataSource, EntityManager } from 'typeorm';
+import type { LockInspection, LockPage } from '../../interfaces/lock-record.interface.js';
+import type {
+  AcquireRequest,
+  BatchRenewer,
+  LeaseRenewal,
+  ListRequest,
+  LockAcquireResult,
+  LockInspector,
+  WaiterRelease,
+  LockPauser,
+  LockStore,
+  OnceKeeper,
+  PurgeRequest,
+  ReleaseRequest,
+  RenewalOutcome,
+  StoreClock,
+  StoreDescription,
+  StoreLifecycle,
+  StoreWarnings,
+  WaiterRequest,
+  TransactionGuard,
+  WakeUps,
+} from '../../interfaces/lock-store.interface.js';
+import { fitKey, storedKey } from '../../options/lock-key.js';
+import { LockError } from '../../lock.errors.js';
+import { assertKnownOptions } from '../../options/lock.settings.js';
+import { watchTransaction } from '../executors/typeorm/caller-transaction.js';
+import { handedIn, type DataSourceHandle } from '../executors/typeorm/data-source.handle.js';
+import { identityOf, labelOf, leaseOf, limitOf, passingOf, type Passing } from '../shared/lease-arguments.js';
+import { assertPage, milliseconds, purgeOf } from '../shared/store-arguments.js';
+import { conditionsOf } from '../shared/conditions.js';
+import { OPERATION_LIMIT } from '../shared/time-limit.js';
+import type { Attempt, Caller, Freeing, LockDialect, Run } from './lock-dialect.js';
+import { LockOperations, unlessCollided } from './lock-operations.js';
+import { CONTENTION, inspectionOf, recordOf } from './lock-row.js';
+import { createTable, type LockTableDatabase } from './lock-table.ddl.js';
+import type { Warn } from './pooled-sessions.js';
+import { GRACE_LABEL } from './grace-period.js';
+import {
+  nameOf,
+  readStoreOptions,
+  readTable,
+  TABLE_OPTIONS,
+  type LockTableOptions,
+  type TypeOrmLockStoreOptions,
+} from '../typeorm/typeorm-store.options.js';
+
+const BATCH = 500; // much larger ones stall other writers
+const SOON = 5_000; // milliseconds in which who is called asks for the key, if ever
+const SLICE = 100; // whoever wants a key that is being purged, once in its life, finds its row locked for so long
+
+/**
+ * Keeps locks as rows of a table in PostgreSQL (12 or newer), MySQL (5.6), MariaDB (10.3) or SQLite (3.35), through a TypeORM DataSource.
+ *
+ * Each operation is decided by one atomic statement and the database's clock, on a connection that is borrowed from the DataSource's pool for
+ * it: it does not join the caller's transaction, and none is kept in between. An acquisition or renewal that is not answered within a third of
+ * its ttl (1 to 10 s), anything else that is not answered within 10 s, fails with a transient {@link LockStoreError}.
+ *
+ * A DataSource that was handed in is never closed. The first operation opens the store if `prepare` has not.
+ *
+ * @publicApi
+ */
+export class TypeOrmLockStore
+  implements
+    LockStore,
+    WaiterRelease,
+    BatchRenewer,
+    LockInspector,
+    LockPauser,
+    OnceKeeper,
+    TransactionGuard,
+    StoreClock,
+    StoreLifecycle,
+    StoreDescription,
+    StoreWarnings,
+    WakeUps
+{
+  /** Not in weak tables, which may forget what has run. */
+  readonly keepsOnce: boolean;
+  private readonly operations: LockOperations;
+  /** The keys for which this process was called, until it has released them, or some seconds later. */
+  private readonly calls = new Map<string, Call>();
+  /** Of each module that uses the store. */
+  private readonly waiters = new Set<Free>();
+  private warn: Warn | undefined;
+
+  /** @throws LockError for an option that does not exist or is not valid */
+  constructor(dataSource: DataSource | DataSourceHandle, options: TypeOrmLockStoreOptions = {}) {
+    if (!('open' in Object(dataSource)) && !('createQueryRunner' in Object(dataSource)))
+      throw new LockError(
+        `TypeOrmLockStore needs a TypeORM DataSource, but it got ${dataSource ? 'something else' : String(dataSource)}. For connection options, use typeOrmStore({ connection }).`,
+      );
+    const settings = readStoreOptions(options);
+    const handle = 'open' in dataSource ? dataSource : handedIn(dataSource);
+    this.keepsOnce = !settings.table.weak;
+    const heard = settings.wakeUps ? (key?: string) => this.heard(key) : undefined;
+    this.operations = new LockOperations(handle, settings, heard, (topic, message) =>
+      this.warn?.(topic, message),
+    );
+  }
+
+  /**
+   * The statement that creates the table, to run by hand; `lockTableMigration` runs the same.
+   *
+   * @throws LockError for a name that is not a plain identifier, or a database that has no lock table
+   */
+  static ddl(type: LockTableDatabase, options: LockTableOptions = {}): string {
+    assertKnownOptions('TypeOrmLockStore.ddl()', options, TABLE_OPTIONS);
+    return createTable(type, readTable(options));
+  }
+
+  async prepare(): Promise<void> {
+    await this.operations.open();
+  }
+
+  async close(): Promise<void> {
+    await this.operations.close();
+  }
+
+  expectTtl(ttl: number): void {
+    this.operations.expectTtl(ttl);
+  }
+
+  onWarning(warn: Warn): void {
+    this.warn = warn;
+  }
+
+  describe(): string {
+    const { kind, table } = this.operations;
+    return `store=${kind} table=${nameOf(table)}${table.weak ? ' weak=true' : ''}`;
+  }
+
+  async readClock(): Promise<number> {
+    return this.operations.run('read the clock', OPERATION_LIMIT, (dialect, run) => dialect.readClock(run));
+  }
+
+  async acquire(
+    key: string,
+    owner: string,
+    ttl: number,
+    request: AcquireRequest = {},
+  ): Promise<LockAcquireResult> {
+    const { label, resend = false } = request;
+    this.operations.expectTtl(ttl);
+    const attempt = {
+      ...leaseOf(key, owner, ttl),
+      ...conditionsOf(request),
+      label: labelOf(label),
+      resend,
+      ignored: null,
+      longest: this.operations.longestTtl,
+    };
+    const acquisition = this.operations.run<LockAcquireResult>(
+      `acquire "${key}"`,
+      limitOf(ttl),
+      async (dialect, run, listener, before) => {
+        const call = this.calls.get(key);
+        const wasCalled = call?.asked === false;
+        if (call) call.asked = true;
+        // On the connection before, the grant may have been committed.
+        const granted = before?.acquired === true;
+        const answer = await acquireOnTerms(dialect, run, granted ? { ...attempt, resend: true } : attempt);
+        if (answer.acquired || answer.reason !== 'held' || !request.waiting) return answer;
+        if (!canBeCalledFor(key) || !listener?.listens() || answer.holder?.label === GRACE_LABEL)
+          return answer;
+        const queued = await dialect.queue?.(run, key, listener.channel, wasCalled);
+        if (queued === 'full') return answer;
+        return queued ? { ...answer, queued: true } : CONTENTION; // it has just changed hands
+      },
+      [owner],
+    );
+    return unlessCollided<LockAcquireResult>(acquisition, CONTENTION);
+  }
+
+  async renew(key: string, owner: string, ttl: number): Promise<boolean> {
+    const lease = leaseOf(key, owner, ttl);
+    this.operations.expectTtl(ttl);
+    return this.operations.change(
+      `renew "${key}"`,
+      limitOf(ttl),
+      (dialect, run) => dialect.renew(run, lease),
+      [owner],
+    );
+  }
+
+  async release(key: string, owner: string, end: ReleaseRequest = {}): Promise<boolean> {
+    const { keepFor = 0, outcome = 'done' } = end;
+    const kept = keepFor === 0 ? 0 : milliseconds('keepFor', keepFor);
+    const ending = { ...identityOf(key, owner), keepFor: kept, outcome };
+    return this.free(
+      `release "${key}"`,
+      key,
+      end.waiting ?? false,
+      (dialect, run, caller) => dialect.release(run, { ...ending, caller }),
+      [owner],
+    );
+  }
+
+  /** A row that another session has locked is not waited for: the answer is `contention`. */
+  async releaseToWaiter(
+    key: string,
+    owner: string,
+    next: WaiterRequest,
+    { outcome }: Pick<ReleaseRequest, 'outcome'> = {},
+  ): Promise<LockAcquireResult> {
+    const passing = passingOf(key, owner, next, outcome);
+    this.operations.expectTtl(passing.ttl);
+    const passed = this.operations.run<LockAcquireResult>(
+      `pass on "${key}"`,
+      limitOf(passing.ttl),
+      async (dialect, run, _, before) => {
+        const answer = await dialect.releaseToWaiter(run, passing);
+        return answer.acquired || !before?.acquired
+          ? answer
+          : dialect.acquire(run, takenOver(passing, this.operations.longestTtl));
+      },
+      [owner, next.owner],
+    );
+    return unlessCollided<LockAcquireResult>(passed, CONTENTION);
+  }
+
+  /** Renews in batches of 500, where the database can leave out locked rows. A batch that collided with other sessions as a whole is `unknown`. */
+  async renewMany(leases: readonly LeaseRenewal[]): Promise<RenewalOutcome[]> {
+    const all = leases.map(({ key, owner, ttl }) => leaseOf(key, owner, ttl));
+    for (const { ttl } of all) this.operations.expectTtl(ttl);
+    const outcomes: RenewalOutcome[] = [];
+    for (let start = 0; start < all.length; start += BATCH) {
+      const batch = all.slice(start, start + BATCH);
+      const limit = Math.min(...batch.map(({ ttl }) => limitOf(ttl)));
+      const renewal = this.operations.run(
+        `renew ${batch.length} locks`,
+        limit,
+        async (dialect, run) => dialect.renewMany?.(run, batch),
+        batch.map(({ owner }) => owner),
+      );
+      const unknown = batch.map((): RenewalOutcome => 'unknown');
+      outcomes.push(...((await unlessCollided(renewal, unknown)) ?? (await this.renewEach(batch))));
+    }
+    return outcomes;
+  }
+
+  /**
+   * On connections of their own: one that waits for its row holds up no other. What is not answered soon is asked again by itself.
+   *
+   * @throws LockStoreError when all fail
+   */
+  private async renewEach(leases: readonly LeaseRenewal[]): Promise<RenewalOutcome[]> {
+    const soon = Math.min(...leases.map(({ ttl }) => Math.min(ttl / 6, OPERATION_LIMIT / 2)));
+    const answered = new AbortController();
+    const patience = sleep(soon, 'unknown' as const, { signal: answered.signal });
+    patience.catch(() => {}); // it ends when all have answered
+    const renewals = leases.map(async ({ key, owner, ttl }): Promise<RenewalOutcome> => {
+      return Promise.race([
+        this.renew(key, owner, ttl).then((renewed) => (renewed ? 'renewed' : 'lost')),
+        patience,
+      ]);
+    });
+    const results = await Promise.allSettled(renewals);
+    answered.abort();
+    const failures = results.filter((result) => result.status === 'rejected');
+    if (failures.length === leases.length) throw failures[0]?.reason;
+    return results.map((result) => (result.status === 'fulfilled' ? result.value : 'unknown'));
+  }
+
+  async inspect(key: string): Promise<LockInspection> {
+    const stored = storedKey(key);
+    const row = await this.operations.run(`inspect "${key}"`, OPERATION_LIMIT, (dialect, run) =>
+      dialect.find(run, stored),
+    );
+    return inspectionOf(stored, row);
+  }
+
+  async list(request: ListRequest): Promise<LockPage> {
+    assertPage(request);
+    const { prefix = '', after = '', limit } = request;
+    const page = { prefix, after, limit: limit + 1 }; // the one more tells whether there is a next page
+    const rows = await this.operations.run('list the locks', OPERATION_LIMIT, (dialect, run) =>
+      dialect.list(run, page),
+    );
+    const locks = rows.slice(0, limit).map(recordOf);
+    return rows.length > limit ? { locks, next: locks.at(-1)?.key } : { locks };
+  }
+
+  async forceRelease(key: string): Promise<boolean> {
+    const stored = storedKey(key);
+    return this.free(`force the release of "${key}"`, key, false, (dialect, run, caller) =>
+      dialect.forceRelease(run, stored, caller),
+    );
+  }
+
+  /** On PostgreSQL, unless `wakeUps` is off. */
+  get notifiesWaiters(): boolean {
+    return this.operations.calls;
+  }
+
+  onReleased(free: Free): void {
+    this.waiters.add(free);
+  }
+
+  /** @param waiting whether others of this process wait for the key: they are told, or called later when others are before them */
+  private async free(
+    doing: string,
+    key: string,
+    waiting: boolean,
+    work: (dialect: LockDialect, run: Run, caller: Caller | undefined) => Promise<Freeing>,
+    owners: readonly string[] = [],
+  ): Promise<boolean> {
+    let again = false;
+    const contended = this.calls.get(key)?.asked === true; // others stood in the line behind it
+    const freeing = await this.operations.insist<Freeing>(
+      doing,
+      OPERATION_LIMIT,
+      async (dialect, run, listener, before) => {
+        again = waiting && canBeCalledFor(key) && listener?.listens() === true;
+        const freed = work(dialect, run, listener && { channel: listener.channel, again, contended });
+        return orDone(await freed, before);
+      },
+      owners,
+    );
+    if (contended && freeing !== 'gone') this.calls.delete(key);
+    // Gone may be what this process has freed before, when the answer was lost: with it, whether anybody else was called.
+    if (freeing !== 'called' || !again) this.wake(key, !again);
+    return freeing !== 'gone';
+  }
+
+  /** Tells whether anybody here waits for the key. */
+  private wake(key?: string, othersAsk = false): boolean {
+    return [...this.waiters].filter((free) => free(key, othersAsk)).length > 0;
+  }
+
+  /** This process was called for a key. If nobody here wants it any more, the next one is called. */
+  private heard(key?: string): void {
+    const now = performance.now();
+    for (const [old, { since }] of this.calls) if (now - since > SOON) this.calls.delete(old);
+    if (key !== undefined) this.calls.set(key, { since: now, asked: false });
+    if (this.wake(key) || key === undefined) return;
+    this.calls.delete(key);
+    this.operations
+      .run(`call the next for "${key}"`, OPERATION_LIMIT, async (dialect, run, listener) => {
+        if (listener) await dialect.callNext?.(run, key, { channel: listener.channel, again: false });
+      })
+      .catch(() => undefined); // they ask by themselves, a little later
+  }
+
+  async pause(key: string): Promise<boolean> {
+    const stored = storedKey(key);
+    return this.operations.change(`pause "${key}"`, OPERATION_LIMIT, async (dialect, run, _, before) =>
+      orDone(await dialect.pause(run, stored), before),
+    );
+  }
+
+  async resume(key: string): Promise<boolean> {
+    const stored = storedKey(key);
+    return this.operations.change(`resume "${key}"`, OPERATION_LIMIT, async (dialect, run, _, before) =>
+      orDone(await dialect.resume(run, stored), before),
+    );
+  }
+
+  /** Goes through the table slice by slice, and pauses as long as each took: others write meanwhile, and no answer is long in coming. */
+  async purge(request: PurgeRequest): Promise<number> {
+    const { prefix, olderThan } = purgeOf(request);
+    let purged = 0;
+    for (let after = ''; ;) {
+      const startedAt = performance.now();
+      const slice = await this.operations.insist('purge unused keys', OPERATION_LIMIT, (dialect, run) =>
+        dialect.purge(run, { prefix, after, limit: SLICE, olderThan }),
+      );
+      purged += slice.purged;
+      if (!slice.last?.startsWith(prefix)) return purged; // keys that start alike stand together
+      after = slice.last;
+      await sleep(performance.now() - startedAt);
+    }
+  }
+
+  /**
+   * Runs `work` in a transaction on the store's DataSource: at READ COMMITTED on PostgreSQL and MariaDB, at the application's level on MySQL. On
+   * SQLite it is the only transaction that writes to the file from beginning to end, on the application's own connection; it waits up to 5 s for
+   * those of others.
+   */
+  async transaction<T>(work: (manager: EntityManager) => Promise<T>): Promise<T> {
+    return this.operations.transaction(work);
+  }
+
+  /**
+   * A statement that locks the lock's row. A row that another session has locked is waited for, 10 s at most.
+   *
+   * On PostgreSQL it also sets the `idle_in_transaction_session_timeout` of this transaction to what is left of the lease, but at least 1 s and at
+   * most 10 s, unless it is lower already: the server ends a transaction whose process is frozen before the commit. Elsewhere such a process keeps
+   * the lock from everybody else until it goes on or its connection ends.
+   *
+   * PostgreSQL and MariaDB allow it at READ COMMITTED, MySQL at any level. On SQLite, and above READ COMMITTED on MariaDB, it fails when others have
+   * written since the transaction began to read.
+   */
+  async guard(manager: EntityManager, key: string, owner: string, fencingToken: number): Promise<boolean> {
+    if (!Number.isSafeInteger(fencingToken))
+      throw new LockError(
+        `Could not guard "${key}" in a transaction: its fencing token must be a whole number.`,
+      );
+    return this.operations.guard(manager, { ...identityOf(key, owner), token: fencingToken });
+  }
+
+  watchTransaction(manager: EntityManager): () => boolean {
+    return watchTransaction(manager);
+  }
+}
+
+/**
+ * Repeats an attempt that only an ignorable tick has refused, and reports the tick that it
+ * ignored.
+ */
+async function acquireOnTerms(dialect: LockDialect, run: Run, attempt: Attempt): Promise<LockAcquireResult> {
+  const answer = await dialect.acquire(run, attempt);
+  if (!('ignorable' in answer) || answer.ignorable === undefined) return answer;
+  const again = await dialect.acquire(run, { ...attempt, ignored: answer.ignorable });
+  return again.acquired ? { ...again, ignoredTick: new Date(answer.ignorable) } : CONTENTION;
+}
+
+type Free = Parameters<WakeUps['onReleased']>[0];
+
+/**
+ * The result of a change that is repeated. If nothing is left to change, the transaction on
+ * the connection before was committed, so its result counts.
+ */
+function orDone<T extends Freeing>(now: T, before: T | undefined): T {
+  return now === 'gone' && before !== undefined && before !== 'locked' ? before : now;
+}
+
+/** The acquisition that finds out whether a lock was passed on. */
+function takenOver({ key, nextOwner: owner, ttl, label }: Passing, longest: number): Attempt {
+  return { ...conditionsOf({}), key, owner, ttl, label, resend: true, ignored: null, longest };
+}
+
+/** Of this process, for a key. */
+interface Call {
+  /** On the monotonic clock. */
+  since: number;
+  /** Whether somebody here has asked for the key since. */
+  asked: boolean;
+}
+
+/** A call names the key as it is stored, and those who wait know it as it was given. */
+function canBeCalledFor(key: string): boolean {
+  return fitKey(key) === key;
+}

@@ -1,0 +1,304 @@
+import { clause } from '../../clause.js';
+import { LockError, LockStoreError } from '../../lock.errors.js';
+import { safeError } from '../../safe-error.js';
+import { NoAnswerError } from '../shared/time-limit.js';
+import { UnusableConnectionError, unusableMessage } from './unusable-connection.js';
+
+/** Sessions collided: nothing was changed, and nothing is known about the holder. */
+export class CollisionError extends LockStoreError {
+  constructor(doing: string, target: string, cause?: unknown) {
+    super(
+      `Could not ${doing}: in ${target} the row is locked by another session. Look for a transaction that stays open.`,
+      { cause, transient: true },
+    );
+  }
+}
+
+/** What drivers put on their errors: SQLSTATE or a system code, MySQL's number and state, PostgreSQL's severity. */
+interface DriverError {
+  message?: unknown;
+  code?: unknown;
+  errno?: unknown;
+  sqlState?: unknown;
+  severity?: unknown;
+  fatal?: unknown;
+}
+
+/**
+ * PostgreSQL: serialization failure, deadlock, lock not available, unique violation. MySQL and
+ * MariaDB: the same, the code of SKIP LOCKED, and a conflict with another member of a
+ * replication group.
+ */
+const CONTENTION = new Set<unknown>(['40001', '40P01', '55P03', '23505', 1020, 1062, 1205, 1213, 3101, 3572]);
+
+/** Error 149 at a commit is a deadlock with a transaction on another member of the group. */
+const COMMIT_FAILED = 1180;
+const DEADLOCK_AT_COMMIT = /\berror:? 149\b/i;
+
+const STALE_READ = new Set<unknown>([1020, 'SQLITE_BUSY_SNAPSHOT']);
+
+/**
+ * The server takes no writes: it is a replica, or a writer that was demoted while its
+ * connections stayed open. Another connection may lead to the new writer.
+ */
+const READ_ONLY = new Set<unknown>(['25006', 1036, 1792, 1836, 1874, 3100]);
+/**
+ * 1290 says that an option of the server forbids the statement, which may be another option.
+ */
+const FORBIDDEN_BY_OPTION = 1290;
+const READ_ONLY_TEXT = /read[-_ ]only/i;
+
+/** The connection, or the statement on it, was ended from outside, or there are too many connections. */
+const POSTGRES_BROKEN_OFF = [
+  '25P03',
+  '25P04',
+  '40003', // whether the statement was completed is unknown
+  '53300',
+  '57000', // Pgpool has lost a node
+  '57014',
+  '57P01',
+  '57P02',
+  '57P03',
+  '57P05',
+];
+const MYSQL_BROKEN_OFF = [
+  1040,
+  1053,
+  1079,
+  1203,
+  1226,
+  1317,
+  1927,
+  1969,
+  2002, // as 2003, 2006, 2013: a proxy has lost its server
+  2003,
+  2006,
+  2013,
+  3024,
+  3032, // offline mode, as 6400
+  3168,
+  3169,
+  3781, // as 3782, 3783: a new primary applies its backlog
+  3782,
+  3783,
+  3797, // as 3798: a member did not catch up with the group in time
+  3798,
+  4031,
+  6400,
+  9001, // ProxySQL has no server for this kind of statement
+  'PROTOCOL_CONNECTION_LOST',
+];
+/** Codes of mysql2's pool cluster, which removes a server after some errors. */
+const TAKEN_OUT = new Set<unknown>(['POOL_NOEXIST', 'POOL_NONEONLINE']);
+const NETWORK = [
+  'EADDRNOTAVAIL',
+  'EAI_AGAIN',
+  'EAI_FAIL',
+  'ECONNABORTED',
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'EHOSTDOWN',
+  'EHOSTUNREACH',
+  'ENETDOWN',
+  'ENETRESET',
+  'ENETUNREACH',
+  'ENOENT', // of a server's socket file
+  'ENOTCONN',
+  'ENOTFOUND',
+  'EPIPE',
+  'ERR_SOCKET_CLOSED',
+  'ERR_STREAM_DESTROYED',
+  'ERR_STREAM_WRITE_AFTER_END',
+  'ETIMEDOUT',
+];
+const BROKEN_OFF = new Set<unknown>([...POSTGRES_BROKEN_OFF, ...MYSQL_BROKEN_OFF, ...NETWORK]);
+
+/**
+ * Connection errors to which pg and mysql2 give no code, and their errors, and TypeORM's, for
+ * a pool that was closed, which the application may open again.
+ */
+const BROKEN_OFF_TEXT = new RegExp(
+  [
+    'connection terminated',
+    'timeout expired',
+    'timeout exceeded when trying to connect',
+    'not queryable',
+    'query read timeout',
+    'closed state',
+    'queue limit',
+    'no connections available',
+    'query runner already released',
+    'pool is closed',
+    'cannot use a pool after calling end',
+    'driver not connected',
+    'connection is not established',
+  ].join('|'),
+  'i',
+);
+
+/**
+ * PgBouncer's message when it refuses a BEGIN. Its code, 08P01, is also that of broken
+ * connections.
+ */
+const STATEMENT_POOLING = /not allowed in statement pooling mode/i;
+
+const MISSING_TABLE = new Set<unknown>(['42P01', 1146]);
+/**
+ * PostgreSQL: insufficient privilege. MySQL: no right on a database, a table, a column, or for
+ * the operation.
+ */
+const DENIED = new Set<unknown>(['42501', 1044, 1142, 1143, 1227]);
+/** MySQL and MariaDB: a binary log of statements, and a transaction at READ COMMITTED. */
+const NOT_LOGGABLE = new Set<unknown>([1665]);
+const EXISTING_TABLE = new Set<unknown>([1050]);
+const MISSING_SCHEMA = new Set<unknown>(['3F000', 1049]);
+
+/** Whether sessions collided: nothing was changed, and nothing is known about the holder. */
+export function isContention(error: unknown): boolean {
+  const { code, errno, message } = driverError(error);
+  if (errno === COMMIT_FAILED) return DEADLOCK_AT_COMMIT.test(String(message));
+  return has(error, CONTENTION) || String(code).startsWith('SQLITE_BUSY');
+}
+
+/** Whether the server takes no writes: a replica, or a writer that was demoted. */
+export function isReadOnly(error: unknown): boolean {
+  const { errno, message } = driverError(error);
+  if (errno === FORBIDDEN_BY_OPTION) return READ_ONLY_TEXT.test(String(message));
+  return has(error, READ_ONLY);
+}
+
+/** Whether the transaction has read something that others have changed since, and may not go on: MariaDB's and SQLite's ways to say so. */
+export function isStaleRead(error: unknown): boolean {
+  return has(error, STALE_READ);
+}
+
+/** Whether the server itself said no, on a connection that is as good as before. */
+export function isServerAnswer(error: unknown): boolean {
+  const { severity, sqlState, fatal } = driverError(error);
+  const answered = typeof severity === 'string' || typeof sqlState === 'string';
+  const ended = fatal === true || severity === 'FATAL' || severity === 'PANIC';
+  return answered && !ended && !isBrokenOff(error) && !isReadOnly(error);
+}
+
+/** @param table its name, where other tables may be missing too, as in a trigger */
+export function isMissingTable(error: unknown, table = ''): boolean {
+  const message = String(driverError(error).message);
+  return (has(error, MISSING_TABLE) || message.startsWith('no such table')) && message.includes(table);
+}
+
+/** Whether the user lacks a right, or SQLite's file cannot be written. */
+export function isDenied(error: unknown): boolean {
+  return has(error, DENIED) || /^SQLITE_(READONLY|CANTOPEN|PERM)/.test(String(driverError(error).code));
+}
+
+/**
+ * Whether the server cannot log the write, since its binary log keeps statements and the
+ * transaction is at READ COMMITTED. Locks are written outside of transactions.
+ */
+export function isNotLoggable(error: unknown): boolean {
+  return has(error, NOT_LOGGABLE);
+}
+
+/** Whether a table of that name is there already, on MySQL and MariaDB. */
+export function isExistingTable(error: unknown): boolean {
+  return has(error, EXISTING_TABLE);
+}
+
+export function isMissingSchema(error: unknown): boolean {
+  return has(error, MISSING_SCHEMA);
+}
+
+/**
+ * The one place where errors of drivers become ours.
+ *
+ * @param doing what failed, such as `acquire "nightly-report"`
+ * @param target the database, for people: it names host, port and database, nothing secret
+ * @param owners the owner ids that the operation has used; no text and no property of the
+ * result shows them
+ */
+export function storeFailure(
+  error: unknown,
+  doing: string,
+  target: string,
+  owners: readonly string[] = [],
+): LockError {
+  if (error instanceof LockError) return error;
+  if (isContention(error)) return new CollisionError(doing, target, safeError(error, owners));
+  return failureOf(error, doing, target, owners);
+}
+
+/** The same for a transaction as a whole, which collides with others about rows that are not ours. */
+export function transactionFailure(error: unknown, doing: string, target: string): LockError {
+  if (error instanceof LockError) return error;
+  return failureOf(error, doing, target, []);
+}
+
+function failureOf(error: unknown, doing: string, target: string, owners: readonly string[]): LockStoreError {
+  const cause = safeError(error, owners);
+  if (error instanceof NoAnswerError) {
+    return new LockStoreError(
+      `Could not ${doing}: ${target} gave ${error.message}. Look at its load, at locks on the table and at the size of the connection pool.`,
+      { cause, transient: true },
+    );
+  }
+  if (error instanceof UnusableConnectionError)
+    return new LockStoreError(unusableMessage(error.fault, doing, target), { cause, transient: true });
+  if (isReadOnly(error)) {
+    return new LockStoreError(
+      `Could not ${doing}: ${target} takes no writes: ${reasonOf(cause)}. It is a replica, or a writer that was demoted. Connect to the writer. The store closes such connections, and the next attempt takes another one.`,
+      { cause, transient: true },
+    );
+  }
+  if (has(error, TAKEN_OUT)) {
+    return new LockStoreError(
+      `Could not ${doing}: the pool cluster of mysql2 has no server for ${target}: ${reasonOf(cause)}. It removes a server after some failed connections, for good unless the option replication.restoreNodeTimeout of the DataSource is set.`,
+      { cause, transient: true },
+    );
+  }
+  if (STATEMENT_POOLING.test(String(driverError(error).message))) {
+    return new LockStoreError(
+      `Could not ${doing}: the pooler in front of ${target} is in statement mode, which allows no transaction. Set its mode to transaction (PgBouncer: pool_mode = transaction).`,
+      { cause },
+    );
+  }
+  if (isBrokenOff(error)) {
+    return new LockStoreError(
+      `Could not ${doing}: ${target} cannot be reached, or broke off: ${reasonOf(cause)}.`,
+      { cause, transient: true },
+    );
+  }
+  return new LockStoreError(`Could not ${doing}: ${target} failed: ${reasonOf(cause)}.`, { cause });
+}
+
+function isBrokenOff(error: unknown): boolean {
+  const { code, errno, fatal, sqlState, message } = driverError(error);
+  // The outcome of a commit is unknown if it failed for another reason than a deadlock.
+  if (errno === COMMIT_FAILED) return !isContention(error);
+  return (
+    has(error, BROKEN_OFF) ||
+    [code, sqlState].some((state) => typeof state === 'string' && /^08...$/.test(state)) ||
+    (fatal === true && sqlState === undefined) ||
+    BROKEN_OFF_TEXT.test(String(message))
+  );
+}
+
+function reasonOf(error: unknown): string {
+  const { message, code } = driverError(error);
+  return (
+    [
+      typeof message === 'string' && clause(message),
+      (typeof code === 'string' || typeof code === 'number') && `(${code})`,
+    ]
+      .filter(Boolean)
+      .join(' ') || 'see the cause'
+  );
+}
+
+function has(error: unknown, codes: ReadonlySet<unknown>): boolean {
+  const { code, errno } = driverError(error);
+  return codes.has(code) || codes.has(errno);
+}
+
+function driverError(error: unknown): DriverError {
+  return typeof error === 'object' && error !== null ? error : {};
+}
