@@ -853,10 +853,10 @@ const racing: PlantedBug[] = [
           running.set(key, (running.get(key) ?? 0) - 1);
           return right.acquire(key, ...rest);
         },
-        async renew(key, ...rest) {
+        async renew(key, owner, ttl) {
           await nextTurn();
           if (running.get(key)) throw new LockStoreError('deadlock detected');
-          return right.renew(key, ...rest);
+          return right.renew(key, owner, ttl);
         },
       };
     },
@@ -1357,7 +1357,7 @@ function tokensMadeBy(right: RightStore, token: (key: string, right: number) => 
 function keysReadAs(right: RightStore, read: (key: string) => string): Partial<Port> {
   return {
     acquire: async (key, ...rest) => right.acquire(read(key), ...rest),
-    renew: async (key, ...rest) => right.renew(read(key), ...rest),
+    renew: async (key, owner, ttl) => right.renew(read(key), owner, ttl),
     release: async (key, ...rest) => right.release(read(key), ...rest),
   };
 }
@@ -1365,7 +1365,7 @@ function keysReadAs(right: RightStore, read: (key: string) => string): Partial<P
 function ownersReadAs(right: RightStore, read: (owner: string) => string): Partial<Port> {
   return {
     acquire: async (key, owner, ...rest) => right.acquire(key, read(owner), ...rest),
-    renew: async (key, owner, ...rest) => right.renew(key, read(owner), ...rest),
+    renew: async (key, owner, ttl) => right.renew(key, read(owner), ttl),
     release: async (key, owner, ...rest) => right.release(key, read(owner), ...rest),
   };
 }
