@@ -1,4 +1,4 @@
-import type { LockDatabase } from './lock-dialect.js';
+import type { LockDatabase } from './lock-statements.js';
 import { NEVER, type HolderRow, type Refusal } from './lock-row.js';
 import { tableName } from './lock-table.ddl.js';
 import type { LockTable } from '../typeorm/typeorm-store.options.js';
@@ -41,12 +41,12 @@ export function refusalInGrace(
  * already ends later.
  */
 export function graceStatement(
-  { kind, dialect }: Pick<LockDatabase, 'kind' | 'dialect'>,
+  { kind, statements }: Pick<LockDatabase, 'kind' | 'statements'>,
   table: LockTable,
   longest: number,
 ): string {
   const mysql = kind === 'mysql' || kind === 'mariadb';
-  const MS = dialect.clock;
+  const MS = statements.clock;
   const [least, greatest] = kind === 'better-sqlite3' ? ['MIN', 'MAX'] : ['LEAST', 'GREATEST'];
   const own = mysql ? '' : 't.';
   const key = mysql ? '`key`' : 'key';

@@ -1,7 +1,7 @@
 import type { DataSource } from 'typeorm';
 import { LockError, LockStoreError } from '../../lock.errors.js';
 import { OPERATION_LIMIT } from '../shared/time-limit.js';
-import type { LockDatabase, Run } from './lock-dialect.js';
+import type { LockDatabase, Run } from './lock-statements.js';
 import { tableName } from './lock-table.ddl.js';
 import { resolveTable } from './lock-table.schema.js';
 import { mysqlDialect } from './mysql/mysql-statements.js';
@@ -75,7 +75,7 @@ async function openPostgres(
     table: resolved,
     sessions,
     transactions,
-    dialect: postgresDialect(tableName('postgres', resolved), { asyncRelease, weak: table.weak }),
+    statements: postgresDialect(tableName('postgres', resolved), { asyncRelease, weak: table.weak }),
     listen: (heard) =>
       new PostgresListener(
         (abandoned) => openPostgresLink(dataSource, LISTENING_KEEP_ALIVE, abandoned),
@@ -101,14 +101,14 @@ async function openMysql(
     );
   const skipsLocked = mariadb ? atLeast(10, 6) : atLeast(8, 0);
   const resolved = await sessions.use(OPERATION_LIMIT, (run) => resolveIn(dataSource, table, run));
-  const dialect = mysqlDialect(tableName(type, resolved), {
+  const statements = mysqlDialect(tableName(type, resolved), {
     mariadb,
     skipsLocked,
     logsStatements: await logsStatements(sessions),
   });
   // MySQL's binary log may be of a format that allows no lower level than the application's.
   const transactions = new PooledTransactions(dataSource, wire, mariadb ? 'READ COMMITTED' : undefined, warn);
-  return { kind: mariadb ? 'mariadb' : 'mysql', table: resolved, sessions, transactions, dialect };
+  return { kind: mariadb ? 'mariadb' : 'mysql', table: resolved, sessions, transactions, statements };
 }
 
 async function openSqlite(dataSource: DataSource, table: LockTable): Promise<LockDatabase> {
@@ -116,7 +116,7 @@ async function openSqlite(dataSource: DataSource, table: LockTable): Promise<Loc
   const name = tableName('better-sqlite3', resolved);
   const sessions = await SqliteSession.open(dataSource, { weak: table.weak });
   const transactions = new SqliteTransactions(dataSource, name, sessions);
-  return { kind: 'better-sqlite3', table: resolved, sessions, transactions, dialect: sqliteDialect(name) };
+  return { kind: 'better-sqlite3', table: resolved, sessions, transactions, statements: sqliteDialect(name) };
 }
 
 /**

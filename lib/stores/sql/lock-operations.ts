@@ -6,7 +6,14 @@ import { runnerOf } from '../executors/typeorm/caller-transaction.js';
 import { describeDataSource } from '../executors/typeorm/data-source.description.js';
 import type { DataSourceHandle } from '../executors/typeorm/data-source.handle.js';
 import { openLockDatabase } from './lock-database.js';
-import type { Change, Claim, LockDatabase, LockDialect, Listener, Run } from './lock-dialect.js';
+import type {
+  ChangeResult,
+  GuardRequest,
+  LockDatabase,
+  LockStatements,
+  Listener,
+  Run,
+} from './lock-statements.js';
 import { prepareTable } from './lock-table.js';
 import { warnOfLostCommits } from './lost-commits.js';
 import type { Warn } from './pooled-sessions.js';
@@ -35,7 +42,7 @@ interface OpenDatabase extends LockDatabase {
  * @param before its result on the connection before, see {@link LockSessions}
  */
 type Work<T> = (
-  dialect: LockDialect,
+  statements: LockStatements,
   run: Run,
   listener: Listener | undefined,
   before: T | undefined,
@@ -95,8 +102,8 @@ export class LockOperations {
    */
   async run<T>(doing: string, limit: number, work: Work<T>, owners: readonly string[] = []): Promise<T> {
     const database = await this.opening.get(doing);
-    const { sessions, dialect, listener, target } = database;
-    const attempt = () => sessions.use<T>(limit, (run, before) => work(dialect, run, listener, before));
+    const { sessions, statements, listener, target } = database;
+    const attempt = () => sessions.use<T>(limit, (run, before) => work(statements, run, listener, before));
     try {
       if (this.vanished) await this.replace(database);
       return await attempt().catch(async (error: unknown) => {
@@ -134,7 +141,7 @@ export class LockOperations {
   async change(
     doing: string,
     limit: number,
-    work: Work<Change>,
+    work: Work<ChangeResult>,
     owners: readonly string[] = [],
   ): Promise<boolean> {
     return (await this.insist(doing, limit, work, owners)) === 'done';
@@ -175,15 +182,15 @@ export class LockOperations {
     }
   }
 
-  /** Locks the row until the transaction of `manager` ends; `false` when the claim is not true. */
-  async guard(manager: unknown, claim: Claim): Promise<boolean> {
-    const doing = `guard "${claim.key}" in a transaction`;
-    const { dataSource, transactions, dialect, target } = await this.opening.get(doing);
+  /** Locks the row until the transaction of `manager` ends; `false` when the request is not true. */
+  async guard(manager: unknown, request: GuardRequest): Promise<boolean> {
+    const doing = `guard "${request.key}" in a transaction`;
+    const { dataSource, transactions, statements, target } = await this.opening.get(doing);
     const runner = runnerOf(manager, dataSource, doing);
     const guarding = await transactions
-      .within(runner, (run) => dialect.guard(run, claim))
+      .within(runner, (run) => statements.guard(run, request))
       .catch((error: unknown) => {
-        throw storeFailure(error, doing, target, [claim.owner]);
+        throw storeFailure(error, doing, target, [request.owner]);
       });
     if (guarding === 'snapshot')
       throw new LockError(

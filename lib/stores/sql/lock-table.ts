@@ -1,6 +1,6 @@
 import { LockError, LockStoreError } from '../../lock.errors.js';
 import { OPERATION_LIMIT } from '../shared/time-limit.js';
-import type { LockDatabase, Run } from './lock-dialect.js';
+import type { LockDatabase, Run } from './lock-statements.js';
 import { columnsIn } from './lock-row.js';
 import { createTable, CREATION_LOCK, tableName } from './lock-table.ddl.js';
 import { literal, missingSchema } from './lock-table.schema.js';

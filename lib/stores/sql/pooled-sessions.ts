@@ -1,6 +1,6 @@
 import type { DataSource } from 'typeorm';
 import { OPERATION_LIMIT, TimeLimit } from '../shared/time-limit.js';
-import type { Answer, LockSessions, Run } from './lock-dialect.js';
+import type { Answer, LockSessions, Run } from './lock-statements.js';
 import { isReadOnly, isServerAnswer } from './store-failure.js';
 import {
   faultOf,

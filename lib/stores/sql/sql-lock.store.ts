@@ -32,7 +32,7 @@ import { identityOf, labelOf, leaseOf, limitOf, passingOf, type Passing } from '
 import { assertPage, milliseconds, purgeOf } from '../shared/store-arguments.js';
 import { conditionsOf } from '../shared/conditions.js';
 import { OPERATION_LIMIT } from '../shared/time-limit.js';
-import type { Attempt, Caller, Freeing, LockDialect, Run } from './lock-dialect.js';
+import type { SqlAcquireRequest, Caller, ReleaseResult, LockStatements, Run } from './lock-statements.js';
 import { LockOperations, unlessCollided } from './lock-operations.js';
 import { CONTENTION, inspectionOf, recordOf } from './lock-row.js';
 import { createTable, type LockTableDatabase } from './lock-table.ddl.js';
@@ -133,7 +133,9 @@ export class TypeOrmLockStore
   }
 
   async readClock(): Promise<number> {
-    return this.operations.run('read the clock', OPERATION_LIMIT, (dialect, run) => dialect.readClock(run));
+    return this.operations.run('read the clock', OPERATION_LIMIT, (statements, run) =>
+      statements.readClock(run),
+    );
   }
 
   async acquire(
@@ -155,17 +157,21 @@ export class TypeOrmLockStore
     const acquisition = this.operations.run<LockAcquireResult>(
       `acquire "${key}"`,
       limitOf(ttl),
-      async (dialect, run, listener, before) => {
+      async (statements, run, listener, before) => {
         const call = this.calls.get(key);
         const wasCalled = call?.asked === false;
         if (call) call.asked = true;
         // On the connection before, the grant may have been committed.
         const granted = before?.acquired === true;
-        const answer = await acquireOnTerms(dialect, run, granted ? { ...attempt, resend: true } : attempt);
+        const answer = await acquireOnTerms(
+          statements,
+          run,
+          granted ? { ...attempt, resend: true } : attempt,
+        );
         if (answer.acquired || answer.reason !== 'held' || !request.waiting) return answer;
         if (!canBeCalledFor(key) || !listener?.listens() || answer.holder?.label === GRACE_LABEL)
           return answer;
-        const queued = await dialect.queue?.(run, key, listener.channel, wasCalled);
+        const queued = await statements.queue?.(run, key, listener.channel, wasCalled);
         if (queued === 'full') return answer;
         return queued ? { ...answer, queued: true } : CONTENTION; // it has just changed hands
       },
@@ -180,7 +186,7 @@ export class TypeOrmLockStore
     return this.operations.change(
       `renew "${key}"`,
       limitOf(ttl),
-      (dialect, run) => dialect.renew(run, lease),
+      (statements, run) => statements.renew(run, lease),
       [owner],
     );
   }
@@ -193,7 +199,7 @@ export class TypeOrmLockStore
       `release "${key}"`,
       key,
       end.waiting ?? false,
-      (dialect, run, caller) => dialect.release(run, { ...ending, caller }),
+      (statements, run, caller) => statements.release(run, { ...ending, caller }),
       [owner],
     );
   }
@@ -210,11 +216,11 @@ export class TypeOrmLockStore
     const passed = this.operations.run<LockAcquireResult>(
       `pass on "${key}"`,
       limitOf(passing.ttl),
-      async (dialect, run, _, before) => {
-        const answer = await dialect.releaseToWaiter(run, passing);
+      async (statements, run, _, before) => {
+        const answer = await statements.releaseToWaiter(run, passing);
         return answer.acquired || !before?.acquired
           ? answer
-          : dialect.acquire(run, takenOver(passing, this.operations.longestTtl));
+          : statements.acquire(run, takenOver(passing, this.operations.longestTtl));
       },
       [owner, next.owner],
     );
@@ -232,7 +238,7 @@ export class TypeOrmLockStore
       const renewal = this.operations.run(
         `renew ${batch.length} locks`,
         limit,
-        async (dialect, run) => dialect.renewMany?.(run, batch),
+        async (statements, run) => statements.renewMany?.(run, batch),
         batch.map(({ owner }) => owner),
       );
       const unknown = batch.map((): RenewalOutcome => 'unknown');
@@ -266,8 +272,8 @@ export class TypeOrmLockStore
 
   async inspect(key: string): Promise<LockInspection> {
     const stored = storedKey(key);
-    const row = await this.operations.run(`inspect "${key}"`, OPERATION_LIMIT, (dialect, run) =>
-      dialect.find(run, stored),
+    const row = await this.operations.run(`inspect "${key}"`, OPERATION_LIMIT, (statements, run) =>
+      statements.find(run, stored),
     );
     return inspectionOf(stored, row);
   }
@@ -276,8 +282,8 @@ export class TypeOrmLockStore
     assertPage(request);
     const { prefix = '', after = '', limit } = request;
     const page = { prefix, after, limit: limit + 1 }; // the one more tells whether there is a next page
-    const rows = await this.operations.run('list the locks', OPERATION_LIMIT, (dialect, run) =>
-      dialect.list(run, page),
+    const rows = await this.operations.run('list the locks', OPERATION_LIMIT, (statements, run) =>
+      statements.list(run, page),
     );
     const locks = rows.slice(0, limit).map(recordOf);
     return rows.length > limit ? { locks, next: locks.at(-1)?.key } : { locks };
@@ -285,8 +291,8 @@ export class TypeOrmLockStore
 
   async forceRelease(key: string): Promise<boolean> {
     const stored = storedKey(key);
-    return this.free(`force the release of "${key}"`, key, false, (dialect, run, caller) =>
-      dialect.forceRelease(run, stored, caller),
+    return this.free(`force the release of "${key}"`, key, false, (statements, run, caller) =>
+      statements.forceRelease(run, stored, caller),
     );
   }
 
@@ -304,24 +310,24 @@ export class TypeOrmLockStore
     doing: string,
     key: string,
     waiting: boolean,
-    work: (dialect: LockDialect, run: Run, caller: Caller | undefined) => Promise<Freeing>,
+    work: (statements: LockStatements, run: Run, caller: Caller | undefined) => Promise<ReleaseResult>,
     owners: readonly string[] = [],
   ): Promise<boolean> {
     let again = false;
     const contended = this.calls.get(key)?.asked === true; // others stood in the line behind it
-    const freeing = await this.operations.insist<Freeing>(
+    const freeing = await this.operations.insist<ReleaseResult>(
       doing,
       OPERATION_LIMIT,
-      async (dialect, run, listener, before) => {
+      async (statements, run, listener, before) => {
         again = waiting && canBeCalledFor(key) && listener?.listens() === true;
-        const freed = work(dialect, run, listener && { channel: listener.channel, again, contended });
+        const freed = work(statements, run, listener && { channel: listener.channel, again, contended });
         return orDone(await freed, before);
       },
       owners,
     );
     if (contended && freeing !== 'gone') this.calls.delete(key);
     // Gone may be what this process has freed before, when the answer was lost: with it, whether anybody else was called.
-    if (freeing !== 'called' || !again) this.wake(key, !again);
+    if (freeing !== 'notified' || !again) this.wake(key, !again);
     return freeing !== 'gone';
   }
 
@@ -338,23 +344,23 @@ export class TypeOrmLockStore
     if (this.wake(key) || key === undefined) return;
     this.calls.delete(key);
     this.operations
-      .run(`call the next for "${key}"`, OPERATION_LIMIT, async (dialect, run, listener) => {
-        if (listener) await dialect.callNext?.(run, key, { channel: listener.channel, again: false });
+      .run(`call the next for "${key}"`, OPERATION_LIMIT, async (statements, run, listener) => {
+        if (listener) await statements.callNext?.(run, key, { channel: listener.channel, again: false });
       })
       .catch(() => undefined); // they ask by themselves, a little later
   }
 
   async pause(key: string): Promise<boolean> {
     const stored = storedKey(key);
-    return this.operations.change(`pause "${key}"`, OPERATION_LIMIT, async (dialect, run, _, before) =>
-      orDone(await dialect.pause(run, stored), before),
+    return this.operations.change(`pause "${key}"`, OPERATION_LIMIT, async (statements, run, _, before) =>
+      orDone(await statements.pause(run, stored), before),
     );
   }
 
   async resume(key: string): Promise<boolean> {
     const stored = storedKey(key);
-    return this.operations.change(`resume "${key}"`, OPERATION_LIMIT, async (dialect, run, _, before) =>
-      orDone(await dialect.resume(run, stored), before),
+    return this.operations.change(`resume "${key}"`, OPERATION_LIMIT, async (statements, run, _, before) =>
+      orDone(await statements.resume(run, stored), before),
     );
   }
 
@@ -364,8 +370,8 @@ export class TypeOrmLockStore
     let purged = 0;
     for (let after = ''; ;) {
       const startedAt = performance.now();
-      const slice = await this.operations.insist('purge unused keys', OPERATION_LIMIT, (dialect, run) =>
-        dialect.purge(run, { prefix, after, limit: SLICE, olderThan }),
+      const slice = await this.operations.insist('purge unused keys', OPERATION_LIMIT, (statements, run) =>
+        statements.purge(run, { prefix, after, limit: SLICE, olderThan }),
       );
       purged += slice.purged;
       if (!slice.last?.startsWith(prefix)) return purged; // keys that start alike stand together
@@ -410,10 +416,14 @@ export class TypeOrmLockStore
  * Repeats an attempt that only an ignorable tick has refused, and reports the tick that it
  * ignored.
  */
-async function acquireOnTerms(dialect: LockDialect, run: Run, attempt: Attempt): Promise<LockAcquireResult> {
-  const answer = await dialect.acquire(run, attempt);
+async function acquireOnTerms(
+  statements: LockStatements,
+  run: Run,
+  attempt: SqlAcquireRequest,
+): Promise<LockAcquireResult> {
+  const answer = await statements.acquire(run, attempt);
   if (!('ignorable' in answer) || answer.ignorable === undefined) return answer;
-  const again = await dialect.acquire(run, { ...attempt, ignored: answer.ignorable });
+  const again = await statements.acquire(run, { ...attempt, ignored: answer.ignorable });
   return again.acquired ? { ...again, ignoredTick: new Date(answer.ignorable) } : CONTENTION;
 }
 
@@ -423,12 +433,12 @@ type Free = Parameters<WakeUps['onReleased']>[0];
  * The result of a change that is repeated. If nothing is left to change, the transaction on
  * the connection before was committed, so its result counts.
  */
-function orDone<T extends Freeing>(now: T, before: T | undefined): T {
+function orDone<T extends ReleaseResult>(now: T, before: T | undefined): T {
   return now === 'gone' && before !== undefined && before !== 'locked' ? before : now;
 }
 
 /** The acquisition that finds out whether a lock was passed on. */
-function takenOver({ key, nextOwner: owner, ttl, label }: Passing, longest: number): Attempt {
+function takenOver({ key, nextOwner: owner, ttl, label }: Passing, longest: number): SqlAcquireRequest {
   return { ...conditionsOf({}), key, owner, ttl, label, resend: true, ignored: null, longest };
 }
 

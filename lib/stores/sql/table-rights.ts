@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { LockStoreError } from '../../lock.errors.js';
 import { safeError } from '../../safe-error.js';
 import { OPERATION_LIMIT } from '../shared/time-limit.js';
-import type { LockDatabase, Run } from './lock-dialect.js';
+import type { LockDatabase, Run } from './lock-statements.js';
 import { NEVER } from './lock-row.js';
 import { tableName } from './lock-table.ddl.js';
 import { isContention, isDenied, isNotLoggable } from './store-failure.js';

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { OPERATION_LIMIT } from '../shared/time-limit.js';
-import type { LockDatabase } from './lock-dialect.js';
+import type { LockDatabase } from './lock-statements.js';
 import { createTable, CREATION_LOCK, tableName } from './lock-table.ddl.js';
 import { missingTable } from './lock-table.js';
 import { assertClock } from './mysql/mysql-clock.js';

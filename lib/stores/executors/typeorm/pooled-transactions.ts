@@ -1,6 +1,6 @@
 import type { DataSource, EntityManager, QueryRunner } from 'typeorm';
 import { NoAnswerError, OPERATION_LIMIT, TimeLimit } from '../../shared/time-limit.js';
-import type { LockTransactions, Run } from '../../sql/lock-dialect.js';
+import type { LockTransactions, Run } from '../../sql/lock-statements.js';
 import { discard, poolSizeOf, type Warn, type Wire } from '../../sql/pooled-sessions.js';
 import { isReadOnly, isServerAnswer } from '../../sql/store-failure.js';
 import {

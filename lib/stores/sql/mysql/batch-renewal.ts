@@ -1,5 +1,5 @@
 import type { LeaseRenewal, RenewalOutcome } from '../../../interfaces/lock-store.interface.js';
-import type { LockDialect, Run } from '../lock-dialect.js';
+import type { LockStatements, Run } from '../lock-statements.js';
 import { hex, MS, until, type MysqlServer } from './mysql-expressions.js';
 import { assertClock, CLOCK_RUNS, clockRuns, withClock } from './mysql-clock.js';
 import { orContention } from './lock-wait.js';
@@ -13,8 +13,8 @@ import { orContention } from './lock-wait.js';
 export function mysqlBatchRenewal(
   table: string,
   { mariadb, skipsLocked, logsStatements }: MysqlServer,
-  renew: LockDialect['renew'],
-): NonNullable<LockDialect['renewMany']> {
+  renew: LockStatements['renew'],
+): NonNullable<LockStatements['renewMany']> {
   // As text: prepared, each size of batch would be one more statement that the server keeps. Key and owner as one string, since a list of pairs takes
   // MariaDB a quarter longer; there is no NUL in a key.
   const among = (leases: readonly LeaseRenewal[]) =>

@@ -1,4 +1,4 @@
-import type { Run } from '../lock-dialect.js';
+import type { Run } from '../lock-statements.js';
 import { UnusableConnectionError } from '../unusable-connection.js';
 
 /**

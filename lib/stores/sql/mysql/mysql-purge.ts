@@ -1,4 +1,4 @@
-import type { LockDialect, Run } from '../lock-dialect.js';
+import type { LockStatements, Run } from '../lock-statements.js';
 import { hex, MS, US, type MysqlServer } from './mysql-expressions.js';
 import { assertClock, CLOCK_RUNS, clockRuns } from './mysql-clock.js';
 import { orContention } from './lock-wait.js';
@@ -22,7 +22,7 @@ const ONE_BY_ONE = 5_000;
 export function mysqlPurge(
   table: string,
   { mariadb, skipsLocked, logsStatements }: MysqlServer,
-): LockDialect['purge'] {
+): LockStatements['purge'] {
   // A token that the clock has not passed stays: without its row the next one could be smaller.
   const unused = (olderThan: number) =>
     `NOT paused AND token < ${US}

@@ -1,5 +1,5 @@
 import type { LeaseRenewal } from '../../../interfaces/lock-store.interface.js';
-import type { Attempt, Change, LockDialect, Run } from '../lock-dialect.js';
+import type { SqlAcquireRequest, ChangeResult, LockStatements, Run } from '../lock-statements.js';
 import { CONTENTION, isTrue, refusalOf, unpassed, type LockRow } from '../lock-row.js';
 import { assertClock, CLOCK_RUNS, clockRuns, withClock } from './mysql-clock.js';
 import { mysqlBatchRenewal } from './batch-renewal.js';
@@ -14,7 +14,7 @@ import { isPlain } from '../../shared/conditions.js';
 const ROW = `\`key\`, owner IS NOT NULL AS owned, token, expires_ms, CAST(label AS BINARY) AS label, started_ms, renewed_ms, tick_ms, paused,
   CAST(last_label AS BINARY) AS last_label, last_started_ms, last_ended_ms, last_outcome, ${MS} AS now_ms`;
 
-type AttemptValues = Omit<Attempt, 'resend'>;
+type AcquireValues = Omit<SqlAcquireRequest, 'resend'>;
 
 /**
  * The statements of MySQL (5.6 or newer) and MariaDB (10.3 or newer).
@@ -23,7 +23,7 @@ type AttemptValues = Omit<Attempt, 'resend'>;
  * changed. `LAST_INSERT_ID(x)` hands x to the client in the answer to the update; it tells more than the count of affected rows, which counts
  * found ones or changed ones, as the connection is configured.
  */
-export function mysqlDialect(table: string, server: MysqlServer): LockDialect {
+export function mysqlDialect(table: string, server: MysqlServer): LockStatements {
   // By default the servers wait 50 s for a locked row. In MySQL 8 the row is skipped (in a table twice nested, as MySQL reads none that it
   // updates), MariaDB does not wait, and MySQL 5 has to be told by the session to wait for a second.
   const { mariadb, skipsLocked, logsStatements } = server;
@@ -58,7 +58,7 @@ export function mysqlDialect(table: string, server: MysqlServer): LockDialect {
 
   // The token comes from the clock, so that it also grows across deleted rows and fail-overs. Who is robbed has ended now.
   const acquire = (mine: string, { allowed, nextTick, free }: typeof terms) =>
-    named<keyof AttemptValues>(
+    named<keyof AcquireValues>(
       update(
         `token = LAST_INSERT_ID(IF(${mine}, token, GREATEST(token + 1, ${US}))),
          last_label      = IF(owner IS NULL OR ${mine}, last_label,      label),
@@ -81,7 +81,7 @@ export function mysqlDialect(table: string, server: MysqlServer): LockDialect {
     mariadb ? `SET STATEMENT innodb_lock_wait_timeout = 1 FOR ${statement}` : statement;
   const inserting = <T>(run: Run, work: () => Promise<T>) =>
     mariadb || mustShortenWait ? work() : withShortLockWait(run, work);
-  const add = named<keyof AttemptValues>(
+  const add = named<keyof AcquireValues>(
     insert(
       `INSERT INTO ${table} (\`key\`, owner, token, label, started_ms, renewed_ms, expires_ms, tick_ms)
        SELECT :key, :owner, LAST_INSERT_ID(${US}), CONVERT(:label USING utf8mb4), ${MS}, ${MS}, ${until(':ttl')}, ${tick}
@@ -167,7 +167,13 @@ export function mysqlDialect(table: string, server: MysqlServer): LockDialect {
   };
 
   /** What is there but was not changed is locked, or has just changed: asked again, it tells. */
-  const changing = (run: Run, sql: string, set: unknown[], which: string, id: Buffer[]): Promise<Change> =>
+  const changing = (
+    run: Run,
+    sql: string,
+    set: unknown[],
+    which: string,
+    id: Buffer[],
+  ): Promise<ChangeResult> =>
     briefly(run, async () => {
       await checkClock(run);
       const changed = await orContention(run(sql, [...set, ...id]));

@@ -1,5 +1,5 @@
 import { LockStoreError } from '../../../lock.errors.js';
-import type { Answer } from '../lock-dialect.js';
+import type { Answer } from '../lock-statements.js';
 import { clockRuns, LOOK_AT_CLOCK } from './mysql-clock.js';
 import { hex } from './mysql-expressions.js';
 import type { Warn, Wire } from '../pooled-sessions.js';

@@ -1,4 +1,4 @@
-import type { Answer, Run } from '../lock-dialect.js';
+import type { Answer, Run } from '../lock-statements.js';
 import { PostgresNames, type PgQuery } from './statement-names.js';
 import type { Warn, Wire } from '../pooled-sessions.js';
 import { UnusableConnectionError, type ConnectionFault } from '../unusable-connection.js';

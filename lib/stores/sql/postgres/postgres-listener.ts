@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { OPERATION_LIMIT, TimeLimit } from '../../shared/time-limit.js';
-import type { Listener } from '../lock-dialect.js';
+import type { Listener } from '../lock-statements.js';
 import type { PostgresLink } from './postgres-link.js';
 
 const SHORTEST_PAUSE = 1_000;

@@ -1,5 +1,5 @@
 import type { RenewalOutcome } from '../../../interfaces/lock-store.interface.js';
-import type { Change, Freeing, Guarding, LockDialect, Run } from '../lock-dialect.js';
+import type { ChangeResult, ReleaseResult, GuardResult, LockStatements, Run } from '../lock-statements.js';
 import {
   CONTENTION,
   NEVER,
@@ -49,7 +49,7 @@ const ROW = `${HOLDER}, t.last_label, t.last_started_ms, t.last_ended_ms, t.last
  * Rows are locked with `SKIP LOCKED` before they are written: nobody queues on a row, and a try that fails writes nothing. Names of common table
  * expressions end with `$`, which no lock table's does: one of the same name would hide the table.
  */
-export function postgresDialect(table: string, { asyncRelease = false, weak = false } = {}): LockDialect {
+export function postgresDialect(table: string, { asyncRelease = false, weak = false } = {}): LockStatements {
   const durably = weak ? 'true' : DURABLY; // weak locks may be lost
   const until = (ttl: string) => `LEAST(${MS} + ${ttl}::bigint, ${NEVER})`;
 
@@ -287,7 +287,7 @@ export function postgresDialect(table: string, { asyncRelease = false, weak = fa
     { name, update, look }: ReturnType<typeof change>,
     id: string[],
     set: unknown[] = [],
-  ): Promise<Change> => {
+  ): Promise<ChangeResult> => {
     if ((await run(update, [...id, ...set], name)).affected > 0) return 'done';
     return (await run(look, id, `${name}-look`)).rows.length > 0 ? 'locked' : 'gone';
   };
@@ -297,9 +297,9 @@ export function postgresDialect(table: string, { asyncRelease = false, weak = fa
     { name, update, look }: ReturnType<typeof freeing>,
     id: string[],
     set: unknown[] = [],
-  ): Promise<Freeing> => {
+  ): Promise<ReleaseResult> => {
     const [row] = await rowsOf<{ called: unknown }>(run, update, [...id, ...set], name);
-    if (row) return row.called === null ? 'done' : 'called';
+    if (row) return row.called === null ? 'done' : 'notified';
     return (await run(look, id, `${name}-look`)).rows.length > 0 ? 'locked' : 'gone';
   };
 
@@ -356,10 +356,11 @@ export function postgresDialect(table: string, { asyncRelease = false, weak = fa
       await run(callNext.update, [key, channel, again], callNext.name);
     },
     pause: async (run, key) =>
-      (await rowsOf<{ change: Change }>(run, pause, [key], 'pause'))[0]?.change ?? 'locked',
+      (await rowsOf<{ change: ChangeResult }>(run, pause, [key], 'pause'))[0]?.change ?? 'locked',
     resume: (run, key) => changing(run, resume, [key]),
     guard: async (run, { key, owner, token }) =>
-      (await rowsOf<{ guarding: Guarding }>(run, guard, [key, owner, token], 'guard'))[0]?.guarding ?? 'gone',
+      (await rowsOf<{ guarding: GuardResult }>(run, guard, [key, owner, token], 'guard'))[0]?.guarding ??
+      'gone',
     async renewMany(run, leases) {
       const columns = [leases.map((l) => l.key), leases.map((l) => l.owner), leases.map((l) => l.ttl)];
       const outcomes = leases.map((): RenewalOutcome => 'lost'); // unless an answer names it

@@ -1,5 +1,5 @@
 import { LockStoreError } from '../../../lock.errors.js';
-import type { Answer } from '../lock-dialect.js';
+import type { Answer } from '../lock-statements.js';
 import { isServerAnswer } from '../store-failure.js';
 import { OPERATION_LIMIT, TimeLimit } from '../../shared/time-limit.js';
 

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Answer } from '../lock-dialect.js';
+import type { Answer } from '../lock-statements.js';
 import { isContention } from '../store-failure.js';
 
 /** What is used of better-sqlite3. */

@@ -1,7 +1,7 @@
 import type { DataSource } from 'typeorm';
 import { LockStoreError } from '../../../lock.errors.js';
 import { safeError } from '../../../safe-error.js';
-import type { Answer, LockSessions, Run } from '../lock-dialect.js';
+import type { Answer, LockSessions, Run } from '../lock-statements.js';
 import {
   answerOf,
   pragmaOf,

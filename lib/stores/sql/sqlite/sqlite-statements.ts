@@ -1,4 +1,4 @@
-import type { Attempt, Change, LockDialect, Run } from '../lock-dialect.js';
+import type { SqlAcquireRequest, ChangeResult, LockStatements, Run } from '../lock-statements.js';
 import { isStaleRead } from '../store-failure.js';
 import { MS, US } from './sqlite-expressions.js';
 import { firstToken } from './sqlite-tokens.js';
@@ -9,7 +9,7 @@ const ROW = `key, owner IS NOT NULL AS owned, token, expires_ms, label, started_
   last_label, last_started_ms, last_ended_ms, last_outcome, ${MS} AS now_ms`;
 
 /** The statements of SQLite (3.35 or newer, for `RETURNING`). A connection that cannot write gets BUSY, and the session tries again. */
-export function sqliteDialect(table: string): LockDialect {
+export function sqliteDialect(table: string): LockStatements {
   const until = (ttl: string) => `MIN(${MS} + ${ttl}, ${NEVER})`;
 
   // @stealAfter to @ignored are null in an attempt without them. Compared with null, a tick is
@@ -107,7 +107,7 @@ export function sqliteDialect(table: string): LockDialect {
    * Reads first, since a read never waits. A repeated attempt may find its own lock, so the
    * row does not refuse it; only the grace period does.
    */
-  const refusalBy = async (run: Run, attempt: Attempt) => {
+  const refusalBy = async (run: Run, attempt: SqlAcquireRequest) => {
     const [row] = (await run(look, [attempt.key])).rows as unknown as ((LockRow | NoRow) & GracePeriod)[];
     const refusal = row && !attempt.resend ? refusalOf(row, attempt) : undefined;
     if (refusal || row?.key !== null) return refusal;
@@ -116,7 +116,7 @@ export function sqliteDialect(table: string): LockDialect {
       attempt,
     );
   };
-  const changing = async (run: Run, sql: string, values: unknown[]): Promise<Change> =>
+  const changing = async (run: Run, sql: string, values: unknown[]): Promise<ChangeResult> =>
     (await run(sql, values)).affected > 0 ? 'done' : 'gone';
 
   return {

@@ -1,7 +1,7 @@
 import type { DataSource, EntityManager, QueryRunner } from 'typeorm';
 import { LockStoreError } from '../../../lock.errors.js';
 import { safeError } from '../../../safe-error.js';
-import type { LockTransactions, Run } from '../lock-dialect.js';
+import type { LockTransactions, Run } from '../lock-statements.js';
 import { answerOf, pragmaOf, untilFree, type Sqlite, type SqliteDriver } from './sqlite-connection.js';
 import { isContention, isStaleRead } from '../store-failure.js';
 

@@ -61,7 +61,7 @@ export interface LockTransactions {
 }
 
 /** An acquisition, checked and fitted to the columns. */
-export interface Attempt extends Conditions {
+export interface SqlAcquireRequest extends Conditions {
   key: string;
   owner: string;
   ttl: number;
@@ -77,7 +77,7 @@ export interface Attempt extends Conditions {
 }
 
 /** A release, checked and fitted to the columns. */
-export interface Ending {
+export interface SqlReleaseRequest {
   key: string;
   owner: string;
   /** 0 to free the key at once. */
@@ -97,13 +97,13 @@ export interface Caller {
 }
 
 /** `gone`: the row is not this owner's, or its lease has run out. `locked`: another session has locked the row, so nothing is known. */
-export type Change = 'done' | 'gone' | 'locked';
+export type ChangeResult = 'done' | 'gone' | 'locked';
 
 /** `called`: it is done, and another process was called. */
-export type Freeing = Change | 'called';
+export type ReleaseResult = ChangeResult | 'notified';
 
 /** A lease as its holder knows it. */
-export interface Claim {
+export interface GuardRequest {
   key: string;
   owner: string;
   token: number;
@@ -113,10 +113,10 @@ export interface Claim {
  * What a guard found. `changed`: the lock is not the one that the transaction's snapshot shows. `snapshot`: the transaction has one, and could not
  * tell a renewal from a loss.
  */
-export type Guarding = 'held' | 'gone' | 'changed' | 'snapshot';
+export type GuardResult = 'held' | 'gone' | 'changed' | 'snapshot';
 
 /** A page of held locks. */
-export interface Page {
+export interface PageRequest {
   prefix: string;
   after: string;
   limit: number;
@@ -139,16 +139,16 @@ export interface PurgedSlice {
 }
 
 /** The statements of one database. Each method is atomic; what another session has locked is never waited for longer than a second. */
-export interface LockDialect {
+export interface LockStatements {
   /** The SQL expression of the database's clock, in epoch milliseconds. */
   readonly clock: string;
-  acquire(run: Run, attempt: Attempt): Promise<LockAcquireResult | Refusal>;
-  renew(run: Run, lease: LeaseRenewal): Promise<Change>;
+  acquire(run: Run, attempt: SqlAcquireRequest): Promise<LockAcquireResult | Refusal>;
+  renew(run: Run, lease: LeaseRenewal): Promise<ChangeResult>;
   /** Answers in the order given. Not there where one locked row would hold up the others. */
   renewMany?(run: Run, leases: readonly LeaseRenewal[]): Promise<RenewalOutcome[]>;
-  release(run: Run, ending: Ending): Promise<Freeing>;
+  release(run: Run, ending: SqlReleaseRequest): Promise<ReleaseResult>;
   releaseToWaiter(run: Run, passing: Passing): Promise<LockAcquireResult>;
-  forceRelease(run: Run, key: string, caller?: Caller): Promise<Freeing>;
+  forceRelease(run: Run, key: string, caller?: Caller): Promise<ReleaseResult>;
   /**
    * Puts a process into the line of a key that is held, unless it is in it: nothing is written then. `false` when the key is free, or its row locked;
    * `full` when the line is long. For databases that can call.
@@ -159,16 +159,16 @@ export interface LockDialect {
   /** Calls the next one in place of this process, which has no use for the key, if it is free. */
   callNext?(run: Run, key: string, caller: Caller): Promise<void>;
   /** `gone`: it was paused already. A key that has no row gets one. */
-  pause(run: Run, key: string): Promise<Change>;
+  pause(run: Run, key: string): Promise<ChangeResult>;
   /** `gone`: it was not paused. */
-  resume(run: Run, key: string): Promise<Change>;
+  resume(run: Run, key: string): Promise<ChangeResult>;
   /** Locks the row until the transaction ends, so that nobody changes it. Here alone a row that another session has locked is waited for. */
-  guard(run: Run, claim: Claim): Promise<Guarding>;
+  guard(run: Run, claim: GuardRequest): Promise<GuardResult>;
   /** The database's clock, in epoch milliseconds. */
   readClock(run: Run): Promise<number>;
   find(run: Run, key: string): Promise<LockRow | undefined>;
   /** Held locks only, in the order of the keys' bytes. */
-  list(run: Run, page: Page): Promise<LockRow[]>;
+  list(run: Run, page: PageRequest): Promise<LockRow[]>;
   /** Deletes what is unused in a slice of the table, but for rows that another session has locked. */
   purge(run: Run, slice: PurgeSlice): Promise<PurgedSlice>;
 }
@@ -181,7 +181,7 @@ export interface LockDatabase {
   table: LockTable;
   sessions: LockSessions;
   transactions: LockTransactions;
-  dialect: LockDialect;
+  statements: LockStatements;
   /** Opens what hears the calls of other processes, where the database has such a thing. */
   listen?: (heard: (key?: string) => void) => Listener;
 }
