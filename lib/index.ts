@@ -17,7 +17,7 @@ export { LockError, LockLostError, LockNotAcquiredError, LockStoreError } from '
 export type { BusyReason, LockNotAcquiredDetails, LockStoreErrorOptions } from './lock.errors.js';
 export type { LockEventMap, LockEventName, LockEvents } from './lock.events.js';
 export type { Duration } from './options/duration.js';
-export type { LockHandOff, RestoreOptions } from './options/hand-off.js';
+export type { LockHandOff } from './options/hand-off.js';
 export type {
   AcquireOptions,
   LeaseOptions,
@@ -29,6 +29,7 @@ export type {
   PurgeSchedule,
   ReentryOptions,
   RenewalOptions,
+  RestoreOptions,
   RetryPolicy,
   RunOptions,
   WaitOptions,

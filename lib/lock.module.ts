@@ -16,7 +16,7 @@ import type { LockModuleOptions } from './options/lock.options.js';
 import { LockService } from './lock.service.js';
 import { DEFAULT_MODULE, getLockServiceToken } from './lock.tokens.js';
 import { LockedExplorer } from './decorators/locked.explorer.js';
-import { show } from './options/show.js';
+import { show } from './error-text.js';
 
 const LOCK_MODULE_OPTIONS = 'LockModuleOptions';
 const LOCK_MODULE_NAME = 'LockModuleName';

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { systemClock, type Clock, type Timer } from './engine/clock.js';
 import type { Duration } from './options/duration.js';
 import type { LockInspection, LockPage } from './interfaces/lock-record.interface.js';
-import { readHandOff, RESTORE_OPTIONS, type LockHandOff, type RestoreOptions } from './options/hand-off.js';
+import { readHandOff, type LockHandOff } from './options/hand-off.js';
 import type {
   LockInspector,
   LockPauser,
@@ -24,15 +24,9 @@ import { assertKey, assertOwner } from './options/lock-key.js';
 import { LockError, LockNotAcquiredError } from './lock.errors.js';
 import { LockEventPublisher, type LockEvents } from './lock.events.js';
 import { LockLogger } from './engine/lock.logger.js';
-import {
-  DEFAULTS,
-  type AcquireOptions,
-  type LockModuleDefaults,
-  type RunOptions,
-} from './options/lock.options.js';
+import type { AcquireOptions, LockModuleDefaults, RunOptions } from './options/lock.options.js';
 import {
   ACQUIRE_OPTIONS,
-  assertKnownOptions,
   RUN_OPTIONS,
   readSettings,
   type LockSettings,
@@ -52,6 +46,10 @@ import { StatusFile } from './administration/status-file.js';
 import { assertCapable } from './engine/store-capabilities.js';
 import { unlocked } from './engine/unlocked.js';
 import { WaitQueue } from './engine/wait-queue.js';
+import { RESTORE_OPTIONS } from './options/lock.settings.js';
+import type { RestoreOptions } from './options/lock.options.js';
+import { DEFAULTS } from './options/defaults.js';
+import { assertKnownOptions } from './options/known-options.js';
 
 type Store = LockStore &
   Partial<

@@ -3,10 +3,10 @@ import type { LockHandOff } from './options/hand-off.js';
 import type { LockOutcome } from './interfaces/lock-record.interface.js';
 import type { Lease } from './engine/lease.js';
 import { LockError, LockLostError } from './lock.errors.js';
-import { DEFAULTS } from './options/lock.options.js';
-import { assertKnownOptions } from './options/lock.settings.js';
 import type { Section } from './engine/section.js';
-import { show } from './options/show.js';
+import { DEFAULTS } from './options/defaults.js';
+import { assertKnownOptions } from './options/known-options.js';
+import { show } from './error-text.js';
 
 /** What a handle needs from the service that made it. */
 export interface LockKeeper {

@@ -9,8 +9,8 @@ import type {
 import { assertKey } from '../options/lock-key.js';
 import { LockError } from '../lock.errors.js';
 import type { LockLogger } from '../engine/lock.logger.js';
-import { assertKnownOptions } from '../options/lock.settings.js';
-import { show } from '../options/show.js';
+import { assertKnownOptions } from '../options/known-options.js';
+import { show } from '../error-text.js';
 
 type Store = LockStore & Partial<LockInspector & LockPauser & StoreDescription>;
 

@@ -18,8 +18,8 @@ import type { Duration } from '../options/duration.js';
 import type { LockInspection, LockPage } from '../interfaces/lock-record.interface.js';
 import { LockError, LockStoreError } from '../lock.errors.js';
 import { LockService } from '../lock.service.js';
-import { assertKnownOptions } from '../options/lock.settings.js';
 import { getLockServiceToken } from '../lock.tokens.js';
+import { assertKnownOptions } from '../options/known-options.js';
 
 /** Options of {@link LockController}. @publicApi */
 export interface LockControllerOptions {

@@ -5,7 +5,7 @@ import { DEFAULT_MODULE, getLockServiceToken, lockServiceProperty } from '../loc
 import { LockedMethod } from './locked-method.js';
 import { methodsToLock } from './locked-class.js';
 import { assertLockedOptions, type LockedBehaviour, type LockedOptions } from './locked.options.js';
-import { show } from '../options/show.js';
+import { show } from '../error-text.js';
 
 // What a locked method may return: its callers get a promise in any case.
 type Answer = PromiseLike<unknown> | Observable<unknown> | AsyncIterable<unknown>;

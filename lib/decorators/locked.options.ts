@@ -1,9 +1,10 @@
 import { LockError, type LockNotAcquiredError } from '../lock.errors.js';
 import type { Duration } from '../options/duration.js';
-import { type LockOptions, type LostCallback, type ReentryOptions } from '../options/lock.options.js';
-import { assertKnownOptions, defaultSettings, LOCK_OPTIONS, readSettings } from '../options/lock.settings.js';
+import type { LockOptions, LostCallback, ReentryOptions } from '../options/lock.options.js';
+import { defaultSettings, LOCK_OPTIONS, readSettings } from '../options/lock.settings.js';
 import { assertKey } from '../options/lock-key.js';
-import { show } from '../options/show.js';
+import { assertKnownOptions } from '../options/known-options.js';
+import { show } from '../error-text.js';
 
 /**
  * What happens when the lock is busy: the call is skipped and gives `undefined`, or it throws `LockNotAcquiredError`, or it gives what the

@@ -7,17 +7,10 @@ import type {
   OnceRequest,
   WaiterRequest,
 } from '../interfaces/lock-store.interface.js';
-import {
-  attemptTimeoutOf,
-  Lease,
-  sentNow,
-  storeTtl,
-  timeAsleep,
-  type LeaseGrant,
-  type LeaseSettings,
-} from './lease.js';
+import { Lease, sentNow, timeAsleep, type LeaseGrant, type LeaseSettings } from './lease.js';
 import { LockStoreError } from '../lock.errors.js';
 import { asLockError, isTransient, mayBeCarriedOut, notAnswered, settleWithin } from './settle-within.js';
+import { attemptTimeoutOf, storeTtl } from '../options/lease-timing.js';
 
 /** What one call that acquires wants. */
 export interface AcquisitionTerms extends LeaseSettings {

@@ -8,7 +8,7 @@ import type {
 } from '../interfaces/lock-store.interface.js';
 import { GuardingTransactions } from './guarding-transactions.js';
 import { LeaseRenewer } from './lease-renewer.js';
-import { attemptTimeoutOf, Lease, sentNow, type LeaseGrant, type LeaseSettings } from './lease.js';
+import { Lease, sentNow, type LeaseGrant, type LeaseSettings } from './lease.js';
 import { LockStoreError, type LockError, type LockLostError } from '../lock.errors.js';
 import { transactionsOf } from './transactions-of.js';
 import type { LockEventPublisher } from '../lock.events.js';
@@ -17,6 +17,7 @@ import { Lock, type LockKeeper } from '../lock.js';
 import { safeError } from '../safe-error.js';
 import { asLockError, isTransient, notAnswered, settleWithin } from './settle-within.js';
 import type { WaitQueue } from './wait-queue.js';
+import { attemptTimeoutOf } from '../options/lease-timing.js';
 
 /** What is known of a lease besides itself. */
 interface Held {

@@ -1,8 +1,9 @@
 import type { Clock, Timer } from './clock.js';
 import type { BatchRenewer, LockStore, RenewalOutcome } from '../interfaces/lock-store.interface.js';
-import { sentNow, storeTtl, timeAsleep, type Lease, type RequestOutcome } from './lease.js';
+import { sentNow, timeAsleep, type Lease, type RequestOutcome } from './lease.js';
 import type { LockError } from '../lock.errors.js';
 import { asLockError, isTransient, mayBeCarriedOut, notAnswered, settleWithin } from './settle-within.js';
+import { storeTtl } from '../options/lease-timing.js';
 
 /** What the renewer reports; neither may throw. */
 export interface RenewerReports {

@@ -1,6 +1,6 @@
 import type { Clock } from './clock.js';
 import { LockLostError } from '../lock.errors.js';
-import { marginOf, renewalInterval } from '../options/lock.settings.js';
+import { attemptTimeoutOf, marginOf, renewalInterval } from '../options/lease-timing.js';
 
 /** What was asked for. */
 export interface LeaseSettings {
@@ -298,14 +298,4 @@ export class Lease {
     this.renewAt = sentAt + renewalInterval(this.renewEvery, certain);
     this.alone = false;
   }
-}
-
-/** How long one request for a lease of this ttl may take: a third of it, at most 10 s. */
-export function attemptTimeoutOf(ttl: number): number {
-  return Math.min(ttl / 3, 10_000);
-}
-
-/** The ttl as stores take it: `Number.MAX_SAFE_INTEGER` never expires. */
-export function storeTtl(ttl: number): number {
-  return Math.min(ttl, Number.MAX_SAFE_INTEGER);
 }

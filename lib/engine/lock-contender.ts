@@ -9,7 +9,7 @@ import type {
 } from '../interfaces/lock-store.interface.js';
 import type { KnownKeys } from './known-keys.js';
 import type { LeaseKeeper } from './lease-keeper.js';
-import { attemptTimeoutOf, Lease } from './lease.js';
+import { Lease } from './lease.js';
 import { LockAcquisition, type Refusal } from './acquisition.js';
 import { LockError, LockNotAcquiredError, LockStoreError, waitsForItself } from '../lock.errors.js';
 import type { LockEventPublisher } from '../lock.events.js';
@@ -19,6 +19,7 @@ import type { Lock } from '../lock.js';
 import { safeError } from '../safe-error.js';
 import { mayBeCarriedOut } from './settle-within.js';
 import type { Place, Succession, WaitQueue } from './wait-queue.js';
+import { attemptTimeoutOf } from '../options/lease-timing.js';
 
 /** Milliseconds that the attempt at the deadline of a wait has to be answered: longer than stores wait for a locked row. */
 const OVERTIME = 2_500;

@@ -1,15 +1,10 @@
 import type { Clock } from './clock.js';
 import type { LockOutcome } from '../interfaces/lock-record.interface.js';
+import type { WaitLimits } from '../options/module.settings.js';
 import type { Lease } from './lease.js';
 
 /** Has a holder give its lock to one that waits, which gets it as this lease. `unknown`: it failed, and may still be carried out. Never rejects. */
 export type Succession = (holder: Lease, outcome: LockOutcome) => Promise<Lease | 'refused' | 'unknown'>;
-
-/** How many calls may wait at a time, those included that are asking the store. */
-export interface WaitLimits {
-  perKey: number;
-  total: number;
-}
 
 /** A limit that is reached. */
 export interface Full {

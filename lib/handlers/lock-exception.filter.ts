@@ -2,9 +2,9 @@ import { Catch, Optional, type ArgumentsHost, type ExceptionFilter } from '@nest
 import { STATUS_CODES } from 'node:http';
 import { throwError, type Observable } from 'rxjs';
 import { LockError, LockNotAcquiredError } from '../lock.errors.js';
-import { assertKnownOptions } from '../options/lock.settings.js';
 import { httpResponseOf } from './http-response.js';
-import { show } from '../options/show.js';
+import { assertKnownOptions } from '../options/known-options.js';
+import { show } from '../error-text.js';
 
 const STATUSES = [409, 423, 429, 503] as const;
 const LONGEST_RETRY_AFTER = 60;

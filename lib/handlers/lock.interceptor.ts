@@ -10,11 +10,12 @@ import type { Observable } from 'rxjs';
 import { assertLockedOptions } from '../decorators/locked.options.js';
 import { assertKey } from '../options/lock-key.js';
 import { LockError } from '../lock.errors.js';
-import { type LockOptions, type LostCallback } from '../options/lock.options.js';
-import { assertKnownOptions, LOCK_OPTIONS, type LockSettings } from '../options/lock.settings.js';
+import type { LockOptions, LostCallback } from '../options/lock.options.js';
+import { LOCK_OPTIONS, type LockSettings } from '../options/lock.settings.js';
 import { LockService } from '../lock.service.js';
 import { getLockServiceToken } from '../lock.tokens.js';
 import { runUnderLock, runWithoutLock } from './run-under-lock.js';
+import { assertKnownOptions } from '../options/known-options.js';
 
 /** What a handler is locked by: a key, or a function that makes it from the request. @publicApi */
 export type LockInterceptorKey = string | ((context: ExecutionContext) => string | Promise<string>);

@@ -1,6 +1,6 @@
 import ms from 'ms';
 import { LockError } from '../lock.errors.js';
-import { show } from './show.js';
+import { show } from '../error-text.js';
 
 type Unit =
   | 'ms'

@@ -1,9 +1,9 @@
 import { parseDuration } from './duration.js';
 import { assertKey, assertOwner } from './lock-key.js';
 import { LockError } from '../lock.errors.js';
-import { DEFAULTS, type LostCallback, type RenewalOptions } from './lock.options.js';
-import { assertKnownOptions } from './lock.settings.js';
-import { show } from './show.js';
+import { DEFAULTS } from './defaults.js';
+import { assertKnownOptions } from './known-options.js';
+import { show } from '../error-text.js';
 
 /**
  * A lock on its way to another process, as plain data. Whoever has it can renew and release the lock: send it like a password, and do not log it.
@@ -17,14 +17,6 @@ export interface LockHandOff {
   /** Milliseconds; absent for a lock that never expires. */
   ttl?: number | undefined;
 }
-
-/** Options of `restore`. @publicApi */
-export type RestoreOptions = RenewalOptions & {
-  /** Called once when the lock is lost. Default the module's. */
-  onLost?: LostCallback | undefined;
-};
-
-export const RESTORE_OPTIONS = ['autoRenew', 'renewEvery', 'onLost'] as const;
 
 /** @throws LockError for what `handOff()` has not made */
 export function readHandOff(data: unknown): Required<LockHandOff> {

@@ -2,7 +2,8 @@ import type { OnceRequest } from '../interfaces/lock-store.interface.js';
 import { assertKey } from './lock-key.js';
 import { LockError, type LockNotAcquiredError } from '../lock.errors.js';
 import type { AcquireOptions, RunOptions } from './lock.options.js';
-import { assertKnownOptions, readSettings, readSignal, type LockSettings } from './lock.settings.js';
+import { readSettings, readSignal, type LockSettings } from './lock.settings.js';
+import { assertKnownOptions } from './known-options.js';
 
 /** One call that wants a lock, read and checked. */
 export interface LockCall {

@@ -95,6 +95,12 @@ export type RunOptions = LockOptions &
     onLost?: LostCallback | 'ignore' | undefined;
   };
 
+/** Options of `restore`. @publicApi */
+export type RestoreOptions = RenewalOptions & {
+  /** Called once when the lock is lost. Default the module's. */
+  onLost?: LostCallback | undefined;
+};
+
 /** Options of `LockModule` besides its store. @publicApi */
 export type LockModuleDefaults = LockOptions &
   ReentryOptions & {
@@ -142,16 +148,3 @@ export type LockModuleOptions = LockModuleDefaults & {
   /** Where the locks are kept: a store, or a definition such as `typeOrmStore()`. */
   store: LockStore | LockStoreDefinition;
 };
-
-/** Every default of the library. */
-export const DEFAULTS = {
-  ttl: 30_000,
-  wait: 0,
-  minHold: 0,
-  retry: { min: 20, max: 500 },
-  shutdownTimeout: 10_000,
-  endlessRenewEvery: 10_000,
-  smallestTtl: 100,
-  tickAhead: 300_000,
-  purgeEvery: 86_400_000,
-} as const;

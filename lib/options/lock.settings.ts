@@ -2,8 +2,11 @@ import { hostname } from 'node:os';
 import { parseDuration } from './duration.js';
 import { textProblem } from './lock-key.js';
 import { LockError } from '../lock.errors.js';
-import { DEFAULTS, type LockOptions, type LostCallback, type RenewalOptions } from './lock.options.js';
-import { show } from './show.js';
+import type { LockOptions, LostCallback, RenewalOptions } from './lock.options.js';
+import { DEFAULTS } from './defaults.js';
+import { assertKnownOptions } from './known-options.js';
+import { longestInterval, renewalInterval } from './lease-timing.js';
+import { show } from '../error-text.js';
 
 /** One acquisition's options, read, checked and completed. */
 export interface LockSettings {
@@ -54,24 +57,8 @@ export const ACQUIRE_OPTIONS: readonly string[] = [...LEASE_OPTIONS, 'once', 'si
 /** The options that `run` and `tryRun` take. */
 export const RUN_OPTIONS: readonly string[] = [...ACQUIRE_OPTIONS, 'reentrant'];
 
-/** Refuses misspelt options, which would otherwise silently be defaults. */
-export function assertKnownOptions(
-  where: string,
-  options: unknown,
-  known: readonly string[],
-): asserts options is object {
-  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
-    throw new LockError(
-      `The options of ${where} must be an object, but they are ${options === null ? 'null' : typeof options}.`,
-    );
-  }
-  const unknown = Object.keys(options).filter((name) => !known.includes(name));
-  if (unknown.length > 0) {
-    throw new LockError(
-      `${where} does not know the option ${unknown.map((name) => `"${name}"`).join(', ')}. It takes: ${known.join(', ')}.`,
-    );
-  }
-}
+/** The options that `restore` takes. */
+export const RESTORE_OPTIONS: readonly string[] = ['autoRenew', 'renewEvery', 'onLost'];
 
 /** The settings when nobody says anything. */
 export function defaultSettings(): LockSettings {
@@ -163,13 +150,6 @@ function readOnce(name: string, once: unknown): number | 'tick' | false {
   return once === 'tick' || once === false ? once : parseDuration(name, once, { min: 1_000 });
 }
 
-/** The interval at which a lease of this ttl is renewed; `Infinity` for never. */
-export function renewalInterval(renewEvery: number | undefined | false, ttl: number): number {
-  if (renewEvery === false) return Infinity;
-  const fallback = ttl === Infinity ? DEFAULTS.endlessRenewEvery : ttl / 3;
-  return renewEvery !== undefined && fits(renewEvery, ttl) ? renewEvery : fallback;
-}
-
 /** Reads a switch. */
 export function readBoolean(name: string, value: unknown, fallback: boolean): boolean {
   if (value === undefined) return fallback;
@@ -199,27 +179,13 @@ function readRenewEvery(
   }
   if (options.renewEvery === undefined) {
     const inherited = options.autoRenew === true && base.renewEvery === false ? undefined : base.renewEvery;
-    return typeof inherited === 'number' && !fits(inherited, ttl) ? undefined : inherited;
+    return typeof inherited === 'number' && inherited > longestInterval(ttl) ? undefined : inherited;
   }
   const every = parseDuration(`The option "renewEvery" of ${where}`, options.renewEvery, { min: 10 });
-  if (fits(every, ttl)) return every;
+  if (every <= longestInterval(ttl)) return every;
   throw new LockError(
     `The option "renewEvery" of ${where} (${every} ms) does not fit its ttl (${ttl} ms): at most ${Math.floor(longestInterval(ttl))} ms, so that a renewal can be answered in time.`,
   );
-}
-
-/** How long before its end a lease counts as lost: 5 %, at least 50 ms, at most a third. */
-export function marginOf(ttl: number): number {
-  return ttl === Infinity ? 0 : Math.min(Math.max(ttl * 0.05, 50), ttl / 3);
-}
-
-/** Two thirds of the ttl; less of a ttl that is short against its margin, since the answer has to come before that. */
-function longestInterval(ttl: number): number {
-  return Math.min((ttl * 2) / 3, ttl - 2 * marginOf(ttl));
-}
-
-function fits(renewEvery: number, ttl: number): boolean {
-  return renewEvery <= longestInterval(ttl);
 }
 
 function readLabel(name: string, label: unknown): string {

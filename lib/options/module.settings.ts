@@ -1,16 +1,16 @@
 import { parseDuration } from './duration.js';
 import { LockError } from '../lock.errors.js';
-import { DEFAULTS, type LockModuleDefaults } from './lock.options.js';
+import type { LockModuleDefaults } from './lock.options.js';
 import {
-  assertKnownOptions,
   defaultSettings,
   LOCK_OPTIONS,
   readBoolean,
   readSettings,
   type LockSettings,
 } from './lock.settings.js';
-import { show } from './show.js';
-import type { WaitLimits } from '../engine/wait-queue.js';
+import { DEFAULTS } from './defaults.js';
+import { assertKnownOptions } from './known-options.js';
+import { show } from '../error-text.js';
 
 /** The options that `LockModule` takes. */
 const MODULE_OPTIONS: readonly string[] = [
@@ -25,6 +25,12 @@ const MODULE_OPTIONS: readonly string[] = [
   'statusFile',
   'maxWaiters',
 ];
+
+/** How many calls may wait at a time, including those that are asking the store. */
+export interface WaitLimits {
+  perKey: number;
+  total: number;
+}
 
 /** A module's options, read, checked and completed. */
 export interface ModuleSettings {

@@ -1,7 +1,7 @@
 import { expect, it } from '@jest/globals';
 import { Lease, sentNow } from '../../lib/engine/lease.js';
-import { marginOf } from '../../lib/options/lock.settings.js';
 import { ManualClock } from './manual-clock.js';
+import { marginOf } from '../../lib/options/lease-timing.js';
 
 it('B29 an answer that is reported twice leaves the other requests on their way: the shortest ttl counts', () => {
   const clock = new ManualClock();

@@ -1,10 +1,10 @@
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { LockError } from '../../lock.errors.js';
-import { DEFAULTS } from '../../options/lock.options.js';
 import { withLocks, type ConnectionOptions } from '../connection.options.js';
 import { durationArgument } from '../duration.argument.js';
 import { EXIT } from '../exit-codes.js';
 import { holdLock } from '../hold-lock.js';
+import { DEFAULTS } from '../../options/defaults.js';
 
 const FORM = 'nestjs-locked hold KEY -- command [argument...]';
 

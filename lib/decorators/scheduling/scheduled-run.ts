@@ -7,7 +7,7 @@ import type {
   OnceRequest,
   TickKeeper,
 } from '../../interfaces/lock-store.interface.js';
-import { attemptTimeoutOf, Lease } from '../../engine/lease.js';
+import { Lease } from '../../engine/lease.js';
 import { LockAcquisition } from '../../engine/acquisition.js';
 import type { LockCall, TryRunResult } from '../../options/lock-call.js';
 import { refuseTickAhead } from '../../engine/lock-contender.js';
@@ -15,6 +15,7 @@ import { LockNotAcquiredError, LockStoreError } from '../../lock.errors.js';
 import type { LockEventPublisher } from '../../lock.events.js';
 import type { Lock } from '../../lock.js';
 import { answerWithin } from '../../engine/settle-within.js';
+import { attemptTimeoutOf } from '../../options/lease-timing.js';
 
 type Store = LockStore & Partial<LockInspector & OnceKeeper & TickKeeper>;
 type Body<T> = (lock: Lock) => T | Promise<T>;

@@ -1,7 +1,7 @@
 import type { LockStoreDefinition } from '../../interfaces/lock-store-definition.interface.js';
 import { LockError } from '../../lock.errors.js';
-import { assertKnownOptions } from '../../options/lock.settings.js';
 import { MemoryLockStore } from './memory-lock.store.js';
+import { assertKnownOptions } from '../../options/known-options.js';
 
 /** When {@link memoryStore} may be used. @publicApi */
 export interface MemoryStoreOptions {

@@ -1,7 +1,7 @@
-import { clause } from '../../clause.js';
 import { LockError, LockStoreError } from '../../lock.errors.js';
 import { safeError } from '../../safe-error.js';
 import { NoAnswerError } from '../shared/time-limit.js';
+import { clause } from '../../error-text.js';
 
 /** What drivers put on their errors. Recognized by it and by name: an application may have several copies of the driver. */
 interface DriverError {

@@ -1,7 +1,6 @@
 import type { Db, MongoClient } from 'mongodb';
 import type { LockStoreDefinition } from '../../interfaces/lock-store-definition.interface.js';
 import { LockError } from '../../lock.errors.js';
-import { assertKnownOptions } from '../../options/lock.settings.js';
 import { handedIn, isCollection, ownCollection, type CollectionHandle } from './collection.handle.js';
 import { MongoLockStore } from './mongo-lock.store.js';
 import {
@@ -12,6 +11,7 @@ import {
   type MongoStoreOptions,
   type StoreSettings,
 } from './mongo-store.options.js';
+import { assertKnownOptions } from '../../options/known-options.js';
 
 /**
  * Keeps locks in MongoDB: in a collection, a database or a client of the application, which stay open; or, with a `url`, through a client that the

@@ -1,7 +1,6 @@
 import { ModuleRef } from '@nestjs/core';
 import type { LockStoreDefinition } from '../../interfaces/lock-store-definition.interface.js';
 import { LockError } from '../../lock.errors.js';
-import { assertKnownOptions } from '../../options/lock.settings.js';
 import { mongooseCollection } from './collection.handle.js';
 import { MongoLockStore } from './mongo-lock.store.js';
 import {
@@ -10,6 +9,7 @@ import {
   STORE_OPTIONS,
   type MongooseStoreOptions,
 } from './mongo-store.options.js';
+import { assertKnownOptions } from '../../options/known-options.js';
 
 /**
  * Keeps locks in the application's own database, through the connection of `MongooseModule.forRoot()`, which stays open.

@@ -1,7 +1,7 @@
 import type { AcquireRequest, OnceRequest, RefusalReason } from '../../interfaces/lock-store.interface.js';
 import { LockError } from '../../lock.errors.js';
-import { show } from '../../options/show.js';
 import { LATEST, milliseconds } from './store-arguments.js';
+import { show } from '../../error-text.js';
 
 /** On what terms an attempt takes a key, in milliseconds; `null` for what it does not ask for, as statements take it. */
 export interface Conditions {

@@ -1,7 +1,7 @@
 import type { ListRequest, PurgeRequest } from '../../interfaces/lock-store.interface.js';
 import { textProblem } from '../../options/lock-key.js';
 import { LockError } from '../../lock.errors.js';
-import { show } from '../../options/show.js';
+import { show } from '../../error-text.js';
 
 const LARGEST_PAGE = 1000;
 

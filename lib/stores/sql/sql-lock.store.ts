@@ -25,7 +25,6 @@ import type {
 } from '../../interfaces/lock-store.interface.js';
 import { fitKey, storedKey } from '../../options/lock-key.js';
 import { LockError } from '../../lock.errors.js';
-import { assertKnownOptions } from '../../options/lock.settings.js';
 import { watchTransaction } from '../executors/typeorm/caller-transaction.js';
 import { handedIn, type DataSourceHandle } from '../executors/typeorm/data-source.handle.js';
 import { identityOf, labelOf, leaseOf, limitOf, passingOf, type Passing } from '../shared/lease-arguments.js';
@@ -46,6 +45,7 @@ import {
   type LockTableOptions,
   type TypeOrmLockStoreOptions,
 } from '../typeorm/typeorm-store.options.js';
+import { assertKnownOptions } from '../../options/known-options.js';
 
 const BATCH = 500; // much larger ones stall other writers
 const SOON = 5_000; // milliseconds in which who is called asks for the key, if ever

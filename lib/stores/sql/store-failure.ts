@@ -1,8 +1,8 @@
-import { clause } from '../../clause.js';
 import { LockError, LockStoreError } from '../../lock.errors.js';
 import { safeError } from '../../safe-error.js';
 import { NoAnswerError } from '../shared/time-limit.js';
 import { UnusableConnectionError, unusableMessage } from './unusable-connection.js';
+import { clause } from '../../error-text.js';
 
 /** Sessions collided: nothing was changed, and nothing is known about the holder. */
 export class CollisionError extends LockStoreError {

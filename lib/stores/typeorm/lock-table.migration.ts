@@ -1,8 +1,8 @@
 import type { DataSource, MigrationInterface, QueryRunner } from 'typeorm';
-import { assertKnownOptions } from '../../options/lock.settings.js';
 import { createTable, tableName, type LockTableDatabase } from '../sql/lock-table.ddl.js';
 import { resolveTable } from '../sql/lock-table.schema.js';
 import { readTable, TABLE_OPTIONS, type LockTable, type LockTableOptions } from './typeorm-store.options.js';
+import { assertKnownOptions } from '../../options/known-options.js';
 
 // TypeORM orders migrations by the time at the end of their names. It is not that of any release: the table stays the same migration.
 const TIMESTAMP = '1763596800000';

@@ -1,6 +1,5 @@
 import { ModuleRef } from '@nestjs/core';
 import type { LockStoreDefinition } from '../../interfaces/lock-store-definition.interface.js';
-import { assertKnownOptions } from '../../options/lock.settings.js';
 import { readDataSource } from '../executors/typeorm/data-source.handle.js';
 import {
   readSessionOptions,
@@ -8,6 +7,7 @@ import {
   type TypeOrmSessionStoreOptions,
 } from '../sql/sessions/session-store.options.js';
 import { TypeOrmSessionLockStore } from '../sql/sessions/session-lock.store.js';
+import { assertKnownOptions } from '../../options/known-options.js';
 
 const SUPPORTED = ['postgres', 'mysql', 'mariadb'];
 

@@ -1,7 +1,7 @@
 import type { DataSourceOptions } from 'typeorm';
 import { LockError } from '../../lock.errors.js';
-import { assertKnownOptions } from '../../options/lock.settings.js';
-import { show } from '../../options/show.js';
+import { assertKnownOptions } from '../../options/known-options.js';
+import { show } from '../../error-text.js';
 
 /** The table that keeps the locks. @publicApi */
 export interface LockTableOptions {

@@ -1,9 +1,9 @@
 import { ModuleRef } from '@nestjs/core';
 import type { LockStoreDefinition } from '../../interfaces/lock-store-definition.interface.js';
-import { assertKnownOptions } from '../../options/lock.settings.js';
 import { readDataSource } from '../executors/typeorm/data-source.handle.js';
 import { TypeOrmLockStore } from '../sql/sql-lock.store.js';
 import { readStoreOptions, STORE_OPTIONS, type TypeOrmStoreOptions } from './typeorm-store.options.js';
+import { assertKnownOptions } from '../../options/known-options.js';
 
 const SUPPORTED = ['postgres', 'mysql', 'mariadb', 'better-sqlite3'];
 

@@ -14,7 +14,6 @@ import type {
   StoreDescription,
   StoreLifecycle,
 } from '../../../interfaces/lock-store.interface.js';
-import { clause } from '../../../clause.js';
 import { storedKey } from '../../../options/lock-key.js';
 import { LockError, LockStoreError } from '../../../lock.errors.js';
 import { safeText } from '../../../safe-error.js';
@@ -36,6 +35,7 @@ import {
   type SessionSettings,
   type TypeOrmSessionLockStoreOptions,
 } from './session-store.options.js';
+import { clause } from '../../../error-text.js';
 
 interface Opened {
   dataSource: DataSource;

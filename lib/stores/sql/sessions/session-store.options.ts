@@ -1,9 +1,9 @@
 import type { DataSourceOptions } from 'typeorm';
 import { parseDuration, type Duration } from '../../../options/duration.js';
 import { LockError } from '../../../lock.errors.js';
-import { assertKnownOptions } from '../../../options/lock.settings.js';
-import { show } from '../../../options/show.js';
 import { OPERATION_LIMIT } from '../../shared/time-limit.js';
+import { assertKnownOptions } from '../../../options/known-options.js';
+import { show } from '../../../error-text.js';
 
 /** Options of {@link TypeOrmSessionLockStore}. @publicApi */
 export interface TypeOrmSessionLockStoreOptions {

@@ -11,7 +11,7 @@ import {
   type SqliteStatement,
 } from './sqlite-connection.js';
 import { isContention } from '../store-failure.js';
-import { show } from '../../../options/show.js';
+import { show } from '../../../error-text.js';
 
 interface SqliteOptions {
   database: unknown;

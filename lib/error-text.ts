@@ -1,8 +1,19 @@
-/** A value that cannot be used, for an error message: never all of an object, which may have a connection string in it. */
+/**
+ * Shows a value that cannot be used in an error message. It never shows all of an object, since
+ * a connection string may be part of it.
+ */
 export function show(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(value.length > 40 ? `${value.slice(0, 40)}…` : value);
   if (typeof value === 'bigint') return `${value}n`;
   if (typeof value === 'function') return 'a function';
   if (Array.isArray(value)) return 'an array';
   return typeof value === 'object' && value !== null ? 'an object' : String(value);
+}
+
+/**
+ * Cuts the final punctuation off a text from other code, so that a sentence of ours can go on
+ * after it.
+ */
+export function clause(text: string): string {
+  return text.replace(/[\s.!?:;,]+$/, '');
 }
