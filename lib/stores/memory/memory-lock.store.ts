@@ -1,4 +1,4 @@
-import type { LockInspection, LockPage } from '../../interfaces/lock-record.interface.js';
+import type { LockInspection, LockOutcome, LockPage } from '../../interfaces/lock-record.interface.js';
 import type {
   AcquireRequest,
   BatchRenewer,
@@ -6,31 +6,50 @@ import type {
   ListRequest,
   LockAcquireResult,
   LockInspector,
-  WaiterRelease,
   LockPauser,
   LockStore,
   PurgeRequest,
   ReleaseRequest,
   RenewalOutcome,
   StoreDescription,
-  WaiterRequest,
   TickKeeper,
+  WaiterRelease,
+  WaiterRequest,
 } from '../../interfaces/lock-store.interface.js';
-import { assertKey, assertOwner, fitKey, storedKey } from '../../options/lock-key.js';
-import { assertSuccessor } from '../shared/lease-arguments.js';
-import { assertOutcome, assertPage, milliseconds, purgeOf } from '../shared/store-arguments.js';
-import { ignoredTick, refusalReason, conditionsOf, tickAt } from '../shared/conditions.js';
+import { storedKey } from '../../options/lock-key.js';
+import { ignoredTick, refusalOf, tickAt } from '../shared/conditions.js';
+import { inspectionOf, recordOf, sortedPage, type KeyState, type RunState } from '../shared/key-state.js';
 import {
-  expiry,
-  FREE,
-  inspectionOf,
-  lastUseOf,
-  recordOf,
-  runOf,
-  stateOf,
-  UNUSED,
-  type LockEntry,
-} from './lock-entry.js';
+  leaseOf,
+  leaseRequestOf,
+  listRequestOf,
+  purgeRequestOf,
+  releaseOf,
+  releaseToWaiterOf,
+  type Identity,
+  type LeaseRequest,
+} from '../shared/requests.js';
+
+/** What the row of a key is in the SQL stores. */
+interface LockEntry extends Omit<KeyState, 'key' | 'now' | 'owned'> {
+  /** `null` for a key without a holder, also while a release keeps it taken. */
+  owner: string | null;
+}
+
+/** `expiresAt` of a free key. Not "now": a clock that steps back must not make a released key busy. */
+const FREE = 0;
+
+/** A key that was never locked; its token comes from the store. */
+const UNUSED: LockEntry = {
+  owner: null,
+  label: null,
+  token: 0,
+  startedAt: 0,
+  renewedAt: 0,
+  expiresAt: FREE,
+  lastTick: null,
+  paused: false,
+};
 
 /** How a {@link MemoryLockStore} keeps time and how much it remembers. @publicApi */
 export interface MemoryLockStoreOptions {
@@ -71,60 +90,39 @@ export class MemoryLockStore
     ttl: number,
     request: AcquireRequest = {},
   ): Promise<LockAcquireResult> {
-    assertLease(key, owner, ttl);
-    const terms = conditionsOf(request);
-    const stored = fitKey(key);
+    const wanted = leaseRequestOf(key, owner, ttl, request);
     const now = this.milliseconds();
-    const entry = this.entries.get(stored);
-
-    if (entry && request.resend && entry.owner === owner) {
-      lease(entry, now, ttl);
+    const entry = this.entries.get(wanted.key);
+    if (entry && wanted.resend && entry.owner === wanted.owner) {
+      renewLease(entry, now, wanted.ttl);
       return { acquired: true, fencingToken: entry.token };
     }
-    const state = stateOf(entry ?? UNUSED, now);
-    const reason = refusalReason(terms, state);
-    if (reason !== undefined)
-      return reason === 'held' && entry
-        ? { acquired: false, reason, holder: recordOf(stored, entry, now) }
-        : { acquired: false, reason };
-
-    const granted: LockEntry = {
-      owner,
-      label: request.label ?? null,
-      token: this.nextToken(),
-      startedAt: now,
-      renewedAt: now,
-      expiresAt: expiry(now, ttl),
+    const state = stateOf(wanted.key, entry ?? UNUSED, now);
+    const refusal = refusalOf(wanted, state);
+    if (refusal) return refusal;
+    const ignored = ignoredTick(wanted, state);
+    const fencingToken = this.grant(wanted, now, {
       lastRun: entry?.owner ? runOf(entry, Math.min(entry.expiresAt, now), 'failed') : entry?.lastRun,
-      lastTick: tickAt(terms, now) ?? entry?.lastTick ?? null,
-      paused: false,
-    };
-    this.put(stored, granted);
-    const ignored = ignoredTick(terms, state);
-    const fencingToken = granted.token;
+      lastTick: tickAt(wanted, now) ?? entry?.lastTick ?? null,
+    });
     return { acquired: true, fencingToken, ...(ignored !== undefined && { ignoredTick: new Date(ignored) }) };
   }
 
   async renew(key: string, owner: string, ttl: number): Promise<boolean> {
-    assertLease(key, owner, ttl);
-    return this.extend(key, owner, ttl);
+    return this.extend(leaseOf(key, owner, ttl));
   }
 
   async renewMany(leases: readonly LeaseRenewal[]): Promise<RenewalOutcome[]> {
-    for (const { key, owner, ttl } of leases) assertLease(key, owner, ttl);
-    return leases.map(({ key, owner, ttl }) => (this.extend(key, owner, ttl) ? 'renewed' : 'lost'));
+    const all = leases.map(({ key, owner, ttl }) => leaseOf(key, owner, ttl));
+    return all.map((lease) => (this.extend(lease) ? 'renewed' : 'lost'));
   }
 
   async release(key: string, owner: string, end: ReleaseRequest = {}): Promise<boolean> {
-    const stored = fitKey(key);
-    assertOwner(owner);
-    const { keepFor = 0, outcome = 'done' } = end;
-    if (keepFor !== 0) milliseconds('keepFor', keepFor);
-
+    const { keepFor, outcome, ...lease } = releaseOf(key, owner, end);
     const now = this.milliseconds();
-    const entry = this.ownLease(stored, owner, now);
+    const entry = this.ownEntry(lease, now);
     if (!entry) return false;
-    this.put(stored, {
+    this.put(lease.key, {
       ...entry,
       owner: null,
       expiresAt: keepFor === 0 ? FREE : expiry(now, keepFor),
@@ -137,47 +135,35 @@ export class MemoryLockStore
     key: string,
     owner: string,
     next: WaiterRequest,
-    { outcome = 'done' }: Pick<ReleaseRequest, 'outcome'> = {},
+    end: Pick<ReleaseRequest, 'outcome'> = {},
   ): Promise<LockAcquireResult> {
-    const stored = fitKey(key);
-    assertOwner(owner);
-    assertLease(key, next.owner, next.ttl);
-    assertSuccessor(owner, next);
-    assertOutcome(outcome);
-
+    const { nextOwner, outcome, ...lease } = releaseToWaiterOf(key, owner, next, end);
     const now = this.milliseconds();
-    const entry = this.ownLease(stored, owner, now);
+    const entry = this.ownEntry(lease, now);
     if (!entry) return { acquired: false, reason: 'held' };
     if (entry.paused) return { acquired: false, reason: 'paused' };
-    const passed: LockEntry = {
-      ...entry,
-      owner: next.owner,
-      label: next.label ?? null,
-      token: this.nextToken(),
-      startedAt: now,
-      renewedAt: now,
-      expiresAt: expiry(now, next.ttl),
+    const granted = { ...lease, owner: nextOwner };
+    const fencingToken = this.grant(granted, now, {
       lastRun: runOf(entry, now, outcome),
-    };
-    this.put(stored, passed);
-    return { acquired: true, fencingToken: passed.token };
+      lastTick: entry.lastTick,
+    });
+    return { acquired: true, fencingToken };
   }
 
   async inspect(key: string): Promise<LockInspection> {
     const stored = storedKey(key);
-    return inspectionOf(stored, this.entries.get(stored), this.milliseconds());
+    const entry = this.entries.get(stored);
+    return inspectionOf(stored, entry && stateOf(stored, entry, this.milliseconds()));
   }
 
-  async list({ prefix = '', limit, after = '' }: ListRequest): Promise<LockPage> {
-    assertPage({ prefix, limit, after });
+  async list(request: ListRequest): Promise<LockPage> {
+    const wanted = listRequestOf(request);
     const now = this.milliseconds();
-    const found = [...this.entries]
-      .filter(
-        ([key, entry]) => entry.expiresAt > now && key.startsWith(prefix) && compareKeys(key, after) > 0,
-      )
-      .toSorted(([a], [b]) => compareKeys(a, b));
-    const locks = found.slice(0, limit).map(([key, entry]) => recordOf(key, entry, now));
-    return found.length > limit ? { locks, next: locks.at(-1)?.key } : { locks };
+    const held = [...this.entries].filter(([, entry]) => entry.expiresAt > now);
+    return sortedPage(
+      held.map(([key, entry]) => recordOf(stateOf(key, entry, now))),
+      wanted,
+    );
   }
 
   async forceRelease(key: string): Promise<boolean> {
@@ -192,7 +178,7 @@ export class MemoryLockStore
   }
 
   async purge(request: PurgeRequest): Promise<number> {
-    const { prefix, olderThan } = purgeOf(request);
+    const { prefix, olderThan } = purgeRequestOf(request);
     const before = this.milliseconds() - olderThan;
     const unused = [...this.entries].filter(
       ([key, entry]) => key.startsWith(prefix) && !entry.paused && lastUseOf(entry) <= before,
@@ -221,15 +207,27 @@ export class MemoryLockStore
     return 'store=memory';
   }
 
-  private extend(key: string, owner: string, ttl: number): boolean {
+  /** Gives the fencing token. */
+  private grant(
+    { key, owner, ttl, label }: Pick<LeaseRequest, 'key' | 'owner' | 'ttl' | 'label'>,
+    now: number,
+    history: Pick<LockEntry, 'lastRun' | 'lastTick'>,
+  ): number {
+    const token = this.nextToken();
+    const lease = { startedAt: now, renewedAt: now, expiresAt: expiry(now, ttl) };
+    this.put(key, { owner, label, token, ...lease, ...history, paused: false });
+    return token;
+  }
+
+  private extend({ ttl, ...lease }: LeaseRenewal): boolean {
     const now = this.milliseconds();
-    const entry = this.ownLease(fitKey(key), owner, now);
-    if (entry) lease(entry, now, ttl);
+    const entry = this.ownEntry(lease, now);
+    if (entry) renewLease(entry, now, ttl);
     return entry !== undefined;
   }
 
-  private ownLease(stored: string, owner: string, now: number): LockEntry | undefined {
-    const entry = this.entries.get(stored);
+  private ownEntry({ key, owner }: Identity, now: number): LockEntry | undefined {
+    const entry = this.entries.get(key);
     return entry?.owner === owner && entry.expiresAt > now ? entry : undefined;
   }
 
@@ -257,18 +255,25 @@ export class MemoryLockStore
   }
 }
 
-function assertLease(key: unknown, owner: unknown, ttl: unknown): void {
-  assertKey(key);
-  assertOwner(owner);
-  milliseconds('ttl', ttl);
+function stateOf(key: string, { owner, ...entry }: LockEntry, now: number): KeyState {
+  return { ...entry, key, owned: owner !== null, now };
 }
 
-function lease(entry: LockEntry, now: number, ttl: number): void {
+/** A key that is held or kept will be used until its lease ends. */
+function lastUseOf({ renewedAt, expiresAt, lastRun, lastTick }: LockEntry): number {
+  return Math.max(renewedAt, expiresAt, lastRun?.endedAt ?? 0, lastTick ?? 0);
+}
+
+function runOf({ label, startedAt }: LockEntry, endedAt: number, outcome: LockOutcome): RunState {
+  return { label, startedAt, endedAt, outcome };
+}
+
+function renewLease(entry: LockEntry, now: number, ttl: number): void {
   entry.renewedAt = now;
   entry.expiresAt = expiry(now, ttl);
 }
 
-/** The order of bytes in UTF-8, as in the databases; JavaScript's own compares halves of characters. */
-function compareKeys(a: string, b: string): number {
-  return Buffer.compare(Buffer.from(a), Buffer.from(b));
+/** Rounded up: a lease must not end before its holder believes that it does. */
+function expiry(now: number, ttl: number): number {
+  return Math.min(Math.ceil(now + ttl), Number.MAX_SAFE_INTEGER);
 }

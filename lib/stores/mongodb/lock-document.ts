@@ -1,15 +1,8 @@
-import type {
-  LockHistory,
-  LockInspection,
-  LockOutcome,
-  LockRecord,
-  LockRun,
-} from '../../interfaces/lock-record.interface.js';
-import type { LockAcquireResult } from '../../interfaces/lock-store.interface.js';
-import { refusalReason, type Conditions } from '../shared/conditions.js';
+import type { LockRun } from '../../interfaces/lock-record.interface.js';
+import { LATEST, type KeyState } from '../shared/key-state.js';
 
 /** `expiresAt` of a lease that never ends: the last moment that a JavaScript date has. */
-export const NEVER = new Date(8.64e15);
+export const NEVER = new Date(LATEST);
 
 /** `expiresAt` of a free key. Not "now": a clock that steps back must not make a released key busy. */
 export const FREE = new Date(0);
@@ -39,7 +32,7 @@ export interface LockDocument {
   ignored?: Date;
   /** Nobody gets the key. */
   paused?: true;
-  last?: { label: string | null; startedAt: Date; endedAt: Date; outcome: LockOutcome };
+  last?: LockRun;
   /** How often it was tied to a transaction: what that changes. */
   guards?: number;
 }
@@ -74,54 +67,25 @@ export function isLock({ attempt }: { attempt?: unknown }): boolean {
   return typeof attempt === 'string';
 }
 
-/** The answer to an attempt that was not granted. */
-export function refusalOf(view: LockView, terms: Conditions): LockAcquireResult {
-  const reason = refusalReason(terms, {
+export function stateOf({ _id: key, token, tick, paused, last, ...view }: LockView): KeyState {
+  return {
+    key,
     now: view.now.getTime(),
     owned: view.owned,
-    expiresAt: view.expiresAt.getTime(),
-    renewedAt: view.renewedAt.getTime(),
-    paused: view.paused === true,
-    lastTick: view.tick?.getTime() ?? null,
-  });
-  // A holder whose lease has run out tells nothing: someone is taking it over right now.
-  if (reason === undefined) return { acquired: false, reason: 'contention' };
-  return reason === 'held'
-    ? { acquired: false, reason, holder: recordOf(view) }
-    : { acquired: false, reason };
-}
-
-function isHeld({ expiresAt, now }: LockView): boolean {
-  return expiresAt > now;
-}
-
-export function recordOf(view: LockView): LockRecord {
-  const endless = view.expiresAt.getTime() === NEVER.getTime();
-  return {
-    key: view._id,
+    token: Number(token),
     label: view.label,
-    fencingToken: Number(view.token),
-    startedAt: view.startedAt,
-    renewedAt: view.renewedAt,
-    expiresAt: endless ? null : view.expiresAt,
-    remaining: endless ? Infinity : view.expiresAt.getTime() - view.now.getTime(),
+    startedAt: view.startedAt.getTime(),
+    renewedAt: view.renewedAt.getTime(),
+    expiresAt: view.expiresAt.getTime(),
+    lastTick: tick?.getTime() ?? null,
+    paused: paused === true,
+    ...(last && {
+      lastRun: {
+        label: last.label,
+        startedAt: last.startedAt.getTime(),
+        endedAt: last.endedAt.getTime(),
+        outcome: last.outcome,
+      },
+    }),
   };
-}
-
-export function inspectionOf(key: string, view: LockView | null): LockInspection {
-  const history = view && historyOf(view);
-  if (!view || (!isHeld(view) && !view.owned)) return { state: 'free', key, ...history };
-  return { state: isHeld(view) ? 'held' : 'expired', key, holder: recordOf(view), ...history };
-}
-
-function historyOf({ last, tick, paused }: LockView): LockHistory {
-  return {
-    ...(last && { lastRun: runOf(last) }),
-    ...(tick && { lastTick: tick }),
-    ...(paused && { paused }),
-  };
-}
-
-function runOf({ label, startedAt, endedAt, outcome }: NonNullable<LockDocument['last']>): LockRun {
-  return { label, startedAt, endedAt, outcome };
 }

@@ -1,7 +1,7 @@
 import type { ClientSession } from 'mongodb';
 import { LockError, LockStoreError } from '../../lock.errors.js';
 import { safeError } from '../../safe-error.js';
-import { identityOf } from '../shared/lease-arguments.js';
+import { identityOf } from '../shared/requests.js';
 import { OPERATION_LIMIT } from '../shared/time-limit.js';
 import { clientOf } from './collection.handle.js';
 import type { LockCollection } from './lock-collection.js';

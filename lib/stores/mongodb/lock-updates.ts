@@ -1,17 +1,8 @@
 import type { Document } from 'mongodb';
 import type { LockOutcome } from '../../interfaces/lock-record.interface.js';
-import type { LeaseRenewal } from '../../interfaces/lock-store.interface.js';
-import type { Passing } from '../shared/lease-arguments.js';
 import type { Conditions } from '../shared/conditions.js';
+import type { LeaseRequest, ReleaseToWaiter } from '../shared/requests.js';
 import { FREE, NEVER } from './lock-document.js';
-
-/** An acquisition, checked. */
-export interface Attempt extends LeaseRenewal, Conditions {
-  label: string | null;
-  resend: boolean;
-  /** The random id of this call. */
-  attempt: string;
-}
 
 /** Fails the command: what is to be converted is no number, whatever the key. Constants would be converted before anything is decided. */
 const FAILURE = { $toInt: { $concat: ['the tick is too far ahead: ', '$_id'] } };
@@ -24,31 +15,43 @@ const ENDLESS = 8e15;
  *
  * One stage on the document as it was: whether it is free and what it becomes are decided together, by `$$NOW`, the clock of the primary. Without a
  * document there is one in the end, granted or not: so a tick that is too far ahead fails the command.
+ *
+ * @param attempt the random id of this call
  */
-export function acquisition(attempt: Attempt): Document[] {
-  const { key, owner, ttl, label, resend, tick, ahead } = attempt;
-  const terms = { attempt: literal(attempt.attempt), renewedAt: '$$NOW', expiresAt: until(ttl) };
-  const begun = tickOf(attempt);
-  // It ran out without a release, or is robbed now.
+export function acquisition(request: LeaseRequest, attempt: string): Document[] {
+  const { key, owner, ttl, resend, tick, ahead } = request;
+  const lease = leaseFields(attempt, ttl);
+  // It ran out without a release, or is stolen now.
   const last = { $cond: [held, ending({ $min: ['$expiresAt', '$$NOW'] }, 'failed'), '$last'] };
   const granted = {
-    ...grant({ key, owner, label }, terms, begun ?? '$tick', last),
-    ...(attempt.ahead !== null && {
-      ignored: { $cond: [{ $and: [tooFarAhead(attempt), isDone(attempt)] }, '$tick', '$$REMOVE'] },
+    ...grant(request, lease, tickOf(request) ?? '$tick', last),
+    ...(ahead !== null && {
+      ignored: { $cond: [{ $and: [tooFarAhead(request), isDone(request)] }, '$tick', '$$REMOVE'] },
     }),
   };
-  const first = { $cond: [{ $or: [isNew(key), freeFor(attempt)] }, granted, '$$ROOT'] };
+  const first = { $cond: [{ $or: [isNew(key), freeFor(request)] }, granted, '$$ROOT'] };
   const again = { $eq: ['$owner', literal(owner)] };
-  const decided = resend ? { $cond: [again, { $mergeObjects: ['$$ROOT', terms] }, first] } : first;
+  const decided = resend ? { $cond: [again, { $mergeObjects: ['$$ROOT', lease] }, first] } : first;
   if (tick === null) return [{ $replaceWith: decided }];
   const tooFar = { $gt: [new Date(tick), { $add: ['$$NOW', ahead] }] };
   return [{ $replaceWith: { $cond: [tooFar, FAILURE, decided] } }];
 }
 
+/** @param attempt the random id of this call */
+export function releaseToWaiter(request: ReleaseToWaiter, attempt: string): Document[] {
+  const { nextOwner: owner, ttl, outcome } = request;
+  const lease = leaseFields(attempt, ttl);
+  return [{ $replaceWith: grant({ ...request, owner }, lease, '$tick', ending('$$NOW', outcome)) }];
+}
+
+function leaseFields(attempt: string, ttl: number): Document {
+  return { attempt: literal(attempt), renewedAt: '$$NOW', expiresAt: until(ttl) };
+}
+
 /** What the document of a key becomes when it is granted. */
 function grant(
-  { key, owner, label }: Pick<Attempt, 'key' | 'owner' | 'label'>,
-  terms: Document,
+  { key, owner, label }: Pick<LeaseRequest, 'key' | 'owner' | 'label'>,
+  lease: Document,
   tick: unknown,
   last: Document,
 ): Document {
@@ -58,30 +61,25 @@ function grant(
     token: nextToken,
     label: literal(label),
     startedAt: '$$NOW',
-    ...terms,
+    ...lease,
     tick,
     last,
     guards: '$guards',
   };
 }
 
-/** @param attempt the random id of this call */
-export function passing({ key, nextOwner, ttl, label, outcome }: Passing, attempt: string): Document[] {
-  const terms = { attempt: literal(attempt), renewedAt: '$$NOW', expiresAt: until(ttl) };
-  const last = ending('$$NOW', outcome);
-  return [{ $replaceWith: grant({ key, owner: nextOwner, label }, terms, '$tick', last) }];
-}
-
-/** Whether the lock that is there is to be had on these terms. */
-function freeFor(terms: Conditions): Document {
-  const { stealAfter } = terms;
+/** Whether an attempt with these conditions gets the key of a document. */
+function freeFor(conditions: Conditions): Document {
+  const { stealAfter } = conditions;
   const over = { $lte: ['$expiresAt', '$$NOW'] };
   const old = { $and: [held, { $lte: ['$renewedAt', { $subtract: ['$$NOW', stealAfter] }] }] };
   return {
     $and: [
       isOurs,
       { $ne: ['$paused', true] },
-      ...(tickOf(terms) === null ? [] : [{ $or: [{ $not: [isDone(terms)] }, tooFarAhead(terms)] }]),
+      ...(tickOf(conditions) === null
+        ? []
+        : [{ $or: [{ $not: [isDone(conditions)] }, tooFarAhead(conditions)] }]),
       stealAfter === null ? over : { $or: [over, old] },
     ],
   };
@@ -91,9 +89,9 @@ function freeFor(terms: Conditions): Document {
  * Whether the recorded tick is this tick or a later one. MongoDB sorts a missing field before
  * all dates.
  */
-function isDone(terms: Conditions): Document {
-  const { gap, failOver } = terms;
-  const from = gap === null ? tickOf(terms) : { $subtract: ['$$NOW', gap - 1] };
+function isDone(conditions: Conditions): Document {
+  const { gap, failOver } = conditions;
+  const from = gap === null ? tickOf(conditions) : { $subtract: ['$$NOW', gap - 1] };
   const notBefore = { $gte: ['$tick', from] };
   if (failOver === null) return notBefore;
   return { $and: [notBefore, { $not: [{ $and: [held, { $eq: ['$tick', new Date(failOver)] }] }] }] };
@@ -116,7 +114,7 @@ export function ownLease(key: string, owner: string): Document {
 }
 
 /** The same, of a key that is not paused. */
-export function passableLease(key: string, owner: string): Document {
+export function ownUnpausedLease(key: string, owner: string): Document {
   return { ...ownLease(key, owner), paused: { $ne: true } };
 }
 

@@ -23,14 +23,21 @@ import type {
 } from '../../interfaces/lock-store.interface.js';
 import { storedKey } from '../../options/lock-key.js';
 import { LockError, LockStoreError } from '../../lock.errors.js';
-import { identityOf, labelOf, leaseOf, limitOf, passingOf } from '../shared/lease-arguments.js';
-import { assertOutcome, assertPage, milliseconds, purgeOf } from '../shared/store-arguments.js';
-import { conditionsOf } from '../shared/conditions.js';
-import { OPERATION_LIMIT } from '../shared/time-limit.js';
+import { CONTENTION, refusalOf } from '../shared/conditions.js';
+import { inspectionOf, pageOf, recordOf } from '../shared/key-state.js';
+import {
+  leaseOf,
+  leaseRequestOf,
+  listRequestOf,
+  purgeRequestOf,
+  releaseOf,
+  releaseToWaiterOf,
+} from '../shared/requests.js';
+import { limitOf, OPERATION_LIMIT } from '../shared/time-limit.js';
 import { handedIn, isCollection, type CollectionHandle } from './collection.handle.js';
 import { renewTogether } from './batch-renewal.js';
 import { LockCollection } from './lock-collection.js';
-import { inspectionOf, isLock, recordOf, refusalOf, VIEW, type LockView } from './lock-document.js';
+import { isLock, stateOf, VIEW, type LockView } from './lock-document.js';
 import { LockTransactions, watchTransaction } from './lock-transactions.js';
 import * as update from './lock-updates.js';
 import { isContention, isConversionFailure } from './mongo-failure.js';
@@ -110,10 +117,8 @@ export class MongoLockStore
     ttl: number,
     request: AcquireRequest = {},
   ): Promise<LockAcquireResult> {
-    const { label, resend = false } = request;
-    const terms = conditionsOf(request);
-    const lease = leaseOf(key, owner, ttl);
-    const attempt = { ...lease, ...terms, label: labelOf(label), resend, attempt: randomUUID() };
+    const wanted = leaseRequestOf(key, owner, ttl, request);
+    const attempt = randomUUID();
     const projection = { ...VIEW, attempt: 1, ignored: 1 };
     const answer = await this.locks.run(
       `acquire "${key}"`,
@@ -121,20 +126,21 @@ export class MongoLockStore
       async (collection, { write }) => {
         const options = { ...write, projection, upsert: true, returnDocument: 'after' } as const;
         return collection
-          .findOneAndUpdate(update.byKey(attempt.key), update.acquisition(attempt), options)
+          .findOneAndUpdate(update.byKey(wanted.key), update.acquisition(wanted, attempt), options)
           .catch((error: unknown) => {
             if (isContention(error)) return 'contention' as const;
-            if (attempt.tick !== null && isConversionFailure(error)) return 'tick-ahead' as const;
+            if (wanted.tick !== null && isConversionFailure(error)) return 'tick-ahead' as const;
             throw error;
           });
       },
       [owner],
     );
-    if (answer === null) return { acquired: false, reason: 'contention' };
+    if (answer === null) return CONTENTION;
     if (typeof answer === 'string') return { acquired: false, reason: answer };
     const view = answer as unknown as LockView & { attempt: string; ignored?: Date };
     this.assertLock(view, `acquire "${key}"`);
-    if (view.attempt !== attempt.attempt) return refusalOf(view, terms);
+    // A holder whose lease has run out tells nothing: someone is taking it over right now.
+    if (view.attempt !== attempt) return refusalOf(wanted, stateOf(view)) ?? CONTENTION;
     const { token, ignored } = view;
     return { acquired: true, fencingToken: Number(token), ...(ignored && { ignoredTick: ignored }) };
   }
@@ -151,14 +157,11 @@ export class MongoLockStore
   }
 
   async release(key: string, owner: string, end: ReleaseRequest = {}): Promise<boolean> {
-    const { keepFor = 0, outcome = 'done' } = end;
-    assertOutcome(outcome);
-    const kept = keepFor === 0 ? 0 : milliseconds('keepFor', keepFor);
-    const identity = identityOf(key, owner);
+    const wanted = releaseOf(key, owner, end);
     return this.change(
       `release "${key}"`,
-      update.ownLease(identity.key, identity.owner),
-      update.release(kept, outcome),
+      update.ownLease(wanted.key, wanted.owner),
+      update.release(wanted.keepFor, wanted.outcome),
       OPERATION_LIMIT,
       [owner],
     );
@@ -169,28 +172,28 @@ export class MongoLockStore
     key: string,
     owner: string,
     next: WaiterRequest,
-    { outcome }: Pick<ReleaseRequest, 'outcome'> = {},
+    end: Pick<ReleaseRequest, 'outcome'> = {},
   ): Promise<LockAcquireResult> {
-    const passing = passingOf(key, owner, next, outcome);
-    const limit = limitOf(passing.ttl);
+    const wanted = releaseToWaiterOf(key, owner, next, end);
+    const limit = limitOf(wanted.ttl);
     return this.locks.run(
-      `pass on "${key}"`,
+      `release "${key}" to a waiter`,
       limit,
       async (collection, { read, write }) => {
-        const mine = update.ownLease(passing.key, passing.owner);
-        const passable = update.passableLease(passing.key, passing.owner);
+        const lease = update.ownLease(wanted.key, wanted.owner);
+        const unpaused = update.ownUnpausedLease(wanted.key, wanted.owner);
         const options = { ...write, projection: { token: 1 }, returnDocument: 'after' } as const;
-        const passed = await collection
-          .findOneAndUpdate(passable, update.passing(passing, randomUUID()), options)
+        const released = await collection
+          .findOneAndUpdate(unpaused, update.releaseToWaiter(wanted, randomUUID()), options)
           .catch((error: unknown) => {
             if (isContention(error)) return 'contention' as const;
             throw error;
           });
-        if (passed === 'contention') return { acquired: false, reason: passed };
-        if (passed) return { acquired: true, fencingToken: passed.token };
-        const lease = await collection.findOne(mine, { ...read, projection: { paused: 1 } });
-        if (!lease) return { acquired: false, reason: 'held' };
-        return { acquired: false, reason: lease.paused ? 'paused' : 'contention' }; // it was resumed just now
+        if (released === 'contention') return CONTENTION;
+        if (released) return { acquired: true, fencingToken: released.token };
+        const found = await collection.findOne(lease, { ...read, projection: { paused: 1 } });
+        if (!found) return { acquired: false, reason: 'held' };
+        return { acquired: false, reason: found.paused ? 'paused' : 'contention' }; // it was resumed just now
       },
       [owner, next.owner],
     );
@@ -219,12 +222,11 @@ export class MongoLockStore
     const view = await this.locks.run(`inspect "${key}"`, OPERATION_LIMIT, (collection, { read }) =>
       collection.findOne<LockView>(update.lock(stored), { ...read, projection: VIEW }),
     );
-    return inspectionOf(stored, view);
+    return inspectionOf(stored, view ? stateOf(view) : undefined);
   }
 
   async list(request: ListRequest): Promise<LockPage> {
-    assertPage(request);
-    const { prefix = '', after = '', limit } = request;
+    const { prefix, after, limit } = listRequestOf(request);
     const found = await this.locks.run('list the locks', OPERATION_LIMIT, (collection, { read }) =>
       collection
         .find<LockView>(update.heldAfter(prefix, after), { ...read, projection: VIEW })
@@ -232,8 +234,10 @@ export class MongoLockStore
         .limit(limit + 1) // the one more tells whether there is a next page
         .toArray(),
     );
-    const locks = found.slice(0, limit).map(recordOf);
-    return found.length > limit ? { locks, next: locks.at(-1)?.key } : { locks };
+    return pageOf(
+      found.map((view) => recordOf(stateOf(view))),
+      limit,
+    );
   }
 
   async forceRelease(key: string): Promise<boolean> {
@@ -264,7 +268,7 @@ export class MongoLockStore
   }
 
   async purge(request: PurgeRequest): Promise<number> {
-    const { prefix, olderThan } = purgeOf(request);
+    const { prefix, olderThan } = purgeRequestOf(request);
     const unused = update.unused(prefix, olderThan);
     for (let purged = 0; ;) {
       const deleted = await this.locks.run('purge', OPERATION_LIMIT, async (collection, { read, write }) => {

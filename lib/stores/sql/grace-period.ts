@@ -1,5 +1,6 @@
 import type { LockDatabase } from './lock-statements.js';
-import { NEVER, type HolderRow, type Refusal } from './lock-row.js';
+import type { Refusal } from '../shared/conditions.js';
+import { NEVER, type HolderRow } from './lock-row.js';
 import { tableName } from './lock-table.ddl.js';
 import type { LockTable } from '../typeorm/typeorm-store.options.js';
 

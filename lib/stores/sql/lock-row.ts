@@ -1,12 +1,12 @@
-import type {
-  LockHistory,
-  LockInspection,
-  LockOutcome,
-  LockRecord,
-  LockRun,
-} from '../../interfaces/lock-record.interface.js';
-import type { LockAcquireResult } from '../../interfaces/lock-store.interface.js';
-import { ignoredTick, refusalReason, type Conditions } from '../shared/conditions.js';
+import type { LockOutcome } from '../../interfaces/lock-record.interface.js';
+import {
+  CONTENTION,
+  ignoredTick,
+  refusalOf as refusalByState,
+  type Conditions,
+  type Refusal,
+} from '../shared/conditions.js';
+import type { KeyState, RunState } from '../shared/key-state.js';
 
 /** `expires_ms` of a lease that never ends: the largest whole number that JavaScript keeps exactly. */
 export const NEVER = Number.MAX_SAFE_INTEGER;
@@ -64,78 +64,52 @@ export type NoRow = { [Column in keyof HolderRow]: Column extends 'now_ms' ? unk
  * `ignorable` is the recorded tick that alone refused the attempt, although it lies too far
  * ahead: the attempt may be repeated, ignoring it.
  */
-export type Refusal = Extract<LockAcquireResult, { acquired: false }> & { ignorable?: number };
-
-export const CONTENTION: Refusal = { acquired: false, reason: 'contention' };
+export type RowRefusal = Refusal & { ignorable?: number };
 
 /** The answer to an attempt that does not get the key; `undefined` when, by this row, it does: unless someone else is taking it right now. */
 export function refusalOf(
   row: HolderRow | NoRow,
-  terms: Conditions & { ignored?: number | null },
-): Refusal | undefined {
-  const state = {
-    now: Number(row.now_ms),
-    owned: isTrue(row.owned),
-    expiresAt: Number(row.expires_ms),
-    renewedAt: Number(row.renewed_ms),
-    paused: isTrue(row.paused),
-    lastTick: row.tick_ms === null ? null : Number(row.tick_ms),
-  };
-  const reason = refusalReason(terms, state);
-  const ignorable = ignoredTick(terms, state);
-  if (reason === undefined && ignorable !== undefined && ignorable !== terms.ignored)
+  conditions: Conditions & { ignored?: number | null },
+): RowRefusal | undefined {
+  const state = stateOf(row);
+  const refusal = refusalByState(conditions, state);
+  const ignorable = ignoredTick(conditions, state);
+  if (refusal === undefined && ignorable !== undefined && ignorable !== conditions.ignored)
     return { ...CONTENTION, ignorable };
-  if (reason === 'held' && row.key !== null) return { acquired: false, reason, holder: recordOf(row) };
-  return reason && { acquired: false, reason };
+  return refusal;
 }
 
-/** Why a lock was not passed on, by the lease as it is now; without a row it is not, or no longer, this owner's. */
+/** Why a lock was not released to a waiter, by the lease as it is now; without a row it is not, or no longer, this owner's. */
 export function unpassed(lease: { paused: unknown } | undefined): Refusal {
   if (!lease) return { acquired: false, reason: 'held' };
   return isTrue(lease.paused) ? { acquired: false, reason: 'paused' } : CONTENTION; // its row is locked
 }
 
-export function inspectionOf(key: string, row: LockRow | undefined): LockInspection {
-  const history = row && historyOf(row);
-  if (!row || (!isHeld(row) && !isTrue(row.owned))) return { state: 'free', key, ...history };
-  return { state: isHeld(row) ? 'held' : 'expired', key, holder: recordOf(row), ...history };
-}
-
-export function recordOf(row: HolderRow): LockRecord {
-  const expires = Number(row.expires_ms);
-  const endless = expires === NEVER;
+export function stateOf(row: HolderRow | LockRow | NoRow): KeyState {
   return {
     key: String(row.key),
+    now: Number(row.now_ms),
+    owned: isTrue(row.owned),
+    token: Number(row.token),
     label: textOf(row.label),
-    fencingToken: Number(row.token),
-    startedAt: new Date(Number(row.started_ms)),
-    renewedAt: new Date(Number(row.renewed_ms)),
-    expiresAt: endless ? null : new Date(expires),
-    remaining: endless ? Infinity : expires - Number(row.now_ms),
+    startedAt: Number(row.started_ms),
+    renewedAt: Number(row.renewed_ms),
+    expiresAt: Number(row.expires_ms),
+    lastTick: row.tick_ms === null ? null : Number(row.tick_ms),
+    paused: isTrue(row.paused),
+    lastRun: 'last_ended_ms' in row ? lastRunOf(row) : undefined,
   };
 }
 
-function historyOf(row: LockRow): LockHistory {
-  const lastRun = runOf(row);
-  return {
-    ...(lastRun && { lastRun }),
-    ...(row.tick_ms !== null && { lastTick: new Date(Number(row.tick_ms)) }),
-    ...(isTrue(row.paused) && { paused: true }),
-  };
-}
-
-function runOf(row: LockRow): LockRun | undefined {
+/** The last run of the key that has ended. */
+function lastRunOf(row: LockRow): RunState | undefined {
   if (row.last_ended_ms === null) return undefined;
   return {
     label: textOf(row.last_label),
-    startedAt: new Date(Number(row.last_started_ms)),
-    endedAt: new Date(Number(row.last_ended_ms)),
+    startedAt: Number(row.last_started_ms),
+    endedAt: Number(row.last_ended_ms),
     outcome: row.last_outcome,
   };
-}
-
-function isHeld(row: HolderRow): boolean {
-  return Number(row.expires_ms) > Number(row.now_ms);
 }
 
 /** Of a boolean, as the drivers give it. */

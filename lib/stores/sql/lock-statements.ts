@@ -1,13 +1,11 @@
 import type { EntityManager, QueryRunner } from 'typeorm';
-import type { LockOutcome } from '../../interfaces/lock-record.interface.js';
 import type {
   LeaseRenewal,
   LockAcquireResult,
   RenewalOutcome,
 } from '../../interfaces/lock-store.interface.js';
-import type { Passing } from '../shared/lease-arguments.js';
-import type { Conditions } from '../shared/conditions.js';
-import type { LockRow, Refusal } from './lock-row.js';
+import type { LeaseRequest, Release, ReleaseToWaiter } from '../shared/requests.js';
+import type { LockRow, RowRefusal } from './lock-row.js';
 import type { LockTable } from '../typeorm/typeorm-store.options.js';
 import type { ConnectionFault } from './unusable-connection.js';
 
@@ -60,13 +58,8 @@ export interface LockTransactions {
   within<T>(transaction: QueryRunner, work: (run: Run) => Promise<T>): Promise<T>;
 }
 
-/** An acquisition, checked and fitted to the columns. */
-export interface SqlAcquireRequest extends Conditions {
-  key: string;
-  owner: string;
-  ttl: number;
-  label: string | null;
-  resend: boolean;
+/** A request for a key, with what a lock table needs besides. */
+export interface SqlAcquireRequest extends LeaseRequest {
   /**
    * The longest ttl that this process uses: a table that was created again grants nothing
    * before it has passed.
@@ -76,13 +69,8 @@ export interface SqlAcquireRequest extends Conditions {
   ignored: number | null;
 }
 
-/** A release, checked and fitted to the columns. */
-export interface SqlReleaseRequest {
-  key: string;
-  owner: string;
-  /** 0 to free the key at once. */
-  keepFor: number;
-  outcome: LockOutcome;
+/** A release, with the processes that may be called for the key. */
+export interface SqlReleaseRequest extends Release {
   caller?: Caller | undefined;
 }
 
@@ -142,12 +130,12 @@ export interface PurgedSlice {
 export interface LockStatements {
   /** The SQL expression of the database's clock, in epoch milliseconds. */
   readonly clock: string;
-  acquire(run: Run, attempt: SqlAcquireRequest): Promise<LockAcquireResult | Refusal>;
+  acquire(run: Run, attempt: SqlAcquireRequest): Promise<LockAcquireResult | RowRefusal>;
   renew(run: Run, lease: LeaseRenewal): Promise<ChangeResult>;
   /** Answers in the order given. Not there where one locked row would hold up the others. */
   renewMany?(run: Run, leases: readonly LeaseRenewal[]): Promise<RenewalOutcome[]>;
   release(run: Run, ending: SqlReleaseRequest): Promise<ReleaseResult>;
-  releaseToWaiter(run: Run, passing: Passing): Promise<LockAcquireResult>;
+  releaseToWaiter(run: Run, request: ReleaseToWaiter): Promise<LockAcquireResult>;
   forceRelease(run: Run, key: string, caller?: Caller): Promise<ReleaseResult>;
   /**
    * Puts a process into the line of a key that is held, unless it is in it: nothing is written then. `false` when the key is free, or its row locked;

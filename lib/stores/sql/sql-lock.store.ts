@@ -27,13 +27,21 @@ import { fitKey, storedKey } from '../../options/lock-key.js';
 import { LockError } from '../../lock.errors.js';
 import { watchTransaction } from '../executors/typeorm/caller-transaction.js';
 import { handedIn, type DataSourceHandle } from '../executors/typeorm/data-source.handle.js';
-import { identityOf, labelOf, leaseOf, limitOf, passingOf, type Passing } from '../shared/lease-arguments.js';
-import { assertPage, milliseconds, purgeOf } from '../shared/store-arguments.js';
-import { conditionsOf } from '../shared/conditions.js';
-import { OPERATION_LIMIT } from '../shared/time-limit.js';
+import { CONTENTION } from '../shared/conditions.js';
+import { inspectionOf, pageOf, recordOf } from '../shared/key-state.js';
+import {
+  identityOf,
+  leaseOf,
+  leaseRequestOf,
+  listRequestOf,
+  purgeRequestOf,
+  releaseOf,
+  releaseToWaiterOf,
+} from '../shared/requests.js';
+import { limitOf, OPERATION_LIMIT } from '../shared/time-limit.js';
 import type { SqlAcquireRequest, Caller, ReleaseResult, LockStatements, Run } from './lock-statements.js';
 import { LockOperations, unlessCollided } from './lock-operations.js';
-import { CONTENTION, inspectionOf, recordOf } from './lock-row.js';
+import { stateOf } from './lock-row.js';
 import { createTable, type LockTableDatabase } from './lock-table.ddl.js';
 import type { Warn } from './pooled-sessions.js';
 import { GRACE_LABEL } from './grace-period.js';
@@ -144,16 +152,9 @@ export class TypeOrmLockStore
     ttl: number,
     request: AcquireRequest = {},
   ): Promise<LockAcquireResult> {
-    const { label, resend = false } = request;
+    const wanted = leaseRequestOf(key, owner, ttl, request);
     this.operations.expectTtl(ttl);
-    const attempt = {
-      ...leaseOf(key, owner, ttl),
-      ...conditionsOf(request),
-      label: labelOf(label),
-      resend,
-      ignored: null,
-      longest: this.operations.longestTtl,
-    };
+    const attempt = { ...wanted, ignored: null, longest: this.operations.longestTtl };
     const acquisition = this.operations.run<LockAcquireResult>(
       `acquire "${key}"`,
       limitOf(ttl),
@@ -192,14 +193,12 @@ export class TypeOrmLockStore
   }
 
   async release(key: string, owner: string, end: ReleaseRequest = {}): Promise<boolean> {
-    const { keepFor = 0, outcome = 'done' } = end;
-    const kept = keepFor === 0 ? 0 : milliseconds('keepFor', keepFor);
-    const ending = { ...identityOf(key, owner), keepFor: kept, outcome };
+    const release = releaseOf(key, owner, end);
     return this.free(
       `release "${key}"`,
       key,
       end.waiting ?? false,
-      (statements, run, caller) => statements.release(run, { ...ending, caller }),
+      (statements, run, caller) => statements.release(run, { ...release, caller }),
       [owner],
     );
   }
@@ -209,18 +208,22 @@ export class TypeOrmLockStore
     key: string,
     owner: string,
     next: WaiterRequest,
-    { outcome }: Pick<ReleaseRequest, 'outcome'> = {},
+    end: Pick<ReleaseRequest, 'outcome'> = {},
   ): Promise<LockAcquireResult> {
-    const passing = passingOf(key, owner, next, outcome);
-    this.operations.expectTtl(passing.ttl);
+    const wanted = releaseToWaiterOf(key, owner, next, end);
+    this.operations.expectTtl(wanted.ttl);
     const passed = this.operations.run<LockAcquireResult>(
-      `pass on "${key}"`,
-      limitOf(passing.ttl),
+      `release "${key}" to a waiter`,
+      limitOf(wanted.ttl),
       async (statements, run, _, before) => {
-        const answer = await statements.releaseToWaiter(run, passing);
+        const answer = await statements.releaseToWaiter(run, wanted);
         return answer.acquired || !before?.acquired
           ? answer
-          : statements.acquire(run, takenOver(passing, this.operations.longestTtl));
+          : statements.acquire(run, {
+              ...leaseRequestOf(key, next.owner, next.ttl, { label: next.label, resend: true }),
+              ignored: null,
+              longest: this.operations.longestTtl,
+            });
       },
       [owner, next.owner],
     );
@@ -275,18 +278,19 @@ export class TypeOrmLockStore
     const row = await this.operations.run(`inspect "${key}"`, OPERATION_LIMIT, (statements, run) =>
       statements.find(run, stored),
     );
-    return inspectionOf(stored, row);
+    return inspectionOf(stored, row && stateOf(row));
   }
 
   async list(request: ListRequest): Promise<LockPage> {
-    assertPage(request);
-    const { prefix = '', after = '', limit } = request;
-    const page = { prefix, after, limit: limit + 1 }; // the one more tells whether there is a next page
+    const wanted = listRequestOf(request);
+    const page = { ...wanted, limit: wanted.limit + 1 }; // the one more tells whether there is a next page
     const rows = await this.operations.run('list the locks', OPERATION_LIMIT, (statements, run) =>
       statements.list(run, page),
     );
-    const locks = rows.slice(0, limit).map(recordOf);
-    return rows.length > limit ? { locks, next: locks.at(-1)?.key } : { locks };
+    return pageOf(
+      rows.map((row) => recordOf(stateOf(row))),
+      wanted.limit,
+    );
   }
 
   async forceRelease(key: string): Promise<boolean> {
@@ -366,7 +370,7 @@ export class TypeOrmLockStore
 
   /** Goes through the table slice by slice, and pauses as long as each took: others write meanwhile, and no answer is long in coming. */
   async purge(request: PurgeRequest): Promise<number> {
-    const { prefix, olderThan } = purgeOf(request);
+    const { prefix, olderThan } = purgeRequestOf(request);
     let purged = 0;
     for (let after = ''; ;) {
       const startedAt = performance.now();
@@ -435,11 +439,6 @@ type Free = Parameters<WakeUps['onReleased']>[0];
  */
 function orDone<T extends ReleaseResult>(now: T, before: T | undefined): T {
   return now === 'gone' && before !== undefined && before !== 'locked' ? before : now;
-}
-
-/** The acquisition that finds out whether a lock was passed on. */
-function takenOver({ key, nextOwner: owner, ttl, label }: Passing, longest: number): SqlAcquireRequest {
-  return { ...conditionsOf({}), key, owner, ttl, label, resend: true, ignored: null, longest };
 }
 
 /** Of this process, for a key. */

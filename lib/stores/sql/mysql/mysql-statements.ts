@@ -1,6 +1,6 @@
 import type { LeaseRenewal } from '../../../interfaces/lock-store.interface.js';
 import type { SqlAcquireRequest, ChangeResult, LockStatements, Run } from '../lock-statements.js';
-import { CONTENTION, isTrue, refusalOf, unpassed, type LockRow } from '../lock-row.js';
+import { isTrue, refusalOf, unpassed, type LockRow } from '../lock-row.js';
 import { assertClock, CLOCK_RUNS, clockRuns, withClock } from './mysql-clock.js';
 import { mysqlBatchRenewal } from './batch-renewal.js';
 import { hex, MS, named, until, US, type MysqlServer } from './mysql-expressions.js';
@@ -8,7 +8,7 @@ import { mysqlPurge } from './mysql-purge.js';
 import { orContention, withShortLockWait } from './lock-wait.js';
 import { isStaleRead } from '../store-failure.js';
 import { RESERVED_KEY, refusalInGrace } from '../grace-period.js';
-import { isPlain } from '../../shared/conditions.js';
+import { CONTENTION, isPlain } from '../../shared/conditions.js';
 
 // Text goes in and out as bytes: the connection's charset may know fewer characters.
 const ROW = `\`key\`, owner IS NOT NULL AS owned, token, expires_ms, CAST(label AS BINARY) AS label, started_ms, renewed_ms, tick_ms, paused,

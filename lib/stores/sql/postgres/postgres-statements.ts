@@ -1,16 +1,8 @@
 import type { RenewalOutcome } from '../../../interfaces/lock-store.interface.js';
 import type { ChangeResult, ReleaseResult, GuardResult, LockStatements, Run } from '../lock-statements.js';
-import {
-  CONTENTION,
-  NEVER,
-  refusalOf,
-  unpassed,
-  type HolderRow,
-  type LockRow,
-  type NoRow,
-} from '../lock-row.js';
+import { NEVER, refusalOf, unpassed, type HolderRow, type LockRow, type NoRow } from '../lock-row.js';
 import { RESERVED_KEY, refusalInGrace } from '../grace-period.js';
-import { isPlain } from '../../shared/conditions.js';
+import { CONTENTION, isPlain } from '../../shared/conditions.js';
 
 // clock_timestamp() and not now(): that one stands still from the transaction's start, and granted leases that had already ended.
 // date_part() and not extract(): its floating-point number is exact enough until the year 2255, and cheaper than a decimal one.

@@ -1,5 +1,4 @@
-import type { LockPage, LockRecord } from '../../../interfaces/lock-record.interface.js';
-import type { ListRequest } from '../../../interfaces/lock-store.interface.js';
+import type { LockRecord } from '../../../interfaces/lock-record.interface.js';
 import { readNote } from './session-claim.js';
 import type { SessionDatabase, SessionLook } from './session-database.js';
 
@@ -12,20 +11,4 @@ export function recordsOf(looks: readonly SessionLook[], database: SessionDataba
     const since = { startedAt, renewedAt: startedAt };
     return [{ key, label, fencingToken: token, ...since, expiresAt: null, remaining: Infinity, waiters }];
   });
-}
-
-/** One page of them, in the order of the keys' bytes. There are no more than the server has connections. */
-export function pageOf(
-  records: readonly LockRecord[],
-  { prefix = '', after = '', limit }: ListRequest,
-): LockPage {
-  const found = records
-    .filter(({ key }) => key.startsWith(prefix) && compare(key, after) > 0)
-    .toSorted((a, b) => compare(a.key, b.key));
-  const locks = found.slice(0, limit);
-  return found.length > limit ? { locks, next: locks.at(-1)?.key } : { locks };
-}
-
-function compare(a: string, b: string): number {
-  return Buffer.compare(Buffer.from(a), Buffer.from(b));
 }

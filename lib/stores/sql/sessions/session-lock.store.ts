@@ -17,9 +17,16 @@ import type {
 import { storedKey } from '../../../options/lock-key.js';
 import { LockError, LockStoreError } from '../../../lock.errors.js';
 import { safeText } from '../../../safe-error.js';
-import { identityOf, labelOf, leaseOf } from '../../shared/lease-arguments.js';
+import { sortedPage } from '../../shared/key-state.js';
 import { Opening } from '../../shared/opening.js';
-import { assertOutcome, assertPage, milliseconds, purgeOf } from '../../shared/store-arguments.js';
+import {
+  identityOf,
+  labelOf,
+  leaseOf,
+  listRequestOf,
+  purgeRequestOf,
+  releaseOf,
+} from '../../shared/requests.js';
 import { describeDataSource } from '../../executors/typeorm/data-source.description.js';
 import { handedIn, type DataSourceHandle } from '../../executors/typeorm/data-source.handle.js';
 import { isContention, storeFailure } from '../store-failure.js';
@@ -27,7 +34,7 @@ import { HeldSession } from './held-session.js';
 import type { LockSession } from './lock-session.js';
 import type { SessionClaim } from './session-claim.js';
 import { openSessionDatabase, type SessionDatabase } from './session-database.js';
-import { pageOf, recordsOf } from './session-listing.js';
+import { recordsOf } from './session-listing.js';
 import { SessionPool } from './session-pool.js';
 import {
   LONGEST_TIMER,
@@ -180,9 +187,7 @@ export class TypeOrmSessionLockStore
   }
 
   async release(key: string, owner: string, end: ReleaseRequest = {}): Promise<boolean> {
-    const { keepFor = 0, outcome = 'done' } = end;
-    const kept = keepFor === 0 ? 0 : milliseconds('keepFor', keepFor);
-    assertOutcome(outcome);
+    const { keepFor } = releaseOf(key, owner, end);
     const id = idOf(key, owner);
     const doing = `release "${key}"`;
     const held = this.held.get(id);
@@ -190,8 +195,8 @@ export class TypeOrmSessionLockStore
     const opened = await this.opening.get(doing);
     if (!this.held.delete(id)) return false; // lost, or given back, meanwhile
     held.end();
-    if (kept > 0) {
-      this.keep(opened, held, kept);
+    if (keepFor > 0) {
+      this.keep(opened, held, keepFor);
       return true;
     }
     try {
@@ -218,11 +223,11 @@ export class TypeOrmSessionLockStore
   }
 
   async list(request: ListRequest): Promise<LockPage> {
-    assertPage(request);
+    const wanted = listRequestOf(request);
     const records = await this.look('list the locks', async ({ database }) =>
-      recordsOf(await database.look({ prefix: request.prefix ?? '' }), database),
+      recordsOf(await database.look({ prefix: wanted.prefix }), database),
     );
-    return pageOf(records, request);
+    return sortedPage(records, wanted);
   }
 
   /** Ends the session that holds the key, wherever it is; its holder learns of it at once. */
@@ -248,7 +253,7 @@ export class TypeOrmSessionLockStore
 
   /** There is nothing to purge: a lock leaves nothing behind. */
   async purge(request: PurgeRequest): Promise<number> {
-    purgeOf(request);
+    purgeRequestOf(request);
     return 0;
   }
 

@@ -3,7 +3,8 @@ import { isStaleRead } from '../store-failure.js';
 import { MS, US } from './sqlite-expressions.js';
 import { firstToken } from './sqlite-tokens.js';
 import { RESERVED_KEY, refusalInGrace } from '../grace-period.js';
-import { CONTENTION, NEVER, refusalOf, unpassed, type LockRow, type NoRow } from '../lock-row.js';
+import { CONTENTION } from '../../shared/conditions.js';
+import { NEVER, refusalOf, unpassed, type LockRow, type NoRow } from '../lock-row.js';
 
 const ROW = `key, owner IS NOT NULL AS owned, token, expires_ms, label, started_ms, renewed_ms, tick_ms, paused,
   last_label, last_started_ms, last_ended_ms, last_outcome, ${MS} AS now_ms`;

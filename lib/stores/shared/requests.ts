@@ -1,0 +1,203 @@
+import { createHash } from 'node:crypto';
+import type { LockOutcome } from '../../interfaces/lock-record.interface.js';
+import type {
+  AcquireRequest,
+  LeaseRenewal,
+  ListRequest,
+  OnceRequest,
+  PurgeRequest,
+  ReleaseRequest,
+  WaiterRequest,
+} from '../../interfaces/lock-store.interface.js';
+import { show } from '../../error-text.js';
+import { LockError } from '../../lock.errors.js';
+import { assertOwner, fitKey, textProblem } from '../../options/lock-key.js';
+import type { Conditions } from './conditions.js';
+import { LATEST } from './key-state.js';
+
+const OWNER_BYTES = 64;
+const LABEL_CHARACTERS = 255;
+const LARGEST_PAGE = 1000;
+
+/**
+ * Milliseconds. A statement reads the clock when it begins, so a start that another statement
+ * has recorded meanwhile may be a little ahead.
+ */
+const CLOCK_SLACK = 1_000;
+
+/** A key and the owner of its lease, as stores keep them. */
+export interface Identity {
+  key: string;
+  owner: string;
+}
+
+/** A request for a key: checked, and in the form in which stores keep its texts. */
+export interface LeaseRequest extends LeaseRenewal, Conditions {
+  label: string | null;
+  resend: boolean;
+}
+
+/** The release of a lease: checked, and in the form in which stores keep its texts. */
+export interface Release extends Identity {
+  /** For how many milliseconds the key stays taken; 0 frees it at once. */
+  keepFor: number;
+  outcome: LockOutcome;
+}
+
+/** The release of a lease to a waiter: checked, and in the form in which stores keep its texts. */
+export interface ReleaseToWaiter extends Identity {
+  /** How the run of this owner ended. */
+  outcome: LockOutcome;
+  nextOwner: string;
+  ttl: number;
+  label: string | null;
+}
+
+/** An owner that is too long for the column is kept as its SHA-256. */
+export function identityOf(key: string, owner: string): Identity {
+  const stored = fitKey(key);
+  assertOwner(owner);
+  const fits = Buffer.byteLength(owner) <= OWNER_BYTES;
+  return { key: stored, owner: fits ? owner : createHash('sha256').update(owner).digest('hex') };
+}
+
+/** @throws LockError for a key, an owner or a ttl that is not valid */
+export function leaseOf(key: string, owner: string, ttl: number): LeaseRenewal {
+  return { ...identityOf(key, owner), ttl: milliseconds('ttl', ttl) };
+}
+
+/** @throws LockError for a request that is not valid */
+export function leaseRequestOf(
+  key: string,
+  owner: string,
+  ttl: number,
+  request: AcquireRequest,
+): LeaseRequest {
+  const { label, resend = false } = request;
+  return { ...leaseOf(key, owner, ttl), ...conditionsOf(request), label: labelOf(label), resend };
+}
+
+const NOT_ONCE = { tick: null, ahead: null, slot: null, gap: null, failOver: null };
+
+function conditionsOf({ stealAfter, once }: AcquireRequest): Conditions {
+  return {
+    stealAfter: stealAfter === undefined ? null : milliseconds('stealAfter', stealAfter),
+    ...(once === undefined ? NOT_ONCE : onceOf(once)),
+  };
+}
+
+function onceOf(once: OnceRequest): Omit<Conditions, 'stealAfter'> {
+  const { tick, ahead, failOver, slot, gap, ...others }: Record<string, unknown> = { ...once };
+  const forms = [
+    [tick, ahead, failOver].some((value) => value !== undefined),
+    slot !== undefined,
+    gap !== undefined,
+  ];
+  const known = typeof once === 'object' && once !== null && Object.keys(others).length === 0;
+  if (!known || forms.filter(Boolean).length !== 1)
+    throw new LockError(
+      `once must be { tick, ahead, failOver? }, { slot } or { gap }, but it is ${show(once)}.`,
+    );
+  if (slot !== undefined) return { ...NOT_ONCE, slot: milliseconds('once.slot', slot) };
+  if (gap !== undefined) {
+    const length = milliseconds('once.gap', gap);
+    return { ...NOT_ONCE, gap: length, ahead: Math.min(length, CLOCK_SLACK) };
+  }
+  if (typeof tick !== 'number' || !Number.isInteger(tick) || tick < 0 || tick > LATEST)
+    throw new LockError(
+      `once.tick must be the whole epoch milliseconds of a date, such as Date.getTime() gives, but it is ${show(tick)}.`,
+    );
+  if (typeof ahead !== 'number' || !Number.isFinite(ahead) || ahead < 0)
+    throw new LockError(
+      `once.ahead must be a finite number of milliseconds, 0 or more, but it is ${show(ahead)}.`,
+    );
+  if (failOver !== undefined && typeof failOver !== 'boolean')
+    throw new LockError(`once.failOver must be true or false, but it is ${show(failOver)}.`);
+  return {
+    ...NOT_ONCE,
+    tick,
+    ahead: Math.min(Math.ceil(ahead), LATEST),
+    failOver: failOver === true ? tick : null,
+  };
+}
+
+/** @throws LockError for a request that is not valid */
+export function releaseOf(
+  key: string,
+  owner: string,
+  { keepFor = 0, outcome = 'done' }: ReleaseRequest,
+): Release {
+  assertOutcome(outcome);
+  const kept = keepFor === 0 ? 0 : milliseconds('keepFor', keepFor);
+  return { ...identityOf(key, owner), keepFor: kept, outcome };
+}
+
+/** @throws LockError for a request that is not valid, and for a waiter that is the holder itself */
+export function releaseToWaiterOf(
+  key: string,
+  owner: string,
+  next: WaiterRequest,
+  { outcome = 'done' }: Pick<ReleaseRequest, 'outcome'>,
+): ReleaseToWaiter {
+  assertOutcome(outcome);
+  // Carried out twice, such a request would release the lock of the waiter to itself.
+  if (owner === next.owner)
+    throw new LockError(
+      'A lock is released to a waiter with another owner, but this owner holds it already.',
+    );
+  const { owner: nextOwner, ttl } = leaseOf(key, next.owner, next.ttl);
+  return { ...identityOf(key, owner), outcome, nextOwner, ttl, label: labelOf(next.label) };
+}
+
+/** A label is for people: what the column cannot keep is left out, rather than a lock refused because of it. */
+export function labelOf(label: string | undefined): string | null {
+  if (label !== undefined && typeof label !== 'string')
+    throw new LockError(`A label must be a string, but it is of type ${typeof label}.`);
+  return label === undefined ? null : label.replaceAll('\0', '').slice(0, LABEL_CHARACTERS).toWellFormed();
+}
+
+/** @throws LockError for a page that cannot be read */
+export function listRequestOf({ prefix = '', after = '', limit }: ListRequest): Required<ListRequest> {
+  if (!Number.isInteger(limit) || limit < 1 || limit > LARGEST_PAGE)
+    throw new LockError(
+      `A page of locks has 1 to ${LARGEST_PAGE} of them, but limit is ${show(limit)}. Read on with \`after\`.`,
+    );
+  assertText('list', { prefix, after });
+  return { prefix, after, limit };
+}
+
+/**
+ * An age that was left out must not mean "all".
+ *
+ * @throws LockError for keys or an age that cannot be read
+ */
+export function purgeRequestOf({ prefix = '', olderThan }: PurgeRequest): Required<PurgeRequest> {
+  assertText('purge', { prefix });
+  if (typeof olderThan === 'number' && Number.isFinite(olderThan) && olderThan >= 0)
+    return { prefix, olderThan: Math.min(Math.ceil(olderThan), Number.MAX_SAFE_INTEGER) };
+  throw new LockError(
+    `olderThan must be a finite number of milliseconds, 0 or more, but it is ${show(olderThan)}.`,
+  );
+}
+
+/** Whole milliseconds, rounded up: a lease must not end before its holder believes that it does. */
+function milliseconds(name: string, value: unknown): number {
+  if (typeof value === 'number' && Number.isFinite(value) && value > 0)
+    return Math.min(Math.ceil(value), Number.MAX_SAFE_INTEGER);
+  const endless = name === 'ttl' ? ' Number.MAX_SAFE_INTEGER never expires.' : '';
+  throw new LockError(
+    `${name} must be a finite number of milliseconds above 0, but it is ${show(value)}.${endless}`,
+  );
+}
+
+function assertOutcome(outcome: unknown): void {
+  if (outcome === 'done' || outcome === 'failed') return;
+  throw new LockError(`The outcome of a run must be 'done' or 'failed', but it is ${show(outcome)}.`);
+}
+
+function assertText(doing: string, texts: Record<string, unknown>): void {
+  for (const [name, value] of Object.entries(texts)) {
+    const problem = typeof value === 'string' ? textProblem(value) : 'is not a string';
+    if (problem) throw new LockError(`The ${name} of the keys to ${doing} ${problem}.`);
+  }
+}
