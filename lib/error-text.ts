@@ -10,6 +10,11 @@ export function show(value: unknown): string {
   return typeof value === 'object' && value !== null ? 'an object' : String(value);
 }
 
+/** The message for a value that an option cannot have. */
+export function mustBe(name: string, expected: string, value: unknown): string {
+  return `${name} must be ${expected}, but it is ${show(value)}.`;
+}
+
 /**
  * Cuts the final punctuation off a text from other code, so that a sentence of ours can go on
  * after it.

@@ -198,7 +198,7 @@ export class LockService {
    * Runs `body` under the lock and releases it. The error of the body is the one that surfaces; a release that fails is only logged.
    *
    * @throws LockNotAcquiredError when the lock is busy: the body did not run
-   * @throws LockLostError when the lock was lost while the body ran to its end, unless `onLost` is `'ignore'`
+   * @throws LockLostError when the lock was lost while the body ran to its end, unless `rejectOnLoss` is `false`
    * @throws LockStoreError when the store fails: the body did not run
    * @throws LockError for a `wait` inside a run that holds the key already, unless it is
    * `reentrant`

@@ -1,10 +1,10 @@
 import { LockError, type LockNotAcquiredError } from '../lock.errors.js';
 import type { Duration } from '../options/duration.js';
-import type { LockOptions, LostCallback, ReentryOptions } from '../options/lock.options.js';
-import { defaultSettings, LOCK_OPTIONS, readSettings } from '../options/lock.settings.js';
+import type { LockOptions, LossOptions, ReentryOptions } from '../options/lock.options.js';
+import { DEFAULT_SETTINGS, LOCK_OPTIONS, readSettings } from '../options/lock.settings.js';
 import { assertKey } from '../options/lock-key.js';
 import { assertKnownOptions } from '../options/known-options.js';
-import { show } from '../error-text.js';
+import { mustBe } from '../error-text.js';
 
 /**
  * What happens when the lock is busy: the call is skipped and gives `undefined`, or it throws `LockNotAcquiredError`, or it gives what the
@@ -43,11 +43,10 @@ export type OnceBehaviour =
 /** Options of `@Locked()` besides the key. @publicApi */
 export type LockedBehaviour<Args extends readonly unknown[] = readonly unknown[]> = LockOptions &
   OnceBehaviour &
-  ReentryOptions & {
+  ReentryOptions &
+  LossOptions & {
     /** Default: `skip` for methods that the scheduler calls, `throw` for all others. */
     onBusy?: OnBusy<Args> | undefined;
-    /** Called once when the lock is lost; `'ignore'`: the result is returned although the lock was lost. Default the module's. */
-    onLost?: LostCallback | 'ignore' | undefined;
     /** The name of the `LockModule` to use. Default the one without a name. */
     module?: string | undefined;
   };
@@ -58,31 +57,35 @@ export type LockedOptions<Args extends readonly unknown[] = readonly unknown[]> 
   key?: string | ((...args: Args) => string) | undefined;
 };
 
-const LOCKED_OPTIONS = [...LOCK_OPTIONS, 'once', 'tickAhead', 'reentrant', 'key', 'onBusy', 'module'];
+const LOCKED_OPTIONS = [
+  ...LOCK_OPTIONS,
+  'once',
+  'tickAhead',
+  'reentrant',
+  'rejectOnLoss',
+  'key',
+  'onBusy',
+  'module',
+];
 
 /** Refuses at decoration what can be known to be wrong then; what depends on the module's defaults is checked at start. */
 export function assertLockedOptions(where: string, options: LockedOptions<never>): void {
   assertKnownOptions(where, options, LOCKED_OPTIONS);
   const { key, onBusy, module } = options;
   if (key !== undefined && typeof key !== 'function') assertKeyOf(key, `The key of ${where} cannot work.`);
-  if (onBusy !== undefined && onBusy !== 'skip' && onBusy !== 'throw' && typeof onBusy !== 'function') {
-    throw new LockError(
-      `The option "onBusy" of ${where} must be 'skip', 'throw' or a function, but it is ${show(onBusy)}.`,
-    );
-  }
-  if (module !== undefined && (typeof module !== 'string' || module === '')) {
-    throw new LockError(
-      `The option "module" of ${where} must be the name of a LockModule, but it is ${show(module)}.`,
-    );
-  }
+  const name = (option: string): string => `The option "${option}" of ${where}`;
+  if (onBusy !== undefined && onBusy !== 'skip' && onBusy !== 'throw' && typeof onBusy !== 'function')
+    throw new LockError(mustBe(name('onBusy'), "'skip', 'throw' or a function", onBusy));
+  if (module !== undefined && (typeof module !== 'string' || module === ''))
+    throw new LockError(mustBe(name('module'), 'the name of a LockModule', module));
   if (options.tickAhead !== undefined && options.once !== 'tick')
-    throw new LockError(
-      `The option "tickAhead" of ${where} has no meaning without once: 'tick'. Leave it out.`,
-    );
-  readSettings(where, options, {
-    ...defaultSettings(),
-    ttl: options.ttl === undefined ? Infinity : defaultSettings().ttl,
-  });
+    throw new LockError(`${name('tickAhead')} has no meaning without once: 'tick'. Leave it out.`);
+  // A method without a ttl of its own may have any interval that fits the module's ttl.
+  readSettings(
+    where,
+    options,
+    options.ttl === undefined ? { ...DEFAULT_SETTINGS, ttl: Infinity } : DEFAULT_SETTINGS,
+  );
 }
 
 /** Refuses what cannot be a key, and says whose it is. */

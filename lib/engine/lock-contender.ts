@@ -242,7 +242,7 @@ export class LockContender {
     settings: LockSettings,
     left: number,
   ): number {
-    const pause = Math.min(settings.pause(attempt, this.clock.random()), left);
+    const pause = Math.min(settings.retry(attempt, this.clock.random()), left);
     const remaining = answer instanceof LockStoreError ? undefined : answer.holder?.remaining;
     if (!(answer instanceof LockStoreError) && answer.queued)
       return Math.min(

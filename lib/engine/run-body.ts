@@ -7,7 +7,7 @@ import type { Section } from './section.js';
 export async function runBody<T>(
   section: Section,
   body: (lock: Lock) => T | Promise<T>,
-  { onLost }: LockSettings,
+  { rejectOnLoss }: LockSettings,
 ): Promise<T> {
   const { lock } = section;
   section.enter();
@@ -20,6 +20,6 @@ export async function runBody<T>(
     throw error;
   }
   await section.leave('done');
-  if (lock.loss && onLost !== 'ignore') throw lock.loss;
+  if (lock.loss && rejectOnLoss) throw lock.loss;
   return value;
 }

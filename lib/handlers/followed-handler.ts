@@ -6,8 +6,8 @@ import type { Lock } from '../lock.js';
 
 /** How a handler is followed. */
 export interface FollowRules {
-  /** Whether a loss of the lock is none of the caller's business. */
-  ignoreLoss: boolean;
+  /** Whether the caller gets an error if the lock is lost. */
+  rejectOnLoss: boolean;
   /** Puts a stream that is held in the place of one that the handler emits (a GraphQL subscription's async iterable). */
   holdStream?: (value: unknown) => { stream: unknown; ended: Promise<void> } | undefined;
   /** For handlers that are known to return a stream: calls back, later, to give up one that was left before it emitted anything. */
@@ -38,7 +38,7 @@ export class FollowedHandler {
   ) {
     const handled = new Promise<void>((resolve, reject) => (this.#settle = { resolve, reject }));
     this.over = handled.then(() => Promise.all(this.#streams));
-    if (!rules.ignoreLoss) lock.signal.addEventListener('abort', this.#onLoss);
+    if (rules.rejectOnLoss) lock.signal.addEventListener('abort', this.#onLoss);
     this.#source.add(
       handler.handle().subscribe({
         next: (value: unknown) => this.#next(value),
@@ -85,7 +85,7 @@ export class FollowedHandler {
   }
 
   #stillHeld(): boolean {
-    if (this.rules.ignoreLoss || this.lock.held) return true;
+    if (!this.rules.rejectOnLoss || this.lock.held) return true;
     try {
       this.lock.assertHeld();
     } catch (error) {

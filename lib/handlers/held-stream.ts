@@ -200,14 +200,13 @@ class StreamUse {
    */
   begin(onLost: (error: LockLostError) => void): () => void {
     if (this.#over) throw usedTooLate(this.call);
-    if (this.lock.loss && this.call.settings.onLost !== 'ignore') throw this.lock.loss;
+    if (this.lock.loss && this.call.settings.rejectOnLoss) throw this.lock.loss;
     if (!this.readable) this.#unused.cancel();
     this.#users++;
     const listener = (): void => {
       if (this.lock.loss) onLost(this.lock.loss);
     };
-    if (this.call.settings.onLost !== 'ignore')
-      this.lock.signal.addEventListener('abort', listener, { once: true });
+    if (this.call.settings.rejectOnLoss) this.lock.signal.addEventListener('abort', listener, { once: true });
     let ended = false;
     return () => {
       if (ended) return;

@@ -10,7 +10,7 @@ import type { Observable } from 'rxjs';
 import { assertLockedOptions } from '../decorators/locked.options.js';
 import { assertKey } from '../options/lock-key.js';
 import { LockError } from '../lock.errors.js';
-import type { LockOptions, LostCallback } from '../options/lock.options.js';
+import type { LockOptions, LossOptions } from '../options/lock.options.js';
 import { LOCK_OPTIONS, type LockSettings } from '../options/lock.settings.js';
 import { LockService } from '../lock.service.js';
 import { getLockServiceToken } from '../lock.tokens.js';
@@ -21,14 +21,13 @@ import { assertKnownOptions } from '../options/known-options.js';
 export type LockInterceptorKey = string | ((context: ExecutionContext) => string | Promise<string>);
 
 /** Options of `LockInterceptor`. @publicApi */
-export type LockInterceptorOptions = LockOptions & {
-  /** Called once when the lock is lost; `'ignore'`: the response is sent although the lock was lost. Default the module's. */
-  onLost?: LostCallback | 'ignore' | undefined;
-  /** The name of the `LockModule` to use. Default the one without a name. */
-  module?: string | undefined;
-};
+export type LockInterceptorOptions = LockOptions &
+  LossOptions & {
+    /** The name of the `LockModule` to use. Default the one without a name. */
+    module?: string | undefined;
+  };
 
-const OPTIONS = [...LOCK_OPTIONS, 'module'];
+const OPTIONS = [...LOCK_OPTIONS, 'rejectOnLoss', 'module'];
 
 /**
  * Makes an interceptor that runs handlers under a lock whose key comes from the `ExecutionContext`.

@@ -19,7 +19,7 @@ export function runUnderLock(
 ): Observable<unknown> {
   const response = httpResponseOf(context);
   const isSse = Reflect.hasMetadata(SSE, context.getHandler());
-  const ignoreLoss = call.settings.onLost === 'ignore';
+  const { rejectOnLoss } = call.settings;
   return new Observable((subscriber) => {
     const waiting = new AbortController();
     const responded = response && responseOver(response);
@@ -28,7 +28,7 @@ export function runUnderLock(
 
     const work = async (lock: Lock): Promise<void> => {
       handler = new FollowedHandler(next, subscriber, lock, {
-        ignoreLoss,
+        rejectOnLoss,
         // With a response, that is what tells when a stream has ended.
         holdStream: response ? undefined : (value) => holdStream(value, lock, locks, call),
         whenUnused: isSse ? (giveUp: () => boolean) => locks.whenUnused(call, giveUp) : undefined,
@@ -38,7 +38,7 @@ export function runUnderLock(
         await handler.over;
       } finally {
         const cut = (): void => response && cutOff(response);
-        if (!ignoreLoss) lock.signal.addEventListener('abort', cut);
+        if (rejectOnLoss) lock.signal.addEventListener('abort', cut);
         await responded;
         lock.signal.removeEventListener('abort', cut);
       }

@@ -2,7 +2,7 @@ import type { OnceRequest } from '../interfaces/lock-store.interface.js';
 import { assertKey } from './lock-key.js';
 import { LockError, type LockNotAcquiredError } from '../lock.errors.js';
 import type { AcquireOptions, RunOptions } from './lock.options.js';
-import { readSettings, readSignal, type LockSettings } from './lock.settings.js';
+import { readSettings, type LockSettings } from './lock.settings.js';
 import { assertKnownOptions } from './known-options.js';
 
 /** One call that wants a lock, read and checked. */
@@ -48,4 +48,12 @@ export function readCall(
     );
   const where = `${method} of "${key}"`;
   return { key, settings: readSettings(where, options, defaults), signal: readSignal(where, options.signal) };
+}
+
+/** Reads a signal, and refuses its controller, which would never end a wait. */
+function readSignal(where: string, signal: unknown): AbortSignal | undefined {
+  if (signal === undefined || signal instanceof AbortSignal) return signal;
+  throw new LockError(
+    `The option "signal" of ${where} must be an AbortSignal, such as \`controller.signal\`, but it is ${signal === null ? 'null' : typeof signal}.`,
+  );
 }

@@ -76,6 +76,17 @@ export interface ReentryOptions {
   reentrant?: boolean | undefined;
 }
 
+/** What a run does when its lock is lost. @publicApi */
+export interface LossOptions {
+  /** Called once when the lock is lost. Default the module's. */
+  onLost?: LostCallback | undefined;
+  /**
+   * Whether the run rejects with `LockLostError` if its lock was lost although the work ended
+   * well. `false`: it gives the result all the same. Default `true`.
+   */
+  rejectOnLoss?: boolean | undefined;
+}
+
 /** Options of `acquire` and `tryAcquire`. @publicApi */
 export type AcquireOptions = LockOptions &
   OnceOptions & {
@@ -88,11 +99,10 @@ export type AcquireOptions = LockOptions &
 /** Options of `run` and `tryRun`. @publicApi */
 export type RunOptions = LockOptions &
   OnceOptions &
-  ReentryOptions & {
+  ReentryOptions &
+  LossOptions & {
     /** Ends the waiting at once; the call rejects with the signal's reason. */
     signal?: AbortSignal | undefined;
-    /** Called once when the lock is lost; `'ignore'`: the result is returned although the lock was lost while the body ran. */
-    onLost?: LostCallback | 'ignore' | undefined;
   };
 
 /** Options of `restore`. @publicApi */

@@ -1,42 +1,73 @@
 import { hostname } from 'node:os';
-import { parseDuration } from './duration.js';
-import { textProblem } from './lock-key.js';
+import { mustBe } from '../error-text.js';
 import { LockError } from '../lock.errors.js';
-import type { LockOptions, LostCallback, RenewalOptions } from './lock.options.js';
 import { DEFAULTS } from './defaults.js';
+import { parseDuration, type DurationLimits } from './duration.js';
 import { assertKnownOptions } from './known-options.js';
 import { longestInterval, renewalInterval } from './lease-timing.js';
-import { show } from '../error-text.js';
+import { textProblem } from './lock-key.js';
+import type { LostCallback } from './lock.options.js';
 
-/** One acquisition's options, read, checked and completed. */
-export interface LockSettings {
+/** Reads what was given for an option. @throws LockError that begins with the option's name */
+type Reader<Value> = (name: string, given: unknown) => Value;
+
+/** How each option is read when it is given, and what it is otherwise. */
+const OPTIONS = {
   /** Milliseconds, or `Infinity`. */
-  readonly ttl: number;
-  /** Milliseconds, `undefined` for a third of the ttl (also after an extension), or `false`. */
-  readonly renewEvery: number | undefined | false;
-  /** Where an option was given that only leases have, such as `The option "ttl" of LockModule`. */
-  readonly leaseOption: string | undefined;
-  /** The same for `once`, which needs a store that remembers what has run. */
-  readonly onceOption: string | undefined;
-  readonly wait: number;
-  /** Milliseconds to pause after the given attempt, where `random` is a number from 0 to 1. */
-  readonly pause: (attempt: number, random: number) => number;
-  readonly minHold: number;
-  readonly label: string;
-  readonly onLost: LostCallback | 'ignore' | undefined;
+  ttl: option(DEFAULTS.ttl, duration({ min: DEFAULTS.smallestTtl, infinite: true })),
+  /** Milliseconds, or `Infinity`. */
+  wait: option(DEFAULTS.wait, duration({ min: 0, infinite: true })),
   /** Milliseconds. */
-  readonly stealAfter: number | undefined;
+  minHold: option(DEFAULTS.minHold, duration({ min: 0 })),
+  label: option(`${hostname()}:${process.pid}`, readLabel),
+  onLost: option(undefined, readOnLost),
+  /** Whether a run rejects if its lock was lost although its body ended well. */
+  rejectOnLoss: option(true, readBoolean),
+  /** Milliseconds. */
+  stealAfter: option(undefined, duration({ min: 1 })),
   /**
    * The length of a slot in milliseconds, `'tick'` for each tick at most once, or `false` for
    * neither slots nor ticks.
    */
-  readonly once: number | 'tick' | false | undefined;
+  once: option(undefined, readOnce),
   /** Milliseconds that a tick may be ahead of the store's clock. */
-  readonly tickAhead: number;
-  readonly reentrant: boolean;
+  tickAhead: option(DEFAULTS.tickAhead, duration({ min: 0 })),
+  reentrant: option(false, readBoolean),
+  /** Gives the milliseconds to pause after an attempt; `random` is a number from 0 to 1. */
+  retry: option(readRetry('retry', DEFAULTS.retry), readRetry),
+};
+
+type Options = typeof OPTIONS;
+type OptionName = keyof Options;
+const ENTRIES = Object.entries(OPTIONS) as [OptionName, Options[OptionName]][];
+
+type OptionSettings = {
+  readonly [Name in OptionName]: ReturnType<Options[Name]['read']> | Options[Name]['otherwise'];
+};
+
+/** One acquisition's options, read, checked and completed. */
+export interface LockSettings extends OptionSettings {
+  /** Milliseconds, `undefined` for a third of the ttl (also after an extension), or `false`. */
+  readonly renewEvery: number | undefined | false;
+  /** Names an option that was given and that only leases have: `The option "ttl" of LockModule`. */
+  readonly leaseOption: string | undefined;
+  /** The same for `once`, which needs a store that remembers what has run. */
+  readonly onceOption: string | undefined;
 }
 
-const LEASE_OPTIONS = [
+/** Options of a module, a decorator or a call, not read yet. */
+export type ReadableOptions = { readonly [Name in OptionName | 'autoRenew' | 'renewEvery']?: unknown };
+
+/** The settings of a module without options. */
+export const DEFAULT_SETTINGS: LockSettings = {
+  ...(Object.fromEntries(ENTRIES.map(([name, { otherwise }]) => [name, otherwise])) as OptionSettings),
+  renewEvery: undefined,
+  leaseOption: undefined,
+  onceOption: undefined,
+};
+
+/** The options that everything takes that acquires locks. */
+export const LOCK_OPTIONS: readonly string[] = [
   'ttl',
   'minHold',
   'label',
@@ -46,46 +77,16 @@ const LEASE_OPTIONS = [
   'retry',
   'stealAfter',
   'onLost',
-] as const;
-
-/** The options that everything takes by which locks are taken. */
-export const LOCK_OPTIONS: readonly string[] = LEASE_OPTIONS;
+];
 
 /** The options that `acquire` and `tryAcquire` take. */
-export const ACQUIRE_OPTIONS: readonly string[] = [...LEASE_OPTIONS, 'once', 'signal'];
+export const ACQUIRE_OPTIONS: readonly string[] = [...LOCK_OPTIONS, 'once', 'signal'];
 
 /** The options that `run` and `tryRun` take. */
-export const RUN_OPTIONS: readonly string[] = [...ACQUIRE_OPTIONS, 'reentrant'];
+export const RUN_OPTIONS: readonly string[] = [...ACQUIRE_OPTIONS, 'reentrant', 'rejectOnLoss'];
 
 /** The options that `restore` takes. */
 export const RESTORE_OPTIONS: readonly string[] = ['autoRenew', 'renewEvery', 'onLost'];
-
-/** The settings when nobody says anything. */
-export function defaultSettings(): LockSettings {
-  return {
-    ttl: DEFAULTS.ttl,
-    renewEvery: undefined,
-    leaseOption: undefined,
-    onceOption: undefined,
-    wait: DEFAULTS.wait,
-    pause: retryPause('retry', DEFAULTS.retry),
-    minHold: DEFAULTS.minHold,
-    label: `${hostname()}:${process.pid}`,
-    onLost: undefined,
-    stealAfter: undefined,
-    once: undefined,
-    tickAhead: DEFAULTS.tickAhead,
-    reentrant: false,
-  };
-}
-
-/** What may be among the options of a module, a decorator or a call. */
-export type ReadableOptions = LockOptions & {
-  onLost?: unknown;
-  once?: unknown;
-  tickAhead?: unknown;
-  reentrant?: unknown;
-};
 
 /**
  * Reads the options of one module, decorator or call over those they refine.
@@ -93,44 +94,19 @@ export type ReadableOptions = LockOptions & {
  * @throws LockError that names the option, its value and its limits
  */
 export function readSettings(where: string, options: ReadableOptions, base: LockSettings): LockSettings {
-  const name = (option: string): string => `The option "${option}" of ${where}`;
-  const ttl =
-    options.ttl === undefined
-      ? base.ttl
-      : parseDuration(name('ttl'), options.ttl, { min: DEFAULTS.smallestTtl, infinite: true });
-  const renewEvery = readRenewEvery(where, options, ttl, base);
-  const given = (...some: (keyof ReadableOptions)[]): string | undefined => {
-    const found = some.find((one) => options[one] !== undefined);
-    return found && name(found);
-  };
-  const stealAfter =
-    options.stealAfter === undefined
-      ? base.stealAfter
-      : parseDuration(name('stealAfter'), options.stealAfter, { min: 1 });
-  assertNotRobbed(name('stealAfter'), { ttl, renewEvery, stealAfter });
+  const nameOf = (name: string): string => `The option "${name}" of ${where}`;
+  const given = (name: keyof ReadableOptions): boolean => options[name] !== undefined;
+  const read: { [Name in OptionName]: unknown } = { ...base };
+  for (const [name, known] of ENTRIES) if (given(name)) read[name] = known.read(nameOf(name), options[name]);
+  const settings = read as OptionSettings;
+  const renewEvery = readRenewEvery(where, options, settings.ttl, base);
+  assertNotRobbed(nameOf('stealAfter'), { ...settings, renewEvery });
+  const leaseOption = (['ttl', 'autoRenew', 'renewEvery', 'stealAfter'] as const).find(given);
   return {
-    ttl,
+    ...settings,
     renewEvery,
-    leaseOption: given('ttl', 'autoRenew', 'renewEvery', 'stealAfter') ?? base.leaseOption,
-    onceOption: options.once === false ? undefined : given('once'),
-    wait:
-      options.wait === undefined
-        ? base.wait
-        : parseDuration(name('wait'), options.wait, { min: 0, infinite: true }),
-    pause: options.retry === undefined ? base.pause : retryPause(name('retry'), options.retry),
-    minHold:
-      options.minHold === undefined
-        ? base.minHold
-        : parseDuration(name('minHold'), options.minHold, { min: 0 }),
-    label: options.label === undefined ? base.label : readLabel(name('label'), options.label),
-    onLost: options.onLost === undefined ? base.onLost : readOnLost(name('onLost'), options.onLost),
-    stealAfter,
-    once: options.once === undefined ? base.once : readOnce(name('once'), options.once),
-    tickAhead:
-      options.tickAhead === undefined
-        ? base.tickAhead
-        : parseDuration(name('tickAhead'), options.tickAhead, { min: 0 }),
-    reentrant: readBoolean(name('reentrant'), options.reentrant, base.reentrant),
+    leaseOption: leaseOption ? nameOf(leaseOption) : base.leaseOption,
+    onceOption: given('once') && options.once !== false ? nameOf('once') : undefined,
   };
 }
 
@@ -146,42 +122,39 @@ export function assertNotRobbed(
   );
 }
 
-function readOnce(name: string, once: unknown): number | 'tick' | false {
-  return once === 'tick' || once === false ? once : parseDuration(name, once, { min: 1_000 });
-}
-
 /** Reads a switch. */
-export function readBoolean(name: string, value: unknown, fallback: boolean): boolean {
-  if (value === undefined) return fallback;
+export function readBoolean(name: string, value: unknown): boolean {
   if (typeof value === 'boolean') return value;
-  throw new LockError(
-    `${name} must be true or false, but it is ${show(value)}. A variable of the environment is a string: compare it, as in \`process.env.X === 'true'\`.`,
-  );
+  const hint = "A variable of the environment is a string: compare it, as in `process.env.X === 'true'`.";
+  throw new LockError(`${mustBe(name, 'true or false', value)} ${hint}`);
 }
 
-/** Reads a signal; its controller in its place would never end a wait. */
-export function readSignal(where: string, signal: unknown): AbortSignal | undefined {
-  if (signal === undefined || signal instanceof AbortSignal) return signal;
-  throw new LockError(
-    `The option "signal" of ${where} must be an AbortSignal, such as \`controller.signal\`, but it is ${signal === null ? 'null' : typeof signal}.`,
-  );
+function option<Value, Otherwise>(
+  otherwise: Otherwise,
+  read: Reader<Value>,
+): { otherwise: Otherwise; read: Reader<Value> } {
+  return { otherwise, read };
+}
+
+function duration(limits: DurationLimits): Reader<number> {
+  return (name, value) => parseDuration(name, value, limits);
 }
 
 function readRenewEvery(
   where: string,
-  options: RenewalOptions,
+  { autoRenew, renewEvery }: ReadableOptions,
   ttl: number,
   base: LockSettings,
 ): number | undefined | false {
-  if (!readBoolean(`The option "autoRenew" of ${where}`, options.autoRenew, true)) {
-    if (options.renewEvery === undefined) return false;
+  if (autoRenew !== undefined && !readBoolean(`The option "autoRenew" of ${where}`, autoRenew)) {
+    if (renewEvery === undefined) return false;
     throw new LockError(`${where} has both "autoRenew: false" and "renewEvery". Leave one of them out.`);
   }
-  if (options.renewEvery === undefined) {
-    const inherited = options.autoRenew === true && base.renewEvery === false ? undefined : base.renewEvery;
+  if (renewEvery === undefined) {
+    const inherited = autoRenew === true && base.renewEvery === false ? undefined : base.renewEvery;
     return typeof inherited === 'number' && inherited > longestInterval(ttl) ? undefined : inherited;
   }
-  const every = parseDuration(`The option "renewEvery" of ${where}`, options.renewEvery, { min: 10 });
+  const every = parseDuration(`The option "renewEvery" of ${where}`, renewEvery, { min: 10 });
   if (every <= longestInterval(ttl)) return every;
   throw new LockError(
     `The option "renewEvery" of ${where} (${every} ms) does not fit its ttl (${ttl} ms): at most ${Math.floor(longestInterval(ttl))} ms, so that a renewal can be answered in time.`,
@@ -190,7 +163,7 @@ function readRenewEvery(
 
 function readLabel(name: string, label: unknown): string {
   if (typeof label !== 'string' || label === '')
-    throw new LockError(`${name} must be a non-empty string, but it is ${show(label)}.`);
+    throw new LockError(mustBe(name, 'a non-empty string', label));
   const problem = textProblem(label);
   if (problem) throw new LockError(`${name} ${problem}.`);
   const bytes = Buffer.byteLength(label);
@@ -198,12 +171,20 @@ function readLabel(name: string, label: unknown): string {
   return label;
 }
 
-function readOnLost(name: string, onLost: unknown): LostCallback | 'ignore' {
-  if (onLost === 'ignore' || typeof onLost === 'function') return onLost as LostCallback | 'ignore';
-  throw new LockError(`${name} must be a function or 'ignore', but it is ${show(onLost)}.`);
+function readOnLost(name: string, onLost: unknown): LostCallback {
+  if (typeof onLost === 'function') return onLost as LostCallback;
+  const hint =
+    onLost === 'ignore'
+      ? " onLost: 'ignore' is now rejectOnLoss: false, for run(), tryRun(), @Locked() and LockInterceptor()."
+      : '';
+  throw new LockError(`${mustBe(name, 'a function', onLost)}${hint}`);
 }
 
-function retryPause(name: string, policy: unknown): LockSettings['pause'] {
+function readOnce(name: string, once: unknown): number | 'tick' | false {
+  return once === 'tick' || once === false ? once : parseDuration(name, once, { min: 1_000 });
+}
+
+function readRetry(name: string, policy: unknown): (attempt: number, random: number) => number {
   if (typeof policy === 'function') {
     const pause = policy as (attempt: number) => unknown;
     return (attempt) => parseDuration(`What the function "retry" returned`, pause(attempt), { min: 1 });
@@ -213,7 +194,8 @@ function retryPause(name: string, policy: unknown): LockSettings['pause'] {
     const range = policy as { min?: unknown; max?: unknown };
     const min = parseDuration(`${name}.min`, range.min, { min: 1 });
     const max = parseDuration(`${name}.max`, range.max, { min });
-    // Random over the whole range, which doubles: instances that failed together do not come back together.
+    // The pause is random over the whole range, which doubles, so that instances which failed
+    // at the same time do not retry at the same time.
     return (attempt, random) => min + (Math.min(max, min * 2 ** Math.min(attempt, 30)) - min) * random;
   }
   const fixed = parseDuration(name, policy, { min: 1 });

@@ -2,7 +2,7 @@ import { parseDuration } from './duration.js';
 import { LockError } from '../lock.errors.js';
 import type { LockModuleDefaults } from './lock.options.js';
 import {
-  defaultSettings,
+  DEFAULT_SETTINGS,
   LOCK_OPTIONS,
   readBoolean,
   readSettings,
@@ -10,7 +10,7 @@ import {
 } from './lock.settings.js';
 import { DEFAULTS } from './defaults.js';
 import { assertKnownOptions } from './known-options.js';
-import { show } from '../error-text.js';
+import { mustBe } from '../error-text.js';
 
 /** The options that `LockModule` takes. */
 const MODULE_OPTIONS: readonly string[] = [
@@ -50,20 +50,29 @@ export interface ModuleSettings {
 /** @throws LockError that names the option, its value and its limits */
 export function readModuleSettings(where: string, options: LockModuleDefaults): ModuleSettings {
   assertKnownOptions(where, options, MODULE_OPTIONS);
-  const { shutdownTimeout = DEFAULTS.shutdownTimeout } = options;
+  const name = (option: string): string => `The option "${option}" of ${where}`;
+  const {
+    enabled = true,
+    prefix,
+    requireKeys = false,
+    shutdownTimeout = DEFAULTS.shutdownTimeout,
+    purge,
+    statusFile,
+    maxWaiters = {},
+  } = options;
   return {
-    defaults: readSettings(where, options, defaultSettings()),
-    enabled: readBoolean(`The option "enabled" of ${where}`, options.enabled, true),
-    prefix: readPrefix(where, options.prefix),
-    requireKeys: readBoolean(`The option "requireKeys" of ${where}`, options.requireKeys, false),
-    shutdownTimeout: parseDuration(`The option "shutdownTimeout" of ${where}`, shutdownTimeout, { min: 0 }),
-    purge: readPurge(`The option "purge" of ${where}`, options.purge),
-    statusFile: readStatusFile(`The option "statusFile" of ${where}`, options.statusFile),
-    maxWaiters: readMaxWaiters(where, options.maxWaiters),
+    defaults: readSettings(where, options, DEFAULT_SETTINGS),
+    enabled: readBoolean(name('enabled'), enabled),
+    prefix: prefix === undefined ? '' : readPrefix(name('prefix'), prefix),
+    requireKeys: readBoolean(name('requireKeys'), requireKeys),
+    shutdownTimeout: parseDuration(name('shutdownTimeout'), shutdownTimeout, { min: 0 }),
+    purge: purge === undefined ? undefined : readPurge(name('purge'), purge),
+    statusFile: statusFile === undefined ? undefined : readPath(name('statusFile'), statusFile),
+    maxWaiters: readMaxWaiters(where, maxWaiters),
   };
 }
 
-function readMaxWaiters(where: string, limits: unknown = {}): WaitLimits {
+function readMaxWaiters(where: string, limits: unknown): WaitLimits {
   assertKnownOptions(`The option "maxWaiters" of ${where}`, limits, ['perKey', 'total']);
   const { perKey = Infinity, total = Infinity } = limits as { perKey?: unknown; total?: unknown };
   const name = (limit: string): string => `The option "maxWaiters.${limit}" of ${where}`;
@@ -72,11 +81,10 @@ function readMaxWaiters(where: string, limits: unknown = {}): WaitLimits {
 
 function readLimit(name: string, limit: unknown): number {
   if (limit === Infinity || (Number.isSafeInteger(limit) && Number(limit) >= 1)) return Number(limit);
-  throw new LockError(`${name} must be a whole number from 1, or Infinity, but it is ${show(limit)}.`);
+  throw new LockError(mustBe(name, 'a whole number from 1, or Infinity', limit));
 }
 
 function readPurge(name: string, schedule: unknown): ModuleSettings['purge'] {
-  if (schedule === undefined) return undefined;
   assertKnownOptions(name, schedule, ['olderThan', 'every']);
   const { olderThan, every = DEFAULTS.purgeEvery } = schedule as { olderThan?: unknown; every?: unknown };
   return {
@@ -85,16 +93,13 @@ function readPurge(name: string, schedule: unknown): ModuleSettings['purge'] {
   };
 }
 
-function readStatusFile(name: string, file: unknown): string | undefined {
-  if (file === undefined || (typeof file === 'string' && file !== '' && !file.includes('\0'))) return file;
-  throw new LockError(`${name} must be the path of a file, but it is ${show(file)}.`);
+function readPath(name: string, file: unknown): string {
+  if (typeof file === 'string' && file !== '' && !file.includes('\0')) return file;
+  throw new LockError(mustBe(name, 'the path of a file', file));
 }
 
 /** Refuses a prefix that could make two applications' keys collide. */
-function readPrefix(where: string, prefix: unknown): string {
-  if (prefix === undefined) return '';
+function readPrefix(name: string, prefix: unknown): string {
   if (typeof prefix === 'string' && /^[\w.-]{1,64}$/.test(prefix)) return `${prefix}:`;
-  throw new LockError(
-    `The option "prefix" of ${where} must be 1 to 64 letters, digits, ".", "_" or "-", but it is ${show(prefix)}.`,
-  );
+  throw new LockError(mustBe(name, '1 to 64 letters, digits, ".", "_" or "-"', prefix));
 }

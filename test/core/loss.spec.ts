@@ -207,24 +207,24 @@ describe('B56 run after a loss', () => {
     expect(await errorOf(service.run('key', () => clock.freeze(870)))).toBeInstanceOf(LockLostError);
   });
 
-  it("onLost: 'ignore' gives the result, and the loss is still published and logged", async () => {
+  it('rejectOnLoss: false gives the result, and the loss is still published and logged', async () => {
     const core = await startCore(TTL);
     const body = async (): Promise<string> => {
       await lose(core);
       expect(LockContext.current()?.signal.aborted).toBe(true);
       return 'done';
     };
-    expect(await core.service.run('key', body, { onLost: 'ignore' })).toBe('done');
-    const result = await core.service.tryRun('key', body, { onLost: 'ignore' });
+    expect(await core.service.run('key', body, { rejectOnLoss: false })).toBe('done');
+    const result = await core.service.tryRun('key', body, { rejectOnLoss: false });
     expect(result).toEqual({ acquired: true, value: 'done' });
     expect(core.of('lost')).toHaveLength(2);
     expect(warnings(log)).toHaveLength(2);
   });
 
-  it("onLost: 'ignore' does not ignore the body's error, nor those of the store", async () => {
+  it("rejectOnLoss: false does not hide the body's error, nor those of the store", async () => {
     const core = await startCore(TTL);
     const broken = new Error('body');
-    const options = { onLost: 'ignore' } as const;
+    const options = { rejectOnLoss: false };
     const body = (): Promise<never> => lose(core).then(() => Promise.reject(broken));
     expect(await errorOf(core.service.run('key', body, options))).toBe(broken);
     core.store.next('acquire', { fail: serverRefused });

@@ -250,6 +250,32 @@ describe('unknown and wrong options', () => {
     expect(store.calls).toEqual([]);
   });
 
+  it("B56 onLost: 'ignore' of earlier versions is refused, and the error names rejectOnLoss", async () => {
+    const { service, store } = await startCore();
+    const given = of({ onLost: 'ignore' });
+    const errors = [
+      await errorOf(service.run('key', () => {}, given)),
+      await errorOf(service.acquire('key', given)),
+    ];
+    for (const error of errors) {
+      expect(error).toBeInstanceOf(LockError);
+      expect(error.message).toContain("onLost: 'ignore' is now rejectOnLoss: false");
+    }
+    expect(store.calls).toEqual([]);
+  });
+
+  it('B56 rejectOnLoss is true or false, and an option of runs only', async () => {
+    const { service, store } = await startCore();
+    expect((await errorOf(service.run('key', () => {}, of({ rejectOnLoss: 0 })))).message).toMatch(
+      /"rejectOnLoss" of run\(\) of "key" must be true or false, but it is 0/,
+    );
+    expect((await errorOf(service.acquire('key', of({ rejectOnLoss: false })))).message).toMatch(
+      /acquire\(\) does not know the option "rejectOnLoss"/,
+    );
+    expect(() => construct({ rejectOnLoss: false })).toThrow(/does not know the option "rejectOnLoss"/);
+    expect(store.calls).toEqual([]);
+  });
+
   it('a label of exactly 255 bytes is taken', async () => {
     const { service } = await startCore();
     const lock = await service.acquire('key', { label: 'x'.repeat(255) });

@@ -73,7 +73,7 @@ const name = fc.oneof(
   fc.constantFrom('a', 'a.b', 'a"b', 'x'.repeat(64), 'x'.repeat(65), '__proto__', 'système', 'a;b'),
 );
 const onOff = fc.constantFrom<unknown>('true', 'false', 0, 1, true, false);
-const callback = fc.constantFrom<unknown>('ignore', 'Ignore', () => {});
+const callback = fc.constantFrom<unknown>('ignore', () => {});
 
 const lock = {
   ttl: duration,
@@ -116,11 +116,11 @@ const places: Record<string, Place> = {
   'acquire()': { options: call, use: (options) => core.service.acquire(newKey(), options) },
   'tryAcquire()': { options: call, use: (options) => core.service.tryAcquire(newKey(), options) },
   'run()': {
-    options: { ...call, reentrant: onOff },
+    options: { ...call, reentrant: onOff, rejectOnLoss: onOff },
     use: (options) => core.service.run(newKey(), () => {}, options),
   },
   'tryRun()': {
-    options: { ...call, reentrant: onOff },
+    options: { ...call, reentrant: onOff, rejectOnLoss: onOff },
     use: (options) => core.service.tryRun(newKey(), () => {}, options),
   },
   'restore()': {
@@ -147,6 +147,7 @@ const places: Record<string, Place> = {
       once: fc.oneof(duration, fc.constantFrom('tick', 'slot')),
       tickAhead: duration,
       reentrant: onOff,
+      rejectOnLoss: onOff,
       key: name,
       onBusy: busy,
       module: name,
@@ -160,7 +161,7 @@ const places: Record<string, Place> = {
     },
   },
   'LockInterceptor()': {
-    options: { ...lock, module: name },
+    options: { ...lock, rejectOnLoss: onOff, module: name },
     use: (options) => LockInterceptor('key', options),
   },
   'LockModule.forRoot()': {

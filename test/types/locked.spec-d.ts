@@ -26,7 +26,7 @@ export class Forms {
   @Locked('key', { wait: '5s', ttl: Infinity, label: 'me', minHold: '1m', onBusy: 'throw' })
   async keyAndOptions(_id: string): Promise<void> {}
 
-  @Locked({ wait: 5, onLost: 'ignore', module: 'weak' })
+  @Locked({ wait: 5, rejectOnLoss: false, module: 'weak' })
   async options(_id: string): Promise<void> {}
 
   @Locked({ key: 'key', onLost: (lock, error) => `${lock.key} ${error.fencingToken}` })
@@ -281,8 +281,10 @@ export const bad: LockedOptions[] = [
   { tll: '30s' },
   // @ts-expect-error a decorator has no signal
   { signal: AbortSignal.abort() },
-  // @ts-expect-error 'ignore' or a function
-  { onLost: 'throw' },
+  // @ts-expect-error a function
+  { onLost: 'ignore' },
+  // @ts-expect-error a boolean
+  { rejectOnLoss: 'false' },
   // @ts-expect-error both ends
   { retry: { min: 5 } },
 ];

@@ -79,8 +79,8 @@ export const modules = (): DynamicModule[] => [
   LockModule.forRoot({ store, ttl: '30 parsecs' }),
   // @ts-expect-error renewEvery without renewal
   LockModule.forRoot({ store, autoRenew: false, renewEvery: '1s' }),
-  // @ts-expect-error of a call or a decorator only
-  LockModule.forRoot({ store, onLost: 'ignore' }),
+  // @ts-expect-error of a run or a decorator only
+  LockModule.forRoot({ store, rejectOnLoss: false }),
   // @ts-expect-error a name
   LockModule.forRoot({ store, name: 7 }),
   // @ts-expect-error for each key, and in all
@@ -145,13 +145,13 @@ export async function calls(locks: LockService): Promise<void> {
 
   const { signal } = new AbortController();
   await locks.acquire('key', { signal, ttl: Infinity, onLost: () => {} });
-  await locks.run('key', () => 1, { signal, onLost: 'ignore', renewEvery: '1s' });
+  await locks.run('key', () => 1, { signal, rejectOnLoss: false, renewEvery: '1s' });
   // @ts-expect-error misspelt
   await locks.acquire('key', { waitFor: 5 });
   // @ts-expect-error no such unit
   await locks.acquire('key', { wait: '5 parsecs' });
   // @ts-expect-error a lock by hand has no result to give
-  await locks.acquire('key', { onLost: 'ignore' });
+  await locks.acquire('key', { rejectOnLoss: false });
   // @ts-expect-error renewEvery without renewal
   await locks.run('key', () => 1, { autoRenew: false, renewEvery: 100 });
   // @ts-expect-error the decorator's
