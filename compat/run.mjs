@@ -80,6 +80,7 @@ function runSpecs(application, without) {
     },
     moduleNameMapper: {
       '^(\\.\\./)+lib/index\\.js$': 'nestjs-locked',
+      '^(\\.\\./)+lib/interfaces/index\\.js$': 'nestjs-locked/store',
       '^(\\.\\./)+lib/testing/index\\.js$': 'nestjs-locked/testing',
       '^(\\.{1,2}/.*)\\.js$': '$1',
     },

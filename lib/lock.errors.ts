@@ -133,7 +133,7 @@ function describeFull({ option, limit }: { option: string; limit: number }): str
 }
 
 function describe(reason: RefusalReason, holder: LockRecord | undefined): string {
-  if (reason === 'paused') return 'it is paused, for all instances. LockService.resume() ends that.';
+  if (reason === 'paused') return 'it is paused, for all instances. LockAdmin.resume() ends that.';
   if (reason === 'tick-done') return 'this tick, or a later one, has already run.';
   if (reason === 'tick-ahead') return "its tick is too far ahead of the database's clock.";
   if (!holder) return 'it is contended, and the holder is not known. Wait longer, or try again.';

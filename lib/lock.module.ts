@@ -13,8 +13,9 @@ import type { LockStoreDefinition } from './interfaces/lock-store-definition.int
 import type { LockStore } from './interfaces/lock-store.interface.js';
 import { LockError } from './lock.errors.js';
 import type { LockModuleOptions } from './options/lock.options.js';
+import { INTERNALS, type LockInternals } from './lock-internals.js';
 import { LockService } from './lock.service.js';
-import { DEFAULT_MODULE, getLockServiceToken } from './lock.tokens.js';
+import { DEFAULT_MODULE, getLockAdminToken, getLockServiceToken } from './lock.tokens.js';
 import { LockedExplorer } from './decorators/locked.explorer.js';
 import { show } from './error-text.js';
 
@@ -45,6 +46,7 @@ const { ConfigurableModuleClass } = new ConfigurableModuleBuilder<LockModuleOpti
     (definition, { name = DEFAULT_MODULE, isGlobal = true }) => {
       assertName(name);
       const token = getLockServiceToken(name);
+      const adminToken = getLockAdminToken(name);
       const inject = [LOCK_MODULE_OPTIONS, LOCK_MODULE_NAME, ModuleRef];
       return {
         ...definition,
@@ -54,8 +56,9 @@ const { ConfigurableModuleClass } = new ConfigurableModuleBuilder<LockModuleOpti
           { provide: LOCK_MODULE_NAME, useValue: name },
           { provide: LOCK_MODULE_IS_GLOBAL, useValue: isGlobal },
           { provide: token, useFactory: createService, inject },
+          { provide: adminToken, useFactory: ({ admin }: LockService) => admin, inject: [token] },
         ],
-        exports: [token],
+        exports: [token, adminToken],
       };
     },
   )
@@ -98,18 +101,19 @@ export class LockModule
     this.assertSole();
     assertService(this.locks);
     const jobs = new LockedExplorer(this.discovery, this.locks, this.name).explore();
-    this.locks.lookForTransactions(this.discovery.getProviders().map(({ instance }) => instance as unknown));
-    if (this.locks.enabled) await this.locks.start(); // last: after a start that failed, nothing closes the store
-    this.locks.announce(jobs(this.locks.keepsTicks));
+    const { internals } = this;
+    internals.lookForTransactions(this.discovery.getProviders().map(({ instance }) => instance as unknown));
+    if (internals.enabled) await internals.start(); // last: after a start that failed, nothing closes the store
+    internals.announce(jobs(internals.keepsTicks));
   }
 
   /** Work may go on, new work may not begin: connections close only later, in `onApplicationShutdown`. */
   async onModuleDestroy(): Promise<void> {
-    await this.locks.drain();
+    await this.internals.drain();
   }
 
   async beforeApplicationShutdown(): Promise<void> {
-    await this.locks.close();
+    await this.internals.close();
   }
 
   /** Of two global ones it would be chance which is injected, and two methods of one key could run in two stores. */
@@ -123,7 +127,11 @@ export class LockModule
   }
 
   /** @internal */
-  get locks(): LockService {
+  get internals(): LockInternals {
+    return this.locks[INTERNALS];
+  }
+
+  private get locks(): LockService {
     return this.moduleRef.get(getLockServiceToken(this.name));
   }
 }
@@ -147,7 +155,8 @@ function createService(
 ): LockService {
   const { store, ...options } = given ?? {};
   if (!isDefinition(store)) assertStore(store, '"store"');
-  const siblings = () => moduleRef.get(LockModule, { strict: false, each: true }).map(({ locks }) => locks);
+  const siblings = () =>
+    moduleRef.get(LockModule, { strict: false, each: true }).map(({ internals }) => internals);
   return new LockService({ options, name, openStore: () => openStore(store, moduleRef), siblings });
 }
 

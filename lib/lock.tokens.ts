@@ -1,4 +1,5 @@
 import type { Type } from '@nestjs/common';
+import { LockAdmin } from './administration/lock-admin.js';
 import { LockService } from './lock.service.js';
 
 /** The name of the module that was given none. */
@@ -7,6 +8,11 @@ export const DEFAULT_MODULE = 'default';
 /** The token of a module's `LockService`: the class itself, or a readable string for a named module. @publicApi */
 export function getLockServiceToken(name: string = DEFAULT_MODULE): Type<LockService> | string {
   return name === DEFAULT_MODULE ? LockService : `LockService:${name}`;
+}
+
+/** The token of a module's `LockAdmin`: the class itself, or a readable string for a named module. @publicApi */
+export function getLockAdminToken(name: string = DEFAULT_MODULE): Type<LockAdmin> | string {
+  return name === DEFAULT_MODULE ? LockAdmin : `LockAdmin:${name}`;
 }
 
 /**

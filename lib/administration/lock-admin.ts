@@ -14,46 +14,83 @@ import { show } from '../error-text.js';
 
 type Store = LockStore & Partial<LockInspector & LockPauser & StoreDescription>;
 
-/** What the administration needs of the service. */
-export interface LockAdministrationTerms {
+/** What the administration uses of its lock module. */
+export interface LockAdminOptions {
   /** Opens the store, or gives the one that is open. */
   store: () => Promise<Store>;
-  /** What the service puts before each key. */
+  /** What the module puts before each key. */
   prefix: string;
   logger: LockLogger;
-  /** A key, as the store knows it, may be free. */
-  freed: (storeKey: string) => void;
+  /** Wakes up waiters of this process: the key, as the store knows it, may be free. */
+  released: (storeKey: string) => void;
+  /** Adds what is known of the ticks of scheduled methods. */
+  addTicks: (
+    found: LockInspection,
+    inspect: (key: string) => Promise<LockInspection>,
+  ) => Promise<LockInspection>;
 }
 
-/** Looks at locks, frees and deletes them from outside, whoever has them. Keys come in and go out without the prefix. */
-export class LockAdministration {
-  constructor(private readonly terms: LockAdministrationTerms) {}
+/**
+ * Looks at locks, and changes them from outside, whoever holds them: for operators, their pages
+ * and their scripts. Keys come in and go out without the module's prefix.
+ *
+ * Inject it by its class, or with `@InjectLockAdmin('name')` where `LockModule` has a name.
+ * Every method rejects with `LockStoreError` when the store fails, and with `LockError` when
+ * the store cannot do it.
+ *
+ * @publicApi
+ */
+export class LockAdmin {
+  readonly #options: LockAdminOptions;
 
+  /** @internal */
+  constructor(options: LockAdminOptions) {
+    this.#options = options;
+  }
+
+  /** Whether the key is held, expired or free, by whom, and how its last run ended. */
   async inspect(key: string): Promise<LockInspection> {
+    const look = (one: string): Promise<LockInspection> => this.#inspect(one);
+    return this.#options.addTicks(await look(key), look);
+  }
+
+  async #inspect(key: string): Promise<LockInspection> {
     const store = await this.#inspector('inspect');
     assertKey(key);
-    const found = await store.inspect(this.terms.prefix + key);
+    const found = await store.inspect(this.#options.prefix + key);
     return found.state === 'free' ? { ...found, key } : { ...found, key, holder: { ...found.holder, key } };
   }
 
+  /** Whether a lease on the key runs, whoever holds it. */
   async isLocked(key: string): Promise<boolean> {
     const store = await this.#inspector('inspect');
     assertKey(key);
-    const storeKey = this.terms.prefix + key;
+    const storeKey = this.#options.prefix + key;
     return store.isHeld ? store.isHeld(storeKey) : (await store.inspect(storeKey)).state === 'held';
   }
 
-  async list(page: { limit?: number; after?: string }): Promise<LockPage> {
+  /**
+   * The locks that are held now, with this module's prefix, ordered by key.
+   *
+   * @param page `limit` is 1 to 1000, default 100; `after` is the `next` of the page before
+   */
+  async list(page: { limit?: number | undefined; after?: string | undefined } = {}): Promise<LockPage> {
     assertKnownOptions('list()', page, ['limit', 'after']);
     const { limit = 100, after } = page;
     if (!Number.isInteger(limit) || limit < 1 || limit > 1000)
       throw new LockError(`The limit of list() must be 1 to 1000, but it is ${show(limit)}.`);
     const store = await this.#inspector('list');
-    const { prefix } = this.terms;
+    const { prefix } = this.#options;
     const found = await store.list({ prefix, limit, after });
     return { ...found, locks: found.locks.map((lock) => ({ ...lock, key: lock.key.slice(prefix.length) })) };
   }
 
+  /**
+   * Frees a key whoever holds it. Its holder learns of it at its next renewal: until then two processes may believe that they hold the lock.
+   *
+   * @param request `reason` is logged
+   * @returns `false` when no lease was running
+   */
   async forceRelease(key: string, request: { reason: string }): Promise<boolean> {
     const store = await this.#inspector('forceRelease');
     assertKey(key);
@@ -62,45 +99,60 @@ export class LockAdministration {
         `forceRelease("${key}") needs a reason, which is logged: forceRelease(key, { reason: '…' }).`,
       );
     }
-    const storeKey = this.terms.prefix + key;
+    const storeKey = this.#options.prefix + key;
     const released = await store.forceRelease(storeKey);
-    this.terms.logger.forceReleased(key, request.reason, released);
-    this.terms.freed(storeKey);
+    this.#options.logger.forceReleased(key, request.reason, released);
+    this.#options.released(storeKey);
     return released;
   }
 
+  /**
+   * Deletes the keys with this module's prefix that are free and have not been used for that long, with what is known of their last run. A key
+   * that is held or kept stays, and tokens keep growing. Without a prefix it goes through the keys of the whole table.
+   *
+   * @param request `olderThan` is milliseconds or such as `'7d'`, from 0. Below a few seconds tokens may not grow: an acquisition that is under way
+   * since before may get one that is smaller than that of the key deleted meanwhile
+   * @returns how many were deleted
+   */
   async purge(request: { olderThan: Duration }): Promise<number> {
     assertKnownOptions('purge()', request, ['olderThan']);
     const olderThan = parseDuration('The option "olderThan" of purge()', request.olderThan, { min: 0 });
     const store = await this.#inspector('purge');
-    return store.purge({ prefix: this.terms.prefix, olderThan });
+    return store.purge({ prefix: this.#options.prefix, olderThan });
   }
 
+  /**
+   * Pauses a key for all instances of the application: no call gets it until it is resumed, also after a restart. Its holder goes on, renews and
+   * releases. A paused key is refused at once, also to calls that would wait; scheduled methods are skipped.
+   *
+   * @returns `false` when it was paused before
+   */
   async pause(key: string): Promise<boolean> {
     const store = await this.#pauser('pause');
     assertKey(key);
-    const paused = await store.pause(this.terms.prefix + key);
-    if (paused) this.terms.logger.paused(key);
+    const paused = await store.pause(this.#options.prefix + key);
+    if (paused) this.#options.logger.paused(key);
     return paused;
   }
 
+  /** Ends {@link pause}. @returns `false` when it was not paused */
   async resume(key: string): Promise<boolean> {
     const store = await this.#pauser('resume');
     assertKey(key);
-    const storeKey = this.terms.prefix + key;
+    const storeKey = this.#options.prefix + key;
     const resumed = await store.resume(storeKey);
-    if (resumed) this.terms.logger.resumed(key);
+    if (resumed) this.#options.logger.resumed(key);
     return resumed;
   }
 
   async #inspector(operation: keyof LockInspector): Promise<LockInspector> {
-    const store = await this.terms.store();
+    const store = await this.#options.store();
     if (typeof store[operation] === 'function') return store as Store & LockInspector;
     throw lacks(store, operation, 'LockInspector');
   }
 
   async #pauser(operation: keyof LockPauser): Promise<LockPauser> {
-    const store = await this.terms.store();
+    const store = await this.#options.store();
     if (typeof store[operation] === 'function') return store as Store & LockPauser;
     throw lacks(store, operation, 'LockPauser');
   }

@@ -17,9 +17,9 @@ import {
 import type { Duration } from '../options/duration.js';
 import type { LockInspection, LockPage } from '../interfaces/lock-record.interface.js';
 import { LockError, LockStoreError } from '../lock.errors.js';
-import { LockService } from '../lock.service.js';
-import { getLockServiceToken } from '../lock.tokens.js';
+import { LockAdmin } from './lock-admin.js';
 import { assertKnownOptions } from '../options/known-options.js';
+import { getLockAdminToken } from '../lock.tokens.js';
 
 /** Options of {@link LockController}. @publicApi */
 export interface LockControllerOptions {
@@ -57,7 +57,7 @@ export function LockController(options: LockControllerOptions): Type {
   @Controller(path)
   @UseGuards(...(guards as (Type<CanActivate> | CanActivate)[]))
   class LockAdminController {
-    constructor(@Inject(getLockServiceToken(module)) private readonly locks: LockService) {}
+    constructor(@Inject(getLockAdminToken(module)) private readonly locks: LockAdmin) {}
 
     @Get()
     list(@Query('limit') limit?: string, @Query('after') after?: string): Promise<LockPage> {

@@ -1,8 +1,21 @@
 import type { Clock, Timer } from '../engine/clock.js';
-import type { LockService } from '../lock.service.js';
+import type { LockLogger } from '../engine/lock.logger.js';
+import type { LockCall, TryRunResult } from '../options/lock-call.js';
+import type { LockSettings } from '../options/lock.settings.js';
+import type { LockAdmin } from './lock-admin.js';
 
-/** Under which instances agree on who purges. */
+/** The key under which instances agree on which of them purges. */
 const KEY = 'nestjs-locked.purge';
+
+/** What a schedule uses of the lock module that it belongs to. */
+interface PurgingModule {
+  readonly clock: Clock;
+  readonly logger: LockLogger;
+  readonly admin: LockAdmin;
+  readonly enabled: boolean;
+  readonly settings: { defaults: LockSettings };
+  tryRun<T>(call: LockCall, body: () => Promise<T>): Promise<TryRunResult<T>>;
+}
 
 /** Purges again and again, one instance at a time. */
 export class PurgeSchedule {
@@ -11,18 +24,15 @@ export class PurgeSchedule {
 
   constructor(
     private readonly schedule: { olderThan: number; every: number },
-    private readonly locks: LockService,
-    private readonly clock: Clock,
-    /** May not throw. */
-    private readonly failed: (error: unknown) => void,
+    private readonly locks: PurgingModule,
   ) {}
 
-  /** @param once whether the store remembers who has purged */
+  /** @param once whether the store remembers which slots were purged */
   start(once: boolean): void {
-    const { every } = this.schedule;
+    const { clock } = this.locks;
     // Instances that were started together do not come together.
-    const pause = every * (0.5 + this.clock.random() / 2);
-    this.#timer = this.clock.after(pause, () => void this.#purge(once), false);
+    const pause = this.schedule.every * (0.5 + clock.random() / 2);
+    this.#timer = clock.after(pause, () => void this.#purge(once), false);
   }
 
   stop(): void {
@@ -30,17 +40,15 @@ export class PurgeSchedule {
     this.#timer?.cancel();
   }
 
-  /** What fails is tried again the next time. */
+  /** A purge that fails is tried again the next time. */
   async #purge(once: boolean): Promise<void> {
     const { olderThan, every } = this.schedule;
+    const { admin, logger, settings } = this.locks;
     try {
-      if (this.locks.enabled)
-        await this.locks.tryRun(KEY, () => this.locks.purge({ olderThan }), {
-          wait: 0,
-          ...(once && { once: every }),
-        });
+      const call = { key: KEY, settings: { ...settings.defaults, wait: 0, ...(once && { once: every }) } };
+      if (this.locks.enabled) await this.locks.tryRun(call, () => admin.purge({ olderThan }));
     } catch (error) {
-      if (!this.#stopped) this.failed(error);
+      if (!this.#stopped) logger.purgeFailed(error);
     }
     if (!this.#stopped) this.start(once);
   }

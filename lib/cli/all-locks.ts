@@ -6,7 +6,7 @@ const PAGE = 1000;
 /** The locks that are held, page by page, ordered by key. */
 export async function* pagesOf(locks: LockService): AsyncGenerator<LockRecord[]> {
   for (let after: string | undefined; ;) {
-    const page = await locks.list({ limit: PAGE, after });
+    const page = await locks.admin.list({ limit: PAGE, after });
     yield page.locks;
     if (page.next === undefined) return;
     after = page.next;

@@ -1,3 +1,4 @@
+import { INTERNALS } from '../lock-internals.js';
 import { Logger } from '@nestjs/common';
 import { Option, type Command } from 'commander';
 import type { LockStoreDefinition } from '../interfaces/lock-store-definition.interface.js';
@@ -54,7 +55,9 @@ export async function withLocks<T>(
   try {
     return await work(locks);
   } finally {
-    await locks.close().catch((error: Error) => warn(`The connection could not be closed: ${error.message}`));
+    await locks[INTERNALS].close().catch((error: Error) =>
+      warn(`The connection could not be closed: ${error.message}`),
+    );
   }
 }
 

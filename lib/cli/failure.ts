@@ -37,7 +37,7 @@ function exitCodeOf(error: unknown): number {
 function messageOf(error: unknown): string {
   if (error instanceof CommanderError)
     return `${error.message.replace(/^error: /, '').replace(/([^.?)])$/, '$1.')} See nestjs-locked --help.`;
-  // The error names LockService.resume(), which the command line does not have.
+  // The error names LockAdmin.resume(), which the command line does not have.
   if (error instanceof LockNotAcquiredError && error.reason === 'paused')
     return `Lock "${error.key}" was not acquired: it is paused, for all instances. Run nestjs-locked resume to end the pause.`;
   return error instanceof Error ? error.message : String(error);

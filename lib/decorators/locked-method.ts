@@ -1,5 +1,6 @@
 import { LockError, type LockNotAcquiredError } from '../lock.errors.js';
 import type { LockSettings } from '../options/lock.settings.js';
+import { INTERNALS } from '../lock-internals.js';
 import type { LockService } from '../lock.service.js';
 import { DEFAULT_MODULE, lockServiceProperty } from '../lock.tokens.js';
 import { runHandler } from '../handlers/run-handler.js';
@@ -84,11 +85,11 @@ export class LockedMethod {
   settingsFor(locks: LockService): LockSettings {
     const known = this.#settings.get(locks);
     if (known) return known;
-    if (this.hasDefaultKey && locks.requireKeys)
+    if (this.hasDefaultKey && locks[INTERNALS].settings.requireKeys)
       throw new LockError(
         `@Locked() on ${this.where} has no key, and LockModule has the option requireKeys. Give it one: @Locked('…').`,
       );
-    const settings = locks.settingsFor(`@Locked() on ${this.where}`, this.options);
+    const settings = locks[INTERNALS].settingsFor(`@Locked() on ${this.where}`, this.options);
     this.#settings.set(locks, settings);
     return settings;
   }
@@ -159,15 +160,15 @@ export class LockedMethod {
       if (!locks) return Promise.reject(notInjected(where));
       if (!locks.enabled) {
         const key = (): string => makeKey(this as object, args);
-        return locks.runUnlocked(key, () => original.apply(this, args));
+        return locks[INTERNALS].runUnlocked(key, () => original.apply(this, args));
       }
       return call(locks, this as object, args);
     };
   }
 
   async #call(locks: LockService, instance: object, args: unknown[]): Promise<unknown> {
-    let firing = locks.schedule.firing(this.outermost); // before anything is awaited
-    if (!firing && this.kind === 'cron') firing = await locks.schedule.firingWhileMade();
+    let firing = locks[INTERNALS].schedule.firing(this.outermost); // before anything is awaited
+    if (!firing && this.kind === 'cron') firing = await locks[INTERNALS].schedule.firingWhileMade();
     const [key, settings] = [this.#key(instance, args), this.settingsFor(locks)];
     const once = firing && !this.#streams ? onceIn(firing, settings) : undefined;
     const ticksKey = this.hasDefaultKey ? undefined : this.ticksOf(key, instance);

@@ -1,6 +1,7 @@
 import type { DiscoveryService } from '@nestjs/core';
 import { LockedMethod } from './locked-method.js';
 import { LockError } from '../lock.errors.js';
+import { INTERNALS } from '../lock-internals.js';
 import type { LockService } from '../lock.service.js';
 import { lockServiceProperty } from '../lock.tokens.js';
 import { isMinifiedName } from './minified-name.js';
@@ -54,7 +55,9 @@ export class LockedExplorer {
         jobs.set(locked.hasDefaultKey ? name : locked, [name, locked]);
       }
     }
-    this.locks.warnOfMinifiedNames([...minified], [...minifiedTicks]);
+    const { logger } = this.locks[INTERNALS];
+    if (minified.size > 0) logger.minifiedKeys([...minified]);
+    if (minifiedTicks.size > 0) logger.minifiedTicks([...minifiedTicks]);
     this.#followScheduler([...scheduled]);
     return (ticks) =>
       [...jobs.values()].map(([name, locked]) => {
@@ -65,7 +68,7 @@ export class LockedExplorer {
 
   #schedule(locked: LockedMethod, prototype: object): void {
     const key = locked.keyOf(prototype);
-    this.locks.schedule.add({
+    this.locks[INTERNALS].schedule.add({
       method: locked.outermost,
       takes: (one) => key === undefined || key === one,
       ticksOf: (one) => locked.ticksOf(one, prototype),
@@ -75,9 +78,13 @@ export class LockedExplorer {
   #followScheduler(scheduled: string[]): void {
     const providers = this.discovery.getProviders().map(({ instance }): unknown => instance);
     const found = new Set(providers.filter(isSchedulerRegistry));
-    for (const registry of found) this.locks.schedule.follow(registry);
-    for (const one of new Set(providers.filter(isSchedulerOrchestrator))) this.locks.schedule.read(one);
-    this.locks.checkScheduler(scheduled, found.size);
+    for (const registry of found) this.locks[INTERNALS].schedule.follow(registry);
+    for (const one of new Set(providers.filter(isSchedulerOrchestrator)))
+      this.locks[INTERNALS].schedule.read(one);
+    const { logger, enabled } = this.locks[INTERNALS];
+    if (scheduled.length === 0 || !enabled) return;
+    if (found.size === 0) logger.noScheduler(scheduled);
+    if (found.size > 1) logger.severalSchedulers(found.size);
   }
 
   /** A value may have been in an application before, which was closed since. */

@@ -1,3 +1,4 @@
+import { INTERNALS } from '../lock-internals.js';
 import { StreamableFile } from '@nestjs/common';
 import { finished, Readable } from 'node:stream';
 import { isObservable, Observable } from 'rxjs';
@@ -178,7 +179,7 @@ class StreamUse {
         resolve();
       };
     });
-    this.#unused = locks.whenUnused(call, () => this.#giveUp());
+    this.#unused = locks[INTERNALS].whenUnused(call, () => this.#giveUp());
   }
 
   #giveUp(): boolean {

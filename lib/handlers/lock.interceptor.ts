@@ -1,3 +1,4 @@
+import { INTERNALS } from '../lock-internals.js';
 import {
   Inject,
   Injectable,
@@ -63,7 +64,7 @@ export function LockInterceptor(
     readonly #settings: LockSettings;
 
     constructor(@Inject(getLockServiceToken(options.module)) private readonly locks: LockService) {
-      this.#settings = locks.settingsFor('LockInterceptor()', options);
+      this.#settings = locks[INTERNALS].settingsFor('LockInterceptor()', options);
     }
 
     async intercept(context: ExecutionContext, next: CallHandler): Promise<Observable<unknown>> {

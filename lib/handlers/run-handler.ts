@@ -1,3 +1,4 @@
+import { INTERNALS } from '../lock-internals.js';
 import { holdStream } from './held-stream.js';
 import type { LockCall } from '../options/lock-call.js';
 import type { Lock } from '../lock.js';
@@ -22,6 +23,6 @@ export function runHandler(
       await held.ended;
       return value;
     };
-    locks.runJob(call, work).then(resolve, reject);
+    locks[INTERNALS].runJob(call, work).then(resolve, reject);
   });
 }

@@ -1,3 +1,4 @@
+import { INTERNALS } from '../lock-internals.js';
 import { HttpException, type CallHandler, type ExecutionContext } from '@nestjs/common';
 import { Observable } from 'rxjs';
 import { holdStream } from './held-stream.js';
@@ -31,7 +32,7 @@ export function runUnderLock(
         rejectOnLoss,
         // With a response, that is what tells when a stream has ended.
         holdStream: response ? undefined : (value) => holdStream(value, lock, locks, call),
-        whenUnused: isSse ? (giveUp: () => boolean) => locks.whenUnused(call, giveUp) : undefined,
+        whenUnused: isSse ? (giveUp: () => boolean) => locks[INTERNALS].whenUnused(call, giveUp) : undefined,
       });
       if (subscriber.closed) handler.leave(); // it may have been left while the first value was emitted
       try {
@@ -44,7 +45,7 @@ export function runUnderLock(
       }
     };
     // The handler's own errors have been told before: telling them again does nothing.
-    locks.runJob({ ...call, signal: waiting.signal }, work).then(
+    locks[INTERNALS].runJob({ ...call, signal: waiting.signal }, work).then(
       (result) => result.acquired || subscriber.error(result.error),
       (error) => subscriber.error(error),
     );
@@ -58,7 +59,7 @@ export function runUnderLock(
 /** What a handler emits, run with the handle that stands in for a lock while locking is disabled. */
 export function runWithoutLock(locks: LockService, key: string, next: CallHandler): Observable<unknown> {
   return new Observable((subscriber) =>
-    locks.runUnlocked(
+    locks[INTERNALS].runUnlocked(
       () => key,
       () => next.handle().subscribe(subscriber),
     ),

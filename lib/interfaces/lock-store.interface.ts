@@ -351,3 +351,21 @@ export interface StoreDescription {
   /** Such as `store=postgres table=locks`; never a connection string. */
   describe(): string;
 }
+
+/** A store, and all that it may implement besides. @publicApi */
+export type AnyLockStore = LockStore &
+  Partial<
+    BatchRenewer &
+      LockInspector &
+      LockPauser &
+      OnceKeeper &
+      SessionBound &
+      StoreClock &
+      StoreDescription &
+      StoreLifecycle &
+      StoreWarnings &
+      TickKeeper &
+      TransactionGuard &
+      WaiterRelease &
+      WakeUps
+  >;

@@ -200,7 +200,7 @@ describe('who owns a lock', () => {
       { label: `${hostname()}:${process.pid}` },
       { label: 'worker 7' },
     ]);
-    expect(await service.inspect('b')).toMatchObject({ state: 'held', holder: { label: 'worker 7' } });
+    expect(await service.admin.inspect('b')).toMatchObject({ state: 'held', holder: { label: 'worker 7' } });
   });
 
   it('B36 the label of the module is that of its locks', async () => {
@@ -276,15 +276,15 @@ describe('who owns a lock', () => {
     expect(lock.key).toBe('key');
     expect(await two.service.tryAcquire('key')).not.toBeNull();
     expect(one.store.of('acquire').map(({ key }) => key)).toEqual(['shop:key', 'blog:key']);
-    expect(await one.service.inspect('key')).toMatchObject({
+    expect(await one.service.admin.inspect('key')).toMatchObject({
       state: 'held',
       key: 'key',
       holder: { key: 'key' },
     });
-    expect((await one.service.list()).locks.map(({ key }) => key)).toEqual(['key']);
+    expect((await one.service.admin.list()).locks.map(({ key }) => key)).toEqual(['key']);
     expect(await lock.release()).toBe(true);
     expect(one.store.of('release')[0]?.key).toBe('shop:key');
-    expect(await two.service.isLocked('key')).toBe(true);
+    expect(await two.service.admin.isLocked('key')).toBe(true);
     expect((await errorOf(two.service.acquire('key'))).message).toContain('Lock "key" was not acquired');
     expect(await errorOf(two.service.acquire('key'))).toMatchObject({ holder: { key: 'key' } });
   });
@@ -296,7 +296,7 @@ describe('who owns a lock', () => {
     await lock.extend();
     expect(store.of('renewMany')[0]?.renewals).toMatchObject([{ key: 'shop:key' }]);
     expect(store.of('renew')[0]?.key).toBe('shop:key');
-    expect(await service.forceRelease('key', { reason: 'test' })).toBe(true);
+    expect(await service.admin.forceRelease('key', { reason: 'test' })).toBe(true);
     expect(await store.held('shop:key')).toBe(false);
   });
 });
@@ -320,9 +320,9 @@ describe('keys', () => {
       () => service.tryAcquire(given),
       () => service.run(given, () => {}),
       () => service.tryRun(given, () => {}),
-      () => service.inspect(given),
-      () => service.isLocked(given),
-      () => service.forceRelease(given, { reason: 'test' }),
+      () => service.admin.inspect(given),
+      () => service.admin.isLocked(given),
+      () => service.admin.forceRelease(given, { reason: 'test' }),
     ]) {
       expect((await errorOf(call())).constructor).toBe(LockError);
     }

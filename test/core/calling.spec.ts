@@ -1,3 +1,4 @@
+import { INTERNALS } from '../../lib/lock-internals.js';
 import { describe, expect, it } from '@jest/globals';
 import type { Lock } from '../../lib/lock.js';
 import { captureLog, errorOf, startCore, startCoreWith, watch } from './core-fixture.js';
@@ -225,10 +226,10 @@ describe('a store that calls those who wait', () => {
     await store.takenBy('other', 'key', 600_000);
     const failing = errorOf(service.acquire('key', WAIT));
     await clock.advance(10);
-    await service.drain();
+    await service[INTERNALS].drain();
     await failing;
     expect([store.call('key'), store.call()]).toEqual([false, false]);
-    await service.close();
+    await service[INTERNALS].close();
     expect(clock.timers).toEqual([]);
   });
 });
@@ -303,7 +304,7 @@ describe('releases in a store that calls', () => {
     await store.takenBy('other', 'key', 600_000);
     const waiting = watch(service.acquire('key', WAIT));
     await clock.advance(10);
-    await service.forceRelease('key', { reason: 'test' });
+    await service.admin.forceRelease('key', { reason: 'test' });
     await settle();
     expect(waiting.value?.held).toBe(true);
   });

@@ -1,6 +1,8 @@
+import { INTERNALS } from '../../lib/lock-internals.js';
 import { afterEach, beforeEach, expect } from '@jest/globals';
 import { Logger } from '@nestjs/common';
-import { LockService, type LockServiceSetup } from '../../lib/lock.service.js';
+import type { LockServiceOptions } from '../../lib/lock-internals.js';
+import { LockService } from '../../lib/lock.service.js';
 import type { LockEventMap, LockEventName } from '../../lib/lock.events.js';
 import type { LockModuleDefaults } from '../../lib/options/lock.options.js';
 import { ManualClock } from './manual-clock.js';
@@ -41,14 +43,14 @@ export async function startCore(
     clock = new ManualClock(),
     store = new ScriptedStore(clock),
     ...setup
-  }: Partial<LockServiceSetup> & { clock?: ManualClock; store?: ScriptedStore } = {},
+  }: Partial<LockServiceOptions> & { clock?: ManualClock; store?: ScriptedStore } = {},
 ): Promise<Core> {
   const service = new LockService({ options, openStore: () => store, clock, ...setup });
   const published: Core['published'] = [];
   for (const name of EVENTS) {
     service.events.on(name, (event: LockEventMap[LockEventName][0]) => published.push({ name, event }));
   }
-  if (service.enabled) await service.start();
+  if (service.enabled) await service[INTERNALS].start();
   return {
     clock,
     store,

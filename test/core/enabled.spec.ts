@@ -1,3 +1,4 @@
+import { INTERNALS } from '../../lib/lock-internals.js';
 import { describe, expect, it } from '@jest/globals';
 import { inspect } from 'node:util';
 import { LockContext } from '../../lib/lock-context.js';
@@ -63,20 +64,20 @@ describe('B73 locking that is disabled', () => {
 
   it('says so once at start, loudly', async () => {
     const { service } = await startCore({ enabled: false });
-    service.announce(['Billing.export (skip)']);
+    service[INTERNALS].announce(['Billing.export (skip)']);
     expect(warnings(log)).toHaveLength(1);
     expect(warnings(log)[0]).toMatch(/^LOCKING IS DISABLED: everything runs unlocked/);
     const named = await startCore({ enabled: false }, { name: 'weak' });
-    named.service.announce([]);
+    named.service[INTERNALS].announce([]);
     expect(warnings(log)[1]).toMatch(/^LOCKING IS DISABLED for the module "weak"/);
   });
 
   it('the line at start names the methods and the store otherwise', async () => {
     const { service, store } = await startCore();
     Object.assign(store, { describe: () => 'store=scripted' });
-    service.announce([]);
-    service.announce(['Billing.export (skip)']);
-    service.announce(['A.a (skip)', 'B.b (throw)']);
+    service[INTERNALS].announce([]);
+    service[INTERNALS].announce(['Billing.export (skip)']);
+    service[INTERNALS].announce(['A.a (skip)', 'B.b (throw)']);
     expect(log).toEqual([
       { level: 'log', text: 'no decorated methods store=scripted' },
       { level: 'log', text: '1 locked method: Billing.export (skip) store=scripted' },
@@ -209,7 +210,7 @@ describe('B73 at run time', () => {
       closed++;
       return Promise.reject(new Error('closing failed too'));
     };
-    expect((await errorOf(service.start())).message).toBe('no database');
+    expect((await errorOf(service[INTERNALS].start())).message).toBe('no database');
     expect(closed).toBe(1);
   });
 
@@ -222,7 +223,7 @@ describe('B73 at run time', () => {
       () => service.run('key', body),
       () => service.tryRun('key', body),
       () => service.tryAcquire('key'),
-      () => service.inspect('key'),
+      () => service.admin.inspect('key'),
     ]) {
       expect((await errorOf(call())).message).toBe('no database');
     }
@@ -263,7 +264,7 @@ describe('B73 at run time', () => {
 
   it('B12 nothing is enabled, and no store opened, once the application shuts down', async () => {
     const core = await startCore({ enabled: false });
-    await core.service.close();
+    await core.service[INTERNALS].close();
     await expect(core.service.enable()).rejects.toThrow('shutting down');
     expect(core.store.calls).toEqual([]);
   });

@@ -1,3 +1,4 @@
+import { INTERNALS } from '../../lib/lock-internals.js';
 import { describe, expect, it } from '@jest/globals';
 import { channel } from 'node:diagnostics_channel';
 import { inspect } from 'node:util';
@@ -55,11 +56,11 @@ describe('events', () => {
 
   it('carry the name of the job', async () => {
     const { service, of, store, clock } = await startCore({ ttl: 900 });
-    const settings = service.settingsFor('@Locked() on Billing.export', {});
+    const settings = service[INTERNALS].settingsFor('@Locked() on Billing.export', {});
     const call = { key: 'key', settings, job: 'Billing.export' };
-    const running = watch(service.runJob(call, () => clock.advance(400)));
+    const running = watch(service[INTERNALS].runJob(call, () => clock.advance(400)));
     await settle();
-    await service.runJob(call, () => {});
+    await service[INTERNALS].runJob(call, () => {});
     store.always({ fail: serverRefused }, 'release', 'renewMany');
     await clock.advance(1000);
     expect(running.state).toBe('resolved');
@@ -173,7 +174,7 @@ describe('the owner id', () => {
     store.next('acquire', { lose: 'answer' }, { fail: linkBroken }, { fail: linkBroken });
     const failing = errorOf(service.acquire('third'));
     await clock.advance(1000);
-    told.push(await failing, published, log, await service.list());
+    told.push(await failing, published, log, await service.admin.list());
     for (const name of EVENTS) channel(`nestjs-locked:${name}`).unsubscribe(listener);
 
     const text = everything(told) + JSON.stringify(told);
@@ -242,7 +243,7 @@ describe('the log', () => {
   it('B71 what users make of keys and reasons stays one line of the log', async () => {
     const { service } = await startCore();
     await service.acquire('a\nb');
-    await service.forceRelease('a\nb', { reason: 'gone\r\n[Nest] forged\u001b[2K' });
+    await service.admin.forceRelease('a\nb', { reason: 'gone\r\n[Nest] forged\u001b[2K' });
     expect(warnings(log).at(-1)).toBe(
       'Lock "a\\nb" was force-released: gone\\u000d\\n[Nest] forged\\u001b[2K',
     );

@@ -7,7 +7,7 @@ import { linkBroken, serverRefused, type Fate } from './scripted-store.js';
 captureLog();
 
 const remaining = async ({ service }: Core, key = 'key'): Promise<number> => {
-  const found = await service.inspect(key);
+  const found = await service.admin.inspect(key);
   return found.state === 'held' ? found.holder.remaining : 0;
 };
 

@@ -1,3 +1,4 @@
+import { INTERNALS } from '../../lib/lock-internals.js';
 import { describe, expect, it } from '@jest/globals';
 import type { TransactionGuard } from '../../lib/interfaces/lock-store.interface.js';
 import type { LockModuleDefaults } from '../../lib/options/lock.options.js';
@@ -66,7 +67,7 @@ describe('A5 a lock that is released inside the transaction that guards it', () 
     expect([store.count('release'), store.count('renewMany')]).toEqual([0, 0]);
     expect(names()).toEqual(['acquired', 'released']);
     expect(lock.loss).toBeUndefined();
-    expect((await service.inspect('key')).state).not.toBe('held');
+    expect((await service.admin.inspect('key')).state).not.toBe('held');
   });
 
   it('a shutdown waits for the transaction, but not for longer than for a request', async () => {
@@ -76,7 +77,7 @@ describe('A5 a lock that is released inside the transaction that guards it', () 
       const lock = await service.acquire('key');
       await lock.guard(transaction);
       await lock.release();
-      const closing = watch(service.close());
+      const closing = watch(service[INTERNALS].close());
       await clock.advance(1_000);
       expect(closing.state).toBe('pending');
       transaction.open = !ends;

@@ -1,3 +1,4 @@
+import { INTERNALS } from '../../lib/lock-internals.js';
 import { describe, expect, it } from '@jest/globals';
 import type { LockHandOff } from '../../lib/options/hand-off.js';
 import { LockError, LockLostError, LockStoreError } from '../../lib/lock.errors.js';
@@ -21,9 +22,9 @@ describe('B80 a lock that is handed on', () => {
     expect(restored.fencingToken).toBe(lock.fencingToken);
     await here.clock.advance(5_000);
     expect(restored.held).toBe(true);
-    expect(await here.service.isLocked('key')).toBe(true);
+    expect(await here.service.admin.isLocked('key')).toBe(true);
     expect(await restored.release()).toBe(true);
-    expect(await here.service.isLocked('key')).toBe(false);
+    expect(await here.service.admin.isLocked('key')).toBe(false);
     expect([here.names(), there.names()]).toEqual([
       ['acquired', 'handedOff'],
       ['restored', 'released'],
@@ -43,10 +44,10 @@ describe('B80 a lock that is handed on', () => {
     });
     expect(data.ttl).toBe(5_000);
     await clock.advance(4_900);
-    expect(await service.isLocked('key')).toBe(true);
+    expect(await service.admin.isLocked('key')).toBe(true);
     expect(store.calls.map(({ operation }) => operation)).toEqual(['acquire', 'renew']);
     await clock.advance(200);
-    expect(await service.isLocked('key')).toBe(false);
+    expect(await service.admin.isLocked('key')).toBe(false);
   });
 
   it('that never expires has no ttl in its data, and none when it is taken up', async () => {
@@ -107,8 +108,8 @@ describe('B80 a lock that is handed on', () => {
     const data = await (await service.acquire('key')).handOff();
     store.next('renew', { before: 50, after: 50 });
     const restoring = watch(service.restore(data));
-    await service.drain();
-    const closed = watch(service.close());
+    await service[INTERNALS].drain();
+    const closed = watch(service[INTERNALS].close());
     await clock.advance(100);
     expect([restoring.state, closed.state]).toEqual(['resolved', 'resolved']);
     expect(restoring.value?.held).toBe(false);
@@ -162,13 +163,13 @@ describe('B80 a lock that is handed on', () => {
     const { service } = await startCore(TTL);
     const data = await (await service.acquire('key')).handOff();
     expect((await errorOf(service.restore(data, options as never))).message).toContain(message);
-    expect(await service.isLocked('key')).toBe(true);
+    expect(await service.admin.isLocked('key')).toBe(true);
   });
 
   it('is not taken up by an application that is shutting down', async () => {
     const { service, store } = await startCore(TTL);
     const data = await (await service.acquire('key')).handOff();
-    await service.drain();
+    await service[INTERNALS].drain();
     expect((await errorOf(service.restore(data))).message).toContain('shutting down');
     expect(store.calls.map(({ operation }) => operation)).toEqual(['acquire', 'renew']);
   });
@@ -210,6 +211,6 @@ describe('B80 release by owner id', () => {
     expect(await there.service.release('key', 'somebody')).toBe(false);
     expect(lock.held).toBe(true);
     expect(await there.service.release('key', lock.owner)).toBe(true);
-    expect(await there.service.isLocked('key')).toBe(false);
+    expect(await there.service.admin.isLocked('key')).toBe(false);
   });
 });

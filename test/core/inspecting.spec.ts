@@ -10,29 +10,29 @@ const log = captureLog();
 describe('B69 inspect and isLocked', () => {
   it('free, held, expired, and free again', async () => {
     const { service, clock } = await startCore({ label: 'worker' });
-    expect(await service.inspect('key')).toEqual({ state: 'free', key: 'key' });
-    expect(await service.isLocked('key')).toBe(false);
+    expect(await service.admin.inspect('key')).toEqual({ state: 'free', key: 'key' });
+    expect(await service.admin.isLocked('key')).toBe(false);
 
     const lock = await service.acquire('key', { ttl: 1000, autoRenew: false });
-    expect(await service.inspect('key')).toMatchObject({
+    expect(await service.admin.inspect('key')).toMatchObject({
       state: 'held',
       key: 'key',
       holder: { label: 'worker', fencingToken: lock.fencingToken, remaining: 1000 },
     });
-    expect(await service.isLocked('key')).toBe(true);
+    expect(await service.admin.isLocked('key')).toBe(true);
 
     await clock.advance(1000);
-    expect(await service.inspect('key')).toMatchObject({ state: 'expired', holder: { remaining: 0 } });
-    expect(await service.isLocked('key')).toBe(false);
+    expect(await service.admin.inspect('key')).toMatchObject({ state: 'expired', holder: { remaining: 0 } });
+    expect(await service.admin.isLocked('key')).toBe(false);
 
     await service.run('key', () => {});
-    expect(await service.inspect('key')).toMatchObject({ state: 'free', lastRun: { outcome: 'done' } });
+    expect(await service.admin.inspect('key')).toMatchObject({ state: 'free', lastRun: { outcome: 'done' } });
   });
 
   it('never tell the owner id', async () => {
     const { service } = await startCore();
     const { owner } = await service.acquire('key');
-    const told = JSON.stringify([await service.inspect('key'), await service.list()]);
+    const told = JSON.stringify([await service.admin.inspect('key'), await service.admin.list()]);
     expect(told).not.toContain(owner);
   });
 });
@@ -44,36 +44,36 @@ describe('B70 list', () => {
     for (const key of ['c', 'a', 'd', 'b', 'e']) await one.service.acquire(key);
     await (await one.service.acquire('released')).release();
     await two.service.acquire('blog:x');
-    expect(await one.service.list()).toMatchObject({
+    expect(await one.service.admin.list()).toMatchObject({
       locks: ['a', 'b', 'c', 'd', 'e'].map((key) => ({ key, label: 'worker' })),
     });
     const keys: string[][] = [];
     let after: string | undefined;
     do {
-      const page = await one.service.list({ limit: 2, after });
+      const page = await one.service.admin.list({ limit: 2, after });
       keys.push(page.locks.map(({ key }) => key));
       after = page.next;
     } while (after);
     expect(keys).toEqual([['a', 'b'], ['c', 'd'], ['e']]);
-    expect((await two.service.list()).locks.map(({ key }) => key)).toContain('blog:x');
+    expect((await two.service.admin.list()).locks.map(({ key }) => key)).toContain('blog:x');
   });
 
   it.each([1, 1000])('takes pages of 1 to 1000: %d', async (limit) => {
     const { service } = await startCore();
     await service.acquire('key');
-    expect((await service.list({ limit })).locks).toHaveLength(1);
+    expect((await service.admin.list({ limit })).locks).toHaveLength(1);
   });
 
   it.each([0, 1001, 1.5, -1])('refuses a page of %d itself, with what it may be', async (limit) => {
     const { service } = await startCore();
-    expect((await errorOf(service.list({ limit }))).message).toBe(
+    expect((await errorOf(service.admin.list({ limit }))).message).toBe(
       `The limit of list() must be 1 to 1000, but it is ${limit}.`,
     );
   });
 
   it('of nothing is an empty page', async () => {
     const { service } = await startCore();
-    expect(await service.list()).toEqual({ locks: [] });
+    expect(await service.admin.list()).toEqual({ locks: [] });
   });
 });
 
@@ -81,8 +81,8 @@ describe('B71 forceRelease', () => {
   it('frees the key; its holder learns at its next renewal; the token grows', async () => {
     const { service, clock, of } = await startCore({ ttl: 900 });
     const lock = await service.acquire('key');
-    expect(await service.forceRelease('key', { reason: 'stuck since Tuesday' })).toBe(true);
-    expect(await service.isLocked('key')).toBe(false);
+    expect(await service.admin.forceRelease('key', { reason: 'stuck since Tuesday' })).toBe(true);
+    expect(await service.admin.isLocked('key')).toBe(false);
     expect(lock.held).toBe(true);
     const next = await service.acquire('key');
     expect(next.fencingToken).toBeGreaterThan(lock.fencingToken);
@@ -95,7 +95,7 @@ describe('B71 forceRelease', () => {
   it('B71 reaches the holder of an endless lock as well', async () => {
     const { service, clock } = await startCore();
     const lock = await service.acquire('key', { ttl: Infinity });
-    await service.forceRelease('key', { reason: 'test' });
+    await service.admin.forceRelease('key', { reason: 'test' });
     await clock.advance(10_000);
     expect(lock.held).toBe(false);
     expect(lock.loss).toBeDefined();
@@ -103,9 +103,9 @@ describe('B71 forceRelease', () => {
 
   it('of a key that nobody holds is false', async () => {
     const { service } = await startCore();
-    expect(await service.forceRelease('key', { reason: 'test' })).toBe(false);
+    expect(await service.admin.forceRelease('key', { reason: 'test' })).toBe(false);
     expect(log.at(-1)).toMatchObject({ level: 'log' });
-    expect(await service.inspect('key')).toEqual({ state: 'free', key: 'key' });
+    expect(await service.admin.inspect('key')).toEqual({ state: 'free', key: 'key' });
   });
 });
 
@@ -120,22 +120,22 @@ describe('B72 purge', () => {
     const held = await service.acquire('held', { ttl: Infinity });
     await clock.advance(2 * DAY);
     await service.run('recent', () => {});
-    expect(await service.purge({ olderThan: '1d' })).toBe(2);
-    expect(await service.inspect('old')).toEqual({ state: 'free', key: 'old' });
-    expect(await service.inspect('expired')).toEqual({ state: 'free', key: 'expired' });
-    expect(await service.inspect('recent')).toMatchObject({ lastRun: { outcome: 'done' } });
+    expect(await service.admin.purge({ olderThan: '1d' })).toBe(2);
+    expect(await service.admin.inspect('old')).toEqual({ state: 'free', key: 'old' });
+    expect(await service.admin.inspect('expired')).toEqual({ state: 'free', key: 'expired' });
+    expect(await service.admin.inspect('recent')).toMatchObject({ lastRun: { outcome: 'done' } });
     expect(held.held).toBe(true);
-    expect(await service.purge({ olderThan: DAY })).toBe(0);
+    expect(await service.admin.purge({ olderThan: DAY })).toBe(0);
     expect((await service.acquire('old')).fencingToken).toBeGreaterThan(old.fencingToken);
-    expect(await service.purge({ olderThan: 0 })).toBe(1);
-    expect(await service.isLocked('held')).toBe(true);
+    expect(await service.admin.purge({ olderThan: 0 })).toBe(1);
+    expect(await service.admin.isLocked('held')).toBe(true);
   });
 
   it('leaves a key that minHold keeps', async () => {
     const { service } = await startCore();
     await service.run('kept', () => {}, { minHold: '1m' });
-    expect(await service.purge({ olderThan: 0 })).toBe(0);
-    expect(await service.isLocked('kept')).toBe(true);
+    expect(await service.admin.purge({ olderThan: 0 })).toBe(0);
+    expect(await service.admin.isLocked('kept')).toBe(true);
   });
 
   it('B42 touches only keys with the prefix of the module', async () => {
@@ -143,24 +143,24 @@ describe('B72 purge', () => {
     const blog = await startCore({ prefix: 'blog' }, shop);
     const all = await startCore({}, shop);
     for (const { service } of [shop, blog, all]) await service.run('key', () => {});
-    expect(await shop.service.purge({ olderThan: 0 })).toBe(1);
-    expect(await blog.service.inspect('key')).toHaveProperty('lastRun');
-    expect(await all.service.purge({ olderThan: 0 })).toBe(2);
+    expect(await shop.service.admin.purge({ olderThan: 0 })).toBe(1);
+    expect(await blog.service.admin.inspect('key')).toHaveProperty('lastRun');
+    expect(await all.service.admin.purge({ olderThan: 0 })).toBe(2);
   });
 
   it('refuses an age that is missing, misspelt or no length of time', async () => {
     const { service } = await startCore();
     await service.run('key', () => {});
     for (const request of [undefined, null, '7d', {}, { olderthan: '7d' }, { olderThan: '7 d', key: 'key' }])
-      expect(await errorOf(service.purge(request as any))).toBeInstanceOf(LockError);
+      expect(await errorOf(service.admin.purge(request as any))).toBeInstanceOf(LockError);
     for (const olderThan of [undefined, null, -1, NaN, Infinity, 'a week'])
-      expect((await errorOf(service.purge({ olderThan: olderThan as any }))).message).toMatch(
+      expect((await errorOf(service.admin.purge({ olderThan: olderThan as any }))).message).toMatch(
         /^The option "olderThan" of purge\(\) must be .*at least 0 ms/,
       );
-    expect((await errorOf(service.purge({ olderthan: '7d' } as any))).message).toMatch(
+    expect((await errorOf(service.admin.purge({ olderthan: '7d' } as any))).message).toMatch(
       'purge() does not know the option "olderthan"',
     );
-    expect(await service.inspect('key')).toHaveProperty('lastRun');
+    expect(await service.admin.inspect('key')).toHaveProperty('lastRun');
   });
 });
 
@@ -174,11 +174,11 @@ it('B70 a store that cannot tell gives an error that says so', async () => {
   }
   const { service } = await startCore({}, { clock, openStore: () => new PlainStore() });
   for (const call of [
-    () => service.inspect('key'),
-    () => service.isLocked('key'),
-    () => service.list(),
-    () => service.forceRelease('key', { reason: 'test' }),
-    () => service.purge({ olderThan: '7d' }),
+    () => service.admin.inspect('key'),
+    () => service.admin.isLocked('key'),
+    () => service.admin.list(),
+    () => service.admin.forceRelease('key', { reason: 'test' }),
+    () => service.admin.purge({ olderThan: '7d' }),
   ]) {
     const error = await errorOf(call());
     expect(error).toBeInstanceOf(LockError);

@@ -1,3 +1,4 @@
+import { INTERNALS } from '../../lib/lock-internals.js';
 import { afterEach, describe, expect, it, jest } from '@jest/globals';
 import { LockService } from '../../lib/lock.service.js';
 import { memoryStore } from '../../lib/stores/memory/memory-store.js';
@@ -10,7 +11,7 @@ const start = async (): Promise<LockService> => {
     options: { ttl: '30s' },
     openStore: () => memoryStore().useFactory(),
   });
-  await service.start();
+  await service[INTERNALS].start();
   return service;
 };
 

@@ -54,7 +54,7 @@ describe('E12, B89 a call inside a run that holds its key', () => {
   it('a paused key is refused as such', async () => {
     const { service } = await startCore();
     const error = await service.run('key', async () => {
-      await service.pause('key');
+      await service.admin.pause('key');
       return errorOf(service.acquire('key'));
     });
     expect(error).toMatchObject({ reason: 'paused', nested: false });

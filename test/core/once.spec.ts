@@ -1,3 +1,4 @@
+import { INTERNALS } from '../../lib/lock-internals.js';
 import { describe, expect, it } from '@jest/globals';
 import { MemoryLockStore } from '../../lib/stores/memory/memory-lock.store.js';
 import { captureLog, errorOf, startCore, warnings } from './core-fixture.js';
@@ -89,15 +90,15 @@ describe('B72 a scheduled purge', () => {
     await one.clock.advance(3_500_000);
     await one.service.run('young', () => {});
     await one.clock.advance(1_300_000);
-    expect(await one.service.inspect('old')).not.toHaveProperty('lastRun');
-    expect(await one.service.inspect('young')).toHaveProperty('lastRun');
+    expect(await one.service.admin.inspect('old')).not.toHaveProperty('lastRun');
+    expect(await one.service.admin.inspect('young')).toHaveProperty('lastRun');
     const slots = shared.store.calls.filter(
       ({ key, operation }) => key === 'nestjs-locked.purge' && operation === 'release',
     );
     expect(slots.length).toBeGreaterThanOrEqual(7);
     expect(slots.length).toBeLessThanOrEqual(9); // 80 minutes, slots of 10
-    await one.service.close();
-    await other.service.close();
+    await one.service[INTERNALS].close();
+    await other.service[INTERNALS].close();
     expect(one.clock.timers).toEqual([]);
   });
 
@@ -108,7 +109,7 @@ describe('B72 a scheduled purge', () => {
     await clock.advance(3_500_000);
     store.next('acquire', { fail: () => new Error('no') });
     await clock.advance(1_300_000);
-    expect(await service.inspect('old')).not.toHaveProperty('lastRun');
+    expect(await service.admin.inspect('old')).not.toHaveProperty('lastRun');
     expect(warnings(log)).toContainEqual(expect.stringContaining('The scheduled purge failed'));
   });
 
@@ -116,7 +117,7 @@ describe('B72 a scheduled purge', () => {
     const { service, clock } = await startCore({ purge: { olderThan: '1h', every: '10m' } });
     await service.run('old', () => {});
     await clock.advance(4_900_000);
-    expect(await service.inspect('old')).not.toHaveProperty('lastRun');
+    expect(await service.admin.inspect('old')).not.toHaveProperty('lastRun');
     expect(warnings(log)).toEqual([]);
   });
 
@@ -133,10 +134,10 @@ describe('B72 a scheduled purge', () => {
     const { service, store, clock } = await startCore();
     await store.server.acquire('key', 'other', 30_000, { once: { tick: clock.server(), ahead: 0 } });
     let looked = 0;
-    service.schedule.add({ method: () => {}, takes: () => ++looked > 0, ticksOf: (key) => key });
-    expect(await service.isLocked('key')).toBe(true);
+    service[INTERNALS].schedule.add({ method: () => {}, takes: () => ++looked > 0, ticksOf: (key) => key });
+    expect(await service.admin.isLocked('key')).toBe(true);
     expect(looked).toBe(0);
-    expect(await service.inspect('key')).toMatchObject({ state: 'held' });
+    expect(await service.admin.inspect('key')).toMatchObject({ state: 'held' });
     expect(looked).toBe(1);
   });
 });

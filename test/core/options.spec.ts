@@ -155,7 +155,7 @@ describe('ttl', () => {
     await store.server.release('key', other);
     await clock.advance(100);
     const lock = await waiting;
-    const holder = (await service.inspect('key')) as { holder: { remaining: number } };
+    const holder = (await service.admin.inspect('key')) as { holder: { remaining: number } };
     expect(holder.holder.remaining).toBe(1000);
     expect(lock.held).toBe(true);
     await clock.advance(949);
@@ -182,7 +182,9 @@ describe('unknown and wrong options', () => {
     );
     expect((await errorOf(service.tryRun('key', () => {}, of({ key: 'a' })))).message).toContain('"key"');
     expect(() => construct({ autorenew: false })).toThrow(/LockModule does not know the option "autorenew"/);
-    expect((await errorOf(service.list({ limits: 5 } as never))).message).toContain('list() does not know');
+    expect((await errorOf(service.admin.list({ limits: 5 } as never))).message).toContain(
+      'list() does not know',
+    );
   });
 
   it.each(['acquire', 'tryAcquire', 'run', 'tryRun'] as const)(
@@ -295,13 +297,13 @@ describe('unknown and wrong options', () => {
 
   it.each([[0], [1001], [1.5], [Number.NaN], ['5'], [null]])('B70 a page of %p is refused', async (limit) => {
     const { service } = await startCore();
-    expect((await errorOf(service.list({ limit: limit as number }))).message).toMatch(/1 to 1000/);
+    expect((await errorOf(service.admin.list({ limit: limit as number }))).message).toMatch(/1 to 1000/);
   });
 
   it('B71 a forced release needs a reason', async () => {
     const { service } = await startCore();
     for (const request of [undefined, {}, { reason: '' }, { reason: ' ' }, { reason: 5 }]) {
-      expect((await errorOf(service.forceRelease('key', request as never))).message).toContain(
+      expect((await errorOf(service.admin.forceRelease('key', request as never))).message).toContain(
         'needs a reason',
       );
     }

@@ -1,3 +1,4 @@
+import { INTERNALS } from '../../lib/lock-internals.js';
 import { describe, expect, it } from '@jest/globals';
 import { getEventListeners } from 'node:events';
 import { LockError, LockLostError, LockNotAcquiredError } from '../../lib/lock.errors.js';
@@ -100,7 +101,7 @@ describe('a lock that is passed on to the next waiter of the process', () => {
     expect(heir.value?.held).toBe(true);
     expect(heir.value?.owner).not.toBe(lock.owner);
     expect(heir.value?.fencingToken).toBeGreaterThan(lock.fencingToken);
-    expect(await core.service.inspect('key')).toMatchObject({
+    expect(await core.service.admin.inspect('key')).toMatchObject({
       state: 'held',
       holder: { label: 'next', remaining: 5_000, fencingToken: heir.value?.fencingToken },
       lastRun: { label: 'first', outcome: 'failed' },
@@ -157,10 +158,10 @@ describe('a lock that is passed on to the next waiter of the process', () => {
     await core.clock.advance(10);
     bodies[0]?.fail(new Error('broken'));
     await settle();
-    expect(await core.service.inspect('key')).toMatchObject({ lastRun: { outcome: 'failed' } });
+    expect(await core.service.admin.inspect('key')).toMatchObject({ lastRun: { outcome: 'failed' } });
     bodies[1]?.open();
     await settle();
-    expect(await core.service.inspect('key')).toMatchObject({ lastRun: { outcome: 'done' } });
+    expect(await core.service.admin.inspect('key')).toMatchObject({ lastRun: { outcome: 'done' } });
     expect(runs.map(({ state }) => state)).toEqual(['rejected', 'resolved', 'pending']);
     bodies[2]?.open();
     await settle();
@@ -300,7 +301,7 @@ describe('a lock is not passed on', () => {
   it('B23 when its key is paused: who waits is told so', async () => {
     const core = await start();
     const { lock, heir } = await succession(core);
-    await core.service.pause('key');
+    await core.service.admin.pause('key');
     expect(await lock.release()).toBe(true);
     await settle();
     expect(heir.error).toMatchObject({ name: 'LockNotAcquiredError', reason: 'paused' });
@@ -701,8 +702,8 @@ describe('a request to pass a lock on', () => {
 
 describe('passing on and shutting down', () => {
   const stop = async ({ service }: PassingCore): Promise<void> => {
-    await service.drain();
-    await service.close();
+    await service[INTERNALS].drain();
+    await service[INTERNALS].close();
   };
 
   it('B12 B23 nothing is passed on to those whose wait the shutdown ends', async () => {

@@ -7,11 +7,11 @@ const log = captureLog();
 describe('B73 a paused key', () => {
   it('is refused to everybody, at once, also to those who would wait', async () => {
     const { service, of, clock } = await startCore();
-    expect(await service.pause('key')).toBe(true);
-    expect(await service.pause('key')).toBe(false);
+    expect(await service.admin.pause('key')).toBe(true);
+    expect(await service.admin.pause('key')).toBe(false);
     const error = (await errorOf(service.acquire('key', { wait: Infinity }))) as LockNotAcquiredError;
     expect(error).toMatchObject({ name: 'LockNotAcquiredError', reason: 'paused', waited: 0 });
-    expect(error.message).toContain('it is paused, for all instances. LockService.resume() ends that.');
+    expect(error.message).toContain('it is paused, for all instances. LockAdmin.resume() ends that.');
     expect(of('busy')).toMatchObject([{ key: 'key', reason: 'paused' }]);
     expect(await service.tryAcquire('other')).not.toBeNull();
     expect(clock.timers).toHaveLength(1); // of the other
@@ -20,27 +20,27 @@ describe('B73 a paused key', () => {
 
   it('goes to whoever asks when it is resumed', async () => {
     const { service } = await startCore();
-    await service.pause('key');
-    expect(await service.inspect('key')).toMatchObject({ state: 'free', paused: true });
-    expect(await service.resume('key')).toBe(true);
-    expect(await service.resume('key')).toBe(false);
+    await service.admin.pause('key');
+    expect(await service.admin.inspect('key')).toMatchObject({ state: 'free', paused: true });
+    expect(await service.admin.resume('key')).toBe(true);
+    expect(await service.admin.resume('key')).toBe(false);
     expect(log.map(({ text }) => text).filter((text) => text.includes('not paused any more'))).toHaveLength(
       1,
     );
-    expect(await service.inspect('key')).not.toHaveProperty('paused');
+    expect(await service.admin.inspect('key')).not.toHaveProperty('paused');
     expect((await service.acquire('key')).held).toBe(true);
   });
 
   it('stays with its holder, who renews and releases', async () => {
     const { service, clock } = await startCore({ ttl: 900, prefix: 'app' });
     const lock = await service.acquire('key');
-    await service.pause('key');
+    await service.admin.pause('key');
     await clock.advance(10_000);
     expect(lock.held).toBe(true);
-    expect(await service.inspect('key')).toMatchObject({ state: 'held', paused: true });
+    expect(await service.admin.inspect('key')).toMatchObject({ state: 'held', paused: true });
     expect(await lock.release()).toBe(true);
     expect(await service.tryAcquire('key')).toBeNull();
-    await service.resume('key');
+    await service.admin.resume('key');
     expect(await service.tryAcquire('key')).not.toBeNull();
   });
 
@@ -48,7 +48,7 @@ describe('B73 a paused key', () => {
     const { service, clock } = await startCore();
     await service.acquire('key');
     const waiting = errorOf(service.acquire('key', { wait: '1h' }));
-    await service.pause('key');
+    await service.admin.pause('key');
     await clock.advance(1_000);
     expect(await waiting).toMatchObject({ reason: 'paused' });
   });
@@ -56,7 +56,7 @@ describe('B73 a paused key', () => {
   it('needs a store that can pause', async () => {
     const core = await startCore();
     const { service } = await startCore({}, { store: { ...bare(core.store) } as never });
-    expect((await errorOf(service.pause('key'))).message).toContain(
+    expect((await errorOf(service.admin.pause('key'))).message).toContain(
       'does not implement pause(). Use a store that implements LockPauser.',
     );
   });

@@ -149,11 +149,11 @@ describe('release', () => {
   it('B46 the outcome of the work is kept', async () => {
     const { service } = await startCore();
     await service.run('key', () => {});
-    expect(await service.inspect('key')).toMatchObject({ state: 'free', lastRun: { outcome: 'done' } });
+    expect(await service.admin.inspect('key')).toMatchObject({ state: 'free', lastRun: { outcome: 'done' } });
     await service.run('key', () => Promise.reject(new Error('body'))).catch(() => {});
-    expect(await service.inspect('key')).toMatchObject({ lastRun: { outcome: 'failed' } });
+    expect(await service.admin.inspect('key')).toMatchObject({ lastRun: { outcome: 'failed' } });
     await (await service.acquire('key')).release('done');
-    expect(await service.inspect('key')).toMatchObject({ lastRun: { outcome: 'done' } });
+    expect(await service.admin.inspect('key')).toMatchObject({ lastRun: { outcome: 'done' } });
   });
 
   it('B45 releasing creates nothing', async () => {
@@ -161,7 +161,7 @@ describe('release', () => {
     const lock = await service.acquire('key');
     await lock.release();
     await lock.release();
-    expect(await service.inspect('key')).toMatchObject({ state: 'free' });
+    expect(await service.admin.inspect('key')).toMatchObject({ state: 'free' });
     expect((await store.server.list({ limit: 10 })).locks).toEqual([]);
   });
 });
@@ -218,7 +218,7 @@ describe('B59 scopes', () => {
     const { service } = await startCore();
     const lock = await service.acquire('key');
     expect(await lock.release(outcome)).toBe(true);
-    expect(await service.inspect('key')).toMatchObject({ lastRun: { outcome } });
+    expect(await service.admin.inspect('key')).toMatchObject({ lastRun: { outcome } });
   });
 
   it.each(['', 'Done', null, 1])('B46 the outcome %p is refused, and the lock stays', async (outcome) => {
@@ -235,7 +235,7 @@ describe('B59 scopes', () => {
       await using lock = await service.acquire('key');
       expect(lock.held).toBe(true);
     }
-    expect(await service.inspect('key')).toMatchObject({ state: 'free', lastRun: { outcome: 'done' } });
+    expect(await service.admin.inspect('key')).toMatchObject({ state: 'free', lastRun: { outcome: 'done' } });
     const body = async (): Promise<void> => {
       await using lock = await service.acquire('key');
       expect(lock.held).toBe(true);

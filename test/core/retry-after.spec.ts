@@ -1,3 +1,4 @@
+import { INTERNALS } from '../../lib/lock-internals.js';
 import { describe, expect, it } from '@jest/globals';
 import { LockNotAcquiredError } from '../../lib/lock.errors.js';
 import type { LockService } from '../../lib/lock.service.js';
@@ -41,10 +42,14 @@ describe('When to try again', () => {
 
   it('E17 is what the last run of the method took, for another key of the same method', async () => {
     const { service, store, clock } = await startCore();
-    const call = (key: string) => ({ key, settings: service.settingsFor('test', {}), job: 'Orders.ship' });
-    await service.runJob(call('order:1'), () => clock.advance(700));
+    const call = (key: string) => ({
+      key,
+      settings: service[INTERNALS].settingsFor('test', {}),
+      job: 'Orders.ship',
+    });
+    await service[INTERNALS].runJob(call('order:1'), () => clock.advance(700));
     await store.takenBy('other', 'order:2', 30_000);
-    const result = await service.runJob(call('order:2'), () => {});
+    const result = await service[INTERNALS].runJob(call('order:2'), () => {});
     expect(result).toMatchObject({ acquired: false, error: { retryAfter: 700 } });
   });
 });

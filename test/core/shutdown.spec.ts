@@ -1,3 +1,4 @@
+import { INTERNALS } from '../../lib/lock-internals.js';
 import { describe, expect, it } from '@jest/globals';
 import { LockError, LockLostError } from '../../lib/lock.errors.js';
 import { captureLog, errorOf, gate, startCore, warnings, watch, type Core } from './core-fixture.js';
@@ -8,8 +9,8 @@ const log = captureLog();
 
 /** What the module does when the application shuts down. */
 async function shutDown({ service }: Core): Promise<void> {
-  await service.drain();
-  await service.close();
+  await service[INTERNALS].drain();
+  await service[INTERNALS].close();
 }
 
 describe('B12 shutdown', () => {
@@ -31,7 +32,7 @@ describe('B12 shutdown', () => {
     const core = await startCore();
     await core.service.acquire('key');
     core.store.next('release', { before: 50, after: 50 });
-    const both = [watch(core.service.close()), watch(core.service.close())];
+    const both = [watch(core.service[INTERNALS].close()), watch(core.service[INTERNALS].close())];
     await core.clock.advance(99);
     expect(both.map(({ state }) => state)).toEqual(['pending', 'pending']);
     await core.clock.advance(1);
@@ -40,7 +41,7 @@ describe('B12 shutdown', () => {
 
   it('takes no new locks', async () => {
     const core = await startCore();
-    await core.service.drain();
+    await core.service[INTERNALS].drain();
     const sent = core.store.calls.length;
     expect(core.service.stopping).toBe(true);
     for (const call of [
@@ -51,7 +52,7 @@ describe('B12 shutdown', () => {
     ]) {
       const error = await errorOf(call());
       expect(error).toBeInstanceOf(LockError);
-      expect(error.message).toBe('The application is shutting down: no lock is taken any more.');
+      expect(error.message).toBe('The application is shutting down: it takes no more locks.');
     }
     expect(core.store.calls.length).toBe(sent);
     expect(core.clock.timers).toEqual([]);
@@ -67,7 +68,7 @@ describe('B12 shutdown', () => {
     await core.clock.advance(100);
     const waiting = waits.filter(({ state }) => state === 'pending');
     expect(waiting.length).toBeGreaterThanOrEqual(5);
-    await core.service.drain();
+    await core.service[INTERNALS].drain();
     await settle();
     for (const wait of waiting) expect(wait.error).toMatchObject({ name: 'LockError' });
     expect(core.clock.refTimers).toEqual([]);

@@ -1,3 +1,4 @@
+import { INTERNALS } from '../../lib/lock-internals.js';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { EventEmitter } from 'node:events';
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
@@ -73,8 +74,8 @@ describe('B74 the status file', () => {
   it('says 0 when the application has shut down, and nothing is left beside it', async () => {
     const { service } = await startCore({ statusFile });
     await service.acquire('key');
-    await service.drain();
-    await service.close();
+    await service[INTERNALS].drain();
+    await service[INTERNALS].close();
     expect(await readFile(statusFile, 'utf8')).toBe('0');
     expect(await readdir(folder)).toEqual(['locks.status']);
   });

@@ -16,7 +16,7 @@ describe('stealing', () => {
     await core.clock.advance(1_000);
     const lock = await core.service.acquire('key', { ...options, ttl: '20s' });
     expect(lock.expiresAt?.getTime()).toBe(core.clock.date() + 20_000);
-    expect(await core.service.inspect('key')).toMatchObject({
+    expect(await core.service.admin.inspect('key')).toMatchObject({
       state: 'held',
       lastRun: { label: 'crashed', outcome: 'failed' },
     });

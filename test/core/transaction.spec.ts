@@ -1,3 +1,4 @@
+import { INTERNALS } from '../../lib/lock-internals.js';
 import { describe, expect, it } from '@jest/globals';
 import type { TransactionGuard } from '../../lib/interfaces/lock-store.interface.js';
 import { LockError, LockLostError, LockStoreError } from '../../lib/lock.errors.js';
@@ -146,7 +147,9 @@ describe('transaction', () => {
   it('B71 is rolled back when only the database knows that the lock is gone', async () => {
     const { service, store, of } = await start();
     const lock = await service.acquire('key');
-    const error = await errorOf(lock.transaction(() => service.forceRelease('key', { reason: 'stuck' })));
+    const error = await errorOf(
+      lock.transaction(() => service.admin.forceRelease('key', { reason: 'stuck' })),
+    );
     expect(error).toBeInstanceOf(LockLostError);
     expect(lock.loss).toBe(error);
     expect(error.message).toContain('inside its transaction, the database said that it had run out');
@@ -229,7 +232,7 @@ describe('transaction', () => {
     const work = gate();
     const transaction = watch(lock.transaction(() => work.promise));
     await clock.advance(1);
-    const closing = watch(service.close());
+    const closing = watch(service[INTERNALS].close());
     await clock.advance(1);
     expect(lock.signal.aborted).toBe(true);
     expect(closing.state).toBe('pending');

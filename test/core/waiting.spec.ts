@@ -247,7 +247,7 @@ describe('the queue of one process', () => {
     await store.takenBy('other', 'key', 600_000);
     const waiting = watch(service.acquire('key', { wait: Infinity }));
     await clock.advance(1000);
-    await service.forceRelease('key', { reason: 'test' });
+    await service.admin.forceRelease('key', { reason: 'test' });
     await clock.advance(0);
     expect(waiting.state).toBe('resolved');
 

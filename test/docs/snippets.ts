@@ -16,10 +16,11 @@ const KNOWN: Record<string, string[]> = {
     'TypeOrmLockStore',
     'lockTableMigration',
   ],
+  '../../lib/interfaces/index.js': ['LockStore', 'assertKey', 'assertOwner', 'fitKey'],
   '../../lib/stores/mongodb/index.js': ['mongoStore', 'mongooseStore', 'MongoLockStore'],
   '../../lib/testing/index.js': ['LockTestingModule', 'TestLocks', 'withoutLocks', 'lockStoreConformance'],
   '../../lib/index.js':
-    'LockController LockHandOff LockModule LockService Lock LockContext Locked InjectLockService LockInterceptor LockExceptionFilter LockNotAcquiredError LockLostError LockStoreError MemoryLockStore memoryStore'.split(
+    'LockAdmin LockController LockHandOff LockModule LockService Lock LockContext Locked InjectLockService LockInterceptor LockExceptionFilter LockNotAcquiredError LockLostError LockStoreError MemoryLockStore memoryStore'.split(
       ' ',
     ),
   '@nestjs/common': [
@@ -56,6 +57,7 @@ const AMBIENT: Record<string, string> = {
   registry: 'declare const registry: SchedulerRegistry;',
   lock: 'declare const lock: Lock;',
   locks: 'declare const locks: LockService;',
+  admin: 'declare const admin: LockAdmin;',
   body: 'declare const body: string;',
   id: 'declare const id: number;',
   orders: 'declare const orders: Collection<{ _id: number; shipped: boolean }>;',

@@ -16,12 +16,13 @@ export async function connect(url, options = {}) {
   const application = url.startsWith('mongodb') ? await connectMongodb(url) : await connectSql(url, options);
   await application.store.prepare();
   const locks = new LockService({ options: { ttl: TTL }, openStore: () => application.store });
-  await locks.start();
+  const internals = locks[Symbol.for('nestjs-locked: internals')];
+  await internals.start();
   return {
     ...application,
     locks,
     async close() {
-      await locks.close();
+      await internals.close();
       await application.disconnect();
     },
   };

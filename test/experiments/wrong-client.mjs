@@ -9,7 +9,7 @@ const application = await connect(url);
 const { locks } = application;
 const refused = (await locks.tryAcquire(`${key}-occupied`)) === null;
 const lock = await locks.acquire(key, { renewEvery: 300 });
-const { holder } = await locks.inspect(key);
+const { holder } = await locks.admin.inspect(key);
 await sleep(1_000);
 const heldOn = lock.held;
 const released = await lock.release();

@@ -56,9 +56,9 @@ describe('B41 a key of any value', () => {
     await fc.assert(
       fc.asyncProperty(anyKey, async (given) => {
         const looks = [
-          service.inspect(given),
-          service.isLocked(given),
-          service.forceRelease(given, { reason: 'test' }),
+          service.admin.inspect(given),
+          service.admin.isLocked(given),
+          service.admin.forceRelease(given, { reason: 'test' }),
         ];
         for (const look of await Promise.allSettled(looks)) {
           if (isKey(given)) expect(look.status).toBe('fulfilled');

@@ -134,12 +134,12 @@ const places: Record<string, Place> = {
   },
   'list()': {
     options: { limit: fc.constantFrom<unknown>(0, 1, 1.5, 1000, 1001, '10'), after: name },
-    use: (options) => core.service.list(options),
+    use: (options) => core.service.admin.list(options),
   },
   'purge()': {
     options: { olderThan: duration },
     needed: { olderThan: 0 },
-    use: (options) => core.service.purge(options),
+    use: (options) => core.service.admin.purge(options),
   },
   '@Locked()': {
     options: {

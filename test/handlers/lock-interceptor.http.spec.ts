@@ -96,7 +96,7 @@ describe.each(platforms)('LockInterceptor on HTTP handlers, %s', (_, adapter) =>
     await app.happened('released', 2);
 
     expect(sentBeforeRelease).toEqual([true, true]);
-    const { lastRun } = await app.locks.inspect('fails');
+    const { lastRun } = await app.locks.admin.inspect('fails');
     expect(lastRun?.outcome).toBe('failed');
   });
 
@@ -132,7 +132,7 @@ describe.each(platforms)('LockInterceptor on HTTP handlers, %s', (_, adapter) =>
     body.end('last');
     expect(text.decode((await reader.read()).value)).toBe('last');
     await app.happened('released');
-    expect(await app.locks.isLocked('report')).toBe(false);
+    expect(await app.locks.admin.isLocked('report')).toBe(false);
   });
 
   it('B67 guards run before the lock is taken, pipes under it', async () => {
@@ -208,7 +208,7 @@ describe.each(platforms)('LockInterceptor on HTTP handlers, %s', (_, adapter) =>
       @Get('key')
       @UseInterceptors(LockInterceptor('key', { module: 'weak' }))
       async key() {
-        return String(await app.locks.isLocked('key'));
+        return String(await app.locks.admin.isLocked('key'));
       }
     }
     const app = await startHttp(adapter(), {

@@ -32,7 +32,7 @@ describe.each(platforms)('LockInterceptor when nobody waits for the answer any m
       expect(await app.locks.tryAcquire('slow')).toBeNull();
       gate.open();
       await app.happened('released');
-      const { lastRun } = await app.locks.inspect('slow');
+      const { lastRun } = await app.locks.admin.inspect('slow');
       expect(lastRun?.outcome).toBe(ending === 'fails' ? 'failed' : 'done');
     },
   );
@@ -55,7 +55,7 @@ describe.each(platforms)('LockInterceptor when nobody waits for the answer any m
     await answer;
 
     await app.store.renewed(5);
-    expect(await app.locks.isLocked('slow')).toBe(true);
+    expect(await app.locks.admin.isLocked('slow')).toBe(true);
     gate.open();
     await app.happened('released');
   });
@@ -127,7 +127,7 @@ describe.each(platforms)('LockInterceptor when nobody waits for the answer any m
     expect(await app.locks.tryAcquire('slow')).toBeNull();
     gate.open();
     await app.happened('released');
-    expect(await app.locks.isLocked('slow')).toBe(false);
+    expect(await app.locks.admin.isLocked('slow')).toBe(false);
   });
 
   it('B67 a client that goes away while its response is streamed ends the lock', async () => {
@@ -144,7 +144,7 @@ describe.each(platforms)('LockInterceptor when nobody waits for the answer any m
     file.write('first');
     const client = app.client('/streamed');
     await (await client.answer).body!.getReader().read();
-    expect(await app.locks.isLocked('report')).toBe(true);
+    expect(await app.locks.admin.isLocked('report')).toBe(true);
 
     await client.leave();
     await app.happened('released');

@@ -139,7 +139,7 @@ describe('LockInterceptor on message handlers', () => {
     const { running, client } = await startMicroservice({ controllers: [Orders] });
     await lastValueFrom(client.emit('shipped', 7), { defaultValue: undefined });
     await gate.reached;
-    expect(await running.locks.isLocked('order:7')).toBe(true);
+    expect(await running.locks.admin.isLocked('order:7')).toBe(true);
     gate.open();
     await running.happened('released');
   });
@@ -161,12 +161,12 @@ describe('LockInterceptor on GraphQL resolvers', () => {
     const { running, resolve } = await startResolver(Resolver, 'order');
     const answer = resolve({ id: 7 });
     await gate.reached;
-    expect(await running.locks.isLocked('order:7')).toBe(true);
+    expect(await running.locks.admin.isLocked('order:7')).toBe(true);
     gate.open();
 
     expect(await answer).toBe('7 under order:7');
     await running.happened('released');
-    expect(await running.locks.isLocked('order:7')).toBe(false);
+    expect(await running.locks.admin.isLocked('order:7')).toBe(false);
   });
 
   it('B67 locks until the iterable of a subscription is left', async () => {

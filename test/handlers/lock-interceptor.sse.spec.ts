@@ -58,7 +58,7 @@ describe.each(platforms)('LockInterceptor on @Sse() handlers, %s', (_, adapter) 
     await app.happened('acquired');
     values.next({ data: 'first' });
     await read(reader, 'data: first');
-    expect(await app.locks.isLocked('feed')).toBe(true);
+    expect(await app.locks.admin.isLocked('feed')).toBe(true);
 
     await client.leave();
     await app.happened('released');
@@ -127,7 +127,7 @@ describe.each(platforms)('LockInterceptor on @Sse() handlers, %s', (_, adapter) 
     await client.answer;
     await app.happened('acquired');
     await client.leave();
-    expect(await app.locks.isLocked('feed')).toBe(true);
+    expect(await app.locks.admin.isLocked('feed')).toBe(true);
 
     await app.happened('released');
     expect(values.observed).toBe(false);

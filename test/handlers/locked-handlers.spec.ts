@@ -119,7 +119,7 @@ describe.each(platforms)('@Locked() on HTTP handlers, %s', (_, adapter) => {
     file.write('first');
     const client = app.client('/');
     await (await client.answer).body!.getReader().read();
-    expect(await app.locks.isLocked('report')).toBe(true);
+    expect(await app.locks.admin.isLocked('report')).toBe(true);
 
     await client.leave();
     await app.happened('released');

@@ -29,9 +29,9 @@ describe('Streams that methods under @Locked() return', () => {
     const { app, feed } = await start(Feed);
     const received: unknown[] = [];
     const observable = await feed.feed();
-    expect(await app.locks.isLocked('feed')).toBe(true);
+    expect(await app.locks.admin.isLocked('feed')).toBe(true);
     const done = lastValueFrom(observable.pipe(toArray())).then((all) => received.push(...all));
-    expect(await app.locks.isLocked('feed')).toBe(true);
+    expect(await app.locks.admin.isLocked('feed')).toBe(true);
 
     values.complete();
     await done;
@@ -119,7 +119,7 @@ describe('Streams that methods under @Locked() return', () => {
     const received: unknown[] = [];
     for await (const value of await feed.feed()) {
       received.push(value);
-      expect(await app.locks.isLocked('feed')).toBe(true);
+      expect(await app.locks.admin.isLocked('feed')).toBe(true);
     }
 
     expect(received).toEqual(['feed', 'last']);

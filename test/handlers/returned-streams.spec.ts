@@ -104,21 +104,21 @@ describe('What a locked method returned', () => {
     const items: string[] = [];
     for await (const item of await streams.web()) {
       items.push(item);
-      expect(await locks.isLocked('web')).toBe(true);
+      expect(await locks.admin.isLocked('web')).toBe(true);
     }
     expect(items).toEqual(['item']);
-    expect(await locks.isLocked('web')).toBe(false);
+    expect(await locks.admin.isLocked('web')).toBe(false);
   });
 
   it('B62, B67 a generator still has next() and return(), and holds the lock until it is left', async () => {
     const { streams, locks } = await start();
     const generator = await streams.generator();
     expect(await generator.next()).toEqual({ done: false, value: 1 });
-    expect(await locks.isLocked('generator')).toBe(true);
+    expect(await locks.admin.isLocked('generator')).toBe(true);
     const end = released(locks, 'generator');
     expect(await generator.return('left')).toEqual({ done: true, value: 'left' });
     await end;
-    expect(await locks.isLocked('generator')).toBe(false);
+    expect(await locks.admin.isLocked('generator')).toBe(false);
   });
 
   it('B67 a Node stream that nobody reads is given up after a ttl, and cannot be read unlocked then', async () => {
@@ -138,7 +138,7 @@ describe('What a locked method returned', () => {
     })();
     const renewed = await locks.acquire('clock', { ttl: 150, autoRenew: false });
     await new Promise((resolve) => renewed.signal.addEventListener('abort', resolve)); // a ttl has passed
-    expect(await locks.isLocked('slow')).toBe(true);
+    expect(await locks.admin.isLocked('slow')).toBe(true);
     streams.first.open();
     await reading;
     expect(chunks).toEqual(['at last']);
@@ -149,7 +149,7 @@ describe('What a locked method returned', () => {
     const reader = (await streams.endless()).getReader();
     expect(await reader.read()).toEqual({ done: false, value: 1 });
     const lost = once(locks.events, 'lost');
-    await locks.forceRelease('endless', { reason: 'test' });
+    await locks.admin.forceRelease('endless', { reason: 'test' });
     await lost;
     await expect(reader.read()).rejects.toThrow(LockLostError);
   });

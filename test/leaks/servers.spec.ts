@@ -1,3 +1,4 @@
+import { INTERNALS } from '../../lib/lock-internals.js';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { ConsoleLogger, Logger } from '@nestjs/common';
 import { channel } from 'node:diagnostics_channel';
@@ -124,7 +125,7 @@ describe.each(targetsAmong('postgres', 'mariadb', 'mysql', 'sqlite'))('D on $nam
       );
       const { store, application } = await prepared(table, preparedStatements ? {} : { preparedStatements });
       const service = new LockService({ options: {}, openStore: () => store });
-      await service.start();
+      await service[INTERNALS].start();
       const lock = await service.acquire('ours');
       for (const statement of own) await application.query(statement);
 
@@ -141,7 +142,7 @@ describe.each(targetsAmong('postgres', 'mariadb', 'mysql', 'sqlite'))('D on $nam
       });
       expect(said).not.toEqual([]);
       expect(shownBy(said)).not.toMatch(UUID);
-      await service.close();
+      await service[INTERNALS].close();
     },
   );
 
@@ -173,7 +174,7 @@ if (mongodbIsSelected())
       const store = await fixture.store();
       const tokenOfHolder = tokenOf(await store.acquire('held', HELD, 60_000));
       const service = new LockService({ options: {}, openStore: () => store });
-      await service.start();
+      await service[INTERNALS].start();
       const lock = await service.acquire('ours');
       const database = (await fixture.client()).db(fixture.databaseName);
       const refuse = (validator: object) => database.command({ collMod: 'locks', validator });
@@ -198,7 +199,7 @@ if (mongodbIsSelected())
       expect(failure).toMatchObject({ name: 'LockStoreError', cause: expect.anything() });
       expect(ownersIn(failure, [HELD])).toEqual([]);
       await refuse({});
-      await service.close();
+      await service[INTERNALS].close();
     });
 
     it('D, B86 a command that is refused with its text in the message: nothing of the command is shown', async () => {

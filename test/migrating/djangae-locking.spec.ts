@@ -1,3 +1,4 @@
+import { INTERNALS } from '../../lib/lock-internals.js';
 import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { Injectable } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
@@ -82,7 +83,7 @@ for (const target of targetsAmong('postgres'))
             LockModule.forRoot({ store: typeOrmStore() }),
           ];
           const own = (await deployment.start({ imports })).get(LockService);
-          expect(await others.isLocked((await own.acquire(newKey())).key)).toBe(true);
+          expect(await others.admin.isLocked((await own.acquire(newKey())).key)).toBe(true);
         },
       ],
       '`kind=STRONG`, the default': [
@@ -102,7 +103,7 @@ for (const target of targetsAmong('postgres'))
 
             @Locked({ module: 'weak' })
             async fill(): Promise<boolean> {
-              return this.weakly.isLocked('Caches.fill');
+              return this.weakly.admin.isLocked('Caches.fill');
             }
           }
           const imports = [
@@ -130,11 +131,11 @@ for (const target of targetsAmong('postgres'))
           const clock = new ManualClock(); // that a day goes by in a moment
           const openStore = () => new TypeOrmLockStore(application);
           const purging = new LockService({ options, openStore, clock });
-          await purging.start();
+          await purging[INTERNALS].start();
           await clock.advance(0.75 * DAY); // instances do not come together
-          while ((await locks.inspect(old)).lastRun);
-          expect((await locks.inspect(young)).lastRun).toBeDefined();
-          await purging.close();
+          while ((await locks.admin.inspect(old)).lastRun);
+          expect((await locks.admin.inspect(young)).lastRun).toBeDefined();
+          await purging[INTERNALS].close();
         },
       ],
       '`DJANGAE_CLEANUP_LOCKS_OLDER_THAN`': [
@@ -142,11 +143,11 @@ for (const target of targetsAmong('postgres'))
         async () => {
           const key = newKey();
           await locks.run(key, () => {});
-          expect(await locks.purge({ olderThan: '30d' })).toBe(0);
-          expect((await locks.inspect(key)).lastRun).toBeDefined();
+          expect(await locks.admin.purge({ olderThan: '30d' })).toBe(0);
+          expect((await locks.admin.inspect(key)).lastRun).toBeDefined();
           await unusedFor(key, 31 * DAY);
-          expect(await locks.purge({ olderThan: '30d' })).toBe(1);
-          expect((await locks.inspect(key)).lastRun).toBeUndefined();
+          expect(await locks.admin.purge({ olderThan: '30d' })).toBe(1);
+          expect((await locks.admin.inspect(key)).lastRun).toBeUndefined();
         },
       ],
       'a cleanup URL all the same': [
@@ -210,14 +211,14 @@ for (const target of targetsAmong('postgres'))
         async () => {
           const lock = await locks.acquire(newKey());
           expect([await lock.release(), await lock.release()]).toEqual([true, false]);
-          expect(await others.isLocked(lock.key)).toBe(false);
+          expect(await others.admin.isLocked(lock.key)).toBe(false);
         },
       ],
       '`with lock(identifier):`': [
         'B59',
         async () => {
           const key = newKey();
-          const work = async () => others.isLocked(key);
+          const work = async () => others.admin.isLocked(key);
           const held = await others.acquire(key);
           const working = locks.run(key, work, { wait: Infinity });
           await held.release();
@@ -331,7 +332,9 @@ for (const target of targetsAmong('postgres'))
           await unrenewedFor(key, 61_000);
           const stolen = await others.acquire(key, { stealAfter: '1m' });
           expect(await lock.release()).toBe(false);
-          expect(await locks.inspect(key)).toMatchObject({ holder: { fencingToken: stolen.fencingToken } });
+          expect(await locks.admin.inspect(key)).toMatchObject({
+            holder: { fencingToken: stolen.fencingToken },
+          });
         },
       ],
       "calls of one decorated function share a handle, and the loser's end releases the winner's lock": [
@@ -351,7 +354,7 @@ for (const target of targetsAmong('postgres'))
           const winner = shared.load();
           await gate.reached;
           await expect(shared.load()).rejects.toThrow(LockNotAcquiredError);
-          expect(await others.isLocked('shared')).toBe(true);
+          expect(await others.admin.isLocked('shared')).toBe(true);
           gate.open();
           await winner;
           await shared.load();
@@ -399,7 +402,7 @@ for (const target of targetsAmong('postgres'))
           );
           const [thief, ...more] = (await Promise.all(thieves)).filter((lock) => lock !== null);
           expect([thief?.held, more]).toEqual([true, []]);
-          const { holder } = (await others.inspect(key)) as any;
+          const { holder } = (await others.admin.inspect(key)) as any;
           expect(holder.expiresAt - holder.startedAt).toBe(20_000);
         },
       ],
@@ -421,7 +424,7 @@ for (const target of targetsAmong('postgres'))
         'B72',
         async () => {
           const lock = await locks.acquire(newKey());
-          await locks.purge({ olderThan: 0 });
+          await locks.admin.purge({ olderThan: 0 });
           expect(await others.tryAcquire(lock.key)).toBeNull();
           expect(await lock.release()).toBe(true);
         },

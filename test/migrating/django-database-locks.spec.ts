@@ -61,7 +61,7 @@ for (const { name, open } of targetsAmong('postgres'))
 
     async function expired(): Promise<Lock> {
       const lock = await locks.acquire(newKey(), SHORT);
-      while (await others.isLocked(lock.key));
+      while (await others.admin.isLocked(lock.key));
       return lock;
     }
 
@@ -93,7 +93,7 @@ for (const { name, open } of targetsAmong('postgres'))
             LockModule.forRoot({ store: typeOrmStore({ dataSource: 'ops' }) }),
           ];
           const own = (await deployment.start({ imports })).get(LockService);
-          expect(await others.isLocked((await own.acquire(newKey())).key)).toBe(true);
+          expect(await others.admin.isLocked((await own.acquire(newKey())).key)).toBe(true);
         },
       ],
       'the setting for the ttl of all locks': [
@@ -102,7 +102,7 @@ for (const { name, open } of targetsAmong('postgres'))
           const imports = [TypeOrmModule.forRoot(target.options), LockModule.forRoot({ store, ttl: '1m' })];
           const own = (await deployment.start({ imports })).get(LockService);
           const leaseOf = async (lock: Lock) => {
-            const { holder } = (await others.inspect(lock.key)) as any;
+            const { holder } = (await others.admin.inspect(lock.key)) as any;
             return holder.expiresAt - holder.startedAt;
           };
           expect(await leaseOf(await own.acquire(newKey()))).toBe(60_000);
@@ -163,7 +163,7 @@ for (const { name, open } of targetsAmong('postgres'))
           class Invoices {
             @Locked()
             async sendAll(): Promise<boolean> {
-              return others.isLocked('Invoices.sendAll');
+              return others.admin.isLocked('Invoices.sendAll');
             }
           }
           const invoices = (await deployment.instance({ store }, Invoices)).get(Invoices);
@@ -215,17 +215,20 @@ for (const { name, open } of targetsAmong('postgres'))
         async () => {
           const key = newKey();
           const program = await cli.hold(key);
-          expect(await locks.isLocked(key)).toBe(true);
+          expect(await locks.admin.isLocked(key)).toBe(true);
           program.endInput();
           expect((await program.ended).code).toBe(0);
-          expect(await locks.inspect(key)).toMatchObject({ state: 'free', lastRun: { outcome: 'done' } });
+          expect(await locks.admin.inspect(key)).toMatchObject({
+            state: 'free',
+            lastRun: { outcome: 'done' },
+          });
         },
       ],
       '`with` a lock': [
         'B59',
         async () => {
           const key = newKey();
-          const work = async () => others.isLocked(key);
+          const work = async () => others.admin.isLocked(key);
           expect(await locks.run(key, work)).toBe(true);
           {
             await using lock = await locks.acquire(key);
@@ -249,11 +252,11 @@ for (const { name, open } of targetsAmong('postgres'))
         async () => {
           const key = newKey();
           const lock = await locks.acquire(key, { label: 'api-7' });
-          expect(await others.inspect(key)).toMatchObject({ holder: { label: 'api-7' } });
+          expect(await others.admin.inspect(key)).toMatchObject({ holder: { label: 'api-7' } });
           await lock.release();
           const next = await locks.acquire(key);
           const label = `${hostname()}:${process.pid}`;
-          expect(await others.inspect(key)).toMatchObject({ holder: { label } });
+          expect(await others.admin.inspect(key)).toMatchObject({ holder: { label } });
           expect(next.owner).not.toBe(lock.owner);
         },
       ],
@@ -262,7 +265,7 @@ for (const { name, open } of targetsAmong('postgres'))
         async () => {
           const key = newKey();
           await locks.acquire(key, { ttl: '1m' });
-          const { holder } = (await others.inspect(key)) as any;
+          const { holder } = (await others.admin.inspect(key)) as any;
           expect(holder.expiresAt - holder.startedAt).toBe(60_000);
           const short = await locks.acquire(newKey(), SHORT);
           expect((await others.acquire(short.key, { wait: '1m' })).held).toBe(true);
@@ -273,7 +276,10 @@ for (const { name, open } of targetsAmong('postgres'))
         async () => {
           const key = newKey();
           await locks.acquire(key, { ttl: Infinity, autoRenew: false });
-          expect(await others.inspect(key)).toMatchObject({ state: 'held', holder: { expiresAt: null } });
+          expect(await others.admin.inspect(key)).toMatchObject({
+            state: 'held',
+            holder: { expiresAt: null },
+          });
           const thief = { wait: '1m', autoRenew: false, stealAfter: '500ms' } as const;
           expect((await others.acquire(key, thief)).held).toBe(true);
         },
@@ -284,7 +290,7 @@ for (const { name, open } of targetsAmong('postgres'))
           const key = newKey();
           await locks.acquire(key, { renewEvery: '100ms' });
           const renewals = async () => {
-            const { holder } = (await others.inspect(key)) as any;
+            const { holder } = (await others.admin.inspect(key)) as any;
             return holder.renewedAt - holder.startedAt;
           };
           while ((await renewals()) === 0);
@@ -368,7 +374,7 @@ for (const { name, open } of targetsAmong('postgres'))
           expect([await lock.release(), await lock.release()]).toEqual([true, false]);
           const late = await expired();
           const next = await others.acquire(late.key);
-          expect([await late.release(), await locks.isLocked(next.key)]).toEqual([false, true]);
+          expect([await late.release(), await locks.admin.isLocked(next.key)]).toEqual([false, true]);
         },
       ],
       'a renewal that fails': [
@@ -378,14 +384,14 @@ for (const { name, open } of targetsAmong('postgres'))
           const onLost = jest.fn();
           const lock = await locks.acquire(key, { ttl: '3s', onLost });
           const aborted = once(lock.signal, 'abort');
-          await others.forceRelease(key, { reason: 'a test' });
+          await others.admin.forceRelease(key, { reason: 'a test' });
           await aborted;
           expect(onLost).toHaveBeenCalledTimes(1);
           const work = locks.run(
             key,
             async ({ signal }) => {
               const ended = once(signal, 'abort');
-              await others.forceRelease(key, { reason: 'a test' });
+              await others.admin.forceRelease(key, { reason: 'a test' });
               await ended;
             },
             { ttl: '3s' },
@@ -398,7 +404,7 @@ for (const { name, open } of targetsAmong('postgres'))
         async () => {
           const { key } = await locks.acquire(newKey(), { label: 'api-7' });
           const { key: over } = await expired();
-          const listed = (await others.list({ limit: 1000 })).locks;
+          const listed = (await others.admin.list({ limit: 1000 })).locks;
           expect(listed).toContainEqual(expect.objectContaining({ key, label: 'api-7' }));
           expect(listed.map((lock) => lock.key)).not.toContain(over);
         },
@@ -409,7 +415,7 @@ for (const { name, open } of targetsAmong('postgres'))
           const key = newKey();
           await errorOf(locks.run(key, () => Promise.reject(new Error('no')), { label: 'first' }));
           await locks.acquire(key, { label: 'second' });
-          expect(await others.inspect(key)).toMatchObject({
+          expect(await others.admin.inspect(key)).toMatchObject({
             state: 'held',
             holder: { label: 'second' },
             lastRun: { label: 'first', outcome: 'failed' },
@@ -420,9 +426,9 @@ for (const { name, open } of targetsAmong('postgres'))
         'B69',
         async () => {
           const key = newKey();
-          expect(await locks.isLocked(key)).toBe(false);
+          expect(await locks.admin.isLocked(key)).toBe(false);
           await others.acquire(key);
-          expect(await locks.isLocked(key)).toBe(true);
+          expect(await locks.admin.isLocked(key)).toBe(true);
         },
       ],
       'deleting a row to free its lock': [
@@ -431,7 +437,7 @@ for (const { name, open } of targetsAmong('postgres'))
           const key = newKey();
           const lock = await others.acquire(key, { ttl: '3s' });
           const lost = once(others.events, 'lost');
-          expect(await locks.forceRelease(key, { reason: 'the host is gone' })).toBe(true);
+          expect(await locks.admin.forceRelease(key, { reason: 'the host is gone' })).toBe(true);
           const next = await locks.acquire(key);
           await lost;
           expect([lock.held, next.held]).toEqual([false, true]);
@@ -448,11 +454,12 @@ for (const { name, open } of targetsAmong('postgres'))
           const own = (await deployment.start({ imports })).get(LockService);
           await own.run('unused', () => {});
           await own.acquire('held');
-          expect([await own.purge({ olderThan: '90d' }), await locks.purge({ olderThan: '90d' })]).toEqual([
-            0, 0,
-          ]);
-          expect(await own.purge({ olderThan: 0 })).toBe(1);
-          expect(await own.isLocked('held')).toBe(true);
+          expect([
+            await own.admin.purge({ olderThan: '90d' }),
+            await locks.admin.purge({ olderThan: '90d' }),
+          ]).toEqual([0, 0]);
+          expect(await own.admin.purge({ olderThan: 0 })).toBe(1);
+          expect(await own.admin.isLocked('held')).toBe(true);
         },
       ],
 
@@ -464,7 +471,7 @@ for (const { name, open } of targetsAmong('postgres'))
             locks.run(key, () => pause(50), { ttl: '10s', renewEvery: '50ms' });
           await Promise.all(keys.map(section));
           const held = [];
-          for (const key of keys) if (await others.isLocked(key)) held.push(key);
+          for (const key of keys) if (await others.admin.isLocked(key)) held.push(key);
           expect(held).toEqual([]);
           const lock = await locks.acquire(newKey(), { renewEvery: '50ms' });
           expect(await lock.release()).toBe(true);
@@ -497,7 +504,7 @@ for (const { name, open } of targetsAmong('postgres'))
         async () => {
           const lock = await expired();
           expect(await errorOf(lock.extend())).toBeInstanceOf(LockLostError);
-          expect(await others.isLocked(lock.key)).toBe(false);
+          expect(await others.admin.isLocked(lock.key)).toBe(false);
         },
       ],
       "the row is written in the caller's transaction": [
@@ -511,7 +518,7 @@ for (const { name, open } of targetsAmong('postgres'))
             throw new Error('rolled back');
           });
           await expect(rolledBack).rejects.toThrow('rolled back');
-          expect(await others.isLocked(lock!.key)).toBe(true);
+          expect(await others.admin.isLocked(lock!.key)).toBe(true);
           const work = async (manager: EntityManager) => manager.query('SELECT 1 AS one');
           expect(await lock!.transaction(work)).toEqual([{ one: 1 }]);
         },

@@ -79,7 +79,7 @@ if (mongodbIsSelected())
 
     async function expired(): Promise<Lock> {
       const lock = await locks.acquire(newKey(), SHORT);
-      while (await others.isLocked(lock.key));
+      while (await others.admin.isLocked(lock.key));
       return lock;
     }
 
@@ -197,8 +197,11 @@ if (mongodbIsSelected())
         'B29',
         async () => {
           const { key } = await locks.acquire(newKey(), { ttl: Infinity });
-          expect(await others.inspect(key)).toMatchObject({ state: 'held', holder: { expiresAt: null } });
-          const { holder } = (await others.inspect((await locks.acquire(newKey())).key)) as any;
+          expect(await others.admin.inspect(key)).toMatchObject({
+            state: 'held',
+            holder: { expiresAt: null },
+          });
+          const { holder } = (await others.admin.inspect((await locks.acquire(newKey())).key)) as any;
           expect(holder.expiresAt - holder.startedAt).toBe(30_000);
         },
       ],
@@ -215,11 +218,11 @@ if (mongodbIsSelected())
         async () => {
           const key = newKey();
           const lock = await locks.acquire(key, { label: 'api-7' });
-          expect(await others.inspect(key)).toMatchObject({ holder: { label: 'api-7' } });
+          expect(await others.admin.inspect(key)).toMatchObject({ holder: { label: 'api-7' } });
           await lock.release();
           const next = await locks.acquire(key);
           const label = `${hostname()}:${process.pid}`;
-          expect(await others.inspect(key)).toMatchObject({ holder: { label } });
+          expect(await others.admin.inspect(key)).toMatchObject({ holder: { label } });
           expect(next.owner).not.toBe(lock.owner);
         },
       ],
@@ -240,7 +243,7 @@ if (mongodbIsSelected())
           const data = await (await locks.acquire(newKey())).handOff();
           const restored = await others.restore(JSON.parse(JSON.stringify(data)));
           expect(await restored.release()).toBe(true);
-          expect(await locks.isLocked(data.key)).toBe(false);
+          expect(await locks.admin.isLocked(data.key)).toBe(false);
         },
       ],
       '`touch(key, owner, expire=60)`': [
@@ -248,9 +251,9 @@ if (mongodbIsSelected())
         async () => {
           const lock = await locks.acquire(newKey(), { ttl: '10s' });
           await lock.extend('1m');
-          const { holder } = (await others.inspect(lock.key)) as any;
+          const { holder } = (await others.admin.inspect(lock.key)) as any;
           expect(holder.expiresAt - holder.renewedAt).toBe(60_000);
-          await others.forceRelease(lock.key, { reason: 'a test' });
+          await others.admin.forceRelease(lock.key, { reason: 'a test' });
           await expect(lock.extend('1m')).rejects.toThrow(LockLostError);
         },
       ],
@@ -259,7 +262,7 @@ if (mongodbIsSelected())
         async () => {
           const lock = await locks.acquire(newKey(), { ttl: '10s' });
           for (let i = 0; i < 5; i++) await lock.extend();
-          const { holder } = (await others.inspect(lock.key)) as any;
+          const { holder } = (await others.admin.inspect(lock.key)) as any;
           expect(holder.expiresAt - holder.renewedAt).toBe(10_000);
         },
       ],
@@ -269,7 +272,7 @@ if (mongodbIsSelected())
           const key = newKey();
           await locks.run(key, () => {}, { label: 'first' });
           await locks.acquire(key, { label: 'second' });
-          expect(await others.inspect(key)).toMatchObject({
+          expect(await others.admin.inspect(key)).toMatchObject({
             state: 'held',
             holder: { label: 'second', startedAt: expect.any(Date), expiresAt: expect.any(Date) },
             lastRun: { label: 'first', outcome: 'done' },
@@ -280,17 +283,17 @@ if (mongodbIsSelected())
         'B69',
         async () => {
           const { key } = await locks.acquire(newKey());
-          expect(await others.isLocked(key)).toBe(true);
+          expect(await others.admin.isLocked(key)).toBe(true);
           const over = await locks.acquire(newKey(), SHORT);
-          while ((await others.inspect(over.key)).state !== 'expired');
-          expect(await locks.isLocked(over.key)).toBe(false);
+          while ((await others.admin.inspect(over.key)).state !== 'expired');
+          expect(await locks.admin.isLocked(over.key)).toBe(false);
         },
       ],
       '`with locks(key, owner):`': [
         'B59',
         async () => {
           const key = newKey();
-          const work = async () => others.isLocked(key);
+          const work = async () => others.admin.isLocked(key);
           expect(await locks.run(key, work)).toBe(true);
           {
             await using lock = await locks.acquire(key);
@@ -298,7 +301,7 @@ if (mongodbIsSelected())
           }
           const failed = locks.run(key, () => Promise.reject(new Error('the work failed')));
           await expect(failed).rejects.toThrow('the work failed');
-          expect(await others.isLocked(key)).toBe(false);
+          expect(await others.admin.isLocked(key)).toBe(false);
         },
       ],
       '`MongoLockLocked`': [
@@ -387,9 +390,9 @@ if (mongodbIsSelected())
         'B31',
         async () => {
           const first = await others.acquire(newKey(), SHORT);
-          const before = (await others.inspect(first.key)) as any;
+          const before = (await others.admin.inspect(first.key)) as any;
           await locks.acquire(first.key, { ...PATIENT, ttl: '5s' });
-          const { holder } = (await others.inspect(first.key)) as any;
+          const { holder } = (await others.admin.inspect(first.key)) as any;
           expect(holder.startedAt.getTime()).toBeGreaterThanOrEqual(before.holder.expiresAt.getTime());
           expect(holder.expiresAt - holder.startedAt).toBe(5_000);
         },
@@ -399,7 +402,7 @@ if (mongodbIsSelected())
         async () => {
           const lock = await expired();
           expect(await errorOf(lock.extend())).toBeInstanceOf(LockLostError);
-          expect(await others.isLocked(lock.key)).toBe(false);
+          expect(await others.admin.isLocked(lock.key)).toBe(false);
         },
       ],
       'the lock ends after `expire` while the work goes on': [
@@ -411,7 +414,7 @@ if (mongodbIsSelected())
           expect(await others.tryAcquire(lock.key, { wait: '2s' })).toBeNull();
           expect(lock.held).toBe(true);
           const aborted = once(lock.signal, 'abort');
-          await others.forceRelease(lock.key, { reason: 'a test' });
+          await others.admin.forceRelease(lock.key, { reason: 'a test' });
           await aborted;
           expect([lock.held, lost]).toEqual([false, [lock]]);
         },
@@ -422,8 +425,8 @@ if (mongodbIsSelected())
           const crashed = await others.acquire(newKey(), { ttl: Infinity, autoRenew: false });
           const stealing = { ...PATIENT, ttl: '1m', autoRenew: false, stealAfter: '500ms' } as const;
           const { key } = await locks.acquire(crashed.key, stealing);
-          expect(await others.forceRelease(key, { reason: 'the host is gone' })).toBe(true);
-          expect(await locks.isLocked(key)).toBe(false);
+          expect(await others.admin.forceRelease(key, { reason: 'the host is gone' })).toBe(true);
+          expect(await locks.admin.isLocked(key)).toBe(false);
         },
       ],
       'what was released says nothing': [
@@ -433,7 +436,7 @@ if (mongodbIsSelected())
           await errorOf(
             locks.run(key, () => Promise.reject(new Error('the work failed')), { label: 'api-7' }),
           );
-          const { lastRun } = await others.inspect(key);
+          const { lastRun } = await others.admin.inspect(key);
           expect(lastRun).toMatchObject({
             label: 'api-7',
             startedAt: expect.any(Date),

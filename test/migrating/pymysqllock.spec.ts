@@ -187,9 +187,9 @@ for (const target of targetsAmong('mariadb', 'mysql', 'mysql56'))
         'B69',
         async () => {
           const key = newKey();
-          expect(await others.isLocked(key)).toBe(false);
+          expect(await others.admin.isLocked(key)).toBe(false);
           await locks.acquire(key);
-          expect(await others.isLocked(key)).toBe(true);
+          expect(await others.admin.isLocked(key)).toBe(true);
         },
       ],
       '`locker.get_all_locks()`': [
@@ -198,10 +198,10 @@ for (const target of targetsAmong('mariadb', 'mysql', 'mysql56'))
           const { key, fencingToken } = await locks.acquire(newKey(), { label: 'api-7' });
           if (!tells) {
             const performance_schema = target.name === 'mariadb' ? /performance_schema = ON/ : /MySQL 5\.7/;
-            await expect(locks.list()).rejects.toThrow(performance_schema);
+            await expect(locks.admin.list()).rejects.toThrow(performance_schema);
             return;
           }
-          const { locks: listed } = await others.list();
+          const { locks: listed } = await others.admin.list();
           expect(listed).toContainEqual(
             expect.objectContaining({ key, label: 'api-7', startedAt: expect.any(Date), fencingToken }),
           );
@@ -214,9 +214,9 @@ for (const target of targetsAmong('mariadb', 'mysql', 'mysql56'))
           const waiting = others.acquire(held.key, { wait: Infinity });
           await fixture.waiting(held.key);
           if (tells) {
-            const listed = (await locks.list()).locks.find(({ key }) => key === held.key);
+            const listed = (await locks.admin.list()).locks.find(({ key }) => key === held.key);
             expect(listed?.waiters).toBe(1);
-          } else await expect(locks.list()).rejects.toThrow(UNTOLD);
+          } else await expect(locks.admin.list()).rejects.toThrow(UNTOLD);
           await held.release();
           await (await waiting).release();
         },
@@ -269,7 +269,7 @@ for (const target of targetsAmong('mariadb', 'mysql', 'mysql56'))
         async () => {
           const { key } = await others.acquire(newKey());
           const lost = once(others.events, 'lost');
-          expect(await locks.forceRelease(key, { reason: 'the host is gone' })).toBe(true);
+          expect(await locks.admin.forceRelease(key, { reason: 'the host is gone' })).toBe(true);
           await lost;
           expect(await locks.tryAcquire(key)).not.toBeNull();
         },

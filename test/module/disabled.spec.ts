@@ -8,8 +8,8 @@ import {
   LockModule,
   LockNotAcquiredError,
   LockService,
-  type LockStoreDefinition,
 } from '../../lib/index.js';
+import type { LockStoreDefinition } from '../../lib/interfaces/index.js';
 import { logs, start, stop } from './applications.js';
 import { Gate } from './gate.js';
 import { RecordingStore } from './recording-store.js';

@@ -16,12 +16,10 @@ import {
   LockLostError,
   LockModule,
   LockService,
-  type AcquireRequest,
   type Lock,
-  type LockModuleDefaults,
-  type LockStoreDefinition,
-  type ReleaseRequest,
 } from '../../lib/index.js';
+import type { AcquireRequest, LockStoreDefinition, ReleaseRequest } from '../../lib/interfaces/index.js';
+import type { LockModuleDefaults } from '../../lib/options/lock.options.js';
 import { logs, start, stop } from './applications.js';
 import { Gate } from './gate.js';
 import { RecordingStore } from './recording-store.js';
@@ -187,7 +185,7 @@ describe('app.close()', () => {
     while (!locks.stopping) await new Promise(setImmediate);
 
     expect(await settled(jobs.other())).toMatchObject({
-      message: 'The application is shutting down: no lock is taken any more.',
+      message: 'The application is shutting down: it takes no more locks.',
     });
     expect(await settled(locks.acquire('other'))).toBeInstanceOf(LockError);
     expect(await jobs.tick()).toBeUndefined();

@@ -87,7 +87,7 @@ describe('LockController', () => {
       status: 200,
       body: { released: true },
     });
-    expect(await locks.isLocked('stuck')).toBe(false);
+    expect(await locks.admin.isLocked('stuck')).toBe(false);
   });
 
   it('B72 purges', async () => {

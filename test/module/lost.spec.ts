@@ -9,9 +9,9 @@ import {
   LockModule,
   LockService,
   type Lock,
-  type LockModuleDefaults,
   type LostCallback,
 } from '../../lib/index.js';
+import type { LockModuleDefaults } from '../../lib/options/lock.options.js';
 import { logs, start } from './applications.js';
 import { RecordingStore } from './recording-store.js';
 
@@ -24,7 +24,7 @@ const tell =
 /** Takes the lock away and lets the holder find out. */
 async function lose(locks: LockService, lock: Lock | undefined = LockContext.current()): Promise<void> {
   if (!lock) throw new Error('There is no lock to lose.');
-  await locks.forceRelease(lock.key, { reason: 'test' });
+  await locks.admin.forceRelease(lock.key, { reason: 'test' });
   await lock.extend().catch(() => {});
 }
 
@@ -90,7 +90,7 @@ class Jobs {
   async watches(): Promise<unknown> {
     const lock = LockContext.current()!;
     const aborted = once(lock.signal, 'abort');
-    await this.locks.forceRelease(lock.key, { reason: 'test' });
+    await this.locks.admin.forceRelease(lock.key, { reason: 'test' });
     await aborted;
     return lock.signal.reason;
   }
@@ -172,7 +172,7 @@ describe('A decorated method whose lock is lost', () => {
       constructor(readonly locks: LockService) {}
       @Locked('slow')
       async run(next: () => Promise<unknown>): Promise<void> {
-        await this.locks.forceRelease('slow', { reason: 'test' });
+        await this.locks.admin.forceRelease('slow', { reason: 'test' });
         await next();
       }
     }

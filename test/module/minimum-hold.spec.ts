@@ -3,7 +3,8 @@ import { describe, expect, it } from '@jest/globals';
 import { Injectable } from '@nestjs/common';
 import { Cron, ScheduleModule, SchedulerRegistry } from '@nestjs/schedule';
 import { once } from 'node:events';
-import { Locked, LockModule, LockService, type LockModuleDefaults } from '../../lib/index.js';
+import { Locked, LockModule, LockService } from '../../lib/index.js';
+import type { LockModuleDefaults } from '../../lib/options/lock.options.js';
 import { start } from './applications.js';
 import { RecordingStore } from './recording-store.js';
 

@@ -96,9 +96,9 @@ describe('Named lock modules', () => {
 
     await strong.acquire('mine');
     expect(stores.strong.calls).toEqual(['acquire mine']);
-    expect(await weak.isLocked('mine')).toBe(false);
-    expect(await locks.isLocked('mine')).toBe(false);
-    expect(await strong.isLocked('mine')).toBe(true);
+    expect(await weak.admin.isLocked('mine')).toBe(false);
+    expect(await locks.admin.isLocked('mine')).toBe(false);
+    expect(await strong.admin.isLocked('mine')).toBe(true);
   });
 
   it('B4 the tokens can be read', () => {

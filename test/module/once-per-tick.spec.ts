@@ -103,7 +103,7 @@ describe("B76 once: 'tick'", () => {
     clock.now = NOON + 10 * MINUTE;
     await tick(clock.now);
     expect(job.ran).toBe(1);
-    expect(await locks.inspect('Digest.send')).toMatchObject({ lastRun: { outcome: 'done' } });
+    expect(await locks.admin.inspect('Digest.send')).toMatchObject({ lastRun: { outcome: 'done' } });
   });
 
   it('a clock that is far ahead of the database fails loudly, and keeps no other from running', async () => {
@@ -125,14 +125,17 @@ describe("B76 once: 'tick'", () => {
     const store = database(clock);
     const { locks, tick } = await instance(Digest, { store });
     Object.defineProperty(locks, 'date', { value: () => clock.now });
-    expect(await locks.inspect('Digest.send')).not.toHaveProperty('missed');
+    expect(await locks.admin.inspect('Digest.send')).not.toHaveProperty('missed');
     await tick(NOON);
     const noon = new Date(NOON);
-    expect(await locks.inspect('Digest.send')).toMatchObject({ lastTick: noon, missed: 0 });
+    expect(await locks.admin.inspect('Digest.send')).toMatchObject({ lastTick: noon, missed: 0 });
     clock.now = NOON + 30 * MINUTE + 30_000; // a minute is left to take a tick up
-    expect(await locks.inspect('Digest.send')).toMatchObject({ lastTick: noon, missed: 2 });
+    expect(await locks.admin.inspect('Digest.send')).toMatchObject({ lastTick: noon, missed: 2 });
     clock.now = NOON + 31 * MINUTE;
-    expect(await locks.inspect('Digest.send')).toMatchObject({ missed: 3, lastRun: { outcome: 'done' } });
+    expect(await locks.admin.inspect('Digest.send')).toMatchObject({
+      missed: 3,
+      lastRun: { outcome: 'done' },
+    });
   });
 
   it('the line at start names what runs once', async () => {

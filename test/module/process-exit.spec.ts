@@ -32,7 +32,7 @@ describe('The process of an application', () => {
     expect(await run('close').ended).toEqual({
       code: 0,
       signal: null,
-      output: ['The application is shutting down: no lock is taken any more.', 'exit'],
+      output: ['The application is shutting down: it takes no more locks.', 'exit'],
       errors: [],
     });
   });

@@ -1,9 +1,5 @@
-import {
-  MemoryLockStore,
-  type AcquireRequest,
-  type ReleaseRequest,
-  type WaiterRequest,
-} from '../../lib/index.js';
+import { MemoryLockStore } from '../../lib/index.js';
+import type { AcquireRequest, ReleaseRequest, WaiterRequest } from '../../lib/interfaces/index.js';
 
 /** A store whose use can be looked at, and that other instances of the application can be played on. */
 export class RecordingStore extends MemoryLockStore {

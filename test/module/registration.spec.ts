@@ -9,9 +9,8 @@ import {
   LockService,
   memoryStore,
   type LockModuleOptions,
-  type LockStore,
-  type LockStoreDefinition,
 } from '../../lib/index.js';
+import type { LockStore, LockStoreDefinition } from '../../lib/interfaces/index.js';
 import { logs, start, startError, stop } from './applications.js';
 import { RecordingStore } from './recording-store.js';
 

@@ -5,17 +5,13 @@ import { Cron, Interval, ScheduleModule, SchedulerRegistry, Timeout } from '@nes
 import { CronJob, CronTime } from 'cron';
 import { once as next } from 'node:events';
 import { setImmediate as othersRun } from 'node:timers/promises';
-import {
-  Locked,
-  LockModule,
-  LockNotAcquiredError,
-  LockService,
-  memoryStore,
-  type AcquireRequest,
-  type LockAcquireResult,
-  type LockStore,
-  type ReleaseRequest,
-} from '../../lib/index.js';
+import { Locked, LockModule, LockNotAcquiredError, LockService, memoryStore } from '../../lib/index.js';
+import type {
+  AcquireRequest,
+  LockAcquireResult,
+  LockStore,
+  ReleaseRequest,
+} from '../../lib/interfaces/index.js';
 import { logs, start, startError } from './applications.js';
 import { fire, jobOf } from './firing.js';
 import { Gate } from './gate.js';
@@ -429,10 +425,13 @@ describe('B81 ticks belong to key and method', () => {
     const store = new Database();
     const app = await application(store, Reports);
     const locks = app.get(LockService);
-    expect(await locks.inspect('report')).not.toHaveProperty('lastTick');
+    expect(await locks.admin.inspect('report')).not.toHaveProperty('lastTick');
     await fire(jobOf(app, 'daily'), NOON);
     await fire(jobOf(app, 'weekly'), NOON + 1_000);
-    expect(await locks.inspect('report')).toMatchObject({ lastTick: new Date(NOON + 1_000), missed: 0 });
+    expect(await locks.admin.inspect('report')).toMatchObject({
+      lastTick: new Date(NOON + 1_000),
+      missed: 0,
+    });
   });
 
   it('keys that a function makes have ticks of their own', async () => {
@@ -547,7 +546,7 @@ describe('E4 inspect()', () => {
       override async run(): Promise<void> {}
     }
     const app = await start({ imports: [LockModule.forRoot({ store }), ...imports], providers: [Unnamed] });
-    const found = await app.get(LockService).inspect('Unnamed.run');
+    const found = await app.get(LockService).admin.inspect('Unnamed.run');
     expect(found).toMatchObject({ state: 'held', lastTick: new Date(NOON) });
     expect(found).not.toHaveProperty('missed');
   });

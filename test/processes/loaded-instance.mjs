@@ -59,7 +59,7 @@ if (task === 'take') {
     keys.forEach((key, i) => void work(key, i, told, () => ++running === JOBS && resolve()));
   });
   for (let i = 0; i < JOBS * WAITERS_OF_EACH; i++) void wait(keys[i % JOBS]);
-  await locks.inspect(keys[0]); // a round trip: all of them have begun to wait
+  await locks.admin.inspect(keys[0]); // a round trip: all of them have begun to wait
   tell('loaded');
 }
 

@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/glob
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
-import type { LockInspector } from '../../lib/index.js';
+import type { LockInspector } from '../../lib/interfaces/index.js';
 import { MongoFixture, mongodbIsSelected } from '../stores/mongodb/fixture.js';
 import { Fixture, targetsAmong } from '../stores/typeorm/fixture.js';
 
@@ -64,10 +64,7 @@ async function stopUnderLoad(database: object, store: LockInspector): Promise<vo
 
   expect(of('acquired')).toEqual([]);
   expect(of('refused').map(({ error }) => error)).toEqual(
-    Array.from(
-      { length: 500 },
-      () => 'LockError: The application is shutting down: no lock is taken any more.',
-    ),
+    Array.from({ length: 500 }, () => 'LockError: The application is shutting down: it takes no more locks.'),
   );
   expect(of('worked').filter(({ held }) => held)).toHaveLength(45); // to their end, under their locks
   expect(of('done')).toHaveLength(45);

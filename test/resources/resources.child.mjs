@@ -49,7 +49,7 @@ async function use({ acquisitions, losses, abortedWaits }) {
   await inGroups(losses, async (group) => {
     const held = await Promise.all(group.map((key) => locks.acquire(key, { renewEvery: 100 })));
     const told = held.map((lock) => once(lock.signal, 'abort'));
-    for (const { key } of held) assert(await locks.forceRelease(key, { reason: 'it is lost' }));
+    for (const { key } of held) assert(await locks.admin.forceRelease(key, { reason: 'it is lost' }));
     await Promise.all(told); // at the next renewal
     for (const lock of held) assert.equal(await lock.release(), false);
   });
@@ -84,7 +84,7 @@ async function measure() {
     'listeners of the service': listenersOf(locks.events),
     connections: database.connections(),
     'open files': openFiles(),
-    'locks held': (await locks.list()).locks.length,
+    'locks held': (await locks.admin.list()).locks.length,
   };
 }
 

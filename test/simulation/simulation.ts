@@ -1,3 +1,4 @@
+import { INTERNALS } from '../../lib/lock-internals.js';
 import { Logger } from '@nestjs/common';
 import { getEventListeners } from 'node:events';
 import { FaultInjector } from './fault-injector.js';
@@ -118,8 +119,8 @@ class Simulation {
 
   async #shutDown(process: SimulatedProcess): Promise<void> {
     process.ended = true;
-    await process.service.drain();
-    await process.service.close();
+    await process.service[INTERNALS].drain();
+    await process.service[INTERNALS].close();
     this.world.story?.tell(process.name, 'has shut down');
     this.#witness.closed(process);
     const kept = process.timers(true);

@@ -49,11 +49,11 @@ export class Worker {
     };
     if (random.percent(schedule.forceReleases)) {
       const key = random.oneOf(schedule.keys);
-      begin(`free ${key} by force`, process.service.forceRelease(key, { reason: 'it is simulated' }));
+      begin(`free ${key} by force`, process.service.admin.forceRelease(key, { reason: 'it is simulated' }));
     }
     if (random.percent(schedule.purges)) {
       const olderThan = random.oneOf([0, 1000, 5000]);
-      begin(`purge what is unused for ${olderThan} ms`, process.service.purge({ olderThan }));
+      begin(`purge what is unused for ${olderThan} ms`, process.service.admin.purge({ olderThan }));
     }
   }
 

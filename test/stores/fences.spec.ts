@@ -1,8 +1,9 @@
 // A row that a fence protects, on each database: the writes go on while locking is disabled.
+import { INTERNALS } from '../../lib/lock-internals.js';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { MongoClient } from 'mongodb';
 import { LockService } from '../../lib/lock.service.js';
-import type { LockStore, StoreClock, StoreLifecycle } from '../../lib/index.js';
+import type { LockStore, StoreClock, StoreLifecycle } from '../../lib/interfaces/index.js';
 import { mongoStore } from '../../lib/stores/mongodb/index.js';
 import { TypeOrmLockStore, TypeOrmSessionLockStore } from '../../lib/stores/typeorm/index.js';
 import { DataSource } from 'typeorm';
@@ -24,7 +25,7 @@ async function goesOn(store: Store, write: (fence: number) => Promise<number>): 
   await service.enable();
   await run();
   expect(writes).toEqual([1, 1, 1, 1, 1]);
-  await service.close();
+  await service[INTERNALS].close();
 }
 
 for (const { name, open } of sqlTargets())

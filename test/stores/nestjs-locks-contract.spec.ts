@@ -2,7 +2,8 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { expectTypeOf } from 'expect-type';
 import { randomUUID } from 'node:crypto';
 import { DataSource } from 'typeorm';
-import { MemoryLockStore, type LockStore } from '../../lib/index.js';
+import { MemoryLockStore } from '../../lib/index.js';
+import type { LockStore } from '../../lib/interfaces/index.js';
 import { TypeOrmLockStore } from '../../lib/stores/typeorm/index.js';
 import { selectedStores, sqlTargets } from '../servers/targets.js';
 

@@ -1,11 +1,11 @@
 import { describe, expect, it } from '@jest/globals';
+import { LockError } from '../../lib/index.js';
 import {
   assertKey,
   assertOwner,
-  LockError,
   type LockAcquireResult,
   type LockStore,
-} from '../../lib/index.js';
+} from '../../lib/interfaces/index.js';
 import { lockStoreConformance, type ConformanceOptions } from '../../lib/testing/index.js';
 
 const LONGEST = Number.MAX_SAFE_INTEGER;

@@ -13,7 +13,8 @@ const [options, name] = [JSON.parse(process.argv[2]), process.argv[3]];
 const dataSource = await new DataSource(options).initialize();
 const store = new TypeOrmLockStore(dataSource);
 const locks = new LockService({ options: { ttl: TTL, label: name }, openStore: () => store });
-await locks.start();
+const internals = locks[Symbol.for('nestjs-locked: internals')];
+await internals.start();
 
 /** Of all processes of the machine. */
 const now = () => Number(process.hrtime.bigint()) / 1e6;
@@ -51,6 +52,6 @@ const callers = [0, 1, 2].map(caller);
 tell('ready');
 await Promise.all(callers);
 tell('kept', { held: kept.held, released: await kept.release() });
-await locks.close();
+await internals.close();
 await dataSource.destroy();
 process.disconnect();

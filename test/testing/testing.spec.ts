@@ -81,7 +81,7 @@ describe('LockTestingModule', () => {
   it('B3 locks for real, in memory', async () => {
     const app = await application();
     expect(await app.get(Invoices).export()).toBe(1);
-    expect(await app.get(LockService).inspect('invoices')).toMatchObject({
+    expect(await app.get(LockService).admin.inspect('invoices')).toMatchObject({
       state: 'free',
       lastRun: { outcome: 'done' },
     });

@@ -11,7 +11,7 @@ const KEY = 'ticking';
 
 class Job {
   async run() {
-    const { lastTick } = await locks.inspect(KEY);
+    const { lastTick } = await locks.admin.inspect(KEY);
     process.send({ event: 'ran', tick: lastTick.getTime() });
   }
 }

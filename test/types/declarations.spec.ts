@@ -35,6 +35,7 @@ describe('The declarations of the package', () => {
       types: ['node'],
       paths: {
         'nestjs-locked': [join(declarations, 'index.d.ts')],
+        'nestjs-locked/store': [join(declarations, 'interfaces/index.d.ts')],
         'nestjs-locked/typeorm': [join(declarations, 'stores/typeorm/index.d.ts')],
         'nestjs-locked/mongodb': [join(declarations, 'stores/mongodb/index.d.ts')],
         'nestjs-locked/testing': [join(declarations, 'testing/index.d.ts')],

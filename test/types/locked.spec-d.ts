@@ -5,11 +5,10 @@ import {
   InjectLockService,
   Locked,
   LockService,
-  type LockedBehaviour,
   type LockedOptions,
   type LockNotAcquiredError,
-  type OnBusy,
 } from '../../lib/index.js';
+import type { LockedBehaviour, OnBusy } from '../../lib/decorators/locked.options.js';
 
 class Order {
   readonly id: string = '7';

@@ -14,10 +14,9 @@ import {
   type LockModuleOptions,
   type LockNotAcquiredError,
   type LockService,
-  type LockStoreDefinition,
-  type RefusalReason,
   type TryRunResult,
 } from '../../lib/index.js';
+import type { LockStoreDefinition, RefusalReason } from '../../lib/interfaces/index.js';
 
 declare class Settings {
   readonly store: MemoryLockStore;
@@ -159,10 +158,10 @@ export async function calls(locks: LockService): Promise<void> {
   // @ts-expect-error a key is a string
   await locks.run(7, () => 1);
   // @ts-expect-error a reason
-  await locks.forceRelease('key');
-  expectTypeOf(await locks.purge({ olderThan: '7d' })).toEqualTypeOf<number>();
+  await locks.admin.forceRelease('key');
+  expectTypeOf(await locks.admin.purge({ olderThan: '7d' })).toEqualTypeOf<number>();
   // @ts-expect-error an age
-  await locks.purge({});
+  await locks.admin.purge({});
 }
 
 export function events({ events: emitter }: LockService): void {

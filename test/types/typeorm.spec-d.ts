@@ -1,7 +1,7 @@
 // What the compiler accepts and refuses of the stores in SQL databases: `tsc -p tsconfig.json` is the test.
 import { expectTypeOf } from 'expect-type';
 import type { DataSource } from 'typeorm';
-import type { LockStore, LockStoreDefinition, WakeUps } from '../../lib/index.js';
+import type { LockStore, LockStoreDefinition, WakeUps } from '../../lib/interfaces/index.js';
 import { TypeOrmLockStore, typeOrmStore } from '../../lib/stores/typeorm/index.js';
 
 export function stores(dataSource: DataSource): void {

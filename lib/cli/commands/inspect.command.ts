@@ -14,7 +14,7 @@ export function addInspect(program: Command): void {
     .argument('<key>')
     .action(async (key: string, _, command: Command) => {
       const options = command.optsWithGlobals<ConnectionOptions>();
-      const found = await withLocks(options, (locks) => locks.inspect(key));
+      const found = await withLocks(options, (locks) => locks.admin.inspect(key));
       if (options.json) printJson(found);
       else for (const [title, value] of describe(found)) printLine(title.padEnd(TITLE) + value);
     });

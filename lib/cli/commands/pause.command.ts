@@ -10,7 +10,7 @@ export function addPause(program: Command): void {
     .argument('<key>')
     .action(async (key: string, _, command: Command) => {
       const { json, ...options } = command.optsWithGlobals<ConnectionOptions>();
-      const changed = await withLocks(options, (locks) => locks.pause(key));
+      const changed = await withLocks(options, (locks) => locks.admin.pause(key));
       if (json) printJson({ key, paused: true, changed });
       else printLine(`"${printable(key)}" ${changed ? 'is paused' : 'was paused before'}.`);
     });
@@ -23,7 +23,7 @@ export function addResume(program: Command): void {
     .argument('<key>')
     .action(async (key: string, _, command: Command) => {
       const { json, ...options } = command.optsWithGlobals<ConnectionOptions>();
-      const changed = await withLocks(options, (locks) => locks.resume(key));
+      const changed = await withLocks(options, (locks) => locks.admin.resume(key));
       if (json) printJson({ key, paused: false, changed });
       else printLine(`"${printable(key)}" ${changed ? 'is not paused any more' : 'was not paused'}.`);
     });

@@ -16,7 +16,7 @@ export function addPurge(program: Command): void {
       const { olderThan, json, ...options } = command.optsWithGlobals<
         ConnectionOptions & { olderThan: number }
       >();
-      const purged = await withLocks(options, (locks) => locks.purge({ olderThan }));
+      const purged = await withLocks(options, (locks) => locks.admin.purge({ olderThan }));
       if (json) printJson({ purged });
       else printLine(`${purged} ${purged === 1 ? 'key' : 'keys'} deleted`);
     });

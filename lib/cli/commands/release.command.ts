@@ -16,8 +16,8 @@ export function addRelease(program: Command): void {
     .action(async (key: string, _, command: Command) => {
       const { reason, json, ...options } = command.optsWithGlobals<ConnectionOptions & { reason: string }>();
       await withLocks(options, async (locks) => {
-        const before = await locks.inspect(key);
-        const released = await locks.forceRelease(key, { reason });
+        const before = await locks.admin.inspect(key);
+        const released = await locks.admin.forceRelease(key, { reason });
         if (!released) process.exitCode = EXIT.conflict;
         const holder = before.state === 'held' ? before.holder : undefined;
         if (json) return printJson({ key, released, reason, ...(released && { holder }) });

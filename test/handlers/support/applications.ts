@@ -20,7 +20,8 @@ import {
   type ClientProxy,
   type MicroserviceOptions,
 } from '@nestjs/microservices';
-import { LockModule, LockService, type LockEventMap, type LockModuleDefaults } from '../../../lib/index.js';
+import { LockModule, LockService, type LockEventMap } from '../../../lib/index.js';
+import type { LockModuleDefaults } from '../../../lib/options/lock.options.js';
 import { WatchedStore } from './watched-store.js';
 
 export const platforms: [string, () => AbstractHttpAdapter][] = [

@@ -1,10 +1,6 @@
 import { EventEmitter, once } from 'node:events';
-import {
-  MemoryLockStore,
-  type AcquireRequest,
-  type LeaseRenewal,
-  type LockAcquireResult,
-} from '../../../lib/index.js';
+import { MemoryLockStore } from '../../../lib/index.js';
+import type { AcquireRequest, LeaseRenewal, LockAcquireResult } from '../../../lib/interfaces/index.js';
 
 /** A store on which other instances can be played, and that tells when somebody is refused. */
 export class WatchedStore extends MemoryLockStore {

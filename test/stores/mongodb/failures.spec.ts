@@ -1,3 +1,4 @@
+import { INTERNALS } from '../../../lib/lock-internals.js';
 import { inspect } from 'node:util';
 import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { Long, type Collection, type MongoClient, type MongoClientOptions } from 'mongodb';
@@ -113,7 +114,7 @@ if (mongodbIsSelected())
     it('B27 the service sends such a write again by itself, and never says that the lock was busy', async () => {
       const { store: unsure, fail } = await failing();
       const service = new LockService({ options: { ttl: '30s' }, openStore: () => unsure });
-      await service.start();
+      await service[INTERNALS].start();
       for (const failure of [
         { writeConcernError: { code: 64, errmsg: 'wtimeout' } },
         { closeConnection: true },
@@ -129,7 +130,7 @@ if (mongodbIsSelected())
       expect(error).toBeInstanceOf(LockStoreError);
       expect(error).not.toBeInstanceOf(LockNotAcquiredError);
       await admin.db.admin().command({ configureFailPoint: 'failCommand', mode: 'off' });
-      await service.close();
+      await service[INTERNALS].close();
     });
 
     it.each([
@@ -209,7 +210,7 @@ if (mongodbIsSelected())
     it('B52 the service keeps the other locks while one is guarded in a transaction that stays open', async () => {
       for (const ttl of [4_000, 5_000]) {
         const service = new LockService({ options: { ttl }, openStore: () => store });
-        await service.start();
+        await service[INTERNALS].start();
         const lost: string[] = [];
         service.events.on('lost', (event) => lost.push(event.key));
         const locks = await Promise.all(Array.from({ length: 60 }, () => service.acquire(newKey())));

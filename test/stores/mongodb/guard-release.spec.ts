@@ -1,3 +1,4 @@
+import { INTERNALS } from '../../../lib/lock-internals.js';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import type { Collection, MongoClient } from 'mongodb';
 import { LockService } from '../../../lib/lock.service.js';
@@ -29,8 +30,8 @@ if (mongodbIsSelected())
           (collection) =>
             new LockService({ options: { ttl: '1h' }, openStore: () => new MongoLockStore(collection) }),
         ) as [LockService, LockService];
-        await service.start();
-        await contender.start();
+        await service[INTERNALS].start();
+        await contender[INTERNALS].start();
         for (const name of ['storeError', 'lost'] as const)
           service.events.on(name, (event: unknown) => failed.push(event));
         writes = locks.db.collection('writes');
@@ -41,8 +42,8 @@ if (mongodbIsSelected())
         failed = [];
       });
       afterAll(async () => {
-        await service.close();
-        await contender.close();
+        await service[INTERNALS].close();
+        await contender[INTERNALS].close();
         await fixture.dispose();
       });
 
@@ -102,7 +103,7 @@ if (mongodbIsSelected())
         );
         await session.endSession();
         expect(failed).toEqual([]);
-        expect((await service.inspect(key)).state).toBe('free');
+        expect((await service.admin.inspect(key)).state).toBe('free');
       });
     },
   );

@@ -45,7 +45,7 @@ if (mongodbIsSelected())
 
       expect((await waiting).held).toBe(true);
       expect(await lock.release()).toBe(true);
-      expect((await locks.inspect(waited)).state).toBe('held');
+      expect((await locks.admin.inspect(waited)).state).toBe('held');
     });
 
     it('R3 a Mongoose connection that was opened on another database keeps its locks there', async () => {

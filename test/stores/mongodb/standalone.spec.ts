@@ -1,3 +1,4 @@
+import { INTERNALS } from '../../../lib/lock-internals.js';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { Collection } from 'mongodb';
 import { LockService } from '../../../lib/lock.service.js';
@@ -39,7 +40,7 @@ if (selected && mongodRunsHere())
 
     it('has no transactions, which transaction and guard say, with the way to have them', async () => {
       const service = new LockService({ options: {}, openStore: () => store });
-      await service.start();
+      await service[INTERNALS].start();
       const lock = await service.acquire(newKey());
       const advice = {
         name: 'LockError',

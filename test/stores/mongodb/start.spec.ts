@@ -1,3 +1,4 @@
+import { INTERNALS } from '../../../lib/lock-internals.js';
 import { inspect } from 'node:util';
 import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { Module } from '@nestjs/common';
@@ -344,7 +345,7 @@ if (mongodbIsSelected())
           label: expect.any(String),
         });
       });
-      await locks.close();
+      await locks[INTERNALS].close();
       expect(connection.readyState).toBe(1);
       expect(await connection.db?.command({ ping: 1 })).toMatchObject({ ok: 1 });
     });

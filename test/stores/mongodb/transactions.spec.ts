@@ -1,3 +1,4 @@
+import { INTERNALS } from '../../../lib/lock-internals.js';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import type { ClientSession, Collection } from 'mongodb';
 import { LockLostError } from '../../../lib/lock.errors.js';
@@ -21,7 +22,7 @@ if (mongodbIsSelected())
       thief = new MongoLockStore(await fixture.collection({}, MongoClient));
       await Promise.all([store.prepare(), thief.prepare()]);
       service = new LockService({ options: { ttl: '10s' }, openStore: () => store });
-      await service.start();
+      await service[INTERNALS].start();
       writes = locks.db.collection('writes');
       await writes.insertOne({ _id: 'warm' });
     });
@@ -44,7 +45,7 @@ if (mongodbIsSelected())
         expect(await writes.findOne({ _id: id })).toMatchObject({ key });
         expect(lock.held).toBe(true);
       });
-      expect((await service.inspect(key)).state).toBe('free');
+      expect((await service.admin.inspect(key)).state).toBe('free');
     });
 
     it('of a holder that lost its lock in the middle are never committed; without the guard they are', async () => {

@@ -1,3 +1,4 @@
+import { INTERNALS } from '../../../lib/lock-internals.js';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Logger } from '@nestjs/common';
 import { DataSource, type DataSourceOptions } from 'typeorm';
@@ -41,10 +42,10 @@ for (const target of telling)
       fixture = await SessionFixture.open(target);
       const store = new TypeOrmSessionLockStore(fixture.application);
       locks = new LockService({ options: { prefix: 'app', label: 'api-7:42' }, openStore: () => store });
-      await locks.start();
+      await locks[INTERNALS].start();
     });
     afterAll(async () => {
-      await locks.close();
+      await locks[INTERNALS].close();
       await fixture.dispose();
     });
 
@@ -54,7 +55,7 @@ for (const target of telling)
       const other = await fixture.store();
       const waiting = other.acquire(`app:${lock.key}`, 'next', 1000, { wait: Infinity });
       await fixture.waiting(`app:${lock.key}`);
-      const { locks: listed } = await locks.list();
+      const { locks: listed } = await locks.admin.list();
       expect(listed).toEqual([
         {
           key: lock.key,
@@ -68,15 +69,18 @@ for (const target of telling)
         },
       ]);
       expect(listed[0]?.startedAt.getTime()).toBeGreaterThan(before);
-      expect(await locks.inspect(lock.key)).toMatchObject({ state: 'held', holder: { label: 'api-7:42' } });
+      expect(await locks.admin.inspect(lock.key)).toMatchObject({
+        state: 'held',
+        holder: { label: 'api-7:42' },
+      });
       await lock.extend(); // the statement of a heartbeat tells the same
-      expect((await locks.list()).locks).toEqual(listed);
+      expect((await locks.admin.list()).locks).toEqual(listed);
       await lock.release();
       await waiting;
-      expect(await locks.inspect(lock.key)).toMatchObject({ holder: { label: null, waiters: 0 } });
+      expect(await locks.admin.inspect(lock.key)).toMatchObject({ holder: { label: null, waiters: 0 } });
       await other.release(`app:${lock.key}`, 'next');
-      expect(await locks.inspect(lock.key)).toEqual({ state: 'free', key: lock.key });
-      expect(await locks.list()).toEqual({ locks: [] });
+      expect(await locks.admin.inspect(lock.key)).toEqual({ state: 'free', key: lock.key });
+      expect(await locks.admin.list()).toEqual({ locks: [] });
     });
 
     it('B22 a refusal names the holder', async () => {
@@ -88,7 +92,7 @@ for (const target of telling)
     it('B70 locks that the application takes by itself are none of ours', async () => {
       const { application } = fixture; // its pool has one connection: both statements are on that
       await application.query(fixture.postgres ? 'SELECT pg_advisory_lock(42)' : `SELECT GET_LOCK('42', 0)`);
-      expect(await locks.list()).toEqual({ locks: [] });
+      expect(await locks.admin.list()).toEqual({ locks: [] });
       await application.query(
         fixture.postgres ? 'SELECT pg_advisory_unlock(42)' : `SELECT RELEASE_LOCK('42')`,
       );

@@ -1,3 +1,4 @@
+import { INTERNALS } from '../../../lib/lock-internals.js';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { Logger } from '@nestjs/common';
 import { once } from 'node:events';
@@ -27,7 +28,7 @@ for (const target of sessionTargets())
       const openStore = () => new TypeOrmSessionLockStore(fixture.application, store);
       const made = new LockService({ options, openStore });
       services.push(made);
-      await made.start();
+      await made[INTERNALS].start();
       return made;
     }
 
@@ -40,7 +41,7 @@ for (const target of sessionTargets())
       others = await service();
     });
     afterEach(async () => {
-      for (const one of services.splice(0)) await one.close();
+      for (const one of services.splice(0)) await one[INTERNALS].close();
     });
     afterAll(() => fixture.dispose());
 
@@ -122,8 +123,10 @@ for (const target of sessionTargets())
       }
       const store = new TypeOrmSessionLockStore(fixture.application);
       const unopened = new LockService({ options: {}, openStore: () => store });
-      unopened.settingsFor('@Locked() on Billing.export', { ttl: '1m' });
-      await expect(unopened.start()).rejects.toThrow(/The option "ttl" of @Locked\(\) on Billing.export/);
+      unopened[INTERNALS].settingsFor('@Locked() on Billing.export', { ttl: '1m' });
+      await expect(unopened[INTERNALS].start()).rejects.toThrow(
+        /The option "ttl" of @Locked\(\) on Billing.export/,
+      );
     });
 
     it('B18, B20, B22 a wait of 0.3 s and one of 1 s end at their deadlines', async () => {
@@ -168,9 +171,9 @@ for (const target of sessionTargets())
       const waiting = others.acquire(key, { wait: Infinity });
       const ended = expect(waiting).rejects.toThrow(/shutting down/);
       await fixture.waiting(key);
-      await others.close();
+      await others[INTERNALS].close();
       await ended;
-      await locks.close();
+      await locks[INTERNALS].close();
       expect(lock.held).toBe(false);
       while ((await fixture.sessions()).length > 0);
       const after = await service();
@@ -182,10 +185,10 @@ for (const target of sessionTargets())
       const key = newKey();
       const lock = await locks.acquire(key);
       const lost = once(locks.events, 'lost');
-      expect(await others.forceRelease(key, { reason: 'test' })).toBe(true);
+      expect(await others.admin.forceRelease(key, { reason: 'test' })).toBe(true);
       await lost;
       expect(lock.held).toBe(false);
-      expect(await others.forceRelease(key, { reason: 'test' })).toBe(false);
+      expect(await others.admin.forceRelease(key, { reason: 'test' })).toBe(false);
       expect(await others.tryAcquire(key)).not.toBeNull();
     });
 
@@ -197,7 +200,7 @@ for (const target of sessionTargets())
         const third = await service();
         const waiting = third.acquire(key, { wait: Infinity });
         await fixture.waiting(key);
-        expect(await others.forceRelease(key, { reason: 'test' })).toBe(true);
+        expect(await others.admin.forceRelease(key, { reason: 'test' })).toBe(true);
         const lock = await waiting;
         expect(lock.held).toBe(true);
         await lock.release();
@@ -217,7 +220,7 @@ for (const target of sessionTargets())
       await fixture.kill(await fixture.holder(lost.key));
       await event;
       expect((await fixture.sessions()).length).toBeLessThanOrEqual(before + 2);
-      await few.close();
+      await few[INTERNALS].close();
       while ((await fixture.sessions()).length >= before);
     });
   });

@@ -45,7 +45,7 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mys
           { ttl: '1h' },
         );
         expect(await result).toBe('done');
-        expect((await writers.service.inspect(key)).state).toBe('held');
+        expect((await writers.service.admin.inspect(key)).state).toBe('held');
       });
       await released;
       expect(await takenAfterCommit()).toBe(1);
@@ -95,7 +95,7 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mys
           }),
         { ttl: '1h' },
       );
-      expect((await writers.service.inspect(key)).state).toBe('free');
+      expect((await writers.service.admin.inspect(key)).state).toBe('free');
       expect(guardWarnings()).toEqual([]);
     });
 
@@ -115,6 +115,6 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mys
         { ttl: '6s' },
       );
       expect(failed).toEqual([]);
-      expect((await writers.service.inspect(key)).state).toBe('free');
+      expect((await writers.service.admin.inspect(key)).state).toBe('free');
     });
   });

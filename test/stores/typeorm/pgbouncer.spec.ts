@@ -1,3 +1,4 @@
+import { INTERNALS } from '../../../lib/lock-internals.js';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Logger } from '@nestjs/common';
 import { DataSource, type EntityManager } from 'typeorm';
@@ -109,7 +110,7 @@ for (const { open } of targetsAmong('postgres'))
               openStore: () => new TypeOrmLockStore(applications[i]!),
             }),
         );
-        for (const service of services) await service.start();
+        for (const service of services) await service[INTERNALS].start();
         const key = newKey();
         let inside = 0;
         let longest: string[] = [];
@@ -135,7 +136,7 @@ for (const { open } of targetsAmong('postgres'))
           ),
         );
         expect(channels.flat()).toEqual([]);
-        await Promise.all(services.map((service) => service.close()));
+        await Promise.all(services.map((service) => service[INTERNALS].close()));
       });
 
       it('B8 call those that the server itself serves', async () => {

@@ -1,3 +1,4 @@
+import { INTERNALS } from '../../../lib/lock-internals.js';
 import { once } from 'node:events';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Logger } from '@nestjs/common';
@@ -30,7 +31,7 @@ for (const target of targetsAmong('mysql', 'mariadb', 'mysql56'))
       });
       const store = new TypeOrmLockStore(dataSource);
       const locks = new LockService({ options: {}, openStore: () => store });
-      await locks.start();
+      await locks[INTERNALS].start();
       return { proxy, locks };
     }
 
@@ -48,7 +49,7 @@ for (const target of targetsAmong('mysql', 'mariadb', 'mysql56'))
       const lock = await waiting;
       expect(lock.held).toBe(true);
       expect(await lock.release()).toBe(true);
-      await locks.close();
+      await locks[INTERNALS].close();
       await proxy.close();
     });
   });

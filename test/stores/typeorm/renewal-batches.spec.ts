@@ -1,3 +1,4 @@
+import { INTERNALS } from '../../../lib/lock-internals.js';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { Logger } from '@nestjs/common';
 import { once } from 'node:events';
@@ -28,9 +29,9 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb'))
         options: { ttl: '8s', renewEvery: '1s' },
         openStore: async () => fixture.store(),
       });
-      await locks.start();
+      await locks[INTERNALS].start();
     });
-    afterEach(() => locks.close());
+    afterEach(() => locks[INTERNALS].close());
     afterAll(() => fixture.dispose());
 
     async function lockRow(key: string): Promise<QueryRunner> {

@@ -1,3 +1,4 @@
+import { INTERNALS } from '../../../lib/lock-internals.js';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { Logger } from '@nestjs/common';
 import { once } from 'node:events';
@@ -20,19 +21,21 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mysql', 'mariadb', 'mys
     });
     beforeEach(async () => {
       locks = new LockService({ options: {}, openStore: () => new TypeOrmLockStore(application) });
-      await locks.start();
+      await locks[INTERNALS].start();
     });
-    afterEach(() => locks.close());
+    afterEach(() => locks[INTERNALS].close());
     afterAll(() => fixture.dispose());
 
     it('B69, B70, B71 a long key can be looked at and freed under the name that the list shows', async () => {
       const key = `${newKey()}:${'long '.repeat(100)}`;
       await locks.acquire(key);
-      const [shown] = (await locks.list()).locks.filter((lock) => key.startsWith(lock.key.slice(0, 100)));
+      const [shown] = (await locks.admin.list()).locks.filter((lock) =>
+        key.startsWith(lock.key.slice(0, 100)),
+      );
       expect(shown?.key).not.toBe(key);
-      expect(await locks.inspect(shown!.key)).toMatchObject({ state: 'held' });
-      expect(await locks.forceRelease(shown!.key, { reason: 'test' })).toBe(true);
-      expect(await locks.inspect(key)).toMatchObject({ state: 'free' });
+      expect(await locks.admin.inspect(shown!.key)).toMatchObject({ state: 'held' });
+      expect(await locks.admin.forceRelease(shown!.key, { reason: 'test' })).toBe(true);
+      expect(await locks.admin.inspect(key)).toMatchObject({ state: 'free' });
     });
 
     if (target.name === 'sqlite') return; // it locks files, not rows
@@ -73,7 +76,7 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mysql', 'mariadb', 'mys
       const blocker = await inOpenTransaction(lockRow, [bytes(key)]); // no such row: the gap where it would be
       expect(await locks.tryAcquire(key, { ttl: Infinity })).toBeNull();
       await end(blocker);
-      expect(await locks.inspect(key)).toEqual({ state: 'free', key });
+      expect(await locks.admin.inspect(key)).toEqual({ state: 'free', key });
       expect(await locks.tryAcquire(key)).not.toBeNull();
     });
   });

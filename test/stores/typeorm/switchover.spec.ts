@@ -1,3 +1,4 @@
+import { INTERNALS } from '../../../lib/lock-internals.js';
 import { once } from 'node:events';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Logger } from '@nestjs/common';
@@ -25,7 +26,7 @@ for (const { name } of targetsAmong('postgres', 'mariadb', 'mysql'))
       const store = new TypeOrmSessionLockStore(dataSource, { keepAlive: 200 });
       const locks = new LockService({ options: {}, openStore: () => store });
       opened.push({ locks, dataSource });
-      await locks.start();
+      await locks[INTERNALS].start();
       return locks;
     }
 
@@ -36,7 +37,7 @@ for (const { name } of targetsAmong('postgres', 'mariadb', 'mysql'))
     });
     afterAll(async () => {
       for (const { locks, dataSource } of opened) {
-        await locks.close();
+        await locks[INTERNALS].close();
         await dataSource.destroy();
       }
       address?.close();

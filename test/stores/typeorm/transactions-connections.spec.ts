@@ -1,3 +1,4 @@
+import { INTERNALS } from '../../../lib/lock-internals.js';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { inspect } from 'node:util';
@@ -21,7 +22,7 @@ for (const target of targetsAmong('postgres', 'mariadb', 'mysql', 'mysql56'))
       const application = await writers.fixture.dataSource(extra);
       const store = new TypeOrmLockStore(application);
       const service = new LockService({ options: { ttl: '10s' }, openStore: () => store });
-      await service.start();
+      await service[INTERNALS].start();
       return { application, service };
     };
     const idle = async (application: DataSource, all: number) => {
@@ -50,7 +51,7 @@ for (const target of targetsAmong('postgres', 'mariadb', 'mysql', 'mysql56'))
       });
       expect(await writers.written(key)).toBe(2);
       expect(poolOf(application)).toEqual({ all: 1, idle: 1, waiting: 0 });
-      await service.close();
+      await service[INTERNALS].close();
     });
 
     if (target.name === 'postgres')
@@ -68,7 +69,7 @@ for (const target of targetsAmong('postgres', 'mariadb', 'mysql', 'mysql56'))
           await lock.transaction((manager: EntityManager) => writers.write(manager, key));
         });
         expect(await writers.written(key)).toBe(1);
-        await service.close();
+        await service[INTERNALS].close();
       });
 
     it('with one alone, whatever needs another inside of the work fails in time', async () => {
@@ -88,7 +89,7 @@ for (const target of targetsAmong('postgres', 'mariadb', 'mysql', 'mysql56'))
       expect(await writers.written(key)).toBe(0);
       expect(await lock.release()).toBe(true);
       await idle(application, 1);
-      await service.close();
+      await service[INTERNALS].close();
     }, 120_000);
 
     it('a few serve many transactions at once', async () => {
@@ -105,7 +106,7 @@ for (const target of targetsAmong('postgres', 'mariadb', 'mysql', 'mysql56'))
       );
       expect(await writers.written(key)).toBe(12);
       expect(poolOf(application)).toEqual({ all: 2, idle: 2, waiting: 0 });
-      await service.close();
+      await service[INTERNALS].close();
     });
 
     it('one that is cut in the middle commits nothing, and does not go back', async () => {
@@ -121,7 +122,7 @@ for (const target of targetsAmong('postgres', 'mariadb', 'mysql', 'mysql56'))
       expect(await writers.written(key)).toBe(1);
       expect(await lock.release()).toBe(true);
       await idle(application, 1);
-      await service.close();
+      await service[INTERNALS].close();
     });
 
     it('one that is cut before the answer to the commit leaves the outcome unknown', async () => {
@@ -139,7 +140,7 @@ for (const target of targetsAmong('postgres', 'mariadb', 'mysql', 'mysql56'))
       });
       expect(await writers.written(key)).toBe(1); // it had been carried out
       expect(await lock.release()).toBe(true);
-      await service.close();
+      await service[INTERNALS].close();
       await application.destroy();
       await proxy.close();
     });
@@ -168,7 +169,7 @@ for (const target of targetsAmong('postgres', 'mariadb', 'mysql', 'mysql56'))
         expect(poolOf(application).all).toBe(0);
         proxy.heal();
         expect(await lock.release()).toBe(true);
-        await service.close();
+        await service[INTERNALS].close();
         await application.destroy();
         await proxy.close();
       });
@@ -254,6 +255,6 @@ for (const target of targetsAmong('postgres', 'mariadb', 'mysql', 'mysql56'))
       expect(await names()).toEqual([]);
       expect(await writers.written(key)).toBe(1);
       await lock.release();
-      await service.close();
+      await service[INTERNALS].close();
     });
   });

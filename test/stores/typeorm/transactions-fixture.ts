@@ -1,3 +1,4 @@
+import { INTERNALS } from '../../../lib/lock-internals.js';
 import { Logger } from '@nestjs/common';
 import type { DataSource, EntityManager } from 'typeorm';
 import { LockService } from '../../../lib/lock.service.js';
@@ -44,15 +45,15 @@ export class Writers {
     const [service, contender] = [store, thief].map(
       (one) => new LockService({ options: { ttl: '10s' }, openStore: () => one }),
     ) as [LockService, LockService];
-    await service.start();
-    await contender.start();
+    await service[INTERNALS].start();
+    await contender[INTERNALS].start();
     await application.query('CREATE TABLE writes (name varchar(255))');
     return new Writers(fixture, application, store, service, thief, contender, thiefs);
   }
 
   async dispose(): Promise<void> {
-    await this.service.close();
-    await this.contender.close();
+    await this.service[INTERNALS].close();
+    await this.contender[INTERNALS].close();
     await this.fixture.dispose();
   }
 

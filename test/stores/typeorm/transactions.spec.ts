@@ -24,7 +24,7 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mys
         expect(await writers.written(key)).toBe(1);
         expect(lock.held).toBe(true);
       });
-      expect((await writers.service.inspect(key)).state).toBe('free');
+      expect((await writers.service.admin.inspect(key)).state).toBe('free');
     });
 
     it('ends with the error of its work, and is rolled back', async () => {

@@ -1,3 +1,4 @@
+import { INTERNALS } from '../../../lib/lock-internals.js';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import type { DataSource } from 'typeorm';
@@ -169,7 +170,7 @@ for (const target of sqlTargets())
         holder: { label: expect.stringContaining('made again'), remaining: expect.any(Number) },
       });
       expect(await quick.release()).toBe(false);
-      await Promise.all([first.close(), second.close()]);
+      await Promise.all([first[INTERNALS].close(), second[INTERNALS].close()]);
     });
 
     if (target.name !== 'sqlite')

@@ -1,3 +1,4 @@
+import { INTERNALS } from '../../../lib/lock-internals.js';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Logger } from '@nestjs/common';
 import { fork } from 'node:child_process';
@@ -35,7 +36,7 @@ for (const target of targetsAmong('postgres'))
     const service = async (extra: object = {}) => {
       const application = await database.fixture.dataSource({ poolSize: 1, ...extra });
       const locks = new LockService({ options: {}, openStore: () => new TypeOrmLockStore(application) });
-      await locks.start();
+      await locks[INTERNALS].start();
       return { application, locks };
     };
     /** The first connection through it is that of the pool, the second one the one that listens. */
@@ -76,7 +77,7 @@ for (const target of targetsAmong('postgres'))
       expect(await sessions()).toBe(0);
       for (const other of [key, await held(), await held()]) await waiter.queue(other);
       expect(await sessions()).toBe(1);
-      await locks.close();
+      await locks[INTERNALS].close();
       await store.close();
     });
 
@@ -133,7 +134,7 @@ for (const target of targetsAmong('postgres'))
       expect(await inLine(next)).toBe(channel);
       await a.release(next);
       await (await again).release();
-      await locks.close();
+      await locks[INTERNALS].close();
       await proxy.close();
     });
 
@@ -148,7 +149,7 @@ for (const target of targetsAmong('postgres'))
       expect(await a.release(key)).toBe(true);
       expect(await database.line(key)).toEqual([]); // it was called
       await (await waiting).release();
-      await locks.close(); // whoever says nothing is not waited for
+      await locks[INTERNALS].close(); // whoever says nothing is not waited for
       await proxy.close();
     });
 

@@ -1,3 +1,4 @@
+import { INTERNALS } from '../../../lib/lock-internals.js';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { Logger } from '@nestjs/common';
 import { systemClock, type Clock } from '../../../lib/engine/clock.js';
@@ -28,7 +29,7 @@ for (const target of targetsAmong('postgres'))
       database = await WakeUps.open(target);
     });
     afterEach(async () => {
-      await Promise.all(services.splice(0).map((service) => service.close()));
+      await Promise.all(services.splice(0).map((service) => service[INTERNALS].close()));
       await instances.killAll();
     });
     afterAll(() => database.dispose());
@@ -37,7 +38,7 @@ for (const target of targetsAmong('postgres'))
       const application = await database.fixture.dataSource({ poolSize });
       const openStore = () => new TypeOrmLockStore(application, options);
       const service = new LockService({ options: { wait: Infinity }, openStore, clock });
-      await service.start();
+      await service[INTERNALS].start();
       services.push(service);
       return service;
     };
@@ -102,7 +103,7 @@ for (const target of targetsAmong('postgres'))
         for (let gaveUp = 0; !over.signal.aborted;) {
           const giveUp = new AbortController();
           const attempt = service.run(key, () => undefined, { signal: giveUp.signal });
-          for (let n = 0; n < gaveUp % 5; n++) await first?.inspect(key);
+          for (let n = 0; n < gaveUp % 5; n++) await first?.admin.inspect(key);
           giveUp.abort();
           await attempt.catch(() => gaveUp++);
         }

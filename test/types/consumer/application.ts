@@ -102,7 +102,7 @@ export class Jobs {
     await lock.extend(ttl);
     await lock.handOff({ ttl });
     await this.locks.run('key', () => 1, { signal, onLost: undefined, reentrant: flag });
-    await this.locks.list({ limit: undefined, after: text });
+    await this.locks.admin.list({ limit: undefined, after: text });
     return lock.release();
   }
 }

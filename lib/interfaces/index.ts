@@ -1,0 +1,13 @@
+// nestjs-locked/store: for those who write a store.
+export type {
+  LockHistory,
+  LockInspection,
+  LockOutcome,
+  LockPage,
+  LockRecord,
+  LockRun,
+} from './lock-record.interface.js';
+export type { LockStoreDefinition } from './lock-store-definition.interface.js';
+export type * from './lock-store.interface.js';
+export { LockError, LockStoreError, type LockStoreErrorOptions } from '../lock.errors.js';
+export { assertKey, assertOwner, fitKey, MAX_KEY_BYTES, storedKey } from '../options/lock-key.js';

@@ -1,0 +1,301 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { LockAdmin } from './administration/lock-admin.js';
+import { PurgeSchedule } from './administration/purge-schedule.js';
+import { StatusFile } from './administration/status-file.js';
+import { keepsTicks, runScheduled } from './decorators/scheduling/scheduled-run.js';
+import { Schedule } from './decorators/scheduling/schedule.js';
+import { systemClock, type Clock, type Timer } from './engine/clock.js';
+import { compareClocks } from './engine/compare-clocks.js';
+import { KnownKeys } from './engine/known-keys.js';
+import { LockLogger } from './engine/lock.logger.js';
+import { openLocks, type OpenLocks } from './engine/open-locks.js';
+import { OuterTransactions } from './engine/outer-transactions.js';
+import { runBody } from './engine/run-body.js';
+import { RunningWork } from './engine/running-work.js';
+import { Sections } from './engine/section.js';
+import { assertCapable } from './engine/store-capabilities.js';
+import { unlocked } from './engine/unlocked.js';
+import { WaitQueue } from './engine/wait-queue.js';
+import type { AnyLockStore } from './interfaces/lock-store.interface.js';
+import { LockContext } from './lock-context.js';
+import { LockError, LockNotAcquiredError } from './lock.errors.js';
+import { LockEventPublisher } from './lock.events.js';
+import type { Lock } from './lock.js';
+import type { LockCall, TryRunResult } from './options/lock-call.js';
+import { DEFAULTS } from './options/defaults.js';
+import type { LockModuleDefaults } from './options/lock.options.js';
+import { readSettings, type LockSettings, type ReadableOptions } from './options/lock.settings.js';
+import { readModuleSettings, type ModuleSettings } from './options/module.settings.js';
+
+/** Where the decorators, the handlers and the module find what is behind a `LockService`. */
+export const INTERNALS: unique symbol = Symbol.for('nestjs-locked: internals');
+
+/** Milliseconds. A local token that is further ahead of the clock follows a token of the store, whose clock is ahead too. */
+const TOKENS_AHEAD = 1_000;
+/** Milliseconds in which some instance takes a tick up, if any does. */
+const TICK_GRACE = 60_000;
+
+/** What the module gives to the service that it makes. */
+export interface LockServiceOptions {
+  options: LockModuleDefaults;
+  /** Makes the store; called once, at start or when locking is enabled. */
+  openStore: () => AnyLockStore | Promise<AnyLockStore>;
+  /** The module's name. Default `default`. */
+  name?: string;
+  clock?: Clock;
+  /** All lock modules of the application: a warning that concerns the whole process is given once. */
+  siblings?: () => readonly LockInternals[];
+}
+
+type Opened = OpenLocks<AnyLockStore>;
+
+/** What `LockService`, `LockAdmin`, the decorators and the module share: the store of one module, and all that takes and keeps locks in it. */
+export class LockInternals {
+  readonly settings: ModuleSettings;
+  readonly clock: Clock;
+  readonly logger: LockLogger;
+  readonly publisher: LockEventPublisher;
+  readonly queue: WaitQueue;
+  readonly admin: LockAdmin;
+  /** The scheduler of the application, and the methods that it calls. */
+  readonly schedule = new Schedule();
+  enabled: boolean;
+  stopping = false;
+  readonly #options: LockServiceOptions;
+  readonly #keys = new KnownKeys();
+  /** The settings of the module and of its decorators: the store has to be able to keep all of them. */
+  readonly #standing: LockSettings[];
+  readonly #work: RunningWork;
+  readonly #statusFile: StatusFile | undefined;
+  readonly #purges: PurgeSchedule | undefined;
+  readonly #sections = new Sections();
+  readonly #transactions = new OuterTransactions((error) => this.logger.transactionsUnknown(error));
+  #open: Opened | undefined;
+  #opening: Promise<Opened> | undefined;
+  /** Whether enable() or disable() was called last. */
+  #wanted = true;
+  #hooksChecked = false;
+  #hooksMissed = false;
+
+  constructor(options: LockServiceOptions) {
+    this.#options = options;
+    const { name = 'default', clock = systemClock() } = options;
+    const where = name === 'default' ? 'LockModule' : `LockModule "${name}"`;
+    this.settings = readModuleSettings(where, options.options);
+    this.clock = clock;
+    this.enabled = this.settings.enabled;
+    this.#standing = [this.settings.defaults];
+    this.queue = new WaitQueue(clock, this.settings.maxWaiters);
+    this.#work = new RunningWork(clock);
+    this.logger = new LockLogger(name, clock);
+    this.publisher = new LockEventPublisher(name, (event, error) => this.logger.listenerFailed(event, error));
+    this.logger.listen(this.publisher.events);
+    const { statusFile, purge } = this.settings;
+    if (statusFile)
+      this.#statusFile = new StatusFile(
+        statusFile,
+        () => (this.#open?.keeper.size ?? 0) > 0,
+        this.publisher.events,
+        (error) => this.logger.statusFileFailed(statusFile, error),
+      );
+    this.admin = new LockAdmin({
+      store: async () => (await this.start()).store,
+      prefix: this.settings.prefix,
+      logger: this.logger,
+      released: (storeKey) => this.queue.wake(storeKey),
+      addTicks: (found, inspect) => this.schedule.withTicks(found, inspect, clock.date() - TICK_GRACE),
+    });
+    if (purge) this.#purges = new PurgeSchedule(purge, this);
+  }
+
+  /** Opens the store, once. */
+  start(): Promise<Opened> {
+    this.#opening ??= this.#openAll();
+    return this.#opening;
+  }
+
+  /** Takes no more locks, ends the waits, and awaits the work that runs, up to the limit. */
+  async drain(): Promise<void> {
+    this.#stop();
+    await this.#work.settled(this.settings.shutdownTimeout);
+  }
+
+  /** Releases what is still held, and closes the store. */
+  async close(): Promise<void> {
+    this.#stop();
+    const opened = await this.#opening?.catch(() => undefined);
+    await opened?.keeper.releaseAll('the application shut down while it was held.');
+    await this.#statusFile?.settled();
+    await opened?.store.close?.();
+  }
+
+  disable(): void {
+    this.#wanted = false;
+    if (this.enabled) this.logger.disabled();
+    this.enabled = false;
+  }
+
+  async enable(): Promise<void> {
+    if (this.stopping) throw shuttingDown();
+    this.#wanted = true;
+    const opened = this.#open !== undefined;
+    const { store } = await this.start();
+    if (!this.#wanted || this.enabled) return; // disabled again meanwhile, or enabled already
+    if (opened) await compareClocks(store, this.clock, this.logger); // otherwise the start has done that
+    await this.#passLocalTokens();
+    if (!this.#wanted || this.enabled) return;
+    this.logger.enabled();
+    this.enabled = true;
+  }
+
+  /** The key as the store knows it. */
+  storeKey(key: string): string {
+    return this.settings.prefix + key;
+  }
+
+  /** Reads a decorator's options, so that they are refused at start and not at the first call. */
+  settingsFor(where: string, options: ReadableOptions): LockSettings {
+    const settings = readSettings(where, options, this.settings.defaults);
+    if (!this.#open) this.#standing.push(settings);
+    return settings;
+  }
+
+  /** Takes the lock, waiting as long as the settings say. A busy lock is a value. */
+  acquire(call: LockCall): Promise<Lock | LockNotAcquiredError> {
+    if (!this.enabled) return Promise.resolve(this.standIn(call.key));
+    if (!this.#open) return this.start().then(() => this.acquire(call));
+    if (this.#transactions.open) this.logger.insideTransaction(call.key, call.job);
+    const { store, contender } = this.#open;
+    assertCapable(store, call.settings);
+    this.#checkShutdownHooks(store);
+    const nested = this.#sections.around(call.key) !== undefined;
+    const acquiring = contender.contend(nested ? { ...call, nested } : call, this.storeKey(call.key));
+    return this.#statusFile && call.settings.wait > 0 ? this.#statusFile.during(acquiring) : acquiring;
+  }
+
+  /** Runs `body` under the lock, and releases it. */
+  async tryRun<T>(call: LockCall, body: (lock: Lock) => T | Promise<T>): Promise<TryRunResult<T>> {
+    if (typeof body !== 'function')
+      throw new LockError(`run("${call.key}") needs the work as its second argument: a function.`);
+    let section = call.settings.reentrant ? this.#sections.around(call.key) : undefined;
+    if (!section) {
+      const lock = await this.acquire(call);
+      if (lock instanceof LockNotAcquiredError) return { acquired: false, error: lock };
+      section = this.#sections.begin(lock);
+    }
+    this.#work.begin();
+    try {
+      return { acquired: true, value: await runBody(section, body, call.settings) };
+    } finally {
+      this.#work.end();
+    }
+  }
+
+  /** The same for decorated methods and the interceptor, whose calls may belong to a tick. */
+  async runJob<T>(call: LockCall, body: (lock: Lock) => T | Promise<T>): Promise<TryRunResult<T>> {
+    if (!call.once) return this.tryRun(call, body);
+    const { store, keeper } = await this.start();
+    return runScheduled(call, body, {
+      store,
+      clock: this.clock,
+      publisher: this.publisher,
+      tryRun: (one, work) => this.tryRun(one, work),
+      storeKey: (key) => this.storeKey(key),
+      free: (storeKey, owner) => keeper.free(storeKey, owner),
+    });
+  }
+
+  /** Calls `body` directly, with a stand-in for the lock in its `LockContext`. */
+  runUnlocked<T>(key: () => string, body: () => T): T {
+    return LockContext.run(() => this.standIn(key()), body);
+  }
+
+  /** The handle that stands in for a lock while locking is disabled. */
+  standIn(key: string): Lock {
+    const token = this.#keys.makeLocalToken(key, this.clock.date());
+    return unlocked(key, token, this.clock, async () => (await this.start()).store);
+  }
+
+  /** Notes the token of a lock that another process handed off while locking is disabled here. */
+  noteToken(key: string, fencingToken: number): void {
+    this.#keys.granted(key, fencingToken);
+  }
+
+  /** Has a stream that a handler returned given up when it has no user within one ttl; `giveUp` says whether that was so. */
+  whenUnused({ key, settings }: LockCall, giveUp: () => boolean): Timer {
+    const warn = (): void => this.logger.unusedStream(key);
+    return this.clock.after(Math.min(settings.ttl, DEFAULTS.ttl), () => giveUp() && warn(), false);
+  }
+
+  /** Finds the providers that know whether a transaction is open, to warn of locks inside of it. */
+  lookForTransactions(providers: Iterable<unknown>): void {
+    this.#transactions.find(providers);
+  }
+
+  /** Logs the line at start. */
+  announce(jobs: string[]): void {
+    if (!this.enabled) this.logger.disabled();
+    else this.logger.started(jobs, this.#open?.store.describe?.());
+  }
+
+  /** Whether the store keeps ticks; `false` while it is not open. */
+  get keepsTicks(): boolean {
+    return this.#open !== undefined && keepsTicks(this.#open.store);
+  }
+
+  #stop(): void {
+    this.stopping = true;
+    this.queue.close(shuttingDown());
+    this.#purges?.stop();
+  }
+
+  async #openAll(): Promise<Opened> {
+    try {
+      this.#open = await openLocks(() => this.#makeStore(), {
+        clock: this.clock,
+        queue: this.queue,
+        keys: this.#keys,
+        publisher: this.publisher,
+        logger: this.logger,
+        changed: () => this.#statusFile?.changed(),
+      });
+      this.#purges?.start(this.#open.store.keepsOnce === true);
+      return this.#open;
+    } catch (error) {
+      this.#opening = undefined; // enable() may try again
+      throw error;
+    }
+  }
+
+  async #makeStore(): Promise<AnyLockStore> {
+    const store = await this.#options.openStore();
+    for (const settings of this.#standing) {
+      assertCapable(store, settings);
+      store.expectTtl?.(settings.ttl);
+    }
+    return store;
+  }
+
+  /** Waits until the clock has passed the tokens that were made while locking was disabled: the store's tokens have to be greater. */
+  async #passLocalTokens(): Promise<void> {
+    const ahead = this.#keys.lastLocalToken / 1_000 - this.clock.date();
+    if (ahead < 0 || ahead > TOKENS_AHEAD) return;
+    await sleep(Math.floor(ahead) + 1); // not on `clock`, which stands still in tests
+  }
+
+  /** Only at the first lock, since hooks may be enabled after the application was initialized. */
+  #checkShutdownHooks(store: AnyLockStore): void {
+    if (this.#hooksChecked) return;
+    this.#hooksChecked = true;
+    if (!store.prepare || process.listenerCount('SIGTERM') > 0) return;
+    const siblings = this.#options.siblings?.() ?? [this];
+    if (siblings.some((sibling) => sibling.#hooksMissed)) return;
+    this.#hooksMissed = true;
+    this.logger.noShutdownHooks();
+  }
+}
+
+/** The error of a call that comes during a shutdown. */
+export function shuttingDown(): LockError {
+  return new LockError('The application is shutting down: it takes no more locks.');
+}
