@@ -1,4 +1,5 @@
 import 'reflect-metadata';
+import { INTERNALS } from '../../lib/lock-internals.js';
 import { describe, expect, it } from '@jest/globals';
 import { Injectable, type INestApplicationContext, type Type } from '@nestjs/common';
 import { Cron, Interval, ScheduleModule } from '@nestjs/schedule';
@@ -124,7 +125,7 @@ describe("B76 once: 'tick'", () => {
     const clock = { now: NOON };
     const store = database(clock);
     const { locks, tick } = await instance(Digest, { store });
-    Object.defineProperty(locks, 'date', { value: () => clock.now });
+    Object.defineProperty(locks[INTERNALS].clock, 'date', { value: () => clock.now });
     expect(await locks.admin.inspect('Digest.send')).not.toHaveProperty('missed');
     await tick(NOON);
     const noon = new Date(NOON);
