@@ -1,8 +1,7 @@
 import { afterEach, expect } from '@jest/globals';
 import { LockError } from '../../lib/lock.errors.js';
 import { MongoLockStore } from '../../lib/stores/mongodb/mongo-lock.store.js';
-import { TypeOrmLockStore } from '../../lib/stores/sql/sql-lock.store.js';
-import { TypeOrmSessionLockStore } from '../../lib/stores/sql/sessions/session-lock.store.js';
+import { TypeOrmLockStore, TypeOrmSessionLockStore } from '../../lib/stores/typeorm/index.js';
 import { OwnerIndex } from './shown-by.js';
 
 /** The owner ids that the arguments of a store's method have. */

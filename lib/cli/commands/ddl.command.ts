@@ -1,7 +1,7 @@
 import { Option, type Command } from 'commander';
 import { LockError } from '../../lock.errors.js';
 import { createTable, type LockTableDatabase } from '../../stores/sql/lock-table.ddl.js';
-import { readTable } from '../../stores/typeorm/typeorm-store.options.js';
+import { readTable } from '../../stores/sql/sql-store.options.js';
 import { addressOf, type ConnectionOptions } from '../connection.options.js';
 import { printJson, printLine } from '../output.js';
 

@@ -44,3 +44,22 @@ export class TimeLimit {
     clearTimeout(this.timer);
   }
 }
+
+/**
+ * Waits for one step of background work, which has no caller with a limit.
+ *
+ * @param limit milliseconds
+ * @param giveBack gets what comes too late
+ */
+export async function inTime<T>(
+  work: Promise<T>,
+  limit = OPERATION_LIMIT,
+  giveBack?: (late: T) => Promise<unknown>,
+): Promise<T> {
+  const timeLimit = new TimeLimit(limit);
+  try {
+    return await timeLimit.race(work, giveBack);
+  } finally {
+    timeLimit.end();
+  }
+}

@@ -1,8 +1,7 @@
 import type { LockDatabase } from './lock-statements.js';
 import type { Refusal } from '../shared/conditions.js';
 import { NEVER, type HolderRow } from './lock-row.js';
-import { tableName } from './lock-table.ddl.js';
-import type { LockTable } from '../typeorm/typeorm-store.options.js';
+import { tableName, type LockTable } from './lock-table.ddl.js';
 
 /**
  * The key of a row that is no lock, since no lock can have an empty key. It holds the grace

@@ -1,53 +1,51 @@
-import type { DataSource } from 'typeorm';
 import { LockError, LockStoreError } from '../../lock.errors.js';
 import { OPERATION_LIMIT } from '../shared/time-limit.js';
 import type { LockDatabase, Run } from './lock-statements.js';
-import { tableName } from './lock-table.ddl.js';
+import { tableName, type LockTable } from './lock-table.ddl.js';
 import { resolveTable } from './lock-table.schema.js';
 import { mysqlDialect } from './mysql/mysql-statements.js';
-import { MysqlWire } from './mysql/mysql2-driver.js';
-import { PooledSessions, type Warn } from './pooled-sessions.js';
-import { PooledTransactions } from '../executors/typeorm/pooled-transactions.js';
-import { postgresDialect } from './postgres/postgres-statements.js';
+import { Mysql2Driver, type Mysql2Connection } from './mysql/mysql2-driver.js';
+import { PooledConnections } from './pooled-connections.js';
+import { PooledTransactions } from './pooled-transactions.js';
+import { PgDriver, type PgClient } from './postgres/pg-driver.js';
 import { openPostgresLink } from './postgres/postgres-link.js';
 import { PostgresListener } from './postgres/postgres-listener.js';
-import { PostgresWire } from './postgres/pg-driver.js';
+import { postgresDialect } from './postgres/postgres-statements.js';
 import { assertPostgres, mysqlServer } from './server-version.js';
+import type { SqlExecutor, Warn } from './sql-executor.js';
+import type { SqlStoreSettings } from './sql-store.options.js';
+import type { Sqlite } from './sqlite/sqlite-connection.js';
+import { SqliteOwnConnection } from './sqlite/sqlite-own-connection.js';
 import { sqliteDialect } from './sqlite/sqlite-statements.js';
-import { SqliteSession } from './sqlite/sqlite-session.js';
 import { SqliteTransactions } from './sqlite/sqlite-transactions.js';
-import type { LockTable, StoreSettings } from '../typeorm/typeorm-store.options.js';
 
 /** Milliseconds after which the operating system looks whether a connection that is silent is still there. */
 const LISTENING_KEEP_ALIVE = 10_000;
 
-const SUPPORTED = 'postgres, mysql, mariadb and better-sqlite3';
-
 /**
+ * Finds out what the database can do.
+ *
  * @throws LockStoreError when the database is of another kind or too old
  * @throws LockError for an option that this kind of database does not have
  */
 export async function openLockDatabase(
-  dataSource: DataSource,
-  settings: StoreSettings,
+  executor: SqlExecutor,
+  settings: SqlStoreSettings,
   warn: Warn,
 ): Promise<LockDatabase> {
-  const { type } = dataSource.options;
-  if (!dataSource.isInitialized)
-    throw new LockStoreError(
-      `The ${type} DataSource is not initialized. Initialize it before the lock store is used.`,
-    );
+  const { type } = executor;
   assertAvailable(type, settings);
-  if (type === 'postgres') return openPostgres(dataSource, settings, warn);
-  if (type === 'mysql' || type === 'mariadb') return openMysql(dataSource, type, settings, warn);
-  if (type === 'better-sqlite3') return openSqlite(dataSource, settings.table);
+  if (type === 'postgres') return openPostgres(executor as SqlExecutor<PgClient>, settings, warn);
+  if (type === 'mysql' || type === 'mariadb')
+    return openMysql(executor as SqlExecutor<Mysql2Connection>, settings, warn);
+  if (type === 'better-sqlite3') return openSqlite(executor as SqlExecutor<Sqlite>, settings.table);
   throw new LockStoreError(
-    `TypeORM's ${type} cannot keep locks. Supported are ${SUPPORTED}; a store may also have a connection of its own: ` +
+    `TypeORM's ${type} cannot keep locks. Supported are postgres, mysql, mariadb and better-sqlite3; a store may also have a connection of its own: ` +
       'typeOrmStore({ connection: { type: ... } }).',
   );
 }
 
-function assertAvailable(type: string, { asyncRelease, preparedStatements }: StoreSettings): void {
+function assertAvailable(type: string, { asyncRelease, preparedStatements }: SqlStoreSettings): void {
   if (asyncRelease && type !== 'postgres')
     throw new LockError(
       `The option asyncRelease is for PostgreSQL: ${type} cannot commit one statement without waiting for the disk. Leave it out; or, for locks that a crash may take away, use typeOrmSessionStore() on MySQL and MariaDB, and the option weak on SQLite.`,
@@ -59,71 +57,74 @@ function assertAvailable(type: string, { asyncRelease, preparedStatements }: Sto
 }
 
 async function openPostgres(
-  dataSource: DataSource,
-  { table, asyncRelease, preparedStatements }: StoreSettings,
+  executor: SqlExecutor<PgClient>,
+  { table, asyncRelease, preparedStatements }: SqlStoreSettings,
   warn: Warn,
 ): Promise<LockDatabase> {
-  const wire = new PostgresWire({ named: preparedStatements, warn });
-  const sessions = new PooledSessions(dataSource, wire, warn);
+  const driver = new PgDriver({ named: preparedStatements, warn });
+  const sessions = new PooledConnections(executor, driver, warn);
   const resolved = await sessions.use(OPERATION_LIMIT, async (run) => {
-    assertPostgres(await wire.readVersion(run));
-    return resolveIn(dataSource, table, run);
+    assertPostgres(await driver.readVersion(run));
+    return resolveTable(executor, table, rowsBy(run));
   });
-  const transactions = new PooledTransactions(dataSource, wire, 'READ COMMITTED', warn);
   return {
     kind: 'postgres',
     table: resolved,
     sessions,
-    transactions,
+    transactions: new PooledTransactions(executor, driver, warn, 'READ COMMITTED'),
     statements: postgresDialect(tableName('postgres', resolved), { asyncRelease, weak: table.weak }),
     listen: (heard) =>
-      new PostgresListener(
-        (abandoned) => openPostgresLink(dataSource, LISTENING_KEEP_ALIVE, abandoned),
-        heard,
-      ),
+      new PostgresListener((abandoned) => openPostgresLink(executor, LISTENING_KEEP_ALIVE, abandoned), heard),
   };
 }
 
 async function openMysql(
-  dataSource: DataSource,
-  type: string,
-  { table, preparedStatements }: StoreSettings,
+  executor: SqlExecutor<Mysql2Connection>,
+  { table, preparedStatements }: SqlStoreSettings,
   warn: Warn,
 ): Promise<LockDatabase> {
-  tableName(type, table); // refuses weak locks before anything else
-  const wire = new MysqlWire({ prepared: preparedStatements, warn });
-  const sessions = new PooledSessions(dataSource, wire, warn);
+  tableName(executor.type, table); // refuses weak locks before anything else
+  const driver = new Mysql2Driver({ prepared: preparedStatements, warn });
+  const sessions = new PooledConnections(executor, driver, warn);
   const { rows } = await sessions.look('SELECT VERSION() AS version, @@GLOBAL.autocommit AS autocommit');
   const { mariadb, atLeast } = mysqlServer(String(rows[0]?.version));
   if (Number(rows[0]?.autocommit) !== 1)
     throw new LockStoreError(
       'Locks need autocommit, but new sessions of this server have it off: no other session would see them. Run SET GLOBAL autocommit = 1, and take autocommit out of the configuration of the server.',
     );
-  const skipsLocked = mariadb ? atLeast(10, 6) : atLeast(8, 0);
-  const resolved = await sessions.use(OPERATION_LIMIT, (run) => resolveIn(dataSource, table, run));
-  const statements = mysqlDialect(tableName(type, resolved), {
-    mariadb,
-    skipsLocked,
-    logsStatements: await logsStatements(sessions),
-  });
-  // MySQL's binary log may be of a format that allows no lower level than the application's.
-  const transactions = new PooledTransactions(dataSource, wire, mariadb ? 'READ COMMITTED' : undefined, warn);
-  return { kind: mariadb ? 'mariadb' : 'mysql', table: resolved, sessions, transactions, statements };
+  const resolved = await sessions.use(OPERATION_LIMIT, (run) => resolveTable(executor, table, rowsBy(run)));
+  return {
+    kind: mariadb ? 'mariadb' : 'mysql',
+    table: resolved,
+    sessions,
+    // MySQL's binary log may be of a format that allows no lower level than the application's.
+    transactions: new PooledTransactions(executor, driver, warn, mariadb ? 'READ COMMITTED' : undefined),
+    statements: mysqlDialect(tableName(executor.type, resolved), {
+      mariadb,
+      skipsLocked: mariadb ? atLeast(10, 6) : atLeast(8, 0),
+      logsStatements: await logsStatements(sessions),
+    }),
+  };
 }
 
-async function openSqlite(dataSource: DataSource, table: LockTable): Promise<LockDatabase> {
-  const resolved = await resolveTable(dataSource, table, async () => []);
+async function openSqlite(executor: SqlExecutor<Sqlite>, table: LockTable): Promise<LockDatabase> {
+  const resolved = await resolveTable(executor, table, async () => []);
   const name = tableName('better-sqlite3', resolved);
-  const sessions = await SqliteSession.open(dataSource, { weak: table.weak });
-  const transactions = new SqliteTransactions(dataSource, name, sessions);
-  return { kind: 'better-sqlite3', table: resolved, sessions, transactions, statements: sqliteDialect(name) };
+  const own = await SqliteOwnConnection.open(executor, { weak: table.weak });
+  return {
+    kind: 'better-sqlite3',
+    table: resolved,
+    sessions: own,
+    transactions: new SqliteTransactions(executor, name, own),
+    statements: sqliteDialect(name),
+  };
 }
 
 /**
  * Whether the binary log of MySQL or MariaDB records statements. Newer servers may not have
  * the variable.
  */
-async function logsStatements(sessions: Pick<PooledSessions<unknown>, 'look'>): Promise<boolean> {
+async function logsStatements(sessions: PooledConnections<Mysql2Connection>): Promise<boolean> {
   const { rows } = await sessions.look(
     "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('log_bin', 'binlog_format')",
   );
@@ -131,6 +132,6 @@ async function logsStatements(sessions: Pick<PooledSessions<unknown>, 'look'>): 
   return values.includes('ON') && values.includes('STATEMENT');
 }
 
-function resolveIn(dataSource: DataSource, table: LockTable, run: Run): Promise<LockTable> {
-  return resolveTable(dataSource, table, async (sql) => (await run(sql)).rows);
+function rowsBy(run: Run): (sql: string) => Promise<Record<string, unknown>[]> {
+  return async (sql) => (await run(sql)).rows;
 }

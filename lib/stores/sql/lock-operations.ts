@@ -1,10 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { DataSource, EntityManager } from 'typeorm';
 import { LockError, LockStoreError } from '../../lock.errors.js';
 import { Opening } from '../shared/opening.js';
-import { runnerOf } from '../executors/typeorm/caller-transaction.js';
-import { describeDataSource } from '../executors/typeorm/data-source.description.js';
-import type { DataSourceHandle } from '../executors/typeorm/data-source.handle.js';
 import { openLockDatabase } from './lock-database.js';
 import type {
   ChangeResult,
@@ -16,7 +12,8 @@ import type {
 } from './lock-statements.js';
 import { prepareTable } from './lock-table.js';
 import { warnOfLostCommits } from './lost-commits.js';
-import type { Warn } from './pooled-sessions.js';
+import type { OpenExecutor, SqlExecutor, Warn } from './sql-executor.js';
+import type { SqlStoreSettings } from './sql-store.options.js';
 import {
   CollisionError,
   isDenied,
@@ -27,12 +24,10 @@ import {
 import { assertRights, missingRight } from './table-rights.js';
 import { replaceTable } from './vanished-table.js';
 import { NEVER } from './lock-row.js';
-import { nameOf, type LockTable, type StoreSettings } from '../typeorm/typeorm-store.options.js';
+import { nameOf, type LockTable } from './lock-table.ddl.js';
 
 interface OpenDatabase extends LockDatabase {
-  dataSource: DataSource;
-  /** The database, for people, in messages. */
-  target: string;
+  executor: SqlExecutor;
   listener: Listener | undefined;
 }
 
@@ -62,14 +57,15 @@ export class LockOperations {
   table: LockTable;
   /** The longest finite ttl of this process's settings and calls so far, in milliseconds. */
   longestTtl = 0;
+  private executor: SqlExecutor | undefined;
   private vanished = false;
   private replacing: Promise<void> | undefined;
   /** Whether processes are called, as soon as that is known. */
   calls = false;
 
   constructor(
-    private readonly handle: DataSourceHandle,
-    private readonly settings: StoreSettings,
+    private readonly openExecutor: OpenExecutor,
+    private readonly settings: SqlStoreSettings,
     /** Told when this process is called for a key; without it nobody is. */
     private readonly heard?: (key?: string) => void,
     private readonly warn: Warn = () => undefined,
@@ -83,7 +79,7 @@ export class LockOperations {
     try {
       await assertRights(database);
     } catch (error) {
-      throw storeFailure(error, `write to the table ${nameOf(this.table)}`, database.target);
+      throw storeFailure(error, `write to the table ${nameOf(this.table)}`, database.executor.description);
     }
   }
 
@@ -91,7 +87,7 @@ export class LockOperations {
     const database = await this.opening.end();
     await database?.listener?.close();
     await database?.sessions.close();
-    if (database) await this.handle.close(database.dataSource);
+    await database?.executor.close();
   }
 
   /**
@@ -102,7 +98,7 @@ export class LockOperations {
    */
   async run<T>(doing: string, limit: number, work: Work<T>, owners: readonly string[] = []): Promise<T> {
     const database = await this.opening.get(doing);
-    const { sessions, statements, listener, target } = database;
+    const { sessions, statements, listener, executor } = database;
     const attempt = () => sessions.use<T>(limit, (run, before) => work(statements, run, listener, before));
     try {
       if (this.vanished) await this.replace(database);
@@ -112,7 +108,7 @@ export class LockOperations {
         return attempt();
       });
     } catch (error) {
-      throw storeFailure(error, doing, target, owners);
+      throw storeFailure(error, doing, executor.description, owners);
     }
   }
 
@@ -159,36 +155,36 @@ export class LockOperations {
       const answer = await unlessCollided<T | 'locked'>(this.run(doing, limit, work, owners), 'locked');
       if (answer !== 'locked') return answer;
       const left = deadline - performance.now();
-      if (left <= 0) throw new CollisionError(doing, (await this.opening.get(doing)).target);
+      if (left <= 0) throw new CollisionError(doing, (await this.opening.get(doing)).executor.description);
       await sleep(Math.min(left, pause * (0.5 + Math.random() / 2)));
     }
   }
 
   /** Runs `work` in a transaction of its own. What `work` rejects with is rejected as it is. */
-  async transaction<T>(work: (manager: EntityManager) => Promise<T>): Promise<T> {
+  async transaction<T>(work: (transaction: unknown) => Promise<T>): Promise<T> {
     let doing = 'begin a transaction';
-    const { transactions, target } = await this.opening.get(doing);
+    const { transactions, executor } = await this.opening.get(doing);
     let thrown: { error: unknown } | undefined;
     try {
-      return await transactions.run(async (manager) => {
+      return await transactions.run(async (transaction) => {
         doing = 'commit a transaction';
-        return work(manager).catch((error: unknown) => {
+        return work(transaction).catch((error: unknown) => {
           thrown = { error };
           throw error;
         });
       });
     } catch (error) {
-      throw thrown ? thrown.error : transactionFailure(error, doing, target);
+      throw thrown ? thrown.error : transactionFailure(error, doing, executor.description);
     }
   }
 
-  /** Locks the row until the transaction of `manager` ends; `false` when the request is not true. */
-  async guard(manager: unknown, request: GuardRequest): Promise<boolean> {
+  /** Locks the row until the caller's transaction ends; `false` when the request is not true. */
+  async guard(transaction: unknown, request: GuardRequest): Promise<boolean> {
     const doing = `guard "${request.key}" in a transaction`;
-    const { dataSource, transactions, statements, target } = await this.opening.get(doing);
-    const runner = runnerOf(manager, dataSource, doing);
+    const { executor, transactions, statements } = await this.opening.get(doing);
+    const target = executor.description;
     const guarding = await transactions
-      .within(runner, (run) => statements.guard(run, request))
+      .within(transaction, doing, (run) => statements.guard(run, request))
       .catch((error: unknown) => {
         throw storeFailure(error, doing, target, [request.owner]);
       });
@@ -204,26 +200,31 @@ export class LockOperations {
     return guarding === 'held';
   }
 
+  /** Reports whether the caller's transaction, which a guard has used, is still open. */
+  watchTransaction(transaction: unknown): () => boolean {
+    return this.executor?.watchTransaction(transaction) ?? (() => false);
+  }
+
   private async openDatabase(): Promise<OpenDatabase> {
     const { table, autoCreate } = this.settings;
-    const dataSource = await this.handle.open();
-    const target = describeDataSource(dataSource.options);
+    const executor = await this.openExecutor();
     let database: LockDatabase | undefined;
     try {
-      database = await openLockDatabase(dataSource, this.settings, this.warn);
+      database = await openLockDatabase(executor, this.settings, this.warn);
       await prepareTable(database, database.table, autoCreate);
       await warnOfLostCommits(database, this.warn);
       this.kind = database.kind;
       this.table = database.kind === 'better-sqlite3' ? table : database.table;
       const listener = this.heard && database.listen?.(this.heard);
       this.calls = listener !== undefined;
-      return { ...database, dataSource, target, listener };
+      this.executor = executor;
+      return { ...database, executor, listener };
     } catch (error) {
       await database?.sessions.close();
-      await this.handle.close(dataSource);
+      await executor.close();
       const place = database?.table ?? table;
       const failure = isDenied(error) ? missingRight(place, error) : error;
-      throw storeFailure(failure, `open the lock store (table ${nameOf(place)})`, target);
+      throw storeFailure(failure, `open the lock store (table ${nameOf(place)})`, executor.description);
     }
   }
 }

@@ -1,4 +1,3 @@
-import type { EntityManager, QueryRunner } from 'typeorm';
 import type {
   LeaseRenewal,
   LockAcquireResult,
@@ -6,7 +5,7 @@ import type {
 } from '../../interfaces/lock-store.interface.js';
 import type { LeaseRequest, Release, ReleaseToWaiter } from '../shared/requests.js';
 import type { LockRow, RowRefusal } from './lock-row.js';
-import type { LockTable } from '../typeorm/typeorm-store.options.js';
+import type { LockTable } from './lock-table.ddl.js';
 import type { ConnectionFault } from './unusable-connection.js';
 
 /** What a statement gave, in the same shape for every driver. */
@@ -53,9 +52,14 @@ export interface LockSessions {
 /** Transactions on connections that the application uses. */
 export interface LockTransactions {
   /** Runs `work` in a transaction of its own and commits; rolls back, and rejects with the same, when `work` rejects. */
-  run<T>(work: (manager: EntityManager) => Promise<T>): Promise<T>;
-  /** Runs statements inside a transaction that is under way. */
-  within<T>(transaction: QueryRunner, work: (run: Run) => Promise<T>): Promise<T>;
+  run<T>(work: (transaction: unknown) => Promise<T>): Promise<T>;
+  /**
+   * Runs statements inside a transaction of the caller.
+   *
+   * @param doing for messages
+   * @throws LockError when it is no open transaction of this client
+   */
+  within<T>(transaction: unknown, doing: string, work: (run: Run) => Promise<T>): Promise<T>;
 }
 
 /** A request for a key, with what a lock table needs besides. */

@@ -1,5 +1,11 @@
 import { LockError } from '../../lock.errors.js';
-import { quoted, type LockTable } from '../typeorm/typeorm-store.options.js';
+
+/** The table that keeps the locks; see {@link LockTableOptions}. */
+export interface LockTable {
+  table: string;
+  schema?: string | undefined;
+  weak: boolean;
+}
 
 /**
  * The key of an advisory lock, the same in all processes: PostgreSQL's IF NOT EXISTS fails
@@ -90,4 +96,17 @@ export function tableName(type: string, table: LockTable): string {
       `SQLite has no schemas: leave out the option schema ("${table.schema}"), or use another database.`,
     );
   return quoted(table, '"');
+}
+
+/** The form in which a table is named, for people: `app.locks`. */
+export function nameOf({ table, schema }: LockTable): string {
+  return schema ? `${schema}.${table}` : table;
+}
+
+/** The form in which a table stands in SQL, every segment quoted. */
+export function quoted({ table, schema }: LockTable, quote: '"' | '`'): string {
+  return [schema, table]
+    .filter((segment) => segment !== undefined)
+    .map((segment) => quote + segment.replaceAll(quote, quote + quote) + quote)
+    .join('.');
 }

@@ -1,7 +1,7 @@
-import type { DataSource } from 'typeorm';
 import { LockError, LockStoreError } from '../../lock.errors.js';
 import { safeError } from '../../safe-error.js';
-import { nameOf, quoted, type LockTable } from '../typeorm/typeorm-store.options.js';
+import { nameOf, quoted, type LockTable } from './lock-table.ddl.js';
+import type { SqlExecutor } from './sql-executor.js';
 
 /**
  * Runs one statement without values and gives its rows, on a connection of the store or of a
@@ -19,27 +19,34 @@ interface DefaultSchema {
  * Finds the schema of the table (on MySQL and MariaDB the database), so that every statement
  * can name it: a connection of the pool may be set to another schema.
  *
- * It is the store's option `schema`; else the option of the DataSource; else the server's
- * default for the user.
+ * It is the store's option `schema`; else that of the client; else the server's default for the
+ * user.
  *
  * @throws LockStoreError when that schema does not exist
  * @throws LockError when an earlier version keeps its locks in another schema
  */
 export async function resolveTable(
-  dataSource: DataSource,
+  { type, schema: configured }: Pick<SqlExecutor, 'type' | 'schema'>,
   table: LockTable,
   query: Query,
 ): Promise<LockTable> {
-  const { type } = dataSource.options;
-  if (type === 'postgres') return { ...table, schema: await postgresSchema(dataSource, table, query) };
-  if (type === 'mysql' || type === 'mariadb')
-    return { ...table, schema: table.schema ?? mysqlDatabase(dataSource) };
+  if (type === 'postgres') return { ...table, schema: await postgresSchema(configured, table, query) };
+  if (type === 'mysql' || type === 'mariadb') {
+    const schema = table.schema ?? configured;
+    if (schema) return { ...table, schema };
+    throw new LockStoreError(
+      'The DataSource names no database for the lock table. Set its option database, or the option schema of the store.',
+    );
+  }
   // Without a schema, a temporary table of the application would hide the table from its connection.
   return { ...table, schema: table.schema ?? 'main' };
 }
 
-async function postgresSchema(dataSource: DataSource, table: LockTable, query: Query): Promise<string> {
-  const { schema: configured } = dataSource.options as { schema?: string };
+async function postgresSchema(
+  configured: string | undefined,
+  table: LockTable,
+  query: Query,
+): Promise<string> {
   const schema = table.schema ?? configured;
   if (schema === undefined) {
     const found = await defaultSchema(table, query);
@@ -102,19 +109,6 @@ async function defaultSchema({ table }: LockTable, query: Query): Promise<Defaul
       ORDER BY c.oid IS NULL, path.place LIMIT 1`,
   );
   return place && { schema: String(place.schema), isLockTable: place.is_lock_table === true };
-}
-
-/**
- * The database as TypeORM passes it to the driver: `extra` comes first. If no option names it,
- * TypeORM has read it from its first session.
- */
-function mysqlDatabase({ options, driver }: DataSource): string {
-  const { database } = (options as { extra?: { database?: string } }).extra ?? {};
-  const configured = database ?? (driver as Partial<DataSource['driver']> | undefined)?.database;
-  if (configured) return configured;
-  throw new LockStoreError(
-    'The DataSource names no database for the lock table. Set its option database, or the option schema of the store.',
-  );
 }
 
 /** A text as a literal of PostgreSQL, whatever the session does with backslashes. */

@@ -2,11 +2,10 @@ import { LockError, LockStoreError } from '../../lock.errors.js';
 import { OPERATION_LIMIT } from '../shared/time-limit.js';
 import type { LockDatabase, Run } from './lock-statements.js';
 import { columnsIn } from './lock-row.js';
-import { createTable, CREATION_LOCK, tableName } from './lock-table.ddl.js';
+import { createTable, CREATION_LOCK, nameOf, tableName, type LockTable } from './lock-table.ddl.js';
 import { literal, missingSchema } from './lock-table.schema.js';
 import { createTrigger } from './sqlite/sqlite-tokens.js';
 import { isMissingSchema, isMissingTable } from './store-failure.js';
-import { nameOf, type LockTable } from '../typeorm/typeorm-store.options.js';
 
 /** Sees to it that the table is there with all its columns. DDL is only issued when it is missing: the user may not be allowed to. */
 export async function prepareTable(

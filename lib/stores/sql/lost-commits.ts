@@ -1,6 +1,6 @@
 import { OPERATION_LIMIT } from '../shared/time-limit.js';
 import type { LockDatabase } from './lock-statements.js';
-import type { Warn } from './pooled-sessions.js';
+import type { Warn } from './sql-executor.js';
 
 const CONSEQUENCE = 'another instance then gets a lock while its holder still believes in it';
 

@@ -1,5 +1,4 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { DataSource, EntityManager } from 'typeorm';
 import type { LockInspection, LockPage } from '../../interfaces/lock-record.interface.js';
 import type {
   AcquireRequest,
@@ -25,8 +24,6 @@ import type {
 } from '../../interfaces/lock-store.interface.js';
 import { fitKey, storedKey } from '../../options/lock-key.js';
 import { LockError } from '../../lock.errors.js';
-import { watchTransaction } from '../executors/typeorm/caller-transaction.js';
-import { handedIn, type DataSourceHandle } from '../executors/typeorm/data-source.handle.js';
 import { CONTENTION } from '../shared/conditions.js';
 import { inspectionOf, pageOf, recordOf } from '../shared/key-state.js';
 import {
@@ -42,35 +39,27 @@ import { limitOf, OPERATION_LIMIT } from '../shared/time-limit.js';
 import type { SqlAcquireRequest, Caller, ReleaseResult, LockStatements, Run } from './lock-statements.js';
 import { LockOperations, unlessCollided } from './lock-operations.js';
 import { stateOf } from './lock-row.js';
-import { createTable, type LockTableDatabase } from './lock-table.ddl.js';
-import type { Warn } from './pooled-sessions.js';
+import { nameOf } from './lock-table.ddl.js';
+import type { OpenExecutor, Warn } from './sql-executor.js';
+import type { SqlStoreSettings } from './sql-store.options.js';
 import { GRACE_LABEL } from './grace-period.js';
-import {
-  nameOf,
-  readStoreOptions,
-  readTable,
-  TABLE_OPTIONS,
-  type LockTableOptions,
-  type TypeOrmLockStoreOptions,
-} from '../typeorm/typeorm-store.options.js';
-import { assertKnownOptions } from '../../options/known-options.js';
 
 const BATCH = 500; // much larger ones stall other writers
 const SOON = 5_000; // milliseconds in which who is called asks for the key, if ever
 const SLICE = 100; // whoever wants a key that is being purged, once in its life, finds its row locked for so long
 
 /**
- * Keeps locks as rows of a table in PostgreSQL (12 or newer), MySQL (5.6), MariaDB (10.3) or SQLite (3.35), through a TypeORM DataSource.
+ * Keeps locks as rows of a table in PostgreSQL (12 or newer), MySQL (5.6), MariaDB (10.3) or SQLite (3.35).
  *
- * Each operation is decided by one atomic statement and the database's clock, on a connection that is borrowed from the DataSource's pool for
+ * Each operation is decided by one atomic statement and the database's clock, on a connection that is borrowed from the client's pool for
  * it: it does not join the caller's transaction, and none is kept in between. An acquisition or renewal that is not answered within a third of
  * its ttl (1 to 10 s), anything else that is not answered within 10 s, fails with a transient {@link LockStoreError}.
  *
- * A DataSource that was handed in is never closed. The first operation opens the store if `prepare` has not.
+ * The first operation opens the store if `prepare` has not.
  *
  * @publicApi
  */
-export class TypeOrmLockStore
+export class SqlLockStore<Transaction = unknown>
   implements
     LockStore,
     WaiterRelease,
@@ -94,29 +83,13 @@ export class TypeOrmLockStore
   private readonly waiters = new Set<Free>();
   private warn: Warn | undefined;
 
-  /** @throws LockError for an option that does not exist or is not valid */
-  constructor(dataSource: DataSource | DataSourceHandle, options: TypeOrmLockStoreOptions = {}) {
-    if (!('open' in Object(dataSource)) && !('createQueryRunner' in Object(dataSource)))
-      throw new LockError(
-        `TypeOrmLockStore needs a TypeORM DataSource, but it got ${dataSource ? 'something else' : String(dataSource)}. For connection options, use typeOrmStore({ connection }).`,
-      );
-    const settings = readStoreOptions(options);
-    const handle = 'open' in dataSource ? dataSource : handedIn(dataSource);
+  /** @param open opens the executor, before the first operation and after each failure to do so */
+  constructor(open: OpenExecutor, settings: SqlStoreSettings) {
     this.keepsOnce = !settings.table.weak;
     const heard = settings.wakeUps ? (key?: string) => this.heard(key) : undefined;
-    this.operations = new LockOperations(handle, settings, heard, (topic, message) =>
+    this.operations = new LockOperations(open, settings, heard, (topic, message) =>
       this.warn?.(topic, message),
     );
-  }
-
-  /**
-   * The statement that creates the table, to run by hand; `lockTableMigration` runs the same.
-   *
-   * @throws LockError for a name that is not a plain identifier, or a database that has no lock table
-   */
-  static ddl(type: LockTableDatabase, options: LockTableOptions = {}): string {
-    assertKnownOptions('TypeOrmLockStore.ddl()', options, TABLE_OPTIONS);
-    return createTable(type, readTable(options));
   }
 
   async prepare(): Promise<void> {
@@ -389,8 +362,8 @@ export class TypeOrmLockStore
    * SQLite it is the only transaction that writes to the file from beginning to end, on the application's own connection; it waits up to 5 s for
    * those of others.
    */
-  async transaction<T>(work: (manager: EntityManager) => Promise<T>): Promise<T> {
-    return this.operations.transaction(work);
+  async transaction<T>(work: (transaction: Transaction) => Promise<T>): Promise<T> {
+    return this.operations.transaction((transaction) => work(transaction as Transaction));
   }
 
   /**
@@ -403,16 +376,16 @@ export class TypeOrmLockStore
    * PostgreSQL and MariaDB allow it at READ COMMITTED, MySQL at any level. On SQLite, and above READ COMMITTED on MariaDB, it fails when others have
    * written since the transaction began to read.
    */
-  async guard(manager: EntityManager, key: string, owner: string, fencingToken: number): Promise<boolean> {
+  async guard(transaction: Transaction, key: string, owner: string, fencingToken: number): Promise<boolean> {
     if (!Number.isSafeInteger(fencingToken))
       throw new LockError(
         `Could not guard "${key}" in a transaction: its fencing token must be a whole number.`,
       );
-    return this.operations.guard(manager, { ...identityOf(key, owner), token: fencingToken });
+    return this.operations.guard(transaction, { ...identityOf(key, owner), token: fencingToken });
   }
 
-  watchTransaction(manager: EntityManager): () => boolean {
-    return watchTransaction(manager);
+  watchTransaction(transaction: Transaction): () => boolean {
+    return this.operations.watchTransaction(transaction);
   }
 }
 

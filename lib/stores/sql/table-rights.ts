@@ -4,9 +4,8 @@ import { safeError } from '../../safe-error.js';
 import { OPERATION_LIMIT } from '../shared/time-limit.js';
 import type { LockDatabase, Run } from './lock-statements.js';
 import { NEVER } from './lock-row.js';
-import { tableName } from './lock-table.ddl.js';
+import { nameOf, tableName, type LockTable } from './lock-table.ddl.js';
 import { isContention, isDenied, isNotLoggable } from './store-failure.js';
-import { nameOf, type LockTable } from '../typeorm/typeorm-store.options.js';
 
 /** Rolls back the transaction of the check. */
 class RolledBack extends Error {}
@@ -26,8 +25,8 @@ export async function assertRights(database: LockDatabase): Promise<void> {
       return await sessions.use(OPERATION_LIMIT, async (run) => {
         await run(`UPDATE ${name} SET token = token WHERE FALSE`);
       });
-    await transactions.run(async ({ queryRunner }) => {
-      if (queryRunner) await transactions.within(queryRunner, (run) => tryRow(run, database, name));
+    await transactions.run(async (transaction) => {
+      await transactions.within(transaction, 'try the rights', (run) => tryRow(run, database, name));
       throw new RolledBack();
     });
   } catch (error) {

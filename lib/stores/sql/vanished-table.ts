@@ -1,14 +1,13 @@
 import { randomBytes } from 'node:crypto';
 import { OPERATION_LIMIT } from '../shared/time-limit.js';
 import type { LockDatabase } from './lock-statements.js';
-import { createTable, CREATION_LOCK, tableName } from './lock-table.ddl.js';
+import { createTable, CREATION_LOCK, nameOf, tableName } from './lock-table.ddl.js';
 import { missingTable } from './lock-table.js';
 import { assertClock } from './mysql/mysql-clock.js';
-import type { Warn } from './pooled-sessions.js';
+import type { Warn } from './sql-executor.js';
 import { createTrigger } from './sqlite/sqlite-tokens.js';
 import { isExistingTable, isMissingTable } from './store-failure.js';
 import { graceStatement } from './grace-period.js';
-import { nameOf } from '../typeorm/typeorm-store.options.js';
 
 /**
  * Creates the table again, or expects a migration to have done so, and lets no key be granted

@@ -1,7 +1,8 @@
 import type { DataSource, MigrationInterface, QueryRunner } from 'typeorm';
-import { createTable, tableName, type LockTableDatabase } from '../sql/lock-table.ddl.js';
+import { fromTypeOrm } from '../executors/typeorm-executor.js';
+import { createTable, tableName, type LockTable, type LockTableDatabase } from '../sql/lock-table.ddl.js';
 import { resolveTable } from '../sql/lock-table.schema.js';
-import { readTable, TABLE_OPTIONS, type LockTable, type LockTableOptions } from './typeorm-store.options.js';
+import { readTable, TABLE_OPTIONS, type LockTableOptions } from '../sql/sql-store.options.js';
 import { assertKnownOptions } from '../../options/known-options.js';
 
 // TypeORM orders migrations by the time at the end of their names. It is not that of any release: the table stays the same migration.
@@ -41,7 +42,7 @@ export function lockTableMigration(options: LockTableOptions = {}): new () => Mi
  * migration is set to.
  */
 async function resolved(queryRunner: QueryRunner, table: LockTable): Promise<LockTable> {
-  return resolveTable(dataSourceOf(queryRunner), table, (sql) => queryRunner.query(sql));
+  return resolveTable(fromTypeOrm(dataSourceOf(queryRunner)), table, (sql) => queryRunner.query(sql));
 }
 
 function databaseOf(queryRunner: QueryRunner): LockTableDatabase {

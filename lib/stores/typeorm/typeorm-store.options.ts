@@ -1,152 +1,28 @@
 import type { DataSourceOptions } from 'typeorm';
-import { LockError } from '../../lock.errors.js';
-import { assertKnownOptions } from '../../options/known-options.js';
-import { show } from '../../error-text.js';
-
-/** The table that keeps the locks. @publicApi */
-export interface LockTableOptions {
-  /** Its name: letters, digits and underscores, at most 63. Default `locks`, of weak ones `locks_weak`. */
-  table?: string | undefined;
-  /**
-   * The PostgreSQL schema, or the MySQL or MariaDB database; SQLite has none. Default: the
-   * DataSource's own option `schema` or `database`; else, on PostgreSQL, the first existing
-   * schema of the user's default `search_path`. Settings of a single connection do not count.
-   */
-  schema?: string | undefined;
-  /**
-   * Cheaper locks, which a crash of the database may take away, with the pauses: then others get in while a holder still believes in its lock, and only
-   * fencing tokens protect. PostgreSQL keeps them in an `UNLOGGED` table, SQLite does not wait for the disk; MySQL and MariaDB have no such thing. No
-   * work runs once per tick on them. Default `false`.
-   */
-  weak?: boolean | undefined;
-}
+import type { SessionStoreOptions } from '../sql/sessions/session-store.options.js';
+import type { SqlStoreOptions } from '../sql/sql-store.options.js';
 
 /** Options of {@link TypeOrmLockStore}. @publicApi */
-export interface TypeOrmLockStoreOptions extends LockTableOptions {
-  /** Creates the table at start when it is missing. Default `true`; `false` leaves it to a migration. */
-  autoCreate?: boolean | undefined;
-  /**
-   * Has those who wait for a key called when it is released, on PostgreSQL by NOTIFY: a process in which somebody has once waited keeps a connection of
-   * its own for that, outside of the pool. `false`: they only ask from time to time, as they do on the other databases. The same in all instances. Default `true`.
-   */
-  wakeUps?: boolean | undefined;
-  /**
-   * Does not wait for the disk when a lock is released that would be free within 60 s anyway: PostgreSQL commits such a release asynchronously. A crash
-   * of the database may forget releases of the last few hundred milliseconds; then the key is held until its ttl has passed, and the run shows as
-   * failed. What is kept by `minHold`, what runs once per tick, and everything but releases waits for the disk as ever. PostgreSQL only. Default
-   * `false`.
-   */
-  asyncRelease?: boolean | undefined;
-  /**
-   * `false`: unnamed statements from the start, for a pooler between the application and PostgreSQL, MySQL or MariaDB that does not keep prepared ones.
-   * On PostgreSQL the store finds that out by itself, from the first statement that fails. Not for SQLite. Default `true`.
-   */
-  preparedStatements?: boolean | undefined;
-}
+export interface TypeOrmLockStoreOptions extends SqlStoreOptions {}
+
+/** Options of {@link TypeOrmSessionLockStore}. @publicApi */
+export interface TypeOrmSessionLockStoreOptions extends SessionStoreOptions {}
 
 /** Options of {@link typeOrmStore}: the application's `dataSource`, or a `connection` of the store's own. @publicApi */
-export type TypeOrmStoreOptions = TypeOrmLockStoreOptions &
-  (
-    | {
-        /** The name of the application's DataSource, as given to `TypeOrmModule.forRoot({ name })`. Default: the unnamed one. */
-        dataSource?: string | undefined;
-        connection?: undefined;
-      }
-    | {
-        /** From these the store opens a DataSource of its own, and closes it. */
-        connection?: DataSourceOptions | undefined;
-        dataSource?: undefined;
-      }
-  );
+export type TypeOrmStoreOptions = TypeOrmLockStoreOptions & DataSourceChoice;
 
-/** Table options with the defaults filled in. */
-export interface LockTable {
-  table: string;
-  schema?: string | undefined;
-  weak: boolean;
-}
+/** Options of {@link typeOrmSessionStore}: the application's `dataSource`, or a `connection` of the store's own. @publicApi */
+export type TypeOrmSessionStoreOptions = TypeOrmSessionLockStoreOptions & DataSourceChoice;
 
-/** Store options with the defaults filled in. */
-export interface StoreSettings {
-  table: LockTable;
-  autoCreate: boolean;
-  wakeUps: boolean;
-  asyncRelease: boolean;
-  preparedStatements: boolean;
-}
-
-/** The options that describe the table. */
-export const TABLE_OPTIONS = ['table', 'schema', 'weak'];
-export const STORE_OPTIONS = [
-  'table',
-  'schema',
-  'autoCreate',
-  'weak',
-  'wakeUps',
-  'asyncRelease',
-  'preparedStatements',
-];
-
-const DEFAULTS = {
-  table: 'locks',
-  weakTable: 'locks_weak',
-  weak: false,
-  autoCreate: true,
-  wakeUps: true,
-  asyncRelease: false,
-  preparedStatements: true,
-};
-const IDENTIFIER = /^[A-Za-z_][A-Za-z0-9_]{0,62}$/; // 63 is PostgreSQL's limit, the shortest
-
-/** @throws LockError that names the option that is wrong, and the rule */
-export function readTable(options: LockTableOptions): LockTable {
-  const { weak = DEFAULTS.weak, schema } = options;
-  assertBoolean('weak', weak);
-  const { table = weak ? DEFAULTS.weakTable : DEFAULTS.table } = options;
-  assertIdentifier('table', table);
-  if (schema !== undefined) assertIdentifier('schema', schema);
-  return { table, schema, weak };
-}
-
-/** @throws LockError that names the option that is wrong, and the rule */
-export function readStoreOptions(options: TypeOrmLockStoreOptions): StoreSettings {
-  assertKnownOptions('TypeOrmLockStore', options, STORE_OPTIONS);
-  const {
-    autoCreate = DEFAULTS.autoCreate,
-    wakeUps = DEFAULTS.wakeUps,
-    asyncRelease = DEFAULTS.asyncRelease,
-    preparedStatements = DEFAULTS.preparedStatements,
-  } = options;
-  assertBoolean('autoCreate', autoCreate);
-  assertBoolean('wakeUps', wakeUps);
-  assertBoolean('asyncRelease', asyncRelease);
-  assertBoolean('preparedStatements', preparedStatements);
-  return { table: readTable(options), autoCreate, wakeUps, asyncRelease, preparedStatements };
-}
-
-/** The form in which a table is named, for people: `app.locks`. */
-export function nameOf({ table, schema }: LockTable): string {
-  return schema ? `${schema}.${table}` : table;
-}
-
-/** The form in which a table stands in SQL, every segment quoted. */
-export function quoted({ table, schema }: LockTable, quote: '"' | '`'): string {
-  return [schema, table]
-    .filter((segment) => segment !== undefined)
-    .map((segment) => quote + segment.replaceAll(quote, quote + quote) + quote)
-    .join('.');
-}
-
-function assertBoolean(option: string, value: unknown): void {
-  if (typeof value !== 'boolean')
-    throw new LockError(`${option} must be true or false, but it is ${show(value)}.`);
-}
-
-function assertIdentifier(option: string, value: unknown): void {
-  if (typeof value === 'string' && IDENTIFIER.test(value)) return;
-  const hint = option === 'table' && typeof value === 'string' && value.includes('.');
-  throw new LockError(
-    `${option} must be a name of letters, digits and underscores that does not start with a digit, at most 63 characters, but it is ` +
-      `${show(value)}.${hint ? ' To name the schema, use the option schema.' : ''}`,
-  );
-}
+/** Where a store finds its DataSource. @publicApi */
+export type DataSourceChoice =
+  | {
+      /** The name of the application's DataSource, as given to `TypeOrmModule.forRoot({ name })`. Default: the unnamed one. */
+      dataSource?: string | undefined;
+      connection?: undefined;
+    }
+  | {
+      /** From these the store opens a DataSource of its own, and closes it. */
+      connection?: DataSourceOptions | undefined;
+      dataSource?: undefined;
+    };

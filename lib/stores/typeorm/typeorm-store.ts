@@ -1,11 +1,11 @@
 import { ModuleRef } from '@nestjs/core';
 import type { LockStoreDefinition } from '../../interfaces/lock-store-definition.interface.js';
-import { readDataSource } from '../executors/typeorm/data-source.handle.js';
-import { TypeOrmLockStore } from '../sql/sql-lock.store.js';
-import { readStoreOptions, STORE_OPTIONS, type TypeOrmStoreOptions } from './typeorm-store.options.js';
 import { assertKnownOptions } from '../../options/known-options.js';
-
-const SUPPORTED = ['postgres', 'mysql', 'mariadb', 'better-sqlite3'];
+import { readSessionOptions, SESSION_OPTIONS } from '../sql/sessions/session-store.options.js';
+import { readStoreOptions, STORE_OPTIONS } from '../sql/sql-store.options.js';
+import { readDataSource } from './data-source.handle.js';
+import { TypeOrmLockStore, TypeOrmSessionLockStore } from './typeorm-lock.store.js';
+import type { TypeOrmSessionStoreOptions, TypeOrmStoreOptions } from './typeorm-store.options.js';
 
 /**
  * Keeps locks in the application's own database, through the DataSource of `TypeOrmModule.forRoot()`; or, with `connection`, through one that
@@ -17,13 +17,45 @@ const SUPPORTED = ['postgres', 'mysql', 'mariadb', 'better-sqlite3'];
 export function typeOrmStore(options: TypeOrmStoreOptions = {}): LockStoreDefinition {
   assertKnownOptions('typeOrmStore()', options, ['dataSource', 'connection', ...STORE_OPTIONS]);
   const { dataSource, connection, ...storeOptions } = options;
-  readStoreOptions(storeOptions);
+  readStoreOptions('TypeOrmLockStore', storeOptions);
   const handleOf = readDataSource(
-    { name: 'typeOrmStore', store: 'TypeOrmLockStore', types: SUPPORTED },
+    {
+      name: 'typeOrmStore',
+      store: 'TypeOrmLockStore',
+      types: ['postgres', 'mysql', 'mariadb', 'better-sqlite3'],
+    },
     { dataSource, connection },
   );
   return {
     inject: [ModuleRef],
     useFactory: (moduleRef: ModuleRef) => new TypeOrmLockStore(handleOf(moduleRef), storeOptions),
+  };
+}
+
+/**
+ * Keeps locks in connections of the store's own to the application's database: advisory locks of PostgreSQL, `GET_LOCK` of MySQL and MariaDB. They last
+ * as long as their connection, without ttl and renewal, and need no table.
+ *
+ * The options of `TypeOrmModule.forRoot()` say where the database is; or those in `connection`.
+ *
+ * @throws LockError at once for an option that does not exist or is not valid
+ * @publicApi
+ */
+export function typeOrmSessionStore(options: TypeOrmSessionStoreOptions = {}): LockStoreDefinition {
+  assertKnownOptions('typeOrmSessionStore()', options, ['dataSource', 'connection', ...SESSION_OPTIONS]);
+  const { dataSource, connection, ...storeOptions } = options;
+  readSessionOptions('TypeOrmSessionLockStore', storeOptions);
+  const handleOf = readDataSource(
+    {
+      name: 'typeOrmSessionStore',
+      store: 'TypeOrmSessionLockStore',
+      types: ['postgres', 'mysql', 'mariadb'],
+      otherwise: 'Keep leases in a table instead, with typeOrmStore().',
+    },
+    { dataSource, connection },
+  );
+  return {
+    inject: [ModuleRef],
+    useFactory: (moduleRef: ModuleRef) => new TypeOrmSessionLockStore(handleOf(moduleRef), storeOptions),
   };
 }

@@ -5,7 +5,7 @@ import { Test, type TestingModule } from '@nestjs/testing';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import { createServer, type AddressInfo } from 'node:net';
 import { DataSource, type DataSourceOptions } from 'typeorm';
-import { describeDataSource } from '../../../lib/stores/executors/typeorm/data-source.description.js';
+import { describeDataSource } from '../../../lib/stores/executors/typeorm-executor.js';
 import {
   lockTableMigration,
   TypeOrmLockStore,

@@ -1,16 +1,16 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { DataSource } from 'typeorm';
 import { LockStoreError } from '../../../lock.errors.js';
 import { OPERATION_LIMIT } from '../../shared/time-limit.js';
 import { hex, US } from './mysql-expressions.js';
-import { MysqlWire, type Mysql2Connection } from './mysql2-driver.js';
-import { PooledSessions } from '../pooled-sessions.js';
+import { Mysql2Driver, type Mysql2Connection } from './mysql2-driver.js';
+import { PooledConnections } from '../pooled-connections.js';
 import { mysqlServer, type MysqlVersion } from '../server-version.js';
 import { LockSession, onDemotedServer, type SessionLink } from '../sessions/lock-session.js';
 import { openMysqlLink } from './mysql-link.js';
 import { digestOf, noteOf, titleOf, type SessionClaim } from '../sessions/session-claim.js';
 import type { SessionDatabase, SessionLook, SessionsToLookAt } from '../sessions/session-database.js';
 import type { SessionSettings } from '../sessions/session-store.options.js';
+import type { SqlExecutor } from '../sql-executor.js';
 
 /** The longest name that MySQL takes, less the part that tells keys apart. */
 const TITLE = 64 - 41;
@@ -26,15 +26,15 @@ const READ_ONLY = '@@GLOBAL.read_only AS read_only, @@GLOBAL.innodb_read_only AS
 const SERVER = `CONCAT_WS(':', @@hostname, @@port, @@server_id)`;
 
 export async function openMysqlSessions(
-  dataSource: DataSource,
+  executor: SqlExecutor,
   settings: SessionSettings,
 ): Promise<MysqlSessions> {
-  const pooled = new PooledSessions(dataSource, new MysqlWire());
+  const pooled = new PooledConnections(executor as SqlExecutor<Mysql2Connection>, new Mysql2Driver());
   const { rows } = await pooled.use(OPERATION_LIMIT, (run) =>
     run(`SELECT VERSION() AS version, COALESCE(DATABASE(), '') AS db`),
   );
   const [{ version, db } = {}] = rows;
-  return new MysqlSessions(dataSource, settings, pooled, mysqlServer(String(version)), String(db));
+  return new MysqlSessions(executor, settings, pooled, mysqlServer(String(version)), String(db));
 }
 
 /**
@@ -47,9 +47,9 @@ export class MysqlSessions implements SessionDatabase {
   readonly kind: 'mysql' | 'mariadb';
 
   constructor(
-    private readonly dataSource: DataSource,
+    private readonly executor: SqlExecutor,
     private readonly settings: SessionSettings,
-    private readonly pooled: PooledSessions<Mysql2Connection>,
+    private readonly pooled: PooledConnections<Mysql2Connection>,
     private readonly server: MysqlVersion,
     private readonly database: string,
   ) {
@@ -63,7 +63,7 @@ export class MysqlSessions implements SessionDatabase {
   }
 
   async connect(): Promise<LockSession> {
-    const link = await openMysqlLink(this.dataSource, this.settings.keepAlive);
+    const link = await openMysqlLink(this.executor, this.settings.keepAlive);
     return LockSession.begin(link, this.settings.answerLimit, () => this.prepare(link));
   }
 

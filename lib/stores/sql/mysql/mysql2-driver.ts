@@ -2,7 +2,7 @@ import { LockStoreError } from '../../../lock.errors.js';
 import type { Answer } from '../lock-statements.js';
 import { clockRuns, LOOK_AT_CLOCK } from './mysql-clock.js';
 import { hex } from './mysql-expressions.js';
-import type { Warn, Wire } from '../pooled-sessions.js';
+import type { SqlDriver, Warn } from '../sql-executor.js';
 import type { ConnectionFault } from '../unusable-connection.js';
 
 type Callback = (error: unknown, result: unknown, fields?: { name: string }[]) => void;
@@ -53,7 +53,7 @@ const UNPREPARED = 60_000;
 const ROWS_AS_OBJECTS = { rowsAsArray: false, nestTables: false, typeCast: true };
 
 /** Talks to MySQL and MariaDB through mysql2, with its prepared statements, or with the values in the text. */
-export class MysqlWire implements Wire<Mysql2Connection> {
+export class Mysql2Driver implements SqlDriver<Mysql2Connection> {
   private preparedFrom: number;
   private readonly warn: Warn;
 

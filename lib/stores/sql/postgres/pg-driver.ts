@@ -1,6 +1,6 @@
 import type { Answer, Run } from '../lock-statements.js';
 import { PostgresNames, type PgQuery } from './statement-names.js';
-import type { Warn, Wire } from '../pooled-sessions.js';
+import type { SqlDriver, Warn } from '../sql-executor.js';
 import { UnusableConnectionError, type ConnectionFault } from '../unusable-connection.js';
 
 type Callback = (error: unknown, results: PgResult | PgResult[]) => void;
@@ -54,7 +54,7 @@ interface SessionState {
  * Talks to PostgreSQL through pg. Its prepared statements have names, unless a pooler loses
  * them.
  */
-export class PostgresWire implements Wire<PgClient> {
+export class PgDriver implements SqlDriver<PgClient> {
   private readonly names: PostgresNames;
   private serverKnown = false;
 

@@ -1,12 +1,11 @@
 import type { Socket } from 'node:net';
-import type { DataSource } from 'typeorm';
 import { LockStoreError } from '../../../lock.errors.js';
-import { OPERATION_LIMIT, TimeLimit } from '../../shared/time-limit.js';
-import { PostgresWire, type PgClient, type PgConnection } from './pg-driver.js';
-import { ConnectionEnd } from '../connection-end.js';
-import type { SessionLink } from '../sessions/lock-session.js';
+import { inTime } from '../../shared/time-limit.js';
+import { ConnectionEnd, type SessionLink } from '../sessions/lock-session.js';
+import type { SqlExecutor } from '../sql-executor.js';
+import { PgDriver, type PgClient, type PgConnection } from './pg-driver.js';
 
-/** What is used of pg's client beside its queries. */
+/** The members used of pg's client beside its queries. */
 interface SessionClient extends PgClient {
   processID: number;
   connection?: PgConnection & { stream?: Socket };
@@ -15,60 +14,47 @@ interface SessionClient extends PgClient {
   on(event: 'notification', listener: (message: { payload?: string }) => void): void;
 }
 
-/** What is used of TypeORM's driver: its pool has the options for clients, and their class. */
-interface PostgresDriver {
-  master?: { options: Record<string, unknown>; Client: new (config: object) => SessionClient };
-}
-
 export interface PostgresLink extends SessionLink {
-  /** The process that was named when the connection was made; a pooler names one of its own. */
+  /** The process id that the server sent when the connection began; a pooler sends another number. */
   readonly pid: number;
-  /** Has what is sent with NOTIFY to channels that it listens to told. */
+  /** Receives what other sessions send with NOTIFY to the channels of this connection. */
   onNotification(listener: (payload: string) => void): void;
   /** Lets the process end while it is open. */
   unref(): void;
 }
 
 /**
- * Makes a connection with the options of the DataSource, outside of its pool.
+ * Makes a connection with the options of the client, outside of its pool.
  *
  * @param abandoned ends the attempt at once
  */
 export async function openPostgresLink(
-  dataSource: DataSource,
+  executor: SqlExecutor,
   keepAlive: number,
   abandoned?: AbortSignal,
 ): Promise<PostgresLink> {
-  const { master } = dataSource.driver as unknown as PostgresDriver;
-  if (!master)
-    throw new LockStoreError('The DataSource was closed. Initialize it again, or close the application.', {
-      transient: true,
-    });
-  const client = new master.Client({
-    ...master.options,
-    password: master.options.password, // not enumerable there
+  const client = (await executor.createConnection({
     application_name: 'nestjs-locked',
     keepAlive: true,
     keepAliveInitialDelayMillis: keepAlive,
     query_timeout: 0, // waits have a limit of their own
-  });
+  })) as SessionClient;
   const end = new ConnectionEnd();
   client.on('error', end.failed);
   const cut = (): void => void client.connection?.stream?.destroy();
   abandoned?.addEventListener('abort', cut);
-  const timeLimit = new TimeLimit(OPERATION_LIMIT);
   try {
-    await timeLimit.race(client.connect());
+    await inTime(client.connect());
     const socket = client.connection?.stream;
     if (!socket)
       throw new LockStoreError(
         'TypeORM has loaded pg-native, whose connections do not tell when they end. Remove the package pg-native.',
       );
     socket.once('close', end.closed);
-    const wire = new PostgresWire();
+    const driver = new PgDriver();
     return {
       pid: client.processID,
-      run: (sql) => wire.run(client, sql),
+      run: (sql) => driver.run(client, sql),
       quit: () => client.end(),
       destroy: () => socket.destroy(),
       onEnd: end.onEnd,
@@ -81,6 +67,5 @@ export async function openPostgresLink(
     throw error;
   } finally {
     abandoned?.removeEventListener('abort', cut);
-    timeLimit.end();
   }
 }

@@ -1,14 +1,14 @@
-import type { DataSource } from 'typeorm';
 import { LockStoreError } from '../../../lock.errors.js';
 import { OPERATION_LIMIT } from '../../shared/time-limit.js';
-import { PooledSessions } from '../pooled-sessions.js';
-import { PostgresWire, type PgClient } from './pg-driver.js';
+import { PooledConnections } from '../pooled-connections.js';
+import { PgDriver, type PgClient } from './pg-driver.js';
 import { assertPostgres } from '../server-version.js';
 import { LockSession, onDemotedServer } from '../sessions/lock-session.js';
 import { openPostgresLink, type PostgresLink } from './postgres-link.js';
 import { digestOf, noteOf, titleOf, type SessionClaim } from '../sessions/session-claim.js';
 import type { SessionDatabase, SessionLook, SessionsToLookAt } from '../sessions/session-database.js';
 import type { SessionSettings } from '../sessions/session-store.options.js';
+import type { SqlExecutor } from '../sql-executor.js';
 
 const US = `(date_part('epoch', clock_timestamp()) * 1000000)::bigint::text`;
 const OURS = `l.locktype = 'advisory' AND l.objsubid = 1
@@ -28,13 +28,13 @@ const READ_ONLY = `current_setting('default_transaction_read_only')`;
 const OWN_CHOICE = new Set<unknown>(['user', 'database user', 'client', 'interactive', 'session']);
 
 export async function openPostgresSessions(
-  dataSource: DataSource,
+  executor: SqlExecutor,
   settings: SessionSettings,
 ): Promise<PostgresSessions> {
-  const pooled = new PooledSessions(dataSource, new PostgresWire());
+  const pooled = new PooledConnections(executor as SqlExecutor<PgClient>, new PgDriver());
   const { rows } = await pooled.use(OPERATION_LIMIT, (run) => run('SELECT version() AS version'));
   assertPostgres(String(rows[0]?.version));
-  return new PostgresSessions(dataSource, settings, pooled);
+  return new PostgresSessions(executor, settings, pooled);
 }
 
 /**
@@ -47,9 +47,9 @@ export class PostgresSessions implements SessionDatabase {
   readonly kind = 'postgres';
 
   constructor(
-    private readonly dataSource: DataSource,
+    private readonly executor: SqlExecutor,
     private readonly settings: SessionSettings,
-    private readonly pooled: PooledSessions<PgClient>,
+    private readonly pooled: PooledConnections<PgClient>,
   ) {}
 
   claimOf(key: string, label: string | null): SessionClaim {
@@ -58,7 +58,7 @@ export class PostgresSessions implements SessionDatabase {
   }
 
   async connect(): Promise<LockSession> {
-    const link = await openPostgresLink(this.dataSource, this.settings.keepAlive);
+    const link = await openPostgresLink(this.executor, this.settings.keepAlive);
     return LockSession.begin(link, this.settings.answerLimit, () => this.prepare(link));
   }
 

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { Warn } from '../pooled-sessions.js';
+import type { Warn } from '../sql-executor.js';
 
 /** A query of pg. */
 export interface PgQuery {

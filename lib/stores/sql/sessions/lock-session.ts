@@ -14,6 +14,30 @@ export interface SessionLink {
   onEnd(listener: (reason: string) => void): void;
 }
 
+/** Knows when a driver's connection ends: by what the driver says first, or by its socket. */
+export class ConnectionEnd {
+  #reason = 'the server or the network closed it';
+  #over = false;
+  #listener: ((reason: string) => void) | undefined;
+
+  /** Listens to the driver's `error` event, which would end the process if no listener did. */
+  readonly failed = (error: Error): void => {
+    this.#reason = error.message;
+    this.closed();
+  };
+
+  readonly closed = (): void => {
+    this.#over = true;
+    this.#listener?.(this.#reason);
+  };
+
+  /** Calls back when the connection ends, or now if it has; perhaps more than once. */
+  readonly onEnd = (listener: (reason: string) => void): void => {
+    this.#listener = listener;
+    if (this.#over) listener(this.#reason);
+  };
+}
+
 const QUIT_LIMIT = 1_000;
 
 /** One connection of the store's own. What has once failed is not used again. */

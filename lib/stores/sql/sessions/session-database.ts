@@ -1,10 +1,5 @@
-import type { DataSource } from 'typeorm';
-import { LockStoreError } from '../../../lock.errors.js';
 import type { LockSession } from './lock-session.js';
-import { openMysqlSessions } from '../mysql/mysql-sessions.js';
-import { openPostgresSessions } from '../postgres/postgres-sessions.js';
 import type { SessionClaim } from './session-claim.js';
-import type { SessionSettings } from './session-store.options.js';
 
 /** What a server tells of one session that holds a lock. */
 export interface SessionLook {
@@ -77,21 +72,4 @@ export interface SessionDatabase {
    * @throws LockStoreError where the server cannot tell
    */
   look(which: SessionsToLookAt, by?: LockSession): Promise<SessionLook[]>;
-}
-
-/** @throws LockStoreError for a database that has no session locks, or whose session locks exclude nobody */
-export async function openSessionDatabase(
-  dataSource: DataSource,
-  settings: SessionSettings,
-): Promise<SessionDatabase> {
-  const { type } = dataSource.options;
-  if (!dataSource.isInitialized)
-    throw new LockStoreError(
-      `The ${type} DataSource is not initialized. Initialize it before the lock store is used.`,
-    );
-  if (type === 'postgres') return openPostgresSessions(dataSource, settings);
-  if (type === 'mysql' || type === 'mariadb') return openMysqlSessions(dataSource, settings);
-  throw new LockStoreError(
-    `TypeORM's ${type} has no session locks: they are for postgres, mysql and mariadb. Keep leases in a table instead: typeOrmStore() does so on postgres, mysql, mariadb and better-sqlite3, mongoStore() on MongoDB.`,
-  );
 }

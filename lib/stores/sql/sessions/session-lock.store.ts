@@ -1,5 +1,4 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { DataSource } from 'typeorm';
 import type { LockInspection, LockPage, LockRecord } from '../../../interfaces/lock-record.interface.js';
 import type {
   AcquireRequest,
@@ -27,29 +26,22 @@ import {
   purgeRequestOf,
   releaseOf,
 } from '../../shared/requests.js';
-import { describeDataSource } from '../../executors/typeorm/data-source.description.js';
-import { handedIn, type DataSourceHandle } from '../../executors/typeorm/data-source.handle.js';
+import type { OpenExecutor, SqlExecutor } from '../sql-executor.js';
 import { isContention, storeFailure } from '../store-failure.js';
 import { HeldSession } from './held-session.js';
 import type { LockSession } from './lock-session.js';
 import type { SessionClaim } from './session-claim.js';
-import { openSessionDatabase, type SessionDatabase } from './session-database.js';
+import { openSessionDatabase } from './open-session-database.js';
+import type { SessionDatabase } from './session-database.js';
 import { recordsOf } from './session-listing.js';
 import { SessionPool } from './session-pool.js';
-import {
-  LONGEST_TIMER,
-  readSessionOptions,
-  type SessionSettings,
-  type TypeOrmSessionLockStoreOptions,
-} from './session-store.options.js';
+import { LONGEST_TIMER, type SessionSettings } from './session-store.options.js';
 import { clause } from '../../../error-text.js';
 
 interface Opened {
-  dataSource: DataSource;
+  executor: SqlExecutor;
   database: SessionDatabase;
   pool: SessionPool;
-  /** The database, for people, in messages. */
-  target: string;
 }
 
 type Lost = (key: string, owner: string, reason: string) => void;
@@ -59,23 +51,21 @@ const ENDING = 5_000;
 const ENDING_PAUSE = 25;
 
 /**
- * Keeps locks in connections: advisory locks of PostgreSQL (12 or newer), `GET_LOCK` of MySQL (5.6) and MariaDB (10.3), through the options of a
- * TypeORM DataSource.
+ * Keeps locks in connections: advisory locks of PostgreSQL (12 or newer), `GET_LOCK` of MySQL
+ * (5.6) and MariaDB (10.3).
  *
  * Each lock has a connection of the store's own, and lasts as long as that: there is no ttl, so that the `ttl` of `acquire` and `renew` changes nothing. A
  * connection that ends, or does not answer any more, is a lost lock, of which those are told who {@link watch}; it is never replaced.
  *
- * A DataSource that was handed in is never closed. The first operation opens the store if `prepare` has not.
+ * The first operation opens the store if `prepare` has not.
  *
  * @publicApi
  */
-export class TypeOrmSessionLockStore
+export class SessionLockStore
   implements LockStore, SessionBound, LockInspector, StoreClock, StoreLifecycle, StoreDescription
 {
   readonly sessionBound = true;
   private readonly opening = new Opening(() => this.open());
-  private readonly settings: SessionSettings;
-  private readonly handle: DataSourceHandle;
   private readonly held = new Map<string, HeldSession>();
   private readonly kept = new Map<HeldSession, NodeJS.Timeout>();
   private readonly watchers: Lost[] = [];
@@ -85,15 +75,11 @@ export class TypeOrmSessionLockStore
   private readonly background = new Set<Promise<unknown>>();
   private kind = 'typeorm';
 
-  /** @throws LockError for an option that does not exist or is not valid */
-  constructor(dataSource: DataSource | DataSourceHandle, options: TypeOrmSessionLockStoreOptions = {}) {
-    if (!('open' in Object(dataSource)) && !('createQueryRunner' in Object(dataSource)))
-      throw new LockError(
-        `TypeOrmSessionLockStore needs a TypeORM DataSource, but it got ${dataSource ? 'something else' : String(dataSource)}. For connection options, use typeOrmSessionStore({ connection }).`,
-      );
-    this.settings = readSessionOptions(options);
-    this.handle = 'open' in dataSource ? dataSource : handedIn(dataSource);
-  }
+  /** @param openExecutor opens the executor, before the first operation and after each failure to do so */
+  constructor(
+    private readonly openExecutor: OpenExecutor,
+    private readonly settings: SessionSettings,
+  ) {}
 
   async prepare(): Promise<void> {
     await this.opening.start();
@@ -116,7 +102,7 @@ export class TypeOrmSessionLockStore
     );
     await opened.pool.close();
     await Promise.allSettled(this.background);
-    await this.handle.close(opened.dataSource);
+    await opened.executor.close();
   }
 
   describe(): string {
@@ -147,7 +133,7 @@ export class TypeOrmSessionLockStore
     const doing = `acquire "${key}"`;
     const until = performance.now() + wait;
     const opened = await this.opening.get(doing);
-    const { database, pool, target } = opened;
+    const { database, pool, executor } = opened;
     const claim = database.claimOf(identityOf(key, owner).key, labelOf(label));
     let session: LockSession | undefined;
     try {
@@ -176,7 +162,7 @@ export class TypeOrmSessionLockStore
       if (session) this.discard(opened, session, claim);
       if (signal?.aborted) return { acquired: false };
       if (isContention(error)) return { acquired: false, reason: 'contention' };
-      throw storeFailure(error, doing, target, [owner]);
+      throw storeFailure(error, doing, executor.description, [owner]);
     }
   }
 
@@ -202,7 +188,7 @@ export class TypeOrmSessionLockStore
     try {
       return await this.free(opened, held);
     } catch (error) {
-      throw storeFailure(error, doing, opened.target, [owner]);
+      throw storeFailure(error, doing, opened.executor.description, [owner]);
     }
   }
 
@@ -363,7 +349,7 @@ export class TypeOrmSessionLockStore
     try {
       return await work(opened);
     } catch (error) {
-      throw storeFailure(error, doing, opened.target);
+      throw storeFailure(error, doing, opened.executor.description);
     }
   }
 
@@ -375,18 +361,17 @@ export class TypeOrmSessionLockStore
   }
 
   private async open(): Promise<Opened> {
-    const dataSource = await this.handle.open();
-    const target = describeDataSource(dataSource.options);
+    const executor = await this.openExecutor();
     try {
-      const database = await openSessionDatabase(dataSource, this.settings);
+      const database = await openSessionDatabase(executor, this.settings);
       const pool = new SessionPool(() => database.connect(), this.settings);
       const first = await pool.take('open the lock store', 0);
       if (first) pool.giveBack(first);
       this.kind = database.kind;
-      return { dataSource, database, pool, target };
+      return { executor, database, pool };
     } catch (error) {
-      await this.handle.close(dataSource);
-      throw storeFailure(error, 'open the lock store (session locks)', target);
+      await executor.close();
+      throw storeFailure(error, 'open the lock store (session locks)', executor.description);
     }
   }
 }

@@ -1,12 +1,11 @@
-import type { DataSourceOptions } from 'typeorm';
 import { parseDuration, type Duration } from '../../../options/duration.js';
 import { LockError } from '../../../lock.errors.js';
 import { OPERATION_LIMIT } from '../../shared/time-limit.js';
 import { assertKnownOptions } from '../../../options/known-options.js';
 import { show } from '../../../error-text.js';
 
-/** Options of {@link TypeOrmSessionLockStore}. @publicApi */
-export interface TypeOrmSessionLockStoreOptions {
+/** What all stores of session locks have. @publicApi */
+export interface SessionStoreOptions {
   /** How many connections the store may have open: one for each lock that is held, kept or waited for. Default 20. */
   maxConnections?: number | undefined;
   /** When all of them are in use: `'wait'` for one (as long as the acquisition waits, 5 s at least), or `'throw'` at once. Default `'wait'`. */
@@ -16,21 +15,6 @@ export interface TypeOrmSessionLockStoreOptions {
   /** Takes locks also behind a pooler such as PgBouncer: only right when that gives each client a session of its own. Default `false`. */
   allowPooler?: boolean | undefined;
 }
-
-/** Options of {@link typeOrmSessionStore}: the application's `dataSource`, or a `connection` of the store's own. @publicApi */
-export type TypeOrmSessionStoreOptions = TypeOrmSessionLockStoreOptions &
-  (
-    | {
-        /** The name of the application's DataSource, as given to `TypeOrmModule.forRoot({ name })`. Default: the unnamed one. */
-        dataSource?: string | undefined;
-        connection?: undefined;
-      }
-    | {
-        /** From these the store opens a DataSource of its own, and closes it. */
-        connection?: DataSourceOptions | undefined;
-        dataSource?: undefined;
-      }
-  );
 
 /** Options of the store, read and completed. */
 export interface SessionSettings {
@@ -43,8 +27,8 @@ export interface SessionSettings {
   allowPooler: boolean;
 }
 
-export const STORE_OPTIONS = ['maxConnections', 'whenFull', 'keepAlive', 'allowPooler'] as const;
-const DEFAULTS: Required<TypeOrmSessionLockStoreOptions> = {
+export const SESSION_OPTIONS = ['maxConnections', 'whenFull', 'keepAlive', 'allowPooler'] as const;
+const DEFAULTS: Required<SessionStoreOptions> = {
   maxConnections: 20,
   whenFull: 'wait',
   keepAlive: 10_000,
@@ -55,9 +39,12 @@ const SHORTEST_LIMIT = 1_000;
 /** Milliseconds; `setTimeout` fires at once above this. */
 export const LONGEST_TIMER = 2 ** 31 - 1;
 
-/** @throws LockError that names the option that is wrong, and the rule */
-export function readSessionOptions(options: TypeOrmSessionLockStoreOptions): SessionSettings {
-  assertKnownOptions('TypeOrmSessionLockStore', options, STORE_OPTIONS);
+/**
+ * @param store the name of the store's class, for messages
+ * @throws LockError that names the option that is wrong, and the rule
+ */
+export function readSessionOptions(store: string, options: SessionStoreOptions): SessionSettings {
+  assertKnownOptions(store, options, SESSION_OPTIONS);
   const { maxConnections, whenFull, keepAlive, allowPooler } = { ...DEFAULTS, ...given(options) };
   if (!Number.isSafeInteger(maxConnections) || maxConnections < 1)
     throw new LockError(
@@ -72,6 +59,6 @@ export function readSessionOptions(options: TypeOrmSessionLockStoreOptions): Ses
   return { maxConnections, whenFull, keepAlive: interval, answerLimit, allowPooler };
 }
 
-function given(options: TypeOrmSessionLockStoreOptions): TypeOrmSessionLockStoreOptions {
+function given(options: SessionStoreOptions): SessionStoreOptions {
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
 }

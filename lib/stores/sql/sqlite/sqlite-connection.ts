@@ -19,12 +19,6 @@ export interface SqliteStatement {
   columns(): { name: string }[];
 }
 
-/** What is used of TypeORM's driver: the package, and the connection that the application shares among all its requests. */
-export interface SqliteDriver {
-  sqlite: new (file: string, options: { timeout: number; nativeBinding?: string }) => Sqlite;
-  databaseConnection?: Sqlite;
-}
-
 /**
  * Reads the value of a pragma. better-sqlite3 gives the value itself; replacements such as
  * libsql give a row.

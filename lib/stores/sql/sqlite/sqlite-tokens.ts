@@ -1,7 +1,6 @@
-import { tableName } from '../lock-table.ddl.js';
+import { tableName, type LockTable } from '../lock-table.ddl.js';
 import { RESERVED_KEY } from '../grace-period.js';
 import { US } from './sqlite-expressions.js';
-import type { LockTable } from '../../typeorm/typeorm-store.options.js';
 
 /**
  * The trigger that keeps tokens growing over deleted rows. SQLite's clock counts milliseconds,

@@ -1,99 +1,103 @@
-import type { DataSource, EntityManager, QueryRunner } from 'typeorm';
 import { LockStoreError } from '../../../lock.errors.js';
 import { safeError } from '../../../safe-error.js';
 import type { LockTransactions, Run } from '../lock-statements.js';
-import { answerOf, pragmaOf, untilFree, type Sqlite, type SqliteDriver } from './sqlite-connection.js';
+import type { BorrowedConnection, SqlExecutor } from '../sql-executor.js';
 import { isContention, isStaleRead } from '../store-failure.js';
+import { answerOf, pragmaOf, untilFree, type Sqlite } from './sqlite-connection.js';
 
 const PATIENCE = 5_000;
 
 /**
- * Transactions on the application's connection, the only one that TypeORM has: whatever else is sent to it meanwhile is part of them.
+ * Transactions on the application's connection, the only one that its client has: whatever else
+ * is sent to it meanwhile is part of them.
  *
- * They have the file's write lock from the beginning. One that reads before it writes must not write any more once anybody else has, be it a
- * renewal of another lock.
+ * They have the file's write lock from the beginning. A transaction that reads before it writes
+ * cannot write once another connection has, be it a renewal of another lock.
  */
 export class SqliteTransactions implements LockTransactions {
   /**
    * @param table quoted, as it stands in SQL
-   * @param session whose statements go first when they have waited
+   * @param own the store's connection, whose statements go first when they have waited
    */
   constructor(
-    private readonly dataSource: DataSource,
+    private readonly executor: SqlExecutor<Sqlite>,
     private readonly table: string,
-    private readonly session: { readonly waiting: boolean },
+    private readonly own: { readonly waiting: boolean },
   ) {}
 
-  async run<T>(work: (manager: EntityManager) => Promise<T>): Promise<T> {
-    const runner = await this.begin(performance.now() + PATIENCE);
+  async run<T>(work: (transaction: unknown) => Promise<T>): Promise<T> {
+    const borrowed = await this.begin();
     try {
-      const value = await work(runner.manager);
-      await runner.commitTransaction();
-      if (this.connection.inTransaction) throw this.entangled('committed');
+      const value = await work(borrowed.transaction);
+      await borrowed.commit();
+      if (borrowed.connection.inTransaction) throw entangled('committed');
       return value;
     } catch (error) {
-      await this.rollBack(runner).catch(() => undefined); // its caller has the error that counts
+      await rollBack(borrowed).catch(() => undefined); // its caller has the error that counts
       throw error;
     }
   }
 
-  async within<T>(_transaction: QueryRunner, work: (run: Run) => Promise<T>): Promise<T> {
-    const deadline = performance.now() + PATIENCE;
-    const isBusy = (error: unknown) => isContention(error) && !isStaleRead(error); // which no waiting helps
-    return work((sql, values) =>
-      untilFree(
-        deadline,
-        () => unwaiting(this.connection, () => answerOf(this.connection.prepare(sql), values)),
-        isBusy,
-      ),
-    );
+  async within<T>(transaction: unknown, doing: string, work: (run: Run) => Promise<T>): Promise<T> {
+    return onConnection(await this.executor.connectionOf(transaction, doing), work);
   }
 
-  private async begin(deadline: number): Promise<QueryRunner> {
-    const runner = this.dataSource.createQueryRunner('master');
+  private async begin(): Promise<BorrowedConnection<Sqlite>> {
+    const borrowed = await this.executor.borrow();
+    const isOpen = this.executor.watchTransaction(borrowed.transaction);
     const takeTurns = () => {
-      if (runner.isTransactionActive || this.connection.inTransaction) throw this.entangled('begun');
+      if (isOpen() || borrowed.connection.inTransaction) throw entangled('begun');
       // Transactions that follow each other closely would keep the renewals of other locks from the file.
-      if (this.session.waiting) throw this.outwritten();
-      return runner.startTransaction(); // which makes it active at once
+      if (this.own.waiting) throw outwritten();
+      return borrowed.begin(); // which makes it active at once
     };
-    await untilFree(deadline, takeTurns, (error) => error instanceof LockStoreError);
+    await untilFree(performance.now() + PATIENCE, takeTurns, (error) => error instanceof LockStoreError);
     try {
-      // It changes nothing, but has to have the write lock for it: TypeORM has no BEGIN IMMEDIATE.
-      await this.within(runner, (run) => run(`UPDATE ${this.table} SET token = token WHERE FALSE`));
+      // The statement changes nothing, but takes the write lock, as a BEGIN IMMEDIATE would.
+      await onConnection(borrowed.connection, (run) =>
+        run(`UPDATE ${this.table} SET token = token WHERE FALSE`),
+      );
     } catch (error) {
-      await this.rollBack(runner);
+      await rollBack(borrowed);
       if (!isContention(error)) throw error;
-      throw this.outwritten(error);
+      throw outwritten(error);
     }
-    return runner;
-  }
-
-  /** Once would end a transaction that others have begun inside, and leave this one to be committed with theirs. */
-  private async rollBack(runner: QueryRunner): Promise<void> {
-    while (this.connection.inTransaction) await runner.rollbackTransaction();
-  }
-
-  private entangled(done: 'begun' | 'committed'): LockStoreError {
-    return new LockStoreError(
-      `The transaction could not be ${done}: another one is open on the application's own connection to the SQLite file, the only one that TypeORM has. Let one end before the next begins.`,
-      { transient: true },
-    );
-  }
-
-  private outwritten(cause?: unknown): LockStoreError {
-    return new LockStoreError(
-      'The transaction could not be begun: another connection keeps writing to the SQLite file. Look for a transaction that stays open.',
-      { cause: safeError(cause), transient: true },
-    );
-  }
-
-  private get connection(): Sqlite {
-    return (this.dataSource.driver as unknown as Required<SqliteDriver>).databaseConnection;
+    return borrowed;
   }
 }
 
-/** better-sqlite3 waits for another writer by stopping the event loop. */
+/** Runs statements on the application's connection, and waits for other writers outside of the event loop. */
+function onConnection<T>(connection: Sqlite, work: (run: Run) => Promise<T>): Promise<T> {
+  const deadline = performance.now() + PATIENCE;
+  const isBusy = (error: unknown) => isContention(error) && !isStaleRead(error); // no waiting helps a stale read
+  return work((sql, values) =>
+    untilFree(deadline, () => unwaiting(connection, () => answerOf(connection.prepare(sql), values)), isBusy),
+  );
+}
+
+/**
+ * Rolls back until no transaction is open. One rollback may only end a transaction that others
+ * have begun inside, and leave this one to be committed with theirs.
+ */
+async function rollBack(borrowed: BorrowedConnection<Sqlite>): Promise<void> {
+  while (borrowed.connection.inTransaction) await borrowed.rollback();
+}
+
+function entangled(done: 'begun' | 'committed'): LockStoreError {
+  return new LockStoreError(
+    `The transaction could not be ${done}: another one is open on the application's own connection to the SQLite file, the only one that TypeORM has. Let one end before the next begins.`,
+    { transient: true },
+  );
+}
+
+function outwritten(cause?: unknown): LockStoreError {
+  return new LockStoreError(
+    'The transaction could not be begun: another connection keeps writing to the SQLite file. Look for a transaction that stays open.',
+    { cause: safeError(cause), transient: true },
+  );
+}
+
+/** Runs a statement with no `busy_timeout`, for which better-sqlite3 would stop the event loop. */
 function unwaiting<T>(connection: Sqlite, statement: () => T): T {
   const timeout = pragmaOf(connection, 'busy_timeout');
   connection.pragma('busy_timeout = 0');

@@ -1,6 +1,6 @@
-import type { DataSource } from 'typeorm';
 import { OPERATION_LIMIT, TimeLimit } from '../shared/time-limit.js';
 import type { Answer, LockSessions, Run } from './lock-statements.js';
+import type { SqlDriver, SqlExecutor, Warn } from './sql-executor.js';
 import { isReadOnly, isServerAnswer } from './store-failure.js';
 import {
   faultOf,
@@ -10,65 +10,38 @@ import {
   type ConnectionFault,
 } from './unusable-connection.js';
 
-/** How to talk to a driver's own connection; TypeORM's `query` costs half as much again. */
-export interface Wire<Connection> {
-  /** Prepared when there are values, as plain text when there are none. */
-  run(
-    connection: Connection,
-    sql: string,
-    values?: readonly unknown[],
-    options?: { inTransaction?: boolean; name?: string | undefined },
-  ): Promise<Answer>;
-  /**
-   * Finds the fault of a connection, before a transaction, or after a statement that failed
-   * and whose answer may not show it.
-   */
-  check(connection: Connection, error?: unknown): Promise<ConnectionFault | undefined>;
-  /** Ends the connection at once, so that the pool does not take it back. */
-  destroy(connection: Connection): void;
-}
-
-/** Warns operators; `topic` names the cause. */
-export type Warn = (topic: string, message: string) => void;
-
 /**
  * The number of connections that are tried when the server itself may refuse, and the store
  * cannot see whether they are new.
  */
 const SERVER_TRIES = 3;
-/** The default of the drivers. */
-const POOL_SIZE = 10;
 
 /**
- * Borrows a connection of the DataSource's pool for each operation; never the caller's, whose
+ * Borrows a connection of the client's pool for each operation; never the caller's, whose
  * rollback would undo the lock.
  *
  * The application may have left a connection in a transaction. So the status in each answer
  * decides whether the answer counts: an earlier check would miss a BEGIN that is still on its
  * way.
  */
-export class PooledSessions<Connection> implements LockSessions {
-  private readonly poolSize: number;
-
+export class PooledConnections<Connection> implements LockSessions {
   constructor(
-    private readonly dataSource: DataSource,
-    private readonly wire: Wire<Connection>,
+    private readonly executor: SqlExecutor<Connection>,
+    private readonly driver: SqlDriver<Connection>,
     private readonly warn: Warn = () => undefined,
-  ) {
-    this.poolSize = poolSizeOf(dataSource);
-  }
+  ) {}
 
   async use<T>(limit: number, work: (run: Run, before?: T) => Promise<T>): Promise<T> {
     const timeLimit = new TimeLimit(limit);
     let before: T | undefined;
     try {
       for (let tries = 1; ; tries++) {
-        const isNew = this.opensNew();
+        const isNew = this.executor.opensNew();
         const { fault, value, error } = await this.attempt(timeLimit, (run) => work(run, before));
         if (!fault) return value as T;
         before = value ?? before;
         const isServers = mayBeTheServers(fault) && (isNew ?? tries >= SERVER_TRIES);
-        if (isServers || tries > this.poolSize)
+        if (isServers || tries > this.executor.poolSize)
           throw (mayBeTheServers(fault) && error) || new UnusableConnectionError(fault, error);
         this.warn(`connection ${fault}`, warningOf(fault));
       }
@@ -84,7 +57,7 @@ export class PooledSessions<Connection> implements LockSessions {
   async look(sql: string): Promise<Answer> {
     const timeLimit = new TimeLimit(OPERATION_LIMIT);
     try {
-      return await this.borrow(timeLimit, (connection) => this.wire.run(connection, sql));
+      return await this.borrow(timeLimit, (connection) => this.driver.run(connection, sql));
     } finally {
       timeLimit.end();
     }
@@ -93,40 +66,26 @@ export class PooledSessions<Connection> implements LockSessions {
   /** Nothing is kept between operations. */
   async close(): Promise<void> {}
 
-  /**
-   * Whether the pool has to open a connection for the next borrower; `undefined` for a pool
-   * cluster, which does not show it.
-   */
-  private opensNew(): boolean | undefined {
-    const { master, pool } = (this.dataSource.driver ?? {}) as unknown as Pools;
-    const { _freeConnections: free, _allConnections: opened } = pool ?? {};
-    const idle = master?.idleCount ?? free?.length;
-    const all = master?.totalCount ?? opened?.length;
-    return idle === undefined || all === undefined ? undefined : idle === 0 && all < this.poolSize;
-  }
-
   private attempt<T>(timeLimit: TimeLimit, work: (run: Run) => Promise<T>): Promise<Outcome<T>> {
     return this.borrow(timeLimit, async (connection) => {
-      const statements = new Statements(this.wire, connection);
+      const statements = new Statements(this.driver, connection);
       const outcome = await statements.outcomeOf(work(statements.run));
-      if (outcome.fault) await discard(this.wire, connection);
+      if (outcome.fault) await discard(this.driver, connection);
       return outcome;
     });
   }
 
   private async borrow<T>(timeLimit: TimeLimit, work: (connection: Connection) => Promise<T>): Promise<T> {
-    const runner = this.dataSource.createQueryRunner('master');
-    const connecting: Promise<Connection> = runner.connect();
-    const connection = await timeLimit.race(connecting, () => runner.release());
+    const borrowed = await timeLimit.race(this.executor.borrow(), (late) => late.release());
     try {
-      return await timeLimit.race(work(connection));
+      return await timeLimit.race(work(borrowed.connection));
     } catch (error) {
       // Unless the server has answered, the connection may be dead or still busy: no other
       // operation should get it.
-      if (!isServerAnswer(error)) this.wire.destroy(connection);
+      if (!isServerAnswer(error)) this.driver.destroy(borrowed.connection);
       throw error;
     } finally {
-      await runner.release();
+      await borrowed.release();
     }
   }
 }
@@ -135,20 +94,17 @@ export class PooledSessions<Connection> implements LockSessions {
  * Rolls back what was written on a connection, and closes it. Without the rollback, rows would
  * stay locked until the server notices the close.
  */
-export async function discard<Connection>(wire: Wire<Connection>, connection: Connection): Promise<void> {
+export async function discard<Connection>(
+  driver: SqlDriver<Connection>,
+  connection: Connection,
+): Promise<void> {
   try {
-    await wire.run(connection, 'ROLLBACK');
+    await driver.run(connection, 'ROLLBACK');
   } catch {
     // Closing the connection rolls back too, a little later.
   } finally {
-    wire.destroy(connection);
+    driver.destroy(connection);
   }
-}
-
-/** The members used of the pools that TypeORM's drivers have. */
-interface Pools {
-  master?: { idleCount?: number; totalCount?: number };
-  pool?: { _freeConnections?: { length: number }; _allConnections?: { length: number } };
 }
 
 /** The outcome of work on one connection. With a fault, its value or error does not count. */
@@ -168,14 +124,14 @@ class Statements<Connection> {
   #failure: { error: unknown } | undefined;
 
   constructor(
-    private readonly wire: Wire<Connection>,
+    private readonly driver: SqlDriver<Connection>,
     private readonly connection: Connection,
   ) {}
 
   readonly run: Run = async (sql, values, name) => {
     if (this.#fault) throw new UnusableConnectionError(this.#fault);
     try {
-      const answer = await this.wire.run(this.connection, sql, values, { name });
+      const answer = await this.driver.run(this.connection, sql, values, { name });
       if (!faultShownBy(this.#failure?.error)) this.#failure = undefined;
       this.#fault = answer.fault;
       return answer;
@@ -200,18 +156,11 @@ class Statements<Connection> {
     if (error instanceof UnusableConnectionError) return error.fault;
     const fault = faultShownBy(error);
     if (!fault && !isServerAnswer(error)) return undefined;
-    return (await this.wire.check(this.connection, error)) ?? fault;
+    return (await this.driver.check(this.connection, error)) ?? fault;
   }
 }
 
 /** The fault of the connection that an error shows, if it shows one. */
 function faultShownBy(error: unknown): ConnectionFault | undefined {
   return isReadOnly(error) ? 'readOnly' : faultOf(error);
-}
-
-export function poolSizeOf({ options }: DataSource): number {
-  const { poolSize, extra } = options as { poolSize?: unknown; extra?: Record<string, unknown> };
-  return (
-    Math.max(...[poolSize, extra?.max, extra?.connectionLimit].map((size) => Number(size) || 0)) || POOL_SIZE
-  );
 }

@@ -1,71 +1,57 @@
-import type { DataSource } from 'typeorm';
 import { LockStoreError } from '../../../lock.errors.js';
 import { safeError } from '../../../safe-error.js';
 import type { Answer, LockSessions, Run } from '../lock-statements.js';
-import {
-  answerOf,
-  pragmaOf,
-  untilFree,
-  type Sqlite,
-  type SqliteDriver,
-  type SqliteStatement,
-} from './sqlite-connection.js';
+import { answerOf, pragmaOf, untilFree, type Sqlite, type SqliteStatement } from './sqlite-connection.js';
+import type { SqlExecutor } from '../sql-executor.js';
 import { isContention } from '../store-failure.js';
 import { show } from '../../../error-text.js';
-
-interface SqliteOptions {
-  database: unknown;
-  key?: string;
-  nativeBinding?: string;
-  prepareDatabase?: (connection: Sqlite) => unknown;
-}
 
 const LONGEST_PATIENCE = 5_000;
 const OPEN_LIMIT = 10_000;
 
 /**
- * A connection of the store's own to the application's file: TypeORM has a single one, on which a rollback would take locks away.
+ * A connection of the store's own to the application's file. The application has a single
+ * connection, on which a rollback would take locks away.
  *
  * better-sqlite3 would wait for another writer by stopping the event loop; here the waiting is done outside of it.
  */
-export class SqliteSession implements LockSessions {
+export class SqliteOwnConnection implements LockSessions {
   private readonly statements = new Map<string, SqliteStatement>();
   private unfinished = 0;
 
   private constructor(
     private readonly connection: Sqlite,
-    private readonly driver: SqliteDriver,
+    private readonly executor: SqlExecutor<Sqlite>,
   ) {}
 
   /** @param options `weak`: a lock that was granted need not survive a crash of the machine */
-  static async open(dataSource: DataSource, { weak }: { weak: boolean }): Promise<SqliteSession> {
-    const driver = dataSource.driver as unknown as SqliteDriver;
-    const options = dataSource.options as unknown as SqliteOptions;
-    const { database, key, nativeBinding, prepareDatabase } = options;
-    if (typeof database !== 'string' || database === '' || database === ':memory:') {
+  static async open(
+    executor: SqlExecutor<Sqlite>,
+    { weak }: { weak: boolean },
+  ): Promise<SqliteOwnConnection> {
+    const file = executor.sqlite?.file;
+    if (typeof file !== 'string' || file === '' || file === ':memory:') {
       throw new LockStoreError(
-        `SQLite locks need a database file, but this DataSource's database is ${show(database)}: no other connection can see it. ` +
+        `SQLite locks need a database file, but this DataSource's database is ${show(file)}: no other connection can see it. ` +
           'Give it a file, or use memoryStore().',
       );
     }
-    const connection = new driver.sqlite(database, { timeout: 0, ...(nativeBinding && { nativeBinding }) });
-    const session = new SqliteSession(connection, driver);
+    const connection = await executor.createConnection({ timeout: 0 });
+    const own = new SqliteOwnConnection(connection, executor);
     try {
-      if (key) connection.pragma(`key = ${JSON.stringify(key)}`); // before anything else, as TypeORM does
-      await prepareDatabase?.(connection);
       if (connection.inTransaction)
         throw new LockStoreError(
           'The option prepareDatabase of the DataSource leaves a transaction open: no other process would see a lock. Commit in it.',
         );
       // Even the first look at the file can find it busy: recovering from the crash of those who had it open, for one.
       const deadline = performance.now() + OPEN_LIMIT;
-      await session.untilFree(deadline, () => session.assertVersion());
+      await own.untilFree(deadline, () => own.assertVersion());
       connection.pragma('busy_timeout = 0');
-      await session.useWriteAheadLog(database, deadline);
+      await own.useWriteAheadLog(file, deadline);
       // OFF would risk the application's file: with a write-ahead log, NORMAL loses the last commits and nothing else.
       const synchronous = weak ? 'NORMAL' : 'FULL';
-      await session.untilFree(deadline, () => connection.pragma(`synchronous = ${synchronous}`));
-      return session;
+      await own.untilFree(deadline, () => connection.pragma(`synchronous = ${synchronous}`));
+      return own;
     } catch (error) {
       connection.close();
       throw error;
@@ -115,7 +101,7 @@ export class SqliteSession implements LockSessions {
   }
 
   private explain(busy: unknown): unknown {
-    if (this.driver.databaseConnection?.inTransaction !== true) return busy;
+    if (this.executor.sqlite?.connection.inTransaction !== true) return busy;
     return new LockStoreError(
       "The application's own connection has an open transaction on this SQLite file, and only one connection can write. " +
         'Acquire before the transaction, and release after it.',

@@ -1,10 +1,11 @@
 import type { ModuleRef } from '@nestjs/core';
 import type { DataSource, DataSourceOptions } from 'typeorm';
-import { LockError, LockStoreError } from '../../../lock.errors.js';
-import { safeError } from '../../../safe-error.js';
-import { describeDataSource } from './data-source.description.js';
-import { NoAnswerError, OPERATION_LIMIT, TimeLimit } from '../../shared/time-limit.js';
-import { storeFailure } from '../../sql/store-failure.js';
+import { LockError, LockStoreError } from '../../lock.errors.js';
+import { safeError } from '../../safe-error.js';
+import { describeDataSource, fromTypeOrm } from '../executors/typeorm-executor.js';
+import { inTime, NoAnswerError, OPERATION_LIMIT } from '../shared/time-limit.js';
+import type { OpenExecutor } from '../sql/sql-executor.js';
+import { storeFailure } from '../sql/store-failure.js';
 
 /**
  * A DataSource that a store opens when it needs it, and lets go in the end; for those that are not simply at hand.
@@ -18,12 +19,6 @@ export interface DataSourceHandle {
   close(dataSource: DataSource): Promise<void>;
 }
 
-/** Where a store finds its DataSource: the application's by its name, or the options of one of the store's own. */
-export interface DataSourceChoice {
-  dataSource?: string;
-  connection?: DataSourceOptions;
-}
-
 /**
  * Reads the choice.
  *
@@ -33,7 +28,7 @@ export interface DataSourceChoice {
  */
 export function readDataSource(
   maker: { name: string; store: string; types: readonly string[]; otherwise?: string },
-  { dataSource, connection }: DataSourceChoice,
+  { dataSource, connection }: { dataSource?: unknown; connection?: DataSourceOptions | undefined },
 ): (moduleRef: ModuleRef) => DataSourceHandle {
   if (dataSource !== undefined && connection !== undefined)
     throw new LockError(
@@ -65,9 +60,31 @@ function hasType(connection: unknown): boolean {
   );
 }
 
-/** A DataSource that the application has made itself. */
-export function handedIn(dataSource: DataSource): DataSourceHandle {
-  return { open: async () => dataSource, close: async () => undefined };
+/**
+ * Gives the function that opens an executor on a DataSource of the application, or on that of a
+ * handle.
+ *
+ * @param names for messages: the class of the store, and the function that makes it from options
+ * @throws LockError for anything else
+ */
+export function openerOf(
+  dataSource: DataSource | DataSourceHandle,
+  { store, maker }: { store: string; maker: string },
+): OpenExecutor {
+  if (!('open' in Object(dataSource)) && !('createQueryRunner' in Object(dataSource)))
+    throw new LockError(
+      `${store} needs a TypeORM DataSource, but it got ${dataSource ? 'something else' : String(dataSource)}. For connection options, use ${maker}({ connection }).`,
+    );
+  const handle =
+    'open' in dataSource ? dataSource : { open: async () => dataSource, close: async () => undefined };
+  return async () => {
+    const opened = await handle.open();
+    if (opened.isInitialized) return fromTypeOrm(opened, () => handle.close(opened));
+    await handle.close(opened);
+    throw new LockStoreError(
+      `The ${opened.options.type} DataSource is not initialized. Initialize it before the lock store is used.`,
+    );
+  };
 }
 
 /** The DataSource that `TypeOrmModule.forRoot()` makes, under the name that was given there. */
@@ -105,10 +122,9 @@ function ownDataSource(options: DataSourceOptions, maker: string): DataSourceHan
   return {
     async open() {
       const typeorm = await load(maker, 'typeorm', () => import('typeorm'));
-      const timeLimit = new TimeLimit(OPERATION_LIMIT);
       try {
         const initializing = new typeorm.DataSource(options).initialize();
-        return await timeLimit.race(initializing, (late) => late.destroy());
+        return await inTime(initializing, OPERATION_LIMIT, (late) => late.destroy());
       } catch (error) {
         // TypeORM's own message recommends mysql, which has no prepared statements.
         if (error instanceof Error && error.name === 'DriverPackageNotInstalledError')
@@ -117,19 +133,14 @@ function ownDataSource(options: DataSourceOptions, maker: string): DataSourceHan
             { cause: safeError(error) },
           );
         throw storeFailure(error, 'open the lock store', describeDataSource(options));
-      } finally {
-        timeLimit.end();
       }
     },
     async close(dataSource) {
-      const timeLimit = new TimeLimit(OPERATION_LIMIT);
       try {
-        await timeLimit.race(dataSource.destroy());
+        await inTime(dataSource.destroy());
       } catch (error) {
-        // Drivers wait for connections that do not answer any more; a shutdown must not.
+        // Drivers wait for dead connections; a shutdown must not.
         if (!(error instanceof NoAnswerError)) throw error;
-      } finally {
-        timeLimit.end();
       }
     },
   };

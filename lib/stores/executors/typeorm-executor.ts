@@ -1,0 +1,208 @@
+import type { DataSource, DataSourceOptions, EntityManager, QueryRunner } from 'typeorm';
+import { LockError, LockStoreError } from '../../lock.errors.js';
+import type { BorrowedConnection, SqlExecutor, SqliteFile } from '../sql/sql-executor.js';
+import type { Sqlite } from '../sql/sqlite/sqlite-connection.js';
+
+/** The default of the drivers. */
+const POOL_SIZE = 10;
+
+/** The options that are used, of whichever driver. */
+interface Options extends Address {
+  poolSize?: unknown;
+  schema?: string;
+  extra?: Address & { max?: unknown; connectionLimit?: unknown };
+  replication?: { master?: Address };
+}
+
+/** Where the database is. */
+interface Address {
+  host?: string;
+  port?: number | string;
+  database?: string;
+  socketPath?: string;
+  url?: string;
+}
+
+/** Options of better-sqlite3. */
+interface SqliteOptions {
+  database?: unknown;
+  key?: string;
+  nativeBinding?: string;
+  prepareDatabase?: (connection: Sqlite) => unknown;
+}
+
+/** The members used of TypeORM's drivers; each of them has some. */
+interface Driver {
+  /** The pool of pg, with the class and the options of its clients. */
+  master?: {
+    idleCount?: number;
+    totalCount?: number;
+    options: Record<string, unknown>;
+    Client: new (config: object) => unknown;
+  };
+  /** The pool of mysql2. A pool cluster does not show its connections. */
+  pool?: { _freeConnections?: { length: number }; _allConnections?: { length: number } };
+  mysql?: { createConnection(options: object): unknown };
+  createConnectionOptions?(options: object, credentials: object): { acquireTimeout?: unknown };
+  /** If no option names it, TypeORM reads it from its first session. */
+  database?: string;
+  sqlite?: new (file: unknown, options: object) => Sqlite;
+  databaseConnection?: Sqlite;
+}
+
+/** The members used of an EntityManager; its DataSource was called `connection` before TypeORM 1. */
+interface Manager {
+  queryRunner?: QueryRunner;
+  dataSource?: DataSource;
+  connection?: DataSource;
+}
+
+/**
+ * Runs SQL through a TypeORM DataSource, on the connections of its driver: TypeORM's own `query`
+ * costs half as much again.
+ *
+ * @param close closes the DataSource, if it was opened for the store
+ */
+export function fromTypeOrm(
+  dataSource: DataSource,
+  close: () => Promise<void> = async () => undefined,
+): SqlExecutor<unknown, EntityManager> {
+  return new TypeOrmExecutor(dataSource, close);
+}
+
+class TypeOrmExecutor implements SqlExecutor<unknown, EntityManager> {
+  constructor(
+    private readonly dataSource: DataSource,
+    readonly close: () => Promise<void>,
+  ) {}
+
+  get type(): string {
+    return this.dataSource.options.type;
+  }
+
+  get description(): string {
+    return describeDataSource(this.dataSource.options);
+  }
+
+  get schema(): string | undefined {
+    const { schema, extra } = this.options;
+    return this.type === 'postgres' ? schema : (extra?.database ?? this.driver.database);
+  }
+
+  get poolSize(): number {
+    const { poolSize, extra } = this.options;
+    const sizes = [poolSize, extra?.max, extra?.connectionLimit].map((size) => Number(size) || 0);
+    return Math.max(...sizes) || POOL_SIZE;
+  }
+
+  get sqlite(): SqliteFile | undefined {
+    const { databaseConnection: connection } = this.driver;
+    return connection && { file: this.options.database, connection };
+  }
+
+  async borrow(): Promise<BorrowedConnection<unknown, EntityManager>> {
+    const runner = this.dataSource.createQueryRunner('master');
+    const connection: unknown = await runner.connect();
+    return {
+      connection,
+      transaction: runner.manager,
+      begin: (level) => runner.startTransaction(level),
+      commit: () => runner.commitTransaction(),
+      rollback: () => runner.rollbackTransaction(),
+      release: () => runner.release(),
+    };
+  }
+
+  opensNew(): boolean | undefined {
+    const { master, pool } = this.driver;
+    const idle = master?.idleCount ?? pool?._freeConnections?.length;
+    const all = master?.totalCount ?? pool?._allConnections?.length;
+    return idle === undefined || all === undefined ? undefined : idle === 0 && all < this.poolSize;
+  }
+
+  async createConnection(settings: object): Promise<unknown> {
+    const { master, mysql, sqlite } = this.driver;
+    if (sqlite) return this.createSqliteConnection(sqlite, settings);
+    if (mysql) {
+      const { acquireTimeout: _, ...own } =
+        this.driver.createConnectionOptions?.(
+          this.options,
+          this.options.replication?.master ?? this.options,
+        ) ?? {};
+      return mysql.createConnection({ ...own, ...settings });
+    }
+    if (!master)
+      throw new LockStoreError('The DataSource was closed. Initialize it again, or close the application.', {
+        transient: true,
+      });
+    const { options, Client } = master;
+    return new Client({ ...options, password: options.password, ...settings }); // the password is not enumerable
+  }
+
+  async connectionOf(transaction: unknown, doing: string): Promise<unknown> {
+    const { queryRunner, dataSource, connection } = Object(transaction) as Manager;
+    if (!queryRunner?.isTransactionActive)
+      throw new LockError(
+        `Could not ${doing}: it needs the EntityManager of an open transaction, as dataSource.transaction() hands it out. With the store's own, use lock.transaction().`,
+      );
+    if ((dataSource ?? connection) !== this.dataSource)
+      throw new LockError(
+        `Could not ${doing}: the EntityManager belongs to another DataSource than the locks. Let typeOrmStore() use that one, by its name in the option dataSource and without connection, or use lock.transaction().`,
+      );
+    if (queryRunner.isReleased)
+      throw new LockStoreError(`Could not ${doing}: the connection of the transaction has ended.`, {
+        transient: true,
+      });
+    return queryRunner.connect();
+  }
+
+  watchTransaction(transaction: unknown): () => boolean {
+    const { queryRunner } = Object(transaction) as Manager;
+    return () => queryRunner?.isTransactionActive === true && !queryRunner.isReleased;
+  }
+
+  private async createSqliteConnection(
+    Database: NonNullable<Driver['sqlite']>,
+    settings: object,
+  ): Promise<Sqlite> {
+    const { database, key, nativeBinding, prepareDatabase } = this.dataSource.options as SqliteOptions;
+    const connection = new Database(database, { ...(nativeBinding && { nativeBinding }), ...settings });
+    try {
+      if (key) connection.pragma(`key = ${JSON.stringify(key)}`); // before anything else, as TypeORM does
+      await prepareDatabase?.(connection);
+      return connection;
+    } catch (error) {
+      connection.close();
+      throw error;
+    }
+  }
+
+  private get options(): Options {
+    return this.dataSource.options as Options;
+  }
+
+  private get driver(): Driver {
+    return (this.dataSource.driver ?? {}) as Driver;
+  }
+}
+
+/** The database for people: type, host, port and name, or file; never a user, a password or a URL. */
+export function describeDataSource(options: DataSourceOptions): string {
+  const { type } = options;
+  const { extra, replication, ...own } = options as Options;
+  const {
+    host = 'localhost',
+    port,
+    database,
+    socketPath,
+    url,
+  }: Address = { ...own, ...extra, ...replication?.master };
+  if (type.includes('sqlite')) return `${type} file ${database}`;
+  const address = url && URL.canParse(url) ? new URL(url) : undefined;
+  const server = address?.hostname || socketPath || host;
+  const number = address?.port || port;
+  const path = address?.pathname.slice(1) || database;
+  // A password with a slash in it, not escaped, ends up in the path of a URL.
+  const name = path?.includes('@') ? undefined : path;
+  return `${type} at ${server}${number ? `:${number}` : ''}${name ? `, database ${name}` : ''}`;
+}

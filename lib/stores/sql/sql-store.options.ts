@@ -1,0 +1,109 @@
+import { show } from '../../error-text.js';
+import { LockError } from '../../lock.errors.js';
+import { assertKnownOptions } from '../../options/known-options.js';
+import type { LockTable } from './lock-table.ddl.js';
+
+/** The table that keeps the locks. @publicApi */
+export interface LockTableOptions {
+  /** Its name: letters, digits and underscores, at most 63. Default `locks`, of weak ones `locks_weak`. */
+  table?: string | undefined;
+  /**
+   * The PostgreSQL schema, or the MySQL or MariaDB database; SQLite has none. Default: the
+   * DataSource's own option `schema` or `database`; else, on PostgreSQL, the first existing
+   * schema of the user's default `search_path`. Settings of a single connection do not count.
+   */
+  schema?: string | undefined;
+  /**
+   * Cheaper locks, which a crash of the database may take away, with the pauses: then others get in while a holder still believes in its lock, and only
+   * fencing tokens protect. PostgreSQL keeps them in an `UNLOGGED` table, SQLite does not wait for the disk; MySQL and MariaDB have no such thing. No
+   * work runs once per tick on them. Default `false`.
+   */
+  weak?: boolean | undefined;
+}
+
+/** What all lock stores in SQL databases have. @publicApi */
+export interface SqlStoreOptions extends LockTableOptions {
+  /** Creates the table at start when it is missing. Default `true`; `false` leaves it to a migration. */
+  autoCreate?: boolean | undefined;
+  /**
+   * Has those who wait for a key called when it is released, on PostgreSQL by NOTIFY: a process in which somebody has once waited keeps a connection of
+   * its own for that, outside of the pool. `false`: they only ask from time to time, as they do on the other databases. The same in all instances. Default `true`.
+   */
+  wakeUps?: boolean | undefined;
+  /**
+   * Does not wait for the disk when a lock is released that would be free within 60 s anyway: PostgreSQL commits such a release asynchronously. A crash
+   * of the database may forget releases of the last few hundred milliseconds; then the key is held until its ttl has passed, and the run shows as
+   * failed. What is kept by `minHold`, what runs once per tick, and everything but releases waits for the disk as ever. PostgreSQL only. Default
+   * `false`.
+   */
+  asyncRelease?: boolean | undefined;
+  /**
+   * `false`: unnamed statements from the start, for a pooler between the application and PostgreSQL, MySQL or MariaDB that does not keep prepared ones.
+   * On PostgreSQL the store finds that out by itself, from the first statement that fails. Not for SQLite. Default `true`.
+   */
+  preparedStatements?: boolean | undefined;
+}
+
+/** Store options with the defaults filled in. */
+export interface SqlStoreSettings {
+  table: LockTable;
+  autoCreate: boolean;
+  wakeUps: boolean;
+  asyncRelease: boolean;
+  preparedStatements: boolean;
+}
+
+const DEFAULTS = {
+  autoCreate: true,
+  weak: false,
+  wakeUps: true,
+  asyncRelease: false,
+  preparedStatements: true,
+};
+
+/** The options that describe the table. */
+export const TABLE_OPTIONS: readonly string[] = ['table', 'schema', 'weak'];
+export const STORE_OPTIONS: readonly string[] = ['table', 'schema', ...Object.keys(DEFAULTS)];
+
+const IDENTIFIER = /^[A-Za-z_][A-Za-z0-9_]{0,62}$/; // 63 is PostgreSQL's limit, the shortest
+
+/** @throws LockError that names the option that is wrong, and the rule */
+export function readTable(options: LockTableOptions): LockTable {
+  const weak = flag('weak', options);
+  const { table = weak ? 'locks_weak' : 'locks', schema } = options;
+  assertIdentifier('table', table);
+  if (schema !== undefined) assertIdentifier('schema', schema);
+  return { table, schema, weak };
+}
+
+/**
+ * @param store the name of the store's class, for messages
+ * @throws LockError that names the option that is wrong, and the rule
+ */
+export function readStoreOptions(store: string, options: SqlStoreOptions): SqlStoreSettings {
+  assertKnownOptions(store, options, STORE_OPTIONS);
+  return {
+    table: readTable(options),
+    autoCreate: flag('autoCreate', options),
+    wakeUps: flag('wakeUps', options),
+    asyncRelease: flag('asyncRelease', options),
+    preparedStatements: flag('preparedStatements', options),
+  };
+}
+
+function flag(
+  option: keyof typeof DEFAULTS,
+  { [option]: value = DEFAULTS[option] }: SqlStoreOptions,
+): boolean {
+  if (typeof value === 'boolean') return value;
+  throw new LockError(`${option} must be true or false, but it is ${show(value)}.`);
+}
+
+function assertIdentifier(option: string, value: unknown): void {
+  if (typeof value === 'string' && IDENTIFIER.test(value)) return;
+  const hint = option === 'table' && typeof value === 'string' && value.includes('.');
+  throw new LockError(
+    `${option} must be a name of letters, digits and underscores that does not start with a digit, at most 63 characters, but it is ` +
+      `${show(value)}.${hint ? ' To name the schema, use the option schema.' : ''}`,
+  );
+}
