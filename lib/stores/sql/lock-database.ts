@@ -9,8 +9,9 @@ import { PooledConnections } from './pooled-connections.js';
 import { PooledTransactions } from './pooled-transactions.js';
 import { PgDriver, type PgClient } from './postgres/pg-driver.js';
 import { openPostgresLink } from './postgres/postgres-link.js';
-import { PostgresListener } from './postgres/postgres-listener.js';
-import { postgresDialect } from './postgres/postgres-statements.js';
+import { PostgresLocks } from './postgres/postgres-locks.js';
+import { postgresStatements } from './postgres/postgres-statements.js';
+import { PostgresWakeUps } from './postgres/wake-ups.js';
 import { assertPostgres, mysqlServer } from './server-version.js';
 import type { SqlExecutor, Warn } from './sql-executor.js';
 import type { SqlStoreSettings } from './sql-store.options.js';
@@ -67,14 +68,21 @@ async function openPostgres(
     assertPostgres(await driver.readVersion(run));
     return resolveTable(executor, table, rowsBy(run));
   });
+  const statements = postgresStatements(tableName('postgres', resolved), { asyncRelease, weak: table.weak });
+  const locks = new PostgresLocks(statements);
   return {
     kind: 'postgres',
     table: resolved,
     sessions,
     transactions: new PooledTransactions(executor, driver, warn, 'READ COMMITTED'),
-    statements: postgresDialect(tableName('postgres', resolved), { asyncRelease, weak: table.weak }),
-    listen: (heard) =>
-      new PostgresListener((abandoned) => openPostgresLink(executor, LISTENING_KEEP_ALIVE, abandoned), heard),
+    statements: locks,
+    openWakeUps: (onReleased) =>
+      new PostgresWakeUps(
+        locks,
+        sessions,
+        (abandoned) => openPostgresLink(executor, LISTENING_KEEP_ALIVE, abandoned),
+        onReleased,
+      ),
   };
 }
 

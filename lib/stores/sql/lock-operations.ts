@@ -6,8 +6,8 @@ import type {
   ChangeResult,
   GuardRequest,
   LockDatabase,
-  LockStatements,
-  Listener,
+  OnReleased,
+  ProcessWakeUps,
   Run,
 } from './lock-statements.js';
 import { prepareTable } from './lock-table.js';
@@ -26,9 +26,10 @@ import { replaceTable } from './vanished-table.js';
 import { NEVER } from './lock-row.js';
 import { nameOf, type LockTable } from './lock-table.ddl.js';
 
-interface OpenDatabase extends LockDatabase {
+/** A lock database that is in use. */
+export interface OpenDatabase extends LockDatabase {
   executor: SqlExecutor;
-  listener: Listener | undefined;
+  wakeUps: ProcessWakeUps | undefined;
 }
 
 /**
@@ -36,12 +37,7 @@ interface OpenDatabase extends LockDatabase {
  *
  * @param before its result on the connection before, see {@link LockSessions}
  */
-type Work<T> = (
-  statements: LockStatements,
-  run: Run,
-  listener: Listener | undefined,
-  before: T | undefined,
-) => Promise<T>;
+type Work<T> = (database: OpenDatabase, run: Run, before: T | undefined) => Promise<T>;
 
 /** Milliseconds for which a row that another session has locked is asked again. */
 const ROW_PATIENCE = 1_000;
@@ -60,14 +56,13 @@ export class LockOperations {
   private executor: SqlExecutor | undefined;
   private vanished = false;
   private replacing: Promise<void> | undefined;
-  /** Whether processes are called, as soon as that is known. */
-  calls = false;
+  /** How processes are notified, as soon as the database is open. */
+  wakeUps: ProcessWakeUps | undefined;
 
   constructor(
     private readonly openExecutor: OpenExecutor,
     private readonly settings: SqlStoreSettings,
-    /** Told when this process is called for a key; without it nobody is. */
-    private readonly heard?: (key?: string) => void,
+    private readonly onReleased: OnReleased,
     private readonly warn: Warn = () => undefined,
   ) {
     this.table = settings.table;
@@ -85,7 +80,7 @@ export class LockOperations {
 
   async close(): Promise<void> {
     const database = await this.opening.end();
-    await database?.listener?.close();
+    await database?.wakeUps?.close();
     await database?.sessions.close();
     await database?.executor.close();
   }
@@ -98,8 +93,8 @@ export class LockOperations {
    */
   async run<T>(doing: string, limit: number, work: Work<T>, owners: readonly string[] = []): Promise<T> {
     const database = await this.opening.get(doing);
-    const { sessions, statements, listener, executor } = database;
-    const attempt = () => sessions.use<T>(limit, (run, before) => work(statements, run, listener, before));
+    const { sessions, executor } = database;
+    const attempt = () => sessions.use<T>(limit, (run, before) => work(database, run, before));
     try {
       if (this.vanished) await this.replace(database);
       return await attempt().catch(async (error: unknown) => {
@@ -215,10 +210,9 @@ export class LockOperations {
       await warnOfLostCommits(database, this.warn);
       this.kind = database.kind;
       this.table = database.kind === 'better-sqlite3' ? table : database.table;
-      const listener = this.heard && database.listen?.(this.heard);
-      this.calls = listener !== undefined;
+      this.wakeUps = this.settings.wakeUps ? database.openWakeUps?.(this.onReleased) : undefined;
       this.executor = executor;
-      return { ...database, executor, listener };
+      return { ...database, executor, wakeUps: this.wakeUps };
     } catch (error) {
       await database?.sessions.close();
       await executor.close();

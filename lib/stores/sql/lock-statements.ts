@@ -3,6 +3,7 @@ import type {
   LockAcquireResult,
   RenewalOutcome,
 } from '../../interfaces/lock-store.interface.js';
+import type { Refusal } from '../shared/conditions.js';
 import type { LeaseRequest, Release, ReleaseToWaiter } from '../shared/requests.js';
 import type { LockRow, RowRefusal } from './lock-row.js';
 import type { LockTable } from './lock-table.ddl.js';
@@ -73,28 +74,16 @@ export interface SqlAcquireRequest extends LeaseRequest {
   ignored: number | null;
 }
 
-/** A release, with the processes that may be called for the key. */
-export interface SqlReleaseRequest extends Release {
-  caller?: Caller | undefined;
-}
-
-/** Who frees a key calls the first of the processes that wait for it in its line. */
-export interface Caller {
-  /** Where this process is called itself: it is no longer in the line, */
-  channel: string;
-  /** but for its end, if somebody else is called and others wait here. */
-  again: boolean;
-  /** Whether others are likely to be in the line. */
-  contended?: boolean;
-}
-
-/** `gone`: the row is not this owner's, or its lease has run out. `locked`: another session has locked the row, so nothing is known. */
+/**
+ * `gone`: there is nothing to change, such as a lease that has expired. `locked`: another
+ * session has locked the row, so nothing is known.
+ */
 export type ChangeResult = 'done' | 'gone' | 'locked';
 
-/** `called`: it is done, and another process was called. */
+/** `notified`: the key was released, and another process was notified. */
 export type ReleaseResult = ChangeResult | 'notified';
 
-/** A lease as its holder knows it. */
+/** A lease that a transaction depends on, as its holder knows it. */
 export interface GuardRequest {
   key: string;
   owner: string;
@@ -102,8 +91,8 @@ export interface GuardRequest {
 }
 
 /**
- * What a guard found. `changed`: the lock is not the one that the transaction's snapshot shows. `snapshot`: the transaction has one, and could not
- * tell a renewal from a loss.
+ * `changed`: the lock is not the one that the transaction's snapshot shows. `snapshot`: the
+ * transaction has a snapshot, and could not tell a renewal from a loss.
  */
 export type GuardResult = 'held' | 'gone' | 'changed' | 'snapshot';
 
@@ -114,56 +103,82 @@ export interface PageRequest {
   limit: number;
 }
 
+/** How many keys one statement of a purge looks at: a key that is acquired meanwhile finds its row locked for so long. */
+export const PURGE_SLICE = 100;
+
 /** The next keys of the table, in the order of their bytes, of which a purge deletes the unused ones. */
 export interface PurgeSlice {
   prefix: string;
   after: string;
-  /** How many keys are looked at. */
-  limit: number;
   olderThan: number;
 }
 
-/** What became of a slice. */
+/** The result of a purge of one slice. */
 export interface PurgedSlice {
   purged: number;
-  /** The last key that was looked at; `undefined` at the end of the table. */
+  /** The last key of the slice; `undefined` at the end of the table. */
   last: string | undefined;
 }
 
-/** The statements of one database. Each method is atomic; what another session has locked is never waited for longer than a second. */
+/**
+ * The statements of one database. Each method is atomic. Except in `guard`, a statement waits
+ * at most a second for a row that another session has locked.
+ */
 export interface LockStatements {
   /** The SQL expression of the database's clock, in epoch milliseconds. */
   readonly clock: string;
-  acquire(run: Run, attempt: SqlAcquireRequest): Promise<LockAcquireResult | RowRefusal>;
+  acquire(run: Run, request: SqlAcquireRequest): Promise<LockAcquireResult | RowRefusal>;
   renew(run: Run, lease: LeaseRenewal): Promise<ChangeResult>;
-  /** Answers in the order given. Not there where one locked row would hold up the others. */
+  /** Results are in the order of the leases. Missing where one locked row would hold up the others. */
   renewMany?(run: Run, leases: readonly LeaseRenewal[]): Promise<RenewalOutcome[]>;
-  release(run: Run, ending: SqlReleaseRequest): Promise<ReleaseResult>;
+  release(run: Run, request: Release): Promise<ChangeResult>;
   releaseToWaiter(run: Run, request: ReleaseToWaiter): Promise<LockAcquireResult>;
-  forceRelease(run: Run, key: string, caller?: Caller): Promise<ReleaseResult>;
-  /**
-   * Puts a process into the line of a key that is held, unless it is in it: nothing is written then. `false` when the key is free, or its row locked;
-   * `full` when the line is long. For databases that can call.
-   *
-   * @param first to the head of the line: it was called, and somebody else was faster
-   */
-  queue?(run: Run, key: string, channel: string, first: boolean): Promise<boolean | 'full'>;
-  /** Calls the next one in place of this process, which has no use for the key, if it is free. */
-  callNext?(run: Run, key: string, caller: Caller): Promise<void>;
+  forceRelease(run: Run, key: string): Promise<ChangeResult>;
   /** `gone`: it was paused already. A key that has no row gets one. */
   pause(run: Run, key: string): Promise<ChangeResult>;
   /** `gone`: it was not paused. */
   resume(run: Run, key: string): Promise<ChangeResult>;
-  /** Locks the row until the transaction ends, so that nobody changes it. Here alone a row that another session has locked is waited for. */
-  guard(run: Run, claim: GuardRequest): Promise<GuardResult>;
+  /** Locks the row until the transaction ends, so that it does not change. Waits for a row that another session has locked. */
+  guard(run: Run, request: GuardRequest): Promise<GuardResult>;
   /** The database's clock, in epoch milliseconds. */
   readClock(run: Run): Promise<number>;
   find(run: Run, key: string): Promise<LockRow | undefined>;
   /** Held locks only, in the order of the keys' bytes. */
   list(run: Run, page: PageRequest): Promise<LockRow[]>;
-  /** Deletes what is unused in a slice of the table, but for rows that another session has locked. */
+  /** Deletes what is unused in a slice of the table, except rows that another session has locked. */
   purge(run: Run, slice: PurgeSlice): Promise<PurgedSlice>;
 }
+
+/**
+ * Lets processes wait for a key until they are notified of its release, on a database that can
+ * notify. It replaces the two releases of {@link LockStatements}.
+ */
+export interface ProcessWakeUps {
+  /** Notes that this process polls the key. Tells whether it was notified, and has not polled since. */
+  polls(key: string): boolean;
+  /**
+   * Queues this process for a key that was refused.
+   *
+   * @param first puts it at the head: it was notified, and another process was faster
+   * @returns the refusal, with `queued` if the process is notified when the key is released
+   */
+  queue(run: Run, key: string, refusal: Refusal, first: boolean): Promise<Refusal>;
+  /** @param waiting whether this process waits for the key too: it goes to the end of the queue */
+  release(run: Run, request: Release, waiting: boolean): Promise<ReleaseResult>;
+  forceRelease(run: Run, key: string): Promise<ReleaseResult>;
+  /**
+   * Lets the waiters of this process poll, once the result of a release is known; unless
+   * another process was notified, and this one is queued behind it.
+   *
+   * @param key as it was passed to the store
+   * @param waiting whether this process waits for the key, and can be notified of it
+   */
+  released(key: string, waiting: boolean, result: ReleaseResult): void;
+  close(): Promise<void>;
+}
+
+/** Reports a key that may be free; without a key, each may be. Tells whether a waiter of this process wants it. */
+export type OnReleased = (key?: string, othersPoll?: boolean) => boolean;
 
 /** A database that was found able to keep locks. */
 export interface LockDatabase {
@@ -174,14 +189,6 @@ export interface LockDatabase {
   sessions: LockSessions;
   transactions: LockTransactions;
   statements: LockStatements;
-  /** Opens what hears the calls of other processes, where the database has such a thing. */
-  listen?: (heard: (key?: string) => void) => Listener;
-}
-
-/** Hears for which keys this process is called. */
-export interface Listener {
-  readonly channel: string;
-  /** Whether calls arrive now. */
-  listens(): boolean;
-  close(): Promise<void>;
+  /** Opens the wake-ups, where the database can notify processes. */
+  openWakeUps?: (onReleased: OnReleased) => ProcessWakeUps;
 }

@@ -36,17 +36,14 @@ import {
   releaseToWaiterOf,
 } from '../shared/requests.js';
 import { limitOf, OPERATION_LIMIT } from '../shared/time-limit.js';
-import type { SqlAcquireRequest, Caller, ReleaseResult, LockStatements, Run } from './lock-statements.js';
-import { LockOperations, unlessCollided } from './lock-operations.js';
+import type { LockStatements, OnReleased, ReleaseResult, Run, SqlAcquireRequest } from './lock-statements.js';
+import { LockOperations, unlessCollided, type OpenDatabase } from './lock-operations.js';
 import { stateOf } from './lock-row.js';
 import { nameOf } from './lock-table.ddl.js';
 import type { OpenExecutor, Warn } from './sql-executor.js';
 import type { SqlStoreSettings } from './sql-store.options.js';
-import { GRACE_LABEL } from './grace-period.js';
 
 const BATCH = 500; // much larger ones stall other writers
-const SOON = 5_000; // milliseconds in which who is called asks for the key, if ever
-const SLICE = 100; // whoever wants a key that is being purged, once in its life, finds its row locked for so long
 
 /**
  * Keeps locks as rows of a table in PostgreSQL (12 or newer), MySQL (5.6), MariaDB (10.3) or SQLite (3.35).
@@ -77,17 +74,17 @@ export class SqlLockStore<Transaction = unknown>
   /** Not in weak tables, which may forget what has run. */
   readonly keepsOnce: boolean;
   private readonly operations: LockOperations;
-  /** The keys for which this process was called, until it has released them, or some seconds later. */
-  private readonly calls = new Map<string, Call>();
-  /** Of each module that uses the store. */
-  private readonly waiters = new Set<Free>();
+  /** One for each module that uses the store. */
+  private readonly listeners = new Set<OnReleased>();
   private warn: Warn | undefined;
 
   /** @param open opens the executor, before the first operation and after each failure to do so */
   constructor(open: OpenExecutor, settings: SqlStoreSettings) {
     this.keepsOnce = !settings.table.weak;
-    const heard = settings.wakeUps ? (key?: string) => this.heard(key) : undefined;
-    this.operations = new LockOperations(open, settings, heard, (topic, message) =>
+    // Each module looks for itself whether its waiters want the key.
+    const onReleased: OnReleased = (...released) =>
+      [...this.listeners].filter((listener) => listener(...released)).length > 0;
+    this.operations = new LockOperations(open, settings, onReleased, (topic, message) =>
       this.warn?.(topic, message),
     );
   }
@@ -114,7 +111,7 @@ export class SqlLockStore<Transaction = unknown>
   }
 
   async readClock(): Promise<number> {
-    return this.operations.run('read the clock', OPERATION_LIMIT, (statements, run) =>
+    return this.operations.run('read the clock', OPERATION_LIMIT, ({ statements }, run) =>
       statements.readClock(run),
     );
   }
@@ -131,23 +128,13 @@ export class SqlLockStore<Transaction = unknown>
     const acquisition = this.operations.run<LockAcquireResult>(
       `acquire "${key}"`,
       limitOf(ttl),
-      async (statements, run, listener, before) => {
-        const call = this.calls.get(key);
-        const wasCalled = call?.asked === false;
-        if (call) call.asked = true;
+      async ({ statements, wakeUps }, run, before) => {
+        const wasNotified = wakeUps?.polls(key) ?? false;
         // On the connection before, the grant may have been committed.
-        const granted = before?.acquired === true;
-        const answer = await acquireOnTerms(
-          statements,
-          run,
-          granted ? { ...attempt, resend: true } : attempt,
-        );
-        if (answer.acquired || answer.reason !== 'held' || !request.waiting) return answer;
-        if (!canBeCalledFor(key) || !listener?.listens() || answer.holder?.label === GRACE_LABEL)
-          return answer;
-        const queued = await statements.queue?.(run, key, listener.channel, wasCalled);
-        if (queued === 'full') return answer;
-        return queued ? { ...answer, queued: true } : CONTENTION; // it has just changed hands
+        const resend = attempt.resend || before?.acquired === true;
+        const answer = await acquireOnTerms(statements, run, { ...attempt, resend });
+        if (answer.acquired || answer.reason !== 'held' || !request.waiting || !wakeUps) return answer;
+        return isNotifiable(key) ? wakeUps.queue(run, key, answer, wasNotified) : answer;
       },
       [owner],
     );
@@ -160,7 +147,7 @@ export class SqlLockStore<Transaction = unknown>
     return this.operations.change(
       `renew "${key}"`,
       limitOf(ttl),
-      (statements, run) => statements.renew(run, lease),
+      ({ statements }, run) => statements.renew(run, lease),
       [owner],
     );
   }
@@ -171,7 +158,8 @@ export class SqlLockStore<Transaction = unknown>
       `release "${key}"`,
       key,
       end.waiting ?? false,
-      (statements, run, caller) => statements.release(run, { ...release, caller }),
+      ({ statements, wakeUps }, run, waiting) =>
+        wakeUps ? wakeUps.release(run, release, waiting) : statements.release(run, release),
       [owner],
     );
   }
@@ -188,7 +176,7 @@ export class SqlLockStore<Transaction = unknown>
     const passed = this.operations.run<LockAcquireResult>(
       `release "${key}" to a waiter`,
       limitOf(wanted.ttl),
-      async (statements, run, _, before) => {
+      async ({ statements }, run, before) => {
         const answer = await statements.releaseToWaiter(run, wanted);
         return answer.acquired || !before?.acquired
           ? answer
@@ -214,7 +202,7 @@ export class SqlLockStore<Transaction = unknown>
       const renewal = this.operations.run(
         `renew ${batch.length} locks`,
         limit,
-        async (statements, run) => statements.renewMany?.(run, batch),
+        async ({ statements }, run) => statements.renewMany?.(run, batch),
         batch.map(({ owner }) => owner),
       );
       const unknown = batch.map((): RenewalOutcome => 'unknown');
@@ -248,7 +236,7 @@ export class SqlLockStore<Transaction = unknown>
 
   async inspect(key: string): Promise<LockInspection> {
     const stored = storedKey(key);
-    const row = await this.operations.run(`inspect "${key}"`, OPERATION_LIMIT, (statements, run) =>
+    const row = await this.operations.run(`inspect "${key}"`, OPERATION_LIMIT, ({ statements }, run) =>
       statements.find(run, stored),
     );
     return inspectionOf(stored, row && stateOf(row));
@@ -257,7 +245,7 @@ export class SqlLockStore<Transaction = unknown>
   async list(request: ListRequest): Promise<LockPage> {
     const wanted = listRequestOf(request);
     const page = { ...wanted, limit: wanted.limit + 1 }; // the one more tells whether there is a next page
-    const rows = await this.operations.run('list the locks', OPERATION_LIMIT, (statements, run) =>
+    const rows = await this.operations.run('list the locks', OPERATION_LIMIT, ({ statements }, run) =>
       statements.list(run, page),
     );
     return pageOf(
@@ -268,75 +256,49 @@ export class SqlLockStore<Transaction = unknown>
 
   async forceRelease(key: string): Promise<boolean> {
     const stored = storedKey(key);
-    return this.free(`force the release of "${key}"`, key, false, (statements, run, caller) =>
-      statements.forceRelease(run, stored, caller),
+    return this.free(`force the release of "${key}"`, key, false, ({ statements, wakeUps }, run) =>
+      (wakeUps ?? statements).forceRelease(run, stored),
     );
   }
 
   /** On PostgreSQL, unless `wakeUps` is off. */
   get notifiesWaiters(): boolean {
-    return this.operations.calls;
+    return this.operations.wakeUps !== undefined;
   }
 
-  onReleased(free: Free): void {
-    this.waiters.add(free);
+  onReleased(free: OnReleased): void {
+    this.listeners.add(free);
   }
 
-  /** @param waiting whether others of this process wait for the key: they are told, or called later when others are before them */
+  /** @param waits whether this process waits for the key too */
   private async free(
     doing: string,
     key: string,
-    waiting: boolean,
-    work: (statements: LockStatements, run: Run, caller: Caller | undefined) => Promise<ReleaseResult>,
+    waits: boolean,
+    work: (database: OpenDatabase, run: Run, waiting: boolean) => Promise<ReleaseResult>,
     owners: readonly string[] = [],
   ): Promise<boolean> {
-    let again = false;
-    const contended = this.calls.get(key)?.asked === true; // others stood in the line behind it
-    const freeing = await this.operations.insist<ReleaseResult>(
+    const waiting = waits && isNotifiable(key);
+    const result = await this.operations.insist<ReleaseResult>(
       doing,
       OPERATION_LIMIT,
-      async (statements, run, listener, before) => {
-        again = waiting && canBeCalledFor(key) && listener?.listens() === true;
-        const freed = work(statements, run, listener && { channel: listener.channel, again, contended });
-        return orDone(await freed, before);
-      },
+      async (database, run, before) => orDone(await work(database, run, waiting), before),
       owners,
     );
-    if (contended && freeing !== 'gone') this.calls.delete(key);
-    // Gone may be what this process has freed before, when the answer was lost: with it, whether anybody else was called.
-    if (freeing !== 'notified' || !again) this.wake(key, !again);
-    return freeing !== 'gone';
-  }
-
-  /** Tells whether anybody here waits for the key. */
-  private wake(key?: string, othersAsk = false): boolean {
-    return [...this.waiters].filter((free) => free(key, othersAsk)).length > 0;
-  }
-
-  /** This process was called for a key. If nobody here wants it any more, the next one is called. */
-  private heard(key?: string): void {
-    const now = performance.now();
-    for (const [old, { since }] of this.calls) if (now - since > SOON) this.calls.delete(old);
-    if (key !== undefined) this.calls.set(key, { since: now, asked: false });
-    if (this.wake(key) || key === undefined) return;
-    this.calls.delete(key);
-    this.operations
-      .run(`call the next for "${key}"`, OPERATION_LIMIT, async (statements, run, listener) => {
-        if (listener) await statements.callNext?.(run, key, { channel: listener.channel, again: false });
-      })
-      .catch(() => undefined); // they ask by themselves, a little later
+    this.operations.wakeUps?.released(key, waiting, result);
+    return result !== 'gone';
   }
 
   async pause(key: string): Promise<boolean> {
     const stored = storedKey(key);
-    return this.operations.change(`pause "${key}"`, OPERATION_LIMIT, async (statements, run, _, before) =>
+    return this.operations.change(`pause "${key}"`, OPERATION_LIMIT, async ({ statements }, run, before) =>
       orDone(await statements.pause(run, stored), before),
     );
   }
 
   async resume(key: string): Promise<boolean> {
     const stored = storedKey(key);
-    return this.operations.change(`resume "${key}"`, OPERATION_LIMIT, async (statements, run, _, before) =>
+    return this.operations.change(`resume "${key}"`, OPERATION_LIMIT, async ({ statements }, run, before) =>
       orDone(await statements.resume(run, stored), before),
     );
   }
@@ -347,8 +309,10 @@ export class SqlLockStore<Transaction = unknown>
     let purged = 0;
     for (let after = ''; ;) {
       const startedAt = performance.now();
-      const slice = await this.operations.insist('purge unused keys', OPERATION_LIMIT, (statements, run) =>
-        statements.purge(run, { prefix, after, limit: SLICE, olderThan }),
+      const slice = await this.operations.insist(
+        'purge unused keys',
+        OPERATION_LIMIT,
+        ({ statements }, run) => statements.purge(run, { prefix, after, olderThan }),
       );
       purged += slice.purged;
       if (!slice.last?.startsWith(prefix)) return purged; // keys that start alike stand together
@@ -404,8 +368,6 @@ async function acquireOnTerms(
   return again.acquired ? { ...again, ignoredTick: new Date(answer.ignorable) } : CONTENTION;
 }
 
-type Free = Parameters<WakeUps['onReleased']>[0];
-
 /**
  * The result of a change that is repeated. If nothing is left to change, the transaction on
  * the connection before was committed, so its result counts.
@@ -414,15 +376,7 @@ function orDone<T extends ReleaseResult>(now: T, before: T | undefined): T {
   return now === 'gone' && before !== undefined && before !== 'locked' ? before : now;
 }
 
-/** Of this process, for a key. */
-interface Call {
-  /** On the monotonic clock. */
-  since: number;
-  /** Whether somebody here has asked for the key since. */
-  asked: boolean;
-}
-
-/** A call names the key as it is stored, and those who wait know it as it was given. */
-function canBeCalledFor(key: string): boolean {
+/** A notification names the key as it is stored, and waiters know it as it was passed in. */
+function isNotifiable(key: string): boolean {
   return fitKey(key) === key;
 }

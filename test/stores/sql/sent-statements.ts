@@ -31,16 +31,13 @@ const OPERATIONS: Record<string, (dialect: LockStatements, run: Run) => Promise<
   'release-to-waiter': (dialect, run) =>
     dialect.releaseToWaiter(run, { ...LEASE, nextOwner: 'next', label: 'label', outcome: 'done' }),
   'force-release': (dialect, run) => dialect.forceRelease(run, 'key'),
-  queue: (dialect, run) => dialect.queue?.(run, 'key', 'channel', false),
-  'notify-next': (dialect, run) => dialect.callNext?.(run, 'key', { channel: 'channel', again: false }),
   pause: (dialect, run) => dialect.pause(run, 'key'),
   resume: (dialect, run) => dialect.resume(run, 'key'),
   guard: (dialect, run) => dialect.guard(run, { key: 'key', owner: 'owner', token: 7 }),
   'read-clock': (dialect, run) => dialect.readClock(run),
   inspect: (dialect, run) => dialect.find(run, 'key'),
   list: (dialect, run) => dialect.list(run, { prefix: 'prefix', after: 'after', limit: 100 }),
-  purge: (dialect, run) =>
-    dialect.purge(run, { prefix: 'prefix', after: 'after', limit: 100, olderThan: 60_000 }),
+  purge: (dialect, run) => dialect.purge(run, { prefix: 'prefix', after: 'after', olderThan: 60_000 }),
 };
 
 /** The statements that a dialect sends when no row is found and no row is changed, each once. */

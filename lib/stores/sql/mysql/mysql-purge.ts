@@ -1,4 +1,4 @@
-import type { LockStatements, Run } from '../lock-statements.js';
+import { PURGE_SLICE, type LockStatements, type Run } from '../lock-statements.js';
 import { hex, MS, US, type MysqlServer } from './mysql-expressions.js';
 import { assertClock, CLOCK_RUNS, clockRuns } from './mysql-clock.js';
 import { orContention } from './lock-wait.js';
@@ -54,13 +54,13 @@ export function mysqlPurge(
     return removed;
   };
 
-  return async (run, { after, prefix, limit, olderThan }) => {
+  return async (run, { after, prefix, olderThan }) => {
     const { rows } = await run(`
       SELECT \`key\`, LEFT(\`key\`, LENGTH(${hex(prefix)})) = ${hex(prefix)} AND ${unused(olderThan)} AS unused, ${CLOCK_RUNS} AS clock_runs FROM ${table}
-       WHERE \`key\` > ${hex(after)} AND \`key\` >= ${hex(prefix)} ORDER BY \`key\` LIMIT ${limit}`);
+       WHERE \`key\` > ${hex(after)} AND \`key\` >= ${hex(prefix)} ORDER BY \`key\` LIMIT ${PURGE_SLICE}`);
     if (!rows.every(clockRuns)) await assertClock(run);
     const keys = rows.filter((row) => Number(row.unused) === 1).map((row) => String(row.key));
-    const last = rows.length === limit ? String(rows.at(-1)?.key) : undefined;
+    const last = rows.length === PURGE_SLICE ? String(rows.at(-1)?.key) : undefined;
     return { purged: keys.length === 0 ? 0 : await removeAll(run, keys, olderThan), last };
   };
 }

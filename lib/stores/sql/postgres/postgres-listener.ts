@@ -1,6 +1,5 @@
 import { randomBytes } from 'node:crypto';
 import { OPERATION_LIMIT, TimeLimit } from '../../shared/time-limit.js';
-import type { Listener } from '../lock-statements.js';
 import type { PostgresLink } from './postgres-link.js';
 
 const SHORTEST_PAUSE = 1_000;
@@ -14,7 +13,7 @@ const LOOK_EVERY = 5_000;
  *
  * Nothing depends on it: while there is no connection, or a pooler in between, which has no sessions to listen with, those who wait ask from time to time.
  */
-export class PostgresListener implements Listener {
+export class PostgresListener {
   /** Where this process, and no other, is called. It stands in the rows of the keys that it waits for, so it is short. */
   readonly channel = `nl${randomBytes(6).toString('base64url')}`;
   #link: PostgresLink | undefined;

@@ -1,4 +1,10 @@
-import type { SqlAcquireRequest, ChangeResult, LockStatements, Run } from '../lock-statements.js';
+import {
+  PURGE_SLICE,
+  type ChangeResult,
+  type LockStatements,
+  type Run,
+  type SqlAcquireRequest,
+} from '../lock-statements.js';
 import { isStaleRead } from '../store-failure.js';
 import { MS, US } from './sqlite-expressions.js';
 import { firstToken } from './sqlite-tokens.js';
@@ -159,10 +165,10 @@ export function sqliteDialect(table: string): LockStatements {
     find: async (run, key) => (await run(find, [key])).rows[0] as LockRow | undefined,
     list: async (run, { after, prefix, limit }) =>
       (await run(list, [after, prefix, prefix, prefix, limit])).rows as unknown as LockRow[],
-    async purge(run, { after, prefix, limit, olderThan }) {
-      const { rows } = await run(slice, [prefix, prefix, olderThan, after, prefix, limit]);
+    async purge(run, { after, prefix, olderThan }) {
+      const { rows } = await run(slice, [prefix, prefix, olderThan, after, prefix, PURGE_SLICE]);
       const keys = rows.filter((found) => found.unused === 1).map((found) => String(found.key));
-      const last = rows.length === limit ? String(rows.at(-1)?.key) : undefined;
+      const last = rows.length === PURGE_SLICE ? String(rows.at(-1)?.key) : undefined;
       if (keys.length === 0) return { purged: 0, last };
       return { purged: (await run(purge, [JSON.stringify(keys), olderThan])).affected, last };
     },

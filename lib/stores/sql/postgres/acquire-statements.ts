@@ -1,0 +1,165 @@
+import { RESERVED_KEY } from '../grace-period.js';
+import { NEVER } from '../lock-row.js';
+
+// clock_timestamp() and not now(), which stands still from the start of the transaction: it
+// granted leases that had already ended. date_part() and not extract(): its floating-point
+// number is exact enough until the year 2255, and cheaper than a decimal one.
+/** The server's clock, in epoch milliseconds. */
+export const MS = `(date_part('epoch', clock_timestamp()) * 1000)::bigint`;
+/** The server's clock, in epoch microseconds. */
+export const US = `(date_part('epoch', clock_timestamp()) * 1000000)::bigint`;
+
+/**
+ * A condition that makes the commit of its statement wait for the disk, also in a session that
+ * does not wait: a crash would otherwise take back a grant whose holder believes in it. A
+ * session that waits for its own disk only, or for some standbys, is left as it is.
+ *
+ * It is a condition on the row that is written, since PostgreSQL computes only what is read.
+ * Each statement checks it, since the application may change its sessions at any time.
+ */
+export const DURABLE = `CASE WHEN current_setting('synchronous_commit') = 'off' THEN set_config('synchronous_commit', 'on', true) <> '' ELSE true END`;
+
+/** For weak tables, whose locks a crash may take back. */
+export const NOT_DURABLE = 'true';
+
+/**
+ * The acquisitions. `acquire` is the first attempt of an owner; `-again` repeats an attempt
+ * whose answer was lost, so it also finds the owner's own lock; `-new` inserts a key that was
+ * found to have no row. Most attempts ask for a free key and nothing else; `-on-terms` is for
+ * the others, which steal, or run once.
+ *
+ * The token comes from the clock, so that it also grows across deleted rows and fail-overs.
+ * A holder whose lease is stolen has ended now.
+ *
+ * $1 key, $2 owner, $3 ttl, $4 label; on terms also $5 tick, $6 ahead, $7 slot, $8 gap,
+ * $9 failOver, $10 ignored tick, $11 stealAfter, each null if it is not asked for. Compared
+ * with null, a tick is new, and no lease is old enough to steal.
+ */
+export const acquireStatements = (table: string, durable: string) => ({
+  acquire: `
+    WITH taken$ AS (
+      UPDATE ${table} AS t
+         SET token = GREATEST(t.token + 1, ${US}),
+             last_label      = CASE WHEN t.owner IS NULL THEN t.last_label      ELSE t.label END,
+             last_started_ms = CASE WHEN t.owner IS NULL THEN t.last_started_ms ELSE t.started_ms END,
+             last_ended_ms   = CASE WHEN t.owner IS NULL THEN t.last_ended_ms   ELSE LEAST(t.expires_ms, ${MS}) END,
+             last_outcome    = CASE WHEN t.owner IS NULL THEN t.last_outcome    ELSE 'failed' END,
+             owner = $2, label = $4, started_ms = ${MS}, renewed_ms = ${MS}, expires_ms = LEAST(${MS} + $3::bigint, ${NEVER})
+       WHERE t.key = (SELECT t.key FROM ${table} AS t
+                       WHERE t.key = $1 AND NOT t.paused AND t.expires_ms <= ${MS}
+                         FOR UPDATE SKIP LOCKED)
+         AND ${durable}
+      RETURNING t.token
+    )
+    SELECT won.token AS won, CASE WHEN won.token IS NULL THEN ${REFUSER} END AS refuser
+      FROM (SELECT 1) AS answer
+      LEFT JOIN taken$ AS won ON true
+      LEFT JOIN ${table} AS t ON t.key = $1 AND won.token IS NULL`,
+
+  'acquire-again': `
+    WITH taken$ AS (
+      UPDATE ${table} AS t
+         SET token = CASE WHEN t.owner = $2 THEN t.token ELSE GREATEST(t.token + 1, ${US}) END,
+             last_label      = CASE WHEN t.owner IS NULL OR t.owner = $2 THEN t.last_label      ELSE t.label END,
+             last_started_ms = CASE WHEN t.owner IS NULL OR t.owner = $2 THEN t.last_started_ms ELSE t.started_ms END,
+             last_ended_ms   = CASE WHEN t.owner IS NULL OR t.owner = $2 THEN t.last_ended_ms   ELSE LEAST(t.expires_ms, ${MS}) END,
+             last_outcome    = CASE WHEN t.owner IS NULL OR t.owner = $2 THEN t.last_outcome    ELSE 'failed' END,
+             started_ms = CASE WHEN t.owner = $2 THEN t.started_ms ELSE ${MS} END,
+             owner = $2, label = $4, renewed_ms = ${MS}, expires_ms = LEAST(${MS} + $3::bigint, ${NEVER})
+       WHERE t.key = (SELECT t.key FROM ${table} AS t
+                       WHERE t.key = $1 AND (NOT t.paused AND t.expires_ms <= ${MS} OR t.owner = $2)
+                         FOR UPDATE SKIP LOCKED)
+         AND ${durable}
+      RETURNING t.token
+    )
+    SELECT won.token AS won, CASE WHEN won.token IS NULL THEN ${REFUSER} END AS refuser
+      FROM (SELECT 1) AS answer
+      LEFT JOIN taken$ AS won ON true
+      LEFT JOIN ${table} AS t ON t.key = $1 AND won.token IS NULL`,
+
+  'acquire-on-terms': `
+    WITH taken$ AS (
+      UPDATE ${table} AS t
+         SET token = GREATEST(t.token + 1, ${US}),
+             last_label      = CASE WHEN t.owner IS NULL THEN t.last_label      ELSE t.label END,
+             last_started_ms = CASE WHEN t.owner IS NULL THEN t.last_started_ms ELSE t.started_ms END,
+             last_ended_ms   = CASE WHEN t.owner IS NULL THEN t.last_ended_ms   ELSE LEAST(t.expires_ms, ${MS}) END,
+             last_outcome    = CASE WHEN t.owner IS NULL THEN t.last_outcome    ELSE 'failed' END,
+             tick_ms = COALESCE($5::bigint, ${MS} - ${MS} % $7::bigint, CASE WHEN $8::bigint > 0 THEN ${MS} END, t.tick_ms),
+             owner = $2, label = $4, started_ms = ${MS}, renewed_ms = ${MS}, expires_ms = LEAST(${MS} + $3::bigint, ${NEVER})
+       WHERE t.key = (SELECT t.key FROM ${table} AS t
+                       WHERE t.key = $1
+                         AND COALESCE($5::bigint <= ${MS} + $6::bigint, true)
+                         AND NOT t.paused
+                         AND (COALESCE(t.tick_ms < COALESCE($5::bigint, ${MS} - ${MS} % $7::bigint, ${MS} - $8::bigint + 1), true)
+                              OR t.owner IS NOT NULL AND t.tick_ms = $9::bigint
+                              OR t.tick_ms = $10::bigint)
+                         AND (t.expires_ms <= ${MS}
+                              OR t.owner IS NOT NULL AND t.renewed_ms <= ${MS} - $11::bigint)
+                         FOR UPDATE SKIP LOCKED)
+         AND ${durable}
+      RETURNING t.token
+    )
+    SELECT won.token AS won, CASE WHEN won.token IS NULL THEN ${REFUSER} END AS refuser
+      FROM (SELECT 1) AS answer
+      LEFT JOIN taken$ AS won ON true
+      LEFT JOIN ${table} AS t ON t.key = $1 AND won.token IS NULL`,
+
+  'acquire-on-terms-again': `
+    WITH taken$ AS (
+      UPDATE ${table} AS t
+         SET token = CASE WHEN t.owner = $2 THEN t.token ELSE GREATEST(t.token + 1, ${US}) END,
+             last_label      = CASE WHEN t.owner IS NULL OR t.owner = $2 THEN t.last_label      ELSE t.label END,
+             last_started_ms = CASE WHEN t.owner IS NULL OR t.owner = $2 THEN t.last_started_ms ELSE t.started_ms END,
+             last_ended_ms   = CASE WHEN t.owner IS NULL OR t.owner = $2 THEN t.last_ended_ms   ELSE LEAST(t.expires_ms, ${MS}) END,
+             last_outcome    = CASE WHEN t.owner IS NULL OR t.owner = $2 THEN t.last_outcome    ELSE 'failed' END,
+             tick_ms = CASE WHEN t.owner = $2 THEN t.tick_ms
+                            ELSE COALESCE($5::bigint, ${MS} - ${MS} % $7::bigint, CASE WHEN $8::bigint > 0 THEN ${MS} END, t.tick_ms) END,
+             started_ms = CASE WHEN t.owner = $2 THEN t.started_ms ELSE ${MS} END,
+             owner = $2, label = $4, renewed_ms = ${MS}, expires_ms = LEAST(${MS} + $3::bigint, ${NEVER})
+       WHERE t.key = (SELECT t.key FROM ${table} AS t
+                       WHERE t.key = $1
+                         AND COALESCE($5::bigint <= ${MS} + $6::bigint, true)
+                         AND (NOT t.paused
+                              AND (COALESCE(t.tick_ms < COALESCE($5::bigint, ${MS} - ${MS} % $7::bigint, ${MS} - $8::bigint + 1), true)
+                                   OR t.owner IS NOT NULL AND t.tick_ms = $9::bigint
+                                   OR t.tick_ms = $10::bigint)
+                              AND (t.expires_ms <= ${MS}
+                                   OR t.owner IS NOT NULL AND t.renewed_ms <= ${MS} - $11::bigint)
+                              OR t.owner = $2)
+                         FOR UPDATE SKIP LOCKED)
+         AND ${durable}
+      RETURNING t.token
+    )
+    SELECT won.token AS won, CASE WHEN won.token IS NULL THEN ${REFUSER} END AS refuser
+      FROM (SELECT 1) AS answer
+      LEFT JOIN taken$ AS won ON true
+      LEFT JOIN ${table} AS t ON t.key = $1 AND won.token IS NULL`,
+
+  // A statement by itself: preparing to insert would cost every attempt a tenth of its time. It
+  // must not wait for the end of a purge that is just deleting the row: its token would be older
+  // than those that others get meanwhile. Nor does it grant a key whose row may have vanished
+  // with the table, until the longest ttl ($5) has passed; see grace-period.ts.
+  'acquire-new': `
+    INSERT INTO ${table} (key, owner, token, label, started_ms, renewed_ms, expires_ms)
+    SELECT $1::varchar, $2, ${US}, $4, ${MS}, ${MS}, LEAST(${MS} + $3::bigint, ${NEVER})
+     WHERE NOT EXISTS (SELECT 1 FROM ${table} WHERE key = $1::varchar) AND ${durable}
+       AND COALESCE((SELECT GREATEST(expires_ms, started_ms + $5::bigint) FROM ${table} WHERE key = '${RESERVED_KEY}') <= ${MS}, true)
+    ON CONFLICT (key) DO NOTHING
+    RETURNING token AS won`,
+
+  // $9 is the longest ttl.
+  'acquire-on-terms-new': `
+    INSERT INTO ${table} (key, owner, token, label, started_ms, renewed_ms, expires_ms, tick_ms)
+    SELECT $1::varchar, $2, ${US}, $4, ${MS}, ${MS}, LEAST(${MS} + $3::bigint, ${NEVER}),
+           COALESCE($5::bigint, ${MS} - ${MS} % $7::bigint, CASE WHEN $8::bigint > 0 THEN ${MS} END)
+     WHERE COALESCE($5::bigint <= ${MS} + $6::bigint, true)
+       AND NOT EXISTS (SELECT 1 FROM ${table} WHERE key = $1::varchar) AND ${durable}
+       AND COALESCE((SELECT GREATEST(expires_ms, started_ms + $9::bigint) FROM ${table} WHERE key = '${RESERVED_KEY}') <= ${MS}, true)
+    ON CONFLICT (key) DO NOTHING
+    RETURNING token AS won`,
+});
+
+/** The row that refuses an attempt. One column in place of ten: each costs the driver something, also when it is empty. */
+const REFUSER = `json_build_object('key', t.key, 'owned', t.owner IS NOT NULL, 'token', t.token, 'expires_ms', t.expires_ms, 'label', t.label,
+                  'started_ms', t.started_ms, 'renewed_ms', t.renewed_ms, 'tick_ms', t.tick_ms, 'paused', t.paused, 'now_ms', ${MS})::text`;

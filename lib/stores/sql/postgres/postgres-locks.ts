@@ -1,0 +1,193 @@
+import type {
+  LeaseRenewal,
+  LockAcquireResult,
+  RenewalOutcome,
+} from '../../../interfaces/lock-store.interface.js';
+import type { Release, ReleaseToWaiter } from '../../shared/requests.js';
+import { CONTENTION, isPlain } from '../../shared/conditions.js';
+import { refusalInGrace, RESERVED_KEY } from '../grace-period.js';
+import {
+  refusalOf,
+  unpassed,
+  type HolderRow,
+  type LockRow,
+  type NoRow,
+  type RowRefusal,
+} from '../lock-row.js';
+import type {
+  Answer,
+  ChangeResult,
+  GuardRequest,
+  GuardResult,
+  LockStatements,
+  PageRequest,
+  PurgedSlice,
+  PurgeSlice,
+  ReleaseResult,
+  Run,
+  SqlAcquireRequest,
+} from '../lock-statements.js';
+import { MS } from './acquire-statements.js';
+import type { PostgresStatements } from './postgres-statements.js';
+
+type StatementName = keyof PostgresStatements;
+
+/** The process that sends a release. */
+export interface ReleasingProcess {
+  /** The channel on which it is notified itself. It never stays in the queue at its old place. */
+  channel: string;
+  /** Whether it goes to the end of the queue, if another process is notified. */
+  requeue?: boolean;
+  /** Whether other processes are likely to be queued. */
+  contended?: boolean;
+}
+
+/** A process that is not notified. */
+const WITHOUT_CHANNEL = { channel: '' };
+
+/**
+ * Keeps locks in a table of PostgreSQL, in one round trip for each operation. One more takes a
+ * key that has no row yet, a change that found nothing to change, and the release of a key
+ * with a queue that this process does not know of.
+ */
+export class PostgresLocks implements LockStatements {
+  readonly clock = MS;
+
+  constructor(private readonly statements: PostgresStatements) {}
+
+  async acquire(run: Run, request: SqlAcquireRequest): Promise<LockAcquireResult | RowRefusal> {
+    const { key, owner, ttl, label, tick, ahead, slot, gap, failOver, ignored, stealAfter, longest } =
+      request;
+    const name = isPlain(request) ? 'acquire' : 'acquire-on-terms';
+    const lease = [key, owner, ttl, label];
+    const when = isPlain(request) ? [] : [tick, ahead, slot, gap];
+    const past = isPlain(request) ? [] : [failOver, ignored, stealAfter];
+    const attempt = request.resend ? (`${name}-again` as const) : name;
+    const [row] = (await this.send(run, attempt, [...lease, ...when, ...past])).rows;
+    if (row && row.won !== null) return { acquired: true, fencingToken: Number(row.won) };
+    const refuser = row && (JSON.parse(String(row.refuser)) as HolderRow | NoRow);
+    const refusal = refuser && refusalOf(refuser, request);
+    if (refusal || refuser?.key !== null) return refusal ?? CONTENTION; // it has been free for a moment
+    const [added] = (await this.send(run, `${name}-new`, [...lease, ...when, longest])).rows;
+    if (added) return { acquired: true, fencingToken: Number(added.won) };
+    return refusalInGrace(await this.find(run, RESERVED_KEY), request) ?? CONTENTION;
+  }
+
+  async renew(run: Run, { key, owner, ttl }: LeaseRenewal): Promise<ChangeResult> {
+    return changeOf(await this.change(run, 'renew', 'lease-look', [key, owner], [ttl]));
+  }
+
+  async renewMany(run: Run, leases: readonly LeaseRenewal[]): Promise<RenewalOutcome[]> {
+    const columns = [leases.map((l) => l.key), leases.map((l) => l.owner), leases.map((l) => l.ttl)];
+    const outcomes = leases.map((): RenewalOutcome => 'lost'); // unless a row names it
+    const { rows: renewed } = await this.send(run, 'renew-many', columns);
+    // A lease that is still there but was not renewed is locked, or has just changed.
+    const { rows: held } =
+      renewed.length < leases.length ? await this.send(run, 'renew-many-look', columns) : { rows: [] };
+    for (const { place } of held) outcomes[Number(place) - 1] = 'unknown';
+    for (const { place } of renewed) outcomes[Number(place) - 1] = 'renewed';
+    return outcomes;
+  }
+
+  async release(run: Run, request: Release): Promise<ChangeResult> {
+    return changeOf(await this.releaseAndNotify(run, request, WITHOUT_CHANNEL));
+  }
+
+  /** Releases a key, and notifies the process that is first in its queue. */
+  async releaseAndNotify(
+    run: Run,
+    { key, owner, keepFor, outcome }: Release,
+    { channel, requeue = false, contended = false }: ReleasingProcess,
+  ): Promise<ReleaseResult> {
+    const lease = [key, owner];
+    if (keepFor > 0) return this.change(run, 'release-later', 'lease-look', lease, [keepFor, outcome]);
+    if (!requeue && !contended && (await this.send(run, 'release', [...lease, outcome])).affected > 0)
+      return 'done';
+    return this.change(run, 'release-and-notify', 'lease-look', lease, [outcome, channel, requeue]);
+  }
+
+  async releaseToWaiter(
+    run: Run,
+    { key, owner, outcome, nextOwner, ttl, label }: ReleaseToWaiter,
+  ): Promise<LockAcquireResult> {
+    const values = [key, owner, outcome, nextOwner, ttl, label];
+    const [granted] = (await this.send(run, 'release-to-waiter', values)).rows;
+    if (granted) return { acquired: true, fencingToken: Number(granted.token) };
+    const [lease] = (await this.send(run, 'lease-look', [key, owner])).rows;
+    return unpassed(lease as { paused: unknown } | undefined);
+  }
+
+  async forceRelease(run: Run, key: string): Promise<ChangeResult> {
+    return changeOf(await this.forceReleaseAndNotify(run, key, WITHOUT_CHANNEL.channel));
+  }
+
+  async forceReleaseAndNotify(run: Run, key: string, channel: string): Promise<ReleaseResult> {
+    return this.change(run, 'force-release', 'force-release-look', [key], [channel]);
+  }
+
+  /**
+   * Queues a process for a key that is held, and writes nothing if it is queued already.
+   * `false`: the key is free, or its row locked. `full`: the queue is too long.
+   */
+  async queue(run: Run, key: string, channel: string, first: boolean): Promise<boolean | 'full'> {
+    if ((await this.send(run, 'wait', [key, channel, first])).affected > 0) return true;
+    const [found] = (await this.send(run, 'wait-look', [key, channel])).rows;
+    return found?.queued === true || (found?.is_full === true && 'full');
+  }
+
+  /** Notifies the next process of a key that is free, in place of the process with this channel. */
+  async notifyNext(run: Run, key: string, channel: string): Promise<void> {
+    await this.send(run, 'notify-next', [key, channel]);
+  }
+
+  async pause(run: Run, key: string): Promise<ChangeResult> {
+    const [row] = (await this.send(run, 'pause', [key])).rows;
+    return (row?.change as ChangeResult | undefined) ?? 'locked';
+  }
+
+  async resume(run: Run, key: string): Promise<ChangeResult> {
+    return changeOf(await this.change(run, 'resume', 'resume-look', [key]));
+  }
+
+  async guard(run: Run, { key, owner, token }: GuardRequest): Promise<GuardResult> {
+    const [row] = (await this.send(run, 'guard', [key, owner, token])).rows;
+    return (row?.guarded as GuardResult | undefined) ?? 'gone';
+  }
+
+  async readClock(run: Run): Promise<number> {
+    return Number((await run(this.statements['read-clock'])).rows[0]?.now_ms);
+  }
+
+  async find(run: Run, key: string): Promise<LockRow | undefined> {
+    return (await this.send(run, 'inspect', [key])).rows[0] as LockRow | undefined;
+  }
+
+  async list(run: Run, { after, prefix, limit }: PageRequest): Promise<LockRow[]> {
+    return (await this.send(run, 'list', [after, prefix, limit])).rows as unknown as LockRow[];
+  }
+
+  async purge(run: Run, { after, prefix, olderThan }: PurgeSlice): Promise<PurgedSlice> {
+    const [row] = (await this.send(run, 'purge', [after, prefix, olderThan])).rows;
+    return { purged: Number(row?.purged), last: (row?.last ?? undefined) as string | undefined };
+  }
+
+  private async change(
+    run: Run,
+    name: StatementName,
+    look: StatementName,
+    found: unknown[],
+    values: unknown[] = [],
+  ): Promise<ReleaseResult> {
+    const { affected, rows } = await this.send(run, name, [...found, ...values]);
+    if (affected > 0) return rows[0]?.notified ? 'notified' : 'done';
+    return (await this.send(run, look, found)).rows.length > 0 ? 'locked' : 'gone';
+  }
+
+  private send(run: Run, name: StatementName, values: readonly unknown[]): Promise<Answer> {
+    return run(this.statements[name], values, name);
+  }
+}
+
+function changeOf(result: ReleaseResult): ChangeResult {
+  return result === 'notified' ? 'done' : result;
+}
