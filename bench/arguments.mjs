@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 export const STORES = ['postgres', 'mariadb', 'sqlite', 'mongodb'];
 
 const USAGE = `npm run bench -- [--quick] [--only P1,P8] [--store ${STORES.join(',')}] [--peers] [--out DIR]
+npm run bench -- --against DIR [--only P1,P3,P8,P14] [--store ...]
 bench/README.md tells what is measured.`;
 
 /** What the bench was asked for. Ends the process when that makes no sense, or is help. It needs no packages. */
@@ -25,6 +26,7 @@ function parsed(args) {
     quick: { type: 'boolean', default: false },
     peers: { type: 'boolean', default: false },
     out: { type: 'string' },
+    against: { type: 'string' },
     help: { type: 'boolean', default: false },
   };
   try {

@@ -1,8 +1,10 @@
 // What `npm run bench` runs when all is installed and built: measures the library, one goal after the other, on private servers.
 import { readArguments } from './arguments.mjs';
 import { runBench } from './bench.mjs';
+import { compareVersions } from './versions.mjs';
 
 for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(130)); // see to it that 'exit' is heard
-const exitCode = await runBench(readArguments(process.argv.slice(2)));
+const options = readArguments(process.argv.slice(2));
+const exitCode = await (options.against ? compareVersions(options) : runBench(options));
 // Not left to its natural end: what a peer has left open must not keep it.
 process.exit(exitCode);

@@ -28,7 +28,13 @@ export interface LockNotAcquiredDetails {
   full?: { option: 'perKey' | 'total'; limit: number } | undefined;
 }
 
-/** Why a lock was not acquired. `queue-full`: as many calls wait in this process as `maxWaiters` allows. @publicApi */
+/**
+ * Why a lock was not acquired. `queue-full`: as many calls wait in this process as `maxWaiters` allows.
+ *
+ * The list is open: a later version may add a reason. Give a `switch` over it a `default`.
+ *
+ * @publicApi
+ */
 export type BusyReason = RefusalReason | 'queue-full';
 
 /**

@@ -76,7 +76,9 @@ export interface ReleaseRequest extends StoreRequest {
 /**
  * Why an acquisition was refused. `held`: somebody has it. `contention`: the attempt collided (serialization failure, deadlock, duplicate key) and
  * knows nothing about the holder. The others are final, and come before `held` in this order: `tick-ahead` (the tick lies too far ahead of the
- * store's clock), `paused` (nobody gets the key until it is resumed), `tick-done` (this run, or a later one, has begun before).
+ * store's clock), `paused` (no call gets the key until it is resumed), `tick-done` (this run, or a later one, has begun before).
+ *
+ * The list is open: a later version may add a reason. Give a `switch` over it a `default`.
  *
  * @publicApi
  */
