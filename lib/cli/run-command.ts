@@ -1,5 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { constants } from 'node:os';
+import { LONGEST_TIMER } from '../options/duration.js';
 import { EXIT } from './exit-codes.js';
 
 /** What asks a program to end. */
@@ -7,8 +8,6 @@ export const STOP_SIGNALS: readonly NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SI
 
 /** A terminal sends these to all programs in the foreground by itself: forwarded, the command would have them twice. */
 const BY_TERMINAL = new Set<NodeJS.Signals>(['SIGINT', 'SIGQUIT']);
-
-const LONGEST_TIMER = 2 ** 31 - 1;
 
 /** How a command is run. */
 export interface CommandTerms {

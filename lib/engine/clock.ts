@@ -1,4 +1,5 @@
 import { uptime } from 'node:os';
+import { LONGEST_TIMER } from '../options/duration.js';
 
 /** A timer that has been started. */
 export interface Timer {
@@ -25,8 +26,6 @@ export interface Clock {
   random(): number;
 }
 
-// setTimeout fires at once above this.
-const LONGEST_TIMEOUT = 2 ** 31 - 1;
 /** Milliseconds after which a timer that has not fired is set again. */
 const LATE = 1_000;
 /** Milliseconds by which the wall clock has to step before the machine is asked whether it was suspended. */
@@ -118,5 +117,5 @@ class Limits {
 }
 
 function timeoutOf(ms: number): number {
-  return Math.min(Math.max(0, Math.ceil(ms)), LONGEST_TIMEOUT);
+  return Math.min(Math.max(0, Math.ceil(ms)), LONGEST_TIMER);
 }

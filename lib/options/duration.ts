@@ -26,6 +26,9 @@ type Unit =
  */
 export type Duration = number | `${number}${Unit}` | `${number} ${Unit}`;
 
+/** Milliseconds; `setTimeout` fires at once above this. */
+export const LONGEST_TIMER = 2 ** 31 - 1;
+
 /** What is allowed for one option. */
 export interface DurationLimits {
   /** The smallest value, in milliseconds. */

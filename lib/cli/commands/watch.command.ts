@@ -1,12 +1,11 @@
 import { Option, type Command } from 'commander';
+import { LONGEST_TIMER } from '../../options/duration.js';
 import { withLocks, type ConnectionOptions } from '../connection.options.js';
 import { durationArgument } from '../duration.argument.js';
 import { spanText } from '../lock-text.js';
 import { WatchLog } from '../watch-log.js';
 import { watchLocks } from '../watch-locks.js';
 import { WatchScreen } from '../watch-screen.js';
-
-const LONGEST_TIMER = 2 ** 31 - 1;
 
 export function addWatch(program: Command): void {
   program

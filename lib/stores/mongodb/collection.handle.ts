@@ -2,6 +2,7 @@ import type { ModuleRef } from '@nestjs/core';
 import type { ClientSession, Db, MongoClient } from 'mongodb';
 import type { Connection } from 'mongoose';
 import { LockError, LockStoreError } from '../../lock.errors.js';
+import { loadPackage } from '../shared/opening.js';
 import { OPERATION_LIMIT, TimeLimit } from '../shared/time-limit.js';
 import { storeFailure } from './mongo-failure.js';
 import type { AnyCollection } from './mongo-store.options.js';
@@ -36,7 +37,12 @@ export function ownCollection(
 ): CollectionHandle {
   return {
     async open() {
-      const { MongoClient } = await load('mongoStore({ url })', 'mongodb', () => import('mongodb'));
+      const { MongoClient } = await loadPackage(
+        'mongoStore({ url })',
+        'mongodb',
+        'mongodb',
+        () => import('mongodb'),
+      );
       const client = clientFor(url, MongoClient);
       try {
         await client.connect();
@@ -60,9 +66,10 @@ export function mongooseCollection(
   let connection: Connection;
   return {
     async open() {
-      const { getConnectionToken } = await load(
+      const { getConnectionToken } = await loadPackage(
         'mongooseStore()',
         '@nestjs/mongoose',
+        'mongoose @nestjs/mongoose',
         () => import('@nestjs/mongoose'),
       );
       try {
@@ -140,16 +147,5 @@ async function databaseOf(connection: Connection, wanted: string): Promise<Db> {
     throw storeFailure(error, 'open the lock store', target);
   } finally {
     timeLimit.end();
-  }
-}
-
-async function load<Module>(caller: string, name: string, importing: () => Promise<Module>): Promise<Module> {
-  try {
-    return await importing();
-  } catch (error) {
-    const packages = name === 'mongodb' ? 'mongodb' : 'mongoose @nestjs/mongoose';
-    throw new LockError(`${caller} needs the package ${name}. Run: npm install ${packages}.`, {
-      cause: error,
-    });
   }
 }

@@ -41,7 +41,7 @@ export class LockCollection {
   }
 
   async close(): Promise<void> {
-    const opened = await this.opening.end();
+    const opened = await this.opening.close();
     if (opened) await this.handle.close(opened.collection);
   }
 
@@ -62,7 +62,7 @@ export class LockCollection {
       );
     } catch (error) {
       abandoned.abort(); // or the driver sends it again when there is a primary, be it a minute later
-      if (this.opening.ended && !(error instanceof LockError))
+      if (this.opening.closed && !(error instanceof LockError))
         throw new LockStoreError(`Could not ${doing}: the lock store was closed meanwhile.`, {
           cause: safeError(error, owners),
           transient: true,

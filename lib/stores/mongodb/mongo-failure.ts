@@ -1,14 +1,11 @@
-import { LockError, LockStoreError } from '../../lock.errors.js';
-import { safeError } from '../../safe-error.js';
-import { NoAnswerError } from '../shared/time-limit.js';
-import { clause } from '../../error-text.js';
+import { LockStoreError, type LockError } from '../../lock.errors.js';
+import { brokenOff, failureOf, NETWORK_CODES, noAnswer, type FailureKind } from '../shared/failures.js';
 
 /** What drivers put on their errors. Recognized by it and by name: an application may have several copies of the driver. */
 interface DriverError {
   name?: unknown;
   message?: unknown;
   code?: unknown;
-  codeName?: unknown;
   /** What a bulk write failed of, also a broken link. */
   errorResponse?: unknown;
   hasErrorLabel?: (label: string) => boolean;
@@ -31,15 +28,7 @@ const NOT_PRIMARY_TEXT = /not master|not primary|node is recovering/i;
 
 /** Of the driver by their names, of Node by their codes: a write to a socket that was closed can come through as it is. */
 const NETWORK = new Set<unknown>([
-  'EAI_AGAIN',
-  'ECONNABORTED',
-  'ECONNREFUSED',
-  'ECONNRESET',
-  'EHOSTUNREACH',
-  'ENETUNREACH',
-  'ENOTFOUND',
-  'EPIPE',
-  'ETIMEDOUT',
+  ...NETWORK_CODES,
   'MongoNetworkError',
   'MongoNetworkTimeoutError',
   'MongoOperationTimeoutError',
@@ -125,6 +114,26 @@ export function isMissingCollection(error: unknown): boolean {
   return driverError(error).code === 26;
 }
 
+/** In this order: an error can be of two kinds. */
+const KINDS: readonly FailureKind[] = [
+  noAnswer(
+    'Look at its load, at elections, at the size of the connection pool and for a transaction that stays open.',
+  ),
+  {
+    is: (error) => CLOSED.has(driverError(error).name),
+    text: (target) =>
+      `the client of ${target} was closed. Connect it again, or pass a client that stays open as long as the application.`,
+    transient: true,
+  },
+  {
+    is: (error) => NOT_ALLOWED.has(driverError(error).code),
+    text: (target, reason) =>
+      `${target} refused the user (${reason}). Look at user, password and authSource; its role needs find, insert and update on the collection, and remove to purge.`,
+    transient: false,
+  },
+  brokenOff(isBrokenOff),
+];
+
 /**
  * The one place where errors of the driver become ours.
  *
@@ -139,34 +148,7 @@ export function storeFailure(
   target: string,
   owners: readonly string[] = [],
 ): LockError {
-  if (error instanceof LockError) return error;
-  const cause = safeError(error, owners);
-  if (error instanceof NoAnswerError) {
-    return new LockStoreError(
-      `Could not ${doing}: ${target} gave ${error.message}. Look at its load, at elections, at the size of the connection pool and for a transaction that stays open.`,
-      { cause, transient: true },
-    );
-  }
-  const { name, code } = driverError(error);
-  if (CLOSED.has(name)) {
-    return new LockStoreError(
-      `Could not ${doing}: the client of ${target} was closed. Connect it again, or pass a client that stays open as long as the application.`,
-      { cause, transient: true },
-    );
-  }
-  if (NOT_ALLOWED.has(code)) {
-    return new LockStoreError(
-      `Could not ${doing}: ${target} refused the user (${reasonOf(cause)}). Look at user, password and authSource; its role needs find, insert and update on the collection, and remove to purge.`,
-      { cause },
-    );
-  }
-  if (isBrokenOff(error)) {
-    return new LockStoreError(
-      `Could not ${doing}: ${target} cannot be reached, or broke off: ${reasonOf(cause)}.`,
-      { cause, transient: true },
-    );
-  }
-  return new LockStoreError(`Could not ${doing}: ${target} failed: ${reasonOf(cause)}.`, { cause });
+  return failureOf(error, { doing, target, owners }, KINDS);
 }
 
 function isBrokenOff(error: unknown): boolean {
@@ -179,15 +161,6 @@ function isBrokenOff(error: unknown): boolean {
 function hasLabel(error: unknown, ...labels: string[]): boolean {
   const found = driverError(error);
   return labels.some((label) => found.hasErrorLabel?.(label));
-}
-
-function reasonOf(error: unknown): string {
-  const { message, codeName, code } = driverError(error);
-  return (
-    [typeof message === 'string' && clause(message), (codeName ?? code) && `(${String(codeName ?? code)})`]
-      .filter(Boolean)
-      .join(' ') || 'see the cause'
-  );
 }
 
 function driverError(error: unknown): DriverError {

@@ -1,4 +1,4 @@
-import { LockStoreError } from '../../lock.errors.js';
+import { LockError, LockStoreError } from '../../lock.errors.js';
 
 /**
  * Opens a store before its first use. It opens the store again after a failure, or when the
@@ -6,7 +6,7 @@ import { LockStoreError } from '../../lock.errors.js';
  */
 export class Opening<T> {
   private opening: Promise<T> | undefined;
-  private closed = false;
+  private isClosed = false;
 
   /** @param isCurrent whether what was opened can still be used */
   constructor(
@@ -14,34 +14,33 @@ export class Opening<T> {
     private readonly isCurrent: (opened: T) => boolean = () => true,
   ) {}
 
-  /** Opens it also after it was closed. */
+  /** Opens the store, also after it was closed. */
   async start(): Promise<void> {
-    this.closed = false;
+    this.isClosed = false;
     await this.get('open it');
   }
 
-  /** Whether it was closed. */
-  get ended(): boolean {
-    return this.closed;
+  get closed(): boolean {
+    return this.isClosed;
   }
 
   /**
-   * @param doing what it is wanted for, such as `acquire "nightly-report"`
+   * @param doing what the store is used for, such as `acquire "nightly-report"`
    * @throws LockStoreError once the store was closed
    */
   async get(doing: string): Promise<T> {
-    if (this.closed) throw new LockStoreError(`Could not ${doing}: the lock store is closed.`);
+    if (this.isClosed) throw new LockStoreError(`Could not ${doing}: the lock store is closed.`);
     const opening = this.begin();
     const opened = await opening;
-    if (this.closed || this.isCurrent(opened)) return opened;
+    if (this.isClosed || this.isCurrent(opened)) return opened;
     if (this.opening === opening) this.opening = undefined;
     return this.begin();
   }
 
-  /** Ends its use, and gives what has to be closed now. */
-  async end(): Promise<T | undefined> {
-    this.closed = true;
-    const opened = await this.opening?.catch(() => undefined); // who opened it has had that error
+  /** Refuses from here on, and gives what the caller has to close. */
+  async close(): Promise<T | undefined> {
+    this.isClosed = true;
+    const opened = await this.opening?.catch(() => undefined); // the operation that opened it has failed
     this.opening = undefined;
     return opened;
   }
@@ -52,5 +51,25 @@ export class Opening<T> {
       throw error;
     });
     return this.opening;
+  }
+}
+
+/**
+ * Imports a package that only applications with this store have installed.
+ *
+ * @param user the function that needs the package, for messages
+ * @param packages what to install
+ * @throws LockError that says what to install
+ */
+export async function loadPackage<Module>(
+  user: string,
+  name: string,
+  packages: string,
+  importing: () => Promise<Module>,
+): Promise<Module> {
+  try {
+    return await importing();
+  } catch (error) {
+    throw new LockError(`${user} needs the package ${name}. Run: npm install ${packages}.`, { cause: error });
   }
 }

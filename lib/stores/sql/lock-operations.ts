@@ -79,7 +79,7 @@ export class LockOperations {
   }
 
   async close(): Promise<void> {
-    const database = await this.opening.end();
+    const database = await this.opening.close();
     await database?.wakeUps?.close();
     await database?.sessions.close();
     await database?.executor.close();

@@ -1,8 +1,7 @@
 import { LockError, LockStoreError } from '../../lock.errors.js';
 import { safeError } from '../../safe-error.js';
-import { NoAnswerError } from '../shared/time-limit.js';
-import { UnusableConnectionError, unusableMessage } from './unusable-connection.js';
-import { clause } from '../../error-text.js';
+import { brokenOff, failureOf, NETWORK_CODES, noAnswer, type FailureKind } from '../shared/failures.js';
+import { UnusableConnectionError } from './unusable-connection.js';
 
 /** Sessions collided: nothing was changed, and nothing is known about the holder. */
 export class CollisionError extends LockStoreError {
@@ -90,28 +89,12 @@ const MYSQL_BROKEN_OFF = [
 ];
 /** Codes of mysql2's pool cluster, which removes a server after some errors. */
 const TAKEN_OUT = new Set<unknown>(['POOL_NOEXIST', 'POOL_NONEONLINE']);
-const NETWORK = [
-  'EADDRNOTAVAIL',
-  'EAI_AGAIN',
-  'EAI_FAIL',
-  'ECONNABORTED',
-  'ECONNREFUSED',
-  'ECONNRESET',
-  'EHOSTDOWN',
-  'EHOSTUNREACH',
-  'ENETDOWN',
-  'ENETRESET',
-  'ENETUNREACH',
+const BROKEN_OFF = new Set<unknown>([
+  ...POSTGRES_BROKEN_OFF,
+  ...MYSQL_BROKEN_OFF,
+  ...NETWORK_CODES,
   'ENOENT', // of a server's socket file
-  'ENOTCONN',
-  'ENOTFOUND',
-  'EPIPE',
-  'ERR_SOCKET_CLOSED',
-  'ERR_STREAM_DESTROYED',
-  'ERR_STREAM_WRITE_AFTER_END',
-  'ETIMEDOUT',
-];
-const BROKEN_OFF = new Set<unknown>([...POSTGRES_BROKEN_OFF, ...MYSQL_BROKEN_OFF, ...NETWORK]);
+]);
 
 /**
  * Connection errors to which pg and mysql2 give no code, and their errors, and TypeORM's, for
@@ -208,6 +191,30 @@ export function isMissingSchema(error: unknown): boolean {
   return has(error, MISSING_SCHEMA);
 }
 
+/** In this order: an error can be of two kinds. */
+const KINDS: readonly FailureKind[] = [
+  noAnswer('Look at its load, at locks on the table and at the size of the connection pool.'),
+  {
+    is: isReadOnly,
+    text: (target, reason) =>
+      `${target} takes no writes: ${reason}. It is a replica, or a writer that was demoted. Connect to the writer. The store closes such connections, and the next attempt takes another one.`,
+    transient: true,
+  },
+  {
+    is: (error) => has(error, TAKEN_OUT),
+    text: (target, reason) =>
+      `the pool cluster of mysql2 has no server for ${target}: ${reason}. It removes a server after some failed connections, for good unless the option replication.restoreNodeTimeout of the DataSource is set.`,
+    transient: true,
+  },
+  {
+    is: (error) => STATEMENT_POOLING.test(String(driverError(error).message)),
+    text: (target) =>
+      `the pooler in front of ${target} is in statement mode, which allows no transaction. Set its mode to transaction (PgBouncer: pool_mode = transaction).`,
+    transient: false,
+  },
+  brokenOff(isBrokenOff),
+];
+
 /**
  * The one place where errors of drivers become ours.
  *
@@ -222,52 +229,23 @@ export function storeFailure(
   target: string,
   owners: readonly string[] = [],
 ): LockError {
-  if (error instanceof LockError) return error;
-  if (isContention(error)) return new CollisionError(doing, target, safeError(error, owners));
-  return failureOf(error, doing, target, owners);
+  if (isContention(error) && !(error instanceof LockError))
+    return new CollisionError(doing, target, safeError(error, owners));
+  return transactionFailure(error, doing, target, owners);
 }
 
 /** The same for a transaction as a whole, which collides with others about rows that are not ours. */
-export function transactionFailure(error: unknown, doing: string, target: string): LockError {
-  if (error instanceof LockError) return error;
-  return failureOf(error, doing, target, []);
-}
-
-function failureOf(error: unknown, doing: string, target: string, owners: readonly string[]): LockStoreError {
-  const cause = safeError(error, owners);
-  if (error instanceof NoAnswerError) {
-    return new LockStoreError(
-      `Could not ${doing}: ${target} gave ${error.message}. Look at its load, at locks on the table and at the size of the connection pool.`,
-      { cause, transient: true },
-    );
-  }
-  if (error instanceof UnusableConnectionError)
-    return new LockStoreError(unusableMessage(error.fault, doing, target), { cause, transient: true });
-  if (isReadOnly(error)) {
-    return new LockStoreError(
-      `Could not ${doing}: ${target} takes no writes: ${reasonOf(cause)}. It is a replica, or a writer that was demoted. Connect to the writer. The store closes such connections, and the next attempt takes another one.`,
-      { cause, transient: true },
-    );
-  }
-  if (has(error, TAKEN_OUT)) {
-    return new LockStoreError(
-      `Could not ${doing}: the pool cluster of mysql2 has no server for ${target}: ${reasonOf(cause)}. It removes a server after some failed connections, for good unless the option replication.restoreNodeTimeout of the DataSource is set.`,
-      { cause, transient: true },
-    );
-  }
-  if (STATEMENT_POOLING.test(String(driverError(error).message))) {
-    return new LockStoreError(
-      `Could not ${doing}: the pooler in front of ${target} is in statement mode, which allows no transaction. Set its mode to transaction (PgBouncer: pool_mode = transaction).`,
-      { cause },
-    );
-  }
-  if (isBrokenOff(error)) {
-    return new LockStoreError(
-      `Could not ${doing}: ${target} cannot be reached, or broke off: ${reasonOf(cause)}.`,
-      { cause, transient: true },
-    );
-  }
-  return new LockStoreError(`Could not ${doing}: ${target} failed: ${reasonOf(cause)}.`, { cause });
+export function transactionFailure(
+  error: unknown,
+  doing: string,
+  target: string,
+  owners: readonly string[] = [],
+): LockError {
+  const unusable: FailureKind[] =
+    error instanceof UnusableConnectionError
+      ? [{ is: () => true, text: (place) => error.textFor(place), transient: true }]
+      : [];
+  return failureOf(error, { doing, target, owners }, [...unusable, ...KINDS]);
 }
 
 function isBrokenOff(error: unknown): boolean {
@@ -279,18 +257,6 @@ function isBrokenOff(error: unknown): boolean {
     [code, sqlState].some((state) => typeof state === 'string' && /^08...$/.test(state)) ||
     (fatal === true && sqlState === undefined) ||
     BROKEN_OFF_TEXT.test(String(message))
-  );
-}
-
-function reasonOf(error: unknown): string {
-  const { message, code } = driverError(error);
-  return (
-    [
-      typeof message === 'string' && clause(message),
-      (typeof code === 'string' || typeof code === 'number') && `(${code})`,
-    ]
-      .filter(Boolean)
-      .join(' ') || 'see the cause'
   );
 }
 

@@ -24,6 +24,12 @@ export class UnusableConnectionError extends Error {
   ) {
     super(`The connection ${FAULTS[fault].found}`, { cause });
   }
+
+  /** For the message of the operation that found no other connection. */
+  textFor(target: string): string {
+    const { found, advice } = FAULTS[this.fault];
+    return `each connection to ${target} that was tried ${found}. ${advice}`;
+  }
 }
 
 /** Texts for messages: the state of the connection, and where to look for the cause. */
@@ -96,10 +102,4 @@ export function mayBeTheServers(fault: ConnectionFault): boolean {
 export function warningOf(fault: ConnectionFault): string {
   const { found, advice } = FAULTS[fault];
   return `A connection of the pool ${found}. No lock is granted there: the store closed it and took another one. ${advice}`;
-}
-
-/** @param doing what failed, such as `acquire "nightly-report"` */
-export function unusableMessage(fault: ConnectionFault, doing: string, target: string): string {
-  const { found, advice } = FAULTS[fault];
-  return `Could not ${doing}: each connection to ${target} that was tried ${found}. ${advice}`;
 }

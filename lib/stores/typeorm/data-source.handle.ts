@@ -3,6 +3,7 @@ import type { DataSource, DataSourceOptions } from 'typeorm';
 import { LockError, LockStoreError } from '../../lock.errors.js';
 import { safeError } from '../../safe-error.js';
 import { describeDataSource, fromTypeOrm } from '../executors/typeorm-executor.js';
+import { loadPackage } from '../shared/opening.js';
 import { inTime, NoAnswerError, OPERATION_LIMIT } from '../shared/time-limit.js';
 import type { OpenExecutor } from '../sql/sql-executor.js';
 import { storeFailure } from '../sql/store-failure.js';
@@ -92,7 +93,12 @@ function applicationDataSource(moduleRef: ModuleRef, maker: string, name?: strin
   const wanted = name === undefined ? 'DataSource' : `DataSource "${name}"`;
   return {
     async open() {
-      const { getDataSourceToken } = await load(maker, '@nestjs/typeorm', () => import('@nestjs/typeorm'));
+      const { getDataSourceToken } = await loadPackage(
+        `${maker}()`,
+        '@nestjs/typeorm',
+        PACKAGES,
+        () => import('@nestjs/typeorm'),
+      );
       let dataSource: Partial<DataSource> | undefined;
       try {
         dataSource = moduleRef.get<DataSource>(getDataSourceToken(name), { strict: false });
@@ -117,11 +123,13 @@ function applicationDataSource(moduleRef: ModuleRef, maker: string, name?: strin
   };
 }
 
+const PACKAGES = 'typeorm @nestjs/typeorm, and the driver of the database (pg, mysql2 or better-sqlite3)';
+
 /** A DataSource of the store's own. */
 function ownDataSource(options: DataSourceOptions, maker: string): DataSourceHandle {
   return {
     async open() {
-      const typeorm = await load(maker, 'typeorm', () => import('typeorm'));
+      const typeorm = await loadPackage(`${maker}()`, 'typeorm', PACKAGES, () => import('typeorm'));
       try {
         const initializing = new typeorm.DataSource(options).initialize();
         return await inTime(initializing, OPERATION_LIMIT, (late) => late.destroy());
@@ -149,16 +157,4 @@ function ownDataSource(options: DataSourceOptions, maker: string): DataSourceHan
 function driverOf(type: string): string {
   if (type === 'postgres') return 'pg';
   return type === 'better-sqlite3' ? 'better-sqlite3' : 'mysql2';
-}
-
-async function load<Module>(maker: string, name: string, importing: () => Promise<Module>): Promise<Module> {
-  try {
-    return await importing();
-  } catch (error) {
-    throw new LockError(
-      `${maker}() needs the package ${name}. Run: npm install typeorm @nestjs/typeorm, and the driver of the database ` +
-        '(pg, mysql2 or better-sqlite3).',
-      { cause: error },
-    );
-  }
 }

@@ -13,6 +13,7 @@ import type {
   StoreDescription,
   StoreLifecycle,
 } from '../../../interfaces/lock-store.interface.js';
+import { LONGEST_TIMER } from '../../../options/duration.js';
 import { storedKey } from '../../../options/lock-key.js';
 import { LockError, LockStoreError } from '../../../lock.errors.js';
 import { safeText } from '../../../safe-error.js';
@@ -35,7 +36,7 @@ import { openSessionDatabase } from './open-session-database.js';
 import type { SessionDatabase } from './session-database.js';
 import { recordsOf } from './session-listing.js';
 import { SessionPool } from './session-pool.js';
-import { LONGEST_TIMER, type SessionSettings } from './session-store.options.js';
+import type { SessionSettings } from './session-store.options.js';
 import { clause } from '../../../error-text.js';
 
 interface Opened {
@@ -87,7 +88,7 @@ export class SessionLockStore
 
   /** Gives back every lock, those that are kept too. */
   async close(): Promise<void> {
-    const opened = await this.opening.end();
+    const opened = await this.opening.close();
     if (!opened) return;
     for (const giveUp of this.waits) giveUp();
     const sessions = [...this.held.values(), ...this.kept.keys()];
@@ -149,7 +150,7 @@ export class SessionLockStore
         pool.giveBack(session);
         return { acquired: false, reason: 'held', holder };
       }
-      if (session.ended || this.opening.ended)
+      if (session.ended || this.opening.closed)
         throw new LockStoreError(`Could not ${doing}: its connection ended just after.`, { transient: true });
       const held = new HeldSession(session, claim, token, {
         database,
@@ -261,7 +262,7 @@ export class SessionLockStore
     signal?.addEventListener('abort', giveUp, { once: true });
     this.waits.add(giveUp);
     try {
-      while (!this.opening.ended) {
+      while (!this.opening.closed) {
         const wait = Math.max(0, Math.min(until - performance.now(), this.settings.keepAlive));
         const token = await database.take(session, claim, wait, signal);
         if (token !== undefined || performance.now() >= until || signal?.aborted) return token;

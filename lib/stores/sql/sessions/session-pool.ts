@@ -1,6 +1,7 @@
 import { LockStoreError } from '../../../lock.errors.js';
 import type { LockSession } from './lock-session.js';
-import { LONGEST_TIMER, type SessionSettings } from './session-store.options.js';
+import { LONGEST_TIMER } from '../../../options/duration.js';
+import type { SessionSettings } from './session-store.options.js';
 
 /** Milliseconds that an acquisition waits for a connection, also one that does not wait for the lock. */
 const PATIENCE = 5_000;

@@ -1,4 +1,4 @@
-import { parseDuration, type Duration } from '../../../options/duration.js';
+import { LONGEST_TIMER, parseDuration, type Duration } from '../../../options/duration.js';
 import { LockError } from '../../../lock.errors.js';
 import { OPERATION_LIMIT } from '../../shared/time-limit.js';
 import { assertKnownOptions } from '../../../options/known-options.js';
@@ -36,8 +36,6 @@ const DEFAULTS: Required<SessionStoreOptions> = {
 };
 /** A server that is slow for a moment has not gone away. */
 const SHORTEST_LIMIT = 1_000;
-/** Milliseconds; `setTimeout` fires at once above this. */
-export const LONGEST_TIMER = 2 ** 31 - 1;
 
 /**
  * @param store the name of the store's class, for messages
