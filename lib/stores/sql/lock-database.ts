@@ -3,7 +3,7 @@ import { OPERATION_LIMIT } from '../shared/time-limit.js';
 import type { LockDatabase, Run } from './lock-statements.js';
 import { tableName, type LockTable } from './lock-table.ddl.js';
 import { resolveTable } from './lock-table.schema.js';
-import { mysqlDialect } from './mysql/mysql-statements.js';
+import { MysqlLocks } from './mysql/mysql-locks.js';
 import { Mysql2Driver, type Mysql2Connection } from './mysql/mysql2-driver.js';
 import { PooledConnections } from './pooled-connections.js';
 import { PooledTransactions } from './pooled-transactions.js';
@@ -17,7 +17,7 @@ import type { SqlExecutor, Warn } from './sql-executor.js';
 import type { SqlStoreSettings } from './sql-store.options.js';
 import type { Sqlite } from './sqlite/sqlite-connection.js';
 import { SqliteOwnConnection } from './sqlite/sqlite-own-connection.js';
-import { sqliteDialect } from './sqlite/sqlite-statements.js';
+import { SqliteLocks } from './sqlite/sqlite-locks.js';
 import { SqliteTransactions } from './sqlite/sqlite-transactions.js';
 
 /** Milliseconds after which the operating system looks whether a connection that is silent is still there. */
@@ -107,7 +107,7 @@ async function openMysql(
     sessions,
     // MySQL's binary log may be of a format that allows no lower level than the application's.
     transactions: new PooledTransactions(executor, driver, warn, mariadb ? 'READ COMMITTED' : undefined),
-    statements: mysqlDialect(tableName(executor.type, resolved), {
+    statements: new MysqlLocks(tableName(executor.type, resolved), {
       mariadb,
       skipsLocked: mariadb ? atLeast(10, 6) : atLeast(8, 0),
       logsStatements: await logsStatements(sessions),
@@ -124,7 +124,7 @@ async function openSqlite(executor: SqlExecutor<Sqlite>, table: LockTable): Prom
     table: resolved,
     sessions: own,
     transactions: new SqliteTransactions(executor, name, own),
-    statements: sqliteDialect(name),
+    statements: new SqliteLocks(name),
   };
 }
 

@@ -1,4 +1,5 @@
 import type { LockOutcome } from '../../interfaces/lock-record.interface.js';
+import type { LockAcquireResult } from '../../interfaces/lock-store.interface.js';
 import {
   CONTENTION,
   ignoredTick,
@@ -65,6 +66,11 @@ export type NoRow = { [Column in keyof HolderRow]: Column extends 'now_ms' ? unk
  * ahead: the attempt may be repeated, ignoring it.
  */
 export type RowRefusal = Refusal & { ignorable?: number };
+
+/** The answer to an attempt that gets the key. */
+export function granted(token: unknown): LockAcquireResult {
+  return { acquired: true, fencingToken: Number(token) };
+}
 
 /** The answer to an attempt that does not get the key; `undefined` when, by this row, it does: unless someone else is taking it right now. */
 export function refusalOf(

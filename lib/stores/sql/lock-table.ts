@@ -4,7 +4,7 @@ import type { LockDatabase, Run } from './lock-statements.js';
 import { columnsIn } from './lock-row.js';
 import { createTable, CREATION_LOCK, nameOf, tableName, type LockTable } from './lock-table.ddl.js';
 import { literal, missingSchema } from './lock-table.schema.js';
-import { createTrigger } from './sqlite/sqlite-tokens.js';
+import { createTrigger } from './sqlite/sqlite-statements.js';
 import { isMissingSchema, isMissingTable } from './store-failure.js';
 
 /** Sees to it that the table is there with all its columns. DDL is only issued when it is missing: the user may not be allowed to. */

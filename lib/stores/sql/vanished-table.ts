@@ -3,9 +3,9 @@ import { OPERATION_LIMIT } from '../shared/time-limit.js';
 import type { LockDatabase } from './lock-statements.js';
 import { createTable, CREATION_LOCK, nameOf, tableName } from './lock-table.ddl.js';
 import { missingTable } from './lock-table.js';
-import { assertClock } from './mysql/mysql-clock.js';
+import { assertClock } from './mysql/session-settings.js';
 import type { Warn } from './sql-executor.js';
-import { createTrigger } from './sqlite/sqlite-tokens.js';
+import { createTrigger } from './sqlite/sqlite-statements.js';
 import { isExistingTable, isMissingTable } from './store-failure.js';
 import { graceStatement } from './grace-period.js';
 

@@ -2,88 +2,107 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { expect, it } from '@jest/globals';
 import { graceStatement } from '../../../lib/stores/sql/grace-period.js';
-import type { LockDatabase, LockStatements } from '../../../lib/stores/sql/lock-statements.js';
 import { createTable } from '../../../lib/stores/sql/lock-table.ddl.js';
-import { mysqlDialect } from '../../../lib/stores/sql/mysql/mysql-statements.js';
+import { MysqlLocks } from '../../../lib/stores/sql/mysql/mysql-locks.js';
+import { mysqlStatements } from '../../../lib/stores/sql/mysql/mysql-statements.js';
+import { LOCK_WAIT, LOOK_AT_CLOCK } from '../../../lib/stores/sql/mysql/session-settings.js';
 import { PostgresLocks } from '../../../lib/stores/sql/postgres/postgres-locks.js';
 import { postgresStatements } from '../../../lib/stores/sql/postgres/postgres-statements.js';
-import { sqliteDialect } from '../../../lib/stores/sql/sqlite/sqlite-statements.js';
-import { createTrigger } from '../../../lib/stores/sql/sqlite/sqlite-tokens.js';
-import { sentStatements } from './sent-statements.js';
+import { SqliteLocks } from '../../../lib/stores/sql/sqlite/sqlite-locks.js';
+import { createTrigger, sqliteStatements } from '../../../lib/stores/sql/sqlite/sqlite-statements.js';
 
-/** `UPDATE_GOLDEN=1 npm test golden` writes the files; without it a file that is missing fails. */
+/** `npm run golden` sets it and writes the files. Without it, a file that is missing fails its test. */
 const UPDATES = process.env['UPDATE_GOLDEN'] === '1';
 const FOLDER = fileURLToPath(new URL('golden/', import.meta.url));
 
-const postgres = (options: { asyncRelease?: boolean; weak?: boolean } = {}) => {
-  const texts = postgresStatements('"public"."locks"', options);
-  return {
-    kind: 'postgres' as const,
-    weak: options.weak ?? false,
-    dialect: new PostgresLocks(texts),
-    texts,
-  };
-};
-const mysql = (kind: 'mysql' | 'mariadb', skipsLocked: boolean, logsStatements = false) => ({
-  kind,
-  weak: false,
-  dialect: mysqlDialect('`app`.`locks`', { mariadb: kind === 'mariadb', skipsLocked, logsStatements }),
-});
+const POSTGRES = '"app"."locks"';
+const MYSQL = '`app`.`locks`';
+const SQLITE = '"main"."locks"';
 
-interface Case {
-  kind: LockDatabase['kind'];
-  weak: boolean;
-  dialect: LockStatements;
-  /** All statements by name; for other databases those that are sent. */
-  texts?: Record<string, string>;
-}
-
-/** Each database with each option that changes a statement. */
-const CASES: Record<string, Case> = {
-  postgres: postgres(),
-  'postgres-async-release': postgres({ asyncRelease: true }),
-  'postgres-weak': postgres({ weak: true }),
-  mariadb: mysql('mariadb', true),
-  'mariadb-statement-log': mysql('mariadb', true, true),
-  'mariadb-10.3': mysql('mariadb', false),
-  'mariadb-10.3-statement-log': mysql('mariadb', false, true),
-  mysql: mysql('mysql', true),
-  'mysql-statement-log': mysql('mysql', true, true),
-  'mysql-5': mysql('mysql', false),
-  'mysql-5-statement-log': mysql('mysql', false, true),
-  sqlite: { kind: 'better-sqlite3', weak: false, dialect: sqliteDialect('"main"."locks"') },
+/** The statements of each database, with each option and each server that changes one of them. */
+const STATEMENTS = {
+  postgres: () => postgres({}),
+  'postgres-async-release': () => postgres({ asyncRelease: true }),
+  'postgres-weak': () => postgres({ weak: true }),
+  mariadb: () => mysql({ mariadb: true, skipsLocked: true, logsStatements: false }),
+  'mariadb-statement-log': () => mysql({ mariadb: true, skipsLocked: true, logsStatements: true }),
+  'mariadb-10.3': () => mysql({ mariadb: true, skipsLocked: false, logsStatements: false }),
+  'mariadb-10.3-statement-log': () => mysql({ mariadb: true, skipsLocked: false, logsStatements: true }),
+  mysql: () => mysql({ mariadb: false, skipsLocked: true, logsStatements: false }),
+  'mysql-statement-log': () => mysql({ mariadb: false, skipsLocked: true, logsStatements: true }),
+  'mysql-5': () => mysql({ mariadb: false, skipsLocked: false, logsStatements: false }),
+  'mysql-5-statement-log': () => mysql({ mariadb: false, skipsLocked: false, logsStatements: true }),
+  sqlite: () => sqlite(),
 };
 
-for (const [name, { kind, weak, dialect, texts }] of Object.entries(CASES))
-  it(`B15 the statements of ${name} are those of golden/${name}.sql`, async () => {
-    const table = { table: 'locks', schema: kind === 'better-sqlite3' ? 'main' : 'app', weak };
-    const statements = new Map([
-      ['create-table', createTable(kind, table)],
-      ...(kind === 'better-sqlite3' ? [['create-trigger', createTrigger(table)] as const] : []),
-      ...(texts ? Object.entries(texts) : await sentStatements(dialect)),
-      ['begin-grace-period', graceStatement({ kind, statements: dialect }, table, 20_000)],
-    ]);
+for (const [name, statements] of Object.entries(STATEMENTS))
+  it(`B15 the statements of ${name} are those of golden/${name}.sql`, () => {
     const file = `${FOLDER}${name}.sql`;
-    if (UPDATES) writeFileSync(file, textOf(statements));
-    expect(folded(textOf(statements))).toBe(folded(readFileSync(file, 'utf8')));
+    const text = textOf(statements());
+    if (UPDATES) writeFileSync(file, text);
+    expect(text).toBe(readFileSync(file, 'utf8'));
   });
 
-it('B15 there is no golden file that nothing is compared with', () => {
+it('B15 each golden file belongs to a database', () => {
   expect(readdirSync(FOLDER).toSorted()).toEqual(
-    Object.keys(CASES)
+    Object.keys(STATEMENTS)
       .map((name) => `${name}.sql`)
       .toSorted(),
   );
 });
 
-function textOf(statements: ReadonlyMap<string, string>): string {
-  return [...statements].map(([name, sql]) => `-- ${name}\n${sql.trim()};\n`).join('\n');
+function postgres(options: { asyncRelease?: boolean; weak?: boolean }): Record<string, string> {
+  const table = { table: 'locks', schema: 'app', weak: options.weak ?? false };
+  return {
+    'create-table': createTable('postgres', table),
+    ...postgresStatements(POSTGRES, options),
+    'grace-period': graceStatement(
+      { kind: 'postgres', statements: new PostgresLocks(postgresStatements(POSTGRES)) },
+      table,
+      20_000,
+    ),
+  };
 }
 
-/** One line for each statement: how it is indented does not matter. */
-function folded(text: string): string {
-  return text
-    .split(/^(?=-- )/m)
-    .map((statement) => statement.replaceAll(/\s+/g, ' ').trim())
+function mysql(server: Parameters<typeof mysqlStatements>[1]): Record<string, string> {
+  const table = { table: 'locks', schema: 'app', weak: false };
+  return {
+    'create-table': createTable('mysql', table),
+    ...mysqlStatements(MYSQL, server),
+    'look-at-clock': LOOK_AT_CLOCK,
+    ...(server.mariadb ? {} : LOCK_WAIT),
+    'grace-period': graceStatement(
+      { kind: 'mysql', statements: new MysqlLocks(MYSQL, server) },
+      table,
+      20_000,
+    ),
+  };
+}
+
+function sqlite(): Record<string, string> {
+  const table = { table: 'locks', schema: 'main', weak: false };
+  return {
+    'create-table': createTable('better-sqlite3', table),
+    'create-trigger': createTrigger(table),
+    ...sqliteStatements(SQLITE),
+    'grace-period': graceStatement(
+      { kind: 'better-sqlite3', statements: new SqliteLocks(SQLITE) },
+      table,
+      20_000,
+    ),
+  };
+}
+
+/** A whole statement below each name, without the indentation that it has in the code. */
+function textOf(statements: Record<string, string>): string {
+  return Object.entries(statements)
+    .map(([name, sql]) => `-- ${name}\n${outdented(sql)};\n`)
     .join('\n');
+}
+
+function outdented(sql: string): string {
+  const [first = '', ...others] = sql.split('\n').map((line) => line.trimEnd());
+  const indents = others.filter((line) => line !== '').map((line) => line.search(/\S/));
+  const lines = [first, ...others.map((line) => line.slice(Math.min(...indents)))];
+  return lines.filter((line) => line !== '').join('\n');
 }

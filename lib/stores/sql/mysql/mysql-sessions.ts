@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LockStoreError } from '../../../lock.errors.js';
 import { OPERATION_LIMIT } from '../../shared/time-limit.js';
-import { hex, US } from './mysql-expressions.js';
+import { US } from './mysql-statements.js';
+import { hex } from './mysql-values.js';
 import { Mysql2Driver, type Mysql2Connection } from './mysql2-driver.js';
 import { PooledConnections } from '../pooled-connections.js';
 import { mysqlServer, type MysqlVersion } from '../server-version.js';

@@ -1,7 +1,7 @@
 import { LockStoreError } from '../../../lock.errors.js';
 import type { Answer } from '../lock-statements.js';
-import { clockRuns, LOOK_AT_CLOCK } from './mysql-clock.js';
-import { hex } from './mysql-expressions.js';
+import { withLiterals } from './mysql-values.js';
+import { clockRuns, LOOK_AT_CLOCK } from './session-settings.js';
 import type { SqlDriver, Warn } from '../sql-executor.js';
 import type { ConnectionFault } from '../unusable-connection.js';
 
@@ -146,17 +146,6 @@ async function sent(
 function faultOf(status: number): ConnectionFault | undefined {
   if (!(status & AUTOCOMMIT)) return 'autocommit';
   return status & IN_TRANSACTION ? 'transaction' : undefined;
-}
-
-/** As bytes, whatever the character set of the connection and its rules for quotes. */
-function withLiterals(sql: string, values: readonly unknown[]): string {
-  let next = 0;
-  return sql.replaceAll(/`(?:[^`]|``)*`|\?/g, (found) => (found === '?' ? literal(values[next++]) : found));
-}
-
-function literal(value: unknown): string {
-  if (value === null) return 'NULL';
-  return typeof value === 'number' ? String(value) : hex(value as string | Buffer);
 }
 
 /** The common case, which mysql2 executes 15 microseconds faster without options. */

@@ -15,172 +15,199 @@ CREATE TABLE IF NOT EXISTS `app`.`locks` (
   last_outcome varchar(16)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4;
 
--- acquire 1
-SELECT ABS(TIMESTAMPDIFF(MICROSECOND, NOW(6), SYSDATE(6))) < 100000 AS clock_runs;
+-- acquire
+UPDATE `app`.`locks`
+   SET token = LAST_INSERT_ID(GREATEST(token + 1, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)))),
+       last_label      = IF(owner IS NULL, last_label,      label),
+       last_started_ms = IF(owner IS NULL, last_started_ms, started_ms),
+       last_ended_ms   = IF(owner IS NULL, last_ended_ms,   LEAST(expires_ms, (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000))),
+       last_outcome    = IF(owner IS NULL, last_outcome,    'failed'),
+       started_ms = (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000), owner = :owner, label = CONVERT(:label USING utf8mb4), renewed_ms = (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000), expires_ms = LEAST((TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) + :ttl, 9007199254740991)
+ WHERE `key` = (SELECT `key` FROM (
+        SELECT `key` FROM `app`.`locks` WHERE `key` = :key AND NOT paused AND expires_ms <= (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) AND TRUE FOR UPDATE SKIP LOCKED) AS unlocked);
 
--- acquire 2
-UPDATE `app`.`locks` SET token = LAST_INSERT_ID(IF(FALSE, token, GREATEST(token + 1, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))))),
-         last_label      = IF(owner IS NULL OR FALSE, last_label,      label),
-         last_started_ms = IF(owner IS NULL OR FALSE, last_started_ms, started_ms),
-         last_ended_ms   = IF(owner IS NULL OR FALSE, last_ended_ms,   LEAST(expires_ms, (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000))),
-         last_outcome    = IF(owner IS NULL OR FALSE, last_outcome,    'failed'),
-         tick_ms    = IF(FALSE, tick_ms, tick_ms),
-         started_ms = IF(FALSE, started_ms, (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000)),
-         owner = ?, label = CONVERT(? USING utf8mb4), renewed_ms = (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000), expires_ms = LEAST((TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) + ?, 9007199254740991)
-      WHERE `key` = (SELECT `key` FROM (SELECT `key` FROM `app`.`locks` WHERE `key` = ? AND TRUE AND (NOT paused AND expires_ms <= (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) OR FALSE) AND TRUE FOR UPDATE SKIP LOCKED) AS unlocked);
+-- acquire-again
+UPDATE `app`.`locks`
+   SET token = LAST_INSERT_ID(IF(owner <=> :owner, token, GREATEST(token + 1, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))))),
+       last_label      = IF(owner IS NULL OR owner <=> :owner, last_label,      label),
+       last_started_ms = IF(owner IS NULL OR owner <=> :owner, last_started_ms, started_ms),
+       last_ended_ms   = IF(owner IS NULL OR owner <=> :owner, last_ended_ms,   LEAST(expires_ms, (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000))),
+       last_outcome    = IF(owner IS NULL OR owner <=> :owner, last_outcome,    'failed'),
+       started_ms = IF(owner <=> :owner, started_ms, (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000)),
+       owner = :owner, label = CONVERT(:label USING utf8mb4), renewed_ms = (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000), expires_ms = LEAST((TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) + :ttl, 9007199254740991)
+ WHERE `key` = (SELECT `key` FROM (
+        SELECT `key` FROM `app`.`locks` WHERE `key` = :key AND (NOT paused AND expires_ms <= (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) OR owner <=> :owner) AND TRUE FOR UPDATE SKIP LOCKED) AS unlocked);
 
--- acquire 3
-SELECT seen.*, ABS(TIMESTAMPDIFF(MICROSECOND, NOW(6), SYSDATE(6))) < 100000 AS clock_runs FROM (SELECT 1) AS one LEFT JOIN (SELECT `key`, owner IS NOT NULL AS owned, token, expires_ms, CAST(label AS BINARY) AS label, started_ms, renewed_ms, tick_ms, paused,
-  CAST(last_label AS BINARY) AS last_label, last_started_ms, last_ended_ms, last_outcome, (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) AS now_ms FROM `app`.`locks` WHERE `key` IN (?, X'')) AS seen ON TRUE;
+-- acquire-on-conditions
+UPDATE `app`.`locks`
+   SET token = LAST_INSERT_ID(GREATEST(token + 1, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)))),
+       last_label      = IF(owner IS NULL, last_label,      label),
+       last_started_ms = IF(owner IS NULL, last_started_ms, started_ms),
+       last_ended_ms   = IF(owner IS NULL, last_ended_ms,   LEAST(expires_ms, (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000))),
+       last_outcome    = IF(owner IS NULL, last_outcome,    'failed'),
+       tick_ms = COALESCE(COALESCE(:tick, (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) - MOD((TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000), :slot), IF(:gap > 0, (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000), NULL)), tick_ms),
+       started_ms = (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000), owner = :owner, label = CONVERT(:label USING utf8mb4), renewed_ms = (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000), expires_ms = LEAST((TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) + :ttl, 9007199254740991)
+ WHERE `key` = (SELECT `key` FROM (
+        SELECT `key` FROM `app`.`locks` WHERE `key` = :key AND COALESCE(:tick <= (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) + :ahead, TRUE)
+   AND (NOT paused
+        AND (COALESCE(tick_ms < COALESCE(:tick, (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) - MOD((TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000), :slot), (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) - :gap + 1), TRUE)
+             OR owner IS NOT NULL AND tick_ms = :failOver OR tick_ms = :ignored)
+        AND (expires_ms <= (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) OR owner IS NOT NULL AND renewed_ms <= (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) - :stealAfter)) AND TRUE FOR UPDATE SKIP LOCKED) AS unlocked);
 
--- acquire 4
-SET @lock_wait = @@SESSION.innodb_lock_wait_timeout, SESSION innodb_lock_wait_timeout = 1,
-         @safe_updates = @@SESSION.sql_safe_updates, SESSION sql_safe_updates = 0;
+-- acquire-on-conditions-again
+UPDATE `app`.`locks`
+   SET token = LAST_INSERT_ID(IF(owner <=> :owner, token, GREATEST(token + 1, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))))),
+       last_label      = IF(owner IS NULL OR owner <=> :owner, last_label,      label),
+       last_started_ms = IF(owner IS NULL OR owner <=> :owner, last_started_ms, started_ms),
+       last_ended_ms   = IF(owner IS NULL OR owner <=> :owner, last_ended_ms,   LEAST(expires_ms, (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000))),
+       last_outcome    = IF(owner IS NULL OR owner <=> :owner, last_outcome,    'failed'),
+       tick_ms    = IF(owner <=> :owner, tick_ms, COALESCE(COALESCE(:tick, (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) - MOD((TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000), :slot), IF(:gap > 0, (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000), NULL)), tick_ms)),
+       started_ms = IF(owner <=> :owner, started_ms, (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000)),
+       owner = :owner, label = CONVERT(:label USING utf8mb4), renewed_ms = (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000), expires_ms = LEAST((TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) + :ttl, 9007199254740991)
+ WHERE `key` = (SELECT `key` FROM (
+        SELECT `key` FROM `app`.`locks` WHERE `key` = :key AND COALESCE(:tick <= (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) + :ahead, TRUE)
+   AND (NOT paused
+        AND (COALESCE(tick_ms < COALESCE(:tick, (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) - MOD((TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000), :slot), (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) - :gap + 1), TRUE)
+             OR owner IS NOT NULL AND tick_ms = :failOver OR tick_ms = :ignored)
+        AND (expires_ms <= (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) OR owner IS NOT NULL AND renewed_ms <= (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) - :stealAfter) OR owner <=> :owner) AND TRUE FOR UPDATE SKIP LOCKED) AS unlocked);
 
--- acquire 5
-INSERT INTO `app`.`locks` (`key`, owner, token, label, started_ms, renewed_ms, expires_ms, tick_ms)
-       SELECT ?, ?, LAST_INSERT_ID(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))), CONVERT(? USING utf8mb4), (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000), (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000), LEAST((TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) + ?, 9007199254740991), COALESCE(?, (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) - MOD((TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000), ?), IF(? > 0, (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000), NULL))
-         FROM DUAL WHERE COALESCE(? <= (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) + ?, TRUE);
+-- renew
+UPDATE `app`.`locks`
+   SET token = LAST_INSERT_ID(token), renewed_ms = (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000), expires_ms = LEAST((TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) + :ttl, 9007199254740991)
+ WHERE `key` = (SELECT `key` FROM (
+        SELECT `key` FROM `app`.`locks` WHERE `key` = :key AND owner = :owner AND expires_ms > (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) AND TRUE FOR UPDATE SKIP LOCKED) AS unlocked);
 
--- acquire 6
-SET SESSION innodb_lock_wait_timeout = @lock_wait, SESSION sql_safe_updates = @safe_updates;
+-- release
+UPDATE `app`.`locks`
+   SET token = LAST_INSERT_ID(token),
+       last_label = label, last_started_ms = started_ms, last_ended_ms = (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000), last_outcome = :outcome,
+       owner = NULL, expires_ms = IF(:keepFor > 0, LEAST((TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) + :keepFor, 9007199254740991), 0)
+ WHERE `key` = (SELECT `key` FROM (
+        SELECT `key` FROM `app`.`locks` WHERE `key` = :key AND owner = :owner AND expires_ms > (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) AND TRUE FOR UPDATE SKIP LOCKED) AS unlocked);
 
--- acquire-again 1
-UPDATE `app`.`locks` SET token = LAST_INSERT_ID(IF(owner <=> ?, token, GREATEST(token + 1, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))))),
-         last_label      = IF(owner IS NULL OR owner <=> ?, last_label,      label),
-         last_started_ms = IF(owner IS NULL OR owner <=> ?, last_started_ms, started_ms),
-         last_ended_ms   = IF(owner IS NULL OR owner <=> ?, last_ended_ms,   LEAST(expires_ms, (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000))),
-         last_outcome    = IF(owner IS NULL OR owner <=> ?, last_outcome,    'failed'),
-         tick_ms    = IF(owner <=> ?, tick_ms, tick_ms),
-         started_ms = IF(owner <=> ?, started_ms, (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000)),
-         owner = ?, label = CONVERT(? USING utf8mb4), renewed_ms = (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000), expires_ms = LEAST((TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) + ?, 9007199254740991)
-      WHERE `key` = (SELECT `key` FROM (SELECT `key` FROM `app`.`locks` WHERE `key` = ? AND TRUE AND (NOT paused AND expires_ms <= (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) OR owner <=> ?) AND TRUE FOR UPDATE SKIP LOCKED) AS unlocked);
+-- release-to-waiter
+UPDATE `app`.`locks`
+   SET token = LAST_INSERT_ID(GREATEST(token + 1, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)))),
+       last_label = label, last_started_ms = started_ms, last_ended_ms = (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000), last_outcome = :outcome,
+       owner = :nextOwner, label = CONVERT(:label USING utf8mb4),
+       started_ms = (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000), renewed_ms = (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000), expires_ms = LEAST((TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) + :ttl, 9007199254740991)
+ WHERE `key` = (SELECT `key` FROM (
+        SELECT `key` FROM `app`.`locks` WHERE `key` = :key AND owner = :owner AND expires_ms > (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) AND NOT paused AND TRUE FOR UPDATE SKIP LOCKED) AS unlocked);
 
--- acquire-on-conditions 1
-UPDATE `app`.`locks` SET token = LAST_INSERT_ID(IF(FALSE, token, GREATEST(token + 1, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))))),
-         last_label      = IF(owner IS NULL OR FALSE, last_label,      label),
-         last_started_ms = IF(owner IS NULL OR FALSE, last_started_ms, started_ms),
-         last_ended_ms   = IF(owner IS NULL OR FALSE, last_ended_ms,   LEAST(expires_ms, (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000))),
-         last_outcome    = IF(owner IS NULL OR FALSE, last_outcome,    'failed'),
-         tick_ms    = IF(FALSE, tick_ms, COALESCE(COALESCE(?, (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) - MOD((TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000), ?), IF(? > 0, (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000), NULL)), tick_ms)),
-         started_ms = IF(FALSE, started_ms, (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000)),
-         owner = ?, label = CONVERT(? USING utf8mb4), renewed_ms = (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000), expires_ms = LEAST((TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) + ?, 9007199254740991)
-      WHERE `key` = (SELECT `key` FROM (SELECT `key` FROM `app`.`locks` WHERE `key` = ? AND COALESCE(? <= (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) + ?, TRUE) AND (NOT paused
-      AND (COALESCE(tick_ms < COALESCE(?, (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) - MOD((TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000), ?), (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) - ? + 1), TRUE)
-           OR owner IS NOT NULL AND tick_ms = ? OR tick_ms = ?)
-      AND (expires_ms <= (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) OR owner IS NOT NULL AND renewed_ms <= (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) - ?) OR FALSE) AND TRUE FOR UPDATE SKIP LOCKED) AS unlocked);
+-- force-release
+UPDATE `app`.`locks`
+   SET token = LAST_INSERT_ID(token),
+       last_label      = IF(owner IS NULL, last_label,      label),
+       last_started_ms = IF(owner IS NULL, last_started_ms, started_ms),
+       last_ended_ms   = IF(owner IS NULL, last_ended_ms,   (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000)),
+       last_outcome    = IF(owner IS NULL, last_outcome,    'failed'),
+       owner = NULL, expires_ms = 0
+ WHERE `key` = (SELECT `key` FROM (
+        SELECT `key` FROM `app`.`locks` WHERE `key` = :key AND expires_ms > (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) AND TRUE FOR UPDATE SKIP LOCKED) AS unlocked);
 
--- acquire-on-conditions-again 1
-UPDATE `app`.`locks` SET token = LAST_INSERT_ID(IF(owner <=> ?, token, GREATEST(token + 1, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))))),
-         last_label      = IF(owner IS NULL OR owner <=> ?, last_label,      label),
-         last_started_ms = IF(owner IS NULL OR owner <=> ?, last_started_ms, started_ms),
-         last_ended_ms   = IF(owner IS NULL OR owner <=> ?, last_ended_ms,   LEAST(expires_ms, (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000))),
-         last_outcome    = IF(owner IS NULL OR owner <=> ?, last_outcome,    'failed'),
-         tick_ms    = IF(owner <=> ?, tick_ms, COALESCE(COALESCE(?, (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) - MOD((TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000), ?), IF(? > 0, (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000), NULL)), tick_ms)),
-         started_ms = IF(owner <=> ?, started_ms, (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000)),
-         owner = ?, label = CONVERT(? USING utf8mb4), renewed_ms = (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000), expires_ms = LEAST((TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) + ?, 9007199254740991)
-      WHERE `key` = (SELECT `key` FROM (SELECT `key` FROM `app`.`locks` WHERE `key` = ? AND COALESCE(? <= (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) + ?, TRUE) AND (NOT paused
-      AND (COALESCE(tick_ms < COALESCE(?, (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) - MOD((TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000), ?), (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) - ? + 1), TRUE)
-           OR owner IS NOT NULL AND tick_ms = ? OR tick_ms = ?)
-      AND (expires_ms <= (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) OR owner IS NOT NULL AND renewed_ms <= (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) - ?) OR owner <=> ?) AND TRUE FOR UPDATE SKIP LOCKED) AS unlocked);
-
--- renew 1
-UPDATE `app`.`locks` SET token = LAST_INSERT_ID(token), renewed_ms = (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000), expires_ms = LEAST((TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) + ?, 9007199254740991)
-      WHERE `key` = (SELECT `key` FROM (SELECT `key` FROM `app`.`locks` WHERE `key` = ? AND owner = ? AND expires_ms > (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) AND TRUE FOR UPDATE SKIP LOCKED) AS unlocked);
-
--- renew 2
-SELECT seen.*, ABS(TIMESTAMPDIFF(MICROSECOND, NOW(6), SYSDATE(6))) < 100000 AS clock_runs FROM (SELECT 1) AS one LEFT JOIN (SELECT 1 AS present FROM `app`.`locks` WHERE `key` = ? AND owner = ? AND expires_ms > (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000)) AS seen ON TRUE;
-
--- renew-many 1
-UPDATE /*+ SET_VAR(sql_safe_updates = 0) */
-             (SELECT `key` FROM `app`.`locks` FORCE INDEX (PRIMARY) WHERE `key` IN (X'6b6579',X'6f74686572') AND
-     CONCAT(`key`, X'00', owner) IN (X'6b6579006f776e6572',X'6f74686572006f776e6572') AND expires_ms > (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) 
-               LIMIT 2 FOR UPDATE SKIP LOCKED) AS mine
-        STRAIGHT_JOIN `app`.`locks` AS t ON t.`key` = mine.`key` SET renewed_ms = LAST_INSERT_ID((TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000)), expires_ms = LEAST((TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) + 10000, 9007199254740991);
-
--- renew-many 2
-SELECT seen.*, ABS(TIMESTAMPDIFF(MICROSECOND, NOW(6), SYSDATE(6))) < 100000 AS clock_runs FROM (SELECT 1) AS one LEFT JOIN (SELECT `key`, owner, renewed_ms FROM `app`.`locks` FORCE INDEX (PRIMARY) WHERE `key` IN (X'6b6579',X'6f74686572') AND
-     CONCAT(`key`, X'00', owner) IN (X'6b6579006f776e6572',X'6f74686572006f776e6572') AND expires_ms > (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) LIMIT 2) AS seen ON TRUE;
-
--- release 1
-UPDATE `app`.`locks` SET token = LAST_INSERT_ID(token),
-     last_label = label, last_started_ms = started_ms, last_ended_ms = (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000), last_outcome = ?,
-     owner = NULL, expires_ms = IF(? > 0, LEAST((TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) + ?, 9007199254740991), 0)
-      WHERE `key` = (SELECT `key` FROM (SELECT `key` FROM `app`.`locks` WHERE `key` = ? AND owner = ? AND expires_ms > (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) AND TRUE FOR UPDATE SKIP LOCKED) AS unlocked);
-
--- release-to-waiter 1
-UPDATE `app`.`locks` SET token = LAST_INSERT_ID(GREATEST(token + 1, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)))),
-     last_label = label, last_started_ms = started_ms, last_ended_ms = (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000), last_outcome = ?,
-     owner = ?, label = CONVERT(? USING utf8mb4), started_ms = (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000), renewed_ms = (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000), expires_ms = LEAST((TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) + ?, 9007199254740991)
-      WHERE `key` = (SELECT `key` FROM (SELECT `key` FROM `app`.`locks` WHERE `key` = ? AND owner = ? AND expires_ms > (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) AND NOT paused AND TRUE FOR UPDATE SKIP LOCKED) AS unlocked);
-
--- release-to-waiter 2
-SELECT seen.*, ABS(TIMESTAMPDIFF(MICROSECOND, NOW(6), SYSDATE(6))) < 100000 AS clock_runs FROM (SELECT 1) AS one LEFT JOIN (SELECT paused FROM `app`.`locks` WHERE `key` = ? AND owner = ? AND expires_ms > (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000)) AS seen ON TRUE;
-
--- force-release 1
-UPDATE `app`.`locks` SET token = LAST_INSERT_ID(token),
-     last_label      = IF(owner IS NULL, last_label,      label),
-     last_started_ms = IF(owner IS NULL, last_started_ms, started_ms),
-     last_ended_ms   = IF(owner IS NULL, last_ended_ms,   (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000)),
-     last_outcome    = IF(owner IS NULL, last_outcome,    'failed'),
-     owner = NULL, expires_ms = 0
-      WHERE `key` = (SELECT `key` FROM (SELECT `key` FROM `app`.`locks` WHERE `key` = ? AND expires_ms > (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) AND TRUE FOR UPDATE SKIP LOCKED) AS unlocked);
-
--- force-release 2
-SELECT seen.*, ABS(TIMESTAMPDIFF(MICROSECOND, NOW(6), SYSDATE(6))) < 100000 AS clock_runs FROM (SELECT 1) AS one LEFT JOIN (SELECT 1 AS present FROM `app`.`locks` WHERE `key` = ? AND expires_ms > (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000)) AS seen ON TRUE;
-
--- pause 1
+-- pause
 UPDATE `app`.`locks` SET token = LAST_INSERT_ID(token), paused = TRUE
-      WHERE `key` = (SELECT `key` FROM (SELECT `key` FROM `app`.`locks` WHERE `key` = ? AND NOT paused AND TRUE FOR UPDATE SKIP LOCKED) AS unlocked);
+ WHERE `key` = (SELECT `key` FROM (
+        SELECT `key` FROM `app`.`locks` WHERE `key` = :key AND NOT paused AND TRUE FOR UPDATE SKIP LOCKED) AS unlocked);
 
--- pause 2
-SELECT seen.*, ABS(TIMESTAMPDIFF(MICROSECOND, NOW(6), SYSDATE(6))) < 100000 AS clock_runs FROM (SELECT 1) AS one LEFT JOIN (SELECT 1 AS present FROM `app`.`locks` WHERE `key` = ? AND NOT paused) AS seen ON TRUE;
-
--- pause 3
-INSERT INTO `app`.`locks` (`key`, token, expires_ms, paused) VALUES (?, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)), ?, TRUE);
-
--- resume 1
+-- resume
 UPDATE `app`.`locks` SET token = LAST_INSERT_ID(token), paused = FALSE
-      WHERE `key` = (SELECT `key` FROM (SELECT `key` FROM `app`.`locks` WHERE `key` = ? AND paused AND TRUE FOR UPDATE SKIP LOCKED) AS unlocked);
+ WHERE `key` = (SELECT `key` FROM (
+        SELECT `key` FROM `app`.`locks` WHERE `key` = :key AND paused AND TRUE FOR UPDATE SKIP LOCKED) AS unlocked);
 
--- resume 2
-SELECT seen.*, ABS(TIMESTAMPDIFF(MICROSECOND, NOW(6), SYSDATE(6))) < 100000 AS clock_runs FROM (SELECT 1) AS one LEFT JOIN (SELECT 1 AS present FROM `app`.`locks` WHERE `key` = ? AND paused) AS seen ON TRUE;
+-- acquire-new
+INSERT INTO `app`.`locks` (`key`, owner, token, label, started_ms, renewed_ms, expires_ms, tick_ms)
+SELECT :key, :owner, LAST_INSERT_ID(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))), CONVERT(:label USING utf8mb4), (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000), (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000), LEAST((TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) + :ttl, 9007199254740991), COALESCE(:tick, (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) - MOD((TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000), :slot), IF(:gap > 0, (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000), NULL))
+  FROM DUAL WHERE COALESCE(:tick <= (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) + :ahead, TRUE);
 
--- guard 1
-SELECT 1 FROM `app`.`locks` WHERE `key` = ? AND owner = ? AND token = ?  LOCK IN SHARE MODE;
+-- pause-new
+INSERT INTO `app`.`locks` (`key`, token, expires_ms, paused) VALUES (:key, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)), :keptUntil, TRUE);
 
--- guard 2
-SELECT 1 FROM `app`.`locks` WHERE `key` = ? AND owner = ? AND token = ? AND expires_ms > (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) AND ABS(TIMESTAMPDIFF(MICROSECOND, NOW(6), SYSDATE(6))) < 100000 LOCK IN SHARE MODE;
+-- look
+SELECT seen.*, ABS(TIMESTAMPDIFF(MICROSECOND, NOW(6), SYSDATE(6))) < 100000 AS clock_runs
+  FROM (SELECT 1) AS one LEFT JOIN (
+       SELECT owner = :owner AND expires_ms > (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) AS leased, expires_ms > (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) AS held,
+              paused, NOT paused AS unpaused
+         FROM `app`.`locks` WHERE `key` = :key) AS seen ON TRUE;
 
--- read-clock 1
+-- guard
+SELECT 1 FROM `app`.`locks` WHERE `key` = :key AND owner = :owner AND token = :token LOCK IN SHARE MODE;
+
+-- guard-again
+SELECT 1 FROM `app`.`locks` WHERE `key` = :key AND owner = :owner AND token = :token
+   AND expires_ms > (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) AND ABS(TIMESTAMPDIFF(MICROSECOND, NOW(6), SYSDATE(6))) < 100000 LOCK IN SHARE MODE;
+
+-- read-clock
 SELECT (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) AS now_ms;
 
--- inspect 1
-SELECT seen.*, ABS(TIMESTAMPDIFF(MICROSECOND, NOW(6), SYSDATE(6))) < 100000 AS clock_runs FROM (SELECT 1) AS one LEFT JOIN (SELECT `key`, owner IS NOT NULL AS owned, token, expires_ms, CAST(label AS BINARY) AS label, started_ms, renewed_ms, tick_ms, paused,
-  CAST(last_label AS BINARY) AS last_label, last_started_ms, last_ended_ms, last_outcome, (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) AS now_ms FROM `app`.`locks` WHERE `key` = ?) AS seen ON TRUE;
+-- inspect
+SELECT seen.*, ABS(TIMESTAMPDIFF(MICROSECOND, NOW(6), SYSDATE(6))) < 100000 AS clock_runs
+  FROM (SELECT 1) AS one LEFT JOIN (
+       SELECT `key`, owner IS NOT NULL AS owned, token, expires_ms, CAST(label AS BINARY) AS label,
+       started_ms, renewed_ms, tick_ms, paused, CAST(last_label AS BINARY) AS last_label,
+       last_started_ms, last_ended_ms, last_outcome, (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) AS now_ms
+         FROM `app`.`locks` WHERE `key` = :key) AS seen ON TRUE;
 
--- list 1
-SELECT seen.*, ABS(TIMESTAMPDIFF(MICROSECOND, NOW(6), SYSDATE(6))) < 100000 AS clock_runs FROM (SELECT 1) AS one LEFT JOIN (
-    SELECT `key`, owner IS NOT NULL AS owned, token, expires_ms, CAST(label AS BINARY) AS label, started_ms, renewed_ms, tick_ms, paused,
-  CAST(last_label AS BINARY) AS last_label, last_started_ms, last_ended_ms, last_outcome, (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) AS now_ms FROM `app`.`locks`
-     WHERE `key` > X'6166746572' AND `key` >= X'707265666978' AND LEFT(`key`, LENGTH(X'707265666978')) = X'707265666978' AND expires_ms > (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000)
-     ORDER BY `key` LIMIT 100) AS seen ON TRUE ORDER BY `key`;
+-- inspect-with-grace
+SELECT seen.*, ABS(TIMESTAMPDIFF(MICROSECOND, NOW(6), SYSDATE(6))) < 100000 AS clock_runs
+  FROM (SELECT 1) AS one LEFT JOIN (
+       SELECT `key`, owner IS NOT NULL AS owned, token, expires_ms, CAST(label AS BINARY) AS label,
+       started_ms, renewed_ms, tick_ms, paused, CAST(last_label AS BINARY) AS last_label,
+       last_started_ms, last_ended_ms, last_outcome, (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) AS now_ms
+         FROM `app`.`locks` WHERE `key` IN (:key, X'')) AS seen ON TRUE;
 
--- purge 1
-SELECT `key`, LEFT(`key`, LENGTH(X'707265666978')) = X'707265666978' AND NOT paused AND token < TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))
-     AND GREATEST(expires_ms, COALESCE(renewed_ms, 0), COALESCE(last_ended_ms, 0), COALESCE(tick_ms, 0)) <= (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) - 60000 AS unused, ABS(TIMESTAMPDIFF(MICROSECOND, NOW(6), SYSDATE(6))) < 100000 AS clock_runs FROM `app`.`locks`
-       WHERE `key` > X'6166746572' AND `key` >= X'707265666978' ORDER BY `key` LIMIT 100;
+-- list
+SELECT seen.*, ABS(TIMESTAMPDIFF(MICROSECOND, NOW(6), SYSDATE(6))) < 100000 AS clock_runs
+  FROM (SELECT 1) AS one LEFT JOIN (
+       SELECT `key`, owner IS NOT NULL AS owned, token, expires_ms, CAST(label AS BINARY) AS label,
+       started_ms, renewed_ms, tick_ms, paused, CAST(last_label AS BINARY) AS last_label,
+       last_started_ms, last_ended_ms, last_outcome, (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) AS now_ms
+         FROM `app`.`locks`
+        WHERE `key` > :after AND `key` >= :prefix AND LEFT(`key`, LENGTH(:prefix)) = :prefix AND expires_ms > (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000)
+        ORDER BY `key` LIMIT :limit) AS seen ON TRUE
+ ORDER BY `key`;
 
--- purge 2
-DELETE /*+ SET_VAR(sql_safe_updates = 0) */
-           `app`.`locks` FROM (SELECT `key` FROM `app`.`locks` FORCE INDEX (PRIMARY) WHERE `key` IN (X'6b6579') AND NOT paused AND token < TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))
-     AND GREATEST(expires_ms, COALESCE(renewed_ms, 0), COALESCE(last_ended_ms, 0), COALESCE(tick_ms, 0)) <= (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) - 60000 
-                      LIMIT 1 FOR UPDATE SKIP LOCKED) AS unused
-        STRAIGHT_JOIN `app`.`locks` ON `app`.`locks`.`key` = unused.`key`;
+-- renew-many
+UPDATE /*+ SET_VAR(sql_safe_updates = 0) */
+    (SELECT `key` FROM `app`.`locks` FORCE INDEX (PRIMARY)
+      WHERE `key` IN (:keys) AND CONCAT(`key`, X'00', owner) IN (:leases) AND expires_ms > (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) AND TRUE
+      LIMIT :limit FOR UPDATE SKIP LOCKED) AS mine
+    STRAIGHT_JOIN `app`.`locks` AS t ON t.`key` = mine.`key`
+SET renewed_ms = LAST_INSERT_ID((TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000)), expires_ms = LEAST((TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) + :ttl, 9007199254740991);
 
--- begin-grace-period
+-- renew-many-look
+SELECT seen.*, ABS(TIMESTAMPDIFF(MICROSECOND, NOW(6), SYSDATE(6))) < 100000 AS clock_runs
+  FROM (SELECT 1) AS one LEFT JOIN (
+       SELECT `key`, owner, renewed_ms FROM `app`.`locks` FORCE INDEX (PRIMARY)
+        WHERE `key` IN (:keys) AND CONCAT(`key`, X'00', owner) IN (:leases) AND expires_ms > (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000)
+        LIMIT :limit) AS seen ON TRUE;
+
+-- purge-look
+SELECT `key`, LEFT(`key`, LENGTH(:prefix)) = :prefix AND NOT paused AND token < TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))
+    AND GREATEST(expires_ms, COALESCE(renewed_ms, 0), COALESCE(last_ended_ms, 0), COALESCE(tick_ms, 0)) <= (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) - :olderThan AS unused, ABS(TIMESTAMPDIFF(MICROSECOND, NOW(6), SYSDATE(6))) < 100000 AS clock_runs
+  FROM `app`.`locks` WHERE `key` > :after AND `key` >= :prefix ORDER BY `key` LIMIT 100;
+
+-- purge
+DELETE /*+ SET_VAR(sql_safe_updates = 0) */ `app`.`locks`
+FROM (SELECT `key` FROM `app`.`locks` FORCE INDEX (PRIMARY)
+       WHERE `key` IN (:keys) AND NOT paused AND token < TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))
+  AND GREATEST(expires_ms, COALESCE(renewed_ms, 0), COALESCE(last_ended_ms, 0), COALESCE(tick_ms, 0)) <= (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) - :olderThan AND TRUE
+       LIMIT :limit FOR UPDATE SKIP LOCKED) AS unused
+     STRAIGHT_JOIN `app`.`locks` ON `app`.`locks`.`key` = unused.`key`;
+
+-- look-at-clock
+SELECT ABS(TIMESTAMPDIFF(MICROSECOND, NOW(6), SYSDATE(6))) < 100000 AS clock_runs;
+
+-- shorten-lock-wait
+SET @lock_wait = @@SESSION.innodb_lock_wait_timeout, SESSION innodb_lock_wait_timeout = 1,
+    @safe_updates = @@SESSION.sql_safe_updates, SESSION sql_safe_updates = 0;
+
+-- restore-lock-wait
+SET SESSION innodb_lock_wait_timeout = @lock_wait, SESSION sql_safe_updates = @safe_updates;
+
+-- grace-period
 INSERT INTO `app`.`locks` (`key`, token, expires_ms, label, started_ms, renewed_ms)
-    VALUES ('', 0, LEAST((TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) + 20000, 9007199254740991), 'the lock table, which was made again', (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000), (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000))
-    ON DUPLICATE KEY UPDATE
-      expires_ms = GREATEST(expires_ms, LEAST(COALESCE(started_ms, (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000)) + 20000, 9007199254740991)),
-      label = 'the lock table, which was made again', renewed_ms = COALESCE(started_ms, (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000)), started_ms = COALESCE(started_ms, (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000));
+VALUES ('', 0, LEAST((TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) + 20000, 9007199254740991), 'the lock table, which was made again', (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000), (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000))
+ON DUPLICATE KEY UPDATE
+  expires_ms = GREATEST(expires_ms, LEAST(COALESCE(started_ms, (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000)) + 20000, 9007199254740991)),
+  label = 'the lock table, which was made again', renewed_ms = COALESCE(started_ms, (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000)), started_ms = COALESCE(started_ms, (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000));

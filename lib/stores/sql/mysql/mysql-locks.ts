@@ -1,0 +1,264 @@
+import type {
+  LeaseRenewal,
+  LockAcquireResult,
+  RenewalOutcome,
+} from '../../../interfaces/lock-store.interface.js';
+import { CONTENTION, isPlain } from '../../shared/conditions.js';
+import type { Release, ReleaseToWaiter } from '../../shared/requests.js';
+import { RESERVED_KEY, refusalInGrace } from '../grace-period.js';
+import { granted, isTrue, refusalOf, unpassed, type LockRow, type RowRefusal } from '../lock-row.js';
+import {
+  PURGE_SLICE,
+  type Answer,
+  type ChangeResult,
+  type GuardRequest,
+  type GuardResult,
+  type LockStatements,
+  type PageRequest,
+  type PurgedSlice,
+  type PurgeSlice,
+  type Run,
+  type SqlAcquireRequest,
+} from '../lock-statements.js';
+import { isStaleRead } from '../store-failure.js';
+import { AS_TEXT, MS, mysqlStatements, type MysqlServer, type MysqlStatements } from './mysql-statements.js';
+import { asText, prepared, type Bind } from './mysql-values.js';
+import { assertClock, clockRuns, orContention, withShortLockWait } from './session-settings.js';
+
+type StatementName = keyof MysqlStatements;
+
+/**
+ * Milliseconds for deleting the keys of a slice one by one. On MySQL 5, which waits, a locked
+ * row takes up to two of its ten seconds.
+ */
+const ONE_BY_ONE = 5_000;
+
+/** Keeps locks in a table of MySQL or MariaDB. */
+export class MysqlLocks implements LockStatements {
+  readonly clock = MS;
+  /** Missing on MySQL 5, where one locked row would hold up the others. */
+  readonly renewMany: LockStatements['renewMany'];
+  private readonly bind: Record<StatementName, Bind>;
+  /** MySQL 5 can neither skip a locked row nor limit the wait of one statement. */
+  private readonly waits: boolean;
+
+  constructor(
+    table: string,
+    private readonly server: MysqlServer,
+  ) {
+    this.bind = bound(mysqlStatements(table, server));
+    this.waits = !server.mariadb && !server.skipsLocked;
+    if (!this.waits) this.renewMany = (run, leases) => this.renewByTtl(run, leases);
+  }
+
+  async acquire(run: Run, request: SqlAcquireRequest): Promise<LockAcquireResult | RowRefusal> {
+    if (this.waits && !request.resend) {
+      const refusal = await this.refusal(run, request); // a read never waits
+      if (refusal && refusal !== CONTENTION) return refusal;
+    }
+    return this.withShortWait(run, async () => {
+      const conditions = isPlain(request) ? '' : '-on-conditions';
+      const token = await this.change(run, `acquire${conditions}${request.resend ? '-again' : ''}`, request);
+      if (token) return granted(token);
+      const refusal = await this.refusal(run, request);
+      if (refusal) return refusal;
+      const { affected, insertId } = await this.insert(run, 'acquire-new', request);
+      return affected > 0 ? granted(insertId) : { acquired: false, reason: 'tick-ahead' }; // its only condition
+    });
+  }
+
+  async renew(run: Run, lease: LeaseRenewal): Promise<ChangeResult> {
+    return this.changeOrLook(run, 'renew', lease, 'leased');
+  }
+
+  async release(run: Run, request: Release): Promise<ChangeResult> {
+    return this.changeOrLook(run, 'release', request, 'leased');
+  }
+
+  async releaseToWaiter(run: Run, request: ReleaseToWaiter): Promise<LockAcquireResult> {
+    const token = await this.withShortWait(run, () => this.change(run, 'release-to-waiter', request));
+    if (token) return granted(token);
+    const [row] = await this.read(run, 'look', request);
+    return unpassed(isTrue(row?.leased ?? 0) ? { paused: row?.paused } : undefined);
+  }
+
+  async forceRelease(run: Run, key: string): Promise<ChangeResult> {
+    return this.changeOrLook(run, 'force-release', { key }, 'held');
+  }
+
+  async pause(run: Run, key: string): Promise<ChangeResult> {
+    const changed = await this.changeOrLook(run, 'pause', { key }, 'unpaused');
+    if (changed !== 'gone') return changed;
+    const { row, grace } = await this.rowAndGrace(run, key);
+    if (row) return isTrue(row.paused) ? 'gone' : 'locked';
+    const keptUntil = Number(grace?.expires_ms ?? 0); // in a table that was created again
+    const added = this.withShortWait(run, () => this.insert(run, 'pause-new', { key, keptUntil }));
+    return (await orContention(added)) ? 'done' : 'locked';
+  }
+
+  async resume(run: Run, key: string): Promise<ChangeResult> {
+    return this.changeOrLook(run, 'resume', { key }, 'paused');
+  }
+
+  async guard(run: Run, request: GuardRequest): Promise<GuardResult> {
+    try {
+      for (const statement of ['guard', 'guard-again'] as const)
+        if ((await this.send(run, statement, request)).rows.length === 0) {
+          await assertClock(run);
+          return 'gone';
+        }
+      return 'held';
+    } catch (error) {
+      if (isStaleRead(error)) return 'changed';
+      throw error;
+    }
+  }
+
+  async readClock(run: Run): Promise<number> {
+    return Number((await run(`SELECT ${MS} AS now_ms`)).rows[0]?.now_ms);
+  }
+
+  async find(run: Run, key: string): Promise<LockRow | undefined> {
+    return lockRows(await this.read(run, 'inspect', { key }))[0];
+  }
+
+  async list(run: Run, page: PageRequest): Promise<LockRow[]> {
+    return lockRows(await this.read(run, 'list', page));
+  }
+
+  async purge(run: Run, slice: PurgeSlice): Promise<PurgedSlice> {
+    return this.withShortWait(run, async () => {
+      const { rows } = await this.send(run, 'purge-look', slice);
+      if (!rows.every(clockRuns)) await assertClock(run);
+      const unused = rows.filter((row) => isTrue(row.unused)).map((row) => String(row.key));
+      const last = rows.length === PURGE_SLICE ? String(rows.at(-1)?.key) : undefined;
+      return { purged: unused.length === 0 ? 0 : await this.remove(run, unused, slice), last };
+    });
+  }
+
+  /**
+   * Deletes keys with one statement. If one of them is locked and cannot be skipped, deletes
+   * them one by one, as far as time allows.
+   */
+  private async remove(run: Run, keys: readonly string[], { olderThan }: PurgeSlice): Promise<number> {
+    const remove = async (some: readonly string[]) =>
+      orContention(this.send(run, 'purge', { keys: some, olderThan, limit: some.length }));
+    const together = await remove(keys);
+    if (together) return together.affected;
+    const until = performance.now() + ONE_BY_ONE;
+    let removed = 0;
+    for (const key of keys) {
+      if (performance.now() > until) break; // the next purge finds the others
+      removed += (await remove([key]))?.affected ?? 0;
+    }
+    return removed;
+  }
+
+  private async renewByTtl(run: Run, leases: readonly LeaseRenewal[]): Promise<RenewalOutcome[]> {
+    const outcomes = new Map<LeaseRenewal, RenewalOutcome>();
+    for (const ttl of new Set(leases.map((lease) => lease.ttl))) {
+      const group = leases.filter((lease) => lease.ttl === ttl);
+      const renewal = this.renewTogether(run, group, ttl);
+      const together = await (this.server.skipsLocked ? renewal : orContention(renewal));
+      for (const [i, lease] of group.entries())
+        outcomes.set(lease, together ? (together[i] ?? 'unknown') : OUTCOMES[await this.renew(run, lease)]);
+    }
+    return leases.map((lease) => outcomes.get(lease) ?? 'unknown');
+  }
+
+  private async renewTogether(
+    run: Run,
+    leases: readonly LeaseRenewal[],
+    ttl: number,
+  ): Promise<RenewalOutcome[]> {
+    const identities = leases.map(identityOf);
+    const values = { keys: leases.map(({ key }) => key), leases: identities, ttl, limit: leases.length };
+    if (this.server.logsStatements) await assertClock(run);
+    const { affected, insertId: renewedAt } = await this.send(run, 'renew-many', values);
+    if (affected === new Set(identities).size) return leases.map(() => 'renewed');
+    const rows = await this.read(run, 'renew-many-look', values);
+    const renewals = new Map(rows.map((row) => [identityOf(row), Number(row.renewed_ms)]));
+    return identities.map((identity) => {
+      const renewal = renewals.get(identity);
+      if (renewal === undefined) return 'lost';
+      return renewal === renewedAt ? 'renewed' : 'unknown';
+    });
+  }
+
+  /** Changes a row, and gives the token that the statement hands over if it has changed one. */
+  private async change(run: Run, statement: StatementName, values: object): Promise<number | undefined> {
+    if (this.server.logsStatements) await assertClock(run);
+    const changed = await orContention(this.send(run, statement, values));
+    return changed?.insertId || undefined;
+  }
+
+  /**
+   * Changes a row. A row that meets the condition but was not changed is locked by another
+   * session, or has just changed; the caller retries.
+   */
+  private async changeOrLook(
+    run: Run,
+    statement: StatementName,
+    values: { key: string },
+    condition: 'leased' | 'held' | 'paused' | 'unpaused',
+  ): Promise<ChangeResult> {
+    return this.withShortWait(run, async () => {
+      if (await this.change(run, statement, values)) return 'done';
+      const [row] = await this.read(run, 'look', { owner: null, ...values });
+      return isTrue(row?.[condition] ?? 0) ? 'locked' : 'gone';
+    });
+  }
+
+  /** MySQL 8 can skip locked rows, but has no limit for the wait of an insert either. */
+  private async insert(run: Run, statement: StatementName, values: object): Promise<Answer> {
+    const insert = async () => this.send(run, statement, values);
+    return this.server.mariadb || this.waits ? insert() : withShortLockWait(run, insert);
+  }
+
+  private async withShortWait<T>(run: Run, work: () => Promise<T>): Promise<T> {
+    return this.waits ? withShortLockWait(run, work) : work();
+  }
+
+  private async refusal(run: Run, request: SqlAcquireRequest): Promise<RowRefusal | undefined> {
+    const { row, grace } = await this.rowAndGrace(run, request.key);
+    return row ? (refusalOf(row, request) ?? CONTENTION) : refusalInGrace(grace, request);
+  }
+
+  private async rowAndGrace(run: Run, key: string): Promise<{ row?: LockRow; grace?: LockRow }> {
+    const rows = lockRows(await this.read(run, 'inspect-with-grace', { key }));
+    const isGrace = (row: LockRow) => String(row.key) === RESERVED_KEY;
+    return { row: rows.find((row) => !isGrace(row)), grace: rows.find(isGrace) };
+  }
+
+  /** Reads rows by the server's clock. A query that was only slow is sent again. */
+  private async read(run: Run, statement: StatementName, values: object): Promise<Answer['rows']> {
+    const { rows } = await this.send(run, statement, values);
+    if (clockRuns(rows[0])) return rows;
+    await assertClock(run);
+    return (await this.send(run, statement, values)).rows;
+  }
+
+  private async send(run: Run, statement: StatementName, values: object): Promise<Answer> {
+    return run(...this.bind[statement](values));
+  }
+}
+
+const OUTCOMES = { done: 'renewed', gone: 'lost', locked: 'unknown' } as const;
+
+/** As in the statements. There is no NUL in a key. */
+function identityOf({ key, owner }: { key?: unknown; owner?: unknown }): string {
+  return `${String(key)}\0${String(owner)}`;
+}
+
+/** Leaves out the row that reports the clock when no lock was found. */
+function lockRows(rows: Answer['rows']): LockRow[] {
+  return rows.filter(({ key }) => key !== null) as unknown as LockRow[];
+}
+
+function bound(statements: MysqlStatements): Record<StatementName, Bind> {
+  const entries = Object.entries(statements).map(([name, sql]) => [
+    name,
+    AS_TEXT.includes(name) ? asText(sql) : prepared(sql),
+  ]);
+  return Object.fromEntries(entries) as Record<StatementName, Bind>;
+}

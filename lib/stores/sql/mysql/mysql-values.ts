@@ -1,0 +1,56 @@
+/** Binds the values of a statement to its names: `:owner` may stand in it several times. */
+export type Bind = (values: object) => [sql: string, values?: unknown[]];
+
+/** A name, or a quoted identifier, which may contain a colon. */
+const NAME = /`(?:[^`]|``)*`|:(\w+)/g;
+/** A place for a value, or a quoted identifier, which may contain a question mark. */
+const PLACE = /`(?:[^`]|``)*`|\?/g;
+
+/** For a prepared statement. Text goes as bytes: the connection's charset may know fewer characters. */
+export function prepared(statement: string): Bind {
+  const names: string[] = [];
+  const sql = statement.replaceAll(NAME, (found, name?: string) => {
+    if (name === undefined) return found;
+    names.push(name);
+    return '?';
+  });
+  return (values) => [
+    sql,
+    names.map((name) => {
+      const value = valueOf(values, name);
+      return typeof value === 'string' ? Buffer.from(value) : value;
+    }),
+  ];
+}
+
+/** For a statement that is sent as text; a list becomes literals with commas. */
+export function asText(statement: string): Bind {
+  return (values) => [
+    statement.replaceAll(NAME, (found, name?: string) =>
+      name === undefined ? found : literal(valueOf(values, name)),
+    ),
+  ];
+}
+
+/** The text of a prepared statement, for servers that prepare no more. */
+export function withLiterals(sql: string, values: readonly unknown[]): string {
+  let next = 0;
+  return sql.replaceAll(PLACE, (found) => (found === '?' ? literal(values[next++]) : found));
+}
+
+/** A literal of the text's bytes, whatever the charset of the connection and its rules for quotes. */
+export function hex(text: string | Buffer): string {
+  return `X'${Buffer.from(text).toString('hex')}'`;
+}
+
+function literal(value: unknown): string {
+  if (value === null) return 'NULL';
+  if (Array.isArray(value)) return value.map(literal).join();
+  return typeof value === 'number' ? String(value) : hex(value as string | Buffer);
+}
+
+function valueOf(values: object, name: string): unknown {
+  const value = (values as Record<string, unknown>)[name];
+  if (value === undefined) throw new TypeError(`The statement has no value for :${name}.`);
+  return value;
+}
