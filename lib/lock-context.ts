@@ -1,10 +1,12 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
-import type { Lock } from './lock.js';
+import type { Lock, LockKeeper } from './lock.js';
+import type { LockSettings } from './options/lock.settings.js';
 
-// The one piece of static state: an AsyncLocalStorage belongs to the call chain, whichever application it runs in.
+// The one piece of static state: an AsyncLocalStorage belongs to the call chain, whichever
+// application it runs in.
 const storage = new AsyncLocalStorage<Scope>();
 
-/** What one `run` or `@Locked()` puts around its body. */
+/** The lock of one `run` or `@Locked()` in a call chain. */
 class Scope {
   #lock: Lock | (() => Lock);
 
@@ -32,25 +34,52 @@ class Scope {
  */
 export class LockContext {
   /**
-   * The lock of the innermost `run` or `@Locked()` around this call, or the one of that key; `undefined` outside of any.
+   * The lock of the innermost `run` or `@Locked()` around this call, or the innermost lock of
+   * that key; `undefined` outside of any.
    */
   static current(key?: string): Lock | undefined {
-    for (const lock of LockContext.all()) if (key === undefined || lock.key === key) return lock;
+    for (let scope = storage.getStore(); scope; scope = scope.outer)
+      if (key === undefined || scope.lock.key === key) return scope.lock;
     return undefined;
   }
 
-  /** @internal The locks that were acquired from a store, the innermost first. */
-  static *acquired(): Iterable<Lock> {
-    for (let scope = storage.getStore(); scope; scope = scope.outer) if (scope.acquired) yield scope.acquired;
+  /**
+   * @internal The lock of this key and keeper that the call chain runs under, if another call may
+   * join the run. A handle from a time when locking was disabled is no such lock.
+   */
+  static around(key: string, keeper: LockKeeper): Lock | undefined {
+    for (let scope = storage.getStore(); scope; scope = scope.outer) {
+      const lock = scope.acquired;
+      if (lock?.key === key && lock.isJoinable(keeper)) return lock;
+    }
+    return undefined;
   }
 
-  /** @internal All of them, the innermost first. */
-  static *all(): Iterable<Lock> {
-    for (let scope = storage.getStore(); scope; scope = scope.outer) yield scope.lock;
+  /**
+   * @internal Runs the work of one call under its lock. The last call of the run to end releases
+   * the lock, whatever happens.
+   */
+  static async hold<T>(
+    lock: Lock,
+    work: (lock: Lock) => T | Promise<T>,
+    { rejectOnLoss }: LockSettings,
+  ): Promise<T> {
+    lock.enter();
+    let value: T;
+    try {
+      lock.assertHeld(); // a shutdown may have come in between
+      value = await LockContext.run(lock, () => work(lock));
+    } catch (error) {
+      await lock.leave('failed');
+      throw error;
+    }
+    await lock.leave('done');
+    if (lock.loss && rejectOnLoss) throw lock.loss;
+    return value;
   }
 
-  /** @internal @param lock a function makes it when somebody asks for it */
-  static run<T>(lock: Lock | (() => Lock), body: () => T): T {
-    return storage.run(new Scope(lock, storage.getStore()), body);
+  /** @internal @param lock a function makes it when it is first needed */
+  static run<T>(lock: Lock | (() => Lock), work: () => T): T {
+    return storage.run(new Scope(lock, storage.getStore()), work);
   }
 }

@@ -4,18 +4,14 @@ import { PurgeSchedule } from './administration/purge-schedule.js';
 import { StatusFile } from './administration/status-file.js';
 import { keepsTicks, runScheduled } from './decorators/scheduling/scheduled-run.js';
 import { Schedule } from './decorators/scheduling/schedule.js';
+import { Acquisition } from './engine/acquisition.js';
 import { systemClock, type Clock, type Timer } from './engine/clock.js';
-import { compareClocks } from './engine/compare-clocks.js';
+import { assertCapable, compareClocks, openEngine, unlocked, type Engine } from './engine/engine.js';
+import { InFlight } from './engine/in-flight.js';
 import { KnownKeys } from './engine/known-keys.js';
 import { LockLogger } from './engine/lock.logger.js';
-import { openLocks, type OpenLocks } from './engine/open-locks.js';
 import { OuterTransactions } from './engine/outer-transactions.js';
-import { runBody } from './engine/run-body.js';
-import { RunningWork } from './engine/running-work.js';
-import { Sections } from './engine/section.js';
-import { assertCapable } from './engine/store-capabilities.js';
-import { unlocked } from './engine/unlocked.js';
-import { WaitQueue } from './engine/wait-queue.js';
+import { WaitQueues } from './engine/wait-queue.js';
 import type { AnyLockStore } from './interfaces/lock-store.interface.js';
 import { LockContext } from './lock-context.js';
 import { LockError, LockNotAcquiredError } from './lock.errors.js';
@@ -47,15 +43,13 @@ export interface LockServiceOptions {
   siblings?: () => readonly LockInternals[];
 }
 
-type Opened = OpenLocks<AnyLockStore>;
-
 /** What `LockService`, `LockAdmin`, the decorators and the module share: the store of one module, and all that takes and keeps locks in it. */
 export class LockInternals {
   readonly settings: ModuleSettings;
   readonly clock: Clock;
   readonly logger: LockLogger;
   readonly publisher: LockEventPublisher;
-  readonly queue: WaitQueue;
+  readonly queues: WaitQueues;
   readonly admin: LockAdmin;
   /** The scheduler of the application, and the methods that it calls. */
   readonly schedule = new Schedule();
@@ -65,13 +59,13 @@ export class LockInternals {
   readonly #keys = new KnownKeys();
   /** The settings of the module and of its decorators: the store has to be able to keep all of them. */
   readonly #standing: LockSettings[];
-  readonly #work: RunningWork;
+  /** The work under locks, which a shutdown awaits. */
+  readonly #work: InFlight;
   readonly #statusFile: StatusFile | undefined;
   readonly #purges: PurgeSchedule | undefined;
-  readonly #sections = new Sections();
   readonly #transactions = new OuterTransactions((error) => this.logger.transactionsUnknown(error));
-  #open: Opened | undefined;
-  #opening: Promise<Opened> | undefined;
+  #open: Engine | undefined;
+  #opening: Promise<Engine> | undefined;
   /** Whether enable() or disable() was called last. */
   #wanted = true;
   #hooksChecked = false;
@@ -85,8 +79,8 @@ export class LockInternals {
     this.clock = clock;
     this.enabled = this.settings.enabled;
     this.#standing = [this.settings.defaults];
-    this.queue = new WaitQueue(clock, this.settings.maxWaiters);
-    this.#work = new RunningWork(clock);
+    this.queues = new WaitQueues(clock, this.settings.maxWaiters);
+    this.#work = new InFlight(clock);
     this.logger = new LockLogger(name, clock);
     this.publisher = new LockEventPublisher(name, (event, error) => this.logger.listenerFailed(event, error));
     this.logger.listen(this.publisher.events);
@@ -102,14 +96,14 @@ export class LockInternals {
       store: async () => (await this.start()).store,
       prefix: this.settings.prefix,
       logger: this.logger,
-      released: (storeKey) => this.queue.wake(storeKey),
+      released: (storeKey) => this.queues.wake(storeKey),
       addTicks: (found, inspect) => this.schedule.withTicks(found, inspect, clock.date() - TICK_GRACE),
     });
     if (purge) this.#purges = new PurgeSchedule(purge, this);
   }
 
   /** Opens the store, once. */
-  start(): Promise<Opened> {
+  start(): Promise<Engine> {
     this.#opening ??= this.#openAll();
     return this.#opening;
   }
@@ -165,11 +159,16 @@ export class LockInternals {
     if (!this.enabled) return Promise.resolve(this.standIn(call.key));
     if (!this.#open) return this.start().then(() => this.acquire(call));
     if (this.#transactions.open) this.logger.insideTransaction(call.key, call.job);
-    const { store, contender } = this.#open;
+    const { store } = this.#open;
     assertCapable(store, call.settings);
     this.#checkShutdownHooks(store);
-    const nested = this.#sections.around(call.key) !== undefined;
-    const acquiring = contender.contend(nested ? { ...call, nested } : call, this.storeKey(call.key));
+    const nested = this.#lockAround(call.key) !== undefined;
+    const acquisition = new Acquisition(
+      nested ? { ...call, nested } : call,
+      this.storeKey(call.key),
+      this.#open,
+    );
+    const acquiring = acquisition.acquire();
     return this.#statusFile && call.settings.wait > 0 ? this.#statusFile.during(acquiring) : acquiring;
   }
 
@@ -177,15 +176,11 @@ export class LockInternals {
   async tryRun<T>(call: LockCall, body: (lock: Lock) => T | Promise<T>): Promise<TryRunResult<T>> {
     if (typeof body !== 'function')
       throw new LockError(`run("${call.key}") needs the work as its second argument: a function.`);
-    let section = call.settings.reentrant ? this.#sections.around(call.key) : undefined;
-    if (!section) {
-      const lock = await this.acquire(call);
-      if (lock instanceof LockNotAcquiredError) return { acquired: false, error: lock };
-      section = this.#sections.begin(lock);
-    }
+    const lock = (call.settings.reentrant && this.#lockAround(call.key)) || (await this.acquire(call));
+    if (lock instanceof LockNotAcquiredError) return { acquired: false, error: lock };
     this.#work.begin();
     try {
-      return { acquired: true, value: await runBody(section, body, call.settings) };
+      return { acquired: true, value: await LockContext.hold(lock, body, call.settings) };
     } finally {
       this.#work.end();
     }
@@ -201,7 +196,7 @@ export class LockInternals {
       publisher: this.publisher,
       tryRun: (one, work) => this.tryRun(one, work),
       storeKey: (key) => this.storeKey(key),
-      free: (storeKey, owner) => keeper.free(storeKey, owner),
+      keeper,
     });
   }
 
@@ -243,21 +238,26 @@ export class LockInternals {
     return this.#open !== undefined && keepsTicks(this.#open.store);
   }
 
+  /** The lock of this key that the call chain runs under, if another call may join the run. */
+  #lockAround(key: string): Lock | undefined {
+    return this.#open && LockContext.around(key, this.#open.keeper);
+  }
+
   #stop(): void {
     this.stopping = true;
-    this.queue.close(shuttingDown());
+    this.queues.close(shuttingDown());
     this.#purges?.stop();
   }
 
-  async #openAll(): Promise<Opened> {
+  async #openAll(): Promise<Engine> {
     try {
-      this.#open = await openLocks(() => this.#makeStore(), {
+      this.#open = await openEngine(() => this.#makeStore(), {
         clock: this.clock,
-        queue: this.queue,
+        queues: this.queues,
         keys: this.#keys,
         publisher: this.publisher,
         logger: this.logger,
-        changed: () => this.#statusFile?.changed(),
+        heldChanged: () => this.#statusFile?.changed(),
       });
       this.#purges?.start(this.#open.store.keepsOnce === true);
       return this.#open;

@@ -1,7 +1,7 @@
 import { readHandOff, type LockHandOff } from './options/hand-off.js';
 import { assertKnownOptions } from './options/known-options.js';
 import type { LockAdmin } from './administration/lock-admin.js';
-import { assertCapable } from './engine/store-capabilities.js';
+import { assertCapable } from './engine/engine.js';
 import { INTERNALS, LockInternals, shuttingDown, type LockServiceOptions } from './lock-internals.js';
 import { LockNotAcquiredError } from './lock.errors.js';
 import type { LockEvents } from './lock.events.js';

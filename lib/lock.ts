@@ -3,29 +3,30 @@ import type { LockHandOff } from './options/hand-off.js';
 import type { LockOutcome } from './interfaces/lock-record.interface.js';
 import type { Lease } from './engine/lease.js';
 import { LockError, LockLostError } from './lock.errors.js';
-import type { Section } from './engine/section.js';
 import { DEFAULTS } from './options/defaults.js';
 import { assertKnownOptions } from './options/known-options.js';
 import { show } from './error-text.js';
 
-/** What a handle needs from the service that made it. */
+/** What a handle uses of the service that made it. */
 export interface LockKeeper {
   /** Sets the lease in the store to end `ttl` milliseconds from now. */
   extend(lease: Lease, ttl: number): Promise<void>;
-  /** Gives the lease back; `false` when it was lost. */
+  /** Releases the lease; `false` when it was lost. */
   release(lease: Lease, outcome: LockOutcome): Promise<boolean>;
   /** Runs `work` in a transaction of the store's database, in which the lease is not renewed. */
   transaction<T>(lease: Lease, work: (context: unknown) => Promise<T>): Promise<T>;
-  /** Ties the lease to a transaction; `false` when the database does not find it to be its holder's. */
+  /** Ties the lease to a transaction; `false` when the database finds another holder, or none. */
   guard(lease: Lease, context: unknown): Promise<boolean>;
-  /** Sets the lease to end `ttl` milliseconds from now, and leaves it to somebody else; `false` when it had ended. */
+  /** Sets the lease to end `ttl` milliseconds from now, for another process; `false` when it had ended. */
   handOff(lease: Lease, ttl: number): Promise<boolean>;
 }
 
 /**
- * A lock that was acquired. It is renewed until it is released; `held` tells at any moment whether it may be relied on.
+ * A lock that was acquired. It is renewed until it is released; `held` says at any moment
+ * whether the process may rely on it.
  *
- * Write what it protects together with `fencingToken`, and refuse older tokens there: a process that was frozen cannot know that its lock ended.
+ * Write what it protects together with `fencingToken`, and refuse older tokens there: a process
+ * that was frozen cannot know that its lock has ended.
  *
  * @publicApi
  */
@@ -34,7 +35,11 @@ export class Lock implements AsyncDisposable {
   readonly #keeper: LockKeeper;
   #abort: AbortController | undefined;
   #inTransaction = false;
-  #section: Section | undefined;
+  /**
+   * How many calls run under it. This is kept here and in no map by lock, which would double
+   * the work of the garbage collector.
+   */
+  #running = 0;
 
   /** @internal */
   constructor(
@@ -54,7 +59,10 @@ export class Lock implements AsyncDisposable {
     return this.#lease.key;
   }
 
-  /** The random id of this acquisition. It is a capability: whoever knows it can release the lock. Never log it. */
+  /**
+   * The random id of this acquisition. It is a capability: code that knows it can release the
+   * lock. Never log it.
+   */
   get owner(): string {
     return this.#lease.owner;
   }
@@ -75,7 +83,10 @@ export class Lock implements AsyncDisposable {
     return this.#lease.acquiredAt;
   }
 
-  /** When it ends unless it is renewed, by this machine's clock: for people. `null` for a lock that never expires. */
+  /**
+   * When it ends unless it is renewed, by this machine's clock: for people. `null` for a lock
+   * that never expires.
+   */
   get expiresAt(): Date | null {
     return this.#lease.expiresAt;
   }
@@ -96,7 +107,10 @@ export class Lock implements AsyncDisposable {
     return this.#lease.loss;
   }
 
-  /** Aborts with {@link LockLostError} when the lock is lost. Hand it to `fetch`, timers and streams; check `held` before each write. */
+  /**
+   * Aborts with {@link LockLostError} when the lock is lost. Hand it to `fetch`, timers and
+   * streams; check `held` before each write.
+   */
   get signal(): AbortSignal {
     if (!this.#abort) {
       this.#abort = new AbortController();
@@ -114,12 +128,14 @@ export class Lock implements AsyncDisposable {
   }
 
   /**
-   * Sets the lease to end `ttl` from now, once, and makes `ttl` that of later renewals. Without an argument it is the present ttl; on a lock that
-   * never expires that does nothing. A session lock, which has no ttl, is asked for instead: whether its connection still holds it.
+   * Sets the lease to end `ttl` from now, once, and makes `ttl` that of later renewals. Without an
+   * argument the ttl stays as it is, and on a lock that never expires nothing is done. A session
+   * lock has no ttl: the store checks whether its connection still holds it.
    *
-   * @throws LockLostError if the lock is not held any more
+   * @throws LockLostError if the lock is not held
    * @throws LockStoreError if the store fails: the lock may still be held, see {@link held}
-   * @throws LockError inside {@link transaction}, for the ttl of a session lock, and for one whose renewals would be further apart than its `stealAfter`
+   * @throws LockError inside {@link transaction}, for the ttl of a session lock, and for a ttl
+   * whose renewals would be further apart than the `stealAfter` of the lock
    */
   async extend(ttl?: Duration): Promise<void> {
     this.#refuseInTransaction('extend');
@@ -136,14 +152,15 @@ export class Lock implements AsyncDisposable {
   }
 
   /**
-   * Gives the lock back. Renewal ends first.
+   * Releases the lock. Renewal ends first.
    *
    * Inside a transaction that guards the lock, it resolves at once. The store frees the key
    * after the commit or the rollback, and a warning says so, see {@link guard}.
    *
    * @param outcome how the work ended, for the run history. Default `done`
    * @returns `false` if it was lost, expired or released before
-   * @throws LockStoreError if the store fails: the lock then ends with its ttl, and is not held here any more
+   * @throws LockStoreError if the store fails: the lock then ends with its ttl, and is not held
+   * here
    * @throws LockError inside {@link transaction}
    */
   async release(outcome: LockOutcome = 'done'): Promise<boolean> {
@@ -156,11 +173,12 @@ export class Lock implements AsyncDisposable {
   }
 
   /**
-   * Runs `work` in a transaction that commits only while the lock is held: what was written under a lock that was lost, be it to a process that was
-   * frozen for an hour, is rolled back.
+   * Runs `work` in a transaction that commits only while the lock is held. Changes under a lock
+   * that was lost, also in a process that was frozen for an hour, are rolled back.
    *
-   * The lease is renewed to its full ttl first, and not again until the transaction has ended, so that the work has to fit into the ttl. The last
-   * statement before the commit is that of {@link guard}. On MongoDB, `work` is run again after a conflict with another transaction.
+   * The lease is renewed to its full ttl first, and not again until the transaction has ended,
+   * so the work has to fit into the ttl. The last statement before the commit is that of
+   * {@link guard}. On MongoDB, `work` is run again after a conflict with another transaction.
    *
    * @example
    * ```ts
@@ -168,7 +186,8 @@ export class Lock implements AsyncDisposable {
    * await lock.transaction(async (session: ClientSession) => invoices.insertOne(invoice, { session })); // MongoDB
    * ```
    *
-   * @param work gets what statements in the transaction are made with; say which in the type of its parameter
+   * @param work gets the `EntityManager` or `ClientSession` of the transaction; declare the type
+   * of its parameter
    * @throws LockLostError when the lock was lost: nothing was committed
    * @throws LockStoreError when the transaction itself fails
    * @throws LockError on a store without transactions, or inside another transaction of this lock
@@ -196,14 +215,17 @@ export class Lock implements AsyncDisposable {
   }
 
   /**
-   * Makes sure, inside a transaction of yours and until it ends, that nobody else gets the lock: a contender waits for the commit. Make it the last
-   * statement, and commit soon. Release the lock after the commit.
+   * Makes sure, inside a transaction of yours and until it ends, that no other holder gets the
+   * lock: other calls wait for the commit. Make it the last statement, and commit soon. Release
+   * the lock after the commit.
    *
-   * Where a renewal since the transaction began stands in its way (PostgreSQL above READ COMMITTED, MongoDB, SQLite), use {@link transaction}.
+   * A renewal since the transaction began makes it fail on PostgreSQL above READ COMMITTED, on
+   * MongoDB and on SQLite. Use {@link transaction} there.
    *
-   * @param context what your statements in the transaction are made with: the `EntityManager`, the `ClientSession`
+   * @param context the `EntityManager` or the `ClientSession` of your transaction
    * @throws LockLostError when the lock was lost: roll back
-   * @throws LockError when `context` is no transaction of the store's database, or its isolation level does not allow a guard
+   * @throws LockError when `context` is no transaction of the store's database, or its isolation
+   * level does not allow a guard
    * @throws LockStoreError when the store fails: roll back
    */
   async guard(context: object): Promise<void> {
@@ -212,12 +234,15 @@ export class Lock implements AsyncDisposable {
   }
 
   /**
-   * Hands the lock on to another process, such as a worker of a queue, which takes it up with `LockService.restore(data)`. Here it is not held any more,
-   * not renewed and not released, also not by the `run` around it. Until it is taken up nobody renews it: `stealAfter` of others has to be longer than that.
+   * Hands the lock off to another process, such as a worker of a queue, which restores it with
+   * `LockService.restore(data)`. From then on this process does not hold, renew or release it,
+   * and neither does the `run` around the call. Until it is restored, no process renews it: the
+   * `stealAfter` of others has to be longer than that.
    *
-   * @param options `ttl`: how long the other process has to take it up, and the ttl of its renewals. Default the present one
+   * @param options `ttl`: within what time the other process has to restore it, and the ttl of
+   * its renewals. Default the present ttl
    * @returns plain data. It carries the owner id: send it like a password, and do not log it
-   * @throws LockLostError if the lock is not held any more
+   * @throws LockLostError if the lock is not held
    * @throws LockStoreError if the store fails: the lock is still held here, see {@link held}
    * @throws LockError inside {@link transaction}
    */
@@ -235,13 +260,9 @@ export class Lock implements AsyncDisposable {
     return { key, owner, fencingToken, ...(ttl !== Infinity && { ttl }) };
   }
 
-  /** Gives the lock back. A release that fails is only logged: what the scope returned or threw is what its caller has to know. */
-  async [Symbol.asyncDispose](): Promise<void> {
-    try {
-      await this.giveBack('done');
-    } catch (error) {
-      if (!(error instanceof LockError)) throw error; // the keeper has published what is
-    }
+  /** Releases the lock. A failure is only logged, so that it does not hide an error of the scope. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#releaseQuietly('done');
   }
 
   /** What may be logged: everything but the owner id. */
@@ -250,19 +271,36 @@ export class Lock implements AsyncDisposable {
     return { key, fencingToken, held, acquiredAt, expiresAt };
   }
 
-  /** @internal What runs under it: here, and in no map by lock, which would double the work of the garbage collector. */
-  get section(): Section | undefined {
-    return this.#section;
+  /** @internal Whether another call of the service with this keeper may join the run under it. */
+  isJoinable(keeper: LockKeeper): boolean {
+    return this.#running > 0 && this.#keeper === keeper && this.held;
   }
 
-  /** @internal */
-  set section(section: Section) {
-    this.#section = section;
+  /** @internal A call begins to run under it. */
+  enter(): void {
+    this.#running++;
   }
 
-  /** @internal What {@link release} does; a transaction that nobody awaited ends first. */
+  /**
+   * @internal A call has ended. The last one releases the lock, with the outcome of its work. A
+   * failure of the release does not hide the result of the work.
+   */
+  leave(outcome: LockOutcome): Promise<void> {
+    return --this.#running === 0 ? this.#releaseQuietly(outcome) : Promise.resolve();
+  }
+
+  /** @internal What {@link release} does, also inside a transaction, which ends first. */
   giveBack(outcome: LockOutcome): Promise<boolean> {
     return this.#keeper.release(this.#lease, outcome);
+  }
+
+  /** The keeper has published a failure of the store as the event `storeError`. */
+  async #releaseQuietly(outcome: LockOutcome): Promise<void> {
+    try {
+      await this.giveBack(outcome);
+    } catch (error) {
+      if (!(error instanceof LockError)) throw error;
+    }
   }
 
   /**

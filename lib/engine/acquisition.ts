@@ -1,213 +1,280 @@
-import { randomUUID } from 'node:crypto';
-import type { Clock } from './clock.js';
-import type {
-  AcquireRequest,
-  LockAcquireResult,
-  LockStore,
-  OnceRequest,
-  WaiterRequest,
-} from '../interfaces/lock-store.interface.js';
-import { Lease, sentNow, timeAsleep, type LeaseGrant, type LeaseSettings } from './lease.js';
-import { LockStoreError } from '../lock.errors.js';
-import { asLockError, isTransient, mayBeCarriedOut, notAnswered, settleWithin } from './settle-within.js';
-import { attemptTimeoutOf, storeTtl } from '../options/lease-timing.js';
-
-/** What one call that acquires wants. */
-export interface AcquisitionTerms extends LeaseSettings {
-  label: string;
-  sessionBound: boolean;
-  stealAfter?: number | undefined;
-  once?: OnceRequest | undefined;
-}
-
-/** Asks the store for the lock. */
-type Asking = (owner: string, resend: boolean) => Promise<LockAcquireResult>;
-
-/** An attempt that the store answered without granting the lock. */
-export type Refusal = Extract<LockAcquireResult, { acquired: false }>;
-
-const COLLISIONS = 3;
-/** Milliseconds after which collisions are not repeated: they were waits for a lock, and the next would be one too. */
-const QUICK = 500;
-const RESENDS = 2;
-const RESEND_PAUSE = 50;
+import { setMaxListeners } from 'node:events';
+import { Attempts, type Refusal } from './attempts.js';
+import type { Engine } from './engine.js';
+import { Lease } from './lease.js';
+import type { LockOutcome } from '../interfaces/lock-record.interface.js';
+import type { OnceRequest, WaiterRelease } from '../interfaces/lock-store.interface.js';
+import {
+  LockError,
+  LockNotAcquiredError,
+  LockStoreError,
+  waitsForItself,
+  type LockNotAcquiredDetails,
+} from '../lock.errors.js';
+import type { LockEventPublisher } from '../lock.events.js';
+import type { Lock } from '../lock.js';
+import { storeTtl } from '../options/lease-timing.js';
+import type { LockCall } from '../options/lock-call.js';
+import { mayBeCarriedOut } from './retry.js';
+import { requestLimitOf } from './time-limit.js';
+import type { ReleaseToWaiter, Waiter } from './wait-queue.js';
 
 /**
- * The attempts of one call.
- *
- * Each attempt has an owner id of its own, until one's outcome is unknown (the link broke, or no answer came in time): it may have been granted,
- * and only with the same id can the next attempt find out. In the end nothing stays behind that nobody believes in.
+ * Milliseconds that the attempt at the deadline of a wait has to be answered: longer than
+ * stores wait for a locked row.
  */
-export class LockAcquisition {
-  #owner = randomUUID();
-  /** Whether the store may have granted the lock to this owner. */
-  #mayHold = false;
-  #abandoned = false;
-  /** Only for stores that wait: making one takes longer than the rest of an acquisition. */
-  #givenUp: AbortController | undefined;
-  #lease: Lease | undefined;
-  #endPause: (() => void) | undefined;
+const OVERTIME = 2_500;
+
+/**
+ * Milliseconds after which a waiter polls, although the store or a holder in this process
+ * should wake it up: notifications can be lost.
+ */
+const SAFETY_POLL = 1_000;
+
+/** One call that acquires a lock: its attempts, and its wait for a lock that is held. */
+export class Acquisition {
+  readonly #attempts: Attempts;
+  readonly #startedAt: number;
+  /** The monotonic time at which the wait ends, with one last attempt. */
+  readonly #deadline: number;
 
   constructor(
-    private readonly terms: AcquisitionTerms,
-    private readonly store: LockStore,
-    private readonly clock: Clock,
-    /** Frees, in the background, what was granted and is not wanted. */
-    private readonly free: (storeKey: string, owner: string) => void,
-  ) {}
+    private readonly call: LockCall,
+    private readonly storeKey: string,
+    private readonly engine: Engine,
+  ) {
+    const { sessionBound = false } = engine.store;
+    const { ttl, renewEvery, label, stealAfter, wait } = call.settings;
+    this.#startedAt = engine.clock.now();
+    this.#deadline = this.#startedAt + wait;
+    this.#attempts = new Attempts(
+      {
+        key: call.key,
+        storeKey,
+        ttl: sessionBound ? Infinity : ttl,
+        renewEvery: sessionBound ? false : renewEvery,
+        label,
+        stealAfter,
+        once: onceOf(call),
+        sessionBound,
+      },
+      engine,
+    );
+  }
 
   /**
-   * One attempt, which may take `patience` milliseconds besides the time for which the store waits. Collisions with other transactions are repeated
-   * at once, lost answers are asked for again with the same owner id.
+   * Makes attempts until the lock is granted, or the wait has ended with an attempt at its
+   * deadline. A busy lock is a value.
    *
-   * @param wait milliseconds to wait on the server, for stores that do
-   * @param waiting whether another attempt may follow, for stores that call those who wait
-   * @throws LockStoreError
+   * @throws LockStoreError, or what the signal was aborted with
+   * @throws LockError when the call chain holds the key itself, and would wait for it
    */
-  async attempt(
-    patience = attemptTimeoutOf(this.terms.ttl),
-    { wait = 0, waiting = false } = {},
-  ): Promise<Lease | Refusal> {
-    const { storeKey, ttl } = this.terms;
-    const startedAt = this.clock.now();
-    const waitUntil = startedAt + wait;
-    const until = waitUntil + patience;
-    for (let collisions = 0, resends = 0; ;) {
-      try {
-        const now = this.clock.now();
-        const left = Math.max(0, waitUntil - now);
-        const answer = await this.#send(until - now, (owner, resend) =>
-          this.store.acquire(storeKey, owner, storeTtl(ttl), this.#request(resend, left, waiting)),
-        );
-        if (
-          answer instanceof Lease ||
-          answer.reason !== 'contention' ||
-          this.#abandoned ||
-          this.clock.now() - startedAt > QUICK ||
-          this.clock.now() >= until ||
-          collisions++ === COLLISIONS
-        )
-          return answer;
-      } catch (error) {
-        const pause = RESEND_PAUSE * 2 ** resends;
-        if (
-          !isTransient(error) ||
-          resends++ === RESENDS ||
-          this.#abandoned ||
-          this.clock.now() + pause >= until
-        )
-          throw error;
-        await this.#pause(pause);
-        if (this.#abandoned || this.clock.now() >= until) throw error; // the pause may have taken longer
+  async acquire(): Promise<Lock | LockNotAcquiredError> {
+    const { key, job, settings, signal, nested } = this.call;
+    const { queues, keeper, publisher } = this.engine;
+    signal?.throwIfAborted();
+    queues.assertOpen();
+    if (nested && settings.wait > 0) throw waitsForItself(key);
+    const full = settings.wait > 0 ? queues.full(this.storeKey) : undefined;
+    if (full) return this.#busy({ waited: 0, full });
+    let lease: Lease | LockNotAcquiredError | undefined;
+    keeper.inFlight.begin();
+    try {
+      if (settings.wait > 0 || signal) lease = await this.#wait();
+      else {
+        const result = await this.#attempt();
+        queues.assertOpen(); // a shutdown may have come in between
+        lease = result instanceof Lease ? result : this.#refused(result);
       }
+      if (!(lease instanceof Lease)) return lease;
+      if (lease.ignoredTick) publisher.publish('tickIgnored', { key, job, tick: lease.ignoredTick });
+      return keeper.keep(lease, settings, job, this.#waited);
+    } finally {
+      if (!(lease instanceof Lease)) this.#attempts.abandon();
+      keeper.inFlight.end();
     }
   }
 
-  /** Whether a holder in this process may pass the lock on to this call: not while the store may grant it what it has asked for before. */
-  get canInherit(): boolean {
-    const { once, sessionBound } = this.terms;
-    return !this.#mayHold && !this.#abandoned && !once && !sessionBound;
+  /** The only wait loop of the library. */
+  async #wait(): Promise<Lease | LockNotAcquiredError> {
+    const { settings, signal } = this.call;
+    const { queues, keeper, clock } = this.engine;
+    const waiter = settings.wait > 0 ? queues.join(this.storeKey) : queues.aside();
+    const onAbort = (): void => waiter.fail(signal?.reason);
+    if (signal) setMaxListeners(0, signal); // a signal for the whole application has a listener for each wait
+    signal?.addEventListener('abort', onAbort, { once: true });
+    let lease: Lease | undefined;
+    try {
+      if (settings.wait > 0) {
+        await waiter.turn(this.#deadline);
+        lease = await this.#waitForOwnHolder(waiter);
+      }
+      for (let attempt = 1; !lease; attempt++) {
+        waiter.attempting();
+        const result = await waiter.orFailure(this.#attempt());
+        const left = this.#deadline - clock.now();
+        if (result instanceof Lease) {
+          lease = result;
+          break;
+        }
+        if (left <= 0 || isFinal(result)) return this.#refused(result);
+        const full = attempt === 1 ? queues.overfull() : undefined;
+        if (full) return this.#busy({ waited: this.#waited, full });
+        if (!keeper.holderOf(this.storeKey)) waiter.heldElsewhere();
+        lease = await waiter.pause(this.#pauseAfter(attempt, result, left), this.#takeOver());
+      }
+      queues.assertOpen(); // a shutdown may have come in between
+      return lease;
+    } finally {
+      signal?.removeEventListener('abort', onAbort);
+      waiter.leave(lease !== undefined);
+    }
   }
 
   /**
-   * An attempt by way of the holder, which gives the lock up for this call and for nobody else.
-   *
-   * @throws LockStoreError
+   * While a call of this process holds the lock, no attempt is needed: that call releases the
+   * lock to this waiter, or its release wakes this waiter up.
    */
-  async inherit(
-    patience: number,
-    pass: (next: WaiterRequest) => Promise<LockAcquireResult>,
-  ): Promise<Lease | Refusal> {
-    const { ttl, label } = this.terms;
-    return this.#send(patience, (owner) => pass({ owner, ttl: storeTtl(ttl), label }));
+  async #waitForOwnHolder(waiter: Waiter): Promise<Lease | undefined> {
+    const holder = this.engine.keeper.holderOf(this.storeKey);
+    if (!holder || this.call.settings.stealAfter !== undefined) return undefined;
+    const now = this.engine.clock.now();
+    const pause = Math.min(SAFETY_POLL, this.#deadline - now, holder.deadline - now + 1);
+    return waiter.pause(pause, this.#takeOver());
   }
 
-  /** Ends without the lock: whatever may still have been granted is freed. */
-  abandon(): void {
-    this.#abandoned = true;
-    this.#givenUp?.abort();
-    this.#endPause?.();
-    if (this.#mayHold) this.free(this.terms.storeKey, this.#owner);
+  /** How a holder in this process releases the lock to this call; `undefined` when it cannot. */
+  #takeOver(): ReleaseToWaiter | undefined {
+    const { store } = this.engine;
+    const release = store.releaseToWaiter?.bind(store);
+    if (!release || !this.#attempts.canTakeOver) return undefined;
+    return (holder, outcome) => this.#takeOverFrom(holder, outcome, release);
   }
 
-  #pause(ms: number): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = this.clock.after(ms, resolve, true);
-      this.#endPause = () => {
-        timer.cancel();
-        resolve();
-      };
-    });
-  }
-
-  async #send(patience: number, ask: Asking): Promise<Lease | Refusal> {
-    const { key } = this.terms;
-    const resend = this.#mayHold;
-    const owner = resend ? this.#owner : (this.#owner = randomUUID());
-    const sent = sentNow(this.clock);
-    let answer: LockAcquireResult | undefined;
-    let failure: unknown;
-    const inTime = await settleWithin(this.clock, patience, () => ask(owner, resend), {
-      answered: (result) => {
-        answer = result;
-        if (result.acquired) this.#granted(owner);
-      },
-      failed: (error) => {
-        failure = error;
-        if (mayBeCarriedOut(error)) this.#granted(owner);
-      },
-    });
-    if (answer && !answer.acquired) return answer;
-    if (answer && inTime) {
-      const { fencingToken, ignoredTick } = answer;
-      const lease = this.#leaseOf({ owner, fencingToken, ...sent, resent: resend });
-      lease.ignoredTick = ignoredTick;
-      return lease;
+  async #takeOverFrom(
+    holder: Lease,
+    outcome: LockOutcome,
+    release: WaiterRelease['releaseToWaiter'],
+  ): ReturnType<ReleaseToWaiter> {
+    const { ttl, label } = this.call.settings;
+    const limit = Math.min(holder.requestLimit, this.#requestLimit(this.#deadline - this.engine.clock.now()));
+    let refused = false;
+    try {
+      const result = await this.#attempts.takeOver(holder, limit, async (owner, timeout) => {
+        try {
+          const waiter = { owner, ttl: storeTtl(ttl), label };
+          return await release(this.storeKey, holder.owner, waiter, { outcome, timeout });
+        } catch (error) {
+          refused = !mayBeCarriedOut(error); // the LockStoreError made of it would not show that
+          throw error;
+        }
+      });
+      if (!(result instanceof Lease)) return 'refused';
+      result.series = holder.series + 1;
+      return result;
+    } catch (error) {
+      if (error instanceof LockStoreError) this.#publishFailure(error);
+      return refused ? 'refused' : 'unknown';
     }
-    if (!inTime) this.#granted(owner); // perhaps, and its answer may never come
-    throw inTime
-      ? asLockError(failure, 'acquisition', key, [owner])
-      : notAnswered('acquisition', key, patience);
   }
 
-  #request(resend: boolean, wait: number, waiting: boolean): AcquireRequest {
-    const { label, stealAfter, once, sessionBound } = this.terms;
-    return {
-      label,
-      ...(waiting && { waiting }),
-      ...(resend && { resend }),
-      ...(stealAfter !== undefined && { stealAfter }),
-      ...(once && { once }),
-      ...(sessionBound && { wait, signal: (this.#givenUp ??= new AbortController()).signal }),
-    };
-  }
-
-  #leaseOf(grant: LeaseGrant): Lease {
-    const { terms } = this;
-    const lease = new Lease(terms, grant, this.clock);
-    lease.noticeSleep(timeAsleep(this.clock));
-    if (!lease.held) {
-      // The process was frozen meanwhile, or the machine suspended. It may still be ours in the store, but nobody can rely on that.
-      this.free(terms.storeKey, grant.owner);
-      this.#mayHold = false;
-      this.#owner = randomUUID(); // what the last one is granted from here on nobody wants
-      throw new LockStoreError(
-        `The lock "${lease.key}" was granted, but the answer came after its lease of ${lease.ttl} ms. Raise the ttl, or find what blocks the process.`,
-        { transient: true },
-      );
+  /** One attempt. A failure that may pass by itself is a value while there is time left to wait. */
+  async #attempt(): Promise<Lease | Refusal | LockStoreError> {
+    const { store, keeper, clock } = this.engine;
+    const left = this.#deadline - clock.now();
+    keeper.inFlight.begin();
+    try {
+      if (!store.sessionBound)
+        return await this.#attempts.make(this.#requestLimit(left), {
+          waiting: left > 0 && store.notifiesWaiters === true,
+        });
+      // The server waits. This is the only connection of the process that waits for the key.
+      const limit = this.call.settings.wait > 0 ? OVERTIME : undefined;
+      return await this.#attempts.make(limit, { wait: Math.max(0, left) });
+    } catch (error) {
+      if (!(error instanceof LockStoreError)) throw error;
+      this.#publishFailure(error);
+      if (error.transient && clock.now() < this.#deadline) return error;
+      throw error;
+    } finally {
+      keeper.inFlight.end();
     }
-    this.#lease = lease;
-    return lease;
   }
 
-  /** The store has, or may have, granted the lock to this owner: when the call is over, or has given back the lock it won, that is for nobody. */
-  #granted(owner: string): void {
-    const free = (): void => this.free(this.terms.storeKey, owner);
-    const lease = owner === this.#owner ? this.#lease : undefined;
-    if (lease?.handedOn) return;
-    if (lease?.released)
-      void lease.released.then(free, free); // its holder gives it back, in its own way
-    else if (this.#abandoned || owner !== this.#owner || lease?.open === false) free();
-    else this.#mayHold = true;
+  /** A request of a call that waits may outlast the wait by {@link OVERTIME} at most. */
+  #requestLimit(left: number): number {
+    const { ttl, wait } = this.call.settings;
+    const longest = requestLimitOf(ttl);
+    return wait > 0 ? Math.min(longest, Math.max(left, OVERTIME)) : longest;
   }
+
+  /** Milliseconds to wait before the next attempt. */
+  #pauseAfter(attempt: number, result: Refusal | LockStoreError, left: number): number {
+    const { clock } = this.engine;
+    const pause = Math.min(this.call.settings.retry(attempt, clock.random()), left);
+    if (result instanceof LockStoreError) return pause;
+    const { queued, holder } = result;
+    // The lock of a dead holder is free when its lease ends. A rest of 0 may come from a race,
+    // and says nothing.
+    const leaseEnds = holder?.remaining && holder.remaining > 0 ? holder.remaining + 1 : Infinity;
+    return Math.min(queued ? SAFETY_POLL * (0.75 + clock.random() / 2) : pause, left, leaseEnds);
+  }
+
+  get #waited(): number {
+    return this.engine.clock.now() - this.#startedAt;
+  }
+
+  #refused(result: Refusal | LockStoreError): LockNotAcquiredError {
+    if (result instanceof LockStoreError) throw result;
+    const { call, engine } = this;
+    const { reason } = result;
+    const waited = this.#waited;
+    if (reason === 'tick-ahead') return refuseTickAhead(call, waited, engine.publisher);
+    const nested = call.nested === true && !isFinal(result);
+    const holder = result.holder && { ...result.holder, key: call.key }; // without the prefix
+    return this.#busy({ waited, holder, reason, nested, lastRun: engine.keys.took(call.key, call.job) });
+  }
+
+  #busy(details: LockNotAcquiredDetails): LockNotAcquiredError {
+    const { key, job } = this.call;
+    const error = new LockNotAcquiredError(key, details);
+    const { waited, reason, holder } = error;
+    this.engine.publisher.publish('busy', { key, job, waited, reason, holder });
+    return error;
+  }
+
+  #publishFailure(error: LockStoreError): void {
+    const { key, job } = this.call;
+    this.engine.publisher.publish('storeError', { key, job, operation: 'acquire', error });
+  }
+}
+
+/** Whether waiting cannot change the result. */
+function isFinal(result: Refusal | LockStoreError): boolean {
+  if (result instanceof LockStoreError) return false;
+  return result.reason === 'paused' || result.reason === 'tick-done' || result.reason === 'tick-ahead';
+}
+
+function onceOf({ once, settings }: LockCall): OnceRequest | undefined {
+  return once ?? (typeof settings.once === 'number' ? { slot: settings.once } : undefined);
+}
+
+/**
+ * The refusal of a tick that lies too far ahead of the store's clock.
+ *
+ * @throws LockError with `once: 'tick'`: recorded, the tick would keep all instances from
+ * running until its time
+ */
+export function refuseTickAhead(
+  { key, job, once, settings }: LockCall,
+  waited: number,
+  publisher: LockEventPublisher,
+): LockNotAcquiredError {
+  const { tick, failOver } = once && 'tick' in once ? once : { tick: 0 };
+  if (!failOver)
+    throw new LockError(
+      `The tick ${new Date(tick).toISOString()} of lock "${key}" is more than ${settings.tickAhead} ms ahead of the database's clock, and is not run. Set the clock of this machine, or raise the option tickAhead.`,
+    );
+  publisher.publish('tickAhead', { key, job, tick: new Date(tick) });
+  return new LockNotAcquiredError(key, { waited, reason: 'tick-ahead' });
 }

@@ -2,14 +2,15 @@ import type { Clock, Timer } from './clock.js';
 import type { BatchRenewer, LockStore, RenewalOutcome } from '../interfaces/lock-store.interface.js';
 import { sentNow, timeAsleep, type Lease, type RequestOutcome } from './lease.js';
 import type { LockError } from '../lock.errors.js';
-import { asLockError, isTransient, mayBeCarriedOut, notAnswered, settleWithin } from './settle-within.js';
 import { storeTtl } from '../options/lease-timing.js';
+import { isTransient, mayBeCarriedOut } from './retry.js';
+import { answerWithin } from './time-limit.js';
 
-/** What the renewer reports; neither may throw. */
-export interface RenewerReports {
-  /** A renewal failed or was not answered; it is tried again while the lease lasts. */
+/** What the renewer calls. Neither method may throw. */
+export interface RenewerListener {
+  /** A renewal failed or was not answered. It is repeated while the lease lasts. */
   renewFailed(lease: Lease, error: LockError): void;
-  /** The store extended a lease that was given up here meanwhile: it should be freed. */
+  /** The store has renewed a lease that was lost here meanwhile. It should be released. */
   renewedTooLate(lease: Lease): void;
 }
 
@@ -18,7 +19,8 @@ const BATCH = 500;
 const SHORTEST_RETRY = 20;
 
 /**
- * Renews every held lease of the process with one timer, those that are due together in one request, and notices when a deadline passes.
+ * Renews all held leases of a service with one timer, and notices when a deadline passes.
+ * Leases that are due together are renewed in one request.
  */
 export class LeaseRenewer {
   readonly #leases = new Set<Lease>();
@@ -28,7 +30,7 @@ export class LeaseRenewer {
   constructor(
     private readonly store: LockStore & Partial<BatchRenewer>,
     private readonly clock: Clock,
-    private readonly reports: RenewerReports,
+    private readonly listener: RenewerListener,
   ) {}
 
   add(lease: Lease): void {
@@ -37,13 +39,16 @@ export class LeaseRenewer {
     this.#wakeBy(lease.wakeAt);
   }
 
-  /** Stops renewing. A renewal that is on its way is `lease.inFlight`: await it before anything else is sent for the lease. */
+  /**
+   * Stops renewing the lease. Await `lease.inFlight`, a renewal in flight, before another request
+   * for the lease is sent.
+   */
   remove(lease: Lease): void {
     this.#leases.delete(lease);
     if (this.#leases.size === 0) this.stop();
   }
 
-  /** Looks at the lease again after its times were changed from outside. */
+  /** Checks the lease again after its times were changed from outside. */
   reschedule(lease: Lease): void {
     if (this.#leases.has(lease)) this.#wakeBy(lease.wakeAt);
   }
@@ -81,7 +86,8 @@ export class LeaseRenewer {
   }
 
   #renewDue(found: Lease[]): void {
-    // What the loss of one has its holder do may end others, or renew them. Those beyond one batch stay due: the event loop has its turn before they are sent.
+    // A listener of a loss may have released other leases, or renewed them. Leases beyond one
+    // batch stay due, so that the event loop has its turn before they are sent.
     const due = found.filter((lease) => lease.open && !lease.inFlight).slice(0, BATCH);
     const together = this.store.renewMany ? due.filter((lease) => !lease.alone) : [];
     if (together.length > 0) void this.#renewTogether(together);
@@ -89,7 +95,7 @@ export class LeaseRenewer {
   }
 
   /**
-   * Renews this lease now, by itself and with a ttl that later renewals keep.
+   * Renews this lease now, in a request of its own, with a ttl that later renewals keep.
    *
    * @throws LockLostError, LockStoreError
    */
@@ -103,8 +109,8 @@ export class LeaseRenewer {
   }
 
   #renewAlone(lease: Lease, ttl = lease.ttl): Promise<LockError | undefined> {
-    return this.#send([lease], ttl, async () => [
-      (await this.store.renew(lease.storeKey, lease.owner, storeTtl(ttl))) ? 'renewed' : 'lost',
+    return this.#send([lease], ttl, async (timeout) => [
+      (await this.store.renew(lease.storeKey, lease.owner, storeTtl(ttl), { timeout })) ? 'renewed' : 'lost',
     ]);
   }
 
@@ -114,74 +120,69 @@ export class LeaseRenewer {
       owner: lease.owner,
       ttl: storeTtl(lease.ttl),
     }));
-    return this.#send(leases, undefined, async () => (await this.store.renewMany?.(request)) ?? []);
+    const send = async (timeout: number): Promise<RenewalOutcome[]> =>
+      (await this.store.renewMany?.(request, { timeout })) ?? [];
+    return this.#send(leases, undefined, send);
   }
 
-  /** Resolves to what failed, if anything; never rejects, since it runs from a timer. */
+  /** Resolves to the failure, if there is one. Never rejects, since it runs from a timer. */
   #send(
     leases: Lease[],
     ttl: number | undefined,
-    renew: () => Promise<RenewalOutcome[]>,
+    send: (timeout: number) => Promise<RenewalOutcome[]>,
   ): Promise<LockError | undefined> {
     const now = this.clock.now();
-    const answered = leases.map((lease) => lease.sending(ttl ?? lease.ttl));
-    const patience = Math.min(...leases.map((lease) => Math.min(lease.attemptTimeout, lease.deadline - now)));
-    let failure: unknown;
-    const settled = settleWithin(this.clock, patience, renew, {
-      answered: (outcomes) =>
-        leases.forEach((lease, i) => this.#answer(lease, outcomes[i] ?? 'unknown', answered[i])),
-      failed: (error) => {
-        failure = error;
-        for (const report of answered) report(mayBeCarriedOut(error) ? 'unknown' : 'refused');
-      },
-    }).then((inTime) => {
+    const notes = leases.map((lease) => lease.sending(ttl ?? lease.ttl));
+    const limit = Math.min(...leases.map((lease) => Math.min(lease.requestLimit, lease.deadline - now)));
+    let unanswered = false;
+    const ended = (error?: LockError): LockError | undefined => {
       for (const lease of leases) if (lease.inFlight === inFlight) lease.inFlight = undefined;
-      const error = this.#failureOf(leases, inTime, failure, patience);
-      for (const lease of leases) {
-        // What one of them has brought about, be it silence, must not hit the whole batch again.
-        if (error && (!isTransient(error) || (!inTime && leases.length > 1))) lease.alone = true;
-        if (error) this.reports.renewFailed(lease, error);
-        if (lease.renewAt <= this.clock.now()) this.#retryLater(lease);
-        // The clocks may have moved during the request.
-        else if (!error) lease.noticeClocks(sentNow(this.clock));
-        this.reschedule(lease);
-      }
+      for (const lease of leases) this.#ended(lease, error, unanswered && leases.length > 1);
       return error;
-    });
+    };
+    const settled = answerWithin(this.clock, limit, {
+      operation: 'renewal',
+      key: leases.length === 1 ? leases[0]?.key : `${leases.length} leases`,
+      owners: leases.map(({ owner }) => owner),
+      send,
+      answered: (outcomes) =>
+        leases.forEach((lease, i) => this.#answered(lease, outcomes[i] ?? 'unknown', notes[i])),
+      failed: (error, over) => {
+        unanswered = !over;
+        if (over) for (const note of notes) note(mayBeCarriedOut(error) ? 'unknown' : 'refused');
+      },
+    }).then(() => ended(), ended);
     const inFlight = settled.then(() => undefined);
     for (const lease of leases) lease.inFlight = inFlight;
     return settled;
   }
 
-  #failureOf(leases: Lease[], inTime: boolean, failure: unknown, patience: number): LockError | undefined {
-    const name = leases.length === 1 ? (leases[0]?.key ?? '') : `${leases.length} leases`;
-    if (!inTime) return notAnswered('renewal', name, patience);
-    return failure === undefined
-      ? undefined
-      : asLockError(
-          failure,
-          'renewal',
-          name,
-          leases.map(({ owner }) => owner),
-        );
+  #ended(lease: Lease, error: LockError | undefined, unansweredBatch: boolean): void {
+    // One lease may have made the batch fail, and must not do that to the next batch.
+    if (error && (!isTransient(error) || unansweredBatch)) lease.alone = true;
+    if (error) this.listener.renewFailed(lease, error);
+    if (lease.renewAt <= this.clock.now()) this.#retryLater(lease);
+    // The clocks may have moved during the request.
+    else if (!error) lease.noticeClocks(sentNow(this.clock));
+    this.reschedule(lease);
   }
 
-  #answer(
+  #answered(
     lease: Lease,
     outcome: RenewalOutcome,
-    answered: ((outcome: RequestOutcome) => void) | undefined,
+    note: ((outcome: RequestOutcome) => void) | undefined,
   ): void {
     const inTime = this.clock.now() < lease.deadline;
-    // `unknown` may be on its way still.
-    answered?.(outcome === 'lost' || (outcome === 'renewed' && !inTime) ? 'refused' : outcome);
+    // A request whose outcome is `unknown` may still be in flight.
+    note?.(outcome === 'lost' || (outcome === 'renewed' && !inTime) ? 'refused' : outcome);
     if (outcome === 'lost') {
-      // Whoever has ended it meanwhile freed it; that is no loss.
+      // A lease that was released or handed off meanwhile is not lost.
       if (lease.open) this.#lose(lease, 'the store says that it ran out or was taken away.');
     } else if (outcome === 'renewed') {
       if (lease.open && !inTime) this.#lose(lease);
-      if (lease.loss) this.reports.renewedTooLate(lease);
+      if (lease.loss) this.listener.renewedTooLate(lease);
     } else {
-      lease.alone = true; // its row was out of reach: it is retried by itself, and soon
+      lease.alone = true; // the store could not reach its row
     }
   }
 
@@ -193,7 +194,7 @@ export class LeaseRenewer {
 
   #retryLater(lease: Lease): void {
     const now = this.clock.now();
-    const left = Number.isFinite(lease.deadline) ? lease.deadline - now : lease.attemptTimeout;
+    const left = Number.isFinite(lease.deadline) ? lease.deadline - now : lease.requestLimit;
     lease.renewAt =
       now + Math.max(SHORTEST_RETRY, Math.min(1_000, left / 8)) * (0.75 + this.clock.random() / 2);
   }

@@ -1,8 +1,9 @@
 import type { Clock } from './clock.js';
 import { LockLostError } from '../lock.errors.js';
-import { attemptTimeoutOf, marginOf, renewalInterval } from '../options/lease-timing.js';
+import { marginOf, renewalInterval } from '../options/lease-timing.js';
+import { requestLimitOf } from './time-limit.js';
 
-/** What was asked for. */
+/** The lease that a call wants. */
 export interface LeaseSettings {
   /** The key as the user knows it, without the module's prefix. */
   key: string;
@@ -11,31 +12,37 @@ export interface LeaseSettings {
   /** Milliseconds, or `Infinity`. */
   ttl: number;
   renewEvery: number | undefined | false;
-  /** It lasts as long as a connection of the store: without a deadline, and never renewed. */
+  /** The lease lasts as long as a connection of the store. It has no deadline and is never renewed. */
   sessionBound?: boolean;
 }
 
-/** What was granted, by which request. */
+/** The lease that the store granted, and the clocks before the request. */
 export interface LeaseGrant {
   owner: string;
   fencingToken: number;
   /** The monotonic time just before the request that was granted left. */
   sentAt: number;
-  /** {@link timeAsleep} then. */
+  /** {@link timeAsleep} at that time. */
   asleep: number;
-  /** Milliseconds by which the wall clock was ahead of the monotonic clock then. */
+  /** Milliseconds by which the wall clock was ahead of the monotonic clock at that time. */
   drift: number;
-  /** Whether it repeated others that may still be carried out: they would set the lease to its ttl again. */
+  /**
+   * Whether the request repeated earlier ones that the store may still carry out. They would set
+   * the lease to its ttl again.
+   */
   resent?: boolean;
 }
 
 /** `os.uptime()` counts whole seconds on some systems. */
 const SLEEP_TOLERANCE = 2_000;
 
-/** What became of a request for a lease; `unknown`: it failed, and may still be carried out. */
+/** The outcome of a renewal. `unknown`: it failed, and the store may still carry it out. */
 export type RequestOutcome = 'renewed' | 'refused' | 'unknown';
 
-/** A number that grows by the time for which the machine is suspended: its monotonic clock stands still then, the store's does not. */
+/**
+ * A number that grows by the time for which the machine is suspended. The monotonic clock
+ * stands still for that time, and the store's clock does not.
+ */
 export function timeAsleep(clock: Clock): number {
   return clock.uptime() - clock.now();
 }
@@ -49,8 +56,9 @@ export function sentNow(clock: Clock): Pick<LeaseGrant, 'sentAt' | 'asleep' | 'd
 /**
  * What this process may believe about one acquisition.
  *
- * The deadline counts from *before* the request was sent, less a margin, on the monotonic clock: however late the answer came, it lies before
- * the moment at which the store lets another in.
+ * The deadline counts from *before* the request was sent, less a margin, on the monotonic
+ * clock. So it lies before the moment at which the store grants the lock to another holder,
+ * however late the answer came.
  *
  * The monotonic clock stands still while the machine is suspended. So the lease also counts by
  * how much the wall clock has advanced since the last confirmation, and takes the greater of
@@ -66,25 +74,28 @@ export class Lease {
   readonly acquiredAt: Date;
   readonly sessionBound: boolean;
 
-  /** The renewal that is on its way, settled (never rejected) when it was answered or given up. */
+  /** The renewal in flight. It resolves when it was answered or given up, and never rejects. */
   inFlight: Promise<void> | undefined;
-  /** Its release, from its beginning on. */
+  /** The release, from its beginning on. */
   released: Promise<unknown> | undefined;
-  /** Another process goes on with it: nothing that comes late may free it. */
-  handedOn = false;
+  /** Another process has the lease now: a late answer must not release it. */
+  handedOff = false;
   /** The recorded tick, if the store ignored it, see `LockAcquireResult`. */
   ignoredTick: Date | undefined;
-  /** How often in a row the lock was passed on until it came here. */
+  /** How often in a row the lock was released to a waiter of this process. */
   series = 0;
-  /** Renew it by itself: in its last batch the store could not reach it. */
+  /** Renew it in a request of its own: in its last batch the store could not reach it. */
   alone = false;
-  /** A transaction that the lock is tied to stands in the place of renewals. */
+  /** A transaction that the lock is tied to takes the place of renewals. */
   inTransaction = false;
-  /** It was lost although the store may keep it for longer: a request for a shorter ttl was not answered, and may not have been carried out. */
+  /**
+   * The lease was lost, but the store may keep it for longer: a request for a shorter ttl was
+   * not answered, and may not have been carried out.
+   */
   outlasts = false;
   /** When it is next renewed. */
   renewAt: number;
-  /** Told once when the lease is lost. */
+  /** Called once, when the lease is lost. */
   onLost: ((error: LockLostError) => void) | undefined;
   /** Called when the clocks put the lease in doubt, so that it is renewed at once. */
   onDoubt: (() => void) | undefined;
@@ -101,31 +112,34 @@ export class Lease {
   #drift: number;
   #doubted = false;
   #loss: LockLostError | undefined;
-  /** The requests that are on their way. */
-  #underway: readonly { ttl: number }[] = [];
-  /** The shortest ttl of a request that failed and may still be carried out: a server that was frozen has it in hand, however long that lasts. */
+  /** The renewals in flight. */
+  #requests: readonly { ttl: number }[] = [];
+  /**
+   * The shortest ttl of a request that failed, and that the store may still carry out. A server
+   * that was frozen may do so at any later time.
+   */
   #doubtful = Infinity;
 
   constructor(
-    terms: LeaseSettings,
+    settings: LeaseSettings,
     grant: LeaseGrant,
     private readonly clock: Clock,
   ) {
-    this.key = terms.key;
-    this.storeKey = terms.storeKey;
+    this.key = settings.key;
+    this.storeKey = settings.storeKey;
     this.owner = grant.owner;
     this.fencingToken = grant.fencingToken;
-    this.sessionBound = terms.sessionBound ?? false;
-    this.renewEvery = terms.renewEvery;
+    this.sessionBound = settings.sessionBound ?? false;
+    this.renewEvery = settings.renewEvery;
     this.acquiredAt = new Date(clock.date());
-    this.#ttl = terms.ttl;
-    this.#deadline = grant.sentAt + terms.ttl - marginOf(terms.ttl);
-    this.#endsAt = grant.sentAt + terms.ttl;
+    this.#ttl = settings.ttl;
+    this.#deadline = grant.sentAt + settings.ttl - marginOf(settings.ttl);
+    this.#endsAt = grant.sentAt + settings.ttl;
     this.#confirmedAt = grant.sentAt;
     this.#asleep = grant.asleep;
     this.#drift = grant.drift;
-    if (grant.resent) this.#doubtful = terms.ttl;
-    this.renewAt = grant.sentAt + renewalInterval(terms.renewEvery, terms.ttl);
+    if (grant.resent) this.#doubtful = settings.ttl;
+    this.renewAt = grant.sentAt + renewalInterval(settings.renewEvery, settings.ttl);
   }
 
   private readonly renewEvery: number | undefined | false;
@@ -140,7 +154,7 @@ export class Lease {
     const now = this.clock.now();
     if (now >= this.#deadline) return false;
     if (!this.#isDoubtful(now, this.clock.wall() - now)) return true;
-    if (this.#becomesDue(now)) this.onDoubt?.();
+    this.#renewAtOnce(now);
     return false;
   }
 
@@ -152,7 +166,7 @@ export class Lease {
     return this.#state === 'held' && !this.held && this.clock.now() < this.#deadline;
   }
 
-  /** Whether nobody has released it and no loss was noticed; the deadline may have passed. */
+  /** Whether the lease was neither released nor noticed as lost. Its deadline may have passed. */
   get open(): boolean {
     return this.#state === 'held';
   }
@@ -171,20 +185,22 @@ export class Lease {
     return this.#endsAt === Infinity ? null : new Date(this.clock.date() + this.#endsAt - this.clock.now());
   }
 
-  /** How long one request may take. */
-  get attemptTimeout(): number {
-    return attemptTimeoutOf(this.#ttl);
+  /** Milliseconds that one request may take. */
+  get requestLimit(): number {
+    return requestLimitOf(this.#ttl);
   }
 
-  /** When the renewer has to look at it again. */
+  /** When the renewer has to check the lease again. */
   get wakeAt(): number {
     return this.inFlight ? this.#deadline : Math.min(this.renewAt, this.#deadline);
   }
 
   /**
-   * Notes that a request which sets the lease to `ttl` leaves now; call what is returned when it was answered.
+   * Notes that a request is sent now that sets the lease to `ttl`. A shorter ttl counts from here
+   * on, and the lease is renewed in time for it: the store may carry the request out although
+   * its answer is lost.
    *
-   * A shorter ttl counts from here on, since the request may be carried out without our hearing of it; then the lease is renewed in time for it.
+   * @returns a function to be called with the outcome
    */
   sending(ttl: number): (outcome: RequestOutcome) => void {
     const sentAt = this.clock.now();
@@ -192,14 +208,15 @@ export class Lease {
     const asleep = this.#asleep;
     const before = this.#shortestPending();
     const request = { ttl };
-    this.#underway = [...this.#underway, request];
+    this.#requests = [...this.#requests, request];
     if (ttl < this.#ttl) {
       this.#deadline = Math.min(this.#deadline, sentAt + ttl - marginOf(ttl));
       this.#endsAt = Math.min(this.#endsAt, sentAt + ttl);
       this.renewAt = Math.min(this.renewAt, sentAt + renewalInterval(this.renewEvery, ttl));
     }
     return (outcome) => {
-      this.#underway = this.#underway.filter((other) => other !== request); // an answer may be reported more than once
+      // An outcome may be reported more than once.
+      this.#requests = this.#requests.filter((other) => other !== request);
       if (outcome === 'unknown') this.#doubtful = Math.min(this.#doubtful, ttl);
       const slept = this.#asleep - asleep;
       if (outcome === 'renewed') this.#renewed(sentAt - slept, drift + slept, ttl, before);
@@ -213,7 +230,7 @@ export class Lease {
     return true;
   }
 
-  /** Marks the lease as lost and tells its holder, once. */
+  /** Marks the lease as lost and notifies its holder, once. */
   lose(reason: string): void {
     if (this.#loss) return;
     this.#state = 'lost';
@@ -247,7 +264,10 @@ export class Lease {
     if (this.#isDoubtful(now, drift)) this.#becomesDue(now);
   }
 
-  /** Takes off the time for which the machine was suspended since the last look, if it was; then it is renewed at once. */
+  /**
+   * Subtracts the time for which the machine was suspended since the last check. After a
+   * suspension the lease is renewed at once.
+   */
   noticeSleep(asleep: number): void {
     const gap = asleep - this.#asleep;
     if (gap < SLEEP_TOLERANCE) return;
@@ -259,18 +279,26 @@ export class Lease {
     if (this.renewAt !== Infinity) this.renewAt = this.clock.now();
   }
 
-  /** The shortest ttl to which a request that may still be carried out would set the lease. */
+  /** The shortest ttl to which a request that the store may still carry out would set the lease. */
   #shortestPending(): number {
-    return Math.min(this.#doubtful, ...this.#underway.map(({ ttl }) => ttl));
+    return Math.min(this.#doubtful, ...this.#requests.map(({ ttl }) => ttl));
   }
 
   /**
-   * Whether the deadline has passed by the wall clock. If that was set back, its advance
-   * counts from there: a lease never gets longer.
+   * Whether the deadline has passed by the wall clock. If that was set back, which is noted
+   * here, its advance counts from there: a lease never gets longer.
    */
   #isDoubtful(now: number, drift: number): boolean {
     if (drift < this.#drift) this.#drift = drift;
     return now + (drift - this.#drift) >= this.#deadline;
+  }
+
+  /**
+   * The getter `held` changes the state of the lease here: the work under a lock may notice a
+   * jump of the wall clock before the renewer's timer does, and only a renewal ends the doubt.
+   */
+  #renewAtOnce(now: number): void {
+    if (this.#becomesDue(now)) this.onDoubt?.();
   }
 
   /**
@@ -285,13 +313,14 @@ export class Lease {
   }
 
   #renewed(sentAt: number, drift: number, ttl: number, before: number): void {
-    // What a newer request has told stays true when the answer of an older one comes late.
+    // A late answer to an older request does not change what a newer one has confirmed.
     if (this.#state !== 'held' || sentAt < this.#confirmedAt) return;
     this.#confirmedAt = sentAt;
     this.#drift = drift;
     this.#doubted = false;
     this.#ttl = ttl;
-    // A request with a shorter ttl that was on its way together with this one may have been, or may be, carried out after it.
+    // The store may have carried out, or may still carry out, a request with a shorter ttl that
+    // was in flight together with this one.
     const certain = Math.min(ttl, before, this.#shortestPending());
     this.#deadline = sentAt + certain - marginOf(certain);
     this.#endsAt = sentAt + certain;

@@ -1,10 +1,13 @@
 import type { Clock } from './clock.js';
 import type { LockOutcome } from '../interfaces/lock-record.interface.js';
-import type { WaitLimits } from '../options/module.settings.js';
 import type { Lease } from './lease.js';
+import type { WaitLimits } from '../options/module.settings.js';
 
-/** Has a holder give its lock to one that waits, which gets it as this lease. `unknown`: it failed, and may still be carried out. Never rejects. */
-export type Succession = (holder: Lease, outcome: LockOutcome) => Promise<Lease | 'refused' | 'unknown'>;
+/**
+ * Has a holder release its lock to a waiter. Resolves to the lease that the waiter gets.
+ * `unknown`: the release failed, and the store may still carry it out. Never rejects.
+ */
+export type ReleaseToWaiter = (holder: Lease, outcome: LockOutcome) => Promise<Lease | 'refused' | 'unknown'>;
 
 /** A limit that is reached. */
 export interface Full {
@@ -12,33 +15,33 @@ export interface Full {
   limit: number;
 }
 
-/** So often in a row a lock goes from one to the next in this process, before those of others have their chance. */
+/** How often in a row a lock is released to a waiter of this process, before other processes get a chance. */
 const LONGEST_SERIES = 8;
 
-/** Milliseconds for which the lock stays among the calls of this process, */
+/** Milliseconds for which this process may keep re-acquiring a contended key. */
 const LONGEST_TURN = 2_000;
-/** and for which they then leave it alone, where others have to ask for it, and ask twice a second. */
+/** Milliseconds of the pause after that, so that processes that poll get a chance. */
 const REST = 50;
 
-/** Those that wait for one key, the first one first. */
-class Line {
-  readonly places = new Set<Place>();
-  /** Since when, on the monotonic clock, the lock has been in this process without a rest. */
+/** The waiters of one key in this process, in the order of their arrival. */
+class WaitQueue {
+  readonly waiters = new Set<Waiter>();
+  /** Since when, on the monotonic clock, this process has had the lock without a pause. */
   turnSince: number | undefined;
-  /** How many of them wait; the others make one attempt, and can be aborted. */
+  /** How many calls wait. The others make one attempt, and can be aborted. */
   waiting = 0;
 
-  get first(): Place | undefined {
-    return this.places.values().next().value;
+  get first(): Waiter | undefined {
+    return this.waiters.values().next().value;
   }
 }
 
 /**
- * Who waits for which key in this process, first come, first served. Only the first of a key asks the store; the others wait for their turn,
- * so that the load on the database does not grow with the waiters.
+ * The queues of all keys. Only the first waiter of a key makes attempts, and the others wait
+ * for their turn, so that the load on the database does not grow with the waiters.
  */
-export class WaitQueue {
-  readonly #lines = new Map<string, Line>();
+export class WaitQueues {
+  readonly #queues = new Map<string, WaitQueue>();
   #waiting = 0;
   #closedWith: Error | undefined;
 
@@ -47,92 +50,100 @@ export class WaitQueue {
     private readonly limits: WaitLimits = { perKey: Infinity, total: Infinity },
   ) {}
 
-  /** The limit that keeps one more from waiting for the key, if one does. Who is the first to ask for a key is not waiting yet. */
+  /**
+   * The limit that keeps one more call from waiting for the key, if there is one. The first
+   * call for a key does not count towards the total until it has made an attempt.
+   */
   full(key: string): Full | undefined {
     const { perKey, total } = this.limits;
-    const waiting = this.#lines.get(key)?.waiting ?? 0;
+    const waiting = this.#queues.get(key)?.waiting ?? 0;
     if (waiting >= perKey) return { option: 'perKey', limit: perKey };
     return waiting > 0 && this.#waiting >= total ? { option: 'total', limit: total } : undefined;
   }
 
-  /** The limit that one who has joined is beyond, now that it has to wait. */
+  /** The limit that is exceeded now that the first call for a key has to wait. */
   overfull(): Full | undefined {
     const { total } = this.limits;
     return this.#waiting > total ? { option: 'total', limit: total } : undefined;
   }
 
-  /** A place for a call that makes one attempt, beside all lines: nobody waits behind it. */
-  aside(): Place {
-    return new Place(this.clock, new Line(), () => {});
+  /** A waiter outside of the queues, for a call that makes one attempt. */
+  aside(): Waiter {
+    return new Waiter(this.clock, new WaitQueue(), () => {});
   }
 
-  join(key: string): Place {
-    const line = this.#lines.get(key) ?? new Line();
-    this.#lines.set(key, line);
-    const place = new Place(this.clock, line, () => {
-      line.waiting--;
+  /** Puts a new waiter at the end of the queue of the key. */
+  join(key: string): Waiter {
+    const queue = this.#queues.get(key) ?? new WaitQueue();
+    this.#queues.set(key, queue);
+    const waiter = new Waiter(this.clock, queue, () => {
+      queue.waiting--;
       this.#waiting--;
-      if (line.places.size === 0) this.#lines.delete(key);
+      if (queue.waiters.size === 0) this.#queues.delete(key);
     });
-    line.places.add(place);
-    line.waiting++;
+    queue.waiters.add(waiter);
+    queue.waiting++;
     this.#waiting++;
-    if (this.#closedWith) place.fail(this.#closedWith);
-    return place;
-  }
-
-  /** The key, or without one any key, may have become free: its first waiter looks at once. Tells whether there is one. */
-  wake(key?: string): boolean {
-    const lines = key === undefined ? [...this.#lines.values()] : [this.#lines.get(key)];
-    for (const line of lines) line?.first?.wake();
-    return lines.some((line) => line !== undefined && line.waiting > 0);
+    if (this.#closedWith) waiter.fail(this.#closedWith);
+    return waiter;
   }
 
   /**
-   * A holder of this process has released the key. Its first waiter looks at once; but from time to time a little later, or processes that can only ask
-   * now and then would never get it from one that always wants it.
-   *
-   * @param resting whether others can only ask
-   * @returns whether somebody waits for it
+   * Wakes up the first waiter of the key, which may be free; without a key, the first waiter of
+   * each key. Returns whether there is one.
    */
-  freed(key: string, resting: boolean): boolean {
-    const line = this.#lines.get(key);
-    if (!line) return false;
+  wake(key?: string): boolean {
+    const queues = key === undefined ? [...this.#queues.values()] : [this.#queues.get(key)];
+    for (const queue of queues) queue?.first?.wake();
+    return queues.some((queue) => queue !== undefined && queue.waiting > 0);
+  }
+
+  /**
+   * Wakes up the first waiter of a key that a holder of this process has released. From time to
+   * time it does so after a pause. Otherwise processes that poll would never get a lock that
+   * this process always wants.
+   *
+   * @param othersPoll whether waiters of other processes poll
+   * @returns whether there is a waiter
+   */
+  released(key: string, othersPoll: boolean): boolean {
+    const queue = this.#queues.get(key);
+    if (!queue) return false;
     const now = this.clock.now();
-    line.turnSince ??= now;
-    if (resting && now - line.turnSince >= LONGEST_TURN) {
-      line.turnSince = undefined;
+    queue.turnSince ??= now;
+    if (othersPoll && now - queue.turnSince >= LONGEST_TURN) {
+      queue.turnSince = undefined;
       this.clock.after(REST, () => this.wake(key), false);
-    } else line.first?.wake();
-    return line.waiting > 0;
+    } else queue.first?.wake();
+    return queue.waiting > 0;
   }
 
-  /** Whether anybody waits for the key. */
+  /** Whether calls wait for the key. */
   has(key: string): boolean {
-    return (this.#lines.get(key)?.waiting ?? 0) > 0;
+    return (this.#queues.get(key)?.waiting ?? 0) > 0;
   }
 
-  /** Who gets the lock when this holder is done: the first one, unless it is time for other processes. */
-  heirOf({ storeKey, series }: Lease): Succession | undefined {
-    return series < LONGEST_SERIES ? this.#lines.get(storeKey)?.first?.inherit : undefined;
+  /** Releases the lock to the first waiter; `undefined` when it is the turn of other processes. */
+  firstAfter({ storeKey, series }: Lease): ReleaseToWaiter | undefined {
+    return series < LONGEST_SERIES ? this.#queues.get(storeKey)?.first?.takeOver : undefined;
   }
 
-  /** @throws what the queue was closed with */
+  /** @throws what the queues were closed with */
   assertOpen(): void {
     if (this.#closedWith) throw this.#closedWith;
   }
 
-  /** Ends every wait, also those to come, with this error. */
+  /** Ends all waits, also those to come, with this error. */
   close(error: Error): void {
     this.#closedWith = error;
-    for (const { places } of this.#lines.values()) for (const place of places) place.fail(error);
+    for (const { waiters } of this.#queues.values()) for (const waiter of waiters) waiter.fail(error);
   }
 }
 
-/** A place in the queue of one key. */
-export class Place {
-  /** Takes the lock over from its holder; while it can be passed on to this wait. */
-  inherit: Succession | undefined;
+/** A call that waits for a key, in the queue of that key. */
+export class Waiter {
+  /** Has a holder release its lock to this waiter, while the waiter can take it. */
+  takeOver: ReleaseToWaiter | undefined;
   #proceed: (() => void) | undefined;
   #woken = false;
   #wakeOnFailure: (() => void) | undefined;
@@ -140,12 +151,12 @@ export class Place {
 
   constructor(
     private readonly clock: Clock,
-    private readonly line: Line,
+    private readonly queue: WaitQueue,
     private readonly onLeave: () => void,
   ) {}
 
   get first(): boolean {
-    return this.line.first === this;
+    return this.queue.first === this;
   }
 
   wake(): void {
@@ -156,69 +167,75 @@ export class Place {
   /** Ends this wait with an error. */
   fail(error: unknown): void {
     this.#failure ??= { error };
-    this.inherit = undefined;
+    this.takeOver = undefined;
     this.#proceed?.();
     this.#wakeOnFailure?.();
   }
 
-  /** Somebody in another process has the lock, or had it just now. */
-  refused(): void {
-    this.line.turnSince = undefined;
+  /** Notes that another process has the lock, or had it just now. */
+  heldElsewhere(): void {
+    this.queue.turnSince = undefined;
   }
 
-  /** @param won whether it has got the lock: then there is nothing to be had for those behind it */
+  /** @param won whether the call got the lock: then the next waiter need not make an attempt at once */
   leave(won: boolean): void {
     const wasFirst = this.first;
-    this.line.places.delete(this);
+    this.queue.waiters.delete(this);
     this.onLeave();
     if (!wasFirst) return;
-    if (won) this.line.first?.proceed();
-    else this.line.first?.wake();
+    if (won) this.queue.first?.proceed();
+    else this.queue.first?.wake();
   }
 
-  /** Has it look whether it is first. */
+  /** Lets the waiter check whether it is the first. */
   proceed(): void {
     this.#proceed?.();
   }
 
-  /** Resolves when it is first, or at the monotonic time `until`. */
+  /** Resolves when this waiter is the first, or at the monotonic time `until`. */
   async turn(until: number): Promise<void> {
     while (!this.first && this.clock.now() < until) await this.#sleep(until - this.clock.now());
   }
 
   /**
-   * Resolves after `ms`, or when it is woken, also if that was since the last call of `attempting`; to a lease if the lock was passed on to it.
+   * Resolves after `ms`, or when the waiter is woken up, also if that was since the last call of
+   * `attempting`. Resolves to a lease if a holder released the lock to this waiter.
    *
-   * @param succession how that is done, where it can be
+   * @param takeOver how a holder does that; `undefined` when it cannot
    */
-  async pause(ms: number, succession?: Succession): Promise<Lease | undefined> {
+  async pause(ms: number, takeOver?: ReleaseToWaiter): Promise<Lease | undefined> {
     if (this.#woken) return undefined;
-    let passing: ReturnType<Succession> | undefined;
-    this.inherit =
-      succession &&
+    let takingOver: ReturnType<ReleaseToWaiter> | undefined;
+    this.takeOver =
+      takeOver &&
       (async (holder, outcome) => {
-        this.inherit = undefined;
-        passing = succession(holder, outcome);
-        const passed = await passing;
+        this.takeOver = undefined;
+        takingOver = takeOver(holder, outcome);
+        const taken = await takingOver;
         this.wake();
-        return passed;
+        return taken;
       });
     try {
       await this.#sleep(ms);
-      const passed = passing && (await this.orFailure(passing)); // its time may have come before the answer
-      return typeof passed === 'string' ? undefined : passed;
+      const taken = takingOver && (await this.orFailure(takingOver)); // the pause may end before the answer
+      return typeof taken === 'string' ? undefined : taken;
     } finally {
-      this.inherit = undefined;
+      this.takeOver = undefined;
     }
   }
 
-  /** From here on a wake-up is about something newer than the attempt that follows. */
+  /**
+   * To be called before each attempt: a wake-up that comes later is about something that the
+   * attempt may not have seen.
+   *
+   * @throws the error that ended this wait
+   */
   attempting(): void {
     this.#woken = false;
     if (this.#failure) throw this.#failure.error;
   }
 
-  /** The answer of an attempt, or the error that ended this wait before it came. */
+  /** The result of an attempt, or the error that ended this wait before it came. */
   orFailure<T>(attempt: Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
       this.#wakeOnFailure = () => reject(this.#failure?.error);

@@ -23,11 +23,6 @@ export function renewalInterval(renewEvery: number | undefined | false, ttl: num
   return ttl === Infinity ? DEFAULTS.endlessRenewEvery : ttl / 3;
 }
 
-/** How long one request for a lease of this ttl may take: a third of it, at most 10 s. */
-export function attemptTimeoutOf(ttl: number): number {
-  return Math.min(ttl / 3, 10_000);
-}
-
 /** The ttl as stores take it: `Number.MAX_SAFE_INTEGER` never expires. */
 export function storeTtl(ttl: number): number {
   return Math.min(ttl, Number.MAX_SAFE_INTEGER);

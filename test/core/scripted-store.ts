@@ -12,6 +12,7 @@ import type {
   PurgeRequest,
   ReleaseRequest,
   RenewalOutcome,
+  StoreRequest,
   WaiterRequest,
   WakeUps,
 } from '../../lib/interfaces/lock-store.interface.js';
@@ -50,7 +51,10 @@ export interface StoreCall {
   key: string;
   owner: string;
   ttl?: number;
+  /** Without its time limit. */
   request?: AcquireRequest | ReleaseRequest;
+  /** The time limit of the request. */
+  timeout?: number;
   renewals?: readonly LeaseRenewal[];
   /** Who gets the lock next. */
   next?: WaiterRequest;
@@ -103,26 +107,23 @@ export class ScriptedStore implements LockStore, BatchRenewer, LockInspector, Lo
   }
 
   acquire(key: string, owner: string, ttl: number, request?: AcquireRequest): Promise<LockAcquireResult> {
-    return this.carry({ operation: 'acquire', at: this.clock.now(), key, owner, ttl, request }, () =>
-      this.server.acquire(key, owner, ttl, request),
-    );
+    const call = { operation: 'acquire' as const, at: this.clock.now(), key, owner, ttl };
+    return this.carry({ ...call, ...limited(request) }, () => this.server.acquire(key, owner, ttl, request));
   }
 
-  renew(key: string, owner: string, ttl: number): Promise<boolean> {
-    return this.carry({ operation: 'renew', at: this.clock.now(), key, owner, ttl }, () =>
-      this.server.renew(key, owner, ttl),
-    );
+  renew(key: string, owner: string, ttl: number, request?: StoreRequest): Promise<boolean> {
+    const call = { operation: 'renew' as const, at: this.clock.now(), key, owner, ttl };
+    return this.carry({ ...call, ...limited(request) }, () => this.server.renew(key, owner, ttl));
   }
 
-  renewMany(renewals: readonly LeaseRenewal[]): Promise<RenewalOutcome[]> {
+  renewMany(renewals: readonly LeaseRenewal[], request?: StoreRequest): Promise<RenewalOutcome[]> {
     const call = { operation: 'renewMany' as const, at: this.clock.now(), key: '', owner: '', renewals };
-    return this.carry(call, () => this.server.renewMany(renewals));
+    return this.carry({ ...call, ...limited(request) }, () => this.server.renewMany(renewals));
   }
 
   release(key: string, owner: string, request?: ReleaseRequest): Promise<boolean> {
-    return this.carry({ operation: 'release', at: this.clock.now(), key, owner, request }, () =>
-      this.server.release(key, owner, request),
-    );
+    const call = { operation: 'release' as const, at: this.clock.now(), key, owner };
+    return this.carry({ ...call, ...limited(request) }, () => this.server.release(key, owner, request));
   }
 
   inspect(key: string): Promise<LockInspection> {
@@ -191,15 +192,22 @@ export class ScriptedStore implements LockStore, BatchRenewer, LockInspector, Lo
   }
 }
 
-/** A store that passes locks on. */
+/** What was requested, and within what time. */
+function limited(request: AcquireRequest | ReleaseRequest = {}): Pick<StoreCall, 'request' | 'timeout'> {
+  const { timeout, ...rest } = request;
+  return { request: rest, timeout };
+}
+
+/** A store that releases locks to waiters. */
 export class PassingStore extends ScriptedStore implements WaiterRelease {
   releaseToWaiter(
     key: string,
     owner: string,
     next: WaiterRequest,
-    request?: Pick<ReleaseRequest, 'outcome'>,
+    request?: Pick<ReleaseRequest, 'outcome' | 'timeout'>,
   ): Promise<LockAcquireResult> {
-    return this.carry({ operation: 'releaseToWaiter', at: this.clock.now(), key, owner, next, request }, () =>
+    const call = { operation: 'releaseToWaiter' as const, at: this.clock.now(), key, owner, next };
+    return this.carry({ ...call, ...limited(request) }, () =>
       this.server.releaseToWaiter(key, owner, next, request),
     );
   }

@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
 import { LockStoreError } from '../../lib/lock.errors.js';
 import { safeError, safeText } from '../../lib/safe-error.js';
-import { asLockError } from '../../lib/engine/settle-within.js';
+import { asLockError } from '../../lib/engine/time-limit.js';
 import { commitFailure, storeFailure as mongoFailure } from '../../lib/stores/mongodb/mongo-failure.js';
 import { storeFailure, transactionFailure } from '../../lib/stores/sql/store-failure.js';
 import { seeded } from '../fuzz/seeded.js';
@@ -74,7 +74,7 @@ describe('D an error of a driver is rebuilt from fields that are known to be saf
         for (const left of [
           storeFailure(error, 'release "key"', 'the database', [id]),
           mongoFailure(error, 'release "key"', 'the database', [id]),
-          asLockError(error, 'release', 'key', [id]),
+          asLockError(error, { operation: 'release', key: 'key', owners: [id] }),
           safeError(error, [id]),
         ])
           expect(ownersIn(left, [id])).toEqual([]);

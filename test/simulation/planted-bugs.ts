@@ -32,8 +32,9 @@ export interface PlantedBug {
 const LEASE = 'lib/engine/lease.ts';
 const RENEWER = 'lib/engine/lease-renewer.ts';
 const KEEPER = 'lib/engine/lease-keeper.ts';
+const RELEASER = 'lib/engine/lease-releaser.ts';
 const ACQUISITION = 'lib/engine/acquisition.ts';
-const CONTENDER = 'lib/engine/lock-contender.ts';
+const ATTEMPTS = 'lib/engine/attempts.ts';
 const QUEUE = 'lib/engine/wait-queue.ts';
 
 const inStores: PlantedBug[] = [
@@ -87,9 +88,9 @@ const inBeliefs: PlantedBug[] = [
     name: 'the deadline of a grant counts from its answer',
     edits: [
       {
-        file: ACQUISITION,
+        file: ATTEMPTS,
         from: '...sent, resent: resend });',
-        to: '...sent, sentAt: this.clock.now(), resent: resend });',
+        to: '...sent, sentAt: clock.now(), resent: resend });',
       },
     ],
   },
@@ -108,8 +109,8 @@ const inBeliefs: PlantedBug[] = [
     edits: [
       {
         file: LEASE,
-        from: 'this.#deadline = grant.sentAt + terms.ttl - marginOf(terms.ttl)',
-        to: 'this.#deadline = grant.sentAt + terms.ttl',
+        from: 'this.#deadline = grant.sentAt + settings.ttl - marginOf(settings.ttl)',
+        to: 'this.#deadline = grant.sentAt + settings.ttl',
       },
       {
         file: LEASE,
@@ -120,7 +121,7 @@ const inBeliefs: PlantedBug[] = [
   },
   {
     name: 'a grant that is answered after its deadline counts',
-    edits: [{ file: ACQUISITION, from: 'if (!lease.held) {', to: 'if (false) {' }],
+    edits: [{ file: ATTEMPTS, from: 'if (!lease.held) {', to: 'if (false) {' }],
   },
   {
     name: 'a renewal that is answered after the deadline counts',
@@ -206,93 +207,93 @@ const inRequests: PlantedBug[] = [
   {
     name: 'a release does not wait for the renewal on its way',
     seenIn: 'django-database-locks, Redisson',
-    edits: [{ file: KEEPER, from: 'if (lease.inFlight) await lease.inFlight;', to: '' }],
+    edits: [{ file: RELEASER, from: 'if (lease.inFlight) await lease.inFlight;', to: '' }],
   },
   {
     name: 'each attempt that is sent again has a new owner',
-    edits: [{ file: ACQUISITION, from: 'const resend = this.#mayHold;', to: 'const resend = false;' }],
+    edits: [{ file: ATTEMPTS, from: 'const resend = this.#mayHold;', to: 'const resend = false;' }],
   },
   {
     name: 'what a call may have been granted stays when it ends without the lock',
-    edits: [
-      { file: ACQUISITION, from: 'if (this.#mayHold) this.free(this.terms.storeKey, this.#owner);', to: '' },
-    ],
+    edits: [{ file: ATTEMPTS, from: 'if (this.#mayHold) this.#free(this.#owner);', to: '' }],
   },
   {
     name: 'what is granted after the call has ended stays',
-    edits: [{ file: ACQUISITION, from: 'if (result.acquired) this.#granted(owner);', to: '' }],
+    edits: [{ file: ATTEMPTS, from: 'if (acquired) this.#granted(owner);', to: '' }],
   },
   {
     name: 'any error counts as busy',
     seenIn: 'verrou, Symfony Lock',
     edits: [
       {
-        file: ACQUISITION,
-        from: 'if (mayBeCarriedOut(error)) this.#granted(owner);',
-        to: `answer = { acquired: false, reason: 'held' };`,
+        file: ATTEMPTS,
+        from: `owners: [owner, ...holders],
+      send: (timeout) => send(owner, timeout, resend),`,
+        to: `owners: [owner, ...holders],
+      send: (timeout) => send(owner, timeout, resend).catch(() => ({ acquired: false, reason: 'held' })),`,
       },
     ],
   },
   {
     name: 'a release that is repeated has to find the lock',
-    edits: [{ file: KEEPER, from: 'released || (repeated && believed)', to: 'released' }],
+    edits: [{ file: RELEASER, from: 'released ||= repeated && believed;', to: '' }],
   },
 ].map(inLibrary);
 
-const inPassingOn: PlantedBug[] = [
+const inReleasesToWaiters: PlantedBug[] = [
   {
-    name: 'the deadline of what was passed on counts from its answer',
+    name: 'the deadline of a release to a waiter counts from its answer',
     seenInSchedule: 1581,
     edits: [
       {
-        file: ACQUISITION,
+        file: ATTEMPTS,
         from: '...sent, resent: resend });',
-        to: '...sent, ...(ask.length === 1 && { sentAt: this.clock.now() }), resent: resend });',
+        to: '...sent, ...(holders.length > 0 && { sentAt: clock.now() }), resent: resend });',
       },
     ],
   },
   {
-    name: 'what is passed on to a call that has ended stays',
-    edits: [{ file: ACQUISITION, from: 'else if (this.#abandoned || owner !==', to: 'else if (owner !==' }],
+    name: 'what is released to a waiter whose call has ended stays',
+    edits: [{ file: ATTEMPTS, from: 'else if (this.#abandoned || owner !==', to: 'else if (owner !==' }],
   },
   {
-    name: 'a call that a lock was passed on to sleeps on',
-    edits: [{ file: QUEUE, from: 'this.wake();\n        return passed;', to: 'return passed;' }],
+    name: 'a waiter that a lock was released to sleeps on',
+    edits: [{ file: QUEUE, from: 'this.wake();\n        return taken;', to: 'return taken;' }],
   },
   {
-    name: 'a lock that may have been passed on is not released',
+    name: 'a lock that may have been released to a waiter is not released',
     edits: [
       {
-        file: KEEPER,
-        from: 'passed instanceof Lease ||\n',
-        to: `passed !== 'refused' ||\n`,
+        file: RELEASER,
+        from: 'isTaken || (guarded && !believed);',
+        to: `taken !== 'refused' || (guarded && !believed);`,
       },
     ],
   },
   {
-    name: 'a lock that was refused to be passed on is not released',
+    name: 'a lock whose release to a waiter was refused is not released',
     seenInSchedule: 436,
     edits: [
       {
-        file: KEEPER,
-        from: 'passed instanceof Lease ||\n',
-        to: `(heir && passed !== 'unknown') ||\n`,
+        file: RELEASER,
+        from: 'isTaken || (guarded && !believed);',
+        to: `(toWaiter && taken !== 'unknown') || (guarded && !believed);`,
       },
     ],
   },
   {
-    name: 'a lock that was passed on is released all the same',
-    edits: [{ file: KEEPER, from: 'passed instanceof Lease ||\n', to: '' }],
+    name: 'a lock that was released to a waiter is released once more',
+    edits: [{ file: RELEASER, from: 'isTaken || (guarded && !believed);', to: 'guarded && !believed;' }],
   },
   {
-    name: 'a lock that may have been passed on has to be found by its release',
-    edits: [{ file: CONTENDER, from: `return refused ? 'refused' : 'unknown';`, to: `return 'refused';` }],
+    name: 'a lock that may have been released to a waiter has to be found by its release',
+    edits: [{ file: ACQUISITION, from: `return refused ? 'refused' : 'unknown';`, to: `return 'refused';` }],
   },
   {
-    name: 'an error of the driver means that nothing was passed on',
+    name: 'an error of the driver means that nothing was released to the waiter',
     edits: [
       {
-        file: CONTENDER,
+        file: ACQUISITION,
         from: 'refused = !mayBeCarriedOut(error);',
         to: 'refused = !(error instanceof LockStoreError && error.transient);',
       },
@@ -302,12 +303,12 @@ const inPassingOn: PlantedBug[] = [
 
 const inLoops: PlantedBug[] = [
   {
-    name: 'a call that ends keeps its place in the queue',
-    edits: [{ file: CONTENDER, from: 'place.leave(lease !== undefined);', to: '' }],
+    name: 'a call that ends stays in the queue',
+    edits: [{ file: ACQUISITION, from: 'waiter.leave(lease !== undefined);', to: '' }],
   },
   {
     name: 'a call that ends keeps its listener on the signal',
-    edits: [{ file: CONTENDER, from: `signal?.removeEventListener('abort', onAbort);`, to: '' }],
+    edits: [{ file: ACQUISITION, from: `signal?.removeEventListener('abort', onAbort);`, to: '' }],
   },
   {
     name: 'a wait keeps its timer when it is woken',
@@ -315,11 +316,23 @@ const inLoops: PlantedBug[] = [
   },
   {
     name: 'a request keeps its timer when it is answered',
-    edits: [{ file: 'lib/engine/settle-within.ts', from: 'timer.cancel();', to: '' }],
+    edits: [
+      {
+        file: 'lib/engine/time-limit.ts',
+        from: 'timer.cancel();\n      try {',
+        to: 'try {',
+      },
+    ],
   },
   {
     name: 'a renewal that fails is not caught',
-    edits: [{ file: RENEWER, from: 'failure = error;', to: 'failure = error; void Promise.reject(error);' }],
+    edits: [
+      {
+        file: RENEWER,
+        from: 'unanswered = !over;',
+        to: 'unanswered = !over; void Promise.reject(error);',
+      },
+    ],
   },
   {
     name: 'a shutdown leaves the locks to their ttl',
@@ -358,7 +371,7 @@ export const plantedBugs: readonly PlantedBug[] = [
   ...inBeliefs,
   ...inTransactions,
   ...inRequests,
-  ...inPassingOn,
+  ...inReleasesToWaiters,
   ...inLoops,
   ...bugsOfConformance.map(({ name, plant, foundBy }): PlantedBug => ({
     name,

@@ -8,14 +8,14 @@ import type {
   TickKeeper,
 } from '../../interfaces/lock-store.interface.js';
 import { Lease } from '../../engine/lease.js';
-import { LockAcquisition } from '../../engine/acquisition.js';
+import type { LeaseKeeper } from '../../engine/lease-keeper.js';
+import { refuseTickAhead } from '../../engine/acquisition.js';
+import { Attempts } from '../../engine/attempts.js';
 import type { LockCall, TryRunResult } from '../../options/lock-call.js';
-import { refuseTickAhead } from '../../engine/lock-contender.js';
 import { LockNotAcquiredError, LockStoreError } from '../../lock.errors.js';
 import type { LockEventPublisher } from '../../lock.events.js';
 import type { Lock } from '../../lock.js';
-import { answerWithin } from '../../engine/settle-within.js';
-import { attemptTimeoutOf } from '../../options/lease-timing.js';
+import { answerWithin, requestLimitOf } from '../../engine/time-limit.js';
 
 type Store = LockStore & Partial<LockInspector & OnceKeeper & TickKeeper>;
 type Body<T> = (lock: Lock) => T | Promise<T>;
@@ -29,8 +29,7 @@ export interface ScheduledRunTerms {
   tryRun<T>(call: LockCall, body: Body<T>): Promise<TryRunResult<T>>;
   /** The key as the store knows it. */
   storeKey(key: string): string;
-  /** Releases, in the background, a lease that was granted and is not needed. */
-  free(storeKey: string, owner: string): void;
+  keeper: LeaseKeeper;
 }
 
 /** Whether a store keeps ticks, at least while this process runs. */
@@ -117,8 +116,8 @@ class TickRecord {
     const { once } = this;
     const { store } = this.terms;
     if (!('tick' in once) || !store.inspect) return false;
-    const look = store.inspect.bind(store, this.#storeKey);
-    const { lastTick, state } = await this.#ask('inspection', look);
+    const inspect = store.inspect.bind(store, this.#storeKey);
+    const { lastTick, state } = await this.#ask('inspection', () => inspect());
     const last = lastTick?.getTime() ?? -Infinity;
     if (last > once.tick + once.ahead) return false; // perhaps too far ahead: the store decides
     return last > once.tick || (last === once.tick && !(once.failOver && state !== 'free'));
@@ -131,27 +130,24 @@ class TickRecord {
   async begin(): Promise<LockNotAcquiredError | undefined> {
     const { call, once, terms } = this;
     const { key, job } = call;
-    const acquisition = new LockAcquisition(
+    const attempts = new Attempts(
       {
         key,
         storeKey: this.#storeKey,
         ttl: RECORD_TTL,
         renewEvery: false,
         label: call.settings.label,
-        sessionBound: false,
         stealAfter: 1,
         once,
       },
-      terms.store,
-      terms.clock,
-      (storeKey, owner) => terms.free(storeKey, owner),
+      terms,
     );
-    const answer = await acquisition.attempt().catch((error: unknown) => {
-      acquisition.abandon(); // a grant that comes later must not count as a run of the tick
+    const answer = await attempts.make().catch((error: unknown) => {
+      attempts.abandon(); // a grant that comes later must not count as a run of the tick
       throw error;
     });
     if (!(answer instanceof Lease)) {
-      acquisition.abandon();
+      attempts.abandon();
       return answer.reason === 'tick-ahead'
         ? refuseTickAhead(call, 0, terms.publisher)
         : this.refused(answer.reason);
@@ -169,13 +165,14 @@ class TickRecord {
     const { call, once, terms } = this;
     const [key, owner] = [this.#storeKey, this.#owner];
     if (owner === undefined) return;
-    const release = (): Promise<boolean> => terms.store.release(key, owner, { outcome });
+    const release = (timeout: number): Promise<boolean> =>
+      terms.store.release(key, owner, { outcome, timeout });
     try {
       if (await this.#ask('release', release)) return;
       if (!('tick' in once)) return;
       const { label } = call.settings;
-      const again = await this.#ask('acquisition', () =>
-        terms.store.acquire(key, owner, RECORD_TTL, { label, once, resend: true }),
+      const again = await this.#ask('acquisition', (timeout) =>
+        terms.store.acquire(key, owner, RECORD_TTL, { label, once, resend: true, timeout }),
       );
       if (again.acquired) await this.#ask('release', release);
     } catch (cause) {
@@ -185,10 +182,10 @@ class TickRecord {
     }
   }
 
-  #ask<R>(operation: string, send: () => Promise<R>): Promise<R> {
+  #ask<R>(operation: string, send: (timeout: number) => Promise<R>): Promise<R> {
     const owners = this.#owner === undefined ? [] : [this.#owner];
     const request = { operation, key: this.call.key, owners, send };
-    return answerWithin(this.terms.clock, attemptTimeoutOf(RECORD_TTL), request);
+    return answerWithin(this.terms.clock, requestLimitOf(RECORD_TTL), request);
   }
 
   refused(reason: LockNotAcquiredError['reason'] = 'contention'): LockNotAcquiredError {

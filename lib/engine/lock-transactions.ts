@@ -1,7 +1,22 @@
 import type { Clock } from './clock.js';
+import type { AnyLockStore, TransactionGuard } from '../interfaces/lock-store.interface.js';
+import { LockError } from '../lock.errors.js';
 
 /** Milliseconds between two checks, which send nothing to a server. */
 const LOOK_EVERY = 20;
+
+/**
+ * The store, if it can tie locks to transactions of its database.
+ *
+ * @throws LockError if it cannot
+ */
+export function transactionsOf(store: AnyLockStore): TransactionGuard {
+  const { transaction, guard } = store;
+  if (typeof transaction === 'function' && typeof guard === 'function') return store as TransactionGuard;
+  throw new LockError(
+    `The lock store (${store.describe?.() ?? store.constructor.name}) has no transactions that a lock could be tied to: lock.transaction() and lock.guard() need a store that keeps leases in a database, such as typeOrmStore() or mongoStore().`,
+  );
+}
 
 /**
  * The transactions of the application in which one lock is guarded. While one of them is open,

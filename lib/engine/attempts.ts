@@ -1,0 +1,219 @@
+import { randomUUID } from 'node:crypto';
+import type { Clock } from './clock.js';
+import type {
+  AcquireRequest,
+  LockAcquireResult,
+  LockStore,
+  OnceRequest,
+} from '../interfaces/lock-store.interface.js';
+import { Lease, sentNow, timeAsleep, type LeaseGrant, type LeaseSettings } from './lease.js';
+import { LockStoreError } from '../lock.errors.js';
+import { storeTtl } from '../options/lease-timing.js';
+import { mayBeCarriedOut, retry } from './retry.js';
+import { answerWithin, requestLimitOf } from './time-limit.js';
+
+/** The lock that the attempts of one call are for. */
+export interface AttemptSettings extends LeaseSettings {
+  label: string;
+  stealAfter?: number | undefined;
+  once?: OnceRequest | undefined;
+}
+
+/** The parts of the engine that attempts use. */
+export interface AttemptEngine {
+  readonly store: LockStore;
+  readonly clock: Clock;
+  /** Releases, in the background, what was granted and is not wanted. */
+  readonly keeper: { free(storeKey: string, owner: string): void };
+}
+
+/** The result of an attempt that did not get the lock. */
+export type Refusal = Extract<LockAcquireResult, { acquired: false }>;
+
+/** Sends one attempt. `resend`: it repeats one of this owner whose outcome is unknown. */
+type SendAttempt = (owner: string, timeout: number, resend: boolean) => Promise<LockAcquireResult>;
+
+const COLLISIONS = 3;
+/**
+ * Milliseconds after which a collision is not repeated at once. It was a wait for a row that
+ * is locked, and the next one would be too.
+ */
+const QUICK = 500;
+const TRIES = 3;
+const RETRY_PAUSE = 50;
+
+/**
+ * The attempts of one call.
+ *
+ * Each attempt has an owner id of its own. When its outcome is unknown, because the connection
+ * broke or no answer came in time, the store may have granted the lock. Only a request with
+ * the same id can find that out, so the next attempt keeps the id. When the call ends without
+ * the lock, whatever may have been granted is released.
+ */
+export class Attempts {
+  #owner = '';
+  /** Whether the store may have granted the lock to this owner. */
+  #mayHold = false;
+  #abandoned = false;
+  /** Only for stores that wait: making one takes longer than the rest of an acquisition. */
+  #endWait: AbortController | undefined;
+  #lease: Lease | undefined;
+  #endPause: (() => void) | undefined;
+
+  constructor(
+    private readonly settings: AttemptSettings,
+    private readonly engine: AttemptEngine,
+  ) {}
+
+  /**
+   * Makes one attempt. Collisions with other transactions are repeated at once, and requests
+   * whose outcome is unknown after a pause.
+   *
+   * @param limit milliseconds for all of that, besides the time for which the store waits
+   * @param wait milliseconds to wait on the server, for stores that do
+   * @param waiting whether another attempt may follow, for stores that notify waiters
+   * @throws LockStoreError
+   */
+  make(
+    limit = requestLimitOf(this.settings.ttl),
+    { wait = 0, waiting = false } = {},
+  ): Promise<Lease | Refusal> {
+    const { clock, store } = this.engine;
+    const { storeKey, ttl } = this.settings;
+    const startedAt = clock.now();
+    const waitUntil = startedAt + wait;
+    const until = waitUntil + limit;
+    let collisions = 0;
+    const attempt = async (): Promise<Lease | Refusal> => {
+      for (;;) {
+        const now = clock.now();
+        const left = Math.max(0, waitUntil - now);
+        const result = await this.#send(until - now, [], (owner, timeout, resend) =>
+          store.acquire(storeKey, owner, storeTtl(ttl), this.#request(timeout, resend, left, waiting)),
+        );
+        if (
+          result instanceof Lease ||
+          result.reason !== 'contention' ||
+          this.#abandoned ||
+          clock.now() - startedAt > QUICK ||
+          clock.now() >= until ||
+          collisions++ === COLLISIONS
+        )
+          return result;
+      }
+    };
+    const limits = {
+      tries: TRIES,
+      pause: RETRY_PAUSE,
+      until,
+      stopped: () => this.#abandoned,
+      pausing: (end: () => void) => (this.#endPause = end),
+    };
+    return retry(clock, limits, attempt);
+  }
+
+  /**
+   * Whether a holder in this process may release the lock to this call. It may not while the
+   * store may still grant the lock because of an earlier attempt.
+   */
+  get canTakeOver(): boolean {
+    const { once, sessionBound } = this.settings;
+    return !this.#mayHold && !this.#abandoned && !once && !sessionBound;
+  }
+
+  /**
+   * Makes one attempt through the holder in this process, which releases the lock to this call.
+   *
+   * @throws LockStoreError
+   */
+  takeOver(
+    { owner }: Lease,
+    limit: number,
+    release: (waiter: string, timeout: number) => Promise<LockAcquireResult>,
+  ): Promise<Lease | Refusal> {
+    return this.#send(limit, [owner], release);
+  }
+
+  /** Ends without the lock: whatever may still have been granted is released. */
+  abandon(): void {
+    this.#abandoned = true;
+    this.#endWait?.abort();
+    this.#endPause?.();
+    if (this.#mayHold) this.#free(this.#owner);
+  }
+
+  /** @param holders the owner ids of others that the request uses */
+  async #send(limit: number, holders: readonly string[], send: SendAttempt): Promise<Lease | Refusal> {
+    const { clock } = this.engine;
+    const resend = this.#mayHold;
+    const owner = resend ? this.#owner : (this.#owner = randomUUID());
+    const sent = sentNow(clock);
+    const result = await answerWithin(clock, limit, {
+      operation: 'acquisition',
+      key: this.settings.key,
+      owners: [owner, ...holders],
+      send: (timeout) => send(owner, timeout, resend),
+      answered: ({ acquired }) => {
+        if (acquired) this.#granted(owner);
+      },
+      failed: (error) => {
+        if (mayBeCarriedOut(error)) this.#granted(owner);
+      },
+    });
+    if (!result.acquired) return result;
+    const { fencingToken, ignoredTick } = result;
+    const lease = this.#leaseOf({ owner, fencingToken, ...sent, resent: resend });
+    lease.ignoredTick = ignoredTick;
+    return lease;
+  }
+
+  #request(timeout: number, resend: boolean, wait: number, waiting: boolean): AcquireRequest {
+    const { label, stealAfter, once, sessionBound } = this.settings;
+    return {
+      label,
+      ...(timeout !== Infinity && { timeout }),
+      ...(waiting && { waiting }),
+      ...(resend && { resend }),
+      ...(stealAfter !== undefined && { stealAfter }),
+      ...(once && { once }),
+      ...(sessionBound && { wait, signal: (this.#endWait ??= new AbortController()).signal }),
+    };
+  }
+
+  #leaseOf(grant: LeaseGrant): Lease {
+    const { clock } = this.engine;
+    const lease = new Lease(this.settings, grant, clock);
+    lease.noticeSleep(timeAsleep(clock));
+    if (!lease.held) {
+      // The process was frozen, or the machine suspended, for longer than the lease. The lock
+      // may still be held in the store, but the process cannot rely on that.
+      this.#free(grant.owner);
+      this.#mayHold = false;
+      this.#owner = ''; // a grant to the last owner that comes from here on is not wanted
+      throw new LockStoreError(
+        `The lock "${lease.key}" was granted, but the answer came after its lease of ${lease.ttl} ms. Raise the ttl, or find what blocks the process.`,
+        { transient: true },
+      );
+    }
+    this.#lease = lease;
+    return lease;
+  }
+
+  /**
+   * The store has granted, or may have granted, the lock to this owner. The lock is released
+   * if the call has ended, or has released the lock that it got.
+   */
+  #granted(owner: string): void {
+    const free = (): void => this.#free(owner);
+    const lease = owner === this.#owner ? this.#lease : undefined;
+    if (lease?.handedOff) return;
+    if (lease?.released)
+      void lease.released.then(free, free); // its holder's own release comes first
+    else if (this.#abandoned || owner !== this.#owner || lease?.open === false) free();
+    else this.#mayHold = true;
+  }
+
+  #free(owner: string): void {
+    this.engine.keeper.free(this.settings.storeKey, owner);
+  }
+}

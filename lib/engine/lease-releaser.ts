@@ -1,0 +1,196 @@
+import type { Clock } from './clock.js';
+import type { InFlight } from './in-flight.js';
+import type { KnownKeys } from './known-keys.js';
+import type { Lease } from './lease.js';
+import type { LockOutcome } from '../interfaces/lock-record.interface.js';
+import type { AnyLockStore, ReleaseRequest } from '../interfaces/lock-store.interface.js';
+import type { GuardingTransactions } from './lock-transactions.js';
+import { LockStoreError } from '../lock.errors.js';
+import type { LockEventPublisher } from '../lock.events.js';
+import type { Lock } from '../lock.js';
+import type { LockSettings } from '../options/lock.settings.js';
+import { retry } from './retry.js';
+import { answerWithin, asLockError, requestLimitOf } from './time-limit.js';
+import type { WaitQueues } from './wait-queue.js';
+
+/** What a process knows about a lease besides the lease. */
+export interface HeldLock {
+  lock: Lock;
+  settings: LockSettings;
+  job: string | undefined;
+  /** On the monotonic clock. */
+  grantedAt: number;
+  guards?: GuardingTransactions;
+}
+
+/** The parts of the engine that a release uses. */
+export interface ReleaseEngine {
+  readonly store: AnyLockStore;
+  readonly clock: Clock;
+  readonly queues: WaitQueues;
+  readonly keys: KnownKeys;
+  readonly publisher: LockEventPublisher;
+}
+
+const RELEASE_TRIES = 3;
+const RELEASE_PAUSE = 50;
+const FREE_TRIES = 4;
+const FREE_PAUSE = 250;
+
+/** Releases leases: to a waiter of this process, or in the store. */
+export class LeaseReleaser {
+  constructor(
+    private readonly engine: ReleaseEngine,
+    private readonly inFlight: InFlight,
+    /** Called when the release has ended, in whichever way. */
+    private readonly forget: (lease: Lease) => void,
+  ) {}
+
+  /**
+   * Releases a lease that its holder has ended.
+   *
+   * @param believed whether the lease was held until then
+   * @param guarded whether a transaction has kept other holders away until now. Then the lock is
+   * not lost
+   * @returns `false` if the lock was lost
+   * @throws LockError, after the event `storeError`
+   */
+  async release(
+    lease: Lease,
+    held: HeldLock,
+    outcome: LockOutcome,
+    believed: boolean,
+    guarded = false,
+  ): Promise<boolean> {
+    const { store, queues, publisher } = this.engine;
+    const { key, storeKey, owner, fencingToken } = lease;
+    const { job, settings } = held;
+    this.inFlight.begin();
+    let waiting = false;
+    let waiterKnows = false;
+    try {
+      if (lease.inFlight) await lease.inFlight;
+      // Calls that begin to wait from here on make an attempt of their own.
+      waiting = store.notifiesWaiters === true && queues.has(storeKey);
+      const toWaiter =
+        believed && this.#heldFor(held) >= settings.minHold ? queues.firstAfter(lease) : undefined;
+      const taken = toWaiter ? await toWaiter(lease, outcome) : 'refused';
+      const isTaken = typeof taken !== 'string';
+      let released: boolean | undefined = isTaken || (guarded && !believed);
+      if (!released)
+        released = await this.#releaseInStore(lease, held, { outcome, ...(waiting && { waiting }) });
+      // An earlier request may have released the lease. Then nothing is found, and that is no loss.
+      const repeated = released === undefined || taken === 'unknown';
+      released ||= repeated && believed;
+      if (!released && !guarded) {
+        lease.lose('when it was released, the store said that it had run out or been taken away.');
+        return false;
+      }
+      waiterKnows = isTaken || waiting;
+      const heldFor = this.#heldFor(held);
+      this.engine.keys.ended(key, job, Math.max(heldFor, settings.minHold));
+      // At a shutdown the holder has seen the event `lost`: a lock ends with one event.
+      if (!lease.loss) publisher.publish('released', { key, job, fencingToken, heldFor });
+      return true;
+    } catch (cause) {
+      const error = asLockError(cause, { operation: 'release', key, owners: [owner] });
+      if (!believed) lease.lose('its lease ran out before it was released.');
+      if (error instanceof LockStoreError)
+        publisher.publish('storeError', { key, job, operation: 'release', error });
+      throw error;
+    } finally {
+      this.forget(lease);
+      if (!waiterKnows) queues.released(storeKey, store.notifiesWaiters !== true);
+      this.inFlight.end();
+    }
+  }
+
+  /**
+   * Releases the lease when the transactions that guard it have ended. Until then the store
+   * cannot change it. If they outlast the lease, it ends with its ttl.
+   *
+   * @param stopped whether the store is about to be closed
+   */
+  async releaseAfterCommit(
+    lease: Lease,
+    held: HeldLock,
+    guards: GuardingTransactions,
+    outcome: LockOutcome,
+    stopped: () => boolean,
+  ): Promise<boolean> {
+    const { clock } = this.engine;
+    this.inFlight.begin();
+    try {
+      await guards.ended(clock, lease.deadline, stopped);
+      return await this.release(lease, held, outcome, clock.now() < lease.deadline, true);
+    } finally {
+      this.inFlight.end();
+    }
+  }
+
+  /** Releases a lease of this owner that is not held in this process. @throws LockError */
+  async releaseOwned(storeKey: string, owner: string): Promise<boolean> {
+    const { store, clock, queues } = this.engine;
+    const limit = requestLimitOf(Infinity);
+    const released = await this.inFlight.track(
+      answerWithin(clock, limit, {
+        operation: 'release',
+        key: storeKey,
+        owners: [owner],
+        send: (timeout) => store.release(storeKey, owner, { timeout }),
+      }),
+    );
+    queues.wake(storeKey);
+    return released;
+  }
+
+  /**
+   * Releases, in the background, what the store may have granted to an owner that is not needed
+   * now. If that fails, the lease ends with its ttl.
+   */
+  free(storeKey: string, owner: string): void {
+    const { store, clock, queues } = this.engine;
+    const limit = requestLimitOf(Infinity);
+    const until = clock.now() + limit;
+    const request = {
+      operation: 'release',
+      key: storeKey,
+      owners: [owner],
+      send: (timeout: number) => store.release(storeKey, owner, { timeout }),
+      answered: () => queues.wake(storeKey),
+    };
+    const limits = { tries: FREE_TRIES, pause: FREE_PAUSE, until, background: true };
+    const freed = retry(clock, limits, () => answerWithin(clock, until - clock.now(), request));
+    this.inFlight.track(freed).catch(() => {}); // there is no caller who could do anything about it
+  }
+
+  /** @returns `undefined` when nothing was found, but an earlier request may have released the lease */
+  #releaseInStore(
+    { key, storeKey, owner, requestLimit }: Lease,
+    { settings, grantedAt }: HeldLock,
+    request: ReleaseRequest,
+  ): Promise<boolean | undefined> {
+    const { store, clock } = this.engine;
+    const until = clock.now() + requestLimit;
+    const release = async (sentBefore: number): Promise<boolean | undefined> => {
+      const keepFor = settings.minHold - (clock.now() - grantedAt);
+      const released = await answerWithin(clock, until - clock.now(), {
+        operation: 'release',
+        key,
+        owners: [owner],
+        send: (timeout) =>
+          store.release(storeKey, owner, {
+            ...request,
+            timeout,
+            ...(keepFor > 0 && { keepFor: Math.ceil(keepFor) }),
+          }),
+      });
+      return released || (sentBefore > 0 ? undefined : false);
+    };
+    return retry(clock, { tries: RELEASE_TRIES, pause: RELEASE_PAUSE, until }, release);
+  }
+
+  #heldFor({ grantedAt }: HeldLock): number {
+    return this.engine.clock.now() - grantedAt;
+  }
+}

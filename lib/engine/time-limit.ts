@@ -1,0 +1,104 @@
+import type { Clock } from './clock.js';
+import { LockError, LockStoreError } from '../lock.errors.js';
+import { safeError } from '../safe-error.js';
+
+/** Milliseconds that the engine waits for an answer at most. */
+const LONGEST_LIMIT = 10_000;
+
+/**
+ * Milliseconds that a store gets for a request at least. A store may close a connection whose
+ * answer is late, and should not do so because it was slow for a moment.
+ */
+const SHORTEST_TIMEOUT = 1_000;
+
+/** What an error says about a request that failed. */
+export interface RequestDescription {
+  /** Such as `release`. */
+  operation: string;
+  /** The key, if the request is for one. */
+  key?: string;
+  /** The owner ids that the request uses. No error may show them. */
+  owners: readonly string[];
+}
+
+/** A request to the store that has to be answered within a limit. */
+export interface LimitedRequest<T> extends RequestDescription {
+  /** @param timeout milliseconds, see `StoreRequest` */
+  send(timeout: number): Promise<T>;
+  /** Learns of the answer as soon as it arrives, also when the limit has passed by then. */
+  answered?(value: T): void;
+  /**
+   * Learns of the failure as the store reported it, also when the limit has passed by then, and
+   * of what `answered` throws. It may not throw.
+   *
+   * @param over `false` when the limit has passed: then the answer may still come
+   */
+  failed?(error: unknown, over: boolean): void;
+}
+
+/** Milliseconds that one request for a lease of this ttl may take: a third of it, at most 10 s. */
+export function requestLimitOf(ttl: number): number {
+  return Math.min(ttl / 3, LONGEST_LIMIT);
+}
+
+/**
+ * Sends a request and gives its answer.
+ *
+ * The engine has its own timer, since a store with three methods may know no timeout.
+ *
+ * @param limit milliseconds
+ * @throws LockError when the request fails, or is not answered within the limit
+ */
+export function answerWithin<T>(clock: Clock, limit: number, request: LimitedRequest<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const unanswered = (): void => {
+      const error = notAnswered(request, limit);
+      request.failed?.(error, false);
+      reject(error);
+    };
+    const timer = clock.after(limit, unanswered, false);
+    const fail = (error: unknown): void => {
+      timer.cancel();
+      request.failed?.(error, true);
+      reject(asLockError(error, request));
+    };
+    const answer = (value: T): void => {
+      timer.cancel();
+      try {
+        request.answered?.(value);
+        resolve(value);
+      } catch (error) {
+        fail(error); // the answer makes no sense
+      }
+    };
+    started(request, limit).then(answer, fail);
+  });
+}
+
+/** Turns what a store threw into an error of this library, without owner ids. */
+export function asLockError(error: unknown, request: RequestDescription): LockError {
+  if (error instanceof LockError) return error;
+  return new LockStoreError(`The lock store failed at the ${nameOf(request)}. See the cause.`, {
+    cause: safeError(error, request.owners),
+  });
+}
+
+function notAnswered(request: RequestDescription, limit: number): LockStoreError {
+  return new LockStoreError(
+    `The lock store did not answer the ${nameOf(request)} within ${Math.round(limit)} ms. Look at the database's load and at the size of the connection pool, or raise the ttl.`,
+    { transient: true },
+  );
+}
+
+function nameOf({ operation, key }: RequestDescription): string {
+  return key === undefined ? operation : `${operation} of "${key}"`;
+}
+
+/** Methods of a store need not be async functions: what one throws is a failure like any other. */
+function started<T>(request: LimitedRequest<T>, limit: number): Promise<T> {
+  try {
+    return Promise.resolve(request.send(Math.max(limit, SHORTEST_TIMEOUT)));
+  } catch (error) {
+    return Promise.reject(error);
+  }
+}
