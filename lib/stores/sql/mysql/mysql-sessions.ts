@@ -8,8 +8,13 @@ import { PooledConnections } from '../pooled-connections.js';
 import { mysqlServer, type MysqlVersion } from '../server-version.js';
 import { LockSession, onDemotedServer, type SessionLink } from '../sessions/lock-session.js';
 import { openMysqlLink } from './mysql-link.js';
-import { digestOf, noteOf, titleOf, type SessionClaim } from '../sessions/session-claim.js';
-import type { SessionDatabase, SessionLook, SessionsToLookAt } from '../sessions/session-database.js';
+import { digestOf, noteOf, titleOf } from '../sessions/server-lock.js';
+import type {
+  ServerLock,
+  SessionDatabase,
+  SessionLook,
+  SessionsToLookAt,
+} from '../sessions/session-database.js';
 import type { SessionSettings } from '../sessions/session-store.options.js';
 import type { SqlExecutor } from '../sql-executor.js';
 
@@ -57,7 +62,7 @@ export class MysqlSessions implements SessionDatabase {
     this.kind = server.mariadb ? 'mariadb' : 'mysql';
   }
 
-  claimOf(key: string, label: string | null): SessionClaim {
+  lockOf(key: string, label: string | null): ServerLock {
     const title = titleOf(key, TITLE).toLowerCase();
     const digest = digestOf(key, this.database).toString('hex').slice(0, 40);
     return { name: `${title}~${digest}`, title, note: noteOf(key, label) };
@@ -70,7 +75,7 @@ export class MysqlSessions implements SessionDatabase {
 
   async take(
     session: LockSession,
-    { name, note }: SessionClaim,
+    { name, note }: ServerLock,
     wait: number,
     signal?: AbortSignal,
   ): Promise<number | undefined> {
@@ -82,7 +87,7 @@ export class MysqlSessions implements SessionDatabase {
     return locked ? Number(rows[0]?.token) : undefined;
   }
 
-  async holds(session: LockSession, { name }: SessionClaim): Promise<boolean> {
+  async holds(session: LockSession, { name }: ServerLock): Promise<boolean> {
     const { rows } = await session.run(
       `SELECT IS_USED_LOCK('${name}') = CONNECTION_ID() AS held, ${READ_ONLY}`,
     );
@@ -90,7 +95,7 @@ export class MysqlSessions implements SessionDatabase {
     return Number(rows[0]?.held) === 1;
   }
 
-  async free(session: LockSession, { name }: SessionClaim): Promise<boolean> {
+  async free(session: LockSession, { name }: ServerLock): Promise<boolean> {
     const { rows } = await session.run(`SELECT RELEASE_LOCK('${name}') AS freed`);
     return Number(rows[0]?.freed) === 1;
   }
@@ -99,7 +104,7 @@ export class MysqlSessions implements SessionDatabase {
    * After a restart of the server another session may have the id. So the session is ended
    * only if it holds this lock or waits for it, and only on the same server.
    */
-  async end(session: LockSession, { name }: SessionClaim): Promise<void> {
+  async end(session: LockSession, { name }: ServerLock): Promise<void> {
     const [id = '', server = ''] = session.id.split('@');
     const [found] = await this.query(
       `SELECT id FROM information_schema.processlist
@@ -108,8 +113,8 @@ export class MysqlSessions implements SessionDatabase {
     if (found) await this.kill(id);
   }
 
-  async endHolders(claim: SessionClaim): Promise<string[]> {
-    const holders = await this.holders(claim);
+  async endHolders(lock: ServerLock): Promise<string[]> {
+    const holders = await this.holders(lock);
     for (const holder of holders) await this.kill(holder);
     return holders;
   }
@@ -119,12 +124,12 @@ export class MysqlSessions implements SessionDatabase {
     return Number(row?.now_us) / 1_000;
   }
 
-  async holders({ name }: SessionClaim): Promise<string[]> {
+  async holders({ name }: ServerLock): Promise<string[]> {
     const [row] = await this.query(`SELECT CAST(IS_USED_LOCK('${name}') AS CHAR) AS holder`);
     return typeof row?.holder === 'string' ? [row.holder] : [];
   }
 
-  async look({ claim }: SessionsToLookAt, by?: LockSession): Promise<SessionLook[]> {
+  async look({ lock }: SessionsToLookAt, by?: LockSession): Promise<SessionLook[]> {
     await this.assertTells(by);
     const rows = await this.query(
       `SELECT l.object_name AS name, n.variable_value AS note, t.variable_value AS token,
@@ -136,7 +141,7 @@ export class MysqlSessions implements SessionDatabase {
          JOIN performance_schema.user_variables_by_thread t
            ON t.thread_id = l.owner_thread_id AND t.variable_name = 'nestjs_locked_token'
         WHERE l.object_type = 'USER LEVEL LOCK' AND l.lock_status = 'GRANTED'
-          ${claim ? `AND l.object_name = '${claim.name}'` : ''}`,
+          ${lock ? `AND l.object_name = '${lock.name}'` : ''}`,
       by,
     );
     return rows.map(({ name, note, token, waiters }) => ({

@@ -5,8 +5,13 @@ import { PgDriver, type PgClient } from './pg-driver.js';
 import { assertPostgres } from '../server-version.js';
 import { LockSession, onDemotedServer } from '../sessions/lock-session.js';
 import { openPostgresLink, type PostgresLink } from './postgres-link.js';
-import { digestOf, noteOf, titleOf, type SessionClaim } from '../sessions/session-claim.js';
-import type { SessionDatabase, SessionLook, SessionsToLookAt } from '../sessions/session-database.js';
+import { digestOf, noteOf, titleOf } from '../sessions/server-lock.js';
+import type {
+  ServerLock,
+  SessionDatabase,
+  SessionLook,
+  SessionsToLookAt,
+} from '../sessions/session-database.js';
 import type { SessionSettings } from '../sessions/session-store.options.js';
 import type { SqlExecutor } from '../sql-executor.js';
 
@@ -52,7 +57,7 @@ export class PostgresSessions implements SessionDatabase {
     private readonly pooled: PooledConnections<PgClient>,
   ) {}
 
-  claimOf(key: string, label: string | null): SessionClaim {
+  lockOf(key: string, label: string | null): ServerLock {
     const name = digestOf(key).readBigInt64BE().toString();
     return { name, title: titleOf(key, TITLE), note: noteOf(key, label) };
   }
@@ -62,8 +67,11 @@ export class PostgresSessions implements SessionDatabase {
     return LockSession.begin(link, this.settings.answerLimit, () => this.prepare(link));
   }
 
-  async take(session: LockSession, claim: SessionClaim, wait: number): Promise<number | undefined> {
-    const { name, title, note } = claim;
+  async take(
+    session: LockSession,
+    { name, title, note }: ServerLock,
+    wait: number,
+  ): Promise<number | undefined> {
     const settings = `SET application_name = '${title}'; SET lock_timeout = ${Math.ceil(wait)};`;
     const lock = wait > 0 ? `pg_advisory_lock(${name})::text IS NOT NULL` : `pg_try_advisory_lock(${name})`;
     // CASE, and a CTE that is materialized: first the lock, then the clock, then the rest.
@@ -90,7 +98,7 @@ export class PostgresSessions implements SessionDatabase {
     }
   }
 
-  async holds(session: LockSession, { name, note }: SessionClaim): Promise<boolean> {
+  async holds(session: LockSession, { name, note }: ServerLock): Promise<boolean> {
     const { rows } = await session.run(
       `${comment(note)} SELECT count(*)::text AS held, ${READ_ONLY} AS read_only FROM pg_locks l
         WHERE ${OURS} AND l.granted AND l.pid = pg_backend_pid() AND ${NAME} = '${name}'`,
@@ -99,7 +107,7 @@ export class PostgresSessions implements SessionDatabase {
     return rows[0]?.held === '1';
   }
 
-  async free(session: LockSession, { name }: SessionClaim): Promise<boolean> {
+  async free(session: LockSession, { name }: ServerLock): Promise<boolean> {
     const { rows } = await session.run(
       `SET application_name = 'nestjs-locked'; SELECT pg_advisory_unlock(${name})::text AS freed`,
     );
@@ -112,7 +120,7 @@ export class PostgresSessions implements SessionDatabase {
     );
   }
 
-  async endHolders({ name }: SessionClaim): Promise<string[]> {
+  async endHolders({ name }: ServerLock): Promise<string[]> {
     const ended = await this.query(
       `SELECT l.pid::text AS id, pg_terminate_backend(l.pid) FROM pg_locks l
         WHERE ${OURS} AND l.granted AND ${NAME} = '${name}'`,
@@ -125,14 +133,14 @@ export class PostgresSessions implements SessionDatabase {
     return Number(row?.now_us) / 1_000;
   }
 
-  async holders({ name }: SessionClaim): Promise<string[]> {
+  async holders({ name }: ServerLock): Promise<string[]> {
     const holders = await this.query(
       `SELECT l.pid::text AS id FROM pg_locks l WHERE ${OURS} AND l.granted AND ${NAME} = '${name}'`,
     );
     return holders.map(({ id }) => String(id));
   }
 
-  async look({ claim, prefix = '' }: SessionsToLookAt, by?: LockSession): Promise<SessionLook[]> {
+  async look({ lock, prefix = '' }: SessionsToLookAt, by?: LockSession): Promise<SessionLook[]> {
     const rows = await this.query(
       `SELECT ${NAME} AS name, substring(query FROM '^/[*]nestjs-locked ([A-Za-z0-9_.-]*)[*]/') AS note,
               substring(application_name FROM '^(.*) #[0-9]{16}$') AS title,
@@ -141,7 +149,7 @@ export class PostgresSessions implements SessionDatabase {
                 WHERE NOT w.granted AND (w.locktype, w.database, w.classid, w.objid, w.objsubid)
                                       = (l.locktype, l.database, l.classid, l.objid, l.objsubid)) AS waiters
          FROM pg_locks l JOIN pg_stat_activity USING (pid)
-        WHERE ${OURS} AND l.granted ${claim ? `AND ${NAME} = '${claim.name}'` : ''}`,
+        WHERE ${OURS} AND l.granted ${lock ? `AND ${NAME} = '${lock.name}'` : ''}`,
       by,
     );
     const hidden = rows.find(

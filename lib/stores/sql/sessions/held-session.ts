@@ -1,22 +1,23 @@
 import type { LockSession } from './lock-session.js';
-import type { SessionClaim } from './session-claim.js';
-import type { SessionDatabase } from './session-database.js';
+import type { ServerLock, SessionDatabase } from './session-database.js';
 
-/** A lock that is held, with its connection: asked again and again whether it still is, and lost with the connection. */
+/**
+ * A lock that is held, with its connection. The store regularly asks the server whether the
+ * connection still holds it; when the connection ends, the lock is lost.
+ */
 export class HeldSession {
+  /** Receives the reason when the lock is lost. */
+  onLost: ((reason: string) => void) | undefined;
   #timer: NodeJS.Timeout | undefined;
   #over = false;
 
+  /** @param keepAlive milliseconds between two checks */
   constructor(
     readonly session: LockSession,
-    readonly claim: SessionClaim,
+    readonly lock: ServerLock,
     readonly token: number,
-    private readonly terms: {
-      database: SessionDatabase;
-      /** Milliseconds. */
-      keepAlive: number;
-      lost: (held: HeldSession, reason: string) => void;
-    },
+    private readonly database: Pick<SessionDatabase, 'holds'>,
+    private readonly keepAlive: number,
   ) {
     session.onEnd = (reason) => this.#lose(`its connection ended: ${reason}`);
     this.#checkLater();
@@ -26,7 +27,7 @@ export class HeldSession {
   async check(): Promise<boolean> {
     clearTimeout(this.#timer);
     try {
-      const held = await this.terms.database.holds(this.session, this.claim);
+      const held = await this.database.holds(this.session, this.lock);
       if (!held) this.#lose('the server says that its connection does not hold it');
     } catch (error) {
       this.#lose(`its connection failed: ${error instanceof Error ? error.message : String(error)}`);
@@ -35,7 +36,7 @@ export class HeldSession {
     return !this.#over;
   }
 
-  /** From here on nobody is told of a loss. */
+  /** From here on, no loss is reported. */
   end(): void {
     this.#over = true;
     clearTimeout(this.#timer);
@@ -44,12 +45,12 @@ export class HeldSession {
 
   #checkLater(): void {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => void this.check(), this.terms.keepAlive).unref();
+    this.#timer = setTimeout(() => void this.check(), this.keepAlive).unref();
   }
 
   #lose(reason: string): void {
     if (this.#over) return;
     this.end();
-    this.terms.lost(this, reason);
+    this.onLost?.(reason);
   }
 }

@@ -1,14 +1,6 @@
 import { createHash } from 'node:crypto';
-
-/** A lock as the server knows it, and what those who look at it are told. */
-export interface SessionClaim {
-  /** What the server locks: a number on PostgreSQL, a name on MySQL and MariaDB. */
-  readonly name: string;
-  /** The readable start of the key, of letters, digits and a few signs that mean nothing in SQL. */
-  readonly title: string;
-  /** Key and label, see {@link noteOf}. */
-  readonly note: string;
-}
+import type { LockRecord } from '../../../interfaces/lock-record.interface.js';
+import type { SessionDatabase, SessionLook } from './session-database.js';
 
 const LABEL_BYTES = 255;
 
@@ -30,8 +22,25 @@ export function noteOf(key: string, label: string | null): string {
   return parts.map((part) => Buffer.from(part).toString('base64url')).join('.');
 }
 
-/** What {@link noteOf} wrote. */
-export function readNote(note: string): { key: string; label: string | null } {
+/**
+ * The locks among the names that a server shows. Names that other programs have locked are left
+ * out, and locks whose holder has not written its note yet.
+ */
+export function recordsOf(
+  looks: readonly SessionLook[],
+  database: Pick<SessionDatabase, 'lockOf'>,
+): LockRecord[] {
+  return looks.flatMap(({ name, note, token, waiters }) => {
+    const { key, label } = readNote(note);
+    if (key === '' || database.lockOf(key, null).name !== name) return [];
+    const startedAt = new Date(token / 1_000); // the token is the clock of that moment
+    const since = { startedAt, renewedAt: startedAt };
+    return [{ key, label, fencingToken: token, ...since, expiresAt: null, remaining: Infinity, waiters }];
+  });
+}
+
+/** Reads what {@link noteOf} wrote. */
+function readNote(note: string): { key: string; label: string | null } {
   const [key = '', label] = note.split('.').map((part) => Buffer.from(part, 'base64url').toString());
   return { key, label: label ?? null };
 }

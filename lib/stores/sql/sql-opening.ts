@@ -1,0 +1,52 @@
+import { Opening } from '../shared/opening.js';
+import type { OpenExecutor, SqlExecutor } from './sql-executor.js';
+import { storeFailure } from './store-failure.js';
+
+/** What a store has opened: the executor, and what works on it. */
+interface Opened<Database> {
+  executor: SqlExecutor;
+  database: Database;
+}
+
+/**
+ * Opens a database before its first use, and runs the operations on it. Whatever fails is an
+ * error of this library.
+ */
+export class SqlOpening<Database extends { close(): Promise<void> }> extends Opening<Opened<Database>> {
+  /** @param doing for messages */
+  constructor(doing: string, openExecutor: OpenExecutor, open: (executor: SqlExecutor) => Promise<Database>) {
+    super(async () => {
+      const executor = await openExecutor();
+      try {
+        return { executor, database: await open(executor) };
+      } catch (error) {
+        await executor.close();
+        throw storeFailure(error, doing, executor.description);
+      }
+    });
+  }
+
+  /**
+   * @param doing for messages, such as `acquire "nightly-report"`
+   * @param owners the owner ids that the work uses, which no error may show
+   * @throws LockStoreError when the work fails, or the store is closed
+   */
+  async run<T>(
+    doing: string,
+    work: (database: Database, executor: SqlExecutor) => Promise<T>,
+    owners: readonly string[] = [],
+  ): Promise<T> {
+    const { executor, database } = await this.get(doing);
+    try {
+      return await work(database, executor);
+    } catch (error) {
+      throw storeFailure(error, doing, executor.description, owners);
+    }
+  }
+
+  override async close(): Promise<undefined> {
+    const opened = await super.close();
+    await opened?.database.close();
+    await opened?.executor.close();
+  }
+}
