@@ -1,13 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LockError, LockStoreError } from '../../lock.errors.js';
 import { Opening } from '../shared/opening.js';
+import { OPERATION_LIMIT } from '../shared/time-limit.js';
 import { openLockDatabase } from './lock-database.js';
 import type {
-  ChangeResult,
   GuardRequest,
   LockDatabase,
   OnReleased,
   ProcessWakeUps,
+  ReleaseResult,
   Run,
 } from './lock-statements.js';
 import { prepareTable } from './lock-table.js';
@@ -39,7 +40,15 @@ export interface OpenDatabase extends LockDatabase {
  */
 type Work<T> = (database: OpenDatabase, run: Run, before: T | undefined) => Promise<T>;
 
-/** Milliseconds for which a row that another session has locked is asked again. */
+/** What an operation may take besides its work. */
+export interface OperationOptions {
+  /** Milliseconds for everything after the opening of the database. */
+  timeout?: number | undefined;
+  /** The owner ids that the work uses, which no error may show. */
+  owners?: readonly string[];
+}
+
+/** Milliseconds for which a change of a row that another session has locked is repeated. */
 const ROW_PATIENCE = 1_000;
 /** Short enough to find a key free for a moment that many acquire and release in turn. */
 const LONGEST_PAUSE = 40;
@@ -86,21 +95,26 @@ export class LockOperations {
   }
 
   /**
+   * Runs an operation once; again only if the table has vanished, or the connection was unusable.
+   *
    * @param doing for messages, such as `acquire "nightly-report"`
-   * @param limit milliseconds
-   * @param owners the owner ids that the work uses, which no error may show
    * @throws CollisionError when sessions were in each other's way
    */
-  async run<T>(doing: string, limit: number, work: Work<T>, owners: readonly string[] = []): Promise<T> {
+  async run<T>(
+    doing: string,
+    work: Work<T>,
+    { timeout = OPERATION_LIMIT, owners = [] }: OperationOptions = {},
+  ): Promise<T> {
     const database = await this.opening.get(doing);
     const { sessions, executor } = database;
-    const attempt = () => sessions.use<T>(limit, (run, before) => work(database, run, before));
+    const startedAt = performance.now();
+    const attempt = (limit: number) => sessions.use<T>(limit, (run, before) => work(database, run, before));
     try {
       if (this.vanished) await this.replace(database);
-      return await attempt().catch(async (error: unknown) => {
+      return await attempt(timeout).catch(async (error: unknown) => {
         if (!isMissingTable(error, database.table.table)) throw error;
         await this.replace(database);
-        return attempt();
+        return attempt(startedAt + timeout - performance.now());
       });
     } catch (error) {
       throw storeFailure(error, doing, executor.description, owners);
@@ -128,30 +142,50 @@ export class LockOperations {
     this.vanished = false;
   }
 
-  /** Changes one row. While it is locked, it is tried again. */
-  async change(
-    doing: string,
-    limit: number,
-    work: Work<ChangeResult>,
-    owners: readonly string[] = [],
-  ): Promise<boolean> {
-    return (await this.insist(doing, limit, work, owners)) === 'done';
+  /** Changes one row; `false` if there was nothing to change. */
+  async change(doing: string, work: Work<ReleaseResult>): Promise<boolean> {
+    return (await this.release(doing, work)) === 'done';
   }
 
-  /** Tries again, with growing pauses in which no connection is held, what ran into a locked row or collided with other sessions. */
+  /**
+   * Releases a key. If a repetition on another connection finds nothing to change, the
+   * transaction on the connection before was committed, so its result counts.
+   */
+  async release(
+    doing: string,
+    work: Work<ReleaseResult>,
+    options?: OperationOptions,
+  ): Promise<ReleaseResult> {
+    return this.insist<ReleaseResult>(
+      doing,
+      async (database, run, before) => {
+        const result = await work(database, run, before);
+        return result === 'gone' && before !== undefined && before !== 'locked' ? before : result;
+      },
+      options,
+    );
+  }
+
+  /**
+   * Repeats what ran into a locked row, or collided with other sessions. No connection is held
+   * in the pauses, which grow.
+   */
   async insist<T>(
     doing: string,
-    limit: number,
     work: Work<T | 'locked'>,
-    owners: readonly string[] = [],
+    { timeout = OPERATION_LIMIT, owners }: OperationOptions = {},
   ): Promise<T> {
-    const deadline = performance.now() + Math.min(limit, ROW_PATIENCE);
+    const startedAt = performance.now();
+    const patience = Math.min(ROW_PATIENCE, timeout / 2);
+    let limit = timeout;
     for (let pause = 10; ; pause = Math.min(pause * 2, LONGEST_PAUSE)) {
-      const answer = await unlessCollided<T | 'locked'>(this.run(doing, limit, work, owners), 'locked');
-      if (answer !== 'locked') return answer;
-      const left = deadline - performance.now();
+      const attempt = this.run(doing, work, { timeout: limit, owners });
+      const result = await unlessCollided<T | 'locked'>(attempt, 'locked');
+      if (result !== 'locked') return result;
+      const left = startedAt + patience - performance.now();
       if (left <= 0) throw new CollisionError(doing, (await this.opening.get(doing)).executor.description);
       await sleep(Math.min(left, pause * (0.5 + Math.random() / 2)));
+      limit = startedAt + timeout - performance.now();
     }
   }
 
