@@ -1,4 +1,4 @@
-import { isScheduled } from './locked-method.js';
+import { isScheduled } from './scheduling/scheduler.js';
 
 /** What `@Locked()` on a class locks, by name: the methods that the scheduler calls, also inherited ones, or else the command. */
 export function methodsToLock(prototype: object): [name: string, method: Function][] {

@@ -4,19 +4,11 @@ import { INTERNALS } from '../lock-internals.js';
 import type { LockService } from '../lock.service.js';
 import { DEFAULT_MODULE, lockServiceProperty } from '../lock.tokens.js';
 import { runHandler } from '../handlers/run-handler.js';
-import { kindOf, onceIn } from './scheduling/schedule.js';
-import type { Firing } from './scheduling/scheduler.js';
+import { onceIn } from './scheduling/scheduled-run.js';
+import { isScheduled, kindOf, type Firing } from './scheduling/scheduler.js';
 import { assertKeyOf, type LockedOptions } from './locked.options.js';
 
 const LOCKED_METHOD = Symbol('nestjs-locked: method');
-
-/** What `@nestjs/schedule` marks the methods with that it calls. */
-const SCHEDULER_TYPE = 'SCHEDULER_TYPE';
-
-/** Whether the scheduler calls the method. */
-export function isScheduled(method: Function): boolean {
-  return Reflect.hasMetadata(SCHEDULER_TYPE, method);
-}
 
 /** A method under `@Locked()`: what was asked for, and the function that stands in its place. */
 export class LockedMethod {

@@ -5,8 +5,7 @@ import { INTERNALS } from '../lock-internals.js';
 import type { LockService } from '../lock.service.js';
 import { lockServiceProperty } from '../lock.tokens.js';
 import { isMinifiedName } from './minified-name.js';
-import { isSchedulerOrchestrator } from './scheduling/decorated-jobs.js';
-import { isSchedulerRegistry } from './scheduling/scheduler.js';
+import { isSchedulerOrchestrator, isSchedulerRegistry } from './scheduling/scheduler.js';
 
 /**
  * Looks, at start, at every decorated method of the application that uses one module: two that would share a default key are refused, options that

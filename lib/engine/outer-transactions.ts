@@ -1,5 +1,3 @@
-import { hasMethods } from '../options/has-methods.js';
-
 /**
  * The members used of an EntityManager, a ClientSession, and the transactions of other
  * clients.
@@ -97,4 +95,14 @@ function isOpen(transaction: Transaction | undefined, otherwise = false): boolea
   const { queryRunner } = transaction;
   if (queryRunner) return queryRunner.isTransactionActive === true && queryRunner.isReleased !== true;
   return typeof transaction.inTransaction === 'function' ? transaction.inTransaction() === true : otherwise;
+}
+
+/**
+ * Whether the class of a provider has these methods. The provider itself is not read, since it
+ * may be a proxy, such as those of nestjs-cls, which throws outside of a request.
+ */
+export function hasMethods(provider: unknown, ...names: string[]): boolean {
+  if (typeof provider !== 'object' || provider === null) return false;
+  const methods: unknown = Object.getPrototypeOf(provider);
+  return typeof methods === 'object' && methods !== null && names.every((name) => name in methods);
 }

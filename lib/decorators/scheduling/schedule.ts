@@ -1,47 +1,16 @@
 import type { LockInspection } from '../../interfaces/lock-record.interface.js';
-import type { OnceRequest } from '../../interfaces/lock-store.interface.js';
-import type { LockSettings } from '../../options/lock.settings.js';
 import { zoneOf, type CronJob, type CronTime } from './cron-job.js';
-import { isOfAnotherMethod, type SchedulerOrchestrator } from './decorated-jobs.js';
 import { ticksBetween } from './nominal-tick.js';
-import { FollowedRegistry, type Firing, type SchedulerRegistry } from './scheduler.js';
-
-/** Names of the metadata that `@nestjs/schedule` sets on the methods that it calls. */
-const SCHEDULER_TYPE = 'SCHEDULER_TYPE';
-const SCHEDULE_CRON_OPTIONS = 'SCHEDULE_CRON_OPTIONS';
-const SCHEDULE_INTERVAL_OPTIONS = 'SCHEDULE_INTERVAL_OPTIONS';
+import {
+  cronOptionsOf,
+  FollowedRegistry,
+  isOfAnotherMethod,
+  type Firing,
+  type SchedulerOrchestrator,
+  type SchedulerRegistry,
+} from './scheduler.js';
 
 const MOST_MISSED = 100;
-/** Milliseconds that a tick of a job with a short period may be ahead of the store's clock. */
-const LEAST_AHEAD = 10_000;
-
-/** Which decorator schedules a locked method, if one does. */
-export function kindOf(method: Function): Firing['kind'] | undefined {
-  if (Reflect.hasMetadata(SCHEDULE_CRON_OPTIONS, method)) return 'cron';
-  if (Reflect.hasMetadata(SCHEDULE_INTERVAL_OPTIONS, method)) return 'interval';
-  return Reflect.hasMetadata(SCHEDULER_TYPE, method) ? 'timeout' : undefined;
-}
-
-/** What the store records for a firing, so that only one of all instances runs it. */
-export function onceIn(
-  firing: Firing,
-  { once, tickAhead }: Pick<LockSettings, 'once' | 'tickAhead'>,
-): OnceRequest | undefined {
-  if (once === false || typeof once === 'number') return undefined;
-  if (firing.kind === 'cron' && once === 'tick') return { tick: firing.tick, ahead: tickAhead };
-  if (firing.kind === 'cron')
-    return { tick: firing.tick, ahead: Math.max(firing.period, LEAST_AHEAD), failOver: true };
-  return firing.kind === 'interval' && once === undefined ? { gap: gapOf(firing.every) } : undefined;
-}
-
-/**
- * Milliseconds after a start in which an interval does not start again: a little less than the
- * interval, since timers and answers may be late.
- */
-function gapOf(every: number): number {
-  return Math.ceil(Math.max(every - Math.max(every * 0.05, 250), every / 2));
-}
-
 /** A locked method that the scheduler calls. */
 export interface ScheduledMethod {
   /** The function that the scheduler calls. */
@@ -146,7 +115,7 @@ export class Schedule {
    * schedule of the decorator.
    */
   #cronTimeOf(method: Function): CronTime | undefined {
-    const options: CronOptions | undefined = Reflect.getMetadata(SCHEDULE_CRON_OPTIONS, method);
+    const options = cronOptionsOf(method);
     if (!options) return undefined;
     const { name, cronTime, timeZone, utcOffset } = options;
     const jobs = this.#registries.flatMap(({ cronJobs }) => [...cronJobs]);
@@ -156,13 +125,6 @@ export class Schedule {
     const CronTimeClass = jobs[0]?.[1].cronTime.constructor as CronTimeClass | undefined;
     return CronTimeClass && new CronTimeClass(cronTime, timeZone, utcOffset);
   }
-}
-
-interface CronOptions {
-  name?: string;
-  cronTime: unknown;
-  timeZone?: string | null;
-  utcOffset?: number | null;
 }
 
 /**

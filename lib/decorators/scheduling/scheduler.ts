@@ -1,5 +1,5 @@
 import { executionAsyncResource } from 'node:async_hooks';
-import { hasMethods } from '../../options/has-methods.js';
+import { hasMethods } from '../../engine/outer-transactions.js';
 import { FollowedJob, type CronFiring, type CronJob } from './cron-job.js';
 
 /** The members used of the `SchedulerRegistry` of `@nestjs/schedule`. */
@@ -14,12 +14,92 @@ export interface SchedulerRegistry {
   addTimeout(name: string, timer: unknown): void;
 }
 
+/** An entry of the orchestrator: `ref` is the cron job or the timer of a decorated method. */
+interface Entry {
+  ref?: unknown;
+  options?: unknown;
+  timeout?: number;
+}
+
+/**
+ * The properties of the `SchedulerOrchestrator` of `@nestjs/schedule`, 4 to 12, that this library
+ * reads: the jobs and timers of decorated methods, by name.
+ */
+export interface SchedulerOrchestrator {
+  readonly cronJobs?: Record<string, Entry>;
+  readonly intervals?: Record<string, Entry>;
+  readonly timeouts?: Record<string, Entry>;
+}
+
 /** The timer that made the scheduler call a method. */
 export type Firing =
   | ({ kind: 'cron' } & CronFiring)
   /** `every` is its period in milliseconds. */
   | { kind: 'interval'; every: number; timer: object }
   | { kind: 'timeout'; timer: object };
+
+/** The options of `@Cron()`, as the metadata of the method has them. */
+export interface CronOptions {
+  name?: string;
+  cronTime: unknown;
+  timeZone?: string | null;
+  utcOffset?: number | null;
+}
+
+export function isSchedulerRegistry(provider: unknown): provider is SchedulerRegistry {
+  return hasMethods(provider, 'addCronJob', 'getCronJobs');
+}
+
+export function isSchedulerOrchestrator(provider: unknown): provider is SchedulerOrchestrator {
+  return hasMethods(provider, 'addCron', 'addInterval', 'addTimeout');
+}
+
+/** Whether `@Cron()`, `@Interval()` or `@Timeout()` has marked the method. */
+export function isScheduled(method: Function): boolean {
+  return Reflect.hasMetadata('SCHEDULER_TYPE', method);
+}
+
+/** Which decorator schedules a method, if one does. */
+export function kindOf(method: Function): Firing['kind'] | undefined {
+  if (cronOptionsOf(method)) return 'cron';
+  if (Reflect.hasMetadata('SCHEDULE_INTERVAL_OPTIONS', method)) return 'interval';
+  return isScheduled(method) ? 'timeout' : undefined;
+}
+
+export function cronOptionsOf(method: Function): CronOptions | undefined {
+  return Reflect.getMetadata('SCHEDULE_CRON_OPTIONS', method);
+}
+
+/**
+ * Whether the method has a schedule, and the job or the timer belongs to another method. If such
+ * a job calls the method, that is a call by hand.
+ *
+ * @param source the cron job or the timer that calls
+ */
+export function isOfAnotherMethod(
+  orchestrators: readonly SchedulerOrchestrator[],
+  source: object,
+  method: Function,
+): boolean {
+  if (!isScheduled(method)) return false;
+  const name: unknown = Reflect.getMetadata('SCHEDULER_NAME', method);
+  const isOf = ([entryName, { timeout }]: [string, Entry], options: string): boolean =>
+    (name === undefined || name === entryName) &&
+    timeout === (Reflect.getMetadata(options, method) as { timeout?: number } | undefined)?.timeout;
+  for (const { cronJobs, intervals, timeouts } of orchestrators) {
+    const job = entryOf(cronJobs, source);
+    if (job) return job[1].options !== cronOptionsOf(method);
+    const interval = entryOf(intervals, source);
+    if (interval) return !isOf(interval, 'SCHEDULE_INTERVAL_OPTIONS');
+    const timeout = entryOf(timeouts, source);
+    if (timeout) return !isOf(timeout, 'SCHEDULE_TIMEOUT_OPTIONS');
+  }
+  return false; // the application has made the job or the timer
+}
+
+function entryOf(entries: Record<string, Entry> | undefined, source: object): [string, Entry] | undefined {
+  return Object.entries(entries ?? {}).find(([, { ref }]) => ref === source);
+}
 
 const FOLLOWED = Symbol('nestjs-locked: followed registry');
 
@@ -50,21 +130,9 @@ export class FollowedRegistry {
     for (const job of registry.getCronJobs().values()) this.#follow(job);
     for (const name of registry.getIntervals()) this.#addTimer(registry.getInterval(name), 'interval');
     for (const name of registry.getTimeouts()) this.#addTimer(registry.getTimeout(name), 'timeout');
-    const addCronJob = registry.addCronJob.bind(registry);
-    const addInterval = registry.addInterval.bind(registry);
-    const addTimeout = registry.addTimeout.bind(registry);
-    registry.addCronJob = (name, job) => {
-      addCronJob(name, job);
-      this.#follow(job);
-    };
-    registry.addInterval = (name, timer) => {
-      addInterval(name, timer);
-      this.#addTimer(timer, 'interval');
-    };
-    registry.addTimeout = (name, timer) => {
-      addTimeout(name, timer);
-      this.#addTimer(timer, 'timeout');
-    };
+    onAdd(registry, 'addCronJob', (job: CronJob) => this.#follow(job));
+    onAdd(registry, 'addInterval', (timer) => this.#addTimer(timer, 'interval'));
+    onAdd(registry, 'addTimeout', (timer) => this.#addTimer(timer, 'timeout'));
   }
 
   /** The job or timer that has led to the current call. */
@@ -122,7 +190,15 @@ export class FollowedRegistry {
   }
 }
 
-/** Whether a provider is a registry of `@nestjs/schedule`. */
-export function isSchedulerRegistry(provider: unknown): provider is SchedulerRegistry {
-  return hasMethods(provider, 'addCronJob', 'getCronJobs');
+/** Has `follow` called with each job or timer that the method of the registry adds from now on. */
+function onAdd<Method extends string, Added>(
+  registry: Record<Method, (name: string, added: Added) => void>,
+  method: Method,
+  follow: (added: Added) => void,
+): void {
+  const add = registry[method].bind(registry);
+  registry[method] = (name, added) => {
+    add(name, added);
+    follow(added);
+  };
 }
