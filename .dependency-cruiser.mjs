@@ -57,7 +57,7 @@ export default {
     {
       name: 'service-knows-no-decorator-and-no-module',
       severity: 'error',
-      from: { path: '^lib/(lock\\.service|lock|lock-context)\\.ts$' },
+      from: { path: '^lib/(lock\\.service|lock-internals|lock|lock-context)\\.ts$' },
       to: { path: '^lib/(decorators|handlers)/|^lib/lock\\.module\\.ts$' },
     },
     {

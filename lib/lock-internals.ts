@@ -1,9 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { LockAdmin } from './administration/lock-admin.js';
+import { LockAdmin, type LockAdminOptions } from './administration/lock-admin.js';
 import { PurgeSchedule } from './administration/purge-schedule.js';
 import { StatusFile } from './administration/status-file.js';
-import { keepsTicks, runScheduled } from './decorators/scheduling/scheduled-run.js';
-import { Schedule } from './decorators/scheduling/schedule.js';
 import { Acquisition } from './engine/acquisition.js';
 import { systemClock, type Clock, type Timer } from './engine/clock.js';
 import { assertCapable, compareClocks, openEngine, unlocked, type Engine } from './engine/engine.js';
@@ -28,8 +26,6 @@ export const INTERNALS: unique symbol = Symbol.for('nestjs-locked: internals');
 
 /** Milliseconds. A local token that is further ahead of the clock follows a token of the store, whose clock is ahead too. */
 const TOKENS_AHEAD = 1_000;
-/** Milliseconds in which some instance takes a tick up, if any does. */
-const TICK_GRACE = 60_000;
 
 /** What the module gives to the service that it makes. */
 export interface LockServiceOptions {
@@ -51,8 +47,8 @@ export class LockInternals {
   readonly publisher: LockEventPublisher;
   readonly queues: WaitQueues;
   readonly admin: LockAdmin;
-  /** The scheduler of the application, and the methods that it calls. */
-  readonly schedule = new Schedule();
+  /** Adds the ticks of scheduled methods to an inspection. The decorators set it at start. */
+  addTicks: LockAdminOptions['addTicks'] = (found) => Promise.resolve(found);
   enabled: boolean;
   stopping = false;
   readonly #options: LockServiceOptions;
@@ -97,7 +93,7 @@ export class LockInternals {
       prefix: this.settings.prefix,
       logger: this.logger,
       released: (storeKey) => this.queues.wake(storeKey),
-      addTicks: (found, inspect) => this.schedule.withTicks(found, inspect, clock.date() - TICK_GRACE),
+      addTicks: (found, inspect) => this.addTicks(found, inspect),
     });
     if (purge) this.#purges = new PurgeSchedule(purge, this);
   }
@@ -186,20 +182,6 @@ export class LockInternals {
     }
   }
 
-  /** The same for decorated methods and the interceptor, whose calls may belong to a tick. */
-  async runJob<T>(call: LockCall, body: (lock: Lock) => T | Promise<T>): Promise<TryRunResult<T>> {
-    if (!call.once) return this.tryRun(call, body);
-    const { store, keeper } = await this.start();
-    return runScheduled(call, body, {
-      store,
-      clock: this.clock,
-      publisher: this.publisher,
-      tryRun: (one, work) => this.tryRun(one, work),
-      storeKey: (key) => this.storeKey(key),
-      keeper,
-    });
-  }
-
   /** Calls `body` directly, with a stand-in for the lock in its `LockContext`. */
   runUnlocked<T>(key: () => string, body: () => T): T {
     return LockContext.run(() => this.standIn(key()), body);
@@ -235,7 +217,8 @@ export class LockInternals {
 
   /** Whether the store keeps ticks; `false` while it is not open. */
   get keepsTicks(): boolean {
-    return this.#open !== undefined && keepsTicks(this.#open.store);
+    const store = this.#open?.store;
+    return store?.keepsOnce === true || store?.keepsTicks === true;
   }
 
   /** The lock of this key that the call chain runs under, if another call may join the run. */

@@ -1,10 +1,13 @@
 import { LockError, type LockNotAcquiredError } from '../lock.errors.js';
 import type { LockSettings } from '../options/lock.settings.js';
-import { INTERNALS } from '../lock-internals.js';
+import { INTERNALS, type LockInternals } from '../lock-internals.js';
 import type { LockService } from '../lock.service.js';
 import { DEFAULT_MODULE, lockServiceProperty } from '../lock.tokens.js';
-import { runHandler } from '../handlers/run-handler.js';
-import { onceIn } from './scheduling/scheduled-run.js';
+import { runHandler } from '../handlers/held-stream.js';
+import { Schedule } from './scheduling/schedule.js';
+import { onceIn, runScheduled } from './scheduling/scheduled-run.js';
+import type { Lock } from '../lock.js';
+import type { TryRunResult } from '../options/lock-call.js';
 import { isScheduled, kindOf, type Firing } from './scheduling/scheduler.js';
 import { assertKeyOf, type LockedOptions } from './locked.options.js';
 
@@ -22,7 +25,7 @@ export class LockedMethod {
    * calls.
    */
   nested = false;
-  readonly #settings = new WeakMap<LockService, LockSettings>();
+  readonly #settings = new WeakMap<LockInternals, LockSettings>();
 
   /** The `@Locked()` method behind this function, if it is one. */
   static of(method: unknown): LockedMethod | undefined {
@@ -73,16 +76,16 @@ export class LockedMethod {
     return this.#job(instance);
   }
 
-  /** The options over the defaults of the module, read once for each. */
-  settingsFor(locks: LockService): LockSettings {
-    const known = this.#settings.get(locks);
+  /** The options over the defaults of the module, read once for each module. */
+  settingsFor(internals: LockInternals): LockSettings {
+    const known = this.#settings.get(internals);
     if (known) return known;
-    if (this.hasDefaultKey && locks[INTERNALS].settings.requireKeys)
+    if (this.hasDefaultKey && internals.settings.requireKeys)
       throw new LockError(
         `@Locked() on ${this.where} has no key, and LockModule has the option requireKeys. Give it one: @Locked('…').`,
       );
-    const settings = locks[INTERNALS].settingsFor(`@Locked() on ${this.where}`, this.options);
-    this.#settings.set(locks, settings);
+    const settings = internals.settingsFor(`@Locked() on ${this.where}`, this.options);
+    this.#settings.set(internals, settings);
     return settings;
   }
 
@@ -145,7 +148,7 @@ export class LockedMethod {
 
   #wrap(property: symbol): LockedMethod['wrapper'] {
     const call = this.#call.bind(this);
-    const makeKey = this.#key.bind(this);
+    const makeKey = this.#keyFor.bind(this);
     const { where, original } = this;
     return function (this: unknown, ...args: unknown[]): unknown {
       const locks = serviceOf(this, property);
@@ -159,15 +162,20 @@ export class LockedMethod {
   }
 
   async #call(locks: LockService, instance: object, args: unknown[]): Promise<unknown> {
-    let firing = locks[INTERNALS].schedule.firing(this.outermost); // before anything is awaited
-    if (!firing && this.kind === 'cron') firing = await locks[INTERNALS].schedule.firingWhileMade();
-    const [key, settings] = [this.#key(instance, args), this.settingsFor(locks)];
-    const once = firing && !this.#streams ? onceIn(firing, settings) : undefined;
-    const ticksKey = this.hasDefaultKey ? undefined : this.ticksOf(key, instance);
-    const call = { key, settings, job: this.#job(instance), ...(once && { once, ticksKey }) };
+    const internals = locks[INTERNALS];
+    const schedule = Schedule.of(internals);
+    let firing = schedule.firing(this.outermost); // before anything is awaited
+    if (!firing && this.kind === 'cron') firing = await schedule.firingWhileMade();
+    const key = this.#keyFor(instance, args);
+    const call = { key, settings: this.settingsFor(internals), job: this.#job(instance) };
+    const once = firing && !this.#streams ? onceIn(firing, call.settings) : undefined;
+    const run = (work: (lock: Lock) => unknown): Promise<TryRunResult<unknown>> =>
+      once
+        ? runScheduled(internals, { ...call, once }, this.ticksOf(key, instance), work)
+        : internals.tryRun(call, work);
     let begun = false;
     try {
-      const result = await runHandler(locks, call, () => {
+      const result = await runHandler(internals, call, run, () => {
         begun = true;
         return this.original.apply(instance, args);
       });
@@ -185,7 +193,8 @@ export class LockedMethod {
     return `${instance.constructor.name}.${this.name}`;
   }
 
-  #key(instance: object, args: unknown[]): string {
+  /** Decides the key of a call. */
+  #keyFor(instance: object, args: unknown[]): string {
     const { key } = this.options;
     if (typeof key === 'string') return key;
     if (key === undefined) return this.defaultKey(instance);
@@ -229,5 +238,22 @@ function copyIdentity(original: Function, wrapper: Function): void {
   }
   for (const key of Reflect.getOwnMetadataKeys(original)) {
     Reflect.defineMetadata(key, Reflect.getOwnMetadata(key, original), wrapper);
+  }
+}
+
+/** The methods of an object or a prototype, also the inherited ones. */
+export function* methodsOf(prototype: unknown): Iterable<[name: string | symbol, method: Function]> {
+  const seen = new Set<string | symbol>(['constructor']);
+  for (
+    let level = prototype;
+    typeof level === 'object' && level !== null && level !== Object.prototype;
+    level = Object.getPrototypeOf(level)
+  ) {
+    for (const name of Reflect.ownKeys(level)) {
+      if (seen.has(name)) continue;
+      seen.add(name);
+      const method: unknown = Object.getOwnPropertyDescriptor(level, name)?.value;
+      if (typeof method === 'function') yield [name, method];
+    }
   }
 }

@@ -2,8 +2,8 @@ import { Inject } from '@nestjs/common';
 import type { Observable } from 'rxjs';
 import { LockError } from '../lock.errors.js';
 import { DEFAULT_MODULE, getLockServiceToken, lockServiceProperty } from '../lock.tokens.js';
-import { LockedMethod } from './locked-method.js';
-import { methodsToLock } from './locked-class.js';
+import { LockedMethod, methodsOf } from './locked-method.js';
+import { isScheduled } from './scheduling/scheduler.js';
 import { assertLockedOptions, type LockedBehaviour, type LockedOptions } from './locked.options.js';
 import { show } from '../error-text.js';
 
@@ -111,10 +111,15 @@ function lockMethod(
   return locked.wrapper;
 }
 
-/** Methods that are under `@Locked()` themselves stay as they are. */
+/**
+ * Locks the methods that the scheduler calls, also inherited ones, or else the command, `run`.
+ * Methods that are under `@Locked()` themselves stay as they are.
+ */
 function lockClass(target: Function, options: LockedOptions<never>): void {
   const prototype: object = target.prototype;
-  const found = methodsToLock(prototype);
+  const methods = [...methodsOf(prototype)].filter(([name]) => typeof name === 'string');
+  const scheduled = methods.filter(([, method]) => isScheduled(method));
+  const found = scheduled.length > 0 ? scheduled : methods.filter(([name]) => name === 'run');
   if (found.length === 0)
     throw new LockError(
       `@Locked() on the class ${target.name} finds nothing to lock: no method that the scheduler calls, and no command (run). Put it on the methods.`,

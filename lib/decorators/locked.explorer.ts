@@ -1,15 +1,23 @@
 import type { DiscoveryService } from '@nestjs/core';
-import { LockedMethod } from './locked-method.js';
 import { LockError } from '../lock.errors.js';
 import { INTERNALS } from '../lock-internals.js';
 import type { LockService } from '../lock.service.js';
 import { lockServiceProperty } from '../lock.tokens.js';
-import { isMinifiedName } from './minified-name.js';
+import { LockedMethod, methodsOf } from './locked-method.js';
+import { Schedule } from './scheduling/schedule.js';
 import { isSchedulerOrchestrator, isSchedulerRegistry } from './scheduling/scheduler.js';
 
 /**
- * Looks, at start, at every decorated method of the application that uses one module: two that would share a default key are refused, options that
- * do not fit the module's are too, and objects that were made by a factory get the service, since Nest injects no properties into them.
+ * Class names that differ from build to build, since a minifier or a compiler made them: `o`,
+ * `t1` and `_a`, three characters that do not begin like a class (`e3f`), and `class_1`,
+ * `_class2`, `default_1`.
+ */
+const MINIFIED = /^(?:[\w$]{1,2}|[a-z_$][\w$]{2}|_?(?:class|default|anonymous)_?\d*)$/;
+
+/**
+ * Looks, at start, at all methods under `@Locked()` that use one module. It refuses two that would
+ * share a default key, and options that do not fit those of the module. Objects that a factory
+ * made get the service here, since Nest injects no properties into them.
  */
 export class LockedExplorer {
   constructor(
@@ -24,40 +32,35 @@ export class LockedExplorer {
    * @param ticks of that function: whether the store keeps ticks
    */
   explore(): (ticks: boolean) => string[] {
+    const internals = this.locks[INTERNALS];
+    const schedule = Schedule.of(internals);
     const jobs = new Map<LockedMethod | string, [name: string, locked: LockedMethod]>();
     const classes = new Map<string, object>();
-    const minified = new Set<string>();
-    const minifiedTicks = new Set<string>();
-    const scheduled = new Set<string>();
-    for (const { instance, metatype } of [
-      ...this.discovery.getProviders(),
-      ...this.discovery.getControllers(),
-    ]) {
-      const prototype: unknown =
-        (instance as object | undefined)?.constructor?.prototype ?? (metatype as Function | null)?.prototype;
-      for (const locked of lockedMethodsOf(prototype)) {
-        if (locked.module !== this.module) continue;
-        locked.settingsFor(this.locks);
-        locked.assertTicks();
-        if (isObject(instance)) this.#inject(instance);
-        const name = locked.hasDefaultKey ? locked.defaultKey(prototype as object) : locked.where;
-        if (locked.hasDefaultKey) {
-          claimKey(classes, name, prototype as object);
-          if (isMinifiedName((prototype as object).constructor.name)) minified.add(name);
-        } else if (locked.hasTicks && isMinifiedName((prototype as object).constructor.name)) {
-          minifiedTicks.add(locked.defaultKey(prototype as object));
-        }
-        if (locked.kind) {
-          scheduled.add(name);
-          this.#schedule(locked, prototype as object);
-        }
-        jobs.set(locked.hasDefaultKey ? name : locked, [name, locked]);
+    const [scheduled, minified, minifiedTicks] = [new Set<string>(), new Set<string>(), new Set<string>()];
+    for (const [locked, prototype] of this.#lockedMethods()) {
+      locked.settingsFor(internals);
+      locked.assertTicks();
+      const { hasDefaultKey } = locked;
+      const name = hasDefaultKey ? locked.defaultKey(prototype) : locked.where;
+      if (hasDefaultKey) assertSoleClass(classes, name, prototype);
+      if (MINIFIED.test(prototype.constructor.name)) {
+        if (hasDefaultKey) minified.add(name);
+        else if (locked.hasTicks) minifiedTicks.add(locked.defaultKey(prototype));
       }
+      if (locked.kind) {
+        scheduled.add(name);
+        schedule.add({
+          method: locked.outermost,
+          key: locked.keyOf(prototype),
+          ticksOf: (key) => locked.ticksOf(key, prototype),
+        });
+      }
+      jobs.set(hasDefaultKey ? name : locked, [name, locked]);
     }
-    const { logger } = this.locks[INTERNALS];
-    if (minified.size > 0) logger.minifiedKeys([...minified]);
-    if (minifiedTicks.size > 0) logger.minifiedTicks([...minifiedTicks]);
-    this.#followScheduler([...scheduled]);
+    if (minified.size > 0) internals.logger.minifiedKeys([...minified]);
+    if (minifiedTicks.size > 0) internals.logger.minifiedTicks([...minifiedTicks]);
+    this.#followSchedulers(schedule, [...scheduled]);
+    internals.addTicks = (found, inspect) => schedule.addTicks(found, inspect, internals.clock.date());
     return (ticks) =>
       [...jobs.values()].map(([name, locked]) => {
         const often = locked.repetition(ticks);
@@ -65,28 +68,33 @@ export class LockedExplorer {
       });
   }
 
-  #schedule(locked: LockedMethod, prototype: object): void {
-    const key = locked.keyOf(prototype);
-    this.locks[INTERNALS].schedule.add({
-      method: locked.outermost,
-      takes: (one) => key === undefined || key === one,
-      ticksOf: (one) => locked.ticksOf(one, prototype),
-    });
+  *#lockedMethods(): Iterable<[locked: LockedMethod, prototype: object]> {
+    for (const { instance, metatype } of [
+      ...this.discovery.getProviders(),
+      ...this.discovery.getControllers(),
+    ]) {
+      const made = instance as object | undefined;
+      const prototype: unknown = made?.constructor?.prototype ?? (metatype as Function | null)?.prototype;
+      for (const locked of lockedMethodsOf(prototype)) {
+        if (locked.module !== this.module) continue;
+        if (typeof made === 'object' && made !== null) this.#inject(made);
+        yield [locked, prototype as object];
+      }
+    }
   }
 
-  #followScheduler(scheduled: string[]): void {
-    const providers = this.discovery.getProviders().map(({ instance }): unknown => instance);
-    const found = new Set(providers.filter(isSchedulerRegistry));
-    for (const registry of found) this.locks[INTERNALS].schedule.follow(registry);
-    for (const one of new Set(providers.filter(isSchedulerOrchestrator)))
-      this.locks[INTERNALS].schedule.read(one);
+  #followSchedulers(schedule: Schedule, scheduled: string[]): void {
+    const providers = new Set(this.discovery.getProviders().map(({ instance }): unknown => instance));
+    const registries = [...providers].filter(isSchedulerRegistry);
+    for (const registry of registries) schedule.follow(registry);
+    for (const orchestrator of [...providers].filter(isSchedulerOrchestrator)) schedule.read(orchestrator);
     const { logger, enabled } = this.locks[INTERNALS];
     if (scheduled.length === 0 || !enabled) return;
-    if (found.size === 0) logger.noScheduler(scheduled);
-    if (found.size > 1) logger.severalSchedulers(found.size);
+    if (registries.length === 0) logger.noScheduler(scheduled);
+    if (registries.length > 1) logger.severalSchedulers(registries.length);
   }
 
-  /** A value may have been in an application before, which was closed since. */
+  /** A value may have been part of another application before, which was closed since. */
   #inject(instance: object): void {
     const property = lockServiceProperty(this.module);
     const present = (instance as Record<symbol, LockService | undefined>)[property];
@@ -95,38 +103,23 @@ export class LockedExplorer {
   }
 }
 
-/** Classes are compared, not methods: two of one name may inherit the same method. */
-function claimKey(classes: Map<string, object>, key: string, prototype: object): void {
-  if ((classes.get(key) ?? prototype) !== prototype) {
+/** Compares classes, not methods, since two classes of one name may inherit the same method. */
+function assertSoleClass(classes: Map<string, object>, key: string, prototype: object): void {
+  if ((classes.get(key) ?? prototype) !== prototype)
     throw new LockError(
       `Two methods under @Locked() have the same default key "${key}": there are two classes of that name. Give one of them a key: @Locked('…').`,
     );
-  }
   classes.set(key, prototype);
 }
 
-/** The decorated methods of an object or a prototype, also the inherited ones. */
+/** The methods under `@Locked()` of an object or a prototype, also the inherited ones. */
 export function* lockedMethodsOf(prototype: unknown): Iterable<LockedMethod> {
-  const seen = new Set<string | symbol>();
-  for (
-    let level = prototype;
-    isObject(level) && level !== Object.prototype;
-    level = Object.getPrototypeOf(level)
-  ) {
-    for (const name of Reflect.ownKeys(level)) {
-      if (seen.has(name)) continue;
-      seen.add(name);
-      const method: unknown = Object.getOwnPropertyDescriptor(level, name)?.value;
-      const first = LockedMethod.of(method);
-      for (let locked = first; locked; locked = locked.inner) {
-        locked.outermost = method as Function;
-        locked.nested = locked !== first;
-        yield locked;
-      }
+  for (const [, method] of methodsOf(prototype)) {
+    const first = LockedMethod.of(method);
+    for (let locked = first; locked; locked = locked.inner) {
+      locked.outermost = method;
+      locked.nested = locked !== first;
+      yield locked;
     }
   }
-}
-
-function isObject(value: unknown): value is object {
-  return typeof value === 'object' && value !== null;
 }

@@ -1,23 +1,48 @@
-import { INTERNALS } from '../lock-internals.js';
 import { StreamableFile } from '@nestjs/common';
 import { finished, Readable } from 'node:stream';
 import { isObservable, Observable } from 'rxjs';
-import type { LockCall } from '../options/lock-call.js';
+import type { LockCall, TryRunResult } from '../options/lock-call.js';
 import { LockContext } from '../lock-context.js';
 import { LockError, type LockLostError } from '../lock.errors.js';
 import type { Lock } from '../lock.js';
-import type { LockService } from '../lock.service.js';
+import type { LockInternals } from '../lock-internals.js';
+
+/**
+ * Runs a handler under the lock. If it returns a stream (an Observable, an async iterable or a
+ * Node stream), that stream is the result at once, and the lock is held until the stream has
+ * ended. A stream whose lock is lost ends with `LockLostError`.
+ *
+ * @param run runs work under the lock
+ */
+export function runHandler(
+  internals: LockInternals,
+  call: LockCall,
+  run: (work: (lock: Lock) => unknown) => Promise<TryRunResult<unknown>>,
+  handler: () => unknown,
+): Promise<TryRunResult<unknown>> {
+  return new Promise((resolve, reject) => {
+    const work = async (lock: Lock): Promise<unknown> => {
+      const value = await handler();
+      const held = holdStream(value, lock, internals, call);
+      if (!held) return value;
+      resolve({ acquired: true, value: held.stream });
+      await held.ended;
+      return value;
+    };
+    run(work).then(resolve, reject);
+  });
+}
 
 /** A stream that has to be used in place of the given one, and when its use has ended; `undefined` for what is no stream. */
 export function holdStream(
   value: unknown,
   lock: Lock,
-  locks: LockService,
+  internals: LockInternals,
   call: LockCall,
 ): { stream: unknown; ended: Promise<void> } | undefined {
   if (!isStream(value)) return undefined;
   const readable = readableOf(value);
-  const use = new StreamUse(lock, locks, call, readable);
+  const use = new StreamUse(lock, internals, call, readable);
   return { stream: holdWhileUsed(value, use), ended: use.ended };
 }
 
@@ -168,7 +193,7 @@ class StreamUse {
 
   constructor(
     private readonly lock: Lock,
-    locks: LockService,
+    internals: LockInternals,
     private readonly call: LockCall,
     /** A Node stream: it is followed from the beginning, and in use from its first read. */
     private readonly readable?: Readable,
@@ -179,7 +204,7 @@ class StreamUse {
         resolve();
       };
     });
-    this.#unused = locks[INTERNALS].whenUnused(call, () => this.#giveUp());
+    this.#unused = internals.whenUnused(call, () => this.#giveUp());
   }
 
   #giveUp(): boolean {

@@ -31,7 +31,7 @@ export function runUnderLock(
       handler = new FollowedHandler(next, subscriber, lock, {
         rejectOnLoss,
         // With a response, that is what tells when a stream has ended.
-        holdStream: response ? undefined : (value) => holdStream(value, lock, locks, call),
+        holdStream: response ? undefined : (value) => holdStream(value, lock, locks[INTERNALS], call),
         whenUnused: isSse ? (giveUp: () => boolean) => locks[INTERNALS].whenUnused(call, giveUp) : undefined,
       });
       if (subscriber.closed) handler.leave(); // it may have been left while the first value was emitted
@@ -45,7 +45,7 @@ export function runUnderLock(
       }
     };
     // The handler's own errors have been told before: telling them again does nothing.
-    locks[INTERNALS].runJob({ ...call, signal: waiting.signal }, work).then(
+    locks[INTERNALS].tryRun({ ...call, signal: waiting.signal }, work).then(
       (result) => result.acquired || subscriber.error(result.error),
       (error) => subscriber.error(error),
     );

@@ -15,11 +15,6 @@ export interface LockCall {
   job?: string | undefined;
   /** For a call by the scheduler: what the store records so that the run happens once. */
   once?: OnceRequest | undefined;
-  /**
-   * The key under which the run is recorded, for methods that share the key of the lock.
-   * Default the key of the lock.
-   */
-  ticksKey?: string | undefined;
   /** Whether a run of the same call chain, around the call, holds the key. */
   nested?: boolean;
 }

@@ -58,9 +58,9 @@ describe('events', () => {
     const { service, of, store, clock } = await startCore({ ttl: 900 });
     const settings = service[INTERNALS].settingsFor('@Locked() on Billing.export', {});
     const call = { key: 'key', settings, job: 'Billing.export' };
-    const running = watch(service[INTERNALS].runJob(call, () => clock.advance(400)));
+    const running = watch(service[INTERNALS].tryRun(call, () => clock.advance(400)));
     await settle();
-    await service[INTERNALS].runJob(call, () => {});
+    await service[INTERNALS].tryRun(call, () => {});
     store.always({ fail: serverRefused }, 'release', 'renewMany');
     await clock.advance(1000);
     expect(running.state).toBe('resolved');

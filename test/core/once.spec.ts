@@ -134,7 +134,10 @@ describe('B72 a scheduled purge', () => {
     const { service, store, clock } = await startCore();
     await store.server.acquire('key', 'other', 30_000, { once: { tick: clock.server(), ahead: 0 } });
     let looked = 0;
-    service[INTERNALS].schedule.add({ method: () => {}, takes: () => ++looked > 0, ticksOf: (key) => key });
+    service[INTERNALS].addTicks = async (found) => {
+      looked++;
+      return found;
+    };
     expect(await service.admin.isLocked('key')).toBe(true);
     expect(looked).toBe(0);
     expect(await service.admin.inspect('key')).toMatchObject({ state: 'held' });

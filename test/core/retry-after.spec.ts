@@ -47,9 +47,9 @@ describe('When to try again', () => {
       settings: service[INTERNALS].settingsFor('test', {}),
       job: 'Orders.ship',
     });
-    await service[INTERNALS].runJob(call('order:1'), () => clock.advance(700));
+    await service[INTERNALS].tryRun(call('order:1'), () => clock.advance(700));
     await store.takenBy('other', 'order:2', 30_000);
-    const result = await service[INTERNALS].runJob(call('order:2'), () => {});
+    const result = await service[INTERNALS].tryRun(call('order:2'), () => {});
     expect(result).toMatchObject({ acquired: false, error: { retryAfter: 700 } });
   });
 });

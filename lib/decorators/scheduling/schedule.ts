@@ -1,3 +1,4 @@
+import type { LockInternals } from '../../lock-internals.js';
 import type { LockInspection } from '../../interfaces/lock-record.interface.js';
 import { zoneOf, type CronJob, type CronTime } from './cron-job.js';
 import { ticksBetween } from './nominal-tick.js';
@@ -11,12 +12,15 @@ import {
 } from './scheduler.js';
 
 const MOST_MISSED = 100;
+/** Milliseconds in which one of the instances begins a tick, if any does. */
+const TICK_GRACE = 60_000;
+const SCHEDULE = Symbol('nestjs-locked: schedule');
 /** A locked method that the scheduler calls. */
 export interface ScheduledMethod {
   /** The function that the scheduler calls. */
   method: Function;
-  /** Whether it takes this key. */
-  takes(key: string): boolean;
+  /** The key of its lock; `undefined` if it is made from the arguments of each call. */
+  key: string | undefined;
   /** The key under which its ticks are recorded. */
   ticksOf(key: string): string;
 }
@@ -31,6 +35,11 @@ export class Schedule {
   readonly #methods: ScheduledMethod[] = [];
   /** The job that called a method last. */
   readonly #jobs = new WeakMap<Function, CronJob>();
+
+  /** Gives the schedule of a lock module. */
+  static of(module: LockInternals & { [SCHEDULE]?: Schedule }): Schedule {
+    return (module[SCHEDULE] ??= new Schedule());
+  }
 
   follow(registry: SchedulerRegistry): void {
     this.#registries.push(FollowedRegistry.of(registry));
@@ -79,23 +88,24 @@ export class Schedule {
    * Adds to an inspection the last tick of the methods that take the key, and the number of
    * ticks that they have missed since.
    *
-   * @param look inspects another key
-   * @param until the time until which ticks count as missed, in epoch milliseconds
+   * @param inspect looks at another key
+   * @param now in epoch milliseconds
    */
-  async withTicks(
+  async addTicks(
     found: LockInspection,
-    look: (key: string) => Promise<LockInspection>,
-    until: number,
+    inspect: (key: string) => Promise<LockInspection>,
+    now: number,
   ): Promise<LockInspection> {
     const { key } = found;
     let { lastTick } = found;
     let missed: number | undefined;
-    for (const scheduled of this.#methods.filter((method) => method.takes(key))) {
+    for (const scheduled of this.#methods) {
+      if (scheduled.key !== undefined && scheduled.key !== key) continue;
       const ticksKey = scheduled.ticksOf(key);
-      const last = ticksKey === key ? found.lastTick : (await look(ticksKey)).lastTick;
+      const last = ticksKey === key ? found.lastTick : (await inspect(ticksKey)).lastTick;
       if (!last) continue;
       if (!lastTick || lastTick < last) lastTick = last;
-      const count = await this.#missed(scheduled.method, last.getTime(), until);
+      const count = await this.#missed(scheduled.method, last.getTime(), now - TICK_GRACE);
       if (count !== undefined) missed = (missed ?? 0) + count;
     }
     return { ...found, ...(lastTick && { lastTick }), ...(missed !== undefined && { missed }) };
