@@ -1,7 +1,5 @@
-import type { LockDatabase } from './lock-statements.js';
 import type { Refusal } from '../shared/conditions.js';
-import { NEVER, type HolderRow } from './lock-row.js';
-import { tableName, type LockTable } from './lock-table.ddl.js';
+import type { HolderRow } from './lock-row.js';
 
 /**
  * The key of a row that is no lock, since no lock can have an empty key. It holds the grace
@@ -11,7 +9,7 @@ import { tableName, type LockTable } from './lock-table.ddl.js';
  * table grants no key until the longest ttl has passed. The row says when the table was
  * created (`started_ms`) and when the grace period ends (`expires_ms`). Every process finds
  * it, also a process that starts later, and each adds the longest ttl that it uses. On SQLite
- * the row also keeps tokens, see sqlite.tokens.ts.
+ * the row also keeps tokens, see sqlite/sqlite-statements.ts.
  */
 export const RESERVED_KEY = '';
 
@@ -34,26 +32,4 @@ export function refusalInGrace(
     reason: 'held',
     holder: { ...record, expiresAt: new Date(until), remaining: until - now },
   };
-}
-
-/**
- * Lets the grace period end `longest` milliseconds after the table was created, unless it
- * already ends later.
- */
-export function graceStatement(
-  { kind, statements }: Pick<LockDatabase, 'kind' | 'statements'>,
-  table: LockTable,
-  longest: number,
-): string {
-  const mysql = kind === 'mysql' || kind === 'mariadb';
-  const MS = statements.clock;
-  const [least, greatest] = kind === 'better-sqlite3' ? ['MIN', 'MAX'] : ['LEAST', 'GREATEST'];
-  const own = mysql ? '' : 't.';
-  const key = mysql ? '`key`' : 'key';
-  return `
-    INSERT INTO ${tableName(kind, table)} ${mysql ? '' : 'AS t '}(${key}, token, expires_ms, label, started_ms, renewed_ms)
-    VALUES ('${RESERVED_KEY}', 0, ${least}(${MS} + ${longest}, ${NEVER}), '${GRACE_LABEL}', ${MS}, ${MS})
-    ${mysql ? 'ON DUPLICATE KEY UPDATE' : 'ON CONFLICT (key) DO UPDATE SET'}
-      expires_ms = ${greatest}(${own}expires_ms, ${least}(COALESCE(${own}started_ms, ${MS}) + ${longest}, ${NEVER})),
-      label = '${GRACE_LABEL}', renewed_ms = COALESCE(${own}started_ms, ${MS}), started_ms = COALESCE(${own}started_ms, ${MS})`;
 }

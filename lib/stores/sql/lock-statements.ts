@@ -125,8 +125,13 @@ export interface PurgedSlice {
  * at most a second for a row that another session has locked.
  */
 export interface LockStatements {
-  /** The SQL expression of the database's clock, in epoch milliseconds. */
-  readonly clock: string;
+  /**
+   * The text of a statement that begins the grace period of a table, see grace-period.ts, or
+   * makes it longer.
+   *
+   * @param longest milliseconds after the creation of the table
+   */
+  gracePeriod(table: string, longest: number): string;
   acquire(run: Run, request: SqlAcquireRequest): Promise<LockAcquireResult | RowRefusal>;
   renew(run: Run, lease: LeaseRenewal): Promise<ChangeResult>;
   /** Results are in the order of the leases. Missing where one locked row would hold up the others. */

@@ -7,7 +7,6 @@ import { assertClock } from './mysql/session-settings.js';
 import type { Warn } from './sql-executor.js';
 import { createTrigger } from './sqlite/sqlite-statements.js';
 import { isExistingTable, isMissingTable } from './store-failure.js';
-import { graceStatement } from './grace-period.js';
 
 /**
  * Creates the table again, or expects a migration to have done so, and lets no key be granted
@@ -35,9 +34,9 @@ export async function replaceTable(
 }
 
 async function create(database: LockDatabase, longest: number): Promise<void> {
-  const { kind, table, sessions } = database;
+  const { kind, table, sessions, statements } = database;
   const ddl = createTable(kind, table);
-  const grace = graceStatement(database, table, longest);
+  const grace = statements.gracePeriod(tableName(kind, table), longest);
   if (kind === 'postgres')
     // A text of several statements is one transaction, at whose end the advisory lock is free
     // again.
@@ -56,29 +55,29 @@ async function create(database: LockDatabase, longest: number): Promise<void> {
  * its row, and is then renamed.
  */
 async function createRenamed(database: LockDatabase, longest: number): Promise<void> {
-  const { kind, table, sessions } = database;
+  const { kind, table, sessions, statements } = database;
   const draft = { ...table, table: `nestjs_locked_${randomBytes(6).toString('hex')}` };
   const [name, draftName] = [tableName(kind, table), tableName(kind, draft)];
   await sessions.use(OPERATION_LIMIT, async (run) => {
     await assertClock(run);
     await run(createTable(kind, draft));
     try {
-      await run(graceStatement(database, draft, longest));
+      await run(statements.gracePeriod(draftName, longest));
       await run(`RENAME TABLE ${draftName} TO ${name}`);
     } catch (error) {
       await run(`DROP TABLE IF EXISTS ${draftName}`);
       if (!isExistingTable(error)) throw error;
-      await run(graceStatement(database, table, longest)); // another process was faster
+      await run(statements.gracePeriod(name, longest)); // another process was faster
     }
   });
 }
 
 async function beginGrace(database: LockDatabase, longest: number): Promise<void> {
-  const { kind, table, sessions } = database;
+  const { kind, table, sessions, statements } = database;
   try {
     await sessions.use(OPERATION_LIMIT, async (run) => {
       if (kind === 'mysql' || kind === 'mariadb') await assertClock(run);
-      return run(graceStatement(database, table, longest));
+      return run(statements.gracePeriod(tableName(kind, table), longest));
     });
   } catch (error) {
     throw isMissingTable(error) ? missingTable(kind, table) : error;

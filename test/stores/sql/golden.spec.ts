@@ -1,20 +1,27 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { expect, it } from '@jest/globals';
-import { graceStatement } from '../../../lib/stores/sql/grace-period.js';
 import { createTable } from '../../../lib/stores/sql/lock-table.ddl.js';
-import { MysqlLocks } from '../../../lib/stores/sql/mysql/mysql-locks.js';
-import { mysqlStatements } from '../../../lib/stores/sql/mysql/mysql-statements.js';
+import {
+  gracePeriod as mysqlGracePeriod,
+  mysqlStatements,
+} from '../../../lib/stores/sql/mysql/mysql-statements.js';
 import { LOCK_WAIT, LOOK_AT_CLOCK } from '../../../lib/stores/sql/mysql/session-settings.js';
-import { PostgresLocks } from '../../../lib/stores/sql/postgres/postgres-locks.js';
-import { postgresStatements } from '../../../lib/stores/sql/postgres/postgres-statements.js';
-import { SqliteLocks } from '../../../lib/stores/sql/sqlite/sqlite-locks.js';
-import { createTrigger, sqliteStatements } from '../../../lib/stores/sql/sqlite/sqlite-statements.js';
+import {
+  gracePeriod as postgresGracePeriod,
+  postgresStatements,
+} from '../../../lib/stores/sql/postgres/postgres-statements.js';
+import {
+  createTrigger,
+  gracePeriod as sqliteGracePeriod,
+  sqliteStatements,
+} from '../../../lib/stores/sql/sqlite/sqlite-statements.js';
 
 /** `npm run golden` sets it and writes the files. Without it, a file that is missing fails its test. */
 const UPDATES = process.env['UPDATE_GOLDEN'] === '1';
 const FOLDER = fileURLToPath(new URL('golden/', import.meta.url));
 
+const LONGEST = 20_000;
 const POSTGRES = '"app"."locks"';
 const MYSQL = '`app`.`locks`';
 const SQLITE = '"main"."locks"';
@@ -56,11 +63,7 @@ function postgres(options: { asyncRelease?: boolean; weak?: boolean }): Record<s
   return {
     'create-table': createTable('postgres', table),
     ...postgresStatements(POSTGRES, options),
-    'grace-period': graceStatement(
-      { kind: 'postgres', statements: new PostgresLocks(postgresStatements(POSTGRES)) },
-      table,
-      20_000,
-    ),
+    'grace-period': postgresGracePeriod(POSTGRES, LONGEST),
   };
 }
 
@@ -71,11 +74,7 @@ function mysql(server: Parameters<typeof mysqlStatements>[1]): Record<string, st
     ...mysqlStatements(MYSQL, server),
     'look-at-clock': LOOK_AT_CLOCK,
     ...(server.mariadb ? {} : LOCK_WAIT),
-    'grace-period': graceStatement(
-      { kind: 'mysql', statements: new MysqlLocks(MYSQL, server) },
-      table,
-      20_000,
-    ),
+    'grace-period': mysqlGracePeriod(MYSQL, LONGEST),
   };
 }
 
@@ -85,11 +84,7 @@ function sqlite(): Record<string, string> {
     'create-table': createTable('better-sqlite3', table),
     'create-trigger': createTrigger(table),
     ...sqliteStatements(SQLITE),
-    'grace-period': graceStatement(
-      { kind: 'better-sqlite3', statements: new SqliteLocks(SQLITE) },
-      table,
-      20_000,
-    ),
+    'grace-period': sqliteGracePeriod(SQLITE, LONGEST),
   };
 }
 

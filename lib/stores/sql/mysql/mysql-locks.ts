@@ -21,7 +21,13 @@ import {
   type SqlAcquireRequest,
 } from '../lock-statements.js';
 import { isStaleRead } from '../store-failure.js';
-import { AS_TEXT, MS, mysqlStatements, type MysqlServer, type MysqlStatements } from './mysql-statements.js';
+import {
+  AS_TEXT,
+  gracePeriod,
+  mysqlStatements,
+  type MysqlServer,
+  type MysqlStatements,
+} from './mysql-statements.js';
 import { asText, prepared, type Bind } from './mysql-values.js';
 import { assertClock, clockRuns, orContention, withShortLockWait } from './session-settings.js';
 
@@ -35,7 +41,7 @@ const ONE_BY_ONE = 5_000;
 
 /** Keeps locks in a table of MySQL or MariaDB. */
 export class MysqlLocks implements LockStatements {
-  readonly clock = MS;
+  readonly gracePeriod = gracePeriod;
   /** Missing on MySQL 5, where one locked row would hold up the others. */
   readonly renewMany: LockStatements['renewMany'];
   private readonly bind: Record<StatementName, Bind>;
@@ -115,7 +121,7 @@ export class MysqlLocks implements LockStatements {
   }
 
   async readClock(run: Run): Promise<number> {
-    return Number((await run(`SELECT ${MS} AS now_ms`)).rows[0]?.now_ms);
+    return Number((await this.send(run, 'read-clock', {})).rows[0]?.now_ms);
   }
 
   async find(run: Run, key: string): Promise<LockRow | undefined> {

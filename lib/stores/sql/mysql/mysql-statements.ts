@@ -1,4 +1,4 @@
-import { RESERVED_KEY } from '../grace-period.js';
+import { GRACE_LABEL, RESERVED_KEY } from '../grace-period.js';
 import { NEVER } from '../lock-row.js';
 import { PURGE_SLICE } from '../lock-statements.js';
 import { hex } from './mysql-values.js';
@@ -18,7 +18,7 @@ export interface MysqlServer {
 
 /** The clock in microseconds, and in milliseconds, at the start of the statement. */
 export const US = `TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))`;
-export const MS = `(${US} DIV 1000)`;
+const MS = `(${US} DIV 1000)`;
 const UNTIL = `LEAST(${MS} + :ttl, ${NEVER})`;
 
 /** The tick of a run that begins now. It is NULL without conditions. */
@@ -262,10 +262,30 @@ export function mysqlStatements(table: string, server: MysqlServer) {
   };
 }
 
+/**
+ * Lets the grace period end `longest` milliseconds after the table was created, unless it
+ * already ends later.
+ */
+export function gracePeriod(table: string, longest: number): string {
+  return `
+    INSERT INTO ${table} (\`key\`, token, expires_ms, label, started_ms, renewed_ms)
+    VALUES ('${RESERVED_KEY}', 0, LEAST(${MS} + ${longest}, ${NEVER}), '${GRACE_LABEL}', ${MS}, ${MS})
+    ON DUPLICATE KEY UPDATE
+       expires_ms = GREATEST(expires_ms, LEAST(COALESCE(started_ms, ${MS}) + ${longest}, ${NEVER})),
+       label = '${GRACE_LABEL}', renewed_ms = COALESCE(started_ms, ${MS}), started_ms = COALESCE(started_ms, ${MS})`;
+}
+
 export type MysqlStatements = ReturnType<typeof mysqlStatements>;
 
 /**
  * The statements whose values are part of the text. Prepared, each size of a list would be one
  * more statement that the server keeps; and MySQL takes no parameter of mysql2 for a limit.
  */
-export const AS_TEXT: readonly string[] = ['list', 'renew-many', 'renew-many-look', 'purge-look', 'purge'];
+export const AS_TEXT: readonly string[] = [
+  'read-clock',
+  'list',
+  'renew-many',
+  'renew-many-look',
+  'purge-look',
+  'purge',
+];

@@ -27,8 +27,7 @@ import type {
   Run,
   SqlAcquireRequest,
 } from '../lock-statements.js';
-import { MS } from './acquire-statements.js';
-import type { PostgresStatements } from './postgres-statements.js';
+import { gracePeriod, type PostgresStatements } from './postgres-statements.js';
 
 type StatementName = keyof PostgresStatements;
 
@@ -51,7 +50,7 @@ const WITHOUT_CHANNEL = { channel: '' };
  * with a queue that this process does not know of.
  */
 export class PostgresLocks implements LockStatements {
-  readonly clock = MS;
+  readonly gracePeriod = gracePeriod;
 
   constructor(private readonly statements: PostgresStatements) {}
 

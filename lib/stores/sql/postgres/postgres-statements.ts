@@ -1,4 +1,4 @@
-import { RESERVED_KEY } from '../grace-period.js';
+import { GRACE_LABEL, RESERVED_KEY } from '../grace-period.js';
 import { NEVER } from '../lock-row.js';
 import { PURGE_SLICE } from '../lock-statements.js';
 import { acquireStatements, DURABLE, MS, NOT_DURABLE, US } from './acquire-statements.js';
@@ -273,3 +273,14 @@ const administrationStatements = (table: string, durable: string) => ({
     SELECT (SELECT count(*) FROM purged$) AS purged,
            (SELECT CASE WHEN count(*) = ${PURGE_SLICE} THEN max(key) END FROM slice$) AS last`,
 });
+
+/**
+ * Lets the grace period end `longest` milliseconds after the table was created, unless it
+ * already ends later.
+ */
+export const gracePeriod = (table: string, longest: number) => `
+  INSERT INTO ${table} AS t (key, token, expires_ms, label, started_ms, renewed_ms)
+  VALUES ('${RESERVED_KEY}', 0, LEAST(${MS} + ${longest}, ${NEVER}), '${GRACE_LABEL}', ${MS}, ${MS})
+  ON CONFLICT (key) DO UPDATE
+     SET expires_ms = GREATEST(t.expires_ms, LEAST(COALESCE(t.started_ms, ${MS}) + ${longest}, ${NEVER})),
+         label = '${GRACE_LABEL}', renewed_ms = COALESCE(t.started_ms, ${MS}), started_ms = COALESCE(t.started_ms, ${MS})`;

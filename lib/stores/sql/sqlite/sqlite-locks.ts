@@ -21,14 +21,14 @@ import {
   type SqlAcquireRequest,
 } from '../lock-statements.js';
 import { isStaleRead } from '../store-failure.js';
-import { MS, sqliteStatements, type SqliteStatements } from './sqlite-statements.js';
+import { gracePeriod, sqliteStatements, type SqliteStatements } from './sqlite-statements.js';
 
 /**
  * Keeps locks in a table of SQLite. A connection that cannot write gets BUSY, and the session
  * sends the statement again.
  */
 export class SqliteLocks implements LockStatements {
-  readonly clock = MS;
+  readonly gracePeriod = gracePeriod;
   private readonly statements: SqliteStatements;
 
   constructor(table: string) {
@@ -87,7 +87,7 @@ export class SqliteLocks implements LockStatements {
   }
 
   async readClock(run: Run): Promise<number> {
-    return Number((await run(`SELECT ${MS} AS now_ms`)).rows[0]?.now_ms);
+    return Number((await run(this.statements['read-clock'])).rows[0]?.now_ms);
   }
 
   async find(run: Run, key: string): Promise<LockRow | undefined> {

@@ -1,4 +1,4 @@
-import { RESERVED_KEY } from '../grace-period.js';
+import { GRACE_LABEL, RESERVED_KEY } from '../grace-period.js';
 import { NEVER } from '../lock-row.js';
 import { PURGE_SLICE } from '../lock-statements.js';
 import { tableName, type LockTable } from '../lock-table.ddl.js';
@@ -7,7 +7,7 @@ import { tableName, type LockTable } from '../lock-table.ddl.js';
  * The clock in milliseconds. 'now' stands still within a statement, and SQLite never waits
  * inside of a statement, so this is the clock at the write.
  */
-export const MS = `(CAST(strftime('%s','now') AS INTEGER) * 1000 + CAST(substr(strftime('%f','now'), 4, 3) AS INTEGER))`;
+const MS = `(CAST(strftime('%s','now') AS INTEGER) * 1000 + CAST(substr(strftime('%f','now'), 4, 3) AS INTEGER))`;
 const US = `(${MS} * 1000)`; // SQLite's clock has no microseconds
 const UNTIL = `MIN(${MS} + @ttl, ${NEVER})`;
 
@@ -129,7 +129,11 @@ export function sqliteStatements(table: string) {
       UPDATE ${table} SET token = token
        WHERE key = @key AND owner = @owner AND token = @token AND expires_ms > ${MS}`,
 
-    inspect: `SELECT ${ROW} FROM ${table} WHERE key = @key`,
+    'read-clock': `SELECT ${MS} AS now_ms`,
+
+    inspect: `
+      SELECT ${ROW}
+        FROM ${table} WHERE key = @key`,
 
     list: `
       SELECT ${ROW}
@@ -159,4 +163,17 @@ export function createTrigger(table: LockTable): string {
       INSERT INTO "${table.table}" (key, token, expires_ms) VALUES ('${RESERVED_KEY}', OLD.token, 0)
       ON CONFLICT (key) DO UPDATE SET token = MAX(token, excluded.token);
     END`;
+}
+
+/**
+ * Lets the grace period end `longest` milliseconds after the table was created, unless it
+ * already ends later.
+ */
+export function gracePeriod(table: string, longest: number): string {
+  return `
+    INSERT INTO ${table} AS t (key, token, expires_ms, label, started_ms, renewed_ms)
+    VALUES ('${RESERVED_KEY}', 0, MIN(${MS} + ${longest}, ${NEVER}), '${GRACE_LABEL}', ${MS}, ${MS})
+    ON CONFLICT (key) DO UPDATE
+       SET expires_ms = MAX(t.expires_ms, MIN(COALESCE(t.started_ms, ${MS}) + ${longest}, ${NEVER})),
+           label = '${GRACE_LABEL}', renewed_ms = COALESCE(t.started_ms, ${MS}), started_ms = COALESCE(t.started_ms, ${MS})`;
 }

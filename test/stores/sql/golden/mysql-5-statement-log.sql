@@ -194,5 +194,5 @@ SET SESSION innodb_lock_wait_timeout = @lock_wait, SESSION sql_safe_updates = @s
 INSERT INTO `app`.`locks` (`key`, token, expires_ms, label, started_ms, renewed_ms)
 VALUES ('', 0, LEAST((TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) + 20000, 9007199254740991), 'the lock table, which was made again', (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000), (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000))
 ON DUPLICATE KEY UPDATE
-  expires_ms = GREATEST(expires_ms, LEAST(COALESCE(started_ms, (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000)) + 20000, 9007199254740991)),
-  label = 'the lock table, which was made again', renewed_ms = COALESCE(started_ms, (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000)), started_ms = COALESCE(started_ms, (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000));
+   expires_ms = GREATEST(expires_ms, LEAST(COALESCE(started_ms, (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000)) + 20000, 9007199254740991)),
+   label = 'the lock table, which was made again', renewed_ms = COALESCE(started_ms, (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000)), started_ms = COALESCE(started_ms, (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000));

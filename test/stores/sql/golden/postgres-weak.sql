@@ -310,6 +310,6 @@ SELECT (SELECT count(*) FROM purged$) AS purged,
 -- grace-period
 INSERT INTO "app"."locks" AS t (key, token, expires_ms, label, started_ms, renewed_ms)
 VALUES ('', 0, LEAST((date_part('epoch', clock_timestamp()) * 1000)::bigint + 20000, 9007199254740991), 'the lock table, which was made again', (date_part('epoch', clock_timestamp()) * 1000)::bigint, (date_part('epoch', clock_timestamp()) * 1000)::bigint)
-ON CONFLICT (key) DO UPDATE SET
-  expires_ms = GREATEST(t.expires_ms, LEAST(COALESCE(t.started_ms, (date_part('epoch', clock_timestamp()) * 1000)::bigint) + 20000, 9007199254740991)),
-  label = 'the lock table, which was made again', renewed_ms = COALESCE(t.started_ms, (date_part('epoch', clock_timestamp()) * 1000)::bigint), started_ms = COALESCE(t.started_ms, (date_part('epoch', clock_timestamp()) * 1000)::bigint);
+ON CONFLICT (key) DO UPDATE
+   SET expires_ms = GREATEST(t.expires_ms, LEAST(COALESCE(t.started_ms, (date_part('epoch', clock_timestamp()) * 1000)::bigint) + 20000, 9007199254740991)),
+       label = 'the lock table, which was made again', renewed_ms = COALESCE(t.started_ms, (date_part('epoch', clock_timestamp()) * 1000)::bigint), started_ms = COALESCE(t.started_ms, (date_part('epoch', clock_timestamp()) * 1000)::bigint);

@@ -116,9 +116,13 @@ UPDATE "main"."locks" SET paused = FALSE WHERE key = @key AND paused;
 UPDATE "main"."locks" SET token = token
  WHERE key = @key AND owner = @owner AND token = @token AND expires_ms > (CAST(strftime('%s','now') AS INTEGER) * 1000 + CAST(substr(strftime('%f','now'), 4, 3) AS INTEGER));
 
+-- read-clock
+SELECT (CAST(strftime('%s','now') AS INTEGER) * 1000 + CAST(substr(strftime('%f','now'), 4, 3) AS INTEGER)) AS now_ms;
+
 -- inspect
 SELECT key, owner IS NOT NULL AS owned, token, expires_ms, label, started_ms, renewed_ms, tick_ms, paused,
-last_label, last_started_ms, last_ended_ms, last_outcome, (CAST(strftime('%s','now') AS INTEGER) * 1000 + CAST(substr(strftime('%f','now'), 4, 3) AS INTEGER)) AS now_ms FROM "main"."locks" WHERE key = @key;
+       last_label, last_started_ms, last_ended_ms, last_outcome, (CAST(strftime('%s','now') AS INTEGER) * 1000 + CAST(substr(strftime('%f','now'), 4, 3) AS INTEGER)) AS now_ms
+  FROM "main"."locks" WHERE key = @key;
 
 -- list
 SELECT key, owner IS NOT NULL AS owned, token, expires_ms, label, started_ms, renewed_ms, tick_ms, paused,
@@ -139,6 +143,6 @@ AND MAX(expires_ms, COALESCE(renewed_ms, 0), COALESCE(last_ended_ms, 0), COALESC
 -- grace-period
 INSERT INTO "main"."locks" AS t (key, token, expires_ms, label, started_ms, renewed_ms)
 VALUES ('', 0, MIN((CAST(strftime('%s','now') AS INTEGER) * 1000 + CAST(substr(strftime('%f','now'), 4, 3) AS INTEGER)) + 20000, 9007199254740991), 'the lock table, which was made again', (CAST(strftime('%s','now') AS INTEGER) * 1000 + CAST(substr(strftime('%f','now'), 4, 3) AS INTEGER)), (CAST(strftime('%s','now') AS INTEGER) * 1000 + CAST(substr(strftime('%f','now'), 4, 3) AS INTEGER)))
-ON CONFLICT (key) DO UPDATE SET
-  expires_ms = MAX(t.expires_ms, MIN(COALESCE(t.started_ms, (CAST(strftime('%s','now') AS INTEGER) * 1000 + CAST(substr(strftime('%f','now'), 4, 3) AS INTEGER))) + 20000, 9007199254740991)),
-  label = 'the lock table, which was made again', renewed_ms = COALESCE(t.started_ms, (CAST(strftime('%s','now') AS INTEGER) * 1000 + CAST(substr(strftime('%f','now'), 4, 3) AS INTEGER))), started_ms = COALESCE(t.started_ms, (CAST(strftime('%s','now') AS INTEGER) * 1000 + CAST(substr(strftime('%f','now'), 4, 3) AS INTEGER)));
+ON CONFLICT (key) DO UPDATE
+   SET expires_ms = MAX(t.expires_ms, MIN(COALESCE(t.started_ms, (CAST(strftime('%s','now') AS INTEGER) * 1000 + CAST(substr(strftime('%f','now'), 4, 3) AS INTEGER))) + 20000, 9007199254740991)),
+       label = 'the lock table, which was made again', renewed_ms = COALESCE(t.started_ms, (CAST(strftime('%s','now') AS INTEGER) * 1000 + CAST(substr(strftime('%f','now'), 4, 3) AS INTEGER))), started_ms = COALESCE(t.started_ms, (CAST(strftime('%s','now') AS INTEGER) * 1000 + CAST(substr(strftime('%f','now'), 4, 3) AS INTEGER)));
