@@ -85,7 +85,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
       const { application, store } = await opened({ poolSize: 1 });
       const runner = application.createQueryRunner();
       await runner.connect();
-      await expect(store.acquire(newKey(), 'o', 300)).rejects.toMatchObject({
+      await expect(store.acquire(newKey(), 'o', 300, { timeout: 1_000 })).rejects.toMatchObject({
         name: 'LockStoreError',
         transient: true,
         message: expect.stringMatching(/gave no answer within \d+ ms.*size of the connection pool/),
@@ -101,7 +101,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
       const key = newKey();
       tokenOf(await store.acquire(key, 'o', 60_000));
       proxy.blackHole();
-      await expect(store.renew(key, 'o', 300)).rejects.toMatchObject({
+      await expect(store.renew(key, 'o', 300, { timeout: 1_000 })).rejects.toMatchObject({
         name: 'LockStoreError',
         transient: true,
       });

@@ -5,7 +5,7 @@ import { fork } from 'node:child_process';
 import { EventEmitter, once } from 'node:events';
 import { LockService } from '../../../lib/lock.service.js';
 import type { PostgresLink } from '../../../lib/stores/sql/postgres/postgres-link.js';
-import { PostgresListener } from '../../../lib/stores/sql/postgres/postgres-listener.js';
+import { PostgresListener } from '../../../lib/stores/sql/postgres/wake-ups.js';
 import { TypeOrmLockStore } from '../../../lib/stores/typeorm/index.js';
 import { newKey, tokenOf } from '../keys.js';
 import { TcpProxy } from '../tcp-proxy.js';

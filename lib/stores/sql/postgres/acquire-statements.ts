@@ -23,17 +23,24 @@ export const DURABLE = `CASE WHEN current_setting('synchronous_commit') = 'off' 
 export const NOT_DURABLE = 'true';
 
 /**
- * The acquisitions. `acquire` is the first attempt of an owner; `-again` repeats an attempt
- * whose answer was lost, so it also finds the owner's own lock; `-new` inserts a key that was
- * found to have no row. Most attempts ask for a free key and nothing else; `-on-terms` is for
- * the others, which steal, or run once.
+ * The row that refuses an attempt. One column in place of ten: each costs the driver something,
+ * also when it is empty.
+ */
+const REFUSER = `json_build_object('key', t.key, 'owned', t.owner IS NOT NULL, 'token', t.token, 'expires_ms', t.expires_ms, 'label', t.label,
+                  'started_ms', t.started_ms, 'renewed_ms', t.renewed_ms, 'tick_ms', t.tick_ms, 'paused', t.paused, 'now_ms', ${MS})::text`;
+
+/**
+ * `acquire` is the first attempt of most owners, which ask for a free key and nothing else;
+ * `acquire-on-terms` is for an attempt that steals, or runs once. `acquire-again` repeats an
+ * attempt whose answer was lost, so it also finds the owner's own lock. The two statements
+ * `-new` insert a key that was found to have no row.
  *
  * The token comes from the clock, so that it also grows across deleted rows and fail-overs.
- * A holder whose lease is stolen has ended now.
+ * If the lease is stolen, the run of its holder has ended now.
  *
- * $1 key, $2 owner, $3 ttl, $4 label; on terms also $5 tick, $6 ahead, $7 slot, $8 gap,
- * $9 failOver, $10 ignored tick, $11 stealAfter, each null if it is not asked for. Compared
- * with null, a tick is new, and no lease is old enough to steal.
+ * $1 key, $2 owner, $3 ttl, $4 label. On terms and again also $5 tick, $6 ahead, $7 slot,
+ * $8 gap, $9 failOver, $10 ignored tick, $11 stealAfter, each null unless it is requested:
+ * compared with null, a tick is new, and no lease is old enough to steal.
  */
 export const acquireStatements = (table: string, durable: string) => ({
   acquire: `
@@ -47,27 +54,6 @@ export const acquireStatements = (table: string, durable: string) => ({
              owner = $2, label = $4, started_ms = ${MS}, renewed_ms = ${MS}, expires_ms = LEAST(${MS} + $3::bigint, ${NEVER})
        WHERE t.key = (SELECT t.key FROM ${table} AS t
                        WHERE t.key = $1 AND NOT t.paused AND t.expires_ms <= ${MS}
-                         FOR UPDATE SKIP LOCKED)
-         AND ${durable}
-      RETURNING t.token
-    )
-    SELECT won.token AS won, CASE WHEN won.token IS NULL THEN ${REFUSER} END AS refuser
-      FROM (SELECT 1) AS answer
-      LEFT JOIN taken$ AS won ON true
-      LEFT JOIN ${table} AS t ON t.key = $1 AND won.token IS NULL`,
-
-  'acquire-again': `
-    WITH taken$ AS (
-      UPDATE ${table} AS t
-         SET token = CASE WHEN t.owner = $2 THEN t.token ELSE GREATEST(t.token + 1, ${US}) END,
-             last_label      = CASE WHEN t.owner IS NULL OR t.owner = $2 THEN t.last_label      ELSE t.label END,
-             last_started_ms = CASE WHEN t.owner IS NULL OR t.owner = $2 THEN t.last_started_ms ELSE t.started_ms END,
-             last_ended_ms   = CASE WHEN t.owner IS NULL OR t.owner = $2 THEN t.last_ended_ms   ELSE LEAST(t.expires_ms, ${MS}) END,
-             last_outcome    = CASE WHEN t.owner IS NULL OR t.owner = $2 THEN t.last_outcome    ELSE 'failed' END,
-             started_ms = CASE WHEN t.owner = $2 THEN t.started_ms ELSE ${MS} END,
-             owner = $2, label = $4, renewed_ms = ${MS}, expires_ms = LEAST(${MS} + $3::bigint, ${NEVER})
-       WHERE t.key = (SELECT t.key FROM ${table} AS t
-                       WHERE t.key = $1 AND (NOT t.paused AND t.expires_ms <= ${MS} OR t.owner = $2)
                          FOR UPDATE SKIP LOCKED)
          AND ${durable}
       RETURNING t.token
@@ -105,7 +91,7 @@ export const acquireStatements = (table: string, durable: string) => ({
       LEFT JOIN taken$ AS won ON true
       LEFT JOIN ${table} AS t ON t.key = $1 AND won.token IS NULL`,
 
-  'acquire-on-terms-again': `
+  'acquire-again': `
     WITH taken$ AS (
       UPDATE ${table} AS t
          SET token = CASE WHEN t.owner = $2 THEN t.token ELSE GREATEST(t.token + 1, ${US}) END,
@@ -159,7 +145,3 @@ export const acquireStatements = (table: string, durable: string) => ({
     ON CONFLICT (key) DO NOTHING
     RETURNING token AS won`,
 });
-
-/** The row that refuses an attempt. One column in place of ten: each costs the driver something, also when it is empty. */
-const REFUSER = `json_build_object('key', t.key, 'owned', t.owner IS NOT NULL, 'token', t.token, 'expires_ms', t.expires_ms, 'label', t.label,
-                  'started_ms', t.started_ms, 'renewed_ms', t.renewed_ms, 'tick_ms', t.tick_ms, 'paused', t.paused, 'now_ms', ${MS})::text`;

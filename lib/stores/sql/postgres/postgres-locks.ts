@@ -57,17 +57,20 @@ export class PostgresLocks implements LockStatements {
   async acquire(run: Run, request: SqlAcquireRequest): Promise<LockAcquireResult | RowRefusal> {
     const { key, owner, ttl, label, tick, ahead, slot, gap, failOver, ignored, stealAfter, longest } =
       request;
-    const name = isPlain(request) ? 'acquire' : 'acquire-on-terms';
     const lease = [key, owner, ttl, label];
-    const when = isPlain(request) ? [] : [tick, ahead, slot, gap];
-    const past = isPlain(request) ? [] : [failOver, ignored, stealAfter];
-    const attempt = request.resend ? (`${name}-again` as const) : name;
-    const [row] = (await this.send(run, attempt, [...lease, ...when, ...past])).rows;
+    const once = [tick, ahead, slot, gap];
+    const conditions = [...once, failOver, ignored, stealAfter];
+    const plain = isPlain(request);
+    const name = plain ? 'acquire' : 'acquire-on-terms';
+    const attempt = request.resend
+      ? this.send(run, 'acquire-again', [...lease, ...conditions])
+      : this.send(run, name, plain ? lease : [...lease, ...conditions]);
+    const [row] = (await attempt).rows;
     if (row && row.won !== null) return { acquired: true, fencingToken: Number(row.won) };
     const refuser = row && (JSON.parse(String(row.refuser)) as HolderRow | NoRow);
     const refusal = refuser && refusalOf(refuser, request);
     if (refusal || refuser?.key !== null) return refusal ?? CONTENTION; // it has been free for a moment
-    const [added] = (await this.send(run, `${name}-new`, [...lease, ...when, longest])).rows;
+    const [added] = (await this.send(run, `${name}-new`, [...lease, ...(plain ? [] : once), longest])).rows;
     if (added) return { acquired: true, fencingToken: Number(added.won) };
     return refusalInGrace(await this.find(run, RESERVED_KEY), request) ?? CONTENTION;
   }

@@ -1,10 +1,10 @@
-import { OPERATION_LIMIT } from '../../shared/time-limit.js';
-import { GRACE_LABEL } from '../grace-period.js';
+import { randomBytes } from 'node:crypto';
 import { CONTENTION, type Refusal } from '../../shared/conditions.js';
 import type { Release } from '../../shared/requests.js';
+import { inTime, OPERATION_LIMIT } from '../../shared/time-limit.js';
+import { GRACE_LABEL } from '../grace-period.js';
 import type { LockSessions, OnReleased, ProcessWakeUps, ReleaseResult, Run } from '../lock-statements.js';
 import type { PostgresLink } from './postgres-link.js';
-import { PostgresListener } from './postgres-listener.js';
 import type { PostgresLocks } from './postgres-locks.js';
 
 /** Milliseconds in which a process that was notified of a key polls it, if ever. */
@@ -57,10 +57,9 @@ export class PostgresWakeUps implements ProcessWakeUps {
   }
 
   async release(run: Run, request: Release, waiting: boolean): Promise<ReleaseResult> {
-    const { channel } = this.#listener;
     const requeue = waiting && this.#listener.listens();
     const result = await this.locks.releaseAndNotify(run, request, {
-      channel,
+      channel: this.#listener.channel,
       requeue,
       contended: this.#wasContended(request.key),
     });
@@ -84,7 +83,7 @@ export class PostgresWakeUps implements ProcessWakeUps {
     await this.#listener.close();
   }
 
-  /** Whether this process got the key after a notification: other processes were then queued behind it. */
+  /** Whether this process polled the key after a notification: other processes were then queued behind it. */
   #wasContended(key: string): boolean {
     return this.#notifications.get(key)?.polled === true;
   }
@@ -100,6 +99,120 @@ export class PostgresWakeUps implements ProcessWakeUps {
     if (this.#closed) return;
     this.sessions
       .use(OPERATION_LIMIT, (run) => this.locks.notifyNext(run, key, this.#listener.channel))
-      .catch(() => undefined); // the others poll a little later
+      .catch(() => undefined); // the other processes poll a little later
   }
+}
+
+const SHORTEST_PAUSE = 1_000;
+const LONGEST_PAUSE = 60_000;
+const QUIT_LIMIT = 1_000;
+/** Milliseconds between two checks, while waiters rely on the connection, that its server is still the writer. */
+const CHECK_EVERY = 5_000;
+
+/**
+ * Listens on the channel of this process, on a connection of its own that is made when a call
+ * first waits.
+ *
+ * Without a connection the waiters poll. So they do behind a pooler, which has no sessions to
+ * listen in.
+ */
+export class PostgresListener {
+  /** The channel of this process alone. It is short, since it stands in the rows of the keys for which the process waits. */
+  readonly channel = `nl${randomBytes(6).toString('base64url')}`;
+  #link: PostgresLink | undefined;
+  #opening: Promise<void> | undefined;
+  #abandoned = new AbortController();
+  #pause = SHORTEST_PAUSE;
+  #notBefore = 0;
+  #checkAt = 0;
+  #closed = false;
+
+  /** @param notified gets the key; nothing when the connection has ended, and notifications may have been missed */
+  constructor(
+    private readonly connect: (abandoned: AbortSignal) => Promise<PostgresLink>,
+    private readonly notified: (key?: string) => void,
+  ) {}
+
+  /** Whether notifications arrive. If not, it begins to connect. */
+  listens(): boolean {
+    if (this.#link) {
+      if (performance.now() >= this.#checkAt) void this.#check(this.#link);
+      return true;
+    }
+    if (!this.#closed && performance.now() >= this.#notBefore)
+      this.#opening ??= this.#open().finally(() => (this.#opening = undefined));
+    return false;
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    if (this.#opening) this.#abandoned.abort(); // the server may never answer
+    await this.#opening;
+    const link = this.#link;
+    this.#link = undefined;
+    if (link) await leave(link);
+  }
+
+  async #open(): Promise<void> {
+    const { signal } = (this.#abandoned = new AbortController());
+    let link: PostgresLink | undefined;
+    try {
+      link = await this.connect(signal);
+      signal.addEventListener('abort', () => link?.destroy());
+      // Checked before LISTEN: a session of a pooler, which another client gets next, must stay as
+      // it is.
+      const { pid, writer } = await inTime(serverOf(link));
+      if (pid !== link.pid) this.#closed = true; // a pooler stays one
+      if (this.#closed) return await leave(link);
+      if (!writer) throw new Error('The server takes no writes');
+      await inTime(link.run(`LISTEN "${this.channel}"`));
+      this.#begin(link);
+    } catch {
+      // The waiters poll until the next try.
+      link?.destroy();
+      this.#notBefore = performance.now() + this.#pause;
+      this.#pause = Math.min(2 * this.#pause, LONGEST_PAUSE);
+    }
+  }
+
+  /**
+   * Closes the connection if its server was demoted. Such a server may keep its connections,
+   * but releases notify on the new writer, where the next connection leads.
+   */
+  async #check(link: PostgresLink): Promise<void> {
+    this.#checkAt = performance.now() + CHECK_EVERY;
+    const server = await inTime(serverOf(link, this.channel)).catch(() => undefined);
+    if (!server?.writer) link.destroy(); // without an answer, the connection is dead
+  }
+
+  #begin(link: PostgresLink): void {
+    link.unref(); // each waiter has a timer that keeps the process alive
+    link.onNotification((key) => this.notified(key));
+    this.#link = link;
+    this.#checkAt = performance.now() + CHECK_EVERY;
+    this.#pause = SHORTEST_PAUSE;
+    link.onEnd(() => {
+      if (this.#link !== link) return;
+      this.#link = undefined;
+      this.notified();
+    });
+  }
+}
+
+/**
+ * The process of the server for this connection, and whether the server takes writes.
+ *
+ * @param channel where the connection listens: pg_stat_activity shows it in the last statement
+ */
+async function serverOf(link: PostgresLink, channel?: string): Promise<{ pid: number; writer: boolean }> {
+  const listens = channel === undefined ? '' : ` /* after LISTEN "${channel}" */`;
+  const { rows } = await link.run(
+    `SELECT pg_backend_pid() AS pid, current_setting('transaction_read_only') AS read_only${listens}`,
+  );
+  return { pid: Number(rows[0]?.pid), writer: rows[0]?.read_only !== 'on' };
+}
+
+/** Says goodbye, unless the connection is dead. */
+async function leave(link: PostgresLink): Promise<void> {
+  await inTime(link.quit(), QUIT_LIMIT).catch(() => link.destroy());
 }

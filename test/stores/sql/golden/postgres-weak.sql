@@ -37,28 +37,6 @@ SELECT won.token AS won, CASE WHEN won.token IS NULL THEN json_build_object('key
   LEFT JOIN taken$ AS won ON true
   LEFT JOIN "app"."locks" AS t ON t.key = $1 AND won.token IS NULL;
 
--- acquire-again
-WITH taken$ AS (
-  UPDATE "app"."locks" AS t
-     SET token = CASE WHEN t.owner = $2 THEN t.token ELSE GREATEST(t.token + 1, (date_part('epoch', clock_timestamp()) * 1000000)::bigint) END,
-         last_label      = CASE WHEN t.owner IS NULL OR t.owner = $2 THEN t.last_label      ELSE t.label END,
-         last_started_ms = CASE WHEN t.owner IS NULL OR t.owner = $2 THEN t.last_started_ms ELSE t.started_ms END,
-         last_ended_ms   = CASE WHEN t.owner IS NULL OR t.owner = $2 THEN t.last_ended_ms   ELSE LEAST(t.expires_ms, (date_part('epoch', clock_timestamp()) * 1000)::bigint) END,
-         last_outcome    = CASE WHEN t.owner IS NULL OR t.owner = $2 THEN t.last_outcome    ELSE 'failed' END,
-         started_ms = CASE WHEN t.owner = $2 THEN t.started_ms ELSE (date_part('epoch', clock_timestamp()) * 1000)::bigint END,
-         owner = $2, label = $4, renewed_ms = (date_part('epoch', clock_timestamp()) * 1000)::bigint, expires_ms = LEAST((date_part('epoch', clock_timestamp()) * 1000)::bigint + $3::bigint, 9007199254740991)
-   WHERE t.key = (SELECT t.key FROM "app"."locks" AS t
-                   WHERE t.key = $1 AND (NOT t.paused AND t.expires_ms <= (date_part('epoch', clock_timestamp()) * 1000)::bigint OR t.owner = $2)
-                     FOR UPDATE SKIP LOCKED)
-     AND true
-  RETURNING t.token
-)
-SELECT won.token AS won, CASE WHEN won.token IS NULL THEN json_build_object('key', t.key, 'owned', t.owner IS NOT NULL, 'token', t.token, 'expires_ms', t.expires_ms, 'label', t.label,
-              'started_ms', t.started_ms, 'renewed_ms', t.renewed_ms, 'tick_ms', t.tick_ms, 'paused', t.paused, 'now_ms', (date_part('epoch', clock_timestamp()) * 1000)::bigint)::text END AS refuser
-  FROM (SELECT 1) AS answer
-  LEFT JOIN taken$ AS won ON true
-  LEFT JOIN "app"."locks" AS t ON t.key = $1 AND won.token IS NULL;
-
 -- acquire-on-terms
 WITH taken$ AS (
   UPDATE "app"."locks" AS t
@@ -88,7 +66,7 @@ SELECT won.token AS won, CASE WHEN won.token IS NULL THEN json_build_object('key
   LEFT JOIN taken$ AS won ON true
   LEFT JOIN "app"."locks" AS t ON t.key = $1 AND won.token IS NULL;
 
--- acquire-on-terms-again
+-- acquire-again
 WITH taken$ AS (
   UPDATE "app"."locks" AS t
      SET token = CASE WHEN t.owner = $2 THEN t.token ELSE GREATEST(t.token + 1, (date_part('epoch', clock_timestamp()) * 1000000)::bigint) END,
