@@ -43,7 +43,7 @@ const PLANTED: Record<SqlStore, PlantedBug[]> = {
   sqlite: [
     {
       ...unlocked,
-      rewrite: (sql) => sql.replace(/UPDATE (\S+) SET token = token (WHERE key)/, 'SELECT 1 FROM $1 $2'),
+      rewrite: (sql) => sql.replace(/UPDATE (\S+) SET token = token\s+(WHERE key)/, 'SELECT 1 FROM $1 $2'),
     },
   ],
 };

@@ -63,8 +63,8 @@ export class MysqlLocks implements LockStatements {
       if (refusal && refusal !== CONTENTION) return refusal;
     }
     return this.withShortWait(run, async () => {
-      const conditions = isPlain(request) ? '' : '-on-conditions';
-      const token = await this.change(run, `acquire${conditions}${request.resend ? '-again' : ''}`, request);
+      const first = isPlain(request) ? 'acquire' : 'acquire-on-conditions';
+      const token = await this.change(run, request.resend ? 'acquire-again' : first, request);
       if (token) return granted(token);
       const refusal = await this.refusal(run, request);
       if (refusal) return refusal;

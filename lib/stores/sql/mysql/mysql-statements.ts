@@ -4,7 +4,7 @@ import { PURGE_SLICE } from '../lock-statements.js';
 import { hex } from './mysql-values.js';
 import { CLOCK_RUNS } from './session-settings.js';
 
-/** What the statements have to know about the server. */
+/** The properties of the server on which the statements depend. */
 export interface MysqlServer {
   mariadb: boolean;
   /** MySQL 8 and MariaDB 10.6 have `FOR UPDATE SKIP LOCKED`. */
@@ -67,8 +67,8 @@ export function mysqlStatements(table: string, server: MysqlServer) {
     return `${change} WHERE \`key\` = (SELECT \`key\` FROM (
               SELECT \`key\` FROM ${table} WHERE ${rows} FOR UPDATE SKIP LOCKED) AS unlocked)`;
   };
-  // An insert waits for a lock on the gap between two keys, and a guard for a locked row. On
-  // MySQL the session has the limit.
+  // An insert waits for a lock on the gap between two keys, and a guard waits for its row.
+  // MySQL has no limit for the wait of one statement.
   const waitingBriefly = (statement: string) =>
     mariadb ? `SET STATEMENT innodb_lock_wait_timeout = 1 FOR ${statement}` : statement;
   // sql_safe_updates refuses to change rows by a list of keys, although they are primary keys.
@@ -90,18 +90,6 @@ export function mysqlStatements(table: string, server: MysqlServer) {
              started_ms = ${MS}, owner = :owner, label = CONVERT(:label USING utf8mb4), renewed_ms = ${MS}, expires_ms = ${UNTIL}
        WHERE \`key\` = :key AND NOT paused AND expires_ms <= ${MS} AND ${byClock}`),
 
-    // After an unknown outcome. A lock that was granted keeps its token and its start.
-    'acquire-again': unlessLocked(`
-      UPDATE ${table}
-         SET token = LAST_INSERT_ID(IF(owner <=> :owner, token, GREATEST(token + 1, ${US}))),
-             last_label      = IF(owner IS NULL OR owner <=> :owner, last_label,      label),
-             last_started_ms = IF(owner IS NULL OR owner <=> :owner, last_started_ms, started_ms),
-             last_ended_ms   = IF(owner IS NULL OR owner <=> :owner, last_ended_ms,   LEAST(expires_ms, ${MS})),
-             last_outcome    = IF(owner IS NULL OR owner <=> :owner, last_outcome,    'failed'),
-             started_ms = IF(owner <=> :owner, started_ms, ${MS}),
-             owner = :owner, label = CONVERT(:label USING utf8mb4), renewed_ms = ${MS}, expires_ms = ${UNTIL}
-       WHERE \`key\` = :key AND (NOT paused AND expires_ms <= ${MS} OR owner <=> :owner) AND ${byClock}`),
-
     'acquire-on-conditions': unlessLocked(`
       UPDATE ${table}
          SET token = LAST_INSERT_ID(GREATEST(token + 1, ${US})),
@@ -114,7 +102,9 @@ export function mysqlStatements(table: string, server: MysqlServer) {
        WHERE \`key\` = :key AND ${NOT_AHEAD}
          AND (${FREE_ON_CONDITIONS}) AND ${byClock}`),
 
-    'acquire-on-conditions-again': unlessLocked(`
+    // Repeats an attempt whose outcome is unknown, on conditions or without. A lock that the
+    // attempt was granted keeps its token, its tick and its start.
+    'acquire-again': unlessLocked(`
       UPDATE ${table}
          SET token = LAST_INSERT_ID(IF(owner <=> :owner, token, GREATEST(token + 1, ${US}))),
              last_label      = IF(owner IS NULL OR owner <=> :owner, last_label,      label),
@@ -175,7 +165,8 @@ export function mysqlStatements(table: string, server: MysqlServer) {
     'pause-new': waitingBriefly(`
       INSERT INTO ${table} (\`key\`, token, expires_ms, paused) VALUES (:key, ${US}, :keptUntil, TRUE)`),
 
-    // Tells a row that is locked from a row that is not as the change needs it.
+    // After a change that changed nothing. A row in the state that the change needs is locked
+    // by another session, or has just changed.
     look: `
       SELECT seen.*, ${CLOCK_RUNS} AS clock_runs
         FROM (SELECT 1) AS one LEFT JOIN (
@@ -217,8 +208,8 @@ export function mysqlStatements(table: string, server: MysqlServer) {
               ORDER BY \`key\` LIMIT :limit) AS seen ON TRUE
        ORDER BY \`key\``,
 
-    // One statement for the leases of one ttl. Key and owner are one text in :leases, since
-    // MariaDB takes a quarter longer for pairs. On MariaDB 10.3 one locked row fails it.
+    // Renews leases of one ttl. In :leases, key and owner are one text, since MariaDB takes a
+    // quarter longer for pairs. Before MariaDB 10.6, one locked row fails the statement.
     // STRAIGHT_JOIN and LIMIT: merged with the derived table, or begun from its other side,
     // the join would wait for locked rows.
     'renew-many': skipsLocked

@@ -6,7 +6,10 @@ const NAME = /`(?:[^`]|``)*`|:(\w+)/g;
 /** A place for a value, or a quoted identifier, which may contain a question mark. */
 const PLACE = /`(?:[^`]|``)*`|\?/g;
 
-/** For a prepared statement. Text goes as bytes: the connection's charset may know fewer characters. */
+/**
+ * For a prepared statement. Text is sent as bytes, since the character set of the connection
+ * may know fewer characters.
+ */
 export function prepared(statement: string): Bind {
   const names: string[] = [];
   const sql = statement.replaceAll(NAME, (found, name?: string) => {
@@ -38,7 +41,10 @@ export function withLiterals(sql: string, values: readonly unknown[]): string {
   return sql.replaceAll(PLACE, (found) => (found === '?' ? literal(values[next++]) : found));
 }
 
-/** A literal of the text's bytes, whatever the charset of the connection and its rules for quotes. */
+/**
+ * A literal of the text's bytes. It does not depend on the character set of the connection,
+ * nor on its rules for quotes.
+ */
 export function hex(text: string | Buffer): string {
   return `X'${Buffer.from(text).toString('hex')}'`;
 }

@@ -7,7 +7,7 @@ import type { ConnectionFault } from '../unusable-connection.js';
 
 type Callback = (error: unknown, result: unknown, fields?: { name: string }[]) => void;
 
-/** What is used of mysql2's connection. */
+/** The members of mysql2's connection that the driver uses. */
 export interface Mysql2Connection {
   config: { rowsAsArray?: boolean; nestTables?: unknown; typeCast?: unknown };
   execute(query: object, callback: Callback): Command | undefined;
@@ -49,10 +49,13 @@ const TOO_MANY_PREPARED = 1461;
 /** Milliseconds for which no statement is prepared after that error. */
 const UNPREPARED = 60_000;
 
-// What the application may have set otherwise for its own queries.
+// The application may have set these options otherwise for its own queries.
 const ROWS_AS_OBJECTS = { rowsAsArray: false, nestTables: false, typeCast: true };
 
-/** Talks to MySQL and MariaDB through mysql2, with its prepared statements, or with the values in the text. */
+/**
+ * Sends statements to MySQL and MariaDB through mysql2, as its prepared statements or with the
+ * values in the text.
+ */
 export class Mysql2Driver implements SqlDriver<Mysql2Connection> {
   private preparedFrom: number;
   private readonly warn: Warn;
@@ -101,7 +104,7 @@ export class Mysql2Driver implements SqlDriver<Mysql2Connection> {
   }
 
   destroy(connection: Mysql2Connection): void {
-    connection.on('error', () => undefined); // what a dead connection still has to say interests nobody
+    connection.on('error', () => undefined); // a late error of a connection that is given up
     connection.destroy();
   }
 

@@ -7,6 +7,7 @@ import type { Release, ReleaseToWaiter } from '../../shared/requests.js';
 import { CONTENTION, isPlain } from '../../shared/conditions.js';
 import { refusalInGrace, RESERVED_KEY } from '../grace-period.js';
 import {
+  granted,
   refusalOf,
   unpassed,
   type HolderRow,
@@ -66,12 +67,12 @@ export class PostgresLocks implements LockStatements {
       ? this.send(run, 'acquire-again', [...lease, ...conditions])
       : this.send(run, name, plain ? lease : [...lease, ...conditions]);
     const [row] = (await attempt).rows;
-    if (row && row.won !== null) return { acquired: true, fencingToken: Number(row.won) };
+    if (row && row.won !== null) return granted(row.won);
     const refuser = row && (JSON.parse(String(row.refuser)) as HolderRow | NoRow);
     const refusal = refuser && refusalOf(refuser, request);
     if (refusal || refuser?.key !== null) return refusal ?? CONTENTION; // it has been free for a moment
     const [added] = (await this.send(run, `${name}-new`, [...lease, ...(plain ? [] : once), longest])).rows;
-    if (added) return { acquired: true, fencingToken: Number(added.won) };
+    if (added) return granted(added.won);
     return refusalInGrace(await this.find(run, RESERVED_KEY), request) ?? CONTENTION;
   }
 
@@ -113,8 +114,8 @@ export class PostgresLocks implements LockStatements {
     { key, owner, outcome, nextOwner, ttl, label }: ReleaseToWaiter,
   ): Promise<LockAcquireResult> {
     const values = [key, owner, outcome, nextOwner, ttl, label];
-    const [granted] = (await this.send(run, 'release-to-waiter', values)).rows;
-    if (granted) return { acquired: true, fencingToken: Number(granted.token) };
+    const [row] = (await this.send(run, 'release-to-waiter', values)).rows;
+    if (row) return granted(row.token);
     const [lease] = (await this.send(run, 'lease-look', [key, owner])).rows;
     return unpassed(lease as { paused: unknown } | undefined);
   }

@@ -53,7 +53,8 @@ export function sqliteStatements(table: string) {
        WHERE ${FREE}
       RETURNING token`,
 
-    // After an unknown outcome. A lock that was granted keeps its token, tick and start.
+    // Repeats an attempt whose outcome is unknown. A lock that the attempt was granted keeps
+    // its token, its tick and its start.
     'acquire-again': `
       INSERT INTO ${table} (key, owner, token, label, started_ms, renewed_ms, expires_ms, tick_ms)
       SELECT @key, @owner, ${firstToken}, @label, ${MS}, ${MS}, ${UNTIL}, ${TICK}

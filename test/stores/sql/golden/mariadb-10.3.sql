@@ -26,18 +26,6 @@ UPDATE `app`.`locks`
        started_ms = (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000), owner = :owner, label = CONVERT(:label USING utf8mb4), renewed_ms = (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000), expires_ms = LEAST((TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) + :ttl, 9007199254740991)
  WHERE `key` = :key AND NOT paused AND expires_ms <= (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) AND ABS(TIMESTAMPDIFF(MICROSECOND, NOW(6), SYSDATE(6))) < 100000;
 
--- acquire-again
-SET STATEMENT innodb_lock_wait_timeout = 0 FOR
-UPDATE `app`.`locks`
-   SET token = LAST_INSERT_ID(IF(owner <=> :owner, token, GREATEST(token + 1, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))))),
-       last_label      = IF(owner IS NULL OR owner <=> :owner, last_label,      label),
-       last_started_ms = IF(owner IS NULL OR owner <=> :owner, last_started_ms, started_ms),
-       last_ended_ms   = IF(owner IS NULL OR owner <=> :owner, last_ended_ms,   LEAST(expires_ms, (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000))),
-       last_outcome    = IF(owner IS NULL OR owner <=> :owner, last_outcome,    'failed'),
-       started_ms = IF(owner <=> :owner, started_ms, (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000)),
-       owner = :owner, label = CONVERT(:label USING utf8mb4), renewed_ms = (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000), expires_ms = LEAST((TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) + :ttl, 9007199254740991)
- WHERE `key` = :key AND (NOT paused AND expires_ms <= (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) OR owner <=> :owner) AND ABS(TIMESTAMPDIFF(MICROSECOND, NOW(6), SYSDATE(6))) < 100000;
-
 -- acquire-on-conditions
 SET STATEMENT innodb_lock_wait_timeout = 0 FOR
 UPDATE `app`.`locks`
@@ -54,7 +42,7 @@ UPDATE `app`.`locks`
              OR owner IS NOT NULL AND tick_ms = :failOver OR tick_ms = :ignored)
         AND (expires_ms <= (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) OR owner IS NOT NULL AND renewed_ms <= (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) - :stealAfter)) AND ABS(TIMESTAMPDIFF(MICROSECOND, NOW(6), SYSDATE(6))) < 100000;
 
--- acquire-on-conditions-again
+-- acquire-again
 SET STATEMENT innodb_lock_wait_timeout = 0 FOR
 UPDATE `app`.`locks`
    SET token = LAST_INSERT_ID(IF(owner <=> :owner, token, GREATEST(token + 1, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))))),
