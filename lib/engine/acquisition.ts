@@ -3,7 +3,7 @@ import { Attempts, type Refusal } from './attempts.js';
 import type { Engine } from './engine.js';
 import { Lease } from './lease.js';
 import type { LockOutcome } from '../interfaces/lock-record.interface.js';
-import type { OnceRequest, WaiterRelease } from '../interfaces/lock-store.interface.js';
+import type { RefusalReason, WaiterRelease } from '../interfaces/lock-store.interface.js';
 import {
   LockError,
   LockNotAcquiredError,
@@ -31,6 +31,8 @@ const OVERTIME = 2_500;
  */
 const SAFETY_POLL = 1_000;
 
+const FINAL = new Set<RefusalReason | undefined>(['paused', 'tick-done', 'tick-ahead']);
+
 /** One call that acquires a lock: its attempts, and its wait for a lock that is held. */
 export class Acquisition {
   readonly #attempts: Attempts;
@@ -44,7 +46,7 @@ export class Acquisition {
     private readonly engine: Engine,
   ) {
     const { sessionBound = false } = engine.store;
-    const { ttl, renewEvery, label, stealAfter, wait } = call.settings;
+    const { ttl, renewEvery, label, stealAfter, once, wait } = call.settings;
     this.#startedAt = engine.clock.now();
     this.#deadline = this.#startedAt + wait;
     this.#attempts = new Attempts(
@@ -55,7 +57,7 @@ export class Acquisition {
         renewEvery: sessionBound ? false : renewEvery,
         label,
         stealAfter,
-        once: onceOf(call),
+        once: call.once ?? (typeof once === 'number' ? { slot: once } : undefined),
         sessionBound,
       },
       engine,
@@ -251,12 +253,7 @@ export class Acquisition {
 
 /** Whether waiting cannot change the result. */
 function isFinal(result: Refusal | LockStoreError): boolean {
-  if (result instanceof LockStoreError) return false;
-  return result.reason === 'paused' || result.reason === 'tick-done' || result.reason === 'tick-ahead';
-}
-
-function onceOf({ once, settings }: LockCall): OnceRequest | undefined {
-  return once ?? (typeof settings.once === 'number' ? { slot: settings.once } : undefined);
+  return !(result instanceof LockStoreError) && FINAL.has(result.reason);
 }
 
 /**

@@ -9,7 +9,7 @@ import type {
 import { Lease, sentNow, timeAsleep, type LeaseGrant, type LeaseSettings } from './lease.js';
 import { LockStoreError } from '../lock.errors.js';
 import { storeTtl } from '../options/lease-timing.js';
-import { mayBeCarriedOut, retry } from './retry.js';
+import { mayBeCarriedOut, pauseBeforeRetry } from './retry.js';
 import { answerWithin, requestLimitOf } from './time-limit.js';
 
 /** The lock that the attempts of one call are for. */
@@ -74,7 +74,7 @@ export class Attempts {
    * @param waiting whether another attempt may follow, for stores that notify waiters
    * @throws LockStoreError
    */
-  make(
+  async make(
     limit = requestLimitOf(this.settings.ttl),
     { wait = 0, waiting = false } = {},
   ): Promise<Lease | Refusal> {
@@ -83,12 +83,11 @@ export class Attempts {
     const startedAt = clock.now();
     const waitUntil = startedAt + wait;
     const until = waitUntil + limit;
-    let collisions = 0;
-    const attempt = async (): Promise<Lease | Refusal> => {
-      for (;;) {
+    for (let collisions = 0, failures = 0; ;) {
+      try {
         const now = clock.now();
         const left = Math.max(0, waitUntil - now);
-        const result = await this.#send(until - now, [], (owner, timeout, resend) =>
+        const result = await this.#send(until - now, undefined, (owner, timeout, resend) =>
           store.acquire(storeKey, owner, storeTtl(ttl), this.#request(timeout, resend, left, waiting)),
         );
         if (
@@ -100,16 +99,16 @@ export class Attempts {
           collisions++ === COLLISIONS
         )
           return result;
+      } catch (error) {
+        await pauseBeforeRetry(clock, error, ++failures, {
+          tries: TRIES,
+          pause: RETRY_PAUSE,
+          until,
+          stopped: () => this.#abandoned,
+          pausing: (end) => (this.#endPause = end),
+        });
       }
-    };
-    const limits = {
-      tries: TRIES,
-      pause: RETRY_PAUSE,
-      until,
-      stopped: () => this.#abandoned,
-      pausing: (end: () => void) => (this.#endPause = end),
-    };
-    return retry(clock, limits, attempt);
+    }
   }
 
   /**
@@ -131,7 +130,7 @@ export class Attempts {
     limit: number,
     release: (waiter: string, timeout: number) => Promise<LockAcquireResult>,
   ): Promise<Lease | Refusal> {
-    return this.#send(limit, [owner], release);
+    return this.#send(limit, owner, release);
   }
 
   /** Ends without the lock: whatever may still have been granted is released. */
@@ -142,8 +141,8 @@ export class Attempts {
     if (this.#mayHold) this.#free(this.#owner);
   }
 
-  /** @param holders the owner ids of others that the request uses */
-  async #send(limit: number, holders: readonly string[], send: SendAttempt): Promise<Lease | Refusal> {
+  /** @param holder the owner id of the holder that releases the lock to this call */
+  async #send(limit: number, holder: string | undefined, send: SendAttempt): Promise<Lease | Refusal> {
     const { clock } = this.engine;
     const resend = this.#mayHold;
     const owner = resend ? this.#owner : (this.#owner = randomUUID());
@@ -151,7 +150,7 @@ export class Attempts {
     const result = await answerWithin(clock, limit, {
       operation: 'acquisition',
       key: this.settings.key,
-      owners: [owner, ...holders],
+      owners: holder === undefined ? [owner] : [owner, holder],
       send: (timeout) => send(owner, timeout, resend),
       answered: ({ acquired }) => {
         if (acquired) this.#granted(owner);

@@ -3,13 +3,13 @@ import type { InFlight } from './in-flight.js';
 import type { KnownKeys } from './known-keys.js';
 import type { Lease } from './lease.js';
 import type { LockOutcome } from '../interfaces/lock-record.interface.js';
-import type { AnyLockStore, ReleaseRequest } from '../interfaces/lock-store.interface.js';
+import type { AnyLockStore } from '../interfaces/lock-store.interface.js';
 import type { GuardingTransactions } from './lock-transactions.js';
 import { LockStoreError } from '../lock.errors.js';
 import type { LockEventPublisher } from '../lock.events.js';
 import type { Lock } from '../lock.js';
 import type { LockSettings } from '../options/lock.settings.js';
-import { retry } from './retry.js';
+import { pauseBeforeRetry } from './retry.js';
 import { answerWithin, asLockError, requestLimitOf } from './time-limit.js';
 import type { WaitQueues } from './wait-queue.js';
 
@@ -77,8 +77,7 @@ export class LeaseReleaser {
       const taken = toWaiter ? await toWaiter(lease, outcome) : 'refused';
       const isTaken = typeof taken !== 'string';
       let released: boolean | undefined = isTaken || (guarded && !believed);
-      if (!released)
-        released = await this.#releaseInStore(lease, held, { outcome, ...(waiting && { waiting }) });
+      if (!released) released = await this.#releaseInStore(lease, held, outcome, waiting);
       // An earlier request may have released the lease. Then nothing is found, and that is no loss.
       const repeated = released === undefined || taken === 'unknown';
       released ||= repeated && believed;
@@ -149,45 +148,60 @@ export class LeaseReleaser {
    * now. If that fails, the lease ends with its ttl.
    */
   free(storeKey: string, owner: string): void {
+    // There is no caller who could do anything about a failure.
+    this.inFlight.track(this.#free(storeKey, owner)).catch(() => {});
+  }
+
+  async #free(storeKey: string, owner: string): Promise<void> {
     const { store, clock, queues } = this.engine;
-    const limit = requestLimitOf(Infinity);
-    const until = clock.now() + limit;
-    const request = {
-      operation: 'release',
-      key: storeKey,
-      owners: [owner],
-      send: (timeout: number) => store.release(storeKey, owner, { timeout }),
-      answered: () => queues.wake(storeKey),
-    };
-    const limits = { tries: FREE_TRIES, pause: FREE_PAUSE, until, background: true };
-    const freed = retry(clock, limits, () => answerWithin(clock, until - clock.now(), request));
-    this.inFlight.track(freed).catch(() => {}); // there is no caller who could do anything about it
+    const until = clock.now() + requestLimitOf(Infinity);
+    for (let sent = 1; ; sent++) {
+      try {
+        await answerWithin(clock, until - clock.now(), {
+          operation: 'release',
+          key: storeKey,
+          owners: [owner],
+          send: (timeout) => store.release(storeKey, owner, { timeout }),
+          answered: () => queues.wake(storeKey),
+        });
+        return;
+      } catch (error) {
+        const limits = { tries: FREE_TRIES, pause: FREE_PAUSE, until, background: true };
+        await pauseBeforeRetry(clock, error, sent, limits);
+      }
+    }
   }
 
   /** @returns `undefined` when nothing was found, but an earlier request may have released the lease */
-  #releaseInStore(
+  async #releaseInStore(
     { key, storeKey, owner, requestLimit }: Lease,
     { settings, grantedAt }: HeldLock,
-    request: ReleaseRequest,
+    outcome: LockOutcome,
+    waiting: boolean,
   ): Promise<boolean | undefined> {
     const { store, clock } = this.engine;
     const until = clock.now() + requestLimit;
-    const release = async (sentBefore: number): Promise<boolean | undefined> => {
-      const keepFor = settings.minHold - (clock.now() - grantedAt);
-      const released = await answerWithin(clock, until - clock.now(), {
-        operation: 'release',
-        key,
-        owners: [owner],
-        send: (timeout) =>
-          store.release(storeKey, owner, {
-            ...request,
-            timeout,
-            ...(keepFor > 0 && { keepFor: Math.ceil(keepFor) }),
-          }),
-      });
-      return released || (sentBefore > 0 ? undefined : false);
-    };
-    return retry(clock, { tries: RELEASE_TRIES, pause: RELEASE_PAUSE, until }, release);
+    for (let sent = 1; ; sent++) {
+      const now = clock.now();
+      const keepFor = Math.ceil(settings.minHold - (now - grantedAt));
+      try {
+        const released = await answerWithin(clock, until - now, {
+          operation: 'release',
+          key,
+          owners: [owner],
+          send: (timeout) =>
+            store.release(storeKey, owner, {
+              outcome,
+              timeout,
+              ...(keepFor > 0 && { keepFor }),
+              ...(waiting && { waiting }),
+            }),
+        });
+        return released || (sent > 1 ? undefined : false);
+      } catch (error) {
+        await pauseBeforeRetry(clock, error, sent, { tries: RELEASE_TRIES, pause: RELEASE_PAUSE, until });
+      }
+    }
   }
 
   #heldFor({ grantedAt }: HeldLock): number {

@@ -18,34 +18,28 @@ export interface RetryLimits {
 }
 
 /**
- * Sends a request, and sends it again while its outcome is unknown.
+ * Pauses before a request is sent again whose outcome is unknown. A request that succeeds costs
+ * nothing more, since this is called after a failure only.
  *
- * @param send gets how often the request was sent before
- * @throws what the last one failed with
+ * @param sent how often the request was sent
+ * @throws the failure, if the request is not to be sent again
  */
-export async function retry<T>(
+export async function pauseBeforeRetry(
   clock: Clock,
-  limits: RetryLimits,
-  send: (sentBefore: number) => Promise<T>,
-): Promise<T> {
-  const { tries, until, stopped, background = false } = limits;
-  for (let sent = 1; ; sent++) {
-    try {
-      return await send(sent - 1);
-    } catch (error) {
-      const pause = limits.pause * sent;
-      const isOver = (at: number): boolean => stopped?.() === true || at >= until;
-      if (!isTransient(error) || sent === tries || isOver(clock.now() + pause)) throw error;
-      await new Promise<void>((resolve) => {
-        const timer = clock.after(pause, resolve, !background);
-        limits.pausing?.(() => {
-          timer.cancel();
-          resolve();
-        });
-      });
-      if (isOver(clock.now())) throw error; // the pause may have taken longer
-    }
-  }
+  failure: unknown,
+  sent: number,
+  { tries, pause, until, stopped, pausing, background = false }: RetryLimits,
+): Promise<void> {
+  const isOver = (at: number): boolean => stopped?.() === true || at >= until;
+  if (!isTransient(failure) || sent === tries || isOver(clock.now() + pause * sent)) throw failure;
+  await new Promise<void>((resolve) => {
+    const timer = clock.after(pause * sent, resolve, !background);
+    pausing?.(() => {
+      timer.cancel();
+      resolve();
+    });
+  });
+  if (isOver(clock.now())) throw failure; // the pause may have taken longer
 }
 
 /** Whether the outcome is unknown, and the same request may be sent again. */

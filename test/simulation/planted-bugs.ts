@@ -227,9 +227,9 @@ const inRequests: PlantedBug[] = [
     edits: [
       {
         file: ATTEMPTS,
-        from: `owners: [owner, ...holders],
+        from: `owners: holder === undefined ? [owner] : [owner, holder],
       send: (timeout) => send(owner, timeout, resend),`,
-        to: `owners: [owner, ...holders],
+        to: `owners: holder === undefined ? [owner] : [owner, holder],
       send: (timeout) => send(owner, timeout, resend).catch(() => ({ acquired: false, reason: 'held' })),`,
       },
     ],
@@ -248,7 +248,7 @@ const inReleasesToWaiters: PlantedBug[] = [
       {
         file: ATTEMPTS,
         from: '...sent, resent: resend });',
-        to: '...sent, ...(holders.length > 0 && { sentAt: clock.now() }), resent: resend });',
+        to: '...sent, ...(holder !== undefined && { sentAt: clock.now() }), resent: resend });',
       },
     ],
   },
