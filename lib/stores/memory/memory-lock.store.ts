@@ -39,7 +39,7 @@ interface LockEntry extends Omit<KeyState, 'key' | 'now' | 'owned'> {
 /** `expiresAt` of a free key. Not "now": a clock that steps back must not make a released key busy. */
 const FREE = 0;
 
-/** A key that was never locked; its token comes from the store. */
+/** A key that was never locked, and has no token yet. */
 const UNUSED: LockEntry = {
   owner: null,
   label: null,
@@ -188,19 +188,11 @@ export class MemoryLockStore
   }
 
   async pause(key: string): Promise<boolean> {
-    const stored = storedKey(key);
-    const entry = this.entries.get(stored);
-    if (entry?.paused) return false;
-    this.put(stored, { ...(entry ?? { ...UNUSED, token: this.nextToken() }), paused: true });
-    return true;
+    return this.setPaused(key, true);
   }
 
   async resume(key: string): Promise<boolean> {
-    const stored = storedKey(key);
-    const entry = this.entries.get(stored);
-    if (!entry?.paused) return false;
-    this.put(stored, { ...entry, paused: false });
-    return true;
+    return this.setPaused(key, false);
   }
 
   describe(): string {
@@ -224,6 +216,14 @@ export class MemoryLockStore
     const entry = this.ownEntry(lease, now);
     if (entry) renewLease(entry, now, ttl);
     return entry !== undefined;
+  }
+
+  private setPaused(key: string, paused: boolean): boolean {
+    const stored = storedKey(key);
+    const entry = this.entries.get(stored) ?? UNUSED;
+    if (entry.paused === paused) return false;
+    this.put(stored, { ...entry, token: entry.token || this.nextToken(), paused });
+    return true;
   }
 
   private ownEntry({ key, owner }: Identity, now: number): LockEntry | undefined {

@@ -3,7 +3,7 @@ import type { ClientSession, Db, MongoClient } from 'mongodb';
 import type { Connection } from 'mongoose';
 import { LockError, LockStoreError } from '../../lock.errors.js';
 import { loadPackage } from '../shared/opening.js';
-import { OPERATION_LIMIT, TimeLimit } from '../shared/time-limit.js';
+import { inTime, OPERATION_LIMIT } from '../shared/time-limit.js';
 import { storeFailure } from './mongo-failure.js';
 import type { AnyCollection } from './mongo-store.options.js';
 
@@ -126,9 +126,7 @@ function clientFor(url: string, Client: typeof MongoClient): MongoClient {
 
 /** It waits for servers that do not answer any more; a shutdown must not. */
 async function close(client: MongoClient): Promise<void> {
-  const timeLimit = new TimeLimit(OPERATION_LIMIT);
-  await timeLimit.race(client.close()).catch(() => undefined);
-  timeLimit.end();
+  await inTime(client.close()).catch(() => undefined);
 }
 
 /** A connection that is lazy, or is just being made, connects now. */
@@ -138,14 +136,11 @@ async function databaseOf(connection: Connection, wanted: string): Promise<Db> {
     throw new LockStoreError(
       `The application's Mongoose ${wanted} was never opened. Use locks from onModuleInit on, with MongooseModule.forRoot().`,
     );
-  const timeLimit = new TimeLimit(client.options.serverSelectionTimeoutMS + OPERATION_LIMIT);
   try {
-    await timeLimit.race(connection.asPromise());
+    await inTime(connection.asPromise(), client.options.serverSelectionTimeoutMS + OPERATION_LIMIT);
     return connection.getClient().db(connection.name);
   } catch (error) {
     const target = `${describeServers(client)}, the application's Mongoose ${wanted},`;
     throw storeFailure(error, 'open the lock store', target);
-  } finally {
-    timeLimit.end();
   }
 }

@@ -1,7 +1,6 @@
 export type { CollectionHandle } from './collection.handle.js';
 export { MongoLockStore } from './mongo-lock.store.js';
-export { mongoStore } from './mongo-store.js';
-export { mongooseStore } from './mongoose-store.js';
+export { mongooseStore, mongoStore } from './mongo-store.js';
 export type {
   AnyCollection,
   CollectionOptions,

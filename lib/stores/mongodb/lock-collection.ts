@@ -1,20 +1,52 @@
-import type { Collection } from 'mongodb';
+import type { Collection, Document, MongoClient } from 'mongodb';
 import { LockError, LockStoreError } from '../../lock.errors.js';
 import { safeError } from '../../safe-error.js';
 import { Opening } from '../shared/opening.js';
-import { TimeLimit } from '../shared/time-limit.js';
-import type { CollectionHandle } from './collection.handle.js';
-import type { LockDocument } from './lock-document.js';
-import { storeFailure } from './mongo-failure.js';
+import { inTime, OPERATION_LIMIT, TimeLimit } from '../shared/time-limit.js';
+import { clientOf, describeServers, type CollectionHandle } from './collection.handle.js';
+import { isLock, type LockDocument } from './lock-document.js';
+import { byKey, renewal } from './lock-updates.js';
+import { isMissingCollection, isUnauthorized, storeFailure } from './mongo-failure.js';
 import type { StoreSettings } from './mongo-store.options.js';
-import { openCollection, type OpenCollection } from './open-collection.js';
-import { optionsFor, type OperationOptions } from './operation-options.js';
 
-type Work<T> = (
-  collection: Collection<LockDocument>,
-  options: OperationOptions,
-  open: OpenCollection,
-) => Promise<T>;
+/** A collection that was found able to keep locks. */
+export interface OpenCollection {
+  collection: Collection<LockDocument>;
+  client: MongoClient;
+  /** Whether the server has transactions: a replica set or a sharded cluster. */
+  transactions: boolean;
+  /** The collection and its servers, for people, in messages. */
+  target: string;
+}
+
+/** Options of one operation, which overrule what the application's client has. */
+interface OperationOptions {
+  read: CommonOptions & { readPreference: 'primary'; readConcern: { level: 'local' } };
+  write: CommonOptions & { writeConcern: StoreSettings['writeConcern'] };
+}
+
+/** `signal`: the driver (6.13 or newer) does not send the operation again after it was aborted. Its types have it for reads only. */
+type CommonOptions = typeof AS_VALUES & { maxTimeMS: number; signal?: AbortSignal };
+
+/** The collection for one operation. */
+export interface OpenLocks extends OpenCollection, OperationOptions {
+  /** What is done, for messages, such as `acquire "nightly-report"`. */
+  doing: string;
+}
+
+/** However the application reads its own documents. */
+export const AS_VALUES = {
+  raw: false,
+  promoteValues: true,
+  promoteLongs: true,
+  useBigInt64: false,
+  ignoreUndefined: false,
+  fieldsAsRaw: {},
+};
+
+const OLDEST_WIRE = 13; // MongoDB 5.0
+const CLEANING = 'nestjs_locked_unused';
+const SAMPLE = 20;
 
 /** Runs operations on the collection that keeps the locks; opens it before the first one. Whatever fails is one of our errors. */
 export class LockCollection {
@@ -47,19 +79,21 @@ export class LockCollection {
 
   /**
    * @param doing for messages, such as `acquire "nightly-report"`
-   * @param limit milliseconds
    * @param owners the owner ids that the work uses, which no error may show
    */
-  async run<T>(doing: string, limit: number, work: Work<T>, owners: readonly string[] = []): Promise<T> {
-    const timeLimit = new TimeLimit(limit);
+  async run<T>(
+    doing: string,
+    work: (locks: OpenLocks) => Promise<T>,
+    { timeout = OPERATION_LIMIT, owners }: { timeout?: number | undefined; owners?: readonly string[] } = {},
+  ): Promise<T> {
+    const timeLimit = new TimeLimit(timeout);
     const abandoned = new AbortController();
     let target = 'MongoDB';
     try {
       const opened = await timeLimit.race(this.opening.get(doing));
       target = opened.target;
-      return await timeLimit.race(
-        work(opened.collection, optionsFor(this.settings, limit, abandoned.signal), opened),
-      );
+      const options = optionsFor(this.settings, timeout, abandoned.signal);
+      return await timeLimit.race(work({ ...opened, ...options, doing }));
     } catch (error) {
       abandoned.abort(); // or the driver sends it again when there is a primary, be it a minute later
       if (this.opening.closed && !(error instanceof LockError))
@@ -76,5 +110,112 @@ export class LockCollection {
   /** The open collection, for what takes longer than an operation: transactions. */
   async opened(doing: string): Promise<OpenCollection> {
     return this.opening.get(doing);
+  }
+}
+
+/** @param limit milliseconds */
+function optionsFor({ writeConcern }: StoreSettings, limit: number, signal?: AbortSignal): OperationOptions {
+  const maxTimeMS = Math.ceil(limit);
+  const common = { ...AS_VALUES, maxTimeMS, ...(signal && { signal }) };
+  const wtimeoutMS = Math.min(writeConcern.wtimeoutMS, maxTimeMS);
+  return {
+    read: { ...common, readPreference: 'primary', readConcern: { level: 'local' } },
+    write: { ...common, writeConcern: { ...writeConcern, wtimeoutMS } },
+  };
+}
+
+/** @throws LockError, LockStoreError when locks cannot be kept there; what the handle has opened is closed then */
+async function openCollection(handle: CollectionHandle, settings: StoreSettings): Promise<OpenCollection> {
+  const collection = (await handle.open()) as Collection<LockDocument>;
+  const client = clientOf(collection);
+  const target = `${describeServers(client)} (${collection.namespace})`;
+  // A client that was handed in may have to connect first.
+  const limit = client.options.serverSelectionTimeoutMS + OPERATION_LIMIT;
+  try {
+    const transactions = await inTime(examine(client, collection, settings, target), limit);
+    return { collection, client, target, transactions };
+  } catch (error) {
+    await handle.close(collection);
+    throw storeFailure(error, 'open the lock store', target);
+  }
+}
+
+/** Whether the server has transactions; throws when it cannot keep locks, or this collection cannot. */
+async function examine(
+  client: MongoClient,
+  collection: Collection<LockDocument>,
+  settings: StoreSettings,
+  target: string,
+): Promise<boolean> {
+  const { read, write } = optionsFor(settings, OPERATION_LIMIT);
+  const server = await client
+    .db(collection.dbName)
+    .command({ hello: 1 }, { ...AS_VALUES, readPreference: 'primary' });
+  if (!(server.maxWireVersion >= OLDEST_WIRE))
+    throw new LockStoreError(`${target} is older than MongoDB 5.0, which the lock store needs.`);
+  assertPlain(await definitionOf(client, collection), target);
+
+  const sample = await collection
+    .find({}, { ...read, projection: { attempt: 1 } })
+    .limit(SAMPLE)
+    .toArray();
+  if (!sample.every(isLock)) throw new LockError(`${target} has documents that are no locks. ${OF_ITS_OWN}`);
+
+  // An update of a key that nobody can have: rights, write concern and the clock in pipelines show before the first lock.
+  await collection.updateOne(byKey(''), renewal(1), write);
+
+  const { deleteUnusedAfter } = settings;
+  if (deleteUnusedAfter !== undefined) await ensureIndex(collection, deleteUnusedAfter, write, target);
+  return 'setName' in server || server.msg === 'isdbgrid';
+}
+
+const OF_ITS_OWN = 'Give the lock store a collection of its own: the option collectionName.';
+
+/** How the collection was made, if that may be known and it was. */
+async function definitionOf(
+  client: MongoClient,
+  { dbName, collectionName }: Collection<LockDocument>,
+): Promise<Document> {
+  const options = { ...AS_VALUES, nameOnly: false };
+  try {
+    const [found] = await client.db(dbName).listCollections({ name: collectionName }, options).toArray();
+    return found ?? {};
+  } catch (error) {
+    if (isUnauthorized(error)) return {};
+    throw error;
+  }
+}
+
+/** A collation would make one lock of two keys, and a view cannot be written to. */
+function assertPlain({ type = 'collection', options = {} }: Document, target: string): void {
+  if (type !== 'collection') throw new LockError(`${target} is a ${String(type)}. ${OF_ITS_OWN}`);
+  if (options.collation)
+    throw new LockError(
+      `${target} has a collation, by which keys that differ in case or accents can be one lock. ${OF_ITS_OWN}`,
+    );
+}
+
+/** Only cleans up: `freeSince` says from when on no lock depends on the document. */
+async function ensureIndex(
+  collection: Collection<LockDocument>,
+  expireAfterSeconds: number,
+  options: object,
+  target: string,
+): Promise<void> {
+  const there = (await indexesOf(collection)).find(({ name }) => name === CLEANING);
+  if (!there)
+    await collection.createIndex({ freeSince: 1 }, { ...options, name: CLEANING, expireAfterSeconds });
+  else if (Number(there.expireAfterSeconds) !== expireAfterSeconds)
+    throw new LockError(
+      `${target} has an index "${CLEANING}" that deletes after ${String(there.expireAfterSeconds)} s, but deleteUnusedAfter is ${expireAfterSeconds} s. Drop the index, and the next start creates it anew.`,
+    );
+}
+
+async function indexesOf(collection: Collection<LockDocument>): Promise<Document[]> {
+  try {
+    return await collection.listIndexes(AS_VALUES).toArray();
+  } catch (error) {
+    if (isMissingCollection(error)) return []; // the first lock creates it
+    throw error;
   }
 }

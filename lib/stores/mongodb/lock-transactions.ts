@@ -2,13 +2,11 @@ import type { ClientSession } from 'mongodb';
 import { LockError, LockStoreError } from '../../lock.errors.js';
 import { safeError } from '../../safe-error.js';
 import { identityOf } from '../shared/requests.js';
-import { OPERATION_LIMIT } from '../shared/time-limit.js';
 import { clientOf } from './collection.handle.js';
-import type { LockCollection } from './lock-collection.js';
+import type { LockCollection, OpenCollection } from './lock-collection.js';
 import { guarding, ownLease } from './lock-updates.js';
 import { commitFailure, isWriteConflict, storeFailure, TransactionWriteError } from './mongo-failure.js';
 import type { StoreSettings } from './mongo-store.options.js';
-import type { OpenCollection } from './open-collection.js';
 
 /** Ties locks to transactions of their database. */
 export class LockTransactions {
@@ -68,8 +66,7 @@ export class LockTransactions {
     const filter = { ...ownLease(key, owner), token: { $eq: lease.fencingToken } };
     return this.locks.run(
       doing,
-      OPERATION_LIMIT,
-      async (collection, { write }, { target }) => {
+      async ({ collection, write, target }) => {
         const { writeConcern: _, ...options } = write; // that of the transaction counts
         try {
           const { matchedCount } = await collection.updateOne(filter, guarding, { ...options, session });
@@ -84,7 +81,7 @@ export class LockTransactions {
           throw failure instanceof LockStoreError ? new TransactionWriteError(failure, error) : failure;
         }
       },
-      [owner],
+      { owners: [owner] },
     );
   }
 

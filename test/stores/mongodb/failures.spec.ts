@@ -80,7 +80,9 @@ if (mongodbIsSelected())
       const { proxy, client: silent, close } = await proxied({ maxPoolSize: 1 });
       proxy.blackHole();
       const unopened = new MongoLockStore(silent.db(fixture.databaseName).collection('locks'));
-      await expect(unopened.acquire(newKey(), 'o', 300)).rejects.toMatchObject({ transient: true });
+      await expect(unopened.acquire(newKey(), 'o', 300, { timeout: 1_000 })).rejects.toMatchObject({
+        transient: true,
+      });
       await close();
     });
 
@@ -197,7 +199,7 @@ if (mongodbIsSelected())
       const [{ key } = { key: '' }] = leases.slice(30);
       await store.transaction(async (session) => {
         expect(await store.guard(session, key, 'o', tokens[30]!)).toBe(true);
-        const outcomes = await store.renewMany(leases);
+        const outcomes = await store.renewMany(leases, { timeout: 1_333 });
         expect(outcomes.filter((outcome) => outcome === 'lost')).toEqual([]);
         expect(outcomes[30]).toBe('unknown');
         const again = leases.filter((_, i) => outcomes[i] === 'unknown' && i !== 30);
@@ -296,7 +298,7 @@ if (mongodbIsSelected())
       const key = newKey();
       tokenOf(await behind.acquire(key, 'o', 60_000));
       proxy.blackHole();
-      await expect(behind.renew(key, 'o', 300)).rejects.toMatchObject({
+      await expect(behind.renew(key, 'o', 300, { timeout: 1_000 })).rejects.toMatchObject({
         name: 'LockStoreError',
         transient: true,
         message: expect.stringMatching(/no answer within 1000 ms/),
@@ -311,8 +313,12 @@ if (mongodbIsSelected())
       const expiry = async () => (await admin.findOne({ _id: key as any }))?.expiresAt.getTime();
       const before = await expiry();
       proxy.blackHole();
-      await expect(behind.renew(key, 'o', 300)).rejects.toMatchObject({ transient: true });
-      await expect(behind.acquire(`${key}:new`, 'o', 300)).rejects.toMatchObject({ transient: true });
+      await expect(behind.renew(key, 'o', 300, { timeout: 1_000 })).rejects.toMatchObject({
+        transient: true,
+      });
+      await expect(behind.acquire(`${key}:new`, 'o', 300, { timeout: 1_000 })).rejects.toMatchObject({
+        transient: true,
+      });
       proxy.cut();
       proxy.heal();
       for (let i = 0; i < 20; i++) await behind.inspect(key); // whatever waited for the server has gone ahead of these
