@@ -1,6 +1,29 @@
 /**
+ * @typedef {{
+ *   token: number,
+ *   instance: string,
+ *   started: number,
+ *   ended: number | null,
+ *   accepted: boolean | 0 | 1,
+ *   lost: boolean | 0 | 1,
+ * }} RunRow
+ *
+ * @typedef {{
+ *   ticks: number,
+ *   runs: number,
+ *   doubles: number,
+ *   missed: number,
+ *   takeOvers: number,
+ *   lost: number,
+ * }} RunCounts
+ */
+
+/**
  * Counts what the run log says. A row is one run: `token`, `instance`, `started` and `ended` (milliseconds by the database's clock; `ended` is null
  * when the process died), `accepted` by the fence, and `lost` when it was told that its lock was lost.
+ *
+ * @param {readonly RunRow[]} rows
+ * @returns {RunCounts}
  */
 export function countRuns(rows) {
   const runs = rows.toSorted((a, b) => a.token - b.token); // each acquisition has a greater token than the one before
@@ -21,6 +44,9 @@ export function countRuns(rows) {
 /**
  * Counts the seconds in which an empty job ran, and those in which it ran more than once. `at`
  * is when it ran, in milliseconds.
+ *
+ * @param {readonly { at: number }[]} beats
+ * @returns {{ seconds: number, twice: number }}
  */
 export function countBeats(beats) {
   const seconds = new Map();
@@ -34,7 +60,11 @@ export function countBeats(beats) {
 /** Milliseconds by which a timer may fire before its second. */
 const TIMER_IS_EARLY = 100;
 
-/** The second in which it started: there is one tick in each. */
+/**
+ * The second in which it started: there is one tick in each.
+ *
+ * @param {RunRow} run
+ */
 export function secondOf(run) {
   return Math.floor(run.started / 1000);
 }

@@ -1,6 +1,15 @@
 import { countRuns } from './count-runs.mjs';
 
-/** What speaks against this run of the demo. Without faults that had their effects it would prove nothing, whatever it counted. */
+/** @typedef {{ token: number, instance: { name: string } }} Hit */
+
+/**
+ * What speaks against this run of the demo. Without faults that had their effects it would prove nothing, whatever it counted.
+ *
+ * @param {{ runs: readonly import('./count-runs.mjs').RunRow[], edition: number, lock?: { holder: string } }} end
+ * @param {{ killed: Hit, frozen: Hit }} hits
+ * @param {{ seconds: number, twice: number }} beats
+ * @returns {string[]}
+ */
 export function objections({ runs: log, edition, lock }, { killed, frozen }, beats) {
   const { runs, doubles, takeOvers } = countRuns(log);
   const [dead, late] = [killed, frozen].map((hit) => log.find((run) => run.token === hit.token));

@@ -3,6 +3,13 @@ import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { DataSource } from 'typeorm';
 
+/**
+ * What a process tells: `left` is how many connections were left dirty, `connections` how many
+ * the pool has opened.
+ *
+ * @typedef {{ granted: number, left: number, connections: number, failures: string[] }} DirtyPoolResult
+ */
+
 const INSTANCE = fileURLToPath(new URL('instance.mjs', import.meta.url));
 const KEYS = ['one', 'two', 'three'];
 const PROCESSES = 2;
@@ -11,10 +18,10 @@ const PROCESSES = 2;
  * Has two processes take the same keys in turn, on pools of which a third of the connections
  * is left dirty again and again.
  *
- * @param options of a DataSource on a database of its own
- * @param locks how many are taken, over all processes
- * @returns what each process tells: how many were granted, and the failures, two holders of
- * one key among them
+ * @param {{ options: object, locks: number }} run the options of a DataSource on a database of its
+ * own, and how many locks are taken, over all processes
+ * @returns {Promise<DirtyPoolResult[]>} what each process tells: how many locks were granted, and
+ * the failures, two holders of one key among them
  */
 export async function lockOnDirtyPools({ options, locks }) {
   const admin = await new DataSource(options).initialize();

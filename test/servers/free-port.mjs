@@ -1,7 +1,11 @@
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 
-/** A free port below the range of outgoing connections, which could otherwise take it before the server does. */
+/**
+ * A free port below the range of outgoing connections, which could otherwise take it before the server does.
+ *
+ * @returns {Promise<number>}
+ */
 export async function freePort() {
   for (;;) {
     const port = 20_000 + Math.floor(Math.random() * 10_000);

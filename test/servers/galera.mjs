@@ -33,7 +33,15 @@ else
 fi
 `;
 
-/** MariaDB nodes of one Galera cluster, each of which takes writes. */
+/**
+ * MariaDB nodes of one Galera cluster, each of which takes writes.
+ *
+ * @returns {Promise<{
+ *   readonly nodes: { readonly url: string }[],
+ *   readonly version: string,
+ *   stop(): Promise<void>,
+ * }>}
+ */
 export async function startGalera(size = 3) {
   const nodes = [];
   const stop = async () => {

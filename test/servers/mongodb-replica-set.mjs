@@ -3,10 +3,41 @@ import { MongoError } from 'mongodb';
 import { initiateReplicaSet, launchMongod, runCommand } from './mongod-launch.mjs';
 import { startServer } from './server-home.mjs';
 
+/**
+ * One mongod of the set. Its `url` leads to this member alone. `kill` ends the process without a
+ * goodbye; after `freeze` it answers nothing, and its connections stay open.
+ *
+ * @typedef {{
+ *   readonly url: string,
+ *   readonly host: string,
+ *   readonly port: number,
+ *   readonly pid: number,
+ *   kill(): Promise<void>,
+ *   freeze(): void,
+ *   resume(): void,
+ * }} ReplicaSetMember
+ */
+
+/**
+ * `primary` waits for an election to end.
+ *
+ * @typedef {{
+ *   readonly url: string,
+ *   readonly version: string,
+ *   readonly members: readonly ReplicaSetMember[],
+ *   primary(): Promise<ReplicaSetMember>,
+ *   stop(): Promise<void>,
+ * }} ReplicaSet
+ */
+
 /** A primary that is gone is missed after two seconds instead of ten. */
 const elections = { electionTimeoutMillis: 2000, heartbeatIntervalMillis: 250, heartbeatTimeoutSecs: 2 };
 
-/** A MongoDB replica set of several members, whose members can be made to fail. */
+/**
+ * A MongoDB replica set of several members, whose members can be made to fail.
+ *
+ * @returns {Promise<ReplicaSet>}
+ */
 export async function startReplicaSet(size = 3) {
   const launch = () => startServer('mongodb', (home) => launchMongod(home, { replSet: 'rs0' }));
   const launches = await Promise.allSettled(Array.from({ length: size }, launch));

@@ -1,12 +1,32 @@
 import { initiateReplicaSet, launchMongod } from './mongod-launch.mjs';
 import { startServer } from './server-home.mjs';
 
-/** MongoDB as a replica set of one member: it takes a set for transactions and change streams. */
+/**
+ * The `pid` is that of mongod itself.
+ *
+ * @typedef {{
+ *   readonly name: string,
+ *   readonly version: string,
+ *   readonly url: string,
+ *   readonly pid: number,
+ *   stop(): Promise<void>,
+ * }} MongodbServer
+ */
+
+/**
+ * MongoDB as a replica set of one member: it takes a set for transactions and change streams.
+ *
+ * @returns {Promise<MongodbServer>}
+ */
 export const start = () =>
   startServer('mongodb', async (home) => {
     const member = await launchMongod(home, { replSet: 'rs0' });
     return { version: member.version, url: await initiateReplicaSet('rs0', [member]) };
   });
 
-/** One without a replica set, which refuses transactions. */
+/**
+ * One without a replica set, which refuses transactions.
+ *
+ * @returns {Promise<MongodbServer>}
+ */
 export const startStandalone = () => startServer('mongodb', (home) => launchMongod(home));

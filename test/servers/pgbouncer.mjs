@@ -9,8 +9,26 @@ import { startServer } from './server-home.mjs';
 import { serverVersion } from './server-version.mjs';
 
 /**
+ * Its `url` leads to the database that the server's options name; the other databases of the
+ * server are behind it as well. `crash` ends the process without a goodbye; `restart` keeps the
+ * port, and resolves when PgBouncer answers again.
+ *
+ * @typedef {{
+ *   readonly url: string,
+ *   readonly version: string,
+ *   crash(): Promise<void>,
+ *   restart(): Promise<void>,
+ *   stop(): Promise<void>,
+ * }} PgBouncer
+ */
+
+/**
  * PgBouncer in front of a PostgreSQL, the installed one or else that of Debian 12: each
  * transaction, or whatever `poolMode` says, gets whichever session is free.
+ *
+ * @param {{ host: string, port: number, username: string, password: string, database: string }} server
+ * @param {{ poolSize?: number, poolMode?: 'transaction' | 'statement' }} options
+ * @returns {Promise<PgBouncer>}
  */
 export const startPgBouncer = (server, { poolSize = 3, poolMode = 'transaction' } = {}) =>
   startServer('pgbouncer', async (home) => {

@@ -16,12 +16,21 @@ export class Address {
   /**
    * Of each connection that was made, in order: the port that it leads to, and how many
    * statements were refused as read-only on it.
+   *
+   * @type {{ port: number, refused: number }[]}
    */
   connections = [];
-  #target;
+  /** What applications connect to. */
+  url = '';
+  /** @type {{ host: string, port: number }} */
+  #target = { host: '127.0.0.1', port: 0 };
   #sockets = new Set();
   #server = createServer((client) => this.#pass(client));
 
+  /**
+   * @param {string} url
+   * @returns {Promise<Address>}
+   */
   static async of(url) {
     const address = new Address();
     address.leadTo(url);
@@ -32,11 +41,13 @@ export class Address {
     return address;
   }
 
+  /** @param {string} url */
   leadTo(url) {
     const { hostname: host, port } = new URL(url);
     this.#target = { host, port: Number(port) };
   }
 
+  /** @returns {void} */
   close() {
     this.#server.close();
     for (const socket of this.#sockets) socket.destroy();

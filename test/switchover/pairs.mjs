@@ -12,6 +12,8 @@ import { start as startPostgres } from '../servers/postgres.mjs';
  * makes the next server the writer, with everything that the old one has. `old` and `next` are
  * URLs for applications. `listening` resolves when that many processes are notified by the
  * next server, on databases that notify.
+ *
+ * @type {Record<'postgres' | 'mariadb' | 'mysql', () => Promise<import('./switchover.mjs').Pair>>}
  */
 export const PAIRS = {
   postgres: postgresPair,

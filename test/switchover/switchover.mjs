@@ -4,15 +4,51 @@ import { fileURLToPath } from 'node:url';
 import { Address } from './address.mjs';
 import { SLACK, TTL } from './terms.mjs';
 
+/**
+ * `old` is the URL of the writer, `next` that of the server that takes over.
+ *
+ * @typedef {{
+ *   readonly version: string,
+ *   readonly old: string,
+ *   readonly next: string,
+ *   demote(): Promise<unknown>,
+ *   takeOver(): Promise<unknown>,
+ *   listening?(processes: number): Promise<unknown>,
+ *   stop(): Promise<unknown>,
+ * }} Pair
+ */
+
+/**
+ * What was seen. `regrantedAfter` is the milliseconds from the move to the first grant of the
+ * instance that was last; `failed` are attempts, renewals and releases; `connections` led to the
+ * old server, on `refused` of them a statement was refused as read-only, and on one of them
+ * `mostRefusedOfOne` times; `kept` instances had the lock that they held all the time.
+ *
+ * @typedef {{
+ *   granted: number,
+ *   regrantedAfter: number,
+ *   failed: string[],
+ *   connections: number,
+ *   refused: number,
+ *   mostRefusedOfOne: number,
+ *   rejectedWaits: string[],
+ *   lost: string[],
+ *   kept: number,
+ *   overlaps: unknown[],
+ *   exitCodes: unknown[],
+ * }} Observations
+ */
+
 const instanceFile = fileURLToPath(new URL('instance.mjs', import.meta.url));
 
 /**
  * Has instances of an application lock through one address, turns the server there read-only,
  * and leads the address to another server, while every connection stays open.
  *
- * @param pair one of `PAIRS`
- * @param type TypeORM's name of the database
- * @returns what was seen; see switchover.d.mts
+ * @param {Pair} pair one of `PAIRS`
+ * @param {string} type TypeORM's name of the database
+ * @param {{ processes?: number }} options
+ * @returns {Promise<Observations>}
  */
 export async function switchOver(pair, type, { processes = 8 } = {}) {
   const address = await Address.of(pair.old);

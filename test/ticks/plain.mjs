@@ -10,9 +10,17 @@ const instanceFile = fileURLToPath(new URL('plain-instance.mjs', import.meta.url
  * Lets instances run a plain `@Cron('* * * * * *') @Locked()` on one database for so many
  * seconds.
  *
- * @param options `body` is how many milliseconds a run takes
- * @returns for how many seconds a timer fired (but for the last), how many of them ran, the
- * seconds that ran twice or never, and how often two runs overlapped
+ * @param {string} url
+ * @param {{ instances?: number, seconds: number, body: number }} options `body` is how many
+ * milliseconds a run takes
+ * @returns {Promise<{
+ *   fired: number,
+ *   ran: number,
+ *   twice: string[],
+ *   missing: string[],
+ *   overlaps: number,
+ * }>} for how many seconds a timer fired (but for the last), how many of them ran, the seconds
+ * that ran twice or never, and how often two runs overlapped
  */
 export async function runPlainTicks(url, { instances = 3, seconds, body }) {
   const { firings, runs } = await play(url, { instances, seconds, settings: { body } });
@@ -34,8 +42,11 @@ export async function runPlainTicks(url, { instances = 3, seconds, body }) {
 /**
  * The same with an `@Interval()` of so many milliseconds.
  *
- * @returns how often the timers fired and how many runs there were, and the shortest time
- * between two starts, by the clock of the database
+ * @param {string} url
+ * @param {{ instances?: number, seconds: number, interval: number }} options
+ * @returns {Promise<{ fired: number, ran: number, shortest: number }>} how often the timers fired
+ * and how many runs there were, and the shortest time between two starts, by the clock of the
+ * database
  */
 export async function runPlainIntervals(url, { instances = 1, seconds, interval }) {
   const { firings, runs } = await play(url, { instances, seconds, settings: { interval } });

@@ -5,16 +5,41 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { MongoClient } from 'mongodb';
 import { FakeClock } from '../experiments/fake-clock.mjs';
 
+/**
+ * How often the ticks ran; `by` counts the runs of each shift of the clock.
+ *
+ * @typedef {{
+ *   ticks: number,
+ *   once: number,
+ *   twice: string[],
+ *   missing: string[],
+ *   by: Record<string, number>,
+ * }} TickVerdict
+ */
+
 const instanceFile = fileURLToPath(new URL('tick-instance.mjs', import.meta.url));
 
 /** Milliseconds after the last clock has come to the last tick. */
 const REST = 3_000;
 
 /**
- * Lets instances whose clocks are off by `shifts` (in seconds) run a job of one database once per tick, and tells which ticks ran how often.
+ * Lets instances whose clocks are off by `shifts` (in seconds) run a job of one database once per
+ * tick, and reports which ticks ran how often.
  *
- * @param options `every` seconds between ticks; `ticks` how many are judged; `kill`, after so many ticks, the instance that is ahead; `jump` sets, after
- * so many ticks, the clock of one instance to another shift: `{ after, from, to }`; `onRun` is told of each run
+ * There are `every` seconds between ticks, and `ticks` of them are judged. After `kill` ticks, the
+ * instance that is ahead is killed. `jump` sets, after so many ticks, the clock of one instance to
+ * another shift. `onRun` receives each run.
+ *
+ * @param {string} url
+ * @param {{
+ *   shifts: readonly number[],
+ *   every: number,
+ *   ticks: number,
+ *   kill?: number,
+ *   jump?: { after: number, from: number, to: number },
+ *   onRun?: (run: { tick: number, shift: number }) => void,
+ * }} options
+ * @returns {Promise<TickVerdict>}
  */
 export async function runTicks(url, { shifts, every, ticks, kill, jump, onRun = () => {} }) {
   const runs = [];

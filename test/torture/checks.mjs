@@ -1,6 +1,58 @@
 import { AFTERMATH, POLL, TAKE_OVER_SLACK, TTL } from './terms.mjs';
 
-/** Two workers that believed at the same time that they held one key. `until` is the last moment at which `held` said so. */
+/**
+ * Times are milliseconds on one clock. A hold has no `from` and `until` when the worker never
+ * believed that it held the key.
+ *
+ * @typedef {{
+ *   id: string,
+ *   worker: string,
+ *   key: string,
+ *   token: number,
+ *   grantedAt: number,
+ *   from?: number,
+ *   until?: number,
+ * }} Hold
+ *
+ * @typedef {{ id: string, worker: string, key: string, from: number, until: number }} Want
+ *
+ * @typedef {{
+ *   id: string,
+ *   hold: string,
+ *   at: number,
+ *   outcome?: 'accepted' | 'refused' | 'unknown' | 'unsent',
+ * }} Write
+ *
+ * @typedef {{
+ *   ledger: string,
+ *   id: string,
+ *   kind: 'plain' | 'claim' | 'fenced',
+ *   token: number,
+ *   value: number,
+ * }} LogEntry
+ *
+ * @typedef {{ worker: string, key: string, token: number, at: number }} Kill
+ *
+ * @typedef {{ from: number, until: number }} Span
+ *
+ * @typedef {{ check: string, at: number | undefined, text: string }} Violation
+ *
+ * @typedef {Kill & {
+ *   took: number,
+ *   heir: string,
+ *   undisturbed: boolean,
+ *   awaited: boolean,
+ *   lag: number,
+ *   tooLong: boolean,
+ * }} TakeOver
+ */
+
+/**
+ * Two workers that believed at the same time that they held one key. `until` is the last moment at which `held` said so.
+ *
+ * @param {readonly Hold[]} holds
+ * @returns {Violation[]}
+ */
 export function overlaps(holds) {
   return byKey(believed(holds)).flatMap((held) => {
     let longest;
@@ -18,7 +70,12 @@ export function overlaps(holds) {
   });
 }
 
-/** A later holder whose token is not greater, or a token that was given out twice. */
+/**
+ * A later holder whose token is not greater, or a token that was given out twice.
+ *
+ * @param {readonly Hold[]} holds
+ * @returns {Violation[]}
+ */
 export function tokensThatDoNotGrow(holds) {
   const smaller = byKey(believed(holds)).flatMap((held) =>
     held
@@ -46,7 +103,12 @@ export function tokensThatDoNotGrow(holds) {
   return [...smaller, ...repeated];
 }
 
-/** Behind the fence: each write that was carried out has no older token than the one before, and builds on its value. */
+/**
+ * Behind the fence: each write that was carried out has no older token than the one before, and builds on its value.
+ *
+ * @param {readonly LogEntry[]} log
+ * @returns {Violation[]}
+ */
 export function brokenFence(log) {
   return ledgersOf(log, 'fenced').flatMap(({ ledger, entries }) => {
     let before = { token: 0, value: 0 };
@@ -79,6 +141,10 @@ export function brokenFence(log) {
 /**
  * Beside the fence: writes that did not build on the one before. One of the two was carried out late, after the lock had gone to another, as it happens to a
  * process that is frozen between check and write. It may not have been checked late.
+ *
+ * @param {readonly LogEntry[]} log
+ * @param {{ writes: ReadonlyMap<string, Write>, holds: ReadonlyMap<string, Hold> }} told
+ * @returns {{ late: number, violations: Violation[] }}
  */
 export function lateWrites(log, { writes, holds }) {
   const late = new Set();
@@ -104,7 +170,13 @@ export function lateWrites(log, { writes, holds }) {
   return { late: late.size, violations };
 }
 
-/** What the workers were told of their writes, against what was carried out. */
+/**
+ * What the workers were told of their writes, against what was carried out.
+ *
+ * @param {readonly LogEntry[]} log
+ * @param {ReadonlyMap<string, Write>} writes
+ * @returns {Violation[]}
+ */
 export function wrongAnswers(log, writes) {
   const carriedOut = new Map();
   for (const { id } of log) carriedOut.set(id, (carriedOut.get(id) ?? 0) + 1);
@@ -123,6 +195,15 @@ export function wrongAnswers(log, writes) {
  * How long the key of each worker that was killed stayed taken, for the others who wanted it.
  *
  * Time in which other faults were at work, or had just been, does not count; nor does that in which this machine ran nobody (`lags`).
+ *
+ * @param {{
+ *   kills: readonly Kill[],
+ *   holds: readonly Hold[],
+ *   wants: readonly Want[],
+ *   disturbances: readonly Span[],
+ *   lags: readonly Span[],
+ * }} told
+ * @returns {TakeOver[]}
  */
 export function takeOvers({ kills, holds, wants, disturbances, lags }) {
   return kills.flatMap((kill) => {
@@ -159,6 +240,10 @@ export function takeOvers({ kills, holds, wants, disturbances, lags }) {
   });
 }
 
+/**
+ * @param {readonly TakeOver[]} found
+ * @returns {Violation[]}
+ */
 export function lateTakeOvers(found) {
   return found
     .filter(({ tooLong }) => tooLong)

@@ -1,2 +1,0 @@
-/** A free port of 127.0.0.1. */
-export function freePort(): Promise<number>;
