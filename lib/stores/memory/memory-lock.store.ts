@@ -30,45 +30,52 @@ import {
   type LeaseRequest,
 } from '../shared/requests.js';
 
-/** What the row of a key is in the SQL stores. */
+/** A key and its lock, like a row of the lock table in the SQL stores. */
 interface LockEntry extends Omit<KeyState, 'key' | 'now' | 'owned'> {
   /** `null` for a key without a holder, also while a release keeps it taken. */
   owner: string | null;
 }
 
-/** `expiresAt` of a free key. Not "now": a clock that steps back must not make a released key busy. */
-const FREE = 0;
-
-/** A key that was never locked, and has no token yet. */
+/**
+ * A key that was never locked, and has no token yet. A free key expires at 0 and not "now": a clock
+ * that steps back must not make a released key busy.
+ */
 const UNUSED: LockEntry = {
   owner: null,
   label: null,
   token: 0,
   startedAt: 0,
   renewedAt: 0,
-  expiresAt: FREE,
+  expiresAt: 0,
   lastTick: null,
   paused: false,
 };
 
 /** How a {@link MemoryLockStore} keeps time and how much it remembers. @publicApi */
 export interface MemoryLockStoreOptions {
-  /** The clock, in epoch milliseconds. Default: the machine's at start, going on monotonically, so that it never steps back. */
+  /**
+   * The clock, in epoch milliseconds. Default: the machine's clock at start, which then goes on
+   * monotonically, so that it never steps back.
+   */
   now?: (() => number) | undefined;
-  /** How many free keys are remembered with their last run, at least; the oldest are forgotten first. Default 10,000. */
+  /**
+   * How many free keys the store remembers with their last run, at least. It forgets the oldest
+   * first. Default 10,000.
+   */
   history?: number | undefined;
 }
 
 /**
- * Keeps locks in the memory of one process, with the semantics of the stores that keep them in a database: for tests, and for applications
- * that are a single process. What must outlive the process, as that a tick has run, is not what it is for.
+ * Keeps locks in the memory of one process, with the semantics of the stores that keep them in a
+ * database: for tests, and for applications that are a single process. It forgets everything when
+ * the process ends, also which ticks have run.
  *
  * @publicApi
  */
 export class MemoryLockStore
   implements LockStore, WaiterRelease, BatchRenewer, LockInspector, LockPauser, TickKeeper, StoreDescription
 {
-  /** It keeps them while the process runs. */
+  /** It keeps ticks while the process runs. */
   readonly keepsTicks = true;
   /** In the order of their last grant or end, oldest first. */
   private readonly entries = new Map<string, LockEntry>();
@@ -94,7 +101,7 @@ export class MemoryLockStore
     const now = this.milliseconds();
     const entry = this.entries.get(wanted.key);
     if (entry && wanted.resend && entry.owner === wanted.owner) {
-      renewLease(entry, now, wanted.ttl);
+      Object.assign(entry, leaseFrom(now, wanted.ttl));
       return { acquired: true, fencingToken: entry.token };
     }
     const state = stateOf(wanted.key, entry ?? UNUSED, now);
@@ -122,12 +129,7 @@ export class MemoryLockStore
     const now = this.milliseconds();
     const entry = this.ownEntry(lease, now);
     if (!entry) return false;
-    this.put(lease.key, {
-      ...entry,
-      owner: null,
-      expiresAt: keepFor === 0 ? FREE : expiry(now, keepFor),
-      lastRun: runOf(entry, now, outcome),
-    });
+    this.end(lease.key, entry, now, outcome, keepFor);
     return true;
   }
 
@@ -142,8 +144,7 @@ export class MemoryLockStore
     const entry = this.ownEntry(lease, now);
     if (!entry) return { acquired: false, reason: 'held' };
     if (entry.paused) return { acquired: false, reason: 'paused' };
-    const granted = { ...lease, owner: nextOwner };
-    const fencingToken = this.grant(granted, now, {
+    const fencingToken = this.grant({ ...lease, owner: nextOwner }, now, {
       lastRun: runOf(entry, now, outcome),
       lastTick: entry.lastTick,
     });
@@ -159,11 +160,9 @@ export class MemoryLockStore
   async list(request: ListRequest): Promise<LockPage> {
     const wanted = listRequestOf(request);
     const now = this.milliseconds();
-    const held = [...this.entries].filter(([, entry]) => entry.expiresAt > now);
-    return sortedPage(
-      held.map(([key, entry]) => recordOf(stateOf(key, entry, now))),
-      wanted,
-    );
+    const held = [...this.entries].filter(([, { expiresAt }]) => expiresAt > now);
+    const records = held.map(([key, entry]) => recordOf(stateOf(key, entry, now)));
+    return sortedPage(records, wanted);
   }
 
   async forceRelease(key: string): Promise<boolean> {
@@ -171,9 +170,7 @@ export class MemoryLockStore
     const now = this.milliseconds();
     const entry = this.entries.get(stored);
     if (!entry || entry.expiresAt <= now) return false;
-    // A key that is merely kept has no holder whose run could fail.
-    const lastRun = entry.owner ? runOf(entry, now, 'failed') : entry.lastRun;
-    this.put(stored, { ...entry, owner: null, expiresAt: FREE, lastRun });
+    this.end(stored, entry, now, 'failed');
     return true;
   }
 
@@ -206,15 +203,22 @@ export class MemoryLockStore
     history: Pick<LockEntry, 'lastRun' | 'lastTick'>,
   ): number {
     const token = this.nextToken();
-    const lease = { startedAt: now, renewedAt: now, expiresAt: expiry(now, ttl) };
+    const lease = { startedAt: now, ...leaseFrom(now, ttl) };
     this.put(key, { owner, label, token, ...lease, ...history, paused: false });
     return token;
+  }
+
+  private end(key: string, entry: LockEntry, now: number, outcome: LockOutcome, keepFor = 0): void {
+    // A key that is merely kept has no holder whose run could fail.
+    const lastRun = entry.owner ? runOf(entry, now, outcome) : entry.lastRun;
+    const { expiresAt } = keepFor === 0 ? UNUSED : leaseFrom(now, keepFor);
+    this.put(key, { ...entry, owner: null, expiresAt, lastRun });
   }
 
   private extend({ ttl, ...lease }: LeaseRenewal): boolean {
     const now = this.milliseconds();
     const entry = this.ownEntry(lease, now);
-    if (entry) renewLease(entry, now, ttl);
+    if (entry) Object.assign(entry, leaseFrom(now, ttl));
     return entry !== undefined;
   }
 
@@ -246,7 +250,10 @@ export class MemoryLockStore
     if (this.entries.size > this.forgetAt) this.forget();
   }
 
-  /** Keys made from ids would pile up for ever. It looks at every entry, and so runs only once in `history` new keys. */
+  /**
+   * Keys that are made from ids would pile up for ever. This looks at every entry, so it runs only
+   * once in `history` new keys.
+   */
   private forget(): void {
     const now = this.milliseconds();
     const free = [...this.entries].filter(([, entry]) => entry.expiresAt <= now && !entry.paused);
@@ -268,12 +275,7 @@ function runOf({ label, startedAt }: LockEntry, endedAt: number, outcome: LockOu
   return { label, startedAt, endedAt, outcome };
 }
 
-function renewLease(entry: LockEntry, now: number, ttl: number): void {
-  entry.renewedAt = now;
-  entry.expiresAt = expiry(now, ttl);
-}
-
-/** Rounded up: a lease must not end before its holder believes that it does. */
-function expiry(now: number, ttl: number): number {
-  return Math.min(Math.ceil(now + ttl), Number.MAX_SAFE_INTEGER);
+function leaseFrom(now: number, ttl: number): Pick<LockEntry, 'renewedAt' | 'expiresAt'> {
+  // Rounded up: a lease must not end before its holder believes that it does.
+  return { renewedAt: now, expiresAt: Math.min(Math.ceil(now + ttl), Number.MAX_SAFE_INTEGER) };
 }

@@ -1,15 +1,5 @@
-/** Milliseconds that any operation may take, unless its ttl leaves less. */
+/** Milliseconds that an operation may take if its caller sets no limit. */
 export const OPERATION_LIMIT = 10_000;
-
-const SHORTEST_LIMIT = 1_000;
-
-/**
- * Milliseconds within which acquire or renew must be answered: a third of the ttl, so that another try still fits into the lease; but no
- * connection is thrown away for being slow during a moment.
- */
-export function limitOf(ttl: number): number {
-  return Math.min(Math.max(ttl / 3, SHORTEST_LIMIT), OPERATION_LIMIT);
-}
 
 /** The database did not answer within the limit of the operation: it may or may not have been carried out. */
 export class NoAnswerError extends Error {

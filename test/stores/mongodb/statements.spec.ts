@@ -101,9 +101,10 @@ if (mongodbIsSelected())
     it('B7 are acknowledged by a majority and journalled, each within its limits', async () => {
       const key = newKey();
       await sentBy(async () => {
-        await store.acquire(key, 'o', 6_000);
-        await store.renew(key, 'o', 6_000);
-        await store.renewMany([{ key, owner: 'o', ttl: 6_000 }]);
+        const timeout = 2_000;
+        await store.acquire(key, 'o', 6_000, { timeout });
+        await store.renew(key, 'o', 6_000, { timeout });
+        await store.renewMany([{ key, owner: 'o', ttl: 6_000 }], { timeout });
         await store.release(key, 'o');
         await store.forceRelease(key);
         await store.purge({ prefix: key, olderThan: 0 });
