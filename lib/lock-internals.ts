@@ -49,17 +49,18 @@ export class LockInternals {
   readonly admin: LockAdmin;
   /** Adds the ticks of scheduled methods to an inspection. The decorators set it at start. */
   addTicks: LockAdminOptions['addTicks'] = (found) => Promise.resolve(found);
+  readonly keys = new KnownKeys();
+  /** Knows whether a transaction of the call chain is open, to warn of locks inside of it. */
+  readonly transactions = new OuterTransactions((error) => this.logger.transactionsUnknown(error));
   enabled: boolean;
   stopping = false;
   readonly #options: LockServiceOptions;
-  readonly #keys = new KnownKeys();
   /** The settings of the module and of its decorators: the store has to be able to keep all of them. */
   readonly #standing: LockSettings[];
   /** The work under locks, which a shutdown awaits. */
   readonly #work: InFlight;
   readonly #statusFile: StatusFile | undefined;
   readonly #purges: PurgeSchedule | undefined;
-  readonly #transactions = new OuterTransactions((error) => this.logger.transactionsUnknown(error));
   #open: Engine | undefined;
   #opening: Promise<Engine> | undefined;
   /** Whether enable() or disable() was called last. */
@@ -154,17 +155,13 @@ export class LockInternals {
   acquire(call: LockCall): Promise<Lock | LockNotAcquiredError> {
     if (!this.enabled) return Promise.resolve(this.standIn(call.key));
     if (!this.#open) return this.start().then(() => this.acquire(call));
-    if (this.#transactions.open) this.logger.insideTransaction(call.key, call.job);
+    if (this.transactions.open) this.logger.insideTransaction(call.key, call.job);
     const { store } = this.#open;
     assertCapable(store, call.settings);
     this.#checkShutdownHooks(store);
     const nested = this.#lockAround(call.key) !== undefined;
-    const acquisition = new Acquisition(
-      nested ? { ...call, nested } : call,
-      this.storeKey(call.key),
-      this.#open,
-    );
-    const acquiring = acquisition.acquire();
+    const wanted = nested ? { ...call, nested } : call;
+    const acquiring = new Acquisition(wanted, this.storeKey(call.key), this.#open).acquire();
     return this.#statusFile && call.settings.wait > 0 ? this.#statusFile.during(acquiring) : acquiring;
   }
 
@@ -189,24 +186,14 @@ export class LockInternals {
 
   /** The handle that stands in for a lock while locking is disabled. */
   standIn(key: string): Lock {
-    const token = this.#keys.makeLocalToken(key, this.clock.date());
+    const token = this.keys.makeLocalToken(key, this.clock.date());
     return unlocked(key, token, this.clock, async () => (await this.start()).store);
-  }
-
-  /** Notes the token of a lock that another process handed off while locking is disabled here. */
-  noteToken(key: string, fencingToken: number): void {
-    this.#keys.granted(key, fencingToken);
   }
 
   /** Has a stream that a handler returned given up when it has no user within one ttl; `giveUp` says whether that was so. */
   whenUnused({ key, settings }: LockCall, giveUp: () => boolean): Timer {
     const warn = (): void => this.logger.unusedStream(key);
     return this.clock.after(Math.min(settings.ttl, DEFAULTS.ttl), () => giveUp() && warn(), false);
-  }
-
-  /** Finds the providers that know whether a transaction is open, to warn of locks inside of it. */
-  lookForTransactions(providers: Iterable<unknown>): void {
-    this.#transactions.find(providers);
   }
 
   /** Logs the line at start. */
@@ -237,7 +224,7 @@ export class LockInternals {
       this.#open = await openEngine(() => this.#makeStore(), {
         clock: this.clock,
         queues: this.queues,
-        keys: this.#keys,
+        keys: this.keys,
         publisher: this.publisher,
         logger: this.logger,
         heldChanged: () => this.#statusFile?.changed(),
@@ -261,7 +248,7 @@ export class LockInternals {
 
   /** Waits until the clock has passed the tokens that were made while locking was disabled: the store's tokens have to be greater. */
   async #passLocalTokens(): Promise<void> {
-    const ahead = this.#keys.lastLocalToken / 1_000 - this.clock.date();
+    const ahead = this.keys.lastLocalToken / 1_000 - this.clock.date();
     if (ahead < 0 || ahead > TOKENS_AHEAD) return;
     await sleep(Math.floor(ahead) + 1); // not on `clock`, which stands still in tests
   }

@@ -102,7 +102,7 @@ export class LockModule
     assertService(this.locks);
     const jobs = new LockedExplorer(this.discovery, this.locks, this.name).explore();
     const { internals } = this;
-    internals.lookForTransactions(this.discovery.getProviders().map(({ instance }) => instance as unknown));
+    internals.transactions.find(this.discovery.getProviders().map(({ instance }) => instance as unknown));
     if (internals.enabled) await internals.start(); // last: after a start that failed, nothing closes the store
     internals.announce(jobs(internals.keepsTicks));
   }

@@ -104,7 +104,7 @@ export class LockService {
     const { defaults } = internals.settings;
     const settings = readSettings(`restore() of "${key}"`, { ...options, ttl }, defaults);
     if (!internals.enabled) {
-      internals.noteToken(key, fencingToken);
+      internals.keys.granted(key, fencingToken);
       return internals.standIn(key);
     }
     if (internals.stopping) throw shuttingDown();
