@@ -96,8 +96,8 @@ class TypeOrmExecutor implements SqlExecutor<unknown, EntityManager> {
   }
 
   get sqlite(): SqliteFile | undefined {
-    const { databaseConnection: connection } = this.driver;
-    return connection && { file: this.options.database, connection };
+    const { databaseConnection: shared } = this.driver;
+    return shared && { file: this.options.database, inTransaction: shared.inTransaction === true };
   }
 
   async borrow(): Promise<BorrowedConnection<unknown, EntityManager>> {

@@ -1,7 +1,6 @@
 import type { LockAcquireResult } from '../../interfaces/lock-store.interface.js';
 import { CONTENTION } from '../shared/conditions.js';
-import type { OpenDatabase } from './lock-operations.js';
-import type { LockStatements, Run, SqlAcquireRequest } from './lock-statements.js';
+import type { LockDatabase, LockStatements, Run, SqlAcquireRequest } from './lock-statements.js';
 
 /**
  * Makes one attempt, and queues this process if another one holds the key.
@@ -9,7 +8,7 @@ import type { LockStatements, Run, SqlAcquireRequest } from './lock-statements.j
  * @param waiting whether the caller goes on waiting, and this process can be notified of the key
  */
 export async function acquireKey(
-  { statements, wakeUps }: OpenDatabase,
+  { statements, wakeUps }: LockDatabase,
   run: Run,
   request: SqlAcquireRequest,
   waiting: boolean,

@@ -1,22 +1,20 @@
 import { LockError, LockStoreError } from '../../lock.errors.js';
 import { OPERATION_LIMIT } from '../shared/time-limit.js';
-import type { LockDatabase, Run } from './lock-statements.js';
+import type { LockDatabase, OnReleased, Run } from './lock-statements.js';
 import { tableName, type LockTable } from './lock-table.ddl.js';
 import { resolveTable } from './lock-table.schema.js';
 import { MysqlLocks } from './mysql/mysql-locks.js';
 import { Mysql2Driver, type Mysql2Connection } from './mysql/mysql2-driver.js';
-import { PooledConnections } from './pooled-connections.js';
-import { PooledTransactions } from './pooled-transactions.js';
+import { PooledConnections, PooledTransactions } from './pooled-connections.js';
 import { PgDriver, type PgClient } from './postgres/pg-driver.js';
 import { openPostgresLink } from './postgres/postgres-link.js';
 import { PostgresLocks } from './postgres/postgres-locks.js';
 import { postgresStatements } from './postgres/postgres-statements.js';
 import { PostgresWakeUps } from './postgres/wake-ups.js';
-import { assertPostgres, mysqlServer } from './server-version.js';
+import { assertPostgres, mysqlServer } from './server-checks.js';
 import type { SqlExecutor, Warn } from './sql-executor.js';
 import type { SqlStoreSettings } from './sql-store.options.js';
-import type { Sqlite } from './sqlite/sqlite-connection.js';
-import { SqliteOwnConnection } from './sqlite/sqlite-own-connection.js';
+import { SqliteOwnConnection, type Sqlite } from './sqlite/sqlite-connection.js';
 import { SqliteLocks } from './sqlite/sqlite-locks.js';
 import { SqliteTransactions } from './sqlite/sqlite-transactions.js';
 
@@ -32,11 +30,12 @@ const LISTENING_KEEP_ALIVE = 10_000;
 export async function openLockDatabase(
   executor: SqlExecutor,
   settings: SqlStoreSettings,
+  onReleased: OnReleased,
   warn: Warn,
 ): Promise<LockDatabase> {
   const { type } = executor;
   assertAvailable(type, settings);
-  if (type === 'postgres') return openPostgres(executor as SqlExecutor<PgClient>, settings, warn);
+  if (type === 'postgres') return openPostgres(executor as SqlExecutor<PgClient>, settings, onReleased, warn);
   if (type === 'mysql' || type === 'mariadb')
     return openMysql(executor as SqlExecutor<Mysql2Connection>, settings, warn);
   if (type === 'better-sqlite3') return openSqlite(executor as SqlExecutor<Sqlite>, settings.table);
@@ -59,7 +58,8 @@ function assertAvailable(type: string, { asyncRelease, preparedStatements }: Sql
 
 async function openPostgres(
   executor: SqlExecutor<PgClient>,
-  { table, asyncRelease, preparedStatements }: SqlStoreSettings,
+  { table, asyncRelease, preparedStatements, wakeUps }: SqlStoreSettings,
+  onReleased: OnReleased,
   warn: Warn,
 ): Promise<LockDatabase> {
   const driver = new PgDriver({ named: preparedStatements, warn });
@@ -70,19 +70,16 @@ async function openPostgres(
   });
   const statements = postgresStatements(tableName('postgres', resolved), { asyncRelease, weak: table.weak });
   const locks = new PostgresLocks(statements);
+  const connect = (abandoned: AbortSignal) => openPostgresLink(executor, LISTENING_KEEP_ALIVE, abandoned);
+  const notifying = wakeUps ? new PostgresWakeUps(locks, sessions, connect, onReleased) : undefined;
   return {
     kind: 'postgres',
     table: resolved,
     sessions,
     transactions: new PooledTransactions(executor, driver, warn, 'READ COMMITTED'),
     statements: locks,
-    openWakeUps: (onReleased) =>
-      new PostgresWakeUps(
-        locks,
-        sessions,
-        (abandoned) => openPostgresLink(executor, LISTENING_KEEP_ALIVE, abandoned),
-        onReleased,
-      ),
+    wakeUps: notifying,
+    close: async () => notifying?.close(),
   };
 }
 
@@ -112,6 +109,7 @@ async function openMysql(
       skipsLocked: mariadb ? atLeast(10, 6) : atLeast(8, 0),
       logsStatements: await logsStatements(sessions),
     }),
+    close: async () => undefined,
   };
 }
 
@@ -125,6 +123,7 @@ async function openSqlite(executor: SqlExecutor<Sqlite>, table: LockTable): Prom
     sessions: own,
     transactions: new SqliteTransactions(executor, name, own),
     statements: new SqliteLocks(name),
+    close: async () => own.close(),
   };
 }
 

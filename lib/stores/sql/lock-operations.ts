@@ -1,19 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LockError, LockStoreError } from '../../lock.errors.js';
-import { Opening } from '../shared/opening.js';
 import { OPERATION_LIMIT } from '../shared/time-limit.js';
 import { openLockDatabase } from './lock-database.js';
-import type {
-  GuardRequest,
-  LockDatabase,
-  OnReleased,
-  ProcessWakeUps,
-  ReleaseResult,
-  Run,
-} from './lock-statements.js';
-import { prepareTable } from './lock-table.js';
-import { warnOfLostCommits } from './lost-commits.js';
+import { NEVER } from './lock-row.js';
+import type { GuardRequest, LockDatabase, OnReleased, ReleaseResult, Run } from './lock-statements.js';
+import { nameOf, type LockTable } from './lock-table.ddl.js';
+import { assertRights, missingRight, prepareTable, replaceTable } from './lock-table.js';
+import { warnOfLostCommits } from './server-checks.js';
 import type { OpenExecutor, SqlExecutor, Warn } from './sql-executor.js';
+import { SqlOpening } from './sql-opening.js';
 import type { SqlStoreSettings } from './sql-store.options.js';
 import {
   CollisionError,
@@ -22,23 +17,13 @@ import {
   storeFailure,
   transactionFailure,
 } from './store-failure.js';
-import { assertRights, missingRight } from './table-rights.js';
-import { replaceTable } from './vanished-table.js';
-import { NEVER } from './lock-row.js';
-import { nameOf, type LockTable } from './lock-table.ddl.js';
-
-/** A lock database that is in use. */
-export interface OpenDatabase extends LockDatabase {
-  executor: SqlExecutor;
-  wakeUps: ProcessWakeUps | undefined;
-}
 
 /**
  * The work of an operation on a connection of its own.
  *
  * @param before its result on the connection before, see {@link LockSessions}
  */
-type Work<T> = (database: OpenDatabase, run: Run, before: T | undefined) => Promise<T>;
+type Work<T> = (database: LockDatabase, run: Run, before: T | undefined) => Promise<T>;
 
 /** What an operation may take besides its work. */
 export interface OperationOptions {
@@ -53,45 +38,48 @@ const ROW_PATIENCE = 1_000;
 /** Short enough to find a key free for a moment that many acquire and release in turn. */
 const LONGEST_PAUSE = 40;
 
-/** Runs operations on the lock table; opens the database before the first one. Whatever fails is one of our errors. */
+/** Runs operations on the lock table. The first one opens the database. */
 export class LockOperations {
-  private readonly opening = new Opening(() => this.openDatabase());
-  /** The kind of database, as soon as it is known. */
-  kind = 'typeorm';
-  /** With its schema, as soon as that is known. */
-  table: LockTable;
   /** The longest finite ttl of this process's settings and calls so far, in milliseconds. */
   longestTtl = 0;
+  private readonly opening: SqlOpening<LockDatabase>;
+  /** Of the last opening. */
   private executor: SqlExecutor | undefined;
+  private database: LockDatabase | undefined;
   private vanished = false;
   private replacing: Promise<void> | undefined;
-  /** How processes are notified, as soon as the database is open. */
-  wakeUps: ProcessWakeUps | undefined;
 
   constructor(
-    private readonly openExecutor: OpenExecutor,
+    openExecutor: OpenExecutor,
     private readonly settings: SqlStoreSettings,
     private readonly onReleased: OnReleased,
-    private readonly warn: Warn = () => undefined,
+    private readonly warn: Warn,
   ) {
-    this.table = settings.table;
+    this.opening = new SqlOpening('open the lock store', openExecutor, (executor) => this.prepare(executor));
+  }
+
+  /** The kind of database, as soon as it is known. */
+  get kind(): string {
+    return this.database?.kind ?? 'typeorm';
+  }
+
+  /** The table, as soon as it is known with its schema; SQLite has none. */
+  get table(): LockTable {
+    return this.database && this.kind !== 'better-sqlite3' ? this.database.table : this.settings.table;
+  }
+
+  /** How processes are notified, as soon as the database is open. */
+  get wakeUps(): LockDatabase['wakeUps'] {
+    return this.database?.wakeUps;
   }
 
   async open(): Promise<void> {
     await this.opening.start();
-    const database = await this.opening.get('open it');
-    try {
-      await assertRights(database);
-    } catch (error) {
-      throw storeFailure(error, `write to the table ${nameOf(this.table)}`, database.executor.description);
-    }
+    await this.opening.run(`write to the table ${nameOf(this.table)}`, assertRights);
   }
 
   async close(): Promise<void> {
-    const database = await this.opening.close();
-    await database?.wakeUps?.close();
-    await database?.sessions.close();
-    await database?.executor.close();
+    await this.opening.close();
   }
 
   /**
@@ -103,22 +91,23 @@ export class LockOperations {
   async run<T>(
     doing: string,
     work: Work<T>,
-    { timeout = OPERATION_LIMIT, owners = [] }: OperationOptions = {},
+    { timeout = OPERATION_LIMIT, owners }: OperationOptions = {},
   ): Promise<T> {
-    const database = await this.opening.get(doing);
-    const { sessions, executor } = database;
-    const startedAt = performance.now();
-    const attempt = (limit: number) => sessions.use<T>(limit, (run, before) => work(database, run, before));
-    try {
-      if (this.vanished) await this.replace(database);
-      return await attempt(timeout).catch(async (error: unknown) => {
-        if (!isMissingTable(error, database.table.table)) throw error;
-        await this.replace(database);
-        return attempt(startedAt + timeout - performance.now());
-      });
-    } catch (error) {
-      throw storeFailure(error, doing, executor.description, owners);
-    }
+    return this.opening.run(
+      doing,
+      async (database) => {
+        const until = performance.now() + timeout;
+        const attempt = (limit: number) =>
+          database.sessions.use<T>(limit, (run, before) => work(database, run, before));
+        if (this.vanished) await this.replace(database);
+        return attempt(timeout).catch(async (error: unknown) => {
+          if (!isMissingTable(error, database.table.table)) throw error;
+          await this.replace(database);
+          return attempt(until - performance.now());
+        });
+      },
+      owners,
+    );
   }
 
   /**
@@ -127,19 +116,6 @@ export class LockOperations {
    */
   expectTtl(ttl: number): void {
     if (ttl > this.longestTtl && ttl < NEVER) this.longestTtl = Math.ceil(ttl);
-  }
-
-  /**
-   * Creates the table again after it has vanished. All operations that notice it wait for the
-   * same replacement.
-   */
-  private async replace(database: OpenDatabase): Promise<void> {
-    this.vanished = true;
-    this.replacing ??= replaceTable(database, this.settings.autoCreate, this.longestTtl, this.warn).finally(
-      () => (this.replacing = undefined),
-    );
-    await this.replacing;
-    this.vanished = false;
   }
 
   /** Changes one row; `false` if there was nothing to change. */
@@ -192,10 +168,10 @@ export class LockOperations {
   /** Runs `work` in a transaction of its own. What `work` rejects with is rejected as it is. */
   async transaction<T>(work: (transaction: unknown) => Promise<T>): Promise<T> {
     let doing = 'begin a transaction';
-    const { transactions, executor } = await this.opening.get(doing);
+    const { database, executor } = await this.opening.get(doing);
     let thrown: { error: unknown } | undefined;
     try {
-      return await transactions.run(async (transaction) => {
+      return await database.transactions.run(async (transaction) => {
         doing = 'commit a transaction';
         return work(transaction).catch((error: unknown) => {
           thrown = { error };
@@ -210,23 +186,23 @@ export class LockOperations {
   /** Locks the row until the caller's transaction ends; `false` when the request is not true. */
   async guard(transaction: unknown, request: GuardRequest): Promise<boolean> {
     const doing = `guard "${request.key}" in a transaction`;
-    const { executor, transactions, statements } = await this.opening.get(doing);
-    const target = executor.description;
-    const guarding = await transactions
-      .within(transaction, doing, (run) => statements.guard(run, request))
-      .catch((error: unknown) => {
-        throw storeFailure(error, doing, target, [request.owner]);
-      });
-    if (guarding === 'snapshot')
-      throw new LockError(
-        `Could not ${doing}: at its isolation level a renewal since it began would look like a loss. Begin it at READ COMMITTED, or run the work in lock.transaction().`,
-      );
-    if (guarding === 'changed')
-      throw new LockStoreError(
-        `Could not ${doing}: in ${target} others have written since the transaction began, as by a renewal of the lock. Run the work in lock.transaction(), which is prepared for that.`,
-        { transient: true },
-      );
-    return guarding === 'held';
+    return this.opening.run(
+      doing,
+      async ({ transactions, statements }, { description }) => {
+        const result = await transactions.within(transaction, doing, (run) => statements.guard(run, request));
+        if (result === 'snapshot')
+          throw new LockError(
+            `Could not ${doing}: at its isolation level a renewal since it began would look like a loss. Begin it at READ COMMITTED, or run the work in lock.transaction().`,
+          );
+        if (result === 'changed')
+          throw new LockStoreError(
+            `Could not ${doing}: in ${description} others have written since the transaction began, as by a renewal of the lock. Run the work in lock.transaction(), which is prepared for that.`,
+            { transient: true },
+          );
+        return result === 'held';
+      },
+      [request.owner],
+    );
   }
 
   /** Reports whether the caller's transaction, which a guard has used, is still open. */
@@ -234,26 +210,34 @@ export class LockOperations {
     return this.executor?.watchTransaction(transaction) ?? (() => false);
   }
 
-  private async openDatabase(): Promise<OpenDatabase> {
-    const { table, autoCreate } = this.settings;
-    const executor = await this.openExecutor();
+  private async prepare(executor: SqlExecutor): Promise<LockDatabase> {
     let database: LockDatabase | undefined;
     try {
-      database = await openLockDatabase(executor, this.settings, this.warn);
-      await prepareTable(database, database.table, autoCreate);
+      database = await openLockDatabase(executor, this.settings, this.onReleased, this.warn);
+      await prepareTable(database, this.settings.autoCreate);
       await warnOfLostCommits(database, this.warn);
-      this.kind = database.kind;
-      this.table = database.kind === 'better-sqlite3' ? table : database.table;
-      this.wakeUps = this.settings.wakeUps ? database.openWakeUps?.(this.onReleased) : undefined;
-      this.executor = executor;
-      return { ...database, executor, wakeUps: this.wakeUps };
     } catch (error) {
-      await database?.sessions.close();
-      await executor.close();
-      const place = database?.table ?? table;
-      const failure = isDenied(error) ? missingRight(place, error) : error;
-      throw storeFailure(failure, `open the lock store (table ${nameOf(place)})`, executor.description);
+      await database?.close();
+      const table = database?.table ?? this.settings.table;
+      const failure = isDenied(error) ? missingRight(table, error) : error;
+      throw storeFailure(failure, `open the lock store (table ${nameOf(table)})`, executor.description);
     }
+    this.executor = executor;
+    this.database = database;
+    return database;
+  }
+
+  /**
+   * Creates the table again after it has vanished. All operations that notice it wait for the
+   * same replacement.
+   */
+  private async replace(database: LockDatabase): Promise<void> {
+    this.vanished = true;
+    this.replacing ??= replaceTable(database, this.settings.autoCreate, this.longestTtl, this.warn).finally(
+      () => (this.replacing = undefined),
+    );
+    await this.replacing;
+    this.vanished = false;
   }
 }
 

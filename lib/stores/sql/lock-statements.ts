@@ -47,7 +47,6 @@ export interface LockSessions {
    * back, but may have been committed
    */
   use<T>(limit: number, work: (run: Run, before?: T) => Promise<T>): Promise<T>;
-  close(): Promise<void>;
 }
 
 /** Transactions on connections that the application uses. */
@@ -187,13 +186,15 @@ export type OnReleased = (key?: string, othersPoll?: boolean) => boolean;
 
 /** A database that was found able to keep locks. */
 export interface LockDatabase {
-  /** For people, and to choose the DDL: `mariadb` also when TypeORM was told `mysql`. */
+  /** For people, and to choose the DDL: `mariadb` also when the client was configured for `mysql`. */
   kind: 'postgres' | 'mysql' | 'mariadb' | 'better-sqlite3';
   /** With the schema that every statement names. */
   table: LockTable;
   sessions: LockSessions;
   transactions: LockTransactions;
   statements: LockStatements;
-  /** Opens the wake-ups, where the database can notify processes. */
-  openWakeUps?: (onReleased: OnReleased) => ProcessWakeUps;
+  /** Missing where the database cannot notify processes. */
+  wakeUps?: ProcessWakeUps | undefined;
+  /** Ends what the store has opened in the database, but not the executor. */
+  close(): Promise<void>;
 }

@@ -1,52 +1,62 @@
+import { randomBytes } from 'node:crypto';
 import { LockError, LockStoreError } from '../../lock.errors.js';
+import { safeError } from '../../safe-error.js';
 import { OPERATION_LIMIT } from '../shared/time-limit.js';
+import { columnsIn, NEVER } from './lock-row.js';
 import type { LockDatabase, Run } from './lock-statements.js';
-import { columnsIn } from './lock-row.js';
 import { createTable, CREATION_LOCK, nameOf, tableName, type LockTable } from './lock-table.ddl.js';
 import { literal, missingSchema } from './lock-table.schema.js';
+import { assertClock } from './mysql/session-settings.js';
+import type { Warn } from './sql-executor.js';
 import { createTrigger } from './sqlite/sqlite-statements.js';
-import { isMissingSchema, isMissingTable } from './store-failure.js';
+import {
+  isContention,
+  isDenied,
+  isExistingTable,
+  isMissingSchema,
+  isMissingTable,
+  isNotLoggable,
+} from './store-failure.js';
 
-/** Sees to it that the table is there with all its columns. DDL is only issued when it is missing: the user may not be allowed to. */
-export async function prepareTable(
-  database: LockDatabase,
-  table: LockTable,
-  autoCreate: boolean,
-): Promise<void> {
-  const ddl = ddlCall(database.kind, table);
-  await database.sessions.use(OPERATION_LIMIT, async (run) => {
-    let columns = await columnsOf(run, database, table);
+/**
+ * Sees to it that the table is there with all its columns. It issues DDL only if the table is
+ * missing, since the user may lack the right to.
+ */
+export async function prepareTable(database: LockDatabase, autoCreate: boolean): Promise<void> {
+  const { kind, table, sessions } = database;
+  await sessions.use(OPERATION_LIMIT, async (run) => {
+    let columns = await columnsOf(run, database);
     if (!columns) {
-      if (!autoCreate) throw missingTable(database.kind, table);
-      await create(run, database, table);
-      columns = await columnsOf(run, database, table);
+      if (!autoCreate) throw missingTable(database);
+      await create(run, database);
+      columns = await columnsOf(run, database);
     }
-    const missing = columnsIn(database.kind).filter((column) => !columns?.includes(column));
+    const missing = columnsIn(kind).filter((column) => !columns?.includes(column));
     if (missing.length > 0)
       throw new LockStoreError(
-        `The table ${nameOf(table)} lacks the columns ${missing.join(', ')}. Add them as ${ddl} has ` +
+        `The table ${nameOf(table)} lacks the columns ${missing.join(', ')}. Add them as ${ddlCall(database)} has ` +
           'them, or set the option table to another name.',
       );
-    if (database.kind === 'postgres') await assertDurability(run, table);
-    if (database.kind === 'better-sqlite3') await run(createTrigger(table));
+    if (kind === 'postgres') await assertDurability(run, table);
+    if (kind === 'better-sqlite3') await run(createTrigger(table));
   });
 }
 
-/** The error for a table that a migration has to make. */
-export function missingTable(kind: LockDatabase['kind'], table: LockTable): LockStoreError {
+/** The error for a table that a migration has to create. */
+function missingTable(database: LockDatabase): LockStoreError {
   return new LockStoreError(
-    `The table ${nameOf(table)} is missing, and autoCreate is off. Run a migration made by lockTableMigration(), or the ` +
-      `statement that ${ddlCall(kind, table)} or npx nestjs-locked ddl gives.`,
+    `The table ${nameOf(database.table)} is missing, and autoCreate is off. Run a migration made by lockTableMigration(), or the ` +
+      `statement that ${ddlCall(database)} or npx nestjs-locked ddl gives.`,
   );
 }
 
 /** How a user gets the statement that creates the table. */
-function ddlCall(kind: string, { table, schema }: LockTable): string {
+function ddlCall({ kind, table: { table, schema } }: LockDatabase): string {
   const where = schema === undefined || kind === 'better-sqlite3' ? '' : `, schema: '${schema}'`;
   return `TypeOrmLockStore.ddl('${kind}', { table: '${table}'${where} })`;
 }
 
-/** Who believes a lock to be durable must not find it in a table that PostgreSQL empties after a crash. */
+/** Refuses a table that PostgreSQL empties after a crash, unless its locks are meant to be weak; and the reverse. */
 async function assertDurability(run: Run, table: LockTable): Promise<void> {
   const name = tableName('postgres', table);
   const { rows } = await run(
@@ -64,7 +74,7 @@ async function assertDurability(run: Run, table: LockTable): Promise<void> {
     );
 }
 
-async function columnsOf(run: Run, { kind }: LockDatabase, table: LockTable): Promise<string[] | undefined> {
+async function columnsOf(run: Run, { kind, table }: LockDatabase): Promise<string[] | undefined> {
   try {
     return (await run(`SELECT * FROM ${tableName(kind, table)} WHERE 1 = 0`)).columns;
   } catch (error) {
@@ -73,12 +83,127 @@ async function columnsOf(run: Run, { kind }: LockDatabase, table: LockTable): Pr
   }
 }
 
-async function create(run: Run, { kind }: LockDatabase, table: LockTable): Promise<void> {
+async function create(run: Run, { kind, table }: LockDatabase): Promise<void> {
   const ddl = createTable(kind, table);
   try {
     // A text of two statements is one transaction, at whose end the advisory lock is free again.
     await run(kind === 'postgres' ? `SELECT pg_advisory_xact_lock(${CREATION_LOCK}); ${ddl}` : ddl);
   } catch (error) {
     throw isMissingSchema(error) ? missingSchema(table, error) : error;
+  }
+}
+
+/** Rolls back the transaction of the check. */
+class RolledBack extends Error {}
+
+/**
+ * Inserts, changes and reads a row as locks do, and rolls that back. So a missing right fails
+ * the start, and not the first lock.
+ *
+ * @throws LockStoreError that names the missing right
+ */
+export async function assertRights(database: LockDatabase): Promise<void> {
+  const { kind, table, sessions, transactions } = database;
+  const name = tableName(kind, table);
+  try {
+    if (kind === 'better-sqlite3')
+      // The statement changes nothing, but needs a file that can be written.
+      return await sessions.use(OPERATION_LIMIT, async (run) => {
+        await run(`UPDATE ${name} SET token = token WHERE FALSE`);
+      });
+    await transactions.run(async (transaction) => {
+      await transactions.within(transaction, 'try the rights', (run) => tryRow(run, database, name));
+      throw new RolledBack();
+    });
+  } catch (error) {
+    // A collision, or a transaction that cannot be logged, says nothing about rights.
+    if (error instanceof RolledBack || isContention(error) || isNotLoggable(error)) return;
+    throw isDenied(error) ? missingRight(table, error) : error;
+  }
+}
+
+async function tryRow(run: Run, { kind, table }: LockDatabase, name: string): Promise<void> {
+  const postgres = kind === 'postgres';
+  const key = `nestjs-locked-${randomBytes(12).toString('hex')}`;
+  const column = postgres ? 'key' : '`key`';
+  const which = `${column} = '${key}'`;
+  await run(
+    `INSERT INTO ${name} (${column}, owner, token, expires_ms) VALUES ('${key}', 'rights', 0, ${NEVER})`,
+  );
+  const mine = postgres ? `key = (SELECT key FROM ${name} WHERE ${which} FOR UPDATE SKIP LOCKED)` : which;
+  const changed = await run(`UPDATE ${name} SET renewed_ms = 1 WHERE ${mine}`);
+  const found = await run(`SELECT ${column} FROM ${name} WHERE ${which}`);
+  const hidden = [found.rows.length === 0 && 'SELECT', changed.affected === 0 && 'UPDATE'].filter(Boolean);
+  if (hidden.length > 0)
+    throw new LockStoreError(
+      `Row-level security of the table ${nameOf(table)} hides the rows of locks from this user. Add a policy for ${hidden.join(' and ')}, as in CREATE POLICY … ON ${name} FOR ALL USING (true).`,
+    );
+}
+
+/** The error for a missing right, which the message of the server names. */
+export function missingRight(table: LockTable, denied: unknown): LockStoreError {
+  const cause = safeError(denied);
+  return new LockStoreError(
+    `A right for the table ${nameOf(table)} is missing: ${cause instanceof Error ? cause.message : 'it cannot be written'}. Locks need SELECT, INSERT and UPDATE on it, purge also DELETE, and autoCreate the right to create it; ` +
+      'on SQLite the process must be able to write the file and its folder.',
+    { cause },
+  );
+}
+
+/**
+ * Creates the table again, or expects a migration to have done so, and lets no key be granted
+ * before the longest ttl has passed.
+ *
+ * @param longest milliseconds
+ * @throws LockStoreError if the table is missing and `autoCreate` is off
+ */
+export async function replaceTable(
+  database: LockDatabase,
+  autoCreate: boolean,
+  longest: number,
+  warn: Warn,
+): Promise<void> {
+  const { kind, table, sessions, statements } = database;
+  const grace = statements.gracePeriod(tableName(kind, table), longest);
+  const ddl = createTable(kind, table);
+  const isMysql = kind === 'mysql' || kind === 'mariadb';
+  const replacing = sessions.use(OPERATION_LIMIT, async (run) => {
+    if (isMysql) await assertClock(run);
+    if (!autoCreate) await run(grace);
+    else if (isMysql) await createRenamed(run, database, longest);
+    else if (kind === 'better-sqlite3')
+      await run(`BEGIN IMMEDIATE; ${ddl}; ${createTrigger(table)}; ${grace}; COMMIT`);
+    // A text of several statements is one transaction, at whose end the advisory lock is free.
+    else await run(`SELECT pg_advisory_xact_lock(${CREATION_LOCK}); ${ddl}; ${grace}`);
+  });
+  await replacing.catch((error: unknown) => {
+    throw !autoCreate && isMissingTable(error) ? missingTable(database) : error;
+  });
+  const name = nameOf(table);
+  warn(
+    'table vanished',
+    `The table ${name} disappeared while this process was running, and its locks with it. The table exists again, but holders may still believe in their locks: ` +
+      `keys are granted again after ${longest / 1000} s, the longest ttl that this process knows. Locks with ttl Infinity are lost. ` +
+      'Look for a tool that drops unknown tables (synchronize(true), dropSchema, drizzle-kit push, prisma db push), and give the table a schema of its own with the option schema. ' +
+      `Where no process holds a lock, deleting the row with the empty key from ${name} ends the wait.`,
+  );
+}
+
+/**
+ * MySQL commits each DDL statement by itself. So the table is created under another name, gets
+ * its row, and is then renamed.
+ */
+async function createRenamed(run: Run, database: LockDatabase, longest: number): Promise<void> {
+  const { kind, table, statements } = database;
+  const draft = { ...table, table: `nestjs_locked_${randomBytes(6).toString('hex')}` };
+  const [name, draftName] = [tableName(kind, table), tableName(kind, draft)];
+  await run(createTable(kind, draft));
+  try {
+    await run(statements.gracePeriod(draftName, longest));
+    await run(`RENAME TABLE ${draftName} TO ${name}`);
+  } catch (error) {
+    await run(`DROP TABLE IF EXISTS ${draftName}`);
+    if (!isExistingTable(error)) throw error;
+    await run(statements.gracePeriod(name, longest)); // another process was faster
   }
 }

@@ -1,5 +1,4 @@
 import type { Answer } from './lock-statements.js';
-import type { Sqlite } from './sqlite/sqlite-connection.js';
 import type { ConnectionFault } from './unusable-connection.js';
 
 /**
@@ -72,8 +71,8 @@ export interface BorrowedConnection<Connection = unknown, Transaction = unknown>
 export interface SqliteFile {
   /** Its path. Anything else, such as `:memory:`, cannot be seen by another connection. */
   readonly file: unknown;
-  /** The connection that the application shares among all its requests. */
-  readonly connection: Sqlite;
+  /** Whether the connection that the application shares among its requests is in a transaction. */
+  readonly inTransaction: boolean;
 }
 
 /** Runs statements on the connections of one driver: pg or mysql2. */

@@ -37,13 +37,8 @@ import {
 } from '../shared/requests.js';
 import { acquireKey } from './acquire-key.js';
 import { purgeKeys, renewLease, renewLeases } from './batches.js';
-import type { OnReleased, ReleaseResult, Run } from './lock-statements.js';
-import {
-  LockOperations,
-  unlessCollided,
-  type OpenDatabase,
-  type OperationOptions,
-} from './lock-operations.js';
+import type { LockDatabase, OnReleased, ReleaseResult, Run } from './lock-statements.js';
+import { LockOperations, unlessCollided, type OperationOptions } from './lock-operations.js';
 import { stateOf } from './lock-row.js';
 import { nameOf } from './lock-table.ddl.js';
 import type { OpenExecutor, Warn } from './sql-executor.js';
@@ -198,7 +193,7 @@ export class SqlLockStore<Transaction = unknown>
   private async free(
     key: string,
     doing: string,
-    work: (database: OpenDatabase, run: Run) => Promise<ReleaseResult>,
+    work: (database: LockDatabase, run: Run) => Promise<ReleaseResult>,
     { waiting = false, ...options }: OperationOptions & { waiting?: boolean } = {},
   ): Promise<boolean> {
     const result = await this.operations.release(doing, work, options);

@@ -20,6 +20,19 @@ export interface DataSourceHandle {
   close(dataSource: DataSource): Promise<void>;
 }
 
+/** Where a store finds its DataSource. @publicApi */
+export type DataSourceChoice =
+  | {
+      /** The name of the application's DataSource, as given to `TypeOrmModule.forRoot({ name })`. Default: the unnamed one. */
+      dataSource?: string | undefined;
+      connection?: undefined;
+    }
+  | {
+      /** From these the store opens a DataSource of its own, and closes it. */
+      connection?: DataSourceOptions | undefined;
+      dataSource?: undefined;
+    };
+
 /**
  * Reads the choice.
  *
@@ -41,7 +54,7 @@ export function readDataSource(
     );
   if (connection === undefined)
     return (moduleRef) => applicationDataSource(moduleRef, maker.name, dataSource);
-  if (!hasType(connection))
+  if (typeof (Object(connection) as { type?: unknown }).type !== 'string')
     throw new LockError(
       `connection must be the options of a TypeORM DataSource, with a type: ${maker.name}({ connection: { type: 'postgres', url } }).`,
     );
@@ -50,15 +63,6 @@ export function readDataSource(
       `${maker.name}() cannot keep locks in a connection of the type ${JSON.stringify(connection.type)}. Supported are ${maker.types.join(', ')}.${maker.otherwise ? ` ${maker.otherwise}` : ''}`,
     );
   return () => ownDataSource(connection, maker.name);
-}
-
-function hasType(connection: unknown): boolean {
-  return (
-    typeof connection === 'object' &&
-    connection !== null &&
-    'type' in connection &&
-    typeof connection.type === 'string'
-  );
 }
 
 /**

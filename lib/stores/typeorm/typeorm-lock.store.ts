@@ -2,16 +2,22 @@ import type { DataSource, EntityManager } from 'typeorm';
 import { assertKnownOptions } from '../../options/known-options.js';
 import { createTable, type LockTableDatabase } from '../sql/lock-table.ddl.js';
 import { SessionLockStore } from '../sql/sessions/session-lock.store.js';
-import { readSessionOptions } from '../sql/sessions/session-store.options.js';
+import { readSessionOptions, type SessionStoreOptions } from '../sql/sessions/session-store.options.js';
 import { SqlLockStore } from '../sql/sql-lock.store.js';
 import {
   readStoreOptions,
   readTable,
   TABLE_OPTIONS,
   type LockTableOptions,
+  type SqlStoreOptions,
 } from '../sql/sql-store.options.js';
 import { openerOf, type DataSourceHandle } from './data-source.handle.js';
-import type { TypeOrmLockStoreOptions, TypeOrmSessionLockStoreOptions } from './typeorm-store.options.js';
+
+/** Options of {@link TypeOrmLockStore}. @publicApi */
+export interface TypeOrmLockStoreOptions extends SqlStoreOptions {}
+
+/** Options of {@link TypeOrmSessionLockStore}. @publicApi */
+export interface TypeOrmSessionLockStoreOptions extends SessionStoreOptions {}
 
 /**
  * Keeps locks as rows of a table in PostgreSQL (12 or newer), MySQL (5.6), MariaDB (10.3) or

@@ -3,9 +3,19 @@ import type { LockStoreDefinition } from '../../interfaces/lock-store-definition
 import { assertKnownOptions } from '../../options/known-options.js';
 import { readSessionOptions, SESSION_OPTIONS } from '../sql/sessions/session-store.options.js';
 import { readStoreOptions, STORE_OPTIONS } from '../sql/sql-store.options.js';
-import { readDataSource } from './data-source.handle.js';
-import { TypeOrmLockStore, TypeOrmSessionLockStore } from './typeorm-lock.store.js';
-import type { TypeOrmSessionStoreOptions, TypeOrmStoreOptions } from './typeorm-store.options.js';
+import { readDataSource, type DataSourceChoice } from './data-source.handle.js';
+import {
+  TypeOrmLockStore,
+  TypeOrmSessionLockStore,
+  type TypeOrmLockStoreOptions,
+  type TypeOrmSessionLockStoreOptions,
+} from './typeorm-lock.store.js';
+
+/** Options of {@link typeOrmStore}: the application's `dataSource`, or a `connection` of the store's own. @publicApi */
+export type TypeOrmStoreOptions = TypeOrmLockStoreOptions & DataSourceChoice;
+
+/** Options of {@link typeOrmSessionStore}: the application's `dataSource`, or a `connection` of the store's own. @publicApi */
+export type TypeOrmSessionStoreOptions = TypeOrmSessionLockStoreOptions & DataSourceChoice;
 
 /**
  * Keeps locks in the application's own database, through the DataSource of `TypeOrmModule.forRoot()`; or, with `connection`, through one that

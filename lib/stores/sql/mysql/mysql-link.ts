@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import { inTime } from '../../shared/time-limit.js';
-import { ConnectionEnd, type SessionLink } from '../sessions/lock-session.js';
+import { onConnectionEnd, type SessionLink } from '../sessions/lock-session.js';
 import type { SqlExecutor } from '../sql-executor.js';
 import { Mysql2Driver, type Mysql2Connection } from './mysql2-driver.js';
 
@@ -16,21 +16,19 @@ interface SessionConnection extends Mysql2Connection {
 export async function openMysqlLink(executor: SqlExecutor, keepAlive: number): Promise<SessionLink> {
   const settings = { enableKeepAlive: true, keepAliveInitialDelay: keepAlive };
   const connection = (await executor.createConnection(settings)) as SessionConnection;
-  const end = new ConnectionEnd();
-  connection.on('error', end.failed);
+  connection.on('error', () => undefined); // without a listener, the event would end the process
   const destroy = (): void => {
     connection.destroy();
     connection.stream.destroy(); // the end of a link that is dead would never come
   };
   try {
     await inTime(settled((done) => connection.connect(done)));
-    connection.stream.once('close', end.closed);
     const driver = new Mysql2Driver();
     return {
       run: (sql) => driver.run(connection, sql),
       quit: () => settled((done) => connection.end(done)),
       destroy,
-      onEnd: end.onEnd,
+      onEnd: (listener) => onConnectionEnd(connection, connection.stream, listener),
     };
   } catch (error) {
     destroy();

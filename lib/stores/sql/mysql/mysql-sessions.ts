@@ -1,19 +1,22 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { LockRecord } from '../../../interfaces/lock-record.interface.js';
 import { LockStoreError } from '../../../lock.errors.js';
 import { OPERATION_LIMIT } from '../../shared/time-limit.js';
 import { US } from './mysql-statements.js';
 import { hex } from './mysql-values.js';
 import { Mysql2Driver, type Mysql2Connection } from './mysql2-driver.js';
 import { PooledConnections } from '../pooled-connections.js';
-import { mysqlServer, type MysqlVersion } from '../server-version.js';
+import { mysqlServer, type MysqlVersion } from '../server-checks.js';
 import { LockSession, onDemotedServer, type SessionLink } from '../sessions/lock-session.js';
 import { openMysqlLink } from './mysql-link.js';
-import { digestOf, noteOf, titleOf } from '../sessions/server-lock.js';
-import type {
-  ServerLock,
-  SessionDatabase,
-  SessionLook,
-  SessionsToLookAt,
+import {
+  digestOf,
+  noteOf,
+  recordsOf,
+  titleOf,
+  type ServerLock,
+  type SessionDatabase,
+  type SessionsToLookAt,
 } from '../sessions/session-database.js';
 import type { SessionSettings } from '../sessions/session-store.options.js';
 import type { SqlExecutor } from '../sql-executor.js';
@@ -129,7 +132,7 @@ export class MysqlSessions implements SessionDatabase {
     return typeof row?.holder === 'string' ? [row.holder] : [];
   }
 
-  async look({ lock }: SessionsToLookAt, by?: LockSession): Promise<SessionLook[]> {
+  async look({ lock }: SessionsToLookAt, by?: LockSession): Promise<LockRecord[]> {
     await this.assertTells(by);
     const rows = await this.query(
       `SELECT l.object_name AS name, n.variable_value AS note, t.variable_value AS token,
@@ -144,12 +147,7 @@ export class MysqlSessions implements SessionDatabase {
           ${lock ? `AND l.object_name = '${lock.name}'` : ''}`,
       by,
     );
-    return rows.map(({ name, note, token, waiters }) => ({
-      name: String(name),
-      note: String(note),
-      token: Number(String(token)),
-      waiters: Number(waiters),
-    }));
+    return recordsOf(rows, this);
   }
 
   /** Waits on the server, but for what is left of a second where it only knows whole ones: then it is asked again and again. */

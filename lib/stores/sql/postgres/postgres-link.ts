@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import { LockStoreError } from '../../../lock.errors.js';
 import { inTime } from '../../shared/time-limit.js';
-import { ConnectionEnd, type SessionLink } from '../sessions/lock-session.js';
+import { onConnectionEnd, type SessionLink } from '../sessions/lock-session.js';
 import type { SqlExecutor } from '../sql-executor.js';
 import { PgDriver, type PgClient, type PgConnection } from './pg-driver.js';
 
@@ -39,8 +39,7 @@ export async function openPostgresLink(
     keepAliveInitialDelayMillis: keepAlive,
     query_timeout: 0, // waits have a limit of their own
   })) as SessionClient;
-  const end = new ConnectionEnd();
-  client.on('error', end.failed);
+  client.on('error', () => undefined); // without a listener, the event would end the process
   const cut = (): void => void client.connection?.stream?.destroy();
   abandoned?.addEventListener('abort', cut);
   try {
@@ -50,14 +49,13 @@ export async function openPostgresLink(
       throw new LockStoreError(
         'TypeORM has loaded pg-native, whose connections do not tell when they end. Remove the package pg-native.',
       );
-    socket.once('close', end.closed);
     const driver = new PgDriver();
     return {
       pid: client.processID,
       run: (sql) => driver.run(client, sql),
       quit: () => client.end(),
       destroy: () => socket.destroy(),
-      onEnd: end.onEnd,
+      onEnd: (listener) => onConnectionEnd(client, socket, listener),
       onNotification: (listener) => client.on('notification', ({ payload = '' }) => listener(payload)),
       unref: () => void socket.unref(),
     };

@@ -1,16 +1,19 @@
+import type { LockRecord } from '../../../interfaces/lock-record.interface.js';
 import { LockStoreError } from '../../../lock.errors.js';
 import { OPERATION_LIMIT } from '../../shared/time-limit.js';
 import { PooledConnections } from '../pooled-connections.js';
 import { PgDriver, type PgClient } from './pg-driver.js';
-import { assertPostgres } from '../server-version.js';
+import { assertPostgres } from '../server-checks.js';
 import { LockSession, onDemotedServer } from '../sessions/lock-session.js';
 import { openPostgresLink, type PostgresLink } from './postgres-link.js';
-import { digestOf, noteOf, titleOf } from '../sessions/server-lock.js';
-import type {
-  ServerLock,
-  SessionDatabase,
-  SessionLook,
-  SessionsToLookAt,
+import {
+  digestOf,
+  noteOf,
+  recordsOf,
+  titleOf,
+  type ServerLock,
+  type SessionDatabase,
+  type SessionsToLookAt,
 } from '../sessions/session-database.js';
 import type { SessionSettings } from '../sessions/session-store.options.js';
 import type { SqlExecutor } from '../sql-executor.js';
@@ -140,7 +143,7 @@ export class PostgresSessions implements SessionDatabase {
     return holders.map(({ id }) => String(id));
   }
 
-  async look({ lock, prefix = '' }: SessionsToLookAt, by?: LockSession): Promise<SessionLook[]> {
+  async look({ lock, prefix = '' }: SessionsToLookAt, by?: LockSession): Promise<LockRecord[]> {
     const rows = await this.query(
       `SELECT ${NAME} AS name, substring(query FROM '^/[*]nestjs-locked ([A-Za-z0-9_.-]*)[*]/') AS note,
               substring(application_name FROM '^(.*) #[0-9]{16}$') AS title,
@@ -163,14 +166,7 @@ export class PostgresSessions implements SessionDatabase {
       throw new LockStoreError(
         'PostgreSQL does not show this role who holds session locks. Let all instances connect with one role, or GRANT pg_read_all_stats to the one that looks; track_activities has to be on, and track_activity_query_size 1024 or more.',
       );
-    return rows
-      .filter(({ note, token }) => note !== null && token !== null)
-      .map(({ name, note, token, waiters }) => ({
-        name: String(name),
-        note: String(note),
-        token: Number(token),
-        waiters: Number(waiters),
-      }));
+    return recordsOf(rows, this);
   }
 
   /** Checks the session, and gives its identity. */

@@ -1,48 +1,42 @@
 import { LockStoreError } from '../../../lock.errors.js';
+import { inTime } from '../../shared/time-limit.js';
 import type { Answer } from '../lock-statements.js';
 import { isServerAnswer } from '../store-failure.js';
-import { OPERATION_LIMIT, TimeLimit } from '../../shared/time-limit.js';
 
-/** A driver's connection, whichever driver it is. */
+/** A connection outside of the pool, of whichever driver. */
 export interface SessionLink {
   run(sql: string): Promise<Answer>;
-  /** Takes leave of the server. */
+  /** Ends the session on the server, and then the connection. */
   quit(): Promise<unknown>;
   /** Closes the socket at once, also of a link that is dead. */
   destroy(): void;
-  /** Calls back when the server, or the network, has ended it; more than once, maybe. */
+  /** Calls back when the server, or the network, has ended the connection; perhaps more than once. */
   onEnd(listener: (reason: string) => void): void;
 }
 
-/** Knows when a driver's connection ends: by what the driver says first, or by its socket. */
-export class ConnectionEnd {
-  #reason = 'the server or the network closed it';
-  #over = false;
-  #listener: ((reason: string) => void) | undefined;
-
-  /** Listens to the driver's `error` event, which would end the process if no listener did. */
-  readonly failed = (error: Error): void => {
-    this.#reason = error.message;
-    this.closed();
-  };
-
-  readonly closed = (): void => {
-    this.#over = true;
-    this.#listener?.(this.#reason);
-  };
-
-  /** Calls back when the connection ends, or now if it has; perhaps more than once. */
-  readonly onEnd = (listener: (reason: string) => void): void => {
-    this.#listener = listener;
-    if (this.#over) listener(this.#reason);
-  };
+/** The members used of the socket of a driver's connection. */
+interface LinkSocket {
+  readonly destroyed: boolean;
+  once(event: 'close', listener: () => void): void;
 }
 
+const CLOSED = 'the server or the network closed it';
 const QUIT_LIMIT = 1_000;
 
-/** One connection of the store's own. What has once failed is not used again. */
+/** Calls back when a driver's connection ends: with the driver's reason, or when its socket closes. */
+export function onConnectionEnd(
+  connection: { on(event: 'error', listener: (error: Error) => void): void },
+  socket: LinkSocket,
+  listener: (reason: string) => void,
+): void {
+  connection.on('error', (error) => listener(error.message));
+  socket.once('close', () => listener(CLOSED));
+  if (socket.destroyed) listener(CLOSED);
+}
+
+/** One connection of the store's own. A connection that has failed once is not used again. */
 export class LockSession {
-  /** Told once when it ends without having been asked to. */
+  /** Receives the reason, once, when the connection ends without the store's doing. */
   onEnd: ((reason: string) => void) | undefined;
   #ended = false;
   #last: Promise<unknown> = Promise.resolve();
@@ -50,7 +44,7 @@ export class LockSession {
   private constructor(
     private readonly link: SessionLink,
     private readonly answerLimit: number,
-    /** By which the server knows it, and nobody else's. */
+    /** By which the server knows this session, and no other. */
     readonly id: string,
   ) {
     link.onEnd((reason) => this.#end(reason));
@@ -60,21 +54,18 @@ export class LockSession {
    * Begins to use a connection.
    *
    * @param answerLimit milliseconds for each answer; a connection that has not answered by then has ended
-   * @param prepare checks it and gives its id; when it rejects, the connection is closed
+   * @param prepare checks the connection and gives its id; when it rejects, the connection is closed
    */
   static async begin(
     link: SessionLink,
     answerLimit: number,
     prepare: () => Promise<string>,
   ): Promise<LockSession> {
-    const timeLimit = new TimeLimit(OPERATION_LIMIT);
     try {
-      return new LockSession(link, answerLimit, await timeLimit.race(prepare()));
+      return new LockSession(link, answerLimit, await inTime(prepare()));
     } catch (error) {
       link.destroy();
       throw error;
-    } finally {
-      timeLimit.end();
     }
   }
 
@@ -88,33 +79,23 @@ export class LockSession {
    * @param wait milliseconds for which the server may wait before it answers
    */
   async run(sql: string, wait = 0): Promise<Answer> {
-    const timeLimit = new TimeLimit(wait + this.answerLimit);
-    const before = this.#last;
-    const answer = before.then(async () => this.link.run(sql));
+    const answer = this.#last.then(async () => this.link.run(sql));
     this.#last = answer.catch(() => undefined);
     try {
-      return await timeLimit.race(answer);
+      return await inTime(answer, wait + this.answerLimit);
     } catch (error) {
       if (!isServerAnswer(error)) this.#end(error instanceof Error ? error.message : 'it failed');
       throw error;
-    } finally {
-      timeLimit.end();
     }
   }
 
-  /** Ends it: its lock, if it has one, is gone as soon as the server notices. */
+  /** Ends the session: its lock, if it has one, is free as soon as the server notices. */
   async quit(): Promise<void> {
     if (this.#ended) return;
     this.#ended = true;
-    const timeLimit = new TimeLimit(QUIT_LIMIT);
-    try {
-      await timeLimit.race(this.link.quit());
-    } catch {
-      // The server is told by the socket, then.
-    } finally {
-      timeLimit.end();
-      this.link.destroy();
-    }
+    // If that fails, the server learns of the end by the socket.
+    await inTime(this.link.quit(), QUIT_LIMIT).catch(() => undefined);
+    this.link.destroy();
   }
 
   #end(reason: string): void {

@@ -1,3 +1,5 @@
+import { createHash } from 'node:crypto';
+import type { LockRecord } from '../../../interfaces/lock-record.interface.js';
 import type { LockSession } from './lock-session.js';
 
 /** A lock as the server knows it, and what it shows to people. */
@@ -8,16 +10,6 @@ export interface ServerLock {
   readonly title: string;
   /** Key and label, see {@link noteOf}. */
   readonly note: string;
-}
-
-/** A session that holds a lock, as the server shows it. */
-export interface SessionLook {
-  name: string;
-  /** See `noteOf`. */
-  note: string;
-  token: number;
-  /** How many sessions wait for the lock. */
-  waiters: number;
 }
 
 /** One lock; or those of a prefix, where the answer may contain others too. */
@@ -79,10 +71,65 @@ export interface SessionDatabase {
   holders(lock: ServerLock): Promise<string[]>;
 
   /**
-   * Finds the sessions that hold this lock, or any lock with a prefix, if their notes are written.
+   * Finds the holder of this lock, or those of a prefix, if their notes are written.
    *
    * @param by an idle session of the store
    * @throws LockStoreError where the server does not show them
    */
-  look(which: SessionsToLookAt, by?: LockSession): Promise<SessionLook[]>;
+  look(which: SessionsToLookAt, by?: LockSession): Promise<LockRecord[]>;
+}
+
+const LABEL_BYTES = 255;
+
+/** The first bytes of the SHA-256 that stand for a key: no two keys share them, and no application locks the same by chance. */
+export function digestOf(key: string, ...scope: string[]): Buffer {
+  return createHash('sha256')
+    .update(['nestjs-locked', ...scope, key].join('\0'))
+    .digest();
+}
+
+/** As much of the key as fits, for people who look at the server. */
+export function titleOf(key: string, length: number): string {
+  return key.slice(0, length).replaceAll(/[^\w.:-]/g, '_');
+}
+
+/** Key and label in signs that mean nothing in SQL, and at most 700 of them: PostgreSQL shows the first 1,023 bytes of a statement. */
+export function noteOf(key: string, label: string | null): string {
+  const parts = label === null ? [key] : [key, cut(label)];
+  return parts.map((part) => Buffer.from(part).toString('base64url')).join('.');
+}
+
+/**
+ * The locks among the names that a server shows. Names that other programs have locked are left
+ * out, and locks whose holder has not written its note yet.
+ *
+ * @param rows with name, note, token, and how many sessions wait
+ */
+export function recordsOf(
+  rows: readonly Record<string, unknown>[],
+  database: Pick<SessionDatabase, 'lockOf'>,
+): LockRecord[] {
+  return rows.flatMap(({ name, note, token, waiters }) => {
+    const { key, label } = readNote(String(note ?? ''));
+    if (key === '' || token === null || database.lockOf(key, null).name !== String(name)) return [];
+    const fencingToken = Number(String(token));
+    const startedAt = new Date(fencingToken / 1_000); // the token is the clock of that moment
+    const since = { startedAt, renewedAt: startedAt };
+    return [
+      { key, label, fencingToken, ...since, expiresAt: null, remaining: Infinity, waiters: Number(waiters) },
+    ];
+  });
+}
+
+/** Reads what {@link noteOf} wrote. */
+function readNote(note: string): { key: string; label: string | null } {
+  const [key = '', label] = note.split('.').map((part) => Buffer.from(part, 'base64url').toString());
+  return { key, label: label ?? null };
+}
+
+function cut(label: string): string {
+  const bytes = Buffer.from(label);
+  let end = Math.min(bytes.length, LABEL_BYTES);
+  while (((bytes[end] ?? 0) & 0xc0) === 0x80) end--; // never in the middle of a character
+  return bytes.subarray(0, end).toString();
 }

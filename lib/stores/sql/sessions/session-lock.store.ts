@@ -30,7 +30,6 @@ import { openMysqlSessions } from '../mysql/mysql-sessions.js';
 import { openPostgresSessions } from '../postgres/postgres-sessions.js';
 import type { OpenExecutor, SqlExecutor } from '../sql-executor.js';
 import { SqlOpening } from '../sql-opening.js';
-import { recordsOf } from './server-lock.js';
 import type { ServerLock, SessionDatabase } from './session-database.js';
 import { ENDING, ENDING_PAUSE, SessionLocks } from './session-locks.js';
 import type { SessionSettings } from './session-store.options.js';
@@ -137,7 +136,7 @@ export class SessionLockStore
     const stored = storedKey(key);
     const [holder] = await this.opening.run(`inspect "${key}"`, async ({ database }) => {
       const lock = database.lockOf(stored, null);
-      return (await isHeld(database, lock)) ? recordsOf(await database.look({ lock }), database) : [];
+      return (await isHeld(database, lock)) ? database.look({ lock }) : [];
     });
     if (!holder) return { state: 'free', key: stored };
     return { state: 'held', key: stored, holder };
@@ -145,8 +144,8 @@ export class SessionLockStore
 
   async list(request: ListRequest): Promise<LockPage> {
     const wanted = listRequestOf(request);
-    const records = await this.opening.run('list the locks', async ({ database }) =>
-      recordsOf(await database.look({ prefix: wanted.prefix }), database),
+    const records = await this.opening.run('list the locks', ({ database }) =>
+      database.look({ prefix: wanted.prefix }),
     );
     return sortedPage(records, wanted);
   }

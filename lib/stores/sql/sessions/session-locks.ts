@@ -6,7 +6,6 @@ import { LONGEST_TIMER } from '../../../options/duration.js';
 import { isContention } from '../store-failure.js';
 import { HeldSession } from './held-session.js';
 import type { LockSession } from './lock-session.js';
-import { recordsOf } from './server-lock.js';
 import type { ServerLock, SessionDatabase } from './session-database.js';
 import { SessionPool } from './session-pool.js';
 import type { SessionSettings } from './session-store.options.js';
@@ -199,7 +198,7 @@ export class SessionLocks {
   /** The holder of the key, where the server shows it. */
   async #holderOf(lock: ServerLock, session: LockSession): Promise<LockRecord | undefined> {
     try {
-      const [holder] = recordsOf(await this.database.look({ lock }, session), this.database);
+      const [holder] = await this.database.look({ lock }, session);
       return holder;
     } catch {
       return undefined; // the attempt is refused all the same

@@ -1,8 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Answer } from '../lock-statements.js';
+import { show } from '../../../error-text.js';
+import { LockStoreError } from '../../../lock.errors.js';
+import { safeError } from '../../../safe-error.js';
+import type { Answer, LockSessions, Run } from '../lock-statements.js';
+import type { SqlExecutor } from '../sql-executor.js';
 import { isContention } from '../store-failure.js';
 
-/** What is used of better-sqlite3. */
+/** The members used of better-sqlite3. */
 export interface Sqlite {
   readonly inTransaction?: boolean;
   prepare(sql: string): SqliteStatement;
@@ -17,6 +21,131 @@ export interface SqliteStatement {
   all(...values: unknown[]): Record<string, unknown>[];
   run(...values: unknown[]): { changes: number };
   columns(): { name: string }[];
+}
+
+const LONGEST_PATIENCE = 5_000;
+const OPEN_LIMIT = 10_000;
+
+/**
+ * A connection of the store's own to the application's file. The application has a single
+ * connection, on which a rollback would take locks away.
+ *
+ * better-sqlite3 would wait for another writer by stopping the event loop; here the waiting is done outside of it.
+ */
+export class SqliteOwnConnection implements LockSessions {
+  private readonly statements = new Map<string, SqliteStatement>();
+  private unfinished = 0;
+
+  private constructor(
+    private readonly connection: Sqlite,
+    private readonly executor: SqlExecutor<Sqlite>,
+  ) {}
+
+  /** @param options `weak`: a lock that was granted need not survive a crash of the machine */
+  static async open(
+    executor: SqlExecutor<Sqlite>,
+    { weak }: { weak: boolean },
+  ): Promise<SqliteOwnConnection> {
+    const file = executor.sqlite?.file;
+    if (typeof file !== 'string' || file === '' || file === ':memory:') {
+      throw new LockStoreError(
+        `SQLite locks need a database file, but this DataSource's database is ${show(file)}: no other connection can see it. ` +
+          'Give it a file, or use memoryStore().',
+      );
+    }
+    const connection = await executor.createConnection({ timeout: 0 });
+    const own = new SqliteOwnConnection(connection, executor);
+    try {
+      if (connection.inTransaction)
+        throw new LockStoreError(
+          'The option prepareDatabase of the DataSource leaves a transaction open: no other process would see a lock. Commit in it.',
+        );
+      // Even the first look at the file can find it busy: recovering from the crash of those who had it open, for one.
+      const deadline = performance.now() + OPEN_LIMIT;
+      await own.untilFree(deadline, () => own.assertVersion());
+      connection.pragma('busy_timeout = 0');
+      await own.useWriteAheadLog(file, deadline);
+      // OFF would risk the application's file: with a write-ahead log, NORMAL loses the last commits and nothing else.
+      const synchronous = weak ? 'NORMAL' : 'FULL';
+      await own.untilFree(deadline, () => connection.pragma(`synchronous = ${synchronous}`));
+      return own;
+    } catch (error) {
+      connection.close();
+      throw error;
+    }
+  }
+
+  use<T>(limit: number, work: (run: Run) => Promise<T>): Promise<T> {
+    const deadline = performance.now() + Math.min(limit * 0.75, LONGEST_PATIENCE);
+    return work((sql, values) => this.untilFree(deadline, () => this.execute(sql, values)));
+  }
+
+  close(): void {
+    this.connection.close();
+  }
+
+  /** Whether statements wait until the file is free. */
+  get waiting(): boolean {
+    return this.unfinished > 0;
+  }
+
+  private assertVersion(): void {
+    const version = String(this.execute('SELECT sqlite_version() AS version').rows[0]?.version);
+    const [major = 0, minor = 0] = version.split('.').map(Number);
+    if (major < 3 || (major === 3 && minor < 35))
+      throw new LockStoreError(
+        `Locks need SQLite 3.35 or newer, but this is ${version}. Update better-sqlite3.`,
+      );
+  }
+
+  private async useWriteAheadLog(file: string, deadline: number): Promise<void> {
+    const mode = await this.untilFree(deadline, () => pragmaOf(this.connection, 'journal_mode = WAL'));
+    if (mode === 'wal') return;
+    throw new LockStoreError(
+      `SQLite locks need the write-ahead log, but ${file} stays in journal mode ${String(mode)}. Put the file on a local disk.`,
+    );
+  }
+
+  private async untilFree<T>(deadline: number, attempt: () => T): Promise<T> {
+    this.unfinished++;
+    try {
+      return await untilFree(deadline, attempt);
+    } catch (error) {
+      throw isContention(error) ? this.explain(error) : error;
+    } finally {
+      this.unfinished--;
+    }
+  }
+
+  private explain(busy: unknown): unknown {
+    if (!this.executor.sqlite?.inTransaction) return busy;
+    return new LockStoreError(
+      "The application's own connection has an open transaction on this SQLite file, and only one connection can write. " +
+        'Acquire before the transaction, and release after it.',
+      { cause: safeError(busy), transient: true },
+    );
+  }
+
+  private execute(sql: string, values?: readonly unknown[]): Answer {
+    if (!values && sql.startsWith('BEGIN')) return this.transact(sql);
+    const statement = this.statements.get(sql) ?? this.connection.prepare(sql);
+    if (values) this.statements.set(sql, statement);
+    return answerOf(statement, values);
+  }
+
+  /**
+   * Runs a text from BEGIN to COMMIT in one step: between two steps, other operations of this
+   * process would join the transaction.
+   */
+  private transact(sql: string): Answer {
+    try {
+      this.connection.exec(sql);
+    } catch (error) {
+      if (this.connection.inTransaction) this.connection.exec('ROLLBACK');
+      throw error;
+    }
+    return { rows: [], columns: [], affected: 0, insertId: 0 };
+  }
 }
 
 /**
