@@ -3,14 +3,18 @@ import jestConfig from './jest.config.mjs';
 /** For `npm run mutate`. @type {import('@stryker-mutator/api/core').PartialStrykerOptions} */
 export default {
   mutate: [
+    'lib/engine/acquisition.ts',
+    'lib/engine/attempts.ts',
+    'lib/engine/lease-keeper.ts',
+    'lib/engine/lease-releaser.ts',
     'lib/engine/lease-renewer.ts',
     'lib/engine/lease.ts',
     'lib/administration/lock-admin.ts',
     'lib/options/lock-call.ts',
+    'lib/lock-context.ts',
+    'lib/lock-internals.ts',
     'lib/lock.service.ts',
     'lib/lock.ts',
-    'lib/engine/run-body.ts',
-    'lib/engine/section.ts',
   ],
   testRunner: 'jest',
   testRunnerNodeArgs: ['--experimental-vm-modules', '--disable-warning=ExperimentalWarning'],
