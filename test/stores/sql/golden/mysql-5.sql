@@ -146,19 +146,6 @@ SELECT seen.*, ABS(TIMESTAMPDIFF(MICROSECOND, NOW(6), SYSDATE(6))) < 100000 AS c
         ORDER BY `key` LIMIT :limit) AS seen ON TRUE
  ORDER BY `key`;
 
--- renew-many
-SET STATEMENT innodb_lock_wait_timeout = 0, sql_safe_updates = 0 FOR
-UPDATE `app`.`locks` FORCE INDEX (PRIMARY)
-   SET renewed_ms = LAST_INSERT_ID((TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000)), expires_ms = LEAST((TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) + :ttl, 9007199254740991)
- WHERE `key` IN (:keys) AND CONCAT(`key`, X'00', owner) IN (:leases) AND expires_ms > (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) AND ABS(TIMESTAMPDIFF(MICROSECOND, NOW(6), SYSDATE(6))) < 100000;
-
--- renew-many-look
-SELECT seen.*, ABS(TIMESTAMPDIFF(MICROSECOND, NOW(6), SYSDATE(6))) < 100000 AS clock_runs
-  FROM (SELECT 1) AS one LEFT JOIN (
-       SELECT `key`, owner, renewed_ms FROM `app`.`locks` FORCE INDEX (PRIMARY)
-        WHERE `key` IN (:keys) AND CONCAT(`key`, X'00', owner) IN (:leases) AND expires_ms > (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000)
-        LIMIT :limit) AS seen ON TRUE;
-
 -- purge-look
 SELECT `key`, LEFT(`key`, LENGTH(:prefix)) = :prefix AND NOT paused AND token < TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))
     AND GREATEST(expires_ms, COALESCE(renewed_ms, 0), COALESCE(last_ended_ms, 0), COALESCE(tick_ms, 0)) <= (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) - :olderThan AS unused, ABS(TIMESTAMPDIFF(MICROSECOND, NOW(6), SYSDATE(6))) < 100000 AS clock_runs
