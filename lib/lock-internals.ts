@@ -51,7 +51,7 @@ export class LockInternals {
   addTicks: LockAdminOptions['addTicks'] = (found) => Promise.resolve(found);
   readonly keys = new KnownKeys();
   /** Knows whether a transaction of the call chain is open, to warn of locks inside of it. */
-  readonly transactions = new OuterTransactions((error) => this.logger.transactionsUnknown(error));
+  readonly transactions = new OuterTransactions((error) => this.logger.warn('transactionsUnknown', error));
   enabled: boolean;
   stopping = false;
   readonly #options: LockServiceOptions;
@@ -79,7 +79,9 @@ export class LockInternals {
     this.queues = new WaitQueues(clock, this.settings.maxWaiters);
     this.#work = new InFlight(clock);
     this.logger = new LockLogger(name, clock);
-    this.publisher = new LockEventPublisher(name, (event, error) => this.logger.listenerFailed(event, error));
+    this.publisher = new LockEventPublisher(name, (event, error) =>
+      this.logger.warn('listenerFailed', event, error),
+    );
     this.logger.listen(this.publisher.events);
     const { statusFile, purge } = this.settings;
     if (statusFile)
@@ -87,7 +89,7 @@ export class LockInternals {
         statusFile,
         () => (this.#open?.keeper.size ?? 0) > 0,
         this.publisher.events,
-        (error) => this.logger.statusFileFailed(statusFile, error),
+        (error) => this.logger.warn('statusFileFailed', statusFile, error),
       );
     this.admin = new LockAdmin({
       store: async () => (await this.start()).store,
@@ -135,7 +137,7 @@ export class LockInternals {
     if (opened) await compareClocks(store, this.clock, this.logger); // otherwise the start has done that
     await this.#passLocalTokens();
     if (!this.#wanted || this.enabled) return;
-    this.logger.enabled();
+    this.logger.warn('enabled');
     this.enabled = true;
   }
 
@@ -192,7 +194,7 @@ export class LockInternals {
 
   /** Has a stream that a handler returned given up when it has no user within one ttl; `giveUp` says whether that was so. */
   whenUnused({ key, settings }: LockCall, giveUp: () => boolean): Timer {
-    const warn = (): void => this.logger.unusedStream(key);
+    const warn = (): void => this.logger.warn('unusedStream', key);
     return this.clock.after(Math.min(settings.ttl, DEFAULTS.ttl), () => giveUp() && warn(), false);
   }
 
@@ -261,7 +263,7 @@ export class LockInternals {
     const siblings = this.#options.siblings?.() ?? [this];
     if (siblings.some((sibling) => sibling.#hooksMissed)) return;
     this.#hooksMissed = true;
-    this.logger.noShutdownHooks();
+    this.logger.warn('noShutdownHooks');
   }
 }
 

@@ -131,7 +131,7 @@ export class LockAdmin {
     const store = await this.#pauser('pause');
     assertKey(key);
     const paused = await store.pause(this.#options.prefix + key);
-    if (paused) this.#options.logger.paused(key);
+    if (paused) this.#options.logger.warn('paused', key);
     return paused;
   }
 

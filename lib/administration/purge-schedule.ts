@@ -48,7 +48,7 @@ export class PurgeSchedule {
       const call = { key: KEY, settings: { ...settings.defaults, wait: 0, ...(once && { once: every }) } };
       if (this.locks.enabled) await this.locks.tryRun(call, () => admin.purge({ olderThan }));
     } catch (error) {
-      if (!this.#stopped) logger.purgeFailed(error);
+      if (!this.#stopped) logger.warn('purgeFailed', error);
     }
     if (!this.#stopped) this.start(once);
   }

@@ -57,8 +57,8 @@ export class LockedExplorer {
       }
       jobs.set(hasDefaultKey ? name : locked, [name, locked]);
     }
-    if (minified.size > 0) internals.logger.minifiedKeys([...minified]);
-    if (minifiedTicks.size > 0) internals.logger.minifiedTicks([...minifiedTicks]);
+    if (minified.size > 0) internals.logger.warn('minifiedKeys', [...minified]);
+    if (minifiedTicks.size > 0) internals.logger.warn('minifiedTicks', [...minifiedTicks]);
     this.#followSchedulers(schedule, [...scheduled]);
     internals.addTicks = (found, inspect) => schedule.addTicks(found, inspect, internals.clock.date());
     return (ticks) =>
@@ -90,8 +90,8 @@ export class LockedExplorer {
     for (const orchestrator of [...providers].filter(isSchedulerOrchestrator)) schedule.read(orchestrator);
     const { logger, enabled } = this.locks[INTERNALS];
     if (scheduled.length === 0 || !enabled) return;
-    if (registries.length === 0) logger.noScheduler(scheduled);
-    if (registries.length > 1) logger.severalSchedulers(registries.length);
+    if (registries.length === 0) logger.warn('noScheduler', scheduled);
+    if (registries.length > 1) logger.warn('severalSchedulers', registries.length);
   }
 
   /** A value may have been part of another application before, which was closed since. */

@@ -27,7 +27,7 @@ export async function openEngine(
   let store: AnyLockStore | undefined;
   try {
     store = await openStore();
-    store.onWarning?.((topic, message) => parts.logger.storeWarning(topic, message));
+    store.onWarning?.((topic, message) => parts.logger.warn('storeWarning', topic, message));
     await store.prepare?.();
     await compareClocks(store, parts.clock, parts.logger);
     return { ...parts, store, keeper: new LeaseKeeper({ ...parts, store }) };
@@ -79,13 +79,13 @@ export async function compareClocks(store: AnyLockStore, clock: Clock, logger: L
     const request = { operation: 'reading of the clock', owners: [], send };
     time = await answerWithin(clock, CLOCK_LIMIT, request);
   } catch (error) {
-    logger.clockUnread(error);
+    logger.warn('clockUnread', error);
     return;
   }
   // The database read its clock at some moment between the two readings here: only a time
   // outside of them differs.
   const difference = time < before ? time - before : Math.max(0, time - clock.date());
-  if (Math.abs(difference) > CLOCK_TOLERANCE) logger.clocksDiffer(difference);
+  if (Math.abs(difference) > CLOCK_TOLERANCE) logger.warn('clocksDiffer', difference);
 }
 
 /**

@@ -143,7 +143,7 @@ export class LeaseKeeper implements LockKeeper {
     const transaction = this.inFlight.track(store.transaction(work));
     lease.inTransaction = true;
     const long = Math.min(lease.ttl, LONG_TRANSACTION);
-    const warning = clock.after(long, () => logger.transactionHangs(lease.key, long), false);
+    const warning = clock.after(long, () => logger.warn('transactionHangs', lease.key, long), false);
     // A renewal would wait for the transaction, or break it. So the transaction counts as one.
     lease.inFlight = transaction.then(
       () => {},
@@ -238,7 +238,7 @@ export class LeaseKeeper implements LockKeeper {
       lock.abort(error);
       await settings.onLost?.(lock, error);
     } catch (thrown) {
-      this.engine.logger.callbackFailed(thrown, key);
+      this.engine.logger.warn('callbackFailed', key, thrown);
     }
   }
 

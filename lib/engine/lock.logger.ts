@@ -8,14 +8,68 @@ const REMEMBERED = 1_000;
 /** Keys may be made from ids, and one mistake must not give a warning for each of them. */
 const KEYS_INSIDE_TRANSACTIONS = 10;
 
-/** Tells people what happens, once for each key and minute where it could repeat. No owner id is ever logged. */
+/** Warnings that are logged each time. */
+const EACH_TIME = {
+  lost: ({ message }: Error) =>
+    `${message} The work under it goes on unless it looks at lock.held or lock.signal.`,
+  enabled: () => 'Locking is enabled again.',
+  paused: (key: string) => `Lock "${key}" is paused: no instance gets it until it is resumed.`,
+  noScheduler: (methods: string[]) =>
+    `${methods.join(', ')}: the application has no scheduler, so nothing calls ${methods.length === 1 ? 'this method' : 'these methods'}. Import ScheduleModule.forRoot() from @nestjs/schedule.`,
+  severalSchedulers: (count: number) =>
+    `The application has ${count} schedulers, so each tick calls each scheduled method ${count} times. Import ScheduleModule.forRoot() once, in the root module.`,
+  /** @param ahead milliseconds by which the store's clock is ahead of this machine's */
+  clocksDiffer: (ahead: number) =>
+    `The clock of this machine is ${(Math.abs(ahead) / 1000).toFixed(1)} s ${ahead > 0 ? 'behind' : 'ahead of'} the clock of the lock store. While locking is disabled, fencing tokens come from this machine's clock: after locking is disabled or enabled, fenced writes may be refused for that long. Synchronize both clocks with a time server.`,
+  minifiedKeys: (keys: string[]) =>
+    `A minifier seems to have changed the class names in these default keys: ${keys.join(', ')}. The next build may change them again. Then two builds exclude each other for the wrong methods, or not at all. Give the methods keys, @Locked('…'), or let the build keep class names. The option requireKeys refuses default keys.`,
+  minifiedTicks: (methods: string[]) =>
+    `A minifier seems to have changed the class names of these scheduled methods: ${methods.join(', ')}. The lock store keeps their ticks under these names. If the next build changes them again, both builds may run the same tick. Let the build keep class names.`,
+  noShutdownHooks: () =>
+    'Nothing listens for SIGTERM: locks that are held when the process is stopped stay until their ttl ends. Call app.enableShutdownHooks().',
+};
+
+/** Warnings that may repeat: each is logged once a minute for the same key, event or topic. */
+const ONCE_A_MINUTE = {
+  tickAhead: (key: string, tick: Date) =>
+    `The tick ${tick.toISOString()} of lock "${key}" is too far ahead of the database's clock to be recorded. The method runs, but other instances may run this tick too. Set the clock of this machine.`,
+  tickIgnored: (key: string, tick: Date) =>
+    `The recorded tick ${tick.toISOString()} of lock "${key}" is too far ahead of the database's clock, and is ignored. Set the clocks of the instances and of the database.`,
+  renewFailed: (key: string, error: Error) =>
+    `Lock "${key}" could not be renewed, and is tried again: ${describe(error)}`,
+  storeFailed: (request: string, error: Error) => `The ${request} failed: ${describe(error)}`,
+  clockUnread: (error: unknown) =>
+    `The clock of the lock store could not be read, so it was not compared with the clock of this machine: ${describe(error)}`,
+  statusFileFailed: (path: string, error: unknown) =>
+    `The status file ${path} could not be written: ${describe(error)}`,
+  purgeFailed: (error: unknown) => `The scheduled purge failed, and is tried again: ${describe(error)}`,
+  storeWarning: (_topic: string, message: string) => message,
+  unusedStream: (key: string) =>
+    `The stream that a handler returned under lock "${key}" had no user for a ttl. The lock is released; subscribe to it sooner.`,
+  transactionHangs: (key: string, open: number) =>
+    `The transaction under lock "${key}" has been open for ${open / 1000} s. While it lasts, no other session gets what it has locked, in some databases also after the lock has ended. Look for work in it that waits, and set a time limit on its statements.`,
+  transactionsUnknown: (error: unknown) =>
+    `Could not find out whether a transaction is open, so locks inside transactions of this library are no longer warned of: ${describe(error)}`,
+  releasedInTransaction: (key: string, job: string | undefined) =>
+    `Lock "${key}"${job ? ` of ${job}` : ''} was released inside the transaction that guards it, so it is freed only when that transaction has ended. Release it after the commit: begin the transaction inside of run(), or put @Locked() above @Transactional().`,
+  listenerFailed: (event: string, error: unknown) =>
+    `A listener of the lock event "${event}" failed: ${describe(error)}`,
+  callbackFailed: (key: string, error: unknown) =>
+    `The onLost callback of lock "${key}" failed: ${describe(error)}`,
+};
+
+const WARNINGS = { ...EACH_TIME, ...ONCE_A_MINUTE };
+type Warnings = typeof WARNINGS;
+
+/** Logs what people should know. No owner id is ever logged. */
 export class LockLogger {
   readonly #logger: Logger;
+  /** When each topic was warned of last. */
   readonly #warned = new Map<string, number>();
-  /** The methods, and the keys of other calls, that were warned of. */
+  /** The methods, and the keys of other calls, that take locks inside of transactions. */
   readonly #insideTransaction = { methods: new Set<string>(), keys: new Set<string>() };
-  /** How often an event has happened since the line that was logged about it. */
-  readonly #counts = new Map<string, { at: number; count: number }>();
+  /** How often a key's tick was done already since the line that was logged about it. */
+  readonly #ticksDone = new Map<string, { at: number; count: number }>();
 
   constructor(
     private readonly moduleName: string,
@@ -25,38 +79,29 @@ export class LockLogger {
   }
 
   listen(events: LockEvents): void {
-    events.on('lost', ({ error }) =>
-      this.#say(
-        'warn',
-        `${error.message} The work under it goes on unless it looks at lock.held or lock.signal.`,
-      ),
-    );
+    events.on('lost', ({ error }) => this.warn('lost', error));
     events.on('busy', ({ key, holder, reason }) => {
       if (!Logger.isLevelEnabled('debug')) return;
       if (reason === 'tick-done') this.#tickDone(key);
       else this.#say('debug', `Lock "${key}" is busy${holder?.label ? `: held by ${holder.label}` : ''}.`);
     });
-    events.on('tickAhead', ({ key, tick }) =>
-      this.#warn(
-        `tick ahead ${key}`,
-        `The tick ${tick.toISOString()} of lock "${key}" is too far ahead of the database's clock to be recorded. The method runs, but other instances may run this tick too. Set the clock of this machine.`,
-      ),
-    );
-    events.on('tickIgnored', ({ key, tick }) =>
-      this.#warn(
-        `tick ignored ${key}`,
-        `The recorded tick ${tick.toISOString()} of lock "${key}" is too far ahead of the database's clock, and is ignored. Set the clocks of the instances and of the database.`,
-      ),
-    );
-    events.on('renewFailed', ({ key, error }) =>
-      this.#warn(
-        `renew ${key}`,
-        `Lock "${key}" could not be renewed, and is tried again: ${describe(error)}`,
-      ),
-    );
+    events.on('tickAhead', ({ key, tick }) => this.warn('tickAhead', key, tick));
+    events.on('tickIgnored', ({ key, tick }) => this.warn('tickIgnored', key, tick));
+    events.on('renewFailed', ({ key, error }) => this.warn('renewFailed', key, error));
     events.on('storeError', ({ key, operation, error }) =>
-      this.#warn(`${operation} ${key}`, `The ${operation} of lock "${key}" failed: ${describe(error)}`),
+      this.warn('storeFailed', `${operation} of lock "${key}"`, error),
     );
+  }
+
+  warn<Name extends keyof Warnings>(name: Name, ...values: Parameters<Warnings[Name]>): void {
+    if (name in ONCE_A_MINUTE) {
+      const topic = typeof values[0] === 'string' ? `${name} ${values[0]}` : name;
+      const now = this.clock.now();
+      if (now - (this.#warned.get(topic) ?? -Infinity) < REPEAT_AFTER) return;
+      remember(this.#warned, topic, now);
+    }
+    const text = WARNINGS[name] as (...values: unknown[]) => string;
+    this.#say('warn', text(...values));
   }
 
   started(jobs: string[], store: string | undefined): void {
@@ -67,105 +112,21 @@ export class LockLogger {
     this.#say('log', store ? `${list} ${store}` : list);
   }
 
-  noScheduler(methods: string[]): void {
-    this.#say(
-      'warn',
-      `${methods.join(', ')}: the application has no scheduler, so nothing calls ${methods.length === 1 ? 'this method' : 'these methods'}. Import ScheduleModule.forRoot() from @nestjs/schedule.`,
-    );
-  }
-
-  severalSchedulers(count: number): void {
-    this.#say(
-      'warn',
-      `The application has ${count} schedulers, so each tick calls each scheduled method ${count} times. Import ScheduleModule.forRoot() once, in the root module.`,
-    );
-  }
-
   disabled(): void {
+    const where = this.moduleName === 'default' ? '' : ` for the module "${this.moduleName}"`;
     this.#say(
       'warn',
-      `LOCKING IS DISABLED${this.moduleName === 'default' ? '' : ` for the module "${this.moduleName}"`}: everything runs unlocked in this process; other instances do as they are set. Enable it with LockService.enable() or { enabled: true }.`,
-    );
-  }
-
-  enabled(): void {
-    this.#say('warn', 'Locking is enabled again.');
-  }
-
-  /** @param ahead milliseconds by which the store's clock is ahead of this machine's */
-  clocksDiffer(ahead: number): void {
-    const seconds = (Math.abs(ahead) / 1000).toFixed(1);
-    this.#say(
-      'warn',
-      `The clock of this machine is ${seconds} s ${ahead > 0 ? 'behind' : 'ahead of'} the clock of the lock store. While locking is disabled, fencing tokens come from this machine's clock: after locking is disabled or enabled, fenced writes may be refused for that long. Synchronize both clocks with a time server.`,
-    );
-  }
-
-  clockUnread(error: unknown): void {
-    this.#warn(
-      'clock',
-      `The clock of the lock store could not be read, so it was not compared with the clock of this machine: ${describe(error)}`,
-    );
-  }
-
-  minifiedKeys(keys: string[]): void {
-    this.#say(
-      'warn',
-      `A minifier seems to have changed the class names in these default keys: ${keys.join(', ')}. The next build may change them again. Then two builds exclude each other for the wrong methods, or not at all. Give the methods keys, @Locked('…'), or let the build keep class names. The option requireKeys refuses default keys.`,
-    );
-  }
-
-  minifiedTicks(methods: string[]): void {
-    this.#say(
-      'warn',
-      `A minifier seems to have changed the class names of these scheduled methods: ${methods.join(', ')}. The lock store keeps their ticks under these names. If the next build changes them again, both builds may run the same tick. Let the build keep class names.`,
-    );
-  }
-
-  noShutdownHooks(): void {
-    this.#say(
-      'warn',
-      'Nothing listens for SIGTERM: locks that are held when the process is stopped stay until their ttl ends. Call app.enableShutdownHooks().',
+      `LOCKING IS DISABLED${where}: everything runs unlocked in this process; other instances do as they are set. Enable it with LockService.enable() or { enabled: true }.`,
     );
   }
 
   forceReleased(key: string, reason: string, released: boolean): void {
     if (released) this.#say('warn', `Lock "${key}" was force-released: ${reason}`);
-    else this.#say('log', `Lock "${key}" was to be force-released, but nobody held it: ${reason}`);
-  }
-
-  paused(key: string): void {
-    this.#say('warn', `Lock "${key}" is paused: no instance gets it until it is resumed.`);
+    else this.#say('log', `Lock "${key}" was to be force-released, but it was not held: ${reason}`);
   }
 
   resumed(key: string): void {
-    this.#say('log', `Lock "${key}" is not paused any more.`);
-  }
-
-  statusFileFailed(path: string, error: unknown): void {
-    this.#warn('statusFile', `The status file ${path} could not be written: ${describe(error)}`);
-  }
-
-  purgeFailed(error: unknown): void {
-    this.#warn('purge', `The scheduled purge failed, and is tried again: ${describe(error)}`);
-  }
-
-  storeWarning(topic: string, message: string): void {
-    this.#warn(`store ${topic}`, message);
-  }
-
-  unusedStream(key: string): void {
-    this.#warn(
-      `unused ${key}`,
-      `The stream that a handler returned under lock "${key}" was used by nobody for a ttl. The lock is released; subscribe to it sooner.`,
-    );
-  }
-
-  transactionHangs(key: string, open: number): void {
-    this.#warn(
-      `transaction ${key}`,
-      `The transaction under lock "${key}" has been open for ${open / 1000} s. While it lasts nobody else gets what it has locked, in some databases also after the lock has ended. Look for work in it that waits, and set a time limit on its statements.`,
-    );
+    this.#say('log', `Lock "${key}" is no longer paused.`);
   }
 
   /** Warns once for each method; for calls without a method, once for each key. */
@@ -184,28 +145,10 @@ export class LockLogger {
     );
   }
 
-  transactionsUnknown(error: unknown): void {
-    this.#warn(
-      'transactions',
-      `Could not find out whether a transaction is open, so locks inside transactions of this library are no longer warned of: ${describe(error)}`,
-    );
-  }
-
   releasedInTransaction(key: string, job: string | undefined): void {
     const { methods, keys } = this.#insideTransaction;
     if (job === undefined ? keys.has(key) : methods.has(job)) return; // that warning names the cause
-    this.#warn(
-      `guarded ${key}`,
-      `Lock "${key}"${job ? ` of ${job}` : ''} was released inside the transaction that guards it, so it is freed only when that transaction has ended. Release it after the commit: begin the transaction inside of run(), or put @Locked() above @Transactional().`,
-    );
-  }
-
-  listenerFailed(event: string, error: unknown): void {
-    this.#warn(`listener ${event}`, `A listener of the lock event "${event}" failed: ${describe(error)}`);
-  }
-
-  callbackFailed(error: unknown, key: string): void {
-    this.#warn(`onLost ${key}`, `The onLost callback of lock "${key}" failed: ${describe(error)}`);
+    this.warn('releasedInTransaction', key, job);
   }
 
   /**
@@ -213,27 +156,23 @@ export class LockLogger {
    * minute.
    */
   #tickDone(key: string): void {
-    const [topic, now] = [`tick done ${key}`, this.clock.now()];
-    const since = this.#counts.get(topic);
+    const now = this.clock.now();
+    const since = this.#ticksDone.get(key);
     const count = (since?.count ?? 0) + 1;
     if (since && now - since.at < REPEAT_AFTER) {
       since.count = count;
       return;
     }
-    remember(this.#counts, topic, { at: now, count: 0 });
+    remember(this.#ticksDone, key, { at: now, count: 0 });
     this.#say('debug', `Lock "${key}": tick already done${count > 1 ? `, ${count} times` : ''}.`);
   }
 
-  /** Keys, labels and reasons are what users make them: one with a newline must not look like a line of its own. */
+  /**
+   * Escapes control characters: a key, a label or a reason with a newline must not look like a
+   * line of its own.
+   */
   #say(level: 'warn' | 'log' | 'debug', message: string): void {
     this.#logger[level](message.replaceAll(/\p{Cc}/gu, escaped));
-  }
-
-  #warn(topic: string, message: string): void {
-    const now = this.clock.now();
-    if (now - (this.#warned.get(topic) ?? -Infinity) < REPEAT_AFTER) return;
-    remember(this.#warned, topic, now);
-    this.#say('warn', message);
   }
 }
 

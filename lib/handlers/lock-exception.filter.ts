@@ -2,7 +2,7 @@ import { Catch, Optional, type ArgumentsHost, type ExceptionFilter } from '@nest
 import { STATUS_CODES } from 'node:http';
 import { throwError, type Observable } from 'rxjs';
 import { LockError, LockNotAcquiredError } from '../lock.errors.js';
-import { httpResponseOf } from './http-response.js';
+import { httpResponseOf } from './run-under-lock.js';
 import { assertKnownOptions } from '../options/known-options.js';
 import { show } from '../error-text.js';
 

@@ -1,4 +1,3 @@
-import { INTERNALS } from '../lock-internals.js';
 import {
   Inject,
   Injectable,
@@ -7,15 +6,16 @@ import {
   type NestInterceptor,
   type Type,
 } from '@nestjs/common';
-import type { Observable } from 'rxjs';
-import { assertLockedOptions } from '../decorators/locked.options.js';
+import { Observable } from 'rxjs';
+import { assertKeyOf, assertLockedOptions } from '../decorators/locked.options.js';
 import { assertKey } from '../options/lock-key.js';
 import { LockError } from '../lock.errors.js';
+import { INTERNALS, type LockInternals } from '../lock-internals.js';
 import type { LockOptions, LossOptions } from '../options/lock.options.js';
 import { LOCK_OPTIONS, type LockSettings } from '../options/lock.settings.js';
 import { LockService } from '../lock.service.js';
 import { getLockServiceToken } from '../lock.tokens.js';
-import { runUnderLock, runWithoutLock } from './run-under-lock.js';
+import { runUnderLock } from './run-under-lock.js';
 import { assertKnownOptions } from '../options/known-options.js';
 
 /** What a handler is locked by: a key, or a function that makes it from the request. @publicApi */
@@ -61,21 +61,29 @@ export function LockInterceptor(
 
   @Injectable()
   class LockMixinInterceptor implements NestInterceptor {
+    readonly #internals: LockInternals;
     readonly #settings: LockSettings;
 
-    constructor(@Inject(getLockServiceToken(options.module)) private readonly locks: LockService) {
-      this.#settings = locks[INTERNALS].settingsFor('LockInterceptor()', options);
+    constructor(@Inject(getLockServiceToken(options.module)) locks: LockService) {
+      this.#internals = locks[INTERNALS];
+      this.#settings = this.#internals.settingsFor('LockInterceptor()', options);
     }
 
     async intercept(context: ExecutionContext, next: CallHandler): Promise<Observable<unknown>> {
+      const internals = this.#internals;
       const job = `${context.getClass().name}.${context.getHandler().name}`;
-      if (!this.locks.enabled) {
-        // Without a lock only the fencing token needs the key: the handler runs without it, too.
-        const known = await makeKey(key, context, job).catch(() => job);
-        return runWithoutLock(this.locks, known, next);
+      if (internals.enabled) {
+        const made = await makeKey(key, context, job);
+        return runUnderLock(internals, { key: made, settings: this.#settings, job }, context, next);
       }
-      const made = await makeKey(key, context, job);
-      return runUnderLock(this.locks, { key: made, settings: this.#settings, job }, context, next);
+      // Without a lock only the fencing token needs the key: the handler runs without it, too.
+      const known = await makeKey(key, context, job).catch(() => job);
+      return new Observable((subscriber) =>
+        internals.runUnlocked(
+          () => known,
+          () => next.handle().subscribe(subscriber),
+        ),
+      );
     }
   }
 
@@ -98,13 +106,6 @@ function assertOptions(key: unknown, options: LockInterceptorOptions): void {
 async function makeKey(key: LockInterceptorKey, context: ExecutionContext, job: string): Promise<string> {
   if (typeof key === 'string') return key;
   const made: unknown = await key(context);
-  try {
-    assertKey(made);
-    return made;
-  } catch (cause) {
-    throw new LockError(
-      `The key function of LockInterceptor() on ${job} made no key. ${cause instanceof Error ? cause.message : ''}`,
-      { cause },
-    );
-  }
+  assertKeyOf(made, `The key function of LockInterceptor() on ${job} made no key.`);
+  return made;
 }

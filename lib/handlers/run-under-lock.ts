@@ -1,26 +1,34 @@
-import { INTERNALS } from '../lock-internals.js';
-import { HttpException, type CallHandler, type ExecutionContext } from '@nestjs/common';
-import { Observable } from 'rxjs';
-import { holdStream } from './held-stream.js';
+import {
+  HttpException,
+  StreamableFile,
+  type ArgumentsHost,
+  type CallHandler,
+  type ExecutionContext,
+} from '@nestjs/common';
+import type { ServerResponse } from 'node:http';
+import { finished, Readable, Stream } from 'node:stream';
+import { Observable, Subscription, type Subscriber } from 'rxjs';
+import type { Timer } from '../engine/clock.js';
+import type { LockInternals } from '../lock-internals.js';
 import type { Lock } from '../lock.js';
 import type { LockCall } from '../options/lock-call.js';
-import type { LockService } from '../lock.service.js';
-import { FollowedHandler } from './followed-handler.js';
-import { cutOff, httpResponseOf, responseOver } from './http-response.js';
+import { holdStream } from './held-stream.js';
 
-const SSE = '__sse__'; // what @Sse() marks handlers with
-const CLIENT_CLOSED_REQUEST = 499; // nginx's
+const SSE = '__sse__'; // the metadata that @Sse() sets
+const CLIENT_CLOSED_REQUEST = 499; // the status that nginx uses
 
-/** What a handler emits, run under the lock from the subscription until the handler is done and its response, if it has one, is over. */
+/**
+ * Gives what a handler emits. The handler runs under the lock, which is held from the subscription
+ * until the handler has ended and its response, if it has one, has been sent.
+ */
 export function runUnderLock(
-  locks: LockService,
+  internals: LockInternals,
   call: LockCall,
   context: ExecutionContext,
   next: CallHandler,
 ): Observable<unknown> {
   const response = httpResponseOf(context);
   const isSse = Reflect.hasMetadata(SSE, context.getHandler());
-  const { rejectOnLoss } = call.settings;
   return new Observable((subscriber) => {
     const waiting = new AbortController();
     const responded = response && responseOver(response);
@@ -28,24 +36,21 @@ export function runUnderLock(
     let handler: FollowedHandler | undefined;
 
     const work = async (lock: Lock): Promise<void> => {
-      handler = new FollowedHandler(next, subscriber, lock, {
-        rejectOnLoss,
-        // With a response, that is what tells when a stream has ended.
-        holdStream: response ? undefined : (value) => holdStream(value, lock, locks[INTERNALS], call),
-        whenUnused: isSse ? (giveUp: () => boolean) => locks[INTERNALS].whenUnused(call, giveUp) : undefined,
-      });
-      if (subscriber.closed) handler.leave(); // it may have been left while the first value was emitted
+      const followed = new FollowedHandler(internals, call, lock, subscriber, response !== undefined, isSse);
+      followed.run(next);
+      handler = followed;
+      if (subscriber.closed) followed.leave(); // the first value may have made the subscriber leave
       try {
-        await handler.over;
+        await followed.over;
       } finally {
         const cut = (): void => response && cutOff(response);
-        if (rejectOnLoss) lock.signal.addEventListener('abort', cut);
+        if (call.settings.rejectOnLoss) lock.signal.addEventListener('abort', cut);
         await responded;
         lock.signal.removeEventListener('abort', cut);
       }
     };
-    // The handler's own errors have been told before: telling them again does nothing.
-    locks[INTERNALS].tryRun({ ...call, signal: waiting.signal }, work).then(
+    // The subscriber has the handler's own errors already, and then ignores these.
+    internals.tryRun({ ...call, signal: waiting.signal }, work).then(
       (result) => result.acquired || subscriber.error(result.error),
       (error) => subscriber.error(error),
     );
@@ -56,14 +61,139 @@ export function runUnderLock(
   });
 }
 
-/** What a handler emits, run with the handle that stands in for a lock while locking is disabled. */
-export function runWithoutLock(locks: LockService, key: string, next: CallHandler): Observable<unknown> {
-  return new Observable((subscriber) =>
-    locks[INTERNALS].runUnlocked(
-      () => key,
-      () => next.handle().subscribe(subscriber),
-    ),
-  );
+/**
+ * Gives Node's response of the HTTP request, with Express as with Fastify; `undefined` for
+ * messages, sockets and GraphQL.
+ */
+export function httpResponseOf(host: ArgumentsHost): ServerResponse | undefined {
+  if (host.getType() !== 'http') return undefined;
+  const response = host.switchToHttp().getResponse<ServerResponse | { raw: ServerResponse } | undefined>();
+  const raw = response && 'raw' in response ? response.raw : response;
+  // Libraries that call handlers through Nest's ExternalContextCreator may say "http" without a response.
+  return raw instanceof Stream ? raw : undefined;
+}
+
+/**
+ * Passes on what a handler emits, and knows when the handler has ended.
+ *
+ * Unsubscribing ends a stream, but it does not stop a promise. Until the handler has emitted
+ * something it may be a promise, so it is followed to its end although its subscriber has left.
+ */
+class FollowedHandler {
+  /** Resolves when the handler and the streams that it emitted have ended; rejects if it failed. */
+  readonly over: Promise<unknown>;
+  readonly #source = new Subscription();
+  readonly #streams: Promise<void>[] = [];
+  #emitted = false;
+  #ended = false;
+  #unused: Timer | undefined;
+  #settle: { resolve: () => void; reject: (error: unknown) => void } = { resolve() {}, reject() {} };
+
+  constructor(
+    private readonly internals: LockInternals,
+    private readonly call: LockCall,
+    private readonly lock: Lock,
+    private readonly subscriber: Subscriber<unknown>,
+    /** Whether a response tells when the streams that the handler emits have ended. */
+    private readonly hasResponse: boolean,
+    /** Whether the handler is known to return a stream, so that it can be stopped at any time. */
+    private readonly isStream: boolean,
+  ) {
+    const handled = new Promise<void>((resolve, reject) => (this.#settle = { resolve, reject }));
+    this.over = handled.then(() => Promise.all(this.#streams));
+  }
+
+  run(handler: CallHandler): void {
+    if (this.call.settings.rejectOnLoss) this.lock.signal.addEventListener('abort', this.#onLoss);
+    this.#source.add(
+      handler.handle().subscribe({
+        next: (value: unknown) => this.#next(value),
+        error: (error: unknown) => this.#fail(error),
+        complete: () => this.#complete(),
+      }),
+    );
+  }
+
+  /** The subscriber has left. */
+  leave(): void {
+    if (this.#ended) return;
+    if (this.#emitted) this.#end();
+    else if (this.isStream)
+      this.#unused = this.internals.whenUnused(this.call, () => {
+        this.#end();
+        return true;
+      });
+  }
+
+  #next(value: unknown): void {
+    this.#emitted = true;
+    if (this.#ended) return;
+    if (this.subscriber.closed) {
+      discard(value);
+      this.#end();
+    } else if (this.#stillHeld()) {
+      // A GraphQL subscription emits an async iterable, whose end no response tells.
+      const held = this.hasResponse ? undefined : holdStream(value, this.lock, this.internals, this.call);
+      if (held) this.#streams.push(held.ended);
+      this.subscriber.next(held ? held.stream : value);
+    }
+  }
+
+  #complete(): void {
+    if (this.#ended || !this.#stillHeld()) return;
+    this.#end();
+    this.subscriber.complete();
+  }
+
+  #fail(error: unknown): void {
+    if (this.#ended) return;
+    this.#end(() => this.#settle.reject(error));
+    this.subscriber.error(error);
+  }
+
+  #stillHeld(): boolean {
+    if (!this.call.settings.rejectOnLoss || this.lock.held) return true;
+    try {
+      this.lock.assertHeld();
+    } catch (error) {
+      this.#fail(error);
+    }
+    return false;
+  }
+
+  /** A stream ends at once. The work of a promise cannot be stopped, so its end is awaited. */
+  readonly #onLoss = (): void => {
+    if (this.#emitted || this.isStream) this.#fail(this.lock.loss);
+  };
+
+  #end(settle = this.#settle.resolve): void {
+    this.#ended = true;
+    this.#unused?.cancel();
+    this.lock.signal.removeEventListener('abort', this.#onLoss);
+    this.#source.unsubscribe();
+    settle();
+  }
+}
+
+/** Closes the file behind a body that comes after its request has ended. */
+function discard(value: unknown): void {
+  const stream = value instanceof StreamableFile ? value.getStream() : value;
+  if (stream instanceof Readable) stream.destroy();
+}
+
+/** Resolves when the response has been sent, or its client has gone. */
+function responseOver(response: ServerResponse): Promise<void> {
+  return new Promise((resolve) => {
+    const removeListeners = finished(response, () => {
+      removeListeners();
+      resolve();
+    });
+  });
+}
+
+/** Breaks off a body that is still being streamed, so that its client cannot take it for complete. */
+function cutOff(response: ServerResponse): void {
+  if (response.headersSent && !response.writableEnded) response.destroy();
 }
 
 function clientGone(): HttpException {
