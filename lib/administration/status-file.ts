@@ -3,8 +3,8 @@ import { rename, rm, writeFile } from 'node:fs/promises';
 import type { LockEvents } from '../lock.events.js';
 
 /**
- * Keeps in a file what a process does with locks: 0 nothing, 1 waits for one, 2 holds one. The file is replaced as a whole: whoever reads it never finds
- * half of it.
+ * Keeps in a file what a process does with locks: 0 nothing, 1 waits for a lock, 2 holds one. The
+ * file is replaced as a whole, so that a reader never finds half of it.
  */
 export class StatusFile {
   #waiting = 0;
@@ -23,7 +23,7 @@ export class StatusFile {
     this.changed();
   }
 
-  /** Says that somebody waits, until `wait` has settled. */
+  /** Counts a wait for a lock until it has settled. */
   async during<T>(wait: Promise<T>): Promise<T> {
     this.#waiting++;
     this.changed();
@@ -35,15 +35,15 @@ export class StatusFile {
     }
   }
 
-  /** The status may be another one. Changes that come while the file is written are written together. */
+  /** Writes the status if it has changed. Changes during a write are written together. */
   changed(): void {
     this.#writing ??= this.#writeAll().finally(() => {
       this.#writing = undefined;
-      if (this.#status() !== this.#written) this.changed(); // it changed after the last look
+      if (this.#status() !== this.#written) this.changed(); // it changed after the last write
     });
   }
 
-  /** Resolves when the file says what is. */
+  /** Resolves when the file has the present status. */
   async settled(): Promise<void> {
     this.changed();
     while (this.#writing) await this.#writing;
@@ -56,7 +56,7 @@ export class StatusFile {
 
   async #writeAll(): Promise<void> {
     for (let status = this.#status(); status !== this.#written; status = this.#status()) {
-      this.#written = status; // also when it fails: the next change is the next try
+      this.#written = status; // also if the write fails: the next change tries again
       await this.#write(status);
     }
   }
@@ -68,7 +68,7 @@ export class StatusFile {
       await rename(file, this.path);
     } catch (error) {
       this.failed(error);
-      await rm(file, { force: true }).catch(() => {}); // the error before says what is wrong
+      await rm(file, { force: true }).catch(() => {}); // the first error says what is wrong
     }
   }
 }

@@ -13,12 +13,15 @@ import { assertKeyOf, type LockedOptions } from './locked.options.js';
 
 const LOCKED_METHOD = Symbol('nestjs-locked: method');
 
-/** A method under `@Locked()`: what was asked for, and the function that stands in its place. */
+/** A method under `@Locked()`: its options, and the function that replaces it. */
 export class LockedMethod {
   readonly wrapper: (this: unknown, ...args: unknown[]) => unknown;
   /** The next one, where the method is under `@Locked()` more than once. */
   readonly inner: LockedMethod | undefined;
-  /** The function on the class: other decorators may have put theirs around the wrapper, and `@Cron` marks the outermost. */
+  /**
+   * The function on the class. Other decorators may have wrapped the wrapper, and `@Cron()` marks
+   * the outermost function.
+   */
   outermost: Function;
   /**
    * Whether the method has a second `@Locked()` outside of this one, which the scheduler
@@ -69,7 +72,7 @@ export class LockedMethod {
     return onBusy ?? (isScheduled(this.outermost) ? 'skip' : 'throw');
   }
 
-  /** `ClassName.methodName` of the class that the instance has, which may have inherited the method. */
+  /** `ClassName.methodName` of the instance's own class, which may have inherited the method. */
   defaultKey(instance: object): string {
     if (instance.constructor.name === '')
       throw new LockError(`@Locked() on ${this.where} needs a key, since the class has no name.`);

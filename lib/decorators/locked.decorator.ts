@@ -48,8 +48,8 @@ export interface LockedDecorator<
 const INJECTED = Symbol('nestjs-locked: modules whose service is injected');
 
 /**
- * Runs a method under a lock: of all instances of the application, one at a time. On a class, each method that the scheduler calls, or else the
- * command of a provider: its method `run`.
+ * Runs a method under a lock, so that one instance of the application runs it at a time. On a
+ * class, it locks each method that the scheduler calls, or else the command: the method `run`.
  *
  * A call by the scheduler runs once per tick, or interval, over all instances. A call by hand
  * runs whenever the lock is free.
@@ -69,7 +69,8 @@ const INJECTED = Symbol('nestjs-locked: modules whose service is injected');
  * async ship(id: string) {}
  * ```
  *
- * @throws LockError while the class is defined, for options that cannot work and for what is not a method
+ * @throws LockError while the class is defined, for options that cannot work and for targets
+ * that are no methods
  * @publicApi
  */
 export function Locked(): LockedDecorator<readonly unknown[]>;
@@ -83,7 +84,7 @@ export function Locked<Args extends readonly unknown[], BusyArgs extends readonl
 export function Locked(...given: [(string | LockedOptions<never>)?, LockedOptions<never>?]) {
   return (target: object, name?: string | symbol, descriptor?: PropertyDescriptor): void => {
     const where = describeTarget(target, name);
-    const options = readArguments(where, given);
+    const options = readOptions(where, given);
     if (typeof target === 'function' && name === undefined) return lockClass(target, options);
     const original: unknown = descriptor?.value;
     if (typeof target === 'function' || name === undefined || !descriptor || typeof original !== 'function') {
@@ -135,7 +136,7 @@ function lockClass(target: Function, options: LockedOptions<never>): void {
   }
 }
 
-function readArguments(
+function readOptions(
   where: string,
   [first, second]: [(string | LockedOptions<never>)?, LockedOptions<never>?],
 ): LockedOptions<never> {

@@ -7,8 +7,9 @@ import { assertKnownOptions } from '../options/known-options.js';
 import { mustBe } from '../error-text.js';
 
 /**
- * What happens when the lock is busy: the call is skipped and gives `undefined`, or it throws `LockNotAcquiredError`, or it gives what the
- * function returns, which gets the error and the call's arguments.
+ * What happens when the lock is busy. `skip`: the call gives `undefined`. `throw`: it throws
+ * `LockNotAcquiredError`. A function gets the error and the call's arguments, and the call gives
+ * what it returns.
  *
  * A call inside a run that holds its key is a mistake. It is not skipped: it throws, unless it
  * is `reentrant`. See `error.nested`.
@@ -27,7 +28,10 @@ export type OnceBehaviour =
        * that cannot be recorded is not run, and the call fails.
        */
       once: 'tick';
-      /** A tick that is further ahead of the database's clock than this is refused with an error. Default 5 minutes. */
+      /**
+       * A tick that is further ahead of the database's clock than this is refused with an error.
+       * Default 5 minutes.
+       */
       tickAhead?: Duration | undefined;
     }
   | {
@@ -68,7 +72,10 @@ const LOCKED_OPTIONS = [
   'module',
 ];
 
-/** Refuses at decoration what can be known to be wrong then; what depends on the module's defaults is checked at start. */
+/**
+ * Refuses options that cannot work in any module. The start checks what depends on the defaults
+ * of the module.
+ */
 export function assertLockedOptions(where: string, options: LockedOptions<never>): void {
   assertKnownOptions(where, options, LOCKED_OPTIONS);
   const { key, onBusy, module } = options;

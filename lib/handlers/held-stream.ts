@@ -33,43 +33,30 @@ export function runHandler(
   });
 }
 
-/** A stream that has to be used in place of the given one, and when its use has ended; `undefined` for what is no stream. */
+/**
+ * Gives a stream to use in place of the given one, and when its use has ended; `undefined` for
+ * what is no stream.
+ */
 export function holdStream(
   value: unknown,
   lock: Lock,
   internals: LockInternals,
   call: LockCall,
 ): { stream: unknown; ended: Promise<void> } | undefined {
-  if (!isStream(value)) return undefined;
-  const readable = readableOf(value);
+  const body: unknown = value instanceof StreamableFile ? value.getStream() : value;
+  const readable = body instanceof Readable ? body : undefined;
+  if (!readable && !isObservable(value) && !isIterable(value)) return undefined;
   const use = new StreamUse(lock, internals, call, readable);
-  return { stream: holdWhileUsed(value, use), ended: use.ended };
+  let stream = value;
+  if (readable) holdReadable(readable, use);
+  else if (isObservable(value)) stream = holdObservable(value, use);
+  else if (value instanceof ReadableStream) stream = holdWebStream(value, use);
+  else if (isIterable(value)) stream = holdIterable(value, use);
+  return { stream, ended: use.ended };
 }
 
-type Stream = Observable<unknown> | AsyncIterable<unknown> | StreamableFile;
-
-function isStream(value: unknown): value is Stream {
-  return (
-    isObservable(value) ||
-    value instanceof StreamableFile ||
-    (typeof value === 'object' && value !== null && Symbol.asyncIterator in value)
-  );
-}
-
-function holdWhileUsed(stream: Stream, use: StreamUse): Stream {
-  if (isObservable(stream)) return holdObservable(stream, use);
-  const readable = readableOf(stream);
-  if (!readable)
-    return stream instanceof ReadableStream
-      ? holdWebStream(stream, use)
-      : holdIterable(stream as AsyncIterable<unknown>, use);
-  holdReadable(readable, use);
-  return stream;
-}
-
-function readableOf(stream: unknown): Readable | undefined {
-  const readable = stream instanceof StreamableFile ? stream.getStream() : stream;
-  return readable instanceof Readable ? readable : undefined;
+function isIterable(value: unknown): value is AsyncIterable<unknown> {
+  return typeof value === 'object' && value !== null && Symbol.asyncIterator in value;
 }
 
 function holdObservable(source: Observable<unknown>, use: StreamUse): Observable<unknown> {
@@ -91,7 +78,7 @@ function holdReadable(stream: Readable, use: StreamUse): void {
   });
 }
 
-/** A web stream in place of the given one: it is in use from its first read. */
+/** Gives a web stream that is in use from its first read. */
 function holdWebStream(source: ReadableStream<unknown>, use: StreamUse): ReadableStream<unknown> {
   const items = new HeldIterator(source, use);
   return new ReadableStream(
@@ -107,17 +94,17 @@ function holdWebStream(source: ReadableStream<unknown>, use: StreamUse): Readabl
   );
 }
 
-/** What can be iterated, and nothing else: whatever more it could do would not hold the lock. */
+/** Gives an object that can be iterated and nothing else: other methods would not hold the lock. */
 function holdIterable(source: AsyncIterable<unknown>, use: StreamUse): AsyncIterable<unknown> {
   if ('next' in source) return new HeldIterator(source, use);
   return { [Symbol.asyncIterator]: () => new HeldIterator(source, use) };
 }
 
-/** An iteration, which is one use of its stream from the first item asked for. */
+/** One iteration, which uses its stream from its first call of `next()`. */
 class HeldIterator implements AsyncIterableIterator<unknown> {
   #started: { iterator: AsyncIterator<unknown>; end: () => void } | undefined;
   #lost: LockLostError | undefined;
-  // Not a race against a promise of the loss: that would keep every item until the end.
+  // A race against a promise of the loss would keep every item in memory until the end.
   #loseNext: ((error: LockLostError) => void) | undefined;
 
   constructor(
@@ -183,7 +170,10 @@ class HeldIterator implements AsyncIterableIterator<unknown> {
   }
 }
 
-/** Whether a stream is in use, from its first user to its last. One that nobody uses is given up after a ttl. */
+/**
+ * The use of one stream, from the begin of its first user to the end of its last. A stream without
+ * a user is given up after a ttl.
+ */
 class StreamUse {
   readonly ended: Promise<void>;
   #end: () => void = () => {};
@@ -195,7 +185,7 @@ class StreamUse {
     private readonly lock: Lock,
     internals: LockInternals,
     private readonly call: LockCall,
-    /** A Node stream: it is followed from the beginning, and in use from its first read. */
+    /** A Node stream, which is followed from the beginning and is in use from its first read. */
     private readonly readable?: Readable,
   ) {
     this.ended = new Promise((resolve) => {
@@ -210,47 +200,50 @@ class StreamUse {
   #giveUp(): boolean {
     if (this.readable && isInUse(this.readable)) return false;
     this.#end();
-    this.readable?.destroy(usedTooLate(this.call)); // read later, it would be read unlocked
+    this.readable?.destroy(usedTooLate(this.call)); // a later read would be without the lock
     return true;
   }
 
-  /** What the stream does belongs to the lock's context. */
+  /** Runs work of the stream in the lock's context. */
   run<T>(work: () => T): T {
     return LockContext.run(this.lock, work);
   }
 
   /**
-   * Returns what is to be called at the end of this use.
+   * Begins a use, and returns the function to call at its end.
    *
-   * @throws LockError when the lock is not held any more: a stream that is used again, or too late, must not run unlocked
+   * @throws LockError when the lock was released, or LockLostError when it was lost: a stream
+   * that is used again, or too late, must not run without the lock
    */
   begin(onLost: (error: LockLostError) => void): () => void {
     if (this.#over) throw usedTooLate(this.call);
-    if (this.lock.loss && this.call.settings.rejectOnLoss) throw this.lock.loss;
+    const { loss, signal } = this.lock;
+    const { rejectOnLoss } = this.call.settings;
+    if (loss && rejectOnLoss) throw loss;
     if (!this.readable) this.#unused.cancel();
     this.#users++;
     const listener = (): void => {
       if (this.lock.loss) onLost(this.lock.loss);
     };
-    if (this.call.settings.rejectOnLoss) this.lock.signal.addEventListener('abort', listener, { once: true });
+    if (rejectOnLoss) signal.addEventListener('abort', listener, { once: true });
     let ended = false;
     return () => {
       if (ended) return;
       ended = true;
       this.#unused.cancel();
-      this.lock.signal.removeEventListener('abort', listener);
+      signal.removeEventListener('abort', listener);
       if (--this.#users === 0) this.#end();
     };
   }
 }
 
-/** Also when nothing has come out of it yet: it is piped, iterated or listened to. */
+/** Whether the stream is piped, iterated or listened to, also if it has emitted nothing yet. */
 function isInUse(stream: Readable): boolean {
   return stream.readableDidRead || stream.readableFlowing !== null || stream.listenerCount('readable') > 0;
 }
 
 function usedTooLate({ key, job }: LockCall): LockError {
   return new LockError(
-    `The stream of ${job ?? 'a handler'} was used when its lock "${key}" had been released: it had been used to its end before, or by nobody for a ttl. Call the handler again.`,
+    `The stream of ${job ?? 'a handler'} was used when its lock "${key}" had been released: it had been used to its end before, or had no user for a ttl. Call the handler again.`,
   );
 }

@@ -18,7 +18,7 @@ import { getLockServiceToken } from '../lock.tokens.js';
 import { runUnderLock } from './run-under-lock.js';
 import { assertKnownOptions } from '../options/known-options.js';
 
-/** What a handler is locked by: a key, or a function that makes it from the request. @publicApi */
+/** The key of a handler, or a function that makes it from the request. @publicApi */
 export type LockInterceptorKey = string | ((context: ExecutionContext) => string | Promise<string>);
 
 /** Options of `LockInterceptor`. @publicApi */
@@ -33,12 +33,14 @@ const OPTIONS = [...LOCK_OPTIONS, 'rejectOnLoss', 'module'];
 /**
  * Makes an interceptor that runs handlers under a lock whose key comes from the `ExecutionContext`.
  *
- * HTTP: the lock is held until the handler is done and its response, also a streamed one, has been sent or its client has gone; a client that goes
- * while it waits for the lock waits no longer. Messages and GraphQL: until what the handler returned has completed. Guards run before the lock is
- * taken, pipes under it.
+ * HTTP: the lock is held until the handler has ended and its response, also a streamed one, has
+ * been sent or its client has gone. If the client goes during the wait, the wait ends. Messages
+ * and GraphQL: the lock is held until what the handler returned has completed. Guards run before
+ * the lock is acquired, pipes run under it.
  *
- * Unsubscribing early, as a time-out does, never releases while the handler runs: until it has emitted something, it may be a promise, which
- * cannot be stopped. Only the stream of an `@Sse()` handler that stays silent is given up, after one ttl (30 s at most), with a warning.
+ * Unsubscribing early, as a time-out does, never releases the lock while the handler runs: until
+ * the handler has emitted something it may be a promise, which cannot be stopped. Only the silent
+ * stream of an `@Sse()` handler is given up, after one ttl (30 s at most), with a warning.
  *
  * @example
  * ```ts
@@ -47,8 +49,9 @@ const OPTIONS = [...LOCK_OPTIONS, 'rejectOnLoss', 'module'];
  * async ship(@Param('id') id: string) {}
  * ```
  *
- * The handler fails with `LockNotAcquiredError` when the lock is busy, see `LockExceptionFilter`; with `LockLostError` when it was lost before the
- * handler was done; with `LockStoreError` when the store fails. In the first and the last case the handler did not run.
+ * The request fails with `LockNotAcquiredError` when the lock is busy, see `LockExceptionFilter`,
+ * and with `LockStoreError` when the store fails: then the handler did not run. It fails with
+ * `LockLostError` when the lock was lost before the handler ended.
  *
  * @throws LockError for options and keys that cannot work
  * @publicApi

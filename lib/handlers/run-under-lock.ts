@@ -69,7 +69,8 @@ export function httpResponseOf(host: ArgumentsHost): ServerResponse | undefined 
   if (host.getType() !== 'http') return undefined;
   const response = host.switchToHttp().getResponse<ServerResponse | { raw: ServerResponse } | undefined>();
   const raw = response && 'raw' in response ? response.raw : response;
-  // Libraries that call handlers through Nest's ExternalContextCreator may say "http" without a response.
+  // Libraries that call handlers through Nest's ExternalContextCreator may give the type "http"
+  // and no response.
   return raw instanceof Stream ? raw : undefined;
 }
 

@@ -6,7 +6,8 @@ import { assertKnownOptions } from './known-options.js';
 import { show } from '../error-text.js';
 
 /**
- * A lock on its way to another process, as plain data. Whoever has it can renew and release the lock: send it like a password, and do not log it.
+ * A lock on its way to another process, as plain data. A process that has this data can renew
+ * and release the lock: send it like a password, and do not log it.
  *
  * @publicApi
  */
@@ -18,7 +19,7 @@ export interface LockHandOff {
   ttl?: number | undefined;
 }
 
-/** @throws LockError for what `handOff()` has not made */
+/** Reads the data given to `restore`. @throws LockError for data that `handOff()` has not made */
 export function readHandOff(data: unknown): Required<LockHandOff> {
   assertKnownOptions('the data given to restore()', data, ['key', 'owner', 'fencingToken', 'ttl']);
   const { key, owner, fencingToken, ttl = Infinity } = data as Partial<LockHandOff>;

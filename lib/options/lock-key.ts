@@ -11,9 +11,10 @@ const FITTED = /~sha256:[0-9a-f]{64}$/;
 const SUFFIX_BYTES = '~sha256:'.length + 64;
 
 /**
- * Refuses what cannot be a key: anything but a non-empty, well-formed string without NUL, of at most 4096 bytes.
+ * Refuses every key but a non-empty, well-formed string without NUL, of at most 4096 bytes.
  *
- * Stores call it before any statement: a number or an array that reaches a driver can match every row or break the SQL.
+ * Stores call it before any statement, since a number or an array that reaches a driver can
+ * match every row or break the SQL.
  *
  * @throws LockError that says what is wrong with it
  * @publicApi
@@ -34,7 +35,12 @@ export function assertKey(key: unknown): asserts key is string {
   }
 }
 
-/** Refuses an owner id that a store could mistake for another: it must be a non-empty, well-formed string without NUL. @publicApi */
+/**
+ * Refuses an owner id that a store could mistake for another one: it must be a non-empty,
+ * well-formed string without NUL.
+ *
+ * @publicApi
+ */
 export function assertOwner(owner: unknown): asserts owner is string {
   if (typeof owner !== 'string' || owner === '')
     throw new LockError(
@@ -53,7 +59,8 @@ export function textProblem(text: string): string | undefined {
 }
 
 /**
- * The form in which a store with a limited column keeps a key: itself when it fits, otherwise its readable start and the SHA-256 of the whole.
+ * Gives the form in which a store with a limited column keeps a key: the key itself if it fits,
+ * otherwise its readable start and the SHA-256 of the whole.
  *
  * A short key that already looks like a fitted one is hashed as well, so that no two keys share a row.
  *
@@ -69,7 +76,8 @@ export function fitKey(key: string): string {
 }
 
 /**
- * The form in which a key is looked for: {@link fitKey} of it, but a key that already looks fitted is one that a list has shown.
+ * Gives the form in which a store looks for a key: {@link fitKey} of it. A key that already looks
+ * fitted comes from a list, and stays as it is.
  *
  * @publicApi
  */

@@ -8,8 +8,8 @@ import type { Lock } from '../lock.js';
 export type LostCallback = (lock: Lock, error: LockLostError) => unknown;
 
 /**
- * How long to pause between two attempts: a fixed time, a range through which it grows by doubling (with jitter), or a function of the attempt
- * (1 for the pause after the first).
+ * How long to pause between two attempts: a fixed time, a range through which the pause doubles
+ * (with jitter), or a function of the attempt (1 for the pause after the first).
  *
  * @publicApi
  */
@@ -17,9 +17,15 @@ export type RetryPolicy = Duration | { min: Duration; max: Duration } | ((attemp
 
 /** How long a lock lasts. @publicApi */
 export interface LeaseOptions {
-  /** The lock of a holder that stops renewing is free after this. At least 100 ms; `Infinity` never. Default 30 s. */
+  /**
+   * The lock of a holder that stops renewing is free after this time. At least 100 ms; with
+   * `Infinity` it never is. Default 30 s.
+   */
   ttl?: Duration | undefined;
-  /** The key stays taken at least this long after it was acquired, also when the work is done sooner. Default 0. */
+  /**
+   * The key stays taken at least this long after it was acquired, also when the work is done
+   * sooner. Default 0.
+   */
   minHold?: Duration | undefined;
   /** The worker's name for people, at most 255 bytes. Default `hostname:pid`. */
   label?: string | undefined;
@@ -33,20 +39,31 @@ export interface LeaseOptions {
 export type RenewalOptions =
   | {
       autoRenew?: true | undefined;
-      /** How often the lease is renewed: at most two thirds of the ttl (of one below 300 ms a third to a half). Default a third of the ttl, every 10 s for an endless one. */
+      /**
+       * How often the lease is renewed: at most two thirds of the ttl, or a third to a half of a
+       * ttl below 300 ms. Default a third of the ttl, or 10 s for an endless lease.
+       */
       renewEvery?: Duration | undefined;
     }
   | { autoRenew?: boolean | undefined; renewEvery?: undefined };
 
 /** How long to try. @publicApi */
 export interface WaitOptions {
-  /** How long to wait for a busy lock. 0 is exactly one attempt, `Infinity` waits without end. Default 0. */
+  /**
+   * How long to wait for a busy lock. 0 is exactly one attempt, `Infinity` waits without end.
+   * Default 0.
+   */
   wait?: Duration | undefined;
-  /** The pause between attempts while waiting, of those that the store cannot call. Default 20 ms, doubling to 500 ms, with jitter. */
+  /**
+   * Delay between polls, for stores that cannot notify waiters. Default 20 ms, doubling to
+   * 500 ms, with jitter.
+   */
   retry?: RetryPolicy | undefined;
   /**
-   * Takes the lock from a holder that has not renewed it for this long, also one that never expires. It learns of that at its next renewal: until then
-   * two may believe that they hold it. Longer than the interval of renewals; several of them leave room for a slow database. Default: nobody is robbed.
+   * Takes the lock from a holder that has not renewed it for this long, also a lock that never
+   * expires. The holder learns of it at its next renewal. Until then two processes may believe
+   * that they hold the lock. Must be longer than the interval of renewals; several intervals
+   * leave room for a slow database. Default: no lock is stolen.
    */
   stealAfter?: Duration | undefined;
 }
@@ -57,8 +74,9 @@ export type LockOptions = LeaseOptions & RenewalOptions & WaitOptions;
 /** Options of a single call. @publicApi */
 export interface OnceOptions {
   /**
-   * Slots of this length, on the database's clock and counted from 1970: in each of them the key is granted once, whichever instance asks, and whether
-   * it is free by then or not. Default: as often as it is free.
+   * Grants the key once in each slot of this length, over all instances, and also if it is free
+   * again within the slot. Slots are counted from 1970 by the database's clock. Default: the key
+   * is granted whenever it is free.
    */
   once?: Duration | undefined;
 }
@@ -66,9 +84,9 @@ export interface OnceOptions {
 /** Whether a call chain may go through a lock that it holds. @publicApi */
 export interface ReentryOptions {
   /**
-   * Goes on under the lock that the call chain around it holds on this key, while that is
-   * held, in place of waiting for itself. Branches that run side by side share it, and the
-   * last one to end releases it. Going in again is no new grant: `once` is not asked.
+   * If the current call chain already holds this key, reuses that lock instead of deadlocking.
+   * Branches that run side by side share the lock, and the last branch to end releases it.
+   * Re-entry is no new grant, so `once` does not count it.
    *
    * Default `false`: the call is refused. A call with a `wait` fails at once with a
    * `LockError`, since the wait would not end.
@@ -116,7 +134,10 @@ export type LockModuleDefaults = LockOptions &
   ReentryOptions & {
     /** `false` runs everything unlocked and connects to nothing; a warning says so. Default `true`. */
     enabled?: boolean | undefined;
-    /** Put before every key with a colon, for applications that share a database. Letters, digits, `.`, `_` and `-`. */
+    /**
+     * Put before every key with a colon, for applications that share a database. Letters,
+     * digits, `.`, `_` and `-`.
+     */
     prefix?: string | undefined;
     /**
      * Refuses methods under `@Locked()` without a key. The default key,
@@ -127,25 +148,31 @@ export type LockModuleDefaults = LockOptions &
     /** Called once for each lock that is lost, unless the call or the decorator has its own. */
     onLost?: LostCallback | undefined;
     /**
-     * How long a shutdown waits for work under `run`, `tryRun`, `@Locked()` or `LockInterceptor` before it releases the lock. Default 10 s. Locks
-     * that were acquired by hand are released at once: their holders know when they end.
+     * How long a shutdown waits for work under `run`, `tryRun`, `@Locked()` or
+     * `LockInterceptor` before it releases the lock. Default 10 s. Locks that were acquired by
+     * hand are released at once, since the service does not know the work under them.
      */
     shutdownTimeout?: Duration | undefined;
-    /** Deletes keys that nobody has used for `olderThan`, one instance at a time, every so often. Default: keys stay, each with its last run. */
+    /**
+     * Deletes keys that were not used for `olderThan`, at intervals, one instance at a time.
+     * Default: keys stay, each with its last run.
+     */
     purge?: PurgeSchedule | undefined;
     /**
-     * How many calls of this process may wait at a time, for one key and in all, those included that are asking the store; one more is refused at once with
-     * `LockNotAcquiredError`, reason `queue-full`. Default: as many as there are.
+     * How many calls of this process may wait at a time, for one key and in all, including those
+     * with an attempt under way. A further call is refused at once with `LockNotAcquiredError`,
+     * reason `queue-full`. Default: no limit.
      */
     maxWaiters?: { perKey?: number | undefined; total?: number | undefined } | undefined;
     /**
-     * A file that says what this process does with the locks of the module: `0` idle, `1` waiting for one, `2` holding one. It is replaced as a whole at
-     * each change. Default none.
+     * A file that says what this process does with the locks of the module: `0` idle, `1`
+     * waiting for a lock, `2` holding one. It is replaced as a whole at each change. Default
+     * none.
      */
     statusFile?: string | undefined;
   };
 
-/** When keys that are not used any more are deleted. @publicApi */
+/** When unused keys are deleted. @publicApi */
 export interface PurgeSchedule {
   /** How long a key was not used. At least a minute. */
   olderThan: Duration;

@@ -9,19 +9,23 @@ export interface TickSource {
 /** Milliseconds by which timers may fire early. */
 const EARLY = 100;
 const SECOND = 1_000;
-/** Over the longest way between two ticks: from one 29 February to the next, over a century without a leap year. */
+/**
+ * Longer than the longest pause between two ticks: from one 29 February to the next, across a
+ * century without a leap year.
+ */
 const LONGEST = 9 * 366 * 86_400_000;
 
 /**
- * The nominal time of the tick that runs at `now`: of all ticks the last that is not later, in epoch milliseconds; `undefined` when there is none.
+ * Gives the nominal time of the tick that runs at `now`, the last tick that is not later, in
+ * epoch milliseconds; `undefined` if there is none.
  *
- * A schedule only tells what comes next. So this looks from further and further back until it finds a tick that has been, then halves the way from
- * there.
+ * A schedule computes only the next tick after a time. So this starts further and further back
+ * until it finds a tick before `now`, and then halves the range.
  */
 export function nominalTick(schedule: TickSource, timeZone: string, now: number): number | undefined {
   const limit = now + EARLY;
-  let before = limit; // from here a tick comes until the limit
-  let after = limit; // from here none does
+  let before = limit; // a tick lies between this and the limit
+  let after = limit; // no tick lies between this and the limit
   for (let back = SECOND; ; back *= 2) {
     before = limit - back;
     if (nextTick(schedule, timeZone, before) <= limit) break;
@@ -43,7 +47,10 @@ export function nominalTick(schedule: TickSource, timeZone: string, now: number)
   return tick;
 }
 
-/** How many ticks there are after the tick `from` and until `until`; counts to `most` only. Each takes a millisecond or more: others run in between. */
+/**
+ * Counts the ticks after the tick `from` and until `until`, up to `most`. Each tick takes a
+ * millisecond or more, so other work runs in between.
+ */
 export async function ticksBetween(
   schedule: TickSource,
   timeZone: string,
@@ -58,7 +65,10 @@ export async function ticksBetween(
   return count;
 }
 
-/** Always later than `from`: where summer time ends by half an hour, `cron` names ticks that have been. */
+/**
+ * Gives the next tick, always later than `from`: where summer time ends by half an hour, `cron`
+ * also gives earlier ticks.
+ */
 function nextTick(schedule: TickSource, timeZone: string, from: number): number {
   for (let start = from; ; start += 60 * SECOND) {
     const tick = schedule.getNextDateFrom(new Date(start), timeZone).toMillis();
