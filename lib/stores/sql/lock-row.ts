@@ -9,7 +9,10 @@ import {
 } from '../shared/conditions.js';
 import type { KeyState, RunState } from '../shared/key-state.js';
 
-/** `expires_ms` of a lease that never ends: the largest whole number that JavaScript keeps exactly. */
+/**
+ * `expires_ms` of a lease that never ends: the largest whole number that JavaScript keeps
+ * exactly.
+ */
 export const NEVER = Number.MAX_SAFE_INTEGER;
 
 /** The columns of the table, in order; that of PostgreSQL has one more, see {@link columnsIn}. */
@@ -29,15 +32,21 @@ export const COLUMNS = [
   'last_outcome',
 ] as const;
 
-/** The columns of the table in this database: only PostgreSQL keeps who waits. */
+/** The columns of the table in this database: only PostgreSQL has a queue of waiting processes. */
 export function columnsIn(kind: string): readonly string[] {
   return kind === 'postgres' ? [...COLUMNS, 'waiting'] : COLUMNS;
 }
 
-/** What a contender sees of a row, as the drivers give it: BIGINT as string, number or bigint, text as string or bytes. */
+/**
+ * What an attempt that is refused sees of a row, as the drivers give it: BIGINT as string,
+ * number or bigint, text as string or bytes.
+ */
 export interface HolderRow {
   key: string | Buffer;
-  /** 1 or true when somebody holds it, 0 or false when it is free or merely kept. The owner itself is a capability, and stays in the database. */
+  /**
+   * 1 or true if the key has a holder, 0 or false if it is free or only kept. The owner itself is
+   * a capability, and stays in the database.
+   */
   owned: unknown;
   token: unknown;
   expires_ms: unknown;
@@ -58,7 +67,7 @@ export interface LockRow extends HolderRow {
   last_outcome: LockOutcome;
 }
 
-/** The clock's answer about a key that has no row. */
+/** The row of a key that has none: only the clock is known. */
 export type NoRow = { [Column in keyof HolderRow]: Column extends 'now_ms' ? unknown : null };
 
 /**
@@ -67,12 +76,15 @@ export type NoRow = { [Column in keyof HolderRow]: Column extends 'now_ms' ? unk
  */
 export type RowRefusal = Refusal & { ignorable?: number };
 
-/** The answer to an attempt that gets the key. */
+/** The result of an attempt that gets the key. */
 export function granted(token: unknown): LockAcquireResult {
   return { acquired: true, fencingToken: Number(token) };
 }
 
-/** The answer to an attempt that does not get the key; `undefined` when, by this row, it does: unless someone else is taking it right now. */
+/**
+ * The result of an attempt that does not get the key. `undefined`: the row grants it, unless
+ * another attempt takes the key just now.
+ */
 export function refusalOf(
   row: HolderRow | NoRow,
   conditions: Conditions & { ignored?: number | null },
@@ -85,8 +97,11 @@ export function refusalOf(
   return refusal;
 }
 
-/** Why a lock was not released to a waiter, by the lease as it is now; without a row it is not, or no longer, this owner's. */
-export function unpassed(lease: { paused: unknown } | undefined): Refusal {
+/**
+ * Why a lock was not released to a waiter, by the lease as it is now. Without a row the lease is
+ * not, or no longer, this owner's.
+ */
+export function refusedRelease(lease: { paused: unknown } | undefined): Refusal {
   if (!lease) return { acquired: false, reason: 'held' };
   return isTrue(lease.paused) ? { acquired: false, reason: 'paused' } : CONTENTION; // its row is locked
 }

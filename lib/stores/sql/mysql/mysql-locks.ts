@@ -6,7 +6,7 @@ import type {
 import { CONTENTION, isPlain } from '../../shared/conditions.js';
 import type { Release, ReleaseToWaiter } from '../../shared/requests.js';
 import { RESERVED_KEY, refusalInGrace } from '../grace-period.js';
-import { granted, isTrue, refusalOf, unpassed, type LockRow, type RowRefusal } from '../lock-row.js';
+import { granted, isTrue, refusalOf, refusedRelease, type LockRow, type RowRefusal } from '../lock-row.js';
 import {
   PURGE_SLICE,
   type Answer,
@@ -85,7 +85,7 @@ export class MysqlLocks implements LockStatements {
     const token = await this.withShortWait(run, () => this.change(run, 'release-to-waiter', request));
     if (token) return granted(token);
     const [row] = await this.read(run, 'look', request);
-    return unpassed(isTrue(row?.leased ?? 0) ? { paused: row?.paused } : undefined);
+    return refusedRelease(isTrue(row?.leased ?? 0) ? { paused: row?.paused } : undefined);
   }
 
   async forceRelease(run: Run, key: string): Promise<ChangeResult> {

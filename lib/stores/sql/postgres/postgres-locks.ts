@@ -9,7 +9,7 @@ import { refusalInGrace, RESERVED_KEY } from '../grace-period.js';
 import {
   granted,
   refusalOf,
-  unpassed,
+  refusedRelease,
   type HolderRow,
   type LockRow,
   type NoRow,
@@ -117,7 +117,7 @@ export class PostgresLocks implements LockStatements {
     const [row] = (await this.send(run, 'release-to-waiter', values)).rows;
     if (row) return granted(row.token);
     const [lease] = (await this.send(run, 'lease-look', [key, owner])).rows;
-    return unpassed(lease as { paused: unknown } | undefined);
+    return refusedRelease(lease as { paused: unknown } | undefined);
   }
 
   async forceRelease(run: Run, key: string): Promise<ChangeResult> {

@@ -6,7 +6,14 @@ import type {
 import { CONTENTION } from '../../shared/conditions.js';
 import type { Release, ReleaseToWaiter } from '../../shared/requests.js';
 import { refusalInGrace } from '../grace-period.js';
-import { granted, refusalOf, unpassed, type LockRow, type NoRow, type RowRefusal } from '../lock-row.js';
+import {
+  granted,
+  refusalOf,
+  refusedRelease,
+  type LockRow,
+  type NoRow,
+  type RowRefusal,
+} from '../lock-row.js';
 import {
   PURGE_SLICE,
   type Answer,
@@ -62,7 +69,7 @@ export class SqliteLocks implements LockStatements {
     const [row] = (await this.send(run, 'release-to-waiter', request)).rows;
     if (row) return granted(row.token);
     const [lease] = (await this.send(run, 'lease-look', request)).rows;
-    return unpassed(lease as { paused: unknown } | undefined);
+    return refusedRelease(lease as { paused: unknown } | undefined);
   }
 
   async forceRelease(run: Run, key: string): Promise<ChangeResult> {
