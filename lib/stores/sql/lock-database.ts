@@ -63,19 +63,19 @@ async function openPostgres(
   warn: Warn,
 ): Promise<LockDatabase> {
   const driver = new PgDriver({ named: preparedStatements, warn });
-  const sessions = new PooledConnections(executor, driver, warn);
-  const resolved = await sessions.use(OPERATION_LIMIT, async (run) => {
+  const connections = new PooledConnections(executor, driver, warn);
+  const resolved = await connections.use(OPERATION_LIMIT, async (run) => {
     assertPostgres(await driver.readVersion(run));
     return resolveTable(executor, table, rowsBy(run));
   });
   const statements = postgresStatements(tableName('postgres', resolved), { asyncRelease, weak: table.weak });
   const locks = new PostgresLocks(statements);
   const connect = (abandoned: AbortSignal) => openPostgresLink(executor, LISTENING_KEEP_ALIVE, abandoned);
-  const notifying = wakeUps ? new PostgresWakeUps(locks, sessions, connect, onReleased) : undefined;
+  const notifying = wakeUps ? new PostgresWakeUps(locks, connections, connect, onReleased) : undefined;
   return {
     kind: 'postgres',
     table: resolved,
-    sessions,
+    connections,
     transactions: new PooledTransactions(executor, driver, warn, 'READ COMMITTED'),
     statements: locks,
     wakeUps: notifying,
@@ -90,24 +90,26 @@ async function openMysql(
 ): Promise<LockDatabase> {
   tableName(executor.type, table); // refuses weak locks before anything else
   const driver = new Mysql2Driver({ prepared: preparedStatements, warn });
-  const sessions = new PooledConnections(executor, driver, warn);
-  const { rows } = await sessions.look('SELECT VERSION() AS version, @@GLOBAL.autocommit AS autocommit');
+  const connections = new PooledConnections(executor, driver, warn);
+  const { rows } = await connections.look('SELECT VERSION() AS version, @@GLOBAL.autocommit AS autocommit');
   const { mariadb, atLeast } = mysqlServer(String(rows[0]?.version));
   if (Number(rows[0]?.autocommit) !== 1)
     throw new LockStoreError(
       'Locks need autocommit, but new sessions of this server have it off: no other session would see them. Run SET GLOBAL autocommit = 1, and take autocommit out of the configuration of the server.',
     );
-  const resolved = await sessions.use(OPERATION_LIMIT, (run) => resolveTable(executor, table, rowsBy(run)));
+  const resolved = await connections.use(OPERATION_LIMIT, (run) =>
+    resolveTable(executor, table, rowsBy(run)),
+  );
   return {
     kind: mariadb ? 'mariadb' : 'mysql',
     table: resolved,
-    sessions,
+    connections,
     // MySQL's binary log may be of a format that allows no lower level than the application's.
     transactions: new PooledTransactions(executor, driver, warn, mariadb ? 'READ COMMITTED' : undefined),
     statements: new MysqlLocks(tableName(executor.type, resolved), {
       mariadb,
       skipsLocked: mariadb ? atLeast(10, 6) : atLeast(8, 0),
-      logsStatements: await logsStatements(sessions),
+      logsStatements: await logsStatements(connections),
     }),
     close: async () => undefined,
   };
@@ -120,7 +122,7 @@ async function openSqlite(executor: SqlExecutor<Sqlite>, table: LockTable): Prom
   return {
     kind: 'better-sqlite3',
     table: resolved,
-    sessions: own,
+    connections: own,
     transactions: new SqliteTransactions(executor, name, own),
     statements: new SqliteLocks(name),
     close: async () => own.close(),
@@ -131,8 +133,8 @@ async function openSqlite(executor: SqlExecutor<Sqlite>, table: LockTable): Prom
  * Whether the binary log of MySQL or MariaDB records statements. Newer servers may not have
  * the variable.
  */
-async function logsStatements(sessions: PooledConnections<Mysql2Connection>): Promise<boolean> {
-  const { rows } = await sessions.look(
+async function logsStatements(connections: PooledConnections<Mysql2Connection>): Promise<boolean> {
+  const { rows } = await connections.look(
     "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('log_bin', 'binlog_format')",
   );
   const values = rows.map(({ Value }) => String(Value));

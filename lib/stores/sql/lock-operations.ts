@@ -21,7 +21,7 @@ import {
 /**
  * The work of an operation on a connection of its own.
  *
- * @param before its result on the connection before, see {@link LockSessions}
+ * @param before its result on the connection before, see {@link SqlConnections}
  */
 type Work<T> = (database: LockDatabase, run: Run, before: T | undefined) => Promise<T>;
 
@@ -98,7 +98,7 @@ export class LockOperations {
       async (database) => {
         const until = performance.now() + timeout;
         const attempt = (limit: number) =>
-          database.sessions.use<T>(limit, (run, before) => work(database, run, before));
+          database.connections.use<T>(limit, (run, before) => work(database, run, before));
         if (this.vanished) await this.replace(database);
         return attempt(timeout).catch(async (error: unknown) => {
           if (!isMissingTable(error, database.table.table)) throw error;

@@ -37,7 +37,7 @@ export interface Answer {
 export type Run = (sql: string, values?: readonly unknown[], name?: string) => Promise<Answer>;
 
 /** Lends connections, each for one operation. */
-export interface LockSessions {
+export interface SqlConnections {
   /**
    * Lends `work` a connection, and always takes it back. If the application left the
    * connection unusable, it is closed, and `work` is repeated on another connection.
@@ -190,7 +190,7 @@ export interface LockDatabase {
   kind: 'postgres' | 'mysql' | 'mariadb' | 'better-sqlite3';
   /** With the schema that every statement names. */
   table: LockTable;
-  sessions: LockSessions;
+  connections: SqlConnections;
   transactions: LockTransactions;
   statements: LockStatements;
   /** Missing where the database cannot notify processes. */

@@ -23,8 +23,8 @@ import {
  * missing, since the user may lack the right to.
  */
 export async function prepareTable(database: LockDatabase, autoCreate: boolean): Promise<void> {
-  const { kind, table, sessions } = database;
-  await sessions.use(OPERATION_LIMIT, async (run) => {
+  const { kind, table, connections } = database;
+  await connections.use(OPERATION_LIMIT, async (run) => {
     let columns = await columnsOf(run, database);
     if (!columns) {
       if (!autoCreate) throw missingTable(database);
@@ -103,12 +103,12 @@ class RolledBack extends Error {}
  * @throws LockStoreError that names the missing right
  */
 export async function assertRights(database: LockDatabase): Promise<void> {
-  const { kind, table, sessions, transactions } = database;
+  const { kind, table, connections, transactions } = database;
   const name = tableName(kind, table);
   try {
     if (kind === 'better-sqlite3')
       // The statement changes nothing, but needs a file that can be written.
-      return await sessions.use(OPERATION_LIMIT, async (run) => {
+      return await connections.use(OPERATION_LIMIT, async (run) => {
         await run(`UPDATE ${name} SET token = token WHERE FALSE`);
       });
     await transactions.run(async (transaction) => {
@@ -163,11 +163,11 @@ export async function replaceTable(
   longest: number,
   warn: Warn,
 ): Promise<void> {
-  const { kind, table, sessions, statements } = database;
+  const { kind, table, connections, statements } = database;
   const grace = statements.gracePeriod(tableName(kind, table), longest);
   const ddl = createTable(kind, table);
   const isMysql = kind === 'mysql' || kind === 'mariadb';
-  const replacing = sessions.use(OPERATION_LIMIT, async (run) => {
+  const replacing = connections.use(OPERATION_LIMIT, async (run) => {
     if (isMysql) await assertClock(run);
     if (!autoCreate) await run(grace);
     else if (isMysql) await createRenamed(run, database, longest);

@@ -1,5 +1,5 @@
 import { inTime, NoAnswerError, OPERATION_LIMIT, TimeLimit } from '../shared/time-limit.js';
-import type { Answer, LockSessions, LockTransactions, Run } from './lock-statements.js';
+import type { Answer, SqlConnections, LockTransactions, Run } from './lock-statements.js';
 import type { BorrowedConnection, SqlDriver, SqlExecutor, Warn } from './sql-executor.js';
 import { isReadOnly, isServerAnswer } from './store-failure.js';
 import {
@@ -24,7 +24,7 @@ const SERVER_TRIES = 3;
  * decides whether the answer counts: an earlier check would miss a BEGIN that is still on its
  * way.
  */
-export class PooledConnections<Connection> implements LockSessions {
+export class PooledConnections<Connection> implements SqlConnections {
   constructor(
     private readonly executor: SqlExecutor<Connection>,
     private readonly driver: SqlDriver<Connection>,

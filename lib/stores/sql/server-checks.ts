@@ -37,9 +37,12 @@ const CONSEQUENCE = 'another instance then gets a lock while its holder still be
  * Warns about settings with which a crash takes back grants, and which no statement can
  * override. Weak locks may be taken back.
  */
-export async function warnOfLostCommits({ kind, table, sessions }: LockDatabase, warn: Warn): Promise<void> {
+export async function warnOfLostCommits(
+  { kind, table, connections }: LockDatabase,
+  warn: Warn,
+): Promise<void> {
   if (table.weak || kind === 'better-sqlite3') return;
-  await sessions.use(OPERATION_LIMIT, async (run) => {
+  await connections.use(OPERATION_LIMIT, async (run) => {
     const [row = {}] = (await run(kind === 'postgres' ? POSTGRES_SETTINGS : MYSQL_SETTINGS)).rows;
     for (const danger of kind === 'postgres' ? postgresDangers(row) : mysqlDangers(row))
       warn('lost commits', danger);

@@ -3,7 +3,7 @@ import { CONTENTION, type Refusal } from '../../shared/conditions.js';
 import type { Release } from '../../shared/requests.js';
 import { inTime, OPERATION_LIMIT } from '../../shared/time-limit.js';
 import { GRACE_LABEL } from '../grace-period.js';
-import type { LockSessions, OnReleased, ProcessWakeUps, ReleaseResult, Run } from '../lock-statements.js';
+import type { SqlConnections, OnReleased, ProcessWakeUps, ReleaseResult, Run } from '../lock-statements.js';
 import type { PostgresLink } from './postgres-link.js';
 import type { PostgresLocks } from './postgres-locks.js';
 
@@ -34,7 +34,7 @@ export class PostgresWakeUps implements ProcessWakeUps {
 
   constructor(
     private readonly locks: PostgresLocks,
-    private readonly sessions: LockSessions,
+    private readonly connections: SqlConnections,
     connect: (abandoned: AbortSignal) => Promise<PostgresLink>,
     private readonly onReleased: OnReleased,
   ) {
@@ -97,7 +97,7 @@ export class PostgresWakeUps implements ProcessWakeUps {
     if (this.onReleased(key) || key === undefined) return;
     this.#notifications.delete(key);
     if (this.#closed) return;
-    this.sessions
+    this.connections
       .use(OPERATION_LIMIT, (run) => this.locks.notifyNext(run, key, this.#listener.channel))
       .catch(() => undefined); // the other processes poll a little later
   }

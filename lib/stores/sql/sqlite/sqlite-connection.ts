@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { show } from '../../../error-text.js';
 import { LockStoreError } from '../../../lock.errors.js';
 import { safeError } from '../../../safe-error.js';
-import type { Answer, LockSessions, Run } from '../lock-statements.js';
+import type { Answer, SqlConnections, Run } from '../lock-statements.js';
 import type { SqlExecutor } from '../sql-executor.js';
 import { isContention } from '../store-failure.js';
 
@@ -32,7 +32,7 @@ const OPEN_LIMIT = 10_000;
  *
  * better-sqlite3 would wait for another writer by stopping the event loop; here the waiting is done outside of it.
  */
-export class SqliteOwnConnection implements LockSessions {
+export class SqliteOwnConnection implements SqlConnections {
   private readonly statements = new Map<string, SqliteStatement>();
   private unfinished = 0;
 
