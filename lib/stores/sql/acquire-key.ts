@@ -5,7 +5,8 @@ import type { LockDatabase, LockStatements, Run, SqlAcquireRequest } from './loc
 /**
  * Makes one attempt, and queues this process if another one holds the key.
  *
- * @param waiting whether the caller goes on waiting, and this process can be notified of the key
+ * @param waiting whether the caller goes on waiting, and this process can be notified of the
+ * key
  */
 export async function acquireKey(
   { statements, wakeUps }: LockDatabase,

@@ -7,8 +7,8 @@ import { unlessCollided, type LockOperations } from './lock-operations.js';
 const BATCH = 500; // much larger ones stall other writers
 
 /**
- * Renews in batches of 500, where the database can leave out locked rows. The leases of a batch
- * that collided with other sessions as a whole are `unknown`.
+ * Renews in batches of 500, where the database can leave out locked rows. The leases of a
+ * batch that collided with other sessions as a whole are `unknown`.
  */
 export async function renewLeases(
   operations: LockOperations,
@@ -32,8 +32,8 @@ export async function renewLeases(
 }
 
 /**
- * Renews each lease on a connection of its own, so that a locked row holds up no other lease. A
- * lease that is not renewed soon is `unknown`, and the caller renews it again by itself.
+ * Renews each lease on a connection of its own, so that a locked row holds up no other lease.
+ * A lease that is not renewed soon is `unknown`, and the caller renews it again by itself.
  *
  * @throws LockStoreError when all fail
  */

@@ -15,7 +15,9 @@ import type { KeyState, RunState } from '../shared/key-state.js';
  */
 export const NEVER = Number.MAX_SAFE_INTEGER;
 
-/** The columns of the table, in order; that of PostgreSQL has one more, see {@link columnsIn}. */
+/**
+ * The columns of the table, in order; that of PostgreSQL has one more, see {@link columnsIn}.
+ */
 export const COLUMNS = [
   'key',
   'owner',
@@ -32,7 +34,9 @@ export const COLUMNS = [
   'last_outcome',
 ] as const;
 
-/** The columns of the table in this database: only PostgreSQL has a queue of waiting processes. */
+/**
+ * The columns of the table in this database: only PostgreSQL has a queue of waiting processes.
+ */
 export function columnsIn(kind: string): readonly string[] {
   return kind === 'postgres' ? [...COLUMNS, 'waiting'] : COLUMNS;
 }
@@ -44,8 +48,8 @@ export function columnsIn(kind: string): readonly string[] {
 export interface HolderRow {
   key: string | Buffer;
   /**
-   * 1 or true if the key has a holder, 0 or false if it is free or only kept. The owner itself is
-   * a capability, and stays in the database.
+   * 1 or true if the key has a holder, 0 or false if it is free or only kept. The owner itself
+   * is a capability, and stays in the database.
    */
   owned: unknown;
   token: unknown;
@@ -98,8 +102,8 @@ export function refusalOf(
 }
 
 /**
- * Why a lock was not released to a waiter, by the lease as it is now. Without a row the lease is
- * not, or no longer, this owner's.
+ * Why a lock was not released to a waiter, by the lease as it is now. Without a row the lease
+ * is not, or no longer, this owner's.
  */
 export function refusedRelease(lease: { paused: unknown } | undefined): Refusal {
   if (!lease) return { acquired: false, reason: 'held' };

@@ -51,7 +51,10 @@ export interface SqlConnections {
 
 /** Transactions on connections that the application uses. */
 export interface LockTransactions {
-  /** Runs `work` in a transaction of its own and commits; rolls back, and rejects with the same, when `work` rejects. */
+  /**
+   * Runs `work` in a transaction of its own and commits; rolls back, and rejects with the
+   * same, when `work` rejects.
+   */
   run<T>(work: (transaction: unknown) => Promise<T>): Promise<T>;
   /**
    * Runs statements inside a transaction of the caller.
@@ -102,10 +105,13 @@ export interface PageRequest {
   limit: number;
 }
 
-/** How many keys one statement of a purge looks at: a key that is acquired meanwhile finds its row locked for so long. */
+/**
+ * The number of keys that one statement of a purge looks at. It locks the unused ones, so an
+ * acquisition of such a key is refused meanwhile.
+ */
 export const PURGE_SLICE = 100;
 
-/** The next keys of the table, in the order of their bytes, of which a purge deletes the unused ones. */
+/** The next keys of the table, in the order of their bytes. A purge deletes the unused ones. */
 export interface PurgeSlice {
   prefix: string;
   after: string;
@@ -133,7 +139,7 @@ export interface LockStatements {
   gracePeriod(table: string, longest: number): string;
   acquire(run: Run, request: SqlAcquireRequest): Promise<LockAcquireResult | RowRefusal>;
   renew(run: Run, lease: LeaseRenewal): Promise<ChangeResult>;
-  /** Results are in the order of the leases. Missing where one locked row would hold up the others. */
+  /** Gives results in the order of the leases. Missing if one locked row would hold up others. */
   renewMany?(run: Run, leases: readonly LeaseRenewal[]): Promise<RenewalOutcome[]>;
   release(run: Run, request: Release): Promise<ChangeResult>;
   releaseToWaiter(run: Run, request: ReleaseToWaiter): Promise<LockAcquireResult>;
@@ -142,14 +148,17 @@ export interface LockStatements {
   pause(run: Run, key: string): Promise<ChangeResult>;
   /** `gone`: it was not paused. */
   resume(run: Run, key: string): Promise<ChangeResult>;
-  /** Locks the row until the transaction ends, so that it does not change. Waits for a row that another session has locked. */
+  /**
+   * Locks the row until the transaction ends, so that it does not change. Waits for a row that
+   * another session has locked.
+   */
   guard(run: Run, request: GuardRequest): Promise<GuardResult>;
   /** The database's clock, in epoch milliseconds. */
   readClock(run: Run): Promise<number>;
   find(run: Run, key: string): Promise<LockRow | undefined>;
   /** Held locks only, in the order of the keys' bytes. */
   list(run: Run, page: PageRequest): Promise<LockRow[]>;
-  /** Deletes what is unused in a slice of the table, except rows that another session has locked. */
+  /** Deletes the unused keys of a slice, except rows that another session has locked. */
   purge(run: Run, slice: PurgeSlice): Promise<PurgedSlice>;
 }
 
@@ -158,7 +167,10 @@ export interface LockStatements {
  * notify. It replaces the two releases of {@link LockStatements}.
  */
 export interface ProcessWakeUps {
-  /** Notes that this process polls the key. Tells whether it was notified, and has not polled since. */
+  /**
+   * Notes that this process polls the key. Returns whether it was notified, and has not polled
+   * since.
+   */
   polls(key: string): boolean;
   /**
    * Queues this process for a key that was refused.
@@ -167,7 +179,9 @@ export interface ProcessWakeUps {
    * @returns the refusal, with `queued` if the process is notified when the key is released
    */
   queue(run: Run, key: string, refusal: Refusal, first: boolean): Promise<Refusal>;
-  /** @param waiting whether this process waits for the key too: it goes to the end of the queue */
+  /**
+   * @param waiting whether this process waits for the key too: it goes to the end of the queue
+   */
   release(run: Run, request: Release, waiting: boolean): Promise<ReleaseResult>;
   forceRelease(run: Run, key: string): Promise<ReleaseResult>;
   /**
@@ -181,12 +195,18 @@ export interface ProcessWakeUps {
   close(): Promise<void>;
 }
 
-/** Reports a key that may be free; without a key, each may be. Tells whether a waiter of this process wants it. */
+/**
+ * Reports a key that may be free; without a key, each may be. Returns whether a waiter of this
+ * process wants it.
+ */
 export type OnReleased = (key?: string, othersPoll?: boolean) => boolean;
 
 /** A database that was found able to keep locks. */
 export interface LockDatabase {
-  /** For people, and to choose the DDL: `mariadb` also when the client was configured for `mysql`. */
+  /**
+   * For people, and to choose the DDL: `mariadb` also when the client was configured for
+   * `mysql`.
+   */
   kind: 'postgres' | 'mysql' | 'mariadb' | 'better-sqlite3';
   /** With the schema that every statement names. */
   table: LockTable;

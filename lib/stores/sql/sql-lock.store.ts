@@ -49,9 +49,10 @@ import type { SqlStoreSettings } from './sql-store.options.js';
  * SQLite (3.35).
  *
  * One atomic statement and the database's clock decide each operation, on a connection that is
- * borrowed from the client's pool for it: the operation does not join the caller's transaction,
- * and the store keeps no connection in between. An operation that is not answered within the
- * `timeout` of its request, by default 10 s, fails with a transient {@link LockStoreError}.
+ * borrowed from the client's pool for it: the operation does not join the caller's
+ * transaction, and the store keeps no connection in between. An operation that is not answered
+ * within the `timeout` of its request, by default 10 s, fails with a transient {@link
+ * LockStoreError}.
  *
  * The first operation opens the store if `prepare` has not.
  *
@@ -72,14 +73,16 @@ export class SqlLockStore<Transaction = unknown>
     StoreWarnings,
     WakeUps
 {
-  /** Not in weak tables, which may forget what has run. */
+  /** `false` for weak tables, which may forget the ticks that have run. */
   readonly keepsOnce: boolean;
   private readonly operations: LockOperations;
   /** One for each module that uses the store. */
   private readonly listeners = new Set<OnReleased>();
   private warn: Warn | undefined;
 
-  /** @param open opens the executor, before the first operation and after each failure to do so */
+  /**
+   * @param open opens the executor, before the first operation and after each failure to do so
+   */
   constructor(open: OpenExecutor, settings: SqlStoreSettings) {
     this.keepsOnce = !settings.table.weak;
     // Each module looks for itself whether its waiters want the key.
@@ -173,7 +176,8 @@ export class SqlLockStore<Transaction = unknown>
       async ({ statements }, run, before) => {
         const result = await statements.releaseToWaiter(run, release);
         if (result.acquired || !before?.acquired) return result;
-        // If the transaction on the connection before was committed, the waiter has the lock already.
+        // If the transaction on the connection before was committed, the waiter has the lock
+        // already.
         const resend = leaseRequestOf(key, next.owner, next.ttl, { label: next.label, resend: true });
         return statements.acquire(run, { ...resend, ignored: null, longest });
       },
@@ -189,7 +193,9 @@ export class SqlLockStore<Transaction = unknown>
     );
   }
 
-  /** @param options `waiting`: this process waits for the key too, and can be notified of it */
+  /**
+   * @param options `waiting`: this process waits for the key too, and can be notified of it
+   */
   private async free(
     key: string,
     doing: string,
@@ -243,8 +249,8 @@ export class SqlLockStore<Transaction = unknown>
   }
 
   /**
-   * Runs `work` in a transaction of the client: at READ COMMITTED on PostgreSQL and MariaDB, at
-   * the application's level on MySQL. On SQLite the transaction uses the application's own
+   * Runs `work` in a transaction of the client: at READ COMMITTED on PostgreSQL and MariaDB,
+   * at the application's level on MySQL. On SQLite the transaction uses the application's own
    * connection, and is the only one that writes to the file from beginning to end; it waits up
    * to 5 s for other transactions.
    */
@@ -253,17 +259,17 @@ export class SqlLockStore<Transaction = unknown>
   }
 
   /**
-   * Locks the row of the lock in the transaction. If another session has locked the row, it waits
-   * for at most 10 s.
+   * Locks the row of the lock in the transaction. If another session has locked the row, it
+   * waits for at most 10 s.
    *
    * On PostgreSQL it also sets the `idle_in_transaction_session_timeout` of the transaction to
    * the rest of the lease, but at least 1 s and at most 10 s, unless it is lower already: the
-   * server ends a transaction whose process is frozen before the commit. On other databases such
-   * a process keeps the lock until it goes on or its connection ends.
+   * server ends a transaction whose process is frozen before the commit. On other databases
+   * such a process keeps the lock until it goes on or its connection ends.
    *
-   * PostgreSQL and MariaDB allow it at READ COMMITTED, MySQL at any level. On SQLite, and above
-   * READ COMMITTED on MariaDB, it fails if other sessions have written since the transaction
-   * began to read.
+   * PostgreSQL and MariaDB allow it at READ COMMITTED, MySQL at any level. On SQLite, and
+   * above READ COMMITTED on MariaDB, it fails if other sessions have written since the
+   * transaction began to read.
    */
   async guard(transaction: Transaction, key: string, owner: string, fencingToken: number): Promise<boolean> {
     if (!Number.isSafeInteger(fencingToken))

@@ -23,8 +23,8 @@ export const DURABLE = `CASE WHEN current_setting('synchronous_commit') = 'off' 
 export const NOT_DURABLE = 'true';
 
 /**
- * The row that refuses an attempt. One column in place of ten: each costs the driver something,
- * also when it is empty.
+ * The row that refuses an attempt. One column in place of ten: each costs the driver
+ * something, also when it is empty.
  */
 const REFUSER = `json_build_object('key', t.key, 'owned', t.owner IS NOT NULL, 'token', t.token, 'expires_ms', t.expires_ms, 'label', t.label,
                   'started_ms', t.started_ms, 'renewed_ms', t.renewed_ms, 'tick_ms', t.tick_ms, 'paused', t.paused, 'now_ms', ${MS})::text`;
@@ -122,10 +122,10 @@ export const acquireStatements = (table: string, durable: string) => ({
       LEFT JOIN taken$ AS won ON true
       LEFT JOIN ${table} AS t ON t.key = $1 AND won.token IS NULL`,
 
-  // A statement by itself: preparing to insert would cost every attempt a tenth of its time. It
-  // must not wait for the end of a purge that is just deleting the row: its token would be older
-  // than those that others get meanwhile. Nor does it grant a key whose row may have vanished
-  // with the table, until the longest ttl ($5) has passed; see grace-period.ts.
+  // A statement by itself: preparing to insert would cost every attempt a tenth of its time.
+  // It must not wait for the end of a purge that is just deleting the row: its token would be
+  // older than those that others get meanwhile. Nor does it grant a key whose row may have
+  // vanished with the table, until the longest ttl ($5) has passed; see grace-period.ts.
   'acquire-new': `
     INSERT INTO ${table} (key, owner, token, label, started_ms, renewed_ms, expires_ms)
     SELECT $1::varchar, $2, ${US}, $4, ${MS}, ${MS}, LEAST(${MS} + $3::bigint, ${NEVER})

@@ -114,7 +114,10 @@ export class PgDriver implements SqlDriver<PgClient> {
     return status === 'E' && wasAborted ? 'aborted' : 'transaction';
   }
 
-  /** The pool sees that the client has ended and does not take it back; with a query under way pg cuts the socket. */
+  /**
+   * The pool sees that the client has ended and does not take it back; with a query under way
+   * pg cuts the socket.
+   */
   destroy(client: PgClient): void {
     client.end().catch(() => undefined);
   }

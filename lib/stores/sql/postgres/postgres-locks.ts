@@ -34,7 +34,9 @@ type StatementName = keyof PostgresStatements;
 
 /** The process that sends a release. */
 export interface ReleasingProcess {
-  /** The channel on which it is notified itself. It never stays in the queue at its old place. */
+  /**
+   * The channel on which it is notified itself. It never stays in the queue at its old place.
+   */
   channel: string;
   /** Whether it goes to the end of the queue, if another process is notified. */
   requeue?: boolean;
@@ -138,7 +140,10 @@ export class PostgresLocks implements LockStatements {
     return found?.queued === true || (found?.is_full === true && 'full');
   }
 
-  /** Notifies the next process of a key that is free, in place of the process with this channel. */
+  /**
+   * Notifies the next process of a key that is free, in place of the process with this
+   * channel.
+   */
   async notifyNext(run: Run, key: string, channel: string): Promise<void> {
     await this.send(run, 'notify-next', [key, channel]);
   }

@@ -3,9 +3,13 @@ import { NEVER } from '../lock-row.js';
 import { PURGE_SLICE } from '../lock-statements.js';
 import { acquireStatements, DURABLE, MS, NOT_DURABLE, US } from './acquire-statements.js';
 
-/** The most processes in the queue of a key, so that the row stays small. Other processes poll. */
+/**
+ * The most processes in the queue of a key, so that the row stays small. Other processes poll.
+ */
 const LONGEST_QUEUE = 100;
-/** The longest time in milliseconds for which a release that a crash forgets may keep a key. */
+/**
+ * The longest time in milliseconds for which a release that a crash forgets may keep a key.
+ */
 const SHORT_LEASE = 60_000;
 
 const ROW = `t.key, t.owner IS NOT NULL AS owned, t.token, t.expires_ms, t.label, t.started_ms, t.renewed_ms, t.tick_ms, t.paused,
@@ -36,7 +40,9 @@ export function postgresStatements(table: string, { asyncRelease = false, weak =
   };
 }
 
-/** Renewals, and the releases that keep a key or grant it again. $1 is the key, $2 the owner. */
+/**
+ * Renewals, and the releases that keep a key or grant it again. $1 is the key, $2 the owner.
+ */
 const leaseStatements = (table: string, durable: string) => ({
   renew: `
     UPDATE ${table} AS t SET renewed_ms = ${MS}, expires_ms = LEAST(${MS} + $3::bigint, ${NEVER})
@@ -157,9 +163,9 @@ const asyncReleaseStatements = (table: string): ReturnType<typeof releaseStateme
 
 /** The queue of processes that wait for a key. $1 is the key, $2 the process. */
 const queueStatements = (table: string) => ({
-  // $3 puts the process at the head: it was notified, and another one was faster. A crash loses
-  // no more than a place in the queue: not worth waiting for the disk, and the row is soon
-  // unlocked.
+  // $3 puts the process at the head: it was notified, and another one was faster. A crash
+  // loses no more than a place in the queue: not worth waiting for the disk, and the row is
+  // soon unlocked.
   wait: `
     WITH lazily$ AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true))
     UPDATE ${table} AS t
@@ -226,9 +232,9 @@ const administrationStatements = (table: string, durable: string) => ({
     SELECT 1 FROM ${table} AS t WHERE t.key = $1 AND t.paused`,
 
   // $2 owner, $3 token. FOR SHARE and not FOR KEY SHARE, which does not keep others from an
-  // update that leaves the key as it is. The end of the lease is judged once the row is locked.
-  // A holder that is frozen before its commit must not keep the row for ever: the server ends
-  // the session when the lease ends.
+  // update that leaves the key as it is. The end of the lease is judged once the row is
+  // locked. A holder that is frozen before its commit must not keep the row for ever: the
+  // server ends the session when the lease ends.
   guard: `
     WITH mine$ AS (
       SELECT t.expires_ms FROM ${table} AS t
@@ -255,9 +261,9 @@ const administrationStatements = (table: string, durable: string) => ({
      WHERE t.key > $1 AND t.key >= $2 AND starts_with(t.key, $2) AND t.expires_ms > ${MS}
      ORDER BY t.key LIMIT $3`,
 
-  // $1 after, $2 prefix, $3 olderThan. A token that the clock has not passed stays: without its
-  // row the next one could be smaller. There are no joins: the planner expected a single row,
-  // and looped over the whole table for each key.
+  // $1 after, $2 prefix, $3 olderThan. A token that the clock has not passed stays: without
+  // its row the next one could be smaller. There are no joins: the planner expected a single
+  // row, and looped over the whole table for each key.
   purge: `
     WITH slice$ AS (
       SELECT key FROM ${table} WHERE key > $1 AND key >= $2 ORDER BY key LIMIT ${PURGE_SLICE}

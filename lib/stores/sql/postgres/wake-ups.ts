@@ -28,7 +28,10 @@ interface Notification {
  */
 export class PostgresWakeUps implements ProcessWakeUps {
   readonly #listener: PostgresListener;
-  /** The keys of which this process was notified, until it has released them, or some seconds later. */
+  /**
+   * The keys of which this process was notified, until it has released them, or some seconds
+   * later.
+   */
   readonly #notifications = new Map<string, Notification>();
   #closed = false;
 
@@ -73,8 +76,8 @@ export class PostgresWakeUps implements ProcessWakeUps {
 
   released(key: string, waiting: boolean, result: ReleaseResult): void {
     if (result !== 'gone' && this.#wasContended(key)) this.#notifications.delete(key);
-    // `gone` may be the result of a repetition, whose first answer was lost, and with it whether
-    // another process was notified.
+    // `gone` may be the result of a repetition, whose first answer was lost, and with it
+    // whether another process was notified.
     if (result !== 'notified') this.onReleased(key, !(waiting && this.#listener.listens()));
   }
 
@@ -83,7 +86,10 @@ export class PostgresWakeUps implements ProcessWakeUps {
     await this.#listener.close();
   }
 
-  /** Whether this process polled the key after a notification: other processes were then queued behind it. */
+  /**
+   * Whether this process polled the key after a notification: other processes were then queued
+   * behind it.
+   */
   #wasContended(key: string): boolean {
     return this.#notifications.get(key)?.polled === true;
   }
@@ -106,7 +112,10 @@ export class PostgresWakeUps implements ProcessWakeUps {
 const SHORTEST_PAUSE = 1_000;
 const LONGEST_PAUSE = 60_000;
 const QUIT_LIMIT = 1_000;
-/** Milliseconds between two checks, while waiters rely on the connection, that its server is still the writer. */
+/**
+ * Milliseconds between two checks, while waiters rely on the connection, that its server is
+ * still the writer.
+ */
 const CHECK_EVERY = 5_000;
 
 /**
@@ -117,7 +126,10 @@ const CHECK_EVERY = 5_000;
  * listen in.
  */
 export class PostgresListener {
-  /** The channel of this process alone. It is short, since it stands in the rows of the keys for which the process waits. */
+  /**
+   * The channel of this process alone. It is short, since it stands in the rows of the keys
+   * for which the process waits.
+   */
   readonly channel = `nl${randomBytes(6).toString('base64url')}`;
   #link: PostgresLink | undefined;
   #opening: Promise<void> | undefined;
@@ -127,7 +139,10 @@ export class PostgresListener {
   #checkAt = 0;
   #closed = false;
 
-  /** @param notified gets the key; nothing when the connection has ended, and notifications may have been missed */
+  /**
+   * @param notified gets the key; nothing when the connection has ended, and notifications may
+   * have been missed
+   */
   constructor(
     private readonly connect: (abandoned: AbortSignal) => Promise<PostgresLink>,
     private readonly notified: (key?: string) => void,
@@ -159,8 +174,8 @@ export class PostgresListener {
     try {
       link = await this.connect(signal);
       signal.addEventListener('abort', () => link?.destroy());
-      // Checked before LISTEN: a session of a pooler, which another client gets next, must stay as
-      // it is.
+      // Checked before LISTEN: a session of a pooler, which another client gets next, must
+      // stay as it is.
       const { pid, writer } = await inTime(serverOf(link));
       if (pid !== link.pid) this.#closed = true; // a pooler stays one
       if (this.#closed) return await leave(link);
