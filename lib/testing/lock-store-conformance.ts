@@ -10,17 +10,17 @@ import {
   malformedInspection,
   malformedKeeping,
   malformedOnce,
-  malformedPassing,
+  malformedReleasesToWaiters,
   malformedPausing,
   malformedPurge,
   malformedStealing,
 } from './conformance/malformed.cases.js';
 import { oncePerTick, oncePerTickInspected } from './conformance/once.cases.js';
 import {
-  passing,
-  passingInspected,
-  passingOnce,
-  passingPaused,
+  releasingToWaiters,
+  releasingToWaitersInspected,
+  releasingToWaitersOnce,
+  releasingToWaitersPaused,
 } from './conformance/release-to-waiter.cases.js';
 import { pausing, pausingInspected, pausingOnce } from './conformance/pausing.cases.js';
 import { purging } from './conformance/purging.cases.js';
@@ -55,7 +55,10 @@ export interface ConformanceOptions {
   rounds?: number | undefined;
   /** The lease of cases that wait for its end, in milliseconds. Default 200. */
   ttl?: number | undefined;
-  /** How much later than its lease a key may become free before a case fails, in milliseconds. Default 10,000. */
+  /**
+   * How many milliseconds later than its lease a key may become free before a case fails.
+   * Default 10,000.
+   */
   patience?: number | undefined;
   /**
    * What the store does not do: `inspect` stands for `LockInspector`, `renewMany` for
@@ -76,11 +79,14 @@ export interface ConformanceCase {
 }
 
 /**
- * The rules of the port as cases for any test runner: `for (const { name, run } of lockStoreConformance(create)) it(name, run)`.
+ * The rules of the port as cases for any test runner:
+ * `for (const { name, run } of lockStoreConformance(create)) it(name, run)`.
  *
- * Keys are random, so that cases may run side by side on one database; leases that a case leaves behind run out by themselves.
+ * Keys are random, so that cases may run side by side on one database. Leases that a case
+ * leaves behind run out by themselves.
  *
- * @param createStore makes another store object on the same database each time; it is prepared and closed here, if it can be
+ * @param createStore makes another store object on the same database each time. The cases
+ * prepare and close it, if it has these methods
  * @publicApi
  */
 export function lockStoreConformance(
@@ -116,10 +122,10 @@ export function lockStoreConformance(
     ...malformed,
     ...races,
     ...whenDone(renewMany, 'renewMany'),
-    ...whenDone({ ...passing, ...malformedPassing }, 'releaseToWaiter'),
-    ...whenDone(passingInspected, 'releaseToWaiter', 'inspect'),
-    ...whenDone(passingPaused, 'releaseToWaiter', 'pause'),
-    ...whenDone(passingOnce, 'releaseToWaiter', 'once'),
+    ...whenDone({ ...releasingToWaiters, ...malformedReleasesToWaiters }, 'releaseToWaiter'),
+    ...whenDone(releasingToWaitersInspected, 'releaseToWaiter', 'inspect'),
+    ...whenDone(releasingToWaitersPaused, 'releaseToWaiter', 'pause'),
+    ...whenDone(releasingToWaitersOnce, 'releaseToWaiter', 'once'),
     ...whenDone({ ...inspecting, ...listing, ...listingOfLeases, ...purging }, 'inspect'),
     ...whenDone({ ...malformedInspection, ...malformedPurge }, 'inspect'),
     ...whenDone({ ...stealing, ...malformedStealing }, 'stealAfter'),

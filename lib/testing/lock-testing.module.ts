@@ -8,7 +8,8 @@ import { getTestLocksToken, TestLocks } from './test-locks.js';
 export type LockTestingOptions = LockModuleDefaults & LockModuleExtras;
 
 /**
- * Stands in for `LockModule` in tests: real locks, kept in memory, and a {@link TestLocks} to play the other instances with.
+ * Stands in for `LockModule` in tests: real locks, kept in memory, and a {@link TestLocks}
+ * that plays the other instances.
  *
  * @publicApi
  */

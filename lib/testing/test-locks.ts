@@ -3,13 +3,19 @@ import type { Type } from '@nestjs/common';
 import { DEFAULT_MODULE } from '../lock.tokens.js';
 import type { MemoryLockStore } from '../stores/memory/memory-lock.store.js';
 
-/** The token of a testing module's `TestLocks`: the class itself, or a readable string for a named module. @publicApi */
+/**
+ * The token of a testing module's `TestLocks`: the class itself, or a readable string for a
+ * named module.
+ *
+ * @publicApi
+ */
 export function getTestLocksToken(name: string = DEFAULT_MODULE): Type<TestLocks> | string {
   return name === DEFAULT_MODULE ? TestLocks : `TestLocks:${name}`;
 }
 
 /**
- * Plays the other instances of the application in a test. Get it from an application that imports {@link LockTestingModule}.
+ * Plays the other instances of the application in a test. Get it from an application that
+ * imports {@link LockTestingModule}.
  *
  * @publicApi
  */
@@ -20,9 +26,10 @@ export class TestLocks {
   ) {}
 
   /**
-   * Another instance takes the key and keeps it until `release` is called. Whoever held it loses it, and learns so at its next renewal.
+   * Another instance takes the key and keeps it until `release` is called. The holder loses
+   * the lock, and learns of it at its next renewal.
    *
-   * @param label what the errors of those who find it busy say. Default `another instance`
+   * @param label the holder's name in the errors of other calls. Default `another instance`
    */
   async holdElsewhere(key: string, label = 'another instance'): Promise<{ release(): Promise<void> }> {
     const stored = this.prefix + key;

@@ -10,8 +10,8 @@ import type {
 import { fitKey } from '../../lib/options/lock-key.js';
 import { LockError, LockStoreError } from '../../lib/lock.errors.js';
 import { MemoryLockStore } from '../../lib/stores/memory/memory-lock.store.js';
-import { passing } from './conformance-planted-bugs.passing.js';
-import { pauses, stealing, ticks } from './conformance-planted-bugs.terms.js';
+import { releasingToWaiters } from './conformance-planted-bugs.release-to-waiter.js';
+import { pauses, stealing, ticks } from './conformance-planted-bugs.conditions.js';
 
 export type Port = LockStore & WaiterRelease & BatchRenewer & LockInspector & LockPauser;
 
@@ -398,7 +398,7 @@ const renewing: PlantedBug[] = [
     plant: (right) => ({
       renew: (key, owner, ttl) => right.renew(key, right.owners.get(key) ?? owner, ttl),
     }),
-    foundBy: 'B37 nobody renews the lock of another',
+    foundBy: 'B37 only the owner renews a lock',
   },
   {
     name: 'renew revives an expired lease',
@@ -496,7 +496,7 @@ const releasing: PlantedBug[] = [
     plant: (right) => ({
       release: (key, owner, end) => right.release(key, right.owners.get(key) ?? owner, end),
     }),
-    foundBy: 'B37 nobody releases the lock of another',
+    foundBy: 'B37 only the owner releases a lock',
   },
   {
     name: 'release deletes without a check, for those who once had it',
@@ -1332,7 +1332,7 @@ export const plantedBugs: PlantedBug[] = [
   ...resending,
   ...renewing,
   ...releasing,
-  ...passing,
+  ...releasingToWaiters,
   ...expiring,
   ...keys,
   ...racing,

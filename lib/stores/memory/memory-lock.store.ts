@@ -77,7 +77,7 @@ export class MemoryLockStore
 {
   /** It keeps ticks while the process runs. */
   readonly keepsTicks = true;
-  /** In the order of their last grant or end, oldest first. */
+  /** Ordered by their last grant or release, oldest first. */
   private readonly entries = new Map<string, LockEntry>();
   private readonly now: () => number;
   private readonly history: number;

@@ -8,19 +8,25 @@ import { storeFailure } from './mongo-failure.js';
 import type { AnyCollection } from './mongo-store.options.js';
 
 /**
- * A collection that a store opens when it needs it, and lets go in the end; for those that are not simply at hand.
+ * A collection that a store opens when it needs it, and closes in the end.
  *
  * @publicApi
  */
 export interface CollectionHandle {
-  /** Gives a collection of a client that connects; called when the store is opened, and not before. */
+  /**
+   * Gives a collection of a client that connects. The store calls this when it opens, and
+   * not before.
+   */
   open(): Promise<AnyCollection>;
   /**
    * Whether `open` would give this collection again. An application may have connected anew;
    * then the store opens the collection again. Default: always `true`.
    */
   isCurrent?(collection: AnyCollection): boolean;
-  /** Closes what `open` has opened for this collection, and nothing that the application made. */
+  /**
+   * Closes what `open` has opened for this collection, and nothing that the application
+   * made.
+   */
   close(collection: AnyCollection): Promise<void>;
 }
 
@@ -56,7 +62,10 @@ export function ownCollection(
   };
 }
 
-/** A collection of the connection that `MongooseModule.forRoot()` makes, under the name that was given there. */
+/**
+ * A collection of the connection that `MongooseModule.forRoot()` makes, under the name that
+ * was given there.
+ */
 export function mongooseCollection(
   moduleRef: ModuleRef,
   connectionName: string | undefined,
@@ -92,7 +101,10 @@ export function mongooseCollection(
   };
 }
 
-/** The client of a collection or session: it is there in all versions of the driver, which do not tell TypeScript of it. */
+/**
+ * The client of a collection or session. All versions of the driver have it, but not in
+ * their types.
+ */
 export function clientOf(owned: AnyCollection | ClientSession): MongoClient {
   return (owned as unknown as { client: MongoClient }).client;
 }
@@ -113,7 +125,7 @@ export function describeServers({ options }: MongoClient): string {
   return `MongoDB at ${hosts}`;
 }
 
-/** What the driver says of a connection string can have the password in it. */
+/** The driver may repeat the connection string in its error, with the password in it. */
 function clientFor(url: string, Client: typeof MongoClient): MongoClient {
   try {
     return new Client(url);
@@ -124,7 +136,9 @@ function clientFor(url: string, Client: typeof MongoClient): MongoClient {
   }
 }
 
-/** It waits for servers that do not answer any more; a shutdown must not. */
+/**
+ * The driver waits for servers that no longer answer, but a shutdown must not wait for them.
+ */
 async function close(client: MongoClient): Promise<void> {
   await inTime(client.close()).catch(() => undefined);
 }

@@ -25,7 +25,10 @@ interface OperationOptions {
   write: CommonOptions & { writeConcern: StoreSettings['writeConcern'] };
 }
 
-/** `signal`: the driver (6.13 or newer) does not send the operation again after it was aborted. Its types have it for reads only. */
+/**
+ * With a `signal`, the driver (6.13 or newer) does not send the operation again after it was
+ * aborted. The driver's types have it for reads only.
+ */
 type CommonOptions = typeof AS_VALUES & { maxTimeMS: number; signal?: AbortSignal };
 
 /** The collection for one operation. */
@@ -34,7 +37,9 @@ export interface OpenLocks extends OpenCollection, OperationOptions {
   doing: string;
 }
 
-/** However the application reads its own documents. */
+/**
+ * Values as the store reads them, however the application's client reads its own documents.
+ */
 export const AS_VALUES = {
   raw: false,
   promoteValues: true,
@@ -48,7 +53,10 @@ const OLDEST_WIRE = 13; // MongoDB 5.0
 const CLEANING = 'nestjs_locked_unused';
 const SAMPLE = 20;
 
-/** Runs operations on the collection that keeps the locks; opens it before the first one. Whatever fails is one of our errors. */
+/**
+ * Runs operations on the collection of the locks, which it opens before the first one. All
+ * errors that it throws are errors of this library.
+ */
 export class LockCollection {
   private readonly opening: Opening<OpenCollection>;
   /** The collection's name, as soon as it is known. */
@@ -124,7 +132,11 @@ function optionsFor({ writeConcern }: StoreSettings, limit: number, signal?: Abo
   };
 }
 
-/** @throws LockError, LockStoreError when locks cannot be kept there; what the handle has opened is closed then */
+/**
+ * Closes what the handle has opened if this fails.
+ *
+ * @throws LockError, LockStoreError when the collection cannot keep locks
+ */
 async function openCollection(handle: CollectionHandle, settings: StoreSettings): Promise<OpenCollection> {
   const collection = (await handle.open()) as Collection<LockDocument>;
   const client = clientOf(collection);
@@ -140,7 +152,11 @@ async function openCollection(handle: CollectionHandle, settings: StoreSettings)
   }
 }
 
-/** Whether the server has transactions; throws when it cannot keep locks, or this collection cannot. */
+/**
+ * Whether the server has transactions.
+ *
+ * @throws LockError, LockStoreError when the server or the collection cannot keep locks
+ */
 async function examine(
   client: MongoClient,
   collection: Collection<LockDocument>,
@@ -161,7 +177,8 @@ async function examine(
     .toArray();
   if (!sample.every(isLock)) throw new LockError(`${target} has documents that are no locks. ${OF_ITS_OWN}`);
 
-  // An update of a key that nobody can have: rights, write concern and the clock in pipelines show before the first lock.
+  // An update of the empty key, which no lock has. It fails now if the rights, the write
+  // concern or the clock in pipelines would make the first lock fail.
   await collection.updateOne(byKey(''), renewal(1), write);
 
   const { deleteUnusedAfter } = settings;
@@ -171,7 +188,10 @@ async function examine(
 
 const OF_ITS_OWN = 'Give the lock store a collection of its own: the option collectionName.';
 
-/** How the collection was made, if that may be known and it was. */
+/**
+ * How the collection was made. Empty for a collection that does not exist, and for a user
+ * who may not list collections.
+ */
 async function definitionOf(
   client: MongoClient,
   { dbName, collectionName }: Collection<LockDocument>,
@@ -195,7 +215,7 @@ function assertPlain({ type = 'collection', options = {} }: Document, target: st
     );
 }
 
-/** Only cleans up: `freeSince` says from when on no lock depends on the document. */
+/** The index only cleans up: from `freeSince` on, no lock depends on the document. */
 async function ensureIndex(
   collection: Collection<LockDocument>,
   expireAfterSeconds: number,

@@ -65,8 +65,8 @@ export async function releaseToWaiter(
 /**
  * Renews leases in one command. If some were not renewed, another command finds out which.
  *
- * A document that a transaction has changed makes the whole command wait. So the first command may
- * take half of the time only, and the second one reports what was renewed.
+ * A document that a transaction has changed makes the whole command wait. So the first
+ * command may take half of the time only, and the second one reports what was renewed.
  */
 export async function renewMany(
   { collection, read, write }: OpenLocks,

@@ -4,15 +4,24 @@ import { LATEST, type KeyState } from '../shared/key-state.js';
 /** `expiresAt` of a lease that never ends: the last moment that a JavaScript date has. */
 export const NEVER = new Date(LATEST);
 
-/** `expiresAt` of a free key. Not "now": a clock that steps back must not make a released key busy. */
+/**
+ * `expiresAt` of a free key. It is not the present time: a clock that steps back must not
+ * make a released key busy.
+ */
 export const FREE = new Date(0);
 
 /** A key and its lock, as they are kept in the collection. */
 export interface LockDocument {
   _id: string;
-  /** The random id of the acquisition; `null` when nobody holds the key, also while a release keeps it taken. */
+  /**
+   * The random id of the acquisition. `null` for a key without a holder, also while a
+   * release keeps it taken.
+   */
   owner: string | null;
-  /** The random id of the call that was granted: by the owner alone, a second try of the same owner would look like a grant. */
+  /**
+   * The random id of the call that was granted. With the owner alone, a second attempt of
+   * the same owner would look like a grant.
+   */
   attempt: string;
   token: number;
   expiresAt: Date;
@@ -21,7 +30,11 @@ export interface LockDocument {
   renewedAt: Date;
   /** The batch that renewed it last. */
   batch?: string;
-  /** From when on no lock depends on it: nobody holds or keeps the key, and the clock has passed the token and the tick. Absent while it is held or paused. For the TTL index. */
+  /**
+   * The moment from which on no lock depends on the document, for the TTL index: the key is
+   * free, and the clock has passed the token and the tick. Absent while the key is held or
+   * paused.
+   */
   freeSince?: Date;
   /** The tick of the last run of a key that runs once per tick. */
   tick?: Date;
@@ -30,14 +43,20 @@ export interface LockDocument {
    * the clock.
    */
   ignored?: Date;
-  /** Nobody gets the key. */
+  /** No attempt gets the key. */
   paused?: true;
   last?: LockRun;
-  /** How often it was tied to a transaction: what that changes. */
+  /**
+   * How often the lock was tied to a transaction. A guard changes this field, since it has
+   * to change the document.
+   */
   guards?: number;
 }
 
-/** What is read of a document. The owner is not: that id is a capability, and stays in the database. */
+/**
+ * The fields that the store reads. The owner is not among them: that id is a capability, and
+ * stays in the database.
+ */
 export interface LockView extends Pick<
   LockDocument,
   '_id' | 'label' | 'startedAt' | 'renewedAt' | 'expiresAt' | 'tick' | 'paused' | 'last'
@@ -62,7 +81,7 @@ export const VIEW = {
   now: '$$NOW',
 } as const;
 
-/** Whether a document is one of ours; others are neither read nor changed. */
+/** Whether a document is a lock. The store neither reads nor changes other documents. */
 export function isLock({ attempt }: { attempt?: unknown }): boolean {
   return typeof attempt === 'string';
 }

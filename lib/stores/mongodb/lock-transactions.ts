@@ -52,7 +52,10 @@ export class LockTransactions {
     }
   }
 
-  /** Changes the lock inside the transaction of the session, if it is this owner's: whoever takes it meanwhile conflicts, or waits. */
+  /**
+   * Changes the lock inside the transaction of the session, if this owner holds it. An
+   * attempt that takes the lock meanwhile conflicts with the transaction, or waits for it.
+   */
   async guard(
     session: ClientSession,
     lease: { key: string; owner: string; fencingToken: number },
@@ -117,7 +120,7 @@ export function watchTransaction(session: ClientSession): () => boolean {
   return () => begun !== undefined && transactionOf(session) === begun && !session.hasEnded;
 }
 
-/** What a session has one of for each transaction, and none when that was ended. */
+/** An object that the session has for each transaction; `undefined` without a transaction. */
 function transactionOf(session: ClientSession): unknown {
   return session?.inTransaction?.()
     ? (session as unknown as { transaction?: object }).transaction

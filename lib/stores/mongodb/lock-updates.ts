@@ -4,24 +4,29 @@ import type { Conditions } from '../shared/conditions.js';
 import type { LeaseRequest, ReleaseToWaiter } from '../shared/requests.js';
 import { FREE, NEVER } from './lock-document.js';
 
-/** Fails the command: what is to be converted is no number, whatever the key. Constants would be converted before anything is decided. */
+/**
+ * Fails the command, since the text is no number, whatever the key is. MongoDB would convert
+ * a constant before it decides anything.
+ */
 const FAILURE = { $toInt: { $concat: ['the tick is too far ahead: ', '$_id'] } };
 
 /** From this on, adding a ttl to the clock would go beyond the last date. */
 const ENDLESS = 8e15;
 
 /**
- * Takes the key if it is free; changes nothing otherwise. As a pipeline, since the filter of an upsert may not compare with the clock (`$expr`).
+ * Takes the key if it is free, and changes nothing otherwise. It is a pipeline, since the
+ * filter of an upsert may not compare with the clock (`$expr`).
  *
- * One stage on the document as it was: whether it is free and what it becomes are decided together, by `$$NOW`, the clock of the primary. Without a
- * document there is one in the end, granted or not: so a tick that is too far ahead fails the command.
+ * One stage reads the document as it was, and decides by `$$NOW`, the clock of the primary.
+ * An upsert leaves a document also when the key was not granted. So a tick that is too far
+ * ahead fails the command.
  *
  * @param attempt the random id of this call
  */
 export function acquisition(request: LeaseRequest, attempt: string): Document[] {
   const { key, owner, ttl, resend, tick, ahead } = request;
   const lease = leaseFields(attempt, ttl);
-  // It ran out without a release, or is stolen now.
+  // The last lease has expired without a release, or is stolen now.
   const last = { $cond: [held, ending({ $min: ['$expiresAt', '$$NOW'] }, 'failed'), '$last'] };
   const granted = {
     ...grant(request, lease, tickOf(request) ?? '$tick', last),
@@ -113,12 +118,12 @@ export function ownLease(key: string, owner: string): Document {
   return { ...byKey(key), owner: { $eq: owner }, ...unexpired };
 }
 
-/** The same, of a key that is not paused. */
+/** The lease of this owner, unless it has run out or the key is paused. */
 export function ownUnpausedLease(key: string, owner: string): Document {
   return { ...ownLease(key, owner), paused: { $ne: true } };
 }
 
-/** A key that somebody holds or that is kept. */
+/** A key that is held, or that a release keeps taken. */
 export function heldKey(key: string): Document {
   return { ...lock(key), ...unexpired };
 }
@@ -175,8 +180,8 @@ export function forcedRelease(): Document[] {
 }
 
 /**
- * Locks that nobody has, and that nobody has had for `olderThan` milliseconds. One whose token the clock has not passed stays: the next token of the
- * key would not be larger.
+ * Keys that are free and have not been used for `olderThan` milliseconds. A key stays if the
+ * clock has not passed its token: else its next token would not be larger.
  */
 export function unused(prefix: string, olderThan: number): Document {
   const before = { $subtract: ['$$NOW', olderThan] };
@@ -196,10 +201,16 @@ export function heldAfter(prefix: string, after: string): Document {
   return { $and: [keysFrom(prefix), { _id: { $gt: after } }], ...ours, ...unexpired };
 }
 
-/** Ties the lock to a transaction: it has to change something, or a contender would not be in conflict with it. */
+/**
+ * Ties the lock to a transaction. The update has to change something, or other attempts
+ * would not conflict with it.
+ */
 export const guarding = { $inc: { guards: 1 } };
 
-/** Somebody else's document stays as it is. As an expression, and in a filter. */
+/**
+ * A document without this field is not a lock, and stays as it is. Once as an expression,
+ * once as a filter.
+ */
 const isOurs = { $eq: [{ $type: '$attempt' }, 'string'] };
 const ours = { attempt: { $type: 'string' } };
 /** Also when the lease has run out. */
@@ -209,7 +220,10 @@ const unexpired = { $expr: { $gt: ['$expiresAt', '$$NOW'] } };
 /** In microseconds. */
 const clock = { $multiply: [{ $toLong: '$$NOW' }, 1000] };
 
-/** The clock in microseconds also when documents were deleted, or a primary was lost with its last writes. */
+/**
+ * The clock makes tokens grow also after documents were deleted, or a primary was lost with
+ * its last writes.
+ */
 const nextToken = {
   $max: [{ $add: [{ $ifNull: ['$token', 0] }, 1] }, clock],
 };
@@ -218,7 +232,10 @@ function until(ttl: number): unknown {
   return ttl < ENDLESS ? { $add: ['$$NOW', ttl] } : NEVER;
 }
 
-/** The next token is larger than the one of a deleted document once the clock has passed that; its tick would be forgotten. A pause has no end. */
+/**
+ * From then on the document may be deleted: the clock has passed its token, so the next
+ * token is larger, and its tick. A pause has no end.
+ */
 function unneededFrom(free: unknown): Document {
   const passed = { $toDate: { $toLong: { $add: [{ $divide: ['$token', 1000] }, 1] } } };
   return { $cond: ['$paused', '$$REMOVE', { $max: [free, passed, '$tick'] }] };
@@ -233,12 +250,14 @@ function ending(endedAt: unknown, outcome: LockOutcome): Document {
   return { label: '$label', startedAt: '$startedAt', endedAt, outcome: literal(outcome) };
 }
 
-/** What a user gave is a value, whatever it looks like: `$$NOW` can be the name of a lock. */
+/** A text of a user is a value, whatever it looks like: `$$NOW` can be the name of a lock. */
 function literal(value: string | null): Document {
   return { $literal: value };
 }
 
-/** Strings are compared by the bytes of their UTF-8, which has the order of code points. */
+/**
+ * MongoDB compares strings by the bytes of their UTF-8, which have the order of code points.
+ */
 function keysFrom(prefix: string): Document {
   const end = successor(prefix);
   return prefix === '' ? {} : { _id: { $gte: prefix, ...(end !== '' && { $lt: end }) } };

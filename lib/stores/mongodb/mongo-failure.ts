@@ -1,12 +1,15 @@
 import { LockStoreError, type LockError } from '../../lock.errors.js';
 import { brokenOff, failureOf, NETWORK_CODES, noAnswer, type FailureKind } from '../shared/failures.js';
 
-/** What drivers put on their errors. Recognized by it and by name: an application may have several copies of the driver. */
+/**
+ * The fields of the driver's errors. The store recognizes errors by them and by name, since
+ * an application may have several copies of the driver.
+ */
 interface DriverError {
   name?: unknown;
   message?: unknown;
   code?: unknown;
-  /** What a bulk write failed of, also a broken link. */
+  /** The error of a bulk write that failed, also of a broken link. */
   errorResponse?: unknown;
   hasErrorLabel?: (label: string) => boolean;
 }
@@ -26,7 +29,10 @@ const BROKEN_OFF = new Set<unknown>([
 /** The messages without a code that servers and proxies send during an election. */
 const NOT_PRIMARY_TEXT = /not master|not primary|node is recovering/i;
 
-/** Of the driver by their names, of Node by their codes: a write to a socket that was closed can come through as it is. */
+/**
+ * Names of the driver's errors, and codes of Node: the error of a write to a closed socket
+ * can reach the store unchanged.
+ */
 const NETWORK = new Set<unknown>([
   ...NETWORK_CODES,
   'MongoNetworkError',
@@ -51,12 +57,12 @@ const CLOSED = new Set<unknown>([
 
 const NOT_ALLOWED = new Set<unknown>([13, 18, 8000]);
 
-/** Whether another caller was faster: nothing was changed, and nothing is known about the holder. */
+/** Whether another attempt was faster: nothing was changed, and the holder is not known. */
 export function isContention(error: unknown): boolean {
   return CONTENTION.has(driverError(error).code);
 }
 
-/** Whether a pipeline was made to fail. */
+/** Whether the pipeline of an attempt failed on purpose. */
 export function isConversionFailure(error: unknown): boolean {
   return driverError(error).code === 241;
 }
@@ -88,7 +94,10 @@ export class TransactionWriteError extends LockStoreError {
   }
 }
 
-/** Whether the server gave an operation up because of its `maxTimeMS`; in a bulk, also when others had to wait behind the one that did. */
+/**
+ * Whether the server gave up the operation because of its `maxTimeMS`. In a bulk write,
+ * another document may have used up the time.
+ */
 export function isOutOfTime(error: unknown): boolean {
   return driverError(error).code === 50;
 }

@@ -44,13 +44,15 @@ import { readStoreOptions, type AnyCollection, type MongoLockStoreOptions } from
 const BATCH = 500;
 
 /**
- * Keeps locks as documents of a MongoDB collection (5.0 or newer), each under its key as `_id`.
+ * Keeps locks as documents of a MongoDB collection (5.0 or newer), each under its key as
+ * `_id`.
  *
- * Each operation is one command, judged by the clock of the primary (`$$NOW`) and acknowledged by a
- * majority. If the server does not answer within the `timeout` of the request, 10 s by default, the
- * operation fails with a transient {@link LockStoreError}.
+ * Each operation is one command. The clock of the primary (`$$NOW`) decides, and a majority
+ * acknowledges it. If the server does not answer within the `timeout` of the request, 10 s
+ * by default, the operation fails with a transient {@link LockStoreError}.
  *
- * A collection that was handed in belongs to a client that is never closed here. The first operation opens the store if `prepare` has not.
+ * The store never closes the client of a collection that the application hands in. The first
+ * operation opens the store if `prepare` has not.
  *
  * @publicApi
  */
@@ -67,7 +69,10 @@ export class MongoLockStore
     StoreLifecycle,
     StoreDescription
 {
-  /** Not in weak collections, which may forget what has run. */
+  /**
+   * Whether the store runs a key once per tick: not in weak collections, which may forget
+   * ticks.
+   */
   readonly keepsOnce: boolean;
   private readonly locks: LockCollection;
   private readonly transactions: LockTransactions;

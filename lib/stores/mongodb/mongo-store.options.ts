@@ -10,11 +10,17 @@ export type AnyCollection = Pick<Collection, 'collectionName' | 'dbName' | 'name
 
 /** When a write counts as done. @publicApi */
 export interface LockWriteConcern {
-  /** How many members have it: `'majority'`, a number from 1 on, or the name of a custom write concern. Default `'majority'`. */
+  /**
+   * How many members have the write: `'majority'`, a number from 1 on, or the name of a
+   * custom write concern. Default `'majority'`.
+   */
   w?: number | string | undefined;
-  /** Whether it has to be in the journal. Default `true`. */
+  /** Whether the write has to be in the journal. Default `true`. */
   journal?: boolean | undefined;
-  /** How long the members may take, in milliseconds; after that the outcome is unknown. Default, and at most, what the operation may take. */
+  /**
+   * How many milliseconds the members may take. After that the outcome is unknown. By
+   * default, and at most, the time limit of the operation.
+   */
   wtimeoutMS?: number | undefined;
 }
 
@@ -24,8 +30,9 @@ export type MongoLockStoreOptions = CollectionOptions & Durability;
 /** What all lock stores in MongoDB have. @publicApi */
 export interface CollectionOptions {
   /**
-   * Has MongoDB delete keys that were released this long ago, by a TTL index that is created at start. Default: they stay, each with its last run, until
-   * they are purged. A held lock is never deleted, whatever its age.
+   * MongoDB deletes keys that were released this long ago, by a TTL index that the store
+   * creates at start. Default: keys stay, each with its last run, until they are purged. A
+   * held lock is never deleted, whatever its age.
    */
   deleteUnusedAfter?: Duration | undefined;
 }
@@ -34,24 +41,27 @@ export interface CollectionOptions {
 export type Durability =
   | {
       /**
-       * Default majority and journalled: a lock survives the loss of the primary. With anything less an election can take locks away, and let two
-       * callers hold one; tokens still grow.
+       * By default, a majority acknowledges a write, and journals it: a lock survives the
+       * loss of the primary. With less, an election can take locks away, and two callers may
+       * hold one lock; tokens still grow.
        */
       writeConcern?: LockWriteConcern | undefined;
       weak?: false | undefined;
     }
   | {
       /**
-       * Cheaper locks, which a crash or an election may take away, with the pauses: then others get in while a holder still believes in its lock, and
-       * only fencing tokens protect. They are acknowledged by the primary alone, and not journalled (`w: 1, j: false`). No work runs once per tick on
-       * them. Default `false`.
+       * Cheaper locks, which a crash or an election may take away, with the pauses. Then
+       * other callers get the lock while a holder still believes in it, and only fencing
+       * tokens protect. The primary alone acknowledges a write, and does not journal it (`w:
+       * 1, j: false`). No work runs once per tick on weak locks. Default `false`.
        */
       weak?: boolean | undefined;
       writeConcern?: undefined;
     };
 
 /**
- * Options of {@link mongoStore}. Of `collection`, `db`, `client` and `url`, the most specific one that is given is taken.
+ * Options of {@link mongoStore}. Of `collection`, `db`, `client` and `url`, the store takes
+ * the most specific one.
  *
  * @publicApi
  */
@@ -102,7 +112,10 @@ export type MongoStoreOptions = MongoLockStoreOptions &
 
 /** Options of {@link mongooseStore}. @publicApi */
 export type MongooseStoreOptions = MongoLockStoreOptions & {
-  /** The name given to `MongooseModule.forRoot(uri, { connectionName })`. Default: the unnamed one. */
+  /**
+   * The name that was given to `MongooseModule.forRoot(uri, { connectionName })`. Default:
+   * the unnamed connection.
+   */
   connectionName?: string | undefined;
   /** Default `locks`, of weak ones `locks_weak`. */
   collectionName?: string | undefined;

@@ -22,8 +22,8 @@ import {
 import { assertKnownOptions } from '../../options/known-options.js';
 
 /**
- * Keeps locks in MongoDB: in a collection, a database or a client of the application, which stay open; or, with a `url`, through a client that the
- * store opens and closes.
+ * Keeps locks in MongoDB: in a collection, a database or a client of the application, which
+ * stay open; or, with a `url`, through a client that the store opens and closes.
  *
  * @throws LockError at once for an option that does not exist or is not valid
  * @publicApi
@@ -45,7 +45,8 @@ export function mongoStore(options: MongoStoreOptions): LockStoreDefinition {
 }
 
 /**
- * Keeps locks in the application's own database, through the connection of `MongooseModule.forRoot()`, which stays open.
+ * Keeps locks in the application's own database, through the connection of
+ * `MongooseModule.forRoot()`, which stays open.
  *
  * @throws LockError at once for an option that does not exist or is not valid
  * @publicApi
@@ -70,7 +71,7 @@ type Place = Pick<
   'url' | 'client' | 'db' | 'collection' | 'databaseName' | 'collectionName'
 >;
 
-/** The most specific one wins. */
+/** Takes the most specific of the places that are given. */
 function handleOf(
   { url, client, db, collection, ...names }: Place,
   settings: StoreSettings,
@@ -105,7 +106,7 @@ function handleOf(
   );
 }
 
-/** What Mongoose has under the same names is something else. */
+/** Mongoose has other objects under the same names. */
 function assertIs(option: keyof typeof KINDS, value: unknown): void {
   if (typeof value === 'object' && value !== null && KINDS[option](value)) return;
   throw new LockError(

@@ -1,7 +1,10 @@
 import type { LockAcquireResult, RefusalReason } from '../../interfaces/lock-store.interface.js';
 import { recordOf, type KeyState } from './key-state.js';
 
-/** The conditions under which an attempt takes a key, in milliseconds. Statements take `null` for a condition that the request leaves out. */
+/**
+ * The conditions under which an attempt takes a key, in milliseconds. A condition that the
+ * request leaves out is `null`, as statements take it.
+ */
 export interface Conditions {
   /** How long ago the holder of a held lock must have renewed it. */
   stealAfter: number | null;
@@ -9,7 +12,10 @@ export interface Conditions {
   tick: number | null;
   /** How far the tick, and a recorded tick, may be ahead of the store's clock. */
   ahead: number | null;
-  /** In place of a tick: the length of the slots of the store's clock in which a key runs once. */
+  /**
+   * In place of a tick: the length of the slots of the store's clock in which a key runs
+   * once.
+   */
   slot: number | null;
   /**
    * In place of a tick: how long after the last start, by the store's clock, the key does not

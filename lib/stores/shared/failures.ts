@@ -9,7 +9,10 @@ export interface Operation {
   doing: string;
   /** The database, for people: host, port and database, nothing secret. */
   target: string;
-  /** The owner ids that the operation has used; no text and no property of its error shows them. */
+  /**
+   * The owner ids that the operation has used. No text and no property of its error shows
+   * them.
+   */
   owners?: readonly string[];
 }
 
@@ -72,9 +75,9 @@ const OTHER: FailureKind = {
 };
 
 /**
- * Makes one of our errors of any error.
+ * Makes an error of this library from any error.
  *
- * @param kinds the first kind that fits is taken
+ * @param kinds in order; the first kind that fits is taken
  */
 export function failureOf(
   error: unknown,

@@ -7,14 +7,20 @@ import type {
 } from '../../interfaces/lock-record.interface.js';
 import type { ListRequest } from '../../interfaces/lock-store.interface.js';
 
-/** The last moment that a date has, in epoch milliseconds. A lease that ends then or later never ends. */
+/**
+ * The last moment that a date has, in epoch milliseconds. A lease that ends then or later
+ * never ends.
+ */
 export const LATEST = 8.64e15;
 
 /** What a store knows of a key: times in epoch milliseconds, by the store's own clock. */
 export interface KeyState {
   key: string;
   now: number;
-  /** Whether the key has a holder, also after its lease has expired; not while a release keeps the key taken. */
+  /**
+   * Whether the key has a holder, also after its lease has expired. `false` while a release
+   * keeps the key taken.
+   */
   owned: boolean;
   token: number;
   label: string | null;
@@ -82,7 +88,10 @@ export function sortedPage(
   return pageOf(found, limit);
 }
 
-/** The order of bytes in UTF-8, as in the databases; JavaScript's own compares halves of characters. */
+/**
+ * The order of bytes in UTF-8, as in the databases. JavaScript's own order compares halves
+ * of characters.
+ */
 function compareKeys(a: string, b: string): number {
   return Buffer.compare(Buffer.from(a), Buffer.from(b));
 }

@@ -44,7 +44,10 @@ export interface Release extends Identity {
   outcome: LockOutcome;
 }
 
-/** The release of a lease to a waiter: checked, and in the form in which stores keep its texts. */
+/**
+ * The release of a lease to a waiter: checked, and in the form in which stores keep its
+ * texts.
+ */
 export interface ReleaseToWaiter extends Identity {
   /** How the run of this owner ended. */
   outcome: LockOutcome;
@@ -132,7 +135,10 @@ export function releaseOf(
   return { ...identityOf(key, owner), keepFor: kept, outcome };
 }
 
-/** @throws LockError for a request that is not valid, and for a waiter that is the holder itself */
+/**
+ * @throws LockError for a request that is not valid, and for a waiter that is the holder
+ * itself
+ */
 export function releaseToWaiterOf(
   key: string,
   owner: string,
@@ -149,7 +155,10 @@ export function releaseToWaiterOf(
   return { ...identityOf(key, owner), outcome, nextOwner, ttl, label: labelOf(next.label) };
 }
 
-/** A label is for people: what the column cannot keep is left out, rather than a lock refused because of it. */
+/**
+ * A label is for people. Characters that the column cannot keep are left out, so that no
+ * lock is refused because of its label.
+ */
 export function labelOf(label: string | undefined): string | null {
   if (label !== undefined && typeof label !== 'string')
     throw new LockError(`A label must be a string, but it is of type ${typeof label}.`);
@@ -167,7 +176,7 @@ export function listRequestOf({ prefix = '', after = '', limit }: ListRequest): 
 }
 
 /**
- * An age that was left out must not mean "all".
+ * An age that was left out does not mean "all".
  *
  * @throws LockError for keys or an age that cannot be read
  */
@@ -180,7 +189,10 @@ export function purgeRequestOf({ prefix = '', olderThan }: PurgeRequest): Requir
   );
 }
 
-/** Whole milliseconds, rounded up: a lease must not end before its holder believes that it does. */
+/**
+ * Whole milliseconds, rounded up: a lease must not end before its holder believes that it
+ * does.
+ */
 function milliseconds(name: string, value: unknown): number {
   if (typeof value === 'number' && Number.isFinite(value) && value > 0)
     return Math.min(Math.ceil(value), Number.MAX_SAFE_INTEGER);

@@ -1,14 +1,19 @@
 /** Milliseconds that an operation may take if its caller sets no limit. */
 export const OPERATION_LIMIT = 10_000;
 
-/** The database did not answer within the limit of the operation: it may or may not have been carried out. */
+/**
+ * The database did not answer within the limit of the operation, so the outcome is unknown.
+ */
 export class NoAnswerError extends Error {
   constructor(readonly limit: number) {
     super(`no answer within ${Math.round(limit)} ms`);
   }
 }
 
-/** One timer for all the waits of an operation. What settles after it is ignored, also when it fails. */
+/**
+ * One timer for all the waits of an operation. It ignores work that settles later, also work
+ * that fails.
+ */
 export class TimeLimit {
   private readonly expired: Promise<never>;
   private timer?: NodeJS.Timeout;

@@ -13,7 +13,10 @@ export class CollisionError extends LockStoreError {
   }
 }
 
-/** What drivers put on their errors: SQLSTATE or a system code, MySQL's number and state, PostgreSQL's severity. */
+/**
+ * The fields of the drivers' errors: SQLSTATE or a system code, MySQL's number and state,
+ * PostgreSQL's severity.
+ */
 interface DriverError {
   message?: unknown;
   code?: unknown;
@@ -47,7 +50,9 @@ const READ_ONLY = new Set<unknown>(['25006', 1036, 1792, 1836, 1874, 3100]);
 const FORBIDDEN_BY_OPTION = 1290;
 const READ_ONLY_TEXT = /read[-_ ]only/i;
 
-/** The connection, or the statement on it, was ended from outside, or there are too many connections. */
+/**
+ * The connection or its statement was ended from outside, or there are too many connections.
+ */
 const POSTGRES_BROKEN_OFF = [
   '25P03',
   '25P04',
@@ -150,12 +155,15 @@ export function isReadOnly(error: unknown): boolean {
   return has(error, READ_ONLY);
 }
 
-/** Whether the transaction has read something that others have changed since, and may not go on: MariaDB's and SQLite's ways to say so. */
+/**
+ * Whether others have changed what the transaction has read, so that it may not go on.
+ * MariaDB and SQLite report that.
+ */
 export function isStaleRead(error: unknown): boolean {
   return has(error, STALE_READ);
 }
 
-/** Whether the server itself said no, on a connection that is as good as before. */
+/** Whether the server itself refused the statement, on a connection that can still be used. */
 export function isServerAnswer(error: unknown): boolean {
   const { severity, sqlState, fatal } = driverError(error);
   const answered = typeof severity === 'string' || typeof sqlState === 'string';
@@ -234,7 +242,10 @@ export function storeFailure(
   return transactionFailure(error, doing, target, owners);
 }
 
-/** The same for a transaction as a whole, which collides with others about rows that are not ours. */
+/**
+ * The same for a transaction as a whole, which may collide with other transactions about
+ * rows of the application.
+ */
 export function transactionFailure(
   error: unknown,
   doing: string,

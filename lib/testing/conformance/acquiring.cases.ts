@@ -1,5 +1,5 @@
 import { strict as assert } from 'node:assert';
-import { assertTold, assertGrowing, LEASE, NEVER, pick, show, type Cases } from './conformance-trial.js';
+import { assertRecord, assertGrowing, LEASE, NEVER, pick, show, type Cases } from './conformance-trial.js';
 
 /** What an acquisition answers, and to whom. */
 export const acquiring: Cases = {
@@ -16,7 +16,7 @@ export const acquiring: Cases = {
 
   async 'B39 a held key is refused to the same owner string too'(t) {
     const { key, owner, token } = await t.take(t.key());
-    assertTold(await t.refusal(key, { owner }), { fencingToken: token });
+    assertRecord(await t.refusal(key, { owner }), { fencingToken: token });
     await t.refusal(key, { owner, resend: false });
   },
 
@@ -43,14 +43,14 @@ export const acquiring: Cases = {
 
   async 'B36 a label comes back as it was given, and as null when there was none'(t) {
     const { key } = await t.take(t.key());
-    assertTold(await t.refusal(key), { label: null });
+    assertRecord(await t.refusal(key), { label: null });
     for (const label of [
       `O'Brien's "first" worker; DROP TABLE locks; -- \\`,
       '🔒 Übergrößenträger ｗ １',
       '$name {"$gt": ""} ? :label $1 %s `x`',
     ]) {
       const named = await t.take(t.key(), { label });
-      assertTold(await t.refusal(named.key), { label });
+      assertRecord(await t.refusal(named.key), { label });
     }
   },
 
@@ -76,10 +76,10 @@ export const acquiring: Cases = {
   async 'B29 a lock that never expires is held until it is released'(t) {
     const { key, owner } = await t.take(t.key(), { ttl: NEVER });
     const holder = await t.refusal(key);
-    assertTold(holder, { expiresAt: null });
-    assertTold(holder, { remaining: Infinity });
+    assertRecord(holder, { expiresAt: null });
+    assertRecord(holder, { remaining: Infinity });
     assert.equal(await t.store.renew(key, owner, NEVER), true);
-    assertTold(await t.refusal(key), { expiresAt: null });
+    assertRecord(await t.refusal(key), { expiresAt: null });
     assert.equal(await t.store.release(key, owner), true);
     await t.take(key);
   },
@@ -125,7 +125,7 @@ export const acquiring: Cases = {
       (await store.acquire(key, owner, LEASE, { label: undefined, resend: undefined })).acquired,
       false,
     );
-    assertTold(await t.refusal(key), { label: null });
+    assertRecord(await t.refusal(key), { label: null });
     assert.equal(await store.release(key, owner, undefined), true);
     const again = await t.take(key, { label: undefined, resend: undefined });
     assert.equal(await store.release(key, again.owner, { keepFor: undefined, outcome: undefined }), true);

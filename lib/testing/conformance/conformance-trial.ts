@@ -172,7 +172,7 @@ export class ConformanceTrial {
     return store;
   }
 
-  passerOf(store: LockStore): WaiterRelease {
+  waiterReleaseOf(store: LockStore): WaiterRelease {
     assert.ok(
       has<WaiterRelease>(store, 'releaseToWaiter'),
       'the store is no WaiterRelease; if that is meant, leave these cases out: { without: ["releaseToWaiter"] }',
@@ -214,7 +214,7 @@ export function assertGrowing(tokens: readonly number[]): void {
 }
 
 /** What a refusal tells about the holder, if it tells anything. */
-export function assertTold(
+export function assertRecord(
   holder: LockRecord | undefined,
   expected: Partial<LockRecord>,
   message?: string,

@@ -1,5 +1,12 @@
 import { strict as assert } from 'node:assert';
-import { assertTold, assertGrowing, assertTimeLeft, LEASE, NEVER, type Cases } from './conformance-trial.js';
+import {
+  assertRecord,
+  assertGrowing,
+  assertTimeLeft,
+  LEASE,
+  NEVER,
+  type Cases,
+} from './conformance-trial.js';
 
 /** A lease that is not renewed ends by itself, and the next holder is a holder like any other. */
 export const expiry: Cases = {
@@ -7,9 +14,9 @@ export const expiry: Cases = {
     const ttl = 23_456;
     const { key, token } = await t.take(t.key(), { label: 'api-7:4242', ttl });
     const holder = await t.refusal(key);
-    assertTold(holder, { key: key });
-    assertTold(holder, { label: 'api-7:4242' });
-    assertTold(holder, { fencingToken: token });
+    assertRecord(holder, { key: key });
+    assertRecord(holder, { label: 'api-7:4242' });
+    assertRecord(holder, { fencingToken: token });
     if (!holder) return;
     assert.ok(holder.startedAt instanceof Date && holder.renewedAt instanceof Date);
     assert.ok(Math.abs(holder.renewedAt.getTime() - holder.startedAt.getTime()) < 1000);
@@ -63,8 +70,8 @@ export const expiry: Cases = {
     const { key, owner } = await t.expired({ label: 'old' });
     const next = await t.take(key, { label: 'new' });
     const holder = await t.refusal(key);
-    assertTold(holder, { label: 'new' });
-    assertTold(holder, { fencingToken: next.token });
+    assertRecord(holder, { label: 'new' });
+    assertRecord(holder, { fencingToken: next.token });
     assertTimeLeft(holder, LEASE);
     assert.equal(await t.store.renew(key, owner, LEASE), false);
     assert.equal(await t.store.release(key, owner), false);
@@ -75,7 +82,7 @@ export const expiry: Cases = {
   async 'B35 a take-over without a label does not keep the label of the one before'(t) {
     const { key } = await t.expired({ label: 'old' });
     await t.take(key);
-    assertTold(await t.refusal(key), { label: null });
+    assertRecord(await t.refusal(key), { label: null });
   },
 
   async 'B38 tokens grow over expiry, take-over and release'(t) {

@@ -1,7 +1,7 @@
 import { strict as assert } from 'node:assert';
 import { randomInt } from 'node:crypto';
 import { fitKey, MAX_KEY_BYTES } from '../../options/lock-key.js';
-import { assertTold, LEASE, show, type Cases, type ConformanceTrial } from './conformance-trial.js';
+import { assertRecord, LEASE, show, type Cases, type ConformanceTrial } from './conformance-trial.js';
 
 const ACCENTS = ['r\u00e9sum\u00e9', 're\u0301sume\u0301', '\u00c5', '\u212b', 'A\u030a', '\ufb01', 'fi'];
 const LETTERS = [...'i I ı İ 🔒 🔓 𝒂 𝒃 ｉ strasse straße resume Resume RESUME'.split(' '), ...ACCENTS];
@@ -71,7 +71,7 @@ async function areDifferent(t: ConformanceTrial, names: string[], toKey = suffix
   const grants = [];
   for (const name of names) grants.push(await t.take(toKey(name)));
   for (const { key, owner, token } of grants) {
-    assertTold(await t.refusal(key), { fencingToken: token }, `another lock answered for ${show(key)}`);
+    assertRecord(await t.refusal(key), { fencingToken: token }, `another lock answered for ${show(key)}`);
     assert.equal(await t.store.renew(key, owner, LEASE), true, `${show(key)} was lost to another key`);
   }
   for (const { key, owner } of grants) {

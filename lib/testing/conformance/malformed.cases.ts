@@ -1,7 +1,7 @@
 import { strict as assert } from 'node:assert';
 import { MAX_KEY_BYTES } from '../../options/lock-key.js';
 import { LockError, LockStoreError } from '../../lock.errors.js';
-import { assertTold, LEASE, show, type Cases } from './conformance-trial.js';
+import { assertRecord, LEASE, show, type Cases } from './conformance-trial.js';
 
 const NO_STRINGS = [0, 1, NaN, 1n, true, null, undefined, [], ['a'], {}, { $ne: '' }, Buffer.of(97)];
 const NO_KEYS = [...NO_STRINGS, '', '\0', 'a\0', '\ud800', 'a\udc00b'];
@@ -21,7 +21,7 @@ export const malformed: Cases = {
       await refuses(t.store, 'renew', value, owner, LEASE);
       await refuses(t.store, 'release', value, owner);
     }
-    assertTold(await t.refusal(key), { fencingToken: token });
+    assertRecord(await t.refusal(key), { fencingToken: token });
     assert.equal(await t.store.renew(key, owner, LEASE), true);
   },
 
@@ -42,7 +42,7 @@ export const malformed: Cases = {
       const error = await refuses(t.store, 'release', key, value);
       assert.ok(!error.message.includes('a secret'), `the owner is in the message: ${error.message}`);
     }
-    assertTold(await t.refusal(key), { fencingToken: token });
+    assertRecord(await t.refusal(key), { fencingToken: token });
     assert.equal(await t.store.renew(key, owner, LEASE), true);
   },
 
@@ -112,10 +112,10 @@ export const malformedPausing: Cases = {
   },
 };
 
-export const malformedPassing: Cases = {
+export const malformedReleasesToWaiters: Cases = {
   async 'B23 B41 what cannot be a key, an owner or a successor is refused before any statement'(t) {
     const { key, owner, token } = await t.take(t.key());
-    const passer = t.passerOf(t.store);
+    const passer = t.waiterReleaseOf(t.store);
     const next = { owner: t.owner(), ttl: LEASE };
     for (const value of NO_KEYS) await refuses(passer, 'releaseToWaiter', value, owner, next);
     for (const value of NO_OWNERS) {
@@ -126,7 +126,7 @@ export const malformedPassing: Cases = {
     for (const outcome of ['', 'lost', null, 1])
       await refuses(passer, 'releaseToWaiter', key, owner, next, { outcome });
     await refuses(passer, 'releaseToWaiter', key, owner, { ...next, owner });
-    assertTold(await t.refusal(key), { fencingToken: token });
+    assertRecord(await t.refusal(key), { fencingToken: token });
     assert.equal(await t.store.renew(key, owner, LEASE), true);
   },
 };
@@ -138,7 +138,7 @@ export const malformedInspection: Cases = {
       await refuses(t.inspector, 'inspect', value);
       await refuses(t.inspector, 'forceRelease', value);
     }
-    assertTold(await t.refusal(key), { fencingToken: token });
+    assertRecord(await t.refusal(key), { fencingToken: token });
   },
 
   async 'B70 a list has pages of 1 to 1000 locks, and beginnings of keys for its bounds'(t) {

@@ -1,7 +1,7 @@
 import { strict as assert } from 'node:assert';
 import type { OnceRequest } from '../../interfaces/lock-store.interface.js';
 import {
-  assertTold,
+  assertRecord,
   assertTimeLeft,
   lastRunOf,
   LEASE,
@@ -46,7 +46,7 @@ export const oncePerTick: Cases = {
     const { key, owner, token } = await t.take(t.key(), { once: nth(1) });
     await t.refused(key, 'tick-done', { once: nth(1) });
     await t.refused(key, 'tick-done', { owner, once: nth(1) });
-    assertTold(await t.refusal(key, { once: nth(2) }), { fencingToken: token });
+    assertRecord(await t.refusal(key, { once: nth(2) }), { fencingToken: token });
     assert.equal(await t.store.renew(key, owner, LEASE), true);
   },
 

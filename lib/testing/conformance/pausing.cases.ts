@@ -1,6 +1,14 @@
 import { strict as assert } from 'node:assert';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { assertTold, assertGrowing, LEASE, NEVER, pick, together, type Cases } from './conformance-trial.js';
+import {
+  assertRecord,
+  assertGrowing,
+  LEASE,
+  NEVER,
+  pick,
+  together,
+  type Cases,
+} from './conformance-trial.js';
 
 const HOUR = 3_600_000;
 
@@ -53,7 +61,7 @@ export const pausing: Cases = {
     const { key, owner, token } = await t.take(t.key());
     await t.pauser.pause(key);
     assert.equal(await t.pauser.resume(key), true);
-    assertTold(await t.refusal(key), { fencingToken: token });
+    assertRecord(await t.refusal(key), { fencingToken: token });
     assert.equal(await t.store.release(key, owner), true);
   },
 

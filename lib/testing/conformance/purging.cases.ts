@@ -2,7 +2,7 @@ import { strict as assert } from 'node:assert';
 import { setImmediate as nextTurn, setTimeout as pause } from 'node:timers/promises';
 import type { LockInspector } from '../../interfaces/lock-store.interface.js';
 import {
-  assertTold,
+  assertRecord,
   assertGrowing,
   LEASE,
   NEVER,
@@ -39,7 +39,7 @@ export const purging: Cases = {
     await t.shortLeasesRanOut();
     assert.equal(await t.inspector.purge({ prefix, olderThan: 0 }), 0);
     for (const { key, token } of [held, endless, kept])
-      assertTold(await t.refusal(key), { fencingToken: token });
+      assertRecord(await t.refusal(key), { fencingToken: token });
     assert.equal(await t.store.renew(held.key, held.owner, LEASE), true);
     assert.equal(await t.store.release(endless.key, endless.owner), true);
   },

@@ -1,7 +1,7 @@
 import { strict as assert } from 'node:assert';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import {
-  assertTold,
+  assertRecord,
   assertGrowing,
   LEASE,
   onlyOne,
@@ -15,7 +15,7 @@ export const races: Cases = {
   async 'B25 of many first acquirers of a new key one wins'(t) {
     for (let round = 0; round < t.settings.rounds; round++) {
       const winner = onlyOne(await t.race(t.key()));
-      assertTold(await t.refusal(winner.key), { fencingToken: winner.token });
+      assertRecord(await t.refusal(winner.key), { fencingToken: winner.token });
       assert.equal(await t.store.renew(winner.key, winner.owner, LEASE), true);
     }
   },

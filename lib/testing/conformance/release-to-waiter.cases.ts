@@ -2,7 +2,7 @@ import { strict as assert } from 'node:assert';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { LockAcquireResult, ReleaseRequest } from '../../interfaces/lock-store.interface.js';
 import {
-  assertTold,
+  assertRecord,
   assertGrowing,
   assertTimeLeft,
   lastRunOf,
@@ -18,15 +18,17 @@ import {
 
 const HOUR = 3_600_000;
 
-/** The holder gives its lock to the next one, and nobody comes in between. */
-export const passing: Cases = {
-  async 'B23 a lock is passed on with a larger token, and with the label and the ttl of the next one'(t) {
+/** The holder releases its lock to a waiter, and no other contender gets the key in between. */
+export const releasingToWaiters: Cases = {
+  async 'B23 a lock is released to a waiter with a larger token, and with the label and the ttl of the waiter'(
+    t,
+  ) {
     let holder = await t.take(t.key(), { label: 'first', ttl: 4 * LEASE });
     for (const label of ['second 🔒 漢', undefined, 'x'.repeat(1_000)]) {
-      const next = await pass(t, holder, { label, ttl: 2 * LEASE });
+      const next = await releaseTo(t, holder, { label, ttl: 2 * LEASE });
       assertGrowing([holder.token, next.token]);
       const found = await t.refusal(holder.key, { store: await t.open() });
-      assertTold(found, { fencingToken: next.token });
+      assertRecord(found, { fencingToken: next.token });
       assertTimeLeft(found, 2 * LEASE);
       if (found) {
         assert.equal(found.label?.slice(0, 255), label?.slice(0, 255));
@@ -37,9 +39,9 @@ export const passing: Cases = {
     }
   },
 
-  async 'B23 B44 a lock that was passed on is that of the new owner alone'(t) {
+  async 'B23 B44 a lock that was released to a waiter belongs to the new owner alone'(t) {
     const first = await t.take(t.key());
-    const next = await pass(t, first);
+    const next = await releaseTo(t, first);
     assert.equal(await t.store.renew(first.key, first.owner, LEASE), false);
     assert.equal(await t.store.release(first.key, first.owner), false);
     await t.refusal(first.key, { owner: first.owner });
@@ -48,30 +50,30 @@ export const passing: Cases = {
     assertGrowing([first.token, next.token, (await t.take(first.key)).token]);
   },
 
-  async 'B23 a lock without end is passed on, and so is one to somebody who wants it without end'(t) {
+  async 'B23 a lock without end is released to a waiter, and a waiter may want a lock without end'(t) {
     const first = await t.take(t.key(), { ttl: NEVER });
-    const next = await pass(t, first, { ttl: LEASE });
+    const next = await releaseTo(t, first, { ttl: LEASE });
     assertTimeLeft(await t.refusal(first.key), LEASE);
-    await pass(t, next, { ttl: NEVER });
-    assertTold(await t.refusal(first.key), { expiresAt: null });
+    await releaseTo(t, next, { ttl: NEVER });
+    assertRecord(await t.refusal(first.key), { expiresAt: null });
   },
 
-  async 'B23 B50 a lease that ran out is not passed on'(t) {
+  async 'B23 B50 a lease that ran out is not released to a waiter'(t) {
     const { key, owner, token } = await t.expired();
-    await refusesToPass(t, { key, owner }, 'held');
+    await refusesWaiter(t, { key, owner }, 'held');
     assertGrowing([token, (await t.take(key)).token]);
   },
 
-  async 'B23 B37 nobody passes on the lock of another, or one that nobody has'(t) {
+  async 'B23 B37 only the owner releases a lock to a waiter, and only while the owner holds it'(t) {
     const { key, owner, token } = await t.take(t.key());
-    await refusesToPass(t, { key, owner: t.owner() }, 'held');
-    assertTold(await t.refusal(key), { fencingToken: token });
+    await refusesWaiter(t, { key, owner: t.owner() }, 'held');
+    assertRecord(await t.refusal(key), { fencingToken: token });
     await t.store.release(key, owner, { keepFor: LEASE });
-    await refusesToPass(t, { key, owner }, 'held');
+    await refusesWaiter(t, { key, owner }, 'held');
     const [free, unused] = [await t.take(t.key()), t.key()];
     await t.store.release(free.key, free.owner);
     for (const absent of [free.key, unused]) {
-      await refusesToPass(t, { key: absent, owner: free.owner }, 'held');
+      await refusesWaiter(t, { key: absent, owner: free.owner }, 'held');
       await t.take(absent);
     }
   },
@@ -79,42 +81,40 @@ export const passing: Cases = {
   async 'B23 a request that is carried out twice changes nothing the second time'(t) {
     const first = await t.take(t.key());
     const next = { owner: t.owner(), ttl: LEASE };
-    const passed = await releaseToWaiter(t, first, next);
-    assert.ok(passed.acquired);
+    const released = await releaseToWaiter(t, first, next);
+    assert.ok(released.acquired);
     await t.shortLeasesRanOut();
-    await refusesToPass(t, first, 'held', { ...next, ttl: 4 * LEASE });
+    await refusesWaiter(t, first, 'held', { ...next, ttl: 4 * LEASE });
     const holder = await t.refusal(first.key);
-    assertTold(holder, { fencingToken: passed.fencingToken });
+    assertRecord(holder, { fencingToken: released.fencingToken });
     assertTimeLeft(holder, LEASE);
     assert.equal(await t.store.release(first.key, next.owner), true);
-    await refusesToPass(t, first, 'held', next);
+    await refusesWaiter(t, first, 'held', next);
     await t.take(first.key);
   },
 
-  async 'B23 resend: a successor who was not told that it has the lock gets it again, with the same token'(
-    t,
-  ) {
+  async 'B23 resend: a waiter that did not learn of its grant gets the lock again, with the same token'(t) {
     const first = await t.take(t.key());
-    const next = await pass(t, first, { label: 'next' });
+    const next = await releaseTo(t, first, { label: 'next' });
     const attempt = { owner: next.owner, label: 'next', ttl: 2 * LEASE, resend: true };
     assert.equal((await t.take(first.key, attempt)).token, next.token);
     assertTimeLeft(await t.refusal(first.key), 2 * LEASE);
     await t.refusal(first.key, { owner: first.owner, resend: true });
   },
 
-  async 'B23 of many successors of one lock one gets it'(t) {
+  async 'B23 of many waiters of one lock one gets it'(t) {
     const stores = await t.instances();
     let holder = await t.take(t.key());
     for (let round = 0; round < t.settings.rounds; round++) {
       const { key, owner, token } = holder;
-      const passed = await together(2 * stores.length, async (i) => {
+      const released = await together(2 * stores.length, async (i) => {
         const next = t.owner();
         const result = await t
-          .passerOf(pick(stores, i))
+          .waiterReleaseOf(pick(stores, i))
           .releaseToWaiter(key, owner, { owner: next, ttl: LEASE });
         return result.acquired ? [{ key, owner: next, token: result.fencingToken }] : [];
       });
-      const grants = passed.flat();
+      const grants = released.flat();
       assert.ok(grants.length < 2, `${grants.length} were granted one lock`);
       holder = grants[0] ?? holder; // that all collided is allowed
       assert.equal(await t.store.renew(key, holder.owner, LEASE), true);
@@ -122,23 +122,23 @@ export const passing: Cases = {
     }
   },
 
-  async 'B23 B25 of many who want the key none gets it while it is passed on again and again'(t) {
+  async 'B23 B25 no contender gets the key while it is released to one waiter after the other'(t) {
     const stores = await t.instances();
     let holder = await t.take(t.key());
     const over = new AbortController();
     const contenders = together(t.settings.racers, async (i) => {
       for (const store = pick(stores, i); !over.signal.aborted; await nextTurn()) {
         const result = await t.attempt(holder.key, { store });
-        assert.ok(!result.acquired, 'a contender got a lock that was passed on');
+        assert.ok(!result.acquired, 'a contender got a lock that was released to a waiter');
       }
     });
-    const passings = passAlong().finally(() => over.abort());
-    await Promise.allSettled([contenders, passings]);
-    await Promise.all([contenders, passings]);
+    const releases = releaseInTurn().finally(() => over.abort());
+    await Promise.allSettled([contenders, releases]);
+    await Promise.all([contenders, releases]);
 
-    async function passAlong(): Promise<void> {
+    async function releaseInTurn(): Promise<void> {
       for (let i = 0; i < 10 * t.settings.rounds; i++) {
-        const next = await pass(t, holder);
+        const next = await releaseTo(t, holder);
         assertGrowing([holder.token, next.token]);
         assert.equal(await t.store.renew(holder.key, holder.owner, LEASE), false);
         holder = next;
@@ -147,13 +147,13 @@ export const passing: Cases = {
   },
 };
 
-export const passingInspected: Cases = {
-  async 'B23 B46 the run of the one who passed on is known, with its outcome'(t) {
+export const releasingToWaitersInspected: Cases = {
+  async 'B23 B46 the run that ended with a release to a waiter is known, with its outcome'(t) {
     let holder = await t.take(t.key(), { label: 'worker 0' });
     for (const [i, outcome] of ([undefined, 'failed', 'done'] as const).entries()) {
       const startedAt = (await t.refusal(holder.key))?.startedAt;
       await t.shortLeasesRanOut();
-      holder = await pass(t, holder, { label: `worker ${i + 1}`, end: { outcome } });
+      holder = await releaseTo(t, holder, { label: `worker ${i + 1}`, end: { outcome } });
       const found = await t.inspector.inspect(holder.key);
       assert.ok(found.state === 'held');
       assert.equal(found.holder.label, `worker ${i + 1}`);
@@ -166,31 +166,31 @@ export const passingInspected: Cases = {
     assert.equal(lastRunOf(await t.inspector.inspect(holder.key)).label, 'worker 3');
   },
 
-  async 'B23 B46 a refusal to pass on leaves the run as it is'(t) {
+  async 'B23 B46 a release to a waiter that is refused leaves the run as it is'(t) {
     const { key } = await t.take(t.key(), { label: 'worker' });
-    await refusesToPass(t, { key, owner: t.owner() }, 'held');
+    await refusesWaiter(t, { key, owner: t.owner() }, 'held');
     const found = await t.inspector.inspect(key);
     assert.deepEqual([found.state, found.lastRun], ['held', undefined]);
   },
 };
 
-export const passingPaused: Cases = {
-  async 'B23 B73 a paused key is not passed on: its holder keeps it'(t) {
+export const releasingToWaitersPaused: Cases = {
+  async 'B23 B73 a paused key is not released to a waiter: its holder keeps it'(t) {
     const { key, owner, token } = await t.take(t.key());
     await t.pauser.pause(key);
-    await refusesToPass(t, { key, owner }, 'paused');
+    await refusesWaiter(t, { key, owner }, 'paused');
     assert.equal(await t.store.renew(key, owner, LEASE), true);
     await t.pauser.resume(key);
-    const next = await pass(t, { key, owner, token });
+    const next = await releaseTo(t, { key, owner, token });
     assertGrowing([token, next.token]);
   },
 };
 
-export const passingOnce: Cases = {
-  async 'B23 B76 a tick stays done when its lock is passed on'(t) {
+export const releasingToWaitersOnce: Cases = {
+  async 'B23 B76 a tick stays done when its lock is released to a waiter'(t) {
     const once = { tick: Date.now() - HOUR / 2, ahead: HOUR };
     const first = await t.take(t.key(), { once });
-    const next = await pass(t, first);
+    const next = await releaseTo(t, first);
     await t.refused(first.key, 'tick-done', { once });
     await t.store.release(next.key, next.owner);
     await t.refused(first.key, 'tick-done', { once });
@@ -205,8 +205,8 @@ interface Wanted {
   end?: Pick<ReleaseRequest, 'outcome'>;
 }
 
-/** Passes on a lock that is there; collisions with others are repeated. */
-async function pass(t: ConformanceTrial, holder: Grant, wanted: Wanted = {}): Promise<Grant> {
+/** Releases a held lock to a waiter; repeats the request after collisions. */
+async function releaseTo(t: ConformanceTrial, holder: Grant, wanted: Wanted = {}): Promise<Grant> {
   const next = { owner: t.owner(), ...wanted };
   const deadline = performance.now() + t.settings.patience;
   for (;;) {
@@ -214,7 +214,7 @@ async function pass(t: ConformanceTrial, holder: Grant, wanted: Wanted = {}): Pr
     if (result.acquired) return { key: holder.key, owner: next.owner, token: result.fencingToken };
     assert.ok(
       result.reason === 'contention' && performance.now() < deadline,
-      `${show(holder.key)} is held by who passes it on, but that was refused: ${show(result)}`,
+      `${show(holder.key)} is held by the owner that releases it to a waiter, but that was refused: ${show(result)}`,
     );
   }
 }
@@ -224,16 +224,19 @@ async function releaseToWaiter(
   { key, owner }: { key: string; owner: string },
   { end, ttl = LEASE, ...next }: Wanted & { owner: string },
 ): Promise<LockAcquireResult> {
-  return t.passerOf(t.store).releaseToWaiter(key, owner, { ...next, ttl }, end);
+  return t.waiterReleaseOf(t.store).releaseToWaiter(key, owner, { ...next, ttl }, end);
 }
 
-async function refusesToPass(
+async function refusesWaiter(
   t: ConformanceTrial,
   lease: { key: string; owner: string },
   reason: 'held' | 'paused',
   next: Wanted & { owner: string } = { owner: t.owner() },
 ): Promise<void> {
   const result = await releaseToWaiter(t, lease, next);
-  assert.ok(!result.acquired, `${show(lease.key)} was passed on, but it must be refused as ${reason}`);
+  assert.ok(
+    !result.acquired,
+    `${show(lease.key)} was released to a waiter, but it must be refused as ${reason}`,
+  );
   assert.equal(result.reason, reason, `${show(lease.key)} was refused for another reason`);
 }

@@ -1,5 +1,5 @@
 import { strict as assert } from 'node:assert';
-import { assertTold, assertGrowing, assertTimeLeft, LEASE, type Cases } from './conformance-trial.js';
+import { assertRecord, assertGrowing, assertTimeLeft, LEASE, type Cases } from './conformance-trial.js';
 
 /** A release is for the holder alone, and frees the key, or keeps it for a while. */
 export const releasing: Cases = {
@@ -17,10 +17,10 @@ export const releasing: Cases = {
     await t.take(key);
   },
 
-  async 'B37 nobody releases the lock of another'(t) {
+  async 'B37 only the owner releases a lock'(t) {
     const { key, owner, token } = await t.take(t.key(), { label: 'worker' });
     assert.equal(await t.store.release(key, t.owner()), false);
-    assertTold(await t.refusal(key), { fencingToken: token });
+    assertRecord(await t.refusal(key), { fencingToken: token });
     assert.equal(await t.store.renew(key, owner, LEASE), true);
   },
 
@@ -30,7 +30,7 @@ export const releasing: Cases = {
     assert.equal(await t.store.release(key, owner), false);
     assert.equal(await t.store.release(key, owner, { keepFor: 4 * LEASE, outcome: 'failed' }), false);
     const holder = await t.refusal(key);
-    assertTold(holder, { fencingToken: next.token });
+    assertRecord(holder, { fencingToken: next.token });
     assertTimeLeft(holder, LEASE);
     assert.equal(await t.store.release(key, next.owner), true);
   },
@@ -50,8 +50,8 @@ export const keeping: Cases = {
     const { key, owner, token } = await t.take(t.key(), { label: 'worker' });
     assert.equal(await t.store.release(key, owner, { keepFor: 2 * LEASE }), true);
     const kept = await t.refusal(key);
-    assertTold(kept, { label: 'worker' });
-    assertTold(kept, { fencingToken: token });
+    assertRecord(kept, { label: 'worker' });
+    assertRecord(kept, { fencingToken: token });
     if (kept)
       assert.ok(kept.remaining > LEASE && kept.remaining <= 2 * LEASE, `it is kept for ${kept.remaining} ms`);
     await t.refusal(key, { owner });

@@ -1,7 +1,7 @@
 import { strict as assert } from 'node:assert';
 import type { LeaseRenewal } from '../../interfaces/lock-store.interface.js';
 import {
-  assertTold,
+  assertRecord,
   assertTimeLeft,
   LEASE,
   NEVER,
@@ -70,7 +70,7 @@ export const renewMany: Cases = {
     ]);
     assert.deepEqual(outcomes, ['renewed', 'renewed', 'renewed']);
     assertTimeLeft(await t.refusal(long.key), 4 * LEASE);
-    assertTold(await t.refusal(endless.key), { expiresAt: null });
+    assertRecord(await t.refusal(endless.key), { expiresAt: null });
     await t.takeWhenFree(short.key);
     assert.equal(await t.store.release(endless.key, endless.owner), true);
   },

@@ -1,5 +1,5 @@
 import { strict as assert } from 'node:assert';
-import { assertTold, assertTimeLeft, LEASE, NEVER, type Cases } from './conformance-trial.js';
+import { assertRecord, assertTimeLeft, LEASE, NEVER, type Cases } from './conformance-trial.js';
 
 /** A renewal sets when the lease ends; it is for the holder alone, and only while it is one. */
 export const renewing: Cases = {
@@ -10,8 +10,8 @@ export const renewing: Cases = {
     assert.equal(await t.store.renew(key, owner, 2 * LEASE), true);
     const after = await t.refusal(key);
     assertTimeLeft(after, 2 * LEASE);
-    assertTold(after, { fencingToken: token });
-    assertTold(after, { label: 'worker' });
+    assertRecord(after, { fencingToken: token });
+    assertRecord(after, { label: 'worker' });
     if (!before || !after) return;
     assert.deepEqual(after.startedAt, before.startedAt);
     const passed = after.renewedAt.getTime() - before.renewedAt.getTime();
@@ -54,7 +54,7 @@ export const renewing: Cases = {
     const next = await t.take(key);
     assert.equal(await t.store.renew(key, owner, 4 * LEASE), false);
     const holder = await t.refusal(key);
-    assertTold(holder, { fencingToken: next.token });
+    assertRecord(holder, { fencingToken: next.token });
     assertTimeLeft(holder, LEASE);
     assert.equal(await t.store.renew(key, next.owner, LEASE), true);
   },
@@ -66,7 +66,7 @@ export const renewing: Cases = {
     await t.take(key);
   },
 
-  async 'B37 nobody renews the lock of another'(t) {
+  async 'B37 only the owner renews a lock'(t) {
     const { key } = await t.take(t.key());
     assert.equal(await t.store.renew(key, t.owner(), 4 * LEASE), false);
     assertTimeLeft(await t.refusal(key), LEASE);

@@ -1,5 +1,5 @@
 import { strict as assert } from 'node:assert';
-import { assertTold, assertGrowing, assertTimeLeft, LEASE, type Cases } from './conformance-trial.js';
+import { assertRecord, assertGrowing, assertTimeLeft, LEASE, type Cases } from './conformance-trial.js';
 
 /** Repeating an attempt whose answer was lost: it may have been carried out, or not, or be over. */
 export const resend: Cases = {
@@ -14,8 +14,8 @@ export const resend: Cases = {
     });
     assert.equal(again.token, token);
     const holder = await t.refusal(key);
-    assertTold(holder, { fencingToken: token });
-    assertTold(holder, { label: 'worker' });
+    assertRecord(holder, { fencingToken: token });
+    assertRecord(holder, { label: 'worker' });
     assertTimeLeft(holder, 2 * LEASE);
     assert.equal(await t.store.release(key, owner), true);
   },
@@ -27,7 +27,7 @@ export const resend: Cases = {
 
   async 'resend: it is refused while another holds the key'(t) {
     const { key, owner, token } = await t.take(t.key());
-    assertTold(await t.refusal(key, { resend: true }), { fencingToken: token });
+    assertRecord(await t.refusal(key, { resend: true }), { fencingToken: token });
     assert.equal(await t.store.renew(key, owner, LEASE), true);
   },
 
@@ -42,7 +42,7 @@ export const resend: Cases = {
   async 'resend: after a take-over it is refused, and larger when it comes after that'(t) {
     const { key, owner, token } = await t.expired();
     const thief = await t.take(key);
-    assertTold(await t.refusal(key, { owner, resend: true }), { fencingToken: thief.token });
+    assertRecord(await t.refusal(key, { owner, resend: true }), { fencingToken: thief.token });
     assert.equal(await t.store.release(key, thief.owner), true);
     const again = await t.take(key, { owner, resend: true });
     assertGrowing([token, thief.token, again.token]);

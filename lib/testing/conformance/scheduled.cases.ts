@@ -1,5 +1,5 @@
 import { strict as assert } from 'node:assert';
-import { assertTold, LEASE, NEVER, onlyOne, show, type Cases } from './conformance-trial.js';
+import { assertRecord, LEASE, NEVER, onlyOne, show, type Cases } from './conformance-trial.js';
 import { nth } from './once.cases.js';
 
 const HOUR = 3_600_000;
@@ -8,7 +8,7 @@ const HOUR = 3_600_000;
 export const scheduled: Cases = {
   async 'B81 failOver: a tick goes on while its holder does, and is done with the release'(t) {
     const { key, owner, token } = await t.take(t.key(), { once: repeatable(1) });
-    assertTold(await t.refusal(key, { once: repeatable(1) }), { fencingToken: token });
+    assertRecord(await t.refusal(key, { once: repeatable(1) }), { fencingToken: token });
     await t.refused(key, 'tick-done', { once: nth(1) });
     await t.store.release(key, owner);
     for (const store of await t.instances())
@@ -56,7 +56,7 @@ export const scheduled: Cases = {
   async 'B81 a recorded tick that lies too far ahead does not take the lock from its holder'(t) {
     const once = { tick: Date.now() + 3 * HOUR, ahead: 4 * HOUR };
     const { key, owner, token } = await t.take(t.key(), { once });
-    assertTold(await t.refusal(key, { once: nth(1) }), { fencingToken: token });
+    assertRecord(await t.refusal(key, { once: nth(1) }), { fencingToken: token });
     assert.equal(await t.store.renew(key, owner, LEASE), true);
   },
 

@@ -1,6 +1,6 @@
 import { strict as assert } from 'node:assert';
 import {
-  assertTold,
+  assertRecord,
   assertGrowing,
   assertTimeLeft,
   lastRunOf,
@@ -18,7 +18,7 @@ export const stealing: Cases = {
     const thief = await t.take(key, { label: 'new', ttl: 2 * LEASE, stealAfter: t.settings.ttl });
     assertGrowing([token, thief.token]);
     const holder = await t.refusal(key);
-    assertTold(holder, { label: 'new' });
+    assertRecord(holder, { label: 'new' });
     assertTimeLeft(holder, 2 * LEASE);
     assert.equal(await t.store.renew(key, owner, LEASE), false);
     assert.equal(await t.store.release(key, owner), false);
@@ -36,7 +36,7 @@ export const stealing: Cases = {
 
   async 'B33 a younger lock is not stolen'(t) {
     const { key, owner, token } = await t.take(t.key(), { ttl: NEVER });
-    assertTold(await t.refusal(key, { stealAfter: LEASE }), { fencingToken: token });
+    assertRecord(await t.refusal(key, { stealAfter: LEASE }), { fencingToken: token });
     await t.refusal(key, { stealAfter: NEVER });
     assert.equal(await t.store.renew(key, owner, LEASE), true);
   },
@@ -60,7 +60,7 @@ export const stealing: Cases = {
     const { key, owner, token } = await t.take(t.key());
     assert.equal(await t.store.release(key, owner, { keepFor: LEASE }), true);
     await t.shortLeasesRanOut();
-    assertTold(await t.refusal(key, { stealAfter: 1 }), { fencingToken: token });
+    assertRecord(await t.refusal(key, { stealAfter: 1 }), { fencingToken: token });
   },
 
   async 'B33 stealAfter is for the one who asks: it is not kept for the next, nor is it a ttl'(t) {
@@ -86,7 +86,7 @@ export const stealing: Cases = {
       await t.shortLeasesRanOut(stealAfter);
       const startedAt = performance.now();
       const winners = await t.race(key, { stealAfter });
-      // When the race took longer, its winner could be robbed by who came last.
+      // When the race took longer, the last contender could steal the lock from the winner.
       const isSlow = performance.now() - startedAt >= stealAfter && winners.length > 1;
       const winner = isSlow ? winners.reduce((a, b) => (a.token > b.token ? a : b)) : onlyOne(winners);
       assertGrowing([token, winner.token]);
@@ -107,18 +107,18 @@ export const stealing: Cases = {
   },
 };
 
-/** What remains of who was robbed. */
+/** What remains of the run whose lock was stolen. */
 export const stealingInspected: Cases = {
-  async 'B32 B46 the run of who was robbed failed, and ended then'(t) {
+  async 'B32 B46 the run of a stolen lock failed, and ended then'(t) {
     for (const ttl of [LEASE, NEVER]) {
-      const { key } = await t.take(t.key(), { label: 'robbed', ttl });
+      const { key } = await t.take(t.key(), { label: 'stolen', ttl });
       await t.shortLeasesRanOut();
       await t.take(key, { label: 'thief', stealAfter: t.settings.ttl });
       const found = await t.inspector.inspect(key);
       assert.ok(found.state === 'held', `the state is ${found.state}`);
       assert.equal(found.holder.label, 'thief');
       const run = lastRunOf(found);
-      assert.deepEqual([run.label, run.outcome], ['robbed', 'failed']);
+      assert.deepEqual([run.label, run.outcome], ['stolen', 'failed']);
       const off = Math.abs(run.endedAt.getTime() - found.holder.startedAt.getTime());
       assert.ok(off < 50, `the run ended ${off} ms away from the theft`);
     }

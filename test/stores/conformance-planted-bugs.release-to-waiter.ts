@@ -7,17 +7,18 @@ const HELD = { acquired: false, reason: 'held' } as const;
 
 type PassOn = WaiterRelease['releaseToWaiter'];
 
-export const passing: PlantedBug[] = [
+export const releasingToWaiters: PlantedBug[] = [
   {
     name: 'who passes on says nothing of the next one',
     plant: (right) => ({
       releaseToWaiter: (key, owner, { owner: next, ttl }, end) =>
         right.releaseToWaiter(key, owner, { owner: next, ttl }, end),
     }),
-    foundBy: 'B23 a lock is passed on with a larger token, and with the label and the ttl of the next one',
+    foundBy:
+      'B23 a lock is released to a waiter with a larger token, and with the label and the ttl of the waiter',
   },
   {
-    name: 'a lock is passed on with its token',
+    name: 'a lock is released to a waiter with its token',
     plant: (right) => {
       const tokens = new Map<string, number>();
       return {
@@ -32,10 +33,11 @@ export const passing: PlantedBug[] = [
         },
       };
     },
-    foundBy: 'B23 a lock is passed on with a larger token, and with the label and the ttl of the next one',
+    foundBy:
+      'B23 a lock is released to a waiter with a larger token, and with the label and the ttl of the waiter',
   },
   {
-    name: 'who passed on may renew for the next one',
+    name: 'the old owner may renew for the waiter',
     plant: (right) => {
       const heirs = new Map<string, string>();
       return {
@@ -46,15 +48,15 @@ export const passing: PlantedBug[] = [
         renew: (key, owner, ttl) => right.renew(key, heirs.get(owner) ?? owner, ttl),
       };
     },
-    foundBy: 'B23 B44 a lock that was passed on is that of the new owner alone',
+    foundBy: 'B23 B44 a lock that was released to a waiter belongs to the new owner alone',
   },
   {
     name: 'a lock without end has an end for the next one',
-    plant: (right) => passingAs(right, (next) => ({ ...next, ttl: Math.min(next.ttl, 9999 * HOUR) })),
-    foundBy: 'B23 a lock without end is passed on, and so is one to somebody who wants it without end',
+    plant: (right) => releasingAs(right, (next) => ({ ...next, ttl: Math.min(next.ttl, 9999 * HOUR) })),
+    foundBy: 'B23 a lock without end is released to a waiter, and a waiter may want a lock without end',
   },
   {
-    name: 'a lease that ran out is passed on',
+    name: 'a lease that ran out is released to a waiter',
     plant: (right) => ({
       async releaseToWaiter(key, owner, next, end) {
         const revived = right.owners.get(key) === owner && (await right.isExpired(key));
@@ -63,18 +65,18 @@ export const passing: PlantedBug[] = [
           : right.releaseToWaiter(key, owner, next, end);
       },
     }),
-    foundBy: 'B23 B50 a lease that ran out is not passed on',
+    foundBy: 'B23 B50 a lease that ran out is not released to a waiter',
   },
   {
-    name: 'passed on by key only',
+    name: 'a release to a waiter looks at the key only',
     plant: (right) => ({
       releaseToWaiter: (key, owner, next, end) =>
         right.releaseToWaiter(key, right.owners.get(key) ?? owner, next, end),
     }),
-    foundBy: 'B23 B37 nobody passes on the lock of another, or one that nobody has',
+    foundBy: 'B23 B37 only the owner releases a lock to a waiter, and only while the owner holds it',
   },
   {
-    name: 'what is free is passed on',
+    name: 'what is free is released to a waiter',
     plant: (right) => ({
       async releaseToWaiter(key, owner, next, end) {
         const { state } = await right.inspect(key);
@@ -83,7 +85,7 @@ export const passing: PlantedBug[] = [
           : right.releaseToWaiter(key, owner, next, end);
       },
     }),
-    foundBy: 'B23 B37 nobody passes on the lock of another, or one that nobody has',
+    foundBy: 'B23 B37 only the owner releases a lock to a waiter, and only while the owner holds it',
   },
   {
     name: 'the successor of a request that is carried out twice is granted twice',
@@ -109,11 +111,10 @@ export const passing: PlantedBug[] = [
           right.acquire(key, owner, ttl, { ...request, resend: request?.resend && !passed.has(owner) }),
       };
     },
-    foundBy:
-      'B23 resend: a successor who was not told that it has the lock gets it again, with the same token',
+    foundBy: 'B23 resend: a waiter that did not learn of its grant gets the lock again, with the same token',
   },
   {
-    name: 'passing on reads, then writes',
+    name: 'a release to a waiter reads, then writes',
     plant: (right) => ({
       async releaseToWaiter(key, owner, next, end) {
         const mine = right.owners.get(key) === owner;
@@ -122,10 +123,10 @@ export const passing: PlantedBug[] = [
         return right.releaseToWaiter(key, right.owners.get(key) ?? owner, next, end);
       },
     }),
-    foundBy: 'B23 of many successors of one lock one gets it',
+    foundBy: 'B23 of many waiters of one lock one gets it',
   },
   {
-    name: 'passing on is a release and an acquisition',
+    name: 'a release to a waiter is a release and an acquisition',
     plant: (right) => ({
       async releaseToWaiter(key, owner, next, end) {
         if (!(await right.release(key, owner, end))) return HELD;
@@ -133,15 +134,15 @@ export const passing: PlantedBug[] = [
         return right.acquire(key, next.owner, next.ttl, next);
       },
     }),
-    foundBy: 'B23 B25 of many who want the key none gets it while it is passed on again and again',
+    foundBy: 'B23 B25 no contender gets the key while it is released to one waiter after the other',
   },
   {
-    name: 'every run that was passed on is done',
+    name: 'every run that ended with a release to a waiter is done',
     plant: (right) => ({ releaseToWaiter: (key, owner, next) => right.releaseToWaiter(key, owner, next) }),
-    foundBy: 'B23 B46 the run of the one who passed on is known, with its outcome',
+    foundBy: 'B23 B46 the run that ended with a release to a waiter is known, with its outcome',
   },
   {
-    name: 'a refusal to pass on ends the run',
+    name: 'a refused release to a waiter ends the run',
     plant: (right) => ({
       async releaseToWaiter(key, owner, next, end) {
         const result = await right.releaseToWaiter(key, owner, next, end);
@@ -149,10 +150,10 @@ export const passing: PlantedBug[] = [
         return result;
       },
     }),
-    foundBy: 'B23 B46 a refusal to pass on leaves the run as it is',
+    foundBy: 'B23 B46 a release to a waiter that is refused leaves the run as it is',
   },
   {
-    name: 'a paused key is passed on',
+    name: 'a paused key is released to a waiter',
     plant: (right) => ({
       async releaseToWaiter(key, owner, next, end) {
         const paused = await right.resume(key);
@@ -161,10 +162,10 @@ export const passing: PlantedBug[] = [
         return result;
       },
     }),
-    foundBy: 'B23 B73 a paused key is not passed on: its holder keeps it',
+    foundBy: 'B23 B73 a paused key is not released to a waiter: its holder keeps it',
   },
   {
-    name: 'a tick is forgotten when its lock is passed on',
+    name: 'a tick is forgotten when its lock is released to a waiter',
     plant: (right) => {
       const forgotten = new Set<string>();
       return {
@@ -176,10 +177,10 @@ export const passing: PlantedBug[] = [
           right.acquire(key, owner, ttl, forgotten.has(key) ? request : { ...request, once }),
       };
     },
-    foundBy: 'B23 B76 a tick stays done when its lock is passed on',
+    foundBy: 'B23 B76 a tick stays done when its lock is released to a waiter',
   },
   {
-    name: 'a lock is passed on to its own holder',
+    name: 'a lock is released to a waiter to its own holder',
     plant: (right) => ({
       async releaseToWaiter(key, owner, next, end) {
         if (owner !== next.owner) return right.releaseToWaiter(key, owner, next, end);
@@ -190,7 +191,7 @@ export const passing: PlantedBug[] = [
   },
 ];
 
-function passingAs(
+function releasingAs(
   right: RightStore,
   read: (next: Parameters<PassOn>[2]) => Parameters<PassOn>[2],
 ): Partial<Port> {

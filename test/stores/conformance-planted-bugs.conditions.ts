@@ -97,17 +97,17 @@ export const stealing: PlantedBug[] = [
     foundBy: 'B33 resend: a thief gets what it has stolen again, with the same token',
   },
   {
-    name: 'who is robbed is done',
+    name: 'the run of a stolen lock is done',
     plant: (right) =>
       takingBefore(right, async (key, { stealAfter = Infinity }) => {
         const found = await right.inspect(key);
         if (found.state === 'held' && Date.now() - found.holder.renewedAt.getTime() >= stealAfter)
           await right.release(key, right.owners.get(key) ?? '');
       }),
-    foundBy: 'B32 B46 the run of who was robbed failed, and ended then',
+    foundBy: 'B32 B46 the run of a stolen lock failed, and ended then',
   },
   {
-    name: 'who is robbed ends with its lease',
+    name: 'the run of a stolen lock ends with its lease',
     plant: (right) => ({
       async inspect(key) {
         const found = await right.inspect(key);
@@ -115,7 +115,7 @@ export const stealing: PlantedBug[] = [
         return found;
       },
     }),
-    foundBy: 'B32 B46 the run of who was robbed failed, and ended then',
+    foundBy: 'B32 B46 the run of a stolen lock failed, and ended then',
   },
   {
     name: 'an age of 0 is none',
