@@ -1,4 +1,4 @@
-import type { Type } from '@nestjs/common';
+import { Inject, type Type } from '@nestjs/common';
 import { LockAdmin } from './administration/lock-admin.js';
 import { LockService } from './lock.service.js';
 
@@ -13,6 +13,21 @@ export function getLockServiceToken(name: string = DEFAULT_MODULE): Type<LockSer
 /** The token of a module's `LockAdmin`: the class itself, or a readable string for a named module. @publicApi */
 export function getLockAdminToken(name: string = DEFAULT_MODULE): Type<LockAdmin> | string {
   return name === DEFAULT_MODULE ? LockAdmin : `LockAdmin:${name}`;
+}
+
+/** Injects the `LockService` of the module with this name, or of the unnamed module. @publicApi */
+export function InjectLockService(name?: string): PropertyDecorator & ParameterDecorator {
+  return Inject(getLockServiceToken(name));
+}
+
+/**
+ * Injects the `LockAdmin` of a module that has a name. Without a name, inject `LockAdmin` by its
+ * class.
+ *
+ * @publicApi
+ */
+export function InjectLockAdmin(name?: string): ParameterDecorator & PropertyDecorator {
+  return Inject(getLockAdminToken(name));
 }
 
 /**

@@ -127,10 +127,10 @@ export class LockedMethod {
     return this.hasDefaultKey ? key : `${key}#${this.#job(instance)}`;
   }
 
-  /** The key, unless it is made from the call's arguments. */
+  /** The key of all calls; `undefined` if it is made from the arguments of each call. */
   keyOf(instance: object): string | undefined {
     const { key } = this.options;
-    return typeof key === 'function' ? undefined : (key ?? this.defaultKey(instance));
+    return typeof key === 'function' ? undefined : this.#keyFor(instance, []);
   }
 
   /** @throws LockError when the method has `once: 'tick'` without `@Cron()` */
@@ -186,7 +186,7 @@ export class LockedMethod {
       if (firing && result.error.reason === 'tick-done') return undefined; // another call has run this tick
       return this.#busy(result.error, args, firing);
     } catch (error) {
-      // Also for one that was waiting: the other instances have their own ticks.
+      // A call that waited during the shutdown is skipped, too: other instances run the tick.
       if (!begun && locks.stopping && this.busyBehaviour === 'skip') return undefined;
       throw error;
     }
@@ -202,7 +202,7 @@ export class LockedMethod {
     if (typeof key === 'string') return key;
     if (key === undefined) return this.defaultKey(instance);
     const made: unknown = key(...(args as never));
-    if (made instanceof Promise) made.catch(() => {}); // it is refused, however it ends
+    if (made instanceof Promise) made.catch(() => {}); // a promise is refused, however it ends
     assertKeyOf(made, `The key function of @Locked() on ${this.where} made no key.`);
     return made;
   }
@@ -234,7 +234,7 @@ function notInjected(where: string): LockError {
   );
 }
 
-/** Other decorators, and the tools that read them, must not notice the difference. */
+/** Copies the name, the length and the metadata, which other decorators and tools read. */
 function copyIdentity(original: Function, wrapper: Function): void {
   for (const property of ['name', 'length'] as const) {
     Object.defineProperty(wrapper, property, { value: original[property], configurable: true });

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { CronTime } from 'cron';
-import { nominalTick, ticksBetween } from '../../lib/decorators/scheduling/nominal-tick.js';
+import { nominalTick, ticksBetween } from '../../lib/decorators/scheduling/cron-job.js';
 
 const at = (date: string): number => Date.parse(date);
 const shown = (time: number | undefined): string | undefined =>

@@ -1,7 +1,6 @@
 import type { LockInternals } from '../../lock-internals.js';
 import type { LockInspection } from '../../interfaces/lock-record.interface.js';
-import { zoneOf, type CronJob, type CronTime } from './cron-job.js';
-import { ticksBetween } from './nominal-tick.js';
+import { ticksBetween, zoneOf, type CronJob, type CronTime } from './cron-job.js';
 import {
   cronOptionsOf,
   FollowedRegistry,
