@@ -9,7 +9,7 @@ import {
   type OnModuleInit,
 } from '@nestjs/common';
 import { DiscoveryModule, DiscoveryService, ModuleRef } from '@nestjs/core';
-import type { LockStoreDefinition } from './interfaces/lock-store-definition.interface.js';
+import type { LockStoreDefinition } from './interfaces/lock-store.interface.js';
 import type { LockStore } from './interfaces/lock-store.interface.js';
 import { LockError } from './lock.errors.js';
 import type { LockModuleOptions } from './options/lock.options.js';

@@ -1,7 +1,7 @@
 import { INTERNALS } from '../lock-internals.js';
 import { Logger } from '@nestjs/common';
 import { Option, type Command } from 'commander';
-import type { LockStoreDefinition } from '../interfaces/lock-store-definition.interface.js';
+import type { LockStoreDefinition } from '../interfaces/lock-store.interface.js';
 import { LockError } from '../lock.errors.js';
 import { LockService } from '../lock.service.js';
 import { mongoStore } from '../stores/mongodb/mongo-store.js';

@@ -7,7 +7,6 @@ export type {
   LockRecord,
   LockRun,
 } from './lock-record.interface.js';
-export type { LockStoreDefinition } from './lock-store-definition.interface.js';
 export type * from './lock-store.interface.js';
 export { LockError, LockStoreError, type LockStoreErrorOptions } from '../lock.errors.js';
 export { assertKey, assertOwner, fitKey, MAX_KEY_BYTES, storedKey } from '../options/lock-key.js';

@@ -1,3 +1,4 @@
+import type { InjectionToken } from '@nestjs/common';
 import type { LockInspection, LockOutcome, LockPage, LockRecord } from './lock-record.interface.js';
 
 /** What the caller of a store says about its own patience. @publicApi */
@@ -371,3 +372,14 @@ export type AnyLockStore = LockStore &
       WaiterRelease &
       WakeUps
   >;
+
+/**
+ * How the container makes a store, as `typeOrmStore()` and `memoryStore()` return it.
+ *
+ * @publicApi
+ */
+export interface LockStoreDefinition {
+  /** What `useFactory` gets, in this order. */
+  inject?: InjectionToken[] | undefined;
+  useFactory(...dependencies: unknown[]): LockStore | Promise<LockStore>;
+}

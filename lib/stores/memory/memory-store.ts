@@ -1,4 +1,4 @@
-import type { LockStoreDefinition } from '../../interfaces/lock-store-definition.interface.js';
+import type { LockStoreDefinition } from '../../interfaces/lock-store.interface.js';
 import { LockError } from '../../lock.errors.js';
 import { MemoryLockStore } from './memory-lock.store.js';
 import { assertKnownOptions } from '../../options/known-options.js';

@@ -1,6 +1,6 @@
 import { ModuleRef } from '@nestjs/core';
 import type { Db, MongoClient } from 'mongodb';
-import type { LockStoreDefinition } from '../../interfaces/lock-store-definition.interface.js';
+import type { LockStoreDefinition } from '../../interfaces/lock-store.interface.js';
 import { LockError } from '../../lock.errors.js';
 import {
   handedIn,

@@ -1,5 +1,5 @@
 import { ModuleRef } from '@nestjs/core';
-import type { LockStoreDefinition } from '../../interfaces/lock-store-definition.interface.js';
+import type { LockStoreDefinition } from '../../interfaces/lock-store.interface.js';
 import { assertKnownOptions } from '../../options/known-options.js';
 import { readSessionOptions, SESSION_OPTIONS } from '../sql/sessions/session-store.options.js';
 import { readStoreOptions, STORE_OPTIONS } from '../sql/sql-store.options.js';
