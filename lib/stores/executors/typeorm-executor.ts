@@ -50,7 +50,7 @@ interface Driver {
   databaseConnection?: Sqlite;
 }
 
-/** The members used of an EntityManager; its DataSource was called `connection` before TypeORM 1. */
+/** The members used of an EntityManager. TypeORM 0.3 calls its DataSource `connection`. */
 interface Manager {
   queryRunner?: QueryRunner;
   dataSource?: DataSource;
@@ -58,8 +58,8 @@ interface Manager {
 }
 
 /**
- * Runs SQL through a TypeORM DataSource, on the connections of its driver: TypeORM's own `query`
- * costs half as much again.
+ * Runs SQL through a TypeORM DataSource, on the connections of its driver: TypeORM's own
+ * `query` costs half as much again.
  *
  * @param close closes the DataSource, if it was opened for the store
  */
@@ -186,7 +186,10 @@ class TypeOrmExecutor implements SqlExecutor<unknown, EntityManager> {
   }
 }
 
-/** The database for people: type, host, port and name, or file; never a user, a password or a URL. */
+/**
+ * The database for people: type, host, port and name, or file; never a user, a password or a
+ * URL.
+ */
 export function describeDataSource(options: DataSourceOptions): string {
   const { type } = options;
   const { extra, replication, ...own } = options as Options;

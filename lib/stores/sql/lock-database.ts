@@ -18,7 +18,10 @@ import { SqliteOwnConnection, type Sqlite } from './sqlite/sqlite-connection.js'
 import { SqliteLocks } from './sqlite/sqlite-locks.js';
 import { SqliteTransactions } from './sqlite/sqlite-transactions.js';
 
-/** Milliseconds after which the operating system looks whether a connection that is silent is still there. */
+/**
+ * Milliseconds after which the operating system looks whether a connection that is silent is
+ * still there.
+ */
 const LISTENING_KEEP_ALIVE = 10_000;
 
 /**

@@ -83,7 +83,8 @@ export class LockOperations {
   }
 
   /**
-   * Runs an operation once; again only if the table has vanished, or the connection was unusable.
+   * Runs an operation once; again only if the table has vanished, or the connection was
+   * unusable.
    *
    * @param doing for messages, such as `acquire "nightly-report"`
    * @throws CollisionError when sessions were in each other's way
@@ -165,7 +166,9 @@ export class LockOperations {
     }
   }
 
-  /** Runs `work` in a transaction of its own. What `work` rejects with is rejected as it is. */
+  /**
+   * Runs `work` in a transaction of its own. What `work` rejects with is rejected as it is.
+   */
   async transaction<T>(work: (transaction: unknown) => Promise<T>): Promise<T> {
     let doing = 'begin a transaction';
     const { database, executor } = await this.opening.get(doing);
@@ -183,7 +186,9 @@ export class LockOperations {
     }
   }
 
-  /** Locks the row until the caller's transaction ends; `false` when the request is not true. */
+  /**
+   * Locks the row until the caller's transaction ends; `false` when the request is not true.
+   */
   async guard(transaction: unknown, request: GuardRequest): Promise<boolean> {
     const doing = `guard "${request.key}" in a transaction`;
     return this.opening.run(

@@ -16,8 +16,9 @@ export const CREATION_LOCK = 4_973_615_208;
 /** The databases that have a lock table, as TypeORM names their types. @publicApi */
 export type LockTableDatabase = 'postgres' | 'mysql' | 'mariadb' | 'sqlite' | 'better-sqlite3';
 
-// Times are epoch milliseconds: DATETIME and TIMESTAMP columns shift with time zones and at the end of summer time.
-// Half-filled pages: PostgreSQL then updates a row within its page, and the index stays untouched.
+// Times are epoch milliseconds: DATETIME and TIMESTAMP columns shift with time zones and at
+// the end of summer time. In half-filled pages, PostgreSQL updates a row within its page, and
+// the index stays untouched.
 const postgres = (
   table: string,
   weak: boolean,
@@ -38,7 +39,8 @@ const postgres = (
   waiting varchar(16)[]
 ) WITH (fillfactor = 50)`;
 
-// Bytes for keys and owners: text would make 'k', 'K' and 'k ' one lock, and two connection charsets two locks of one key.
+// Keys and owners are bytes. As text, 'k', 'K' and 'k ' would be one lock, and with two
+// connection charsets one key would be two locks.
 const mysql = (table: string) => `CREATE TABLE IF NOT EXISTS ${table} (
   \`key\` varbinary(255) NOT NULL PRIMARY KEY,
   owner varbinary(64),

@@ -19,8 +19,8 @@ interface DefaultSchema {
  * Finds the schema of the table (on MySQL and MariaDB the database), so that every statement
  * can name it: a connection of the pool may be set to another schema.
  *
- * It is the store's option `schema`; else that of the client; else the server's default for the
- * user.
+ * It is the store's option `schema`; else that of the client; else the server's default for
+ * the user.
  *
  * @throws LockStoreError when that schema does not exist
  * @throws LockError when an earlier version keeps its locks in another schema
@@ -38,7 +38,8 @@ export async function resolveTable(
       'The DataSource names no database for the lock table. Set its option database, or the option schema of the store.',
     );
   }
-  // Without a schema, a temporary table of the application would hide the table from its connection.
+  // Without a schema, a temporary table of the application would hide the table from its
+  // connection.
   return { ...table, schema: table.schema ?? 'main' };
 }
 

@@ -56,7 +56,10 @@ function ddlCall({ kind, table: { table, schema } }: LockDatabase): string {
   return `TypeOrmLockStore.ddl('${kind}', { table: '${table}'${where} })`;
 }
 
-/** Refuses a table that PostgreSQL empties after a crash, unless its locks are meant to be weak; and the reverse. */
+/**
+ * Refuses a table that PostgreSQL empties after a crash, unless its locks are meant to be
+ * weak; and the reverse.
+ */
 async function assertDurability(run: Run, table: LockTable): Promise<void> {
   const name = tableName('postgres', table);
   const { rows } = await run(
@@ -86,7 +89,8 @@ async function columnsOf(run: Run, { kind, table }: LockDatabase): Promise<strin
 async function create(run: Run, { kind, table }: LockDatabase): Promise<void> {
   const ddl = createTable(kind, table);
   try {
-    // A text of two statements is one transaction, at whose end the advisory lock is free again.
+    // A text of two statements is one transaction, at whose end the advisory lock is free
+    // again.
     await run(kind === 'postgres' ? `SELECT pg_advisory_xact_lock(${CREATION_LOCK}); ${ddl}` : ddl);
   } catch (error) {
     throw isMissingSchema(error) ? missingSchema(table, error) : error;

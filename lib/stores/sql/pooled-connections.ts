@@ -105,8 +105,8 @@ export class PooledTransactions<Connection> implements LockTransactions {
       await inTime(borrowed.commit());
       return value;
     } catch (error) {
-      // If a statement is unanswered, or the server has turned read-only, the transaction must not
-      // go on. Nor must the pool lend the connection to another caller.
+      // If a statement is unanswered, or the server has turned read-only, the transaction must
+      // not go on. Nor must the pool lend the connection to another caller.
       if (error instanceof NoAnswerError || isReadOnly(error)) this.driver.destroy(borrowed.connection);
       else await inTime(borrowed.rollback()).catch(() => this.driver.destroy(borrowed.connection));
       throw error;

@@ -5,7 +5,10 @@ import type { LockTable } from './lock-table.ddl.js';
 
 /** The table that keeps the locks. @publicApi */
 export interface LockTableOptions {
-  /** Its name: letters, digits and underscores, at most 63. Default `locks`, of weak ones `locks_weak`. */
+  /**
+   * Its name: letters, digits and underscores, at most 63. Default `locks`; `locks_weak` for
+   * weak locks.
+   */
   table?: string | undefined;
   /**
    * The PostgreSQL schema, or the MySQL or MariaDB database; SQLite has none. Default: the
@@ -14,32 +17,41 @@ export interface LockTableOptions {
    */
   schema?: string | undefined;
   /**
-   * Cheaper locks, which a crash of the database may take away, with the pauses: then others get in while a holder still believes in its lock, and only
-   * fencing tokens protect. PostgreSQL keeps them in an `UNLOGGED` table, SQLite does not wait for the disk; MySQL and MariaDB have no such thing. No
-   * work runs once per tick on them. Default `false`.
+   * Cheaper locks, which a crash of the database may take away, as it may the pauses of keys.
+   * Then another process gets a lock while its holder still believes in it, and only fencing
+   * tokens protect. PostgreSQL keeps weak locks in an `UNLOGGED` table; SQLite does not wait
+   * for the disk. MySQL and MariaDB have no weak locks. No work runs once per tick on them.
+   * Default `false`.
    */
   weak?: boolean | undefined;
 }
 
 /** What all lock stores in SQL databases have. @publicApi */
 export interface SqlStoreOptions extends LockTableOptions {
-  /** Creates the table at start when it is missing. Default `true`; `false` leaves it to a migration. */
+  /**
+   * Creates the table at start when it is missing. Default `true`; `false` leaves it to a
+   * migration.
+   */
   autoCreate?: boolean | undefined;
   /**
-   * Has those who wait for a key called when it is released, on PostgreSQL by NOTIFY: a process in which somebody has once waited keeps a connection of
-   * its own for that, outside of the pool. `false`: they only ask from time to time, as they do on the other databases. The same in all instances. Default `true`.
+   * On PostgreSQL, notifies waiting processes of a release by NOTIFY. A process that has
+   * waited once keeps a connection for that, outside of the pool. With `false`, waiters poll,
+   * as they do on the other databases. All instances need the same value. Default `true`.
    */
   wakeUps?: boolean | undefined;
   /**
-   * Does not wait for the disk when a lock is released that would be free within 60 s anyway: PostgreSQL commits such a release asynchronously. A crash
-   * of the database may forget releases of the last few hundred milliseconds; then the key is held until its ttl has passed, and the run shows as
-   * failed. What is kept by `minHold`, what runs once per tick, and everything but releases waits for the disk as ever. PostgreSQL only. Default
-   * `false`.
+   * Does not wait for the disk when the lease would end within 60 s anyway: PostgreSQL commits
+   * such a release asynchronously. A crash of the database may forget the releases of the last
+   * few hundred milliseconds. Then the key is held until its ttl has passed, and the run shows
+   * as failed. A release under `minHold` or once per tick, and every other statement, still
+   * waits for the disk. PostgreSQL only. Default `false`.
    */
   asyncRelease?: boolean | undefined;
   /**
-   * `false`: unnamed statements from the start, for a pooler between the application and PostgreSQL, MySQL or MariaDB that does not keep prepared ones.
-   * On PostgreSQL the store finds that out by itself, from the first statement that fails. Not for SQLite. Default `true`.
+   * With `false`, statements are not prepared from the start. That is for a pooler before
+   * PostgreSQL, MySQL or MariaDB that does not keep prepared statements. On PostgreSQL the
+   * store detects such a pooler by the first statement that fails. Not for SQLite. Default
+   * `true`.
    */
   preparedStatements?: boolean | undefined;
 }

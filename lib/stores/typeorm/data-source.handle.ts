@@ -9,12 +9,13 @@ import type { OpenExecutor } from '../sql/sql-executor.js';
 import { storeFailure } from '../sql/store-failure.js';
 
 /**
- * A DataSource that a store opens when it needs it, and lets go in the end; for those that are not simply at hand.
+ * Opens a DataSource when the store needs it, and closes it in the end, for a DataSource that
+ * is not at hand yet.
  *
  * @publicApi
  */
 export interface DataSourceHandle {
-  /** Gives an initialized DataSource; called when the store is opened, and not before. */
+  /** Gives an initialized DataSource. The store calls it when it is opened, and not before. */
   open(): Promise<DataSource>;
   /** Closes what `open` has opened, and nothing that the application made. */
   close(dataSource: DataSource): Promise<void>;
@@ -23,7 +24,10 @@ export interface DataSourceHandle {
 /** Where a store finds its DataSource. @publicApi */
 export type DataSourceChoice =
   | {
-      /** The name of the application's DataSource, as given to `TypeOrmModule.forRoot({ name })`. Default: the unnamed one. */
+      /**
+       * The name of the application's DataSource, as `TypeOrmModule.forRoot()` was given it.
+       * Default: the unnamed one.
+       */
       dataSource?: string | undefined;
       connection?: undefined;
     }
@@ -34,7 +38,7 @@ export type DataSourceChoice =
     };
 
 /**
- * Reads the choice.
+ * Reads where the store finds its DataSource.
  *
  * @param maker for messages: the function that has these options, the store for a DataSource
  * object, the types of databases that it supports, and what to use instead
@@ -66,10 +70,11 @@ export function readDataSource(
 }
 
 /**
- * Gives the function that opens an executor on a DataSource of the application, or on that of a
- * handle.
+ * Gives the function that opens an executor on a DataSource of the application, or on that of
+ * a handle.
  *
- * @param names for messages: the class of the store, and the function that makes it from options
+ * @param names for messages: the class of the store, and the function that makes it from
+ * options
  * @throws LockError for anything else
  */
 export function openerOf(
@@ -92,7 +97,9 @@ export function openerOf(
   };
 }
 
-/** The DataSource that `TypeOrmModule.forRoot()` makes, under the name that was given there. */
+/**
+ * The DataSource that `TypeOrmModule.forRoot()` makes, under the name that was given there.
+ */
 function applicationDataSource(moduleRef: ModuleRef, maker: string, name?: string): DataSourceHandle {
   const wanted = name === undefined ? 'DataSource' : `DataSource "${name}"`;
   return {

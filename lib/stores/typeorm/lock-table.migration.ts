@@ -5,14 +5,17 @@ import { resolveTable } from '../sql/lock-table.schema.js';
 import { readTable, TABLE_OPTIONS, type LockTableOptions } from '../sql/sql-store.options.js';
 import { assertKnownOptions } from '../../options/known-options.js';
 
-// TypeORM orders migrations by the time at the end of their names. It is not that of any release: the table stays the same migration.
+// TypeORM orders migrations by the time at the end of their names. This time stays the same in
+// all releases, since the migration does.
 const TIMESTAMP = '1763596800000';
 
 /**
- * A TypeORM migration that creates the lock table, and drops it when reverted: `migrations: [lockTableMigration()]`, or a class that extends
- * it in a file of the application's migrations.
+ * A TypeORM migration that creates the lock table, and drops it when reverted:
+ * `migrations: [lockTableMigration()]`, or a class that extends it in a file of the
+ * application's migrations.
  *
  * @throws LockError for a name that is not a plain identifier
+ *
  * @publicApi
  */
 export function lockTableMigration(options: LockTableOptions = {}): new () => MigrationInterface {

@@ -38,7 +38,8 @@ export class TypeOrmLockStore extends SqlLockStore<EntityManager> {
   /**
    * The statement that creates the table, to run by hand; `lockTableMigration` runs the same.
    *
-   * @throws LockError for a name that is not a plain identifier, or a database that has no lock table
+   * @throws LockError for a name that is not a plain identifier, or a database that has no
+   * lock table
    */
   static ddl(type: LockTableDatabase, options: LockTableOptions = {}): string {
     assertKnownOptions('TypeOrmLockStore.ddl()', options, TABLE_OPTIONS);

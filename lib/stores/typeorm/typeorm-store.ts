@@ -11,17 +11,29 @@ import {
   type TypeOrmSessionLockStoreOptions,
 } from './typeorm-lock.store.js';
 
-/** Options of {@link typeOrmStore}: the application's `dataSource`, or a `connection` of the store's own. @publicApi */
+/**
+ * Options of {@link typeOrmStore}: the application's `dataSource`, or a `connection` of the
+ * store's own.
+ *
+ * @publicApi
+ */
 export type TypeOrmStoreOptions = TypeOrmLockStoreOptions & DataSourceChoice;
 
-/** Options of {@link typeOrmSessionStore}: the application's `dataSource`, or a `connection` of the store's own. @publicApi */
+/**
+ * Options of {@link typeOrmSessionStore}: the application's `dataSource`, or a `connection` of
+ * the store's own.
+ *
+ * @publicApi
+ */
 export type TypeOrmSessionStoreOptions = TypeOrmSessionLockStoreOptions & DataSourceChoice;
 
 /**
- * Keeps locks in the application's own database, through the DataSource of `TypeOrmModule.forRoot()`; or, with `connection`, through one that
- * the store opens and closes.
+ * Keeps locks in the application's own database, through the DataSource of
+ * `TypeOrmModule.forRoot()`; or, with `connection`, through a DataSource that the store opens
+ * and closes.
  *
  * @throws LockError at once for an option that does not exist or is not valid
+ *
  * @publicApi
  */
 export function typeOrmStore(options: TypeOrmStoreOptions = {}): LockStoreDefinition {
@@ -43,12 +55,15 @@ export function typeOrmStore(options: TypeOrmStoreOptions = {}): LockStoreDefini
 }
 
 /**
- * Keeps locks in connections of the store's own to the application's database: advisory locks of PostgreSQL, `GET_LOCK` of MySQL and MariaDB. They last
- * as long as their connection, without ttl and renewal, and need no table.
+ * Keeps locks in connections of the store's own to the application's database: advisory locks
+ * of PostgreSQL, `GET_LOCK` of MySQL and MariaDB. They last as long as their connection,
+ * without ttl and renewal, and need no table.
  *
- * The options of `TypeOrmModule.forRoot()` say where the database is; or those in `connection`.
+ * The options of `TypeOrmModule.forRoot()` say where the database is; or those in
+ * `connection`.
  *
  * @throws LockError at once for an option that does not exist or is not valid
+ *
  * @publicApi
  */
 export function typeOrmSessionStore(options: TypeOrmSessionStoreOptions = {}): LockStoreDefinition {

@@ -21,7 +21,7 @@ import {
 import type { SessionSettings } from '../sessions/session-store.options.js';
 import type { SqlExecutor } from '../sql-executor.js';
 
-/** The longest name that MySQL takes, less the part that tells keys apart. */
+/** The longest name that MySQL takes, less the digest that makes it unique. */
 const TITLE = 64 - 41;
 const MDL = 'wait/lock/metadata/sql/mdl';
 /** Milliseconds between two tries where the server cannot wait for less than a second. */
@@ -49,8 +49,9 @@ export async function openMysqlSessions(
 /**
  * `GET_LOCK` of MySQL and MariaDB.
  *
- * What a session says of its lock is in a variable of the session, which `performance_schema` shows to others. Names belong to the whole server, and
- * differ in more than case: the database is part of their hash.
+ * A session keeps key, label and token of its lock in its variables, which
+ * `performance_schema` shows to others. The names of locks belong to the whole server and
+ * ignore case. So the digest in a name is that of database and key.
  */
 export class MysqlSessions implements SessionDatabase {
   readonly kind: 'mysql' | 'mariadb';
@@ -83,7 +84,8 @@ export class MysqlSessions implements SessionDatabase {
     signal?: AbortSignal,
   ): Promise<number | undefined> {
     const locked = await this.lock(session, name, wait, signal);
-    // The clock stands still within a statement: that of the wait would be older than the lock before.
+    // The clock stands still within a statement: read with the wait, it could be older than
+    // the last token.
     if (locked) await session.run(`SET @nestjs_locked_token = ${US}, @nestjs_locked = ${hex(note)}`);
     const { rows } = await session.run(`SELECT @nestjs_locked_token AS token, ${READ_ONLY}`);
     assertWriter(rows[0]);
@@ -150,7 +152,10 @@ export class MysqlSessions implements SessionDatabase {
     return recordsOf(rows, this);
   }
 
-  /** Waits on the server, but for what is left of a second where it only knows whole ones: then it is asked again and again. */
+  /**
+   * Waits on the server. MySQL waits for whole seconds only, so the rest of a second is
+   * polled.
+   */
   private async lock(
     session: LockSession,
     name: string,

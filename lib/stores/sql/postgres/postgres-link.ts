@@ -15,7 +15,10 @@ interface SessionClient extends PgClient {
 }
 
 export interface PostgresLink extends SessionLink {
-  /** The process id that the server sent when the connection began; a pooler sends another number. */
+  /**
+   * The process id that the server sent when the connection began; a pooler sends another
+   * number.
+   */
   readonly pid: number;
   /** Receives what other sessions send with NOTIFY to the channels of this connection. */
   onNotification(listener: (payload: string) => void): void;

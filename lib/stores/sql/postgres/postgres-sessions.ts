@@ -22,7 +22,7 @@ const US = `(date_part('epoch', clock_timestamp()) * 1000000)::bigint::text`;
 const OURS = `l.locktype = 'advisory' AND l.objsubid = 1
   AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())`;
 const NAME = `((l.classid::bigint << 32) | l.objid::bigint)::text`; // as a signed number, like the functions take it
-const IDENTITY = `pid::text || ' ' || date_part('epoch', backend_start)::text`; // a pid comes back one day
+const IDENTITY = `pid::text || ' ' || date_part('epoch', backend_start)::text`; // pids are used again
 
 /** PostgreSQL shows 63 bytes; the token of the lock follows. */
 const TITLE = 44;
@@ -48,8 +48,9 @@ export async function openPostgresSessions(
 /**
  * Advisory locks of PostgreSQL.
  *
- * Every statement begins with a comment that holds the key and the label: `pg_stat_activity` shows it as long as the session does nothing else. The
- * token, which is known later, is in `application_name`.
+ * Every statement begins with a comment that holds the key and the label. `pg_stat_activity`
+ * shows the last statement of an idle session. The token, which is known later, is in
+ * `application_name`.
  */
 export class PostgresSessions implements SessionDatabase {
   readonly kind = 'postgres';
@@ -77,7 +78,8 @@ export class PostgresSessions implements SessionDatabase {
   ): Promise<number | undefined> {
     const settings = `SET application_name = '${title}'; SET lock_timeout = ${Math.ceil(wait)};`;
     const lock = wait > 0 ? `pg_advisory_lock(${name})::text IS NOT NULL` : `pg_try_advisory_lock(${name})`;
-    // CASE, and a CTE that is materialized: first the lock, then the clock, then the rest.
+    // The CASE and the materialized CTE fix the order: first the lock, then the clock, then
+    // the rest.
     const sql = `${comment(note)} ${wait > 0 ? settings : ''}
       WITH granted AS MATERIALIZED (SELECT CASE WHEN ${lock} THEN ${US} END AS token)
       SELECT token, ${READ_ONLY} AS read_only,
@@ -94,7 +96,8 @@ export class PostgresSessions implements SessionDatabase {
       return token === null ? undefined : Number(token);
     } catch (error) {
       if ((error as { code?: unknown }).code !== TIMED_OUT) throw error;
-      // A lock that was granted just as the time ran out stays with the session, whatever became of the statement.
+      // A lock that was granted just as the time ran out stays with the session, although the
+      // statement failed.
       const { rows } = await session.run(`SELECT pg_advisory_unlock_all(), ${READ_ONLY} AS read_only`);
       await this.assertWriter(session, rows[0]);
       return undefined;
@@ -207,7 +210,10 @@ export class PostgresSessions implements SessionDatabase {
     if (!OWN_CHOICE.has(rows[0]?.source)) throw onDemotedServer();
   }
 
-  /** Limits of time that would end a wait, or a session that only holds its lock; and those after which the server gives up a dead client: after the client itself. */
+  /**
+   * Switches off the server's limits that would end a wait or an idle session. The server
+   * gives up a dead client only after the client has given up.
+   */
   private patience(): string {
     const seconds = Math.ceil(this.settings.keepAlive / 1_000);
     const wanted = {

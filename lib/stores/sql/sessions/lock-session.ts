@@ -10,7 +10,10 @@ export interface SessionLink {
   quit(): Promise<unknown>;
   /** Closes the socket at once, also of a link that is dead. */
   destroy(): void;
-  /** Calls back when the server, or the network, has ended the connection; perhaps more than once. */
+  /**
+   * Calls back when the server, or the network, has ended the connection; perhaps more than
+   * once.
+   */
   onEnd(listener: (reason: string) => void): void;
 }
 
@@ -23,7 +26,10 @@ interface LinkSocket {
 const CLOSED = 'the server or the network closed it';
 const QUIT_LIMIT = 1_000;
 
-/** Calls back when a driver's connection ends: with the driver's reason, or when its socket closes. */
+/**
+ * Calls back when a driver's connection ends: with the driver's reason, or when its socket
+ * closes.
+ */
 export function onConnectionEnd(
   connection: { on(event: 'error', listener: (error: Error) => void): void },
   socket: LinkSocket,
@@ -53,8 +59,10 @@ export class LockSession {
   /**
    * Begins to use a connection.
    *
-   * @param answerLimit milliseconds for each answer; a connection that has not answered by then has ended
-   * @param prepare checks the connection and gives its id; when it rejects, the connection is closed
+   * @param answerLimit milliseconds for each answer; a connection that has not answered by
+   * then has ended
+   * @param prepare checks the connection and gives its id; when it rejects, the connection is
+   * closed
    */
   static async begin(
     link: SessionLink,

@@ -6,7 +6,10 @@ import type { LockSession } from './lock-session.js';
 export interface ServerLock {
   /** What the server locks: a number on PostgreSQL, a name on MySQL and MariaDB. */
   readonly name: string;
-  /** The readable start of the key, of letters, digits and a few signs that mean nothing in SQL. */
+  /**
+   * The readable start of the key, of letters, digits and a few signs that mean nothing in
+   * SQL.
+   */
   readonly title: string;
   /** Key and label, see {@link noteOf}. */
   readonly note: string;
@@ -24,15 +27,15 @@ export interface SessionDatabase {
   lockOf(key: string, label: string | null): ServerLock;
 
   /**
-   * Makes a connection that is not of the application's pool, and prepares it for long waits.
+   * Makes a connection outside of the client's pool, and prepares it for long waits.
    *
-   * @throws LockStoreError where locks of the session would exclude nobody
+   * @throws LockStoreError where a session lock would exclude no other session
    */
   connect(): Promise<LockSession>;
 
   /**
-   * Takes the lock and waits for it on the server; `undefined` when another session held it until
-   * the end of the wait.
+   * Takes the lock and waits for it on the server; `undefined` when another session held it
+   * until the end of the wait.
    *
    * @param wait milliseconds, 0 for none
    * @returns the fencing token: the server's clock in microseconds, after the lock was granted
@@ -81,27 +84,33 @@ export interface SessionDatabase {
 
 const LABEL_BYTES = 255;
 
-/** The first bytes of the SHA-256 that stand for a key: no two keys share them, and no application locks the same by chance. */
+/**
+ * The SHA-256 whose first bytes stand for a key. No two keys share them, and no application
+ * locks the same name by chance.
+ */
 export function digestOf(key: string, ...scope: string[]): Buffer {
   return createHash('sha256')
     .update(['nestjs-locked', ...scope, key].join('\0'))
     .digest();
 }
 
-/** As much of the key as fits, for people who look at the server. */
+/** The start of the key, as much as fits, for people who look at the server. */
 export function titleOf(key: string, length: number): string {
   return key.slice(0, length).replaceAll(/[^\w.:-]/g, '_');
 }
 
-/** Key and label in signs that mean nothing in SQL, and at most 700 of them: PostgreSQL shows the first 1,023 bytes of a statement. */
+/**
+ * Key and label in at most 700 signs that mean nothing in SQL. PostgreSQL shows the first
+ * 1,023 bytes of a statement.
+ */
 export function noteOf(key: string, label: string | null): string {
   const parts = label === null ? [key] : [key, cut(label)];
   return parts.map((part) => Buffer.from(part).toString('base64url')).join('.');
 }
 
 /**
- * The locks among the names that a server shows. Names that other programs have locked are left
- * out, and locks whose holder has not written its note yet.
+ * The locks among the names that a server shows. Names that other programs have locked are
+ * left out, and locks whose holder has not written its note yet.
  *
  * @param rows with name, note, token, and how many sessions wait
  */

@@ -40,8 +40,10 @@ type Lost = (key: string, owner: string, reason: string) => void;
  * Keeps locks in connections: advisory locks of PostgreSQL (12 or newer), `GET_LOCK` of MySQL
  * (5.6) and MariaDB (10.3).
  *
- * Each lock has a connection of the store's own, and lasts as long as that: there is no ttl, so that the `ttl` of `acquire` and `renew` changes nothing. A
- * connection that ends, or does not answer any more, is a lost lock, of which those are told who {@link watch}; it is never replaced.
+ * Each lock has a connection of the store's own, and lasts as long as that connection. There
+ * is no ttl: the `ttl` of `acquire` and `renew` changes nothing. If the connection ends or
+ * stops to answer, the lock is lost. The store reports that to the listeners of {@link watch},
+ * and never replaces the connection.
  *
  * The first operation opens the store if `prepare` has not.
  *
@@ -56,7 +58,10 @@ export class SessionLockStore
   /** From the first opening on. After the store was closed, none of them is held. */
   private locks: SessionLocks | undefined;
 
-  /** @param openExecutor opens the executor, before the first operation and after each failure to do so */
+  /**
+   * @param openExecutor opens the executor, before the first operation and after each failure
+   * to do so
+   */
   constructor(openExecutor: OpenExecutor, settings: SessionSettings) {
     this.opening = new SqlOpening('open the lock store (session locks)', openExecutor, async (executor) => {
       const database = await openSessionDatabase(executor, settings);
@@ -183,7 +188,10 @@ export class SessionLockStore
   }
 }
 
-/** @throws LockStoreError for a database that has no session locks, or whose session locks exclude nobody */
+/**
+ * @throws LockStoreError for a database that has no session locks, or where a session lock
+ * would exclude no other session
+ */
 async function openSessionDatabase(
   executor: SqlExecutor,
   settings: SessionSettings,

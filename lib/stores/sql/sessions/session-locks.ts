@@ -10,7 +10,10 @@ import type { ServerLock, SessionDatabase } from './session-database.js';
 import { SessionPool } from './session-pool.js';
 import type { SessionSettings } from './session-store.options.js';
 
-/** How long the store tries to have the server end a session, and the pause between two tries, in milliseconds. */
+/**
+ * How long the store tries to have the server end a session, and the pause between two tries,
+ * in milliseconds.
+ */
 export const ENDING = 5_000;
 export const ENDING_PAUSE = 25;
 
@@ -47,7 +50,9 @@ export class SessionLocks {
     this.#pool = new SessionPool(() => database.connect(), settings);
   }
 
-  /** Makes a first connection, which finds out whether session locks are right on this server. */
+  /**
+   * Makes a first connection, which finds out whether session locks are right on this server.
+   */
   static async open(database: SessionDatabase, settings: SessionSettings): Promise<SessionLocks> {
     const locks = new SessionLocks(database, settings);
     const first = await locks.#pool.take('open the lock store', 0);
@@ -60,7 +65,10 @@ export class SessionLocks {
     return this.#held.get(id);
   }
 
-  /** Takes the lock on a connection of its own, and waits on the server while another session holds it. */
+  /**
+   * Takes the lock on a connection of its own, and waits on the server while another session
+   * holds it.
+   */
   async acquire({ id, lock, doing, until, signal, onLost }: SessionRequest): Promise<LockAcquireResult> {
     let session: LockSession | undefined;
     try {
@@ -131,7 +139,10 @@ export class SessionLocks {
     await Promise.allSettled(this.#background);
   }
 
-  /** Waits in slices, so that a dead link is noticed and no snapshot of the database is held for long. */
+  /**
+   * Waits in slices, so that a dead link is noticed and no snapshot of the database is held
+   * for long.
+   */
   async #take(
     session: LockSession,
     lock: ServerLock,
@@ -161,7 +172,10 @@ export class SessionLocks {
     }
   }
 
-  /** Ends a wait by another connection: a session that waits on the server does not read what its own client sends. */
+  /**
+   * Ends a wait by another connection: a session that waits on the server does not read what
+   * its own client sends.
+   */
   async #endWait(session: LockSession, lock: ServerLock, settled: () => boolean): Promise<void> {
     const until = performance.now() + ENDING;
     while (!settled() && !session.ended && performance.now() < until) {

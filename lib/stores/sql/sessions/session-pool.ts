@@ -3,12 +3,18 @@ import type { LockSession } from './lock-session.js';
 import { LONGEST_TIMER } from '../../../options/duration.js';
 import type { SessionSettings } from './session-store.options.js';
 
-/** Milliseconds that an acquisition waits for a connection, also one that does not wait for the lock. */
+/**
+ * Milliseconds for which an acquisition waits for a connection, even if it does not wait for
+ * the lock.
+ */
 const PATIENCE = 5_000;
-/** Milliseconds after which a connection that nobody needs is closed. */
+/** Milliseconds after which an unused connection is closed. */
 const IDLE = 30_000;
 
-/** The connections of one store: as many as it may have in use, and those that wait to be used again. */
+/**
+ * The connections of one store. It limits how many are in use, and keeps idle connections for
+ * a while.
+ */
 export class SessionPool {
   readonly #idle = new Map<LockSession, NodeJS.Timeout>();
   readonly #waiting = new Set<() => void>();
@@ -21,9 +27,11 @@ export class SessionPool {
   ) {}
 
   /**
-   * @param until how long to wait for one, on the monotonic clock
+   * Lends a connection.
+   *
+   * @param until how long to wait for a connection, on the monotonic clock
    * @returns `undefined` when the signal was aborted meanwhile
-   * @throws LockStoreError when all are in use
+   * @throws LockStoreError when all connections are in use
    */
   async take(doing: string, until: number, signal?: AbortSignal): Promise<LockSession | undefined> {
     if (!(await this.#place(doing, until, signal))) return undefined;
@@ -41,20 +49,23 @@ export class SessionPool {
     }
   }
 
-  /** Takes back one that is as it was; one that has ended makes room for another. */
+  /**
+   * Takes back a connection that holds no lock. A connection that has ended makes room for
+   * another one.
+   */
   giveBack(session: LockSession): void {
     if (this.#closed) void session.quit();
     else if (!session.ended) this.#keep(session);
     this.#leave();
   }
 
-  /** Closes one that must not be used again. */
+  /** Closes a connection that must not be used again. */
   async drop(session: LockSession): Promise<void> {
     this.#leave();
     await session.quit();
   }
 
-  /** Closes those that are not in use, and in future each that is given back. */
+  /** Closes the idle connections now, and each of the others when it is given back. */
   async close(): Promise<void> {
     this.#closed = true;
     for (const proceed of this.#waiting) proceed();
@@ -81,7 +92,7 @@ export class SessionPool {
     this.#idle.set(session, setTimeout(close, IDLE).unref());
   }
 
-  /** Resolves to `true` when one more may be in use, to `false` when the signal is aborted. */
+  /** Waits until one more connection may be in use; `false` when the signal is aborted. */
   async #place(doing: string, until: number, signal?: AbortSignal): Promise<boolean> {
     if (signal?.aborted) return false;
     if (this.#used < this.settings.maxConnections) {
@@ -109,7 +120,7 @@ export class SessionPool {
     return outcome === 'granted';
   }
 
-  /** Hands the place on, or gives it up. */
+  /** Gives the place to the next waiting acquisition, if there is one. */
   #leave(): void {
     const [next] = this.#waiting;
     if (next) next();

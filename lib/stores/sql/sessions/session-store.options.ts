@@ -6,13 +6,25 @@ import { show } from '../../../error-text.js';
 
 /** What all stores of session locks have. @publicApi */
 export interface SessionStoreOptions {
-  /** How many connections the store may have open: one for each lock that is held, kept or waited for. Default 20. */
+  /**
+   * How many connections the store may open: each lock that is held, kept or waited for needs
+   * one. Default 20.
+   */
   maxConnections?: number | undefined;
-  /** When all of them are in use: `'wait'` for one (as long as the acquisition waits, 5 s at least), or `'throw'` at once. Default `'wait'`. */
+  /**
+   * When all connections are in use: `'wait'` for one as long as the acquisition waits, but at
+   * least 5 s, or `'throw'` at once. Default `'wait'`.
+   */
   whenFull?: 'wait' | 'throw' | undefined;
-  /** How often the connection of each lock is asked whether it still holds it. A dead link is found after this and up to 10 s more. At least 100 ms, default 10 s. */
+  /**
+   * How often the store checks that the connection of each lock still holds it. A dead
+   * connection is found after this time and up to 10 s more. At least 100 ms, default 10 s.
+   */
   keepAlive?: Duration | undefined;
-  /** Takes locks also behind a pooler such as PgBouncer: only right when that gives each client a session of its own. Default `false`. */
+  /**
+   * Allows a pooler such as PgBouncer. That is right only if the pooler gives each client a
+   * session of its own. Default `false`.
+   */
   allowPooler?: boolean | undefined;
 }
 

@@ -30,7 +30,8 @@ const OPEN_LIMIT = 10_000;
  * A connection of the store's own to the application's file. The application has a single
  * connection, on which a rollback would take locks away.
  *
- * better-sqlite3 would wait for another writer by stopping the event loop; here the waiting is done outside of it.
+ * better-sqlite3 would stop the event loop while it waits for another writer. So the store
+ * waits by itself, between turns of the event loop.
  */
 export class SqliteOwnConnection implements SqlConnections {
   private readonly statements = new Map<string, SqliteStatement>();
@@ -60,12 +61,13 @@ export class SqliteOwnConnection implements SqlConnections {
         throw new LockStoreError(
           'The option prepareDatabase of the DataSource leaves a transaction open: no other process would see a lock. Commit in it.',
         );
-      // Even the first look at the file can find it busy: recovering from the crash of those who had it open, for one.
+      // Even the first read can find the file busy, such as with the recovery after a crash.
       const deadline = performance.now() + OPEN_LIMIT;
       await own.untilFree(deadline, () => own.assertVersion());
       connection.pragma('busy_timeout = 0');
       await own.useWriteAheadLog(file, deadline);
-      // OFF would risk the application's file: with a write-ahead log, NORMAL loses the last commits and nothing else.
+      // OFF would risk the application's file: with a write-ahead log, NORMAL loses the last
+      // commits and nothing else.
       const synchronous = weak ? 'NORMAL' : 'FULL';
       await own.untilFree(deadline, () => connection.pragma(`synchronous = ${synchronous}`));
       return own;
@@ -161,15 +163,17 @@ export function pragmaOf(connection: Sqlite, pragma: string): unknown {
 export function answerOf(statement: SqliteStatement, values: readonly unknown[] = []): Answer {
   const none = { rows: [], columns: [], affected: 0, insertId: 0 };
   if (!statement.reader) return { ...none, affected: statement.run(...values).changes };
-  // All rows at once: a statement that is left open in the middle could not be used by the next caller.
+  // It reads all rows at once: the next caller could not use a statement that is still open.
   const rows = statement.all(...values);
   return { ...none, rows, columns: statement.columns().map((column) => column.name) };
 }
 
 /**
- * Tries again, between turns of the event loop, what found the file busy; after the deadline it fails with what it found.
+ * Tries again, between turns of the event loop, what found the file busy; after the deadline
+ * it fails with what it found.
  *
- * Also without a wait between them no two callers get in each other's way: better-sqlite3 runs a statement to its end.
+ * Also without a wait between them no two callers get in each other's way: better-sqlite3 runs
+ * a statement to its end.
  */
 export async function untilFree<T>(
   deadline: number,

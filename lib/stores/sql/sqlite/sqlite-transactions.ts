@@ -8,11 +8,11 @@ import { answerOf, pragmaOf, untilFree, type Sqlite } from './sqlite-connection.
 const PATIENCE = 5_000;
 
 /**
- * Transactions on the application's connection, the only one that its client has: whatever else
- * is sent to it meanwhile is part of them.
+ * Transactions on the application's connection, the only one that its client has: whatever
+ * else is sent to it meanwhile is part of them.
  *
- * They have the file's write lock from the beginning. A transaction that reads before it writes
- * cannot write once another connection has, be it a renewal of another lock.
+ * They have the file's write lock from the beginning. A transaction that reads before it
+ * writes cannot write once another connection has, be it a renewal of another lock.
  */
 export class SqliteTransactions implements LockTransactions {
   /**
@@ -47,7 +47,8 @@ export class SqliteTransactions implements LockTransactions {
     const isOpen = this.executor.watchTransaction(borrowed.transaction);
     const takeTurns = () => {
       if (isOpen() || borrowed.connection.inTransaction) throw entangled('begun');
-      // Transactions that follow each other closely would keep the renewals of other locks from the file.
+      // Transactions that follow each other closely would keep the renewals of other locks
+      // from the file.
       if (this.own.waiting) throw outwritten();
       return borrowed.begin(); // which makes it active at once
     };
@@ -66,7 +67,10 @@ export class SqliteTransactions implements LockTransactions {
   }
 }
 
-/** Runs statements on the application's connection, and waits for other writers outside of the event loop. */
+/**
+ * Runs statements on the application's connection, and waits for other writers outside of the
+ * event loop.
+ */
 function onConnection<T>(connection: Sqlite, work: (run: Run) => Promise<T>): Promise<T> {
   const deadline = performance.now() + PATIENCE;
   const isBusy = (error: unknown) => isContention(error) && !isStaleRead(error); // no waiting helps a stale read
@@ -97,7 +101,9 @@ function outwritten(cause?: unknown): LockStoreError {
   );
 }
 
-/** Runs a statement with no `busy_timeout`, for which better-sqlite3 would stop the event loop. */
+/**
+ * Runs a statement with no `busy_timeout`, for which better-sqlite3 would stop the event loop.
+ */
 function unwaiting<T>(connection: Sqlite, statement: () => T): T {
   const timeout = pragmaOf(connection, 'busy_timeout');
   connection.pragma('busy_timeout = 0');
