@@ -9,7 +9,7 @@ type PassOn = WaiterRelease['releaseToWaiter'];
 
 export const releasingToWaiters: PlantedBug[] = [
   {
-    name: 'who passes on says nothing of the next one',
+    name: 'a release to a waiter says nothing of the waiter',
     plant: (right) => ({
       releaseToWaiter: (key, owner, { owner: next, ttl }, end) =>
         right.releaseToWaiter(key, owner, { owner: next, ttl }, end),
@@ -88,7 +88,7 @@ export const releasingToWaiters: PlantedBug[] = [
     foundBy: 'B23 B37 only the owner releases a lock to a waiter, and only while the owner holds it',
   },
   {
-    name: 'the successor of a request that is carried out twice is granted twice',
+    name: 'the waiter of a request that is carried out twice is granted twice',
     plant: (right) => ({
       async releaseToWaiter(key, owner, next, end) {
         const result = await right.releaseToWaiter(key, owner, next, end);
@@ -99,7 +99,7 @@ export const releasingToWaiters: PlantedBug[] = [
     foundBy: 'B23 a request that is carried out twice changes nothing the second time',
   },
   {
-    name: 'a successor is not known when it asks again',
+    name: 'a waiter is not known when it asks again',
     plant: (right) => {
       const passed = new Set<string>();
       return {
@@ -180,14 +180,14 @@ export const releasingToWaiters: PlantedBug[] = [
     foundBy: 'B23 B76 a tick stays done when its lock is released to a waiter',
   },
   {
-    name: 'a lock is released to a waiter to its own holder',
+    name: 'a lock is released to its own holder as a waiter',
     plant: (right) => ({
       async releaseToWaiter(key, owner, next, end) {
         if (owner !== next.owner) return right.releaseToWaiter(key, owner, next, end);
         return right.acquire(key, owner, next.ttl, { resend: true });
       },
     }),
-    foundBy: 'B23 B41 what cannot be a key, an owner or a successor is refused before any statement',
+    foundBy: 'B23 B41 what cannot be a key, an owner or a waiter is refused before any statement',
   },
 ];
 

@@ -113,7 +113,7 @@ export const malformedPausing: Cases = {
 };
 
 export const malformedReleasesToWaiters: Cases = {
-  async 'B23 B41 what cannot be a key, an owner or a successor is refused before any statement'(t) {
+  async 'B23 B41 what cannot be a key, an owner or a waiter is refused before any statement'(t) {
     const { key, owner, token } = await t.take(t.key());
     const passer = t.waiterReleaseOf(t.store);
     const next = { owner: t.owner(), ttl: LEASE };
