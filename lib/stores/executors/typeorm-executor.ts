@@ -182,7 +182,7 @@ class TypeOrmExecutor implements SqlExecutor<unknown, EntityManager> {
   }
 
   private get driver(): Driver {
-    return (this.dataSource.driver as Driver | undefined) ?? {};
+    return this.dataSource.driver ?? {};
   }
 }
 

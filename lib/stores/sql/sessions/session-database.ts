@@ -119,8 +119,9 @@ export function recordsOf(
   database: Pick<SessionDatabase, 'lockOf'>,
 ): LockRecord[] {
   return rows.flatMap(({ name, note, token, waiters }) => {
-    const { key, label } = readNote(String(note ?? ''));
-    if (key === '' || token === null || database.lockOf(key, null).name !== String(name)) return [];
+    if ([note, token].includes(null)) return [];
+    const { key, label } = readNote(String(note));
+    if (key === '' || database.lockOf(key, null).name !== String(name)) return [];
     const fencingToken = Number(String(token));
     const startedAt = new Date(fencingToken / 1_000); // the token is the clock of that moment
     const since = { startedAt, renewedAt: startedAt };
