@@ -44,8 +44,8 @@ export class LockContext {
   }
 
   /**
-   * @internal The lock of this key and keeper that the call chain runs under, if another call may
-   * join the run. A handle from a time when locking was disabled is no such lock.
+   * @internal The lock of this key and keeper that the call chain runs under, if another call
+   * may join the run. A handle from a time when locking was disabled is no such lock.
    */
   static around(key: string, keeper: LockKeeper): Lock | undefined {
     for (let scope = storage.getStore(); scope; scope = scope.outer) {
@@ -56,8 +56,8 @@ export class LockContext {
   }
 
   /**
-   * @internal Runs the work of one call under its lock. The last call of the run to end releases
-   * the lock, whatever happens.
+   * @internal Runs the work of one call under its lock. The last call of the run to end
+   * releases the lock, whatever happens.
    */
   static async hold<T>(
     lock: Lock,

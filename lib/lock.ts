@@ -13,11 +13,19 @@ export interface LockKeeper {
   extend(lease: Lease, ttl: number): Promise<void>;
   /** Releases the lease; `false` when it was lost. */
   release(lease: Lease, outcome: LockOutcome): Promise<boolean>;
-  /** Runs `work` in a transaction of the store's database, in which the lease is not renewed. */
+  /**
+   * Runs `work` in a transaction of the store's database, in which the lease is not renewed.
+   */
   transaction<T>(lease: Lease, work: (context: unknown) => Promise<T>): Promise<T>;
-  /** Ties the lease to a transaction; `false` when the database finds another holder, or none. */
+  /**
+   * Ties the lease to a transaction; `false` when the database finds another holder, or
+   * none.
+   */
   guard(lease: Lease, context: unknown): Promise<boolean>;
-  /** Sets the lease to end `ttl` milliseconds from now, for another process; `false` when it had ended. */
+  /**
+   * Sets the lease to end `ttl` milliseconds from now, for another process; `false` when it
+   * had ended.
+   */
   handOff(lease: Lease, ttl: number): Promise<boolean>;
 }
 
@@ -25,8 +33,8 @@ export interface LockKeeper {
  * A lock that was acquired. It is renewed until it is released; `held` says at any moment
  * whether the process may rely on it.
  *
- * Write what it protects together with `fencingToken`, and refuse older tokens there: a process
- * that was frozen cannot know that its lock has ended.
+ * Write what it protects together with `fencingToken`, and refuse older tokens there: a
+ * process that was frozen cannot know that its lock has ended.
  *
  * @publicApi
  */
@@ -128,9 +136,9 @@ export class Lock implements AsyncDisposable {
   }
 
   /**
-   * Sets the lease to end `ttl` from now, once, and makes `ttl` that of later renewals. Without an
-   * argument the ttl stays as it is, and on a lock that never expires nothing is done. A session
-   * lock has no ttl: the store checks whether its connection still holds it.
+   * Sets the lease to end `ttl` from now, once, and makes `ttl` that of later renewals.
+   * Without an argument the ttl stays as it is, and on a lock that never expires nothing is
+   * done. A session lock has no ttl: the store checks whether its connection still holds it.
    *
    * @throws LockLostError if the lock is not held
    * @throws LockStoreError if the store fails: the lock may still be held, see {@link held}
@@ -159,8 +167,8 @@ export class Lock implements AsyncDisposable {
    *
    * @param outcome how the work ended, for the run history. Default `done`
    * @returns `false` if it was lost, expired or released before
-   * @throws LockStoreError if the store fails: the lock then ends with its ttl, and is not held
-   * here
+   * @throws LockStoreError if the store fails: the lock then ends with its ttl, and is not
+   * held here
    * @throws LockError inside {@link transaction}
    */
   async release(outcome: LockOutcome = 'done'): Promise<boolean> {
@@ -173,8 +181,8 @@ export class Lock implements AsyncDisposable {
   }
 
   /**
-   * Runs `work` in a transaction that commits only while the lock is held. Changes under a lock
-   * that was lost, also in a process that was frozen for an hour, are rolled back.
+   * Runs `work` in a transaction that commits only while the lock is held. Changes under a
+   * lock that was lost, also in a process that was frozen for an hour, are rolled back.
    *
    * The lease is renewed to its full ttl first, and not again until the transaction has ended,
    * so the work has to fit into the ttl. The last statement before the commit is that of
@@ -186,11 +194,12 @@ export class Lock implements AsyncDisposable {
    * await lock.transaction(async (session: ClientSession) => invoices.insertOne(invoice, { session })); // MongoDB
    * ```
    *
-   * @param work gets the `EntityManager` or `ClientSession` of the transaction; declare the type
-   * of its parameter
+   * @param work gets the `EntityManager` or `ClientSession` of the transaction; declare the
+   * type of its parameter
    * @throws LockLostError when the lock was lost: nothing was committed
    * @throws LockStoreError when the transaction itself fails
-   * @throws LockError on a store without transactions, or inside another transaction of this lock
+   * @throws LockError on a store without transactions, or inside another transaction of this
+   * lock
    */
   async transaction<Work extends (context: never) => unknown>(
     work: Work,
@@ -216,16 +225,16 @@ export class Lock implements AsyncDisposable {
 
   /**
    * Makes sure, inside a transaction of yours and until it ends, that no other holder gets the
-   * lock: other calls wait for the commit. Make it the last statement, and commit soon. Release
-   * the lock after the commit.
+   * lock: other calls wait for the commit. Make it the last statement, and commit soon.
+   * Release the lock after the commit.
    *
    * A renewal since the transaction began makes it fail on PostgreSQL above READ COMMITTED, on
    * MongoDB and on SQLite. Use {@link transaction} there.
    *
    * @param context the `EntityManager` or the `ClientSession` of your transaction
    * @throws LockLostError when the lock was lost: roll back
-   * @throws LockError when `context` is no transaction of the store's database, or its isolation
-   * level does not allow a guard
+   * @throws LockError when `context` is no transaction of the store's database, or its
+   * isolation level does not allow a guard
    * @throws LockStoreError when the store fails: roll back
    */
   async guard(context: object): Promise<void> {
@@ -236,8 +245,8 @@ export class Lock implements AsyncDisposable {
   /**
    * Hands the lock off to another process, such as a worker of a queue, which restores it with
    * `LockService.restore(data)`. From then on this process does not hold, renew or release it,
-   * and neither does the `run` around the call. Until it is restored, no process renews it: the
-   * `stealAfter` of others has to be longer than that.
+   * and neither does the `run` around the call. Until it is restored, no process renews it:
+   * the `stealAfter` of others has to be longer than that.
    *
    * @param options `ttl`: within what time the other process has to restore it, and the ttl of
    * its renewals. Default the present ttl
@@ -260,7 +269,10 @@ export class Lock implements AsyncDisposable {
     return { key, owner, fencingToken, ...(ttl !== Infinity && { ttl }) };
   }
 
-  /** Releases the lock. A failure is only logged, so that it does not hide an error of the scope. */
+  /**
+   * Releases the lock. A failure is only logged, so that it does not hide an error of the
+   * scope.
+   */
   [Symbol.asyncDispose](): Promise<void> {
     return this.#releaseQuietly('done');
   }
@@ -271,7 +283,10 @@ export class Lock implements AsyncDisposable {
     return { key, fencingToken, held, acquiredAt, expiresAt };
   }
 
-  /** @internal Whether another call of the service with this keeper may join the run under it. */
+  /**
+   * @internal Whether another call of the service with this keeper may join the run under
+   * it.
+   */
   isJoinable(keeper: LockKeeper): boolean {
     return this.#running > 0 && this.#keeper === keeper && this.held;
   }
@@ -282,8 +297,8 @@ export class Lock implements AsyncDisposable {
   }
 
   /**
-   * @internal A call has ended. The last one releases the lock, with the outcome of its work. A
-   * failure of the release does not hide the result of the work.
+   * @internal A call has ended. The last one releases the lock, with the outcome of its work.
+   * A failure of the release does not hide the result of the work.
    */
   leave(outcome: LockOutcome): Promise<void> {
     return --this.#running === 0 ? this.#releaseQuietly(outcome) : Promise.resolve();

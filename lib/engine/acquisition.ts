@@ -1,17 +1,15 @@
 import { setMaxListeners } from 'node:events';
-import { Attempts, type Refusal } from './attempts.js';
+import { Attempts, refuseTickAhead, type Refusal } from './attempts.js';
 import type { Engine } from './engine.js';
 import { Lease } from './lease.js';
 import type { LockOutcome } from '../interfaces/lock-record.interface.js';
 import type { RefusalReason, WaiterRelease } from '../interfaces/lock-store.interface.js';
 import {
-  LockError,
   LockNotAcquiredError,
   LockStoreError,
   waitsForItself,
   type LockNotAcquiredDetails,
 } from '../lock.errors.js';
-import type { LockEventPublisher } from '../lock.events.js';
 import type { Lock } from '../lock.js';
 import { storeTtl } from '../options/lease-timing.js';
 import type { LockCall } from '../options/lock-call.js';
@@ -145,7 +143,9 @@ export class Acquisition {
     return waiter.pause(pause, this.#takeOver());
   }
 
-  /** How a holder in this process releases the lock to this call; `undefined` when it cannot. */
+  /**
+   * How a holder in this process releases the lock to this call; `undefined` when it cannot.
+   */
   #takeOver(): ReleaseToWaiter | undefined {
     const { store } = this.engine;
     const release = store.releaseToWaiter?.bind(store);
@@ -180,7 +180,10 @@ export class Acquisition {
     }
   }
 
-  /** One attempt. A failure that may pass by itself is a value while there is time left to wait. */
+  /**
+   * One attempt. A failure that may pass by itself is a value while there is time left to
+   * wait.
+   */
   async #attempt(): Promise<Lease | Refusal | LockStoreError> {
     const { store, keeper, clock } = this.engine;
     const left = this.#deadline - clock.now();
@@ -254,24 +257,4 @@ export class Acquisition {
 /** Whether waiting cannot change the result. */
 function isFinal(result: Refusal | LockStoreError): boolean {
   return !(result instanceof LockStoreError) && FINAL.has(result.reason);
-}
-
-/**
- * The refusal of a tick that lies too far ahead of the store's clock.
- *
- * @throws LockError with `once: 'tick'`: recorded, the tick would keep all instances from
- * running until its time
- */
-export function refuseTickAhead(
-  { key, job, once, settings }: LockCall,
-  waited: number,
-  publisher: LockEventPublisher,
-): LockNotAcquiredError {
-  const { tick, failOver } = once && 'tick' in once ? once : { tick: 0 };
-  if (!failOver)
-    throw new LockError(
-      `The tick ${new Date(tick).toISOString()} of lock "${key}" is more than ${settings.tickAhead} ms ahead of the database's clock, and is not run. Set the clock of this machine, or raise the option tickAhead.`,
-    );
-  publisher.publish('tickAhead', { key, job, tick: new Date(tick) });
-  return new LockNotAcquiredError(key, { waited, reason: 'tick-ahead' });
 }

@@ -7,7 +7,9 @@ import type {
   OnceRequest,
 } from '../interfaces/lock-store.interface.js';
 import { Lease, sentNow, timeAsleep, type LeaseGrant, type LeaseSettings } from './lease.js';
-import { LockStoreError } from '../lock.errors.js';
+import { LockError, LockNotAcquiredError, LockStoreError } from '../lock.errors.js';
+import type { LockEventPublisher } from '../lock.events.js';
+import type { LockCall } from '../options/lock-call.js';
 import { storeTtl } from '../options/lease-timing.js';
 import { mayBeCarriedOut, pauseBeforeRetry } from './retry.js';
 import { answerWithin, requestLimitOf } from './time-limit.js';
@@ -121,7 +123,8 @@ export class Attempts {
   }
 
   /**
-   * Makes one attempt through the holder in this process, which releases the lock to this call.
+   * Makes one attempt through the holder in this process, which releases the lock to this
+   * call.
    *
    * @throws LockStoreError
    */
@@ -215,4 +218,24 @@ export class Attempts {
   #free(owner: string): void {
     this.engine.keeper.free(this.settings.storeKey, owner);
   }
+}
+
+/**
+ * The refusal of a tick that lies too far ahead of the store's clock.
+ *
+ * @throws LockError with `once: 'tick'`: recorded, the tick would keep all instances from
+ * running until its time
+ */
+export function refuseTickAhead(
+  { key, job, once, settings }: LockCall,
+  waited: number,
+  publisher: LockEventPublisher,
+): LockNotAcquiredError {
+  const { tick, failOver } = once && 'tick' in once ? once : { tick: 0 };
+  if (!failOver)
+    throw new LockError(
+      `The tick ${new Date(tick).toISOString()} of lock "${key}" is more than ${settings.tickAhead} ms ahead of the database's clock, and is not run. Set the clock of this machine, or raise the option tickAhead.`,
+    );
+  publisher.publish('tickAhead', { key, job, tick: new Date(tick) });
+  return new LockNotAcquiredError(key, { waited, reason: 'tick-ahead' });
 }

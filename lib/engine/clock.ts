@@ -6,7 +6,7 @@ export interface Timer {
   cancel(): void;
 }
 
-/** Where the library takes its time, timers and chance from, so that a simulation can put its own in place. */
+/** The time, timers and random numbers of the library. A simulation uses its own. */
 export interface Clock {
   /** Monotonic milliseconds: every deadline is counted in them. */
   now(): number;
@@ -20,7 +20,10 @@ export interface Clock {
   wall(): number;
   /** Milliseconds since the machine started, also counting those it was suspended. */
   uptime(): number;
-  /** Calls back once after `ms`. A timer that is not `ref` does not keep the process alive. */
+  /**
+   * Calls `callback` once after `ms`. A timer that is not `ref` does not keep the process
+   * alive.
+   */
   after(ms: number, callback: () => void, ref: boolean): Timer;
   /** From 0 to 1, for jitter. */
   random(): number;
@@ -28,7 +31,7 @@ export interface Clock {
 
 /** Milliseconds after which a timer that has not fired is set again. */
 const LATE = 1_000;
-/** Milliseconds by which the wall clock has to step before the machine is asked whether it was suspended. */
+/** Milliseconds by which the wall clock has to step before `os.uptime()` is read again. */
 const WALL_CLOCK_STEP = 500;
 
 const { now: realDate } = Date;
@@ -47,7 +50,8 @@ export function systemClock(): Clock {
     uptime() {
       const now = performance.now();
       const driftNow = Date.now() - now;
-      // os.uptime() takes some 15 µs. After a suspension the wall clock is ahead of the monotonic one, which is cheap to see.
+      // os.uptime() takes some 15 µs. After a suspension the wall clock is ahead of the
+      // monotonic clock, and a comparison of the two is cheap.
       if (!(Math.abs(driftNow - drift) < WALL_CLOCK_STEP)) {
         drift = driftNow;
         asleep = uptime() * 1000 - now;
@@ -63,7 +67,7 @@ export function systemClock(): Clock {
   };
 }
 
-/** A moment at which something would have to be done, if it is not cancelled before. */
+/** A callback that runs at a time, if it is not cancelled before. */
 class Limit implements Timer {
   constructor(
     readonly at: number,
@@ -77,8 +81,9 @@ class Limit implements Timer {
 }
 
 /**
- * Limits of time, nearly all of which are cancelled before they pass. They share one timer of the platform, which is left as it is when the limit
- * that it was set for is cancelled: so starting and cancelling one costs a tenth of a timer.
+ * Time limits, nearly all of which are cancelled before they pass. They share one timer of the
+ * platform, which stays as it is when the limit that it was set for is cancelled. So starting
+ * and cancelling a limit costs a tenth of a timer.
  */
 class Limits {
   readonly #pending = new Set<Limit>();
@@ -89,7 +94,8 @@ class Limits {
     const now = performance.now();
     const limit = new Limit(now + Math.max(0, ms), callback, this.#pending);
     this.#pending.add(limit);
-    // A timer that is as late as that may never fire: tests put fake ones in the place of all timers, and take them away again.
+    // A timer that is so late may never fire: tests replace all timers by fake ones, and
+    // restore the real ones later.
     if (now - this.#firesAt > LATE) this.#fireAt(now);
     else if (limit.at < this.#firesAt) this.#fireAt(limit.at);
     return limit;
@@ -111,7 +117,8 @@ class Limits {
       else next = Math.min(next, limit.at);
     if (next !== Infinity) this.#fireAt(next);
     passed.sort((a, b) => a.at - b.at);
-    // Each by itself: one may throw, and may cancel those after it.
+    // Each callback runs in a microtask of its own: it may throw, and may cancel the next
+    // ones.
     for (const limit of passed) queueMicrotask(() => this.#pending.delete(limit) && limit.callback());
   }
 }

@@ -20,7 +20,10 @@ export interface KeeperEngine extends ReleaseEngine {
 /** Milliseconds after which a transaction is likely to hang. */
 const LONG_TRANSACTION = 30_000;
 
-/** Keeps the locks that one service holds: has them renewed and released, and reports their loss. */
+/**
+ * Keeps the locks that one service holds: has them renewed and released, and reports their
+ * loss.
+ */
 export class LeaseKeeper implements LockKeeper {
   readonly #held = new Map<Lease, HeldLock>();
   /** The lease of each key, as the store knows the key, that was granted last. */
@@ -124,7 +127,10 @@ export class LeaseKeeper implements LockKeeper {
     return Promise.resolve(true);
   }
 
-  /** Releases by owner id: the lock of this process, or else a lease that only the store knows. */
+  /**
+   * Releases by owner id: the lock of this process, or else a lease that only the store
+   * knows.
+   */
   async releaseOwned(storeKey: string, owner: string): Promise<boolean> {
     for (const [lease, { lock }] of this.#held)
       if (lease.storeKey === storeKey && lease.owner === owner) return lock.release();
@@ -175,9 +181,9 @@ export class LeaseKeeper implements LockKeeper {
   }
 
   /**
-   * Releases all locks that are still held, and awaits the requests in flight for as long as one
-   * may take. Their answers may bring more: late grants, which are released, and locks that were
-   * restored meanwhile.
+   * Releases all locks that are still held, and awaits the requests in flight for as long as
+   * one may take. Their answers may bring more: late grants, which are released, and locks
+   * that were restored meanwhile.
    *
    * @param reason what the holders learn
    */

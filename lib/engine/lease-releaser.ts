@@ -50,8 +50,8 @@ export class LeaseReleaser {
    * Releases a lease that its holder has ended.
    *
    * @param believed whether the lease was held until then
-   * @param guarded whether a transaction has kept other holders away until now. Then the lock is
-   * not lost
+   * @param guarded whether a transaction has kept other holders away until now. Then the lock
+   * is not lost
    * @returns `false` if the lock was lost
    * @throws LockError, after the event `storeError`
    */
@@ -78,7 +78,8 @@ export class LeaseReleaser {
       const isTaken = typeof taken !== 'string';
       let released: boolean | undefined = isTaken || (guarded && !believed);
       if (!released) released = await this.#releaseInStore(lease, held, outcome, waiting);
-      // An earlier request may have released the lease. Then nothing is found, and that is no loss.
+      // An earlier request may have released the lease. Then nothing is found, and that is no
+      // loss.
       const repeated = released === undefined || taken === 'unknown';
       released ||= repeated && believed;
       if (!released && !guarded) {
@@ -144,8 +145,8 @@ export class LeaseReleaser {
   }
 
   /**
-   * Releases, in the background, what the store may have granted to an owner that is not needed
-   * now. If that fails, the lease ends with its ttl.
+   * Releases, in the background, what the store may have granted to an owner that is not
+   * needed now. If that fails, the lease ends with its ttl.
    */
   free(storeKey: string, owner: string): void {
     // There is no caller who could do anything about a failure.
@@ -172,7 +173,10 @@ export class LeaseReleaser {
     }
   }
 
-  /** @returns `undefined` when nothing was found, but an earlier request may have released the lease */
+  /**
+   * @returns `undefined` when nothing was found, but an earlier request may have released
+   * the lease
+   */
   async #releaseInStore(
     { key, storeKey, owner, requestLimit }: Lease,
     { settings, grantedAt }: HeldLock,

@@ -40,8 +40,8 @@ export class LeaseRenewer {
   }
 
   /**
-   * Stops renewing the lease. Await `lease.inFlight`, a renewal in flight, before another request
-   * for the lease is sent.
+   * Stops renewing the lease. Await `lease.inFlight`, a renewal in flight, before another
+   * request for the lease is sent.
    */
   remove(lease: Lease): void {
     this.#leases.delete(lease);

@@ -12,7 +12,10 @@ export interface LeaseSettings {
   /** Milliseconds, or `Infinity`. */
   ttl: number;
   renewEvery: number | undefined | false;
-  /** The lease lasts as long as a connection of the store. It has no deadline and is never renewed. */
+  /**
+   * The lease lasts as long as a connection of the store. It has no deadline and is never
+   * renewed.
+   */
   sessionBound?: boolean;
 }
 
@@ -27,8 +30,8 @@ export interface LeaseGrant {
   /** Milliseconds by which the wall clock was ahead of the monotonic clock at that time. */
   drift: number;
   /**
-   * Whether the request repeated earlier ones that the store may still carry out. They would set
-   * the lease to its ttl again.
+   * Whether the request repeated earlier ones that the store may still carry out. They would
+   * set the lease to its ttl again.
    */
   resent?: boolean;
 }
@@ -74,7 +77,9 @@ export class Lease {
   readonly acquiredAt: Date;
   readonly sessionBound: boolean;
 
-  /** The renewal in flight. It resolves when it was answered or given up, and never rejects. */
+  /**
+   * The renewal in flight. It resolves when it was answered or given up, and never rejects.
+   */
   inFlight: Promise<void> | undefined;
   /** The release, from its beginning on. */
   released: Promise<unknown> | undefined;
@@ -115,8 +120,8 @@ export class Lease {
   /** The renewals in flight. */
   #requests: readonly { ttl: number }[] = [];
   /**
-   * The shortest ttl of a request that failed, and that the store may still carry out. A server
-   * that was frozen may do so at any later time.
+   * The shortest ttl of a request that failed, and that the store may still carry out. A
+   * server that was frozen may do so at any later time.
    */
   #doubtful = Infinity;
 
@@ -166,7 +171,10 @@ export class Lease {
     return this.#state === 'held' && !this.held && this.clock.now() < this.#deadline;
   }
 
-  /** Whether the lease was neither released nor noticed as lost. Its deadline may have passed. */
+  /**
+   * Whether the lease was neither released nor noticed as lost. Its deadline may have
+   * passed.
+   */
   get open(): boolean {
     return this.#state === 'held';
   }
@@ -180,7 +188,10 @@ export class Lease {
     return this.#deadline;
   }
 
-  /** When it ends unless it is renewed, on this machine's wall clock; `null` for an endless lease. */
+  /**
+   * When it ends unless it is renewed, on this machine's wall clock; `null` for an endless
+   * lease.
+   */
   get expiresAt(): Date | null {
     return this.#endsAt === Infinity ? null : new Date(this.clock.date() + this.#endsAt - this.clock.now());
   }
@@ -196,9 +207,9 @@ export class Lease {
   }
 
   /**
-   * Notes that a request is sent now that sets the lease to `ttl`. A shorter ttl counts from here
-   * on, and the lease is renewed in time for it: the store may carry the request out although
-   * its answer is lost.
+   * Notes that a request is sent now that sets the lease to `ttl`. A shorter ttl counts from
+   * here on, and the lease is renewed in time for it: the store may carry the request out
+   * although its answer is lost.
    *
    * @returns a function to be called with the outcome
    */
@@ -279,7 +290,10 @@ export class Lease {
     if (this.renewAt !== Infinity) this.renewAt = this.clock.now();
   }
 
-  /** The shortest ttl to which a request that the store may still carry out would set the lease. */
+  /**
+   * The shortest ttl to which a request that the store may still carry out would set the
+   * lease.
+   */
   #shortestPending(): number {
     return Math.min(this.#doubtful, ...this.#requests.map(({ ttl }) => ttl));
   }
@@ -319,8 +333,8 @@ export class Lease {
     this.#drift = drift;
     this.#doubted = false;
     this.#ttl = ttl;
-    // The store may have carried out, or may still carry out, a request with a shorter ttl that
-    // was in flight together with this one.
+    // The store may have carried out, or may still carry out, a request with a shorter ttl
+    // that was in flight together with this one.
     const certain = Math.min(ttl, before, this.#shortestPending());
     this.#deadline = sentAt + certain - marginOf(certain);
     this.#endsAt = sentAt + certain;

@@ -5,7 +5,9 @@ import { LockError, LockStoreError } from '../lock.errors.js';
 export interface RetryLimits {
   /** The greatest number of times that the request is sent. */
   tries: number;
-  /** Milliseconds after the first failure. The pause grows by as much after each further one. */
+  /**
+   * Milliseconds after the first failure. The pause grows by as much after each further one.
+   */
   pause: number;
   /** The monotonic time from which on the request is not sent again. */
   until: number;
@@ -18,8 +20,8 @@ export interface RetryLimits {
 }
 
 /**
- * Pauses before a request is sent again whose outcome is unknown. A request that succeeds costs
- * nothing more, since this is called after a failure only.
+ * Pauses before a request is sent again whose outcome is unknown. A request that succeeds
+ * costs nothing more, since this is called after a failure only.
  *
  * @param sent how often the request was sent
  * @throws the failure, if the request is not to be sent again
@@ -48,8 +50,8 @@ export function isTransient(error: unknown): boolean {
 }
 
 /**
- * Whether the store may carry out the request although it failed. Errors that are not of this
- * library tell nothing about that.
+ * Whether the store may carry out the request although it failed. An error that is not of
+ * this library leaves that unknown.
  */
 export function mayBeCarriedOut(error: unknown): boolean {
   return !(error instanceof LockError) || isTransient(error);

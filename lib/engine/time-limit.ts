@@ -28,15 +28,18 @@ export interface LimitedRequest<T> extends RequestDescription {
   /** Learns of the answer as soon as it arrives, also when the limit has passed by then. */
   answered?(value: T): void;
   /**
-   * Learns of the failure as the store reported it, also when the limit has passed by then, and
-   * of what `answered` throws. It may not throw.
+   * Learns of the failure as the store reported it, also when the limit has passed by then,
+   * and of what `answered` throws. It may not throw.
    *
    * @param over `false` when the limit has passed: then the answer may still come
    */
   failed?(error: unknown, over: boolean): void;
 }
 
-/** Milliseconds that one request for a lease of this ttl may take: a third of it, at most 10 s. */
+/**
+ * Milliseconds that one request for a lease of this ttl may take: a third of it, at most 10
+ * s.
+ */
 export function requestLimitOf(ttl: number): number {
   return Math.min(ttl / 3, LONGEST_LIMIT);
 }
@@ -94,7 +97,10 @@ function nameOf({ operation, key }: RequestDescription): string {
   return key === undefined ? operation : `${operation} of "${key}"`;
 }
 
-/** Methods of a store need not be async functions: what one throws is a failure like any other. */
+/**
+ * Methods of a store need not be async functions: what one throws is a failure like any
+ * other.
+ */
 function started<T>(request: LimitedRequest<T>, limit: number): Promise<T> {
   try {
     return Promise.resolve(request.send(Math.max(limit, SHORTEST_TIMEOUT)));

@@ -15,7 +15,10 @@ export interface Full {
   limit: number;
 }
 
-/** How often in a row a lock is released to a waiter of this process, before other processes get a chance. */
+/**
+ * How often in a row a lock is released to a waiter of this process, before other processes
+ * get a chance.
+ */
 const LONGEST_SERIES = 8;
 
 /** Milliseconds for which this process may keep re-acquiring a contended key. */
@@ -89,8 +92,8 @@ export class WaitQueues {
   }
 
   /**
-   * Wakes up the first waiter of the key, which may be free; without a key, the first waiter of
-   * each key. Returns whether there is one.
+   * Wakes up the first waiter of the key, which may be free; without a key, the first waiter
+   * of each key. Returns whether there is one.
    */
   wake(key?: string): boolean {
     const queues = key === undefined ? [...this.#queues.values()] : [this.#queues.get(key)];
@@ -99,9 +102,9 @@ export class WaitQueues {
   }
 
   /**
-   * Wakes up the first waiter of a key that a holder of this process has released. From time to
-   * time it does so after a pause. Otherwise processes that poll would never get a lock that
-   * this process always wants.
+   * Wakes up the first waiter of a key that a holder of this process has released. From time
+   * to time it does so after a pause. Otherwise processes that poll would never get a lock
+   * that this process always wants.
    *
    * @param othersPoll whether waiters of other processes poll
    * @returns whether there is a waiter
@@ -123,7 +126,10 @@ export class WaitQueues {
     return (this.#queues.get(key)?.waiting ?? 0) > 0;
   }
 
-  /** Releases the lock to the first waiter; `undefined` when it is the turn of other processes. */
+  /**
+   * Releases the lock to the first waiter; `undefined` when it is the turn of other
+   * processes.
+   */
   firstAfter({ storeKey, series }: Lease): ReleaseToWaiter | undefined {
     return series < LONGEST_SERIES ? this.#queues.get(storeKey)?.first?.takeOver : undefined;
   }
@@ -177,7 +183,10 @@ export class Waiter {
     this.queue.turnSince = undefined;
   }
 
-  /** @param won whether the call got the lock: then the next waiter need not make an attempt at once */
+  /**
+   * @param won whether the call got the lock: then the next waiter need not make an attempt
+   * at once
+   */
   leave(won: boolean): void {
     const wasFirst = this.first;
     this.queue.waiters.delete(this);
@@ -198,8 +207,8 @@ export class Waiter {
   }
 
   /**
-   * Resolves after `ms`, or when the waiter is woken up, also if that was since the last call of
-   * `attempting`. Resolves to a lease if a holder released the lock to this waiter.
+   * Resolves after `ms`, or when the waiter is woken up, also if that was since the last call
+   * of `attempting`. Resolves to a lease if a holder released the lock to this waiter.
    *
    * @param takeOver how a holder does that; `undefined` when it cannot
    */

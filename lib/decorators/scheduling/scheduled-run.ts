@@ -1,6 +1,5 @@
 import type { Engine } from '../../engine/engine.js';
-import { refuseTickAhead } from '../../engine/acquisition.js';
-import { Attempts } from '../../engine/attempts.js';
+import { Attempts, refuseTickAhead } from '../../engine/attempts.js';
 import { Lease } from '../../engine/lease.js';
 import { answerWithin, requestLimitOf } from '../../engine/time-limit.js';
 import type { LockOutcome } from '../../interfaces/lock-record.interface.js';
