@@ -24,9 +24,7 @@ describe('B73 a paused key', () => {
     expect(await service.admin.inspect('key')).toMatchObject({ state: 'free', paused: true });
     expect(await service.admin.resume('key')).toBe(true);
     expect(await service.admin.resume('key')).toBe(false);
-    expect(log.map(({ text }) => text).filter((text) => text.includes('no longer paused'))).toHaveLength(
-      1,
-    );
+    expect(log.map(({ text }) => text).filter((text) => text.includes('no longer paused'))).toHaveLength(1);
     expect(await service.admin.inspect('key')).not.toHaveProperty('paused');
     expect((await service.acquire('key')).held).toBe(true);
   });
