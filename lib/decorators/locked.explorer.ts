@@ -5,7 +5,6 @@ import type { LockService } from '../lock.service.js';
 import { lockServiceProperty } from '../lock.tokens.js';
 import { LockedMethod, methodsOf } from './locked-method.js';
 import { Schedule } from './scheduling/schedule.js';
-import { isSchedulerOrchestrator, isSchedulerRegistry } from './scheduling/scheduler.js';
 
 /**
  * Class names that differ from build to build, since a minifier or a compiler made them: `o`,
@@ -33,6 +32,7 @@ export class LockedExplorer {
    */
   explore(): (ticks: boolean) => string[] {
     const internals = this.locks[INTERNALS];
+    const { logger } = internals;
     const schedule = Schedule.of(internals);
     const jobs = new Map<LockedMethod | string, [name: string, locked: LockedMethod]>();
     const classes = new Map<string, object>();
@@ -57,9 +57,15 @@ export class LockedExplorer {
       }
       jobs.set(hasDefaultKey ? name : locked, [name, locked]);
     }
-    if (minified.size > 0) internals.logger.warn('minifiedKeys', [...minified]);
-    if (minifiedTicks.size > 0) internals.logger.warn('minifiedTicks', [...minifiedTicks]);
-    this.#followSchedulers(schedule, [...scheduled]);
+    if (minified.size > 0) logger.warn('minifiedKeys', [...minified]);
+    if (minifiedTicks.size > 0) logger.warn('minifiedTicks', [...minifiedTicks]);
+    const schedulers = schedule.follow(
+      this.discovery.getProviders().map(({ instance }): unknown => instance),
+    );
+    if (internals.enabled && scheduled.size > 0) {
+      if (schedulers === 0) logger.warn('noScheduler', [...scheduled]);
+      if (schedulers > 1) logger.warn('severalSchedulers', schedulers);
+    }
     internals.addTicks = (found, inspect) => schedule.addTicks(found, inspect, internals.clock.date());
     return (ticks) =>
       [...jobs.values()].map(([name, locked]) => {
@@ -81,17 +87,6 @@ export class LockedExplorer {
         yield [locked, prototype as object];
       }
     }
-  }
-
-  #followSchedulers(schedule: Schedule, scheduled: string[]): void {
-    const providers = new Set(this.discovery.getProviders().map(({ instance }): unknown => instance));
-    const registries = [...providers].filter(isSchedulerRegistry);
-    for (const registry of registries) schedule.follow(registry);
-    for (const orchestrator of [...providers].filter(isSchedulerOrchestrator)) schedule.read(orchestrator);
-    const { logger, enabled } = this.locks[INTERNALS];
-    if (scheduled.length === 0 || !enabled) return;
-    if (registries.length === 0) logger.warn('noScheduler', scheduled);
-    if (registries.length > 1) logger.warn('severalSchedulers', registries.length);
   }
 
   /** A value may have been part of another application before, which was closed since. */

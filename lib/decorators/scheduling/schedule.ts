@@ -6,14 +6,16 @@ import {
   FollowedRegistry,
   isOfAnotherMethod,
   type Firing,
+  isSchedulerOrchestrator,
+  isSchedulerRegistry,
   type SchedulerOrchestrator,
-  type SchedulerRegistry,
 } from './scheduler.js';
 
 const MOST_MISSED = 100;
 /** Milliseconds in which one of the instances begins a tick, if any does. */
 const TICK_GRACE = 60_000;
 const SCHEDULE = Symbol('nestjs-locked: schedule');
+
 /** A locked method that the scheduler calls. */
 export interface ScheduledMethod {
   /** The function that the scheduler calls. */
@@ -40,13 +42,17 @@ export class Schedule {
     return (module[SCHEDULE] ??= new Schedule());
   }
 
-  follow(registry: SchedulerRegistry): void {
-    this.#registries.push(FollowedRegistry.of(registry));
-  }
-
-  /** Reads which jobs were made for which decorated methods. */
-  read(orchestrator: SchedulerOrchestrator): void {
-    this.#orchestrators.push(orchestrator);
+  /**
+   * Follows the schedulers among the providers of the application.
+   *
+   * @returns how many there are
+   */
+  follow(providers: Iterable<unknown>): number {
+    for (const provider of new Set(providers)) {
+      if (isSchedulerRegistry(provider)) this.#registries.push(FollowedRegistry.of(provider));
+      if (isSchedulerOrchestrator(provider)) this.#orchestrators.push(provider);
+    }
+    return this.#registries.length;
   }
 
   add(method: ScheduledMethod): void {
