@@ -3,7 +3,14 @@ import { LockError, LockStoreError } from '../../lock.errors.js';
 import { OPERATION_LIMIT } from '../shared/time-limit.js';
 import { openLockDatabase } from './lock-database.js';
 import { NEVER } from './lock-row.js';
-import type { GuardRequest, LockDatabase, OnReleased, ReleaseResult, Run } from './lock-statements.js';
+import type {
+  GuardRequest,
+  GuardResult,
+  LockDatabase,
+  OnReleased,
+  ReleaseResult,
+  Run,
+} from './lock-statements.js';
 import { nameOf, type LockTable } from './lock-table.ddl.js';
 import { assertRights, missingRight, prepareTable, replaceTable } from './lock-table.js';
 import { warnOfLostCommits } from './server-checks.js';
@@ -14,6 +21,7 @@ import {
   CollisionError,
   isDenied,
   isMissingTable,
+  isStaleRead,
   storeFailure,
   transactionFailure,
 } from './store-failure.js';
@@ -194,7 +202,9 @@ export class LockOperations {
     return this.opening.run(
       doing,
       async ({ transactions, statements }, { description }) => {
-        const result = await transactions.within(transaction, doing, (run) => statements.guard(run, request));
+        const result = await transactions.within(transaction, doing, async (run) =>
+          statements.guard(run, request).catch(changedIfStale),
+        );
         if (result === 'snapshot')
           throw new LockError(
             `Could not ${doing}: at its isolation level a renewal since it began would look like a loss. Begin it at READ COMMITTED, or run the work in lock.transaction().`,
@@ -244,6 +254,12 @@ export class LockOperations {
     await this.replacing;
     this.vanished = false;
   }
+}
+
+/** On MariaDB and SQLite a guard fails if the row is newer than the transaction's snapshot. */
+function changedIfStale(error: unknown): GuardResult {
+  if (isStaleRead(error)) return 'changed';
+  throw error;
 }
 
 /** Gives another value in place of a collision. */

@@ -20,7 +20,6 @@ import {
   type Run,
   type SqlAcquireRequest,
 } from '../lock-statements.js';
-import { isStaleRead } from '../store-failure.js';
 import {
   AS_TEXT,
   gracePeriod,
@@ -107,17 +106,12 @@ export class MysqlLocks implements LockStatements {
   }
 
   async guard(run: Run, request: GuardRequest): Promise<GuardResult> {
-    try {
-      for (const statement of ['guard', 'guard-again'] as const)
-        if ((await this.send(run, statement, request)).rows.length === 0) {
-          await assertClock(run);
-          return 'gone';
-        }
-      return 'held';
-    } catch (error) {
-      if (isStaleRead(error)) return 'changed';
-      throw error;
-    }
+    for (const statement of ['guard', 'guard-again'] as const)
+      if ((await this.send(run, statement, request)).rows.length === 0) {
+        await assertClock(run);
+        return 'gone';
+      }
+    return 'held';
   }
 
   async readClock(run: Run): Promise<number> {

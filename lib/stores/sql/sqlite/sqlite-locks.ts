@@ -27,7 +27,6 @@ import {
   type Run,
   type SqlAcquireRequest,
 } from '../lock-statements.js';
-import { isStaleRead } from '../store-failure.js';
 import { gracePeriod, sqliteStatements, type SqliteStatements } from './sqlite-statements.js';
 
 /**
@@ -85,12 +84,7 @@ export class SqliteLocks implements LockStatements {
   }
 
   async guard(run: Run, request: GuardRequest): Promise<GuardResult> {
-    try {
-      return (await this.change(run, 'guard', request)) === 'done' ? 'held' : 'gone';
-    } catch (error) {
-      if (isStaleRead(error)) return 'changed';
-      throw error;
-    }
+    return (await this.change(run, 'guard', request)) === 'done' ? 'held' : 'gone';
   }
 
   async readClock(run: Run): Promise<number> {
