@@ -1,5 +1,5 @@
 import { LockStoreError, type LockError } from '../../lock.errors.js';
-import { brokenOff, failureOf, NETWORK_CODES, noAnswer, type FailureKind } from '../shared/failures.js';
+import { brokenOff, NETWORK_CODES, noAnswer, storeFailureOf } from '../shared/failures.js';
 
 /**
  * The fields of the driver's errors. The store recognizes errors by them and by name, since
@@ -123,8 +123,8 @@ export function isMissingCollection(error: unknown): boolean {
   return driverError(error).code === 26;
 }
 
-/** In this order: an error can be of two kinds. */
-const KINDS: readonly FailureKind[] = [
+/** The one place where errors of the driver become ours. An error can be of two kinds: the first one counts. */
+export const storeFailure = storeFailureOf([
   noAnswer(
     'Look at its load, at elections, at the size of the connection pool and for a transaction that stays open.',
   ),
@@ -141,24 +141,7 @@ const KINDS: readonly FailureKind[] = [
     transient: false,
   },
   brokenOff(isBrokenOff),
-];
-
-/**
- * The one place where errors of the driver become ours.
- *
- * @param doing what failed, such as `acquire "nightly-report"`
- * @param target the collection and its servers, for people: nothing secret
- * @param owners the owner ids that the operation has used; no text and no property of the
- * result shows them
- */
-export function storeFailure(
-  error: unknown,
-  doing: string,
-  target: string,
-  owners: readonly string[] = [],
-): LockError {
-  return failureOf(error, { doing, target, owners }, KINDS);
-}
+]);
 
 function isBrokenOff(error: unknown): boolean {
   const { name, code, message } = driverError(error);

@@ -3,18 +3,20 @@ import { LockError, LockStoreError } from '../../lock.errors.js';
 import { safeError } from '../../safe-error.js';
 import { NoAnswerError } from './time-limit.js';
 
-/** What a store was doing when it failed. */
-export interface Operation {
-  /** Such as `acquire "nightly-report"`. */
-  doing: string;
-  /** The database, for people: host, port and database, nothing secret. */
-  target: string;
-  /**
-   * The owner ids that the operation has used. No text and no property of its error shows
-   * them.
-   */
-  owners?: readonly string[];
-}
+/**
+ * Makes an error of this library from any error.
+ *
+ * @param doing what failed, such as `acquire "nightly-report"`
+ * @param target the database, for people: host, port and database, nothing secret
+ * @param owners the owner ids that the operation has used. No text and no property of the result
+ * shows them
+ */
+export type StoreFailure = (
+  error: unknown,
+  doing: string,
+  target: string,
+  owners?: readonly string[],
+) => LockError;
 
 /** One kind of failure. */
 export interface FailureKind {
@@ -24,7 +26,7 @@ export interface FailureKind {
    *
    * @param reason what the driver said
    */
-  text: (target: string, reason: string) => string;
+  text: (target: string, reason: string, error: unknown) => string;
   /** Whether the outcome is unknown, and the operation may be repeated. */
   transient: boolean;
 }
@@ -74,21 +76,15 @@ const OTHER: FailureKind = {
   transient: false,
 };
 
-/**
- * Makes an error of this library from any error.
- *
- * @param kinds in order; the first kind that fits is taken
- */
-export function failureOf(
-  error: unknown,
-  { doing, target, owners }: Operation,
-  kinds: readonly FailureKind[],
-): LockError {
-  if (error instanceof LockError) return error;
-  const cause = safeError(error, owners);
-  const kind = kinds.find(({ is }) => is(error)) ?? OTHER;
-  const text = kind.text(target, reasonOf(cause));
-  return new LockStoreError(`Could not ${doing}: ${text}`, { cause, transient: kind.transient });
+/** @param kinds in order; the first kind that fits is taken */
+export function storeFailureOf(kinds: readonly FailureKind[]): StoreFailure {
+  return (error, doing, target, owners) => {
+    if (error instanceof LockError) return error;
+    const cause = safeError(error, owners);
+    const kind = kinds.find(({ is }) => is(error)) ?? OTHER;
+    const text = kind.text(target, reasonOf(cause), error);
+    return new LockStoreError(`Could not ${doing}: ${text}`, { cause, transient: kind.transient });
+  };
 }
 
 /** What a driver said, and its code. */

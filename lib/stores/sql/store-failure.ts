@@ -1,6 +1,6 @@
 import { LockError, LockStoreError } from '../../lock.errors.js';
 import { safeError } from '../../safe-error.js';
-import { brokenOff, failureOf, NETWORK_CODES, noAnswer, type FailureKind } from '../shared/failures.js';
+import { brokenOff, NETWORK_CODES, noAnswer, storeFailureOf, type StoreFailure } from '../shared/failures.js';
 import { UnusableConnectionError } from './unusable-connection.js';
 
 /** Sessions collided: nothing was changed, and nothing is known about the holder. */
@@ -199,8 +199,17 @@ export function isMissingSchema(error: unknown): boolean {
   return has(error, MISSING_SCHEMA);
 }
 
-/** In this order: an error can be of two kinds. */
-const KINDS: readonly FailureKind[] = [
+/**
+ * Makes an error of this library from the error of a transaction as a whole, which may collide
+ * with other transactions about rows of the application. An error can be of two kinds: the first
+ * one counts.
+ */
+export const transactionFailure = storeFailureOf([
+  {
+    is: (error) => error instanceof UnusableConnectionError,
+    text: (target, _, error) => (error as UnusableConnectionError).textFor(target),
+    transient: true,
+  },
   noAnswer('Look at its load, at locks on the table and at the size of the connection pool.'),
   {
     is: isReadOnly,
@@ -221,43 +230,13 @@ const KINDS: readonly FailureKind[] = [
     transient: false,
   },
   brokenOff(isBrokenOff),
-];
+]);
 
-/**
- * The one place where errors of drivers become ours.
- *
- * @param doing what failed, such as `acquire "nightly-report"`
- * @param target the database, for people: it names host, port and database, nothing secret
- * @param owners the owner ids that the operation has used; no text and no property of the
- * result shows them
- */
-export function storeFailure(
-  error: unknown,
-  doing: string,
-  target: string,
-  owners: readonly string[] = [],
-): LockError {
-  if (isContention(error) && !(error instanceof LockError))
-    return new CollisionError(doing, target, safeError(error, owners));
-  return transactionFailure(error, doing, target, owners);
-}
-
-/**
- * The same for a transaction as a whole, which may collide with other transactions about
- * rows of the application.
- */
-export function transactionFailure(
-  error: unknown,
-  doing: string,
-  target: string,
-  owners: readonly string[] = [],
-): LockError {
-  const unusable: FailureKind[] =
-    error instanceof UnusableConnectionError
-      ? [{ is: () => true, text: (place) => error.textFor(place), transient: true }]
-      : [];
-  return failureOf(error, { doing, target, owners }, [...unusable, ...KINDS]);
-}
+/** The one place where errors of drivers become ours. */
+export const storeFailure: StoreFailure = (error, doing, target, owners) =>
+  isContention(error) && !(error instanceof LockError)
+    ? new CollisionError(doing, target, safeError(error, owners))
+    : transactionFailure(error, doing, target, owners);
 
 function isBrokenOff(error: unknown): boolean {
   const { code, errno, fatal, sqlState, message } = driverError(error);
