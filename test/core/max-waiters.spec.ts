@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import { LockNotAcquiredError } from '../../lib/lock.errors.js';
 import { captureLog, errorOf, startCore, startCoreWith, watch } from './core-fixture.js';
 import { settle } from './manual-clock.js';
-import { PassingStore } from './scripted-store.js';
+import { WaiterReleaseStore } from './scripted-store.js';
 
 const log = captureLog();
 
@@ -120,7 +120,7 @@ describe('maxWaiters', () => {
   });
 
   it('who got the lock, gave up or failed makes room', async () => {
-    const { service, store, clock } = await startCoreWith(PassingStore, {
+    const { service, store, clock } = await startCoreWith(WaiterReleaseStore, {
       maxWaiters: { total: 3 },
       retry: 50,
     });

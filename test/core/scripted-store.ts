@@ -199,7 +199,7 @@ function limited(request: AcquireRequest | ReleaseRequest = {}): Pick<StoreCall,
 }
 
 /** A store that releases locks to waiters. */
-export class PassingStore extends ScriptedStore implements WaiterRelease {
+export class WaiterReleaseStore extends ScriptedStore implements WaiterRelease {
   releaseToWaiter(
     key: string,
     owner: string,
@@ -213,8 +213,8 @@ export class PassingStore extends ScriptedStore implements WaiterRelease {
   }
 }
 
-/** A store that calls those who wait, when the test says so; it tells them that they are queued. */
-export class CallingStore extends PassingStore implements WakeUps {
+/** A store that notifies waiters when the test says so. It queues them. */
+export class NotifyingStore extends WaiterReleaseStore implements WakeUps {
   readonly notifiesWaiters = true;
   /** Calls this process; tells whether somebody waits there. */
   call: (key?: string, othersAsk?: boolean) => boolean = () => false;

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { startCore, startCoreWith, watch } from './core-fixture.js';
-import { linkBroken, PassingStore } from './scripted-store.js';
+import { linkBroken, WaiterReleaseStore } from './scripted-store.js';
 
 describe('B27 the engine hands its time limit down to the store', () => {
   it.each([
@@ -59,7 +59,7 @@ describe('B27 the engine hands its time limit down to the store', () => {
   });
 
   it('a release to a waiter has the time of the holder', async () => {
-    const { service, store, clock } = await startCoreWith(PassingStore);
+    const { service, store, clock } = await startCoreWith(WaiterReleaseStore);
     const holder = await service.acquire('key', { ttl: 12_000 });
     const waiting = watch(service.acquire('key', { wait: 20_000 }));
     await clock.advance(10);

@@ -5,9 +5,9 @@ import { captureLog, errorOf, startCore, startCoreWith, watch } from './core-fix
 import { settle } from './manual-clock.js';
 import type { ReleaseRequest } from '../../lib/interfaces/lock-store.interface.js';
 import {
-  CallingStore,
+  NotifyingStore,
   linkBroken,
-  PassingStore,
+  WaiterReleaseStore,
   serverRefused,
   type ScriptedStore,
 } from './scripted-store.js';
@@ -17,7 +17,7 @@ captureLog();
 const START = 10_000;
 const WAIT = { wait: Infinity } as const;
 
-const start = (options?: Parameters<typeof startCore>[0]) => startCoreWith(CallingStore, options);
+const start = (options?: Parameters<typeof startCore>[0]) => startCoreWith(NotifyingStore, options);
 
 const times = (store: ScriptedStore): number[] => store.of('acquire').map(({ at }) => at - START);
 
@@ -335,7 +335,7 @@ describe('a lock that always has somebody who wants it in this process', () => {
 
   it('B23 is left alone now and then where others can only ask', async () => {
     expect(await restsOf(() => startCore(), 9_000)).toBeGreaterThan(10);
-    expect(await restsOf(() => startCoreWith(PassingStore), 9_000)).toBeGreaterThan(10);
+    expect(await restsOf(() => startCoreWith(WaiterReleaseStore), 9_000)).toBeGreaterThan(10);
   });
 
   it('B23 is not where the others are called', async () => {
@@ -348,7 +348,7 @@ describe('a lock that always has somebody who wants it in this process', () => {
 });
 
 /** Tells this process of a release when nobody else was called. */
-class ToldStore extends CallingStore {
+class ToldStore extends NotifyingStore {
   protected readonly othersAsk: boolean = false;
 
   override async release(key: string, owner: string, request?: ReleaseRequest): Promise<boolean> {

@@ -7,16 +7,17 @@ import type { AcquireOptions, LockModuleDefaults } from '../../lib/options/lock.
 import { captureLog, errorOf, gate, startCore, startCoreWith, watch, type Core } from './core-fixture.js';
 import type { Watched } from './core-fixture.js';
 import { settle } from './manual-clock.js';
-import { PassingStore, serverRefused, type Fate } from './scripted-store.js';
+import { WaiterReleaseStore, serverRefused, type Fate } from './scripted-store.js';
 
 captureLog();
 
 const START = 10_000;
 const WAIT = { wait: Infinity } as const;
 
-type PassingCore = Core<PassingStore>;
+type PassingCore = Core<WaiterReleaseStore>;
 
-const start = (options?: LockModuleDefaults): Promise<PassingCore> => startCoreWith(PassingStore, options);
+const start = (options?: LockModuleDefaults): Promise<PassingCore> =>
+  startCoreWith(WaiterReleaseStore, options);
 
 /** A second process on the same store and clock. */
 const another = ({ store, clock }: Core): Promise<Core> => startCore({}, { store, clock });
