@@ -57,7 +57,7 @@ describe.each(platforms)('LockInterceptor when the lock is lost, %s', (_, adapte
     expect(answeredBefore).toBe(false);
   });
 
-  it("B56 B67 with rejectOnLoss: false its answer is sent, and a callback is called", async () => {
+  it('B56 B67 with rejectOnLoss: false its answer is sent, and a callback is called', async () => {
     const gate = new Gate();
     const [ignored, told] = [new Gate(), new Gate()];
     @Controller()
