@@ -31,14 +31,14 @@ const REFUSER = `json_build_object('key', t.key, 'owned', t.owner IS NOT NULL, '
 
 /**
  * `acquire` is the first attempt of most owners, which ask for a free key and nothing else;
- * `acquire-on-terms` is for an attempt that steals, or runs once. `acquire-again` repeats an
- * attempt whose answer was lost, so it also finds the owner's own lock. The two statements
+ * `acquire-on-conditions` is for an attempt that steals, or runs once. `acquire-again` repeats
+ * an attempt whose answer was lost, so it also finds the owner's own lock. The two statements
  * `-new` insert a key that was found to have no row.
  *
  * The token comes from the clock, so that it also grows across deleted rows and fail-overs.
  * If the lease is stolen, the run of its holder has ended now.
  *
- * $1 key, $2 owner, $3 ttl, $4 label. On terms and again also $5 tick, $6 ahead, $7 slot,
+ * $1 key, $2 owner, $3 ttl, $4 label. On conditions and again also $5 tick, $6 ahead, $7 slot,
  * $8 gap, $9 failOver, $10 ignored tick, $11 stealAfter, each null unless it is requested:
  * compared with null, a tick is new, and no lease is old enough to steal.
  */
@@ -63,7 +63,7 @@ export const acquireStatements = (table: string, durable: string) => ({
       LEFT JOIN taken$ AS won ON true
       LEFT JOIN ${table} AS t ON t.key = $1 AND won.token IS NULL`,
 
-  'acquire-on-terms': `
+  'acquire-on-conditions': `
     WITH taken$ AS (
       UPDATE ${table} AS t
          SET token = GREATEST(t.token + 1, ${US}),
@@ -135,7 +135,7 @@ export const acquireStatements = (table: string, durable: string) => ({
     RETURNING token AS won`,
 
   // $9 is the longest ttl.
-  'acquire-on-terms-new': `
+  'acquire-on-conditions-new': `
     INSERT INTO ${table} (key, owner, token, label, started_ms, renewed_ms, expires_ms, tick_ms)
     SELECT $1::varchar, $2, ${US}, $4, ${MS}, ${MS}, LEAST(${MS} + $3::bigint, ${NEVER}),
            COALESCE($5::bigint, ${MS} - ${MS} % $7::bigint, CASE WHEN $8::bigint > 0 THEN ${MS} END)

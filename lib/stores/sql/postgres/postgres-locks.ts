@@ -64,7 +64,7 @@ export class PostgresLocks implements LockStatements {
     const once = [tick, ahead, slot, gap];
     const conditions = [...once, failOver, ignored, stealAfter];
     const plain = isPlain(request);
-    const name = plain ? 'acquire' : 'acquire-on-terms';
+    const name = plain ? 'acquire' : 'acquire-on-conditions';
     const attempt = request.resend
       ? this.send(run, 'acquire-again', [...lease, ...conditions])
       : this.send(run, name, plain ? lease : [...lease, ...conditions]);

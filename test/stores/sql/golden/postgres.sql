@@ -37,7 +37,7 @@ SELECT won.token AS won, CASE WHEN won.token IS NULL THEN json_build_object('key
   LEFT JOIN taken$ AS won ON true
   LEFT JOIN "app"."locks" AS t ON t.key = $1 AND won.token IS NULL;
 
--- acquire-on-terms
+-- acquire-on-conditions
 WITH taken$ AS (
   UPDATE "app"."locks" AS t
      SET token = GREATEST(t.token + 1, (date_part('epoch', clock_timestamp()) * 1000000)::bigint),
@@ -106,7 +106,7 @@ SELECT $1::varchar, $2, (date_part('epoch', clock_timestamp()) * 1000000)::bigin
 ON CONFLICT (key) DO NOTHING
 RETURNING token AS won;
 
--- acquire-on-terms-new
+-- acquire-on-conditions-new
 INSERT INTO "app"."locks" (key, owner, token, label, started_ms, renewed_ms, expires_ms, tick_ms)
 SELECT $1::varchar, $2, (date_part('epoch', clock_timestamp()) * 1000000)::bigint, $4, (date_part('epoch', clock_timestamp()) * 1000)::bigint, (date_part('epoch', clock_timestamp()) * 1000)::bigint, LEAST((date_part('epoch', clock_timestamp()) * 1000)::bigint + $3::bigint, 9007199254740991),
        COALESCE($5::bigint, (date_part('epoch', clock_timestamp()) * 1000)::bigint - (date_part('epoch', clock_timestamp()) * 1000)::bigint % $7::bigint, CASE WHEN $8::bigint > 0 THEN (date_part('epoch', clock_timestamp()) * 1000)::bigint END)
