@@ -3,7 +3,7 @@ import type { ClientSession, Db, MongoClient } from 'mongodb';
 import type { Connection } from 'mongoose';
 import { LockError, LockStoreError } from '../../lock.errors.js';
 import { loadPackage } from '../shared/opening.js';
-import { inTime, OPERATION_LIMIT } from '../shared/time-limit.js';
+import { inTime, OPERATION_LIMIT } from '../shared/operation-limit.js';
 import { storeFailure } from './mongo-failure.js';
 import type { AnyCollection } from './mongo-store.options.js';
 

@@ -2,7 +2,7 @@ import type { Collection, Document, MongoClient } from 'mongodb';
 import { LockError, LockStoreError } from '../../lock.errors.js';
 import { safeError } from '../../safe-error.js';
 import { Opening } from '../shared/opening.js';
-import { inTime, OPERATION_LIMIT, TimeLimit } from '../shared/time-limit.js';
+import { inTime, OPERATION_LIMIT, TimeLimit } from '../shared/operation-limit.js';
 import { clientOf, describeServers, type CollectionHandle } from './collection.handle.js';
 import { isLock, type LockDocument } from './lock-document.js';
 import { byKey, renewal } from './lock-updates.js';

@@ -15,7 +15,7 @@ interface DriverError {
 }
 
 /** A duplicate key, when two inserted it first; a write conflict. */
-const CONTENTION = new Set<unknown>([11000, 112]);
+const COLLISION_CODES = new Set<unknown>([11000, 112]);
 
 /**
  * The server could not report the outcome: elections, shutdown, time limits, too few members
@@ -59,7 +59,7 @@ const NOT_ALLOWED = new Set<unknown>([13, 18, 8000]);
 
 /** Whether another attempt was faster: nothing was changed, and the holder is not known. */
 export function isContention(error: unknown): boolean {
-  return CONTENTION.has(driverError(error).code);
+  return COLLISION_CODES.has(driverError(error).code);
 }
 
 /** Whether the pipeline of an attempt failed on purpose. */

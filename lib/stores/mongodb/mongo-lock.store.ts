@@ -32,12 +32,12 @@ import {
   releaseOf,
   releaseToWaiterOf,
 } from '../shared/requests.js';
-import { OPERATION_LIMIT } from '../shared/time-limit.js';
+import { OPERATION_LIMIT } from '../shared/operation-limit.js';
 import { handedIn, isCollection, type CollectionHandle } from './collection.handle.js';
 import { AS_VALUES, LockCollection } from './lock-collection.js';
 import * as commands from './lock-commands.js';
 import { stateOf, VIEW, type LockView } from './lock-document.js';
-import { LockTransactions, watchTransaction } from './lock-transactions.js';
+import { MongoTransactions, watchTransaction } from './mongo-transactions.js';
 import * as update from './lock-updates.js';
 import { readStoreOptions, type AnyCollection, type MongoLockStoreOptions } from './mongo-store.options.js';
 
@@ -75,7 +75,7 @@ export class MongoLockStore
    */
   readonly keepsOnce: boolean;
   private readonly locks: LockCollection;
-  private readonly transactions: LockTransactions;
+  private readonly transactions: MongoTransactions;
 
   /** @throws LockError for an option that does not exist or is not valid */
   constructor(collection: AnyCollection | CollectionHandle, options: MongoLockStoreOptions = {}) {
@@ -90,7 +90,7 @@ export class MongoLockStore
     const handle = isCollection(collection) ? handedIn(collection) : collection;
     this.keepsOnce = !settings.weak;
     this.locks = new LockCollection(handle, settings);
-    this.transactions = new LockTransactions(this.locks, settings);
+    this.transactions = new MongoTransactions(this.locks, settings);
   }
 
   async prepare(): Promise<void> {

@@ -1,7 +1,7 @@
 import type { Collection, Db, MongoClient } from 'mongodb';
 import { parseDuration, type Duration } from '../../options/duration.js';
 import { LockError } from '../../lock.errors.js';
-import { OPERATION_LIMIT } from '../shared/time-limit.js';
+import { OPERATION_LIMIT } from '../shared/operation-limit.js';
 import { assertKnownOptions } from '../../options/known-options.js';
 import { show } from '../../error-text.js';
 

@@ -1,7 +1,7 @@
 import { clause } from '../../error-text.js';
 import { LockError, LockStoreError } from '../../lock.errors.js';
 import { safeError } from '../../safe-error.js';
-import { NoAnswerError } from './time-limit.js';
+import { NoAnswerError } from './operation-limit.js';
 
 /**
  * Makes an error of this library from any error.

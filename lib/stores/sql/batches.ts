@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { LeaseRenewal, PurgeRequest, RenewalOutcome } from '../../interfaces/lock-store.interface.js';
-import { OPERATION_LIMIT } from '../shared/time-limit.js';
+import { OPERATION_LIMIT } from '../shared/operation-limit.js';
 import type { ChangeResult, PurgedSlice } from './lock-statements.js';
 import { unlessCollided, type LockOperations } from './lock-operations.js';
 

@@ -1,5 +1,5 @@
 import { LockError, LockStoreError } from '../../lock.errors.js';
-import { OPERATION_LIMIT } from '../shared/time-limit.js';
+import { OPERATION_LIMIT } from '../shared/operation-limit.js';
 import type { LockDatabase, OnReleased, Run } from './lock-statements.js';
 import { tableName, type LockTable } from './lock-table.ddl.js';
 import { resolveTable } from './lock-table.schema.js';

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LockError, LockStoreError } from '../../lock.errors.js';
-import { OPERATION_LIMIT } from '../shared/time-limit.js';
+import { OPERATION_LIMIT } from '../shared/operation-limit.js';
 import { openLockDatabase } from './lock-database.js';
 import { NEVER } from './lock-row.js';
 import type {

@@ -50,7 +50,7 @@ export interface SqlConnections {
 }
 
 /** Transactions on connections that the application uses. */
-export interface LockTransactions {
+export interface SqlTransactions {
   /**
    * Runs `work` in a transaction of its own and commits; rolls back, and rejects with the
    * same, when `work` rejects.
@@ -211,7 +211,7 @@ export interface LockDatabase {
   /** With the schema that every statement names. */
   table: LockTable;
   connections: SqlConnections;
-  transactions: LockTransactions;
+  transactions: SqlTransactions;
   statements: LockStatements;
   /** Missing where the database cannot notify processes. */
   wakeUps?: ProcessWakeUps | undefined;

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { LockError, LockStoreError } from '../../lock.errors.js';
 import { safeError } from '../../safe-error.js';
-import { OPERATION_LIMIT } from '../shared/time-limit.js';
+import { OPERATION_LIMIT } from '../shared/operation-limit.js';
 import { columnsIn, NEVER } from './lock-row.js';
 import type { LockDatabase, Run } from './lock-statements.js';
 import { createTable, CREATION_LOCK, nameOf, tableName, type LockTable } from './lock-table.ddl.js';

@@ -1,5 +1,5 @@
-import { inTime, NoAnswerError, OPERATION_LIMIT, TimeLimit } from '../shared/time-limit.js';
-import type { Answer, SqlConnections, LockTransactions, Run } from './lock-statements.js';
+import { inTime, NoAnswerError, OPERATION_LIMIT, TimeLimit } from '../shared/operation-limit.js';
+import type { Answer, SqlConnections, SqlTransactions, Run } from './lock-statements.js';
 import type { BorrowedConnection, SqlDriver, SqlExecutor, Warn } from './sql-executor.js';
 import { isReadOnly, isServerAnswer } from './store-failure.js';
 import {
@@ -88,7 +88,7 @@ export class PooledConnections<Connection> implements SqlConnections {
 }
 
 /** Transactions on connections of the client's pool. */
-export class PooledTransactions<Connection> implements LockTransactions {
+export class PooledTransactions<Connection> implements SqlTransactions {
   /** @param level of its own transactions; by default, that of the application */
   constructor(
     private readonly executor: SqlExecutor<Connection>,

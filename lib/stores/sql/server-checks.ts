@@ -1,5 +1,5 @@
 import { LockStoreError } from '../../lock.errors.js';
-import { OPERATION_LIMIT } from '../shared/time-limit.js';
+import { OPERATION_LIMIT } from '../shared/operation-limit.js';
 import type { LockDatabase } from './lock-statements.js';
 import type { Warn } from './sql-executor.js';
 

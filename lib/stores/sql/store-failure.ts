@@ -31,7 +31,18 @@ interface DriverError {
  * MariaDB: the same, the code of SKIP LOCKED, and a conflict with another member of a
  * replication group.
  */
-const CONTENTION = new Set<unknown>(['40001', '40P01', '55P03', '23505', 1020, 1062, 1205, 1213, 3101, 3572]);
+const COLLISION_CODES = new Set<unknown>([
+  '40001',
+  '40P01',
+  '55P03',
+  '23505',
+  1020,
+  1062,
+  1205,
+  1213,
+  3101,
+  3572,
+]);
 
 /** Error 149 at a commit is a deadlock with a transaction on another member of the group. */
 const COMMIT_FAILED = 1180;
@@ -145,7 +156,7 @@ const MISSING_SCHEMA = new Set<unknown>(['3F000', 1049]);
 export function isContention(error: unknown): boolean {
   const { code, errno, message } = driverError(error);
   if (errno === COMMIT_FAILED) return DEADLOCK_AT_COMMIT.test(String(message));
-  return has(error, CONTENTION) || String(code).startsWith('SQLITE_BUSY');
+  return has(error, COLLISION_CODES) || String(code).startsWith('SQLITE_BUSY');
 }
 
 /** Whether the server takes no writes: a replica, or a writer that was demoted. */

@@ -4,7 +4,7 @@ import { LockError, LockStoreError } from '../../lock.errors.js';
 import { safeError } from '../../safe-error.js';
 import { describeDataSource, fromTypeOrm } from '../executors/typeorm-executor.js';
 import { loadPackage } from '../shared/opening.js';
-import { inTime, NoAnswerError, OPERATION_LIMIT } from '../shared/time-limit.js';
+import { inTime, NoAnswerError, OPERATION_LIMIT } from '../shared/operation-limit.js';
 import type { OpenExecutor } from '../sql/sql-executor.js';
 import { storeFailure } from '../sql/store-failure.js';
 

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import { inTime } from '../../shared/time-limit.js';
+import { inTime } from '../../shared/operation-limit.js';
 import { onConnectionEnd, type SessionLink } from '../sessions/lock-session.js';
 import type { SqlExecutor } from '../sql-executor.js';
 import { Mysql2Driver, type Mysql2Connection } from './mysql2-driver.js';

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { LockRecord } from '../../../interfaces/lock-record.interface.js';
 import { LockStoreError } from '../../../lock.errors.js';
-import { OPERATION_LIMIT } from '../../shared/time-limit.js';
+import { OPERATION_LIMIT } from '../../shared/operation-limit.js';
 import { US } from './mysql-statements.js';
 import { hex } from './mysql-values.js';
 import { Mysql2Driver, type Mysql2Connection } from './mysql2-driver.js';

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import { LockStoreError } from '../../../lock.errors.js';
-import { inTime } from '../../shared/time-limit.js';
+import { inTime } from '../../shared/operation-limit.js';
 import { onConnectionEnd, type SessionLink } from '../sessions/lock-session.js';
 import type { SqlExecutor } from '../sql-executor.js';
 import { PgDriver, type PgClient, type PgConnection } from './pg-driver.js';

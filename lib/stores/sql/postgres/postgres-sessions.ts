@@ -1,6 +1,6 @@
 import type { LockRecord } from '../../../interfaces/lock-record.interface.js';
 import { LockStoreError } from '../../../lock.errors.js';
-import { OPERATION_LIMIT } from '../../shared/time-limit.js';
+import { OPERATION_LIMIT } from '../../shared/operation-limit.js';
 import { PooledConnections } from '../pooled-connections.js';
 import { PgDriver, type PgClient } from './pg-driver.js';
 import { assertPostgres } from '../server-checks.js';

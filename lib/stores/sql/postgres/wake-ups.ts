@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { CONTENTION, type Refusal } from '../../shared/conditions.js';
 import type { Release } from '../../shared/requests.js';
-import { inTime, OPERATION_LIMIT } from '../../shared/time-limit.js';
+import { inTime, OPERATION_LIMIT } from '../../shared/operation-limit.js';
 import { GRACE_LABEL } from '../grace-period.js';
 import type { SqlConnections, OnReleased, ProcessWakeUps, ReleaseResult, Run } from '../lock-statements.js';
 import type { PostgresLink } from './postgres-link.js';

@@ -1,5 +1,5 @@
 import { LockStoreError } from '../../../lock.errors.js';
-import { inTime } from '../../shared/time-limit.js';
+import { inTime } from '../../shared/operation-limit.js';
 import type { Answer } from '../lock-statements.js';
 import { isServerAnswer } from '../store-failure.js';
 

@@ -1,6 +1,6 @@
 import { LONGEST_TIMER, parseDuration, type Duration } from '../../../options/duration.js';
 import { LockError } from '../../../lock.errors.js';
-import { OPERATION_LIMIT } from '../../shared/time-limit.js';
+import { OPERATION_LIMIT } from '../../shared/operation-limit.js';
 import { assertKnownOptions } from '../../../options/known-options.js';
 import { show } from '../../../error-text.js';
 

@@ -87,7 +87,7 @@ export class SqliteOwnConnection implements SqlConnections {
   }
 
   /** Whether statements wait until the file is free. */
-  get waiting(): boolean {
+  get hasWaiting(): boolean {
     return this.unfinished > 0;
   }
 

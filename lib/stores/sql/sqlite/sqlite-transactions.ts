@@ -1,6 +1,6 @@
 import { LockStoreError } from '../../../lock.errors.js';
 import { safeError } from '../../../safe-error.js';
-import type { LockTransactions, Run } from '../lock-statements.js';
+import type { SqlTransactions, Run } from '../lock-statements.js';
 import type { BorrowedConnection, SqlExecutor } from '../sql-executor.js';
 import { isContention, isStaleRead } from '../store-failure.js';
 import { answerOf, pragmaOf, untilFree, type Sqlite } from './sqlite-connection.js';
@@ -14,7 +14,7 @@ const PATIENCE = 5_000;
  * They have the file's write lock from the beginning. A transaction that reads before it
  * writes cannot write once another connection has, be it a renewal of another lock.
  */
-export class SqliteTransactions implements LockTransactions {
+export class SqliteTransactions implements SqlTransactions {
   /**
    * @param table quoted, as it stands in SQL
    * @param own the store's connection, whose statements go first when they have waited
@@ -22,7 +22,7 @@ export class SqliteTransactions implements LockTransactions {
   constructor(
     private readonly executor: SqlExecutor<Sqlite>,
     private readonly table: string,
-    private readonly own: { readonly waiting: boolean },
+    private readonly own: { readonly hasWaiting: boolean },
   ) {}
 
   async run<T>(work: (transaction: unknown) => Promise<T>): Promise<T> {
@@ -49,7 +49,7 @@ export class SqliteTransactions implements LockTransactions {
       if (isOpen() || borrowed.connection.inTransaction) throw entangled('begun');
       // Transactions that follow each other closely would keep the renewals of other locks
       // from the file.
-      if (this.own.waiting) throw outwritten();
+      if (this.own.hasWaiting) throw outwritten();
       return borrowed.begin(); // which makes it active at once
     };
     await untilFree(performance.now() + PATIENCE, takeTurns, (error) => error instanceof LockStoreError);

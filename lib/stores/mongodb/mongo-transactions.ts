@@ -9,7 +9,7 @@ import { commitFailure, isWriteConflict, storeFailure, TransactionWriteError } f
 import type { StoreSettings } from './mongo-store.options.js';
 
 /** Ties locks to transactions of their database. */
-export class LockTransactions {
+export class MongoTransactions {
   /** The transactions that run in our own sessions. */
   private readonly begun = new WeakMap<ClientSession, unknown>();
 
