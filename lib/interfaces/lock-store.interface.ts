@@ -1,43 +1,54 @@
 import type { InjectionToken } from '@nestjs/common';
 import type { LockInspection, LockOutcome, LockPage, LockRecord } from './lock-record.interface.js';
 
-/** What the caller of a store says about its own patience. @publicApi */
+/** What every request to a store may carry. @publicApi */
 export interface StoreRequest {
   /**
-   * Milliseconds from the call on after which its caller does not wait for the answer. The wait
-   * for a connection, the statement and its repetitions share them. Default: a limit of the
-   * store's own.
+   * The time limit of the call in milliseconds. The engine waits no longer for the answer. The
+   * wait for a connection, the statement and its repetitions share this time. Default: a limit
+   * of the store's own.
    */
   timeout?: number;
 }
 
-/** What an acquisition may tell the store besides key, owner and ttl. @publicApi */
+/** What an acquisition may carry besides key, owner and ttl. @publicApi */
 export interface AcquireRequest extends StoreRequest {
   /** The worker's name for people. */
   label?: string;
   /**
-   * Repeats an attempt of this owner whose answer was lost: only then may the owner find its own lock taken, and gets it again, with the same
-   * token and a full ttl; also when its tick has begun by that, or the key was paused since.
+   * Repeats a request of this owner whose answer was lost. If the first request was granted,
+   * the store grants it again with the same token and a full ttl. It does so even if that
+   * grant recorded the tick, or the key was paused since. Without `resend`, the store refuses
+   * a held key to its own owner too.
    */
   resend?: boolean;
   /**
-   * Takes the lock also from a holder that last acquired or renewed it this many milliseconds ago or longer, even one whose lease never ends. A key
-   * that is merely kept after a release is not stolen.
+   * Takes the lock from a holder that last acquired or renewed it this many milliseconds ago
+   * or longer, even if the lease never expires. A key that a release keeps taken is not
+   * stolen.
    */
   stealAfter?: number;
   /**
-   * Grants the lock for this run only, and only once: the run is kept with the key, and a later acquisition for the same run, or for one before it, is
-   * refused with `tick-done`, whether the key is held or free.
+   * Grants the lock for this run only, and only once. The store records the tick of the run
+   * with the key. It refuses a later acquisition for the same run, or for an earlier one, with
+   * `tick-done`, whether the key is held or free. See {@link OnceRequest} for `failOver`.
    */
   once?: OnceRequest;
   /**
-   * How many milliseconds to wait for a key that somebody holds, `Infinity` without end; for stores that are {@link SessionBound}, which wait on the
-   * server. Default 0: not at all.
+   * How many milliseconds to wait for a held key; `Infinity` waits without end. For stores
+   * that are {@link SessionBound}, which wait on the server. Default 0: the store does not
+   * wait.
    */
   wait?: number;
-  /** Gives up the wait: the answer is a refusal then, and nothing is left behind. For stores that are {@link SessionBound}. */
+  /**
+   * Ends the wait when it aborts. The store then refuses the request and leaves nothing
+   * behind. For stores that are {@link SessionBound}.
+   */
   signal?: AbortSignal;
-  /** The caller goes on waiting when it is refused; for stores that are {@link WakeUps}, which queue it then. */
+  /**
+   * The caller goes on waiting after a refusal. A store that is {@link WakeUps} then queues
+   * this process for the key.
+   */
   waiting?: boolean;
 }
 
@@ -45,47 +56,58 @@ export interface AcquireRequest extends StoreRequest {
  * A run that happens once over all instances. The store records its tick with the key when it
  * grants the lock.
  *
- * `tick` is the nominal time of the run in epoch milliseconds. A tick more than `ahead`
- * milliseconds ahead of the store's clock is refused with `tick-ahead`, so that one wrong
- * clock does not keep the key from running. A recorded tick that lies further ahead is
- * ignored. With `failOver`, the tick of a holder is refused as `held` while its lease lasts,
- * and granted again when the lease has expired or is stolen. Without `failOver`, it is refused
- * as `tick-done` from the grant on.
+ * `tick` is the nominal time of the run in epoch milliseconds. The store refuses a tick with
+ * `tick-ahead` if it lies more than `ahead` milliseconds ahead of the store's clock. So one
+ * wrong clock does not keep the key from running. The store ignores a recorded tick that lies
+ * further ahead. Without `failOver`, it refuses the tick as `tick-done` from the grant on.
+ * With `failOver`, it refuses the tick of a holder as `held` while the lease lasts. If the
+ * lease has expired or is stolen, it grants the tick again.
  *
  * `slot` is the length in milliseconds of slots of the store's own clock, counted from the
- * epoch: the tick is the beginning of the slot.
+ * epoch. The tick is the beginning of the slot.
  *
  * `gap` is for how many milliseconds after the recorded start the key does not run again. The
- * tick is the store's clock when the lock is granted. A recorded start is ignored when it is
- * later than the store's clock by more than the gap, or by more than a second.
+ * tick is the store's clock when it grants the lock. The store ignores a recorded start that
+ * is later than its clock by more than the gap, or by more than a second.
  *
  * @publicApi
  */
 export type OnceRequest =
   { tick: number; ahead: number; failOver?: boolean } | { slot: number } | { gap: number };
 
-/** How a lock is given back. @publicApi */
+/** How a lock is released. @publicApi */
 export interface ReleaseRequest extends StoreRequest {
-  /** Keeps the key taken for this many more milliseconds, with no holder. */
+  /** Keeps the key taken, without a holder, for this many milliseconds after the release. */
   keepFor?: number;
   /** How the work ended, for the run history. Default `done`. */
   outcome?: LockOutcome;
-  /** Others of this process wait for the key: they queue behind those of other processes. For stores that are {@link WakeUps}. */
+  /**
+   * Calls of this process wait for the key. A store that is {@link WakeUps} queues this
+   * process again, behind the other processes.
+   */
   waiting?: boolean;
 }
 
 /**
- * Why an acquisition was refused. `held`: somebody has it. `contention`: the attempt collided (serialization failure, deadlock, duplicate key) and
- * knows nothing about the holder. The others are final, and come before `held` in this order: `tick-ahead` (the tick lies too far ahead of the
- * store's clock), `paused` (no call gets the key until it is resumed), `tick-done` (this run, or a later one, has begun before).
+ * Why an acquisition was refused.
  *
- * The list is open: a later version may add a reason. Give a `switch` over it a `default`.
+ * - `held`: the key has a holder, or a release keeps it taken.
+ * - `contention`: the attempt collided with another one (serialization failure, deadlock,
+ *   duplicate key), so the store knows nothing about the holder.
+ * - `tick-ahead`: the tick lies too far ahead of the store's clock.
+ * - `paused`: no call gets the key until it is resumed.
+ * - `tick-done`: this run, or a later one, has begun before.
+ *
+ * Waiting is useless after the last three. If several reasons apply, the store gives the first
+ * of `tick-ahead`, `paused`, `tick-done` and `held`.
+ *
+ * A later version may add a reason, so give a `switch` over it a `default`.
  *
  * @publicApi
  */
 export type RefusalReason = 'held' | 'contention' | 'paused' | 'tick-done' | 'tick-ahead';
 
-/** The answer to an acquisition. @publicApi */
+/** The store's answer to an acquisition. @publicApi */
 export type LockAcquireResult =
   | {
       acquired: true;
@@ -100,50 +122,68 @@ export type LockAcquireResult =
       acquired: false;
       reason?: RefusalReason;
       holder?: LockRecord;
-      /** The store calls this process when the key is free, see {@link WakeUps}: there is no need to ask often. */
+      /**
+       * The store notifies this process when the key may be free, see {@link WakeUps}, so its
+       * waiters poll rarely.
+       */
       queued?: boolean;
     };
 
 /**
- * The port every store implements: three operations, each atomic and judged by the store's own clock.
+ * The port that every store implements: three operations. Each is atomic, and decides by the
+ * store's own clock.
  *
- * Without the optional last arguments this is the contract of `@nestjs/locks`, so a store plugs into it as it is. Contention is a value; a
- * failure of the store is a {@link LockStoreError}.
+ * Without the optional last arguments it is the contract of `@nestjs/locks`, so a store plugs
+ * into that package as it is. A busy key is a result. If the store fails, it rejects with
+ * {@link LockStoreError}.
  *
  * @publicApi
  */
 export interface LockStore {
   /**
-   * Takes the key if it is free or its lease has run out. A held lock is refused to everybody, also to the same owner string (but see `resend`).
-   * The fencing token is greater than all earlier ones of the key, also after release, expiry and deletion.
+   * Takes the key if it is free or its lease has expired. The store refuses a held key to
+   * every owner, also to its holder (but see `resend`). The fencing token is greater than all
+   * earlier tokens of the key, also after release, expiry and deletion.
    *
    * @param ttl milliseconds; `Number.MAX_SAFE_INTEGER` never expires
    */
   acquire(key: string, owner: string, ttl: number, request?: AcquireRequest): Promise<LockAcquireResult>;
 
-  /** Sets the lease to end `ttl` milliseconds from now, if it is still this owner's and has not run out; `false` otherwise. Never revives. */
+  /**
+   * Sets the lease to end `ttl` milliseconds from now. Resolves to `false`, and changes
+   * nothing, if the lease has expired or is not this owner's.
+   */
   renew(key: string, owner: string, ttl: number, request?: StoreRequest): Promise<boolean>;
 
-  /** Frees the key, if it is still this owner's and has not run out; `false` otherwise. Creates nothing. */
+  /**
+   * Ends the lease of this owner. Resolves to `false`, and changes and creates nothing, if the
+   * lease has expired or is not this owner's.
+   */
   release(key: string, owner: string, end?: ReleaseRequest): Promise<boolean>;
 }
 
 /**
- * A store that calls waiting processes when a key becomes free, one after the other, so that they need not ask again and again.
+ * A store that notifies waiting processes when a key becomes free, one after the other, so
+ * that they need not poll often.
  *
  * @publicApi
  */
 export interface WakeUps {
-  /** `false` where it cannot, as on a database that has nothing to call with: then it is as if the store were none of these. Known once it is open. */
+  /**
+   * `false` if the database cannot notify processes. The engine then polls, as with a store
+   * without `WakeUps`. The store sets it when it opens.
+   */
   readonly notifiesWaiters: boolean;
   /**
-   * Has `free` called when a key may be had for which an acquisition of this process was `queued`, or that this process has released with nobody
-   * else in the queue; without a key when any may be, since calls may have been missed.
+   * Registers a listener. The store calls it with a key that may be free. This process is
+   * queued for the key, or released it while no other process was queued. The store calls it
+   * without a key when it may have missed notifications.
    *
-   * @param free answers whether somebody here still waits for the key: if not, the store calls the next process. `othersAsk`: this process cannot be
-   * called for the key, and so maybe others cannot, who find it free only when they happen to ask
+   * @param listener returns `true` if a waiter of this process wants the key; otherwise the
+   * store notifies the next process. `othersPoll`: the store does not notify this process of
+   * the key, so other processes may be polling too
    */
-  onReleased(free: (key?: string, othersAsk?: boolean) => boolean): void;
+  onReleased(listener: (key?: string, othersPoll?: boolean) => boolean): void;
 }
 
 /** One lease in a batch renewal. @publicApi */
@@ -153,7 +193,12 @@ export interface LeaseRenewal {
   ttl: number;
 }
 
-/** `unknown`: the store could not tell or could not reach the row now; it is asked again. @publicApi */
+/**
+ * `unknown`: the store could not find out, or could not reach the row now. The engine renews
+ * the lease again.
+ *
+ * @publicApi
+ */
 export type RenewalOutcome = 'renewed' | 'lost' | 'unknown';
 
 /**
@@ -162,28 +207,34 @@ export type RenewalOutcome = 'renewed' | 'lost' | 'unknown';
  * @publicApi
  */
 export interface BatchRenewer {
-  /** Answers for each lease, in the order given. One lease that is locked or lost never holds up the others. */
+  /**
+   * Resolves to the outcome of each lease, in the order given. A lease that is lost, or whose
+   * row is locked, never delays the others.
+   */
   renewMany(leases: readonly LeaseRenewal[], request?: StoreRequest): Promise<RenewalOutcome[]>;
 }
 
-/** Who gets a lock next. @publicApi */
+/** The waiter that gets a released lock. @publicApi */
 export interface WaiterRequest {
-  /** Another one than the owner that it gets the lock from. */
+  /** Differs from the owner that releases the lock. */
   owner: string;
   ttl: number;
   label?: string;
 }
 
 /**
- * A store that gives a lock from one holder to the next in one step: nobody comes in between, and it is one statement instead of two.
+ * A store that releases a lock to a waiter in one step. No other owner gets the key in
+ * between, and it takes one statement instead of two.
  *
  * @publicApi
  */
 export interface WaiterRelease {
   /**
-   * Ends the lease of this owner as `release` does, and grants the key to `next` as `acquire` does, with a new, larger token. Nothing is changed, and
-   * the answer is a refusal, unless the lease is still this owner's, has not run out, and the key is not paused; so a request that is carried out
-   * twice changes nothing the second time. The last tick stays as it is.
+   * Ends the lease of this owner as `release` does, and grants the key to `next` as `acquire`
+   * does, with a new, larger token. The last tick stays as it is.
+   *
+   * The store refuses, and changes nothing, if the lease has expired, is not this owner's, or
+   * the key is paused. So a request that is carried out twice changes nothing the second time.
    */
   releaseToWaiter(
     key: string,
@@ -199,7 +250,7 @@ export interface ListRequest {
   prefix?: string;
   /** Page size, 1 to 1000. */
   limit: number;
-  /** The `next` of the page before. */
+  /** The `next` of the previous page. */
   after?: string;
 }
 
@@ -207,26 +258,37 @@ export interface ListRequest {
 export interface PurgeRequest {
   /** Only keys that start with this. */
   prefix?: string;
-  /** Milliseconds, 0 or more, since the key was last acquired or renewed, was released, its lease ran out, or its last tick. */
+  /**
+   * Milliseconds since the last use of the key, 0 or more. The last use is the latest of
+   * these: its last grant, renewal or release, the end of its lease, and its last tick.
+   */
   olderThan: number;
 }
 
 /**
- * A store that can be looked into.
+ * A store that shows its locks to operators, and lets them free and delete keys.
  *
  * @publicApi
  */
 export interface LockInspector {
   inspect(key: string): Promise<LockInspection>;
-  /** Whether somebody holds the key, for stores that can tell that where they cannot tell who: then `inspect` fails. */
+  /**
+   * Whether the key is held. For stores that can find this out even where `inspect` fails,
+   * because they cannot find the holder.
+   */
   isHeld?(key: string): Promise<boolean>;
   /** The locks that are held now, ordered by key, in one query. */
   list(request: ListRequest): Promise<LockPage>;
-  /** Frees a key whoever holds it; `false` when nobody does. The token keeps growing. */
+  /**
+   * Frees a key, whatever its owner. Resolves to `false` if the key is free already. The token
+   * keeps growing.
+   */
   forceRelease(key: string): Promise<boolean>;
   /**
-   * Deletes keys that are free and have not been used for this long, with their run history, and tells how many. Never a key that is held, kept
-   * or paused. The token keeps growing.
+   * Deletes free keys that were not used for this long, with their run history. It never
+   * deletes a key that is held, kept or paused. The token keeps growing.
+   *
+   * @returns how many keys were deleted
    */
   purge(request: PurgeRequest): Promise<number>;
 }
@@ -237,25 +299,32 @@ export interface LockInspector {
  * @publicApi
  */
 export interface LockPauser {
-  /** Nobody gets the key from here on, until it is resumed; who holds it goes on, renews and releases. `false` when it was paused already. */
+  /**
+   * Grants the key to no call until it is resumed. Its holder keeps the lock, and can renew
+   * and release it. Resolves to `false` if the key is paused already.
+   */
   pause(key: string): Promise<boolean>;
-  /** `false` when it was not paused. */
+  /** Ends the pause. Resolves to `false` if the key is not paused. */
   resume(key: string): Promise<boolean>;
 }
 
 /**
- * A store that can run a key once per tick: it understands `once` in an {@link AcquireRequest}.
+ * A store that can run a key once per tick. It understands `once` in an
+ * {@link AcquireRequest}.
  *
  * @publicApi
  */
 export interface OnceKeeper {
-  /** `false` where that may be forgotten, as in a crash of the database: nothing is run once per tick there. */
+  /**
+   * `false` if the database may forget ticks, for example in a crash. The engine then refuses
+   * the option `once`.
+   */
   readonly keepsOnce: boolean;
 }
 
 /**
- * A store that understands `once`, but forgets the ticks when its process ends. That is enough
- * for the default of scheduled methods in an application of one process, and not for the
+ * A store that understands `once`, but forgets the ticks when its process ends. This is enough
+ * for the default of scheduled methods in an application of one process, but not for the
  * option `once`.
  *
  * @publicApi
@@ -265,43 +334,50 @@ export interface TickKeeper {
 }
 
 /**
- * A store whose locks last as long as a connection, and not for a ttl: they are not renewed, and the store notices by itself when one is lost. `renew`
- * asks the server whether a lock is still held, and `acquire` understands `wait` and `signal`.
+ * A store whose locks last as long as a connection, and have no ttl. The engine does not renew
+ * them, since the store notices by itself when a lock is lost. `renew` checks with the server
+ * whether a lock is still held. `acquire` understands `wait` and `signal`.
  *
  * @publicApi
  */
 export interface SessionBound {
   readonly sessionBound: true;
-  /** Has each loss told from here on, at once and once: that of a lock which was granted to this owner and not given back. */
+  /**
+   * Registers a listener. The store calls it once for each lock that it lost before the owner
+   * released it, as soon as it notices.
+   */
   watch(lost: (key: string, owner: string, reason: string) => void): void;
 }
 
 /**
- * A store that can tie a lock to a transaction of its database, so that nothing is committed under a lock that was lost.
+ * A store that can tie a lock to a transaction of its database. So no change is committed
+ * under a lock that was lost.
  *
  * @publicApi
  */
 export interface TransactionGuard {
   /**
-   * Runs `work` in a transaction of its own and commits; rolls back when `work` rejects, and rejects with the same. Where the database is one that
-   * asks for it (MongoDB), `work` is run again after a conflict.
+   * Runs `work` in a transaction of its own and commits. If `work` rejects, it rolls back and
+   * rejects with the same error. On MongoDB, it runs `work` again after a conflict.
    *
-   * @param work gets what statements in the transaction are made with: an `EntityManager`, a `ClientSession`
+   * @param work gets the `EntityManager` or `ClientSession` for its statements
    * @throws LockStoreError when the transaction itself fails
    */
   transaction<T>(work: (context: unknown) => Promise<T>): Promise<T>;
   /**
-   * Makes sure, from inside a transaction and until it ends, that nobody else gets the lock: `false` unless the lease is this owner's, has this token
-   * and has not run out. A contender waits for the transaction.
+   * Makes sure that no other owner gets the lock until the caller's transaction ends;
+   * contenders wait for it. Resolves to `false` if the lease has expired, is not this owner's,
+   * or has another token.
    *
-   * @param context what statements in the caller's transaction are made with
-   * @throws LockError when that is no transaction of this database, or its isolation level does not allow it
+   * @param context the `EntityManager` or `ClientSession` of the caller's transaction
+   * @throws LockError when `context` is no transaction of this database, or its isolation
+   * level does not allow a guard
    */
   guard(context: unknown, key: string, owner: string, fencingToken: number): Promise<boolean>;
   /**
-   * Gives a function that reports whether the transaction of `context` is still open. The
-   * function sends nothing to a server. With it, a lock that is released inside the
-   * transaction that guards it is freed after the commit or the rollback. Without it, such a
+   * Returns a function that reports whether the transaction of `context` is still open. The
+   * function sends nothing to a server. With it, the engine frees a lock that was released
+   * inside its guarding transaction after the commit or the rollback. Without it, such a
    * release fails.
    */
   watchTransaction?(context: unknown): () => boolean;
@@ -313,15 +389,19 @@ export interface TransactionGuard {
  * @publicApi
  */
 export interface StoreLifecycle {
-  /** Connects, checks what the database can do, makes or checks the table. Rejects with {@link LockStoreError} when it cannot work. */
+  /**
+   * Connects, checks the database, and creates or checks the table.
+   *
+   * @throws LockStoreError when the store cannot work
+   */
   prepare(): Promise<void>;
   /**
-   * Names a ttl that this process uses, in milliseconds. The ttls of the module and of each
-   * decorator are named before `prepare`. If the data of the store vanishes while it runs, it
-   * grants nothing until the longest of them has passed.
+   * Names a ttl that this process uses, in milliseconds. The engine names the ttls of the
+   * module and of each decorator before `prepare`. If the data of the store vanishes while it
+   * runs, it grants nothing until the longest of them has passed.
    */
   expectTtl?(ttl: number): void;
-  /** Closes what the store opened, and nothing that was handed in. */
+  /** Closes what the store opened itself, and nothing that the application gave to it. */
   close(): Promise<void>;
 }
 
@@ -345,7 +425,10 @@ export interface StoreWarnings {
  * @publicApi
  */
 export interface StoreClock {
-  /** Reads that clock, in epoch milliseconds. Called at start, and when locking is enabled. */
+  /**
+   * Reads that clock, in epoch milliseconds. The engine calls it at start, and when locking is
+   * enabled.
+   */
   readClock(): Promise<number>;
 }
 
@@ -355,7 +438,7 @@ export interface StoreDescription {
   describe(): string;
 }
 
-/** A store, and all that it may implement besides. @publicApi */
+/** A store with everything that it may implement. @publicApi */
 export type AnyLockStore = LockStore &
   Partial<
     BatchRenewer &
@@ -374,12 +457,12 @@ export type AnyLockStore = LockStore &
   >;
 
 /**
- * How the container makes a store, as `typeOrmStore()` and `memoryStore()` return it.
+ * How Nest's container creates a store, as `typeOrmStore()` and `memoryStore()` return it.
  *
  * @publicApi
  */
 export interface LockStoreDefinition {
-  /** What `useFactory` gets, in this order. */
+  /** The providers that `useFactory` gets, in this order. */
   inject?: InjectionToken[] | undefined;
   useFactory(...dependencies: unknown[]): LockStore | Promise<LockStore>;
 }

@@ -216,11 +216,11 @@ export class WaiterReleaseStore extends ScriptedStore implements WaiterRelease {
 /** A store that notifies waiters when the test says so. It queues them. */
 export class NotifyingStore extends WaiterReleaseStore implements WakeUps {
   readonly notifiesWaiters = true;
-  /** Calls this process; tells whether somebody waits there. */
-  call: (key?: string, othersAsk?: boolean) => boolean = () => false;
+  /** Notifies this process; returns whether a waiter there wants the key. */
+  call: (key?: string, othersPoll?: boolean) => boolean = () => false;
 
-  onReleased(free: (key?: string, othersAsk?: boolean) => boolean): void {
-    this.call = free;
+  onReleased(listener: (key?: string, othersPoll?: boolean) => boolean): void {
+    this.call = listener;
   }
 
   override async acquire(

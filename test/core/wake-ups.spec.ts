@@ -349,15 +349,15 @@ describe('a lock that always has somebody who wants it in this process', () => {
 
 /** Tells this process of a release when nobody else was called. */
 class ToldStore extends NotifyingStore {
-  protected readonly othersAsk: boolean = false;
+  protected readonly othersPoll: boolean = false;
 
   override async release(key: string, owner: string, request?: ReleaseRequest): Promise<boolean> {
     const released = await super.release(key, owner, request);
-    this.call(key, this.othersAsk);
+    this.call(key, this.othersPoll);
     return released;
   }
 }
 
 class UncallableStore extends ToldStore {
-  protected override readonly othersAsk = true;
+  protected override readonly othersPoll = true;
 }
