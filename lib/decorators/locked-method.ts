@@ -27,7 +27,7 @@ export class LockedMethod {
    * Whether the method has a second `@Locked()` outside of this one, which the scheduler
    * calls.
    */
-  nested = false;
+  underOuterLocked = false;
   readonly #settings = new WeakMap<LockInternals, LockSettings>();
 
   /** The `@Locked()` method behind this function, if it is one. */
@@ -54,8 +54,11 @@ export class LockedMethod {
     return this.options.module ?? DEFAULT_MODULE;
   }
 
-  /** Whether the next one takes the same lock, which this one then holds. */
-  get waitsForItself(): boolean {
+  /**
+   * Whether the inner `@Locked()` takes the same lock, and so would wait for the lock of this
+   * one.
+   */
+  get innerTakesSameLock(): boolean {
     const { key } = this.options;
     if (this.inner?.options.reentrant) return false;
     return this.inner?.module === this.module && this.inner.options.key === key && typeof key !== 'function';
@@ -116,7 +119,7 @@ export class LockedMethod {
    * has the ticks.
    */
   get kind(): Firing['kind'] | undefined {
-    return this.nested ? undefined : kindOf(this.outermost);
+    return this.underOuterLocked ? undefined : kindOf(this.outermost);
   }
 
   /**
@@ -135,7 +138,7 @@ export class LockedMethod {
 
   /** @throws LockError when the method has `once: 'tick'` without `@Cron()` */
   assertTicks(): void {
-    if (this.options.once === 'tick' && !this.nested && this.kind !== 'cron')
+    if (this.options.once === 'tick' && !this.underOuterLocked && this.kind !== 'cron')
       throw new LockError(
         `${this.where} has the option once: 'tick', but is not under @Cron(). For other methods, give slots: once: '5m'.`,
       );

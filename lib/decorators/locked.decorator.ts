@@ -107,7 +107,7 @@ function lockMethod(
   assertLockedOptions(`@Locked() on ${where}`, options);
   injectService(prototype, options.module ?? DEFAULT_MODULE);
   const locked = new LockedMethod(where, String(name), original, options);
-  if (locked.waitsForItself)
+  if (locked.innerTakesSameLock)
     throw new LockError(`${where} is under @Locked() twice with one key: it would wait for itself.`);
   return locked.wrapper;
 }

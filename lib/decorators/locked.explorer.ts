@@ -113,7 +113,7 @@ export function* lockedMethodsOf(prototype: unknown): Iterable<LockedMethod> {
     const first = LockedMethod.of(method);
     for (let locked = first; locked; locked = locked.inner) {
       locked.outermost = method;
-      locked.nested = locked !== first;
+      locked.underOuterLocked = locked !== first;
       yield locked;
     }
   }

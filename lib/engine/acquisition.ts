@@ -1,9 +1,9 @@
 import { setMaxListeners } from 'node:events';
-import { Attempts, refuseTickAhead, type Refusal } from './attempts.js';
+import { Attempts, refuseTickAhead } from './attempts.js';
 import type { Engine } from './engine.js';
 import { Lease } from './lease.js';
 import type { LockOutcome } from '../interfaces/lock-record.interface.js';
-import type { RefusalReason, WaiterRelease } from '../interfaces/lock-store.interface.js';
+import type { Refusal, RefusalReason, WaiterRelease } from '../interfaces/lock-store.interface.js';
 import {
   LockNotAcquiredError,
   LockStoreError,
@@ -15,7 +15,7 @@ import { storeTtl } from '../options/lease-timing.js';
 import type { LockCall } from '../options/lock-call.js';
 import { mayBeCarriedOut } from './retry.js';
 import { requestLimitOf } from './time-limit.js';
-import type { ReleaseToWaiter, Waiter } from './wait-queue.js';
+import type { TakeOver, Waiter } from './wait-queue.js';
 
 /**
  * Milliseconds that the attempt at the deadline of a wait has to be answered: longer than
@@ -146,7 +146,7 @@ export class Acquisition {
   /**
    * How a holder in this process releases the lock to this call; `undefined` when it cannot.
    */
-  #takeOver(): ReleaseToWaiter | undefined {
+  #takeOver(): TakeOver | undefined {
     const { store } = this.engine;
     const release = store.releaseToWaiter?.bind(store);
     if (!release || !this.#attempts.canTakeOver) return undefined;
@@ -157,7 +157,7 @@ export class Acquisition {
     holder: Lease,
     outcome: LockOutcome,
     release: WaiterRelease['releaseToWaiter'],
-  ): ReturnType<ReleaseToWaiter> {
+  ): ReturnType<TakeOver> {
     const { ttl, label } = this.call.settings;
     const limit = Math.min(holder.requestLimit, this.#requestLimit(this.#deadline - this.engine.clock.now()));
     let refused = false;

@@ -5,6 +5,7 @@ import type {
   LockAcquireResult,
   LockStore,
   OnceRequest,
+  Refusal,
 } from '../interfaces/lock-store.interface.js';
 import { Lease, sentNow, timeAsleep, type LeaseGrant, type LeaseSettings } from './lease.js';
 import { LockError, LockNotAcquiredError, LockStoreError } from '../lock.errors.js';
@@ -28,9 +29,6 @@ export interface AttemptEngine {
   /** Releases, in the background, what was granted and is not wanted. */
   readonly keeper: { free(storeKey: string, owner: string): void };
 }
-
-/** The result of an attempt that did not get the lock. */
-export type Refusal = Extract<LockAcquireResult, { acquired: false }>;
 
 /** Sends one attempt. `resend`: it repeats one of this owner whose outcome is unknown. */
 type SendAttempt = (owner: string, timeout: number, resend: boolean) => Promise<LockAcquireResult>;

@@ -150,8 +150,9 @@ export class LeaseKeeper implements LockKeeper {
     lease.inTransaction = true;
     const long = Math.min(lease.ttl, LONG_TRANSACTION);
     const warning = clock.after(long, () => logger.warn('transactionHangs', lease.key, long), false);
-    // A renewal would wait for the transaction, or break it. So the transaction counts as one.
-    lease.inFlight = transaction.then(
+    // A renewal would wait for the transaction, or break it. So the lease is not renewed while
+    // the transaction is its pending request.
+    lease.pendingRequest = transaction.then(
       () => {},
       () => {},
     );
@@ -159,7 +160,7 @@ export class LeaseKeeper implements LockKeeper {
       return await transaction;
     } finally {
       warning.cancel();
-      lease.inFlight = undefined;
+      lease.pendingRequest = undefined;
       lease.inTransaction = false;
       this.#renewer.reschedule(lease);
     }
@@ -209,7 +210,7 @@ export class LeaseKeeper implements LockKeeper {
     this.#held.set(lease, { lock, settings, job, grantedAt: this.engine.clock.now() });
     this.#holders.set(lease.storeKey, lease);
     this.engine.keys.granted(lease.key, lease.fencingToken);
-    lease.onLost = (error) => this.#lost(lease, error);
+    lease.onLoss = (error) => this.#lost(lease, error);
     this.#renewer.add(lease);
     return lock;
   }

@@ -69,7 +69,7 @@ export class LeaseReleaser {
     let waiting = false;
     let waiterKnows = false;
     try {
-      if (lease.inFlight) await lease.inFlight;
+      if (lease.pendingRequest) await lease.pendingRequest;
       // Calls that begin to wait from here on make an attempt of their own.
       waiting = store.notifiesWaiters === true && queues.has(storeKey);
       const toWaiter =

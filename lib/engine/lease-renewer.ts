@@ -40,8 +40,8 @@ export class LeaseRenewer {
   }
 
   /**
-   * Stops renewing the lease. Await `lease.inFlight`, a renewal in flight, before another
-   * request for the lease is sent.
+   * Stops renewing the lease. Await `lease.pendingRequest` before another request for the
+   * lease is sent.
    */
   remove(lease: Lease): void {
     this.#leases.delete(lease);
@@ -77,7 +77,7 @@ export class LeaseRenewer {
     for (const lease of this.#leases) {
       lease.noticeClocks(clocks);
       if (now >= lease.deadline) this.#lose(lease);
-      else if (!lease.inFlight && isDue(lease, now)) due.push(lease);
+      else if (!lease.pendingRequest && isDue(lease, now)) due.push(lease);
       else next = Math.min(next, lease.wakeAt);
     }
     this.#renewDue(due);
@@ -88,10 +88,10 @@ export class LeaseRenewer {
   #renewDue(found: Lease[]): void {
     // A listener of a loss may have released other leases, or renewed them. Leases beyond one
     // batch stay due, so that the event loop has its turn before they are sent.
-    const due = found.filter((lease) => lease.open && !lease.inFlight).slice(0, BATCH);
+    const due = found.filter((lease) => lease.open && !lease.pendingRequest).slice(0, BATCH);
     const together = this.store.renewMany ? due.filter((lease) => !lease.alone) : [];
     if (together.length > 0) void this.#renewTogether(together);
-    for (const lease of due) if (!lease.inFlight) void this.#renewAlone(lease);
+    for (const lease of due) if (!lease.pendingRequest) void this.#renewAlone(lease);
   }
 
   /**
@@ -100,7 +100,7 @@ export class LeaseRenewer {
    * @throws LockLostError, LockStoreError
    */
   async extend(lease: Lease, ttl: number): Promise<void> {
-    while (lease.inFlight) await lease.inFlight;
+    while (lease.pendingRequest) await lease.pendingRequest;
     lease.noticeSleep(timeAsleep(this.clock));
     if (lease.open && this.clock.now() >= lease.deadline) this.#lose(lease);
     const error = lease.open ? await this.#renewAlone(lease, ttl) : undefined;
@@ -136,7 +136,7 @@ export class LeaseRenewer {
     const limit = Math.min(...leases.map((lease) => Math.min(lease.requestLimit, lease.deadline - now)));
     let unanswered = false;
     const ended = (error?: LockError): LockError | undefined => {
-      for (const lease of leases) if (lease.inFlight === inFlight) lease.inFlight = undefined;
+      for (const lease of leases) if (lease.pendingRequest === pending) lease.pendingRequest = undefined;
       for (const lease of leases) this.#ended(lease, error, unanswered && leases.length > 1);
       return error;
     };
@@ -147,13 +147,13 @@ export class LeaseRenewer {
       send,
       answered: (outcomes) =>
         leases.forEach((lease, i) => this.#answered(lease, outcomes[i] ?? 'unknown', notes[i])),
-      failed: (error, over) => {
-        unanswered = !over;
-        if (over) for (const note of notes) note(mayBeCarriedOut(error) ? 'unknown' : 'refused');
+      failed: (error, final) => {
+        unanswered = !final;
+        if (final) for (const note of notes) note(mayBeCarriedOut(error) ? 'unknown' : 'refused');
       },
     }).then(() => ended(), ended);
-    const inFlight = settled.then(() => undefined);
-    for (const lease of leases) lease.inFlight = inFlight;
+    const pending = settled.then(() => undefined);
+    for (const lease of leases) lease.pendingRequest = pending;
     return settled;
   }
 

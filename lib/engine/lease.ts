@@ -78,9 +78,10 @@ export class Lease {
   readonly sessionBound: boolean;
 
   /**
-   * The renewal in flight. It resolves when it was answered or given up, and never rejects.
+   * The renewal in flight, or the transaction that takes the place of renewals. It resolves
+   * when the renewal was answered or given up, or the transaction has ended, and never rejects.
    */
-  inFlight: Promise<void> | undefined;
+  pendingRequest: Promise<void> | undefined;
   /** The release, from its beginning on. */
   released: Promise<unknown> | undefined;
   /** Another process has the lease now: a late answer must not release it. */
@@ -100,8 +101,8 @@ export class Lease {
   outlasts = false;
   /** When it is next renewed. */
   renewAt: number;
-  /** Called once, when the lease is lost. */
-  onLost: ((error: LockLostError) => void) | undefined;
+  /** Called once, when the lease is lost. The keeper then calls the `onLost` of the user. */
+  onLoss: ((error: LockLostError) => void) | undefined;
   /** Called when the clocks put the lease in doubt, so that it is renewed at once. */
   onDoubt: (() => void) | undefined;
 
@@ -203,7 +204,7 @@ export class Lease {
 
   /** When the renewer has to check the lease again. */
   get wakeAt(): number {
-    return this.inFlight ? this.#deadline : Math.min(this.renewAt, this.#deadline);
+    return this.pendingRequest ? this.#deadline : Math.min(this.renewAt, this.#deadline);
   }
 
   /**
@@ -246,7 +247,7 @@ export class Lease {
     if (this.#loss) return;
     this.#state = 'lost';
     this.#loss = new LockLostError(this.key, this.fencingToken, reason);
-    this.onLost?.(this.#loss);
+    this.onLoss?.(this.#loss);
   }
 
   /** The error for the holder of a lease that is in doubt, and not lost yet. */

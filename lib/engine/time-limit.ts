@@ -31,9 +31,10 @@ export interface LimitedRequest<T> extends RequestDescription {
    * Learns of the failure as the store reported it, also when the limit has passed by then,
    * and of what `answered` throws. It may not throw.
    *
-   * @param over `false` when the limit has passed: then the answer may still come
+   * @param final `true` if the store has answered with an error; `false` if the limit passed
+   * first, so an answer may still arrive
    */
-  failed?(error: unknown, over: boolean): void;
+  failed?(error: unknown, final: boolean): void;
 }
 
 /**

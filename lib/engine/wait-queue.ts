@@ -7,7 +7,7 @@ import type { WaitLimits } from '../options/module.settings.js';
  * Has a holder release its lock to a waiter. Resolves to the lease that the waiter gets.
  * `unknown`: the release failed, and the store may still carry it out. Never rejects.
  */
-export type ReleaseToWaiter = (holder: Lease, outcome: LockOutcome) => Promise<Lease | 'refused' | 'unknown'>;
+export type TakeOver = (holder: Lease, outcome: LockOutcome) => Promise<Lease | 'refused' | 'unknown'>;
 
 /** A limit that is reached. */
 export interface Full {
@@ -130,7 +130,7 @@ export class WaitQueues {
    * Releases the lock to the first waiter; `undefined` when it is the turn of other
    * processes.
    */
-  firstAfter({ storeKey, series }: Lease): ReleaseToWaiter | undefined {
+  firstAfter({ storeKey, series }: Lease): TakeOver | undefined {
     return series < LONGEST_SERIES ? this.#queues.get(storeKey)?.first?.takeOver : undefined;
   }
 
@@ -149,7 +149,7 @@ export class WaitQueues {
 /** A call that waits for a key, in the queue of that key. */
 export class Waiter {
   /** Has a holder release its lock to this waiter, while the waiter can take it. */
-  takeOver: ReleaseToWaiter | undefined;
+  takeOver: TakeOver | undefined;
   #proceed: (() => void) | undefined;
   #woken = false;
   #wakeOnFailure: (() => void) | undefined;
@@ -212,9 +212,9 @@ export class Waiter {
    *
    * @param takeOver how a holder does that; `undefined` when it cannot
    */
-  async pause(ms: number, takeOver?: ReleaseToWaiter): Promise<Lease | undefined> {
+  async pause(ms: number, takeOver?: TakeOver): Promise<Lease | undefined> {
     if (this.#woken) return undefined;
-    let takingOver: ReturnType<ReleaseToWaiter> | undefined;
+    let takingOver: ReturnType<TakeOver> | undefined;
     this.takeOver =
       takeOver &&
       (async (holder, outcome) => {

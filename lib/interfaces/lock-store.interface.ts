@@ -129,6 +129,9 @@ export type LockAcquireResult =
       queued?: boolean;
     };
 
+/** The answer to an acquisition that does not get the lock. @publicApi */
+export type Refusal = Extract<LockAcquireResult, { acquired: false }>;
+
 /**
  * The port that every store implements: three operations. Each is atomic, and decides by the
  * store's own clock.

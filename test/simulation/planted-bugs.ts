@@ -207,7 +207,7 @@ const inRequests: PlantedBug[] = [
   {
     name: 'a release does not wait for the renewal on its way',
     seenIn: 'django-database-locks, Redisson',
-    edits: [{ file: RELEASER, from: 'if (lease.inFlight) await lease.inFlight;', to: '' }],
+    edits: [{ file: RELEASER, from: 'if (lease.pendingRequest) await lease.pendingRequest;', to: '' }],
   },
   {
     name: 'each attempt that is sent again has a new owner',
@@ -329,8 +329,8 @@ const inLoops: PlantedBug[] = [
     edits: [
       {
         file: RENEWER,
-        from: 'unanswered = !over;',
-        to: 'unanswered = !over; void Promise.reject(error);',
+        from: 'unanswered = !final;',
+        to: 'unanswered = !final; void Promise.reject(error);',
       },
     ],
   },

@@ -1,4 +1,4 @@
-import type { LockAcquireResult, RefusalReason } from '../../interfaces/lock-store.interface.js';
+import type { Refusal, RefusalReason } from '../../interfaces/lock-store.interface.js';
 import { recordOf, type KeyState } from './key-state.js';
 
 /**
@@ -28,9 +28,6 @@ export interface Conditions {
    */
   failOver: number | null;
 }
-
-/** The answer to an attempt that does not get the key. */
-export type Refusal = Extract<LockAcquireResult, { acquired: false }>;
 
 /** The attempt collided with others: nothing was changed, and the holder is not known. */
 export const CONTENTION: Refusal = { acquired: false, reason: 'contention' };

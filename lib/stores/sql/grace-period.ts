@@ -1,4 +1,4 @@
-import type { Refusal } from '../shared/conditions.js';
+import type { Refusal } from '../../interfaces/lock-store.interface.js';
 import type { HolderRow } from './lock-row.js';
 
 /**

@@ -1,11 +1,10 @@
 import type { LockOutcome } from '../../interfaces/lock-record.interface.js';
-import type { LockAcquireResult } from '../../interfaces/lock-store.interface.js';
+import type { LockAcquireResult, Refusal } from '../../interfaces/lock-store.interface.js';
 import {
   CONTENTION,
   ignoredTick,
   refusalOf as refusalByState,
   type Conditions,
-  type Refusal,
 } from '../shared/conditions.js';
 import type { KeyState, RunState } from '../shared/key-state.js';
 

@@ -1,9 +1,9 @@
 import type {
   LeaseRenewal,
   LockAcquireResult,
+  Refusal,
   RenewalOutcome,
 } from '../../interfaces/lock-store.interface.js';
-import type { Refusal } from '../shared/conditions.js';
 import type { LeaseRequest, Release, ReleaseToWaiter } from '../shared/requests.js';
 import type { LockRow, RowRefusal } from './lock-row.js';
 import type { LockTable } from './lock-table.ddl.js';

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import { CONTENTION, type Refusal } from '../../shared/conditions.js';
+import type { Refusal } from '../../../interfaces/lock-store.interface.js';
+import { CONTENTION } from '../../shared/conditions.js';
 import type { Release } from '../../shared/requests.js';
 import { inTime, OPERATION_LIMIT } from '../../shared/operation-limit.js';
 import { GRACE_LABEL } from '../grace-period.js';
