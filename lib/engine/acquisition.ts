@@ -13,7 +13,7 @@ import {
 import type { Lock } from '../lock.js';
 import { storeTtl } from '../options/lease-timing.js';
 import type { LockCall } from '../options/lock-call.js';
-import { mayBeCarriedOut } from './retry.js';
+import { mayBeCarriedOut } from './retry-pause.js';
 import { requestLimitOf } from './time-limit.js';
 import type { TakeOver, Waiter } from './wait-queue.js';
 
@@ -190,12 +190,12 @@ export class Acquisition {
     keeper.inFlight.begin();
     try {
       if (!store.sessionBound)
-        return await this.#attempts.make(this.#requestLimit(left), {
+        return await this.#attempts.attempt(this.#requestLimit(left), {
           waiting: left > 0 && store.notifiesWaiters === true,
         });
       // The server waits. This is the only connection of the process that waits for the key.
       const limit = this.call.settings.wait > 0 ? OVERTIME : undefined;
-      return await this.#attempts.make(limit, { wait: Math.max(0, left) });
+      return await this.#attempts.attempt(limit, { wait: Math.max(0, left) });
     } catch (error) {
       if (!(error instanceof LockStoreError)) throw error;
       this.#publishFailure(error);

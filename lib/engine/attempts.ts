@@ -12,7 +12,7 @@ import { LockError, LockNotAcquiredError, LockStoreError } from '../lock.errors.
 import type { LockEventPublisher } from '../lock.events.js';
 import type { LockCall } from '../options/lock-call.js';
 import { storeTtl } from '../options/lease-timing.js';
-import { mayBeCarriedOut, pauseBeforeRetry } from './retry.js';
+import { mayBeCarriedOut, pauseBeforeRetry } from './retry-pause.js';
 import { answerWithin, requestLimitOf } from './time-limit.js';
 
 /** The lock that the attempts of one call are for. */
@@ -30,8 +30,8 @@ export interface AttemptEngine {
   readonly keeper: { free(storeKey: string, owner: string): void };
 }
 
-/** Sends one attempt. `resend`: it repeats one of this owner whose outcome is unknown. */
-type SendAttempt = (owner: string, timeout: number, resend: boolean) => Promise<LockAcquireResult>;
+/** Sends one request. `resend`: an earlier request of this owner has an unknown outcome. */
+type SendRequest = (owner: string, timeout: number, resend: boolean) => Promise<LockAcquireResult>;
 
 const COLLISIONS = 3;
 /**
@@ -45,10 +45,12 @@ const RETRY_PAUSE = 50;
 /**
  * The attempts of one call.
  *
- * Each attempt has an owner id of its own. When its outcome is unknown, because the connection
- * broke or no answer came in time, the store may have granted the lock. Only a request with
- * the same id can find that out, so the next attempt keeps the id. When the call ends without
- * the lock, whatever may have been granted is released.
+ * An attempt sends requests until the lock is granted or refused, or the outcome stays
+ * unknown. A request is sent once, with one owner id: a new one each time, unless the outcome
+ * of the last request is unknown, because the connection broke or no answer came in time. Then
+ * the store may have granted the lock. Only a request with the same id can find that out, so
+ * the next request keeps the id, also in the next attempt. When the call ends without the
+ * lock, whatever may have been granted is released.
  */
 export class Attempts {
   #owner = '';
@@ -66,15 +68,15 @@ export class Attempts {
   ) {}
 
   /**
-   * Makes one attempt. Collisions with other transactions are repeated at once, and requests
-   * whose outcome is unknown after a pause.
+   * Makes one attempt. After a collision with other transactions the next request is sent at
+   * once, and after an unknown outcome it is sent after a pause.
    *
-   * @param limit milliseconds for all of that, besides the time for which the store waits
+   * @param limit milliseconds for all requests, besides the time for which the store waits
    * @param wait milliseconds to wait on the server, for stores that do
    * @param waiting whether another attempt may follow, for stores that notify waiters
    * @throws LockStoreError
    */
-  async make(
+  async attempt(
     limit = requestLimitOf(this.settings.ttl),
     { wait = 0, waiting = false } = {},
   ): Promise<Lease | Refusal> {
@@ -113,7 +115,7 @@ export class Attempts {
 
   /**
    * Whether a holder in this process may release the lock to this call. It may not while the
-   * store may still grant the lock because of an earlier attempt.
+   * store may still grant the lock because of an earlier request.
    */
   get canTakeOver(): boolean {
     const { once, sessionBound } = this.settings;
@@ -121,7 +123,7 @@ export class Attempts {
   }
 
   /**
-   * Makes one attempt through the holder in this process, which releases the lock to this
+   * Makes one attempt, of one request: the holder in this process releases the lock to this
    * call.
    *
    * @throws LockStoreError
@@ -143,7 +145,7 @@ export class Attempts {
   }
 
   /** @param holder the owner id of the holder that releases the lock to this call */
-  async #send(limit: number, holder: string | undefined, send: SendAttempt): Promise<Lease | Refusal> {
+  async #send(limit: number, holder: string | undefined, send: SendRequest): Promise<Lease | Refusal> {
     const { clock } = this.engine;
     const resend = this.#mayHold;
     const owner = resend ? this.#owner : (this.#owner = randomUUID());

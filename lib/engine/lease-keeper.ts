@@ -137,9 +137,12 @@ export class LeaseKeeper implements LockKeeper {
     return this.#releaser.releaseOwned(storeKey, owner);
   }
 
-  /** Releases, in the background, what the store may have granted to this owner. */
+  /**
+   * Releases, in the background, what the store may have granted to this owner. No caller
+   * could do anything about a failure: the lease then ends with its ttl.
+   */
   free(storeKey: string, owner: string): void {
-    this.#releaser.free(storeKey, owner);
+    this.inFlight.track(this.#releaser.free(storeKey, owner)).catch(() => {});
   }
 
   async transaction<T>(lease: Lease, work: (context: unknown) => Promise<T>): Promise<T> {

@@ -9,7 +9,7 @@ import { LockStoreError } from '../lock.errors.js';
 import type { LockEventPublisher } from '../lock.events.js';
 import type { Lock } from '../lock.js';
 import type { LockSettings } from '../options/lock.settings.js';
-import { pauseBeforeRetry } from './retry.js';
+import { pauseBeforeRetry } from './retry-pause.js';
 import { answerWithin, asLockError, requestLimitOf } from './time-limit.js';
 import type { WaitQueues } from './wait-queue.js';
 
@@ -145,15 +145,11 @@ export class LeaseReleaser {
   }
 
   /**
-   * Releases, in the background, what the store may have granted to an owner that is not
-   * needed now. If that fails, the lease ends with its ttl.
+   * Releases what the store may have granted to an owner that is not needed now.
+   *
+   * @throws LockError: then the lease ends with its ttl
    */
-  free(storeKey: string, owner: string): void {
-    // There is no caller who could do anything about a failure.
-    this.inFlight.track(this.#free(storeKey, owner)).catch(() => {});
-  }
-
-  async #free(storeKey: string, owner: string): Promise<void> {
+  async free(storeKey: string, owner: string): Promise<void> {
     const { store, clock, queues } = this.engine;
     const until = clock.now() + requestLimitOf(Infinity);
     for (let sent = 1; ; sent++) {

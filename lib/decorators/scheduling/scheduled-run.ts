@@ -21,6 +21,11 @@ const LEAST_AHEAD = 10_000;
  * the run.
  */
 const RECORD_TTL = 10_000;
+/**
+ * The shortest `stealAfter`, in milliseconds: a record is stolen at once. The lock of the
+ * method is held when a tick is recorded, so an earlier run has ended, or has lost the lock.
+ */
+const STEAL_AT_ONCE = 1;
 
 /** What the store records for a firing, so that only one of all instances runs it. */
 export function onceIn(
@@ -111,8 +116,9 @@ class TickRecord {
   }
 
   /**
-   * Whether the tick has run already, or may not be repeated. Checked first, so that a tick
-   * that is done leaves the lock alone.
+   * Whether the tick has run already, or may not be repeated. This check comes first only so
+   * that a tick that is done does not acquire the lock; the store decides in the request that
+   * records the tick, with the same rule.
    */
   async #isDone(): Promise<boolean> {
     const { once } = this.call;
@@ -126,16 +132,18 @@ class TickRecord {
   }
 
   /**
-   * Records the tick while the lock is held. It takes over the record of a run that has not
-   * finished it, since that run has ended.
+   * Records the tick while the lock is held. If an earlier run has left its record unfinished,
+   * the record is stolen from it, see {@link STEAL_AT_ONCE}.
    */
   async #begin(): Promise<LockNotAcquiredError | undefined> {
     const { call, engine, storeKey } = this;
     const { key, job, once } = call;
     const { label } = call.settings;
-    const lease = { key, storeKey, ttl: RECORD_TTL, renewEvery: false as const, label, stealAfter: 1, once };
-    const attempts = new Attempts(lease, engine);
-    const answer = await attempts.make().catch((error: unknown) => {
+    const attempts = new Attempts(
+      { key, storeKey, ttl: RECORD_TTL, renewEvery: false, label, stealAfter: STEAL_AT_ONCE, once },
+      engine,
+    );
+    const answer = await attempts.attempt().catch((error: unknown) => {
       attempts.abandon(); // a grant that comes later must not count as a run of the tick
       throw error;
     });

@@ -20,8 +20,8 @@ export interface RetryLimits {
 }
 
 /**
- * Pauses before a request is sent again whose outcome is unknown. A request that succeeds
- * costs nothing more, since this is called after a failure only.
+ * Decides after a failure whether a request is sent again, and pauses before that. The loop
+ * that sends it stands in the caller, so a request that succeeds at once costs nothing more.
  *
  * @param sent how often the request was sent
  * @throws the failure, if the request is not to be sent again
