@@ -41,6 +41,10 @@ import { MongoTransactions, watchTransaction } from './mongo-transactions.js';
 import * as update from './lock-updates.js';
 import { readStoreOptions, type AnyCollection, type MongoLockStoreOptions } from './mongo-store.options.js';
 
+/**
+ * The engine renews no more leases at once, but an application may also call the store
+ * directly.
+ */
 const BATCH = 500;
 
 /**
