@@ -4,7 +4,11 @@ import { OPERATION_LIMIT } from '../shared/operation-limit.js';
 import type { ChangeResult, PurgedSlice } from './lock-statements.js';
 import { unlessCollided, type LockOperations } from './lock-operations.js';
 
-const BATCH = 500; // much larger ones stall other writers
+/**
+ * Much larger batches stall other writers. The engine renews no more leases at once, but an
+ * application may also call the store directly.
+ */
+const BATCH = 500;
 
 /**
  * Renews in batches of 500, where the database can leave out locked rows. The leases of a
@@ -19,10 +23,10 @@ export async function renewLeases(
   for (const { ttl } of leases) operations.expectTtl(ttl);
   for (let start = 0; start < leases.length; start += BATCH) {
     const batch = leases.slice(start, start + BATCH);
+    const owners = batch.map(({ owner }) => owner);
     const renewal = operations.run(
-      `renew ${batch.length} locks`,
+      { doing: `renew ${batch.length} locks`, timeout, owners },
       async ({ statements }, run) => statements.renewMany?.(run, batch),
-      { timeout, owners: batch.map(({ owner }) => owner) },
     );
     const unknown = batch.map((): RenewalOutcome => 'unknown');
     const renewed = await unlessCollided(renewal, unknown);
@@ -65,10 +69,9 @@ export async function renewLease(
   timeout?: number,
 ): Promise<boolean> {
   operations.expectTtl(lease.ttl);
-  const result = await operations.insist<ChangeResult>(
-    `renew "${key}"`,
-    ({ statements }, run) => statements.renew(run, lease),
-    { timeout, owners: [lease.owner] },
+  const operation = { doing: `renew "${key}"`, timeout, owners: [lease.owner] };
+  const result = await operations.insist<ChangeResult>(operation, ({ statements }, run) =>
+    statements.renew(run, lease),
   );
   return result === 'done';
 }
@@ -84,8 +87,9 @@ export async function purgeKeys(
   let purged = 0;
   for (let after = ''; ;) {
     const startedAt = performance.now();
-    const slice = await operations.insist<PurgedSlice>('purge unused keys', ({ statements }, run) =>
-      statements.purge(run, { prefix, after, olderThan }),
+    const slice = await operations.insist<PurgedSlice>(
+      { doing: 'purge unused keys' },
+      ({ statements }, run) => statements.purge(run, { prefix, after, olderThan }),
     );
     purged += slice.purged;
     if (!slice.last?.startsWith(prefix)) return purged; // keys that start alike stand together

@@ -12,10 +12,10 @@ import type {
   Run,
 } from './lock-statements.js';
 import { nameOf, type LockTable } from './lock-table.ddl.js';
-import { assertRights, missingRight, prepareTable, replaceTable } from './lock-table.js';
+import { assertRights, missingRight, prepareTable, TableReplacement } from './lock-table.js';
 import { warnOfLostCommits } from './server-checks.js';
 import type { OpenExecutor, SqlExecutor, Warn } from './sql-executor.js';
-import { SqlOpening } from './sql-opening.js';
+import { SqlOpening, type Operation } from './sql-opening.js';
 import type { SqlStoreSettings } from './sql-store.options.js';
 import {
   CollisionError,
@@ -33,12 +33,10 @@ import {
  */
 type Work<T> = (database: LockDatabase, run: Run, before: T | undefined) => Promise<T>;
 
-/** What an operation may take besides its work. */
-export interface OperationOptions {
-  /** Milliseconds for everything after the opening of the database. */
+/** An operation on the lock table, with its limit. */
+export interface LockOperation extends Operation {
+  /** Milliseconds for everything after the opening of the database. By default 10 s. */
   timeout?: number | undefined;
-  /** The owner ids that the work uses, which no error may show. */
-  owners?: readonly string[];
 }
 
 /** Milliseconds for which a change of a row that another session has locked is repeated. */
@@ -54,8 +52,7 @@ export class LockOperations {
   /** Of the last opening. */
   private executor: SqlExecutor | undefined;
   private database: LockDatabase | undefined;
-  private vanished = false;
-  private replacing: Promise<void> | undefined;
+  private readonly replacement: TableReplacement;
 
   constructor(
     openExecutor: OpenExecutor,
@@ -63,6 +60,7 @@ export class LockOperations {
     private readonly onReleased: OnReleased,
     private readonly warn: Warn,
   ) {
+    this.replacement = new TableReplacement(settings.autoCreate, warn);
     this.opening = new SqlOpening('open the lock store', openExecutor, (executor) => this.prepare(executor));
   }
 
@@ -83,7 +81,7 @@ export class LockOperations {
 
   async open(): Promise<void> {
     await this.opening.start();
-    await this.opening.run(`write to the table ${nameOf(this.table)}`, assertRights);
+    await this.opening.withDatabase({ doing: `write to the table ${nameOf(this.table)}` }, assertRights);
   }
 
   async close(): Promise<void> {
@@ -94,29 +92,21 @@ export class LockOperations {
    * Runs an operation once; again only if the table has vanished, or the connection was
    * unusable.
    *
-   * @param doing for messages, such as `acquire "nightly-report"`
    * @throws CollisionError when sessions were in each other's way
    */
-  async run<T>(
-    doing: string,
-    work: Work<T>,
-    { timeout = OPERATION_LIMIT, owners }: OperationOptions = {},
-  ): Promise<T> {
-    return this.opening.run(
-      doing,
-      async (database) => {
-        const until = performance.now() + timeout;
-        const attempt = (limit: number) =>
-          database.connections.use<T>(limit, (run, before) => work(database, run, before));
-        if (this.vanished) await this.replace(database);
-        return attempt(timeout).catch(async (error: unknown) => {
-          if (!isMissingTable(error, database.table.table)) throw error;
-          await this.replace(database);
-          return attempt(until - performance.now());
-        });
-      },
-      owners,
-    );
+  async run<T>(operation: LockOperation, work: Work<T>): Promise<T> {
+    const { timeout = OPERATION_LIMIT } = operation;
+    return this.opening.withDatabase(operation, async (database) => {
+      const until = performance.now() + timeout;
+      const attempt = (limit: number) =>
+        database.connections.use<T>(limit, (run, before) => work(database, run, before));
+      if (this.replacement.isDue) await this.replacement.make(database, this.longestTtl);
+      return attempt(timeout).catch(async (error: unknown) => {
+        if (!isMissingTable(error, database.table.table)) throw error;
+        await this.replacement.make(database, this.longestTtl);
+        return attempt(until - performance.now());
+      });
+    });
   }
 
   /**
@@ -128,43 +118,32 @@ export class LockOperations {
   }
 
   /** Changes one row; `false` if there was nothing to change. */
-  async change(doing: string, work: Work<ReleaseResult>): Promise<boolean> {
-    return (await this.release(doing, work)) === 'done';
+  async change(operation: LockOperation, work: Work<ReleaseResult>): Promise<boolean> {
+    return (await this.release(operation, work)) === 'done';
   }
 
   /**
    * Releases a key. If a repetition on another connection finds nothing to change, the
    * transaction on the connection before was committed, so its result counts.
    */
-  async release(
-    doing: string,
-    work: Work<ReleaseResult>,
-    options?: OperationOptions,
-  ): Promise<ReleaseResult> {
-    return this.insist<ReleaseResult>(
-      doing,
-      async (database, run, before) => {
-        const result = await work(database, run, before);
-        return result === 'gone' && before !== undefined && before !== 'locked' ? before : result;
-      },
-      options,
-    );
+  async release(operation: LockOperation, work: Work<ReleaseResult>): Promise<ReleaseResult> {
+    return this.insist<ReleaseResult>(operation, async (database, run, before) => {
+      const result = await work(database, run, before);
+      return result === 'gone' && before !== undefined && before !== 'locked' ? before : result;
+    });
   }
 
   /**
    * Repeats what ran into a locked row, or collided with other sessions. No connection is held
    * in the pauses, which grow.
    */
-  async insist<T>(
-    doing: string,
-    work: Work<T | 'locked'>,
-    { timeout = OPERATION_LIMIT, owners }: OperationOptions = {},
-  ): Promise<T> {
+  async insist<T>(operation: LockOperation, work: Work<T | 'locked'>): Promise<T> {
+    const { doing, timeout = OPERATION_LIMIT } = operation;
     const startedAt = performance.now();
     const patience = Math.min(ROW_PATIENCE, timeout / 2);
     let limit = timeout;
     for (let pause = 10; ; pause = Math.min(pause * 2, LONGEST_PAUSE)) {
-      const attempt = this.run(doing, work, { timeout: limit, owners });
+      const attempt = this.run({ ...operation, timeout: limit }, work);
       const result = await unlessCollided<T | 'locked'>(attempt, 'locked');
       if (result !== 'locked') return result;
       const left = startedAt + patience - performance.now();
@@ -199,25 +178,22 @@ export class LockOperations {
    */
   async guard(transaction: unknown, request: GuardRequest): Promise<boolean> {
     const doing = `guard "${request.key}" in a transaction`;
-    return this.opening.run(
-      doing,
-      async ({ transactions, statements }, { description }) => {
-        const result = await transactions.within(transaction, doing, async (run) =>
-          statements.guard(run, request).catch(changedIfStale),
+    const operation = { doing, owners: [request.owner] };
+    return this.opening.withDatabase(operation, async ({ transactions, statements }, { description }) => {
+      const result = await transactions.within(transaction, doing, async (run) =>
+        statements.guard(run, request).catch(changedIfStale),
+      );
+      if (result === 'snapshot')
+        throw new LockError(
+          `Could not ${doing}: at its isolation level a renewal since it began would look like a loss. Begin it at READ COMMITTED, or run the work in lock.transaction().`,
         );
-        if (result === 'snapshot')
-          throw new LockError(
-            `Could not ${doing}: at its isolation level a renewal since it began would look like a loss. Begin it at READ COMMITTED, or run the work in lock.transaction().`,
-          );
-        if (result === 'changed')
-          throw new LockStoreError(
-            `Could not ${doing}: in ${description} others have written since the transaction began, as by a renewal of the lock. Run the work in lock.transaction(), which is prepared for that.`,
-            { transient: true },
-          );
-        return result === 'held';
-      },
-      [request.owner],
-    );
+      if (result === 'changed')
+        throw new LockStoreError(
+          `Could not ${doing}: in ${description} others have written since the transaction began, as by a renewal of the lock. Run the work in lock.transaction(), which is prepared for that.`,
+          { transient: true },
+        );
+      return result === 'held';
+    });
   }
 
   /** Reports whether the caller's transaction, which a guard has used, is still open. */
@@ -240,19 +216,6 @@ export class LockOperations {
     this.executor = executor;
     this.database = database;
     return database;
-  }
-
-  /**
-   * Creates the table again after it has vanished. All operations that notice it wait for the
-   * same replacement.
-   */
-  private async replace(database: LockDatabase): Promise<void> {
-    this.vanished = true;
-    this.replacing ??= replaceTable(database, this.settings.autoCreate, this.longestTtl, this.warn).finally(
-      () => (this.replacing = undefined),
-    );
-    await this.replacing;
-    this.vanished = false;
   }
 }
 

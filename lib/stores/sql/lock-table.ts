@@ -154,6 +154,32 @@ export function missingRight(table: LockTable, denied: unknown): LockStoreError 
   );
 }
 
+/** Creates the lock table again after it has vanished. */
+export class TableReplacement {
+  /** Whether the table has vanished and no replacement has succeeded since. */
+  isDue = false;
+  private replacing: Promise<void> | undefined;
+
+  constructor(
+    private readonly autoCreate: boolean,
+    private readonly warn: Warn,
+  ) {}
+
+  /**
+   * All operations that notice the loss of the table wait for the same replacement.
+   *
+   * @param longest milliseconds for which holders may still believe in locks of the old table
+   */
+  async make(database: LockDatabase, longest: number): Promise<void> {
+    this.isDue = true;
+    this.replacing ??= replaceTable(database, this.autoCreate, longest, this.warn).finally(
+      () => (this.replacing = undefined),
+    );
+    await this.replacing;
+    this.isDue = false;
+  }
+}
+
 /**
  * Creates the table again, or expects a migration to have done so, and lets no key be granted
  * before the longest ttl has passed.
@@ -161,7 +187,7 @@ export function missingRight(table: LockTable, denied: unknown): LockStoreError 
  * @param longest milliseconds
  * @throws LockStoreError if the table is missing and `autoCreate` is off
  */
-export async function replaceTable(
+async function replaceTable(
   database: LockDatabase,
   autoCreate: boolean,
   longest: number,

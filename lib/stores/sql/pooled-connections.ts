@@ -20,9 +20,10 @@ const SERVER_TRIES = 3;
  * Borrows a connection of the client's pool for each operation; never the caller's, whose
  * rollback would undo the lock.
  *
- * The application may have left a connection in a transaction. So the status in each answer
- * decides whether the answer counts: an earlier check would miss a BEGIN that is still on its
- * way.
+ * The application may have left a connection in a transaction. So each statement runs first,
+ * and the status in its answer decides whether the result counts. If the status is bad, the
+ * result is discarded, the connection is rolled back and closed, and the operation is repeated
+ * on another one. An earlier check would miss a BEGIN that is still on its way.
  */
 export class PooledConnections<Connection> implements SqlConnections {
   constructor(
@@ -57,7 +58,7 @@ export class PooledConnections<Connection> implements SqlConnections {
   async look(sql: string): Promise<Answer> {
     const timeLimit = new TimeLimit(OPERATION_LIMIT);
     try {
-      return await this.borrow(timeLimit, (connection) => this.driver.run(connection, sql));
+      return await this.borrow(timeLimit, (connection) => this.driver.send(connection, sql));
     } finally {
       timeLimit.end();
     }
@@ -66,7 +67,7 @@ export class PooledConnections<Connection> implements SqlConnections {
   private attempt<T>(timeLimit: TimeLimit, work: (run: Run) => Promise<T>): Promise<Outcome<T>> {
     return this.borrow(timeLimit, async (connection) => {
       const statements = new Statements(this.driver, connection);
-      const outcome = await statements.outcomeOf(work(statements.run));
+      const outcome = await statements.outcomeOf(work(statements.send));
       if (outcome.fault) await discard(this.driver, connection);
       return outcome;
     });
@@ -142,7 +143,7 @@ export class PooledTransactions<Connection> implements SqlTransactions {
     const connection = await inTime(this.executor.connectionOf(transaction, doing));
     try {
       return await inTime(
-        work((sql, values) => this.driver.run(connection, sql, values, { inTransaction: true })),
+        work((sql, values) => this.driver.send(connection, sql, values, { inTransaction: true })),
       );
     } catch (error) {
       // What was not answered may still be carried out: the transaction must not be committed.
@@ -159,7 +160,7 @@ export class PooledTransactions<Connection> implements SqlTransactions {
  */
 async function discard<Connection>(driver: SqlDriver<Connection>, connection: Connection): Promise<void> {
   try {
-    await driver.run(connection, 'ROLLBACK');
+    await driver.send(connection, 'ROLLBACK');
   } catch {
     // Closing the connection rolls back too, a little later.
   } finally {
@@ -188,10 +189,10 @@ class Statements<Connection> {
     private readonly connection: Connection,
   ) {}
 
-  readonly run: Run = async (sql, values, name) => {
+  readonly send: Run = async (sql, values, name) => {
     if (this.#fault) throw new UnusableConnectionError(this.#fault);
     try {
-      const answer = await this.driver.run(this.connection, sql, values, { name });
+      const answer = await this.driver.send(this.connection, sql, values, { name });
       if (!faultShownBy(this.#failure?.error)) this.#failure = undefined;
       this.#fault = answer.fault;
       return answer;

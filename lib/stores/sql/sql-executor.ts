@@ -89,10 +89,10 @@ export interface SqliteFile {
   readonly inTransaction: boolean;
 }
 
-/** Runs statements on the connections of one driver: pg or mysql2. */
+/** Sends statements on the connections of one driver: pg or mysql2. */
 export interface SqlDriver<Connection> {
-  /** Runs a prepared statement when there are values, else plain text. */
-  run(
+  /** Sends a prepared statement when there are values, else plain text. */
+  send(
     connection: Connection,
     sql: string,
     values?: readonly unknown[],

@@ -38,11 +38,14 @@ import {
 import { acquireKey } from './acquire-key.js';
 import { purgeKeys, renewLease, renewLeases } from './batches.js';
 import type { LockDatabase, OnReleased, ReleaseResult, Run } from './lock-statements.js';
-import { LockOperations, unlessCollided, type OperationOptions } from './lock-operations.js';
+import { LockOperations, unlessCollided, type LockOperation } from './lock-operations.js';
 import { stateOf } from './lock-row.js';
 import { nameOf } from './lock-table.ddl.js';
 import type { OpenExecutor, Warn } from './sql-executor.js';
 import type { SqlStoreSettings } from './sql-store.options.js';
+
+/** Releases a key on one connection. */
+type ReleaseWork = (database: LockDatabase, run: Run) => Promise<ReleaseResult>;
 
 /**
  * Keeps locks as rows of a table in PostgreSQL (12 or newer), MySQL (5.6), MariaDB (10.3) or
@@ -115,7 +118,9 @@ export class SqlLockStore<Transaction = unknown>
   }
 
   async readClock(): Promise<number> {
-    return this.operations.run('read the clock', ({ statements }, run) => statements.readClock(run));
+    return this.operations.run({ doing: 'read the clock' }, ({ statements }, run) =>
+      statements.readClock(run),
+    );
   }
 
   async acquire(
@@ -128,15 +133,12 @@ export class SqlLockStore<Transaction = unknown>
     const waiting = request.waiting === true && isNotifiable(key);
     this.operations.expectTtl(ttl);
     const longest = this.operations.longestTtl;
-    const result = this.operations.run<LockAcquireResult>(
-      `acquire "${key}"`,
-      (database, run, before) => {
-        // On the connection before, the grant may have been committed.
-        const resend = lease.resend || before?.acquired === true;
-        return acquireKey(database, run, { ...lease, resend, ignored: null, longest }, waiting);
-      },
-      { timeout: request.timeout, owners: [owner] },
-    );
+    const operation = { doing: `acquire "${key}"`, timeout: request.timeout, owners: [owner] };
+    const result = this.operations.run<LockAcquireResult>(operation, (database, run, before) => {
+      // On the connection before, the grant may have been committed.
+      const resend = lease.resend || before?.acquired === true;
+      return acquireKey(database, run, { ...lease, resend, ignored: null, longest }, waiting);
+    });
     return unlessCollided<LockAcquireResult>(result, CONTENTION);
   }
 
@@ -152,13 +154,10 @@ export class SqlLockStore<Transaction = unknown>
   async release(key: string, owner: string, end: ReleaseRequest = {}): Promise<boolean> {
     const release = releaseOf(key, owner, end);
     const waiting = end.waiting === true && isNotifiable(key);
-    return this.free(
-      key,
-      `release "${key}"`,
-      ({ statements, wakeUps }, run) =>
-        wakeUps ? wakeUps.release(run, release, waiting) : statements.release(run, release),
-      { waiting, timeout: end.timeout, owners: [owner] },
-    );
+    const operation = { doing: `release "${key}"`, timeout: end.timeout, owners: [owner] };
+    const work: ReleaseWork = ({ statements, wakeUps }, run) =>
+      wakeUps ? wakeUps.release(run, release, waiting) : statements.release(run, release);
+    return this.free(key, operation, work, waiting);
   }
 
   /** Does not wait for a row that another session has locked: the result is `contention`. */
@@ -171,38 +170,36 @@ export class SqlLockStore<Transaction = unknown>
     const release = releaseToWaiterOf(key, owner, next, end);
     this.operations.expectTtl(release.ttl);
     const longest = this.operations.longestTtl;
-    const granted = this.operations.run<LockAcquireResult>(
-      `release "${key}" to a waiter`,
-      async ({ statements }, run, before) => {
-        const result = await statements.releaseToWaiter(run, release);
-        if (result.acquired || !before?.acquired) return result;
-        // If the transaction on the connection before was committed, the waiter has the lock
-        // already.
-        const resend = leaseRequestOf(key, next.owner, next.ttl, { label: next.label, resend: true });
-        return statements.acquire(run, { ...resend, ignored: null, longest });
-      },
-      { timeout: end.timeout, owners: [owner, next.owner] },
-    );
+    const owners = [owner, next.owner];
+    const operation = { doing: `release "${key}" to a waiter`, timeout: end.timeout, owners };
+    const granted = this.operations.run<LockAcquireResult>(operation, async ({ statements }, run, before) => {
+      const result = await statements.releaseToWaiter(run, release);
+      if (result.acquired || !before?.acquired) return result;
+      // If the transaction on the connection before was committed, the waiter has the lock
+      // already.
+      const resend = leaseRequestOf(key, next.owner, next.ttl, { label: next.label, resend: true });
+      return statements.acquire(run, { ...resend, ignored: null, longest });
+    });
     return unlessCollided<LockAcquireResult>(granted, CONTENTION);
   }
 
   async forceRelease(key: string): Promise<boolean> {
     const stored = storedKey(key);
-    return this.free(key, `force the release of "${key}"`, ({ statements, wakeUps }, run) =>
+    return this.free(key, { doing: `force the release of "${key}"` }, ({ statements, wakeUps }, run) =>
       (wakeUps ?? statements).forceRelease(run, stored),
     );
   }
 
   /**
-   * @param options `waiting`: this process waits for the key too, and can be notified of it
+   * @param waiting whether this process waits for the key too, and can be notified of it
    */
   private async free(
     key: string,
-    doing: string,
-    work: (database: LockDatabase, run: Run) => Promise<ReleaseResult>,
-    { waiting = false, ...options }: OperationOptions & { waiting?: boolean } = {},
+    operation: LockOperation,
+    work: ReleaseWork,
+    waiting = false,
   ): Promise<boolean> {
-    const result = await this.operations.release(doing, work, options);
+    const result = await this.operations.release(operation, work);
     this.operations.wakeUps?.released(key, waiting, result);
     return result !== 'gone';
   }
@@ -218,7 +215,7 @@ export class SqlLockStore<Transaction = unknown>
 
   async inspect(key: string): Promise<LockInspection> {
     const stored = storedKey(key);
-    const row = await this.operations.run(`inspect "${key}"`, ({ statements }, run) =>
+    const row = await this.operations.run({ doing: `inspect "${key}"` }, ({ statements }, run) =>
       statements.find(run, stored),
     );
     return inspectionOf(stored, row && stateOf(row));
@@ -227,7 +224,7 @@ export class SqlLockStore<Transaction = unknown>
   async list(request: ListRequest): Promise<LockPage> {
     const { limit, ...keys } = listRequestOf(request);
     // One more lock than the page has shows that there is a next page.
-    const rows = await this.operations.run('list the locks', ({ statements }, run) =>
+    const rows = await this.operations.run({ doing: 'list the locks' }, ({ statements }, run) =>
       statements.list(run, { ...keys, limit: limit + 1 }),
     );
     const records = rows.map((row) => recordOf(stateOf(row)));
@@ -236,12 +233,16 @@ export class SqlLockStore<Transaction = unknown>
 
   async pause(key: string): Promise<boolean> {
     const stored = storedKey(key);
-    return this.operations.change(`pause "${key}"`, ({ statements }, run) => statements.pause(run, stored));
+    return this.operations.change({ doing: `pause "${key}"` }, ({ statements }, run) =>
+      statements.pause(run, stored),
+    );
   }
 
   async resume(key: string): Promise<boolean> {
     const stored = storedKey(key);
-    return this.operations.change(`resume "${key}"`, ({ statements }, run) => statements.resume(run, stored));
+    return this.operations.change({ doing: `resume "${key}"` }, ({ statements }, run) =>
+      statements.resume(run, stored),
+    );
   }
 
   async purge(request: PurgeRequest): Promise<number> {

@@ -8,6 +8,14 @@ interface Opened<Database> {
   database: Database;
 }
 
+/** What a store does on the database, as its messages show it. */
+export interface Operation {
+  /** Such as `acquire "nightly-report"`. */
+  doing: string;
+  /** The owner ids that it uses, which no error may show. */
+  owners?: readonly string[];
+}
+
 /**
  * Opens a database before its first use, and runs the operations on it. Whatever fails is an
  * error of this library.
@@ -27,14 +35,13 @@ export class SqlOpening<Database extends { close(): Promise<void> }> extends Ope
   }
 
   /**
-   * @param doing for messages, such as `acquire "nightly-report"`
-   * @param owners the owner ids that the work uses, which no error may show
+   * Opens the database if it is not open yet, and runs `work` on it.
+   *
    * @throws LockStoreError when the work fails, or the store is closed
    */
-  async run<T>(
-    doing: string,
+  async withDatabase<T>(
+    { doing, owners = [] }: Operation,
     work: (database: Database, executor: SqlExecutor) => Promise<T>,
-    owners: readonly string[] = [],
   ): Promise<T> {
     const { executor, database } = await this.get(doing);
     try {

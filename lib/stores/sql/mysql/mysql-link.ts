@@ -25,7 +25,7 @@ export async function openMysqlLink(executor: SqlExecutor, keepAlive: number): P
     await inTime(settled((done) => connection.connect(done)));
     const driver = new Mysql2Driver();
     return {
-      run: (sql) => driver.run(connection, sql),
+      send: (sql) => driver.send(connection, sql),
       quit: () => settled((done) => connection.end(done)),
       destroy,
       onEnd: (listener) => onConnectionEnd(connection, connection.stream, listener),

@@ -86,14 +86,14 @@ export class MysqlSessions implements SessionDatabase {
     const locked = await this.lock(session, name, wait, signal);
     // The clock stands still within a statement: read with the wait, it could be older than
     // the last token.
-    if (locked) await session.run(`SET @nestjs_locked_token = ${US}, @nestjs_locked = ${hex(note)}`);
-    const { rows } = await session.run(`SELECT @nestjs_locked_token AS token, ${READ_ONLY}`);
+    if (locked) await session.send(`SET @nestjs_locked_token = ${US}, @nestjs_locked = ${hex(note)}`);
+    const { rows } = await session.send(`SELECT @nestjs_locked_token AS token, ${READ_ONLY}`);
     assertWriter(rows[0]);
     return locked ? Number(rows[0]?.token) : undefined;
   }
 
   async holds(session: LockSession, { name }: ServerLock): Promise<boolean> {
-    const { rows } = await session.run(
+    const { rows } = await session.send(
       `SELECT IS_USED_LOCK('${name}') = CONNECTION_ID() AS held, ${READ_ONLY}`,
     );
     assertWriter(rows[0]);
@@ -101,7 +101,7 @@ export class MysqlSessions implements SessionDatabase {
   }
 
   async free(session: LockSession, { name }: ServerLock): Promise<boolean> {
-    const { rows } = await session.run(`SELECT RELEASE_LOCK('${name}') AS freed`);
+    const { rows } = await session.send(`SELECT RELEASE_LOCK('${name}') AS freed`);
     return Number(rows[0]?.freed) === 1;
   }
 
@@ -166,7 +166,7 @@ export class MysqlSessions implements SessionDatabase {
     for (;;) {
       const left = Math.max(0, until - performance.now());
       const seconds = this.server.mariadb ? left / 1_000 : Math.floor(left / 1_000);
-      const { rows } = await session.run(
+      const { rows } = await session.send(
         `SELECT GET_LOCK('${name}', ${seconds.toFixed(3)}) AS granted`,
         left,
       );
@@ -203,7 +203,7 @@ export class MysqlSessions implements SessionDatabase {
 
   /** Checks the session, and gives its identity. */
   private async prepare(link: SessionLink): Promise<string> {
-    const { rows: variables } = await link.run(
+    const { rows: variables } = await link.send(
       `SHOW GLOBAL VARIABLES WHERE Variable_name IN
          ('wsrep_on', 'group_replication_single_primary_mode', 'max_execution_time', 'max_statement_time')`,
     );
@@ -218,14 +218,14 @@ export class MysqlSessions implements SessionDatabase {
       );
     const unlimited = ['max_execution_time', 'max_statement_time'].filter((name) => values.has(name));
     const settings = [`wait_timeout = ${LONGEST_TIMEOUT}`, ...unlimited.map((name) => `${name} = 0`)];
-    await link.run(`SET ${settings.map((setting) => `SESSION ${setting}`).join(', ')}`);
-    const { rows } = await link.run(`SELECT CONCAT(CONNECTION_ID(), '@', ${SERVER}) AS id, ${READ_ONLY}`);
+    await link.send(`SET ${settings.map((setting) => `SESSION ${setting}`).join(', ')}`);
+    const { rows } = await link.send(`SELECT CONCAT(CONNECTION_ID(), '@', ${SERVER}) AS id, ${READ_ONLY}`);
     assertWriter(rows[0]);
     return String(rows[0]?.id);
   }
 
   private async query(sql: string, by?: LockSession): Promise<Record<string, unknown>[]> {
-    const { rows } = by ? await by.run(sql) : await this.pooled.use(OPERATION_LIMIT, (run) => run(sql));
+    const { rows } = by ? await by.send(sql) : await this.pooled.use(OPERATION_LIMIT, (run) => run(sql));
     return rows;
   }
 }

@@ -65,7 +65,7 @@ export class Mysql2Driver implements SqlDriver<Mysql2Connection> {
     this.warn = warn ?? (() => undefined);
   }
 
-  async run(connection: Mysql2Connection, sql: string, values?: readonly unknown[]): Promise<Answer> {
+  async send(connection: Mysql2Connection, sql: string, values?: readonly unknown[]): Promise<Answer> {
     if (typeof connection.execute !== 'function')
       throw new LockStoreError(
         'TypeORM has loaded the package mysql, which has no prepared statements. Install mysql2, and remove mysql or set ' +
@@ -74,7 +74,7 @@ export class Mysql2Driver implements SqlDriver<Mysql2Connection> {
     if (!values) return this.query(connection, sql);
     if (performance.now() < this.preparedFrom) return this.query(connection, withLiterals(sql, values));
     try {
-      return await this.send(connection, (callback) =>
+      return await this.withFault(connection, (callback) =>
         givesRowsAsObjects(connection)
           ? connection.execute(sql, values, callback)
           : connection.execute({ sql, values, ...ROWS_AS_OBJECTS }, callback),
@@ -109,10 +109,11 @@ export class Mysql2Driver implements SqlDriver<Mysql2Connection> {
   }
 
   private query(connection: Mysql2Connection, sql: string): Promise<Answer> {
-    return this.send(connection, (callback) => connection.query({ sql, ...ROWS_AS_OBJECTS }, callback));
+    return this.withFault(connection, (callback) => connection.query({ sql, ...ROWS_AS_OBJECTS }, callback));
   }
 
-  private async send(
+  /** Adds the fault of the connection to the answer. */
+  private async withFault(
     connection: Mysql2Connection,
     start: (callback: Callback) => Command | undefined,
   ): Promise<Answer> {

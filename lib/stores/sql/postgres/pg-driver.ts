@@ -80,7 +80,7 @@ export class PgDriver implements SqlDriver<PgClient> {
     return String(rows[0]?.version);
   }
 
-  async run(
+  async send(
     client: PgClient,
     text: string,
     values?: readonly unknown[],
@@ -88,13 +88,13 @@ export class PgDriver implements SqlDriver<PgClient> {
   ): Promise<Answer> {
     const query = { text, values };
     // A name that failed would take the transaction with it.
-    if (inTransaction) return (await this.send(client, query)).answer;
+    if (inTransaction) return (await this.query(client, query)).answer;
     const isText = hasText(values);
     if (isText) await this.assertEncoding(client);
     const { answer, status } =
       values && this.names.inUse
-        ? await this.names.run(client.connection, query, name, (named) => this.send(client, named))
-        : await this.send(client, query);
+        ? await this.names.sendNamed(client.connection, query, name, (named) => this.query(client, named))
+        : await this.query(client, query);
     // A database other than PostgreSQL is refused first, by its version.
     const unseen = this.serverKnown ? 'unseen' : undefined;
     if (status !== 'I') answer.fault = FAULTS[status ?? ''] ?? unseen;
@@ -107,7 +107,7 @@ export class PgDriver implements SqlDriver<PgClient> {
    * yet, so an empty query is sent.
    */
   async check(client: PgClient, error?: unknown): Promise<ConnectionFault | undefined> {
-    const { status } = await this.send(client, { text: '' });
+    const { status } = await this.query(client, { text: '' });
     if (status === 'I') return undefined;
     if (status === undefined) return 'unseen';
     const wasAborted = !error || (error as { code?: unknown }).code === '25P02';
@@ -129,7 +129,7 @@ export class PgDriver implements SqlDriver<PgClient> {
   private async assertEncoding(client: PgClient): Promise<void> {
     const state = stateOf(client);
     if (state.encoding === undefined) {
-      const { answer } = await this.send(client, { text: 'SHOW client_encoding' });
+      const { answer } = await this.query(client, { text: 'SHOW client_encoding' });
       state.encoding = String(answer.rows[0]?.client_encoding);
     }
     if (state.encoding !== UTF8) throw new UnusableConnectionError('encoding');
@@ -139,7 +139,7 @@ export class PgDriver implements SqlDriver<PgClient> {
    * Sends a query with a callback: pg runs it while it reads the answer, so the status belongs
    * to that answer.
    */
-  private send(client: PgClient, query: PgQuery): Promise<Sent> {
+  private query(client: PgClient, query: PgQuery): Promise<Sent> {
     const state = stateOf(client);
     return new Promise((resolve, reject) => {
       client.query(query, (error, results) => {
@@ -225,7 +225,7 @@ class PostgresNames {
   ) {}
 
   /** Sends the query under a name, and repeats it without a name if the name fails. */
-  async run<T>(
+  async sendNamed<T>(
     connection: PgConnection | undefined,
     query: PgQuery,
     wanted: string,

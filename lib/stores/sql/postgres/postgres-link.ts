@@ -55,7 +55,7 @@ export async function openPostgresLink(
     const driver = new PgDriver();
     return {
       pid: client.processID,
-      run: (sql) => driver.run(client, sql),
+      send: (sql) => driver.send(client, sql),
       quit: () => client.end(),
       destroy: () => socket.destroy(),
       onEnd: (listener) => onConnectionEnd(client, socket, listener),

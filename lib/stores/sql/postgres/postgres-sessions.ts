@@ -86,26 +86,26 @@ export class PostgresSessions implements SessionDatabase {
              CASE WHEN token IS NOT NULL THEN set_config('application_name', '${title} #' || token, false) END AS title
         FROM granted`;
     try {
-      const { rows } = await session.run(sql, wait);
+      const { rows } = await session.send(sql, wait);
       const token = rows[0]?.token ?? null;
       // A session reads new settings only between two statements, so the answer to a long wait
       // may be out of date.
       const look = `${comment(note)} SELECT ${READ_ONLY} AS read_only`;
-      const known = wait > 0 && token !== null ? (await session.run(look)).rows : rows;
+      const known = wait > 0 && token !== null ? (await session.send(look)).rows : rows;
       await this.assertWriter(session, known[0], note);
       return token === null ? undefined : Number(token);
     } catch (error) {
       if ((error as { code?: unknown }).code !== TIMED_OUT) throw error;
       // A lock that was granted just as the time ran out stays with the session, although the
       // statement failed.
-      const { rows } = await session.run(`SELECT pg_advisory_unlock_all(), ${READ_ONLY} AS read_only`);
+      const { rows } = await session.send(`SELECT pg_advisory_unlock_all(), ${READ_ONLY} AS read_only`);
       await this.assertWriter(session, rows[0]);
       return undefined;
     }
   }
 
   async holds(session: LockSession, { name, note }: ServerLock): Promise<boolean> {
-    const { rows } = await session.run(
+    const { rows } = await session.send(
       `${comment(note)} SELECT count(*)::text AS held, ${READ_ONLY} AS read_only FROM pg_locks l
         WHERE ${OURS} AND l.granted AND l.pid = pg_backend_pid() AND ${NAME} = '${name}'`,
     );
@@ -114,7 +114,7 @@ export class PostgresSessions implements SessionDatabase {
   }
 
   async free(session: LockSession, { name }: ServerLock): Promise<boolean> {
-    const { rows } = await session.run(
+    const { rows } = await session.send(
       `SET application_name = 'nestjs-locked'; SELECT pg_advisory_unlock(${name})::text AS freed`,
     );
     return rows[0]?.freed === 'true';
@@ -174,7 +174,7 @@ export class PostgresSessions implements SessionDatabase {
 
   /** Checks the session, and gives its identity. */
   private async prepare(link: PostgresLink): Promise<string> {
-    const { rows } = await link.run(
+    const { rows } = await link.send(
       `SELECT pid::text AS pid, ${IDENTITY} AS identity, pg_is_in_recovery()::text AS standby,
               ${READ_ONLY} AS read_only
          FROM pg_stat_activity WHERE pid = pg_backend_pid()`,
@@ -190,7 +190,7 @@ export class PostgresSessions implements SessionDatabase {
         { transient: true },
       );
     await this.assertWriter(link, readOnly);
-    await link.run(this.patience());
+    await link.send(this.patience());
     return String(identity);
   }
 
@@ -199,12 +199,12 @@ export class PostgresSessions implements SessionDatabase {
    * are valid.
    */
   private async assertWriter(
-    link: Pick<LockSession, 'run'>,
+    link: Pick<LockSession, 'send'>,
     { read_only: readOnly }: Record<string, unknown> = {},
     note = '',
   ): Promise<void> {
     if (readOnly !== 'on') return;
-    const { rows } = await link.run(
+    const { rows } = await link.send(
       `${comment(note)} SELECT source FROM pg_settings WHERE name = 'default_transaction_read_only'`,
     );
     if (!OWN_CHOICE.has(rows[0]?.source)) throw onDemotedServer();
@@ -231,7 +231,7 @@ export class PostgresSessions implements SessionDatabase {
   }
 
   private async query(sql: string, by?: LockSession): Promise<Record<string, unknown>[]> {
-    const { rows } = by ? await by.run(sql) : await this.pooled.use(OPERATION_LIMIT, (run) => run(sql));
+    const { rows } = by ? await by.send(sql) : await this.pooled.use(OPERATION_LIMIT, (run) => run(sql));
     return rows;
   }
 }

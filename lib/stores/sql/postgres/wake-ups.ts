@@ -181,7 +181,7 @@ export class PostgresListener {
       if (pid !== link.pid) this.#closed = true; // a pooler stays one
       if (this.#closed) return await leave(link);
       if (!writer) throw new Error('The server takes no writes');
-      await inTime(link.run(`LISTEN "${this.channel}"`));
+      await inTime(link.send(`LISTEN "${this.channel}"`));
       this.#begin(link);
     } catch {
       // The waiters poll until the next try.
@@ -222,7 +222,7 @@ export class PostgresListener {
  */
 async function serverOf(link: PostgresLink, channel?: string): Promise<{ pid: number; writer: boolean }> {
   const listens = channel === undefined ? '' : ` /* after LISTEN "${channel}" */`;
-  const { rows } = await link.run(
+  const { rows } = await link.send(
     `SELECT pg_backend_pid() AS pid, current_setting('transaction_read_only') AS read_only${listens}`,
   );
   return { pid: Number(rows[0]?.pid), writer: rows[0]?.read_only !== 'on' };

@@ -5,7 +5,7 @@ import { isServerAnswer } from '../store-failure.js';
 
 /** A connection outside of the pool, of whichever driver. */
 export interface SessionLink {
-  run(sql: string): Promise<Answer>;
+  send(sql: string): Promise<Answer>;
   /** Ends the session on the server, and then the connection. */
   quit(): Promise<unknown>;
   /** Closes the socket at once, also of a link that is dead. */
@@ -82,12 +82,12 @@ export class LockSession {
   }
 
   /**
-   * Runs one statement, after those that are under way.
+   * Sends one statement, after those that are under way.
    *
    * @param wait milliseconds for which the server may wait before it answers
    */
-  async run(sql: string, wait = 0): Promise<Answer> {
-    const answer = this.#last.then(async () => this.link.run(sql));
+  async send(sql: string, wait = 0): Promise<Answer> {
+    const answer = this.#last.then(async () => this.link.send(sql));
     this.#last = answer.catch(() => undefined);
     try {
       return await inTime(answer, wait + this.answerLimit);

@@ -83,7 +83,7 @@ export class SessionLockStore
   }
 
   async readClock(): Promise<number> {
-    return this.opening.run('read the clock', ({ database }) => database.readClock());
+    return this.opening.withDatabase({ doing: 'read the clock' }, ({ database }) => database.readClock());
   }
 
   watch(lost: Lost): void {
@@ -106,14 +106,10 @@ export class SessionLockStore
     const doing = `acquire "${key}"`;
     const until = performance.now() + wait;
     const onLost = (reason: string): void => this.lost(key, owner, reason);
-    return this.opening.run(
-      doing,
-      (locks) => {
-        const lock = locks.database.lockOf(stored, labelOf(label));
-        return locks.acquire({ id, lock, doing, until, signal, onLost });
-      },
-      [owner],
-    );
+    return this.opening.withDatabase({ doing, owners: [owner] }, (locks) => {
+      const lock = locks.database.lockOf(stored, labelOf(label));
+      return locks.acquire({ id, lock, doing, until, signal, onLost });
+    });
   }
 
   /** Asks the server whether the lock is still held. */
@@ -126,20 +122,21 @@ export class SessionLockStore
     const { keepFor } = releaseOf(key, owner, end);
     const id = idOf(key, owner);
     if (!this.locks?.held(id)) return false;
-    return this.opening.run(`release "${key}"`, (locks) => locks.release(id, keepFor), [owner]);
+    const operation = { doing: `release "${key}"`, owners: [owner] };
+    return this.opening.withDatabase(operation, (locks) => locks.release(id, keepFor));
   }
 
   /** Every server shows whether a key is held; not every server shows its holder. */
   async isHeld(key: string): Promise<boolean> {
     const stored = storedKey(key);
-    return this.opening.run(`look at "${key}"`, ({ database }) =>
+    return this.opening.withDatabase({ doing: `look at "${key}"` }, ({ database }) =>
       isHeld(database, database.lockOf(stored, null)),
     );
   }
 
   async inspect(key: string): Promise<LockInspection> {
     const stored = storedKey(key);
-    const [holder] = await this.opening.run(`inspect "${key}"`, async ({ database }) => {
+    const [holder] = await this.opening.withDatabase({ doing: `inspect "${key}"` }, async ({ database }) => {
       const lock = database.lockOf(stored, null);
       return (await isHeld(database, lock)) ? database.look({ lock }) : [];
     });
@@ -149,7 +146,7 @@ export class SessionLockStore
 
   async list(request: ListRequest): Promise<LockPage> {
     const wanted = listRequestOf(request);
-    const records = await this.opening.run('list the locks', ({ database }) =>
+    const records = await this.opening.withDatabase({ doing: 'list the locks' }, ({ database }) =>
       database.look({ prefix: wanted.prefix }),
     );
     return sortedPage(records, wanted);
@@ -158,7 +155,7 @@ export class SessionLockStore
   /** Ends the session that holds the key, wherever it is; its holder learns of it at once. */
   async forceRelease(key: string): Promise<boolean> {
     const stored = storedKey(key);
-    return this.opening.run(`force the release of "${key}"`, async ({ database }) => {
+    return this.opening.withDatabase({ doing: `force the release of "${key}"` }, async ({ database }) => {
       const lock = database.lockOf(stored, null);
       const ended = await database.endHolders(lock);
       if (ended.length === 0) return false;
