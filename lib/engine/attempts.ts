@@ -46,11 +46,12 @@ const RETRY_PAUSE = 50;
  * The attempts of one call.
  *
  * An attempt sends requests until the lock is granted or refused, or the outcome stays
- * unknown. A request is sent once, with one owner id: a new one each time, unless the outcome
- * of the last request is unknown, because the connection broke or no answer came in time. Then
- * the store may have granted the lock. Only a request with the same id can find that out, so
- * the next request keeps the id, also in the next attempt. When the call ends without the
- * lock, whatever may have been granted is released.
+ * unknown. Each request is sent once, with a new owner id while all outcomes are known.
+ *
+ * The outcome of a request is unknown when the connection broke or no answer came in time: the
+ * store may have granted the lock, or may do so later. Only a request with the same id can find
+ * that out, so the requests that follow keep the id, also in later attempts. When the call ends
+ * without the lock, whatever may have been granted is released.
  */
 export class Attempts {
   #owner = '';
