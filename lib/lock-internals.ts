@@ -21,25 +21,33 @@ import type { LockModuleDefaults } from './options/lock.options.js';
 import { readSettings, type LockSettings, type ReadableOptions } from './options/lock.settings.js';
 import { readModuleSettings, type ModuleSettings } from './options/module.settings.js';
 
-/** Where the decorators, the handlers and the module find what is behind a `LockService`. */
+/** The property of a `LockService` that holds its `LockInternals`. */
 export const INTERNALS: unique symbol = Symbol.for('nestjs-locked: internals');
 
-/** Milliseconds. A local token that is further ahead of the clock follows a token of the store, whose clock is ahead too. */
+/**
+ * Milliseconds. A local token that is further ahead of this machine's clock came from a token
+ * of the store. The store's clock is then ahead too, so its next tokens are greater anyway.
+ */
 const TOKENS_AHEAD = 1_000;
 
-/** What the module gives to the service that it makes. */
+/** What a `LockService` is made from. */
 export interface LockServiceOptions {
   options: LockModuleDefaults;
-  /** Makes the store; called once, at start or when locking is enabled. */
+  /** Makes the store, at start or when locking is enabled. */
   openStore: () => AnyLockStore | Promise<AnyLockStore>;
   /** The module's name. Default `default`. */
   name?: string;
   clock?: Clock;
-  /** All lock modules of the application: a warning that concerns the whole process is given once. */
+  /**
+   * All lock modules of the application, so that they log one warning for the whole process.
+   */
   siblings?: () => readonly LockInternals[];
 }
 
-/** What `LockService`, `LockAdmin`, the decorators and the module share: the store of one module, and all that takes and keeps locks in it. */
+/**
+ * The parts of one lock module that `LockService`, `LockAdmin`, the decorators and the
+ * handlers share: its settings, its store, and the engine that takes and keeps locks in it.
+ */
 export class LockInternals {
   readonly settings: ModuleSettings;
   readonly clock: Clock;
@@ -50,12 +58,14 @@ export class LockInternals {
   /** Adds the ticks of scheduled methods to an inspection. The decorators set it at start. */
   addTicks: LockAdminOptions['addTicks'] = (found) => Promise.resolve(found);
   readonly keys = new KnownKeys();
-  /** Knows whether a transaction of the call chain is open, to warn of locks inside of it. */
+  /** Finds out whether a transaction of the call chain is open, to warn of locks inside it. */
   readonly transactions = new OuterTransactions((error) => this.logger.warn('transactionsUnknown', error));
   enabled: boolean;
   stopping = false;
   readonly #options: LockServiceOptions;
-  /** The settings of the module and of its decorators: the store has to be able to keep all of them. */
+  /**
+   * The settings of the module and of its decorators. The store has to support all of them.
+   */
   readonly #standing: LockSettings[];
   /** The work under locks, which a shutdown awaits. */
   readonly #work: InFlight;
@@ -63,7 +73,7 @@ export class LockInternals {
   readonly #purges: PurgeSchedule | undefined;
   #open: Engine | undefined;
   #opening: Promise<Engine> | undefined;
-  /** Whether enable() or disable() was called last. */
+  /** Whether the last call was enable(), and not disable(). */
   #wanted = true;
   #hooksChecked = false;
   #hooksMissed = false;
@@ -107,7 +117,9 @@ export class LockInternals {
     return this.#opening;
   }
 
-  /** Takes no more locks, ends the waits, and awaits the work that runs, up to the limit. */
+  /**
+   * Takes no more locks, ends the waits, and awaits the running work up to `shutdownTimeout`.
+   */
   async drain(): Promise<void> {
     this.#stop();
     await this.#work.settled(this.settings.shutdownTimeout);
@@ -146,14 +158,16 @@ export class LockInternals {
     return this.settings.prefix + key;
   }
 
-  /** Reads a decorator's options, so that they are refused at start and not at the first call. */
+  /** Reads a decorator's options, so that mistakes show at start and not at the first call. */
   settingsFor(where: string, options: ReadableOptions): LockSettings {
     const settings = readSettings(where, options, this.settings.defaults);
     if (!this.#open) this.#standing.push(settings);
     return settings;
   }
 
-  /** Takes the lock, waiting as long as the settings say. A busy lock is a value. */
+  /**
+   * Takes the lock; waits as long as the settings say. Resolves to the error if it is busy.
+   */
   acquire(call: LockCall): Promise<Lock | LockNotAcquiredError> {
     if (!this.enabled) return Promise.resolve(this.standIn(call.key));
     if (!this.#open) return this.start().then(() => this.acquire(call));
@@ -167,7 +181,7 @@ export class LockInternals {
     return this.#statusFile && call.settings.wait > 0 ? this.#statusFile.during(acquiring) : acquiring;
   }
 
-  /** Runs `body` under the lock, and releases it. */
+  /** Runs `body` under the lock, and then releases it. */
   async tryRun<T>(call: LockCall, body: (lock: Lock) => T | Promise<T>): Promise<TryRunResult<T>> {
     if (typeof body !== 'function')
       throw new LockError(`run("${call.key}") needs the work as its second argument: a function.`);
@@ -192,7 +206,11 @@ export class LockInternals {
     return unlocked(key, token, this.clock, async () => (await this.start()).store);
   }
 
-  /** Has a stream that a handler returned given up when it has no user within one ttl; `giveUp` says whether that was so. */
+  /**
+   * Gives up a stream that a handler returned if it has no user within one ttl.
+   *
+   * @param giveUp returns whether the stream had no user; then a warning is logged
+   */
   whenUnused({ key, settings }: LockCall, giveUp: () => boolean): Timer {
     const warn = (): void => this.logger.warn('unusedStream', key);
     return this.clock.after(Math.min(settings.ttl, DEFAULTS.ttl), () => giveUp() && warn(), false);
@@ -248,14 +266,20 @@ export class LockInternals {
     return store;
   }
 
-  /** Waits until the clock has passed the tokens that were made while locking was disabled: the store's tokens have to be greater. */
+  /**
+   * Waits until the clock has passed the tokens that were made while locking was disabled, so
+   * that the store's tokens are greater.
+   */
   async #passLocalTokens(): Promise<void> {
     const ahead = this.keys.lastLocalToken / 1_000 - this.clock.date();
     if (ahead < 0 || ahead > TOKENS_AHEAD) return;
     await sleep(Math.floor(ahead) + 1); // not on `clock`, which stands still in tests
   }
 
-  /** Only at the first lock, since hooks may be enabled after the application was initialized. */
+  /**
+   * Warns at the first lock if the shutdown hooks are not enabled. It does so only then, since
+   * they may be enabled after the application was initialized.
+   */
   #checkShutdownHooks(store: AnyLockStore): void {
     if (this.#hooksChecked) return;
     this.#hooksChecked = true;
@@ -267,7 +291,7 @@ export class LockInternals {
   }
 }
 
-/** The error of a call that comes during a shutdown. */
+/** The error of a call during the shutdown. */
 export function shuttingDown(): LockError {
   return new LockError('The application is shutting down: it takes no more locks.');
 }

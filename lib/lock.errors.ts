@@ -2,7 +2,8 @@ import type { LockRecord } from './interfaces/lock-record.interface.js';
 import type { RefusalReason } from './interfaces/lock-store.interface.js';
 
 /**
- * What every error of this library extends; by itself it means that options, keys or wiring are wrong.
+ * The base class of every error of this library. An error of this class itself means that an
+ * option, a key, a call or the setup of the module is wrong.
  *
  * @publicApi
  */
@@ -12,33 +13,35 @@ export class LockError extends Error {
 
 /** What is known about an acquisition that ended without the lock. @publicApi */
 export interface LockNotAcquiredDetails {
-  /** Milliseconds from the first attempt to the end. */
+  /** Milliseconds from the beginning of the call to its end. */
   waited: number;
-  /** Who held it at the last attempt, where the store told. */
+  /** The holder at the last attempt, if the store reported it. */
   holder?: LockRecord | undefined;
   /** Default `held` with a holder, `contention` without. */
   reason?: RefusalReason | undefined;
-  /** Whether a run of the same call chain holds it. Default `false`. */
+  /** Whether a run of the same call chain holds the lock. Default `false`. */
   nested?: boolean | undefined;
   /**
    * Milliseconds that the last run of the key, or else of its method, took in this process.
    */
   lastRun?: number | undefined;
-  /** The limit of `maxWaiters` that kept it from waiting, if one did. */
+  /** The limit of `maxWaiters` that kept the call from waiting, if one did. */
   full?: { option: 'perKey' | 'total'; limit: number } | undefined;
 }
 
 /**
- * Why a lock was not acquired. `queue-full`: as many calls wait in this process as `maxWaiters` allows.
+ * Why a lock was not acquired. `queue-full`: as many calls of this process wait as
+ * `maxWaiters` allows.
  *
- * The list is open: a later version may add a reason. Give a `switch` over it a `default`.
+ * A later version may add a reason, so give a `switch` over it a `default`.
  *
  * @publicApi
  */
 export type BusyReason = RefusalReason | 'queue-full';
 
 /**
- * The lock is busy: it was not acquired within the wait; or it cannot be waited for, being paused, or granted for this tick before: see `reason`.
+ * The lock was not acquired within the wait, or waiting is useless because the key is paused
+ * or the tick has run. `reason` says which.
  *
  * @publicApi
  */
@@ -50,10 +53,9 @@ export class LockNotAcquiredError extends LockError {
   /** Whether a `run`, or a method under `@Locked()`, holds the lock around this call. */
   readonly nested: boolean;
   /**
-   * Milliseconds after which to try again. It is how long the last run of the key took in this
-   * process, or else the last run of the
-   * method. It is at most the rest of the holder's lease. 0
-   * when the holder is not known.
+   * Milliseconds after which to try again. It is how long the last run of the key, or else of
+   * the method, took in this process. It is at most the rest of the holder's lease. 0 when the
+   * holder is not known.
    */
   readonly retryAfter: number;
 
@@ -74,7 +76,7 @@ export class LockNotAcquiredError extends LockError {
 }
 
 /**
- * A lock that was held is not held any more: its lease ran out, or it was taken away.
+ * A lock that this process held was lost: its lease expired, or it was taken away.
  *
  * @publicApi
  */
@@ -110,8 +112,8 @@ export interface LockStoreErrorOptions {
 export class LockStoreError extends LockError {
   override readonly name = 'LockStoreError';
   /**
-   * The database could not be reached, or broke off, or did not answer in time: whether the operation was carried out is unknown, and it may
-   * be repeated with the same owner id.
+   * Whether the database could not be reached, broke off, or did not answer in time. Then the
+   * outcome of the operation is unknown, and it may be repeated with the same owner id.
    */
   readonly transient: boolean;
 

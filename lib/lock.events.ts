@@ -3,12 +3,17 @@ import { EventEmitter } from 'node:events';
 import type { LockRecord } from './interfaces/lock-record.interface.js';
 import type { BusyReason, LockLostError, LockStoreError } from './lock.errors.js';
 
-/** What each event carries; never an owner id. `job` is the name of the decorated method: label metrics with it, not with the key. @publicApi */
+/**
+ * What each event carries; never an owner id. `job` is the name of the decorated method. Label
+ * metrics with it and not with the key, since there may be many keys.
+ *
+ * @publicApi
+ */
 export interface LockEventMap {
   acquired: [event: { key: string; job?: string; label: string; fencingToken: number; waited: number }];
-  /** The call went without the lock; why, says `reason`. */
+  /** The call did not get the lock. `reason` says why. */
   busy: [event: { key: string; job?: string; waited: number; reason: BusyReason; holder?: LockRecord }];
-  /** It goes on in another process, see `Lock.handOff`. */
+  /** The lock was handed off to another process, see `Lock.handOff`. */
   handedOff: [event: { key: string; job?: string; fencingToken: number; heldFor: number }];
   /**
    * The tick of a scheduled run is too far ahead of the database's clock to be recorded: this
@@ -18,7 +23,7 @@ export interface LockEventMap {
   tickAhead: [event: { key: string; job?: string; tick: Date }];
   /** The recorded tick of a key was too far ahead of the database's clock, and was ignored. */
   tickIgnored: [event: { key: string; job?: string; tick: Date }];
-  /** It was handed on by another process, see `LockService.restore`. */
+  /** The lock of another process was restored here, see `LockService.restore`. */
   restored: [event: { key: string; fencingToken: number }];
   released: [event: { key: string; job?: string; fencingToken: number; heldFor: number }];
   lost: [event: { key: string; job?: string; fencingToken: number; heldFor: number; error: LockLostError }];
@@ -30,14 +35,15 @@ export interface LockEventMap {
 export type LockEventName = keyof LockEventMap;
 
 /**
- * The events of one lock service. Each is also published on the `diagnostics_channel` named `nestjs-locked:<event>`, with the module's name as
- * `module`. What a listener throws, or rejects with, is logged and goes no further.
+ * The events of one lock service. Each is also published on the `diagnostics_channel` named
+ * `nestjs-locked:<event>`, with the module's name as `module`. If a listener throws or
+ * rejects, the error is only logged.
  *
  * @publicApi
  */
 export type LockEvents = EventEmitter<LockEventMap>;
 
-/** Publishes the events of one lock service; never throws, since it is called from timers. */
+/** Publishes the events of one lock service. It never throws, because timers call it. */
 export class LockEventPublisher {
   readonly events: LockEvents = new EventEmitter<LockEventMap>();
 
@@ -49,7 +55,7 @@ export class LockEventPublisher {
   publish<Name extends LockEventName>(name: Name, ...[event]: LockEventMap[Name]): void {
     const diagnostics = channel(`nestjs-locked:${name}`);
     if (diagnostics.hasSubscribers) diagnostics.publish({ ...event, module: this.moduleName });
-    // Not `emit`: there the listener that throws keeps the event from those after it.
+    // Not `emit`: with it, a listener that throws keeps the event from the listeners after it.
     for (const listener of this.events.rawListeners(name)) void this.#tell(listener, name, event);
   }
 

@@ -23,14 +23,17 @@ const LOCK_MODULE_OPTIONS = 'LockModuleOptions';
 const LOCK_MODULE_NAME = 'LockModuleName';
 const LOCK_MODULE_IS_GLOBAL = 'LockModuleIsGlobal';
 
-/** What a class given to `forRootAsync` as `useClass` or `useExisting` implements. @publicApi */
+/** The interface of a class for `useClass` or `useExisting` of `forRootAsync`. @publicApi */
 export interface LockOptionsFactory {
   createLockOptions(): LockModuleOptions | Promise<LockModuleOptions>;
 }
 
-/** Options of `LockModule.forRoot` and `forRootAsync` that have to be known before the others. @publicApi */
+/** Options of `LockModule` that Nest needs before it makes the other options. @publicApi */
 export interface LockModuleExtras {
-  /** Tells several lock modules of one application apart: `@Locked({ module: name })`, `@InjectLockService(name)`. */
+  /**
+   * The name of the module, where an application has several. Use it in
+   * `@Locked({ module: name })` and `@InjectLockService(name)`.
+   */
   name?: string | undefined;
   /** Whether the service can be injected without importing the module. Default `true`. */
   isGlobal?: boolean | undefined;
@@ -70,7 +73,10 @@ const { ConfigurableModuleClass } = new ConfigurableModuleBuilder<LockModuleOpti
  * @example
  * ```ts
  * LockModule.forRoot({ store: typeOrmStore() })
- * LockModule.forRootAsync({ inject: [ConfigService], useFactory: (config) => ({ store: typeOrmStore(), enabled: config.get('LOCKS') !== 'off' }) })
+ * LockModule.forRootAsync({
+ *   inject: [ConfigService],
+ *   useFactory: (config) => ({ store: typeOrmStore(), enabled: config.get('LOCKS') !== 'off' }),
+ * })
  * ```
  *
  * @throws LockError at start, for options that cannot work
@@ -107,7 +113,10 @@ export class LockModule
     internals.announce(jobs(internals.keepsTicks));
   }
 
-  /** Work may go on, new work may not begin: connections close only later, in `onApplicationShutdown`. */
+  /**
+   * From now on no new work begins, and work that runs may end. The connections of the
+   * application close later, in `onApplicationShutdown`.
+   */
   async onModuleDestroy(): Promise<void> {
     await this.internals.drain();
   }
@@ -116,7 +125,10 @@ export class LockModule
     await this.internals.close();
   }
 
-  /** Of two global ones it would be chance which is injected, and two methods of one key could run in two stores. */
+  /**
+   * With two global modules of one name, injection order would decide which one is used. Then
+   * two methods of one key could take their locks in two stores.
+   */
   private assertSole(): void {
     const all = this.moduleRef.get(LockModule, { strict: false, each: true });
     const same = all.filter(({ name, isGlobal }) => isGlobal && name === this.name);
@@ -160,7 +172,9 @@ function createService(
   return new LockService({ options, name, openStore: () => openStore(store, moduleRef), siblings });
 }
 
-/** Only when the application's providers are there: a definition may depend on any of them. */
+/**
+ * Opens the store when the application's providers exist, since it may depend on any of them.
+ */
 async function openStore(store: LockStore | LockStoreDefinition, moduleRef: ModuleRef): Promise<LockStore> {
   if (!isDefinition(store)) return store;
   const dependencies = (store.inject ?? []).map((token): unknown => moduleRef.get(token, { strict: false }));
@@ -183,7 +197,7 @@ function isDefinition(store: unknown): store is LockStoreDefinition {
   return typeof (store as LockStoreDefinition | null | undefined)?.useFactory === 'function';
 }
 
-/** Never prints the value: it may be a connection string. */
+/** The error never shows the value, which may be a connection string. */
 function assertStore(store: unknown, what: string): asserts store is LockStore {
   const operations = store as Partial<LockStore> | null | undefined;
   const missing = (['acquire', 'renew', 'release'] as const).filter(

@@ -14,7 +14,7 @@ import { ACQUIRE_OPTIONS, readSettings, RESTORE_OPTIONS, RUN_OPTIONS } from './o
 /**
  * Takes locks and runs work under them.
  *
- * Inject it by its class, or with `@InjectLockService('name')` where `LockModule` was given a name.
+ * Inject it by its class, or with `@InjectLockService('name')` where `LockModule` has a name.
  *
  * @publicApi
  */
@@ -27,17 +27,20 @@ export class LockService {
     this[INTERNALS] = new LockInternals(options);
   }
 
-  /** What happens to the locks of this service: `acquired`, `busy`, `released`, `lost`, `renewFailed`, `storeError`, `handedOff`, `restored`. */
+  /**
+   * The events of the locks of this service, such as `acquired`, `busy`, `released` and
+   * `lost`. See {@link LockEvents}.
+   */
   get events(): LockEvents {
     return this[INTERNALS].publisher.events;
   }
 
-  /** Looks at locks and changes them from outside; it can also be injected by itself. */
+  /** Shows locks and changes them from outside. It can also be injected by itself. */
   get admin(): LockAdmin {
     return this[INTERNALS].admin;
   }
 
-  /** Whether locks are taken at all; see {@link disable}. */
+  /** Whether this process takes locks at all, see {@link disable}. */
   get enabled(): boolean {
     return this[INTERNALS].enabled;
   }
@@ -48,9 +51,9 @@ export class LockService {
   }
 
   /**
-   * Takes the lock, waiting for it as long as `wait` says.
+   * Takes the lock. If it is busy, the call waits as long as `wait` says.
    *
-   * @throws LockNotAcquiredError when it is busy, with its holder
+   * @throws LockNotAcquiredError when the lock is busy, with its holder
    * @throws LockStoreError when the store fails
    * @throws LockError for a `wait` inside a run that holds the key already: the wait would not
    * end
@@ -61,17 +64,19 @@ export class LockService {
     return result;
   }
 
-  /** Takes the lock like {@link acquire}, and resolves to `null` when it is busy. */
+  /** Takes the lock like {@link acquire}, but resolves to `null` when it is busy. */
   async tryAcquire(key: string, options?: AcquireOptions): Promise<Lock | null> {
     const result = await this[INTERNALS].acquire(this.#read('tryAcquire()', ACQUIRE_OPTIONS, key, options));
     return result instanceof LockNotAcquiredError ? null : result;
   }
 
   /**
-   * Runs `body` under the lock and releases it. The error of the body is the one that surfaces; a release that fails is only logged.
+   * Runs `body` under the lock and then releases it. If the body throws, the call rejects with
+   * that error. A failure of the release is only logged.
    *
    * @throws LockNotAcquiredError when the lock is busy: the body did not run
-   * @throws LockLostError when the lock was lost while the body ran to its end, unless `rejectOnLoss` is `false`
+   * @throws LockLostError when the lock was lost while the body ran to its end, unless
+   * `rejectOnLoss` is `false`
    * @throws LockStoreError when the store fails: the body did not run
    * @throws LockError for a `wait` inside a run that holds the key already, unless it is
    * `reentrant`
@@ -82,7 +87,10 @@ export class LockService {
     return result.value;
   }
 
-  /** Runs `body` under the lock like {@link run}, and tells when the lock was busy instead of throwing. */
+  /**
+   * Runs `body` under the lock like {@link run}. If the lock is busy, it resolves to
+   * `{ acquired: false, error }` instead of throwing.
+   */
   async tryRun<T>(
     key: string,
     body: (lock: Lock) => T | Promise<T>,
@@ -92,9 +100,10 @@ export class LockService {
   }
 
   /**
-   * Takes up a lock that another process has handed on with `Lock.handOff`: the store renews it first, and until that is answered nobody believes in it.
+   * Restores a lock that another process handed off with `Lock.handOff`. The store renews the
+   * lease first, so the handle is never that of a lock that has expired.
    *
-   * @throws LockLostError when it has run out, or was taken away
+   * @throws LockLostError when the lease has expired, or the lock was taken away
    * @throws LockStoreError when the store fails
    */
   async restore(data: LockHandOff, options: RestoreOptions = {}): Promise<Lock> {
@@ -116,7 +125,7 @@ export class LockService {
   }
 
   /**
-   * Gives back a lock by its owner id, which is as much as its handle: for callers that cannot keep one.
+   * Releases a lock by its owner id, for callers that cannot keep the handle of the lock.
    *
    * @returns `false` if it was lost, expired or released before
    * @throws LockStoreError when the store fails: the lock then ends with its ttl
@@ -130,17 +139,18 @@ export class LockService {
   }
 
   /**
-   * Runs everything unlocked from here on, in this process. Locks that are held stay held.
-   * Fencing tokens go on growing, by this machine's clock, see `Lock.fencingToken`.
+   * Disables locking in this process: from now on everything runs unlocked. Locks that are
+   * held stay held. Fencing tokens go on growing, by this machine's clock, see
+   * `Lock.fencingToken`.
    */
   disable(): void {
     this[INTERNALS].disable();
   }
 
   /**
-   * Takes locks from here on, in this process, and opens the store if it is not open. Warns if
-   * the clocks of this machine and of the database differ by more than a second: fenced writes
-   * may be refused for that long.
+   * Enables locking in this process, and opens the store if it is not open. It warns if the
+   * clocks of this machine and of the database differ by more than a second. Fenced writes may
+   * be refused for as long as they differ.
    *
    * @throws LockStoreError when the store cannot be opened: locking stays disabled
    */

@@ -2,27 +2,41 @@ import { Inject, type Type } from '@nestjs/common';
 import { LockAdmin } from './administration/lock-admin.js';
 import { LockService } from './lock.service.js';
 
-/** The name of the module that was given none. */
+/** The name of a module without a name of its own. */
 export const DEFAULT_MODULE = 'default';
 
-/** The token of a module's `LockService`: the class itself, or a readable string for a named module. @publicApi */
+/**
+ * The token of a module's `LockService`: the class itself, or a readable string for a named
+ * module.
+ *
+ * @publicApi
+ */
 export function getLockServiceToken(name: string = DEFAULT_MODULE): Type<LockService> | string {
   return name === DEFAULT_MODULE ? LockService : `LockService:${name}`;
 }
 
-/** The token of a module's `LockAdmin`: the class itself, or a readable string for a named module. @publicApi */
+/**
+ * The token of a module's `LockAdmin`: the class itself, or a readable string for a named
+ * module.
+ *
+ * @publicApi
+ */
 export function getLockAdminToken(name: string = DEFAULT_MODULE): Type<LockAdmin> | string {
   return name === DEFAULT_MODULE ? LockAdmin : `LockAdmin:${name}`;
 }
 
-/** Injects the `LockService` of the module with this name, or of the unnamed module. @publicApi */
+/**
+ * Injects the `LockService` of the module with this name, or of the unnamed module.
+ *
+ * @publicApi
+ */
 export function InjectLockService(name?: string): PropertyDecorator & ParameterDecorator {
   return Inject(getLockServiceToken(name));
 }
 
 /**
- * Injects the `LockAdmin` of a module that has a name. Without a name, inject `LockAdmin` by its
- * class.
+ * Injects the `LockAdmin` of a module that has a name. Without a name, inject `LockAdmin` by
+ * its class.
  *
  * @publicApi
  */
@@ -31,8 +45,8 @@ export function InjectLockAdmin(name?: string): ParameterDecorator & PropertyDec
 }
 
 /**
- * The hidden property through which a decorated method finds its service. Nest prints the description when it cannot be injected, so it is the hint
- * that people read then.
+ * The hidden property through which a decorated method finds its service. Nest prints its
+ * description when it cannot inject the service, so the description is a hint for people.
  */
 export function lockServiceProperty(name: string): symbol {
   const call =

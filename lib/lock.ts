@@ -7,7 +7,7 @@ import { DEFAULTS } from './options/defaults.js';
 import { assertKnownOptions } from './options/known-options.js';
 import { show } from './error-text.js';
 
-/** What a handle uses of the service that made it. */
+/** The parts of the service that the handle of a lock uses. */
 export interface LockKeeper {
   /** Sets the lease in the store to end `ttl` milliseconds from now. */
   extend(lease: Lease, ttl: number): Promise<void>;
@@ -78,22 +78,22 @@ export class Lock implements AsyncDisposable {
   /**
    * Greater than that of every earlier acquisition of the key.
    *
-   * When locking is disabled, it is this machine's clock in microseconds, or the last token of
-   * the key that this process saw plus 1, if that is greater. So fenced writes go on while
-   * locking is disabled, see {@link enabled}.
+   * When locking is disabled, it is this machine's clock in microseconds. If the last token of
+   * the key that this process saw is greater, it is that token plus 1. So fenced writes go on
+   * while locking is disabled, see {@link enabled}.
    */
   get fencingToken(): number {
     return this.#lease.fencingToken;
   }
 
-  /** When it was acquired, by this machine's clock: for people. */
+  /** When the lock was acquired, by this machine's clock. For people. */
   get acquiredAt(): Date {
     return this.#lease.acquiredAt;
   }
 
   /**
-   * When it ends unless it is renewed, by this machine's clock: for people. `null` for a lock
-   * that never expires.
+   * When the lease ends unless it is renewed, by this machine's clock. For people. `null` for
+   * a lock that never expires.
    */
   get expiresAt(): Date | null {
     return this.#lease.expiresAt;
@@ -102,7 +102,7 @@ export class Lock implements AsyncDisposable {
   /**
    * Whether the lock is still held: not released, not lost, and before its deadline by both
    * the monotonic clock and the advance of the wall clock. The check is synchronous and does
-   * not depend on timers, so it is right also just after the process was frozen or the machine
+   * not depend on timers. So it is right also just after the process was frozen or the machine
    * was suspended. A wall clock that is set ahead makes it `false` until the next renewal,
    * which then comes at once.
    */
@@ -110,7 +110,7 @@ export class Lock implements AsyncDisposable {
     return this.#lease.held;
   }
 
-  /** Why it was lost, or `undefined`. */
+  /** Why the lock was lost; `undefined` if it was not. */
   get loss(): LockLostError | undefined {
     return this.#lease.loss;
   }
@@ -142,7 +142,7 @@ export class Lock implements AsyncDisposable {
    *
    * @throws LockLostError if the lock is not held
    * @throws LockStoreError if the store fails: the lock may still be held, see {@link held}
-   * @throws LockError inside {@link transaction}, for the ttl of a session lock, and for a ttl
+   * @throws LockError inside {@link transaction}; for the ttl of a session lock; for a ttl
    * whose renewals would be further apart than the `stealAfter` of the lock
    */
   async extend(ttl?: Duration): Promise<void> {
@@ -184,8 +184,8 @@ export class Lock implements AsyncDisposable {
    * Runs `work` in a transaction that commits only while the lock is held. Changes under a
    * lock that was lost, also in a process that was frozen for an hour, are rolled back.
    *
-   * The lease is renewed to its full ttl first, and not again until the transaction has ended,
-   * so the work has to fit into the ttl. The last statement before the commit is that of
+   * The lease is renewed to its full ttl first, and not again until the transaction has ended.
+   * So the work has to fit into the ttl. The last statement before the commit is that of
    * {@link guard}. On MongoDB, `work` is run again after a conflict with another transaction.
    *
    * @example
@@ -277,7 +277,7 @@ export class Lock implements AsyncDisposable {
     return this.#releaseQuietly('done');
   }
 
-  /** What may be logged: everything but the owner id. */
+  /** Everything that may be logged. It leaves out the owner id. */
   toJSON(): { key: string; fencingToken: number; held: boolean; acquiredAt: Date; expiresAt: Date | null } {
     const { key, fencingToken, held, acquiredAt, expiresAt } = this;
     return { key, fencingToken, held, acquiredAt, expiresAt };
@@ -291,7 +291,7 @@ export class Lock implements AsyncDisposable {
     return this.#running > 0 && this.#keeper === keeper && this.held;
   }
 
-  /** @internal A call begins to run under it. */
+  /** @internal A call begins to run under the lock. */
   enter(): void {
     this.#running++;
   }

@@ -14,16 +14,16 @@ import { show } from '../error-text.js';
 
 type Store = LockStore & Partial<LockInspector & LockPauser & StoreDescription>;
 
-/** What the administration uses of its lock module. */
+/** The parts of a lock module that its `LockAdmin` uses. */
 export interface LockAdminOptions {
-  /** Opens the store, or gives the one that is open. */
+  /** Opens the store, or returns the open store. */
   store: () => Promise<Store>;
-  /** What the module puts before each key. */
+  /** The prefix that the module puts before each key. */
   prefix: string;
   logger: LockLogger;
   /** Wakes up waiters of this process: the key, as the store knows it, may be free. */
   released: (storeKey: string) => void;
-  /** Adds what is known of the ticks of scheduled methods. */
+  /** Adds to an inspection what is known of the ticks of scheduled methods. */
   addTicks: (
     found: LockInspection,
     inspect: (key: string) => Promise<LockInspection>,
@@ -31,8 +31,8 @@ export interface LockAdminOptions {
 }
 
 /**
- * Looks at locks, and changes them from outside, whoever holds them: for operators, their pages
- * and their scripts. Keys come in and go out without the module's prefix.
+ * Shows locks and changes them from outside, whatever their owner: for operators, their pages
+ * and their scripts. Keys are given and returned without the module's prefix.
  *
  * Inject it by its class, or with `@InjectLockAdmin('name')` where `LockModule` has a name.
  * Every method rejects with `LockStoreError` when the store fails, and with `LockError` when
@@ -48,7 +48,10 @@ export class LockAdmin {
     this.#options = options;
   }
 
-  /** Whether the key is held, expired or free, by whom, and how its last run ended. */
+  /**
+   * Finds out whether the key is held, expired or free, its holder, and how its last run
+   * ended.
+   */
   async inspect(key: string): Promise<LockInspection> {
     const look = (one: string): Promise<LockInspection> => this.#inspect(one);
     return this.#options.addTicks(await look(key), look);
@@ -61,7 +64,7 @@ export class LockAdmin {
     return found.state === 'free' ? { ...found, key } : { ...found, key, holder: { ...found.holder, key } };
   }
 
-  /** Whether a lease on the key runs, whoever holds it. */
+  /** Whether the key is held, also by another process. */
   async isLocked(key: string): Promise<boolean> {
     const store = await this.#inspector('inspect');
     assertKey(key);
@@ -70,9 +73,9 @@ export class LockAdmin {
   }
 
   /**
-   * The locks that are held now, with this module's prefix, ordered by key.
+   * Lists the locks that are held now, with this module's prefix, ordered by key.
    *
-   * @param page `limit` is 1 to 1000, default 100; `after` is the `next` of the page before
+   * @param page `limit` is 1 to 1000, default 100; `after` is the `next` of the previous page
    */
   async list(page: { limit?: number | undefined; after?: string | undefined } = {}): Promise<LockPage> {
     assertKnownOptions('list()', page, ['limit', 'after']);
@@ -86,10 +89,11 @@ export class LockAdmin {
   }
 
   /**
-   * Frees a key whoever holds it. Its holder learns of it at its next renewal: until then two processes may believe that they hold the lock.
+   * Frees a key, whatever its owner. The holder notices it at its next renewal. Until then two
+   * processes may believe that they hold the lock.
    *
    * @param request `reason` is logged
-   * @returns `false` when no lease was running
+   * @returns `false` if the key was free already
    */
   async forceRelease(key: string, request: { reason: string }): Promise<boolean> {
     const store = await this.#inspector('forceRelease');
@@ -107,12 +111,14 @@ export class LockAdmin {
   }
 
   /**
-   * Deletes the keys with this module's prefix that are free and have not been used for that long, with what is known of their last run. A key
-   * that is held or kept stays, and tokens keep growing. Without a prefix it goes through the keys of the whole table.
+   * Deletes free keys with this module's prefix that were not used for that long, with their
+   * run history. Keys that are held, kept or paused stay, and tokens keep growing. Without a
+   * prefix, it goes through all keys of the table.
    *
-   * @param request `olderThan` is milliseconds or such as `'7d'`, from 0. Below a few seconds tokens may not grow: an acquisition that is under way
-   * since before may get one that is smaller than that of the key deleted meanwhile
-   * @returns how many were deleted
+   * @param request `olderThan` is 0 or more milliseconds, or a text such as `'7d'`. Use at
+   * least a few seconds. With less, an acquisition that began before the purge may get a
+   * smaller token than the deleted row had
+   * @returns how many keys were deleted
    */
   async purge(request: { olderThan: Duration }): Promise<number> {
     assertKnownOptions('purge()', request, ['olderThan']);
@@ -122,10 +128,11 @@ export class LockAdmin {
   }
 
   /**
-   * Pauses a key for all instances of the application: no call gets it until it is resumed, also after a restart. Its holder goes on, renews and
-   * releases. A paused key is refused at once, also to calls that would wait; scheduled methods are skipped.
+   * Pauses a key for all instances of the application. No call gets it until it is resumed,
+   * also after a restart. The present holder keeps the lock, and can renew and release it.
+   * Calls are refused at once, even if they would wait, and scheduled methods are skipped.
    *
-   * @returns `false` when it was paused before
+   * @returns `false` if the key was paused already
    */
   async pause(key: string): Promise<boolean> {
     const store = await this.#pauser('pause');
@@ -135,7 +142,7 @@ export class LockAdmin {
     return paused;
   }
 
-  /** Ends {@link pause}. @returns `false` when it was not paused */
+  /** Ends the pause of a key, see {@link pause}. @returns `false` if it was not paused */
   async resume(key: string): Promise<boolean> {
     const store = await this.#pauser('resume');
     assertKey(key);

@@ -23,20 +23,26 @@ import { getLockAdminToken } from '../lock.tokens.js';
 
 /** Options of {@link LockController}. @publicApi */
 export interface LockControllerOptions {
-  /** Who may look at locks and change them; at least one. */
+  /** Decide which requests may see and change locks. At least one guard is needed. */
   guards: readonly (Type<CanActivate> | CanActivate)[];
   /** Default `locks`. */
   path?: string | undefined;
-  /** The name of the `LockModule` to use. Default the one without a name. */
+  /** The name of the `LockModule` to use. Default: the module without a name. */
   module?: string | undefined;
 }
 
 /**
- * Makes a controller to look at locks and to free, pause and purge them over HTTP, behind guards of the application. Nothing of it is reachable unless a
- * module lists it among its `controllers`.
+ * Makes a controller that shows locks over HTTP, and frees, pauses and purges them, behind
+ * guards of the application. It is reachable only if a module lists it among its
+ * `controllers`.
  *
- * `GET locks?limit=&after=` lists what is held, `GET locks/KEY` inspects; `POST locks/KEY/release` with a `reason` frees by force, `POST` and `DELETE
- * locks/KEY/pause` pause and resume, `POST locks/purge` with `olderThan` deletes keys that nobody has used for so long. Keys are URI components.
+ * - `GET locks?limit=&after=` lists the locks that are held.
+ * - `GET locks/KEY` inspects a key.
+ * - `POST locks/KEY/release` with a `reason` frees a key by force.
+ * - `POST locks/KEY/pause` and `DELETE locks/KEY/pause` pause and resume a key.
+ * - `POST locks/purge` with `olderThan` deletes keys that were not used for that long.
+ *
+ * Keys are URI components.
  *
  * @example
  * ```ts
@@ -95,7 +101,10 @@ export function LockController(options: LockControllerOptions): Type {
   return LockAdminController;
 }
 
-/** What the caller has done wrong is its answer; what the database says may name hosts, and is not. */
+/**
+ * Answers with the message of a wrong request. Messages of the database may name hosts, so
+ * they are not part of the answer.
+ */
 async function answer<T>(work: () => Promise<T>): Promise<T> {
   try {
     return await work();

@@ -4,10 +4,10 @@ import type { LockCall, TryRunResult } from '../options/lock-call.js';
 import type { LockSettings } from '../options/lock.settings.js';
 import type { LockAdmin } from './lock-admin.js';
 
-/** The key under which instances agree on which of them purges. */
+/** The key of the lock under which one instance at a time purges. */
 const KEY = 'nestjs-locked.purge';
 
-/** What a schedule uses of the lock module that it belongs to. */
+/** The parts of a lock module that its purge schedule uses. */
 interface PurgingModule {
   readonly clock: Clock;
   readonly logger: LockLogger;
@@ -17,7 +17,7 @@ interface PurgingModule {
   tryRun<T>(call: LockCall, body: () => Promise<T>): Promise<TryRunResult<T>>;
 }
 
-/** Purges again and again, one instance at a time. */
+/** Purges at an interval, one instance at a time. */
 export class PurgeSchedule {
   #timer: Timer | undefined;
   #stopped = false;
@@ -30,7 +30,7 @@ export class PurgeSchedule {
   /** @param once whether the store remembers which slots were purged */
   start(once: boolean): void {
     const { clock } = this.locks;
-    // Instances that were started together do not come together.
+    // A random pause, so that instances that were started together do not purge together.
     const pause = this.schedule.every * (0.5 + clock.random() / 2);
     this.#timer = clock.after(pause, () => void this.#purge(once), false);
   }
@@ -40,7 +40,7 @@ export class PurgeSchedule {
     this.#timer?.cancel();
   }
 
-  /** A purge that fails is tried again the next time. */
+  /** After a purge that failed, the next one comes at its usual time. */
   async #purge(once: boolean): Promise<void> {
     const { olderThan, every } = this.schedule;
     const { admin, logger, settings } = this.locks;

@@ -3,8 +3,8 @@ import { rename, rm, writeFile } from 'node:fs/promises';
 import type { LockEvents } from '../lock.events.js';
 
 /**
- * Keeps in a file what a process does with locks: 0 nothing, 1 waits for a lock, 2 holds one. The
- * file is replaced as a whole, so that a reader never finds half of it.
+ * Keeps in a file what the process does with locks: 0 nothing, 1 waits for a lock, 2 holds a
+ * lock. The file is replaced as a whole, so that a reader never finds half of it.
  */
 export class StatusFile {
   #waiting = 0;

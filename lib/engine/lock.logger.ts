@@ -49,7 +49,7 @@ const ONCE_A_MINUTE = {
   transactionHangs: (key: string, open: number) =>
     `The transaction under lock "${key}" has been open for ${open / 1000} s. While it lasts, no other session gets what it has locked, in some databases also after the lock has ended. Look for work in it that waits, and set a time limit on its statements.`,
   transactionsUnknown: (error: unknown) =>
-    `Could not find out whether a transaction is open, so locks inside transactions of this library are no longer warned of: ${describe(error)}`,
+    `Could not find out whether a transaction is open, so no more warnings will come for locks inside transactions of its library: ${describe(error)}`,
   releasedInTransaction: (key: string, job: string | undefined) =>
     `Lock "${key}"${job ? ` of ${job}` : ''} was released inside the transaction that guards it, so it is freed only when that transaction has ended. Release it after the commit: begin the transaction inside of run(), or put @Locked() above @Transactional().`,
   listenerFailed: (event: string, error: unknown) =>
@@ -61,10 +61,10 @@ const ONCE_A_MINUTE = {
 const WARNINGS = { ...EACH_TIME, ...ONCE_A_MINUTE };
 type Warnings = typeof WARNINGS;
 
-/** Logs what people should know. No owner id is ever logged. */
+/** Writes the log lines and warnings of one lock module. It never logs an owner id. */
 export class LockLogger {
   readonly #logger: Logger;
-  /** When each topic was warned of last. */
+  /** When the last warning of each topic was logged. */
   readonly #warned = new Map<string, number>();
   /** The methods, and the keys of other calls, that take locks inside of transactions. */
   readonly #insideTransaction = { methods: new Set<string>(), keys: new Set<string>() };

@@ -1,4 +1,7 @@
-/** Every default and limit of the library, in milliseconds. */
+/**
+ * Defaults and limits of the module's and the calls' options, in milliseconds. Each store has
+ * the defaults of its own options.
+ */
 export const DEFAULTS = {
   ttl: 30_000,
   wait: 0,

@@ -41,7 +41,7 @@ export interface LockOperation extends Operation {
 
 /** Milliseconds for which a change of a row that another session has locked is repeated. */
 const ROW_PATIENCE = 1_000;
-/** Short enough to find a key free for a moment that many acquire and release in turn. */
+/** Milliseconds. Short enough to find a contended key in the moments in which it is free. */
 const LONGEST_PAUSE = 40;
 
 /** Runs operations on the lock table. The first one opens the database. */
@@ -49,7 +49,7 @@ export class LockOperations {
   /** The longest finite ttl of this process's settings and calls so far, in milliseconds. */
   longestTtl = 0;
   private readonly opening: SqlOpening<LockDatabase>;
-  /** Of the last opening. */
+  /** The executor of the last opening. */
   private executor: SqlExecutor | undefined;
   private database: LockDatabase | undefined;
   private readonly replacement: TableReplacement;
@@ -64,7 +64,7 @@ export class LockOperations {
     this.opening = new SqlOpening('open the lock store', openExecutor, (executor) => this.prepare(executor));
   }
 
-  /** The kind of database, as soon as it is known. */
+  /** The kind of database; `typeorm` until the store is open. */
   get kind(): string {
     return this.database?.kind ?? 'typeorm';
   }
@@ -89,10 +89,10 @@ export class LockOperations {
   }
 
   /**
-   * Runs an operation once; again only if the table has vanished, or the connection was
-   * unusable.
+   * Runs an operation. It repeats the operation only if the table has vanished, or the
+   * connection was unusable.
    *
-   * @throws CollisionError when sessions were in each other's way
+   * @throws CollisionError when the operation collided with other sessions
    */
   async run<T>(operation: LockOperation, work: Work<T>): Promise<T> {
     const { timeout = OPERATION_LIMIT } = operation;
@@ -134,8 +134,8 @@ export class LockOperations {
   }
 
   /**
-   * Repeats what ran into a locked row, or collided with other sessions. No connection is held
-   * in the pauses, which grow.
+   * Runs an operation, and repeats it while its row is locked or it collides with other
+   * sessions. No connection is held in the pauses, which grow.
    */
   async insist<T>(operation: LockOperation, work: Work<T | 'locked'>): Promise<T> {
     const { doing, timeout = OPERATION_LIMIT } = operation;
@@ -154,7 +154,8 @@ export class LockOperations {
   }
 
   /**
-   * Runs `work` in a transaction of its own. What `work` rejects with is rejected as it is.
+   * Runs `work` in a transaction of its own. If `work` rejects, it rejects with the same
+   * error.
    */
   async transaction<T>(work: (transaction: unknown) => Promise<T>): Promise<T> {
     let doing = 'begin a transaction';
@@ -174,7 +175,8 @@ export class LockOperations {
   }
 
   /**
-   * Locks the row until the caller's transaction ends; `false` when the request is not true.
+   * Locks the row until the caller's transaction ends. Resolves to `false` if the lease has
+   * expired, is not this owner's, or has another token.
    */
   async guard(transaction: unknown, request: GuardRequest): Promise<boolean> {
     const doing = `guard "${request.key}" in a transaction`;
@@ -196,7 +198,7 @@ export class LockOperations {
     });
   }
 
-  /** Reports whether the caller's transaction, which a guard has used, is still open. */
+  /** Returns a function that reports whether the caller's transaction is still open. */
   watchTransaction(transaction: unknown): () => boolean {
     return this.executor?.watchTransaction(transaction) ?? (() => false);
   }
@@ -225,7 +227,7 @@ function changedIfStale(error: unknown): GuardResult {
   throw error;
 }
 
-/** Gives another value in place of a collision. */
+/** Resolves to `collided` if the work collided with other sessions. */
 export async function unlessCollided<T>(work: Promise<T>, collided: T): Promise<T> {
   try {
     return await work;

@@ -8,7 +8,7 @@ import type { SqlConnections, OnReleased, ProcessWakeUps, ReleaseResult, Run } f
 import type { PostgresLink } from './postgres-link.js';
 import type { PostgresLocks } from './postgres-locks.js';
 
-/** Milliseconds in which a process that was notified of a key polls it, if ever. */
+/** Milliseconds within which a process that was notified of a key polls it, if at all. */
 const SOON = 5_000;
 
 /** A notification of a key. */
@@ -57,7 +57,7 @@ export class PostgresWakeUps implements ProcessWakeUps {
     if (!this.#listener.listens() || refusal.holder?.label === GRACE_LABEL) return refusal;
     const queued = await this.locks.queue(run, key, this.#listener.channel, first);
     if (queued === 'full') return refusal;
-    return queued ? { ...refusal, queued: true } : CONTENTION; // it has just changed hands
+    return queued ? { ...refusal, queued: true } : CONTENTION; // the holder has just changed
   }
 
   async release(run: Run, request: Release, waiting: boolean): Promise<ReleaseResult> {
@@ -128,8 +128,8 @@ const CHECK_EVERY = 5_000;
  */
 export class PostgresListener {
   /**
-   * The channel of this process alone. It is short, since it stands in the rows of the keys
-   * for which the process waits.
+   * The channel of this process alone. It is short because the rows of the keys for which the
+   * process waits contain it.
    */
   readonly channel = `nl${randomBytes(6).toString('base64url')}`;
   #link: PostgresLink | undefined;
@@ -178,7 +178,7 @@ export class PostgresListener {
       // Checked before LISTEN: a session of a pooler, which another client gets next, must
       // stay as it is.
       const { pid, writer } = await inTime(serverOf(link));
-      if (pid !== link.pid) this.#closed = true; // a pooler stays one
+      if (pid !== link.pid) this.#closed = true; // a pooler, and later tries would meet it too
       if (this.#closed) return await leave(link);
       if (!writer) throw new Error('The server takes no writes');
       await inTime(link.send(`LISTEN "${this.channel}"`));
@@ -228,7 +228,7 @@ async function serverOf(link: PostgresLink, channel?: string): Promise<{ pid: nu
   return { pid: Number(rows[0]?.pid), writer: rows[0]?.read_only !== 'on' };
 }
 
-/** Says goodbye, unless the connection is dead. */
+/** Ends the connection in good order, or destroys it if it is dead. */
 async function leave(link: PostgresLink): Promise<void> {
   await inTime(link.quit(), QUIT_LIMIT).catch(() => link.destroy());
 }
