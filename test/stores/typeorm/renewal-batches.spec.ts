@@ -77,6 +77,8 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb'))
       // By now each lease but these two has been renewed: it would be over otherwise.
       const inStore = new Set((await store.list({ limit: 1000 })).locks.map(({ key }) => key));
       expect(rest.filter((lock) => !inStore.has(lock.key))).toEqual([]);
-      expect(await Promise.all(rest.map((lock) => lock.release()))).toEqual(rest.map(() => true));
+      for (let i = 0; i < rest.length; i += 100)
+        for (const released of await Promise.all(rest.slice(i, i + 100).map((lock) => lock.release())))
+          expect(released).toBe(true);
     });
   });
