@@ -173,7 +173,7 @@ for (const target of targetsAmong('postgres'))
         const asked = new EventEmitter();
         const slow = {
           pid: 1,
-          run: async () => {
+          send: async () => {
             asked.emit('asked');
             await once(asked, 'cut');
             throw new Error('cut');
