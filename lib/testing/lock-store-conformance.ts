@@ -45,7 +45,7 @@ type Part =
   | 'once'
   | 'stealAfter';
 
-/** How a store is examined. @publicApi */
+/** Options of the conformance cases. @publicApi */
 export interface ConformanceOptions {
   /** Store objects that race each other. Default 4. */
   instances?: number | undefined;
@@ -53,7 +53,7 @@ export interface ConformanceOptions {
   racers?: number | undefined;
   /** How often a race is run. Default 10. */
   rounds?: number | undefined;
-  /** The lease of cases that wait for its end, in milliseconds. Default 200. */
+  /** The ttl in the cases that wait for its end, in milliseconds. Default 200. */
   ttl?: number | undefined;
   /**
    * How many milliseconds later than its lease a key may become free before a case fails.
@@ -61,12 +61,16 @@ export interface ConformanceOptions {
    */
   patience?: number | undefined;
   /**
-   * What the store does not do: `inspect` stands for `LockInspector`, `renewMany` for
-   * `BatchRenewer`, `releaseToWaiter` for `WaiterRelease`, `pause` for `LockPauser`, `once`, `stealAfter`
-   * and `resend` for what an acquisition asks for, `keepFor` for what a release asks for,
-   * `holder` for what a refusal tells. Without this, a missing one is a failure. A store
-   * without `leases` is `SessionBound`: its locks have no ttl, belong to one instance, and
-   * leave nothing behind; other rules are for it alone.
+   * The parts of the port that the store does not implement. If a part is missing and not
+   * named here, its cases fail.
+   *
+   * - `inspect`: `LockInspector`; `renewMany`: `BatchRenewer`; `releaseToWaiter`:
+   *   `WaiterRelease`; `pause`: `LockPauser`.
+   * - `once`, `stealAfter`, `resend`: these properties of an `AcquireRequest`.
+   * - `keepFor`: this property of a `ReleaseRequest`.
+   * - `holder`: the holder in a refusal.
+   * - `leases`: the store is `SessionBound`. Its locks have no ttl, belong to one instance,
+   *   and leave nothing behind. Cases of its own replace those of leases.
    */
   without?: Part[] | undefined;
 }
@@ -74,12 +78,12 @@ export interface ConformanceOptions {
 /** One rule that a store has to keep. @publicApi */
 export interface ConformanceCase {
   name: string;
-  /** Rejects with what is wrong. */
+  /** Rejects with an error that says what the store does wrong. */
   run: () => Promise<void>;
 }
 
 /**
- * The rules of the port as cases for any test runner:
+ * Makes cases of the rules of the port, for any test runner:
  * `for (const { name, run } of lockStoreConformance(create)) it(name, run)`.
  *
  * Keys are random, so that cases may run side by side on one database. Leases that a case
@@ -150,8 +154,8 @@ export function lockStoreConformance(
 }
 
 /**
- * What a store does not do, and need not, fails as what it does wrong: the failure says how to
- * leave it out.
+ * Adds to a failure how to leave its cases out, since a store need not implement every part of
+ * the port.
  */
 function hinting(body: Cases[string], parts: readonly Part[]): Cases[string] {
   return async (t) => {
@@ -181,7 +185,7 @@ async function withStores(
   try {
     await use(open);
   } catch (error) {
-    await closeAll(); // what the case found is the error to show
+    await closeAll(); // its failures must not hide the error of the case
     throw error;
   }
   const failures = (await closeAll()).filter((result) => result.status === 'rejected');

@@ -26,8 +26,8 @@ export class TestLocks {
   ) {}
 
   /**
-   * Another instance takes the key and keeps it until `release` is called. The holder loses
-   * the lock, and learns of it at its next renewal.
+   * Another instance takes the key and keeps it until the test calls `release`. The holder
+   * loses the lock, and learns of it at its next renewal.
    *
    * @param label the holder's name in the errors of other calls. Default `another instance`
    */

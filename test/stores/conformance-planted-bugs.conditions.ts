@@ -19,7 +19,7 @@ export const stealing: PlantedBug[] = [
       requestsReadAs(right, async (key, { stealAfter, ...request }) =>
         (await right.remaining(key)) === Infinity ? request : { ...request, stealAfter },
       ),
-    foundBy: 'B32 a lock that never expires is taken too, and what it is taken for ends',
+    foundBy: 'B32 a lock that never expires is taken too, and the thief gets a lease that ends',
   },
   {
     name: 'whoever names an age steals at any',
@@ -53,7 +53,7 @@ export const stealing: PlantedBug[] = [
       acquire: (key, owner, ttl, request) =>
         right.acquire(key, owner, Math.min(ttl, request?.stealAfter ?? ttl), request),
     }),
-    foundBy: 'B33 stealAfter is for the one who asks: it is not kept for the next, nor is it a ttl',
+    foundBy: 'B33 stealAfter is for its own acquisition: it is not kept for the next, and it is no ttl',
   },
   {
     name: 'stealAfter is kept for the next',
@@ -65,7 +65,7 @@ export const stealing: PlantedBug[] = [
         return { ...request, stealAfter };
       });
     },
-    foundBy: 'B33 stealAfter is for the one who asks: it is not kept for the next, nor is it a ttl',
+    foundBy: 'B33 stealAfter is for its own acquisition: it is not kept for the next, and it is no ttl',
   },
   {
     name: 'stealAfter only steals',
@@ -77,7 +77,7 @@ export const stealing: PlantedBug[] = [
           : right.acquire(key, owner, ttl, request);
       },
     }),
-    foundBy: 'B33 stealAfter takes what is free or has run out like anybody',
+    foundBy: 'B33 stealAfter takes a key that is free or expired like any acquisition',
   },
   {
     name: 'a thief looks, then takes',
@@ -174,7 +174,7 @@ export const ticks: PlantedBug[] = [
         },
       };
     },
-    foundBy: 'B76 an acquisition without a tick is not kept from a key by one, and leaves it as it is',
+    foundBy: 'B76 an acquisition without a tick gets a key whose tick is done, and leaves the tick as it is',
   },
   {
     name: 'a tick may be as far ahead as it likes',
@@ -202,7 +202,7 @@ export const ticks: PlantedBug[] = [
         },
       };
     },
-    foundBy: 'B76 of many instances that come for one tick one gets it, however soon it ends',
+    foundBy: 'B76 of many instances that come for one tick one gets it, however soon its run ends',
   },
   {
     name: 'a new key is made without its tick',
@@ -215,7 +215,7 @@ export const ticks: PlantedBug[] = [
       requestsReadAs(right, (_, { once, ...request }) =>
         once && 'slot' in once ? request : { ...request, once },
       ),
-    foundBy: 'B76 a slot of the clock is granted once, and does not hold up who wants none',
+    foundBy: 'B76 a slot of the clock is granted once, and does not refuse an acquisition without a slot',
   },
   {
     name: 'slots do not end',
@@ -307,7 +307,7 @@ export const ticks: PlantedBug[] = [
         },
       };
     },
-    foundBy: 'B72 B76 a tick is a use of its key: a purge leaves one that is younger, or still to come',
+    foundBy: 'B72 B76 a tick is a use of its key: a purge leaves keys with a younger or a future tick',
   },
   {
     name: 'failOver is not known',
@@ -453,17 +453,17 @@ export const pauses: PlantedBug[] = [
   {
     name: 'a pause does nothing',
     plant: () => ({ pause: async () => true }),
-    foundBy: 'B73 a paused key is refused to everybody, until it is resumed',
+    foundBy: 'B73 a paused key is refused to every owner, until it is resumed',
   },
   {
     name: 'only a key that has a row can be paused',
     plant: (right) => ({ pause: async (key) => right.owners.has(key) && right.pause(key) }),
-    foundBy: 'B73 a key that nobody has used can be paused',
+    foundBy: 'B73 a key that was never used can be paused',
   },
   {
     name: 'a pause is always true',
     plant: (right) => ({ pause: async (key) => (await right.pause(key)) || true }),
-    foundBy: 'B73 a pause is true once, and so is what ends it',
+    foundBy: 'B73 a pause is true once, and so is its end',
   },
   {
     name: 'a pause ends with the holder',
@@ -473,7 +473,7 @@ export const pauses: PlantedBug[] = [
         return right.release(key, owner, end);
       },
     }),
-    foundBy: 'B73 who holds a paused key goes on, renews and releases, and nobody follows',
+    foundBy: 'B73 the holder of a paused key renews and releases it, and no other owner gets it then',
   },
   {
     name: 'a pause takes the lock away',
@@ -483,7 +483,7 @@ export const pauses: PlantedBug[] = [
         return right.pause(key);
       },
     }),
-    foundBy: 'B73 who holds a paused key goes on, renews and releases, and nobody follows',
+    foundBy: 'B73 the holder of a paused key renews and releases it, and no other owner gets it then',
   },
   {
     name: 'the end of a pause frees the key',
@@ -527,7 +527,7 @@ export const pauses: PlantedBug[] = [
         return !paused;
       },
     }),
-    foundBy: 'B73 of many who pause or resume a key one is told that it did',
+    foundBy: 'B73 of many pauses or resumptions of a key at once one is true',
   },
   {
     name: 'a pause takes its time',
@@ -537,7 +537,7 @@ export const pauses: PlantedBug[] = [
         return true;
       },
     }),
-    foundBy: 'B73 whoever asks after the pause is refused, however many were about to be granted',
+    foundBy: 'B73 each attempt after the pause is refused, however many were about to be granted',
   },
   {
     name: 'a pause is not told',
@@ -564,7 +564,7 @@ export const pauses: PlantedBug[] = [
         },
       };
     },
-    foundBy: 'B73 B70 a paused key that nobody holds is not listed',
+    foundBy: 'B73 B70 a paused key without a holder is not listed',
   },
   {
     name: 'a forced release ends a pause',
@@ -628,7 +628,7 @@ export const pauses: PlantedBug[] = [
         return isDone ? { acquired: false, reason: 'tick-done' } : result;
       },
     }),
-    foundBy: 'B73 B76 too far ahead is told first, then paused, then done, then held',
+    foundBy: 'B73 B76 the reason of a refusal is the first of: too far ahead, paused, done, held',
   },
   {
     name: 'what is no key is paused',

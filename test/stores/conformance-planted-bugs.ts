@@ -113,7 +113,7 @@ const acquiring: PlantedBug[] = [
         return result.acquired ? result : { acquired: false, reason: 'held' };
       },
     }),
-    foundBy: 'B22 a refusal tells who holds the key, since when, until when and with which token',
+    foundBy: 'B22 a refusal shows the holder of the key, since when, until when and with which token',
   },
   {
     name: 'a held key is called contended',
@@ -169,12 +169,12 @@ const acquiring: PlantedBug[] = [
   {
     name: 'owners are cut at 64 characters',
     plant: (right) => ownersReadAs(right, (owner) => owner.slice(0, 64)),
-    foundBy: 'B36 owners that differ in case, in a space or at the end of a long one are different owners',
+    foundBy: 'B36 owners that differ in case, in a space or at the end of a long name are different owners',
   },
   {
     name: 'owners are case-insensitive',
     plant: (right) => ownersReadAs(right, (owner) => owner.toLowerCase()),
-    foundBy: 'B36 owners that differ in case, in a space or at the end of a long one are different owners',
+    foundBy: 'B36 owners that differ in case, in a space or at the end of a long name are different owners',
   },
   {
     name: 'a lock without end has one',
@@ -409,7 +409,7 @@ const renewing: PlantedBug[] = [
         return (await right.acquire(key, owner, ttl, { resend: true })).acquired;
       },
     }),
-    foundBy: 'B50 a lease that ran out is never revived, even if nobody took it',
+    foundBy: 'B50 a lease that ran out is never revived, even if no other owner took the key',
   },
   {
     name: 'renew takes a released lock back',
@@ -618,7 +618,7 @@ const expiring: PlantedBug[] = [
         return right.acquire(key, owner, ttl, { ...request, label });
       },
     }),
-    foundBy: 'B35 a take-over without a label does not keep the label of the one before',
+    foundBy: 'B35 a take-over without a label does not keep the label of the last holder',
   },
   {
     name: 'an expired lock is refused to its old label',
@@ -916,7 +916,7 @@ const batches: PlantedBug[] = [
         return leases.map(({ owner }) => (renewed.has(owner) ? 'renewed' : 'lost'));
       },
     }),
-    foundBy: 'B51 renewMany tells leases of one owner apart by their keys',
+    foundBy: 'B51 renewMany keeps leases of one owner apart by their keys',
   },
   {
     name: 'renewMany takes key and owner together',
@@ -1011,7 +1011,7 @@ const inspection: PlantedBug[] = [
         return found.lastRun ? { state: 'free', key, lastRun: found.lastRun } : found;
       },
     }),
-    foundBy: 'B76 a kept key is held by nobody, under the label of its last holder',
+    foundBy: 'B76 a kept key is held without a holder, under the label of its last holder',
   },
   {
     name: 'an expired lease is free',
@@ -1021,7 +1021,7 @@ const inspection: PlantedBug[] = [
         return found.state === 'expired' ? { state: 'free', key, lastRun: found.lastRun } : found;
       },
     }),
-    foundBy: 'B69 a lease that ran out without a release is expired, and still tells whose it was',
+    foundBy: 'B69 a lease that ran out without a release is expired, and still shows its holder',
   },
   {
     name: 'an expired lease is held',
@@ -1031,7 +1031,7 @@ const inspection: PlantedBug[] = [
         return found.state === 'expired' ? { ...found, state: 'held' } : found;
       },
     }),
-    foundBy: 'B69 a lease that ran out without a release is expired, and still tells whose it was',
+    foundBy: 'B69 a lease that ran out without a release is expired, and still shows its holder',
   },
   {
     name: 'a kept key that ran out is expired',
@@ -1118,7 +1118,7 @@ const inspection: PlantedBug[] = [
   {
     name: 'a forced release is always true',
     plant: (right) => ({ forceRelease: async (key) => (await right.forceRelease(key)) || key !== '' }),
-    foundBy: 'B71 a forced release of a key that nobody has is false and creates nothing',
+    foundBy: 'B71 a forced release of a free key is false and creates nothing',
   },
   {
     name: 'a forced release leaves a kept key',
@@ -1201,7 +1201,7 @@ const lists: PlantedBug[] = [
         return (await right.inspect(request.after)).state === 'held' ? right.list(request) : { locks: [] };
       },
     }),
-    foundBy: 'B70 a page may begin after a key that is not held any more',
+    foundBy: 'B70 a page may begin after a key that is no longer held',
   },
   {
     name: 'a prefix is a pattern',

@@ -1,7 +1,7 @@
 import { strict as assert } from 'node:assert';
 import { assertRecord, assertGrowing, LEASE, NEVER, pick, show, type Cases } from './conformance-trial.js';
 
-/** What an acquisition answers, and to whom. */
+/** The results of acquisitions. */
 export const acquiring: Cases = {
   async 'B15 a free key is granted, with a token that is a safe integer'(t) {
     const { token } = await t.take(t.key());
@@ -61,7 +61,7 @@ export const acquiring: Cases = {
     }
   },
 
-  async 'B36 owners that differ in case, in a space or at the end of a long one are different owners'(t) {
+  async 'B36 owners that differ in case, in a space or at the end of a long name are different owners'(t) {
     const owner = `${t.owner()}:${'x'.repeat(200)}`;
     const { key } = await t.take(t.key(), { owner });
     for (const other of [owner.toUpperCase(), `${owner} `, ` ${owner}`, `${owner}x`, owner.slice(0, 64)]) {

@@ -21,7 +21,7 @@ export const NEVER = Number.MAX_SAFE_INTEGER;
 /** How long a server may take to answer about a lease that has just begun. */
 const SLOWNESS = 10_000;
 const POLL = 5;
-/** How often the service repeats an attempt that collided before it calls it busy. */
+/** How often the service repeats an attempt that collided before the lock counts as busy. */
 const COLLISIONS = 3;
 
 /** The cases of one theme, by name. */
@@ -33,7 +33,7 @@ export interface TrialSettings {
   rounds: number;
   ttl: number;
   patience: number;
-  /** Whether refusals have to tell the holder. */
+  /** Whether refusals have to show the holder. */
   holder: boolean;
 }
 
@@ -49,7 +49,10 @@ export interface Grant {
   token: number;
 }
 
-/** What one run of a case works with: its store, other instances on the same database, keys and owners of its own. */
+/**
+ * One run of a case, with its store, other instances on the same database, and keys and owners
+ * of its own.
+ */
 export class ConformanceTrial {
   private others: LockStore[] = [];
 
@@ -60,7 +63,7 @@ export class ConformanceTrial {
     readonly open: () => Promise<LockStore>,
   ) {}
 
-  /** A key that nobody has used. */
+  /** A key that was never used. */
   key(name = 'key'): string {
     return `conformance:${randomBytes(8).toString('hex')}:${name}`;
   }
@@ -74,7 +77,10 @@ export class ConformanceTrial {
     return [this.store, ...this.others];
   }
 
-  /** One attempt as the service makes it with `wait: 0`: collisions are repeated at once, a few times. */
+  /**
+   * Makes one attempt as the service does with `wait: 0`. It repeats collisions at once, a few
+   * times.
+   */
   async attempt(key: string, attempt: Attempt = {}): Promise<LockAcquireResult> {
     const { store = this.store, owner = this.owner(), ttl = LEASE, ...request } = attempt;
     for (let collisions = 0; ; collisions++) {
@@ -104,8 +110,8 @@ export class ConformanceTrial {
   }
 
   /**
-   * Tries a key that must be held, and gives what the answer tells about its holder;
-   * `undefined` for stores that do not tell it, as they have declared.
+   * Tries a key that must be held, and returns the holder that the refusal shows. Returns
+   * `undefined` for stores that declared that they do not show it.
    */
   async refusal(key: string, attempt: Attempt = {}): Promise<LockRecord | undefined> {
     const result = await this.attempt(key, attempt);
@@ -113,12 +119,12 @@ export class ConformanceTrial {
     assert.notEqual(
       result.reason,
       'contention',
-      `nobody else tries ${show(key)}, but it is called contended`,
+      `no other owner tries ${show(key)}, but it was refused as contended`,
     );
     if (!this.settings.holder) return undefined;
     assert.ok(
       result.holder,
-      `the refusal of ${show(key)} does not tell the holder; if that is meant, leave these checks out: { without: ["holder"] }`,
+      `the refusal of ${show(key)} does not show the holder; if that is meant, leave these checks out: { without: ["holder"] }`,
     );
     return result.holder;
   }
@@ -130,20 +136,23 @@ export class ConformanceTrial {
     assert.equal(result.reason, reason, `${show(key)} was refused for another reason`);
   }
 
-  /** Waits until every short lease granted before has run out: a later one of the same length has. */
+  /**
+   * Waits until every short lease granted before has expired, by waiting for a later lease of
+   * the same length.
+   */
   async shortLeasesRanOut(ttl = this.settings.ttl): Promise<void> {
     const { key } = await this.take(this.key('witness'), { ttl });
     await this.takeWhenFree(key);
   }
 
-  /** A lease that ran out, and that nobody has taken since. */
+  /** A lease that has expired, and whose key was not taken since. */
   async expired(attempt: Attempt = {}): Promise<Grant> {
     const grant = await this.take(this.key('expired'), { ...attempt, ttl: this.settings.ttl });
     await this.shortLeasesRanOut();
     return grant;
   }
 
-  /** Lets all racers try the key at once, in all instances, and gives the winners. */
+  /** Lets all racers try the key at once, in all instances, and returns the winners. */
   async race(key: string, attempt: Omit<Attempt, 'store' | 'owner'> = {}): Promise<Grant[]> {
     const stores = await this.instances();
     const grants = await together(this.settings.racers, async (racer) => {
@@ -190,7 +199,10 @@ export class ConformanceTrial {
   }
 }
 
-/** Runs the work `count` times at once and lets all of it end before the first failure is thrown, so that nothing runs on behind it. */
+/**
+ * Runs the work `count` times at once. It throws the first failure only when all of them have
+ * ended, so that none goes on after the case.
+ */
 export async function together<T>(count: number, work: (index: number) => Promise<T>): Promise<T[]> {
   const runs = Array.from({ length: count }, (_, index) => work(index));
   await Promise.allSettled(runs);
@@ -201,7 +213,7 @@ export function pick(stores: readonly [LockStore, ...LockStore[]], index: number
   return stores[index % stores.length] ?? stores[0];
 }
 
-/** Everything that is in a value, whether or not a logger would print it. */
+/** Shows everything in a value, also what a logger would not print. */
 export function show(value: unknown): string {
   return inspect(value, { depth: null, showHidden: true, maxArrayLength: null, maxStringLength: null });
 }
@@ -213,7 +225,7 @@ export function assertGrowing(tokens: readonly number[]): void {
   });
 }
 
-/** What a refusal tells about the holder, if it tells anything. */
+/** Checks the holder that a refusal shows, if it shows a holder. */
 export function assertRecord(
   holder: LockRecord | undefined,
   expected: Partial<LockRecord>,
@@ -224,7 +236,10 @@ export function assertRecord(
     assert.deepEqual(Reflect.get(holder, name), value, message ?? `the holder's ${name} is wrong`);
 }
 
-/** The lease ends about `ttl` after it was granted or renewed; servers may be slow, but no lease is longer than asked for. */
+/**
+ * Checks that the lease ends about `ttl` after it was granted or renewed. Less may remain,
+ * since servers may be slow, but not more.
+ */
 export function assertTimeLeft(holder: LockRecord | undefined, ttl: number): void {
   if (!holder) return;
   const left = holder.remaining;
@@ -248,7 +263,7 @@ export function lastRunOf(found: LockInspection): LockRun {
 /** The one winner of a race. */
 export function onlyOne(winners: Grant[]): Grant {
   const [winner, ...others] = winners;
-  assert.ok(winner, 'the key is free, but nobody got it');
+  assert.ok(winner, 'the key is free, but no racer got it');
   assert.deepEqual(others, [], 'more than one got the key');
   return winner;
 }

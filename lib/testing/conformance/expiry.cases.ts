@@ -8,9 +8,9 @@ import {
   type Cases,
 } from './conformance-trial.js';
 
-/** A lease that is not renewed ends by itself, and the next holder is a holder like any other. */
+/** A lease that is not renewed ends by itself. Then the key is as free as after a release. */
 export const expiry: Cases = {
-  async 'B22 a refusal tells who holds the key, since when, until when and with which token'(t) {
+  async 'B22 a refusal shows the holder of the key, since when, until when and with which token'(t) {
     const ttl = 23_456;
     const { key, token } = await t.take(t.key(), { label: 'api-7:4242', ttl });
     const holder = await t.refusal(key);
@@ -79,7 +79,7 @@ export const expiry: Cases = {
     assert.equal(await t.store.release(key, next.owner), true);
   },
 
-  async 'B35 a take-over without a label does not keep the label of the one before'(t) {
+  async 'B35 a take-over without a label does not keep the label of the last holder'(t) {
     const { key } = await t.expired({ label: 'old' });
     await t.take(key);
     assertRecord(await t.refusal(key), { label: null });

@@ -10,7 +10,7 @@ import {
   type Cases,
 } from './conformance-trial.js';
 
-/** What is known about one key: its holder now, and the run before. */
+/** The inspection of one key: its present holder, and its last run. */
 export const inspecting: Cases = {
   async 'B69 a key that was never locked is free, and looking at it creates nothing'(t) {
     const key = t.key();
@@ -41,7 +41,7 @@ export const inspecting: Cases = {
     assert.equal(await t.store.release(key, owner), true);
   },
 
-  async 'B69 a lease that ran out without a release is expired, and still tells whose it was'(t) {
+  async 'B69 a lease that ran out without a release is expired, and still shows its holder'(t) {
     const { key, token } = await t.expired({ label: 'worker' });
     const found = await t.inspector.inspect(key);
     assert.ok(found.state === 'expired', `the state is ${found.state}`);
@@ -89,7 +89,7 @@ export const inspecting: Cases = {
     assert.ok(off < 50, `a lease of ${t.settings.ttl} ms is said to have ended after ${lengthOf(run)} ms`);
   },
 
-  async 'B76 a kept key is held by nobody, under the label of its last holder'(t) {
+  async 'B76 a kept key is held without a holder, under the label of its last holder'(t) {
     const { key, owner } = await t.take(t.key(), { label: 'worker' });
     await t.store.release(key, owner, { keepFor: 2 * LEASE, outcome: 'failed' });
     const found = await t.inspector.inspect(key);
@@ -123,7 +123,7 @@ export const inspecting: Cases = {
     assertGrowing([token, (await t.take(key)).token]);
   },
 
-  async 'B71 a forced release of a key that nobody has is false and creates nothing'(t) {
+  async 'B71 a forced release of a free key is false and creates nothing'(t) {
     const key = t.key();
     assert.equal(await t.inspector.forceRelease(key), false);
     assert.equal((await t.inspector.inspect(key)).state, 'free');
@@ -147,7 +147,7 @@ function lengthOf(run: LockRun): number {
   return run.endedAt.getTime() - run.startedAt.getTime();
 }
 
-/** Without the optional parts that are there and undefined, which mean the same. */
+/** Leaves out optional properties that are undefined, since a missing one means the same. */
 function present(found: LockInspection): object {
   return Object.fromEntries(Object.entries(found).filter(([, value]) => value !== undefined));
 }

@@ -16,7 +16,7 @@ const STATEMENTS = [
   ...String.raw`/* */ NULL a.b \ \' % _ ? :key @key $1 $key $$ROOT`.split(' '),
 ];
 
-/** Keys are bytes: what differs in one of them is another lock. */
+/** Keys are compared as bytes: two keys that differ in one byte are different locks. */
 export const keys: Cases = {
   async 'B41 keys that differ in case, accents or normal form are different locks'(t) {
     await areDifferent(t, LETTERS);
@@ -66,7 +66,7 @@ export const keys: Cases = {
   },
 };
 
-/** Holds all of them at once, each with its own owner, and gives them back one by one. */
+/** Holds all keys at once, each with its own owner, and releases them one by one. */
 async function areDifferent(t: ConformanceTrial, names: string[], toKey = suffixed(t)): Promise<void> {
   const grants = [];
   for (const name of names) grants.push(await t.take(toKey(name)));

@@ -6,7 +6,7 @@ import { assertTimeLeft, LEASE, show, type Cases, type Grant } from './conforman
 export const listing: Cases = {
   async 'B70 a list is ordered by the bytes of the keys, and paged without gaps'(t) {
     const prefix = `${t.key()}:`;
-    // in this order as bytes; another one as UTF-16, by collation and by number
+    // The order of their bytes. As UTF-16, by collation and by number their order is another.
     const names = ['10', '2', 'B', 'Z', '_', 'a', 'a ', 'a!', 'aa', 'z', 'é', '～', '🔒'];
     for (const name of names.toReversed()) await t.take(`${prefix}${name}`);
     for (const limit of [1, 5, names.length, 1000]) {
@@ -19,7 +19,7 @@ export const listing: Cases = {
     }
   },
 
-  async 'B70 a page may begin after a key that is not held any more'(t) {
+  async 'B70 a page may begin after a key that is no longer held'(t) {
     const prefix = `${t.key()}:`;
     const [a, b, c] = [await t.take(`${prefix}a`), await t.take(`${prefix}b`), await t.take(`${prefix}c`)];
     const { next } = await t.inspector.list({ prefix, limit: 2 });
@@ -68,7 +68,7 @@ export const listing: Cases = {
   },
 };
 
-/** What else a list has where locks run out, and are kept. */
+/** Lists of stores whose locks expire, and can be kept after a release. */
 export const listingOfLeases: Cases = {
   async 'B70 the list has the locks that are held, and only those'(t) {
     const prefix = `${t.key()}:`;

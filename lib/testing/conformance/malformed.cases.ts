@@ -12,7 +12,10 @@ const NO_AGES = [-1, -0.5, NaN, Infinity, 1000n, null, undefined, '1000', {}, [1
 const NO_BOUNDS = [0, 1, null, ['a'], { $ne: '' }, 'a\0', '\ud800'];
 const NO_LIMITS = [0, -1, 1001, 1.5, NaN, Infinity, null, '10'];
 
-/** What is malformed never reaches the database, where it could match every row; so nobody notices the attempt. */
+/**
+ * A malformed value never reaches the database, where it could match every row. The attempt
+ * changes nothing.
+ */
 export const malformed: Cases = {
   async 'B41 what cannot be a key is refused before any statement'(t) {
     const { key, owner, token } = await t.take(t.key());
@@ -162,7 +165,7 @@ export const malformedPurge: Cases = {
   },
 };
 
-/** Calls a method as JavaScript can, whatever its types say. */
+/** Calls a method with values of any type, as JavaScript can. */
 async function refuses<Store extends object>(
   store: Store,
   method: keyof Store,

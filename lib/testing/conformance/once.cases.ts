@@ -16,10 +16,13 @@ import {
 const HOUR = 3_600_000;
 const TICK = 1_000;
 const EPOCH = Date.now() - HOUR / 2;
-/** Slots of 34 years: one does not end while a case runs. */
+/** Slots of 34 years, so that no slot ends while a case runs. */
 const LONG_SLOT = 2 ** 40;
 
-/** A run of a key happens once, whoever comes for it, however it ends, and whatever the others' clocks say. */
+/**
+ * A run of a key happens once, whatever its owner, its outcome and the clocks of the other
+ * instances.
+ */
 export const oncePerTick: Cases = {
   async 'B76 a tick is granted once: after its release it is done, in all instances'(t) {
     const { key, owner } = await t.take(t.key(), { once: nth(1) });
@@ -57,7 +60,7 @@ export const oncePerTick: Cases = {
     await t.take(key, { once: nth(1) });
   },
 
-  async 'B76 an acquisition without a tick is not kept from a key by one, and leaves it as it is'(t) {
+  async 'B76 an acquisition without a tick gets a key whose tick is done, and leaves the tick as it is'(t) {
     const first = await t.take(t.key(), { once: nth(1) });
     await t.store.release(first.key, first.owner);
     const plain = await t.take(first.key);
@@ -84,7 +87,7 @@ export const oncePerTick: Cases = {
     await t.refused(key, 'tick-done', { once: { tick, ahead: NEVER } });
   },
 
-  async 'B76 of many instances that come for one tick one gets it, however soon it ends'(t) {
+  async 'B76 of many instances that come for one tick one gets it, however soon its run ends'(t) {
     const stores = await t.instances();
     const key = t.key();
     for (let round = 1; round <= t.settings.rounds; round++) {
@@ -107,7 +110,7 @@ export const oncePerTick: Cases = {
     }
   },
 
-  async 'B76 a slot of the clock is granted once, and does not hold up who wants none'(t) {
+  async 'B76 a slot of the clock is granted once, and does not refuse an acquisition without a slot'(t) {
     const once = { slot: LONG_SLOT };
     const { key, owner } = onlyOne(await t.race(t.key(), { once }));
     await t.refused(key, 'tick-done', { once });
@@ -147,7 +150,7 @@ export const oncePerTick: Cases = {
   },
 };
 
-/** What is known of a key that runs once per tick, and when it is forgotten. */
+/** The inspection of a key that runs once per tick, and when its tick is forgotten. */
 export const oncePerTickInspected: Cases = {
   async 'B76 the last tick can be read, before, during and after the run'(t) {
     const key = t.key();
@@ -193,7 +196,7 @@ export const oncePerTickInspected: Cases = {
     assert.equal(await t.inspector.purge({ prefix: key, olderThan: 0 }), 0);
   },
 
-  async 'B72 B76 a tick is a use of its key: a purge leaves one that is younger, or still to come'(t) {
+  async 'B72 B76 a tick is a use of its key: a purge leaves keys with a younger or a future tick'(t) {
     const key = t.key();
     const ahead: OnceRequest = { tick: Date.now() + HOUR, ahead: 3 * HOUR };
     const { owner } = await t.take(key, { once: ahead });
@@ -209,7 +212,7 @@ export const oncePerTickInspected: Cases = {
   },
 };
 
-/** Ticks of a while ago, so that none of them is ahead of any clock. */
+/** Ticks in the past, so that none of them is ahead of any clock. */
 export function nth(n: number): { tick: number; ahead: number } {
   return { tick: EPOCH + n * TICK, ahead: HOUR };
 }

@@ -12,9 +12,9 @@ import {
 
 const HOUR = 3_600_000;
 
-/** Nobody gets a paused key; who has it keeps it. */
+/** No attempt gets a paused key, and its holder keeps it. */
 export const pausing: Cases = {
-  async 'B73 a paused key is refused to everybody, until it is resumed'(t) {
+  async 'B73 a paused key is refused to every owner, until it is resumed'(t) {
     const { key, owner, token } = await t.take(t.key());
     await t.store.release(key, owner);
     assert.equal(await t.pauser.pause(key), true);
@@ -23,7 +23,7 @@ export const pausing: Cases = {
     assertGrowing([token, (await t.take(key, { store: await t.open() })).token]);
   },
 
-  async 'B73 a key that nobody has used can be paused'(t) {
+  async 'B73 a key that was never used can be paused'(t) {
     const key = t.key();
     assert.equal(await t.pauser.pause(key), true);
     await t.refused(key, 'paused');
@@ -34,7 +34,7 @@ export const pausing: Cases = {
     assert.equal(await t.store.release(key, owner), true);
   },
 
-  async 'B73 a pause is true once, and so is what ends it'(t) {
+  async 'B73 a pause is true once, and so is its end'(t) {
     const key = t.key();
     assert.equal(await t.pauser.resume(key), false);
     assert.equal(await t.pauser.pause(key), true);
@@ -44,7 +44,7 @@ export const pausing: Cases = {
     await t.take(key);
   },
 
-  async 'B73 who holds a paused key goes on, renews and releases, and nobody follows'(t) {
+  async 'B73 the holder of a paused key renews and releases it, and no other owner gets it then'(t) {
     const { key, owner, token } = await t.take(t.key());
     assert.equal(await t.pauser.pause(key), true);
     await t.refused(key, 'paused');
@@ -84,7 +84,7 @@ export const pausing: Cases = {
     await t.take(key);
   },
 
-  async 'B73 of many who pause or resume a key one is told that it did'(t) {
+  async 'B73 of many pauses or resumptions of a key at once one is true'(t) {
     const stores = await t.instances();
     for (let round = 0; round < t.settings.rounds; round++) {
       const key = t.key();
@@ -95,7 +95,7 @@ export const pausing: Cases = {
     }
   },
 
-  async 'B73 whoever asks after the pause is refused, however many were about to be granted'(t) {
+  async 'B73 each attempt after the pause is refused, however many were about to be granted'(t) {
     const [stores, { pauser }] = [await t.instances(), t];
     for (let round = 0; round < t.settings.rounds; round++) {
       const key = t.key();
@@ -115,7 +115,7 @@ export const pausing: Cases = {
   },
 };
 
-/** What is told of a paused key, and that it stays paused. */
+/** The inspection of a paused key, and that it stays paused. */
 export const pausingInspected: Cases = {
   async 'B73 a pause can be read, whether the key is held, expired or free'(t) {
     const held = await t.take(t.key());
@@ -139,7 +139,7 @@ export const pausingInspected: Cases = {
     }
   },
 
-  async 'B73 B70 a paused key that nobody holds is not listed'(t) {
+  async 'B73 B70 a paused key without a holder is not listed'(t) {
     const prefix = `${t.key()}:`;
     const held = await t.take(`${prefix}held`);
     await t.pauser.pause(`${prefix}free`);
@@ -180,7 +180,7 @@ export const pausingInspected: Cases = {
   },
 };
 
-/** A pause beside the other reasons to be refused. */
+/** A pause together with the other reasons of a refusal. */
 export const pausingOnce: Cases = {
   async 'B73 B33 a paused key is not stolen'(t) {
     const { key, owner } = await t.take(t.key());
@@ -199,7 +199,7 @@ export const pausingOnce: Cases = {
     await t.take(key, { once });
   },
 
-  async 'B73 B76 too far ahead is told first, then paused, then done, then held'(t) {
+  async 'B73 B76 the reason of a refusal is the first of: too far ahead, paused, done, held'(t) {
     const done = { tick: Date.now() - HOUR / 2, ahead: HOUR };
     const next = { tick: done.tick + 1, ahead: HOUR };
     const ahead = { tick: Date.now() + 3 * HOUR, ahead: HOUR };

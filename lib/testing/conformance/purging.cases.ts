@@ -13,7 +13,10 @@ import {
   type ConformanceTrial,
 } from './conformance-trial.js';
 
-/** Old keys are forgotten, and nobody who uses locks can tell. Always with a prefix: other cases may use the same database. */
+/**
+ * A purge forgets old keys, and locks work as before. Each purge has a prefix, since other
+ * cases may use the same database.
+ */
 export const purging: Cases = {
   async 'B72 a purge deletes what was released or ran out, with its history, and counts it'(t) {
     const prefix = `${t.key()}:`;
@@ -119,7 +122,7 @@ export const purging: Cases = {
   },
 };
 
-/** Nothing is known of it any more: no holder, no run. */
+/** Whether the store has forgotten the key: it shows no holder and no run. */
 async function isForgotten(inspector: LockInspector, key: string): Promise<boolean> {
   const { state, lastRun } = await inspector.inspect(key);
   return state === 'free' && lastRun === undefined;
@@ -131,7 +134,7 @@ async function remaining(inspector: LockInspector, base: string, names: string[]
   return there;
 }
 
-/** Purges a free key. Where the clock is coarse, that takes until it has moved on. */
+/** Purges a free key. With a coarse clock, this takes until the clock has moved on. */
 async function forget(t: ConformanceTrial, key: string): Promise<void> {
   const deadline = performance.now() + t.settings.patience;
   while ((await t.inspector.purge({ prefix: key, olderThan: 0 })) === 0) {

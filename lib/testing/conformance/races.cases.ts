@@ -10,7 +10,10 @@ import {
   type Cases,
 } from './conformance-trial.js';
 
-/** Many at once: one wins, the others are told so, and no collision inside the database gets out as an error. */
+/**
+ * Of many attempts at once one wins, and the others are refused. No collision inside the
+ * database becomes an error.
+ */
 export const races: Cases = {
   async 'B25 of many first acquirers of a new key one wins'(t) {
     for (let round = 0; round < t.settings.rounds; round++) {
@@ -87,7 +90,7 @@ export const races: Cases = {
       for (let i = 0; i < 2 * t.settings.rounds; i++) {
         assert.equal(await t.store.renew(key, owner, LEASE), true);
       }
-      over.abort(); // from here on, one of them may get it
+      over.abort(); // from here on, a contender may get the key
       assert.equal(await t.store.release(key, owner), true);
     }
   },

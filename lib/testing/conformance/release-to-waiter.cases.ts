@@ -18,7 +18,9 @@ import {
 
 const HOUR = 3_600_000;
 
-/** The holder releases its lock to a waiter, and no other contender gets the key in between. */
+/**
+ * The holder releases its lock to a waiter, and no other contender gets the key in between.
+ */
 export const releasingToWaiters: Cases = {
   async 'B23 a lock is released to a waiter with a larger token, and with the label and the ttl of the waiter'(
     t,
@@ -116,7 +118,7 @@ export const releasingToWaiters: Cases = {
       });
       const grants = released.flat();
       assert.ok(grants.length < 2, `${grants.length} were granted one lock`);
-      holder = grants[0] ?? holder; // that all collided is allowed
+      holder = grants[0] ?? holder; // all of them may have collided
       assert.equal(await t.store.renew(key, holder.owner, LEASE), true);
       if (grants[0]) assertGrowing([token, holder.token]);
     }

@@ -1,7 +1,7 @@
 import { strict as assert } from 'node:assert';
 import { assertRecord, assertGrowing, assertTimeLeft, LEASE, type Cases } from './conformance-trial.js';
 
-/** A release is for the holder alone, and frees the key, or keeps it for a while. */
+/** Only the holder can release a lock. The release frees the key, or keeps it for a while. */
 export const releasing: Cases = {
   async 'B43 a release frees the key at once, and is true once'(t) {
     const { key, owner } = await t.take(t.key());
@@ -44,7 +44,7 @@ export const releasing: Cases = {
   },
 };
 
-/** A release keeps the key for a while. */
+/** A release with `keepFor` keeps the key taken for a while. */
 export const keeping: Cases = {
   async 'B76 a release with keepFor leaves the key taken, with no holder'(t) {
     const { key, owner, token } = await t.take(t.key(), { label: 'worker' });

@@ -10,7 +10,7 @@ import {
   type Grant,
 } from './conformance-trial.js';
 
-/** Many leases in one call, each judged for itself. */
+/** Many leases in one call, each with a result of its own. */
 export const renewMany: Cases = {
   async 'B51 renewMany answers for each lease, in the order given'(t) {
     const key = t.key();
@@ -36,7 +36,7 @@ export const renewMany: Cases = {
     await t.take(`${key}:missing`);
   },
 
-  async 'B51 renewMany tells leases of one owner apart by their keys'(t) {
+  async 'B51 renewMany keeps leases of one owner apart by their keys'(t) {
     const owner = t.owner();
     const [held, released] = [await t.take(t.key(), { owner }), await t.take(t.key(), { owner })];
     await t.store.release(released.key, owner);

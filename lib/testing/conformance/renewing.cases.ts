@@ -1,7 +1,10 @@
 import { strict as assert } from 'node:assert';
 import { assertRecord, assertTimeLeft, LEASE, NEVER, type Cases } from './conformance-trial.js';
 
-/** A renewal sets when the lease ends; it is for the holder alone, and only while it is one. */
+/**
+ * A renewal sets when the lease ends. Only the holder can renew, and only while its lease
+ * lasts.
+ */
 export const renewing: Cases = {
   async 'B51 a renewal extends the lease from now, and changes nothing else'(t) {
     const { key, owner, token } = await t.take(t.key(), { label: 'worker' });
@@ -42,7 +45,7 @@ export const renewing: Cases = {
     await t.takeWhenFree(key);
   },
 
-  async 'B50 a lease that ran out is never revived, even if nobody took it'(t) {
+  async 'B50 a lease that ran out is never revived, even if no other owner took the key'(t) {
     const { key, owner } = await t.expired();
     assert.equal(await t.store.renew(key, owner, LEASE), false);
     assert.equal(await t.store.renew(key, owner, NEVER), false);

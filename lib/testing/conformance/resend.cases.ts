@@ -1,7 +1,7 @@
 import { strict as assert } from 'node:assert';
 import { assertRecord, assertGrowing, assertTimeLeft, LEASE, type Cases } from './conformance-trial.js';
 
-/** Repeating an attempt whose answer was lost: it may have been carried out, or not, or be over. */
+/** Repeats an attempt whose answer was lost. The first one may have been granted, or not. */
 export const resend: Cases = {
   async 'resend: a granted attempt gets its lock again, with the same token and a full ttl'(t) {
     const { key, owner, token } = await t.take(t.key(), { label: 'worker' });

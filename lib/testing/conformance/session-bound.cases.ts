@@ -10,10 +10,12 @@ import {
   type ConformanceTrial,
 } from './conformance-trial.js';
 
-/** Milliseconds that a wait may be early: timers are. */
+/** Milliseconds by which a wait may end too early, since timers may fire early. */
 const EARLY = 5;
 
-/** Locks that last as long as a connection of their holder, on servers that wait for them. */
+/**
+ * Locks that last as long as a connection of their holder. The server makes contenders wait.
+ */
 export const sessionBound: Cases = {
   async 'B20 a lock is refused to every other instance, and free for them after its release'(t) {
     const [store, ...others] = await t.instances();
@@ -46,7 +48,7 @@ export const sessionBound: Cases = {
     assertGrowing(tokens);
   },
 
-  async 'B20 who waits gets the lock when its holder gives it back, in another instance and in its own'(t) {
+  async 'B20 a waiter gets the lock when its holder releases it, in another instance and in its own'(t) {
     const other = await t.open();
     for (const waiter of [t.store, other]) {
       const { key, owner, token } = await t.take(t.key());
@@ -55,13 +57,13 @@ export const sessionBound: Cases = {
       await refused(t, key);
       assert.equal(await t.store.release(key, owner), true);
       const granted = await waiting;
-      assert.ok(granted.acquired, 'who waited without end was refused');
+      assert.ok(granted.acquired, 'a waiter without a time limit was refused');
       assertGrowing([token, granted.fencingToken]);
       assert.equal(await waiter.release(key, next), true);
     }
   },
 
-  async 'B18, B20 a wait of 0.3 s, and one of 1.2 s, ends with a refusal when it is over, and not before'(t) {
+  async 'B18, B20 a wait of 0.3 s, or of 1.2 s, ends with a refusal when it is over, and not before'(t) {
     const { key } = await t.take(t.key());
     const other = await t.open();
     for (const wait of [300, 1200]) {
@@ -72,7 +74,7 @@ export const sessionBound: Cases = {
     }
   },
 
-  async 'B21 a wait that is aborted is a refusal, and nobody has the lock because of it'(t) {
+  async 'B21 a wait that is aborted is a refusal, and grants the lock to no owner'(t) {
     const other = await t.open();
     const { key, owner } = await t.take(t.key());
     const abort = new AbortController();
@@ -86,7 +88,7 @@ export const sessionBound: Cases = {
     assert.equal((await other.acquire(t.key(), t.owner(), LEASE, { signal: over })).acquired, false);
   },
 
-  async 'B57 a renewal asks whether the lock is still held, and is for its holder alone'(t) {
+  async 'B57 a renewal finds out whether the lock is still held, and is for its holder alone'(t) {
     const { key, owner } = await t.take(t.key());
     assert.equal(await t.store.renew(key, owner, LEASE), true);
     assert.equal(await t.store.renew(key, owner, NEVER), true);
@@ -124,7 +126,7 @@ export const sessionBound: Cases = {
     for (const key of keys) await refused(t, key, { store: await t.open() });
   },
 
-  async 'a store that is closed gives everything back'(t) {
+  async 'a store that is closed releases all its locks'(t) {
     const other = (await t.open()) as LockStore & { close(): Promise<void> };
     const [held, kept] = [t.key(), t.key()];
     const { owner } = await t.take(held, { store: other });
@@ -137,7 +139,7 @@ export const sessionBound: Cases = {
     assert.equal(await other.release(held, owner), false);
   },
 
-  async 'it says that its locks are bound to sessions, and takes those who watch for losses'(t) {
+  async 'it declares that its locks are bound to sessions, and registers listeners of losses'(t) {
     const store: LockStore & Partial<SessionBound> = t.store;
     assert.equal(store.sessionBound, true);
     assert.ok(store.watch, 'the store has no watch()');

@@ -10,7 +10,7 @@ import {
   type Cases,
 } from './conformance-trial.js';
 
-/** A lock that was not renewed for long enough is taken from whoever holds it, by those who ask for it. */
+/** An acquisition with `stealAfter` takes a lock that was not renewed for that long. */
 export const stealing: Cases = {
   async 'B32 a lock that was not renewed for stealAfter is taken, with a larger token'(t) {
     const { key, owner, token } = await t.take(t.key(), { label: 'old' });
@@ -25,7 +25,7 @@ export const stealing: Cases = {
     assert.equal(await t.store.release(key, thief.owner), true);
   },
 
-  async 'B32 a lock that never expires is taken too, and what it is taken for ends'(t) {
+  async 'B32 a lock that never expires is taken too, and the thief gets a lease that ends'(t) {
     const { key, owner, token } = await t.take(t.key(), { ttl: NEVER });
     await t.shortLeasesRanOut();
     const thief = await t.take(key, { stealAfter: t.settings.ttl / 3 });
@@ -49,7 +49,7 @@ export const stealing: Cases = {
     const stealAfter = (renewedAt - grantedAt) / 2;
     assert.equal(await t.store.renew(key, owner, LEASE), true);
     const { acquired } = await t.attempt(key, { stealAfter });
-    // On a machine that stood still in between it was right to.
+    // On a machine that stood still in between, the theft was right.
     assert.ok(
       !acquired || performance.now() - renewedAt >= stealAfter - 5,
       `stolen after ${stealAfter} ms, though renewed later`,
@@ -63,7 +63,7 @@ export const stealing: Cases = {
     assertRecord(await t.refusal(key, { stealAfter: 1 }), { fencingToken: token });
   },
 
-  async 'B33 stealAfter is for the one who asks: it is not kept for the next, nor is it a ttl'(t) {
+  async 'B33 stealAfter is for its own acquisition: it is not kept for the next, and it is no ttl'(t) {
     const { key, owner } = await t.take(t.key(), { stealAfter: t.settings.ttl });
     await t.shortLeasesRanOut();
     await t.refusal(key);
@@ -71,7 +71,7 @@ export const stealing: Cases = {
     assertTimeLeft(await t.refusal(key), LEASE);
   },
 
-  async 'B33 stealAfter takes what is free or has run out like anybody'(t) {
+  async 'B33 stealAfter takes a key that is free or expired like any acquisition'(t) {
     const { key, token } = await t.expired();
     const next = await t.take(key, { stealAfter: NEVER });
     assertGrowing([token, next.token]);
@@ -86,7 +86,7 @@ export const stealing: Cases = {
       await t.shortLeasesRanOut(stealAfter);
       const startedAt = performance.now();
       const winners = await t.race(key, { stealAfter });
-      // When the race took longer, the last contender could steal the lock from the winner.
+      // If the race took longer, the last contender could steal the lock from the winner.
       const isSlow = performance.now() - startedAt >= stealAfter && winners.length > 1;
       const winner = isSlow ? winners.reduce((a, b) => (a.token > b.token ? a : b)) : onlyOne(winners);
       assertGrowing([token, winner.token]);
@@ -107,7 +107,7 @@ export const stealing: Cases = {
   },
 };
 
-/** What remains of the run whose lock was stolen. */
+/** The recorded run of the holder whose lock was stolen. */
 export const stealingInspected: Cases = {
   async 'B32 B46 the run of a stolen lock failed, and ended then'(t) {
     for (const ttl of [LEASE, NEVER]) {
