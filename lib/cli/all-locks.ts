@@ -13,7 +13,7 @@ export async function* pagesOf(locks: LockService): AsyncGenerator<LockRecord[]>
   }
 }
 
-/** All of them. */
+/** All locks that are held, ordered by key. */
 export async function allLocks(locks: LockService): Promise<LockRecord[]> {
   const found: LockRecord[] = [];
   for await (const page of pagesOf(locks)) found.push(...page);

@@ -37,12 +37,16 @@ export function addConnectionOptions(program: Command): void {
     .option('--json', 'print JSON, one object in each line; errors too');
 }
 
-/** Does something with the locks of that database; the connection is closed in the end. No table is ever created. */
+/**
+ * Runs `work` with the locks of a database, and then closes the connection. It never creates a
+ * table.
+ */
 export async function withLocks<T>(
   options: ConnectionOptions,
   work: (locks: LockService) => Promise<T>,
 ): Promise<T> {
-  // What it logs is for applications: here each command tells by itself, and standard output is for what was asked for.
+  // The log lines are for applications. Here each command reports by itself, and standard
+  // output is for its result.
   Logger.overrideLogger(false);
   const store = storeOf(options);
   const { prefix } = options;
@@ -61,7 +65,10 @@ export async function withLocks<T>(
   }
 }
 
-/** @throws LockError for a URL that cannot be read, and for options that its database does not have */
+/**
+ * @throws LockError for a URL that cannot be read, and for options that its database does not
+ * have
+ */
 export function addressOf({ url, table, schema, collection, database }: ConnectionOptions): StoreAddress {
   if (!url)
     throw new LockError(

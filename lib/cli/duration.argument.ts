@@ -4,7 +4,10 @@ import { LockError } from '../lock.errors.js';
 
 const BARE_NUMBER = /^[\d.]+$/;
 
-/** Reads a duration from the command line. It needs its unit there: to `flock -w 5` it is seconds, to the library milliseconds. */
+/**
+ * Reads a duration from the command line. There it needs a unit, since a bare number means
+ * seconds for `flock -w 5` and milliseconds for this library.
+ */
 export function durationArgument(name: string, limits: DurationLimits): (text: string) => number {
   return (text) => {
     if (BARE_NUMBER.test(text) && Number(text) !== 0)

@@ -1,7 +1,10 @@
-/** What a process says by its exit code, besides the command's own under `hold`. The shell's and sysexits.h's numbers, where there are any. */
+/**
+ * The exit codes of this program. Under `hold`, the exit code of the command comes first.
+ * Where the shell or sysexits.h has a number for a meaning, it is used.
+ */
 export const EXIT = {
   done: 0,
-  /** The lock is busy or paused, or nobody held what was to be released. */
+  /** The lock is busy or paused, or the key to release was not held. */
   conflict: 1,
   /** EX_USAGE: the command line, a URL or a key cannot be used, or a package is missing. */
   usage: 64,
@@ -9,7 +12,7 @@ export const EXIT = {
   unavailable: 69,
   /** EX_SOFTWARE: an error of this program. */
   internal: 70,
-  /** As timeout(1) has it: the command was ended, here because its lock was lost. */
+  /** The command was ended because its lock was lost. timeout(1) uses the same number. */
   lost: 124,
   notExecutable: 126,
   notFound: 127,
@@ -20,7 +23,7 @@ export const EXIT = {
 export const EXIT_CODES_HELP = `
 Exit codes:
   0        done; under hold, whatever the command ended with
-  1        hold: the lock is busy or paused (see --conflict-exit-code); release: nobody held it
+  1        hold: the lock is busy or paused (see --conflict-exit-code); release: it was not held
   64       the command line, the URL or the key cannot be used, or a package is missing
   69       the database cannot be reached, refuses, or has no table for locks
   70       an error of this program

@@ -4,14 +4,14 @@ import { EXIT } from './exit-codes.js';
 import { printable } from './text-table.js';
 import { warn, withoutPasswords } from './output.js';
 
-/** How a failure is told. */
+/** Options of the report of a failure. */
 export interface ReportOptions {
   json?: boolean;
-  /** Default that of its kind. */
+  /** Default: the exit code for this kind of failure. */
   exitCode?: number;
 }
 
-/** Tells what went wrong, as one line on standard error, and gives the exit code for it. */
+/** Reports a failure as one line on standard error, and returns its exit code. */
 export function reportFailure(error: unknown, { json = false, ...options }: ReportOptions): number {
   if (error instanceof CommanderError && (error.exitCode === 0 || error.code === 'commander.help'))
     return error.exitCode === 0 ? EXIT.done : EXIT.usage; // its text is printed

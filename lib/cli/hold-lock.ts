@@ -17,7 +17,7 @@ export interface HoldTerms {
   json: boolean | undefined;
 }
 
-/** The command ended otherwise than with 0: the run under the lock has failed. */
+/** The exit code of the command was not 0, so the run under the lock failed. */
 class CommandFailed extends Error {
   constructor(readonly status: number) {
     super(`The command ended with ${status}.`);
@@ -31,12 +31,13 @@ class Interrupted extends Error {
   }
 }
 
-/** Runs the command under the lock, and gives the exit code of this process. */
+/** Runs the command under the lock, and resolves to the exit code of this process. */
 export async function holdLock(locks: LockService, terms: HoldTerms): Promise<number> {
   const { key, command, killAfter, conflictExitCode, json } = terms;
   const tell = (message: string): void => warn(message, json);
   const interruption = new AbortController();
-  // From here to the end: whatever signal comes, the lock is released.
+  // A signal that comes from here on aborts the wait, or the command, and the lock is
+  // released.
   const interrupt = (signal: NodeJS.Signals): void => interruption.abort(new Interrupted(signal));
   for (const signal of STOP_SIGNALS) process.on(signal, interrupt);
   locks.events.on('renewFailed', ({ error }) => tell(`The lock could not be renewed: ${error.message}`));
@@ -54,7 +55,7 @@ export async function holdLock(locks: LockService, terms: HoldTerms): Promise<nu
         );
         const env = { LOCK_KEY: key, LOCK_FENCING_TOKEN: String(lock.fencingToken) };
         const status = await runCommand(command, { env, stop: lock.signal, killAfter, warn: tell });
-        lock.assertHeld(); // whatever the command made of it: it may not have been alone
+        lock.assertHeld(); // if it was lost, another holder may have run beside the command
         if (status !== EXIT.done) throw new CommandFailed(status);
       },
       { ...terms.lock, signal: interruption.signal },

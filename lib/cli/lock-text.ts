@@ -2,7 +2,7 @@ import type { LockRecord } from '../interfaces/lock-record.interface.js';
 import type { Column } from './text-table.js';
 import { printable } from './text-table.js';
 
-/** The columns that `list` and `watch` have. */
+/** The columns of `list` and `watch`. */
 export const LOCK_COLUMNS: readonly Column<LockRecord>[] = [
   { title: 'KEY', of: ({ key }) => printable(key) },
   { title: 'LABEL', of: ({ label }) => printable(label ?? '-') },
@@ -12,7 +12,9 @@ export const LOCK_COLUMNS: readonly Column<LockRecord>[] = [
   { title: 'TOKEN', of: ({ fencingToken }) => String(fencingToken), align: 'right' },
 ];
 
-/** A moment by the database's clock, in UTC: instances have time zones of their own. */
+/**
+ * A moment by the database's clock, in UTC, since instances may differ in their time zones.
+ */
 export function timeText(time: Date): string {
   return time.toISOString().replace('T', ' ').replace(/\.\d+/, '');
 }

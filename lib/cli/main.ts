@@ -8,7 +8,7 @@ const { version } = JSON.parse(readFileSync(manifest, 'utf8')) as { version: str
 const end = process.argv.indexOf('--');
 const ours = process.argv.slice(2, end < 0 ? undefined : end);
 
-// Whoever reads the output, such as head(1), has enough.
+// The reader of the output, such as head(1), has closed it and wants no more.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code === 'EPIPE') process.exit();
   throw error;
@@ -19,5 +19,6 @@ try {
 } catch (error) {
   process.exitCode = reportFailure(error, { json: ours.includes('--json') });
 }
-// Now, and not when nothing keeps the process alive any more: connections to a server that does not answer do so for long.
+// The process ends now. Connections to a server that does not answer would keep it alive for
+// long.
 process.stdout.write('', () => process.exit());

@@ -16,7 +16,7 @@ export function createProgram(version: string): Command {
     .description('Looks at the locks of an application, in its database, and runs commands under them.')
     .version(version)
     .exitOverride()
-    .configureOutput({ outputError: () => undefined }) // whoever catches the error tells of it
+    .configureOutput({ outputError: () => undefined }) // main.ts reports the error
     .configureHelp({ showGlobalOptions: true, helpWidth: Math.min(process.stdout.columns || 100, 120) })
     .addHelpText('after', EXIT_CODES_HELP);
   addConnectionOptions(program);

@@ -3,32 +3,38 @@ import { constants } from 'node:os';
 import { LONGEST_TIMER } from '../options/duration.js';
 import { EXIT } from './exit-codes.js';
 
-/** What asks a program to end. */
+/** The signals that end a program. */
 export const STOP_SIGNALS: readonly NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'];
 
-/** A terminal sends these to all programs in the foreground by itself: forwarded, the command would have them twice. */
+/**
+ * A terminal sends these signals to all programs in the foreground. If this process forwarded
+ * them, the command would receive them twice.
+ */
 const BY_TERMINAL = new Set<NodeJS.Signals>(['SIGINT', 'SIGQUIT']);
 
 /** How a command is run. */
 export interface CommandTerms {
   /** Added to the environment. */
   env: Record<string, string>;
-  /** When it is aborted, the command is sent SIGTERM... */
+  /** Sends SIGTERM to the command when it aborts. */
   stop: AbortSignal;
-  /** ...and so many milliseconds later SIGKILL. */
+  /** Milliseconds from SIGTERM to SIGKILL. */
   killAfter: number;
-  /** Told why it could not be run, or stopped. */
+  /** Receives the reason why the command could not be run or stopped. */
   warn: (message: string) => void;
 }
 
-/** Runs a command on this process's own input and output, forwards signals to it, and gives its exit code as a shell has it. */
+/**
+ * Runs a command on the input and output of this process, and forwards signals to it. Resolves
+ * to its exit code, as a shell would report it.
+ */
 export async function runCommand(command: readonly string[], terms: CommandTerms): Promise<number> {
   const [file = '', ...args] = command;
   let child: ChildProcess;
   try {
     child = spawn(file, args, { stdio: 'inherit', env: { ...process.env, ...terms.env } });
   } catch (error) {
-    return notStarted(file, error, terms); // for most reasons it tells by an event, for some at once
+    return notStarted(file, error, terms); // most failures come as an event, some are thrown
   }
   const forward = (signal: NodeJS.Signals): void => {
     if (!BY_TERMINAL.has(signal) || !hasTerminal()) child.kill(signal);
@@ -50,7 +56,7 @@ export async function runCommand(command: readonly string[], terms: CommandTerms
   }
 }
 
-/** The exit code that stands for an end by this signal. */
+/** The exit code of a command that this signal ended. */
 export function signalStatus(signal: NodeJS.Signals): number {
   return EXIT.signal + constants.signals[signal];
 }

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { LockError } from '../lock.errors.js';
 
-/** Where locks are kept, as a URL tells it. */
+/** The place of the locks that a URL names. */
 export type StoreAddress =
   | { kind: 'sql'; type: 'postgres' | 'mysql' | 'mariadb'; url: string }
   | { kind: 'sqlite'; file: string }
@@ -19,9 +19,9 @@ const FORMS = 'postgres://, mysql://, mariadb://, mongodb://, mongodb+srv:// or 
 const DRIVER_PATIENCE = 'serverSelectionTimeoutMS';
 
 /**
- * Reads the URL of a database. No message has more of it than its scheme: there may be a password in it.
+ * Reads the URL of a database. Messages show only its scheme, since it may contain a password.
  *
- * @throws LockError that tells the forms which can be read
+ * @throws LockError that lists the forms of URLs that can be read
  */
 export function parseStoreUrl(url: string): StoreAddress {
   const scheme = /^([a-z][a-z0-9+.-]*):/i.exec(url)?.[1]?.toLowerCase();
@@ -76,7 +76,10 @@ function isDecodable(text: string): boolean {
   }
 }
 
-/** The driver would look for a server for half a minute: at a terminal that looks like hanging. Long enough for an election. */
+/**
+ * Sets a time limit for the search of a server. By default the driver searches for half a
+ * minute, and the terminal seems to hang. The limit is long enough for an election.
+ */
 function impatient(url: string): string {
   if (url.toLowerCase().includes(`${DRIVER_PATIENCE.toLowerCase()}=`)) return url;
   const [, address = ''] = url.split('://');

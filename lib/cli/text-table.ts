@@ -8,7 +8,7 @@ export interface Column<Row> {
 const GAP = '  ';
 const WIDE = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}\p{Emoji_Presentation}]/u;
 const NO_WIDTH = /[\p{Mn}\p{Me}]/u;
-// Also what only turns the direction of writing: one key must not look like another.
+// Also characters that change the direction of writing: a key must not look like another key.
 const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Co}\p{Cn}\p{Cs}]/gu;
 
 /** The lines of a table, the titles first. */
@@ -23,18 +23,21 @@ export function tableLines<Row>(columns: readonly Column<Row>[], rows: readonly 
   );
 }
 
-/** Text from the database, for a terminal: keys and labels may come from strangers, and a terminal obeys what it prints. */
+/**
+ * Escapes text from the database for a terminal. Keys and labels may come from strangers, and
+ * a terminal obeys the control characters that it prints.
+ */
 export function printable(text: string): string {
   return text.replaceAll(UNPRINTABLE, (character) =>
     character === '\n' ? '\\n' : `\\u{${character.codePointAt(0)?.toString(16)}}`,
   );
 }
 
-/** As much of a line as the terminal has columns for. */
+/** Cuts a line to the columns of the terminal. */
 export function fitted(line: string, columns: number): string {
   if (widthOf(line) <= columns) return line;
   let kept = '';
-  let width = 1; // of the dots
+  let width = 1; // the width of the dots
   for (const character of line) {
     width += characterWidth(character);
     if (width > columns) break;

@@ -5,16 +5,19 @@ import type { LockService } from '../lock.service.js';
 import { allLocks } from './all-locks.js';
 import { STOP_SIGNALS } from './run-command.js';
 
-/** What one look at the database found, by this machine's clock. */
+/** The result of one look at the database. `at` is by this machine's clock. */
 export type Look = { at: Date; locks: LockRecord[] } | { at: Date; error: LockError };
 
-/** Shows what looks find. */
+/** Shows the results of looks. */
 export interface WatchView {
   show(look: Look): void;
   end(): void;
 }
 
-/** Looks again and again until this process is told to stop, also through times in which the database is away. */
+/**
+ * Looks at the locks at an interval until a signal stops this process. It goes on while the
+ * database cannot be reached.
+ */
 export async function watchLocks(locks: LockService, view: WatchView, interval: number): Promise<void> {
   const stopping = new AbortController();
   const stop = (): void => stopping.abort();
@@ -26,7 +29,7 @@ export async function watchLocks(locks: LockService, view: WatchView, interval: 
     for (let first = true; !stopping.signal.aborted; first = false) {
       const look = await Promise.race([lookAt(locks), stopped]);
       if (!look) return;
-      // What is wrong from the beginning and does not pass by itself is not worth a second look.
+      // A failure of the first look that cannot pass by itself ends the watch.
       if ('error' in look && first && !mayPass(look.error)) throw look.error;
       view.show(look);
       await sleep(interval, undefined, { signal: stopping.signal }).catch(() => undefined); // it is stopped

@@ -4,13 +4,13 @@ import { printJson, printLine, withoutPasswords } from './output.js';
 import { printable } from './text-table.js';
 import type { Look, WatchView } from './watch-locks.js';
 
-/** What happened between two looks. */
+/** A change between two looks at the database. */
 type Change =
   | { event: 'held' | 'free'; at: Date; lock: LockRecord }
   | { event: 'error'; at: Date; message: string }
   | { event: 'seen'; at: Date; count: number };
 
-/** A line for each change: what a pipe or a file is for. */
+/** Prints a line for each change, for a pipe or a file. */
 export class WatchLog implements WatchView {
   private held = new Map<string, LockRecord>();
   private message: string | undefined;
@@ -36,7 +36,7 @@ export class WatchLog implements WatchView {
 
   private *changes({ at, locks }: Extract<Look, { locks: unknown }>): Generator<Change> {
     const now = new Map(locks.map((lock) => [lock.key, lock]));
-    // At the beginning, and after a failure: whoever reads on knows that somebody looks.
+    // At the beginning and after a failure, a line shows that the database is watched.
     if (!this.seen || this.message !== undefined) yield { event: 'seen', at, count: locks.length };
     this.seen = true;
     this.message = undefined;

@@ -7,10 +7,13 @@ import { withoutPasswords } from './output.js';
 import { fitted, printable, tableLines } from './text-table.js';
 import type { Look, WatchView } from './watch-locks.js';
 
-const ENTER = '\x1b[?1049h\x1b[?25l'; // another screen, without a cursor
+const ENTER = '\x1b[?1049h\x1b[?25l'; // shows the alternate screen and hides the cursor
 const LEAVE = '\x1b[?25h\x1b[?1049l';
 
-/** A table that is redrawn in place, on a screen of its own: in the end the terminal is as it was. */
+/**
+ * A table that is redrawn in place, on a screen of its own. In the end the terminal is as
+ * before.
+ */
 export class WatchScreen implements WatchView {
   private locks: LockRecord[] = [];
   private seenAt: Date | undefined;
@@ -55,11 +58,11 @@ export class WatchScreen implements WatchView {
       ...table.slice(0, room).map((line) => fitted(line, columns)),
       ...(hidden > 0 ? [this.styled('dim', `and ${hidden} more`)] : []),
     ];
-    // Each line overwrites the one that stands there, so that nothing flickers.
+    // Each line overwrites the old line in its place, so that nothing flickers.
     this.terminal.write(`\x1b[H${lines.slice(0, rows).join('\x1b[K\n')}\x1b[K\x1b[J`);
   };
 
-  /** Some terminals say 0. */
+  /** The size of the terminal. Some terminals report 0 and get a usual size. */
   private get size(): { columns: number; rows: number } {
     return { columns: this.terminal.columns || 80, rows: this.terminal.rows || 24 };
   }

@@ -103,7 +103,7 @@ for (const { name, open } of cliDatabases('sqlite', 'postgres', 'mongodb')) {
         /Lock "robbed" is lost\. The command is stopped\.\n.*Lock "robbed" \(token \d+\) was lost: .*\n$/,
       );
       const again = await cli('release', 'robbed', '--reason', 'a drill');
-      expect(again).toMatchObject({ code: 1, stdout: 'Nobody held "robbed".\n' });
+      expect(again).toMatchObject({ code: 1, stdout: '"robbed" was not held.\n' });
     });
 
     it('B79, B72 purge deletes keys that are free', async () => {

@@ -48,7 +48,7 @@ export function addHold(program: Command): void {
       'keep the key taken at least this long, for machines whose clocks differ',
       durationArgument('The minimum hold', { min: 0 }),
     )
-    .option('--label <text>', 'who holds it, for people (default: host:pid)')
+    .option('--label <text>', 'the name of the holder, for people (default: host:pid)')
     .addOption(
       new Option('--kill-after <duration>', 'when the lock is lost: from SIGTERM to SIGKILL')
         .argParser(durationArgument('The time until SIGKILL', { min: 0 }))

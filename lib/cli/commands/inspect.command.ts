@@ -10,7 +10,7 @@ const TITLE = 12;
 export function addInspect(program: Command): void {
   program
     .command('inspect')
-    .description('print who holds a key, until when, and how its last run ended')
+    .description('print the holder of a key, until when it holds it, and how its last run ended')
     .argument('<key>')
     .action(async (key: string, _, command: Command) => {
       const options = command.optsWithGlobals<ConnectionOptions>();
@@ -23,7 +23,7 @@ export function addInspect(program: Command): void {
 function describe(found: LockInspection): [string, string][] {
   const lines: [string, string][] = [
     ['key', printable(found.key)],
-    ['state', found.paused ? `${found.state}, paused: nobody gets it until it is resumed` : found.state],
+    ['state', found.paused ? `${found.state}, paused: no call gets it until it is resumed` : found.state],
   ];
   if (found.state !== 'free') {
     const { label, startedAt, renewedAt, expiresAt, remaining, fencingToken } = found.holder;

@@ -6,7 +6,7 @@ import { printable } from '../text-table.js';
 export function addPause(program: Command): void {
   program
     .command('pause')
-    .description('let nobody have the key, in all instances, until it is resumed; who holds it goes on')
+    .description('let no call get the key, in all instances, until it is resumed; its holder keeps it')
     .argument('<key>')
     .action(async (key: string, _, command: Command) => {
       const { json, ...options } = command.optsWithGlobals<ConnectionOptions>();
@@ -25,6 +25,6 @@ export function addResume(program: Command): void {
       const { json, ...options } = command.optsWithGlobals<ConnectionOptions>();
       const changed = await withLocks(options, (locks) => locks.admin.resume(key));
       if (json) printJson({ key, paused: false, changed });
-      else printLine(`"${printable(key)}" ${changed ? 'is not paused any more' : 'was not paused'}.`);
+      else printLine(`"${printable(key)}" ${changed ? 'is no longer paused' : 'was not paused'}.`);
     });
 }

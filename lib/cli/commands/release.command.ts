@@ -9,7 +9,7 @@ export function addRelease(program: Command): void {
   program
     .command('release')
     .description(
-      'free a key whoever holds it; its holder learns of it at its next renewal, and until then two may believe that they hold it',
+      'free a key, whatever its holder; the holder notices it at its next renewal, and until then two processes may believe that they hold it',
     )
     .argument('<key>')
     .requiredOption('--reason <text>', 'why, for the record of what was done')
@@ -21,7 +21,7 @@ export function addRelease(program: Command): void {
         if (!released) process.exitCode = EXIT.conflict;
         const holder = before.state === 'held' ? before.holder : undefined;
         if (json) return printJson({ key, released, reason, ...(released && { holder }) });
-        if (!released) return printLine(`Nobody held "${printable(key)}".`);
+        if (!released) return printLine(`"${printable(key)}" was not held.`);
         const by = holder ? `, which was held by ${holderText(holder)}` : '';
         printLine(`Released "${printable(key)}"${by}: ${reason}`);
       });
