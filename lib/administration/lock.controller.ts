@@ -57,7 +57,7 @@ export function LockController(options: LockControllerOptions): Type {
   const { guards, path = 'locks', module } = options;
   if (!Array.isArray(guards) || guards.length === 0)
     throw new LockError(
-      'LockController() needs guards: whoever reaches it can take locks away from running work. Give it LockController({ guards: [AdminGuard] }).',
+      'LockController() needs guards: a request that reaches it can take locks away from running work. Give it LockController({ guards: [AdminGuard] }).',
     );
 
   @Controller(path)

@@ -190,7 +190,7 @@ function readWriteConcern(given: LockWriteConcern = {}): StoreSettings['writeCon
   const acknowledged = typeof w === 'string' ? w !== '' : Number.isInteger(w) && w >= 1;
   if (!acknowledged)
     throw new LockError(
-      `writeConcern.w must be 'majority', a number from 1 on or the name of a custom write concern, but it is ${show(w)}. Of a write that nobody acknowledges (w: 0) a lock cannot know whether it was granted.`,
+      `writeConcern.w must be 'majority', a number from 1 on or the name of a custom write concern, but it is ${show(w)}. Without an acknowledgement (w: 0) the store cannot know whether it granted a lock.`,
     );
   if (typeof journal !== 'boolean')
     throw new LockError(`writeConcern.journal must be true or false, but it is ${show(journal)}.`);

@@ -210,7 +210,7 @@ export class MysqlSessions implements SessionDatabase {
     const values = new Map(variables.map((row) => [String(row.Variable_name), String(row.Value)]));
     if (values.get('wsrep_on') === 'ON')
       throw new LockStoreError(
-        'This server is a node of a Galera cluster: each node would give the same session lock to somebody else. Use typeOrmStore(), which keeps leases in a table.',
+        'This server is a node of a Galera cluster: each node would grant the same session lock to another owner. Use typeOrmStore(), which keeps leases in a table.',
       );
     if (values.get('group_replication_single_primary_mode') === 'OFF')
       throw new LockStoreError(

@@ -186,7 +186,7 @@ export class PostgresSessions implements SessionDatabase {
       );
     if (standby === 'true')
       throw new LockStoreError(
-        'This PostgreSQL server is a standby: its session locks exclude nobody on other servers. Connect to the primary.',
+        'This PostgreSQL server is a standby: its session locks exclude no session on other servers. Connect to the primary.',
         { transient: true },
       );
     await this.assertWriter(link, readOnly);

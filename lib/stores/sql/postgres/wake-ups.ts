@@ -123,8 +123,8 @@ const CHECK_EVERY = 5_000;
  * Listens on the channel of this process, on a connection of its own that is made when a call
  * first waits.
  *
- * Without a connection the waiters poll. So they do behind a pooler, which has no sessions to
- * listen in.
+ * Without a connection the waiters poll. They also poll behind a pooler, which has no sessions
+ * to listen in.
  */
 export class PostgresListener {
   /**
