@@ -260,7 +260,7 @@ export class Lock implements AsyncDisposable {
     assertKnownOptions('handOff()', options, ['ttl']);
     if (this.#lease.sessionBound)
       throw new LockError(
-        `Lock "${this.key}" cannot be handed on: session locks last as long as their connection, which stays in this process. Use a store that keeps leases, such as typeOrmStore().`,
+        `Lock "${this.key}" cannot be handed off: session locks last as long as their connection, which stays in this process. Use a store that keeps leases, such as typeOrmStore().`,
       );
     const ttl = this.#readTtl('handOff()', options.ttl);
     this.#assertNotOver();

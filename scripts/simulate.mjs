@@ -66,7 +66,7 @@ async function tell(schedule) {
 
 function line(schedules, { holds, passed, losses, faults }, violations) {
   const sum = [...faults.values()].reduce((a, b) => a + b, 0);
-  return `simulation: ${schedules} schedules, ${holds} holds, ${passed} locks passed on, ${losses} losses noticed, ${sum} faults, ${violations} violations`;
+  return `simulation: ${schedules} schedules, ${holds} holds, ${passed} locks released to waiters, ${losses} losses noticed, ${sum} faults, ${violations} violations`;
 }
 
 function number(name, text) {

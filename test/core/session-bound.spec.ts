@@ -29,6 +29,6 @@ it('a lock that lasts as long as its connection has no ttl to set, and says so',
 it('a lock that lasts as long as its connection stays in its process', async () => {
   const { service } = await start();
   const lock = await service.acquire('key');
-  expect((await errorOf(lock.handOff())).message).toContain('Lock "key" cannot be handed on: session locks');
+  expect((await errorOf(lock.handOff())).message).toContain('Lock "key" cannot be handed off: session locks');
   expect(lock.held).toBe(true);
 });

@@ -24,7 +24,7 @@ export interface Outcome {
   holds: number;
   /** Holders that were told of their loss. */
   losses: number;
-  /** Locks that were passed on. */
+  /** Locks that were released to a waiter. */
   passed: number;
   faults: ReadonlyMap<Fault, number>;
   /** The first promise of the library that was broken. */
