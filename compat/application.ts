@@ -16,6 +16,7 @@ import {
   LockLostError,
   LockModule,
   LockNotAcquiredError,
+  LockAdmin,
   LockService,
 } from 'nestjs-locked';
 import { mongooseStore, mongoStore } from 'nestjs-locked/mongodb';
@@ -104,7 +105,7 @@ async function onMongo(): Promise<void> {
   await assert.rejects(
     lock.transaction(async (session: ClientSession) => {
       await orders.insertOne({ _id: 2 }, { session });
-      await byMongoose.forceRelease('order', { reason: 'to see that nothing is committed' });
+      await byMongoose.admin.forceRelease('order', { reason: 'to see that nothing is committed' });
     }),
     LockLostError,
   );
@@ -127,7 +128,7 @@ async function main(): Promise<void> {
   const [first, second] = await Promise.all([start(), start()]);
 
   await first.get(Jobs).ship('7', async () => {
-    assert.equal(await second.get(LockService).isLocked('order:7'), true);
+    assert.equal(await second.get(LockAdmin).isLocked('order:7'), true);
     await assert.rejects(
       second.get(Jobs).ship('7', async () => {}),
       LockNotAcquiredError,

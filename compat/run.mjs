@@ -67,6 +67,9 @@ function runSpecs(application, without) {
   const folder = join(application, 'specs');
   cpSync(join(root, 'test/module'), join(folder, 'test/module'), { recursive: true });
   writeFileSync(join(folder, 'package.json'), '{ "type": "module" }');
+  // The symbol is of the global registry, so that a spec finds what is behind the package's service.
+  const internals = join(folder, 'lock-internals.js');
+  writeFileSync(internals, "export const INTERNALS = Symbol.for('nestjs-locked: internals');");
   const config = {
     rootDir: folder,
     testMatch: ['<rootDir>/test/**/*.spec.ts'],
@@ -80,6 +83,7 @@ function runSpecs(application, without) {
     },
     moduleNameMapper: {
       '^(\\.\\./)+lib/index\\.js$': 'nestjs-locked',
+      '^(\\.\\./)+lib/lock-internals\\.js$': internals,
       '^(\\.\\./)+lib/interfaces/index\\.js$': 'nestjs-locked/store',
       '^(\\.\\./)+lib/testing/index\\.js$': 'nestjs-locked/testing',
       '^(\\.{1,2}/.*)\\.js$': '$1',
