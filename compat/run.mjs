@@ -37,6 +37,7 @@ function check(name, tarball) {
   for (const file of [
     'application.ts',
     'clients.ts',
+    'inferred.ts',
     'one-class.cjs',
     'tsconfig.json',
     'tsconfig.clients.json',

@@ -4,11 +4,11 @@ export { LockAdmin } from './administration/lock-admin.js';
 export { Lock } from './lock.js';
 export { LockContext } from './lock-context.js';
 export { Locked, type LockedDecorator } from './decorators/locked.decorator.js';
-export type { LockedOptions } from './decorators/locked.options.js';
+export type { LockedOptions, OnBusy } from './decorators/locked.options.js';
 export { getLockAdminToken, getLockServiceToken, InjectLockAdmin, InjectLockService } from './lock.tokens.js';
-export { LockInterceptor, type LockInterceptorOptions } from './handlers/lock.interceptor.js';
-export { LockExceptionFilter, type LockExceptionFilterOptions } from './handlers/lock-exception.filter.js';
-export { LockController, type LockControllerOptions } from './administration/lock.controller.js';
+export { LockInterceptor } from './handlers/lock.interceptor.js';
+export { LockExceptionFilter } from './handlers/lock-exception.filter.js';
+export { LockController } from './administration/lock.controller.js';
 
 export {
   LockError,
@@ -17,7 +17,7 @@ export {
   LockStoreError,
   type BusyReason,
 } from './lock.errors.js';
-export type { LockEventMap, LockEventName, LockEvents } from './lock.events.js';
+export type { LockEventMap, LockEvents } from './lock.events.js';
 export type { Duration } from './options/duration.js';
 export type { LockHandOff } from './options/hand-off.js';
 export type { TryRunResult } from './options/lock-call.js';
@@ -25,11 +25,20 @@ export type {
   AcquireOptions,
   LockModuleOptions,
   LostCallback,
+  PurgeSchedule,
   RestoreOptions,
   RetryPolicy,
   RunOptions,
 } from './options/lock.options.js';
 
-export { MemoryLockStore, type MemoryLockStoreOptions } from './stores/memory/memory-lock.store.js';
-export { memoryStore, type MemoryStoreOptions } from './stores/memory/memory-store.js';
-export type { LockInspection, LockPage, LockRecord, LockRun } from './interfaces/lock-record.interface.js';
+export { MemoryLockStore } from './stores/memory/memory-lock.store.js';
+export { memoryStore } from './stores/memory/memory-store.js';
+export type {
+  LockHistory,
+  LockInspection,
+  LockOutcome,
+  LockPage,
+  LockRecord,
+  LockRun,
+} from './interfaces/lock-record.interface.js';
+export type { LockStore, LockStoreDefinition } from './interfaces/lock-store.interface.js';

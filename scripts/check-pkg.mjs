@@ -41,7 +41,8 @@ function optionalPeersStayOptional() {
   const pattern = new RegExp(`(?:from|import|require\\()\\s*['"](?:${optional.join('|')})(?:/[^'"]*)?['"]`);
   const leaks = readdirSync('dist', { recursive: true }).filter(
     (file) =>
-      (/\.js$/.test(file) || (/\.d\.ts$/.test(file) && !/stores.(typeorm|mongodb|executors.typeorm)/.test(file))) &&
+      (/\.js$/.test(file) ||
+        (/\.d\.ts$/.test(file) && !/stores.(typeorm|mongodb|executors.typeorm)/.test(file))) &&
       hasStaticImport(file, pattern),
   );
   if (leaks.length > 0) throw new Error(`optional peers are imported on load by ${leaks.join(', ')}`);

@@ -175,7 +175,7 @@ function readOnLost(name: string, onLost: unknown): LostCallback {
   if (typeof onLost === 'function') return onLost as LostCallback;
   const hint =
     onLost === 'ignore'
-      ? " onLost: 'ignore' is now rejectOnLoss: false, for run(), tryRun(), @Locked() and LockInterceptor()."
+      ? " onLost: 'ignore' is now rejectOnLoss: false, for run(), tryRun(), @Locked() and LockInterceptor(); elsewhere, leave it out."
       : '';
   throw new LockError(`${mustBe(name, 'a function', onLost)}${hint}`);
 }
