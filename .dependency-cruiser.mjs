@@ -1,7 +1,7 @@
 // npm run structure: which folder may import which. Arrows point down this list:
 // faces > module, service and decorators > engine > options, interfaces. Stores know the port, and no engine.
 const FACES = '^lib/(cli|testing)/';
-const KERNEL = '^lib/(lock\\.errors|safe-error|error-text)\\.ts$';
+const KERNEL = '^lib/(lock\\.errors|safe-error)\\.ts$';
 const DRIVERS = [
   'typeorm',
   '@nestjs/typeorm',

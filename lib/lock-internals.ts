@@ -8,7 +8,7 @@ import { assertCapable, compareClocks, openEngine, unlocked, type Engine } from 
 import { InFlight } from './engine/in-flight.js';
 import { KnownKeys } from './engine/known-keys.js';
 import { LockLogger } from './engine/lock.logger.js';
-import { OuterTransactions } from './engine/outer-transactions.js';
+import { OuterTransactions } from './engine/transactions.js';
 import { WaitQueues } from './engine/wait-queue.js';
 import type { AnyLockStore } from './interfaces/lock-store.interface.js';
 import { LockContext } from './lock-context.js';

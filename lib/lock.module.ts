@@ -9,15 +9,13 @@ import {
   type OnModuleInit,
 } from '@nestjs/common';
 import { DiscoveryModule, DiscoveryService, ModuleRef } from '@nestjs/core';
-import type { LockStoreDefinition } from './interfaces/lock-store.interface.js';
-import type { LockStore } from './interfaces/lock-store.interface.js';
-import { LockError } from './lock.errors.js';
+import type { LockStoreDefinition, LockStore } from './interfaces/lock-store.interface.js';
+import { LockError, show } from './lock.errors.js';
 import type { LockModuleOptions } from './options/lock.options.js';
 import { INTERNALS, type LockInternals } from './lock-internals.js';
 import { LockService } from './lock.service.js';
 import { DEFAULT_MODULE, getLockAdminToken, getLockServiceToken } from './lock.tokens.js';
 import { LockedExplorer } from './decorators/locked.explorer.js';
-import { show } from './error-text.js';
 
 const LOCK_MODULE_OPTIONS = 'LockModuleOptions';
 const LOCK_MODULE_NAME = 'LockModuleName';

@@ -2,10 +2,9 @@ import { parseDuration, type Duration } from './options/duration.js';
 import type { LockHandOff } from './options/hand-off.js';
 import type { LockOutcome } from './interfaces/lock-record.interface.js';
 import type { Lease } from './engine/lease.js';
-import { LockError, LockLostError } from './lock.errors.js';
+import { LockError, LockLostError, show } from './lock.errors.js';
 import { DEFAULTS } from './options/defaults.js';
 import { assertKnownOptions } from './options/known-options.js';
-import { show } from './error-text.js';
 
 /** The parts of the service that the handle of a lock uses. */
 export interface LockKeeper {

@@ -7,10 +7,9 @@ import type {
   StoreDescription,
 } from '../interfaces/lock-store.interface.js';
 import { assertKey } from '../options/lock-key.js';
-import { LockError } from '../lock.errors.js';
+import { LockError, show } from '../lock.errors.js';
 import type { LockLogger } from '../engine/lock.logger.js';
 import { assertKnownOptions } from '../options/known-options.js';
-import { show } from '../error-text.js';
 
 type Store = LockStore & Partial<LockInspector & LockPauser & StoreDescription>;
 

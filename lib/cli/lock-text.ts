@@ -1,6 +1,5 @@
 import type { LockRecord } from '../interfaces/lock-record.interface.js';
-import type { Column } from './text-table.js';
-import { printable } from './text-table.js';
+import { type Column, printable } from './text-table.js';
 
 /** The columns of `list` and `watch`. */
 export const LOCK_COLUMNS: readonly Column<LockRecord>[] = [

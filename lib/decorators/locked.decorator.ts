@@ -1,11 +1,10 @@
 import { Inject } from '@nestjs/common';
 import type { Observable } from 'rxjs';
-import { LockError } from '../lock.errors.js';
+import { LockError, show } from '../lock.errors.js';
 import { DEFAULT_MODULE, getLockServiceToken, lockServiceProperty } from '../lock.tokens.js';
 import { LockedMethod, methodsOf } from './locked-method.js';
 import { isScheduled } from './scheduling/scheduler.js';
 import { assertLockedOptions, type LockedBehaviour, type LockedOptions } from './locked.options.js';
-import { show } from '../error-text.js';
 
 // What a locked method may return: its callers get a promise in any case.
 type Answer = PromiseLike<unknown> | Observable<unknown> | AsyncIterable<unknown>;

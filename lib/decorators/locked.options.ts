@@ -1,10 +1,9 @@
-import { LockError, type LockNotAcquiredError } from '../lock.errors.js';
+import { LockError, type LockNotAcquiredError, mustBe } from '../lock.errors.js';
 import type { Duration } from '../options/duration.js';
 import type { LockOptions, LossOptions, ReentryOptions } from '../options/lock.options.js';
 import { DEFAULT_SETTINGS, LOCK_OPTIONS, readSettings } from '../options/lock.settings.js';
 import { assertKey } from '../options/lock-key.js';
 import { assertKnownOptions } from '../options/known-options.js';
-import { mustBe } from '../error-text.js';
 
 /**
  * What happens when the lock is busy. `skip`: the call gives `undefined`. `throw`: it throws

@@ -13,8 +13,7 @@ import {
 import type { Lock } from '../lock.js';
 import { storeTtl } from '../options/lease-timing.js';
 import type { LockCall } from '../options/lock-call.js';
-import { mayBeCarriedOut } from './retry-pause.js';
-import { requestLimitOf } from './time-limit.js';
+import { mayBeCarriedOut, requestLimitOf } from './time-limit.js';
 import type { TakeOver, Waiter } from './wait-queue.js';
 
 /**

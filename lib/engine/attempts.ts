@@ -12,8 +12,7 @@ import { LockError, LockNotAcquiredError, LockStoreError } from '../lock.errors.
 import type { LockEventPublisher } from '../lock.events.js';
 import type { LockCall } from '../options/lock-call.js';
 import { storeTtl } from '../options/lease-timing.js';
-import { mayBeCarriedOut, pauseBeforeRetry } from './retry-pause.js';
-import { answerWithin, requestLimitOf } from './time-limit.js';
+import { mayBeCarriedOut, pauseBeforeRetry, answerWithin, requestLimitOf } from './time-limit.js';
 
 /** The lock that the attempts of one call are for. */
 export interface AttemptSettings extends LeaseSettings {

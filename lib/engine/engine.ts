@@ -2,7 +2,7 @@ import type { Clock } from './clock.js';
 import type { AnyLockStore } from '../interfaces/lock-store.interface.js';
 import { LeaseKeeper, type KeeperEngine } from './lease-keeper.js';
 import { Lease } from './lease.js';
-import { transactionsOf } from './lock-transactions.js';
+import { transactionsOf } from './transactions.js';
 import { LockError } from '../lock.errors.js';
 import type { LockLogger } from './lock.logger.js';
 import { Lock } from '../lock.js';

@@ -1,4 +1,4 @@
-import { GuardingTransactions, transactionsOf } from './lock-transactions.js';
+import { GuardingTransactions, transactionsOf } from './transactions.js';
 import { InFlight } from './in-flight.js';
 import { LeaseReleaser, type HeldLock, type ReleaseEngine } from './lease-releaser.js';
 import { LeaseRenewer } from './lease-renewer.js';

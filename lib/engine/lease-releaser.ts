@@ -4,13 +4,12 @@ import type { KnownKeys } from './known-keys.js';
 import type { Lease } from './lease.js';
 import type { LockOutcome } from '../interfaces/lock-record.interface.js';
 import type { AnyLockStore } from '../interfaces/lock-store.interface.js';
-import type { GuardingTransactions } from './lock-transactions.js';
+import type { GuardingTransactions } from './transactions.js';
 import { LockStoreError } from '../lock.errors.js';
 import type { LockEventPublisher } from '../lock.events.js';
 import type { Lock } from '../lock.js';
 import type { LockSettings } from '../options/lock.settings.js';
-import { pauseBeforeRetry } from './retry-pause.js';
-import { answerWithin, asLockError, requestLimitOf } from './time-limit.js';
+import { pauseBeforeRetry, answerWithin, asLockError, requestLimitOf } from './time-limit.js';
 import type { WaitQueues } from './wait-queue.js';
 
 /** What a process knows about a lease besides the lease. */

@@ -3,8 +3,7 @@ import type { BatchRenewer, LockStore, RenewalOutcome } from '../interfaces/lock
 import { sentNow, timeAsleep, type Lease, type RequestOutcome } from './lease.js';
 import type { LockError } from '../lock.errors.js';
 import { storeTtl } from '../options/lease-timing.js';
-import { isTransient, mayBeCarriedOut } from './retry-pause.js';
-import { answerWithin } from './time-limit.js';
+import { isTransient, mayBeCarriedOut, answerWithin } from './time-limit.js';
 
 /** What the renewer calls. Neither method may throw. */
 export interface RenewerListener {

@@ -1,7 +1,7 @@
 import { Logger } from '@nestjs/common';
 import type { Clock } from './clock.js';
 import type { LockEvents } from '../lock.events.js';
-import { show } from '../error-text.js';
+import { show } from '../lock.errors.js';
 
 const REPEAT_AFTER = 60_000;
 const REMEMBERED = 1_000;

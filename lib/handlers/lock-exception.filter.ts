@@ -1,10 +1,9 @@
 import { Catch, Optional, type ArgumentsHost, type ExceptionFilter } from '@nestjs/common';
 import { STATUS_CODES } from 'node:http';
 import { throwError, type Observable } from 'rxjs';
-import { LockError, LockNotAcquiredError } from '../lock.errors.js';
+import { LockError, LockNotAcquiredError, show } from '../lock.errors.js';
 import { httpResponseOf } from './run-under-lock.js';
 import { assertKnownOptions } from '../options/known-options.js';
-import { show } from '../error-text.js';
 
 const STATUSES = [409, 423, 429, 503] as const;
 const LONGEST_RETRY_AFTER = 60;

@@ -1,6 +1,5 @@
 import ms from 'ms';
-import { LockError } from '../lock.errors.js';
-import { show } from '../error-text.js';
+import { LockError, show } from '../lock.errors.js';
 
 type Unit =
   | 'ms'

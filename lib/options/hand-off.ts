@@ -1,9 +1,8 @@
 import { parseDuration } from './duration.js';
 import { assertKey, assertOwner } from './lock-key.js';
-import { LockError } from '../lock.errors.js';
+import { LockError, show } from '../lock.errors.js';
 import { DEFAULTS } from './defaults.js';
 import { assertKnownOptions } from './known-options.js';
-import { show } from '../error-text.js';
 
 /**
  * A lock on its way to another process, as plain data. A process that has this data can renew

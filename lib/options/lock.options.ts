@@ -1,6 +1,5 @@
 import type { Duration } from './duration.js';
-import type { LockStoreDefinition } from '../interfaces/lock-store.interface.js';
-import type { LockStore } from '../interfaces/lock-store.interface.js';
+import type { LockStoreDefinition, LockStore } from '../interfaces/lock-store.interface.js';
 import type { LockLostError } from '../lock.errors.js';
 import type { Lock } from '../lock.js';
 

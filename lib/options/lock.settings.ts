@@ -1,6 +1,5 @@
 import { hostname } from 'node:os';
-import { mustBe } from '../error-text.js';
-import { LockError } from '../lock.errors.js';
+import { mustBe, LockError } from '../lock.errors.js';
 import { DEFAULTS } from './defaults.js';
 import { parseDuration, type DurationLimits } from './duration.js';
 import { assertKnownOptions } from './known-options.js';

@@ -1,5 +1,5 @@
 import { parseDuration } from './duration.js';
-import { LockError } from '../lock.errors.js';
+import { LockError, mustBe } from '../lock.errors.js';
 import type { LockModuleDefaults } from './lock.options.js';
 import {
   DEFAULT_SETTINGS,
@@ -10,7 +10,6 @@ import {
 } from './lock.settings.js';
 import { DEFAULTS } from './defaults.js';
 import { assertKnownOptions } from './known-options.js';
-import { mustBe } from '../error-text.js';
 
 /** The options that `LockModule` takes. */
 const MODULE_OPTIONS: readonly string[] = [

@@ -1,7 +1,6 @@
-import { INTERNALS } from '../../lib/lock-internals.js';
+import { INTERNALS, type LockServiceOptions } from '../../lib/lock-internals.js';
 import { afterEach, beforeEach, expect } from '@jest/globals';
 import { Logger } from '@nestjs/common';
-import type { LockServiceOptions } from '../../lib/lock-internals.js';
 import { LockService } from '../../lib/lock.service.js';
 import type { LockEventMap, LockEventName } from '../../lib/lock.events.js';
 import type { LockModuleDefaults } from '../../lib/options/lock.options.js';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { OuterTransactions } from '../../lib/engine/outer-transactions.js';
+import { OuterTransactions } from '../../lib/engine/transactions.js';
 
 /** As `@nestjs-cls/transactional` has it. */
 class TransactionHost {

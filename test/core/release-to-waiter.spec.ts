@@ -4,8 +4,16 @@ import { getEventListeners } from 'node:events';
 import { LockError, LockLostError, LockNotAcquiredError } from '../../lib/lock.errors.js';
 import type { Lock } from '../../lib/lock.js';
 import type { AcquireOptions, LockModuleDefaults } from '../../lib/options/lock.options.js';
-import { captureLog, errorOf, gate, startCore, startCoreWith, watch, type Core } from './core-fixture.js';
-import type { Watched } from './core-fixture.js';
+import {
+  captureLog,
+  errorOf,
+  gate,
+  startCore,
+  startCoreWith,
+  watch,
+  type Core,
+  type Watched,
+} from './core-fixture.js';
 import { settle } from './manual-clock.js';
 import { WaiterReleaseStore, serverRefused, type Fate } from './scripted-store.js';
 

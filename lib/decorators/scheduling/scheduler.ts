@@ -1,5 +1,5 @@
 import { executionAsyncResource } from 'node:async_hooks';
-import { hasMethods } from '../../engine/outer-transactions.js';
+import { hasMethods } from '../../engine/transactions.js';
 import { FollowedJob, type CronFiring, type CronJob } from './cron-job.js';
 
 /** The members used of the `SchedulerRegistry` of `@nestjs/schedule`. */

@@ -1,9 +1,8 @@
 import type { Collection, Db, MongoClient } from 'mongodb';
 import { parseDuration, type Duration } from '../../options/duration.js';
-import { LockError } from '../../lock.errors.js';
+import { LockError, show } from '../../lock.errors.js';
 import { OPERATION_LIMIT } from '../shared/operation-limit.js';
 import { assertKnownOptions } from '../../options/known-options.js';
-import { show } from '../../error-text.js';
 
 /** A collection of the driver, whatever its documents are. @publicApi */
 export type AnyCollection = Pick<Collection, 'collectionName' | 'dbName' | 'namespace'>;

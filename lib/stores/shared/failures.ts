@@ -1,5 +1,4 @@
-import { clause } from '../../error-text.js';
-import { LockError, LockStoreError } from '../../lock.errors.js';
+import { clause, LockError, LockStoreError } from '../../lock.errors.js';
 import { safeError } from '../../safe-error.js';
 import { NoAnswerError } from './operation-limit.js';
 

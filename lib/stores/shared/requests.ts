@@ -9,8 +9,7 @@ import type {
   ReleaseRequest,
   WaiterRequest,
 } from '../../interfaces/lock-store.interface.js';
-import { show } from '../../error-text.js';
-import { LockError } from '../../lock.errors.js';
+import { show, LockError } from '../../lock.errors.js';
 import { assertOwner, fitKey, textProblem } from '../../options/lock-key.js';
 import type { Conditions } from './conditions.js';
 import { LATEST } from './key-state.js';

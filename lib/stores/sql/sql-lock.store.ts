@@ -35,10 +35,9 @@ import {
   releaseOf,
   releaseToWaiterOf,
 } from '../shared/requests.js';
-import { acquireKey } from './acquire-key.js';
+import { acquireKey, LockOperations, unlessCollided, type LockOperation } from './lock-operations.js';
 import { purgeKeys, renewLease, renewLeases } from './batches.js';
 import type { LockDatabase, OnReleased, ReleaseResult, Run } from './lock-statements.js';
-import { LockOperations, unlessCollided, type LockOperation } from './lock-operations.js';
 import { stateOf } from './lock-row.js';
 import { nameOf } from './lock-table.ddl.js';
 import type { OpenExecutor, Warn } from './sql-executor.js';

@@ -1,5 +1,4 @@
-import { show } from '../../error-text.js';
-import { LockError } from '../../lock.errors.js';
+import { show, LockError } from '../../lock.errors.js';
 import { assertKnownOptions } from '../../options/known-options.js';
 import type { LockTable } from './lock-table.ddl.js';
 

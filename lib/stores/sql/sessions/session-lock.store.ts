@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { clause } from '../../../error-text.js';
+import { clause, LockError, LockStoreError } from '../../../lock.errors.js';
 import type { LockInspection, LockPage } from '../../../interfaces/lock-record.interface.js';
 import type {
   AcquireRequest,
@@ -14,7 +14,6 @@ import type {
   StoreDescription,
   StoreLifecycle,
 } from '../../../interfaces/lock-store.interface.js';
-import { LockError, LockStoreError } from '../../../lock.errors.js';
 import { storedKey } from '../../../options/lock-key.js';
 import { safeText } from '../../../safe-error.js';
 import { sortedPage } from '../../shared/key-state.js';

@@ -1,8 +1,7 @@
 import { LONGEST_TIMER, parseDuration, type Duration } from '../../../options/duration.js';
-import { LockError } from '../../../lock.errors.js';
+import { LockError, show } from '../../../lock.errors.js';
 import { OPERATION_LIMIT } from '../../shared/operation-limit.js';
 import { assertKnownOptions } from '../../../options/known-options.js';
-import { show } from '../../../error-text.js';
 
 /** What all stores of session locks have. @publicApi */
 export interface SessionStoreOptions {

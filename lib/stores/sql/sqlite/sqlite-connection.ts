@@ -1,6 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { show } from '../../../error-text.js';
-import { LockStoreError } from '../../../lock.errors.js';
+import { show, LockStoreError } from '../../../lock.errors.js';
 import { safeError } from '../../../safe-error.js';
 import type { Answer, SqlConnections, Run } from '../lock-statements.js';
 import type { SqlExecutor } from '../sql-executor.js';

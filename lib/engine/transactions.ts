@@ -1,3 +1,7 @@
+import type { Clock } from './clock.js';
+import type { AnyLockStore, TransactionGuard } from '../interfaces/lock-store.interface.js';
+import { LockError } from '../lock.errors.js';
+
 /**
  * The members used of an EntityManager, a ClientSession, and the transactions of other
  * clients.
@@ -70,15 +74,15 @@ export class OuterTransactions {
 function sourceOf(provider: unknown): (() => boolean) | undefined {
   if (hasMethods(provider, 'withTransaction', 'isTransactionActive')) {
     const host = provider as TransactionHost;
-    return () => host.isTransactionActive() && isOpen(host.tx, true);
+    return () => host.isTransactionActive() && isTransactionOpen(host.tx, true);
   }
   if (hasMethods(provider, 'createQueryRunner', 'createEntityManager')) {
     const dataSource = provider as DataSource;
-    return () => isOpen(dataSource.manager);
+    return () => isTransactionOpen(dataSource.manager);
   }
   if (hasMethods(provider, 'startSession', 'model')) {
     const { base } = provider as Connection;
-    return () => isOpen(base?.transactionAsyncLocalStorage?.getStore()?.session);
+    return () => isTransactionOpen(base?.transactionAsyncLocalStorage?.getStore()?.session);
   }
   return undefined;
 }
@@ -90,7 +94,7 @@ function sourceOf(provider: unknown): (() => boolean) | undefined {
  * @param otherwise the result for transactions of other clients, which do not show whether
  * they are open
  */
-function isOpen(transaction: Transaction | undefined, otherwise = false): boolean {
+function isTransactionOpen(transaction: Transaction | undefined, otherwise = false): boolean {
   if (!transaction) return false;
   const { queryRunner } = transaction;
   if (queryRunner) return queryRunner.isTransactionActive === true && queryRunner.isReleased !== true;
@@ -105,4 +109,61 @@ export function hasMethods(provider: unknown, ...names: string[]): boolean {
   if (typeof provider !== 'object' || provider === null) return false;
   const methods: unknown = Object.getPrototypeOf(provider);
   return typeof methods === 'object' && methods !== null && names.every((name) => name in methods);
+}
+
+/** Milliseconds between two checks, which send nothing to a server. */
+const LOOK_EVERY = 20;
+
+/**
+ * The store, if it can tie locks to transactions of its database.
+ *
+ * @throws LockError if it cannot
+ */
+export function transactionsOf(store: AnyLockStore): TransactionGuard {
+  const { transaction, guard } = store;
+  if (typeof transaction === 'function' && typeof guard === 'function') return store as TransactionGuard;
+  throw new LockError(
+    `The lock store (${store.describe?.() ?? store.constructor.name}) has no transactions that a lock could be tied to: lock.transaction() and lock.guard() need a store that keeps leases in a database, such as typeOrmStore() or mongoStore().`,
+  );
+}
+
+/**
+ * The transactions of the application in which one lock is guarded. While one of them is open,
+ * no other session can change the lock in the store.
+ */
+export class GuardingTransactions {
+  /** Each function returns whether its transaction is still open. */
+  readonly #transactions = new Set<() => boolean>();
+
+  /** Whether one of them is still open. */
+  get open(): boolean {
+    this.#forgetEnded();
+    return this.#transactions.size > 0;
+  }
+
+  /** Remembers the transaction while `guard` runs; and afterwards, if the lock was guarded. */
+  async during(isOpen: () => boolean, guard: () => Promise<boolean>): Promise<boolean> {
+    let guarded = false;
+    this.#forgetEnded(); // a lock that is held for days may be guarded many times
+    this.#transactions.add(isOpen);
+    try {
+      guarded = await guard();
+      return guarded;
+    } finally {
+      if (!guarded) this.#transactions.delete(isOpen);
+    }
+  }
+
+  /**
+   * Resolves when all transactions have ended, at the monotonic time `until`, or soon after
+   * `stopped()` is true.
+   */
+  async ended(clock: Clock, until: number, stopped: () => boolean): Promise<void> {
+    while (this.open && clock.now() < until && !stopped())
+      await new Promise<void>((resolve) => clock.after(LOOK_EVERY, resolve, true));
+  }
+
+  #forgetEnded(): void {
+    for (const isOpen of this.#transactions) if (!isOpen()) this.#transactions.delete(isOpen);
+  }
 }
