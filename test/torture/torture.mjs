@@ -19,7 +19,7 @@ import { WorkerProcess } from './worker-process.mjs';
 /** How often the records are read. */
 const PACE = 250;
 const START_LIMIT = 90_000;
-const PROBE_LIMIT = 15_000;
+const PROBE_LIMIT = 30_000;
 const STOP_LIMIT = 15_000;
 const INTERRUPTS = ['SIGINT', 'SIGTERM', 'SIGHUP'];
 
