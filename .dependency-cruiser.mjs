@@ -1,5 +1,6 @@
 // npm run structure: which folder may import which. Arrows point down this list:
-// faces > module, service and decorators > engine > options, interfaces. Stores know the port, and no engine.
+// faces > module, service and decorators > engine > options, interfaces. Stores know the port,
+// and no engine.
 const FACES = '^lib/(cli|testing)/';
 const KERNEL = '^lib/(lock\\.errors|safe-error)\\.ts$';
 const DRIVERS = [

@@ -1,4 +1,5 @@
-// npm run bench -- --against DIR: this version beside another one, which was checked out and built in DIR.
+// npm run bench -- --against DIR: this version beside another one, which was checked out and
+// built in DIR.
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { ChildProcess } from './child-process.mjs';
@@ -14,7 +15,10 @@ const WARM_UP = 2_000;
 const TOLERANCE = 1.05;
 const DRAIN = { waiters: 100, hold: HOLD };
 
-/** Each gives two programs that do the same, one of each version, and how often per second they do it. */
+/**
+ * Each gives two programs that do the same, one of each version, and how often per second they
+ * do it.
+ */
 const MEASURES = {
   P1: { program: 'application.mjs', settings: { connections: 1 }, rate: rateOf(1) },
   P3: { program: 'application.mjs', settings: { connections: CONNECTIONS }, rate: rateOf(CONNECTIONS) },

@@ -1,4 +1,5 @@
-// Exports whose types the compiler infers: each type has to have a name in an entry of the package.
+// Exports whose types the compiler infers: each type has to have a name in an entry of the
+// package.
 import {
   LockContext,
   Locked,

@@ -68,7 +68,8 @@ function runSpecs(application, without) {
   const folder = join(application, 'specs');
   cpSync(join(root, 'test/module'), join(folder, 'test/module'), { recursive: true });
   writeFileSync(join(folder, 'package.json'), '{ "type": "module" }');
-  // The symbol is of the global registry, so that a spec finds what is behind the package's service.
+  // The symbol is of the global registry, so that a spec finds what is behind the package's
+  // service.
   const internals = join(folder, 'lock-internals.js');
   writeFileSync(internals, "export const INTERNALS = Symbol.for('nestjs-locked: internals');");
   const config = {

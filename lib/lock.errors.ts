@@ -150,8 +150,8 @@ function describe(reason: RefusalReason, holder: LockRecord | undefined): string
 }
 
 /**
- * Shows a value that cannot be used in an error message. It never shows all of an object, since
- * a connection string may be part of it.
+ * Shows a value that cannot be used in an error message. It never shows all of an object,
+ * since a connection string may be part of it.
  */
 export function show(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(value.length > 40 ? `${value.slice(0, 40)}…` : value);

@@ -73,7 +73,10 @@ const { ConfigurableModuleClass } = new ConfigurableModuleBuilder<LockModuleOpti
  * LockModule.forRoot({ store: typeOrmStore() })
  * LockModule.forRootAsync({
  *   inject: [ConfigService],
- *   useFactory: (config) => ({ store: typeOrmStore(), enabled: config.get('LOCKS') !== 'off' }),
+ *   useFactory: (config) => ({
+ *     store: typeOrmStore(),
+ *     enabled: config.get('LOCKS') !== 'off',
+ *   }),
  * })
  * ```
  *

@@ -19,8 +19,8 @@ export class LockedMethod {
   /** The next one, where the method is under `@Locked()` more than once. */
   readonly inner: LockedMethod | undefined;
   /**
-   * The function on the class. Other decorators may have wrapped the wrapper, and `@Cron()` marks
-   * the outermost function.
+   * The function on the class. Other decorators may have wrapped the wrapper, and `@Cron()`
+   * marks the outermost function.
    */
   outermost: Function;
   /**
@@ -75,7 +75,9 @@ export class LockedMethod {
     return onBusy ?? (isScheduled(this.outermost) ? 'skip' : 'throw');
   }
 
-  /** `ClassName.methodName` of the instance's own class, which may have inherited the method. */
+  /**
+   * `ClassName.methodName` of the instance's own class, which may have inherited the method.
+   */
   defaultKey(instance: object): string {
     if (instance.constructor.name === '')
       throw new LockError(`@Locked() on ${this.where} needs a key, since the class has no name.`);

@@ -14,9 +14,9 @@ import { Schedule } from './scheduling/schedule.js';
 const MINIFIED = /^(?:[\w$]{1,2}|[a-z_$][\w$]{2}|_?(?:class|default|anonymous)_?\d*)$/;
 
 /**
- * Looks, at start, at all methods under `@Locked()` that use one module. It refuses two that would
- * share a default key, and options that do not fit those of the module. Objects that a factory
- * made get the service here, since Nest injects no properties into them.
+ * Looks, at start, at all methods under `@Locked()` that use one module. It refuses two that
+ * would share a default key, and options that do not fit those of the module. Objects that a
+ * factory made get the service here, since Nest injects no properties into them.
  */
 export class LockedExplorer {
   constructor(
@@ -98,7 +98,9 @@ export class LockedExplorer {
   }
 }
 
-/** Compares classes, not methods, since two classes of one name may inherit the same method. */
+/**
+ * Compares classes, not methods, since two classes of one name may inherit the same method.
+ */
 function assertSoleClass(classes: Map<string, object>, key: string, prototype: object): void {
   if ((classes.get(key) ?? prototype) !== prototype)
     throw new LockError(

@@ -7,8 +7,8 @@ import { assertKnownOptions } from '../options/known-options.js';
 
 /**
  * What happens when the lock is busy. `skip`: the call gives `undefined`. `throw`: it throws
- * `LockNotAcquiredError`. A function gets the error and the call's arguments, and the call gives
- * what it returns.
+ * `LockNotAcquiredError`. A function gets the error and the call's arguments, and the call
+ * gives what it returns.
  *
  * A call inside a run that holds its key is a mistake. It is not skipped: it throws, unless it
  * is `reentrant`. See `error.nested`.
@@ -28,8 +28,8 @@ export type OnceBehaviour =
        */
       once: 'tick';
       /**
-       * A tick that is further ahead of the database's clock than this is refused with an error.
-       * Default 5 minutes.
+       * A tick that is further ahead of the database's clock than this is refused with an
+       * error. Default 5 minutes.
        */
       tickAhead?: Duration | undefined;
     }
@@ -72,8 +72,8 @@ const LOCKED_OPTIONS = [
 ];
 
 /**
- * Refuses options that cannot work in any module. The start checks what depends on the defaults
- * of the module.
+ * Refuses options that cannot work in any module. The start checks what depends on the
+ * defaults of the module.
  */
 export function assertLockedOptions(where: string, options: LockedOptions<never>): void {
   assertKnownOptions(where, options, LOCKED_OPTIONS);

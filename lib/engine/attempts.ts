@@ -48,9 +48,9 @@ const RETRY_PAUSE = 50;
  * unknown. Each request is sent once, with a new owner id while all outcomes are known.
  *
  * The outcome of a request is unknown when the connection broke or no answer came in time: the
- * store may have granted the lock, or may do so later. Only a request with the same id can find
- * that out, so the requests that follow keep the id, also in later attempts. When the call ends
- * without the lock, whatever may have been granted is released.
+ * store may have granted the lock, or may do so later. Only a request with the same id can
+ * find that out, so the requests that follow keep the id, also in later attempts. When the
+ * call ends without the lock, whatever may have been granted is released.
  */
 export class Attempts {
   #owner = '';

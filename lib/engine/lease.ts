@@ -79,7 +79,8 @@ export class Lease {
 
   /**
    * The renewal in flight, or the transaction that takes the place of renewals. It resolves
-   * when the renewal was answered or given up, or the transaction has ended, and never rejects.
+   * when the renewal was answered or given up, or the transaction has ended, and never
+   * rejects.
    */
   pendingRequest: Promise<void> | undefined;
   /** The release, from its beginning on. */

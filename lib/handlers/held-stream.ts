@@ -94,7 +94,10 @@ function holdWebStream(source: ReadableStream<unknown>, use: StreamUse): Readabl
   );
 }
 
-/** Gives an object that can be iterated and nothing else: other methods would not hold the lock. */
+/**
+ * Gives an object that can be iterated and nothing else: other methods would not hold the
+ * lock.
+ */
 function holdIterable(source: AsyncIterable<unknown>, use: StreamUse): AsyncIterable<unknown> {
   if ('next' in source) return new HeldIterator(source, use);
   return { [Symbol.asyncIterator]: () => new HeldIterator(source, use) };
@@ -171,8 +174,8 @@ class HeldIterator implements AsyncIterableIterator<unknown> {
 }
 
 /**
- * The use of one stream, from the begin of its first user to the end of its last. A stream without
- * a user is given up after a ttl.
+ * The use of one stream, from the begin of its first user to the end of its last. A stream
+ * without a user is given up after a ttl.
  */
 class StreamUse {
   readonly ended: Promise<void>;
@@ -185,7 +188,9 @@ class StreamUse {
     private readonly lock: Lock,
     internals: LockInternals,
     private readonly call: LockCall,
-    /** A Node stream, which is followed from the beginning and is in use from its first read. */
+    /**
+     * A Node stream, which is followed from the beginning and is in use from its first read.
+     */
     private readonly readable?: Readable,
   ) {
     this.ended = new Promise((resolve) => {
@@ -237,7 +242,9 @@ class StreamUse {
   }
 }
 
-/** Whether the stream is piped, iterated or listened to, also if it has emitted nothing yet. */
+/**
+ * Whether the stream is piped, iterated or listened to, also if it has emitted nothing yet.
+ */
 function isInUse(stream: Readable): boolean {
   return stream.readableDidRead || stream.readableFlowing !== null || stream.listenerCount('readable') > 0;
 }

@@ -47,8 +47,8 @@ interface Socket {
  *
  * In other contexts, such as commands, the error itself goes on.
  *
- * `Retry-After` is in whole seconds, from 1 to 60. It is how long the last run of the key took in
- * this process, or else the last run of the decorated method. It is at most the rest of the
+ * `Retry-After` is in whole seconds, from 1 to 60. It is how long the last run of the key took
+ * in this process, or else the last run of the decorated method. It is at most the rest of the
  * holder's lease. A process without such a run answers with the rest of the lease, which may
  * be far longer than the work.
  *

@@ -31,27 +31,31 @@ export type LockInterceptorOptions = LockOptions &
 const OPTIONS = [...LOCK_OPTIONS, 'rejectOnLoss', 'module'];
 
 /**
- * Makes an interceptor that runs handlers under a lock whose key comes from the `ExecutionContext`.
+ * Makes an interceptor that runs handlers under a lock whose key comes from the
+ * `ExecutionContext`.
  *
- * HTTP: the lock is held until the handler has ended and its response, also a streamed one, has
- * been sent or its client has gone. If the client goes during the wait, the wait ends. Messages
- * and GraphQL: the lock is held until what the handler returned has completed. Guards run before
- * the lock is acquired, pipes run under it.
+ * HTTP: the lock is held until the handler has ended and its response, also a streamed one,
+ * has been sent or its client has gone. If the client goes during the wait, the wait ends.
+ * Messages and GraphQL: the lock is held until what the handler returned has completed. Guards
+ * run before the lock is acquired, pipes run under it.
  *
- * Unsubscribing early, as a time-out does, never releases the lock while the handler runs: until
- * the handler has emitted something it may be a promise, which cannot be stopped. Only the silent
- * stream of an `@Sse()` handler is given up, after one ttl (30 s at most), with a warning.
+ * Unsubscribing early, as a time-out does, never releases the lock while the handler runs:
+ * until the handler has emitted something it may be a promise, which cannot be stopped. Only
+ * the silent stream of an `@Sse()` handler is given up, after one ttl (30 s at most), with a
+ * warning.
  *
  * @example
  * ```ts
  * @Post(':id/ship')
- * @UseInterceptors(LockInterceptor((context) => `order:${context.switchToHttp().getRequest().params.id}`, { wait: '2s' }))
+ * @UseInterceptors(
+ *   LockInterceptor((context) => orderOf(context.switchToHttp()), { wait: '2s' }),
+ * )
  * async ship(@Param('id') id: string) {}
  * ```
  *
- * The request fails with `LockNotAcquiredError` when the lock is busy, see `LockExceptionFilter`,
- * and with `LockStoreError` when the store fails: then the handler did not run. It fails with
- * `LockLostError` when the lock was lost before the handler ended.
+ * The request fails with `LockNotAcquiredError` when the lock is busy, see
+ * `LockExceptionFilter`, and with `LockStoreError` when the store fails: then the handler did
+ * not run. It fails with `LockLostError` when the lock was lost before the handler ended.
  *
  * @throws LockError for options and keys that cannot work
  * @publicApi

@@ -18,8 +18,8 @@ const SSE = '__sse__'; // the metadata that @Sse() sets
 const CLIENT_CLOSED_REQUEST = 499; // the status that nginx uses
 
 /**
- * Gives what a handler emits. The handler runs under the lock, which is held from the subscription
- * until the handler has ended and its response, if it has one, has been sent.
+ * Gives what a handler emits. The handler runs under the lock, which is held from the
+ * subscription until the handler has ended and its response, if it has one, has been sent.
  */
 export function runUnderLock(
   internals: LockInternals,
@@ -69,8 +69,8 @@ export function httpResponseOf(host: ArgumentsHost): ServerResponse | undefined 
   if (host.getType() !== 'http') return undefined;
   const response = host.switchToHttp().getResponse<ServerResponse | { raw: ServerResponse } | undefined>();
   const raw = response && 'raw' in response ? response.raw : response;
-  // Libraries that call handlers through Nest's ExternalContextCreator may give the type "http"
-  // and no response.
+  // Libraries that call handlers through Nest's ExternalContextCreator may give the type
+  // "http" and no response.
   return raw instanceof Stream ? raw : undefined;
 }
 
@@ -78,10 +78,14 @@ export function httpResponseOf(host: ArgumentsHost): ServerResponse | undefined 
  * Passes on what a handler emits, and knows when the handler has ended.
  *
  * Unsubscribing ends a stream, but it does not stop a promise. Until the handler has emitted
- * something it may be a promise, so it is followed to its end although its subscriber has left.
+ * something it may be a promise, so it is followed to its end although its subscriber has
+ * left.
  */
 class FollowedHandler {
-  /** Resolves when the handler and the streams that it emitted have ended; rejects if it failed. */
+  /**
+   * Resolves when the handler and the streams that it emitted have ended; rejects if it
+   * failed.
+   */
   readonly over: Promise<unknown>;
   readonly #source = new Subscription();
   readonly #streams: Promise<void>[] = [];
@@ -97,7 +101,9 @@ class FollowedHandler {
     private readonly subscriber: Subscriber<unknown>,
     /** Whether a response tells when the streams that the handler emits have ended. */
     private readonly hasResponse: boolean,
-    /** Whether the handler is known to return a stream, so that it can be stopped at any time. */
+    /**
+     * Whether the handler is known to return a stream, so that it can be stopped at any time.
+     */
     private readonly isStream: boolean,
   ) {
     const handled = new Promise<void>((resolve, reject) => (this.#settle = { resolve, reject }));
@@ -192,7 +198,10 @@ function responseOver(response: ServerResponse): Promise<void> {
   });
 }
 
-/** Breaks off a body that is still being streamed, so that its client cannot take it for complete. */
+/**
+ * Breaks off a body that is still being streamed, so that its client cannot take it for
+ * complete.
+ */
 function cutOff(response: ServerResponse): void {
   if (response.headersSent && !response.writableEnded) response.destroy();
 }

@@ -18,7 +18,11 @@ export interface LockHandOff {
   ttl?: number | undefined;
 }
 
-/** Reads the data given to `restore`. @throws LockError for data that `handOff()` has not made */
+/**
+ * Reads the data given to `restore`.
+ *
+ * @throws LockError for data that `handOff()` has not made
+ */
 export function readHandOff(data: unknown): Required<LockHandOff> {
   assertKnownOptions('the data given to restore()', data, ['key', 'owner', 'fencingToken', 'ttl']);
   const { key, owner, fencingToken, ttl = Infinity } = data as Partial<LockHandOff>;

@@ -59,8 +59,8 @@ export function textProblem(text: string): string | undefined {
 }
 
 /**
- * Gives the form in which a store with a limited column keeps a key: the key itself if it fits,
- * otherwise its readable start and the SHA-256 of the whole.
+ * Gives the form in which a store with a limited column keeps a key: the key itself if it
+ * fits, otherwise its readable start and the SHA-256 of the whole.
  *
  * A short key that already looks like a fitted one is hashed as well, so that no two keys share a row.
  *
@@ -76,8 +76,8 @@ export function fitKey(key: string): string {
 }
 
 /**
- * Gives the form in which a store looks for a key: {@link fitKey} of it. A key that already looks
- * fitted comes from a list, and stays as it is.
+ * Gives the form in which a store looks for a key: {@link fitKey} of it. A key that already
+ * looks fitted comes from a list, and stays as it is.
  *
  * @publicApi
  */

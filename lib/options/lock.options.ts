@@ -7,8 +7,8 @@ import type { Lock } from '../lock.js';
 export type LostCallback = (lock: Lock, error: LockLostError) => unknown;
 
 /**
- * How long to pause between two attempts: a fixed time, a range through which the pause doubles
- * (with jitter), or a function of the attempt (1 for the pause after the first).
+ * How long to pause between two attempts: a fixed time, a range through which the pause
+ * doubles (with jitter), or a function of the attempt (1 for the pause after the first).
  *
  * @publicApi
  */
@@ -39,8 +39,8 @@ export type RenewalOptions =
   | {
       autoRenew?: true | undefined;
       /**
-       * How often the lease is renewed: at most two thirds of the ttl, or a third to a half of a
-       * ttl below 300 ms. Default a third of the ttl, or 10 s for an endless lease.
+       * How often the lease is renewed: at most two thirds of the ttl, or a third to a half of
+       * a ttl below 300 ms. Default a third of the ttl, or 10 s for an endless lease.
        */
       renewEvery?: Duration | undefined;
     }
@@ -73,9 +73,9 @@ export type LockOptions = LeaseOptions & RenewalOptions & WaitOptions;
 /** Options of a single call. @publicApi */
 export interface OnceOptions {
   /**
-   * Grants the key once in each slot of this length, over all instances, and also if it is free
-   * again within the slot. Slots are counted from 1970 by the database's clock. Default: the key
-   * is granted whenever it is free.
+   * Grants the key once in each slot of this length, over all instances, and also if it is
+   * free again within the slot. Slots are counted from 1970 by the database's clock. Default:
+   * the key is granted whenever it is free.
    */
   once?: Duration | undefined;
 }
@@ -158,9 +158,9 @@ export type LockModuleDefaults = LockOptions &
      */
     purge?: PurgeSchedule | undefined;
     /**
-     * How many calls of this process may wait at a time, for one key and in all, including those
-     * with an attempt under way. A further call is refused at once with `LockNotAcquiredError`,
-     * reason `queue-full`. Default: no limit.
+     * How many calls of this process may wait at a time, for one key and in all, including
+     * those with an attempt under way. A further call is refused at once with
+     * `LockNotAcquiredError`, reason `queue-full`. Default: no limit.
      */
     maxWaiters?: { perKey?: number | undefined; total?: number | undefined } | undefined;
     /**

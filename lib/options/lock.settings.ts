@@ -46,9 +46,14 @@ type OptionSettings = {
 
 /** One acquisition's options, read, checked and completed. */
 export interface LockSettings extends OptionSettings {
-  /** Milliseconds, `undefined` for a third of the ttl (also after an extension), or `false`. */
+  /**
+   * Milliseconds, `undefined` for a third of the ttl (also after an extension), or `false`.
+   */
   readonly renewEvery: number | undefined | false;
-  /** Names an option that was given and that only leases have: `The option "ttl" of LockModule`. */
+  /**
+   * Names an option that was given and that only leases have:
+   * `The option "ttl" of LockModule`.
+   */
   readonly leaseOption: string | undefined;
   /** The same for `once`, which needs a store that remembers what has run. */
   readonly onceOption: string | undefined;

@@ -3,9 +3,14 @@ import { countRuns } from './count-runs.mjs';
 /** @typedef {{ token: number, instance: { name: string } }} Hit */
 
 /**
- * What speaks against this run of the demo. Without faults that had their effects it would prove nothing, whatever it counted.
+ * What speaks against this run of the demo. Without faults that had their effects it would
+ * prove nothing, whatever it counted.
  *
- * @param {{ runs: readonly import('./count-runs.mjs').RunRow[], edition: number, lock?: { holder: string } }} end
+ * @param {{
+ *   runs: readonly import('./count-runs.mjs').RunRow[],
+ *   edition: number,
+ *   lock?: { holder: string },
+ * }} end
  * @param {{ killed: Hit, frozen: Hit }} hits
  * @param {{ seconds: number, twice: number }} beats
  * @returns {string[]}

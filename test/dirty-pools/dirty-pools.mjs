@@ -7,7 +7,12 @@ import { DataSource } from 'typeorm';
  * What a process tells: `left` is how many connections were left dirty, `connections` how many
  * the pool has opened.
  *
- * @typedef {{ granted: number, left: number, connections: number, failures: string[] }} DirtyPoolResult
+ * @typedef {{
+ *   granted: number,
+ *   left: number,
+ *   connections: number,
+ *   failures: string[],
+ * }} DirtyPoolResult
  */
 
 const INSTANCE = fileURLToPath(new URL('instance.mjs', import.meta.url));
@@ -18,9 +23,10 @@ const PROCESSES = 2;
  * Has two processes take the same keys in turn, on pools of which a third of the connections
  * is left dirty again and again.
  *
- * @param {{ options: object, locks: number }} run the options of a DataSource on a database of its
- * own, and how many locks are taken, over all processes
- * @returns {Promise<DirtyPoolResult[]>} what each process tells: how many locks were granted, and
+ * @param {{ options: object, locks: number }} run the options of a DataSource on a
+ * database of its own, and how many locks are taken, over all processes
+ * @returns {Promise<DirtyPoolResult[]>} what each process reports: how many locks were
+ * granted, and
  * the failures, two holders of one key among them
  */
 export async function lockOnDirtyPools({ options, locks }) {

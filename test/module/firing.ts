@@ -3,7 +3,9 @@ import type { INestApplicationContext } from '@nestjs/common';
 import { SchedulerRegistry } from '@nestjs/schedule';
 import type { CronJob } from 'cron';
 
-/** What `CronJob` keeps to itself, and changes when its timer fires: `running` before cron 4. */
+/**
+ * What `CronJob` keeps to itself, and changes when its timer fires: `running` before cron 4.
+ */
 type Inside = { lastExecution: Date; running: boolean; _isActive: boolean; _timeout: NodeJS.Timeout };
 
 /**

@@ -2,7 +2,8 @@ import { once } from 'node:events';
 import { createServer } from 'node:net';
 
 /**
- * A free port below the range of outgoing connections, which could otherwise take it before the server does.
+ * A free port below the range of outgoing connections, which could otherwise take it before
+ * the server does.
  *
  * @returns {Promise<number>}
  */

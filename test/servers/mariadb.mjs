@@ -7,10 +7,15 @@ import { launchMysql } from './mysql-launch.mjs';
 import { startServer } from './server-home.mjs';
 
 /**
- * MariaDB: the installed one, or else 10.11 out of Debian 12; with settings of its own, if there are any.
+ * MariaDB: the installed one, or else 10.11 out of Debian 12; with settings of its own, if
+ * there are any.
  *
  * @param {Record<string, string | number | boolean>} settings
- * @returns {Promise<{ readonly url: string, readonly version: string, stop(): Promise<void> }>}
+ * @returns {Promise<{
+ *   readonly url: string,
+ *   readonly version: string,
+ *   stop(): Promise<void>,
+ * }>}
  */
 export const start = (settings = {}) =>
   startServer('mariadb', async (home) => {

@@ -11,7 +11,8 @@ const version = '2.1.14';
 const sha256 = '726304098e7985d10f0d4277b8cd1bee053ba894f028a2d60bea6cfdadf82132';
 
 /**
- * Whether a mongod can be started here; where it cannot, the caller's server is all that tests have.
+ * Whether a mongod can be started here; where it cannot, the caller's server is all that tests
+ * have.
  *
  * @returns {boolean}
  */

@@ -4,8 +4,8 @@ import { initiateReplicaSet, launchMongod, runCommand } from './mongod-launch.mj
 import { startServer } from './server-home.mjs';
 
 /**
- * One mongod of the set. Its `url` leads to this member alone. `kill` ends the process without a
- * goodbye; after `freeze` it answers nothing, and its connections stay open.
+ * One mongod of the set. Its `url` leads to this member alone. `kill` ends the process without
+ * a goodbye; after `freeze` it answers nothing, and its connections stay open.
  *
  * @typedef {{
  *   readonly url: string,

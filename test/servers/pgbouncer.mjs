@@ -10,8 +10,8 @@ import { serverVersion } from './server-version.mjs';
 
 /**
  * Its `url` leads to the database that the server's options name; the other databases of the
- * server are behind it as well. `crash` ends the process without a goodbye; `restart` keeps the
- * port, and resolves when PgBouncer answers again.
+ * server are behind it as well. `crash` ends the process without a goodbye; `restart` keeps
+ * the port, and resolves when PgBouncer answers again.
  *
  * @typedef {{
  *   readonly url: string,
@@ -26,7 +26,13 @@ import { serverVersion } from './server-version.mjs';
  * PgBouncer in front of a PostgreSQL, the installed one or else that of Debian 12: each
  * transaction, or whatever `poolMode` says, gets whichever session is free.
  *
- * @param {{ host: string, port: number, username: string, password: string, database: string }} server
+ * @param {{
+ *   host: string,
+ *   port: number,
+ *   username: string,
+ *   password: string,
+ *   database: string,
+ * }} server
  * @param {{ poolSize?: number, poolMode?: 'transaction' | 'statement' }} options
  * @returns {Promise<PgBouncer>}
  */

@@ -13,7 +13,10 @@ import { start as startPostgres } from '../servers/postgres.mjs';
  * URLs for applications. `listening` resolves when that many processes are notified by the
  * next server, on databases that notify.
  *
- * @type {Record<'postgres' | 'mariadb' | 'mysql', () => Promise<import('./switchover.mjs').Pair>>}
+ * @type {Record<
+ *   'postgres' | 'mariadb' | 'mysql',
+ *   () => Promise<import('./switchover.mjs').Pair>
+ * >}
  */
 export const PAIRS = {
   postgres: postgresPair,

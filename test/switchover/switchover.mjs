@@ -20,9 +20,9 @@ import { SLACK, TTL } from './terms.mjs';
 
 /**
  * What was seen. `regrantedAfter` is the milliseconds from the move to the first grant of the
- * instance that was last; `failed` are attempts, renewals and releases; `connections` led to the
- * old server, on `refused` of them a statement was refused as read-only, and on one of them
- * `mostRefusedOfOne` times; `kept` instances had the lock that they held all the time.
+ * instance that was last; `failed` are attempts, renewals and releases; `connections` led to
+ * the old server, on `refused` of them a statement was refused as read-only, and on one of
+ * them `mostRefusedOfOne` times; `kept` instances had the lock that they held all the time.
  *
  * @typedef {{
  *   granted: number,

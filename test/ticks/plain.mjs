@@ -44,8 +44,8 @@ export async function runPlainTicks(url, { instances = 3, seconds, body }) {
  *
  * @param {string} url
  * @param {{ instances?: number, seconds: number, interval: number }} options
- * @returns {Promise<{ fired: number, ran: number, shortest: number }>} how often the timers fired
- * and how many runs there were, and the shortest time between two starts, by the clock of the
+ * @returns {Promise<{ fired: number, ran: number, shortest: number }>} how often
+ * the timers fired and how many runs there were, and the shortest time between two starts, by the clock of the
  * database
  */
 export async function runPlainIntervals(url, { instances = 1, seconds, interval }) {

@@ -23,12 +23,12 @@ const instanceFile = fileURLToPath(new URL('tick-instance.mjs', import.meta.url)
 const REST = 3_000;
 
 /**
- * Lets instances whose clocks are off by `shifts` (in seconds) run a job of one database once per
- * tick, and reports which ticks ran how often.
+ * Lets instances whose clocks are off by `shifts` (in seconds) run a job of one database once
+ * per tick, and reports which ticks ran how often.
  *
- * There are `every` seconds between ticks, and `ticks` of them are judged. After `kill` ticks, the
- * instance that is ahead is killed. `jump` sets, after so many ticks, the clock of one instance to
- * another shift. `onRun` receives each run.
+ * There are `every` seconds between ticks, and `ticks` of them are judged. After `kill` ticks,
+ * the instance that is ahead is killed. `jump` sets, after so many ticks, the clock of one
+ * instance to another shift. `onRun` receives each run.
  *
  * @param {string} url
  * @param {{

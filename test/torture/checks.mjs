@@ -48,7 +48,8 @@ import { AFTERMATH, POLL, TAKE_OVER_SLACK, TTL } from './terms.mjs';
  */
 
 /**
- * Two workers that believed at the same time that they held one key. `until` is the last moment at which `held` said so.
+ * Two workers that believed at the same time that they held one key. `until` is the last
+ * moment at which `held` said so.
  *
  * @param {readonly Hold[]} holds
  * @returns {Violation[]}
@@ -104,7 +105,8 @@ export function tokensThatDoNotGrow(holds) {
 }
 
 /**
- * Behind the fence: each write that was carried out has no older token than the one before, and builds on its value.
+ * Behind the fence: each write that was carried out has no older token than the one before,
+ * and builds on its value.
  *
  * @param {readonly LogEntry[]} log
  * @returns {Violation[]}

@@ -181,7 +181,7 @@ function lastTick(cronTime: CronTime, now: number): number {
 
 /**
  * Gives the nominal time of the tick that runs at `now`, the last tick that is not later, in
- * epoch milliseconds; `undefined` if there is none.
+ * epoch milliseconds; `undefined` without one.
  *
  * A schedule computes only the next tick after a time. So this starts further and further back
  * until it finds a tick before `now`, and then halves the range.
@@ -227,8 +227,8 @@ export async function ticksBetween(
 }
 
 /**
- * Gives the next tick, always later than `from`: where summer time ends by half an hour, `cron`
- * also gives earlier ticks.
+ * Gives the next tick, always later than `from`: where summer time ends by half an hour,
+ * `cron` also gives earlier ticks.
  */
 function tickAfter(schedule: TickSource, timeZone: string, from: number): number {
   for (let start = from; ; start += 60 * SECOND) {

@@ -22,8 +22,8 @@ interface Entry {
 }
 
 /**
- * The properties of the `SchedulerOrchestrator` of `@nestjs/schedule`, 4 to 12, that this library
- * reads: the jobs and timers of decorated methods, by name.
+ * The properties of the `SchedulerOrchestrator` of `@nestjs/schedule`, 4 to 12, that this
+ * library reads: the jobs and timers of decorated methods, by name.
  */
 export interface SchedulerOrchestrator {
   readonly cronJobs?: Record<string, Entry>;
@@ -71,8 +71,8 @@ export function cronOptionsOf(method: Function): CronOptions | undefined {
 }
 
 /**
- * Whether the method has a schedule, and the job or the timer belongs to another method. If such
- * a job calls the method, that is a call by hand.
+ * Whether the method has a schedule, and the job or the timer belongs to another method. If
+ * such a job calls the method, that is a call by hand.
  *
  * @param source the cron job or the timer that calls
  */
@@ -190,7 +190,9 @@ export class FollowedRegistry {
   }
 }
 
-/** Has `follow` called with each job or timer that the method of the registry adds from now on. */
+/**
+ * Has `follow` called with each job or timer that the method of the registry adds from now on.
+ */
 function onAdd<Method extends string, Added>(
   registry: Record<Method, (name: string, added: Added) => void>,
   method: Method,

@@ -37,8 +37,8 @@ interface LockEntry extends Omit<KeyState, 'key' | 'now' | 'owned'> {
 }
 
 /**
- * A key that was never locked, and has no token yet. A free key expires at 0 and not "now": a clock
- * that steps back must not make a released key busy.
+ * A key that was never locked, and has no token yet. A free key expires at 0 and not "now": a
+ * clock that steps back must not make a released key busy.
  */
 const UNUSED: LockEntry = {
   owner: null,
@@ -54,21 +54,21 @@ const UNUSED: LockEntry = {
 /** How a {@link MemoryLockStore} keeps time and how much it remembers. @publicApi */
 export interface MemoryLockStoreOptions {
   /**
-   * The clock, in epoch milliseconds. Default: the machine's clock at start, which then goes on
-   * monotonically, so that it never steps back.
+   * The clock, in epoch milliseconds. Default: the machine's clock at start, which then goes
+   * on monotonically, so that it never steps back.
    */
   now?: (() => number) | undefined;
   /**
-   * How many free keys the store remembers with their last run, at least. It forgets the oldest
-   * first. Default 10,000.
+   * How many free keys the store remembers with their last run, at least. It forgets the
+   * oldest first. Default 10,000.
    */
   history?: number | undefined;
 }
 
 /**
- * Keeps locks in the memory of one process, with the semantics of the stores that keep them in a
- * database: for tests, and for applications that are a single process. It forgets everything when
- * the process ends, also which ticks have run.
+ * Keeps locks in the memory of one process, with the semantics of the stores that keep them in
+ * a database: for tests, and for applications that are a single process. It forgets everything
+ * when the process ends, also which ticks have run.
  *
  * @publicApi
  */
@@ -251,8 +251,8 @@ export class MemoryLockStore
   }
 
   /**
-   * Keys that are made from ids would pile up for ever. This looks at every entry, so it runs only
-   * once in `history` new keys.
+   * Keys that are made from ids would pile up for ever. This looks at every entry, so it runs
+   * only once in `history` new keys.
    */
   private forget(): void {
     const now = this.milliseconds();

@@ -123,7 +123,10 @@ export function isMissingCollection(error: unknown): boolean {
   return driverError(error).code === 26;
 }
 
-/** The one place where errors of the driver become ours. An error can be of two kinds: the first one counts. */
+/**
+ * The one place where errors of the driver become ours. An error can be of two kinds: the
+ * first one counts.
+ */
 export const storeFailure = storeFailureOf([
   noAnswer(
     'Look at its load, at elections, at the size of the connection pool and for a transaction that stays open.',

@@ -7,8 +7,8 @@ import { NoAnswerError } from './operation-limit.js';
  *
  * @param doing what failed, such as `acquire "nightly-report"`
  * @param target the database, for people: host, port and database, nothing secret
- * @param owners the owner ids that the operation has used. No text and no property of the result
- * shows them
+ * @param owners the owner ids that the operation has used. No text and no property of the
+ * result shows them
  */
 export type StoreFailure = (
   error: unknown,

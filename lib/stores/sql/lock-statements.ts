@@ -111,7 +111,9 @@ export interface PageRequest {
  */
 export const PURGE_SLICE = 100;
 
-/** The next keys of the table, in the order of their bytes. A purge deletes the unused ones. */
+/**
+ * The next keys of the table, in the order of their bytes. A purge deletes the unused ones.
+ */
 export interface PurgeSlice {
   prefix: string;
   after: string;
@@ -139,7 +141,9 @@ export interface LockStatements {
   gracePeriod(table: string, longest: number): string;
   acquire(run: Run, request: SqlAcquireRequest): Promise<LockAcquireResult | RowRefusal>;
   renew(run: Run, lease: LeaseRenewal): Promise<ChangeResult>;
-  /** Gives results in the order of the leases. Missing if one locked row would hold up others. */
+  /**
+   * Gives results in the order of the leases. Missing if one locked row would hold up others.
+   */
   renewMany?(run: Run, leases: readonly LeaseRenewal[]): Promise<RenewalOutcome[]>;
   release(run: Run, request: Release): Promise<ChangeResult>;
   releaseToWaiter(run: Run, request: ReleaseToWaiter): Promise<LockAcquireResult>;

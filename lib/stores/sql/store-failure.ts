@@ -212,8 +212,8 @@ export function isMissingSchema(error: unknown): boolean {
 
 /**
  * Makes an error of this library from the error of a transaction as a whole, which may collide
- * with other transactions about rows of the application. An error can be of two kinds: the first
- * one counts.
+ * with other transactions about rows of the application. An error can be of two kinds: the
+ * first one counts.
  */
 export const transactionFailure = storeFailureOf([
   {

@@ -108,12 +108,10 @@ export const releasingToWaiters: Cases = {
     const stores = await t.instances();
     let holder = await t.take(t.key());
     for (let round = 0; round < t.settings.rounds; round++) {
-      const { key, owner, token } = holder;
+      const { key, token } = holder;
       const released = await together(2 * stores.length, async (i) => {
         const next = t.owner();
-        const result = await t
-          .waiterReleaseOf(pick(stores, i))
-          .releaseToWaiter(key, owner, { owner: next, ttl: LEASE });
+        const result = await releaseToWaiter(t, holder, { owner: next }, pick(stores, i));
         return result.acquired ? [{ key, owner: next, token: result.fencingToken }] : [];
       });
       const grants = released.flat();
@@ -225,8 +223,9 @@ async function releaseToWaiter(
   t: ConformanceTrial,
   { key, owner }: { key: string; owner: string },
   { end, ttl = LEASE, ...next }: Wanted & { owner: string },
+  store = t.store,
 ): Promise<LockAcquireResult> {
-  return t.waiterReleaseOf(t.store).releaseToWaiter(key, owner, { ...next, ttl }, end);
+  return t.waiterReleaseOf(store).releaseToWaiter(key, owner, { ...next, ttl }, end);
 }
 
 async function refusesWaiter(

@@ -17,7 +17,10 @@ import {
   sqliteStatements,
 } from '../../../lib/stores/sql/sqlite/sqlite-statements.js';
 
-/** `npm run golden` sets it and writes the files. Without it, a file that is missing fails its test. */
+/**
+ * `npm run golden` sets it and writes the files. Without it, a file that is missing fails its
+ * test.
+ */
 const UPDATES = process.env['UPDATE_GOLDEN'] === '1';
 const FOLDER = fileURLToPath(new URL('golden/', import.meta.url));
 
@@ -26,7 +29,9 @@ const POSTGRES = '"app"."locks"';
 const MYSQL = '`app`.`locks`';
 const SQLITE = '"main"."locks"';
 
-/** The statements of each database, with each option and each server that changes one of them. */
+/**
+ * The statements of each database, with each option and each server that changes one of them.
+ */
 const STATEMENTS = {
   postgres: () => postgres({}),
   'postgres-async-release': () => postgres({ asyncRelease: true }),

@@ -185,7 +185,9 @@ export class MysqlLocks implements LockStatements {
     });
   }
 
-  /** Changes a row, and gives the token that the statement hands over if it has changed one. */
+  /**
+   * Changes a row, and gives the token that the statement hands over if it has changed one.
+   */
   private async change(run: Run, statement: StatementName, values: object): Promise<number | undefined> {
     if (this.server.logsStatements) await assertClock(run);
     const changed = await orContention(this.send(run, statement, values));

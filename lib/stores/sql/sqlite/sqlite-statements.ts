@@ -20,7 +20,8 @@ const FREE = `NOT paused
                  OR owner IS NOT NULL AND tick_ms = @failOver OR tick_ms = @ignored)
             AND (expires_ms <= ${MS} OR owner IS NOT NULL AND renewed_ms <= ${MS} - @stealAfter)`;
 
-// A token that the clock has not passed stays: without its row the next token could be smaller.
+// A token that the clock has not passed stays: without its row the next token could be
+// smaller.
 const UNUSED = `NOT paused AND token < ${US}
          AND MAX(expires_ms, COALESCE(renewed_ms, 0), COALESCE(last_ended_ms, 0), COALESCE(tick_ms, 0)) <= ${MS} - @olderThan`;
 
