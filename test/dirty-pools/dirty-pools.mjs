@@ -26,8 +26,7 @@ const PROCESSES = 2;
  * @param {{ options: object, locks: number }} run the options of a DataSource on a
  * database of its own, and how many locks are taken, over all processes
  * @returns {Promise<DirtyPoolResult[]>} what each process reports: how many locks were
- * granted, and
- * the failures, two holders of one key among them
+ * granted, and the failures, two holders of one key among them
  */
 export async function lockOnDirtyPools({ options, locks }) {
   const admin = await new DataSource(options).initialize();
