@@ -422,7 +422,7 @@ for (const { name, open } of targetsAmong('postgres'))
           });
         },
       ],
-      'whether somebody has a lock': [
+      'whether a lock is held': [
         'B69',
         async () => {
           const key = newKey();

@@ -183,7 +183,7 @@ for (const target of targetsAmong('mariadb', 'mysql', 'mysql56'))
           expect(lock.key).toBe(key);
         },
       ],
-      'whether anybody has a name': [
+      'whether a name is taken': [
         'B69',
         async () => {
           const key = newKey();
