@@ -1,6 +1,6 @@
 import type { DataSource, DataSourceOptions, EntityManager, QueryRunner } from 'typeorm';
 import { LockError, LockStoreError } from '../../lock.errors.js';
-import type { BorrowedConnection, SqlExecutor, SqliteFile } from '../sql/sql-executor.js';
+import type { BorrowedConnection, DriverExecutor, SqliteFile } from '../sql/sql-executor.js';
 import type { Sqlite } from '../sql/sqlite/sqlite-connection.js';
 
 /** The default of the drivers. */
@@ -66,15 +66,17 @@ interface Manager {
 export function fromTypeOrm(
   dataSource: DataSource,
   close: () => Promise<void> = async () => undefined,
-): SqlExecutor<unknown, EntityManager> {
+): DriverExecutor<unknown, EntityManager> {
   return new TypeOrmExecutor(dataSource, close);
 }
 
-class TypeOrmExecutor implements SqlExecutor<unknown, EntityManager> {
+class TypeOrmExecutor implements DriverExecutor<unknown, EntityManager> {
   constructor(
     private readonly dataSource: DataSource,
     readonly close: () => Promise<void>,
   ) {}
+
+  readonly client = 'TypeORM';
 
   get type(): string {
     return this.dataSource.options.type;
@@ -105,10 +107,12 @@ class TypeOrmExecutor implements SqlExecutor<unknown, EntityManager> {
     const connection: unknown = await runner.connect();
     return {
       connection,
-      transaction: runner.manager,
-      begin: (level) => runner.startTransaction(level),
-      commit: () => runner.commitTransaction(),
-      rollback: () => runner.rollbackTransaction(),
+      own: {
+        transaction: runner.manager,
+        begin: (level) => runner.startTransaction(level),
+        commit: () => runner.commitTransaction(),
+        rollback: () => runner.rollbackTransaction(),
+      },
       release: () => runner.release(),
     };
   }

@@ -1,6 +1,7 @@
 import { LockError, LockStoreError } from '../../lock.errors.js';
 import { OPERATION_LIMIT } from '../shared/operation-limit.js';
-import type { LockDatabase, OnReleased, Run } from './lock-statements.js';
+import { ClientTransactions, onConnection } from './client-transactions.js';
+import type { LockDatabase, OnReleased, Run, SqlTransactions } from './lock-statements.js';
 import { tableName, type LockTable } from './lock-table.ddl.js';
 import { resolveTable } from './lock-table.schema.js';
 import { MysqlLocks } from './mysql/mysql-locks.js';
@@ -12,9 +13,9 @@ import { PostgresLocks } from './postgres/postgres-locks.js';
 import { postgresStatements } from './postgres/postgres-statements.js';
 import { PostgresWakeUps } from './postgres/wake-ups.js';
 import { assertPostgres, mysqlServer } from './server-checks.js';
-import type { SqlExecutor, Warn } from './sql-executor.js';
+import type { DriverExecutor, SqlDriver, SqlExecutor, StatementExecutor, Warn } from './sql-executor.js';
 import type { SqlStoreSettings } from './sql-store.options.js';
-import { SqliteOwnConnection, type Sqlite } from './sqlite/sqlite-connection.js';
+import { SqliteOwnConnection, type SqliteExecutor } from './sqlite/sqlite-connection.js';
 import { SqliteLocks } from './sqlite/sqlite-locks.js';
 import { SqliteTransactions } from './sqlite/sqlite-transactions.js';
 
@@ -38,14 +39,24 @@ export async function openLockDatabase(
 ): Promise<LockDatabase> {
   const { type } = executor;
   assertAvailable(type, settings);
-  if (type === 'postgres') return openPostgres(executor as SqlExecutor<PgClient>, settings, onReleased, warn);
+  if (type === 'better-sqlite3') return openSqlite(executor as SqliteExecutor, settings.table);
+  if (!('borrow' in executor)) return openByStatements(executor);
+  if (type === 'postgres')
+    return openPostgres(executor as DriverExecutor<PgClient>, settings, onReleased, warn);
   if (type === 'mysql' || type === 'mariadb')
-    return openMysql(executor as SqlExecutor<Mysql2Connection>, settings, warn);
-  if (type === 'better-sqlite3') return openSqlite(executor as SqlExecutor<Sqlite>, settings.table);
-  throw new LockStoreError(
-    `TypeORM's ${type} cannot keep locks. Supported are postgres, mysql, mariadb and better-sqlite3; a store may also have a connection of its own: ` +
-      'typeOrmStore({ connection: { type: ... } }).',
+    return openMysql(executor as DriverExecutor<Mysql2Connection>, settings, warn);
+  throw unsupported(executor);
+}
+
+function unsupported({ client, type }: SqlExecutor): LockStoreError {
+  return new LockStoreError(
+    `${client}'s ${type} cannot keep locks. Supported are postgres, mysql, mariadb and better-sqlite3. The store may also have a client of its own: see sqlStore({ executor }).`,
   );
+}
+
+/** Through a client that only runs statements. */
+async function openByStatements(executor: StatementExecutor): Promise<LockDatabase> {
+  throw unsupported(executor); // for now
 }
 
 function assertAvailable(type: string, { asyncRelease, preparedStatements }: SqlStoreSettings): void {
@@ -60,7 +71,7 @@ function assertAvailable(type: string, { asyncRelease, preparedStatements }: Sql
 }
 
 async function openPostgres(
-  executor: SqlExecutor<PgClient>,
+  executor: DriverExecutor<PgClient>,
   { table, asyncRelease, preparedStatements, wakeUps }: SqlStoreSettings,
   onReleased: OnReleased,
   warn: Warn,
@@ -79,7 +90,7 @@ async function openPostgres(
     kind: 'postgres',
     table: resolved,
     connections,
-    transactions: new PooledTransactions(executor, driver, warn, 'READ COMMITTED'),
+    transactions: transactionsOf(executor, driver, warn, 'READ COMMITTED'),
     statements: locks,
     wakeUps: notifying,
     close: async () => notifying?.close(),
@@ -87,7 +98,7 @@ async function openPostgres(
 }
 
 async function openMysql(
-  executor: SqlExecutor<Mysql2Connection>,
+  executor: DriverExecutor<Mysql2Connection>,
   { table, preparedStatements }: SqlStoreSettings,
   warn: Warn,
 ): Promise<LockDatabase> {
@@ -108,7 +119,7 @@ async function openMysql(
     table: resolved,
     connections,
     // MySQL's binary log may be of a format that allows no lower level than the application's.
-    transactions: new PooledTransactions(executor, driver, warn, mariadb ? 'READ COMMITTED' : undefined),
+    transactions: transactionsOf(executor, driver, warn, mariadb ? 'READ COMMITTED' : undefined),
     statements: new MysqlLocks(tableName(executor.type, resolved), {
       mariadb,
       skipsLocked: mariadb ? atLeast(10, 6) : atLeast(8, 0),
@@ -118,7 +129,7 @@ async function openMysql(
   };
 }
 
-async function openSqlite(executor: SqlExecutor<Sqlite>, table: LockTable): Promise<LockDatabase> {
+async function openSqlite(executor: SqliteExecutor, table: LockTable): Promise<LockDatabase> {
   const resolved = await resolveTable(executor, table, async () => []);
   const name = tableName('better-sqlite3', resolved);
   const own = await SqliteOwnConnection.open(executor, { weak: table.weak });
@@ -126,10 +137,25 @@ async function openSqlite(executor: SqlExecutor<Sqlite>, table: LockTable): Prom
     kind: 'better-sqlite3',
     table: resolved,
     connections: own,
-    transactions: new SqliteTransactions(executor, name, own),
+    transactions: SqliteTransactions.of(executor, name, own),
     statements: new SqliteLocks(name),
     close: async () => own.close(),
   };
+}
+
+function transactionsOf<Connection>(
+  executor: DriverExecutor<Connection>,
+  driver: SqlDriver<Connection>,
+  warn: Warn,
+  level?: 'READ COMMITTED',
+): SqlTransactions {
+  const { transaction } = executor;
+  if (!transaction) return new PooledTransactions(executor, driver, warn, level);
+  return new ClientTransactions(
+    { transaction: transaction.bind(executor) },
+    onConnection(executor, driver),
+    level,
+  );
 }
 
 /**

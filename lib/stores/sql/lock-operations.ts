@@ -12,6 +12,7 @@ import type {
   Run,
   LockStatements,
   SqlAcquireRequest,
+  SqlTransactions,
 } from './lock-statements.js';
 import { nameOf, type LockTable } from './lock-table.ddl.js';
 import { assertRights, missingRight, prepareTable, TableReplacement } from './lock-table.js';
@@ -68,9 +69,9 @@ export class LockOperations {
     this.opening = new SqlOpening('open the lock store', openExecutor, (executor) => this.prepare(executor));
   }
 
-  /** The kind of database; `typeorm` until the store is open. */
+  /** The kind of database; `sql` until the store is open. */
   get kind(): string {
-    return this.database?.kind ?? 'typeorm';
+    return this.database?.kind ?? 'sql';
   }
 
   /** The table, as soon as it is known with its schema; SQLite has none. */
@@ -161,18 +162,18 @@ export class LockOperations {
    * Runs `work` in a transaction of its own. If `work` rejects, it rejects with the same
    * error.
    */
-  async transaction<T>(work: (transaction: unknown) => Promise<T>): Promise<T> {
+  async transaction<T>(work: (transaction: unknown) => Promise<T>, timeout: number): Promise<T> {
     let doing = 'begin a transaction';
     const { database, executor } = await this.opening.get(doing);
     let thrown: { error: unknown } | undefined;
     try {
-      return await database.transactions.run(async (transaction) => {
+      return await transactionsOf(database, executor, doing).run(async (transaction) => {
         doing = 'commit a transaction';
         return work(transaction).catch((error: unknown) => {
           thrown = { error };
           throw error;
         });
-      });
+      }, timeout);
     } catch (error) {
       throw thrown ? thrown.error : transactionFailure(error, doing, executor.description);
     }
@@ -185,8 +186,10 @@ export class LockOperations {
   async guard(transaction: unknown, request: GuardRequest): Promise<boolean> {
     const doing = `guard "${request.key}" in a transaction`;
     const operation = { doing, owners: [request.owner] };
-    return this.opening.withDatabase(operation, async ({ transactions, statements }, { description }) => {
-      const result = await transactions.within(transaction, doing, async (run) =>
+    return this.opening.withDatabase(operation, async (database, executor) => {
+      const { description } = executor;
+      const { statements } = database;
+      const result = await transactionsOf(database, executor, doing).within(transaction, doing, async (run) =>
         statements.guard(run, request).catch(changedIfStale),
       );
       if (result === 'snapshot')
@@ -223,6 +226,18 @@ export class LockOperations {
     this.database = database;
     return database;
   }
+}
+
+/** @throws LockError for a client whose transactions are synchronous */
+function transactionsOf(
+  { transactions }: LockDatabase,
+  { client }: SqlExecutor,
+  doing: string,
+): SqlTransactions {
+  if (transactions) return transactions;
+  throw new LockError(
+    `Could not ${doing}: the transactions of ${client} are synchronous, and locks are not. Keep the fencing token with the data, and let each write compare it.`,
+  );
 }
 
 /** On MariaDB and SQLite a guard fails if the row is newer than the transaction's snapshot. */

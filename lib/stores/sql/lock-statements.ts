@@ -54,8 +54,10 @@ export interface SqlTransactions {
   /**
    * Runs `work` in a transaction of its own and commits; rolls back, and rejects with the
    * same, when `work` rejects.
+   *
+   * @param timeout milliseconds, for clients that end long transactions
    */
-  run<T>(work: (transaction: unknown) => Promise<T>): Promise<T>;
+  run<T>(work: (transaction: unknown) => Promise<T>, timeout: number): Promise<T>;
   /**
    * Runs statements inside a transaction of the caller.
    *
@@ -215,7 +217,8 @@ export interface LockDatabase {
   /** With the schema that every statement names. */
   table: LockTable;
   connections: SqlConnections;
-  transactions: SqlTransactions;
+  /** Missing where the client's transactions are synchronous. */
+  transactions?: SqlTransactions | undefined;
   statements: LockStatements;
   /** Missing where the database cannot notify processes. */
   wakeUps?: ProcessWakeUps | undefined;

@@ -115,10 +115,11 @@ export async function assertRights(database: LockDatabase): Promise<void> {
       return await connections.use(OPERATION_LIMIT, async (run) => {
         await run(`UPDATE ${name} SET token = token WHERE FALSE`);
       });
+    if (!transactions) return;
     await transactions.run(async (transaction) => {
       await transactions.within(transaction, 'try the rights', (run) => tryRow(run, database, name));
       throw new RolledBack();
-    });
+    }, OPERATION_LIMIT);
   } catch (error) {
     // A collision, or a transaction that cannot be logged, says nothing about rights.
     if (error instanceof RolledBack || isContention(error) || isNotLoggable(error)) return;

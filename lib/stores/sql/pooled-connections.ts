@@ -1,6 +1,13 @@
+import { LockError } from '../../lock.errors.js';
 import { inTime, NoAnswerError, OPERATION_LIMIT, TimeLimit } from '../shared/operation-limit.js';
 import type { Answer, SqlConnections, SqlTransactions, Run } from './lock-statements.js';
-import type { BorrowedConnection, SqlDriver, SqlExecutor, Warn } from './sql-executor.js';
+import type {
+  BorrowedConnection,
+  BorrowedTransaction,
+  DriverExecutor,
+  SqlDriver,
+  Warn,
+} from './sql-executor.js';
 import { isReadOnly, isServerAnswer } from './store-failure.js';
 import {
   faultOf,
@@ -27,7 +34,7 @@ const SERVER_TRIES = 3;
  */
 export class PooledConnections<Connection> implements SqlConnections {
   constructor(
-    private readonly executor: SqlExecutor<Connection>,
+    private readonly executor: DriverExecutor<Connection>,
     private readonly driver: SqlDriver<Connection>,
     private readonly warn: Warn = () => undefined,
   ) {}
@@ -88,11 +95,11 @@ export class PooledConnections<Connection> implements SqlConnections {
   }
 }
 
-/** Transactions on connections of the client's pool. */
+/** Transactions that the store begins on connections of the client's pool. */
 export class PooledTransactions<Connection> implements SqlTransactions {
   /** @param level of its own transactions; by default, that of the application */
   constructor(
-    private readonly executor: SqlExecutor<Connection>,
+    private readonly executor: DriverExecutor<Connection>,
     private readonly driver: SqlDriver<Connection>,
     private readonly warn: Warn,
     private readonly level?: 'READ COMMITTED',
@@ -100,16 +107,17 @@ export class PooledTransactions<Connection> implements SqlTransactions {
 
   async run<T>(work: (transaction: unknown) => Promise<T>): Promise<T> {
     const borrowed = await this.borrow();
+    const { own } = borrowed;
     try {
-      await inTime(borrowed.begin(this.level));
-      const value = await work(borrowed.transaction);
-      await inTime(borrowed.commit());
+      await inTime(own.begin(this.level));
+      const value = await work(own.transaction);
+      await inTime(own.commit());
       return value;
     } catch (error) {
       // If a statement is unanswered, or the server has turned read-only, the transaction must
       // not go on. Nor must the pool lend the connection to another caller.
       if (error instanceof NoAnswerError || isReadOnly(error)) this.driver.destroy(borrowed.connection);
-      else await inTime(borrowed.rollback()).catch(() => this.driver.destroy(borrowed.connection));
+      else await inTime(own.rollback()).catch(() => this.driver.destroy(borrowed.connection));
       throw error;
     } finally {
       await borrowed.release();
@@ -120,13 +128,13 @@ export class PooledTransactions<Connection> implements SqlTransactions {
    * Borrows a connection without an open transaction: a transaction that the application left
    * open would be committed together with this one.
    */
-  private async borrow(): Promise<BorrowedConnection<Connection>> {
+  private async borrow(): Promise<BorrowedForTransaction<Connection>> {
     for (let tries = 1; ; tries++) {
       const borrowed = await inTime(this.executor.borrow(), OPERATION_LIMIT, (late) => late.release());
       let fault: ConnectionFault | undefined;
       try {
         fault = await inTime(this.driver.check(borrowed.connection));
-        if (!fault) return borrowed;
+        if (!fault) return withTransaction(borrowed);
         await inTime(discard(this.driver, borrowed.connection));
       } catch (error) {
         this.driver.destroy(borrowed.connection);
@@ -140,18 +148,41 @@ export class PooledTransactions<Connection> implements SqlTransactions {
   }
 
   async within<T>(transaction: unknown, doing: string, work: (run: Run) => Promise<T>): Promise<T> {
-    const connection = await inTime(this.executor.connectionOf(transaction, doing));
-    try {
-      return await inTime(
-        work((sql, values) => this.driver.send(connection, sql, values, { inTransaction: true })),
-      );
-    } catch (error) {
-      // What was not answered may still be carried out: the transaction must not be committed.
-      // And a role that the application left set would deny every transaction after this one.
-      if (!isServerAnswer(error) || faultOf(error) === 'rights') this.driver.destroy(connection);
-      throw error;
-    }
+    return withinTransaction(this.executor, this.driver, transaction, doing, work);
   }
+}
+
+/** Runs statements on the connection of the caller's transaction. */
+export async function withinTransaction<Connection, T>(
+  executor: DriverExecutor<Connection>,
+  driver: SqlDriver<Connection>,
+  transaction: unknown,
+  doing: string,
+  work: (run: Run) => Promise<T>,
+): Promise<T> {
+  const connection = await inTime(executor.connectionOf(transaction, doing));
+  try {
+    return await inTime(work((sql, values) => driver.send(connection, sql, values, { inTransaction: true })));
+  } catch (error) {
+    // What was not answered may still be carried out: the transaction must not be committed.
+    // And a role that the application left set would deny every transaction after this one.
+    if (!isServerAnswer(error) || faultOf(error) === 'rights') driver.destroy(connection);
+    throw error;
+  }
+}
+
+/** A connection on which the store begins a transaction. */
+export interface BorrowedForTransaction<Connection> extends BorrowedConnection<Connection> {
+  readonly own: BorrowedTransaction;
+}
+
+/** @throws LockError for a client that begins its transactions by itself */
+export function withTransaction<Connection>(
+  borrowed: BorrowedConnection<Connection>,
+): BorrowedForTransaction<Connection> {
+  const { own } = borrowed;
+  if (!own) throw new LockError('The executor lends connections on which no transaction can be begun.');
+  return { connection: borrowed.connection, own, release: () => borrowed.release() };
 }
 
 /**

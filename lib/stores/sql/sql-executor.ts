@@ -1,15 +1,25 @@
+import { LockError } from '../../lock.errors.js';
+import { kindOf } from './client-kinds.js';
 import type { Answer } from './lock-statements.js';
 import type { ConnectionFault } from './unusable-connection.js';
 
 /**
- * Reaches the database through the client that the application has. An executor maps what a
- * client offers: its pool, its options and its transactions. It knows no lock and no table.
+ * Reaches the database through the client that the application has. An executor knows no lock
+ * and no table. There are two kinds: most clients lend the connections of their driver, and
+ * some only run statements.
  *
- * `Connection` is the connection of the driver (pg's client, mysql2's connection,
- * better-sqlite3's database), and never a wrapper of the client. `Transaction` is the object
- * with which the client makes statements in a transaction, such as TypeORM's EntityManager.
+ * `Transaction` is the object with which the client makes statements in a transaction, such as
+ * TypeORM's EntityManager; `never` for a client whose transactions are synchronous.
+ *
+ * @publicApi
  */
-export interface SqlExecutor<Connection = unknown, Transaction = unknown> {
+export type SqlExecutor<Transaction = unknown> =
+  DriverExecutor<unknown, Transaction> | StatementExecutor<Transaction>;
+
+/** What every executor says of its client. @publicApi */
+export interface ExecutorFacts {
+  /** The client, as messages and the line at start name it: `TypeORM`, `pg`, `Prisma`. */
+  readonly client: string;
   /**
    * The type of the database: `postgres`, `mysql`, `mariadb` or `better-sqlite3`; any other is
    * refused.
@@ -22,10 +32,30 @@ export interface SqlExecutor<Connection = unknown, Transaction = unknown> {
   readonly description: string;
   /** The schema that the client was configured with; on MySQL and MariaDB the database. */
   readonly schema: string | undefined;
-  /** How many connections the pool opens at most. */
-  readonly poolSize: number;
   /** For SQLite only. */
   readonly sqlite?: SqliteFile | undefined;
+  /** Closes what was opened for the store, and nothing that the application made. */
+  close(): Promise<void>;
+}
+
+/**
+ * A client that lends the connections of pg, mysql2 or better-sqlite3. The store prepares its
+ * statements on them, reads from each answer whether the session is in a transaction, and
+ * closes a connection that the application left in one.
+ *
+ * `Connection` is the connection of the driver (pg's client, mysql2's connection,
+ * better-sqlite3's database), and never a wrapper of the client.
+ *
+ * @publicApi
+ */
+export interface DriverExecutor<Connection = unknown, Transaction = unknown> extends ExecutorFacts {
+  /** How many connections the pool opens at most. */
+  readonly poolSize: number;
+  /**
+   * Whether `work` of a transaction may not be asynchronous, as with better-sqlite3. Then there
+   * is no `lock.transaction()` and no `lock.guard()`.
+   */
+  readonly hasSynchronousTransactions?: true | undefined;
 
   /** Borrows a connection of the pool that reaches the writer. */
   borrow(): Promise<BorrowedConnection<Connection, Transaction>>;
@@ -43,6 +73,11 @@ export interface SqlExecutor<Connection = unknown, Transaction = unknown> {
   createConnection(settings: object): Promise<Connection>;
 
   /**
+   * Runs `work` in a transaction of the client, for clients that begin their transactions by
+   * themselves. Without it, the store begins one on a borrowed connection.
+   */
+  transaction?<T>(work: (transaction: Transaction) => Promise<T>, options: TransactionOptions): Promise<T>;
+  /**
    * Gives the connection of the caller's transaction.
    *
    * @param doing for messages, such as `guard "nightly-report" in a transaction`
@@ -55,31 +90,90 @@ export interface SqlExecutor<Connection = unknown, Transaction = unknown> {
    * nothing to a server.
    */
   watchTransaction(transaction: unknown): () => boolean;
+}
 
-  /** Closes what was opened for the store, and nothing that the application made. */
-  close(): Promise<void>;
+/**
+ * A client that only runs statements, each on a connection of its choice. The store makes the
+ * statements prove that they run outside of each transaction, which PostgreSQL and MariaDB
+ * allow; on SQLite it opens a connection of its own. It polls for released keys, and sends no
+ * batches.
+ *
+ * @publicApi
+ */
+export interface StatementExecutor<Transaction = unknown> extends ExecutorFacts {
+  /**
+   * Runs one statement, outside of each transaction that the client has open. The statement
+   * must not be prepared under a name.
+   *
+   * @param sql with `$1`, `$2` on PostgreSQL, `?` on MariaDB
+   */
+  query(sql: string, values: readonly unknown[]): Promise<SqlResult>;
+  /** For SQLite only: opens the file once more. */
+  createConnection?(settings: object): Promise<unknown>;
+  /** Runs `work` in a transaction of the client, and commits; rolls back when it rejects. */
+  transaction<T>(work: (transaction: Transaction) => Promise<T>, options: TransactionOptions): Promise<T>;
+  /**
+   * Gives the function that runs statements in the caller's transaction.
+   *
+   * @param doing for messages, such as `guard "nightly-report" in a transaction`
+   * @throws LockError unless the transaction is open, and belongs to this client
+   */
+  queryIn(transaction: unknown, doing: string): StatementExecutor['query'];
+  /**
+   * Gives a function that reports whether the caller's transaction is still open. It sends
+   * nothing to a server.
+   */
+  watchTransaction(transaction: unknown): () => boolean;
+}
+
+/** What a statement gave. @publicApi */
+export interface SqlResult {
+  /** Objects by column name. Whole numbers may be numbers, bigints or texts. */
+  rows: Record<string, unknown>[];
+  /** The number of rows that were changed or found to change; 0 for a query. */
+  affected: number;
+}
+
+/** Of a transaction that the store asks the client for. @publicApi */
+export interface TransactionOptions {
+  /** By default, that of the application. */
+  level?: 'READ COMMITTED' | undefined;
+  /** Milliseconds that the transaction may take, for clients that end theirs by themselves. */
+  timeout: number;
 }
 
 /**
  * Opens an executor; stores call it before their first operation, and again after it has
  * failed.
+ *
+ * @publicApi
  */
-export type OpenExecutor = () => Promise<SqlExecutor>;
+export type OpenExecutor<Transaction = unknown> = () => Promise<SqlExecutor<Transaction>>;
 
-/** A connection of the pool for the time of one operation or one transaction. */
+/**
+ * A connection of the pool for the time of one operation or one transaction.
+ *
+ * @publicApi
+ */
 export interface BorrowedConnection<Connection = unknown, Transaction = unknown> {
   readonly connection: Connection;
+  /** Missing where the client begins its transactions by itself, or has synchronous ones. */
+  readonly own?: BorrowedTransaction<Transaction> | undefined;
+  /** Gives the connection back. The pool drops a connection that the driver has destroyed. */
+  release(): Promise<void>;
+}
+
+/** A transaction on a borrowed connection. @publicApi */
+export interface BorrowedTransaction<Transaction = unknown> {
   /** The caller makes statements with it, from `begin` on. */
   readonly transaction: Transaction;
   /** @param level by default, that of the application */
   begin(level?: 'READ COMMITTED'): Promise<void>;
   commit(): Promise<void>;
   rollback(): Promise<void>;
-  /** Gives the connection back. The pool drops a connection that the driver has destroyed. */
-  release(): Promise<void>;
 }
 
-/** What the client knows of the SQLite file. */
+/** What the client knows of the SQLite file. @publicApi */
 export interface SqliteFile {
   /** Its path. Anything else, such as `:memory:`, cannot be seen by another connection. */
   readonly file: unknown;
@@ -109,3 +203,31 @@ export interface SqlDriver<Connection> {
 
 /** Warns operators; `topic` names the cause. */
 export type Warn = (topic: string, message: string) => void;
+
+/**
+ * Gives the function that opens an executor.
+ *
+ * @param user for messages: the class or the function that needs the executor
+ * @throws LockError for anything else than an executor
+ */
+export function openerOf<Transaction>(
+  executor: SqlExecutor<Transaction> | OpenExecutor<Transaction>,
+  user: string,
+): OpenExecutor<Transaction> {
+  const open = typeof executor === 'function' ? executor : async () => executor;
+  if (typeof executor !== 'function') assertExecutor(executor, user);
+  return async () => {
+    const opened = await open();
+    assertExecutor(opened, user);
+    return opened;
+  };
+}
+
+function assertExecutor(executor: unknown, user: string): void {
+  const { client, type, close, borrow, query } = Object(executor) as Partial<Record<string, unknown>>;
+  const runs = typeof borrow === 'function' || typeof query === 'function';
+  if (runs && typeof client === 'string' && typeof type === 'string' && typeof close === 'function') return;
+  throw new LockError(
+    `${user} needs an executor, such as fromPg(pool), but it got ${kindOf(executor)}. Wrap the client in its executor: fromPg, fromMysql2, fromBetterSqlite3, fromTypeOrm, fromDrizzle, fromKnex or fromPrisma.`,
+  );
+}

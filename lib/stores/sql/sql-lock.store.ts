@@ -22,6 +22,7 @@ import type {
   TransactionGuard,
   WakeUps,
 } from '../../interfaces/lock-store.interface.js';
+import { LONGEST_TIMER } from '../../options/duration.js';
 import { fitKey, storedKey } from '../../options/lock-key.js';
 import { LockError } from '../../lock.errors.js';
 import { CONTENTION } from '../shared/conditions.js';
@@ -39,9 +40,16 @@ import { acquireKey, LockOperations, unlessCollided, type LockOperation } from '
 import { purgeKeys, renewLease, renewLeases } from './batches.js';
 import type { LockDatabase, OnReleased, ReleaseResult, Run } from './lock-statements.js';
 import { stateOf } from './lock-row.js';
-import { nameOf } from './lock-table.ddl.js';
-import type { OpenExecutor, Warn } from './sql-executor.js';
-import type { SqlStoreSettings } from './sql-store.options.js';
+import { createTable, nameOf, type LockTableDatabase } from './lock-table.ddl.js';
+import { assertKnownOptions } from '../../options/known-options.js';
+import { openerOf, type OpenExecutor, type SqlExecutor, type Warn } from './sql-executor.js';
+import {
+  readStoreOptions,
+  readTable,
+  TABLE_OPTIONS,
+  type LockTableOptions,
+  type SqlStoreOptions,
+} from './sql-store.options.js';
 
 /** Releases a key on one connection. */
 type ReleaseWork = (database: LockDatabase, run: Run) => Promise<ReleaseResult>;
@@ -83,9 +91,13 @@ export class SqlLockStore<Transaction = unknown>
   private warn: Warn | undefined;
 
   /**
-   * @param open opens the executor, before the first operation and after each failure to do so
+   * @param executor such as `fromPg(pool)`; a function is called before the first operation,
+   * and again after each failure to open the store
+   * @throws LockError for an option that does not exist or is not valid
    */
-  constructor(open: OpenExecutor, settings: SqlStoreSettings) {
+  constructor(executor: SqlExecutor<Transaction> | OpenExecutor<Transaction>, options: SqlStoreOptions = {}) {
+    const settings = readStoreOptions(new.target.name, options);
+    const open = openerOf(executor, new.target.name);
     this.keepsOnce = !settings.table.weak;
     // Each module looks for itself whether its waiters want the key.
     const onReleased: OnReleased = (...released) =>
@@ -93,6 +105,17 @@ export class SqlLockStore<Transaction = unknown>
     this.operations = new LockOperations(open, settings, onReleased, (topic, message) =>
       this.warn?.(topic, message),
     );
+  }
+
+  /**
+   * The statement that creates the table, to run by hand or in a migration.
+   *
+   * @throws LockError for a name that is not a plain identifier, or a database that has no
+   * lock table
+   */
+  static ddl(type: LockTableDatabase, options: LockTableOptions = {}): string {
+    assertKnownOptions(`${this.name}.ddl()`, options, TABLE_OPTIONS);
+    return createTable(type, readTable(options));
   }
 
   async prepare(): Promise<void> {
@@ -254,8 +277,11 @@ export class SqlLockStore<Transaction = unknown>
    * connection, and is the only one that writes to the file from beginning to end; it waits up
    * to 5 s for other transactions.
    */
-  async transaction<T>(work: (transaction: Transaction) => Promise<T>): Promise<T> {
-    return this.operations.transaction((transaction) => work(transaction as Transaction));
+  async transaction<T>(
+    work: (transaction: Transaction) => Promise<T>,
+    { timeout = LONGEST_TIMER }: StoreRequest = {},
+  ): Promise<T> {
+    return this.operations.transaction((transaction) => work(transaction as Transaction), timeout);
   }
 
   /**

@@ -1,5 +1,5 @@
 import type { ModuleRef } from '@nestjs/core';
-import type { DataSource, DataSourceOptions } from 'typeorm';
+import type { DataSource, DataSourceOptions, EntityManager } from 'typeorm';
 import { LockError, LockStoreError } from '../../lock.errors.js';
 import { safeError } from '../../safe-error.js';
 import { describeDataSource, fromTypeOrm } from '../executors/typeorm-executor.js';
@@ -80,7 +80,7 @@ export function readDataSource(
 export function openerOf(
   dataSource: DataSource | DataSourceHandle,
   { store, maker }: { store: string; maker: string },
-): OpenExecutor {
+): OpenExecutor<EntityManager> {
   if (!('open' in Object(dataSource)) && !('createQueryRunner' in Object(dataSource)))
     throw new LockError(
       `${store} needs a TypeORM DataSource, but it got ${dataSource ? 'something else' : String(dataSource)}. For connection options, use ${maker}({ connection }).`,

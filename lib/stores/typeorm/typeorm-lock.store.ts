@@ -1,16 +1,8 @@
 import type { DataSource, EntityManager } from 'typeorm';
-import { assertKnownOptions } from '../../options/known-options.js';
-import { createTable, type LockTableDatabase } from '../sql/lock-table.ddl.js';
 import { SessionLockStore } from '../sql/sessions/session-lock.store.js';
-import { readSessionOptions, type SessionStoreOptions } from '../sql/sessions/session-store.options.js';
+import type { SessionStoreOptions } from '../sql/sessions/session-store.options.js';
 import { SqlLockStore } from '../sql/sql-lock.store.js';
-import {
-  readStoreOptions,
-  readTable,
-  TABLE_OPTIONS,
-  type LockTableOptions,
-  type SqlStoreOptions,
-} from '../sql/sql-store.options.js';
+import type { SqlStoreOptions } from '../sql/sql-store.options.js';
 import { openerOf, type DataSourceHandle } from './data-source.handle.js';
 
 /** Options of {@link TypeOrmLockStore}. @publicApi */
@@ -32,18 +24,7 @@ export class TypeOrmLockStore extends SqlLockStore<EntityManager> {
   /** @throws LockError for an option that does not exist or is not valid */
   constructor(dataSource: DataSource | DataSourceHandle, options: TypeOrmLockStoreOptions = {}) {
     const open = openerOf(dataSource, { store: 'TypeOrmLockStore', maker: 'typeOrmStore' });
-    super(open, readStoreOptions('TypeOrmLockStore', options));
-  }
-
-  /**
-   * The statement that creates the table, to run by hand; `lockTableMigration` runs the same.
-   *
-   * @throws LockError for a name that is not a plain identifier, or a database that has no
-   * lock table
-   */
-  static ddl(type: LockTableDatabase, options: LockTableOptions = {}): string {
-    assertKnownOptions('TypeOrmLockStore.ddl()', options, TABLE_OPTIONS);
-    return createTable(type, readTable(options));
+    super(open, options);
   }
 }
 
@@ -61,6 +42,6 @@ export class TypeOrmSessionLockStore extends SessionLockStore {
   /** @throws LockError for an option that does not exist or is not valid */
   constructor(dataSource: DataSource | DataSourceHandle, options: TypeOrmSessionLockStoreOptions = {}) {
     const open = openerOf(dataSource, { store: 'TypeOrmSessionLockStore', maker: 'typeOrmSessionStore' });
-    super(open, readSessionOptions('TypeOrmSessionLockStore', options));
+    super(open, options);
   }
 }

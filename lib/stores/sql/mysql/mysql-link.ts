@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import { inTime } from '../../shared/operation-limit.js';
 import { onConnectionEnd, type SessionLink } from '../sessions/lock-session.js';
-import type { SqlExecutor } from '../sql-executor.js';
+import type { DriverExecutor } from '../sql-executor.js';
 import { Mysql2Driver, type Mysql2Connection } from './mysql2-driver.js';
 
 /** The members used of mysql2's connection beside its queries. */
@@ -13,7 +13,7 @@ interface SessionConnection extends Mysql2Connection {
 }
 
 /** Makes a connection with the options of the client, outside of its pool. */
-export async function openMysqlLink(executor: SqlExecutor, keepAlive: number): Promise<SessionLink> {
+export async function openMysqlLink(executor: DriverExecutor, keepAlive: number): Promise<SessionLink> {
   const settings = { enableKeepAlive: true, keepAliveInitialDelay: keepAlive };
   const connection = (await executor.createConnection(settings)) as SessionConnection;
   connection.on('error', () => undefined); // without a listener, the event would end the process

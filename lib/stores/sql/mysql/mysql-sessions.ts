@@ -19,7 +19,7 @@ import {
   type SessionsToLookAt,
 } from '../sessions/session-database.js';
 import type { SessionSettings } from '../sessions/session-store.options.js';
-import type { SqlExecutor } from '../sql-executor.js';
+import type { DriverExecutor } from '../sql-executor.js';
 
 /** The longest name that MySQL takes, less the digest that makes it unique. */
 const TITLE = 64 - 41;
@@ -35,10 +35,10 @@ const READ_ONLY = '@@GLOBAL.read_only AS read_only, @@GLOBAL.innodb_read_only AS
 const SERVER = `CONCAT_WS(':', @@hostname, @@port, @@server_id)`;
 
 export async function openMysqlSessions(
-  executor: SqlExecutor,
+  executor: DriverExecutor,
   settings: SessionSettings,
 ): Promise<MysqlSessions> {
-  const pooled = new PooledConnections(executor as SqlExecutor<Mysql2Connection>, new Mysql2Driver());
+  const pooled = new PooledConnections(executor as DriverExecutor<Mysql2Connection>, new Mysql2Driver());
   const { rows } = await pooled.use(OPERATION_LIMIT, (run) =>
     run(`SELECT VERSION() AS version, COALESCE(DATABASE(), '') AS db`),
   );
@@ -57,7 +57,7 @@ export class MysqlSessions implements SessionDatabase {
   readonly kind: 'mysql' | 'mariadb';
 
   constructor(
-    private readonly executor: SqlExecutor,
+    private readonly executor: DriverExecutor,
     private readonly settings: SessionSettings,
     private readonly pooled: PooledConnections<Mysql2Connection>,
     private readonly server: MysqlVersion,

@@ -2,7 +2,7 @@ import type { Socket } from 'node:net';
 import { LockStoreError } from '../../../lock.errors.js';
 import { inTime } from '../../shared/operation-limit.js';
 import { onConnectionEnd, type SessionLink } from '../sessions/lock-session.js';
-import type { SqlExecutor } from '../sql-executor.js';
+import type { DriverExecutor } from '../sql-executor.js';
 import { PgDriver, type PgClient, type PgConnection } from './pg-driver.js';
 
 /** The members used of pg's client beside its queries. */
@@ -32,7 +32,7 @@ export interface PostgresLink extends SessionLink {
  * @param abandoned ends the attempt at once
  */
 export async function openPostgresLink(
-  executor: SqlExecutor,
+  executor: DriverExecutor,
   keepAlive: number,
   abandoned?: AbortSignal,
 ): Promise<PostgresLink> {

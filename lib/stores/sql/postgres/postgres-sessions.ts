@@ -16,7 +16,7 @@ import {
   type SessionsToLookAt,
 } from '../sessions/session-database.js';
 import type { SessionSettings } from '../sessions/session-store.options.js';
-import type { SqlExecutor } from '../sql-executor.js';
+import type { DriverExecutor } from '../sql-executor.js';
 
 const US = `(date_part('epoch', clock_timestamp()) * 1000000)::bigint::text`;
 const OURS = `l.locktype = 'advisory' AND l.objsubid = 1
@@ -36,10 +36,10 @@ const READ_ONLY = `current_setting('default_transaction_read_only')`;
 const OWN_CHOICE = new Set<unknown>(['user', 'database user', 'client', 'interactive', 'session']);
 
 export async function openPostgresSessions(
-  executor: SqlExecutor,
+  executor: DriverExecutor,
   settings: SessionSettings,
 ): Promise<PostgresSessions> {
-  const pooled = new PooledConnections(executor as SqlExecutor<PgClient>, new PgDriver());
+  const pooled = new PooledConnections(executor as DriverExecutor<PgClient>, new PgDriver());
   const { rows } = await pooled.use(OPERATION_LIMIT, (run) => run('SELECT version() AS version'));
   assertPostgres(String(rows[0]?.version));
   return new PostgresSessions(executor, settings, pooled);
@@ -56,7 +56,7 @@ export class PostgresSessions implements SessionDatabase {
   readonly kind = 'postgres';
 
   constructor(
-    private readonly executor: SqlExecutor,
+    private readonly executor: DriverExecutor,
     private readonly settings: SessionSettings,
     private readonly pooled: PooledConnections<PgClient>,
   ) {}

@@ -27,11 +27,15 @@ import {
 } from '../../shared/requests.js';
 import { openMysqlSessions } from '../mysql/mysql-sessions.js';
 import { openPostgresSessions } from '../postgres/postgres-sessions.js';
-import type { OpenExecutor, SqlExecutor } from '../sql-executor.js';
+import { openerOf, type OpenExecutor, type SqlExecutor } from '../sql-executor.js';
 import { SqlOpening } from '../sql-opening.js';
 import type { ServerLock, SessionDatabase } from './session-database.js';
 import { ENDING, ENDING_PAUSE, SessionLocks } from './session-locks.js';
-import type { SessionSettings } from './session-store.options.js';
+import {
+  readSessionOptions,
+  type SessionSettings,
+  type SessionStoreOptions,
+} from './session-store.options.js';
 
 type Lost = (key: string, owner: string, reason: string) => void;
 
@@ -58,11 +62,14 @@ export class SessionLockStore
   private locks: SessionLocks | undefined;
 
   /**
-   * @param openExecutor opens the executor, before the first operation and after each failure
-   * to do so
+   * @param executor such as `fromPg(pool)`; a function is called before the first operation,
+   * and again after each failure to open the store
+   * @throws LockError for an option that does not exist or is not valid
    */
-  constructor(openExecutor: OpenExecutor, settings: SessionSettings) {
-    this.opening = new SqlOpening('open the lock store (session locks)', openExecutor, async (executor) => {
+  constructor(executor: SqlExecutor | OpenExecutor, options: SessionStoreOptions = {}) {
+    const settings = readSessionOptions(new.target.name, options);
+    const open = openerOf(executor, new.target.name);
+    this.opening = new SqlOpening('open the lock store (session locks)', open, async (executor) => {
       const database = await openSessionDatabase(executor, settings);
       return (this.locks = await SessionLocks.open(database, settings));
     });
@@ -78,7 +85,7 @@ export class SessionLockStore
   }
 
   describe(): string {
-    return `store=${this.locks?.database.kind ?? 'typeorm'} locks=session`;
+    return `store=${this.locks?.database.kind ?? 'sql'} locks=session`;
   }
 
   async readClock(): Promise<number> {
@@ -192,11 +199,15 @@ async function openSessionDatabase(
   executor: SqlExecutor,
   settings: SessionSettings,
 ): Promise<SessionDatabase> {
-  const { type } = executor;
+  const { type, client } = executor;
+  if (!('borrow' in executor))
+    throw new LockStoreError(
+      `${client} lends no connections, and a session lock needs one of its own. Use fromPg(pool) or fromMysql2(pool); or keep leases in a table, with sqlStore().`,
+    );
   if (type === 'postgres') return openPostgresSessions(executor, settings);
   if (type === 'mysql' || type === 'mariadb') return openMysqlSessions(executor, settings);
   throw new LockStoreError(
-    `TypeORM's ${type} has no session locks: they are for postgres, mysql and mariadb. Keep leases in a table instead: typeOrmStore() does so on postgres, mysql, mariadb and better-sqlite3, mongoStore() on MongoDB.`,
+    `${client}'s ${type} has no session locks: they are for postgres, mysql and mariadb. Keep leases in a table instead: typeOrmStore() does so on postgres, mysql, mariadb and better-sqlite3, mongoStore() on MongoDB.`,
   );
 }
 

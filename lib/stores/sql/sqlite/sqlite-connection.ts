@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { show, LockStoreError } from '../../../lock.errors.js';
 import { safeError } from '../../../safe-error.js';
 import type { Answer, SqlConnections, Run } from '../lock-statements.js';
-import type { SqlExecutor } from '../sql-executor.js';
+import type { DriverExecutor, StatementExecutor } from '../sql-executor.js';
 import { isContention } from '../store-failure.js';
 
 /** The members used of better-sqlite3. */
@@ -14,6 +14,9 @@ export interface Sqlite {
   pragma(pragma: string, options?: { simple: boolean }): unknown;
   close(): void;
 }
+
+/** A client that can open its file once more. */
+export type SqliteExecutor = DriverExecutor<Sqlite> | StatementExecutor;
 
 export interface SqliteStatement {
   reader: boolean;
@@ -38,27 +41,28 @@ export class SqliteOwnConnection implements SqlConnections {
 
   private constructor(
     private readonly connection: Sqlite,
-    private readonly executor: SqlExecutor<Sqlite>,
+    private readonly executor: SqliteExecutor,
   ) {}
 
   /** @param options `weak`: a lock that was granted need not survive a crash of the machine */
-  static async open(
-    executor: SqlExecutor<Sqlite>,
-    { weak }: { weak: boolean },
-  ): Promise<SqliteOwnConnection> {
+  static async open(executor: SqliteExecutor, { weak }: { weak: boolean }): Promise<SqliteOwnConnection> {
     const file = executor.sqlite?.file;
     if (typeof file !== 'string' || file === '' || file === ':memory:') {
       throw new LockStoreError(
-        `SQLite locks need a database file, but this DataSource's database is ${show(file)}: no other connection can see it. ` +
+        `SQLite locks need a database file, but the database of ${executor.client} is ${show(file)}: no other connection can see it. ` +
           'Give it a file, or use memoryStore().',
       );
     }
-    const connection = await executor.createConnection({ timeout: 0 });
+    const connection = (await executor.createConnection?.({ timeout: 0 })) as Sqlite | undefined;
+    if (!connection)
+      throw new LockStoreError(
+        `${executor.client} cannot open ${file} once more, as locks in SQLite need it. Use fromBetterSqlite3(file).`,
+      );
     const own = new SqliteOwnConnection(connection, executor);
     try {
       if (connection.inTransaction)
         throw new LockStoreError(
-          'The option prepareDatabase of the DataSource leaves a transaction open: no other process would see a lock. Commit in it.',
+          'The new connection is in a transaction already: no other process would see a lock. Look for one in the option prepareDatabase of the DataSource.',
         );
       // Even the first read can find the file busy, such as with the recovery after a crash.
       const deadline = performance.now() + OPEN_LIMIT;

@@ -1,9 +1,10 @@
 import { LockStoreError } from '../../../lock.errors.js';
 import { safeError } from '../../../safe-error.js';
 import type { SqlTransactions, Run } from '../lock-statements.js';
-import type { BorrowedConnection, SqlExecutor } from '../sql-executor.js';
+import { withTransaction, type BorrowedForTransaction } from '../pooled-connections.js';
+import type { DriverExecutor } from '../sql-executor.js';
 import { isContention, isStaleRead } from '../store-failure.js';
-import { answerOf, pragmaOf, untilFree, type Sqlite } from './sqlite-connection.js';
+import { answerOf, pragmaOf, untilFree, type Sqlite, type SqliteExecutor } from './sqlite-connection.js';
 
 const PATIENCE = 5_000;
 
@@ -19,17 +20,27 @@ export class SqliteTransactions implements SqlTransactions {
    * @param table quoted, as it stands in SQL
    * @param own the store's connection, whose statements go first when they have waited
    */
-  constructor(
-    private readonly executor: SqlExecutor<Sqlite>,
+  private constructor(
+    private readonly executor: DriverExecutor<Sqlite>,
     private readonly table: string,
     private readonly own: { readonly hasWaiting: boolean },
   ) {}
 
+  /** Gives nothing for a client whose transactions are synchronous. */
+  static of(
+    executor: SqliteExecutor,
+    table: string,
+    own: { readonly hasWaiting: boolean },
+  ): SqliteTransactions | undefined {
+    if (!('borrow' in executor) || executor.hasSynchronousTransactions) return undefined;
+    return new SqliteTransactions(executor, table, own);
+  }
+
   async run<T>(work: (transaction: unknown) => Promise<T>): Promise<T> {
     const borrowed = await this.begin();
     try {
-      const value = await work(borrowed.transaction);
-      await borrowed.commit();
+      const value = await work(borrowed.own.transaction);
+      await borrowed.own.commit();
       if (borrowed.connection.inTransaction) throw entangled('committed');
       return value;
     } catch (error) {
@@ -42,15 +53,15 @@ export class SqliteTransactions implements SqlTransactions {
     return onConnection(await this.executor.connectionOf(transaction, doing), work);
   }
 
-  private async begin(): Promise<BorrowedConnection<Sqlite>> {
-    const borrowed = await this.executor.borrow();
-    const isOpen = this.executor.watchTransaction(borrowed.transaction);
+  private async begin(): Promise<BorrowedForTransaction<Sqlite>> {
+    const borrowed = withTransaction(await this.executor.borrow());
+    const isOpen = this.executor.watchTransaction(borrowed.own.transaction);
     const takeTurns = () => {
       if (isOpen() || borrowed.connection.inTransaction) throw entangled('begun');
       // Transactions that follow each other closely would keep the renewals of other locks
       // from the file.
       if (this.own.hasWaiting) throw outwritten();
-      return borrowed.begin(); // which makes it active at once
+      return borrowed.own.begin(); // which makes it active at once
     };
     await untilFree(performance.now() + PATIENCE, takeTurns, (error) => error instanceof LockStoreError);
     try {
@@ -83,13 +94,13 @@ function onConnection<T>(connection: Sqlite, work: (run: Run) => Promise<T>): Pr
  * Rolls back until no transaction is open. One rollback may only end a transaction that others
  * have begun inside, and leave this one to be committed with theirs.
  */
-async function rollBack(borrowed: BorrowedConnection<Sqlite>): Promise<void> {
-  while (borrowed.connection.inTransaction) await borrowed.rollback();
+async function rollBack(borrowed: BorrowedForTransaction<Sqlite>): Promise<void> {
+  while (borrowed.connection.inTransaction) await borrowed.own.rollback();
 }
 
 function entangled(done: 'begun' | 'committed'): LockStoreError {
   return new LockStoreError(
-    `The transaction could not be ${done}: another one is open on the application's own connection to the SQLite file, the only one that TypeORM has. Let one end before the next begins.`,
+    `The transaction could not be ${done}: another one is open on the application's own connection to the SQLite file, the only one that the client has. Let one end before the next begins.`,
     { transient: true },
   );
 }

@@ -1,0 +1,19 @@
+export { fromTypeOrm } from '../executors/typeorm-executor.js';
+export type { LockTableDatabase } from './lock-table.ddl.js';
+export { SessionLockStore } from './sessions/session-lock.store.js';
+export type { SessionStoreOptions } from './sessions/session-store.options.js';
+export type {
+  BorrowedConnection,
+  BorrowedTransaction,
+  DriverExecutor,
+  ExecutorFacts,
+  OpenExecutor,
+  SqlExecutor,
+  SqliteFile,
+  SqlResult,
+  StatementExecutor,
+  TransactionOptions,
+} from './sql-executor.js';
+export { SqlLockStore } from './sql-lock.store.js';
+export { sqlSessionStore, sqlStore, type ExecutorChoice } from './sql-store.js';
+export type { LockTableOptions, SqlStoreOptions } from './sql-store.options.js';
