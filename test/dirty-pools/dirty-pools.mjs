@@ -42,7 +42,7 @@ export async function lockOnDirtyPools({ options, locks }) {
     const results = children.map(nextMessage);
     for (const child of children) child.send('go');
     const told = await Promise.all(results);
-    await Promise.all(children.map((child) => child.exitCode ?? once(child, 'exit')));
+    await Promise.all(children.map(async (child) => child.exitCode ?? once(child, 'exit')));
     return told;
   } finally {
     for (const child of children) child.kill('SIGKILL'); // those that have not ended by themselves

@@ -63,12 +63,15 @@ const actions = {
   },
 };
 
-process.on('message', async ({ id, action, ...request }) => {
+process.on('message', (message) => void answer(message));
+
+async function answer({ id, action, ...request }) {
   try {
     const result = await actions[action](request);
     if (process.connected) process.send({ id, result });
   } catch (error) {
     process.send({ id, error: `${error.name}: ${error.message}` });
   }
-});
+}
+
 process.send({ event: 'ready' });

@@ -62,12 +62,15 @@ async function connect() {
   }
 }
 
-process.on('message', async ({ id, action, ...request }) => {
+process.on('message', (message) => void answer(message));
+
+async function answer({ id, action, ...request }) {
   try {
     process.send({ id, result: await actions[action](request) });
   } catch (error) {
     process.send({ id, error: `${error.name}: ${error.message}` });
   }
-});
+}
+
 process.on('disconnect', () => process.exit()); // whoever has started it is gone
 process.send({ event: 'ready' });

@@ -102,7 +102,7 @@ const BUGS = {
     /** The driver says of each answer that it was given outside of a transaction. */
     async plant(store) {
       const { default: pg } = await import('pg');
-      const { emit } = pg.Connection.prototype;
+      const emit = Reflect.get(pg.Connection.prototype, 'emit');
       pg.Connection.prototype.emit = function (event, message, ...others) {
         const hidden = event === 'readyForQuery' ? { ...message, status: 'I' } : message;
         return emit.call(this, event, hidden, ...others);

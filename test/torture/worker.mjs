@@ -55,14 +55,15 @@ try {
   const work = new Work({ locks, ledger, record, bug, id: settings.id });
   process.on('message', (request) => work.answer(request));
   const working = work.repeat();
-  process.once('SIGTERM', async () => {
+  const end = async () => {
     work.end();
     await working;
     await close();
     process.removeAllListeners('disconnect').disconnect();
     // From here on nothing may keep it alive. Whoever does is named.
     setTimeout(() => record.add('lingering', { by: process.getActiveResourcesInfo() }), IMPATIENCE).unref();
-  });
+  };
+  process.once('SIGTERM', () => void end());
   process.send({ event: 'ready' });
 } catch (error) {
   record.add('notStarted', { error: `${error.name}: ${error.message}` });

@@ -4,7 +4,7 @@ import type { DriverExecutor, SqlDriver, StatementExecutor, TransactionOptions }
 import { answerOf } from './statement-connections.js';
 
 /** A client that begins its transactions by itself. */
-interface TransactionClient {
+export interface TransactionClient {
   transaction<T>(work: (transaction: unknown) => Promise<T>, options: TransactionOptions): Promise<T>;
 }
 

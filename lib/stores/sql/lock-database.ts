@@ -1,6 +1,6 @@
 import { LockError, LockStoreError } from '../../lock.errors.js';
 import { OPERATION_LIMIT } from '../shared/operation-limit.js';
-import { ClientTransactions, onConnection } from './client-transactions.js';
+import { ClientTransactions, onConnection, type TransactionClient } from './client-transactions.js';
 import type { LockDatabase, OnReleased, Run, SqlTransactions } from './lock-statements.js';
 import { tableName, type LockTable } from './lock-table.ddl.js';
 import { resolveTable } from './lock-table.schema.js';
@@ -149,13 +149,15 @@ function transactionsOf<Connection>(
   warn: Warn,
   level?: 'READ COMMITTED',
 ): SqlTransactions {
-  const { transaction } = executor;
-  if (!transaction) return new PooledTransactions(executor, driver, warn, level);
-  return new ClientTransactions(
-    { transaction: transaction.bind(executor) },
-    onConnection(executor, driver),
-    level,
-  );
+  return beginsByItself(executor)
+    ? new ClientTransactions(executor, onConnection(executor, driver), level)
+    : new PooledTransactions(executor, driver, warn, level);
+}
+
+function beginsByItself<Connection>(
+  executor: DriverExecutor<Connection>,
+): executor is DriverExecutor<Connection> & TransactionClient {
+  return executor.transaction !== undefined;
 }
 
 /**

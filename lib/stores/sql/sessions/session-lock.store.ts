@@ -69,8 +69,8 @@ export class SessionLockStore
   constructor(executor: SqlExecutor | OpenExecutor, options: SessionStoreOptions = {}) {
     const settings = readSessionOptions(new.target.name, options);
     const open = openerOf(executor, new.target.name);
-    this.opening = new SqlOpening('open the lock store (session locks)', open, async (executor) => {
-      const database = await openSessionDatabase(executor, settings);
+    this.opening = new SqlOpening('open the lock store (session locks)', open, async (opened) => {
+      const database = await openSessionDatabase(opened, settings);
       return (this.locks = await SessionLocks.open(database, settings));
     });
   }
