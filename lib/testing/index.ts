@@ -6,3 +6,5 @@ export {
   type ConformanceCase,
   type ConformanceOptions,
 } from './lock-store-conformance.js';
+export { sqlExecutorConformance, type SqlExecutorConformanceOptions } from './sql-executor-conformance.js';
+export type { SqlExecutorTrial } from './executor-conformance/executor-trial.js';

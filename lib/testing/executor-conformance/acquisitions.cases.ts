@@ -1,0 +1,166 @@
+import { strict as assert } from 'node:assert';
+import { LockStoreError } from '../../lock.errors.js';
+import { failureOf, LEASE, show, type ExecutorCases, type ExecutorTrial } from './executor-trial.js';
+
+/** More than a pool usually lends at once, so that dirty connections are met. */
+const ATTEMPTS = 12;
+const RACERS = 12;
+const CAUSE = /transaction|autocommit/;
+
+/** Acquisitions beside the transactions of the application: they never join one. */
+export const acquisitions: ExecutorCases = {
+  async 'B77 an acquisition is committed by itself, and another client sees it'(t) {
+    const { key, owner } = await t.take();
+    await t.sees(key, 'held', 'after an acquisition');
+    assert.equal(await t.store.renew(key, owner, LEASE), true);
+    assert.equal(await t.store.release(key, owner), true);
+    await t.sees(key, 'free', 'after a release');
+  },
+
+  async 'B77 an acquisition inside an open transaction of the application is seen before it ends'(t) {
+    const key = t.key();
+    await t.store.prepare();
+    await t.given.transaction(async (transaction) => {
+      await t.touch(transaction);
+      await t.take(t.store, key);
+      await t.sees(key, 'held', 'inside the transaction');
+    });
+    await t.sees(key, 'held', 'after the commit');
+  },
+
+  async 'B77 the rollback of a transaction does not undo an acquisition inside it'(t) {
+    const key = t.key();
+    await t.store.prepare();
+    await t.rollBack(async (transaction) => {
+      await t.touch(transaction);
+      await t.take(t.store, key);
+      await t.sees(key, 'held', 'inside the transaction');
+    });
+    await t.sees(key, 'held', 'after the rollback');
+    assert.equal(await t.written(1), 0, 'the rollback must undo what the application wrote');
+  },
+
+  async 'B77 the rollback of a transaction does not undo a renewal and a release inside it'(t) {
+    const [released, renewed] = [await t.take(), await t.take()];
+    await t.rollBack(async (transaction) => {
+      await t.touch(transaction);
+      assert.equal(await t.store.renew(renewed.key, renewed.owner, 2 * LEASE), true);
+      assert.equal(await t.store.release(released.key, released.owner), true);
+    });
+    await t.sees(released.key, 'free', 'after a release and the rollback around it');
+    const found = await t.others.inspect(renewed.key);
+    assert.ok(found.state === 'held' && found.holder.remaining > LEASE, 'the rollback undid a renewal');
+  },
+
+  async 'B77 an acquisition inside a transaction that a failed statement has aborted is granted by itself'(
+    t,
+  ) {
+    const key = t.key();
+    await t.store.prepare();
+    await t.rollBack(async (transaction) => {
+      await abort(t, transaction);
+      await t.take(t.store, key);
+      await t.sees(key, 'held', 'inside the failed transaction');
+    });
+    await t.sees(key, 'held', 'after the rollback');
+  },
+
+  async 'B77 transactions that have ended, one way or the other, leave nothing behind for an acquisition'(t) {
+    await t.given.transaction((transaction) => t.touch(transaction));
+    await t.take(t.store);
+    await t.rollBack((transaction) => t.write(2, transaction));
+    await t.rollBack((transaction) => abort(t, transaction));
+    for (let i = 0; i < ATTEMPTS; i++) {
+      const { key } = await t.take();
+      await t.sees(key, 'held', 'after transactions of the application');
+    }
+  },
+
+  async 'B77 acquisitions beside several open transactions are seen while these are open'(t) {
+    await t.store.prepare();
+    const beside = async (): Promise<void> =>
+      t.given.transaction(async (transaction) => {
+        await t.given.query('SELECT 1', transaction);
+        const { key } = await t.take();
+        await t.sees(key, 'held', 'beside several open transactions');
+      });
+    if (t.writesInTransactions) await Promise.all([beside(), beside(), beside()]);
+    else await beside(); // the client has one connection
+  },
+
+  async 'B90 two clients on one table exclude each other, and see the holder'(t) {
+    const [mine, theirs] = [await t.take(t.store), await t.take(t.others)];
+    for (const [store, held] of [
+      [t.others, mine],
+      [t.store, theirs],
+    ] as const) {
+      const refused = await store.acquire(held.key, 'another owner', LEASE, { label: 'another' });
+      assert.ok(!refused.acquired, 'both clients have the key');
+      assert.equal(refused.holder?.fencingToken, held.token, `the holder is not seen: ${show(refused)}`);
+    }
+    assert.equal(await t.store.release(mine.key, mine.owner), true);
+    const next = await t.take(t.others, mine.key);
+    assert.ok(next.token > mine.token, 'tokens must grow from client to client');
+  },
+
+  async 'B90 of many acquirers over two clients one wins'(t) {
+    const key = t.key();
+    const race = Array.from({ length: RACERS }, async (_, i) =>
+      (i % 2 ? t.store : t.others).acquire(key, `owner ${i}`, LEASE),
+    );
+    const granted = (await Promise.all(race)).filter(({ acquired }) => acquired);
+    assert.ok(granted.length <= 1, `${granted.length} acquirers got the key`);
+    await t.sees(key, granted.length === 1 ? 'held' : 'free', 'after the race');
+  },
+};
+
+/** For clients that have transactions in transactions. */
+export const nestedAcquisitions: ExecutorCases = {
+  async 'B77 the rollback of a nested transaction does not undo an acquisition inside it'(t) {
+    const nested = t.part('nested');
+    const key = t.key();
+    const planned = new Error('the nested transaction is rolled back');
+    await t.store.prepare();
+    await t.given.transaction(async (outer) => {
+      await t.touch(outer);
+      const failure = await failureOf(() =>
+        nested(outer, async (inner) => {
+          if (t.writesInTransactions) await t.write(2, inner);
+          await t.take(t.store, key);
+          await t.sees(key, 'held', 'inside the nested transaction');
+          throw planned;
+        }),
+      );
+      assert.equal(failure, planned, 'nested must reject with what its work rejects with');
+      await t.sees(key, 'held', 'after the nested transaction');
+    });
+    await t.sees(key, 'held', 'after the commit');
+    assert.equal(await t.written(2), 0, 'the nested rollback must undo what it wrote');
+  },
+};
+
+/** For clients with pools. */
+export const dirtyAcquisitions: ExecutorCases = {
+  async 'B83 a connection that was left in a transaction never yields a grant that others cannot see'(t) {
+    const leaveDirty = t.part('leaveDirty');
+    await t.store.prepare();
+    await leaveDirty();
+    for (let i = 0; i < ATTEMPTS; i++) {
+      const key = t.key();
+      const failure = await failureOf(() => t.take(t.store, key));
+      if (typeof failure === 'string') await t.sees(key, 'held', 'after a grant beside dirty connections');
+      else
+        assert.ok(
+          failure instanceof LockStoreError && CAUSE.test(failure.message),
+          `a failure must be a LockStoreError that names the transaction, but: ${show(failure)}`,
+        );
+    }
+  },
+};
+
+/** Lets a statement of the transaction fail; on PostgreSQL, all later ones then fail too. */
+async function abort(t: ExecutorTrial, transaction: unknown): Promise<void> {
+  await t.touch(transaction);
+  const failed = await failureOf(() => t.given.query(`SELECT 1 FROM missing_${process.pid}`, transaction));
+  assert.ok(failed instanceof Error, 'a query of a table that is missing must fail');
+}

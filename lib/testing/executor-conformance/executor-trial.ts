@@ -1,0 +1,223 @@
+import { strict as assert } from 'node:assert';
+import { randomBytes, randomUUID } from 'node:crypto';
+import { inspect } from 'node:util';
+import { LockError } from '../../lock.errors.js';
+import { OPERATION_LIMIT } from '../../stores/shared/operation-limit.js';
+import type { Answer, SqlConnections } from '../../stores/sql/lock-statements.js';
+import { Mysql2Driver, type Mysql2Connection } from '../../stores/sql/mysql/mysql2-driver.js';
+import { PooledConnections } from '../../stores/sql/pooled-connections.js';
+import { PgDriver, type PgClient } from '../../stores/sql/postgres/pg-driver.js';
+import type { DriverExecutor, SqlExecutor } from '../../stores/sql/sql-executor.js';
+import { SqlLockStore } from '../../stores/sql/sql-lock.store.js';
+import type { SqlStoreOptions } from '../../stores/sql/sql-store.options.js';
+import { SqliteOwnConnection, type SqliteExecutor } from '../../stores/sql/sqlite/sqlite-connection.js';
+import { StatementConnections } from '../../stores/sql/statement-connections.js';
+
+/**
+ * The client for which the executor was written, as an application has it, for one case. Each
+ * case gets a trial of its own; the client itself may be shared.
+ *
+ * @publicApi
+ */
+export interface SqlExecutorTrial<Transaction = unknown> {
+  /** A fresh executor on the client. The case closes it. */
+  executor: SqlExecutor<Transaction>;
+  /**
+   * A fresh executor on another client of the same database, such as `fromPg(pool)`. It plays
+   * another process, and sees only what was committed. The case closes it.
+   */
+  other: SqlExecutor;
+  /**
+   * Runs a statement without values, as the application does: through the client, or in the
+   * transaction, if one is given.
+   */
+  query(sql: string, transaction?: Transaction): Promise<unknown>;
+  /**
+   * Begins a transaction as the application does; commits when `work` resolves, and rolls back
+   * and rejects when it rejects.
+   */
+  transaction<T>(work: (transaction: Transaction) => Promise<T>): Promise<T>;
+  /** The same inside a transaction, mostly by a savepoint. */
+  nested?:
+    (<T>(transaction: Transaction, work: (nested: Transaction) => Promise<T>) => Promise<T>) | undefined;
+  /**
+   * Leaves connections of the client in an open transaction, as an application does that
+   * forgets the COMMIT.
+   */
+  leaveDirty?: (() => Promise<void>) | undefined;
+  /** Runs `work` in a transaction of another client of the same kind. */
+  foreign?: (<T>(work: (transaction: Transaction) => Promise<T>) => Promise<T>) | undefined;
+  /** What a caller may mistake for a transaction, by its name: the client, its pool. */
+  notTransactions?: Record<string, unknown> | undefined;
+  /** Texts that the description must not show: the user, the password. */
+  secrets?: readonly string[] | undefined;
+  /** Options of the stores, such as `table`. */
+  store?: SqlStoreOptions | undefined;
+  /** Closes what was opened for this case alone. */
+  dispose?: (() => Promise<void>) | undefined;
+}
+
+/** The cases of one theme, by name. */
+export type ExecutorCases = Record<string, (t: ExecutorTrial) => Promise<void>>;
+
+/** A lease that outlives every case, in milliseconds. */
+export const LEASE = 30_000;
+
+interface Grant {
+  key: string;
+  owner: string;
+  token: number;
+}
+
+/** One run of a case, with a store on the executor, and a store that plays another process. */
+export class ExecutorTrial {
+  readonly store: SqlLockStore;
+  readonly others: SqlLockStore;
+  private connections: SqlConnections | undefined;
+  private othersConnections: SqlConnections | undefined;
+  private table: string | undefined;
+  private readonly tables: string[] = [];
+  private readonly closing: (() => void)[] = [];
+
+  constructor(readonly given: SqlExecutorTrial) {
+    this.store = new SqlLockStore(given.executor, given.store);
+    this.others = new SqlLockStore(given.other, given.store);
+  }
+
+  key(): string {
+    return `conformance:${randomBytes(8).toString('hex')}`;
+  }
+
+  /** `false` on SQLite, where a transaction that has written keeps locks from the file. */
+  get writesInTransactions(): boolean {
+    return this.given.executor.type !== 'better-sqlite3';
+  }
+
+  /** Takes a key that must be free. */
+  async take(store = this.store, key = this.key()): Promise<Grant> {
+    const owner = randomUUID();
+    const result = await store.acquire(key, owner, LEASE);
+    assert.ok(result.acquired, `${key} is free, but it was refused: ${show(result)}`);
+    return { key, owner, token: result.fencingToken };
+  }
+
+  /** Checks what the other client sees of a key. */
+  async sees(key: string, state: 'held' | 'free', when: string): Promise<void> {
+    const found = (await this.others.inspect(key)).state;
+    assert.equal(found, state, `${when}, another client must see the key ${state}`);
+  }
+
+  /** Runs a statement as the store does: outside of each transaction. */
+  async run(sql: string, values?: readonly unknown[]): Promise<Answer> {
+    this.connections ??= await this.connect(this.given.executor);
+    return this.connections.use(OPERATION_LIMIT, (run) => run(sql, values, 'conformance'));
+  }
+
+  /** Runs a statement as the other client. */
+  async runElsewhere(sql: string): Promise<Answer> {
+    this.othersConnections ??= await this.connect(this.given.other);
+    return this.othersConnections.use(OPERATION_LIMIT, (run) => run(sql));
+  }
+
+  /** A table of this case, with the columns `id` and `note`. */
+  async scratch(): Promise<string> {
+    if (this.table) return this.table;
+    const table = `conformance_${randomBytes(6).toString('hex')}`;
+    await this.runElsewhere(`CREATE TABLE ${table} (id bigint NOT NULL PRIMARY KEY, note varchar(64))`);
+    this.dropsInTheEnd(table);
+    return (this.table = table);
+  }
+
+  dropsInTheEnd(table: string): void {
+    this.tables.push(table);
+  }
+
+  /** Writes a row as the application, in its transaction. */
+  async write(id: number, transaction?: unknown): Promise<void> {
+    await this.given.query(`INSERT INTO ${await this.scratch()} (id) VALUES (${id})`, transaction);
+  }
+
+  /** Begins the work of a transaction: it reads, and writes where that stops no lock. */
+  async touch(transaction: unknown): Promise<void> {
+    await this.given.query(`SELECT id FROM ${await this.scratch()}`, transaction);
+    if (this.writesInTransactions) await this.write(1, transaction);
+  }
+
+  /** How many rows with this id are committed. */
+  async written(id: number): Promise<number> {
+    const { rows } = await this.runElsewhere(
+      `SELECT count(*) AS n FROM ${await this.scratch()} WHERE id = ${id}`,
+    );
+    return Number(rows[0]?.n);
+  }
+
+  /** Rolls back a transaction of the application, and returns what it threw. */
+  async rollBack(work: (transaction: unknown) => Promise<void>): Promise<unknown> {
+    const planned = new Error('rolled back by the conformance suite');
+    try {
+      await this.given.transaction(async (transaction) => {
+        await work(transaction);
+        throw planned;
+      });
+    } catch (error) {
+      return error;
+    }
+    return assert.fail('a transaction of the application whose work rejects must reject');
+  }
+
+  /** A part that the trial must have. */
+  part<Part extends 'nested' | 'leaveDirty' | 'foreign'>(part: Part): NonNullable<SqlExecutorTrial[Part]> {
+    const given: SqlExecutorTrial[Part] = this.given[part];
+    assert.ok(
+      given,
+      `the trial has no ${part}; if the client has none, leave these cases out: { without: ["${part}"] }`,
+    );
+    return given;
+  }
+
+  /** Checks that the work is refused with an error of this library. */
+  async refuses(what: string, work: () => Promise<unknown>): Promise<LockError> {
+    const refusal = await failureOf(work);
+    assert.ok(
+      refusal instanceof LockError,
+      `${what} must be refused with a LockError, but: ${show(refusal)}`,
+    );
+    return refusal;
+  }
+
+  async close(): Promise<void> {
+    for (const table of this.tables) await this.runElsewhere(`DROP TABLE IF EXISTS ${table}`);
+    for (const close of this.closing) close();
+    const closed = await Promise.allSettled([this.store.close(), this.others.close()]);
+    await this.given.executor.close(); // a store that was never opened closes nothing
+    await this.given.other.close();
+    await this.given.dispose?.();
+    for (const end of closed) if (end.status === 'rejected') throw end.reason;
+  }
+
+  private async connect(executor: SqlExecutor): Promise<SqlConnections> {
+    if (executor.type === 'better-sqlite3') {
+      const own = await SqliteOwnConnection.open(executor as SqliteExecutor, { weak: false });
+      this.closing.push(() => own.close());
+      return own;
+    }
+    if (!('borrow' in executor)) return new StatementConnections(executor);
+    return executor.type === 'postgres'
+      ? new PooledConnections(executor as DriverExecutor<PgClient>, new PgDriver({ named: false }))
+      : new PooledConnections(executor as DriverExecutor<Mysql2Connection>, new Mysql2Driver());
+  }
+}
+
+/** What the work rejects with; or, as a text, that it does not. */
+export async function failureOf(work: () => Promise<unknown>): Promise<unknown> {
+  try {
+    return `no error, but ${show(await work())}`;
+  } catch (error) {
+    return error;
+  }
+}
+
+/** Shows everything in a value that a logger would print. */
+export function show(value: unknown): string {
+  return inspect(value, { depth: null, maxArrayLength: null, maxStringLength: null });
+}

@@ -1,0 +1,33 @@
+import { strict as assert } from 'node:assert';
+import type { ExecutorCases } from './executor-trial.js';
+
+const TYPES = ['postgres', 'mysql', 'mariadb', 'better-sqlite3'];
+
+/** What an executor says of its client, and what it leaves alone when it is closed. */
+export const facts: ExecutorCases = {
+  async 'B90 an executor names its client, and a database that can keep locks'(t) {
+    const { client, type, schema } = t.given.executor;
+    assert.ok(typeof client === 'string' && client !== '', 'client must be the name of the client');
+    assert.ok(TYPES.includes(type), `type must be one of ${TYPES.join(', ')}, but it is ${type}`);
+    assert.ok(
+      schema === undefined || (typeof schema === 'string' && schema !== ''),
+      'schema must be a name, or undefined',
+    );
+  },
+
+  async 'B90 the description names the database, and shows no user, no password and no URL'(t) {
+    const { description } = t.given.executor;
+    assert.ok(typeof description === 'string' && description !== '', 'there must be a description');
+    const { secrets = [] } = t.given;
+    const hidden = [...secrets, '://', '@'].filter((secret) => description.includes(secret));
+    assert.deepEqual(hidden, [], `the description shows what it must not: ${description}`);
+  },
+
+  async 'B13 close leaves the client of the application usable'(t) {
+    await t.take();
+    await t.store.close();
+    await t.given.executor.close(); // again, for an executor that counts
+    await t.given.query('SELECT 1');
+    await t.given.transaction((transaction) => t.given.query('SELECT 1', transaction));
+  },
+};

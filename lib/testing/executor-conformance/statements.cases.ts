@@ -1,0 +1,144 @@
+import { strict as assert } from 'node:assert';
+import { randomUUID } from 'node:crypto';
+import { LockStoreError } from '../../lock.errors.js';
+import { SqlLockStore } from '../../stores/sql/sql-lock.store.js';
+import { failureOf, LEASE, show, type ExecutorCases, type ExecutorTrial } from './executor-trial.js';
+
+/** What each database calls a value of the statement. */
+interface Dialect {
+  /** As text, or as bytes where the lock table keeps bytes. */
+  text: string;
+  whole: string;
+  none: string;
+  /** The codes of a table that is missing, and of a key that is there already. */
+  missing: unknown[];
+  duplicate: unknown[];
+}
+
+const POSTGRES: Dialect = {
+  text: '$1::text',
+  whole: '$1::bigint',
+  none: '$2::text',
+  missing: ['42P01'],
+  duplicate: ['23505'],
+};
+const MYSQL: Dialect = {
+  text: 'CAST(? AS BINARY)',
+  whole: 'CAST(? AS SIGNED)',
+  none: 'CAST(? AS BINARY)',
+  missing: [1146, '42S02'],
+  duplicate: [1062, '23000'],
+};
+const SQLITE: Dialect = {
+  text: '?',
+  whole: 'CAST(? AS INTEGER)',
+  none: '?',
+  missing: ['SQLITE_ERROR'],
+  duplicate: ['SQLITE_CONSTRAINT_PRIMARYKEY'],
+};
+
+const TEXTS = [
+  '',
+  ' leading and trailing ',
+  `O'Brien's "first" worker; DROP TABLE locks; -- \\ $1 ? :name %s`,
+  'Übergrößenträger, 漢字, ｗ １, 🔒',
+  'two\nlines\tand a tab',
+  'long '.repeat(2_000),
+];
+const NUMBERS = [0, 1, -1, 2 ** 31, 2 ** 53 - 1, -(2 ** 53 - 1), 1_763_596_800_123_457];
+
+/** Statements as the store runs them, their results and their errors. */
+export const statements: ExecutorCases = {
+  async 'B90 texts come back as they were given, in every script and with every quote'(t) {
+    const { text, none } = dialectOf(t);
+    for (const given of TEXTS) {
+      const { rows } = await t.run(`SELECT ${text} AS given, ${none} AS missing`, [asBound(t, given), null]);
+      assert.equal(rows.length, 1, 'one row was selected');
+      assert.equal(String(rows[0]?.given), given, 'a text has changed on its way');
+      assert.equal(rows[0]?.missing, null, 'NULL must come back as null');
+    }
+  },
+
+  async 'B90 whole numbers keep every digit, up to 2 ** 53 - 1'(t) {
+    const { whole } = dialectOf(t);
+    for (const given of NUMBERS) {
+      const { rows } = await t.run(`SELECT ${whole} AS given`, [given]);
+      assert.equal(Number(rows[0]?.given), given, 'a whole number has changed on its way');
+    }
+  },
+
+  async 'B90 rows come in their order, and a query without rows gives an empty list'(t) {
+    const table = await t.scratch();
+    for (const id of [3, 1, 2]) await t.run(`INSERT INTO ${table} (id, note) VALUES (${id}, 'n${id}')`);
+    const { rows } = await t.run(`SELECT id, note FROM ${table} ORDER BY id`);
+    const found = rows.map(({ id, note }) => `${String(id)}:${String(note)}`).join();
+    assert.equal(found, '1:n1,2:n2,3:n3', 'the rows are not those that were written, in their order');
+    const { rows: none } = await t.run(`SELECT id FROM ${table} WHERE id = 4`);
+    assert.ok(Array.isArray(none) && none.length === 0, `a query without rows gives ${show(none)}`);
+  },
+
+  async 'B90 the number of changed rows is counted, also when it is 0'(t) {
+    const table = await t.scratch();
+    const affected = async (sql: string) => (await t.run(sql)).affected;
+    assert.equal(await affected(`INSERT INTO ${table} (id) VALUES (1), (2), (3)`), 3);
+    assert.equal(await affected(`UPDATE ${table} SET note = 'x' WHERE id > 1`), 2);
+    assert.equal(await affected(`UPDATE ${table} SET note = 'x' WHERE id > 3`), 0);
+    assert.equal(await affected(`DELETE FROM ${table} WHERE id = 1`), 1);
+    const { whole } = dialectOf(t);
+    const changed = await t.run(`UPDATE ${table} SET note = 'y' WHERE id = ${whole}`, [3]);
+    assert.equal(changed.affected, 1, 'one row was changed by a statement with values');
+  },
+
+  async 'B90 an error of the server keeps its code'(t) {
+    const { missing, duplicate } = dialectOf(t);
+    const table = await t.scratch();
+    await t.run(`INSERT INTO ${table} (id) VALUES (1)`);
+    assertCode(await failureOf(() => t.run(`INSERT INTO ${table} (id) VALUES (1)`)), duplicate);
+    assertCode(await failureOf(() => t.run(`SELECT 1 FROM ${table}_missing`)), missing);
+    await t.run(`SELECT 1 FROM ${table}`); // the client goes on
+  },
+
+  async 'B90 a lock table that is missing is recognized, and the error names it'(t) {
+    const table = `${await t.scratch()}_locks`;
+    const store = new SqlLockStore(t.given.executor, { ...t.given.store, table, autoCreate: false });
+    const failure = await failureOf(() => store.prepare());
+    assert.ok(
+      failure instanceof LockStoreError && /is missing, and autoCreate is off/.test(failure.message),
+      `without its table the store must say that it is missing, but: ${show(failure)}`,
+    );
+    assert.ok(failure.message.includes(table), `the error does not name the table: ${failure.message}`);
+  },
+
+  async "B86 the error of a statement names the server's reason, and no owner id"(t) {
+    const table = `${await t.scratch()}_locks`;
+    t.dropsInTheEnd(table);
+    const store = new SqlLockStore(t.given.executor, { ...t.given.store, table });
+    await store.prepare();
+    await t.runElsewhere(`ALTER TABLE ${table} DROP COLUMN label`);
+    const owner = randomUUID();
+    const failure = await failureOf(() => store.acquire(t.key(), owner, LEASE, { label: 'worker' }));
+    assert.ok(
+      failure instanceof LockStoreError && /label/.test(failure.message),
+      `without a column the store must fail with what the server says, but: ${show(failure)}`,
+    );
+    assert.ok(!show(failure).includes(owner), `the error shows the owner id: ${show(failure)}`);
+  },
+};
+
+function dialectOf({ given: { executor } }: ExecutorTrial): Dialect {
+  if (executor.type === 'postgres') return POSTGRES;
+  return executor.type === 'better-sqlite3' ? SQLITE : MYSQL;
+}
+
+/** As the store binds texts: as bytes on MySQL and MariaDB. */
+function asBound({ given: { executor } }: ExecutorTrial, text: string): unknown {
+  return executor.type === 'mysql' || executor.type === 'mariadb' ? Buffer.from(text) : text;
+}
+
+function assertCode(error: unknown, codes: readonly unknown[]): void {
+  const { code, errno } = Object(error) as { code?: unknown; errno?: unknown };
+  assert.ok(
+    codes.includes(code) || codes.includes(errno),
+    `the error must keep the server's ${codes.join(' or ')} as code or errno, but: ${show(error)}`,
+  );
+}

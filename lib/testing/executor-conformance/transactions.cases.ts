@@ -1,0 +1,173 @@
+import { strict as assert } from 'node:assert';
+import { failureOf, LEASE, show, type ExecutorCases } from './executor-trial.js';
+
+/** Milliseconds for an attempt that must be refused while a guard stands. */
+const SHORT = 800;
+
+/** Transactions that the store begins, for `lock.transaction()`. */
+export const transactions: ExecutorCases = {
+  async 'B91 lock.transaction hands out a transaction of the client, commits it and gives its result'(t) {
+    await t.store.prepare();
+    await t.scratch();
+    const result = await t.store.transaction(async (transaction) => {
+      await t.write(1, transaction);
+      assert.equal(await t.written(1), 0, 'what was written is seen before the commit');
+      return 42;
+    });
+    assert.equal(result, 42);
+    assert.equal(await t.written(1), 1, 'what was written is not committed');
+  },
+
+  async 'B91 lock.transaction rolls back when its work rejects, and rejects with the same error'(t) {
+    await t.store.prepare();
+    await t.scratch();
+    const planned = new Error('out of stock');
+    const failure = await failureOf(() =>
+      t.store.transaction(async (transaction) => {
+        await t.write(1, transaction);
+        throw planned;
+      }),
+    );
+    assert.equal(failure, planned, `it rejects with another error: ${show(failure)}`);
+    assert.equal(await t.written(1), 0, 'what was written is not rolled back');
+  },
+
+  async 'B91 a guard in lock.transaction confirms the lock, and keeps it from other owners until the commit'(
+    t,
+  ) {
+    const { key, owner, token } = await t.take();
+    await t.store.transaction(async (transaction) => {
+      assert.equal(await t.store.guard(transaction, key, owner, token), true);
+      const steal = { stealAfter: 1, timeout: SHORT };
+      const thief = await failureOf(() => t.others.acquire(key, 'thief', LEASE, steal));
+      assert.ok(
+        thief instanceof Error || !String(thief).includes('acquired: true'),
+        'another owner got the lock inside the transaction: the guard ran outside of it',
+      );
+    });
+    assert.equal(await t.store.release(key, owner), true);
+  },
+
+  async 'B91 a guard is false for a lock that is lost, of another owner or with another token'(t) {
+    const { key, owner, token } = await t.take();
+    const lost = await t.take();
+    await t.store.release(lost.key, lost.owner);
+    await t.store.transaction(async (transaction) => {
+      const wrong = [
+        { key, owner: 'another owner', token },
+        { key, owner, token: token - 1 },
+        lost,
+        { key: t.key(), owner, token },
+      ];
+      for (const lock of wrong)
+        assert.equal(
+          await t.store.guard(transaction, lock.key, lock.owner, lock.token),
+          false,
+          `a guard confirms ${show(lock)}`,
+        );
+      assert.equal(await t.store.guard(transaction, key, owner, token), true);
+    });
+  },
+
+  async 'B91 a guard refuses whatever is no open transaction, and says what it needs'(t) {
+    const { key, owner, token } = await t.take();
+    const wrong: [string, unknown][] = [
+      ...Object.entries(t.given.notTransactions ?? {}),
+      ['undefined', undefined],
+      ['null', null],
+      ['an empty object', {}],
+      ['a text', 'transaction'],
+    ];
+    for (const [what, value] of wrong) {
+      const { message } = await t.refuses(`a guard in ${what}`, () =>
+        t.store.guard(value, key, owner, token),
+      );
+      assert.ok(message.includes(`guard "${key}"`), `the error must name what could not be done: ${message}`);
+    }
+  },
+
+  async 'B91 a guard refuses a transaction that has ended'(t) {
+    const { key, owner, token } = await t.take();
+    let ended: unknown;
+    await t.store.transaction(async (transaction) => void (ended = transaction));
+    await t.refuses('a guard after the commit', () => t.store.guard(ended, key, owner, token));
+    await failureOf(() =>
+      t.store.transaction(async (transaction) => {
+        ended = transaction;
+        throw new Error('rolled back');
+      }),
+    );
+    await t.refuses('a guard after the rollback', () => t.store.guard(ended, key, owner, token));
+  },
+
+  async 'B91 watchTransaction shows an open transaction, and that it has ended'(t) {
+    await t.store.prepare();
+    for (const fails of [false, true]) {
+      let isOpen = (): boolean => false;
+      await failureOf(() =>
+        t.store.transaction(async (transaction) => {
+          isOpen = t.store.watchTransaction(transaction);
+          await t.given.query('SELECT 1', transaction);
+          assert.equal(isOpen(), true, 'a transaction is open, but shown as ended');
+          if (fails) throw new Error('rolled back');
+        }),
+      );
+      assert.equal(isOpen(), false, 'a transaction has ended, but is shown as open');
+    }
+  },
+};
+
+/** Transactions that the application begins by itself. */
+export const guards: ExecutorCases = {
+  async 'B91 a guard in a transaction of the application confirms the lock'(t) {
+    const { key, owner, token } = await t.take();
+    await t.scratch();
+    await t.given.transaction(async (transaction) => {
+      assert.equal(await t.store.guard(transaction, key, owner, token), true);
+      const isOpen = t.store.watchTransaction(transaction);
+      assert.equal(isOpen(), true, 'a transaction is open, but shown as ended');
+      await t.write(1, transaction);
+    });
+    assert.equal(await t.written(1), 1, 'the transaction of the application is not committed');
+  },
+
+  async 'B91 a guard refuses a transaction of the application that has ended'(t) {
+    const { key, owner, token } = await t.take();
+    let ended: unknown;
+    let isOpen = (): boolean => true;
+    await t.given.transaction(async (transaction) => {
+      ended = transaction;
+      isOpen = t.store.watchTransaction(transaction);
+    });
+    assert.equal(isOpen(), false, 'a transaction was committed, but is shown as open');
+    await t.refuses('a guard after the commit', () => t.store.guard(ended, key, owner, token));
+    await t.rollBack(async (transaction) => {
+      ended = transaction;
+      isOpen = t.store.watchTransaction(transaction);
+    });
+    assert.equal(isOpen(), false, 'a transaction was rolled back, but is shown as open');
+    await t.refuses('a guard after the rollback', () => t.store.guard(ended, key, owner, token));
+  },
+};
+
+/** For clients that show to which of them a transaction belongs. */
+export const foreignGuards: ExecutorCases = {
+  async 'B91 a guard refuses a transaction of another client'(t) {
+    const foreign = t.part('foreign');
+    const { key, owner, token } = await t.take();
+    await foreign(async (transaction) => {
+      await t.refuses('a guard in a transaction of another client', () =>
+        t.store.guard(transaction, key, owner, token),
+      );
+    });
+  },
+};
+
+/** For clients whose transactions are synchronous. */
+export const withoutTransactions: ExecutorCases = {
+  async 'B91 without asynchronous transactions there is no lock.transaction and no guard'(t) {
+    const { key, owner, token } = await t.take();
+    await t.refuses('lock.transaction', () => t.store.transaction(async () => undefined));
+    await t.refuses('a guard', () => t.store.guard({}, key, owner, token));
+  },
+};

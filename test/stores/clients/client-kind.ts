@@ -1,0 +1,27 @@
+import type { SqlExecutor } from '../../../lib/stores/sql/index.js';
+import type { SqlExecutorConformanceOptions } from '../../../lib/testing/index.js';
+import type { SqlStore, Target } from '../../servers/targets.js';
+
+/** A kind of client, such as pg, with the databases that it reaches. */
+export interface ClientKind {
+  name: string;
+  stores: readonly SqlStore[];
+  /** What the client does not have; see the options of `sqlExecutorConformance`. */
+  without?: (store: SqlStore) => SqlExecutorConformanceOptions['without'];
+  /** Opens a client on the database, with a pool of this size, as an application does. */
+  open: (target: Target, poolSize?: number) => Promise<TestClient>;
+}
+
+/** An open client of an application. The members are those of an `SqlExecutorTrial`. */
+export interface TestClient<Transaction = any> {
+  /** A fresh executor each time. Its `close` leaves the client open. */
+  executor(): SqlExecutor<Transaction>;
+  query(sql: string, transaction?: Transaction): Promise<unknown>;
+  transaction<T>(work: (transaction: Transaction) => Promise<T>): Promise<T>;
+  nested?<T>(transaction: Transaction, work: (nested: Transaction) => Promise<T>): Promise<T>;
+  /** Leaves connections of the pool in an open transaction. */
+  leaveDirty?(): Promise<void>;
+  notTransactions: Record<string, unknown>;
+  /** Closes the client itself. */
+  close(): Promise<void>;
+}
