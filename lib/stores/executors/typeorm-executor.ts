@@ -2,6 +2,7 @@ import type { DataSource, DataSourceOptions, EntityManager, QueryRunner } from '
 import { LockError, LockStoreError } from '../../lock.errors.js';
 import type { BorrowedConnection, DriverExecutor, SqliteFile } from '../sql/sql-executor.js';
 import type { Sqlite } from '../sql/sqlite/sqlite-connection.js';
+import { describeServer, type ServerAddress } from './server-description.js';
 
 /** The default of the drivers. */
 const POOL_SIZE = 10;
@@ -15,11 +16,7 @@ interface Options extends Address {
 }
 
 /** Where the database is. */
-interface Address {
-  host?: string;
-  port?: number | string;
-  database?: string;
-  socketPath?: string;
+interface Address extends ServerAddress {
   url?: string;
 }
 
@@ -197,19 +194,13 @@ class TypeOrmExecutor implements DriverExecutor<unknown, EntityManager> {
 export function describeDataSource(options: DataSourceOptions): string {
   const { type } = options;
   const { extra, replication, ...own } = options as Options;
-  const {
-    host = 'localhost',
-    port,
-    database,
-    socketPath,
-    url,
-  }: Address = { ...own, ...extra, ...replication?.master };
+  const { host, port, database, socketPath, url }: Address = { ...own, ...extra, ...replication?.master };
   if (type.includes('sqlite')) return `${type} file ${database}`;
   const address = url && URL.canParse(url) ? new URL(url) : undefined;
-  const server = address?.hostname || socketPath || host;
-  const number = address?.port || port;
-  const path = address?.pathname.slice(1) || database;
-  // A password with a slash in it, not escaped, ends up in the path of a URL.
-  const name = path?.includes('@') ? undefined : path;
-  return `${type} at ${server}${number ? `:${number}` : ''}${name ? `, database ${name}` : ''}`;
+  return describeServer(type, {
+    host: address?.hostname || host,
+    port: address?.port || port,
+    database: address?.pathname.slice(1) || database,
+    socketPath: address?.hostname ? undefined : socketPath,
+  });
 }

@@ -1,3 +1,6 @@
+export { fromBetterSqlite3, type BetterSqlite3Database } from '../executors/better-sqlite3-executor.js';
+export { fromMysql2, type Mysql2Pool, type Mysql2PromisePool } from '../executors/mysql2-executor.js';
+export { fromPg, type PgClientOf, type PgPool } from '../executors/pg-executor.js';
 export { fromTypeOrm } from '../executors/typeorm-executor.js';
 export type { LockTableDatabase } from './lock-table.ddl.js';
 export { SessionLockStore } from './sessions/session-lock.store.js';

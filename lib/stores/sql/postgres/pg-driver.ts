@@ -35,6 +35,7 @@ export interface PgConnection {
   ): void;
   /** The texts of the prepared statements by name. */
   parsedStatements?: Record<string, string>;
+  stream?: { readonly destroyed: boolean };
   [STATE]?: SessionState;
 }
 
@@ -54,6 +55,8 @@ interface Sent {
 interface SessionState {
   /** By the last answer: I idle, T in a transaction, E in a failed transaction. */
   status?: string;
+  /** The number of transactions that have ended. */
+  ended: number;
   encoding?: string;
 }
 
@@ -158,15 +161,34 @@ const UTF8 = 'UTF8';
  * listeners.
  */
 function stateOf({ connection }: PgClient): SessionState {
-  if (!connection) return {};
+  if (!connection) return { ended: 0 };
   if (connection[STATE]) return connection[STATE];
-  const state: SessionState = (connection[STATE] = {});
+  const state: SessionState = (connection[STATE] = { ended: 0 });
   // Runs before pg's own listener, which delivers the answer to the store.
-  connection.prependListener('readyForQuery', ({ status }) => void (state.status = status));
+  connection.prependListener('readyForQuery', ({ status }) => {
+    if (status === 'I' && state.status !== 'I') state.ended++;
+    state.status = status;
+  });
   connection.on('parameterStatus', ({ parameterName, parameterValue }) => {
     if (parameterName === 'client_encoding') state.encoding = parameterValue;
   });
   return state;
+}
+
+/**
+ * Gives a function that reports whether the transaction of this client is still open, by the
+ * last answer that it got.
+ */
+export function watchPgTransaction(client: PgClient): () => boolean {
+  if (!client.connection) return () => client.getTransactionStatus?.() !== 'I';
+  const state = stateOf(client);
+  const { ended } = state;
+  return () => state.ended === ended && !hasEnded(client);
+}
+
+/** Whether the connection of a client has ended; pg-native does not show it. */
+export function hasEnded({ connection }: PgClient): boolean {
+  return connection?.stream?.destroyed === true;
 }
 
 /** The fault for each status of a session. */

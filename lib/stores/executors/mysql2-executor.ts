@@ -1,0 +1,218 @@
+import { LockError, LockStoreError } from '../../lock.errors.js';
+import { kindOf } from '../sql/client-kinds.js';
+import { Mysql2Driver } from '../sql/mysql/mysql2-driver.js';
+import { watchMysqlTransaction, type WatchedConnection } from '../sql/mysql/transaction-watch.js';
+import type { BorrowedConnection, DriverExecutor } from '../sql/sql-executor.js';
+import { describeServer, type ServerAddress } from './server-description.js';
+
+/** The members used of a pool of `mysql2/promise`. @publicApi */
+export interface Mysql2PromisePool<Connection = unknown> {
+  getConnection(): Promise<Connection>;
+}
+
+/** The members used of a pool of `mysql2`. @publicApi */
+export interface Mysql2Pool<Connection = unknown> {
+  getConnection(callback: (error: Error | null, connection: Connection) => unknown): void;
+}
+
+/** The members used of mysql2's pool, which its types do not show. */
+interface Pool {
+  getConnection(callback: (error: unknown, connection: PoolConnection) => void): void;
+  execute(): void;
+  readonly config: { connectionLimit: number; connectionConfig: ServerAddress & object };
+  readonly _closed?: boolean;
+  readonly _allConnections: Queue;
+  readonly _freeConnections: Queue;
+}
+
+interface Queue {
+  readonly length: number;
+  get(index: number): unknown;
+}
+
+/** A connection of the pool. That of `mysql2/promise` is a wrapper of it. */
+type PoolConnection = WatchedConnection & {
+  on(event: 'error', listener: () => void): void;
+  release(): void;
+};
+
+/** What the application uses as a connection. */
+interface Lent {
+  release(): void;
+  connection?: PoolConnection;
+}
+
+/**
+ * Runs SQL on MySQL and MariaDB through a pool of mysql2, or of `mysql2/promise`.
+ * `lock.transaction()` hands out a connection of the pool, of the same kind, and
+ * `lock.guard()` takes it. The pool stays the application's: the store does not close it.
+ *
+ * @throws LockError for anything else than an open pool of mysql2
+ * @publicApi
+ */
+export function fromMysql2<Connection>(
+  pool: Mysql2PromisePool<Connection>,
+): DriverExecutor<unknown, Connection>;
+export function fromMysql2<Connection>(pool: Mysql2Pool<Connection>): DriverExecutor<unknown, Connection>;
+export function fromMysql2(pool: unknown): DriverExecutor {
+  const { pool: wrapped } = Object(pool) as { pool?: unknown };
+  const core = wrapped ?? pool;
+  assertPool(core, pool);
+  return new Mysql2Executor(core, wrapped ? (pool as Mysql2PromisePool<Lent>) : undefined);
+}
+
+function assertPool(core: unknown, given: unknown): asserts core is Pool {
+  const { getConnection, execute, config, _closed, _allConnections } = Object(core) as Partial<Pool>;
+  const hasMethods = typeof getConnection === 'function' && typeof execute === 'function';
+  if (!hasMethods || !config?.connectionConfig || !_allConnections)
+    throw new LockError(
+      `fromMysql2() needs a pool of mysql2, but it got ${kindOf(given)}. Make one with createPool() of mysql2 or mysql2/promise; of a cluster, for the writer.`,
+    );
+  if (_closed)
+    throw new LockError('fromMysql2() needs an open pool of mysql2, but the application has ended this one.');
+}
+
+/** The default of mysql2. */
+const POOL_SIZE = 10;
+
+class Mysql2Executor implements DriverExecutor<PoolConnection> {
+  readonly client = 'mysql2';
+  /** Also for MariaDB: the store reads the version of the server. */
+  readonly type = 'mysql';
+  private readonly driver = new Mysql2Driver();
+  /** Connections whose errors are heard. */
+  private readonly heard = new WeakSet<object>();
+
+  constructor(
+    private readonly pool: Pool,
+    private readonly promisePool?: Mysql2PromisePool<Lent>,
+  ) {}
+
+  get description(): string {
+    return describeServer(this.type, this.pool.config.connectionConfig);
+  }
+
+  get schema(): string | undefined {
+    return this.pool.config.connectionConfig.database;
+  }
+
+  get poolSize(): number {
+    return this.pool.config.connectionLimit || POOL_SIZE;
+  }
+
+  async borrow(): Promise<BorrowedConnection<PoolConnection>> {
+    const lent = await this.lend();
+    const connection = lent.connection ?? (lent as PoolConnection);
+    this.listen(connection);
+    return {
+      connection,
+      own: {
+        transaction: lent,
+        begin: async (level) => {
+          lent.release = refuseRelease;
+          if (level) await query(connection, `SET TRANSACTION ISOLATION LEVEL ${level}`);
+          await query(connection, 'START TRANSACTION');
+        },
+        commit: () => query(connection, 'COMMIT'),
+        rollback: () => query(connection, 'ROLLBACK'),
+      },
+      release: async () => {
+        Reflect.deleteProperty(lent, 'release');
+        lent.release();
+      },
+    };
+  }
+
+  opensNew(): boolean {
+    const { _freeConnections: free, _allConnections: all, config } = this.pool;
+    const isFull = config.connectionLimit > 0 && all.length >= config.connectionLimit;
+    return free.length === 0 && !isFull;
+  }
+
+  /** mysql2 is not imported: the class of connections is that of the pool, without its pool. */
+  async createConnection(settings: object): Promise<PoolConnection> {
+    if (this.pool._allConnections.length === 0) await (await this.borrow()).release();
+    const [pooled] = connectionsIn(this.pool._allConnections) as [object];
+    const Connection = Object.getPrototypeOf(pooled.constructor) as new (options: object) => PoolConnection;
+    const { connectionConfig } = this.pool.config;
+    const config = Object.create(
+      Object.getPrototypeOf(connectionConfig) as object,
+      Object.getOwnPropertyDescriptors(connectionConfig),
+    ) as object;
+    return new Connection({ config: Object.assign(config, settings, { pool: undefined }) });
+  }
+
+  async connectionOf(transaction: unknown, doing: string): Promise<PoolConnection> {
+    const needed = `Could not ${doing}: it needs a connection of the pool with an open transaction`;
+    const otherwise = 'With a transaction of its own, use lock.transaction().';
+    const connection = coreOf(transaction);
+    if (!connection) throw new LockError(`${needed}, but it got ${kindOf(transaction)}. ${otherwise}`);
+    const { _pool: pool } = connection;
+    if (pool === null)
+      throw new LockStoreError(`Could not ${doing}: the connection of the transaction has ended.`, {
+        transient: true,
+      });
+    if (pool !== this.pool)
+      throw new LockError(
+        `${needed}, but the connection belongs to another pool than the locks, or to none. Use the pool that fromMysql2() got. ${otherwise}`,
+      );
+    if (connectionsIn(this.pool._freeConnections).includes(connection))
+      throw new LockError(
+        `${needed}, but the connection was released already. Release it after the commit or the rollback. ${otherwise}`,
+      );
+    // Without autocommit, the first statement begins a transaction.
+    if (await this.driver.check(connection, 'status only')) return connection;
+    throw new LockError(
+      `${needed}, but the connection is in none: beginTransaction() was not called, or commit() or rollback() was. ${otherwise}`,
+    );
+  }
+
+  watchTransaction(transaction: unknown): () => boolean {
+    const connection = coreOf(transaction);
+    return connection ? watchMysqlTransaction(connection) : () => false;
+  }
+
+  async close(): Promise<void> {}
+
+  private async lend(): Promise<Lent> {
+    if (this.promisePool) return this.promisePool.getConnection();
+    return new Promise((resolve, reject) => {
+      this.pool.getConnection((error, connection) => (error ? reject(error) : resolve(connection)));
+    });
+  }
+
+  /**
+   * Without a listener, a second error of a connection would end the process. After the first
+   * one, the pool has dropped it.
+   */
+  private listen(connection: PoolConnection): void {
+    if (this.heard.has(connection)) return;
+    this.heard.add(connection);
+    connection.on('error', () => undefined);
+  }
+}
+
+function refuseRelease(): never {
+  throw new LockError(
+    'lock.transaction() releases its connection by itself, after the commit. Leave out connection.release().',
+  );
+}
+
+/** The connection itself, of which that of `mysql2/promise` is a wrapper. */
+function coreOf(value: unknown): PoolConnection | undefined {
+  const { connection = value } = Object(value) as { connection?: unknown };
+  const { addCommand, execute } = Object(connection) as Partial<PoolConnection>;
+  return typeof addCommand === 'function' && typeof execute === 'function'
+    ? (connection as PoolConnection)
+    : undefined;
+}
+
+function connectionsIn(queue: Queue): unknown[] {
+  return Array.from({ length: queue.length }, (_, index) => queue.get(index));
+}
+
+function query(connection: PoolConnection, sql: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    connection.query({ sql }, (error) => (error ? reject(error) : resolve()));
+  });
+}

@@ -1,0 +1,230 @@
+import { LockError, LockStoreError } from '../../lock.errors.js';
+import { kindOf } from '../sql/client-kinds.js';
+import { hasEnded, PgDriver, watchPgTransaction, type PgClient } from '../sql/postgres/pg-driver.js';
+import type { BorrowedConnection, DriverExecutor } from '../sql/sql-executor.js';
+import { describeServer, type ServerAddress } from './server-description.js';
+
+/** The members used of a pool of pg. @publicApi */
+export interface PgPool {
+  connect(): Promise<unknown>;
+  readonly idleCount: number;
+  readonly totalCount: number;
+}
+
+/** The client that a pool of pg lends: `PoolClient` in the types of pg. @publicApi */
+export type PgClientOf<P> = P extends {
+  connect: { (): Promise<infer Client>; (callback: never): void };
+}
+  ? Client
+  : P extends { connect(): Promise<infer Client> }
+    ? Client
+    : never;
+
+/** The members used of pg-pool, which its types do not show. */
+interface Pool extends PgPool {
+  connect(): Promise<PoolClient>;
+  readonly options: { max?: number; connectionString?: string; password?: unknown };
+  /** The class of its clients: that of pg, or of pg-native. */
+  readonly Client: new (config: object) => PgClient & ServerAddress;
+  /** True from `end()` on. */
+  readonly ending?: boolean;
+  readonly _clients?: readonly unknown[];
+  readonly _idle?: readonly { client: unknown }[];
+  on(event: 'error' | 'release', listener: (error: unknown, client: object) => void): void;
+  off(event: 'error' | 'release', listener: (error: unknown, client: object) => void): void;
+}
+
+/** A client that the pool lends. */
+type PoolClient = PgClient & {
+  query(text: string): Promise<{ command?: string }>;
+  on(event: 'error', listener: () => void): void;
+  off(event: 'error', listener: () => void): void;
+  /** Made by the pool each time that it lends the client. */
+  release: (this: void) => void;
+};
+
+/** The default of pg. */
+const POOL_SIZE = 10;
+
+/**
+ * Runs SQL on PostgreSQL through a pool of pg. `lock.transaction()` hands out a client of the
+ * pool, and `lock.guard()` takes it. The pool stays the application's: the store does not
+ * close it.
+ *
+ * @throws LockError for anything else than an open pool of pg
+ * @publicApi
+ */
+export function fromPg<P extends PgPool>(pool: P): DriverExecutor<unknown, PgClientOf<P>> {
+  assertPool(pool);
+  return new PgExecutor(pool) as DriverExecutor as DriverExecutor<unknown, PgClientOf<P>>;
+}
+
+function assertPool(pool: unknown): asserts pool is Pool {
+  const { connect, totalCount, Client, options, ending } = Object(pool) as Partial<Pool>;
+  if (typeof connect !== 'function' || typeof totalCount !== 'number' || !Client || !options)
+    throw new LockError(
+      `fromPg() needs a pool of pg, but it got ${kindOf(pool)}. Make one with new Pool({ ... }) of pg.`,
+    );
+  if (ending)
+    throw new LockError('fromPg() needs an open pool of pg, but the application has ended this one.');
+}
+
+class PgExecutor implements DriverExecutor<PgClient, PoolClient> {
+  readonly client = 'pg';
+  readonly type = 'postgres';
+  /** The store asks the server, which has it from the options, the user or the database. */
+  readonly schema = undefined;
+  private readonly driver = new PgDriver();
+  /** How often each client was released since the store began to listen. */
+  private readonly releases = new WeakMap<object, number>();
+  private isListening = false;
+  private described: string | undefined;
+
+  constructor(private readonly pool: Pool) {}
+
+  get description(): string {
+    return (this.described ??= describeServer(this.type, this.addressOf()));
+  }
+
+  get poolSize(): number {
+    return this.pool.options.max ?? POOL_SIZE;
+  }
+
+  async borrow(): Promise<BorrowedConnection<PgClient, PoolClient>> {
+    this.listen();
+    const client = await this.pool.connect();
+    const { release } = client;
+    client.on('error', ignore); // while the pool lends a client, it does not listen itself
+    return {
+      connection: client,
+      own: {
+        transaction: client,
+        begin: async (level) => {
+          client.release = refuseRelease;
+          await client.query(`BEGIN${level ? ` ISOLATION LEVEL ${level}` : ''}`);
+        },
+        commit: () => commit(client),
+        rollback: async () => void (await client.query('ROLLBACK')),
+      },
+      release: async () => {
+        client.release = release;
+        client.release();
+        client.off('error', ignore);
+      },
+    };
+  }
+
+  opensNew(): boolean {
+    return this.pool.idleCount === 0 && this.pool.totalCount < this.poolSize;
+  }
+
+  async createConnection(settings: object): Promise<PgClient> {
+    return new this.pool.Client(this.configuration(settings));
+  }
+
+  async connectionOf(transaction: unknown, doing: string): Promise<PgClient> {
+    const needed = `Could not ${doing}: it needs a client of the pool with an open transaction`;
+    const otherwise = 'With a transaction of its own, use lock.transaction().';
+    if (!isClient(transaction))
+      throw new LockError(`${needed}, but it got ${kindOf(transaction)}. ${otherwise}`);
+    if (hasEnded(transaction))
+      throw new LockStoreError(`Could not ${doing}: the connection of the transaction has ended.`, {
+        transient: true,
+      });
+    const { _clients: clients, _idle: idle } = this.pool;
+    if (clients && !clients.includes(transaction))
+      throw new LockError(
+        `${needed}, but the client belongs to another pool than the locks, or to none. Use the pool that fromPg() got. ${otherwise}`,
+      );
+    if (idle?.some(({ client }) => client === transaction))
+      throw new LockError(
+        `${needed}, but the client was released already. Release it after COMMIT or ROLLBACK. ${otherwise}`,
+      );
+    const fault = await this.driver.check(transaction);
+    if (fault === 'transaction') return transaction;
+    throw new LockError(
+      fault === 'aborted'
+        ? `Could not ${doing}: a statement of the transaction has failed, so PostgreSQL will not commit it. Send ROLLBACK, and begin again.`
+        : `${needed}, but the client is in none: BEGIN was not sent, or COMMIT or ROLLBACK was. ${otherwise}`,
+    );
+  }
+
+  watchTransaction(transaction: unknown): () => boolean {
+    if (!isClient(transaction)) return () => false;
+    this.listen();
+    const releases = this.releases.get(transaction);
+    const isOpen = watchPgTransaction(transaction);
+    return () => isOpen() && this.releases.get(transaction) === releases;
+  }
+
+  async close(): Promise<void> {
+    this.isListening = false;
+    this.pool.off('error', ignore);
+    this.pool.off('release', this.onRelease);
+  }
+
+  /**
+   * Without a listener, the error of an idle connection would end the process. The pool drops
+   * the connection by itself.
+   */
+  private listen(): void {
+    if (this.isListening) return;
+    this.isListening = true;
+    this.pool.on('error', ignore);
+    this.pool.on('release', this.onRelease);
+  }
+
+  private readonly onRelease = (_: unknown, client: object): void => {
+    this.releases.set(client, (this.releases.get(client) ?? 0) + 1);
+  };
+
+  /** As pg itself reads it from options, URL, environment and defaults. */
+  private addressOf(): ServerAddress {
+    try {
+      const { host, port, database } = new this.pool.Client(this.configuration({ stream: undefined }));
+      return { host, port, database };
+    } catch {
+      return {}; // the first connection of the pool will fail with the same error
+    }
+  }
+
+  /** The options of the pool's clients, with these. */
+  private configuration(settings: object): object {
+    const { options } = this.pool;
+    const { password, connectionString } = options;
+    if (!connectionString) return { ...options, password, ...settings };
+    const url = withoutParameters(connectionString, Object.keys(settings));
+    return { ...options, password, connectionString: url, ...settings };
+  }
+}
+
+/** PostgreSQL answers the COMMIT of a failed transaction by a rollback, and no error. */
+async function commit(client: PoolClient): Promise<void> {
+  const { command } = await client.query('COMMIT');
+  if (command === 'ROLLBACK')
+    throw new LockError(
+      'The transaction was rolled back: a statement in it had failed, and the error was caught. Let the work of lock.transaction() reject with it, or use SAVEPOINT.',
+    );
+}
+
+function refuseRelease(): never {
+  throw new LockError(
+    'lock.transaction() releases its client by itself, after the commit. Leave out client.release().',
+  );
+}
+
+function isClient(value: unknown): value is PgClient {
+  const { query, end, totalCount } = Object(value) as Record<string, unknown>;
+  return typeof query === 'function' && typeof end === 'function' && totalCount === undefined;
+}
+
+/** The parameters of a URL would override the options. */
+function withoutParameters(url: string, names: readonly string[]): string {
+  const [address = '', query] = url.split('?', 2);
+  if (query === undefined) return url;
+  const parameters = new URLSearchParams(query);
+  for (const name of names) parameters.delete(name);
+  return `${address}?${parameters.toString()}`;
+}
+
+function ignore(): void {}
