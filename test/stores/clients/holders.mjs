@@ -1,0 +1,40 @@
+/**
+ * Counts the holders of a key in a table, with which the locks have nothing to do.
+ *
+ * @param {import('typeorm').DataSource} witness
+ */
+export async function createHolders(witness) {
+  await witness.query('CREATE TABLE holders (name varchar(64) NOT NULL PRIMARY KEY, inside int NOT NULL)');
+}
+
+/** @param {import('typeorm').DataSource} witness @param {string} name */
+export async function addKey(witness, name) {
+  await witness.query(`INSERT INTO holders VALUES ('${name}', 0)`);
+}
+
+/**
+ * Enters and leaves, as a holder of the key.
+ *
+ * @param {import('typeorm').DataSource} witness
+ * @param {string} name
+ * @param {() => Promise<void>} [work] what the holder does in between
+ */
+export async function stay(witness, name, work = async () => undefined) {
+  await change(witness, name, 'inside + 1');
+  try {
+    await assertAlone(witness, name);
+    await work();
+    await assertAlone(witness, name);
+  } finally {
+    await change(witness, name, 'inside - 1');
+  }
+}
+
+async function change(witness, name, inside) {
+  await witness.query(`UPDATE holders SET inside = ${inside} WHERE name = '${name}'`);
+}
+
+async function assertAlone(witness, name) {
+  const [{ inside }] = await witness.query(`SELECT inside FROM holders WHERE name = '${name}'`);
+  if (Number(inside) !== 1) throw new Error(`"${name}" has ${inside} holders`);
+}
