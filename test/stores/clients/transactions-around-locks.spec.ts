@@ -4,6 +4,7 @@ import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { DataSource } from 'typeorm';
 import { INTERNALS } from '../../../lib/lock-internals.js';
+import type { Lock } from '../../../lib/lock.js';
 import { LockService } from '../../../lib/lock.service.js';
 import { SqlLockStore, type SqlExecutor } from '../../../lib/stores/sql/index.js';
 import { sqlTargets, type Target } from '../../servers/targets.js';
@@ -93,13 +94,13 @@ class Holder {
       await around(async () => {
         const lock = await this.service.acquire(this.key, { wait: '60s' });
         const left = new Promise<void>((resolve) => (leave = resolve));
-        const entered = new Promise<void>((resolve) => {
-          staying = stay(this.witness, this.key, async () => {
+        await new Promise<void>((resolve, reject) => {
+          staying = this.stay(lock, async () => {
             resolve();
             await left;
-          }).finally(async () => void (await lock.release()));
+          });
+          staying.catch(reject);
         });
-        await Promise.race([entered, staying]);
       });
     } finally {
       leave();
@@ -107,6 +108,14 @@ class Holder {
     }
     if (!staying) throw new Error('the work of the transaction was not run');
     this.granted++;
+  }
+
+  private async stay(lock: Lock, work: () => Promise<void>): Promise<void> {
+    try {
+      await stay(this.witness, this.key, work);
+    } finally {
+      await lock.release();
+    }
   }
 
   async close(): Promise<void> {
