@@ -6,6 +6,7 @@ import { transactionsOf } from './transactions.js';
 import { LockError } from '../lock.errors.js';
 import type { LockLogger } from './lock.logger.js';
 import { Lock } from '../lock.js';
+import { LONGEST_TIMER } from '../options/duration.js';
 import type { LockSettings } from '../options/lock.settings.js';
 import { answerWithin } from './time-limit.js';
 
@@ -58,7 +59,8 @@ export function unlocked(
     {
       extend: async () => {},
       release: async (lease) => lease.end(),
-      transaction: async (_, work) => transactionsOf(await openStore()).transaction(work),
+      transaction: async (_, work) =>
+        transactionsOf(await openStore()).transaction(work, { timeout: LONGEST_TIMER }),
       guard: async () => true,
       handOff: async (lease) => lease.end(),
     },

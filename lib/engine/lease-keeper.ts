@@ -7,6 +7,7 @@ import type { LockOutcome } from '../interfaces/lock-record.interface.js';
 import { LockStoreError, type LockError, type LockLostError } from '../lock.errors.js';
 import type { LockLogger } from './lock.logger.js';
 import { Lock, type LockKeeper } from '../lock.js';
+import { LONGEST_TIMER } from '../options/duration.js';
 import { assertNotRobbed, type LockSettings } from '../options/lock.settings.js';
 import { asLockError, requestLimitOf } from './time-limit.js';
 
@@ -149,7 +150,10 @@ export class LeaseKeeper implements LockKeeper {
     const { clock, logger } = this.engine;
     const store = transactionsOf(this.engine.store);
     await this.#renewer.extend(lease, lease.ttl);
-    const transaction = this.inFlight.track(store.transaction(work));
+    // Clients take whole milliseconds, and no more than a timer does.
+    const left = Math.min(lease.deadline - clock.now(), LONGEST_TIMER);
+    const timeout = Math.max(Math.ceil(left), 1);
+    const transaction = this.inFlight.track(store.transaction(work, { timeout }));
     lease.inTransaction = true;
     const long = Math.min(lease.ttl, LONG_TRANSACTION);
     const warning = clock.after(long, () => logger.warn('transactionHangs', lease.key, long), false);

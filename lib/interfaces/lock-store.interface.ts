@@ -363,16 +363,19 @@ export interface TransactionGuard {
    * Runs `work` in a transaction of its own and commits. If `work` rejects, it rolls back and
    * rejects with the same error. On MongoDB, it runs `work` again after a conflict.
    *
-   * @param work gets the `EntityManager` or `ClientSession` for its statements
+   * @param work gets the client's own transaction object for its statements, such as an
+   * `EntityManager`, a `Prisma.TransactionClient` or a `ClientSession`
+   * @param request `timeout` is the rest of the lease, for clients that end a transaction after
+   * a time of their own. The transaction need not end by then: its guard decides
    * @throws LockStoreError when the transaction itself fails
    */
-  transaction<T>(work: (context: unknown) => Promise<T>): Promise<T>;
+  transaction<T>(work: (context: unknown) => Promise<T>, request?: StoreRequest): Promise<T>;
   /**
    * Makes sure that no other owner gets the lock until the caller's transaction ends;
    * contenders wait for it. Resolves to `false` if the lease has expired, is not this owner's,
    * or has another token.
    *
-   * @param context the `EntityManager` or `ClientSession` of the caller's transaction
+   * @param context the client's own object for the caller's transaction
    * @throws LockError when `context` is no transaction of this database, or its isolation
    * level does not allow a guard
    */

@@ -1,6 +1,6 @@
 import { INTERNALS } from '../../lib/lock-internals.js';
 import { describe, expect, it } from '@jest/globals';
-import type { TransactionGuard } from '../../lib/interfaces/lock-store.interface.js';
+import type { StoreRequest, TransactionGuard } from '../../lib/interfaces/lock-store.interface.js';
 import { LockError, LockLostError, LockStoreError } from '../../lib/lock.errors.js';
 import type { LockModuleDefaults } from '../../lib/options/lock.options.js';
 import { captureLog, errorOf, warnings, gate, startCore, watch, type Core } from './core-fixture.js';
@@ -12,10 +12,12 @@ const logged = captureLog();
 /** A database with one transaction at a time, which tells what became of it. */
 class TransactionalStore extends ScriptedStore implements TransactionGuard {
   readonly log: string[] = [];
+  readonly timeouts: (number | undefined)[] = [];
   runs = 1;
 
-  async transaction<T>(work: (context: unknown) => Promise<T>): Promise<T> {
+  async transaction<T>(work: (context: unknown) => Promise<T>, request?: StoreRequest): Promise<T> {
     this.log.push('begin');
+    this.timeouts.push(request?.timeout);
     try {
       let value = await work('context');
       for (let again = 1; again < this.runs; again++) value = await work('context');
@@ -35,7 +37,7 @@ class TransactionalStore extends ScriptedStore implements TransactionGuard {
     return (
       found.state === 'held' &&
       found.holder.fencingToken === fencingToken &&
-      (await this.server.renew(key, owner, found.holder.remaining))
+      (await this.server.renew(key, owner, Math.min(found.holder.remaining, Number.MAX_SAFE_INTEGER)))
     );
   }
 }
@@ -79,6 +81,21 @@ describe('transaction', () => {
     expect(store.count('renewMany')).toBe(1);
     await clock.advance(10_000);
     expect(lock.held).toBe(true);
+  });
+
+  it('B91 gives the store the rest of the lease as the time limit of the transaction', async () => {
+    const { service, store, clock } = await start({ ttl: 3000 });
+    const lock = await service.acquire('key');
+    store.next('renew', { after: 500 });
+    const slow = lock.transaction(async () => {});
+    await clock.advance(500); // the deadline counts from before the renewal was sent
+    await slow;
+    const endless = await service.acquire('endless', { ttl: Infinity });
+    await endless.transaction(async () => {});
+    service.disable();
+    const unlocked = await service.acquire('unlocked');
+    await unlocked.transaction(async () => {});
+    expect(store.timeouts).toEqual([3000 - 150 - 500, 2 ** 31 - 1, 2 ** 31 - 1]);
   });
 
   it('is rolled back when its work fails, with the error of the work', async () => {
