@@ -13,7 +13,9 @@ import {
   type LockService,
 } from 'nestjs-locked';
 import { mongooseStore } from 'nestjs-locked/mongodb';
+import { fromTypeOrm, sqlStore as anySqlStore, type TransactionOf } from 'nestjs-locked/sql';
 import { typeOrmStore } from 'nestjs-locked/typeorm';
+import type { DataSource, EntityManager } from 'typeorm';
 
 export const store = memoryStore();
 export const sqlStore = typeOrmStore();
@@ -35,4 +37,14 @@ export const eventsOf = ({ events }: LockService) => events;
 export const ran = (locks: LockService) => locks.tryRun('key', () => 1);
 export const listOf = ({ admin }: LockService) => admin.list();
 export const outcomeOf = async ({ admin }: LockService) => (await admin.inspect('key')).lastRun?.outcome;
+export const executorOf = (dataSource: DataSource) => fromTypeOrm(dataSource);
+export const storeOn = (dataSource: DataSource) => anySqlStore({ executor: fromTypeOrm(dataSource) });
+export const typed = (locks: LockService<TransactionOf<ReturnType<typeof fromTypeOrm>>>) => locks;
+export const lockOf = (locks: LockService<EntityManager>) => locks.acquire('key');
+export const untyped = (locks: LockService) => locks.acquire('key');
+export const synchronous = (locks: LockService<never>) => locks.acquire('key');
+export const transactionOf = ({ transaction }: Lock<EntityManager>) => transaction;
+export const guardOf = <Transaction>({ guard, transaction }: Lock<Transaction>) => ({ guard, transaction });
+export const noTransactionOf = ({ guard, transaction }: Lock<never>) => ({ guard, transaction });
+export const currentOf = () => LockContext.current<EntityManager>();
 export const historyOf = ({ admin }: LockService) => admin.inspect('key');

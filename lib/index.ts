@@ -2,6 +2,12 @@ export { LockModule, type LockModuleExtras, type LockOptionsFactory } from './lo
 export { LockService } from './lock.service.js';
 export { LockAdmin } from './administration/lock-admin.js';
 export { Lock } from './lock.js';
+export type {
+  GuardTransaction,
+  NoPrismaClient,
+  SynchronousTransactions,
+  TransactionWork,
+} from './lock-transactions.js';
 export { LockContext } from './lock-context.js';
 export { Locked, type LockedDecorator } from './decorators/locked.decorator.js';
 export type { LockedOptions, OnBusy } from './decorators/locked.options.js';

@@ -35,9 +35,9 @@ class Scope {
 export class LockContext {
   /**
    * The lock of the innermost `run` or `@Locked()` around this call, or the innermost lock of
-   * that key; `undefined` outside of any.
+   * that key; `undefined` outside of any. See `LockService` for its type argument.
    */
-  static current(key?: string): Lock | undefined {
+  static current<Transaction = unknown>(key?: string): Lock<Transaction> | undefined {
     for (let scope = storage.getStore(); scope; scope = scope.outer)
       if (key === undefined || scope.lock.key === key) return scope.lock;
     return undefined;

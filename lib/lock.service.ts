@@ -16,9 +16,17 @@ import { ACQUIRE_OPTIONS, readSettings, RESTORE_OPTIONS, RUN_OPTIONS } from './o
  *
  * Inject it by its class, or with `@InjectLockService('name')` where `LockModule` has a name.
  *
+ * `Transaction` types `Lock.transaction` and `Lock.guard`: it is the object with which the
+ * client of the store makes statements in a transaction. `never` is for clients whose
+ * transactions are synchronous. Without it, the work declares the type of its parameter.
+ *
+ * ```ts
+ * constructor(private readonly locks: LockService<Prisma.TransactionClient>) {}
+ * ```
+ *
  * @publicApi
  */
-export class LockService {
+export class LockService<Transaction = unknown> {
   /** @internal */
   readonly [INTERNALS]: LockInternals;
 
@@ -58,14 +66,14 @@ export class LockService {
    * @throws LockError for a `wait` inside a run that holds the key already: the wait would not
    * end
    */
-  async acquire(key: string, options?: AcquireOptions): Promise<Lock> {
+  async acquire(key: string, options?: AcquireOptions): Promise<Lock<Transaction>> {
     const result = await this[INTERNALS].acquire(this.#read('acquire()', ACQUIRE_OPTIONS, key, options));
     if (result instanceof LockNotAcquiredError) throw result;
     return result;
   }
 
   /** Takes the lock like {@link acquire}, but resolves to `null` when it is busy. */
-  async tryAcquire(key: string, options?: AcquireOptions): Promise<Lock | null> {
+  async tryAcquire(key: string, options?: AcquireOptions): Promise<Lock<Transaction> | null> {
     const result = await this[INTERNALS].acquire(this.#read('tryAcquire()', ACQUIRE_OPTIONS, key, options));
     return result instanceof LockNotAcquiredError ? null : result;
   }
@@ -81,7 +89,11 @@ export class LockService {
    * @throws LockError for a `wait` inside a run that holds the key already, unless it is
    * `reentrant`
    */
-  async run<T>(key: string, body: (lock: Lock) => T | Promise<T>, options?: RunOptions): Promise<T> {
+  async run<T>(
+    key: string,
+    body: (lock: Lock<Transaction>) => T | Promise<T>,
+    options?: RunOptions,
+  ): Promise<T> {
     const result = await this[INTERNALS].tryRun(this.#read('run()', RUN_OPTIONS, key, options), body);
     if (!result.acquired) throw result.error;
     return result.value;
@@ -93,7 +105,7 @@ export class LockService {
    */
   async tryRun<T>(
     key: string,
-    body: (lock: Lock) => T | Promise<T>,
+    body: (lock: Lock<Transaction>) => T | Promise<T>,
     options?: RunOptions,
   ): Promise<TryRunResult<T>> {
     return this[INTERNALS].tryRun(this.#read('tryRun()', RUN_OPTIONS, key, options), body);
@@ -106,7 +118,7 @@ export class LockService {
    * @throws LockLostError when the lease has expired, or the lock was taken away
    * @throws LockStoreError when the store fails
    */
-  async restore(data: LockHandOff, options: RestoreOptions = {}): Promise<Lock> {
+  async restore(data: LockHandOff, options: RestoreOptions = {}): Promise<Lock<Transaction>> {
     const { key, owner, fencingToken, ttl } = readHandOff(data);
     assertKnownOptions('restore()', options, RESTORE_OPTIONS);
     const internals = this[INTERNALS];

@@ -3,6 +3,7 @@ import type { LockHandOff } from './options/hand-off.js';
 import type { LockOutcome } from './interfaces/lock-record.interface.js';
 import type { Lease } from './engine/lease.js';
 import { LockError, LockLostError, show } from './lock.errors.js';
+import type { GuardTransaction, TransactionWork } from './lock-transactions.js';
 import { DEFAULTS } from './options/defaults.js';
 import { assertKnownOptions } from './options/known-options.js';
 
@@ -35,9 +36,12 @@ export interface LockKeeper {
  * Write what it protects together with `fencingToken`, and refuse older tokens there: a
  * process that was frozen cannot know that its lock has ended.
  *
+ * `Transaction` is the object with which the client makes statements in a transaction, such as
+ * `EntityManager`, `Prisma.TransactionClient` or `ClientSession`. See `LockService`.
+ *
  * @publicApi
  */
-export class Lock implements AsyncDisposable {
+export class Lock<Transaction = unknown> implements AsyncDisposable {
   readonly #lease: Lease;
   readonly #keeper: LockKeeper;
   #abort: AbortController | undefined;
@@ -190,19 +194,18 @@ export class Lock implements AsyncDisposable {
    * @example
    * ```ts
    * await lock.transaction(async (manager: EntityManager) => manager.save(invoice)); // TypeORM
+   * await lock.transaction(async (tx: Prisma.TransactionClient) => tx.invoice.create({ data })); // Prisma
    * await lock.transaction(async (session: ClientSession) => invoices.insertOne(invoice, { session })); // MongoDB
    * ```
    *
-   * @param work gets the `EntityManager` or `ClientSession` of the transaction; declare the
-   * type of its parameter
+   * @param work gets the client's own transaction object; on a lock without a type argument,
+   * declare the type of the parameter
    * @throws LockLostError when the lock was lost: nothing was committed
    * @throws LockStoreError when the transaction itself fails
    * @throws LockError on a store without transactions, or inside another transaction of this
    * lock
    */
-  async transaction<Work extends (context: never) => unknown>(
-    work: Work,
-  ): Promise<Awaited<ReturnType<Work>>> {
+  async transaction<Result>(work: TransactionWork<Transaction, Result>): Promise<Awaited<Result>> {
     if (typeof work !== 'function')
       throw new LockError(`transaction() of lock "${this.key}" needs the work to do: a function.`);
     this.#refuseInTransaction('transaction');
@@ -211,7 +214,7 @@ export class Lock implements AsyncDisposable {
     try {
       return await this.#keeper.transaction(this.#lease, async (context) => {
         this.assertHeld(); // it may not be the first run
-        const value = (await work(context as never)) as Awaited<ReturnType<Work>>;
+        const value = await work(context as never);
         this.assertHeld();
         if (await this.#keeper.guard(this.#lease, context)) return value;
         this.#lease.lose('inside its transaction, the database said that it had run out or been taken away.');
@@ -230,15 +233,15 @@ export class Lock implements AsyncDisposable {
    * A renewal since the transaction began makes it fail on PostgreSQL above READ COMMITTED, on
    * MongoDB and on SQLite. Use {@link transaction} there.
    *
-   * @param context the `EntityManager` or the `ClientSession` of your transaction
+   * @param transaction the client's own object for your transaction, such as an `EntityManager`
    * @throws LockLostError when the lock was lost: roll back
-   * @throws LockError when `context` is no transaction of the store's database, or its
+   * @throws LockError when `transaction` is no transaction of the store's database, or its
    * isolation level does not allow a guard
    * @throws LockStoreError when the store fails: roll back
    */
-  async guard(context: object): Promise<void> {
+  async guard(transaction: GuardTransaction<Transaction>): Promise<void> {
     this.assertHeld();
-    if (!(await this.#keeper.guard(this.#lease, context))) throw this.#notFound();
+    if (!(await this.#keeper.guard(this.#lease, transaction))) throw this.#notFound();
   }
 
   /**

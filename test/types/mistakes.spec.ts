@@ -1,4 +1,4 @@
-// The compiler's output for the five commonest mistakes: mistakes/*.ts, each with a .txt
+// The compiler's output for the commonest mistakes: mistakes/*.ts, each with a .txt
 // beside it. After a wanted change, UPDATE_MISTAKES=1 npm test -- mistakes.spec writes the
 // .txt files again.
 import { describe, expect, it } from '@jest/globals';

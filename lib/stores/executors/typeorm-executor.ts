@@ -1,4 +1,3 @@
-import type { DataSource, DataSourceOptions, EntityManager, QueryRunner } from 'typeorm';
 import { LockError, LockStoreError } from '../../lock.errors.js';
 import type { BorrowedConnection, DriverExecutor, SqliteFile } from '../sql/sql-executor.js';
 import type { Sqlite } from '../sql/sqlite/sqlite-connection.js';
@@ -6,6 +5,29 @@ import { describeServer, type ServerAddress } from './server-description.js';
 
 /** The default of the drivers. */
 const POOL_SIZE = 10;
+
+/**
+ * The members used of a DataSource of TypeORM. They are listed here since applications of
+ * other clients do not have its types. `Manager` is its EntityManager.
+ *
+ * @publicApi
+ */
+export interface TypeOrmDataSource<Manager = unknown> {
+  readonly options: { readonly type: string };
+  readonly driver: unknown;
+  readonly manager: Manager;
+  createQueryRunner(mode?: 'master'): TypeOrmQueryRunner<Manager>;
+}
+
+/** The members used of a QueryRunner of TypeORM. @publicApi */
+export interface TypeOrmQueryRunner<Manager = unknown> {
+  readonly manager: Manager;
+  connect(): Promise<unknown>;
+  startTransaction(level?: 'READ COMMITTED'): Promise<void>;
+  commitTransaction(): Promise<void>;
+  rollbackTransaction(): Promise<void>;
+  release(): Promise<void>;
+}
 
 /** The options that are used, of whichever driver. */
 interface Options extends Address {
@@ -48,10 +70,10 @@ interface Driver {
 }
 
 /** The members used of an EntityManager. TypeORM 0.3 calls its DataSource `connection`. */
-interface Manager {
-  queryRunner?: QueryRunner;
-  dataSource?: DataSource;
-  connection?: DataSource;
+interface Members {
+  queryRunner?: TypeOrmQueryRunner & { isTransactionActive: boolean; isReleased: boolean };
+  dataSource?: unknown;
+  connection?: unknown;
 }
 
 /**
@@ -60,16 +82,16 @@ interface Manager {
  *
  * @param close closes the DataSource, if it was opened for the store
  */
-export function fromTypeOrm(
-  dataSource: DataSource,
+export function fromTypeOrm<Manager>(
+  dataSource: TypeOrmDataSource<Manager>,
   close: () => Promise<void> = async () => undefined,
-): DriverExecutor<unknown, EntityManager> {
+): DriverExecutor<unknown, Manager> {
   return new TypeOrmExecutor(dataSource, close);
 }
 
-class TypeOrmExecutor implements DriverExecutor<unknown, EntityManager> {
+class TypeOrmExecutor<Manager> implements DriverExecutor<unknown, Manager> {
   constructor(
-    private readonly dataSource: DataSource,
+    private readonly dataSource: TypeOrmDataSource<Manager>,
     readonly close: () => Promise<void>,
   ) {}
 
@@ -99,9 +121,9 @@ class TypeOrmExecutor implements DriverExecutor<unknown, EntityManager> {
     return shared && { file: this.options.database, inTransaction: shared.inTransaction === true };
   }
 
-  async borrow(): Promise<BorrowedConnection<unknown, EntityManager>> {
+  async borrow(): Promise<BorrowedConnection<unknown, Manager>> {
     const runner = this.dataSource.createQueryRunner('master');
-    const connection: unknown = await runner.connect();
+    const connection = await runner.connect();
     return {
       connection,
       own: {
@@ -141,7 +163,7 @@ class TypeOrmExecutor implements DriverExecutor<unknown, EntityManager> {
   }
 
   async connectionOf(transaction: unknown, doing: string): Promise<unknown> {
-    const { queryRunner, dataSource, connection } = Object(transaction) as Manager;
+    const { queryRunner, dataSource, connection } = Object(transaction) as Members;
     if (!queryRunner?.isTransactionActive)
       throw new LockError(
         `Could not ${doing}: it needs the EntityManager of an open transaction, as dataSource.transaction() hands it out. With the store's own, use lock.transaction().`,
@@ -158,7 +180,7 @@ class TypeOrmExecutor implements DriverExecutor<unknown, EntityManager> {
   }
 
   watchTransaction(transaction: unknown): () => boolean {
-    const { queryRunner } = Object(transaction) as Manager;
+    const { queryRunner } = Object(transaction) as Members;
     return () => queryRunner?.isTransactionActive === true && !queryRunner.isReleased;
   }
 
@@ -191,7 +213,7 @@ class TypeOrmExecutor implements DriverExecutor<unknown, EntityManager> {
  * The database for people: type, host, port and name, or file; never a user, a password or a
  * URL.
  */
-export function describeDataSource(options: DataSourceOptions): string {
+export function describeDataSource(options: TypeOrmDataSource['options']): string {
   const { type } = options;
   const { extra, replication, ...own } = options as Options;
   const { host, port, database, socketPath, url }: Address = { ...own, ...extra, ...replication?.master };

@@ -1,7 +1,11 @@
 export { fromBetterSqlite3, type BetterSqlite3Database } from '../executors/better-sqlite3-executor.js';
 export { fromMysql2, type Mysql2Pool, type Mysql2PromisePool } from '../executors/mysql2-executor.js';
 export { fromPg, type PgClientOf, type PgPool } from '../executors/pg-executor.js';
-export { fromTypeOrm } from '../executors/typeorm-executor.js';
+export {
+  fromTypeOrm,
+  type TypeOrmDataSource,
+  type TypeOrmQueryRunner,
+} from '../executors/typeorm-executor.js';
 export type { LockTableDatabase } from './lock-table.ddl.js';
 export { SessionLockStore } from './sessions/session-lock.store.js';
 export type { SessionStoreOptions } from './sessions/session-store.options.js';
@@ -15,6 +19,7 @@ export type {
   SqliteFile,
   SqlResult,
   StatementExecutor,
+  TransactionOf,
   TransactionOptions,
 } from './sql-executor.js';
 export { SqlLockStore } from './sql-lock.store.js';

@@ -16,6 +16,23 @@ import type { ConnectionFault } from './unusable-connection.js';
 export type SqlExecutor<Transaction = unknown> =
   DriverExecutor<unknown, Transaction> | StatementExecutor<Transaction>;
 
+/**
+ * The transaction object of an executor, as the type argument of `LockService`.
+ *
+ * ```ts
+ * const executor = fromDrizzle(db);
+ * type Locks = LockService<TransactionOf<typeof executor>>;
+ * ```
+ *
+ * @publicApi
+ */
+export type TransactionOf<Executor> =
+  Executor extends DriverExecutor<infer _, infer Transaction>
+    ? Transaction
+    : Executor extends StatementExecutor<infer Transaction>
+      ? Transaction
+      : unknown;
+
 /** What every executor says of its client. @publicApi */
 export interface ExecutorFacts {
   /** The client, as messages and the line at start name it: `TypeORM`, `pg`, `Prisma`. */

@@ -189,8 +189,8 @@ describe('typeOrmStore', () => {
   });
 
   it('B10 shows no part of a password that ended up in the path of a URL', () => {
-    const url = 'postgres://user:12/hunter2@127.0.0.1:1/db';
-    expect(describeDataSource({ type: 'postgres', url })).not.toContain('hunter2');
+    const options = { type: 'postgres', url: 'postgres://user:12/hunter2@127.0.0.1:1/db' };
+    expect(describeDataSource(options)).not.toContain('hunter2');
   });
 
   it('refuses options of the store itself', () => {

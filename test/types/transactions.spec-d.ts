@@ -1,0 +1,173 @@
+// B91 The types of lock.transaction() and lock.guard() on each client: `tsc -p tsconfig.json` is the test.
+import type { BetterSQLite3Database } from 'drizzle-orm/better-sqlite3';
+import type { MySql2Database } from 'drizzle-orm/mysql2';
+import type { NodePgDatabase } from 'drizzle-orm/node-postgres';
+import { expectTypeOf } from 'expect-type';
+import type { Knex } from 'knex';
+import type { ClientSession, MongoClient } from 'mongodb';
+import type { Pool as MysqlPool, PoolConnection } from 'mysql2/promise';
+import type { Pool, PoolClient } from 'pg';
+import type { DataSource, EntityManager } from 'typeorm';
+import { LockContext, type Lock, type LockService, type TryRunResult } from '../../lib/index.js';
+import type { DriverExecutor, StatementExecutor, TransactionOf } from '../../lib/stores/sql/index.js';
+
+/** The transaction that Drizzle hands to the work. */
+type DrizzleTransaction<Database extends { transaction(work: never): unknown }> = Parameters<
+  Parameters<Database['transaction']>[0]
+>[0];
+
+/** The members of a generated client that matter here. */
+interface PrismaClient {
+  $connect(): Promise<void>;
+  $disconnect(): Promise<void>;
+  $on(event: never, callback: () => void): void;
+  $extends(extension: object): unknown;
+  $queryRawUnsafe<T>(sql: string, ...values: unknown[]): Promise<T>;
+  $executeRawUnsafe(sql: string, ...values: unknown[]): Promise<number>;
+  $transaction<T>(work: (transaction: PrismaTransaction) => Promise<T>): Promise<T>;
+  readonly invoice: { create(request: { data: object }): Promise<{ id: number }> };
+}
+type PrismaTransaction = Omit<PrismaClient, '$connect' | '$disconnect' | '$on' | '$extends'>;
+
+export async function pg(locks: LockService<PoolClient>, pool: Pool, client: PoolClient): Promise<void> {
+  expectTypeOf<TransactionOf<DriverExecutor<PoolClient, PoolClient>>>().toEqualTypeOf<PoolClient>();
+  const lock = await locks.acquire('key');
+  expectTypeOf(lock).toEqualTypeOf<Lock<PoolClient>>();
+  expectTypeOf(await locks.tryAcquire('key')).toEqualTypeOf<Lock<PoolClient> | null>();
+  const rows = await lock.transaction((transaction) => {
+    expectTypeOf(transaction).toEqualTypeOf<PoolClient>();
+    return transaction.query<{ n: number }>('SELECT 1 AS n').then((result) => result.rows);
+  });
+  expectTypeOf(rows).toEqualTypeOf<{ n: number }[]>();
+  expectTypeOf(await lock.transaction(() => 'now')).toEqualTypeOf<string>();
+  await lock.guard(client);
+  // @ts-expect-error the pool
+  await lock.guard(pool);
+  // @ts-expect-error a transaction of another client
+  await lock.transaction(async (manager: EntityManager) => manager.query('SELECT 1'));
+}
+
+export async function mysql2(
+  locks: LockService<PoolConnection>,
+  pool: MysqlPool,
+  connection: PoolConnection,
+): Promise<void> {
+  await locks.run('key', async (lock) => {
+    await lock.transaction(async (transaction) => {
+      expectTypeOf(transaction).toEqualTypeOf<PoolConnection>();
+      await transaction.execute('SELECT 1');
+    });
+    await lock.guard(connection);
+    // @ts-expect-error the pool
+    await lock.guard(pool);
+  });
+}
+
+export async function drizzle(
+  postgres: NodePgDatabase,
+  mysql: MySql2Database,
+  onPostgres: LockService<DrizzleTransaction<NodePgDatabase>>,
+  onMysql: LockService<DrizzleTransaction<MySql2Database>>,
+): Promise<void> {
+  await onPostgres.run('key', async (lock) => {
+    await lock.transaction(async (transaction) => transaction.select());
+    await postgres.transaction((transaction) => lock.guard(transaction));
+    // @ts-expect-error the bare database
+    await lock.guard(postgres);
+  });
+  await onMysql.run('key', async (lock) => {
+    await lock.transaction(async (transaction) => transaction.select());
+    await mysql.transaction((transaction) => lock.guard(transaction));
+    // @ts-expect-error the bare database
+    await lock.guard(mysql);
+    // @ts-expect-error a transaction of another database
+    await postgres.transaction((transaction) => lock.guard(transaction));
+  });
+}
+
+export async function synchronous(
+  locks: LockService<TransactionOf<DriverExecutor<unknown, never>>>,
+  database: BetterSQLite3Database,
+): Promise<void> {
+  expectTypeOf(locks).toEqualTypeOf<LockService<never>>();
+  const lock = await locks.acquire('key');
+  // @ts-expect-error better-sqlite3 has no asynchronous transactions
+  await lock.transaction(async () => {});
+  database.transaction((transaction) => {
+    // @ts-expect-error better-sqlite3 has no asynchronous transactions
+    void lock.guard(transaction);
+  });
+  await lock.release();
+}
+
+export async function knex(locks: LockService<Knex.Transaction>, client: Knex): Promise<void> {
+  await locks.run('key', async (lock) => {
+    const rows = await lock.transaction((transaction) => transaction<{ id: number }>('invoices').select());
+    expectTypeOf(rows).toEqualTypeOf<{ id: number }[]>();
+    await client.transaction((transaction) => lock.guard(transaction));
+    // @ts-expect-error the Knex instance
+    await lock.guard(client);
+  });
+}
+
+export async function prisma(locks: LockService<PrismaTransaction>, client: PrismaClient): Promise<void> {
+  expectTypeOf<TransactionOf<StatementExecutor<PrismaTransaction>>>().toEqualTypeOf<PrismaTransaction>();
+  await locks.run('key', async (lock) => {
+    const invoice = await lock.transaction((transaction) => transaction.invoice.create({ data: {} }));
+    expectTypeOf(invoice).toEqualTypeOf<{ id: number }>();
+    await client.$transaction((transaction) => lock.guard(transaction));
+    // @ts-expect-error the PrismaClient
+    await lock.guard(client);
+  });
+}
+
+export async function typeOrm(locks: LockService<EntityManager>, dataSource: DataSource): Promise<void> {
+  const result = await locks.tryRun('key', async (lock) => {
+    await lock.transaction(async (manager) => {
+      expectTypeOf(manager).toEqualTypeOf<EntityManager>();
+      await manager.query('SELECT 1');
+    });
+    await dataSource.transaction((manager) => lock.guard(manager));
+    // @ts-expect-error the DataSource
+    await lock.guard(dataSource);
+    return 1;
+  });
+  expectTypeOf(result).toEqualTypeOf<TryRunResult<number>>();
+}
+
+export async function mongodb(locks: LockService<ClientSession>, client: MongoClient): Promise<void> {
+  await locks.run('key', async (lock) => {
+    await lock.transaction(async (session) => client.db().collection('orders').insertOne({}, { session }));
+    await client.withSession((session) => lock.guard(session));
+    // @ts-expect-error the client
+    await lock.guard(client);
+  });
+  const restored = await locks.restore({ key: 'key', owner: 'owner', fencingToken: 1 });
+  expectTypeOf(restored).toEqualTypeOf<Lock<ClientSession>>();
+}
+
+// A lock with a type argument goes where any lock is wanted.
+export async function withAndWithout(
+  locks: LockService,
+  typed: LockService<EntityManager>,
+  without: LockService<never>,
+): Promise<void> {
+  const keyOf = ({ key }: Lock): string => key;
+  const releaseAll = (...services: LockService[]): number => services.length;
+  keyOf(await typed.acquire('key', { onLost: (lock) => lock.key }));
+  keyOf(await without.acquire('key', { onLost: (lock) => lock.key }));
+  releaseAll(locks, typed, without);
+  // @ts-expect-error another client
+  const wrong: LockService<ClientSession> = typed;
+  await wrong.acquire('key');
+
+  expectTypeOf(LockContext.current<EntityManager>()).toEqualTypeOf<Lock<EntityManager> | undefined>();
+  expectTypeOf(LockContext.current<never>('key')).toEqualTypeOf<Lock<never> | undefined>();
+  await locks.run('key', async (lock) => {
+    await lock.transaction(async (manager: EntityManager) => manager.query('SELECT 1'));
+    await lock.transaction(async (session: ClientSession) => session.id);
+    await lock.guard({});
+    // @ts-expect-error no transaction is a text
+    await lock.guard('transaction');
+  });
+}
