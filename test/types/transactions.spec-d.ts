@@ -9,7 +9,15 @@ import type { Pool as MysqlPool, PoolConnection } from 'mysql2/promise';
 import type { Pool, PoolClient } from 'pg';
 import type { DataSource, EntityManager } from 'typeorm';
 import { LockContext, type Lock, type LockService, type TryRunResult } from '../../lib/index.js';
-import type { DriverExecutor, StatementExecutor, TransactionOf } from '../../lib/stores/sql/index.js';
+import {
+  fromBetterSqlite3,
+  fromMysql2,
+  fromPg,
+  fromTypeOrm,
+  sqlStore,
+  type StatementExecutor,
+  type TransactionOf,
+} from '../../lib/stores/sql/index.js';
 
 /** The transaction that Drizzle hands to the work. */
 type DrizzleTransaction<Database extends { transaction(work: never): unknown }> = Parameters<
@@ -30,7 +38,10 @@ interface PrismaClient {
 type PrismaTransaction = Omit<PrismaClient, '$connect' | '$disconnect' | '$on' | '$extends'>;
 
 export async function pg(locks: LockService<PoolClient>, pool: Pool, client: PoolClient): Promise<void> {
-  expectTypeOf<TransactionOf<DriverExecutor<PoolClient, PoolClient>>>().toEqualTypeOf<PoolClient>();
+  const executor = fromPg(pool);
+  expectTypeOf<TransactionOf<typeof executor>>().toEqualTypeOf<PoolClient>();
+  sqlStore({ executor });
+  sqlStore({ inject: ['POOL'], executor: fromPg });
   const lock = await locks.acquire('key');
   expectTypeOf(lock).toEqualTypeOf<Lock<PoolClient>>();
   expectTypeOf(await locks.tryAcquire('key')).toEqualTypeOf<Lock<PoolClient> | null>();
@@ -52,6 +63,9 @@ export async function mysql2(
   pool: MysqlPool,
   connection: PoolConnection,
 ): Promise<void> {
+  const executor = fromMysql2(pool);
+  expectTypeOf<TransactionOf<typeof executor>>().toEqualTypeOf<PoolConnection>();
+  sqlStore({ inject: ['POOL'], executor: fromMysql2 });
   await locks.run('key', async (lock) => {
     await lock.transaction(async (transaction) => {
       expectTypeOf(transaction).toEqualTypeOf<PoolConnection>();
@@ -86,9 +100,10 @@ export async function drizzle(
 }
 
 export async function synchronous(
-  locks: LockService<TransactionOf<DriverExecutor<unknown, never>>>,
+  locks: LockService<TransactionOf<ReturnType<typeof fromBetterSqlite3>>>,
   database: BetterSQLite3Database,
 ): Promise<void> {
+  sqlStore({ executor: fromBetterSqlite3('app.sqlite') });
   expectTypeOf(locks).toEqualTypeOf<LockService<never>>();
   const lock = await locks.acquire('key');
   // @ts-expect-error better-sqlite3 has no asynchronous transactions
@@ -122,6 +137,8 @@ export async function prisma(locks: LockService<PrismaTransaction>, client: Pris
 }
 
 export async function typeOrm(locks: LockService<EntityManager>, dataSource: DataSource): Promise<void> {
+  const executor = fromTypeOrm(dataSource);
+  expectTypeOf<TransactionOf<typeof executor>>().toEqualTypeOf<EntityManager>();
   const result = await locks.tryRun('key', async (lock) => {
     await lock.transaction(async (manager) => {
       expectTypeOf(manager).toEqualTypeOf<EntityManager>();
