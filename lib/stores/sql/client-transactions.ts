@@ -1,7 +1,8 @@
+import { inTime } from '../shared/operation-limit.js';
 import type { Run, SqlTransactions } from './lock-statements.js';
 import { withinTransaction } from './pooled-connections.js';
 import type { DriverExecutor, SqlDriver, StatementExecutor, TransactionOptions } from './sql-executor.js';
-import { answerOf } from './statement-connections.js';
+import { runBy } from './statement-connections.js';
 
 /** A client that begins its transactions by itself. */
 export interface TransactionClient {
@@ -37,8 +38,6 @@ export function onConnection<Connection>(
 
 /** Runs statements in a caller's transaction, through the client. */
 export function throughClient(executor: StatementExecutor): Within {
-  return async (transaction, doing, work) => {
-    const query = executor.queryIn(transaction, doing);
-    return work(async (sql, values = []) => answerOf(await query(sql, values)));
-  };
+  return async (transaction, doing, work) =>
+    inTime(work(runBy(executor, executor.queryIn(transaction, doing))));
 }

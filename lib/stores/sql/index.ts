@@ -6,6 +6,7 @@ export {
   type TypeOrmDataSource,
   type TypeOrmQueryRunner,
 } from '../executors/typeorm-executor.js';
+export { fromPrisma, type PrismaClientLike, type PrismaTransaction } from '../executors/prisma-executor.js';
 export type { LockTableDatabase } from './lock-table.ddl.js';
 export { SessionLockStore } from './sessions/session-lock.store.js';
 export type { SessionStoreOptions } from './sessions/session-store.options.js';

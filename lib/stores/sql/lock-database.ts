@@ -13,11 +13,12 @@ import { PostgresLocks } from './postgres/postgres-locks.js';
 import { postgresStatements } from './postgres/postgres-statements.js';
 import { PostgresWakeUps } from './postgres/wake-ups.js';
 import { assertPostgres, mysqlServer } from './server-checks.js';
-import type { DriverExecutor, SqlDriver, SqlExecutor, StatementExecutor, Warn } from './sql-executor.js';
+import type { DriverExecutor, SqlDriver, SqlExecutor, Warn } from './sql-executor.js';
 import type { SqlStoreSettings } from './sql-store.options.js';
 import { SqliteOwnConnection, type SqliteExecutor } from './sqlite/sqlite-connection.js';
 import { SqliteLocks } from './sqlite/sqlite-locks.js';
 import { SqliteTransactions } from './sqlite/sqlite-transactions.js';
+import { openPostgresByStatements } from './statement-database.js';
 
 /**
  * Milliseconds after which the operating system looks whether a connection that is silent is
@@ -40,7 +41,8 @@ export async function openLockDatabase(
   const { type } = executor;
   assertAvailable(type, settings);
   if (type === 'better-sqlite3') return openSqlite(executor as SqliteExecutor, settings.table);
-  if (!('borrow' in executor)) return openByStatements(executor);
+  if (!('borrow' in executor) && type === 'postgres')
+    return openPostgresByStatements(executor, settings, warn);
   if (type === 'postgres')
     return openPostgres(executor as DriverExecutor<PgClient>, settings, onReleased, warn);
   if (type === 'mysql' || type === 'mariadb')
@@ -52,11 +54,6 @@ function unsupported({ client, type }: SqlExecutor): LockStoreError {
   return new LockStoreError(
     `${client}'s ${type} cannot keep locks. Supported are postgres, mysql, mariadb and better-sqlite3. The store may also have a client of its own: see sqlStore({ executor }).`,
   );
-}
-
-/** Through a client that only runs statements. */
-async function openByStatements(executor: StatementExecutor): Promise<LockDatabase> {
-  throw unsupported(executor); // for now
 }
 
 function assertAvailable(type: string, { asyncRelease, preparedStatements }: SqlStoreSettings): void {

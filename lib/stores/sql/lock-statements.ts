@@ -47,6 +47,12 @@ export interface SqlConnections {
    * back, but may have been committed
    */
   use<T>(limit: number, work: (run: Run, before?: T) => Promise<T>): Promise<T>;
+  /**
+   * Runs statements without values as one transaction.
+   *
+   * @param limit milliseconds
+   */
+  runTogether(limit: number, statements: readonly string[]): Promise<void>;
 }
 
 /** Transactions on connections that the application uses. */

@@ -24,21 +24,23 @@ import {
  */
 export async function prepareTable(database: LockDatabase, autoCreate: boolean): Promise<void> {
   const { kind, table, connections } = database;
+  const readColumns = () => connections.use(OPERATION_LIMIT, (run) => columnsOf(run, database));
+  let columns = await readColumns();
+  if (!columns) {
+    if (!autoCreate) throw missingTable(database);
+    await create(database);
+    columns = await readColumns();
+  }
+  const missing = columnsIn(kind).filter((column) => !columns?.includes(column));
+  if (missing.length > 0)
+    throw new LockStoreError(
+      `The table ${nameOf(table)} lacks the columns ${missing.join(', ')}. Add them as ${ddlCall(database)} has ` +
+        'them, or set the option table to another name.',
+    );
+  if (kind !== 'postgres' && kind !== 'better-sqlite3') return;
   await connections.use(OPERATION_LIMIT, async (run) => {
-    let columns = await columnsOf(run, database);
-    if (!columns) {
-      if (!autoCreate) throw missingTable(database);
-      await create(run, database);
-      columns = await columnsOf(run, database);
-    }
-    const missing = columnsIn(kind).filter((column) => !columns?.includes(column));
-    if (missing.length > 0)
-      throw new LockStoreError(
-        `The table ${nameOf(table)} lacks the columns ${missing.join(', ')}. Add them as ${ddlCall(database)} has ` +
-          'them, or set the option table to another name.',
-      );
     if (kind === 'postgres') await assertDurability(run, table);
-    if (kind === 'better-sqlite3') await run(createTrigger(table));
+    else await run(createTrigger(table));
   });
 }
 
@@ -77,21 +79,25 @@ async function assertDurability(run: Run, table: LockTable): Promise<void> {
     );
 }
 
+/** Reads a row without values, since some clients name the columns of a row only. */
 async function columnsOf(run: Run, { kind, table }: LockDatabase): Promise<string[] | undefined> {
+  const sql = `SELECT t.* FROM (SELECT 1) AS one LEFT JOIN ${tableName(kind, table)} AS t ON 1 = 0`;
   try {
-    return (await run(`SELECT * FROM ${tableName(kind, table)} WHERE 1 = 0`)).columns;
+    return (await run(sql)).columns;
   } catch (error) {
     if (isMissingTable(error)) return undefined;
     throw isMissingSchema(error) ? missingSchema(table, error) : error;
   }
 }
 
-async function create(run: Run, { kind, table }: LockDatabase): Promise<void> {
+/** Until the end of its transaction, no other process creates a table. */
+const LOCK_CREATION = `SELECT pg_advisory_xact_lock(${CREATION_LOCK})::text AS locked`;
+
+async function create({ kind, table, connections }: LockDatabase): Promise<void> {
   const ddl = createTable(kind, table);
   try {
-    // A text of two statements is one transaction, at whose end the advisory lock is free
-    // again.
-    await run(kind === 'postgres' ? `SELECT pg_advisory_xact_lock(${CREATION_LOCK}); ${ddl}` : ddl);
+    if (kind === 'postgres') await connections.runTogether(OPERATION_LIMIT, [LOCK_CREATION, ddl]);
+    else await connections.use(OPERATION_LIMIT, (run) => run(ddl));
   } catch (error) {
     throw isMissingSchema(error) ? missingSchema(table, error) : error;
   }
@@ -198,16 +204,17 @@ async function replaceTable(
   const grace = statements.gracePeriod(tableName(kind, table), longest);
   const ddl = createTable(kind, table);
   const isMysql = kind === 'mysql' || kind === 'mariadb';
-  const replacing = connections.use(OPERATION_LIMIT, async (run) => {
-    if (isMysql) await assertClock(run);
-    if (!autoCreate) await run(grace);
-    else if (isMysql) await createRenamed(run, database, longest);
-    else if (kind === 'better-sqlite3')
-      await run(`BEGIN IMMEDIATE; ${ddl}; ${createTrigger(table)}; ${grace}; COMMIT`);
-    // A text of several statements is one transaction, at whose end the advisory lock is free.
-    else await run(`SELECT pg_advisory_xact_lock(${CREATION_LOCK}); ${ddl}; ${grace}`);
-  });
-  await replacing.catch((error: unknown) => {
+  const replace = async (): Promise<void> => {
+    if (isMysql)
+      return connections.use(OPERATION_LIMIT, async (run) => {
+        await assertClock(run);
+        if (autoCreate) await createRenamed(run, database, longest);
+        else await run(grace);
+      });
+    const creation = kind === 'postgres' ? [LOCK_CREATION, ddl] : [ddl, createTrigger(table)];
+    await connections.runTogether(OPERATION_LIMIT, [...(autoCreate ? creation : []), grace]);
+  };
+  await replace().catch((error: unknown) => {
     throw !autoCreate && isMissingTable(error) ? missingTable(database) : error;
   });
   const name = nameOf(table);

@@ -58,6 +58,11 @@ export class PooledConnections<Connection> implements SqlConnections {
     }
   }
 
+  /** A text of several statements is one transaction. */
+  async runTogether(limit: number, statements: readonly string[]): Promise<void> {
+    await this.use(limit, (run) => run(statements.join('; ')));
+  }
+
   /**
    * Runs one statement that reads only settings of the server, so that the state of the
    * connection does not matter.

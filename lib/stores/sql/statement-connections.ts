@@ -1,24 +1,102 @@
-import { inTime } from '../shared/operation-limit.js';
+import { TimeLimit } from '../shared/operation-limit.js';
 import type { Answer, Run, SqlConnections } from './lock-statements.js';
-import type { SqlResult, StatementExecutor } from './sql-executor.js';
+import { withLiterals } from './postgres/postgres-values.js';
+import type { SqlResult, StatementExecutor, Warn } from './sql-executor.js';
+import { isReadOnly } from './store-failure.js';
+import {
+  faultOf,
+  mayBeTheServers,
+  UnusableConnectionError,
+  warningOf,
+  type ConnectionFault,
+} from './unusable-connection.js';
+
+/** One more than most pools have connections, of which the application may have left each in a transaction. */
+const TRIES = 11;
+/** The number of connections that are tried when the server itself may refuse. */
+const SERVER_TRIES = 3;
 
 /**
  * Runs the statements of an operation through a client that does not lend its connections:
- * each statement may get another one. The statements themselves prove that they run outside of
- * each transaction, see {@link StatementExecutor}.
+ * each statement may get another one.
+ *
+ * The application may have left a connection in a transaction, and the client does not show
+ * it. So the statements themselves fail in a transaction, and the operation is repeated, on
+ * another connection if the pool has one. The store cannot close the connection; some pools do
+ * that by themselves after a statement that failed.
  */
 export class StatementConnections implements SqlConnections {
-  constructor(private readonly executor: StatementExecutor) {}
+  private readonly run: Run;
+
+  constructor(
+    private readonly executor: StatementExecutor,
+    private readonly warn: Warn = () => undefined,
+  ) {
+    this.run = runBy(executor, executor.query.bind(executor));
+  }
 
   async use<T>(limit: number, work: (run: Run) => Promise<T>): Promise<T> {
-    return inTime(
-      work(async (sql, values = []) => answerOf(await this.executor.query(sql, values))),
-      limit,
+    const timeLimit = new TimeLimit(limit);
+    try {
+      for (let tries = 1; ; tries++) {
+        try {
+          return await timeLimit.race(work(this.run));
+        } catch (error) {
+          this.warnOrGiveUp(error, tries);
+        }
+      }
+    } finally {
+      timeLimit.end();
+    }
+  }
+
+  async runTogether(limit: number, statements: readonly string[]): Promise<void> {
+    const doing = 'change the lock table';
+    await this.executor.transaction(
+      async (transaction) => {
+        const run = runBy(this.executor, this.executor.queryIn(transaction, doing));
+        for (const statement of statements) await run(statement);
+      },
+      { timeout: limit },
     );
+  }
+
+  /** @throws the error, unless another connection may be without this fault */
+  private warnOrGiveUp(error: unknown, tries: number): void {
+    const fault = faultShownBy(error);
+    if (!fault) throw error;
+    const isServers = mayBeTheServers(fault);
+    if (isServers && tries >= SERVER_TRIES) throw error;
+    if (tries >= TRIES) throw new UnusableConnectionError(fault, error);
+    this.warn(`connection ${fault}`, warningOf(fault, 'tries another one'));
   }
 }
 
+/**
+ * Runs statements by a function of the client. On PostgreSQL the values are part of the text:
+ * with parameters, a statement could not prove that it is a transaction by itself.
+ */
+export function runBy({ type }: StatementExecutor, query: StatementExecutor['query']): Run {
+  if (type === 'postgres')
+    return async (sql, values = []) => answerOf(await query(withLiterals(sql, values), []));
+  return async (sql, values = []) => answerOf(await query(sql, values));
+}
+
+/** The fault of the connection that an error shows, if it shows one. */
+function faultShownBy(error: unknown): ConnectionFault | undefined {
+  return isReadOnly(error) ? 'readOnly' : faultOf(error);
+}
+
 /** A result of a client in the shape of a driver's answer. */
-export function answerOf({ rows, affected }: SqlResult): Answer {
-  return { rows, columns: Object.keys(rows[0] ?? {}), affected, insertId: 0 };
+function answerOf({ rows, affected }: SqlResult): Answer {
+  return { rows: rows.map(withBuffers), columns: Object.keys(rows[0] ?? {}), affected, insertId: 0 };
+}
+
+/** Bytes are read as text, which plain bytes do not give by themselves. */
+function withBuffers(row: Record<string, unknown>): Record<string, unknown> {
+  const entries = Object.entries(row).map(([column, value]) => [
+    column,
+    value instanceof Uint8Array ? Buffer.from(value) : value,
+  ]);
+  return Object.fromEntries(entries) as Record<string, unknown>;
 }

@@ -85,9 +85,18 @@ const CODES = new Map<unknown, ConnectionFault>([
   [1223, 'lockedTables'],
 ]);
 
+/**
+ * Part of the error of a statement that found itself in a transaction, on PostgreSQL. Where
+ * the client does not show the status of the session, each statement looks by itself.
+ */
+export const IN_TRANSACTION = 'nestjs-locked: in a transaction of session';
+/** PostgreSQL's code for a text that is no boolean. */
+const NO_BOOLEAN = '22P02';
+
 /** The fault of the connection that the error of a statement shows, if it shows one. */
 export function faultOf(error: unknown): ConnectionFault | undefined {
-  const { code, errno } = Object(error) as { code?: unknown; errno?: unknown };
+  const { code, errno, message } = Object(error) as { code?: unknown; errno?: unknown; message?: unknown };
+  if (code === NO_BOOLEAN && String(message).includes(IN_TRANSACTION)) return 'transaction';
   return CODES.get(errno) ?? CODES.get(code);
 }
 
@@ -99,7 +108,8 @@ export function mayBeTheServers(fault: ConnectionFault): boolean {
   return fault === 'readOnly' || fault === 'rights' || fault === 'unseen';
 }
 
-export function warningOf(fault: ConnectionFault): string {
+/** @param reaction what the store does now */
+export function warningOf(fault: ConnectionFault, reaction = 'closed it and took another one'): string {
   const { found, advice } = FAULTS[fault];
-  return `A connection of the pool ${found}. No lock is granted there: the store closed it and took another one. ${advice}`;
+  return `A connection of the pool ${found}. No lock is granted there: the store ${reaction}. ${advice}`;
 }

@@ -1,8 +1,9 @@
 import type { ClientKind } from './client-kind.js';
+import { prisma } from './prisma.js';
 import { typeorm } from './typeorm.js';
 
 /**
  * Every client that has an executor. Each one runs the conformance suite of executors and the
  * spec of transactions around locks, on each of its databases.
  */
-export const clients: readonly ClientKind[] = [typeorm];
+export const clients: readonly ClientKind[] = [typeorm, prisma];

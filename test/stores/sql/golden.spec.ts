@@ -36,6 +36,8 @@ const STATEMENTS = {
   postgres: () => postgres({}),
   'postgres-async-release': () => postgres({ asyncRelease: true }),
   'postgres-weak': () => postgres({ weak: true }),
+  'postgres-alone': () => postgres({ alone: true }),
+  'postgres-alone-async-release': () => postgres({ alone: true, asyncRelease: true }),
   mariadb: () => mysql({ mariadb: true, skipsLocked: true, logsStatements: false }),
   'mariadb-statement-log': () => mysql({ mariadb: true, skipsLocked: true, logsStatements: true }),
   'mariadb-10.3': () => mysql({ mariadb: true, skipsLocked: false, logsStatements: false }),
@@ -63,7 +65,11 @@ it('each golden file belongs to a database', () => {
   );
 });
 
-function postgres(options: { asyncRelease?: boolean; weak?: boolean }): Record<string, string> {
+function postgres(options: {
+  asyncRelease?: boolean;
+  weak?: boolean;
+  alone?: boolean;
+}): Record<string, string> {
   const table = { table: 'locks', schema: 'app', weak: options.weak ?? false };
   return {
     'create-table': createTable('postgres', table),

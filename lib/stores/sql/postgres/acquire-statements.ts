@@ -1,5 +1,6 @@
 import { RESERVED_KEY } from '../grace-period.js';
 import { NEVER } from '../lock-row.js';
+import { IN_TRANSACTION } from '../unusable-connection.js';
 
 // clock_timestamp() and not now(), which stands still from the start of the transaction: it
 // granted leases that had already ended. date_part() and not extract(): its floating-point
@@ -21,6 +22,17 @@ export const DURABLE = `CASE WHEN current_setting('synchronous_commit') = 'off' 
 
 /** For weak tables, whose locks a crash may take back. */
 export const NOT_DURABLE = 'true';
+
+/**
+ * A condition for clients that do not show the status of the session: it fails, and the
+ * statement with it, unless the statement is a transaction by itself. Within a transaction
+ * that the application left open, the statement begins later than its transaction. The text
+ * that cannot be a boolean is how the failure is recognized, see unusable-connection.ts.
+ *
+ * It needs a simple query: one that is prepared, or has parameters, arrives in several
+ * messages, and begins later than its transaction, too.
+ */
+export const ALONE = `CASE WHEN statement_timestamp() = transaction_timestamp() THEN true ELSE ('${IN_TRANSACTION} ' || pg_backend_pid())::boolean END`;
 
 /**
  * The row that refuses an attempt. One column in place of ten: each costs the driver

@@ -1,7 +1,7 @@
 import { GRACE_LABEL, RESERVED_KEY } from '../grace-period.js';
 import { NEVER } from '../lock-row.js';
 import { PURGE_SLICE } from '../lock-statements.js';
-import { acquireStatements, DURABLE, MS, NOT_DURABLE, US } from './acquire-statements.js';
+import { acquireStatements, ALONE, DURABLE, MS, NOT_DURABLE, US } from './acquire-statements.js';
 
 /**
  * The most processes in the queue of a key, so that the row stays small. Other processes poll.
@@ -27,23 +27,27 @@ export type PostgresStatements = ReturnType<typeof postgresStatements>;
  * would hide the table.
  *
  * @param options `asyncRelease`: releases that may be forgotten do not wait for the disk;
- * `weak`: no statement does
+ * `weak`: no statement does; `alone`: statements fail inside of a transaction
  */
-export function postgresStatements(table: string, { asyncRelease = false, weak = false } = {}) {
-  const durable = weak ? NOT_DURABLE : DURABLE;
+export function postgresStatements(
+  table: string,
+  { asyncRelease = false, weak = false, alone: isAlone = false } = {},
+) {
+  const alone = isAlone ? ` AND ${ALONE}` : '';
+  const durable = (weak ? NOT_DURABLE : DURABLE) + alone;
   return {
     ...acquireStatements(table, durable),
-    ...leaseStatements(table, durable),
-    ...(asyncRelease ? asyncReleaseStatements(table) : releaseStatements(table)),
-    ...queueStatements(table),
-    ...administrationStatements(table, durable),
+    ...leaseStatements(table, durable, alone),
+    ...(asyncRelease ? asyncReleaseStatements(table, alone) : releaseStatements(table, alone)),
+    ...queueStatements(table, alone),
+    ...administrationStatements(table, durable, alone),
   };
 }
 
 /**
  * Renewals, and the releases that keep a key or grant it again. $1 is the key, $2 the owner.
  */
-const leaseStatements = (table: string, durable: string) => ({
+const leaseStatements = (table: string, durable: string, alone: string) => ({
   renew: `
     UPDATE ${table} AS t SET renewed_ms = ${MS}, expires_ms = LEAST(${MS} + $3::bigint, ${NEVER})
      WHERE t.key = (SELECT t.key FROM ${table} AS t
@@ -52,7 +56,7 @@ const leaseStatements = (table: string, durable: string) => ({
 
   // The look of a renewal and of each release.
   'lease-look': `
-    SELECT t.paused FROM ${table} AS t WHERE t.key = $1 AND t.owner = $2 AND t.expires_ms > ${MS}`,
+    SELECT t.paused FROM ${table} AS t WHERE t.key = $1 AND t.owner = $2 AND t.expires_ms > ${MS}${alone}`,
 
   'renew-many': `
     WITH mine$ AS (
@@ -71,7 +75,7 @@ const leaseStatements = (table: string, durable: string) => ({
       FROM ${table} AS t
       JOIN unnest($1::text[], $2::text[], $3::bigint[]) WITH ORDINALITY AS l (key, owner, ttl, place)
         ON t.key = l.key AND t.owner = l.owner
-     WHERE t.expires_ms > ${MS}`,
+     WHERE t.expires_ms > ${MS}${alone}`,
 
   'release-later': `
     UPDATE ${table} AS t
@@ -101,13 +105,13 @@ const leaseStatements = (table: string, durable: string) => ({
  * ($4). If $5 is true, the own process goes to the end of the queue. No process is missed: it
  * gets into the queue by a change to the row, which is locked here. An empty queue is NULL.
  */
-const releaseStatements = (table: string) => ({
+const releaseStatements = (table: string, alone: string) => ({
   release: `
     UPDATE ${table} AS t
        SET owner = NULL, expires_ms = 0,
            last_label = t.label, last_started_ms = t.started_ms, last_ended_ms = ${MS}, last_outcome = $3
      WHERE t.key = (SELECT t.key FROM ${table} AS t
-                     WHERE t.key = $1 AND t.owner = $2 AND t.expires_ms > ${MS} AND t.waiting IS NULL FOR UPDATE SKIP LOCKED)`,
+                     WHERE t.key = $1 AND t.owner = $2 AND t.expires_ms > ${MS} AND t.waiting IS NULL FOR UPDATE SKIP LOCKED)${alone}`,
 
   'release-and-notify': `
     UPDATE ${table} AS t
@@ -117,7 +121,7 @@ const releaseStatements = (table: string) => ({
                           THEN NULLIF(mine.others[2:], '{}') || CASE WHEN $5::boolean THEN ARRAY[$4::varchar] END END
       FROM (SELECT t.key, array_remove(t.waiting, $4::varchar) AS others FROM ${table} AS t
              WHERE t.key = $1 AND t.owner = $2 AND t.expires_ms > ${MS} FOR UPDATE SKIP LOCKED) AS mine
-     WHERE t.key = mine.key
+     WHERE t.key = mine.key${alone}
     RETURNING mine.others[1] AS notified, CASE WHEN mine.others[1] IS NOT NULL THEN pg_notify(mine.others[1], t.key)::text END AS sent`,
 });
 
@@ -130,7 +134,7 @@ const releaseStatements = (table: string) => ({
  * is read. With OFFSET and MATERIALIZED the row is locked before: PostgreSQL would otherwise
  * decide by a version of it that has been replaced meanwhile.
  */
-const asyncReleaseStatements = (table: string): ReturnType<typeof releaseStatements> => ({
+const asyncReleaseStatements = (table: string, alone: string): ReturnType<typeof releaseStatements> => ({
   release: `
     UPDATE ${table} AS t
        SET owner = NULL, expires_ms = 0,
@@ -139,7 +143,7 @@ const asyncReleaseStatements = (table: string): ReturnType<typeof releaseStateme
                       FROM (SELECT t.key, t.tick_ms, t.expires_ms FROM ${table} AS t
                              WHERE t.key = $1 AND t.owner = $2 AND t.expires_ms > ${MS} AND t.waiting IS NULL FOR UPDATE SKIP LOCKED OFFSET 0) AS locked
                      WHERE COALESCE(CASE WHEN tick_ms IS NULL AND expires_ms <= ${MS} + ${SHORT_LEASE}
-                                         THEN set_config('synchronous_commit', 'off', true) END, 'as ever') <> '')`,
+                                         THEN set_config('synchronous_commit', 'off', true) END, 'as ever') <> '')${alone}`,
 
   'release-and-notify': `
     WITH locked$ AS MATERIALIZED (
@@ -157,12 +161,12 @@ const asyncReleaseStatements = (table: string): ReturnType<typeof releaseStateme
            waiting = CASE WHEN mine.others[1] IS NOT NULL
                           THEN NULLIF(mine.others[2:], '{}') || CASE WHEN $5::boolean THEN ARRAY[$4::varchar] END END
       FROM mine$ AS mine
-     WHERE t.key = mine.key AND COALESCE(mine.commit, 'as ever') <> ''
+     WHERE t.key = mine.key AND COALESCE(mine.commit, 'as ever') <> ''${alone}
     RETURNING mine.others[1] AS notified, CASE WHEN mine.others[1] IS NOT NULL THEN pg_notify(mine.others[1], t.key)::text END AS sent`,
 });
 
 /** The queue of processes that wait for a key. $1 is the key, $2 the process. */
-const queueStatements = (table: string) => ({
+const queueStatements = (table: string, alone: string) => ({
   // $3 puts the process at the head: it was notified, and another one was faster. A crash
   // loses no more than a place in the queue: not worth waiting for the disk, and the row is
   // soon unlocked.
@@ -197,15 +201,15 @@ const queueStatements = (table: string) => ({
            waiting = CASE WHEN held.others[1] IS NOT NULL THEN NULLIF(held.others[2:], '{}') END
       FROM (SELECT t.key, array_remove(t.waiting, $2::varchar) AS others FROM ${table} AS t
              WHERE t.key = $1 AND t.expires_ms > ${MS} FOR UPDATE SKIP LOCKED) AS held
-     WHERE t.key = held.key
+     WHERE t.key = held.key${alone}
     RETURNING held.others[1] AS notified, CASE WHEN held.others[1] IS NOT NULL THEN pg_notify(held.others[1], t.key)::text END AS sent`,
 
   'force-release-look': `
-    SELECT 1 FROM ${table} AS t WHERE t.key = $1 AND t.expires_ms > ${MS}`,
+    SELECT 1 FROM ${table} AS t WHERE t.key = $1 AND t.expires_ms > ${MS}${alone}`,
 });
 
 /** What operators need, and the guard of transactions. $1 is the key where there is one. */
-const administrationStatements = (table: string, durable: string) => ({
+const administrationStatements = (table: string, durable: string, alone: string) => ({
   // A table that was created again keeps the key until the end of its grace period.
   pause: `
     WITH changed$ AS (
@@ -226,10 +230,10 @@ const administrationStatements = (table: string, durable: string) => ({
 
   resume: `
     UPDATE ${table} AS t SET paused = false
-     WHERE t.key = (SELECT t.key FROM ${table} AS t WHERE t.key = $1 AND t.paused FOR UPDATE SKIP LOCKED)`,
+     WHERE t.key = (SELECT t.key FROM ${table} AS t WHERE t.key = $1 AND t.paused FOR UPDATE SKIP LOCKED)${alone}`,
 
   'resume-look': `
-    SELECT 1 FROM ${table} AS t WHERE t.key = $1 AND t.paused`,
+    SELECT 1 FROM ${table} AS t WHERE t.key = $1 AND t.paused${alone}`,
 
   // $2 owner, $3 token. FOR SHARE and not FOR KEY SHARE, which does not keep others from an
   // update that leaves the key as it is. The end of the lease is judged once the row is
@@ -274,7 +278,7 @@ const administrationStatements = (table: string, durable: string) => ({
          AND GREATEST(t.expires_ms, t.renewed_ms, t.last_ended_ms, t.tick_ms) <= ${MS} - $3::bigint
          FOR UPDATE SKIP LOCKED
     ), purged$ AS (
-      DELETE FROM ${table} WHERE key = ANY (ARRAY(SELECT key FROM unused$)) RETURNING key
+      DELETE FROM ${table} WHERE key = ANY (ARRAY(SELECT key FROM unused$))${alone} RETURNING key
     )
     SELECT (SELECT count(*) FROM purged$) AS purged,
            (SELECT CASE WHEN count(*) = ${PURGE_SLICE} THEN max(key) END FROM slice$) AS last`,

@@ -85,6 +85,10 @@ export class SqliteOwnConnection implements SqlConnections {
     return work((sql, values) => this.untilFree(deadline, () => this.execute(sql, values)));
   }
 
+  async runTogether(limit: number, statements: readonly string[]): Promise<void> {
+    await this.use(limit, (run) => run(`BEGIN IMMEDIATE; ${statements.join('; ')}; COMMIT`));
+  }
+
   close(): void {
     this.connection.close();
   }

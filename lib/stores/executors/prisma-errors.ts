@@ -1,0 +1,57 @@
+/** What Prisma's driver adapters say of an error of their driver. */
+interface AdapterError {
+  kind?: unknown;
+  /** MySQL and MariaDB number their errors by four digits, PostgreSQL has codes of five. */
+  originalCode?: string;
+  originalMessage?: unknown;
+  code?: number | string;
+  message?: unknown;
+  severity?: unknown;
+  state?: unknown;
+}
+
+/** The members used of Prisma's errors. */
+interface PrismaError {
+  code?: unknown;
+  message?: unknown;
+  meta?: { driverAdapterError?: { cause?: AdapterError } };
+}
+
+/** The codes of the system, for errors of which the adapters keep only the kind. */
+const KINDS: Record<string, string> = {
+  DatabaseNotReachable: 'ECONNREFUSED',
+  ConnectionClosed: 'ECONNRESET',
+  SocketTimeout: 'ETIMEDOUT',
+};
+/** The same for Prisma's own codes: no connection in time, the transaction could not begin. */
+const CODES: Record<string, string> = {
+  P1001: 'ECONNREFUSED',
+  P1002: 'ETIMEDOUT',
+  P1008: 'ETIMEDOUT',
+  P1017: 'ECONNRESET',
+  P2024: 'ETIMEDOUT',
+  P2028: 'ETIMEDOUT',
+  P2034: '40001', // a conflict of transactions
+};
+
+/**
+ * The error of the driver below an error of Prisma, with the driver's codes. Prisma's own error
+ * repeats the statement, with the values in it.
+ */
+export function driverErrorOf(error: unknown): unknown {
+  const { code, message, meta } = Object(error) as PrismaError;
+  const adapterError = meta?.driverAdapterError?.cause;
+  if (adapterError) return fromAdapter(adapterError);
+  if (typeof code !== 'string' || !/^P\d{4}$/.test(code)) return error;
+  const lines = String(message).trim().split('\n');
+  return Object.assign(new Error(lines.at(-1)), { code: CODES[code] ?? code });
+}
+
+function fromAdapter(found: AdapterError): Error {
+  const { kind, originalCode, code = originalCode, originalMessage, message, severity, state } = found;
+  const error = new Error(String(originalMessage ?? message ?? kind));
+  if (code === undefined) return Object.assign(error, { code: KINDS[String(kind)] });
+  if (/^\d{4}$/.test(String(code)))
+    return Object.assign(error, { errno: Number(code), sqlState: state ?? 'HY000' });
+  return Object.assign(error, { code, severity: severity ?? 'ERROR' });
+}

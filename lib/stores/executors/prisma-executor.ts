@@ -1,0 +1,179 @@
+import { LockError, LockStoreError } from '../../lock.errors.js';
+import { kindOf } from '../sql/client-kinds.js';
+import type { SqlResult, StatementExecutor, TransactionOptions } from '../sql/sql-executor.js';
+import { driverErrorOf } from './prisma-errors.js';
+
+/** The members used of a PrismaClient, also of one that was extended. */
+export interface PrismaClientLike {
+  $queryRawUnsafe(sql: string, ...values: unknown[]): PromiseLike<unknown>;
+  $executeRawUnsafe(sql: string, ...values: unknown[]): PromiseLike<number>;
+  // oxlint-disable-next-line typescript/no-explicit-any -- each generated client has its own types
+  $transaction(...args: any[]): PromiseLike<any>;
+}
+
+/** The object that `prisma.$transaction(work)` gives to `work`: Prisma.TransactionClient. */
+export type PrismaTransaction<Client> = Client extends {
+  // oxlint-disable-next-line typescript/no-explicit-any -- only the parameter of `work` is of interest
+  $transaction(work: (transaction: infer Transaction) => any, ...rest: any[]): any;
+}
+  ? Transaction
+  : never;
+
+/** The members used that are not public. */
+interface Internals {
+  _engine?: unknown;
+  _activeProvider?: unknown;
+  _engineConfig?: { adapter?: Adapter };
+}
+
+/** The factory of a driver adapter. */
+interface Adapter {
+  adapterName?: unknown;
+  config?: { host?: string; port?: number | string; database?: string; connectionString?: string };
+  options?: { schema?: unknown };
+}
+
+/** What Prisma keeps on the client of a transaction; its stack has those that are open. */
+interface Scope {
+  scopeId: unknown;
+  scopeState: { stack: unknown[] };
+}
+
+const SCOPE: unique symbol = Symbol.for('prisma.client.transaction.scope_context') as never;
+
+/** The types of databases by Prisma's names. */
+const TYPES: Record<string, string> = { postgresql: 'postgres', mysql: 'mysql', sqlite: 'better-sqlite3' };
+
+/** Statements that give rows; Prisma runs all others by another method. */
+const GIVES_ROWS = /^\s*(?:SET STATEMENT [^]*? FOR\s+)?(?:SELECT|WITH|SHOW|PRAGMA)\b|\bRETURNING\b/i;
+const LEVELS = { 'READ COMMITTED': 'ReadCommitted' } as const;
+
+/**
+ * Runs SQL through a PrismaClient with a driver adapter: PostgreSQL by PrismaPg, MariaDB by
+ * PrismaMariaDb, SQLite by PrismaBetterSqlite3.
+ *
+ * Prisma lends no connection, so processes poll for a released key, and leases are renewed one
+ * by one. Where the application made the pool, `fromPg(pool)` has neither limit.
+ *
+ * @throws LockError for anything else than a PrismaClient with a driver adapter
+ * @publicApi
+ */
+export function fromPrisma<Client extends PrismaClientLike>(
+  prisma: Client,
+): StatementExecutor<PrismaTransaction<Client>> {
+  return new PrismaExecutor<PrismaTransaction<Client>>(assertClient(prisma));
+}
+
+class PrismaExecutor<Transaction> implements StatementExecutor<Transaction> {
+  readonly client = 'Prisma';
+  readonly type: string;
+  readonly description: string;
+  readonly schema: string | undefined;
+
+  constructor(private readonly prisma: PrismaClientLike & Internals) {
+    const provider = String(prisma._activeProvider);
+    const { config, options } = prisma._engineConfig?.adapter ?? {};
+    this.type = TYPES[provider] ?? provider;
+    this.description = `${this.type}${addressOf(config)}`;
+    this.schema = typeof options?.schema === 'string' ? options.schema : undefined;
+  }
+
+  async query(sql: string, values: readonly unknown[]): Promise<SqlResult> {
+    return send(this.prisma, sql, values);
+  }
+
+  async transaction<T>(
+    work: (transaction: Transaction) => Promise<T>,
+    { level, timeout }: TransactionOptions,
+  ): Promise<T> {
+    let thrown: { error: unknown } | undefined;
+    try {
+      // Prisma would end the transaction after 5 s, and wait 2 s for a connection.
+      return (await this.prisma.$transaction(
+        (transaction: Transaction) =>
+          work(transaction).catch((error: unknown) => {
+            thrown = { error };
+            throw error;
+          }),
+        { timeout, maxWait: timeout, ...(level && { isolationLevel: LEVELS[level] }) },
+      )) as T;
+    } catch (error) {
+      throw thrown ? thrown.error : driverErrorOf(error);
+    }
+  }
+
+  queryIn(transaction: unknown, doing: string): StatementExecutor['query'] {
+    const scope = scopeOf(transaction);
+    if (!scope)
+      throw new LockError(
+        `Could not ${doing}: it needs the client of an open transaction, as prisma.$transaction() hands it out, but it got ${kindOf(transaction)}. With the store's own, use lock.transaction().`,
+      );
+    if ((transaction as Internals)._engine !== this.prisma._engine)
+      throw new LockError(
+        `Could not ${doing}: the transaction belongs to another PrismaClient than the locks. Give that one to fromPrisma(), or use lock.transaction().`,
+      );
+    if (!isOpen(scope))
+      throw new LockError(
+        `Could not ${doing}: the transaction has ended. Await the guard within prisma.$transaction().`,
+      );
+    return async (sql, values) => send(transaction as PrismaClientLike, sql, values);
+  }
+
+  watchTransaction(transaction: unknown): () => boolean {
+    const scope = scopeOf(transaction);
+    return () => scope !== undefined && isOpen(scope);
+  }
+
+  async close(): Promise<void> {}
+}
+
+async function send(prisma: PrismaClientLike, sql: string, values: readonly unknown[]): Promise<SqlResult> {
+  try {
+    if (!GIVES_ROWS.test(sql)) return { rows: [], affected: await prisma.$executeRawUnsafe(sql, ...values) };
+    const rows = (await prisma.$queryRawUnsafe(sql, ...values)) as SqlResult['rows'];
+    return { rows, affected: rows.length };
+  } catch (error) {
+    throw driverErrorOf(error);
+  }
+}
+
+function scopeOf(transaction: unknown): Scope | undefined {
+  return (Object(transaction) as { [SCOPE]?: Scope })[SCOPE];
+}
+
+function isOpen({ scopeId, scopeState }: Scope): boolean {
+  return scopeState.stack.includes(scopeId);
+}
+
+function assertClient<Client extends PrismaClientLike>(prisma: Client): Client & Internals {
+  const { $transaction, $queryRawUnsafe } = Object(prisma) as Partial<PrismaClientLike>;
+  if (typeof $transaction !== 'function' || typeof $queryRawUnsafe !== 'function' || scopeOf(prisma))
+    throw new LockError(
+      `fromPrisma() needs a PrismaClient, but it got ${scopeOf(prisma) ? 'a transaction of Prisma' : kindOf(prisma)}. Pass the client that the application shares, such as its PrismaService.`,
+    );
+  const client: Client & Internals = prisma;
+  if (!client._engineConfig?.adapter)
+    throw new LockError(
+      'fromPrisma() needs a PrismaClient with a driver adapter, such as new PrismaClient({ adapter: new PrismaPg({ connectionString }) }): through Prisma Accelerate, or an engine of its own, a statement cannot prove that it runs outside of a transaction. Pass one, or give the locks a client of their own: fromPg(pool).',
+    );
+  if (!(String(client._activeProvider) in TYPES))
+    throw new LockStoreError(
+      `fromPrisma() cannot keep locks in a database of Prisma's provider ${String(client._activeProvider)}. Supported are postgresql, mysql (with MariaDB) and sqlite.`,
+    );
+  return client;
+}
+
+/** Host, port and name of the database, of a configuration that may hold a password. */
+function addressOf(config: Adapter['config']): string {
+  const { connectionString } = config ?? {};
+  if (connectionString && URL.canParse(connectionString)) {
+    const { hostname, port, pathname } = new URL(connectionString);
+    return addressText(hostname, port, pathname.includes('@') ? undefined : pathname.slice(1));
+  }
+  return addressText(config?.host, config?.port, config?.database);
+}
+
+function addressText(host = '', port: number | string = '', database = ''): string {
+  if (!host) return ' through Prisma';
+  return ` at ${host}${port && `:${port}`}${database && `, database ${database}`}`;
+}

@@ -1,0 +1,48 @@
+import { afterAll, beforeAll, describe, it } from '@jest/globals';
+import { fromPrisma, SqlLockStore } from '../../../lib/stores/sql/index.js';
+import { lockStoreConformance, type ConformanceCase } from '../../../lib/testing/index.js';
+import type { Target } from '../../servers/targets.js';
+import { SideBySide } from '../side-by-side.js';
+import { targetsAmong } from '../typeorm/fixture.js';
+import { connect, prismaClientOf } from './prisma.js';
+
+const opened: Target[] = [];
+const applications = new Map<string, { prisma: any; end: () => Promise<void> }>();
+const targets = targetsAmong('postgres');
+
+beforeAll(async () => {
+  for (const { name, open } of targets) {
+    const target = await open();
+    opened.push(target);
+    const { adapter, end } = connect(target, 10);
+    const PrismaClient = await prismaClientOf(target);
+    applications.set(name, { prisma: new PrismaClient({ adapter }), end });
+  }
+});
+afterAll(async () => {
+  for (const { prisma, end } of applications.values()) {
+    await prisma.$disconnect();
+    await end();
+  }
+  for (const target of opened) await target.dispose();
+});
+
+const stores = new Map<string, ConformanceCase[]>();
+function conform(name: string, options: { weak?: boolean; asyncRelease?: boolean } = {}): void {
+  const [option] = Object.entries(options).map(([key, value]) => ` with ${key}: ${value}`);
+  const createStore = () => new SqlLockStore(fromPrisma(applications.get(name)!.prisma), options);
+  stores.set(
+    `SqlLockStore over Prisma on ${name}${option ?? ''}`,
+    lockStoreConformance(createStore, { rounds: 5 }),
+  );
+}
+for (const { name } of targets) {
+  conform(name);
+  if (name === 'postgres') conform(name, { asyncRelease: true });
+}
+
+const sideBySide = new SideBySide(stores);
+for (const [store, cases] of stores)
+  describe(store, () => {
+    for (const { name } of cases) it(name, () => sideBySide.keeps(store, name));
+  });

@@ -1,0 +1,76 @@
+import { PrismaBetterSqlite3 } from '@prisma/adapter-better-sqlite3';
+import { PrismaMariaDb } from '@prisma/adapter-mariadb';
+import { PrismaPg } from '@prisma/adapter-pg';
+import { Pool } from 'pg';
+import { fromPrisma } from '../../../lib/stores/sql/index.js';
+import type { SqlStore, Target } from '../../servers/targets.js';
+import type { ClientKind, TestClient } from './client-kind.js';
+import { generatedClient, type PrismaProvider } from './prisma-client.js';
+
+const PROVIDERS: Partial<Record<SqlStore, PrismaProvider>> = {
+  postgres: 'postgresql',
+  mariadb: 'mysql',
+  sqlite: 'sqlite',
+};
+
+/** Prisma over a pool of pg that the application misuses. */
+export const prisma: ClientKind = {
+  name: 'Prisma',
+  stores: ['postgres'],
+
+  async open(target, poolSize = 6): Promise<TestClient> {
+    const { adapter, leaveDirty, end } = connect(target, poolSize);
+    const PrismaClient = await prismaClientOf(target);
+    const client = new PrismaClient({ adapter });
+    const extended = client.$extends({});
+    return {
+      executor: () => fromPrisma(client),
+      query: (sql, transaction) =>
+        /^\s*SELECT/i.test(sql)
+          ? (transaction ?? client).$queryRawUnsafe(sql)
+          : (transaction ?? client).$executeRawUnsafe(sql),
+      transaction: (work) => client.$transaction(work, { timeout: 60_000, maxWait: 60_000 }),
+      nested: (transaction, work) => transaction.$transaction(work),
+      leaveDirty,
+      notTransactions: { 'the client': client, 'an extended client': extended },
+      close: async () => {
+        await client.$disconnect();
+        await end();
+      },
+    };
+  },
+};
+
+/** The class that an application on this database imports. */
+export async function prismaClientOf({ name }: { name: SqlStore }): Promise<any> {
+  const { PrismaClient } = await import(await generatedClient(PROVIDERS[name] ?? 'postgresql'));
+  return PrismaClient;
+}
+
+/** The driver adapter of an application, with a pool of its own where the adapter takes one. */
+export function connect(
+  { name, options }: Target,
+  poolSize: number,
+): { adapter: unknown; leaveDirty?: () => Promise<void>; end: () => Promise<void> } {
+  const { host, port, username: user, password, database } = options as any;
+  if (name === 'sqlite')
+    return { adapter: new PrismaBetterSqlite3({ url: `file:${database}` }), end: async () => undefined };
+  const server = { host, port, user, password, database };
+  if (name === 'mariadb')
+    return {
+      adapter: new PrismaMariaDb({ ...server, connectionLimit: poolSize }),
+      end: async () => undefined,
+    };
+  const pool = new Pool({ ...server, max: poolSize });
+  pool.on('error', () => undefined); // the database is dropped before the pool is closed
+  return { adapter: new PrismaPg(pool), leaveDirty: () => leaveOpen(pool, 2), end: () => pool.end() };
+}
+
+/** Gives connections back without the COMMIT. */
+export async function leaveOpen(pool: Pool, count: number, sql = ['BEGIN']): Promise<void> {
+  const clients = await Promise.all(Array.from({ length: count }, () => pool.connect()));
+  for (const client of clients) {
+    for (const statement of sql) await client.query(statement).catch(() => undefined);
+    client.release();
+  }
+}
