@@ -1,4 +1,5 @@
 import { LockError, LockStoreError } from '../../lock.errors.js';
+import { kindOf } from '../sql/client-kinds.js';
 import type { BorrowedConnection, DriverExecutor, SqliteFile } from '../sql/sql-executor.js';
 import type { Sqlite } from '../sql/sqlite/sqlite-connection.js';
 import { describeServer, type ServerAddress } from './server-description.js';
@@ -13,6 +14,7 @@ const POOL_SIZE = 10;
  * @publicApi
  */
 export interface TypeOrmDataSource<Manager = unknown> {
+  readonly isInitialized: boolean;
   readonly options: { readonly type: string };
   readonly driver: unknown;
   readonly manager: Manager;
@@ -77,22 +79,48 @@ interface Members {
 }
 
 /**
- * Runs SQL through a TypeORM DataSource, on the connections of its driver: TypeORM's own
- * `query` costs half as much again.
+ * Runs SQL through a TypeORM DataSource: its pool of pg or mysql2, or its SQLite file.
+ * `lock.transaction()` hands out an EntityManager, and `lock.guard()` takes it. The DataSource
+ * stays the application's: the store does not close it.
  *
- * @param close closes the DataSource, if it was opened for the store
+ * @param dataSource initialized before the lock store is used
+ * @throws LockError for anything else than a DataSource
+ * @publicApi
  */
 export function fromTypeOrm<Manager>(
   dataSource: TypeOrmDataSource<Manager>,
-  close: () => Promise<void> = async () => undefined,
 ): DriverExecutor<unknown, Manager> {
-  return new TypeOrmExecutor(dataSource, close);
+  assertDataSource(dataSource, 'fromTypeOrm()');
+  return new TypeOrmExecutor(dataSource);
 }
 
-class TypeOrmExecutor<Manager> implements DriverExecutor<unknown, Manager> {
+/**
+ * @param user for messages: what needs the DataSource
+ * @param otherwise what to use in place of it
+ */
+export function assertDataSource(dataSource: unknown, user: string, otherwise = ''): void {
+  const { createQueryRunner } = Object(dataSource) as Partial<TypeOrmDataSource>;
+  if (typeof createQueryRunner === 'function') return;
+  throw new LockError(
+    `${user} needs a DataSource of TypeORM, but it got ${kindOf(dataSource)}.${otherwise && ` ${otherwise}`}`,
+  );
+}
+
+/** @throws LockStoreError before `initialize()`, and after `destroy()` */
+export function assertInitialized({ isInitialized, options }: TypeOrmDataSource): void {
+  if (isInitialized) return;
+  throw new LockStoreError(
+    `The ${options.type} DataSource is not initialized, or was destroyed. Call its initialize() before the lock store is used.`,
+    { transient: true },
+  );
+}
+
+/** On the connections of the driver, since TypeORM's own `query` costs half as much again. */
+export class TypeOrmExecutor<Manager> implements DriverExecutor<unknown, Manager> {
+  /** @param close closes the DataSource, if it was opened for the store */
   constructor(
     private readonly dataSource: TypeOrmDataSource<Manager>,
-    readonly close: () => Promise<void>,
+    readonly close: () => Promise<void> = async () => undefined,
   ) {}
 
   readonly client = 'TypeORM';
@@ -117,11 +145,13 @@ class TypeOrmExecutor<Manager> implements DriverExecutor<unknown, Manager> {
   }
 
   get sqlite(): SqliteFile | undefined {
+    if (this.type !== 'better-sqlite3') return undefined;
     const { databaseConnection: shared } = this.driver;
-    return shared && { file: this.options.database, inTransaction: shared.inTransaction === true };
+    return { file: this.options.database, inTransaction: shared?.inTransaction === true };
   }
 
   async borrow(): Promise<BorrowedConnection<unknown, Manager>> {
+    assertInitialized(this.dataSource);
     const runner = this.dataSource.createQueryRunner('master');
     const connection = await runner.connect();
     return {
@@ -144,6 +174,7 @@ class TypeOrmExecutor<Manager> implements DriverExecutor<unknown, Manager> {
   }
 
   async createConnection(settings: object): Promise<unknown> {
+    assertInitialized(this.dataSource);
     const { master, mysql, sqlite } = this.driver;
     if (sqlite) return this.createSqliteConnection(sqlite, settings);
     if (mysql) {
@@ -154,10 +185,7 @@ class TypeOrmExecutor<Manager> implements DriverExecutor<unknown, Manager> {
         ) ?? {};
       return mysql.createConnection({ ...own, ...settings });
     }
-    if (!master)
-      throw new LockStoreError('The DataSource was closed. Initialize it again, or close the application.', {
-        transient: true,
-      });
+    if (!master) throw new LockStoreError(`TypeORM has no driver of ${this.type} that locks could use.`);
     const { options, Client } = master;
     return new Client({ ...options, password: options.password, ...settings }); // the password is not enumerable
   }
@@ -170,7 +198,7 @@ class TypeOrmExecutor<Manager> implements DriverExecutor<unknown, Manager> {
       );
     if ((dataSource ?? connection) !== this.dataSource)
       throw new LockError(
-        `Could not ${doing}: the EntityManager belongs to another DataSource than the locks. Let typeOrmStore() use that one, by its name in the option dataSource and without connection, or use lock.transaction().`,
+        `Could not ${doing}: the EntityManager belongs to another DataSource than the locks. Give that one to fromTypeOrm(), or to typeOrmStore() by its name in the option dataSource; or use lock.transaction().`,
       );
     if (queryRunner.isReleased)
       throw new LockStoreError(`Could not ${doing}: the connection of the transaction has ended.`, {

@@ -1,7 +1,8 @@
 /** The members by which the objects of clients are recognized, without importing a client. */
 const KINDS: readonly [kind: string, is: (value: Members) => boolean][] = [
-  ['an EntityManager of TypeORM', (v) => has(v, 'createQueryBuilder') && 'queryRunner' in v],
+  ['a QueryRunner of TypeORM', (v) => has(v, 'startTransaction') && 'isTransactionActive' in v],
   ['a DataSource of TypeORM', (v) => has(v, 'createQueryRunner')],
+  ['an EntityManager of TypeORM', (v) => has(v, 'createQueryBuilder', 'getRepository')],
   ['a transaction of Knex', (v) => v.isTransaction === true],
   ['a Knex instance', (v) => has(v, 'raw', 'migrate', 'transaction')],
   ['a transaction of Drizzle', (v) => isObject(v.session) && has(v, 'select', 'rollback')],

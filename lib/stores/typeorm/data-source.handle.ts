@@ -2,7 +2,12 @@ import type { ModuleRef } from '@nestjs/core';
 import type { DataSource, DataSourceOptions, EntityManager } from 'typeorm';
 import { LockError, LockStoreError } from '../../lock.errors.js';
 import { safeError } from '../../safe-error.js';
-import { describeDataSource, fromTypeOrm } from '../executors/typeorm-executor.js';
+import {
+  assertDataSource,
+  assertInitialized,
+  describeDataSource,
+  TypeOrmExecutor,
+} from '../executors/typeorm-executor.js';
 import { loadPackage } from '../shared/opening.js';
 import { inTime, NoAnswerError, OPERATION_LIMIT } from '../shared/operation-limit.js';
 import type { OpenExecutor } from '../sql/sql-executor.js';
@@ -81,19 +86,20 @@ export function openerOf(
   dataSource: DataSource | DataSourceHandle,
   { store, maker }: { store: string; maker: string },
 ): OpenExecutor<EntityManager> {
-  if (!('open' in Object(dataSource)) && !('createQueryRunner' in Object(dataSource)))
-    throw new LockError(
-      `${store} needs a TypeORM DataSource, but it got ${dataSource ? 'something else' : String(dataSource)}. For connection options, use ${maker}({ connection }).`,
-    );
-  const handle =
-    'open' in dataSource ? dataSource : { open: async () => dataSource, close: async () => undefined };
+  const isHandle = 'open' in Object(dataSource);
+  if (!isHandle) assertDataSource(dataSource, store, `For connection options, use ${maker}({ connection }).`);
+  const handle = isHandle
+    ? (dataSource as DataSourceHandle)
+    : { open: async () => dataSource as DataSource, close: async () => undefined };
   return async () => {
     const opened = await handle.open();
-    if (opened.isInitialized) return fromTypeOrm(opened, () => handle.close(opened));
-    await handle.close(opened);
-    throw new LockStoreError(
-      `The ${opened.options.type} DataSource is not initialized. Initialize it before the lock store is used.`,
-    );
+    try {
+      assertInitialized(opened);
+    } catch (error) {
+      await handle.close(opened);
+      throw error;
+    }
+    return new TypeOrmExecutor(opened, () => handle.close(opened));
   };
 }
 

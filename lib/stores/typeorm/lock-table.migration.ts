@@ -1,5 +1,5 @@
 import type { DataSource, MigrationInterface, QueryRunner } from 'typeorm';
-import { fromTypeOrm } from '../executors/typeorm-executor.js';
+import { TypeOrmExecutor } from '../executors/typeorm-executor.js';
 import { createTable, tableName, type LockTable, type LockTableDatabase } from '../sql/lock-table.ddl.js';
 import { resolveTable } from '../sql/lock-table.schema.js';
 import { readTable, TABLE_OPTIONS, type LockTableOptions } from '../sql/sql-store.options.js';
@@ -45,7 +45,7 @@ export function lockTableMigration(options: LockTableOptions = {}): new () => Mi
  * migration is set to.
  */
 async function resolved(queryRunner: QueryRunner, table: LockTable): Promise<LockTable> {
-  return resolveTable(fromTypeOrm(dataSourceOf(queryRunner)), table, (sql) => queryRunner.query(sql));
+  return resolveTable(new TypeOrmExecutor(dataSourceOf(queryRunner)), table, (sql) => queryRunner.query(sql));
 }
 
 function databaseOf(queryRunner: QueryRunner): LockTableDatabase {

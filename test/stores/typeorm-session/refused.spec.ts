@@ -103,7 +103,7 @@ describe('options of session locks', () => {
 
   it('B8 a store needs a DataSource', () => {
     for (const nothing of [undefined, null, 'postgres', { type: 'postgres' }])
-      expect(() => new TypeOrmSessionLockStore(nothing as never)).toThrow(/needs a TypeORM DataSource/);
+      expect(() => new TypeOrmSessionLockStore(nothing as never)).toThrow(/needs a DataSource of TypeORM/);
   });
 
   it('terms that only leases have are refused by the store itself', async () => {

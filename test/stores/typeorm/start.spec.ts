@@ -185,7 +185,7 @@ describe('typeOrmStore', () => {
   });
 
   it.each([undefined, null, { type: 'postgres' }, 'app'])('refuses %p as a DataSource', (dataSource) => {
-    expect(() => new TypeOrmLockStore(dataSource as never)).toThrow(/needs a TypeORM DataSource/);
+    expect(() => new TypeOrmLockStore(dataSource as never)).toThrow(/needs a DataSource of TypeORM/);
   });
 
   it('B10 shows no part of a password that ended up in the path of a URL', () => {
