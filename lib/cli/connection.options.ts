@@ -1,12 +1,13 @@
 import { INTERNALS } from '../lock-internals.js';
 import { Logger } from '@nestjs/common';
 import { Option, type Command } from 'commander';
-import type { LockStoreDefinition } from '../interfaces/lock-store.interface.js';
+import type { LockStore } from '../interfaces/lock-store.interface.js';
 import { LockError } from '../lock.errors.js';
 import { LockService } from '../lock.service.js';
 import { mongoStore } from '../stores/mongodb/mongo-store.js';
-import { typeOrmStore } from '../stores/typeorm/typeorm-store.js';
+import { SqlLockStore } from '../stores/sql/sql-lock.store.js';
 import { warn } from './output.js';
+import { OwnClient } from './own-client.js';
 import { assertFileExists, parseStoreUrl, type StoreAddress } from './store-url.js';
 
 /** The options that every command has. */
@@ -48,20 +49,20 @@ export async function withLocks<T>(
   // The log lines are for applications. Here each command reports by itself, and standard
   // output is for its result.
   Logger.overrideLogger(false);
-  const store = storeOf(options);
+  const { store, close } = storeOf(options);
   const { prefix } = options;
   const locks = new LockService({
     options: prefix === undefined ? {} : { prefix },
     // Without prepare(), the first operation opens the store: the check of rights at start
     // would refuse a user who may only read.
-    openStore: async () => Object.assign(await store.useFactory(), { prepare: undefined }),
+    openStore: async () => Object.assign(await store(), { prepare: undefined }),
   });
   try {
     return await work(locks);
   } finally {
-    await locks[INTERNALS].close().catch((error: Error) =>
-      warn(`The connection could not be closed: ${error.message}`),
-    );
+    await locks[INTERNALS].close()
+      .then(close)
+      .catch((error: Error) => warn(`The connection could not be closed: ${error.message}`));
   }
 }
 
@@ -80,29 +81,24 @@ export function addressOf({ url, table, schema, collection, database }: Connecti
   return address;
 }
 
-function storeOf(options: ConnectionOptions): LockStoreDefinition {
+/** How the store of the URL is made, and what is closed after it. */
+interface StoreChoice {
+  store: () => LockStore | Promise<LockStore>;
+  close?: () => Promise<void>;
+}
+
+function storeOf(options: ConnectionOptions): StoreChoice {
   const { table, schema, collection, database, weak } = options;
   const address = addressOf(options);
-  const tableOptions = { table, schema, weak, autoCreate: false };
-  switch (address.kind) {
-    case 'mongodb':
-      return mongoStore({ url: address.url, databaseName: database, collectionName: collection, weak });
-    case 'sqlite':
-      assertFileExists(address.file);
-      return typeOrmStore({
-        connection: { type: 'better-sqlite3', database: address.file, fileMustExist: true },
-        ...tableOptions,
-      });
-    default:
-      return typeOrmStore({
-        connection:
-          address.type === 'postgres'
-            ? { type: 'postgres', url: address.url, poolSize: 2, applicationName: 'nestjs-locked' }
-            : // With `uri` the driver also reads the options after the question mark, such as ssl.
-              { type: address.type, url: address.url, poolSize: 2, extra: { uri: address.url } },
-        ...tableOptions,
-      });
+  if (address.kind === 'mongodb') {
+    const place = { url: address.url, databaseName: database, collectionName: collection };
+    const definition = mongoStore({ ...place, weak });
+    return { store: () => definition.useFactory() };
   }
+  if (address.kind === 'sqlite') assertFileExists(address.file);
+  const client = new OwnClient(address);
+  const store = new SqlLockStore(() => client.open(), { table, schema, weak, autoCreate: false });
+  return { store: () => store, close: () => client.close() };
 }
 
 function refuse(hint: string, options: Record<string, string | undefined>): void {

@@ -1,7 +1,5 @@
-import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { afterEach, describe, expect, it } from '@jest/globals';
+import { readFileSync } from 'node:fs';
 import { CliProcesses } from './cli-process.js';
 
 const processes = new CliProcesses();
@@ -115,43 +113,5 @@ describe('nestjs-locked, asked about itself', () => {
     const { stdout } = await processes.run(['hold', '--help']);
     expect(stdout).toContain('hold [options] <key> -- <command> [argument...]');
     expect(stdout).toContain('LOCKS_URL');
-  });
-});
-
-describe('nestjs-locked without the packages of a database', () => {
-  // The package as it is installed, beside all others but these.
-  const missing = ['typeorm', 'pg', 'mongodb', 'nestjs-locked'];
-  let folder: string;
-
-  beforeAll(() => {
-    folder = mkdtempSync(join(tmpdir(), 'nestjs-locked-cli-'));
-    const ours = join(folder, 'node_modules/nestjs-locked');
-    mkdirSync(ours, { recursive: true });
-    for (const name of ['dist', 'package.json']) symlinkSync(resolve(name), join(ours, name));
-    for (const name of readdirSync('node_modules'))
-      if (!missing.includes(name) && !name.startsWith('.'))
-        symlinkSync(resolve('node_modules', name), join(folder, 'node_modules', name));
-  });
-  afterAll(() => rmSync(folder, { recursive: true }));
-
-  const run = (url: string) => {
-    const main = join(folder, 'node_modules/nestjs-locked/dist/esm/cli/main.js');
-    const preserve = ['--preserve-symlinks', '--preserve-symlinks-main'];
-    // TypeORM also looks where the process was started.
-    return processes.execute(process.execPath, [...preserve, main, 'list', '--url', url], {}, folder).ended;
-  };
-
-  it.each([
-    ['postgres://h/d', /needs the package typeorm.*npm install typeorm/],
-    ['mongodb://h/d', /needs the package mongodb.*npm install mongodb/],
-  ])('B79, B9 %s names what to install', async (url, message) => {
-    const { code, stderr } = await run(url);
-    expect({ code, stderr }).toEqual({ code: 64, stderr: expect.stringMatching(message) });
-  });
-
-  it('B79, B9 a driver too', async () => {
-    symlinkSync(resolve('node_modules/typeorm'), join(folder, 'node_modules/typeorm'));
-    const { code, stderr } = await run('postgres://h/d');
-    expect({ code, stderr }).toEqual({ code: 69, stderr: expect.stringMatching(/npm install pg/) });
   });
 });

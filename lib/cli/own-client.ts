@@ -1,0 +1,74 @@
+import { fromBetterSqlite3 } from '../stores/executors/better-sqlite3-executor.js';
+import { fromMysql2 } from '../stores/executors/mysql2-executor.js';
+import { fromPg } from '../stores/executors/pg-executor.js';
+import { loadPackage } from '../stores/shared/opening.js';
+import { inTime, NoAnswerError } from '../stores/shared/operation-limit.js';
+import type { SqlExecutor } from '../stores/sql/sql-executor.js';
+import { storeFailure } from '../stores/sql/store-failure.js';
+import type { StoreAddress } from './store-url.js';
+
+/** The place of a lock table. */
+export type SqlAddress = Exclude<StoreAddress, { kind: 'mongodb' }>;
+
+/** One for the statements, and one for a waiter that PostgreSQL notifies. */
+const POOL_SIZE = 2;
+
+/** The database of a URL, through its driver alone, which the user has to have installed. */
+export class OwnClient {
+  private opened: { executor: SqlExecutor; end: () => Promise<unknown> } | undefined;
+
+  constructor(private readonly address: SqlAddress) {}
+
+  /**
+   * Makes the client when a store is opened, and the same one when it is opened again.
+   *
+   * @throws LockError that names the package to install
+   * @throws LockStoreError if the driver cannot read the URL, or not open the file
+   */
+  async open(): Promise<SqlExecutor> {
+    this.opened ??= await connect(this.address);
+    return this.opened.executor;
+  }
+
+  /** Ends the connections. It does not wait for a server that no longer answers. */
+  async close(): Promise<void> {
+    try {
+      await inTime(Promise.resolve(this.opened?.end()));
+    } catch (error) {
+      if (!(error instanceof NoAnswerError)) throw error;
+    }
+  }
+}
+
+async function connect(address: SqlAddress): Promise<{ executor: SqlExecutor; end: () => Promise<unknown> }> {
+  if (address.kind === 'sqlite') {
+    const { default: Sqlite } = await load('better-sqlite3', () => import('better-sqlite3'));
+    // The executor opens the file once more, and would create it.
+    const database = made(address, () => new Sqlite(address.file, { fileMustExist: true }));
+    return { executor: fromBetterSqlite3(database), end: async () => database.close() };
+  }
+  if (address.type === 'postgres') {
+    const { default: pg } = await load('pg', () => import('pg'));
+    const settings = { connectionString: address.url, max: POOL_SIZE, application_name: 'nestjs-locked' };
+    const pool = made(address, () => new pg.Pool(settings));
+    return { executor: fromPg(pool), end: () => pool.end() };
+  }
+  const { default: mysql } = await load('mysql2', () => import('mysql2'));
+  // With `uri` the driver also reads the options after the question mark, such as ssl.
+  const pool = made(address, () => mysql.createPool({ uri: address.url, connectionLimit: POOL_SIZE }));
+  return { executor: fromMysql2(pool), end: () => pool.promise().end() };
+}
+
+function load<Module>(name: string, importing: () => Promise<Module>): Promise<Module> {
+  return loadPackage('For this URL, nestjs-locked', name, name, importing);
+}
+
+/** The driver may repeat the URL in its error, with the password in it. */
+function made<Client>(address: SqlAddress, make: () => Client): Client {
+  try {
+    return make();
+  } catch (error) {
+    const target = address.kind === 'sqlite' ? `the file ${address.file}` : `the ${address.type} database`;
+    throw storeFailure(error, 'open the lock store', target);
+  }
+}
