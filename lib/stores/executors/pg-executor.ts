@@ -198,13 +198,16 @@ class PgExecutor implements DriverExecutor<PgClient, PoolClient> {
   }
 }
 
-/** PostgreSQL answers the COMMIT of a failed transaction by a rollback, and no error. */
 async function commit(client: PoolClient): Promise<void> {
   const { command } = await client.query('COMMIT');
-  if (command === 'ROLLBACK')
-    throw new LockError(
-      'The transaction was rolled back: a statement in it had failed, and the error was caught. Let the work of lock.transaction() reject with it, or use SAVEPOINT.',
-    );
+  if (command === 'ROLLBACK') throw rolledBack();
+}
+
+/** PostgreSQL answers the COMMIT of a failed transaction by a rollback, and no error. */
+export function rolledBack(): LockError {
+  return new LockError(
+    'The transaction was rolled back: a statement in it had failed, and the error was caught. Let the work of lock.transaction() reject with it, or use SAVEPOINT.',
+  );
 }
 
 function refuseRelease(): never {

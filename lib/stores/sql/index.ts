@@ -1,4 +1,10 @@
 export { fromBetterSqlite3, type BetterSqlite3Database } from '../executors/better-sqlite3-executor.js';
+export {
+  fromDrizzle,
+  type DrizzleDatabase,
+  type DrizzleTransactionOf,
+} from '../executors/drizzle-executor.js';
+export { fromKnex, type KnexInstance, type KnexTransactionOf } from '../executors/knex-executor.js';
 export { fromMysql2, type Mysql2Pool, type Mysql2PromisePool } from '../executors/mysql2-executor.js';
 export { fromPg, type PgClientOf, type PgPool } from '../executors/pg-executor.js';
 export {

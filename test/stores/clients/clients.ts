@@ -1,4 +1,6 @@
 import type { ClientKind } from './client-kind.js';
+import { drizzle } from './drizzle.js';
+import { knex } from './knex.js';
 import { prisma } from './prisma.js';
 import { typeorm } from './typeorm.js';
 
@@ -6,4 +8,4 @@ import { typeorm } from './typeorm.js';
  * Every client that has an executor. Each one runs the conformance suite of executors and the
  * spec of transactions around locks, on each of its databases.
  */
-export const clients: readonly ClientKind[] = [typeorm, prisma];
+export const clients: readonly ClientKind[] = [typeorm, drizzle, knex, prisma];

@@ -1,5 +1,6 @@
 import { LockStoreError } from '../../../lock.errors.js';
 import { safeError } from '../../../safe-error.js';
+import { inTime, NoAnswerError } from '../../shared/operation-limit.js';
 import type { SqlTransactions, Run } from '../lock-statements.js';
 import { withTransaction, type BorrowedForTransaction } from '../pooled-connections.js';
 import type { DriverExecutor } from '../sql-executor.js';
@@ -37,15 +38,12 @@ export class SqliteTransactions implements SqlTransactions {
   }
 
   async run<T>(work: (transaction: unknown) => Promise<T>): Promise<T> {
-    const borrowed = await this.begin();
+    const borrowed = await this.borrow();
     try {
-      const value = await work(borrowed.own.transaction);
-      await borrowed.own.commit();
-      if (borrowed.connection.inTransaction) throw entangled('committed');
-      return value;
-    } catch (error) {
-      await rollBack(borrowed).catch(() => undefined); // its caller has the error that counts
-      throw error;
+      await this.begin(borrowed);
+      return await commitAfter(borrowed, work);
+    } finally {
+      await borrowed.release();
     }
   }
 
@@ -53,8 +51,16 @@ export class SqliteTransactions implements SqlTransactions {
     return onConnection(await this.executor.connectionOf(transaction, doing), work);
   }
 
-  private async begin(): Promise<BorrowedForTransaction<Sqlite>> {
-    const borrowed = withTransaction(await this.executor.borrow());
+  /** Waits while the application uses the connection, where its client has a pool of one. */
+  private async borrow(): Promise<BorrowedForTransaction<Sqlite>> {
+    try {
+      return withTransaction(await inTime(this.executor.borrow(), PATIENCE, (late) => late.release()));
+    } catch (error) {
+      throw error instanceof NoAnswerError ? entangled('begun') : error;
+    }
+  }
+
+  private async begin(borrowed: BorrowedForTransaction<Sqlite>): Promise<void> {
     const isOpen = this.executor.watchTransaction(borrowed.own.transaction);
     const takeTurns = () => {
       if (isOpen() || borrowed.connection.inTransaction) throw entangled('begun');
@@ -74,7 +80,21 @@ export class SqliteTransactions implements SqlTransactions {
       if (!isContention(error)) throw error;
       throw outwritten(error);
     }
-    return borrowed;
+  }
+}
+
+async function commitAfter<T>(
+  borrowed: BorrowedForTransaction<Sqlite>,
+  work: (transaction: unknown) => Promise<T>,
+): Promise<T> {
+  try {
+    const value = await work(borrowed.own.transaction);
+    await borrowed.own.commit();
+    if (borrowed.connection.inTransaction) throw entangled('committed');
+    return value;
+  } catch (error) {
+    await rollBack(borrowed).catch(() => undefined); // its caller has the error that counts
+    throw error;
   }
 }
 

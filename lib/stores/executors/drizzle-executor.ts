@@ -1,0 +1,232 @@
+import { LockError } from '../../lock.errors.js';
+import { kindOf } from '../sql/client-kinds.js';
+import type {
+  BorrowedConnection,
+  BorrowedTransaction,
+  DriverExecutor,
+  SqliteFile,
+} from '../sql/sql-executor.js';
+import { fromBetterSqlite3 } from './better-sqlite3-executor.js';
+import { fromMysql2 } from './mysql2-executor.js';
+import { fromPg } from './pg-executor.js';
+
+/** The members used of a Drizzle database. @publicApi */
+export interface DrizzleDatabase {
+  transaction(work: never, config?: never): unknown;
+}
+
+/**
+ * The transaction object of a Drizzle database, as `db.transaction()` hands it out; `never`
+ * where transactions are synchronous, as on better-sqlite3.
+ *
+ * @publicApi
+ */
+export type DrizzleTransactionOf<Database> = Database extends {
+  transaction(work: (transaction: infer Transaction, ...rest: never[]) => infer Result): unknown;
+}
+  ? unknown extends Result
+    ? never
+    : Transaction
+  : never;
+
+/** Drizzle's session: a database has one on the driver's pool, a transaction on its client. */
+interface Session {
+  client: unknown;
+  transaction(work: (transaction: Transaction) => Promise<unknown>): Promise<unknown>;
+}
+
+/** What is used of a transaction of Drizzle; nested ones share their session. */
+interface Transaction {
+  readonly session: Session;
+  rollback(): never;
+}
+
+/** The name under which Drizzle knows its own classes, in each copy of the package. */
+const ENTITY_KIND = Symbol.for('drizzle:entityKind');
+
+/** The executor of each driver, by the class of Drizzle's session. */
+const DRIVERS = new Map<unknown, { fits: RegExp; needs: string; from: (client: never) => DriverExecutor }>([
+  ['NodePgSession', { fits: /^a pool of pg$/, needs: 'a pool of pg', from: fromPg }],
+  ['MySql2Session', { fits: /^a pool of mysql2$/, needs: 'a pool of mysql2', from: fromMysql2 }],
+  [
+    'BetterSQLiteSession',
+    {
+      fits: /^a database of better-sqlite3$/,
+      needs: 'a database of better-sqlite3',
+      from: fromBetterSqlite3,
+    },
+  ],
+]);
+
+/**
+ * Runs SQL through a Drizzle database on node-postgres, mysql2 or better-sqlite3, on the
+ * connections of its driver. `lock.transaction()` hands out a transaction of Drizzle, and
+ * `lock.guard()` takes it, also inside of another transaction; neither exists on
+ * better-sqlite3, where transactions are synchronous. The pool stays the application's: the
+ * store does not close it.
+ *
+ * @throws LockError for anything else than a Drizzle database, for one on another driver, and
+ * for one on a single connection
+ * @publicApi
+ */
+export function fromDrizzle<Database extends DrizzleDatabase>(
+  db: Database,
+): DriverExecutor<unknown, DrizzleTransactionOf<Database>> {
+  const { session } = Object(db) as { session?: Session };
+  const driver = kindOfSession(session);
+  if (!session || driver === undefined || isTransaction(db))
+    throw new LockError(
+      `fromDrizzle() needs a Drizzle database, but it got ${kindOf(db)}. Pass what drizzle(pool) of drizzle-orm/node-postgres, /mysql2 or /better-sqlite3 gives.`,
+    );
+  const supported = DRIVERS.get(driver);
+  if (!supported)
+    throw new LockError(
+      `fromDrizzle() supports Drizzle on node-postgres, mysql2 and better-sqlite3, but this database is on another driver (${driver}). For the locks, open a pool of pg, mysql2 or better-sqlite3 to the same database, and pass it to fromPg(), fromMysql2() or fromBetterSqlite3().`,
+    );
+  const kind = kindOf(session.client);
+  if (!supported.fits.test(kind))
+    throw new LockError(
+      `fromDrizzle() needs a Drizzle database on ${supported.needs}, but this one is on ${kind}. On a single connection, the locks would join the transactions of the application, and be undone by their rollback. Pass a pool to drizzle().`,
+    );
+  return new DrizzleExecutor(
+    session,
+    supported.from(session.client as never),
+  ) as DriverExecutor as DriverExecutor<unknown, DrizzleTransactionOf<Database>>;
+}
+
+class DrizzleExecutor implements DriverExecutor<unknown, Transaction> {
+  readonly client = 'Drizzle';
+  readonly type: string;
+  readonly hasSynchronousTransactions: true | undefined;
+
+  constructor(
+    private readonly session: Session,
+    private readonly driver: DriverExecutor,
+  ) {
+    this.type = driver.type;
+    this.hasSynchronousTransactions = driver.hasSynchronousTransactions;
+  }
+
+  get description(): string {
+    return this.driver.description;
+  }
+
+  get schema(): string | undefined {
+    return this.driver.schema;
+  }
+
+  get sqlite(): SqliteFile | undefined {
+    return this.driver.sqlite;
+  }
+
+  get poolSize(): number {
+    return this.driver.poolSize;
+  }
+
+  async borrow(): Promise<BorrowedConnection<unknown, Transaction>> {
+    const borrowed = await this.driver.borrow();
+    const { connection, own } = borrowed;
+    return {
+      connection,
+      own: own && new OwnTransaction(this.session, own),
+      release: () => borrowed.release(),
+    };
+  }
+
+  opensNew(): boolean | undefined {
+    return this.driver.opensNew();
+  }
+
+  createConnection(settings: object): Promise<unknown> {
+    return this.driver.createConnection(settings);
+  }
+
+  async connectionOf(transaction: unknown, doing: string): Promise<unknown> {
+    const needed = `Could not ${doing}: it needs an open transaction of Drizzle, as db.transaction() hands it out`;
+    if (!isTransaction(transaction) || kindOfSession(transaction.session) !== kindOfSession(this.session))
+      throw new LockError(
+        `${needed}, but it got ${kindOf(transaction)}. With a transaction of its own, use lock.transaction().`,
+      );
+    const { client } = transaction.session;
+    if (client === ENDED) throw new LockError(`${needed}, but that of lock.transaction() has ended.`);
+    return this.driver.connectionOf(client, doing);
+  }
+
+  watchTransaction(transaction: unknown): () => boolean {
+    if (!isTransaction(transaction)) return () => false;
+    return this.driver.watchTransaction(transaction.session.client);
+  }
+
+  close(): Promise<void> {
+    return this.driver.close();
+  }
+}
+
+/**
+ * A transaction that the driver's executor begins and ends, with the object of Drizzle for it.
+ */
+class OwnTransaction implements BorrowedTransaction<Transaction> {
+  /** The database's session, on the connection of the transaction. */
+  private readonly session: Session;
+  private made: Transaction | undefined;
+
+  constructor(
+    session: Session,
+    private readonly driver: BorrowedTransaction,
+  ) {
+    this.session = Object.create(session, { client: { value: SILENT, writable: true } }) as Session;
+  }
+
+  get transaction(): Transaction {
+    return this.made as Transaction; // there from begin() on
+  }
+
+  async begin(level?: 'READ COMMITTED'): Promise<void> {
+    await this.driver.begin(level);
+    this.made = await this.makeTransaction();
+    this.session.client = this.driver.transaction;
+  }
+
+  async commit(): Promise<void> {
+    this.session.client = ENDED;
+    await this.driver.commit();
+  }
+
+  async rollback(): Promise<void> {
+    this.session.client = ENDED;
+    await this.driver.rollback();
+  }
+
+  /**
+   * Drizzle makes the object only where it begins a transaction by itself. So its BEGIN and
+   * its COMMIT go to a client that sends nothing.
+   */
+  private async makeTransaction(): Promise<Transaction | undefined> {
+    let made: Transaction | undefined;
+    await this.session.transaction(async (transaction) => void (made = transaction));
+    return made;
+  }
+}
+
+/** In place of the driver's client while Drizzle makes the object of a transaction. */
+const SILENT = { query: async () => [{}] };
+
+/** In place of the driver's client from the commit or the rollback on. */
+const ENDED = {
+  query: async () => {
+    throw new LockError(
+      'The transaction of lock.transaction() has ended. Await each statement in the work that it got.',
+    );
+  },
+};
+
+/** The class of a session, as Drizzle names it: `NodePgSession`. */
+function kindOfSession(session: unknown): string | undefined {
+  const { [ENTITY_KIND]: kind } = Object((Object(session) as object).constructor) as Record<symbol, unknown>;
+  return typeof kind === 'string' ? kind : undefined;
+}
+
+function isTransaction(value: unknown): value is Transaction {
+  const { session, rollback } = Object(value) as Partial<Transaction>;
+  return kindOfSession(session) !== undefined && typeof rollback === 'function';
+}

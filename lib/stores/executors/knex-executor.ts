@@ -1,0 +1,188 @@
+import { LockError, LockStoreError } from '../../lock.errors.js';
+import { kindOf } from '../sql/client-kinds.js';
+import type {
+  BorrowedConnection,
+  BorrowedTransaction,
+  DriverExecutor,
+  SqliteFile,
+} from '../sql/sql-executor.js';
+import { rolledBack } from './pg-executor.js';
+import { assertSupportedClient, KnexPool, type KnexClient, type KnexConnection } from './knex-pool.js';
+
+/** The members used of a Knex instance. @publicApi */
+export interface KnexInstance {
+  readonly client: unknown;
+  transactionProvider(): () => Promise<unknown>;
+}
+
+/** The transaction object of a Knex instance: `Knex.Transaction`. @publicApi */
+export type KnexTransactionOf<Instance> = Instance extends {
+  transactionProvider(): () => Promise<infer Transaction>;
+}
+  ? Transaction
+  : never;
+
+/** The members used of Knex itself. */
+interface Knex {
+  readonly client: KnexClient;
+  readonly isTransaction?: boolean;
+  transaction(config: { connection: unknown; isolationLevel?: string }): Promise<Transaction>;
+}
+
+/** The members used of a transaction of Knex. */
+interface Transaction extends Knex {
+  readonly executionPromise: Promise<unknown>;
+  /** From Knex 3.1 on, for a transaction inside of another one. */
+  readonly parentTransaction?: Transaction | undefined;
+  isCompleted(): boolean;
+  commit(): Promise<{ response?: { command?: string } } | undefined>;
+  rollback(): Promise<unknown>;
+}
+
+/**
+ * Runs SQL through a Knex instance with the client `pg`, `mysql2` or `better-sqlite3`, on the
+ * connections of its pool. `lock.transaction()` hands out a `Knex.Transaction`, and
+ * `lock.guard()` takes it, also inside of another transaction. Knex stays the application's:
+ * the store does not destroy it.
+ *
+ * @throws LockError for anything else than a Knex instance, or one with another client
+ * @publicApi
+ */
+export function fromKnex<Instance extends KnexInstance>(
+  knex: Instance,
+): DriverExecutor<unknown, KnexTransactionOf<Instance>> {
+  const { client, isTransaction } = Object(knex) as Partial<Knex>;
+  if (!client || isTransaction || typeof (Object(knex) as Partial<Knex>).transaction !== 'function')
+    throw new LockError(
+      `fromKnex() needs a Knex instance, but it got ${kindOf(knex)}. Pass what knex({ client: 'pg', connection }) gives.`,
+    );
+  assertSupportedClient(client);
+  return new KnexExecutor(knex as unknown as Knex) as DriverExecutor as DriverExecutor<
+    unknown,
+    KnexTransactionOf<Instance>
+  >;
+}
+
+class KnexExecutor implements DriverExecutor<KnexConnection, Transaction> {
+  readonly client = 'Knex';
+  private readonly pool: KnexPool;
+
+  constructor(private readonly knex: Knex) {
+    this.pool = new KnexPool(knex.client);
+  }
+
+  get type(): string {
+    return this.pool.type;
+  }
+
+  get description(): string {
+    return this.pool.description;
+  }
+
+  get schema(): string | undefined {
+    return this.pool.schema;
+  }
+
+  get poolSize(): number {
+    return this.pool.size;
+  }
+
+  get sqlite(): SqliteFile | undefined {
+    return this.pool.sqlite;
+  }
+
+  async borrow(): Promise<BorrowedConnection<KnexConnection, Transaction>> {
+    const connection = await this.pool.borrow();
+    return {
+      connection,
+      own: new OwnTransaction(this.knex, connection),
+      release: () => this.pool.release(connection),
+    };
+  }
+
+  opensNew(): boolean | undefined {
+    return this.pool.opensNew();
+  }
+
+  createConnection(settings: object): Promise<KnexConnection> {
+    return this.pool.createConnection(settings);
+  }
+
+  async connectionOf(transaction: unknown, doing: string): Promise<KnexConnection> {
+    const needed = `Could not ${doing}: it needs an open transaction of Knex, as knex.transaction() hands it out`;
+    const otherwise = 'With a transaction of its own, use lock.transaction().';
+    if (!isTransaction(transaction))
+      throw new LockError(`${needed}, but it got ${kindOf(transaction)}. ${otherwise}`);
+    if (transaction.isCompleted())
+      throw new LockError(`${needed}, but this one was committed or rolled back already. ${otherwise}`);
+    const connection = (await transaction.client.acquireConnection()) as KnexConnection;
+    if (this.pool.hasEnded(connection))
+      throw new LockStoreError(`Could not ${doing}: the connection of the transaction has ended.`, {
+        transient: true,
+      });
+    if (!this.pool.lends(connection))
+      throw new LockError(
+        `${needed}, but this one belongs to another Knex instance than the locks. Use the instance that fromKnex() got. ${otherwise}`,
+      );
+    return connection;
+  }
+
+  /**
+   * The row of the lock stays locked until the outermost transaction ends, so that one is
+   * watched.
+   */
+  watchTransaction(transaction: unknown): () => boolean {
+    if (!isTransaction(transaction)) return () => false;
+    let outermost = transaction;
+    while (outermost.parentTransaction) outermost = outermost.parentTransaction;
+    let isBroken = false;
+    void outermost.executionPromise.catch(() => (isBroken = true));
+    return () => !isBroken && !outermost.isCompleted();
+  }
+
+  async close(): Promise<void> {}
+}
+
+/** A transaction of Knex on a connection that was borrowed for it. */
+class OwnTransaction implements BorrowedTransaction<Transaction> {
+  private begun: Transaction | undefined;
+
+  constructor(
+    private readonly knex: Knex,
+    private readonly connection: KnexConnection,
+  ) {}
+
+  get transaction(): Transaction {
+    return this.begun as Transaction; // there from begin() on
+  }
+
+  async begin(level?: 'READ COMMITTED'): Promise<void> {
+    const { connection } = this;
+    const isolationLevel = level?.toLowerCase();
+    const begun = await this.knex.transaction({ connection, ...(isolationLevel && { isolationLevel }) });
+    // Knex hands out a transaction also when its BEGIN has failed.
+    if (begun.isCompleted()) await begun.executionPromise;
+    this.begun = begun;
+  }
+
+  /** Knex reports a failed COMMIT by this promise alone, and `commit()` resolves. */
+  async commit(): Promise<void> {
+    const { begun } = this;
+    const sent = begun?.isCompleted() ? undefined : await begun?.commit();
+    await begun?.executionPromise;
+    if (sent?.response?.command === 'ROLLBACK') throw rolledBack();
+  }
+
+  async rollback(): Promise<void> {
+    const { begun, connection } = this;
+    if (!begun?.isCompleted()) await begun?.rollback();
+    await begun?.executionPromise;
+    // better-sqlite3 shows whether the application has begun another one meanwhile.
+    if (connection.inTransaction) connection.exec?.('ROLLBACK');
+  }
+}
+
+function isTransaction(value: unknown): value is Transaction {
+  const { isTransaction: is, isCompleted } = Object(value) as Partial<Transaction>;
+  return is === true && typeof isCompleted === 'function';
+}

@@ -1,0 +1,214 @@
+import { promisify } from 'node:util';
+import { LockError, LockStoreError } from '../../lock.errors.js';
+import type { DriverExecutor, SqliteFile } from '../sql/sql-executor.js';
+import { fromMysql2 } from './mysql2-executor.js';
+import { fromPg } from './pg-executor.js';
+import { describeServer, type ServerAddress } from './server-description.js';
+
+/** The members used of the client inside of a Knex instance. */
+export interface KnexClient {
+  readonly driverName?: string;
+  readonly config: {
+    searchPath?: unknown;
+    connection?: unknown;
+    /** From Knex 3.3 on: a pool that the application made, of tarn or of the driver. */
+    connectionPool?: unknown;
+    pool?: { afterCreate?: (connection: unknown, done: (error?: Error | null) => void) => void };
+  };
+  /** Missing until a function of the application has given them. */
+  readonly connectionSettings?: Settings;
+  readonly connectionConfigProvider?: () => Promise<Settings> | Settings;
+  /** Missing after `destroy()`. */
+  readonly pool?: Tarn;
+  readonly driver: Driver;
+  acquireConnection(): Promise<unknown>;
+  releaseConnection(connection: unknown): Promise<void>;
+}
+
+/** The connection of the driver, with the mark by which Knex knows that it has ended. */
+export interface KnexConnection {
+  __knex__disposed?: unknown;
+  /** Of pg's client, when it is ending. */
+  readonly _ending?: boolean;
+  /** Of mysql2's connection, when it is ending. */
+  readonly _closing?: boolean;
+  /** Of better-sqlite3's database. */
+  readonly inTransaction?: boolean;
+  exec?(sql: string): void;
+}
+
+/** The options of a connection. The password may be hidden from copies. */
+interface Settings extends ServerAddress {
+  password?: unknown;
+  filename?: unknown;
+  connectionString?: string;
+  options?: { nativeBinding?: string };
+  expirationChecker?: unknown;
+}
+
+/** The pool of Knex, or what it wraps around a pool of the driver. */
+interface Tarn {
+  readonly max?: number;
+  readonly free?: readonly { resource: KnexConnection }[];
+  readonly used?: readonly { resource: KnexConnection }[];
+}
+
+/** The package of the driver; each has some of these. */
+interface Driver {
+  Client?: new (settings: object) => KnexConnection & ServerAddress;
+  createConnection?(settings: object): KnexConnection;
+}
+
+type Sqlite3 = new (file: unknown, options: object) => KnexConnection & { close(): void };
+
+const TYPES = new Map([
+  ['pg', 'postgres'],
+  ['mysql2', 'mysql'],
+  ['better-sqlite3', 'better-sqlite3'],
+]);
+
+/** The client of Knex to use in place of one that reaches the same kind of database. */
+const INSTEAD = new Map([
+  ['pgnative', 'pg'],
+  ['mysql', 'mysql2'],
+  ['mariadb', 'mysql2'],
+  ['sqlite3', 'better-sqlite3'],
+]);
+
+/** @throws LockError unless the client is supported, and has a pool */
+export function assertSupportedClient({ driverName, config, pool }: KnexClient): void {
+  if (driverName === undefined)
+    throw new LockError(
+      "fromKnex() needs a Knex instance that has a database, but this one only builds queries. Give it a client and a connection: knex({ client: 'pg', connection }).",
+    );
+  if (!TYPES.has(driverName)) {
+    const instead = INSTEAD.get(driverName);
+    throw new LockError(
+      instead === undefined
+        ? `fromKnex() supports the clients ${[...TYPES.keys()].join(', ')} of Knex, but this instance has ${driverName}. Keep the locks in another database that the application has, through an instance with one of these clients.`
+        : `fromKnex() cannot use the client ${driverName} of Knex. Install ${instead}, and set client: '${instead}' in the options of Knex.`,
+    );
+  }
+  if (pool) return;
+  throw new LockError(
+    config.connection || config.connectionPool
+      ? 'fromKnex() needs an open Knex instance, but the application has destroyed this one.'
+      : `fromKnex() needs a Knex instance with a connection. Give it one: knex({ client: '${driverName}', connection }).`,
+  );
+}
+
+/** The connections of a Knex instance. */
+export class KnexPool {
+  readonly type: string;
+  /** For a pool of the driver that the application made, and gave to Knex. */
+  private readonly native: DriverExecutor | undefined;
+
+  constructor(private readonly client: KnexClient) {
+    this.type = TYPES.get(String(client.driverName)) ?? '';
+    this.native = nativeOf(client);
+  }
+
+  get description(): string {
+    if (this.native) return this.native.description;
+    if (this.type === 'better-sqlite3') return `better-sqlite3 file ${String(this.settings.filename)}`;
+    const { Client } = this.client.driver;
+    // pg reads a URL and the environment.
+    return describeServer(this.type, Client ? new Client(copyOf(this.settings)) : this.settings);
+  }
+
+  get schema(): string | undefined {
+    if (this.type !== 'postgres') return this.native?.schema ?? this.settings.database;
+    const { searchPath } = this.client.config;
+    const first: unknown = Array.isArray(searchPath) ? searchPath[0] : searchPath;
+    // The server knows the schema of its own user, and what follows it.
+    return typeof first === 'string' && first !== '$user' ? first : undefined;
+  }
+
+  get size(): number {
+    return this.native?.poolSize ?? this.client.pool?.max ?? 1;
+  }
+
+  get sqlite(): SqliteFile | undefined {
+    if (this.type !== 'better-sqlite3') return undefined;
+    const { free = [], used = [] } = this.client.pool ?? {};
+    const inTransaction = [...free, ...used].some(({ resource }) => resource.inTransaction === true);
+    return { file: this.settings.filename, inTransaction };
+  }
+
+  async borrow(): Promise<KnexConnection> {
+    if (!this.client.pool) throw destroyed();
+    return (await this.client.acquireConnection()) as KnexConnection;
+  }
+
+  /** Marks a connection that the store has destroyed, so that Knex does not lend it again. */
+  async release(connection: KnexConnection): Promise<void> {
+    if (connection._ending || connection._closing)
+      connection.__knex__disposed ??= new Error('The lock store has closed the connection');
+    await this.client.releaseConnection(connection);
+  }
+
+  opensNew(): boolean | undefined {
+    if (this.native) return this.native.opensNew();
+    const { free, used } = this.client.pool ?? {};
+    if (!free || !used) return undefined;
+    return free.every(({ resource }) => resource.__knex__disposed) && used.length < this.size;
+  }
+
+  /** Whether the pool has lent this connection, and has not got it back. */
+  lends(connection: KnexConnection): boolean {
+    const { used } = this.client.pool ?? {};
+    return used ? used.some(({ resource }) => resource === connection) : this.native !== undefined;
+  }
+
+  hasEnded(connection: KnexConnection): boolean {
+    return Boolean(connection.__knex__disposed);
+  }
+
+  async createConnection(settings: object): Promise<KnexConnection> {
+    if (this.native) return (await this.native.createConnection(settings)) as KnexConnection;
+    const { driver, connectionConfigProvider } = this.client;
+    const { expirationChecker: _, ...given } = copyOf((await connectionConfigProvider?.()) ?? this.settings);
+    if (this.type === 'better-sqlite3') return this.createSqlite(settings);
+    if (driver.Client) return new driver.Client({ ...given, ...settings });
+    if (driver.createConnection) return driver.createConnection({ ...given, ...settings });
+    throw destroyed();
+  }
+
+  /** With the hook of the application, which may set the key of an encrypted file. */
+  private async createSqlite(settings: object): Promise<KnexConnection> {
+    const { filename, options } = this.settings;
+    const Database = this.client.driver as Sqlite3;
+    const { nativeBinding } = options ?? {};
+    const connection = new Database(filename, { ...(nativeBinding && { nativeBinding }), ...settings });
+    const { afterCreate } = this.client.config.pool ?? {};
+    try {
+      if (afterCreate) await promisify(afterCreate)(connection);
+      return connection;
+    } catch (error) {
+      connection.close();
+      throw error;
+    }
+  }
+
+  private get settings(): Settings {
+    return this.client.connectionSettings ?? {};
+  }
+}
+
+function nativeOf({ config: { connectionPool }, driverName }: KnexClient): DriverExecutor | undefined {
+  if (connectionPool === undefined || 'numPendingAcquires' in Object(connectionPool)) return undefined;
+  const from: (pool: never) => DriverExecutor = driverName === 'pg' ? fromPg : fromMysql2;
+  return from(connectionPool as never);
+}
+
+function copyOf(settings: Settings): Settings {
+  const { password } = settings;
+  return { ...settings, ...(password !== undefined && { password }) };
+}
+
+function destroyed(): LockStoreError {
+  return new LockStoreError(
+    'The Knex instance was destroyed. Make another one, or call its initialize(), or close the application.',
+    { transient: true },
+  );
+}
