@@ -33,6 +33,7 @@ interface Queue {
 /** A connection of the pool. That of `mysql2/promise` is a wrapper of it. */
 type PoolConnection = WatchedConnection & {
   on(event: 'error', listener: () => void): void;
+  listeners(event: 'error'): unknown[];
   release(): void;
 };
 
@@ -80,8 +81,6 @@ class Mysql2Executor implements DriverExecutor<PoolConnection> {
   /** Also for MariaDB: the store reads the version of the server. */
   readonly type = 'mysql';
   private readonly driver = new Mysql2Driver();
-  /** Connections whose errors are heard. */
-  private readonly heard = new WeakSet<object>();
 
   constructor(
     private readonly pool: Pool,
@@ -103,7 +102,7 @@ class Mysql2Executor implements DriverExecutor<PoolConnection> {
   async borrow(): Promise<BorrowedConnection<PoolConnection>> {
     const lent = await this.lend();
     const connection = lent.connection ?? (lent as PoolConnection);
-    this.listen(connection);
+    listen(connection);
     return {
       connection,
       own: {
@@ -180,17 +179,17 @@ class Mysql2Executor implements DriverExecutor<PoolConnection> {
       this.pool.getConnection((error, connection) => (error ? reject(error) : resolve(connection)));
     });
   }
-
-  /**
-   * Without a listener, a second error of a connection would end the process. After the first
-   * one, the pool has dropped it.
-   */
-  private listen(connection: PoolConnection): void {
-    if (this.heard.has(connection)) return;
-    this.heard.add(connection);
-    connection.on('error', () => undefined);
-  }
 }
+
+/**
+ * Without a listener, the second error of a connection would end the process. After the first
+ * one, the pool has dropped the connection.
+ */
+function listen(connection: PoolConnection): void {
+  if (!connection.listeners('error').includes(ignore)) connection.on('error', ignore);
+}
+
+function ignore(): void {}
 
 function refuseRelease(): never {
   throw new LockError(

@@ -59,7 +59,7 @@ function unsupported({ client, type }: SqlExecutor): LockStoreError {
 function assertAvailable(type: string, { asyncRelease, preparedStatements }: SqlStoreSettings): void {
   if (asyncRelease && type !== 'postgres')
     throw new LockError(
-      `The option asyncRelease is for PostgreSQL: ${type} cannot commit one statement without waiting for the disk. Leave it out; or, for locks that a crash may take away, use typeOrmSessionStore() on MySQL and MariaDB, and the option weak on SQLite.`,
+      `The option asyncRelease is for PostgreSQL: ${type} cannot commit one statement without waiting for the disk. Leave it out; or, for locks that a crash may take away, use sqlSessionStore() or typeOrmSessionStore() on MySQL and MariaDB, and the option weak on SQLite.`,
     );
   if (!preparedStatements && type === 'better-sqlite3')
     throw new LockError(

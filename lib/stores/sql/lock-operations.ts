@@ -74,6 +74,11 @@ export class LockOperations {
     return this.database?.kind ?? 'sql';
   }
 
+  /** The client, as soon as the store is open. */
+  get client(): string | undefined {
+    return this.database && this.executor?.client;
+  }
+
   /** The table, as soon as it is known with its schema; SQLite has none. */
   get table(): LockTable {
     return this.database && this.kind !== 'better-sqlite3' ? this.database.table : this.settings.table;

@@ -13,7 +13,7 @@ export interface LockTable {
  */
 export const CREATION_LOCK = 4_973_615_208;
 
-/** The databases that have a lock table, as TypeORM names their types. @publicApi */
+/** The databases that have a lock table; `sqlite` means the same as `better-sqlite3`. @publicApi */
 export type LockTableDatabase = 'postgres' | 'mysql' | 'mariadb' | 'sqlite' | 'better-sqlite3';
 
 // Times are epoch milliseconds: DATETIME and TIMESTAMP columns shift with time zones and at
@@ -86,7 +86,7 @@ export function tableName(type: string, table: LockTable): string {
   const mysqlOrMariadb = type === 'mysql' || type === 'mariadb';
   if (mysqlOrMariadb && table.weak)
     throw new LockError(
-      `There are no weak locks in ${type}, whose tables all survive a crash. Leave out the option weak; or use typeOrmSessionStore(), whose locks write nothing, or a store in PostgreSQL, SQLite or MongoDB.`,
+      `There are no weak locks in ${type}, whose tables all survive a crash. Leave out the option weak; or use sqlSessionStore() or typeOrmSessionStore(), whose locks write nothing, or a store in PostgreSQL, SQLite or MongoDB.`,
     );
   if (mysqlOrMariadb) return quoted(table, '`');
   if (type !== 'sqlite' && type !== 'better-sqlite3')

@@ -26,16 +26,17 @@ interface DefaultSchema {
  * @throws LockError when an earlier version keeps its locks in another schema
  */
 export async function resolveTable(
-  { type, schema: configured }: Pick<SqlExecutor, 'type' | 'schema'>,
+  { client, type, schema: configured }: Pick<SqlExecutor, 'client' | 'type' | 'schema'>,
   table: LockTable,
   query: Query,
 ): Promise<LockTable> {
-  if (type === 'postgres') return { ...table, schema: await postgresSchema(configured, table, query) };
+  if (type === 'postgres')
+    return { ...table, schema: await postgresSchema(client, configured, table, query) };
   if (type === 'mysql' || type === 'mariadb') {
     const schema = table.schema ?? configured;
     if (schema) return { ...table, schema };
     throw new LockStoreError(
-      'The DataSource names no database for the lock table. Set its option database, or the option schema of the store.',
+      `The options of ${client} name no database for the lock table. Set its option database, or the option schema of the store.`,
     );
   }
   // Without a schema, a temporary table of the application would hide the table from its
@@ -44,6 +45,7 @@ export async function resolveTable(
 }
 
 async function postgresSchema(
+  client: string,
   configured: string | undefined,
   table: LockTable,
   query: Query,
@@ -58,15 +60,15 @@ async function postgresSchema(
   }
   const exists = `SELECT 1 AS found FROM pg_catalog.pg_namespace WHERE nspname = ${literal(schema)}`;
   if ((await query(exists)).length === 0) throw missingSchema({ ...table, schema });
-  if (table.schema === undefined) await assertNotElsewhere({ ...table, schema }, query);
+  if (table.schema === undefined) await assertNotElsewhere(client, { ...table, schema }, query);
   return schema;
 }
 
 /**
- * Earlier versions ignored the DataSource's schema. In a rolling deployment two tables would
+ * Earlier versions ignored the schema of the client. In a rolling deployment two tables would
  * give one lock two holders.
  */
-async function assertNotElsewhere(table: LockTable, query: Query): Promise<void> {
+async function assertNotElsewhere(client: string, table: LockTable, query: Query): Promise<void> {
   const before = await defaultSchema(table, query);
   if (!before?.isLockTable || before.schema === table.schema) return;
   const present = `SELECT 1 AS found FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
@@ -74,7 +76,7 @@ async function assertNotElsewhere(table: LockTable, query: Query): Promise<void>
   if ((await query(present)).length > 0) return;
   const old = { ...table, schema: before.schema };
   throw new LockError(
-    `The DataSource's schema ${String(table.schema)} has no table ${table.table}, but ${nameOf(old)} has the locks of an earlier version, which ignored that schema. ` +
+    `The schema ${String(table.schema)} in the options of ${client} has no table ${table.table}, but ${nameOf(old)} has the locks of an earlier version, which ignored that schema. ` +
       `With two tables, two instances could hold one lock. To keep the old table, set the option schema to '${before.schema}'. ` +
       `To move it, stop every instance and run ALTER TABLE ${quoted(old, '"')} SET SCHEMA ${quoted({ table: String(table.schema), weak: false }, '"')}. ` +
       'If no instance uses it, drop it.',

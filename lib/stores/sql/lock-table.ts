@@ -47,15 +47,15 @@ export async function prepareTable(database: LockDatabase, autoCreate: boolean):
 /** The error for a table that a migration has to create. */
 function missingTable(database: LockDatabase): LockStoreError {
   return new LockStoreError(
-    `The table ${nameOf(database.table)} is missing, and autoCreate is off. Run a migration made by lockTableMigration(), or the ` +
-      `statement that ${ddlCall(database)} or npx nestjs-locked ddl gives.`,
+    `The table ${nameOf(database.table)} is missing, and autoCreate is off. Run a migration with the statement ` +
+      `that npx nestjs-locked ddl or ${ddlCall(database)} gives; with TypeORM, one made by lockTableMigration().`,
   );
 }
 
 /** How a user gets the statement that creates the table. */
 function ddlCall({ kind, table: { table, schema } }: LockDatabase): string {
   const where = schema === undefined || kind === 'better-sqlite3' ? '' : `, schema: '${schema}'`;
-  return `TypeOrmLockStore.ddl('${kind}', { table: '${table}'${where} })`;
+  return `SqlLockStore.ddl('${kind}', { table: '${table}'${where} })`;
 }
 
 /**

@@ -135,8 +135,11 @@ export class SqlLockStore<Transaction = unknown>
   }
 
   describe(): string {
-    const { kind, table } = this.operations;
-    return `store=${kind} table=${nameOf(table)}${table.weak ? ' weak=true' : ''}`;
+    const { kind, client, table, wakeUps } = this.operations;
+    const facts = [`store=${kind}`, client && `client=${client}`, `table=${nameOf(table)}`];
+    if (table.weak) facts.push('weak=true');
+    if (client && !wakeUps) facts.push('without=wakeUps'); // waiters poll
+    return facts.filter(Boolean).join(' ');
   }
 
   async readClock(): Promise<number> {

@@ -11,7 +11,7 @@ export interface LockTableOptions {
   table?: string | undefined;
   /**
    * The PostgreSQL schema, or the MySQL or MariaDB database; SQLite has none. Default: the
-   * DataSource's own option `schema` or `database`; else, on PostgreSQL, the first existing
+   * client's own option `schema` or `database`; else, on PostgreSQL, the first existing
    * schema of the user's default `search_path`. Settings of a single connection do not count.
    */
   schema?: string | undefined;

@@ -231,7 +231,7 @@ export const transactionFailure = storeFailureOf([
   {
     is: (error) => has(error, TAKEN_OUT),
     text: (target, reason) =>
-      `the pool cluster of mysql2 has no server for ${target}: ${reason}. It removes a server after some failed connections, for good unless the option replication.restoreNodeTimeout of the DataSource is set.`,
+      `the pool cluster of mysql2 has no server for ${target}: ${reason}. It removes a server after some failed connections, for good unless its option restoreNodeTimeout is set (in a DataSource, replication.restoreNodeTimeout).`,
     transient: true,
   },
   {

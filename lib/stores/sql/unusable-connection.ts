@@ -37,12 +37,12 @@ const FAULTS: Record<ConnectionFault, { found: string; advice: string }> = {
   transaction: {
     found: 'is in a transaction that the application left open',
     advice:
-      'Look for a query runner that was released after startTransaction() without commitTransaction() or rollbackTransaction(), as by an early return, and for a BEGIN that is not awaited.',
+      'Look for a connection (a client of pg, a query runner of TypeORM) that was released after BEGIN without COMMIT or ROLLBACK, as by an early return, and for a BEGIN that is not awaited.',
   },
   aborted: {
     found: 'is in a failed transaction that the application left open',
     advice:
-      'Look for a query runner that was released after a failed statement without rollbackTransaction(): roll back in the catch block, release in finally.',
+      'Look for a connection (a client of pg, a query runner of TypeORM) that was released after a failed statement without ROLLBACK: roll back in the catch block, release in finally.',
   },
   autocommit: {
     found: 'has autocommit off',

@@ -25,3 +25,17 @@ export interface TestClient<Transaction = any> {
   /** Closes the client itself. */
   close(): Promise<void>;
 }
+
+/** The options of a server, as pg and mysql2 name them. */
+export function serverOf({ options }: Pick<Target, 'options'>) {
+  const { host, port, username: user, password, database } = options as unknown as ServerOptions;
+  return { host, port, user, password, database };
+}
+
+interface ServerOptions {
+  host: string;
+  port: number;
+  username: string;
+  password: string;
+  database: string;
+}

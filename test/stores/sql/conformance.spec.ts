@@ -1,35 +1,36 @@
 import { afterAll, beforeAll, describe, it } from '@jest/globals';
 import { SqlLockStore } from '../../../lib/stores/sql/index.js';
 import { lockStoreConformance, type ConformanceCase } from '../../../lib/testing/index.js';
-import type { Target } from '../../servers/targets.js';
+import { betterSqlite3 } from '../clients/better-sqlite3.js';
+import type { TestClient } from '../clients/client-kind.js';
+import { mysql2, mysql2Promise } from '../clients/mysql2.js';
+import { pg } from '../clients/pg.js';
 import { SideBySide } from '../side-by-side.js';
 import { targetsAmong } from '../typeorm/fixture.js';
-import { clientsOf, type Client } from './clients.js';
+
+/** For each database one client: that of mysql2 with promises lends wrappers of the same connections. */
+const kinds = { sqlite: betterSqlite3, postgres: pg, mariadb: mysql2Promise, mysql: mysql2, mysql56: mysql2 };
 
 const targets = targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mysql56');
 const opened: { dispose(): Promise<void> }[] = [];
-const clients = new Map<string, Client>();
+const clients = new Map<string, TestClient>();
 const stores = new Map<string, ConformanceCase[]>();
 
-for (const target of targets)
-  for (const client of Object.keys(clientsOf(target))) {
-    const store = `SqlLockStore over ${client} on ${target.name}`;
-    stores.set(
-      store,
-      lockStoreConformance(() => new SqlLockStore(clients.get(store)!.executor), { rounds: 5 }),
-    );
-  }
+for (const { name } of targets) {
+  const createStore = () => new SqlLockStore(clients.get(name)!.executor());
+  const cases = lockStoreConformance(createStore, { rounds: 5 });
+  stores.set(`SqlLockStore over ${kinds[name].name} on ${name}`, cases);
+}
 
 beforeAll(async () => {
-  for (const target of targets) {
-    const database: Target = await target.open();
-    opened.push(database);
-    for (const [client, open] of Object.entries(clientsOf(target)))
-      clients.set(`SqlLockStore over ${client} on ${target.name}`, open(database));
+  for (const { name, open } of targets) {
+    const target = await open();
+    opened.push(target);
+    clients.set(name, await kinds[name].open(target, 10));
   }
 });
 afterAll(async () => {
-  for (const client of clients.values()) await client.end();
+  for (const client of clients.values()) await client.close();
   for (const target of opened) await target.dispose();
 });
 

@@ -67,7 +67,7 @@ for (const { open } of targetsAmong('postgres'))
       const definition = typeOrmSessionStore({ connection: target.options, maxConnections: 1 });
       const store = (await definition.useFactory()) as TypeOrmSessionLockStore;
       await store.prepare();
-      expect(store.describe()).toBe('store=postgres locks=session');
+      expect(store.describe()).toBe('store=postgres client=TypeORM locks=session');
       tokenOf(await store.acquire(newKey(), 'owner', 1000));
       await store.close();
     });

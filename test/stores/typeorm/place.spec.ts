@@ -141,8 +141,8 @@ for (const target of targetsAmong('postgres'))
         schemas.map((schema) => fixture.store({ schema }, { table: 'tenants' })),
       );
       expect(stores.map((store) => store.describe())).toEqual([
-        'store=postgres table=t1.tenants',
-        'store=postgres table=T2-mixed.tenants',
+        'store=postgres client=TypeORM table=t1.tenants',
+        'store=postgres client=TypeORM table=T2-mixed.tenants',
       ]);
       const key = newKey();
       for (const store of stores) tokenOf(await store.acquire(key, 'one', TTL));
@@ -155,7 +155,7 @@ for (const target of targetsAmong('postgres'))
     it("A3, B84 the store's own option comes before the DataSource's", async () => {
       const [own, configured] = [await newSchema(), await newSchema()];
       const store = await fixture.store({ schema: configured }, { schema: own, table: 'chosen' });
-      expect(store.describe()).toBe(`store=postgres table=${own}.chosen`);
+      expect(store.describe()).toBe(`store=postgres client=TypeORM table=${own}.chosen`);
       expect(await schemasWith('chosen')).toEqual([own]);
     });
 
@@ -168,7 +168,7 @@ for (const target of targetsAmong('postgres'))
         name: 'LockError',
         message: expect.stringMatching(
           new RegExp(
-            `${schema} has no table moved.*public\\.moved.*schema to 'public'.*ALTER TABLE "public"\\."moved" SET SCHEMA "${schema}"`,
+            `${schema} in the options of TypeORM has no table moved.*public\\.moved.*schema to 'public'.*ALTER TABLE "public"\\."moved" SET SCHEMA "${schema}"`,
           ),
         ),
       });
@@ -186,7 +186,7 @@ for (const target of targetsAmong('postgres'))
       const schema = await newSchema();
       await admin.query('CREATE TABLE public.doors (id int)');
       const store = await fixture.store({ schema }, { table: 'doors' });
-      expect(store.describe()).toBe(`store=postgres table=${schema}.doors`);
+      expect(store.describe()).toBe(`store=postgres client=TypeORM table=${schema}.doors`);
     });
 
     it('A3 a schema that does not exist is named, also without autoCreate', async () => {

@@ -120,7 +120,7 @@ describe('typeOrmStore', () => {
   it("B8 finds the application's unnamed DataSource", async () => {
     const store = await application(TypeOrmModule.forRoot(target.options));
     await store.prepare();
-    expect(store.describe()).toBe('store=better-sqlite3 table=locks');
+    expect(store.describe()).toBe('store=better-sqlite3 client=TypeORM table=locks without=wakeUps');
     await store.close();
   });
 

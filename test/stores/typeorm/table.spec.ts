@@ -83,7 +83,7 @@ for (const target of sqlTargets()) {
       const start = store({ table: 'missing', autoCreate: false }).prepare();
       await expect(start).rejects.toMatchObject({
         name: 'LockStoreError',
-        message: expect.stringMatching(/missing.*lockTableMigration\(\).*TypeOrmLockStore\.ddl\(/),
+        message: expect.stringMatching(/missing.*SqlLockStore\.ddl\(.*lockTableMigration\(\)/),
       });
       expect(await columnsOf('missing')).toBeUndefined();
     });

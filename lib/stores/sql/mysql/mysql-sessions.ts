@@ -210,11 +210,11 @@ export class MysqlSessions implements SessionDatabase {
     const values = new Map(variables.map((row) => [String(row.Variable_name), String(row.Value)]));
     if (values.get('wsrep_on') === 'ON')
       throw new LockStoreError(
-        'This server is a node of a Galera cluster: each node would grant the same session lock to another owner. Use typeOrmStore(), which keeps leases in a table.',
+        'This server is a node of a Galera cluster: each node would grant the same session lock to another owner. Use sqlStore() or typeOrmStore(), which keep leases in a table.',
       );
     if (values.get('group_replication_single_primary_mode') === 'OFF')
       throw new LockStoreError(
-        'This server is a member of a replication group with several writers: each member would give the same session lock to another session. Use typeOrmStore(), which keeps leases in a table.',
+        'This server is a member of a replication group with several writers: each member would give the same session lock to another session. Use sqlStore() or typeOrmStore(), which keep leases in a table.',
       );
     const unlimited = ['max_execution_time', 'max_statement_time'].filter((name) => values.has(name));
     const settings = [`wait_timeout = ${LONGEST_TIMEOUT}`, ...unlimited.map((name) => `${name} = 0`)];

@@ -68,8 +68,8 @@ export class Mysql2Driver implements SqlDriver<Mysql2Connection> {
   async send(connection: Mysql2Connection, sql: string, values?: readonly unknown[]): Promise<Answer> {
     if (typeof connection.execute !== 'function')
       throw new LockStoreError(
-        'TypeORM has loaded the package mysql, which has no prepared statements. Install mysql2, and remove mysql or set ' +
-          "connectorPackage: 'mysql2' in the options of the DataSource.",
+        'The client has loaded the package mysql, which has no prepared statements. Install mysql2, and remove mysql or set ' +
+          "connectorPackage: 'mysql2' in the options of TypeORM's DataSource.",
       );
     if (!values) return this.query(connection, sql);
     if (performance.now() < this.preparedFrom) return this.query(connection, withLiterals(sql, values));

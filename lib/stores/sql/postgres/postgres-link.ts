@@ -50,7 +50,7 @@ export async function openPostgresLink(
     const socket = client.connection?.stream;
     if (!socket)
       throw new LockStoreError(
-        'TypeORM has loaded pg-native, whose connections do not tell when they end. Remove the package pg-native.',
+        `${executor.client} uses pg-native, whose connections do not show when they end. Take Pool of pg and not of pg.native, or remove the package pg-native.`,
       );
     const driver = new PgDriver();
     return {

@@ -182,7 +182,7 @@ export class PostgresSessions implements SessionDatabase {
     const [{ pid, identity, standby, ...readOnly } = {}] = rows;
     if (Number(pid) !== link.pid && !this.settings.allowPooler)
       throw new LockStoreError(
-        'Between the application and PostgreSQL there is a pooler, such as PgBouncer: in transaction mode two would hold the same session lock. Connect without it, use typeOrmStore(), whose leases work behind a pooler, or set allowPooler: true if it gives each client a session of its own.',
+        'Between the application and PostgreSQL there is a pooler, such as PgBouncer: in transaction mode two would hold the same session lock. Connect without it, use sqlStore() or typeOrmStore(), whose leases work behind a pooler, or set allowPooler: true if it gives each client a session of its own.',
       );
     if (standby === 'true')
       throw new LockStoreError(

@@ -60,6 +60,7 @@ export class SessionLockStore
   private readonly watchers: Lost[] = [];
   /** From the first opening on. After the store was closed, none of them is held. */
   private locks: SessionLocks | undefined;
+  private client = '';
 
   /**
    * @param executor such as `fromPg(pool)`; a function is called before the first operation,
@@ -71,6 +72,7 @@ export class SessionLockStore
     const open = openerOf(executor, new.target.name);
     this.opening = new SqlOpening('open the lock store (session locks)', open, async (opened) => {
       const database = await openSessionDatabase(opened, settings);
+      this.client = opened.client;
       return (this.locks = await SessionLocks.open(database, settings));
     });
   }
@@ -85,7 +87,8 @@ export class SessionLockStore
   }
 
   describe(): string {
-    return `store=${this.locks?.database.kind ?? 'sql'} locks=session`;
+    if (!this.locks) return 'store=sql locks=session';
+    return `store=${this.locks.database.kind} client=${this.client} locks=session`;
   }
 
   async readClock(): Promise<number> {
@@ -207,7 +210,7 @@ async function openSessionDatabase(
   if (type === 'postgres') return openPostgresSessions(executor, settings);
   if (type === 'mysql' || type === 'mariadb') return openMysqlSessions(executor, settings);
   throw new LockStoreError(
-    `${client}'s ${type} has no session locks: they are for postgres, mysql and mariadb. Keep leases in a table instead: typeOrmStore() does so on postgres, mysql, mariadb and better-sqlite3, mongoStore() on MongoDB.`,
+    `${client}'s ${type} has no session locks: they are for postgres, mysql and mariadb. Keep leases in a table instead: sqlStore() and typeOrmStore() do so on postgres, mysql, mariadb and better-sqlite3, mongoStore() on MongoDB.`,
   );
 }
 
@@ -220,7 +223,7 @@ function refuseConditions({ stealAfter, once }: AcquireRequest): void {
   const condition = stealAfter !== undefined ? 'stealAfter' : once !== undefined ? 'once' : undefined;
   if (condition)
     throw new LockError(
-      `Session locks know no ${condition}: they last as long as their connection. Use a store that keeps leases, such as typeOrmStore().`,
+      `Session locks know no ${condition}: they last as long as their connection. Use a store that keeps leases, such as sqlStore() or typeOrmStore().`,
     );
 }
 

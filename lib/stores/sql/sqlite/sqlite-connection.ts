@@ -62,7 +62,7 @@ export class SqliteOwnConnection implements SqlConnections {
     try {
       if (connection.inTransaction)
         throw new LockStoreError(
-          'The new connection is in a transaction already: no other process would see a lock. Look for one in the option prepareDatabase of the DataSource.',
+          'The new connection is in a transaction already: no other process would see a lock. What is run on new connections, such as prepareDatabase of a DataSource, leaves a transaction open.',
         );
       // Even the first read can find the file busy, such as with the recovery after a crash.
       const deadline = performance.now() + OPEN_LIMIT;
