@@ -1,4 +1,4 @@
-import driver, { type PoolClient } from 'pg';
+import { Pool, type PoolClient } from 'pg';
 import { fromPg } from '../../../lib/stores/sql/index.js';
 import { serverOf, type ClientKind, type TestClient } from './client-kind.js';
 
@@ -7,7 +7,7 @@ export const pg: ClientKind = {
   stores: ['postgres'],
 
   async open(target, poolSize = 6): Promise<TestClient<PoolClient>> {
-    const pool = new driver.Pool({ ...serverOf(target), max: poolSize });
+    const pool = new Pool({ ...serverOf(target), max: poolSize });
     pool.on('error', () => undefined); // the spec ends sessions that are left
     const idle = await pool.connect();
     idle.release();

@@ -9,7 +9,13 @@ import { SideBySide } from '../side-by-side.js';
 import { targetsAmong } from '../typeorm/fixture.js';
 
 /** For each database one client: that of mysql2 with promises lends wrappers of the same connections. */
-const kinds = { sqlite: betterSqlite3, postgres: pg, mariadb: mysql2Promise, mysql: mysql2, mysql56: mysql2 };
+const kinds = {
+  sqlite: betterSqlite3,
+  postgres: pg,
+  mariadb: mysql2Promise,
+  mysql: mysql2,
+  mysql56: mysql2Promise,
+};
 
 const targets = targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mysql56');
 const opened: { dispose(): Promise<void> }[] = [];
