@@ -1,7 +1,8 @@
 // B91 The types of lock.transaction() and lock.guard() on each client: `tsc -p tsconfig.json` is the test.
 import type { BetterSQLite3Database } from 'drizzle-orm/better-sqlite3';
 import type { MySql2Database } from 'drizzle-orm/mysql2';
-import type { NodePgDatabase } from 'drizzle-orm/node-postgres';
+import { drizzle as drizzlePg, type NodePgDatabase } from 'drizzle-orm/node-postgres';
+import { integer, pgTable } from 'drizzle-orm/pg-core';
 import { expectTypeOf } from 'expect-type';
 import type { Knex } from 'knex';
 import type { ClientSession, MongoClient } from 'mongodb';
@@ -11,10 +12,14 @@ import type { DataSource, EntityManager } from 'typeorm';
 import { LockContext, type Lock, type LockService, type TryRunResult } from '../../lib/index.js';
 import {
   fromBetterSqlite3,
+  fromDrizzle,
+  fromKnex,
   fromMysql2,
   fromPg,
   fromTypeOrm,
+  SqlLockStore,
   sqlStore,
+  type DriverExecutor,
   type StatementExecutor,
   type TransactionOf,
 } from '../../lib/stores/sql/index.js';
@@ -82,7 +87,21 @@ export async function drizzle(
   mysql: MySql2Database,
   onPostgres: LockService<DrizzleTransaction<NodePgDatabase>>,
   onMysql: LockService<DrizzleTransaction<MySql2Database>>,
+  pool: Pool,
 ): Promise<void> {
+  expectTypeOf(fromDrizzle(postgres)).toEqualTypeOf<
+    DriverExecutor<unknown, DrizzleTransaction<NodePgDatabase>>
+  >();
+  expectTypeOf(fromDrizzle(mysql)).toEqualTypeOf<
+    DriverExecutor<unknown, DrizzleTransaction<MySql2Database>>
+  >();
+  const withSchema = drizzlePg(pool, { schema: { invoices: pgTable('invoices', { id: integer() }) } });
+  const executor = fromDrizzle(withSchema);
+  expectTypeOf<TransactionOf<typeof executor>>().toEqualTypeOf<DrizzleTransaction<typeof withSchema>>();
+  await new SqlLockStore(executor).transaction((transaction) => transaction.query.invoices.findMany());
+  sqlStore({ inject: ['DB'], executor: fromDrizzle });
+  // @ts-expect-error a pool is no Drizzle database
+  fromDrizzle(pool);
   await onPostgres.run('key', async (lock) => {
     await lock.transaction(async (transaction) => transaction.select());
     await postgres.transaction((transaction) => lock.guard(transaction));
@@ -104,6 +123,7 @@ export async function synchronous(
   database: BetterSQLite3Database,
 ): Promise<void> {
   sqlStore({ executor: fromBetterSqlite3('app.sqlite') });
+  expectTypeOf(fromDrizzle(database)).toEqualTypeOf<DriverExecutor<unknown, never>>();
   expectTypeOf(locks).toEqualTypeOf<LockService<never>>();
   const lock = await locks.acquire('key');
   // @ts-expect-error better-sqlite3 has no asynchronous transactions
@@ -116,6 +136,8 @@ export async function synchronous(
 }
 
 export async function knex(locks: LockService<Knex.Transaction>, client: Knex): Promise<void> {
+  expectTypeOf(fromKnex(client)).toEqualTypeOf<DriverExecutor<unknown, Knex.Transaction>>();
+  sqlStore({ inject: ['KNEX'], executor: fromKnex });
   await locks.run('key', async (lock) => {
     const rows = await lock.transaction((transaction) => transaction<{ id: number }>('invoices').select());
     expectTypeOf(rows).toEqualTypeOf<{ id: number }[]>();

@@ -8,6 +8,7 @@ import type {
 } from '../sql/sql-executor.js';
 import { fromBetterSqlite3 } from './better-sqlite3-executor.js';
 import { fromMysql2 } from './mysql2-executor.js';
+import { NoOpenTransactionError } from './no-open-transaction.error.js';
 import { fromPg } from './pg-executor.js';
 
 /** The members used of a Drizzle database. @publicApi */
@@ -22,11 +23,13 @@ export interface DrizzleDatabase {
  * @publicApi
  */
 export type DrizzleTransactionOf<Database> = Database extends {
-  transaction(work: (transaction: infer Transaction, ...rest: never[]) => infer Result): unknown;
+  transaction(work: infer Work, config?: never): unknown;
 }
-  ? unknown extends Result
-    ? never
-    : Transaction
+  ? Work extends (transaction: infer Transaction, config?: never) => infer Result
+    ? unknown extends Result
+      ? never
+      : Transaction
+    : never
   : never;
 
 /** Drizzle's session: a database has one on the driver's pool, a transaction on its client. */
@@ -143,13 +146,18 @@ class DrizzleExecutor implements DriverExecutor<unknown, Transaction> {
 
   async connectionOf(transaction: unknown, doing: string): Promise<unknown> {
     const needed = `Could not ${doing}: it needs an open transaction of Drizzle, as db.transaction() hands it out`;
+    const otherwise = 'With a transaction of its own, use lock.transaction().';
     if (!isTransaction(transaction) || kindOfSession(transaction.session) !== kindOfSession(this.session))
+      throw new LockError(`${needed}, but it got ${kindOf(transaction)}. ${otherwise}`);
+    try {
+      return await this.driver.connectionOf(transaction.session.client, doing);
+    } catch (error) {
+      if (!(error instanceof NoOpenTransactionError)) throw error;
       throw new LockError(
-        `${needed}, but it got ${kindOf(transaction)}. With a transaction of its own, use lock.transaction().`,
+        `${needed}, but this one has ended, or belongs to another database than the one that fromDrizzle() got. ${otherwise}`,
+        { cause: error },
       );
-    const { client } = transaction.session;
-    if (client === ENDED) throw new LockError(`${needed}, but that of lock.transaction() has ended.`);
-    return this.driver.connectionOf(client, doing);
+    }
   }
 
   watchTransaction(transaction: unknown): () => boolean {

@@ -124,7 +124,13 @@ class KnexExecutor implements DriverExecutor<KnexConnection, Transaction> {
       throw new LockError(
         `${needed}, but this one belongs to another Knex instance than the locks. Use the instance that fromKnex() got. ${otherwise}`,
       );
-    return connection;
+    const state = await this.pool.stateOf(connection);
+    if (state === 'open') return connection;
+    throw new LockError(
+      state === 'aborted'
+        ? `Could not ${doing}: a statement of the transaction has failed, so PostgreSQL will not commit it. Roll it back, and begin again.`
+        : `${needed}, but the server has ended this one. Look for COMMIT or ROLLBACK as text, and on MySQL and MariaDB for statements that commit, such as CREATE TABLE.`,
+    );
   }
 
   /**

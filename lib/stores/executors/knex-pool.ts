@@ -1,5 +1,7 @@
 import { promisify } from 'node:util';
 import { LockError, LockStoreError } from '../../lock.errors.js';
+import { Mysql2Driver, type Mysql2Connection } from '../sql/mysql/mysql2-driver.js';
+import { PgDriver, type PgClient } from '../sql/postgres/pg-driver.js';
 import type { DriverExecutor, SqliteFile } from '../sql/sql-executor.js';
 import { fromMysql2 } from './mysql2-executor.js';
 import { fromPg } from './pg-executor.js';
@@ -162,6 +164,17 @@ export class KnexPool {
 
   hasEnded(connection: KnexConnection): boolean {
     return Boolean(connection.__knex__disposed);
+  }
+
+  /** Finds out from the server whether the connection is in a transaction that can go on. */
+  async stateOf(connection: KnexConnection): Promise<'open' | 'aborted' | 'none'> {
+    if (this.type === 'better-sqlite3') return connection.inTransaction ? 'open' : 'none';
+    const fault =
+      this.type === 'postgres'
+        ? await new PgDriver().check(connection as unknown as PgClient)
+        : await new Mysql2Driver().check(connection as unknown as Mysql2Connection, 'status only');
+    if (fault === 'aborted') return 'aborted';
+    return fault ? 'open' : 'none';
   }
 
   async createConnection(settings: object): Promise<KnexConnection> {

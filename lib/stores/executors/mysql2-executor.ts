@@ -3,6 +3,7 @@ import { kindOf } from '../sql/client-kinds.js';
 import { Mysql2Driver } from '../sql/mysql/mysql2-driver.js';
 import { watchMysqlTransaction, type WatchedConnection } from '../sql/mysql/transaction-watch.js';
 import type { BorrowedConnection, DriverExecutor } from '../sql/sql-executor.js';
+import { NoOpenTransactionError } from './no-open-transaction.error.js';
 import { describeServer, type ServerAddress } from './server-description.js';
 
 /** The members used of a pool of `mysql2/promise`. @publicApi */
@@ -145,23 +146,24 @@ class Mysql2Executor implements DriverExecutor<PoolConnection> {
     const needed = `Could not ${doing}: it needs a connection of the pool with an open transaction`;
     const otherwise = 'With a transaction of its own, use lock.transaction().';
     const connection = coreOf(transaction);
-    if (!connection) throw new LockError(`${needed}, but it got ${kindOf(transaction)}. ${otherwise}`);
+    if (!connection)
+      throw new NoOpenTransactionError(`${needed}, but it got ${kindOf(transaction)}. ${otherwise}`);
     const { _pool: pool } = connection;
     if (pool === null)
       throw new LockStoreError(`Could not ${doing}: the connection of the transaction has ended.`, {
         transient: true,
       });
     if (pool !== this.pool)
-      throw new LockError(
+      throw new NoOpenTransactionError(
         `${needed}, but the connection belongs to another pool than the locks, or to none. Use the pool that fromMysql2() got. ${otherwise}`,
       );
     if (connectionsIn(this.pool._freeConnections).includes(connection))
-      throw new LockError(
+      throw new NoOpenTransactionError(
         `${needed}, but the connection was released already. Release it after the commit or the rollback. ${otherwise}`,
       );
     // Without autocommit, the first statement begins a transaction.
     if (await this.driver.check(connection, 'status only')) return connection;
-    throw new LockError(
+    throw new NoOpenTransactionError(
       `${needed}, but the connection is in none: beginTransaction() was not called, or commit() or rollback() was. ${otherwise}`,
     );
   }

@@ -2,6 +2,7 @@ import { LockError, LockStoreError } from '../../lock.errors.js';
 import { kindOf } from '../sql/client-kinds.js';
 import { hasEnded, PgDriver, watchPgTransaction, type PgClient } from '../sql/postgres/pg-driver.js';
 import type { BorrowedConnection, DriverExecutor } from '../sql/sql-executor.js';
+import { NoOpenTransactionError } from './no-open-transaction.error.js';
 import { describeServer, type ServerAddress } from './server-description.js';
 
 /** The members used of a pool of pg. @publicApi */
@@ -126,26 +127,28 @@ class PgExecutor implements DriverExecutor<PgClient, PoolClient> {
     const needed = `Could not ${doing}: it needs a client of the pool with an open transaction`;
     const otherwise = 'With a transaction of its own, use lock.transaction().';
     if (!isClient(transaction))
-      throw new LockError(`${needed}, but it got ${kindOf(transaction)}. ${otherwise}`);
+      throw new NoOpenTransactionError(`${needed}, but it got ${kindOf(transaction)}. ${otherwise}`);
     if (hasEnded(transaction))
       throw new LockStoreError(`Could not ${doing}: the connection of the transaction has ended.`, {
         transient: true,
       });
     const { _clients: clients, _idle: idle } = this.pool;
     if (clients && !clients.includes(transaction))
-      throw new LockError(
+      throw new NoOpenTransactionError(
         `${needed}, but the client belongs to another pool than the locks, or to none. Use the pool that fromPg() got. ${otherwise}`,
       );
     if (idle?.some(({ client }) => client === transaction))
-      throw new LockError(
+      throw new NoOpenTransactionError(
         `${needed}, but the client was released already. Release it after COMMIT or ROLLBACK. ${otherwise}`,
       );
     const fault = await this.driver.check(transaction);
     if (fault === 'transaction') return transaction;
-    throw new LockError(
-      fault === 'aborted'
-        ? `Could not ${doing}: a statement of the transaction has failed, so PostgreSQL will not commit it. Send ROLLBACK, and begin again.`
-        : `${needed}, but the client is in none: BEGIN was not sent, or COMMIT or ROLLBACK was. ${otherwise}`,
+    if (fault === 'aborted')
+      throw new LockError(
+        `Could not ${doing}: a statement of the transaction has failed, so PostgreSQL will not commit it. Send ROLLBACK, and begin again.`,
+      );
+    throw new NoOpenTransactionError(
+      `${needed}, but the client is in none: BEGIN was not sent, or COMMIT or ROLLBACK was. ${otherwise}`,
     );
   }
 
