@@ -144,7 +144,7 @@ export const dirtyAcquisitions: ExecutorCases = {
   async 'B83 a connection that was left in a transaction never yields a grant that others cannot see'(t) {
     const leaveDirty = t.part('leaveDirty');
     await t.store.prepare();
-    await leaveDirty();
+    const cleanUp = await leaveDirty();
     for (let i = 0; i < ATTEMPTS; i++) {
       const key = t.key();
       const failure = await failureOf(() => t.take(t.store, key));
@@ -155,6 +155,7 @@ export const dirtyAcquisitions: ExecutorCases = {
           `a failure must be a LockStoreError that names the transaction, but: ${show(failure)}`,
         );
     }
+    await cleanUp?.();
   },
 };
 

@@ -42,9 +42,10 @@ export interface SqlExecutorTrial<Transaction = unknown> {
     (<T>(transaction: Transaction, work: (nested: Transaction) => Promise<T>) => Promise<T>) | undefined;
   /**
    * Leaves connections of the client in an open transaction, as an application does that
-   * forgets the COMMIT.
+   * forgets the COMMIT. May return a function that ends them, for a shared client whose pool
+   * keeps such connections.
    */
-  leaveDirty?: (() => Promise<void>) | undefined;
+  leaveDirty?: (() => Promise<void | (() => Promise<void>)>) | undefined;
   /** Runs `work` in a transaction of another client of the same kind. */
   foreign?: (<T>(work: (transaction: Transaction) => Promise<T>) => Promise<T>) | undefined;
   /** What a caller may mistake for a transaction, by its name: the client, its pool. */

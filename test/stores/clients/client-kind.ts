@@ -19,8 +19,11 @@ export interface TestClient<Transaction = any> {
   query(sql: string, transaction?: Transaction): Promise<unknown>;
   transaction<T>(work: (transaction: Transaction) => Promise<T>): Promise<T>;
   nested?<T>(transaction: Transaction, work: (nested: Transaction) => Promise<T>): Promise<T>;
-  /** Leaves connections of the pool in an open transaction. */
-  leaveDirty?(): Promise<void>;
+  /**
+   * Leaves connections of the pool in an open transaction. May return what ends them, if the
+   * pool keeps them.
+   */
+  leaveDirty?(): Promise<void | (() => Promise<void>)>;
   notTransactions: Record<string, unknown>;
   /** Closes the client itself. */
   close(): Promise<void>;

@@ -5,6 +5,7 @@ import { knex } from './knex.js';
 import { mysql2, mysql2Promise } from './mysql2.js';
 import { pg } from './pg.js';
 import { prisma } from './prisma.js';
+import { postgresjs } from './postgresjs.js';
 import { typeorm } from './typeorm.js';
 
 /**
@@ -20,4 +21,5 @@ export const clients: readonly ClientKind[] = [
   drizzle,
   knex,
   prisma,
+  postgresjs,
 ];
