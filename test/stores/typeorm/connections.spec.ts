@@ -2,14 +2,14 @@ import { inspect } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DataSource } from 'typeorm';
-import { TypeOrmLockStore } from '../../../lib/stores/typeorm/index.js';
-import { breaking, Fixture, poolOf, targetsAmong, sqlOf } from './fixture.js';
+import type { SqlLockStore } from '../../../lib/stores/sql/index.js';
+import { breaking, CLIENTS, Fixture, poolOf, sqlOf, storeOver, targetsAmong } from './fixture.js';
 import { newKey, tokenOf } from '../keys.js';
 import { TcpProxy } from '../tcp-proxy.js';
 
 // jest fails a test in which a promise is rejected that nobody listens to: late errors of abandoned requests would show here.
 for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
-  describe(`connections to ${target.name}`, () => {
+  describe.each(CLIENTS)(`connections to ${target.name} over %s`, (client) => {
     let fixture: Fixture;
 
     beforeAll(async () => {
@@ -19,9 +19,9 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
       await fixture.dispose();
     });
 
-    const opened = async (extra: object): Promise<{ application: DataSource; store: TypeOrmLockStore }> => {
+    const opened = async (extra: object): Promise<{ application: DataSource; store: SqlLockStore }> => {
       const application = await fixture.dataSource(extra);
-      const store = new TypeOrmLockStore(application);
+      const store = storeOver(client, application);
       await store.prepare();
       return { application, store };
     };

@@ -1,5 +1,12 @@
 import { expect, it } from '@jest/globals';
 import { DataSource } from 'typeorm';
+import {
+  fromBetterSqlite3,
+  fromMysql2,
+  fromPg,
+  SqlLockStore,
+  type DriverExecutor,
+} from '../../../lib/stores/sql/index.js';
 import { TypeOrmLockStore, type TypeOrmLockStoreOptions } from '../../../lib/stores/typeorm/index.js';
 import { sqlTargets, type SqlStore, type Target } from '../../servers/targets.js';
 
@@ -12,6 +19,29 @@ export function targetsAmong(...names: SqlStore[]): ReturnType<typeof sqlTargets
     });
   return targets;
 }
+
+/**
+ * How a store reaches the database: through the DataSource, or through the pool of pg or
+ * mysql2 that TypeORM has made. The rest of a spec is the same.
+ */
+export const CLIENTS = ['TypeORM', 'the driver'] as const;
+export type ClientName = (typeof CLIENTS)[number];
+
+export function storeOver(
+  client: ClientName,
+  dataSource: DataSource,
+  options: TypeOrmLockStoreOptions = {},
+): SqlLockStore<any> {
+  if (client === 'TypeORM') return new TypeOrmLockStore(dataSource, options);
+  return new SqlLockStore(driverExecutor(dataSource), options);
+}
+
+export function driverExecutor(dataSource: DataSource): DriverExecutor<any, any> {
+  const { master, pool, databaseConnection } = dataSource.driver as any;
+  if (master) return fromPg(master);
+  return pool ? fromMysql2(pool) : fromBetterSqlite3(databaseConnection);
+}
+
 export const ISOLATION_LEVELS = ['READ COMMITTED', 'REPEATABLE READ', 'SERIALIZABLE'] as const;
 
 /** What one spec file opens on a database of its own, and closes in the end. */
