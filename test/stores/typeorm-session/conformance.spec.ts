@@ -1,20 +1,20 @@
 import { afterAll, beforeAll, describe, it } from '@jest/globals';
-import { TypeOrmSessionLockStore } from '../../../lib/stores/typeorm/index.js';
 import { lockStoreConformance } from '../../../lib/testing/index.js';
-import { SessionFixture, sessionTargets } from './fixture.js';
+import { CLIENTS } from '../typeorm/fixture.js';
+import { SessionFixture, sessionStoreOver, sessionTargets } from './fixture.js';
 
 for (const target of sessionTargets())
-  describe(`TypeOrmSessionLockStore on ${target.name}`, () => {
+  describe.each(CLIENTS)(`the session locks of ${target.name} over %s`, (client) => {
     let fixture: SessionFixture;
 
     beforeAll(async () => {
-      fixture = await SessionFixture.open(target);
+      fixture = await SessionFixture.open(target, client);
     });
     afterAll(() => fixture.dispose());
 
     const tells = target.name === 'postgres' || target.name === 'mysql'; // MariaDB is told to in looking.spec.ts
     const rules = lockStoreConformance(
-      () => new TypeOrmSessionLockStore(fixture.application, { maxConnections: 40 }),
+      () => sessionStoreOver(client, fixture.application, { maxConnections: 40 }),
       {
         without: tells ? ['leases'] : ['leases', 'inspect'],
       },

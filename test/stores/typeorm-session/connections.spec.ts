@@ -2,20 +2,20 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DataSource } from 'typeorm';
 import { LockStoreError } from '../../../lib/lock.errors.js';
-import { TypeOrmSessionLockStore } from '../../../lib/stores/typeorm/index.js';
 import { newKey, tokenOf } from '../keys.js';
 import { TcpProxy } from '../tcp-proxy.js';
-import { SessionFixture, sessionTargets } from './fixture.js';
+import { CLIENTS } from '../typeorm/fixture.js';
+import { SessionFixture, sessionStoreOver, sessionTargets } from './fixture.js';
 
 const TTL = 30_000; // which means nothing here
 
 // jest fails a test in which a promise is rejected that nobody listens to: late errors of lost connections would show here.
 for (const target of sessionTargets())
-  describe(`connections of session locks on ${target.name}`, () => {
+  describe.each(CLIENTS)(`connections of session locks on ${target.name} over %s`, (client) => {
     let fixture: SessionFixture;
 
     beforeAll(async () => {
-      fixture = await SessionFixture.open(target);
+      fixture = await SessionFixture.open(target, client);
     });
     afterAll(() => fixture.dispose());
 
@@ -24,7 +24,7 @@ for (const target of sessionTargets())
       const proxy = await TcpProxy.open(fixture.options as { host: string; port: number });
       const there = { host: '127.0.0.1', port: proxy.port };
       const application = await new DataSource({ ...fixture.options, ...there }).initialize();
-      const store = new TypeOrmSessionLockStore(application, { keepAlive: 200 });
+      const store = sessionStoreOver(client, application, { keepAlive: 200 });
       await store.prepare();
       const lost = new Promise<{ key: string; owner: string; reason: string }>((resolve) =>
         store.watch((key, owner, reason) => resolve({ key, owner, reason })),
@@ -129,7 +129,7 @@ for (const target of sessionTargets())
           }
         : {};
       const application = await new DataSource({ ...fixture.options, ...limits }).initialize();
-      const store = new TypeOrmSessionLockStore(application);
+      const store = sessionStoreOver(client, application);
       const [key, own] = [newKey(), newKey()];
       const other = await fixture.store();
       tokenOf(await store.acquire(own, 'owner', TTL));

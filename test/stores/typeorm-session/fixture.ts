@@ -5,27 +5,40 @@ import {
   type TypeOrmSessionLockStoreOptions,
 } from '../../../lib/stores/typeorm/index.js';
 import type { Target } from '../../servers/targets.js';
-import { targetsAmong } from '../typeorm/fixture.js';
+import { SessionLockStore } from '../../../lib/stores/sql/index.js';
+import { driverExecutor, targetsAmong, type ClientName } from '../typeorm/fixture.js';
 
 export const sessionTargets = () => targetsAmong('postgres', 'mariadb', 'mysql', 'mysql56');
 
+export function sessionStoreOver(
+  client: ClientName,
+  dataSource: DataSource,
+  options: TypeOrmSessionLockStoreOptions = {},
+): SessionLockStore {
+  if (client === 'TypeORM') return new TypeOrmSessionLockStore(dataSource, options);
+  return new SessionLockStore(driverExecutor(dataSource), options);
+}
+
 /** An application with a database of its own, and session lock stores on it. */
 export class SessionFixture {
-  private readonly stores: TypeOrmSessionLockStore[] = [];
+  private readonly stores: SessionLockStore[] = [];
 
   private constructor(
     private readonly target: Pick<Target, 'dispose' | 'options'>,
     readonly application: DataSource,
+    private readonly client: ClientName,
   ) {}
 
-  static async open(target: {
-    open(): Promise<Pick<Target, 'dispose' | 'options'>>;
-  }): Promise<SessionFixture> {
+  static async open(
+    target: { open(): Promise<Pick<Target, 'dispose' | 'options'>> },
+    client: ClientName = 'TypeORM',
+  ): Promise<SessionFixture> {
     const opened = await target.open();
     // A single connection in its own pool: locks need none of it.
     return new SessionFixture(
       opened,
       await new DataSource({ ...opened.options, poolSize: 1 } as DataSourceOptions).initialize(),
+      client,
     );
   }
 
@@ -38,8 +51,8 @@ export class SessionFixture {
   }
 
   /** A store on the application's DataSource. */
-  async store(options: TypeOrmSessionLockStoreOptions = {}): Promise<TypeOrmSessionLockStore> {
-    const store = new TypeOrmSessionLockStore(this.application, options);
+  async store(options: TypeOrmSessionLockStoreOptions = {}): Promise<SessionLockStore> {
+    const store = sessionStoreOver(this.client, this.application, options);
     this.stores.push(store);
     await store.prepare();
     return store;

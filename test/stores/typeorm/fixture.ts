@@ -104,8 +104,14 @@ export function poolOf(dataSource: DataSource): { all: number; idle: number; wai
 }
 
 /** Records the statements that go to the server from here on. */
-export function recordStatements(dataSource: DataSource): string[] {
+export function recordStatements(dataSource: DataSource, client: ClientName = 'TypeORM'): string[] {
   const statements: string[] = [];
+  const { master } = dataSource.driver as any;
+  if (client === 'the driver') {
+    const lend = master.connect.bind(master);
+    master.connect = async () => recording(await lend(), statements);
+    return statements;
+  }
   const createQueryRunner = dataSource.createQueryRunner.bind(dataSource);
   dataSource.createQueryRunner = (mode) => {
     const runner = createQueryRunner(mode);

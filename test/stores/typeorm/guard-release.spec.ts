@@ -5,116 +5,119 @@ import type { Lock } from '../../../lib/lock.js';
 import { captureLog, errorOf, warnings } from '../../core/core-fixture.js';
 import { newKey } from '../keys.js';
 import { targetsAmong } from './fixture.js';
-import { Writers } from './transactions-fixture.js';
+import { transactionClientsOf, Writers } from './transactions-fixture.js';
 
 for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mysql56'))
-  describe(`A5 a lock that is released inside the transaction that guards it, on ${target.name}`, () => {
-    const logged = captureLog();
-    let writers: Writers;
-    let key: string;
-    let failed: unknown[];
-    beforeAll(async () => {
-      writers = await Writers.open(target);
-      for (const name of ['storeError', 'lost'] as const)
-        writers.service.events.on(name, (event: unknown) => failed.push(event));
-    });
-    beforeEach(() => {
-      key = newKey();
-      failed = [];
-    });
-    afterAll(() => writers.dispose());
+  describe.each(transactionClientsOf(target))(
+    `A5 a lock that is released inside the transaction that guards it, on ${target.name} over %s`,
+    (client) => {
+      const logged = captureLog();
+      let writers: Writers;
+      let key: string;
+      let failed: unknown[];
+      beforeAll(async () => {
+        writers = await Writers.open(target, {}, client);
+        for (const name of ['storeError', 'lost'] as const)
+          writers.service.events.on(name, (event: unknown) => failed.push(event));
+      });
+      beforeEach(() => {
+        key = newKey();
+        failed = [];
+      });
+      afterAll(() => writers.dispose());
 
-    /** Another process gets the key, with its ttl far away, and sees what was written. */
-    const takenAfterCommit = async (): Promise<number> => {
-      await using _ = await writers.contender.acquire(key, { wait: '1m' });
-      return writers.written(key);
-    };
-    const guardWarnings = () =>
-      warnings(logged).filter((text) => text.includes('transaction that guards it'));
+      /** Another process gets the key, with its ttl far away, and sees what was written. */
+      const takenAfterCommit = async (): Promise<number> => {
+        await using _ = await writers.contender.acquire(key, { wait: '1m' });
+        return writers.written(key);
+      };
+      const guardWarnings = () =>
+        warnings(logged).filter((text) => text.includes('transaction that guards it'));
 
-    it('is free after the commit, and one warning names the cause', async () => {
-      const released = once(writers.service.events, 'released');
-      await writers.application.transaction(async (manager) => {
-        const result = writers.service.run(
+      it('is free after the commit, and one warning names the cause', async () => {
+        const released = once(writers.service.events, 'released');
+        await writers.transaction(async (context) => {
+          const result = writers.service.run(
+            key,
+            async (lock) => {
+              await writers.write(context, key);
+              await lock.guard(context);
+              return 'done';
+            },
+            { ttl: '1h' },
+          );
+          expect(await result).toBe('done');
+          expect((await writers.service.admin.inspect(key)).state).toBe('held');
+        });
+        await released;
+        expect(await takenAfterCommit()).toBe(1);
+        expect(failed).toEqual([]);
+        expect(guardWarnings()).toEqual([
+          expect.stringContaining(`"${key}" was released inside the transaction that guards it`),
+        ]);
+      });
+
+      it.each(['commit', 'roll back'])('does not hold up its caller, nor the %s', async (end) => {
+        let lock: Lock | undefined;
+        const transaction = writers.transaction(async (context) => {
+          lock = await writers.service.acquire(key, { ttl: '1h' });
+          await writers.write(context, key);
+          await lock.guard(context);
+          expect(await lock.release()).toBe(true);
+          expect(lock.held).toBe(false);
+          expect(await lock.release()).toBe(false);
+          if (end === 'roll back') throw new Error('rolled back');
+        });
+        if (end === 'commit') await transaction;
+        else await expect(transaction).rejects.toThrow('rolled back');
+        expect(await takenAfterCommit()).toBe(end === 'commit' ? 1 : 0);
+        expect(lock?.loss).toBeUndefined();
+        expect(failed).toEqual([]);
+      });
+
+      it('goes to a call of this process that waits for it', async () => {
+        let waiting: Promise<number> | undefined;
+        await writers.transaction(async (context) => {
+          await writers.service.run(key, async (lock) => {
+            await writers.write(context, key);
+            await lock.guard(context);
+          });
+          waiting = writers.service.run(key, () => writers.written(key), { wait: '1m' });
+        });
+        expect(await waiting).toBe(1);
+      });
+
+      it('released after the commit, it is released at once and without a warning', async () => {
+        await writers.service.run(
           key,
-          async (lock) => {
-            await writers.write(manager, key);
-            await lock.guard(manager);
-            return 'done';
-          },
+          (lock) =>
+            writers.transaction(async (context) => {
+              await writers.write(context, key);
+              await lock.guard(context);
+            }),
           { ttl: '1h' },
         );
-        expect(await result).toBe('done');
-        expect((await writers.service.admin.inspect(key)).state).toBe('held');
+        expect((await writers.service.admin.inspect(key)).state).toBe('free');
+        expect(guardWarnings()).toEqual([]);
       });
-      await released;
-      expect(await takenAfterCommit()).toBe(1);
-      expect(failed).toEqual([]);
-      expect(guardWarnings()).toEqual([
-        expect.stringContaining(`"${key}" was released inside the transaction that guards it`),
-      ]);
-    });
 
-    it.each(['commit', 'roll back'])('does not hold up its caller, nor the %s', async (end) => {
-      let lock: Lock | undefined;
-      const transaction = writers.application.transaction(async (manager) => {
-        lock = await writers.service.acquire(key, { ttl: '1h' });
-        await writers.write(manager, key);
-        await lock.guard(manager);
-        expect(await lock.release()).toBe(true);
-        expect(lock.held).toBe(false);
-        expect(await lock.release()).toBe(false);
-        if (end === 'roll back') throw new Error('rolled back');
-      });
-      if (end === 'commit') await transaction;
-      else await expect(transaction).rejects.toThrow('rolled back');
-      expect(await takenAfterCommit()).toBe(end === 'commit' ? 1 : 0);
-      expect(lock?.loss).toBeUndefined();
-      expect(failed).toEqual([]);
-    });
-
-    it('goes to a call of this process that waits for it', async () => {
-      let waiting: Promise<number> | undefined;
-      await writers.application.transaction(async (manager) => {
-        await writers.service.run(key, async (lock) => {
-          await writers.write(manager, key);
-          await lock.guard(manager);
-        });
-        waiting = writers.service.run(key, () => writers.written(key), { wait: '1m' });
-      });
-      expect(await waiting).toBe(1);
-    });
-
-    it('released after the commit, it is released at once and without a warning', async () => {
-      await writers.service.run(
-        key,
-        (lock) =>
-          writers.application.transaction(async (manager) => {
-            await writers.write(manager, key);
-            await lock.guard(manager);
-          }),
-        { ttl: '1h' },
-      );
-      expect((await writers.service.admin.inspect(key)).state).toBe('free');
-      expect(guardWarnings()).toEqual([]);
-    });
-
-    it('a renewal that the guard holds up does not lose the lock', async () => {
-      await writers.service.run(
-        key,
-        async (lock) => {
-          await writers.application.transaction(async (manager) => {
-            await writers.write(manager, key);
-            await lock.guard(manager);
-            expect(await errorOf(lock.extend())).toBeInstanceOf(LockStoreError);
+      it('a renewal that the guard holds up does not lose the lock', async () => {
+        await writers.service.run(
+          key,
+          async (lock) => {
+            await writers.transaction(async (context) => {
+              await writers.write(context, key);
+              await lock.guard(context);
+              expect(await errorOf(lock.extend())).toBeInstanceOf(LockStoreError);
+              expect(lock.held).toBe(true);
+            });
+            await lock.extend();
             expect(lock.held).toBe(true);
-          });
-          await lock.extend();
-          expect(lock.held).toBe(true);
-        },
-        { ttl: '6s' },
-      );
-      expect(failed).toEqual([]);
-      expect((await writers.service.admin.inspect(key)).state).toBe('free');
-    });
-  });
+          },
+          { ttl: '6s' },
+        );
+        expect(failed).toEqual([]);
+        expect((await writers.service.admin.inspect(key)).state).toBe('free');
+      });
+    },
+  );

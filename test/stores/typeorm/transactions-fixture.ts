@@ -2,9 +2,9 @@ import { INTERNALS } from '../../../lib/lock-internals.js';
 import { Logger } from '@nestjs/common';
 import type { DataSource, EntityManager } from 'typeorm';
 import { LockService } from '../../../lib/lock.service.js';
-import { TypeOrmLockStore } from '../../../lib/stores/typeorm/index.js';
+import type { SqlLockStore } from '../../../lib/stores/sql/index.js';
 import type { SqlStore, Target } from '../../servers/targets.js';
-import { Fixture } from './fixture.js';
+import { CLIENTS, Fixture, storeOver, type ClientName } from './fixture.js';
 import { newKey, tokenOf } from '../keys.js';
 
 export const TTL = 60_000;
@@ -20,25 +20,39 @@ export const ALLOWED: Record<SqlStore, Level[]> = {
   sqlite: ['SERIALIZABLE'],
 };
 
+/** Without an asynchronous transaction on SQLite. */
+export const transactionClientsOf = ({ name }: { name: SqlStore }): readonly ClientName[] =>
+  name === 'sqlite' ? ['TypeORM'] : CLIENTS;
+
+/** Of pg or mysql2. */
+interface DriverConnection {
+  query(sql: string, done: (error: Error | null) => void): void;
+}
+
 /** An application that writes under locks, and a thief, another process for all that the database can tell. */
 export class Writers {
   private constructor(
     readonly fixture: Fixture,
     readonly application: DataSource,
-    readonly store: TypeOrmLockStore,
+    readonly store: SqlLockStore<any>,
     readonly service: LockService,
-    readonly thief: TypeOrmLockStore,
+    readonly thief: SqlLockStore<any>,
     /** What the thief waits with. */
     readonly contender: LockService,
     readonly thiefs: DataSource,
+    private readonly client: ClientName,
   ) {}
 
-  static async open(target: { open(): Promise<Target> }, extra: object = {}): Promise<Writers> {
+  static async open(
+    target: { open(): Promise<Target> },
+    extra: object = {},
+    client: ClientName = 'TypeORM',
+  ): Promise<Writers> {
     const fixture = await Fixture.open(target);
     const application = await fixture.dataSource(extra);
     const thiefs = await fixture.dataSource();
-    const store = new TypeOrmLockStore(application);
-    const thief = new TypeOrmLockStore(thiefs);
+    const store = storeOver(client, application);
+    const thief = storeOver(client, thiefs);
     await store.prepare();
     await thief.prepare();
     Logger.overrideLogger(false);
@@ -48,7 +62,7 @@ export class Writers {
     await service[INTERNALS].start();
     await contender[INTERNALS].start();
     await application.query('CREATE TABLE writes (name varchar(255))');
-    return new Writers(fixture, application, store, service, thief, contender, thiefs);
+    return new Writers(fixture, application, store, service, thief, contender, thiefs, client);
   }
 
   async dispose(): Promise<void> {
@@ -57,8 +71,38 @@ export class Writers {
     await this.fixture.dispose();
   }
 
-  async write(manager: EntityManager, name: string): Promise<void> {
-    await manager.query(`INSERT INTO writes VALUES ('${name}')`);
+  /** A transaction of the application. Without TypeORM, `work` gets the connection of the driver. */
+  async transaction<T>(work: (transaction: any) => Promise<T>, level?: Level): Promise<T> {
+    const run = async (manager: EntityManager) =>
+      work(this.client === 'TypeORM' ? manager : await manager.queryRunner?.connect());
+    return level ? this.application.transaction(level, run) : this.application.transaction(run);
+  }
+
+  /** Lets the commit of a transaction fail, once. */
+  failCommit(transaction: any, error: Error): void {
+    const runner = transaction.queryRunner;
+    if (runner) {
+      const commit = runner.commitTransaction.bind(runner);
+      runner.commitTransaction = async () => {
+        runner.commitTransaction = commit;
+        throw error;
+      };
+      return;
+    }
+    const query = transaction.query.bind(transaction);
+    transaction.query = (text: any, ...rest: any[]) => {
+      if ((text.sql ?? text) !== 'COMMIT') return query(text, ...rest);
+      delete transaction.query;
+      return rest.length > 0 ? rest[0](error) : Promise.reject(error);
+    };
+  }
+
+  async write(transaction: EntityManager | DriverConnection, name: string): Promise<void> {
+    const sql = `INSERT INTO writes VALUES ('${name}')`;
+    if ('queryRunner' in transaction) return transaction.query(sql);
+    await new Promise<void>((resolve, reject) => {
+      transaction.query(sql, (error) => (error ? reject(error) : resolve()));
+    });
   }
 
   /** How many rows of this name the thief sees: those that were committed. */

@@ -1,24 +1,23 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import type { EntityManager } from 'typeorm';
-import { targetsAmong } from './fixture.js';
-import { ALLOWED, TTL, Writers } from './transactions-fixture.js';
+import { targetsAmong, type ClientName } from './fixture.js';
+import { ALLOWED, TTL, Writers, type Level } from './transactions-fixture.js';
 
 for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mysql56'))
-  describe.each(ALLOWED[target.name])(
-    `a guard in a transaction of the application on ${target.name}, at %s`,
-    (level) => {
+  describe.each(clientsAndLevels(target.name))(
+    `a guard in a transaction of the application on ${target.name}, over %s, at %s`,
+    (client, level) => {
       let writers: Writers;
-      beforeAll(async () => void (writers = await Writers.open(target)));
+      beforeAll(async () => void (writers = await Writers.open(target, {}, client)));
       afterAll(() => writers.dispose());
 
-      const transaction = <T>(work: (manager: EntityManager) => Promise<T>): Promise<T> =>
-        writers.application.transaction(level, work);
+      const transaction = <T>(work: (context: any) => Promise<T>): Promise<T> =>
+        writers.transaction(work, level);
       /** A transaction that writes, and is rolled back when it is not guarded. */
       const guarded = (key: string, token: number, meanwhile: () => Promise<void>, owner = 'holder') =>
-        transaction(async (manager) => {
+        transaction(async (context) => {
           await meanwhile();
-          await writers.write(manager, key);
-          if (!(await writers.store.guard(manager, key, owner, token))) throw new Error('refused');
+          await writers.write(context, key);
+          if (!(await writers.store.guard(context, key, owner, token))) throw new Error('refused');
         });
 
       it('commits while the lock is held', async () => {
@@ -42,9 +41,9 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mys
         expect(await writers.written(key)).toBe(0);
 
         const another = await writers.hold();
-        await transaction(async (manager) => {
+        await transaction(async (context) => {
           await writers.steal(another.key);
-          await writers.write(manager, another.key);
+          await writers.write(context, another.key);
         });
         expect(await writers.written(another.key)).toBe(1);
       });
@@ -70,9 +69,9 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mys
       it.each(['commit', 'roll back'])('keeps a contender waiting until the %s', async (end) => {
         const { key, token } = await writers.hold(300);
         let stealing: Promise<number> | undefined;
-        const ended = transaction(async (manager) => {
-          await writers.write(manager, key);
-          expect(await writers.store.guard(manager, key, 'holder', token)).toBe(true);
+        const ended = transaction(async (context) => {
+          await writers.write(context, key);
+          expect(await writers.store.guard(context, key, 'holder', token)).toBe(true);
           await writers.expiry(key);
           expect(await writers.contender.tryAcquire(key)).toBeNull();
           stealing = writers.contender.acquire(key, { wait: '20s' }).then(() => writers.written(key));
@@ -87,8 +86,8 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mys
       it('holds up neither other locks nor, once it has ended, its own', async () => {
         const { key, token } = await writers.hold();
         const other = await writers.hold();
-        await transaction(async (manager) => {
-          expect(await writers.store.guard(manager, key, 'holder', token)).toBe(true);
+        await transaction(async (context) => {
+          expect(await writers.store.guard(context, key, 'holder', token)).toBe(true);
           if (target.name === 'sqlite') return; // it locks files, not rows
           expect(await writers.store.renew(other.key, 'holder', TTL)).toBe(true);
           expect((await writers.store.renewMany([{ ...other, owner: 'holder', ttl: TTL }]))[0]).toBe(
@@ -125,3 +124,9 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mys
       });
     },
   );
+
+/** All levels with TypeORM, and one with the driver alone. SQLite's has synchronous transactions. */
+function clientsAndLevels(store: keyof typeof ALLOWED): [ClientName, Level][] {
+  const all = ALLOWED[store].map((level): [ClientName, Level] => ['TypeORM', level]);
+  return store === 'sqlite' ? all : [...all, ['the driver', 'READ COMMITTED']];
+}

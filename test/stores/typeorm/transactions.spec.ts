@@ -1,22 +1,21 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
-import type { EntityManager } from 'typeorm';
 import { LockLostError } from '../../../lib/lock.errors.js';
 import { targetsAmong } from './fixture.js';
 import { newKey, tokenOf } from '../keys.js';
-import { Writers } from './transactions-fixture.js';
+import { transactionClientsOf, Writers } from './transactions-fixture.js';
 
 for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mysql56'))
-  describe(`lock.transaction on ${target.name}`, () => {
+  describe.each(transactionClientsOf(target))(`lock.transaction on ${target.name}, over %s`, (client) => {
     let writers: Writers;
     let key: string;
-    beforeAll(async () => void (writers = await Writers.open(target)));
+    beforeAll(async () => void (writers = await Writers.open(target, {}, client)));
     beforeEach(() => void (key = newKey()));
     afterAll(() => writers.dispose());
 
     it('commits while the lock is held, and the lock goes on', async () => {
       await writers.service.run(key, async (lock) => {
-        const result = await lock.transaction(async (manager: EntityManager) => {
-          await writers.write(manager, key);
+        const result = await lock.transaction(async (context: any) => {
+          await writers.write(context, key);
           expect(await writers.written(key)).toBe(0);
           return 42;
         });
@@ -30,8 +29,8 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mys
     it('ends with the error of its work, and is rolled back', async () => {
       const lock = await writers.service.acquire(key);
       const error = new Error('out of stock');
-      const failing = lock.transaction(async (manager: EntityManager) => {
-        await writers.write(manager, key);
+      const failing = lock.transaction(async (context: any) => {
+        await writers.write(context, key);
         throw error;
       });
       await expect(failing).rejects.toBe(error);
@@ -42,8 +41,8 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mys
 
     it('is rolled back when its lease has run out', async () => {
       const lock = await writers.service.acquire(key, { ttl: '3s' });
-      const late = lock.transaction(async (manager: EntityManager) => {
-        await writers.write(manager, key);
+      const late = lock.transaction(async (context: any) => {
+        await writers.write(context, key);
         await writers.expiry(key);
       });
       await expect(late).rejects.toThrow(LockLostError);
@@ -52,14 +51,9 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mys
 
     it('that cannot be committed fails as a store does, and leaves nothing behind', async () => {
       const lock = await writers.service.acquire(key);
-      const broken = lock.transaction(async (manager: EntityManager) => {
-        await writers.write(manager, key);
-        const runner = manager.queryRunner!;
-        const commit = runner.commitTransaction.bind(runner);
-        runner.commitTransaction = async () => {
-          runner.commitTransaction = commit;
-          throw Object.assign(new Error('duplicate key'), { code: '23505' });
-        };
+      const broken = lock.transaction(async (context: any) => {
+        await writers.write(context, key);
+        writers.failCommit(context, Object.assign(new Error('duplicate key'), { code: '23505' }));
       });
       await expect(broken).rejects.toMatchObject({
         name: 'LockStoreError',
@@ -75,8 +69,8 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mys
 
     it('of a holder that lost its lock in the middle is never committed; without the guard it is', async () => {
       const lock = await writers.service.acquire(key);
-      const late = lock.transaction(async (manager: EntityManager) => {
-        await writers.write(manager, key);
+      const late = lock.transaction(async (context: any) => {
+        await writers.write(context, key);
         await writers.steal(key);
       });
       await expect(late).rejects.toThrow(LockLostError);
@@ -84,8 +78,8 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mys
 
       await writers.thief.forceRelease(key);
       tokenOf(await writers.store.acquire(key, 'victim', 60_000));
-      await writers.store.transaction(async (manager) => {
-        await writers.write(manager, key);
+      await writers.store.transaction(async (context) => {
+        await writers.write(context, key);
         await writers.steal(key);
       });
       expect(await writers.written(key)).toBe(1);
@@ -95,9 +89,7 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mys
       const keys = Array.from({ length: 5 }, () => newKey());
       await Promise.all(
         keys.map((one) =>
-          writers.service.run(one, (lock) =>
-            lock.transaction((manager: EntityManager) => writers.write(manager, key)),
-          ),
+          writers.service.run(one, (lock) => lock.transaction((context: any) => writers.write(context, key))),
         ),
       );
       expect(await writers.written(key)).toBe(5);
@@ -106,8 +98,8 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mys
     it('is left alone by renewals of other locks, and leaves them alone', async () => {
       const other = await writers.service.acquire(newKey(), { ttl: '6s', renewEvery: 300 });
       const lock = await writers.service.acquire(key);
-      await lock.transaction(async (manager: EntityManager) => {
-        await writers.write(manager, key);
+      await lock.transaction(async (context: any) => {
+        await writers.write(context, key);
         await new Promise((resolve) => setTimeout(resolve, 1_200));
       });
       expect(other.held).toBe(true);

@@ -1,8 +1,8 @@
 import { EventEmitter, once } from 'node:events';
 import type { DataSource } from 'typeorm';
-import { TypeOrmLockStore, type TypeOrmLockStoreOptions } from '../../../lib/stores/typeorm/index.js';
+import type { SqlLockStore, SqlStoreOptions } from '../../../lib/stores/sql/index.js';
 import type { Target } from '../../servers/targets.js';
-import { Fixture, setIsolation, type ISOLATION_LEVELS } from './fixture.js';
+import { Fixture, setIsolation, storeOver, type ClientName, type ISOLATION_LEVELS } from './fixture.js';
 
 export const TTL = 60_000;
 /** Sent to all processes; when it has come, so has everything before it. */
@@ -18,7 +18,7 @@ export class Waiter {
   private readonly heard = new EventEmitter();
 
   constructor(
-    readonly store: TypeOrmLockStore,
+    readonly store: SqlLockStore,
     readonly owner: string,
     readonly dataSource: DataSource,
   ) {
@@ -60,23 +60,25 @@ export class Waiter {
 
 /** A PostgreSQL database in which processes wait. */
 export class WakeUps {
-  private readonly stores: TypeOrmLockStore[] = [];
+  private readonly stores: SqlLockStore[] = [];
 
   private constructor(
     readonly fixture: Fixture,
     /** For the statements of the specs themselves. */
     readonly admin: DataSource,
     readonly table: string,
-    private readonly options: TypeOrmLockStoreOptions,
+    private readonly options: SqlStoreOptions,
+    private readonly client: ClientName,
   ) {}
 
   static async open(
     target: { open(): Promise<Target> },
-    options: TypeOrmLockStoreOptions = {},
+    options: SqlStoreOptions = {},
+    client: ClientName = 'TypeORM',
   ): Promise<WakeUps> {
     const fixture = await Fixture.open(target);
     const table = options.weak ? 'locks_weak' : 'locks';
-    return new WakeUps(fixture, await fixture.dataSource(), table, options);
+    return new WakeUps(fixture, await fixture.dataSource(), table, options, client);
   }
 
   async waiter(
@@ -85,7 +87,7 @@ export class WakeUps {
   ): Promise<Waiter> {
     const dataSource = await this.fixture.dataSource(extra);
     if (level) await setIsolation(dataSource, level);
-    const store = new TypeOrmLockStore(dataSource, this.options);
+    const store = storeOver(this.client, dataSource, this.options);
     await store.prepare();
     this.stores.push(store);
     return new Waiter(store, owner, dataSource);

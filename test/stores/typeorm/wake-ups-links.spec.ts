@@ -6,10 +6,9 @@ import { EventEmitter, once } from 'node:events';
 import { LockService } from '../../../lib/lock.service.js';
 import type { PostgresLink } from '../../../lib/stores/sql/postgres/postgres-link.js';
 import { PostgresListener } from '../../../lib/stores/sql/postgres/wake-ups.js';
-import { TypeOrmLockStore } from '../../../lib/stores/typeorm/index.js';
 import { newKey, tokenOf } from '../keys.js';
 import { TcpProxy } from '../tcp-proxy.js';
-import { poolOf, targetsAmong } from './fixture.js';
+import { CLIENTS, poolOf, storeOver, targetsAmong } from './fixture.js';
 import { TTL, WakeUps, Waiter } from './wake-ups-fixture.js';
 
 /** How long a server that says nothing is waited for at most: longer than these tests may take. */
@@ -17,25 +16,25 @@ const AT_ONCE = 8_000;
 
 // jest fails a test in which a promise is rejected that nobody listens to, or an error event that nobody hears: those of dead links would show here.
 for (const target of targetsAmong('postgres'))
-  describe('the connection on which a process is called', () => {
+  describe.each(CLIENTS)('the connection on which a process is called, over %s', (client) => {
     let database: WakeUps;
     let a: Waiter;
     beforeAll(async () => {
       Logger.overrideLogger(false);
-      database = await WakeUps.open(target);
+      database = await WakeUps.open(target, {}, client);
       a = await database.waiter('a');
     });
     afterAll(() => database.dispose());
 
     const opened = async (extra: object = {}) => {
       const application = await database.fixture.dataSource({ poolSize: 1, ...extra });
-      const store = new TypeOrmLockStore(application);
+      const store = storeOver(client, application);
       await store.prepare();
       return { application, store, waiter: new Waiter(store, newKey(), application) };
     };
     const service = async (extra: object = {}) => {
       const application = await database.fixture.dataSource({ poolSize: 1, ...extra });
-      const locks = new LockService({ options: {}, openStore: () => new TypeOrmLockStore(application) });
+      const locks = new LockService({ options: {}, openStore: () => storeOver(client, application) });
       await locks[INTERNALS].start();
       return { application, locks };
     };
@@ -224,7 +223,7 @@ for (const target of targetsAmong('postgres'))
 
     it('is not made with wakeUps: false, but who releases calls the others', async () => {
       const application = await database.fixture.dataSource();
-      const deaf = new TypeOrmLockStore(application, { wakeUps: false });
+      const deaf = storeOver(client, application, { wakeUps: false });
       await deaf.prepare();
       const key = await held();
       for (let asked = 0; asked < 3; asked++)

@@ -6,278 +6,278 @@ import { ISOLATION_LEVELS, recordStatements, targetsAmong } from './fixture.js';
 import { TTL, WakeUps, type Waiter } from './wake-ups-fixture.js';
 
 for (const target of targetsAmong('postgres')) {
-  describe.each([{ weak: false }, { weak: true }])(
-    'processes that wait in PostgreSQL, with %j',
-    (options) => {
-      let database: WakeUps;
-      let a: Waiter;
-      let b: Waiter;
-      let c: Waiter;
-      let d: Waiter;
-      beforeAll(async () => {
-        database = await WakeUps.open(target, options);
-        [a, b, c, d] = await Promise.all([
-          database.waiter('a'),
-          database.waiter('b'),
-          database.waiter('c'),
-          database.waiter('d'),
-        ]);
-      });
-      afterEach(() => {
-        for (const waiter of [a, b, c, d]) {
-          waiter.calls.length = 0;
-          waiter.unwanted.clear();
-        }
-      });
-      afterAll(() => database.dispose());
+  describe.each([
+    ['the driver', { weak: false }],
+    ['TypeORM', { weak: true }],
+  ] as const)('processes that wait in PostgreSQL, over %s, with %j', (client, options) => {
+    let database: WakeUps;
+    let a: Waiter;
+    let b: Waiter;
+    let c: Waiter;
+    let d: Waiter;
+    beforeAll(async () => {
+      database = await WakeUps.open(target, options, client);
+      [a, b, c, d] = await Promise.all([
+        database.waiter('a'),
+        database.waiter('b'),
+        database.waiter('c'),
+        database.waiter('d'),
+      ]);
+    });
+    afterEach(() => {
+      for (const waiter of [a, b, c, d]) {
+        waiter.calls.length = 0;
+        waiter.unwanted.clear();
+      }
+    });
+    afterAll(() => database.dispose());
 
-      /** The key is taken by the first; the others get into its line one after the other. */
-      const held = async (holder: Waiter, ...waiting: Waiter[]): Promise<string> => {
-        const key = newKey();
-        tokenOf(await holder.acquire(key));
-        for (const waiter of waiting) await waiter.queue(key);
-        expect(await database.line(key)).toHaveLength(waiting.length);
-        return key;
-      };
-      /** Takes the key and gives it back. */
-      const turn = async (waiter: Waiter, key: string, waiting = false): Promise<void> => {
+    /** The key is taken by the first; the others get into its line one after the other. */
+    const held = async (holder: Waiter, ...waiting: Waiter[]): Promise<string> => {
+      const key = newKey();
+      tokenOf(await holder.acquire(key));
+      for (const waiter of waiting) await waiter.queue(key);
+      expect(await database.line(key)).toHaveLength(waiting.length);
+      return key;
+    };
+    /** Takes the key and gives it back. */
+    const turn = async (waiter: Waiter, key: string, waiting = false): Promise<void> => {
+      await waiter.called(key);
+      tokenOf(await waiter.acquire(key));
+      expect(await waiter.release(key, waiting)).toBe(true);
+    };
+
+    it('B17 are told who holds the key, and called when it is released', async () => {
+      const key = await held(a);
+      expect(await b.queue(key)).toMatchObject({ reason: 'held', queued: true, holder: { key } });
+      expect(await a.release(key)).toBe(true);
+      await b.called(key);
+      expect(await database.line(key)).toEqual([]);
+      tokenOf(await b.acquire(key));
+      expect(await b.release(key)).toBe(true);
+    });
+
+    it('each module that uses the store is told', async () => {
+      const [key, told] = [newKey(), [] as (string | undefined)[]];
+      b.store.onReleased((free) => told.push(free) < 0); // it waits for other keys
+      tokenOf(await a.acquire(key));
+      await b.queue(key);
+      expect(await a.release(key)).toBe(true);
+      await b.called(key);
+      expect(told).toEqual([key]);
+      tokenOf(await b.acquire(key));
+      expect(await b.release(key)).toBe(true);
+    });
+
+    it('who is in the line already writes nothing when it asks again', async () => {
+      const key = await held(a, b);
+      const version = async () => (await database.version(key)) as unknown;
+      const before = await version();
+      await b.queue(key);
+      expect(await version()).toEqual(before);
+      expect(await a.release(key)).toBe(true);
+      await b.called(key);
+    });
+
+    it('are called one after the other, in the order in which they came, each once', async () => {
+      const key = await held(a, b, c, d);
+      for (const waiter of [b, c, d, b, c]) await waiter.queue(key); // who asks again keeps its place
+      expect(await database.line(key)).toHaveLength(3);
+      await a.release(key);
+      const others: Waiter[][] = [[c, d], [d], []];
+      for (const [i, waiter] of [b, c, d].entries()) {
         await waiter.called(key);
         tokenOf(await waiter.acquire(key));
-        expect(await waiter.release(key, waiting)).toBe(true);
-      };
-
-      it('B17 are told who holds the key, and called when it is released', async () => {
-        const key = await held(a);
-        expect(await b.queue(key)).toMatchObject({ reason: 'held', queued: true, holder: { key } });
-        expect(await a.release(key)).toBe(true);
-        await b.called(key);
-        expect(await database.line(key)).toEqual([]);
-        tokenOf(await b.acquire(key));
-        expect(await b.release(key)).toBe(true);
-      });
-
-      it('each module that uses the store is told', async () => {
-        const [key, told] = [newKey(), [] as (string | undefined)[]];
-        b.store.onReleased((free) => told.push(free) < 0); // it waits for other keys
-        tokenOf(await a.acquire(key));
-        await b.queue(key);
-        expect(await a.release(key)).toBe(true);
-        await b.called(key);
-        expect(told).toEqual([key]);
-        tokenOf(await b.acquire(key));
-        expect(await b.release(key)).toBe(true);
-      });
-
-      it('who is in the line already writes nothing when it asks again', async () => {
-        const key = await held(a, b);
-        const version = async () => (await database.version(key)) as unknown;
-        const before = await version();
-        await b.queue(key);
-        expect(await version()).toEqual(before);
-        expect(await a.release(key)).toBe(true);
-        await b.called(key);
-      });
-
-      it('are called one after the other, in the order in which they came, each once', async () => {
-        const key = await held(a, b, c, d);
-        for (const waiter of [b, c, d, b, c]) await waiter.queue(key); // who asks again keeps its place
-        expect(await database.line(key)).toHaveLength(3);
-        await a.release(key);
-        const others: Waiter[][] = [[c, d], [d], []];
-        for (const [i, waiter] of [b, c, d].entries()) {
-          await waiter.called(key);
-          tokenOf(await waiter.acquire(key));
-          await database.delivered(b, c, d);
-          for (const other of others[i] ?? []) expect(other.calls).toEqual([]);
-          expect(await waiter.release(key)).toBe(true);
-        }
         await database.delivered(b, c, d);
-        for (const waiter of [b, c, d]) expect(waiter.calls).toEqual([]);
-        expect(await database.line(key)).toEqual([]);
-      });
+        for (const other of others[i] ?? []) expect(other.calls).toEqual([]);
+        expect(await waiter.release(key)).toBe(true);
+      }
+      await database.delivered(b, c, d);
+      for (const waiter of [b, c, d]) expect(waiter.calls).toEqual([]);
+      expect(await database.line(key)).toEqual([]);
+    });
 
-      it('go to the end of the line when they release the key and still wait', async () => {
-        const key = await held(a, b, c);
-        await a.queue(key); // so that it listens, and stands in the line of a key that it holds itself
-        expect(await a.release(key, true)).toBe(true);
-        expect(await database.line(key)).toHaveLength(2);
-        await turn(b, key, true);
-        await turn(c, key);
-        await turn(a, key);
-        await turn(b, key);
-        expect(await database.line(key)).toEqual([]);
-      });
+    it('go to the end of the line when they release the key and still wait', async () => {
+      const key = await held(a, b, c);
+      await a.queue(key); // so that it listens, and stands in the line of a key that it holds itself
+      expect(await a.release(key, true)).toBe(true);
+      expect(await database.line(key)).toHaveLength(2);
+      await turn(b, key, true);
+      await turn(c, key);
+      await turn(a, key);
+      await turn(b, key);
+      expect(await database.line(key)).toEqual([]);
+    });
 
-      it('release in one statement, which calls the next, when they were called themselves', async () => {
-        const e = await database.waiter('e');
-        const key = await held(a, e, b);
-        expect(await a.release(key)).toBe(true);
-        await e.called(key);
-        tokenOf(await e.acquire(key));
-        const statements = recordStatements(e.dataSource);
-        expect(await e.release(key)).toBe(true);
-        expect(statements).toHaveLength(1);
-        await turn(b, key);
-      });
+    it('release in one statement, which calls the next, when they were called themselves', async () => {
+      const e = await database.waiter('e');
+      const key = await held(a, e, b);
+      expect(await a.release(key)).toBe(true);
+      await e.called(key);
+      tokenOf(await e.acquire(key));
+      const statements = recordStatements(e.dataSource, client);
+      expect(await e.release(key)).toBe(true);
+      expect(statements).toHaveLength(1);
+      await turn(b, key);
+    });
 
-      it('are told by the store itself when they release the key, and nobody else waits', async () => {
-        const key = await held(b, b);
-        expect(await b.store.release(key, b.owner, { waiting: true })).toBe(true);
-        expect(b.calls).toEqual([key]);
-        expect(await database.line(key)).toEqual([]);
-        tokenOf(await b.acquire(key));
-        expect(await b.release(key)).toBe(true);
-      });
+    it('are told by the store itself when they release the key, and nobody else waits', async () => {
+      const key = await held(b, b);
+      expect(await b.store.release(key, b.owner, { waiting: true })).toBe(true);
+      expect(b.calls).toEqual([key]);
+      expect(await database.line(key)).toEqual([]);
+      tokenOf(await b.acquire(key));
+      expect(await b.release(key)).toBe(true);
+    });
 
-      it('are first in the line again when they were called, and somebody else was faster', async () => {
-        const key = await held(a, b, c);
-        await a.release(key);
-        await b.called(key);
-        const behind = await database.line(key);
-        expect(await b.store.release(key, 'an earlier owner')).toBe(false);
-        tokenOf(await d.acquire(key));
-        await b.queue(key);
-        expect((await database.line(key)).slice(1)).toEqual(behind);
-        expect(await d.release(key)).toBe(true);
-        await turn(b, key);
-        await turn(c, key);
-      });
+    it('are first in the line again when they were called, and somebody else was faster', async () => {
+      const key = await held(a, b, c);
+      await a.release(key);
+      await b.called(key);
+      const behind = await database.line(key);
+      expect(await b.store.release(key, 'an earlier owner')).toBe(false);
+      tokenOf(await d.acquire(key));
+      await b.queue(key);
+      expect((await database.line(key)).slice(1)).toEqual(behind);
+      expect(await d.release(key)).toBe(true);
+      await turn(b, key);
+      await turn(c, key);
+    });
 
-      it('pass the call on when nobody waits here any more', async () => {
-        const key = await held(a, b, c, d);
-        b.unwanted.add(key);
-        c.unwanted.add(key);
-        await a.release(key);
-        await b.called(key);
-        await c.called(key);
-        await turn(d, key);
-        expect(await database.line(key)).toEqual([]);
-      });
+    it('pass the call on when nobody waits here any more', async () => {
+      const key = await held(a, b, c, d);
+      b.unwanted.add(key);
+      c.unwanted.add(key);
+      await a.release(key);
+      await b.called(key);
+      await c.called(key);
+      await turn(d, key);
+      expect(await database.line(key)).toEqual([]);
+    });
 
-      it('do not pass a call on for a key that somebody has got meanwhile', async () => {
-        const e = await database.waiter('e', { poolSize: 1 });
-        const key = await held(a, e, c);
-        const [channel] = await database.line(key);
-        e.unwanted.add(key);
-        await database.admin.query('SELECT pg_notify($1, $2)', [channel, key]);
-        await e.called(key);
-        await e.store.inspect(key); // on its only connection, and so after what it has sent
-        await database.delivered(c, e);
-        expect(c.calls).toEqual([]);
-        expect(await database.line(key)).toHaveLength(2);
-        await e.store.close();
-      });
+    it('do not pass a call on for a key that somebody has got meanwhile', async () => {
+      const e = await database.waiter('e', { poolSize: 1 });
+      const key = await held(a, e, c);
+      const [channel] = await database.line(key);
+      e.unwanted.add(key);
+      await database.admin.query('SELECT pg_notify($1, $2)', [channel, key]);
+      await e.called(key);
+      await e.store.inspect(key); // on its only connection, and so after what it has sent
+      await database.delivered(c, e);
+      expect(c.calls).toEqual([]);
+      expect(await database.line(key)).toHaveLength(2);
+      await e.store.close();
+    });
 
-      it('B71 are called when a release is forced, also by the store that waits itself', async () => {
-        const key = await held(a, b, c);
-        expect(await d.store.forceRelease(key)).toBe(true);
-        await b.called(key);
-        tokenOf(await b.acquire(key));
-        expect(await c.store.forceRelease(key)).toBe(true);
-        expect(c.calls).toEqual([key]);
-        expect(await database.line(key)).toEqual([]);
-        expect(await c.store.forceRelease(key)).toBe(false);
-      });
+    it('B71 are called when a release is forced, also by the store that waits itself', async () => {
+      const key = await held(a, b, c);
+      expect(await d.store.forceRelease(key)).toBe(true);
+      await b.called(key);
+      tokenOf(await b.acquire(key));
+      expect(await c.store.forceRelease(key)).toBe(true);
+      expect(c.calls).toEqual([key]);
+      expect(await database.line(key)).toEqual([]);
+      expect(await c.store.forceRelease(key)).toBe(false);
+    });
 
-      it('B76 are not called while the key is kept, and know until when it is', async () => {
-        const key = await held(a, b);
-        expect(await a.store.release(key, a.owner, { keepFor: TTL })).toBe(true);
-        await database.delivered(b);
-        expect(b.calls).toEqual([]);
-        const answer = await b.queue(key);
-        expect(answer.holder?.remaining).toBeGreaterThan(0);
-        expect(await database.line(key)).toHaveLength(1);
-        expect(await d.store.forceRelease(key)).toBe(true); // nobody holds it, and yet it is freed
-        await turn(b, key);
-      });
+    it('B76 are not called while the key is kept, and know until when it is', async () => {
+      const key = await held(a, b);
+      expect(await a.store.release(key, a.owner, { keepFor: TTL })).toBe(true);
+      await database.delivered(b);
+      expect(b.calls).toEqual([]);
+      const answer = await b.queue(key);
+      expect(answer.holder?.remaining).toBeGreaterThan(0);
+      expect(await database.line(key)).toHaveLength(1);
+      expect(await d.store.forceRelease(key)).toBe(true); // nobody holds it, and yet it is freed
+      await turn(b, key);
+    });
 
-      it('B28 are not called by who has lost the key, but know when its lease ends', async () => {
-        const key = newKey();
-        tokenOf(await a.store.acquire(key, 'dead', 1_000));
-        const answer = await b.queue(key);
-        expect(answer.holder?.remaining).toBeLessThanOrEqual(1_000);
-        while ((await b.store.inspect(key)).state === 'held');
-        expect(await a.store.release(key, 'dead')).toBe(false);
-        await database.delivered(b);
-        expect(b.calls).toEqual([]);
-        tokenOf(await c.acquire(key)); // who comes by chance
-        expect(await a.store.release(key, 'dead')).toBe(false);
-        expect(await a.store.renew(key, 'dead', TTL)).toBe(false);
-        expect(b.calls).toEqual([]);
-        expect(await c.release(key)).toBe(true);
-        await turn(b, key);
-      });
+    it('B28 are not called by who has lost the key, but know when its lease ends', async () => {
+      const key = newKey();
+      tokenOf(await a.store.acquire(key, 'dead', 1_000));
+      const answer = await b.queue(key);
+      expect(answer.holder?.remaining).toBeLessThanOrEqual(1_000);
+      while ((await b.store.inspect(key)).state === 'held');
+      expect(await a.store.release(key, 'dead')).toBe(false);
+      await database.delivered(b);
+      expect(b.calls).toEqual([]);
+      tokenOf(await c.acquire(key)); // who comes by chance
+      expect(await a.store.release(key, 'dead')).toBe(false);
+      expect(await a.store.renew(key, 'dead', TTL)).toBe(false);
+      expect(b.calls).toEqual([]);
+      expect(await c.release(key)).toBe(true);
+      await turn(b, key);
+    });
 
-      it('B41 are never called for a key longer than its column, whose name they do not know', async () => {
-        const long = `${newKey()}:${'x'.repeat(300)}`;
-        await b.queue(await held(a)); // it listens
-        tokenOf(await a.acquire(long));
-        for (let asked = 0; asked < 3; asked++) {
-          const answer = await b.acquire(long);
-          expect(answer).toMatchObject({ acquired: false, reason: 'held' });
-          expect(answer).not.toHaveProperty('queued');
-        }
-        expect(await a.release(long, true)).toBe(true);
-        tokenOf(await b.acquire(long));
-        expect(await b.release(long)).toBe(true);
-      });
-
-      it('B16 are not in the line when they do not go on waiting', async () => {
-        const key = await held(a);
-        await b.queue(await held(a)); // it listens
-        const answer = await b.store.acquire(key, 'once', TTL);
+    it('B41 are never called for a key longer than its column, whose name they do not know', async () => {
+      const long = `${newKey()}:${'x'.repeat(300)}`;
+      await b.queue(await held(a)); // it listens
+      tokenOf(await a.acquire(long));
+      for (let asked = 0; asked < 3; asked++) {
+        const answer = await b.acquire(long);
         expect(answer).toMatchObject({ acquired: false, reason: 'held' });
         expect(answer).not.toHaveProperty('queued');
-        expect(await database.line(key)).toEqual([]);
-      });
+      }
+      expect(await a.release(long, true)).toBe(true);
+      tokenOf(await b.acquire(long));
+      expect(await b.release(long)).toBe(true);
+    });
 
-      it('B73 are not in the line of a key that is paused', async () => {
-        const key = await held(a, b);
-        expect(await a.store.pause(key)).toBe(true);
-        expect(await c.acquire(key)).toEqual({ acquired: false, reason: 'paused' });
-        expect(await database.line(key)).toHaveLength(1);
-        expect(await a.release(key)).toBe(true);
-        await b.called(key);
-        expect(await b.acquire(key)).toEqual({ acquired: false, reason: 'paused' });
-      });
+    it('B16 are not in the line when they do not go on waiting', async () => {
+      const key = await held(a);
+      await b.queue(await held(a)); // it listens
+      const answer = await b.store.acquire(key, 'once', TTL);
+      expect(answer).toMatchObject({ acquired: false, reason: 'held' });
+      expect(answer).not.toHaveProperty('queued');
+      expect(await database.line(key)).toEqual([]);
+    });
 
-      it('keep their places when the lock is passed on, and when it is stolen', async () => {
-        const key = await held(a, b);
-        tokenOf(await a.store.releaseToWaiter(key, a.owner, { owner: 'heir', ttl: TTL }));
-        while (!(await c.store.acquire(key, c.owner, TTL, { stealAfter: 1 })).acquired);
-        expect(await database.line(key)).toHaveLength(1);
-        expect(await c.release(key)).toBe(true);
-        await turn(b, key);
-      });
+    it('B73 are not in the line of a key that is paused', async () => {
+      const key = await held(a, b);
+      expect(await a.store.pause(key)).toBe(true);
+      expect(await c.acquire(key)).toEqual({ acquired: false, reason: 'paused' });
+      expect(await database.line(key)).toHaveLength(1);
+      expect(await a.release(key)).toBe(true);
+      await b.called(key);
+      expect(await b.acquire(key)).toEqual({ acquired: false, reason: 'paused' });
+    });
 
-      it('are a hundred at most: others are not called, and the row stays small', async () => {
-        const key = await held(a);
-        await database.admin.query(
-          `UPDATE ${database.table} SET waiting = (SELECT array_agg('nobody' || n) FROM generate_series(1, 100) AS n) WHERE key = $1`,
-          [key],
-        );
-        expect(b.listening).toBe(true);
-        expect((await b.acquire(key)) as object).not.toHaveProperty('queued');
-        expect(await database.line(key)).toHaveLength(100);
-        expect(await a.release(key)).toBe(true);
-        expect(await database.line(key)).toHaveLength(99);
-        tokenOf(await b.acquire(key));
-      });
+    it('keep their places when the lock is passed on, and when it is stolen', async () => {
+      const key = await held(a, b);
+      tokenOf(await a.store.releaseToWaiter(key, a.owner, { owner: 'heir', ttl: TTL }));
+      while (!(await c.store.acquire(key, c.owner, TTL, { stealAfter: 1 })).acquired);
+      expect(await database.line(key)).toHaveLength(1);
+      expect(await c.release(key)).toBe(true);
+      await turn(b, key);
+    });
 
-      it('B27 are told when the answer to a release was lost, and it is sent again', async () => {
-        const proxy = await TcpProxy.open(database.fixture.target.options as { host: string; port: number });
-        const cut = await database.waiter(`cut-${newKey()}`, { host: '127.0.0.1', port: proxy.port });
-        const key = await held(cut, cut);
-        proxy.cutAfter(cut.owner);
-        await expect(cut.release(key, true)).rejects.toMatchObject({ transient: true });
-        cut.calls.length = 0;
-        expect(await cut.store.release(key, cut.owner, { waiting: true })).toBe(false); // it was carried out
-        expect(cut.calls).toContain(key);
-        await cut.store.close();
-        await proxy.close();
-      });
-    },
-  );
+    it('are a hundred at most: others are not called, and the row stays small', async () => {
+      const key = await held(a);
+      await database.admin.query(
+        `UPDATE ${database.table} SET waiting = (SELECT array_agg('nobody' || n) FROM generate_series(1, 100) AS n) WHERE key = $1`,
+        [key],
+      );
+      expect(b.listening).toBe(true);
+      expect((await b.acquire(key)) as object).not.toHaveProperty('queued');
+      expect(await database.line(key)).toHaveLength(100);
+      expect(await a.release(key)).toBe(true);
+      expect(await database.line(key)).toHaveLength(99);
+      tokenOf(await b.acquire(key));
+    });
+
+    it('B27 are told when the answer to a release was lost, and it is sent again', async () => {
+      const proxy = await TcpProxy.open(database.fixture.target.options as { host: string; port: number });
+      const cut = await database.waiter(`cut-${newKey()}`, { host: '127.0.0.1', port: proxy.port });
+      const key = await held(cut, cut);
+      proxy.cutAfter(cut.owner);
+      await expect(cut.release(key, true)).rejects.toMatchObject({ transient: true });
+      cut.calls.length = 0;
+      expect(await cut.store.release(key, cut.owner, { waiting: true })).toBe(false); // it was carried out
+      expect(cut.calls).toContain(key);
+      await cut.store.close();
+      await proxy.close();
+    });
+  });
 
   describe.each(ISOLATION_LEVELS)('processes that race for a place in the line, at %s', (level) => {
     let database: WakeUps;
