@@ -100,8 +100,9 @@ export class Writers {
   async write(transaction: EntityManager | DriverConnection, name: string): Promise<void> {
     const sql = `INSERT INTO writes VALUES ('${name}')`;
     if ('queryRunner' in transaction) return transaction.query(sql);
+    const connection = transaction as DriverConnection;
     await new Promise<void>((resolve, reject) => {
-      transaction.query(sql, (error) => (error ? reject(error) : resolve()));
+      connection.query(sql, (error) => (error ? reject(error) : resolve()));
     });
   }
 
