@@ -7,8 +7,7 @@ import { createPool, type Pool as MysqlPool } from 'mysql2/promise';
 import { Pool as PgPool } from 'pg';
 import { fromDrizzle } from '../../../lib/stores/sql/index.js';
 import type { Target } from '../../servers/targets.js';
-import type { ClientKind, TestClient } from './client-kind.js';
-import { connectionOf } from './knex.js';
+import { serverOf, type ClientKind, type TestClient } from './client-kind.js';
 
 export const drizzle: ClientKind = {
   name: 'Drizzle',
@@ -90,13 +89,13 @@ async function openSqlite(target: Target): Promise<TestClient<never>> {
 }
 
 export function openDrizzlePg(target: Target, poolSize = 6): { db: NodePgDatabase; pool: PgPool } {
-  const pool = new PgPool({ ...connectionOf(target), max: poolSize });
+  const pool = new PgPool({ ...serverOf(target), max: poolSize });
   pool.on('error', () => undefined); // the specs end sessions
   return { db: drizzlePg(pool), pool };
 }
 
 export function openDrizzleMysql(target: Target, poolSize = 6): { db: MySql2Database; pool: MysqlPool } {
-  const pool = createPool({ ...connectionOf(target), connectionLimit: poolSize });
+  const pool = createPool({ ...serverOf(target), connectionLimit: poolSize });
   return { db: drizzleMysql(pool), pool };
 }
 

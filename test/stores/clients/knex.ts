@@ -1,7 +1,7 @@
 import knexOf, { type Knex } from 'knex';
 import { fromKnex } from '../../../lib/stores/sql/index.js';
 import type { Target } from '../../servers/targets.js';
-import type { ClientKind, TestClient } from './client-kind.js';
+import { serverOf, type ClientKind, type TestClient } from './client-kind.js';
 
 export const knex: ClientKind = {
   name: 'Knex',
@@ -38,22 +38,10 @@ export function openKnex(target: Target, poolSize = 6, config: Knex.Config = {})
     });
   return knexOf({
     client: target.name === 'postgres' ? 'pg' : 'mysql2',
-    connection: connectionOf(target),
+    connection: serverOf(target),
     pool: { min: 0, max: poolSize },
     ...config,
   });
-}
-
-/** The options of pg and mysql2 for the database of a spec. */
-export function connectionOf({ options }: Target): {
-  host: string;
-  port: number;
-  user: string;
-  password: string;
-  database: string;
-} {
-  const { host, port, username, password, database } = options as Record<string, any>;
-  return { host, port, user: username, password, database };
 }
 
 /** Gives this many connections of the pool back as these statements leave them. */
