@@ -84,7 +84,7 @@ export function fromDrizzle<Database extends DrizzleDatabase>(
   const supported = DRIVERS.get(driver);
   if (!supported)
     throw new LockError(
-      `fromDrizzle() supports Drizzle on node-postgres, mysql2 and better-sqlite3, but this database is on another driver (${driver}). For the locks, open a pool of pg, mysql2 or better-sqlite3 to the same database, and pass it to fromPg(), fromMysql2() or fromBetterSqlite3().`,
+      `fromDrizzle() supports Drizzle on node-postgres, mysql2 and better-sqlite3, but this database is on another driver (${driver.replace('Session', '')}). For the locks, open a pool of pg, mysql2 or better-sqlite3 to the same database, and pass it to fromPg(), fromMysql2() or fromBetterSqlite3().`,
     );
   const kind = kindOf(session.client);
   if (!supported.fits.test(kind))

@@ -4,7 +4,7 @@ const KINDS: readonly [kind: string, is: (value: Members) => boolean][] = [
   ['a DataSource of TypeORM', (v) => has(v, 'createQueryRunner')],
   ['an EntityManager of TypeORM', (v) => has(v, 'createQueryBuilder', 'getRepository')],
   ['a transaction of Knex', (v) => v.isTransaction === true],
-  ['a Knex instance', (v) => has(v, 'raw', 'migrate', 'transaction')],
+  ['a Knex instance', (v) => has(v, 'raw', 'transaction') && 'migrate' in v],
   ['a transaction of Drizzle', (v) => isObject(v.session) && has(v, 'select', 'rollback')],
   ['a Drizzle database', (v) => isObject(v.session) && has(v, 'select', 'transaction')],
   ['a PrismaClient', (v) => has(v, '$transaction', '$queryRawUnsafe')],

@@ -1,0 +1,235 @@
+import 'reflect-metadata';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { NestFactory } from '@nestjs/core';
+import knexOf, { type Knex } from 'knex';
+import { createPool } from 'mysql2';
+import { Pool } from 'pg';
+import { LockModule, LockService } from '../../../lib/index.js';
+import { fromKnex, SqlLockStore, sqlStore, type KnexInstance } from '../../../lib/stores/sql/index.js';
+import { openTarget, type Target } from '../../servers/targets.js';
+import { tokenOf } from '../keys.js';
+import { targetsAmong } from '../typeorm/fixture.js';
+import { serverOf } from './client-kind.js';
+import { openKnex } from './knex.js';
+
+const message = (given: unknown): string => {
+  try {
+    fromKnex(given as KnexInstance);
+  } catch (error) {
+    expect(error).toMatchObject({ name: 'LockError' });
+    return String((error as Error).message);
+  }
+  throw new Error('it was taken');
+};
+
+describe('fromKnex', () => {
+  let target: Target;
+  let knex: Knex;
+  beforeAll(async () => {
+    target = await openTarget('sqlite');
+    knex = openKnex(target);
+  });
+  afterAll(async () => {
+    await knex.destroy();
+    await target.dispose();
+  });
+
+  it.each<[string, () => unknown]>([
+    ['undefined', () => undefined],
+    ['null', () => null],
+    ['a text', () => 'postgres://app:hunter2@db/app'],
+    ['another object', () => ({ client: 'pg', connection: { password: 'hunter2' } })],
+    ['a promise: await it', () => Promise.resolve(knex)],
+    ['a pool of pg', () => new Pool()],
+    ['a pool of mysql2', () => createPool({})],
+  ])('B90 refuses %s, and says what it got and what it needs', (kind, given) => {
+    expect(message(given())).toBe(
+      `fromKnex() needs a Knex instance, but it got ${kind}. Pass what knex({ client: 'pg', connection }) gives.`,
+    );
+  });
+
+  it('B91 refuses a transaction', async () => {
+    await knex.transaction(async (transaction) => {
+      expect(message(transaction)).toMatch(/needs a Knex instance, but it got a transaction of Knex/);
+    });
+  });
+
+  it.each([
+    ['mysql', 'mysql2'],
+    ['mariadb', 'mysql2'],
+    ['sqlite3', 'better-sqlite3'],
+    ['pgnative', 'pg'],
+  ])('B90 refuses the client %s of Knex by its name, and recommends %s', (client, instead) => {
+    expect(message({ client: { driverName: client, config: {} }, transaction() {}, raw() {} })).toBe(
+      `fromKnex() cannot use the client ${client} of Knex. Install ${instead}, and set client: '${instead}' in the options of Knex.`,
+    );
+  });
+
+  it.each(['mssql', 'oracledb', 'cockroachdb', 'pg-redshift'])(
+    'B90 refuses the client %s of Knex, whose database the library does not support',
+    (client) => {
+      expect(message({ client: { driverName: client, config: {} }, transaction() {}, raw() {} })).toBe(
+        `fromKnex() supports the clients pg, mysql2, better-sqlite3 of Knex, but this instance has ${client}. Keep the locks in another database that the application has, through an instance with one of these clients.`,
+      );
+    },
+  );
+
+  it('B90 refuses an instance without a database, without a connection, and one that was destroyed', async () => {
+    class Dialect extends knexOf.Client {}
+    expect(message(knexOf({ client: Dialect }))).toMatch(/has a database, but this one only builds queries/);
+    expect(message(knexOf({ client: 'pg' }))).toMatch(/with a connection. Give it one/);
+    const destroyed = openKnex(target);
+    await destroyed.destroy();
+    expect(message(destroyed)).toMatch(/but the application has destroyed this one/);
+  });
+
+  it('B90 fails, and says why, after the application has destroyed the instance', async () => {
+    const ending = openKnex(target);
+    const store = new SqlLockStore(fromKnex(ending));
+    await store.prepare();
+    await ending.destroy();
+    await expect(store.transaction(async () => {})).rejects.toMatchObject({
+      name: 'LockStoreError',
+      message: expect.stringMatching(/The Knex instance was destroyed/),
+      transient: true,
+    });
+    await store.close();
+  });
+
+  it('B90 refuses a database in memory, which no other connection can see', async () => {
+    const inMemory = knexOf({
+      client: 'better-sqlite3',
+      connection: { filename: ':memory:' },
+      useNullAsDefault: true,
+    });
+    await expect(new SqlLockStore(fromKnex(inMemory)).prepare()).rejects.toThrow(
+      /no other connection can see it/,
+    );
+    await inMemory.destroy();
+  });
+
+  it('B90 opens the file of SQLite once more with the hook of the pool, such as for its pragmas', async () => {
+    const hooked: unknown[] = [];
+    const instance = openKnex(target, 1, {
+      pool: {
+        afterCreate: (connection: unknown, done: () => void) => {
+          hooked.push(connection);
+          done();
+        },
+      },
+    });
+    const store = new SqlLockStore(fromKnex(instance));
+    await store.prepare();
+    expect(hooked).toHaveLength(1);
+    await store.close();
+    await instance.destroy();
+  });
+
+  it('B90 gets the instance of the application by injection', async () => {
+    const app = await NestFactory.createApplicationContext(
+      {
+        module: class Application {},
+        imports: [
+          {
+            module: class Databases {},
+            providers: [{ provide: 'KNEX', useValue: knex }],
+            exports: ['KNEX'],
+          },
+          LockModule.forRoot({ store: sqlStore({ inject: ['KNEX'], executor: fromKnex }) }),
+        ],
+      },
+      { logger: false, abortOnError: false },
+    );
+    expect(await app.get(LockService).run('injected', async (lock) => lock.held)).toBe(true);
+    await app.close();
+  });
+});
+
+for (const { name, open } of targetsAmong('postgres', 'mysql'))
+  describe(`fromKnex on ${name}`, () => {
+    const client = name === 'postgres' ? 'pg' : 'mysql2';
+    let target: Target;
+    beforeAll(async () => void (target = await open()));
+    afterAll(() => target.dispose());
+
+    /** Takes a lock through an instance, and gives what the executor says of it. */
+    const locks = async (config: Knex.Config) => {
+      const knex = knexOf({ client, pool: { min: 0, max: 3 }, ...config });
+      const executor = fromKnex(knex);
+      const store = new SqlLockStore(executor);
+      const key = `on ${name}`;
+      const token = tokenOf(await store.acquire(key, 'owner', 60_000));
+      await knex.transaction(async (transaction) => {
+        expect(await store.guard(transaction, key, 'owner', token)).toBe(true);
+      });
+      await store.transaction(async (transaction) => transaction.raw('SELECT 1'));
+      expect(await store.release(key, 'owner')).toBe(true);
+      const { description, schema, type, poolSize } = executor;
+      await store.close();
+      expect(knex.client.pool?.numUsed?.() ?? 0).toBe(0);
+      await knex.destroy();
+      return { description, schema, type, poolSize };
+    };
+    const url = () => {
+      const { host, port, user, password, database } = serverOf(target);
+      return `${name}://${user}:${encodeURIComponent(password)}@${host}:${port}/${database}`;
+    };
+    const described = () => {
+      const { host, port, database } = serverOf(target);
+      return {
+        type: name,
+        description: `${name} at ${host}:${port}, database ${database}`,
+        schema: name === 'mysql' ? database : undefined,
+        poolSize: 3,
+      };
+    };
+
+    it('B90 takes a connection as options, as a URL, and from a function of the application', async () => {
+      expect(await locks({ connection: serverOf(target) })).toEqual(described());
+      expect(await locks({ connection: url() })).toEqual(described());
+      const given = () => ({ ...serverOf(target), expirationChecker: () => false });
+      expect(await locks({ connection: given })).toEqual(described());
+      expect(await locks({ connection: async () => serverOf(target) })).toEqual(described());
+    });
+
+    it('B90 takes a pool of the driver that the application gave to Knex', async () => {
+      const pool =
+        name === 'postgres'
+          ? new Pool({ ...serverOf(target), max: 3 })
+          : createPool({ ...serverOf(target), connectionLimit: 3 });
+      expect(await locks({ connectionPool: pool } as Knex.Config)).toEqual(described());
+      await (pool as Pool).end();
+    });
+
+    if (name === 'postgres')
+      it('B90 keeps the locks in the first schema of the searchPath of Knex', async () => {
+        const knex = knexOf({ client, connection: serverOf(target), searchPath: ['tenant', 'public'] });
+        await knex.raw('DROP TABLE public.locks');
+        await knex.raw('CREATE SCHEMA tenant');
+        const store = new SqlLockStore(fromKnex(knex));
+        await store.prepare();
+        expect(store.describe()).toContain('table=tenant.locks');
+        await store.close();
+        await knex.destroy();
+        expect(await locks({ connection: serverOf(target), searchPath: 'tenant' })).toMatchObject({
+          schema: 'tenant',
+        });
+      });
+
+    it('B83 drops the connections that the application left dirty from the pool of Knex', async () => {
+      const knex = knexOf({ client, connection: serverOf(target), pool: { min: 0, max: 2 } });
+      const store = new SqlLockStore(fromKnex(knex));
+      await store.prepare();
+      const connections = [await knex.client.acquireConnection(), await knex.client.acquireConnection()];
+      for (const connection of connections) {
+        await knex.raw('START TRANSACTION').connection(connection);
+        await knex.client.releaseConnection(connection);
+      }
+      expect(await store.acquire('dirty', 'owner', 60_000)).toMatchObject({ acquired: true });
+      const lent = [await knex.client.acquireConnection(), await knex.client.acquireConnection()];
+      expect(lent.filter((connection) => connections.includes(connection))).toEqual([]);
+      for (const connection of lent) await knex.client.releaseConnection(connection);
+      await store.close();
+      await knex.destroy();
+    });
+  });
