@@ -2,13 +2,17 @@
 // Arguments go to jest: npm test -- lock-key.spec
 import { existsSync, readdirSync } from 'node:fs';
 import { ready } from './ready.mjs';
+import { readySample } from './sample-packages.mjs';
 import { step } from './step.mjs';
 
 await ready({ build: true });
 
 const tsc = (project) => [process.execPath, ['node_modules/typescript/bin/tsc', '-p', project]];
 await step('types of lib and test', ...tsc('tsconfig.json'));
-for (const project of sampleProjects()) await step(`types of ${project}`, ...tsc(project));
+for (const sample of samples()) {
+  readySample(sample);
+  await step(`types of ${sample}`, ...tsc(sample));
+}
 
 await step('specs', process.execPath, [
   '--experimental-vm-modules',
@@ -17,7 +21,8 @@ await step('specs', process.execPath, [
   ...process.argv.slice(2),
 ]);
 
-function sampleProjects() {
-  const samples = existsSync('sample') ? readdirSync('sample') : [];
-  return samples.map((sample) => `sample/${sample}/tsconfig.json`).filter((file) => existsSync(file));
+function samples() {
+  return readdirSync('sample')
+    .map((name) => `sample/${name}`)
+    .filter((folder) => existsSync(`${folder}/tsconfig.json`));
 }

@@ -2,8 +2,10 @@ import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { EventEmitter, once } from 'node:events';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { readySample } from '../../scripts/sample-packages.mjs';
 
 export function compileSample(sample: string): void {
+  readySample(sample);
   execFileSync(process.execPath, ['node_modules/typescript/bin/tsc', '-p', sample]);
 }
 

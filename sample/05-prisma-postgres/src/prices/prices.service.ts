@@ -1,0 +1,36 @@
+import { Injectable } from '@nestjs/common';
+import { LockContext, Locked } from 'nestjs-locked';
+import { PrismaService } from '../prisma/prisma.service.js';
+import { Suppliers, type PriceList } from './suppliers.js';
+
+@Injectable()
+export class PricesService {
+  constructor(
+    private readonly prisma: PrismaService,
+    private readonly suppliers: Suppliers,
+  ) {}
+
+  async find(supplier: string): Promise<PriceList> {
+    const prices = await this.prisma.price.findMany({ where: { supplier }, orderBy: { article: 'asc' } });
+    return Object.fromEntries(prices.map(({ article, cents }) => [article, cents]));
+  }
+
+  /**
+   * Replaces the prices of a supplier: one import at a time for each supplier, on all
+   * instances.
+   */
+  @Locked({ key: (supplier: string) => `import:${supplier}`, ttl: '6s', wait: '30s' })
+  async import(supplier: string): Promise<void> {
+    const lock = LockContext.current()!;
+    // What takes long comes before the transaction, which Prisma ends after 5 s.
+    const list = await this.suppliers.priceList(supplier, lock.signal);
+
+    await this.prisma.$transaction(async (tx) => {
+      await tx.price.deleteMany({ where: { supplier } });
+      await tx.price.createMany({
+        data: Object.entries(list).map(([article, cents]) => ({ supplier, article, cents })),
+      });
+      await lock.guard(tx); // last: throws and rolls back if another instance has taken the lock
+    });
+  }
+}

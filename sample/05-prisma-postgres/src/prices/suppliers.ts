@@ -1,0 +1,24 @@
+import { BadGatewayException, Injectable } from '@nestjs/common';
+import { setTimeout as work } from 'node:timers/promises';
+
+/** The price of each article, in cents. */
+export type PriceList = Record<string, number>;
+
+/** The suppliers at SUPPLIERS_URL. Without it, a list takes three seconds, and has new prices each time. */
+@Injectable()
+export class Suppliers {
+  async priceList(supplier: string, signal: AbortSignal): Promise<PriceList> {
+    const url = process.env.SUPPLIERS_URL;
+    if (!url) {
+      await work(3_000, undefined, { signal });
+      return { apple: cents(), pear: cents() };
+    }
+    const answer = await fetch(`${url}/${encodeURIComponent(supplier)}`, { signal });
+    if (!answer.ok) throw new BadGatewayException(`The supplier ${supplier} gave no list.`);
+    return (await answer.json()) as PriceList;
+  }
+}
+
+function cents(): number {
+  return 1 + Math.floor(Math.random() * 500);
+}

@@ -1,0 +1,15 @@
+import { Injectable, type OnApplicationShutdown } from '@nestjs/common';
+import { PrismaPg } from '@prisma/adapter-pg';
+import { PrismaClient } from '../generated/prisma/client.js';
+
+@Injectable()
+export class PrismaService extends PrismaClient implements OnApplicationShutdown {
+  constructor() {
+    super({ adapter: new PrismaPg({ connectionString: process.env.DATABASE_URL }) });
+  }
+
+  /** In the last hook: before it, work under a lock ends, and the locks are released. */
+  async onApplicationShutdown(): Promise<void> {
+    await this.$disconnect();
+  }
+}

@@ -1,0 +1,17 @@
+import { readFileSync } from 'node:fs';
+import { describe } from '@jest/globals';
+import { targetsAmong } from '../stores/typeorm/fixture.js';
+import { keepsPriceLists } from './price-lists.js';
+
+const sample = 'sample/05-prisma-postgres';
+
+for (const { open } of targetsAmong('postgres'))
+  describe(sample, () =>
+    keepsPriceLists(sample, {
+      open,
+      // As `prisma migrate deploy` does, whose engine cannot be had everywhere.
+      migrate: async (db) => {
+        await db.query(readFileSync(`${sample}/prisma/migrations/20261128000000_init/migration.sql`, 'utf8'));
+      },
+    }),
+  );
