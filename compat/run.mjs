@@ -1,11 +1,12 @@
 // Installs the packed package into applications outside of this checkout, one for each supported generation of Nest, and has them lock.
-//   node compat/run.mjs [NAME...]   all by default
+//   node compat/run.mjs [NAME...]   all by default; the name samples is for those with a package.json of their own
 import { execFileSync } from 'node:child_process';
 import { cpSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ready } from '../scripts/ready.mjs';
+import { checkSamples } from './samples.mjs';
 
 await ready({ build: true });
 const { start: startPostgres } = await import('../test/servers/postgres.mjs');
@@ -16,14 +17,17 @@ const here = join(root, 'compat');
 const all = readdirSync(here, { withFileTypes: true })
   .filter((entry) => entry.isDirectory() && entry.name.startsWith('nest'))
   .map((entry) => entry.name);
-const chosen = process.argv.length > 2 ? process.argv.slice(2) : all;
+const chosen = process.argv.length > 2 ? process.argv.slice(2) : [...all, 'samples'];
 const workspace = mkdtempSync(join(tmpdir(), 'nestjs-locked-compat-'));
 const [postgres, mongodb] = await Promise.all([startPostgres(), startMongodb()]);
 try {
   const [{ filename }] = JSON.parse(
     run(root, 'npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', workspace], 'pipe'),
   );
-  for (const name of chosen) check(name, join(workspace, filename));
+  const tarball = join(workspace, filename);
+  for (const name of chosen)
+    if (name === 'samples') checkSamples({ root, workspace, tarball, run });
+    else check(name, tarball);
   console.log(`compatible: ${chosen.join(', ')}`);
 } finally {
   await Promise.all([postgres.stop(), mongodb.stop()]);
@@ -105,7 +109,12 @@ function run(cwd, command, args, stdout = 'inherit') {
     cwd,
     encoding: 'utf8',
     stdio: ['ignore', stdout, 'inherit'],
-    env: { ...process.env, DATABASE_URL: postgres.url, MONGODB_URL: mongodb.url },
+    env: {
+      ...process.env,
+      DATABASE_URL: postgres.url,
+      MONGODB_URL: mongodb.url,
+      PRISMA_SCHEMA_ENGINE_BINARY: process.execPath, // its engine for migrations is not needed
+    },
     timeout: 600_000,
   });
 }
