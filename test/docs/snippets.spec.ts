@@ -1,11 +1,13 @@
 import { beforeAll, describe, expect, it } from '@jest/globals';
 import { readdirSync } from 'node:fs';
+import { readySample } from '../../scripts/sample-packages.mjs';
 import { problemsOf, snippetsOf, type Snippet } from './snippets.js';
 
 const wrong: Snippet = { where: 'here', code: 'const lock = await locks.acquire(7);' };
 const guides = readdirSync('docs/migrating').map((name) => `docs/migrating/${name}`);
 const snippets = [
   'README.md',
+  'docs/clients.md',
   'docs/scheduling.md',
   'docs/operations.md',
   'docs/mongodb.md',
@@ -18,6 +20,7 @@ let problems: Map<Snippet, string[]>;
 
 describe('the snippets of the documentation', () => {
   beforeAll(() => {
+    readySample('sample/05-prisma-postgres'); // snippets import the client that is generated there
     problems = problemsOf([...snippets, wrong]);
   }, 120_000);
 

@@ -16,9 +16,19 @@ const KNOWN: Record<string, string[]> = {
     'TypeOrmLockStore',
     'lockTableMigration',
   ],
+  '../../lib/stores/sql/index.js':
+    'sqlStore sqlSessionStore SqlLockStore StatementExecutor fromPg fromMysql2 fromBetterSqlite3 fromTypeOrm fromDrizzle fromKnex fromPrisma'.split(
+      ' ',
+    ),
   '../../lib/interfaces/index.js': ['LockStore', 'assertKey', 'assertOwner', 'fitKey'],
   '../../lib/stores/mongodb/index.js': ['mongoStore', 'mongooseStore', 'MongoLockStore'],
-  '../../lib/testing/index.js': ['LockTestingModule', 'TestLocks', 'withoutLocks', 'lockStoreConformance'],
+  '../../lib/testing/index.js': [
+    'LockTestingModule',
+    'TestLocks',
+    'withoutLocks',
+    'lockStoreConformance',
+    'sqlExecutorConformance',
+  ],
   '../../lib/index.js':
     'LockAdmin LockController LockHandOff LockModule LockService Lock LockContext Locked InjectLockService LockInterceptor LockExceptionFilter LockNotAcquiredError LockLostError LockStoreError MemoryLockStore memoryStore'.split(
       ' ',
@@ -42,6 +52,9 @@ const KNOWN: Record<string, string[]> = {
   typeorm: ['DataSource', 'EntityManager'],
   'typeorm-transactional': ['Transactional'],
   mongodb: ['ClientSession', 'MongoClient', 'Collection'],
+  pg: ['Pool', 'PoolClient'],
+  './prisma.module.js': ['PrismaModule'],
+  './prisma.service.js': ['PrismaService'],
 };
 
 /** What an application has that a snippet does not repeat. */
@@ -61,6 +74,34 @@ const AMBIENT: Record<string, string> = {
   body: 'declare const body: string;',
   id: 'declare const id: number;',
   orders: 'declare const orders: Collection<{ _id: number; shipped: boolean }>;',
+  fromClient: 'declare function fromClient(client: Client): StatementExecutor<ClientTransaction>;',
+  client: 'declare const client: Client;',
+  Client: `abstract class Client {
+    abstract run(sql: string, values: readonly unknown[]): Promise<object>;
+    abstract transaction<T>(work: (tx: ClientTransaction) => Promise<T>, limits: { timeout: number }): Promise<T>;
+  }`,
+  ClientTransaction:
+    'abstract class ClientTransaction { abstract run(sql: string, values: readonly unknown[]): Promise<object>; }',
+  store: 'declare const store: ReturnType<typeof memoryStore>;',
+  pool: 'declare const pool: Pool;',
+  PG_POOL: `declare const PG_POOL: symbol;`,
+  DRIZZLE: `declare const DRIZZLE: symbol;`,
+  Databases: 'abstract class Databases { abstract poolOf(region: string): Promise<Pool> }',
+  prisma:
+    'declare const prisma: { $transaction<T>(work: (tx: Prisma.TransactionClient) => Promise<T>): Promise<T> };',
+  Prisma: `declare namespace Prisma {
+    interface TransactionClient {
+      $queryRawUnsafe(sql: string): Promise<unknown>;
+      order: { update(request: { where: { id: number }; data: { shipped: boolean } }): Promise<object> };
+    }
+  }`,
+};
+
+/** Files that a reader has, and that are those of a sample here. */
+const FILES: Record<string, string> = {
+  './generated/prisma/client.js': '../../sample/05-prisma-postgres/src/generated/prisma/client.js',
+  './prisma.module.js': '../../sample/05-prisma-postgres/src/prisma/prisma.module.js',
+  './prisma.service.js': '../../sample/05-prisma-postgres/src/prisma/prisma.service.js',
 };
 
 export function snippetsOf(file: string): Snippet[] {
@@ -101,13 +142,13 @@ function complete(code: string): string {
   const whole = code.startsWith('@') && !/\bclass\b/.test(code) ? `class Example {\n${code}\n}` : code;
   const declares = (name: string) =>
     new RegExp(
-      `\\b(const|let|class|using) ${name}\\b|import [^;]*\\b${name}\\b|\\((.*, )?${/^[a-z]/.test(name) ? name : 'never'}[,:)]`,
+      `\\b(const|let|class|using|function) ${name}\\b|import [^;]*\\b${name}\\b|\\((.*, )?${/^[a-z]/.test(name) ? name : 'never'}(?:[,:]|\\) =>)`,
     ).test(whole);
   const uses = (name: string, text: string) => new RegExp(`(?<![.\\w'"])${name}\\b`).test(text);
-  const ambient = Object.entries(AMBIENT)
-    .filter(([name]) => uses(name, whole) && !declares(name))
-    .map(([, declaration]) => declaration);
-  const text = [...ambient, whole].join('\n');
+  let text = whole;
+  // A declaration may need one that stands below it in the list.
+  for (const [name, declaration] of Object.entries(AMBIENT))
+    if (uses(name, text) && !declares(name)) text = `${declaration}\n${text}`;
   const imports = Object.entries(KNOWN).flatMap(([module, names]) => {
     const needed = names.filter((name) => uses(name, text) && !declares(name));
     return needed.length > 0 ? [`import { ${needed.join(', ')} } from '${module}';`] : [];
@@ -115,8 +156,9 @@ function complete(code: string): string {
   return [...imports, text, 'export {};']
     .join('\n')
     .replaceAll(/'nestjs-locked(\/\w+)?'/g, (_, entry?: string) =>
-      entry === '/typeorm' || entry === '/mongodb'
+      entry && ['/sql', '/typeorm', '/mongodb'].includes(entry)
         ? `'../../lib/stores${entry}/index.js'`
         : `'../../lib${entry ?? ''}/index.js'`,
-    );
+    )
+    .replaceAll(/'\.\/[\w./]+\.js'/g, (file) => `'${FILES[file.slice(1, -1)] ?? file.slice(1, -1)}'`);
 }
