@@ -56,7 +56,7 @@ async function send(sql: Sql, text: string): Promise<SqlResult> {
     return { rows, affected: rows.count };
   } catch (error) {
     // The codes of postgres.js for connections that were lost are known to postgres.js alone.
-    if (/^CONNECT/.test(String((error as { code?: unknown }).code)))
+    if (String((error as { code?: unknown }).code).startsWith('CONNECT'))
       throw Object.assign(new Error('The connection was lost', { cause: error }), { code: 'ECONNRESET' });
     throw error;
   }
