@@ -30,14 +30,15 @@ export const acquisitions: ExecutorCases = {
 
   async 'B77 the rollback of a transaction does not undo an acquisition inside it'(t) {
     const key = t.key();
+    let id = 0;
     await t.store.prepare();
     await t.rollBack(async (transaction) => {
-      await t.touch(transaction);
+      id = await t.touch(transaction);
       await t.take(t.store, key);
       await t.sees(key, 'held', 'inside the transaction');
     });
     await t.sees(key, 'held', 'after the rollback');
-    assert.equal(await t.written(1), 0, 'the rollback must undo what the application wrote');
+    assert.equal(await t.written(id), 0, 'the rollback must undo what the application wrote');
   },
 
   async 'B77 the rollback of a transaction does not undo a renewal and a release inside it'(t) {
@@ -145,17 +146,11 @@ export const dirtyAcquisitions: ExecutorCases = {
     const leaveDirty = t.part('leaveDirty');
     await t.store.prepare();
     const cleanUp = await leaveDirty();
-    for (let i = 0; i < ATTEMPTS; i++) {
-      const key = t.key();
-      const failure = await failureOf(() => t.take(t.store, key));
-      if (typeof failure === 'string') await t.sees(key, 'held', 'after a grant beside dirty connections');
-      else
-        assert.ok(
-          failure instanceof LockStoreError && CAUSE.test(failure.message),
-          `a failure must be a LockStoreError that names the transaction, but: ${show(failure)}`,
-        );
+    try {
+      for (let i = 0; i < ATTEMPTS; i++) await acquireBesideDirt(t);
+    } finally {
+      await cleanUp?.();
     }
-    await cleanUp?.();
   },
 };
 
@@ -164,4 +159,15 @@ async function abort(t: ExecutorTrial, transaction: unknown): Promise<void> {
   await t.touch(transaction);
   const failed = await failureOf(() => t.given.query(`SELECT 1 FROM missing_${process.pid}`, transaction));
   assert.ok(failed instanceof Error, 'a query of a table that is missing must fail');
+}
+
+/** A grant that others see, or a failure that names its cause. */
+async function acquireBesideDirt(t: ExecutorTrial): Promise<void> {
+  const key = t.key();
+  const failure = await failureOf(() => t.take(t.store, key));
+  if (typeof failure === 'string') return t.sees(key, 'held', 'after a grant beside dirty connections');
+  assert.ok(
+    failure instanceof LockStoreError && CAUSE.test(failure.message),
+    `a failure must be a LockStoreError that names the transaction, but: ${show(failure)}`,
+  );
 }

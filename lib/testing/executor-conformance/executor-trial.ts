@@ -78,6 +78,7 @@ export class ExecutorTrial {
   private othersConnections: SqlConnections | undefined;
   private table: string | undefined;
   private readonly tables: string[] = [];
+  private touches = 1_000;
   private readonly closing: (() => void)[] = [];
 
   constructor(readonly given: SqlExecutorTrial) {
@@ -138,10 +139,16 @@ export class ExecutorTrial {
     await this.given.query(`INSERT INTO ${await this.scratch()} (id) VALUES (${id})`, transaction);
   }
 
-  /** Begins the work of a transaction: it reads, and writes where that stops no lock. */
-  async touch(transaction: unknown): Promise<void> {
+  /**
+   * Begins the work of a transaction: it reads, and writes a row where that stops no lock.
+   *
+   * @returns the id of the row
+   */
+  async touch(transaction: unknown): Promise<number> {
+    const id = ++this.touches;
     await this.given.query(`SELECT id FROM ${await this.scratch()}`, transaction);
-    if (this.writesInTransactions) await this.write(1, transaction);
+    if (this.writesInTransactions) await this.write(id, transaction);
+    return id;
   }
 
   /** How many rows with this id are committed. */
@@ -152,18 +159,18 @@ export class ExecutorTrial {
     return Number(rows[0]?.n);
   }
 
-  /** Rolls back a transaction of the application, and returns what it threw. */
-  async rollBack(work: (transaction: unknown) => Promise<void>): Promise<unknown> {
+  /** Rolls back a transaction of the application. A failure of the work itself counts. */
+  async rollBack(work: (transaction: unknown) => Promise<void>): Promise<void> {
     const planned = new Error('rolled back by the conformance suite');
-    try {
-      await this.given.transaction(async (transaction) => {
-        await work(transaction);
+    let failure: { error: unknown } | undefined;
+    const ended = await failureOf(() =>
+      this.given.transaction(async (transaction) => {
+        await work(transaction).catch((error: unknown) => (failure = { error }));
         throw planned;
-      });
-    } catch (error) {
-      return error;
-    }
-    return assert.fail('a transaction of the application whose work rejects must reject');
+      }),
+    );
+    if (failure) throw failure.error;
+    assert.notEqual(typeof ended, 'string', 'a transaction whose work rejects must reject');
   }
 
   /** A part that the trial must have. */

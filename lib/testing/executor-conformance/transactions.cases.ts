@@ -104,14 +104,16 @@ export const transactions: ExecutorCases = {
     await t.store.prepare();
     for (const fails of [false, true]) {
       let isOpen = (): boolean => false;
+      let wasOpen = false;
       await failureOf(() =>
         t.store.transaction(async (transaction) => {
           isOpen = t.store.watchTransaction(transaction);
           await t.given.query('SELECT 1', transaction);
-          assert.equal(isOpen(), true, 'a transaction is open, but shown as ended');
+          wasOpen = isOpen();
           if (fails) throw new Error('rolled back');
         }),
       );
+      assert.equal(wasOpen, true, 'a transaction was open, but shown as ended');
       assert.equal(isOpen(), false, 'a transaction has ended, but is shown as open');
     }
   },

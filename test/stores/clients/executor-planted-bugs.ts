@@ -1,0 +1,255 @@
+import type { Sql } from 'postgres';
+import type { StatementExecutor } from '../../../lib/stores/sql/index.js';
+import type { TestClient } from './client-kind.js';
+
+/** What the bugs know of the application, which a right executor does not. */
+export interface Surroundings {
+  client: TestClient;
+  sql: Sql;
+  /** The innermost transaction that the application has open. */
+  current: () => any;
+}
+
+export interface ExecutorBug {
+  name: string;
+  plant: (right: StatementExecutor<any>, around: Surroundings) => Partial<StatementExecutor<any>>;
+  /** The case that must find it. */
+  foundBy: string;
+}
+
+/** Takes out of a statement what makes it fail inside of a transaction. */
+function withoutProof(text: string): string {
+  return text.replaceAll('statement_timestamp() = transaction_timestamp()', 'TRUE');
+}
+
+const inRows =
+  (change: (value: unknown) => unknown): ExecutorBug['plant'] =>
+  (right) => ({
+    async query(text, values) {
+      const { rows, affected } = await right.query(text, values);
+      const changed = rows.map((row) =>
+        Object.fromEntries(Object.entries(row).map(([column, value]) => [column, change(value)])),
+      );
+      return { rows: changed, affected };
+    },
+  });
+
+const facts: ExecutorBug[] = [
+  {
+    name: 'the type is the name of the protocol',
+    plant: () => ({ type: 'postgresql' }),
+    foundBy: 'B90 an executor names its client, and a database that can keep locks',
+  },
+  {
+    name: 'the description is the URL',
+    plant: () => ({ description: 'postgres://app:hunter2@localhost/app' }),
+    foundBy: 'B90 the description names the database, and shows no user, no password and no URL',
+  },
+  {
+    name: "it closes the application's pool",
+    plant: (_, { client }) => ({ close: () => client.close() }),
+    foundBy: 'B13 close leaves the client of the application usable',
+  },
+];
+
+const results: ExecutorBug[] = [
+  {
+    name: 'it loses the last digit of a bigint',
+    plant: inRows((value) => (/^\d{16}$/.test(String(value)) ? `${String(value).slice(0, -1)}0` : value)),
+    foundBy: 'B90 whole numbers keep every digit, up to 2 ** 53 - 1',
+  },
+  {
+    name: 'its texts are ASCII',
+    plant: inRows((value) => (typeof value === 'string' ? value.replaceAll(/[^\n\t -~]/gu, '?') : value)),
+    foundBy: 'B90 texts come back as they were given, in every script and with every quote',
+  },
+  {
+    name: 'NULL is an empty text',
+    plant: inRows((value) => value ?? ''),
+    foundBy: 'B90 texts come back as they were given, in every script and with every quote',
+  },
+  {
+    name: 'it gives the first row only',
+    plant: (right) => ({
+      async query(text, values) {
+        const { rows, affected } = await right.query(text, values);
+        return { rows: rows.slice(0, 1), affected };
+      },
+    }),
+    foundBy: 'B90 rows come in their order, and a query without rows gives an empty list',
+  },
+  {
+    name: 'whatever was carried out has changed a row',
+    plant: (right) => ({
+      query: async (text, values) => ({ ...(await right.query(text, values)), affected: 1 }),
+    }),
+    foundBy: 'B90 the number of changed rows is counted, also when it is 0',
+  },
+  {
+    name: 'it swallows errors',
+    plant: (right) => ({
+      query: (text, values) => right.query(text, values).catch(() => ({ rows: [], affected: 0 })),
+    }),
+    foundBy: 'B90 an error of the server keeps its code',
+  },
+  {
+    name: 'its errors have no code',
+    plant: (right) => ({
+      query: (text, values) =>
+        right.query(text, values).catch((error: Error) => {
+          throw new Error(error.message);
+        }),
+    }),
+    foundBy: 'B90 a lock table that is missing is recognized, and the error names it',
+  },
+];
+
+const joining: ExecutorBug[] = [
+  {
+    name: "it joins the caller's transaction",
+    plant: (right, { client, current }) => ({
+      async query(text, values) {
+        if (!current()) return right.query(text, values);
+        return { rows: (await client.query(text, current())) as any, affected: 1 };
+      },
+    }),
+    foundBy: 'B77 an acquisition inside an open transaction of the application is seen before it ends',
+  },
+  ...[
+    'B77 the rollback of a transaction does not undo an acquisition inside it',
+    'B77 the rollback of a transaction does not undo a renewal and a release inside it',
+    'B77 an acquisition inside a transaction that a failed statement has aborted is granted by itself',
+    'B77 acquisitions beside several open transactions are seen while these are open',
+    'B77 the rollback of a nested transaction does not undo an acquisition inside it',
+  ].map((foundBy): ExecutorBug => ({
+    name: "it joins the caller's transaction, and takes the proof out of the statements",
+    plant: (right, { client, current }) => ({
+      async query(text, values) {
+        if (!current()) return right.query(text, values);
+        const rows = (await client.query(withoutProof(text), current())) as any;
+        return { rows, affected: rows.count };
+      },
+    }),
+    foundBy,
+  })),
+  {
+    name: 'it begins a transaction for each statement',
+    plant: (right) => ({
+      query: async (text, values) =>
+        right.transaction(async (transaction) => right.queryIn(transaction, 'test')(text, values), {
+          timeout: 1_000,
+        }),
+    }),
+    foundBy: 'B77 an acquisition is committed by itself, and another client sees it',
+  },
+  {
+    name: 'it takes the proof out of the statements',
+    plant: (right) => ({ query: (text, values) => right.query(withoutProof(text), values) }),
+    foundBy: 'B83 a connection that was left in a transaction never yields a grant that others cannot see',
+  },
+  {
+    name: 'it has a table of its own',
+    plant: (right) => ({
+      query: (text, values) =>
+        right.query(text.replaceAll('"locks"', '"my_locks"').replaceAll("'locks'", "'my_locks'"), values),
+    }),
+    foundBy: 'B90 two clients on one table exclude each other, and see the holder',
+  },
+];
+
+const transactions: ExecutorBug[] = [
+  {
+    name: 'it hands out the bare client',
+    plant: (_, { sql }) => ({ transaction: (work) => work(sql) }),
+    foundBy: 'B91 lock.transaction rolls back when its work rejects, and rejects with the same error',
+  },
+  {
+    name: 'it commits whatever happens',
+    plant: (right) => ({
+      async transaction(work, options) {
+        const [end] = await right.transaction(
+          async (transaction) => Promise.allSettled([work(transaction)]),
+          options,
+        );
+        if (end.status === 'rejected') throw end.reason;
+        return end.value;
+      },
+    }),
+    foundBy: 'B91 lock.transaction rolls back when its work rejects, and rejects with the same error',
+  },
+  {
+    name: 'its transactions have no result',
+    plant: (right) => ({
+      async transaction(work, options) {
+        await right.transaction(work, options);
+        return undefined as never;
+      },
+    }),
+    foundBy: 'B91 lock.transaction hands out a transaction of the client, commits it and gives its result',
+  },
+  {
+    name: 'a guard runs outside of the transaction',
+    plant: (right, { sql }) => ({
+      queryIn(transaction, doing) {
+        right.queryIn(transaction, doing);
+        return async (text) => {
+          const rows = await sql.unsafe(text);
+          return { rows, affected: rows.count };
+        };
+      },
+    }),
+    foundBy:
+      'B91 a guard in lock.transaction confirms the lock, and keeps it from other owners until the commit',
+  },
+  {
+    name: 'a guard is always content',
+    plant: () => ({ queryIn: () => async () => ({ rows: [{ guarded: 'held' }], affected: 1 }) }),
+    foundBy: 'B91 a guard is false for a lock that is lost, of another owner or with another token',
+  },
+  {
+    name: 'a guard takes the bare client',
+    plant: (right, { sql }) => ({
+      queryIn: (transaction, doing) =>
+        transaction === sql ? (text) => right.query(text, []) : right.queryIn(transaction, doing),
+    }),
+    foundBy: 'B91 a guard refuses whatever is no open transaction, and says what it needs',
+  },
+  {
+    name: 'transactions never end',
+    plant: (right) => {
+      const begun = new Set<unknown>();
+      return {
+        transaction: (work, options) =>
+          right.transaction(async (transaction) => {
+            begun.add(transaction);
+            return work(transaction);
+          }, options),
+        queryIn: (transaction, doing) =>
+          begun.has(transaction)
+            ? async (text) => {
+                const rows = await (transaction as Sql).unsafe(text);
+                return { rows, affected: rows.count };
+              }
+            : right.queryIn(transaction, doing),
+      };
+    },
+    foundBy: 'B91 a guard refuses a transaction that has ended',
+  },
+  {
+    name: 'a guard takes whatever runs statements',
+    plant: () => ({
+      queryIn: (transaction) => async (text) => {
+        const rows = await (transaction as Sql).unsafe(text);
+        return { rows, affected: rows.count };
+      },
+    }),
+    foundBy: 'B91 a guard refuses a transaction of another client',
+  },
+  ...[true, false].map((isOpen): ExecutorBug => ({
+    name: `a transaction is always shown as ${isOpen ? 'open' : 'ended'}`,
+    plant: () => ({ watchTransaction: () => () => isOpen }),
+    foundBy: 'B91 watchTransaction shows an open transaction, and that it has ended',
+  })),
+];
+
+export const executorBugs: readonly ExecutorBug[] = [...facts, ...results, ...joining, ...transactions];
