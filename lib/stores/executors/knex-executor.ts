@@ -7,7 +7,13 @@ import type {
   SqliteFile,
 } from '../sql/sql-executor.js';
 import { rolledBack } from './pg-executor.js';
-import { assertSupportedClient, KnexPool, type KnexClient, type KnexConnection } from './knex-pool.js';
+import {
+  assertOpenPool,
+  assertSupportedDatabase,
+  KnexPool,
+  type KnexClient,
+  type KnexConnection,
+} from './knex-pool.js';
 
 /** The members used of a Knex instance. @publicApi */
 export interface KnexInstance {
@@ -56,7 +62,8 @@ export function fromKnex<Instance extends KnexInstance>(
     throw new LockError(
       `fromKnex() needs a Knex instance, but it got ${kindOf(knex)}. Pass what knex({ client: 'pg', connection }) gives.`,
     );
-  assertSupportedClient(client);
+  assertSupportedDatabase('fromKnex()', client);
+  assertOpenPool(client);
   return new KnexExecutor(knex as unknown as Knex) as DriverExecutor as DriverExecutor<
     unknown,
     KnexTransactionOf<Instance>

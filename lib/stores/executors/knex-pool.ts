@@ -77,25 +77,31 @@ const INSTEAD = new Map([
   ['sqlite3', 'better-sqlite3'],
 ]);
 
-/** @throws LockError unless the client is supported, and has a pool */
-export function assertSupportedClient({ driverName, config, pool }: KnexClient): void {
+/**
+ * @param user for messages: the function that needs the client
+ * @throws LockError unless Knex has one of the supported clients
+ */
+export function assertSupportedDatabase(user: string, { driverName }: KnexClient): void {
   if (driverName === undefined)
     throw new LockError(
-      "fromKnex() needs a Knex instance that has a database, but this one only builds queries. Give it a client and a connection: knex({ client: 'pg', connection }).",
+      `${user} needs a Knex instance that has a database, but this one only builds queries. Give it a client and a connection: knex({ client: 'pg', connection }).`,
     );
-  if (!TYPES.has(driverName)) {
-    const instead = INSTEAD.get(driverName);
-    throw new LockError(
-      instead === undefined
-        ? `fromKnex() supports the clients ${[...TYPES.keys()].join(', ')} of Knex, but this instance has ${driverName}. Keep the locks in another database that the application has, through an instance with one of these clients.`
-        : `fromKnex() cannot use the client ${driverName} of Knex. Install ${instead}, and set client: '${instead}' in the options of Knex.`,
-    );
-  }
+  if (TYPES.has(driverName)) return;
+  const instead = INSTEAD.get(driverName);
+  throw new LockError(
+    instead === undefined
+      ? `${user} supports the clients ${[...TYPES.keys()].join(', ')} of Knex, but this instance has ${driverName}. Keep the locks in another database that the application has, through an instance with one of these clients.`
+      : `${user} cannot use the client ${driverName} of Knex. Install ${instead}, and set client: '${instead}' in the options of Knex.`,
+  );
+}
+
+/** @throws LockError unless the instance has a pool that is open */
+export function assertOpenPool({ driverName, config, pool }: KnexClient): void {
   if (pool) return;
   throw new LockError(
     config.connection || config.connectionPool
       ? 'fromKnex() needs an open Knex instance, but the application has destroyed this one.'
-      : `fromKnex() needs a Knex instance with a connection. Give it one: knex({ client: '${driverName}', connection }).`,
+      : `fromKnex() needs a Knex instance with a connection. Give it one: knex({ client: '${String(driverName)}', connection }).`,
   );
 }
 

@@ -13,6 +13,11 @@ export {
   type TypeOrmQueryRunner,
 } from '../executors/typeorm-executor.js';
 export { fromPrisma, type PrismaClientLike, type PrismaTransaction } from '../executors/prisma-executor.js';
+export {
+  knexLockTableMigration,
+  type KnexMigration,
+  type KnexMigrationRunner,
+} from '../executors/knex-lock-table.migration.js';
 export type { LockTableDatabase } from './lock-table.ddl.js';
 export { SessionLockStore } from './sessions/session-lock.store.js';
 export type { SessionStoreOptions } from './sessions/session-store.options.js';

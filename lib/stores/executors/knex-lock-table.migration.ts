@@ -1,0 +1,69 @@
+import { LockError } from '../../lock.errors.js';
+import { assertKnownOptions } from '../../options/known-options.js';
+import { assertSupportedDatabase, KnexPool, type KnexClient } from './knex-pool.js';
+import { kindOf } from '../sql/client-kinds.js';
+import { createTable, tableName, type LockTable, type LockTableDatabase } from '../sql/lock-table.ddl.js';
+import { resolveTable } from '../sql/lock-table.schema.js';
+import { readTable, TABLE_OPTIONS, type LockTableOptions } from '../sql/sql-store.options.js';
+
+/** The members that a migration uses of what Knex passes to it. @publicApi */
+export interface KnexMigrationRunner {
+  readonly client: unknown;
+  raw(sql: string): PromiseLike<unknown>;
+}
+
+/** A migration of Knex. @publicApi */
+export interface KnexMigration {
+  up(knex: KnexMigrationRunner): Promise<void>;
+  down(knex: KnexMigrationRunner): Promise<void>;
+}
+
+/**
+ * A migration of Knex that creates the lock table, and drops it when it is rolled back. In a
+ * file of the migrations of the application:
+ *
+ * ```ts
+ * export const { up, down } = knexLockTableMigration();
+ * ```
+ *
+ * The table is in the same schema as for a store over `fromKnex()` with these options.
+ *
+ * @throws LockError for a name that is not a plain identifier
+ * @publicApi
+ */
+export function knexLockTableMigration(options: LockTableOptions = {}): KnexMigration {
+  assertKnownOptions('knexLockTableMigration()', options, TABLE_OPTIONS);
+  const table = readTable(options);
+  return {
+    async up(knex) {
+      const { type, resolved } = await placeOf(knex, table);
+      await knex.raw(createTable(type, resolved));
+    },
+    async down(knex) {
+      const { type, resolved } = await placeOf(knex, table);
+      await knex.raw(`DROP TABLE ${tableName(type, resolved)}`);
+    },
+  };
+}
+
+async function placeOf(
+  knex: KnexMigrationRunner,
+  table: LockTable,
+): Promise<{ type: LockTableDatabase; resolved: LockTable }> {
+  const { client, raw } = Object(knex) as { client?: KnexClient; raw?: unknown };
+  if (!client || typeof raw !== 'function')
+    throw new LockError(
+      `knexLockTableMigration() needs what Knex passes to a migration, but it got ${kindOf(knex)}.`,
+    );
+  assertSupportedDatabase('knexLockTableMigration()', client);
+  const { type, schema } = new KnexPool(client);
+  // Knex would take the question marks of a regular expression for values.
+  const query = async (sql: string) => rowsOf(await knex.raw(sql.replaceAll('?', '\\?')));
+  const resolved = await resolveTable({ client: 'Knex', type, schema }, table, query);
+  return { type: type as LockTableDatabase, resolved };
+}
+
+/** The rows of a result as pg gives it; other databases need no query. */
+function rowsOf(result: unknown): Record<string, unknown>[] {
+  return (result as { rows: Record<string, unknown>[] }).rows;
+}
