@@ -31,13 +31,14 @@ let failures = [];
 let tells = false;
 
 process.on('message', (message) => void act(message));
+process.on('disconnect', () => process.exit()); // also when the parent was killed
 process.send('ready');
 
 async function act({ action, ...request }) {
   if (action === 'take') {
     key = request.key;
     while (key === request.key) await takeOnce();
-    process.send({ granted, failures: failures.slice(0, 5) });
+    process.send({ granted, failures });
     granted = 0;
     failures = [];
   }
@@ -56,7 +57,7 @@ async function takeOnce() {
     await locks.run(taken, () => stay(witness, taken), { wait: '60s' });
     granted++;
   } catch (error) {
-    failures.push(`${error.name}: ${error.message}`);
+    if (failures.length < 5) failures.push(`${error.name}: ${error.message}`);
   }
   if (tells) process.send('taken');
   tells = false;
