@@ -2,6 +2,7 @@ import { LockError, LockStoreError } from '../../lock.errors.js';
 import { kindOf } from '../sql/client-kinds.js';
 import { hasEnded, PgDriver, watchPgTransaction, type PgClient } from '../sql/postgres/pg-driver.js';
 import type { BorrowedConnection, DriverExecutor } from '../sql/sql-executor.js';
+import { UnusableConnectionError } from '../sql/unusable-connection.js';
 import { NoOpenTransactionError } from './no-open-transaction.error.js';
 import { describeServer, type ServerAddress } from './server-description.js';
 
@@ -49,8 +50,10 @@ const POOL_SIZE = 10;
 
 /**
  * Runs SQL on PostgreSQL through a pool of pg. `lock.transaction()` hands out a client of the
- * pool, and `lock.guard()` takes it. The pool stays the application's: the store does not
- * close it.
+ * pool, and `lock.guard()` takes it.
+ *
+ * The pool stays the application's, and the store does not close it. While the store is open,
+ * it listens to the errors of idle clients, so that these do not end the process.
  *
  * @throws LockError for anything else than an open pool of pg
  * @publicApi
@@ -143,6 +146,7 @@ class PgExecutor implements DriverExecutor<PgClient, PoolClient> {
       );
     const fault = await this.driver.check(transaction);
     if (fault === 'transaction') return transaction;
+    if (fault === 'unseen') throw new UnusableConnectionError(fault);
     if (fault === 'aborted')
       throw new LockError(
         `Could not ${doing}: a statement of the transaction has failed, so PostgreSQL will not commit it. Send ROLLBACK, and begin again.`,

@@ -13,6 +13,7 @@ const KINDS: readonly [kind: string, is: (value: Members) => boolean][] = [
   ['a client of pg', (v) => has(v, 'connect', 'query', 'end') && 'processID' in v],
   ['a pool cluster of mysql2', (v) => has(v, 'of', 'getConnection')],
   ['a pool of mysql2', (v) => has(v, 'getConnection', 'execute', 'end')],
+  ['a pool of the package mysql, not mysql2', (v) => has(v, 'getConnection', 'query', 'end')],
   ['a connection of mysql2', (v) => has(v, 'execute', 'query', 'ping')],
   ['a database of better-sqlite3', (v) => has(v, 'prepare', 'pragma', 'exec')],
   ['a promise: await it', (v) => has(v, 'then')],
