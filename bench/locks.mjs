@@ -36,6 +36,25 @@ async function openSql({ store, url, connections = 1, options, storeOptions, pro
   };
 }
 
+/** The same without TypeORM, on a pool of pg or mysql2 that the application made. */
+export async function openLocksOnDriver({ store, url, connections = 1 }) {
+  const { sqlStore, ...executors } = await import('../dist/esm/stores/sql/index.js');
+  const { executor, end } = await poolOf(store, url, connections, executors);
+  const app = await createApplication([LockModule.forRoot({ store: sqlStore({ executor }) })]);
+  return { app, locks: app.get(LockService), close: () => app.close().then(end) };
+}
+
+async function poolOf(store, url, connections, { fromMysql2, fromPg }) {
+  if (store === 'postgres') {
+    const { default: pg } = await import('pg');
+    const pool = new pg.Pool({ connectionString: url, max: connections });
+    return { executor: fromPg(pool), end: () => pool.end() };
+  }
+  const { createPool } = await import('mysql2/promise');
+  const pool = createPool({ uri: url, connectionLimit: connections });
+  return { executor: fromMysql2(pool), end: () => pool.end() };
+}
+
 /** An application with these modules, which logs nothing and registers no hooks. */
 export async function createApplication(imports, providers = []) {
   const module = { module: class BenchModule {}, imports, providers };
