@@ -16,11 +16,11 @@ import {
   fromKnex,
   fromMysql2,
   fromPg,
+  fromPrisma,
   fromTypeOrm,
   SqlLockStore,
   sqlStore,
   type DriverExecutor,
-  type StatementExecutor,
   type TransactionOf,
 } from '../../lib/stores/sql/index.js';
 
@@ -148,7 +148,8 @@ export async function knex(locks: LockService<Knex.Transaction>, client: Knex): 
 }
 
 export async function prisma(locks: LockService<PrismaTransaction>, client: PrismaClient): Promise<void> {
-  expectTypeOf<TransactionOf<StatementExecutor<PrismaTransaction>>>().toEqualTypeOf<PrismaTransaction>();
+  const executor = fromPrisma(client);
+  expectTypeOf<TransactionOf<typeof executor>>().toEqualTypeOf<PrismaTransaction>();
   await locks.run('key', async (lock) => {
     const invoice = await lock.transaction((transaction) => transaction.invoice.create({ data: {} }));
     expectTypeOf(invoice).toEqualTypeOf<{ id: number }>();
