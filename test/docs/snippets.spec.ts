@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, it } from '@jest/globals';
-import { readdirSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { readySample } from '../../scripts/sample-packages.mjs';
 import { problemsOf, snippetsOf, type Snippet } from './snippets.js';
 
@@ -8,6 +8,7 @@ const guides = readdirSync('docs/migrating').map((name) => `docs/migrating/${nam
 const snippets = [
   'README.md',
   'docs/clients.md',
+  'docs/executors.md',
   'docs/scheduling.md',
   'docs/operations.md',
   'docs/mongodb.md',
@@ -26,6 +27,13 @@ describe('the snippets of the documentation', () => {
 
   it.each(snippets.map((snippet) => [snippet.where, snippet] as const))('%s compiles', (_, snippet) => {
     expect(problems.get(snippet)).toEqual([]);
+  });
+
+  it('B90 the executor in docs/executors.md is the file that the conformance suite has tested', () => {
+    const tested = readFileSync('test/stores/clients/postgresjs-executor.ts', 'utf8')
+      .replace('../../../lib/index.js', 'nestjs-locked')
+      .replace('../../../lib/stores/sql/index.js', 'nestjs-locked/sql');
+    expect(snippetsOf('docs/executors.md')[0]?.code).toBe(tested);
   });
 
   it('are really compiled', () => {

@@ -42,6 +42,9 @@ const KNOWN: Record<string, string[]> = {
     'UseFilters',
     'UseInterceptors',
     'INestApplication',
+    'Inject',
+    'OnModuleInit',
+    'OnApplicationShutdown',
   ],
   '@nestjs/schedule': ['Cron', 'Interval', 'ScheduleModule', 'SchedulerRegistry'],
   cron: ['CronJob'],
@@ -53,6 +56,7 @@ const KNOWN: Record<string, string[]> = {
   'typeorm-transactional': ['Transactional'],
   mongodb: ['ClientSession', 'MongoClient', 'Collection'],
   pg: ['Pool', 'PoolClient'],
+  '../stores/clients/postgresjs-executor.js': ['PostgresJsExecutor'],
   './prisma.module.js': ['PrismaModule'],
   './prisma.service.js': ['PrismaService'],
 };
@@ -74,14 +78,7 @@ const AMBIENT: Record<string, string> = {
   body: 'declare const body: string;',
   id: 'declare const id: number;',
   orders: 'declare const orders: Collection<{ _id: number; shipped: boolean }>;',
-  fromClient: 'declare function fromClient(client: Client): StatementExecutor<ClientTransaction>;',
-  client: 'declare const client: Client;',
-  Client: `abstract class Client {
-    abstract run(sql: string, values: readonly unknown[]): Promise<object>;
-    abstract transaction<T>(work: (tx: ClientTransaction) => Promise<T>, limits: { timeout: number }): Promise<T>;
-  }`,
-  ClientTransaction:
-    'abstract class ClientTransaction { abstract run(sql: string, values: readonly unknown[]): Promise<object>; }',
+  sql: `declare const sql: import('postgres').Sql;`,
   store: 'declare const store: ReturnType<typeof memoryStore>;',
   pool: 'declare const pool: Pool;',
   PG_POOL: `declare const PG_POOL: symbol;`,
@@ -100,6 +97,7 @@ const AMBIENT: Record<string, string> = {
 /** Files that a reader has, and that are those of a sample here. */
 const FILES: Record<string, string> = {
   './generated/prisma/client.js': '../../sample/05-prisma-postgres/src/generated/prisma/client.js',
+  '@nestjs/locks': '../stores/clients/locks-storage.js',
   './prisma.module.js': '../../sample/05-prisma-postgres/src/prisma/prisma.module.js',
   './prisma.service.js': '../../sample/05-prisma-postgres/src/prisma/prisma.service.js',
 };
@@ -160,5 +158,8 @@ function complete(code: string): string {
         ? `'../../lib/stores${entry}/index.js'`
         : `'../../lib${entry ?? ''}/index.js'`,
     )
-    .replaceAll(/'\.\/[\w./]+\.js'/g, (file) => `'${FILES[file.slice(1, -1)] ?? file.slice(1, -1)}'`);
+    .replaceAll(
+      /'(?:@nestjs\/locks|\.\/[\w./]+\.js)'/g,
+      (file) => `'${FILES[file.slice(1, -1)] ?? file.slice(1, -1)}'`,
+    );
 }

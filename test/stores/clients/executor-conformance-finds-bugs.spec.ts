@@ -90,7 +90,10 @@ function planted({ plant }: ExecutorBug) {
   return (right: StatementExecutor<any>, around: any): StatementExecutor<any> => {
     const { client, type, schema, description } = right;
     return {
-      ...{ client, type, schema, description },
+      client,
+      type,
+      schema,
+      description,
       query: (text, values) => right.query(text, values),
       transaction: (work, options) => right.transaction(work, options),
       queryIn: (transaction, doing) => right.queryIn(transaction, doing),
