@@ -44,6 +44,8 @@ const SCOPE: unique symbol = Symbol.for('prisma.client.transaction.scope_context
 /** The types of databases by Prisma's names. */
 const TYPES: Record<string, string> = { postgresql: 'postgres', mysql: 'mysql', sqlite: 'better-sqlite3' };
 
+/** The texts and the quoted names in a statement: a key may read like SQL. */
+const QUOTED = /'[^']*'|"[^"]*"/g;
 /** Statements that give rows; Prisma runs all others by another method. */
 const GIVES_ROWS = /^\s*(?:SET STATEMENT [^]*? FOR\s+)?(?:SELECT|WITH|SHOW|PRAGMA)\b|\bRETURNING\b/i;
 const LEVELS = { 'READ COMMITTED': 'ReadCommitted' } as const;
@@ -129,7 +131,8 @@ class PrismaExecutor<Transaction> implements StatementExecutor<Transaction> {
 
 async function send(prisma: PrismaClientLike, sql: string, values: readonly unknown[]): Promise<SqlResult> {
   try {
-    if (!GIVES_ROWS.test(sql)) return { rows: [], affected: await prisma.$executeRawUnsafe(sql, ...values) };
+    if (!GIVES_ROWS.test(sql.replaceAll(QUOTED, '')))
+      return { rows: [], affected: await prisma.$executeRawUnsafe(sql, ...values) };
     const rows = (await prisma.$queryRawUnsafe(sql, ...values)) as SqlResult['rows'];
     return { rows, affected: rows.length };
   } catch (error) {

@@ -17,6 +17,12 @@ export const acquisitions: ExecutorCases = {
     await t.sees(key, 'free', 'after a release');
   },
 
+  async 'B90 a key that reads like SQL is renewed and released'(t) {
+    const { key, owner } = await t.take(t.store, `${t.key()} RETURNING "key" -- O'Brien`);
+    assert.equal(await t.store.renew(key, owner, LEASE), true, 'the renewal says that the lock is lost');
+    assert.equal(await t.store.release(key, owner), true, 'the release says that the lock is lost');
+  },
+
   async 'B77 an acquisition inside an open transaction of the application is seen before it ends'(t) {
     const key = t.key();
     await t.store.prepare();
