@@ -1,4 +1,5 @@
 import { LockError, LockStoreError } from '../../lock.errors.js';
+import { loadPackage } from '../shared/opening.js';
 import { kindOf } from '../sql/client-kinds.js';
 import type { SqlResult, StatementExecutor, TransactionOptions } from '../sql/sql-executor.js';
 import { driverErrorOf } from './prisma-errors.js';
@@ -102,6 +103,18 @@ class PrismaExecutor<Transaction> implements StatementExecutor<Transaction> {
     } catch (error) {
       throw thrown ? thrown.error : driverErrorOf(error);
     }
+  }
+
+  /** Opens the file of SQLite once more, by the package that Prisma's adapter uses. */
+  async createConnection(settings: object): Promise<unknown> {
+    const { rows } = await this.query('PRAGMA database_list', []);
+    const { default: Database } = await loadPackage(
+      'fromPrisma() on SQLite',
+      'better-sqlite3',
+      'better-sqlite3',
+      () => import('better-sqlite3'),
+    );
+    return new Database(String(rows.find(({ name }) => name === 'main')?.file), settings);
   }
 
   queryIn(transaction: unknown, doing: string): StatementExecutor['query'] {

@@ -12,13 +12,14 @@ import { openPostgresLink } from './postgres/postgres-link.js';
 import { PostgresLocks } from './postgres/postgres-locks.js';
 import { postgresStatements } from './postgres/postgres-statements.js';
 import { PostgresWakeUps } from './postgres/wake-ups.js';
-import { assertPostgres, mysqlServer } from './server-checks.js';
-import type { DriverExecutor, SqlDriver, SqlExecutor, Warn } from './sql-executor.js';
+import { assertAutocommit, assertPostgres, mysqlServer } from './server-checks.js';
+import type { DriverExecutor, SqlDriver, SqlExecutor, StatementExecutor, Warn } from './sql-executor.js';
 import type { SqlStoreSettings } from './sql-store.options.js';
-import { SqliteOwnConnection, type SqliteExecutor } from './sqlite/sqlite-connection.js';
+import { SqliteClientTransactions, sourceOf } from './sqlite/sqlite-client.js';
+import { SqliteOwnConnection, type Sqlite } from './sqlite/sqlite-connection.js';
 import { SqliteLocks } from './sqlite/sqlite-locks.js';
 import { SqliteTransactions } from './sqlite/sqlite-transactions.js';
-import { openPostgresByStatements } from './statement-database.js';
+import { openMariadbByStatements, openPostgresByStatements } from './statement-database.js';
 
 /**
  * Milliseconds after which the operating system looks whether a connection that is silent is
@@ -40,13 +41,24 @@ export async function openLockDatabase(
 ): Promise<LockDatabase> {
   const { type } = executor;
   assertAvailable(type, settings);
-  if (type === 'better-sqlite3') return openSqlite(executor as SqliteExecutor, settings.table);
-  if (!('borrow' in executor) && type === 'postgres')
-    return openPostgresByStatements(executor, settings, warn);
+  if (type === 'better-sqlite3') return openSqlite(executor as DriverExecutor<Sqlite>, settings.table);
+  if (!('borrow' in executor)) return openByStatements(executor, settings, warn);
   if (type === 'postgres')
     return openPostgres(executor as DriverExecutor<PgClient>, settings, onReleased, warn);
   if (type === 'mysql' || type === 'mariadb')
     return openMysql(executor as DriverExecutor<Mysql2Connection>, settings, warn);
+  throw unsupported(executor);
+}
+
+/** Through a client that only runs statements. */
+async function openByStatements(
+  executor: StatementExecutor,
+  settings: SqlStoreSettings,
+  warn: Warn,
+): Promise<LockDatabase> {
+  const { type } = executor;
+  if (type === 'postgres') return openPostgresByStatements(executor, settings, warn);
+  if (type === 'mysql' || type === 'mariadb') return openMariadbByStatements(executor, settings, warn);
   throw unsupported(executor);
 }
 
@@ -104,10 +116,7 @@ async function openMysql(
   const connections = new PooledConnections(executor, driver, warn);
   const { rows } = await connections.look('SELECT VERSION() AS version, @@GLOBAL.autocommit AS autocommit');
   const { mariadb, atLeast } = mysqlServer(String(rows[0]?.version));
-  if (Number(rows[0]?.autocommit) !== 1)
-    throw new LockStoreError(
-      'Locks need autocommit, but new sessions of this server have it off: no other session would see them. Run SET GLOBAL autocommit = 1, and take autocommit out of the configuration of the server.',
-    );
+  assertAutocommit(rows[0]?.autocommit);
   const resolved = await connections.use(OPERATION_LIMIT, (run) =>
     resolveTable(executor, table, rowsBy(run)),
   );
@@ -126,18 +135,32 @@ async function openMysql(
   };
 }
 
-async function openSqlite(executor: SqliteExecutor, table: LockTable): Promise<LockDatabase> {
+async function openSqlite(
+  executor: DriverExecutor<Sqlite> | StatementExecutor,
+  table: LockTable,
+): Promise<LockDatabase> {
   const resolved = await resolveTable(executor, table, async () => []);
   const name = tableName('better-sqlite3', resolved);
-  const own = await SqliteOwnConnection.open(executor, { weak: table.weak });
+  const source = 'borrow' in executor ? executor : await sourceOf(executor);
+  const own = await SqliteOwnConnection.open(source, { weak: table.weak });
   return {
     kind: 'better-sqlite3',
     table: resolved,
     connections: own,
-    transactions: SqliteTransactions.of(executor, name, own),
+    transactions: sqliteTransactionsOf(executor, name, own),
     statements: new SqliteLocks(name),
     close: async () => own.close(),
   };
+}
+
+/** Gives nothing for a client whose transactions are synchronous. */
+function sqliteTransactionsOf(
+  executor: DriverExecutor<Sqlite> | StatementExecutor,
+  table: string,
+  own: SqliteOwnConnection,
+): SqlTransactions | undefined {
+  if (!('borrow' in executor)) return new SqliteClientTransactions(executor, table, own);
+  return executor.hasSynchronousTransactions ? undefined : new SqliteTransactions(executor, table, own);
 }
 
 function transactionsOf<Connection>(
@@ -147,7 +170,7 @@ function transactionsOf<Connection>(
   level?: 'READ COMMITTED',
 ): SqlTransactions {
   return beginsByItself(executor)
-    ? new ClientTransactions(executor, onConnection(executor, driver), level)
+    ? new ClientTransactions(executor, onConnection(executor, driver), { level })
     : new PooledTransactions(executor, driver, warn, level);
 }
 

@@ -31,6 +31,14 @@ export function mysqlServer(text: string): MysqlVersion {
   return { text, mariadb, atLeast };
 }
 
+/** @throws LockStoreError when new sessions of MySQL or MariaDB do not commit by themselves */
+export function assertAutocommit(autocommit: unknown): void {
+  if (Number(autocommit) !== 1)
+    throw new LockStoreError(
+      'Locks need autocommit, but new sessions of this server have it off: no other session would see them. Run SET GLOBAL autocommit = 1, and take autocommit out of the configuration of the server.',
+    );
+}
+
 const CONSEQUENCE = 'another instance then gets a lock while its holder still believes in it';
 
 /**

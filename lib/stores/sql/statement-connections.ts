@@ -2,6 +2,7 @@ import { TimeLimit } from '../shared/operation-limit.js';
 import type { Answer, Run, SqlConnections } from './lock-statements.js';
 import { withLiterals } from './postgres/postgres-values.js';
 import type { SqlResult, StatementExecutor, Warn } from './sql-executor.js';
+import { positional } from './sqlite/sqlite-values.js';
 import { isReadOnly } from './store-failure.js';
 import {
   faultOf,
@@ -11,8 +12,11 @@ import {
   type ConnectionFault,
 } from './unusable-connection.js';
 
-/** One more than most pools have connections, of which the application may have left each in a transaction. */
-const TRIES = 11;
+/**
+ * How many connections are tried: one more than most pools have. The application may have left
+ * each of them in a transaction.
+ */
+export const TRIES = 11;
 /** The number of connections that are tried when the server itself may refuse. */
 const SERVER_TRIES = 3;
 
@@ -79,7 +83,7 @@ export class StatementConnections implements SqlConnections {
 export function runBy({ type }: StatementExecutor, query: StatementExecutor['query']): Run {
   if (type === 'postgres')
     return async (sql, values = []) => answerOf(await query(withLiterals(sql, values), []));
-  return async (sql, values = []) => answerOf(await query(sql, values));
+  return async (sql, values = []) => answerOf(await query(...positional(sql, values)));
 }
 
 /** The fault of the connection that an error shows, if it shows one. */

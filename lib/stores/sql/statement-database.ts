@@ -4,9 +4,10 @@ import { ClientTransactions, throughClient } from './client-transactions.js';
 import type { LockDatabase, Run } from './lock-statements.js';
 import { tableName } from './lock-table.ddl.js';
 import { resolveTable } from './lock-table.schema.js';
+import { MysqlLocks } from './mysql/mysql-locks.js';
 import { PostgresLocks } from './postgres/postgres-locks.js';
 import { postgresStatements } from './postgres/postgres-statements.js';
-import { assertPostgres } from './server-checks.js';
+import { assertAutocommit, assertPostgres, mysqlServer } from './server-checks.js';
 import type { StatementExecutor, Warn } from './sql-executor.js';
 import type { SqlStoreSettings } from './sql-store.options.js';
 import { StatementConnections } from './statement-connections.js';
@@ -33,10 +34,75 @@ export async function openPostgresByStatements(
     kind: 'postgres',
     table: resolved,
     connections,
-    transactions: new ClientTransactions(executor, throughClient(executor), 'READ COMMITTED'),
+    transactions: new ClientTransactions(executor, throughClient(executor), {
+      level: 'READ COMMITTED',
+      assertBegun,
+    }),
     statements: new PostgresLocks(postgresStatements(name, { asyncRelease, weak: table.weak, alone: true })),
     close: async () => undefined,
   };
+}
+
+/**
+ * PostgreSQL takes the BEGIN of a transaction within another one, whose writes would then be
+ * committed, too.
+ */
+async function assertBegun(run: Run): Promise<void> {
+  const { rows } = await run('SELECT txid_current_if_assigned() IS NULL AS unwritten');
+  if (rows[0]?.unwritten !== true) throw new UnusableConnectionError('transaction');
+}
+
+/** MariaDB, through a client that only runs statements. */
+export async function openMariadbByStatements(
+  executor: StatementExecutor,
+  { table }: SqlStoreSettings,
+  warn: Warn,
+): Promise<LockDatabase> {
+  tableName(executor.type, table); // refuses weak locks before anything else
+  const connections = new StatementConnections(executor, warn);
+  const { rows } = await connections.use(OPERATION_LIMIT, (run) => run(SERVER));
+  const [server = {}] = rows;
+  const { mariadb, atLeast } = mysqlServer(String(server.version));
+  assertProof(executor, { mariadb, logsStatements: server.logs === 'STATEMENT' });
+  assertAutocommit(server.autocommit);
+  const schema = executor.schema ?? (server.name as string | null) ?? undefined;
+  const resolved = await resolveTable(
+    { client: executor.client, type: executor.type, schema },
+    table,
+    async () => [],
+  );
+  return {
+    kind: 'mariadb',
+    table: resolved,
+    connections,
+    transactions: new ClientTransactions(executor, throughClient(executor), { level: 'READ COMMITTED' }),
+    statements: new MysqlLocks(tableName(executor.type, resolved), {
+      mariadb,
+      skipsLocked: atLeast(10, 6),
+      logsStatements: false,
+      alone: true,
+    }),
+    close: async () => undefined,
+  };
+}
+
+const SERVER = `
+  SELECT VERSION() AS version, DATABASE() AS name, @@GLOBAL.autocommit AS autocommit,
+         IF(@@GLOBAL.log_bin, @@GLOBAL.binlog_format, 'none') AS logs`;
+
+function assertProof(
+  { client }: StatementExecutor,
+  { mariadb, logsStatements }: { mariadb: boolean; logsStatements: boolean },
+): void {
+  const instead = 'Give the locks a client of their own: fromMysql2(pool).';
+  if (!mariadb)
+    throw new LockStoreError(
+      `${client} on MySQL cannot keep locks: it does not show whether a session is in a transaction of the application, and MySQL, unlike MariaDB, does not let a statement find out. ${instead}`,
+    );
+  if (logsStatements)
+    throw new LockStoreError(
+      `${client} cannot keep locks on this server: its binary log records statements (binlog_format = STATEMENT), which replicas run by another clock. Set binlog_format to MIXED or ROW. ${instead}`,
+    );
 }
 
 /**

@@ -79,25 +79,35 @@ const FAULTS: Record<ConnectionFault, { found: string; advice: string }> = {
 const CODES = new Map<unknown, ConnectionFault>([
   ['25P02', 'aborted'],
   ['42501', 'rights'],
+  [1568, 'transaction'], // it refuses another isolation level
   [1142, 'rights'],
   [1099, 'lockedTables'],
   [1100, 'lockedTables'],
   [1223, 'lockedTables'],
 ]);
 
-/**
- * Part of the error of a statement that found itself in a transaction, on PostgreSQL. Where
- * the client does not show the status of the session, each statement looks by itself.
- */
+/** PostgreSQL's text of the error below. */
 export const IN_TRANSACTION = 'nestjs-locked: in a transaction of session';
-/** PostgreSQL's code for a text that is no boolean. */
-const NO_BOOLEAN = '22P02';
+
+/**
+ * The errors of statements that found themselves in a transaction. Where the client does not
+ * show the status of the session, each statement looks by itself: on PostgreSQL it reads a
+ * text that is no boolean, on MariaDB it computes a number that is out of range.
+ */
+const SELF_FOUND: readonly [code: string | number, text: string, fault: ConnectionFault][] = [
+  ['22P02', IN_TRANSACTION, 'transaction'],
+  [1690, '@@in_transaction', 'transaction'],
+  [1690, '@@autocommit', 'autocommit'],
+];
 
 /** The fault of the connection that the error of a statement shows, if it shows one. */
 export function faultOf(error: unknown): ConnectionFault | undefined {
   const { code, errno, message } = Object(error) as { code?: unknown; errno?: unknown; message?: unknown };
-  if (code === NO_BOOLEAN && String(message).includes(IN_TRANSACTION)) return 'transaction';
-  return CODES.get(errno) ?? CODES.get(code);
+  if (error instanceof UnusableConnectionError) return error.fault;
+  const found = SELF_FOUND.find(
+    ([number, text]) => [code, errno].includes(number) && String(message).includes(text),
+  );
+  return found?.[2] ?? CODES.get(errno) ?? CODES.get(code);
 }
 
 /**

@@ -10,7 +10,8 @@ import { PgDriver, type PgClient } from '../../stores/sql/postgres/pg-driver.js'
 import type { DriverExecutor, SqlExecutor } from '../../stores/sql/sql-executor.js';
 import { SqlLockStore } from '../../stores/sql/sql-lock.store.js';
 import type { SqlStoreOptions } from '../../stores/sql/sql-store.options.js';
-import { SqliteOwnConnection, type SqliteExecutor } from '../../stores/sql/sqlite/sqlite-connection.js';
+import { sourceOf } from '../../stores/sql/sqlite/sqlite-client.js';
+import { SqliteOwnConnection } from '../../stores/sql/sqlite/sqlite-connection.js';
 import { StatementConnections } from '../../stores/sql/statement-connections.js';
 
 /**
@@ -205,7 +206,9 @@ export class ExecutorTrial {
 
   private async connect(executor: SqlExecutor): Promise<SqlConnections> {
     if (executor.type === 'better-sqlite3') {
-      const own = await SqliteOwnConnection.open(executor as SqliteExecutor, { weak: false });
+      const own = await SqliteOwnConnection.open('borrow' in executor ? executor : await sourceOf(executor), {
+        weak: false,
+      });
       this.closing.push(() => own.close());
       return own;
     }

@@ -8,7 +8,7 @@ import { connect, prismaClientOf } from './prisma.js';
 
 const opened: Target[] = [];
 const applications = new Map<string, { prisma: any; end: () => Promise<void> }>();
-const targets = targetsAmong('postgres');
+const targets = targetsAmong('sqlite', 'postgres', 'mariadb');
 
 beforeAll(async () => {
   for (const { name, open } of targets) {

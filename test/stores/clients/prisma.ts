@@ -16,10 +16,11 @@ const PROVIDERS: Partial<Record<SqlStore, PrismaProvider>> = {
 /** Prisma over a pool of pg that the application misuses. */
 export const prisma: ClientKind = {
   name: 'Prisma',
-  stores: ['postgres'],
+  stores: ['postgres', 'mariadb'],
+  without: (store) => (store === 'sqlite' ? ['leaveDirty'] : []),
 
   async open(target, poolSize = 6): Promise<TestClient> {
-    const { adapter, leaveDirty, end } = connect(target, poolSize);
+    const { adapter, end } = connect(target, poolSize);
     const PrismaClient = await prismaClientOf(target);
     const client = new PrismaClient({ adapter });
     const extended = client.$extends({});
@@ -31,7 +32,9 @@ export const prisma: ClientKind = {
           : (transaction ?? client).$executeRawUnsafe(sql),
       transaction: (work) => client.$transaction(work, { timeout: 60_000, maxWait: 60_000 }),
       nested: (transaction, work) => transaction.$transaction(work),
-      leaveDirty,
+      leaveDirty: async () => {
+        await Promise.all([client, client].map((one) => one.$executeRawUnsafe('BEGIN')));
+      },
       notTransactions: { 'the client': client, 'an extended client': extended },
       close: async () => {
         await client.$disconnect();
@@ -51,7 +54,7 @@ export async function prismaClientOf({ name }: { name: SqlStore }): Promise<any>
 export function connect(
   { name, options }: Target,
   poolSize: number,
-): { adapter: unknown; leaveDirty?: () => Promise<void>; end: () => Promise<void> } {
+): { adapter: unknown; pool?: Pool; end: () => Promise<void> } {
   const { host, port, username: user, password, database } = options as any;
   if (name === 'sqlite')
     return { adapter: new PrismaBetterSqlite3({ url: `file:${database}` }), end: async () => undefined };
@@ -63,7 +66,7 @@ export function connect(
     };
   const pool = new Pool({ ...server, max: poolSize });
   pool.on('error', () => undefined); // the database is dropped before the pool is closed
-  return { adapter: new PrismaPg(pool), leaveDirty: () => leaveOpen(pool, 2), end: () => pool.end() };
+  return { adapter: new PrismaPg(pool), pool, end: () => pool.end() };
 }
 
 /** Gives connections back without the COMMIT. */

@@ -3,6 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { expect, it } from '@jest/globals';
 import { createTable } from '../../../lib/stores/sql/lock-table.ddl.js';
 import {
+  aloneStatements,
   gracePeriod as mysqlGracePeriod,
   mysqlStatements,
 } from '../../../lib/stores/sql/mysql/mysql-statements.js';
@@ -42,6 +43,8 @@ const STATEMENTS = {
   'mariadb-statement-log': () => mysql({ mariadb: true, skipsLocked: true, logsStatements: true }),
   'mariadb-10.3': () => mysql({ mariadb: true, skipsLocked: false, logsStatements: false }),
   'mariadb-10.3-statement-log': () => mysql({ mariadb: true, skipsLocked: false, logsStatements: true }),
+  'mariadb-alone': () => mariadbAlone({ skipsLocked: true }),
+  'mariadb-10.3-alone': () => mariadbAlone({ skipsLocked: false }),
   mysql: () => mysql({ mariadb: false, skipsLocked: true, logsStatements: false }),
   'mysql-statement-log': () => mysql({ mariadb: false, skipsLocked: true, logsStatements: true }),
   'mysql-5': () => mysql({ mariadb: false, skipsLocked: false, logsStatements: false }),
@@ -88,6 +91,15 @@ function mysql(server: Parameters<typeof mysqlStatements>[1]): Record<string, st
     'look-at-clock': LOOK_AT_CLOCK,
     ...(server.mariadb ? {} : LOCK_WAIT),
     'grace-period': mysqlGracePeriod(MYSQL, LONGEST),
+  };
+}
+
+function mariadbAlone({ skipsLocked }: { skipsLocked: boolean }): Record<string, string> {
+  const server = { mariadb: true, skipsLocked, logsStatements: false, alone: true };
+  const statements = Object.entries({ ...mysql(server), ...aloneStatements(MYSQL) });
+  return {
+    ...Object.fromEntries(statements.filter(([name]) => !name.startsWith('renew-many'))),
+    'grace-period': mysqlGracePeriod(MYSQL, LONGEST, server),
   };
 }
 

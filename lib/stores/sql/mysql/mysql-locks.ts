@@ -3,6 +3,7 @@ import type {
   LockAcquireResult,
   RenewalOutcome,
 } from '../../../interfaces/lock-store.interface.js';
+import { LockStoreError } from '../../../lock.errors.js';
 import { CONTENTION, isPlain } from '../../shared/conditions.js';
 import type { Release, ReleaseToWaiter } from '../../shared/requests.js';
 import { RESERVED_KEY, refusalInGrace } from '../grace-period.js';
@@ -21,6 +22,7 @@ import {
   type SqlAcquireRequest,
 } from '../lock-statements.js';
 import {
+  aloneStatements,
   AS_TEXT,
   gracePeriod,
   mysqlStatements,
@@ -38,10 +40,15 @@ type StatementName = keyof MysqlStatements;
  */
 const ONE_BY_ONE = 5_000;
 
+/** How many statements look for the token of a lease that was granted. */
+const TOKEN_LOOKS = 11;
+
 /** Keeps locks in a table of MySQL or MariaDB. */
 export class MysqlLocks implements LockStatements {
-  readonly gracePeriod = gracePeriod;
-  /** Missing on MySQL 5, where one locked row would hold up the others. */
+  /**
+   * Missing on MySQL 5, where one locked row would hold up the others; and for clients that do
+   * not tell which rows were changed.
+   */
   readonly renewMany: LockStatements['renewMany'];
   private readonly bind: Record<StatementName, Bind>;
   /** MySQL 5 can neither skip a locked row nor limit the wait of one statement. */
@@ -51,9 +58,13 @@ export class MysqlLocks implements LockStatements {
     table: string,
     private readonly server: MysqlServer,
   ) {
-    this.bind = bound(mysqlStatements(table, server));
+    this.bind = bound({ ...mysqlStatements(table, server), ...aloneStatements(table) });
     this.waits = !server.mariadb && !server.skipsLocked;
-    if (!this.waits) this.renewMany = (run, leases) => this.renewByTtl(run, leases);
+    if (!this.waits && !server.alone) this.renewMany = (run, leases) => this.renewByTtl(run, leases);
+  }
+
+  gracePeriod(table: string, longest: number): string {
+    return gracePeriod(table, longest, this.server);
   }
 
   async acquire(run: Run, request: SqlAcquireRequest): Promise<LockAcquireResult | RowRefusal> {
@@ -63,12 +74,14 @@ export class MysqlLocks implements LockStatements {
     }
     return this.withShortWait(run, async () => {
       const first = isPlain(request) ? 'acquire' : 'acquire-on-conditions';
-      const token = await this.change(run, request.resend ? 'acquire-again' : first, request);
+      const statement = request.resend ? 'acquire-again' : first;
+      const token = await this.change(run, statement, request, request.owner);
       if (token) return granted(token);
       const refusal = await this.refusal(run, request);
       if (refusal) return refusal;
       const { affected, insertId } = await this.insert(run, 'acquire-new', request);
-      return affected > 0 ? granted(insertId) : { acquired: false, reason: 'tick-ahead' }; // its only condition
+      if (affected > 0) return granted(insertId || (await this.tokenOf(run, request)));
+      return (await this.isDue(run, request)) ? CONTENTION : { acquired: false, reason: 'tick-ahead' };
     });
   }
 
@@ -81,7 +94,9 @@ export class MysqlLocks implements LockStatements {
   }
 
   async releaseToWaiter(run: Run, request: ReleaseToWaiter): Promise<LockAcquireResult> {
-    const token = await this.withShortWait(run, () => this.change(run, 'release-to-waiter', request));
+    const token = await this.withShortWait(run, () =>
+      this.change(run, 'release-to-waiter', request, request.nextOwner),
+    );
     if (token) return granted(token);
     const [row] = await this.read(run, 'look', request);
     return refusedRelease(isTrue(row?.leased ?? 0) ? { paused: row?.paused } : undefined);
@@ -186,12 +201,45 @@ export class MysqlLocks implements LockStatements {
   }
 
   /**
-   * Changes a row, and gives the token that the statement hands over if it has changed one.
+   * Changes a row, and gives the token of the row if it has changed one.
+   *
+   * @param owner the owner that the row has then, where the token is of interest
    */
-  private async change(run: Run, statement: StatementName, values: object): Promise<number | undefined> {
+  private async change(
+    run: Run,
+    statement: StatementName,
+    values: { key: string },
+    owner?: string,
+  ): Promise<number | undefined> {
     if (this.server.logsStatements) await assertClock(run);
     const changed = await orContention(this.send(run, statement, values));
-    return changed?.insertId || undefined;
+    if (!this.server.alone || !changed?.affected) return changed?.insertId || undefined;
+    return owner === undefined ? changed.affected : this.tokenOf(run, { key: values.key, owner });
+  }
+
+  /**
+   * Reads the token of a lease that was just granted, for clients that do not hand it over. A
+   * connection in a transaction of the application may not see the row yet, so others are
+   * tried.
+   *
+   * @throws LockStoreError if none shows the lease; whether it is held is then unknown
+   */
+  private async tokenOf(run: Run, lease: { key: string; owner: string }): Promise<number> {
+    for (let looks = 0; looks < TOKEN_LOOKS; looks++) {
+      const { rows } = await this.send(run, 'token-look', lease);
+      if (rows[0]) return Number(rows[0].token);
+    }
+    throw new LockStoreError(
+      `The lock "${lease.key}" was granted, but its row does not show that: it was taken away at once, or the statement reached a replica. Let the client send all its statements to the writer.`,
+      { transient: true },
+    );
+  }
+
+  /** Whether the tick of an attempt does not lie ahead, after an insert that did nothing. */
+  private async isDue(run: Run, request: SqlAcquireRequest): Promise<boolean> {
+    if (!this.server.alone) return false; // its only condition
+    const [row] = await this.read(run, 'due-look', request);
+    return isTrue(row?.due);
   }
 
   /**

@@ -2,7 +2,7 @@ import { GRACE_LABEL, RESERVED_KEY } from '../grace-period.js';
 import { NEVER } from '../lock-row.js';
 import { PURGE_SLICE } from '../lock-statements.js';
 import { hex } from './mysql-values.js';
-import { CLOCK_RUNS } from './session-settings.js';
+import { ALONE, CLOCK_RUNS } from './session-settings.js';
 
 /** The properties of the server on which the statements depend. */
 export interface MysqlServer {
@@ -14,6 +14,8 @@ export interface MysqlServer {
    * another value.
    */
   logsStatements: boolean;
+  /** Whether the statements fail inside of a transaction, see {@link ALONE}. */
+  alone?: boolean;
 }
 
 /** The clock in microseconds, and in milliseconds, at the start of the statement. */
@@ -56,7 +58,8 @@ const ROW = `\`key\`, owner IS NOT NULL AS owned, token, expires_ms, CAST(label 
 export function mysqlStatements(table: string, server: MysqlServer) {
   const { mariadb, skipsLocked, logsStatements } = server;
   // Each change is made by the clock of the server, or not at all.
-  const byClock = logsStatements ? 'TRUE' : CLOCK_RUNS;
+  const alone = server.alone ? ` AND ${ALONE}` : '';
+  const byClock = (logsStatements ? 'TRUE' : CLOCK_RUNS) + alone;
 
   // By default the servers wait 50 s for a row that another session has locked. MariaDB does
   // not wait. MySQL 8 skips the row, in a table that is nested twice, since MySQL reads no
@@ -161,10 +164,10 @@ export function mysqlStatements(table: string, server: MysqlServer) {
     'acquire-new': waitingBriefly(`
       INSERT INTO ${table} (\`key\`, owner, token, label, started_ms, renewed_ms, expires_ms, tick_ms)
       SELECT :key, :owner, LAST_INSERT_ID(${US}), CONVERT(:label USING utf8mb4), ${MS}, ${MS}, ${UNTIL}, ${TICK}
-        FROM DUAL WHERE ${NOT_AHEAD}`),
+        FROM DUAL WHERE ${NOT_AHEAD}${server.alone ? ` AND ${byClock}` : ''}`),
 
     'pause-new': waitingBriefly(`
-      INSERT INTO ${table} (\`key\`, token, expires_ms, paused) VALUES (:key, ${US}, :keptUntil, TRUE)`),
+      INSERT INTO ${table} (\`key\`, token, expires_ms, paused) VALUES (:key, ${US}, :keptUntil, ${server.alone ? ALONE : 'TRUE'})`),
 
     // After a change that changed nothing. A row in the state that the change needs is locked
     // by another session, or has just changed.
@@ -173,7 +176,7 @@ export function mysqlStatements(table: string, server: MysqlServer) {
         FROM (SELECT 1) AS one LEFT JOIN (
              SELECT owner = :owner AND expires_ms > ${MS} AS leased, expires_ms > ${MS} AS held,
                     paused, NOT paused AS unpaused
-               FROM ${table} WHERE \`key\` = :key) AS seen ON TRUE`,
+               FROM ${table} WHERE \`key\` = :key${alone}) AS seen ON TRUE`,
 
     // Shared, so that transactions of one holder do not wait for each other. Like all locking
     // reads it sees what is committed, at each isolation level. MariaDB may refuse it when the
@@ -198,7 +201,7 @@ export function mysqlStatements(table: string, server: MysqlServer) {
       SELECT seen.*, ${CLOCK_RUNS} AS clock_runs
         FROM (SELECT 1) AS one LEFT JOIN (
              SELECT ${ROW}
-               FROM ${table} WHERE \`key\` IN (:key, ${hex(RESERVED_KEY)})) AS seen ON TRUE`,
+               FROM ${table} WHERE \`key\` IN (:key, ${hex(RESERVED_KEY)})${alone}) AS seen ON TRUE`,
 
     list: `
       SELECT seen.*, ${CLOCK_RUNS} AS clock_runs
@@ -254,20 +257,31 @@ export function mysqlStatements(table: string, server: MysqlServer) {
   };
 }
 
+/** What clients need besides that hand over no token, and show no clock of the session. */
+export function aloneStatements(table: string) {
+  return {
+    'token-look': `
+      SELECT token FROM ${table} WHERE \`key\` = :key AND owner = :owner`,
+
+    // After an insert that inserted nothing.
+    'due-look': `SELECT ${NOT_AHEAD} AS due, ${CLOCK_RUNS} AS clock_runs`,
+  };
+}
+
 /**
  * Lets the grace period end `longest` milliseconds after the table was created, unless it
  * already ends later.
  */
-export function gracePeriod(table: string, longest: number): string {
+export function gracePeriod(table: string, longest: number, { alone = false } = {}): string {
   return `
     INSERT INTO ${table} (\`key\`, token, expires_ms, label, started_ms, renewed_ms)
-    VALUES ('${RESERVED_KEY}', 0, LEAST(${MS} + ${longest}, ${NEVER}), '${GRACE_LABEL}', ${MS}, ${MS})
+    VALUES ('${RESERVED_KEY}', 0, LEAST(${MS} + ${longest}, ${NEVER}), '${GRACE_LABEL}', ${alone ? `IF(${ALONE}, ${MS}, NULL)` : MS}, ${MS})
     ON DUPLICATE KEY UPDATE
        expires_ms = GREATEST(expires_ms, LEAST(COALESCE(started_ms, ${MS}) + ${longest}, ${NEVER})),
        label = '${GRACE_LABEL}', renewed_ms = COALESCE(started_ms, ${MS}), started_ms = COALESCE(started_ms, ${MS})`;
 }
 
-export type MysqlStatements = ReturnType<typeof mysqlStatements>;
+export type MysqlStatements = ReturnType<typeof mysqlStatements> & ReturnType<typeof aloneStatements>;
 
 /**
  * The statements whose values are part of the text. Prepared, each size of a list would be one

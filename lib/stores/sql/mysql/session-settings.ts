@@ -12,6 +12,14 @@ import { UnusableConnectionError } from '../unusable-connection.js';
  */
 export const CLOCK_RUNS = 'ABS(TIMESTAMPDIFF(MICROSECOND, NOW(6), SYSDATE(6))) < 100000';
 
+/**
+ * A condition for clients that do not show the status of the session, on MariaDB: it fails,
+ * and the statement with it, unless the statement is a transaction by itself. The sum is out
+ * of range, and its text is how the failure is recognized, see unusable-connection.ts.
+ */
+const MOST = '18446744073709551615';
+export const ALONE = `IF(@@in_transaction = 0, IF(@@autocommit = 1, TRUE, ${MOST} + (1 - @@autocommit)), ${MOST} + @@in_transaction)`;
+
 /** If one of two statements finds that the clock runs, the session uses the server's clock. */
 export const LOOK_AT_CLOCK = `SELECT ${CLOCK_RUNS} AS clock_runs`;
 const LOOKS = 2;

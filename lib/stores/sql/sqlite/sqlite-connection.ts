@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { show, LockStoreError } from '../../../lock.errors.js';
 import { safeError } from '../../../safe-error.js';
 import type { Answer, SqlConnections, Run } from '../lock-statements.js';
-import type { DriverExecutor, StatementExecutor } from '../sql-executor.js';
+import type { SqliteFile } from '../sql-executor.js';
 import { isContention } from '../store-failure.js';
 
 /** The members used of better-sqlite3. */
@@ -15,8 +15,12 @@ export interface Sqlite {
   close(): void;
 }
 
-/** A client that can open its file once more. */
-export type SqliteExecutor = DriverExecutor<Sqlite> | StatementExecutor;
+/** A client, and how its file is opened once more. */
+export interface SqliteSource {
+  client: string;
+  sqlite?: SqliteFile | undefined;
+  createConnection(settings: object): Promise<unknown>;
+}
 
 export interface SqliteStatement {
   reader: boolean;
@@ -41,24 +45,20 @@ export class SqliteOwnConnection implements SqlConnections {
 
   private constructor(
     private readonly connection: Sqlite,
-    private readonly executor: SqliteExecutor,
+    private readonly source: SqliteSource,
   ) {}
 
   /** @param options `weak`: a lock that was granted need not survive a crash of the machine */
-  static async open(executor: SqliteExecutor, { weak }: { weak: boolean }): Promise<SqliteOwnConnection> {
-    const file = executor.sqlite?.file;
+  static async open(source: SqliteSource, { weak }: { weak: boolean }): Promise<SqliteOwnConnection> {
+    const file = source.sqlite?.file;
     if (typeof file !== 'string' || file === '' || file === ':memory:') {
       throw new LockStoreError(
-        `SQLite locks need a database file, but the database of ${executor.client} is ${show(file)}: no other connection can see it. ` +
+        `SQLite locks need a database file, but the database of ${source.client} is ${show(file)}: no other connection can see it. ` +
           'Give it a file, or use memoryStore().',
       );
     }
-    const connection = (await executor.createConnection?.({ timeout: 0 })) as Sqlite | undefined;
-    if (!connection)
-      throw new LockStoreError(
-        `${executor.client} cannot open ${file} once more, as locks in SQLite need it. Use fromBetterSqlite3(file).`,
-      );
-    const own = new SqliteOwnConnection(connection, executor);
+    const connection = (await source.createConnection({ timeout: 0 })) as Sqlite;
+    const own = new SqliteOwnConnection(connection, source);
     try {
       if (connection.inTransaction)
         throw new LockStoreError(
@@ -127,7 +127,7 @@ export class SqliteOwnConnection implements SqlConnections {
   }
 
   private explain(busy: unknown): unknown {
-    if (!this.executor.sqlite?.inTransaction) return busy;
+    if (!this.source.sqlite?.inTransaction) return busy;
     return new LockStoreError(
       "The application's own connection has an open transaction on this SQLite file, and only one connection can write. " +
         'Acquire before the transaction, and release after it.',

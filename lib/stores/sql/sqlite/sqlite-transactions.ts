@@ -5,7 +5,7 @@ import type { SqlTransactions, Run } from '../lock-statements.js';
 import { withTransaction, type BorrowedForTransaction } from '../pooled-connections.js';
 import type { DriverExecutor } from '../sql-executor.js';
 import { isContention, isStaleRead } from '../store-failure.js';
-import { answerOf, pragmaOf, untilFree, type Sqlite, type SqliteExecutor } from './sqlite-connection.js';
+import { answerOf, pragmaOf, untilFree, type Sqlite } from './sqlite-connection.js';
 
 const PATIENCE = 5_000;
 
@@ -21,21 +21,11 @@ export class SqliteTransactions implements SqlTransactions {
    * @param table quoted, as it stands in SQL
    * @param own the store's connection, whose statements go first when they have waited
    */
-  private constructor(
+  constructor(
     private readonly executor: DriverExecutor<Sqlite>,
     private readonly table: string,
     private readonly own: { readonly hasWaiting: boolean },
   ) {}
-
-  /** Gives nothing for a client whose transactions are synchronous. */
-  static of(
-    executor: SqliteExecutor,
-    table: string,
-    own: { readonly hasWaiting: boolean },
-  ): SqliteTransactions | undefined {
-    if (!('borrow' in executor) || executor.hasSynchronousTransactions) return undefined;
-    return new SqliteTransactions(executor, table, own);
-  }
 
   async run<T>(work: (transaction: unknown) => Promise<T>): Promise<T> {
     const borrowed = await this.borrow();

@@ -1,0 +1,104 @@
+import { LockStoreError } from '../../../lock.errors.js';
+import { safeError } from '../../../safe-error.js';
+import { inTime } from '../../shared/operation-limit.js';
+import type { Run, SqlTransactions } from '../lock-statements.js';
+import type { StatementExecutor } from '../sql-executor.js';
+import { runBy } from '../statement-connections.js';
+import { isContention } from '../store-failure.js';
+import { untilFree, type SqliteSource } from './sqlite-connection.js';
+
+const PATIENCE = 5_000;
+
+/**
+ * Finds the file of a client that only runs statements, unless the client shows it.
+ *
+ * @throws LockStoreError for a client that cannot open it once more
+ */
+export async function sourceOf(executor: StatementExecutor): Promise<SqliteSource> {
+  const { client } = executor;
+  if (!executor.createConnection)
+    throw new LockStoreError(
+      `${client} cannot open its SQLite file once more, as locks need it. Use fromBetterSqlite3(file).`,
+    );
+  return {
+    client,
+    sqlite: executor.sqlite ?? { file: await fileOf(executor), inTransaction: false },
+    createConnection: async (settings) => executor.createConnection?.(settings),
+  };
+}
+
+async function fileOf(executor: StatementExecutor): Promise<unknown> {
+  const { rows } = await executor.query('PRAGMA database_list', []);
+  return rows.find(({ name }) => name === 'main')?.file;
+}
+
+/**
+ * Transactions of a client that begins them by itself, on the only connection that it has:
+ * whatever else is sent to it meanwhile is part of them. As in sqlite-transactions.ts, they
+ * have the file's write lock from the beginning.
+ */
+export class SqliteClientTransactions implements SqlTransactions {
+  /**
+   * @param table quoted, as it stands in SQL
+   * @param own the store's connection, whose statements go first when they have waited
+   */
+  constructor(
+    private readonly executor: StatementExecutor,
+    private readonly table: string,
+    private readonly own: { readonly hasWaiting: boolean },
+  ) {}
+
+  async run<T>(work: (transaction: unknown) => Promise<T>, timeout: number): Promise<T> {
+    const takeTurns = (): void => {
+      if (this.own.hasWaiting) throw outwritten();
+    };
+    await untilFree(performance.now() + PATIENCE, takeTurns, (error) => error instanceof LockStoreError);
+    let hasBegun = false;
+    const begin = async (transaction: unknown): Promise<T> => {
+      hasBegun = true;
+      await this.lockFile(transaction);
+      return work(transaction);
+    };
+    try {
+      return await this.executor.transaction(begin, { timeout });
+    } catch (error) {
+      throw !hasBegun && IN_TRANSACTION.test(messageOf(error)) ? entangled(error) : error;
+    }
+  }
+
+  async within<T>(transaction: unknown, doing: string, work: (run: Run) => Promise<T>): Promise<T> {
+    return inTime(work(runBy(this.executor, this.executor.queryIn(transaction, doing))));
+  }
+
+  /** The statement changes nothing, but takes the write lock, as a BEGIN IMMEDIATE would. */
+  private async lockFile(transaction: unknown): Promise<void> {
+    try {
+      await this.within(transaction, 'begin a transaction', (run) =>
+        run(`UPDATE ${this.table} SET token = token WHERE FALSE`),
+      );
+    } catch (error) {
+      throw isContention(error) ? outwritten(error) : error;
+    }
+  }
+}
+
+/** SQLite's refusal of a BEGIN. */
+const IN_TRANSACTION = /within a transaction/i;
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : '';
+}
+
+function entangled(cause: unknown): LockStoreError {
+  return new LockStoreError(
+    'The transaction could not be begun: the application has left another one open on the only connection of its client to the SQLite file. Look for a BEGIN without COMMIT or ROLLBACK.',
+    { cause: safeError(cause), transient: true },
+  );
+}
+
+function outwritten(cause?: unknown): LockStoreError {
+  return new LockStoreError(
+    'The transaction could not be begun: another connection keeps writing to the SQLite file. Look for a transaction that stays open.',
+    { cause: safeError(cause), transient: true },
+  );
+}

@@ -1,0 +1,18 @@
+/** The name of a value in a statement, or a quoted identifier. */
+const NAME = /"(?:[^"]|"")*"|@(\w+)/g;
+
+/** Gives the values of a statement by their places, for clients that know no names. */
+export function positional(
+  sql: string,
+  values: readonly unknown[],
+): [sql: string, values: readonly unknown[]] {
+  const [named] = values;
+  if (typeof named !== 'object' || named === null || Buffer.isBuffer(named)) return [sql, values];
+  const placed: unknown[] = [];
+  const text = sql.replaceAll(NAME, (found, name?: string) => {
+    if (name === undefined) return found;
+    placed.push((named as Record<string, unknown>)[name]);
+    return '?';
+  });
+  return [text, placed];
+}
