@@ -14,8 +14,8 @@ export interface KnexMigrationRunner {
 
 /** A migration of Knex. @publicApi */
 export interface KnexMigration {
-  up(knex: KnexMigrationRunner): Promise<void>;
-  down(knex: KnexMigrationRunner): Promise<void>;
+  readonly up: (knex: KnexMigrationRunner) => Promise<void>;
+  readonly down: (knex: KnexMigrationRunner) => Promise<void>;
 }
 
 /**
@@ -35,11 +35,11 @@ export function knexLockTableMigration(options: LockTableOptions = {}): KnexMigr
   assertKnownOptions('knexLockTableMigration()', options, TABLE_OPTIONS);
   const table = readTable(options);
   return {
-    async up(knex) {
+    up: async (knex) => {
       const { type, resolved } = await placeOf(knex, table);
       await knex.raw(createTable(type, resolved));
     },
-    async down(knex) {
+    down: async (knex) => {
       const { type, resolved } = await placeOf(knex, table);
       await knex.raw(`DROP TABLE ${tableName(type, resolved)}`);
     },

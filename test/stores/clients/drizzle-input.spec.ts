@@ -22,7 +22,7 @@ const message = (given: unknown): string => {
     fromDrizzle(given as DrizzleDatabase);
   } catch (error) {
     expect(error).toMatchObject({ name: 'LockError' });
-    return String((error as Error).message);
+    return (error as Error).message;
   }
   throw new Error('it was taken');
 };

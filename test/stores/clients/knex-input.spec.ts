@@ -17,7 +17,7 @@ const message = (given: unknown): string => {
     fromKnex(given as KnexInstance);
   } catch (error) {
     expect(error).toMatchObject({ name: 'LockError' });
-    return String((error as Error).message);
+    return (error as Error).message;
   }
   throw new Error('it was taken');
 };

@@ -1,0 +1,113 @@
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import * as mysqlCore from 'drizzle-orm/mysql-core';
+import * as pgCore from 'drizzle-orm/pg-core';
+import * as sqliteCore from 'drizzle-orm/sqlite-core';
+import ts from 'typescript';
+import { SqlLockStore } from '../../../lib/stores/sql/index.js';
+import type { SqlStore, Target } from '../../servers/targets.js';
+import { newKey, tokenOf } from '../keys.js';
+import { targetsAmong } from '../typeorm/fixture.js';
+import type { TestClient } from './client-kind.js';
+import { drizzle } from './drizzle.js';
+
+/** A column, as the configuration of a Drizzle table has it. */
+interface Column {
+  name: string;
+  primary: boolean;
+  notNull: boolean;
+  hasDefault: boolean;
+  default: unknown;
+  getSQLType(): string;
+}
+
+const CORES: Partial<Record<SqlStore, [name: string, module: object]>> = {
+  postgres: ['drizzle-orm/pg-core', pgCore],
+  sqlite: ['drizzle-orm/sqlite-core', sqliteCore],
+};
+const MYSQL: [string, object] = ['drizzle-orm/mysql-core', mysqlCore];
+
+/** The columns of the table that the documentation gives for a package of Drizzle. */
+function documented(name: SqlStore): Column[] {
+  const [module, core] = CORES[name] ?? MYSQL;
+  const page = readFileSync(fileURLToPath(new URL('../../../docs/clients.md', import.meta.url)), 'utf8');
+  const [code = ''] = page.match(
+    new RegExp(`import \\{[^}]*\\} from '${module}';\\n\\nconst[^]*?\\n\`\`\``),
+  ) ??
+    page.match(new RegExp(`import \\{[^}]*\\} from '${module}';\\n\\nexport const locks[^]*?\\n\`\`\``)) ?? [
+      '',
+    ];
+  const statements = code
+    .replace(/^import.*$/m, '')
+    .replace('export const locks =', 'return ')
+    .replace('```', '');
+  const names = Object.keys(core);
+  // oxlint-disable-next-line typescript/no-implied-eval -- a snippet of this repository
+  const makeTable = new Function(...names, ts.transpile(statements, { target: ts.ScriptTarget.ES2022 }));
+  const table = makeTable(...names.map((one) => core[one as keyof typeof core]));
+  return (core as typeof pgCore).getTableConfig(table).columns;
+}
+
+/** The statement that drizzle-kit generates for these columns. */
+function createStatement(columns: Column[], quote: string): string {
+  const lines = columns.map(
+    (column) =>
+      `${quote}${column.name}${quote} ${column.getSQLType()}${column.primary ? ' PRIMARY KEY' : ''}${column.hasDefault ? ` DEFAULT ${String(column.default)}` : ''}${column.notNull ? ' NOT NULL' : ''}`,
+  );
+  return `CREATE TABLE by_drizzle (${lines.join(', ')})`;
+}
+
+for (const { name, open } of targetsAmong('postgres', 'mariadb', 'mysql', 'sqlite'))
+  describe(`the table of Drizzle on ${name}`, () => {
+    const quote = name === 'postgres' || name === 'sqlite' ? '"' : '`';
+    let target: Target;
+    let client: TestClient;
+    beforeAll(async () => {
+      target = await open();
+      client = await drizzle.open(target);
+      await client.query(createStatement(documented(name), quote));
+      // As the documentation adds for a database with another character set, which MariaDB has.
+      if (quote === '`') await client.query('ALTER TABLE by_drizzle CONVERT TO CHARACTER SET utf8mb4');
+      const store = new SqlLockStore(client.executor(), { table: 'by_store' });
+      await store.prepare();
+      await store.close();
+    });
+    afterAll(async () => {
+      await client.close();
+      await target.dispose();
+    });
+
+    /** What the catalogue says of the columns of a table, in their order. */
+    const catalogue = async (table: string): Promise<unknown> => {
+      const server =
+        name === 'postgres'
+          ? `SELECT column_name, data_type, udt_name, character_maximum_length, is_nullable, column_default, collation_name
+               FROM information_schema.columns WHERE table_name = '${table}' ORDER BY ordinal_position`
+          : `SELECT column_name, column_type, is_nullable, column_default, column_key, character_set_name
+               FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name = '${table}' ORDER BY ordinal_position`;
+      const found = await client.query(name === 'sqlite' ? `PRAGMA table_info(${table})` : server);
+      return name === 'postgres'
+        ? (found as { rows: unknown }).rows
+        : name === 'sqlite'
+          ? found
+          : (found as unknown[])[0];
+    };
+
+    it('B11 has the columns, types, lengths, defaults and the key of the table that the store makes', async () => {
+      const columns = await catalogue('by_drizzle');
+      expect(columns).not.toEqual([]);
+      expect(columns).toEqual(await catalogue('by_store'));
+    });
+
+    it('B11 is taken by a store, and keeps locks', async () => {
+      const store = new SqlLockStore(client.executor(), { table: 'by_drizzle', autoCreate: false });
+      await store.prepare();
+      const key = newKey();
+      tokenOf(await store.acquire(key, 'owner', 60_000));
+      expect(await store.acquire(key, 'other', 60_000)).toMatchObject({ reason: 'held' });
+      expect((await store.list({ limit: 10 })).locks).toMatchObject([{ key }]);
+      expect(await store.release(key, 'owner')).toBe(true);
+      await store.close();
+    });
+  });
