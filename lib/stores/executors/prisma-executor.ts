@@ -24,6 +24,7 @@ export type PrismaTransaction<Client> = Client extends {
 interface Internals {
   _engine?: unknown;
   _activeProvider?: unknown;
+  _clientVersion?: unknown;
   _engineConfig?: { adapter?: Adapter };
 }
 
@@ -168,6 +169,10 @@ function assertClient<Client extends PrismaClientLike>(prisma: Client): Client &
       `fromPrisma() needs a PrismaClient, but it got ${scopeOf(prisma) ? 'a transaction of Prisma' : kindOf(prisma)}. Pass the client that the application shares, such as its PrismaService.`,
     );
   const client: Client & Internals = prisma;
+  if (isTooOld(client._clientVersion))
+    throw new LockError(
+      `fromPrisma() needs Prisma 7.5 or newer, but this PrismaClient is of Prisma ${String(client._clientVersion)}, whose transactions do not show whether they are open. Update Prisma, or give the locks a pool of their own: fromPg(pool).`,
+    );
   if (!client._engineConfig?.adapter)
     throw new LockError(
       'fromPrisma() needs a PrismaClient with a driver adapter, such as new PrismaClient({ adapter: new PrismaPg({ connectionString }) }): through Prisma Accelerate, or an engine of its own, a statement cannot prove that it runs outside of a transaction. Pass one, or give the locks a client of their own: fromPg(pool).',
@@ -177,6 +182,11 @@ function assertClient<Client extends PrismaClientLike>(prisma: Client): Client &
       `fromPrisma() cannot keep locks in a database of Prisma's provider ${String(client._activeProvider)}. Supported are postgresql, mysql (with MariaDB) and sqlite.`,
     );
   return client;
+}
+
+function isTooOld(version: unknown): boolean {
+  const [major = 0, minor = 0] = String(version).split('.', 2).map(Number);
+  return major < 7 || (major === 7 && minor < 5);
 }
 
 /** Host, port and name of the database, of a configuration that may hold a password. */
