@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import type { EventEmitter } from 'node:events';
 import { createPool } from 'mysql2/promise';
 import { Pool } from 'pg';
 import { SessionLockStore, SqlLockStore, fromMysql2, fromPg } from '../../../lib/stores/sql/index.js';
@@ -34,6 +35,8 @@ for (const target of targetsAmong('postgres', 'mariadb', 'mysql'))
     });
     beforeEach(async () => {
       client = await kind.open(database, 3);
+      // An application that listens to no errors of its pool.
+      (client.notTransactions['the pool'] as EventEmitter).removeAllListeners('error');
       store = new SqlLockStore(client.executor());
       token = tokenOf(await store.acquire((key = newKey()), 'owner', TTL));
     });
@@ -197,6 +200,18 @@ for (const target of targetsAmong('postgres', 'mariadb', 'mysql'))
           await client.query('COMMIT', transaction);
           expect(isOpen()).toBe(false);
           await client.query('SET autocommit = 1', transaction);
+        });
+      });
+
+      it('B90 many stores on one pool add one listener to a connection', async () => {
+        for (let i = 0; i < 3; i++) {
+          const another = new SqlLockStore(client.executor());
+          await another.inspect(key);
+          await another.close();
+        }
+        await client.transaction(async (transaction) => {
+          const { connection = transaction } = transaction;
+          expect(connection.listenerCount('error')).toBeLessThanOrEqual(2); // one is the pool's
         });
       });
 
