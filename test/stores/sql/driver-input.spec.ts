@@ -13,10 +13,10 @@ import { fromBetterSqlite3, fromMysql2, fromPg, SqlLockStore } from '../../../li
 const URL_OF_A_DATABASE = 'postgres://app:pass%2Fword@db.example:6432/orders';
 const folder = mkdtempSync(join(tmpdir(), 'nestjs-locked-driver-'));
 const file = join(folder, 'app.sqlite');
-const opened: { end?(): unknown; close?(): unknown; destroy?(): unknown }[] = [];
+const opened: { end?(): unknown; close?(): unknown }[] = [];
 const kept = <T extends object>(one: T): T => (opened.push(one), one);
 afterAll(async () => {
-  for (const one of opened) await (one.end ?? one.close)?.call(one);
+  for (const one of opened) await (one.end ? one.end() : one.close?.());
   rmSync(folder, { recursive: true });
 });
 

@@ -7,8 +7,7 @@ export interface WatchedConnection extends Mysql2Connection {
   addCommand(command: Command): Command;
   /** The pool; null when the connection has ended. */
   readonly _pool?: unknown;
-  /** When the pool got it back last. */
-  readonly lastActiveTime?: number;
+  release?(): void;
   [WATCH]?: TransactionWatch | undefined;
 }
 
@@ -25,32 +24,36 @@ interface Packet {
 
 /**
  * Gives a function that reports whether the transaction on this connection is still open.
- * mysql2 keeps no status. So until the transaction ends, the answers to the commands of the
- * application are observed.
+ * mysql2 keeps no status. So until the transaction ends, or the connection goes back to the
+ * pool, the answers to the commands of the application are observed.
  */
 export function watchMysqlTransaction(connection: WatchedConnection): () => boolean {
   const watch = (connection[WATCH] ??= new TransactionWatch(connection));
-  const { lastActiveTime } = connection;
-  return () => {
-    const { _pool: pool, lastActiveTime: now } = connection;
-    return watch.isOpen && Boolean(pool) && now === lastActiveTime;
-  };
+  return () => watch.isOpen && Boolean(poolOf(connection));
+}
+
+/** The pool of a connection; nothing after the connection has ended. */
+function poolOf({ _pool: pool }: WatchedConnection): unknown {
+  return pool;
 }
 
 class TransactionWatch {
   isOpen = true;
   private wasSeen = false;
-  private readonly before: WatchedConnection['addCommand'];
+  private readonly restore: (() => void)[] = [];
 
   constructor(private readonly connection: WatchedConnection) {
-    this.before = connection.addCommand.bind(connection);
-    connection.addCommand = this.added;
+    const addCommand = connection.addCommand.bind(connection);
+    const release = connection.release?.bind(connection);
+    this.replace('addCommand', (command) => {
+      if (this.isOpen) this.observe(command);
+      return addCommand(command);
+    });
+    this.replace('release', () => {
+      this.end();
+      release?.();
+    });
   }
-
-  private readonly added = (command: Command): Command => {
-    if (this.isOpen) this.observe(command);
-    return this.before(command);
-  };
 
   private observe(command: Command): void {
     command.on('result', (result) => {
@@ -68,10 +71,28 @@ class TransactionWatch {
     const { inTransaction, autocommit } = sessionOf(status);
     this.wasSeen ||= inTransaction;
     // Without autocommit, the next statement begins a transaction.
-    if (inTransaction || (!autocommit && !this.wasSeen)) return;
+    if (!inTransaction && (autocommit || this.wasSeen)) this.end();
+  }
+
+  private end(): void {
+    if (!this.isOpen) return;
     this.isOpen = false;
     this.connection[WATCH] = undefined;
-    // A connection that ends replaces the method for good.
-    if (this.connection.addCommand === this.added) this.connection.addCommand = this.before;
+    for (const restore of this.restore) restore();
+  }
+
+  /** Replaces a method of the connection until the end. */
+  private replace<Name extends 'addCommand' | 'release'>(
+    name: Name,
+    replacement: NonNullable<WatchedConnection[Name]>,
+  ): void {
+    const { connection } = this;
+    const own = Object.getOwnPropertyDescriptor(connection, name);
+    connection[name] = replacement;
+    this.restore.push(() => {
+      if (connection[name] !== replacement) return; // replaced since, as when a connection ends
+      if (own) Object.defineProperty(connection, name, own);
+      else Reflect.deleteProperty(connection, name);
+    });
   }
 }
