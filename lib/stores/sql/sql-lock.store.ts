@@ -25,7 +25,6 @@ import type {
 import { LONGEST_TIMER } from '../../options/duration.js';
 import { fitKey, storedKey } from '../../options/lock-key.js';
 import { LockError } from '../../lock.errors.js';
-import { CONTENTION } from '../shared/conditions.js';
 import { inspectionOf, pageOf, recordOf } from '../shared/key-state.js';
 import {
   identityOf,
@@ -36,7 +35,8 @@ import {
   releaseOf,
   releaseToWaiterOf,
 } from '../shared/requests.js';
-import { acquireKey, LockOperations, unlessCollided, type LockOperation } from './lock-operations.js';
+import { LockOperations, type LockOperation } from './lock-operations.js';
+import { attempt, releaseToWaiter } from './attempts.js';
 import { purgeKeys, renewLease, renewLeases } from './batches.js';
 import type { LockDatabase, OnReleased, ReleaseResult, Run } from './lock-statements.js';
 import { stateOf } from './lock-row.js';
@@ -156,15 +156,8 @@ export class SqlLockStore<Transaction = unknown>
   ): Promise<LockAcquireResult> {
     const lease = leaseRequestOf(key, owner, ttl, request);
     const waiting = request.waiting === true && isNotifiable(key);
-    this.operations.expectTtl(ttl);
-    const longest = this.operations.longestTtl;
     const operation = { doing: `acquire "${key}"`, timeout: request.timeout, owners: [owner] };
-    const result = this.operations.run<LockAcquireResult>(operation, (database, run, before) => {
-      // On the connection before, the grant may have been committed.
-      const resend = lease.resend || before?.acquired === true;
-      return acquireKey(database, run, { ...lease, resend, ignored: null, longest }, waiting);
-    });
-    return unlessCollided<LockAcquireResult>(result, CONTENTION);
+    return attempt(this.operations, operation, lease, waiting);
   }
 
   async renew(key: string, owner: string, ttl: number, { timeout }: StoreRequest = {}): Promise<boolean> {
@@ -193,19 +186,9 @@ export class SqlLockStore<Transaction = unknown>
     end: Pick<ReleaseRequest, 'outcome' | 'timeout'> = {},
   ): Promise<LockAcquireResult> {
     const release = releaseToWaiterOf(key, owner, next, end);
-    this.operations.expectTtl(release.ttl);
-    const longest = this.operations.longestTtl;
     const owners = [owner, next.owner];
     const operation = { doing: `release "${key}" to a waiter`, timeout: end.timeout, owners };
-    const granted = this.operations.run<LockAcquireResult>(operation, async ({ statements }, run, before) => {
-      const result = await statements.releaseToWaiter(run, release);
-      if (result.acquired || !before?.acquired) return result;
-      // If the transaction on the connection before was committed, the waiter has the lock
-      // already.
-      const resend = leaseRequestOf(key, next.owner, next.ttl, { label: next.label, resend: true });
-      return statements.acquire(run, { ...resend, ignored: null, longest });
-    });
-    return unlessCollided<LockAcquireResult>(granted, CONTENTION);
+    return releaseToWaiter(this.operations, operation, release);
   }
 
   async forceRelease(key: string): Promise<boolean> {

@@ -1,0 +1,79 @@
+import type { LockAcquireResult } from '../../interfaces/lock-store.interface.js';
+import { CONTENTION } from '../shared/conditions.js';
+import { leaseRequestOf, type LeaseRequest, type ReleaseToWaiter } from '../shared/requests.js';
+import { unlessCollided, type LockOperation, type LockOperations } from './lock-operations.js';
+import type { LockDatabase, LockStatements, Run, SqlAcquireRequest } from './lock-statements.js';
+
+/**
+ * Makes one attempt to get a key. If it collides with other sessions, the result is
+ * `contention`.
+ *
+ * @param waiting whether the caller goes on waiting, and this process can be notified of the
+ * key
+ */
+export async function attempt(
+  operations: LockOperations,
+  operation: LockOperation,
+  lease: LeaseRequest,
+  waiting: boolean,
+): Promise<LockAcquireResult> {
+  operations.expectTtl(lease.ttl);
+  const longest = operations.longestTtl;
+  const result = operations.run<LockAcquireResult>(operation, (database, run, before) => {
+    // On the connection before, the grant may have been committed.
+    const resend = lease.resend || before?.acquired === true;
+    return acquireKey(database, run, { ...lease, resend, ignored: null, longest }, waiting);
+  });
+  return unlessCollided<LockAcquireResult>(result, CONTENTION);
+}
+
+/**
+ * Ends the lease of one owner, and grants the key to a waiter. If it collides with other
+ * sessions, the result is `contention`.
+ */
+export async function releaseToWaiter(
+  operations: LockOperations,
+  operation: LockOperation,
+  release: ReleaseToWaiter,
+): Promise<LockAcquireResult> {
+  const { key, nextOwner, ttl, label } = release;
+  operations.expectTtl(ttl);
+  const longest = operations.longestTtl;
+  const granted = operations.run<LockAcquireResult>(operation, async ({ statements }, run, before) => {
+    const result = await statements.releaseToWaiter(run, release);
+    if (result.acquired || !before?.acquired) return result;
+    // If the transaction on the connection before was committed, the waiter has the lock
+    // already.
+    const request = leaseRequestOf(key, nextOwner, ttl, { label: label ?? undefined, resend: true });
+    return statements.acquire(run, { ...request, ignored: null, longest });
+  });
+  return unlessCollided<LockAcquireResult>(granted, CONTENTION);
+}
+
+/** Queues this process, if it waits and another one holds the key. */
+async function acquireKey(
+  { statements, wakeUps }: LockDatabase,
+  run: Run,
+  request: SqlAcquireRequest,
+  waiting: boolean,
+): Promise<LockAcquireResult> {
+  const wasNotified = wakeUps?.polls(request.key) ?? false;
+  const result = await acquireIgnoring(statements, run, request);
+  if (result.acquired || result.reason !== 'held' || !waiting) return result;
+  return wakeUps?.queue(run, request.key, result, wasNotified) ?? result;
+}
+
+/**
+ * Repeats an attempt that only an ignorable tick has refused, and reports the tick that it
+ * ignored.
+ */
+async function acquireIgnoring(
+  statements: LockStatements,
+  run: Run,
+  request: SqlAcquireRequest,
+): Promise<LockAcquireResult> {
+  const result = await statements.acquire(run, request);
+  if (!('ignorable' in result) || result.ignorable === undefined) return result;
+  const again = await statements.acquire(run, { ...request, ignored: result.ignorable });
+  return again.acquired ? { ...again, ignoredTick: new Date(result.ignorable) } : CONTENTION;
+}
