@@ -119,18 +119,25 @@ export interface DriverExecutor<Connection = unknown, Transaction = unknown> ext
  */
 export interface StatementExecutor<Transaction = unknown> extends ExecutorFacts {
   /**
-   * Runs one statement, outside of each transaction that the client has open. The statement
-   * must not be prepared under a name.
+   * Runs one statement, outside of each transaction that the client has open. On PostgreSQL
+   * the client must send it as a simple query: neither prepared nor with parameters.
    *
-   * @param sql with `$1`, `$2` on PostgreSQL, `?` on MariaDB
+   * @param sql with `?` for each value; on PostgreSQL the values are part of the text
+   * @param values none on PostgreSQL
+   * @throws the error of the server, with its SQLSTATE as `code` or MySQL's number as `errno`.
+   * The error of a connection that was lost has a code of Node, such as `ECONNRESET`
    */
   query(sql: string, values: readonly unknown[]): Promise<SqlResult>;
   /** For SQLite only: opens the file once more. */
   createConnection?(settings: object): Promise<unknown>;
-  /** Runs `work` in a transaction of the client, and commits; rolls back when it rejects. */
+  /**
+   * Runs `work` in a transaction of the client, and commits. When `work` rejects, it rolls back
+   * and rejects with the same error.
+   */
   transaction<T>(work: (transaction: Transaction) => Promise<T>, options: TransactionOptions): Promise<T>;
   /**
-   * Gives the function that runs statements in the caller's transaction.
+   * Gives the function that runs statements in a transaction of the caller: one of
+   * `transaction`, or of the application itself if the client shows whether it is open.
    *
    * @param doing for messages, such as `guard "nightly-report" in a transaction`
    * @throws LockError unless the transaction is open, and belongs to this client
@@ -145,9 +152,12 @@ export interface StatementExecutor<Transaction = unknown> extends ExecutorFacts 
 
 /** What a statement gave. @publicApi */
 export interface SqlResult {
-  /** Objects by column name. Whole numbers may be numbers, bigints or texts. */
+  /**
+   * Objects by column name. Whole numbers keep every digit, as numbers, bigints or texts. NULL
+   * is null.
+   */
   rows: Record<string, unknown>[];
-  /** The number of rows that were changed or found to change; 0 for a query. */
+  /** The number of rows that the statement has changed; for a query it does not matter. */
   affected: number;
 }
 

@@ -1,6 +1,7 @@
 import { strict as assert } from 'node:assert';
 import { randomUUID } from 'node:crypto';
 import { LockStoreError } from '../../lock.errors.js';
+import { storeFailure } from '../../stores/sql/store-failure.js';
 import { SqlLockStore } from '../../stores/sql/sql-lock.store.js';
 import { failureOf, LEASE, show, type ExecutorCases, type ExecutorTrial } from './executor-trial.js';
 
@@ -96,6 +97,35 @@ export const statements: ExecutorCases = {
     assertCode(await failureOf(() => t.run(`INSERT INTO ${table} (id) VALUES (1)`)), duplicate);
     assertCode(await failureOf(() => t.run(`SELECT 1 FROM ${table}_missing`)), missing);
     await t.run(`SELECT 1 FROM ${table}`); // the client goes on
+  },
+
+  async 'B90 a connection that the server has ended is recognized, and the client goes on'(t) {
+    const { type } = t.given.executor;
+    if (type === 'better-sqlite3') return; // a file has no server
+    const mark = `conformance ${t.key()}`;
+    const [slow, sessions, kill] =
+      type === 'postgres'
+        ? [
+            `SELECT pg_sleep(30) /* ${mark} */`,
+            `SELECT pid AS id FROM pg_stat_activity WHERE query LIKE '%sleep%${mark}%' AND pid <> pg_backend_pid()`,
+            (id: unknown) => `SELECT pg_terminate_backend(${Number(id)})`,
+          ]
+        : [
+            `SELECT SLEEP(30) /* ${mark} */`,
+            `SELECT id FROM information_schema.processlist WHERE info LIKE '%SLEEP%${mark}%' AND id <> CONNECTION_ID()`,
+            (id: unknown) => `KILL ${Number(id)}`,
+          ];
+    let ended = false;
+    const failing = failureOf(() => t.run(slow)).finally(() => (ended = true));
+    while (!ended)
+      for (const { id } of (await t.runElsewhere(sessions)).rows)
+        await failureOf(() => t.runElsewhere(kill(id))); // it may have ended meanwhile
+    const failure = storeFailure(await failing, 'run a statement', 'the database');
+    assert.ok(
+      failure instanceof LockStoreError && failure.transient,
+      `its error must have a code that says so, such as ECONNRESET: ${show(failure)}`,
+    );
+    await t.take();
   },
 
   async 'B90 a lock table that is missing is recognized, and the error names it'(t) {

@@ -104,6 +104,19 @@ const results: ExecutorBug[] = [
   },
 ];
 
+const lost: ExecutorBug[] = [
+  {
+    name: 'the error of a lost connection has a code that only the client knows',
+    plant: (right) => ({
+      query: (text, values) =>
+        right.query(text, values).catch((error: Error & { code?: unknown }) => {
+          throw error.code === '57P01' ? Object.assign(new Error('closed'), { code: 'MY_CLOSED' }) : error;
+        }),
+    }),
+    foundBy: 'B90 a connection that the server has ended is recognized, and the client goes on',
+  },
+];
+
 const joining: ExecutorBug[] = [
   {
     name: "it joins the caller's transaction",
@@ -252,4 +265,10 @@ const transactions: ExecutorBug[] = [
   })),
 ];
 
-export const executorBugs: readonly ExecutorBug[] = [...facts, ...results, ...joining, ...transactions];
+export const executorBugs: readonly ExecutorBug[] = [
+  ...facts,
+  ...results,
+  ...lost,
+  ...joining,
+  ...transactions,
+];
