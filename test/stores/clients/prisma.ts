@@ -7,9 +7,10 @@ import type { SqlStore, Target } from '../../servers/targets.js';
 import type { ClientKind, TestClient } from './client-kind.js';
 import { generatedClient, type PrismaProvider } from './prisma-client.js';
 
-const PROVIDERS: Partial<Record<SqlStore, PrismaProvider>> = {
+export const PROVIDERS: Partial<Record<SqlStore, PrismaProvider>> = {
   postgres: 'postgresql',
   mariadb: 'mysql',
+  mysql: 'mysql',
   sqlite: 'sqlite',
 };
 

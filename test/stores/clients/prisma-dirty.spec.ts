@@ -1,0 +1,108 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { randomUUID } from 'node:crypto';
+import { LockStoreError } from '../../../lib/lock.errors.js';
+import { fromPrisma, SqlLockStore } from '../../../lib/stores/sql/index.js';
+import { type Target } from '../../servers/targets.js';
+import { targetsAmong } from '../typeorm/fixture.js';
+import { connect, leaveOpen, prismaClientOf } from './prisma.js';
+
+const POOL = 3;
+
+for (const { name, open } of targetsAmong('postgres', 'mariadb'))
+  describe(`a pool of Prisma on ${name} whose connections the application left in a transaction`, () => {
+    let target: Target;
+    let observer: { store: SqlLockStore; end: () => Promise<void> };
+    const ends: (() => Promise<void>)[] = [];
+    beforeAll(async () => {
+      target = await open();
+      const { prisma, end } = await connected();
+      observer = { store: new SqlLockStore(fromPrisma(prisma)), end };
+      await observer.store.prepare();
+      await prisma.$executeRawUnsafe('CREATE TABLE leftovers (id int)');
+    });
+    afterAll(async () => {
+      for (const end of ends) await end();
+      await target.dispose();
+    });
+
+    async function connected(): Promise<{ prisma: any; end: () => Promise<void> }> {
+      const { adapter, end } = connect(target, POOL);
+      const PrismaClient = await prismaClientOf(target);
+      const prisma = new PrismaClient({ adapter });
+      ends.push(async () => {
+        await prisma.$disconnect();
+        await end();
+      });
+      return { prisma, end };
+    }
+
+    /** A store that was opened while its connections were clean. */
+    async function dirtyStore(sql: string[] = []) {
+      const { prisma } = await connected();
+      const store = new SqlLockStore<any>(fromPrisma<any>(prisma));
+      await store.prepare();
+      const warnings: string[] = [];
+      store.onWarning((_, message) => warnings.push(message));
+      await leaveOpen(prisma, POOL);
+      for (const statement of sql) await Promise.all(dirty(prisma, statement));
+      return { prisma, store, warnings };
+    }
+
+    /** One statement on each connection at the same time. */
+    const dirty = (prisma: any, sql: string) =>
+      Array.from({ length: POOL }, () => prisma.$executeRawUnsafe(sql));
+
+    if (name === 'postgres')
+      it('B83 no grant is made there: pg closes such connections, and the grant is made on a new one', async () => {
+        const { store, warnings } = await dirtyStore();
+        expect(await store.acquire('closed', randomUUID(), 60_000)).toMatchObject({ acquired: true });
+        expect(await observer.store.inspect('closed')).toMatchObject({ state: 'held' });
+        expect(warnings[0]).toMatch(/in a transaction that the application left open.*tries another one/);
+      });
+    else
+      it('B83 no grant is made there: it fails with the cause, and the caller may retry', async () => {
+        const { store } = await dirtyStore();
+        const failure = await store.acquire('left', randomUUID(), 60_000).catch((error: unknown) => error);
+        expect(failure).toBeInstanceOf(LockStoreError);
+        expect(failure).toMatchObject({
+          transient: true,
+          message: expect.stringMatching(/in a transaction that the application left open/),
+        });
+        expect(await observer.store.inspect('left')).toMatchObject({ state: 'free' });
+      });
+
+    it('B83 autocommit that is off, or a failed transaction, is no place for a grant', async () => {
+      const { prisma } = await connected();
+      const store = new SqlLockStore<any>(fromPrisma<any>(prisma));
+      await store.prepare();
+      const spoil = name === 'postgres' ? 'BEGIN; SELECT 1/0' : 'SET autocommit = 0';
+      await Promise.allSettled(dirty(prisma, spoil));
+      const result = await store.acquire('spoiled', 'owner', 60_000).catch((error: unknown) => error);
+      const seen = await observer.store.inspect('spoiled');
+      if (name === 'postgres') expect([result, seen]).toMatchObject([{ acquired: true }, { state: 'held' }]);
+      else
+        expect([String(result), seen]).toMatchObject([
+          expect.stringMatching(/autocommit off/),
+          { state: 'free' },
+        ]);
+    });
+
+    it('B77 a renewal and a release do not count there, and nothing of them is left when it is rolled back', async () => {
+      const { prisma } = await connected();
+      const store = new SqlLockStore<any>(fromPrisma<any>(prisma));
+      const owner = randomUUID();
+      const granted = await store.acquire('kept', owner, 60_000);
+      expect(granted).toMatchObject({ acquired: true });
+      await leaveOpen(prisma, POOL);
+      const released = await store.release('kept', owner).catch(() => 'failed');
+      const state = (await observer.store.inspect('kept')).state;
+      expect([released, state]).toEqual(name === 'postgres' ? [true, 'free'] : ['failed', 'held']);
+    });
+
+    it('B83 lock.transaction() commits nothing that the application left uncommitted', async () => {
+      const { store } = await dirtyStore(['INSERT INTO leftovers VALUES (1)']);
+      await store.transaction(async (tx) => tx.$executeRawUnsafe('SELECT 1')).catch(() => undefined);
+      const { prisma } = await connected();
+      expect(await prisma.$queryRawUnsafe('SELECT id FROM leftovers')).toEqual([]);
+    });
+  });
