@@ -48,17 +48,10 @@ interface Transaction {
 const ENTITY_KIND = Symbol.for('drizzle:entityKind');
 
 /** The executor of each driver, by the class of Drizzle's session. */
-const DRIVERS = new Map<unknown, { fits: RegExp; needs: string; from: (client: never) => DriverExecutor }>([
-  ['NodePgSession', { fits: /^a pool of pg$/, needs: 'a pool of pg', from: fromPg }],
-  ['MySql2Session', { fits: /^a pool of mysql2$/, needs: 'a pool of mysql2', from: fromMysql2 }],
-  [
-    'BetterSQLiteSession',
-    {
-      fits: /^a database of better-sqlite3$/,
-      needs: 'a database of better-sqlite3',
-      from: fromBetterSqlite3,
-    },
-  ],
+const DRIVERS = new Map<unknown, { needs: string; from: (client: never) => DriverExecutor }>([
+  ['NodePgSession', { needs: 'a pool of pg', from: fromPg }],
+  ['MySql2Session', { needs: 'a pool of mysql2', from: fromMysql2 }],
+  ['BetterSQLiteSession', { needs: 'a database of better-sqlite3', from: fromBetterSqlite3 }],
 ]);
 
 /**
@@ -87,7 +80,7 @@ export function fromDrizzle<Database extends DrizzleDatabase>(
       `fromDrizzle() supports Drizzle on node-postgres, mysql2 and better-sqlite3, but this database is on another driver (${driver.replace('Session', '')}). For the locks, open a pool of pg, mysql2 or better-sqlite3 to the same database, and pass it to fromPg(), fromMysql2() or fromBetterSqlite3().`,
     );
   const kind = kindOf(session.client);
-  if (!supported.fits.test(kind))
+  if (kind !== supported.needs)
     throw new LockError(
       `fromDrizzle() needs a Drizzle database on ${supported.needs}, but this one is on ${kind}. On a single connection, the locks would join the transactions of the application, and be undone by their rollback. Pass a pool to drizzle().`,
     );
@@ -154,7 +147,7 @@ class DrizzleExecutor implements DriverExecutor<unknown, Transaction> {
     } catch (error) {
       if (!(error instanceof NoOpenTransactionError)) throw error;
       throw new LockError(
-        `${needed}, but this one has ended, or belongs to another database than the one that fromDrizzle() got. ${otherwise}`,
+        `${needed}, but this one has ended, or belongs to another database than the locks. Use a transaction of the database that fromDrizzle() got. ${otherwise}`,
         { cause: error },
       );
     }

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { SqlLockStore } from '../../../lib/stores/sql/index.js';
+import { SessionLockStore, SqlLockStore } from '../../../lib/stores/sql/index.js';
 import type { Target } from '../../servers/targets.js';
 import { newKey, tokenOf } from '../keys.js';
 import { targetsAmong } from '../typeorm/fixture.js';
@@ -31,6 +31,18 @@ for (const kind of [drizzle, knex])
         for (const client of opened) await client.close();
         await target.dispose();
       });
+
+      if (name !== 'sqlite')
+        it('B90 have session locks too, on connections that the driver opens beside the pool', async () => {
+          const sessions = opened.map((client) => new SessionLockStore(client.executor()));
+          const [one, other] = sessions as [SessionLockStore, SessionLockStore];
+          const key = newKey();
+          expect(await one.acquire(key, 'one', 60_000)).toMatchObject({ acquired: true });
+          expect(await other.acquire(key, 'other', 60_000)).toMatchObject({ acquired: false });
+          expect(await one.release(key, 'one')).toBe(true);
+          expect(await other.acquire(key, 'other', 60_000)).toMatchObject({ acquired: true });
+          for (const session of sessions) await session.close();
+        });
 
       it('B25 B26 race for keys, while they have transactions of their own: one wins, with growing tokens', async () => {
         const acquirers = Array.from({ length: 2 * POOL_SIZE }, (_, i) => ({
