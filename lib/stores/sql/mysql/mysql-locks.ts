@@ -1,8 +1,4 @@
-import type {
-  LeaseRenewal,
-  LockAcquireResult,
-  RenewalOutcome,
-} from '../../../interfaces/lock-store.interface.js';
+import type { LeaseRenewal, LockAcquireResult } from '../../../interfaces/lock-store.interface.js';
 import { LockStoreError } from '../../../lock.errors.js';
 import { CONTENTION, isPlain } from '../../shared/conditions.js';
 import type { Release, ReleaseToWaiter } from '../../shared/requests.js';
@@ -21,6 +17,7 @@ import {
   type Run,
   type SqlAcquireRequest,
 } from '../lock-statements.js';
+import { renewByTtl, type Renewals } from './mysql-renewals.js';
 import {
   aloneStatements,
   AS_TEXT,
@@ -60,7 +57,8 @@ export class MysqlLocks implements LockStatements {
   ) {
     this.bind = bound({ ...mysqlStatements(table, server), ...aloneStatements(table) });
     this.waits = !server.mariadb && !server.skipsLocked;
-    if (!this.waits && !server.alone) this.renewMany = (run, leases) => this.renewByTtl(run, leases);
+    if (!this.waits && !server.alone)
+      this.renewMany = (run, leases) => renewByTtl(this.renewals(run), leases);
   }
 
   gracePeriod(table: string, longest: number): string {
@@ -87,6 +85,16 @@ export class MysqlLocks implements LockStatements {
 
   async renew(run: Run, lease: LeaseRenewal): Promise<ChangeResult> {
     return this.changeOrLook(run, 'renew', lease, 'leased');
+  }
+
+  private renewals(run: Run): Renewals {
+    return {
+      server: this.server,
+      assertClock: () => assertClock(run),
+      renew: (lease) => this.renew(run, lease),
+      send: (values) => this.send(run, 'renew-many', values),
+      look: (values) => this.read(run, 'renew-many-look', values),
+    };
   }
 
   async release(run: Run, request: Release): Promise<ChangeResult> {
@@ -167,37 +175,6 @@ export class MysqlLocks implements LockStatements {
       removed += (await remove([key]))?.affected ?? 0;
     }
     return removed;
-  }
-
-  private async renewByTtl(run: Run, leases: readonly LeaseRenewal[]): Promise<RenewalOutcome[]> {
-    const outcomes = new Map<LeaseRenewal, RenewalOutcome>();
-    for (const ttl of new Set(leases.map((lease) => lease.ttl))) {
-      const group = leases.filter((lease) => lease.ttl === ttl);
-      const renewal = this.renewTogether(run, group, ttl);
-      const together = await (this.server.skipsLocked ? renewal : orContention(renewal));
-      for (const [i, lease] of group.entries())
-        outcomes.set(lease, together ? (together[i] ?? 'unknown') : OUTCOMES[await this.renew(run, lease)]);
-    }
-    return leases.map((lease) => outcomes.get(lease) ?? 'unknown');
-  }
-
-  private async renewTogether(
-    run: Run,
-    leases: readonly LeaseRenewal[],
-    ttl: number,
-  ): Promise<RenewalOutcome[]> {
-    const identities = leases.map(identityOf);
-    const values = { keys: leases.map(({ key }) => key), leases: identities, ttl, limit: leases.length };
-    if (this.server.logsStatements) await assertClock(run);
-    const { affected, insertId: renewedAt } = await this.send(run, 'renew-many', values);
-    if (affected === new Set(identities).size) return leases.map(() => 'renewed');
-    const rows = await this.read(run, 'renew-many-look', values);
-    const renewals = new Map(rows.map((row) => [identityOf(row), Number(row.renewed_ms)]));
-    return identities.map((identity) => {
-      const renewal = renewals.get(identity);
-      if (renewal === undefined) return 'lost';
-      return renewal === renewedAt ? 'renewed' : 'unknown';
-    });
   }
 
   /**
@@ -291,13 +268,6 @@ export class MysqlLocks implements LockStatements {
   private async send(run: Run, statement: StatementName, values: object): Promise<Answer> {
     return run(...this.bind[statement](values));
   }
-}
-
-const OUTCOMES = { done: 'renewed', gone: 'lost', locked: 'unknown' } as const;
-
-/** As in the statements. There is no NUL in a key. */
-function identityOf({ key, owner }: { key?: unknown; owner?: unknown }): string {
-  return `${String(key)}\0${String(owner)}`;
 }
 
 /** Leaves out the row that reports the clock when no lock was found. */
