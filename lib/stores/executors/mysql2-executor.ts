@@ -28,7 +28,7 @@ interface Pool {
 
 interface Queue {
   readonly length: number;
-  get(index: number): unknown;
+  get(index: number): object;
 }
 
 /** A connection of the pool. That of `mysql2/promise` is a wrapper of it. */
@@ -37,6 +37,8 @@ type PoolConnection = WatchedConnection & {
   listeners(event: 'error'): unknown[];
   release(): void;
 };
+
+type ConnectionClass = new (options: { config: object }) => PoolConnection;
 
 /** What the application uses as a connection. */
 interface Lent {
@@ -129,11 +131,8 @@ class Mysql2Executor implements DriverExecutor<PoolConnection> {
     return free.length === 0 && !isFull;
   }
 
-  /** mysql2 is not imported: the class of connections is that of the pool, without its pool. */
   async createConnection(settings: object): Promise<PoolConnection> {
-    if (this.pool._allConnections.length === 0) await (await this.borrow()).release();
-    const [pooled] = connectionsIn(this.pool._allConnections) as [object];
-    const Connection = Object.getPrototypeOf(pooled.constructor) as new (options: object) => PoolConnection;
+    const Connection = await this.connectionClass();
     const { connectionConfig } = this.pool.config;
     const config = Object.create(
       Object.getPrototypeOf(connectionConfig) as object,
@@ -175,6 +174,15 @@ class Mysql2Executor implements DriverExecutor<PoolConnection> {
 
   async close(): Promise<void> {}
 
+  /** mysql2 is not imported: the class of a pool's connections extends that of others. */
+  private async connectionClass(): Promise<ConnectionClass> {
+    const [open] = connectionsIn(this.pool._allConnections);
+    if (open) return Object.getPrototypeOf(open.constructor) as ConnectionClass;
+    const borrowed = await this.borrow();
+    await borrowed.release();
+    return Object.getPrototypeOf(borrowed.connection.constructor) as ConnectionClass;
+  }
+
   private async lend(): Promise<Lent> {
     if (this.promisePool) return this.promisePool.getConnection();
     return new Promise((resolve, reject) => {
@@ -208,7 +216,7 @@ function coreOf(value: unknown): PoolConnection | undefined {
     : undefined;
 }
 
-function connectionsIn(queue: Queue): unknown[] {
+function connectionsIn(queue: Queue): object[] {
   return Array.from({ length: queue.length }, (_, index) => queue.get(index));
 }
 
