@@ -1,4 +1,5 @@
-// Installs the packed package beside the oldest and the newest supported version of each client of an SQL database, without any other client, and has it
+// Installs the packed package beside the oldest and the newest supported version of each
+// client of an SQL database, without any other client, and has it
 // lock in PostgreSQL, MariaDB or SQLite.
 //   node compat/sql-clients.mjs [CLIENT...]   all by default
 import { execFile } from 'node:child_process';
@@ -129,7 +130,10 @@ async function assertOnlyAskedFor(folder, versions) {
   if (stray.length > 0) throw new Error(`${folder} has clients that it did not ask for: ${stray.join(', ')}`);
 }
 
-/** The compiled addon of the version that is installed. The checkout has one of the newest, and it compiles the other once. */
+/**
+ * The compiled addon of the version that is installed. The checkout has one of the newest, and
+ * it compiles the other once.
+ */
 async function addAddon(folder) {
   const { version } = installed(folder, 'better-sqlite3');
   const addon = 'node_modules/better-sqlite3/build';

@@ -233,7 +233,8 @@ export class Lock<Transaction = unknown> implements AsyncDisposable {
    * A renewal since the transaction began makes it fail on PostgreSQL above READ COMMITTED, on
    * MongoDB and on SQLite. Use {@link transaction} there.
    *
-   * @param transaction the client's own object for your transaction, such as an `EntityManager`
+   * @param transaction the client's own object for your transaction, such as an
+   * `EntityManager`
    * @throws LockLostError when the lock was lost: roll back
    * @throws LockError when `transaction` is no transaction of the store's database, or its
    * isolation level does not allow a guard

@@ -24,7 +24,10 @@ function run(command, args, stdout = 'inherit') {
   return execFileSync(command, args, { encoding: 'utf8', stdio: ['ignore', stdout, 'inherit'] });
 }
 
-/** An entry may need no optional peer to load, neither its code nor its types. Those of TypeORM and MongoDB have types of their clients. */
+/**
+ * An entry may need no optional peer to load, neither its code nor its types. Those of TypeORM
+ * and MongoDB have types of their clients.
+ */
 function optionalPeersStayOptional() {
   const optional = [
     'typeorm',

@@ -1,4 +1,5 @@
-// What each client has to do: a lock, transactions that are tied to it, and a cron job, in a Nest application without any other client.
+// What each client has to do: a lock, transactions that are tied to it, and a cron job, in a
+// Nest application without any other client.
 import 'reflect-metadata';
 import { strict as assert } from 'node:assert';
 import { once, EventEmitter } from 'node:events';

@@ -365,8 +365,8 @@ export interface TransactionGuard {
    *
    * @param work gets the client's own transaction object for its statements, such as an
    * `EntityManager`, a `Prisma.TransactionClient` or a `ClientSession`
-   * @param request `timeout` is the rest of the lease, for clients that end a transaction after
-   * a time of their own. The transaction need not end by then: its guard decides
+   * @param request `timeout` is the rest of the lease, for clients that end a transaction
+   * after a time of their own. The transaction need not end by then: its guard decides
    * @throws LockStoreError when the transaction itself fails
    */
   transaction<T>(work: (context: unknown) => Promise<T>, request?: StoreRequest): Promise<T>;

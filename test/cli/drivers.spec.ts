@@ -8,7 +8,10 @@ import { CliProcesses, type CliProcess } from './cli-process.js';
 const DRIVERS = ['pg', 'mysql2', 'better-sqlite3', 'mongodb'];
 const CLIENTS = ['typeorm', 'knex', 'drizzle-orm', 'mongoose', '@prisma', '@nestjs', ...DRIVERS];
 
-/** A folder with the package as it is installed, and all that it may find beside it but other clients. */
+/**
+ * A folder with the package as it is installed, and all that it may find beside it but other
+ * clients.
+ */
 class Installation {
   readonly folder = mkdtempSync(join(tmpdir(), 'nestjs-locked-cli-'));
 

@@ -14,7 +14,9 @@ interface Report {
   instance: string;
 }
 
-/** What samples 05 and 06, which are one application on two clients, keep to on their database. */
+/**
+ * What samples 05 and 06, which are one application on two clients, keep to on their database.
+ */
 export function keepsPriceLists(
   sample: string,
   { open, migrate }: { open: () => Promise<Target>; migrate: (db: DataSource, url: string) => Promise<void> },

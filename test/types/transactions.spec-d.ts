@@ -1,4 +1,5 @@
-// B91 The types of lock.transaction() and lock.guard() on each client: `tsc -p tsconfig.json` is the test.
+// B91 The types of lock.transaction() and lock.guard() on each client: `tsc -p tsconfig.json`
+// is the test.
 import type { BetterSQLite3Database } from 'drizzle-orm/better-sqlite3';
 import type { MySql2Database } from 'drizzle-orm/mysql2';
 import { drizzle as drizzlePg, type NodePgDatabase } from 'drizzle-orm/node-postgres';

@@ -35,8 +35,8 @@ const CODES: Record<string, string> = {
 };
 
 /**
- * The error of the driver below an error of Prisma, with the driver's codes. Prisma's own error
- * repeats the statement, with the values in it.
+ * The error of the driver below an error of Prisma, with the driver's codes. Prisma's own
+ * error repeats the statement, with the values in it.
  */
 export function driverErrorOf(error: unknown): unknown {
   const { code, message, meta } = Object(error) as PrismaError;

@@ -56,8 +56,8 @@ const LEVELS = { 'READ COMMITTED': 'ReadCommitted' } as const;
  * Runs SQL through a PrismaClient with a driver adapter: PostgreSQL by PrismaPg, MariaDB by
  * PrismaMariaDb, SQLite by PrismaBetterSqlite3.
  *
- * Prisma lends no connection, so processes poll for a released key, and leases are renewed one
- * by one. Where the application made the pool, `fromPg(pool)` has neither limit.
+ * Prisma lends no connection, so processes poll for a released key, and on MariaDB leases are
+ * renewed one by one. Where the application made the pool, `fromPg(pool)` has neither limit.
  *
  * @throws LockError for anything else than a PrismaClient with a driver adapter
  * @publicApi

@@ -13,7 +13,10 @@ export interface LockTable {
  */
 export const CREATION_LOCK = 4_973_615_208;
 
-/** The databases that have a lock table; `sqlite` means the same as `better-sqlite3`. @publicApi */
+/**
+ * The databases that have a lock table; `sqlite` means the same as `better-sqlite3`.
+ * @publicApi
+ */
 export type LockTableDatabase = 'postgres' | 'mysql' | 'mariadb' | 'sqlite' | 'better-sqlite3';
 
 // Times are epoch milliseconds: DATETIME and TIMESTAMP columns shift with time zones and at

@@ -112,8 +112,8 @@ export interface DriverExecutor<Connection = unknown, Transaction = unknown> ext
 /**
  * A client that only runs statements, each on a connection of its choice. The store makes the
  * statements prove that they run outside of each transaction, which PostgreSQL and MariaDB
- * allow; on SQLite it opens a connection of its own. It polls for released keys, and sends no
- * batches.
+ * allow; on SQLite it opens a connection of its own. Its waiters poll, and on MariaDB it
+ * renews leases one by one.
  *
  * @publicApi
  */
@@ -131,8 +131,8 @@ export interface StatementExecutor<Transaction = unknown> extends ExecutorFacts 
   /** For SQLite only: opens the file once more. */
   createConnection?(settings: object): Promise<unknown>;
   /**
-   * Runs `work` in a transaction of the client, and commits. When `work` rejects, it rolls back
-   * and rejects with the same error.
+   * Runs `work` in a transaction of the client, and commits. When `work` rejects, it rolls
+   * back and rejects with the same error.
    */
   transaction<T>(work: (transaction: Transaction) => Promise<T>, options: TransactionOptions): Promise<T>;
   /**

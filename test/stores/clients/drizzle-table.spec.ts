@@ -67,7 +67,8 @@ for (const { name, open } of targetsAmong('postgres', 'mariadb', 'mysql', 'sqlit
       target = await open();
       client = await drizzle.open(target);
       await client.query(createStatement(documented(name), quote));
-      // As the documentation adds for a database with another character set, which MariaDB has.
+      // As the documentation adds for a database with another character set, which MariaDB
+      // has.
       if (quote === '`') await client.query('ALTER TABLE by_drizzle CONVERT TO CHARACTER SET utf8mb4');
       const store = new SqlLockStore(client.executor(), { table: 'by_store' });
       await store.prepare();

@@ -10,8 +10,8 @@ interface SharedStore {
 }
 
 /**
- * Plays the `LocksStorage` of `@nestjs/locks`, which is not on the registry: an injectable class
- * with which the application's store registers itself, once, before the first use.
+ * Plays the `LocksStorage` of `@nestjs/locks`, which is not on the registry: an injectable
+ * class with which the application's store registers itself, once, before the first use.
  */
 export class LocksStorage {
   #store: SharedStore | undefined;

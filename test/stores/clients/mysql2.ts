@@ -24,7 +24,10 @@ export const mysql2Promise: ClientKind = {
   },
 };
 
-/** With callbacks. Its pool lends the connections that the other one wraps, so one server is enough. */
+/**
+ * With callbacks. Its pool lends the connections that the other one wraps, so one server is
+ * enough.
+ */
 export const mysql2: ClientKind = {
   name: 'mysql2',
   stores: ['mysql'],

@@ -33,7 +33,8 @@ export const prisma: ClientKind = {
           : (transaction ?? client).$executeRawUnsafe(sql),
       transaction: (work) => client.$transaction(work, { timeout: 60_000, maxWait: 60_000 }),
       nested: (transaction, work) => transaction.$transaction(work),
-      // On SQLite, a BEGIN that was left open would take all later statements of the client with it.
+      // On SQLite, a BEGIN that was left open would take all later statements of the client
+      // with it.
       ...(target.name === 'sqlite' ? {} : { leaveDirty: () => leaveOpen(client, 2) }),
       notTransactions: { 'the client': client, 'an extended client': extended },
       close: async () => {
@@ -50,7 +51,9 @@ export async function prismaClientOf({ name }: { name: SqlStore }): Promise<any>
   return PrismaClient;
 }
 
-/** The driver adapter of an application, with a pool of its own where the adapter takes one. */
+/**
+ * The driver adapter of an application, with a pool of its own where the adapter takes one.
+ */
 export function connect(
   { name, options }: Target,
   poolSize: number,

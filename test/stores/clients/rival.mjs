@@ -1,4 +1,5 @@
-// Another process of the application, on the built package and TypeORM: it takes the same key again and again. argv: the options of a DataSource as JSON.
+// Another process of the application, on the built package and TypeORM: it takes the same key
+// again and again. argv: the options of a DataSource as JSON.
 import 'reflect-metadata';
 import { NestFactory } from '@nestjs/core';
 import { LockModule, LockService } from 'nestjs-locked';

@@ -64,7 +64,9 @@ for (const { name, open } of sqlTargets())
       });
   });
 
-/** The process with the client under test, which holds the key while transactions come and go. */
+/**
+ * The process with the client under test, which holds the key while transactions come and go.
+ */
 class Holder {
   granted = 0;
 
@@ -132,7 +134,8 @@ function situationsOf(
   const planned = new Error('rolled back');
   const write = async (transaction: unknown): Promise<void> => {
     await client.query('SELECT id FROM work', transaction);
-    // On SQLite one connection writes at a time: a lock is taken before the transaction writes.
+    // On SQLite one connection writes at a time: a lock is taken before the transaction
+    // writes.
     if (store !== 'sqlite') await client.query('INSERT INTO work VALUES (1)', transaction);
   };
   const fail = async (transaction: unknown): Promise<void> => {

@@ -8,7 +8,10 @@ import { pg } from '../clients/pg.js';
 import { SideBySide } from '../side-by-side.js';
 import { targetsAmong } from '../typeorm/fixture.js';
 
-/** For each database one client: that of mysql2 with promises lends wrappers of the same connections. */
+/**
+ * For each database one client: that of mysql2 with promises lends wrappers of the same
+ * connections.
+ */
 const kinds = {
   sqlite: betterSqlite3,
   postgres: pg,

@@ -71,7 +71,10 @@ export class Writers {
     await this.fixture.dispose();
   }
 
-  /** A transaction of the application. Without TypeORM, `work` gets the connection of the driver. */
+  /**
+   * A transaction of the application. Without TypeORM, `work` gets the connection of the
+   * driver.
+   */
   async transaction<T>(work: (transaction: any) => Promise<T>, level?: Level): Promise<T> {
     const run = async (manager: EntityManager) =>
       work(this.client === 'TypeORM' ? manager : await manager.queryRunner?.connect());

@@ -125,7 +125,10 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mys
     },
   );
 
-/** All levels with TypeORM, and one with the driver alone. SQLite's has synchronous transactions. */
+/**
+ * All levels with TypeORM, and one with the driver alone. SQLite's has synchronous
+ * transactions.
+ */
 function clientsAndLevels(store: keyof typeof ALLOWED): [ClientName, Level][] {
   const all = ALLOWED[store].map((level): [ClientName, Level] => ['TypeORM', level]);
   return store === 'sqlite' ? all : [...all, ['the driver', 'READ COMMITTED']];

@@ -1,4 +1,5 @@
-// declarations.spec.ts compiles this application, in which no client of a database is installed.
+// declarations.spec.ts compiles this application, in which no client of a database is
+// installed.
 import { LockModule, type LockService } from 'nestjs-locked';
 import {
   SqlLockStore,

@@ -18,7 +18,9 @@ function literalOf(value: unknown): string {
   throw new TypeError(`A statement has no literal for a value of the type ${typeof value}.`);
 }
 
-/** Text beyond ASCII is written as its bytes, since the encoding of the session may know less. */
+/**
+ * Text beyond ASCII is written as its bytes, since the encoding of the session may know less.
+ */
 function textLiteral(text: string): string {
   const bytes = Buffer.from(text);
   if (bytes.length === text.length) return literal(text);

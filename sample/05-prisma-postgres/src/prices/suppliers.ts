@@ -4,7 +4,10 @@ import { setTimeout as work } from 'node:timers/promises';
 /** The price of each article, in cents. */
 export type PriceList = Record<string, number>;
 
-/** The suppliers at SUPPLIERS_URL. Without it, a list takes ten seconds, and has new prices each time. */
+/**
+ * The suppliers at SUPPLIERS_URL. Without it, a list takes ten seconds, and has new prices
+ * each time.
+ */
 @Injectable()
 export class Suppliers {
   async priceList(supplier: string, signal: AbortSignal): Promise<PriceList> {

@@ -15,7 +15,8 @@ export class ReportsJob {
     // The second that the report is for, also when this instance is late.
     const { lastTick: second = new Date() } = await this.admin.inspect(lock.key);
 
-    // The same transaction as prisma.$transaction() gives. It commits only while the lock is held.
+    // The same transaction as prisma.$transaction() gives. It commits only while the lock is
+    // held.
     await lock.transaction(async (tx) => {
       const { _count, _sum } = await tx.price.aggregate({ _count: true, _sum: { cents: true } });
       await tx.report.create({

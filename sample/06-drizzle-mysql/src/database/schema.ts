@@ -27,7 +27,10 @@ export const reports = mysqlTable('reports', {
   cents: int().notNull(),
 });
 
-/** The table of nestjs-locked. It stands here so that drizzle-kit knows it and does not drop it. */
+/**
+ * The table of nestjs-locked. It stands here so that drizzle-kit knows it and does not drop
+ * it.
+ */
 export const locks = mysqlTable('locks', {
   key: varbinary({ length: 255 }).primaryKey(),
   owner: varbinary({ length: 64 }),
