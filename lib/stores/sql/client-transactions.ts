@@ -1,16 +1,8 @@
 import { inTime } from '../shared/operation-limit.js';
 import type { Run, SqlTransactions } from './lock-statements.js';
-import { withinTransaction } from './pooled-connections.js';
-import type { DriverExecutor, SqlDriver, StatementExecutor, TransactionOptions } from './sql-executor.js';
+import type { StatementExecutor } from './sql-executor.js';
 import { runBy, TRIES } from './statement-connections.js';
 import { faultOf, mayBeTheServers, UnusableConnectionError } from './unusable-connection.js';
-
-/** A client that begins its transactions by itself. */
-export interface TransactionClient {
-  transaction<T>(work: (transaction: unknown) => Promise<T>, options: TransactionOptions): Promise<T>;
-}
-
-type Within = <T>(transaction: unknown, doing: string, work: (run: Run) => Promise<T>) => Promise<T>;
 
 /** How a client begins its transactions. */
 interface Beginning {
@@ -23,13 +15,11 @@ interface Beginning {
   assertBegun?: (run: Run) => Promise<void>;
 }
 
-/** Transactions that the client begins by itself, in place of the store. */
+/** Transactions of a client that begins them by itself, in place of the store. */
 export class ClientTransactions implements SqlTransactions {
-  /** @param within runs statements in a transaction of the caller */
   constructor(
-    private readonly client: TransactionClient,
-    readonly within: Within,
-    private readonly beginning: Beginning = {},
+    private readonly executor: StatementExecutor,
+    private readonly beginning: Beginning,
   ) {}
 
   /** A connection on which no transaction can be begun is given back, and others are tried. */
@@ -43,7 +33,7 @@ export class ClientTransactions implements SqlTransactions {
         return work(transaction);
       };
       try {
-        return await this.client.transaction(begin, { level, timeout });
+        return await this.executor.transaction(begin, { level, timeout });
       } catch (error) {
         const fault = hasBegun ? undefined : faultOf(error);
         if (!fault || mayBeTheServers(fault)) throw error;
@@ -51,18 +41,8 @@ export class ClientTransactions implements SqlTransactions {
       }
     }
   }
-}
 
-/** Runs statements in a caller's transaction, on the connection of the driver. */
-export function onConnection<Connection>(
-  executor: DriverExecutor<Connection>,
-  driver: SqlDriver<Connection>,
-): Within {
-  return (transaction, doing, work) => withinTransaction(executor, driver, transaction, doing, work);
-}
-
-/** Runs statements in a caller's transaction, through the client. */
-export function throughClient(executor: StatementExecutor): Within {
-  return async (transaction, doing, work) =>
-    inTime(work(runBy(executor, executor.queryIn(transaction, doing))));
+  async within<T>(transaction: unknown, doing: string, work: (run: Run) => Promise<T>): Promise<T> {
+    return inTime(work(runBy(this.executor, this.executor.queryIn(transaction, doing))));
+  }
 }

@@ -1,6 +1,5 @@
 import { LockError, LockStoreError } from '../../lock.errors.js';
 import { OPERATION_LIMIT } from '../shared/operation-limit.js';
-import { ClientTransactions, onConnection, type TransactionClient } from './client-transactions.js';
 import type { LockDatabase, OnReleased, Run, SqlTransactions } from './lock-statements.js';
 import { tableName, type LockTable } from './lock-table.ddl.js';
 import { resolveTable } from './lock-table.schema.js';
@@ -13,7 +12,7 @@ import { PostgresLocks } from './postgres/postgres-locks.js';
 import { postgresStatements } from './postgres/postgres-statements.js';
 import { PostgresWakeUps } from './postgres/wake-ups.js';
 import { assertAutocommit, assertPostgres, mysqlServer } from './server-checks.js';
-import type { DriverExecutor, SqlDriver, SqlExecutor, StatementExecutor, Warn } from './sql-executor.js';
+import type { DriverExecutor, SqlExecutor, StatementExecutor, Warn } from './sql-executor.js';
 import type { SqlStoreSettings } from './sql-store.options.js';
 import { SqliteClientTransactions, sourceOf } from './sqlite/sqlite-client.js';
 import { SqliteOwnConnection, type Sqlite } from './sqlite/sqlite-connection.js';
@@ -99,7 +98,7 @@ async function openPostgres(
     kind: 'postgres',
     table: resolved,
     connections,
-    transactions: transactionsOf(executor, driver, warn, 'READ COMMITTED'),
+    transactions: new PooledTransactions(executor, driver, warn, 'READ COMMITTED'),
     statements: locks,
     wakeUps: notifying,
     close: async () => notifying?.close(),
@@ -125,7 +124,7 @@ async function openMysql(
     table: resolved,
     connections,
     // MySQL's binary log may be of a format that allows no lower level than the application's.
-    transactions: transactionsOf(executor, driver, warn, mariadb ? 'READ COMMITTED' : undefined),
+    transactions: new PooledTransactions(executor, driver, warn, mariadb ? 'READ COMMITTED' : undefined),
     statements: new MysqlLocks(tableName(executor.type, resolved), {
       mariadb,
       skipsLocked: mariadb ? atLeast(10, 6) : atLeast(8, 0),
@@ -161,23 +160,6 @@ function sqliteTransactionsOf(
 ): SqlTransactions | undefined {
   if (!('borrow' in executor)) return new SqliteClientTransactions(executor, table, own);
   return executor.hasSynchronousTransactions ? undefined : new SqliteTransactions(executor, table, own);
-}
-
-function transactionsOf<Connection>(
-  executor: DriverExecutor<Connection>,
-  driver: SqlDriver<Connection>,
-  warn: Warn,
-  level?: 'READ COMMITTED',
-): SqlTransactions {
-  return beginsByItself(executor)
-    ? new ClientTransactions(executor, onConnection(executor, driver), { level })
-    : new PooledTransactions(executor, driver, warn, level);
-}
-
-function beginsByItself<Connection>(
-  executor: DriverExecutor<Connection>,
-): executor is DriverExecutor<Connection> & TransactionClient {
-  return executor.transaction !== undefined;
 }
 
 /**

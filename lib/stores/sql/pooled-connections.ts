@@ -153,26 +153,17 @@ export class PooledTransactions<Connection> implements SqlTransactions {
   }
 
   async within<T>(transaction: unknown, doing: string, work: (run: Run) => Promise<T>): Promise<T> {
-    return withinTransaction(this.executor, this.driver, transaction, doing, work);
-  }
-}
-
-/** Runs statements on the connection of the caller's transaction. */
-export async function withinTransaction<Connection, T>(
-  executor: DriverExecutor<Connection>,
-  driver: SqlDriver<Connection>,
-  transaction: unknown,
-  doing: string,
-  work: (run: Run) => Promise<T>,
-): Promise<T> {
-  const connection = await inTime(executor.connectionOf(transaction, doing));
-  try {
-    return await inTime(work((sql, values) => driver.send(connection, sql, values, { inTransaction: true })));
-  } catch (error) {
-    // What was not answered may still be carried out: the transaction must not be committed.
-    // And a role that the application left set would deny every transaction after this one.
-    if (!isServerAnswer(error) || faultOf(error) === 'rights') driver.destroy(connection);
-    throw error;
+    const connection = await inTime(this.executor.connectionOf(transaction, doing));
+    try {
+      return await inTime(
+        work((sql, values) => this.driver.send(connection, sql, values, { inTransaction: true })),
+      );
+    } catch (error) {
+      // What was not answered may still be carried out: the transaction must not be committed.
+      // And a role that the application left set would deny every transaction after this one.
+      if (!isServerAnswer(error) || faultOf(error) === 'rights') this.driver.destroy(connection);
+      throw error;
+    }
   }
 }
 

@@ -90,11 +90,6 @@ export interface DriverExecutor<Connection = unknown, Transaction = unknown> ext
   createConnection(settings: object): Promise<Connection>;
 
   /**
-   * Runs `work` in a transaction of the client, for clients that begin their transactions by
-   * themselves. Without it, the store begins one on a borrowed connection.
-   */
-  transaction?<T>(work: (transaction: Transaction) => Promise<T>, options: TransactionOptions): Promise<T>;
-  /**
    * Gives the connection of the caller's transaction.
    *
    * @param doing for messages, such as `guard "nightly-report" in a transaction`
@@ -184,7 +179,7 @@ export type OpenExecutor<Transaction = unknown> = () => Promise<SqlExecutor<Tran
  */
 export interface BorrowedConnection<Connection = unknown, Transaction = unknown> {
   readonly connection: Connection;
-  /** Missing where the client begins its transactions by itself, or has synchronous ones. */
+  /** Missing where the client's transactions are synchronous. */
   readonly own?: BorrowedTransaction<Transaction> | undefined;
   /** Gives the connection back. The pool drops a connection that the driver has destroyed. */
   release(): Promise<void>;

@@ -1,6 +1,6 @@
 import { LockStoreError } from '../../lock.errors.js';
 import { OPERATION_LIMIT } from '../shared/operation-limit.js';
-import { ClientTransactions, throughClient } from './client-transactions.js';
+import { ClientTransactions } from './client-transactions.js';
 import type { LockDatabase, Run } from './lock-statements.js';
 import { tableName } from './lock-table.ddl.js';
 import { resolveTable } from './lock-table.schema.js';
@@ -34,7 +34,7 @@ export async function openPostgresByStatements(
     kind: 'postgres',
     table: resolved,
     connections,
-    transactions: new ClientTransactions(executor, throughClient(executor), {
+    transactions: new ClientTransactions(executor, {
       level: 'READ COMMITTED',
       assertBegun,
     }),
@@ -75,7 +75,7 @@ export async function openMariadbByStatements(
     kind: 'mariadb',
     table: resolved,
     connections,
-    transactions: new ClientTransactions(executor, throughClient(executor), { level: 'READ COMMITTED' }),
+    transactions: new ClientTransactions(executor, { level: 'READ COMMITTED' }),
     statements: new MysqlLocks(tableName(executor.type, resolved), {
       mariadb,
       skipsLocked: atLeast(10, 6),

@@ -60,7 +60,7 @@ for (const { name, open } of sqlTargets())
         await client.close();
         expect(failures).toEqual([]);
         expect(holder.granted).toBe(ROUNDS * Object.keys(situations).length);
-        expect(granted).toBeGreaterThan(ROUNDS);
+        expect(granted).toBeGreaterThan(0);
       });
   });
 
