@@ -34,6 +34,24 @@ const CODES: Record<string, string> = {
   P2034: '40001', // a conflict of transactions
 };
 
+/** The same for the numbers of the driver mariadb, which no server sends. */
+const MARIADB_CODES: Record<string, string> = {
+  45001: 'ECONNRESET', // the connection, or its socket, is closed
+  45004: 'ECONNRESET',
+  45009: 'ECONNRESET',
+  45013: 'ECONNRESET',
+  45019: 'ECONNRESET',
+  45027: 'ECONNRESET', // the pool is closed
+  45035: 'ECONNRESET',
+  45037: 'ECONNRESET',
+  45012: 'ETIMEDOUT', // no connection, or no answer, in time
+  45026: 'ETIMEDOUT',
+  45028: 'ETIMEDOUT',
+  45039: 'ETIMEDOUT',
+  45042: 'ETIMEDOUT',
+  45061: 'ETIMEDOUT',
+};
+
 /**
  * The error of the driver below an error of Prisma, with the driver's codes. Prisma's own
  * error repeats the statement, with the values in it.
@@ -51,6 +69,8 @@ function fromAdapter(found: AdapterError): Error {
   const { kind, originalCode, code = originalCode, originalMessage, message, severity, state } = found;
   const error = new Error(String(originalMessage ?? message ?? kind));
   if (code === undefined) return Object.assign(error, { code: KINDS[String(kind)] });
+  const lost = MARIADB_CODES[String(code)];
+  if (lost) return Object.assign(error, { code: lost });
   if (/^\d{4}$/.test(String(code)))
     return Object.assign(error, { errno: Number(code), sqlState: state ?? 'HY000' });
   return Object.assign(error, { code, severity: severity ?? 'ERROR' });

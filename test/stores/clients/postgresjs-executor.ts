@@ -7,7 +7,7 @@ export class PostgresJsExecutor implements StatementExecutor<TransactionSql> {
   readonly client = 'postgres.js';
   readonly type = 'postgres';
   readonly schema = undefined;
-  /** Only these: postgres.js does not show whether a transaction of the application is open. */
+  /** Its own transactions: postgres.js does not show whether another one is open. */
   private readonly open = new Set<unknown>();
 
   constructor(private readonly sql: Sql) {}
