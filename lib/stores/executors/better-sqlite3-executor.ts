@@ -107,7 +107,10 @@ function fileOf(database: BetterSqlite3Database): string {
     throw new LockError(
       `fromBetterSqlite3() needs a database of better-sqlite3 or the path of a file, but it got ${kindOf(database)}.`,
     );
-  if (!open) throw new LockError('fromBetterSqlite3() needs an open database, but this one was closed.');
+  if (!open)
+    throw new LockError(
+      'fromBetterSqlite3() needs an open database, but this one was closed. Close it when the application closes, or pass the path of the file.',
+    );
   // SQLite knows the file with its folder, also if the process has changed its own since.
   const [main] = database.pragma('database_list') as { name: string; file: string }[];
   if (!main?.file) throw inMemory(':memory:');

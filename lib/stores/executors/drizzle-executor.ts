@@ -47,7 +47,7 @@ interface Transaction {
 /** The name under which Drizzle knows its own classes, in each copy of the package. */
 const ENTITY_KIND = Symbol.for('drizzle:entityKind');
 
-/** The executor of each driver, by the class of Drizzle's session. */
+/** What each driver has to be given, and its executor, by the class of Drizzle's session. */
 const DRIVERS = new Map<unknown, { needs: string; from: (client: never) => DriverExecutor }>([
   ['NodePgSession', { needs: 'a pool of pg', from: fromPg }],
   ['MySql2Session', { needs: 'a pool of mysql2', from: fromMysql2 }],

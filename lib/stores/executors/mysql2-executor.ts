@@ -73,7 +73,9 @@ function assertPool(core: unknown, given: unknown): asserts core is Pool {
       `fromMysql2() needs a pool of mysql2, but it got ${kindOf(given)}. Make one with createPool() of mysql2 or mysql2/promise; of a cluster, for the writer.`,
     );
   if (_closed)
-    throw new LockError('fromMysql2() needs an open pool of mysql2, but the application has ended this one.');
+    throw new LockError(
+      'fromMysql2() needs an open pool of mysql2, but the application has ended this one. End it when the application closes, after the locks are released.',
+    );
 }
 
 /** The default of mysql2. */

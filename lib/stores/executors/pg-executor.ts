@@ -70,7 +70,9 @@ function assertPool(pool: unknown): asserts pool is Pool {
       `fromPg() needs a pool of pg, but it got ${kindOf(pool)}. Make one with new Pool({ ... }) of pg.`,
     );
   if (ending)
-    throw new LockError('fromPg() needs an open pool of pg, but the application has ended this one.');
+    throw new LockError(
+      'fromPg() needs an open pool of pg, but the application has ended this one. End it when the application closes, after the locks are released.',
+    );
 }
 
 class PgExecutor implements DriverExecutor<PgClient, PoolClient> {

@@ -8,7 +8,7 @@ import type {
   SqlDriver,
   Warn,
 } from './sql-executor.js';
-import { isReadOnly, isServerAnswer } from './store-failure.js';
+import { faultShownBy, isReadOnly, isServerAnswer } from './store-failure.js';
 import {
   faultOf,
   mayBeTheServers,
@@ -246,9 +246,4 @@ class Statements<Connection> {
     if (!fault && !isServerAnswer(error)) return undefined;
     return (await this.driver.check(this.connection, error)) ?? fault;
   }
-}
-
-/** The fault of the connection that an error shows, if it shows one. */
-function faultShownBy(error: unknown): ConnectionFault | undefined {
-  return isReadOnly(error) ? 'readOnly' : faultOf(error);
 }

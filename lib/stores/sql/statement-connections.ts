@@ -3,14 +3,8 @@ import type { Answer, Run, SqlConnections } from './lock-statements.js';
 import { withLiterals } from './postgres/postgres-values.js';
 import type { SqlResult, StatementExecutor, Warn } from './sql-executor.js';
 import { positional } from './sqlite/sqlite-values.js';
-import { isReadOnly } from './store-failure.js';
-import {
-  faultOf,
-  mayBeTheServers,
-  UnusableConnectionError,
-  warningOf,
-  type ConnectionFault,
-} from './unusable-connection.js';
+import { faultShownBy } from './store-failure.js';
+import { mayBeTheServers, UnusableConnectionError, warningOf } from './unusable-connection.js';
 
 /**
  * How many connections are tried: one more than most pools have. The application may have left
@@ -84,11 +78,6 @@ export function runBy({ type }: StatementExecutor, query: StatementExecutor['que
   if (type === 'postgres')
     return async (sql, values = []) => answerOf(await query(withLiterals(sql, values), []));
   return async (sql, values = []) => answerOf(await query(...positional(sql, values)));
-}
-
-/** The fault of the connection that an error shows, if it shows one. */
-function faultShownBy(error: unknown): ConnectionFault | undefined {
-  return isReadOnly(error) ? 'readOnly' : faultOf(error);
 }
 
 /** A result of a client in the shape of a driver's answer. */

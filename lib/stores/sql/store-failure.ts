@@ -1,7 +1,7 @@
 import { LockError, LockStoreError } from '../../lock.errors.js';
 import { safeError } from '../../safe-error.js';
 import { brokenOff, NETWORK_CODES, noAnswer, storeFailureOf, type StoreFailure } from '../shared/failures.js';
-import { UnusableConnectionError } from './unusable-connection.js';
+import { faultOf, UnusableConnectionError, type ConnectionFault } from './unusable-connection.js';
 
 /** Sessions collided: nothing was changed, and nothing is known about the holder. */
 export class CollisionError extends LockStoreError {
@@ -164,6 +164,11 @@ export function isReadOnly(error: unknown): boolean {
   const { errno, message } = driverError(error);
   if (errno === FORBIDDEN_BY_OPTION) return READ_ONLY_TEXT.test(String(message));
   return has(error, READ_ONLY);
+}
+
+/** The fault of the connection that an error shows, if it shows one. */
+export function faultShownBy(error: unknown): ConnectionFault | undefined {
+  return isReadOnly(error) ? 'readOnly' : faultOf(error);
 }
 
 /**
