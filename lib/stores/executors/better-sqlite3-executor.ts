@@ -25,7 +25,7 @@ type DatabaseClass = new (file: string, settings: object) => Sqlite;
  *
  * @param databaseOrPath the application's database; or the path of the file, which is created
  * if it is missing
- * @throws LockError for anything else, a database in memory, and one that is closed or
+ * @throws LockError for anything else, and for a database that is in memory, closed or
  * read-only
  * @publicApi
  */

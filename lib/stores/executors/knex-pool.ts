@@ -69,7 +69,7 @@ const TYPES = new Map([
   ['better-sqlite3', 'better-sqlite3'],
 ]);
 
-/** The client of Knex to use in place of one that reaches the same kind of database. */
+/** The client of Knex to use in place of another client for the same kind of database. */
 const INSTEAD = new Map([
   ['pgnative', 'pg'],
   ['mysql', 'mysql2'],

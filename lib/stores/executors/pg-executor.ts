@@ -78,7 +78,10 @@ function assertPool(pool: unknown): asserts pool is Pool {
 class PgExecutor implements DriverExecutor<PgClient, PoolClient> {
   readonly client = 'pg';
   readonly type = 'postgres';
-  /** The store asks the server, which has it from the options, the user or the database. */
+  /**
+   * The store reads it from the server, which has it from the options, the user or the
+   * database.
+   */
   readonly schema = undefined;
   private readonly driver = new PgDriver();
   /** How often each client was released since the store began to listen. */

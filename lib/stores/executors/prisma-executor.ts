@@ -4,7 +4,7 @@ import { kindOf } from '../sql/client-kinds.js';
 import type { SqlResult, StatementExecutor, TransactionOptions } from '../sql/sql-executor.js';
 import { driverErrorOf } from './prisma-errors.js';
 
-/** The members used of a PrismaClient, also of one that was extended. */
+/** The members used of a PrismaClient, which an extended client has, too. */
 export interface PrismaClientLike {
   $queryRawUnsafe(sql: string, ...values: unknown[]): PromiseLike<unknown>;
   $executeRawUnsafe(sql: string, ...values: unknown[]): PromiseLike<number>;

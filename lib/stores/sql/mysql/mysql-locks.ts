@@ -44,7 +44,7 @@ const TOKEN_LOOKS = 11;
 export class MysqlLocks implements LockStatements {
   /**
    * Missing on MySQL 5, where one locked row would hold up the others; and for clients that do
-   * not tell which rows were changed.
+   * not show which rows were changed.
    */
   readonly renewMany: LockStatements['renewMany'];
   private readonly bind: Record<StatementName, Bind>;

@@ -29,7 +29,7 @@ export const NOT_DURABLE = 'true';
  * that the application left open, the statement begins later than its transaction. The text
  * that cannot be a boolean is how the failure is recognized, see unusable-connection.ts.
  *
- * It needs a simple query: one that is prepared, or has parameters, arrives in several
+ * It needs a simple query: a query that is prepared, or has parameters, arrives in several
  * messages, and begins later than its transaction, too.
  */
 export const ALONE = `CASE WHEN statement_timestamp() = transaction_timestamp() THEN true ELSE ('${IN_TRANSACTION} ' || pg_backend_pid())::boolean END`;
