@@ -28,17 +28,9 @@ afterAll(async () => {
 });
 
 const stores = new Map<string, ConformanceCase[]>();
-function conform(name: string, options: { weak?: boolean; asyncRelease?: boolean } = {}): void {
-  const [option] = Object.entries(options).map(([key, value]) => ` with ${key}: ${value}`);
-  const createStore = () => new SqlLockStore(fromPrisma(applications.get(name)!.prisma), options);
-  stores.set(
-    `SqlLockStore over Prisma on ${name}${option ?? ''}`,
-    lockStoreConformance(createStore, { rounds: 5 }),
-  );
-}
 for (const { name } of targets) {
-  conform(name);
-  if (name === 'postgres') conform(name, { asyncRelease: true });
+  const createStore = () => new SqlLockStore(fromPrisma(applications.get(name)!.prisma));
+  stores.set(`SqlLockStore over Prisma on ${name}`, lockStoreConformance(createStore, { rounds: 5 }));
 }
 
 const sideBySide = new SideBySide(stores);
