@@ -61,7 +61,7 @@ export async function withLocks<T>(
     return await work(locks);
   } finally {
     await locks[INTERNALS].close()
-      .finally(close)
+      .finally(() => close?.())
       .catch((error: Error) => warn(`The connection could not be closed: ${error.message}`));
   }
 }
