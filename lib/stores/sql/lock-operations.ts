@@ -197,6 +197,10 @@ export class LockOperations {
         throw new LockError(
           `Could not ${doing}: at its isolation level a renewal since it began would look like a loss. Begin it at READ COMMITTED, or run the work in lock.transaction().`,
         );
+      if (result === 'outside')
+        throw new LockError(
+          `Could not ${doing}: the server has ended this transaction already. Look for COMMIT or ROLLBACK as text, and on MariaDB for statements that commit, such as CREATE TABLE.`,
+        );
       if (result === 'changed')
         throw new LockStoreError(
           `Could not ${doing}: in ${description} others have written since the transaction began, as by a renewal of the lock. Run the work in lock.transaction(), which is prepared for that.`,

@@ -102,9 +102,10 @@ export interface GuardRequest {
 
 /**
  * `changed`: the lock is not the one that the transaction's snapshot shows. `snapshot`: the
- * transaction has a snapshot, and could not tell a renewal from a loss.
+ * transaction has a snapshot, and could not tell a renewal from a loss. `outside`: the server
+ * has ended the transaction, so the guard would hold nothing until a commit.
  */
-export type GuardResult = 'held' | 'gone' | 'changed' | 'snapshot';
+export type GuardResult = 'held' | 'gone' | 'changed' | 'snapshot' | 'outside';
 
 /** A page of held locks. */
 export interface PageRequest {

@@ -6,7 +6,7 @@ import { LockError } from '../../../lib/lock.errors.js';
 import { fromPrisma, SqlLockStore } from '../../../lib/stores/sql/index.js';
 import { sqlTargets, type Target } from '../../servers/targets.js';
 import { serverOf } from './client-kind.js';
-import { prismaClientOf } from './prisma.js';
+import { connect, prismaClientOf } from './prisma.js';
 
 const targets = sqlTargets();
 
@@ -123,5 +123,27 @@ for (const { name, open } of targets.filter((target) => target.name === 'mysql')
       /Prisma on MySQL cannot keep locks.*in a transaction.*fromMysql2\(pool\)/,
     );
     await prisma.$disconnect();
+    await target.dispose();
+  });
+
+for (const { name, open } of targets.filter((target) => ['postgres', 'mariadb'].includes(target.name)))
+  it(`B77 on ${name}, a guard through Prisma is refused in a transaction that COMMIT as text has ended`, async () => {
+    const target = await open();
+    const PrismaClient = await prismaClientOf(target);
+    const { adapter, end } = connect(target, 2);
+    const prisma = new PrismaClient({ adapter });
+    const store = new SqlLockStore<any>(fromPrisma<any>(prisma));
+    const granted = await store.acquire('a key', 'an owner', 10_000);
+    const { fencingToken } = granted as { fencingToken: number };
+    const guard = (tx: any) => store.guard(tx, 'a key', 'an owner', fencingToken);
+    const commitsByText = async (tx: any) => {
+      await tx.$executeRawUnsafe('COMMIT');
+      return guard(tx);
+    };
+    await expect(store.transaction(commitsByText)).rejects.toThrow(/has ended this transaction.*COMMIT/);
+    await expect(prisma.$transaction(commitsByText)).rejects.toThrow(/has ended this transaction.*COMMIT/);
+    expect(await prisma.$transaction(guard)).toBe(true);
+    await prisma.$disconnect();
+    await end();
     await target.dispose();
   });

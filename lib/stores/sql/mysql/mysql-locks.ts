@@ -129,11 +129,14 @@ export class MysqlLocks implements LockStatements {
   }
 
   async guard(run: Run, request: GuardRequest): Promise<GuardResult> {
-    for (const statement of ['guard', 'guard-again'] as const)
-      if ((await this.send(run, statement, request)).rows.length === 0) {
+    for (const statement of ['guard', 'guard-again'] as const) {
+      const [row] = (await this.send(run, statement, request)).rows;
+      if (!row) {
         await assertClock(run);
         return 'gone';
       }
+      if ('inside' in row && Number(row.inside) === 0) return 'outside';
+    }
     return 'held';
   }
 

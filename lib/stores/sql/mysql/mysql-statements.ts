@@ -186,7 +186,7 @@ export function mysqlStatements(table: string, server: MysqlServer) {
 
     // The clock of a statement is that of its start, and the first statement may wait.
     'guard-again': waitingBriefly(`
-      SELECT 1 FROM ${table} WHERE \`key\` = :key AND owner = :owner AND token = :token
+      SELECT ${server.alone ? '@@in_transaction AS inside' : '1'} FROM ${table} WHERE \`key\` = :key AND owner = :owner AND token = :token
          AND expires_ms > ${MS} AND ${CLOCK_RUNS} LOCK IN SHARE MODE`),
 
     'read-clock': `SELECT ${MS} AS now_ms`,

@@ -238,7 +238,8 @@ const administrationStatements = (table: string, durable: string, alone: string)
   // $2 owner, $3 token. FOR SHARE and not FOR KEY SHARE, which does not keep others from an
   // update that leaves the key as it is. The end of the lease is judged once the row is
   // locked. A holder that is frozen before its commit must not keep the row for ever: the
-  // server ends the session when the lease ends.
+  // server ends the session when the lease ends. Where the client does not show the status of
+  // the session, the statement reports that it is a transaction by itself.
   guard: `
     WITH mine$ AS (
       SELECT t.expires_ms FROM ${table} AS t
@@ -251,7 +252,11 @@ const administrationStatements = (table: string, durable: string, alone: string)
                         true)
         FROM mine$ AS mine WHERE mine.expires_ms > ${MS}
     )
-    SELECT CASE WHEN NOT current_setting('transaction_isolation') IN ('read committed', 'read uncommitted') THEN 'snapshot'
+    SELECT CASE ${
+      alone &&
+      `WHEN statement_timestamp() = transaction_timestamp() THEN 'outside'
+                `
+    }WHEN NOT current_setting('transaction_isolation') IN ('read committed', 'read uncommitted') THEN 'snapshot'
                 WHEN EXISTS (SELECT 1 FROM guarded$) THEN 'held'
                 ELSE 'gone' END AS guarded`,
 

@@ -126,7 +126,7 @@ SELECT 1 FROM `app`.`locks` WHERE `key` = :key AND owner = :owner AND token = :t
 
 -- guard-again
 SET STATEMENT innodb_lock_wait_timeout = 1 FOR
-SELECT 1 FROM `app`.`locks` WHERE `key` = :key AND owner = :owner AND token = :token
+SELECT @@in_transaction AS inside FROM `app`.`locks` WHERE `key` = :key AND owner = :owner AND token = :token
    AND expires_ms > (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) AND ABS(TIMESTAMPDIFF(MICROSECOND, NOW(6), SYSDATE(6))) < 100000 LOCK IN SHARE MODE;
 
 -- read-clock

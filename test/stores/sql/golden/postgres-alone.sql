@@ -253,7 +253,8 @@ WITH mine$ AS (
                     true)
     FROM mine$ AS mine WHERE mine.expires_ms > (date_part('epoch', clock_timestamp()) * 1000)::bigint
 )
-SELECT CASE WHEN NOT current_setting('transaction_isolation') IN ('read committed', 'read uncommitted') THEN 'snapshot'
+SELECT CASE WHEN statement_timestamp() = transaction_timestamp() THEN 'outside'
+            WHEN NOT current_setting('transaction_isolation') IN ('read committed', 'read uncommitted') THEN 'snapshot'
             WHEN EXISTS (SELECT 1 FROM guarded$) THEN 'held'
             ELSE 'gone' END AS guarded;
 
