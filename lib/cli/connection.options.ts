@@ -60,9 +60,11 @@ export async function withLocks<T>(
   try {
     return await work(locks);
   } finally {
-    await locks[INTERNALS].close()
-      .finally(() => close?.())
-      .catch((error: Error) => warn(`The connection could not be closed: ${error.message}`));
+    const closing = Promise.allSettled([locks[INTERNALS].close()]).then(async ([closed]) => {
+      await close?.();
+      if (closed.status === 'rejected') throw closed.reason;
+    });
+    await closing.catch((error: Error) => warn(`The connection could not be closed: ${error.message}`));
   }
 }
 
