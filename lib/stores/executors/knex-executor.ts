@@ -57,8 +57,9 @@ interface Transaction extends Knex {
 export function fromKnex<Instance extends KnexInstance>(
   knex: Instance,
 ): DriverExecutor<unknown, KnexTransactionOf<Instance>> {
-  const { client, isTransaction } = Object(knex) as Partial<Knex>;
-  if (!client || isTransaction || typeof (Object(knex) as Partial<Knex>).transaction !== 'function')
+  const given = Object(knex) as Partial<Knex>;
+  const { client } = given;
+  if (!client || given.isTransaction || typeof given.transaction !== 'function')
     throw new LockError(
       `fromKnex() needs a Knex instance, but it got ${kindOf(knex)}. Pass what knex({ client: 'pg', connection }) gives.`,
     );

@@ -115,9 +115,9 @@ export const statements: ExecutorCases = {
             `SELECT id FROM information_schema.processlist WHERE info LIKE '%SLEEP%${mark}%' AND id <> CONNECTION_ID()`,
             (id: unknown) => `KILL ${Number(id)}`,
           ];
-    let ended = false;
-    const failing = failureOf(() => t.run(slow)).finally(() => (ended = true));
-    while (!ended)
+    const state = { ended: false };
+    const failing = failureOf(() => t.run(slow)).finally(() => (state.ended = true));
+    while (!state.ended)
       for (const { id } of (await t.runElsewhere(sessions)).rows)
         await failureOf(() => t.runElsewhere(kill(id))); // it may have ended meanwhile
     const failure = storeFailure(await failing, 'run a statement', 'the database');

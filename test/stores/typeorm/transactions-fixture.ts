@@ -103,9 +103,8 @@ export class Writers {
   async write(transaction: EntityManager | DriverConnection, name: string): Promise<void> {
     const sql = `INSERT INTO writes VALUES ('${name}')`;
     if ('queryRunner' in transaction) return transaction.query(sql);
-    const connection = transaction as DriverConnection;
     await new Promise<void>((resolve, reject) => {
-      connection.query(sql, (error) => (error ? reject(error) : resolve()));
+      void transaction.query(sql, (error) => (error ? reject(error) : resolve()));
     });
   }
 
