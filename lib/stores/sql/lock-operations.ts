@@ -80,6 +80,16 @@ export class LockOperations {
     return this.database && this.kind !== 'better-sqlite3' ? this.database.table : this.settings.table;
   }
 
+  /**
+   * What the database does not do through this client, as soon as it is open: without
+   * `wakeUps`, waiters poll; without `batches`, leases are renewed one by one.
+   */
+  get missing(): string[] {
+    if (!this.database) return [];
+    const { wakeUps, statements } = this.database;
+    return [...(wakeUps ? [] : ['wakeUps']), ...(statements.renewMany ? [] : ['batches'])];
+  }
+
   /** How processes are notified, as soon as the database is open. */
   get wakeUps(): LockDatabase['wakeUps'] {
     return this.database?.wakeUps;

@@ -135,10 +135,10 @@ export class SqlLockStore<Transaction = unknown>
   }
 
   describe(): string {
-    const { kind, client, table, wakeUps } = this.operations;
+    const { kind, client, table, missing } = this.operations;
     const facts = [`store=${kind}`, client && `client=${client}`, `table=${nameOf(table)}`];
     if (table.weak) facts.push('weak=true');
-    if (client && !wakeUps) facts.push('without=wakeUps'); // waiters poll
+    if (missing.length > 0) facts.push(`without=${missing.join()}`);
     return facts.filter(Boolean).join(' ');
   }
 

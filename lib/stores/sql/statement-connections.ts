@@ -1,4 +1,4 @@
-import { TimeLimit } from '../shared/operation-limit.js';
+import { inTime, TimeLimit } from '../shared/operation-limit.js';
 import type { Answer, Run, SqlConnections } from './lock-statements.js';
 import { withLiterals } from './postgres/postgres-values.js';
 import type { SqlResult, StatementExecutor, Warn } from './sql-executor.js';
@@ -29,6 +29,8 @@ export class StatementConnections implements SqlConnections {
   constructor(
     private readonly executor: StatementExecutor,
     private readonly warn: Warn = () => undefined,
+    /** Fails in a transaction that the application left open. */
+    private readonly assertBegun: (run: Run) => Promise<void> = async () => undefined,
   ) {
     this.run = runBy(executor, executor.query.bind(executor));
   }
@@ -49,14 +51,12 @@ export class StatementConnections implements SqlConnections {
   }
 
   async runTogether(limit: number, statements: readonly string[]): Promise<void> {
-    const doing = 'change the lock table';
-    await this.executor.transaction(
-      async (transaction) => {
-        const run = runBy(this.executor, this.executor.queryIn(transaction, doing));
-        for (const statement of statements) await run(statement);
-      },
-      { timeout: limit },
-    );
+    const work = async (transaction: unknown): Promise<void> => {
+      const run = runBy(this.executor, this.executor.queryIn(transaction, 'change the lock table'));
+      await this.assertBegun(run);
+      for (const statement of statements) await run(statement);
+    };
+    await inTime(this.executor.transaction(work, { timeout: limit }), limit);
   }
 
   /** @throws the error, unless another connection may be without this fault */

@@ -22,7 +22,7 @@ export async function openPostgresByStatements(
   { table, asyncRelease }: SqlStoreSettings,
   warn: Warn,
 ): Promise<LockDatabase> {
-  const connections = new StatementConnections(executor, warn);
+  const connections = new StatementConnections(executor, warn, assertBegun);
   const resolved = await connections.use(OPERATION_LIMIT, async (run) => {
     const { rows } = await run('SELECT version() AS version');
     assertPostgres(String(rows[0]?.version));
