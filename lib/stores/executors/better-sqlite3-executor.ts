@@ -97,7 +97,7 @@ function fileAt(path: string): string {
   if (/^\w{2,}:/.test(path))
     throw new LockError('fromBetterSqlite3() needs the path of a file, but it got a URL.');
   const file = path.trim();
-  if (file === '' || file === ':memory:') throw inMemory(file);
+  if (file === '' || file === ':memory:') throw inMemory();
   return resolve(file);
 }
 
@@ -113,7 +113,7 @@ function fileOf(database: BetterSqlite3Database): string {
     );
   // SQLite knows the file with its folder, also if the process has changed its own since.
   const [main] = database.pragma('database_list') as { name: string; file: string }[];
-  if (!main?.file) throw inMemory(':memory:');
+  if (!main?.file) throw inMemory();
   if (database.readonly)
     throw new LockError(
       `fromBetterSqlite3() needs a database that takes writes, but ${main.file} was opened read-only. Pass the path of a file that can be written.`,
@@ -121,8 +121,8 @@ function fileOf(database: BetterSqlite3Database): string {
   return main.file;
 }
 
-function inMemory(file: string): LockError {
+function inMemory(): LockError {
   return new LockError(
-    `SQLite locks need a database file, but this database is ${file || 'a temporary one'}: no other connection can see it. Give it a file, or use memoryStore().`,
+    'SQLite locks need a database file, but this database is in memory, or a temporary one: no other connection can see it. Give it a file, or use memoryStore().',
   );
 }

@@ -89,6 +89,10 @@ function readChoice<Transaction>(
     throw new LockError(
       `With inject, ${user} needs a list of providers, and as executor a function that gets them: { inject: [PG_POOL], executor: fromPg }.`,
     );
+  if (inject.some((token: unknown) => token === undefined || token === null))
+    throw new LockError(
+      `inject of ${user} has a token that is not defined. Look for two files that import each other; keep the token in a file of its own.`,
+    );
   return (moduleRef) =>
     openerOf(async () => executor(...inject.map((token) => provider(moduleRef, token, user))), user);
 }
