@@ -22,6 +22,12 @@ function withoutProof(text: string): string {
   return text.replaceAll('statement_timestamp() = transaction_timestamp()', 'TRUE');
 }
 
+/** Runs each statement in a transaction of its own, in place of the caller's. */
+function inTransactionOf(right: StatementExecutor<any>, doing: string): StatementExecutor['query'] {
+  return (text, values) =>
+    right.transaction((own) => right.queryIn(own, doing)(text, values), { timeout: 10_000 });
+}
+
 const inRows =
   (change: (value: unknown) => unknown): ExecutorBug['plant'] =>
   (right) => ({
@@ -220,30 +226,27 @@ const transactions: ExecutorBug[] = [
     foundBy: 'B91 a guard is false for a lock that is lost, of another owner or with another token',
   },
   {
-    name: 'a guard takes the bare client',
+    name: 'a guard takes the bare client, and begins a transaction of its own',
     plant: (right, { sql }) => ({
       queryIn: (transaction, doing) =>
-        transaction === sql ? (text) => right.query(text, []) : right.queryIn(transaction, doing),
+        transaction === sql ? inTransactionOf(right, doing) : right.queryIn(transaction, doing),
     }),
     foundBy: 'B91 a guard refuses whatever is no open transaction, and says what it needs',
   },
   {
-    name: 'transactions never end',
+    name: 'a guard begins the transaction again that has ended',
     plant: (right) => {
-      const begun = new Set<unknown>();
+      const ended = new Set<unknown>();
       return {
-        transaction: (work, options) =>
-          right.transaction(async (transaction) => {
-            begun.add(transaction);
-            return work(transaction);
-          }, options),
+        transaction: async (work, options) => {
+          let begun: unknown;
+          const end = () => ended.add(begun);
+          const remember: typeof work = async (transaction) =>
+            work((begun = transaction) as typeof transaction);
+          return right.transaction(remember, options).finally(end);
+        },
         queryIn: (transaction, doing) =>
-          begun.has(transaction)
-            ? async (text) => {
-                const rows = await (transaction as Sql).unsafe(text);
-                return { rows, affected: rows.count };
-              }
-            : right.queryIn(transaction, doing),
+          ended.has(transaction) ? inTransactionOf(right, doing) : right.queryIn(transaction, doing),
       };
     },
     foundBy: 'B91 a guard refuses a transaction that has ended',
