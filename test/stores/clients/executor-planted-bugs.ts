@@ -241,8 +241,10 @@ const transactions: ExecutorBug[] = [
         transaction: async (work, options) => {
           let begun: unknown;
           const end = () => ended.add(begun);
-          const remember: typeof work = async (transaction) =>
-            work((begun = transaction) as typeof transaction);
+          const remember: typeof work = async (transaction) => {
+            begun = transaction;
+            return work(transaction);
+          };
           return right.transaction(remember, options).finally(end);
         },
         queryIn: (transaction, doing) =>
