@@ -1,5 +1,5 @@
 // Installs the packed package into applications outside of this checkout, one for each supported generation of Nest, and has them lock.
-//   node compat/run.mjs [NAME...]   all by default; the name samples is for those with a package.json of their own
+//   node compat/run.mjs [NAME...]   all by default; `samples`: the samples with a package.json
 import { execFileSync } from 'node:child_process';
 import { cpSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

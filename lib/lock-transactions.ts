@@ -14,7 +14,7 @@ export type GuardTransaction<Transaction> = [Transaction] extends [never]
   : Transaction & (Transaction extends PrismaTransaction ? NoPrismaClient : object);
 
 /**
- * The compiler shows it when `Lock.transaction` or `Lock.guard` is called on a lock whose
+ * What the compiler shows for a call of `Lock.transaction` or `Lock.guard` on a lock whose
  * client has synchronous transactions: its `Transaction` is `never`.
  *
  * @publicApi

@@ -194,7 +194,7 @@ export class Lock<Transaction = unknown> implements AsyncDisposable {
    * @example
    * ```ts
    * await lock.transaction(async (manager: EntityManager) => manager.save(invoice)); // TypeORM
-   * await lock.transaction(async (tx: Prisma.TransactionClient) => tx.invoice.create({ data })); // Prisma
+   * await lock.transaction(async (tx: PoolClient) => tx.query('UPDATE …')); // pg
    * await lock.transaction(async (session: ClientSession) => invoices.insertOne(invoice, { session })); // MongoDB
    * ```
    *

@@ -6,7 +6,10 @@ import { openLocks, openLocksOnDriver } from '../locks.mjs';
 const CONNECTIONS = 10;
 const DRIVERS = { postgres: 'fromPg', mariadb: 'fromMysql2' };
 
-/** P1 and P2 over the driver's own pool and over TypeORM, interleaved. All pools have ten connections, and each its own database. */
+/**
+ * P1 and P2 over the driver's own pool and over TypeORM, interleaved. All pools have ten
+ * connections, and each has a database of its own.
+ */
 export default {
   id: 'P16',
   title: 'over each client',

@@ -8,20 +8,19 @@ import { driverErrorOf } from './prisma-errors.js';
 export interface PrismaClientLike {
   $queryRawUnsafe(sql: string, ...values: unknown[]): PromiseLike<unknown>;
   $executeRawUnsafe(sql: string, ...values: unknown[]): PromiseLike<number>;
-  // oxlint-disable-next-line typescript/no-explicit-any -- each generated client has its own types
-  $transaction(...args: any[]): PromiseLike<any>;
+  $transaction(...args: never): PromiseLike<unknown>;
 }
 
 /** The object that `prisma.$transaction(work)` gives to `work`: Prisma.TransactionClient. */
-export type PrismaTransaction<Client> = Client extends {
-  // oxlint-disable-next-line typescript/no-explicit-any -- only the parameter of `work` is of interest
-  $transaction(work: (transaction: infer Transaction) => any, ...rest: any[]): any;
+export type PrismaTransaction<Prisma> = Prisma extends {
+  $transaction(work: (transaction: infer Transaction) => never, ...rest: never): unknown;
 }
   ? Transaction
   : never;
 
-/** The members used that are not public. */
-interface Internals {
+/** A PrismaClient as the executor uses it, also with members that are not public. */
+interface Client extends Pick<PrismaClientLike, '$queryRawUnsafe' | '$executeRawUnsafe'> {
+  $transaction<T>(work: (transaction: never) => Promise<T>, options: object): Promise<T>;
   _engine?: unknown;
   _activeProvider?: unknown;
   _clientVersion?: unknown;
@@ -62,10 +61,11 @@ const LEVELS = { 'READ COMMITTED': 'ReadCommitted' } as const;
  * @throws LockError for anything else than a PrismaClient with a driver adapter
  * @publicApi
  */
-export function fromPrisma<Client extends PrismaClientLike>(
-  prisma: Client,
-): StatementExecutor<PrismaTransaction<Client>> {
-  return new PrismaExecutor<PrismaTransaction<Client>>(assertClient(prisma));
+export function fromPrisma<Prisma extends PrismaClientLike>(
+  prisma: Prisma,
+): StatementExecutor<PrismaTransaction<Prisma>> {
+  assertClient(prisma);
+  return new PrismaExecutor<PrismaTransaction<Prisma>>(prisma);
 }
 
 class PrismaExecutor<Transaction> implements StatementExecutor<Transaction> {
@@ -74,7 +74,7 @@ class PrismaExecutor<Transaction> implements StatementExecutor<Transaction> {
   readonly description: string;
   readonly schema: string | undefined;
 
-  constructor(private readonly prisma: PrismaClientLike & Internals) {
+  constructor(private readonly prisma: Client) {
     const provider = String(prisma._activeProvider);
     const { config, options } = prisma._engineConfig?.adapter ?? {};
     this.type = TYPES[provider] ?? provider;
@@ -93,14 +93,14 @@ class PrismaExecutor<Transaction> implements StatementExecutor<Transaction> {
     let thrown: { error: unknown } | undefined;
     try {
       // Prisma would end the transaction after 5 s, and wait 2 s for a connection.
-      return (await this.prisma.$transaction(
+      return await this.prisma.$transaction(
         (transaction: Transaction) =>
           work(transaction).catch((error: unknown) => {
             thrown = { error };
             throw error;
           }),
         { timeout, maxWait: timeout, ...(level && { isolationLevel: LEVELS[level] }) },
-      )) as T;
+      );
     } catch (error) {
       throw thrown ? thrown.error : driverErrorOf(error);
     }
@@ -124,7 +124,7 @@ class PrismaExecutor<Transaction> implements StatementExecutor<Transaction> {
       throw new LockError(
         `Could not ${doing}: it needs the client of an open transaction, as prisma.$transaction() hands it out, but it got ${kindOf(transaction)}. With the store's own, use lock.transaction().`,
       );
-    if ((transaction as Internals)._engine !== this.prisma._engine)
+    if ((transaction as Client)._engine !== this.prisma._engine)
       throw new LockError(
         `Could not ${doing}: the transaction belongs to another PrismaClient than the locks. Give that one to fromPrisma(), or use lock.transaction().`,
       );
@@ -162,13 +162,13 @@ function isOpen({ scopeId, scopeState }: Scope): boolean {
   return scopeState.stack.includes(scopeId);
 }
 
-function assertClient<Client extends PrismaClientLike>(prisma: Client): Client & Internals {
+function assertClient(prisma: unknown): asserts prisma is Client {
   const { $transaction, $queryRawUnsafe } = Object(prisma) as Partial<PrismaClientLike>;
   if (typeof $transaction !== 'function' || typeof $queryRawUnsafe !== 'function' || scopeOf(prisma))
     throw new LockError(
       `fromPrisma() needs a PrismaClient, but it got ${scopeOf(prisma) ? 'a transaction of Prisma' : kindOf(prisma)}. Pass the client that the application shares, such as its PrismaService.`,
     );
-  const client: Client & Internals = prisma;
+  const client = prisma as Client;
   if (isTooOld(client._clientVersion))
     throw new LockError(
       `fromPrisma() needs Prisma 7.5 or newer, but this PrismaClient is of Prisma ${String(client._clientVersion)}, whose transactions do not show whether they are open. Update Prisma, or give the locks a pool of their own: fromPg(pool).`,
@@ -181,7 +181,6 @@ function assertClient<Client extends PrismaClientLike>(prisma: Client): Client &
     throw new LockStoreError(
       `fromPrisma() cannot keep locks in a database of Prisma's provider ${String(client._activeProvider)}. Supported are postgresql, mysql (with MariaDB) and sqlite.`,
     );
-  return client;
 }
 
 function isTooOld(version: unknown): boolean {

@@ -91,8 +91,8 @@ export class SqlLockStore<Transaction = unknown>
   private warn: Warn | undefined;
 
   /**
-   * @param executor such as `fromPg(pool)`; a function is called before the first operation,
-   * and again after each failure to open the store
+   * @param executor such as `fromPg(pool)`; or a function that gives it, which the store calls
+   * before its first operation, and again after each failure to open
    * @throws LockError for an option that does not exist or is not valid
    */
   constructor(executor: SqlExecutor<Transaction> | OpenExecutor<Transaction>, options: SqlStoreOptions = {}) {

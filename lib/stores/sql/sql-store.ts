@@ -28,9 +28,8 @@ export type ExecutorChoice<Transaction = unknown> =
   | {
       /** The providers that `executor` gets, of whichever module: `[PG_POOL]`. */
       inject: InjectionToken[];
-      /** Such as `fromPg`. It is called when the store is opened, at the start. */
-      // oxlint-disable-next-line typescript/no-explicit-any -- only the application knows its providers
-      executor: (...providers: any[]) => SqlExecutor<Transaction> | Promise<SqlExecutor<Transaction>>;
+      /** Such as `fromPg`. The store calls it when it opens, at the start. */
+      executor: (...providers: never[]) => SqlExecutor<Transaction> | Promise<SqlExecutor<Transaction>>;
     };
 
 /**
@@ -94,7 +93,10 @@ function readChoice<Transaction>(
       `inject of ${user} has a token that is not defined. Look for two files that import each other; keep the token in a file of its own.`,
     );
   return (moduleRef) =>
-    openerOf(async () => executor(...inject.map((token) => provider(moduleRef, token, user))), user);
+    openerOf(async () => {
+      const providers = inject.map((token) => provider(moduleRef, token, user));
+      return executor(...(providers as never[])); // only the application knows their types
+    }, user);
 }
 
 function provider(moduleRef: ModuleRef, token: InjectionToken, user: string): unknown {

@@ -110,7 +110,7 @@ async function rollBack(borrowed: BorrowedForTransaction<Sqlite>): Promise<void>
 
 function entangled(done: 'begun' | 'committed'): LockStoreError {
   return new LockStoreError(
-    `The transaction could not be ${done}: another one is open on the application's own connection to the SQLite file, the only one that the client has. Let one end before the next begins.`,
+    `The transaction could not be ${done}: the application's own connection to the SQLite file is in another transaction, and the client has no second connection. Let one transaction end before the next begins.`,
     { transient: true },
   );
 }
