@@ -144,7 +144,7 @@ function complete(code: string): string {
     ).test(whole);
   const uses = (name: string, text: string) => new RegExp(`(?<![.\\w'"])${name}\\b`).test(text);
   let text = whole;
-  // A declaration may need one that stands below it in the list.
+  // A declaration may need another that stands below it in the list.
   for (const [name, declaration] of Object.entries(AMBIENT))
     if (uses(name, text) && !declares(name)) text = `${declaration}\n${text}`;
   const imports = Object.entries(KNOWN).flatMap(([module, names]) => {

@@ -42,7 +42,7 @@ describe('LockAdmin', () => {
     await Promise.all([lock.release(), job.release()]);
   });
 
-  it('B4 is the one that its LockService has, under its class and its token', async () => {
+  it('B4 belongs to its LockService, under its class and its token', async () => {
     const app = await start({ imports: [LockModule.forRoot({ store: memoryStore() })] });
     expect(app.get(LockAdmin)).toBe(app.get(LockService).admin);
     expect(getLockAdminToken()).toBe(LockAdmin);

@@ -74,7 +74,7 @@ describe('fromKnex', () => {
     },
   );
 
-  it('B90 refuses an instance without a database, without a connection, and one that was destroyed', async () => {
+  it('B90 refuses an instance without a database, without a connection, and a destroyed instance', async () => {
     class Dialect extends knexOf.Client {}
     expect(message(knexOf({ client: Dialect }))).toMatch(/has a database, but this one only builds queries/);
     expect(message(knexOf({ client: 'pg' }))).toMatch(/with a connection. Give it one/);

@@ -105,4 +105,30 @@ for (const { name, open } of targetsAmong('postgres', 'mariadb'))
       const { prisma } = await connected();
       expect(await prisma.$queryRawUnsafe('SELECT id FROM leftovers')).toEqual([]);
     });
+
+    if (name === 'postgres')
+      it('B83 the lock table is not created in what the application left uncommitted', async () => {
+        const { prisma } = await connected();
+        const right = fromPrisma<any>(prisma);
+        const executor = Object.assign(Object.create(right) as typeof right, {
+          transaction: async (work: (tx: any) => Promise<unknown>, options: any) =>
+            right.transaction(async (tx: any) => {
+              await tx.$executeRawUnsafe('INSERT INTO leftovers VALUES (2)'); // as before a BEGIN within it
+              return work(tx);
+            }, options),
+        });
+        const store = new SqlLockStore<any>(executor, { table: 'late_locks' });
+        await expect(store.prepare()).rejects.toThrow(/in a transaction that the application left open/);
+        expect(await prisma.$queryRawUnsafe('SELECT id FROM leftovers')).toEqual([]);
+        expect(await prisma.$queryRawUnsafe("SELECT to_regclass('late_locks')::text AS made")).toEqual([
+          { made: null },
+        ]);
+      });
+
+    it('B90 the line at start says what a store does without', async () => {
+      const missing = name === 'postgres' ? 'wakeUps' : 'wakeUps,batches';
+      expect(observer.store.describe()).toMatch(
+        new RegExp(`^store=${name} client=Prisma table=\\S+ without=${missing}$`),
+      );
+    });
   });

@@ -157,7 +157,7 @@ describe('fromBetterSqlite3', () => {
     expect(refusalOf(() => fromBetterSqlite3(open()))).toMatch(/no other connection can see it.*memoryStore/);
   });
 
-  it('B90 refuses a database that is closed, and one that is read-only', () => {
+  it('B90 refuses a database that is closed or read-only', () => {
     expect(refusalOf(() => fromBetterSqlite3(new Database(file).close()))).toContain('was closed');
     expect(refusalOf(() => fromBetterSqlite3(new Database(file, { readonly: true })))).toContain('read-only');
   });

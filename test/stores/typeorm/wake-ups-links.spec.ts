@@ -16,7 +16,7 @@ const AT_ONCE = 8_000;
 
 // jest fails a test in which a promise is rejected that nobody listens to, or an error event that nobody hears: those of dead links would show here.
 for (const target of targetsAmong('postgres'))
-  describe.each(CLIENTS)('the connection on which a process is called, over %s', (client) => {
+  describe.each(CLIENTS)('the connection on which a process listens, over %s', (client) => {
     let database: WakeUps;
     let a: Waiter;
     beforeAll(async () => {
@@ -63,7 +63,7 @@ for (const target of targetsAmong('postgres'))
       return Number(count);
     };
 
-    it('B16 is not made before somebody waits, and is one for all keys', async () => {
+    it('B16 is made when the first process waits, and serves all keys', async () => {
       const key = await held();
       const { waiter, store } = await opened();
       expect((await store.acquire(key, 'once', TTL)).acquired).toBe(false);
@@ -80,7 +80,7 @@ for (const target of targetsAmong('postgres'))
       await store.close();
     });
 
-    it("B77 is none of the application's pool, whose only connection may be in use meanwhile", async () => {
+    it("B77 stands outside of the application's pool, whose only connection may be in use meanwhile", async () => {
       const { application, store, waiter } = await opened();
       const key = await held();
       await waiter.queue(key);
@@ -95,7 +95,7 @@ for (const target of targetsAmong('postgres'))
       await store.close();
     });
 
-    it('B27 that the server ends: those who wait are told to look, and it is made again', async () => {
+    it('B27 that the server ends: waiters poll, and it is made again', async () => {
       const { store, waiter } = await opened();
       const key = await held();
       await waiter.queue(key);
@@ -114,7 +114,7 @@ for (const target of targetsAmong('postgres'))
       await store.close();
     });
 
-    it('B17 B27 that the server ends while it takes no others: waiting goes on, and later it is made again', async () => {
+    it('B17 B27 that the server ends while it takes no others: waiters poll, and later it is made again', async () => {
       const { proxy, there } = await proxied();
       const { locks } = await service(there);
       const key = await held();
@@ -137,7 +137,7 @@ for (const target of targetsAmong('postgres'))
       await proxy.close();
     });
 
-    it('B17 that is dead without a word: the safety poll gets the lock', async () => {
+    it('B17 that is dead unnoticed: the safety poll gets the lock', async () => {
       const { proxy, there } = await proxied();
       const { locks } = await service(there);
       const key = await held();
@@ -221,7 +221,7 @@ for (const target of targetsAmong('postgres'))
       while ((await sessions()) > 0);
     }, 60_000);
 
-    it('is not made with wakeUps: false, but who releases calls the others', async () => {
+    it('is not made with wakeUps: false, but a release notifies the others', async () => {
       const application = await database.fixture.dataSource();
       const deaf = storeOver(client, application, { wakeUps: false });
       await deaf.prepare();

@@ -122,7 +122,7 @@ for (const target of targetsAmong('postgres'))
       expect(await contend([newKey()], { callers: 2, sections: 8, called: 1 })).toBe(4 * 2 * 8);
     }, 60_000);
 
-    it('B17 with wakeUps: false nobody stands in a line or listens', async () => {
+    it('B17 with wakeUps: false no process queues or listens', async () => {
       await start(undefined, { wakeUps: false });
       await start(undefined, { wakeUps: false });
       const key = newKey();
@@ -131,7 +131,7 @@ for (const target of targetsAmong('postgres'))
       expect(await database.listeners()).toEqual([]);
     });
 
-    it('B17 B41 a key that is too long to be called for is waited for', async () => {
+    it('B17 B41 waiters poll for a key that is too long for a notification', async () => {
       await start();
       await start();
       expect(await contend([`${newKey()}:${'x'.repeat(300)}`], { callers: 2, sections: 5, called: 0 })).toBe(
@@ -139,7 +139,7 @@ for (const target of targetsAmong('postgres'))
       );
     });
 
-    it('B28 a process that is killed while it stands in the line is called in vain, and the next one comes by itself', async () => {
+    it('B28 a queued process that was killed is notified in vain, and the next process polls', async () => {
       const [holder, waiter] = [await start(), await start()];
       const instance = await instances.start(database.fixture.target.options, 'killed');
       const key = newKey();
@@ -154,7 +154,7 @@ for (const target of targetsAmong('postgres'))
       expect((await waiting).held).toBe(true);
     });
 
-    it('B28 a process that is frozen when it is called, and then killed, costs no more', async () => {
+    it('B28 a notified process that is frozen, and then killed, costs no more', async () => {
       const [holder, waiter] = [await start(), await start()];
       const instance = await instances.start(database.fixture.target.options, 'frozen');
       const key = newKey();
@@ -171,7 +171,7 @@ for (const target of targetsAmong('postgres'))
       await instance.kill('SIGKILL');
     });
 
-    it('B28 a process that is killed while it holds the lock is followed by those in the line when its lease ends', async () => {
+    it('B28 the queue goes on when the lease of a holder that was killed ends', async () => {
       const [first, second] = [await start(), await start()];
       const instance = await instances.start(database.fixture.target.options, 'holder');
       const key = newKey();

@@ -47,7 +47,7 @@ for (const target of targetsAmong('postgres')) {
       expect(await waiter.release(key, waiting)).toBe(true);
     };
 
-    it('B17 are told who holds the key, and called when it is released', async () => {
+    it('B17 see the holder of the key, and are notified of its release', async () => {
       const key = await held(a);
       expect(await b.queue(key)).toMatchObject({ reason: 'held', queued: true, holder: { key } });
       expect(await a.release(key)).toBe(true);
@@ -57,7 +57,7 @@ for (const target of targetsAmong('postgres')) {
       expect(await b.release(key)).toBe(true);
     });
 
-    it('each module that uses the store is told', async () => {
+    it('each module that uses the store is notified', async () => {
       const [key, told] = [newKey(), [] as (string | undefined)[]];
       b.store.onReleased((free) => told.push(free) < 0); // it waits for other keys
       tokenOf(await a.acquire(key));
@@ -69,7 +69,7 @@ for (const target of targetsAmong('postgres')) {
       expect(await b.release(key)).toBe(true);
     });
 
-    it('who is in the line already writes nothing when it asks again', async () => {
+    it('a queued process writes nothing when it polls again', async () => {
       const key = await held(a, b);
       const version = async () => (await database.version(key)) as unknown;
       const before = await version();
@@ -79,7 +79,7 @@ for (const target of targetsAmong('postgres')) {
       await b.called(key);
     });
 
-    it('are called one after the other, in the order in which they came, each once', async () => {
+    it('are notified one after the other, in the order of their arrival, each once', async () => {
       const key = await held(a, b, c, d);
       for (const waiter of [b, c, d, b, c]) await waiter.queue(key); // who asks again keeps its place
       expect(await database.line(key)).toHaveLength(3);
@@ -97,7 +97,7 @@ for (const target of targetsAmong('postgres')) {
       expect(await database.line(key)).toEqual([]);
     });
 
-    it('go to the end of the line when they release the key and still wait', async () => {
+    it('go to the end of the queue when they release the key and still wait', async () => {
       const key = await held(a, b, c);
       await a.queue(key); // so that it listens, and stands in the line of a key that it holds itself
       expect(await a.release(key, true)).toBe(true);
@@ -109,7 +109,7 @@ for (const target of targetsAmong('postgres')) {
       expect(await database.line(key)).toEqual([]);
     });
 
-    it('release in one statement, which calls the next, when they were called themselves', async () => {
+    it('release in one statement, which notifies the next, when they were notified themselves', async () => {
       const e = await database.waiter('e');
       const key = await held(a, e, b);
       expect(await a.release(key)).toBe(true);
@@ -121,7 +121,7 @@ for (const target of targetsAmong('postgres')) {
       await turn(b, key);
     });
 
-    it('are told by the store itself when they release the key, and nobody else waits', async () => {
+    it('poll at once when they release the key, and no other process waits', async () => {
       const key = await held(b, b);
       expect(await b.store.release(key, b.owner, { waiting: true })).toBe(true);
       expect(b.calls).toEqual([key]);
@@ -130,7 +130,7 @@ for (const target of targetsAmong('postgres')) {
       expect(await b.release(key)).toBe(true);
     });
 
-    it('are first in the line again when they were called, and somebody else was faster', async () => {
+    it('are first in the queue again when they were notified, and another process was faster', async () => {
       const key = await held(a, b, c);
       await a.release(key);
       await b.called(key);
@@ -144,7 +144,7 @@ for (const target of targetsAmong('postgres')) {
       await turn(c, key);
     });
 
-    it('pass the call on when nobody waits here any more', async () => {
+    it('notify the next process when no waiter of their own is left', async () => {
       const key = await held(a, b, c, d);
       b.unwanted.add(key);
       c.unwanted.add(key);
@@ -155,7 +155,7 @@ for (const target of targetsAmong('postgres')) {
       expect(await database.line(key)).toEqual([]);
     });
 
-    it('do not pass a call on for a key that somebody has got meanwhile', async () => {
+    it('notify no other process of a key that was granted meanwhile', async () => {
       const e = await database.waiter('e', { poolSize: 1 });
       const key = await held(a, e, c);
       const [channel] = await database.line(key);
@@ -169,7 +169,7 @@ for (const target of targetsAmong('postgres')) {
       await e.store.close();
     });
 
-    it('B71 are called when a release is forced, also by the store that waits itself', async () => {
+    it('B71 are notified when a release is forced, also by the store that waits itself', async () => {
       const key = await held(a, b, c);
       expect(await d.store.forceRelease(key)).toBe(true);
       await b.called(key);
@@ -180,7 +180,7 @@ for (const target of targetsAmong('postgres')) {
       expect(await c.store.forceRelease(key)).toBe(false);
     });
 
-    it('B76 are not called while the key is kept, and know until when it is', async () => {
+    it('B76 are not notified while the key is kept, and see until when it is', async () => {
       const key = await held(a, b);
       expect(await a.store.release(key, a.owner, { keepFor: TTL })).toBe(true);
       await database.delivered(b);
@@ -188,11 +188,11 @@ for (const target of targetsAmong('postgres')) {
       const answer = await b.queue(key);
       expect(answer.holder?.remaining).toBeGreaterThan(0);
       expect(await database.line(key)).toHaveLength(1);
-      expect(await d.store.forceRelease(key)).toBe(true); // nobody holds it, and yet it is freed
+      expect(await d.store.forceRelease(key)).toBe(true); // no process holds it, and yet it is freed
       await turn(b, key);
     });
 
-    it('B28 are not called by who has lost the key, but know when its lease ends', async () => {
+    it('B28 are not notified by a holder that has lost the key, but see when its lease ends', async () => {
       const key = newKey();
       tokenOf(await a.store.acquire(key, 'dead', 1_000));
       const answer = await b.queue(key);
@@ -209,7 +209,7 @@ for (const target of targetsAmong('postgres')) {
       await turn(b, key);
     });
 
-    it('B41 are never called for a key longer than its column, whose name they do not know', async () => {
+    it('B41 are never notified of a key longer than its column, since its stored name is another', async () => {
       const long = `${newKey()}:${'x'.repeat(300)}`;
       await b.queue(await held(a)); // it listens
       tokenOf(await a.acquire(long));
@@ -223,7 +223,7 @@ for (const target of targetsAmong('postgres')) {
       expect(await b.release(long)).toBe(true);
     });
 
-    it('B16 are not in the line when they do not go on waiting', async () => {
+    it('B16 are not queued when they do not go on waiting', async () => {
       const key = await held(a);
       await b.queue(await held(a)); // it listens
       const answer = await b.store.acquire(key, 'once', TTL);
@@ -232,7 +232,7 @@ for (const target of targetsAmong('postgres')) {
       expect(await database.line(key)).toEqual([]);
     });
 
-    it('B73 are not in the line of a key that is paused', async () => {
+    it('B73 are not queued for a key that is paused', async () => {
       const key = await held(a, b);
       expect(await a.store.pause(key)).toBe(true);
       expect(await c.acquire(key)).toEqual({ acquired: false, reason: 'paused' });
@@ -242,7 +242,7 @@ for (const target of targetsAmong('postgres')) {
       expect(await b.acquire(key)).toEqual({ acquired: false, reason: 'paused' });
     });
 
-    it('keep their places when the lock is passed on, and when it is stolen', async () => {
+    it('keep their places when the lock is released to a waiter, and when it is stolen', async () => {
       const key = await held(a, b);
       tokenOf(await a.store.releaseToWaiter(key, a.owner, { owner: 'heir', ttl: TTL }));
       while (!(await c.store.acquire(key, c.owner, TTL, { stealAfter: 1 })).acquired);
@@ -251,7 +251,7 @@ for (const target of targetsAmong('postgres')) {
       await turn(b, key);
     });
 
-    it('are a hundred at most: others are not called, and the row stays small', async () => {
+    it('are a hundred at most: other processes are not notified, and the row stays small', async () => {
       const key = await held(a);
       await database.admin.query(
         `UPDATE ${database.table} SET waiting = (SELECT array_agg('nobody' || n) FROM generate_series(1, 100) AS n) WHERE key = $1`,
@@ -265,7 +265,7 @@ for (const target of targetsAmong('postgres')) {
       tokenOf(await b.acquire(key));
     });
 
-    it('B27 are told when the answer to a release was lost, and it is sent again', async () => {
+    it('B27 are notified when the answer to a release was lost, and it is sent again', async () => {
       const proxy = await TcpProxy.open(database.fixture.target.options as { host: string; port: number });
       const cut = await database.waiter(`cut-${newKey()}`, { host: '127.0.0.1', port: proxy.port });
       const key = await held(cut, cut);
@@ -297,7 +297,7 @@ for (const target of targetsAmong('postgres')) {
     const ROUNDS = level === 'READ COMMITTED' ? 150 : 30;
     const AT_ONCE = 10;
 
-    it(`against a release, ${ROUNDS * AT_ONCE} times: who is told that it stands there is called`, async () => {
+    it(`against a release, ${ROUNDS * AT_ONCE} times: each process that is queued is notified`, async () => {
       const [a, b] = waiters as [Waiter, Waiter];
       const seen = { granted: 0, refused: 0, called: 0 };
       for (let round = 0; round < ROUNDS; round++) {
