@@ -60,11 +60,17 @@ export async function withLocks<T>(
   try {
     return await work(locks);
   } finally {
-    const closing = Promise.allSettled([locks[INTERNALS].close()]).then(async ([closed]) => {
-      await close?.();
-      if (closed.status === 'rejected') throw closed.reason;
-    });
-    await closing.catch((error: Error) => warn(`The connection could not be closed: ${error.message}`));
+    await closeBoth(locks, close).catch((error: Error) =>
+      warn(`The connection could not be closed: ${error.message}`),
+    );
+  }
+}
+
+async function closeBoth(locks: LockService, close?: () => Promise<void>): Promise<void> {
+  try {
+    await locks[INTERNALS].close();
+  } finally {
+    await close?.();
   }
 }
 

@@ -11,6 +11,8 @@ import { fromMysql2 } from './mysql2-executor.js';
 import { NoOpenTransactionError } from './no-open-transaction.error.js';
 import { fromPg } from './pg-executor.js';
 
+const NEEDED = 'an open transaction of Drizzle, as db.transaction() hands it out';
+
 /** The members used of a Drizzle database. @publicApi */
 export interface DrizzleDatabase {
   transaction(work: never, config?: never): unknown;
@@ -138,17 +140,17 @@ class DrizzleExecutor implements DriverExecutor<unknown, Transaction> {
   }
 
   async connectionOf(transaction: unknown, doing: string): Promise<unknown> {
-    const needed = `Could not ${doing}: it needs an open transaction of Drizzle, as db.transaction() hands it out`;
-    const otherwise = 'With a transaction of its own, use lock.transaction().';
     if (!isTransaction(transaction) || kindOfSession(transaction.session) !== kindOfSession(this.session))
-      throw new LockError(`${needed}, but it got ${kindOf(transaction)}. ${otherwise}`);
+      throw new NoOpenTransactionError(doing, NEEDED, `it got ${kindOf(transaction)}`);
     try {
       return await this.driver.connectionOf(transaction.session.client, doing);
     } catch (error) {
       if (!(error instanceof NoOpenTransactionError)) throw error;
-      throw new LockError(
-        `${needed}, but this one has ended, or belongs to another database than the locks. Use a transaction of the database that fromDrizzle() got. ${otherwise}`,
-        { cause: error },
+      throw new NoOpenTransactionError(
+        doing,
+        NEEDED,
+        'this one has ended, or belongs to another database than the locks. Use a transaction of the database that fromDrizzle() got',
+        error,
       );
     }
   }

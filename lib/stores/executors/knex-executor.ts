@@ -1,4 +1,4 @@
-import { LockError, LockStoreError } from '../../lock.errors.js';
+import { LockError } from '../../lock.errors.js';
 import { kindOf } from '../sql/client-kinds.js';
 import type {
   BorrowedConnection,
@@ -6,6 +6,7 @@ import type {
   DriverExecutor,
   SqliteFile,
 } from '../sql/sql-executor.js';
+import { endedConnection, failedTransaction, NoOpenTransactionError } from './no-open-transaction.error.js';
 import { rolledBack } from './pg-executor.js';
 import {
   assertOpenPool,
@@ -14,6 +15,8 @@ import {
   type KnexClient,
   type KnexConnection,
 } from './knex-pool.js';
+
+const NEEDED = 'an open transaction of Knex, as knex.transaction() hands it out';
 
 /** The members used of a Knex instance. @publicApi */
 export interface KnexInstance {
@@ -117,27 +120,20 @@ class KnexExecutor implements DriverExecutor<KnexConnection, Transaction> {
   }
 
   async connectionOf(transaction: unknown, doing: string): Promise<KnexConnection> {
-    const needed = `Could not ${doing}: it needs an open transaction of Knex, as knex.transaction() hands it out`;
-    const otherwise = 'With a transaction of its own, use lock.transaction().';
-    if (!isTransaction(transaction))
-      throw new LockError(`${needed}, but it got ${kindOf(transaction)}. ${otherwise}`);
-    if (transaction.isCompleted())
-      throw new LockError(`${needed}, but this one was committed or rolled back already. ${otherwise}`);
+    const refused = (found: string) => new NoOpenTransactionError(doing, NEEDED, found);
+    if (!isTransaction(transaction)) throw refused(`it got ${kindOf(transaction)}`);
+    if (transaction.isCompleted()) throw refused('this one was committed or rolled back already');
     const connection = (await transaction.client.acquireConnection()) as KnexConnection;
-    if (this.pool.hasEnded(connection))
-      throw new LockStoreError(`Could not ${doing}: the connection of the transaction has ended.`, {
-        transient: true,
-      });
+    if (this.pool.hasEnded(connection)) throw endedConnection(doing);
     if (!this.pool.lends(connection))
-      throw new LockError(
-        `${needed}, but this one belongs to another Knex instance than the locks. Use the instance that fromKnex() got. ${otherwise}`,
+      throw refused(
+        'this one belongs to another Knex instance than the locks. Use the instance that fromKnex() got',
       );
     const state = await this.pool.stateOf(connection);
     if (state === 'open') return connection;
-    throw new LockError(
-      state === 'aborted'
-        ? `Could not ${doing}: a statement of the transaction has failed, so PostgreSQL will not commit it. Roll it back, and begin again.`
-        : `${needed}, but the server has ended this one. Look for COMMIT or ROLLBACK as text, and on MySQL and MariaDB for statements that commit, such as CREATE TABLE.`,
+    if (state === 'aborted') throw failedTransaction(doing);
+    throw refused(
+      'the server has ended this one. Look for COMMIT or ROLLBACK as text, and on MySQL and MariaDB for statements that commit, such as CREATE TABLE',
     );
   }
 

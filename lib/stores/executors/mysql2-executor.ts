@@ -1,9 +1,9 @@
-import { LockError, LockStoreError } from '../../lock.errors.js';
+import { LockError } from '../../lock.errors.js';
 import { kindOf } from '../sql/client-kinds.js';
 import { Mysql2Driver } from '../sql/mysql/mysql2-driver.js';
 import { watchMysqlTransaction, type WatchedConnection } from '../sql/mysql/transaction-watch.js';
 import type { BorrowedConnection, DriverExecutor } from '../sql/sql-executor.js';
-import { NoOpenTransactionError } from './no-open-transaction.error.js';
+import { endedConnection, NoOpenTransactionError } from './no-open-transaction.error.js';
 import { describeServer, type ServerAddress } from './server-description.js';
 
 /** The members used of a pool of `mysql2/promise`. @publicApi */
@@ -78,6 +78,7 @@ function assertPool(core: unknown, given: unknown): asserts core is Pool {
     );
 }
 
+const NEEDED = 'a connection of the pool with an open transaction';
 /** The default of mysql2. */
 const POOL_SIZE = 10;
 
@@ -144,28 +145,21 @@ class Mysql2Executor implements DriverExecutor<PoolConnection> {
   }
 
   async connectionOf(transaction: unknown, doing: string): Promise<PoolConnection> {
-    const needed = `Could not ${doing}: it needs a connection of the pool with an open transaction`;
-    const otherwise = 'With a transaction of its own, use lock.transaction().';
+    const refused = (found: string) => new NoOpenTransactionError(doing, NEEDED, found);
     const connection = coreOf(transaction);
-    if (!connection)
-      throw new NoOpenTransactionError(`${needed}, but it got ${kindOf(transaction)}. ${otherwise}`);
+    if (!connection) throw refused(`it got ${kindOf(transaction)}`);
     const { _pool: pool } = connection;
-    if (pool === null)
-      throw new LockStoreError(`Could not ${doing}: the connection of the transaction has ended.`, {
-        transient: true,
-      });
+    if (pool === null) throw endedConnection(doing);
     if (pool !== this.pool)
-      throw new NoOpenTransactionError(
-        `${needed}, but the connection belongs to another pool than the locks, or to none. Use the pool that fromMysql2() got. ${otherwise}`,
+      throw refused(
+        'the connection belongs to another pool than the locks, or to none. Use the pool that fromMysql2() got',
       );
     if (connectionsIn(this.pool._freeConnections).includes(connection))
-      throw new NoOpenTransactionError(
-        `${needed}, but the connection was released already. Release it after the commit or the rollback. ${otherwise}`,
-      );
+      throw refused('the connection was released already. Release it after the commit or the rollback');
     // Without autocommit, the first statement begins a transaction.
     if (await this.driver.check(connection, 'status only')) return connection;
-    throw new NoOpenTransactionError(
-      `${needed}, but the connection is in none: beginTransaction() was not called, or commit() or rollback() was. ${otherwise}`,
+    throw refused(
+      'the connection is in none: beginTransaction() was not called, or commit() or rollback() was',
     );
   }
 

@@ -1,8 +1,34 @@
-import { LockError } from '../../lock.errors.js';
+import { LockError, LockStoreError } from '../../lock.errors.js';
 
 /**
- * The connection is in no open transaction, or belongs to another pool than the locks. The
- * message names what the driver needs; an executor over that driver names what its own client
- * needs.
+ * What the caller handed in is in no open transaction, or belongs to another client than the
+ * locks. The executor of a driver names what the driver needs; an executor over that driver
+ * names what its own client needs.
  */
-export class NoOpenTransactionError extends LockError {}
+export class NoOpenTransactionError extends LockError {
+  /**
+   * @param doing such as `guard "nightly-report" in a transaction`
+   * @param needed such as `a client of the pool with an open transaction`
+   * @param found what is wrong, and maybe the next step as a sentence of its own
+   */
+  constructor(doing: string, needed: string, found: string, cause?: unknown) {
+    super(
+      `Could not ${doing}: it needs ${needed}, but ${found}. With a transaction of its own, use lock.transaction().`,
+      { cause },
+    );
+  }
+}
+
+/** The error for a transaction that PostgreSQL will not commit. */
+export function failedTransaction(doing: string): LockError {
+  return new LockError(
+    `Could not ${doing}: a statement of the transaction has failed, so PostgreSQL will not commit it. Roll it back, and begin again.`,
+  );
+}
+
+/** The error for a transaction that ended with its connection. */
+export function endedConnection(doing: string): LockStoreError {
+  return new LockStoreError(`Could not ${doing}: the connection of the transaction has ended.`, {
+    transient: true,
+  });
+}

@@ -1,9 +1,9 @@
-import { LockError, LockStoreError } from '../../lock.errors.js';
+import { LockError } from '../../lock.errors.js';
 import { kindOf } from '../sql/client-kinds.js';
 import { hasEnded, PgDriver, watchPgTransaction, type PgClient } from '../sql/postgres/pg-driver.js';
 import type { BorrowedConnection, DriverExecutor } from '../sql/sql-executor.js';
 import { UnusableConnectionError } from '../sql/unusable-connection.js';
-import { NoOpenTransactionError } from './no-open-transaction.error.js';
+import { endedConnection, failedTransaction, NoOpenTransactionError } from './no-open-transaction.error.js';
 import { describeServer, type ServerAddress } from './server-description.js';
 
 /** The members used of a pool of pg. @publicApi */
@@ -45,6 +45,7 @@ type PoolClient = PgClient & {
   release: (this: void) => void;
 };
 
+const NEEDED = 'a client of the pool with an open transaction';
 /** The default of pg. */
 const POOL_SIZE = 10;
 
@@ -132,33 +133,21 @@ class PgExecutor implements DriverExecutor<PgClient, PoolClient> {
   }
 
   async connectionOf(transaction: unknown, doing: string): Promise<PgClient> {
-    const needed = `Could not ${doing}: it needs a client of the pool with an open transaction`;
-    const otherwise = 'With a transaction of its own, use lock.transaction().';
-    if (!isClient(transaction))
-      throw new NoOpenTransactionError(`${needed}, but it got ${kindOf(transaction)}. ${otherwise}`);
-    if (hasEnded(transaction))
-      throw new LockStoreError(`Could not ${doing}: the connection of the transaction has ended.`, {
-        transient: true,
-      });
+    const refused = (found: string) => new NoOpenTransactionError(doing, NEEDED, found);
+    if (!isClient(transaction)) throw refused(`it got ${kindOf(transaction)}`);
+    if (hasEnded(transaction)) throw endedConnection(doing);
     const { _clients: clients, _idle: idle } = this.pool;
     if (clients && !clients.includes(transaction))
-      throw new NoOpenTransactionError(
-        `${needed}, but the client belongs to another pool than the locks, or to none. Use the pool that fromPg() got. ${otherwise}`,
+      throw refused(
+        'the client belongs to another pool than the locks, or to none. Use the pool that fromPg() got',
       );
     if (idle?.some(({ client }) => client === transaction))
-      throw new NoOpenTransactionError(
-        `${needed}, but the client was released already. Release it after COMMIT or ROLLBACK. ${otherwise}`,
-      );
+      throw refused('the client was released already. Release it after COMMIT or ROLLBACK');
     const fault = await this.driver.check(transaction);
     if (fault === 'transaction') return transaction;
     if (fault === 'unseen') throw new UnusableConnectionError(fault);
-    if (fault === 'aborted')
-      throw new LockError(
-        `Could not ${doing}: a statement of the transaction has failed, so PostgreSQL will not commit it. Send ROLLBACK, and begin again.`,
-      );
-    throw new NoOpenTransactionError(
-      `${needed}, but the client is in none: BEGIN was not sent, or COMMIT or ROLLBACK was. ${otherwise}`,
-    );
+    if (fault === 'aborted') throw failedTransaction(doing);
+    throw refused('the client is in none: BEGIN was not sent, or COMMIT or ROLLBACK was');
   }
 
   watchTransaction(transaction: unknown): () => boolean {

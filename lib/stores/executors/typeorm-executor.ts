@@ -2,6 +2,7 @@ import { LockError, LockStoreError } from '../../lock.errors.js';
 import { kindOf } from '../sql/client-kinds.js';
 import type { BorrowedConnection, DriverExecutor, SqliteFile } from '../sql/sql-executor.js';
 import type { Sqlite } from '../sql/sqlite/sqlite-connection.js';
+import { endedConnection } from './no-open-transaction.error.js';
 import { describeServer, type ServerAddress } from './server-description.js';
 
 /** The default of the drivers. */
@@ -200,10 +201,7 @@ export class TypeOrmExecutor<Manager> implements DriverExecutor<unknown, Manager
       throw new LockError(
         `Could not ${doing}: the EntityManager belongs to another DataSource than the locks. Give that one to fromTypeOrm(), or to typeOrmStore() by its name in the option dataSource; or use lock.transaction().`,
       );
-    if (queryRunner.isReleased)
-      throw new LockStoreError(`Could not ${doing}: the connection of the transaction has ended.`, {
-        transient: true,
-      });
+    if (queryRunner.isReleased) throw endedConnection(doing);
     return queryRunner.connect();
   }
 

@@ -10,8 +10,8 @@ import { answerOf, pragmaOf, untilFree, type Sqlite } from './sqlite-connection.
 const PATIENCE = 5_000;
 
 /**
- * Transactions on the application's connection, the only one that its client has: whatever
- * else is sent to it meanwhile is part of them.
+ * Transactions on the application's connection. Its client has no second one, so whatever the
+ * application sends meanwhile is part of them.
  *
  * They have the file's write lock from the beginning. A transaction that reads before it
  * writes cannot write once another connection has, be it a renewal of another lock.
