@@ -83,7 +83,9 @@ for (const target of targetsAmong('sqlite'))
       await writers.application.transaction(async () => {
         await expect(lock.transaction(async () => {})).rejects.toMatchObject({
           name: 'LockStoreError',
-          message: expect.stringMatching(/could not be begun: the application's own connection .* is in another transaction/),
+          message: expect.stringMatching(
+            /could not be begun: the application's own connection .* is in another transaction/,
+          ),
         });
       });
       const ending = writers.application.transaction(() => sleep(100));
@@ -109,7 +111,9 @@ for (const target of targetsAmong('sqlite'))
           await sleep(20); // it has begun, as a savepoint
           if (failing) throw new Error('out of stock');
         });
-        await expect(outer).rejects.toThrow(failing ? 'out of stock' : /could not be committed: .* is in another transaction/);
+        await expect(outer).rejects.toThrow(
+          failing ? 'out of stock' : /could not be committed: .* is in another transaction/,
+        );
         ended();
         expect(await inner).toBeInstanceOf(Error);
         expect(connection().inTransaction).toBe(false);
