@@ -125,15 +125,15 @@ class KnexExecutor implements DriverExecutor<KnexConnection, Transaction> {
     if (transaction.isCompleted()) throw refused('this one was committed or rolled back already');
     const connection = (await transaction.client.acquireConnection()) as KnexConnection;
     if (this.pool.hasEnded(connection)) throw endedConnection(doing);
-    if (!this.pool.lends(connection))
-      throw refused(
-        'this one belongs to another Knex instance than the locks. Use the instance that fromKnex() got',
-      );
     const state = await this.pool.stateOf(connection);
-    if (state === 'open') return connection;
     if (state === 'aborted') throw failedTransaction(doing);
+    if (state === 'none')
+      throw refused(
+        'the server has ended this one. Look for COMMIT or ROLLBACK as text, and on MySQL and MariaDB for statements that commit, such as CREATE TABLE',
+      );
+    if (await this.pool.lends(connection, doing)) return connection;
     throw refused(
-      'the server has ended this one. Look for COMMIT or ROLLBACK as text, and on MySQL and MariaDB for statements that commit, such as CREATE TABLE',
+      'this one belongs to another Knex instance than the locks. Use the instance that fromKnex() got',
     );
   }
 

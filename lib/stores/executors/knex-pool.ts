@@ -4,6 +4,7 @@ import { Mysql2Driver, type Mysql2Connection } from '../sql/mysql/mysql2-driver.
 import { PgDriver, type PgClient } from '../sql/postgres/pg-driver.js';
 import type { DriverExecutor, SqliteFile } from '../sql/sql-executor.js';
 import { fromMysql2 } from './mysql2-executor.js';
+import { NoOpenTransactionError } from './no-open-transaction.error.js';
 import { fromPg } from './pg-executor.js';
 import { describeServer, type ServerAddress } from './server-description.js';
 
@@ -162,10 +163,16 @@ export class KnexPool {
     return free.every(({ resource }) => resource.__knex__disposed) && used.length < this.size;
   }
 
-  /** Whether the pool has lent this connection, and has not got it back. */
-  lends(connection: KnexConnection): boolean {
-    const { used } = this.client.pool ?? {};
-    return used ? used.some(({ resource }) => resource === connection) : this.native !== undefined;
+  /** Whether the pool has lent this connection of a transaction, and has not got it back. */
+  async lends(connection: KnexConnection, doing: string): Promise<boolean> {
+    const { used = [] } = this.client.pool ?? {};
+    if (!this.native) return used.some(({ resource }) => resource === connection);
+    try {
+      return (await this.native.connectionOf(connection, doing)) === connection;
+    } catch (error) {
+      if (error instanceof NoOpenTransactionError) return false;
+      throw error;
+    }
   }
 
   hasEnded(connection: KnexConnection): boolean {

@@ -201,6 +201,22 @@ for (const { name, open } of targetsAmong('postgres', 'mysql'))
       await (pool as Pool).end();
     });
 
+    it('B91 refuses the transaction of another Knex instance, whose pool is one of the driver, too', async () => {
+      const poolOf = () =>
+        name === 'postgres'
+          ? new Pool({ ...serverOf(target), max: 3 })
+          : createPool({ ...serverOf(target), connectionLimit: 3 });
+      const pools = [poolOf(), poolOf()];
+      const [ours, others] = pools.map((connectionPool) => knexOf({ client, connectionPool } as Knex.Config));
+      const store = new SqlLockStore<Knex.Transaction>(fromKnex(ours!));
+      const token = tokenOf(await store.acquire('guarded', 'owner', 60_000));
+      const guard = (trx: Knex.Transaction) => store.guard(trx, 'guarded', 'owner', token);
+      expect(await ours!.transaction(guard)).toBe(true);
+      await expect(others!.transaction(guard)).rejects.toThrow(/belongs to another Knex instance/);
+      await store.close();
+      for (const pool of pools) await (pool as Pool).end();
+    });
+
     if (name === 'postgres')
       it('B90 keeps the locks in the first schema of the searchPath of Knex', async () => {
         const knex = knexOf({ client, connection: serverOf(target), searchPath: ['tenant', 'public'] });
