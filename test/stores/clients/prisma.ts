@@ -72,7 +72,22 @@ export function connect(
   return { adapter: new PrismaPg(pool), pool, end: () => pool.end() };
 }
 
-/** Runs BEGIN at the same time on several connections of the pool, and never ends it. */
+/** Runs BEGIN on several connections of the pool, and never ends it. */
 export async function leaveOpen(client: any, count: number): Promise<void> {
+  await connectAll(client, count);
   await Promise.all(Array.from({ length: count }, () => client.$executeRawUnsafe('BEGIN')));
+}
+
+/** Makes the pool open its connections first, or one connection could get two of the BEGINs. */
+async function connectAll(client: any, count: number): Promise<void> {
+  let entered = 0;
+  let meet: (() => void) | undefined;
+  const met = new Promise<void>((resolve) => (meet = resolve));
+  const hold = async (tx: any) => {
+    await tx.$executeRawUnsafe('SELECT 1');
+    if (++entered === count) meet?.();
+    await met;
+  };
+  const limits = { timeout: 60_000, maxWait: 60_000 };
+  await Promise.all(Array.from({ length: count }, () => client.$transaction(hold, limits)));
 }
