@@ -1,4 +1,4 @@
-import type { LockAcquireResult } from '../../interfaces/lock-store.interface.js';
+import type { LockAcquireResult, Refusal } from '../../interfaces/lock-store.interface.js';
 import { CONTENTION } from '../shared/conditions.js';
 import { leaseRequestOf, type LeaseRequest, type ReleaseToWaiter } from '../shared/requests.js';
 import { unlessCollided, type LockOperation, type LockOperations } from './lock-operations.js';
@@ -17,7 +17,6 @@ export async function attempt(
   lease: LeaseRequest,
   waiting: boolean,
 ): Promise<LockAcquireResult> {
-  operations.expectTtl(lease.ttl);
   const longest = operations.longestTtl;
   const result = operations.run<LockAcquireResult>(operation, (database, run, before) => {
     // On the connection before, the grant may have been committed.
@@ -48,6 +47,23 @@ export async function releaseToWaiter(
     return statements.acquire(run, { ...request, ignored: null, longest });
   });
   return unlessCollided<LockAcquireResult>(granted, CONTENTION);
+}
+
+/**
+ * Queues this process for a key that a statement for many has refused.
+ */
+export async function queueForKey(
+  operations: LockOperations,
+  operation: LockOperation,
+  key: string,
+  refusal: Refusal,
+  wasNotified: boolean,
+): Promise<LockAcquireResult> {
+  const queueing = operations.run<LockAcquireResult>(
+    operation,
+    async ({ wakeUps }, run) => wakeUps?.queue(run, key, refusal, wasNotified) ?? refusal,
+  );
+  return unlessCollided<LockAcquireResult>(queueing, CONTENTION);
 }
 
 /** Queues this process, if it waits and another one holds the key. */

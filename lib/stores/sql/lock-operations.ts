@@ -1,9 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LockError, LockStoreError } from '../../lock.errors.js';
+import type { BatchLimits } from '../shared/batcher.js';
 import { OPERATION_LIMIT } from '../shared/operation-limit.js';
 import { openLockDatabase } from './lock-database.js';
 import { NEVER } from './lock-row.js';
 import type {
+  BatchStatements,
   GuardRequest,
   GuardResult,
   LockDatabase,
@@ -20,8 +22,10 @@ import { SqlOpening, type Operation } from './sql-opening.js';
 import type { SqlStoreSettings } from './sql-store.options.js';
 import {
   CollisionError,
+  isContention,
   isDenied,
   isMissingTable,
+  isServerAnswer,
   isStaleRead,
   storeFailure,
   transactionFailure,
@@ -39,6 +43,22 @@ export interface LockOperation extends Operation {
   /** Milliseconds for everything after the opening of the database. By default 10 s. */
   timeout?: number | undefined;
 }
+
+/**
+ * The results of one statement for many requests. Both are missing if the server refused the
+ * statement, or it collided: then nothing was changed.
+ */
+export interface ManyResults<T> {
+  results?: T | undefined;
+  /**
+   * The results on a connection that was unusable: the server usually rolled them back, but
+   * may have committed them.
+   */
+  before?: T | undefined;
+}
+
+/** A guess at the pools of clients that do not show their size. */
+const POOL_SIZE = 10;
 
 /** Milliseconds for which a change of a row that another session has locked is repeated. */
 const ROW_PATIENCE = 1_000;
@@ -123,6 +143,41 @@ export class LockOperations {
         return attempt(until - performance.now());
       });
     });
+  }
+
+  /**
+   * Runs one statement for the requests of several callers.
+   *
+   * @param timeout milliseconds
+   * @throws the error of the driver, if it is not known whether the statement was carried out
+   */
+  async runForMany<T>(
+    doing: string,
+    timeout: number,
+    work: (statements: BatchStatements, run: Run) => Promise<T>,
+  ): Promise<ManyResults<T>> {
+    const { database } = await this.opening.get(doing);
+    const { batches } = database.statements;
+    if (!batches || this.replacement.isDue) return {};
+    try {
+      return await database.connections.use<ManyResults<T>>(timeout, async (run, before) =>
+        before ? { before: before.results ?? before.before } : { results: await work(batches, run) },
+      );
+    } catch (error) {
+      if (isServerAnswer(error) || isContention(error)) return {};
+      throw error;
+    }
+  }
+
+  /** Makes the error of one operation from the failure of a statement for many. */
+  failureOf({ doing, owners }: Operation, failure: unknown): unknown {
+    return storeFailure(failure, doing, this.executor?.description ?? 'the database', owners);
+  }
+
+  /** When requests share statements; `undefined` if each is sent by itself. */
+  get batching(): BatchLimits | undefined {
+    const limits = this.settings.batching ? this.database?.statements.batches?.limits : undefined;
+    return limits && this.executor && { ...limits, connections: connectionsOf(this.executor) };
   }
 
   /**
@@ -241,6 +296,11 @@ export class LockOperations {
     this.database = database;
     return database;
   }
+}
+
+/** Half of the pool, so that the application keeps the other half. */
+function connectionsOf(executor: SqlExecutor): number {
+  return Math.max(1, Math.floor(('poolSize' in executor ? executor.poolSize : POOL_SIZE) / 2));
 }
 
 /** @throws LockError for a client whose transactions are synchronous */

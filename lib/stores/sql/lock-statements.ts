@@ -4,6 +4,7 @@ import type {
   Refusal,
   RenewalOutcome,
 } from '../../interfaces/lock-store.interface.js';
+import type { BatchLimits } from '../shared/batcher.js';
 import type { LeaseRequest, Release, ReleaseToWaiter } from '../shared/requests.js';
 import type { LockRow, RowRefusal } from './lock-row.js';
 import type { LockTable } from './lock-table.ddl.js';
@@ -136,6 +137,30 @@ export interface PurgedSlice {
   last: string | undefined;
 }
 
+/** Statements that serve many requests, each for another key, in the order of the keys. */
+export interface BatchStatements {
+  /** When they pay, as measured for this database. */
+  readonly limits: Pick<BatchLimits, 'alone' | 'smallest' | 'gathers'>;
+  /**
+   * Serves requests for free keys without further conditions. A row that another session has
+   * locked touches no other request.
+   *
+   * @returns results in the order of the requests; `undefined` for a request that has to be
+   * sent by itself, as a repetition
+   */
+  acquire(
+    run: Run,
+    requests: readonly SqlAcquireRequest[],
+  ): Promise<(LockAcquireResult | RowRefusal | undefined)[]>;
+  /**
+   * Frees keys at once that have no queue of processes.
+   *
+   * @returns results in the order of the requests; `undefined` for a request that has to be
+   * sent by itself
+   */
+  release(run: Run, requests: readonly Release[]): Promise<('done' | undefined)[]>;
+}
+
 /**
  * The statements of one database. Each method is atomic. Except in `guard`, a statement waits
  * at most a second for a row that another session has locked.
@@ -155,6 +180,8 @@ export interface LockStatements {
    */
   renewMany?(run: Run, leases: readonly LeaseRenewal[]): Promise<RenewalOutcome[]>;
   release(run: Run, request: Release): Promise<ChangeResult>;
+  /** Missing if one locked row would hold up others; each request is then sent by itself. */
+  readonly batches?: BatchStatements | undefined;
   releaseToWaiter(run: Run, request: ReleaseToWaiter): Promise<LockAcquireResult>;
   forceRelease(run: Run, key: string): Promise<ChangeResult>;
   /** `gone`: it was paused already. A key that has no row gets one. */
@@ -185,6 +212,11 @@ export interface ProcessWakeUps {
    * since.
    */
   polls(key: string): boolean;
+  /**
+   * Whether other processes are likely to be queued for the key, so that its release notifies
+   * one of them.
+   */
+  isContended(key: string): boolean;
   /**
    * Queues this process for a key that was refused.
    *

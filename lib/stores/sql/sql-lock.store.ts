@@ -36,9 +36,10 @@ import {
   releaseToWaiterOf,
 } from '../shared/requests.js';
 import { LockOperations, type LockOperation } from './lock-operations.js';
-import { attempt, releaseToWaiter } from './attempts.js';
+import { releaseToWaiter } from './attempts.js';
+import { BatchedRequests } from './batched-requests.js';
 import { purgeKeys, renewLease, renewLeases } from './batches.js';
-import type { LockDatabase, OnReleased, ReleaseResult, Run } from './lock-statements.js';
+import type { OnReleased, ReleaseResult } from './lock-statements.js';
 import { stateOf } from './lock-row.js';
 import { createTable, nameOf, type LockTableDatabase } from './lock-table.ddl.js';
 import { assertKnownOptions } from '../../options/known-options.js';
@@ -50,9 +51,6 @@ import {
   type LockTableOptions,
   type SqlStoreOptions,
 } from './sql-store.options.js';
-
-/** Releases a key on one connection. */
-type ReleaseWork = (database: LockDatabase, run: Run) => Promise<ReleaseResult>;
 
 /**
  * Keeps locks as rows of a table in PostgreSQL (12 or newer), MySQL (5.6), MariaDB (10.3) or
@@ -86,6 +84,7 @@ export class SqlLockStore<Transaction = unknown>
   /** `false` for weak tables, which may forget the ticks that have run. */
   readonly keepsOnce: boolean;
   private readonly operations: LockOperations;
+  private readonly requests: BatchedRequests;
   /** One for each module that uses the store. */
   private readonly listeners = new Set<OnReleased>();
   private warn: Warn | undefined;
@@ -105,6 +104,7 @@ export class SqlLockStore<Transaction = unknown>
     this.operations = new LockOperations(open, settings, onReleased, (topic, message) =>
       this.warn?.(topic, message),
     );
+    this.requests = new BatchedRequests(this.operations);
   }
 
   /**
@@ -157,7 +157,7 @@ export class SqlLockStore<Transaction = unknown>
     const lease = leaseRequestOf(key, owner, ttl, request);
     const waiting = request.waiting === true && isNotifiable(key);
     const operation = { doing: `acquire "${key}"`, timeout: request.timeout, owners: [owner] };
-    return attempt(this.operations, operation, lease, waiting);
+    return this.requests.acquire(operation, lease, waiting);
   }
 
   async renew(key: string, owner: string, ttl: number, { timeout }: StoreRequest = {}): Promise<boolean> {
@@ -173,9 +173,12 @@ export class SqlLockStore<Transaction = unknown>
     const release = releaseOf(key, owner, end);
     const waiting = end.waiting === true && isNotifiable(key);
     const operation = { doing: `release "${key}"`, timeout: end.timeout, owners: [owner] };
-    const work: ReleaseWork = ({ statements, wakeUps }, run) =>
-      wakeUps ? wakeUps.release(run, release, waiting) : statements.release(run, release);
-    return this.free(key, operation, work, waiting);
+    const sendOne = (limited: LockOperation) =>
+      this.operations.release(limited, ({ statements, wakeUps }, run) =>
+        wakeUps ? wakeUps.release(run, release, waiting) : statements.release(run, release),
+      );
+    const result = await this.requests.release(operation, release, waiting, sendOne);
+    return this.wasReleased(key, waiting, result);
   }
 
   /** Does not wait for a row that another session has locked: the result is `contention`. */
@@ -193,21 +196,19 @@ export class SqlLockStore<Transaction = unknown>
 
   async forceRelease(key: string): Promise<boolean> {
     const stored = storedKey(key);
-    return this.free(key, { doing: `force the release of "${key}"` }, ({ statements, wakeUps }, run) =>
+    const operation = { doing: `force the release of "${key}"` };
+    const result = await this.operations.release(operation, ({ statements, wakeUps }, run) =>
       (wakeUps ?? statements).forceRelease(run, stored),
     );
+    return this.wasReleased(key, false, result);
   }
 
   /**
+   * Lets the waiters of this process poll, where the store notifies them.
+   *
    * @param waiting whether this process waits for the key too, and can be notified of it
    */
-  private async free(
-    key: string,
-    operation: LockOperation,
-    work: ReleaseWork,
-    waiting = false,
-  ): Promise<boolean> {
-    const result = await this.operations.release(operation, work);
+  private wasReleased(key: string, waiting: boolean, result: ReleaseResult): boolean {
     this.operations.wakeUps?.released(key, waiting, result);
     return result !== 'gone';
   }

@@ -53,6 +53,13 @@ export interface SqlStoreOptions extends LockTableOptions {
    * `true`.
    */
   preparedStatements?: boolean | undefined;
+  /**
+   * Acquisitions that arrive while an acquisition is under way share the next statement, and
+   * so do releases; each lock keeps a result of its own. Needs MySQL 8, MariaDB 10.6 or any
+   * PostgreSQL or SQLite; older servers get each request by itself, as with `false`. Default
+   * `true`.
+   */
+  batching?: boolean | undefined;
 }
 
 /** Store options with the defaults filled in. */
@@ -62,6 +69,7 @@ export interface SqlStoreSettings {
   wakeUps: boolean;
   asyncRelease: boolean;
   preparedStatements: boolean;
+  batching: boolean;
 }
 
 const DEFAULTS = {
@@ -70,6 +78,7 @@ const DEFAULTS = {
   wakeUps: true,
   asyncRelease: false,
   preparedStatements: true,
+  batching: true,
 };
 
 /** The options that describe the table. */
@@ -99,6 +108,7 @@ export function readStoreOptions(store: string, options: SqlStoreOptions): SqlSt
     wakeUps: flag('wakeUps', options),
     asyncRelease: flag('asyncRelease', options),
     preparedStatements: flag('preparedStatements', options),
+    batching: flag('batching', options),
   };
 }
 

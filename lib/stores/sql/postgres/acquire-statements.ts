@@ -10,6 +10,9 @@ export const MS = `(date_part('epoch', clock_timestamp()) * 1000)::bigint`;
 /** The server's clock, in epoch microseconds. */
 export const US = `(date_part('epoch', clock_timestamp()) * 1000000)::bigint`;
 
+/** Milliseconds for which an insert of many keys waits for another session. */
+const INSERT_PATIENCE = 100;
+
 /**
  * A condition that makes the commit of its statement wait for the disk, also in a session that
  * does not wait: a crash would otherwise take back a grant whose holder believes in it. A
@@ -156,4 +159,44 @@ export const acquireStatements = (table: string, durable: string) => ({
        AND COALESCE((SELECT GREATEST(expires_ms, started_ms + $9::bigint) FROM ${table} WHERE key = '${RESERVED_KEY}') <= ${MS}, true)
     ON CONFLICT (key) DO NOTHING
     RETURNING token AS won`,
+
+  // Many requests for free keys, each for another key. $1 keys, $2 owners, $3 ttls, $4 labels.
+  'acquire-many': `
+    WITH want$ AS MATERIALIZED (
+      SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[]) WITH ORDINALITY AS w (key, owner, ttl, label, place)
+    ), free$ AS MATERIALIZED (
+      SELECT t.key, w.owner, w.ttl, w.label, w.place
+        FROM want$ AS w JOIN ${table} AS t ON t.key = w.key
+       WHERE NOT t.paused AND t.expires_ms <= ${MS}
+         FOR UPDATE OF t SKIP LOCKED
+    ), taken$ AS (
+      UPDATE ${table} AS t
+         SET token = GREATEST(t.token + 1, ${US}),
+             last_label      = CASE WHEN t.owner IS NULL THEN t.last_label      ELSE t.label END,
+             last_started_ms = CASE WHEN t.owner IS NULL THEN t.last_started_ms ELSE t.started_ms END,
+             last_ended_ms   = CASE WHEN t.owner IS NULL THEN t.last_ended_ms   ELSE LEAST(t.expires_ms, ${MS}) END,
+             last_outcome    = CASE WHEN t.owner IS NULL THEN t.last_outcome    ELSE 'failed' END,
+             owner = free.owner, label = free.label, started_ms = ${MS}, renewed_ms = ${MS},
+             expires_ms = LEAST(${MS} + free.ttl, ${NEVER})
+        FROM free$ AS free
+       WHERE t.key = free.key AND ${durable}
+      RETURNING free.place, t.token
+    )
+    SELECT w.place, won.token AS won,
+           CASE WHEN won.token IS NULL THEN (SELECT ${REFUSER} FROM ${table} AS t WHERE t.key = w.key) END AS refuser
+      FROM want$ AS w LEFT JOIN taken$ AS won ON won.place = w.place`,
+
+  // For keys that were found to have no row; $5 is the longest ttl. Another session may be
+  // inserting one of the keys: without the short limit, all would wait for its commit.
+  'acquire-many-new': `
+    INSERT INTO ${table} (key, owner, token, label, started_ms, renewed_ms, expires_ms)
+    SELECT w.key, w.owner, ${US}, w.label, ${MS}, ${MS}, LEAST(${MS} + w.ttl, ${NEVER})
+      FROM (SELECT set_config('lock_timeout', '${INSERT_PATIENCE}', true) AS lock_timeout) AS briefly,
+           unnest($1::text[], $2::text[], $3::bigint[], $4::text[]) AS w (key, owner, ttl, label)
+     WHERE briefly.lock_timeout <> ''
+       AND NOT EXISTS (SELECT 1 FROM ${table} AS t WHERE t.key = w.key) AND ${durable}
+       AND COALESCE((SELECT GREATEST(expires_ms, started_ms + $5::bigint) FROM ${table} WHERE key = '${RESERVED_KEY}') <= ${MS}, true)
+     ORDER BY w.key
+    ON CONFLICT (key) DO NOTHING
+    RETURNING key, token AS won`,
 });

@@ -17,6 +17,7 @@ import {
 } from '../lock-row.js';
 import type {
   Answer,
+  BatchStatements,
   ChangeResult,
   GuardRequest,
   GuardResult,
@@ -28,6 +29,7 @@ import type {
   Run,
   SqlAcquireRequest,
 } from '../lock-statements.js';
+import { PostgresBatches } from './postgres-batches.js';
 import { gracePeriod, type PostgresStatements } from './postgres-statements.js';
 
 type StatementName = keyof PostgresStatements;
@@ -54,8 +56,11 @@ const WITHOUT_CHANNEL = { channel: '' };
  */
 export class PostgresLocks implements LockStatements {
   readonly gracePeriod = gracePeriod;
+  readonly batches: BatchStatements;
 
-  constructor(private readonly statements: PostgresStatements) {}
+  constructor(private readonly statements: PostgresStatements) {
+    this.batches = new PostgresBatches((run, name, values) => this.send(run, name, values));
+  }
 
   async acquire(run: Run, request: SqlAcquireRequest): Promise<LockAcquireResult | RowRefusal> {
     const { key, owner, ttl, label, tick, ahead, slot, gap, failOver, ignored, stealAfter, longest } =

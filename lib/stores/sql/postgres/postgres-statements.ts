@@ -77,6 +77,22 @@ const leaseStatements = (table: string, durable: string, alone: string) => ({
         ON t.key = l.key AND t.owner = l.owner
      WHERE t.expires_ms > ${MS}${alone}`,
 
+  // Many releases, each of another key, that wait for the disk together: also those that by
+  // themselves would not. A key with a queue is released by itself.
+  'release-many': `
+    WITH mine$ AS MATERIALIZED (
+      SELECT t.key, l.outcome, l.place
+        FROM ${table} AS t
+        JOIN unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS l (key, owner, outcome, place)
+          ON t.key = l.key AND t.owner = l.owner
+       WHERE t.expires_ms > ${MS} AND t.waiting IS NULL FOR UPDATE OF t SKIP LOCKED
+    )
+    UPDATE ${table} AS t
+       SET owner = NULL, expires_ms = 0,
+           last_label = t.label, last_started_ms = t.started_ms, last_ended_ms = ${MS}, last_outcome = mine.outcome
+      FROM mine$ AS mine WHERE t.key = mine.key${alone}
+    RETURNING mine.place`,
+
   'release-later': `
     UPDATE ${table} AS t
        SET owner = NULL, expires_ms = LEAST(${MS} + $3::bigint, ${NEVER}),

@@ -52,6 +52,14 @@ export class PostgresWakeUps implements ProcessWakeUps {
     return first;
   }
 
+  /**
+   * Whether this process polled the key after a notification: other processes were then queued
+   * behind it.
+   */
+  isContended(key: string): boolean {
+    return this.#notifications.get(key)?.polled === true;
+  }
+
   async queue(run: Run, key: string, refusal: Refusal, first: boolean): Promise<Refusal> {
     // During a grace period there is no row in which to queue.
     if (!this.#listener.listens() || refusal.holder?.label === GRACE_LABEL) return refusal;
@@ -65,7 +73,7 @@ export class PostgresWakeUps implements ProcessWakeUps {
     const result = await this.locks.releaseAndNotify(run, request, {
       channel: this.#listener.channel,
       requeue,
-      contended: this.#wasContended(request.key),
+      contended: this.isContended(request.key),
     });
     return result === 'notified' && !requeue ? 'done' : result;
   }
@@ -76,7 +84,7 @@ export class PostgresWakeUps implements ProcessWakeUps {
   }
 
   released(key: string, waiting: boolean, result: ReleaseResult): void {
-    if (result !== 'gone' && this.#wasContended(key)) this.#notifications.delete(key);
+    if (result !== 'gone' && this.isContended(key)) this.#notifications.delete(key);
     // `gone` may be the result of a repetition, whose first answer was lost, and with it
     // whether another process was notified.
     if (result !== 'notified') this.onReleased(key, !(waiting && this.#listener.listens()));
@@ -85,14 +93,6 @@ export class PostgresWakeUps implements ProcessWakeUps {
   async close(): Promise<void> {
     this.#closed = true;
     await this.#listener.close();
-  }
-
-  /**
-   * Whether this process polled the key after a notification: other processes were then queued
-   * behind it.
-   */
-  #wasContended(key: string): boolean {
-    return this.#notifications.get(key)?.polled === true;
   }
 
   /** @param key without it, notifications may have been missed */

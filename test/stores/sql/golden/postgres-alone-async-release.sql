@@ -116,6 +116,44 @@ SELECT $1::varchar, $2, (date_part('epoch', clock_timestamp()) * 1000000)::bigin
 ON CONFLICT (key) DO NOTHING
 RETURNING token AS won;
 
+-- acquire-many
+WITH want$ AS MATERIALIZED (
+  SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[]) WITH ORDINALITY AS w (key, owner, ttl, label, place)
+), free$ AS MATERIALIZED (
+  SELECT t.key, w.owner, w.ttl, w.label, w.place
+    FROM want$ AS w JOIN "app"."locks" AS t ON t.key = w.key
+   WHERE NOT t.paused AND t.expires_ms <= (date_part('epoch', clock_timestamp()) * 1000)::bigint
+     FOR UPDATE OF t SKIP LOCKED
+), taken$ AS (
+  UPDATE "app"."locks" AS t
+     SET token = GREATEST(t.token + 1, (date_part('epoch', clock_timestamp()) * 1000000)::bigint),
+         last_label      = CASE WHEN t.owner IS NULL THEN t.last_label      ELSE t.label END,
+         last_started_ms = CASE WHEN t.owner IS NULL THEN t.last_started_ms ELSE t.started_ms END,
+         last_ended_ms   = CASE WHEN t.owner IS NULL THEN t.last_ended_ms   ELSE LEAST(t.expires_ms, (date_part('epoch', clock_timestamp()) * 1000)::bigint) END,
+         last_outcome    = CASE WHEN t.owner IS NULL THEN t.last_outcome    ELSE 'failed' END,
+         owner = free.owner, label = free.label, started_ms = (date_part('epoch', clock_timestamp()) * 1000)::bigint, renewed_ms = (date_part('epoch', clock_timestamp()) * 1000)::bigint,
+         expires_ms = LEAST((date_part('epoch', clock_timestamp()) * 1000)::bigint + free.ttl, 9007199254740991)
+    FROM free$ AS free
+   WHERE t.key = free.key AND CASE WHEN current_setting('synchronous_commit') = 'off' THEN set_config('synchronous_commit', 'on', true) <> '' ELSE true END AND CASE WHEN statement_timestamp() = transaction_timestamp() THEN true ELSE ('nestjs-locked: in a transaction of session ' || pg_backend_pid())::boolean END
+  RETURNING free.place, t.token
+)
+SELECT w.place, won.token AS won,
+       CASE WHEN won.token IS NULL THEN (SELECT json_build_object('key', t.key, 'owned', t.owner IS NOT NULL, 'token', t.token, 'expires_ms', t.expires_ms, 'label', t.label,
+              'started_ms', t.started_ms, 'renewed_ms', t.renewed_ms, 'tick_ms', t.tick_ms, 'paused', t.paused, 'now_ms', (date_part('epoch', clock_timestamp()) * 1000)::bigint)::text FROM "app"."locks" AS t WHERE t.key = w.key) END AS refuser
+  FROM want$ AS w LEFT JOIN taken$ AS won ON won.place = w.place;
+
+-- acquire-many-new
+INSERT INTO "app"."locks" (key, owner, token, label, started_ms, renewed_ms, expires_ms)
+SELECT w.key, w.owner, (date_part('epoch', clock_timestamp()) * 1000000)::bigint, w.label, (date_part('epoch', clock_timestamp()) * 1000)::bigint, (date_part('epoch', clock_timestamp()) * 1000)::bigint, LEAST((date_part('epoch', clock_timestamp()) * 1000)::bigint + w.ttl, 9007199254740991)
+  FROM (SELECT set_config('lock_timeout', '100', true) AS lock_timeout) AS briefly,
+       unnest($1::text[], $2::text[], $3::bigint[], $4::text[]) AS w (key, owner, ttl, label)
+ WHERE briefly.lock_timeout <> ''
+   AND NOT EXISTS (SELECT 1 FROM "app"."locks" AS t WHERE t.key = w.key) AND CASE WHEN current_setting('synchronous_commit') = 'off' THEN set_config('synchronous_commit', 'on', true) <> '' ELSE true END AND CASE WHEN statement_timestamp() = transaction_timestamp() THEN true ELSE ('nestjs-locked: in a transaction of session ' || pg_backend_pid())::boolean END
+   AND COALESCE((SELECT GREATEST(expires_ms, started_ms + $5::bigint) FROM "app"."locks" WHERE key = '') <= (date_part('epoch', clock_timestamp()) * 1000)::bigint, true)
+ ORDER BY w.key
+ON CONFLICT (key) DO NOTHING
+RETURNING key, token AS won;
+
 -- renew
 UPDATE "app"."locks" AS t SET renewed_ms = (date_part('epoch', clock_timestamp()) * 1000)::bigint, expires_ms = LEAST((date_part('epoch', clock_timestamp()) * 1000)::bigint + $3::bigint, 9007199254740991)
  WHERE t.key = (SELECT t.key FROM "app"."locks" AS t
@@ -143,6 +181,20 @@ SELECT l.place
   JOIN unnest($1::text[], $2::text[], $3::bigint[]) WITH ORDINALITY AS l (key, owner, ttl, place)
     ON t.key = l.key AND t.owner = l.owner
  WHERE t.expires_ms > (date_part('epoch', clock_timestamp()) * 1000)::bigint AND CASE WHEN statement_timestamp() = transaction_timestamp() THEN true ELSE ('nestjs-locked: in a transaction of session ' || pg_backend_pid())::boolean END;
+
+-- release-many
+WITH mine$ AS MATERIALIZED (
+  SELECT t.key, l.outcome, l.place
+    FROM "app"."locks" AS t
+    JOIN unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS l (key, owner, outcome, place)
+      ON t.key = l.key AND t.owner = l.owner
+   WHERE t.expires_ms > (date_part('epoch', clock_timestamp()) * 1000)::bigint AND t.waiting IS NULL FOR UPDATE OF t SKIP LOCKED
+)
+UPDATE "app"."locks" AS t
+   SET owner = NULL, expires_ms = 0,
+       last_label = t.label, last_started_ms = t.started_ms, last_ended_ms = (date_part('epoch', clock_timestamp()) * 1000)::bigint, last_outcome = mine.outcome
+  FROM mine$ AS mine WHERE t.key = mine.key AND CASE WHEN statement_timestamp() = transaction_timestamp() THEN true ELSE ('nestjs-locked: in a transaction of session ' || pg_backend_pid())::boolean END
+RETURNING mine.place;
 
 -- release-later
 UPDATE "app"."locks" AS t

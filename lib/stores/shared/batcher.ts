@@ -1,0 +1,212 @@
+import { NoAnswerError } from './operation-limit.js';
+
+/** Much larger batches stall other writers. */
+export const LARGEST_BATCH = 500;
+
+/** Milliseconds after which requests no longer wait for the statement before them. */
+const SLOW = 50;
+
+/** A request that may share a statement with requests for other keys. */
+export interface BatchedRequest {
+  key: string;
+  /** Milliseconds for the request, from when it is handed in. */
+  timeout: number;
+}
+
+/** When requests share a statement. */
+export interface BatchLimits {
+  /** How many requests at the same time each get a statement of their own. */
+  alone: number;
+  /** The smallest number of waiting requests for which a batch pays. */
+  smallest: number;
+  /** How many connections the batches may use, if their statements are slow. */
+  connections: number;
+  /**
+   * Requests of one turn of the event loop share a statement. For drivers that block while a
+   * statement runs, so that no other request could arrive meanwhile.
+   */
+  gathers?: boolean | undefined;
+}
+
+/** How requests reach the database. */
+export interface BatchSenders<Request, Result> {
+  /**
+   * Sends one request by itself.
+   *
+   * @param timeout milliseconds
+   * @param again a batch may have carried out the request already
+   */
+  sendOne(request: Request, timeout: number, again: boolean): Promise<Result>;
+  /**
+   * Sends requests for different keys, in the order of their keys, so that batches of several
+   * processes lock rows in the same order.
+   *
+   * @param timeout milliseconds
+   * @returns results in the order of the requests; `undefined` for a request that has to be
+   * sent by itself, or in place of them all
+   */
+  sendMany(
+    requests: readonly Request[],
+    timeout: number,
+  ): Promise<readonly (Result | undefined)[] | undefined>;
+  /** Makes the error of one request from the failure of its batch. */
+  failureOf(request: Request, failure: unknown): unknown;
+}
+
+/** A request that waits for the next statement. */
+interface Waiting<Request, Result> {
+  request: Request;
+  /** The monotonic time at which its limit ends. */
+  until: number;
+  resolve: (result: Result) => void;
+  reject: (error: unknown) => void;
+}
+
+/** A statement that the next requests wait for. */
+interface UnderWay {
+  since: number;
+  /** Its share of {@link BatchLimits.alone}; 0 once it is slow. */
+  load: number;
+}
+
+/**
+ * Natural batching. A request is sent at once if no other one is under way. Requests that
+ * arrive meanwhile go together in the next statement, so a single caller never waits, and many
+ * callers share the round trip and the write to the disk.
+ *
+ * At most 500 requests share a statement, each for another key. A statement that takes longer
+ * than 50 ms no longer holds up the next one, which gets another connection. Requests that are
+ * repeated after a batch hold up none either.
+ */
+export class Batcher<Request extends BatchedRequest, Result> {
+  #waiting: Waiting<Request, Result>[] = [];
+  readonly #underWay = new Set<UnderWay>();
+  /** The load of the statements under way that are not slow. */
+  #load = 0;
+  #slowTimer: NodeJS.Timeout | undefined;
+
+  /** @param limits read for each statement, since they depend on the open database */
+  constructor(
+    private readonly senders: BatchSenders<Request, Result>,
+    private readonly limits: () => BatchLimits,
+  ) {}
+
+  /** Resolves to the request's own result, or rejects with its own error. */
+  send(request: Request): Promise<Result> {
+    if (this.#waiting.length === 0 && this.#load < this.limits().alone)
+      return this.#track(1, this.senders.sendOne(request, request.timeout, false));
+    return new Promise((resolve, reject) => {
+      const until = performance.now() + request.timeout;
+      this.#waiting.push({ request, until, resolve, reject });
+      this.#watchForSlow();
+      this.#sendNext();
+    });
+  }
+
+  #sendNext(): void {
+    const { alone, smallest } = this.limits();
+    while (this.#waiting.length > 0 && this.#load < alone) {
+      const batch = this.#waiting.length < smallest ? this.#waiting.splice(0, 1) : this.#takeBatch();
+      const inTime = this.#rejectLate(batch);
+      const [first] = inTime;
+      if (inTime.length === 1 && first) void this.#track(1, this.#sendAlone(first, false));
+      else if (first) void this.#sendBatch(inTime, alone);
+    }
+  }
+
+  /** Takes the first request for each key, in the order of the keys. */
+  #takeBatch(): Waiting<Request, Result>[] {
+    const batch = new Map<string, Waiting<Request, Result>>();
+    const left: Waiting<Request, Result>[] = [];
+    for (const waiting of this.#waiting) {
+      const { key } = waiting.request;
+      if (batch.size === LARGEST_BATCH || batch.has(key)) left.push(waiting);
+      else batch.set(key, waiting);
+    }
+    this.#waiting = left;
+    const keys = [...batch.keys()].toSorted();
+    return keys.flatMap((key) => batch.get(key) ?? []);
+  }
+
+  /** Rejects requests whose limit has passed while they waited, without sending them. */
+  #rejectLate(batch: readonly Waiting<Request, Result>[]): Waiting<Request, Result>[] {
+    const now = performance.now();
+    return batch.filter(({ request, until, reject }) => {
+      if (until > now) return true;
+      reject(this.senders.failureOf(request, new NoAnswerError(request.timeout)));
+      return false;
+    });
+  }
+
+  async #sendBatch(batch: readonly Waiting<Request, Result>[], load: number): Promise<void> {
+    const requests = batch.map(({ request }) => request);
+    const timeout = Math.max(...batch.map(({ until }) => until)) - performance.now();
+    try {
+      const results = (await this.#track(load, this.senders.sendMany(requests, timeout))) ?? [];
+      await this.#sendAgain(
+        batch.filter(({ resolve }, i) => {
+          const result = results[i];
+          if (result !== undefined) resolve(result);
+          return result === undefined;
+        }),
+      );
+    } catch (error) {
+      for (const { request, reject } of batch) reject(this.senders.failureOf(request, error));
+    }
+  }
+
+  /** Sends what a batch left open, on as many connections as batches may use. */
+  async #sendAgain(open: readonly Waiting<Request, Result>[]): Promise<void> {
+    const left = [...open];
+    const sendEach = async (): Promise<void> => {
+      for (let next = left.shift(); next; next = left.shift()) await this.#sendAlone(next, true);
+    };
+    const connections = Math.min(this.limits().connections, open.length);
+    await Promise.all(Array.from({ length: connections }, sendEach));
+  }
+
+  async #sendAlone(
+    { request, until, resolve, reject }: Waiting<Request, Result>,
+    again: boolean,
+  ): Promise<void> {
+    await this.senders.sendOne(request, until - performance.now(), again).then(resolve, reject);
+  }
+
+  #track<T>(load: number, statement: Promise<T>): Promise<T> {
+    const underWay = { since: performance.now(), load };
+    this.#underWay.add(underWay);
+    this.#load += load;
+    const ended = (): void => {
+      this.#underWay.delete(underWay);
+      this.#load -= underWay.load;
+      this.#sendNext();
+    };
+    const end = this.limits().gathers ? () => void setImmediate(ended) : ended;
+    statement.then(end, end);
+    return statement;
+  }
+
+  /** A single caller never gets here, so it pays for no timer. */
+  #watchForSlow(): void {
+    if (this.#slowTimer) return;
+    this.#slowTimer = setTimeout(() => {
+      this.#slowTimer = undefined;
+      this.#passSlow();
+      if (this.#waiting.length > 0) this.#watchForSlow();
+    }, SLOW);
+  }
+
+  #passSlow(): void {
+    const before = performance.now() - SLOW;
+    const { connections } = this.limits();
+    let slow = [...this.#underWay].filter(({ load }) => load === 0).length;
+    for (const statement of this.#underWay) {
+      if (slow >= connections - 1) break;
+      if (statement.load === 0 || statement.since > before) continue;
+      this.#load -= statement.load;
+      statement.load = 0;
+      slow++;
+    }
+    this.#sendNext();
+  }
+}

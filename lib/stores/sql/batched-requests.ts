@@ -1,0 +1,129 @@
+import type { LockAcquireResult } from '../../interfaces/lock-store.interface.js';
+import { Batcher, type BatchLimits } from '../shared/batcher.js';
+import { isPlain } from '../shared/conditions.js';
+import type { LeaseRequest, Release } from '../shared/requests.js';
+import { OPERATION_LIMIT } from '../shared/operation-limit.js';
+import { attempt, queueForKey } from './attempts.js';
+import type { LockOperation, LockOperations } from './lock-operations.js';
+import type { ReleaseResult } from './lock-statements.js';
+
+/** A request for a key, on behalf of one caller. */
+interface Acquisition {
+  key: string;
+  timeout: number;
+  operation: LockOperation;
+  lease: LeaseRequest;
+  /** Whether the caller goes on waiting, and this process can be notified of the key. */
+  waiting: boolean;
+  /** Set by a batch: whether this process had been notified of the key. */
+  wasNotified?: boolean;
+}
+
+/** The release of a key, on behalf of one caller. */
+interface ReleaseOfKey {
+  key: string;
+  timeout: number;
+  operation: LockOperation;
+  release: Release;
+  /** Sends the release by itself. */
+  sendOne: (operation: LockOperation) => Promise<ReleaseResult>;
+  /** The result on an unusable connection, which the server may have committed. */
+  before?: ReleaseResult | undefined;
+}
+
+/** For databases that do not batch, which is never read. */
+const ONE_BY_ONE: BatchLimits = { alone: 1, smallest: Infinity, connections: 1 };
+
+/**
+ * The acquisitions and the releases of a store, which share statements where that is possible:
+ * requests for free keys without conditions, and releases that free the key at once. All
+ * others are sent by themselves, as are repetitions: their outcome is about one owner.
+ */
+export class BatchedRequests {
+  readonly #acquisitions: Batcher<Acquisition, LockAcquireResult>;
+  readonly #releases: Batcher<ReleaseOfKey, ReleaseResult>;
+
+  constructor(private readonly operations: LockOperations) {
+    const limits = (): BatchLimits => operations.batching ?? ONE_BY_ONE;
+    const failureOf = ({ operation }: { operation: LockOperation }, failure: unknown) =>
+      operations.failureOf(operation, failure);
+    this.#acquisitions = new Batcher<Acquisition, LockAcquireResult>(
+      {
+        sendOne: ({ operation, lease, waiting }, timeout, again) =>
+          attempt(operations, { ...operation, timeout }, again ? { ...lease, resend: true } : lease, waiting),
+        sendMany: (requests, timeout) => this.#acquireMany(requests, timeout),
+        failureOf,
+      },
+      limits,
+    );
+    this.#releases = new Batcher<ReleaseOfKey, ReleaseResult>(
+      {
+        sendOne: async ({ operation, sendOne, before }, timeout) => {
+          const result = await sendOne({ ...operation, timeout });
+          return result === 'gone' ? (before ?? result) : result;
+        },
+        sendMany: (requests, timeout) => this.#releaseMany(requests, timeout),
+        failureOf,
+      },
+      limits,
+    );
+  }
+
+  async acquire(operation: LockOperation, lease: LeaseRequest, waiting: boolean): Promise<LockAcquireResult> {
+    this.operations.expectTtl(lease.ttl);
+    const isShared = this.operations.batching && isPlain(lease) && !lease.resend;
+    if (!isShared) return attempt(this.operations, operation, lease, waiting);
+    const { timeout = OPERATION_LIMIT } = operation;
+    const request: Acquisition = { key: lease.key, timeout, operation, lease, waiting };
+    const result = await this.#acquisitions.send(request);
+    const isHeld = !result.acquired && result.reason === 'held' && !result.queued;
+    if (!isHeld || !waiting || request.wasNotified === undefined) return result;
+    return queueForKey(this.operations, operation, lease.key, result, request.wasNotified);
+  }
+
+  /**
+   * @param waiting whether this process waits for the key too, and can be notified of it
+   * @param sendOne sends the release by itself
+   */
+  async release(
+    operation: LockOperation,
+    release: Release,
+    waiting: boolean,
+    sendOne: (operation: LockOperation) => Promise<ReleaseResult>,
+  ): Promise<ReleaseResult> {
+    const { key, keepFor } = release;
+    const { batching, wakeUps } = this.operations;
+    const isShared = batching && keepFor === 0 && !waiting && !wakeUps?.isContended(key);
+    if (!isShared) return sendOne(operation);
+    const { timeout = OPERATION_LIMIT } = operation;
+    return this.#releases.send({ key, timeout, operation, release, sendOne });
+  }
+
+  async #acquireMany(
+    requests: readonly Acquisition[],
+    timeout: number,
+  ): Promise<(LockAcquireResult | undefined)[] | undefined> {
+    const { operations } = this;
+    const longest = operations.longestTtl;
+    const leases = requests.map(({ lease }) => ({ ...lease, ignored: null, longest }));
+    for (const request of requests) request.wasNotified = operations.wakeUps?.polls(request.key) ?? false;
+    const { results } = await operations.runForMany('acquire locks', timeout, (statements, run) =>
+      statements.acquire(run, leases),
+    );
+    return results;
+  }
+
+  async #releaseMany(
+    requests: readonly ReleaseOfKey[],
+    timeout: number,
+  ): Promise<(ReleaseResult | undefined)[] | undefined> {
+    const releases = requests.map(({ release }) => release);
+    const { results, before } = await this.operations.runForMany(
+      'release locks',
+      timeout,
+      (statements, run) => statements.release(run, releases),
+    );
+    for (const [i, request] of requests.entries()) request.before = before?.[i];
+    return results;
+  }
+}

@@ -1,0 +1,72 @@
+import type { LockAcquireResult } from '../../../interfaces/lock-store.interface.js';
+import { CONTENTION } from '../../shared/conditions.js';
+import type { Release } from '../../shared/requests.js';
+import { granted, refusalOf, type HolderRow, type RowRefusal } from '../lock-row.js';
+import type { Answer, BatchStatements, Run, SqlAcquireRequest } from '../lock-statements.js';
+import type { PostgresStatements } from './postgres-statements.js';
+
+type Result = LockAcquireResult | RowRefusal | undefined;
+
+/** Sends a statement by its name. */
+type Send = (run: Run, name: keyof PostgresStatements, values: readonly unknown[]) => Promise<Answer>;
+
+/** Serves many requests by one statement; keys that have no row yet take another one. */
+export class PostgresBatches implements BatchStatements {
+  readonly limits = { alone: 1, smallest: 2 };
+
+  constructor(private readonly send: Send) {}
+
+  async acquire(run: Run, requests: readonly SqlAcquireRequest[]): Promise<Result[]> {
+    const { rows } = await this.send(run, 'acquire-many', columnsOf(requests));
+    const results = requests.map((): Result => undefined);
+    const unknown: number[] = [];
+    for (const { place, won, refuser } of rows) {
+      const i = Number(place) - 1;
+      const request = requests[i];
+      if (won !== null) results[i] = granted(won);
+      else if (refuser === null) unknown.push(i);
+      else if (request)
+        results[i] = refusalOf(JSON.parse(refuser as string) as HolderRow, request) ?? CONTENTION;
+    }
+    if (unknown.length > 0) await this.insert(run, requests, unknown, results);
+    return results;
+  }
+
+  async release(run: Run, releases: readonly Release[]): Promise<('done' | undefined)[]> {
+    const columns = [
+      releases.map(({ key }) => key),
+      releases.map(({ owner }) => owner),
+      releases.map(({ outcome }) => outcome),
+    ];
+    const { rows } = await this.send(run, 'release-many', columns);
+    const results = releases.map((): 'done' | undefined => undefined);
+    for (const { place } of rows) results[Number(place) - 1] = 'done';
+    return results;
+  }
+
+  /** Grants keys that have no row. A key that another session inserts now is left open. */
+  private async insert(
+    run: Run,
+    requests: readonly SqlAcquireRequest[],
+    places: readonly number[],
+    results: Result[],
+  ): Promise<void> {
+    const added = places.flatMap((place) => requests[place] ?? []);
+    const [{ longest } = { longest: 0 }] = added;
+    const { rows } = await this.send(run, 'acquire-many-new', [...columnsOf(added), longest]);
+    const tokens = new Map(rows.map(({ key, won }) => [String(key), won]));
+    for (const place of places) {
+      const token = tokens.get(requests[place]?.key ?? '');
+      if (token !== undefined) results[place] = granted(token);
+    }
+  }
+}
+
+function columnsOf(requests: readonly SqlAcquireRequest[]): unknown[][] {
+  return [
+    requests.map(({ key }) => key),
+    requests.map(({ owner }) => owner),
+    requests.map(({ ttl }) => ttl),
+    requests.map(({ label }) => label),
+  ];
+}
