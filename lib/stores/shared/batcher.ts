@@ -1,10 +1,8 @@
+import { Lane, SLOW } from './lane.js';
 import { NoAnswerError } from './operation-limit.js';
 
 /** Much larger batches stall other writers. */
 export const LARGEST_BATCH = 500;
-
-/** Milliseconds after which requests no longer wait for the statement before them. */
-const SLOW = 50;
 
 /** A request that may share a statement with requests for other keys. */
 export interface BatchedRequest {
@@ -62,13 +60,6 @@ interface Waiting<Request, Result> {
   reject: (error: unknown) => void;
 }
 
-/** A statement that the next requests wait for. */
-interface UnderWay {
-  since: number;
-  /** Its share of {@link BatchLimits.alone}; 0 once it is slow. */
-  load: number;
-}
-
 /**
  * Natural batching. A request is sent at once if no other one is under way. Requests that
  * arrive meanwhile go together in the next statement, so a single caller never waits, and many
@@ -76,13 +67,14 @@ interface UnderWay {
  *
  * At most 500 requests share a statement, each for another key. A statement that takes longer
  * than 50 ms no longer holds up the next one, which gets another connection. Requests that are
- * repeated after a batch hold up none either.
+ * repeated after a batch hold up none either: they have a lane of their own.
  */
 export class Batcher<Request extends BatchedRequest, Result> {
   #waiting: Waiting<Request, Result>[] = [];
-  readonly #underWay = new Set<UnderWay>();
-  /** The load of the statements under way that are not slow. */
-  #load = 0;
+  readonly #lane = new Lane();
+  /** Requests that a batch has left open, and that are not sent again yet. */
+  readonly #open: Waiting<Request, Result>[] = [];
+  readonly #repetitions = new Lane();
   #slowTimer: NodeJS.Timeout | undefined;
 
   /** @param limits read for each statement, since they depend on the open database */
@@ -93,8 +85,8 @@ export class Batcher<Request extends BatchedRequest, Result> {
 
   /** Resolves to the request's own result, or rejects with its own error. */
   send(request: Request): Promise<Result> {
-    if (this.#waiting.length === 0 && this.#load < this.limits().alone)
-      return this.#track(1, this.senders.sendOne(request, request.timeout, false));
+    if (this.#waiting.length === 0 && this.#lane.load < this.limits().alone)
+      return this.#track(this.#lane, 1, this.senders.sendOne(request, request.timeout, false));
     return new Promise((resolve, reject) => {
       const until = performance.now() + request.timeout;
       this.#waiting.push({ request, until, resolve, reject });
@@ -105,11 +97,11 @@ export class Batcher<Request extends BatchedRequest, Result> {
 
   #sendNext(): void {
     const { alone, smallest } = this.limits();
-    while (this.#waiting.length > 0 && this.#load < alone) {
+    while (this.#waiting.length > 0 && this.#lane.load < alone) {
       const batch = this.#waiting.length < smallest ? this.#waiting.splice(0, 1) : this.#takeBatch();
       const inTime = this.#rejectLate(batch);
       const [first] = inTime;
-      if (inTime.length === 1 && first) void this.#track(1, this.#sendAlone(first, false));
+      if (inTime.length === 1 && first) void this.#track(this.#lane, 1, this.#sendAlone(first, false));
       else if (first) void this.#sendBatch(inTime, alone);
     }
   }
@@ -142,27 +134,25 @@ export class Batcher<Request extends BatchedRequest, Result> {
     const requests = batch.map(({ request }) => request);
     const timeout = Math.max(...batch.map(({ until }) => until)) - performance.now();
     try {
-      const results = (await this.#track(load, this.senders.sendMany(requests, timeout))) ?? [];
-      await this.#sendAgain(
-        batch.filter(({ resolve }, i) => {
-          const result = results[i];
-          if (result !== undefined) resolve(result);
-          return result === undefined;
-        }),
-      );
+      const sending = this.#track(this.#lane, load, this.senders.sendMany(requests, timeout));
+      const results = (await sending) ?? [];
+      for (const [i, waiting] of batch.entries()) {
+        const result = results[i];
+        if (result === undefined) this.#open.push(waiting);
+        else waiting.resolve(result);
+      }
+      this.#sendOpen();
     } catch (error) {
       for (const { request, reject } of batch) reject(this.senders.failureOf(request, error));
     }
   }
 
-  /** Sends what a batch left open, on as many connections as batches may use. */
-  async #sendAgain(open: readonly Waiting<Request, Result>[]): Promise<void> {
-    const left = [...open];
-    const sendEach = async (): Promise<void> => {
-      for (let next = left.shift(); next; next = left.shift()) await this.#sendAlone(next, true);
-    };
-    const connections = Math.min(this.limits().connections, open.length);
-    await Promise.all(Array.from({ length: connections }, sendEach));
+  /** Sends again what batches left open, on as many connections as batches may use. */
+  #sendOpen(): void {
+    while (this.#open.length > 0 && this.#repetitions.load < this.limits().connections)
+      for (const waiting of this.#rejectLate(this.#open.splice(0, 1)))
+        void this.#track(this.#repetitions, 1, this.#sendAlone(waiting, true));
+    if (this.#open.length > 0) this.#watchForSlow();
   }
 
   async #sendAlone(
@@ -172,14 +162,12 @@ export class Batcher<Request extends BatchedRequest, Result> {
     await this.senders.sendOne(request, until - performance.now(), again).then(resolve, reject);
   }
 
-  #track<T>(load: number, statement: Promise<T>): Promise<T> {
-    const underWay = { since: performance.now(), load };
-    this.#underWay.add(underWay);
-    this.#load += load;
+  #track<T>(lane: Lane, load: number, statement: Promise<T>): Promise<T> {
+    const leave = lane.begin(load);
     const ended = (): void => {
-      this.#underWay.delete(underWay);
-      this.#load -= underWay.load;
+      leave();
       this.#sendNext();
+      this.#sendOpen();
     };
     const end = this.limits().gathers ? () => void setImmediate(ended) : ended;
     statement.then(end, end);
@@ -196,17 +184,14 @@ export class Batcher<Request extends BatchedRequest, Result> {
     }, SLOW);
   }
 
+  /**
+   * One slow statement is passed in any pool: a release that waits for a locked row uses no
+   * connection meanwhile.
+   */
   #passSlow(): void {
-    const before = performance.now() - SLOW;
-    const { connections } = this.limits();
-    let slow = [...this.#underWay].filter(({ load }) => load === 0).length;
-    for (const statement of this.#underWay) {
-      if (slow >= connections - 1) break;
-      if (statement.load === 0 || statement.since > before) continue;
-      this.#load -= statement.load;
-      statement.load = 0;
-      slow++;
-    }
+    this.#lane.passSlow(Math.max(1, this.limits().connections - 1));
+    this.#repetitions.passSlow(Infinity);
     this.#sendNext();
+    this.#sendOpen();
   }
 }

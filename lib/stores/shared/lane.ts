@@ -1,0 +1,43 @@
+/** Milliseconds after which a statement no longer holds up the next one. */
+export const SLOW = 50;
+
+interface UnderWay {
+  since: number;
+  /** 0 once the statement is slow. */
+  load: number;
+}
+
+/** The statements under way that further ones wait for, until they are slow. */
+export class Lane {
+  readonly #underWay = new Set<UnderWay>();
+  #load = 0;
+
+  /** The load of the statements under way that are not slow. */
+  get load(): number {
+    return this.#load;
+  }
+
+  /** Returns a function to call when the statement has ended. */
+  begin(load: number): () => void {
+    const statement = { since: performance.now(), load };
+    this.#underWay.add(statement);
+    this.#load += load;
+    return () => {
+      this.#underWay.delete(statement);
+      this.#load -= statement.load;
+    };
+  }
+
+  /** Lets further statements pass the slow ones, of which it passes at most this number. */
+  passSlow(most: number): void {
+    const before = performance.now() - SLOW;
+    let slow = [...this.#underWay].filter(({ load }) => load === 0).length;
+    for (const statement of this.#underWay) {
+      if (slow >= most) break;
+      if (statement.load === 0 || statement.since > before) continue;
+      this.#load -= statement.load;
+      statement.load = 0;
+      slow++;
+    }
+  }
+}

@@ -1,0 +1,305 @@
+import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
+import { LARGEST_BATCH } from '../../../lib/stores/shared/batcher.js';
+import { NoAnswerError } from '../../../lib/stores/shared/operation-limit.js';
+import { ControlledSenders, OwnFailure } from './controlled-senders.js';
+
+const keysOf = (count: number, of = 'key'): string[] =>
+  Array.from({ length: count }, (_, i) => `${of}-${String(i).padStart(5, '0')}`);
+
+beforeEach(() => void jest.useFakeTimers());
+afterEach(async () => {
+  await jest.advanceTimersByTimeAsync(50); // the watch for slow statements ends
+  const left = jest.getTimerCount();
+  jest.useRealTimers();
+  expect(left).toBe(0);
+});
+
+describe('what a statement carries', () => {
+  it('B93 a request is sent at once, by itself, while no other one is under way', async () => {
+    const senders = new ControlledSenders();
+    senders.send('a');
+    expect(senders.sent).toEqual([expect.objectContaining({ names: ['a'], kind: 'one', timeout: 10_000 })]);
+    await senders.statement(0).succeed();
+    senders.send('b');
+    expect(senders.names).toEqual([['a'], ['b']]);
+    await senders.statement(1).succeed();
+    expect([...senders.outcomes]).toEqual([
+      ['a', 'result of a'],
+      ['b', 'result of b'],
+    ]);
+  });
+
+  it('B93 requests that arrive while a statement is under way share the next one, sorted by key', async () => {
+    const senders = new ControlledSenders();
+    senders.send('m', 'z', 'b', 'é', 'B', 'a');
+    expect(senders.names).toEqual([['m']]);
+    await senders.statement(0).succeed();
+    expect(senders.names).toEqual([['m'], ['B', 'a', 'b', 'z', 'é']]);
+    await senders.statement(1).succeed();
+    expect(senders.outcomes).toEqual(
+      new Map(['m', 'B', 'a', 'b', 'z', 'é'].map((name) => [name, `result of ${name}`])),
+    );
+  });
+
+  it('B93 of several requests for one key a statement carries the first, and the others follow in their order', async () => {
+    const senders = new ControlledSenders();
+    senders.send('x', 'k#1', 'b', 'k#2', 'a', 'k#3');
+    await senders.statement(0).succeed();
+    expect(senders.statement(1).names).toEqual(['a', 'b', 'k#1']);
+    senders.send('c', 'k#4');
+    await senders.statement(1).succeed();
+    expect(senders.statement(2).names).toEqual(['c', 'k#2']);
+    await senders.statement(2).succeed();
+    await senders.statement(3).succeed();
+    await senders.statement(4).succeed();
+    expect(senders.names.slice(3)).toEqual([['k#3'], ['k#4']]);
+  });
+
+  it('B93 a statement carries at most 500 requests, and ⌈queue ÷ 500⌉ statements carry a queue', async () => {
+    const senders = new ControlledSenders();
+    senders.send('first', ...keysOf(2 * LARGEST_BATCH + 1));
+    for (let sent = 0; sent < senders.sent.length; sent++) await senders.statement(sent).succeed();
+    expect(LARGEST_BATCH).toBe(500);
+    expect(senders.names.map(({ length }) => length)).toEqual([1, 500, 500, 1]);
+    expect(senders.outcomes.size).toBe(1_002);
+  });
+
+  it('B93 where batches pay for many requests only, a few are each sent by themselves', async () => {
+    const senders = new ControlledSenders({ alone: 3, smallest: 4 });
+    senders.send(...keysOf(6));
+    expect(senders.names.map(({ length }) => length)).toEqual([1, 1, 1]);
+    await senders.statement(0).succeed();
+    expect(senders.names.at(-1)).toEqual(['key-00003']); // three wait: fewer than a batch has
+    senders.send(...keysOf(2, 'more'));
+    await senders.statement(1).succeed();
+    expect(senders.names.at(-1)).toEqual(['key-00004', 'key-00005', 'more-00000', 'more-00001']);
+    senders.send('late');
+    await senders.statement(2).succeed();
+    await senders.statement(3).succeed();
+    expect(senders.sent).toHaveLength(5); // a batch under way leaves no place beside it
+    await senders.statement(4).succeed();
+    expect(senders.names.at(-1)).toEqual(['late']);
+    await senders.statement(5).succeed();
+  });
+
+  it('B93 for drivers that block, requests of one turn of the event loop share a statement', async () => {
+    const senders = new ControlledSenders({ gathers: true });
+    const first = senders.batcher.send({ key: 'a', name: 'a', timeout: 1_000 });
+    const next = first.then(() => senders.send('d'));
+    senders.send('c', 'b');
+    await senders.statement(0).succeed();
+    await next;
+    expect(senders.names).toEqual([['a'], ['b', 'c', 'd']]);
+    await senders.statement(1).succeed();
+  });
+});
+
+describe('what comes of each request', () => {
+  it('B93 a failed batch rejects each request with an error of its own, and the next one goes on', async () => {
+    const senders = new ControlledSenders();
+    const broken = new Error('the connection broke');
+    senders.send('x', 'b', 'a', 'a#2');
+    await senders.statement(0).succeed();
+    await senders.statement(1).fail(broken);
+    expect(senders.outcomes.get('a')).toEqual(new OwnFailure('a', broken));
+    expect(senders.outcomes.get('b')).toEqual(new OwnFailure('b', broken));
+    expect(senders.outcomes.get('a')).not.toBe(senders.outcomes.get('b'));
+    expect(senders.outcomes.has('a#2')).toBe(false);
+    expect(senders.names.slice(2)).toEqual([['a#2']]); // the failed ones are not sent again here
+    await senders.statement(2).succeed();
+    expect(senders.outcomes.get('a#2')).toBe('result of a#2');
+  });
+
+  it('B93 a failed single request fails alone', async () => {
+    const senders = new ControlledSenders();
+    const refused = new Error('refused');
+    senders.send('x', 'a', 'b');
+    await senders.statement(0).fail(refused);
+    await senders.statement(1).succeed();
+    expect(senders.outcomes).toEqual(
+      new Map<string, unknown>([
+        ['x', refused],
+        ['a', 'result of a'],
+        ['b', 'result of b'],
+      ]),
+    );
+  });
+
+  it('B93 a request that its batch leaves open is sent again by itself, as a repetition', async () => {
+    const senders = new ControlledSenders();
+    senders.send('x', 'a', 'b', 'c');
+    await senders.statement(0).succeed();
+    await senders.statement(1).answer(['A', undefined, 'C']);
+    expect(senders.outcomes).toEqual(new Map([...senders.outcomes, ['a', 'A'], ['c', 'C']]));
+    expect(senders.outcomes.has('b')).toBe(false);
+    expect(senders.statement(2)).toMatchObject({ names: ['b'], kind: 'again' });
+    await senders.statement(2).answer(['B']);
+    expect(senders.outcomes.get('b')).toBe('B');
+  });
+
+  it('B93 when a whole batch is left open, each request is sent by itself, and a failure is its own', async () => {
+    const senders = new ControlledSenders({ connections: 2 });
+    senders.send('x', 'a', 'b', 'c');
+    await senders.statement(0).succeed();
+    await senders.statement(1).answer(undefined);
+    expect(senders.sent.slice(2).map(({ kind, names }) => [kind, ...names])).toEqual([
+      ['again', 'a'],
+      ['again', 'b'],
+    ]);
+    const bad = new Error('a label that cannot be stored');
+    await senders.statement(2).fail(bad);
+    expect(senders.outcomes.get('a')).toBe(bad);
+    expect(senders.statement(4)).toMatchObject({ names: ['c'], kind: 'again' });
+    await senders.statement(3).succeed();
+    await senders.statement(4).succeed();
+    expect([senders.outcomes.get('b'), senders.outcomes.get('c')]).toEqual(['result of b', 'result of c']);
+  });
+
+  it('B93 repetitions hold up no other request, and together use only as many connections as batches may', async () => {
+    const senders = new ControlledSenders({ connections: 2 });
+    senders.send('x', ...keysOf(4, 'a'));
+    await senders.statement(0).succeed();
+    await senders.statement(1).answer(undefined);
+    senders.send('y', ...keysOf(4, 'b'));
+    expect(senders.names.at(-1)).toEqual(['y']); // at once, although two repetitions are under way
+    await senders.statement(-1).succeed();
+    expect(senders.names.at(-1)).toEqual(keysOf(4, 'b'));
+    await senders.statement(-1).answer(undefined);
+    const repetitions = senders.sent.filter(({ kind }) => kind === 'again');
+    expect(repetitions.flatMap((statement) => statement.names)).toEqual(keysOf(2, 'a'));
+    for (let sent = 0; sent < senders.sent.length; sent++) await senders.statement(sent).succeed();
+    expect(senders.outcomes.size).toBe(10);
+    const all = senders.sent.filter(({ kind }) => kind === 'again');
+    expect(all.flatMap((statement) => statement.names)).toEqual([...keysOf(4, 'a'), ...keysOf(4, 'b')]);
+  });
+});
+
+describe('time limits', () => {
+  it('B93 a batch gets the largest limit of its requests, less what they have waited', async () => {
+    const senders = new ControlledSenders();
+    senders.send('x');
+    senders.sendWithin(100, 'a');
+    senders.sendWithin(700, 'b');
+    senders.sendWithin(300, 'c');
+    await jest.advanceTimersByTimeAsync(30);
+    await senders.statement(0).succeed();
+    expect(senders.statement(1)).toMatchObject({ names: ['a', 'b', 'c'], timeout: 670 });
+    await senders.statement(1).answer([undefined, 'B', 'C']);
+    expect(senders.statement(2)).toMatchObject({ names: ['a'], timeout: 70 });
+    await senders.statement(2).succeed();
+  });
+
+  it('B93 a request whose limit passes in the queue is never sent, and fails for itself', async () => {
+    const senders = new ControlledSenders({ connections: 1 });
+    senders.send('x');
+    senders.sendWithin(40, 'a');
+    senders.sendWithin(60, 'b');
+    senders.sendWithin(40, 'c');
+    await jest.advanceTimersByTimeAsync(41);
+    await senders.statement(0).succeed();
+    expect(senders.names).toEqual([['x'], ['b']]);
+    expect(senders.outcomes.get('a')).toEqual(new OwnFailure('a', new NoAnswerError(40)));
+    expect(senders.outcomes.get('c')).toEqual(new OwnFailure('c', new NoAnswerError(40)));
+    await senders.statement(1).succeed();
+    expect(senders.outcomes.get('b')).toBe('result of b');
+    senders.send('d'); // the lane is free
+    await senders.statement(2).succeed();
+  });
+
+  it('B93 a repetition whose limit has passed is not sent', async () => {
+    const senders = new ControlledSenders({ connections: 1 });
+    senders.send('x');
+    senders.sendWithin(5_000, 'a');
+    senders.sendWithin(45, 'b');
+    await senders.statement(0).succeed();
+    await senders.statement(1).answer(undefined);
+    expect(senders.statement(2).names).toEqual(['a']);
+    await jest.advanceTimersByTimeAsync(60);
+    await senders.statement(2).succeed();
+    expect(senders.sent).toHaveLength(3);
+    expect(senders.outcomes.get('b')).toEqual(new OwnFailure('b', new NoAnswerError(45)));
+  });
+});
+
+describe('slow statements', () => {
+  it('B93 repetitions that are slow do not hold up others, however many they are', async () => {
+    const senders = new ControlledSenders({ connections: 2 });
+    senders.send('x', ...keysOf(6));
+    await senders.statement(0).succeed();
+    await senders.statement(1).answer(undefined);
+    for (const sent of [4, 6, 8]) {
+      expect(senders.sent).toHaveLength(sent);
+      await jest.advanceTimersByTimeAsync(50);
+    }
+    for (let place = 2; place < 8; place++) await senders.statement(place).succeed();
+    expect(senders.outcomes.size).toBe(7);
+  });
+
+  it('B93 a statement that has taken 50 ms no longer holds up the next one', async () => {
+    const senders = new ControlledSenders();
+    senders.send('slow', 'a', 'b');
+    await jest.advanceTimersByTimeAsync(49);
+    expect(senders.sent).toHaveLength(1);
+    await jest.advanceTimersByTimeAsync(1);
+    expect(senders.names).toEqual([['slow'], ['a', 'b']]);
+    await senders.statement(1).succeed();
+    senders.send('c'); // it finds a free lane although the slow statement is still under way
+    expect(senders.names.at(-1)).toEqual(['c']);
+    await senders.statement(2).succeed();
+    await senders.statement(0).succeed();
+    senders.send('d', 'e');
+    expect(senders.names.at(-1)).toEqual(['d']); // the slow one's end gave no second place
+    await senders.statement(3).succeed();
+    await senders.statement(4).succeed();
+    expect(senders.outcomes.size).toBe(6);
+  });
+
+  it('B93 slow statements use as many connections as batches may, and no more', async () => {
+    const senders = new ControlledSenders({ connections: 3 });
+    senders.send(...keysOf(10));
+    await jest.advanceTimersByTimeAsync(50);
+    senders.send('a', 'b');
+    await jest.advanceTimersByTimeAsync(50);
+    senders.send('c', 'd');
+    await jest.advanceTimersByTimeAsync(2_000);
+    expect(senders.names).toEqual([keysOf(10).slice(0, 1), keysOf(10).slice(1), ['a', 'b']]);
+    await senders.statement(0).succeed();
+    await jest.advanceTimersByTimeAsync(50);
+    expect(senders.names.at(-1)).toEqual(['c', 'd']);
+    for (const place of [1, 2, 3]) await senders.statement(place).succeed();
+    expect(senders.outcomes.size).toBe(14);
+  });
+
+  it('B93 with a pool of one or two connections too, one slow statement does not hold up the next', async () => {
+    const senders = new ControlledSenders({ connections: 1 });
+    senders.send('slow', 'a', 'b');
+    await jest.advanceTimersByTimeAsync(50);
+    expect(senders.names).toEqual([['slow'], ['a', 'b']]);
+    await senders.statement(1).succeed();
+    await senders.statement(0).succeed();
+  });
+
+  it('B93 a statement that is slow and fails touches no other request', async () => {
+    const senders = new ControlledSenders();
+    senders.send('x', 'a', 'b');
+    await senders.statement(0).succeed();
+    senders.send('c', 'd');
+    await jest.advanceTimersByTimeAsync(100);
+    await senders.statement(1).fail(new Error('broke'));
+    await senders.statement(2).succeed();
+    expect(senders.outcomes.get('a')).toBeInstanceOf(OwnFailure);
+    expect(senders.outcomes.get('c')).toBe('result of c');
+  });
+
+  it('B93 no timer runs for a single caller, nor once no request waits', async () => {
+    const senders = new ControlledSenders();
+    senders.send('a');
+    expect(jest.getTimerCount()).toBe(0);
+    senders.send('b');
+    expect(jest.getTimerCount()).toBe(1);
+    await senders.statement(0).succeed();
+    await jest.advanceTimersByTimeAsync(50);
+    expect(jest.getTimerCount()).toBe(0);
+    await senders.statement(1).succeed();
+  });
+});
