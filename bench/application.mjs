@@ -3,6 +3,7 @@ import { serve } from './child-process.mjs';
 import { watchEventLoop } from './event-loop.mjs';
 import { rateOf } from './interleave.mjs';
 import { openLocks } from './locks.mjs';
+import { quantile } from './statistics.mjs';
 
 serve(async ({ connections, ...settings }) => {
   const { locks, close } = await openLocks({ connections, ...settings });
@@ -13,6 +14,32 @@ serve(async ({ connections, ...settings }) => {
 
   return {
     rate: ({ callers, slice }) => rateOf(pair, callers, slice),
+    /** Milliseconds below which 99 of 100 pairs of these callers stay. */
+    async p99({ callers, slice }) {
+      const times = [];
+      const timed = async (caller) => {
+        const begin = performance.now();
+        await pair(caller);
+        times.push(performance.now() - begin);
+      };
+      await rateOf(timed, callers, slice);
+      return quantile(times, 0.99);
+    },
+    /** Pairs per second of the callers, while one more for each key of `tried` tries to get it, again and again. */
+    async rateBeside({ callers, slice, tried, locked }) {
+      let trying = true;
+      const tryAgain = async (key) => {
+        while (trying) {
+          const lock = await locks.tryAcquire(key);
+          if (lock && locked) throw new Error(`${key} was granted, although its row is locked`);
+          await lock?.release();
+        }
+      };
+      const tries = Promise.all(tried.map(tryAgain));
+      const rate = await rateOf(pair, callers, slice).finally(() => (trying = false));
+      await tries;
+      return rate;
+    },
     async hold({ count, renewEvery }) {
       const numbers = Array.from({ length: count }, (_, i) => i).values();
       const acquire = async () => {

@@ -2,9 +2,9 @@ import { parseArgs } from 'node:util';
 import { readdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
-export const STORES = ['postgres', 'mariadb', 'sqlite', 'mongodb'];
+export const STORES = ['postgres', 'mariadb', 'mysql', 'sqlite', 'mongodb'];
 
-const USAGE = `npm run bench -- [--quick] [--only P1,P8] [--store ${STORES.join(',')}] [--peers] [--out DIR]
+const USAGE = `npm run bench -- [--quick] [--only P1,S1] [--store ${STORES.join(',')}] [--peers] [--out DIR | --keep NAME]
 npm run bench -- --against DIR [--only P1,P3,P8,P14] [--store ...]
 bench/README.md tells what is measured.`;
 
@@ -26,6 +26,7 @@ function parsed(args) {
     quick: { type: 'boolean', default: false },
     peers: { type: 'boolean', default: false },
     out: { type: 'string' },
+    keep: { type: 'string' },
     against: { type: 'string' },
     help: { type: 'boolean', default: false },
   };
@@ -39,7 +40,10 @@ function parsed(args) {
 /** By the names of the files in `measures/`. */
 function measureIds() {
   const files = readdirSync(fileURLToPath(new URL('measures', import.meta.url)));
-  return files.flatMap((file) => /^p(\d\d)-/.exec(file)?.[1] ?? []).map((number) => `P${Number(number)}`);
+  return files.flatMap((file) => {
+    const [, letter, number] = /^([ps])(\d\d)-/.exec(file) ?? [];
+    return letter ? [`${letter.toUpperCase()}${Number(number)}`] : [];
+  });
 }
 
 function refuse(option, given, known) {

@@ -98,6 +98,6 @@ function storesOf(measure, asked) {
 /** All files of measures/, in the order of their names: each has a measure as its default export. */
 async function loadMeasures() {
   const folder = new URL('measures/', import.meta.url);
-  const files = readdirSync(folder).filter((file) => /^p\d+-.*\.mjs$/.test(file));
+  const files = readdirSync(folder).filter((file) => /^[ps]\d+-.*\.mjs$/.test(file));
   return Promise.all(files.toSorted().map(async (file) => (await import(new URL(file, folder))).default));
 }

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { comparisonOf, median, summaryOf } from './statistics.mjs';
+import { comparisonOf, comparisonOfSeries, median, summaryOf } from './statistics.mjs';
 
 /**
  * Measures operations against each other, one call of each after the other in random order: what slows the machine down for a moment slows all of them
@@ -62,7 +62,11 @@ export async function interleaveRates(
   );
 }
 
-/** The same for whatever gives its own rate: `{ name: async (milliseconds) => operations per second }`. */
+/**
+ * The same for whatever gives its own rate: `{ name: async (milliseconds) => operations per second }`, or another value.
+ *
+ * @returns besides the `rates` and `ratios`, as `series`, the values of all blocks
+ */
 export async function interleaveSlices(contestants, { reference, slice, blocks, warmUpSlice = slice }) {
   const names = Object.keys(contestants);
   for (const name of names) await contestants[name](warmUpSlice);
@@ -70,13 +74,9 @@ export async function interleaveSlices(contestants, { reference, slice, blocks, 
   for (let block = 0; block < blocks; block++)
     for (const name of shuffled(names)) rates[name].push(await contestants[name](slice));
   return {
+    series: rates,
     rates: mapped(names, (name) => median(rates[name])),
-    ratios: mapped(others(names, reference), (name) =>
-      comparisonOf(
-        median(rates[name]) / median(rates[reference]),
-        rates[name].map((rate, i) => rate / rates[reference][i]),
-      ),
-    ),
+    ratios: mapped(others(names, reference), (name) => comparisonOfSeries(rates[name], rates[reference])),
   };
 }
 

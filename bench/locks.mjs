@@ -9,16 +9,18 @@ const QUIET = { logger: false, abortOnError: false };
  * An application with locks, as its users have it.
  *
  * @param url of `servers.database()`; the path of a file for SQLite
+ * @param client `typeorm`, or `driver` for a pool of pg or mysql2 that the application made; MongoDB has a single client
  * @param options those of `LockModule`, without its store
- * @param storeOptions those of `typeOrmStore` or `mongoStore`
+ * @param storeOptions those of `sqlStore`, `typeOrmStore` or `mongoStore`
  * @param counted whether a MongoDB client has to tell of its commands, which costs time; other drivers are counted without
  * @returns `{ locks, app, dataSource or client, close }`
  */
 export async function openLocks(settings) {
-  return settings.store === 'mongodb' ? openMongodb(settings) : openSql(settings);
+  if (settings.store === 'mongodb') return openMongodb(settings);
+  return settings.client === 'driver' ? openOnDriver(settings) : openTypeOrm(settings);
 }
 
-async function openSql({ store, url, connections = 1, options, storeOptions, providers }) {
+async function openTypeOrm({ store, url, connections = 1, options, storeOptions, providers }) {
   // Only here: dozens of processes are started, and what they need not load saves seconds.
   const { getDataSourceToken, TypeOrmModule } = await import('@nestjs/typeorm');
   const app = await createApplication(
@@ -36,15 +38,16 @@ async function openSql({ store, url, connections = 1, options, storeOptions, pro
   };
 }
 
-/** The same without TypeORM, on a pool of pg or mysql2 that the application made. */
-export async function openLocksOnDriver({ store, url, connections = 1 }) {
+async function openOnDriver({ store, url, connections = 1, options, storeOptions, providers }) {
   const { sqlStore, ...executors } = await import('../dist/esm/stores/sql/index.js');
   const { executor, end } = await poolOf(store, url, connections, executors);
-  const app = await createApplication([LockModule.forRoot({ store: sqlStore({ executor }) })]);
+  const locks = sqlStore({ ...storeOptions, executor });
+  const app = await createApplication([LockModule.forRoot({ ...options, store: locks })], providers);
   return { app, locks: app.get(LockService), close: () => app.close().then(end) };
 }
 
-async function poolOf(store, url, connections, { fromMysql2, fromPg }) {
+async function poolOf(store, url, connections, { fromBetterSqlite3, fromMysql2, fromPg }) {
+  if (store === 'sqlite') return { executor: fromBetterSqlite3(url), end() {} };
   if (store === 'postgres') {
     const { default: pg } = await import('pg');
     const pool = new pg.Pool({ connectionString: url, max: connections });

@@ -80,8 +80,19 @@ export class Servers {
   }
 }
 
+async function onMysql(url, statement) {
+  const connection = await mysql.createConnection(url);
+  try {
+    return (await connection.query(statement))[0];
+  } finally {
+    await connection.end();
+  }
+}
+
 /** Runs a statement on a connection of its own, and gives its rows. A database of MongoDB needs no creating. */
 const onServer = {
+  mariadb: onMysql,
+  mysql: onMysql,
   async postgres(url, statement) {
     const client = new Client({ connectionString: url });
     await client.connect();
@@ -91,15 +102,15 @@ const onServer = {
       await client.end();
     }
   },
-  async mariadb(url, statement) {
-    const connection = await mysql.createConnection(url);
-    try {
-      return (await connection.query(statement))[0];
-    } finally {
-      await connection.end();
-    }
-  },
 };
+
+async function durabilityOfMysql(url) {
+  const rows = await onMysql(url, 'SHOW GLOBAL VARIABLES');
+  const settings = Object.fromEntries(rows.map(({ Variable_name, Value }) => [Variable_name, String(Value)]));
+  const wanted = { innodb_flush_log_at_trx_commit: '1', innodb_doublewrite: 'ON' };
+  if (settings.log_bin === 'ON') wanted.sync_binlog = '1';
+  return demanded(settings, wanted, ['innodb_flush_method', 'log_bin']);
+}
 
 /**
  * Makes sure that a commit that was answered is on disk, and gives the settings that say so: a figure of a server that does not wait for the disk would be
@@ -112,15 +123,8 @@ const DURABILITY = {
     const settings = Object.fromEntries(rows.map(({ name, setting }) => [name, setting]));
     return demanded(settings, Object.fromEntries(names.map((name) => [name, 'on'])), ['wal_sync_method']);
   },
-  async mariadb(url) {
-    const rows = await onServer.mariadb(url, 'SHOW GLOBAL VARIABLES');
-    const settings = Object.fromEntries(
-      rows.map(({ Variable_name, Value }) => [Variable_name, String(Value)]),
-    );
-    const wanted = { innodb_flush_log_at_trx_commit: '1', innodb_doublewrite: 'ON' };
-    if (settings.log_bin === 'ON') wanted.sync_binlog = '1';
-    return demanded(settings, wanted, ['innodb_flush_method', 'log_bin']);
-  },
+  mariadb: durabilityOfMysql,
+  mysql: durabilityOfMysql,
   /** Of the store's own connection, which sets both by itself; the floor asks for the same. */
   sqlite: async () => ({ journal_mode: 'wal', synchronous: 'FULL' }),
   async mongodb(url) {

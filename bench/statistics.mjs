@@ -25,6 +25,14 @@ export function comparisonOf(ratio, ratiosOfBlocks) {
   return { ratio, low, high, inconclusive: low < ratio * 0.9 || high > ratio * 1.1 };
 }
 
+/** How two contestants compare that were measured in the same blocks: the values of one over those of the other. */
+export function comparisonOfSeries(values, others) {
+  return comparisonOf(
+    median(values) / median(others),
+    values.map((value, i) => value / others[i]),
+  );
+}
+
 function quantileOfSorted(sorted, share) {
   if (sorted.length === 0) return NaN;
   const place = share * (sorted.length - 1);

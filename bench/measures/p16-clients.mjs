@@ -1,7 +1,7 @@
 import { openFloors } from '../floors.mjs';
 import { judged } from '../goals.mjs';
 import { interleave, interleaveRates, untilConclusive } from '../interleave.mjs';
-import { openLocks, openLocksOnDriver } from '../locks.mjs';
+import { openLocks } from '../locks.mjs';
 
 const CONNECTIONS = 10;
 const DRIVERS = { postgres: 'fromPg', mariadb: 'fromMysql2' };
@@ -18,8 +18,8 @@ export default {
   async measure({ store, servers, counts, slice }) {
     const urlOfFloor = await servers.database(store);
     const floors = await openFloors(store, urlOfFloor, CONNECTIONS);
-    const driver = await opened(openLocksOnDriver, { store, servers });
-    const typeOrm = await opened(openLocks, { store, servers });
+    const driver = await opened('driver', { store, servers });
+    const typeOrm = await opened('typeorm', { store, servers });
     try {
       const pairs = {
         floor: (caller = 0) => floors[caller].pair(`key-${caller}`),
@@ -53,8 +53,8 @@ export default {
   },
 };
 
-async function opened(open, { store, servers }) {
-  return open({ store, url: await servers.database(store), connections: CONNECTIONS });
+async function opened(client, { store, servers }) {
+  return openLocks({ client, store, url: await servers.database(store), connections: CONNECTIONS });
 }
 
 function pairOf(locks) {

@@ -14,13 +14,14 @@ const DELAYS = { default: 100, tuned: 10 };
 export const shedlock = {
   name: "ShedLock's statements",
   kind: 'sql',
-  stores: ['postgres', 'mariadb'],
+  stores: ['postgres', 'mariadb', 'mysql'],
   variants: ['default', 'tuned'],
   lease: true,
   waiting: 'left to the caller',
   async open({ url, store, connections, variant }) {
-    const { run, close } = drivers[store](url, variant === 'tuned' ? connections : 10);
-    const { table, insert, update, unlock } = statements[store];
+    const kind = store === 'postgres' ? 'postgres' : 'mysql';
+    const { run, close } = drivers[kind](url, variant === 'tuned' ? connections : 10);
+    const { table, insert, update, unlock } = statements[kind];
     await run(table);
     const label = hostname();
     const seen = new Set();
@@ -64,7 +65,7 @@ const statements = {
       WHERE name = $3 AND lock_until <= ${NOW}`,
     unlock: `UPDATE shedlock SET lock_until = ${NOW} WHERE name = $1 AND locked_by = $2`,
   },
-  mariadb: {
+  mysql: {
     table: `CREATE TABLE IF NOT EXISTS shedlock (${columns('TIMESTAMP(3)')})`,
     insert: `INSERT IGNORE INTO shedlock (name, lock_until, locked_at, locked_by) VALUES (?, ${LATER}, UTC_TIMESTAMP(3), ?)`,
     update: `UPDATE shedlock SET lock_until = ${LATER}, locked_at = UTC_TIMESTAMP(3), locked_by = ?
@@ -82,7 +83,7 @@ const drivers = {
       close: () => pool.end(),
     };
   },
-  mariadb(url, size) {
+  mysql(url, size) {
     const pool = mysql.createPool({ uri: url, connectionLimit: size });
     return {
       run: async (text, values) => (await pool.query(text, values))[0].affectedRows,

@@ -14,7 +14,7 @@ const TUNED_DELAY = { sql: 25, redis: 5 };
 export const verrouKnex = {
   name: '@verrou/core, Knex',
   kind: 'sql',
-  stores: ['postgres', 'mariadb'],
+  stores: ['postgres', 'mariadb', 'mysql'],
   variants: ['default', 'tuned'],
   lease: true,
   waiting: 'polls',

@@ -1,0 +1,2 @@
+// The statements of MariaDB run on MySQL too.
+export { openFloor } from './mariadb.mjs';

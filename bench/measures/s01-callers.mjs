@@ -1,0 +1,15 @@
+import { atLeast } from '../goals.mjs';
+import { throughputByCallers } from '../load/by-callers.mjs';
+
+const GOALS = {
+  againstPeers: { 10: atLeast(1.3), 100: atLeast(5), 1_000: atLeast(7) },
+  againstUnbatched: {},
+};
+
+/** Pairs per second of many callers on PostgreSQL, against the best peer on the same server. */
+export default {
+  id: 'S1',
+  title: "pairs/s ÷ the best SQL peer's",
+  stores: ['postgres'],
+  measure: (context) => throughputByCallers(context, GOALS),
+};

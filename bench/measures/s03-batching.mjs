@@ -1,0 +1,42 @@
+import { atLeast, judged } from '../goals.mjs';
+import { interleaveSlices, untilConclusive } from '../interleave.mjs';
+import { WARM_UP, withAndWithoutBatching } from '../load/applications.mjs';
+
+const CALLERS = 100;
+
+/** Pairs per second of many callers with batching and without, each application in a process of its own. */
+export default {
+  id: 'S3',
+  title: `pairs/s of ${CALLERS} callers ÷ those with batching: false`,
+  stores: ['sqlite', 'mongodb'], // the others are in S1 and S2
+
+  measure: (context) =>
+    withAndWithoutBatching(context, async (applications) => {
+      const { store, counts, slice, quick } = context;
+      const rateOf = (application) => (milliseconds) =>
+        application.ask('rate', { callers: CALLERS, slice: milliseconds });
+      const { rates, ratios } = await untilConclusive(counts.attempts, () =>
+        interleaveSlices(
+          { with: rateOf(applications.with), without: rateOf(applications.without) },
+          {
+            reference: 'without',
+            slice,
+            blocks: counts.blocks,
+            warmUpSlice: quick ? WARM_UP.quick : WARM_UP.full,
+          },
+        ),
+      );
+      const { ratio, low, high, inconclusive } = ratios.with;
+      return [
+        judged({
+          store,
+          measured: ratio,
+          unit: '×',
+          goal: atLeast(2),
+          inconclusive,
+          range: [low, high],
+          details: { 'per second': rates },
+        }),
+      ];
+    }),
+};
