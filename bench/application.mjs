@@ -1,4 +1,5 @@
 // An application with locks in a process of its own, whose event loop, memory and compiler are its alone.
+import { LockNotAcquiredError } from '../dist/esm/index.js';
 import { serve } from './child-process.mjs';
 import { watchEventLoop } from './event-loop.mjs';
 import { rateOf } from './interleave.mjs';
@@ -10,7 +11,19 @@ serve(async ({ connections, ...settings }) => {
   let lost = 0;
   locks.events.on('lost', () => lost++);
 
-  const pair = async (caller) => (await locks.acquire(`pair-${caller}`)).release();
+  let refusals = 0;
+
+  /** A key is wanted by one caller alone, so that a refusal is a matter of the database; the caller tries again. */
+  const acquire = async (key) => {
+    for (;;)
+      try {
+        return await locks.acquire(key);
+      } catch (error) {
+        if (!(error instanceof LockNotAcquiredError)) throw error;
+        refusals++;
+      }
+  };
+  const pair = async (caller) => (await acquire(`pair-${caller}`)).release();
 
   return {
     rate: ({ callers, slice }) => rateOf(pair, callers, slice),
@@ -47,6 +60,8 @@ serve(async ({ connections, ...settings }) => {
       };
       await Promise.all(Array.from({ length: connections }, acquire));
     },
+    /** How often a key was refused that no other caller wanted. */
+    refusals: () => refusals,
     watch: async (milliseconds) => ({ ...(await watchEventLoop(milliseconds)), lost }),
     close,
   };

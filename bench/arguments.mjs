@@ -6,6 +6,7 @@ export const STORES = ['postgres', 'mariadb', 'mysql', 'sqlite', 'mongodb'];
 
 const USAGE = `npm run bench -- [--quick] [--only P1,S1] [--store ${STORES.join(',')}] [--peers] [--out DIR | --keep NAME]
 npm run bench -- --against DIR [--only P1,P3,P8,P14] [--store ...]
+npm run bench -- --documents
 bench/README.md tells what is measured.`;
 
 /** What the bench was asked for. Ends the process when that makes no sense, or is help. It needs no packages. */
@@ -16,6 +17,9 @@ export function readArguments(args) {
   const stores = listOf(store);
   refuse('--only', measures ?? [], measureIds());
   refuse('--store', stores, STORES);
+  if (options.keep && options.quick) end('--keep is for figures that can be quoted, not for --quick', 2);
+  if (options.keep && !/^[a-z0-9-]+$/.test(options.keep))
+    end(`--keep names a file of lower-case letters, digits and dashes, not "${options.keep}"`, 2);
   return { only: measures, stores, ...options, command: ['npm run bench --', ...args].join(' ').trim() };
 }
 
@@ -27,6 +31,7 @@ function parsed(args) {
     peers: { type: 'boolean', default: false },
     out: { type: 'string' },
     keep: { type: 'string' },
+    documents: { type: 'boolean', default: false },
     against: { type: 'string' },
     help: { type: 'boolean', default: false },
   };
@@ -37,8 +42,8 @@ function parsed(args) {
   }
 }
 
-/** By the names of the files in `measures/`. */
-function measureIds() {
+/** Of all measures, by the names of the files in `measures/`. */
+export function measureIds() {
   const files = readdirSync(fileURLToPath(new URL('measures', import.meta.url)));
   return files.flatMap((file) => {
     const [, letter, number] = /^([ps])(\d\d)-/.exec(file) ?? [];

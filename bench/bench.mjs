@@ -5,6 +5,7 @@ import { describeMachine } from './machine.mjs';
 import { Progress } from './progress.mjs';
 import { machineLines } from './report/machine-lines.mjs';
 import { tableOf, tally } from './report/table.mjs';
+import { writeDocuments } from './report/documents.mjs';
 import { saveReport } from './report/save.mjs';
 import { Servers } from './servers.mjs';
 
@@ -17,7 +18,7 @@ const SLICES = { full: 500, quick: 60 };
 const NO_STORE = 'none';
 
 /** Measures one goal after the other, each on one store after the other, and gives the exit code. */
-export async function runBench({ only, stores, quick, peers, out, command }) {
+export async function runBench({ only, stores, quick, peers, out, keep, command }) {
   const measures = (await loadMeasures()).filter(({ id }) => !only || only.includes(id));
   const jobs = measures
     .filter(({ slow, id }) => !(slow && quick) || only?.includes(id))
@@ -49,18 +50,16 @@ export async function runBench({ only, stores, quick, peers, out, command }) {
     }
     const report = { date: new Date().toISOString(), command, quick, machine, results };
     progress.say(`\n${tableOf(results)}\n\n${tally(results)} in ${progress.seconds.toFixed(0)} s\n`);
-    for (const file of await saveReport(report, out ?? folderFor({ only, stores, quick })))
-      progress.say(`written: ${file}`);
+    const isWhole = !only && !quick && STORES.every((store) => stores.includes(store));
+    const isKept = isWhole || keep !== undefined;
+    const folder = out ?? fileURLToPath(new URL(isKept ? 'results/' : 'results/partial/', import.meta.url));
+    const written = await saveReport(report, folder, keep);
+    if (isKept && out === undefined) written.push(...(await writeDocuments()));
+    for (const file of written) progress.say(`written: ${file}`);
     return results.some(({ verdict }) => verdict === 'failed') ? 1 : 0;
   } finally {
     await servers.stop();
   }
-}
-
-/** Only a whole run takes the place of the results that are kept. */
-function folderFor({ only, stores, quick }) {
-  const isWhole = !only && !quick && STORES.every((store) => stores.includes(store));
-  return fileURLToPath(new URL(isWhole ? 'results/' : 'results/partial/', import.meta.url));
 }
 
 async function resultsOf(measure, context) {

@@ -39,7 +39,7 @@ export async function throughputByCallers(context, goals) {
       if (callers in goals.againstPeers || callers in goals.againstUnbatched)
         rows.push(...(await decide(context, contestants, { callers, rates, goals })));
     }
-    const [{ name }] = contestants;
+    const [{ name, child }] = contestants;
     const most = CALLERS.at(-1);
     return [
       ...rows,
@@ -49,7 +49,12 @@ export async function throughputByCallers(context, goals) {
           store,
           measured: curves[name][most],
           unit: 'pairs/s',
-          details: { variant: name, connections: CONNECTIONS, curves },
+          details: {
+            variant: name,
+            connections: CONNECTIONS,
+            'refusals of keys that no other caller wanted': await child.ask('refusals'),
+            curves,
+          },
         }),
       },
     ];

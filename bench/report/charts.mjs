@@ -1,3 +1,5 @@
+import { DATABASES } from './kept-results.mjs';
+
 const OURS = 'nestjs-locked';
 
 /**
@@ -25,7 +27,7 @@ function pairPanel(store, results) {
       ours: !details.peer,
     }));
   return {
-    title: `An uncontended pair on ${NAMES[store]}`,
+    title: `An uncontended pair on ${DATABASES[store]}`,
     unit: '× two durable writes',
     bars: sorted(bars),
   };
@@ -40,7 +42,7 @@ function hotKeyPanel(store, results) {
     return [{ label: labelOf(details), value: details['drained by it, ms'], ours: false }];
   });
   return {
-    title: `100 waiters for one key on ${NAMES[store]}`,
+    title: `100 waiters for one key on ${DATABASES[store]}`,
     unit: 'ms until all are through',
     bars: sorted(bars),
   };
@@ -49,7 +51,5 @@ function hotKeyPanel(store, results) {
 function labelOf({ peer = OURS, variant, lease = true }) {
   return [peer, variant, !lease && 'no lease'].filter(Boolean).join(', ');
 }
-
-const NAMES = { postgres: 'PostgreSQL', mariadb: 'MariaDB', sqlite: 'SQLite', mongodb: 'MongoDB' };
 
 const sorted = (bars) => bars.toSorted((a, b) => a.value - b.value);

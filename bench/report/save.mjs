@@ -1,18 +1,27 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { panelsOf } from './charts.mjs';
+import { panelsOfCallers } from './cost-tables.mjs';
+import { curvesSvgOf } from './curves.mjs';
 import { markdownOf } from './markdown.mjs';
 import { svgOf } from './svg.mjs';
 
-/** Writes the results for programs, for people, and as a picture when there are peers to compare with; gives the paths. */
-export async function saveReport(report, folder) {
+/**
+ * Writes the results for programs, for people, and as pictures when there are peers to compare with.
+ *
+ * @param name of the files, without ending
+ * @returns the paths
+ */
+export async function saveReport(report, folder, name = 'bench') {
   await mkdir(folder, { recursive: true });
   const panels = panelsOf(report.results);
+  const callers = panelsOfCallers(report.results);
   const files = {
-    'bench.json': `${JSON.stringify(report, undefined, 2)}\n`,
-    'bench.md': markdownOf({ ...report, charts: panels.length }),
+    [`${name}.json`]: `${JSON.stringify(report, undefined, 2)}\n`,
+    [`${name}.md`]: markdownOf({ ...report, charts: panels.length }),
     ...(panels.length > 0 && { 'peers.svg': svgOf(panels) }),
+    ...(callers.length > 0 && { 'callers.svg': curvesSvgOf(callers) }),
   };
-  for (const [name, text] of Object.entries(files)) await writeFile(join(folder, name), text);
+  for (const [file, text] of Object.entries(files)) await writeFile(join(folder, file), text);
   return Object.keys(files).map((name) => join(folder, name));
 }

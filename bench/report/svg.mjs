@@ -5,9 +5,9 @@ const LABEL = 235;
 const BAR = { length: 190, height: 14, step: 20 };
 const HEAD = 52;
 const GAP = 24;
-const COLORS = { ours: '#e0234e', theirs: '#8a94a3' };
+export const COLORS = { ours: '#e0234e', theirs: '#8a94a3' };
 
-/** Panels of bars, two beside each other; shorter is better. Readable on light and on dark ground. */
+/** Panels of bars, two beside each other; shorter is better. */
 export function svgOf(panels) {
   const rows = Array.from({ length: Math.ceil(panels.length / 2) }, (_, i) => panels.slice(2 * i, 2 * i + 2));
   let top = 0;
@@ -17,10 +17,14 @@ export function svgOf(panels) {
     top += height;
     return groups;
   });
-  const width = PANEL * Math.min(2, panels.length);
-  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${top}" width="${width}" height="${top}" font-family="system-ui, sans-serif" font-size="12">
+  return picture(drawn, { width: PANEL * Math.min(2, panels.length), height: top });
+}
+
+/** The parts in one picture, which can be read on light and on dark ground. */
+export function picture(parts, { width, height }) {
+  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" font-family="system-ui, sans-serif" font-size="12">
 <style>text { fill: #57606a } .title { font-weight: 600; font-size: 14px } .ours { fill: ${COLORS.ours}; font-weight: 600 } @media (prefers-color-scheme: dark) { text { fill: #b8c0cc } }</style>
-${drawn.join('\n')}
+${parts.join('\n')}
 </svg>
 `;
 }
@@ -45,6 +49,6 @@ function draw({ title, unit, bars }) {
   );
 }
 
-function escaped(text) {
+export function escaped(text) {
   return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');
 }

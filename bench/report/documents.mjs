@@ -1,0 +1,46 @@
+import { readFile, writeFile } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+import { costTable, callersTable, panelsOfCallers } from './cost-tables.mjs';
+import { curvesSvgOf } from './curves.mjs';
+import { goalsTable } from './goals-table.mjs';
+import { keptRows } from './kept-results.mjs';
+
+const RESULTS = new URL('../results/', import.meta.url);
+const PICTURE = new URL('../../docs/images/callers.svg', import.meta.url);
+
+/** By document, what is written between `<!-- bench:NAME -->` and `<!-- /bench:NAME -->`. */
+const DOCUMENTS = [
+  {
+    file: new URL('../../docs/performance.md', import.meta.url),
+    sections: { callers: callersTable, costs: costTable },
+  },
+  { file: new URL('../goals.md', import.meta.url), sections: { goals: goalsTable } },
+];
+
+/** Writes the figures of all kept results into the documents that quote them, and the chart; gives the paths. */
+export async function writeDocuments() {
+  const prettier = await import('prettier'); // only here: a bench need not have it
+  const rows = keptRows(RESULTS);
+  const written = [];
+  for (const { file, sections } of DOCUMENTS) {
+    const path = fileURLToPath(file);
+    let text = await readFile(path, 'utf8');
+    for (const [name, tableOf] of Object.entries(sections)) text = replaced(text, name, tableOf(rows), path);
+    const options = await prettier.resolveConfig(path);
+    await writeFile(path, await prettier.format(text, { ...options, filepath: path }));
+    written.push(path);
+  }
+  const panels = panelsOfCallers(rows);
+  if (panels.length === 0) return written;
+  const path = fileURLToPath(PICTURE);
+  await writeFile(path, curvesSvgOf(panels));
+  return [...written, path];
+}
+
+function replaced(text, name, section, path) {
+  const [begin, end] = [`<!-- bench:${name} -->`, `<!-- /bench:${name} -->`];
+  const from = text.indexOf(begin);
+  const to = text.indexOf(end);
+  if (from < 0 || to < from) throw new Error(`${path} has no ${begin} … ${end}`);
+  return `${text.slice(0, from)}${begin}\n\n${section}\n\n${text.slice(to)}`;
+}
