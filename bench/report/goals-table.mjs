@@ -41,6 +41,6 @@ function cellOf(row) {
   const { measured, unit, verdict, details } = row;
   if (measured === undefined) return verdict;
   const range = details?.['p10–p90 of the blocks'];
-  const value = `${figure(measured)} ${unit}${range ? ` (${range.map(figure).join('–')})` : ''}`;
+  const value = `${`${figure(measured)} ${unit}`.trim()}${range ? ` (${range.map(figure).join('–')})` : ''}`;
   return verdict === 'reported' ? value : `${value}, ${verdict}`;
 }
