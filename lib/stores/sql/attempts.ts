@@ -2,7 +2,8 @@ import type { LockAcquireResult, Refusal } from '../../interfaces/lock-store.int
 import { CONTENTION } from '../shared/conditions.js';
 import { leaseRequestOf, type LeaseRequest, type ReleaseToWaiter } from '../shared/requests.js';
 import { unlessCollided, type LockOperation, type LockOperations } from './lock-operations.js';
-import type { LockDatabase, LockStatements, Run, SqlAcquireRequest } from './lock-statements.js';
+import type { RowRefusal } from './lock-row.js';
+import type { LockDatabase, Run, SqlAcquireRequest } from './lock-statements.js';
 
 /**
  * Makes one attempt to get a key. If it collides with other sessions, the result is
@@ -74,9 +75,11 @@ async function acquireKey(
   waiting: boolean,
 ): Promise<LockAcquireResult> {
   const wasNotified = wakeUps?.polls(request.key) ?? false;
-  const result = await acquireIgnoring(statements, run, request);
-  if (result.acquired || result.reason !== 'held' || !waiting) return result;
-  return wakeUps?.queue(run, request.key, result, wasNotified) ?? result;
+  if (!wakeUps || !waiting)
+    return acquireIgnoring(request, (attempted) => statements.acquire(run, attempted));
+  const result = await acquireIgnoring(request, (attempted) => wakeUps.acquire(run, attempted, wasNotified));
+  if (result.acquired || result.reason !== 'held' || result.queued) return result;
+  return wakeUps.queue(run, request.key, result, wasNotified);
 }
 
 /**
@@ -84,12 +87,11 @@ async function acquireKey(
  * ignored.
  */
 async function acquireIgnoring(
-  statements: LockStatements,
-  run: Run,
   request: SqlAcquireRequest,
+  acquire: (request: SqlAcquireRequest) => Promise<LockAcquireResult | RowRefusal>,
 ): Promise<LockAcquireResult> {
-  const result = await statements.acquire(run, request);
+  const result = await acquire(request);
   if (!('ignorable' in result) || result.ignorable === undefined) return result;
-  const again = await statements.acquire(run, { ...request, ignored: result.ignorable });
+  const again = await acquire({ ...request, ignored: result.ignorable });
   return again.acquired ? { ...again, ignoredTick: new Date(result.ignorable) } : CONTENTION;
 }

@@ -204,7 +204,7 @@ export interface LockStatements {
 
 /**
  * Lets processes wait for a key until they are notified of its release, on a database that can
- * notify. It replaces the two releases of {@link LockStatements}.
+ * notify. It replaces the two releases of {@link LockStatements}, and the attempts of waiters.
  */
 export interface ProcessWakeUps {
   /**
@@ -217,6 +217,13 @@ export interface ProcessWakeUps {
    * one of them.
    */
   isContended(key: string): boolean;
+  /**
+   * An attempt on behalf of a waiter. If it is refused, it may already have queued this process
+   * (`queued`).
+   *
+   * @param first puts the process at the head: it was notified, and another one was faster
+   */
+  acquire(run: Run, request: SqlAcquireRequest, first: boolean): Promise<LockAcquireResult | RowRefusal>;
   /**
    * Queues this process for a key that was refused.
    *

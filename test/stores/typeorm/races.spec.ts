@@ -27,7 +27,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
       beforeAll(async () => {
         application = await fixture.dataSource({ poolSize: SESSIONS });
         await setIsolation(application, level);
-        store = storeOver(client, application);
+        store = storeOver(client, application, { batching: false }); // each session sends by itself
         await store.prepare();
         await Promise.all(Array.from({ length: SESSIONS }, () => store.inspect('warm'))); // opens the sessions
         expect(poolOf(application).all).toBe(SESSIONS);

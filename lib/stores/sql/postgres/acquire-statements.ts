@@ -10,6 +10,11 @@ export const MS = `(date_part('epoch', clock_timestamp()) * 1000)::bigint`;
 /** The server's clock, in epoch microseconds. */
 export const US = `(date_part('epoch', clock_timestamp()) * 1000000)::bigint`;
 
+/**
+ * The most processes in the queue of a key, so that the row stays small. Other processes poll.
+ */
+export const LONGEST_QUEUE = 100;
+
 /** Milliseconds for which an insert of many keys waits for another session. */
 const INSERT_PATIENCE = 100;
 
@@ -77,6 +82,43 @@ export const acquireStatements = (table: string, durable: string) => ({
       FROM (SELECT 1) AS answer
       LEFT JOIN taken$ AS won ON true
       LEFT JOIN ${table} AS t ON t.key = $1 AND won.token IS NULL`,
+
+  // The attempt of a waiter, which puts its process ($5) into the queue of a key that is held.
+  // $6 puts it at the head: it was notified, and another process was faster. A crash loses no
+  // more than a place in the queue, so that only a grant waits for the disk. A process that is
+  // queued already writes nothing.
+  'acquire-or-queue': `
+    WITH locked$ AS MATERIALIZED (
+      SELECT t.key, t.expires_ms <= ${MS} AS free FROM ${table} AS t
+       WHERE t.key = $1 AND NOT t.paused
+         AND (t.expires_ms <= ${MS} OR COALESCE($5 <> ALL (t.waiting) AND cardinality(t.waiting) < ${LONGEST_QUEUE}, true))
+         FOR UPDATE SKIP LOCKED
+    ), changed$ AS (
+      UPDATE ${table} AS t
+         SET token = CASE WHEN locked.free THEN GREATEST(t.token + 1, ${US}) ELSE t.token END,
+             last_label      = CASE WHEN locked.free AND t.owner IS NOT NULL THEN t.label                        ELSE t.last_label      END,
+             last_started_ms = CASE WHEN locked.free AND t.owner IS NOT NULL THEN t.started_ms                   ELSE t.last_started_ms END,
+             last_ended_ms   = CASE WHEN locked.free AND t.owner IS NOT NULL THEN LEAST(t.expires_ms, ${MS}) ELSE t.last_ended_ms   END,
+             last_outcome    = CASE WHEN locked.free AND t.owner IS NOT NULL THEN 'failed'                       ELSE t.last_outcome    END,
+             owner      = CASE WHEN locked.free THEN $2 ELSE t.owner END,
+             label      = CASE WHEN locked.free THEN $4 ELSE t.label END,
+             started_ms = CASE WHEN locked.free THEN ${MS} ELSE t.started_ms END,
+             renewed_ms = CASE WHEN locked.free THEN ${MS} ELSE t.renewed_ms END,
+             expires_ms = CASE WHEN locked.free THEN LEAST(${MS} + $3::bigint, ${NEVER}) ELSE t.expires_ms END,
+             waiting    = CASE WHEN locked.free THEN t.waiting
+                               WHEN $6::boolean THEN array_prepend($5::varchar, t.waiting)
+                               ELSE array_append(t.waiting, $5::varchar) END
+        FROM locked$ AS locked
+       WHERE t.key = locked.key
+         AND CASE WHEN locked.free THEN ${durable} ELSE set_config('synchronous_commit', 'off', true) <> '' END
+      RETURNING locked.free, t.token, CASE WHEN NOT locked.free THEN ${REFUSER} END AS refuser
+    )
+    SELECT CASE WHEN changed.free THEN changed.token END AS won,
+           CASE WHEN NOT changed.free THEN changed.refuser WHEN changed.free IS NULL THEN ${REFUSER} END AS refuser,
+           changed.free IS NOT NULL OR COALESCE($5 = ANY (t.waiting), false) AS queued
+      FROM (SELECT 1) AS answer
+      LEFT JOIN changed$ AS changed ON true
+      LEFT JOIN ${table} AS t ON t.key = $1 AND changed.free IS NULL`,
 
   'acquire-on-conditions': `
     WITH taken$ AS (
@@ -165,10 +207,10 @@ export const acquireStatements = (table: string, durable: string) => ({
     WITH want$ AS MATERIALIZED (
       SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[]) WITH ORDINALITY AS w (key, owner, ttl, label, place)
     ), free$ AS MATERIALIZED (
-      SELECT t.key, w.owner, w.ttl, w.label, w.place
-        FROM want$ AS w JOIN ${table} AS t ON t.key = w.key
-       WHERE NOT t.paused AND t.expires_ms <= ${MS}
-         FOR UPDATE OF t SKIP LOCKED
+      SELECT w.*
+        FROM want$ AS w,
+             LATERAL (SELECT FROM ${table} AS t WHERE t.key = w.key AND NOT t.paused AND t.expires_ms <= ${MS}
+                      OFFSET 0 FOR UPDATE SKIP LOCKED) AS t
     ), taken$ AS (
       UPDATE ${table} AS t
          SET token = GREATEST(t.token + 1, ${US}),

@@ -46,6 +46,14 @@ export interface ReleasingProcess {
   contended?: boolean;
 }
 
+/** The process of a waiter. */
+export interface QueueingProcess {
+  /** The channel on which it is notified. */
+  channel: string;
+  /** Whether it goes to the head of the queue: it was notified, and another one was faster. */
+  first: boolean;
+}
+
 /** A process that is not notified. */
 const WITHOUT_CHANNEL = { channel: '' };
 
@@ -63,24 +71,31 @@ export class PostgresLocks implements LockStatements {
   }
 
   async acquire(run: Run, request: SqlAcquireRequest): Promise<LockAcquireResult | RowRefusal> {
-    const { key, owner, ttl, label, tick, ahead, slot, gap, failOver, ignored, stealAfter, longest } =
-      request;
+    const { key, owner, ttl, label, tick, ahead, slot, gap, failOver, ignored, stealAfter } = request;
     const lease = [key, owner, ttl, label];
-    const once = [tick, ahead, slot, gap];
-    const conditions = [...once, failOver, ignored, stealAfter];
-    const plain = isPlain(request);
-    const name = plain ? 'acquire' : 'acquire-on-conditions';
+    const conditions = [tick, ahead, slot, gap, failOver, ignored, stealAfter];
+    const name = isPlain(request) ? 'acquire' : 'acquire-on-conditions';
     const attempt = request.resend
       ? this.send(run, 'acquire-again', [...lease, ...conditions])
-      : this.send(run, name, plain ? lease : [...lease, ...conditions]);
+      : this.send(run, name, name === 'acquire' ? lease : [...lease, ...conditions]);
     const [row] = (await attempt).rows;
-    if (row && row.won !== null) return granted(row.won);
-    const refuser = row && (JSON.parse(String(row.refuser)) as HolderRow | NoRow);
-    const refusal = refuser && refusalOf(refuser, request);
-    if (refusal || refuser?.key !== null) return refusal ?? CONTENTION; // it has been free for a moment
-    const [added] = (await this.send(run, `${name}-new`, [...lease, ...(plain ? [] : once), longest])).rows;
-    if (added) return granted(added.won);
-    return refusalInGrace(await this.find(run, RESERVED_KEY), request) ?? CONTENTION;
+    return this.resultOf(run, request, row, name);
+  }
+
+  /**
+   * An attempt that asks for a free key and nothing else, on behalf of a waiter. If another
+   * process holds the key, this process gets into its queue, in the same statement.
+   */
+  async acquireOrQueue(
+    run: Run,
+    request: SqlAcquireRequest,
+    { channel, first }: QueueingProcess,
+  ): Promise<LockAcquireResult | RowRefusal> {
+    const { key, owner, ttl, label } = request;
+    const values = [key, owner, ttl, label, channel, first];
+    const [row] = (await this.send(run, 'acquire-or-queue', values)).rows;
+    const result = await this.resultOf(run, request, row, 'acquire');
+    return !result.acquired && result.reason === 'held' && row?.queued ? { ...result, queued: true } : result;
   }
 
   async renew(run: Run, { key, owner, ttl }: LeaseRenewal): Promise<ChangeResult> {
@@ -182,6 +197,25 @@ export class PostgresLocks implements LockStatements {
   async purge(run: Run, { after, prefix, olderThan }: PurgeSlice): Promise<PurgedSlice> {
     const [row] = (await this.send(run, 'purge', [after, prefix, olderThan])).rows;
     return { purged: Number(row?.purged), last: (row?.last ?? undefined) as string | undefined };
+  }
+
+  /** Grants a key that has no row yet with one statement more. */
+  private async resultOf(
+    run: Run,
+    request: SqlAcquireRequest,
+    row: Answer['rows'][number] | undefined,
+    name: 'acquire' | 'acquire-on-conditions',
+  ): Promise<LockAcquireResult | RowRefusal> {
+    if (row && row.won !== null) return granted(row.won);
+    const refuser = row && (JSON.parse(String(row.refuser)) as HolderRow | NoRow);
+    const refusal = refuser && refusalOf(refuser, request);
+    if (refusal || refuser?.key !== null) return refusal ?? CONTENTION; // it has been free for a moment
+    const { key, owner, ttl, label, tick, ahead, slot, gap, longest } = request;
+    const once = name === 'acquire' ? [] : [tick, ahead, slot, gap];
+    const values = [key, owner, ttl, label, ...once, longest];
+    const [added] = (await this.send(run, `${name}-new`, values)).rows;
+    if (added) return granted(added.won);
+    return refusalInGrace(await this.find(run, RESERVED_KEY), request) ?? CONTENTION;
   }
 
   private async change(

@@ -1,12 +1,16 @@
 import { GRACE_LABEL, RESERVED_KEY } from '../grace-period.js';
 import { NEVER } from '../lock-row.js';
 import { PURGE_SLICE } from '../lock-statements.js';
-import { acquireStatements, ALONE, DURABLE, MS, NOT_DURABLE, US } from './acquire-statements.js';
+import {
+  acquireStatements,
+  ALONE,
+  DURABLE,
+  LONGEST_QUEUE,
+  MS,
+  NOT_DURABLE,
+  US,
+} from './acquire-statements.js';
 
-/**
- * The most processes in the queue of a key, so that the row stays small. Other processes poll.
- */
-const LONGEST_QUEUE = 100;
 /**
  * The longest time in milliseconds for which a release that a crash forgets may keep a key.
  */
@@ -82,10 +86,10 @@ const leaseStatements = (table: string, durable: string, alone: string) => ({
   'release-many': `
     WITH mine$ AS MATERIALIZED (
       SELECT t.key, l.outcome, l.place
-        FROM ${table} AS t
-        JOIN unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS l (key, owner, outcome, place)
-          ON t.key = l.key AND t.owner = l.owner
-       WHERE t.expires_ms > ${MS} AND t.waiting IS NULL FOR UPDATE OF t SKIP LOCKED
+        FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS l (key, owner, outcome, place),
+             LATERAL (SELECT t.key FROM ${table} AS t
+                       WHERE t.key = l.key AND t.owner = l.owner AND t.expires_ms > ${MS} AND t.waiting IS NULL
+                      OFFSET 0 FOR UPDATE SKIP LOCKED) AS t
     )
     UPDATE ${table} AS t
        SET owner = NULL, expires_ms = 0,

@@ -1,10 +1,18 @@
 import { randomBytes } from 'node:crypto';
-import type { Refusal } from '../../../interfaces/lock-store.interface.js';
-import { CONTENTION } from '../../shared/conditions.js';
+import type { LockAcquireResult, Refusal } from '../../../interfaces/lock-store.interface.js';
+import { CONTENTION, isPlain } from '../../shared/conditions.js';
 import type { Release } from '../../shared/requests.js';
 import { inTime, OPERATION_LIMIT } from '../../shared/operation-limit.js';
 import { GRACE_LABEL } from '../grace-period.js';
-import type { SqlConnections, OnReleased, ProcessWakeUps, ReleaseResult, Run } from '../lock-statements.js';
+import type { RowRefusal } from '../lock-row.js';
+import type {
+  OnReleased,
+  ProcessWakeUps,
+  ReleaseResult,
+  Run,
+  SqlAcquireRequest,
+  SqlConnections,
+} from '../lock-statements.js';
 import type { PostgresLink } from './postgres-link.js';
 import type { PostgresLocks } from './postgres-locks.js';
 
@@ -58,6 +66,14 @@ export class PostgresWakeUps implements ProcessWakeUps {
    */
   isContended(key: string): boolean {
     return this.#notifications.get(key)?.polled === true;
+  }
+
+  acquire(run: Run, request: SqlAcquireRequest, first: boolean): Promise<LockAcquireResult | RowRefusal> {
+    const queues = isPlain(request) && !request.resend && this.#listener.listens();
+    const { channel } = this.#listener;
+    return queues
+      ? this.locks.acquireOrQueue(run, request, { channel, first })
+      : this.locks.acquire(run, request);
   }
 
   async queue(run: Run, key: string, refusal: Refusal, first: boolean): Promise<Refusal> {

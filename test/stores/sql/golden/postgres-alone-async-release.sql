@@ -37,6 +37,41 @@ SELECT won.token AS won, CASE WHEN won.token IS NULL THEN json_build_object('key
   LEFT JOIN taken$ AS won ON true
   LEFT JOIN "app"."locks" AS t ON t.key = $1 AND won.token IS NULL;
 
+-- acquire-or-queue
+WITH locked$ AS MATERIALIZED (
+  SELECT t.key, t.expires_ms <= (date_part('epoch', clock_timestamp()) * 1000)::bigint AS free FROM "app"."locks" AS t
+   WHERE t.key = $1 AND NOT t.paused
+     AND (t.expires_ms <= (date_part('epoch', clock_timestamp()) * 1000)::bigint OR COALESCE($5 <> ALL (t.waiting) AND cardinality(t.waiting) < 100, true))
+     FOR UPDATE SKIP LOCKED
+), changed$ AS (
+  UPDATE "app"."locks" AS t
+     SET token = CASE WHEN locked.free THEN GREATEST(t.token + 1, (date_part('epoch', clock_timestamp()) * 1000000)::bigint) ELSE t.token END,
+         last_label      = CASE WHEN locked.free AND t.owner IS NOT NULL THEN t.label                        ELSE t.last_label      END,
+         last_started_ms = CASE WHEN locked.free AND t.owner IS NOT NULL THEN t.started_ms                   ELSE t.last_started_ms END,
+         last_ended_ms   = CASE WHEN locked.free AND t.owner IS NOT NULL THEN LEAST(t.expires_ms, (date_part('epoch', clock_timestamp()) * 1000)::bigint) ELSE t.last_ended_ms   END,
+         last_outcome    = CASE WHEN locked.free AND t.owner IS NOT NULL THEN 'failed'                       ELSE t.last_outcome    END,
+         owner      = CASE WHEN locked.free THEN $2 ELSE t.owner END,
+         label      = CASE WHEN locked.free THEN $4 ELSE t.label END,
+         started_ms = CASE WHEN locked.free THEN (date_part('epoch', clock_timestamp()) * 1000)::bigint ELSE t.started_ms END,
+         renewed_ms = CASE WHEN locked.free THEN (date_part('epoch', clock_timestamp()) * 1000)::bigint ELSE t.renewed_ms END,
+         expires_ms = CASE WHEN locked.free THEN LEAST((date_part('epoch', clock_timestamp()) * 1000)::bigint + $3::bigint, 9007199254740991) ELSE t.expires_ms END,
+         waiting    = CASE WHEN locked.free THEN t.waiting
+                           WHEN $6::boolean THEN array_prepend($5::varchar, t.waiting)
+                           ELSE array_append(t.waiting, $5::varchar) END
+    FROM locked$ AS locked
+   WHERE t.key = locked.key
+     AND CASE WHEN locked.free THEN CASE WHEN current_setting('synchronous_commit') = 'off' THEN set_config('synchronous_commit', 'on', true) <> '' ELSE true END AND CASE WHEN statement_timestamp() = transaction_timestamp() THEN true ELSE ('nestjs-locked: in a transaction of session ' || pg_backend_pid())::boolean END ELSE set_config('synchronous_commit', 'off', true) <> '' END
+  RETURNING locked.free, t.token, CASE WHEN NOT locked.free THEN json_build_object('key', t.key, 'owned', t.owner IS NOT NULL, 'token', t.token, 'expires_ms', t.expires_ms, 'label', t.label,
+              'started_ms', t.started_ms, 'renewed_ms', t.renewed_ms, 'tick_ms', t.tick_ms, 'paused', t.paused, 'now_ms', (date_part('epoch', clock_timestamp()) * 1000)::bigint)::text END AS refuser
+)
+SELECT CASE WHEN changed.free THEN changed.token END AS won,
+       CASE WHEN NOT changed.free THEN changed.refuser WHEN changed.free IS NULL THEN json_build_object('key', t.key, 'owned', t.owner IS NOT NULL, 'token', t.token, 'expires_ms', t.expires_ms, 'label', t.label,
+              'started_ms', t.started_ms, 'renewed_ms', t.renewed_ms, 'tick_ms', t.tick_ms, 'paused', t.paused, 'now_ms', (date_part('epoch', clock_timestamp()) * 1000)::bigint)::text END AS refuser,
+       changed.free IS NOT NULL OR COALESCE($5 = ANY (t.waiting), false) AS queued
+  FROM (SELECT 1) AS answer
+  LEFT JOIN changed$ AS changed ON true
+  LEFT JOIN "app"."locks" AS t ON t.key = $1 AND changed.free IS NULL;
+
 -- acquire-on-conditions
 WITH taken$ AS (
   UPDATE "app"."locks" AS t
@@ -120,10 +155,10 @@ RETURNING token AS won;
 WITH want$ AS MATERIALIZED (
   SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[]) WITH ORDINALITY AS w (key, owner, ttl, label, place)
 ), free$ AS MATERIALIZED (
-  SELECT t.key, w.owner, w.ttl, w.label, w.place
-    FROM want$ AS w JOIN "app"."locks" AS t ON t.key = w.key
-   WHERE NOT t.paused AND t.expires_ms <= (date_part('epoch', clock_timestamp()) * 1000)::bigint
-     FOR UPDATE OF t SKIP LOCKED
+  SELECT w.*
+    FROM want$ AS w,
+         LATERAL (SELECT FROM "app"."locks" AS t WHERE t.key = w.key AND NOT t.paused AND t.expires_ms <= (date_part('epoch', clock_timestamp()) * 1000)::bigint
+                  OFFSET 0 FOR UPDATE SKIP LOCKED) AS t
 ), taken$ AS (
   UPDATE "app"."locks" AS t
      SET token = GREATEST(t.token + 1, (date_part('epoch', clock_timestamp()) * 1000000)::bigint),
@@ -185,10 +220,10 @@ SELECT l.place
 -- release-many
 WITH mine$ AS MATERIALIZED (
   SELECT t.key, l.outcome, l.place
-    FROM "app"."locks" AS t
-    JOIN unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS l (key, owner, outcome, place)
-      ON t.key = l.key AND t.owner = l.owner
-   WHERE t.expires_ms > (date_part('epoch', clock_timestamp()) * 1000)::bigint AND t.waiting IS NULL FOR UPDATE OF t SKIP LOCKED
+    FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS l (key, owner, outcome, place),
+         LATERAL (SELECT t.key FROM "app"."locks" AS t
+                   WHERE t.key = l.key AND t.owner = l.owner AND t.expires_ms > (date_part('epoch', clock_timestamp()) * 1000)::bigint AND t.waiting IS NULL
+                  OFFSET 0 FOR UPDATE SKIP LOCKED) AS t
 )
 UPDATE "app"."locks" AS t
    SET owner = NULL, expires_ms = 0,
