@@ -26,7 +26,12 @@ const COSTS = [
   ['a try for a key that is held', 'P4', undefined, ({ ms }) => ms.fail.p50],
   ['hand-over inside a process, 100 waiters', 'P5', undefined, meanHandOver],
   ['hand-over between 8 processes', 'P7', undefined, meanHandOver],
-  ['take-over after a crash, counted from the end of the ttl, p90', 'P11', undefined, (_, measured) => measured],
+  [
+    'take-over after a crash, counted from the end of the ttl, p90',
+    'P11',
+    undefined,
+    (_, measured) => measured,
+  ],
   ['100 callers: 99 of 100 pairs are faster than', 'S5', undefined, (details) => details['p99, ms'].with],
   ['the same with `batching: false`', 'S5', undefined, (details) => details['p99, ms'].without],
 ];
