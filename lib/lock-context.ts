@@ -1,6 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Lock, LockKeeper } from './lock.js';
-import type { LockSettings } from './options/lock.settings.js';
 
 // The one piece of static state: an AsyncLocalStorage belongs to the call chain, whichever
 // application it runs in.
@@ -53,29 +52,6 @@ export class LockContext {
       if (lock?.key === key && lock.isJoinable(keeper)) return lock;
     }
     return undefined;
-  }
-
-  /**
-   * @internal Runs the work of one call under its lock. The last call of the run to end
-   * releases the lock, whatever happens.
-   */
-  static async hold<T>(
-    lock: Lock,
-    work: (lock: Lock) => T | Promise<T>,
-    { rejectOnLoss }: LockSettings,
-  ): Promise<T> {
-    lock.enter();
-    let value: T;
-    try {
-      lock.assertHeld(); // a shutdown may have come in between
-      value = await LockContext.run(lock, () => work(lock));
-    } catch (error) {
-      await lock.leave('failed');
-      throw error;
-    }
-    await lock.leave('done');
-    if (lock.loss && rejectOnLoss) throw lock.loss;
-    return value;
   }
 
   /** @internal @param lock a function makes it when it is first needed */

@@ -181,15 +181,30 @@ export class LockInternals {
     return this.#statusFile && call.settings.wait > 0 ? this.#statusFile.during(acquiring) : acquiring;
   }
 
-  /** Runs `body` under the lock, and then releases it. */
+  /**
+   * Runs `body` under the lock. The last call of the run to end releases the lock, whatever
+   * happens.
+   */
   async tryRun<T>(call: LockCall, body: (lock: Lock) => T | Promise<T>): Promise<TryRunResult<T>> {
+    const { key, settings } = call;
     if (typeof body !== 'function')
-      throw new LockError(`run("${call.key}") needs the work as its second argument: a function.`);
-    const lock = (call.settings.reentrant && this.#lockAround(call.key)) || (await this.acquire(call));
+      throw new LockError(`run("${key}") needs the work as its second argument: a function.`);
+    const lock = (settings.reentrant && this.#lockAround(key)) || (await this.acquire(call));
     if (lock instanceof LockNotAcquiredError) return { acquired: false, error: lock };
     this.#work.begin();
+    lock.enter();
     try {
-      return { acquired: true, value: await LockContext.hold(lock, body, call.settings) };
+      let value: T;
+      try {
+        lock.assertHeld(); // a shutdown may have come in between
+        value = await LockContext.run(lock, () => body(lock));
+      } catch (error) {
+        await lock.leave('failed');
+        throw error;
+      }
+      await lock.leave('done');
+      if (lock.loss && settings.rejectOnLoss) throw lock.loss;
+      return { acquired: true, value };
     } finally {
       this.#work.end();
     }

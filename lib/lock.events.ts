@@ -1,4 +1,4 @@
-import { channel } from 'node:diagnostics_channel';
+import { channel, type Channel } from 'node:diagnostics_channel';
 import { EventEmitter } from 'node:events';
 import type { LockRecord } from './interfaces/lock-record.interface.js';
 import type { BusyReason, LockLostError, LockStoreError } from './lock.errors.js';
@@ -46,6 +46,7 @@ export type LockEvents = EventEmitter<LockEventMap>;
 /** Publishes the events of one lock service. It never throws, because timers call it. */
 export class LockEventPublisher {
   readonly events: LockEvents = new EventEmitter<LockEventMap>();
+  readonly #channels = new Map<LockEventName, Channel>();
 
   constructor(
     private readonly moduleName: string,
@@ -53,10 +54,17 @@ export class LockEventPublisher {
   ) {}
 
   publish<Name extends LockEventName>(name: Name, ...[event]: LockEventMap[Name]): void {
-    const diagnostics = channel(`nestjs-locked:${name}`);
+    const diagnostics = this.#channelOf(name);
     if (diagnostics.hasSubscribers) diagnostics.publish({ ...event, module: this.moduleName });
+    if (this.events.listenerCount(name) === 0) return;
     // Not `emit`: with it, a listener that throws keeps the event from the listeners after it.
     for (const listener of this.events.rawListeners(name)) void this.#tell(listener, name, event);
+  }
+
+  #channelOf(name: LockEventName): Channel {
+    let known = this.#channels.get(name);
+    if (!known) this.#channels.set(name, (known = channel(`nestjs-locked:${name}`)));
+    return known;
   }
 
   async #tell(listener: Function, name: LockEventName, event: unknown): Promise<void> {

@@ -66,16 +66,13 @@ export class LockService<Transaction = unknown> {
    * @throws LockError for a `wait` inside a run that holds the key already: the wait would not
    * end
    */
-  async acquire(key: string, options?: AcquireOptions): Promise<Lock<Transaction>> {
-    const result = await this[INTERNALS].acquire(this.#read('acquire()', ACQUIRE_OPTIONS, key, options));
-    if (result instanceof LockNotAcquiredError) throw result;
-    return result;
+  acquire(key: string, options?: AcquireOptions): Promise<Lock<Transaction>> {
+    return this.#acquire('acquire()', key, options).then(lockOrThrow);
   }
 
   /** Takes the lock like {@link acquire}, but resolves to `null` when it is busy. */
-  async tryAcquire(key: string, options?: AcquireOptions): Promise<Lock<Transaction> | null> {
-    const result = await this[INTERNALS].acquire(this.#read('tryAcquire()', ACQUIRE_OPTIONS, key, options));
-    return result instanceof LockNotAcquiredError ? null : result;
+  tryAcquire(key: string, options?: AcquireOptions): Promise<Lock<Transaction> | null> {
+    return this.#acquire('tryAcquire()', key, options).then(lockOrNull);
   }
 
   /**
@@ -89,26 +86,20 @@ export class LockService<Transaction = unknown> {
    * @throws LockError for a `wait` inside a run that holds the key already, unless it is
    * `reentrant`
    */
-  async run<T>(
-    key: string,
-    body: (lock: Lock<Transaction>) => T | Promise<T>,
-    options?: RunOptions,
-  ): Promise<T> {
-    const result = await this[INTERNALS].tryRun(this.#read('run()', RUN_OPTIONS, key, options), body);
-    if (!result.acquired) throw result.error;
-    return result.value;
+  run<T>(key: string, body: (lock: Lock<Transaction>) => T | Promise<T>, options?: RunOptions): Promise<T> {
+    return this.#run('run()', key, body, options).then(valueOf);
   }
 
   /**
    * Runs `body` under the lock like {@link run}. If the lock is busy, it resolves to
    * `{ acquired: false, error }` instead of throwing.
    */
-  async tryRun<T>(
+  tryRun<T>(
     key: string,
     body: (lock: Lock<Transaction>) => T | Promise<T>,
     options?: RunOptions,
   ): Promise<TryRunResult<T>> {
-    return this[INTERNALS].tryRun(this.#read('tryRun()', RUN_OPTIONS, key, options), body);
+    return this.#run('tryRun()', key, body, options);
   }
 
   /**
@@ -170,12 +161,54 @@ export class LockService<Transaction = unknown> {
     return this[INTERNALS].enable();
   }
 
+  // Plain functions: each async function that a call waits in keeps half a kilobyte until the
+  // store has answered, and with a thousand callers that is most of the time of a call.
+
+  #acquire(
+    method: string,
+    key: string,
+    options: AcquireOptions | undefined,
+  ): Promise<Lock | LockNotAcquiredError> {
+    try {
+      return this[INTERNALS].acquire(this.#read(method, ACQUIRE_OPTIONS, key, options));
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  #run<T>(
+    method: string,
+    key: string,
+    body: (lock: Lock<Transaction>) => T | Promise<T>,
+    options: RunOptions | undefined,
+  ): Promise<TryRunResult<T>> {
+    try {
+      return this[INTERNALS].tryRun(this.#read(method, RUN_OPTIONS, key, options), body);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
   #read(
     method: string,
     known: readonly string[],
     key: string,
     options?: AcquireOptions | RunOptions,
   ): LockCall {
-    return readCall({ method, known }, key, options, this[INTERNALS].settings.defaults);
+    return readCall(method, known, key, options, this[INTERNALS].settings.defaults);
   }
+}
+
+function lockOrThrow(result: Lock | LockNotAcquiredError): Lock {
+  if (result instanceof LockNotAcquiredError) throw result;
+  return result;
+}
+
+function lockOrNull(result: Lock | LockNotAcquiredError): Lock | null {
+  return result instanceof LockNotAcquiredError ? null : result;
+}
+
+function valueOf<T>(result: TryRunResult<T>): T {
+  if (!result.acquired) throw result.error;
+  return result.value;
 }

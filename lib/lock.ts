@@ -174,13 +174,17 @@ export class Lock<Transaction = unknown> implements AsyncDisposable {
    * held here
    * @throws LockError inside {@link transaction}
    */
-  async release(outcome: LockOutcome = 'done'): Promise<boolean> {
-    this.#refuseInTransaction('release');
-    if (outcome !== 'done' && outcome !== 'failed')
-      throw new LockError(
-        `The outcome given to release() must be 'done' or 'failed', but it is ${show(outcome)}.`,
-      );
-    return this.giveBack(outcome);
+  release(outcome: LockOutcome = 'done'): Promise<boolean> {
+    try {
+      this.#refuseInTransaction('release');
+      if (outcome !== 'done' && outcome !== 'failed')
+        throw new LockError(
+          `The outcome given to release() must be 'done' or 'failed', but it is ${show(outcome)}.`,
+        );
+      return this.giveBack(outcome);
+    } catch (error) {
+      return Promise.reject(error);
+    }
   }
 
   /**
@@ -303,8 +307,8 @@ export class Lock<Transaction = unknown> implements AsyncDisposable {
    * @internal A call has ended. The last one releases the lock, with the outcome of its work.
    * A failure of the release does not hide the result of the work.
    */
-  leave(outcome: LockOutcome): Promise<void> {
-    return --this.#running === 0 ? this.#releaseQuietly(outcome) : Promise.resolve();
+  leave(outcome: LockOutcome): Promise<void> | undefined {
+    return --this.#running === 0 ? this.#releaseQuietly(outcome) : undefined;
   }
 
   /** @internal What {@link release} does, also inside a transaction, which ends first. */
@@ -313,12 +317,8 @@ export class Lock<Transaction = unknown> implements AsyncDisposable {
   }
 
   /** The keeper has published a failure of the store as the event `storeError`. */
-  async #releaseQuietly(outcome: LockOutcome): Promise<void> {
-    try {
-      await this.giveBack(outcome);
-    } catch (error) {
-      if (!(error instanceof LockError)) throw error;
-    }
+  #releaseQuietly(outcome: LockOutcome): Promise<void> {
+    return this.giveBack(outcome).then(ignoreResult, ignoreLockError);
   }
 
   /**
@@ -352,4 +352,10 @@ export class Lock<Transaction = unknown> implements AsyncDisposable {
   abort(error: LockLostError): void {
     this.#abort?.abort(error);
   }
+}
+
+function ignoreResult(): void {}
+
+function ignoreLockError(error: unknown): void {
+  if (!(error instanceof LockError)) throw error;
 }

@@ -183,26 +183,39 @@ export class Acquisition {
    * One attempt. A failure that may pass by itself is a value while there is time left to
    * wait.
    */
-  async #attempt(): Promise<Lease | Refusal | LockStoreError> {
-    const { store, keeper, clock } = this.engine;
+  #attempt(): Promise<Lease | Refusal | LockStoreError> {
+    const { inFlight } = this.engine.keeper;
+    inFlight.begin();
+    return this.#send().then(
+      (result) => {
+        inFlight.end();
+        return result;
+      },
+      (error: unknown) => {
+        inFlight.end();
+        return this.#valueOf(error);
+      },
+    );
+  }
+
+  #send(): Promise<Lease | Refusal> {
+    const { store, clock } = this.engine;
     const left = this.#deadline - clock.now();
-    keeper.inFlight.begin();
-    try {
-      if (!store.sessionBound)
-        return await this.#attempts.attempt(this.#requestLimit(left), {
-          waiting: left > 0 && store.notifiesWaiters === true,
-        });
-      // The server waits. This is the only connection of the process that waits for the key.
-      const limit = this.call.settings.wait > 0 ? OVERTIME : undefined;
-      return await this.#attempts.attempt(limit, { wait: Math.max(0, left) });
-    } catch (error) {
-      if (!(error instanceof LockStoreError)) throw error;
-      this.#publishFailure(error);
-      if (error.transient && clock.now() < this.#deadline) return error;
-      throw error;
-    } finally {
-      keeper.inFlight.end();
+    if (!store.sessionBound) {
+      const waiting = left > 0 && store.notifiesWaiters === true;
+      return this.#attempts.attempt(this.#requestLimit(left), 0, waiting);
     }
+    // The server waits. This is the only connection of the process that waits for the key.
+    const limit = this.call.settings.wait > 0 ? OVERTIME : undefined;
+    return this.#attempts.attempt(limit, Math.max(0, left));
+  }
+
+  /** @throws the error of an attempt, unless the call goes on waiting */
+  #valueOf(error: unknown): LockStoreError {
+    if (!(error instanceof LockStoreError)) throw error;
+    this.#publishFailure(error);
+    if (error.transient && this.engine.clock.now() < this.#deadline) return error;
+    throw error;
   }
 
   /** A request of a call that waits may outlast the wait by {@link OVERTIME} at most. */

@@ -7,12 +7,18 @@ import type {
   OnceRequest,
   Refusal,
 } from '../interfaces/lock-store.interface.js';
-import { Lease, sentNow, timeAsleep, type LeaseGrant, type LeaseSettings } from './lease.js';
+import { Lease, sentNow, timeAsleep, type LeaseSettings } from './lease.js';
 import { LockError, LockNotAcquiredError, LockStoreError } from '../lock.errors.js';
 import type { LockEventPublisher } from '../lock.events.js';
 import type { LockCall } from '../options/lock-call.js';
 import { storeTtl } from '../options/lease-timing.js';
-import { mayBeCarriedOut, pauseBeforeRetry, answerWithin, requestLimitOf } from './time-limit.js';
+import {
+  answerWithin,
+  mayBeCarriedOut,
+  pauseBeforeRetry,
+  requestLimitOf,
+  type LimitedRequest,
+} from './time-limit.js';
 
 /** The lock that the attempts of one call are for. */
 export interface AttemptSettings extends LeaseSettings {
@@ -31,6 +37,8 @@ export interface AttemptEngine {
 
 /** Sends one request. `resend`: an earlier request of this owner has an unknown outcome. */
 type SendRequest = (owner: string, timeout: number, resend: boolean) => Promise<LockAcquireResult>;
+
+type Granted = Extract<LockAcquireResult, { acquired: true }>;
 
 const COLLISIONS = 3;
 /**
@@ -78,7 +86,8 @@ export class Attempts {
    */
   async attempt(
     limit = requestLimitOf(this.settings.ttl),
-    { wait = 0, waiting = false } = {},
+    wait = 0,
+    waiting = false,
   ): Promise<Lease | Refusal> {
     const { clock, store } = this.engine;
     const { storeKey, ttl } = this.settings;
@@ -89,11 +98,12 @@ export class Attempts {
       try {
         const now = clock.now();
         const left = Math.max(0, waitUntil - now);
-        const result = await this.#send(until - now, undefined, (owner, timeout, resend) =>
+        const sent = this.#next(undefined, (owner, timeout, resend) =>
           store.acquire(storeKey, owner, storeTtl(ttl), this.#request(timeout, resend, left, waiting)),
         );
+        const result = await answerWithin(clock, until - now, sent);
+        if (result.acquired) return this.#leaseOf(sent, result);
         if (
-          result instanceof Lease ||
           result.reason !== 'contention' ||
           this.#abandoned ||
           clock.now() - startedAt > QUICK ||
@@ -128,12 +138,14 @@ export class Attempts {
    *
    * @throws LockStoreError
    */
-  takeOver(
+  async takeOver(
     { owner }: Lease,
     limit: number,
     release: (waiter: string, timeout: number) => Promise<LockAcquireResult>,
   ): Promise<Lease | Refusal> {
-    return this.#send(limit, owner, release);
+    const sent = this.#next(owner, release);
+    const result = await answerWithin(this.engine.clock, limit, sent);
+    return result.acquired ? this.#leaseOf(sent, result) : result;
   }
 
   /** Ends without the lock: whatever may still have been granted is released. */
@@ -145,51 +157,47 @@ export class Attempts {
   }
 
   /** @param holder the owner id of the holder that releases the lock to this call */
-  async #send(limit: number, holder: string | undefined, send: SendRequest): Promise<Lease | Refusal> {
-    const { clock } = this.engine;
+  #next(holder: string | undefined, send: SendRequest): AttemptRequest {
     const resend = this.#mayHold;
-    const owner = resend ? this.#owner : (this.#owner = randomUUID());
-    const sent = sentNow(clock);
-    const result = await answerWithin(clock, limit, {
-      operation: 'acquisition',
-      key: this.settings.key,
-      owners: holder === undefined ? [owner] : [owner, holder],
-      send: (timeout) => send(owner, timeout, resend),
-      answered: ({ acquired }) => {
-        if (acquired) this.#granted(owner);
-      },
-      failed: (error) => {
-        if (mayBeCarriedOut(error)) this.#granted(owner);
-      },
-    });
-    if (!result.acquired) return result;
-    const { fencingToken, ignoredTick } = result;
-    const lease = this.#leaseOf({ owner, fencingToken, ...sent, resent: resend });
-    lease.ignoredTick = ignoredTick;
-    return lease;
+    if (!resend) this.#owner = randomUUID();
+    return new AttemptRequest(
+      this,
+      this.settings.key,
+      this.#owner,
+      resend,
+      holder,
+      send,
+      sentNow(this.engine.clock),
+    );
   }
 
   #request(timeout: number, resend: boolean, wait: number, waiting: boolean): AcquireRequest {
     const { label, stealAfter, once, sessionBound } = this.settings;
-    return {
-      label,
-      ...(timeout !== Infinity && { timeout }),
-      ...(waiting && { waiting }),
-      ...(resend && { resend }),
-      ...(stealAfter !== undefined && { stealAfter }),
-      ...(once && { once }),
-      ...(sessionBound && { wait, signal: (this.#endWait ??= new AbortController()).signal }),
-    };
+    // Most requests have only these two. Spreads would take longer than the rest.
+    const request: AcquireRequest = timeout === Infinity ? { label } : { label, timeout };
+    if (waiting) request.waiting = true;
+    if (resend) request.resend = true;
+    if (stealAfter !== undefined) request.stealAfter = stealAfter;
+    if (once) request.once = once;
+    if (sessionBound) {
+      request.wait = wait;
+      request.signal = (this.#endWait ??= new AbortController()).signal;
+    }
+    return request;
   }
 
-  #leaseOf(grant: LeaseGrant): Lease {
+  /** @throws LockStoreError when the lease has passed already */
+  #leaseOf({ owner, resend, sent }: AttemptRequest, { fencingToken, ignoredTick }: Granted): Lease {
     const { clock } = this.engine;
+    const { sentAt, asleep, drift } = sent;
+    const grant = { owner, fencingToken, sentAt, asleep, drift, resent: resend };
     const lease = new Lease(this.settings, grant, clock);
+    lease.ignoredTick = ignoredTick;
     lease.noticeSleep(timeAsleep(clock));
     if (!lease.held) {
       // The process was frozen, or the machine suspended, for longer than the lease. The lock
       // may still be held in the store, but the process cannot rely on that.
-      this.#free(grant.owner);
+      this.#free(owner);
       this.#mayHold = false;
       this.#owner = ''; // a grant to the last owner that comes from here on is not wanted
       throw new LockStoreError(
@@ -202,10 +210,10 @@ export class Attempts {
   }
 
   /**
-   * The store has granted, or may have granted, the lock to this owner. The lock is released
-   * if the call has ended, or has released the lock that it got.
+   * Notes that the store has granted, or may have granted, the lock to this owner. The lock is
+   * released if the call has ended, or has released the lock that it got.
    */
-  #granted(owner: string): void {
+  granted(owner: string): void {
     const free = (): void => this.#free(owner);
     const lease = owner === this.#owner ? this.#lease : undefined;
     if (lease?.handedOff) return;
@@ -217,6 +225,37 @@ export class Attempts {
 
   #free(owner: string): void {
     this.engine.keeper.free(this.settings.storeKey, owner);
+  }
+}
+
+/** One request of an attempt, and the clocks before it. */
+class AttemptRequest implements LimitedRequest<LockAcquireResult> {
+  readonly operation = 'acquisition';
+
+  constructor(
+    private readonly attempts: Attempts,
+    readonly key: string,
+    readonly owner: string,
+    readonly resend: boolean,
+    private readonly holder: string | undefined,
+    private readonly request: SendRequest,
+    readonly sent: ReturnType<typeof sentNow>,
+  ) {}
+
+  get owners(): readonly string[] {
+    return this.holder === undefined ? [this.owner] : [this.owner, this.holder];
+  }
+
+  send(timeout: number): Promise<LockAcquireResult> {
+    return this.request(this.owner, timeout, this.resend);
+  }
+
+  answered({ acquired }: LockAcquireResult): void {
+    if (acquired) this.attempts.granted(this.owner);
+  }
+
+  failed(error: unknown): void {
+    if (mayBeCarriedOut(error)) this.attempts.granted(this.owner);
   }
 }
 

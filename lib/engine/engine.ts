@@ -97,13 +97,16 @@ export async function compareClocks(store: AnyLockStore, clock: Clock, logger: L
  * @throws LockError that names the option
  */
 export function assertCapable(store: AnyLockStore, { leaseOption, onceOption }: LockSettings): void {
-  const name = store.describe?.() ?? store.constructor.name;
   if (store.sessionBound && leaseOption)
     throw new LockError(
-      `${leaseOption} has no meaning in this store (${name}): session locks last as long as their connection. Leave it out, or use a store that keeps leases, such as typeOrmStore().`,
+      `${leaseOption} has no meaning in this store (${nameOf(store)}): session locks last as long as their connection. Leave it out, or use a store that keeps leases, such as typeOrmStore().`,
     );
   if (!store.keepsOnce && onceOption)
     throw new LockError(
-      `${onceOption} needs a store that remembers what has run, but this one (${name}) does not. Use one that keeps leases in a database, such as typeOrmStore() or mongoStore().`,
+      `${onceOption} needs a store that remembers what has run, but this one (${nameOf(store)}) does not. Use one that keeps leases in a database, such as typeOrmStore() or mongoStore().`,
     );
+}
+
+function nameOf(store: AnyLockStore): string {
+  return store.describe?.() ?? store.constructor.name;
 }

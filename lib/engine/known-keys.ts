@@ -23,9 +23,9 @@ export class KnownKeys {
 
   /** Notes a token that was granted. */
   granted(key: string, fencingToken: number): void {
-    const known = this.#keys.get(key) ?? { fencingToken, took: undefined };
-    known.fencingToken = Math.max(fencingToken, known.fencingToken);
-    this.#keys.set(key, known);
+    const known = this.#keys.get(key);
+    if (!known) this.#keys.set(key, { fencingToken, took: undefined });
+    else if (fencingToken > known.fencingToken) known.fencingToken = fencingToken;
   }
 
   /** Notes how many milliseconds a run took. */
@@ -70,8 +70,13 @@ class RecentMap<Value> {
   #young = new Map<string, Value>();
   #old = new Map<string, Value>();
 
+  /** A key that is used again is not forgotten with the oldest ones. */
   get(key: string): Value | undefined {
-    return this.#young.get(key) ?? this.#old.get(key);
+    const young = this.#young.get(key);
+    if (young !== undefined) return young;
+    const old = this.#old.get(key);
+    if (old !== undefined) this.set(key, old);
+    return old;
   }
 
   set(key: string, value: Value): void {

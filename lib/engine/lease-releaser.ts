@@ -3,13 +3,19 @@ import type { InFlight } from './in-flight.js';
 import type { KnownKeys } from './known-keys.js';
 import type { Lease } from './lease.js';
 import type { LockOutcome } from '../interfaces/lock-record.interface.js';
-import type { AnyLockStore } from '../interfaces/lock-store.interface.js';
+import type { AnyLockStore, ReleaseRequest } from '../interfaces/lock-store.interface.js';
 import type { GuardingTransactions } from './transactions.js';
 import { LockStoreError } from '../lock.errors.js';
 import type { LockEventPublisher } from '../lock.events.js';
 import type { Lock } from '../lock.js';
 import type { LockSettings } from '../options/lock.settings.js';
-import { pauseBeforeRetry, answerWithin, asLockError, requestLimitOf } from './time-limit.js';
+import {
+  answerWithin,
+  asLockError,
+  pauseBeforeRetry,
+  requestLimitOf,
+  type LimitedRequest,
+} from './time-limit.js';
 import type { WaitQueues } from './wait-queue.js';
 
 /** What a process knows about a lease besides the lease. */
@@ -172,38 +178,65 @@ export class LeaseReleaser {
    * @returns `undefined` when nothing was found, but an earlier request may have released
    * the lease
    */
-  async #releaseInStore(
-    { key, storeKey, owner, requestLimit }: Lease,
-    { settings, grantedAt }: HeldLock,
+  #releaseInStore(
+    lease: Lease,
+    held: HeldLock,
     outcome: LockOutcome,
     waiting: boolean,
   ): Promise<boolean | undefined> {
     const { store, clock } = this.engine;
-    const until = clock.now() + requestLimit;
-    for (let sent = 1; ; sent++) {
-      const now = clock.now();
-      const keepFor = Math.ceil(settings.minHold - (now - grantedAt));
+    const limit = lease.requestLimit;
+    const until = clock.now() + limit;
+    const request = new LeaseRelease(store, clock, lease, held, outcome, waiting);
+    return answerWithin(clock, limit, request).catch((error: unknown) =>
+      this.#releaseAgain(request, error, until),
+    );
+  }
+
+  async #releaseAgain(request: LeaseRelease, failure: unknown, until: number): Promise<boolean | undefined> {
+    const { clock } = this.engine;
+    for (let sent = 1, error = failure; ; sent++) {
+      await pauseBeforeRetry(clock, error, sent, { tries: RELEASE_TRIES, pause: RELEASE_PAUSE, until });
       try {
-        const released = await answerWithin(clock, until - now, {
-          operation: 'release',
-          key,
-          owners: [owner],
-          send: (timeout) =>
-            store.release(storeKey, owner, {
-              outcome,
-              timeout,
-              ...(keepFor > 0 && { keepFor }),
-              ...(waiting && { waiting }),
-            }),
-        });
-        return released || (sent > 1 ? undefined : false);
-      } catch (error) {
-        await pauseBeforeRetry(clock, error, sent, { tries: RELEASE_TRIES, pause: RELEASE_PAUSE, until });
+        return (await answerWithin(clock, until - clock.now(), request)) || undefined;
+      } catch (again) {
+        error = again;
       }
     }
   }
 
   #heldFor({ grantedAt }: HeldLock): number {
     return this.engine.clock.now() - grantedAt;
+  }
+}
+
+/** The release of a lease in the store, which may be sent more than once. */
+class LeaseRelease implements LimitedRequest<boolean> {
+  readonly operation = 'release';
+
+  constructor(
+    private readonly store: AnyLockStore,
+    private readonly clock: Clock,
+    private readonly lease: Lease,
+    private readonly held: HeldLock,
+    private readonly outcome: LockOutcome,
+    private readonly waiting: boolean,
+  ) {}
+
+  get key(): string {
+    return this.lease.key;
+  }
+
+  get owners(): readonly string[] {
+    return [this.lease.owner];
+  }
+
+  send(timeout: number): Promise<boolean> {
+    const { lease, held, outcome } = this;
+    const request: ReleaseRequest = { outcome, timeout };
+    const keepFor = Math.ceil(held.settings.minHold - (this.clock.now() - held.grantedAt));
+    if (keepFor > 0) request.keepFor = keepFor;
+    if (this.waiting) request.waiting = true;
+    return this.store.release(lease.storeKey, lease.owner, request);
   }
 }

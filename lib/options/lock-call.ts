@@ -25,11 +25,13 @@ export type TryRunResult<T> = { acquired: true; value: T } | { acquired: false; 
 /**
  * Reads what a method of the service was called with.
  *
- * @param where the method, such as `run()`, and the options that it knows
+ * @param method such as `run()`
+ * @param known the options that it knows
  * @throws LockError that names the option, its value and its limits
  */
 export function readCall(
-  { method, known }: { method: string; known: readonly string[] },
+  method: string,
+  known: readonly string[],
   key: string,
   options: AcquireOptions | RunOptions | undefined,
   defaults: LockSettings,

@@ -27,6 +27,7 @@ export function assertKey(key: unknown): asserts key is string {
   if (key === '') throw new LockError('A lock key must not be empty. Give the name of what is locked.');
   const problem = textProblem(key);
   if (problem) throw new LockError(`The lock key ${JSON.stringify(excerpt(key))} ${problem}.`);
+  if (key.length * 3 <= MAX_KEY_BYTES) return; // a character has at most three bytes
   const bytes = Buffer.byteLength(key);
   if (bytes > MAX_KEY_BYTES) {
     throw new LockError(
@@ -68,6 +69,7 @@ export function textProblem(text: string): string | undefined {
  */
 export function fitKey(key: string): string {
   assertKey(key);
+  if (key.length < SUFFIX_BYTES) return key; // it fits, also with three bytes for each character
   const bytes = Buffer.from(key);
   if (bytes.length <= LONGEST_STORED && !FITTED.test(key)) return key;
   let end = Math.min(bytes.length, LONGEST_STORED - SUFFIX_BYTES);

@@ -57,15 +57,18 @@ export interface ReleaseToWaiter extends Identity {
 
 /** An owner that is too long for the column is kept as its SHA-256. */
 export function identityOf(key: string, owner: string): Identity {
-  const stored = fitKey(key);
+  return { key: fitKey(key), owner: fitOwner(owner) };
+}
+
+function fitOwner(owner: string): string {
   assertOwner(owner);
   const fits = Buffer.byteLength(owner) <= OWNER_BYTES;
-  return { key: stored, owner: fits ? owner : createHash('sha256').update(owner).digest('hex') };
+  return fits ? owner : createHash('sha256').update(owner).digest('hex');
 }
 
 /** @throws LockError for a key, an owner or a ttl that is not valid */
 export function leaseOf(key: string, owner: string, ttl: number): LeaseRenewal {
-  return { ...identityOf(key, owner), ttl: milliseconds('ttl', ttl) };
+  return { key: fitKey(key), owner: fitOwner(owner), ttl: milliseconds('ttl', ttl) };
 }
 
 /** @throws LockError for a request that is not valid */
@@ -75,20 +78,28 @@ export function leaseRequestOf(
   ttl: number,
   request: AcquireRequest,
 ): LeaseRequest {
-  const { label, resend = false } = request;
-  return { ...leaseOf(key, owner, ttl), ...conditionsOf(request), label: labelOf(label), resend };
-}
-
-const NOT_ONCE = { tick: null, ahead: null, slot: null, gap: null, failOver: null };
-
-function conditionsOf({ stealAfter, once }: AcquireRequest): Conditions {
+  const { label, resend = false, stealAfter, once } = request;
+  // Spreads would take longer than all the checks.
+  const { tick, ahead, slot, gap, failOver } = once === undefined ? NOT_ONCE : onceOf(once);
   return {
+    key: fitKey(key),
+    owner: fitOwner(owner),
+    ttl: milliseconds('ttl', ttl),
     stealAfter: stealAfter === undefined ? null : milliseconds('stealAfter', stealAfter),
-    ...(once === undefined ? NOT_ONCE : onceOf(once)),
+    tick,
+    ahead,
+    slot,
+    gap,
+    failOver,
+    label: labelOf(label),
+    resend,
   };
 }
 
-function onceOf(once: OnceRequest): Omit<Conditions, 'stealAfter'> {
+type Once = Omit<Conditions, 'stealAfter'>;
+const NOT_ONCE: Once = { tick: null, ahead: null, slot: null, gap: null, failOver: null };
+
+function onceOf(once: OnceRequest): Once {
   const { tick, ahead, failOver, slot, gap, ...others }: Record<string, unknown> = { ...once };
   const forms = [
     [tick, ahead, failOver].some((value) => value !== undefined),
@@ -131,7 +142,7 @@ export function releaseOf(
 ): Release {
   assertOutcome(outcome);
   const kept = keepFor === 0 ? 0 : milliseconds('keepFor', keepFor);
-  return { ...identityOf(key, owner), keepFor: kept, outcome };
+  return { key: fitKey(key), owner: fitOwner(owner), keepFor: kept, outcome };
 }
 
 /**
@@ -161,7 +172,9 @@ export function releaseToWaiterOf(
 export function labelOf(label: string | undefined): string | null {
   if (label !== undefined && typeof label !== 'string')
     throw new LockError(`A label must be a string, but it is of type ${typeof label}.`);
-  return label === undefined ? null : label.replaceAll('\0', '').slice(0, LABEL_CHARACTERS).toWellFormed();
+  if (label === undefined) return null;
+  if (label.length <= LABEL_CHARACTERS && !textProblem(label)) return label;
+  return label.replaceAll('\0', '').slice(0, LABEL_CHARACTERS).toWellFormed();
 }
 
 /** @throws LockError for a page that cannot be read */

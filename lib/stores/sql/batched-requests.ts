@@ -85,7 +85,7 @@ export class BatchedRequests {
    * @param waiting whether this process waits for the key too, and can be notified of it
    * @param sendOne sends the release by itself
    */
-  async release(
+  release(
     operation: LockOperation,
     release: Release,
     waiting: boolean,

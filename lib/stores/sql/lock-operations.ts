@@ -69,6 +69,11 @@ const LONGEST_PAUSE = 40;
 export class LockOperations {
   /** The longest finite ttl of this process's settings and calls so far, in milliseconds. */
   longestTtl = 0;
+  /**
+   * When requests share statements; `undefined` if each is sent by itself, and until the
+   * database is open.
+   */
+  batching: BatchLimits | undefined;
   private readonly opening: SqlOpening<LockDatabase>;
   /** The executor of the last opening. */
   private executor: SqlExecutor | undefined;
@@ -172,12 +177,6 @@ export class LockOperations {
   /** Makes the error of one operation from the failure of a statement for many. */
   failureOf({ doing, owners }: Operation, failure: unknown): unknown {
     return storeFailure(failure, doing, this.executor?.description ?? 'the database', owners);
-  }
-
-  /** When requests share statements; `undefined` if each is sent by itself. */
-  get batching(): BatchLimits | undefined {
-    const limits = this.settings.batching ? this.database?.statements.batches?.limits : undefined;
-    return limits && this.executor && { ...limits, connections: connectionsOf(this.executor) };
   }
 
   /**
@@ -294,6 +293,8 @@ export class LockOperations {
     }
     this.executor = executor;
     this.database = database;
+    const limits = this.settings.batching ? database.statements.batches?.limits : undefined;
+    this.batching = limits && { ...limits, connections: connectionsOf(executor) };
     return database;
   }
 }

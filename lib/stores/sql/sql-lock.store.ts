@@ -148,16 +148,15 @@ export class SqlLockStore<Transaction = unknown>
     );
   }
 
-  async acquire(
-    key: string,
-    owner: string,
-    ttl: number,
-    request: AcquireRequest = {},
-  ): Promise<LockAcquireResult> {
-    const lease = leaseRequestOf(key, owner, ttl, request);
-    const waiting = request.waiting === true && isNotifiable(key);
-    const operation = { doing: `acquire "${key}"`, timeout: request.timeout, owners: [owner] };
-    return this.requests.acquire(operation, lease, waiting);
+  acquire(key: string, owner: string, ttl: number, request: AcquireRequest = {}): Promise<LockAcquireResult> {
+    try {
+      const lease = leaseRequestOf(key, owner, ttl, request);
+      const waiting = request.waiting === true && isNotifiable(key);
+      const operation = { doing: `acquire "${key}"`, timeout: request.timeout, owners: [owner] };
+      return this.requests.acquire(operation, lease, waiting);
+    } catch (error) {
+      return Promise.reject(error);
+    }
   }
 
   async renew(key: string, owner: string, ttl: number, { timeout }: StoreRequest = {}): Promise<boolean> {
