@@ -44,7 +44,7 @@ function parsed(args) {
 
 /** Of all measures, by the names of the files in `measures/`. */
 export function measureIds() {
-  const files = readdirSync(fileURLToPath(new URL('measures', import.meta.url)));
+  const files = readdirSync(fileURLToPath(new URL('measures', import.meta.url))).toSorted();
   return files.flatMap((file) => {
     const [, letter, number] = /^([ps])(\d\d)-/.exec(file) ?? [];
     return letter ? [`${letter.toUpperCase()}${Number(number)}`] : [];

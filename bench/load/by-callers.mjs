@@ -1,5 +1,6 @@
 import { judged, NONE } from '../goals.mjs';
 import { interleaveSlices, untilConclusive } from '../interleave.mjs';
+import { libraryOf } from '../peers/library-of.mjs';
 import { startPeer } from '../peers/start-peer.mjs';
 import { comparisonOfSeries } from '../statistics.mjs';
 import { CONNECTIONS, DRIVERS, startApplication, WARM_UP } from './applications.mjs';
@@ -77,7 +78,7 @@ async function start(context, contestants) {
   ))
     for (const variant of peer.variants)
       await add(
-        { name: `${peer.name}, ${variant}` },
+        { name: `${peer.name}, ${variant}`, hasGoals: peer.hasGoals ?? true },
         startPeer({ peer, variant, store, servers, connections: CONNECTIONS }),
       );
 }
@@ -97,12 +98,13 @@ async function decide(context, contestants, { callers, rates, goals }) {
   const { store, counts, quick, progress } = context;
   const ours = contestants.filter((contestant) => contestant.ours);
   const [best] = contestants
-    .filter((contestant) => !contestant.ours)
+    .filter((contestant) => contestant.hasGoals)
     .toSorted((a, b) => rates[b.name] - rates[a.name]);
+  const others = contestants.filter(({ hasGoals }) => hasGoals === false);
   const unbatched = ours.at(-1).name;
   progress.tell(`${callers} callers, beside ${best.name}`);
   const { series, rates: decided } = await untilConclusive(counts.attempts, () =>
-    compete(context, [best, ...ours], {
+    compete(context, [best, ...others, ...ours], {
       callers,
       blocks: counts.blocks,
       warmUpSlice: NEXT_WARM_UP[quick ? 'quick' : 'full'],
@@ -126,6 +128,10 @@ async function decide(context, contestants, { callers, rates, goals }) {
     ...batched.map((name) =>
       rowOf(name, best.name, goals.againstPeers[callers] ?? NONE, `${count}, ${name}`),
     ),
+    ...others.map(({ name }) => ({
+      title: `pairs/s ÷ those of ${libraryOf(name)}`,
+      ...rowOf(batched[0], name, NONE, `${count}, ${batched[0]}`),
+    })),
     {
       title: 'pairs/s ÷ those with batching: false',
       ...rowOf(batched[0], unbatched, goals.againstUnbatched[callers] ?? NONE, `${count}, ${batched[0]}`),

@@ -19,7 +19,9 @@ export default {
   async measure(context) {
     const { store, servers, progress } = context;
     const { peers } = await import('../peers/index.mjs'); // only here: their packages are installed for the bench alone
-    const rivals = peers.filter(({ kind, stores }) => kind === 'sql' && stores.includes(store));
+    const rivals = peers.filter(
+      ({ kind, stores, hasGoals = true }) => kind === 'sql' && hasGoals && stores.includes(store),
+    );
     const url = await servers.database(store);
     const contestants = [];
     const ours = await ChildProcess.start(APPLICATION, { store, url, connections: CONNECTIONS });

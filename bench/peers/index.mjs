@@ -3,7 +3,7 @@ import { advisoryLock } from './advisory-lock.mjs';
 import { pgMutexLock } from './pg-mutex-lock.mjs';
 import { redisSemaphore } from './redis-semaphore.mjs';
 import { redlock, sesameRedlock } from './redlock.mjs';
-import { shedlock } from './shedlock.mjs';
+import { preparedShedlock, shedlock } from './shedlock.mjs';
 import { verrouKnex, verrouKysely, verrouRedis } from './verrou.mjs';
 
 const { devDependencies: versions } = JSON.parse(
@@ -20,6 +20,7 @@ export const peers = [
   verrouKnex,
   verrouKysely,
   shedlock,
+  preparedShedlock,
   advisoryLock,
   pgMutexLock,
   verrouRedis,

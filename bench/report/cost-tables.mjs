@@ -1,3 +1,4 @@
+import { libraryOf } from '../peers/library-of.mjs';
 import { figure } from './figure.mjs';
 import { DATABASES } from './kept-results.mjs';
 import { runsOf } from './runs.mjs';
@@ -75,7 +76,7 @@ export function callersTable(rows) {
   const columns = found.flatMap(({ store }) => [
     DATABASES[store],
     `${DATABASES[store]}, \`batching: false\``,
-    `${DATABASES[store]}, the best other library`,
+    `${DATABASES[store]}, the best other`,
   ]);
   const table = markdownTable(
     ['callers', ...columns],
@@ -88,6 +89,31 @@ export function callersTable(rows) {
     ]),
   );
   return `${PICTURE}\n\n${table}\n\n${runsOf(found)}`;
+}
+
+/** Pairs per second of a hundred callers on PostgreSQL, and of the libraries for Redis: of each its faster variant. */
+export function redisTable(rows) {
+  const found = rows.filter(({ id, details }) => id === 'S4' && details?.redis);
+  if (found.length === 0) return NOT_MEASURED;
+  const kinds = [...new Set(found.map(({ details }) => details.redis))];
+  const rateOf = (peer, kind, isOurs = false) => {
+    const rates = found
+      .filter(({ details }) => details.redis === kind && (isOurs || details.peer === peer))
+      .map(({ details }) => Object.entries(details['per second']))
+      .map(([ours, theirs]) => (isOurs ? ours : theirs)[1]);
+    return figure(Math.round(Math.max(...rates)));
+  };
+  const table = markdownTable(
+    ['pairs/s of 100 callers', ...kinds],
+    [
+      [`${OURS} on PostgreSQL, in the same run`, ...kinds.map((kind) => rateOf(undefined, kind, true))],
+      ...[...new Set(found.map(({ details }) => details.peer))].map((peer) => [
+        peer,
+        ...kinds.map((kind) => rateOf(peer, kind)),
+      ]),
+    ],
+  );
+  return `${table}\n\n${runsOf(found)}`;
 }
 
 /** For the chart: of each peer its better variant. */
@@ -131,5 +157,3 @@ function bestOf(lines) {
     for (const [callers, rate] of Object.entries(line)) best[callers] = Math.max(best[callers] ?? 0, rate);
   return best;
 }
-
-const libraryOf = (name) => name.replace(/, (default|tuned)$/, '');

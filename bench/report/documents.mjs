@@ -1,6 +1,6 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
-import { costTable, callersTable, panelsOfCallers } from './cost-tables.mjs';
+import { callersTable, costTable, panelsOfCallers, redisTable } from './cost-tables.mjs';
 import { curvesSvgOf } from './curves.mjs';
 import { goalsTable } from './goals-table.mjs';
 import { keptRows } from './kept-results.mjs';
@@ -12,7 +12,7 @@ const PICTURE = new URL('../../docs/images/callers.svg', import.meta.url);
 const DOCUMENTS = [
   {
     file: new URL('../../docs/performance.md', import.meta.url),
-    sections: { callers: callersTable, costs: costTable },
+    sections: { callers: callersTable, costs: costTable, redis: redisTable },
   },
   { file: new URL('../goals.md', import.meta.url), sections: { goals: goalsTable } },
 ];
