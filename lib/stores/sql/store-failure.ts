@@ -179,10 +179,11 @@ export function isStaleRead(error: unknown): boolean {
   return has(error, STALE_READ);
 }
 
-/** Whether the server itself refused the statement, on a connection that can still be used. */
+/** Whether the database refused the statement, on a connection that can still be used. */
 export function isServerAnswer(error: unknown): boolean {
-  const { severity, sqlState, fatal } = driverError(error);
-  const answered = typeof severity === 'string' || typeof sqlState === 'string';
+  const { severity, sqlState, fatal, code } = driverError(error);
+  const answered =
+    typeof severity === 'string' || typeof sqlState === 'string' || String(code).startsWith('SQLITE_');
   const ended = fatal === true || severity === 'FATAL' || severity === 'PANIC';
   return answered && !ended && !isBrokenOff(error) && !isReadOnly(error);
 }

@@ -5,15 +5,7 @@ import type {
 } from '../../../interfaces/lock-store.interface.js';
 import { CONTENTION } from '../../shared/conditions.js';
 import type { Release, ReleaseToWaiter } from '../../shared/requests.js';
-import { refusalInGrace } from '../grace-period.js';
-import {
-  granted,
-  refusalOf,
-  refusedRelease,
-  type LockRow,
-  type NoRow,
-  type RowRefusal,
-} from '../lock-row.js';
+import { granted, refusedRelease, type LockRow, type RowRefusal } from '../lock-row.js';
 import {
   PURGE_SLICE,
   type Answer,
@@ -27,6 +19,7 @@ import {
   type Run,
   type SqlAcquireRequest,
 } from '../lock-statements.js';
+import { refusalByLook, SqliteBatches, type Look } from './sqlite-batches.js';
 import { gracePeriod, sqliteStatements, type SqliteStatements } from './sqlite-statements.js';
 
 /**
@@ -35,10 +28,12 @@ import { gracePeriod, sqliteStatements, type SqliteStatements } from './sqlite-s
  */
 export class SqliteLocks implements LockStatements {
   readonly gracePeriod = gracePeriod;
+  readonly batches: SqliteBatches;
   private readonly statements: SqliteStatements;
 
   constructor(table: string) {
     this.statements = sqliteStatements(table);
+    this.batches = new SqliteBatches(this.statements);
   }
 
   async acquire(run: Run, request: SqlAcquireRequest): Promise<LockAcquireResult | RowRefusal> {
@@ -114,10 +109,7 @@ export class SqliteLocks implements LockStatements {
    */
   private async refusal(run: Run, request: SqlAcquireRequest): Promise<RowRefusal | undefined> {
     const [row] = (await this.send(run, 'acquire-look', request)).rows as unknown as Look[];
-    const refusal = row && !request.resend ? refusalOf(row, request) : undefined;
-    if (refusal || row?.key !== null) return refusal;
-    const grace = { ...row, started_ms: row.grace_started_ms, expires_ms: row.grace_expires_ms };
-    return refusalInGrace(grace, request);
+    return row && refusalByLook(row, request);
   }
 
   private async change(run: Run, statement: keyof SqliteStatements, values: object): Promise<ChangeResult> {
@@ -128,9 +120,6 @@ export class SqliteLocks implements LockStatements {
     return run(this.statements[statement], [values]);
   }
 }
-
-/** Beginning and end of the grace period are null for a table that was not created again. */
-type Look = (LockRow | NoRow) & { grace_started_ms: unknown; grace_expires_ms: unknown };
 
 function identityOf({ key, owner }: { key?: unknown; owner?: unknown }): string {
   return JSON.stringify([key, owner]);

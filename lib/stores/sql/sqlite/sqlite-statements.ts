@@ -73,12 +73,38 @@ export function sqliteStatements(table: string) {
        WHERE ${FREE} OR owner IS excluded.owner
       RETURNING token`,
 
+    // Each request is [key, owner, ttl, label], for another key. It is one statement, so one
+    // write to the disk, and none of its requests counts if it fails.
+    'acquire-many': `
+      INSERT INTO ${table} (key, owner, token, label, started_ms, renewed_ms, expires_ms)
+      SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), ${firstToken}, json_extract(value, '$[3]'),
+             ${MS}, ${MS}, MIN(${MS} + json_extract(value, '$[2]'), ${NEVER})
+        FROM json_each(@requests)
+       WHERE TRUE
+      ON CONFLICT (key) DO UPDATE
+         SET token = MAX(token + 1, excluded.token),
+             last_label      = CASE WHEN owner IS NULL THEN last_label      ELSE label END,
+             last_started_ms = CASE WHEN owner IS NULL THEN last_started_ms ELSE started_ms END,
+             last_ended_ms   = CASE WHEN owner IS NULL THEN last_ended_ms   ELSE MIN(expires_ms, ${MS}) END,
+             last_outcome    = CASE WHEN owner IS NULL THEN last_outcome    ELSE 'failed' END,
+             owner = excluded.owner, label = excluded.label, started_ms = excluded.started_ms,
+             renewed_ms = excluded.renewed_ms, expires_ms = excluded.expires_ms
+       WHERE NOT paused AND expires_ms <= ${MS}
+      RETURNING key, token`,
+
     // Joined to a row that is always there, so that it reports the clock and the grace period
     // for a key without a row, too.
     'acquire-look': `
       SELECT ${ROW},
              (SELECT started_ms ${reserved}) AS grace_started_ms, (SELECT expires_ms ${reserved}) AS grace_expires_ms
         FROM (SELECT 1) LEFT JOIN ${table} ON key = @key`,
+
+    // Gives the keys that may be refused, and leaves out those that are free.
+    'acquire-many-look': `
+      SELECT wanted, ${ROW},
+             (SELECT started_ms ${reserved}) AS grace_started_ms, (SELECT expires_ms ${reserved}) AS grace_expires_ms
+        FROM (SELECT value AS wanted FROM json_each(@keys)) LEFT JOIN ${table} ON key = wanted
+       WHERE paused OR expires_ms > ${MS} OR key IS NULL AND grace_started_ms IS NOT NULL`,
 
     renew: `
       UPDATE ${table} SET renewed_ms = ${MS}, expires_ms = ${UNTIL}
@@ -98,6 +124,16 @@ export function sqliteStatements(table: string) {
          SET owner = NULL, expires_ms = CASE WHEN @keepFor > 0 THEN MIN(${MS} + @keepFor, ${NEVER}) ELSE 0 END,
              last_label = label, last_started_ms = started_ms, last_ended_ms = ${MS}, last_outcome = @outcome
        WHERE key = @key AND owner = @owner AND expires_ms > ${MS}`,
+
+    // Each release is [key, owner, outcome].
+    'release-many': `
+      UPDATE ${table}
+         SET owner = NULL, expires_ms = 0,
+             last_label = label, last_started_ms = started_ms, last_ended_ms = ${MS}, last_outcome = ended.outcome
+        FROM (SELECT json_extract(value, '$[0]') AS k, json_extract(value, '$[1]') AS o,
+                     json_extract(value, '$[2]') AS outcome FROM json_each(@releases)) AS ended
+       WHERE key = ended.k AND owner = ended.o AND expires_ms > ${MS}
+      RETURNING key`,
 
     'release-to-waiter': `
       UPDATE ${table}

@@ -61,11 +61,35 @@ ON CONFLICT (key) DO UPDATE
       AND (expires_ms <= (CAST(strftime('%s','now') AS INTEGER) * 1000 + CAST(substr(strftime('%f','now'), 4, 3) AS INTEGER)) OR owner IS NOT NULL AND renewed_ms <= (CAST(strftime('%s','now') AS INTEGER) * 1000 + CAST(substr(strftime('%f','now'), 4, 3) AS INTEGER)) - @stealAfter) OR owner IS excluded.owner
 RETURNING token;
 
+-- acquire-many
+INSERT INTO "main"."locks" (key, owner, token, label, started_ms, renewed_ms, expires_ms)
+SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), MAX(((CAST(strftime('%s','now') AS INTEGER) * 1000 + CAST(substr(strftime('%f','now'), 4, 3) AS INTEGER)) * 1000), COALESCE((SELECT token + 1 FROM "main"."locks" WHERE key = ''), 0)), json_extract(value, '$[3]'),
+       (CAST(strftime('%s','now') AS INTEGER) * 1000 + CAST(substr(strftime('%f','now'), 4, 3) AS INTEGER)), (CAST(strftime('%s','now') AS INTEGER) * 1000 + CAST(substr(strftime('%f','now'), 4, 3) AS INTEGER)), MIN((CAST(strftime('%s','now') AS INTEGER) * 1000 + CAST(substr(strftime('%f','now'), 4, 3) AS INTEGER)) + json_extract(value, '$[2]'), 9007199254740991)
+  FROM json_each(@requests)
+ WHERE TRUE
+ON CONFLICT (key) DO UPDATE
+   SET token = MAX(token + 1, excluded.token),
+       last_label      = CASE WHEN owner IS NULL THEN last_label      ELSE label END,
+       last_started_ms = CASE WHEN owner IS NULL THEN last_started_ms ELSE started_ms END,
+       last_ended_ms   = CASE WHEN owner IS NULL THEN last_ended_ms   ELSE MIN(expires_ms, (CAST(strftime('%s','now') AS INTEGER) * 1000 + CAST(substr(strftime('%f','now'), 4, 3) AS INTEGER))) END,
+       last_outcome    = CASE WHEN owner IS NULL THEN last_outcome    ELSE 'failed' END,
+       owner = excluded.owner, label = excluded.label, started_ms = excluded.started_ms,
+       renewed_ms = excluded.renewed_ms, expires_ms = excluded.expires_ms
+ WHERE NOT paused AND expires_ms <= (CAST(strftime('%s','now') AS INTEGER) * 1000 + CAST(substr(strftime('%f','now'), 4, 3) AS INTEGER))
+RETURNING key, token;
+
 -- acquire-look
 SELECT key, owner IS NOT NULL AS owned, token, expires_ms, label, started_ms, renewed_ms, tick_ms, paused,
        last_label, last_started_ms, last_ended_ms, last_outcome, (CAST(strftime('%s','now') AS INTEGER) * 1000 + CAST(substr(strftime('%f','now'), 4, 3) AS INTEGER)) AS now_ms,
        (SELECT started_ms FROM "main"."locks" WHERE key = '') AS grace_started_ms, (SELECT expires_ms FROM "main"."locks" WHERE key = '') AS grace_expires_ms
   FROM (SELECT 1) LEFT JOIN "main"."locks" ON key = @key;
+
+-- acquire-many-look
+SELECT wanted, key, owner IS NOT NULL AS owned, token, expires_ms, label, started_ms, renewed_ms, tick_ms, paused,
+       last_label, last_started_ms, last_ended_ms, last_outcome, (CAST(strftime('%s','now') AS INTEGER) * 1000 + CAST(substr(strftime('%f','now'), 4, 3) AS INTEGER)) AS now_ms,
+       (SELECT started_ms FROM "main"."locks" WHERE key = '') AS grace_started_ms, (SELECT expires_ms FROM "main"."locks" WHERE key = '') AS grace_expires_ms
+  FROM (SELECT value AS wanted FROM json_each(@keys)) LEFT JOIN "main"."locks" ON key = wanted
+ WHERE paused OR expires_ms > (CAST(strftime('%s','now') AS INTEGER) * 1000 + CAST(substr(strftime('%f','now'), 4, 3) AS INTEGER)) OR key IS NULL AND grace_started_ms IS NOT NULL;
 
 -- renew
 UPDATE "main"."locks" SET renewed_ms = (CAST(strftime('%s','now') AS INTEGER) * 1000 + CAST(substr(strftime('%f','now'), 4, 3) AS INTEGER)), expires_ms = MIN((CAST(strftime('%s','now') AS INTEGER) * 1000 + CAST(substr(strftime('%f','now'), 4, 3) AS INTEGER)) + @ttl, 9007199254740991)
@@ -83,6 +107,15 @@ UPDATE "main"."locks"
    SET owner = NULL, expires_ms = CASE WHEN @keepFor > 0 THEN MIN((CAST(strftime('%s','now') AS INTEGER) * 1000 + CAST(substr(strftime('%f','now'), 4, 3) AS INTEGER)) + @keepFor, 9007199254740991) ELSE 0 END,
        last_label = label, last_started_ms = started_ms, last_ended_ms = (CAST(strftime('%s','now') AS INTEGER) * 1000 + CAST(substr(strftime('%f','now'), 4, 3) AS INTEGER)), last_outcome = @outcome
  WHERE key = @key AND owner = @owner AND expires_ms > (CAST(strftime('%s','now') AS INTEGER) * 1000 + CAST(substr(strftime('%f','now'), 4, 3) AS INTEGER));
+
+-- release-many
+UPDATE "main"."locks"
+   SET owner = NULL, expires_ms = 0,
+       last_label = label, last_started_ms = started_ms, last_ended_ms = (CAST(strftime('%s','now') AS INTEGER) * 1000 + CAST(substr(strftime('%f','now'), 4, 3) AS INTEGER)), last_outcome = ended.outcome
+  FROM (SELECT json_extract(value, '$[0]') AS k, json_extract(value, '$[1]') AS o,
+               json_extract(value, '$[2]') AS outcome FROM json_each(@releases)) AS ended
+ WHERE key = ended.k AND owner = ended.o AND expires_ms > (CAST(strftime('%s','now') AS INTEGER) * 1000 + CAST(substr(strftime('%f','now'), 4, 3) AS INTEGER))
+RETURNING key;
 
 -- release-to-waiter
 UPDATE "main"."locks"

@@ -1,0 +1,63 @@
+import type { LockAcquireResult } from '../../../interfaces/lock-store.interface.js';
+import type { Release } from '../../shared/requests.js';
+import { refusalInGrace } from '../grace-period.js';
+import { granted, refusalOf, type LockRow, type NoRow, type RowRefusal } from '../lock-row.js';
+import type { BatchStatements, Run, SqlAcquireRequest } from '../lock-statements.js';
+import type { SqliteStatements } from './sqlite-statements.js';
+
+type Result = LockAcquireResult | RowRefusal | undefined;
+
+/**
+ * A row and the clock. Beginning and end of the grace period are null for a table that was
+ * not created again.
+ */
+export type Look = (LockRow | NoRow) & { grace_started_ms: unknown; grace_expires_ms: unknown };
+
+/**
+ * Serves many requests by one statement, and so by one write to the disk. If the statement
+ * fails, none of its requests was carried out.
+ */
+export class SqliteBatches implements BatchStatements {
+  /** A statement blocks the event loop, so requests share one if they come in one turn. */
+  readonly limits = { alone: 1, smallest: 2, gathers: true };
+
+  constructor(private readonly statements: SqliteStatements) {}
+
+  /** Reads first, since a read never waits, and most refusals need no write. */
+  async acquire(run: Run, requests: readonly SqlAcquireRequest[]): Promise<Result[]> {
+    const results = new Map<string, Result>();
+    const byKey = new Map(requests.map((request) => [request.key, request]));
+    const keys = JSON.stringify([...byKey.keys()]);
+    for (const look of (await run(this.statements['acquire-many-look'], [{ keys }])).rows) {
+      const request = byKey.get(String(look.wanted));
+      const refusal = request && refusalByLook(look as unknown as Look, request);
+      if (refusal) results.set(request.key, refusal);
+    }
+    const free = requests.filter(({ key }) => !results.has(key));
+    if (free.length > 0) {
+      const values = {
+        requests: JSON.stringify(free.map(({ key, owner, ttl, label }) => [key, owner, ttl, label])),
+      };
+      for (const { key, token } of (await run(this.statements['acquire-many'], [values])).rows)
+        results.set(String(key), granted(token));
+    }
+    return requests.map(({ key }) => results.get(key));
+  }
+
+  async release(run: Run, releases: readonly Release[]): Promise<('done' | undefined)[]> {
+    const values = {
+      releases: JSON.stringify(releases.map(({ key, owner, outcome }) => [key, owner, outcome])),
+    };
+    const { rows } = await run(this.statements['release-many'], [values]);
+    const released = new Set(rows.map(({ key }) => String(key)));
+    return releases.map(({ key }) => (released.has(key) ? 'done' : undefined));
+  }
+}
+
+/** Refuses a request by what a look at its key has found; `undefined` for a free key. */
+export function refusalByLook(look: Look, request: SqlAcquireRequest): RowRefusal | undefined {
+  const refusal = request.resend ? undefined : refusalOf(look, request);
+  if (refusal || look.key !== null) return refusal;
+  const grace = { ...look, started_ms: look.grace_started_ms, expires_ms: look.grace_expires_ms };
+  return refusalInGrace(grace, request);
+}
