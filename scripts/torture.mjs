@@ -1,5 +1,6 @@
 // npm run torture, from a fresh clone too: eight processes compete for three locks while processes, links and the database are made to fail.
 // npm run torture -- --store postgres,sqlite --minutes 10 --seed 7 --out DIR
+// npm run torture -- --callers 200                     besides, so many callers of each process want different keys at once; 30 unless it is given
 // npm run torture -- --smoke                           each fault once; a part of npm test
 // npm run torture -- --planted BUG --seconds 20        fails when it has found the bug
 import { ready } from './ready.mjs';

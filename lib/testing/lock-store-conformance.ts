@@ -1,5 +1,12 @@
 import type { LockStore, StoreLifecycle } from '../interfaces/lock-store.interface.js';
 import { acquiring } from './conformance/acquiring.cases.js';
+import {
+  batches,
+  batchesKept,
+  batchesOnConditions,
+  batchesPaused,
+  batchesResent,
+} from './conformance/batches.cases.js';
 import { ConformanceTrial, type Cases } from './conformance/conformance-trial.js';
 import { expiry } from './conformance/expiry.cases.js';
 import { inspecting } from './conformance/inspecting.cases.js';
@@ -125,6 +132,11 @@ export function lockStoreConformance(
     ...keys,
     ...malformed,
     ...races,
+    ...batches,
+    ...whenDone(batchesResent, 'resend'),
+    ...whenDone(batchesKept, 'keepFor'),
+    ...whenDone(batchesPaused, 'pause'),
+    ...whenDone(batchesOnConditions, 'once', 'stealAfter'),
     ...whenDone(renewMany, 'renewMany'),
     ...whenDone({ ...releasingToWaiters, ...malformedReleasesToWaiters }, 'releaseToWaiter'),
     ...whenDone(releasingToWaitersInspected, 'releaseToWaiter', 'inspect'),

@@ -11,6 +11,7 @@ import { fitKey } from '../../lib/options/lock-key.js';
 import { LockError, LockStoreError } from '../../lib/lock.errors.js';
 import { MemoryLockStore } from '../../lib/stores/memory/memory-lock.store.js';
 import { releasingToWaiters } from './conformance-planted-bugs.release-to-waiter.js';
+import { sharedStatements } from './conformance-planted-bugs.batches.js';
 import { pauses, stealing, ticks } from './conformance-planted-bugs.conditions.js';
 
 export type Port = LockStore & WaiterRelease & BatchRenewer & LockInspector & LockPauser;
@@ -1337,6 +1338,7 @@ export const plantedBugs: PlantedBug[] = [
   ...keys,
   ...racing,
   ...batches,
+  ...sharedStatements,
   ...inspection,
   ...lists,
   ...purges,

@@ -1,5 +1,6 @@
 import { now } from './terms.mjs';
 
+/** Milliseconds between two looks. */
 const PACE = 10;
 
 /**
@@ -14,7 +15,7 @@ export class Belief {
   #doubted = false;
   #looking;
 
-  constructor(id, lock, record, bug) {
+  constructor(id, lock, record, bug, pace = PACE) {
     this.id = id;
     this.#lock = lock;
     this.#record = record;
@@ -22,7 +23,7 @@ export class Belief {
     const at = now();
     const { key, fencingToken: token } = lock;
     record.add('hold', { id, key, token, held: this.held }, at);
-    this.#looking = setInterval(() => this.look(), PACE);
+    this.#looking = setInterval(() => this.look(), pace);
   }
 
   get held() {

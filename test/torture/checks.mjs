@@ -204,10 +204,11 @@ export function wrongAnswers(log, writes) {
  *   wants: readonly Want[],
  *   disturbances: readonly Span[],
  *   lags: readonly Span[],
+ *   slack?: number,
  * }} told
  * @returns {TakeOver[]}
  */
-export function takeOvers({ kills, holds, wants, disturbances, lags }) {
+export function takeOvers({ kills, holds, wants, disturbances, lags, slack = TAKE_OVER_SLACK }) {
   return kills.flatMap((kill) => {
     const heir = earliest(holds, (hold) => hold.key === kill.key && hold.grantedAt > kill.at);
     const waiting = earliest(
@@ -227,7 +228,7 @@ export function takeOvers({ kills, holds, wants, disturbances, lags }) {
     const aftermaths = disturbances.map(({ from, until }) => ({ from, until: until + AFTERMATH }));
     const disturbed = covered(span, [...aftermaths, ...deaths]);
     const took = heir.grantedAt - kill.at;
-    const patience = Math.max(TTL, waiting.from - kill.at) + POLL + TAKE_OVER_SLACK;
+    const patience = Math.max(TTL, waiting.from - kill.at) + POLL + slack;
     const lag = covered(span, lags);
     return {
       ...kill,

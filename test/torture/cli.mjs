@@ -7,6 +7,7 @@ const { values } = parseArgs({
     store: { type: 'string', default: 'postgres,mariadb,sqlite,mongodb' },
     minutes: { type: 'string' },
     seconds: { type: 'string' },
+    callers: { type: 'string' },
     smoke: { type: 'boolean', default: false },
     seed: { type: 'string' },
     planted: { type: 'string' },
@@ -15,12 +16,15 @@ const { values } = parseArgs({
 });
 
 const { smoke, planted, minutes, seconds = minutes === undefined ? 60 : 60 * Number(minutes) } = values;
+// A planted bug is found by the eight that compete for three locks.
+const callers = Number(values.callers ?? (planted === undefined ? 30 : 0));
 const seed = values.seed === undefined ? Math.floor(Math.random() * 2 ** 32) : Number(values.seed);
 console.log(`seed ${seed}`);
 const exitCode = await main({
   stores: values.store.split(','),
   seconds: Number(seconds),
   seed,
+  callers,
   ...(smoke && { rounds: 1 }),
   short: smoke || planted !== undefined,
   bug: planted,

@@ -59,7 +59,7 @@ export class History {
       case 'hold': {
         const { key, token, held } = details;
         this.counts.acquired++;
-        this.wants.get(id).until = at;
+        if (this.wants.has(id)) this.wants.get(id).until = at; // callers of a crowd tell only what they got
         this.holds.set(id, { id, worker, key, token, grantedAt: at, ...(held && { from: at, until: at }) });
         break;
       }

@@ -26,12 +26,15 @@ const INTERRUPTS = ['SIGINT', 'SIGTERM', 'SIGHUP'];
 /**
  * Tortures one store for so long, and tells what came of it.
  *
- * @param options `store`, `seconds` at most, `seed`; `rounds`: of how many schedules; `short`: each fault once in a schedule, and soon; `bug`: a planted one, after whose discovery it ends
+ * @param options `store`, `seconds` at most, `seed`; `callers`: how many callers of each process want different keys at once, beside the one that competes for three; `rounds`: of how many schedules; `short`: each fault once in a schedule, and soon; `bug`: a planted one, after whose discovery it ends
  * @param watch is called with what there is to see, a few times a second
  */
-export async function torture({ store, seconds, seed, rounds, short = false, bug }, watch = () => {}) {
+export async function torture(
+  { store, seconds, seed, callers = 0, rounds, short = false, bug },
+  watch = () => {},
+) {
   const folder = await mkdtemp(join(tmpdir(), 'nestjs-locked-torture-'));
-  const run = new Run({ store, seconds, seed, rounds, short, bug, folder, watch });
+  const run = new Run({ store, seconds, seed, callers, rounds, short, bug, folder, watch });
   const interrupt = () => {
     run.abandon();
     rmSync(folder, { recursive: true, force: true });
@@ -110,10 +113,10 @@ class Run {
 
   async #startWorkers() {
     this.#enter('starting the workers');
-    const { folder, bug } = this.options;
+    const { folder, bug, callers } = this.options;
     for (const name of WORKERS) {
       const proxy = this.#system.target && (await FaultProxy.open(this.#system.target));
-      const settings = { ...this.#system.workerSettings(name, proxy?.port), bug };
+      const settings = { ...this.#system.workerSettings(name, proxy?.port), bug, callers };
       const worker = new WorkerProcess({ name, folder, settings, history: this.#history });
       worker.proxy = proxy;
       worker.on('between', () => this.#hub.emit('between', worker));
@@ -215,13 +218,14 @@ class Run {
   }
 
   async #result(span) {
-    const { seed, short, bug } = this.options;
+    const { seed, short, bug, callers } = this.options;
     const { name, version, ledger } = this.#system;
     return {
       store: name,
       version,
       seed,
       short,
+      callers,
       ...(bug && { bug, foundAfter: this.#foundAfter }),
       ...judge({
         span,
@@ -229,6 +233,7 @@ class Run {
         log: await ledger.log(),
         torturer: this.#torturer,
         lags: this.#lags,
+        callers,
         seen: [...this.#violations, ...this.#died, ...this.#oddities()],
       }),
     };

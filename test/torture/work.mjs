@@ -1,7 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { inspect } from 'node:util';
-import { LockNotAcquiredError, LockStoreError } from 'nestjs-locked';
 import { Belief } from './belief.mjs';
+import { describeFailure, permanenceOf } from './failure.mjs';
 import { KEYS, now, TTL, WAIT } from './terms.mjs';
 
 /** How long a worker stays between its check and its write, for the torturer to strike there. */
@@ -19,7 +18,7 @@ export class Work {
     locks.events.on('lost', ({ key, fencingToken }) => record.add('lost', { key, token: fencingToken }));
     for (const event of ['storeError', 'renewFailed'])
       locks.events.on(event, ({ error }) =>
-        record.add('trouble', { what: event, error: error.message, ...permanence(error) }),
+        record.add('trouble', { what: event, error: error.message, ...permanenceOf(error) }),
       );
   }
 
@@ -50,7 +49,7 @@ export class Work {
       await this.#hold(id, lock);
     } catch (error) {
       if (this.#stop.signal.aborted) return;
-      this.record.add('missed', { id, key, ...describe(error) });
+      this.record.add('missed', { id, key, ...describeFailure(error) });
     }
   }
 
@@ -63,7 +62,7 @@ export class Work {
       this.record.add('release', { id });
       await lock.release().then(
         (released) => this.record.add('released', { id, released }),
-        (error) => this.record.add('released', { id, ...describe(error) }),
+        (error) => this.record.add('released', { id, ...describeFailure(error) }),
       );
     }
   }
@@ -134,7 +133,7 @@ export class Work {
       const released = await lock.release();
       process.send({ event: 'probed', well: held && released });
     } catch (error) {
-      process.send({ event: 'probed', well: false, ...describe(error) });
+      process.send({ event: 'probed', well: false, ...describeFailure(error) });
     }
   }
 }
@@ -161,18 +160,4 @@ async function settled(work) {
   } finally {
     patience.abort();
   }
-}
-
-function describe(error) {
-  const expected = error instanceof LockNotAcquiredError || error instanceof LockStoreError;
-  return {
-    error: `${error.name}: ${error.message}`,
-    ...permanence(error),
-    ...(!expected && { unexpected: error.stack }),
-  };
-}
-
-/** What passes by itself must not be taken for a failure that stays: nobody waits for the end of that. */
-function permanence({ transient, cause }) {
-  return transient === false ? { permanent: true, cause: inspect(cause, { depth: 4 }) } : {};
 }

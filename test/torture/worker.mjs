@@ -2,6 +2,7 @@
 import 'reflect-metadata';
 import { NestFactory } from '@nestjs/core';
 import { LockModule, LockService } from 'nestjs-locked';
+import { Crowd } from './crowd.mjs';
 import { planted } from './planted-bugs.mjs';
 import { POLL, TTL } from './terms.mjs';
 import { Work } from './work.mjs';
@@ -54,9 +55,11 @@ try {
   const { locks, ledger, close } = await start();
   const work = new Work({ locks, ledger, record, bug, id: settings.id });
   process.on('message', (request) => work.answer(request));
-  const working = work.repeat();
+  const crowd = new Crowd({ locks, record, bug, id: settings.id, callers: settings.callers });
+  const working = Promise.all([work.repeat(), crowd.repeat()]);
   const end = async () => {
     work.end();
+    crowd.end();
     await working;
     await close();
     process.removeAllListeners('disconnect').disconnect();

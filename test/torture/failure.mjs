@@ -1,0 +1,17 @@
+import { inspect } from 'node:util';
+import { LockNotAcquiredError, LockStoreError } from 'nestjs-locked';
+
+/** What is recorded of a failure. Only those of busy locks and of the store are expected. */
+export function describeFailure(error) {
+  const expected = error instanceof LockNotAcquiredError || error instanceof LockStoreError;
+  return {
+    error: `${error.name}: ${error.message}`,
+    ...permanenceOf(error),
+    ...(!expected && { unexpected: error.stack }),
+  };
+}
+
+/** What passes by itself must not be taken for a failure that stays: nobody waits for the end of that. */
+export function permanenceOf({ transient, cause }) {
+  return transient === false ? { permanent: true, cause: inspect(cause, { depth: 4 }) } : {};
+}
