@@ -33,6 +33,7 @@ const COSTS = [
     undefined,
     (_, measured) => measured,
   ],
+  ['added to the start of an application', 'S8', undefined, (_, measured) => measured],
   ['100 callers: 99 of 100 pairs are faster than', 'S5', undefined, (details) => details['p99, ms'].with],
   ['the same with `batching: false`', 'S5', undefined, (details) => details['p99, ms'].without],
 ];

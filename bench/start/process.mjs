@@ -1,0 +1,21 @@
+// An application that starts, in a process of its own, with locks or without: prints how many milliseconds that took.
+import 'reflect-metadata';
+import { NestFactory } from '@nestjs/core';
+import Sqlite from 'better-sqlite3';
+
+const [variant, file] = process.argv.slice(2);
+const database = new Sqlite(file);
+database.prepare('SELECT 1').get(); // the application uses its database in any case
+
+const imports = variant === 'with locks' ? [await locksOf(file)] : [];
+const module = { module: class BenchModule {}, imports };
+const app = await NestFactory.createApplicationContext(module, { logger: false, abortOnError: false });
+console.log(performance.now()); // since the process began
+await app.close();
+database.close();
+
+async function locksOf(path) {
+  const { LockModule } = await import('../../dist/esm/index.js');
+  const { fromBetterSqlite3, sqlStore } = await import('../../dist/esm/stores/sql/index.js');
+  return LockModule.forRoot({ store: sqlStore({ executor: fromBetterSqlite3(path) }) });
+}
