@@ -1,0 +1,408 @@
+import { INTERNALS } from '../../../lib/lock-internals.js';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { Logger } from '@nestjs/common';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { DataSource, QueryRunner } from 'typeorm';
+import type { LockAcquireResult } from '../../../lib/interfaces/lock-store.interface.js';
+import { LockService } from '../../../lib/lock.service.js';
+import { TypeOrmLockStore } from '../../../lib/stores/typeorm/index.js';
+import { newKey, tokenOf } from '../keys.js';
+import { TcpProxy } from '../tcp-proxy.js';
+import { dirt } from './dirty-connections.js';
+import { Fixture, recordStatements, setIsolation, sqlOf, targetsAmong } from './fixture.js';
+
+const TTL = 60_000;
+const HELD = { acquired: false, reason: 'held' };
+const CONTENTION: LockAcquireResult = { acquired: false, reason: 'contention' };
+
+const newKeys = (count: number): string[] => Array.from({ length: count }, () => newKey());
+const acquireAll = (store: TypeOrmLockStore, keys: readonly string[]): Promise<LockAcquireResult[]> =>
+  Promise.all(keys.map((key) => store.acquire(key, `owner of ${key}`, TTL)));
+const releaseAll = (store: TypeOrmLockStore, keys: readonly string[]): Promise<boolean[]> =>
+  Promise.all(keys.map((key) => store.release(key, `owner of ${key}`)));
+
+for (const target of targetsAmong('postgres', 'mysql', 'mariadb'))
+  describe(`many requests at once on ${target.name}`, () => {
+    let fixture: Fixture;
+    let application: DataSource;
+    /** Another application, or a person at a console. */
+    let stranger: DataSource;
+    let store: TypeOrmLockStore;
+    const postgres = target.name === 'postgres';
+    const { lockRow, bytes, column } = sqlOf(target);
+
+    beforeAll(async () => {
+      Logger.overrideLogger(false);
+      fixture = await Fixture.open(target);
+      application = await fixture.dataSource();
+      stranger = await fixture.dataSource();
+      store = new TypeOrmLockStore(application);
+      await store.prepare();
+    });
+    afterAll(async () => {
+      await store.close();
+      await fixture.dispose();
+    });
+
+    /** Runs statements in a transaction that stays open. */
+    async function strange(sql: string, key?: string): Promise<QueryRunner> {
+      const runner = stranger.createQueryRunner();
+      await runner.startTransaction('READ COMMITTED');
+      await runner.query(sql, key === undefined ? [] : [bytes(key)]);
+      return runner;
+    }
+    async function end(runner: QueryRunner): Promise<void> {
+      await runner.rollbackTransaction();
+      await runner.release();
+    }
+    /** Keys that were used before and are free. */
+    async function freeKeys(count: number): Promise<string[]> {
+      const keys = newKeys(count);
+      (await acquireAll(store, keys)).forEach(tokenOf);
+      await releaseAll(store, keys);
+      return keys;
+    }
+    async function ownerOf(key: string): Promise<string | null> {
+      const [row] = await stranger.query(sqlOf(target).row, [bytes(key)]);
+      return row.owner === null ? null : String(row.owner);
+    }
+
+    it('B93 a row that a stranger has locked is contention for its own lock, and the others are granted', async () => {
+      const keys = await freeKeys(30);
+      const fresh = newKeys(20);
+      const [locked = ''] = keys.slice(11);
+      const open = await strange(lockRow, locked);
+      for (let round = 0; round < 3; round++) {
+        const results = await acquireAll(store, [...keys, ...fresh]);
+        [...keys, ...fresh].forEach((key, i) => {
+          if (key === locked) expect(results[i]).toEqual(CONTENTION);
+          else tokenOf(results[i] ?? CONTENTION);
+        });
+        const others = [...keys, ...fresh].filter((key) => key !== locked);
+        expect(await releaseAll(store, others)).toEqual(others.map(() => true));
+      }
+      await end(open);
+      tokenOf(await store.acquire(locked, 'owner', TTL));
+    });
+
+    it('B93 a lock under guard() is refused and waits for its release alone, and the others go on', async () => {
+      const keys = newKeys(30);
+      const [guarded = ''] = keys.slice(11);
+      const tokens = (await acquireAll(store, keys)).map(tokenOf);
+      let letGo = (): void => {};
+      const until = new Promise<void>((resolve) => (letGo = resolve));
+      let begun = (): void => {};
+      const underGuard = new Promise<void>((resolve) => (begun = resolve));
+      const work = store.transaction(async (transaction) => {
+        expect(await store.guard(transaction, guarded, `owner of ${guarded}`, tokens[11] ?? 0)).toBe(true);
+        begun();
+        await until;
+      });
+      await underGuard;
+      const others = keys.filter((key) => key !== guarded);
+      for (let round = 0; round < 3; round++) {
+        expect(await releaseAll(store, others)).toEqual(others.map(() => true));
+        const results = await acquireAll(store, keys);
+        keys.forEach((key, i) => {
+          if (key === guarded) expect(results[i]).toMatchObject(HELD);
+          else tokenOf(results[i] ?? CONTENTION);
+        });
+      }
+      const release = store.release(guarded, `owner of ${guarded}`);
+      expect(await releaseAll(store, others)).toEqual(others.map(() => true));
+      letGo();
+      await work;
+      expect(await release).toBe(true);
+    });
+
+    it('B93 in a pool of one connection too, the release of a locked row holds up no other release', async () => {
+      const small = new TypeOrmLockStore(await fixture.dataSource({ poolSize: 1 }));
+      const keys = newKeys(20);
+      (await acquireAll(small, keys)).forEach(tokenOf);
+      const [locked = '', ...others] = keys;
+      const open = await strange(lockRow, locked);
+      const ended: string[] = [];
+      const release = (key: string): Promise<unknown> =>
+        small.release(key, `owner of ${key}`).then(
+          (released) => ended.push(released ? 'others' : 'gone'),
+          () => ended.push('locked'),
+        );
+      await Promise.all(keys.map(release));
+      expect(ended).toEqual([...others.map(() => 'others'), 'locked']);
+      await end(open);
+      await small.close();
+    });
+
+    it("B93 a key that another session is inserting ends by its own limit, and the others' are granted", async () => {
+      const keys = newKeys(30);
+      const [inserted = ''] = keys.slice(7);
+      const open = await strange(
+        `INSERT INTO locks (${column}, token, expires_ms) VALUES (${postgres ? '$1' : '?'}, 1, 0)`,
+        inserted,
+      );
+      const results = await Promise.allSettled(
+        keys.map((key) =>
+          store.acquire(key, `owner of ${key}`, TTL, key === inserted ? { timeout: 1_000 } : {}),
+        ),
+      );
+      keys.forEach((key, i) => {
+        const result = results[i];
+        if (result?.status === 'fulfilled') tokenOf(result.value);
+        else expect([key, result?.reason.transient]).toEqual([inserted, true]);
+      });
+      await end(open);
+      await store.forceRelease(inserted); // the server may have carried out what was given up
+      tokenOf(await store.acquire(inserted, 'owner', TTL));
+    });
+
+    it('B93 an error that one request causes is its own, and names its key', async () => {
+      for (const keys of [await freeKeys(20), newKeys(20)]) {
+        const [bad = ''] = keys.slice(13);
+        for (const sql of trigger(target.name, bad)) await stranger.query(sql);
+        const results = await Promise.allSettled(
+          keys.map((key) => store.acquire(key, `owner of ${key}`, TTL)),
+        );
+        for (const sql of dropTrigger(target.name)) await stranger.query(sql);
+        keys.forEach((key, i) => {
+          const result = results[i];
+          if (result?.status === 'fulfilled') tokenOf(result.value);
+          else {
+            expect(key).toBe(bad);
+            expect(result?.reason).toMatchObject({ name: 'LockStoreError', transient: false });
+            expect(result?.reason.message).toContain(`Could not acquire "${bad}"`);
+          }
+        });
+        expect(results.filter(({ status }) => status === 'rejected')).toHaveLength(1);
+        tokenOf(await store.acquire(bad, 'owner', TTL));
+      }
+    });
+
+    it('B93 two applications that want the same keys at SERIALIZABLE get one grant for each key, and no error', async () => {
+      const two = await Promise.all([fixture.dataSource(), fixture.dataSource()]);
+      for (const dataSource of two) await setIsolation(dataSource, 'SERIALIZABLE');
+      const [one, other] = two.map((dataSource) => new TypeOrmLockStore(dataSource));
+      if (!one || !other) throw new Error('there are two');
+      const keys = await freeKeys(100);
+      const grants = (results: LockAcquireResult[]): boolean[] => results.map(({ acquired }) => acquired);
+      const [ours, theirs] = await Promise.all([acquireAll(one, keys), acquireAll(other, keys.toReversed())]);
+      const won = grants(ours).map((acquired, i) => [acquired, grants(theirs).toReversed()[i]]);
+      for (const pair of won) expect(pair.filter(Boolean).length).toBeLessThan(2);
+      // What collided on both sides is free, and the next attempt gets it.
+      const left = keys.filter((_, i) => !won[i]?.some(Boolean));
+      (await acquireAll(store, left)).forEach(tokenOf);
+      await one.close();
+      await other.close();
+    });
+
+    it('B93 when the answer of a batch is lost, each lock has an unknown outcome of its own, and is granted once when it is sent again', async () => {
+      const proxy = await TcpProxy.open(fixture.target.options as { host: string; port: number });
+      const far = new TypeOrmLockStore(
+        await fixture.dataSource({ host: '127.0.0.1', port: proxy.port, poolSize: 4 }),
+      );
+      const keys = await freeKeys(30);
+      await far.prepare();
+      const tried = keys.slice(20).at(-1) ?? ''; // never the first, which leaves by itself
+      proxy.cutAfter(tried);
+      const results = await Promise.allSettled(keys.map((key) => far.acquire(key, `owner of ${key}`, TTL)));
+      const failed = keys.filter((_, i) => results[i]?.status === 'rejected');
+      expect(failed).toContain(tried);
+      for (const [i, result] of results.entries()) {
+        if (result.status === 'fulfilled') tokenOf(result.value);
+        else {
+          expect(result.reason).toMatchObject({ name: 'LockStoreError', transient: true });
+          expect(result.reason.message).toContain(`acquire "${keys[i]}"`);
+          expect(result.reason.message).not.toContain('owner of');
+        }
+      }
+      const rivals = await acquireAll(
+        store,
+        failed.map((key) => key),
+      );
+      const again = await Promise.all(
+        failed.map((key) => far.acquire(key, `owner of ${key}`, TTL, { resend: true })),
+      );
+      // Both use the same owner strings, so the rival's first requests are refused unless the batch was not carried out.
+      for (const [i, result] of again.entries())
+        expect([result.acquired, rivals[i]?.acquired]).toContain(true);
+      for (const key of failed) expect(await ownerOf(key)).toBe(`owner of ${key}`);
+      if (postgres) expect(rivals.filter(({ acquired }) => acquired)).toEqual([]); // it was committed
+      await far.close();
+      await proxy.close();
+    });
+
+    it.each(Object.entries(dirt(target.name)).filter(([name]) => !name.includes('clock')))(
+      'B93 with connections of the pool left in %s, no grant of a batch is lost or doubled',
+      async (_, { sql }) => {
+        const two = await Promise.all([
+          fixture.dataSource({ poolSize: 4 }),
+          fixture.dataSource({ poolSize: 4 }),
+        ]);
+        const stores = two.map((dataSource) => new TypeOrmLockStore(dataSource));
+        const keys = await freeKeys(20);
+        for (let round = 0; round < 3; round++) {
+          for (const dataSource of two) {
+            const runners = [dataSource.createQueryRunner(), dataSource.createQueryRunner()];
+            for (const runner of runners)
+              for (const statement of sql) await runner.query(statement).catch(() => {}); // one has to fail
+            for (const runner of runners) await runner.release();
+          }
+          const all = [...keys, ...newKeys(20)];
+          const results = await Promise.all(
+            stores.map((one, i) => Promise.all(all.map((key) => one.acquire(key, `${i} ${key}`, TTL)))),
+          );
+          const released: Promise<boolean>[] = [];
+          for (const [i, key] of all.entries()) {
+            const winners = results.flatMap((result, one) => (result[i]?.acquired ? [one] : []));
+            expect(winners.length).toBeLessThan(2);
+            if (winners.length === 0) continue; // it collided, and is free
+            expect(await ownerOf(key)).toBe(`${winners[0]} ${key}`); // committed: other sessions see it
+            const [winner = 0] = winners;
+            released.push(stores[winner]?.release(key, `${winner} ${key}`) ?? Promise.resolve(false));
+          }
+          expect((await Promise.all(released)).filter(Boolean)).toHaveLength(released.length);
+          for (const key of all) expect(await ownerOf(key)).toBeNull();
+        }
+        for (const one of stores) await one.close();
+      },
+    );
+
+    if (!postgres) return;
+
+    /** Waits until a session waits for the locked table, and gives its process id. */
+    async function waitingSession(text: string): Promise<number> {
+      for (;;) {
+        const [row] = await stranger.query(
+          `SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND position($1 IN query) > 0`,
+          [text],
+        );
+        if (row) return row.pid;
+        await sleep(5);
+      }
+    }
+
+    it('B93 when the server ends the session of a batch, each lock fails as transient, and is granted when it is sent again', async () => {
+      const keys = await freeKeys(30);
+      const open = await strange('LOCK TABLE locks IN ACCESS EXCLUSIVE MODE');
+      const sent = Promise.allSettled(keys.map((key) => store.acquire(key, `owner of ${key}`, TTL)));
+      await stranger.query(`SELECT pg_terminate_backend(${await waitingSession('want$')})`);
+      await end(open);
+      const results = await sent;
+      const failed = keys.filter((_, i) => results[i]?.status === 'rejected');
+      expect(failed.length).toBeGreaterThan(20);
+      for (const [i, result] of results.entries()) {
+        if (result.status === 'fulfilled') tokenOf(result.value);
+        else
+          expect(result.reason).toMatchObject({
+            name: 'LockStoreError',
+            transient: true,
+            message: expect.stringContaining(keys[i] ?? ''),
+          });
+      }
+      const again = await Promise.all(
+        failed.map((key) => store.acquire(key, `owner of ${key}`, TTL, { resend: true })),
+      );
+      again.forEach(tokenOf);
+      expect(await releaseAll(store, keys)).toEqual(keys.map(() => true));
+    });
+
+    it('B93 calls that abort or reach their limit while their batch is under way free their locks, and the others keep theirs', async () => {
+      const locks = new LockService({ options: {}, openStore: () => new TypeOrmLockStore(application) });
+      await locks[INTERNALS].start();
+      const [first = '', ...keys] = await freeKeys(31);
+      const open = await strange('LOCK TABLE locks IN ACCESS EXCLUSIVE MODE');
+      const abort = new AbortController();
+      const lone = locks.acquire(first); // it holds the lane, so the others share a statement
+      const calls = keys.map((key, i) =>
+        locks.acquire(key, i < 3 ? { signal: abort.signal } : i < 6 ? { ttl: 600 } : {}),
+      );
+      const results = Promise.allSettled(calls);
+      await waitingSession('want$');
+      abort.abort(new Error('not wanted any more'));
+      const aborted = await Promise.allSettled(calls.slice(0, 3));
+      expect(aborted.map(({ status }) => status)).toEqual(['rejected', 'rejected', 'rejected']);
+      const limited = await Promise.allSettled(calls.slice(3, 6));
+      for (const { status, reason } of limited as PromiseRejectedResult[])
+        expect([status, reason.name, reason.transient]).toEqual(['rejected', 'LockStoreError', true]);
+      await end(open);
+      const others = (await results).slice(6);
+      expect(others.map(({ status }) => status)).toEqual(others.map(() => 'fulfilled'));
+      const kept = await Promise.all([lone, ...calls.slice(6)]);
+      expect(kept.map(({ held }) => held)).toEqual(kept.map(() => true));
+      // Granted too late, they are released in the background: another process gets each.
+      const rival = new LockService({ options: {}, openStore: () => new TypeOrmLockStore(stranger) });
+      await rival[INTERNALS].start();
+      const got = await Promise.all(keys.slice(0, 6).map((key) => rival.acquire(key, { wait: 30_000 })));
+      for (const lock of [...got, ...kept]) expect(await lock.release()).toBe(true);
+      await rival[INTERNALS].close();
+      await locks[INTERNALS].close();
+    });
+
+    it('B93 a label that the database cannot keep fails its own request only', async () => {
+      const name = `latin1_${process.pid}`;
+      await stranger.query(
+        `CREATE DATABASE ${name} ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0`,
+      );
+      const latin = await fixture.dataSource({ database: name });
+      const latinStore = new TypeOrmLockStore(latin);
+      const keys = newKeys(20);
+      const results = await Promise.allSettled(
+        keys.map((key, i) =>
+          latinStore.acquire(key, `owner of ${key}`, TTL, { label: i === 9 ? 'a lock: 🔒' : 'é' }),
+        ),
+      );
+      keys.forEach((key, i) => {
+        const result = results[i];
+        if (i !== 9) expect(result).toMatchObject({ status: 'fulfilled', value: { acquired: true } });
+        else
+          expect(result).toMatchObject({
+            status: 'rejected',
+            reason: { name: 'LockStoreError', message: expect.stringContaining(`acquire "${key}"`) },
+          });
+      });
+      await latinStore.close();
+      await latin.destroy();
+      await stranger.query(`DROP DATABASE ${name}`);
+    });
+
+    it('B93 100 requests take a few statements, and with batching: false one for each', async () => {
+      const counted = await fixture.dataSource();
+      const statements = recordStatements(counted);
+      for (const [batching, fewest, most] of [
+        [true, 2, 8],
+        [false, 100, 100],
+      ] as const) {
+        const one = new TypeOrmLockStore(counted, { batching });
+        await one.prepare();
+        const keys = await freeKeys(100);
+        statements.length = 0;
+        (await acquireAll(one, keys)).forEach(tokenOf);
+        expect(statements.length).toBeGreaterThanOrEqual(fewest);
+        expect(statements.length).toBeLessThanOrEqual(most);
+        statements.length = 0;
+        expect(await releaseAll(one, keys)).toEqual(keys.map(() => true));
+        expect(statements.length).toBeGreaterThanOrEqual(fewest);
+        expect(statements.length).toBeLessThanOrEqual(most);
+        await one.close();
+      }
+    });
+  });
+
+/** Statements that let every write of one key fail. */
+function trigger(database: string, key: string): string[] {
+  if (database !== 'postgres')
+    return ['INSERT', 'UPDATE'].map(
+      (event) =>
+        `CREATE TRIGGER bad_${event} BEFORE ${event} ON locks FOR EACH ROW
+         IF NEW.\`key\` = '${key}' THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'not this one'; END IF`,
+    );
+  return [
+    `CREATE FUNCTION refuse_bad() RETURNS trigger LANGUAGE plpgsql AS $$
+     BEGIN IF NEW.key = '${key}' THEN RAISE EXCEPTION 'not this one'; END IF; RETURN NEW; END $$`,
+    'CREATE TRIGGER bad BEFORE INSERT OR UPDATE ON locks FOR EACH ROW EXECUTE FUNCTION refuse_bad()',
+  ];
+}
+
+function dropTrigger(database: string): string[] {
+  if (database !== 'postgres') return ['DROP TRIGGER bad_INSERT', 'DROP TRIGGER bad_UPDATE'];
+  return ['DROP TRIGGER bad ON locks', 'DROP FUNCTION refuse_bad'];
+}
