@@ -8,14 +8,18 @@ import { CONNECTIONS, DRIVERS, startApplication, WARM_UP } from './applications.
 /** How many callers there are at once, each with a key of its own. */
 export const CALLERS = [1, 3, 10, 30, 100, 300, 1_000];
 
-/** Blocks in which all are measured; those whose ratio decides are measured again, in as many blocks as elsewhere. */
+/**
+ * All contestants are measured in these blocks, for the chart. Those that a goal compares are
+ * then measured again, in as many blocks as in other measures.
+ */
 const BLOCKS = { full: 5, quick: 2 };
-/** Everybody has run before, with fewer callers. */
+/** Shorter, since all contestants have run before, with fewer callers. */
 const NEXT_WARM_UP = { full: 500, quick: 100 };
 
 /**
- * Pairs per second of ever more callers on ten connections: ours through the driver and through TypeORM, ours without batching, and each SQL peer that keeps
- * leases, default and tuned, each in a process of its own on the same server.
+ * Measures pairs per second of ever more callers on ten connections. The contestants are ours
+ * through the driver and through TypeORM, ours without batching, and each SQL peer that keeps
+ * leases, default and tuned. Each is a process of its own on the same server.
  *
  * @param goals by number of callers, `againstPeers` and `againstUnbatched`
  * @returns rows; `details.curves` of the last has all rates, for the chart

@@ -6,7 +6,7 @@ const GOALS = {
   againstUnbatched: {},
 };
 
-/** Pairs per second of many callers on PostgreSQL, against the best peer on the same server. */
+/** Compares pairs per second of many callers on PostgreSQL with the best peer's. */
 export default {
   id: 'S1',
   title: "pairs/s ÷ the best SQL peer's",

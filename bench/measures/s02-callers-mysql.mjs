@@ -6,7 +6,7 @@ const GOALS = {
   againstUnbatched: { 10: NO_SLOWER },
 };
 
-/** Pairs per second of many callers on MariaDB and MySQL, against the best peer on the same server. */
+/** Compares pairs per second of many callers on MariaDB and MySQL with the best peer's. */
 export default {
   id: 'S2',
   title: "pairs/s ÷ the best SQL peer's",

@@ -4,7 +4,7 @@ import { WARM_UP, withAndWithoutBatching } from '../load/applications.mjs';
 
 const CALLERS = 100;
 
-/** Pairs per second of many callers with batching and without, each application in a process of its own. */
+/** Compares pairs per second of many callers with batching and without, in two processes. */
 export default {
   id: 'S3',
   title: `pairs/s of ${CALLERS} callers ÷ those with batching: false`,

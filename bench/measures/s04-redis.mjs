@@ -8,18 +8,21 @@ import { comparisonOfSeries } from '../statistics.mjs';
 const CALLERS = 100;
 const OURS = 'nestjs-locked';
 const GOAL = atLeast(1);
-/** The rival of the goal. The others stand beside it as `tuned`, which is about waiting: here each key is free. */
+/**
+ * The rival of the goal. The others run as `tuned` only, since the variants differ in how they
+ * wait, and each key is free here.
+ */
 const RIVAL = 'redlock';
 /** What is reported has fewer blocks. */
 const REPORTED_BLOCKS = 5;
 
-/** The two tables of Redis: one forgets what it has answered when it crashes, the other does not. */
+/** A volatile Redis forgets in a crash what it has answered. */
 const SERVERS = [
   { durable: true, kind: 'appendfsync always' },
   { durable: false, kind: 'volatile' },
 ];
 
-/** Pairs per second of many callers on PostgreSQL, against those of the libraries for Redis. */
+/** Compares pairs per second of many callers on PostgreSQL with the libraries for Redis. */
 export default {
   id: 'S4',
   title: `pairs/s of ${CALLERS} callers ÷ those of redlock on a durable Redis`,

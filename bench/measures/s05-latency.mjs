@@ -4,7 +4,7 @@ import { WARM_UP, withAndWithoutBatching } from '../load/applications.mjs';
 
 const CALLERS = 100;
 
-/** How long the slowest pairs of many callers take, with batching and without. */
+/** Measures how long the slowest pairs of many callers take, with batching and without. */
 export default {
   id: 'S5',
   title: `p99 of a pair of ${CALLERS} callers ÷ with batching: false`,

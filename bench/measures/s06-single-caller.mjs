@@ -4,7 +4,7 @@ import { openLocks } from '../locks.mjs';
 
 const KEY = 'pair';
 
-/** What batching costs a caller that is alone. */
+/** Measures what batching costs a single caller. */
 export default {
   id: 'S6',
   title: 'pair of a single caller ÷ with batching: false',

@@ -9,7 +9,10 @@ const SIZES = {
 const ROUNDS = 2;
 const PROGRAM = new URL('../scale/process.mjs', import.meta.url);
 
-/** One process that holds very many locks, with waiters besides: its memory, its event loop, and whether all renewals come in time. */
+/**
+ * Measures a process that holds very many locks, and then has waiters too: its memory, its event
+ * loop, and whether all renewals are in time.
+ */
 export default {
   id: 'S7',
   title: '100,000 held locks in one process',

@@ -12,7 +12,10 @@ const GOAL = atMost(40);
 const PROGRAM = fileURLToPath(new URL('../start/process.mjs', import.meta.url));
 const run = promisify(execFile);
 
-/** What the library adds to the start of a Nest application that has opened its SQLite database anyway: loading it, and getting the store ready. */
+/**
+ * Measures how much longer a Nest application takes to start with the library: to load it, and to
+ * get its store ready. The application opens its SQLite database in any case.
+ */
 export default {
   id: 'S8',
   title: 'start of an application with locks − without',

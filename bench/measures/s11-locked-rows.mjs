@@ -7,11 +7,14 @@ import { openLocks } from '../locks.mjs';
 const CALLERS = 100;
 const GUARDED = 'guarded';
 const FOREIGN = 'foreign';
-/** Two callers for each locked row: while the attempt of one is repeated by itself, the other is in the next batch. */
+/**
+ * Each locked row has two callers: while the attempt of one is repeated by itself, that of the
+ * other is in the next batch.
+ */
 const TRIED = [GUARDED, GUARDED, FOREIGN, FOREIGN];
 const APPLICATION = new URL('../application.mjs', import.meta.url);
 
-/** Whether locked rows slow down the locks of other keys, with which their requests share statements. */
+/** Measures whether locked rows slow down other keys, whose requests share their statements. */
 export default {
   id: 'S11',
   title: 'pairs/s of other keys, a guarded row and a row of a stranger in each batch ÷ without',
@@ -41,7 +44,7 @@ export default {
   },
 };
 
-/** Two transactions, each with the row of a key; gives what ends them. */
+/** Begins two transactions that each lock the row of a key; returns a function that ends them. */
 async function lockRows(store, { locks, dataSource }) {
   await (await locks.acquire(FOREIGN)).release();
   const lock = await locks.acquire(GUARDED, { ttl: '10m', autoRenew: false });

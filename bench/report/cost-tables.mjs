@@ -92,7 +92,7 @@ export function callersTable(rows) {
   return `${PICTURE}\n\n${table}\n\n${runsOf(found)}`;
 }
 
-/** Pairs per second of a hundred callers on PostgreSQL, and of the libraries for Redis: of each its faster variant. */
+/** Pairs per second of a hundred callers, ours on PostgreSQL and those of libraries for Redis. */
 export function redisTable(rows) {
   const found = rows.filter(({ id, details }) => id === 'S4' && details?.redis);
   if (found.length === 0) return NOT_MEASURED;

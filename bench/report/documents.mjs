@@ -17,7 +17,11 @@ const DOCUMENTS = [
   { file: new URL('../goals.md', import.meta.url), sections: { goals: goalsTable } },
 ];
 
-/** Writes the figures of all kept results into the documents that quote them, and the chart; gives the paths. */
+/**
+ * Writes the figures of all kept results into the documents that quote them, and draws the chart.
+ *
+ * @returns the paths of the files
+ */
 export async function writeDocuments() {
   const prettier = await import('prettier'); // only here: a bench need not have it
   const rows = keptRows(RESULTS);

@@ -1,7 +1,8 @@
 import { readdirSync, readFileSync } from 'node:fs';
 
 /**
- * The rows of all results that are kept, each with the `run` that measured it; of what several runs measured, those of the last.
+ * Reads the rows of all results that are kept, each with the `run` that measured it. If several
+ * runs measured the same, the last one counts.
  *
  * @param folder the URL of the folder with the results
  */

@@ -7,7 +7,7 @@ import { markdownOf } from './markdown.mjs';
 import { svgOf } from './svg.mjs';
 
 /**
- * Writes the results for programs, for people, and as pictures when there are peers to compare with.
+ * Writes the results for programs and for people, and as pictures if peers were measured too.
  *
  * @param name of the files, without ending
  * @returns the paths

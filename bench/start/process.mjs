@@ -1,4 +1,4 @@
-// An application that starts, in a process of its own, with locks or without: prints how many milliseconds that took.
+// An application that starts, with locks or without, and prints how many milliseconds that took.
 import 'reflect-metadata';
 import { NestFactory } from '@nestjs/core';
 import Sqlite from 'better-sqlite3';
