@@ -4,6 +4,9 @@ import { fileURLToPath } from 'node:url';
 
 export const STORES = ['postgres', 'mariadb', 'mysql', 'sqlite', 'mongodb'];
 
+/** Older benches know no MySQL. */
+const STORES_OF_ALL_VERSIONS = STORES.filter((store) => store !== 'mysql');
+
 const USAGE = `npm run bench -- [--quick] [--only P1,S1] [--store ${STORES.join(',')}] [--peers] [--out DIR | --keep NAME]
 npm run bench -- --against DIR [--only P1,P3,P8,P14] [--store ...]
 npm run bench -- --documents
@@ -14,7 +17,7 @@ export function readArguments(args) {
   const { help, only, store, ...options } = parsed(args);
   if (help) end(USAGE, 0);
   const measures = listOf(only?.toUpperCase());
-  const stores = listOf(store);
+  const stores = listOf(store) ?? (options.against ? STORES_OF_ALL_VERSIONS : STORES);
   refuse('--only', measures ?? [], measureIds());
   refuse('--store', stores, STORES);
   if (options.keep && options.quick) end('--keep is for figures that can be quoted, not for --quick', 2);
@@ -26,7 +29,7 @@ export function readArguments(args) {
 function parsed(args) {
   const options = {
     only: { type: 'string' },
-    store: { type: 'string', default: STORES.join(',') },
+    store: { type: 'string' },
     quick: { type: 'boolean', default: false },
     peers: { type: 'boolean', default: false },
     out: { type: 'string' },
@@ -45,10 +48,11 @@ function parsed(args) {
 /** Of all measures, by the names of the files in `measures/`. */
 export function measureIds() {
   const files = readdirSync(fileURLToPath(new URL('measures', import.meta.url))).toSorted();
-  return files.flatMap((file) => {
+  const ids = files.flatMap((file) => {
     const [, letter, number] = /^([ps])(\d\d)-/.exec(file) ?? [];
     return letter ? [`${letter.toUpperCase()}${Number(number)}`] : [];
   });
+  return [...new Set(ids)];
 }
 
 function refuse(option, given, known) {
