@@ -27,8 +27,8 @@ interface ReleaseOfKey {
   release: Release;
   /** Sends the release by itself. */
   sendOne: (operation: LockOperation) => Promise<ReleaseResult>;
-  /** The result on an unusable connection, which the server may have committed. */
-  before?: ReleaseResult | undefined;
+  /** `done` if a batch may have released the key already. */
+  before?: 'done' | undefined;
 }
 
 /** For databases that do not batch, which is never read. */
@@ -123,7 +123,8 @@ export class BatchedRequests {
       timeout,
       (statements, run) => statements.release(run, releases),
     );
-    for (const [i, request] of requests.entries()) request.before = before?.[i];
-    return results;
+    const carriedOut = before ?? results;
+    for (const [i, request] of requests.entries()) request.before = carriedOut?.[i] && 'done';
+    return results?.map((result) => (result === 'doubtful' ? undefined : result));
   }
 }

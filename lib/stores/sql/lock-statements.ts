@@ -156,9 +156,9 @@ export interface BatchStatements {
    * Frees keys at once that have no queue of processes.
    *
    * @returns results in the order of the requests; `undefined` for a request that has to be
-   * sent by itself
+   * sent by itself, `doubtful` if the key may have been released nevertheless
    */
-  release(run: Run, requests: readonly Release[]): Promise<('done' | undefined)[]>;
+  release(run: Run, requests: readonly Release[]): Promise<('done' | 'doubtful' | undefined)[]>;
 }
 
 /**

@@ -2,6 +2,7 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { expect, it } from '@jest/globals';
 import { createTable } from '../../../lib/stores/sql/lock-table.ddl.js';
+import { mysqlBatchStatements } from '../../../lib/stores/sql/mysql/mysql-batch-statements.js';
 import {
   aloneStatements,
   gracePeriod as mysqlGracePeriod,
@@ -88,6 +89,7 @@ function mysql(server: Parameters<typeof mysqlStatements>[1]): Record<string, st
   return {
     'create-table': createTable('mysql', table),
     ...Object.fromEntries(statements.filter(([name]) => !(isMysql5 && name.startsWith('renew-many')))),
+    ...(server.skipsLocked && !server.alone ? mysqlBatchStatements(MYSQL, server) : {}),
     'look-at-clock': LOOK_AT_CLOCK,
     ...(server.mariadb ? {} : LOCK_WAIT),
     'grace-period': mysqlGracePeriod(MYSQL, LONGEST),

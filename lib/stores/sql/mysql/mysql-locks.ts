@@ -7,6 +7,7 @@ import { granted, isTrue, refusalOf, refusedRelease, type LockRow, type RowRefus
 import {
   PURGE_SLICE,
   type Answer,
+  type BatchStatements,
   type ChangeResult,
   type GuardRequest,
   type GuardResult,
@@ -17,6 +18,8 @@ import {
   type Run,
   type SqlAcquireRequest,
 } from '../lock-statements.js';
+import { MysqlBatches } from './mysql-batches.js';
+import { mysqlBatchStatements } from './mysql-batch-statements.js';
 import { renewByTtl, type Renewals } from './mysql-renewals.js';
 import {
   aloneStatements,
@@ -29,7 +32,7 @@ import {
 import { asText, prepared, type Bind } from './mysql-values.js';
 import { assertClock, clockRuns, orContention, withShortLockWait } from './session-settings.js';
 
-type StatementName = keyof MysqlStatements;
+type StatementName = keyof MysqlStatements | keyof ReturnType<typeof mysqlBatchStatements>;
 
 /**
  * Milliseconds for deleting the keys of a slice one by one. On MySQL 5, which waits, a locked
@@ -47,6 +50,8 @@ export class MysqlLocks implements LockStatements {
    * not show which rows were changed.
    */
   readonly renewMany: LockStatements['renewMany'];
+  /** Missing also before MariaDB 10.6, which cannot skip a locked row. */
+  readonly batches: BatchStatements | undefined;
   private readonly bind: Record<StatementName, Bind>;
   /** MySQL 5 can neither skip a locked row nor limit the wait of one statement. */
   private readonly waits: boolean;
@@ -55,10 +60,21 @@ export class MysqlLocks implements LockStatements {
     table: string,
     private readonly server: MysqlServer,
   ) {
-    this.bind = bound({ ...mysqlStatements(table, server), ...aloneStatements(table) });
+    this.bind = bound({
+      ...mysqlStatements(table, server),
+      ...aloneStatements(table),
+      ...mysqlBatchStatements(table, server),
+    });
     this.waits = !server.mariadb && !server.skipsLocked;
     if (!this.waits && !server.alone)
       this.renewMany = (run, leases) => renewByTtl(this.renewals(run), leases);
+    if (server.skipsLocked && !server.alone)
+      this.batches = new MysqlBatches({
+        change: (run, statement, values) => this.sendByClock(run, statement, values),
+        insert: (run, statement, values) => this.insert(run, statement, values),
+        read: (run, statement, values) => this.read(run, statement, values),
+        look: (run, statement, values) => this.send(run, statement, values),
+      });
   }
 
   gracePeriod(table: string, longest: number): string {
@@ -191,8 +207,7 @@ export class MysqlLocks implements LockStatements {
     values: { key: string },
     owner?: string,
   ): Promise<number | undefined> {
-    if (this.server.logsStatements) await assertClock(run);
-    const changed = await orContention(this.send(run, statement, values));
+    const changed = await orContention(this.sendByClock(run, statement, values));
     if (!this.server.alone || !changed?.affected) return changed?.insertId || undefined;
     return owner === undefined ? changed.affected : this.tokenOf(run, { key: values.key, owner });
   }
@@ -268,6 +283,12 @@ export class MysqlLocks implements LockStatements {
     return (await this.send(run, statement, values)).rows;
   }
 
+  /** Sends a change, which reads the server's clock. */
+  private async sendByClock(run: Run, statement: StatementName, values: object): Promise<Answer> {
+    if (this.server.logsStatements) await assertClock(run);
+    return this.send(run, statement, values);
+  }
+
   private async send(run: Run, statement: StatementName, values: object): Promise<Answer> {
     return run(...this.bind[statement](values));
   }
@@ -278,7 +299,7 @@ function lockRows(rows: Answer['rows']): LockRow[] {
   return rows.filter(({ key }) => key !== null) as unknown as LockRow[];
 }
 
-function bound(statements: MysqlStatements): Record<StatementName, Bind> {
+function bound(statements: Record<StatementName, string>): Record<StatementName, Bind> {
   const entries = Object.entries(statements).map(([name, sql]) => [
     name,
     AS_TEXT.includes(name) ? asText(sql) : prepared(sql),

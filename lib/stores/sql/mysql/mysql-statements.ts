@@ -20,7 +20,7 @@ export interface MysqlServer {
 
 /** The clock in microseconds, and in milliseconds, at the start of the statement. */
 export const US = `TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))`;
-const MS = `(${US} DIV 1000)`;
+export const MS = `(${US} DIV 1000)`;
 const UNTIL = `LEAST(${MS} + :ttl, ${NEVER})`;
 
 /** The tick of a run that begins now. It is NULL without conditions. */
@@ -38,7 +38,7 @@ const UNUSED = `NOT paused AND token < ${US}
           AND GREATEST(expires_ms, COALESCE(renewed_ms, 0), COALESCE(last_ended_ms, 0), COALESCE(tick_ms, 0)) <= ${MS} - :olderThan`;
 
 // Text is read as bytes, since the character set of the connection may know fewer characters.
-const ROW = `\`key\`, owner IS NOT NULL AS owned, token, expires_ms, CAST(label AS BINARY) AS label,
+export const ROW = `\`key\`, owner IS NOT NULL AS owned, token, expires_ms, CAST(label AS BINARY) AS label,
              started_ms, renewed_ms, tick_ms, paused, CAST(last_label AS BINARY) AS last_label,
              last_started_ms, last_ended_ms, last_outcome, ${MS} AS now_ms`;
 
@@ -75,12 +75,6 @@ export function mysqlStatements(table: string, server: MysqlServer) {
   // MySQL has no limit for the wait of one statement.
   const waitingBriefly = (statement: string) =>
     mariadb ? `SET STATEMENT innodb_lock_wait_timeout = 1 FOR ${statement}` : statement;
-  // sql_safe_updates refuses to change rows by a list of keys, although they are primary keys.
-  const withoutSafeUpdates = (verb: 'UPDATE' | 'DELETE') =>
-    mariadb
-      ? `SET STATEMENT sql_safe_updates = 0 FOR ${verb}`
-      : `${verb} /*+ SET_VAR(sql_safe_updates = 0) */`;
-
   return {
     // The token comes from the clock, so that it also grows over deleted rows and fail-overs.
     // A holder from whom the lock is stolen has ended now.
@@ -217,7 +211,7 @@ export function mysqlStatements(table: string, server: MysqlServer) {
     // STRAIGHT_JOIN and LIMIT: merged with the derived table, or begun from its other side,
     // the join would wait for locked rows.
     'renew-many': skipsLocked
-      ? `${withoutSafeUpdates('UPDATE')}
+      ? `${withoutSafeUpdates(server, 'UPDATE')}
              (SELECT \`key\` FROM ${table} FORCE INDEX (PRIMARY)
                WHERE \`key\` IN (:keys) AND CONCAT(\`key\`, X'00', owner) IN (:leases) AND expires_ms > ${MS} AND ${byClock}
                LIMIT :limit FOR UPDATE SKIP LOCKED) AS mine
@@ -245,7 +239,7 @@ export function mysqlStatements(table: string, server: MysqlServer) {
     // The table has no alias: MySQL looks for an alias to delete from in the database of the
     // session, and there may be none.
     purge: skipsLocked
-      ? `${withoutSafeUpdates('DELETE')} ${table}
+      ? `${withoutSafeUpdates(server, 'DELETE')} ${table}
         FROM (SELECT \`key\` FROM ${table} FORCE INDEX (PRIMARY)
                WHERE \`key\` IN (:keys) AND ${UNUSED} AND ${byClock}
                LIMIT :limit FOR UPDATE SKIP LOCKED) AS unused
@@ -255,6 +249,13 @@ export function mysqlStatements(table: string, server: MysqlServer) {
       DELETE ${table} FROM ${table} FORCE INDEX (PRIMARY)
        WHERE \`key\` IN (:keys) AND ${UNUSED} AND ${byClock}`,
   };
+}
+
+/** sql_safe_updates refuses to change rows by a list of keys, although they are primary keys. */
+export function withoutSafeUpdates({ mariadb }: MysqlServer, verb: 'UPDATE' | 'DELETE'): string {
+  return mariadb
+    ? `SET STATEMENT sql_safe_updates = 0 FOR ${verb}`
+    : `${verb} /*+ SET_VAR(sql_safe_updates = 0) */`;
 }
 
 /** What clients need besides that hand over no token, and show no clock of the session. */

@@ -187,6 +187,81 @@ FROM (SELECT `key` FROM `app`.`locks` FORCE INDEX (PRIMARY)
        LIMIT :limit FOR UPDATE SKIP LOCKED) AS unused
      STRAIGHT_JOIN `app`.`locks` ON `app`.`locks`.`key` = unused.`key`;
 
+-- acquire-many
+SET STATEMENT sql_safe_updates = 0 FOR UPDATE
+       (SELECT l.`key`, UNHEX(w.hex_owner) AS owner, w.ttl, UNHEX(w.hex_label) AS label, clock.ms, clock.us
+          FROM (SELECT (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) AS ms, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) AS us, TRUE AS clock_runs) AS clock STRAIGHT_JOIN
+          JSON_TABLE(CONVERT(:requests USING ascii), '$[*]' COLUMNS (
+          place FOR ORDINALITY,
+          hex_key varchar(510) CHARACTER SET ascii PATH '$[0]',
+          hex_owner varchar(128) CHARACTER SET ascii PATH '$[1]',
+          ttl bigint PATH '$[2]',
+          hex_label varchar(2040) CHARACTER SET ascii PATH '$[3]')) AS w
+          STRAIGHT_JOIN `app`.`locks` AS l FORCE INDEX (PRIMARY) ON l.`key` = UNHEX(w.hex_key)
+         WHERE NOT l.paused AND l.expires_ms <= clock.ms AND l.token < clock.us AND clock.clock_runs
+         LIMIT 500 FOR UPDATE SKIP LOCKED) AS want
+       STRAIGHT_JOIN `app`.`locks` AS t FORCE INDEX (PRIMARY) ON t.`key` = want.`key`
+   SET t.token = LAST_INSERT_ID(want.us),
+       t.last_label      = IF(t.owner IS NULL, t.last_label,      t.label),
+       t.last_started_ms = IF(t.owner IS NULL, t.last_started_ms, t.started_ms),
+       t.last_ended_ms   = IF(t.owner IS NULL, t.last_ended_ms,   LEAST(t.expires_ms, want.ms)),
+       t.last_outcome    = IF(t.owner IS NULL, t.last_outcome,    'failed'),
+       t.started_ms = want.ms, t.owner = want.owner, t.label = CONVERT(want.label USING utf8mb4),
+       t.renewed_ms = want.ms, t.expires_ms = LEAST(want.ms + want.ttl, 9007199254740991);
+
+-- acquire-many-look
+SELECT w.place, COALESCE(token = :token AND owner = UNHEX(w.hex_owner), FALSE) AS granted,
+       `key`, owner IS NOT NULL AS owned, token, expires_ms, CAST(label AS BINARY) AS label,
+       started_ms, renewed_ms, tick_ms, paused, CAST(last_label AS BINARY) AS last_label,
+       last_started_ms, last_ended_ms, last_outcome, (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) AS now_ms, ABS(TIMESTAMPDIFF(MICROSECOND, NOW(6), SYSDATE(6))) < 100000 AS clock_runs
+  FROM JSON_TABLE(CONVERT(:requests USING ascii), '$[*]' COLUMNS (
+          place FOR ORDINALITY,
+          hex_key varchar(510) CHARACTER SET ascii PATH '$[0]',
+          hex_owner varchar(128) CHARACTER SET ascii PATH '$[1]',
+          ttl bigint PATH '$[2]',
+          hex_label varchar(2040) CHARACTER SET ascii PATH '$[3]')) AS w
+  LEFT JOIN `app`.`locks` AS l FORCE INDEX (PRIMARY) ON l.`key` = UNHEX(w.hex_key)
+ LIMIT 501;
+
+-- acquire-many-new
+SET STATEMENT innodb_lock_wait_timeout = 1 FOR
+INSERT IGNORE INTO `app`.`locks` (`key`, owner, token, label, started_ms, renewed_ms, expires_ms)
+SELECT UNHEX(w.hex_key), UNHEX(w.hex_owner), LAST_INSERT_ID(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))), CONVERT(UNHEX(w.hex_label) USING utf8mb4),
+       (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000), (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000), LEAST((TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) + w.ttl, 9007199254740991)
+  FROM JSON_TABLE(CONVERT(:requests USING ascii), '$[*]' COLUMNS (
+          place FOR ORDINALITY,
+          hex_key varchar(510) CHARACTER SET ascii PATH '$[0]',
+          hex_owner varchar(128) CHARACTER SET ascii PATH '$[1]',
+          ttl bigint PATH '$[2]',
+          hex_label varchar(2040) CHARACTER SET ascii PATH '$[3]')) AS w;
+
+-- release-many
+SET STATEMENT sql_safe_updates = 0 FOR UPDATE
+       (SELECT l.`key`, w.outcome, clock.ms
+          FROM (SELECT (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) AS ms, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) AS us, TRUE AS clock_runs) AS clock STRAIGHT_JOIN
+          JSON_TABLE(CONVERT(:releases USING ascii), '$[*]' COLUMNS (
+          place FOR ORDINALITY,
+          hex_key varchar(510) CHARACTER SET ascii PATH '$[0]',
+          hex_owner varchar(128) CHARACTER SET ascii PATH '$[1]',
+          outcome varchar(16) CHARACTER SET ascii PATH '$[2]')) AS w
+          STRAIGHT_JOIN `app`.`locks` AS l FORCE INDEX (PRIMARY) ON l.`key` = UNHEX(w.hex_key)
+         WHERE l.owner = UNHEX(w.hex_owner) AND l.expires_ms > clock.ms AND clock.clock_runs
+         LIMIT 500 FOR UPDATE SKIP LOCKED) AS mine
+       STRAIGHT_JOIN `app`.`locks` AS t FORCE INDEX (PRIMARY) ON t.`key` = mine.`key`
+   SET t.last_label = t.label, t.last_started_ms = t.started_ms, t.last_ended_ms = LAST_INSERT_ID(mine.ms),
+       t.last_outcome = mine.outcome, t.owner = NULL, t.expires_ms = 0;
+
+-- release-many-look
+SELECT w.place
+  FROM JSON_TABLE(CONVERT(:releases USING ascii), '$[*]' COLUMNS (
+          place FOR ORDINALITY,
+          hex_key varchar(510) CHARACTER SET ascii PATH '$[0]',
+          hex_owner varchar(128) CHARACTER SET ascii PATH '$[1]',
+          outcome varchar(16) CHARACTER SET ascii PATH '$[2]')) AS w
+  STRAIGHT_JOIN `app`.`locks` AS l FORCE INDEX (PRIMARY) ON l.`key` = UNHEX(w.hex_key)
+ WHERE last_ended_ms = :endedAt AND NOT (owner <=> UNHEX(w.hex_owner))
+ LIMIT 500;
+
 -- look-at-clock
 SELECT ABS(TIMESTAMPDIFF(MICROSECOND, NOW(6), SYSDATE(6))) < 100000 AS clock_runs;
 

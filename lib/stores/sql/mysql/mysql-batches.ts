@@ -1,0 +1,147 @@
+import type { LockAcquireResult } from '../../../interfaces/lock-store.interface.js';
+import { CONTENTION } from '../../shared/conditions.js';
+import type { Release } from '../../shared/requests.js';
+import { RESERVED_KEY, refusalInGrace } from '../grace-period.js';
+import { granted, isTrue, refusalOf, type LockRow, type RowRefusal } from '../lock-row.js';
+import type { Answer, BatchStatements, Run, SqlAcquireRequest } from '../lock-statements.js';
+import { isServerAnswer } from '../store-failure.js';
+import type { mysqlBatchStatements } from './mysql-batch-statements.js';
+import { orContention } from './session-settings.js';
+
+type Result = LockAcquireResult | RowRefusal | undefined;
+type StatementName = keyof ReturnType<typeof mysqlBatchStatements>;
+type Send<T> = (run: Run, statement: StatementName, values: object) => Promise<T>;
+
+/** How the statements of a batch reach the server. */
+export interface BatchSenders {
+  /** Changes rows, by the server's clock or not at all. */
+  change: Send<Answer>;
+  /** Inserts rows, and waits only briefly for another session. */
+  insert: Send<Answer>;
+  /** Reads rows by the server's clock. */
+  read: Send<Answer['rows']>;
+  /** Reads rows whose content does not depend on the clock. */
+  look: Send<Answer>;
+}
+
+/** A row of a look, in the place of its request. */
+type SeenRow = LockRow & { place: unknown; granted: unknown };
+
+/**
+ * Serves many requests by one statement. Which of them it served has to be read only if it did
+ * not serve them all; keys that have no row yet take another statement.
+ */
+export class MysqlBatches implements BatchStatements {
+  readonly limits = { alone: 1, smallest: 2 };
+
+  constructor(private readonly senders: BatchSenders) {}
+
+  async acquire(run: Run, requests: readonly SqlAcquireRequest[]): Promise<Result[]> {
+    const { affected, insertId } = await this.senders.change(run, 'acquire-many', {
+      requests: requestsAsJson(requests),
+    });
+    if (affected === requests.length) return requests.map(() => granted(insertId));
+    const { results, added } = await this.look(run, requests, affected, insertId);
+    const fresh = await this.insert(run, added);
+    return requests.map((request, i) => results[i] ?? fresh.get(request));
+  }
+
+  async release(run: Run, releases: readonly Release[]): Promise<('done' | 'doubtful' | undefined)[]> {
+    const json = releasesAsJson(releases);
+    const { affected, insertId } = await this.senders.change(run, 'release-many', { releases: json });
+    if (affected === releases.length) return releases.map(() => 'done');
+    if (affected === 0) return releases.map(() => undefined);
+    const places = await this.releasedPlaces(run, { releases: json, endedAt: insertId });
+    // A key may have changed hands again, or a proxy may have sent the query to a replica.
+    const others = places.size === affected ? undefined : 'doubtful';
+    return releases.map((_, i) => (places.has(i + 1) ? 'done' : others));
+  }
+
+  /** None if the server refuses the query: the keys have been released nevertheless. */
+  private async releasedPlaces(run: Run, values: object): Promise<Set<number>> {
+    try {
+      const { rows } = await this.senders.look(run, 'release-many-look', values);
+      return new Set(rows.map(({ place }) => Number(place)));
+    } catch (error) {
+      if (!isServerAnswer(error)) throw error;
+      return new Set();
+    }
+  }
+
+  /** Grants keys that have no row. */
+  private async insert(
+    run: Run,
+    requests: readonly SqlAcquireRequest[],
+  ): Promise<Map<SqlAcquireRequest, Result>> {
+    if (requests.length === 0) return new Map();
+    const inserted = await orContention(
+      this.senders.insert(run, 'acquire-many-new', { requests: requestsAsJson(requests) }),
+    );
+    if (!inserted) return new Map();
+    const { affected, insertId } = inserted;
+    if (affected === requests.length) return new Map(requests.map((request) => [request, granted(insertId)]));
+    const { results } = await this.look(run, requests, affected, insertId);
+    return new Map(requests.map((request, i) => [request, results[i]]));
+  }
+
+  /**
+   * Reads what became of the requests.
+   *
+   * @param changed how many rows the statement before has granted
+   * @param token the token of these rows
+   * @returns the results, and the requests whose keys have no row
+   */
+  private async look(
+    run: Run,
+    requests: readonly SqlAcquireRequest[],
+    changed: number,
+    token: number,
+  ): Promise<{ results: Result[]; added: SqlAcquireRequest[] }> {
+    const values = { requests: requestsAsJson(requests, RESERVED_KEY), token };
+    const rows = (await this.senders.read(run, 'acquire-many-look', values)) as unknown as SeenRow[];
+    const inPlace = new Map(rows.map((row) => [Number(row.place) - 1, row]));
+    const grace = inPlace.get(requests.length);
+    const mine = rows.filter((row) => isTrue(row.granted)).length;
+    // A lease may have ended already, or a proxy may have sent the query to a replica.
+    const isDoubtful = mine !== changed;
+    const added: SqlAcquireRequest[] = [];
+    const results = requests.map((request, i): Result => {
+      const row = inPlace.get(i);
+      if (row && isTrue(row.granted)) return granted(token);
+      if (!row || isDoubtful) return undefined;
+      if (row.key !== null) return refusalOf(row, request) ?? contentionFor(row);
+      const refusal = grace?.key == null ? undefined : refusalInGrace(grace, request);
+      if (!refusal) added.push(request);
+      return refusal;
+    });
+    return { results, added };
+  }
+}
+
+/**
+ * A free row is locked by another session, or was just freed. A row whose token the clock has
+ * not passed is left to a statement of its own.
+ */
+function contentionFor({ token, now_ms: now }: LockRow): Result {
+  return Number(token) < Number(now) * 1_000 ? CONTENTION : undefined;
+}
+
+/** @param lastKey a key to be read besides */
+function requestsAsJson(requests: readonly SqlAcquireRequest[], lastKey?: string): string {
+  const items: unknown[] = requests.map(({ key, owner, ttl, label }) => [
+    hexOf(key),
+    hexOf(owner),
+    ttl,
+    label === null ? null : hexOf(label),
+  ]);
+  if (lastKey !== undefined) items.push([hexOf(lastKey)]);
+  return JSON.stringify(items);
+}
+
+function releasesAsJson(releases: readonly Release[]): string {
+  return JSON.stringify(releases.map(({ key, owner, outcome }) => [hexOf(key), hexOf(owner), outcome]));
+}
+
+function hexOf(text: string): string {
+  return Buffer.from(text).toString('hex');
+}

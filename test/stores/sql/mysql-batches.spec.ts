@@ -1,0 +1,263 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { createPool } from 'mysql2/promise';
+import { fromMysql2, SqlLockStore } from '../../../lib/stores/sql/index.js';
+import { createTable } from '../../../lib/stores/sql/lock-table.ddl.js';
+import type { Run, SqlAcquireRequest } from '../../../lib/stores/sql/lock-statements.js';
+import { MysqlLocks } from '../../../lib/stores/sql/mysql/mysql-locks.js';
+import { Mysql2Driver } from '../../../lib/stores/sql/mysql/mysql2-driver.js';
+import { leaseRequestOf, releaseOf } from '../../../lib/stores/shared/requests.js';
+import { Fixture, targetsAmong } from '../typeorm/fixture.js';
+import { newKey } from '../keys.js';
+
+const TTL = 60_000;
+const LONGEST = 60_000;
+
+for (const target of targetsAmong('mysql', 'mariadb')) {
+  const mariadb = target.name === 'mariadb';
+  const { batches } = new MysqlLocks('locks', { mariadb, skipsLocked: true, logsStatements: false });
+  if (!batches) throw new Error('These servers batch.');
+
+  describe(`requests that share a statement on ${target.name}`, () => {
+    let fixture: Fixture;
+    const sessions: (() => Promise<void>)[] = [];
+    beforeAll(async () => {
+      fixture = await Fixture.open(target);
+      const application = await fixture.dataSource();
+      await application.query(createTable('mysql', { table: 'locks', weak: false }));
+    });
+    afterAll(async () => {
+      for (const end of sessions) await end();
+      await fixture.dispose();
+    });
+
+    /** A session of its own, with these settings. */
+    async function session(settings: object = {}, ...statements: string[]): Promise<Run> {
+      const { port, host, username, password, database } = fixture.target.options as any;
+      const pool = createPool({ host, port, user: username, password, database, ...settings });
+      sessions.push(() => pool.end());
+      const connection = (await pool.getConnection()).connection as any;
+      const driver = new Mysql2Driver();
+      const run: Run = (sql, values) => driver.send(connection, sql, values);
+      for (const statement of statements) await run(statement);
+      return run;
+    }
+
+    /** Requests for these keys, in their order. */
+    function requests(keys: readonly string[], owner: string, label = 'me'): SqlAcquireRequest[] {
+      return keys.map((key) => ({
+        ...leaseRequestOf(key, `${owner}-${key}`, TTL, { label }),
+        ignored: null,
+        longest: LONGEST,
+      }));
+    }
+
+    const releases = (keys: readonly string[], owner: string) =>
+      keys.map((key) => releaseOf(key, `${owner}-${key}`, {}));
+    const newKeys = (count: number) => Array.from({ length: count }, () => newKey()).toSorted();
+
+    it.each([
+      ['ANSI_QUOTES,NO_BACKSLASH_ESCAPES,STRICT_ALL_TABLES', 'latin1_swedish_ci'],
+      ['', 'utf8mb4_unicode_ci'],
+      ...(mariadb
+        ? [
+            ['SIMULTANEOUS_ASSIGNMENT', 'latin1_swedish_ci'],
+            ['ORACLE,EMPTY_STRING_IS_NULL', 'utf8mb4_unicode_ci'],
+          ]
+        : []),
+    ])(
+      'B93, B46 keys and labels of each character, and the run before, are kept in the mode "%s" on a %s connection',
+      async (mode, charset) => {
+        const run = await session(
+          { charset },
+          `SET SESSION sql_mode = '${mode}', SESSION sql_safe_updates = 1, SESSION sql_select_limit = 1`,
+        );
+        const keys = [`Käse-🧀-${newKey()}`, `'"\\\`?:x-${newKey()}`, `${newKey()} `].toSorted();
+        const first = await batches.acquire(run, requests(keys, 'ß', 'Wörker 🔒 \\'));
+        expect(first).toEqual(keys.map(() => ({ acquired: true, fencingToken: expect.any(Number) })));
+        const refused = await batches.acquire(run, requests(keys, 'two'));
+        expect(refused).toEqual(
+          keys.map((key) => ({
+            acquired: false,
+            reason: 'held',
+            holder: expect.objectContaining({ key, label: 'Wörker 🔒 \\' }),
+          })),
+        );
+        expect(await batches.release(run, releases(keys, 'ß'))).toEqual(['done', 'done', 'done']);
+        const second = await batches.acquire(run, requests(keys, 'three', ''));
+        const store = await fixture.store();
+        for (const [i, key] of keys.entries()) {
+          const { fencingToken = 0 } = first[i] as { fencingToken?: number };
+          const state = await store.inspect(key);
+          expect(state).toMatchObject({
+            state: 'held',
+            holder: { label: '', remaining: expect.any(Number) },
+            lastRun: { label: 'Wörker 🔒 \\', outcome: 'done' },
+          });
+          expect(second[i]).toEqual({ acquired: true, fencingToken: expect.any(Number) });
+          expect((second[i] as { fencingToken: number }).fencingToken).toBeGreaterThan(fencingToken);
+        }
+      },
+    );
+
+    it.each(['READ COMMITTED', 'REPEATABLE READ', 'SERIALIZABLE'])(
+      'B93 a guarded key, a locked row and held keys are refused at %s, and all others are granted',
+      async (level) => {
+        const run = await session({}, `SET SESSION TRANSACTION ISOLATION LEVEL ${level}`);
+        const [lead = '', guarded = '', locked = '', held = '', late = ''] = newKeys(5);
+        const keys = [lead, guarded, locked, held, late];
+        await batches.acquire(run, requests(keys.slice(1, 4), 'before'));
+        const stranger = await session({}, 'BEGIN');
+        await batches.release(run, releases([guarded, locked], 'before'));
+        await stranger(`SELECT 1 FROM locks WHERE \`key\` = '${guarded}' LOCK IN SHARE MODE`);
+        await stranger(`SELECT 1 FROM locks WHERE \`key\` = '${locked}' FOR UPDATE`);
+        for (let round = 0; round < 3; round++) {
+          const granted = { acquired: true, fencingToken: expect.any(Number) };
+          const contention = { acquired: false, reason: 'contention' };
+          expect(await batches.acquire(run, requests(keys, 'me'))).toEqual([
+            granted,
+            contention,
+            contention,
+            expect.objectContaining({ reason: 'held' }),
+            granted,
+          ]);
+          const results = await batches.release(run, releases(keys, 'me'));
+          expect(results).toEqual(['done', undefined, undefined, undefined, 'done']);
+        }
+        await stranger('ROLLBACK');
+      },
+    );
+
+    it('B93 an outcome that a query on a replica does not show yet is left open, and none is reported as refused', async () => {
+      const writer = await session();
+      const held = await session({}, 'BEGIN');
+      const keys = newKeys(4);
+      const [first = '', second = '', third = '', missing = ''] = keys;
+      await batches.acquire(writer, requests(keys.slice(0, 3), 'before'));
+      await batches.release(writer, releases([second, third], 'before'));
+      // The replica has stopped here.
+      const replica = await session({}, 'START TRANSACTION WITH CONSISTENT SNAPSHOT');
+      const proxied: Run = (sql, values) => (/^\s*SELECT/.test(sql) ? replica : writer)(sql, values);
+
+      await held(`SELECT 1 FROM locks WHERE \`key\` = '${third}' FOR UPDATE`);
+      const acquired = await batches.acquire(proxied, requests(keys, 'me'));
+      expect(acquired).toEqual([undefined, undefined, undefined, undefined]);
+      await held('COMMIT');
+      const repeated = await batches.acquire(writer, requests([third, missing], 'me'));
+      expect(repeated).toEqual([
+        { acquired: true, fencingToken: expect.any(Number) },
+        { acquired: true, fencingToken: expect.any(Number) },
+      ]);
+
+      const released = await batches.release(proxied, releases([first, second, third], 'me'));
+      expect(released).toEqual(['doubtful', 'doubtful', 'doubtful']);
+      const all = await batches.acquire(writer, requests([second, third], 'next'));
+      expect(all.every((result) => result?.acquired)).toBe(true);
+    });
+
+    it('B93 a lease that has ended is not released, and the others of its batch are', async () => {
+      const run = await session();
+      const keys = newKeys(3);
+      const [, ended = ''] = keys;
+      await batches.acquire(run, requests(keys, 'me'));
+      await run(`UPDATE locks SET expires_ms = 1 WHERE \`key\` = '${ended}'`);
+      expect(await batches.release(run, releases(keys, 'me'))).toEqual(['done', undefined, 'done']);
+      await batches.acquire(run, requests(keys, 'me'));
+      await run(`UPDATE locks SET expires_ms = 1 WHERE \`key\` = '${ended}'`);
+      await batches.acquire(run, requests([ended], 'thief'));
+      expect(await batches.release(run, releases(keys, 'me'))).toEqual(['done', undefined, 'done']);
+      expect(await batches.release(run, releases([ended], 'thief'))).toEqual(['done']);
+    });
+
+    it('B93 if the server refuses to say which keys were released, each is sent again, as perhaps released', async () => {
+      const run = await session();
+      const keys = newKeys(2);
+      await batches.acquire(run, requests(keys.slice(0, 1), 'me'));
+      const refusing: Run = (sql, values) =>
+        run(/^\s*SELECT/.test(sql) ? 'SELECT missing FROM locks' : sql, values);
+      expect(await batches.release(refusing, releases(keys, 'me'))).toEqual(['doubtful', 'doubtful']);
+    });
+
+    it('B93 a held lock is refused to its own owner, and a token that the clock has not passed is left open', async () => {
+      const run = await session();
+      const keys = newKeys(3);
+      const [own = '', ahead = '', free = ''] = keys;
+      await batches.acquire(run, requests([own, ahead], 'me'));
+      await batches.release(run, releases([ahead], 'me'));
+      await run(`UPDATE locks SET token = token + 60000000 WHERE \`key\` = '${ahead}'`);
+      expect(await batches.acquire(run, requests(keys, 'me'))).toEqual([
+        expect.objectContaining({ reason: 'held' }),
+        undefined,
+        { acquired: true, fencingToken: expect.any(Number) },
+      ]);
+      expect(await batches.release(run, releases([free], 'me'))).toEqual(['done']);
+    });
+
+    it('B93, B83 a session whose clock was set grants, refuses and releases nothing', async () => {
+      const run = await session();
+      const set = await session({}, "SET timestamp = UNIX_TIMESTAMP('2000-01-01')");
+      const keys = newKeys(3);
+      const [first = '', second = ''] = keys;
+      await expect(batches.acquire(set, requests(keys, 'me'))).rejects.toThrow('a clock that was set');
+      await batches.acquire(run, requests([first, second], 'me'));
+      expect(await batches.release(set, releases([first, second], 'me'))).toEqual([undefined, undefined]);
+      expect(await batches.release(run, releases([first, second], 'me'))).toEqual(['done', 'done']);
+    });
+
+    it('B93 a table that was created again grants none of its keys in the grace period', async () => {
+      const run = await session();
+      const locks = new MysqlLocks('fresh', { mariadb, skipsLocked: true, logsStatements: false });
+      await run(createTable('mysql', { table: 'fresh', weak: false }));
+      await run(locks.gracePeriod('fresh', LONGEST));
+      const keys = newKeys(2);
+      const refused = expect.objectContaining({ acquired: false, reason: 'held' });
+      expect(await locks.batches?.acquire(run, requests(keys, 'me'))).toEqual([refused, refused]);
+      await run('UPDATE fresh SET started_ms = 1, expires_ms = 1');
+      const results = await locks.batches?.acquire(run, requests(keys, 'me'));
+      expect(results?.map((result) => result?.acquired)).toEqual([true, true]);
+    });
+
+    it('B93 two processes that request 500 new and old keys in different orders never deadlock, and each key has one holder', async () => {
+      const DEADLOCK = 1213;
+      const errors: { errno?: number }[] = [];
+      const { port, host, username, password, database } = fixture.target.options as any;
+      const stores = Array.from({ length: 2 }, () => {
+        const pool = createPool({ host, port, user: username, password, database, connectionLimit: 4 });
+        sessions.push(() => pool.end());
+        (pool as any).on('connection', (connection: any) => {
+          const execute = connection.execute.bind(connection);
+          connection.execute = (sql: string, values: unknown, done: (...args: unknown[]) => void) =>
+            execute(sql, values, (error: { errno?: number } | null, ...results: unknown[]) => {
+              if (error) errors.push(error);
+              done(error, ...results);
+            });
+        });
+        return new SqlLockStore(fromMysql2(pool));
+      });
+      for (let round = 0; round < 3; round++) {
+        const old = newKeys(250);
+        const [one, other] = stores as [SqlLockStore<any>, SqlLockStore<any>];
+        await Promise.all(old.map((key) => one.acquire(key, 'before', TTL)));
+        await Promise.all(old.map((key) => one.release(key, 'before')));
+        const keys = [...old, ...newKeys(250)];
+        const orders = [keys, keys.toReversed()];
+        const results = await Promise.all(
+          [one, other].map((store, i) =>
+            Promise.all((orders[i] ?? []).map((key) => store.acquire(key, `${i}-${key}`, TTL))),
+          ),
+        );
+        const holders = new Map<string, number>();
+        for (const [i, granted] of results.entries())
+          for (const [k, { acquired }] of granted.entries()) {
+            const key = orders[i]?.[k] ?? '';
+            if (!acquired) continue;
+            expect(holders.has(key)).toBe(false);
+            holders.set(key, i);
+          }
+        expect(holders.size).toBe(keys.length);
+        const releasing = [...holders].map(async ([key, i]) => stores[i]?.release(key, `${i}-${key}`));
+        expect(new Set(await Promise.all(releasing))).toEqual(new Set([true]));
+      }
+      expect(errors.filter(({ errno }) => errno === DEADLOCK)).toEqual([]);
+    });
+  });
+}
