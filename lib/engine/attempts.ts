@@ -7,7 +7,7 @@ import type {
   OnceRequest,
   Refusal,
 } from '../interfaces/lock-store.interface.js';
-import { Lease, sentNow, timeAsleep, type LeaseSettings } from './lease.js';
+import { Lease, sentNow, timeAsleep, type Clocks, type LeaseSettings } from './lease.js';
 import { LockError, LockNotAcquiredError, LockStoreError } from '../lock.errors.js';
 import type { LockEventPublisher } from '../lock.events.js';
 import type { LockCall } from '../options/lock-call.js';
@@ -239,7 +239,7 @@ class AttemptRequest implements LimitedRequest<LockAcquireResult> {
     readonly resend: boolean,
     private readonly holder: string | undefined,
     private readonly request: SendRequest,
-    readonly sent: ReturnType<typeof sentNow>,
+    readonly sent: Clocks,
   ) {}
 
   get owners(): readonly string[] {

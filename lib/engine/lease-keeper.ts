@@ -2,7 +2,7 @@ import { GuardingTransactions, transactionsOf } from './transactions.js';
 import { InFlight } from './in-flight.js';
 import { LeaseReleaser, type HeldLock, type ReleaseEngine } from './lease-releaser.js';
 import { LeaseRenewer } from './lease-renewer.js';
-import { Lease, sentNow, type LeaseGrant, type LeaseSettings } from './lease.js';
+import { Lease, sentNow, type LeaseGrant, type LeaseSettings, type LeaseWatcher } from './lease.js';
 import type { LockOutcome } from '../interfaces/lock-record.interface.js';
 import { LockStoreError, type LockError, type LockLostError } from '../lock.errors.js';
 import type { LockLogger } from './lock.logger.js';
@@ -33,6 +33,7 @@ export class LeaseKeeper implements LockKeeper {
   readonly inFlight: InFlight;
   readonly #renewer: LeaseRenewer;
   readonly #releaser: LeaseReleaser;
+  readonly #watcher: LeaseWatcher;
   /** Whether the store is about to be closed. */
   #stopped = false;
 
@@ -44,6 +45,10 @@ export class LeaseKeeper implements LockKeeper {
       renewFailed: (lease, error) => this.#renewFailed(lease, error),
       renewedTooLate: (lease) => this.free(lease.storeKey, lease.owner),
     });
+    this.#watcher = {
+      lost: (lease, error) => this.#lost(lease, error),
+      doubted: (lease) => this.#renewer.reschedule(lease),
+    };
     store.watch?.((_, owner, reason) => this.#lostInStore(owner, reason));
     if (store.notifiesWaiters)
       store.onReleased?.((key, othersPoll = false) =>
@@ -217,7 +222,7 @@ export class LeaseKeeper implements LockKeeper {
     this.#held.set(lease, { lock, settings, job, grantedAt: this.engine.clock.now() });
     this.#holders.set(lease.storeKey, lease);
     this.engine.keys.granted(lease.key, lease.fencingToken);
-    lease.onLoss = (error) => this.#lost(lease, error);
+    lease.watcher = this.#watcher;
     this.#renewer.add(lease);
     return lock;
   }

@@ -1,6 +1,7 @@
 import type { Clock, Timer } from './clock.js';
 import type { BatchRenewer, LockStore, RenewalOutcome } from '../interfaces/lock-store.interface.js';
-import { sentNow, timeAsleep, type Lease, type RequestOutcome } from './lease.js';
+import { LeasesByTime } from './leases-by-time.js';
+import { sentNow, type Clocks, timeAsleep, type Lease, type RequestOutcome } from './lease.js';
 import type { LockError } from '../lock.errors.js';
 import { storeTtl } from '../options/lease-timing.js';
 import { isTransient, mayBeCarriedOut, answerWithin } from './time-limit.js';
@@ -14,15 +15,30 @@ export interface RenewerListener {
 }
 
 /** Batches larger than this stall the other writers of the database. */
-const BATCH = 500;
+const LARGEST_BATCH = 500;
+/**
+ * The size of the first batch. The next ones double: code that has not run before is slow, and
+ * a large batch would block the event loop.
+ */
+const FIRST_BATCH = 50;
 const SHORTEST_RETRY = 20;
+/** Milliseconds for which a lease may be renewed early, together with others. */
+const LONGEST_HEAD_START = 250;
+/**
+ * Milliseconds. Smaller steps of the clocks are noticed when a lease is due, and by `held`:
+ * they are shorter than the margin of a lease.
+ */
+const CLOCK_STEP = 20;
 
 /**
  * Renews all held leases of a service with one timer, and notices when a deadline passes.
  * Leases that are due together are renewed in one request.
  */
 export class LeaseRenewer {
-  readonly #leases = new Set<Lease>();
+  readonly #leases = new LeasesByTime();
+  /** The clocks when they were last compared with those of all leases. */
+  #compared: Clocks;
+  #batch = FIRST_BATCH;
   #timer: Timer | undefined;
   #wakeAt = Infinity;
 
@@ -30,11 +46,13 @@ export class LeaseRenewer {
     private readonly store: LockStore & Partial<BatchRenewer>,
     private readonly clock: Clock,
     private readonly listener: RenewerListener,
-  ) {}
+  ) {
+    this.#compared = sentNow(clock);
+  }
 
   add(lease: Lease): void {
-    this.#leases.add(lease);
-    lease.onDoubt = () => this.reschedule(lease);
+    if (this.#leases.size === 0) this.#compared = sentNow(this.clock);
+    this.#leases.set(lease);
     this.#wakeBy(lease.wakeAt);
   }
 
@@ -49,7 +67,9 @@ export class LeaseRenewer {
 
   /** Checks the lease again after its times were changed from outside. */
   reschedule(lease: Lease): void {
-    if (this.#leases.has(lease)) this.#wakeBy(lease.wakeAt);
+    if (!this.#leases.has(lease)) return;
+    this.#leases.set(lease);
+    this.#wakeBy(lease.wakeAt);
   }
 
   stop(): void {
@@ -70,24 +90,53 @@ export class LeaseRenewer {
     this.#timer = undefined;
     this.#wakeAt = Infinity;
     const clocks = sentNow(this.clock);
-    const due: Lease[] = [];
-    const now = clocks.sentAt;
-    let next = Infinity;
-    for (const lease of this.#leases) {
-      lease.noticeClocks(clocks);
-      if (now >= lease.deadline) this.#lose(lease);
-      else if (!lease.pendingRequest && isDue(lease, now)) due.push(lease);
-      else next = Math.min(next, lease.wakeAt);
-    }
+    if (this.#haveJumped(clocks)) this.#compareAll(clocks);
+    const { due, late } = this.#takeDue(clocks);
+    for (const lease of late) this.#lose(lease);
     this.#renewDue(due);
-    for (const lease of due) if (this.#leases.has(lease)) next = Math.min(next, lease.wakeAt);
-    if (this.#leases.size > 0) this.#wakeBy(next);
+    for (const lease of due) this.reschedule(lease);
+    this.#wakeBy(this.#leases.earliest);
+  }
+
+  /**
+   * The leases that are due for a renewal or have passed their deadline, at most one batch.
+   * Those beyond it stay due, so that the event loop has its turn before they are sent.
+   */
+  #takeDue(clocks: Clocks): { due: Lease[]; late: Lease[] } {
+    const now = clocks.sentAt;
+    const due: Lease[] = [];
+    const late: Lease[] = [];
+    const others: Lease[] = [];
+    while (due.length + late.length < this.#batch) {
+      const lease = this.#leases.take(now + LONGEST_HEAD_START);
+      if (!lease) break;
+      lease.noticeClocks(clocks);
+      if (now >= lease.deadline) late.push(lease);
+      else if (!lease.pendingRequest && isDue(lease, now)) due.push(lease);
+      else others.push(lease);
+    }
+    for (const leases of [due, late, others]) for (const lease of leases) this.#leases.set(lease);
+    if (due.length === this.#batch) this.#batch = Math.min(2 * this.#batch, LARGEST_BATCH);
+    return { due, late };
+  }
+
+  /** A suspension of the machine, or a step of the wall clock, concerns all leases at once. */
+  #haveJumped({ asleep, drift }: Clocks): boolean {
+    const before = this.#compared;
+    return Math.abs(asleep - before.asleep) > CLOCK_STEP || Math.abs(drift - before.drift) > CLOCK_STEP;
+  }
+
+  #compareAll(clocks: Clocks): void {
+    this.#compared = clocks;
+    for (const lease of [...this.#leases]) {
+      lease.noticeClocks(clocks);
+      this.#leases.set(lease);
+    }
   }
 
   #renewDue(found: Lease[]): void {
-    // A listener of a loss may have released other leases, or renewed them. Leases beyond one
-    // batch stay due, so that the event loop has its turn before they are sent.
-    const due = found.filter((lease) => lease.open && !lease.pendingRequest).slice(0, BATCH);
+    // A listener of a loss may have released other leases, or renewed them.
+    const due = found.filter((lease) => lease.open && !lease.pendingRequest);
     const together = this.store.renewMany ? due.filter((lease) => !lease.alone) : [];
     if (together.length > 0) void this.#renewTogether(together);
     for (const lease of due) if (!lease.pendingRequest) void this.#renewAlone(lease);
@@ -136,7 +185,8 @@ export class LeaseRenewer {
     let unanswered = false;
     const ended = (error?: LockError): LockError | undefined => {
       for (const lease of leases) if (lease.pendingRequest === pending) lease.pendingRequest = undefined;
-      for (const lease of leases) this.#ended(lease, error, unanswered && leases.length > 1);
+      const clocks = sentNow(this.clock); // they may have moved during the request
+      for (const lease of leases) this.#ended(lease, clocks, error, unanswered && leases.length > 1);
       return error;
     };
     const settled = answerWithin(this.clock, limit, {
@@ -156,13 +206,12 @@ export class LeaseRenewer {
     return settled;
   }
 
-  #ended(lease: Lease, error: LockError | undefined, unansweredBatch: boolean): void {
+  #ended(lease: Lease, clocks: Clocks, error: LockError | undefined, unansweredBatch: boolean): void {
     // One lease may have made the batch fail, and must not do that to the next batch.
     if (error && (!isTransient(error) || unansweredBatch)) lease.alone = true;
     if (error) this.listener.renewFailed(lease, error);
-    if (lease.renewAt <= this.clock.now()) this.#retryLater(lease);
-    // The clocks may have moved during the request.
-    else if (!error) lease.noticeClocks(sentNow(this.clock));
+    if (lease.renewAt <= clocks.sentAt) this.#retryLater(lease);
+    else if (!error) lease.noticeClocks(clocks);
     this.reschedule(lease);
   }
 
@@ -201,5 +250,5 @@ export class LeaseRenewer {
 
 /** Leases that are due within a tenth of a usual interval of each other go together. */
 function isDue(lease: Lease, now: number): boolean {
-  return lease.renewAt - now <= Math.min(250, lease.ttl / 30);
+  return lease.renewAt - now <= Math.min(LONGEST_HEAD_START, lease.ttl / 30);
 }

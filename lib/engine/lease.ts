@@ -19,22 +19,41 @@ export interface LeaseSettings {
   sessionBound?: boolean;
 }
 
-/** The lease that the store granted, and the clocks before the request. */
-export interface LeaseGrant {
-  owner: string;
-  fencingToken: number;
-  /** The monotonic time just before the request that was granted left. */
+/** The clocks at one moment. */
+export interface Clocks {
+  /** The monotonic time, such as that just before a request is sent. */
   sentAt: number;
   /** {@link timeAsleep} at that time. */
   asleep: number;
   /** Milliseconds by which the wall clock was ahead of the monotonic clock at that time. */
   drift: number;
+}
+
+/** The lease that the store granted, and the clocks before the request. */
+export interface LeaseGrant extends Clocks {
+  owner: string;
+  fencingToken: number;
   /**
    * Whether the request repeated earlier ones that the store may still carry out. They would
    * set the lease to its ttl again.
    */
   resent?: boolean;
 }
+
+/** What is notified of a lease. */
+export interface LeaseWatcher {
+  /** The lease is lost. Called once. */
+  lost(lease: Lease, error: LockLostError): void;
+  /** The clocks put the lease in doubt, so it has to be renewed at once. */
+  doubted(lease: Lease): void;
+}
+
+/** A renewal in flight. */
+interface RenewalRequest {
+  ttl: number;
+}
+
+const NO_REQUESTS: readonly RenewalRequest[] = [];
 
 /** `os.uptime()` counts whole seconds on some systems. */
 const SLEEP_TOLERANCE = 2_000;
@@ -50,8 +69,8 @@ export function timeAsleep(clock: Clock): number {
   return clock.uptime() - clock.now();
 }
 
-/** Reads the clocks just before a request is sent, see {@link LeaseGrant}. */
-export function sentNow(clock: Clock): Pick<LeaseGrant, 'sentAt' | 'asleep' | 'drift'> {
+/** Reads the clocks, as just before a request is sent. */
+export function sentNow(clock: Clock): Clocks {
   const sentAt = clock.now();
   return { sentAt, asleep: timeAsleep(clock), drift: clock.wall() - sentAt };
 }
@@ -74,7 +93,6 @@ export class Lease {
   readonly storeKey: string;
   readonly owner: string;
   readonly fencingToken: number;
-  readonly acquiredAt: Date;
   readonly sessionBound: boolean;
 
   /**
@@ -102,11 +120,12 @@ export class Lease {
   outlasts = false;
   /** When it is next renewed. */
   renewAt: number;
-  /** Called once, when the lease is lost. The keeper then calls the `onLost` of the user. */
-  onLoss: ((error: LockLostError) => void) | undefined;
-  /** Called when the clocks put the lease in doubt, so that it is renewed at once. */
-  onDoubt: (() => void) | undefined;
+  /** The same for all leases of a process: there may be 100,000 of them. */
+  watcher: LeaseWatcher | undefined;
+  /** Its place among the leases that are renewed; -1 outside of them. */
+  place = -1;
 
+  readonly #acquiredAt: number;
   #state: 'held' | 'lost' | 'ended' = 'held';
   #ttl: number;
   #deadline: number;
@@ -120,7 +139,7 @@ export class Lease {
   #doubted = false;
   #loss: LockLostError | undefined;
   /** The renewals in flight. */
-  #requests: readonly { ttl: number }[] = [];
+  #requests = NO_REQUESTS;
   /**
    * The shortest ttl of a request that failed, and that the store may still carry out. A
    * server that was frozen may do so at any later time.
@@ -138,7 +157,7 @@ export class Lease {
     this.fencingToken = grant.fencingToken;
     this.sessionBound = settings.sessionBound ?? false;
     this.renewEvery = settings.renewEvery;
-    this.acquiredAt = new Date(clock.date());
+    this.#acquiredAt = clock.date();
     this.#ttl = settings.ttl;
     this.#deadline = grant.sentAt + settings.ttl - marginOf(settings.ttl);
     this.#endsAt = grant.sentAt + settings.ttl;
@@ -150,6 +169,10 @@ export class Lease {
   }
 
   private readonly renewEvery: number | undefined | false;
+
+  get acquiredAt(): Date {
+    return new Date(this.#acquiredAt);
+  }
 
   /** Milliseconds, or `Infinity`. */
   get ttl(): number {
@@ -229,7 +252,8 @@ export class Lease {
     }
     return (outcome) => {
       // An outcome may be reported more than once.
-      this.#requests = this.#requests.filter((other) => other !== request);
+      const others = this.#requests.filter((other) => other !== request);
+      this.#requests = others.length > 0 ? others : NO_REQUESTS;
       if (outcome === 'unknown') this.#doubtful = Math.min(this.#doubtful, ttl);
       const slept = this.#asleep - asleep;
       if (outcome === 'renewed') this.#renewed(sentAt - slept, drift + slept, ttl, before);
@@ -248,7 +272,7 @@ export class Lease {
     if (this.#loss) return;
     this.#state = 'lost';
     this.#loss = new LockLostError(this.key, this.fencingToken, reason);
-    this.onLoss?.(this.#loss);
+    this.watcher?.lost(this, this.#loss);
   }
 
   /** The error for the holder of a lease that is in doubt, and not lost yet. */
@@ -272,7 +296,7 @@ export class Lease {
   }
 
   /** Checks the lease against the clocks. If they put it in doubt, it is due for a renewal. */
-  noticeClocks({ sentAt: now, asleep, drift }: Pick<LeaseGrant, 'sentAt' | 'asleep' | 'drift'>): void {
+  noticeClocks({ sentAt: now, asleep, drift }: Clocks): void {
     this.noticeSleep(asleep);
     if (this.#isDoubtful(now, drift)) this.#becomesDue(now);
   }
@@ -297,7 +321,9 @@ export class Lease {
    * lease.
    */
   #shortestPending(): number {
-    return Math.min(this.#doubtful, ...this.#requests.map(({ ttl }) => ttl));
+    let shortest = this.#doubtful;
+    for (const { ttl } of this.#requests) shortest = Math.min(shortest, ttl);
+    return shortest;
   }
 
   /**
@@ -314,7 +340,7 @@ export class Lease {
    * jump of the wall clock before the renewer's timer does, and only a renewal ends the doubt.
    */
   #renewAtOnce(now: number): void {
-    if (this.#becomesDue(now)) this.onDoubt?.();
+    if (this.#becomesDue(now)) this.watcher?.doubted(this);
   }
 
   /**

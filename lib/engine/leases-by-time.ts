@@ -1,0 +1,90 @@
+import type { Lease } from './lease.js';
+
+/**
+ * The leases of a process, as a heap by the time at which each has to be checked: the earliest
+ * is found at once, also among 100,000 leases.
+ */
+export class LeasesByTime {
+  readonly #leases: Lease[] = [];
+  /** The time of the lease at the same place. Kept apart, since numbers in objects take more. */
+  readonly #times: number[] = [];
+
+  get size(): number {
+    return this.#leases.length;
+  }
+
+  /** The earliest time, `Infinity` without leases. */
+  get earliest(): number {
+    return this.#times[0] ?? Infinity;
+  }
+
+  has(lease: Lease): boolean {
+    return lease.place >= 0;
+  }
+
+  /** Adds the lease at its `wakeAt`, or moves it there. */
+  set(lease: Lease): void {
+    const place = this.has(lease) ? lease.place : this.size;
+    this.#move(lease, lease.wakeAt, place);
+  }
+
+  delete(lease: Lease): void {
+    if (!this.has(lease)) return;
+    const { place } = lease;
+    lease.place = -1;
+    const last = this.#leases.pop();
+    const time = this.#times.pop() ?? Infinity;
+    if (last && last !== lease) this.#move(last, time, place);
+  }
+
+  /** Takes out the earliest lease whose time is `until` or earlier. */
+  take(until: number): Lease | undefined {
+    const [lease] = this.#leases;
+    if (!lease || this.earliest > until) return undefined;
+    this.delete(lease);
+    return lease;
+  }
+
+  clear(): void {
+    for (const lease of this.#leases) lease.place = -1;
+    this.#leases.length = 0;
+    this.#times.length = 0;
+  }
+
+  [Symbol.iterator](): IterableIterator<Lease> {
+    return this.#leases.values();
+  }
+
+  /** Puts the lease where it belongs, starting from a place that is free or its own. */
+  #move(lease: Lease, time: number, start: number): void {
+    let place = start;
+    while (place > 0) {
+      const parent = (place - 1) >> 1;
+      if (this.#timeAt(parent) <= time) break;
+      this.#moveTo(place, parent);
+      place = parent;
+    }
+    for (;;) {
+      const left = 2 * place + 1;
+      const child = this.#timeAt(left + 1) < this.#timeAt(left) ? left + 1 : left;
+      if (this.#timeAt(child) >= time) break;
+      this.#moveTo(place, child);
+      place = child;
+    }
+    this.#leases[place] = lease;
+    this.#times[place] = time;
+    lease.place = place;
+  }
+
+  #moveTo(place: number, from: number): void {
+    const lease = this.#leases[from];
+    if (!lease) return;
+    this.#leases[place] = lease;
+    this.#times[place] = this.#timeAt(from);
+    lease.place = place;
+  }
+
+  #timeAt(place: number): number {
+    return this.#times[place] ?? Infinity;
+  }
+}
