@@ -89,8 +89,8 @@ const inBeliefs: PlantedBug[] = [
     edits: [
       {
         file: ATTEMPTS,
-        from: '...sent, resent: resend });',
-        to: '...sent, sentAt: clock.now(), resent: resend });',
+        from: 'const { sentAt, asleep, drift } = sent;',
+        to: 'const { sentAt, asleep, drift } = { ...sent, sentAt: clock.now() };',
       },
     ],
   },
@@ -219,7 +219,7 @@ const inRequests: PlantedBug[] = [
   },
   {
     name: 'what is granted after the call has ended stays',
-    edits: [{ file: ATTEMPTS, from: 'if (acquired) this.#granted(owner);', to: '' }],
+    edits: [{ file: ATTEMPTS, from: 'if (acquired) this.attempts.granted(this.owner);', to: '' }],
   },
   {
     name: 'any error counts as busy',
@@ -227,10 +227,8 @@ const inRequests: PlantedBug[] = [
     edits: [
       {
         file: ATTEMPTS,
-        from: `owners: holder === undefined ? [owner] : [owner, holder],
-      send: (timeout) => send(owner, timeout, resend),`,
-        to: `owners: holder === undefined ? [owner] : [owner, holder],
-      send: (timeout) => send(owner, timeout, resend).catch(() => ({ acquired: false, reason: 'held' })),`,
+        from: 'return this.request(this.owner, timeout, this.resend);',
+        to: `return this.request(this.owner, timeout, this.resend).catch(() => ({ acquired: false, reason: 'held' }));`,
       },
     ],
   },
@@ -247,8 +245,8 @@ const inReleasesToWaiters: PlantedBug[] = [
     edits: [
       {
         file: ATTEMPTS,
-        from: '...sent, resent: resend });',
-        to: '...sent, ...(holder !== undefined && { sentAt: clock.now() }), resent: resend });',
+        from: 'return result.acquired ? this.#leaseOf(sent, result) : result;',
+        to: 'return result.acquired ? this.#leaseOf(Object.assign(sent, { sent: sentNow(this.engine.clock) }), result) : result;',
       },
     ],
   },
