@@ -17,10 +17,12 @@ export interface RenewerListener {
 /** Batches larger than this stall the other writers of the database. */
 const LARGEST_BATCH = 500;
 /**
- * The size of the first batch. The next ones double: code that has not run before is slow, and
- * a large batch would block the event loop.
+ * Milliseconds after which a batch leaves with the leases that it has: code that has not run
+ * before is slow, and a large batch of it would block the event loop.
  */
-const FIRST_BATCH = 50;
+const LONGEST_TURN = 2;
+/** After how many leases the time is looked at. */
+const STEP = 50;
 const SHORTEST_RETRY = 20;
 /** Milliseconds for which a lease may be renewed early, together with others. */
 const LONGEST_HEAD_START = 250;
@@ -38,7 +40,6 @@ export class LeaseRenewer {
   readonly #leases = new LeasesByTime();
   /** The clocks when they were last compared with those of all leases. */
   #compared: Clocks;
-  #batch = FIRST_BATCH;
   #timer: Timer | undefined;
   #wakeAt = Infinity;
 
@@ -107,16 +108,17 @@ export class LeaseRenewer {
     const due: Lease[] = [];
     const late: Lease[] = [];
     const others: Lease[] = [];
-    while (due.length + late.length < this.#batch) {
+    while (due.length + late.length < LARGEST_BATCH) {
       const lease = this.#leases.take(now + LONGEST_HEAD_START);
       if (!lease) break;
       lease.noticeClocks(clocks);
       if (now >= lease.deadline) late.push(lease);
       else if (!lease.pendingRequest && isDue(lease, now)) due.push(lease);
       else others.push(lease);
+      const taken = due.length + late.length;
+      if (taken > 0 && taken % STEP === 0 && this.clock.now() - now > LONGEST_TURN) break;
     }
     for (const leases of [due, late, others]) for (const lease of leases) this.#leases.set(lease);
-    if (due.length === this.#batch) this.#batch = Math.min(2 * this.#batch, LARGEST_BATCH);
     return { due, late };
   }
 
@@ -128,10 +130,7 @@ export class LeaseRenewer {
 
   #compareAll(clocks: Clocks): void {
     this.#compared = clocks;
-    for (const lease of [...this.#leases]) {
-      lease.noticeClocks(clocks);
-      this.#leases.set(lease);
-    }
+    this.#leases.change((lease) => lease.noticeClocks(clocks));
   }
 
   #renewDue(found: Lease[]): void {

@@ -124,6 +124,8 @@ export class Lease {
   watcher: LeaseWatcher | undefined;
   /** Its place among the leases that are renewed; -1 outside of them. */
   place = -1;
+  /** The order in which it was added to them; 0 before. */
+  order = 0;
 
   readonly #acquiredAt: number;
   #state: 'held' | 'lost' | 'ended' = 'held';

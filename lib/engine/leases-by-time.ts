@@ -8,6 +8,7 @@ export class LeasesByTime {
   readonly #leases: Lease[] = [];
   /** The time of the lease at the same place. Kept apart, since numbers in objects take more. */
   readonly #times: number[] = [];
+  #added = 0;
 
   get size(): number {
     return this.#leases.length;
@@ -24,6 +25,7 @@ export class LeasesByTime {
 
   /** Adds the lease at its `wakeAt`, or moves it there. */
   set(lease: Lease): void {
+    if (lease.order === 0) lease.order = ++this.#added;
     const place = this.has(lease) ? lease.place : this.size;
     this.#move(lease, lease.wakeAt, place);
   }
@@ -51,8 +53,14 @@ export class LeasesByTime {
     this.#times.length = 0;
   }
 
-  [Symbol.iterator](): IterableIterator<Lease> {
-    return this.#leases.values();
+  /** Changes all leases, and with them their times. */
+  change(change: (lease: Lease) => void): void {
+    const all = [...this.#leases];
+    this.clear();
+    for (const lease of all) {
+      change(lease);
+      this.set(lease);
+    }
   }
 
   /** Puts the lease where it belongs, starting from a place that is free or its own. */
@@ -60,14 +68,14 @@ export class LeasesByTime {
     let place = start;
     while (place > 0) {
       const parent = (place - 1) >> 1;
-      if (this.#timeAt(parent) <= time) break;
+      if (this.#isBefore(parent, time, lease.order)) break;
       this.#moveTo(place, parent);
       place = parent;
     }
     for (;;) {
       const left = 2 * place + 1;
-      const child = this.#timeAt(left + 1) < this.#timeAt(left) ? left + 1 : left;
-      if (this.#timeAt(child) >= time) break;
+      const child = this.#isBefore(left + 1, this.#timeAt(left), this.#orderAt(left)) ? left + 1 : left;
+      if (!this.#isBefore(child, time, lease.order)) break;
       this.#moveTo(place, child);
       place = child;
     }
@@ -82,6 +90,16 @@ export class LeasesByTime {
     this.#leases[place] = lease;
     this.#times[place] = this.#timeAt(from);
     lease.place = place;
+  }
+
+  /** Leases with the same time stay in the order in which they were added. */
+  #isBefore(place: number, time: number, order: number): boolean {
+    const own = this.#timeAt(place);
+    return own < time || (own === time && this.#orderAt(place) < order);
+  }
+
+  #orderAt(place: number): number {
+    return this.#leases[place]?.order ?? Infinity;
   }
 
   #timeAt(place: number): number {
