@@ -61,9 +61,10 @@ interface Waiting<Request, Result> {
 }
 
 /**
- * Natural batching. A request is sent at once if no other one is under way. Requests that
+ * Natural batching. A request is sent at once if few others are under way. Requests that
  * arrive meanwhile go together in the next statement, so a single caller never waits, and many
- * callers share the round trip and the write to the disk.
+ * callers share the round trip and the write to the disk. While many requests come, those of
+ * one turn of the event loop go together.
  *
  * At most 500 requests share a statement, each for another key. A statement that takes longer
  * than 50 ms no longer holds up the next one, which gets another connection. Requests that are
@@ -76,6 +77,12 @@ export class Batcher<Request extends BatchedRequest, Result> {
   readonly #open: Waiting<Request, Result>[] = [];
   readonly #repetitions = new Lane();
   #slowTimer: NodeJS.Timeout | undefined;
+  /**
+   * Whether batches are sent, and no single request in between has ended with few that waited.
+   * Then further requests come at the same time, namely when a batch has ended.
+   */
+  #isBusy = false;
+  #sendsSoon = false;
 
   /** @param limits read for each statement, since they depend on the open database */
   constructor(
@@ -85,23 +92,41 @@ export class Batcher<Request extends BatchedRequest, Result> {
 
   /** Resolves to the request's own result, or rejects with its own error. */
   send(request: Request): Promise<Result> {
-    if (this.#waiting.length === 0 && this.#lane.load < this.limits().alone)
-      return this.#track(this.#lane, 1, this.senders.sendOne(request, request.timeout, false));
+    if (this.#waiting.length === 0 && this.#hasRoom && !this.#isBusy)
+      return this.#trackSingle(this.senders.sendOne(request, request.timeout, false));
     return new Promise((resolve, reject) => {
       const until = performance.now() + request.timeout;
       this.#waiting.push({ request, until, resolve, reject });
       this.#watchForSlow();
+      if (this.#isBusy) this.#sendSoon();
+      else this.#sendNext();
+    });
+  }
+
+  /** Lets requests of one turn of the event loop share a statement. */
+  #sendSoon(): void {
+    if (this.#sendsSoon) return;
+    this.#sendsSoon = true;
+    setImmediate(() => {
+      this.#sendsSoon = false;
       this.#sendNext();
     });
   }
 
+  /** Whether one more statement may be sent. */
+  get #hasRoom(): boolean {
+    return this.#lane.load < (this.#isBusy ? 1 : this.limits().alone);
+  }
+
   #sendNext(): void {
     const { alone, smallest } = this.limits();
-    while (this.#waiting.length > 0 && this.#lane.load < alone) {
-      const batch = this.#waiting.length < smallest ? this.#waiting.splice(0, 1) : this.#takeBatch();
+    while (this.#waiting.length > 0 && this.#hasRoom) {
+      const isFew = this.#waiting.length < smallest;
+      const batch = isFew ? this.#waiting.splice(0, 1) : this.#takeBatch();
+      if (!isFew) this.#isBusy = batch.length >= smallest;
       const inTime = this.#rejectLate(batch);
       const [first] = inTime;
-      if (inTime.length === 1 && first) void this.#track(this.#lane, 1, this.#sendAlone(first, false));
+      if (inTime.length === 1 && first) void this.#trackSingle(this.#sendAlone(first, false));
       else if (first) void this.#sendBatch(inTime, alone);
     }
   }
@@ -162,11 +187,19 @@ export class Batcher<Request extends BatchedRequest, Result> {
     await this.senders.sendOne(request, until - performance.now(), again).then(resolve, reject);
   }
 
-  #track<T>(lane: Lane, load: number, statement: Promise<T>): Promise<T> {
+  #trackSingle<T>(statement: Promise<T>): Promise<T> {
+    const wasBusy = this.#isBusy;
+    return this.#track(this.#lane, 1, statement, () => {
+      if (wasBusy && this.#waiting.length < this.limits().smallest) this.#isBusy = false;
+      this.#sendNext();
+    });
+  }
+
+  #track<T>(lane: Lane, load: number, statement: Promise<T>, sendNext = () => this.#sendNext()): Promise<T> {
     const leave = lane.begin(load);
     const ended = (): void => {
       leave();
-      this.#sendNext();
+      sendNext();
       this.#sendOpen();
     };
     const end = this.limits().gathers ? () => void setImmediate(ended) : ended;

@@ -12,7 +12,8 @@ type Send = (run: Run, name: keyof PostgresStatements, values: readonly unknown[
 
 /** Serves many requests by one statement; keys that have no row yet take another one. */
 export class PostgresBatches implements BatchStatements {
-  readonly limits = { alone: 1, smallest: 2 };
+  /** The server itself lets a few statements share a write to the disk. */
+  readonly limits = { alone: 3, smallest: 3 };
 
   constructor(private readonly send: Send) {}
 
