@@ -93,7 +93,7 @@ async function openPostgres(
   const statements = postgresStatements(tableName('postgres', resolved), { asyncRelease, weak: table.weak });
   const locks = new PostgresLocks(statements);
   const connect = (abandoned: AbortSignal) => openPostgresLink(executor, LISTENING_KEEP_ALIVE, abandoned);
-  const notifying = wakeUps ? new PostgresWakeUps(locks, connections, connect, onReleased) : undefined;
+  const notifying = wakeUps ? new PostgresWakeUps(locks, connections, connect, onReleased, warn) : undefined;
   return {
     kind: 'postgres',
     table: resolved,

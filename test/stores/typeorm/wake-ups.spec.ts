@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { TypeOrmLockStore, typeOrmStore } from '../../../lib/stores/typeorm/index.js';
+import { LONGEST_BURST } from '../../../lib/stores/sql/postgres/notification-rate.js';
 import { newKey, tokenOf } from '../keys.js';
 import { TcpProxy } from '../tcp-proxy.js';
 import { ISOLATION_LEVELS, recordStatements, targetsAmong } from './fixture.js';
@@ -263,6 +264,26 @@ for (const target of targetsAmong('postgres')) {
       expect(await a.release(key)).toBe(true);
       expect(await database.line(key)).toHaveLength(99);
       tokenOf(await b.acquire(key));
+    });
+
+    it('B17 poll while they are notified too often, and the store warns', async () => {
+      const often = await database.waiter('often');
+      const warnings: string[] = [];
+      often.store.onWarning((topic) => warnings.push(topic));
+      const [channel] = await database.line(await held(a, often));
+      await database.admin.query(`SELECT pg_notify($1, 'key ' || n) FROM generate_series(1, $2::int) AS n`, [
+        channel,
+        2 * LONGEST_BURST,
+      ]);
+      await often.called(`key ${2 * LONGEST_BURST}`);
+      const key = await held(a);
+      const refusal = await often.acquire(key);
+      expect(refusal).toMatchObject({ acquired: false, reason: 'held' });
+      expect(refusal).not.toHaveProperty('queued');
+      expect(await database.line(key)).toEqual([]);
+      expect(warnings).toContain('notifications');
+      expect(await a.release(key)).toBe(true);
+      tokenOf(await often.acquire(key));
     });
 
     it('B27 are notified when the answer to a release was lost, and it is sent again', async () => {

@@ -13,6 +13,8 @@ import type {
   SqlAcquireRequest,
   SqlConnections,
 } from '../lock-statements.js';
+import type { Warn } from '../sql-executor.js';
+import { HIGHEST_RATE, NotificationRate } from './notification-rate.js';
 import type { PostgresLink } from './postgres-link.js';
 import type { PostgresLocks } from './postgres-locks.js';
 
@@ -42,6 +44,7 @@ export class PostgresWakeUps implements ProcessWakeUps {
    * later.
    */
   readonly #notifications = new Map<string, Notification>();
+  readonly #rate = new NotificationRate();
   #closed = false;
 
   constructor(
@@ -49,6 +52,7 @@ export class PostgresWakeUps implements ProcessWakeUps {
     private readonly connections: SqlConnections,
     connect: (abandoned: AbortSignal) => Promise<PostgresLink>,
     private readonly onReleased: OnReleased,
+    private readonly warn: Warn,
   ) {
     this.#listener = new PostgresListener(connect, (key) => this.#notified(key));
   }
@@ -69,7 +73,7 @@ export class PostgresWakeUps implements ProcessWakeUps {
   }
 
   acquire(run: Run, request: SqlAcquireRequest, first: boolean): Promise<LockAcquireResult | RowRefusal> {
-    const queues = isPlain(request) && !request.resend && this.#listener.listens();
+    const queues = isPlain(request) && !request.resend && this.#canQueue();
     const { channel } = this.#listener;
     return queues
       ? this.locks.acquireOrQueue(run, request, { channel, first })
@@ -78,14 +82,14 @@ export class PostgresWakeUps implements ProcessWakeUps {
 
   async queue(run: Run, key: string, refusal: Refusal, first: boolean): Promise<Refusal> {
     // During a grace period there is no row in which to queue.
-    if (!this.#listener.listens() || refusal.holder?.label === GRACE_LABEL) return refusal;
+    if (!this.#canQueue() || refusal.holder?.label === GRACE_LABEL) return refusal;
     const queued = await this.locks.queue(run, key, this.#listener.channel, first);
     if (queued === 'full') return refusal;
     return queued ? { ...refusal, queued: true } : CONTENTION; // the holder has just changed
   }
 
   async release(run: Run, request: Release, waiting: boolean): Promise<ReleaseResult> {
-    const requeue = waiting && this.#listener.listens();
+    const requeue = waiting && this.#canQueue();
     const result = await this.locks.releaseAndNotify(run, request, {
       channel: this.#listener.channel,
       requeue,
@@ -103,7 +107,7 @@ export class PostgresWakeUps implements ProcessWakeUps {
     if (result !== 'gone' && this.isContended(key)) this.#notifications.delete(key);
     // `gone` may be the result of a repetition, whose first answer was lost, and with it
     // whether another process was notified.
-    if (result !== 'notified') this.onReleased(key, !(waiting && this.#listener.listens()));
+    if (result !== 'notified') this.onReleased(key, !(waiting && this.#canQueue()));
   }
 
   async close(): Promise<void> {
@@ -111,8 +115,20 @@ export class PostgresWakeUps implements ProcessWakeUps {
     await this.#listener.close();
   }
 
+  /** Whether this process may take a place in a queue. If not, its waiters poll. */
+  #canQueue(): boolean {
+    if (!this.#listener.listens()) return false;
+    if (!this.#rate.isTooHigh) return true;
+    this.warn(
+      'notifications',
+      `This process was notified of released keys more than ${HIGHEST_RATE} times a second. Its waiters poll until the rate falls, since each NOTIFY holds up those of other sessions, also of triggers. Take contended keys less often, or set wakeUps: false.`,
+    );
+    return false;
+  }
+
   /** @param key without it, notifications may have been missed */
   #notified(key?: string): void {
+    if (key !== undefined) this.#rate.received();
     const now = performance.now();
     for (const [old, { since }] of this.#notifications)
       if (now - since > SOON) this.#notifications.delete(old);

@@ -1,0 +1,44 @@
+import { expect, it } from '@jest/globals';
+import {
+  HIGHEST_RATE,
+  LONGEST_BURST,
+  NotificationRate,
+} from '../../../lib/stores/sql/postgres/notification-rate.js';
+
+/** A rate by a clock that the test sets. */
+function rateBy(clock: { now: number }): NotificationRate {
+  return new NotificationRate(() => clock.now);
+}
+
+it('B17 a process that is notified at the highest rate takes part in wake-ups for ever', () => {
+  const clock = { now: 0 };
+  const rate = rateBy(clock);
+  for (let n = 0; n < 5 * LONGEST_BURST; n++) {
+    clock.now += 1_000 / HIGHEST_RATE;
+    rate.received();
+    expect(rate.isTooHigh).toBe(false);
+  }
+});
+
+it('B17 a process that is notified at twice the highest rate does not, after some seconds', () => {
+  const clock = { now: 0 };
+  const rate = rateBy(clock);
+  let received = 0;
+  for (; !rate.isTooHigh; received++) {
+    clock.now += 500 / HIGHEST_RATE;
+    rate.received();
+  }
+  expect(received).toBeGreaterThan(LONGEST_BURST);
+  expect(received).toBeLessThan(3 * LONGEST_BURST);
+});
+
+it('B17 a process takes part in wake-ups again when the rate has fallen', () => {
+  const clock = { now: 0 };
+  const rate = rateBy(clock);
+  for (let n = 0; n < LONGEST_BURST; n++) rate.received();
+  expect(rate.isTooHigh).toBe(true);
+  clock.now += 4_000;
+  expect(rate.isTooHigh).toBe(true);
+  clock.now += 1_000;
+  expect(rate.isTooHigh).toBe(false);
+});
