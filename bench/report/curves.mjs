@@ -1,6 +1,6 @@
 import { COLORS, escaped, picture } from './svg.mjs';
 
-const PLOT = { left: 52, top: 52, width: 270, height: 250 };
+const PLOT = { left: 52, top: 52, width: 245, height: 250 };
 const PANEL = { width: 500, height: PLOT.top + PLOT.height + 46 };
 /** Of the labels at the ends of the lines. */
 const LABEL_STEP = 15;
