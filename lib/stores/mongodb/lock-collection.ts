@@ -59,21 +59,27 @@ const SAMPLE = 20;
  */
 export class LockCollection {
   private readonly opening: Opening<OpenCollection>;
-  /** The collection's name, as soon as it is known. */
-  name: string | undefined;
+  /** The collection that was opened last. */
+  private current: OpenCollection | undefined;
 
   constructor(
     private readonly handle: CollectionHandle,
     private readonly settings: StoreSettings,
   ) {
     this.opening = new Opening(
-      async () => {
-        const opened = await openCollection(handle, settings);
-        this.name = opened.collection.collectionName;
-        return opened;
-      },
+      async () => (this.current = await openCollection(handle, settings)),
       ({ collection }) => handle.isCurrent?.(collection) ?? true,
     );
+  }
+
+  /** The collection's name, as soon as it is known. */
+  get name(): string | undefined {
+    return this.current?.collection.collectionName;
+  }
+
+  /** The largest number of connections to a server, as soon as it is known; 0 has no limit. */
+  get poolSize(): number | undefined {
+    return this.current?.client.options.maxPoolSize;
   }
 
   async open(): Promise<void> {
@@ -94,25 +100,42 @@ export class LockCollection {
     work: (locks: OpenLocks) => Promise<T>,
     { timeout = OPERATION_LIMIT, owners }: { timeout?: number | undefined; owners?: readonly string[] } = {},
   ): Promise<T> {
+    try {
+      return await this.runForMany(doing, timeout, work);
+    } catch (error) {
+      throw this.failureOf(error, doing, owners);
+    }
+  }
+
+  /**
+   * Runs commands for the requests of several callers. It rejects with the error of the driver,
+   * from which {@link failureOf} makes one for each request.
+   *
+   * @param timeout milliseconds
+   */
+  async runForMany<T>(doing: string, timeout: number, work: (locks: OpenLocks) => Promise<T>): Promise<T> {
     const timeLimit = new TimeLimit(timeout);
     const abandoned = new AbortController();
-    let target = 'MongoDB';
     try {
       const opened = await timeLimit.race(this.opening.get(doing));
-      target = opened.target;
       const options = optionsFor(this.settings, timeout, abandoned.signal);
       return await timeLimit.race(work({ ...opened, ...options, doing }));
     } catch (error) {
       abandoned.abort(); // or the driver sends it again when there is a primary, be it a minute later
-      if (this.opening.closed && !(error instanceof LockError))
-        throw new LockStoreError(`Could not ${doing}: the lock store was closed meanwhile.`, {
-          cause: safeError(error, owners),
-          transient: true,
-        });
-      throw storeFailure(error, doing, target, owners);
+      throw error;
     } finally {
       timeLimit.end();
     }
+  }
+
+  /** @param owners the owner ids that the work has used, which no error may show */
+  failureOf(error: unknown, doing: string, owners?: readonly string[]): LockError {
+    if (this.opening.closed && !(error instanceof LockError))
+      return new LockStoreError(`Could not ${doing}: the lock store was closed meanwhile.`, {
+        cause: safeError(error, owners),
+        transient: true,
+      });
+    return storeFailure(error, doing, this.current?.target ?? 'MongoDB', owners);
   }
 
   /** The open collection, for what takes longer than an operation: transactions. */

@@ -6,7 +6,7 @@ import type {
 } from '../../interfaces/lock-store.interface.js';
 import { LockStoreError } from '../../lock.errors.js';
 import { CONTENTION, refusalOf } from '../shared/conditions.js';
-import type { LeaseRequest, ReleaseToWaiter } from '../shared/requests.js';
+import type { LeaseRequest, Release, ReleaseToWaiter } from '../shared/requests.js';
 import type { OpenLocks } from './lock-collection.js';
 import { isLock, stateOf, VIEW, type LockView } from './lock-document.js';
 import * as update from './lock-updates.js';
@@ -33,6 +33,19 @@ export async function acquire(locks: OpenLocks, request: LeaseRequest): Promise<
   if (view.attempt !== attempt) return refusalOf(request, stateOf(view)) ?? CONTENTION;
   const { token, ignored } = view;
   return { acquired: true, fencingToken: Number(token), ...(ignored && { ignoredTick: ignored }) };
+}
+
+/** `false` if the lease is not, or no longer, this owner's. */
+export async function release(
+  { collection, write }: OpenLocks,
+  { key, owner, keepFor, outcome }: Release,
+): Promise<boolean> {
+  const { matchedCount } = await collection.updateOne(
+    update.ownLease(key, owner),
+    update.release(keepFor, outcome),
+    write,
+  );
+  return matchedCount === 1;
 }
 
 /** One command; one more finds out why the waiter does not get the lock. */

@@ -28,7 +28,7 @@ export interface LockDocument {
   label: string | null;
   startedAt: Date;
   renewedAt: Date;
-  /** The batch that renewed it last. */
+  /** The batch that renewed or released it last. */
   batch?: string;
   /**
    * The moment from which on no lock depends on the document, for the TTL index: the key is

@@ -70,6 +70,7 @@ function grant(
     tick,
     last,
     guards: '$guards',
+    batch: '$batch',
   };
 }
 
@@ -141,11 +142,15 @@ export function renewal(ttl: number, batch?: string): Document[] {
   return [{ $set: { renewedAt: '$$NOW', expiresAt: until(ttl), ...(batch && { batch: literal(batch) }) } }];
 }
 
-/** @param keepFor 0 to free the key at once */
-export function release(keepFor: number, outcome: LockOutcome): Document[] {
+/**
+ * @param keepFor 0 to free the key at once
+ * @param batch the random id of the command, if it releases several keys
+ */
+export function release(keepFor: number, outcome: LockOutcome, batch?: string): Document[] {
   const expiresAt = keepFor === 0 ? FREE : until(keepFor);
   const freeSince = unneededFrom(keepFor === 0 ? '$$NOW' : until(keepFor));
-  return [{ $set: { owner: null, expiresAt, freeSince, last: ending('$$NOW', outcome) } }];
+  const last = ending('$$NOW', outcome);
+  return [{ $set: { owner: null, expiresAt, freeSince, last, ...(batch && { batch: literal(batch) }) } }];
 }
 
 /** As an upsert: a key that has no document gets one. */

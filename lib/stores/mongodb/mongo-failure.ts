@@ -12,6 +12,9 @@ interface DriverError {
   /** The error of a bulk write that failed, also of a broken link. */
   errorResponse?: unknown;
   hasErrorLabel?: (label: string) => boolean;
+  /** The documents that a bulk write could not write. */
+  writeErrors?: unknown;
+  result?: { getWriteConcernError?: () => unknown };
 }
 
 /** A duplicate key, when two inserted it first; a write conflict. */
@@ -100,6 +103,16 @@ export class TransactionWriteError extends LockStoreError {
  */
 export function isOutOfTime(error: unknown): boolean {
   return driverError(error).code === 50;
+}
+
+/**
+ * Whether a bulk write has failed for some documents only: the others were written, and
+ * acknowledged. The driver reports a failed write concern beside such documents.
+ */
+export function failedWritesOnly(error: unknown): boolean {
+  const { writeErrors, result } = driverError(error);
+  const some = Array.isArray(writeErrors) && writeErrors.length > 0;
+  return some && result?.getWriteConcernError?.() === undefined;
 }
 
 /** Whether the user lacks a right. */

@@ -33,6 +33,7 @@ import {
   releaseToWaiterOf,
 } from '../shared/requests.js';
 import { OPERATION_LIMIT } from '../shared/operation-limit.js';
+import { BatchedRequests } from './batched-requests.js';
 import { handedIn, isCollection, type CollectionHandle } from './collection.handle.js';
 import { AS_VALUES, LockCollection } from './lock-collection.js';
 import * as commands from './lock-commands.js';
@@ -51,9 +52,10 @@ const BATCH = 500;
  * Keeps locks as documents of a MongoDB collection (5.0 or newer), each under its key as
  * `_id`.
  *
- * Each operation is one command. The clock of the primary (`$$NOW`) decides, and a majority
- * acknowledges it. If the server does not answer within the `timeout` of the request, 10 s
- * by default, the operation fails with a transient {@link LockStoreError}.
+ * Each operation is one command, which acquisitions or releases that arrive together share.
+ * The clock of the primary (`$$NOW`) decides, and a majority acknowledges it. If the server
+ * does not answer within the `timeout` of the request, 10 s by default, the operation fails
+ * with a transient {@link LockStoreError}.
  *
  * The store never closes the client of a collection that the application hands in. The first
  * operation opens the store if `prepare` has not.
@@ -79,6 +81,7 @@ export class MongoLockStore
    */
   readonly keepsOnce: boolean;
   private readonly locks: LockCollection;
+  private readonly requests: BatchedRequests;
   private readonly transactions: MongoTransactions;
 
   /** @throws LockError for an option that does not exist or is not valid */
@@ -94,6 +97,7 @@ export class MongoLockStore
     const handle = isCollection(collection) ? handedIn(collection) : collection;
     this.keepsOnce = !settings.weak;
     this.locks = new LockCollection(handle, settings);
+    this.requests = new BatchedRequests(this.locks, settings.batching);
     this.transactions = new MongoTransactions(this.locks, settings);
   }
 
@@ -124,10 +128,8 @@ export class MongoLockStore
     request: AcquireRequest = {},
   ): Promise<LockAcquireResult> {
     const wanted = leaseRequestOf(key, owner, ttl, request);
-    return this.locks.run(`acquire "${key}"`, (locks) => commands.acquire(locks, wanted), {
-      timeout: request.timeout,
-      owners: [owner],
-    });
+    const operation = { doing: `acquire "${key}"`, timeout: request.timeout, owners: [owner] };
+    return this.requests.acquire(operation, wanted);
   }
 
   async renew(key: string, owner: string, ttl: number, { timeout }: StoreRequest = {}): Promise<boolean> {
@@ -140,12 +142,8 @@ export class MongoLockStore
 
   async release(key: string, owner: string, end: ReleaseRequest = {}): Promise<boolean> {
     const wanted = releaseOf(key, owner, end);
-    return this.change(
-      `release "${key}"`,
-      update.ownLease(wanted.key, wanted.owner),
-      update.release(wanted.keepFor, wanted.outcome),
-      { timeout: end.timeout, owners: [owner] },
-    );
+    const operation = { doing: `release "${key}"`, timeout: end.timeout, owners: [owner] };
+    return this.requests.release(operation, wanted);
   }
 
   async releaseToWaiter(

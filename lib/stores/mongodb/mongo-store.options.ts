@@ -34,6 +34,12 @@ export interface CollectionOptions {
    * held lock is never deleted, whatever its age.
    */
   deleteUnusedAfter?: Duration | undefined;
+  /**
+   * Acquisitions that arrive while others are under way share the next command, and so do
+   * releases; each lock keeps a result of its own. `false` sends each request by itself.
+   * Default `true`.
+   */
+  batching?: boolean | undefined;
 }
 
 /** What a lock survives. @publicApi */
@@ -124,11 +130,12 @@ export type MongooseStoreOptions = MongoLockStoreOptions & {
 export interface StoreSettings {
   writeConcern: { w: number | 'majority'; journal: boolean; wtimeoutMS: number };
   weak: boolean;
+  batching: boolean;
   /** Whole seconds, as TTL indexes have it. */
   deleteUnusedAfter?: number | undefined;
 }
 
-export const STORE_OPTIONS = ['writeConcern', 'deleteUnusedAfter', 'weak'];
+export const STORE_OPTIONS = ['writeConcern', 'deleteUnusedAfter', 'weak', 'batching'];
 
 const COLLECTION = /^[A-Za-z_][A-Za-z0-9_.-]{0,119}$/;
 const DATABASE = /^[A-Za-z0-9_-]{1,63}$/;
@@ -138,14 +145,17 @@ const LONGEST_TTL_INDEX = 2_147_483_647; // seconds
 /** @throws LockError that names the option that is wrong, and the rule */
 export function readStoreOptions(options: MongoLockStoreOptions): StoreSettings {
   assertKnownOptions('MongoLockStore', options, STORE_OPTIONS);
-  const { writeConcern, deleteUnusedAfter, weak = false } = options;
-  if (typeof weak !== 'boolean') throw new LockError(`weak must be true or false, but it is ${show(weak)}.`);
+  const { writeConcern, deleteUnusedAfter, weak = false, batching = true } = options;
+  for (const [option, value] of Object.entries({ weak, batching }))
+    if (typeof value !== 'boolean')
+      throw new LockError(`${option} must be true or false, but it is ${show(value)}.`);
   if (weak && writeConcern !== undefined)
     throw new LockError(
       'weak and writeConcern exclude each other: weak locks have the write concern { w: 1, journal: false }. Leave one of them out.',
     );
   return {
     weak,
+    batching,
     writeConcern: readWriteConcern(weak ? WEAK : writeConcern),
     ...(deleteUnusedAfter !== undefined && {
       deleteUnusedAfter: Math.min(

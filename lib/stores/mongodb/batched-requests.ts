@@ -1,0 +1,149 @@
+import type { LockAcquireResult } from '../../interfaces/lock-store.interface.js';
+import { LockStoreError } from '../../lock.errors.js';
+import { Batcher, type BatchLimits } from '../shared/batcher.js';
+import { isPlain } from '../shared/conditions.js';
+import { OPERATION_LIMIT } from '../shared/operation-limit.js';
+import type { LeaseRequest, Release } from '../shared/requests.js';
+import * as batch from './batch-commands.js';
+import type { LockCollection } from './lock-collection.js';
+import * as commands from './lock-commands.js';
+
+/** What the request of one caller is, for its messages and its limit. */
+export interface LockOperation {
+  /** Such as `acquire "nightly-report"`. */
+  doing: string;
+  /** Milliseconds. By default 10 s. */
+  timeout?: number | undefined;
+  /** The owner ids that it uses, which no error may show. */
+  owners: readonly string[];
+}
+
+/** A request for a key, on behalf of one caller. */
+interface Acquisition {
+  key: string;
+  timeout: number;
+  operation: LockOperation;
+  lease: LeaseRequest;
+}
+
+/** The release of a key, on behalf of one caller. */
+interface ReleaseOfKey {
+  key: string;
+  timeout: number;
+  operation: LockOperation;
+  release: Release;
+  /** Set by a batch that was not acknowledged: whether it has released the key. */
+  wasReleased?: boolean;
+}
+
+/** As measured: a server serves two requests at the same time as fast as one. */
+const PAYS_FROM = { alone: 2, smallest: 3 };
+
+/** The default of the driver. */
+const POOL_SIZE = 100;
+
+/**
+ * The acquisitions and the releases of a store, which share commands where that is possible:
+ * requests for free keys without conditions, and releases that free the key at once. All
+ * others are sent by themselves, as are repetitions: their outcome is about one owner.
+ */
+export class BatchedRequests {
+  readonly #acquisitions: Batcher<Acquisition, LockAcquireResult>;
+  readonly #releases: Batcher<ReleaseOfKey, boolean>;
+
+  /** @param batching `false` sends each request by itself */
+  constructor(
+    private readonly locks: LockCollection,
+    private readonly batching: boolean,
+  ) {
+    const limits = (): BatchLimits => ({ ...PAYS_FROM, connections: connectionsOf(locks) });
+    const failureOf = ({ operation }: { operation: LockOperation }, failure: unknown) =>
+      locks.failureOf(failure, operation.doing, operation.owners);
+    this.#acquisitions = new Batcher<Acquisition, LockAcquireResult>(
+      {
+        sendOne: ({ operation, lease }, timeout, again) =>
+          this.#acquireOne({ ...operation, timeout }, again ? { ...lease, resend: true } : lease),
+        sendMany: (requests, timeout) =>
+          this.#sendMany(`acquire ${requests.length} locks`, timeout, (open) =>
+            batch.acquireMany(
+              open,
+              requests.map(({ lease }) => lease),
+            ),
+          ),
+        failureOf,
+      },
+      limits,
+    );
+    this.#releases = new Batcher<ReleaseOfKey, boolean>(
+      {
+        sendOne: async ({ operation, release, wasReleased }, timeout) =>
+          (await this.#releaseOne({ ...operation, timeout }, release)) || wasReleased === true,
+        sendMany: (requests, timeout) => this.#releaseMany(requests, timeout),
+        failureOf,
+      },
+      limits,
+    );
+  }
+
+  async acquire(operation: LockOperation, lease: LeaseRequest): Promise<LockAcquireResult> {
+    const { timeout = OPERATION_LIMIT } = operation;
+    const isShared = this.batching && isPlain(lease) && !lease.resend;
+    if (!isShared) return this.#acquireOne(operation, lease);
+    return this.#acquisitions.send({ key: lease.key, timeout, operation, lease });
+  }
+
+  async release(operation: LockOperation, release: Release): Promise<boolean> {
+    const { timeout = OPERATION_LIMIT } = operation;
+    const isShared = this.batching && release.keepFor === 0;
+    if (!isShared) return this.#releaseOne(operation, release);
+    return this.#releases.send({ key: release.key, timeout, operation, release });
+  }
+
+  #acquireOne({ doing, ...limits }: LockOperation, lease: LeaseRequest): Promise<LockAcquireResult> {
+    return this.locks.run(doing, (open) => commands.acquire(open, lease), limits);
+  }
+
+  #releaseOne({ doing, ...limits }: LockOperation, release: Release): Promise<boolean> {
+    return this.locks.run(doing, (open) => commands.release(open, release), limits);
+  }
+
+  async #releaseMany(
+    requests: readonly ReleaseOfKey[],
+    timeout: number,
+  ): Promise<(boolean | undefined)[] | undefined> {
+    const released = await this.#sendMany(`release ${requests.length} locks`, timeout, (open) =>
+      batch.releaseMany(
+        open,
+        requests.map(({ release }) => release),
+      ),
+    );
+    if (!released) return undefined;
+    if (released.acknowledged) return requests.map(({ key }) => released.keys.has(key) || undefined);
+    for (const request of requests) request.wasReleased = released.keys.has(request.key);
+    return undefined;
+  }
+
+  /**
+   * Runs the commands of a batch; `undefined` if the server refused them.
+   *
+   * @throws the error of the driver, if it is not known what was carried out
+   */
+  async #sendMany<T>(
+    doing: string,
+    timeout: number,
+    work: Parameters<typeof this.locks.runForMany<T>>[2],
+  ): Promise<T | undefined> {
+    try {
+      return await this.locks.runForMany(doing, timeout, work);
+    } catch (error) {
+      const failure = this.locks.failureOf(error, doing);
+      if (failure instanceof LockStoreError && failure.transient) throw error;
+      return undefined;
+    }
+  }
+}
+
+/** Half of the pool, so that the application keeps the other half. */
+function connectionsOf({ poolSize = POOL_SIZE }: LockCollection): number {
+  return Math.max(1, Math.floor((poolSize || POOL_SIZE) / 2));
+}

@@ -1,0 +1,220 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import type { Collection, CommandStartedEvent, MongoClient } from 'mongodb';
+import type { LockAcquireResult } from '../../../lib/interfaces/lock-store.interface.js';
+import { INTERNALS } from '../../../lib/lock-internals.js';
+import { LockService } from '../../../lib/lock.service.js';
+import { MongoLockStore, mongoStore } from '../../../lib/stores/mongodb/index.js';
+import { drivers, MongoFixture, mongodbIsSelected } from './fixture.js';
+import { newKey, tokenOf } from '../keys.js';
+
+const TTL = 60_000;
+const MANY = 12;
+/** So many requests are sent by themselves before the others share a command. */
+const ALONE = 2;
+const SINGLE = Array.from({ length: ALONE }, () => 'findAndModify');
+
+if (mongodbIsSelected())
+  describe.each(drivers)('requests that arrive together, with $name', ({ MongoClient: Client }) => {
+    const fixture = new MongoFixture();
+    const appName = newKey();
+    const commands: CommandStartedEvent[] = [];
+    let client: MongoClient;
+    let collection: Collection;
+    let store: MongoLockStore;
+    let admin: Collection;
+    let keys: string[];
+
+    beforeAll(async () => {
+      admin = await fixture.collection();
+      collection = await fixture.collection(
+        { appName, retryWrites: false, retryReads: false, monitorCommands: true },
+        Client,
+      );
+      client = collection.db.client;
+      client.on('commandStarted', (event) => commands.push(event));
+      store = new MongoLockStore(collection);
+      await store.prepare();
+    });
+    beforeEach(() => {
+      keys = Array.from({ length: MANY }, newKey);
+      commands.length = 0;
+    });
+    afterEach(() => admin.db.admin().command({ configureFailPoint: 'failCommand', mode: 'off' }));
+    afterAll(() => fixture.dispose());
+
+    const acquireAll = (owner = 'o', resend = false): Promise<LockAcquireResult>[] =>
+      keys.map((key) => store.acquire(key, owner, TTL, { resend }));
+    const releaseAll = (owner = 'o') => Promise.all(keys.map((key) => store.release(key, owner)));
+    const tokens = async (results: Promise<LockAcquireResult>[]) => (await Promise.all(results)).map(tokenOf);
+    /** A batch without new keys. */
+    async function known(): Promise<void> {
+      await tokens(acquireAll());
+      await releaseAll();
+      commands.length = 0;
+    }
+    const names = () => commands.map(({ commandName }) => commandName);
+    const fail = (data: object, command: string, times = 1) =>
+      admin.db.admin().command({
+        configureFailPoint: 'failCommand',
+        mode: { times },
+        data: { failCommands: [command], appName, ...data },
+      });
+    /** Single releases are of the same kind as those of a batch, and go before them. */
+    const failReleases = (data: object) => fail(data, 'update', ALONE + 1);
+
+    it('B93 share one write and one read, also for new keys, and releases share one write', async () => {
+      for (let round = 0; round < 2; round++) {
+        commands.length = 0;
+        await tokens(acquireAll());
+        expect(names().toSorted()).toEqual(['find', ...SINGLE, 'update']);
+        const write = commands.find(({ commandName }) => commandName === 'update');
+        expect(write?.command).toMatchObject({ ordered: false, writeConcern: { w: 'majority', j: true } });
+        commands.length = 0;
+        expect(await releaseAll()).toEqual(keys.map(() => true));
+        expect(names()).toEqual(['update', 'update', 'update']);
+      }
+    });
+
+    it('B93 are sent one by one with batching: false, and batching is true or false', async () => {
+      const single = new MongoLockStore(collection, { batching: false });
+      await Promise.all(keys.map((key) => single.acquire(key, 'o', TTL)));
+      expect(names().filter((name) => name === 'findAndModify')).toHaveLength(MANY);
+      expect(() => mongoStore({ client, batching: 'no' as any })).toThrow(/batching must be true or false/);
+    });
+
+    it('B93 B38 get results of their own: a larger token, the holder that refuses them, a lease that is gone', async () => {
+      const before = await tokens(acquireAll());
+      const refused = await Promise.all(acquireAll('p'));
+      expect(refused.map((result) => !result.acquired && result.holder?.key)).toEqual(keys);
+      await store.forceRelease(keys[7]!);
+      await store.pause(keys[8]!);
+      expect(await releaseAll()).toEqual(keys.map((_, i) => i !== 7));
+      const after = await Promise.all(acquireAll('p'));
+      expect(after[8]).toEqual({ acquired: false, reason: 'paused' });
+      after.forEach((result, i) => i === 8 || expect(tokenOf(result)).toBeGreaterThan(before[i]!));
+      expect(await store.inspect(keys[9]!)).toMatchObject({ holder: { label: null } });
+      expect(await collection.findOne({ _id: keys[9] as any })).toMatchObject({ last: { outcome: 'done' } });
+    });
+
+    it('B93 a key that an open transaction guards is refused, and holds up no other key', async () => {
+      await known();
+      const guarded = keys[6]!;
+      const token = tokenOf(await store.acquire(guarded, 'holder', TTL));
+      await store.transaction(async (session) => {
+        expect(await store.guard(session, guarded, 'holder', token)).toBe(true);
+        commands.length = 0;
+        const results = await Promise.all(acquireAll());
+        expect(results.map(({ acquired }) => acquired)).toEqual(keys.map((key) => key !== guarded));
+        expect(names().toSorted()).toEqual(['find', ...SINGLE, 'update']);
+      });
+    });
+
+    it('B93 a document that an open transaction has changed holds up its own key alone', async () => {
+      await known();
+      const locked = keys[6]!;
+      const session = client.startSession();
+      const change = async () => {
+        session.startTransaction();
+        await collection.updateOne({ _id: locked as any }, { $inc: { guards: 1 } }, { session });
+      };
+      await change();
+      const results = acquireAll();
+      await tokens(results.filter((_, i) => i !== 6));
+      await session.abortTransaction();
+      tokenOf(await results[6]!);
+
+      await change();
+      const releases = keys.map((key) => store.release(key, 'o'));
+      expect(await Promise.all(releases.filter((_, i) => i !== 6))).toEqual(keys.slice(1).map(() => true));
+      await session.abortTransaction();
+      expect(await releases[6]).toBe(true);
+      await session.endSession();
+    });
+
+    it('B93 B25 two processes that take the same new keys: each key has one holder', async () => {
+      const other = new MongoLockStore(await fixture.collection({}, Client));
+      await other.prepare();
+      for (let round = 0; round < 10; round++) {
+        keys = Array.from({ length: MANY }, newKey);
+        const results = await Promise.all([
+          Promise.all(acquireAll('here')),
+          Promise.all(keys.map((key) => other.acquire(key, 'there', TTL))),
+        ]);
+        for (const [i] of keys.entries())
+          expect(results.filter((result) => result[i]!.acquired)).toHaveLength(1);
+      }
+    });
+
+    it('B93 a document that the server refuses to write fails alone, with a message that names its key', async () => {
+      const validator = { label: { $ne: 'refused' } };
+      await admin.db.command({ collMod: 'locks', validator });
+      const results = await Promise.allSettled(
+        keys.map((key, i) => store.acquire(key, 'o', TTL, { label: i === 6 ? 'refused' : 'fine' })),
+      );
+      await admin.db.command({ collMod: 'locks', validator: {} });
+      results.forEach((result, i) => {
+        if (i === 6) expect(result).toMatchObject({ reason: { message: expect.stringContaining(keys[6]!) } });
+        else expect(result).toMatchObject({ value: { acquired: true } });
+      });
+    });
+
+    it.each([
+      ['a primary that steps down', { errorCode: 10107 }, 'update'],
+      [
+        'a write that a majority has not confirmed',
+        { writeConcernError: { code: 64, errmsg: 'late' } },
+        'update',
+      ],
+      ['a link that breaks', { closeConnection: true }, 'update'],
+      ['a link that breaks before the read', { closeConnection: true }, 'find'],
+    ])(
+      'B93 B27 after %s, each outcome is unknown, and each owner sent again gets its lock',
+      async (_, failure, command) => {
+        await known();
+        await fail(failure, command);
+        const results = await Promise.allSettled(acquireAll());
+        results.forEach((result, i) => {
+          if (i < ALONE) expect(result).toMatchObject({ value: { acquired: true } });
+          else
+            expect(result).toMatchObject({
+              reason: { name: 'LockStoreError', transient: true, message: expect.stringContaining(keys[i]!) },
+            });
+        });
+        const found = await Promise.all(keys.map((key) => store.inspect(key)));
+        const again = await tokens(acquireAll('o', true));
+        found.forEach((lock, i) => lock.state === 'held' && expect(again[i]).toBe(lock.holder.fencingToken));
+        expect(await releaseAll()).toEqual(keys.map(() => true));
+      },
+    );
+
+    it.each([
+      ['ends before it', { errorCode: 50 }],
+      ['ends while a majority has not confirmed it', { writeConcernError: { code: 50, errmsg: 'late' } }],
+    ])(
+      'B93 a write whose time %s is sent one by one, and each release is reported once',
+      async (_, failure) => {
+        await known();
+        await fail(failure, 'update');
+        await tokens(acquireAll());
+        expect(names().filter((name) => name === 'findAndModify')).toHaveLength(MANY);
+        await failReleases(failure);
+        const ends = await Promise.allSettled(keys.map((key) => store.release(key, 'o')));
+        ends.forEach((end, i) =>
+          expect(end).toMatchObject(i < ALONE ? { reason: { transient: true } } : { value: true }),
+        );
+        expect(await store.release(keys[5]!, 'o')).toBe(false);
+      },
+    );
+
+    it('B93 B27 the service sends them again by itself, and loses none', async () => {
+      const service = new LockService({ options: { ttl: '30s' }, openStore: () => store });
+      await service[INTERNALS].start();
+      for (const failure of [{ errorCode: 189 }, { writeConcernError: { code: 64, errmsg: 'late' } }]) {
+        await fail(failure, 'update');
+        const locks = await Promise.all(keys.map((key) => service.acquire(key)));
+        await failReleases(failure);
+        expect(await Promise.all(locks.map((lock) => lock.release()))).toEqual(keys.map(() => true));
+      }
+      await service[INTERNALS].close();
+    });
+  });
