@@ -73,7 +73,8 @@ export class PostgresWakeUps implements ProcessWakeUps {
   }
 
   acquire(run: Run, request: SqlAcquireRequest, first: boolean): Promise<LockAcquireResult | RowRefusal> {
-    const queues = isPlain(request) && !request.resend && this.#canQueue();
+    // Most attempts get the key: only one that is refused begins to connect, see `queue`.
+    const queues = isPlain(request) && !request.resend && this.#listener.isOpen && this.#canQueue();
     const { channel } = this.#listener;
     return queues
       ? this.locks.acquireOrQueue(run, request, { channel, first })
@@ -180,6 +181,10 @@ export class PostgresListener {
     private readonly connect: (abandoned: AbortSignal) => Promise<PostgresLink>,
     private readonly notified: (key?: string) => void,
   ) {}
+
+  get isOpen(): boolean {
+    return this.#link !== undefined;
+  }
 
   /** Whether notifications arrive. If not, it begins to connect. */
   listens(): boolean {
