@@ -25,7 +25,7 @@ process.exitCode =
 async function playAll() {
   const schedules = number('schedules', values.schedules);
   const progress = new Progress();
-  const total = { holds: 0, passed: 0, losses: 0, faults: new Map() };
+  const total = { holds: 0, passed: 0, shared: 0, losses: 0, faults: new Map() };
   const began = performance.now();
   for (let schedule = 1; schedule <= schedules; schedule++) {
     const outcome = await playSchedule(seed, schedule);
@@ -35,6 +35,7 @@ async function playAll() {
     }
     total.holds += outcome.holds;
     total.passed += outcome.passed;
+    total.shared += outcome.shared;
     total.losses += outcome.losses;
     for (const [fault, times] of outcome.faults)
       total.faults.set(fault, (total.faults.get(fault) ?? 0) + times);
@@ -64,9 +65,9 @@ async function tell(schedule) {
   return 1;
 }
 
-function line(schedules, { holds, passed, losses, faults }, violations) {
+function line(schedules, { holds, passed, shared, losses, faults }, violations) {
   const sum = [...faults.values()].reduce((a, b) => a + b, 0);
-  return `simulation: ${schedules} schedules, ${holds} holds, ${passed} locks released to waiters, ${losses} losses noticed, ${sum} faults, ${violations} violations`;
+  return `simulation: ${schedules} schedules, ${holds} holds, ${passed} locks released to waiters, ${shared} requests in batches, ${losses} losses noticed, ${sum} faults, ${violations} violations`;
 }
 
 function number(name, text) {

@@ -299,6 +299,55 @@ const inReleasesToWaiters: PlantedBug[] = [
   },
 ].map(inLibrary);
 
+const BATCHER = 'lib/stores/shared/batcher.ts';
+
+const inBatches: PlantedBug[] = [
+  {
+    name: 'a batch gives each request the answer of the next',
+    edits: [
+      {
+        file: BATCHER,
+        from: 'const result = results[i];',
+        to: 'const result = results[(i + 1) % batch.length];',
+      },
+    ],
+  },
+  {
+    name: 'a batch drops an answer, and the request counts as refused',
+    edits: [
+      {
+        file: BATCHER,
+        from: 'else waiting.resolve(result);',
+        to: `else waiting.resolve(i > 0 ? result : { acquired: false, reason: 'held' });`,
+      },
+    ],
+  },
+  {
+    name: 'an unknown outcome of a batch counts as refused',
+    edits: [
+      {
+        file: BATCHER,
+        from: 'for (const { request, reject } of batch) reject(this.senders.failureOf(request, error));',
+        to: `for (const { resolve } of batch) resolve({ acquired: false, reason: 'held' });`,
+      },
+    ],
+  },
+  {
+    name: 'batches carry their keys in the order in which they came',
+    edits: [{ file: BATCHER, from: '[...batch.keys()].toSorted()', to: '[...batch.keys()]' }],
+  },
+  {
+    name: 'a slow statement holds the lane',
+    edits: [
+      {
+        file: BATCHER,
+        from: 'this.#lane.passSlow(Math.max(1, this.limits().connections - 1));',
+        to: '',
+      },
+    ],
+  },
+].map(inLibrary);
+
 const inLoops: PlantedBug[] = [
   {
     name: 'a call that ends stays in the queue',
@@ -373,6 +422,7 @@ export const plantedBugs: readonly PlantedBug[] = [
   ...inTransactions,
   ...inRequests,
   ...inReleasesToWaiters,
+  ...inBatches,
   ...inLoops,
   ...bugsOfConformance.map(({ name, plant, foundBy }): PlantedBug => ({
     name,

@@ -45,6 +45,8 @@ export interface Schedule {
   batches: boolean;
   /** Whether the store passes locks on in one request. */
   passes: boolean;
+  /** Whether requests of a process that arrive together share statements. */
+  shares: boolean;
   ttls: readonly number[];
   /** The longest pause of a worker between two locks, and that between two things it does under a lock. */
   idle: number;
@@ -92,7 +94,7 @@ const SLEEPY: Partial<Schedule> = {
  * Draws a schedule. Each has some of the faults only, and some have none: what all of them together hide, a few of them show
  * (Groce et al., Swarm Testing, ISSTA 2012).
  */
-export function drawSchedule(random: SeededRandom): Schedule {
+export function drawSchedule(random: SeededRandom, number: number): Schedule {
   const ttls = random.someOf(TTLS, 50);
   const troubled = (): number => random.oneOf([0, 5, 20, 60]);
   const schedule: Schedule = {
@@ -102,6 +104,7 @@ export function drawSchedule(random: SeededRandom): Schedule {
     keys: ['a', 'b', 'c'].slice(0, random.between(1, 3)),
     batches: random.percent(70),
     passes: random.percent(70),
+    shares: false,
     ttls: ttls.length > 0 ? ttls : [900],
     idle: random.oneOf([100, 1000, 3000]),
     work: random.oneOf([100, 700, 2500]),
@@ -122,10 +125,26 @@ export function drawSchedule(random: SeededRandom): Schedule {
     purges: random.oneOf([0, 0, 10, 40]),
     transactions: random.oneOf([0, 0, 10, 40]),
   };
+  // Not drawn, so that the other schedules stay as they were.
+  if (number % 10 === 0) return { ...schedule, ...drawCrowds(random) };
   const kind = random.below(100);
   if (kind < 35) return { ...schedule, ...drawExtensions(random) };
   if (kind < 50) return { ...schedule, ...drawSuccessions(random) };
   return kind < 60 ? { ...schedule, ...SLEEPY } : schedule;
+}
+
+/** Many who want different keys in each process, over links on which their requests meet. */
+function drawCrowds(random: SeededRandom): Partial<Schedule> {
+  return {
+    shares: true,
+    processes: 2,
+    workers: random.oneOf([6, 10]),
+    keys: ['a', 'b', 'c', 'd', 'e', 'f'],
+    idle: random.oneOf([20, 100, 500]),
+    work: random.oneOf([20, 100, 500]),
+    steps: random.oneOf([2, 4]),
+    delay: random.oneOf([20, 60, 300]),
+  };
 }
 
 /** Many who want the same key in each process: there is nearly always somebody to pass it on to. */

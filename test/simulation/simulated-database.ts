@@ -28,6 +28,7 @@ const EPOCH = Date.UTC(2026, 10, 20);
 export class SimulatedDatabase {
   readonly store: RightStore;
   readonly inFlight = new Set<InFlight>();
+  readonly rows: RowLocks;
   /** The keys that are guarded in a transaction, with its end. */
   readonly guarded = new Map<string, Promise<void>>();
   readonly #transactions = new Set<SimulatedTransaction>();
@@ -43,6 +44,7 @@ export class SimulatedDatabase {
     bug: StoreBug = {},
   ) {
     const { clock } = bug;
+    this.rows = new RowLocks(world);
     this.store = new RightStore({
       now: () => (clock && this.#client ? clock(this.#client) : this.#date),
     });
@@ -132,6 +134,48 @@ export class SimulatedDatabase {
       this.#down = false;
       this.world.story?.tell('database', 'is up again');
     });
+  }
+}
+
+/** The rows that statements for many have locked. A statement takes them one after the other, and waits for rows of others. */
+export class RowLocks {
+  readonly #holders = new Map<string, RowLocker>();
+
+  constructor(private readonly world: World) {}
+
+  /** Resolves, with all rows locked, to a function that unlocks them. Two that wait for each other break a promise: a database ends one. */
+  async lock(keys: readonly string[]): Promise<() => void> {
+    const { world } = this;
+    const locker = new RowLocker();
+    for (const key of keys) {
+      for (let holder = this.#holders.get(key); holder; holder = this.#holders.get(key)) {
+        locker.waitsFor = holder;
+        if (locker.waitsForItself()) {
+          world.violate('two batches lock the same rows in two orders: a deadlock');
+          break;
+        }
+        await holder.done;
+      }
+      locker.waitsFor = undefined;
+      this.#holders.set(key, locker);
+      await new Promise<void>((resolve) => world.timeline.in(world.random.below(3), resolve));
+    }
+    return () => {
+      for (const key of keys) if (this.#holders.get(key) === locker) this.#holders.delete(key);
+      locker.end();
+    };
+  }
+}
+
+class RowLocker {
+  waitsFor: RowLocker | undefined;
+  end: () => void = () => {};
+  readonly done = new Promise<void>((resolve) => (this.end = resolve));
+
+  waitsForItself(): boolean {
+    let other = this.waitsFor;
+    while (other && other !== this) other = other.waitsFor;
+    return other === this;
   }
 }
 

@@ -11,14 +11,30 @@ import type {
   RenewalOutcome,
   TransactionGuard,
 } from '../../lib/interfaces/lock-store.interface.js';
+import { LockStoreError } from '../../lib/lock.errors.js';
+import { Batcher, type BatchedRequest } from '../../lib/stores/shared/batcher.js';
+import { NoAnswerError } from '../../lib/stores/shared/operation-limit.js';
 import { Delivery, linkBroken, type Fate, type Request } from './delivery.js';
 import type { LinkFault, Operation } from './schedule.js';
 import type { Port } from '../stores/conformance-planted-bugs.js';
+import { SharedQueue } from './shared-queue.js';
 import type { SimulatedDatabase } from './simulated-database.js';
 import type { SimulatedProcess } from './simulated-process.js';
 import type { SimulatedTransaction } from './simulated-transaction.js';
 import type { Witness } from './witness.js';
 import type { World } from './world.js';
+
+/** Milliseconds that a store gives a request that sets no limit. */
+const STORE_LIMIT = 10_000;
+/** The connections of statements for many, and of those beside them. */
+const CONNECTIONS = 5;
+
+/** A request for a key that may share a statement. */
+interface Acquisition extends BatchedRequest {
+  owner: string;
+  ttl: number;
+  request: AcquireRequest | undefined;
+}
 
 /** The store as one process sees it: the database at the other end of a network. */
 export class SimulatedLink
@@ -27,6 +43,9 @@ export class SimulatedLink
   /** Only where the schedule says that the store can do it. */
   readonly renewMany: BatchRenewer['renewMany'] | undefined;
   readonly releaseToWaiter: WaiterRelease['releaseToWaiter'] | undefined;
+  /** Only where the schedule says that requests share statements. */
+  readonly #batcher: Batcher<Acquisition, LockAcquireResult> | undefined;
+  readonly #queue: SharedQueue;
   #sent = 0;
   #newest = 0;
 
@@ -37,10 +56,88 @@ export class SimulatedLink
     private readonly process: SimulatedProcess,
   ) {
     if (world.schedule.batches) this.renewMany = (renewals) => this.#renewMany(renewals);
+    this.#queue = new SharedQueue(world, process);
+    if (world.schedule.shares) this.#batcher = this.#makeBatcher();
     if (world.schedule.passes) this.releaseToWaiter = (...request) => this.#releaseToWaiter(...request);
   }
 
   acquire(key: string, owner: string, ttl: number, request?: AcquireRequest): Promise<LockAcquireResult> {
+    if (!this.#batcher || request?.resend) return this.#acquireOne(key, owner, ttl, request);
+    this.witness.meet(owner, this.process);
+    const acquisition = { key, owner, ttl, request, timeout: request?.timeout ?? STORE_LIMIT };
+    return this.#queue.watched(acquisition, this.#batcher.send(acquisition));
+  }
+
+  #makeBatcher(): Batcher<Acquisition, LockAcquireResult> {
+    const { process, world } = this;
+    return new Batcher<Acquisition, LockAcquireResult>(
+      {
+        sendOne: (acquisition, timeout, again) => {
+          const { key, owner, ttl, request } = acquisition;
+          const one = this.#acquireOne(key, owner, ttl, again ? { ...request, resend: true } : request);
+          return this.#queue.carry([acquisition], this.#within(timeout, one), !again);
+        },
+        sendMany: (requests, timeout) =>
+          this.#queue.carry(requests, this.#within(timeout, this.#acquireMany(requests)), true),
+        failureOf: (_, failure) => (failure instanceof NoAnswerError ? linkBroken() : failure),
+      },
+      () => ({ alone: 1, smallest: 2, connections: CONNECTIONS }),
+      {
+        ...process.clock,
+        soon: (callback) => void world.timeline.in(0, () => process.receive(callback)),
+      },
+    );
+  }
+
+  /** A store ends each request at its limit, and closes the connection. */
+  #within<T>(timeout: number, answer: Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const timer = this.process.clock.after(timeout, () => reject(linkBroken()), false);
+      answer.then(resolve, reject).finally(() => timer.cancel());
+    });
+  }
+
+  /** One statement for many. Rows that are guarded are left out; what the server refuses changes nothing. */
+  async #acquireMany(
+    acquisitions: readonly Acquisition[],
+  ): Promise<readonly (LockAcquireResult | undefined)[]> {
+    const { database, witness, world } = this;
+    const { restarts } = database;
+    const keys = acquisitions.map(({ key }) => key);
+    const text = this.#text(() => `acquire ${keys.join(' and ')} together`);
+    let again = false;
+    world.shared += keys.length;
+    const answer = this.#send<(LockAcquireResult | undefined)[]>({
+      text,
+      fate: this.#draw('acquire'),
+      asksAgain: false,
+      contended: async () => [],
+      carryOut: async () => {
+        const unlock = await database.rows.lock(keys);
+        try {
+          if (database.restarts !== restarts) throw linkBroken();
+          const results: (LockAcquireResult | undefined)[] = [];
+          for (const { key, owner, ttl, request } of acquisitions) {
+            const result = database.guarded.has(key)
+              ? undefined
+              : await this.#operations().acquire(key, owner, ttl, request);
+            if (result?.acquired) witness.grantedInStore(owner, again);
+            results.push(result);
+          }
+          again = true;
+          return this.#done(text, results);
+        } finally {
+          unlock();
+        }
+      },
+    });
+    return answer.catch((error: unknown) => {
+      if (error instanceof LockStoreError && !error.transient) return [];
+      throw error;
+    });
+  }
+
+  #acquireOne(key: string, owner: string, ttl: number, request?: AcquireRequest): Promise<LockAcquireResult> {
     const { witness, process } = this;
     const resend = request?.resend === true;
     const alias = witness.meet(owner, process);

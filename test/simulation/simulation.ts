@@ -26,6 +26,8 @@ export interface Outcome {
   losses: number;
   /** Locks that were released to a waiter. */
   passed: number;
+  /** Requests that shared a statement with others. */
+  shared: number;
   faults: ReadonlyMap<Fault, number>;
   /** The first promise of the library that was broken. */
   violation: string | undefined;
@@ -42,7 +44,7 @@ export async function playSchedule(
   { store, story = false }: SimulationOptions = {},
 ): Promise<Outcome> {
   const random = new SeededRandom(seed, number);
-  const world = new World(drawSchedule(random), random, story);
+  const world = new World(drawSchedule(random, number), random, story);
   Logger.overrideLogger(false);
   Error.stackTraceLimit = story ? 20 : 0;
   const onRejection = (error: unknown): void => world.violate(`unhandled rejection: ${describe(error)}`);
@@ -52,8 +54,8 @@ export async function playSchedule(
   } finally {
     process.off('unhandledRejection', onRejection);
   }
-  const { holds, losses, passed, faults, violation } = world;
-  return { holds, losses, passed, faults, violation, story: world.story?.lines ?? [] };
+  const { holds, losses, passed, shared, faults, violation } = world;
+  return { holds, losses, passed, shared, faults, violation, story: world.story?.lines ?? [] };
 }
 
 class Simulation {

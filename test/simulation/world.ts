@@ -15,6 +15,8 @@ export class World {
   losses = 0;
   /** Locks that went from one holder to the next in one request. */
   passed = 0;
+  /** Requests that shared a statement. */
+  shared = 0;
   /** The first promise that was broken, with when and how. */
   violation: string | undefined;
 

@@ -1,4 +1,5 @@
 import type { LockAcquireResult, LockStore } from '../../lib/interfaces/lock-store.interface.js';
+import { LockStoreError } from '../../lib/lock.errors.js';
 import { Batcher } from '../../lib/stores/shared/batcher.js';
 import type { PlantedBug, Port, RightStore } from './conformance-planted-bugs.js';
 
@@ -39,6 +40,17 @@ export const sharedStatements: PlantedBug[] = [
         },
       }),
     foundBy: ACQUISITIONS,
+  },
+  {
+    name: 'a call that gives up ends its batch',
+    plant: (right) =>
+      inBatches(right, {
+        async acquire(_, key, owner, ttl, request) {
+          if ((request?.timeout ?? Infinity) < 100) throw new LockStoreError('given up', { transient: true });
+          return right.acquire(key, owner, ttl, request);
+        },
+      }),
+    foundBy: 'B93 a request that runs out of time among many ends alone',
   },
   {
     name: 'two answers of a batch of releases are swapped',

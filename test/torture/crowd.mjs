@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Belief } from './belief.mjs';
 import { describeFailure } from './failure.mjs';
-import { TTL } from './terms.mjs';
+import { CROWD_TTL } from './terms.mjs';
 
 /** Milliseconds between two rushes of one process. */
 const PAUSE = 600;
@@ -46,7 +46,7 @@ export class Crowd {
     const signal = AbortSignal.any(signals);
     const wait = Math.random() < 0.3 ? WAIT : 0;
     try {
-      const lock = await this.locks.acquire(key, { wait, signal });
+      const lock = await this.locks.acquire(key, { wait, signal, ttl: CROWD_TTL });
       await this.#hold(id, lock);
     } catch (error) {
       if (signal.aborted) return;
@@ -71,5 +71,5 @@ export class Crowd {
 
 /** Mostly short; a few need renewals. */
 function holdTime() {
-  return Math.random() < 0.97 ? Math.random() * 20 : Math.random() * 1.5 * TTL;
+  return Math.random() < 0.995 ? Math.random() * 20 : Math.random() * (CROWD_TTL / 2);
 }

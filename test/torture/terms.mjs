@@ -2,6 +2,11 @@
 export const WORKERS = ['w1', 'w2', 'w3', 'w4', 'w5', 'w6', 'w7', 'w8'];
 export const KEYS = ['a', 'b', 'c'];
 export const TTL = 800;
+/**
+ * The ttl of the many callers. With a shorter one each rush would time out on a busy machine,
+ * and its repetitions would keep the machine busy.
+ */
+export const CROWD_TTL = 6_000;
 /** The longest pause between two attempts of a waiter. */
 export const POLL = 200;
 /** How long a waiter waits before it turns to another key. */

@@ -11,7 +11,7 @@ import { LagMeter } from './lag-meter.mjs';
 import { planted } from './planted-bugs.mjs';
 import { SeededRandom } from './seeded-random.mjs';
 import { SYSTEMS } from './systems.mjs';
-import { AFTERMATH, KEYS, now, TTL, WORKERS } from './terms.mjs';
+import { AFTERMATH, CROWD_TTL, KEYS, now, TTL, WORKERS } from './terms.mjs';
 import { Torturer } from './torturer.mjs';
 import { judge } from './verdict.mjs';
 import { WorkerProcess } from './worker-process.mjs';
@@ -167,7 +167,8 @@ class Run {
     this.#enter('calm');
     await within(START_LIMIT, 'a worker did not start again', this.#allRunning());
     const calmSince = now();
-    await sleep(Math.max(AFTERMATH, TTL * 1.5));
+    // Keys of workers that were killed are free again after their ttl.
+    await sleep(Math.max(AFTERMATH, 1.5 * TTL, this.options.callers > 0 ? 1.2 * CROWD_TTL : 0));
     const answers = await Promise.all(
       this.#workers.map(async (worker) => [worker, await worker.probe(PROBE_LIMIT)]),
     );

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Belief } from './belief.mjs';
 import { describeFailure, permanenceOf } from './failure.mjs';
-import { KEYS, now, TTL, WAIT } from './terms.mjs';
+import { CROWD_TTL, KEYS, now, TTL, WAIT } from './terms.mjs';
 
 /** How long a worker stays between its check and its write, for the torturer to strike there. */
 const EXPOSURE = 25;
@@ -128,7 +128,8 @@ export class Work {
   async #probe() {
     const key = `probe-${this.id}`;
     try {
-      const lock = await this.locks.acquire(key, { wait: WAIT });
+      // A longer ttl gives each request more time, on a machine that the crowds keep busy.
+      const lock = await this.locks.acquire(key, { wait: WAIT, ttl: CROWD_TTL });
       const held = lock.held;
       const released = await lock.release();
       process.send({ event: 'probed', well: held && released });

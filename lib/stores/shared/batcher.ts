@@ -1,4 +1,4 @@
-import { Lane, SLOW } from './lane.js';
+import { Lane, MACHINE, SLOW, type BatchClock } from './lane.js';
 import { NoAnswerError } from './operation-limit.js';
 
 /** Much larger batches stall other writers. */
@@ -72,11 +72,11 @@ interface Waiting<Request, Result> {
  */
 export class Batcher<Request extends BatchedRequest, Result> {
   #waiting: Waiting<Request, Result>[] = [];
-  readonly #lane = new Lane();
+  readonly #lane: Lane;
   /** Requests that a batch has left open, and that are not sent again yet. */
   readonly #open: Waiting<Request, Result>[] = [];
-  readonly #repetitions = new Lane();
-  #slowTimer: NodeJS.Timeout | undefined;
+  readonly #repetitions: Lane;
+  #slowTimer: { cancel(): void } | undefined;
   /**
    * Whether batches are sent, and no single request in between has ended with few that waited.
    * Then further requests come at the same time, namely when a batch has ended.
@@ -88,14 +88,18 @@ export class Batcher<Request extends BatchedRequest, Result> {
   constructor(
     private readonly senders: BatchSenders<Request, Result>,
     private readonly limits: () => BatchLimits,
-  ) {}
+    private readonly clock: BatchClock = MACHINE,
+  ) {
+    this.#lane = new Lane(clock);
+    this.#repetitions = new Lane(clock);
+  }
 
   /** Resolves to the request's own result, or rejects with its own error. */
   send(request: Request): Promise<Result> {
     if (this.#waiting.length === 0 && this.#hasRoom && !this.#isBusy)
       return this.#trackSingle(this.senders.sendOne(request, request.timeout, false));
     return new Promise((resolve, reject) => {
-      const until = performance.now() + request.timeout;
+      const until = this.clock.now() + request.timeout;
       this.#waiting.push({ request, until, resolve, reject });
       this.#watchForSlow();
       if (this.#isBusy) this.#sendSoon();
@@ -107,7 +111,7 @@ export class Batcher<Request extends BatchedRequest, Result> {
   #sendSoon(): void {
     if (this.#sendsSoon) return;
     this.#sendsSoon = true;
-    setImmediate(() => {
+    this.clock.soon(() => {
       this.#sendsSoon = false;
       this.#sendNext();
     });
@@ -129,6 +133,9 @@ export class Batcher<Request extends BatchedRequest, Result> {
       if (inTime.length === 1 && first) void this.#trackSingle(this.#sendAlone(first, false));
       else if (first) void this.#sendBatch(inTime, alone);
     }
+    if (this.#waiting.length + this.#open.length > 0) return;
+    this.#slowTimer?.cancel();
+    this.#slowTimer = undefined;
   }
 
   /** Takes the first request for each key, in the order of the keys. */
@@ -147,7 +154,7 @@ export class Batcher<Request extends BatchedRequest, Result> {
 
   /** Rejects requests whose limit has passed while they waited, without sending them. */
   #rejectLate(batch: readonly Waiting<Request, Result>[]): Waiting<Request, Result>[] {
-    const now = performance.now();
+    const now = this.clock.now();
     return batch.filter(({ request, until, reject }) => {
       if (until > now) return true;
       reject(this.senders.failureOf(request, new NoAnswerError(request.timeout)));
@@ -157,7 +164,7 @@ export class Batcher<Request extends BatchedRequest, Result> {
 
   async #sendBatch(batch: readonly Waiting<Request, Result>[], load: number): Promise<void> {
     const requests = batch.map(({ request }) => request);
-    const timeout = Math.max(...batch.map(({ until }) => until)) - performance.now();
+    const timeout = Math.max(...batch.map(({ until }) => until)) - this.clock.now();
     try {
       const sending = this.#track(this.#lane, load, this.senders.sendMany(requests, timeout));
       const results = (await sending) ?? [];
@@ -184,7 +191,7 @@ export class Batcher<Request extends BatchedRequest, Result> {
     { request, until, resolve, reject }: Waiting<Request, Result>,
     again: boolean,
   ): Promise<void> {
-    await this.senders.sendOne(request, until - performance.now(), again).then(resolve, reject);
+    await this.senders.sendOne(request, until - this.clock.now(), again).then(resolve, reject);
   }
 
   #trackSingle<T>(statement: Promise<T>): Promise<T> {
@@ -202,7 +209,7 @@ export class Batcher<Request extends BatchedRequest, Result> {
       sendNext();
       this.#sendOpen();
     };
-    const end = this.limits().gathers ? () => void setImmediate(ended) : ended;
+    const end = this.limits().gathers ? () => this.clock.soon(ended) : ended;
     statement.then(end, end);
     return statement;
   }
@@ -210,11 +217,15 @@ export class Batcher<Request extends BatchedRequest, Result> {
   /** A single caller never gets here, so it pays for no timer. */
   #watchForSlow(): void {
     if (this.#slowTimer) return;
-    this.#slowTimer = setTimeout(() => {
-      this.#slowTimer = undefined;
-      this.#passSlow();
-      if (this.#waiting.length > 0) this.#watchForSlow();
-    }, SLOW);
+    this.#slowTimer = this.clock.after(
+      SLOW,
+      () => {
+        this.#slowTimer = undefined;
+        this.#passSlow();
+        if (this.#waiting.length > 0) this.#watchForSlow();
+      },
+      false,
+    );
   }
 
   /**

@@ -1,3 +1,23 @@
+/** The monotonic time and the timers of batches. A simulation uses its own. */
+export interface BatchClock {
+  /** Milliseconds. */
+  now(): number;
+  /** The timer does not keep the process alive. */
+  after(ms: number, callback: () => void, ref: false): { cancel(): void };
+  /** Runs the callback when this turn of the event loop has ended. */
+  soon(callback: () => void): void;
+}
+
+/** The machine's own time. */
+export const MACHINE: BatchClock = {
+  now: () => performance.now(),
+  after(ms, callback) {
+    const timeout = setTimeout(callback, ms).unref();
+    return { cancel: () => clearTimeout(timeout) };
+  },
+  soon: (callback) => void setImmediate(callback),
+};
+
 /** Milliseconds after which a statement no longer holds up the next one. */
 export const SLOW = 50;
 
@@ -12,6 +32,8 @@ export class Lane {
   readonly #underWay = new Set<UnderWay>();
   #load = 0;
 
+  constructor(private readonly clock: BatchClock) {}
+
   /** The load of the statements under way that are not slow. */
   get load(): number {
     return this.#load;
@@ -19,7 +41,7 @@ export class Lane {
 
   /** Returns a function to call when the statement has ended. */
   begin(load: number): () => void {
-    const statement = { since: performance.now(), load };
+    const statement = { since: this.clock.now(), load };
     this.#underWay.add(statement);
     this.#load += load;
     return () => {
@@ -30,7 +52,7 @@ export class Lane {
 
   /** Lets further statements pass the slow ones, of which it passes at most this number. */
   passSlow(most: number): void {
-    const before = performance.now() - SLOW;
+    const before = this.clock.now() - SLOW;
     let slow = [...this.#underWay].filter(({ load }) => load === 0).length;
     for (const statement of this.#underWay) {
       if (slow >= most) break;

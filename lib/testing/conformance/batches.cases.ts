@@ -57,6 +57,13 @@ export const batches: Cases = {
     }
   },
 
+  async 'B93 a request that runs out of time among many ends alone'(t) {
+    const rush = new Rush(t);
+    await rush.addSome(40);
+    for (let i = 0; i < 5; i++) rush.addHasty(t.key('hasty'));
+    await rush.run();
+  },
+
   async 'B93 of 200 releases at once each ends its own lock only'(t) {
     const expired = await together(10, () => t.take(t.key('expired'), { ttl: t.settings.ttl, timeout }));
     const held = await together(100, () => t.take(t.key('held'), { timeout }));
@@ -184,7 +191,8 @@ export const batchesOnConditions: Cases = {
 /** Requests that are sent at the same time, each with a judge of its own. */
 class Rush {
   readonly #requests: { request: Request; judge: Judge }[] = [];
-  readonly #malformed: (() => Promise<void>)[] = [];
+  /** Requests of which only the others are judged, or that judge themselves. */
+  readonly #beside: (() => Promise<void>)[] = [];
 
   constructor(private readonly t: ConformanceTrial) {}
 
@@ -226,8 +234,15 @@ class Rush {
   /** A request that no statement may carry: its failure is its own. */
   addMalformed(malformed: Partial<Request>): void {
     const { key = this.t.key(), owner = this.t.owner(), ttl = LEASE } = malformed;
-    this.#malformed.push(async () => {
+    this.#beside.push(async () => {
       await assert.rejects(async () => this.t.store.acquire(key, owner, ttl));
+    });
+  }
+
+  /** A request whose time limit is likely to pass: whether it is granted or fails is its own matter. */
+  addHasty(key: string): void {
+    this.#beside.push(async () => {
+      await Promise.allSettled([this.t.store.acquire(key, this.t.owner(), LEASE, { timeout: 1 })]);
     });
   }
 
@@ -254,7 +269,7 @@ class Rush {
         const result = await this.t.attempt(request.key, { ...request, timeout });
         return () => judge(result);
       }),
-      each(this.#malformed, (refuses) => refuses()),
+      each(this.#beside, (request) => request()),
     ]);
     await each(results, async (judge) => judge());
   }
