@@ -182,6 +182,7 @@ export class PostgresListener {
     private readonly notified: (key?: string) => void,
   ) {}
 
+  /** Whether it is connected already. Unlike `listens`, it never begins to connect. */
   get isOpen(): boolean {
     return this.#link !== undefined;
   }
