@@ -112,8 +112,9 @@ export class LeaseKeeper implements LockKeeper {
   }
 
   async extend(lease: Lease, ttl: number): Promise<void> {
-    const settings = this.#held.get(lease)?.settings;
-    if (settings) assertNotRobbed(`The option "stealAfter" of lock "${lease.key}"`, { ...settings, ttl });
+    const { renewEvery } = lease;
+    const stealAfter = this.#held.get(lease)?.stealAfter;
+    assertNotRobbed(`The option "stealAfter" of lock "${lease.key}"`, { ttl, renewEvery, stealAfter });
     await this.#renewer.extend(lease, ttl);
   }
 
@@ -219,7 +220,9 @@ export class LeaseKeeper implements LockKeeper {
 
   #hold(lease: Lease, settings: LockSettings, job: string | undefined): Lock {
     const lock = new Lock(lease, this);
-    this.#held.set(lease, { lock, settings, job, grantedAt: this.engine.clock.now() });
+    const { minHold, stealAfter, onLost } = settings;
+    const grantedAt = this.engine.clock.now();
+    this.#held.set(lease, { lock, minHold, stealAfter, onLost, job, grantedAt });
     this.#holders.set(lease.storeKey, lease);
     this.engine.keys.granted(lease.key, lease.fencingToken);
     lease.watcher = this.#watcher;
@@ -252,10 +255,10 @@ export class LeaseKeeper implements LockKeeper {
   }
 
   /** Runs the user's listeners from a timer. So their errors are logged and go no further. */
-  async #notifyHolder(key: string, { lock, settings }: HeldLock, error: LockLostError): Promise<void> {
+  async #notifyHolder(key: string, { lock, onLost }: HeldLock, error: LockLostError): Promise<void> {
     try {
       lock.abort(error);
-      await settings.onLost?.(lock, error);
+      await onLost?.(lock, error);
     } catch (thrown) {
       this.engine.logger.warn('callbackFailed', key, thrown);
     }

@@ -8,7 +8,7 @@ import type { GuardingTransactions } from './transactions.js';
 import { LockStoreError } from '../lock.errors.js';
 import type { LockEventPublisher } from '../lock.events.js';
 import type { Lock } from '../lock.js';
-import type { LockSettings } from '../options/lock.settings.js';
+import type { LostCallback } from '../options/lock.options.js';
 import {
   answerWithin,
   asLockError,
@@ -21,7 +21,10 @@ import type { WaitQueues } from './wait-queue.js';
 /** What a process knows about a lease besides the lease. */
 export interface HeldLock {
   lock: Lock;
-  settings: LockSettings;
+  /** Of its settings only what is still needed: there may be 100,000 locks. */
+  minHold: number;
+  stealAfter: number | undefined;
+  onLost: LostCallback | undefined;
   job: string | undefined;
   /** On the monotonic clock. */
   grantedAt: number;
@@ -69,7 +72,7 @@ export class LeaseReleaser {
   ): Promise<boolean> {
     const { store, queues, publisher } = this.engine;
     const { key, storeKey, owner, fencingToken } = lease;
-    const { job, settings } = held;
+    const { job, minHold } = held;
     this.inFlight.begin();
     let waiting = false;
     let waiterKnows = false;
@@ -77,8 +80,7 @@ export class LeaseReleaser {
       if (lease.pendingRequest) await lease.pendingRequest;
       // Calls that begin to wait from here on make an attempt of their own.
       waiting = store.notifiesWaiters === true && queues.has(storeKey);
-      const toWaiter =
-        believed && this.#heldFor(held) >= settings.minHold ? queues.firstAfter(lease) : undefined;
+      const toWaiter = believed && this.#heldFor(held) >= minHold ? queues.firstAfter(lease) : undefined;
       const taken = toWaiter ? await toWaiter(lease, outcome) : 'refused';
       const isTaken = typeof taken !== 'string';
       let released: boolean | undefined = isTaken || (guarded && !believed);
@@ -93,7 +95,7 @@ export class LeaseReleaser {
       }
       waiterKnows = isTaken || waiting;
       const heldFor = this.#heldFor(held);
-      this.engine.keys.ended(key, job, Math.max(heldFor, settings.minHold));
+      this.engine.keys.ended(key, job, Math.max(heldFor, minHold));
       // At a shutdown the holder has seen the event `lost`: a lock ends with one event.
       if (!lease.loss) publisher.publish('released', { key, job, fencingToken, heldFor });
       return true;
@@ -234,7 +236,7 @@ class LeaseRelease implements LimitedRequest<boolean> {
   send(timeout: number): Promise<boolean> {
     const { lease, held, outcome } = this;
     const request: ReleaseRequest = { outcome, timeout };
-    const keepFor = Math.ceil(held.settings.minHold - (this.clock.now() - held.grantedAt));
+    const keepFor = Math.ceil(held.minHold - (this.clock.now() - held.grantedAt));
     if (keepFor > 0) request.keepFor = keepFor;
     if (this.waiting) request.waiting = true;
     return this.store.release(lease.storeKey, lease.owner, request);

@@ -94,6 +94,8 @@ export class Lease {
   readonly owner: string;
   readonly fencingToken: number;
   readonly sessionBound: boolean;
+  /** Milliseconds, see {@link renewalInterval}. */
+  readonly renewEvery: number | undefined | false;
 
   /**
    * The renewal in flight, or the transaction that takes the place of renewals. It resolves
@@ -146,7 +148,7 @@ export class Lease {
    * The shortest ttl of a request that failed, and that the store may still carry out. A
    * server that was frozen may do so at any later time.
    */
-  #doubtful = Infinity;
+  #doubtful: number | undefined;
 
   constructor(
     settings: LeaseSettings,
@@ -169,8 +171,6 @@ export class Lease {
     if (grant.resent) this.#doubtful = settings.ttl;
     this.renewAt = grant.sentAt + renewalInterval(settings.renewEvery, settings.ttl);
   }
-
-  private readonly renewEvery: number | undefined | false;
 
   get acquiredAt(): Date {
     return new Date(this.#acquiredAt);
@@ -256,7 +256,7 @@ export class Lease {
       // An outcome may be reported more than once.
       const others = this.#requests.filter((other) => other !== request);
       this.#requests = others.length > 0 ? others : NO_REQUESTS;
-      if (outcome === 'unknown') this.#doubtful = Math.min(this.#doubtful, ttl);
+      if (outcome === 'unknown') this.#doubtful = Math.min(this.#doubtful ?? Infinity, ttl);
       const slept = this.#asleep - asleep;
       if (outcome === 'renewed') this.#renewed(sentAt - slept, drift + slept, ttl, before);
     };
@@ -323,7 +323,7 @@ export class Lease {
    * lease.
    */
   #shortestPending(): number {
-    let shortest = this.#doubtful;
+    let shortest = this.#doubtful ?? Infinity;
     for (const { ttl } of this.#requests) shortest = Math.min(shortest, ttl);
     return shortest;
   }
