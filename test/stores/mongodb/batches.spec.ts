@@ -20,7 +20,10 @@ if (mongodbIsSelected())
     const commands: CommandStartedEvent[] = [];
     let client: MongoClient;
     let collection: Collection;
+    /** New for each test: under load, a store sends no request by itself. */
     let store: MongoLockStore;
+    /** Sends each request by itself. */
+    let single: MongoLockStore;
     let admin: Collection;
     let keys: string[];
 
@@ -32,24 +35,30 @@ if (mongodbIsSelected())
       );
       client = collection.db.client;
       client.on('commandStarted', (event) => commands.push(event));
-      store = new MongoLockStore(collection);
-      await store.prepare();
+      single = new MongoLockStore(collection, { batching: false });
+      await single.prepare();
     });
-    beforeEach(() => {
+    beforeEach(async () => {
+      store = await opened();
       keys = Array.from({ length: MANY }, newKey);
       commands.length = 0;
     });
     afterEach(() => admin.db.admin().command({ configureFailPoint: 'failCommand', mode: 'off' }));
     afterAll(() => fixture.dispose());
 
+    async function opened(): Promise<MongoLockStore> {
+      const fresh = new MongoLockStore(collection);
+      await fresh.prepare();
+      return fresh;
+    }
     const acquireAll = (owner = 'o', resend = false): Promise<LockAcquireResult>[] =>
       keys.map((key) => store.acquire(key, owner, TTL, { resend }));
     const releaseAll = (owner = 'o') => Promise.all(keys.map((key) => store.release(key, owner)));
     const tokens = async (results: Promise<LockAcquireResult>[]) => (await Promise.all(results)).map(tokenOf);
     /** A batch without new keys. */
     async function known(): Promise<void> {
-      await tokens(acquireAll());
-      await releaseAll();
+      await tokens(keys.map((key) => single.acquire(key, 'o', TTL)));
+      await Promise.all(keys.map((key) => single.release(key, 'o')));
       commands.length = 0;
     }
     const names = () => commands.map(({ commandName }) => commandName);
@@ -64,6 +73,7 @@ if (mongodbIsSelected())
 
     it('B93 share one write and one read, also for new keys, and releases share one write', async () => {
       for (let round = 0; round < 2; round++) {
+        store = await opened();
         commands.length = 0;
         await tokens(acquireAll());
         expect(names().toSorted()).toEqual(['find', ...SINGLE, 'update']);
@@ -76,7 +86,6 @@ if (mongodbIsSelected())
     });
 
     it('B93 are sent one by one with batching: false, and batching is true or false', async () => {
-      const single = new MongoLockStore(collection, { batching: false });
       await Promise.all(keys.map((key) => single.acquire(key, 'o', TTL)));
       expect(names().filter((name) => name === 'findAndModify')).toHaveLength(MANY);
       expect(() => mongoStore({ client, batching: 'no' as any })).toThrow(/batching must be true or false/);
@@ -158,6 +167,20 @@ if (mongodbIsSelected())
       });
     });
 
+    it('B93 B27 a refused document does not hide that a majority has not confirmed the others', async () => {
+      await admin.db.command({ collMod: 'locks', validator: { label: { $ne: 'refused' } } });
+      await fail({ writeConcernError: { code: 64, errmsg: 'late' } }, 'update');
+      const results = await Promise.allSettled(
+        keys.map((key, i) => store.acquire(key, 'o', TTL, { label: i === 6 ? 'refused' : 'fine' })),
+      );
+      await admin.db.command({ collMod: 'locks', validator: {} });
+      results.forEach((result, i) =>
+        expect(result).toMatchObject(
+          i < ALONE ? { value: { acquired: true } } : { reason: { transient: true } },
+        ),
+      );
+    });
+
     it.each([
       ['a primary that steps down', { errorCode: 10107 }, 'update'],
       [
@@ -206,15 +229,17 @@ if (mongodbIsSelected())
       },
     );
 
-    it('B93 B27 the service sends them again by itself, and loses none', async () => {
+    it.each([
+      ['an election', { errorCode: 189 }],
+      ['a majority that is late', { writeConcernError: { code: 64, errmsg: 'late' } }],
+    ])('B93 B27 the service sends them again by itself after %s, and loses none', async (_, failure) => {
       const service = new LockService({ options: { ttl: '30s' }, openStore: () => store });
       await service[INTERNALS].start();
-      for (const failure of [{ errorCode: 189 }, { writeConcernError: { code: 64, errmsg: 'late' } }]) {
-        await fail(failure, 'update');
-        const locks = await Promise.all(keys.map((key) => service.acquire(key)));
-        await failReleases(failure);
-        expect(await Promise.all(locks.map((lock) => lock.release()))).toEqual(keys.map(() => true));
-      }
+      await fail(failure, 'update');
+      const locks = await Promise.all(keys.map((key) => service.acquire(key)));
+      await failReleases(failure);
+      const ends = await Promise.all(locks.map((lock) => lock.release()));
+      expect(ends).toEqual(keys.map(() => true));
       await service[INTERNALS].close();
     });
   });
