@@ -324,6 +324,7 @@ const inBatches: PlantedBug[] = [
   },
   {
     name: 'an unknown outcome of a batch counts as refused',
+    seenInSchedule: 20,
     edits: [
       {
         file: BATCHER,
@@ -334,6 +335,7 @@ const inBatches: PlantedBug[] = [
   },
   {
     name: 'batches carry their keys in the order in which they came',
+    seenInSchedule: 190,
     edits: [{ file: BATCHER, from: '[...batch.keys()].toSorted()', to: '[...batch.keys()]' }],
   },
   {
