@@ -94,6 +94,7 @@ export class WorkerProcess extends EventEmitter {
   }
 
   async #ask(order, answer, patience) {
+    if (!this.#child.connected) return undefined; // it has died, which is a violation of its own
     this.#child.send({ order });
     const signal = AbortSignal.timeout(patience);
     try {
