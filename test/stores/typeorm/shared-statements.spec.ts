@@ -204,7 +204,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb'))
       const keys = await freeKeys(30);
       await far.prepare();
       const tried = keys.slice(20).at(-1) ?? ''; // never the first, which leaves by itself
-      proxy.cutAfter(tried);
+      proxy.cutAfter(postgres ? tried : Buffer.from(tried).toString('hex')); // as a batch has it
       const results = await Promise.allSettled(keys.map((key) => far.acquire(key, `owner of ${key}`, TTL)));
       const failed = keys.filter((_, i) => results[i]?.status === 'rejected');
       expect(failed).toContain(tried);
