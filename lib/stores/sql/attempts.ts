@@ -1,9 +1,10 @@
 import type { LockAcquireResult, Refusal } from '../../interfaces/lock-store.interface.js';
 import { CONTENTION } from '../shared/conditions.js';
 import { leaseRequestOf, type LeaseRequest, type ReleaseToWaiter } from '../shared/requests.js';
-import { unlessCollided, type LockOperation, type LockOperations } from './lock-operations.js';
+import type { LockOperation, LockOperations } from './lock-operations.js';
 import type { RowRefusal } from './lock-row.js';
 import type { LockDatabase, Run, SqlAcquireRequest } from './lock-statements.js';
+import { unlessCollided } from './store-failure.js';
 
 /**
  * Makes one attempt to get a key. If it collides with other sessions, the result is

@@ -2,7 +2,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { LeaseRenewal, PurgeRequest, RenewalOutcome } from '../../interfaces/lock-store.interface.js';
 import { OPERATION_LIMIT } from '../shared/operation-limit.js';
 import type { ChangeResult, PurgedSlice } from './lock-statements.js';
-import { unlessCollided, type LockOperations } from './lock-operations.js';
+import type { LockOperations } from './lock-operations.js';
+import { unlessCollided } from './store-failure.js';
 
 /**
  * Much larger batches stall other writers. The engine renews no more leases at once, but an

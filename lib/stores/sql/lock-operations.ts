@@ -17,7 +17,7 @@ import type {
 import { nameOf, type LockTable } from './lock-table.ddl.js';
 import { assertRights, missingRight, prepareTable, TableReplacement } from './lock-table.js';
 import { warnOfLostCommits } from './server-checks.js';
-import type { OpenExecutor, SqlExecutor, Warn } from './sql-executor.js';
+import { halfOfPool, type OpenExecutor, type SqlExecutor, type Warn } from './sql-executor.js';
 import { SqlOpening, type Operation } from './sql-opening.js';
 import type { SqlStoreSettings } from './sql-store.options.js';
 import {
@@ -29,6 +29,7 @@ import {
   isStaleRead,
   storeFailure,
   transactionFailure,
+  unlessCollided,
 } from './store-failure.js';
 
 /**
@@ -56,9 +57,6 @@ export interface ManyResults<T> {
    */
   before?: T | undefined;
 }
-
-/** A guess at the pools of clients that do not show their size. */
-const POOL_SIZE = 10;
 
 /** Milliseconds for which a change of a row that another session has locked is repeated. */
 const ROW_PATIENCE = 1_000;
@@ -294,14 +292,9 @@ export class LockOperations {
     this.executor = executor;
     this.database = database;
     const limits = this.settings.batching ? database.statements.batches?.limits : undefined;
-    this.batching = limits && { ...limits, connections: connectionsOf(executor) };
+    this.batching = limits && { ...limits, connections: halfOfPool(executor) };
     return database;
   }
-}
-
-/** Half of the pool, so that the application keeps the other half. */
-function connectionsOf(executor: SqlExecutor): number {
-  return Math.max(1, Math.floor(('poolSize' in executor ? executor.poolSize : POOL_SIZE) / 2));
 }
 
 /** @throws LockError for a client whose transactions are synchronous */
@@ -320,14 +313,4 @@ function transactionsOf(
 function changedIfStale(error: unknown): GuardResult {
   if (isStaleRead(error)) return 'changed';
   throw error;
-}
-
-/** Resolves to `collided` if the work collided with other sessions. */
-export async function unlessCollided<T>(work: Promise<T>, collided: T): Promise<T> {
-  try {
-    return await work;
-  } catch (error) {
-    if (error instanceof CollisionError) return collided;
-    throw error;
-  }
 }

@@ -253,3 +253,11 @@ function assertExecutor(executor: unknown, user: string): void {
     `${user} needs an executor, such as fromPg(pool), but it got ${kindOf(executor)}. Wrap the client in its executor: fromPg, fromMysql2, fromBetterSqlite3, fromTypeOrm, fromDrizzle, fromKnex or fromPrisma.`,
   );
 }
+
+/** A guess at the pools of clients that do not show their size. */
+const POOL_SIZE = 10;
+
+/** The connections that batches may use; the application keeps the other half of the pool. */
+export function halfOfPool(executor: SqlExecutor): number {
+  return Math.max(1, Math.floor(('poolSize' in executor ? executor.poolSize : POOL_SIZE) / 2));
+}

@@ -275,3 +275,13 @@ function has(error: unknown, codes: ReadonlySet<unknown>): boolean {
 function driverError(error: unknown): DriverError {
   return typeof error === 'object' && error !== null ? error : {};
 }
+
+/** Resolves to `collided` if the work collided with other sessions. */
+export async function unlessCollided<T>(work: Promise<T>, collided: T): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    if (error instanceof CollisionError) return collided;
+    throw error;
+  }
+}

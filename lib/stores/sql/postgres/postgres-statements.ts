@@ -1,20 +1,8 @@
 import { GRACE_LABEL, RESERVED_KEY } from '../grace-period.js';
 import { NEVER } from '../lock-row.js';
 import { PURGE_SLICE } from '../lock-statements.js';
-import {
-  acquireStatements,
-  ALONE,
-  DURABLE,
-  LONGEST_QUEUE,
-  MS,
-  NOT_DURABLE,
-  US,
-} from './acquire-statements.js';
-
-/**
- * The longest time in milliseconds for which a release that a crash forgets may keep a key.
- */
-const SHORT_LEASE = 60_000;
+import { acquireStatements, ALONE, DURABLE, MS, NOT_DURABLE, US } from './acquire-statements.js';
+import { asyncReleaseStatements, queueStatements, releaseStatements } from './release-statements.js';
 
 const ROW = `t.key, t.owner IS NOT NULL AS owned, t.token, t.expires_ms, t.label, t.started_ms, t.renewed_ms, t.tick_ms, t.paused,
            ${MS} AS now_ms, t.last_label, t.last_started_ms, t.last_ended_ms, t.last_outcome`;
@@ -114,118 +102,6 @@ const leaseStatements = (table: string, durable: string, alone: string) => ({
                      WHERE t.key = $1 AND t.owner = $2 AND t.expires_ms > ${MS} AND NOT t.paused FOR UPDATE SKIP LOCKED)
        AND ${durable}
     RETURNING t.token`,
-});
-
-/**
- * The releases that free the key at once. $1 is the key, $2 the owner, $3 the outcome. The end
- * is 0 and not the clock: after a clock that stepped back the key would stay taken.
- *
- * `release` needs a key with no queue, as most are: it takes a tenth less than
- * `release-and-notify`, which notifies the first process of the queue that is not the own one
- * ($4). If $5 is true, the own process goes to the end of the queue. No process is missed: it
- * gets into the queue by a change to the row, which is locked here. An empty queue is NULL.
- */
-const releaseStatements = (table: string, alone: string) => ({
-  release: `
-    UPDATE ${table} AS t
-       SET owner = NULL, expires_ms = 0,
-           last_label = t.label, last_started_ms = t.started_ms, last_ended_ms = ${MS}, last_outcome = $3
-     WHERE t.key = (SELECT t.key FROM ${table} AS t
-                     WHERE t.key = $1 AND t.owner = $2 AND t.expires_ms > ${MS} AND t.waiting IS NULL FOR UPDATE SKIP LOCKED)${alone}`,
-
-  'release-and-notify': `
-    UPDATE ${table} AS t
-       SET owner = NULL, expires_ms = 0,
-           last_label = t.label, last_started_ms = t.started_ms, last_ended_ms = ${MS}, last_outcome = $3,
-           waiting = CASE WHEN mine.others[1] IS NOT NULL
-                          THEN NULLIF(mine.others[2:], '{}') || CASE WHEN $5::boolean THEN ARRAY[$4::varchar] END END
-      FROM (SELECT t.key, array_remove(t.waiting, $4::varchar) AS others FROM ${table} AS t
-             WHERE t.key = $1 AND t.owner = $2 AND t.expires_ms > ${MS} FOR UPDATE SKIP LOCKED) AS mine
-     WHERE t.key = mine.key${alone}
-    RETURNING mine.others[1] AS notified, CASE WHEN mine.others[1] IS NOT NULL THEN pg_notify(mine.others[1], t.key)::text END AS sent`,
-});
-
-/**
- * The same releases, whose commit does not wait for the disk where a crash that forgets the
- * release costs little: the lease ends soon, and it is not the run of a tick. The row that is
- * locked decides that. A later durable commit also makes the release durable.
- *
- * The result of `set_config` is compared with something, since PostgreSQL computes only what
- * is read. With OFFSET and MATERIALIZED the row is locked before: PostgreSQL would otherwise
- * decide by a version of it that has been replaced meanwhile.
- */
-const asyncReleaseStatements = (table: string, alone: string): ReturnType<typeof releaseStatements> => ({
-  release: `
-    UPDATE ${table} AS t
-       SET owner = NULL, expires_ms = 0,
-           last_label = t.label, last_started_ms = t.started_ms, last_ended_ms = ${MS}, last_outcome = $3
-     WHERE t.key = (SELECT key
-                      FROM (SELECT t.key, t.tick_ms, t.expires_ms FROM ${table} AS t
-                             WHERE t.key = $1 AND t.owner = $2 AND t.expires_ms > ${MS} AND t.waiting IS NULL FOR UPDATE SKIP LOCKED OFFSET 0) AS locked
-                     WHERE COALESCE(CASE WHEN tick_ms IS NULL AND expires_ms <= ${MS} + ${SHORT_LEASE}
-                                         THEN set_config('synchronous_commit', 'off', true) END, 'as ever') <> '')${alone}`,
-
-  'release-and-notify': `
-    WITH locked$ AS MATERIALIZED (
-      SELECT t.key, t.tick_ms, t.expires_ms, array_remove(t.waiting, $4::varchar) AS others FROM ${table} AS t
-       WHERE t.key = $1 AND t.owner = $2 AND t.expires_ms > ${MS} FOR UPDATE SKIP LOCKED
-    ), mine$ AS MATERIALIZED (
-      SELECT key, others,
-             CASE WHEN tick_ms IS NULL AND expires_ms <= ${MS} + ${SHORT_LEASE}
-                  THEN set_config('synchronous_commit', 'off', true) END AS commit
-        FROM locked$
-    )
-    UPDATE ${table} AS t
-       SET owner = NULL, expires_ms = 0,
-           last_label = t.label, last_started_ms = t.started_ms, last_ended_ms = ${MS}, last_outcome = $3,
-           waiting = CASE WHEN mine.others[1] IS NOT NULL
-                          THEN NULLIF(mine.others[2:], '{}') || CASE WHEN $5::boolean THEN ARRAY[$4::varchar] END END
-      FROM mine$ AS mine
-     WHERE t.key = mine.key AND COALESCE(mine.commit, 'as ever') <> ''${alone}
-    RETURNING mine.others[1] AS notified, CASE WHEN mine.others[1] IS NOT NULL THEN pg_notify(mine.others[1], t.key)::text END AS sent`,
-});
-
-/** The queue of processes that wait for a key. $1 is the key, $2 the process. */
-const queueStatements = (table: string, alone: string) => ({
-  // $3 puts the process at the head: it was notified, and another one was faster. A crash
-  // loses no more than a place in the queue: not worth waiting for the disk, and the row is
-  // soon unlocked.
-  wait: `
-    WITH lazily$ AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true))
-    UPDATE ${table} AS t
-       SET waiting = CASE WHEN $3::boolean THEN array_prepend($2::varchar, t.waiting) ELSE array_append(t.waiting, $2::varchar) END
-      FROM lazily$, (SELECT t.key FROM ${table} AS t
-                      WHERE t.key = $1 AND NOT t.paused AND t.expires_ms > ${MS}
-                        AND COALESCE($2 <> ALL (t.waiting) AND cardinality(t.waiting) < ${LONGEST_QUEUE}, true) FOR UPDATE SKIP LOCKED) AS held
-     WHERE t.key = held.key`,
-
-  'wait-look': `
-    SELECT $2 = ANY (t.waiting) AS queued, cardinality(t.waiting) >= ${LONGEST_QUEUE} AS is_full FROM ${table} AS t
-     WHERE t.key = $1 AND NOT t.paused AND t.expires_ms > ${MS}`,
-
-  'notify-next': `
-    UPDATE ${table} AS t
-       SET waiting = CASE WHEN free.others[1] IS NOT NULL THEN NULLIF(free.others[2:], '{}') END
-      FROM (SELECT t.key, array_remove(t.waiting, $2::varchar) AS others FROM ${table} AS t
-             WHERE t.key = $1 AND t.expires_ms <= ${MS} AND t.waiting IS NOT NULL FOR UPDATE SKIP LOCKED) AS free
-     WHERE t.key = free.key
-    RETURNING free.others[1] AS notified, CASE WHEN free.others[1] IS NOT NULL THEN pg_notify(free.others[1], t.key)::text END AS sent`,
-
-  'force-release': `
-    UPDATE ${table} AS t
-       SET owner = NULL, expires_ms = 0,
-           last_label      = CASE WHEN t.owner IS NULL THEN t.last_label      ELSE t.label END,
-           last_started_ms = CASE WHEN t.owner IS NULL THEN t.last_started_ms ELSE t.started_ms END,
-           last_ended_ms   = CASE WHEN t.owner IS NULL THEN t.last_ended_ms   ELSE ${MS} END,
-           last_outcome    = CASE WHEN t.owner IS NULL THEN t.last_outcome    ELSE 'failed' END,
-           waiting = CASE WHEN held.others[1] IS NOT NULL THEN NULLIF(held.others[2:], '{}') END
-      FROM (SELECT t.key, array_remove(t.waiting, $2::varchar) AS others FROM ${table} AS t
-             WHERE t.key = $1 AND t.expires_ms > ${MS} FOR UPDATE SKIP LOCKED) AS held
-     WHERE t.key = held.key${alone}
-    RETURNING held.others[1] AS notified, CASE WHEN held.others[1] IS NOT NULL THEN pg_notify(held.others[1], t.key)::text END AS sent`,
-
-  'force-release-look': `
-    SELECT 1 FROM ${table} AS t WHERE t.key = $1 AND t.expires_ms > ${MS}${alone}`,
 });
 
 /** What operators need, and the guard of transactions. $1 is the key where there is one. */
