@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { LockAdmin, type LockAdminOptions } from './administration/lock-admin.js';
 import { PurgeSchedule } from './administration/purge-schedule.js';
 import { StatusFile } from './administration/status-file.js';
@@ -8,6 +7,7 @@ import { assertCapable, compareClocks, openEngine, unlocked, type Engine } from 
 import { InFlight } from './engine/in-flight.js';
 import { KnownKeys } from './engine/known-keys.js';
 import { LockLogger } from './engine/lock.logger.js';
+import { ShutdownHooks } from './engine/shutdown-hooks.js';
 import { OuterTransactions } from './engine/transactions.js';
 import { WaitQueues } from './engine/wait-queue.js';
 import type { AnyLockStore } from './interfaces/lock-store.interface.js';
@@ -23,12 +23,6 @@ import { readModuleSettings, type ModuleSettings } from './options/module.settin
 
 /** The property of a `LockService` that holds its `LockInternals`. */
 export const INTERNALS: unique symbol = Symbol.for('nestjs-locked: internals');
-
-/**
- * Milliseconds. A local token that is further ahead of this machine's clock came from a token
- * of the store. The store's clock is then ahead too, so its next tokens are greater anyway.
- */
-const TOKENS_AHEAD = 1_000;
 
 /** What a `LockService` is made from. */
 export interface LockServiceOptions {
@@ -60,6 +54,7 @@ export class LockInternals {
   readonly keys = new KnownKeys();
   /** Finds out whether a transaction of the call chain is open, to warn of locks inside it. */
   readonly transactions = new OuterTransactions((error) => this.logger.warn('transactionsUnknown', error));
+  readonly shutdownHooks: ShutdownHooks;
   enabled: boolean;
   stopping = false;
   readonly #options: LockServiceOptions;
@@ -75,8 +70,6 @@ export class LockInternals {
   #opening: Promise<Engine> | undefined;
   /** Whether the last call was enable(), and not disable(). */
   #wanted = true;
-  #hooksChecked = false;
-  #hooksMissed = false;
 
   constructor(options: LockServiceOptions) {
     this.#options = options;
@@ -93,6 +86,9 @@ export class LockInternals {
       this.logger.warn('listenerFailed', event, error),
     );
     this.logger.listen(this.publisher.events);
+    this.shutdownHooks = new ShutdownHooks(this.logger, () =>
+      options.siblings?.().map(({ shutdownHooks }) => shutdownHooks),
+    );
     const { statusFile, purge } = this.settings;
     if (statusFile)
       this.#statusFile = new StatusFile(
@@ -147,7 +143,7 @@ export class LockInternals {
     const { store } = await this.start();
     if (!this.#wanted || this.enabled) return; // disabled again meanwhile, or enabled already
     if (opened) await compareClocks(store, this.clock, this.logger); // otherwise the start has done that
-    await this.#passLocalTokens();
+    await this.keys.passLocalTokens(this.clock);
     if (!this.#wanted || this.enabled) return;
     this.logger.warn('enabled');
     this.enabled = true;
@@ -174,7 +170,7 @@ export class LockInternals {
     if (this.transactions.open) this.logger.insideTransaction(call.key, call.job);
     const { store } = this.#open;
     assertCapable(store, call.settings);
-    this.#checkShutdownHooks(store);
+    this.shutdownHooks.check(store);
     const nested = this.#lockAround(call.key) !== undefined;
     const wanted = nested ? { ...call, nested } : call;
     const acquiring = new Acquisition(wanted, this.storeKey(call.key), this.#open).acquire();
@@ -279,30 +275,6 @@ export class LockInternals {
       store.expectTtl?.(settings.ttl);
     }
     return store;
-  }
-
-  /**
-   * Waits until the clock has passed the tokens that were made while locking was disabled, so
-   * that the store's tokens are greater.
-   */
-  async #passLocalTokens(): Promise<void> {
-    const ahead = this.keys.lastLocalToken / 1_000 - this.clock.date();
-    if (ahead < 0 || ahead > TOKENS_AHEAD) return;
-    await sleep(Math.floor(ahead) + 1); // not on `clock`, which stands still in tests
-  }
-
-  /**
-   * Warns at the first lock if the shutdown hooks are not enabled. It does so only then, since
-   * they may be enabled after the application was initialized.
-   */
-  #checkShutdownHooks(store: AnyLockStore): void {
-    if (this.#hooksChecked) return;
-    this.#hooksChecked = true;
-    if (!store.prepare || process.listenerCount('SIGTERM') > 0) return;
-    const siblings = this.#options.siblings?.() ?? [this];
-    if (siblings.some((sibling) => sibling.#hooksMissed)) return;
-    this.#hooksMissed = true;
-    this.logger.warn('noShutdownHooks');
   }
 }
 

@@ -1,5 +1,14 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Clock } from './clock.js';
+
 /** The number of most recent keys that are remembered at least. At most twice as many are. */
 const REMEMBERED = 10_000;
+
+/**
+ * Milliseconds. A local token that is further ahead of this machine's clock came from a token
+ * of the store. The store's clock is then ahead too, so its next tokens are greater anyway.
+ */
+const TOKENS_AHEAD = 1_000;
 
 interface KnownKey {
   /** The greatest token of the key that this process has seen. */
@@ -56,9 +65,14 @@ export class KnownKeys {
     return token;
   }
 
-  /** The greatest token that was made without the store. */
-  get lastLocalToken(): number {
-    return this.#lastLocalToken;
+  /**
+   * Waits until the clock has passed the tokens that were made without the store, so that the
+   * store's tokens are greater.
+   */
+  async passLocalTokens(clock: Clock): Promise<void> {
+    const ahead = this.#lastLocalToken / 1_000 - clock.date();
+    if (ahead < 0 || ahead > TOKENS_AHEAD) return;
+    await sleep(Math.floor(ahead) + 1); // not on `clock`, which stands still in tests
   }
 }
 

@@ -1,13 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { LockError, LockStoreError } from '../../lock.errors.js';
+import { LockError } from '../../lock.errors.js';
 import type { BatchLimits } from '../shared/batcher.js';
 import { OPERATION_LIMIT } from '../shared/operation-limit.js';
+import { assertGuardable, changedIfStale } from './guard-result.js';
 import { openLockDatabase } from './lock-database.js';
 import { NEVER } from './lock-row.js';
 import type {
   BatchStatements,
   GuardRequest,
-  GuardResult,
   LockDatabase,
   OnReleased,
   ReleaseResult,
@@ -26,7 +26,6 @@ import {
   isDenied,
   isMissingTable,
   isServerAnswer,
-  isStaleRead,
   storeFailure,
   transactionFailure,
   unlessCollided,
@@ -255,19 +254,7 @@ export class LockOperations {
       const result = await transactionsOf(database, executor, doing).within(transaction, doing, async (run) =>
         statements.guard(run, request).catch(changedIfStale),
       );
-      if (result === 'snapshot')
-        throw new LockError(
-          `Could not ${doing}: at its isolation level a renewal since it began would look like a loss. Begin it at READ COMMITTED, or run the work in lock.transaction().`,
-        );
-      if (result === 'outside')
-        throw new LockError(
-          `Could not ${doing}: the server has ended this transaction already. Look for COMMIT or ROLLBACK as text, and on MariaDB for statements that commit, such as CREATE TABLE.`,
-        );
-      if (result === 'changed')
-        throw new LockStoreError(
-          `Could not ${doing}: in ${description} others have written since the transaction began, as by a renewal of the lock. Run the work in lock.transaction(), which is prepared for that.`,
-          { transient: true },
-        );
+      assertGuardable(result, doing, description);
       return result === 'held';
     });
   }
@@ -307,10 +294,4 @@ function transactionsOf(
   throw new LockError(
     `Could not ${doing}: the transactions of ${client} are synchronous, and locks are not. Keep the fencing token with the data, and let each write compare it.`,
   );
-}
-
-/** On MariaDB and SQLite a guard fails if the row is newer than the transaction's snapshot. */
-function changedIfStale(error: unknown): GuardResult {
-  if (isStaleRead(error)) return 'changed';
-  throw error;
 }

@@ -4,22 +4,22 @@ import { CONTENTION, isPlain } from '../../shared/conditions.js';
 import type { Release, ReleaseToWaiter } from '../../shared/requests.js';
 import { RESERVED_KEY, refusalInGrace } from '../grace-period.js';
 import { granted, isTrue, refusalOf, refusedRelease, type LockRow, type RowRefusal } from '../lock-row.js';
-import {
-  PURGE_SLICE,
-  type Answer,
-  type BatchStatements,
-  type ChangeResult,
-  type GuardRequest,
-  type GuardResult,
-  type LockStatements,
-  type PageRequest,
-  type PurgedSlice,
-  type PurgeSlice,
-  type Run,
-  type SqlAcquireRequest,
+import type {
+  Answer,
+  BatchStatements,
+  ChangeResult,
+  GuardRequest,
+  GuardResult,
+  LockStatements,
+  PageRequest,
+  PurgedSlice,
+  PurgeSlice,
+  Run,
+  SqlAcquireRequest,
 } from '../lock-statements.js';
 import { MysqlBatches } from './mysql-batches.js';
 import { mysqlBatchStatements } from './mysql-batch-statements.js';
+import { purgeSlice } from './mysql-purge.js';
 import { renewByTtl, type Renewals } from './mysql-renewals.js';
 import {
   aloneStatements,
@@ -29,16 +29,10 @@ import {
   type MysqlServer,
   type MysqlStatements,
 } from './mysql-statements.js';
-import { asText, prepared, type Bind } from './mysql-values.js';
+import { bindEach, type Bind } from './mysql-values.js';
 import { assertClock, clockRuns, orContention, withShortLockWait } from './session-settings.js';
 
 type StatementName = keyof MysqlStatements | keyof ReturnType<typeof mysqlBatchStatements>;
-
-/**
- * Milliseconds for deleting the keys of a slice one by one. On MySQL 5, which waits, a locked
- * row takes up to two of its ten seconds.
- */
-const ONE_BY_ONE = 5_000;
 
 /** How many statements look for the token of a lease that was granted. */
 const TOKEN_LOOKS = 11;
@@ -60,11 +54,12 @@ export class MysqlLocks implements LockStatements {
     table: string,
     private readonly server: MysqlServer,
   ) {
-    this.bind = bound({
+    const statements = {
       ...mysqlStatements(table, server),
       ...aloneStatements(table),
       ...mysqlBatchStatements(table, server),
-    });
+    };
+    this.bind = bindEach(statements, AS_TEXT);
     this.waits = !server.mariadb && !server.skipsLocked;
     if (!this.waits && !server.alone)
       this.renewMany = (run, leases) => renewByTtl(this.renewals(run), leases);
@@ -169,31 +164,13 @@ export class MysqlLocks implements LockStatements {
   }
 
   async purge(run: Run, slice: PurgeSlice): Promise<PurgedSlice> {
-    return this.withShortWait(run, async () => {
-      const { rows } = await this.send(run, 'purge-look', slice);
-      if (!rows.every(clockRuns)) await assertClock(run);
-      const unused = rows.filter((row) => isTrue(row.unused)).map((row) => String(row.key));
-      const last = rows.length === PURGE_SLICE ? String(rows.at(-1)?.key) : undefined;
-      return { purged: unused.length === 0 ? 0 : await this.remove(run, unused, slice), last };
-    });
-  }
-
-  /**
-   * Deletes keys with one statement. If one of them is locked and cannot be skipped, deletes
-   * them one by one, as far as time allows.
-   */
-  private async remove(run: Run, keys: readonly string[], { olderThan }: PurgeSlice): Promise<number> {
-    const remove = async (some: readonly string[]) =>
-      orContention(this.send(run, 'purge', { keys: some, olderThan, limit: some.length }));
-    const together = await remove(keys);
-    if (together) return together.affected;
-    const until = performance.now() + ONE_BY_ONE;
-    let removed = 0;
-    for (const key of keys) {
-      if (performance.now() > until) break; // the next purge finds the others
-      removed += (await remove([key]))?.affected ?? 0;
-    }
-    return removed;
+    return this.withShortWait(run, () =>
+      purgeSlice(slice, {
+        look: () => this.send(run, 'purge-look', slice),
+        assertClock: () => assertClock(run),
+        remove: (values) => this.send(run, 'purge', values),
+      }),
+    );
   }
 
   /**
@@ -297,12 +274,4 @@ export class MysqlLocks implements LockStatements {
 /** Leaves out the row that reports the clock when no lock was found. */
 function lockRows(rows: Answer['rows']): LockRow[] {
   return rows.filter(({ key }) => key !== null) as unknown as LockRow[];
-}
-
-function bound(statements: Record<StatementName, string>): Record<StatementName, Bind> {
-  const entries = Object.entries(statements).map(([name, sql]) => [
-    name,
-    AS_TEXT.includes(name) ? asText(sql) : prepared(sql),
-  ]);
-  return Object.fromEntries(entries) as Record<StatementName, Bind>;
 }

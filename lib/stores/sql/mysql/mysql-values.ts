@@ -6,11 +6,23 @@ const NAME = /`(?:[^`]|``)*`|:(\w+)/g;
 /** A place for a value, or a quoted identifier, which may contain a question mark. */
 const PLACE = /`(?:[^`]|``)*`|\?/g;
 
+/** @param textual the names of the statements that are sent as text; the others are prepared */
+export function bindEach<Name extends string>(
+  statements: Record<Name, string>,
+  textual: readonly string[],
+): Record<Name, Bind> {
+  const entries = Object.entries<string>(statements).map(([name, sql]) => [
+    name,
+    textual.includes(name) ? asText(sql) : prepared(sql),
+  ]);
+  return Object.fromEntries(entries) as Record<Name, Bind>;
+}
+
 /**
  * For a prepared statement. Text is sent as bytes, since the character set of the connection
  * may know fewer characters.
  */
-export function prepared(statement: string): Bind {
+function prepared(statement: string): Bind {
   const names: string[] = [];
   const sql = statement.replaceAll(NAME, (found, name?: string) => {
     if (name === undefined) return found;
@@ -27,7 +39,7 @@ export function prepared(statement: string): Bind {
 }
 
 /** For a statement that is sent as text; a list becomes literals with commas. */
-export function asText(statement: string): Bind {
+function asText(statement: string): Bind {
   return (values) => [
     statement.replaceAll(NAME, (found, name?: string) =>
       name === undefined ? found : literal(valueOf(values, name)),

@@ -1,0 +1,27 @@
+import type { AnyLockStore } from '../interfaces/lock-store.interface.js';
+import type { LockLogger } from './lock.logger.js';
+
+/** Warns of shutdown hooks that are not enabled: a stopped process would not release its locks. */
+export class ShutdownHooks {
+  #checked = false;
+  #missed = false;
+
+  /** @param siblings those of all lock modules of the application, of which one warns */
+  constructor(
+    private readonly logger: LockLogger,
+    private readonly siblings: () => readonly ShutdownHooks[] | undefined,
+  ) {}
+
+  /**
+   * Checks them once, at the first lock: the application may enable them after it was
+   * initialized.
+   */
+  check(store: AnyLockStore): void {
+    if (this.#checked) return;
+    this.#checked = true;
+    if (!store.prepare || process.listenerCount('SIGTERM') > 0) return;
+    if (this.siblings()?.some((sibling) => sibling.#missed)) return;
+    this.#missed = true;
+    this.logger.warn('noShutdownHooks');
+  }
+}

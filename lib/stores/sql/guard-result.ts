@@ -1,0 +1,31 @@
+import { LockError, LockStoreError } from '../../lock.errors.js';
+import type { GuardResult } from './lock-statements.js';
+import { isStaleRead } from './store-failure.js';
+
+/**
+ * @param doing for messages, such as `guard "nightly-report" in a transaction`
+ * @param target the database, for messages
+ * @throws LockError in a transaction that cannot guard a lock at all
+ * @throws LockStoreError in a transaction whose snapshot is older than the row
+ */
+export function assertGuardable(result: GuardResult, doing: string, target: string): void {
+  if (result === 'snapshot')
+    throw new LockError(
+      `Could not ${doing}: at its isolation level a renewal since it began would look like a loss. Begin it at READ COMMITTED, or run the work in lock.transaction().`,
+    );
+  if (result === 'outside')
+    throw new LockError(
+      `Could not ${doing}: the server has ended this transaction already. Look for COMMIT or ROLLBACK as text, and on MariaDB for statements that commit, such as CREATE TABLE.`,
+    );
+  if (result === 'changed')
+    throw new LockStoreError(
+      `Could not ${doing}: in ${target} others have written since the transaction began, as by a renewal of the lock. Run the work in lock.transaction(), which is prepared for that.`,
+      { transient: true },
+    );
+}
+
+/** On MariaDB and SQLite a guard fails if the row is newer than the transaction's snapshot. */
+export function changedIfStale(error: unknown): GuardResult {
+  if (isStaleRead(error)) return 'changed';
+  throw error;
+}
