@@ -162,7 +162,7 @@ export class LockService<Transaction = unknown> {
   }
 
   // Plain functions: each async function that a call waits in keeps half a kilobyte until the
-  // store has answered, and with a thousand callers that is most of the time of a call.
+  // store has answered. With a thousand callers, collecting that garbage takes most of the time.
 
   #acquire(
     method: string,

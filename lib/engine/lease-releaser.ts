@@ -21,7 +21,7 @@ import type { WaitQueues } from './wait-queue.js';
 /** What a process knows about a lease besides the lease. */
 export interface HeldLock {
   lock: Lock;
-  /** Of its settings only what is still needed: there may be 100,000 locks. */
+  /** Of the settings of its call, only these are kept: there may be 100,000 locks. */
   minHold: number;
   stealAfter: number | undefined;
   onLost: LostCallback | undefined;

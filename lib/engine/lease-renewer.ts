@@ -21,7 +21,7 @@ const LARGEST_BATCH = 500;
  * before is slow, and a large batch of it would block the event loop.
  */
 const LONGEST_TURN = 2;
-/** After how many leases the time is looked at. */
+/** How many leases are taken before the clock is read again. */
 const STEP = 50;
 const SHORTEST_RETRY = 20;
 /** Milliseconds for which a lease may be renewed early, together with others. */

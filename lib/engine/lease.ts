@@ -40,7 +40,7 @@ export interface LeaseGrant extends Clocks {
   resent?: boolean;
 }
 
-/** What is notified of a lease. */
+/** Learns when a lease is lost, or in doubt. */
 export interface LeaseWatcher {
   /** The lease is lost. Called once. */
   lost(lease: Lease, error: LockLostError): void;
@@ -122,7 +122,7 @@ export class Lease {
   outlasts = false;
   /** When it is next renewed. */
   renewAt: number;
-  /** The same for all leases of a process: there may be 100,000 of them. */
+  /** One object for all leases of a process: there may be 100,000 of them. */
   watcher: LeaseWatcher | undefined;
   /** Its place among the leases that are renewed; -1 outside of them. */
   place = -1;

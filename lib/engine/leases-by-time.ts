@@ -6,7 +6,7 @@ import type { Lease } from './lease.js';
  */
 export class LeasesByTime {
   readonly #leases: Lease[] = [];
-  /** The time of the lease at the same place. Kept apart, since numbers in objects take more. */
+  /** The time of the lease at the same place: in an object, a number would take more memory. */
   readonly #times: number[] = [];
   #added = 0;
 

@@ -11,7 +11,7 @@ export function describeFailure(error) {
   };
 }
 
-/** What passes by itself must not be taken for a failure that stays: nobody waits for the end of that. */
+/** A failure that passes by itself must not be reported as one that stays, whose end no run awaits. */
 export function permanenceOf({ transient, cause }) {
   return transient === false ? { permanent: true, cause: inspect(cause, { depth: 4 }) } : {};
 }

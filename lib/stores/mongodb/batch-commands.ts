@@ -40,8 +40,8 @@ export interface ReleasedMany {
 }
 
 /**
- * Serves requests for free keys without further conditions, each for another key: one write,
- * and one read that finds out who got a key.
+ * Serves requests for free keys without further conditions, each for another key, by one
+ * write. One read then shows which of them were granted.
  *
  * A held key is not written, so a transaction that guards it holds up no other key.
  *
@@ -74,7 +74,7 @@ export async function acquireMany(
   });
 }
 
-/** Frees keys at once, each by one write; a read finds out which, if some were not freed. */
+/** Frees keys at once by one write. If it did not free them all, a read shows which it freed. */
 export async function releaseMany(locks: OpenLocks, releases: readonly Release[]): Promise<ReleasedMany> {
   const batch = randomUUID();
   const keys = releases.map(({ key }) => key);

@@ -8,7 +8,7 @@ import * as batch from './batch-commands.js';
 import type { LockCollection } from './lock-collection.js';
 import * as commands from './lock-commands.js';
 
-/** What the request of one caller is, for its messages and its limit. */
+/** The request of one caller, as its messages name it, and its limit. */
 export interface LockOperation {
   /** Such as `acquire "nightly-report"`. */
   doing: string;
@@ -39,13 +39,13 @@ interface ReleaseOfKey {
 /** As measured: a server serves two requests at the same time as fast as one. */
 const PAYS_FROM = { alone: 2, smallest: 3 };
 
-/** The default of the driver. */
+/** The driver's default. */
 const POOL_SIZE = 100;
 
 /**
  * The acquisitions and the releases of a store, which share commands where that is possible:
  * requests for free keys without conditions, and releases that free the key at once. All
- * others are sent by themselves, as are repetitions: their outcome is about one owner.
+ * others are sent by themselves. So are repetitions, which find out the outcome of one owner.
  */
 export class BatchedRequests {
   readonly #acquisitions: Batcher<Acquisition, LockAcquireResult>;

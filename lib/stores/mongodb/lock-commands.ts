@@ -35,7 +35,7 @@ export async function acquire(locks: OpenLocks, request: LeaseRequest): Promise<
   return { acquired: true, fencingToken: Number(token), ...(ignored && { ignoredTick: ignored }) };
 }
 
-/** `false` if the lease is not, or no longer, this owner's. */
+/** Releases a lease; `false` if it is not, or no longer, this owner's. */
 export async function release(
   { collection, write }: OpenLocks,
   { key, owner, keepFor, outcome }: Release,

@@ -20,8 +20,8 @@ export interface BatchLimits {
   /** How many connections the batches may use, if their statements are slow. */
   connections: number;
   /**
-   * Requests of one turn of the event loop share a statement. For drivers that block while a
-   * statement runs, so that no other request could arrive meanwhile.
+   * Whether requests of one turn of the event loop share a statement. While a driver blocks the
+   * event loop with its statement, no other request could arrive.
    */
   gathers?: boolean | undefined;
 }
@@ -40,8 +40,8 @@ export interface BatchSenders<Request, Result> {
    * processes lock rows in the same order.
    *
    * @param timeout milliseconds
-   * @returns results in the order of the requests; `undefined` for a request that has to be
-   * sent by itself, or in place of them all
+   * @returns results in the order of the requests, with `undefined` for each that has to be
+   * sent by itself; or `undefined` in place of all results
    */
   sendMany(
     requests: readonly Request[],
@@ -62,13 +62,13 @@ interface Waiting<Request, Result> {
 
 /**
  * Natural batching. A request is sent at once if few others are under way. Requests that
- * arrive meanwhile go together in the next statement, so a single caller never waits, and many
- * callers share the round trip and the write to the disk. While many requests come, those of
- * one turn of the event loop go together.
+ * arrive meanwhile go together in the next statement. So a single caller never waits, and many
+ * callers share the round trip and the write to the disk. Under load, the requests of one turn
+ * of the event loop go together.
  *
  * At most 500 requests share a statement, each for another key. A statement that takes longer
- * than 50 ms no longer holds up the next one, which gets another connection. Requests that are
- * repeated after a batch hold up none either: they have a lane of their own.
+ * than 50 ms no longer holds up the next one, which gets another connection. Requests that a
+ * batch left open are sent again in a lane of their own, so they hold up no other.
  */
 export class Batcher<Request extends BatchedRequest, Result> {
   #waiting: Waiting<Request, Result>[] = [];
@@ -78,8 +78,8 @@ export class Batcher<Request extends BatchedRequest, Result> {
   readonly #repetitions: Lane;
   #slowTimer: { cancel(): void } | undefined;
   /**
-   * Whether batches are sent, and no single request in between has ended with few that waited.
-   * Then further requests come at the same time, namely when a batch has ended.
+   * Whether there is load: from the first batch until a single request ends while few others
+   * wait. The callers of a batch come back together, namely when it has ended.
    */
   #isBusy = false;
   #sendsSoon = false;
@@ -229,8 +229,8 @@ export class Batcher<Request extends BatchedRequest, Result> {
   }
 
   /**
-   * One slow statement is passed in any pool: a release that waits for a locked row uses no
-   * connection meanwhile.
+   * In any pool one slow statement is passed, and so are all slow repetitions: a request that
+   * waits for a locked row uses no connection in its pauses.
    */
   #passSlow(): void {
     this.#lane.passSlow(Math.max(1, this.limits().connections - 1));

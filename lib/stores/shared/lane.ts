@@ -50,7 +50,11 @@ export class Lane {
     };
   }
 
-  /** Lets further statements pass the slow ones, of which it passes at most this number. */
+  /**
+   * Lets further statements pass the slow ones.
+   *
+   * @param most the greatest number of statements under way that have been passed
+   */
   passSlow(most: number): void {
     const before = this.clock.now() - SLOW;
     let slow = [...this.#underWay].filter(({ load }) => load === 0).length;

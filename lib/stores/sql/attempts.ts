@@ -51,9 +51,7 @@ export async function releaseToWaiter(
   return unlessCollided<LockAcquireResult>(granted, CONTENTION);
 }
 
-/**
- * Queues this process for a key that a statement for many has refused.
- */
+/** Queues this process for a key that a batch has refused. */
 export async function queueForKey(
   operations: LockOperations,
   operation: LockOperation,

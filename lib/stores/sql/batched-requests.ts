@@ -31,13 +31,16 @@ interface ReleaseOfKey {
   before?: 'done' | undefined;
 }
 
-/** For databases that do not batch, which is never read. */
+/**
+ * For requests that still wait when the store has been opened again, on a database without
+ * batches.
+ */
 const ONE_BY_ONE: BatchLimits = { alone: 1, smallest: Infinity, connections: 1 };
 
 /**
  * The acquisitions and the releases of a store, which share statements where that is possible:
  * requests for free keys without conditions, and releases that free the key at once. All
- * others are sent by themselves, as are repetitions: their outcome is about one owner.
+ * others are sent by themselves. So are repetitions, which find out the outcome of one owner.
  */
 export class BatchedRequests {
   readonly #acquisitions: Batcher<Acquisition, LockAcquireResult>;

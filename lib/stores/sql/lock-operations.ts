@@ -45,8 +45,9 @@ export interface LockOperation extends Operation {
 }
 
 /**
- * The results of one statement for many requests. Both are missing if the server refused the
- * statement, or it collided: then nothing was changed.
+ * The results of a batch. Both are missing if the server refused one of its statements, or one
+ * collided. Then each request is sent again by itself, and finds what the statements before
+ * have granted to its owner.
  */
 export interface ManyResults<T> {
   results?: T | undefined;
@@ -148,10 +149,10 @@ export class LockOperations {
   }
 
   /**
-   * Runs one statement for the requests of several callers.
+   * Runs the statements of a batch, for the requests of several callers.
    *
    * @param timeout milliseconds
-   * @throws the error of the driver, if it is not known whether the statement was carried out
+   * @throws the error of the driver, if it is not known what was carried out
    */
   async runForMany<T>(
     doing: string,
@@ -171,7 +172,7 @@ export class LockOperations {
     }
   }
 
-  /** Makes the error of one operation from the failure of a statement for many. */
+  /** Makes the error of one operation from the failure of its batch. */
   failureOf({ doing, owners }: Operation, failure: unknown): unknown {
     return storeFailure(failure, doing, this.executor?.description ?? 'the database', owners);
   }

@@ -137,9 +137,9 @@ export interface PurgedSlice {
   last: string | undefined;
 }
 
-/** Statements that serve many requests, each for another key, in the order of the keys. */
+/** The statements of a batch: they serve many requests, each for another key. */
 export interface BatchStatements {
-  /** When they pay, as measured for this database. */
+  /** When batches pay, as measured for this database. */
   readonly limits: Pick<BatchLimits, 'alone' | 'smallest' | 'gathers'>;
   /**
    * Serves requests for free keys without further conditions. A row that another session has
@@ -153,7 +153,7 @@ export interface BatchStatements {
     requests: readonly SqlAcquireRequest[],
   ): Promise<(LockAcquireResult | RowRefusal | undefined)[]>;
   /**
-   * Frees keys at once that have no queue of processes.
+   * Frees each key at once, unless processes are queued for it.
    *
    * @returns results in the order of the requests; `undefined` for a request that has to be
    * sent by itself, `doubtful` if the key may have been released nevertheless

@@ -54,10 +54,9 @@ export interface SqlStoreOptions extends LockTableOptions {
    */
   preparedStatements?: boolean | undefined;
   /**
-   * Acquisitions that arrive while an acquisition is under way share the next statement, and
-   * so do releases; each lock keeps a result of its own. Needs MySQL 8, MariaDB 10.6 or any
-   * PostgreSQL or SQLite; older servers get each request by itself, as with `false`. Default
-   * `true`.
+   * Acquisitions that arrive while others are under way share the next statement, and so do
+   * releases; each lock keeps a result of its own. MySQL before 8, MariaDB before 10.6 and
+   * MariaDB through Prisma get each request by itself, as with `false`. Default `true`.
    */
   batching?: boolean | undefined;
 }

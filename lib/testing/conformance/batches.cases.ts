@@ -239,7 +239,7 @@ class Rush {
     });
   }
 
-  /** A request whose time limit is likely to pass: whether it is granted or fails is its own matter. */
+  /** A request whose time limit is likely to pass. It may be granted, or fail. */
   addHasty(key: string): void {
     this.#beside.push(async () => {
       await Promise.allSettled([this.t.store.acquire(key, this.t.owner(), LEASE, { timeout: 1 })]);

@@ -319,7 +319,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb'))
       );
       const results = Promise.allSettled(calls);
       await waitingSession('want$');
-      abort.abort(new Error('not wanted any more'));
+      abort.abort(new Error('the caller gave up'));
       const aborted = await Promise.allSettled(calls.slice(0, 3));
       expect(aborted.map(({ status }) => status)).toEqual(['rejected', 'rejected', 'rejected']);
       const limited = await Promise.allSettled(calls.slice(3, 6));

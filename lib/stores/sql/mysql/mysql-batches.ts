@@ -13,7 +13,7 @@ type StatementName = keyof ReturnType<typeof mysqlBatchStatements>;
 type Send<T> = (run: Run, statement: StatementName, values: object) => Promise<T>;
 
 /** How the statements of a batch reach the server. */
-export interface BatchSenders {
+export interface MysqlSenders {
   /** Changes rows, by the server's clock or not at all. */
   change: Send<Answer>;
   /** Inserts rows, and waits only briefly for another session. */
@@ -28,8 +28,8 @@ export interface BatchSenders {
 type SeenRow = LockRow & { place: unknown; granted: unknown };
 
 /**
- * Serves many requests by one statement. Which of them it served has to be read only if it did
- * not serve them all; keys that have no row yet take another statement.
+ * Serves many requests by one statement. If it did not serve them all, a query shows which it
+ * served. Keys that have no row yet take another statement.
  */
 export class MysqlBatches implements BatchStatements {
   /**
@@ -38,7 +38,7 @@ export class MysqlBatches implements BatchStatements {
    */
   readonly limits = { alone: 5, smallest: 15 };
 
-  constructor(private readonly senders: BatchSenders) {}
+  constructor(private readonly senders: MysqlSenders) {}
 
   async acquire(run: Run, requests: readonly SqlAcquireRequest[]): Promise<Result[]> {
     const { affected, insertId } = await this.senders.change(run, 'acquire-many', {
@@ -61,7 +61,10 @@ export class MysqlBatches implements BatchStatements {
     return releases.map((_, i) => (places.has(i + 1) ? 'done' : others));
   }
 
-  /** None if the server refuses the query: the keys have been released nevertheless. */
+  /**
+   * The places of the keys that were released; none if the server refuses the query, although
+   * the keys have been released.
+   */
   private async releasedPlaces(run: Run, values: object): Promise<Set<number>> {
     try {
       const { rows } = await this.senders.look(run, 'release-many-look', values);

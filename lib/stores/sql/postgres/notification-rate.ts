@@ -1,15 +1,15 @@
-/** The most notifications a second that a process receives for long. */
+/** How many notifications a second a process receives at most, over some time. */
 export const HIGHEST_RATE = 100;
-/** The most notifications of a burst. */
+/** How many notifications a process receives at most in a burst. */
 export const LONGEST_BURST = 10 * HIGHEST_RATE;
 
 /**
- * Measures how often this process is notified. Each NOTIFY takes a lock that the whole server
- * shares until its commit, also with the triggers of the application, and wakes up the
- * listeners of the database.
+ * Measures how often this process is notified. A server has one lock for all its NOTIFYs, which
+ * each keeps until its commit, so triggers of the application wait for our wake-ups. Each NOTIFY
+ * also wakes up the listeners of the database.
  *
  * A process is only notified for a place in a queue that it took. So while the rate is too
- * high, its waiters poll, and it takes no more places.
+ * high, it takes no more places, and its waiters poll.
  */
 export class NotificationRate {
   /** How many more notifications may come at once. */
