@@ -32,6 +32,7 @@ import {
   releaseOf,
   releaseToWaiterOf,
 } from '../shared/requests.js';
+import { LARGEST_BATCH } from '../shared/batcher.js';
 import { OPERATION_LIMIT } from '../shared/operation-limit.js';
 import { BatchedRequests } from './batched-requests.js';
 import { handedIn, isCollection, type CollectionHandle } from './collection.handle.js';
@@ -41,12 +42,6 @@ import { stateOf, VIEW, type LockView } from './lock-document.js';
 import { MongoTransactions, watchTransaction } from './mongo-transactions.js';
 import * as update from './lock-updates.js';
 import { readStoreOptions, type AnyCollection, type MongoLockStoreOptions } from './mongo-store.options.js';
-
-/**
- * The engine renews no more leases at once, but an application may also call the store
- * directly.
- */
-const BATCH = 500;
 
 /**
  * Keeps locks as documents of a MongoDB collection (5.0 or newer), each under its key as
@@ -168,8 +163,8 @@ export class MongoLockStore
     const all = leases.map(({ key, owner, ttl }) => leaseOf(key, owner, ttl));
     const until = performance.now() + timeout;
     const outcomes: RenewalOutcome[] = [];
-    for (let start = 0; start < all.length; start += BATCH) {
-      const batch = all.slice(start, start + BATCH);
+    for (let start = 0; start < all.length; start += LARGEST_BATCH) {
+      const batch = all.slice(start, start + LARGEST_BATCH);
       const renewal = this.locks.run(
         `renew ${batch.length} locks`,
         (locks) => commands.renewMany(locks, batch),

@@ -137,6 +137,12 @@ export interface PurgedSlice {
   last: string | undefined;
 }
 
+/**
+ * The result of an acquisition in a batch; `undefined` if it has to be sent by itself, as a
+ * repetition.
+ */
+export type BatchResult = LockAcquireResult | RowRefusal | undefined;
+
 /** The statements of a batch: they serve many requests, each for another key. */
 export interface BatchStatements {
   /** When batches pay, as measured for this database. */
@@ -145,13 +151,9 @@ export interface BatchStatements {
    * Serves requests for free keys without further conditions. A row that another session has
    * locked touches no other request.
    *
-   * @returns results in the order of the requests; `undefined` for a request that has to be
-   * sent by itself, as a repetition
+   * @returns results in the order of the requests
    */
-  acquire(
-    run: Run,
-    requests: readonly SqlAcquireRequest[],
-  ): Promise<(LockAcquireResult | RowRefusal | undefined)[]>;
+  acquire(run: Run, requests: readonly SqlAcquireRequest[]): Promise<BatchResult[]>;
   /**
    * Frees each key at once, unless processes are queued for it.
    *

@@ -38,11 +38,12 @@ import {
 import { LockOperations, type LockOperation } from './lock-operations.js';
 import { releaseToWaiter } from './attempts.js';
 import { BatchedRequests } from './batched-requests.js';
-import { purgeKeys, renewLease, renewLeases } from './batches.js';
 import type { OnReleased, ReleaseResult } from './lock-statements.js';
 import { stateOf } from './lock-row.js';
 import { createTable, nameOf, type LockTableDatabase } from './lock-table.ddl.js';
 import { assertKnownOptions } from '../../options/known-options.js';
+import { purgeKeys } from './purge.js';
+import { renewLease, renewLeases } from './renewals.js';
 import { openerOf, type OpenExecutor, type SqlExecutor, type Warn } from './sql-executor.js';
 import {
   readStoreOptions,

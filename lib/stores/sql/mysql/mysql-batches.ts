@@ -1,14 +1,12 @@
-import type { LockAcquireResult } from '../../../interfaces/lock-store.interface.js';
 import { CONTENTION } from '../../shared/conditions.js';
 import type { Release } from '../../shared/requests.js';
 import { RESERVED_KEY, refusalInGrace } from '../grace-period.js';
-import { granted, isTrue, refusalOf, type LockRow, type RowRefusal } from '../lock-row.js';
-import type { Answer, BatchStatements, Run, SqlAcquireRequest } from '../lock-statements.js';
+import { granted, isTrue, refusalOf, type LockRow } from '../lock-row.js';
+import type { Answer, BatchResult, BatchStatements, Run, SqlAcquireRequest } from '../lock-statements.js';
 import { isServerAnswer } from '../store-failure.js';
 import type { mysqlBatchStatements } from './mysql-batch-statements.js';
 import { orContention } from './session-settings.js';
 
-type Result = LockAcquireResult | RowRefusal | undefined;
 type StatementName = keyof ReturnType<typeof mysqlBatchStatements>;
 type Send<T> = (run: Run, statement: StatementName, values: object) => Promise<T>;
 
@@ -40,7 +38,7 @@ export class MysqlBatches implements BatchStatements {
 
   constructor(private readonly senders: MysqlSenders) {}
 
-  async acquire(run: Run, requests: readonly SqlAcquireRequest[]): Promise<Result[]> {
+  async acquire(run: Run, requests: readonly SqlAcquireRequest[]): Promise<BatchResult[]> {
     const { affected, insertId } = await this.senders.change(run, 'acquire-many', {
       requests: requestsAsJson(requests),
     });
@@ -79,7 +77,7 @@ export class MysqlBatches implements BatchStatements {
   private async insert(
     run: Run,
     requests: readonly SqlAcquireRequest[],
-  ): Promise<Map<SqlAcquireRequest, Result>> {
+  ): Promise<Map<SqlAcquireRequest, BatchResult>> {
     if (requests.length === 0) return new Map();
     const inserted = await orContention(
       this.senders.insert(run, 'acquire-many-new', { requests: requestsAsJson(requests) }),
@@ -103,7 +101,7 @@ export class MysqlBatches implements BatchStatements {
     requests: readonly SqlAcquireRequest[],
     changed: number,
     token: number,
-  ): Promise<{ results: Result[]; added: SqlAcquireRequest[] }> {
+  ): Promise<{ results: BatchResult[]; added: SqlAcquireRequest[] }> {
     const values = { requests: requestsAsJson(requests, RESERVED_KEY), token };
     const rows = (await this.senders.read(run, 'acquire-many-look', values)) as unknown as SeenRow[];
     const inPlace = new Map(rows.map((row) => [Number(row.place) - 1, row]));
@@ -112,7 +110,7 @@ export class MysqlBatches implements BatchStatements {
     // A lease may have ended already, or a proxy may have sent the query to a replica.
     const isDoubtful = mine !== changed;
     const added: SqlAcquireRequest[] = [];
-    const results = requests.map((request, i): Result => {
+    const results = requests.map((request, i): BatchResult => {
       const row = inPlace.get(i);
       if (row && isTrue(row.granted)) return granted(token);
       if (!row || isDoubtful) return undefined;
@@ -129,7 +127,7 @@ export class MysqlBatches implements BatchStatements {
  * A free row is locked by another session, or was just freed. A row whose token the clock has
  * not passed is left to a statement of its own.
  */
-function contentionFor({ token, now_ms: now }: LockRow): Result {
+function contentionFor({ token, now_ms: now }: LockRow): BatchResult {
   return Number(token) < Number(now) * 1_000 ? CONTENTION : undefined;
 }
 

@@ -1,11 +1,8 @@
-import type { LockAcquireResult } from '../../../interfaces/lock-store.interface.js';
 import { CONTENTION } from '../../shared/conditions.js';
 import type { Release } from '../../shared/requests.js';
-import { granted, refusalOf, type HolderRow, type RowRefusal } from '../lock-row.js';
-import type { Answer, BatchStatements, Run, SqlAcquireRequest } from '../lock-statements.js';
+import { granted, refusalOf, type HolderRow } from '../lock-row.js';
+import type { Answer, BatchResult, BatchStatements, Run, SqlAcquireRequest } from '../lock-statements.js';
 import type { PostgresStatements } from './postgres-statements.js';
-
-type Result = LockAcquireResult | RowRefusal | undefined;
 
 /** Sends a statement by its name. */
 type Send = (run: Run, name: keyof PostgresStatements, values: readonly unknown[]) => Promise<Answer>;
@@ -17,9 +14,9 @@ export class PostgresBatches implements BatchStatements {
 
   constructor(private readonly send: Send) {}
 
-  async acquire(run: Run, requests: readonly SqlAcquireRequest[]): Promise<Result[]> {
+  async acquire(run: Run, requests: readonly SqlAcquireRequest[]): Promise<BatchResult[]> {
     const { rows } = await this.send(run, 'acquire-many', columnsOf(requests));
-    const results = requests.map((): Result => undefined);
+    const results = requests.map((): BatchResult => undefined);
     const unknown: number[] = [];
     for (const { place, won, refuser } of rows) {
       const i = Number(place) - 1;
@@ -50,7 +47,7 @@ export class PostgresBatches implements BatchStatements {
     run: Run,
     requests: readonly SqlAcquireRequest[],
     places: readonly number[],
-    results: Result[],
+    results: BatchResult[],
   ): Promise<void> {
     const added = places.flatMap((place) => requests[place] ?? []);
     const [{ longest } = { longest: 0 }] = added;

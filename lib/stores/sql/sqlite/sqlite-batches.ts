@@ -1,11 +1,8 @@
-import type { LockAcquireResult } from '../../../interfaces/lock-store.interface.js';
 import type { Release } from '../../shared/requests.js';
 import { refusalInGrace } from '../grace-period.js';
 import { granted, refusalOf, type LockRow, type NoRow, type RowRefusal } from '../lock-row.js';
-import type { BatchStatements, Run, SqlAcquireRequest } from '../lock-statements.js';
+import type { BatchResult, BatchStatements, Run, SqlAcquireRequest } from '../lock-statements.js';
 import type { SqliteStatements } from './sqlite-statements.js';
-
-type Result = LockAcquireResult | RowRefusal | undefined;
 
 /**
  * A row and the clock. Beginning and end of the grace period are null for a table that was
@@ -24,8 +21,8 @@ export class SqliteBatches implements BatchStatements {
   constructor(private readonly statements: SqliteStatements) {}
 
   /** Reads first, since a read never waits, and most refusals need no write. */
-  async acquire(run: Run, requests: readonly SqlAcquireRequest[]): Promise<Result[]> {
-    const results = new Map<string, Result>();
+  async acquire(run: Run, requests: readonly SqlAcquireRequest[]): Promise<BatchResult[]> {
+    const results = new Map<string, BatchResult>();
     const byKey = new Map(requests.map((request) => [request.key, request]));
     const keys = JSON.stringify([...byKey.keys()]);
     for (const look of (await run(this.statements['acquire-many-look'], [{ keys }])).rows) {

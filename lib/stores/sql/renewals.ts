@@ -1,18 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { LeaseRenewal, PurgeRequest, RenewalOutcome } from '../../interfaces/lock-store.interface.js';
+import type { LeaseRenewal, RenewalOutcome } from '../../interfaces/lock-store.interface.js';
+import { LARGEST_BATCH } from '../shared/batcher.js';
 import { OPERATION_LIMIT } from '../shared/operation-limit.js';
-import type { ChangeResult, PurgedSlice } from './lock-statements.js';
+import type { ChangeResult } from './lock-statements.js';
 import type { LockOperations } from './lock-operations.js';
 import { unlessCollided } from './store-failure.js';
 
 /**
- * Much larger batches stall other writers. The engine renews no more leases at once, but an
- * application may also call the store directly.
- */
-const BATCH = 500;
-
-/**
- * Renews in batches of 500, where the database can leave out locked rows. The leases of a
+ * Renews in batches of 500, where the database can leave out locked rows. The engine renews no
+ * more leases at once, but an application may also call the store directly. The leases of a
  * batch that collided with other sessions as a whole are `unknown`.
  */
 export async function renewLeases(
@@ -22,8 +18,8 @@ export async function renewLeases(
 ): Promise<RenewalOutcome[]> {
   const outcomes: RenewalOutcome[] = [];
   for (const { ttl } of leases) operations.expectTtl(ttl);
-  for (let start = 0; start < leases.length; start += BATCH) {
-    const batch = leases.slice(start, start + BATCH);
+  for (let start = 0; start < leases.length; start += LARGEST_BATCH) {
+    const batch = leases.slice(start, start + LARGEST_BATCH);
     const owners = batch.map(({ owner }) => owner);
     const renewal = operations.run(
       { doing: `renew ${batch.length} locks`, timeout, owners },
@@ -75,26 +71,4 @@ export async function renewLease(
     statements.renew(run, lease),
   );
   return result === 'done';
-}
-
-/**
- * Purges slice by slice, and pauses after each slice for as long as it took, so that other
- * sessions write meanwhile.
- */
-export async function purgeKeys(
-  operations: LockOperations,
-  { prefix, olderThan }: Required<PurgeRequest>,
-): Promise<number> {
-  let purged = 0;
-  for (let after = ''; ;) {
-    const startedAt = performance.now();
-    const slice = await operations.insist<PurgedSlice>(
-      { doing: 'purge unused keys' },
-      ({ statements }, run) => statements.purge(run, { prefix, after, olderThan }),
-    );
-    purged += slice.purged;
-    if (!slice.last?.startsWith(prefix)) return purged; // keys that start alike stand together
-    after = slice.last;
-    await sleep(performance.now() - startedAt);
-  }
 }
