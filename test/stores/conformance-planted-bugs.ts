@@ -1311,7 +1311,10 @@ const purges: PlantedBug[] = [
         for (const key of right.owners.keys())
           if (request.prefix && key.startsWith(request.prefix) && (await right.remaining(key)) === 0)
             unused.add(key);
-        await nextTurn();
+        // Until one of them is taken again, so that the bug does not need a lucky moment.
+        const areHeld = async () =>
+          (await Promise.all([...unused].map((key) => right.remaining(key)))).some((left) => left > 0);
+        for (let turn = 0; turn < 50 && !(await areHeld()); turn++) await nextTurn();
         for (const key of unused) await right.forceRelease(key);
         return right.purge(request);
       },

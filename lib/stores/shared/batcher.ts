@@ -68,11 +68,14 @@ interface Waiting<Request, Result> {
  *
  * At most 500 requests share a statement, each for another key. A statement that takes longer
  * than 50 ms no longer holds up the next one, which gets another connection. Requests that a
- * batch left open are sent again in a lane of their own, so they hold up no other.
+ * batch left open are sent again in a lane of their own, so they hold up no other. A request
+ * does not overtake an earlier one for its key.
  */
 export class Batcher<Request extends BatchedRequest, Result> {
   #waiting: Waiting<Request, Result>[] = [];
   readonly #lane: Lane;
+  /** The keys of the requests under way. */
+  readonly #keys = new Set<string>();
   /** Requests that a batch has left open, and that are not sent again yet. */
   readonly #open: Waiting<Request, Result>[] = [];
   readonly #repetitions: Lane;
@@ -96,8 +99,8 @@ export class Batcher<Request extends BatchedRequest, Result> {
 
   /** Resolves to the request's own result, or rejects with its own error. */
   send(request: Request): Promise<Result> {
-    if (this.#waiting.length === 0 && this.#hasRoom && !this.#isBusy)
-      return this.#trackSingle(this.senders.sendOne(request, request.timeout, false));
+    if (this.#waiting.length === 0 && this.#hasRoom && !this.#isBusy && !this.#keys.has(request.key))
+      return this.#trackSingle(request.key, this.senders.sendOne(request, request.timeout, false));
     return new Promise((resolve, reject) => {
       const until = this.clock.now() + request.timeout;
       this.#waiting.push({ request, until, resolve, reject });
@@ -126,11 +129,13 @@ export class Batcher<Request extends BatchedRequest, Result> {
     const { alone, smallest } = this.limits();
     while (this.#waiting.length > 0 && this.#hasRoom) {
       const isFew = this.#waiting.length < smallest;
-      const batch = isFew ? this.#waiting.splice(0, 1) : this.#takeBatch();
+      const batch = this.#take(isFew ? 1 : LARGEST_BATCH);
+      if (batch.length === 0) return; // the earlier requests for these keys have not ended
       if (!isFew) this.#isBusy = batch.length >= smallest;
       const inTime = this.#rejectLate(batch);
       const [first] = inTime;
-      if (inTime.length === 1 && first) void this.#trackSingle(this.#sendAlone(first, false));
+      if (inTime.length === 1 && first)
+        void this.#trackSingle(first.request.key, this.#sendAlone(first, false));
       else if (first) void this.#sendBatch(inTime, alone);
     }
     if (this.#waiting.length + this.#open.length > 0) return;
@@ -138,13 +143,13 @@ export class Batcher<Request extends BatchedRequest, Result> {
     this.#slowTimer = undefined;
   }
 
-  /** Takes the first request for each key, in the order of the keys. */
-  #takeBatch(): Waiting<Request, Result>[] {
+  /** Takes the first request for each key that is not under way, in the order of the keys. */
+  #take(most: number): Waiting<Request, Result>[] {
     const batch = new Map<string, Waiting<Request, Result>>();
     const left: Waiting<Request, Result>[] = [];
     for (const waiting of this.#waiting) {
       const { key } = waiting.request;
-      if (batch.size === LARGEST_BATCH || batch.has(key)) left.push(waiting);
+      if (batch.size === most || batch.has(key) || this.#keys.has(key)) left.push(waiting);
       else batch.set(key, waiting);
     }
     this.#waiting = left;
@@ -166,7 +171,11 @@ export class Batcher<Request extends BatchedRequest, Result> {
     const requests = batch.map(({ request }) => request);
     const timeout = Math.max(...batch.map(({ until }) => until)) - this.clock.now();
     try {
-      const sending = this.#track(this.#lane, load, this.senders.sendMany(requests, timeout));
+      for (const { key } of requests) this.#keys.add(key);
+      const sending = this.#track(this.#lane, load, this.senders.sendMany(requests, timeout), () => {
+        for (const { key } of requests) this.#keys.delete(key);
+        this.#sendNext();
+      });
       const results = (await sending) ?? [];
       for (const [i, waiting] of batch.entries()) {
         const result = results[i];
@@ -194,9 +203,11 @@ export class Batcher<Request extends BatchedRequest, Result> {
     await this.senders.sendOne(request, until - this.clock.now(), again).then(resolve, reject);
   }
 
-  #trackSingle<T>(statement: Promise<T>): Promise<T> {
+  #trackSingle<T>(key: string, statement: Promise<T>): Promise<T> {
     const wasBusy = this.#isBusy;
+    this.#keys.add(key);
     return this.#track(this.#lane, 1, statement, () => {
+      this.#keys.delete(key);
       if (wasBusy && this.#waiting.length < this.limits().smallest) this.#isBusy = false;
       this.#sendNext();
     });

@@ -1,5 +1,5 @@
 import { strict as assert } from 'node:assert';
-import type { LeaseRenewal } from '../../interfaces/lock-store.interface.js';
+import type { LeaseRenewal, RenewalOutcome } from '../../interfaces/lock-store.interface.js';
 import {
   assertRecord,
   assertTimeLeft,
@@ -7,8 +7,12 @@ import {
   NEVER,
   together,
   type Cases,
+  type ConformanceTrial,
   type Grant,
 } from './conformance-trial.js';
+
+/** How often leases with the outcome `unknown` are renewed again. */
+const REPETITIONS = 20;
 
 /** Many leases in one call, each with a result of its own. */
 export const renewMany: Cases = {
@@ -21,7 +25,7 @@ export const renewMany: Cases = {
     await t.store.release(released.key, released.owner);
     const a = await t.take(`${key}:a`);
 
-    const outcomes = await t.batchRenewer.renewMany([
+    const outcomes = await renewAll(t, [
       lease(z),
       lease(taken),
       lease({ key: `${key}:missing`, owner: t.owner() }),
@@ -41,13 +45,13 @@ export const renewMany: Cases = {
     const [held, released] = [await t.take(t.key(), { owner }), await t.take(t.key(), { owner })];
     await t.store.release(released.key, owner);
     const never = { key: t.key(), owner };
-    const outcomes = await t.batchRenewer.renewMany([lease(never), lease(held), lease(released)]);
+    const outcomes = await renewAll(t, [lease(never), lease(held), lease(released)]);
     assert.deepEqual(outcomes, ['lost', 'renewed', 'lost']);
   },
 
   async 'B51 renewMany takes for no lease what reads alike when key and owner are put together'(t) {
     const held = await t.take(t.key(), { owner: `1${t.owner()}` });
-    const outcomes = await t.batchRenewer.renewMany([
+    const outcomes = await renewAll(t, [
       lease({ key: `${held.key}1`, owner: held.owner.slice(1) }),
       lease({ key: held.key, owner: t.owner() }),
     ]);
@@ -57,13 +61,13 @@ export const renewMany: Cases = {
   async 'B50 renewMany never revives a lease that ran out'(t) {
     const expired = await t.expired();
     const held = await t.take(t.key());
-    assert.deepEqual(await t.batchRenewer.renewMany([lease(expired), lease(held)]), ['lost', 'renewed']);
+    assert.deepEqual(await renewAll(t, [lease(expired), lease(held)]), ['lost', 'renewed']);
     await t.take(expired.key);
   },
 
   async 'B51 renewMany gives each lease its own ttl'(t) {
     const [long, short, endless] = [await t.take(t.key()), await t.take(t.key()), await t.take(t.key())];
-    const outcomes = await t.batchRenewer.renewMany([
+    const outcomes = await renewAll(t, [
       lease(long, 4 * LEASE),
       lease(short, t.settings.ttl),
       lease(endless, NEVER),
@@ -90,12 +94,26 @@ export const renewMany: Cases = {
       lease(isLost(index) ? { ...grant, owner: t.owner() } : grant),
     );
     const expected = grants.map((_, index) => (isLost(index) ? 'lost' : 'renewed'));
-    assert.deepEqual(await t.batchRenewer.renewMany(leases), expected);
+    assert.deepEqual(await renewAll(t, leases), expected);
     assertTimeLeft(await t.refusal(`${base}:0`), 2 * LEASE);
-    assertTimeLeft(await t.refusal(`${base}:57`), LEASE);
+    assertTimeLeft(await t.refusal(`${base}:457`), LEASE);
     assertTimeLeft(await t.refusal(`${base}:499`), 2 * LEASE);
   },
 };
+
+/**
+ * Renews leases, and those again whose outcome is `unknown`, as the engine does: a store that
+ * renews them one by one may not reach each of them soon enough.
+ */
+async function renewAll(t: ConformanceTrial, leases: readonly LeaseRenewal[]): Promise<RenewalOutcome[]> {
+  const outcomes = await t.batchRenewer.renewMany(leases);
+  for (let repetition = 0; repetition < REPETITIONS && outcomes.includes('unknown'); repetition++) {
+    const places = [...outcomes.keys()].filter((place) => outcomes[place] === 'unknown');
+    const again = await t.batchRenewer.renewMany(leases.filter((_, place) => places.includes(place)));
+    for (const [i, place] of places.entries()) outcomes[place] = again[i] ?? 'unknown';
+  }
+  return outcomes;
+}
 
 function lease({ key, owner }: Pick<Grant, 'key' | 'owner'>, ttl = 2 * LEASE): LeaseRenewal {
   return { key, owner, ttl };

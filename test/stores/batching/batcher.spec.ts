@@ -54,6 +54,24 @@ describe('what a statement carries', () => {
     expect(senders.names.slice(3)).toEqual([['k#3'], ['k#4']]);
   });
 
+  it('B93 a request does not overtake an earlier one for its key that is still under way', async () => {
+    const senders = new ControlledSenders({ alone: 3 });
+    senders.send('a', 'b', 'k', 'k#2', 'c', 'd');
+    expect(senders.names).toEqual([['a'], ['b'], ['k']]);
+    await senders.statement(0).succeed();
+    expect(senders.statement(3).names).toEqual(['c', 'd']);
+    await senders.statement(3).succeed();
+    await senders.statement(1).succeed();
+    expect(senders.sent).toHaveLength(4);
+    await senders.statement(2).succeed();
+    expect(senders.names.at(-1)).toEqual(['k#2']);
+    await senders.statement(4).succeed();
+    senders.send('k#3');
+    expect(senders.names.at(-1)).toEqual(['k#3']);
+    await senders.statement(5).succeed();
+    expect(senders.outcomes.size).toBe(7);
+  });
+
   it('B93 a statement carries at most 500 requests, and ⌈queue ÷ 500⌉ statements carry a queue', async () => {
     const senders = new ControlledSenders();
     senders.send('first', ...keysOf(2 * LARGEST_BATCH + 1));

@@ -47,7 +47,7 @@ for (const { open } of targetsAmong('postgres'))
         it(rule, run);
 
       it('B8 is served by fewer sessions than it has connections, which lose its prepared statements', async () => {
-        const store = new TypeOrmLockStore(application);
+        const store = new TypeOrmLockStore(application, { batching: false }); // each request uses a session
         await store.prepare();
         const pid = 'SELECT pg_backend_pid() AS pid FROM pg_sleep(0.01)';
         const pids = await Promise.all(
