@@ -33,10 +33,13 @@ interface Written {
   matched?: number;
 }
 
-/** The results of releases: which of them the command has carried out. */
+/** The results of releases. */
 export interface ReleasedMany {
   acknowledged: boolean;
+  /** The keys that were released. */
   keys: ReadonlySet<string>;
+  /** Whether other keys were released too: another process has already changed them again. */
+  doubtful: boolean;
 }
 
 /**
@@ -85,12 +88,13 @@ export async function releaseMany(locks: OpenLocks, releases: readonly Release[]
       update: update.release(0, outcome, batch),
     })),
   );
-  if (matched === releases.length) return { acknowledged, keys: new Set(keys) };
+  if (matched === releases.length) return { acknowledged, keys: new Set(keys), doubtful: false };
   const { collection, read } = locks;
   const released = await collection
     .find({ _id: { $in: keys }, batch }, { ...read, projection: { _id: 1 }, batchSize: keys.length + 1 })
     .toArray();
-  return { acknowledged, keys: new Set(released.map(({ _id }) => _id)) };
+  const doubtful = matched !== undefined && released.length < matched;
+  return { acknowledged, keys: new Set(released.map(({ _id }) => _id)), doubtful };
 }
 
 /**

@@ -5,7 +5,7 @@ import { isPlain } from '../shared/conditions.js';
 import { OPERATION_LIMIT } from '../shared/operation-limit.js';
 import type { LeaseRequest, Release } from '../shared/requests.js';
 import * as batch from './batch-commands.js';
-import type { LockCollection } from './lock-collection.js';
+import type { LockCollection, OpenLocks } from './lock-collection.js';
 import * as commands from './lock-commands.js';
 
 /** The request of one caller, as its messages name it, and its limit. */
@@ -32,7 +32,7 @@ interface ReleaseOfKey {
   timeout: number;
   operation: LockOperation;
   release: Release;
-  /** Set by a batch that was not acknowledged: whether it has released the key. */
+  /** Set by a batch: whether it may have released the key. */
   wasReleased?: boolean;
 }
 
@@ -63,13 +63,11 @@ export class BatchedRequests {
       {
         sendOne: ({ operation, lease }, timeout, again) =>
           this.#acquireOne({ ...operation, timeout }, again ? { ...lease, resend: true } : lease),
-        sendMany: (requests, timeout) =>
-          this.#sendMany(`acquire ${requests.length} locks`, timeout, (open) =>
-            batch.acquireMany(
-              open,
-              requests.map(({ lease }) => lease),
-            ),
-          ),
+        sendMany: (requests, timeout) => {
+          const leases = requests.map(({ lease }) => lease);
+          const doing = `acquire ${leases.length} locks`;
+          return this.#sendMany(doing, timeout, (open) => batch.acquireMany(open, leases));
+        },
         failureOf,
       },
       limits,
@@ -111,16 +109,13 @@ export class BatchedRequests {
     requests: readonly ReleaseOfKey[],
     timeout: number,
   ): Promise<(boolean | undefined)[] | undefined> {
-    const released = await this.#sendMany(`release ${requests.length} locks`, timeout, (open) =>
-      batch.releaseMany(
-        open,
-        requests.map(({ release }) => release),
-      ),
-    );
+    const releases = requests.map(({ release }) => release);
+    const doing = `release ${releases.length} locks`;
+    const released = await this.#sendMany(doing, timeout, (open) => batch.releaseMany(open, releases));
     if (!released) return undefined;
-    if (released.acknowledged) return requests.map(({ key }) => released.keys.has(key) || undefined);
-    for (const request of requests) request.wasReleased = released.keys.has(request.key);
-    return undefined;
+    const { acknowledged, keys, doubtful } = released;
+    for (const request of requests) request.wasReleased = doubtful || keys.has(request.key);
+    return acknowledged ? requests.map(({ key }) => keys.has(key) || undefined) : undefined;
   }
 
   /**
@@ -131,7 +126,7 @@ export class BatchedRequests {
   async #sendMany<T>(
     doing: string,
     timeout: number,
-    work: Parameters<typeof this.locks.runForMany<T>>[2],
+    work: (open: OpenLocks) => Promise<T>,
   ): Promise<T | undefined> {
     try {
       return await this.locks.runForMany(doing, timeout, work);

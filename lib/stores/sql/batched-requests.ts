@@ -15,8 +15,11 @@ interface Acquisition {
   lease: LeaseRequest;
   /** Whether the caller goes on waiting, and this process can be notified of the key. */
   waiting: boolean;
-  /** Set by a batch: whether this process had been notified of the key. */
-  wasNotified?: boolean;
+  /**
+   * Set by a batch: whether this process had been notified of the key. An attempt by itself
+   * queues this process on its own.
+   */
+  wasNotified?: boolean | undefined;
 }
 
 /** The release of a key, on behalf of one caller. */
@@ -52,8 +55,16 @@ export class BatchedRequests {
       operations.failureOf(operation, failure);
     this.#acquisitions = new Batcher<Acquisition, LockAcquireResult>(
       {
-        sendOne: ({ operation, lease, waiting }, timeout, again) =>
-          attempt(operations, { ...operation, timeout }, again ? { ...lease, resend: true } : lease, waiting),
+        sendOne: (request, timeout, again) => {
+          request.wasNotified = undefined;
+          const { operation, lease, waiting } = request;
+          return attempt(
+            operations,
+            { ...operation, timeout },
+            again ? { ...lease, resend: true } : lease,
+            waiting,
+          );
+        },
         sendMany: (requests, timeout) => this.#acquireMany(requests, timeout),
         failureOf,
       },
@@ -79,9 +90,11 @@ export class BatchedRequests {
     const { timeout = OPERATION_LIMIT } = operation;
     const request: Acquisition = { key: lease.key, timeout, operation, lease, waiting };
     const result = await this.#acquisitions.send(request);
-    const isHeld = !result.acquired && result.reason === 'held' && !result.queued;
-    if (!isHeld || !waiting || request.wasNotified === undefined) return result;
-    return queueForKey(this.operations, operation, lease.key, result, request.wasNotified);
+    const isHeld = !result.acquired && result.reason === 'held';
+    const { wasNotified } = request;
+    if (!isHeld || !waiting || wasNotified === undefined || !this.operations.wakeUps?.canQueue())
+      return result;
+    return queueForKey(this.operations, operation, lease.key, result, wasNotified);
   }
 
   /**

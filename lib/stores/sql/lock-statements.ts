@@ -220,6 +220,11 @@ export interface ProcessWakeUps {
    */
   isContended(key: string): boolean;
   /**
+   * Whether this process may take a place in a queue. If not, its waiters poll. The first call
+   * begins to connect.
+   */
+  canQueue(): boolean;
+  /**
    * An attempt on behalf of a waiter. If it is refused, it may already have queued this process
    * (`queued`).
    *

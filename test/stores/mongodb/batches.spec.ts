@@ -105,6 +105,29 @@ if (mongodbIsSelected())
       expect(await collection.findOne({ _id: keys[9] as any })).toMatchObject({ last: { outcome: 'done' } });
     });
 
+    it('B93 a release counts also if another process has changed its document before the batch reads it', async () => {
+      await known();
+      const [changed = ''] = keys.slice(6);
+      const raced = new Proxy(collection, {
+        get(target, name) {
+          const value = Reflect.get(target, name);
+          if (typeof value !== 'function') return value;
+          if (name !== 'bulkWrite') return value.bind(target);
+          return async (...writes: Parameters<Collection['bulkWrite']>) => {
+            const result = await target.bulkWrite(...writes);
+            await admin.updateOne({ _id: changed as any }, { $set: { batch: 'of another process' } });
+            return result;
+          };
+        },
+      });
+      store = new MongoLockStore(raced);
+      await store.prepare();
+      await tokens(acquireAll());
+      await single.forceRelease(keys[7]!); // so that the batch has to read what it released
+      const ends = await releaseAll();
+      expect(ends.filter((_, i) => i !== 7)).toEqual(keys.slice(1).map(() => true));
+    });
+
     it('B93 a key that an open transaction guards is refused, and holds up no other key', async () => {
       await known();
       const guarded = keys[6]!;

@@ -339,6 +339,30 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb'))
       await locks[INTERNALS].close();
     });
 
+    it('B17 B93 waiters that a batch refuses are each queued, and notified of the release of their key', async () => {
+      const keys = newKeys(20);
+      const [holder, waiter] = [new TypeOrmLockStore(stranger), new TypeOrmLockStore(application)];
+      (await acquireAll(holder, keys)).forEach(tokenOf);
+      await waiter.prepare();
+      const refusals = (): Promise<LockAcquireResult[]> =>
+        Promise.all(keys.map((key) => waiter.acquire(key, `waiter for ${key}`, TTL, { waiting: true })));
+      const areQueued = (results: LockAcquireResult[]): boolean =>
+        results.every((result) => !result.acquired && result.queued);
+      while (!areQueued(await refusals())) await sleep(5); // the first ones begin to connect
+      const notified = new Set<string>();
+      const all = new Promise<void>((resolve) => {
+        waiter.onReleased((key = '') => {
+          if (notified.add(key).size === keys.length) resolve();
+          return true;
+        });
+      });
+      expect(await releaseAll(holder, keys)).toEqual(keys.map(() => true));
+      await all;
+      expect([...notified].toSorted()).toEqual(keys.toSorted());
+      await waiter.close();
+      await holder.close();
+    });
+
     it('B93 a label that the database cannot keep fails its own request only', async () => {
       const name = `latin1_${process.pid}`;
       await stranger.query(

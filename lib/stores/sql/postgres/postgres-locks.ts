@@ -58,9 +58,9 @@ export interface QueueingProcess {
 const WITHOUT_CHANNEL = { channel: '' };
 
 /**
- * Keeps locks in a table of PostgreSQL, in one round trip for each operation. One more takes a
- * key that has no row yet, a change that found nothing to change, and the release of a key
- * with a queue that this process does not know of.
+ * Keeps locks in a table of PostgreSQL, in one round trip for each operation. A key that has no
+ * row yet takes a second one, and so does a change that found nothing to change. So does the
+ * release of a key with a queue that this process does not know of.
  */
 export class PostgresLocks implements LockStatements {
   readonly gracePeriod = gracePeriod;
@@ -83,7 +83,7 @@ export class PostgresLocks implements LockStatements {
   }
 
   /**
-   * An attempt that asks for a free key and nothing else, on behalf of a waiter. If another
+   * An attempt under no condition, on behalf of a waiter. If another
    * process holds the key, this process gets into its queue, in the same statement.
    */
   async acquireOrQueue(

@@ -72,9 +72,19 @@ export class PostgresWakeUps implements ProcessWakeUps {
     return this.#notifications.get(key)?.polled === true;
   }
 
+  canQueue(): boolean {
+    if (!this.#listener.listens()) return false;
+    if (!this.#rate.isTooHigh) return true;
+    this.warn(
+      'notifications',
+      `This process was notified of released keys more than ${HIGHEST_RATE} times a second. Its waiters poll until the rate falls, since each NOTIFY holds up those of other sessions, also of triggers. Take contended keys less often, or set wakeUps: false.`,
+    );
+    return false;
+  }
+
   acquire(run: Run, request: SqlAcquireRequest, first: boolean): Promise<LockAcquireResult | RowRefusal> {
     // Most attempts get the key: only one that is refused begins to connect, see `queue`.
-    const queues = isPlain(request) && !request.resend && this.#listener.isOpen && this.#canQueue();
+    const queues = isPlain(request) && !request.resend && this.#listener.isOpen && this.canQueue();
     const { channel } = this.#listener;
     return queues
       ? this.locks.acquireOrQueue(run, request, { channel, first })
@@ -83,14 +93,14 @@ export class PostgresWakeUps implements ProcessWakeUps {
 
   async queue(run: Run, key: string, refusal: Refusal, first: boolean): Promise<Refusal> {
     // During a grace period there is no row in which to queue.
-    if (!this.#canQueue() || refusal.holder?.label === GRACE_LABEL) return refusal;
+    if (!this.canQueue() || refusal.holder?.label === GRACE_LABEL) return refusal;
     const queued = await this.locks.queue(run, key, this.#listener.channel, first);
     if (queued === 'full') return refusal;
     return queued ? { ...refusal, queued: true } : CONTENTION; // the holder has just changed
   }
 
   async release(run: Run, request: Release, waiting: boolean): Promise<ReleaseResult> {
-    const requeue = waiting && this.#canQueue();
+    const requeue = waiting && this.canQueue();
     const result = await this.locks.releaseAndNotify(run, request, {
       channel: this.#listener.channel,
       requeue,
@@ -108,23 +118,12 @@ export class PostgresWakeUps implements ProcessWakeUps {
     if (result !== 'gone' && this.isContended(key)) this.#notifications.delete(key);
     // `gone` may be the result of a repetition, whose first answer was lost, and with it
     // whether another process was notified.
-    if (result !== 'notified') this.onReleased(key, !(waiting && this.#canQueue()));
+    if (result !== 'notified') this.onReleased(key, !(waiting && this.canQueue()));
   }
 
   async close(): Promise<void> {
     this.#closed = true;
     await this.#listener.close();
-  }
-
-  /** Whether this process may take a place in a queue. If not, its waiters poll. */
-  #canQueue(): boolean {
-    if (!this.#listener.listens()) return false;
-    if (!this.#rate.isTooHigh) return true;
-    this.warn(
-      'notifications',
-      `This process was notified of released keys more than ${HIGHEST_RATE} times a second. Its waiters poll until the rate falls, since each NOTIFY holds up those of other sessions, also of triggers. Take contended keys less often, or set wakeUps: false.`,
-    );
-    return false;
   }
 
   /** @param key without it, notifications may have been missed */
