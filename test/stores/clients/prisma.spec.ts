@@ -30,7 +30,9 @@ afterAll(async () => {
 const stores = new Map<string, ConformanceCase[]>();
 for (const { name } of targets) {
   const createStore = () => new SqlLockStore(fromPrisma(applications.get(name)!.prisma));
-  const cases = lockStoreConformance(createStore, { rounds: 5 });
+  // On a slow machine, a thief on MariaDB reads its token only after the next one could steal.
+  const ttl = name === 'mariadb' ? 800 : 200;
+  const cases = lockStoreConformance(createStore, { rounds: 3, ttl });
   stores.set(`SqlLockStore over Prisma on ${name}`, name === 'mariadb' ? cases.filter(isQuick) : cases);
 }
 
