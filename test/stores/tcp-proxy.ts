@@ -1,5 +1,17 @@
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 
+/** The message of PostgreSQL's server that a session is ready, and idle. */
+const READY = Buffer.from([0x5a, 0, 0, 0, 5, 0x49]);
+/** The message with which it ends a session. */
+const FATAL = fatalMessage('SFATAL', 'VFATAL', 'C57P02', 'Mterminating connection');
+
+function fatalMessage(...fields: string[]): Buffer {
+  const body = Buffer.from(`${fields.join('\0')}\0\0`);
+  const head = Buffer.from('E\0\0\0\0');
+  head.writeInt32BE(4 + body.length, 1);
+  return Buffer.concat([head, body]);
+}
+
 /** Stands between a driver and its server, and misbehaves on demand. */
 export class TcpProxy {
   private readonly sockets = new Set<Socket>();
@@ -7,6 +19,7 @@ export class TcpProxy {
   private refusing = false;
   private readonly holes = new Set<number>();
   private cutAt: { text: string; times: number } | undefined;
+  private endsNext = false;
   private connections = 0;
   private refusals = 0;
 
@@ -56,6 +69,14 @@ export class TcpProxy {
     this.cutAt = { text, times: nth };
   }
 
+  /**
+   * The next session of PostgreSQL is ended in the packet with which it begins, as by a server
+   * that is going down.
+   */
+  endNextSession(): void {
+    this.endsNext = true;
+  }
+
   get refused(): number {
     return this.refusals;
   }
@@ -93,7 +114,10 @@ export class TcpProxy {
     server.on('data', (data) => {
       if (silent()) return;
       if (cutting) client.destroy();
-      else client.write(data);
+      else if (this.endsNext && data.subarray(-READY.length).equals(READY)) {
+        this.endsNext = false;
+        client.end(Buffer.concat([data, FATAL]));
+      } else client.write(data);
     });
   }
 }

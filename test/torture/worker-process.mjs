@@ -94,7 +94,12 @@ export class WorkerProcess extends EventEmitter {
   }
 
   async #ask(order, answer, patience) {
-    if (!this.#child.connected) return undefined; // it has died, which is a violation of its own
+    if (!this.#child.connected) {
+      const { exitCode, signalCode } = this.#child;
+      return {
+        error: `its process has ended (${signalCode ?? `exit code ${exitCode}`}), and it is ${this.state}`,
+      };
+    }
     this.#child.send({ order });
     const signal = AbortSignal.timeout(patience);
     try {

@@ -1,5 +1,6 @@
 import { LockError } from '../../lock.errors.js';
 import { kindOf } from '../sql/client-kinds.js';
+import { ignoreErrors } from '../sql/postgres/client-errors.js';
 import { hasEnded, PgDriver, watchPgTransaction, type PgClient } from '../sql/postgres/pg-driver.js';
 import type { BorrowedConnection, DriverExecutor } from '../sql/sql-executor.js';
 import { UnusableConnectionError } from '../sql/unusable-connection.js';
@@ -33,7 +34,9 @@ interface Pool extends PgPool {
   readonly _clients?: readonly unknown[];
   readonly _idle?: readonly { client: unknown }[];
   on(event: 'error' | 'release', listener: (error: unknown, client: object) => void): void;
+  on(event: 'connect', listener: (client: unknown) => void): void;
   off(event: 'error' | 'release', listener: (error: unknown, client: object) => void): void;
+  off(event: 'connect', listener: (client: unknown) => void): void;
 }
 
 /** A client that the pool lends. */
@@ -162,6 +165,7 @@ class PgExecutor implements DriverExecutor<PgClient, PoolClient> {
     this.isListening = false;
     this.pool.off('error', ignore);
     this.pool.off('release', this.onRelease);
+    this.pool.off('connect', ignoreErrors);
   }
 
   /**
@@ -173,6 +177,7 @@ class PgExecutor implements DriverExecutor<PgClient, PoolClient> {
     this.isListening = true;
     this.pool.on('error', ignore);
     this.pool.on('release', this.onRelease);
+    this.pool.on('connect', ignoreErrors);
   }
 
   private readonly onRelease = (_: unknown, client: object): void => {

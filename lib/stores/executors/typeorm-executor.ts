@@ -1,4 +1,5 @@
 import { LockError, LockStoreError } from '../../lock.errors.js';
+import { ignoreErrors } from '../sql/postgres/client-errors.js';
 import { kindOf } from '../sql/client-kinds.js';
 import type { BorrowedConnection, DriverExecutor, SqliteFile } from '../sql/sql-executor.js';
 import type { Sqlite } from '../sql/sqlite/sqlite-connection.js';
@@ -61,6 +62,8 @@ interface Driver {
     totalCount?: number;
     options: Record<string, unknown>;
     Client: new (config: object) => unknown;
+    on(event: 'connect', listener: (client: unknown) => void): void;
+    listeners(event: 'connect'): unknown[];
   };
   /** The pool of mysql2. A pool cluster does not show its connections. */
   pool?: { _freeConnections?: { length: number }; _allConnections?: { length: number } };
@@ -153,6 +156,7 @@ export class TypeOrmExecutor<Manager> implements DriverExecutor<unknown, Manager
 
   async borrow(): Promise<BorrowedConnection<unknown, Manager>> {
     assertInitialized(this.dataSource);
+    this.listen();
     const runner = this.dataSource.createQueryRunner('master');
     const connection = await runner.connect();
     return {
@@ -165,6 +169,13 @@ export class TypeOrmExecutor<Manager> implements DriverExecutor<unknown, Manager
       },
       release: () => runner.release(),
     };
+  }
+
+  /** A DataSource has a new pool after each `initialize()`. */
+  private listen(): void {
+    const { master } = this.driver;
+    if (this.type !== 'postgres' || !master || master.listeners('connect').includes(ignoreErrors)) return;
+    master.on('connect', ignoreErrors);
   }
 
   opensNew(): boolean | undefined {
