@@ -13,7 +13,9 @@ serve(async ({ connections, ...settings }) => {
 
   let refusals = 0;
 
-  /** Only one caller wants the key, so the database causes a refusal; the caller tries again. */
+  /**
+   * Only one caller wants the key, so the database causes a refusal; the caller tries again.
+   */
   const acquire = async (key) => {
     for (;;)
       try {
@@ -38,7 +40,10 @@ serve(async ({ connections, ...settings }) => {
       await rateOf(timed, callers, slice);
       return quantile(times, 0.99);
     },
-    /** Pairs per second of the callers, while further callers try the keys of `tried` all the time. */
+    /**
+     * Pairs per second of the callers, while further callers try the keys of `tried` all the
+     * time.
+     */
     async rateBeside({ callers, slice, tried, locked }) {
       let trying = true;
       const tryAgain = async (key) => {

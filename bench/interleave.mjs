@@ -63,7 +63,8 @@ export async function interleaveRates(
 }
 
 /**
- * The same for whatever gives its own rate: `{ name: async (milliseconds) => operations per second }`, or another value.
+ * The same for whatever gives its own rate: `{ name: async (milliseconds) => operations per
+ * second }`, or another value.
  *
  * @returns besides the `rates` and `ratios`, as `series`, the values of all blocks
  */

@@ -9,7 +9,8 @@ const QUIET = { logger: false, abortOnError: false };
  * An application with locks, as its users have it.
  *
  * @param url of `servers.database()`; the path of a file for SQLite
- * @param client `typeorm`, or `driver` for a pool of pg or mysql2 that the application made; MongoDB has a single client
+ * @param client `typeorm`, or `driver` for a pool of pg or mysql2 that the application made;
+ * MongoDB has a single client
  * @param options those of `LockModule`, without its store
  * @param storeOptions those of `sqlStore`, `typeOrmStore` or `mongoStore`
  * @param counted whether a MongoDB client has to tell of its commands, which costs time; other drivers are counted without

@@ -25,7 +25,10 @@ export function comparisonOf(ratio, ratiosOfBlocks) {
   return { ratio, low, high, inconclusive: low < ratio * 0.9 || high > ratio * 1.1 };
 }
 
-/** How two contestants compare that were measured in the same blocks: the values of one over those of the other. */
+/**
+ * How two contestants compare that were measured in the same blocks: the values of one over
+ * those of the other.
+ */
 export function comparisonOfSeries(values, others) {
   return comparisonOf(
     median(values) / median(others),

@@ -162,7 +162,8 @@ export class LockService<Transaction = unknown> {
   }
 
   // Plain functions: each async function that a call waits in keeps half a kilobyte until the
-  // store has answered. With a thousand callers, collecting that garbage takes most of the time.
+  // store has answered. With a thousand callers, collecting that garbage takes most of the
+  // time.
 
   #acquire(
     method: string,

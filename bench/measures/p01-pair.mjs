@@ -7,7 +7,10 @@ import { pairsOfPeers } from '../peers/pairs.mjs';
 const GOALS = { postgres: atMost(1.22), mariadb: atMost(1.2), sqlite: atMost(1.35), mongodb: atMost(1.2) };
 const KEY = 'pair';
 
-/** A pair of the library through the driver, of a key that no other caller wants, against two durable writes on the same server. */
+/**
+ * A pair of the library through the driver, of a key that no other caller wants, against two
+ * durable writes on the same server.
+ */
 export default {
   id: 'P1',
   title: 'pair ÷ floor, one connection',

@@ -10,8 +10,8 @@ const ROUNDS = 2;
 const PROGRAM = new URL('../scale/process.mjs', import.meta.url);
 
 /**
- * Measures a process that holds very many locks, and then has waiters too: its memory, its event
- * loop, and whether all renewals are in time.
+ * Measures a process that holds very many locks, and then has waiters too: its memory, its
+ * event loop, and whether all renewals are in time.
  */
 export default {
   id: 'S7',

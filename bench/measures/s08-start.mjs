@@ -13,8 +13,8 @@ const PROGRAM = fileURLToPath(new URL('../start/process.mjs', import.meta.url));
 const run = promisify(execFile);
 
 /**
- * Measures how much longer a Nest application takes to start with the library: to load it, and to
- * get its store ready. The application opens its SQLite database in any case.
+ * Measures how much longer a Nest application takes to start with the library: to load it, and
+ * to get its store ready. The application opens its SQLite database in any case.
  */
 export default {
   id: 'S8',

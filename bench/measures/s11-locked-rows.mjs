@@ -14,7 +14,9 @@ const FOREIGN = 'foreign';
 const TRIED = [GUARDED, GUARDED, FOREIGN, FOREIGN];
 const APPLICATION = new URL('../application.mjs', import.meta.url);
 
-/** Measures whether locked rows slow down other keys, whose requests share their statements. */
+/**
+ * Measures whether locked rows slow down other keys, whose requests share their statements.
+ */
 export default {
   id: 'S11',
   title: 'pairs/s of other keys, a guarded row and a row of a stranger in each batch ÷ without',
@@ -44,7 +46,9 @@ export default {
   },
 };
 
-/** Begins two transactions that each lock the row of a key; returns a function that ends them. */
+/**
+ * Begins two transactions that each lock the row of a key; returns a function that ends them.
+ */
 async function lockRows(store, { locks, dataSource }) {
   await (await locks.acquire(FOREIGN)).release();
   const lock = await locks.acquire(GUARDED, { ttl: '10m', autoRenew: false });

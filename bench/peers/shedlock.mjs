@@ -49,8 +49,8 @@ export const shedlock = {
 };
 
 /**
- * The same statements, prepared by the driver, which is faster. The goals were set beside those
- * that are not prepared, so these are reported beside them.
+ * The same statements, prepared by the driver, which is faster. The goals were set beside
+ * those that are not prepared, so these are reported beside them.
  */
 export const preparedShedlock = {
   ...shedlock,

@@ -92,7 +92,9 @@ export function callersTable(rows) {
   return `${PICTURE}\n\n${table}\n\n${runsOf(found)}`;
 }
 
-/** Pairs per second of a hundred callers, ours on PostgreSQL and those of libraries for Redis. */
+/**
+ * Pairs per second of a hundred callers, ours on PostgreSQL and those of libraries for Redis.
+ */
 export function redisTable(rows) {
   const found = rows.filter(({ id, details }) => id === 'S4' && details?.redis);
   if (found.length === 0) return NOT_MEASURED;

@@ -18,7 +18,8 @@ const DOCUMENTS = [
 ];
 
 /**
- * Writes the figures of all kept results into the documents that quote them, and draws the chart.
+ * Writes the figures of all kept results into the documents that quote them, and draws the
+ * chart.
  *
  * @returns the paths of the files
  */

@@ -1,8 +1,8 @@
 import { readdirSync, readFileSync } from 'node:fs';
 
 /**
- * Reads the rows of all results that are kept, each with the `run` that measured it. If several
- * runs measured the same, the last one counts.
+ * Reads the rows of all results that are kept, each with the `run` that measured it. If
+ * several runs measured the same, the last one counts.
  *
  * @param folder the URL of the folder with the results
  */

@@ -1,4 +1,5 @@
-// An application that starts, with locks or without, and prints how many milliseconds that took.
+// An application that starts, with locks or without, and prints how many milliseconds that
+// took.
 import 'reflect-metadata';
 import { NestFactory } from '@nestjs/core';
 import Sqlite from 'better-sqlite3';

@@ -2,8 +2,8 @@ import type { AnyLockStore } from '../interfaces/lock-store.interface.js';
 import type { LockLogger } from './lock.logger.js';
 
 /**
- * Warns of shutdown hooks that are not enabled: a process that is stopped would not release its
- * locks.
+ * Warns of shutdown hooks that are not enabled: a process that is stopped would not release
+ * its locks.
  */
 export class ShutdownHooks {
   #checked = false;

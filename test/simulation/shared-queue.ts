@@ -8,7 +8,10 @@ const PATIENCE = 6;
 /** With so many statements under way, the next one may wait. */
 const CROWDED = 4;
 
-/** Sees to it that no request of a process waits behind a slow statement while connections are left. */
+/**
+ * Sees to it that no request of a process waits behind a slow statement while connections are
+ * left.
+ */
 export class SharedQueue {
   readonly #waiting = new Set<unknown>();
   readonly #sent = new WeakSet<object>();

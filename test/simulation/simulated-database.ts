@@ -137,13 +137,19 @@ export class SimulatedDatabase {
   }
 }
 
-/** The rows that statements for many have locked. A statement takes them one after the other, and waits for rows of others. */
+/**
+ * The rows that statements for many have locked. A statement takes them one after the other,
+ * and waits for rows of others.
+ */
 export class RowLocks {
   readonly #holders = new Map<string, RowLocker>();
 
   constructor(private readonly world: World) {}
 
-  /** Resolves, with all rows locked, to a function that unlocks them. Two that wait for each other break a promise: a database ends one. */
+  /**
+   * Resolves, with all rows locked, to a function that unlocks them. Two that wait for each
+   * other break a promise: a database ends one.
+   */
   async lock(keys: readonly string[]): Promise<() => void> {
     const { world } = this;
     const locker = new RowLocker();

@@ -97,7 +97,10 @@ export class SimulatedLink
     });
   }
 
-  /** One statement for many. Rows that are guarded are left out; what the server refuses changes nothing. */
+  /**
+   * One statement for many. Rows that are guarded are left out; what the server refuses
+   * changes nothing.
+   */
   async #acquireMany(
     acquisitions: readonly Acquisition[],
   ): Promise<readonly (LockAcquireResult | undefined)[]> {

@@ -11,7 +11,10 @@ export function describeFailure(error) {
   };
 }
 
-/** A failure that passes by itself must not be reported as one that stays, whose end no run awaits. */
+/**
+ * Tells failures that stay from those that pass by themselves: no run waits for the end of a
+ * failure that stays.
+ */
 export function permanenceOf({ transient, cause }) {
   return transient === false ? { permanent: true, cause: inspect(cause, { depth: 4 }) } : {};
 }

@@ -26,7 +26,10 @@ const INTERRUPTS = ['SIGINT', 'SIGTERM', 'SIGHUP'];
 /**
  * Tortures one store for so long, and tells what came of it.
  *
- * @param options `store`, `seconds` at most, `seed`; `callers`: how many callers of each process want different keys at once, beside the one that competes for three; `rounds`: of how many schedules; `short`: each fault once in a schedule, and soon; `bug`: a planted one, after whose discovery it ends
+ * @param options `store`, `seconds` at most, `seed`; `callers`: how many callers of each
+ * process want different keys at once, beside the caller that competes for three; `rounds`: of
+ * how many schedules; `short`: each fault once in a schedule, and soon; `bug`: a planted one,
+ * after whose discovery it ends
  * @param watch is called with what there is to see, a few times a second
  */
 export async function torture(

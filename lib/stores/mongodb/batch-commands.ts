@@ -77,7 +77,9 @@ export async function acquireMany(
   });
 }
 
-/** Frees keys at once by one write. If it did not free them all, a read shows which it freed. */
+/**
+ * Frees keys at once by one write. If it did not free them all, a read shows which it freed.
+ */
 export async function releaseMany(locks: OpenLocks, releases: readonly Release[]): Promise<ReleasedMany> {
   const batch = randomUUID();
   const keys = releases.map(({ key }) => key);

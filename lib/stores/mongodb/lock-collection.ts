@@ -108,8 +108,8 @@ export class LockCollection {
   }
 
   /**
-   * Runs commands for the requests of several callers. It rejects with the error of the driver,
-   * from which {@link failureOf} makes one for each request.
+   * Runs commands for the requests of several callers. It rejects with the error of the
+   * driver, from which {@link failureOf} makes one for each request.
    *
    * @param timeout milliseconds
    */

@@ -20,8 +20,8 @@ export interface BatchLimits {
   /** How many connections the batches may use, if their statements are slow. */
   connections: number;
   /**
-   * Whether requests of one turn of the event loop share a statement. While a driver blocks the
-   * event loop with its statement, no other request could arrive.
+   * Whether requests of one turn of the event loop share a statement. While a driver blocks
+   * the event loop with its statement, no other request could arrive.
    */
   gathers?: boolean | undefined;
 }

@@ -225,8 +225,8 @@ export interface ProcessWakeUps {
    */
   canQueue(): boolean;
   /**
-   * An attempt on behalf of a waiter. If it is refused, it may already have queued this process
-   * (`queued`).
+   * An attempt on behalf of a waiter. If it is refused, it may already have queued this
+   * process (`queued`).
    *
    * @param first puts the process at the head: it was notified, and another one was faster
    */

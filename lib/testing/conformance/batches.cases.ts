@@ -1,5 +1,5 @@
 import { strict as assert } from 'node:assert';
-import type { LockAcquireResult, LockStore, ReleaseRequest } from '../../interfaces/lock-store.interface.js';
+import type { LockStore, ReleaseRequest } from '../../interfaces/lock-store.interface.js';
 import { MAX_KEY_BYTES } from '../../options/lock-key.js';
 import {
   assertGrowing,
@@ -7,29 +7,11 @@ import {
   LEASE,
   show,
   together,
-  type Attempt,
   type Cases,
   type ConformanceTrial,
   type Grant,
 } from './conformance-trial.js';
-
-/** Labels that could end early, or mean nothing, in a list of values. */
-const LABELS = ['', 'NULL', 'null', '{a,"b"}', '\\', "'", '"', 'ä 🔒', '[object Object]', ' a, b '];
-
-/**
- * Milliseconds for each request: a store that sends them one by one needs longer than for a
- * single one.
- */
-const timeout = 60_000;
-
-/** One of many requests that are sent at the same time. */
-interface Request extends Attempt {
-  key: string;
-  owner: string;
-}
-
-/** How a test judges the result of its request. */
-type Judge = (result: LockAcquireResult) => void | Promise<void>;
+import { each, mixed, Rush, timeout } from './rush.js';
 
 /**
  * Requests for different keys that are sent at the same time may share statements. Each gets
@@ -187,106 +169,6 @@ export const batchesOnConditions: Cases = {
     await rush.run();
   },
 };
-
-/** Requests that are sent at the same time, each with a judge of its own. */
-class Rush {
-  readonly #requests: { request: Request; judge: Judge }[] = [];
-  /** Requests of which only the others are judged, or that judge themselves. */
-  readonly #beside: (() => Promise<void>)[] = [];
-
-  constructor(private readonly t: ConformanceTrial) {}
-
-  add(request: Request, judge: Judge): void {
-    this.#requests.push({ request, judge });
-  }
-
-  /** A request that must be granted, and to its own owner. */
-  addGranted(attempt: Attempt & { key: string }, before?: number): void {
-    const { key, owner = this.t.owner() } = attempt;
-    this.add({ ...attempt, owner }, async (result) => {
-      assert.ok(result.acquired, `${show(key)} is free, but it was refused: ${show(result)}`);
-      assertGrowing(before === undefined ? [result.fencingToken] : [before, result.fencingToken]);
-      const expected = {
-        fencingToken: result.fencingToken,
-        ...(attempt.label !== undefined && { label: attempt.label }),
-      };
-      assertRecord(await this.t.refusal(key), expected, `another lock answered for ${show(key)}`);
-      assert.equal(await this.t.store.renew(key, owner, LEASE), true, `${show(key)} has another owner`);
-    });
-  }
-
-  /** A request that must be refused. */
-  addRefused(
-    attempt: Attempt & { key: string },
-    reason: 'held' | 'paused' | 'tick-done',
-    holder?: Grant & { label: string },
-  ): void {
-    const { key, owner = this.t.owner() } = attempt;
-    this.add({ ...attempt, owner }, async (result) => {
-      assert.ok(!result.acquired, `${show(key)} must be refused as ${reason}, but it was granted`);
-      assert.equal(result.reason ?? 'held', reason, `${show(key)} was refused for another reason`);
-      if (!holder || !this.t.settings.holder) return;
-      assertRecord(result.holder, { key, fencingToken: holder.token, label: holder.label });
-      assert.equal(await this.t.store.renew(key, holder.owner, LEASE), true);
-    });
-  }
-
-  /** A request that no statement may carry: its failure is its own. */
-  addMalformed(malformed: Partial<Request>): void {
-    const { key = this.t.key(), owner = this.t.owner(), ttl = LEASE } = malformed;
-    this.#beside.push(async () => {
-      await assert.rejects(async () => this.t.store.acquire(key, owner, ttl));
-    });
-  }
-
-  /** A request whose time limit is likely to pass. It may be granted, or fail. */
-  addHasty(key: string): void {
-    this.#beside.push(async () => {
-      await Promise.allSettled([this.t.store.acquire(key, this.t.owner(), LEASE, { timeout: 1 })]);
-    });
-  }
-
-  /** Adds requests for new, released and held keys, in equal parts. */
-  async addSome(count: number): Promise<void> {
-    const { t } = this;
-    for (let i = 0; i < count; i += 4) {
-      const label = LABELS[i % LABELS.length] ?? '';
-      this.addGranted({ key: t.key('new'), label });
-      this.addGranted({ key: t.key('new'), ttl: Number.MAX_SAFE_INTEGER });
-      const free = await t.take(t.key('free'));
-      await t.store.release(free.key, free.owner);
-      this.addGranted({ key: free.key, label }, free.token);
-      const held = await t.take(t.key('held'), { label });
-      this.addRefused({ key: held.key }, 'held', { ...held, label });
-    }
-  }
-
-  /** Sends all requests at once, mixed, and judges the results when all have come. */
-  async run(): Promise<void> {
-    const requests = mixed(this.#requests);
-    const [results] = await Promise.all([
-      each(requests, async ({ request, judge }) => {
-        const result = await this.t.attempt(request.key, { ...request, timeout });
-        return () => judge(result);
-      }),
-      each(this.#beside, (request) => request()),
-    ]);
-    await each(results, async (judge) => judge());
-  }
-}
-
-/** Does the work for all items at once. Throws the first failure only when all have ended. */
-async function each<T, R>(items: readonly T[], work: (item: T) => Promise<R>): Promise<R[]> {
-  const runs = items.map(async (item) => work(item));
-  await Promise.allSettled(runs);
-  return Promise.all(runs);
-}
-
-/** The items in a mixture that is the same each time. */
-function mixed<T>(items: readonly T[]): T[] {
-  const places = items.map((item, i) => ({ item, place: (i * 7919) % 1009 }));
-  return places.toSorted((a, b) => a.place - b.place).map(({ item }) => item);
-}
 
 async function releases(store: LockStore, { key, owner }: Grant, end?: ReleaseRequest): Promise<void> {
   assert.equal(

@@ -78,7 +78,9 @@ export async function leaveOpen(client: any, count: number): Promise<void> {
   await Promise.all(Array.from({ length: count }, () => client.$executeRawUnsafe('BEGIN')));
 }
 
-/** Makes the pool open its connections first, or one connection could get two of the BEGINs. */
+/**
+ * Makes the pool open its connections first, or one connection could get two of the BEGINs.
+ */
 async function connectAll(client: any, count: number): Promise<void> {
   let entered = 0;
   let meet: (() => void) | undefined;

@@ -223,7 +223,8 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb'))
       const again = await Promise.all(
         failed.map((key) => far.acquire(key, `owner of ${key}`, TTL, { resend: true })),
       );
-      // Both use the same owner strings, so the rival's first requests are refused unless the batch was not carried out.
+      // Both use the same owner strings, so the rival's first requests are refused unless the
+      // batch was not carried out.
       for (const [i, result] of again.entries())
         expect([result.acquired, rivals[i]?.acquired]).toContain(true);
       for (const key of failed) expect(await ownerOf(key)).toBe(`owner of ${key}`);

@@ -24,9 +24,9 @@ const RELEASES = `JSON_TABLE(CONVERT(:releases USING ascii), '$[*]' COLUMNS (
 /**
  * The statements that serve many requests, for servers that can leave out locked rows.
  *
- * A change reads its rows in a derived table that leaves out locked rows, so it waits for none.
- * STRAIGHT_JOIN, FORCE INDEX and LIMIT keep it from reading, and locking, other rows. The
- * clock stands in a derived table too, which is read once.
+ * A change reads its rows in a derived table that leaves out locked rows, so it waits for
+ * none. STRAIGHT_JOIN, FORCE INDEX and LIMIT keep it from reading, and locking, other rows.
+ * The clock stands in a derived table too, which is read once.
  */
 export function mysqlBatchStatements(table: string, server: MysqlServer) {
   const { mariadb, logsStatements } = server;

@@ -31,8 +31,8 @@ type SeenRow = LockRow & { place: unknown; granted: unknown };
  */
 export class MysqlBatches implements BatchStatements {
   /**
-   * Measured with a pool of 10: with fewer callers, statements at the same time share the write
-   * to the disk already, and batches are slower.
+   * Measured with a pool of 10: with fewer callers, statements at the same time share the
+   * write to the disk already, and batches are slower.
    */
   readonly limits = { alone: 5, smallest: 15 };
 

@@ -251,7 +251,9 @@ export function mysqlStatements(table: string, server: MysqlServer) {
   };
 }
 
-/** sql_safe_updates refuses to change rows by a list of keys, although they are primary keys. */
+/**
+ * sql_safe_updates refuses to change rows by a list of keys, although they are primary keys.
+ */
 export function withoutSafeUpdates({ mariadb }: MysqlServer, verb: 'UPDATE' | 'DELETE'): string {
   return mariadb
     ? `SET STATEMENT sql_safe_updates = 0 FOR ${verb}`

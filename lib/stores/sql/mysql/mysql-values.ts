@@ -6,7 +6,9 @@ const NAME = /`(?:[^`]|``)*`|:(\w+)/g;
 /** A place for a value, or a quoted identifier, which may contain a question mark. */
 const PLACE = /`(?:[^`]|``)*`|\?/g;
 
-/** @param textual the names of the statements that are sent as text; the others are prepared */
+/**
+ * @param textual the names of the statements that are sent as text; the others are prepared
+ */
 export function bindEach<Name extends string>(
   statements: Record<Name, string>,
   textual: readonly string[],

@@ -4,9 +4,9 @@ export const HIGHEST_RATE = 100;
 export const LONGEST_BURST = 10 * HIGHEST_RATE;
 
 /**
- * Measures how often this process is notified. A server has one lock for all its NOTIFYs, which
- * each keeps until its commit, so triggers of the application wait for our wake-ups. Each NOTIFY
- * also wakes up the listeners of the database.
+ * Measures how often this process is notified. A server has one lock for all its NOTIFYs,
+ * which each keeps until its commit, so triggers of the application wait for our wake-ups.
+ * Each NOTIFY also wakes up the listeners of the database.
  *
  * A process is only notified for a place in a queue that it took. So while the rate is too
  * high, it takes no more places, and its waiters poll.

@@ -58,9 +58,9 @@ export interface QueueingProcess {
 const WITHOUT_CHANNEL = { channel: '' };
 
 /**
- * Keeps locks in a table of PostgreSQL, in one round trip for each operation. A key that has no
- * row yet takes a second one, and so does a change that found nothing to change. So does the
- * release of a key with a queue that this process does not know of.
+ * Keeps locks in a table of PostgreSQL, in one round trip for each operation. A key that has
+ * no row yet takes a second one, and so does a change that found nothing to change. So does
+ * the release of a key with a queue that this process does not know of.
  */
 export class PostgresLocks implements LockStatements {
   readonly gracePeriod = gracePeriod;

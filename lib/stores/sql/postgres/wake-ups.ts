@@ -83,7 +83,7 @@ export class PostgresWakeUps implements ProcessWakeUps {
   }
 
   acquire(run: Run, request: SqlAcquireRequest, first: boolean): Promise<LockAcquireResult | RowRefusal> {
-    // Most attempts get the key: only one that is refused begins to connect, see `queue`.
+    // Most attempts get the key: only a refused attempt begins to connect, see `queue`.
     const queues = isPlain(request) && !request.resend && this.#listener.isOpen && this.canQueue();
     const { channel } = this.#listener;
     return queues
