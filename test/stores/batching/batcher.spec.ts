@@ -72,6 +72,17 @@ describe('what a statement carries', () => {
     expect(senders.outcomes.size).toBe(7);
   });
 
+  it('B93 a second request for a key waits for the first, and lets requests for other keys pass', async () => {
+    const senders = new ControlledSenders({ alone: 3 });
+    senders.send('k', 'k#2', 'a');
+    expect(senders.names).toEqual([['k'], ['a']]);
+    await senders.statement(0).succeed();
+    expect(senders.names.at(-1)).toEqual(['k#2']);
+    await senders.statement(1).succeed();
+    await senders.statement(2).succeed();
+    expect(senders.outcomes.size).toBe(3);
+  });
+
   it('B93 a statement carries at most 500 requests, and ⌈queue ÷ 500⌉ statements carry a queue', async () => {
     const senders = new ControlledSenders();
     senders.send('first', ...keysOf(2 * LARGEST_BATCH + 1));
