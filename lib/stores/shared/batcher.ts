@@ -69,12 +69,12 @@ interface Waiting<Request, Result> {
  * At most 500 requests share a statement, each for another key. A statement that takes longer
  * than 50 ms no longer holds up the next one, which gets another connection. Requests that a
  * batch left open are sent again in a lane of their own, so they hold up no other. A request
- * does not overtake an earlier one for its key.
+ * does not overtake an earlier one for its key, unless that one's statement is slow.
  */
 export class Batcher<Request extends BatchedRequest, Result> {
   #waiting: Waiting<Request, Result>[] = [];
   readonly #lane: Lane;
-  /** The keys of the requests under way. */
+  /** The keys of the requests under way, without those of slow statements. */
   readonly #keys = new Set<string>();
   /** Requests that a batch has left open, and that are not sent again yet. */
   readonly #open: Waiting<Request, Result>[] = [];
@@ -100,7 +100,7 @@ export class Batcher<Request extends BatchedRequest, Result> {
   /** Resolves to the request's own result, or rejects with its own error. */
   send(request: Request): Promise<Result> {
     if (this.#waiting.length === 0 && this.#hasRoom && !this.#isBusy && !this.#keys.has(request.key))
-      return this.#trackSingle(request.key, this.senders.sendOne(request, request.timeout, false));
+      return this.#trackSingle(request, this.senders.sendOne(request, request.timeout, false));
     return new Promise((resolve, reject) => {
       const until = this.clock.now() + request.timeout;
       this.#waiting.push({ request, until, resolve, reject });
@@ -134,8 +134,7 @@ export class Batcher<Request extends BatchedRequest, Result> {
       if (!isFew) this.#isBusy = batch.length >= smallest;
       const inTime = this.#rejectLate(batch);
       const [first] = inTime;
-      if (inTime.length === 1 && first)
-        void this.#trackSingle(first.request.key, this.#sendAlone(first, false));
+      if (inTime.length === 1 && first) void this.#trackSingle(first.request, this.#sendAlone(first, false));
       else if (first) void this.#sendBatch(inTime, alone);
     }
     if (this.#waiting.length + this.#open.length > 0) return;
@@ -171,12 +170,8 @@ export class Batcher<Request extends BatchedRequest, Result> {
     const requests = batch.map(({ request }) => request);
     const timeout = Math.max(...batch.map(({ until }) => until)) - this.clock.now();
     try {
-      for (const { key } of requests) this.#keys.add(key);
-      const sending = this.#track(this.#lane, load, this.senders.sendMany(requests, timeout), () => {
-        for (const { key } of requests) this.#keys.delete(key);
-        this.#sendNext();
-      });
-      const results = (await sending) ?? [];
+      const statement = this.senders.sendMany(requests, timeout);
+      const results = (await this.#track(this.#lane, load, statement, this.#occupy(requests))) ?? [];
       for (const [i, waiting] of batch.entries()) {
         const result = results[i];
         if (result === undefined) this.#open.push(waiting);
@@ -192,7 +187,7 @@ export class Batcher<Request extends BatchedRequest, Result> {
   #sendOpen(): void {
     while (this.#open.length > 0 && this.#repetitions.load < this.limits().connections)
       for (const waiting of this.#rejectLate(this.#open.splice(0, 1)))
-        void this.#track(this.#repetitions, 1, this.#sendAlone(waiting, true));
+        void this.#track(this.#repetitions, 1, this.#sendAlone(waiting, true), () => {});
     if (this.#open.length > 0) this.#watchForSlow();
   }
 
@@ -203,24 +198,39 @@ export class Batcher<Request extends BatchedRequest, Result> {
     await this.senders.sendOne(request, until - this.clock.now(), again).then(resolve, reject);
   }
 
-  #trackSingle<T>(key: string, statement: Promise<T>): Promise<T> {
+  #trackSingle<T>(request: Request, statement: Promise<T>): Promise<T> {
     const wasBusy = this.#isBusy;
-    this.#keys.add(key);
-    return this.#track(this.#lane, 1, statement, () => {
-      this.#keys.delete(key);
+    return this.#track(this.#lane, 1, statement, this.#occupy([request]), () => {
       if (wasBusy && this.#waiting.length < this.limits().smallest) this.#isBusy = false;
-      this.#sendNext();
     });
   }
 
-  #track<T>(lane: Lane, load: number, statement: Promise<T>, sendNext = () => this.#sendNext()): Promise<T> {
-    const leave = lane.begin(load);
-    const ended = (): void => {
+  /**
+   * Lets later requests for the same keys wait.
+   *
+   * @returns frees the keys, once: later they may be those of another statement
+   */
+  #occupy(requests: readonly Request[]): () => void {
+    let isFree = false;
+    for (const { key } of requests) this.#keys.add(key);
+    return () => {
+      if (isFree) return;
+      isFree = true;
+      for (const { key } of requests) this.#keys.delete(key);
+    };
+  }
+
+  /** @param free frees the keys of the statement */
+  #track<T>(lane: Lane, load: number, statement: Promise<T>, free: () => void, ended = () => {}): Promise<T> {
+    const leave = lane.begin(load, free);
+    const next = (): void => {
       leave();
-      sendNext();
+      free();
+      ended();
+      this.#sendNext();
       this.#sendOpen();
     };
-    const end = this.limits().gathers ? () => this.clock.soon(ended) : ended;
+    const end = this.limits().gathers ? () => this.clock.soon(next) : next;
     statement.then(end, end);
     return statement;
   }

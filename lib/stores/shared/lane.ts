@@ -23,8 +23,9 @@ export const SLOW = 50;
 
 interface UnderWay {
   since: number;
-  /** 0 once the statement is slow. */
+  /** 0 once the statement has been passed. */
   load: number;
+  passed: () => void;
 }
 
 /** The statements under way that further ones wait for, until they are slow. */
@@ -39,9 +40,13 @@ export class Lane {
     return this.#load;
   }
 
-  /** Returns a function to call when the statement has ended. */
-  begin(load: number): () => void {
-    const statement = { since: this.clock.now(), load };
+  /**
+   * Returns a function to call when the statement has ended.
+   *
+   * @param passed called when further statements pass this one
+   */
+  begin(load: number, passed: () => void): () => void {
+    const statement = { since: this.clock.now(), load, passed };
     this.#underWay.add(statement);
     this.#load += load;
     return () => {
@@ -63,6 +68,7 @@ export class Lane {
       if (statement.load === 0 || statement.since > before) continue;
       this.#load -= statement.load;
       statement.load = 0;
+      statement.passed();
       slow++;
     }
   }

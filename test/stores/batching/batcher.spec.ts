@@ -303,6 +303,31 @@ describe('slow statements', () => {
     expect(senders.outcomes.size).toBe(6);
   });
 
+  it('B93 a request for the key of a slow statement is sent, and later ones wait for that request', async () => {
+    const senders = new ControlledSenders();
+    senders.send('k', 'k#2');
+    await jest.advanceTimersByTimeAsync(50);
+    expect(senders.names).toEqual([['k'], ['k#2']]);
+    senders.send('k#3');
+    await senders.statement(0).succeed(); // the slow one, which no longer holds up its key
+    expect(senders.names).toEqual([['k'], ['k#2']]);
+    await senders.statement(1).succeed();
+    expect(senders.names.at(-1)).toEqual(['k#3']);
+    await senders.statement(2).succeed();
+  });
+
+  it('B93 requests for the keys of a slow batch are sent together', async () => {
+    const senders = new ControlledSenders();
+    senders.send('x', 'a', 'b');
+    await senders.statement(0).succeed();
+    senders.send('b#2', 'a#2');
+    await jest.advanceTimersByTimeAsync(50);
+    expect(senders.names).toEqual([['x'], ['a', 'b'], ['a#2', 'b#2']]);
+    await senders.statement(1).succeed();
+    await senders.statement(2).succeed();
+    expect(senders.outcomes.size).toBe(5);
+  });
+
   it('B93 slow statements use as many connections as batches may, and no more', async () => {
     const senders = new ControlledSenders({ connections: 3 });
     senders.send(...keysOf(10));
