@@ -97,7 +97,8 @@ export const sharedStatements: PlantedBug[] = [
         acquire: (_, key, owner, ttl, request) =>
           right.acquire(key, owner, ttl, { ...request, resend: false }),
       }),
-    foundBy: 'B93 a request that is sent again among many gets its lock again, with the same token',
+    foundBy:
+      'B93 of many requests at once, those that are sent again get their own locks again, or are like any other',
   },
   {
     name: 'a batch of releases keeps none of its keys',

@@ -85,7 +85,7 @@ export class BatchedRequests {
 
   async acquire(operation: LockOperation, lease: LeaseRequest): Promise<LockAcquireResult> {
     const { timeout = OPERATION_LIMIT } = operation;
-    const isShared = this.batching && isPlain(lease) && !lease.resend;
+    const isShared = this.batching && isPlain(lease);
     if (!isShared) return this.#acquireOne(operation, lease);
     return this.#acquisitions.send({ key: lease.key, timeout, operation, lease });
   }

@@ -40,12 +40,15 @@ export interface BatchSenders<Request, Result> {
    * processes lock rows in the same order.
    *
    * @param timeout milliseconds
+   * @param settle reports the result of the request at this place before the others have
+   * theirs
    * @returns results in the order of the requests, with `undefined` for each that has to be
    * sent by itself; or `undefined` in place of all results
    */
   sendMany(
     requests: readonly Request[],
     timeout: number,
+    settle: (place: number, result: Result) => void,
   ): Promise<readonly (Result | undefined)[] | undefined>;
   /** Makes the error of one request from the failure of its batch. */
   failureOf(request: Request, failure: unknown): unknown;
@@ -169,13 +172,17 @@ export class Batcher<Request extends BatchedRequest, Result> {
   async #sendBatch(batch: readonly Waiting<Request, Result>[], load: number): Promise<void> {
     const requests = batch.map(({ request }) => request);
     const timeout = Math.max(...batch.map(({ until }) => until)) - this.clock.now();
+    const settled = new Set<number>();
     try {
-      const statement = this.senders.sendMany(requests, timeout);
+      const statement = this.senders.sendMany(requests, timeout, (place, result) => {
+        settled.add(place);
+        batch[place]?.resolve(result);
+      });
       const results = (await this.#track(this.#lane, load, statement, this.#occupy(requests))) ?? [];
       for (const [i, waiting] of batch.entries()) {
         const result = results[i];
-        if (result === undefined) this.#open.push(waiting);
-        else waiting.resolve(result);
+        if (result !== undefined) waiting.resolve(result);
+        else if (!settled.has(i)) this.#open.push(waiting);
       }
       this.#sendOpen();
     } catch (error) {

@@ -5,7 +5,7 @@ import type { LeaseRequest, Release } from '../shared/requests.js';
 import { OPERATION_LIMIT } from '../shared/operation-limit.js';
 import { attempt, queueForKey } from './attempts.js';
 import type { LockOperation, LockOperations } from './lock-operations.js';
-import type { ReleaseResult } from './lock-statements.js';
+import type { ReleaseResult, Settle } from './lock-statements.js';
 
 /** A request for a key, on behalf of one caller. */
 interface Acquisition {
@@ -43,7 +43,8 @@ const ONE_BY_ONE: BatchLimits = { alone: 1, smallest: Infinity, connections: 1 }
 /**
  * The acquisitions and the releases of a store, which share statements where that is possible:
  * requests for free keys without conditions, and releases that free the key at once. All
- * others are sent by themselves. So are repetitions, which find out the outcome of one owner.
+ * others are sent by themselves. So is a request that is sent again and whose owner has the
+ * lock already.
  */
 export class BatchedRequests {
   readonly #acquisitions: Batcher<Acquisition, LockAcquireResult>;
@@ -65,7 +66,7 @@ export class BatchedRequests {
             waiting,
           );
         },
-        sendMany: (requests, timeout) => this.#acquireMany(requests, timeout),
+        sendMany: (requests, timeout, settle) => this.#acquireMany(requests, timeout, settle),
         failureOf,
       },
       limits,
@@ -85,7 +86,7 @@ export class BatchedRequests {
 
   async acquire(operation: LockOperation, lease: LeaseRequest, waiting: boolean): Promise<LockAcquireResult> {
     this.operations.expectTtl(lease.ttl);
-    const isShared = this.operations.batching && isPlain(lease) && !lease.resend;
+    const isShared = this.operations.batching && isPlain(lease);
     if (!isShared) return attempt(this.operations, operation, lease, waiting);
     const { timeout = OPERATION_LIMIT } = operation;
     const request: Acquisition = { key: lease.key, timeout, operation, lease, waiting };
@@ -118,13 +119,14 @@ export class BatchedRequests {
   async #acquireMany(
     requests: readonly Acquisition[],
     timeout: number,
+    settle: Settle,
   ): Promise<(LockAcquireResult | undefined)[] | undefined> {
     const { operations } = this;
     const longest = operations.longestTtl;
     const leases = requests.map(({ lease }) => ({ ...lease, ignored: null, longest }));
     for (const request of requests) request.wasNotified = operations.wakeUps?.polls(request.key) ?? false;
     const { results } = await operations.runForMany('acquire locks', timeout, (statements, run) =>
-      statements.acquire(run, leases),
+      statements.acquire(run, leases, settle),
     );
     return results;
   }

@@ -143,6 +143,9 @@ export interface PurgedSlice {
  */
 export type BatchResult = LockAcquireResult | RowRefusal | undefined;
 
+/** Reports the result of the request at this place. */
+export type Settle = (place: number, result: LockAcquireResult) => void;
+
 /** The statements of a batch: they serve many requests, each for another key. */
 export interface BatchStatements {
   /** When batches pay, as measured for this database. */
@@ -151,9 +154,10 @@ export interface BatchStatements {
    * Serves requests for free keys without further conditions. A row that another session has
    * locked touches no other request.
    *
+   * @param settle reports results that are known, and sure, before an insert that may wait
    * @returns results in the order of the requests
    */
-  acquire(run: Run, requests: readonly SqlAcquireRequest[]): Promise<BatchResult[]>;
+  acquire(run: Run, requests: readonly SqlAcquireRequest[], settle: Settle): Promise<BatchResult[]>;
   /**
    * Frees each key at once, unless processes are queued for it.
    *

@@ -109,13 +109,32 @@ export const batches: Cases = {
 };
 
 export const batchesResent: Cases = {
-  async 'B93 a request that is sent again among many gets its lock again, with the same token'(t) {
+  async 'B93 of many requests at once, those that are sent again get their own locks again, or are like any other'(
+    t,
+  ) {
+    const { ttl } = t.settings;
     const rush = new Rush(t);
     await rush.addSome(20);
-    for (const grant of await together(10, () => t.take(t.key('resent'))))
-      rush.add({ ...grant, resend: true }, (result) => {
+    const granted = await together(10, () => t.take(t.key('granted'), { timeout }));
+    const expired = await together(5, () => t.take(t.key('expired'), { ttl, timeout }));
+    const overtaken = await together(5, () => t.take(t.key('overtaken'), { ttl, timeout }));
+    await t.shortLeasesRanOut();
+    for (const grant of granted)
+      rush.add({ ...grant, resend: true }, async (result) => {
         assert.equal(result.acquired && result.fencingToken, grant.token);
+        assert.equal(await t.store.renew(grant.key, grant.owner, LEASE), true);
       });
+    for (const { token, ...grant } of expired)
+      rush.add({ ...grant, resend: true }, (result) => {
+        assert.ok(result.acquired && result.fencingToken >= token, `after ${token} came ${show(result)}`);
+      });
+    for (const { key, owner } of overtaken) {
+      const thief = await t.take(key);
+      rush.addRefused({ key, owner, resend: true }, 'held', { ...thief, label: null });
+    }
+    for (let i = 0; i < 5; i++) rush.addGranted({ key: t.key('lost'), resend: true });
+    for (const grant of await together(5, () => t.take(t.key('not resent'), { timeout })))
+      rush.addRefused(grant, 'held');
     await rush.run();
   },
 };

@@ -59,7 +59,7 @@ export class Rush {
   addRefused(
     attempt: Attempt & { key: string },
     reason: 'held' | 'paused' | 'tick-done',
-    holder?: Grant & { label: string },
+    holder?: Grant & { label: string | null },
   ): void {
     const { key, owner = this.t.owner() } = attempt;
     this.add({ ...attempt, owner }, async (result) => {

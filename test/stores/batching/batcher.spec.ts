@@ -185,6 +185,19 @@ describe('what comes of each request', () => {
     expect(senders.outcomes.get('b')).toBe('B');
   });
 
+  it('B93 a result that is known before the statement ends is reported at once, and stands', async () => {
+    const senders = new ControlledSenders();
+    senders.send('x', 'a', 'b', 'c');
+    await senders.statement(0).succeed();
+    await senders.statement(1).succeedFor('b');
+    expect(senders.outcomes.get('b')).toBe('result of b');
+    await senders.statement(1).answer(undefined);
+    expect(senders.names.slice(2)).toEqual([['a'], ['c']]);
+    await senders.statement(2).succeed();
+    await senders.statement(3).succeed();
+    expect(senders.outcomes.size).toBe(4);
+  });
+
   it('B93 when a whole batch is left open, each request is sent by itself, and a failure is its own', async () => {
     const senders = new ControlledSenders({ connections: 2 });
     senders.send('x', 'a', 'b', 'c');

@@ -25,6 +25,8 @@ export class SentStatement {
   readonly succeed: () => Promise<void>;
   readonly answer: (results: Results) => Promise<void>;
   readonly fail: (failure: unknown) => Promise<void>;
+  /** Reports the result of one request before the statement ends. */
+  readonly succeedFor: (name: string) => Promise<void>;
   readonly keys: string[];
   readonly names: string[];
 
@@ -33,11 +35,13 @@ export class SentStatement {
     readonly kind: 'one' | 'again' | 'many',
     readonly timeout: number,
     settle: { resolve: (results: Results) => void; reject: (failure: unknown) => void },
+    report: (place: number, result: string) => void = () => {},
   ) {
     this.keys = requests.map(({ key }) => key);
     this.names = requests.map(({ name }) => name);
     this.answer = (results) => settled(() => settle.resolve(results));
     this.fail = (failure) => settled(() => settle.reject(failure));
+    this.succeedFor = (name) => settled(() => report(this.names.indexOf(name), `result of ${name}`));
     this.succeed = () => this.answer(this.names.map((name) => `result of ${name}`));
   }
 }
@@ -82,17 +86,26 @@ export class ControlledSenders implements BatchSenders<NamedRequest, string> {
     return this.#sent([request], again ? 'again' : 'one', timeout).then((results) => results?.[0] ?? '');
   }
 
-  sendMany(requests: readonly NamedRequest[], timeout: number): Promise<Results> {
-    return this.#sent(requests, 'many', timeout);
+  sendMany(
+    requests: readonly NamedRequest[],
+    timeout: number,
+    settle: (place: number, result: string) => void,
+  ): Promise<Results> {
+    return this.#sent(requests, 'many', timeout, settle);
   }
 
   failureOf({ name }: NamedRequest, failure: unknown): OwnFailure {
     return new OwnFailure(name, failure);
   }
 
-  #sent(requests: readonly NamedRequest[], kind: SentStatement['kind'], timeout: number): Promise<Results> {
+  #sent(
+    requests: readonly NamedRequest[],
+    kind: SentStatement['kind'],
+    timeout: number,
+    report?: (place: number, result: string) => void,
+  ): Promise<Results> {
     return new Promise((resolve, reject) => {
-      this.sent.push(new SentStatement(requests, kind, timeout, { resolve, reject }));
+      this.sent.push(new SentStatement(requests, kind, timeout, { resolve, reject }, report));
     });
   }
 }

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { EventEmitter, once } from 'node:events';
 import { createPool } from 'mysql2/promise';
 import { fromMysql2, SqlLockStore } from '../../../lib/stores/sql/index.js';
 import { createTable } from '../../../lib/stores/sql/lock-table.ddl.js';
@@ -11,6 +12,7 @@ import { newKey } from '../keys.js';
 
 const TTL = 60_000;
 const LONGEST = 60_000;
+const ignore = () => {};
 
 for (const target of targetsAmong('mysql', 'mariadb')) {
   const mariadb = target.name === 'mariadb';
@@ -72,9 +74,9 @@ for (const target of targetsAmong('mysql', 'mariadb')) {
           `SET SESSION sql_mode = '${mode}', SESSION sql_safe_updates = 1, SESSION sql_select_limit = 1`,
         );
         const keys = [`Käse-🧀-${newKey()}`, `'"\\\`?:x-${newKey()}`, `${newKey()} `].toSorted();
-        const first = await batches.acquire(run, requests(keys, 'ß', 'Wörker 🔒 \\'));
+        const first = await batches.acquire(run, requests(keys, 'ß', 'Wörker 🔒 \\'), ignore);
         expect(first).toEqual(keys.map(() => ({ acquired: true, fencingToken: expect.any(Number) })));
-        const refused = await batches.acquire(run, requests(keys, 'two'));
+        const refused = await batches.acquire(run, requests(keys, 'two'), ignore);
         expect(refused).toEqual(
           keys.map((key) => ({
             acquired: false,
@@ -83,7 +85,7 @@ for (const target of targetsAmong('mysql', 'mariadb')) {
           })),
         );
         expect(await batches.release(run, releases(keys, 'ß'))).toEqual(['done', 'done', 'done']);
-        const second = await batches.acquire(run, requests(keys, 'three', ''));
+        const second = await batches.acquire(run, requests(keys, 'three', ''), ignore);
         const store = await fixture.store();
         for (const [i, key] of keys.entries()) {
           const { fencingToken = 0 } = first[i] as { fencingToken?: number };
@@ -105,7 +107,7 @@ for (const target of targetsAmong('mysql', 'mariadb')) {
         const run = await session({}, `SET SESSION TRANSACTION ISOLATION LEVEL ${level}`);
         const [lead = '', guarded = '', locked = '', held = '', late = ''] = newKeys(5);
         const keys = [lead, guarded, locked, held, late];
-        await batches.acquire(run, requests(keys.slice(1, 4), 'before'));
+        await batches.acquire(run, requests(keys.slice(1, 4), 'before'), ignore);
         const stranger = await session({}, 'BEGIN');
         await batches.release(run, releases([guarded, locked], 'before'));
         await stranger(`SELECT 1 FROM locks WHERE \`key\` = '${guarded}' LOCK IN SHARE MODE`);
@@ -113,7 +115,7 @@ for (const target of targetsAmong('mysql', 'mariadb')) {
         for (let round = 0; round < 3; round++) {
           const granted = { acquired: true, fencingToken: expect.any(Number) };
           const contention = { acquired: false, reason: 'contention' };
-          expect(await batches.acquire(run, requests(keys, 'me'))).toEqual([
+          expect(await batches.acquire(run, requests(keys, 'me'), ignore)).toEqual([
             granted,
             contention,
             contention,
@@ -132,17 +134,17 @@ for (const target of targetsAmong('mysql', 'mariadb')) {
       const held = await session({}, 'BEGIN');
       const keys = newKeys(4);
       const [first = '', second = '', third = '', missing = ''] = keys;
-      await batches.acquire(writer, requests(keys.slice(0, 3), 'before'));
+      await batches.acquire(writer, requests(keys.slice(0, 3), 'before'), ignore);
       await batches.release(writer, releases([second, third], 'before'));
       // The replica has stopped here.
       const replica = await session({}, 'START TRANSACTION WITH CONSISTENT SNAPSHOT');
       const proxied: Run = (sql, values) => (/^\s*SELECT/.test(sql) ? replica : writer)(sql, values);
 
       await held(`SELECT 1 FROM locks WHERE \`key\` = '${third}' FOR UPDATE`);
-      const acquired = await batches.acquire(proxied, requests(keys, 'me'));
+      const acquired = await batches.acquire(proxied, requests(keys, 'me'), ignore);
       expect(acquired).toEqual([undefined, undefined, undefined, undefined]);
       await held('COMMIT');
-      const repeated = await batches.acquire(writer, requests([third, missing], 'me'));
+      const repeated = await batches.acquire(writer, requests([third, missing], 'me'), ignore);
       expect(repeated).toEqual([
         { acquired: true, fencingToken: expect.any(Number) },
         { acquired: true, fencingToken: expect.any(Number) },
@@ -150,7 +152,7 @@ for (const target of targetsAmong('mysql', 'mariadb')) {
 
       const released = await batches.release(proxied, releases([first, second, third], 'me'));
       expect(released).toEqual(['doubtful', 'doubtful', 'doubtful']);
-      const all = await batches.acquire(writer, requests([second, third], 'next'));
+      const all = await batches.acquire(writer, requests([second, third], 'next'), ignore);
       expect(all.every((result) => result?.acquired)).toBe(true);
     });
 
@@ -158,12 +160,12 @@ for (const target of targetsAmong('mysql', 'mariadb')) {
       const run = await session();
       const keys = newKeys(3);
       const [, ended = ''] = keys;
-      await batches.acquire(run, requests(keys, 'me'));
+      await batches.acquire(run, requests(keys, 'me'), ignore);
       await run(`UPDATE locks SET expires_ms = 1 WHERE \`key\` = '${ended}'`);
       expect(await batches.release(run, releases(keys, 'me'))).toEqual(['done', undefined, 'done']);
-      await batches.acquire(run, requests(keys, 'me'));
+      await batches.acquire(run, requests(keys, 'me'), ignore);
       await run(`UPDATE locks SET expires_ms = 1 WHERE \`key\` = '${ended}'`);
-      await batches.acquire(run, requests([ended], 'thief'));
+      await batches.acquire(run, requests([ended], 'thief'), ignore);
       expect(await batches.release(run, releases(keys, 'me'))).toEqual(['done', undefined, 'done']);
       expect(await batches.release(run, releases([ended], 'thief'))).toEqual(['done']);
     });
@@ -171,20 +173,38 @@ for (const target of targetsAmong('mysql', 'mariadb')) {
     it('B93 if the server refuses to say which keys were released, each is sent again, as perhaps released', async () => {
       const run = await session();
       const keys = newKeys(2);
-      await batches.acquire(run, requests(keys.slice(0, 1), 'me'));
+      await batches.acquire(run, requests(keys.slice(0, 1), 'me'), ignore);
       const refusing: Run = (sql, values) =>
         run(/^\s*SELECT/.test(sql) ? 'SELECT missing FROM locks' : sql, values);
       expect(await batches.release(refusing, releases(keys, 'me'))).toEqual(['doubtful', 'doubtful']);
+    });
+
+    it('B93 while another session inserts one of the keys, keys that have a row already do not wait for it', async () => {
+      const run = await session();
+      const keys = newKeys(3);
+      await batches.acquire(run, requests(keys.slice(0, 1), 'me'), ignore);
+      await batches.release(run, releases(keys.slice(0, 1), 'me'));
+      const stranger = await session({}, 'BEGIN');
+      await stranger(`INSERT INTO locks (\`key\`, token, expires_ms) VALUES ('${keys[1]}', 1, 0)`);
+      const granted = { acquired: true, fencingToken: expect.any(Number) };
+      const early = new EventEmitter();
+      const first = once(early, 'settled');
+      const all = batches.acquire(run, requests(keys, 'me'), (...settled) =>
+        early.emit('settled', ...settled),
+      );
+      expect(await Promise.race([first, all])).toEqual([0, granted]);
+      await stranger('ROLLBACK');
+      expect((await all)[0]).toEqual(granted);
     });
 
     it('B93 a held lock is refused to its own owner, and a token that the clock has not passed is left open', async () => {
       const run = await session();
       const keys = newKeys(3);
       const [own = '', ahead = '', free = ''] = keys;
-      await batches.acquire(run, requests([own, ahead], 'me'));
+      await batches.acquire(run, requests([own, ahead], 'me'), ignore);
       await batches.release(run, releases([ahead], 'me'));
       await run(`UPDATE locks SET token = token + 60000000 WHERE \`key\` = '${ahead}'`);
-      expect(await batches.acquire(run, requests(keys, 'me'))).toEqual([
+      expect(await batches.acquire(run, requests(keys, 'me'), ignore)).toEqual([
         expect.objectContaining({ reason: 'held' }),
         undefined,
         { acquired: true, fencingToken: expect.any(Number) },
@@ -197,8 +217,10 @@ for (const target of targetsAmong('mysql', 'mariadb')) {
       const set = await session({}, "SET timestamp = UNIX_TIMESTAMP('2000-01-01')");
       const keys = newKeys(3);
       const [first = '', second = ''] = keys;
-      await expect(batches.acquire(set, requests(keys, 'me'))).rejects.toThrow('a clock that was set');
-      await batches.acquire(run, requests([first, second], 'me'));
+      await expect(batches.acquire(set, requests(keys, 'me'), ignore)).rejects.toThrow(
+        'a clock that was set',
+      );
+      await batches.acquire(run, requests([first, second], 'me'), ignore);
       expect(await batches.release(set, releases([first, second], 'me'))).toEqual([undefined, undefined]);
       expect(await batches.release(run, releases([first, second], 'me'))).toEqual(['done', 'done']);
     });
@@ -210,9 +232,9 @@ for (const target of targetsAmong('mysql', 'mariadb')) {
       await run(locks.gracePeriod('fresh', LONGEST));
       const keys = newKeys(2);
       const refused = expect.objectContaining({ acquired: false, reason: 'held' });
-      expect(await locks.batches?.acquire(run, requests(keys, 'me'))).toEqual([refused, refused]);
+      expect(await locks.batches?.acquire(run, requests(keys, 'me'), ignore)).toEqual([refused, refused]);
       await run('UPDATE fresh SET started_ms = 1, expires_ms = 1');
-      const results = await locks.batches?.acquire(run, requests(keys, 'me'));
+      const results = await locks.batches?.acquire(run, requests(keys, 'me'), ignore);
       expect(results?.map((result) => result?.acquired)).toEqual([true, true]);
     });
 

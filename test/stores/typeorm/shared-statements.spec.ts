@@ -391,6 +391,22 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb'))
       await stranger.query(`DROP DATABASE ${name}`);
     });
 
+    it('B93 requests that are sent again share statements, unless their owners have the locks already', async () => {
+      const counted = await fixture.dataSource();
+      const one = new TypeOrmLockStore(counted);
+      await one.prepare();
+      const keys = await freeKeys(100);
+      const held = keys.slice(0, 3);
+      const tokens = (await acquireAll(one, held)).map(tokenOf);
+      const statements = recordStatements(counted);
+      const again = await Promise.all(
+        keys.map((key) => one.acquire(key, `owner of ${key}`, TTL, { resend: true })),
+      );
+      expect(again.map(tokenOf).slice(0, 3)).toEqual(tokens);
+      expect(statements.length).toBeLessThanOrEqual(16);
+      await one.close();
+    });
+
     it('B93 100 requests take a few statements, and with batching: false one for each', async () => {
       const counted = await fixture.dataSource();
       const statements = recordStatements(counted);

@@ -13,7 +13,8 @@ const REQUESTS = `JSON_TABLE(CONVERT(:requests USING ascii), '$[*]' COLUMNS (
                 hex_key varchar(510) CHARACTER SET ascii PATH '$[0]',
                 hex_owner varchar(128) CHARACTER SET ascii PATH '$[1]',
                 ttl bigint PATH '$[2]',
-                hex_label varchar(2040) CHARACTER SET ascii PATH '$[3]')) AS w`;
+                hex_label varchar(2040) CHARACTER SET ascii PATH '$[3]',
+                again bool PATH '$[4]')) AS w`;
 
 const RELEASES = `JSON_TABLE(CONVERT(:releases USING ascii), '$[*]' COLUMNS (
                 place FOR ORDINALITY,
@@ -35,7 +36,8 @@ export function mysqlBatchStatements(table: string, server: MysqlServer) {
   return {
     // All locks of a batch get the same token, which is handed to the client. So its rows are
     // known by token and owner, and none has to be read if all requests were granted. A row
-    // whose token the clock has not passed is left out.
+    // whose token the clock has not passed is left out. So is one that has the owner of a
+    // request that is sent again.
     'acquire-many': `
       ${withoutSafeUpdates(server, 'UPDATE')}
              (SELECT l.\`key\`, UNHEX(w.hex_owner) AS owner, w.ttl, UNHEX(w.hex_label) AS label, clock.ms, clock.us
@@ -43,6 +45,7 @@ export function mysqlBatchStatements(table: string, server: MysqlServer) {
                 ${REQUESTS}
                 STRAIGHT_JOIN ${table} AS l FORCE INDEX (PRIMARY) ON l.\`key\` = UNHEX(w.hex_key)
                WHERE NOT l.paused AND l.expires_ms <= clock.ms AND l.token < clock.us AND clock.clock_runs
+                 AND NOT (w.again AND l.owner <=> UNHEX(w.hex_owner))
                LIMIT ${LARGEST_BATCH} ${skipLocked}) AS want
              STRAIGHT_JOIN ${table} AS t FORCE INDEX (PRIMARY) ON t.\`key\` = want.\`key\`
          SET t.token = LAST_INSERT_ID(want.us),
@@ -53,9 +56,9 @@ export function mysqlBatchStatements(table: string, server: MysqlServer) {
              t.started_ms = want.ms, t.owner = want.owner, t.label = CONVERT(want.label USING utf8mb4),
              t.renewed_ms = want.ms, t.expires_ms = LEAST(want.ms + want.ttl, ${NEVER})`,
 
-    // The rows of all requests, and which of them the statement before has granted.
+    // The rows of all requests, and which of them belong to the owners that ask.
     'acquire-many-look': `
-      SELECT w.place, COALESCE(token = :token AND owner = UNHEX(w.hex_owner), FALSE) AS granted,
+      SELECT w.place, COALESCE(owner = UNHEX(w.hex_owner), FALSE) AS own,
              ${ROW}, ${CLOCK_RUNS} AS clock_runs
         FROM ${REQUESTS}
         LEFT JOIN ${table} AS l FORCE INDEX (PRIMARY) ON l.\`key\` = UNHEX(w.hex_key)

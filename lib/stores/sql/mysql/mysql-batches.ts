@@ -2,7 +2,14 @@ import { CONTENTION } from '../../shared/conditions.js';
 import type { Release } from '../../shared/requests.js';
 import { RESERVED_KEY, refusalInGrace } from '../grace-period.js';
 import { granted, isTrue, refusalOf, type LockRow } from '../lock-row.js';
-import type { Answer, BatchResult, BatchStatements, Run, SqlAcquireRequest } from '../lock-statements.js';
+import type {
+  Answer,
+  BatchResult,
+  BatchStatements,
+  Run,
+  Settle,
+  SqlAcquireRequest,
+} from '../lock-statements.js';
 import { isServerAnswer } from '../store-failure.js';
 import type { mysqlBatchStatements } from './mysql-batch-statements.js';
 import { orContention } from './session-settings.js';
@@ -23,7 +30,7 @@ export interface MysqlSenders {
 }
 
 /** A row of a look, in the place of its request. */
-type SeenRow = LockRow & { place: unknown; granted: unknown };
+type SeenRow = LockRow & { place: unknown; own: unknown };
 
 /**
  * Serves many requests by one statement. If it did not serve them all, a query shows which it
@@ -38,12 +45,15 @@ export class MysqlBatches implements BatchStatements {
 
   constructor(private readonly senders: MysqlSenders) {}
 
-  async acquire(run: Run, requests: readonly SqlAcquireRequest[]): Promise<BatchResult[]> {
+  async acquire(run: Run, requests: readonly SqlAcquireRequest[], settle: Settle): Promise<BatchResult[]> {
     const { affected, insertId } = await this.senders.change(run, 'acquire-many', {
       requests: requestsAsJson(requests),
     });
     if (affected === requests.length) return requests.map(() => granted(insertId));
     const { results, added } = await this.look(run, requests, affected, insertId);
+    if (added.length === 0) return results;
+    // On a connection in an open transaction, the look would have failed.
+    for (const [i, result] of results.entries()) if (result) settle(i, result);
     const fresh = await this.insert(run, added);
     return requests.map((request, i) => results[i] ?? fresh.get(request));
   }
@@ -73,12 +83,11 @@ export class MysqlBatches implements BatchStatements {
     }
   }
 
-  /** Grants keys that have no row. */
+  /** Grants keys that have no row. All wait if another session is inserting one of them. */
   private async insert(
     run: Run,
     requests: readonly SqlAcquireRequest[],
   ): Promise<Map<SqlAcquireRequest, BatchResult>> {
-    if (requests.length === 0) return new Map();
     const inserted = await orContention(
       this.senders.insert(run, 'acquire-many-new', { requests: requestsAsJson(requests) }),
     );
@@ -102,18 +111,19 @@ export class MysqlBatches implements BatchStatements {
     changed: number,
     token: number,
   ): Promise<{ results: BatchResult[]; added: SqlAcquireRequest[] }> {
-    const values = { requests: requestsAsJson(requests, RESERVED_KEY), token };
+    const values = { requests: requestsAsJson(requests, RESERVED_KEY) };
     const rows = (await this.senders.read(run, 'acquire-many-look', values)) as unknown as SeenRow[];
     const inPlace = new Map(rows.map((row) => [Number(row.place) - 1, row]));
     const grace = inPlace.get(requests.length);
-    const mine = rows.filter((row) => isTrue(row.granted)).length;
+    const isGranted = (row: SeenRow) => isTrue(row.own) && Number(row.token) === token;
+    const mine = rows.filter(isGranted).length;
     // A lease may have ended already, or a proxy may have sent the query to a replica.
     const isDoubtful = mine !== changed;
     const added: SqlAcquireRequest[] = [];
     const results = requests.map((request, i): BatchResult => {
       const row = inPlace.get(i);
-      if (row && isTrue(row.granted)) return granted(token);
-      if (!row || isDoubtful) return undefined;
+      if (row && isGranted(row)) return granted(token);
+      if (!row || isDoubtful || (request.resend && isTrue(row.own))) return undefined;
       if (row.key !== null) return refusalOf(row, request) ?? contentionFor(row);
       const refusal = grace?.key == null ? undefined : refusalInGrace(grace, request);
       if (!refusal) added.push(request);
@@ -133,11 +143,12 @@ function contentionFor({ token, now_ms: now }: LockRow): BatchResult {
 
 /** @param lastKey a key to be read besides */
 function requestsAsJson(requests: readonly SqlAcquireRequest[], lastKey?: string): string {
-  const items: unknown[] = requests.map(({ key, owner, ttl, label }) => [
+  const items: unknown[] = requests.map(({ key, owner, ttl, label, resend }) => [
     hexOf(key),
     hexOf(owner),
     ttl,
     label === null ? null : hexOf(label),
+    resend ? 1 : 0,
   ]);
   if (lastKey !== undefined) items.push([hexOf(lastKey)]);
   return JSON.stringify(items);

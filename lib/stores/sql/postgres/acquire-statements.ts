@@ -202,14 +202,17 @@ export const acquireStatements = (table: string, durable: string) => ({
     ON CONFLICT (key) DO NOTHING
     RETURNING token AS won`,
 
-  // Many requests for free keys, each for another key. $1 keys, $2 owners, $3 ttls, $4 labels.
+  // Many requests for free keys, each for another key. $1 keys, $2 owners, $3 ttls, $4 labels,
+  // $5 which of them are sent again: those may find their owner in the row, and are left open.
   'acquire-many': `
     WITH want$ AS MATERIALIZED (
-      SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[]) WITH ORDINALITY AS w (key, owner, ttl, label, place)
+      SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::boolean[])
+                      WITH ORDINALITY AS w (key, owner, ttl, label, again, place)
     ), free$ AS MATERIALIZED (
       SELECT w.*
         FROM want$ AS w,
              LATERAL (SELECT FROM ${table} AS t WHERE t.key = w.key AND NOT t.paused AND t.expires_ms <= ${MS}
+                        AND (w.again AND t.owner = w.owner) IS NOT TRUE
                       OFFSET 0 FOR UPDATE SKIP LOCKED) AS t
     ), taken$ AS (
       UPDATE ${table} AS t
@@ -225,7 +228,9 @@ export const acquireStatements = (table: string, durable: string) => ({
       RETURNING free.place, t.token
     )
     SELECT w.place, won.token AS won,
-           CASE WHEN won.token IS NULL THEN (SELECT ${REFUSER} FROM ${table} AS t WHERE t.key = w.key) END AS refuser
+           CASE WHEN won.token IS NULL
+                THEN (SELECT ${REFUSER} FROM ${table} AS t
+                       WHERE t.key = w.key AND (w.again AND t.owner = w.owner) IS NOT TRUE) END AS refuser
       FROM want$ AS w LEFT JOIN taken$ AS won ON won.place = w.place`,
 
   // For keys that were found to have no row; $5 is the longest ttl. Another session may be

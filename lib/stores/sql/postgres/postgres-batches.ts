@@ -15,7 +15,10 @@ export class PostgresBatches implements BatchStatements {
   constructor(private readonly send: Send) {}
 
   async acquire(run: Run, requests: readonly SqlAcquireRequest[]): Promise<BatchResult[]> {
-    const { rows } = await this.send(run, 'acquire-many', columnsOf(requests));
+    const { rows } = await this.send(run, 'acquire-many', [
+      ...columnsOf(requests),
+      requests.map(({ resend }) => resend),
+    ]);
     const results = requests.map((): BatchResult => undefined);
     const unknown: number[] = [];
     for (const { place, won, refuser } of rows) {
@@ -42,7 +45,10 @@ export class PostgresBatches implements BatchStatements {
     return results;
   }
 
-  /** Grants keys that have no row. A key that another session inserts now is left open. */
+  /**
+   * Grants keys that have no row. A key that another session inserts now is left open, and so
+   * is one whose row has the owner of a request that is sent again.
+   */
   private async insert(
     run: Run,
     requests: readonly SqlAcquireRequest[],

@@ -1,6 +1,6 @@
 import type { Release } from '../../shared/requests.js';
 import { refusalInGrace } from '../grace-period.js';
-import { granted, refusalOf, type LockRow, type NoRow, type RowRefusal } from '../lock-row.js';
+import { granted, isTrue, refusalOf, type LockRow, type NoRow, type RowRefusal } from '../lock-row.js';
 import type { BatchResult, BatchStatements, Run, SqlAcquireRequest } from '../lock-statements.js';
 import type { SqliteStatements } from './sqlite-statements.js';
 
@@ -24,11 +24,14 @@ export class SqliteBatches implements BatchStatements {
   async acquire(run: Run, requests: readonly SqlAcquireRequest[]): Promise<BatchResult[]> {
     const results = new Map<string, BatchResult>();
     const byKey = new Map(requests.map((request) => [request.key, request]));
-    const keys = JSON.stringify([...byKey.keys()]);
-    for (const look of (await run(this.statements['acquire-many-look'], [{ keys }])).rows) {
+    const wanted = {
+      requests: JSON.stringify(requests.map(({ key, owner, resend }) => [key, resend ? owner : null])),
+    };
+    for (const look of (await run(this.statements['acquire-many-look'], [wanted])).rows) {
       const request = byKey.get(String(look.wanted));
       const refusal = request && refusalByLook(look as unknown as Look, request);
-      if (refusal) results.set(request.key, refusal);
+      if (request && isTrue(look.own)) results.set(request.key, undefined);
+      else if (refusal) results.set(request.key, refusal);
     }
     const free = requests.filter(({ key }) => !results.has(key));
     if (free.length > 0) {

@@ -99,12 +99,14 @@ export function sqliteStatements(table: string) {
              (SELECT started_ms ${reserved}) AS grace_started_ms, (SELECT expires_ms ${reserved}) AS grace_expires_ms
         FROM (SELECT 1) LEFT JOIN ${table} ON key = @key`,
 
-    // Gives the keys that may be refused, and leaves out those that are free.
+    // Each request is [key, owner], with no owner unless it is sent again. Gives the keys that
+    // may be refused, and those that their owner has already: free keys are left out.
     'acquire-many-look': `
-      SELECT wanted, ${ROW},
+      SELECT wanted, COALESCE(owner = wanted_by, FALSE) AS own, ${ROW},
              (SELECT started_ms ${reserved}) AS grace_started_ms, (SELECT expires_ms ${reserved}) AS grace_expires_ms
-        FROM (SELECT value AS wanted FROM json_each(@keys)) LEFT JOIN ${table} ON key = wanted
-       WHERE paused OR expires_ms > ${MS} OR key IS NULL AND grace_started_ms IS NOT NULL`,
+        FROM (SELECT json_extract(value, '$[0]') AS wanted, json_extract(value, '$[1]') AS wanted_by
+                FROM json_each(@requests)) LEFT JOIN ${table} ON key = wanted
+       WHERE paused OR expires_ms > ${MS} OR owner = wanted_by OR key IS NULL AND grace_started_ms IS NOT NULL`,
 
     renew: `
       UPDATE ${table} SET renewed_ms = ${MS}, expires_ms = ${UNTIL}

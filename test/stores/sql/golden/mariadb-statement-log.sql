@@ -196,9 +196,11 @@ SET STATEMENT sql_safe_updates = 0 FOR UPDATE
           hex_key varchar(510) CHARACTER SET ascii PATH '$[0]',
           hex_owner varchar(128) CHARACTER SET ascii PATH '$[1]',
           ttl bigint PATH '$[2]',
-          hex_label varchar(2040) CHARACTER SET ascii PATH '$[3]')) AS w
+          hex_label varchar(2040) CHARACTER SET ascii PATH '$[3]',
+          again bool PATH '$[4]')) AS w
           STRAIGHT_JOIN `app`.`locks` AS l FORCE INDEX (PRIMARY) ON l.`key` = UNHEX(w.hex_key)
          WHERE NOT l.paused AND l.expires_ms <= clock.ms AND l.token < clock.us AND clock.clock_runs
+           AND NOT (w.again AND l.owner <=> UNHEX(w.hex_owner))
          LIMIT 500 FOR UPDATE SKIP LOCKED) AS want
        STRAIGHT_JOIN `app`.`locks` AS t FORCE INDEX (PRIMARY) ON t.`key` = want.`key`
    SET t.token = LAST_INSERT_ID(want.us),
@@ -210,7 +212,7 @@ SET STATEMENT sql_safe_updates = 0 FOR UPDATE
        t.renewed_ms = want.ms, t.expires_ms = LEAST(want.ms + want.ttl, 9007199254740991);
 
 -- acquire-many-look
-SELECT w.place, COALESCE(token = :token AND owner = UNHEX(w.hex_owner), FALSE) AS granted,
+SELECT w.place, COALESCE(owner = UNHEX(w.hex_owner), FALSE) AS own,
        `key`, owner IS NOT NULL AS owned, token, expires_ms, CAST(label AS BINARY) AS label,
        started_ms, renewed_ms, tick_ms, paused, CAST(last_label AS BINARY) AS last_label,
        last_started_ms, last_ended_ms, last_outcome, (TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000) AS now_ms, ABS(TIMESTAMPDIFF(MICROSECOND, NOW(6), SYSDATE(6))) < 100000 AS clock_runs
@@ -219,7 +221,8 @@ SELECT w.place, COALESCE(token = :token AND owner = UNHEX(w.hex_owner), FALSE) A
           hex_key varchar(510) CHARACTER SET ascii PATH '$[0]',
           hex_owner varchar(128) CHARACTER SET ascii PATH '$[1]',
           ttl bigint PATH '$[2]',
-          hex_label varchar(2040) CHARACTER SET ascii PATH '$[3]')) AS w
+          hex_label varchar(2040) CHARACTER SET ascii PATH '$[3]',
+          again bool PATH '$[4]')) AS w
   LEFT JOIN `app`.`locks` AS l FORCE INDEX (PRIMARY) ON l.`key` = UNHEX(w.hex_key)
  LIMIT 501;
 
@@ -233,7 +236,8 @@ SELECT UNHEX(w.hex_key), UNHEX(w.hex_owner), LAST_INSERT_ID(TIMESTAMPDIFF(MICROS
           hex_key varchar(510) CHARACTER SET ascii PATH '$[0]',
           hex_owner varchar(128) CHARACTER SET ascii PATH '$[1]',
           ttl bigint PATH '$[2]',
-          hex_label varchar(2040) CHARACTER SET ascii PATH '$[3]')) AS w;
+          hex_label varchar(2040) CHARACTER SET ascii PATH '$[3]',
+          again bool PATH '$[4]')) AS w;
 
 -- release-many
 SET STATEMENT sql_safe_updates = 0 FOR UPDATE

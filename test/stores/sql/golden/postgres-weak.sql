@@ -153,11 +153,13 @@ RETURNING token AS won;
 
 -- acquire-many
 WITH want$ AS MATERIALIZED (
-  SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[]) WITH ORDINALITY AS w (key, owner, ttl, label, place)
+  SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::boolean[])
+                  WITH ORDINALITY AS w (key, owner, ttl, label, again, place)
 ), free$ AS MATERIALIZED (
   SELECT w.*
     FROM want$ AS w,
          LATERAL (SELECT FROM "app"."locks" AS t WHERE t.key = w.key AND NOT t.paused AND t.expires_ms <= (date_part('epoch', clock_timestamp()) * 1000)::bigint
+                    AND (w.again AND t.owner = w.owner) IS NOT TRUE
                   OFFSET 0 FOR UPDATE SKIP LOCKED) AS t
 ), taken$ AS (
   UPDATE "app"."locks" AS t
@@ -173,8 +175,10 @@ WITH want$ AS MATERIALIZED (
   RETURNING free.place, t.token
 )
 SELECT w.place, won.token AS won,
-       CASE WHEN won.token IS NULL THEN (SELECT json_build_object('key', t.key, 'owned', t.owner IS NOT NULL, 'token', t.token, 'expires_ms', t.expires_ms, 'label', t.label,
-              'started_ms', t.started_ms, 'renewed_ms', t.renewed_ms, 'tick_ms', t.tick_ms, 'paused', t.paused, 'now_ms', (date_part('epoch', clock_timestamp()) * 1000)::bigint)::text FROM "app"."locks" AS t WHERE t.key = w.key) END AS refuser
+       CASE WHEN won.token IS NULL
+            THEN (SELECT json_build_object('key', t.key, 'owned', t.owner IS NOT NULL, 'token', t.token, 'expires_ms', t.expires_ms, 'label', t.label,
+              'started_ms', t.started_ms, 'renewed_ms', t.renewed_ms, 'tick_ms', t.tick_ms, 'paused', t.paused, 'now_ms', (date_part('epoch', clock_timestamp()) * 1000)::bigint)::text FROM "app"."locks" AS t
+                   WHERE t.key = w.key AND (w.again AND t.owner = w.owner) IS NOT TRUE) END AS refuser
   FROM want$ AS w LEFT JOIN taken$ AS won ON won.place = w.place;
 
 -- acquire-many-new

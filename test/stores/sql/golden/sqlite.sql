@@ -85,11 +85,12 @@ SELECT key, owner IS NOT NULL AS owned, token, expires_ms, label, started_ms, re
   FROM (SELECT 1) LEFT JOIN "main"."locks" ON key = @key;
 
 -- acquire-many-look
-SELECT wanted, key, owner IS NOT NULL AS owned, token, expires_ms, label, started_ms, renewed_ms, tick_ms, paused,
+SELECT wanted, COALESCE(owner = wanted_by, FALSE) AS own, key, owner IS NOT NULL AS owned, token, expires_ms, label, started_ms, renewed_ms, tick_ms, paused,
        last_label, last_started_ms, last_ended_ms, last_outcome, (CAST(strftime('%s','now') AS INTEGER) * 1000 + CAST(substr(strftime('%f','now'), 4, 3) AS INTEGER)) AS now_ms,
        (SELECT started_ms FROM "main"."locks" WHERE key = '') AS grace_started_ms, (SELECT expires_ms FROM "main"."locks" WHERE key = '') AS grace_expires_ms
-  FROM (SELECT value AS wanted FROM json_each(@keys)) LEFT JOIN "main"."locks" ON key = wanted
- WHERE paused OR expires_ms > (CAST(strftime('%s','now') AS INTEGER) * 1000 + CAST(substr(strftime('%f','now'), 4, 3) AS INTEGER)) OR key IS NULL AND grace_started_ms IS NOT NULL;
+  FROM (SELECT json_extract(value, '$[0]') AS wanted, json_extract(value, '$[1]') AS wanted_by
+          FROM json_each(@requests)) LEFT JOIN "main"."locks" ON key = wanted
+ WHERE paused OR expires_ms > (CAST(strftime('%s','now') AS INTEGER) * 1000 + CAST(substr(strftime('%f','now'), 4, 3) AS INTEGER)) OR owner = wanted_by OR key IS NULL AND grace_started_ms IS NOT NULL;
 
 -- renew
 UPDATE "main"."locks" SET renewed_ms = (CAST(strftime('%s','now') AS INTEGER) * 1000 + CAST(substr(strftime('%f','now'), 4, 3) AS INTEGER)), expires_ms = MIN((CAST(strftime('%s','now') AS INTEGER) * 1000 + CAST(substr(strftime('%f','now'), 4, 3) AS INTEGER)) + @ttl, 9007199254740991)
