@@ -1,3 +1,4 @@
+import { setTimeout } from 'node:timers/promises';
 import { ChildProcess } from '../child-process.mjs';
 import { atLeast, judged } from '../goals.mjs';
 import { interleaveSlices, untilConclusive } from '../interleave.mjs';
@@ -12,6 +13,11 @@ const FOREIGN = 'foreign';
  * other is in the next batch.
  */
 const TRIED = [GUARDED, GUARDED, FOREIGN, FOREIGN];
+/**
+ * Milliseconds between statements of the transaction that guards: PostgreSQL ends it if it is
+ * idle for ten seconds.
+ */
+const PACE = 2_000;
 const APPLICATION = new URL('../application.mjs', import.meta.url);
 
 /**
@@ -57,13 +63,25 @@ async function lockRows(store, { locks, dataSource }) {
   const stranger = await begin(dataSource);
   const key = store === 'postgres' ? '"key"' : '`key`';
   await stranger.query(`SELECT ${key} FROM locks WHERE ${key} = '${FOREIGN}' FOR UPDATE`);
+  const end = new AbortController();
+  const staying = stayBusy(guarding, end.signal);
   return async () => {
+    end.abort();
+    await staying;
     for (const runner of [guarding, stranger]) {
       await runner.rollbackTransaction();
       await runner.release();
     }
     await lock.release();
   };
+}
+
+/** Sends a statement of the transaction now and then, until the signal aborts. */
+async function stayBusy(runner, signal) {
+  while (!signal.aborted) {
+    await runner.query('SELECT 1');
+    await setTimeout(PACE, undefined, { signal }).catch(() => undefined); // it aborts
+  }
 }
 
 async function begin(dataSource) {

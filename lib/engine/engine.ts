@@ -103,7 +103,7 @@ export function assertCapable(store: AnyLockStore, { leaseOption, onceOption }: 
     );
   if (!store.keepsOnce && onceOption)
     throw new LockError(
-      `${onceOption} needs a store that remembers what has run, and ${nameOf(store)} does not. Use one that keeps leases in a database, such as typeOrmStore() or mongoStore().`,
+      `${onceOption} needs a store that remembers what has run, and ${nameOf(store)} does not. Use a store that keeps leases in a database, such as typeOrmStore() or mongoStore().`,
     );
 }
 

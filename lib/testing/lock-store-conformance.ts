@@ -6,6 +6,7 @@ import {
   batchesOnConditions,
   batchesPaused,
   batchesResent,
+  batchesResentInspected,
 } from './conformance/batches.cases.js';
 import { ConformanceTrial, type Cases } from './conformance/conformance-trial.js';
 import { expiry } from './conformance/expiry.cases.js';
@@ -134,6 +135,7 @@ export function lockStoreConformance(
     ...races,
     ...batches,
     ...whenDone(batchesResent, 'resend'),
+    ...whenDone(batchesResentInspected, 'resend', 'inspect'),
     ...whenDone(batchesKept, 'keepFor'),
     ...whenDone(batchesPaused, 'pause'),
     ...whenDone(batchesOnConditions, 'once', 'stealAfter'),

@@ -101,6 +101,19 @@ export const sharedStatements: PlantedBug[] = [
       'B93 of many requests at once, those that are sent again get their own locks again, or are like any other',
   },
   {
+    name: 'a batch takes a repetition for a first request once its lease ran out',
+    plant: (right) =>
+      inBatches(right, {
+        acquire: async (_, key, owner, ttl, request) =>
+          right.acquire(key, owner, ttl, {
+            ...request,
+            resend: request?.resend && !(await right.isExpired(key)),
+          }),
+      }),
+    foundBy:
+      'B93 a request that is sent again among many, after its lease ran out, leaves no failed run behind',
+  },
+  {
     name: 'a batch of releases keeps none of its keys',
     plant: (right) =>
       inBatches(right, {

@@ -43,8 +43,8 @@ const ONE_BY_ONE: BatchLimits = { alone: 1, smallest: Infinity, connections: 1 }
 /**
  * The acquisitions and the releases of a store, which share statements where that is possible:
  * requests for free keys without conditions, and releases that free the key at once. All
- * others are sent by themselves. So is a request that is sent again and whose owner has the
- * lock already.
+ * others are sent by themselves. A request that is sent again is repeated by itself if its
+ * owner already has the lock.
  */
 export class BatchedRequests {
   readonly #acquisitions: Batcher<Acquisition, LockAcquireResult>;

@@ -139,6 +139,23 @@ export const batchesResent: Cases = {
   },
 };
 
+export const batchesResentInspected: Cases = {
+  async 'B93 a request that is sent again among many, after its lease ran out, leaves no failed run behind'(
+    t,
+  ) {
+    const { ttl } = t.settings;
+    const rush = new Rush(t);
+    await rush.addSome(20);
+    for (const { token, ...grant } of await together(5, () => t.take(t.key('expired'), { ttl, timeout })))
+      rush.add({ ...grant, resend: true }, async () => {
+        const { lastRun } = await t.inspector.inspect(grant.key);
+        assert.equal(lastRun, undefined, `${show(grant.key)} has a last run after ${token}`);
+      });
+    await t.shortLeasesRanOut();
+    await rush.run();
+  },
+};
+
 export const batchesKept: Cases = {
   async 'B93 a release that keeps its key among many others keeps that key alone'(t) {
     const kept = await together(10, () => t.take(t.key('kept')));

@@ -36,8 +36,8 @@ export function mysqlBatchStatements(table: string, server: MysqlServer) {
   return {
     // All locks of a batch get the same token, which is handed to the client. So its rows are
     // known by token and owner, and none has to be read if all requests were granted. A row
-    // whose token the clock has not passed is left out. So is one that has the owner of a
-    // request that is sent again.
+    // whose token the clock has not passed is left out. If a request is sent again and the row
+    // already has its owner, the row is left out, too.
     'acquire-many': `
       ${withoutSafeUpdates(server, 'UPDATE')}
              (SELECT l.\`key\`, UNHEX(w.hex_owner) AS owner, w.ttl, UNHEX(w.hex_label) AS label, clock.ms, clock.us
@@ -56,7 +56,7 @@ export function mysqlBatchStatements(table: string, server: MysqlServer) {
              t.started_ms = want.ms, t.owner = want.owner, t.label = CONVERT(want.label USING utf8mb4),
              t.renewed_ms = want.ms, t.expires_ms = LEAST(want.ms + want.ttl, ${NEVER})`,
 
-    // The rows of all requests, and which of them belong to the owners that ask.
+    // The rows of all requests, and whether each belongs to the owner of its request.
     'acquire-many-look': `
       SELECT w.place, COALESCE(owner = UNHEX(w.hex_owner), FALSE) AS own,
              ${ROW}, ${CLOCK_RUNS} AS clock_runs

@@ -203,7 +203,7 @@ export const acquireStatements = (table: string, durable: string) => ({
     RETURNING token AS won`,
 
   // Many requests for free keys, each for another key. $1 keys, $2 owners, $3 ttls, $4 labels,
-  // $5 which of them are sent again: those may find their owner in the row, and are left open.
+  // $5 which of them are sent again: if the row already has its owner, such a request is left open.
   'acquire-many': `
     WITH want$ AS MATERIALIZED (
       SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::boolean[])

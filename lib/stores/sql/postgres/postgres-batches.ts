@@ -46,8 +46,8 @@ export class PostgresBatches implements BatchStatements {
   }
 
   /**
-   * Grants keys that have no row. A key that another session inserts now is left open, and so
-   * is one whose row has the owner of a request that is sent again.
+   * Grants keys that have no row. A key that another session inserts now is left open. A
+   * request that is sent again is left open too, if the row already has its owner.
    */
   private async insert(
     run: Run,
