@@ -317,8 +317,8 @@ const inBatches: PlantedBug[] = [
     edits: [
       {
         file: BATCHER,
-        from: 'else waiting.resolve(result);',
-        to: `else waiting.resolve(i > 0 ? result : { acquired: false, reason: 'held' });`,
+        from: 'if (result !== undefined) waiting.resolve(result);',
+        to: `if (result !== undefined) waiting.resolve(i > 0 ? result : { acquired: false, reason: 'held' });`,
       },
     ],
   },
@@ -347,6 +347,10 @@ const inBatches: PlantedBug[] = [
         to: '',
       },
     ],
+  },
+  {
+    name: 'a slow statement holds up later requests for its keys',
+    edits: [{ file: 'lib/stores/shared/lane.ts', from: 'statement.passed();', to: '' }],
   },
 ].map(inLibrary);
 
