@@ -1,10 +1,13 @@
+import { specsOf } from './scripts/test-runs.mjs';
+
 /** @type {import('jest').Config} */
 export default {
   rootDir: '.',
   testEnvironment: 'node',
   testEnvironmentOptions: { globalsCleanup: 'off' }, // it warns of what 'jest' itself keeps
   roots: ['<rootDir>/test'],
-  testMatch: ['**/*.spec.ts'],
+  ...specsOf(process.env.LOCK_TEST_RUN),
+  reporters: ['summary', '<rootDir>/scripts/spec-reporter.mjs'],
   extensionsToTreatAsEsm: ['.ts'],
   transform: {
     '^.+\\.ts$': ['ts-jest', { useESM: true, tsconfig: '<rootDir>/tsconfig.json', diagnostics: false }],

@@ -1,5 +1,6 @@
 // npm test, from a fresh clone too: installs, builds, checks all types, and runs the specs with jest.
-// Arguments go to jest: npm test -- lock-key.spec
+// npm run test:faults runs the other specs, those of faults (test-runs.mjs), and checks no types.
+// Arguments go to jest. Specs that are named run from either list: npm test -- lock-key.spec
 import { existsSync, readdirSync } from 'node:fs';
 import { ready } from './ready.mjs';
 import { readySample } from './sample-packages.mjs';
@@ -7,22 +8,26 @@ import { step } from './step.mjs';
 
 await ready({ build: true });
 
-const tsc = (project) => [process.execPath, ['node_modules/typescript/bin/tsc', '-p', project]];
-await step('types of lib and test', ...tsc('tsconfig.json'));
-for (const sample of samples()) {
-  readySample(sample);
-  await step(`types of ${sample}`, ...tsc(sample));
-}
+const faults = process.argv[2] === '--faults';
+if (!faults) await checkTypes();
 
-await step('specs', process.execPath, [
+const args = process.argv.slice(faults ? 3 : 2);
+const named = args.some((arg) => !arg.startsWith('-'));
+if (!named) process.env.LOCK_TEST_RUN = faults ? 'faults' : 'fast';
+await step(faults ? 'specs of faults' : 'specs', process.execPath, [
   '--experimental-vm-modules',
   '--disable-warning=ExperimentalWarning',
   'node_modules/jest/bin/jest.js',
-  ...process.argv.slice(2),
+  ...args,
 ]);
 
-function samples() {
-  return readdirSync('sample')
-    .map((name) => `sample/${name}`)
-    .filter((folder) => existsSync(`${folder}/tsconfig.json`));
+async function checkTypes() {
+  const tsc = (project) => [process.execPath, ['node_modules/typescript/bin/tsc', '-p', project]];
+  await step('types of lib and test', ...tsc('tsconfig.json'));
+  for (const name of readdirSync('sample')) {
+    const sample = `sample/${name}`;
+    if (!existsSync(`${sample}/tsconfig.json`)) continue;
+    readySample(sample);
+    await step(`types of ${sample}`, ...tsc(sample));
+  }
 }

@@ -1,0 +1,52 @@
+/**
+ * The specs of `npm run test:faults`, as beginnings of paths below test/. They break processes,
+ * links and servers, race for long, or run whole applications and every ORM.
+ * `npm test` runs all other specs.
+ */
+export const FAULTS = [
+  'cli/drivers',
+  'dirty-pools/',
+  'leaks/servers',
+  'migrating/',
+  'processes/',
+  'resources/',
+  'samples/',
+  'servers/mongodb',
+  'stores/clients/conformance-of-orms',
+  'stores/clients/prisma.spec',
+  'stores/clients/races',
+  'stores/clients/transactions-around-locks',
+  'stores/mongodb/failover',
+  'stores/mongodb/failures',
+  'stores/mongodb/races',
+  'stores/typeorm-session/connections',
+  'stores/typeorm/conformance',
+  'stores/typeorm/dirty-connections',
+  'stores/typeorm/locked-rows',
+  'stores/typeorm/pgbouncer',
+  'stores/typeorm/pool-cluster',
+  'stores/typeorm/races',
+  'stores/typeorm/renewal-batches',
+  'stores/typeorm/switchover',
+  'stores/typeorm/transactions-connections',
+  'stores/typeorm/transactions-planted-bugs',
+  'ticks/',
+  'torture/smoke',
+];
+
+/** Spec-seconds that `npm test` may take, on two workers of a quiet machine. */
+export const BUDGET = 540;
+
+/**
+ * The options of jest that select specs.
+ *
+ * @param {string | undefined} run `fast` for `npm test`, `faults` for `npm run test:faults`;
+ * without it, jest runs all specs
+ */
+export function specsOf(run) {
+  const faults = `(?:${FAULTS.join('|')})`;
+  // The folder of the clone may lie below a folder of the name `test`.
+  if (run === 'fast') return { testRegex: `/test/(?!.*/test/|${faults}).*\\.spec\\.ts$` };
+  if (run === 'faults') return { testRegex: `/test/(?!.*/test/)(?=${faults}).*\\.spec\\.ts$` };
+  return { testMatch: ['**/*.spec.ts'] };
+}

@@ -1,0 +1,44 @@
+import { afterAll, beforeAll, describe, it } from '@jest/globals';
+import { sqlExecutorConformance } from '../../../lib/testing/index.js';
+import { sqlTargets, type Target } from '../../servers/targets.js';
+import type { ClientKind, TestClient } from './client-kind.js';
+import { typeorm } from './typeorm.js';
+
+/** Defines the conformance cases of executors for a kind of client, on each of its databases. */
+export function conform(kind: ClientKind): void {
+  for (const { name, open } of sqlTargets().filter((target) => kind.stores.includes(target.name)))
+    describe(`the executor of ${kind.name} on ${name}`, () => {
+      let target: Target;
+      let client: TestClient;
+      /** A second client of this kind. */
+      let foreign: TestClient;
+      /** Plays another process. */
+      let other: TestClient;
+      beforeAll(async () => {
+        target = await open();
+        client = await kind.open(target);
+        foreign = await kind.open(target);
+        other = await typeorm.open(target);
+      });
+      afterAll(async () => {
+        for (const one of [client, foreign, other]) await one?.close();
+        await target.dispose();
+      });
+
+      const createTrial = () => ({
+        ...client,
+        executor: client.executor(),
+        other: other.executor(),
+        foreign: <T>(work: (transaction: unknown) => Promise<T>) => foreign.transaction(work),
+        secrets: secretsOf(target),
+      });
+      const cases = sqlExecutorConformance(createTrial, { without: kind.without?.(name) });
+      for (const { name: rule, run } of cases) it(rule, run);
+    });
+}
+
+/** The password of the server; a file has none. */
+function secretsOf({ options }: Target): string[] {
+  const { password } = options as { password?: string };
+  return password ? [password] : [];
+}
