@@ -4,14 +4,12 @@ import { BUDGET } from './test-runs.mjs';
 const STORES = ['memory', 'sqlite', 'postgres', 'mariadb', 'mysql', 'mysql56', 'mongodb'];
 const SLOWEST = 20;
 
-/**
- * A reporter for jest: prints a line for each spec that ends, and at the end where the time went.
- */
+/** Prints for jest a line for each spec that ends, and at the end where the time went. */
 export default class SpecReporter {
   #total = 0;
   /** @type {{ name: string, seconds: number, tests: number }[]} */
   #specs = [];
-  /** The tests whose titles name a store. @type {Map<string, { tests: number, seconds: number }>} */
+  /** The tests whose titles name a store. */
   #stores = new Map(STORES.map((name) => [name, { tests: 0, seconds: 0 }]));
 
   onRunStart({ numTotalTestSuites }) {

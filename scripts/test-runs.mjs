@@ -1,6 +1,6 @@
 /**
- * The specs of `npm run test:faults`, as beginnings of paths below test/. They break processes,
- * links and servers, race for long, or run whole applications and every ORM.
+ * The specs of `npm run test:faults`, as beginnings of paths below test/. They break
+ * processes, links and servers, race for long, or run whole applications and every ORM.
  * `npm test` runs all other specs.
  */
 export const FAULTS = [

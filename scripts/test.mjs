@@ -1,5 +1,5 @@
-// npm test, from a fresh clone too: installs, builds, checks all types, and runs the specs with jest.
-// npm run test:faults runs the other specs, those of faults (test-runs.mjs), and checks no types.
+// npm test, from a fresh clone too: installs, builds, checks all types, and runs the specs.
+// npm run test:faults: runs the specs of faults (test-runs.mjs), and checks no types.
 // Arguments go to jest. Specs that are named run from either list: npm test -- lock-key.spec
 import { existsSync, readdirSync } from 'node:fs';
 import { ready } from './ready.mjs';

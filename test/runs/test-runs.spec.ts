@@ -22,7 +22,7 @@ describe('npm test and npm run test:faults', () => {
   let fast: string[];
   let faults: string[];
   beforeAll(async () => {
-    [fast, faults] = (await Promise.all([listed('fast'), listed('faults')])) as [string[], string[]];
+    [fast, faults] = await Promise.all([listed('fast'), listed('faults')]);
   });
 
   it('run every spec together, and none of them twice', () => {
