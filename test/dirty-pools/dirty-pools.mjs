@@ -4,8 +4,8 @@ import { fileURLToPath } from 'node:url';
 import { DataSource } from 'typeorm';
 
 /**
- * What a process tells: `left` is how many connections were left dirty, `connections` how many
- * the pool has opened.
+ * The report of one process: `left` counts the connections that it left dirty, `connections`
+ * those that its pool opened.
  *
  * @typedef {{
  *   granted: number,
@@ -20,13 +20,13 @@ const KEYS = ['one', 'two', 'three'];
 const PROCESSES = 2;
 
 /**
- * Has two processes take the same keys in turn, on pools of which a third of the connections
- * is left dirty again and again.
+ * Two processes take the same keys in turn. Each of them keeps leaving a third of the
+ * connections in its pool dirty.
  *
- * @param {{ options: object, locks: number }} run the options of a DataSource on a
- * database of its own, and how many locks are taken, over all processes
- * @returns {Promise<DirtyPoolResult[]>} what each process reports: how many locks were
- * granted, and the failures, two holders of one key among them
+ * @param {{ options: object, locks: number }} run the options of a DataSource on a database of
+ * its own, and the number of locks to take over all processes
+ * @returns {Promise<DirtyPoolResult[]>} the report of each process; a second holder of a key
+ * counts as a failure
  */
 export async function lockOnDirtyPools({ options, locks }) {
   const admin = await new DataSource(options).initialize();
@@ -45,12 +45,13 @@ export async function lockOnDirtyPools({ options, locks }) {
     await Promise.all(children.map(async (child) => child.exitCode ?? once(child, 'exit')));
     return told;
   } finally {
-    for (const child of children) child.kill('SIGKILL'); // those that have not ended by themselves
+    // only processes that have not ended by themselves
+    for (const child of children) child.kill('SIGKILL');
     await admin.destroy();
   }
 }
 
-/** The next message of a child; it must not end before. */
+/** Resolves to the next message of a child process; rejects when the child ends before. */
 function nextMessage(child) {
   return new Promise((resolve, reject) => {
     const ended = (code) => reject(new Error(`a process ended with exit code ${code}`));

@@ -2,11 +2,11 @@ import { describe, expect, it } from '@jest/globals';
 import { sqlTargets } from '../servers/targets.js';
 import { lockOnDirtyPools } from './dirty-pools.mjs';
 
-const LOCKS = 120; // npm run dirty-pools takes 10,000
+const LOCKS = 120; // `npm run dirty-pools` takes 10,000 locks
 
 for (const target of sqlTargets().filter(({ name }) => ['postgres', 'mysql', 'mariadb'].includes(name)))
   describe(`pools of ${target.name} with a third of dirty connections`, () => {
-    it('A1, A2, B83 two processes under contention have one holder for each key, and no failure', async () => {
+    it('A1 two processes on dirty pools have one holder for each key, and no failure', async () => {
       const database = await target.open();
       const results = await lockOnDirtyPools({ options: database.options, locks: LOCKS });
       await database.dispose();
@@ -17,7 +17,8 @@ for (const target of sqlTargets().filter(({ name }) => ['postgres', 'mysql', 'ma
   });
 
 describe('dirty pools', () => {
-  it('run on PostgreSQL, MySQL and MariaDB', () => {
-    expect(LOCKS).toBeGreaterThan(0); // jest refuses a file without a test, where the run has none of them
+  it('dirty pools are tested on PostgreSQL, MySQL and MariaDB', () => {
+    // Jest refuses a file without a test, and a run may leave these three databases out.
+    expect(LOCKS).toBeGreaterThan(0);
   });
 });

@@ -1,5 +1,5 @@
-// One of the processes of dirty-pools.mjs, an application on the built package. argv: its
-// settings as JSON.
+// One of the processes of dirty-pools.mjs: an application on the built package. It reads its
+// settings as JSON from argv.
 import 'reflect-metadata';
 import { NestFactory } from '@nestjs/core';
 import { getDataSourceToken, TypeOrmModule } from '@nestjs/typeorm';
@@ -9,7 +9,7 @@ import { DataSource } from 'typeorm';
 
 const { options, locks, keys } = JSON.parse(process.argv[2]);
 const POOL_SIZE = 6;
-/** Of the pool, in the hands of no lock. */
+/** How many connections of the pool are left dirty while no lock uses them. */
 const LEFT_DIRTY = POOL_SIZE / 3;
 
 const LEFT =
@@ -39,7 +39,7 @@ const app = await NestFactory.createApplicationContext(
 );
 const service = app.get(LockService);
 const application = app.get(getDataSourceToken());
-/** By which the holders are counted: the locks have nothing to do with it. */
+/** Counts the holders on connections of its own, which the locks never use. */
 const witness = await new DataSource({ ...options, poolSize: 2 }).initialize();
 const failures = [];
 let left = 0;
@@ -56,7 +56,7 @@ await app.close();
 await witness.destroy();
 process.disconnect();
 
-/** Takes the key so many times. */
+/** Takes and releases the key `times` times. */
 async function work(key, times) {
   for (let i = 0; i < times; i++) {
     await leaveDirty();
@@ -73,13 +73,17 @@ function share(i) {
   return Math.floor(locks / keys.length) + (i < locks % keys.length ? 1 : 0);
 }
 
-/** As an application does that returns early, or forgets to set something back. */
+/**
+ * Leaves connections dirty, as an application does that returns early or forgets to reset a
+ * setting.
+ */
 async function leaveDirty() {
   if (application.isInitialized && Math.random() > 0.5) return;
   const runners = Array.from({ length: LEFT_DIRTY }, () => application.createQueryRunner());
   for (const runner of runners) {
     await runner.connect();
-    for (const sql of LEFT[left++ % LEFT.length]) await runner.query(sql).catch(() => {}); // some have to fail
+    // some statements have to fail
+    for (const sql of LEFT[left++ % LEFT.length]) await runner.query(sql).catch(() => {});
   }
   for (const runner of runners) await runner.release();
 }

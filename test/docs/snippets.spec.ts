@@ -19,24 +19,28 @@ const snippets = [
 ].flatMap(snippetsOf);
 let problems: Map<Snippet, string[]>;
 
-describe('the snippets of the documentation', () => {
+describe('snippets of the documentation', () => {
   beforeAll(() => {
-    readySample('sample/05-prisma-postgres'); // snippets import the client that is generated there
+    // snippets import the client that the sample generates
+    readySample('sample/05-prisma-postgres');
     problems = problemsOf([...snippets, wrong]);
   }, 120_000);
 
-  it.each(snippets.map((snippet) => [snippet.where, snippet] as const))('%s compiles', (_, snippet) => {
-    expect(problems.get(snippet)).toEqual([]);
-  });
+  it.each(snippets.map((snippet) => [snippet.where, snippet] as const))(
+    'the snippet at %s compiles',
+    (_, snippet) => {
+      expect(problems.get(snippet)).toEqual([]);
+    },
+  );
 
-  it('B90 the executor in docs/executors.md is the file that the conformance suite has tested', () => {
+  it('B90 the executor in docs/executors.md is the file that the conformance suite tests', () => {
     const tested = readFileSync('test/stores/clients/postgresjs-executor.ts', 'utf8')
       .replace('../../../lib/index.js', 'nestjs-locked')
       .replace('../../../lib/stores/sql/index.js', 'nestjs-locked/sql');
     expect(snippetsOf('docs/executors.md')[0]?.code).toBe(tested);
   });
 
-  it('are really compiled', () => {
+  it('the compiler finds the mistake in a wrong snippet', () => {
     expect(snippets.length).toBeGreaterThan(5);
     expect(problems.get(wrong)).toEqual([expect.stringContaining('number')]);
   });

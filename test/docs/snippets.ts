@@ -8,7 +8,7 @@ export interface Snippet {
   code: string;
 }
 
-/** What a reader of the documentation knows without being told where it comes from. */
+/** Names that snippets use without an import; each is imported from the module that has it. */
 const KNOWN: Record<string, string[]> = {
   '../../lib/stores/typeorm/index.js': [
     'typeOrmStore',
@@ -61,7 +61,7 @@ const KNOWN: Record<string, string[]> = {
   './prisma.service.js': ['PrismaService'],
 };
 
-/** What an application has that a snippet does not repeat. */
+/** Declarations that snippets take from the reader's application. */
 const AMBIENT: Record<string, string> = {
   AdminGuard: 'class AdminGuard { canActivate(): boolean { return true; } }',
   Billing: 'class Billing { @Locked() async exportInvoices(): Promise<void> {} }',
@@ -94,7 +94,7 @@ const AMBIENT: Record<string, string> = {
   }`,
 };
 
-/** Files that a reader has, and that are those of a sample here. */
+/** Files of the reader's application, replaced by files of a sample. */
 const FILES: Record<string, string> = {
   './generated/prisma/client.js': '../../sample/05-prisma-postgres/src/generated/prisma/client.js',
   '@nestjs/locks': '../stores/clients/locks-storage.js',
@@ -110,7 +110,10 @@ export function snippetsOf(file: string): Snippet[] {
   }));
 }
 
-/** What the compiler says of each snippet, after the imports that it takes for granted. All in one program, which is what takes the time. */
+/**
+ * Compiles each snippet with the imports that it leaves out. All of them are in one program,
+ * because a program takes seconds to set up.
+ */
 export function problemsOf(snippets: Snippet[]): Map<Snippet, string[]> {
   const files = new Map(snippets.map((snippet, i) => [`test/docs/snippet-${i}.ts`, snippet]));
   const { config } = ts.readConfigFile('tsconfig.json', (path) => ts.sys.readFile(path));
@@ -127,7 +130,7 @@ export function problemsOf(snippets: Snippet[]): Map<Snippet, string[]> {
   const program = ts.createProgram([...files.keys()], settings, host);
   const problems = new Map<Snippet, string[]>(snippets.map((snippet) => [snippet, []]));
   for (const { file, messageText } of ts.getPreEmitDiagnostics(program)) {
-    // What is said of no file, such as an option that does not exist, is a problem of each.
+    // A problem without a file, such as an unknown option, concerns every snippet.
     const concerned = file ? [files.get(file.fileName)] : snippets;
     for (const snippet of concerned)
       if (snippet) problems.get(snippet)?.push(ts.flattenDiagnosticMessageText(messageText, '\n'));
@@ -136,7 +139,7 @@ export function problemsOf(snippets: Snippet[]): Map<Snippet, string[]> {
 }
 
 function complete(code: string): string {
-  // A method by itself, as the first screen shows it.
+  // A method without its class, as on the first screen of the README.
   const whole = code.startsWith('@') && !/\bclass\b/.test(code) ? `class Example {\n${code}\n}` : code;
   const declares = (name: string) =>
     new RegExp(
@@ -144,7 +147,7 @@ function complete(code: string): string {
     ).test(whole);
   const uses = (name: string, text: string) => new RegExp(`(?<![.\\w'"])${name}\\b`).test(text);
   let text = whole;
-  // A declaration may need another that stands below it in the list.
+  // A declaration may need another one further down in the list.
   for (const [name, declaration] of Object.entries(AMBIENT))
     if (uses(name, text) && !declares(name)) text = `${declaration}\n${text}`;
   const imports = Object.entries(KNOWN).flatMap(([module, names]) => {

@@ -10,7 +10,7 @@ import { ownersIn } from './shown-by.js';
 
 const UUID = '1b4e28ba-2fa1-41d2-883f-0016d3cca427';
 
-/** As a user of the port might choose them; the library's own are UUIDs. */
+/** Owner ids as users of the port may choose them; the library's own ids are UUIDs. */
 const ids = fc.oneof(
   fc.uuid(),
   fc.string({ minLength: 8, maxLength: 80, unit: 'grapheme' }).filter((text) => /\S{4}/.test(text)),
@@ -18,8 +18,8 @@ const ids = fc.oneof(
 );
 
 /**
- * Where drivers put what a statement had: texts around the id, as it is, in JSON, as bytes,
- * cut or doubled.
+ * Places in which drivers put the parameters of a statement: the id is surrounded by text, in
+ * JSON, as bytes, cut off or doubled.
  */
 const textsWith = (id: string) =>
   fc.oneof(
@@ -66,8 +66,8 @@ const errorsWith = (id: string) =>
       return error;
     });
 
-describe('D an error of a driver is rebuilt from fields that are known to be safe', () => {
-  it('D, B86 no owner id of the operation is left, in whatever field the driver has put it', () => {
+describe('D errors of drivers are rebuilt from fields that are known to be safe', () => {
+  it("B86 no field of a driver's error shows the owner id of the operation", () => {
     const failures = ids.chain((id) => errorsWith(id).map((error) => ({ id, error })));
     fc.assert(
       fc.property(failures, ({ id, error }) => {
@@ -83,7 +83,7 @@ describe('D an error of a driver is rebuilt from fields that are known to be saf
     );
   });
 
-  it('D, B86 the ids of other holders, which an operation does not know, are hidden as UUIDs', () => {
+  it('B86 owner ids of other holders are hidden because they are UUIDs', () => {
     fc.assert(
       fc.property(errorsWith(UUID), (error) => {
         for (const left of [
@@ -98,14 +98,14 @@ describe('D an error of a driver is rebuilt from fields that are known to be saf
     );
   });
 
-  it('D an id that was cut within the text cannot be completed', () => {
+  it('B86 an owner id that the text cuts off cannot be completed', () => {
     const id = 'worker-capability-0123456789';
     expect(safeText(`Failing row contains (${id.slice(0, 20)}...`, [id])).toBe(
       'Failing row contains ([hidden]...',
     );
   });
 
-  it('D the result keeps name, message, codes, labels, places and the stack', () => {
+  it('D a rebuilt error keeps its name, message, codes, labels, address and stack', () => {
     class MongoServerError extends Error {
       override readonly name = 'MongoServerError';
       readonly errorLabels = ['RetryableWriteError'];
@@ -142,7 +142,7 @@ describe('D an error of a driver is rebuilt from fields that are known to be saf
     );
   });
 
-  it('D several errors of one attempt to connect stay several', () => {
+  it('D an error that bundles several failed connections still lists each of them', () => {
     const refused = (port: number) =>
       Object.assign(new Error(`connect ECONNREFUSED ::1:${port}`), { code: 'ECONNREFUSED', port });
     const error = Object.assign(new AggregateError([refused(1), refused(2)]), { code: 'ECONNREFUSED' });
@@ -152,7 +152,7 @@ describe('D an error of a driver is rebuilt from fields that are known to be saf
     });
   });
 
-  it('D values that MySQL repeats are hidden, names are not', () => {
+  it('D values that MySQL repeats in its messages are hidden, and names are kept', () => {
     expect(safeText("Incorrect string value: '\\xF0\\x9F' for column `app`.`locks`.`owner` at row 1")).toBe(
       "Incorrect string value: '…' for column `app`.`locks`.`owner` at row 1",
     );
@@ -161,7 +161,7 @@ describe('D an error of a driver is rebuilt from fields that are known to be saf
     );
   });
 
-  it('D passwords and connection strings are hidden too', () => {
+  it('D passwords and connection strings are hidden', () => {
     const url = 'postgres://app:s3cret@db:5432/app';
     const error = Object.assign(new TypeError(`Invalid URL ${url}`), { code: 'ERR_INVALID_URL', input: url });
     const failure = storeFailure(error, 'open the lock store', 'the database');
@@ -173,7 +173,7 @@ describe('D an error of a driver is rebuilt from fields that are known to be saf
     );
   });
 
-  it('D errors of the library and thrown values that are not errors stay as they are', () => {
+  it('D errors of the library and thrown values that are not errors stay unchanged', () => {
     const ours = new LockStoreError('gone');
     expect(safeError(ours)).toBe(ours);
     expect(safeError(`a text with ${UUID}`)).toBe('a text with [hidden]');
@@ -181,7 +181,7 @@ describe('D an error of a driver is rebuilt from fields that are known to be saf
     expect(safeError(7)).toBe(7);
   });
 
-  it('D an error that refers to itself ends', () => {
+  it('D an error that is its own cause can be rebuilt', () => {
     const error = new Error('round');
     error.cause = error;
     expect(safeError(error)).toMatchObject({ message: 'round', cause: { message: 'round' } });

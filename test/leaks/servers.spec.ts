@@ -11,15 +11,15 @@ import { Fixture, targetsAmong } from '../stores/typeorm/fixture.js';
 import { newKey, tokenOf } from '../stores/keys.js';
 import { ownersIn, shownBy } from './shown-by.js';
 
-/** What users of the port may take as an owner id; the library's own are UUIDs. */
+/** An owner id as users of the port may choose it; the library's own ids are UUIDs. */
 const OWNER = "wörker-7'capability-0123456789";
-/** Of the holder, which not every operation knows. */
+/** The owner id of the holder, which some operations do not know. */
 const HELD = '1b4e28ba-2fa1-41d2-883f-0016d3cca427';
 const UUID = /[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/i;
 
 /**
- * Everything that the library says while `work` runs: errors, events, diagnostics channels,
- * log lines.
+ * Collects everything that the library reports while `work` runs: errors, events, messages of
+ * diagnostics channels, and log lines.
  */
 async function saidWhile(work: (said: unknown[]) => Promise<unknown>): Promise<unknown[]> {
   const said: unknown[] = [];
@@ -43,7 +43,7 @@ async function saidWhile(work: (said: unknown[]) => Promise<unknown>): Promise<u
   return said;
 }
 
-/** Each method that takes an owner id, with the error that it rejects with. */
+/** Calls each method that takes an owner id, and returns the errors. */
 async function failuresOf(store: LockStore & Partial<TypeOrmLockStore | MongoLockStore>): Promise<unknown[]> {
   const calls = [
     () => store.acquire(newKey(), OWNER, 60_000, { label: 'api-7' }),
@@ -59,118 +59,127 @@ async function failuresOf(store: LockStore & Partial<TypeOrmLockStore | MongoLoc
   return failures;
 }
 
-describe.each(targetsAmong('postgres', 'mariadb', 'mysql', 'sqlite'))('D on $name', (target) => {
-  let fixture: Fixture;
-  beforeAll(async () => void (fixture = await Fixture.open(target)));
-  afterAll(() => fixture.dispose());
+describe.each(targetsAmong('postgres', 'mariadb', 'mysql', 'sqlite'))(
+  'D errors of $name show no owner id',
+  (target) => {
+    let fixture: Fixture;
+    beforeAll(async () => void (fixture = await Fixture.open(target)));
+    afterAll(() => fixture.dispose());
 
-  /** A table of its own, in which `HELD` holds the key "held". */
-  async function prepared(table: string, options: TypeOrmLockStoreOptions) {
-    const application = await fixture.dataSource();
-    const store = new TypeOrmLockStore(application, { table, ...options });
-    await store.prepare();
-    tokenOf(await store.acquire('held', HELD, 60_000));
-    return { store, application };
-  }
+    /** A store on a table of its own, in which `HELD` holds the key "held". */
+    async function prepared(table: string, options: TypeOrmLockStoreOptions) {
+      const application = await fixture.dataSource();
+      const store = new TypeOrmLockStore(application, { table, ...options });
+      await store.prepare();
+      tokenOf(await store.acquire('held', HELD, 60_000));
+      return { store, application };
+    }
 
-  const refusals: Record<string, Record<string, string[]>> = {
-    postgres: {
-      'a constraint, whose detail has the row': [
-        'ALTER TABLE t ADD CONSTRAINT c CHECK (token < 0) NOT VALID',
-      ],
-      'a trigger that raises with the row': [
-        `CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS
+    const refusals: Record<string, Record<string, string[]>> = {
+      postgres: {
+        'a constraint, whose detail has the row': [
+          'ALTER TABLE t ADD CONSTRAINT c CHECK (token < 0) NOT VALID',
+        ],
+        'a trigger that raises with the row': [
+          `CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS
            $$ BEGIN RAISE EXCEPTION 'no % %', NEW.owner, OLD.owner USING DETAIL = NEW.owner, HINT = OLD.owner; END $$`,
-        'CREATE TRIGGER g BEFORE UPDATE OR INSERT ON t FOR EACH ROW EXECUTE FUNCTION f()',
-      ],
-      'a column of another type': [
-        'UPDATE t SET owner = NULL',
-        'ALTER TABLE t ALTER COLUMN owner TYPE int USING 1',
-      ],
-    },
-    mysql: {
-      'a column that is too short': ['UPDATE t SET owner = NULL', 'ALTER TABLE t MODIFY owner VARBINARY(3)'],
-      'a trigger that signals with the row': [
-        `CREATE TRIGGER g BEFORE UPDATE ON t FOR EACH ROW BEGIN
+          'CREATE TRIGGER g BEFORE UPDATE OR INSERT ON t FOR EACH ROW EXECUTE FUNCTION f()',
+        ],
+        'a column of another type': [
+          'UPDATE t SET owner = NULL',
+          'ALTER TABLE t ALTER COLUMN owner TYPE int USING 1',
+        ],
+      },
+      mysql: {
+        'a column that is too short': [
+          'UPDATE t SET owner = NULL',
+          'ALTER TABLE t MODIFY owner VARBINARY(3)',
+        ],
+        'a trigger that signals with the row': [
+          `CREATE TRIGGER g BEFORE UPDATE ON t FOR EACH ROW BEGIN
            SET @m = CONCAT('no ', COALESCE(NEW.owner, ''), COALESCE(OLD.owner, ''));
            SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = @m; END`,
-        `CREATE TRIGGER h BEFORE INSERT ON t FOR EACH ROW BEGIN
+          `CREATE TRIGGER h BEFORE INSERT ON t FOR EACH ROW BEGIN
            SET @m = CONCAT('no ', COALESCE(NEW.owner, '')); SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = @m; END`,
-      ],
-      'a column that is missing': ['ALTER TABLE t DROP COLUMN owner'],
-    },
-    sqlite: {
-      'a trigger that aborts': [
-        "CREATE TRIGGER g BEFORE UPDATE ON t BEGIN SELECT RAISE(ABORT, 'no update'); END",
-        "CREATE TRIGGER h BEFORE INSERT ON t BEGIN SELECT RAISE(ABORT, 'no insert'); END",
-      ],
-      'a column of another name': ['ALTER TABLE t RENAME COLUMN owner TO hidden'],
-    },
-  };
-  const kinds = refusals[target.name] ?? refusals.mysql ?? {};
+        ],
+        'a column that is missing': ['ALTER TABLE t DROP COLUMN owner'],
+      },
+      sqlite: {
+        'a trigger that aborts': [
+          "CREATE TRIGGER g BEFORE UPDATE ON t BEGIN SELECT RAISE(ABORT, 'no update'); END",
+          "CREATE TRIGGER h BEFORE INSERT ON t BEGIN SELECT RAISE(ABORT, 'no insert'); END",
+        ],
+        'a column of another name': ['ALTER TABLE t RENAME COLUMN owner TO hidden'],
+      },
+    };
+    const kinds = refusals[target.name] ?? refusals.mysql ?? {};
 
-  const forms = target.name === 'sqlite' ? [true] : [true, false];
-  const cases = Object.entries(kinds).flatMap(([what, statements]) =>
-    forms.map((preparedStatements) => ({ what, statements, preparedStatements })),
-  );
+    const forms = target.name === 'sqlite' ? [true] : [true, false];
+    const cases = Object.entries(kinds).flatMap(([what, statements]) =>
+      forms.map((preparedStatements) => ({ what, statements, preparedStatements })),
+    );
 
-  it.each(cases)(
-    'D, B86 $what, prepared statements $preparedStatements: no error, event or log line shows an owner id',
-    async ({ what, statements, preparedStatements }) => {
-      const table = `t_${Object.keys(kinds).indexOf(what)}_${preparedStatements ? 'p' : 'u'}`;
-      const own = statements.map((statement) =>
-        statement.replaceAll(/\b([tfgh])\b(?=[ (]|$)/g, (name) =>
-          name === 't' ? table : `${name}_${table}`,
-        ),
-      );
-      const { store, application } = await prepared(table, preparedStatements ? {} : { preparedStatements });
-      const service = new LockService({ options: {}, openStore: () => store });
-      await service[INTERNALS].start();
-      const lock = await service.acquire('ours');
-      for (const statement of own) await application.query(statement);
+    it.each(cases)(
+      'B86 after $what (prepared statements: $preparedStatements) no error, event or log line shows an owner id',
+      async ({ what, statements, preparedStatements }) => {
+        const table = `t_${Object.keys(kinds).indexOf(what)}_${preparedStatements ? 'p' : 'u'}`;
+        const own = statements.map((statement) =>
+          statement.replaceAll(/\b([tfgh])\b(?=[ (]|$)/g, (name) =>
+            name === 't' ? table : `${name}_${table}`,
+          ),
+        );
+        const { store, application } = await prepared(
+          table,
+          preparedStatements ? {} : { preparedStatements },
+        );
+        const service = new LockService({ options: {}, openStore: () => store });
+        await service[INTERNALS].start();
+        const lock = await service.acquire('ours');
+        for (const statement of own) await application.query(statement);
 
-      const failures = await failuresOf(store);
-      expect(failures).not.toEqual([]);
-      for (const failure of failures) {
-        expect(failure).toMatchObject({ name: 'LockStoreError' });
-        expect(ownersIn(failure, [OWNER, HELD])).toEqual([]);
-      }
-      const said = await saidWhile(async (errors) => {
-        await service.acquire('other').catch((error: unknown) => errors.push(error));
-        await lock.extend().catch((error: unknown) => errors.push(error));
-        await lock.release();
+        const failures = await failuresOf(store);
+        expect(failures).not.toEqual([]);
+        for (const failure of failures) {
+          expect(failure).toMatchObject({ name: 'LockStoreError' });
+          expect(ownersIn(failure, [OWNER, HELD])).toEqual([]);
+        }
+        const said = await saidWhile(async (errors) => {
+          await service.acquire('other').catch((error: unknown) => errors.push(error));
+          await lock.extend().catch((error: unknown) => errors.push(error));
+          await lock.release();
+        });
+        expect(said).not.toEqual([]);
+        expect(shownBy(said)).not.toMatch(UUID);
+        await service[INTERNALS].close();
+      },
+    );
+
+    it('B86 a guard that the database refuses shows no owner id, and an error of the work stays unchanged', async () => {
+      if (!kinds['a column that is missing'] && target.name !== 'postgres') return;
+      const { store, application } = await prepared('t_guard', {});
+      const token = Number((await store.inspect('held')).state === 'held');
+      await application.query('ALTER TABLE t_guard RENAME TO t_guard_hidden');
+      const mine = Object.assign(new Error(HELD), { detail: HELD });
+      const failure: unknown = await store
+        .transaction((manager) => store.guard(manager, 'held', HELD, token))
+        .catch((error: unknown) => error);
+      expect(failure).toMatchObject({ name: 'LockStoreError', cause: expect.anything() });
+      expect(ownersIn(failure, [HELD])).toEqual([]);
+      const thrown = store.transaction(async () => {
+        throw mine;
       });
-      expect(said).not.toEqual([]);
-      expect(shownBy(said)).not.toMatch(UUID);
-      await service[INTERNALS].close();
-    },
-  );
-
-  it('D, B86 a guard that the database refuses shows no owner id, and errors of the work stay as they are', async () => {
-    if (!kinds['a column that is missing'] && target.name !== 'postgres') return;
-    const { store, application } = await prepared('t_guard', {});
-    const token = Number((await store.inspect('held')).state === 'held');
-    await application.query('ALTER TABLE t_guard RENAME TO t_guard_hidden');
-    const mine = Object.assign(new Error(HELD), { detail: HELD });
-    const failure: unknown = await store
-      .transaction((manager) => store.guard(manager, 'held', HELD, token))
-      .catch((error: unknown) => error);
-    expect(failure).toMatchObject({ name: 'LockStoreError', cause: expect.anything() });
-    expect(ownersIn(failure, [HELD])).toEqual([]);
-    const thrown = store.transaction(async () => {
-      throw mine;
+      await expect(thrown).rejects.toBe(mine);
+      await application.query('ALTER TABLE t_guard_hidden RENAME TO t_guard');
     });
-    await expect(thrown).rejects.toBe(mine);
-    await application.query('ALTER TABLE t_guard_hidden RENAME TO t_guard');
-  });
-});
+  },
+);
 
 if (mongodbIsSelected())
-  describe('D on MongoDB', () => {
+  describe('D errors of MongoDB show no owner id', () => {
     const fixture = new MongoFixture();
     afterAll(() => fixture.dispose());
 
-    it('D, B86 a validator that refuses the document: no error, event or log line shows an owner id', async () => {
+    it('B86 no error, event or log line shows an owner id when a validator refuses the document', async () => {
       const store = await fixture.store();
       const tokenOfHolder = tokenOf(await store.acquire('held', HELD, 60_000));
       const service = new LockService({ options: {}, openStore: () => store });
@@ -202,7 +211,7 @@ if (mongodbIsSelected())
       await service[INTERNALS].close();
     });
 
-    it('D, B86 a command that is refused with its text in the message: nothing of the command is shown', async () => {
+    it('B86 an error shows nothing of a command whose text MongoDB repeats', async () => {
       const collection = await fixture.collection();
       const command = {
         findAndModify: 'locks',

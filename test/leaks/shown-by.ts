@@ -1,7 +1,7 @@
 /**
- * Every text that a value shows to code that looks: own properties, enumerable or not, with
- * names or symbols, getters of its classes, causes, errors in arrays, maps and sets, and bytes
- * as text and as hex.
+ * All texts that code can read from a value: own properties (enumerable or not, named by
+ * strings or symbols), getters of its classes, causes, and errors in arrays, maps and sets.
+ * Bytes are read as text and as hexadecimal digits.
  */
 export function shownBy(value: unknown): string {
   const texts: string[] = [];
@@ -18,7 +18,8 @@ export function shownBy(value: unknown): string {
     if (found instanceof Uint8Array)
       return void texts.push(Buffer.from(found).toString(), Buffer.from(found).toString('hex'));
     if (found instanceof Map || found instanceof Set) for (const entry of found) look(entry);
-    if (typeof found === 'function') return; // what a class or a method is made of is no secret
+    // The source of a class or a method holds no secret.
+    if (typeof found === 'function') return;
     for (let level: object | null = found; level && level !== Object.prototype;) {
       for (const property of Reflect.ownKeys(level)) {
         look(property);
@@ -29,22 +30,28 @@ export function shownBy(value: unknown): string {
   }
 }
 
-/** Which of these owner ids a value shows: as text, in JSON, or as bytes. */
+/** Returns the given owner ids that a value shows as text, in JSON, or as bytes. */
 export function ownersIn(value: unknown, owners: Iterable<string>): string[] {
   const text = shownBy(value);
   return [...owners].filter((owner) => formsOf(owner).some((form) => text.includes(form)));
 }
 
-/** As many letters as the shortest owner id has that {@link OwnerIndex} takes. */
+/** The index takes owner ids of at least this many letters. */
 const START = 8;
 
-/** Finds many owner ids in a text at once. A spec has tens of thousands, and thousands of errors. */
+/**
+ * Finds many owner ids in a text at once: a spec has tens of thousands of ids and thousands of
+ * errors.
+ */
 export class OwnerIndex {
   readonly #owners = new Set<string>();
-  /** By the first letters of a form. */
+  /** Forms of the owner ids, by the first letters of the form. */
   readonly #forms = new Map<string, { form: string; owner: string }[]>();
 
-  /** A shorter id, such as those of many specs, is a part of words: it is left out. */
+  /**
+   * Adds an owner id. Shorter ids, which many specs use, are left out because they occur in
+   * ordinary words.
+   */
   add(owner: string): void {
     if (owner.length < START || this.#owners.has(owner)) return;
     this.#owners.add(owner);
@@ -76,6 +83,6 @@ function valueOf(found: object, property: string | symbol): unknown {
   try {
     return Reflect.get(found, property);
   } catch (error) {
-    return error; // of a getter that wants to be called on something else
+    return error; // the error of a getter that needs another `this`
   }
 }

@@ -4,7 +4,7 @@ import { MongoLockStore } from '../../lib/stores/mongodb/mongo-lock.store.js';
 import { TypeOrmLockStore, TypeOrmSessionLockStore } from '../../lib/stores/typeorm/index.js';
 import { OwnerIndex } from './shown-by.js';
 
-/** The owner ids that the arguments of a store's method have. */
+/** Reads the owner ids from the arguments of each method of a store. */
 const METHODS: Record<string, (...args: any[]) => string[]> = {
   acquire: (_key, owner) => [owner],
   renew: (_key, owner) => [owner],
@@ -20,17 +20,15 @@ const METHODS: Record<string, (...args: any[]) => string[]> = {
   purge: () => [],
   prepare: () => [],
 };
-/**
- * A full stop after the end of a sentence: of a text of others that was put into one of ours.
- */
+/** Matches a doubled full stop, as when a text that ends with one is put into a sentence. */
 const DOUBLED = /(?<!\.)[.!?:]\.(?=\s|$)/;
 
 const leaks = new Set<string>();
 const owners = new OwnerIndex();
 
 /**
- * Looks at every error that leaves a store in this spec file, and fails the test in which one
- * shows an owner id.
+ * Checks every error that leaves a store in this spec file, and fails the test in which an
+ * error shows an owner id.
  */
 export function watchStores(): void {
   for (const { prototype } of [TypeOrmLockStore, TypeOrmSessionLockStore, MongoLockStore])
@@ -67,6 +65,6 @@ function remember(args: any[], ownersOf: (...args: any[]) => string[]): void {
   try {
     for (const owner of ownersOf(...args)) if (typeof owner === 'string') owners.add(owner);
   } catch {
-    // arguments that make no sense, which a spec hands in to have them refused
+    // A spec may pass arguments that make no sense, to have them refused.
   }
 }

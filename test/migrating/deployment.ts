@@ -4,11 +4,14 @@ import { NestFactory } from '@nestjs/core';
 import { LockModule, LockService, type LockModuleExtras, type LockModuleOptions } from '../../lib/index.js';
 import { rootModule } from '../module/applications.js';
 
-/** The instances of an application, in one process; all of them are closed in the end. */
+/** The instances of an application in one process; `close()` closes all of them. */
 export class Deployment {
   private readonly applications: INestApplicationContext[] = [];
 
-  /** @param imports what each instance has besides its `LockModule`: its connection to the database */
+  /**
+   * @param imports the modules of each instance besides its `LockModule`, such as its
+   * connection to the database
+   */
   constructor(private readonly imports: () => DynamicModule[] = () => []) {}
 
   async start(metadata: ModuleMetadata | Type): Promise<INestApplicationContext> {
@@ -21,7 +24,7 @@ export class Deployment {
     return application;
   }
 
-  /** An instance with these locks, and these providers. */
+  /** Starts an instance with these options of its locks, and these providers. */
   async instance(
     options: LockModuleOptions & LockModuleExtras,
     ...providers: Type[]
@@ -38,7 +41,7 @@ export class Deployment {
   }
 }
 
-/** What a promise rejects with. */
+/** Returns the error with which a promise rejects. */
 export async function errorOf(promise: Promise<unknown>): Promise<unknown> {
   try {
     await promise;

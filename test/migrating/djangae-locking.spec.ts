@@ -31,11 +31,11 @@ import { itHolds, itShows, type Rows } from './guide.js';
 const GUIDE = 'docs/migrating/djangae-locking.md';
 const EXAMPLE = 'test/migrating/examples/djangae-locking.ts';
 const DAY = 86_400_000;
-/** As a holder leaves it that is gone. */
+/** The options of a lock whose holder has crashed: it is never renewed and never expires. */
 const CRASHED = { ttl: Infinity, autoRenew: false } as const;
 
 for (const target of targetsAmong('postgres'))
-  describe(`the guide for those who come from djangae.contrib.locking, on ${target.name}`, () => {
+  describe(`the guide for users of djangae.contrib.locking, on ${target.name}`, () => {
     const store = typeOrmStore();
     const deployment = new Deployment(() => [TypeOrmModule.forRoot(fixture.target.options)]);
     let fixture: Fixture;
@@ -55,7 +55,7 @@ for (const target of targetsAmong('postgres'))
       await fixture.dispose();
     });
 
-    /** `p` for a table that survives a crash, `u` for one that is unlogged. */
+    /** Returns `p` for a table that survives a crash, and `u` for an unlogged table. */
     async function persistenceOf(table: string): Promise<string> {
       const [row] = await application.query('SELECT relpersistence FROM pg_class WHERE relname = $1', [
         table,
@@ -76,7 +76,7 @@ for (const target of targetsAmong('postgres'))
 
     const rows: Rows = {
       '`djangae.contrib.locking` among the installed apps': [
-        'B1 B11',
+        'B11',
         async () => {
           const imports = [
             TypeOrmModule.forRoot(fixture.target.options),
@@ -87,7 +87,7 @@ for (const target of targetsAmong('postgres'))
         },
       ],
       '`kind=STRONG`, the default': [
-        'B3 B4',
+        'B3',
         async () => {
           const own = await deployment.locks({ store: typeOrmStore() });
           expect((await own.acquire(newKey())).held).toBe(true);
@@ -95,7 +95,7 @@ for (const target of targetsAmong('postgres'))
         },
       ],
       '`kind=WEAK`': [
-        'B4 B78',
+        'B78',
         async () => {
           @Injectable()
           class Caches {
@@ -128,11 +128,11 @@ for (const target of targetsAmong('postgres'))
               LockModule.forRoot({ store, purge: { olderThan: '30d', every: '1d' } }),
             ],
           });
-          const clock = new ManualClock(); // that a day goes by in a moment
+          const clock = new ManualClock(); // lets a day pass in a moment
           const openStore = () => new TypeOrmLockStore(application);
           const purging = new LockService({ options, openStore, clock });
           await purging[INTERNALS].start();
-          await clock.advance(0.75 * DAY); // instances do not come together
+          await clock.advance(0.75 * DAY); // Instances purge at different times of the day.
           while ((await locks.admin.inspect(old)).lastRun);
           expect((await locks.admin.inspect(young)).lastRun).toBeDefined();
           await purging[INTERNALS].close();
@@ -189,7 +189,7 @@ for (const target of targetsAmong('postgres'))
         },
       ],
       '`Lock.acquire(identifier, wait=False)`': [
-        'B14 B16',
+        'B16',
         async () => {
           const key = newKey();
           await others.acquire(key);
@@ -197,7 +197,7 @@ for (const target of targetsAmong('postgres'))
         },
       ],
       '`steal_after_ms=60000`': [
-        'B32 B33',
+        'B32',
         async () => {
           const key = newKey();
           await others.acquire(key, CRASHED);
@@ -233,7 +233,7 @@ for (const target of targetsAmong('postgres'))
         },
       ],
       '`with lock(identifier, wait=False):`': [
-        'B14 B59',
+        'B14',
         async () => {
           const key = newKey();
           await others.acquire(key);
@@ -388,7 +388,7 @@ for (const target of targetsAmong('postgres'))
         },
       ],
       'stealing goes by the age of the lock, so that long work is robbed': [
-        'B32 B33',
+        'B32',
         async () => {
           const busy = await others.acquire(newKey(), { renewEvery: '200ms' });
           const impatient = { autoRenew: false, stealAfter: '2s', wait: '3s' } as const;
@@ -407,7 +407,7 @@ for (const target of targetsAmong('postgres'))
         },
       ],
       'who was robbed does not learn of it': [
-        'B35 B55',
+        'B55',
         async () => {
           const key = newKey();
           const onLost = jest.fn();
@@ -430,7 +430,7 @@ for (const target of targetsAmong('postgres'))
         },
       ],
       'a weak lock is gone when the cache forgets it, and then has two holders': [
-        'B4 B78',
+        'B78',
         async () => {
           const weakly = { store: typeOrmStore({ weak: true }) };
           const [weak, another] = [await deployment.locks(weakly), await deployment.locks(weakly)];
@@ -455,7 +455,7 @@ for (const target of targetsAmong('postgres'))
     itHolds(GUIDE, rows);
     itShows(GUIDE, EXAMPLE);
 
-    it('B4 B63 the example skips the import that another instance does, and waits to fill the cache', async () => {
+    it('B63 the example skips an import that runs in another instance, and waits to fill the cache', async () => {
       process.env.DATABASE_URL = urlOf(fixture.target);
       const [one, other] = [await deployment.start(AppModule), await deployment.start(AppModule)];
       const gate = new Gate();

@@ -2,30 +2,37 @@ import { expect, it } from '@jest/globals';
 import { readFileSync } from 'node:fs';
 import { snippetsOf } from '../docs/snippets.js';
 
-/** The test of each row of a guide's tables, by the text of the row's first cell, with the behaviours that it shows. */
-export type Rows = Record<string, readonly [behaviours: string, test: () => Promise<void>]>;
+/**
+ * The test of each row in a guide's tables, by the text of the row's first cell, with the
+ * number of the behaviour that it shows.
+ */
+export type Rows = Record<string, readonly [behaviour: string, test: () => Promise<void>]>;
 
-/** Runs every row of a guide's tables: a row without a test fails, and a test without a row. */
+/**
+ * Runs the test of every row in a guide's tables. A row without a test fails, and so does a
+ * test without a row.
+ */
 export function itHolds(guide: string, rows: Rows): void {
   const claims = rowsOf(readFileSync(guide, 'utf8'));
 
-  it(`${guide} has a test for each row, and a row for each test`, () => {
+  it(`every row of ${guide} has a test, and every test has a row`, () => {
     expect(Object.keys(rows).toSorted()).toEqual(claims.map(({ theirs }) => theirs).toSorted());
   });
 
   for (const { theirs, ours } of claims) {
-    const [behaviours, test] = rows[theirs] ?? ['', () => Promise.reject(new Error('No test has this row.'))];
-    it(`${behaviours} ${theirs}`, async () => {
+    const [behaviour, test] = rows[theirs] ?? ['', () => Promise.reject(new Error('No test has this row.'))];
+    it(`${behaviour} the guide is right about "${theirs}"`, async () => {
       const used = wordsOf(String(test));
-      expect(wordsOf(codeOf(ours)).filter((word) => !used.includes(word))).toEqual([]); // what the row names, its test uses
+      // The test uses every name of the row.
+      expect(wordsOf(codeOf(ours)).filter((word) => !used.includes(word))).toEqual([]);
       await test();
     });
   }
 }
 
-/** The example of a guide is the code of a file that a test runs. */
+/** Tests that the example in a guide is the code of a file that a test runs. */
 export function itShows(guide: string, example: string): void {
-  it(`${guide} shows ${example}`, () => {
+  it(`the example of ${guide} is the file ${example}`, () => {
     const code = readFileSync(example, 'utf8')
       .replaceAll(/'[./]+\/lib\/index\.js'/g, "'nestjs-locked'")
       .replaceAll(/'[./]+\/lib\/stores\/(\w+)\/index\.js'/g, "'nestjs-locked/$1'");
@@ -34,9 +41,9 @@ export function itShows(guide: string, example: string): void {
 }
 
 interface Row {
-  /** The first cell. */
+  /** The text of the first cell. */
   theirs: string;
-  /** The others. */
+  /** The text of the other cells. */
   ours: string;
 }
 
@@ -59,7 +66,7 @@ function codeOf(text: string): string {
 
 const LANGUAGE = ['await', 'using', 'const', 'null', 'true', 'false', 'string'];
 
-/** The names in code, without what is between quotes: values are the reader's own. */
+/** Returns the names in code. Quoted values are left out, because readers choose their own. */
 function wordsOf(code: string): string[] {
   const names = code.replaceAll(/'[^'\n]*'|"[^"\n]*"|\/\/.*/g, '').match(/[A-Za-z_]\w+/g) ?? [];
   return [...new Set(names)].filter((name) => !LANGUAGE.includes(name));

@@ -27,12 +27,12 @@ import { itHolds, itShows, type Rows } from './guide.js';
 
 const GUIDE = 'docs/migrating/mongolock.md';
 const EXAMPLE = 'test/migrating/examples/mongolock.ts';
-/** A lease that nobody renews, and that is over soon. */
+/** The options of a short lease that is never renewed. */
 const SHORT = { ttl: '3s', autoRenew: false } as const;
 const PATIENT = { wait: '1m' } as const;
 
 if (mongodbIsSelected())
-  describe('the guide for those who come from mongolock', () => {
+  describe('the guide for users of mongolock', () => {
     const fixture = new MongoFixture();
     const deployment = new Deployment();
     let client: MongoClient;
@@ -57,7 +57,7 @@ if (mongodbIsSelected())
       await fixture.dispose();
     });
 
-    /** Makes sure that an instance with this store has its locks in this collection. */
+    /** Checks that an instance with this store keeps its locks in this collection. */
     async function keepsLocksIn(made: LockModuleOptions['store'], collection = 'locks'): Promise<void> {
       const lock = await (await deployment.locks({ store: made })).acquire(newKey());
       const found = await client
@@ -67,7 +67,7 @@ if (mongodbIsSelected())
       expect(found).not.toBeNull();
     }
 
-    /** The commands that are sent through the client while something runs. */
+    /** Returns the commands that the client sends while `work` runs. */
     async function commandsOf(work: () => Promise<unknown>): Promise<Record<string, unknown>[]> {
       const commands: Record<string, unknown>[] = [];
       const listen = ({ command }: { command: Record<string, unknown> }) => void commands.push(command);
@@ -85,13 +85,13 @@ if (mongodbIsSelected())
 
     const rows: Rows = {
       '`MongoLock` on a connection string or a host': [
-        'B5 B13',
+        'B13',
         async () => {
           await keepsLocksIn(mongoStore({ url }));
         },
       ],
       '`client=`, a `MongoClient`': [
-        'B5 B13',
+        'B13',
         async () => {
           const own = await fixture.client();
           const app = await deployment.instance({ store: mongoStore({ client: own, databaseName }) });
@@ -104,14 +104,14 @@ if (mongodbIsSelected())
         },
       ],
       '`db=`, the name of the database': [
-        'B5 B6',
+        'B6',
         async () => {
           await keepsLocksIn(mongoStore({ client, databaseName }));
           await keepsLocksIn(mongoStore({ db: client.db(databaseName) }));
         },
       ],
       '`collection=`, the name of the collection': [
-        'B5 B6',
+        'B6',
         async () => {
           await keepsLocksIn(mongoStore({ client, databaseName, collectionName: 'jobs' }), 'jobs');
           await keepsLocksIn(mongoStore({ collection: client.db(databaseName).collection('own') }), 'own');
@@ -145,7 +145,7 @@ if (mongodbIsSelected())
         },
       ],
       '`lock(key, owner)`, `True`': [
-        'B14 B15',
+        'B14',
         async () => {
           const key = newKey();
           const commands = await commandsOf(async () => {
@@ -165,7 +165,7 @@ if (mongodbIsSelected())
         },
       ],
       '`lock(…)` without `timeout`: one attempt': [
-        'B16 B17',
+        'B17',
         async () => {
           const { key } = await others.acquire(newKey());
           for (const options of [{ wait: 0 }, {}]) {
@@ -206,7 +206,7 @@ if (mongodbIsSelected())
         },
       ],
       'taking a lock whose `expire` has passed': [
-        'B28 B35',
+        'B35',
         async () => {
           const { key } = await expired();
           const lock = await locks.acquire(key);
@@ -258,7 +258,7 @@ if (mongodbIsSelected())
         },
       ],
       '`touch(key, owner)`': [
-        'B49 B51',
+        'B51',
         async () => {
           const lock = await locks.acquire(newKey(), { ttl: '10s' });
           for (let i = 0; i < 5; i++) await lock.extend();
@@ -267,7 +267,7 @@ if (mongodbIsSelected())
         },
       ],
       '`get_lock_info(key)`': [
-        'B46 B69',
+        'B69',
         async () => {
           const key = newKey();
           await locks.run(key, () => {}, { label: 'first' });
@@ -324,7 +324,7 @@ if (mongodbIsSelected())
         },
       ],
       'errors of PyMongo': [
-        'B27 B75',
+        'B27',
         async () => {
           const nobody = `mongodb://127.0.0.1:${await freePort()}/app?serverSelectionTimeoutMS=300`;
           const error = await errorOf(deployment.locks({ store: mongoStore({ url: nobody }) }));
@@ -347,7 +347,8 @@ if (mongodbIsSelected())
           const imports = [LockModule.forRoot({ store }), ScheduleModule.forRoot()];
           const first = await deployment.start({ imports, providers: [Digest] });
           const second = await deployment.start({ imports, providers: [Digest] });
-          const tick = Date.now() + 60_000; // a timer that is armed for the past fires at once
+          // A timer that is armed for the past fires at once.
+          const tick = Date.now() + 60_000;
           const ran = once(first.get(LockService).events, 'released');
           await fire(jobOf(first, 'digest'), tick);
           await ran;
@@ -361,12 +362,13 @@ if (mongodbIsSelected())
           await locks.run(key, work, { once: '1d' });
           const again = await others.tryRun(key, work, { once: '1d' });
           if (!again.acquired) expect(again.error.reason).toBe('tick-done');
-          else expect(new Date().getUTCHours()).toBe(0); // midnight was in between
+          // Midnight has passed between the two calls.
+          else expect(new Date().getUTCHours()).toBe(0);
         },
       ],
 
       "two workers with the same `owner` have one lock, and release each other's": [
-        'B37 B39',
+        'B37',
         async () => {
           const options = { label: 'worker' };
           const lock = await locks.acquire(newKey(), options);
@@ -406,7 +408,7 @@ if (mongodbIsSelected())
         },
       ],
       'the lock ends after `expire` while the work goes on': [
-        'B52 B55',
+        'B52',
         async () => {
           const lost: Lock[] = [];
           const onLost = (one: Lock) => void lost.push(one);
@@ -420,7 +422,7 @@ if (mongodbIsSelected())
         },
       ],
       'a lock that never expires outlives its crashed holder': [
-        'B32 B71',
+        'B71',
         async () => {
           const crashed = await others.acquire(newKey(), { ttl: Infinity, autoRenew: false });
           const stealing = { ...PATIENT, ttl: '1m', autoRenew: false, stealAfter: '500ms' } as const;
@@ -460,7 +462,7 @@ if (mongodbIsSelected())
     itHolds(GUIDE, rows);
     itShows(GUIDE, EXAMPLE);
 
-    it('B60 the example writes the report in one of two instances', async () => {
+    it('B60 the example writes the report once the other holder releases its lock', async () => {
       process.env.MONGO_URL = url;
       const app = await deployment.start(AppModule);
       const said = jest.spyOn(console, 'log').mockReturnValue();

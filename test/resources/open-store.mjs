@@ -6,7 +6,10 @@ import { DataSource } from 'typeorm';
 
 const POOL = 4;
 
-/** A store, how many connections the application has open for it, and how to close them. */
+/**
+ * Opens a store. The result also counts the connections of the application to the store, and
+ * closes them.
+ */
 export async function openStore({ kind, options }) {
   return kind === 'memory' ? openMemory() : kind === 'mongodb' ? openMongodb(options) : openSql(options);
 }
@@ -16,7 +19,8 @@ function openMemory() {
 }
 
 async function openSql(options) {
-  // A pool that has all its connections open stays as it is: what else is opened shows.
+  // With all its connections open, a pool stays as it is, so that every further connection
+  // shows.
   const extra = options.type === 'postgres' ? { max: POOL, idleTimeoutMillis: 0 } : {};
   const dataSource = await new DataSource({ ...options, extra }).initialize();
   return {

@@ -1,5 +1,6 @@
-// An application that uses locks a lot, and tells what it holds of the process and the database before and after: a line of JSON.
-// argv: the store (its kind and options) and how much of everything, as JSON. Run it with --expose-gc.
+// An application that uses many locks. Before and after, it measures what it holds of the
+// process and of the database, and prints both as a line of JSON.
+// argv: the store (its kind and options) and the amounts, as JSON. Run it with --expose-gc.
 import 'reflect-metadata';
 import { Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
@@ -12,7 +13,8 @@ import { openStore } from './open-store.mjs';
 
 const [store, amounts] = process.argv.slice(2).map((argument) => JSON.parse(argument));
 
-const timers = new Set(); // also those that do not keep the process alive, which Node itself does not list
+// Node itself does not list timers that do not keep the process alive.
+const timers = new Set();
 createHook({
   init: (id, type) => void (type === 'Timeout' && timers.add(id)),
   destroy: (id) => void timers.delete(id),
@@ -24,8 +26,9 @@ Module({ imports: [LockModule.forRoot({ store: database.store, ttl: '30s' })] })
 const app = await NestFactory.createApplicationContext(AppModule, { logger: false, abortOnError: false });
 app.enableShutdownHooks();
 const locks = app.get(LockService);
-const lasting = new AbortController(); // as that of a shutdown of the application's own: it outlives every wait
-setInterval(() => {}, 60_000); // renewals alone do not keep a process alive
+// Outlives every wait, like the shutdown signal of an application.
+const lasting = new AbortController();
+setInterval(() => {}, 60_000); // Renewals alone do not keep a process alive.
 let keys = 0;
 
 await use(amounts.warmUp);
@@ -35,14 +38,14 @@ const after = await measure();
 await app.close();
 await database.close();
 console.log(JSON.stringify({ before, after }));
-process.exit(); // also when timers were left behind: the figures tell
+process.exit(); // Exits even when timers were left behind; the figures show them.
 
 async function use({ acquisitions, losses, abortedWaits }) {
   await inGroups(acquisitions, async (group) => {
     const signal = lasting.signal;
     await Promise.all([
       ...group.map((key) => locks.run(key, () => {}, { signal })),
-      // Half of them wait, and get the lock from the one before.
+      // Half of the callers wait, and get the lock from the caller before.
       ...group.slice(0, group.length / 2).map((key) => locks.run(key, () => {}, { signal, wait: '10m' })),
     ]);
   });
@@ -50,7 +53,7 @@ async function use({ acquisitions, losses, abortedWaits }) {
     const held = await Promise.all(group.map((key) => locks.acquire(key, { renewEvery: 100 })));
     const told = held.map((lock) => once(lock.signal, 'abort'));
     for (const { key } of held) assert(await locks.admin.forceRelease(key, { reason: 'it is lost' }));
-    await Promise.all(told); // at the next renewal
+    await Promise.all(told); // Each lock learns of its loss at its next renewal.
     for (const lock of held) assert.equal(await lock.release(), false);
   });
   await inGroups(abortedWaits, async (group) => {
@@ -64,7 +67,7 @@ async function use({ acquisitions, losses, abortedWaits }) {
   });
 }
 
-/** Of new keys each time: what is kept for each key would add up. */
+/** Works on new keys each time, so that whatever is kept for each key adds up. */
 async function inGroups(count, work) {
   for (let left = count; left > 0; left -= 100)
     await work(Array.from({ length: Math.min(left, 100) }, () => `key ${++keys}`));
@@ -72,7 +75,8 @@ async function inGroups(count, work) {
 
 async function measure() {
   for (let turn = 0; turn < 4; turn++) {
-    await new Promise((resolve) => setImmediate(resolve)); // what was cancelled is gone a turn later
+    // Cancelled handles disappear a turn later.
+    await new Promise((resolve) => setImmediate(resolve));
     globalThis.gc();
   }
   return {
@@ -98,7 +102,7 @@ function listenersOf(emitter) {
   return emitter.eventNames().reduce((sum, name) => sum + emitter.listenerCount(name), 0);
 }
 
-/** Where the system tells. */
+/** Counts the open files on Linux, the only system that lists them. */
 function openFiles() {
   return process.platform === 'linux' ? readdirSync('/proc/self/fd').length : 0;
 }

@@ -15,17 +15,20 @@ interface Amounts {
 }
 type Measurement = { heap: number } & Record<string, number>;
 
-// The service remembers its last keys, at most 20,000. So many acquisitions show what each of
-// them leaves behind, be it sixty bytes.
+// The service remembers its last 20,000 keys at most. This many acquisitions show a leak of
+// only sixty bytes each.
 const MANY: Amounts = { acquisitions: 30_000, losses: 1_000, abortedWaits: 1_000 };
 const WARM_UP: Amounts = { acquisitions: 1_000, losses: 100, abortedWaits: 100 };
-// What the stores add shows sooner, and databases are slower.
+// A leak of a store shows sooner, and databases are slower.
 const SOME: Amounts = { acquisitions: 1_000, losses: 100, abortedWaits: 200 };
 const FEW: Amounts = { acquisitions: 400, losses: 50, abortedWaits: 100 };
 const SHORT_WARM_UP: Amounts = { acquisitions: 200, losses: 50, abortedWaits: 100 };
 const MEGABYTE = 2 ** 20;
 
-/** Runs the built package (`npm run build`) in a process of its own, which can be told to collect its garbage. */
+/**
+ * Runs the built package (`npm run build`) in a process of its own, whose garbage can be
+ * collected on demand.
+ */
 async function measure(store: object, warmUp: Amounts, measured: Amounts) {
   const given = [store, { warmUp, measured }].map((argument) => JSON.stringify(argument));
   const { stdout, stderr } = await promisify(execFile)(process.execPath, ['--expose-gc', program, ...given]);
@@ -33,7 +36,10 @@ async function measure(store: object, warmUp: Amounts, measured: Amounts) {
   return JSON.parse(stdout) as { before: Measurement; after: Measurement };
 }
 
-/** `heap`: by how many megabytes it may grow; `drift`: how many of everything else may come and go by themselves. */
+/**
+ * `heap` is the growth allowed in megabytes; `drift` is how many of each other resource may
+ * come and go by themselves.
+ */
 function expectNoGrowth(
   { before, after }: Awaited<ReturnType<typeof measure>>,
   heap: number,
@@ -49,35 +55,35 @@ function expectNoGrowth(
   expect((heapAfter - heapBefore) / MEGABYTE).toBeLessThan(heap);
 }
 
-describe('Nothing is left behind by 30,000 acquisitions, 1,000 losses and 1,000 waits that were aborted', () => {
-  it('B21, B43, B54 no timer, listener, lock or memory', async () => {
+describe('B21 30,000 acquisitions, 1,000 losses and 1,000 aborted waits leave nothing behind', () => {
+  it('B54 no timer, listener, lock or memory is left in the process', async () => {
     const measured = await measure({ kind: 'memory' }, WARM_UP, MANY);
-    expectNoGrowth(measured, 4); // about two megabytes for the keys that are remembered
-    // One timer is that by which the program keeps itself alive, and one that of the service's clock for all limits of time.
+    expectNoGrowth(measured, 4); // The remembered keys take about two megabytes.
+    // One timer keeps the program alive; the other is the service's clock for all time limits.
     expect(measured.after).toMatchObject({ timers: 2, 'listeners of the signal': 0 });
   }, 60_000);
 });
 
-describe('Nor in a database, by fewer of them', () => {
+describe('B48 fewer acquisitions on a real database leave nothing behind', () => {
   for (const target of targetsAmong('sqlite', 'postgres')) {
     let opened: Target;
     beforeAll(async () => void (opened = await target.open()));
     afterAll(() => opened.dispose());
 
-    it(`on ${target.name}: no connection either`, async () => {
+    it(`B48 no connection to ${target.name} is left`, async () => {
       expectNoGrowth(await measure({ kind: target.name, options: opened.options }, SHORT_WARM_UP, SOME), 3);
     }, 60_000);
   }
 
-  describe('on MongoDB', () => {
+  describe('B48 acquisitions on MongoDB leave nothing behind', () => {
     if (!mongodbIsSelected()) return;
     const fixture = new MongoFixture();
     afterAll(() => fixture.dispose());
 
-    it('no connection either', async () => {
+    it('B48 no connection to MongoDB is left', async () => {
       await fixture.store();
       const { url, databaseName } = fixture;
-      // Its driver asks each member from time to time how it is.
+      // The MongoDB driver probes each member from time to time, on connections of its own.
       expectNoGrowth(
         await measure({ kind: 'mongodb', options: { url, databaseName } }, SHORT_WARM_UP, FEW),
         3,

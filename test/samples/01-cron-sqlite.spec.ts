@@ -52,7 +52,7 @@ describe(sample, () => {
     rmSync(folder, { recursive: true, force: true });
   });
 
-  it('publishes one edition each second, by one of its instances, while the other skips', async () => {
+  it('B81 one instance publishes an edition each second, while the other skips', async () => {
     skips = 0;
     const before = (await runs()).length;
     const log = await runsWhen((seen) => seen.filter((run) => run.accepted).length >= before + 4);
@@ -60,7 +60,7 @@ describe(sample, () => {
     expect(skips).toBeGreaterThanOrEqual(3);
   });
 
-  it('ends the run that is under way when it is stopped, and leaves the lock free', async () => {
+  it('B12 an instance that is stopped finishes its run and leaves the lock free', async () => {
     await runsWhen((log) => log.at(-1)?.ended === null);
     await Promise.all(children.map((child) => (child.kill('SIGTERM'), once(child, 'exit'))));
     const log = await runs();

@@ -73,7 +73,7 @@ for (const postgres of targetsAmong('postgres'))
       await target?.dispose();
     });
 
-    it('B11 the migrations made the tables, once', async () => {
+    it('B11 the migrations create the tables once', async () => {
       const migrations = await reader.query('SELECT name FROM migrations ORDER BY id');
       expect(migrations.map(({ name }: { name: string }) => name.replace(/\d+$/, '')).toSorted()).toEqual([
         'CreateLocksTable',
@@ -82,7 +82,7 @@ for (const postgres of targetsAmong('postgres'))
       expect(await reader.query('SELECT * FROM locks')).toEqual([]);
     });
 
-    it('B60 payments of one order, on two instances, go one after the other: it is charged once', async () => {
+    it('B60 payments of one order on two instances run one after the other, so it is charged once', async () => {
       const id = await createOrder();
       const answers = [pay(first, id)];
       await payments.asked(id);
@@ -98,13 +98,14 @@ for (const postgres of targetsAmong('postgres'))
     it('B24 different orders are paid at the same time', async () => {
       const ids = [await createOrder(), await createOrder()];
       const answers = ids.map((id) => pay(first, id));
-      for (const id of ids) await payments.asked(id); // both before any is answered
+      // Both requests arrive before either is answered.
+      for (const id of ids) await payments.asked(id);
       for (const id of ids) payments.accept(id);
 
       expect((await Promise.all(answers)).map(({ status }) => status)).toEqual([201, 201]);
     });
 
-    it('B67 an order that is being paid is not cancelled, nor paid again: 409 with Retry-After', async () => {
+    it('B67 an order that is being paid can neither be cancelled nor paid again: 409 with Retry-After', async () => {
       const id = await createOrder();
       const paid = pay(first, id);
       await payments.asked(id);
@@ -124,11 +125,12 @@ for (const postgres of targetsAmong('postgres'))
       expect([late.status, await late.json()]).toMatchObject([409, { message: 'The order is paid.' }]);
     });
 
-    it('B38 each change is written with a greater token, and an older one is refused', async () => {
+    it('B38 each change is written with a greater token, and an older token is refused', async () => {
       const id = await createOrder();
       const paid = pay(first, id);
       await payments.asked(id);
-      // What a later holder of the lock would have written while this one was frozen.
+      // A later holder of the lock could have written this while the payment's process was
+      // frozen.
       await reader.query('UPDATE orders SET fence = 9007199254740991 WHERE id = $1', [id]);
       payments.accept(id);
 
@@ -138,14 +140,14 @@ for (const postgres of targetsAmong('postgres'))
       ]);
     });
 
-    it('B12 SIGTERM ends the payment that is under way, and leaves no lock', async () => {
+    it('B12 SIGTERM lets the running payment finish and leaves no lock', async () => {
       const [id, other] = [await createOrder(), await createOrder()];
       const paid = pay(first, id);
       await payments.asked(id);
       const [stopping] = instances;
       const exited = once(stopping!, 'exit');
       stopping!.kill('SIGTERM');
-      while ((await cancel(first, other)).ok); // until it takes no more locks
+      while ((await cancel(first, other)).ok); // until the instance takes no more locks
       payments.accept(id);
 
       expect((await paid).status).toBe(201);

@@ -3,9 +3,9 @@ import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { json } from 'node:stream/consumers';
 
-/** Stands in for the payment provider: it answers when the test says so. */
+/** Stands in for the payment provider: it answers when the test lets it. */
 export class PaymentProvider {
-  /** The orders that it was asked to charge. */
+  /** The orders that the application has charged, in order. */
   requests: number[] = [];
   #pending = new Map<number, ServerResponse>();
   readonly #events = new EventEmitter();
@@ -26,7 +26,7 @@ export class PaymentProvider {
     await once(this.#server.listen(0, '127.0.0.1'), 'listening');
   }
 
-  /** Resolves when it has been asked to charge the order. */
+  /** Resolves when the application has sent the charge of the order. */
   async asked(id: number): Promise<void> {
     while (!this.#pending.has(id)) await once(this.#events, 'asked');
   }

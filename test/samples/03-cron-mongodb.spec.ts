@@ -25,7 +25,7 @@ if (mongodbIsSelected())
       await instance.says(/^Bills are written/);
     }
 
-    /** A run that waits for the meter, and who it is of. */
+    /** The next run that waits for the meter, with the instance that it runs on. */
     async function nextRun(): Promise<{ reading: Reading; name: string; instance: SampleProcess }> {
       const reading = await meter.asked();
       const lock = await db.collection('locks').findOne({ _id: 'BillingJob.bill' as never });
@@ -66,7 +66,7 @@ if (mongodbIsSelected())
       await mongodb.dispose();
     });
 
-    it('B63 one instance writes a bill, while the other skips', async () => {
+    it('B63 one instance writes a bill while the other skips', async () => {
       for (const amount of [1, 2, 3]) {
         const { reading, name } = await nextRun();
         const [other] = [...instances].filter(([otherName]) => otherName !== name);
@@ -79,7 +79,7 @@ if (mongodbIsSelected())
       bill(next.reading, 4);
     });
 
-    it('B12 SIGTERM ends the run that is under way, and gives the lock back: the other takes over', async () => {
+    it('B12 SIGTERM lets the run finish and releases the lock, so the other instance takes over', async () => {
       const { reading, name, instance } = await nextRun();
       instance.signal('SIGTERM');
       bill(reading, 5);
@@ -98,7 +98,7 @@ if (mongodbIsSelected())
       bill(next.reading, 6);
     });
 
-    it('B28 when an instance is killed while it has the lock, the other takes over', async () => {
+    it('B28 the other instance takes over when the holder is killed', async () => {
       await start('third');
       const killed = await nextRun();
       await end(killed.name, 'SIGKILL');
@@ -113,16 +113,16 @@ if (mongodbIsSelected())
       bill(next.reading, 7);
     });
 
-    it('an instance that was frozen for longer than the ttl writes nothing when it wakes', async () => {
+    it('B28 an instance that was frozen for longer than the ttl writes nothing when it wakes', async () => {
       await start('fourth');
       const frozen = await nextRun();
       frozen.instance.signal('SIGSTOP');
-      frozen.reading.answer(1_000_000); // it is there when the instance wakes
+      frozen.reading.answer(1_000_000); // The answer waits for the instance to wake.
 
       const next = await nextRun();
       expect(next.name).not.toBe(frozen.name);
       bill(next.reading, 8);
-      const last = await nextRun(); // the bill is written
+      const last = await nextRun(); // The bill is written by now.
       const lost = frozen.instance.says(/Lock "BillingJob.bill" .*lost/);
       frozen.instance.signal('SIGCONT');
       await lost;

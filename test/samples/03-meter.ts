@@ -2,9 +2,9 @@ import { EventEmitter, once } from 'node:events';
 import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
-/** A read-out that somebody waits for. */
+/** A request to the meter that waits for its answer. */
 export class Reading {
-  /** Resolves when who asked has gone, without an answer too. */
+  /** Resolves when the connection of the request has closed, with or without an answer. */
   readonly over: Promise<unknown>;
 
   constructor(private readonly response: ServerResponse) {
@@ -16,7 +16,7 @@ export class Reading {
   }
 }
 
-/** Stands in for the meter: it answers when the test says so. */
+/** Stands in for the meter: it answers when the test lets it. */
 export class Meter {
   private readonly unseen: Reading[] = [];
   private readonly events = new EventEmitter();
@@ -29,7 +29,7 @@ export class Meter {
     return `http://127.0.0.1:${(this.server.address() as AddressInfo).port}`;
   }
 
-  /** How many ask besides those that {@link asked} has given. */
+  /** How many requests have arrived that {@link asked} has not returned yet. */
   get others(): number {
     return this.unseen.length;
   }
@@ -38,7 +38,7 @@ export class Meter {
     await once(this.server.listen(0, '127.0.0.1'), 'listening');
   }
 
-  /** The next one who asks. */
+  /** Resolves to the next request. */
   async asked(): Promise<Reading> {
     while (this.unseen.length === 0) await once(this.events, 'asked');
     return this.unseen.shift() as Reading;

@@ -53,7 +53,7 @@ if (mongodbIsSelected())
       return ((await answer.json()) as Show).seats;
     };
 
-    /** Has the lock of a show, as another instance would, until `release` is called. */
+    /** Holds the lock of a show, as another instance would, until `release()`. */
     async function hold(id: string): Promise<{ release(): Promise<boolean> }> {
       const key = `show:${id}`;
       const owner = new ObjectId().toHexString();
@@ -77,13 +77,14 @@ if (mongodbIsSelected())
       await mongodb.dispose();
     });
 
-    it('B60 of many who book at once, on two instances, each gets seats of their own until the row is full', async () => {
+    it('B60 guests who book at once on two instances each get seats of their own, until the row is full', async () => {
       const id = await createShow();
       const answers = await Promise.all(
         Array.from({ length: 8 }, async (_, i) => {
           for (;;) {
             const answer = await book(i % 2 ? first : second, id, `guest${i}`, 2);
-            if (answer.status !== 423) return answer.status; // who waited too long tries again
+            // A guest who waited too long tries again.
+            if (answer.status !== 423) return answer.status;
           }
         }),
       );
@@ -95,7 +96,7 @@ if (mongodbIsSelected())
       );
     });
 
-    it('B67 while somebody has the show, booking waits and cancelling is refused: 423 with Retry-After', async () => {
+    it('B67 while the lock of a show is held, booking waits and cancelling is refused: 423 with Retry-After', async () => {
       const id = await createShow();
       const holder = await hold(id);
       const answers = await Promise.all([
@@ -117,7 +118,7 @@ if (mongodbIsSelected())
       expect(await seatsOf(id)).toEqual(['anna', 'anna', ...Array(8).fill(null)]);
     });
 
-    it('B24 somebody who has one show is in nobody’s way at another', async () => {
+    it('B24 the lock of one show does not delay another show', async () => {
       const holder = await hold(await createShow());
       const other = await createShow();
       expect((await book(first, other, 'boris', 10)).status).toBe(201);
@@ -126,7 +127,7 @@ if (mongodbIsSelected())
       await holder.release();
     });
 
-    it('B38 each change is written with a greater token, and an older one is refused', async () => {
+    it('B38 each change is written with a greater token, and an older token is refused', async () => {
       const id = await createShow();
       const fence = async (): Promise<number> =>
         (await shows.findOne({ _id: new ObjectId(id) }))?.fence as number;
@@ -138,7 +139,8 @@ if (mongodbIsSelected())
       expect(tokens).toEqual([0, expect.any(Number), expect.any(Number)]);
       expect(tokens[2]).toBeGreaterThan(tokens[1]!);
 
-      // What a later holder of the lock has written, while the one that writes next was frozen.
+      // A later holder of the lock has written this while the process of the next booking was
+      // frozen.
       await shows.updateOne({ _id: new ObjectId(id) }, { $set: { fence: Number.MAX_SAFE_INTEGER } });
       const late = await book(first, id, 'boris', 1);
       expect([late.status, await late.json()]).toMatchObject([
@@ -148,7 +150,7 @@ if (mongodbIsSelected())
       expect(await seatsOf(id)).toEqual(Array(10).fill(null));
     });
 
-    it('B12 SIGTERM leaves no lock', async () => {
+    it('B12 SIGTERM leaves no lock behind', async () => {
       const id = await createShow();
       await book(first, id, 'anna', 1);
       for (const instance of instances) await instance.end('SIGTERM');

@@ -7,7 +7,7 @@ export interface ListRequest {
   answer(list: Record<string, number>): void;
 }
 
-/** Stands in for the suppliers of samples 05 and 06: they answer when the test says so. */
+/** Stands in for the suppliers of samples 05 and 06: they answer when the test lets them. */
 export class LateSuppliers {
   private readonly unseen: ServerResponse[] = [];
   private readonly events = new EventEmitter();

@@ -6,7 +6,7 @@ import type { Target } from '../servers/targets.js';
 import { LateSuppliers } from './late-suppliers.js';
 import { compileSample, SampleProcess } from './sample-process.js';
 
-/** How many ticks in a row have to have their report. */
+/** How many ticks in a row need a report. */
 const TICKS_IN_A_ROW = 5;
 
 interface Report {
@@ -14,9 +14,7 @@ interface Report {
   instance: string;
 }
 
-/**
- * What samples 05 and 06, which are one application on two clients, keep to on their database.
- */
+/** The tests of samples 05 and 06, which are one application on two clients. */
 export function keepsPriceLists(
   sample: string,
   { open, migrate }: { open: () => Promise<Target>; migrate: (db: DataSource, url: string) => Promise<void> },
@@ -27,7 +25,7 @@ export function keepsPriceLists(
   let url: string;
   let target: Target;
   let reader: DataSource;
-  /** Takes locks away, as `npx nestjs-locked release` does. */
+  /** Takes locks away from their holders, as `npx nestjs-locked release` does. */
   let locks: SqlLockStore;
 
   async function start(name: string): Promise<void> {
@@ -78,12 +76,12 @@ export function keepsPriceLists(
     await target?.dispose();
   });
 
-  it('B81, B90 of three instances, one writes the report of each second', async () => {
+  it('B81 one of three instances writes the report of each second', async () => {
     await waitForTicks();
     expectEachSecondOnce(await reports());
   });
 
-  it('B91 an import whose lock was taken over meanwhile writes nothing', async () => {
+  it('B91 an import whose lock was taken over writes nothing', async () => {
     const late = importAt('first');
     const lateList = await suppliers.request();
     expect(await locks.forceRelease('import:acme')).toBe(true);
@@ -99,7 +97,7 @@ export function keepsPriceLists(
     expect(await prices()).toEqual({ apple: 120, pear: 80 });
   });
 
-  it('B28 when an instance is killed while it imports, another one takes over, and reports go on', async () => {
+  it('B28 another instance takes over when an importing instance is killed, and reports go on', async () => {
     const killed = importAt('third');
     await suppliers.request();
     const before = (await reports()).length;
@@ -112,14 +110,14 @@ export function keepsPriceLists(
     await waitForTicks(before);
   });
 
-  it('B12 SIGTERM leaves no lock, and each second had at most one report', async () => {
+  it('B12 SIGTERM leaves no lock, and each second has at most one report', async () => {
     await Promise.all([...instances.values()].map((instance) => instance.end('SIGTERM')));
     expect(await reader.query('SELECT label FROM locks WHERE expires_ms > 0')).toEqual([]);
     expectEachSecondOnce(await reports());
   });
 }
 
-/** How many seconds at most follow each other without a gap. */
+/** The largest number of consecutive seconds without a gap. */
 function longestRow(reports: readonly Report[]): number {
   const seconds = new Set(reports.map(({ second }) => second.getTime()));
   let longest = 0;

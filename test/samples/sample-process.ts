@@ -24,7 +24,7 @@ export class SampleProcess {
     createInterface(this.child.stdout!).on('line', (line) => this.lines.emit('line', line));
   }
 
-  /** The next line on its standard output that matches. */
+  /** Resolves to the next line of its standard output that matches. */
   async says(pattern: RegExp): Promise<RegExpExecArray> {
     return new Promise((resolve, reject) => {
       const listen = (line: string): void => {
@@ -38,7 +38,7 @@ export class SampleProcess {
     });
   }
 
-  /** Resolves when a signal that ends it has done so. */
+  /** Sends the signal, and resolves when the process has ended. */
   async end(signal: 'SIGTERM' | 'SIGKILL'): Promise<void> {
     this.signal(signal);
     await this.exited;

@@ -16,14 +16,15 @@ export function hasDebianPackages() {
 }
 
 /**
- * A Debian package and everything it depends on, down to the C library, unpacked into a folder: any suite's server runs
- * on any Debian, needs no root, and the system stays as it is.
+ * Unpacks a Debian package and all that it depends on, down to the C library, into a folder.
+ * Thus the server of any suite runs on any Debian without root, and the system stays
+ * unchanged.
  */
 export function debianPackage(suite, name) {
   return cachedFolder(`${suite}-${name}`, (folder) => unpackDebianPackage(suite, name, folder));
 }
 
-/** The same into an empty folder that the caller keeps. */
+/** Does the same in an empty folder that the caller keeps. */
 export async function unpackDebianPackage(suite, name, folder) {
   const apt = join(folder, 'apt');
   await download(suite, name, apt);
@@ -33,7 +34,10 @@ export async function unpackDebianPackage(suite, name, folder) {
   await rm(apt, { recursive: true });
 }
 
-/** The command that runs one of its programs with its own libraries instead of the system's. */
+/**
+ * The command that runs one of its programs with the unpacked libraries instead of the
+ * system's.
+ */
 export function commandIn(folder, program) {
   const { triplet, loader } = architectures[process.arch];
   const system = [join(folder, 'usr/lib', triplet), join(folder, 'lib', triplet)];
@@ -42,7 +46,10 @@ export function commandIn(folder, program) {
   return [dynamicLinker, '--library-path', libraries.join(':'), join(folder, program)];
 }
 
-/** An apt with folders of its own, in which nothing is installed yet: it fetches the package with all it needs. */
+/**
+ * Downloads the package and all it needs, through an apt with folders of its own in which
+ * nothing is installed yet.
+ */
 async function download(suite, name, apt) {
   for (const path of [
     'etc/apt/sources.list.d',
@@ -80,7 +87,7 @@ async function download(suite, name, apt) {
   await execute([...command, '--download-only', '-y', 'install', name]);
 }
 
-/** The mirror that this machine uses. */
+/** The Debian mirror that this machine uses. */
 async function mirror() {
   if (!hasDebianPackages())
     throw new Error("its packages are Debian's, which this system is not (or it is neither x64 nor arm64)");

@@ -14,8 +14,9 @@ import { serverVersion } from './server-version.mjs';
 const PROVIDER = 'usr/lib/galera/libgalera_smm.so';
 
 /**
- * The state transfer to a node that joins, in a script as MariaDB expects one: there is nothing to transfer, since all begin with the same data. The
- * joiner only says what it has, when the donor has been asked; what was written since comes from the donor's cache.
+ * A script for MariaDB's state transfer to a joining node. Nothing has to be transferred,
+ * since all nodes begin with the same data: the joiner only reports its position once the
+ * donor has answered. Later writes come from the donor's cache.
  */
 const TRANSFER = `#!/bin/sh
 while [ $# -gt 0 ]; do
@@ -48,7 +49,8 @@ export async function startGalera(size = 3) {
     await Promise.all(nodes.map((node) => node.stop()));
   };
   const folder = await mkdtemp(join(tmpdir(), 'nestjs-locked-galera-transfer-'));
-  await chmod(folder, 0o777); // the servers, which run as another user when this one is root, leave word here
+  // The servers write here, and run as another user when the runner is root.
+  await chmod(folder, 0o777);
   await writeFile(join(folder, 'wsrep_sst_same'), TRANSFER, { mode: 0o755 });
   const env = { TRANSFER_FOLDER: folder, PATH: `${folder}:${process.env.PATH}` };
   const temporary = [];
@@ -59,7 +61,8 @@ export async function startGalera(size = 3) {
     const own = { env, path };
     const plain = await dataFolder(seed.url);
     await seed.crash();
-    // A cluster of one, shut down: its data say at which position of which history they are.
+    // Starts and stops a cluster of one node, so that its data say at which position of which
+    // history they are.
     const settled = await startNode({ ...own, name: 'first', origin: plain, peers: [] });
     temporary.push(settled);
     const origin = await dataFolder(settled.url);

@@ -7,8 +7,7 @@ import { launchMysql } from './mysql-launch.mjs';
 import { startServer } from './server-home.mjs';
 
 /**
- * MariaDB: the installed one, or else 10.11 out of Debian 12; with settings of its own, if
- * there are any.
+ * Starts MariaDB: the installed server, or else version 10.11 from Debian 12.
  *
  * @param {Record<string, string | number | boolean>} settings
  * @returns {Promise<{
@@ -42,7 +41,7 @@ const systemTables = [
   'mysql_sys_schema',
 ];
 
-/** The command that runs it on a data folder that was prepared elsewhere. */
+/** The command that runs MariaDB on a data folder that was prepared elsewhere. */
 export async function mariadbCommand(home) {
   const own = installed('mariadbd');
   return own ? [own, '--no-defaults'] : unpackedCommand(await unpackedRoot(home));
@@ -61,7 +60,9 @@ function unpackedCommand(root) {
   return [...commandIn(root, 'usr/sbin/mariadbd'), '--no-defaults', ...flags(settings)];
 }
 
-/** What mariadb-install-db does, which finds its programs and files in fixed places only. */
+/**
+ * Does what mariadb-install-db does, which finds its programs and files in fixed places only.
+ */
 async function prepareUnpacked(home, datadir) {
   const root = await unpackedRoot(home);
   const share = join(root, 'usr/share/mysql');

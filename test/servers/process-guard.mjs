@@ -1,6 +1,7 @@
-// Owns one server and its temporary folder for as long as the test runner lives: `node process-guard.mjs FOLDER`.
-// The pipe on stdin closes whatever ends the runner (the teardown, Ctrl-C, even SIGKILL); the guard then ends what it
-// runs and removes the folder. It is in a session of its own, so that Ctrl-C reaches the runner alone.
+// Owns one server and its temporary folder while the test runner lives: `node
+// process-guard.mjs FOLDER`. The pipe on stdin closes whenever the runner ends, even by Ctrl-C
+// or SIGKILL. The guard then ends the server and removes the folder. It has a session of its
+// own, so that Ctrl-C reaches only the runner.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { openSync, readFileSync, readdirSync, rmSync } from 'node:fs';
@@ -9,7 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 const folder = process.argv[2];
 process.chdir(folder);
-process.stdout.on('error', () => {}); // a runner that was killed reads no news
+process.stdout.on('error', () => {}); // A runner that was killed reads no more reports.
 const log = openSync('server.log', 'a');
 let child;
 let stopSignal;
@@ -18,7 +19,8 @@ for await (const line of createInterface({ input: process.stdin })) {
   const order = JSON.parse(line);
   const stdin = openSync(order.stdin, 'r');
   stopSignal = order.stopSignal;
-  // With a process group of its own: some commands are scripts, whose children have to end with them.
+  // The command gets a process group of its own, because the children of a script have to end
+  // with it.
   child = spawn(order.command[0], order.command.slice(1), {
     ...order.user,
     env: order.env,
@@ -33,7 +35,7 @@ for await (const line of createInterface({ input: process.stdin })) {
 if (child?.pid && child.exitCode === null && child.signalCode === null) {
   const gone = once(child, 'exit');
   process.kill(-child.pid, stopSignal);
-  // A server that a test froze with SIGSTOP hears nothing but SIGKILL.
+  // A server that a test froze with SIGSTOP reacts only to SIGKILL.
   const impatience = setTimeout(() => process.kill(-child.pid, 'SIGKILL'), 3000);
   await gone;
   clearTimeout(impatience);
@@ -44,7 +46,10 @@ for (let left = strays(); left.length > 0; left = strays()) {
 }
 rmSync(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 });
 
-/** What left the group for a session of its own, as Wine's servers do, still has the folder in its environment. */
+/**
+ * Processes that left the group, as Wine's servers do. They still have the folder in their
+ * environment.
+ */
 function strays() {
   if (process.platform !== 'linux') return [];
   const processes = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
@@ -55,7 +60,8 @@ function environment(pid) {
   try {
     return readFileSync(`/proc/${pid}/environ`, 'utf8');
   } catch (error) {
-    if (['ENOENT', 'ESRCH', 'EACCES', 'EPERM'].includes(error.code)) return ''; // gone, or somebody else's
+    // The process has ended, or belongs to another user.
+    if (['ENOENT', 'ESRCH', 'EACCES', 'EPERM'].includes(error.code)) return '';
     throw error;
   }
 }

@@ -1,13 +1,19 @@
 import { serverVersion } from './server-version.mjs';
 import { serverOf } from './stores.mjs';
 
-/** The servers that this run started, and the variables that it set for them. */
+/** The servers that this run started. */
 const running = [];
 
-/** The variable with the URL of a store's server: given by the caller, or set here for the specs to read. */
+/**
+ * The variable with the URL of a store's server: set by the caller, or by this run for the
+ * specs.
+ */
 const urlVariable = (store) => `LOCK_TEST_${store.toUpperCase()}_URL`;
 
-/** Sees to it that each store's server runs, all at the same time. Gives the stores that failed, with the reasons. */
+/**
+ * Starts the servers of all stores at the same time. Returns the stores that failed, with the
+ * reasons.
+ */
 export async function startServers(stores) {
   const outcomes = await Promise.allSettled(stores.map(provide));
   return stores.flatMap((store, i) =>
@@ -18,7 +24,8 @@ export async function startServers(stores) {
 export async function stopServers() {
   await Promise.all(
     running.splice(0).map(async ({ store, server }) => {
-      delete process.env[urlVariable(store)]; // or the next run of a watch would take it for the caller's
+      // In watch mode, the next run would take the URL for the caller's.
+      delete process.env[urlVariable(store)];
       await server.stop();
     }),
   );
@@ -47,7 +54,7 @@ async function versionAt(url, variable) {
 }
 
 function announce(store, version, url, origin) {
-  // Not a case for URL, which refuses the several hosts of a replica set.
+  // `URL` refuses the several hosts of a replica set.
   const [, hosts] = /^[^:]+:\/\/(?:[^/@]*@)?([^/?]*)/.exec(url) ?? [];
   console.warn(`servers: ${store} ${version} on ${hosts} (${origin})`);
 }

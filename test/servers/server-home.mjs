@@ -14,10 +14,16 @@ const RESTARTS = 8;
 
 const guardFile = fileURLToPath(new URL('process-guard.mjs', import.meta.url));
 
-/** Database servers refuse to run as root, so that root starts them as "nobody"; anyone else as themselves. */
+/**
+ * Database servers refuse to run as root. Root starts them as the user with the fewest
+ * rights, and other users start them as themselves.
+ */
 const serverUser = process.getuid?.() === 0 ? { uid: 65534, gid: 65534 } : {};
 
-/** Starts a server in a temporary folder: `start` gives its `{ version, url }`. Nothing stays behind when it fails. */
+/**
+ * Starts a server in a temporary folder: `start` returns its `{ version, url }`. A failed
+ * start leaves nothing behind.
+ */
 export async function startServer(name, start) {
   const home = await ServerHome.create(name);
   try {
@@ -31,14 +37,14 @@ export async function startServer(name, start) {
         return home.pid;
       },
       crash: () => home.crash(),
-      /** On the same data and port; resolves when it answers again. */
+      /** Restarts on the same data and port; resolves when the server answers again. */
       async restart() {
         for (let tries = 1; ; tries++) {
           home.relaunch();
           try {
             return await home.answer(() => serverVersion(url));
           } catch (error) {
-            // Of a crash something may be left for a moment: a process, its shared memory, its port.
+            // A crash may leave a process, shared memory or a used port behind for a moment.
             if (!home.ended || tries === RESTARTS)
               throw new Error(`${error.message}\n${await home.logTail()}`, { cause: error });
             await sleep(200 * tries);
@@ -54,11 +60,11 @@ export async function startServer(name, start) {
   }
 }
 
-/** The temporary folder in which one server lives, and the guard that removes both whatever happens to the runner. */
+/** The temporary folder of one server. A guard removes both, however the runner ends. */
 class ServerHome {
-  /** Of the server, or of the command that prepares it. */
+  /** The process of the server, or of the command that prepares it. */
   pid;
-  /** How it ended; undefined while it runs. */
+  /** How the process ended; undefined while it runs. */
   ended;
 
   static async create(name) {
@@ -85,9 +91,13 @@ class ServerHome {
     if (ended) this.onEnd?.();
   }
 
-  /** Starts the server. SIGKILL is a fine end for data that is thrown away, unless something outlives the process. */
+  /**
+   * Starts the server. SIGKILL is fine for throw-away data, unless something outlives the
+   * process.
+   */
   launch(command, { env = {}, stdin = '/dev/null', stopSignal = 'SIGKILL' } = {}) {
-    // A temporary folder of its own too: a MariaDB that starts removes the temporary tables of its neighbours from /tmp.
+    // Each server gets a temporary folder of its own: a starting MariaDB deletes the temporary
+    // tables of its neighbours from /tmp.
     const surroundings = { ...process.env, TMPDIR: this.path, ...env };
     const order = { command, env: surroundings, stdin, user: serverUser, stopSignal };
     this.order(order);
@@ -99,16 +109,16 @@ class ServerHome {
     this.guard.stdin.write(`${JSON.stringify(order)}\n`);
   }
 
-  /** Launches again what was launched last. */
+  /** Repeats the last launch. */
   relaunch() {
     this.order(this.launched);
   }
 
-  /** Ends the server without a goodbye: it cannot finish, flush or tell anything. */
+  /** Ends the server at once: it can neither finish a request nor flush its data. */
   async crash() {
     const end = new Promise((resolve) => (this.onEnd = resolve));
     for (const pid of [this.pid, ...childrenOf(this.pid)]) kill(pid);
-    this.guard.stdout.ref(); // its news is awaited
+    this.guard.stdout.ref(); // Stays alive for the guard's report.
     await end;
     this.guard.stdout.unref();
   }
@@ -121,7 +131,10 @@ class ServerHome {
     if (this.ended !== 'exit code 0') throw new Error(`${command.join(' ')} ended with ${this.ended}`);
   }
 
-  /** The folder itself, or a copy when the server's user cannot get there (say, a clone below a private home). */
+  /**
+   * The folder itself, or a copy when the server's user cannot reach it (for example below a
+   * private home).
+   */
   async readable(folder) {
     const reachable = !serverUser.uid || spawnSync('test', ['-x', folder], serverUser).status === 0;
     return reachable ? folder : this.copy(folder);
@@ -135,7 +148,10 @@ class ServerHome {
     return copy;
   }
 
-  /** Repeats `probe` until the server answers; gives up when the server ended, or after a minute. */
+  /**
+   * Repeats `probe` until the server answers; gives up when the server has ended, or after a
+   * minute.
+   */
   async answer(probe) {
     const deadline = Date.now() + 60_000;
     for (;;) {
@@ -156,7 +172,7 @@ class ServerHome {
     return lastLines(errors.join('\n') || log);
   }
 
-  /** A runner that has finished is not kept alive by its servers. */
+  /** Lets a runner that has finished end before its servers. */
   unref() {
     for (const handle of [this.guard, this.guard.stdin, this.guard.stdout]) handle.unref();
   }
@@ -170,10 +186,11 @@ class ServerHome {
   }
 }
 
-/** PostgreSQL has a process for each session, in a group of its own. */
+/** The session processes of a PostgreSQL, each of which has a group of its own. */
 function childrenOf(pid) {
   const list = `/proc/${pid}/task/${pid}/children`;
-  if (!existsSync(list)) return []; // not Linux: they end by themselves when their parent is gone
+  // Outside of Linux, children end by themselves after their parent.
+  if (!existsSync(list)) return [];
   return readFileSync(list, 'utf8').split(' ').filter(Boolean).map(Number);
 }
 
@@ -181,6 +198,7 @@ function kill(pid) {
   try {
     process.kill(pid, 'SIGKILL');
   } catch (error) {
-    if (error.code !== 'ESRCH') throw error; // it ended by itself, as children do whose parent is gone
+    // The process ended by itself, as children do after their parent.
+    if (error.code !== 'ESRCH') throw error;
   }
 }

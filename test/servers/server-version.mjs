@@ -2,13 +2,13 @@ import { MongoClient } from 'mongodb';
 import mysql from 'mysql2/promise';
 import { Client } from 'pg';
 
-/** What the server behind a URL calls itself; throws when it does not answer. */
+/** The version that the server behind a URL reports; throws when it does not answer. */
 export async function serverVersion(url) {
   if (url.startsWith('mongodb')) return mongodbVersion(url);
   return url.startsWith('postgres') ? postgresVersion(url) : mysqlVersion(url);
 }
 
-/** Of a replica set: once it has a primary. */
+/** A replica set answers once it has a primary. */
 async function mongodbVersion(url) {
   const client = new MongoClient(url, { serverSelectionTimeoutMS: 5000 });
   try {

@@ -3,8 +3,8 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { DataSource, type DataSourceOptions } from 'typeorm';
 import { selectedStores, sqlTargets, type Target } from './targets.js';
 
-describe('the stores of this run', () => {
-  it('are named', () => {
+describe('stores of this run', () => {
+  it('a run selects at least one store', () => {
     expect(selectedStores.length).toBeGreaterThan(0);
   });
 });
@@ -20,7 +20,7 @@ for (const { name, open } of sqlTargets()) {
     });
     afterAll(() => app.destroy());
 
-    it('is a database of its own', async () => {
+    it('each target is a database of its own', async () => {
       await app.query('CREATE TABLE proof (id integer PRIMARY KEY)');
       const other = await open();
       const neighbour = await new DataSource(other.options).initialize();
@@ -30,7 +30,7 @@ for (const { name, open } of sqlTargets()) {
     });
 
     if (name !== 'sqlite')
-      it('takes 200 sessions at the same time', async () => {
+      it('a target takes 200 sessions at the same time', async () => {
         const crowd = await new DataSource({
           ...target.options,
           poolSize: 200,
@@ -43,7 +43,7 @@ for (const { name, open } of sqlTargets()) {
         expect(new Set(rows.map(([{ id }]) => id)).size).toBe(200);
       });
 
-    it('is gone when it is disposed of, even with a session left in it', async () => {
+    it('a target is gone when it is disposed of, even with an open session', async () => {
       const { options } = target;
       await target.dispose();
       if (name === 'sqlite') await expect(access(options.database as string)).rejects.toThrow(/ENOENT/);

@@ -20,10 +20,7 @@ export interface Target {
 /** The stores of this run: all, or those of LOCK_TEST_STORES. */
 export const selectedStores = (process.env.LOCK_TEST_STORES ?? '').split(',') as Store[];
 
-/**
- * The SQL stores of this run, each with a way to open a fresh database:
- * `for (const target of sqlTargets()) describe(target.name, () => { beforeAll(async () => (db = await target.open())) })`.
- */
+/** The SQL stores of this run, each with a function that opens a fresh database. */
 export function sqlTargets(): { name: SqlStore; open: () => Promise<Target> }[] {
   return selectedStores
     .filter((store): store is SqlStore => store !== 'memory' && store !== 'mongodb')
@@ -35,7 +32,7 @@ export async function openTarget(name: SqlStore): Promise<Target> {
   return name === 'sqlite' ? openFile() : openDatabase(name);
 }
 
-/** A database name of its own on the MongoDB server of this run, a replica set. */
+/** A database name of its own on the MongoDB server of this run, which is a replica set. */
 export function openMongoDatabase(): { url: string; databaseName: string; dispose(): Promise<void> } {
   const url = givenUrl('mongodb');
   const databaseName = `spec_${randomBytes(6).toString('hex')}`;
@@ -77,7 +74,7 @@ async function openDatabase(name: ServerStore): Promise<Target> {
   };
 }
 
-/** The connection options, in parts: a spec that puts a proxy in between changes host and port alone. */
+/** The connection options in parts, so that a spec with a proxy changes only host and port. */
 function serverOptions(name: ServerStore) {
   const url = new URL(givenUrl(name));
   return {
@@ -120,6 +117,6 @@ async function endMysqlSessions(admin: DataSource, database: string): Promise<vo
   );
   for (const { session } of sessions)
     await admin.query(`KILL ${session}`).catch((error) => {
-      if (error.errno !== 1094) throw error; // it ended by itself meanwhile
+      if (error.errno !== 1094) throw error; // the session ended by itself meanwhile
     });
 }

@@ -8,7 +8,10 @@ import { execute } from './execute.mjs';
 const libraries = 'usr/lib/x86_64-linux-gnu';
 const dlls = `${libraries}/wine/x86_64-windows`;
 
-/** What mongod.exe and its surroundings load; all of Wine would be 800 MB, most of it debug information. */
+/**
+ * The files that mongod.exe loads, directly or through others. All of Wine would be 800 MB,
+ * mostly debug information.
+ */
 const programs = `
   rpcss.exe services.exe wineboot.exe
   advapi32 apisetschema bcrypt combase concrt140 crypt32 dbghelp dnsapi gdi32 imm32 iphlpapi jsproxy kernel32 kernelbase
@@ -21,7 +24,10 @@ const isRightMachine = () => `${process.platform}-${process.arch}` === 'linux-x6
 
 export const wineRunsHere = () => isRightMachine() && (isInstalled() || hasDebianPackages());
 
-/** The root below which Wine is: the system's, or a folder with Debian 12's, which needs no installation. */
+/**
+ * The root of Wine: that of the system, or a folder with Debian 12's, which needs no
+ * installation.
+ */
 export async function fetchWine() {
   if (!isRightMachine()) throw new Error('Wine runs on linux-x64 alone');
   return isInstalled() ? '/' : cachedFolder('bookworm-wine64-core', unpack);
@@ -46,8 +52,8 @@ export async function wineCommand(home, program) {
 export const windowsPath = (path) => `Z:${path.replaceAll('/', '\\')}`;
 
 /**
- * The least that Wine takes for a Windows, in no time. What its own installation does, a registry and 700 MB of copies,
- * is for programs that need more of it than a server does.
+ * Makes the least that Wine accepts as a Windows, in no time. Wine's own installation would
+ * add a registry and 700 MB of copies, which a server does not need.
  */
 async function makePrefix(home, wine) {
   const prefix = join(home.path, 'wine');
@@ -55,7 +61,8 @@ async function makePrefix(home, wine) {
   await symlink('../drive_c', join(prefix, 'dosdevices/c:'));
   await symlink('/', join(prefix, 'dosdevices/z:'));
   await symlink(join(wine, dlls), join(prefix, 'drive_c/windows/system32'));
-  await writeFile(join(prefix, '.update-timestamp'), 'disable'); // or the first start would install everything
+  // Otherwise the first start would install everything.
+  await writeFile(join(prefix, '.update-timestamp'), 'disable');
   return prefix;
 }
 
@@ -63,7 +70,7 @@ async function unpack(folder) {
   const all = join(folder, 'all');
   await mkdir(all);
   await unpackDebianPackage('bookworm', 'wine64', all);
-  // Scripts and paths of an installed Wine lead to these two.
+  // Scripts and paths of an installed Wine use these two names.
   await rename(join(all, 'usr/lib/wine/wineserver64'), join(all, 'usr/lib/wine/wineserver'));
   await rename(join(all, 'usr/x86_64-w64-mingw32/lib/zlib1.dll'), join(all, dlls, 'zlib1.dll'));
   const kept = [

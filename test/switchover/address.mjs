@@ -2,25 +2,24 @@ import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
 
 /**
- * What every one of the three servers says in the error of a statement that it refuses because
- * it is read-only.
+ * A word in the error of every statement that a read-only server refuses, the same for all
+ * three servers.
  */
 const REFUSED = 'read-only';
 
 /**
- * Where applications find the database, whichever server that is: a virtual IP address or a
- * DNS name in production. When it leads to another server, connections that are open stay
- * where they are.
+ * The address of the database for applications: in production a virtual IP address or a DNS
+ * name. When it moves to another server, open connections stay where they are.
  */
 export class Address {
   /**
-   * Of each connection that was made, in order: the port that it leads to, and how many
-   * statements were refused as read-only on it.
+   * For each connection in order of its making: the port that it leads to, and how many of its
+   * statements were refused as read-only.
    *
    * @type {{ port: number, refused: number }[]}
    */
   connections = [];
-  /** What applications connect to. */
+  /** The URL that applications connect to. */
   url = '';
   /** @type {{ host: string, port: number }} */
   #target = { host: '127.0.0.1', port: 0 };

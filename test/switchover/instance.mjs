@@ -1,6 +1,6 @@
 // One instance of an application during a switchover. argv: the options of its DataSource as
-// JSON, and its name. It holds one lock all the time, and takes and releases others until its
-// parent stops it. It reports every grant, failure and loss to its parent.
+// JSON, and its name. It holds one lock all the time, and takes and releases other locks until
+// its parent stops it. It reports every grant, failure and loss to its parent.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Logger } from '@nestjs/common';
 import { LockService } from 'nestjs-locked';
@@ -16,7 +16,7 @@ const locks = new LockService({ options: { ttl: TTL, label: name }, openStore: (
 const internals = locks[Symbol.for('nestjs-locked: internals')];
 await internals.start();
 
-/** Of all processes of the machine. */
+/** The time of a clock that all processes of the machine share. */
 const now = () => Number(process.hrtime.bigint()) / 1e6;
 const tell = (event, more = {}) => process.connected && process.send({ event, at: now(), ...more });
 locks.events.on('storeError', ({ operation, error }) =>
@@ -28,9 +28,10 @@ locks.events.on('lost', ({ key }) => tell('lost', { key }));
 const kept = await locks.acquire(`kept by ${name}`, { ttl: 10 * TTL, renewEvery: TTL / 2 });
 const stopped = new AbortController();
 process.on('message', () => stopped.abort());
-process.on('disconnect', () => process.exit()); // by itself at the end, or since its parent is gone
+// Ends by itself, or because its parent has ended.
+process.on('disconnect', () => process.exit());
 
-/** Several callers, so that the pool has several connections. */
+/** Several callers run at once, so that the pool opens several connections. */
 const caller = async (first) => {
   for (let round = first; !stopped.signal.aborted; round++) {
     const key = KEYS[round % KEYS.length];
@@ -44,7 +45,8 @@ const caller = async (first) => {
     const from = now();
     await sleep(5);
     const until = lock.held ? now() : from;
-    await lock.release().catch(() => {}); // published as `storeError`; the lock ends with its ttl
+    // A failed release is reported as `storeError`; the lock ends with its ttl.
+    await lock.release().catch(() => {});
     tell('granted', { key, token: lock.fencingToken, from, until });
   }
 };

@@ -7,11 +7,10 @@ import { startStandby } from '../servers/postgres-standby.mjs';
 import { start as startPostgres } from '../servers/postgres.mjs';
 
 /**
- * Two servers of a kind, of which one is the writer: `{ old, next, version, demote, takeOver,
- * stop }`. `demote` turns the old writer read-only and leaves its connections open; `takeOver`
- * makes the next server the writer, with everything that the old one has. `old` and `next` are
- * URLs for applications. `listening` resolves when that many processes are notified by the
- * next server, on databases that notify.
+ * Two servers of a kind, the first of which is the writer. `demote` turns the old writer
+ * read-only and leaves its connections open. `takeOver` makes the next server the writer, with
+ * all data of the old writer. `old` and `next` are URLs for applications. `listening` resolves
+ * when the next server notifies this many processes, on databases that notify.
  *
  * @type {Record<
  *   'postgres' | 'mariadb' | 'mysql',
@@ -66,8 +65,7 @@ async function queryPostgres(url, sql) {
 }
 
 /**
- * The table is copied when the old server takes no more writes: that is what replication has
- * done by then.
+ * Copies the table once the old server takes no more writes, as replication has done by then.
  */
 async function mysqlPair(name, start, readOnly) {
   const servers = await Promise.allSettled([start(), start()]);
@@ -76,7 +74,7 @@ async function mysqlPair(name, start, readOnly) {
   try {
     const failed = servers.find(({ status }) => status === 'rejected');
     if (failed) throw failed.reason;
-    // A server that is read-only takes writes of administrators all the same.
+    // A read-only server still takes the writes of administrators.
     for (const { url } of running)
       await onMysql(url, async (admin) => {
         await admin.query(`CREATE USER 'worker'@'127.0.0.1' IDENTIFIED BY 'secret'`);

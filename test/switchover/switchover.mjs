@@ -19,10 +19,10 @@ import { SLACK, TTL } from './terms.mjs';
  */
 
 /**
- * What was seen. `regrantedAfter` is the milliseconds from the move to the first grant of the
- * instance that was last; `failed` are attempts, renewals and releases; `connections` led to
- * the old server, on `refused` of them a statement was refused as read-only, and on one of
- * them `mostRefusedOfOne` times; `kept` instances had the lock that they held all the time.
+ * What the run observed. `regrantedAfter`: milliseconds from the move to the first grant, of
+ * the slowest instance. `failed`: attempts, renewals and releases. `connections` led to the
+ * old server; `refused` of them had statements refused as read-only, `mostRefusedOfOne` at
+ * most on one of them. `kept`: instances that never lost the lock they held all the time.
  *
  * @typedef {{
  *   granted: number,
@@ -42,8 +42,8 @@ import { SLACK, TTL } from './terms.mjs';
 const instanceFile = fileURLToPath(new URL('instance.mjs', import.meta.url));
 
 /**
- * Has instances of an application lock through one address, turns the server there read-only,
- * and leads the address to another server, while every connection stays open.
+ * Instances of an application take locks through one address. The server behind it turns
+ * read-only, and the address moves to another server, while every connection stays open.
  *
  * @param {Pair} pair one of `PAIRS`
  * @param {string} type TypeORM's name of the database
@@ -56,7 +56,7 @@ export async function switchOver(pair, type, { processes = 8 } = {}) {
   const options = { type, host, port: Number(port), username, password, database: pathname.slice(1) };
   const instances = [];
   try {
-    // One after the other, since the first one makes the table.
+    // Starts the instances one after the other, because the first one creates the table.
     for (let i = 1; i <= processes; i++) {
       const instance = new Instance(options, `instance ${i}`);
       instances.push(instance);
@@ -112,8 +112,8 @@ class Instance {
   }
 
   /**
-   * Resolves to the first event of this name that is wanted; rejects when the process ends
-   * before, or the signal is aborted.
+   * Resolves to the first event with this name that `wanted` accepts. Rejects when the process
+   * ends before that, or the signal aborts.
    */
   async first(name, wanted = () => true, signal) {
     for (;;) {
@@ -140,8 +140,8 @@ class Instance {
 }
 
 /**
- * Grants of one key whose holders believed in them at the same time, or whose tokens are not
- * in the order of the grants.
+ * Pairs of grants of one key whose holders both believed in them, or whose tokens are not in
+ * the order of the grants.
  */
 function overlapsOf(grants) {
   const overlaps = [];

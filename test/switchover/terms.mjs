@@ -1,8 +1,10 @@
-/** Milliseconds of the leases that are taken and released again and again. */
+/** The ttl of the leases that the instances take and release all the time, in milliseconds. */
 export const TTL = 2_000;
 
-/** Milliseconds after which, besides the ttl, keys have to be granted again. */
+/**
+ * Keys must be granted again within the ttl plus this time after the move, in milliseconds.
+ */
 export const SLACK = 5_000;
 
-/** What the instances contend for. */
+/** The keys that the instances compete for. */
 export const KEYS = ['invoices', 'newsletter', 'report'];

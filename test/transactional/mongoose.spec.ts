@@ -17,7 +17,7 @@ if (mongodbIsSelected())
     afterAll(() => fixture.dispose());
 
     async function application(): Promise<INestApplicationContext> {
-      await fixture.client(); // makes the collection
+      await fixture.client(); // creates the collection
       const app = await start({
         imports: [
           MongooseModule.forRoot(fixture.url, { dbName: fixture.databaseName }),
@@ -27,7 +27,7 @@ if (mongodbIsSelected())
       return app.enableShutdownHooks();
     }
 
-    it('with transactionAsyncLocalStorage, a lock inside a transaction gives one warning', async () => {
+    it('A5 a lock inside a transaction is warned of once with transactionAsyncLocalStorage', async () => {
       mongoose.set('transactionAsyncLocalStorage', true);
       const app = await application();
       const locks = app.get(LockService);
@@ -40,7 +40,7 @@ if (mongodbIsSelected())
       ]);
     });
 
-    it('no warning comes under the lock, after the transaction, or without that option', async () => {
+    it('A5 no warning comes around a transaction, after it, or without that option', async () => {
       mongoose.set('transactionAsyncLocalStorage', true);
       const app = await application();
       const locks = app.get(LockService);

@@ -19,29 +19,27 @@ import { itShows } from '../migrating/guide.js';
 import { newKey } from '../stores/keys.js';
 import { Fixture, targetsAmong } from '../stores/typeorm/fixture.js';
 
-/** What the application of the documentation has. */
+/** The entity in the documentation's application. */
 interface Counter {
   name: string;
   value: number;
 }
 
-/** A library that gives the transaction of a call chain. */
+/** A library that provides the transaction of a call chain. */
 export interface Library {
   name: string;
   Transactional: () => MethodDecorator;
   /** A method that runs outside of the transaction around it. */
   NotTransactional: () => MethodDecorator;
-  /** The application's connection, and what it takes to have transactions on it. */
+  /** Opens the application's connection with transactions of the library on it. */
   imports(options: DataSourceOptions): DynamicModule[];
-  /** What the manager of the running transaction is read from, */
+  /** The provider from which `managerOf` reads the manager of the running transaction. */
   source: InjectionToken;
-  /** and how. */
   managerOf(source: any): EntityManager;
   Counter: EntityTarget<Counter>;
   Counters: Type<{ increment(name: string): Promise<void> }>;
-  /** The application of the documentation, on PostgreSQL, */
+  /** The documentation's application on PostgreSQL, and its file. */
   AppModule: Type;
-  /** and its file. */
   example: string;
   /** Undoes what the library keeps between applications. */
   forget?(): void;
@@ -121,14 +119,15 @@ export function itLocksOutsideOfTransactions(library: Library): void {
           imports: [...library.imports(options), LockModule.forRoot({ store: typeOrmStore() })],
           providers: [library.Counters, Misplaced],
         });
-        return app.enableShutdownHooks(); // without them there is a warning at the first lock
+        // Without the hooks, the first lock would log a warning.
+        return app.enableShutdownHooks();
       };
       const count = async () => (await observer.manager.findOneByOrFail<Counter>(Counter, { name })).value;
       const times = async (n: number, work: () => Promise<void>) => {
         await Promise.all(Array.from({ length: n }, work));
       };
 
-      it('@Locked() above it: the lock outlasts the commit, and no warning comes', async () => {
+      it('A5 a lock above @Transactional() outlasts the commit, without a warning', async () => {
         const app = await application();
         await times(5, () => app.get(library.Counters).increment(name));
         expect(await count()).toBe(5);
@@ -137,7 +136,7 @@ export function itLocksOutsideOfTransactions(library: Library): void {
         expect(logs.of('warn')).toEqual([]);
       });
 
-      it('@Locked() above it: callers that outnumber the pool all finish', async () => {
+      it('A5 callers that outnumber the pool all finish with the lock above @Transactional()', async () => {
         const app = await application(
           target.name === 'postgres' ? { poolSize: 5 } : { extra: { connectionLimit: 5 } },
         );
@@ -145,7 +144,7 @@ export function itLocksOutsideOfTransactions(library: Library): void {
         expect(await count()).toBe(30);
       });
 
-      it('@Locked() below it: one warning for each method says what happens, and to swap them', async () => {
+      it('A5 a lock below @Transactional() logs one warning for each method, which says to swap them', async () => {
         const app = await application();
         for (let i = 0; i < 3; i++) await app.get(Misplaced).increment(name);
         expect(logs.of('warn')).toEqual([
@@ -158,7 +157,7 @@ export function itLocksOutsideOfTransactions(library: Library): void {
         expect(logs.of('warn')[1]).toContain('Misplaced.locked takes the lock');
       });
 
-      it('@Locked() below it, with a guard: the key is free after the commit, with one warning', async () => {
+      it('A5 a guarded lock below @Transactional() is free after the commit, with one warning', async () => {
         const app = await application();
         const released = once(app.get(LockService).events, 'released');
         await app.get(Misplaced).guarded(name);
@@ -169,7 +168,7 @@ export function itLocksOutsideOfTransactions(library: Library): void {
         expect(logs.of('warn')).toEqual([expect.stringContaining('Put @Locked() above @Transactional()')]);
       });
 
-      it('run, tryRun, acquire and tryAcquire warn too, once for each key and for ten keys at most', async () => {
+      it('A5 run, tryRun, acquire and tryAcquire warn once for each key, and for at most ten keys', async () => {
         const app = await application();
         const locks = app.get(LockService);
         await app.get(Misplaced).transactional(async () => {
@@ -192,7 +191,7 @@ export function itLocksOutsideOfTransactions(library: Library): void {
         expect(logs.of('warn')).toHaveLength(10);
       });
 
-      it('no warning comes without an open transaction in the call chain: beside one, after one, and outside of one', async () => {
+      it('A5 no warning comes without an open transaction in the call chain', async () => {
         const app = await application();
         const misplaced = app.get(Misplaced);
         const lock = () => misplaced.locked(newKey(), async () => {});
@@ -201,7 +200,7 @@ export function itLocksOutsideOfTransactions(library: Library): void {
         const afterCommit = new Promise<void>((resolve) => (committed = resolve));
         await misplaced.transactional(() =>
           misplaced.transactional(async () => {
-            late = afterCommit.then(lock); // its call chain outlives the transaction
+            late = afterCommit.then(lock); // the call chain of `late` outlives the transaction
             await misplaced.outside(lock);
           }),
         );
@@ -215,7 +214,7 @@ export function itLocksOutsideOfTransactions(library: Library): void {
       });
 
       if (target.name === 'postgres')
-        it(`the application of ${GUIDE} runs`, async () => {
+        it(`A5 the application of ${GUIDE} runs`, async () => {
           process.env.DATABASE_URL = urlOf(fixture.target);
           const app = (await start({ imports: [library.AppModule] })).enableShutdownHooks();
           await times(5, () => app.get(library.Counters).increment(name));
@@ -223,7 +222,7 @@ export function itLocksOutsideOfTransactions(library: Library): void {
           expect(logs.of('warn')).toEqual([]);
         });
 
-      it('no warning comes while locking is disabled', async () => {
+      it('A5 no warning comes while locking is disabled', async () => {
         const app = await application();
         app.get(LockService).disable();
         await app.get(Misplaced).increment(name);

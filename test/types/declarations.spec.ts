@@ -1,5 +1,5 @@
-// The declarations of the built package, in applications whose compilers have other settings
-// than this checkout.
+// Compiles the declarations of the built package in applications whose compilers have other
+// settings than this repository.
 import { describe, expect, it } from '@jest/globals';
 import { join } from 'node:path';
 import ts from 'typescript';
@@ -14,7 +14,7 @@ const { ES2020, ES2021 } = ts.ScriptTarget;
 const { CommonJS, NodeNext } = ts.ModuleKind;
 const { Bundler, NodeNext: AsNodeNext } = ts.ModuleResolutionKind;
 
-describe('The declarations of the package', () => {
+describe('declarations of the package', () => {
   it.each<[string, ts.CompilerOptions]>([
     ['ES2020, CommonJS', { lib: ['es2020'], target: ES2020, module: CommonJS, moduleResolution: Bundler }],
     [
@@ -27,14 +27,14 @@ describe('The declarations of the package', () => {
         exactOptionalPropertyTypes: true,
       },
     ],
-  ])('E15, E18 compile without skipLibCheck with %s', (_, { lib = [], ...options }) => {
+  ])('E18 the declarations compile without skipLibCheck with %s', (_, { lib = [], ...options }) => {
     const program = compiled(consumer, { ...options, lib: lib.map((name) => `lib.${name}.d.ts`) });
 
     expect(complaints(program, ours)).toBe('');
     expect(program.getSourceFiles().filter(ours).length).toBeGreaterThan(30);
   });
 
-  it('B90 need the types of no client in an application that has an executor of its own', () => {
+  it('B90 an application with an executor of its own needs the types of no client', () => {
     const lib = ['lib.es2022.d.ts'];
     const program = compiled(withoutClients, { lib, module: NodeNext, moduleResolution: AsNodeNext });
     const files = program.getSourceFiles();

@@ -1,4 +1,4 @@
-// What the compiler accepts and refuses on methods: `tsc -p tsconfig.json` is the test.
+// Types that `@Locked()` accepts and refuses on methods; `tsc -p tsconfig.json` is the test.
 import { expectTypeOf } from 'expect-type';
 import { of, type Observable } from 'rxjs';
 import {
@@ -14,7 +14,7 @@ class Order {
   readonly id: string = '7';
 }
 
-// B60 every form
+// B60 all forms of @Locked()
 export class Forms {
   @Locked()
   async nothing(_id: string): Promise<void> {}
@@ -48,7 +48,7 @@ export class Forms {
   async maybe(): Promise<void> {}
 }
 
-// B60 the key function has the parameters of the method, or fewer
+// B60 the key function takes the parameters of the method, or fewer
 export class Keys {
   @Locked({ key: (id: string, copies: number) => `${id} ${copies}` })
   async same(_id: string, _copies: number): Promise<void> {}
@@ -110,7 +110,7 @@ export class Keys {
   async maybe(_id: string): Promise<void> {}
 }
 
-// B63 the callback gets the error and the parameters of the method
+// B63 onBusy gets the error and the parameters of the method
 export class Busy {
   @Locked({
     onBusy: (error, id: string) => {
@@ -163,7 +163,7 @@ export class Busy {
   @Locked({ key: (id: string) => id, onBusy: () => 'busy' })
   async wrongKeyBesideIt(_id: number): Promise<void> {}
 
-  // @ts-expect-error E16 it is synchronous
+  // @ts-expect-error E16 the method is synchronous
   @Locked({ key: (id: number) => `o:${id}`, onBusy: () => 'busy' })
   sync(_id: number): number {
     return _id;
@@ -177,12 +177,12 @@ export class Busy {
   @Locked('key', { onBusy: (_error, id: string) => id })
   async wrongTypeWithKey(_id: number): Promise<void> {}
 
-  // @ts-expect-error 'wait' is not what can be done
+  // @ts-expect-error 'wait' is no value of onBusy
   @Locked({ onBusy: 'wait' })
   async word(): Promise<void> {}
 }
 
-// B60 methods that answer at once cannot wait for a lock
+// B60 methods that return at once cannot wait for a lock
 export class Answers {
   @Locked()
   async promise(): Promise<number> {
@@ -209,23 +209,23 @@ export class Answers {
     return value;
   }
 
-  // @ts-expect-error it is synchronous
+  // @ts-expect-error the method is synchronous
   @Locked()
   nothing(): void {}
 
-  // @ts-expect-error it is synchronous
+  // @ts-expect-error the method is synchronous
   @Locked()
   text(): string {
     return 'text';
   }
 
-  // @ts-expect-error it may answer at once
+  // @ts-expect-error the method may return at once
   @Locked()
   maybe(): number | Promise<number> {
     return 1;
   }
 
-  // @ts-expect-error it is synchronous
+  // @ts-expect-error the method is synchronous
   @Locked({ key: (id: string) => id })
   withKey(_id: string): boolean {
     return true;
@@ -256,7 +256,7 @@ export class Ticks {
   async both(): Promise<void> {}
 }
 
-// B60 options
+// B60 values of the options
 export const good: LockedOptions[] = [
   {},
   { ttl: '30s', wait: '1.5 h', minHold: '2 minutes', retry: { min: 5, max: '1s' } },
@@ -266,30 +266,29 @@ export const good: LockedOptions[] = [
   { renewEvery: 1000 },
 ];
 export const bad: LockedOptions[] = [
-  // @ts-expect-error no such unit
+  // @ts-expect-error durations have no such unit
   { ttl: '30 parsecs' },
-  // @ts-expect-error no such unit
+  // @ts-expect-error durations have no such unit
   { wait: '5 fortnights' },
-  // @ts-expect-error no number
+  // @ts-expect-error a duration has a number
   { ttl: 's' },
-  // @ts-expect-error not null
+  // @ts-expect-error a duration is not null
   { ttl: null },
-  // @ts-expect-error renewEvery without renewal
+  // @ts-expect-error renewEvery needs autoRenew
   { autoRenew: false, renewEvery: '10s' },
-  // @ts-expect-error misspelt
+  // @ts-expect-error the option is misspelt
   { tll: '30s' },
   // @ts-expect-error a decorator has no signal
   { signal: AbortSignal.abort() },
-  // @ts-expect-error a function
+  // @ts-expect-error onLost is a function
   { onLost: 'ignore' },
-  // @ts-expect-error a boolean
+  // @ts-expect-error rejectOnLoss is a boolean
   { rejectOnLoss: 'false' },
-  // @ts-expect-error both ends
+  // @ts-expect-error a range has two ends
   { retry: { min: 5 } },
 ];
 
-// The types have names, for decorators built upon this one; functions of wider parameters fit
-// too
+// The option types have names, so that users can build decorators on `@Locked()`.
 export const fitting = (options: LockedOptions<[id: string]>) => Locked(options);
 
 expectTypeOf<LockedOptions<[id: string]>['key']>().toEqualTypeOf<
@@ -305,7 +304,7 @@ export class Composed {
   @NightlyJob('export')
   async run(_id: string): Promise<void> {}
 
-  // @ts-expect-error it is synchronous
+  // @ts-expect-error the method is synchronous
   @NightlyJob('export')
   sync(): void {}
 }
@@ -315,7 +314,7 @@ export class Injections {
   constructor(
     @InjectLockService() readonly locks: LockService,
     @InjectLockService('weak') readonly weak: LockService,
-    // @ts-expect-error a name
+    // @ts-expect-error a module is named by a string
     @InjectLockService(LockService) readonly wrong: LockService,
   ) {}
 }

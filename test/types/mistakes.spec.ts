@@ -1,6 +1,6 @@
-// The compiler's output for the commonest mistakes: mistakes/*.ts, each with a .txt
-// beside it. After a wanted change, UPDATE_MISTAKES=1 npm test -- mistakes.spec writes the
-// .txt files again.
+// Compares the compiler's output for the commonest mistakes (mistakes/*.ts) with the .txt file
+// beside each. After an intended change, UPDATE_MISTAKES=1 npm test -- mistakes.spec writes
+// the .txt files again.
 import { describe, expect, it } from '@jest/globals';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -12,16 +12,16 @@ const names = readdirSync(folder)
   .filter((file) => file.endsWith('.ts'))
   .map((file) => file.slice(0, -3));
 
-describe('The compiler on the commonest mistakes', () => {
+describe('the compiler on the commonest mistakes', () => {
   const program = ts.createProgram(
     names.map((name) => join(folder, `${name}.ts`)),
     checkoutOptions(),
   );
 
-  it.each(names)('E15 says what is wrong with %s', (name) => {
+  it.each(names)('E15 the compiler explains the mistake in %s', (name) => {
     const golden = join(folder, `${name}.txt`);
     const said = complaints(program, ({ fileName }) => fileName.endsWith(`/mistakes/${name}.ts`))
-      // How many options the compiler leaves out changes with each new option.
+      // The number of options that the compiler leaves out changes with each new option.
       .replaceAll(/\d+ more/g, 'N more');
     if (process.env['UPDATE_MISTAKES']) writeFileSync(golden, said);
 
@@ -29,8 +29,8 @@ describe('The compiler on the commonest mistakes', () => {
   });
 });
 
-describe('The compiler on @Locked()', () => {
-  it('E16 lets key and onBusy take different numbers of the parameters of the method', () => {
+describe('the compiler on @Locked()', () => {
+  it('E16 key and onBusy may take different numbers of the parameters of the method', () => {
     const file = join(root, 'test/types/locked.spec-d.ts');
     const program = ts.createProgram([file], checkoutOptions());
 

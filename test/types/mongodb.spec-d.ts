@@ -1,4 +1,4 @@
-// What the compiler accepts and refuses of MongoDB's stores: `tsc -p tsconfig.json` is the test.
+// Types that the MongoDB stores accept and refuse; `tsc -p tsconfig.json` is the test.
 import type { Collection, Db, MongoClient } from 'mongodb';
 import { MongoLockStore, mongoStore, mongooseStore } from '../../lib/stores/mongodb/index.js';
 
@@ -19,17 +19,17 @@ export function stores(client: MongoClient, db: Db, collection: Collection<Docum
   mongoStore({ db, weak: true, deleteUnusedAfter: '1h' });
   mongooseStore({ weak: true, connectionName: 'second' });
 
-  // @ts-expect-error weak locks have a write concern
+  // @ts-expect-error weak locks have a write concern of their own
   mongoStore({ db, weak: true, writeConcern: { w: 'majority' } });
-  // @ts-expect-error weak locks have a write concern
+  // @ts-expect-error weak locks have a write concern of their own
   mongooseStore({ weak: true, writeConcern: { w: 1 } });
-  // @ts-expect-error where
+  // @ts-expect-error no place of the locks is given
   mongoStore({});
-  // @ts-expect-error a database has its name
+  // @ts-expect-error a database has its name already
   mongoStore({ db, databaseName: 'app' });
-  // @ts-expect-error a collection has its name
+  // @ts-expect-error a collection has its name already
   mongoStore({ collection, collectionName: 'locks' });
-  // @ts-expect-error no such unit
+  // @ts-expect-error durations have no such unit
   mongoStore({ db, deleteUnusedAfter: '7 moons' });
   // @ts-expect-error Mongoose has its connection already
   mongooseStore({ url: 'mongodb://localhost' });

@@ -1,4 +1,5 @@
-// What the compiler accepts and refuses where modules are made and locks taken: `tsc -p tsconfig.json` is the test.
+// Types that modules and the lock service accept and refuse; `tsc -p tsconfig.json` is the
+// test.
 import type { DynamicModule } from '@nestjs/common';
 import { expectTypeOf } from 'expect-type';
 import {
@@ -34,7 +35,7 @@ declare class WrongSettings {
 const store = memoryStore();
 expectTypeOf(store).toEqualTypeOf<LockStoreDefinition>();
 
-// B1 a store and options, with the extras beside them
+// B1 a module takes a store and options
 export const modules = (): DynamicModule[] => [
   LockModule.forRoot({ store }),
   LockModule.forRoot({ store: new MemoryLockStore(), ttl: '1m', wait: 0, prefix: 'shop', enabled: true }),
@@ -62,37 +63,37 @@ export const modules = (): DynamicModule[] => [
   LockModule.forRootAsync({ useClass: AsyncLockSettings }),
   LockModule.forRootAsync({ imports: [Settings], useExisting: LockSettings }),
 
-  // @ts-expect-error no options
+  // @ts-expect-error the options are missing
   LockModule.forRoot(),
-  // @ts-expect-error no store
+  // @ts-expect-error the store is missing
   LockModule.forRoot({}),
-  // @ts-expect-error no store
+  // @ts-expect-error the store is missing
   LockModule.forRoot({ ttl: '30s', name: 'weak' }),
-  // @ts-expect-error the definition was not called
+  // @ts-expect-error memoryStore is a function to call
   LockModule.forRoot({ store: memoryStore }),
   // @ts-expect-error a connection string is no store
   LockModule.forRoot({ store: 'postgres://localhost' }),
-  // @ts-expect-error misspelt
+  // @ts-expect-error the option is misspelt
   LockModule.forRoot({ store, tll: '30s' }),
-  // @ts-expect-error no such unit
+  // @ts-expect-error durations have no such unit
   LockModule.forRoot({ store, ttl: '30 parsecs' }),
-  // @ts-expect-error renewEvery without renewal
+  // @ts-expect-error renewEvery needs autoRenew
   LockModule.forRoot({ store, autoRenew: false, renewEvery: '1s' }),
-  // @ts-expect-error of a run or a decorator only
+  // @ts-expect-error rejectOnLoss is an option of runs and decorators
   LockModule.forRoot({ store, rejectOnLoss: false }),
-  // @ts-expect-error a name
+  // @ts-expect-error a name is a string
   LockModule.forRoot({ store, name: 7 }),
-  // @ts-expect-error for each key, and in all
+  // @ts-expect-error maxWaiters has a limit per key and a total
   LockModule.forRoot({ store, maxWaiters: 100 }),
-  // @ts-expect-error misspelt
+  // @ts-expect-error the limit is misspelt
   LockModule.forRoot({ store, maxWaiters: { perkey: 100 } }),
-  // @ts-expect-error a number
+  // @ts-expect-error a limit is a number
   LockModule.forRoot({ store, maxWaiters: { total: '100' } }),
-  // @ts-expect-error a boolean
+  // @ts-expect-error enabled is a boolean
   LockModule.forRoot({ store, enabled: 'false' }),
-  // @ts-expect-error no store
+  // @ts-expect-error the store is missing
   LockModule.forRootAsync({ useFactory: () => ({ ttl: '30s' }) }),
-  // @ts-expect-error another method
+  // @ts-expect-error the class has no createLockOptions()
   LockModule.forRootAsync({ useClass: WrongSettings }),
 ];
 
@@ -104,7 +105,7 @@ expectTypeOf<LockEventMap['busy'][0]['reason']>().toEqualTypeOf<BusyReason>();
 
 expectTypeOf(getLockServiceToken).parameter(0).toEqualTypeOf<string | undefined>();
 
-// Durations: numbers, or strings with a unit
+// B29 durations are numbers, or strings with a unit
 expectTypeOf<'30s'>().toExtend<Duration>();
 expectTypeOf<'1.5 hours'>().toExtend<Duration>();
 expectTypeOf<250>().toExtend<Duration>();
@@ -114,25 +115,25 @@ expectTypeOf<string>().not.toExtend<Duration>();
 expectTypeOf<null>().not.toExtend<Duration>();
 
 export async function calls(locks: LockService): Promise<void> {
-  // B14 a lock, or a lock or null
+  // B14 acquire returns a lock, tryAcquire a lock or null
   expectTypeOf(await locks.acquire('key')).toEqualTypeOf<Lock>();
   expectTypeOf(await locks.tryAcquire('key', { wait: '5s' })).toEqualTypeOf<Lock | null>();
   expectTypeOf(LockContext.current()).toEqualTypeOf<Lock | undefined>();
   expectTypeOf(LockContext.current('key')).toEqualTypeOf<Lock | undefined>();
 
-  // B59 the result of the body, also of an async one
+  // B59 run returns the result of its body
   expectTypeOf(await locks.run('key', () => 42)).toEqualTypeOf<number>();
   expectTypeOf(await locks.run('key', async () => Promise.resolve('text'))).toEqualTypeOf<string>();
   expectTypeOf(await locks.run('key', (lock) => lock)).toEqualTypeOf<Lock>();
   await using scope = await locks.acquire('key');
   expectTypeOf(scope).toEqualTypeOf<Lock>();
 
-  // B14 tryRun tells by its first property
+  // B14 the first property of tryRun's result tells the two cases apart
   const result = await locks.tryRun('key', async () => Promise.resolve(42));
   expectTypeOf(result).toEqualTypeOf<TryRunResult<number>>();
-  // @ts-expect-error only when it was acquired
+  // @ts-expect-error the value is there only when the lock was acquired
   void result.value;
-  // @ts-expect-error only when it was not
+  // @ts-expect-error the error is there only when the lock was not acquired
   void result.error;
   if (result.acquired) {
     expectTypeOf(result.value).toEqualTypeOf<number>();
@@ -145,22 +146,22 @@ export async function calls(locks: LockService): Promise<void> {
   const { signal } = new AbortController();
   await locks.acquire('key', { signal, ttl: Infinity, onLost: () => {} });
   await locks.run('key', () => 1, { signal, rejectOnLoss: false, renewEvery: '1s' });
-  // @ts-expect-error misspelt
+  // @ts-expect-error the option is misspelt
   await locks.acquire('key', { waitFor: 5 });
-  // @ts-expect-error no such unit
+  // @ts-expect-error durations have no such unit
   await locks.acquire('key', { wait: '5 parsecs' });
-  // @ts-expect-error a lock by hand has no result to give
+  // @ts-expect-error acquire has no result to reject
   await locks.acquire('key', { rejectOnLoss: false });
-  // @ts-expect-error renewEvery without renewal
+  // @ts-expect-error renewEvery needs autoRenew
   await locks.run('key', () => 1, { autoRenew: false, renewEvery: 100 });
-  // @ts-expect-error the decorator's
+  // @ts-expect-error onBusy is an option of the decorator
   await locks.run('key', () => 1, { onBusy: 'skip' });
   // @ts-expect-error a key is a string
   await locks.run(7, () => 1);
-  // @ts-expect-error a reason
+  // @ts-expect-error the reason is missing
   await locks.admin.forceRelease('key');
   expectTypeOf(await locks.admin.purge({ olderThan: '7d' })).toEqualTypeOf<number>();
-  // @ts-expect-error an age
+  // @ts-expect-error the age is missing
   await locks.admin.purge({});
 }
 
@@ -178,9 +179,9 @@ export function handle(lock: Lock): void {
   expectTypeOf<Lock['extend']>().parameter(0).toEqualTypeOf<Duration | undefined>();
   expectTypeOf(lock.release('failed')).resolves.toEqualTypeOf<boolean>();
   expectTypeOf(lock.toJSON()).not.toHaveProperty('owner');
-  // @ts-expect-error how it ended: done or failed
+  // @ts-expect-error an outcome is done or failed
   void lock.release('late');
-  // @ts-expect-error it cannot be set
+  // @ts-expect-error held is read-only
   lock.held = true;
 }
 
@@ -193,8 +194,8 @@ export async function transactions(lock: Lock): Promise<void> {
   expectTypeOf(rows).toEqualTypeOf<number[]>();
   expectTypeOf(await lock.transaction(() => 'now')).toEqualTypeOf<string>();
   expectTypeOf(await lock.transaction(async () => {})).toEqualTypeOf<void>();
-  // @ts-expect-error what the work is given says the store: name its type
+  // @ts-expect-error without a type, the transaction object is unknown
   await lock.transaction((manager) => manager.query('SELECT 1'));
-  // @ts-expect-error the work
+  // @ts-expect-error the work is missing
   await lock.transaction();
 }

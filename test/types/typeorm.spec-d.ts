@@ -1,4 +1,5 @@
-// What the compiler accepts and refuses of the stores in SQL databases: `tsc -p tsconfig.json` is the test.
+// Types that the stores in SQL databases accept and refuse; `tsc -p tsconfig.json` is the
+// test.
 import { expectTypeOf } from 'expect-type';
 import type { DataSource } from 'typeorm';
 import type { LockStore, LockStoreDefinition, WakeUps } from '../../lib/interfaces/index.js';
@@ -11,13 +12,13 @@ export function stores(dataSource: DataSource): void {
   typeOrmStore({ connection: { type: 'postgres' }, wakeUps: false });
   expectTypeOf(new TypeOrmLockStore(dataSource, { wakeUps: false })).toExtend<LockStore & WakeUps>();
 
-  // @ts-expect-error true or false
+  // @ts-expect-error wakeUps is true or false
   typeOrmStore({ wakeUps: 'never' });
-  // @ts-expect-error true or false
+  // @ts-expect-error wakeUps is true or false
   void new TypeOrmLockStore(dataSource, { wakeUps: 1 });
-  // @ts-expect-error no such option
+  // @ts-expect-error the option is misspelt
   typeOrmStore({ wakeups: false });
-  // @ts-expect-error one of the store, not of its table
+  // @ts-expect-error wakeUps is no option of the table
   TypeOrmLockStore.ddl('postgres', { wakeUps: false });
 
   typeOrmStore({ asyncRelease: true, preparedStatements: false });
@@ -25,10 +26,10 @@ export function stores(dataSource: DataSource): void {
   void new TypeOrmLockStore(dataSource, { asyncRelease: true, weak: false });
   void new TypeOrmLockStore(dataSource, { preparedStatements: false });
 
-  // @ts-expect-error yes or no
+  // @ts-expect-error asyncRelease is true or false
   typeOrmStore({ asyncRelease: 'off' });
-  // @ts-expect-error they have no names to choose
+  // @ts-expect-error preparedStatements is true or false
   void new TypeOrmLockStore(dataSource, { preparedStatements: 'locks' });
-  // @ts-expect-error the table has no commits
+  // @ts-expect-error asyncRelease is no option of the table
   TypeOrmLockStore.ddl('postgres', { asyncRelease: true });
 }

@@ -20,7 +20,8 @@ export class Counter {
 export class Counters {
   constructor(private readonly transactions: TransactionHost<TransactionalAdapterTypeOrm>) {}
 
-  @Locked({ key: (name: string) => `counter:${name}`, wait: '1m' }) // above: released after the commit
+  // Above @Transactional(), so that the lock is released after the commit.
+  @Locked({ key: (name: string) => `counter:${name}`, wait: '1m' })
   @Transactional()
   async increment(name: string): Promise<void> {
     const manager = this.transactions.tx;

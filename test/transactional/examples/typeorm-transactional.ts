@@ -10,7 +10,8 @@ import {
 import { Locked, LockModule } from '../../../lib/index.js';
 import { typeOrmStore } from '../../../lib/stores/typeorm/index.js';
 
-initializeTransactionalContext({ storageDriver: StorageDriver.ASYNC_LOCAL_STORAGE }); // before the application is made
+// This has to run before Nest creates the application.
+initializeTransactionalContext({ storageDriver: StorageDriver.ASYNC_LOCAL_STORAGE });
 
 @Entity()
 export class Counter {
@@ -25,7 +26,8 @@ export class Counter {
 export class Counters {
   constructor(private readonly dataSource: DataSource) {}
 
-  @Locked({ key: (name: string) => `counter:${name}`, wait: '1m' }) // above: released after the commit
+  // Above @Transactional(), so that the lock is released after the commit.
+  @Locked({ key: (name: string) => `counter:${name}`, wait: '1m' })
   @Transactional()
   async increment(name: string): Promise<void> {
     const { manager } = this.dataSource;

@@ -1,5 +1,4 @@
-// declarations.spec.ts compiles this application, in which no client of a database is
-// installed.
+// declarations.spec.ts compiles this application, in which no database client is installed.
 import { LockModule, type LockService } from 'nestjs-locked';
 import {
   SqlLockStore,
