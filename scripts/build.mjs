@@ -1,24 +1,41 @@
 // npm run build: compiles lib/ into dist/esm and dist/cjs.
-import { chmodSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, cpSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { indentWithTabs, keepDeclarations } from './lean-output.mjs';
 import { step } from './step.mjs';
 
 process.chdir(fileURLToPath(new URL('..', import.meta.url)));
 
-const tsc = 'node_modules/typescript/bin/tsc';
+// dist is swapped only when all of it is ready.
+const folder = `.cache/build-${process.pid}`;
+const [types, esm, cjs] = ['types', 'esm', 'cjs'].map((name) => join(folder, name));
+process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
 
-// Beside dist, which is swapped only when both have compiled; as deep as dist/esm, so that source maps point at lib/.
-const esm = `.cache/esm-${process.pid}`;
-const cjs = `.cache/cjs-${process.pid}`;
-process.on('exit', () => [esm, cjs].forEach((folder) => rmSync(folder, { recursive: true, force: true })));
-
-await step('compile for import', process.execPath, [tsc, '-p', 'tsconfig.build.json', '--outDir', esm]);
-await step('compile for require', process.execPath, [tsc, '-p', 'tsconfig.cjs.json', '--outDir', cjs]);
+// Types have a pass of their own, since removing the comments from code would also remove the
+// TSDoc. Only this pass checks them.
+await compile('declarations', 'tsconfig.types.json', types);
+await compile('compile for import', 'tsconfig.build.json', esm);
+await compile('compile for require', 'tsconfig.cjs.json', cjs);
 writeFileSync(join(cjs, 'package.json'), '{ "type": "commonjs" }\n');
+
+const { exports } = JSON.parse(readFileSync('package.json', 'utf8'));
+const entries = Object.values(exports).flatMap((entry) => entry.import?.types ?? []);
+keepDeclarations(
+  types,
+  entries.map((file) => file.replace('./dist/esm/', '')),
+);
+for (const target of [esm, cjs]) {
+  cpSync(types, target, { recursive: true });
+  indentWithTabs(target);
+}
 
 rmSync('dist', { recursive: true, force: true });
 mkdirSync('dist');
 renameSync(esm, 'dist/esm');
 renameSync(cjs, 'dist/cjs');
 chmodSync('dist/esm/cli/main.js', 0o755); // npm does the same where it installs the package; here it is run as it is
+
+function compile(name, project, outDir) {
+  return step(name, process.execPath, ['node_modules/typescript/bin/tsc', '-p', project, '--outDir', outDir]);
+}

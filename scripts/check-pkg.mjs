@@ -1,23 +1,62 @@
-// Packs the package as it would be published and has it judged: publint for its manifest, attw for its types under every module resolution.
+// npm run check:pkg: packs the package as it would be published, and checks its size and
+// files, its manifest (publint), its types under every module resolution (attw), the links of
+// its README, and the conformance suite that it contains.
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { publish, restore } from './published-readme.mjs';
 import { ready } from './ready.mjs';
 
+/** Bytes of the unpacked package, without cli/ and testing/, which applications do not load. */
+const LARGEST = 1_600_000;
+
 await ready({ build: true });
-const folder = mkdtempSync(join(tmpdir(), 'nestjs-locked-pack-'));
+// Inside of the checkout, so that the unpacked package finds its peer dependencies.
+mkdirSync('.cache', { recursive: true });
+const folder = mkdtempSync(join('.cache', 'pack-'));
 try {
-  const [{ filename, files }] = JSON.parse(
-    run('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', folder], 'pipe'),
-  );
+  const { filename, files } = pack();
   const tarball = join(folder, filename);
-  console.log(`packed ${files.length} files`);
+  filesAreLean(files);
   run('npx', ['--no-install', 'publint', 'run', tarball, '--strict']);
   run('npx', ['--no-install', 'attw', tarball]);
+  run('tar', ['-xzf', tarball, '-C', folder]);
+  linksAreAbsolute(readFileSync(join(folder, 'package/README.md'), 'utf8'));
+  run(process.execPath, ['scripts/packed-conformance.mjs', join(folder, 'package')]);
   optionalPeersStayOptional();
 } finally {
   rmSync(folder, { recursive: true, force: true });
+}
+
+/** What `npm pack` does, without its build: that is up to date. */
+function pack() {
+  publish();
+  try {
+    const options = ['--json', '--ignore-scripts', '--pack-destination', folder];
+    return JSON.parse(run('npm', ['pack', ...options], 'pipe'))[0];
+  } finally {
+    restore();
+  }
+}
+
+function filesAreLean(files) {
+  const size = files
+    .filter(({ path }) => !/^dist\/(esm|cjs)\/(cli|testing)\//.test(path))
+    .reduce((sum, file) => sum + file.size, 0);
+  console.log(`packed ${files.length} files; ${size} bytes without cli/ and testing/`);
+  if (size > LARGEST) throw new Error(`the package may have ${LARGEST} bytes without cli/ and testing/`);
+  const allowed = /^(dist\/.*(\.js|\.d\.ts|package\.json)|package\.json|LICENSE|README\.md|CHANGELOG\.md)$/;
+  const stray = files.map(({ path }) => path).filter((path) => !allowed.test(path));
+  if (stray.length > 0) throw new Error(`these files do not belong into the package: ${stray.join(', ')}`);
+  const mapped = files.filter(({ path }) => readFileSync(path, 'utf8').includes('sourceMappingURL'));
+  if (mapped.length > 0)
+    throw new Error(`${mapped[0].path} names a source map, which the package does not have`);
+}
+
+function linksAreAbsolute(readme) {
+  const relative = readme.match(/(\]\(|src=")(?!#|https:)[^)"]*/g) ?? [];
+  if (relative.length > 0) throw new Error(`the published README has relative links: ${relative.join(', ')}`);
+  console.log('the published README has no relative link');
 }
 
 function run(command, args, stdout = 'inherit') {

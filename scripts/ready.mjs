@@ -45,5 +45,5 @@ const changed = (file) => statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 
 const newest = (folder) =>
   Math.max(
     ...readdirSync(folder, { recursive: true }).map((file) => changed(join(folder, file))),
-    ...['tsconfig.json', 'tsconfig.build.json', 'tsconfig.cjs.json'].map(changed),
+    ...['tsconfig.json', 'tsconfig.types.json', 'tsconfig.build.json', 'tsconfig.cjs.json'].map(changed),
   );
