@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Clock } from './clock.js';
+import type { InFlight } from './in-flight.js';
 import type {
   AcquireRequest,
   LockAcquireResult,
@@ -31,8 +32,11 @@ export interface AttemptSettings extends LeaseSettings {
 export interface AttemptEngine {
   readonly store: LockStore;
   readonly clock: Clock;
-  /** Releases, in the background, what was granted and is not wanted. */
-  readonly keeper: { free(storeKey: string, owner: string): void };
+  readonly keeper: {
+    readonly inFlight: InFlight;
+    /** Releases, in the background, what was granted and is not wanted. */
+    free(storeKey: string, owner: string): void;
+  };
 }
 
 /** Sends one request. `resend`: an earlier request of this owner has an unknown outcome. */
@@ -223,6 +227,16 @@ export class Attempts {
     else this.#mayHold = true;
   }
 
+  /** Counts a request whose answer is late: a shutdown awaits it before it closes the store. */
+  overdue(): void {
+    this.engine.keeper.inFlight.begin();
+  }
+
+  /** The answer to an overdue request has come, or cannot come any longer. */
+  settled(): void {
+    this.engine.keeper.inFlight.end();
+  }
+
   #free(owner: string): void {
     this.engine.keeper.free(this.settings.storeKey, owner);
   }
@@ -231,6 +245,7 @@ export class Attempts {
 /** One request of an attempt, and the clocks before it. */
 class AttemptRequest implements LimitedRequest<LockAcquireResult> {
   readonly operation = 'acquisition';
+  #isOverdue = false;
 
   constructor(
     private readonly attempts: Attempts,
@@ -252,10 +267,15 @@ class AttemptRequest implements LimitedRequest<LockAcquireResult> {
 
   answered({ acquired }: LockAcquireResult): void {
     if (acquired) this.attempts.granted(this.owner);
+    if (this.#isOverdue) this.attempts.settled();
+    this.#isOverdue = false;
   }
 
-  failed(error: unknown): void {
+  failed(error: unknown, final: boolean): void {
     if (mayBeCarriedOut(error)) this.attempts.granted(this.owner);
+    if (this.#isOverdue) this.attempts.settled();
+    else if (!final) this.attempts.overdue();
+    this.#isOverdue = !final;
   }
 }
 

@@ -203,6 +203,27 @@ describe('B12 shutdown', () => {
     expect(core.clock.timers).toEqual([]);
   });
 
+  it('B12 a grant that comes after the limit of its request is freed before the store closes', async () => {
+    const core = await startCore({ ttl: 3000 });
+    const order: string[] = [];
+    core.store.close = () => Promise.resolve(void order.push('closed'));
+    core.store.next('acquire', { before: 1400, after: 50, arrived: () => order.push('acquired') });
+    core.store.next('release', { arrived: () => order.push('released in vain') });
+    core.store.next('release', { before: 50, arrived: () => order.push('freed') });
+    const acquiring = watch(core.service.acquire('key', { wait: 100, signal: AbortSignal.timeout(10_000) }));
+    await core.clock.advance(10);
+    const stopped = watch(shutDown(core));
+    await core.clock.advance(1300);
+    expect({ acquiring: acquiring.state, stopped: stopped.state }).toEqual({
+      acquiring: 'rejected',
+      stopped: 'pending',
+    });
+    await core.clock.advance(1000);
+    expect(stopped.state).toBe('resolved');
+    expect(order).toEqual(['released in vain', 'acquired', 'freed', 'closed']);
+    expect(await core.store.held('key')).toBe(false);
+  });
+
   it('at whatever moment of an acquisition: nothing is held afterwards, and no timer runs', async () => {
     for (let turn = 0; turn < 40; turn++) {
       const core = await startCore({ shutdownTimeout: 0 });

@@ -237,7 +237,12 @@ export class Batcher<Request extends BatchedRequest, Result> {
       this.#sendNext();
       this.#sendOpen();
     };
-    const end = this.limits().gathers ? () => this.clock.soon(next) : next;
+    // A request of the same turn may still come, but only where others did: a single caller
+    // would pay for the turn each time.
+    const end = (): void => {
+      if (this.limits().gathers && this.#waiting.length > 0) this.clock.soon(next);
+      else next();
+    };
     statement.then(end, end);
     return statement;
   }
