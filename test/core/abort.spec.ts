@@ -10,8 +10,8 @@ captureLog();
 const REASON = new Error('the caller has gone');
 const listeners = ({ signal }: AbortController): number => getEventListeners(signal, 'abort').length;
 
-describe('B21 an AbortSignal ends an acquisition', () => {
-  it('before it began: nothing is sent', async () => {
+describe('an AbortSignal', () => {
+  it('B21 a signal that is aborted before the call sends nothing', async () => {
     const { service, store, clock } = await startCore();
     const signal = AbortSignal.abort(REASON);
     await expect(service.acquire('key', { signal })).rejects.toBe(REASON);
@@ -21,7 +21,7 @@ describe('B21 an AbortSignal ends an acquisition', () => {
     expect(clock.timers).toEqual([]);
   });
 
-  it('while it pauses: at once, and no timer, listener, waiter or lock stays', async () => {
+  it('B21 an abort ends a wait at once and leaves no timer, listener, waiter or lock', async () => {
     const { service, store, clock } = await startCore();
     const other = await store.takenBy('other', 'key');
     const abort = new AbortController();
@@ -39,7 +39,7 @@ describe('B21 an AbortSignal ends an acquisition', () => {
     expect(store.calls.length).toBe(sent);
   });
 
-  it('while it is queued behind another', async () => {
+  it('B21 an abort ends the wait of a call that is queued behind another', async () => {
     const { service, store, clock } = await startCore();
     await store.takenBy('other', 'key', 600_000);
     const first = watch(service.acquire('key', { wait: Infinity }));
@@ -55,7 +55,7 @@ describe('B21 an AbortSignal ends an acquisition', () => {
     expect(listeners(abort)).toBe(0);
   });
 
-  it('of the first in the queue: the second goes on', async () => {
+  it('B21 after the first call of the queue is aborted, the second goes on', async () => {
     const { service, store, clock } = await startCore({ retry: 60_000 });
     await store.takenBy('other', 'key', 600_000);
     const abort = new AbortController();
@@ -68,7 +68,7 @@ describe('B21 an AbortSignal ends an acquisition', () => {
     expect(second.state).toBe('resolved');
   });
 
-  it('while an attempt is on its way: a grant that comes late is freed', async () => {
+  it('B21 a grant that arrives after the abort is freed', async () => {
     const { service, store, clock, names } = await startCore();
     const abort = new AbortController();
     store.next('acquire', { before: 100, after: 100 });
@@ -86,7 +86,7 @@ describe('B21 an AbortSignal ends an acquisition', () => {
     expect(listeners(abort)).toBe(0);
   });
 
-  it('while an attempt is on its way whose answer gets lost, or never comes: freed as well', async () => {
+  it('B21 a grant whose answer is lost or never comes is freed after the abort', async () => {
     for (const fate of [{ after: 100, lose: 'answer' }, { hang: 'answer' }] as const) {
       const { service, store, clock } = await startCore({ ttl: Infinity });
       const abort = new AbortController();
@@ -101,7 +101,7 @@ describe('B21 an AbortSignal ends an acquisition', () => {
     }
   });
 
-  it('while it pauses before it asks again for a lost answer: nothing more is asked, and the grant is freed', async () => {
+  it('B21 an abort after a lost answer frees the grant and prevents the next attempt', async () => {
     const { service, store, clock } = await startCore();
     const abort = new AbortController();
     store.next('acquire', { lose: 'answer' });
@@ -116,7 +116,7 @@ describe('B21 an AbortSignal ends an acquisition', () => {
     expect(await store.held('key')).toBe(false);
   });
 
-  it('in an outage', async () => {
+  it('B21 an abort ends a wait during an outage', async () => {
     const { service, store, clock } = await startCore();
     store.always({ fail: linkBroken });
     const abort = new AbortController();
@@ -126,11 +126,11 @@ describe('B21 an AbortSignal ends an acquisition', () => {
     await settle();
     expect(waiting).toMatchObject({ state: 'rejected', error: REASON });
     expect(clock.refTimers).toEqual([]);
-    await clock.advance(5_000); // some tries to free what may have been granted
+    await clock.advance(5_000); // attempts to free what may have been granted
     expect(clock.timers).toEqual([]);
   });
 
-  it('with any reason', async () => {
+  it('B21 the call rejects with the reason of the abort, whatever it is', async () => {
     const { service, store } = await startCore();
     await store.takenBy('other', 'key');
     for (const reason of [null, 0, 'text']) {
@@ -143,7 +143,7 @@ describe('B21 an AbortSignal ends an acquisition', () => {
     }
   });
 
-  it('at whatever moment: the caller has the lock, or nobody has', async () => {
+  it('B21 at whatever moment the abort comes, the key is held exactly if the caller has the lock', async () => {
     const outcomes = new Set<string>();
     for (const fate of [{}, { before: 5, after: 5 }, { lose: 'answer' }, { hang: 'answer' }] as const) {
       for (let turn = 0; turn < 40; turn++) {
@@ -167,7 +167,7 @@ describe('B21 an AbortSignal ends an acquisition', () => {
     expect(outcomes).toEqual(new Set(['resolved', 'rejected']));
   });
 
-  it('not any more once the lock is there: the signal is let go of', async () => {
+  it('B21 an abort after the grant does not touch the lock', async () => {
     const { service } = await startCore();
     const abort = new AbortController();
     const lock = await service.acquire('key', { signal: abort.signal });
@@ -177,7 +177,7 @@ describe('B21 an AbortSignal ends an acquisition', () => {
     expect(lock.signal.aborted).toBe(false);
   });
 
-  it('a signal is let go of however the call ends', async () => {
+  it('B21 the listener on the signal is removed however the call ends', async () => {
     const { service, store, clock } = await startCore();
     const abort = new AbortController();
     const options = { signal: abort.signal, wait: 100 };

@@ -10,8 +10,8 @@ captureLog();
 
 const CONTENDED = { answer: { acquired: false, reason: 'contention' } };
 
-describe('acquire and tryAcquire', () => {
-  it('B14 B15 take a free lock in one request', async () => {
+describe('acquire, tryAcquire, run and tryRun', () => {
+  it('B15 a free lock is taken in one request', async () => {
     const { service, store } = await startCore();
     const lock = await service.acquire('key');
     expect(lock).toBeInstanceOf(Lock);
@@ -22,14 +22,14 @@ describe('acquire and tryAcquire', () => {
     expect((await service.tryAcquire('other'))?.held).toBe(true);
   });
 
-  it('B14 a busy lock: acquire throws, tryAcquire gives null', async () => {
+  it('B14 for a busy lock, acquire throws and tryAcquire gives null', async () => {
     const { service, store } = await startCore();
     await store.takenBy('other', 'key');
     await expect(service.acquire('key')).rejects.toBeInstanceOf(LockNotAcquiredError);
     await expect(service.tryAcquire('key')).resolves.toBeNull();
   });
 
-  it('B14 run throws and tryRun tells, and neither runs the body', async () => {
+  it('B14 for a busy lock, run throws, tryRun returns the error, and neither runs the body', async () => {
     const { service, store } = await startCore();
     await store.takenBy('other', 'key');
     const body = (): never => {
@@ -40,7 +40,7 @@ describe('acquire and tryAcquire', () => {
     expect(result).toMatchObject({ acquired: false, error: { key: 'key', holder: { label: 'other' } } });
   });
 
-  it('B14 B59 run gives the value of the body, tryRun with a note that it ran; the lock is held in it and free after it', async () => {
+  it('B59 run holds the lock during the body, releases it afterwards and returns the value of the body', async () => {
     const { service, store } = await startCore();
     const body = async (lock: Lock): Promise<string> => {
       expect(lock.held).toBe(true);
@@ -54,7 +54,7 @@ describe('acquire and tryAcquire', () => {
     expect(await store.held('key')).toBe(false);
   });
 
-  it('B16 wait 0 is one request, also when it is refused', async () => {
+  it('B16 wait 0 is one request, also if it is refused', async () => {
     const { service, store, clock } = await startCore();
     await store.takenBy('other', 'key');
     await service.tryAcquire('key', { wait: 0 });
@@ -63,7 +63,7 @@ describe('acquire and tryAcquire', () => {
     expect(clock.timers).toEqual([]);
   });
 
-  it('B22 the error names the key, how long was waited, the holder, since and until when', async () => {
+  it('B22 the error names the key, the time waited, the holder, since and until when', async () => {
     const { service, store, clock } = await startCore();
     await store.takenBy('api-7:4242', 'nightly', 60_000);
     const waiting = errorOf(service.acquire('nightly', { wait: 5000 }));
@@ -77,7 +77,7 @@ describe('acquire and tryAcquire', () => {
     );
   });
 
-  it('B22 the error says so when the holder is not known, has no label, or never ends', async () => {
+  it('B22 the error tells if the holder is unknown, has no label or never expires', async () => {
     const { service, store } = await startCore();
     store.next('acquire', CONTENDED, CONTENDED, CONTENDED, CONTENDED);
     expect((await errorOf(service.acquire('key'))).message).toMatch(/within 0 ms: it is contended/);
@@ -95,7 +95,7 @@ describe('acquire and tryAcquire', () => {
     expect(locks.map(({ held }) => held)).toEqual([false, true, true, true, true]);
   });
 
-  it('B26 contention is retried at once, up to 3 times, each with an owner of its own', async () => {
+  it('B26 contention is retried at once, up to three times, each time with a new owner', async () => {
     const { service, store, clock } = await startCore();
     store.next('acquire', CONTENDED, CONTENDED, CONTENDED);
     expect((await service.acquire('key')).held).toBe(true);
@@ -104,14 +104,14 @@ describe('acquire and tryAcquire', () => {
     expect(store.of('acquire').map(({ at }) => at)).toEqual(Array(4).fill(clock.now()));
   });
 
-  it('B26 the fourth collision is an end: busy, not an error of the store', async () => {
+  it('B26 after the fourth collision the key is busy, which is no error of the store', async () => {
     const { service, store } = await startCore();
     store.next('acquire', CONTENDED, CONTENDED, CONTENDED, CONTENDED);
     expect(await service.tryAcquire('key')).toBeNull();
     expect(store.count('acquire')).toBe(4);
   });
 
-  it('B27 B75 a store that fails is a LockStoreError with its cause, never "busy", and nothing runs', async () => {
+  it('B27 a store that fails gives a LockStoreError with its cause, and nothing runs', async () => {
     const { service, store, of } = await startCore();
     const raw = new Error('disk full');
     let ran = false;
@@ -133,7 +133,7 @@ describe('acquire and tryAcquire', () => {
     expect(of('storeError')[0]).toMatchObject({ key: 'key', operation: 'acquire', error: { cause: raw } });
   });
 
-  it('B27 errors of the library reach the caller as they are', async () => {
+  it('B27 errors of the library reach the caller unchanged', async () => {
     const { service, store } = await startCore();
     const refused = serverRefused();
     store.next('acquire', { fail: () => refused });
@@ -141,7 +141,7 @@ describe('acquire and tryAcquire', () => {
     expect(store.count('acquire')).toBe(1);
   });
 
-  it('B27 a store that never answers is an error after the time of one attempt: a third of the ttl, 10 s at most', async () => {
+  it('B27 a store that never answers is an error after a third of the ttl, at most 10 s', async () => {
     for (const [ttl, patience] of [
       [900, 300],
       [60_000, 10_000],
@@ -162,7 +162,7 @@ describe('acquire and tryAcquire', () => {
     }
   });
 
-  it('B75 the link breaks for good: three requests, then the error', async () => {
+  it('B75 a link that stays broken gives an error after three requests', async () => {
     const { service, store, clock } = await startCore();
     store.always({ fail: linkBroken });
     const failing = errorOf(service.acquire('key'));
@@ -171,7 +171,7 @@ describe('acquire and tryAcquire', () => {
     expect(store.of('acquire').map(({ at }) => at - 10_000)).toEqual([0, 50, 150]);
   });
 
-  it('B27 errors that are none are wrapped too', async () => {
+  it('B27 a thrown value that is no Error is wrapped, too', async () => {
     const { service, store } = await startCore();
     store.next('acquire', { fail: () => 'a string' as never });
     expect(await errorOf(service.acquire('key'))).toMatchObject({
@@ -180,7 +180,7 @@ describe('acquire and tryAcquire', () => {
     });
   });
 
-  it('B27 an answer that makes no sense is an error of the store', async () => {
+  it('B27 an answer without meaning is an error of the store', async () => {
     const { service, store } = await startCore();
     store.acquire = async () => undefined as never;
     expect(await errorOf(service.acquire('key'))).toMatchObject({
@@ -190,8 +190,8 @@ describe('acquire and tryAcquire', () => {
   });
 });
 
-describe('who owns a lock', () => {
-  it('B36 the label is for people, hostname:pid by default; the owner is random for each acquisition', async () => {
+describe('the owner of a lock', () => {
+  it('B36 the label is hostname:pid by default, and each acquisition has a random owner', async () => {
     const { service, store } = await startCore();
     const first = await service.acquire('a');
     const second = await service.acquire('b', { label: 'worker 7' });
@@ -203,13 +203,13 @@ describe('who owns a lock', () => {
     expect(await service.admin.inspect('b')).toMatchObject({ state: 'held', holder: { label: 'worker 7' } });
   });
 
-  it('B36 the label of the module is that of its locks', async () => {
+  it('B36 the label of the module is the default label of its locks', async () => {
     const { service, store } = await startCore({ label: 'billing' });
     await service.acquire('a');
     expect(store.of('acquire')[0]?.request).toEqual({ label: 'billing' });
   });
 
-  it('B37 two workers of the same label exclude each other, and neither gives back the lock of the other', async () => {
+  it("B37 two workers of one label exclude each other and cannot release each other's lock", async () => {
     const one = await startCore({ label: 'worker' });
     const two = await startCore({ label: 'worker' }, one);
     const lock = await one.service.acquire('key');
@@ -232,7 +232,7 @@ describe('who owns a lock', () => {
     expect(tokens).toHaveLength(5);
   });
 
-  it('B39 a lock is not entered again, not even from inside of it', async () => {
+  it('B39 a held key is refused, also to a call inside its own run', async () => {
     const { service, store } = await startCore();
     await service.run('key', async (lock) => {
       expect(await service.tryAcquire('key')).toBeNull();
@@ -243,7 +243,7 @@ describe('who owns a lock', () => {
     });
   });
 
-  it('B39 other keys are: LockContext finds each of them', async () => {
+  it('B24 runs of other keys can be nested, and LockContext finds the lock of each', async () => {
     const { service } = await startCore();
     await service.run('outer', (outer) =>
       service.run('inner', (inner) => {
@@ -255,7 +255,7 @@ describe('who owns a lock', () => {
     expect(LockContext.current()).toBeUndefined();
   });
 
-  it('B40 of many concurrent calls in one process one runs', async () => {
+  it('B40 of many concurrent calls in one process, one runs', async () => {
     const { service } = await startCore();
     let running = 0;
     let most = 0;
@@ -269,7 +269,7 @@ describe('who owns a lock', () => {
     expect(most).toBe(1);
   });
 
-  it('B42 the prefix separates applications, and people do not see it', async () => {
+  it('B42 the prefix separates applications and appears in no key that people see', async () => {
     const one = await startCore({ prefix: 'shop' });
     const two = await startCore({ prefix: 'blog' }, one);
     const lock = await one.service.acquire('key');
@@ -289,7 +289,7 @@ describe('who owns a lock', () => {
     expect(await errorOf(two.service.acquire('key'))).toMatchObject({ holder: { key: 'key' } });
   });
 
-  it('B42 renewals and forced releases have the prefix too', async () => {
+  it('B42 renewals and forced releases send the key with its prefix', async () => {
     const { service, store, clock } = await startCore({ prefix: 'shop', ttl: 900 });
     const lock = await service.acquire('key');
     await clock.advance(300);

@@ -13,12 +13,12 @@ export interface LogLine {
   text: string;
 }
 
-/** What one specification works with. */
+/** What one test works with. */
 export interface Core<Store extends ScriptedStore = ScriptedStore> {
   clock: ManualClock;
   store: Store;
   service: LockService;
-  /** Everything published, in order. */
+  /** All published events, in order. */
   published: { name: LockEventName; event: LockEventMap[LockEventName][0] }[];
   names: () => LockEventName[];
   of: <Name extends LockEventName>(name: Name) => LockEventMap[Name][0][];
@@ -35,7 +35,10 @@ export const EVENTS: readonly LockEventName[] = [
   'restored',
 ];
 
-/** A started service on a scripted store and a manual clock, or another one on the store of the first. */
+/**
+ * Starts a service on a scripted store and a manual clock, or another service on the same
+ * store.
+ */
 export async function startCore(
   options: LockModuleDefaults = {},
   {
@@ -60,7 +63,7 @@ export async function startCore(
   };
 }
 
-/** Captures what the library logs while a test runs. */
+/** Captures the log lines of the library while a test runs. */
 export function captureLog(): LogLine[] {
   const lines: LogLine[] = [];
   const line =
@@ -85,7 +88,7 @@ export function warnings(lines: LogLine[]): string[] {
   return lines.filter(({ level }) => level === 'warn').map(({ text }) => text);
 }
 
-/** What became of a promise so far, without waiting for it. */
+/** The state of a promise so far, without waiting for it. */
 export interface Watched<T> {
   state: 'pending' | 'resolved' | 'rejected';
   value?: T;
@@ -101,7 +104,7 @@ export function watch<T>(promise: Promise<T>): Watched<T> {
   return watched;
 }
 
-/** A started service on a store of this kind. */
+/** Starts a service on a store of this class. */
 export async function startCoreWith<Store extends ScriptedStore>(
   Kind: new (clock: ManualClock) => Store,
   options: LockModuleDefaults = {},
@@ -119,7 +122,7 @@ export async function errorOf(promise: Promise<unknown>): Promise<Error> {
   return watched.error as Error;
 }
 
-/** A body that ends when the test says so. */
+/** A body that ends when the test opens its gate. */
 export function gate<T = void>(): {
   promise: Promise<T>;
   open: (value: T) => void;

@@ -8,8 +8,8 @@ import { captureLog, errorOf, gate, startCore, warnings, watch } from './core-fi
 
 const log = captureLog();
 
-describe('B73 locking that is disabled', () => {
-  it('runs everything and connects to nothing', async () => {
+describe('locking that is disabled', () => {
+  it('B73 disabled locking runs everything and connects to nothing', async () => {
     let opened = 0;
     const { service, clock, names } = await startCore(
       { enabled: false },
@@ -34,7 +34,7 @@ describe('B73 locking that is disabled', () => {
     expect(clock.timers).toEqual([]);
   });
 
-  it('gives handles that are always held, and can be extended and released', async () => {
+  it('B73 a lock of disabled locking is always held and can be extended and released', async () => {
     let losses = 0;
     const { service, clock } = await startCore({ enabled: false, onLost: () => losses++ });
     const lock = await service.acquire('key', { ttl: 1000 });
@@ -54,7 +54,7 @@ describe('B73 locking that is disabled', () => {
     expect(losses).toBe(0);
   });
 
-  it('still refuses wrong keys and options, and passes on the errors of the body', async () => {
+  it('B73 disabled locking refuses wrong keys and options, and passes on errors of the body', async () => {
     const { service } = await startCore({ enabled: false });
     expect(await errorOf(service.acquire(5 as never))).toBeInstanceOf(LockError);
     expect(await errorOf(service.acquire('key', { ttl: 0 }))).toBeInstanceOf(LockError);
@@ -62,7 +62,7 @@ describe('B73 locking that is disabled', () => {
     expect(await errorOf(service.run('key', () => Promise.reject(broken)))).toBe(broken);
   });
 
-  it('says so once at start, loudly', async () => {
+  it('B73 disabled locking is announced once at start, with a warning', async () => {
     const { service } = await startCore({ enabled: false });
     service[INTERNALS].announce(['Billing.export (skip)']);
     expect(warnings(log)).toHaveLength(1);
@@ -72,7 +72,7 @@ describe('B73 locking that is disabled', () => {
     expect(warnings(log)[1]).toMatch(/^LOCKING IS DISABLED for the module "weak"/);
   });
 
-  it('the line at start names the methods and the store otherwise', async () => {
+  it('B73 with locking enabled, the line at start names the locked methods and the store', async () => {
     const { service, store } = await startCore();
     Object.assign(store, { describe: () => 'store=scripted' });
     service[INTERNALS].announce([]);
@@ -86,10 +86,10 @@ describe('B73 locking that is disabled', () => {
   });
 });
 
-describe('B82 fencing tokens while locking is disabled', () => {
+describe('fencing tokens while locking is disabled', () => {
   const key = 'key';
 
-  it("E3, B82 come from this machine's clock in microseconds, and grow strictly for each key", async () => {
+  it("B82 tokens come from this machine's clock in microseconds and grow for each key", async () => {
     const { service, clock } = await startCore({ enabled: false });
     const now = clock.date() * 1000;
     const token = async (of = key): Promise<number> => (await service.acquire(of)).fencingToken;
@@ -100,7 +100,7 @@ describe('B82 fencing tokens while locking is disabled', () => {
     expect(await token()).toBe(now + 1000);
   });
 
-  it('E3, B82 are greater than the last token that was seen, also of a database whose clock is ahead', async () => {
+  it('B82 tokens exceed the last token of the key, also if the clock of the database is ahead', async () => {
     const { service, store, clock } = await startCore();
     const ahead = (clock.date() + 60_000) * 1000;
     store.server.acquire = () => Promise.resolve({ acquired: true, fencingToken: ahead });
@@ -111,7 +111,7 @@ describe('B82 fencing tokens while locking is disabled', () => {
     expect((await service.acquire('other')).fencingToken).toBe(clock.date() * 1000);
   });
 
-  it('E3, B82 are remembered for the ten thousand keys that were used last', async () => {
+  it('B82 the last tokens of ten thousand keys are remembered, the oldest are forgotten', async () => {
     const { service, clock } = await startCore({ enabled: false });
     const now = clock.date() * 1000;
     await service.acquire(key);
@@ -124,19 +124,24 @@ describe('B82 fencing tokens while locking is disabled', () => {
   it.each([
     ['ahead of', -5000, '5.0 s ahead of'],
     ['behind', 1500, '1.5 s behind'],
-  ])('E3, B82 start and enable() warn of a clock that is %s the clock of the store', async (_, by, said) => {
-    const { service, clock, store } = await startCore({ enabled: false });
-    Object.assign(store, { readClock: async () => clock.date() + by });
-    const warned = (): string[] =>
-      warnings(log).filter((line) => line.startsWith('The clock of this machine'));
-    await service.enable();
-    expect(warned()).toEqual([expect.stringContaining(`The clock of this machine is ${said} the clock of`)]);
-    service.disable();
-    await service.enable();
-    expect(warned()).toHaveLength(2);
-  });
+  ])(
+    "B82 start and enable() warn if this machine's clock is %s the clock of the store",
+    async (_, by, said) => {
+      const { service, clock, store } = await startCore({ enabled: false });
+      Object.assign(store, { readClock: async () => clock.date() + by });
+      const warned = (): string[] =>
+        warnings(log).filter((line) => line.startsWith('The clock of this machine'));
+      await service.enable();
+      expect(warned()).toEqual([
+        expect.stringContaining(`The clock of this machine is ${said} the clock of`),
+      ]);
+      service.disable();
+      await service.enable();
+      expect(warned()).toHaveLength(2);
+    },
+  );
 
-  it('E3, B82 no warning comes for a difference below a second, or for a slow answer of the store', async () => {
+  it('B82 no warning comes for less than a second, or for a slow answer of the store', async () => {
     const { service, clock, store } = await startCore({ enabled: false });
     const readClock = async (): Promise<number> => {
       const time = clock.date();
@@ -148,7 +153,7 @@ describe('B82 fencing tokens while locking is disabled', () => {
     expect(warnings(log)).toEqual(['Locking is enabled again.']);
   });
 
-  it('E3, B82 a clock that cannot be read does not keep the application from starting', async () => {
+  it('B82 a clock that cannot be read does not stop the start', async () => {
     const { service, store } = await startCore({ enabled: false });
     Object.assign(store, { readClock: () => Promise.reject(new LockStoreError('no permission')) });
     await service.enable();
@@ -157,8 +162,8 @@ describe('B82 fencing tokens while locking is disabled', () => {
   });
 });
 
-describe('B73 at run time', () => {
-  it('disable leaves held locks held and renewed; new ones are none', async () => {
+describe('disabling and enabling at run time', () => {
+  it('B73 after disable(), held locks are still renewed, and new calls lock nothing', async () => {
     const { service, store, clock } = await startCore({ ttl: 900 });
     const before = await service.acquire('key');
     service.disable();
@@ -174,7 +179,7 @@ describe('B73 at run time', () => {
     expect(warnings(log)).toHaveLength(1);
   });
 
-  it('enable opens the store, once, and locks again', async () => {
+  it('B73 enable() opens the store once and locks again', async () => {
     const { service, store } = await startCore({ enabled: false });
     let prepared = 0;
     store.prepare = () => Promise.resolve(void prepared++);
@@ -188,7 +193,7 @@ describe('B73 at run time', () => {
     expect(warnings(log).filter((line) => line === 'Locking is enabled again.')).toHaveLength(1);
   });
 
-  it('enable that cannot open the store leaves locking disabled, and may be tried again', async () => {
+  it('B73 if enable() cannot open the store, locking stays disabled until the next try', async () => {
     let closed = 0;
     let broken = true;
     const { service, store } = await startCore({ enabled: false });
@@ -202,7 +207,7 @@ describe('B73 at run time', () => {
     expect((await service.acquire('key')).enabled).toBe(true);
   });
 
-  it('B13 a store that cannot be prepared is closed again, and its error is the one that surfaces', async () => {
+  it('B13 a store that cannot be prepared is closed, and the caller gets the error of the preparation', async () => {
     const { service, store } = await startCore({ enabled: false });
     let closed = 0;
     store.prepare = () => Promise.reject(new LockStoreError('no database'));
@@ -214,7 +219,7 @@ describe('B73 at run time', () => {
     expect(closed).toBe(1);
   });
 
-  it('B75 nothing runs when the store cannot be opened', async () => {
+  it('B75 nothing runs if the store cannot be opened', async () => {
     const openStore = (): Promise<never> => Promise.reject(new LockStoreError('no database'));
     const service = new LockService({ options: {}, openStore });
     let ran = false;
@@ -230,7 +235,7 @@ describe('B73 at run time', () => {
     expect(ran).toBe(false);
   });
 
-  it('a waiter that waits when locking is disabled waits on; later calls do not', async () => {
+  it('B73 a call that waits when locking is disabled goes on waiting', async () => {
     const { service, store, clock } = await startCore();
     const other = await store.takenBy('other', 'key', 60_000);
     const waiting = watch(service.acquire('key', { wait: Infinity }));
@@ -243,7 +248,7 @@ describe('B73 at run time', () => {
     expect(waiting.value?.fencingToken).toBeGreaterThan(0);
   });
 
-  it('a busy lock is no error while disabled', async () => {
+  it('B73 a busy key is no error while locking is disabled', async () => {
     const { service, store } = await startCore();
     await store.takenBy('other', 'key');
     expect(await errorOf(service.acquire('key'))).toBeInstanceOf(LockNotAcquiredError);
@@ -251,7 +256,7 @@ describe('B73 at run time', () => {
     expect((await service.acquire('key')).held).toBe(true);
   });
 
-  it('B73 what was asked for last counts, also when the store opens slowly', async () => {
+  it('B73 the last call of enable() or disable() counts, also if the store opens slowly', async () => {
     const core = await startCore({ enabled: false });
     const prepared = gate();
     core.store.prepare = () => prepared.promise;
@@ -262,7 +267,7 @@ describe('B73 at run time', () => {
     expect(core.service.enabled).toBe(false);
   });
 
-  it('B12 nothing is enabled, and no store opened, once the application shuts down', async () => {
+  it('B12 after the shutdown began, enable() is refused and opens no store', async () => {
     const core = await startCore({ enabled: false });
     await core.service[INTERNALS].close();
     await expect(core.service.enable()).rejects.toThrow('shutting down');

@@ -9,12 +9,12 @@ import { linkBroken, serverRefused } from './scripted-store.js';
 
 const log = captureLog();
 
-/** Everything that is in a value, whether or not a logger would print it. */
+/** The whole content of a value, also what a logger would not print. */
 const everything = (value: unknown): string =>
   inspect(value, { depth: null, showHidden: true, getters: false, maxArrayLength: null });
 
-describe('events', () => {
-  it('tell what happens to a lock', async () => {
+describe('events of a lock', () => {
+  it('B55 events report the grant, the refusal, the failed renewal, the release and the store error', async () => {
     const { service, store, clock, published } = await startCore({ label: 'worker', ttl: 900 });
     const lock = await service.acquire('key');
     await service.tryAcquire('key');
@@ -43,7 +43,7 @@ describe('events', () => {
     ]);
   });
 
-  it('tell how long was waited', async () => {
+  it('B18 the event of a grant has the time that the call waited', async () => {
     const { service, store, clock, of } = await startCore({ retry: 100 });
     const other = await store.takenBy('other', 'key', 60_000);
     const waiting = watch(service.acquire('key', { wait: Infinity }));
@@ -54,7 +54,7 @@ describe('events', () => {
     expect(of('acquired')).toMatchObject([{ waited: 300 }]);
   });
 
-  it('carry the name of the job', async () => {
+  it('B55 events of a scheduled method carry its name', async () => {
     const { service, of, store, clock } = await startCore({ ttl: 900 });
     const settings = service[INTERNALS].settingsFor('@Locked() on Billing.export', {});
     const call = { key: 'key', settings, job: 'Billing.export' };
@@ -68,7 +68,7 @@ describe('events', () => {
       expect(of(name)).toMatchObject([{ job: 'Billing.export' }]);
   });
 
-  it('are on the diagnostics_channel too, with the name of the module', async () => {
+  it('B4 events are also published on diagnostics_channel, with the name of the module', async () => {
     const seen: unknown[] = [];
     const listener = (message: unknown, name: string | symbol): void => void seen.push([name, message]);
     for (const name of EVENTS) channel(`nestjs-locked:${name}`).subscribe(listener);
@@ -92,7 +92,7 @@ describe('events', () => {
     ]);
   });
 
-  it('a listener that throws or rejects is logged, once a minute, and the lock goes on', async () => {
+  it('B55 a listener that throws is logged once a minute, and the lock goes on', async () => {
     const { service, clock, store } = await startCore({ ttl: 900 });
     for (const name of EVENTS) {
       service.events.on(name, () => {
@@ -119,7 +119,7 @@ describe('events', () => {
     ]);
   });
 
-  it('an async listener that rejects is logged, and nothing is unhandled', async () => {
+  it('B55 an async listener that rejects is logged and causes no unhandled rejection', async () => {
     const { service } = await startCore();
     service.events.on('acquired', () => Promise.reject(new Error('async listener')) as never);
     service.events.on('released', () => Promise.reject('no Error') as never);
@@ -131,7 +131,7 @@ describe('events', () => {
     ]);
   });
 
-  it('one failing listener does not keep the event from the others', async () => {
+  it('B55 a listener that fails does not keep the event from other listeners', async () => {
     const { service } = await startCore();
     const told: string[] = [];
     service.events.prependListener('acquired', () => {
@@ -142,7 +142,7 @@ describe('events', () => {
     expect(told).toEqual(['key']);
   });
 
-  it('a listener may use the service', async () => {
+  it('B59 a listener may run a section under another lock', async () => {
     const { service, store } = await startCore();
     const inner: Promise<unknown>[] = [];
     service.events.once('acquired', () => inner.push(service.run('inner', () => {})));
@@ -153,7 +153,7 @@ describe('events', () => {
 });
 
 describe('the owner id', () => {
-  it('is nowhere but in lock.owner: not in events, JSON, inspect, errors, logs', async () => {
+  it('B86 the owner id appears only in lock.owner, not in events, JSON, inspect, errors or logs', async () => {
     const { service, store, clock, published } = await startCore({ ttl: 900 });
     const told: unknown[] = [];
     const listener = (message: unknown): void => void told.push(message);
@@ -186,7 +186,7 @@ describe('the owner id', () => {
     }
   });
 
-  it('JSON and inspect show what people need', async () => {
+  it('B86 JSON and inspect show key, token and times, but no owner id', async () => {
     const { service, clock } = await startCore();
     const lock = await service.acquire('key');
     expect(JSON.parse(JSON.stringify(lock))).toEqual({
@@ -200,14 +200,14 @@ describe('the owner id', () => {
   });
 });
 
-describe('the log', () => {
-  it('says nothing as long as all is well', async () => {
+describe('the log of the library', () => {
+  it('B55 nothing is logged if all goes well', async () => {
     const { service, clock } = await startCore({ ttl: 900 });
     await service.run('key', () => clock.advance(5000));
     expect(log).toEqual([]);
   });
 
-  it('a busy lock is a line for debugging', async () => {
+  it('B63 a busy lock is logged at debug level', async () => {
     const { service, store } = await startCore();
     await store.takenBy('api-7', 'key');
     await service.tryAcquire('key');
@@ -215,7 +215,7 @@ describe('the log', () => {
     expect(log).toEqual([{ level: 'debug', text: 'Lock "key" is busy: held by api-7.' }]);
   });
 
-  it('errors of the store are told once a minute for each key and operation, with their cause', async () => {
+  it('B27 store errors are logged once a minute for each key and operation, with their cause', async () => {
     const { service, store, clock } = await startCore();
     store.always({ fail: () => new Error('disk full') });
     for (let i = 0; i < 70; i++) {
@@ -231,7 +231,7 @@ describe('the log', () => {
     );
   });
 
-  it('does not remember every key for ever', async () => {
+  it('B27 the log throttle forgets old keys', async () => {
     const { service, store } = await startCore();
     store.always({ fail: serverRefused });
     for (let i = 0; i < 1500; i++) await service.tryAcquire(`key ${i}`).catch(() => {});
@@ -240,7 +240,7 @@ describe('the log', () => {
     expect(warnings(log)).toHaveLength(1500);
   });
 
-  it('B71 what users make of keys and reasons stays one line of the log', async () => {
+  it('B71 line breaks in keys and reasons are escaped in the log', async () => {
     const { service } = await startCore();
     await service.acquire('a\nb');
     await service.admin.forceRelease('a\nb', { reason: 'gone\r\n[Nest] forged\u001b[2K' });

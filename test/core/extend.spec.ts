@@ -11,7 +11,7 @@ const remaining = async ({ service }: Core, key = 'key'): Promise<number> => {
   return found.state === 'held' ? found.holder.remaining : 0;
 };
 
-/** How long the lock is held from now on when nothing reaches the store any more. */
+/** How long the lock stays held if no request reaches the store from now on. */
 async function heldFor({ clock, store }: Core, lock: Lock, most = 20_000): Promise<number> {
   store.always({ hang: 'request' });
   const from = clock.now();
@@ -19,8 +19,8 @@ async function heldFor({ clock, store }: Core, lock: Lock, most = 20_000): Promi
   return clock.now() - from;
 }
 
-describe('extend', () => {
-  it('B49 without an argument sets the lease to the ttl again', async () => {
+describe('lock.extend', () => {
+  it('B49 extend without an argument sets the lease to the ttl again', async () => {
     const core = await startCore({ ttl: 1000, autoRenew: false });
     const lock = await core.service.acquire('key');
     await core.clock.advance(500);
@@ -30,7 +30,7 @@ describe('extend', () => {
     expect(await heldFor(core, lock)).toBe(950);
   });
 
-  it('B49 with a ttl sets it, longer or shorter, also for later renewals and extensions', async () => {
+  it('B49 extend with a ttl sets a longer or shorter ttl, also for later renewals', async () => {
     const core = await startCore({ ttl: 3000 });
     const lock = await core.service.acquire('key');
     for (const ttl of ['6s', 1500, '3s'] as const) {
@@ -46,7 +46,7 @@ describe('extend', () => {
     expect(await heldFor(core, lock)).toBe(950);
   });
 
-  it('B49 on a lock that never expires it does nothing, unless a ttl is given', async () => {
+  it('B49 extend does nothing on a lock that never expires, unless a ttl is given', async () => {
     const core = await startCore({ ttl: Infinity });
     const lock = await core.service.acquire('key');
     await lock.extend();
@@ -60,7 +60,7 @@ describe('extend', () => {
     expect(await heldFor(core, lock, 3000)).toBe(3000);
   });
 
-  it('B49 on a lost or released lock it throws LockLostError, and sends nothing', async () => {
+  it('B49 extend of a lost or released lock throws LockLostError and sends nothing', async () => {
     const { service, store, clock } = await startCore({ ttl: 1000, autoRenew: false });
     const lost = await service.acquire('lost');
     const released = await service.acquire('released');
@@ -82,7 +82,7 @@ describe('extend', () => {
     expect(store.count('renew')).toBe(0);
   });
 
-  it('B50 an expired lock is not revived, also if nobody took it and nobody noticed', async () => {
+  it('B50 extend does not revive an expired lock, even if no other process took it', async () => {
     const { service, store, clock, names } = await startCore({ ttl: 1000, autoRenew: false });
     const lock = await service.acquire('key');
     clock.freeze(960);
@@ -91,7 +91,7 @@ describe('extend', () => {
     expect(names()).toEqual(['acquired', 'lost']);
   });
 
-  it('B50 B71 on a lock that was taken away it throws, and the loss is told', async () => {
+  it('B71 extend of a lock that was taken away throws and reports the loss', async () => {
     const { service, store, of } = await startCore();
     const lock = await service.acquire('key');
     await store.server.forceRelease('key');
@@ -113,17 +113,20 @@ describe('extend', () => {
     expect(core.store.count('renew')).toBe(100);
   });
 
-  it.each([[0], [99], [-1], [Number.NaN], [null], ['soon']])('B30 a ttl of %p is refused', async (ttl) => {
-    const { service, store } = await startCore();
-    const lock = await service.acquire('key');
-    const error = await errorOf(lock.extend(ttl as number));
-    expect(error.constructor).toBe(LockError);
-    expect(error.message).toContain('The ttl of extend() must be');
-    expect(store.count('renew')).toBe(0);
-    expect(lock.held).toBe(true);
-  });
+  it.each([[0], [99], [-1], [Number.NaN], [null], ['soon']])(
+    'B30 extend refuses a ttl of %p',
+    async (ttl) => {
+      const { service, store } = await startCore();
+      const lock = await service.acquire('key');
+      const error = await errorOf(lock.extend(ttl as number));
+      expect(error.constructor).toBe(LockError);
+      expect(error.message).toContain('The ttl of extend() must be');
+      expect(store.count('renew')).toBe(0);
+      expect(lock.held).toBe(true);
+    },
+  );
 
-  it('B49 the lease counts from before the request, less the margin', async () => {
+  it('B49 an extended lease counts from before the request, less the margin', async () => {
     const core = await startCore({ ttl: 1000, autoRenew: false });
     const lock = await core.service.acquire('key');
     core.store.next('renew', { before: 100, after: 100 });
@@ -133,7 +136,7 @@ describe('extend', () => {
     expect(await heldFor(core, lock)).toBe(9500 - 200);
   });
 
-  it('an answer after the deadline is a loss, and what the store extended is freed', async () => {
+  it('B50 an extension that is answered after the deadline is a loss, and the key is freed', async () => {
     const { service, store, clock } = await startCore({ ttl: 1000, autoRenew: false });
     const lock = await service.acquire('key');
     await clock.advance(800);
@@ -149,7 +152,7 @@ describe('extend', () => {
     expect(await store.held('key')).toBe(false);
   });
 
-  it('a failure of the store is a LockStoreError, and the lock is still held', async () => {
+  it('B27 if the store fails, extend throws LockStoreError and the lock stays held', async () => {
     for (const fail of [serverRefused, linkBroken, () => new Error('disk full')]) {
       const { service, store } = await startCore();
       const lock = await service.acquire('key');
@@ -161,11 +164,11 @@ describe('extend', () => {
   });
 
   it.each<[string, Fate]>([
-    ['never answered', { hang: 'answer' }],
-    ['carried out, its answer lost', { lose: 'answer' }],
-    ['carried out late, its answer lost', { before: 200, lose: 'answer' }],
-    ['carried out later still, and never answered', { before: 300, hang: 'answer' }],
-  ])('a shorter ttl counts from the request on, %s: the lock never outlives it', async (_, fate) => {
+    ['was never answered', { hang: 'answer' }],
+    ['was carried out, but its answer was lost', { lose: 'answer' }],
+    ['was carried out late, and its answer was lost', { before: 200, lose: 'answer' }],
+    ['was carried out later still, and never answered', { before: 300, hang: 'answer' }],
+  ])('B49 a shorter ttl counts from its request, also if the request %s', async (_, fate) => {
     const core = await startCore({ ttl: 30_000, autoRenew: false });
     const { clock, store } = core;
     const lock = await core.service.acquire('key');
@@ -180,9 +183,9 @@ describe('extend', () => {
   });
 
   it.each<[string, Fate]>([
-    ['its answer lost', { lose: 'answer' }],
+    ['its answer was lost', { lose: 'answer' }],
     ['refused', { fail: serverRefused }],
-  ])('a shorter ttl that failed (%s) does not end a lock that is renewed', async (_, fate) => {
+  ])('B49 a lock that is renewed stays held after a shorter ttl that failed (%s)', async (_, fate) => {
     const { service, store, clock } = await startCore({ ttl: 30_000 });
     const lock = await service.acquire('key');
     store.next('renew', fate);
@@ -192,11 +195,12 @@ describe('extend', () => {
     expect(await lock.release()).toBe(true);
   });
 
-  it('an older renewal that was carried out after it, and answered before it, counts', async () => {
+  it('B50 an older renewal that is carried out after the extension shortens the belief', async () => {
     const core = await startCore({ ttl: 900 });
     const { clock, store } = core;
     const lock = await core.service.acquire('key');
-    store.next('renewMany', { before: 400, after: 10 }); // sent at 300, given up at 600, carried out at 700
+    // sent at 300, limit at 600, carried out at 700
+    store.next('renewMany', { before: 400, after: 10 });
     await clock.advance(610);
     store.next('renew', { before: 10, after: 200 }); // carried out at 620
     const extending = watch(lock.extend(3000));
@@ -206,7 +210,7 @@ describe('extend', () => {
     expect(await heldFor(core, lock)).toBeLessThan(900 - 120);
   });
 
-  it('waits for a renewal that is on its way', async () => {
+  it('B51 extend waits for the renewal under way', async () => {
     const { service, store, clock } = await startCore({ ttl: 3000 });
     const lock = await service.acquire('key');
     store.next('renewMany', { before: 50, after: 50 });
@@ -219,7 +223,7 @@ describe('extend', () => {
     expect(store.count('renew')).toBe(1);
   });
 
-  it('B49 sends nothing when the renewal that it waited for took longer than the lease, as in a process that was frozen', async () => {
+  it('B49 extend sends nothing if the renewal before it outlasted the lease', async () => {
     const { service, store, clock } = await startCore({ ttl: 900 });
     const lock = await service.acquire('key');
     store.next('renewMany', { hang: 'request' });
@@ -231,7 +235,7 @@ describe('extend', () => {
     expect(store.count('renew')).toBe(0);
   });
 
-  it('many at once go out one after the other, and the last one counts', async () => {
+  it('B51 concurrent extensions are sent one after the other, and the last one counts', async () => {
     const core = await startCore();
     const lock = await core.service.acquire('key');
     core.store.always({ before: 5, after: 5 }, 'renew');
@@ -247,7 +251,7 @@ describe('extend', () => {
     expect(await remaining(core)).toBe(3995);
   });
 
-  it('of a lock that is released meanwhile does not say that it was extended', async () => {
+  it('B49 an extension fails if the lock is released before it is sent', async () => {
     const { service, store, clock } = await startCore({ ttl: 3000 });
     const lock = await service.acquire('key');
     store.next('renewMany', { before: 50, after: 50 });
@@ -261,7 +265,7 @@ describe('extend', () => {
     expect(await store.held('key')).toBe(false);
   });
 
-  it('a longer one is kept by a renewal after it, and an interval that does not fit a shorter one gives way', async () => {
+  it('B52 a renewEvery that does not fit a shorter ttl is replaced, and the lock stays held', async () => {
     const { service, store, clock } = await startCore({ ttl: 30_000, renewEvery: 20_000 });
     const lock = await service.acquire('key');
     await lock.extend(3000);
@@ -271,7 +275,7 @@ describe('extend', () => {
     expect(lock.held).toBe(true);
   });
 
-  it('B52 does not begin to renew a lock that is not renewed', async () => {
+  it('B52 extend does not start the renewal of a lock without autoRenew', async () => {
     const { service, store, clock } = await startCore({ ttl: 1000, autoRenew: false });
     const lock = await service.acquire('key');
     await lock.extend(900);
@@ -283,18 +287,19 @@ describe('extend', () => {
     expect(lock.loss).toBeDefined();
   });
 
-  it('B50 an extension whose link broke may be carried out late: a longer lease is believed only when that cannot be', async () => {
+  it('B50 a broken extension that is carried out late cannot make the holder believe too long', async () => {
     const core = await startCore({ ttl: 30_000 });
     const lock = await core.service.acquire('key');
     core.store.next('renew', { lateAfterBreak: 2_000 });
     await expect(lock.extend(1_000)).rejects.toThrow(LockStoreError);
-    await core.clock.advance(2_000); // renewed meanwhile; then the late extension leaves it a second
+    // The lock is renewed meanwhile; then the late extension leaves it one second.
+    await core.clock.advance(2_000);
     core.store.always({ hang: 'request' });
     while (await core.store.held('key')) await core.clock.advance(1);
     expect(lock.held).toBe(false);
   });
 
-  it('B50 so may a renewal, after an extension to a longer ttl', async () => {
+  it('B50 a broken renewal that is carried out after a longer extension cannot do so either', async () => {
     const core = await startCore({ ttl: 3_000 });
     const lock = await core.service.acquire('key');
     core.store.next('renewMany', { lateAfterBreak: 1_500 });
@@ -306,21 +311,21 @@ describe('extend', () => {
     expect(lock.held).toBe(false);
   });
 
-  it('B50 a request that failed may be carried out a minute later, by a server that was frozen: the holder knows before another gets in', async () => {
+  it('B50 the holder knows in time if a frozen server carries out a failed extension a minute later', async () => {
     const core = await startCore({ ttl: '1m', renewEvery: '30s' });
     const lock = await core.service.acquire('key');
     core.store.next('renew', { fail: linkBroken });
     await expect(lock.extend('15s')).rejects.toThrow(LockStoreError);
     await lock.extend('1m');
     await core.clock.advance(60_000);
-    expect(lock.held).toBe(true); // it is renewed as often as the shorter ttl needs
+    expect(lock.held).toBe(true); // The lock is renewed as often as the shorter ttl needs.
     core.store.always({ hang: 'request' });
     await core.store.server.renew('key', lock.owner, 15_000);
     while (await core.store.held('key')) await core.clock.advance(10);
     expect(lock.held).toBe(false);
   });
 
-  it('B49 a lock that is lost because it may have been shortened is freed: it may not have been', async () => {
+  it('B49 a lock that is lost because it may have been shortened is freed in the store', async () => {
     for (const ttl of ['1m', Infinity] as const) {
       const core = await startCore({ ttl });
       const lock = await core.service.acquire('key');
@@ -328,7 +333,7 @@ describe('extend', () => {
       core.store.next('renewMany', { lose: 'request' }, { lose: 'request' });
       core.store.always({ fail: linkBroken }, 'renewMany', 'renew');
       await expect(lock.extend(300)).rejects.toThrow(LockStoreError);
-      core.store.next('release', { fail: linkBroken }); // and the link is not back at once
+      core.store.next('release', { fail: linkBroken }); // The link is not back at once.
       await core.clock.advance(300);
       expect(lock.loss).toBeInstanceOf(LockLostError);
       await core.clock.advance(1_000);
@@ -339,7 +344,7 @@ describe('extend', () => {
   it.each([
     ['could not tell', ['unknown']],
     ['did not tell', []],
-  ])('B50 so may a renewal of which the store %s', async (_, answer) => {
+  ])('B50 a renewal whose outcome the store %s may still be carried out later', async (_, answer) => {
     const core = await startCore({ ttl: 3_000 });
     const lock = await core.service.acquire('key');
     core.store.next('renewMany', { answer });
@@ -347,7 +352,7 @@ describe('extend', () => {
     await lock.extend('1h');
     core.store.always({ hang: 'request' });
     await core.clock.advance(1_000);
-    await core.store.server.renew('key', lock.owner, 3_000); // it is carried out only now
+    await core.store.server.renew('key', lock.owner, 3_000); // carried out only now
     while (await core.store.held('key')) await core.clock.advance(1);
     expect(lock.held).toBe(false);
   });

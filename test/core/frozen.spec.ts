@@ -5,7 +5,7 @@ import { captureLog, startCore, watch } from './core-fixture.js';
 captureLog();
 
 describe('a process that was frozen', () => {
-  it('does not believe that it holds its lock, before any timer has run', async () => {
+  it('B87 a process that was frozen past its deadline does not hold its lock, before any timer runs', async () => {
     const { service, store, clock, of } = await startCore();
     const lock = await service.acquire('key');
     clock.freeze(28_499);
@@ -18,7 +18,7 @@ describe('a process that was frozen', () => {
     expect(of('lost')).toHaveLength(1);
   });
 
-  it('hears of the loss from its first timer, and renews nothing', async () => {
+  it('B87 the first timer after a freeze reports the loss and renews nothing', async () => {
     const { service, store, clock, of } = await startCore();
     const lock = await service.acquire('key');
     clock.freeze(60_000);
@@ -29,7 +29,7 @@ describe('a process that was frozen', () => {
     expect(clock.timers).toEqual([]);
   });
 
-  it('keeps a lock whose lease is longer than it slept', async () => {
+  it('B87 a lock whose lease is longer than the freeze stays held', async () => {
     const { service, clock } = await startCore();
     const lock = await service.acquire('key');
     clock.freeze(20_000);
@@ -37,7 +37,7 @@ describe('a process that was frozen', () => {
     expect(lock.held).toBe(true);
   });
 
-  it('does not trust the answer of a renewal that lay there', async () => {
+  it('B50 the answer of a renewal that arrives after a long freeze does not count', async () => {
     const { service, store, clock } = await startCore({ ttl: 9000 });
     const lock = await service.acquire('key');
     store.next('renewMany', { before: 10, after: 10 });
@@ -49,7 +49,7 @@ describe('a process that was frozen', () => {
     expect(lock.loss).toBeInstanceOf(LockLostError);
   });
 
-  it('nor does that answer bring back a lock that was seen to be over, although the store had extended it', async () => {
+  it('B50 an answer after the freeze does not revive a lock that was seen as expired', async () => {
     const { service, store, clock, of } = await startCore({ ttl: 9000, renewEvery: 6000 });
     const lock = await service.acquire('key');
     store.next('renewMany', { before: 10, after: 10 });
@@ -63,7 +63,7 @@ describe('a process that was frozen', () => {
     expect(await store.held('key')).toBe(false);
   });
 
-  it('nor, while it was frozen in an acquisition, that of the grant', async () => {
+  it('B31 a grant that is answered after a freeze beyond its deadline is an error', async () => {
     const { service, store, clock } = await startCore({ ttl: 9000 });
     store.next('acquire', { before: 10, after: 10 });
     const acquiring = watch(service.acquire('key'));
@@ -74,7 +74,7 @@ describe('a process that was frozen', () => {
     expect(clock.timers).toEqual([]);
   });
 
-  it('while another took over: two never believe at once', async () => {
+  it('B87 a frozen holder and its successor never both hold the lock', async () => {
     const one = await startCore();
     const two = await startCore({}, one);
     const lock = await one.service.acquire('key');
@@ -88,8 +88,8 @@ describe('a process that was frozen', () => {
   });
 });
 
-describe('a machine that was suspended, whose monotonic clock stood still', () => {
-  it('loses the locks whose leases ended meanwhile, at the next look', async () => {
+describe('a machine whose monotonic clock stood still during a suspension', () => {
+  it('B87 locks whose leases ended during a suspension are lost at the next check', async () => {
     const { service, clock, store, of } = await startCore();
     const lock = await service.acquire('key');
     clock.suspend(60_000);
@@ -99,7 +99,7 @@ describe('a machine that was suspended, whose monotonic clock stood still', () =
     expect(store.count('renewMany')).toBe(0);
   });
 
-  it('renews at the next look what may still be held, not yet due too, and counts the gap', async () => {
+  it('B87 after a suspension, locks that may still be held are renewed at once', async () => {
     const { service, clock, store } = await startCore();
     const long = await service.acquire('long', { ttl: 120_000 });
     const short = await service.acquire('short', { ttl: 3000, autoRenew: false });
@@ -108,7 +108,7 @@ describe('a machine that was suspended, whose monotonic clock stood still', () =
     await clock.advance(2850);
     expect(short.held).toBe(false);
     expect(store.of('renewMany')[0]?.renewals).toMatchObject([{ key: 'long' }]);
-    // the deadline is at 114 s, of which 60 are gone
+    // The deadline is at 114 s, of which 60 s are gone.
     await clock.advance(54_000 - 2850 - 1);
     expect(long.held).toBe(true);
     await clock.advance(1);
@@ -116,7 +116,7 @@ describe('a machine that was suspended, whose monotonic clock stood still', () =
     expect(await store.held('long')).toBe(true);
   });
 
-  it('B29 an endless lock stays held, and is renewed', async () => {
+  it('B29 a lock that never expires stays held after a suspension, and is renewed', async () => {
     const { service, clock, store } = await startCore({ ttl: Infinity });
     const lock = await service.acquire('key');
     clock.suspend(86_400_000);
@@ -125,7 +125,7 @@ describe('a machine that was suspended, whose monotonic clock stood still', () =
     expect(store.count('renewMany')).toBe(1);
   });
 
-  it('a lock that was taken after it is none of its business', async () => {
+  it('B87 a lock that was taken after the suspension is not affected by it', async () => {
     const { service, clock, of } = await startCore();
     const before = await service.acquire('before', { ttl: Infinity });
     clock.suspend(3_600_000);
@@ -136,7 +136,7 @@ describe('a machine that was suspended, whose monotonic clock stood still', () =
     expect(of('lost')).toEqual([]);
   });
 
-  it('nor one that was extended after it', async () => {
+  it('B87 a lock that was extended after the suspension is not affected by it', async () => {
     const { service, clock, of } = await startCore();
     const endless = await service.acquire('endless', { ttl: Infinity });
     clock.suspend(3_600_000);
@@ -147,11 +147,12 @@ describe('a machine that was suspended, whose monotonic clock stood still', () =
     expect(of('lost')).toEqual([]);
   });
 
-  it('a renewal that was on its way does not hide the gap', async () => {
+  it('B87 the suspension counts also for a lock whose renewal was under way', async () => {
     const { service, clock, store } = await startCore();
     const other = await startCore({}, { clock, store });
     const lock = await service.acquire('key');
-    // carried out before the machine slept, and answered after another lock's renewal had noticed that it did
+    // This renewal is carried out before the suspension. Its answer comes after the renewal of
+    // another lock has noticed the suspension.
     await clock.advance(9990);
     await service.acquire('short', { ttl: 900 });
     store.next('renewMany', { after: 12_000 });
@@ -163,7 +164,7 @@ describe('a machine that was suspended, whose monotonic clock stood still', () =
     expect(lock.held).toBe(false);
   });
 
-  it('an acquisition that was on its way does not hide it either', async () => {
+  it('B87 the suspension counts also for a lock whose acquisition was under way', async () => {
     const { service, clock, store } = await startCore();
     store.next('acquire', { after: 100 });
     const acquiring = watch(service.acquire('key', { ttl: 30_000 }));
@@ -172,12 +173,12 @@ describe('a machine that was suspended, whose monotonic clock stood still', () =
     store.always({ hang: 'request' }, 'renewMany', 'renew');
     await clock.advance(100);
     const lock = acquiring.value;
-    expect(lock?.held).toBe(true); // 3.4 s of its 28.5 are left
+    expect(lock?.held).toBe(true); // 3.4 s of its 28.5 s are left.
     await clock.advance(10_000);
     expect(lock?.held).toBe(false);
   });
 
-  it('small differences of the two clocks are none: uptime counts whole seconds on some systems', async () => {
+  it('B87 clock differences below 2 s are ignored, since some systems count uptime in whole seconds', async () => {
     const { service, clock, store } = await startCore({ ttl: 9000 });
     const lock = await service.acquire('key');
     clock.suspend(1900);

@@ -11,8 +11,8 @@ class Transaction {
 }
 
 /**
- * A database in which what a transaction guards can be changed by no other session until it
- * has ended.
+ * A database in which no other session can change a guarded row until the transaction has
+ * ended.
  */
 class GuardingStore extends ScriptedStore implements TransactionGuard {
   readonly guarded = new Set<Transaction>();
@@ -40,8 +40,8 @@ class GuardingStore extends ScriptedStore implements TransactionGuard {
 const logged = captureLog();
 const start = (options: LockModuleDefaults = {}) => startCoreWith(GuardingStore, options);
 
-describe('A5 a lock that is released inside the transaction that guards it', () => {
-  it('is released in the store when that transaction has ended, and the event comes then', async () => {
+describe('a lock that is released inside the transaction that guards it', () => {
+  it('A5 the store releases the lock when the guarding transaction has ended', async () => {
     const { service, store, clock, names } = await start();
     const transaction = new Transaction();
     const running = watch(service.run('key', (lock) => lock.guard(transaction)));
@@ -58,7 +58,7 @@ describe('A5 a lock that is released inside the transaction that guards it', () 
     ]);
   });
 
-  it('ends with its ttl when the transaction lasts longer, and does not count as lost', async () => {
+  it('A5 if the transaction outlasts the ttl, the lock expires and does not count as lost', async () => {
     const { service, store, clock, names } = await start({ ttl: 3_000 });
     const lock = await service.acquire('key');
     await lock.guard(new Transaction());
@@ -70,7 +70,7 @@ describe('A5 a lock that is released inside the transaction that guards it', () 
     expect((await service.admin.inspect('key')).state).not.toBe('held');
   });
 
-  it('a shutdown waits for the transaction, but not for longer than for a request', async () => {
+  it('A5 a shutdown waits for the transaction, but no longer than for a request', async () => {
     for (const ends of [true, false]) {
       const { service, store, clock } = await start({ ttl: Infinity });
       const transaction = new Transaction();
@@ -88,7 +88,7 @@ describe('A5 a lock that is released inside the transaction that guards it', () 
     }
   });
 
-  it('waits for each open transaction that guards it, and for no other', async () => {
+  it('A5 a release waits for each open transaction that guards the lock, and for no other', async () => {
     const { service, store, clock } = await start();
     const [first, second, ended] = [new Transaction(), new Transaction(), new Transaction()];
     const lock = await service.acquire('key');
@@ -110,7 +110,7 @@ describe('A5 a lock that is released inside the transaction that guards it', () 
     expect(store.count('release')).toBe(2);
   });
 
-  it('does not wait for a transaction whose guard was refused', async () => {
+  it('A5 a release does not wait for a transaction whose guard was refused', async () => {
     const { service, store } = await start();
     const lock = await service.acquire('key');
     const transaction = new Transaction();
@@ -121,7 +121,7 @@ describe('A5 a lock that is released inside the transaction that guards it', () 
     expect(store.count('release')).toBe(1);
   });
 
-  it('a release still awaits lock.transaction()', async () => {
+  it('A5 a release waits for lock.transaction() without a warning', async () => {
     const { service, store } = await start();
     await service.run('key', (lock) => lock.transaction(async () => {}));
     store.guarded.clear();

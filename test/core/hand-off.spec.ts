@@ -7,11 +7,11 @@ import { linkBroken } from './scripted-store.js';
 
 const TTL = { ttl: 900 };
 
-/** As it goes through a queue. */
+/** The data after a queue has transported it as JSON. */
 const sent = (data: LockHandOff): LockHandOff => JSON.parse(JSON.stringify(data));
 
-describe('B80 a lock that is handed on', () => {
-  it('is renewed and released by the process that takes it up', async () => {
+describe('lock.handOff and locks.restore', () => {
+  it('B80 the process that restores a lock renews and releases it', async () => {
     const here = await startCore(TTL);
     const there = await startCore(TTL, { store: here.store, clock: here.clock });
     const lock = await here.service.acquire('key');
@@ -32,7 +32,7 @@ describe('B80 a lock that is handed on', () => {
     expect(here.clock.timers).toEqual([]);
   });
 
-  it('is not held, not renewed and not released any more where it came from', async () => {
+  it('B80 the process that handed off a lock neither holds, renews nor releases it', async () => {
     const { service, store, clock } = await startCore(TTL);
     const data = await service.run('key', async (lock) => {
       const handedOn = await lock.handOff({ ttl: '5s' });
@@ -50,7 +50,7 @@ describe('B80 a lock that is handed on', () => {
     expect(await service.admin.isLocked('key')).toBe(false);
   });
 
-  it('that never expires has no ttl in its data, and none when it is taken up', async () => {
+  it('B80 a lock that never expires has no ttl in its data and is restored without one', async () => {
     const { service, clock } = await startCore({ ttl: Infinity });
     const data = sent(await (await service.acquire('key')).handOff());
     expect(data).not.toHaveProperty('ttl');
@@ -61,7 +61,7 @@ describe('B80 a lock that is handed on', () => {
     await restored.release();
   });
 
-  it('is not believed in before the store has renewed it', async () => {
+  it('B80 restore gives a lock only after the store has renewed it', async () => {
     const { service, store, clock } = await startCore(TTL);
     const data = await (await service.acquire('key')).handOff();
     await clock.advance(1_000);
@@ -75,16 +75,16 @@ describe('B80 a lock that is handed on', () => {
   });
 
   it.each<[string, unknown, string]>([
-    ['an option that it does not know', { ttk: 5 }, 'handOff() does not know the option "ttk"'],
-    ['a ttl that is none', { ttl: 'soon' }, 'The ttl of handOff() must be'],
-  ])('stays here, given %s', async (_, options, message) => {
+    ['an unknown option', { ttk: 5 }, 'handOff() does not know the option "ttk"'],
+    ['a ttl that is no duration', { ttl: 'soon' }, 'The ttl of handOff() must be'],
+  ])('B80 handOff with %s fails, and the lock stays held', async (_, options, message) => {
     const { service } = await startCore(TTL);
     const lock = await service.acquire('key');
     expect((await errorOf(lock.handOff(options as never))).message).toContain(message);
     expect(lock.held).toBe(true);
   });
 
-  it('stays here when the store fails to renew it', async () => {
+  it('B80 if the store cannot renew the lock, handOff fails and the lock stays held', async () => {
     const { service, store } = await startCore(TTL);
     const lock = await service.acquire('key');
     store.next('renew', { fail: linkBroken });
@@ -93,7 +93,7 @@ describe('B80 a lock that is handed on', () => {
     expect(await lock.release()).toBe(true);
   });
 
-  it('tells its onLost when it is lost where it was taken up', async () => {
+  it('B80 the onLost of restore runs when the restored lock is lost', async () => {
     const { service, store, clock } = await startCore(TTL);
     const data = await (await service.acquire('key')).handOff();
     const lost: string[] = [];
@@ -103,7 +103,7 @@ describe('B80 a lock that is handed on', () => {
     expect([restored.held, lost]).toEqual([false, ['key']]);
   });
 
-  it('is released, and known to be lost, when the application shuts down while it is taken up', async () => {
+  it('B12 a lock whose restore ends during the shutdown is released and lost', async () => {
     const { service, store, clock, names } = await startCore({ ttl: Infinity });
     const data = await (await service.acquire('key')).handOff();
     store.next('renew', { before: 50, after: 50 });
@@ -119,7 +119,7 @@ describe('B80 a lock that is handed on', () => {
     expect(clock.timers).toEqual([]);
   });
 
-  it('is not freed by the late answer of an attempt that had been repeated', async () => {
+  it('B80 a late answer of a repeated attempt does not free a lock that was handed off', async () => {
     const { service, store, clock } = await startCore({ ttl: 3_000 });
     store.next('acquire', { before: 10, after: 1_500 });
     const acquiring = watch(service.acquire('key', { wait: '5s' }));
@@ -131,7 +131,7 @@ describe('B80 a lock that is handed on', () => {
     expect(store.count('release')).toBe(0);
   });
 
-  it('has the prefix of the module that takes it up', async () => {
+  it('B42 a restored lock gets the prefix of the restoring module', async () => {
     const here = await startCore({ prefix: 'app' });
     const data = await (await here.service.acquire('key')).handOff();
     expect(data.key).toBe('key');
@@ -144,11 +144,11 @@ describe('B80 a lock that is handed on', () => {
     ['text', 'key'],
     ['no owner', { key: 'key', fencingToken: 1 }],
     ['no token', { key: 'key', owner: 'o' }],
-    ['a token that is none', { key: 'key', owner: 'o', fencingToken: '1' }],
-    ['a ttl that is none', { key: 'key', owner: 'o', fencingToken: 1, ttl: 0 }],
-    ['a key that is none', { key: '', owner: 'o', fencingToken: 1 }],
-    ['more than it has', { key: 'key', owner: 'o', fencingToken: 1, label: 'x' }],
-  ])('is refused before the store is asked, given %s', async (_, data) => {
+    ['a token of the wrong type', { key: 'key', owner: 'o', fencingToken: '1' }],
+    ['a ttl of the wrong value', { key: 'key', owner: 'o', fencingToken: 1, ttl: 0 }],
+    ['a key of the wrong value', { key: '', owner: 'o', fencingToken: 1 }],
+    ['an unknown field', { key: 'key', owner: 'o', fencingToken: 1, label: 'x' }],
+  ])('B80 restore refuses data with %s before any request', async (_, data) => {
     const { service, store } = await startCore();
     const error = (await errorOf(service.restore(data as LockHandOff))) as LockError;
     expect(error).toBeInstanceOf(LockError);
@@ -157,16 +157,16 @@ describe('B80 a lock that is handed on', () => {
   });
 
   it.each<[string, unknown, string]>([
-    ['an option that it does not know', { wait: 5 }, 'restore() does not know the option "wait"'],
-    ['a value that is none', { onLost: 5 }, 'restore() of "key"'],
-  ])('is not taken up, given %s', async (_, options, message) => {
+    ['an unknown option', { wait: 5 }, 'restore() does not know the option "wait"'],
+    ['a value of the wrong type', { onLost: 5 }, 'restore() of "key"'],
+  ])('B80 restore with %s fails, and the key stays locked', async (_, options, message) => {
     const { service } = await startCore(TTL);
     const data = await (await service.acquire('key')).handOff();
     expect((await errorOf(service.restore(data, options as never))).message).toContain(message);
     expect(await service.admin.isLocked('key')).toBe(true);
   });
 
-  it('is not taken up by an application that is shutting down', async () => {
+  it('B12 restore is refused while the application shuts down', async () => {
     const { service, store } = await startCore(TTL);
     const data = await (await service.acquire('key')).handOff();
     await service[INTERNALS].drain();
@@ -174,7 +174,7 @@ describe('B80 a lock that is handed on', () => {
     expect(store.calls.map(({ operation }) => operation)).toEqual(['acquire', 'renew']);
   });
 
-  it('is taken up as nothing where locking is disabled', async () => {
+  it('B82 where locking is disabled, restore sends nothing and gives a greater token', async () => {
     const { service } = await startCore(TTL);
     const there = await startCore({ enabled: false });
     const data = await (await service.acquire('key')).handOff();
@@ -184,7 +184,7 @@ describe('B80 a lock that is handed on', () => {
     expect(there.store.calls).toEqual([]);
   });
 
-  it('stands for nothing while locking is disabled', async () => {
+  it('B73 where locking is disabled, the data of handOff stands for no lock', async () => {
     const { service, store } = await startCore({ enabled: false });
     const data = await (await service.acquire('key')).handOff();
     expect(data).toMatchObject({ key: 'key', owner: '' });
@@ -193,8 +193,8 @@ describe('B80 a lock that is handed on', () => {
   });
 });
 
-describe('B80 release by owner id', () => {
-  it('gives back what this process holds, as its handle would', async () => {
+describe('locks.release with an owner id', () => {
+  it('B80 a release by owner id ends the lock of this process like its handle', async () => {
     const { service, names, clock } = await startCore(TTL);
     const lock = await service.acquire('key');
     expect(await service.release('key', lock.owner)).toBe(true);
@@ -204,7 +204,7 @@ describe('B80 release by owner id', () => {
     expect(clock.timers).toEqual([]);
   });
 
-  it('gives back what another process holds, and never what another owner has', async () => {
+  it('B80 a release by owner id ends a lock of another process, but not for a wrong owner', async () => {
     const here = await startCore(TTL);
     const there = await startCore(TTL, { store: here.store, clock: here.clock });
     const lock = await here.service.acquire('key');

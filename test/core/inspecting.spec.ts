@@ -7,8 +7,8 @@ import { ScriptedStore } from './scripted-store.js';
 
 const log = captureLog();
 
-describe('B69 inspect and isLocked', () => {
-  it('free, held, expired, and free again', async () => {
+describe('inspect and isLocked', () => {
+  it('B69 inspect reports a key as free, held, expired, and free again after its run', async () => {
     const { service, clock } = await startCore({ label: 'worker' });
     expect(await service.admin.inspect('key')).toEqual({ state: 'free', key: 'key' });
     expect(await service.admin.isLocked('key')).toBe(false);
@@ -29,7 +29,7 @@ describe('B69 inspect and isLocked', () => {
     expect(await service.admin.inspect('key')).toMatchObject({ state: 'free', lastRun: { outcome: 'done' } });
   });
 
-  it('never tell the owner id', async () => {
+  it('B86 inspect and list never show the owner id', async () => {
     const { service } = await startCore();
     const { owner } = await service.acquire('key');
     const told = JSON.stringify([await service.admin.inspect('key'), await service.admin.list()]);
@@ -37,8 +37,8 @@ describe('B69 inspect and isLocked', () => {
   });
 });
 
-describe('B70 list', () => {
-  it('gives the held locks of this prefix, by key, in pages', async () => {
+describe('list', () => {
+  it('B70 list gives the held locks of the prefix, ordered by key, in pages', async () => {
     const one = await startCore({ prefix: 'shop', label: 'worker' });
     const two = await startCore({}, one);
     for (const key of ['c', 'a', 'd', 'b', 'e']) await one.service.acquire(key);
@@ -58,27 +58,27 @@ describe('B70 list', () => {
     expect((await two.service.admin.list()).locks.map(({ key }) => key)).toContain('blog:x');
   });
 
-  it.each([1, 1000])('takes pages of 1 to 1000: %d', async (limit) => {
+  it.each([1, 1000])('B70 list accepts a page size of %d', async (limit) => {
     const { service } = await startCore();
     await service.acquire('key');
     expect((await service.admin.list({ limit })).locks).toHaveLength(1);
   });
 
-  it.each([0, 1001, 1.5, -1])('refuses a page of %d itself, with what it may be', async (limit) => {
+  it.each([0, 1001, 1.5, -1])('B70 list refuses a page size of %d and names the limits', async (limit) => {
     const { service } = await startCore();
     expect((await errorOf(service.admin.list({ limit }))).message).toBe(
       `The limit of list() must be 1 to 1000, but it is ${limit}.`,
     );
   });
 
-  it('of nothing is an empty page', async () => {
+  it('B70 list gives an empty page if no lock is held', async () => {
     const { service } = await startCore();
     expect(await service.admin.list()).toEqual({ locks: [] });
   });
 });
 
-describe('B71 forceRelease', () => {
-  it('frees the key; its holder learns at its next renewal; the token grows', async () => {
+describe('forceRelease', () => {
+  it('B71 a forced release frees the key, and its holder learns of it at the next renewal', async () => {
     const { service, clock, of } = await startCore({ ttl: 900 });
     const lock = await service.acquire('key');
     expect(await service.admin.forceRelease('key', { reason: 'stuck since Tuesday' })).toBe(true);
@@ -92,7 +92,7 @@ describe('B71 forceRelease', () => {
     expect(warnings(log)[0]).toBe('Lock "key" was force-released: stuck since Tuesday');
   });
 
-  it('B71 reaches the holder of an endless lock as well', async () => {
+  it('B71 the holder of an endless lock learns of a forced release, too', async () => {
     const { service, clock } = await startCore();
     const lock = await service.acquire('key', { ttl: Infinity });
     await service.admin.forceRelease('key', { reason: 'test' });
@@ -101,7 +101,7 @@ describe('B71 forceRelease', () => {
     expect(lock.loss).toBeDefined();
   });
 
-  it('of a key that nobody holds is false', async () => {
+  it('B71 a forced release of a free key gives false', async () => {
     const { service } = await startCore();
     expect(await service.admin.forceRelease('key', { reason: 'test' })).toBe(false);
     expect(log.at(-1)).toMatchObject({ level: 'log' });
@@ -109,10 +109,10 @@ describe('B71 forceRelease', () => {
   });
 });
 
-describe('B72 purge', () => {
+describe('purge', () => {
   const DAY = 86_400_000;
 
-  it('deletes what was unused for that long, and never a live lock; the token grows', async () => {
+  it('B72 purge deletes keys that were unused for that long, and never a live lock', async () => {
     const { service, clock, store } = await startCore();
     const old = await service.acquire('old');
     await old.release();
@@ -131,7 +131,7 @@ describe('B72 purge', () => {
     expect(await service.admin.isLocked('held')).toBe(true);
   });
 
-  it('leaves a key that minHold keeps', async () => {
+  it('B72 purge leaves a key that minHold keeps', async () => {
     const { service } = await startCore();
     await service.run('kept', () => {}, { minHold: '1m' });
     expect(await service.admin.purge({ olderThan: 0 })).toBe(0);
@@ -148,7 +148,7 @@ describe('B72 purge', () => {
     expect(await all.service.admin.purge({ olderThan: 0 })).toBe(2);
   });
 
-  it('refuses an age that is missing, misspelt or no length of time', async () => {
+  it('B72 purge refuses an age that is missing, misspelt or no duration', async () => {
     const { service } = await startCore();
     await service.run('key', () => {});
     for (const request of [undefined, null, '7d', {}, { olderthan: '7d' }, { olderThan: '7 d', key: 'key' }])
@@ -164,7 +164,7 @@ describe('B72 purge', () => {
   });
 });
 
-it('B70 a store that cannot tell gives an error that says so', async () => {
+it('B70 a store without LockInspector gives an error that names the missing method', async () => {
   const clock = new ManualClock();
   const scripted = new ScriptedStore(clock);
   class PlainStore implements LockStore {

@@ -3,7 +3,7 @@ import { Lease, sentNow } from '../../lib/engine/lease.js';
 import { ManualClock } from './manual-clock.js';
 import { marginOf } from '../../lib/options/lease-timing.js';
 
-it('B29 an answer that is reported twice leaves the other requests on their way: the shortest ttl counts', () => {
+it('B49 an answer that is reported twice ends one request only, and the shortest ttl counts', () => {
   const clock = new ManualClock();
   const terms = { key: 'key', storeKey: 'key', ttl: 30_000, renewEvery: undefined };
   const sent = sentNow(clock);

@@ -8,7 +8,7 @@ import { serverRefused } from './scripted-store.js';
 
 const log = captureLog();
 
-/** The store loses the lock, and the next renewal finds that out. */
+/** Ends the lock in the store; the next renewal finds the loss. */
 async function lose({ store, clock }: Core, key = 'key'): Promise<void> {
   await store.server.forceRelease(key);
   await clock.advance(300);
@@ -16,8 +16,8 @@ async function lose({ store, clock }: Core, key = 'key'): Promise<void> {
 
 const TTL = { ttl: 900 };
 
-describe('B55 a loss', () => {
-  it('aborts the signal with LockLostError, calls onLost once, publishes once, warns once', async () => {
+describe('a loss', () => {
+  it('B55 a loss aborts the signal, calls onLost once, publishes one event and logs one warning', async () => {
     const core = await startCore(TTL);
     const calls: unknown[][] = [];
     const lock = await core.service.acquire('key', { onLost: (...args) => void calls.push(args) });
@@ -51,7 +51,7 @@ describe('B55 a loss', () => {
     expect(core.clock.timers).toEqual([]);
   });
 
-  it('a signal that is first asked for afterwards is aborted', async () => {
+  it('B55 a signal that is first read after the loss is aborted', async () => {
     const core = await startCore(TTL);
     const lock = await core.service.acquire('key');
     await lose(core);
@@ -59,7 +59,7 @@ describe('B55 a loss', () => {
     expect(lock.signal).toBe(lock.signal);
   });
 
-  it('that assertHeld is the first to notice is told like any other', async () => {
+  it('B55 a loss that assertHeld notices first is reported like any other', async () => {
     const { service, clock, of } = await startCore({ ttl: 900, autoRenew: false });
     let told = 0;
     const lock = await service.acquire('key', { onLost: () => void told++ });
@@ -83,7 +83,7 @@ describe('B55 a loss', () => {
     ],
     ['rejects', () => Promise.reject(new Error('callback'))],
     ['throws no Error', () => Promise.reject('callback')],
-  ])('the process goes on when onLost %s: it is logged', async (_, onLost) => {
+  ])('B55 an onLost that %s is logged, and the process goes on', async (_, onLost) => {
     const core = await startCore(TTL);
     const lock = await core.service.acquire('key', { onLost });
     const other = await core.service.acquire('other');
@@ -96,7 +96,7 @@ describe('B55 a loss', () => {
     expect(other.held).toBe(true);
   });
 
-  it('the process goes on when onLost throws what has no text at all', async () => {
+  it('B55 an onLost that throws a value without text is logged, and the process goes on', async () => {
     const core = await startCore(TTL);
     await core.service.acquire('key', { onLost: () => Promise.reject(Object.create(null)) });
     await lose(core);
@@ -104,7 +104,7 @@ describe('B55 a loss', () => {
     expect(warnings(log)[1]).toBe('The onLost callback of lock "key" failed: an object');
   });
 
-  it('an onLost that never ends holds up nothing', async () => {
+  it('B55 an onLost that never ends delays nothing', async () => {
     const core = await startCore(TTL);
     const running = watch(
       core.service.run('key', () => core.clock.advance(400), { onLost: () => new Promise(() => {}) }),
@@ -114,7 +114,7 @@ describe('B55 a loss', () => {
     expect(running.error).toBeInstanceOf(LockLostError);
   });
 
-  it('the callback of the call goes before that of the module, whose is for all others', async () => {
+  it('B55 the onLost of the call replaces that of the module for this call', async () => {
     const told: string[] = [];
     const core = await startCore({ ...TTL, onLost: (lock) => void told.push(`module ${lock.key}`) });
     await core.service.acquire('a');
@@ -124,7 +124,7 @@ describe('B55 a loss', () => {
     expect(told.toSorted()).toEqual(['call b', 'module a']);
   });
 
-  it('B58 callbacks belong to one handle: nested locks do not overwrite each other’s', async () => {
+  it('B58 each of two nested locks calls its own onLost', async () => {
     const core = await startCore(TTL);
     const told: string[] = [];
     const onLost = (name: string) => (lock: Lock) => void told.push(`${name}: ${lock.key}`);
@@ -143,7 +143,7 @@ describe('B55 a loss', () => {
     expect(core.of('released')).toMatchObject([{ key: 'outer' }]);
   });
 
-  it('a release is no loss, nor is a failed one', async () => {
+  it('B55 neither a release nor a failed release counts as a loss', async () => {
     const { service, store, clock, of } = await startCore(TTL);
     let told = 0;
     const onLost = (): void => void told++;
@@ -157,7 +157,7 @@ describe('B55 a loss', () => {
     expect([a?.signal.aborted, b?.signal.aborted]).toEqual([false, false]);
   });
 
-  it('that a release finds is told too', async () => {
+  it('B55 a loss that the release finds is reported', async () => {
     const core = await startCore(TTL);
     let told = 0;
     const lock = await core.service.acquire('key', { onLost: () => void told++ });
@@ -168,7 +168,7 @@ describe('B55 a loss', () => {
     expect(core.of('lost')).toHaveLength(1);
   });
 
-  it('a release that fails after the deadline is a loss: nobody knows who had the lock', async () => {
+  it('B55 a release that fails after the deadline is a loss, since the key may have a new holder', async () => {
     const { service, store, clock, names } = await startCore({ ttl: 900, autoRenew: false });
     const lock = await service.acquire('key');
     clock.freeze(860);
@@ -179,8 +179,8 @@ describe('B55 a loss', () => {
   });
 });
 
-describe('B56 run after a loss', () => {
-  it('rejects with LockLostError although the body finished', async () => {
+describe('run after a loss', () => {
+  it('B56 run rejects with LockLostError although the body finished', async () => {
     const core = await startCore(TTL);
     const body = gate<string>();
     const running = watch(core.service.run('key', () => body.promise));
@@ -195,19 +195,19 @@ describe('B56 run after a loss', () => {
     expect(again.error).toBeInstanceOf(LockLostError);
   });
 
-  it('a loss that only the release finds counts as well', async () => {
+  it('B56 a loss that only the release finds makes run reject', async () => {
     const { service, store } = await startCore(TTL);
     const body = (): Promise<boolean> => store.server.forceRelease('key');
     expect(await errorOf(service.run('key', body))).toBeInstanceOf(LockLostError);
   });
 
-  it('a deadline that passed and a release that failed count as a loss', async () => {
+  it('B56 a passed deadline with a failed release makes run reject', async () => {
     const { service, store, clock } = await startCore({ ttl: 900, autoRenew: false });
     store.always({ fail: serverRefused }, 'release');
     expect(await errorOf(service.run('key', () => clock.freeze(870)))).toBeInstanceOf(LockLostError);
   });
 
-  it('rejectOnLoss: false gives the result, and the loss is still published and logged', async () => {
+  it('B56 with rejectOnLoss: false, run gives the result, and the loss is published and logged', async () => {
     const core = await startCore(TTL);
     const body = async (): Promise<string> => {
       await lose(core);
@@ -221,7 +221,7 @@ describe('B56 run after a loss', () => {
     expect(warnings(log)).toHaveLength(2);
   });
 
-  it("rejectOnLoss: false does not hide the body's error, nor those of the store", async () => {
+  it('B56 rejectOnLoss: false hides neither the error of the body nor those of the store', async () => {
     const core = await startCore(TTL);
     const broken = new Error('body');
     const options = { rejectOnLoss: false };
@@ -231,14 +231,14 @@ describe('B56 run after a loss', () => {
     expect((await errorOf(core.service.run('key', () => {}, options))).name).toBe('LockStoreError');
   });
 
-  it('the error of the body wins', async () => {
+  it('B59 after a loss, the error of the body surfaces', async () => {
     const core = await startCore(TTL);
     const broken = new Error('body');
     const body = (): Promise<never> => lose(core).then(() => Promise.reject(broken));
     expect(await errorOf(core.service.run('key', body))).toBe(broken);
   });
 
-  it('a body that stops on the signal rejects with the loss itself', async () => {
+  it('B55 a body that stops on the signal rejects with the LockLostError', async () => {
     const core = await startCore(TTL);
     const running = watch(
       core.service.run(

@@ -2,14 +2,14 @@ import type { Clock, Timer } from '../../lib/engine/clock.js';
 
 /** A timer that has not fired. */
 export interface PendingTimer {
-  /** On the monotonic clock. */
+  /** Time on the monotonic clock. */
   at: number;
   ref: boolean;
   order: number;
   callback: () => void;
 }
 
-/** Something that happens outside of the process: a request or an answer arrives. */
+/** An event outside of the process: a request or an answer arrives. */
 interface Arrival {
   at: number;
   order: number;
@@ -18,16 +18,19 @@ interface Arrival {
 
 const EPOCH = Date.UTC(2026, 10, 20);
 
-/** Time, timers and chance in the hands of a test. Nothing here waits: `advance` goes through a minute in a moment. */
+/**
+ * A clock with timers and random numbers that the test controls. `advance` plays a minute in a
+ * moment.
+ */
 export class ManualClock implements Clock {
-  /** What `random()` gives. */
+  /** Returns the next random number. */
   chance: () => number = () => 0.5;
-  /** Runs after everything that happens. */
+  /** Runs after each event. */
   watcher: () => void = () => {};
   #real = 10_000;
   #suspended = 0;
   #setAhead = 0;
-  /** Of the time suspended, what the uptime does not show. */
+  /** The part of the suspended time that the uptime does not include. */
   #unseen = 0;
   #order = 0;
   readonly #timers = new Set<PendingTimer>();
@@ -45,15 +48,12 @@ export class ManualClock implements Clock {
     return EPOCH + this.#real + this.#setAhead;
   }
 
-  /** Sets the machine's wall clock ahead by so much, or back. */
+  /** Sets the machine's wall clock ahead, or back if `ms` is negative. */
   setWallClock(ms: number): void {
     this.#setAhead += ms;
   }
 
-  /**
-   * A hypervisor pauses the machine for that time: its monotonic clock and its uptime stand
-   * still.
-   */
+  /** A hypervisor pauses the machine, so its monotonic clock and its uptime stand still. */
   pauseMachine(ms: number): void {
     this.suspend(ms);
     this.#unseen += ms;
@@ -73,25 +73,33 @@ export class ManualClock implements Clock {
     return { cancel: () => void this.#timers.delete(timer) };
   }
 
-  /** What the store's server sees: it is neither frozen nor suspended with the process. */
+  /**
+   * The clock of the store's server, which runs on while the process is frozen or suspended.
+   */
   readonly server = (): number => EPOCH + this.#real;
 
-  /** The timers that wait, in the order in which they will fire. */
+  /** The pending timers, in the order in which they will fire. */
   get timers(): PendingTimer[] {
     return [...this.#timers].toSorted((a, b) => a.at - b.at || a.order - b.order);
   }
 
-  /** Those of them that keep the process alive. */
+  /** The pending timers that keep the process alive. */
   get refTimers(): PendingTimer[] {
     return this.timers.filter(({ ref }) => ref);
   }
 
-  /** Calls back at its moment also while the process is frozen or the machine suspended. It is no timer of the process. */
+  /**
+   * Runs the callback at its time, even while the process is frozen or the machine suspended.
+   * It is no timer of the process.
+   */
   outside(ms: number, callback: () => void): void {
     this.#arrivals.add({ at: this.#real + Math.max(0, ms), order: this.#order++, callback });
   }
 
-  /** Goes on by so many milliseconds, firing every timer at its moment and letting what hangs on it run before the next. */
+  /**
+   * Advances the time. Each timer fires at its time, and its promises settle before the next
+   * one.
+   */
   async advance(ms: number): Promise<void> {
     const until = this.#real + ms;
     await settle();
@@ -113,7 +121,10 @@ export class ManualClock implements Clock {
     this.#real = until;
   }
 
-  /** The process is frozen for so long: time goes on, and nothing runs in it. Timers that are due fire at the next `advance`. */
+  /**
+   * Freezes the process: time goes on, but nothing runs. Timers that are due fire at the next
+   * `advance`.
+   */
   freeze(ms: number): void {
     const until = this.#real + ms;
     for (let next = first(this.#arrivals); next && next.at <= until; next = first(this.#arrivals)) {
@@ -122,7 +133,7 @@ export class ManualClock implements Clock {
     this.#real = until;
   }
 
-  /** The machine is suspended for so long: its monotonic clock stands still, and the server goes on. */
+  /** Suspends the machine: its monotonic clock stands still, and the server goes on. */
   suspend(ms: number): void {
     this.freeze(ms);
     this.#suspended += ms;
@@ -143,12 +154,12 @@ function first<T extends Arrival>(pending: Iterable<T>): T | undefined {
   return found;
 }
 
-/** Lets every promise that can go on go on. */
+/** Settles all promises that can settle. */
 export function settle(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
 
-/** Goes on by exactly this many turns of the microtask queue. */
+/** Runs exactly this number of turns of the microtask queue. */
 export async function microtasks(count: number): Promise<void> {
   for (let turn = 0; turn < count; turn++) await Promise.resolve();
 }

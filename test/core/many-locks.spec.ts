@@ -8,7 +8,7 @@ it('B52 10,000 locks have one timer, and are renewed in batches', async () => {
   store.always({ before: 5, after: 5 }, 'renewMany');
   await clock.advance(10_005);
   expect(store.count('renewMany')).toBe(20);
-  expect(clock.timers).toHaveLength(21); // and one for each request that is on its way
+  expect(clock.timers).toHaveLength(21); // One timer more for each request under way.
   await clock.advance(100_005);
   expect(clock.timers).toHaveLength(1);
   expect(store.count('renewMany')).toBe(20 * 11);

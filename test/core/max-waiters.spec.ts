@@ -9,7 +9,7 @@ const log = captureLog();
 const WAIT = { wait: Infinity } as const;
 
 describe('maxWaiters', () => {
-  it('B22 perKey refuses one more at once, without a request, and says why', async () => {
+  it('B22 maxWaiters.perKey refuses a further waiter at once, and the error names the limit', async () => {
     const { service, store, clock, of } = await startCore({ maxWaiters: { perKey: 2 } });
     await store.takenBy('other', 'key', 600_000);
     const waits = [1, 2].map(() => watch(service.acquire('key', WAIT)));
@@ -27,7 +27,7 @@ describe('maxWaiters', () => {
     expect(log.some(({ text }) => text.includes('calls of this process wait'))).toBe(false);
   });
 
-  it('total counts the waiters of all keys', async () => {
+  it('B22 maxWaiters.total counts the waiters of all keys', async () => {
     const { service, store, clock } = await startCore({ maxWaiters: { total: 3, perKey: 2 } });
     for (const key of ['a', 'b', 'c']) await store.takenBy('other', key, 600_000);
     for (const key of ['a', 'a', 'b']) void service.acquire(key, WAIT).catch(() => {});
@@ -38,7 +38,7 @@ describe('maxWaiters', () => {
     expect(error.message).toContain('3 calls of this process wait for locks already. Raise maxWaiters.total');
   });
 
-  it('total refuses nobody who finds the key free', async () => {
+  it('B22 maxWaiters.total refuses no call that finds its key free', async () => {
     const { service, store, clock } = await startCore({ maxWaiters: { total: 1 } });
     store.always({ before: 10 }, 'acquire');
     const keys = ['a', 'b', 'c'].map((key) => watch(service.acquire(key, WAIT)));
@@ -52,7 +52,7 @@ describe('maxWaiters', () => {
     expect([first?.error, second?.error]).toContainEqual(expect.objectContaining({ reason: 'queue-full' }));
   });
 
-  it('every way to take a lock tells in its own way', async () => {
+  it('B22 a full queue makes acquire and run throw, tryAcquire give null and tryRun give the error', async () => {
     const { service, store, clock } = await startCore({ maxWaiters: { perKey: 1 } });
     await store.takenBy('other', 'key', 600_000);
     void service.acquire('key', WAIT).catch(() => {});
@@ -65,7 +65,7 @@ describe('maxWaiters', () => {
     });
   });
 
-  it('does not count, or refuse, those that do not wait, and those that are inside', async () => {
+  it('B22 maxWaiters ignores calls that do not wait, and calls that hold the lock', async () => {
     const { service, store, clock } = await startCore({ maxWaiters: { perKey: 1, total: 1 } });
     const lock = await service.acquire('key');
     void service.acquire('key', WAIT).catch(() => {});
@@ -79,7 +79,7 @@ describe('maxWaiters', () => {
     expect(watch(service.acquire('another', WAIT)).state).toBe('pending');
   });
 
-  it('does not count attempts that can be aborted while they are on their way', async () => {
+  it('B22 maxWaiters ignores attempts without a wait, also if they can be aborted', async () => {
     const { service, store, clock } = await startCore({ maxWaiters: { perKey: 1, total: 1 } });
     await store.takenBy('other', 'key', 600_000);
     store.next('acquire', { before: 50 }, { before: 50 });
@@ -92,7 +92,7 @@ describe('maxWaiters', () => {
     expect(waiting.state).toBe('pending');
   });
 
-  it('does not refuse a run inside of one with the same key', async () => {
+  it('B22 maxWaiters does not refuse a re-entrant run', async () => {
     const { service, clock } = await startCore({ maxWaiters: { perKey: 1 }, reentrant: true });
     const inside = service.run(
       'key',
@@ -106,7 +106,7 @@ describe('maxWaiters', () => {
     expect(await inside).toBe('inside');
   });
 
-  it('counts one that asks the store for a free key until it is answered', async () => {
+  it('B22 maxWaiters counts a call that waits for the answer to its first request', async () => {
     const { service, store, clock } = await startCore({ maxWaiters: { perKey: 1 } });
     store.next('acquire', { before: 50, after: 50 });
     const first = watch(service.acquire('key', WAIT));
@@ -119,7 +119,7 @@ describe('maxWaiters', () => {
     expect(await service.tryAcquire('key', WAIT)).toBeNull();
   });
 
-  it('who got the lock, gave up or failed makes room', async () => {
+  it('B22 a waiter that got the lock, gave up or failed makes room in the queue', async () => {
     const { service, store, clock } = await startCoreWith(WaiterReleaseStore, {
       maxWaiters: { total: 3 },
       retry: 50,
@@ -129,23 +129,23 @@ describe('maxWaiters', () => {
       const abort = new AbortController();
       const aborted = watch(service.acquire('key', { ...WAIT, signal: abort.signal }));
       const late = watch(service.tryAcquire('key', { wait: 20 }));
-      const heir = watch(service.acquire('key', WAIT));
+      const waiter = watch(service.acquire('key', WAIT));
       await clock.advance(30);
-      expect([aborted.state, late.value, heir.state]).toEqual(['pending', null, 'pending']);
+      expect([aborted.state, late.value, waiter.state]).toEqual(['pending', null, 'pending']);
       abort.abort(new Error('enough'));
       await settle();
       await lock.release();
       await clock.advance(60);
       expect(aborted.state).toBe('rejected');
-      expect(heir.value?.held).toBe(true);
-      await heir.value?.release();
+      expect(waiter.value?.held).toBe(true);
+      await waiter.value?.release();
       store.next('acquire', { fail: () => new Error('broken') });
       await errorOf(service.acquire('key', WAIT));
     }
     expect(clock.timers).toEqual([]);
   });
 
-  it('is as many as there are by default', async () => {
+  it('B22 without maxWaiters, the queue has no limit', async () => {
     const { service, store, clock } = await startCore();
     await store.takenBy('other', 'key', 600_000);
     const waits = Array.from({ length: 5_000 }, () => watch(service.tryAcquire('key', { wait: 1_000 })));

@@ -15,7 +15,7 @@ const start = async (): Promise<LockService> => {
   return service;
 };
 
-describe('R12 the tests of applications that mock clocks', () => {
+describe('applications whose tests mock clocks', () => {
   afterEach(() => {
     jest.useRealTimers();
     jest.restoreAllMocks();
@@ -39,7 +39,7 @@ describe('R12 the tests of applications that mock clocks', () => {
     expect(await lock.release()).toBe(true);
   });
 
-  it('R12 fake timers that are advanced past the lease end it, and no sooner', async () => {
+  it('R12 a lease ends if fake timers advance past it, and not earlier', async () => {
     const service = await start();
     jest.useFakeTimers({ doNotFake: ['setImmediate', 'nextTick', 'queueMicrotask'] });
     const lock = await service.acquire('key', { autoRenew: false });
@@ -49,7 +49,7 @@ describe('R12 the tests of applications that mock clocks', () => {
     expect(lock.held).toBe(false);
   });
 
-  it('R12 a lock that was taken before fake timers were installed is held under them', async () => {
+  it('R12 a lock that was taken before fake timers were installed stays held', async () => {
     const service = await start();
     const lock = await service.acquire('key');
     jest.useFakeTimers();

@@ -3,9 +3,9 @@ import { LockError, LockNotAcquiredError } from '../../lib/lock.errors.js';
 import { errorOf, gate, startCore, watch } from './core-fixture.js';
 import { settle } from './manual-clock.js';
 
-describe('E12, B89 a call inside a run that holds its key', () => {
+describe('a call inside a run that holds the same key', () => {
   it.each(['acquire', 'tryAcquire', 'run', 'tryRun'] as const)(
-    'fails at once when it would wait, and names reentrant (%s)',
+    'B89 a nested %s that would wait fails at once and names reentrant',
     async (method) => {
       const { service, store } = await startCore();
       for (const wait of [1, '10s', Infinity] as const) {
@@ -17,7 +17,8 @@ describe('E12, B89 a call inside a run that holds its key', () => {
           ),
         );
         expect(error).toBeInstanceOf(LockError);
-        expect(error).not.toBeInstanceOf(LockNotAcquiredError); // skipping must not swallow it
+        // onBusy: 'skip' must not swallow it
+        expect(error).not.toBeInstanceOf(LockNotAcquiredError);
         expect(error.message).toMatch(
           /"key" would not end: this call chain holds it already.*reentrant: true/,
         );
@@ -26,7 +27,7 @@ describe('E12, B89 a call inside a run that holds its key', () => {
     },
   );
 
-  it('without a wait is refused, with a message that names the call chain and reentrant', async () => {
+  it('B89 a nested call without a wait is refused, and the error names the call chain', async () => {
     const { service, of } = await startCore();
     await service.run('key', async (outer) => {
       for (const error of [
@@ -44,14 +45,14 @@ describe('E12, B89 a call inside a run that holds its key', () => {
     expect(of('busy')).toHaveLength(4);
   });
 
-  it('is found through other locks in between, and in branches that run side by side', async () => {
+  it('B89 the outer run is found through other locks and in parallel branches', async () => {
     const { service } = await startCore();
     const inner = () => errorOf(service.run('a', () => {}, { wait: Infinity }));
     const errors = await service.run('a', () => service.run('b', () => Promise.all([inner(), inner()])));
     for (const error of errors) expect(error.message).toContain('reentrant: true');
   });
 
-  it('a paused key is refused as such', async () => {
+  it('B89 a nested call for a paused key is refused as paused', async () => {
     const { service } = await startCore();
     const error = await service.run('key', async () => {
       await service.admin.pause('key');
@@ -60,7 +61,7 @@ describe('E12, B89 a call inside a run that holds its key', () => {
     expect(error).toMatchObject({ reason: 'paused', nested: false });
   });
 
-  it('waits for other call chains as ever, also with the same key', async () => {
+  it('B89 a call of another chain waits for the same key as usual', async () => {
     const { service } = await startCore();
     const end = gate();
     const first = service.run('key', () => end.promise);
@@ -73,7 +74,7 @@ describe('E12, B89 a call inside a run that holds its key', () => {
     expect(second.value).toBe('second');
   });
 
-  it('waits for a key of another prefix, or of another service', async () => {
+  it('B89 a nested call waits for the same key of another prefix or service', async () => {
     const one = await startCore({ prefix: 'one' });
     const other = await startCore({ prefix: 'other' }, { clock: one.clock, store: one.store });
     expect(
@@ -81,7 +82,7 @@ describe('E12, B89 a call inside a run that holds its key', () => {
     ).toBe('inner');
   });
 
-  it('waits when the run has ended that its call chain began in', async () => {
+  it('B89 a call waits normally after the run in which its chain began has ended', async () => {
     const { service } = await startCore();
     const later = gate();
     let late: Promise<unknown> | undefined;
@@ -98,7 +99,7 @@ describe('E12, B89 a call inside a run that holds its key', () => {
     expect(waiting.value).toBe('late');
   });
 
-  it('takes the lock when the run has released it, handed it off or lost it', async () => {
+  it('B89 a nested call takes the key after its run has released or lost the lock', async () => {
     const { service, store, clock } = await startCore({ ttl: 900 });
     const inner = () => service.run('key', () => 'inner', { wait: '1m' });
     expect(await service.run('key', async (lock) => (await lock.release(), inner()))).toBe('inner');
@@ -115,7 +116,7 @@ describe('E12, B89 a call inside a run that holds its key', () => {
     expect(store.count('acquire')).toBe(4);
   });
 
-  it('waits for a lock that was acquired by hand: its holder may release it at any time', async () => {
+  it('B89 a call waits for a lock that was acquired without run, since it may be released any time', async () => {
     const { service } = await startCore();
     const lock = await service.acquire('key');
     const waiting = watch(service.run('key', () => 'inner', { wait: Infinity }));
@@ -125,14 +126,14 @@ describe('E12, B89 a call inside a run that holds its key', () => {
     expect(waiting.value).toBe('inner');
   });
 
-  it('runs while locking is disabled', async () => {
+  it('B89 nested runs of one key work while locking is disabled', async () => {
     const { service } = await startCore({ enabled: false });
     expect(await service.run('key', () => service.run('key', () => 'inner', { wait: Infinity }))).toBe(
       'inner',
     );
   });
 
-  it('runs when the outer one began while locking was disabled', async () => {
+  it('B89 a nested run works if locking was enabled during the outer run', async () => {
     const { service } = await startCore({ enabled: false });
     const result = service.run('key', async () => {
       await service.enable();

@@ -7,13 +7,13 @@ import { ScriptedStore } from './scripted-store.js';
 
 const log = captureLog();
 
-/** A store that remembers, as those in databases do. */
+/** A store that remembers the last slot of each key, as database stores do. */
 function remembering(clock = new ManualClock()) {
   return { clock, store: Object.assign(new ScriptedStore(clock), { keepsOnce: true as const }) };
 }
 
-describe('B76 once per slot', () => {
-  it('grants a key once in each slot, although it is free again', async () => {
+describe('once per slot', () => {
+  it('B76 a key is granted once in each slot, although it is free again', async () => {
     const { service, clock, of } = await startCore({}, remembering());
     const once = { once: '5m' } as const;
     const slot = 5 * 60_000;
@@ -29,7 +29,7 @@ describe('B76 once per slot', () => {
     expect(of('busy').map(({ reason }) => reason)).toEqual(['tick-done', 'tick-done']);
   });
 
-  it('does not wait for the next slot, whatever the wait', async () => {
+  it('B76 a call whose slot is done is refused at once, whatever its wait', async () => {
     const { service, clock } = await startCore({}, remembering());
     await service.run('key', () => {}, { once: '1h' });
     const error = await errorOf(service.run('key', () => {}, { once: '1h', wait: Infinity }));
@@ -38,7 +38,7 @@ describe('B76 once per slot', () => {
     expect(clock.timers).toEqual([]);
   });
 
-  it('is not held up by acquisitions without slots', async () => {
+  it('B76 an acquisition without a slot does not use up the slot', async () => {
     const { service } = await startCore({}, remembering());
     await service.run('key', () => {});
     expect(await service.tryAcquire('key', { once: '1h' })).not.toBeNull();
@@ -49,20 +49,20 @@ describe('B76 once per slot', () => {
     [{ once: 0 }, '"once"'],
     [{ once: 999 }, '"once"'],
     [{ once: 'daily' }, '"once"'],
-  ])('refuses %j', async (options, message) => {
+  ])('B76 the options %j are refused', async (options, message) => {
     const { service, store } = await startCore({}, remembering());
     expect((await errorOf(service.run('key', () => {}, options))).message).toContain(message);
     expect(store.calls).toEqual([]);
   });
 
-  it('is refused on a store that does not remember', async () => {
+  it('B76 once is refused if the store does not keep slots', async () => {
     const { service } = await startCore({}, { store: new MemoryLockStore() as never });
     const error = await errorOf(service.run('key', () => {}, { once: '5m' }));
     expect(error.message).toContain('needs a store that remembers what has run');
   });
 });
 
-describe('E13 a tick that is done', () => {
+describe('a tick that has already run', () => {
   it('E13 a tick that has run is logged at debug level, once a minute with a count', async () => {
     const { service, clock } = await startCore({}, remembering());
     await service.run('key', () => {}, { once: '1h' });
@@ -80,8 +80,8 @@ describe('E13 a tick that is done', () => {
   });
 });
 
-describe('B72 a scheduled purge', () => {
-  it('deletes what was not used for that long, in one of the instances', async () => {
+describe('a scheduled purge', () => {
+  it('B72 a scheduled purge deletes unused keys, in one of the instances', async () => {
     const options = { purge: { olderThan: '1h', every: '10m' } } as const;
     const shared = remembering();
     const one = await startCore(options, shared);
@@ -102,7 +102,7 @@ describe('B72 a scheduled purge', () => {
     expect(one.clock.timers).toEqual([]);
   });
 
-  it('that fails is logged, and comes again', async () => {
+  it('B72 a scheduled purge that fails is logged and repeated', async () => {
     const shared = remembering();
     const { service, store, clock } = await startCore({ purge: { olderThan: '1h', every: '10m' } }, shared);
     await service.run('old', () => {});
@@ -113,7 +113,7 @@ describe('B72 a scheduled purge', () => {
     expect(warnings(log)).toContainEqual(expect.stringContaining('The scheduled purge failed'));
   });
 
-  it("is each instance's own in a store that does not remember who did it", async () => {
+  it('B72 each instance purges for itself if the store does not keep slots', async () => {
     const { service, clock } = await startCore({ purge: { olderThan: '1h', every: '10m' } });
     await service.run('old', () => {});
     await clock.advance(4_900_000);
@@ -126,11 +126,11 @@ describe('B72 a scheduled purge', () => {
     [{}, 'olderThan'],
     [{ olderThan: '1d', every: '1s' }, 'every'],
     [{ olderThan: '1d', when: 'nightly' }, '"when"'],
-  ])('refuses %j', async (purge, message) => {
+  ])('B72 the purge option %j is refused', async (purge, message) => {
     expect((await errorOf(startCore({ purge: purge as never }))).message).toContain(message);
   });
 
-  it('B69 whether a key is held is told without counting the ticks that were missed', async () => {
+  it('B69 isLocked does not count missed ticks, inspect does', async () => {
     const { service, store, clock } = await startCore();
     await store.server.acquire('key', 'other', 30_000, { once: { tick: clock.server(), ahead: 0 } });
     let looked = 0;

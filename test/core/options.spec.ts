@@ -18,7 +18,7 @@ function construct(options: unknown): LockService {
 }
 
 describe('durations', () => {
-  it('are milliseconds or strings', () => {
+  it('B49 durations are milliseconds or strings with a unit', () => {
     const read = (value: unknown): number => parseDuration('ttl', value, { min: 0, infinite: true });
     expect([0, 1500, '30s', '1.5h', '2 minutes', '250', '500ms', Infinity].map(read)).toEqual([
       0,
@@ -32,7 +32,7 @@ describe('durations', () => {
     ]);
   });
 
-  it('are rounded to whole milliseconds', () => {
+  it('B49 durations are rounded to whole milliseconds', () => {
     expect(parseDuration('ttl', 100.4, { min: 100 })).toBe(100);
     expect(parseDuration('ttl', '1.0004s', { min: 100 })).toBe(1000);
     expect(() => parseDuration('ttl', 99.4, { min: 100 })).toThrow(LockError);
@@ -55,18 +55,18 @@ describe('durations', () => {
     ['words', 'soon'],
     ['a negative string', '-5s'],
     ['a number followed by rubbish', '5 apples'],
-    ['"Infinity" as a string', 'Infinity'],
+    ['the string "Infinity"', 'Infinity'],
     ['a very long string', '5s'.repeat(100)],
-    ['what overflows', 1e300],
-    ['more than a date can be moved by', 2 ** 52 + 1],
+    ['a number that overflows', 1e300],
+    ['more than the range of a date', 2 ** 52 + 1],
   ];
 
-  it.each(bad)('%s is refused with an error that names option and value', (_, value) => {
+  it.each(bad)('B30 %s is refused as a duration, with the option and the value in the error', (_, value) => {
     expect(() => parseDuration('The ttl', value, { min: 0, infinite: true })).toThrow(LockError);
     expect(() => parseDuration('The ttl', value, { min: 0, infinite: true })).toThrow(/^The ttl must be /);
   });
 
-  it.each(bad)('B30 B31 %s is refused for each option of a call, before any request', async (_, value) => {
+  it.each(bad)('B30 %s is refused for each duration of a call, before any request', async (_, value) => {
     const { service, store } = await startCore();
     for (const option of ['ttl', 'wait', 'minHold', 'renewEvery']) {
       const error = await errorOf(service.acquire('key', of({ [option]: value })));
@@ -76,21 +76,21 @@ describe('durations', () => {
     expect(store.calls).toEqual([]);
   });
 
-  it.each(bad)('%s is refused for each option of the module, when it is read', (_, value) => {
+  it.each(bad)('B30 %s is refused for each duration of the module when its options are read', (_, value) => {
     for (const option of ['ttl', 'wait', 'minHold', 'renewEvery', 'shutdownTimeout']) {
       expect(() => construct({ [option]: value })).toThrow(LockError);
       expect(() => construct({ [option]: value })).toThrow(`The option "${option}" of LockModule must be`);
     }
   });
 
-  it('B17 a wait or ttl of -1 is told about Infinity', async () => {
+  it('B17 a wait or ttl of -1 gives an error that names Infinity', async () => {
     const { service } = await startCore();
     for (const option of ['wait', 'ttl']) {
       expect((await errorOf(service.acquire('key', of({ [option]: -1 })))).message).toMatch(/use Infinity/);
     }
   });
 
-  it('Infinity is no interval, no minHold and no shutdownTimeout', () => {
+  it('B52 Infinity is refused for renewEvery, minHold and shutdownTimeout', () => {
     for (const option of ['minHold', 'renewEvery', 'shutdownTimeout']) {
       expect(() => construct({ [option]: Infinity })).toThrow(/must be finite/);
     }
@@ -98,7 +98,7 @@ describe('durations', () => {
 });
 
 describe('ttl', () => {
-  it('B29 is 30 s by default and 2^53-1 in the store for Infinity', async () => {
+  it('B29 the default ttl is 30 s, and Infinity is 2^53-1 in the store', async () => {
     const { service, store } = await startCore();
     await service.acquire('a');
     const endless = await service.acquire('b', { ttl: Infinity });
@@ -106,7 +106,7 @@ describe('ttl', () => {
     expect(endless.expiresAt).toBeNull();
   });
 
-  it('B29 an endless lock stays held, and is renewed every 10 s', async () => {
+  it('B29 an endless lock stays held and is renewed every 10 s', async () => {
     const { service, store, clock } = await startCore();
     const lock = await service.acquire('key', { ttl: Infinity });
     await clock.advance(100_000);
@@ -118,7 +118,7 @@ describe('ttl', () => {
     expect(await lock.release()).toBe(true);
   });
 
-  it('B29 an endless lock that is not renewed has no timer at all', async () => {
+  it('B29 an endless lock without renewal has no timer', async () => {
     const { service, clock } = await startCore();
     const lock = await service.acquire('key', { ttl: Infinity, autoRenew: false });
     expect(clock.timers).toEqual([]);
@@ -126,7 +126,7 @@ describe('ttl', () => {
     expect(lock.held).toBe(true);
   });
 
-  it('B30 below 100 ms it is refused, 0 and negative too', async () => {
+  it('B30 a ttl below 100 ms is refused, also 0 and negative ones', async () => {
     const { service, store } = await startCore();
     for (const ttl of [0, -5, 99, 0.5]) {
       expect((await errorOf(service.acquire('key', { ttl }))).message).toMatch(
@@ -137,7 +137,7 @@ describe('ttl', () => {
     expect(store.count('acquire')).toBe(1);
   });
 
-  it('B28 frees the lock of a holder that stopped renewing', async () => {
+  it('B28 the ttl frees the lock of a holder that stopped renewing', async () => {
     const one = await startCore({ ttl: 1000 });
     const two = await startCore({}, one);
     await one.service.acquire('key', { autoRenew: false });
@@ -147,7 +147,7 @@ describe('ttl', () => {
     expect(await two.service.tryAcquire('key')).not.toBeNull();
   });
 
-  it('B31 counts from the grant, not from the start of the wait', async () => {
+  it('B31 the lease counts from the grant, not from the start of the wait', async () => {
     const { service, store, clock } = await startCore({ retry: 100 });
     const other = await store.takenBy('other', 'key');
     const waiting = service.acquire('key', { wait: Infinity, ttl: 1000, autoRenew: false });
@@ -164,7 +164,7 @@ describe('ttl', () => {
     expect(lock.held).toBe(false);
   });
 
-  it('B35 an expired lock is taken by a caller of the same label, and the token grows', async () => {
+  it('B35 a caller of the same label takes an expired lock and gets a greater token', async () => {
     const { service, clock } = await startCore({ label: 'worker' });
     const first = await service.acquire('key', { ttl: 1000, autoRenew: false });
     await clock.advance(1000);
@@ -175,7 +175,7 @@ describe('ttl', () => {
 });
 
 describe('unknown and wrong options', () => {
-  it('misspelt ones are refused, with those that exist', async () => {
+  it('B60 misspelt options are refused, and the error lists the valid ones', async () => {
     const { service } = await startCore();
     expect((await errorOf(service.acquire('key', of({ tll: 5, waits: 1 })))).message).toMatch(
       /^acquire\(\) does not know the option "tll", "waits"\. It takes: ttl, minHold, label,/,
@@ -188,7 +188,7 @@ describe('unknown and wrong options', () => {
   });
 
   it.each(['acquire', 'tryAcquire', 'run', 'tryRun'] as const)(
-    '%s is named where one is refused',
+    'B60 the error of an unknown option names %s',
     async (method) => {
       const { service, store } = await startCore();
       const call = service[method].bind(service) as (key: string, ...rest: unknown[]) => Promise<unknown>;
@@ -201,21 +201,21 @@ describe('unknown and wrong options', () => {
     },
   );
 
-  it('those of a module are refused by its name', () => {
+  it('B4 the error of a wrong option names the module', () => {
     const make = (name?: string): LockService =>
       new LockService({ options: { ttl: -5 }, openStore: () => new ScriptedStore(new ManualClock()), name });
     expect(() => make()).toThrow('The option "ttl" of LockModule must be');
     expect(() => make('jobs')).toThrow('The option "ttl" of LockModule "jobs" must be');
   });
 
-  it.each(['run', 'tryRun'] as const)('%s without work takes no lock', async (method) => {
+  it.each(['run', 'tryRun'] as const)('B59 %s without a function takes no lock', async (method) => {
     const { service, store } = await startCore();
     const error = await errorOf(service[method]('key', undefined as never));
     expect(error.message).toBe('run("key") needs the work as its second argument: a function.');
     expect(store.calls).toEqual([]);
   });
 
-  it.each([[null], [[]], ['5s'], [5], [() => {}]])('%p is no options object', async (given) => {
+  it.each([[null], [[]], ['5s'], [5], [() => {}]])('B60 %p is refused as options', async (given) => {
     const { service, store } = await startCore();
     expect((await errorOf(service.acquire('key', of(given)))).message).toContain('must be an object');
     expect((await errorOf(service.run('key', () => {}, of(given)))).message).toContain('must be an object');
@@ -244,7 +244,7 @@ describe('unknown and wrong options', () => {
     ['signal', {}],
     ['signal', new AbortController()],
     ['signal', null],
-  ])('%s: %j is refused before any request', async (option, value) => {
+  ])('B60 the option %s with the value %j is refused before any request', async (option, value) => {
     const { service, store } = await startCore();
     const error = await errorOf(service.acquire('key', of({ [option]: value })));
     expect(error).toBeInstanceOf(LockError);
@@ -252,7 +252,7 @@ describe('unknown and wrong options', () => {
     expect(store.calls).toEqual([]);
   });
 
-  it("B56 onLost: 'ignore' of earlier versions is refused, and the error names rejectOnLoss", async () => {
+  it("B56 the former onLost: 'ignore' is refused, and the error names rejectOnLoss", async () => {
     const { service, store } = await startCore();
     const given = of({ onLost: 'ignore' });
     const errors = [
@@ -278,7 +278,7 @@ describe('unknown and wrong options', () => {
     expect(store.calls).toEqual([]);
   });
 
-  it('a label of exactly 255 bytes is taken', async () => {
+  it('B36 a label may have 255 bytes', async () => {
     const { service } = await startCore();
     const lock = await service.acquire('key', { label: 'x'.repeat(255) });
     expect(lock.held).toBe(true);
@@ -295,10 +295,13 @@ describe('unknown and wrong options', () => {
     expect(() => construct({ enabled })).toThrow(/The option "enabled" of LockModule must be true or false/);
   });
 
-  it.each([[0], [1001], [1.5], [Number.NaN], ['5'], [null]])('B70 a page of %p is refused', async (limit) => {
-    const { service } = await startCore();
-    expect((await errorOf(service.admin.list({ limit: limit as number }))).message).toMatch(/1 to 1000/);
-  });
+  it.each([[0], [1001], [1.5], [Number.NaN], ['5'], [null]])(
+    'B70 a page size of %p is refused',
+    async (limit) => {
+      const { service } = await startCore();
+      expect((await errorOf(service.admin.list({ limit: limit as number }))).message).toMatch(/1 to 1000/);
+    },
+  );
 
   it('B71 a forced release needs a reason', async () => {
     const { service } = await startCore();
@@ -311,7 +314,7 @@ describe('unknown and wrong options', () => {
 });
 
 describe('renewEvery', () => {
-  it('B52 an interval that does not fit the ttl is refused, with the longest that does', async () => {
+  it('B52 an interval that does not fit the ttl is refused, and the error names the longest', async () => {
     const { service } = await startCore();
     for (const [ttl, renewEvery, longest] of [
       [30_000, 20_001, 20_000],
@@ -325,7 +328,7 @@ describe('renewEvery', () => {
     expect((await errorOf(service.acquire('key', { renewEvery: 9 }))).message).toMatch(/at least 10 ms/);
   });
 
-  it('B52 any interval that is taken keeps the lock, also with the shortest ttl', async () => {
+  it('B52 every interval that is accepted keeps the lock, also with the shortest ttl', async () => {
     for (let renewEvery = 10; renewEvery <= 200; renewEvery += 5) {
       for (const ttl of [100, 120, 160, 200, 300]) {
         const { service, store, clock } = await startCore();
@@ -337,14 +340,14 @@ describe('renewEvery', () => {
     }
   });
 
-  it('B52 it goes with autoRenew: false neither in a call nor in the module', async () => {
+  it('B52 renewEvery together with autoRenew: false is refused, in a call and in the module', async () => {
     const { service } = await startCore();
     const both = of({ autoRenew: false, renewEvery: 100 });
     expect((await errorOf(service.acquire('key', both))).message).toContain('Leave one of them out');
     expect(() => construct(both)).toThrow(/has both/);
   });
 
-  it('B52 the interval of the module is that of its locks where it fits, and a third of the ttl where not', async () => {
+  it("B52 the module's interval applies where it fits the ttl; elsewhere a third of the ttl does", async () => {
     const { service, store, clock } = await startCore({ renewEvery: 600, ttl: 1200 });
     await service.acquire('a');
     await clock.advance(600);
@@ -354,7 +357,7 @@ describe('renewEvery', () => {
     expect(store.of('renewMany')[1]?.renewals).toMatchObject([{ key: 'b' }]);
   });
 
-  it('B52 a call can turn renewal off and on again', async () => {
+  it('B52 a call can switch renewal off or on, whatever the module says', async () => {
     const off = await startCore({ autoRenew: false, ttl: 900 });
     const on = await off.service.acquire('a', { autoRenew: true });
     const every = await off.service.acquire('b', { renewEvery: 100 });
@@ -366,7 +369,7 @@ describe('renewEvery', () => {
 
 describe('maxWaiters', () => {
   it.each([[0], [-1], [1.5], [Number.NaN], [-Infinity], [2 ** 53], ['5'], [null], [true], [[5]], [{}], [5n]])(
-    'of %p is refused when the module is read',
+    'B22 a maxWaiters limit of %p is refused when the module is read',
     (value) => {
       for (const option of ['perKey', 'total']) {
         expect(() => construct({ maxWaiters: { [option]: value } })).toThrow(LockError);
@@ -378,7 +381,7 @@ describe('maxWaiters', () => {
   );
 
   it.each([[5], ['5'], [null], [[5]], [true], [{ perkey: 5 }], [{ perKey: 5, all: 5 }]])(
-    '%p is none',
+    'B22 %p is refused as maxWaiters',
     (value) => {
       expect(() => construct({ maxWaiters: value })).toThrow(LockError);
       expect(() => construct({ maxWaiters: value })).toThrow('"maxWaiters" of LockModule');
@@ -391,11 +394,11 @@ describe('maxWaiters', () => {
     [{ perKey: 1 }],
     [{ total: Infinity }],
     [{ perKey: undefined, total: 2 ** 53 - 1 }],
-  ])('%p is one', (value) => {
+  ])('B22 %p is accepted as maxWaiters', (value) => {
     expect(construct({ maxWaiters: value }).enabled).toBe(true);
   });
 
-  it('is no option of a call', async () => {
+  it('B22 maxWaiters is no option of a call', async () => {
     const { service } = await startCore();
     const error = await errorOf(service.acquire('key', of({ maxWaiters: { perKey: 1 } })));
     expect(error.message).toContain('does not know the option "maxWaiters"');

@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { OuterTransactions } from '../../lib/engine/transactions.js';
 
-/** As `@nestjs-cls/transactional` has it. */
+/** The transaction host of `@nestjs-cls/transactional`, as far as the library reads it. */
 class TransactionHost {
   active = false;
 
@@ -22,8 +22,8 @@ function openWith(...providers: unknown[]): OuterTransactions {
   return transactions;
 }
 
-describe('A5 a transaction around a call', () => {
-  it('of a client that does not show its state is open while its library says so', () => {
+describe('a transaction around a call', () => {
+  it('A5 without a readable state of the client, the transaction library decides if one is open', () => {
     const host = new TransactionHost(() => 'as of Knex');
     const transactions = openWith(host, host);
     expect(transactions.open).toBe(false);
@@ -31,7 +31,7 @@ describe('A5 a transaction around a call', () => {
     expect(transactions.open).toBe(true);
   });
 
-  it('has ended when its query runner or its session says so, although the call chain still has it', () => {
+  it('A5 a transaction has ended when its query runner or session reports the end', () => {
     const queryRunner = { isTransactionActive: true, isReleased: false };
     const session = { in: true, inTransaction: () => session.in };
     for (const [tx, end] of [
@@ -47,7 +47,7 @@ describe('A5 a transaction around a call', () => {
     }
   });
 
-  it('a library that throws is reported once, and not checked again', () => {
+  it('A5 a transaction library that throws is reported once and not checked again', () => {
     const broken = new TransactionHost(undefined);
     broken.isTransactionActive = () => {
       throw new Error('no storage');
@@ -60,7 +60,7 @@ describe('A5 a transaction around a call', () => {
     expect(failures).toEqual([new Error('no storage')]);
   });
 
-  it('is not looked for in other providers, whose properties are not read', () => {
+  it('A5 other providers are not checked, and their properties are not read', () => {
     const unreadable = new Proxy(
       {},
       {

@@ -4,8 +4,8 @@ import { captureLog, errorOf, startCore } from './core-fixture.js';
 
 const log = captureLog();
 
-describe('B73 a paused key', () => {
-  it('is refused to everybody, at once, also to those who would wait', async () => {
+describe('a paused key', () => {
+  it('B73 a paused key is refused to every caller at once, whatever its wait', async () => {
     const { service, of, clock } = await startCore();
     expect(await service.admin.pause('key')).toBe(true);
     expect(await service.admin.pause('key')).toBe(false);
@@ -14,11 +14,11 @@ describe('B73 a paused key', () => {
     expect(error.message).toContain('it is paused, for all instances. LockAdmin.resume() ends that.');
     expect(of('busy')).toMatchObject([{ key: 'key', reason: 'paused' }]);
     expect(await service.tryAcquire('other')).not.toBeNull();
-    expect(clock.timers).toHaveLength(1); // of the other
+    expect(clock.timers).toHaveLength(1); // the renewal timer of "other"
     expect(log.filter(({ level }) => level === 'warn')).toHaveLength(1);
   });
 
-  it('goes to whoever asks when it is resumed', async () => {
+  it('B73 a resumed key is granted again', async () => {
     const { service } = await startCore();
     await service.admin.pause('key');
     expect(await service.admin.inspect('key')).toMatchObject({ state: 'free', paused: true });
@@ -29,7 +29,7 @@ describe('B73 a paused key', () => {
     expect((await service.acquire('key')).held).toBe(true);
   });
 
-  it('stays with its holder, who renews and releases', async () => {
+  it('B73 the holder of a paused key can renew and release it', async () => {
     const { service, clock } = await startCore({ ttl: 900, prefix: 'app' });
     const lock = await service.acquire('key');
     await service.admin.pause('key');
@@ -42,7 +42,7 @@ describe('B73 a paused key', () => {
     expect(await service.tryAcquire('key')).not.toBeNull();
   });
 
-  it('ends the waits that are under way when they ask again', async () => {
+  it('B73 a pause ends the waits that are under way, at their next attempt', async () => {
     const { service, clock } = await startCore();
     await service.acquire('key');
     const waiting = errorOf(service.acquire('key', { wait: '1h' }));
@@ -51,7 +51,7 @@ describe('B73 a paused key', () => {
     expect(await waiting).toMatchObject({ reason: 'paused' });
   });
 
-  it('needs a store that can pause', async () => {
+  it('B73 pause needs a store that implements LockPauser', async () => {
     const core = await startCore();
     const { service } = await startCore({}, { store: { ...bare(core.store) } as never });
     expect((await errorOf(service.admin.pause('key'))).message).toContain(

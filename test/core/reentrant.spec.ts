@@ -6,14 +6,14 @@ import { settle } from './manual-clock.js';
 
 const AGAIN = { reentrant: true };
 
-describe('B39 re-entry', () => {
-  it('is refused unless it is asked for', async () => {
+describe('re-entry', () => {
+  it('B39 re-entry is refused without reentrant: true', async () => {
     const { service } = await startCore();
     const inner = service.run('key', () => service.run('key', () => 'inner'));
     expect(await errorOf(inner)).toBeInstanceOf(LockNotAcquiredError);
   });
 
-  it('goes on under the lock that the call chain holds', async () => {
+  it('B39 a re-entrant run uses the lock that its call chain holds', async () => {
     const { service, store, names } = await startCore();
     const result = await service.run('key', (outer) =>
       service.run('key', (inner) => [inner === outer, LockContext.current() === outer, inner.held], AGAIN),
@@ -23,7 +23,7 @@ describe('B39 re-entry', () => {
     expect(names()).toEqual(['acquired', 'released']);
   });
 
-  it('also through other locks in between, and as an option of the module', async () => {
+  it('B39 re-entry works through other locks in between, and as an option of the module', async () => {
     const { service } = await startCore(AGAIN);
     const inner = service.run('a', () =>
       service.run('b', (b) => service.run('a', (a) => [a.key, b.key, b.held])),
@@ -31,7 +31,7 @@ describe('B39 re-entry', () => {
     expect(await inner).toEqual(['a', 'b', true]);
   });
 
-  it('is not by name: another call chain with the same label is refused', async () => {
+  it('B39 another call chain with the same label is refused', async () => {
     const { service } = await startCore({ label: 'same', reentrant: true });
     const end = gate();
     const first = service.run('key', () => end.promise);
@@ -41,21 +41,21 @@ describe('B39 re-entry', () => {
     await first;
   });
 
-  it('is not into the lock of another service with the same key', async () => {
+  it('B39 a run does not re-enter the lock of another service with the same key', async () => {
     const one = await startCore(AGAIN);
     const other = await startCore(AGAIN);
     await one.service.run('key', () => other.service.run('key', () => {}));
     expect(other.names()).toEqual(['acquired', 'released']);
   });
 
-  it('is not into a lock that was acquired by hand: its holder may release it at any time', async () => {
+  it('B39 a run does not re-enter a lock that was acquired by hand', async () => {
     const { service } = await startCore(AGAIN);
     const lock = await service.acquire('key');
     expect(await errorOf(service.run('key', () => 'inner'))).toBeInstanceOf(LockNotAcquiredError);
     await lock.release();
   });
 
-  it('branches that run side by side share the lock, and the last one out releases it', async () => {
+  it('B39 parallel branches share the lock, and the last one to end releases it', async () => {
     const { service, names, published } = await startCore(AGAIN);
     const left = gate();
     let branch: Promise<unknown> | undefined;
@@ -72,7 +72,7 @@ describe('B39 re-entry', () => {
     expect((await service.admin.inspect('key')).state).toBe('free');
   });
 
-  it('is over when the last one is out: what is left of the call chain takes the lock anew', async () => {
+  it('B39 after the last run has ended, the rest of the call chain acquires the key anew', async () => {
     const { service, names } = await startCore(AGAIN);
     const later = gate();
     let late: Promise<unknown> | undefined;
@@ -84,7 +84,7 @@ describe('B39 re-entry', () => {
     expect(names()).toEqual(['acquired', 'released', 'acquired', 'released']);
   });
 
-  it('is not into a lock that is lost: the inner one waits for its own', async () => {
+  it('B39 a run does not re-enter a lost lock, but acquires the key anew', async () => {
     const { service, store, clock } = await startCore({ ttl: 900 });
     const lost = gate();
     const outer = watch(
@@ -102,7 +102,7 @@ describe('B39 re-entry', () => {
     expect(store.calls.filter(({ operation }) => operation === 'acquire')).toHaveLength(2);
   });
 
-  it('the error of the inner body surfaces, and the outer one may go on after it', async () => {
+  it('B39 the error of the inner body surfaces, and the outer run keeps its lock', async () => {
     const { service } = await startCore(AGAIN);
     const result = await service.run('key', async (lock) => {
       const error = await errorOf(
@@ -116,7 +116,7 @@ describe('B39 re-entry', () => {
     expect(await service.admin.inspect('key')).toMatchObject({ lastRun: { outcome: 'done' } });
   });
 
-  it('is not into what was begun while locking was disabled', async () => {
+  it('B39 a run does not re-enter a run that began while locking was disabled', async () => {
     const { service, names } = await startCore({ ...AGAIN, enabled: false });
     const token = await service.run('key', async () => {
       await service.enable();
@@ -126,7 +126,7 @@ describe('B39 re-entry', () => {
     expect(names()).toEqual(['acquired', 'released']);
   });
 
-  it('is no option of acquire, which has no end to go out by', async () => {
+  it('B39 reentrant is no option of acquire', async () => {
     const { service } = await startCore();
     const options = AGAIN as object;
     expect(await errorOf(service.acquire('key', options))).toMatchObject({

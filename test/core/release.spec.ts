@@ -6,8 +6,8 @@ import { linkBroken, serverRefused } from './scripted-store.js';
 
 const log = captureLog();
 
-describe('release', () => {
-  it('B43 resolves to true, and to false when it was released before', async () => {
+describe('lock.release', () => {
+  it('B43 the first release gives true, each later one false', async () => {
     const { service, store } = await startCore();
     const lock = await service.acquire('key');
     const [first, second] = await Promise.all([lock.release(), lock.release()]);
@@ -16,7 +16,7 @@ describe('release', () => {
     expect(lock).toMatchObject({ held: false, loss: undefined });
   });
 
-  it('B43 resolves to false when the lock was lost, and sends nothing', async () => {
+  it('B43 the release of a lost lock gives false and sends nothing', async () => {
     const { service, store, clock } = await startCore({ ttl: 1000, autoRenew: false });
     const lock = await service.acquire('key');
     await clock.advance(950);
@@ -25,7 +25,7 @@ describe('release', () => {
     expect(store.count('release')).toBe(0);
   });
 
-  it('B43 resolves to false when the store says so: a loss that nobody had noticed', async () => {
+  it('B43 a release gives false if the store reports a loss that was not noticed before', async () => {
     const { service, store, names } = await startCore();
     const lock = await service.acquire('key');
     await store.server.forceRelease('key');
@@ -46,7 +46,7 @@ describe('release', () => {
     expect(await next.release()).toBe(true);
   });
 
-  it('the handle is not held from the call on, however long the store takes', async () => {
+  it('B43 the handle is not held from the call of release on, however long the store takes', async () => {
     const { service, store, clock } = await startCore();
     const lock = await service.acquire('key');
     store.next('release', { before: 100 });
@@ -58,7 +58,7 @@ describe('release', () => {
     expect(lock.signal.aborted).toBe(false);
   });
 
-  it('a lease that ran out here and not in the store is given back, and is no loss: nobody had it meanwhile', async () => {
+  it('B43 a lock past its deadline that is still ours in the store is released without a loss', async () => {
     const { service, clock, names } = await startCore({ ttl: 1000, autoRenew: false });
     const lock = await service.acquire('key');
     clock.freeze(980);
@@ -70,11 +70,11 @@ describe('release', () => {
 
   it.each([
     ['refused', { fail: serverRefused }],
-    ['a raw error', { fail: () => new Error('disk full') }],
-    ['never answered', { hang: 'request' }],
-    ['the link broken', { fail: linkBroken }],
+    ['with a raw error', { fail: () => new Error('disk full') }],
+    ['without any answer', { hang: 'request' }],
+    ['with a broken link', { fail: linkBroken }],
   ] as const)(
-    'B47 one that fails (%s) leaves the handle released, no timers, one warning, and the key free after its ttl',
+    'B47 a release that fails (%s) ends the handle, and the key is free after its ttl',
     async (_, fate) => {
       const { service, store, clock, of } = await startCore({ ttl: 900 });
       store.always(fate, 'release');
@@ -95,7 +95,7 @@ describe('release', () => {
     },
   );
 
-  it('leaves no timer when the last lock is given back', async () => {
+  it('B47 after the release of the last lock, no timer is left', async () => {
     const { service, clock } = await startCore();
     const locks = await Promise.all(['a', 'b', 'c'].map((key) => service.acquire(key)));
     await locks[0]?.release();
@@ -105,7 +105,7 @@ describe('release', () => {
     expect(clock.timers).toEqual([]);
   });
 
-  it('leaves no timer when the last lock is lost', async () => {
+  it('B55 after the loss of the last lock, no timer is left', async () => {
     const { service, clock } = await startCore({ ttl: 1000, autoRenew: false });
     await service.acquire('a');
     clock.freeze(400);
@@ -116,7 +116,7 @@ describe('release', () => {
     expect(clock.timers).toEqual([]);
   });
 
-  it('B76 minHold: the key stays taken for the rest of it, and no longer', async () => {
+  it('B76 minHold keeps the key for the rest of its time and no longer', async () => {
     const { service, store, clock } = await startCore();
     await service.run('key', () => clock.advance(200), { minHold: 5000, ttl: 900 });
     expect(store.of('release')[0]?.request).toEqual({ outcome: 'done', keepFor: 4800 });
@@ -126,13 +126,13 @@ describe('release', () => {
     expect(await service.tryAcquire('key')).not.toBeNull();
   });
 
-  it('B76 minHold: work that took longer is given back at once', async () => {
+  it('B76 work that took longer than minHold frees the key at once', async () => {
     const { service, store, clock } = await startCore({ minHold: 500 });
     await service.run('key', () => clock.advance(500));
     expect(store.of('release')[0]?.request).toEqual({ outcome: 'done' });
   });
 
-  it('B76 minHold counts from the grant, also when the release is sent again', async () => {
+  it('B76 minHold counts from the grant, also if the release is sent again', async () => {
     const { service, store, clock } = await startCore({ minHold: 1000 });
     const lock = await service.acquire('key');
     await clock.advance(100);
@@ -146,7 +146,7 @@ describe('release', () => {
     ]);
   });
 
-  it('B46 the outcome of the work is kept', async () => {
+  it('B46 the outcome of the run can be read afterwards', async () => {
     const { service } = await startCore();
     await service.run('key', () => {});
     expect(await service.admin.inspect('key')).toMatchObject({ state: 'free', lastRun: { outcome: 'done' } });
@@ -156,7 +156,7 @@ describe('release', () => {
     expect(await service.admin.inspect('key')).toMatchObject({ lastRun: { outcome: 'done' } });
   });
 
-  it('B45 releasing creates nothing', async () => {
+  it('B45 a second release creates nothing in the store', async () => {
     const { service, store } = await startCore();
     const lock = await service.acquire('key');
     await lock.release();
@@ -166,10 +166,10 @@ describe('release', () => {
   });
 });
 
-describe('B59 scopes', () => {
+describe('run and await using', () => {
   const BODY = new Error('body');
 
-  it('run gives back on throw, sync and async, and the error of the body is the one that surfaces', async () => {
+  it('B59 run releases the lock if the body throws, and the caller gets that error', async () => {
     const { service, store } = await startCore();
     const throwing = (): never => {
       throw BODY;
@@ -181,7 +181,7 @@ describe('B59 scopes', () => {
     }
   });
 
-  it('the error of the body wins over a failed release, and over a loss', async () => {
+  it('B59 the error of the body surfaces, also if the release failed or the lock was lost', async () => {
     const { service, store, clock } = await startCore({ ttl: 900, autoRenew: false });
     store.next('release', { fail: serverRefused });
     expect(await errorOf(service.run('a', () => Promise.reject(BODY)))).toBe(BODY);
@@ -192,7 +192,7 @@ describe('B59 scopes', () => {
     expect(await running).toBe(BODY);
   });
 
-  it('B47 a release that fails is logged once, and the result of the body is returned', async () => {
+  it('B47 a release that fails is logged once, and run gives the result of the body', async () => {
     const { service, store, of } = await startCore();
     store.always({ fail: serverRefused }, 'release');
     expect(await service.run('key', () => 'result')).toBe('result');
@@ -204,7 +204,7 @@ describe('B59 scopes', () => {
     expect(of('storeError')).toHaveLength(2);
   });
 
-  it('errors of the body that are no Error, and undefined, are passed on', async () => {
+  it('B59 thrown values that are no Error reach the caller unchanged', async () => {
     const { service, store } = await startCore();
     for (const thrown of [undefined, null, 0, 'text']) {
       const running = watch(service.run('key', () => Promise.reject(thrown)));
@@ -214,22 +214,28 @@ describe('B59 scopes', () => {
     expect(await store.held('key')).toBe(false);
   });
 
-  it.each(['done', 'failed'] as const)('B46 the outcome %p given by hand is kept', async (outcome) => {
-    const { service } = await startCore();
-    const lock = await service.acquire('key');
-    expect(await lock.release(outcome)).toBe(true);
-    expect(await service.admin.inspect('key')).toMatchObject({ lastRun: { outcome } });
-  });
+  it.each(['done', 'failed'] as const)(
+    'B46 the outcome %p that is given to release is recorded',
+    async (outcome) => {
+      const { service } = await startCore();
+      const lock = await service.acquire('key');
+      expect(await lock.release(outcome)).toBe(true);
+      expect(await service.admin.inspect('key')).toMatchObject({ lastRun: { outcome } });
+    },
+  );
 
-  it.each(['', 'Done', null, 1])('B46 the outcome %p is refused, and the lock stays', async (outcome) => {
-    const { service } = await startCore();
-    const lock = await service.acquire('key');
-    const error = await errorOf(lock.release(outcome as never));
-    expect(error.message).toContain("The outcome given to release() must be 'done' or 'failed'");
-    expect(lock.held).toBe(true);
-  });
+  it.each(['', 'Done', null, 1])(
+    'B46 the outcome %p is refused, and the lock stays held',
+    async (outcome) => {
+      const { service } = await startCore();
+      const lock = await service.acquire('key');
+      const error = await errorOf(lock.release(outcome as never));
+      expect(error.message).toContain("The outcome given to release() must be 'done' or 'failed'");
+      expect(lock.held).toBe(true);
+    },
+  );
 
-  it('await using gives back at the end, and on throw', async () => {
+  it('B59 await using releases the lock at the end of its block, also on throw', async () => {
     const { service, store } = await startCore();
     {
       await using lock = await service.acquire('key');
@@ -245,7 +251,7 @@ describe('B59 scopes', () => {
     expect(await store.held('key')).toBe(false);
   });
 
-  it('await using: the result or the error of the body surfaces also when the release fails, which is logged', async () => {
+  it('B47 with await using, a release that fails is logged, and the result or error surfaces', async () => {
     const { service, store } = await startCore();
     store.always({ fail: serverRefused }, 'release');
     const body = async (key: string, error?: Error): Promise<string> => {
@@ -258,7 +264,7 @@ describe('B59 scopes', () => {
     expect(warnings(log)).toHaveLength(2);
   });
 
-  it('nothing that may be in the way at whatever moment keeps the lock or a timer', async () => {
+  it('B53 a run that ends at any microtask keeps no lock and no timer', async () => {
     for (let turn = 0; turn < 20; turn++) {
       const { service, store, clock } = await startCore({ ttl: 900 });
       store.always({ before: 2, after: 2 });

@@ -9,14 +9,17 @@ const TTL = 30_000;
 const DEADLINE = TTL - 1500; // less the margin
 const INTERVAL = TTL / 3;
 
-/** 500 locks, which are renewed together, and the one in the middle. */
+/** 500 locks that are renewed together; `middle` is the one in the middle. */
 async function hold500(): Promise<Core & { locks: Lock[]; middle: Lock; rest: Lock[] }> {
   const core = await startCore({ ttl: TTL });
   const locks = await Promise.all(Array.from({ length: 500 }, (_, i) => core.service.acquire(`key ${i}`)));
   return { ...core, locks, middle: locks[250]!, rest: locks.filter((_, i) => i !== 250) };
 }
 
-/** What the server does while another session has locked the row: it renews the others, and says so. */
+/**
+ * Simulates a row that another session has locked: the server renews the other rows and
+ * answers 'unknown' for that row.
+ */
 function outOfReach({ store: { server } }: Core, locked: string): void {
   const renewMany = server.renewMany.bind(server);
   server.renewMany = async (renewals) => {
@@ -30,7 +33,7 @@ const allHeld = async ({ store }: Core, locks: Lock[]): Promise<void> => {
   for (const { key, owner } of locks) expect(await store.renew(key, owner, TTL)).toBe(true);
 };
 
-describe('B28 B51 one of the 500 leases of a batch, in its middle', () => {
+describe('one lease in the middle of a batch of 500', () => {
   it.each<[string, Fate]>([
     ['the request gets lost', { hang: 'request' }],
     ['the answer gets lost', { hang: 'answer' }],
@@ -38,7 +41,7 @@ describe('B28 B51 one of the 500 leases of a batch, in its middle', () => {
     ['the statement reaches the server after its deadline', { before: TTL }],
     ['the server refuses, as a lock-wait time-out does', { fail: serverRefused }],
     ['the link breaks', { fail: linkBroken }],
-  ])('whose own retry fails: %s. It is lost, and the other 499 stay held', async (_, fate) => {
+  ])('B28 only the middle lease is lost if its own retry fails: %s', async (_, fate) => {
     const core = await hold500();
     const { store, clock, middle, rest } = core;
     outOfReach(core, middle.key);
@@ -58,22 +61,19 @@ describe('B28 B51 one of the 500 leases of a batch, in its middle', () => {
   it.each<[string, Fate]>([
     ['gets no answer', { hang: 'request' }],
     ['is refused', { fail: serverRefused }],
-  ])(
-    'that poisons every batch it is in, which %s: it is lost, and the other 499 stay held',
-    async (_, fate) => {
-      const core = await hold500();
-      const { store, clock, middle, rest } = core;
-      store.fate = ({ key, renewals = [] }) =>
-        key === middle.key || renewals.some((one) => one.key === middle.key) ? fate : undefined;
-      await clock.advance(3 * TTL);
-      expect(core.of('lost').map(({ key }) => key)).toEqual([middle.key]);
-      expect(store.count('renew')).toBeGreaterThanOrEqual(500); // each by itself, once at least
-      store.heal();
-      await allHeld(core, rest);
-    },
-  );
+  ])('B28 only the middle lease is lost if every batch that includes it %s', async (_, fate) => {
+    const core = await hold500();
+    const { store, clock, middle, rest } = core;
+    store.fate = ({ key, renewals = [] }) =>
+      key === middle.key || renewals.some((one) => one.key === middle.key) ? fate : undefined;
+    await clock.advance(3 * TTL);
+    expect(core.of('lost').map(({ key }) => key)).toEqual([middle.key]);
+    expect(store.count('renew')).toBeGreaterThanOrEqual(500); // at least once each
+    store.heal();
+    await allHeld(core, rest);
+  });
 
-  it('whose lease is stolen: it is lost at the next renewal, the thief keeps it, and the other 499 stay held', async () => {
+  it('B32 only the middle lease is lost if it is stolen, and the thief keeps it', async () => {
     const core = await hold500();
     await core.store.server.forceRelease(core.middle.key);
     await core.store.takenBy('thief', core.middle.key, 10 * TTL);
@@ -89,7 +89,7 @@ describe('B28 B51 one of the 500 leases of a batch, in its middle', () => {
   });
 });
 
-describe('B28 B51 a batch of 500', () => {
+describe('a batch of 500', () => {
   it.each<[string, Fate]>([
     ['is answered too late', { after: 2 * TTL }],
     ['reaches the server too late', { before: 2 * TTL }],
@@ -97,7 +97,7 @@ describe('B28 B51 a batch of 500', () => {
     ['is carried out, and its answer gets lost', { lose: 'answer' }],
     ['fails for the sake of one lease', { fail: serverRefused }],
     ['is answered with nothing', { answer: [] }],
-  ])('that %s costs none of them: each is retried by itself, in time', async (_, fate) => {
+  ])('B51 no lease is lost if the batch %s, since each is retried alone in time', async (_, fate) => {
     const core = await hold500();
     core.store.next('renewMany', fate);
     await core.clock.advance(4 * TTL);
@@ -105,7 +105,7 @@ describe('B28 B51 a batch of 500', () => {
     await allHeld(core, core.locks);
   });
 
-  it('in which one is stolen, one is out of reach and one is released meanwhile, and which is answered late', async () => {
+  it('B51 one stolen, one locked and one released lease do not harm the rest of a late batch', async () => {
     const core = await hold500();
     const { clock, store, locks } = core;
     const [stolen, locked, released] = [locks[100]!, locks[250]!, locks[400]!];
@@ -117,7 +117,7 @@ describe('B28 B51 a batch of 500', () => {
       operation === 'renew' && key === locked.key ? { fail: linkBroken } : undefined;
     outOfReach(core, locked.key);
     await clock.advance(INTERVAL + 500);
-    const releasing = released.release(); // while its renewal is on its way
+    const releasing = released.release(); // during its renewal
     await clock.advance(4 * TTL);
     expect(await releasing).toBe(true);
     expect(core.of('lost').map(({ key }) => key)).toEqual([stolen.key, locked.key]);

@@ -17,8 +17,8 @@ function withoutBatches(store: ScriptedStore): LockStore {
   };
 }
 
-describe('B52 renewal', () => {
-  it('is on by default, every third of the ttl', async () => {
+describe('renewal', () => {
+  it('B52 renewal is on by default, every third of the ttl', async () => {
     const { service, store, clock } = await startCore({ ttl: 3000 });
     const lock = await service.acquire('key');
     await clock.advance(60_000);
@@ -30,14 +30,14 @@ describe('B52 renewal', () => {
     expect(lock.expiresAt?.getTime()).toBe(clock.date() + 3000);
   });
 
-  it('has the interval that renewEvery says', async () => {
+  it('B52 renewEvery sets the interval of renewals', async () => {
     const { service, store, clock } = await startCore({ ttl: 3000, renewEvery: '500ms' });
     await service.acquire('key');
     await clock.advance(2000);
     expect(store.of('renewMany').map(({ at }) => at - START)).toEqual([500, 1000, 1500, 2000]);
   });
 
-  it('counts from before the request, so that slow answers do not wear the lease down', async () => {
+  it('B51 the interval counts from before the request, so slow answers do not shorten the lease', async () => {
     const { service, store, clock } = await startCore({ ttl: 900 });
     store.always({ before: 100, after: 100 }, 'renewMany');
     const lock = await service.acquire('key');
@@ -51,17 +51,17 @@ describe('B52 renewal', () => {
     ).toEqual([300, 600, 900]);
   });
 
-  it('is sent once when the loss of another lock has its holder extend it at that moment', async () => {
+  it('B52 a lock is renewed once if a loss callback extends it at the same moment', async () => {
     const { service, store, clock } = await startCore({ ttl: 3000 });
     const lock = await service.acquire('key');
     const other = await service.acquire('other', { ttl: 1000, autoRenew: false });
     other.signal.addEventListener('abort', () => void lock.extend('10s'));
-    await clock.advance(950); // the other one is lost, and this one nearly due
+    await clock.advance(950); // "other" is lost, and "key" is nearly due
     expect(other.held).toBe(false);
     expect([store.count('renew'), store.count('renewMany')]).toEqual([1, 0]);
   });
 
-  it('leaves no timer when the loss of one lock has its holder release the last one', async () => {
+  it('B52 no timer is left if a loss callback releases the last lock', async () => {
     const { service, clock } = await startCore();
     const lock = await service.acquire('key');
     const other = await service.acquire('other', { ttl: 1000, autoRenew: false });
@@ -71,7 +71,7 @@ describe('B52 renewal', () => {
     expect(clock.timers).toEqual([]);
   });
 
-  it('can be off: the lock then ends with its ttl', async () => {
+  it('B52 without renewal, the lock ends with its ttl', async () => {
     const { service, store, clock } = await startCore({ ttl: 1000 });
     const lock = await service.acquire('key', { autoRenew: false });
     await clock.advance(949);
@@ -88,16 +88,19 @@ describe('B52 renewal', () => {
     [600, 550],
     [1000, 950],
     [30_000, 28_500],
-  ])('a lease of %d ms is held for %d: 5 %% less, at least 50 ms, a third at most', async (ttl, deadline) => {
-    const { service, clock } = await startCore({ autoRenew: false });
-    const lock = await service.acquire('key', { ttl });
-    await clock.advance(deadline - 1);
-    expect(lock.held).toBe(true);
-    await clock.advance(1);
-    expect(lock.held).toBe(false);
-  });
+  ])(
+    'B34 a lease of %d ms is believed for %d ms: 5 %% less, at least 50 ms, at most a third',
+    async (ttl, deadline) => {
+      const { service, clock } = await startCore({ autoRenew: false });
+      const lock = await service.acquire('key', { ttl });
+      await clock.advance(deadline - 1);
+      expect(lock.held).toBe(true);
+      await clock.advance(1);
+      expect(lock.held).toBe(false);
+    },
+  );
 
-  it('the deadline of a new lock counts from before the request', async () => {
+  it('B31 the deadline of a new lock counts from before the request', async () => {
     const { service, store, clock } = await startCore({ ttl: 1000, autoRenew: false });
     store.next('acquire', { before: 150, after: 150 });
     const acquiring = watch(service.acquire('key'));
@@ -105,10 +108,11 @@ describe('B52 renewal', () => {
     expect(acquiring.value?.held).toBe(true);
     await clock.advance(1);
     expect(acquiring.value?.held).toBe(false);
-    expect(await store.held('key')).toBe(true); // it learns of its loss before another gets in
+    // The holder notices the loss before another caller gets the key.
+    expect(await store.held('key')).toBe(true);
   });
 
-  it('goes one by one in a store that has no batches', async () => {
+  it('B52 a store without batches gets one request for each lock', async () => {
     const clock = new ManualClock();
     const scripted = new ScriptedStore(clock);
     const { service } = await startCore({ ttl: 900 }, { clock, openStore: () => withoutBatches(scripted) });
@@ -125,8 +129,8 @@ describe('B52 renewal', () => {
   });
 });
 
-describe('batches', () => {
-  it('those that are due about the same time go together', async () => {
+describe('batches of renewals', () => {
+  it('B52 locks that are due at about the same time share a request', async () => {
     const { service, store, clock } = await startCore({ ttl: 30_000 });
     for (const key of ['a', 'b', 'c', 'd']) {
       await service.acquire(key);
@@ -137,7 +141,7 @@ describe('batches', () => {
     expect(batches).toEqual(['abc', 'd']);
   });
 
-  it('of short ttls fewer go together: none is renewed much earlier than its interval', async () => {
+  it('B52 locks with a short ttl are renewed at most a little before their interval', async () => {
     const { service, store, clock } = await startCore({ ttl: 900 });
     await service.acquire('a');
     await clock.advance(20);
@@ -150,7 +154,7 @@ describe('batches', () => {
     ]);
   });
 
-  it('wait no longer for an answer than the shortest ttl among them allows', async () => {
+  it('B52 a batch waits for its answer no longer than its shortest ttl allows', async () => {
     const { service, store, clock, of } = await startCore();
     await service.acquire('long', { ttl: 30_000, renewEvery: 1_000 });
     await service.acquire('short', { ttl: 3_000 });
@@ -166,7 +170,7 @@ describe('batches', () => {
     );
   });
 
-  it('at most 500 at once', async () => {
+  it('B52 a batch has at most 500 locks', async () => {
     const { service, store, clock } = await startCore();
     const locks = await Promise.all(Array.from({ length: 1201 }, (_, i) => service.acquire(`key ${i}`)));
     await clock.advance(10_000);
@@ -177,7 +181,7 @@ describe('batches', () => {
     expect(store.count('renewMany')).toBe(9);
   });
 
-  it('one that is lost does not affect the others', async () => {
+  it('B55 one lost lock of a batch does not affect the others', async () => {
     const { service, store, clock, of } = await startCore({ ttl: 900 });
     const [a, b, c] = await Promise.all(['a', 'b', 'c'].map((key) => service.acquire(key)));
     await store.server.forceRelease('b');
@@ -189,7 +193,7 @@ describe('batches', () => {
     expect(store.of('renewMany')[1]?.renewals).toMatchObject([{ key: 'a' }, { key: 'c' }]);
   });
 
-  it('one that the store could not reach is retried alone, soon, and goes with the others again after it', async () => {
+  it('B51 a lock with an unknown outcome is retried alone soon and joins the batch again', async () => {
     const { service, store, clock, of } = await startCore({ ttl: 9000 });
     const locks = await Promise.all(['a', 'b', 'c'].map((key) => service.acquire(key)));
     store.next('renewMany', { answer: ['renewed', 'unknown', 'renewed'] });
@@ -205,7 +209,7 @@ describe('batches', () => {
     expect(locks.map(({ held }) => held)).toEqual([true, true, true]);
   });
 
-  it('an answer that is too short leaves the rest unknown, and what is no answer all of them', async () => {
+  it('B51 an answer that is too short or missing leaves outcomes unknown, and no lock is lost', async () => {
     for (const answer of [['renewed'], [], undefined, null]) {
       const { service, store, clock } = await startCore({ ttl: 9000 });
       const locks = await Promise.all(['a', 'b', 'c'].map((key) => service.acquire(key)));
@@ -216,7 +220,7 @@ describe('batches', () => {
     }
   });
 
-  it('what fails for one row does not fail for all again: they are retried one by one', async () => {
+  it('B51 after a batch has failed, each of its locks is retried alone', async () => {
     const { service, store, clock, of } = await startCore({ ttl: 9000 });
     const locks = await Promise.all(['a', 'b', 'c'].map((key) => service.acquire(key)));
     store.next('renewMany', { fail: serverRefused });
@@ -232,7 +236,7 @@ describe('batches', () => {
     ).toEqual(['a', 'b', 'c']);
   });
 
-  it('locks of different ttls have one timer, and each is renewed in time', async () => {
+  it('B52 locks with different ttls share one timer, and each is renewed in time', async () => {
     const { service, clock } = await startCore();
     const ttls = [100, 250, 900, 5000, 30_000, Infinity];
     const locks = await Promise.all(ttls.map((ttl) => service.acquire(`ttl ${ttl}`, { ttl })));
@@ -244,55 +248,61 @@ describe('batches', () => {
   });
 });
 
-describe('outages', () => {
+describe('renewal in outages', () => {
   it.each([
     ['the link is broken', 8000, { fail: linkBroken }],
     ['the server refuses', 8000, { fail: serverRefused }],
     ['a raw error', 8000, { fail: () => new Error('disk full') }],
     ['nothing is answered', 5000, { hang: 'request' }],
-  ] as const)('one that is shorter than the lease is survived: %s', async (_, duration, fate) => {
-    const { service, store, clock, of } = await startCore({ ttl: 9000 });
-    const lock = await service.acquire('key');
-    await clock.advance(3500);
-    store.always(fate);
-    await clock.advance(duration);
-    store.heal();
-    expect(lock.held).toBe(true);
-    await clock.advance(60_000);
-    expect(lock.held).toBe(true);
-    expect(of('lost')).toEqual([]);
-    expect(of('renewFailed').length).toBeGreaterThan(0);
-    expect(of('renewFailed')[0]).toMatchObject({ key: 'key', error: { name: 'LockStoreError' } });
-    expect(warnings(log)[0]).toMatch(/^Lock "key" could not be renewed, and is tried again: /);
-    expect(await lock.release()).toBe(true);
-  });
+  ] as const)(
+    'B52 a lock survives an outage that is shorter than its lease: %s',
+    async (_, duration, fate) => {
+      const { service, store, clock, of } = await startCore({ ttl: 9000 });
+      const lock = await service.acquire('key');
+      await clock.advance(3500);
+      store.always(fate);
+      await clock.advance(duration);
+      store.heal();
+      expect(lock.held).toBe(true);
+      await clock.advance(60_000);
+      expect(lock.held).toBe(true);
+      expect(of('lost')).toEqual([]);
+      expect(of('renewFailed').length).toBeGreaterThan(0);
+      expect(of('renewFailed')[0]).toMatchObject({ key: 'key', error: { name: 'LockStoreError' } });
+      expect(warnings(log)[0]).toMatch(/^Lock "key" could not be renewed, and is tried again: /);
+      expect(await lock.release()).toBe(true);
+    },
+  );
 
   it.each([
     ['the link is broken', { fail: linkBroken }],
     ['answers get lost', { lose: 'answer' }],
     ['nothing is answered', { hang: 'answer' }],
     ['requests get lost', { hang: 'request' }],
-  ] as const)('one that is longer loses the lock exactly at its deadline: %s', async (_, fate) => {
-    const { service, store, clock, of } = await startCore({ ttl: 9000 });
-    const lock = await service.acquire('key');
-    await clock.advance(3500); // renewed at 3000
-    store.always(fate);
-    await clock.advance(3000 + 9000 - 450 - 3500 - 1);
-    expect(lock.held).toBe(true);
-    expect(of('lost')).toEqual([]);
-    await clock.advance(1);
-    expect(lock.held).toBe(false);
-    expect(of('lost')).toMatchObject([{ key: 'key', heldFor: 11_550 }]);
-    expect(lock.loss?.message).toMatch(/its lease ran out before a renewal was answered/);
-    await clock.advance(60_000);
-    expect(of('lost')).toHaveLength(1);
-    expect(clock.timers).toEqual([]);
-  });
+  ] as const)(
+    'B55 an outage that is longer than the lease loses the lock exactly at its deadline: %s',
+    async (_, fate) => {
+      const { service, store, clock, of } = await startCore({ ttl: 9000 });
+      const lock = await service.acquire('key');
+      await clock.advance(3500); // renewed at 3000
+      store.always(fate);
+      await clock.advance(3000 + 9000 - 450 - 3500 - 1);
+      expect(lock.held).toBe(true);
+      expect(of('lost')).toEqual([]);
+      await clock.advance(1);
+      expect(lock.held).toBe(false);
+      expect(of('lost')).toMatchObject([{ key: 'key', heldFor: 11_550 }]);
+      expect(lock.loss?.message).toMatch(/its lease ran out before a renewal was answered/);
+      await clock.advance(60_000);
+      expect(of('lost')).toHaveLength(1);
+      expect(clock.timers).toEqual([]);
+    },
+  );
 
   it.each<[string, Fate, number]>([
     ['a raw error', { fail: () => new Error('disk full') }, 0],
     ['no answer', { hang: 'request' }, 3000],
-  ])('is told with the lease that it was about: %s', async (_, fate, after) => {
+  ])('B27 the event of a failed renewal names the lock: %s', async (_, fate, after) => {
     const { service, store, clock, of } = await startCore({ ttl: 9000 });
     await service.acquire('key');
     store.next('renewMany', fate);
@@ -300,7 +310,7 @@ describe('outages', () => {
     expect(of('renewFailed')[0]?.error.message).toContain('the renewal of "key"');
   });
 
-  it('is told of once a minute for each key, however often it is tried', async () => {
+  it('B27 failed renewals are logged once a minute for each key', async () => {
     const { service, store, clock, of } = await startCore({ ttl: Infinity });
     await service.acquire('a');
     await service.acquire('b');
@@ -311,7 +321,7 @@ describe('outages', () => {
     expect(warnings(log).filter((line) => line.startsWith('Lock "b"'))).toHaveLength(4);
   });
 
-  it('retries come soon, spread out, and no faster than every 15 ms', async () => {
+  it('B19 retries of a renewal come soon, with jitter, at least 15 ms apart', async () => {
     for (const chance of [0, 0.5, 0.999]) {
       const { service, store, clock } = await startCore({ ttl: 900 });
       clock.chance = () => chance;
@@ -326,7 +336,7 @@ describe('outages', () => {
     }
   });
 
-  it('a late answer extends a lease whose deadline has not passed', async () => {
+  it('B51 a late answer extends a lease whose deadline has not passed', async () => {
     const { service, store, clock } = await startCore({ ttl: 9000 });
     const lock = await service.acquire('key');
     store.next('renewMany', { after: 4000 }, { hang: 'request' });
@@ -336,20 +346,21 @@ describe('outages', () => {
     expect(lock.loss).toBeUndefined();
   });
 
-  it('the late answer of an old renewal does not take back what a newer one gave', async () => {
+  it('B51 the late answer of an old renewal does not shorten a newer lease', async () => {
     const { service, store, clock, of } = await startCore({ ttl: 9000 });
     const lock = await service.acquire('key');
     store.next('renewMany', { after: 8600 });
     await clock.advance(11_599);
     const until = lock.expiresAt?.getTime();
-    await clock.advance(1); // the answer of the renewal at 3000 arrives, whose lease would be over at 11,550
+    // The answer of the renewal at 3000 arrives; its lease would end at 11,550.
+    await clock.advance(1);
     expect(lock.held).toBe(true);
     expect(lock.expiresAt?.getTime()).toBe(until);
     await clock.advance(1000);
     expect(of('lost')).toEqual([]);
   });
 
-  it('an answer after the deadline is a loss, and what the store still holds is freed', async () => {
+  it('B50 a renewal that is answered after the deadline is a loss, and the key is freed', async () => {
     const { service, store, clock, of } = await startCore({ ttl: 9000 });
     const lock = await service.acquire('key');
     store.next('renewMany', { before: 5500, after: 500 });
@@ -364,7 +375,7 @@ describe('outages', () => {
     expect(of('lost')).toHaveLength(1);
   });
 
-  it('B54 a lost lock is not taken back, and not renewed any more', async () => {
+  it('B54 a lost lock is neither taken back nor renewed', async () => {
     const { service, store, clock, of } = await startCore({ ttl: 900 });
     const lock = await service.acquire('key');
     store.always({ hang: 'request' }, 'renewMany');
@@ -377,7 +388,7 @@ describe('outages', () => {
     expect(of('lost')).toHaveLength(1);
   });
 
-  it('a lease with a short ttl does not cost those with a long one their lock', async () => {
+  it('B52 a lock with a short ttl does not cost a lock with a long ttl its lease', async () => {
     const { service, store, clock } = await startCore();
     const long = await service.acquire('long', { ttl: 1500, renewEvery: 300 });
     const short = await service.acquire('short', { ttl: 300, renewEvery: 100 });
@@ -388,8 +399,8 @@ describe('outages', () => {
   });
 });
 
-describe('B53 renewal and release', () => {
-  it('of 40 short sections with slow renewals none is still held afterwards', async () => {
+describe('renewal and release', () => {
+  it('B53 of 40 short sections with slow renewals, none is held afterwards', async () => {
     const { service, store, clock } = await startCore({ ttl: 300 });
     store.always({ before: 40, after: 40 }, 'renewMany');
     for (let section = 0; section < 40; section++) {
@@ -404,7 +415,7 @@ describe('B53 renewal and release', () => {
     expect(clock.timers).toEqual([]);
   });
 
-  it('a renewal on its way is awaited before the release goes out', async () => {
+  it('B53 a release waits for the renewal under way', async () => {
     const { service, store, clock } = await startCore({ ttl: 3000 });
     const lock = await service.acquire('key');
     store.next('renewMany', { before: 100, after: 100 });
@@ -420,7 +431,7 @@ describe('B53 renewal and release', () => {
     expect(clock.timers).toEqual([]);
   });
 
-  it('so is one of a whole batch, for each of its locks', async () => {
+  it('B53 a release waits for the batch that renews its lock', async () => {
     const { service, store, clock } = await startCore({ ttl: 3000 });
     const [a, b] = await Promise.all(['a', 'b'].map((key) => service.acquire(key)));
     store.next('renewMany', { before: 100, after: 100 });
@@ -433,7 +444,7 @@ describe('B53 renewal and release', () => {
     expect(b?.held).toBe(true);
   });
 
-  it('a renewal that is never answered holds up the release no longer than an attempt may take', async () => {
+  it('B53 a renewal without an answer delays the release no longer than its own time limit', async () => {
     const { service, store, clock } = await startCore({ ttl: 3000 });
     const lock = await service.acquire('key');
     store.next('renewMany', { hang: 'request' });
@@ -445,7 +456,7 @@ describe('B53 renewal and release', () => {
     expect(releasing.value).toBe(true);
   });
 
-  it('a renewal that arrives after the release revives nothing', async () => {
+  it('B54 a renewal that arrives after the release revives nothing', async () => {
     const { service, store, clock } = await startCore({ ttl: 3000 });
     const lock = await service.acquire('key');
     store.next('renewMany', { before: 5000 });
@@ -459,7 +470,7 @@ describe('B53 renewal and release', () => {
     expect(await store.held('key')).toBe(false);
   });
 
-  it('a renewal that finds nothing because of the release is no loss', async () => {
+  it('B53 a renewal that finds nothing because of the release is no loss', async () => {
     const { service, store, clock, names } = await startCore({ ttl: 3000 });
     const lock = await service.acquire('key');
     store.next('renewMany', { before: 1500, after: 1 });
@@ -471,7 +482,7 @@ describe('B53 renewal and release', () => {
     expect(names()).toEqual(['acquired', 'released']);
   });
 
-  it('a release while the renewal finds the lock gone is a loss, told once', async () => {
+  it('B55 a release during a renewal that finds the lock taken away reports one loss', async () => {
     const { service, store, clock, names } = await startCore({ ttl: 3000 });
     const lock = await service.acquire('key');
     await store.server.forceRelease('key');
@@ -484,7 +495,7 @@ describe('B53 renewal and release', () => {
     expect(names()).toEqual(['acquired', 'lost']);
   });
 
-  it('extending, renewing and releasing at any distance leave nothing', async () => {
+  it('B53 extending, renewing and releasing at any distance leave no lock and no timer', async () => {
     for (let distance = 0; distance < 40; distance += 3) {
       const { service, store, clock } = await startCore({ ttl: 300 });
       store.always({ before: 7, after: 7 });
@@ -504,8 +515,8 @@ describe('B53 renewal and release', () => {
   });
 });
 
-describe('nothing that a renewal does', () => {
-  it('keeps the process alive', async () => {
+describe('timers and errors of renewals', () => {
+  it('B12 renewals do not keep the process alive', async () => {
     const { service, store, clock } = await startCore({ ttl: 900 });
     await service.acquire('key');
     store.always({ hang: 'request' }, 'renewMany');
@@ -514,7 +525,7 @@ describe('nothing that a renewal does', () => {
     expect(clock.refTimers).toEqual([]);
   });
 
-  it('is left unhandled when the store throws at once instead of rejecting', async () => {
+  it('B52 a store that throws instead of rejecting causes no unhandled rejection', async () => {
     const clock = new ManualClock();
     const scripted = new ScriptedStore(clock);
     const boom = (): never => {

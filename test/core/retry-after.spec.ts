@@ -12,15 +12,15 @@ async function refused(service: LockService, key = 'key'): Promise<number> {
   throw error;
 }
 
-describe('When to try again', () => {
-  it('E17 is the rest of the lease, for a key that this process has not run', async () => {
+describe('the time to retry after', () => {
+  it('E17 retryAfter is the rest of the lease for a key that this process has not run', async () => {
     const { service, store, clock } = await startCore();
     await store.takenBy('other', 'key', 30_000);
     await clock.advance(1000);
     expect(await refused(service)).toBe(29_000);
   });
 
-  it('E17 is what the last run took in this process, when that is less than the rest of the lease', async () => {
+  it('E17 retryAfter is the duration of the last run, if that is less than the rest of the lease', async () => {
     const { service, store, clock } = await startCore();
     await service.run('key', () => clock.advance(5000));
     await service.run('key', () => clock.advance(1500));
@@ -32,7 +32,7 @@ describe('When to try again', () => {
     expect(await refused(service)).toBe(1000);
   });
 
-  it('E17 includes the time for which minHold keeps the key', async () => {
+  it('E17 retryAfter includes the time for which minHold keeps the key', async () => {
     const { service, store, clock } = await startCore();
     await service.run('key', () => 'at once', { minHold: 4000 });
     await clock.advance(4000);
@@ -40,7 +40,7 @@ describe('When to try again', () => {
     expect(await refused(service)).toBe(4000);
   });
 
-  it('E17 is what the last run of the method took, for another key of the same method', async () => {
+  it('E17 for another key of the same method, retryAfter is the duration of its last run', async () => {
     const { service, store, clock } = await startCore();
     const call = (key: string) => ({
       key,

@@ -22,23 +22,29 @@ import type { ManualClock } from './manual-clock.js';
 
 export type Operation = 'acquire' | 'renew' | 'renewMany' | 'release' | 'releaseToWaiter';
 
-/** What becomes of one request. Times are milliseconds on the manual clock. */
+/** The course of one request. Times are milliseconds on the manual clock. */
 export interface Fate {
-  /** How long the request is on its way to the server. */
+  /** The time that the request takes to the server. */
   before?: number;
-  /** How long the answer is on its way back. */
+  /** The time that the answer takes back. */
   after?: number;
-  /** The link breaks: before the request is carried out, or after it. The caller gets a transient error. */
+  /**
+   * The link breaks before or after the request is carried out. The caller gets a transient
+   * error.
+   */
   lose?: 'request' | 'answer';
-  /** The link breaks at once, with a transient error, and the server carries the request out this much later all the same. */
+  /**
+   * The link breaks at once with a transient error, and the server carries out the request
+   * after this time.
+   */
   lateAfterBreak?: number;
-  /** No answer ever comes: the request got lost on the way, or was carried out. */
+  /** No answer ever comes: the request was lost, or was carried out. */
   hang?: 'request' | 'answer';
-  /** The server refuses: nothing is carried out, and the caller gets this error. */
+  /** The server refuses: it carries out nothing, and the caller gets this error. */
   fail?: () => Error;
-  /** The server answers this, and carries out nothing. */
+  /** The server gives this answer and carries out nothing. */
   answer?: unknown;
-  /** The request is delivered once more, this much later. */
+  /** The request is delivered a second time, this much later. */
   twiceAfter?: number;
   /** Runs when the request reaches the server. */
   arrived?: () => void;
@@ -51,23 +57,26 @@ export interface StoreCall {
   key: string;
   owner: string;
   ttl?: number;
-  /** Without its time limit. */
+  /** The request without its time limit. */
   request?: AcquireRequest | ReleaseRequest;
   /** The time limit of the request. */
   timeout?: number;
   renewals?: readonly LeaseRenewal[];
-  /** Who gets the lock next. */
+  /** The waiter that gets the lock. */
   next?: WaiterRequest;
 }
 
 export const linkBroken = (): Error => new LockStoreError('The link broke.', { transient: true });
 export const serverRefused = (): Error => new LockStoreError('The server refused.');
 
-/** Whatever else the tests do with it, `server` behaves like every real store: the fates are those of requests on their way. */
+/**
+ * A store whose requests get scripted fates on their way. Its `server` behaves like every real
+ * store.
+ */
 export class ScriptedStore implements LockStore, BatchRenewer, LockInspector, LockPauser {
   readonly server: MemoryLockStore;
   readonly calls: StoreCall[] = [];
-  /** The fate of every request that no script was written for. */
+  /** The fate of each request without a script. */
   fate: ((call: StoreCall) => Fate | undefined) | undefined;
   prepare?: () => Promise<void>;
   close?: () => Promise<void>;
@@ -83,17 +92,19 @@ export class ScriptedStore implements LockStore, BatchRenewer, LockInspector, Lo
     this.server = new MemoryLockStore({ now: clock.server });
   }
 
-  /** The next requests of this kind have these fates, one each. */
+  /** The next requests of this kind get these fates, one each. */
   next(operation: Operation, ...fates: Fate[]): void {
     this.#scripts[operation].push(...fates);
   }
 
-  /** Every request of these kinds has this fate from here on. */
+  /**
+   * From now on, every request of these kinds gets this fate; without kinds, every request.
+   */
   always(fate: Fate, ...operations: Operation[]): void {
     this.fate = (call) => (operations.length === 0 || operations.includes(call.operation) ? fate : undefined);
   }
 
-  /** Requests are carried out again as they are. */
+  /** From now on, requests without a script are carried out normally. */
   heal(): void {
     this.fate = undefined;
   }
@@ -154,7 +165,7 @@ export class ScriptedStore implements LockStore, BatchRenewer, LockInspector, Lo
     return (await this.server.inspect(key)).state === 'held';
   }
 
-  /** Another worker, in another process, takes the key. */
+  /** A worker of another process acquires the key. */
   async takenBy(label: string, key: string, ttl = 30_000): Promise<string> {
     const owner = `${label}:owner`;
     const answer = await this.server.acquire(key, owner, ttl, { label });
@@ -192,7 +203,7 @@ export class ScriptedStore implements LockStore, BatchRenewer, LockInspector, Lo
   }
 }
 
-/** What was requested, and within what time. */
+/** Splits the time limit from the rest of the request. */
 function limited(request: AcquireRequest | ReleaseRequest = {}): Pick<StoreCall, 'request' | 'timeout'> {
   const { timeout, ...rest } = request;
   return { request: rest, timeout };
@@ -213,10 +224,10 @@ export class WaiterReleaseStore extends ScriptedStore implements WaiterRelease {
   }
 }
 
-/** A store that notifies waiters when the test says so. It queues them. */
+/** A store that queues waiters and notifies them when the test calls `call`. */
 export class NotifyingStore extends WaiterReleaseStore implements WakeUps {
   readonly notifiesWaiters = true;
-  /** Notifies this process; returns whether a waiter there wants the key. */
+  /** Notifies this process. Returns whether a waiter of the process wants the key. */
   call: (key?: string, othersPoll?: boolean) => boolean = () => false;
 
   onReleased(listener: (key?: string, othersPoll?: boolean) => boolean): void {

@@ -4,7 +4,7 @@ import { errorOf, startCore } from './core-fixture.js';
 import { ManualClock } from './manual-clock.js';
 import { ScriptedStore } from './scripted-store.js';
 
-/** Its locks last as long as a connection. */
+/** A store whose locks last as long as a connection. */
 class SessionStore extends ScriptedStore {
   readonly sessionBound = true;
 }
@@ -14,7 +14,7 @@ const start = (): ReturnType<typeof startCore> => {
   return startCore({}, { clock, store: new SessionStore(clock) });
 };
 
-it('a lock that lasts as long as its connection has no ttl to set, and says so', async () => {
+it('B57 the ttl of a session lock cannot be set', async () => {
   const { service, store } = await start();
   const lock = await service.acquire('key');
   const error = await errorOf(lock.extend(5_000));
@@ -26,7 +26,7 @@ it('a lock that lasts as long as its connection has no ttl to set, and says so',
   expect(lock.held).toBe(true);
 });
 
-it('a lock that lasts as long as its connection stays in its process', async () => {
+it('B80 a session lock cannot be handed off', async () => {
   const { service } = await start();
   const lock = await service.acquire('key');
   expect((await errorOf(lock.handOff())).message).toContain('Lock "key" cannot be handed off: session locks');

@@ -7,14 +7,14 @@ import { serverRefused } from './scripted-store.js';
 
 const log = captureLog();
 
-/** What the module does when the application shuts down. */
+/** The calls of the module when the application shuts down. */
 async function shutDown({ service }: Core): Promise<void> {
   await service[INTERNALS].drain();
   await service[INTERNALS].close();
 }
 
-describe('B12 shutdown', () => {
-  it('may be asked for twice: both are done when the work is', async () => {
+describe('shutdown', () => {
+  it('B12 two shutdowns at once both end when the work has ended', async () => {
     const core = await startCore();
     const work = gate();
     const running = watch(core.service.run('key', () => work.promise));
@@ -28,7 +28,7 @@ describe('B12 shutdown', () => {
     expect(both.map(({ state }) => state)).toEqual(['resolved', 'resolved']);
   });
 
-  it('may be asked for twice while locks are released: both are done when the store has answered', async () => {
+  it('B12 two shutdowns at once both wait for the releases', async () => {
     const core = await startCore();
     await core.service.acquire('key');
     core.store.next('release', { before: 50, after: 50 });
@@ -39,7 +39,7 @@ describe('B12 shutdown', () => {
     expect(both.map(({ state }) => state)).toEqual(['resolved', 'resolved']);
   });
 
-  it('takes no new locks', async () => {
+  it('B12 during the shutdown, every new lock is refused', async () => {
     const core = await startCore();
     await core.service[INTERNALS].drain();
     const sent = core.store.calls.length;
@@ -58,7 +58,7 @@ describe('B12 shutdown', () => {
     expect(core.clock.timers).toEqual([]);
   });
 
-  it('ends every wait at once, of first and others', async () => {
+  it('B12 the shutdown ends every wait at once, also of queued calls', async () => {
     const core = await startCore();
     await core.store.takenBy('other', 'key', 600_000);
     const waits = Array.from({ length: 10 }, (_, i) =>
@@ -74,7 +74,7 @@ describe('B12 shutdown', () => {
     expect(core.clock.refTimers).toEqual([]);
   });
 
-  it('awaits the work that runs, and releases its lock', async () => {
+  it('B12 the shutdown waits for running work, which then releases its lock', async () => {
     const core = await startCore();
     const body = gate<string>();
     const running = watch(core.service.run('key', () => body.promise));
@@ -91,7 +91,7 @@ describe('B12 shutdown', () => {
     expect(core.of('lost')).toEqual([]);
   });
 
-  it('awaits it up to the limit: then its lock is released, and its body is told', async () => {
+  it('B12 at the limit of the shutdown, locks of running work are released, and its signal aborts', async () => {
     const core = await startCore({ shutdownTimeout: '3s' });
     const body = gate();
     let signal: AbortSignal | undefined;
@@ -116,7 +116,7 @@ describe('B12 shutdown', () => {
     expect(running.error).toBeInstanceOf(LockLostError);
   });
 
-  it('a limit of 0 does not wait', async () => {
+  it('B12 a shutdownTimeout of 0 does not wait', async () => {
     const core = await startCore({ shutdownTimeout: 0 });
     void core.service.run('key', () => new Promise(() => {})).catch(() => {});
     await settle();
@@ -126,7 +126,7 @@ describe('B12 shutdown', () => {
     expect(await core.store.held('key')).toBe(false);
   });
 
-  it('releases what is held by hand before it resolves, and only then closes the store', async () => {
+  it('B12 locks of acquire are released before the store closes', async () => {
     const core = await startCore();
     const order: string[] = [];
     core.store.close = () => Promise.resolve(void order.push('closed'));
@@ -143,11 +143,12 @@ describe('B12 shutdown', () => {
       expect(lock.loss?.message).toMatch(/the application shut down while it was held/);
       expect(await core.store.held(lock.key)).toBe(false);
     }
-    expect(core.names()).toEqual(['acquired', 'acquired', 'acquired', 'lost', 'lost', 'lost']); // each ends once
+    // Each lock ends once.
+    expect(core.names()).toEqual(['acquired', 'acquired', 'acquired', 'lost', 'lost', 'lost']);
     expect(core.clock.timers).toEqual([]);
   });
 
-  it('a lock that was taken away before is told of once, with one reason', async () => {
+  it('B12 a lock that was taken away before the shutdown is reported as lost once', async () => {
     const core = await startCore();
     const lock = await core.service.acquire('key');
     const { signal } = lock;
@@ -157,7 +158,7 @@ describe('B12 shutdown', () => {
     expect(core.names()).toEqual(['acquired', 'lost']);
   });
 
-  it('a release that its holder began is awaited too, and is no loss', async () => {
+  it('B12 the shutdown waits for a release that its holder began, which is no loss', async () => {
     const core = await startCore();
     const order: string[] = [];
     core.store.close = () => Promise.resolve(void order.push('closed'));
@@ -175,7 +176,7 @@ describe('B12 shutdown', () => {
     expect(core.names()).toEqual(['acquired', 'released']);
   });
 
-  it('awaits renewals that are on their way', async () => {
+  it('B12 the shutdown waits for renewals under way', async () => {
     const core = await startCore({ ttl: 3000 });
     await core.service.acquire('key');
     core.store.next('renewMany', { before: 100, after: 100 });
@@ -186,7 +187,7 @@ describe('B12 shutdown', () => {
     expect(await core.store.held('key')).toBe(false);
   });
 
-  it('an attempt that was on its way is awaited, and what it is granted is freed before the store closes', async () => {
+  it('B12 the shutdown waits for an attempt under way and frees its grant before the store closes', async () => {
     const core = await startCore();
     const order: string[] = [];
     core.store.close = () => Promise.resolve(void order.push('closed'));
@@ -224,7 +225,7 @@ describe('B12 shutdown', () => {
     expect(await core.store.held('key')).toBe(false);
   });
 
-  it('at whatever moment of an acquisition: nothing is held afterwards, and no timer runs', async () => {
+  it('B12 a shutdown at any moment of an acquisition leaves no lock and no timer', async () => {
     for (let turn = 0; turn < 40; turn++) {
       const core = await startCore({ shutdownTimeout: 0 });
       core.store.next('acquire', { before: 5, after: 5 });
@@ -237,7 +238,7 @@ describe('B12 shutdown', () => {
     }
   });
 
-  it('a store that does not answer any more holds up a shutdown no longer than an attempt may take', async () => {
+  it('B12 a store that stopped answering delays the shutdown no longer than one attempt', async () => {
     const core = await startCore();
     await core.service.acquire('key');
     const waiting = watch(core.service.acquire('other', { wait: Infinity }));
@@ -252,7 +253,7 @@ describe('B12 shutdown', () => {
     expect(core.clock.refTimers).toEqual([]);
   });
 
-  it('releases that fail do not fail it', async () => {
+  it('B12 a shutdown succeeds although releases fail', async () => {
     const core = await startCore();
     let closed = 0;
     core.store.close = () => Promise.resolve(void closed++);
@@ -262,7 +263,7 @@ describe('B12 shutdown', () => {
     expect(closed).toBe(1);
   });
 
-  it('without anything to do it is quick, also twice, and when the store was never opened', async () => {
+  it('B12 a shutdown without work ends at once, also a second time or without an open store', async () => {
     const core = await startCore();
     await shutDown(core);
     await shutDown(core);
@@ -271,7 +272,7 @@ describe('B12 shutdown', () => {
     expect(never.store.calls).toEqual([]);
   });
 
-  it('a failed job is awaited as well', async () => {
+  it('B12 the shutdown waits for work that then fails', async () => {
     const core = await startCore();
     const body = gate();
     const running = watch(core.service.run('key', () => body.promise));
@@ -284,7 +285,7 @@ describe('B12 shutdown', () => {
     expect(stopped.state).toBe('resolved');
   });
 
-  it('a waiter that got its lock in the last moment may finish', async () => {
+  it('B12 a waiter that got its lock just before the shutdown may finish its work', async () => {
     const core = await startCore();
     const body = gate<string>();
     const running = watch(core.service.run('key', () => body.promise, { wait: 1000 }));

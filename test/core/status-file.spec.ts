@@ -19,13 +19,13 @@ beforeEach(async () => {
 });
 afterEach(() => rm(folder, { recursive: true }));
 
-/** Resolves when the file says this, in whichever turn of the event loop. */
+/** Resolves when the file has this content, in whichever turn of the event loop. */
 async function says(status: string): Promise<void> {
   while ((await readFile(statusFile, 'utf8').catch(() => 'nothing')) !== status) await tick();
 }
 
-describe('B74 the status file', () => {
-  it('says 0 at start, 2 while a lock is held, 0 after its release', async () => {
+describe('the status file', () => {
+  it('B74 the status file says 0 at start, 2 while a lock is held, and 0 after its release', async () => {
     const { service } = await startCore({ statusFile });
     await says('0');
     const lock = await service.acquire('key');
@@ -34,7 +34,7 @@ describe('B74 the status file', () => {
     await says('0');
   });
 
-  it('says 1 while a lock is waited for, and 2 when another one is held', async () => {
+  it('B74 the status file says 1 while a call waits, and 2 while another lock is held', async () => {
     const core = await startCore({ statusFile });
     await core.store.server.acquire('busy', 'other', 60_000);
     const waiting = watch(core.service.acquire('busy', { wait: '10s' }));
@@ -48,7 +48,7 @@ describe('B74 the status file', () => {
     await says('0');
   });
 
-  it('says 0 after a loss, and when a release fails', async () => {
+  it('B74 the status file says 0 after a loss and after a failed release', async () => {
     const core = await startCore({ statusFile, ttl: 900 });
     await core.service.acquire('key');
     await says('2');
@@ -63,7 +63,7 @@ describe('B74 the status file', () => {
     await says('0');
   });
 
-  it('says 0 where a lock was handed on, and 2 where it was taken up', async () => {
+  it('B74 the status file says 0 after a hand-off and 2 after a restore', async () => {
     const { service } = await startCore({ statusFile });
     const data = await (await service.acquire('key')).handOff();
     await says('0');
@@ -71,7 +71,7 @@ describe('B74 the status file', () => {
     await says('2');
   });
 
-  it('says 0 when the application has shut down, and nothing is left beside it', async () => {
+  it('B74 the status file says 0 after the shutdown, and its folder has no other file', async () => {
     const { service } = await startCore({ statusFile });
     await service.acquire('key');
     await service[INTERNALS].drain();
@@ -80,13 +80,13 @@ describe('B74 the status file', () => {
     expect(await readdir(folder)).toEqual(['locks.status']);
   });
 
-  it('says 0 while locking is disabled', async () => {
+  it('B74 the status file says 0 while locking is disabled', async () => {
     const { service } = await startCore({ statusFile, enabled: false });
     await service.acquire('key');
     await says('0');
   });
 
-  it('misses no change that comes just as it was written', async () => {
+  it('B74 the status file misses no change that comes at the end of a write', async () => {
     let holding = false;
     let last = false;
     const file: StatusFile = new StatusFile(
@@ -111,7 +111,7 @@ describe('B74 the status file', () => {
     expect(await readFile(statusFile, 'utf8')).toBe('2');
   });
 
-  it('that cannot be written is only logged, and locks go on', async () => {
+  it('B74 a status file that cannot be written is logged, and locks work', async () => {
     const core: Core = await startCore({ statusFile: join(folder, 'missing', 'file') });
     const lock = await core.service.acquire('key');
     expect(await lock.release()).toBe(true);
@@ -123,7 +123,7 @@ describe('B74 the status file', () => {
     ['', 'must be the path'],
     [7, 'must be the path'],
     ['a\0b', 'must be the path'],
-  ])('is refused with the name %j', async (name, message) => {
+  ])('B74 the name %j of a status file is refused', async (name, message) => {
     const error = await errorOf(startCore({ statusFile: name as string }));
     expect(error.message).toContain(message);
   });

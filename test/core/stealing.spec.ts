@@ -3,11 +3,11 @@ import type { AcquireOptions } from '../../lib/options/lock.options.js';
 import { LockError, LockNotAcquiredError } from '../../lib/lock.errors.js';
 import { errorOf, startCore, type Core } from './core-fixture.js';
 
-/** A second process on the same store and clock. */
+/** Starts a second process on the same store and clock. */
 const another = ({ store, clock }: Core): Promise<Core> => startCore({}, { store, clock });
 
 describe('stealing', () => {
-  it('B32 takes a lock that was not renewed for that long, also one that never expires', async () => {
+  it('B32 stealAfter takes a lock that was not renewed for that time, also an endless one', async () => {
     const core = await startCore();
     await core.store.server.acquire('key', 'crashed', Number.MAX_SAFE_INTEGER, { label: 'crashed' });
     await core.clock.advance(59_000);
@@ -22,7 +22,7 @@ describe('stealing', () => {
     });
   });
 
-  it('B33 robs no holder that renews, also not of a lock that never expires', async () => {
+  it('B33 a holder that renews is not robbed, also of an endless lock', async () => {
     const core = await startCore();
     const thief = await another(core);
     const lock = await core.service.acquire('key', { ttl: Infinity });
@@ -33,7 +33,7 @@ describe('stealing', () => {
     expect(lock.held).toBe(true);
   });
 
-  it('B35 whoever is robbed learns of it at its next renewal', async () => {
+  it('B35 a robbed holder learns of it at its next renewal', async () => {
     const core = await startCore();
     const thief = await another(core);
     const lost: string[] = [];
@@ -41,7 +41,7 @@ describe('stealing', () => {
       ttl: Infinity,
       onLost: ({ key }) => void lost.push(key),
     });
-    core.clock.freeze(60_000); // the process, not the database
+    core.clock.freeze(60_000); // freezes the process, but not the database
     const stolen = await thief.service.acquire('key', { stealAfter: '30s' });
     expect(stolen.fencingToken).toBeGreaterThan(lock.fencingToken);
     await core.clock.advance(1);
@@ -49,7 +49,7 @@ describe('stealing', () => {
     expect(stolen.held).toBe(true);
   });
 
-  it('B32 is an option of the module too, and waits go on until the lock is old enough', async () => {
+  it('B32 stealAfter of the module applies, and waits go on until the lock is old enough', async () => {
     const core = await startCore({ stealAfter: '30s' });
     await core.store.server.acquire('key', 'crashed', Number.MAX_SAFE_INTEGER);
     const acquiring = core.service.acquire('key', { wait: '1m' });
@@ -64,7 +64,7 @@ describe('stealing', () => {
     [{ stealAfter: 0 }, '"stealAfter"'],
     [{ stealAfter: Infinity }, '"stealAfter"'],
     [{ stealAfter: 'soon' as never }, '"stealAfter"'],
-  ])('B33 %j is refused: it would rob the living', async (options, message) => {
+  ])('B33 %j is refused, since it could steal a lock that is renewed', async (options, message) => {
     const { service, store } = await startCore();
     const error = await errorOf(service.acquire('key', options));
     expect(error).toBeInstanceOf(LockError);
@@ -72,14 +72,14 @@ describe('stealing', () => {
     expect(store.calls).toEqual([]);
   });
 
-  it('B33 without renewal any age will do', async () => {
+  it('B33 without renewal, any stealAfter is allowed', async () => {
     const core = await startCore();
     await core.store.server.acquire('key', 'crashed', 60_000);
     await core.clock.advance(600);
     expect(await core.service.tryAcquire('key', { autoRenew: false, stealAfter: 500 })).not.toBeNull();
   });
 
-  it('B33 an extension that would have it robbed is refused, and changes nothing', async () => {
+  it('B33 an extension whose renewal interval exceeds stealAfter is refused and changes nothing', async () => {
     const core = await startCore({ stealAfter: '15s' });
     const lock = await core.service.acquire('key');
     const error = await errorOf(lock.extend('5m'));

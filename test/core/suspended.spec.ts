@@ -5,14 +5,14 @@ import type { ManualClock } from './manual-clock.js';
 
 captureLog();
 
-/** The deadline of a lease of 30 s, from its acquisition on. */
+/** The time from the acquisition to the deadline of a lease of 30 s. */
 const DEADLINE = 28_500;
 
 describe.each<[string, (clock: ManualClock, ms: number) => void]>([
-  ['a machine that was suspended', (clock, ms) => clock.suspend(ms)],
-  ['a machine that its hypervisor has paused, which no uptime shows', (clock, ms) => clock.pauseMachine(ms)],
+  ['after a suspension of the machine', (clock, ms) => clock.suspend(ms)],
+  ['after a pause by the hypervisor, which no uptime shows', (clock, ms) => clock.pauseMachine(ms)],
 ])('%s', (_, sleep) => {
-  it('R12, B87 does not believe in a lease that ended during the sleep, before any timer has run', async () => {
+  it('B87 a lock whose lease ended during the sleep is not held, before any timer runs', async () => {
     const { service, clock } = await startCore();
     const lock = await service.acquire('key');
     await clock.advance(1_000);
@@ -24,7 +24,7 @@ describe.each<[string, (clock: ManualClock, ms: number) => void]>([
     expect(() => lock.assertHeld()).toThrow(/suspended, or its clock was set ahead/);
   });
 
-  it('R12, B87 loses the lease when the store refuses the renewal', async () => {
+  it('B87 the lock is lost when the store refuses the renewal after the sleep', async () => {
     const { service, store, clock, of } = await startCore();
     const lock = await service.acquire('key');
     sleep(clock, 60_000);
@@ -35,7 +35,7 @@ describe.each<[string, (clock: ManualClock, ms: number) => void]>([
     expect(await store.held('key')).toBe(false);
   });
 
-  it('R12, B87 believes in an endless lease', async () => {
+  it('B87 an endless lock stays held', async () => {
     const { service, clock } = await startCore({ ttl: Infinity });
     const lock = await service.acquire('key');
     sleep(clock, 86_400_000);
@@ -43,33 +43,33 @@ describe.each<[string, (clock: ManualClock, ms: number) => void]>([
     lock.assertHeld();
   });
 
-  it('R12, B87 adds pauses up, and counts each once', async () => {
+  it('B87 the times of several sleeps add up, and each counts once', async () => {
     const { service, clock } = await startCore({ autoRenew: false });
     const lock = await service.acquire('key');
     for (let i = 0; i < 5; i++) {
       sleep(clock, 3_000);
       await clock.advance(2_000);
     }
-    expect(lock.held).toBe(true); // 25 s have passed
+    expect(lock.held).toBe(true); // 25 s have passed.
     sleep(clock, 3_499);
     expect(lock.held).toBe(true);
     sleep(clock, 1);
     expect(lock.held).toBe(false);
   });
 
-  it('R12, B87 subtracts a sleep during a renewal from the lease that the renewal confirms', async () => {
+  it('B87 a sleep during a renewal shortens the lease that the renewal confirms', async () => {
     const { service, store, clock } = await startCore({ ttl: 9_000 });
     const lock = await service.acquire('key');
     store.next('renewMany', { before: 5, after: 5 });
     await clock.advance(3_000);
-    await clock.advance(6); // carried out, not answered
+    await clock.advance(6); // The renewal is carried out, but not answered.
     sleep(clock, 9_000);
     store.always({ hang: 'request' }, 'renewMany', 'renew');
-    await clock.advance(5); // answered
+    await clock.advance(5); // The answer arrives.
     expect(lock.held).toBe(false);
   });
 
-  it('R12, B87 two processes never believe in the lock at once, however long one of them sleeps', async () => {
+  it('B87 two processes never both hold the lock, however long one of them sleeps', async () => {
     const one = await startCore({ ttl: 9_000 });
     const two = await startCore({}, one);
     for (const pause of [500, 4_000, 8_499, 8_600, 9_000, 20_000]) {
@@ -91,7 +91,7 @@ describe.each<[string, (clock: ManualClock, ms: number) => void]>([
 });
 
 describe('a wall clock that is set', () => {
-  it('R12 ahead: the lock is not believed until a renewal, which comes at once, has confirmed it', async () => {
+  it('R12 after the clock was set ahead, the lock is not held until an immediate renewal confirms it', async () => {
     const { service, store, clock, of } = await startCore();
     const lock = await service.acquire('key');
     clock.setWallClock(3_600_000);
@@ -107,12 +107,12 @@ describe('a wall clock that is set', () => {
     expect(store.count('renewMany')).toBe(7);
   });
 
-  it('R12 ahead, and noticed by the renewer first: a renewal confirms the lock', async () => {
+  it('R12 if the renewer notices first that the clock was set ahead, a renewal confirms the lock', async () => {
     const { service, store, clock, of } = await startCore();
     const lock = await service.acquire('long', { ttl: 60_000 });
     await service.acquire('short', { ttl: 3_000 });
     clock.setWallClock(3_600_000);
-    await clock.advance(1_000); // the renewal of the short one
+    await clock.advance(1_000); // The short lock is renewed.
     expect(store.of('renewMany').flatMap(({ renewals }) => renewals?.map(({ key }) => key))).toEqual(
       expect.arrayContaining(['long', 'short']),
     );
@@ -120,7 +120,7 @@ describe('a wall clock that is set', () => {
     expect(of('lost')).toEqual([]);
   });
 
-  it('R12 ahead, while the store cannot be reached: renewals are retried with pauses, and the lock is lost at the deadline', async () => {
+  it('R12 with the clock set ahead and the store unreachable, the lock is lost at its deadline', async () => {
     const { service, store, clock, of } = await startCore();
     const lock = await service.acquire('key');
     store.always({ hang: 'request' }, 'renewMany', 'renew');
@@ -135,7 +135,7 @@ describe('a wall clock that is set', () => {
     expect(of('lost')).toHaveLength(1);
   });
 
-  it('R12 ahead, without automatic renewal: extend() confirms the lock', async () => {
+  it('R12 without renewal, extend() confirms the lock after the clock was set ahead', async () => {
     const { service, clock } = await startCore({ autoRenew: false });
     const lock = await service.acquire('key');
     clock.setWallClock(3_600_000);
@@ -145,7 +145,7 @@ describe('a wall clock that is set', () => {
     expect(lock.held).toBe(true);
   });
 
-  it('R12 ahead: the lock can still be released', async () => {
+  it('R12 the lock can be released after the clock was set ahead', async () => {
     const { service, store, clock } = await startCore();
     const lock = await service.acquire('key');
     clock.setWallClock(3_600_000);
@@ -155,7 +155,7 @@ describe('a wall clock that is set', () => {
     expect(clock.timers).toEqual([]);
   });
 
-  it('R12 ahead while a grant is on its way: the attempt fails, and is repeated', async () => {
+  it('R12 if the clock is set ahead during an acquisition, the attempt is repeated', async () => {
     const { service, store, clock } = await startCore();
     store.next('acquire', { after: 100 });
     const acquiring = watch(service.acquire('key', { wait: 5_000 }));
@@ -165,7 +165,7 @@ describe('a wall clock that is set', () => {
     expect(acquiring.value?.held).toBe(true);
   });
 
-  it('R12 back: no lease becomes longer', async () => {
+  it('R12 setting the clock back makes no lease longer', async () => {
     const { service, clock } = await startCore({ autoRenew: false });
     const lock = await service.acquire('key');
     clock.setWallClock(-3_600_000);
@@ -175,7 +175,7 @@ describe('a wall clock that is set', () => {
     expect(lock.held).toBe(false);
   });
 
-  it('R12 back, then the machine sleeps: the time after the clock was set still counts', async () => {
+  it('R12 a sleep after the clock was set back counts in full', async () => {
     const { service, clock } = await startCore({ autoRenew: false });
     const lock = await service.acquire('key');
     clock.setWallClock(-3_600_000);

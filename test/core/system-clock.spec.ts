@@ -8,7 +8,7 @@ const SECOND = 1_000; // os.uptime() counts whole seconds on some systems
 describe('the machine as a clock', () => {
   afterEach(() => void jest.restoreAllMocks());
 
-  it('tells how long the machine has been running, also when its wall clock was set meanwhile', () => {
+  it('R12 uptime is the time since the machine started, also after its wall clock was set', () => {
     const clock = systemClock();
     const { now } = Date;
     for (const step of [0, 3_600_000, -3_600_000]) {
@@ -17,7 +17,7 @@ describe('the machine as a clock', () => {
     }
   });
 
-  it('goes on with the monotonic clock in between', () => {
+  it('R12 between two readings, uptime follows the monotonic clock', () => {
     const clock = systemClock();
     const start = performance.now();
     const now = jest.spyOn(performance, 'now').mockReturnValue(start);
@@ -26,7 +26,7 @@ describe('the machine as a clock', () => {
     expect(clock.uptime()).toBeCloseTo(before + 300, 3);
   });
 
-  it('waits for longer than the longest timer of Node instead of not at all', async () => {
+  it('B29 a timer beyond the longest one of Node waits and does not fire at once', async () => {
     const fired: string[] = [];
     const long = systemClock().after(2 ** 40, () => fired.push('long'), false);
     await new Promise<void>((resolve) => void systemClock().after(5, resolve, true));
@@ -35,13 +35,13 @@ describe('the machine as a clock', () => {
   });
 });
 
-/** Keeps everything from running for so long. */
+/** Blocks the event loop. */
 function block(ms: number): void {
   const until = performance.now() + ms;
   while (performance.now() < until);
 }
 
-describe('limits of time, which keep no process alive', () => {
+describe('time limits, which keep no process alive', () => {
   let started: jest.SpiedFunction<typeof setTimeout>;
   let clock: Clock;
   let fired: string[];
@@ -56,7 +56,7 @@ describe('limits of time, which keep no process alive', () => {
 
   const limit = (ms: number, name: string) => clock.after(ms, () => fired.push(name), false);
 
-  it('pass in their order, and never before their time', async () => {
+  it('B27 time limits fire in their order and never too early', async () => {
     const begun = performance.now();
     const passed: [number, number][] = [];
     // All begin at the same time, however slow the machine is.
@@ -69,7 +69,7 @@ describe('limits of time, which keep no process alive', () => {
     for (const [ms, after] of passed) expect(after).toBeGreaterThanOrEqual(ms);
   });
 
-  it('pass in their order also when all are late', async () => {
+  it('B27 time limits fire in their order also if all are late', async () => {
     limit(30, 'third');
     limit(10, 'first');
     limit(20, 'second');
@@ -78,9 +78,10 @@ describe('limits of time, which keep no process alive', () => {
     expect(fired).toEqual(['first', 'second', 'third']);
   });
 
-  it('do not pass when they are cancelled, be it in the moment in which they would', async () => {
+  it('B27 a cancelled time limit does not fire, also if it is cancelled when it is due', async () => {
     const cancelled: { cancel(): void }[] = [];
-    clock.after(10, () => cancelled.forEach((one) => one.cancel()), false); // before the limits, whose time comes after it
+    // This callback runs before the limits, which end later.
+    clock.after(10, () => cancelled.forEach((one) => one.cancel()), false);
     cancelled.push(limit(20, 'later'));
     const never = limit(5, 'never');
     never.cancel();
@@ -90,14 +91,15 @@ describe('limits of time, which keep no process alive', () => {
     expect(fired).toEqual([]);
   });
 
-  it('can be set by one that passes', async () => {
+  it('B27 a time limit can be set while another one fires', async () => {
     await new Promise<void>(
       (resolve) => void clock.after(5, () => void clock.after(5, resolve, false), false),
     );
-    expect(started.mock.calls.length).toBeGreaterThanOrEqual(2); // a timer may fire a little early
+    // A timer may fire a little early.
+    expect(started.mock.calls.length).toBeGreaterThanOrEqual(2);
   });
 
-  it('pass although one before them throws, which is as loud as in any timer', async () => {
+  it('B27 time limits fire although one before them throws, and its error is uncaught as in any timer', async () => {
     const thrown: unknown[] = [];
     const queue = jest.spyOn(globalThis, 'queueMicrotask').mockImplementation((callback) => {
       try {
@@ -121,7 +123,7 @@ describe('limits of time, which keep no process alive', () => {
     expect(thrown).toEqual([new Error('broken')]);
   });
 
-  it('share one timer of the platform, which goes on to the next', async () => {
+  it('B27 all time limits share one timer of Node', async () => {
     for (let i = 0; i < 1000; i++) limit(10_000, 'cancelled').cancel();
     const kept = limit(10_000, 'far');
     expect(started).toHaveBeenCalledTimes(1);
@@ -136,7 +138,7 @@ describe('limits of time, which keep no process alive', () => {
     kept.cancel();
   });
 
-  it('of one that was cancelled the timer finds nothing, and is not set again', async () => {
+  it('B27 after a cancelled limit, the timer fires once and is not set again', async () => {
     limit(5, 'cancelled').cancel();
     await sleep(20);
     expect(fired).toEqual([]);
@@ -146,7 +148,7 @@ describe('limits of time, which keep no process alive', () => {
     expect(fired).toEqual(['next']);
   });
 
-  it('that are farther off than timers of Node can be are waited for in parts', async () => {
+  it('B27 limits beyond the longest timer of Node are waited for in parts', async () => {
     limit(2 ** 40, 'far');
     expect(started.mock.calls[0]?.[1]).toBe(2 ** 31 - 1);
     limit(5, 'near');
@@ -155,7 +157,7 @@ describe('limits of time, which keep no process alive', () => {
     expect(started.mock.calls.at(-1)?.[1]).toBe(2 ** 31 - 1);
   });
 
-  it('pass although their timer was lost, as when the fake timers of a test are taken away', async () => {
+  it('B27 limits fire although their timer was lost with the fake timers of a test', async () => {
     jest.useFakeTimers();
     limit(20, 'fake');
     jest.useRealTimers();
@@ -166,7 +168,7 @@ describe('limits of time, which keep no process alive', () => {
     expect(fired).toEqual(['fake']);
   });
 
-  it('set their timer once while it is late', () => {
+  it('B27 a late timer is set only once', () => {
     limit(5, 'late');
     block(20);
     for (let i = 0; i < 100; i++) limit(10_000, 'far').cancel();
@@ -177,7 +179,7 @@ describe('limits of time, which keep no process alive', () => {
     expect(started).toHaveBeenCalledTimes(2);
   });
 
-  it('keep no process alive', () => {
+  it('B12 time limits keep no process alive', () => {
     limit(10_000, 'far');
     const timeout = started.mock.results[0]?.value as NodeJS.Timeout;
     expect(timeout.hasRef()).toBe(false);

@@ -2,25 +2,22 @@ import { describe, expect, it } from '@jest/globals';
 import { startCore, startCoreWith, watch } from './core-fixture.js';
 import { linkBroken, WaiterReleaseStore } from './scripted-store.js';
 
-describe('B27 the engine hands its time limit down to the store', () => {
+describe('the time limit of the engine in the store', () => {
   it.each([
     [900, 1_000],
     [6_000, 2_000],
     [60_000, 10_000],
     [Infinity, 10_000],
-  ])(
-    'a request for a ttl of %d ms has %d ms, so that no connection is closed for a slow moment',
-    async (ttl, limit) => {
-      const { service, store } = await startCore({ ttl });
-      await (await service.acquire('key')).release();
-      expect(store.calls.map(({ operation, timeout }) => [operation, timeout])).toEqual([
-        ['acquire', limit],
-        ['release', limit],
-      ]);
-    },
-  );
+  ])('B27 a request for a ttl of %d ms has a time limit of %d ms in the store', async (ttl, limit) => {
+    const { service, store } = await startCore({ ttl });
+    await (await service.acquire('key')).release();
+    expect(store.calls.map(({ operation, timeout }) => [operation, timeout])).toEqual([
+      ['acquire', limit],
+      ['release', limit],
+    ]);
+  });
 
-  it('the requests of one attempt share its limit', async () => {
+  it('B27 the requests of one attempt share its time limit', async () => {
     const { service, store, clock } = await startCore();
     store.next('acquire', { fail: linkBroken }, { fail: linkBroken });
     const acquiring = watch(service.acquire('key'));
@@ -29,7 +26,7 @@ describe('B27 the engine hands its time limit down to the store', () => {
     expect(store.of('acquire').map(({ timeout }) => timeout)).toEqual([10_000, 9_950, 9_850]);
   });
 
-  it('the requests of one release share its limit', async () => {
+  it('B27 the requests of one release share its time limit', async () => {
     const { service, store, clock } = await startCore();
     const lock = await service.acquire('key');
     store.next('release', { fail: linkBroken, after: 1_000 });
@@ -39,7 +36,7 @@ describe('B27 the engine hands its time limit down to the store', () => {
     expect(store.of('release').map(({ timeout }) => timeout)).toEqual([10_000, 9_950]);
   });
 
-  it('an attempt does not outlast its wait by more than 2.5 s', async () => {
+  it('B18 an attempt outlasts the wait of its call by at most 2.5 s', async () => {
     const { service, store, clock } = await startCore();
     await store.takenBy('other', 'key', 60_000);
     const waiting = watch(service.acquire('key', { wait: 5_000, retry: 4_000 }));
@@ -48,7 +45,7 @@ describe('B27 the engine hands its time limit down to the store', () => {
     expect(store.of('acquire').map(({ timeout }) => timeout)).toEqual([5_000, 2_500, 2_500]);
   });
 
-  it('renewals have the time of the shortest lease among them', async () => {
+  it('B27 a renewal has the time limit of the shortest lease of its batch', async () => {
     const { service, store, clock } = await startCore();
     const lock = await service.acquire('a', { ttl: 30_000, renewEvery: 10_000 });
     await service.acquire('b', { ttl: 15_000, renewEvery: 10_000 });
@@ -58,7 +55,7 @@ describe('B27 the engine hands its time limit down to the store', () => {
     expect(store.of('renew').map(({ timeout }) => timeout)).toEqual([10_000]);
   });
 
-  it('a release to a waiter has the time of the holder', async () => {
+  it('B27 a release to a waiter has the time limit of the holder', async () => {
     const { service, store, clock } = await startCoreWith(WaiterReleaseStore);
     const holder = await service.acquire('key', { ttl: 12_000 });
     const waiting = watch(service.acquire('key', { wait: 20_000 }));

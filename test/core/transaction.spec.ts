@@ -9,7 +9,7 @@ import { ScriptedStore } from './scripted-store.js';
 
 const logged = captureLog();
 
-/** A database with one transaction at a time, which tells what became of it. */
+/** A database with one transaction at a time that logs what happens to it. */
 class TransactionalStore extends ScriptedStore implements TransactionGuard {
   readonly log: string[] = [];
   readonly timeouts: (number | undefined)[] = [];
@@ -32,7 +32,8 @@ class TransactionalStore extends ScriptedStore implements TransactionGuard {
   async guard(context: unknown, key: string, owner: string, fencingToken: number): Promise<boolean> {
     this.log.push('guard');
     if (context === 'broken') throw new Error('no such transaction');
-    // A renewal with the ttl that is left, which changes nothing: the only way here to ask for owner and end together.
+    // Renews with the ttl that is left, which changes nothing. There is no other request here
+    // that checks owner and expiry together.
     const found = await this.server.inspect(key);
     return (
       found.state === 'held' &&
@@ -52,8 +53,8 @@ async function start(options: LockModuleDefaults = { ttl: 3000 }): Promise<Trans
   return { ...(await startCore(options, { clock, store })), store };
 }
 
-describe('transaction', () => {
-  it('gives the work what its statements are made with, guards the lock last, and commits', async () => {
+describe('lock.transaction', () => {
+  it("B91 the work gets the client's transaction; then the lock is guarded, and the transaction commits", async () => {
     const { service, store } = await start();
     const lock = await service.acquire('key');
     const result = await lock.transaction(async (context: string) => {
@@ -66,29 +67,29 @@ describe('transaction', () => {
     expect(await lock.release()).toBe(true);
   });
 
-  it('renews the lease to its full ttl first, and not again until it has ended', async () => {
+  it('B91 the lease is renewed to its full ttl before the transaction, and not during it', async () => {
     const { service, store, clock } = await start();
     const lock = await service.acquire('key');
     await clock.advance(900);
     const work = gate();
     const transaction = watch(lock.transaction(() => work.promise));
-    await clock.advance(2000); // two renewals would have been due
+    await clock.advance(2000); // Two renewals would be due in this time.
     expect(store.of('renew')).toMatchObject([{ at: expect.any(Number), ttl: 3000 }]);
     expect(store.count('renewMany')).toBe(0);
     work.open();
-    await clock.advance(1); // the renewal that was due is made up for
+    await clock.advance(1); // The renewal that was due is sent now.
     expect(transaction.state).toBe('resolved');
     expect(store.count('renewMany')).toBe(1);
     await clock.advance(10_000);
     expect(lock.held).toBe(true);
   });
 
-  it('B91 gives the store the rest of the lease as the time limit of the transaction', async () => {
+  it('B91 the time limit of the transaction is the rest of the lease', async () => {
     const { service, store, clock } = await start({ ttl: 3000 });
     const lock = await service.acquire('key');
     store.next('renew', { after: 500 });
     const slow = lock.transaction(async () => {});
-    await clock.advance(500); // the deadline counts from before the renewal was sent
+    await clock.advance(500); // The deadline counts from before the renewal.
     await slow;
     const endless = await service.acquire('endless', { ttl: Infinity });
     await endless.transaction(async () => {});
@@ -98,7 +99,7 @@ describe('transaction', () => {
     expect(store.timeouts).toEqual([3000 - 150 - 500, 2 ** 31 - 1, 2 ** 31 - 1]);
   });
 
-  it('is rolled back when its work fails, with the error of the work', async () => {
+  it('B91 if the work fails, the transaction rolls back, and the caller gets the error of the work', async () => {
     const { service, store } = await start();
     const lock = await service.acquire('key');
     const error = new Error('out of stock');
@@ -109,7 +110,7 @@ describe('transaction', () => {
     await lock.release();
   });
 
-  it('B55 has to fit into the ttl: the loss is told in time, and nothing is committed', async () => {
+  it('B55 a transaction that outlasts the ttl loses the lock in time and rolls back', async () => {
     const { service, store, clock, of } = await start();
     const lock = await service.acquire('key');
     const work = gate();
@@ -117,7 +118,7 @@ describe('transaction', () => {
     await clock.advance(3000);
     expect(lock.signal.aborted).toBe(true);
     expect(of('lost')).toHaveLength(1);
-    expect(transaction.state).toBe('pending'); // it is the work that has to end
+    expect(transaction.state).toBe('pending'); // The work has to end first.
     work.open();
     await clock.advance(1);
     expect(transaction.error).toBeInstanceOf(LockLostError);
@@ -125,7 +126,7 @@ describe('transaction', () => {
     expect(store.log).toEqual(['begin', 'roll back']);
   });
 
-  it('that hangs is named in a warning, once', async () => {
+  it('B91 a transaction that stays open too long is named in one warning', async () => {
     for (const [ttl, after] of [
       [2000, 2000],
       [Infinity, 30_000],
@@ -146,7 +147,7 @@ describe('transaction', () => {
     }
   });
 
-  it('is rolled back by a holder that was frozen for longer than the ttl', async () => {
+  it('B91 the transaction of a holder that was frozen for longer than the ttl rolls back', async () => {
     const { service, store, clock } = await start();
     const lock = await service.acquire('key');
     const transaction = watch(
@@ -161,7 +162,7 @@ describe('transaction', () => {
     expect(store.log).not.toContain('guard');
   });
 
-  it('B71 is rolled back when only the database knows that the lock is gone', async () => {
+  it('B71 the transaction rolls back if only the database knows of the forced release', async () => {
     const { service, store, of } = await start();
     const lock = await service.acquire('key');
     const error = await errorOf(
@@ -174,7 +175,7 @@ describe('transaction', () => {
     expect(store.log).toEqual(['begin', 'guard', 'roll back']);
   });
 
-  it('refuses a second run of work whose lock was lost', async () => {
+  it('B91 work whose lock was lost is not run a second time', async () => {
     const { service, store, clock } = await start();
     store.runs = 2;
     const lock = await service.acquire('key');
@@ -191,7 +192,7 @@ describe('transaction', () => {
     expect(runs).toBe(1);
   });
 
-  it('refuses a lock that is not held, before anything is sent', async () => {
+  it('B91 a lock that is not held is refused before any request', async () => {
     const { service, store } = await start();
     const lock = await service.acquire('key');
     await lock.release();
@@ -202,7 +203,7 @@ describe('transaction', () => {
     );
   });
 
-  it('refuses extend, release, handOff and another transaction inside, which would wait for themselves', async () => {
+  it('B91 extend, release, handOff and transaction are refused inside a transaction, where they would deadlock', async () => {
     const { service } = await start();
     const lock = await service.acquire('key');
     await lock.transaction(async () => {
@@ -221,7 +222,7 @@ describe('transaction', () => {
     expect(await lock.release()).toBe(true);
   });
 
-  it('B59 that nobody awaits ends before its lock is given back', async () => {
+  it('B59 a transaction without await ends before its lock is released', async () => {
     const { service, store, clock } = await start();
     const work = gate();
     const begun = gate();
@@ -238,12 +239,13 @@ describe('transaction', () => {
     work.open();
     await clock.advance(1);
     expect(running.state).toBe('resolved');
-    expect(lost.error).toBeInstanceOf(LockLostError); // the lock was being given back: too late to commit
+    // Too late to commit: the release has begun.
+    expect(lost.error).toBeInstanceOf(LockLostError);
     expect(store.log).toEqual(['begin', 'roll back']);
     expect(store.count('release')).toBe(1);
   });
 
-  it('B12 that a shutdown overtakes is rolled back, and its lock is given back after it', async () => {
+  it('B12 a transaction during the shutdown rolls back before its lock is released', async () => {
     const { service, store, clock } = await start();
     const lock = await service.acquire('key');
     const work = gate();
@@ -261,7 +263,7 @@ describe('transaction', () => {
     expect(clock.timers).toEqual([]);
   });
 
-  it('refuses a store that has none, and says which has', async () => {
+  it('B91 a store without transactions is refused, and the error names stores with transactions', async () => {
     const { service } = await startCore();
     const lock = await service.acquire('key');
     for (const wrong of [lock.transaction(async () => {}), lock.guard({})])
@@ -269,7 +271,7 @@ describe('transaction', () => {
     expect(lock.held).toBe(true);
   });
 
-  it('B73 just runs while locking is disabled', async () => {
+  it('B73 while locking is disabled, the transaction just runs', async () => {
     const { service, store } = await start({ enabled: false });
     const lock = await service.acquire('key');
     expect(await lock.transaction(async (context: string) => context)).toBe('context');
@@ -278,8 +280,8 @@ describe('transaction', () => {
   });
 });
 
-describe('guard', () => {
-  it('B27 tells a lock that the transaction does not find from a store that fails', async () => {
+describe('lock.guard', () => {
+  it('B91 guard throws LockLostError for a missing lock and LockStoreError for a failing store', async () => {
     const { service, store } = await start();
     const lock = await service.acquire('key');
     await lock.guard({});
@@ -291,6 +293,7 @@ describe('guard', () => {
     const missing = await errorOf(lock.guard({}));
     expect(missing).toBeInstanceOf(LockLostError);
     expect(missing.message).toContain('the transaction did not find it to be ours');
-    expect(lock.held).toBe(true); // the transaction may be older than the lock: the next renewal knows
+    // The transaction may be older than the lock; only the next renewal can tell.
+    expect(lock.held).toBe(true);
   });
 });

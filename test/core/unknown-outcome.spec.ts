@@ -7,7 +7,7 @@ import { linkBroken, serverRefused, type Fate } from './scripted-store.js';
 const log = captureLog();
 
 describe('an acquisition whose outcome is unknown', () => {
-  it('is asked for again with the same owner, which gets its own lock', async () => {
+  it('B36 the attempt is sent again with the same owner and gets its own lock', async () => {
     const { service, store, clock } = await startCore();
     store.next('acquire', { lose: 'answer' });
     const acquiring = watch(service.acquire('key'));
@@ -20,7 +20,7 @@ describe('an acquisition whose outcome is unknown', () => {
     expect(await acquiring.value?.release()).toBe(true);
   });
 
-  it('the lease counts from the request that was answered', async () => {
+  it('B31 the lease counts from the request that was answered', async () => {
     const { service, store, clock } = await startCore({ ttl: 1000, autoRenew: false });
     store.next('acquire', { lose: 'answer' }, { before: 100, after: 100 });
     const acquiring = watch(service.acquire('key'));
@@ -32,7 +32,7 @@ describe('an acquisition whose outcome is unknown', () => {
     expect(acquiring.value?.held).toBe(false);
   });
 
-  it('keeps its owner to the end of the call, over refusals too', async () => {
+  it('B36 the call keeps its owner to its end, also over refusals', async () => {
     const { service, store, clock } = await startCore({ retry: 100 });
     const other = await store.takenBy('other', 'key', 600_000);
     store.next('acquire', { lose: 'request' }, {}, {}, {});
@@ -48,7 +48,7 @@ describe('an acquisition whose outcome is unknown', () => {
     ]);
   });
 
-  it('known outcomes have an owner each', async () => {
+  it('B36 each attempt after a known outcome has a new owner', async () => {
     const { service, store, clock } = await startCore({ retry: 100 });
     await store.takenBy('other', 'key', 600_000);
     const waiting = watch(service.tryAcquire('key', { wait: 500 }));
@@ -59,7 +59,7 @@ describe('an acquisition whose outcome is unknown', () => {
     expect(store.count('release')).toBe(0);
   });
 
-  it('is freed in the end when the call did not get the lock', async () => {
+  it('B48 a grant with a lost answer is freed if the call fails', async () => {
     const { service, store, clock } = await startCore({ ttl: Infinity });
     store.next('acquire', { lose: 'answer' }, { fail: linkBroken }, { fail: linkBroken });
     const failing = errorOf(service.acquire('key'));
@@ -69,7 +69,7 @@ describe('an acquisition whose outcome is unknown', () => {
     expect(store.of('release')[0]?.owner).toBe(store.of('acquire')[0]?.owner);
   });
 
-  it('is freed in the end when the answer never came, also if it was carried out only then', async () => {
+  it('B48 a grant is freed if its answer never came, also if it was carried out late', async () => {
     for (const fate of [{ hang: 'answer' }, { before: 15_000 }, { before: 12_000, after: 12_000 }] as const) {
       const { service, store, clock } = await startCore({ ttl: Infinity });
       store.next('acquire', fate);
@@ -82,7 +82,7 @@ describe('an acquisition whose outcome is unknown', () => {
     }
   });
 
-  it('is freed when it was refused on a later attempt, since the first may still be carried out', async () => {
+  it('B48 the owner is freed after a later refusal, since the first request may be carried out late', async () => {
     const { service, store, clock } = await startCore({ ttl: Infinity });
     const other = await store.takenBy('other', 'key', 600_000);
     store.next('acquire', { before: 20_000 }, {});
@@ -94,9 +94,9 @@ describe('an acquisition whose outcome is unknown', () => {
     expect(await store.held('key')).toBe(false);
   });
 
-  it('is freed when a raw error of the store may hide that it was carried out', async () => {
+  it('B48 the owner is freed after a raw error, since the store may have granted the key', async () => {
     const { service, store, clock } = await startCore({ ttl: Infinity });
-    await store.server.acquire('other', 'x', 1); // tokens exist
+    await store.server.acquire('other', 'x', 1); // creates a first token
     store.next('acquire', {
       arrived: () => void store.server.acquire('key', store.calls[0]?.owner ?? '', 600_000),
       fail: () => new Error('ECONNRESET'),
@@ -106,7 +106,7 @@ describe('an acquisition whose outcome is unknown', () => {
     expect(await store.held('key')).toBe(false);
   });
 
-  it('a refusal of the server is known: nothing is freed', async () => {
+  it('B48 after a refusal by the server, the outcome is known, and nothing is freed', async () => {
     const { service, store, clock } = await startCore();
     store.next('acquire', { fail: serverRefused });
     await errorOf(service.acquire('key'));
@@ -114,7 +114,7 @@ describe('an acquisition whose outcome is unknown', () => {
     expect(store.count('release')).toBe(0);
   });
 
-  it('a first answer that comes late never frees the lock that the second request won', async () => {
+  it('B36 a late first answer does not free the lock that the second request got', async () => {
     const { service, store, clock } = await startCore();
     store.next('acquire', { after: 12_000 }, { after: 1 });
     const waiting = watch(service.acquire('key', { wait: Infinity }));
@@ -128,7 +128,7 @@ describe('an acquisition whose outcome is unknown', () => {
     expect(await lock?.release()).toBe(true);
   });
 
-  it('nor does one that gets lost late', async () => {
+  it('B36 a late loss of the first answer does not free that lock', async () => {
     const { service, store, clock } = await startCore();
     store.next('acquire', { after: 12_000, lose: 'answer' }, { after: 1 });
     const waiting = watch(service.acquire('key', { wait: Infinity }));
@@ -137,7 +137,7 @@ describe('an acquisition whose outcome is unknown', () => {
     expect(store.count('release')).toBe(0);
   });
 
-  it('a first request that is carried out after the lock was given back is freed', async () => {
+  it('B48 a first request that is carried out after the release is freed', async () => {
     for (const fate of [
       { before: 20_000 },
       { before: 20_000, after: 5 },
@@ -158,7 +158,7 @@ describe('an acquisition whose outcome is unknown', () => {
     ['comes', { after: 12_000 }],
     ['gets lost', { after: 12_000, lose: 'answer' }],
   ])(
-    'a first answer that %s while the lock is given back does not do so before its holder',
+    'B47 a first answer that %s during the release does not release the lock before the holder does',
     async (_, fate) => {
       const { service, store, clock, names } = await startCore({ minHold: 60_000 });
       store.next('acquire', fate, {});
@@ -170,12 +170,12 @@ describe('an acquisition whose outcome is unknown', () => {
       expect(releasing.value).toBe(true);
       expect(waiting.value?.loss).toBeUndefined();
       expect(names()).toEqual(['storeError', 'acquired', 'released']);
-      expect(await store.held('key')).toBe(true); // for the rest of minHold
+      expect(await store.held('key')).toBe(true); // It is kept for the rest of minHold.
     },
   );
 
   it.each([true, false])(
-    'a second request that is carried out late does not let another in, although the lock was extended meanwhile (renewal: %p)',
+    'B50 a second request that is carried out late lets no other caller in after an extension (renewal: %p)',
     async (autoRenew) => {
       const one = await startCore({ ttl: 900, retry: 10 });
       const { service, store, clock } = one;
@@ -194,7 +194,7 @@ describe('an acquisition whose outcome is unknown', () => {
     },
   );
 
-  it('a request that is delivered twice is refused the second time, and harms nothing', async () => {
+  it('B36 a request that is delivered twice does no harm', async () => {
     const { service, store, clock } = await startCore();
     store.next('acquire', { twiceAfter: 10 });
     const lock = await service.acquire('key');
@@ -203,18 +203,19 @@ describe('an acquisition whose outcome is unknown', () => {
     expect(await lock.release()).toBe(true);
   });
 
-  it('an answer after the lease is no lock: it is freed, and the caller is told to raise the ttl', async () => {
+  it('B31 a grant that is answered after its lease is freed, and the error advises a longer ttl', async () => {
     const { service, store, clock } = await startCore({ ttl: 900 });
     store.next('acquire', { after: 100 });
     const failing = errorOf(service.acquire('key'));
-    clock.freeze(880); // the answer lies there; the store would hold it for 20 ms more
+    // The answer is not read in time; the store would hold the lock for 20 ms more.
+    clock.freeze(880);
     await clock.advance(0);
     expect((await failing).message).toMatch(/the answer came after its lease of 900 ms.*Raise the ttl/);
     expect(await failing).toMatchObject({ name: 'LockStoreError', transient: true });
     expect(await store.held('key')).toBe(false);
   });
 
-  it('then a wait goes on, with another owner, and gets the lock', async () => {
+  it('B31 after such an answer, a wait goes on with a new owner and gets the lock', async () => {
     const { service, store, clock } = await startCore({ ttl: 900 });
     store.next('acquire', { after: 100 });
     const waiting = watch(service.acquire('key', { wait: 10_000 }));
@@ -228,23 +229,23 @@ describe('an acquisition whose outcome is unknown', () => {
     expect(await waiting.value?.release()).toBe(true);
   });
 
-  it('what the first owner is granted after that is freed, although the call goes on with another owner', async () => {
+  it('B48 a later grant to the first owner is freed, although the call goes on with a new owner', async () => {
     const { service, store, clock } = await startCore({ ttl: 900 });
     store.next('acquire', { before: 3000 }, { after: 100 });
     store.next('release', { lose: 'request' });
     const waiting = watch(service.acquire('key', { wait: 60_000, retry: 1700 }));
-    await clock.advance(2010); // the second request of the same owner is on its way
-    clock.freeze(880); // and answered too late
+    await clock.advance(2010); // The second request of the same owner is under way,
+    clock.freeze(880); // and its answer comes too late.
     await clock.advance(109);
     expect(store.count('release')).toBe(1);
-    await clock.advance(1); // the first one arrives, and is in nobody's way
+    await clock.advance(1); // The first request arrives and blocks no other caller.
     expect(waiting.value).toMatchObject({ held: true, owner: store.of('acquire')[2]?.owner });
     expect(new Set(store.of('acquire').map(({ owner }) => owner)).size).toBe(2);
   });
 });
 
 describe('a release whose outcome is unknown', () => {
-  it('is sent again', async () => {
+  it('B43 a release with an unknown outcome is sent again', async () => {
     const { service, store, clock } = await startCore();
     const lock = await service.acquire('key');
     store.next('release', { lose: 'request' });
@@ -257,7 +258,7 @@ describe('a release whose outcome is unknown', () => {
     expect(clock.timers).toEqual([]);
   });
 
-  it('that the second finds nothing is no loss: the first had done it', async () => {
+  it('B43 a second release that finds nothing is no loss, since the first one did it', async () => {
     const { service, store, clock, names } = await startCore();
     const lock = await service.acquire('key');
     store.next('release', { lose: 'answer' });
@@ -269,7 +270,7 @@ describe('a release whose outcome is unknown', () => {
     expect(warnings(log)).toEqual([]);
   });
 
-  it('that the second finds nothing is a loss when the lease had run out before', async () => {
+  it('B43 a second release that finds nothing is a loss if the lease had expired before', async () => {
     const { service, store, clock, names } = await startCore({ ttl: 900, autoRenew: false });
     const lock = await service.acquire('key');
     clock.freeze(1000);
@@ -281,7 +282,7 @@ describe('a release whose outcome is unknown', () => {
     expect(names()).toEqual(['acquired', 'lost']);
   });
 
-  it('three times at most', async () => {
+  it('B43 a release is sent three times at most', async () => {
     const { service, store, clock, of } = await startCore();
     const lock = await service.acquire('key');
     store.always({ fail: linkBroken }, 'release');
@@ -293,7 +294,7 @@ describe('a release whose outcome is unknown', () => {
     expect(clock.timers).toEqual([]);
   });
 
-  it('one that is not answered is not waited for longer than an attempt may take', async () => {
+  it('B47 a release without an answer ends after the time limit of one attempt', async () => {
     const { service, store, clock } = await startCore({ ttl: 900 });
     const lock = await service.acquire('key');
     store.next('release', { hang: 'request' });
@@ -305,7 +306,7 @@ describe('a release whose outcome is unknown', () => {
     expect(clock.timers).toEqual([]);
   });
 
-  it('a release that is delivered late does not touch the next holder', async () => {
+  it('B44 a release that is delivered late does not touch the next holder', async () => {
     const { service, store, clock } = await startCore({ ttl: 900, autoRenew: false });
     const lock = await service.acquire('key');
     store.next('release', { before: 2000 });
@@ -316,12 +317,13 @@ describe('a release whose outcome is unknown', () => {
     expect(await next.release()).toBe(true);
   });
 
-  it('B27 nothing is sent again when no time is left for an answer', async () => {
+  it('B27 a request is not sent again if no time is left for its answer', async () => {
     const { service, store, clock } = await startCore({ ttl: 300 });
     store.next('acquire', { fail: linkBroken });
     const acquiring = watch(service.acquire('key'));
     await settle();
-    clock.freeze(500); // the pause before it is sent again takes longer than the attempt may
+    // The pause before the second request takes longer than the whole attempt may.
+    clock.freeze(500);
     await clock.advance(1);
     expect(acquiring.error).toMatchObject({ message: 'The link broke.' });
     expect(store.count('acquire')).toBe(1);

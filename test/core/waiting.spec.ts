@@ -20,7 +20,7 @@ describe('waits', () => {
     expect(waiting).toMatchObject({ state: 'resolved', value: { held: true } });
   });
 
-  it('B17 the default is one attempt', async () => {
+  it('B17 the default wait is one attempt', async () => {
     const { service, store } = await startCore();
     await store.takenBy('other', 'key');
     expect(await service.tryAcquire('key')).toBeNull();
@@ -28,7 +28,7 @@ describe('waits', () => {
   });
 
   it.each([1, 7, 30, 1000, 12_345])(
-    'B18 a wait of %d ms ends then, with a last attempt at its deadline',
+    'B18 a wait of %d ms ends at its deadline, with one last attempt',
     async (wait) => {
       const { service, store, clock } = await startCore();
       await store.takenBy('other', 'key', 60_000);
@@ -42,7 +42,7 @@ describe('waits', () => {
     },
   );
 
-  it('B18 the last attempt can win', async () => {
+  it('B18 the last attempt can get the lock', async () => {
     const { service, store, clock } = await startCore({ retry: 10_000 });
     const other = await store.takenBy('other', 'key', 60_000);
     const waiting = watch(service.acquire('key', { wait: 5000 }));
@@ -54,7 +54,7 @@ describe('waits', () => {
     expect(store.of('acquire').map(({ at }) => at - START)).toEqual([0, 5000]);
   });
 
-  it('B18 a waiter that is not first ends at its own deadline, with an attempt of its own', async () => {
+  it('B18 a waiter that is not the first makes a last attempt at its own deadline', async () => {
     const { service, store, clock } = await startCore();
     await store.takenBy('other', 'key', 600_000);
     const first = watch(service.acquire('key', { wait: Infinity, retry: 100_000 }));
@@ -70,7 +70,7 @@ describe('waits', () => {
     expect(first.state).toBe('pending');
   });
 
-  it('B18 that attempt can win', async () => {
+  it('B18 the last attempt of a waiter that is not the first can get the lock', async () => {
     const { service, store, clock } = await startCore({ retry: 100_000 });
     const other = await store.takenBy('other', 'key', 600_000);
     void service.acquire('key', { wait: 90_000 }).catch(() => {});
@@ -81,7 +81,7 @@ describe('waits', () => {
     expect(second.value?.held).toBe(true);
   });
 
-  it('a dead holder is taken over when its lease ends, not a retry interval later', async () => {
+  it('B28 a waiter takes an expired lock as soon as the lease ends, without a retry interval', async () => {
     const { service, store, clock } = await startCore({ retry: 60_000 });
     await store.takenBy('other', 'key', 5000);
     const waiting = watch(service.acquire('key', { wait: Infinity }));
@@ -92,7 +92,7 @@ describe('waits', () => {
     expect(store.count('acquire')).toBe(2);
   });
 
-  it('B19 a holder with nothing left is no reason to hurry: it knows nothing', async () => {
+  it('B19 a holder without remaining time does not make a waiter poll faster', async () => {
     const { service, store, clock } = await startCore();
     const holder = {
       key: 'key',
@@ -115,7 +115,7 @@ describe('waits', () => {
     }
   });
 
-  it('B27 a failure of the server ends a wait at once', async () => {
+  it('B27 a refusal by the server ends a wait at once', async () => {
     const { service, store, clock } = await startCore();
     await store.takenBy('other', 'key');
     store.next('acquire', {}, { fail: serverRefused });
@@ -138,7 +138,7 @@ describe('waits', () => {
     expect(waiting).toMatchObject({ state: 'resolved', value: { held: true } });
   });
 
-  it('B27 an outage that lasts as long as the wait is the error of the store, at the deadline', async () => {
+  it('B27 after an outage as long as the wait, the call fails with the store error at its deadline', async () => {
     const { service, store, clock } = await startCore({ retry: 1000 });
     store.always({ fail: linkBroken });
     const waiting = watch(service.tryAcquire('key', { wait: 5000 }));
@@ -150,7 +150,7 @@ describe('waits', () => {
   });
 });
 
-describe('retries', () => {
+describe('retry', () => {
   async function attempts(options: object, wait = 10_000, chance = 0.5): Promise<number[]> {
     const { service, store, clock } = await startCore();
     clock.chance = () => chance;
@@ -163,7 +163,7 @@ describe('retries', () => {
 
   const pauses = (times: number[]): number[] => times.slice(1).map((at, i) => at - (times[i] ?? 0));
 
-  it('B19 by default they grow from 20 to 500 ms, with jitter', async () => {
+  it('B19 by default, the pauses between polls grow from 20 to 500 ms, with jitter', async () => {
     const longest = pauses(await attempts({}, 10_000, 1));
     expect(longest.slice(0, 7)).toEqual([40, 80, 160, 320, 500, 500, 500]);
     const shortest = pauses(await attempts({}, 10_000, 0));
@@ -172,16 +172,16 @@ describe('retries', () => {
     expect(between.slice(0, 6)).toEqual([30, 50, 90, 170, 260, 260]);
   });
 
-  it('B19 a fixed interval', async () => {
+  it('B19 retry can be a fixed interval', async () => {
     expect(await attempts({ retry: '4s' })).toEqual([0, 4000, 8000, 10_000]);
   });
 
-  it('B19 a range', async () => {
+  it('B19 retry can be a range', async () => {
     expect(await attempts({ retry: { min: '1s', max: '4s' } }, 10_000, 1)).toEqual([0, 2000, 6000, 10_000]);
     expect(new Set(pauses(await attempts({ retry: { min: 100, max: 100 } })))).toEqual(new Set([100]));
   });
 
-  it('B19 a function of the attempt', async () => {
+  it('B19 retry can be a function of the attempt', async () => {
     const asked: number[] = [];
     const retry = (attempt: number): number => {
       asked.push(attempt);
@@ -191,14 +191,14 @@ describe('retries', () => {
     expect(asked).toEqual([1, 2, 3, 4]);
   });
 
-  it('B19 after 1000 attempts the pause is still the longest one', async () => {
+  it('B19 after 1000 attempts, the pause is still the longest one', async () => {
     const times = await attempts({ retry: { min: 1, max: 10 } }, 10_000, 1);
     expect(times.length).toBeGreaterThan(1000);
     expect(pauses(times).at(-2)).toBe(10);
   });
 
   it.each([[0], [-1], [Number.NaN], [Infinity], [null], [undefined], ['soon'], [{}]])(
-    'B19 a function that returns %p ends the wait with an error, never in a busy loop',
+    'B19 a retry function that returns %p ends the wait with an error',
     async (pause) => {
       const { service, store, clock } = await startCore();
       await store.takenBy('other', 'key');
@@ -210,7 +210,7 @@ describe('retries', () => {
     },
   );
 
-  it('B19 a function that throws ends the wait with what it threw, and the next waiter goes on', async () => {
+  it('B19 a retry function that throws ends its wait with this error, and the next waiter goes on', async () => {
     const { service, store, clock } = await startCore();
     await store.takenBy('other', 'key', 5000);
     const broken = new Error('broken');
@@ -230,7 +230,7 @@ describe('retries', () => {
 });
 
 describe('the queue of one process', () => {
-  it('B23 the release of this process wakes a waiter at once', async () => {
+  it('B23 a release in this process wakes up a waiter at once', async () => {
     const { service, store, clock } = await startCore({ retry: 60_000 });
     const lock = await service.acquire('key', { ttl: Infinity });
     const waiting = watch(service.acquire('key', { wait: Infinity }));
@@ -242,7 +242,7 @@ describe('the queue of one process', () => {
     expect(clock.refTimers).toEqual([]);
   });
 
-  it('B23 so does a forced release, and a release that fails', async () => {
+  it('B23 a forced release or a failed release wakes up a waiter at once', async () => {
     const { service, store, clock } = await startCore({ retry: 60_000 });
     await store.takenBy('other', 'key', 600_000);
     const waiting = watch(service.acquire('key', { wait: Infinity }));
@@ -260,11 +260,12 @@ describe('the queue of one process', () => {
     expect(next.state).toBe('pending');
   });
 
-  it('B23 a release while an attempt is on its way is not slept through', async () => {
+  it('B23 a release during an attempt is not missed', async () => {
     const { service, store, clock } = await startCore({ retry: 60_000 });
     const lock = await service.acquire('key');
     store.next('acquire', { after: 50 });
-    const waiting = watch(service.acquire('key', { wait: Infinity, stealAfter: 60_000 })); // who could steal asks at once
+    // With stealAfter, a call makes its attempt at once.
+    const waiting = watch(service.acquire('key', { wait: Infinity, stealAfter: 60_000 }));
     await clock.advance(10);
     await lock.release();
     await clock.advance(39);
@@ -273,7 +274,7 @@ describe('the queue of one process', () => {
     expect(waiting.state).toBe('resolved');
   });
 
-  it('is first come, first served', async () => {
+  it('B23 waiters of one process get the lock in the order of their calls', async () => {
     const { service, clock } = await startCore();
     const order: number[] = [];
     const runs = Array.from({ length: 20 }, (_, i) =>
@@ -285,7 +286,7 @@ describe('the queue of one process', () => {
     expect(clock.timers).toEqual([]);
   });
 
-  it('has one contender for each key: 100 waiters ask the store as often as one', async () => {
+  it('B19 100 waiters of one key send as many requests as one waiter', async () => {
     const callsOf = async (waiters: number): Promise<number> => {
       const { service, store, clock } = await startCore({ retry: 100 });
       await store.takenBy('other', 'key', 600_000);
@@ -296,7 +297,7 @@ describe('the queue of one process', () => {
     expect(await callsOf(100)).toBe(await callsOf(1));
   });
 
-  it('asks about twice for each of 100 waiters that get the lock one after the other', async () => {
+  it('B23 100 waiters that get the lock one after the other need at most two requests each', async () => {
     const { service, store, clock } = await startCore();
     const runs = Array.from({ length: 100 }, () => service.run('key', () => {}, { wait: Infinity }));
     await clock.advance(60_000);
@@ -305,7 +306,7 @@ describe('the queue of one process', () => {
     expect(store.count('release')).toBe(100);
   });
 
-  it('different keys have different contenders', async () => {
+  it('B24 waiters of different keys do not delay each other', async () => {
     const { service, store, clock } = await startCore({ retry: 60_000 });
     await store.takenBy('other', 'a', 600_000);
     void service.acquire('a', { wait: Infinity }).catch(() => {});
@@ -314,7 +315,7 @@ describe('the queue of one process', () => {
     expect(lock.state).toBe('resolved');
   });
 
-  it('the next one goes on when the first gives up or fails', async () => {
+  it('B23 when the first waiter gives up, the next one goes on', async () => {
     const { service, store, clock } = await startCore({ retry: 60_000 });
     await store.takenBy('other', 'key', 600_000);
     const first = errorOf(service.acquire('key', { wait: 1000 }));
@@ -327,7 +328,7 @@ describe('the queue of one process', () => {
     expect(second.state).toBe('resolved');
   });
 
-  it('a single attempt does not wait for those that do', async () => {
+  it('B16 a single attempt does not wait behind waiters', async () => {
     const { service, store, clock } = await startCore({ retry: 60_000 });
     const other = await store.takenBy('other', 'key', 600_000);
     const waiting = watch(service.acquire('key', { wait: Infinity }));
@@ -338,7 +339,7 @@ describe('the queue of one process', () => {
     expect(waiting.state).toBe('pending');
   });
 
-  it('B21 nothing is left of 1000 waits that ended', async () => {
+  it('B21 1000 waits that ended leave no timer', async () => {
     const { service, store, clock } = await startCore();
     await store.takenBy('other', 'key', 600_000);
     const waits = Array.from({ length: 1000 }, (_, i) => service.tryAcquire('key', { wait: 1 + (i % 50) }));
@@ -347,7 +348,7 @@ describe('the queue of one process', () => {
     expect(clock.timers).toEqual([]);
   });
 
-  it('a wait keeps the process alive, a held lock does not', async () => {
+  it('B12 a wait keeps the process alive, a held lock does not', async () => {
     const { service, store, clock } = await startCore();
     await service.acquire('a');
     expect(clock.refTimers).toEqual([]);

@@ -24,18 +24,19 @@ const times = (store: ScriptedStore): number[] => store.of('acquire').map(({ at 
 const waitingIn = (store: ScriptedStore, operation: 'acquire' | 'release'): (boolean | undefined)[] =>
   store.of(operation).map(({ request }) => request?.waiting);
 
-describe('a store that calls those who wait', () => {
-  it('B23 is told by each acquisition whether its call waits', async () => {
+describe('a store that notifies waiters', () => {
+  it('B23 each acquisition tells a notifying store whether its call waits', async () => {
     const { service, store, clock } = await start();
     await store.takenBy('other', 'key', 600_000);
     await service.tryAcquire('key');
     await service.tryAcquire('key', { signal: new AbortController().signal });
     void service.tryAcquire('key', { wait: 1_000 });
     await clock.advance(1_000);
-    expect(waitingIn(store, 'acquire')).toEqual([undefined, undefined, true, undefined]); // nothing follows the last one
+    // The last attempt is not followed by a wait.
+    expect(waitingIn(store, 'acquire')).toEqual([undefined, undefined, true, undefined]);
   });
 
-  it('B23 other stores are not told', async () => {
+  it('B23 other stores do not get this information', async () => {
     const { service, store, clock } = await startCore();
     const lock = await service.acquire('key', WAIT);
     void service.acquire('key', { ...WAIT, stealAfter: '1h' });
@@ -46,7 +47,7 @@ describe('a store that calls those who wait', () => {
     expect(waitingIn(store, 'release')).toEqual([undefined]);
   });
 
-  it('B19 is asked once in a second or so, whatever the option retry says', async () => {
+  it('B19 if the store notifies, waiters poll about once a second, whatever retry says', async () => {
     for (const [chance, pause] of [
       [0, 750],
       [0.5, 1_000],
@@ -61,7 +62,7 @@ describe('a store that calls those who wait', () => {
     }
   });
 
-  it('B23 is asked at once when it calls, by the first one only', async () => {
+  it('B23 a notification makes only the first waiter send a request, at once', async () => {
     const { service, store, clock } = await start();
     const other = await store.takenBy('other', 'key', 600_000);
     const waits = [1, 2, 3].map(() => watch(service.acquire('key', WAIT)));
@@ -73,7 +74,7 @@ describe('a store that calls those who wait', () => {
     expect(times(store)).toEqual([0, 100]);
   });
 
-  it('B23 is told that nobody waits for a key, or for any', async () => {
+  it('B23 a notification returns false if no call waits for the key', async () => {
     const { service, store, clock } = await start();
     expect([store.call('key'), store.call()]).toEqual([false, false]);
     await store.takenBy('other', 'key', 600_000);
@@ -87,7 +88,7 @@ describe('a store that calls those who wait', () => {
     expect(clock.timers).toEqual([]);
   });
 
-  it('B23 is told so also while a single attempt is on its way: it may have been refused before', async () => {
+  it('B23 a single attempt under way does not count as a waiter', async () => {
     const { service, store, clock } = await start();
     const lock = await service.acquire('key');
     store.next('acquire', { before: 5, after: 50 });
@@ -98,7 +99,7 @@ describe('a store that calls those who wait', () => {
     expect(waitingIn(store, 'release')).toEqual([undefined]);
   });
 
-  it('B23 calls for all keys when calls may have been missed: the first one of each looks', async () => {
+  it('B23 a notification without a key wakes up the first waiter of each key', async () => {
     const { service, store, clock } = await start();
     for (const key of ['a', 'b', 'c']) {
       await store.takenBy('other', key, 600_000);
@@ -117,7 +118,7 @@ describe('a store that calls those who wait', () => {
     ]);
   });
 
-  it('B23 knows the keys by their prefix', async () => {
+  it('B42 notifications carry the key with its prefix', async () => {
     const { service, store, clock } = await start({ prefix: 'shop' });
     await store.takenBy('other', 'shop:key', 600_000);
     void service.acquire('key', WAIT).catch(() => {});
@@ -125,7 +126,7 @@ describe('a store that calls those who wait', () => {
     expect([store.call('key'), store.call('shop:key')]).toEqual([false, true]);
   });
 
-  it('B23 a call while an attempt is on its way is not slept through', async () => {
+  it('B23 a notification during an attempt is not missed', async () => {
     const { service, store, clock } = await start();
     const other = await store.takenBy('other', 'key', 600_000);
     store.next('acquire', { after: 50 });
@@ -137,7 +138,7 @@ describe('a store that calls those who wait', () => {
     expect(waiting.state).toBe('resolved');
   });
 
-  it('B23 a call that is lost costs a second or so', async () => {
+  it('B23 a lost notification delays a waiter by about one second', async () => {
     const { service, store, clock } = await start();
     const other = await store.takenBy('other', 'key', 600_000);
     const waiting = watch(service.acquire('key', WAIT));
@@ -149,7 +150,7 @@ describe('a store that calls those who wait', () => {
     expect(waiting.state).toBe('resolved');
   });
 
-  it('B23 a call for nothing is answered by one more attempt', async () => {
+  it('B23 a notification for a held key leads to one more attempt', async () => {
     const { service, store, clock } = await start();
     await store.takenBy('other', 'key', 600_000);
     const waiting = watch(service.acquire('key', WAIT));
@@ -161,7 +162,7 @@ describe('a store that calls those who wait', () => {
     expect(times(store)).toEqual([0, 100, 1_100]);
   });
 
-  it('B28 a dead holder is taken over when its lease ends, without a call', async () => {
+  it('B28 a waiter takes an expired lock when the lease ends, without a notification', async () => {
     const { service, store, clock } = await start();
     await store.takenBy('other', 'key', 400);
     const waiting = watch(service.acquire('key', WAIT));
@@ -170,7 +171,7 @@ describe('a store that calls those who wait', () => {
     expect(times(store)).toEqual([0, 401]);
   });
 
-  it('B18 a wait ends at its deadline with an attempt', async () => {
+  it('B18 if the store notifies, a wait still ends with an attempt at its deadline', async () => {
     const { service, store, clock } = await start();
     await store.takenBy('other', 'key', 600_000);
     const refused = errorOf(service.acquire('key', { wait: 300 }));
@@ -179,7 +180,7 @@ describe('a store that calls those who wait', () => {
     expect(times(store)).toEqual([0, 300]);
   });
 
-  it('B23 who was not queued asks as often as the option retry says', async () => {
+  it('B19 a waiter that the store has not queued polls as often as retry says', async () => {
     const { service, store, clock } = await start({ retry: 100 });
     await store.takenBy('other', 'key', 600_000);
     store.always({ fail: linkBroken }, 'acquire');
@@ -188,7 +189,7 @@ describe('a store that calls those who wait', () => {
     expect(store.count('acquire')).toBeGreaterThan(5);
   });
 
-  it('B21 B23 one that is called and aborted in the same moment leaves the call to the next', async () => {
+  it('B21 a waiter that is notified and aborted at once leaves the notification to the next', async () => {
     const { service, store, clock } = await start();
     const other = await store.takenBy('other', 'key', 600_000);
     const abort = new AbortController();
@@ -203,7 +204,7 @@ describe('a store that calls those who wait', () => {
     expect(next.value?.held).toBe(true);
   });
 
-  it('B21 B23 one that is called while a lock is passed on to it, and aborted then, ends at once', async () => {
+  it('B21 a waiter that is aborted during a release to it ends at once', async () => {
     const { service, store, clock } = await start();
     const lock = await service.acquire('key');
     const abort = new AbortController();
@@ -221,7 +222,7 @@ describe('a store that calls those who wait', () => {
     expect(clock.timers).toEqual([]);
   });
 
-  it('B12 nobody waits any more after a shutdown', async () => {
+  it('B12 after a shutdown, no call of the process waits', async () => {
     const { service, store, clock } = await start();
     await store.takenBy('other', 'key', 600_000);
     const failing = errorOf(service.acquire('key', WAIT));
@@ -234,10 +235,10 @@ describe('a store that calls those who wait', () => {
   });
 });
 
-describe('releases in a store that calls', () => {
-  const once = { ...WAIT, stealAfter: '1h' } as const; // asks at once
+describe('releases in a store that notifies', () => {
+  const once = { ...WAIT, stealAfter: '1h' } as const; // makes an attempt at once
 
-  it('B23 tell whether others of the process wait', async () => {
+  it('B23 a release tells the store whether other calls of the process wait', async () => {
     const { service, store, clock } = await start();
     Object.assign(store, { releaseToWaiter: undefined });
     const first = await service.acquire('key');
@@ -250,7 +251,7 @@ describe('releases in a store that calls', () => {
     expect(waitingIn(store, 'release')).toEqual([true, undefined]);
   });
 
-  it('B23 wake nobody of the process: the store calls who is next, here or elsewhere', async () => {
+  it('B23 a release wakes up no waiter of the process, since the store notifies the next one', async () => {
     const { service, store, clock } = await start();
     Object.assign(store, { releaseToWaiter: undefined });
     const lock = await service.acquire('key');
@@ -264,7 +265,7 @@ describe('releases in a store that calls', () => {
     expect(waiting.state).toBe('resolved');
   });
 
-  it('B23 that fail, or find the lock lost, have the first one look', async () => {
+  it('B23 a release that fails or finds the lock lost wakes up the first waiter', async () => {
     const { service, store, clock } = await start();
     Object.assign(store, { releaseToWaiter: undefined });
     const lock = await service.acquire('key');
@@ -286,7 +287,7 @@ describe('releases in a store that calls', () => {
     expect(next.value?.held).toBe(true);
   });
 
-  it('B23 after a series go behind the waiters of other processes', async () => {
+  it('B23 after eight releases to waiters, waiters of other processes come first', async () => {
     const { service, store, clock } = await start();
     const runs = Array.from({ length: 10 }, () => service.run('key', () => {}, WAIT));
     await clock.advance(100);
@@ -299,7 +300,7 @@ describe('releases in a store that calls', () => {
     expect(clock.timers).toEqual([]);
   });
 
-  it('B23 a forced release, and what is freed in the background, have the first one look', async () => {
+  it('B23 a forced release wakes up the first waiter', async () => {
     const { service, store, clock } = await start();
     await store.takenBy('other', 'key', 600_000);
     const waiting = watch(service.acquire('key', WAIT));
@@ -310,8 +311,11 @@ describe('releases in a store that calls', () => {
   });
 });
 
-describe('a lock that always has somebody who wants it in this process', () => {
-  /** Two callers take turns for so long; gives the moments at which the key was free for more than an instant. */
+describe('a key that is always wanted in this process', () => {
+  /**
+   * Three callers take turns for `ms` milliseconds. Counts the moments at which the key was
+   * free.
+   */
   const restsOf = async (begin: () => ReturnType<typeof startCore>, ms: number): Promise<number> => {
     const { service, store, clock } = await begin();
     const over = new AbortController();
@@ -333,22 +337,22 @@ describe('a lock that always has somebody who wants it in this process', () => {
     return rests;
   };
 
-  it('B23 is left alone now and then where others can only ask', async () => {
+  it('B23 if waiters of other processes poll, this process leaves the key free now and then', async () => {
     expect(await restsOf(() => startCore(), 9_000)).toBeGreaterThan(10);
     expect(await restsOf(() => startCoreWith(WaiterReleaseStore), 9_000)).toBeGreaterThan(10);
   });
 
-  it('B23 is not where the others are called', async () => {
-    expect(await restsOf(() => startCoreWith(ToldStore), 5_000)).toBe(0);
+  it('B23 if the store notifies other processes, this process need not leave the key free', async () => {
+    expect(await restsOf(() => startCoreWith(NotifiedStore), 5_000)).toBe(0);
   });
 
-  it('B23 is left alone when a store that calls cannot do so for this key', async () => {
-    expect(await restsOf(() => startCoreWith(UncallableStore), 9_000)).toBeGreaterThan(10);
+  it('B23 the key is left free if the store cannot notify others for it', async () => {
+    expect(await restsOf(() => startCoreWith(PollingStore), 9_000)).toBeGreaterThan(10);
   });
 });
 
-/** Tells this process of a release when nobody else was called. */
-class ToldStore extends NotifyingStore {
+/** Notifies this process of each release, since no other process waits. */
+class NotifiedStore extends NotifyingStore {
   protected readonly othersPoll: boolean = false;
 
   override async release(key: string, owner: string, request?: ReleaseRequest): Promise<boolean> {
@@ -358,6 +362,6 @@ class ToldStore extends NotifyingStore {
   }
 }
 
-class UncallableStore extends ToldStore {
+class PollingStore extends NotifiedStore {
   protected override readonly othersPoll = true;
 }

@@ -3,7 +3,7 @@ import * as fc from 'fast-check';
 import { ControlledSenders, OwnFailure } from '../stores/batching/controlled-senders.js';
 import { seeded } from './seeded.js';
 
-/** What may happen next: requests arrive, a statement ends in some way, or time passes. */
+/** The next event: requests arrive, a statement ends in some way, or time passes. */
 const step = fc.oneof(
   fc.record({
     send: fc.array(fc.constantFrom('a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'), { minLength: 1, maxLength: 12 }),
@@ -21,11 +21,11 @@ const limits = fc.record({
 beforeEach(() => void jest.useFakeTimers());
 afterEach(() => void jest.useRealTimers());
 
-describe('requests that arrive in any order, for statements that end in any way', () => {
-  it('B93 each request has one outcome, which is its own, and no statement carries a key twice', async () => {
+describe('batched requests in any order', () => {
+  it('B93 each request has exactly its own outcome, and no statement has a key twice', async () => {
     await fc.assert(
       fc.asyncProperty(limits, fc.array(step, { maxLength: 40 }), async (chosen, steps) => {
-        jest.clearAllTimers(); // those of a run that failed
+        jest.clearAllTimers(); // timers of a failed run
         const senders = new ControlledSenders(chosen);
         const open = new Set<number>();
         let [seen, count] = [0, 0];

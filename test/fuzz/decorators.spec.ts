@@ -11,13 +11,19 @@ import { RecordingStore } from '../module/recording-store.js';
 import { seeded } from './seeded.js';
 import { anyValue } from './values.js';
 
-/** What the method of one case is like. It is never scheduled: the decorators' own modules are not imported. */
+/**
+ * The method of one case. It is never scheduled, because the modules of the decorators are not
+ * imported.
+ */
 interface Method {
   name: string | symbol;
   kind: 'async' | 'promise' | 'value' | 'generator' | 'observable' | 'throws' | 'rejects';
-  /** Where it stands: on the provider's class, on the one that it extends, or on both, and then one calls the other. */
+  /**
+   * `inherited`: the method belongs to the base class of the provider. `overridden`: it
+   * belongs to both classes, and one calls the other.
+   */
   place: 'own' | 'inherited' | 'overridden';
-  /** Of others, in the order in which they stand; `Locked` among them, once or twice with two keys. */
+  /** The decorators in their order. `Locked` is among them, once or twice with two keys. */
   decorators: readonly Decorator[];
   parameters: number;
   args: unknown[];
@@ -68,7 +74,10 @@ const keysOf = ({ decorators }: Method): string[] =>
     one === 'Locked' ? ['outer or only'] : one === 'Locked again' ? ['again'] : [],
   );
 
-/** The class of one case, with and without locks; `calls` records those of the innermost method. */
+/**
+ * The class of one case, with or without locks. `calls` records the calls of the innermost
+ * method.
+ */
 function makeClass(made: Method, locked: boolean): { type: Type<Instance>; calls: Call[] } {
   const calls: Call[] = [];
   class Base {}
@@ -125,7 +134,7 @@ function bodyOf({ kind, result }: Method, calls: Call[]): (...args: unknown[]) =
   };
 }
 
-/** How a call ends: with everything that comes out of it. */
+/** Runs the call and returns everything that it returns, throws or streams. */
 async function outcomeOf(call: () => unknown): Promise<{ threw: boolean; values: unknown[] }> {
   try {
     const given = await call();
@@ -146,8 +155,8 @@ function metadataOf(type: Type<Instance>, name: string | symbol): Map<unknown, u
   return new Map(keys.toSorted().map((key) => [key, Reflect.getMetadata(key, found)]));
 }
 
-describe('A method under @Locked(), with any other decorators, in any order and place', () => {
-  it('B62 keeps metadata, name, length, this, arguments, and what comes out of it', async () => {
+describe('a method under @Locked() with any other decorators, in any order and place', () => {
+  it('B62 a locked method keeps its metadata, name, length, this, arguments and results', async () => {
     await fc.assert(
       fc.asyncProperty(method, async (made) => {
         const plain = makeClass(made, false);
@@ -177,14 +186,14 @@ describe('A method under @Locked(), with any other decorators, in any order and 
         expect(store.calls.filter((one) => one.startsWith('acquire'))).toEqual(
           keys.map((key) => `acquire ${key}`),
         );
-        await stop(app); // the last stream's lock may be on its way out
+        await stop(app); // The lock of the last stream may be under release.
         for (const key of keys) expect(await store.holds(key)).toBe(false);
       }),
       seeded(200),
     );
   });
 
-  it('B62, B63 when it is busy: is skipped if the scheduler calls it, and throws if not', async () => {
+  it('B63 a busy method is skipped if the scheduler calls it, and throws otherwise', async () => {
     await fc.assert(
       fc.asyncProperty(method, async (made) => {
         const { type, calls } = makeClass(made, true);

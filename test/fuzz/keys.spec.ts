@@ -13,7 +13,7 @@ import { anyText, anyValue } from './values.js';
 
 beforeAll(() => Logger.overrideLogger(false));
 
-describe('B41 a key of any value', () => {
+describe('a key of any value', () => {
   const anyKey = fc.oneof(anyValue, anyText, key) as fc.Arbitrary<string>;
   const isKey = (value: unknown): boolean =>
     typeof value === 'string' &&
@@ -29,29 +29,32 @@ describe('B41 a key of any value', () => {
     tryRun: ({ service }, given) => service.tryRun(given, () => {}),
   };
 
-  it.each(Object.keys(takes))('%s takes it, or refuses it before the store is asked', async (name) => {
-    const core = await startCore();
-    await fc.assert(
-      fc.asyncProperty(anyKey, async (given) => {
-        const before = core.store.calls.length;
-        const error: unknown = await takes[name]!(core, given).then(
-          () => undefined,
-          (thrown: unknown) => thrown,
-        );
-        const calls = core.store.calls.slice(before);
-        if (isKey(given)) {
-          expect(error).toBeUndefined();
-          expect(calls.map((call) => call.key)).toEqual([given, given]);
-        } else {
-          expect(error).toBeInstanceOf(LockError);
-          expect(calls).toEqual([]);
-        }
-      }),
-      seeded(300),
-    );
-  });
+  it.each(Object.keys(takes))(
+    'B41 %s accepts any valid key and refuses all others before any request',
+    async (name) => {
+      const core = await startCore();
+      await fc.assert(
+        fc.asyncProperty(anyKey, async (given) => {
+          const before = core.store.calls.length;
+          const error: unknown = await takes[name]!(core, given).then(
+            () => undefined,
+            (thrown: unknown) => thrown,
+          );
+          const calls = core.store.calls.slice(before);
+          if (isKey(given)) {
+            expect(error).toBeUndefined();
+            expect(calls.map((call) => call.key)).toEqual([given, given]);
+          } else {
+            expect(error).toBeInstanceOf(LockError);
+            expect(calls).toEqual([]);
+          }
+        }),
+        seeded(300),
+      );
+    },
+  );
 
-  it('inspect, isLocked and forceRelease look at it, or refuse it', async () => {
+  it('B41 inspect, isLocked and forceRelease accept any valid key and refuse all others', async () => {
     const { service } = await startCore();
     await fc.assert(
       fc.asyncProperty(anyKey, async (given) => {
@@ -70,8 +73,8 @@ describe('B41 a key of any value', () => {
   });
 });
 
-describe('B41 different keys', () => {
-  it('have different forms, each of which is found under the name that a list shows', () => {
+describe('different keys', () => {
+  it('B41 different keys have different stored forms, and each form is its own stored form', () => {
     fc.assert(
       fc.property(differentKeys(20), (keys) => {
         const forms = keys.map(fitKey);
@@ -86,7 +89,7 @@ describe('B41 different keys', () => {
     );
   });
 
-  it('are different locks of one service, and each is one', async () => {
+  it('B41 different keys are different locks of one service', async () => {
     await fc.assert(
       fc.asyncProperty(differentKeys(10), async (keys) => {
         const { service } = await startCore();
@@ -100,10 +103,10 @@ describe('B41 different keys', () => {
   });
 });
 
-describe('B41 different keys are different rows', () => {
+describe('different keys in databases', () => {
   const [keys] = fc.sample(differentKeys(40, 40), { ...seeded(1), numRuns: 1 }) as [string[]];
 
-  /** Each is taken while the others are held: none of them may be another's. */
+  /** Acquires each key while the others are held, so no key may be equal to another. */
   async function takeAll(store: LockStore): Promise<void> {
     const refused: string[] = [];
     for (const group of groups(keys, 20)) {
@@ -117,7 +120,7 @@ describe('B41 different keys are different rows', () => {
     return all.length === 0 ? [] : [all.slice(0, size), ...groups(all.slice(size), size)];
   }
 
-  it('there are enough of them to tell', () => expect(keys.length).toBeGreaterThan(100));
+  it('B41 the sample has more than 100 different keys', () => expect(keys.length).toBeGreaterThan(100));
 
   for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mysql56'))
     describe(`on ${target.name}`, () => {
@@ -125,7 +128,7 @@ describe('B41 different keys are different rows', () => {
       beforeAll(async () => (fixture = await Fixture.open(target)));
       afterAll(() => fixture.dispose());
 
-      it('all are taken together', async () => takeAll(await fixture.store()), 60_000);
+      it('B41 all different keys can be held at once', async () => takeAll(await fixture.store()), 60_000);
     });
 
   describe('on MongoDB', () => {
@@ -133,6 +136,6 @@ describe('B41 different keys are different rows', () => {
     const fixture = new MongoFixture();
     afterAll(() => fixture.dispose());
 
-    it('all are taken together', async () => takeAll(await fixture.store()), 60_000);
+    it('B41 all different keys can be held at once', async () => takeAll(await fixture.store()), 60_000);
   });
 });

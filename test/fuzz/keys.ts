@@ -3,7 +3,7 @@ import { fitKey } from '../../lib/options/lock-key.js';
 
 const characters = fc.oneof(
   { weight: 2, arbitrary: fc.string({ unit: 'binary', minLength: 1, maxLength: 1 }) },
-  // What collations, file systems and drivers like to take for the same.
+  // Characters that collations, file systems or drivers may treat as equal.
   {
     weight: 3,
     arbitrary: fc.constantFrom(
@@ -31,7 +31,7 @@ const text = fc
   .string({ unit: characters, minLength: 1, maxLength: 60 })
   .map((made) => made.replaceAll('\0', '0').toWellFormed());
 
-/** Keys of all lengths, also such as look like what a longer one is stored as. */
+/** Keys of all lengths, also keys that look like the stored form of a longer key. */
 export const key: fc.Arbitrary<string> = fc.oneof(
   { weight: 4, arbitrary: text },
   {
@@ -48,7 +48,7 @@ export const key: fc.Arbitrary<string> = fc.oneof(
   },
 );
 
-/** Keys that are near each other: each comes with its neighbours, and with the form in which it is stored. */
+/** Similar keys: each key comes with its neighbours and with its stored form. */
 export function differentKeys(most: number, least = 1): fc.Arbitrary<string[]> {
   return fc
     .array(key, { minLength: least, maxLength: most })

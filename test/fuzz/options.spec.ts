@@ -18,13 +18,13 @@ import { startCore, type Core } from '../core/core-fixture.js';
 import { seeded } from './seeded.js';
 import { anyText, anyValue } from './values.js';
 
-/** Where options are given. */
+/** A function that takes options. */
 interface Place {
-  /** The options it takes, with values that are right, on the verge of it, or wrong in a way that is near. */
+  /** The options of this function: right, borderline and almost right values. */
   options: Record<string, fc.Arbitrary<unknown>>;
-  /** What it cannot do without. */
+  /** Required options. */
   needed?: Record<string, unknown>;
-  /** What may stand there without being options. */
+  /** Accepts values that are allowed here without being options. */
   otherwise?: (given: unknown) => boolean;
   use: (options: never) => unknown;
 }
@@ -177,7 +177,7 @@ const places: Record<string, Place> = {
       store: fc.constantFrom<unknown>({}, { acquire() {} }, MemoryLockStore, { useFactory: 'store' }),
     },
     needed: { store: new MemoryLockStore() },
-    otherwise: (given) => given === null, // Nest reads them first
+    otherwise: (given) => given === null, // Nest reads them first.
     use: (options) => startAndStop(() => LockModule.forRoot(options)),
   },
   'LockModule.forRootAsync()': {
@@ -224,9 +224,12 @@ async function startAndStop(module: () => DynamicModule): Promise<void> {
 }
 
 describe.each(Object.entries(places))(
-  'Any options of %s',
+  'any options of %s',
   (_, { options, needed = {}, otherwise = () => false, use }) => {
-    /** What they are refused with, if they are; a wait that was aborted has taken its options. */
+    /**
+     * The error for these options, if they are refused. An aborted wait has accepted its
+     * options.
+     */
     async function refusal(given: unknown): Promise<unknown> {
       try {
         await use(given as never);
@@ -241,7 +244,7 @@ describe.each(Object.entries(places))(
       expect(error.message).toMatch(/\.$/);
     }
 
-    it('one option of any value is taken, or refused by its name', async () => {
+    it('B60 one option with any value is accepted, or refused with its name', async () => {
       const one = fc.oneof(
         ...Object.entries(options).map(([option, values]) =>
           fc.tuple(
@@ -261,7 +264,7 @@ describe.each(Object.entries(places))(
       );
     });
 
-    it('many together, also unknown ones, are taken, or one of them is refused by its name', async () => {
+    it('B60 many options, also unknown ones, are accepted, or one is refused with its name', async () => {
       const some = fc.record(options, { requiredKeys: [] });
       const unknown = fc.dictionary(fc.constantFrom('Ttl', 'timeout', 'keys', '__proto__'), anyValue, {
         maxKeys: 1,
@@ -279,7 +282,7 @@ describe.each(Object.entries(places))(
       );
     });
 
-    it('what are no options at all are refused as such', async () => {
+    it('B60 a value that is no object is refused as options', async () => {
       const none = anyValue.filter(
         (value) => value === null || typeof value !== 'object' || Array.isArray(value),
       );
@@ -295,8 +298,8 @@ describe.each(Object.entries(places))(
   },
 );
 
-describe('Whatever @Locked() is given', () => {
-  it('it is taken, or refused before anything is decorated', () => {
+describe('any arguments of @Locked()', () => {
+  it('B60 @Locked() accepts any arguments or refuses them before it changes the method', () => {
     fc.assert(
       fc.property(fc.oneof(name, anyValue), anyValue, (first, options) => {
         class Job {
@@ -317,7 +320,7 @@ describe('Whatever @Locked() is given', () => {
     );
   });
 
-  it('on what is no method, it is refused', () => {
+  it('B60 @Locked() on anything but a method is refused', () => {
     const target = fc.constantFrom<object>(class Job {}, {}, [], () => {});
     const property = fc.constantFrom<string | symbol | undefined>('run', '', Symbol('run'), undefined);
     const descriptor = fc.oneof(

@@ -1,8 +1,9 @@
 import * as fc from 'fast-check';
 
 /**
- * How a property is tried: with the same cases each time, so that a failure is one of the change that is being tested. Other cases, and more
- * of them: `FC_SEED=7 FC_TIMES=100 npm test -- test/fuzz`. What fails prints its seed and the smallest case that fails.
+ * Parameters of a property. The cases are the same each time, so a failure comes from the
+ * change under test. `FC_SEED=7 FC_TIMES=100 npm test -- test/fuzz` runs other cases, and more
+ * of them. A failing property prints its seed and its smallest failing case.
  */
 export function seeded<T>(numRuns: number): fc.Parameters<T> {
   return {

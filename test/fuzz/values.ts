@@ -1,6 +1,6 @@
 import * as fc from 'fast-check';
 
-/** Whatever a caller without a type checker can hand over. */
+/** Any value that a caller without a type checker can pass. */
 export const anyValue: fc.Arbitrary<unknown> = fc.oneof(
   {
     weight: 3,
@@ -26,7 +26,7 @@ export const anyValue: fc.Arbitrary<unknown> = fc.oneof(
   },
 );
 
-/** Text that nobody has tidied: any UTF-16 units, halves of characters and NUL among them. */
+/** Text of any UTF-16 units, with half characters and NUL. */
 export const anyText = fc
   .array(fc.oneof(fc.nat(0xffff), fc.constantFrom(0, 0x20, 0x61, 0xd83d, 0xdd12)), { maxLength: 40 })
   .map((units) => String.fromCharCode(...units));

@@ -1,5 +1,5 @@
-// A process that holds a lock as long as it can, and writes under it again and again, each row with the fencing token.
-// argv: the DataSource options as JSON, the ttl, and `guarded` or `unguarded`.
+// A process that holds a lock as long as possible and writes rows under it, each with the
+// fencing token. argv: the DataSource options as JSON, the ttl, and `guarded` or `unguarded`.
 import 'reflect-metadata';
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -25,7 +25,7 @@ const pause = () => sleep(Math.random() * 15);
 
 const transaction = {
   guarded: (lock, work) => lock.transaction(work),
-  // What applications do: they look before they begin.
+  // Like most applications, checks the lock before the transaction.
   unguarded: (lock, work) => {
     lock.assertHeld();
     return database.transaction(work);

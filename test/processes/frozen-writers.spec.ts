@@ -3,7 +3,10 @@ import type { Target } from '../servers/targets.js';
 import { targetsAmong } from '../stores/typeorm/fixture.js';
 import { FrozenWriters, type Findings } from './frozen-writers.js';
 
-/** FROZEN_WRITERS_ROUNDS=50 plays so many on each database; otherwise it is a few on PostgreSQL, so as not to take minutes. */
+/**
+ * Rounds on each database. Without FROZEN_WRITERS_ROUNDS, a few rounds on PostgreSQL keep the
+ * run short.
+ */
 const given = Number(process.env.FROZEN_WRITERS_ROUNDS ?? 0);
 const ROUNDS = given || 6;
 const targets = given
@@ -30,10 +33,11 @@ for (const { name, open } of targets)
       if (given) console.warn(`${name}, ${mode}: ${JSON.stringify(findings)}`);
       return findings;
     }
-    const timeout = 30_000 + given * 10_000; // a writer of SQLite that is frozen in a write blocks the other for seconds
+    // A SQLite writer that is frozen during a write blocks the other for seconds.
+    const timeout = 30_000 + given * 10_000;
 
     it(
-      'commits nothing late in lock.transaction()',
+      'B91 a frozen holder commits nothing late in lock.transaction()',
       async () => {
         const { rounds, late } = await play('guarded', ROUNDS);
         expect({ rounds, late }).toEqual({ rounds: ROUNDS, late: 0 });
@@ -42,7 +46,7 @@ for (const { name, open } of targets)
     );
 
     it(
-      'commits late in a transaction without the guard, so that the test above shows something',
+      'B91 without the guard it commits late, so the test above is able to fail',
       async () => {
         const { late } = await play('unguarded', given || 20, given ? undefined : (found) => found.late > 0);
         expect(late).toBeGreaterThan(0);

@@ -8,25 +8,30 @@ interface Message {
   token?: number;
 }
 
-/** What came of freezing the holder of a lock, round after round, for longer than its ttl. */
+/** The result of freezing the holder of a lock for longer than its ttl, round after round. */
 export interface Findings {
   rounds: number;
-  /** Rounds in which somebody else got the lock while the holder was frozen. In the others it stood between its guard and its commit, or in a SQLite file. */
+  /**
+   * Rounds in which another process got the lock while the holder was frozen. In the other
+   * rounds the holder was between its guard and its commit, or inside a SQLite file.
+   */
   takenOver: number;
-  /** Rounds in which the holder had a write refused when it went on. */
+  /** Rounds in which a write of the holder was refused afterwards. */
   refused: number;
-  /** Rows with an older token that were committed after one with a newer token. */
+  /** Rows with an older token that were committed after a row with a newer token. */
   late: number;
 }
 
 const TTL = 500;
-/** Twice what a frozen holder keeps a lock for, where the server ends its transaction. */
+/**
+ * Twice the time that a frozen holder can keep the lock where the server ends its transaction.
+ */
 const PATIENCE = 3_000;
 
-/** Two processes that write under one lock, of which the holder is stopped at random moments. */
+/** Two processes that write under one lock. The holder is frozen at random moments. */
 export class FrozenWriters {
   private readonly writers: Writer[] = [];
-  /** The rows that were committed when they were last looked at. */
+  /** The committed rows at the last check. */
   private readonly seen = new Set<string>();
   private newest = 0;
 
@@ -44,7 +49,7 @@ export class FrozenWriters {
     await this.database.destroy();
   }
 
-  /** @param enough ends it before all rounds were played */
+  /** @param enough ends the play before all rounds */
   async play(rounds: number, enough?: (findings: Findings) => boolean): Promise<Findings> {
     const findings = { rounds: 0, takenOver: 0, refused: 0, late: 0 };
     for (let round = 1; round <= rounds; round++) {
@@ -67,7 +72,7 @@ export class FrozenWriters {
     const isBack = holder.next('waiting');
     holder.goOn();
     findings.rounds++;
-    if (!overtaken) return; // it goes on as if nothing had been
+    if (!overtaken) return; // The holder goes on without noticing.
     await isBack;
     findings.takenOver++;
     findings.late += await this.lateRows();
@@ -75,12 +80,15 @@ export class FrozenWriters {
       findings.refused++;
   }
 
-  /** The writer that is the next to commit. */
+  /** Resolves to the writer that commits next. */
   private async nextCommit(): Promise<Writer> {
     return Promise.race(this.writers.map((writer) => writer.next('committed').then(() => writer)));
   }
 
-  /** How many rows were committed since the last look although it showed a newer token. */
+  /**
+   * Counts the rows that were committed since the last check with an older token than known
+   * then.
+   */
   private async lateRows(): Promise<number> {
     const rows: { id: string; token: unknown }[] = await this.database.query('SELECT id, token FROM written');
     const fresh = rows.filter(({ id }) => !this.seen.has(id));
@@ -93,7 +101,7 @@ export class FrozenWriters {
 
 class Writer {
   readonly heard: Message[] = [];
-  /** Of its last commit. */
+  /** The token of its last commit. */
   token: number | undefined;
   private awaited: { event: Message['event']; come: () => void }[] = [];
 
@@ -114,7 +122,7 @@ class Writer {
     return writer;
   }
 
-  /** The next message of this kind from now on. */
+  /** Resolves at the next message of this kind. */
   next(event: Message['event']): Promise<void> {
     return new Promise((come) => void this.awaited.push({ event, come }));
   }

@@ -1,4 +1,5 @@
-// One instance of an application, in a process of its own: it does what its parent asks for. argv: the DataSource options as JSON, a label, and the kind of locks.
+// An instance of an application in a process of its own, which carries out the requests of its
+// parent. argv: the DataSource options as JSON, a label, and the kind of locks.
 import 'reflect-metadata';
 import { NestFactory } from '@nestjs/core';
 import { getDataSourceToken, TypeOrmModule } from '@nestjs/typeorm';
@@ -37,7 +38,10 @@ const actions = {
   release: ({ key }) => held.get(key).release(),
   inspect: ({ key }) => locks.admin.inspect(key),
   held: ({ key }) => held.get(key).held,
-  /** Adds one again and again, each time reading before it writes: only a lock keeps two instances from losing one. */
+  /**
+   * Increments the counter several times, each time with a read before the write. Without a
+   * lock, two instances would lose increments.
+   */
   async count({ key, times }) {
     for (let i = 0; i < times; i++) {
       await locks.run(
@@ -50,7 +54,10 @@ const actions = {
       );
     }
   },
-  /** Stops the process from inside, and so never in the middle of a statement. The answer comes when it was woken. */
+  /**
+   * Stops the process from inside, so never in the middle of a statement. The answer comes
+   * after the process goes on.
+   */
   async freeze({ key }) {
     process.send({ event: 'freezing', key });
     await new Promise((resolve) => setImmediate(resolve));

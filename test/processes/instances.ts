@@ -10,7 +10,7 @@ interface Message {
   error?: string;
 }
 
-/** The child processes of one test file: none outlives it. */
+/** The child processes of one test file. killAll() ends them all. */
 export class Instances {
   private readonly all: Instance[] = [];
 
@@ -33,7 +33,7 @@ export class Instances {
   }
 }
 
-/** An application in a process of its own, which does what it is asked for. */
+/** An application in a process of its own, which carries out requests. */
 export class Instance {
   private requests = 0;
   private readonly seen: Message[] = [];
@@ -44,7 +44,7 @@ export class Instance {
     this.ended = once(child, 'exit').then(([code, signal]) => ({ code, signal }));
   }
 
-  /** Resolves to the answer; rejects with what the instance threw. */
+  /** Resolves to the answer, or rejects with the error of the instance. */
   async ask<T = unknown>(action: string, request: object = {}): Promise<T> {
     const id = ++this.requests;
     this.child.send({ id, action, ...request });

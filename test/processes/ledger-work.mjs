@@ -1,18 +1,19 @@
 import { EventEmitter, once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/** Milliseconds on the clock that never steps, and that all processes of a machine have in common. */
+/** Milliseconds on the monotonic clock, which all processes of a machine share. */
 export const now = () => Number(process.hrtime.bigint()) / 1e6;
 
 const majority = { writeConcern: { w: 'majority', journal: true } };
 const fromPrimary = { readConcern: { level: 'linearizable' }, maxTimeMS: 5_000 };
 
 /**
- * The ways to make an entry in a ledger, a document that is read as a whole, changed and written back as a whole: of two who do so at once, one's
- * entry is lost. Each resolves to whether the entry was made; `sending` is called when from there on it may be.
+ * The ways to add an entry to a ledger. A ledger is a document that is read, changed and
+ * written back as a whole, so two concurrent writers lose an entry. Each way resolves to
+ * whether the entry was added, and calls `sending` before the first request that may add it.
  */
 const ways = {
-  /** As those do who trust the lock: they look at it just before they write, and nothing else stands in the way of a late write. */
+  /** Trusts the lock: checks it just before the write. Nothing else prevents a late write. */
   async plain(ledgers, _id, entry, lock, sending) {
     const ledger = await ledgers.findOne({ _id }, fromPrimary);
     lock.assertHeld();
@@ -20,7 +21,7 @@ const ways = {
     const { matchedCount } = await ledgers.updateOne({ _id }, extended(ledger, entry), majority);
     return matchedCount === 1;
   },
-  /** Who has the newest token claims the ledger, and writes only while nobody has claimed it with a newer one. */
+  /** Claims the ledger with its token, and writes only if no newer token has claimed it. */
   async fenced(ledgers, _id, entry, lock, sending) {
     const { token } = entry;
     const claim = { returnDocument: 'after', ...majority };
@@ -45,7 +46,10 @@ const extended = ({ value, entries }, entry) => ({
   $set: { value: value + 1, entries: [...entries, entry] },
 });
 
-/** Locks and makes entries, again and again, and remembers all that is needed to find out whether the lock was one. */
+/**
+ * Locks and adds entries repeatedly, and records everything that shows if the lock excluded
+ * others.
+ */
 export class LedgerWork {
   #progress = new EventEmitter().setMaxListeners(0);
   #ended = true;
@@ -62,8 +66,9 @@ export class LedgerWork {
   }
 
   /**
-   * @param probing also takes locks that nobody else wants, with a single attempt each
-   * @param pause milliseconds, roughly, between two holds: without it, who has just released the lock is the first to ask for it
+   * @param probing also acquires keys that no other worker wants, with one attempt each
+   * @param pause milliseconds, roughly, between two holds; without a pause, the last holder
+   * would be the first to acquire the key again
    */
   start({ run, way, probing, pause }) {
     this.#report = { worker: this.worker, holds: [], writes: [], probes: {}, errors: {} };
@@ -76,12 +81,12 @@ export class LedgerWork {
     ]);
   }
 
-  /** Resolves when that many more entries were made and acknowledged. */
+  /** Resolves after this number of further entries was acknowledged. */
   async counted(times) {
     for (let i = 0; i < times; i++) await once(this.#progress, 'counted');
   }
 
-  /** Resolves to what happened, when nothing is on its way any more. */
+  /** Resolves to the report when no request is under way. */
   async end() {
     this.#ended = true;
     await this.#running;
@@ -108,7 +113,8 @@ export class LedgerWork {
 
   async #hold(lock, ledger, way, id) {
     const hold = { token: lock.fencingToken, from: now(), until: 0 };
-    // The clock is read first: a process that is put aside in between has believed in the lock then, whatever it finds now.
+    // The clock is read first. A process that is suspended between the two reads believed in
+    // the lock at that time, whatever it finds now.
     const look = () => {
       const moment = now();
       if (lock.held) hold.until = moment;
@@ -125,7 +131,8 @@ export class LedgerWork {
       };
       const working = way(this.ledgers, ledger, { id, token: lock.fencingToken }, lock, sending);
       this.#sent.push(working);
-      // What a frozen server is asked for hangs, for minutes: who has lost the lock goes on without.
+      // A request to a frozen server hangs for minutes, so a worker that has lost its lock
+      // goes on without the answer.
       const made = await Promise.race([working, lossOf(lock)]);
       write.outcome = made ? 'acknowledged' : 'refused';
       if (made) this.#progress.emit('counted');

@@ -1,5 +1,6 @@
-// An application in which 50 jobs run under locks and 500 others wait for these. What happens is a line of JSON each.
-// argv: its database ({ kind, options }) as JSON; `load`, or `take` to take the 50 locks without waiting.
+// An application in which 50 jobs run under locks and 500 calls wait for these. Each event is
+// a line of JSON. argv: its database ({ kind, options }) as JSON; `load`, or `take` to take
+// the 50 locks without waiting.
 import 'reflect-metadata';
 import { Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
@@ -14,7 +15,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 const { kind, options } = JSON.parse(process.argv[2]);
 const task = process.argv[3];
 const JOBS = 50;
-/** Of these the last ones do not end by themselves before the application's patience does. */
+/** The last of these jobs end only at the limit of the shutdown. */
 const ENDLESS = 5;
 const WAITERS_OF_EACH = 10;
 
@@ -23,7 +24,7 @@ const keys = Array.from({ length: JOBS }, (_, i) => `job ${i}`);
 const client = kind === 'mongodb' ? new MongoClient(options.url) : undefined;
 
 class AppModule {
-  /** As an application does that has made the client itself. */
+  /** Closes the client that the application has made itself. */
   async onApplicationShutdown() {
     await client?.close();
   }
@@ -33,7 +34,7 @@ Module({
     ...(client ? [] : [TypeOrmModule.forRoot(options)]),
     LockModule.forRoot({
       store: client ? mongoStore({ client, databaseName: options.databaseName }) : typeOrmStore(),
-      ttl: '10m', // whoever had to wait for it would be noticed
+      ttl: '10m', // A call that has to wait for this ttl fails the test.
       shutdownTimeout: '3s',
     }),
   ],
@@ -59,11 +60,11 @@ if (task === 'take') {
     keys.forEach((key, i) => void work(key, i, told, () => ++running === JOBS && resolve()));
   });
   for (let i = 0; i < JOBS * WAITERS_OF_EACH; i++) void wait(keys[i % JOBS]);
-  await locks.admin.inspect(keys[0]); // a round trip: all of them have begun to wait
+  await locks.admin.inspect(keys[0]); // After this round trip, all calls have begun to wait.
   tell('loaded');
 }
 
-/** Each job goes on for a different time after the application was told to stop. */
+/** Each job goes on for a different time after the shutdown began. */
 async function work(key, i, told, begun) {
   try {
     await locks.run(key, async ({ signal }) => {

@@ -1,4 +1,5 @@
-// One instance of an application on MongoDB, in a process of its own: it does what its parent asks for. argv: its options as JSON, its label.
+// An instance of an application on MongoDB in a process of its own, which carries out the
+// requests of its parent. argv: its options as JSON, its label.
 import 'reflect-metadata';
 import { NestFactory } from '@nestjs/core';
 import { LockModule, LockService } from 'nestjs-locked';
@@ -39,7 +40,7 @@ const actions = {
     held.set(key, { lock, lost });
     return { fencingToken: lock.fencingToken, grantedAt: now() };
   },
-  /** Answers when the holder is told that it lost the lock. */
+  /** Answers when the holder learns that it lost the lock. */
   loss: ({ key }) => held.get(key).lost,
   release: ({ key }) => held.get(key).lock.release(),
   held: ({ key }) => held.get(key).lock.held,
@@ -51,7 +52,10 @@ const actions = {
   report: () => work.end(),
 };
 
-/** Eight that start at once take longer than the patience of some of their clients. */
+/**
+ * Retries the connection, because eight instances that start at once exceed some clients' time
+ * limit.
+ */
 async function connect() {
   for (;;) {
     try {
@@ -72,5 +76,5 @@ async function answer({ id, action, ...request }) {
   }
 }
 
-process.on('disconnect', () => process.exit()); // whoever has started it is gone
+process.on('disconnect', () => process.exit()); // The parent has gone.
 process.send({ event: 'ready' });

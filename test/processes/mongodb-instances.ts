@@ -6,13 +6,16 @@ import { Instance } from './instances.js';
 export interface MongodbInstanceOptions extends Pick<LockModuleDefaults, 'ttl' | 'retry' | 'renewEvery'> {
   url: string;
   databaseName: string;
-  /** The package. */
+  /** Name of the driver package. */
   driver: 'mongodb' | 'mongodb6';
   clientOptions?: object;
   writeConcern?: LockWriteConcern;
 }
 
-/** The child processes of one test file, with an application on MongoDB in each: none outlives it. */
+/**
+ * The child processes of one test file, each with an application on MongoDB. killAll() ends
+ * them all.
+ */
 export class MongodbInstances {
   private readonly all: Instance[] = [];
 

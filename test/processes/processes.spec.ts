@@ -16,7 +16,7 @@ for (const { name, open } of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysq
     });
     beforeAll(() => startBoth());
     afterEach(async () => {
-      // The tests kill and freeze: each begins with two instances that are well.
+      // Tests kill and freeze instances, so each test begins with two new ones.
       await instances.killAll();
       await startBoth();
     });
@@ -32,7 +32,7 @@ for (const { name, open } of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysq
       ]);
     }
 
-    it('B17, B22 a waiter in another process goes ahead after the release, and knows whom it waited for', async () => {
+    it('B22 a waiter in another process gets the lock after the release, and its error names the holder', async () => {
       const key = 'handed-over';
       const { fencingToken } = await first.ask<{ fencingToken: number }>('acquire', { key });
       await expect(second.ask('acquire', { key })).rejects.toThrow(
@@ -44,7 +44,7 @@ for (const { name, open } of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysq
       expect((await waiting).fencingToken).toBeGreaterThan(fencingToken);
     });
 
-    it('B28, B38 a waiter takes over from a holder that was killed, with a greater token, and the run is on record as failed', async () => {
+    it('B28 a waiter takes over from a killed holder with a greater token, and the run counts as failed', async () => {
       const key = 'killed';
       const { fencingToken } = await first.ask<{ fencingToken: number }>('acquire', { key });
       const waiting = second.ask<{ fencingToken: number }>('acquire', { key, wait: '20s' });
@@ -57,14 +57,14 @@ for (const { name, open } of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysq
       });
     });
 
-    it('B44, B55 a holder that was frozen for longer than its ttl has lost the lock when it wakes, and frees nothing', async () => {
+    it('B44 a holder that was frozen past its ttl has lost the lock when it goes on, and frees nothing', async () => {
       const key = 'frozen';
       await first.ask('acquire', { key });
       const woken = first.ask<{ held: boolean }>('freeze', { key });
       await first.event('freezing', key);
       await second.ask('acquire', { key, wait: '20s' });
       first.wake();
-      expect(await woken).toEqual({ held: false }); // at once, before any timer has run
+      expect(await woken).toEqual({ held: false }); // at once, before any timer runs
       await first.event('lost', key);
       expect(await first.ask('release', { key })).toBe(false);
       expect(await second.ask('held', { key })).toBe(true);
@@ -74,7 +74,7 @@ for (const { name, open } of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysq
       });
     });
 
-    it('B12 a holder that is stopped by SIGTERM frees its lock and ends by itself', async () => {
+    it('B12 a holder that gets SIGTERM frees its lock and ends by itself', async () => {
       const key = 'stopped';
       await first.ask('acquire', { key, ttl: '10m' });
       await first.kill('SIGTERM');
@@ -84,9 +84,9 @@ for (const { name, open } of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysq
       });
     });
 
-    it('B12 after app.close() nothing keeps the process alive', async () => {
+    it('B12 after app.close(), nothing keeps the process alive', async () => {
       await first.ask('acquire', { key: 'closed', ttl: '10m' });
-      void first.ask('close').catch(() => {}); // the process ends instead of answering
+      void first.ask('close').catch(() => {}); // The process ends instead of answering.
       expect(await first.ended).toEqual({ code: 0, signal: null });
     });
 

@@ -24,13 +24,13 @@ for (const { name, open } of targetsAmong('postgres', 'mariadb', 'mysql', 'mysql
 
     const start = (label: string) => instances.start(target.options, label, 'session');
 
-    it('B20, B40 counters under the lock lose no update', async () => {
+    it('B20 processes that increment a counter under the lock lose no update', async () => {
       const all = await Promise.all(['a', 'b', 'c'].map(start));
       await Promise.all(all.map((instance) => instance.ask('count', { key: 'counter', times: 20 })));
       expect(await database.query('SELECT value FROM counter')).toEqual([{ value: 60 }]);
     });
 
-    it('B57 the lock of a process that is killed goes to the one that waits', async () => {
+    it('B57 the session lock of a killed process goes to the waiter', async () => {
       const [holder, next] = await Promise.all([start('holder'), start('next')]);
       const { fencingToken } = await holder.ask<{ fencingToken: number }>('acquire', { key: 'job' });
       const waiting = next.ask<{ fencingToken: number }>('acquire', { key: 'job', wait: '1h' });
@@ -39,11 +39,12 @@ for (const { name, open } of targetsAmong('postgres', 'mariadb', 'mysql', 'mysql
       expect(await next.ask('held', { key: 'job' })).toBe(true);
     });
 
-    it('B12 a process that is told to end gives back what it holds, and ends', async () => {
+    it('B12 a process that is closed frees its session lock and ends', async () => {
       const [holder, next] = await Promise.all([start('holder'), start('next')]);
       await holder.ask('acquire', { key: 'job' });
       const waiting = next.ask('acquire', { key: 'job', wait: '1h' });
-      await holder.ask('close').catch(() => undefined); // it may have ended before its answer
+      // The process may end before its answer.
+      await holder.ask('close').catch(() => undefined);
       expect(await holder.ended).toMatchObject({ code: 0 });
       await waiting;
     });

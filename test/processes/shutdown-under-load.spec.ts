@@ -6,7 +6,7 @@ import type { LockInspector } from '../../lib/interfaces/index.js';
 import { MongoFixture, mongodbIsSelected } from '../stores/mongodb/fixture.js';
 import { Fixture, targetsAmong } from '../stores/typeorm/fixture.js';
 
-/** The application's own limit is 3 s; the rest is for a machine that is busy. */
+/** The limit of the application is 3 s; the rest is for a busy machine. */
 const LIMIT = 3_000 + 10_000;
 
 interface Told {
@@ -44,7 +44,7 @@ function run(database: object, task: 'load' | 'take') {
     ended,
     event: async (name: string): Promise<void> => {
       const never = ended.then(() => Promise.reject(new Error(`it ended before: ${errors.join('\n')}`)));
-      never.catch(() => {}); // whoever has heard the event does not wait any more
+      never.catch(() => {}); // A caller that has its event does not wait for the end.
       while (!told.some(({ event }) => event === name)) await Promise.race([once(lines, 'line'), never]);
     },
   };
@@ -58,7 +58,8 @@ async function stopUnderLoad(database: object, store: LockInspector): Promise<vo
 
   const stoppedAt = performance.now();
   child.kill('SIGTERM');
-  // Nest ends the process by the signal it was told to stop by; a rejection that nobody handles would end it otherwise.
+  // Nest ends the process with the signal that stopped it. An unhandled rejection would end it
+  // in another way.
   expect(await ended).toEqual({ code: null, signal: 'SIGTERM', errors: [] });
   expect(performance.now() - stoppedAt).toBeLessThan(LIMIT);
 
@@ -66,7 +67,8 @@ async function stopUnderLoad(database: object, store: LockInspector): Promise<vo
   expect(of('refused').map(({ error }) => error)).toEqual(
     Array.from({ length: 500 }, () => 'LockError: The application is shutting down: it takes no more locks.'),
   );
-  expect(of('worked').filter(({ held }) => held)).toHaveLength(45); // to their end, under their locks
+  // These jobs end under their locks.
+  expect(of('worked').filter(({ held }) => held)).toHaveLength(45);
   expect(of('done')).toHaveLength(45);
   expect(of('failed').map(({ error }) => error)).toEqual(Array.from({ length: 5 }, () => 'LockLostError'));
   const freed = new Set([...of('released'), ...of('lost')].map(({ key }) => key));
@@ -87,7 +89,7 @@ describe('SIGTERM while 50 jobs hold locks and 500 wait', () => {
       beforeAll(async () => (fixture = await Fixture.open(target)));
       afterAll(() => fixture.dispose());
 
-      it('B12 all is released before the connections close, and nobody waits for a ttl', async () => {
+      it('B12 a shutdown under load releases all locks before the connections close', async () => {
         const store = await fixture.store();
         await stopUnderLoad({ kind: 'sql', options: fixture.target.options }, store);
       }, 120_000);
@@ -98,7 +100,7 @@ describe('SIGTERM while 50 jobs hold locks and 500 wait', () => {
     const fixture = new MongoFixture();
     afterAll(() => fixture.dispose());
 
-    it('B12 all is released before the connections close, and nobody waits for a ttl', async () => {
+    it('B12 a shutdown under load releases all locks before the connections close', async () => {
       const store = await fixture.store();
       const { url, databaseName } = fixture;
       await stopUnderLoad({ kind: 'mongodb', options: { url, databaseName } }, store);

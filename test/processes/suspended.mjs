@@ -1,7 +1,7 @@
-// Takes a lock and does nothing but look at the clock until the process was stopped for longer
-// than the lease; then tells whether it believes in the lock, before any timer has run. argv:
-// `stopped`, or `paused` for a machine whose monotonic clock stands still meanwhile, as under
-// a hypervisor that pauses it.
+// Takes a lock and reads the clock in a loop until the process was stopped for longer than the
+// lease. Then it reports whether it believes in the lock, before any timer runs. argv:
+// `stopped`; or `paused` for a machine whose monotonic clock stands still meanwhile, as under
+// a hypervisor.
 import 'reflect-metadata';
 import { Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
@@ -14,7 +14,7 @@ Module({ imports: [LockModule.forRoot({ store: memoryStore(), ttl: TTL })] })(Ap
 const app = await NestFactory.createApplicationContext(AppModule, { logger: false });
 const lock = await app.get(LockService).acquire('key');
 const before = lock.held;
-let last = Date.now(); // it may be stopped before it looks for the first time
+let last = Date.now(); // The process may be stopped before its first look at the clock.
 process.send({ event: 'looking' }, () => setImmediate(look));
 
 function look() {

@@ -11,7 +11,7 @@ const STOPPED = 1_100;
 it.each([
   ['stopped', 'a process that was stopped', true],
   ['paused', 'a process whose monotonic clock stood still meanwhile', false],
-])('R12, B87 %s: %s does not believe in its lock, before any timer has run', async (how, _, lost) => {
+])('R12 %s: %s does not hold its lock afterwards, before any timer runs', async (how, _, lost) => {
   const child = fork(program, [how], { execArgv: [] });
   try {
     await once(child, 'message');

@@ -1,4 +1,5 @@
-// An application that gets into the line of a key and then ends, without closing its store. argv: the DataSource options as JSON, and the key.
+// An application that queues for a key and then ends without closing its store. argv: the
+// DataSource options as JSON, and the key.
 import { TypeOrmLockStore } from 'nestjs-locked/typeorm';
 import { DataSource } from 'typeorm';
 

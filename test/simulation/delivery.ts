@@ -5,33 +5,36 @@ import type { SimulatedProcess } from './simulated-process.js';
 import type { Appointment } from './timeline.js';
 import type { World } from './world.js';
 
-/** What becomes of one request. */
+/** The course of one request. */
 export interface Fate {
-  /** How long the request is on its way, and its answer. */
+  /** Milliseconds that the request and its answer take. */
   before: number;
   after: number;
   fault?: LinkFault;
-  /** How much later it is carried out once more, or after its link broke. */
+  /**
+   * After this time the request is carried out once more, or for the first time after its link
+   * broke.
+   */
   later: number;
 }
 
-/** One request to the database: what is asked for, and what to say of it. */
+/** One request to the database, with its text for the story. */
 export interface Request<T> {
   readonly process: SimulatedProcess;
   readonly text: string;
   readonly fate: Fate;
   readonly carryOut: () => Promise<T>;
-  /** What the database answers when it could not get at the row. */
+  /** The answer of the database if it could not reach the row. */
   readonly contended?: () => Promise<T>;
-  /** Whether only the second answer is sent when the request comes twice. */
+  /** Whether a request that arrives twice gets only its second answer. */
   readonly asksAgain: boolean;
-  /** Told when it arrived, before it is carried out. */
+  /** Runs on arrival, before the request is carried out. */
   readonly arrived?: () => void;
-  /** Told when the process has got its answer, of whatever kind. */
+  /** Runs when the process has an answer of any kind. */
   readonly settled?: () => void;
 }
 
-/** Takes one request to the database and its answer back, or lets happen to them what the fate says. */
+/** Delivers one request to the database and its answer back, or lets the fate interfere. */
 export class Delivery<T> implements InFlight {
   #next: Appointment | undefined;
   #carriedOut = false;
@@ -52,7 +55,10 @@ export class Delivery<T> implements InFlight {
     this.#in(request.fate.before, () => this.#arrive());
   }
 
-  /** The database restarts: the request was carried out just before, or never will be. */
+  /**
+   * Ends the request at a restart of the database. It was carried out just before, or never
+   * will be.
+   */
   breakOff(): void {
     this.#next?.cancel();
     if (!this.#carriedOut && this.world.random.percent(50)) this.#carryOutUnheard();
@@ -71,7 +77,8 @@ export class Delivery<T> implements InFlight {
       case 'refused':
         return this.#fail(new LockStoreError('The server refused.'));
       case 'carried out late':
-        // The connection of the process is gone, but a server that has the request in hand goes on with it.
+        // The process has lost its connection, but the server goes on with the request that it
+        // has.
         this.#fail(linkBroken());
         return this.#laterOn('is carried out although its link broke');
       case 'unknown error':
@@ -92,7 +99,7 @@ export class Delivery<T> implements InFlight {
     this.#answer(this.#carryOut());
   }
 
-  /** A restart of the database ends what it has in hand. */
+  /** Carries the request out later, unless the database restarts before. */
   #laterOn(how: string): void {
     const { restarts } = this.database;
     this.world.timeline.in(this.request.fate.later, () => {
@@ -107,7 +114,7 @@ export class Delivery<T> implements InFlight {
     return this.request.carryOut();
   }
 
-  /** Nobody is told what came of it. */
+  /** Carries the request out without an answer. */
   #carryOutUnheard(): void {
     this.#carryOut().catch(() => {});
   }
@@ -152,7 +159,7 @@ export class Delivery<T> implements InFlight {
   }
 }
 
-/** What a process sees of a connection that is gone. */
+/** The error of a broken connection. */
 export function linkBroken(): LockStoreError {
   return new LockStoreError('The link broke.', { transient: true });
 }

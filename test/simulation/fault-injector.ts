@@ -3,7 +3,7 @@ import type { SimulatedDatabase } from './simulated-database.js';
 import type { SimulatedProcess } from './simulated-process.js';
 import type { World } from './world.js';
 
-/** What the injector needs to end processes and begin new ones. */
+/** Lets the injector end processes and start new ones. */
 export interface Operator {
   running(): SimulatedProcess[];
   stop(process: SimulatedProcess): void;
@@ -11,10 +11,12 @@ export interface Operator {
   start(name: string): void;
 }
 
-/** Longer than the library takes for the inaccuracy of the machine's uptime. */
+/** Longer than the inaccuracy of the machine's uptime that the library tolerates. */
 const SHORTEST_SUSPENSION = 2_000;
 
-/** Has happen to processes, machines and the database, at random times, what the schedule names. */
+/**
+ * Applies the faults of the schedule to processes, machines and the database, at random times.
+ */
 export class FaultInjector {
   #ended = false;
   readonly #faults: Record<WorldFault, (process: SimulatedProcess) => void> = {
@@ -28,7 +30,7 @@ export class FaultInjector {
       const ms = this.world.random.between(SHORTEST_SUSPENSION, 6_000);
       this.#tell(process.name, `its machine is suspended for ${ms} ms`);
       process.suspend(ms);
-      // It wakes up before its network does.
+      // The machine may wake up before its network does.
       if (this.world.random.percent(50)) this.#cutOff(process, ms + this.world.random.below(4000));
     },
     partition: (process) => this.#cutOff(process, this.world.random.between(100, 4000)),
@@ -91,7 +93,7 @@ export class FaultInjector {
     });
   }
 
-  /** A new process takes the place of one that ended. */
+  /** After a process has ended, starts a new one. */
   #succeed({ name }: SimulatedProcess): void {
     const [first = name, generation = '1'] = name.split('.');
     this.world.timeline.in(this.world.random.between(50, 1500), () => {

@@ -1,6 +1,6 @@
 import type { SeededRandom } from './seeded-random.js';
 
-/** What may become of a request that is on its way. */
+/** The faults of a request under way. */
 export const LINK_FAULTS = [
   'delay',
   'request lost',
@@ -14,7 +14,7 @@ export const LINK_FAULTS = [
   'contention',
 ] as const;
 
-/** What may happen to a process, its machine or the database. */
+/** The faults of a process, its machine or the database. */
 export const WORLD_FAULTS = [
   'pause',
   'suspend',
@@ -27,42 +27,45 @@ export const WORLD_FAULTS = [
 
 export type LinkFault = (typeof LINK_FAULTS)[number];
 export type WorldFault = (typeof WORLD_FAULTS)[number];
-/** `overtaken`: the request of one process that came to the database after a later one. */
+/** `overtaken`: a request of a process reached the database after a later one. */
 export type Fault = LinkFault | WorldFault | 'overtaken';
 
-/** What is asked of the store. */
+/** The kinds of requests to the store. */
 export type Operation = keyof Schedule['troubled'];
 
-/** One small world, and what goes wrong in it. */
+/** One small world and its faults. */
 export interface Schedule {
-  /** How long new work begins, in milliseconds. */
+  /** Milliseconds during which new work begins. */
   day: number;
   processes: number;
-  /** Of each process. */
+  /** Workers of each process. */
   workers: number;
   keys: readonly string[];
   /** Whether the store renews many leases in one request. */
   batches: boolean;
-  /** Whether the store passes locks on in one request. */
+  /** Whether the store releases locks to waiters in one request. */
   passes: boolean;
   /** Whether requests of a process that arrive together share statements. */
   shares: boolean;
   ttls: readonly number[];
-  /** The longest pause of a worker between two locks, and that between two things it does under a lock. */
+  /** The longest pause of a worker between two locks, and between two steps under a lock. */
   idle: number;
   work: number;
-  /** One more than the most things done under a lock. */
+  /** More than the number of steps under a lock. */
   steps: number;
-  /** Of 100 things done under a lock, how many are extensions. */
+  /** Percentage of steps that are extensions. */
   extensions: number;
-  /** Of 100 things done under a lock, how many are transactions. */
+  /** Percentage of steps that are transactions. */
   transactions: number;
-  /** Of 100 times that a worker begins something, how often it frees some key by force, and deletes keys that nobody uses. */
+  /**
+   * Percentages of a worker's rounds that begin with a forced release of a key, and with a
+   * purge.
+   */
   forceReleases: number;
   purges: number;
-  /** The longest usual way of a request, and of an answer. */
+  /** The longest normal time of a request, and of an answer. */
   delay: number;
-  /** Of 100 requests of a kind, how many meet with one of the `linkFaults`. */
+  /** For each kind of request, the percentage that meets one of the `linkFaults`. */
   troubled: { acquire: number; renew: number; extend: number; release: number; releaseToWaiter: number };
   linkFaults: readonly LinkFault[];
   worldFaults: readonly WorldFault[];
@@ -70,15 +73,19 @@ export interface Schedule {
   pause: number;
 }
 
-/** The most by which the database's clock is ahead: the margin of the shortest lease bears it. */
+/**
+ * The most by which the database's clock is ahead; the margin of the shortest lease covers it.
+ */
 export const CLOCK_STEP = 40;
 
-/** What makes a request come after later ones. No other faults make for as intricate trouble. */
+/**
+ * Faults that let a request arrive after later ones. These cause the most intricate trouble.
+ */
 const TARDY: readonly LinkFault[] = ['delay', 'carried out late'];
 
 const TTLS = [300, 900, 2000, 5000, 8000, Infinity];
 
-/** Long holds on machines that are suspended now and then, and nothing else that would end them. */
+/** Long holds on machines that are suspended now and then, without any other fault. */
 const SLEEPY: Partial<Schedule> = {
   day: 12_000,
   ttls: [900, 2000],
@@ -91,8 +98,8 @@ const SLEEPY: Partial<Schedule> = {
 };
 
 /**
- * Draws a schedule. Each has some of the faults only, and some have none: what all of them together hide, a few of them show
- * (Groce et al., Swarm Testing, ISSTA 2012).
+ * Draws a schedule with only some of the faults, or none. A few faults reveal what all faults
+ * together hide (Groce et al., Swarm Testing, ISSTA 2012).
  */
 export function drawSchedule(random: SeededRandom, number: number): Schedule {
   const ttls = random.someOf(TTLS, 50);
@@ -125,7 +132,7 @@ export function drawSchedule(random: SeededRandom, number: number): Schedule {
     purges: random.oneOf([0, 0, 10, 40]),
     transactions: random.oneOf([0, 0, 10, 40]),
   };
-  // Not drawn, so that the other schedules stay as they were.
+  // Decided by the number and not drawn, so that the other schedules stay as they were.
   if (number % 10 === 0) return { ...schedule, ...drawCrowds(random) };
   const kind = random.below(100);
   if (kind < 35) return { ...schedule, ...drawExtensions(random) };
@@ -133,7 +140,7 @@ export function drawSchedule(random: SeededRandom, number: number): Schedule {
   return kind < 60 ? { ...schedule, ...SLEEPY } : schedule;
 }
 
-/** Many who want different keys in each process, over links on which their requests meet. */
+/** Many workers of each process want different keys, and their requests meet on slow links. */
 function drawCrowds(random: SeededRandom): Partial<Schedule> {
   return {
     shares: true,
@@ -147,7 +154,7 @@ function drawCrowds(random: SeededRandom): Partial<Schedule> {
   };
 }
 
-/** Many who want the same key in each process: there is nearly always somebody to pass it on to. */
+/** Many workers of each process want the same key, so a waiter is nearly always there. */
 function drawSuccessions(random: SeededRandom): Partial<Schedule> {
   return {
     processes: 2,
@@ -162,8 +169,8 @@ function drawSuccessions(random: SeededRandom): Partial<Schedule> {
 }
 
 /**
- * Long holds with many extensions, over links that mostly fail under those. What a lease may be believed is hardest to tell there: requests that set it to
- * different times overtake each other.
+ * Long holds with many extensions, which mostly fail. The deadline is hardest to compute
+ * there, because requests with different ttls overtake each other.
  */
 function drawExtensions(random: SeededRandom): Partial<Schedule> {
   return {

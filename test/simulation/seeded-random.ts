@@ -1,4 +1,4 @@
-/** Chance that is the same each time: one stream of numbers for each schedule of each seed. */
+/** Random numbers that are the same each time: one stream for each schedule of each seed. */
 export class SeededRandom {
   #state: number;
 
@@ -6,13 +6,13 @@ export class SeededRandom {
     this.#state = mix(mix(seed) + schedule);
   }
 
-  /** From 0 to 1, after Tommy Ettinger's mulberry32. */
+  /** From 0 to 1; the algorithm is Tommy Ettinger's mulberry32. */
   next(): number {
     this.#state = (this.#state + 0x6d2b79f5) | 0;
     return mix(this.#state) / 2 ** 32;
   }
 
-  /** A whole number from 0, less than `limit`. */
+  /** A whole number from 0 to below `limit`. */
   below(limit: number): number {
     return Math.floor(this.next() * limit);
   }
@@ -22,7 +22,7 @@ export class SeededRandom {
     return from + this.below(to - from + 1);
   }
 
-  /** Whether something happens that happens in so many of 100 cases. */
+  /** True in `chance` percent of the calls. */
   percent(chance: number): boolean {
     return this.next() * 100 < chance;
   }
@@ -31,7 +31,7 @@ export class SeededRandom {
     return values[this.below(values.length)] as T;
   }
 
-  /** Each of them with the same chance, independently of the others. */
+  /** A subset; each value is in it with this chance, independently of the others. */
   someOf<T>(values: readonly T[], chance: number): T[] {
     return values.filter(() => this.percent(chance));
   }

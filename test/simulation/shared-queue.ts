@@ -1,16 +1,16 @@
 import type { SimulatedProcess } from './simulated-process.js';
 import type { World } from './world.js';
 
-/** Milliseconds between two looks at a request that is not sent yet. */
+/** Milliseconds between two checks of a request that is not sent yet. */
 const PACE = 60;
-/** Looks in a row that find a request waiting without a reason. */
+/** Checks in a row that find the request waiting without a reason. */
 const PATIENCE = 6;
-/** With so many statements under way, the next one may wait. */
+/** With this many statements under way, the next one may wait. */
 const CROWDED = 4;
 
 /**
- * Sees to it that no request of a process waits behind a slow statement while connections are
- * left.
+ * Checks that no request of a process waits behind a slow statement while connections are
+ * free.
  */
 export class SharedQueue {
   readonly #waiting = new Set<unknown>();
@@ -22,7 +22,7 @@ export class SharedQueue {
     private readonly process: SimulatedProcess,
   ) {}
 
-  /** A request has come in. It waits until it is sent, or its limit passes. */
+  /** Watches a new request until it is sent or its limit passes. */
   watched<T>(request: object, answer: Promise<T>): Promise<T> {
     if (this.#sent.has(request)) return answer;
     this.#waiting.add(request);
@@ -30,7 +30,7 @@ export class SharedQueue {
     return answer.finally(() => this.#waiting.delete(request));
   }
 
-  /** A statement leaves. `counts`: the next ones may wait for it. */
+  /** Notes that a statement is sent. If it `counts`, the next ones may wait for it. */
   carry<T>(requests: readonly object[], statement: Promise<T>, counts: boolean): Promise<T> {
     for (const request of requests) {
       this.#sent.add(request);

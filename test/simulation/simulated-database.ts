@@ -3,38 +3,40 @@ import type { SimulatedProcess } from './simulated-process.js';
 import { SimulatedTransaction } from './simulated-transaction.js';
 import type { World } from './world.js';
 
-/** Who asks, as far as a database can see it. */
+/** The client of a request, as far as a database sees it. */
 export interface Client {
-  /** Its wall clock. */
+  /** The client's wall clock. */
   date(): number;
 }
 
-/** What is wrong with a store on purpose. */
+/** A deliberate bug of a store. */
 export interface StoreBug {
-  /** What it does differently; `meanwhile` resolves when others may have come in between. */
+  /**
+   * The changed methods. `meanwhile` resolves after other requests may have been carried out.
+   */
   plant?: (right: RightStore, meanwhile: () => Promise<void>) => Partial<Port>;
-  /** The clock it goes by. */
+  /** The clock that this store reads. */
   clock?: (client: Client) => number;
 }
 
-/** A request that a restart of the database breaks off. */
+/** A request that a restart of the database interrupts. */
 export interface InFlight {
   breakOff(): void;
 }
 
 const EPOCH = Date.UTC(2026, 10, 20);
 
-/** The one database of all processes, with a clock of its own. What it has carried out survives its restart. */
+/** The one database of all processes, with a clock of its own. Its data survive a restart. */
 export class SimulatedDatabase {
   readonly store: RightStore;
   readonly inFlight = new Set<InFlight>();
   readonly rows: RowLocks;
-  /** The keys that are guarded in a transaction, with its end. */
+  /** The guarded keys of open transactions, each with the end of its transaction. */
   readonly guarded = new Map<string, Promise<void>>();
   readonly #transactions = new Set<SimulatedTransaction>();
   readonly #operations: Port;
   #client: Client | undefined;
-  /** How often it was restarted. */
+  /** The number of restarts. */
   restarts = 0;
   #ahead = 0;
   #down = false;
@@ -61,23 +63,23 @@ export class SimulatedDatabase {
     return this.#down;
   }
 
-  /** What the database does for this client. */
+  /** The operations of the database for this client. */
   operationsFor(client: Client): Port {
     this.#client = client;
     return this.#operations;
   }
 
-  /** Whether anybody holds the key, by its own clock. */
+  /** Whether a lease of the key is valid by the database's clock. */
   isHeld(key: string): boolean {
     return this.isAhead(this.endOf(key));
   }
 
-  /** Who holds the key or held it last. */
+  /** The owner of the key, now or last. */
   ownerOf(key: string): string | undefined {
     return this.store['entries'].get(key)?.owner ?? undefined;
   }
 
-  /** Whether the lease is this owner's, with this token if one is given, and runs yet. */
+  /** Whether this owner has a valid lease of the key, with this token if one is given. */
   holds(key: string, owner: string, token?: number): boolean {
     const lease = this.store['entries'].get(key);
     return (
@@ -91,7 +93,10 @@ export class SimulatedDatabase {
     return transaction;
   }
 
-  /** Rolls back what a process that is gone had begun; without one, everything. */
+  /**
+   * Rolls back the transactions of a process that is gone; without a process, all
+   * transactions.
+   */
   rollBack(process?: SimulatedProcess): void {
     for (const transaction of this.#transactions) {
       if (process && transaction.process !== process) continue;
@@ -100,7 +105,7 @@ export class SimulatedDatabase {
     }
   }
 
-  /** Resolves when none of the keys is guarded by a transaction. */
+  /** Resolves when no transaction guards any of the keys. */
   async unguarded(...keys: readonly string[]): Promise<void> {
     for (;;) {
       const guarded = keys.find((key) => this.guarded.has(key));
@@ -109,17 +114,17 @@ export class SimulatedDatabase {
     }
   }
 
-  /** When the lease of this key ends, or ended, by its own clock. */
+  /** The end of the key's lease by the database's clock. */
   endOf(key: string): number {
     return this.store['entries'].get(key)?.expiresAt ?? 0;
   }
 
-  /** Whether a moment of its own clock is yet to come. */
+  /** Whether this time of the database's clock is in the future. */
   isAhead(moment: number): boolean {
     return moment > this.#date;
   }
 
-  /** How far its clock is ahead, from now on. */
+  /** Sets how far the database's clock is ahead from now on. */
   setClock(ahead: number): void {
     this.#ahead = ahead;
   }
@@ -138,8 +143,8 @@ export class SimulatedDatabase {
 }
 
 /**
- * The rows that statements for many have locked. A statement takes them one after the other,
- * and waits for rows of others.
+ * The rows that batch statements have locked. A statement locks its rows one after the other
+ * and waits for rows of other statements.
  */
 export class RowLocks {
   readonly #holders = new Map<string, RowLocker>();
@@ -147,8 +152,8 @@ export class RowLocks {
   constructor(private readonly world: World) {}
 
   /**
-   * Resolves, with all rows locked, to a function that unlocks them. Two that wait for each
-   * other break a promise: a database ends one.
+   * Resolves to a function that unlocks the rows after all of them are locked. A deadlock of
+   * two statements is a violation, since a database would end one of them.
    */
   async lock(keys: readonly string[]): Promise<() => void> {
     const { world } = this;
@@ -185,7 +190,7 @@ class RowLocker {
   }
 }
 
-/** The operations of a right store, to put wrong ones in the place of some. */
+/** The operations of a right store, of which a bug replaces some. */
 export function operationsOf(store: RightStore): Port {
   return {
     acquire: store.acquire.bind(store),

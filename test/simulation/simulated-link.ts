@@ -24,26 +24,26 @@ import type { SimulatedTransaction } from './simulated-transaction.js';
 import type { Witness } from './witness.js';
 import type { World } from './world.js';
 
-/** Milliseconds that a store gives a request that sets no limit. */
+/** The time limit in ms of requests without a limit. */
 const STORE_LIMIT = 10_000;
-/** The connections of statements for many, and of those beside them. */
+/** The connections for batches and for statements beside them. */
 const CONNECTIONS = 5;
 
-/** A request for a key that may share a statement. */
+/** An acquisition that may share a statement. */
 interface Acquisition extends BatchedRequest {
   owner: string;
   ttl: number;
   request: AcquireRequest | undefined;
 }
 
-/** The store as one process sees it: the database at the other end of a network. */
+/** The store as one process sees it: the database behind a network. */
 export class SimulatedLink
   implements LockStore, Pick<LockInspector, 'forceRelease' | 'purge'>, TransactionGuard
 {
-  /** Only where the schedule says that the store can do it. */
+  /** Defined only if the schedule says that the store has this method. */
   readonly renewMany: BatchRenewer['renewMany'] | undefined;
   readonly releaseToWaiter: WaiterRelease['releaseToWaiter'] | undefined;
-  /** Only where the schedule says that requests share statements. */
+  /** Defined only if the schedule says that requests share statements. */
   readonly #batcher: Batcher<Acquisition, LockAcquireResult> | undefined;
   readonly #queue: SharedQueue;
   #sent = 0;
@@ -89,7 +89,7 @@ export class SimulatedLink
     );
   }
 
-  /** A store ends each request at its limit, and closes the connection. */
+  /** Ends the request at its limit, as a store does that closes the connection. */
   #within<T>(timeout: number, answer: Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
       const timer = this.process.clock.after(timeout, () => reject(linkBroken()), false);
@@ -98,8 +98,8 @@ export class SimulatedLink
   }
 
   /**
-   * One statement for many. Rows that are guarded are left out; what the server refuses
-   * changes nothing.
+   * One statement for many keys. It leaves out guarded rows. If the server refuses it, nothing
+   * has changed.
    */
   async #acquireMany(
     acquisitions: readonly Acquisition[],
@@ -147,7 +147,8 @@ export class SimulatedLink
     const text = this.#text(
       () => `acquire ${key} for ${alias}, ttl ${ttlText(ttl)}${resend ? ', sent again' : ''}`,
     );
-    // No network delivers a statement twice; but one that was sent again may come first, and the first one later.
+    // No network delivers a statement twice. But a request that is sent again may arrive
+    // before the first one.
     const fate = this.#draw('acquire', resend ? ['delivered twice'] : []);
     let again = false;
     return this.#send<LockAcquireResult>({
@@ -236,7 +237,10 @@ export class SimulatedLink
     return this.#exchange(text, () => this.#done(text, transaction.guard(key, owner, token)));
   }
 
-  /** One statement of a transaction. It fails when the link does, and never hangs: how long a commit is waited for is its caller's affair. */
+  /**
+   * One statement of a transaction. It fails when the link fails, and never hangs: its caller
+   * limits the time for a commit.
+   */
   #exchange<T>(text: string, carryOut: () => T): Promise<T> {
     const { before, after } = this.#draw('release');
     this.world.story?.tell(this.process.name, `asks to ${text}`);

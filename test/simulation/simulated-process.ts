@@ -12,14 +12,17 @@ interface ProcessTimer {
 const EPOCH = Date.UTC(2026, 10, 20);
 const HOUR = 3_600_000;
 
-/** A process on a machine of its own, which runs the library's own service on clocks, timers and chance of the simulated world. */
+/**
+ * A process on a machine of its own. It runs the library's real service with the clocks,
+ * timers and random numbers of the simulated world.
+ */
 export class SimulatedProcess {
   readonly clock: Clock;
   readonly service: LockService;
-  /** No new work is begun: it was killed, or is shutting down. */
+  /** No new work begins: the process was killed or is shutting down. */
   ended = false;
   partitioned = false;
-  /** When its machine last came back from a suspension, on its monotonic clock. */
+  /** The last end of a suspension on the monotonic clock. */
   resumedAt = -Infinity;
   #dead = false;
   #stoppedUntil = 0;
@@ -27,7 +30,7 @@ export class SimulatedProcess {
   #asleep = 0;
   readonly #bornAt: number;
   readonly #timers = new Set<ProcessTimer>();
-  /** What waits until it goes on: timers that are due, and answers that have arrived. */
+  /** Due timers and arrived answers that wait until the process goes on. */
   #late: { timers: (() => void)[]; answers: (() => void)[] } = { timers: [], answers: [] };
 
   constructor(
@@ -36,7 +39,7 @@ export class SimulatedProcess {
     link: (process: SimulatedProcess) => LockStore,
   ) {
     const { timeline, random } = world;
-    // No two of them agree about the time, and none with the database.
+    // The clocks of all processes differ from each other and from the database's clock.
     this.#bornAt = timeline.now - random.below(HOUR);
     const wrong = random.between(-HOUR, HOUR);
     this.clock = {
@@ -58,7 +61,10 @@ export class SimulatedProcess {
     });
   }
 
-  /** Monotonic milliseconds: they go on while the process is paused, and stand still while its machine is suspended. */
+  /**
+   * Monotonic milliseconds. They advance while the process is paused, and stand still while
+   * its machine is suspended.
+   */
   get now(): number {
     return (this.#suspendedAt ?? this.world.timeline.now) - this.#bornAt - this.#asleep;
   }
@@ -75,24 +81,27 @@ export class SimulatedProcess {
     return this.#suspendedAt !== undefined;
   }
 
-  /** The library's timers; only those that keep the process alive, if so asked. */
+  /**
+   * The number of the library's timers. `onlyRef` counts only the timers that keep the process
+   * alive.
+   */
   timers(onlyRef = false): number {
     return [...this.#timers].filter(({ ref }) => ref || !onlyRef).length;
   }
 
-  /** Nothing runs in it for so long. */
+  /** Pauses the process: nothing runs in it for this time. */
   pause(ms: number): void {
     this.#stop(ms);
   }
 
-  /** Its machine is suspended for so long. */
+  /** Suspends the machine of the process. */
   suspend(ms: number): void {
     if (this.stopped) return;
     this.#suspendedAt = this.world.timeline.now;
     this.#stop(ms);
   }
 
-  /** It is gone at once, as with kill -9. */
+  /** Ends the process at once, as kill -9 does. */
   kill(): void {
     this.#dead = this.ended = true;
     this.#timers.clear();
@@ -104,13 +113,13 @@ export class SimulatedProcess {
     return new Promise((resolve) => this.world.timeline.in(ms, () => this.receive(resolve)));
   }
 
-  /** Runs when something has arrived from outside: at once, or when the process goes on. */
+  /** Runs the callback of an arrival: at once, or when the process goes on. */
   receive(callback: () => void): void {
     this.#run('answers', callback);
   }
 
   #after(ms: number, callback: () => void, ref: boolean): Timer {
-    const wait = Math.max(1, Math.ceil(ms)); // as setTimeout has it
+    const wait = Math.max(1, Math.ceil(ms)); // Like setTimeout, at least 1 ms.
     const timer: ProcessTimer = { due: this.now + wait, ref };
     if (this.#dead || wait === Infinity) return { cancel() {} };
     this.#timers.add(timer);
@@ -118,7 +127,8 @@ export class SimulatedProcess {
       if (!this.#timers.has(timer)) return;
       const left = timer.due - this.now;
       if (left > 0)
-        appointment = this.world.timeline.in(left, due); // the machine was suspended meanwhile
+        // The machine was suspended meanwhile.
+        appointment = this.world.timeline.in(left, due);
       else if (this.#timers.delete(timer)) callback();
     };
     const due = (): void => this.#run('timers', fire);
@@ -144,7 +154,9 @@ export class SimulatedProcess {
     this.world.timeline.in(ms, () => this.#goOn());
   }
 
-  /** Timers and answers that are late come all at once. Which are first depends on where the event loop was stopped. */
+  /**
+   * Runs all late timers and answers. Their order depends on where the event loop was stopped.
+   */
   #goOn(): void {
     const { timeline, random } = this.world;
     if (this.#dead || this.stopped) return;

@@ -4,9 +4,9 @@ import type { SimulatedDatabase } from './simulated-database.js';
 import type { SimulatedProcess } from './simulated-process.js';
 import type { World } from './world.js';
 
-/** A transaction of the database: whoever wants a key that is guarded in it waits for its end. */
+/** A transaction of the database. Other requests for a key that it guards wait for its end. */
 export class SimulatedTransaction {
-  /** The locks under which something was written in it. */
+  /** The locks under which this transaction has written. */
   readonly writtenUnder = new Set<Lock>();
   #ended = false;
   #end: () => void = () => {};
@@ -34,7 +34,7 @@ export class SimulatedTransaction {
     this.end();
   }
 
-  /** With nothing committed, unless it was before. */
+  /** Ends the transaction without a commit, unless it was committed before. */
   end(): void {
     this.#ended = true;
     this.#end();

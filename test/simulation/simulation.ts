@@ -11,33 +11,36 @@ import { Witness } from './witness.js';
 import { Worker } from './worker.js';
 import { World } from './world.js';
 
-/** How one schedule is played. */
+/** Options of playing one schedule. */
 export interface SimulationOptions {
   /** A bug in the store. */
   store?: StoreBug | undefined;
-  /** Whether what happens is told. */
+  /** Whether to record what happens. */
   story?: boolean;
 }
 
-/** What came of one schedule. */
+/** The result of one schedule. */
 export interface Outcome {
   holds: number;
-  /** Holders that were told of their loss. */
+  /** Holders that were notified of their loss. */
   losses: number;
   /** Locks that were released to a waiter. */
   passed: number;
   /** Requests that shared a statement with others. */
   shared: number;
   faults: ReadonlyMap<Fault, number>;
-  /** The first promise of the library that was broken. */
+  /** The first broken promise of the library. */
   violation: string | undefined;
   story: readonly string[];
 }
 
-/** Milliseconds after which, when nothing goes wrong, every lease has run out and every answer has come. */
+/**
+ * Milliseconds after which, without faults, every lease has expired and every answer has
+ * arrived.
+ */
 const NIGHT = 60_000;
 
-/** Plays the schedule with this number: the same each time. */
+/** Plays the schedule with this number, the same way each time. */
 export async function playSchedule(
   seed: number,
   number: number,
@@ -136,7 +139,7 @@ class Simulation {
     for (const { ended, process } of this.#workers)
       if (!ended && !process.dead) world.violate(`a call of ${process.name} never ends`);
     for (const process of this.#running()) {
-      // A waiter that was forgotten would be first, and this one would wait for its turn.
+      // If a waiter was left in the queue, this run would wait behind it.
       const key = world.random.oneOf(world.schedule.keys);
       await this.#ends(
         process.service.run(key, () => {}, { wait: 5 }),
@@ -176,7 +179,7 @@ class Simulation {
     if (!ended) this.world.violate(`${what} does not end`);
   }
 
-  /** `false` when a promise was broken. */
+  /** Plays on for this time. Resolves to `false` after a broken promise. */
   async #goOn(ms: number, more = (): boolean => true): Promise<boolean> {
     const { world } = this;
     if (world.violation === undefined)

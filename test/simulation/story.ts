@@ -1,6 +1,6 @@
 import type { Timeline } from './timeline.js';
 
-/** What happened in one schedule, for people. */
+/** The events of one schedule in plain text. */
 export class Story {
   readonly lines: string[] = [];
 

@@ -1,4 +1,4 @@
-/** Something that will happen at its moment, unless it is cancelled. */
+/** An event that happens at its time unless it is cancelled. */
 export class Appointment {
   constructor(
     readonly at: number,
@@ -24,13 +24,14 @@ export class Appointment {
 }
 
 /**
- * The time of a simulated world in whole milliseconds, and everything that is to happen in it: one thing after the other, in an order that only depends
- * on what was planned. Nothing here waits; a minute goes by in a moment.
+ * The time of a simulated world in whole milliseconds, with its future events. They happen one
+ * after the other, in an order that depends only on how they were planned. A minute passes in
+ * a moment.
  */
 export class Timeline {
   #now = 0;
   #order = 0;
-  // A binary heap: the next appointment is the first.
+  // A binary heap, whose first element is the next appointment.
   readonly #heap: Appointment[] = [];
 
   get now(): number {
@@ -43,7 +44,10 @@ export class Timeline {
     return appointment;
   }
 
-  /** Goes on to this moment; `after` runs when everything that hangs on an event has run, and ends it by returning `false`. */
+  /**
+   * Plays to this time. `after` runs after each event and its promises, and ends the play if
+   * it returns `false`.
+   */
   async goOn(until: number, after: () => boolean): Promise<void> {
     await settle();
     for (let next = this.#heap[0]; next && next.at <= until; next = this.#heap[0]) {
@@ -88,7 +92,7 @@ export class Timeline {
   }
 }
 
-/** Lets every promise that can go on go on, and Node report the rejections that nobody handles. */
+/** Settles all promises that can settle, and lets Node report unhandled rejections. */
 function settle(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }

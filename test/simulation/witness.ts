@@ -4,41 +4,50 @@ import { CLOCK_STEP } from './schedule.js';
 import type { SimulatedDatabase } from './simulated-database.js';
 import type { World } from './world.js';
 
-/** A lock that somebody was given. */
+/** A granted lock. */
 export interface Hold {
   readonly lock: Lock;
   readonly process: SimulatedProcess;
-  /** When it was asked for, on the process's clock. */
+  /** The time of its call on the process's clock. */
   readonly calledAt: number;
   over: boolean;
 }
 
-/** What is known of one owner id. */
+/** The facts about one owner id. */
 interface Owner {
   readonly alias: string;
-  /** The ttl to which its holder wants it extended. */
+  /** The ttl to which the holder is extending the lock. */
   extension: number | undefined;
   readonly process: SimulatedProcess;
   readonly releases: { readonly sentAt: number; answeredAt: number }[];
   readonly renewals: Set<{ readonly sentAt: number; readonly alone: boolean }>;
   released: boolean;
-  /** It was granted the lock after its release, or by a request that came twice: nobody can know of that. */
+  /**
+   * The store granted the lock after its release, or for a request that arrived twice. No
+   * process can know of this grant.
+   */
   grantedLate: boolean;
-  /** The lock was taken from it by force. */
+  /** A forced release took the lock from this owner. */
   robbed: boolean;
-  /** Until when it may believe in a lock that was taken from it, on the database's clock: when its lease would have ended. */
+  /**
+   * After a forced release, the holder may believe in the lock until this time of the
+   * database's clock: the end of its lease.
+   */
   unawareUntil: number;
 }
 
-/** The shortest time after which the library gives up a request: a third of the shortest ttl in use. */
+/** The library's shortest time limit of a request: a third of the shortest ttl in use. */
 const PROMPT = 66;
 
-/** Sees everything that happens, also what no process could, and notes which promise of the library is broken. */
+/**
+ * Sees every event, also those that no process can see, and records broken promises of the
+ * library.
+ */
 export class Witness {
   readonly #holds = new Map<string, Set<Hold>>();
   readonly #tokens = new Map<string, number>();
   readonly #owners = new Map<string, Owner>();
-  /** When those gave back a lock who believed in it then. */
+  /** The time of each release whose caller believed in the lock. */
   readonly #givenBack = new Map<string, number>();
 
   constructor(
@@ -47,8 +56,9 @@ export class Witness {
   ) {}
 
   /**
-   * After everything that happens: who believes to hold a key does so in the store, alone, and never again when that was over.
-   * From whom a lock was taken by force, and who was not told yet, may believe in it as long as its lease would have lasted.
+   * Runs after each event. A holder that believes in its lock must have it in the store,
+   * alone, and never again after the lock ended. After a forced release, a holder that does
+   * not know yet may believe in the lock until its lease would have ended.
    */
   look(): boolean {
     for (const [key, holds] of this.#holds) {
@@ -69,15 +79,17 @@ export class Witness {
     return this.world.violation === undefined;
   }
 
-  /** Somebody was given a lock. */
+  /** Records a granted lock. */
   granted(lock: Lock, process: SimulatedProcess, calledAt: number): Hold {
     const hold: Hold = { lock, process, calledAt, over: false };
     const { key, fencingToken } = lock;
     this.world.holds++;
     this.world.story?.tell(process.name, `holds ${key} as ${this.aliasOf(lock.owner)}`);
-    // A grant that was answered while the machine was suspended is looked at later, like any other lease.
+    // A grant that was answered while the machine was suspended is checked later, like any
+    // other lease.
     const last = this.#tokens.get(key) ?? 0;
-    // If it was taken by force before its holder heard of it, others may have been granted it meanwhile.
+    // If a forced release came before the holder had its answer, others may have got the lock
+    // meanwhile.
     if (fencingToken <= last && trusted(hold) && !this.#wasRobbed(lock))
       this.#violate(`token ${fencingToken} of ${key} comes after ${last}`);
     this.#tokens.set(key, Math.max(last, fencingToken));
@@ -87,12 +99,12 @@ export class Witness {
     return hold;
   }
 
-  /** Its holder is about to give it back. */
+  /** Records that the holder is about to release the lock. */
   givingBack({ lock }: Hold): void {
     if (lock.held) this.#givenBack.set(lock.owner, this.world.timeline.now);
   }
 
-  /** It was given back; `released` is what the library said, or its error. */
+  /** Records the end of the release. `released` is the result or the error of the library. */
   gaveBack(hold: Hold, released: boolean | Error): void {
     const { lock, process } = hold;
     this.forget(hold);
@@ -106,19 +118,19 @@ export class Witness {
       );
   }
 
-  /** Its process has ended, or its work. */
+  /** Forgets a hold whose process or work has ended. */
   forget(hold: Hold): void {
     this.#holds.get(hold.lock.key)?.delete(hold);
   }
 
-  /** A killed process believes nothing. */
+  /** Forgets the holds of a killed process, which believes nothing. */
   forgetAllOf(process: SimulatedProcess): void {
     for (const holds of this.#holds.values()) {
       for (const hold of holds) if (hold.process === process) holds.delete(hold);
     }
   }
 
-  /** After a shutdown a process holds nothing. */
+  /** Checks that a process holds nothing after its shutdown. */
   closed(process: SimulatedProcess): void {
     for (const holds of this.#holds.values()) {
       for (const hold of holds)
@@ -127,7 +139,7 @@ export class Witness {
     }
   }
 
-  /** An owner id is seen on the wire. */
+  /** Records an owner id that appears in a request. */
   meet(owner: string, process: SimulatedProcess): string {
     let known = this.#owners.get(owner);
     if (!known) {
@@ -152,13 +164,13 @@ export class Witness {
     return this.#owners.get(owner)?.alias ?? 'nobody';
   }
 
-  /** Its holder is about to extend it to this ttl. */
+  /** Records that the holder is about to extend the lock to this ttl. */
   extending({ lock }: Hold, ttl: number): void {
     const known = this.#owners.get(lock.owner);
     if (known) known.extension = ttl;
   }
 
-  /** Whether a renewal is the one that the holder asked for. */
+  /** Whether this renewal is the extension that the holder requested. */
   isExtension(owner: string, ttl: number): boolean {
     const known = this.#owners.get(owner);
     if (known?.extension !== ttl) return false;
@@ -171,7 +183,7 @@ export class Witness {
     if (known && (known.released || known.robbed || again)) known.grantedLate = true;
   }
 
-  /** Somebody takes a lock from whoever has it, who learns of that from the answer to a renewal, if not before. */
+  /** Records a forced release. The holder learns of it from its next renewal at the latest. */
   freedByForce(key: string): void {
     const known = this.#owners.get(this.database.ownerOf(key) ?? '');
     if (!known || !this.database.isHeld(key)) return;
@@ -179,7 +191,7 @@ export class Witness {
     known.unawareUntil = this.database.endOf(key);
   }
 
-  /** It has the answer that the lock is its own no more. */
+  /** Records that the process knows of its loss. */
   toldOfLoss(owner: string): void {
     const known = this.#owners.get(owner);
     if (known) known.unawareUntil = 0;
@@ -190,10 +202,14 @@ export class Witness {
     if (known) known.released = true;
   }
 
-  /** A renewal leaves; call what is returned when the process has its answer. */
+  /**
+   * Records that a renewal is sent. The returned function is called when the process has its
+   * answer.
+   */
   renewalSent(owners: readonly string[]): () => void {
     const found = owners.flatMap((owner) => this.#owners.get(owner) ?? []);
-    // One that leaves while another is unanswered may be given up by a deadline which the other then moves.
+    // A renewal beside another unanswered one may get a limit from a deadline that the other
+    // then moves.
     const alone = found.every(({ renewals }) => renewals.size === 0);
     const renewal = { sentAt: this.world.timeline.now, alone };
     for (const { renewals } of found) renewals.add(renewal);
@@ -202,7 +218,10 @@ export class Witness {
     };
   }
 
-  /** A release leaves; call what is returned when the process has its answer. */
+  /**
+   * Records that a release is sent. The returned function is called when the process has its
+   * answer.
+   */
   releaseSent(owner: string): () => void {
     const release = { sentAt: this.world.timeline.now, answeredAt: Infinity };
     this.#owners.get(owner)?.releases.push(release);
@@ -210,7 +229,7 @@ export class Witness {
     return () => (release.answeredAt = this.world.timeline.now);
   }
 
-  /** A request leaves that ends its lease: no renewal of it may be on its way. */
+  /** A request that ends the lease is sent: no renewal of the lease may be under way. */
   endSent(owner: string): void {
     const { now } = this.world.timeline;
     const [renewal] = this.#owners.get(owner)?.renewals ?? [];
@@ -218,7 +237,7 @@ export class Witness {
       this.#violate(`${this.aliasOf(owner)} is released while a renewal is on its way`);
   }
 
-  /** When all is over the store still has a lease of this owner: whether nobody is to blame. */
+  /** Whether the library may leave a lease of this owner in the store at the end. */
   mayBeLeft(owner: string | undefined): boolean {
     const known = this.#owners.get(owner ?? '');
     if (!known) return false;
@@ -245,22 +264,22 @@ export class Witness {
 }
 
 /**
- * Whether a lock that is not held is over for good. After a suspension of its machine it may
- * be in doubt only, until it is lost or confirmed.
+ * Whether a lock that is not held has ended for good. After a suspension of its machine it may
+ * only be in doubt until it is lost or confirmed.
  */
 function isOver({ lock, process, calledAt }: Hold): boolean {
   return lock.loss !== undefined || (!process.suspended && process.resumedAt < calledAt);
 }
 
 /**
- * Whether what the process believes can be relied on: also at once after a suspension of its
- * machine, but not by those who look during it.
+ * Whether the belief of the process has to be right. It has to be right at once after a
+ * suspension, but not during it.
  */
 function trusted({ process }: Hold): boolean {
   return !process.suspended;
 }
 
-/** How long its lease would have lasted yet, also if the database's clock was stepped on meanwhile. */
+/** The rest of its lease, less the possible step of the database's clock. */
 function leftOf({ lock, process }: Hold): number {
   return lock.expiresAt === null ? Infinity : lock.expiresAt.getTime() - process.clock.date() - CLOCK_STEP;
 }

@@ -6,12 +6,15 @@ import type { SimulatedTransaction } from './simulated-transaction.js';
 import type { Hold, Witness } from './witness.js';
 import type { World } from './world.js';
 
-/** What an application's own error is. */
+/** An error of the application's own. */
 class WorkFailed extends Error {}
 
-/** Takes locks in a process, works under them and gives them back, as long as the process begins new work. */
+/**
+ * Takes locks in a process, works under them and releases them, as long as the process begins
+ * new work.
+ */
 export class Worker {
-  /** The signals it handed out. */
+  /** The signals that this worker passed to the library. */
   readonly signals: AbortSignal[] = [];
   ended = false;
 
@@ -36,7 +39,7 @@ export class Worker {
     this.ended = true;
   }
 
-  /** What somebody does to locks from outside, which nobody waits for. */
+  /** Forced releases and purges, which run in the background. */
   #administer(): void {
     const { process, world } = this;
     const { random, schedule, story } = world;
@@ -104,7 +107,7 @@ export class Worker {
     }
   }
 
-  /** The work of `run()`, which gives the lock back itself. */
+  /** The work of `run()`, which releases the lock itself. */
   async #workUnder(hold: Hold): Promise<void> {
     try {
       await this.#work(hold);
@@ -141,7 +144,8 @@ export class Worker {
       if (!random.percent(schedule.extensions)) continue;
       const extension = this.#extend(hold);
       this.#perhapsPause();
-      if (random.percent(80)) await extension; // others go on meanwhile
+      // Otherwise the worker goes on during the extension.
+      if (random.percent(80)) await extension;
     }
   }
 
@@ -164,7 +168,8 @@ export class Worker {
   async #extend(hold: Hold): Promise<void> {
     const { process, world } = this;
     const ttl = world.random.oneOf([undefined, 200, 900, 2000, 10_000, 10_000]);
-    // An acquisition without end that is carried out after its lock was lost and freed stays in the store, for nobody: no ttl ends it.
+    // Endless locks are not extended. An endless acquisition that is carried out after its
+    // lock was freed would stay in the store for good.
     if (hold.lock.expiresAt === null) return;
     world.story?.tell(process.name, `extends ${hold.lock.key}${ttl === undefined ? '' : ` to ${ttl}`}`);
     if (ttl !== undefined) this.witness.extending(hold, ttl);
@@ -176,7 +181,7 @@ export class Worker {
     }
   }
 
-  /** Right after a request has left is when it hurts. */
+  /** Pauses the process shortly after a request was sent, where a pause does most harm. */
   #perhapsPause(): void {
     const { random, schedule } = this.world;
     if (!schedule.worldFaults.includes('pause') || this.world.calm || !random.percent(15)) return;

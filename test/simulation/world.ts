@@ -3,21 +3,23 @@ import type { SeededRandom } from './seeded-random.js';
 import { Story } from './story.js';
 import { Timeline } from './timeline.js';
 
-/** What everything in one simulated world shares: its time, its chance, and what is noted down of it. */
+/**
+ * The state that everything in one simulated world shares: time, random numbers and records.
+ */
 export class World {
   readonly timeline = new Timeline();
   readonly story: Story | undefined;
   readonly faults = new Map<Fault, number>();
-  /** Nothing goes wrong any more. */
+  /** From now on there are no faults. */
   calm = false;
   holds = 0;
-  /** Holders that were told of the loss of their lock. */
+  /** Holders that were notified of the loss of their lock. */
   losses = 0;
-  /** Locks that went from one holder to the next in one request. */
+  /** Locks that were released to a waiter in one request. */
   passed = 0;
   /** Requests that shared a statement. */
   shared = 0;
-  /** The first promise that was broken, with when and how. */
+  /** The first broken promise, with its time. */
   violation: string | undefined;
 
   constructor(
