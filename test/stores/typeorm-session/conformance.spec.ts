@@ -4,7 +4,7 @@ import { CLIENTS } from '../typeorm/fixture.js';
 import { SessionFixture, sessionStoreOver, sessionTargets } from './fixture.js';
 
 for (const target of sessionTargets())
-  describe.each(CLIENTS)(`the session locks of ${target.name} over %s`, (client) => {
+  describe.each(CLIENTS)(`B3 session locks of ${target.name} over %s`, (client) => {
     let fixture: SessionFixture;
 
     beforeAll(async () => {
@@ -12,12 +12,14 @@ for (const target of sessionTargets())
     });
     afterAll(() => fixture.dispose());
 
-    const tells = target.name === 'postgres' || target.name === 'mysql'; // MariaDB is told to in looking.spec.ts
+    // MariaDB lists its session locks when it is started for that, which looking.spec.ts
+    // tests.
+    const tells = target.name === 'postgres' || target.name === 'mysql';
     const rules = lockStoreConformance(
       () => sessionStoreOver(client, fixture.application, { maxConnections: 40 }),
       {
         without: tells ? ['leases'] : ['leases', 'inspect'],
       },
     );
-    for (const { name, run } of rules) it(`B3 ${name}`, run);
+    for (const { name, run } of rules) it(name, run);
   });

@@ -7,9 +7,10 @@ import { TcpProxy } from '../tcp-proxy.js';
 import { CLIENTS } from '../typeorm/fixture.js';
 import { SessionFixture, sessionStoreOver, sessionTargets } from './fixture.js';
 
-const TTL = 30_000; // which means nothing here
+const TTL = 30_000; // Session locks ignore the ttl.
 
-// jest fails a test in which a promise is rejected that nobody listens to: late errors of lost connections would show here.
+// Jest fails a test in which a promise is rejected without a handler. Late errors of lost
+// connections would show here.
 for (const target of sessionTargets())
   describe.each(CLIENTS)(`connections of session locks on ${target.name} over %s`, (client) => {
     let fixture: SessionFixture;
@@ -19,7 +20,7 @@ for (const target of sessionTargets())
     });
     afterAll(() => fixture.dispose());
 
-    /** A store whose every connection goes through a proxy. */
+    /** A store all of whose connections go through a proxy. */
     async function proxied() {
       const proxy = await TcpProxy.open(fixture.options as { host: string; port: number });
       const there = { host: '127.0.0.1', port: proxy.port };
@@ -37,7 +38,7 @@ for (const target of sessionTargets())
       return { proxy, store, lost, dispose };
     }
 
-    it('B57 a link that is dead without a word is found by the heartbeat', async () => {
+    it('B57 the heartbeat finds a connection that is dead without an error', async () => {
       const { proxy, store, lost, dispose } = await proxied();
       const [key, other] = [newKey(), await fixture.store()];
       tokenOf(await store.acquire(key, 'owner', TTL));
@@ -52,7 +53,7 @@ for (const target of sessionTargets())
       await dispose();
     });
 
-    it('B57 a wait on a link that is dead without a word fails, and leaves nothing that could be granted', async () => {
+    it('B57 a wait on a connection that is dead without an error fails, and is never granted later', async () => {
       const { proxy, store, dispose } = await proxied();
       const [key, other] = [newKey(), await fixture.store()];
       tokenOf(await other.acquire(key, 'owner', TTL));
@@ -60,13 +61,13 @@ for (const target of sessionTargets())
       await fixture.waiting(key);
       proxy.blackHole();
       expect(await waiting).toMatchObject({ name: 'LockStoreError', transient: true });
-      await dispose(); // the server hears of it now
+      await dispose(); // The server notices the end of the connection now.
       await fixture.waiting(key, 0);
       expect(await other.release(key, 'owner')).toBe(true);
       tokenOf(await other.acquire(key, 'next', TTL));
     });
 
-    it('B57 a connection that is cut is a lost lock at once, and is not made again', async () => {
+    it('B57 a lock whose connection is cut is lost at once, and the store does not reconnect', async () => {
       const { proxy, store, lost, dispose } = await proxied();
       const key = newKey();
       tokenOf(await store.acquire(key, 'owner', TTL));
@@ -75,11 +76,12 @@ for (const target of sessionTargets())
       expect(await lost).toMatchObject({ key, owner: 'owner' });
       expect(await store.renew(key, 'owner', TTL)).toBe(false);
       expect(await store.release(key, 'owner')).toBe(false);
-      expect(proxy.accepted - accepted).toBeLessThanOrEqual(1); // one asks the server to end the session
+      // One connection asks the server to end the session.
+      expect(proxy.accepted - accepted).toBeLessThanOrEqual(1);
       await dispose();
     });
 
-    it('B20 a full store throws at once, or waits for a connection', async () => {
+    it('B20 a store whose connections are all in use throws at once, or waits for a connection', async () => {
       const strict = await fixture.store({ maxConnections: 2, whenFull: 'throw' });
       const patient = await fixture.store({ maxConnections: 2 });
       const keys = [newKey(), newKey()] as const;
@@ -99,7 +101,7 @@ for (const target of sessionTargets())
     });
 
     if (target.name === 'postgres')
-      it('B18 what is granted just as the wait ends is given back: no connection of the store keeps it', async () => {
+      it('B18 a lock that is granted just as the wait ends is released again', async () => {
         const [key, store, other] = [newKey(), await fixture.store(), await fixture.store()];
         tokenOf(await other.acquire(key, 'owner', TTL));
         const wait = 300;
@@ -109,7 +111,8 @@ for (const target of sessionTargets())
           `SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND NOT granted`,
         );
         process.kill(pid, 'SIGSTOP');
-        await sleep(2 * wait); // its time runs out while it cannot look, and then it is granted
+        // The wait ends while the session is stopped, and the key is granted to it afterwards.
+        await sleep(2 * wait);
         await other.release(key, 'owner');
         process.kill(pid, 'SIGCONT');
         expect(await waiting).toMatchObject({ acquired: false });
@@ -117,7 +120,7 @@ for (const target of sessionTargets())
         await other.release(key, 'next');
       });
 
-    it('B57 limits of time that the application has for its own statements end no wait', async () => {
+    it('B57 time limits that the application sets for its own statements end no wait', async () => {
       const limits = fixture.postgres
         ? {
             extra: {
@@ -140,11 +143,11 @@ for (const target of sessionTargets())
       await application.destroy();
     });
 
-    it('B77 no connection of the application is used, and its transactions have nothing to do with the lock', async () => {
+    it('B77 session locks use no connection of the application, and its transactions do not affect them', async () => {
       const store = await fixture.store();
       const key = newKey();
       const runner = fixture.application.createQueryRunner();
-      await runner.startTransaction(); // on the only connection of its pool
+      await runner.startTransaction(); // This uses the only connection of the pool.
       tokenOf(await store.acquire(key, 'owner', TTL));
       expect((await store.acquire(key, 'other', TTL)).acquired).toBe(false);
       expect(await store.renew(key, 'owner', TTL)).toBe(true);
@@ -153,7 +156,7 @@ for (const target of sessionTargets())
       expect(await store.release(key, 'owner')).toBe(true);
     });
 
-    it('the process is left with no timer and no session when the store is closed', async () => {
+    it('B12 a closed store leaves no timer and no session', async () => {
       const timers = () => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
       const before = { timers: timers(), sessions: (await fixture.sessions()).length };
       const store = await fixture.store({ keepAlive: 100 });

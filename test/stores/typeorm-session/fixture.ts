@@ -19,7 +19,7 @@ export function sessionStoreOver(
   return new SessionLockStore(driverExecutor(dataSource), options);
 }
 
-/** An application with a database of its own, and session lock stores on it. */
+/** An application with a database of its own, and the session lock stores on it. */
 export class SessionFixture {
   private readonly stores: SessionLockStore[] = [];
 
@@ -34,7 +34,7 @@ export class SessionFixture {
     client: ClientName = 'TypeORM',
   ): Promise<SessionFixture> {
     const opened = await target.open();
-    // A single connection in its own pool: locks need none of it.
+    // The application's own pool has a single connection, which the locks do not need.
     return new SessionFixture(
       opened,
       await new DataSource({ ...opened.options, poolSize: 1 } as DataSourceOptions).initialize(),
@@ -58,7 +58,7 @@ export class SessionFixture {
     return store;
   }
 
-  /** The ids of the sessions that there are in the database, but for those of the application's own pool. */
+  /** The ids of the sessions in the database, without those of the application's own pool. */
   async sessions(): Promise<string[]> {
     const rows: { id: string }[] = await this.application.query(
       this.postgres
@@ -68,7 +68,10 @@ export class SessionFixture {
     return rows.map(({ id }) => id).toSorted();
   }
 
-  /** The session that holds a key, by the name that the server knows: it must not change from one version to the next. */
+  /**
+   * The id of the session that holds a key. The name of the key on the server must not change
+   * from one version to the next.
+   */
   async holder(key: string): Promise<string | undefined> {
     const [row]: { id: string | null }[] = await this.application.query(
       this.postgres
@@ -78,7 +81,7 @@ export class SessionFixture {
     return row?.id ?? undefined;
   }
 
-  /** Resolves when so many sessions wait on the server for a key. */
+  /** Resolves when this many sessions wait on the server for a key. */
   async waiting(key: string, count = 1): Promise<void> {
     for (;;) {
       const rows: object[] = await this.application.query(
@@ -100,7 +103,7 @@ export class SessionFixture {
     return `${key.slice(0, 23)}~${digest.toString('hex').slice(0, 40)}`;
   }
 
-  /** Ends a session as an administrator would. */
+  /** Ends a session, as an administrator does. */
   async kill(id: string | undefined): Promise<void> {
     await this.application.query(this.postgres ? `SELECT pg_terminate_backend(${id})` : `KILL ${id}`);
   }

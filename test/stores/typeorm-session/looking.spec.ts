@@ -13,7 +13,7 @@ import { SessionFixture } from './fixture.js';
 
 type Opened = Pick<Target, 'options' | 'dispose'>;
 
-/** MariaDB tells only when it was started for it. */
+/** MariaDB lists session locks only when it is started for that. */
 const tellingMariadb = {
   name: 'mariadb with performance_schema',
   async open(): Promise<Opened> {
@@ -33,7 +33,7 @@ const telling: { name: string; open(): Promise<Opened> }[] = targetsAmong('postg
 );
 
 for (const target of telling)
-  describe(`what ${target.name} tells of session locks`, () => {
+  describe(`session locks that ${target.name} lists`, () => {
     let fixture: SessionFixture;
     let locks: LockService;
 
@@ -49,7 +49,7 @@ for (const target of telling)
       await fixture.dispose();
     });
 
-    it('B69, B70 who holds what, since when, with which token, and how many wait', async () => {
+    it('B70 a list shows the holder, the start, the token and the number of waiters', async () => {
       const before = Date.now() - 60_000;
       const lock = await locks.acquire(newKey());
       const other = await fixture.store();
@@ -73,7 +73,7 @@ for (const target of telling)
         state: 'held',
         holder: { label: 'api-7:42' },
       });
-      await lock.extend(); // the statement of a heartbeat tells the same
+      await lock.extend(); // The list is the same after a statement of the heartbeat.
       expect((await locks.admin.list()).locks).toEqual(listed);
       await lock.release();
       await waiting;
@@ -89,8 +89,9 @@ for (const target of telling)
       await lock.release();
     });
 
-    it('B70 locks that the application takes by itself are none of ours', async () => {
-      const { application } = fixture; // its pool has one connection: both statements are on that
+    it('B70 session locks of the application itself are not listed', async () => {
+      // The pool has one connection, so both statements run on it.
+      const { application } = fixture;
       await application.query(fixture.postgres ? 'SELECT pg_advisory_lock(42)' : `SELECT GET_LOCK('42', 0)`);
       expect(await locks.admin.list()).toEqual({ locks: [] });
       await application.query(
@@ -99,7 +100,7 @@ for (const target of telling)
     });
 
     if (target.name === 'postgres')
-      it('B70 locks of another role are an error, not none, unless their prefix is another', async () => {
+      it('B70 hidden locks of another role are an error, unless their prefix is another', async () => {
         const { application, options } = fixture;
         const role = `reader_${process.pid}`;
         await application.query(`CREATE ROLE ${role} LOGIN PASSWORD 'secret'`);
@@ -128,24 +129,24 @@ for (const target of telling)
       });
 
     if (target !== tellingMariadb) return;
-    // The other servers' conformance is in conformance.spec.ts.
+    // The conformance of the other servers is in conformance.spec.ts.
     const options = { maxConnections: 40 };
     for (const { name, run } of lockStoreConformance(
       () => new TypeOrmSessionLockStore(fixture.application, options),
       { without: ['leases'] },
     ))
-      it(`B3 ${name}`, run);
+      it(name, run);
   });
 
 for (const target of targetsAmong('mariadb', 'mysql56'))
-  describe(`what ${target.name}, as it comes, does not tell of session locks`, () => {
+  describe(`session locks that ${target.name} with its default settings does not list`, () => {
     let fixture: SessionFixture;
     beforeAll(async () => {
       fixture = await SessionFixture.open(target);
     });
     afterAll(() => fixture.dispose());
 
-    it('B70 a list is an error that says what to do', async () => {
+    it('B70 listing fails with an error that names the next step', async () => {
       const store = await fixture.store();
       const what =
         target.name === 'mariadb'

@@ -8,7 +8,7 @@ import { sqlTargets, type Target } from '../../servers/targets.js';
 import { targetsAmong } from '../typeorm/fixture.js';
 import { newKey, tokenOf } from '../keys.js';
 
-/** A DataSource with these options, and what a session store on it says at its start. */
+/** Starts a session store on a DataSource with these options, and returns its error. */
 async function startOn(options: DataSourceOptions, storeOptions = {}): Promise<unknown> {
   const application = await new DataSource(options).initialize();
   const store = new TypeOrmSessionLockStore(application, storeOptions);
@@ -18,15 +18,15 @@ async function startOn(options: DataSourceOptions, storeOptions = {}): Promise<u
   return outcome;
 }
 
-describe('databases that have no session locks, or whose session locks exclude nobody', () => {
-  it('B3, B8 SQLite is refused, with what to use', async () => {
+describe('databases without session locks, and those whose session locks exclude no other session', () => {
+  it('B8 SQLite is refused, and the error names the store to use', async () => {
     const error = await startOn({ type: 'better-sqlite3', database: ':memory:' });
     expect(error).toBeInstanceOf(LockStoreError);
     expect((error as Error).message).toMatch(/better-sqlite3 has no session locks.*typeOrmStore\(\)/);
   });
 
   for (const { name } of sqlTargets().filter((one) => one.name === 'mariadb'))
-    it(`B3 a node of a Galera cluster of ${name} is refused, with what to use`, async () => {
+    it(`B8 a Galera node of ${name} is refused, and the error names the store to use`, async () => {
       const cluster = await startGalera(1);
       const { hostname: host, port, username, password, pathname } = new URL(cluster.nodes[0]?.url ?? '');
       const there = { host, port: Number(port), username, password, database: pathname.slice(1) };
@@ -42,14 +42,14 @@ describe('databases that have no session locks, or whose session locks exclude n
 });
 
 for (const { open } of targetsAmong('postgres'))
-  describe('behind PgBouncer', () => {
+  describe('session locks behind PgBouncer', () => {
     let target: Target;
     beforeAll(async () => {
       target = await open();
     });
     afterAll(() => target.dispose());
 
-    it('B3 a pooler is refused unless it is allowed', async () => {
+    it('B8 a pooler is refused unless the option allows it', async () => {
       const pooler = await startPgBouncer(target.options as Parameters<typeof startPgBouncer>[0]);
       const { hostname: host, port } = new URL(pooler.url);
       const there = { ...target.options, host, port: Number(port) } as DataSourceOptions;
@@ -63,7 +63,7 @@ for (const { open } of targetsAmong('postgres'))
       expect(allowed).toBeUndefined();
     });
 
-    it('B8, B13 a connection of its own is opened and closed by the store', async () => {
+    it('B13 a store opens and closes a connection of its own', async () => {
       const definition = typeOrmSessionStore({ connection: target.options, maxConnections: 1 });
       const store = (await definition.useFactory()) as TypeOrmSessionLockStore;
       await store.prepare();
@@ -72,7 +72,7 @@ for (const { open } of targetsAmong('postgres'))
       await store.close();
     });
 
-    it('B57 a statement that was cut off by its size still tells whose the lock is', async () => {
+    it('B57 a statement that the server has cut off still identifies the holder', async () => {
       const application = await new DataSource(target.options).initialize();
       const store = new TypeOrmSessionLockStore(application);
       const [key, label] = ['é'.repeat(2000), '🔒'.repeat(255)];
@@ -86,7 +86,7 @@ for (const { open } of targetsAmong('postgres'))
 describe('options of session locks', () => {
   const build = (options: object) => () => typeOrmSessionStore(options);
 
-  it('B8 what is no option, or no value for one, is refused at once', () => {
+  it('B8 an unknown option and a wrong value are refused at once', () => {
     expect(build({ table: 'locks' })).toThrow(/does not know the option "table"/);
     for (const maxConnections of [0, -1, 1.5, NaN, Infinity, '3', null])
       expect(build({ maxConnections })).toThrow(/maxConnections must be a whole number from 1 on/);
@@ -101,12 +101,12 @@ describe('options of session locks', () => {
     expect(build({ connection: { host: 'a' } })).toThrow(/typeOrmSessionStore\(\{ connection/);
   });
 
-  it('B8 a store needs a DataSource', () => {
+  it('B8 a store without a DataSource is refused', () => {
     for (const nothing of [undefined, null, 'postgres', { type: 'postgres' }])
       expect(() => new TypeOrmSessionLockStore(nothing as never)).toThrow(/needs a DataSource of TypeORM/);
   });
 
-  it('terms that only leases have are refused by the store itself', async () => {
+  it('B57 the store itself refuses options that need leases', async () => {
     const store = new TypeOrmSessionLockStore({
       open: async () => Promise.reject(new Error('opened')),
       close: async () => {},

@@ -45,7 +45,7 @@ for (const target of sessionTargets())
     });
     afterAll(() => fixture.dispose());
 
-    it('E12, B89 a wait of a call chain for its own key fails at once, without a session', async () => {
+    it('B89 a wait for a key that the call chain holds fails at once, without using a session', async () => {
       const key = newKey();
       const error = await locks.run(key, async () =>
         locks.acquire(key, { wait: Infinity }).catch((refusal: unknown) => refusal),
@@ -57,7 +57,7 @@ for (const target of sessionTargets())
       await (await others.acquire(key)).release();
     });
 
-    it('B3, B29 a lock has no end, and is released', async () => {
+    it('B29 a session lock has no expiry, and can be released', async () => {
       const lock = await locks.acquire(newKey());
       expect(lock).toMatchObject({ held: true, expiresAt: null });
       expect(lock.fencingToken).toBeGreaterThan(1.7e15);
@@ -66,7 +66,7 @@ for (const target of sessionTargets())
       expect((await others.tryAcquire(lock.key))?.fencingToken).toBeGreaterThan(lock.fencingToken);
     });
 
-    it('B55, B57 the holder whose session is killed learns of it at once, and another gets the lock', async () => {
+    it('B57 a holder whose session is killed learns of it at once, and a waiter gets the lock', async () => {
       const key = newKey();
       const lost: LockLostError[] = [];
       const lock = await locks.acquire(key, { onLost: (_, error) => lost.push(error) });
@@ -84,10 +84,11 @@ for (const target of sessionTargets())
       expect(next.fencingToken).toBeGreaterThan(lock.fencingToken);
       expect(await lock.release()).toBe(false);
       expect(next.held).toBe(true);
-      expect((await locks.acquire(newKey())).held).toBe(true); // on another connection
+      // This lock is on another connection.
+      expect((await locks.acquire(newKey())).held).toBe(true);
     });
 
-    it('B56 work whose session is killed rejects when it has ended', async () => {
+    it('B56 a run whose session was killed rejects when its work has ended', async () => {
       const work = locks.run(newKey(), async ({ key, signal }) => {
         const aborted = once(signal, 'abort');
         await fixture.kill(await fixture.holder(key));
@@ -97,7 +98,7 @@ for (const target of sessionTargets())
       await expect(work).rejects.toThrow(LockLostError);
     });
 
-    it('B57 extend() asks the server whether the lock is still held; it has no ttl to set', async () => {
+    it('B57 extend() checks with the server that the lock is still held, and takes no ttl', async () => {
       const lock = await locks.acquire(newKey());
       await lock.extend();
       expect(lock.held).toBe(true);
@@ -106,7 +107,7 @@ for (const target of sessionTargets())
       await expect(lock.extend()).rejects.toThrow(LockLostError);
     });
 
-    it('B57 transaction() and guard() need leases', async () => {
+    it('B57 transaction() and guard() are refused, because they need leases', async () => {
       const lock = await locks.acquire(newKey());
       await expect(lock.transaction(async () => 1)).rejects.toThrow(
         /no transactions that a lock could be tied to/,
@@ -114,7 +115,7 @@ for (const target of sessionTargets())
       await expect(lock.guard({})).rejects.toThrow(LockError);
     });
 
-    it('B57 options that only leases have are refused: of a call, a decorator and the module', async () => {
+    it('B57 options that need leases are refused on a call, on a decorator and on the module', async () => {
       for (const options of [{ ttl: '1m' }, { autoRenew: false }, { renewEvery: '1s' }] as const) {
         const [name] = Object.keys(options);
         const message = new RegExp(`option "${name}" of .* session locks last as long as their connection`);
@@ -129,7 +130,7 @@ for (const target of sessionTargets())
       );
     });
 
-    it('B18, B20, B22 a wait of 0.3 s and one of 1 s end at their deadlines', async () => {
+    it('B18 waits of 0.3 s and of 1 s end at their deadlines', async () => {
       const { key } = await locks.acquire(newKey());
       for (const wait of [300, 1000]) {
         const error = await others.acquire(key, { wait }).catch((thrown: unknown) => thrown);
@@ -138,17 +139,17 @@ for (const target of sessionTargets())
       }
     });
 
-    it('B17, B20 many who wait without end in one process have one session that waits, and all get the lock', async () => {
+    it('B20 endless waiters of one process share one waiting session, and all of them get the lock', async () => {
       const key = newKey();
       const lock = await locks.acquire(key);
       const callers = Array.from({ length: 10 }, () => others.run(key, () => 1, { wait: Infinity }));
       await fixture.waiting(key);
-      expect(await fixture.sessions()).toHaveLength(2); // that of the holder, and one more
+      expect(await fixture.sessions()).toHaveLength(2); // the holder's session and one more
       await lock.release();
       await Promise.all(callers);
     });
 
-    it('B21 a wait that is aborted leaves no session behind, and no lock', async () => {
+    it('B21 an aborted wait leaves neither a session nor a lock', async () => {
       const key = newKey();
       const lock = await locks.acquire(key);
       const abort = new AbortController();
@@ -158,12 +159,12 @@ for (const target of sessionTargets())
       abort.abort(new Error('not any more'));
       await ended;
       await fixture.waiting(key, 0);
-      while ((await fixture.sessions()).length !== 1); // that of the holder
+      while ((await fixture.sessions()).length !== 1); // The holder's session is left.
       await lock.release();
       expect(await locks.tryAcquire(key)).not.toBeNull();
     });
 
-    it('B12 a shutdown ends the waits and gives back what is held', async () => {
+    it('B12 a shutdown ends waits and releases held locks', async () => {
       const [key, kept] = [newKey(), newKey()];
       const lock = await locks.acquire(key);
       await locks.run(kept, () => 1, { minHold: '1h' });
@@ -193,7 +194,7 @@ for (const target of sessionTargets())
     });
 
     it(
-      'R9 a forced release ends when the ended session is no longer the holder, though a waiter has the key by then',
+      'R9 a forced release ends once the killed session is no longer the holder, although a waiter has the key by then',
       async () => {
         const key = newKey();
         await locks.acquire(key);
@@ -208,7 +209,7 @@ for (const target of sessionTargets())
       SHORTER_THAN_ENDING,
     );
 
-    it('B48 locks that are taken, refused, lost and given back leave as many connections as may be in use', async () => {
+    it('B48 locks that are granted, refused, lost and released open no more connections than the limit', async () => {
       const few = await service({ maxConnections: 3 });
       const keys = Array.from({ length: 30 }, newKey);
       const { key } = await locks.acquire(newKey());

@@ -5,9 +5,9 @@ import { newKey, tokenOf } from '../keys.js';
 
 const HOUR = 3_600_000;
 
-// SQLite has no server: there the machine's clock decides, for all processes alike.
+// On SQLite, which has no server, the machine's clock decides for all processes.
 for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
-  describe(`a client whose clock is wrong, on ${target.name}`, () => {
+  describe(`a client with a wrong clock, on ${target.name}`, () => {
     let fixture: Fixture;
     let store: TypeOrmLockStore;
 
@@ -26,21 +26,24 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
     it.each([
       ['ahead', HOUR],
       ['behind', -HOUR],
-    ])('B34 an hour %s: the server decides what is held, until when, and with which token', async (_, by) => {
-      const key = newKey();
-      const before = tokenOf(await store.acquire(key, 'right', 60_000));
-      shiftClock(by);
-      expect(await store.acquire(key, 'wrong', 60_000)).toMatchObject({ acquired: false, reason: 'held' });
-      expect(await store.renew(key, 'right', 60_000)).toBe(true);
-      expect(await store.release(key, 'right')).toBe(true);
-      const token = tokenOf(await store.acquire(key, 'wrong', 60_000));
-      expect(token).toBeGreaterThan(before);
+    ])(
+      "B34 the server decides about holder, expiry and token when the client's clock is an hour %s",
+      async (_, by) => {
+        const key = newKey();
+        const before = tokenOf(await store.acquire(key, 'right', 60_000));
+        shiftClock(by);
+        expect(await store.acquire(key, 'wrong', 60_000)).toMatchObject({ acquired: false, reason: 'held' });
+        expect(await store.renew(key, 'right', 60_000)).toBe(true);
+        expect(await store.release(key, 'right')).toBe(true);
+        const token = tokenOf(await store.acquire(key, 'wrong', 60_000));
+        expect(token).toBeGreaterThan(before);
 
-      jest.restoreAllMocks();
-      const refused = await store.acquire(key, 'right', 60_000);
-      expect(refused).toMatchObject({ acquired: false, reason: 'held', holder: { fencingToken: token } });
-      const { remaining } = (refused as { holder: { remaining: number } }).holder;
-      expect(remaining).toBeGreaterThan(0);
-      expect(remaining).toBeLessThanOrEqual(60_000);
-    });
+        jest.restoreAllMocks();
+        const refused = await store.acquire(key, 'right', 60_000);
+        expect(refused).toMatchObject({ acquired: false, reason: 'held', holder: { fencingToken: token } });
+        const { remaining } = (refused as { holder: { remaining: number } }).holder;
+        expect(remaining).toBeGreaterThan(0);
+        expect(remaining).toBeLessThanOrEqual(60_000);
+      },
+    );
   });

@@ -32,7 +32,7 @@ for (const { name } of targets) {
   conform(name);
   if (name === 'postgres' || name === 'sqlite') conform(name, { weak: true });
   if (name === 'postgres') conform(name, { asyncRelease: true });
-  // The statements of MySQL have the same values in the same places as those of MariaDB.
+  // MySQL's statements have the same values in the same places as those of MariaDB.
   if (name === 'postgres' || name === 'mariadb') conform(name, { preparedStatements: false });
 }
 

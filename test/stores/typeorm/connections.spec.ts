@@ -7,7 +7,8 @@ import { breaking, CLIENTS, Fixture, poolOf, sqlOf, storeOver, targetsAmong } fr
 import { newKey, tokenOf } from '../keys.js';
 import { TcpProxy } from '../tcp-proxy.js';
 
-// jest fails a test in which a promise is rejected that nobody listens to: late errors of abandoned requests would show here.
+// Jest fails a test in which a promise is rejected without a handler. Late errors of abandoned
+// requests would show here.
 for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
   describe.each(CLIENTS)(`connections to ${target.name} over %s`, (client) => {
     let fixture: Fixture;
@@ -35,7 +36,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
       while (poolOf(application).idle !== all || poolOf(application).all !== all) await sleep(2);
     };
 
-    it("B77 the caller's rolled back transaction does not undo the lock", async () => {
+    it("B77 a rollback of the caller's transaction does not undo the lock", async () => {
       const { application, store } = await opened({});
       const key = newKey();
       const runner = application.createQueryRunner();
@@ -48,7 +49,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
       expect(await store.release(key, 'owner')).toBe(true);
     });
 
-    it('B48 acquisitions that succeed, are refused and fail leave as many connections as before', async () => {
+    it('B48 acquisitions that succeed, are refused or fail leave as many connections as before', async () => {
       const { application, store } = await opened({ poolSize: 3 });
       const key = newKey();
       await Promise.all([1, 2, 3].map(() => store.inspect(key)));
@@ -67,10 +68,10 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
         Array(5).fill(expect.objectContaining({ name: 'LockStoreError', transient: false })),
       );
       expect(poolOf(application)).toEqual({ all: 3, idle: 3, waiting: 0 });
-      expect(await store.release(key, 'owner')).toBe(true); // and all of them work
+      expect(await store.release(key, 'owner')).toBe(true); // All connections still work.
     });
 
-    it('a pool of one connection serves fifty callers', async () => {
+    it('B15 a pool of one connection serves fifty callers', async () => {
       const { application, store } = await opened({ poolSize: 1 });
       const keys = Array.from({ length: 50 }, newKey);
       const work = keys.map(async (key) => {
@@ -81,7 +82,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
       expect(poolOf(application)).toEqual({ all: 1, idle: 1, waiting: 0 });
     });
 
-    it('B27 a pool that is used up is a transient failure, and the connection that comes too late goes back', async () => {
+    it('B27 a pool without a free connection is a transient failure, and the late connection goes back to the pool', async () => {
       const { application, store } = await opened({ poolSize: 1 });
       const runner = application.createQueryRunner();
       await runner.connect();
@@ -91,12 +92,13 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
         message: expect.stringMatching(/gave no answer within \d+ ms.*size of the connection pool/),
       });
       expect(poolOf(application)).toMatchObject({ idle: 0, waiting: 1 });
-      await runner.release(); // the waiting request gets it now, and has to give it back
+      // The waiting request gets the connection now, and has to return it.
+      await runner.release();
       await idle(application, 1);
       tokenOf(await store.acquire(newKey(), 'o', 60_000));
     });
 
-    it('B27 a server that stays silent is a transient failure, and its connection is not used again', async () => {
+    it('B27 a silent server is a transient failure, and its connection is not used again', async () => {
       const { application, store, proxy } = await proxied();
       const key = newKey();
       tokenOf(await store.acquire(key, 'o', 60_000));
@@ -115,7 +117,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
       await proxy.close();
     });
 
-    it('B27 a link cut before the answer is a transient failure; the same owner, sent again, gets the same lock', async () => {
+    it('B27 after a connection is cut before the answer, a repeated request gets the same lock', async () => {
       const { application, store, proxy } = await proxied();
       for (const known of [false, true]) {
         const key = newKey();
@@ -124,8 +126,9 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
           await store.release(key, 'before');
         }
         const owner = `owner-of-${key}`;
-        tokenOf(await store.acquire(newKey(), 'warm', 60_000)); // so that the next request is the acquisition itself
-        // All look for the row first, and add it in another statement.
+        // Prepares the statements, so that the next request is the acquisition itself.
+        tokenOf(await store.acquire(newKey(), 'warm', 60_000));
+        // Every acquisition first looks for the row; another statement inserts it.
         proxy.cutAfter(owner, known ? 1 : 2);
         await expect(store.acquire(key, owner, 60_000)).rejects.toMatchObject({
           name: 'LockStoreError',
@@ -133,7 +136,8 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
         });
 
         const found = await store.inspect(key);
-        expect(found).toMatchObject({ state: 'held' }); // it had been carried out
+        // The server had carried out the request.
+        expect(found).toMatchObject({ state: 'held' });
         expect(await store.acquire(key, owner, 60_000)).toMatchObject({ acquired: false, reason: 'held' });
         expect(await store.acquire(key, owner, 60_000, { resend: true })).toEqual({
           acquired: true,
@@ -145,7 +149,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
       await proxy.close();
     });
 
-    it('B75 a server that goes away and comes back is a failure, then works again', async () => {
+    it('B75 a server that goes away is a transient failure', async () => {
       const { application, store, proxy } = await proxied();
       const key = newKey();
       tokenOf(await store.acquire(key, 'o', 60_000));
@@ -156,7 +160,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
       await application.destroy();
     });
 
-    it('B27 no message of a failure has the owner in it, which is a capability', async () => {
+    it('B86 no error message contains the owner id, which allows its reader to release the lock', async () => {
       const { application, store } = await opened({});
       const owner = 'capability-0123456789';
       await application.query(breaking(target).breakIt);
@@ -175,7 +179,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
       await application.query(breaking(target).mend);
     });
 
-    it('the process is left with no timer when the last operation has ended', async () => {
+    it('B12 the last operation leaves no timer', async () => {
       const { application, store } = await opened({ poolSize: 1 });
       const timers = () => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
       const before = timers();

@@ -1,12 +1,12 @@
 import type { DataSource } from 'typeorm';
 
-/** What an application can leave on a connection; `names`: how a message names it. */
+/** Statements that leave a connection dirty. `names` matches the message about it. */
 export interface Dirt {
   sql: string[];
   names: RegExp;
 }
 
-/** What makes a grant on a connection void, by what people call it. */
+/** The kinds of dirt that make a grant on a connection void. */
 export function dirt(database: string): Record<string, Dirt> {
   const transaction = { sql: ['START TRANSACTION'], names: /transaction that the application left open/ };
   if (database === 'postgres')
@@ -32,7 +32,8 @@ export function dirt(database: string): Record<string, Dirt> {
 }
 
 /**
- * What else applications set for a session and forget, which must not give a key two holders.
+ * Settings of a session that applications forget to reset. None of them may give a key two
+ * holders.
  */
 export function settings(database: string): Record<string, string[]> {
   if (database === 'postgres')
@@ -72,7 +73,8 @@ export function settings(database: string): Record<string, string[]> {
 }
 
 /**
- * Opens this many connections of the pool, and gives them back as these statements leave them.
+ * Opens this many connections of the pool, runs the statements on each, and returns them to
+ * the pool.
  */
 export async function leaveDirty(dataSource: DataSource, count: number, sql: string[]): Promise<void> {
   const runners = Array.from({ length: count }, () => dataSource.createQueryRunner());
@@ -83,7 +85,7 @@ export async function leaveDirty(dataSource: DataSource, count: number, sql: str
   }
 }
 
-/** Leaves each connection that the pool opens from here on as these statements do. */
+/** Runs these statements on each connection that the pool opens from now on. */
 export function dirtyEach(dataSource: DataSource, sql: string[]): void {
   const { master, pool } = dataSource.driver as any;
   (master ?? pool).on(master ? 'connect' : 'connection', (connection: any) => {

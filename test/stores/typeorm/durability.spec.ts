@@ -6,7 +6,7 @@ import { Fixture, onEachConnection, targetsAmong } from './fixture.js';
 
 const TTL = 60_000;
 
-/** The warnings of a store that starts. */
+/** Starts a store and returns its warnings. */
 async function warningsOn(dataSource: DataSource, options = {}): Promise<string[]> {
   const store = new TypeOrmLockStore(dataSource, options);
   const warnings: string[] = [];
@@ -24,7 +24,9 @@ for (const target of targetsAmong('postgres'))
     });
     afterAll(() => fixture.dispose());
 
-    /** How each operation commits, where the application has set its sessions like this. */
+    /**
+     * Returns how each operation commits when the application's sessions have this setting.
+     */
     const waitsWith = async (setting: string, options: { table: string; weak?: boolean }) => {
       const application = await fixture.dataSource();
       const store = new TypeOrmLockStore(application, { wakeUps: false, ...options });
@@ -75,24 +77,25 @@ for (const target of targetsAmong('postgres'))
       left: Array.from({ length: 5 }, () => other),
     });
 
-    it('A4, B85 a change that could let a second holder in waits for the disk, also in a session with synchronous_commit = off', async () => {
+    it('B85 changes that could admit a second holder wait for the disk despite synchronous_commit = off', async () => {
       expect(await waitsWith('off', { table: 'set_off' })).toEqual(all('on', 'off'));
     });
 
     it.each(['local', 'remote_write', 'on', 'remote_apply'])(
-      'A4 a session that is set to %s is left as it is',
+      'A4 a session with synchronous_commit = %s keeps its setting',
       async (setting) => {
         expect(await waitsWith(setting, { table: `set_${setting}` })).toEqual(all(setting, setting));
       },
     );
 
-    it('A4 weak locks do not wait', async () => {
+    it('A4 weak locks do not wait for the disk', async () => {
       expect(await waitsWith('off', { table: 'set_weak', weak: true })).toEqual(all('off', 'off'));
     });
 
-    it('A4, B85 a grant survives a crash where the database does not wait, and so does one over a session that stopped waiting', async () => {
+    it('A4 a grant survives a crash although the database or the session does not wait for its disk', async () => {
       const withoutTypes: string = '../../servers/postgres.mjs';
-      const server = await (await import(withoutTypes)).start({ 'wal-writer-delay': '10s' }); // or it would write before the crash
+      // The server would otherwise write its log before the crash.
+      const server = await (await import(withoutTypes)).start({ 'wal-writer-delay': '10s' });
       let own: DataSource | undefined;
       const connect = () => new DataSource({ type: 'postgres', url: server.url, poolSize: 1 }).initialize();
       const crash = async () => {
@@ -123,7 +126,7 @@ for (const target of targetsAmong('postgres'))
       }
     });
 
-    it('A4, B85 a start on a server with fsync or full_page_writes off warns, and names what it costs', async () => {
+    it('B85 a start with fsync or full_page_writes off warns, and names the risk', async () => {
       const withoutTypes: string = '../../servers/postgres.mjs';
       const server = await (await import(withoutTypes)).start({ fsync: 'off', 'full-page-writes': 'off' });
       const own = await new DataSource({ type: 'postgres', url: server.url }).initialize();
@@ -163,13 +166,13 @@ for (const target of targetsAmong('mysql', 'mariadb', 'mysql56'))
     it.each([
       [0, 'the server'],
       [2, 'the machine'],
-    ])('A4, B85 innodb_flush_log_at_trx_commit = %i is warned about at start', async (value, crash) => {
+    ])('B85 a start with innodb_flush_log_at_trx_commit = %i warns', async (value, crash) => {
       const warnings = await warningsWith('innodb_flush_log_at_trx_commit', value);
       const rule = `innodb_flush_log_at_trx_commit = ${value}.*crash of ${crash} takes back the grants.*set innodb_flush_log_at_trx_commit = 1`;
       expect(warnings).toEqual([expect.stringMatching(new RegExp(rule))]);
     });
 
-    it('A4, B85 sync_binlog is warned about where there is a binary log, and nothing else is', async () => {
+    it('B85 a start with sync_binlog = 0 warns where a binary log exists', async () => {
       const [{ binlog }] = await application.query('SELECT @@GLOBAL.log_bin AS binlog');
       const warned =
         Number(binlog) === 1 ? [expect.stringMatching(/sync_binlog = 0.*set sync_binlog = 1/)] : [];

@@ -11,38 +11,36 @@ import { TcpProxy } from '../tcp-proxy.js';
 import { targetsAmong } from './fixture.js';
 
 for (const { name, open } of targetsAmong('postgres'))
-  describe.each([pg, typeorm])(
-    `$name on ${name}, whose server ends a session in the packet with which it begins`,
-    (kind) => {
-      let target: Target;
-      let proxy: TcpProxy;
-      let client: TestClient;
-      let store: SqlLockStore<any>;
-      beforeAll(async () => void (target = await open()));
-      beforeEach(async () => {
-        proxy = await TcpProxy.open(target.options as { host: string; port: number });
-        const options = { ...target.options, host: '127.0.0.1', port: proxy.port } as typeof target.options;
-        client = await kind.open({ ...target, options }, 3);
-        store = new SqlLockStore(client.executor());
-        tokenOf(await store.acquire(newKey(), randomUUID(), 60_000));
-      });
-      afterEach(async () => {
-        await store.close();
-        await client.close();
-        await proxy.close();
-      });
-      afterAll(() => target.dispose());
+  describe.each([pg, typeorm])(`$name on a ${name} that ends a session in its first packet`, (kind) => {
+    let target: Target;
+    let proxy: TcpProxy;
+    let client: TestClient;
+    let store: SqlLockStore<any>;
+    beforeAll(async () => void (target = await open()));
+    beforeEach(async () => {
+      proxy = await TcpProxy.open(target.options as { host: string; port: number });
+      const options = { ...target.options, host: '127.0.0.1', port: proxy.port } as typeof target.options;
+      client = await kind.open({ ...target, options }, 3);
+      store = new SqlLockStore(client.executor());
+      tokenOf(await store.acquire(newKey(), randomUUID(), 60_000));
+    });
+    afterEach(async () => {
+      await store.close();
+      await client.close();
+      await proxy.close();
+    });
+    afterAll(() => target.dispose());
 
-      it('the process goes on, the request fails with an unknown outcome, and the next one succeeds', async () => {
-        proxy.cut();
-        const key = newKey();
-        await store.acquire(newKey(), randomUUID(), 60_000).catch(() => undefined); // on the connection that was cut
-        proxy.endNextSession();
-        const owner = randomUUID();
-        const failure = await store.acquire(key, owner, 60_000).catch((error: unknown) => error);
-        expect(failure).toBeInstanceOf(LockStoreError);
-        expect(failure).toMatchObject({ transient: true });
-        tokenOf(await store.acquire(key, owner, 60_000, { resend: true }));
-      });
-    },
-  );
+    it('B27 the request fails with an unknown outcome, and the next one succeeds', async () => {
+      proxy.cut();
+      const key = newKey();
+      // This request uses the connection that was cut.
+      await store.acquire(newKey(), randomUUID(), 60_000).catch(() => undefined);
+      proxy.endNextSession();
+      const owner = randomUUID();
+      const failure = await store.acquire(key, owner, 60_000).catch((error: unknown) => error);
+      expect(failure).toBeInstanceOf(LockStoreError);
+      expect(failure).toMatchObject({ transient: true });
+      tokenOf(await store.acquire(key, owner, 60_000, { resend: true }));
+    });
+  });

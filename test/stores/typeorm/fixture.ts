@@ -10,19 +10,22 @@ import {
 import { TypeOrmLockStore, type TypeOrmLockStoreOptions } from '../../../lib/stores/typeorm/index.js';
 import { sqlTargets, type SqlStore, type Target } from '../../servers/targets.js';
 
-/** The stores of this run among these; jest refuses a file without any test, so that one without any store says why. */
+/**
+ * The stores of this run among these. Jest refuses a file without a test, so a file without a
+ * store gets a test that says why.
+ */
 export function targetsAmong(...names: SqlStore[]): ReturnType<typeof sqlTargets> {
   const targets = sqlTargets().filter(({ name }) => names.includes(name));
   if (targets.length === 0)
-    it(`runs on none of ${names.join(', ')}: LOCK_TEST_STORES leaves them out`, () => {
+    it(`a run that leaves ${names.join(', ')} out of LOCK_TEST_STORES skips this file`, () => {
       expect(process.env.LOCK_TEST_STORES?.split(',')).not.toEqual(expect.arrayContaining(names));
     });
   return targets;
 }
 
 /**
- * How a store reaches the database: through the DataSource, or through the pool of pg or
- * mysql2 that TypeORM has made. The rest of a spec is the same.
+ * How a store reaches the database: through TypeORM's DataSource, or through the pool of pg or
+ * mysql2 inside it.
  */
 export const CLIENTS = ['TypeORM', 'the driver'] as const;
 export type ClientName = (typeof CLIENTS)[number];
@@ -44,7 +47,9 @@ export function driverExecutor(dataSource: DataSource): DriverExecutor<any, any>
 
 export const ISOLATION_LEVELS = ['READ COMMITTED', 'REPEATABLE READ', 'SERIALIZABLE'] as const;
 
-/** What one spec file opens on a database of its own, and closes in the end. */
+/**
+ * The connections that one spec file opens on a database of its own; `dispose()` closes them.
+ */
 export class Fixture {
   private readonly opened: DataSource[] = [];
 
@@ -75,7 +80,9 @@ export class Fixture {
   }
 }
 
-/** Sees to it that every session of the pool has this isolation level, as a server or an application may have set it. */
+/**
+ * Sets the isolation level of every session in the pool, as a server or an application may do.
+ */
 export async function setIsolation(
   dataSource: DataSource,
   level: (typeof ISOLATION_LEVELS)[number],
@@ -87,7 +94,10 @@ export async function setIsolation(
   await onEachConnection(dataSource, sql);
 }
 
-/** Runs a statement on the connection that is there, and on each that is opened from here on, before anything else. */
+/**
+ * Runs a statement first on the open connection, and on each connection that the pool opens
+ * later.
+ */
 export async function onEachConnection(dataSource: DataSource, sql: string): Promise<void> {
   const { master, pool } = dataSource.driver as any;
   if (master) master.on('connect', (client: any) => void client.query(sql));
@@ -95,7 +105,7 @@ export async function onEachConnection(dataSource: DataSource, sql: string): Pro
   await dataSource.query(sql);
 }
 
-/** The connections of the pool, for comparisons before and after. */
+/** Counts the connections of the pool, for comparisons before and after. */
 export function poolOf(dataSource: DataSource): { all: number; idle: number; waiting: number } {
   const { master, pool } = dataSource.driver as any;
   if (master) return { all: master.totalCount, idle: master.idleCount, waiting: master.waitingCount };
@@ -103,7 +113,7 @@ export function poolOf(dataSource: DataSource): { all: number; idle: number; wai
   return { all: all.length, idle: idle.length, waiting: waiting.length };
 }
 
-/** Records the statements that go to the server from here on. */
+/** Records the statements that go to the server from now on. */
 export function recordStatements(dataSource: DataSource, client: ClientName = 'TypeORM'): string[] {
   const statements: string[] = [];
   const { master } = dataSource.driver as any;
@@ -136,7 +146,7 @@ function recording(connection: any, statements: string[]): unknown {
   });
 }
 
-/** Lets the last renewal of a lock lie back, without waiting for it. */
+/** Moves the last renewal of a lock into the past, which saves a wait. */
 export async function renewedAgo(
   dataSource: DataSource,
   target: { name: string },
@@ -149,7 +159,7 @@ export async function renewedAgo(
   await dataSource.query(sql, [bytes(key)]);
 }
 
-/** Quotes for the statements of the specs themselves. */
+/** Parts of the statements that specs run themselves. */
 export function sqlOf({ name }: { name: string }, table = 'locks') {
   const postgres = name === 'postgres';
   const mark = (n: number) => (postgres ? `$${n}` : '?');
@@ -164,8 +174,8 @@ export function sqlOf({ name }: { name: string }, table = 'locks') {
 }
 
 /**
- * Statements that make all operations on the lock table fail, and work again. A table that is
- * gone would be made again.
+ * Statements that make all operations on the lock table fail, and work again. A dropped table
+ * would be created again.
  */
 export function breaking({ name }: { name: string }): { breakIt: string; mend: string } {
   const renaming = (from: string, to: string) =>

@@ -9,7 +9,7 @@ import { transactionClientsOf, Writers } from './transactions-fixture.js';
 
 for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mysql56'))
   describe.each(transactionClientsOf(target))(
-    `A5 a lock that is released inside the transaction that guards it, on ${target.name} over %s`,
+    `A5 a lock released inside the transaction that guards it, on ${target.name} over %s`,
     (client) => {
       const logged = captureLog();
       let writers: Writers;
@@ -26,7 +26,10 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mys
       });
       afterAll(() => writers.dispose());
 
-      /** Another process gets the key, with its ttl far away, and sees what was written. */
+      /**
+       * Takes the key from another process, although its ttl is far away, and counts the
+       * committed writes.
+       */
       const takenAfterCommit = async (): Promise<number> => {
         await using _ = await writers.contender.acquire(key, { wait: '1m' });
         return writers.written(key);
@@ -34,7 +37,7 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mys
       const guardWarnings = () =>
         warnings(logged).filter((text) => text.includes('transaction that guards it'));
 
-      it('is free after the commit, and one warning names the cause', async () => {
+      it('A5 the lock is free after the commit, and one warning names the cause', async () => {
         const released = once(writers.service.events, 'released');
         await writers.transaction(async (context) => {
           const result = writers.service.run(
@@ -57,7 +60,7 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mys
         ]);
       });
 
-      it.each(['commit', 'roll back'])('does not hold up its caller, nor the %s', async (end) => {
+      it.each(['commit', 'roll back'])('A5 the release delays neither its caller nor the %s', async (end) => {
         let lock: Lock | undefined;
         const transaction = writers.transaction(async (context) => {
           lock = await writers.service.acquire(key, { ttl: '1h' });
@@ -75,7 +78,7 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mys
         expect(failed).toEqual([]);
       });
 
-      it('goes to a call of this process that waits for it', async () => {
+      it('A5 a waiter of the same process gets the lock after the commit', async () => {
         let waiting: Promise<number> | undefined;
         await writers.transaction(async (context) => {
           await writers.service.run(key, async (lock) => {
@@ -87,7 +90,7 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mys
         expect(await waiting).toBe(1);
       });
 
-      it('released after the commit, it is released at once and without a warning', async () => {
+      it('A5 a release after the commit frees the lock at once, without a warning', async () => {
         await writers.service.run(
           key,
           (lock) =>
@@ -101,7 +104,7 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mys
         expect(guardWarnings()).toEqual([]);
       });
 
-      it('a renewal that the guard holds up does not lose the lock', async () => {
+      it('A5 a renewal that the guard delays does not lose the lock', async () => {
         await writers.service.run(
           key,
           async (lock) => {

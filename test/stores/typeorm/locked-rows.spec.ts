@@ -7,7 +7,7 @@ import { newKey, tokenOf } from '../keys.js';
 
 const TTL = 60_000;
 
-// MySQL 5 waits for a locked row up to two seconds, in each of these tests.
+// MySQL 5 waits up to two seconds for a locked row in each of these tests.
 const levelsOf = (name: string) => (name === 'mysql56' ? (['REPEATABLE READ'] as const) : ISOLATION_LEVELS);
 
 for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
@@ -44,7 +44,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
         return leases;
       };
 
-      it('a try of a held lock whose row is locked is refused, and tells the holder', async () => {
+      it('B22 an attempt on a held lock is refused and names the holder while the row is locked', async () => {
         const [lease] = (await hold(1)) as [LeaseRenewal];
         const locked = await lockRow(lease.key);
         expect(await store.acquire(lease.key, 'other', TTL)).toMatchObject({
@@ -54,7 +54,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
         await unlock(locked);
       });
 
-      it('a try of a free key whose row is locked is contention', async () => {
+      it('B26 an attempt on a free key is contention while the row is locked', async () => {
         const [lease] = (await hold(1)) as [LeaseRenewal];
         await store.release(lease.key, lease.owner);
         const locked = await lockRow(lease.key);
@@ -66,8 +66,9 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
         tokenOf(await store.acquire(lease.key, 'other', TTL));
       });
 
-      // Where a locked row is waited for, the wait is one of the server's, for each of these keys: hence with no time limit here, and in this order.
-      it('B24 nothing waits that is about other keys, however few rows there are', async () => {
+      // A server that waits for a locked row waits once for each key. Hence this test has no
+      // time limit, and the keys come in this order.
+      it('B24 a locked row delays no operation on another key', async () => {
         const [free, own, freed, lockedOne] = (await hold(4)) as [
           LeaseRenewal,
           LeaseRenewal,
@@ -84,7 +85,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
         await unlock(locked);
       });
 
-      it('B51 renewMany renews the other 499 and does not know about the locked one', async () => {
+      it('B51 renewMany renews 499 leases and reports the locked lease as unknown', async () => {
         const leases = await hold(500);
         const [middle, gone] = [leases[250], leases[400]] as [LeaseRenewal, LeaseRenewal];
         await store.release(gone.key, gone.owner);
@@ -106,7 +107,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
         expect(await store.renewMany([middle])).toEqual(['renewed']);
       });
 
-      it('a renewal and a release of a locked row are tried for a second, then fail as transient', async () => {
+      it('B27 a renewal and a release of a locked row fail as transient after a second', async () => {
         const [lease] = (await hold(1)) as [LeaseRenewal];
         const locked = await lockRow(lease.key);
         const failure = expect.objectContaining({ name: 'LockStoreError', transient: true });
@@ -124,7 +125,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
         expect(await store.release(lease.key, lease.owner)).toBe(true);
       });
 
-      it('B37 a renewal and a release by somebody else are refused, although the row is locked', async () => {
+      it('B37 a renewal and a release by another owner are refused although the row is locked', async () => {
         const [lease] = (await hold(1)) as [LeaseRenewal];
         const locked = await lockRow(lease.key);
         expect(await store.renew(lease.key, 'other', TTL)).toBe(false);
@@ -132,18 +133,19 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
         await unlock(locked);
       });
 
-      it('a renewal of a row that is unlocked meanwhile succeeds', async () => {
+      it('B27 a renewal succeeds when the row is unlocked in time', async () => {
         const [lease] = (await hold(1)) as [LeaseRenewal];
         const locked = await lockRow(lease.key);
         const renewal = store.renew(lease.key, lease.owner, TTL);
-        await store.inspect(lease.key); // the renewal has been sent before
+        await store.inspect(lease.key); // The renewal has been sent by now.
         await unlock(locked);
         expect(await renewal).toBe(true);
       });
 
-      // MySQL 5 waits in the statement, whose clock is that of its start: within the two seconds of that wait a lease may be revived there.
+      // MySQL 5 waits inside the statement, which reads the clock at its start. It may
+      // therefore revive a lease within two seconds.
       if (target.name !== 'mysql56')
-        it('B50 a lease that runs out while its row is locked is not revived', async () => {
+        it('B50 a lease that expires while its row is locked is not revived', async () => {
           const key = newKey();
           tokenOf(await store.acquire(key, 'o', 300));
           const locked = await lockRow(key);

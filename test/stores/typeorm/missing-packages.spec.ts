@@ -1,6 +1,7 @@
 import { describe, expect, it, jest } from '@jest/globals';
 
-// None of them is there in this file: the entry has to load all the same, and to say what it lacks when it is used.
+// None of these packages exists in this file. The entry point has to load without them, and a
+// store has to name them.
 for (const name of ['typeorm', '@nestjs/typeorm', 'pg', 'mysql2', 'better-sqlite3'])
   jest.unstable_mockModule(name, () => {
     throw new Error(`Cannot find package '${name}'`);
@@ -9,8 +10,8 @@ for (const name of ['typeorm', '@nestjs/typeorm', 'pg', 'mysql2', 'better-sqlite
 const { typeOrmStore, TypeOrmLockStore, lockTableMigration } =
   await import('../../../lib/stores/typeorm/index.js');
 
-describe('without the packages of a database', () => {
-  it('B9 the entry loads', () => {
+describe('the entry point without the packages of a database', () => {
+  it('B9 the entry point loads', () => {
     expect(TypeOrmLockStore.ddl('postgres')).toContain('CREATE TABLE');
     expect(new (lockTableMigration())().name).toBe('CreateLocksTable1763596800000');
   });
@@ -25,13 +26,13 @@ describe('without the packages of a database', () => {
   });
 });
 
-describe('without the driver that TypeORM wants', () => {
+describe('a store without the driver that TypeORM needs', () => {
   it.each([
     ['mysql', 'mysql2'],
     ['mariadb', 'mysql2'],
     ['postgres', 'pg'],
     ['better-sqlite3', 'better-sqlite3'],
-  ])('E14 a store of its own on %s asks for %s', async (type, driver) => {
+  ])('E14 a store with a connection of its own to %s names the driver %s', async (type, driver) => {
     jest.unstable_mockModule('typeorm', () => ({
       DataSource: class {
         async initialize(): Promise<never> {

@@ -6,12 +6,12 @@ import { newKey, tokenOf } from '../keys.js';
 const TTL = 60_000;
 
 for (const target of targetsAmong('mysql', 'mariadb', 'mysql56'))
-  describe(`on ${target.name}`, () => {
+  describe(`lock store on ${target.name}`, () => {
     let fixture: Fixture;
     beforeAll(async () => void (fixture = await Fixture.open(target)));
     afterAll(() => fixture.dispose());
 
-    it('B41 a latin1 and a utf8mb4 connection have one lock of one key, and the same labels', async () => {
+    it('B41 connections with latin1 and with utf8mb4 share the locks and labels of a key', async () => {
       const latin1 = await fixture.store({ charset: 'latin1_swedish_ci' });
       const utf8mb4 = await fixture.store({ charset: 'utf8mb4_unicode_ci' });
       const key = `Käse-${newKey()}-🧀`;
@@ -30,7 +30,7 @@ for (const target of targetsAmong('mysql', 'mariadb', 'mysql56'))
       'ANSI_QUOTES,NO_BACKSLASH_ESCAPES,STRICT_ALL_TABLES',
       ...(target.name === 'mariadb' ? ['SIMULTANEOUS_ASSIGNMENT', 'ORACLE'] : []),
       '',
-    ])('B46 the run before is kept at a take-over and a release in the mode "%s"', async (mode) => {
+    ])('B46 take-over and release keep the run before in the SQL mode "%s"', async (mode) => {
       const application = await fixture.dataSource();
       await onEachConnection(application, `SET SESSION sql_mode = '${mode}'`);
       const store = new TypeOrmLockStore(application);
@@ -61,8 +61,9 @@ for (const target of targetsAmong('mysql', 'mariadb', 'mysql56'))
       { extra: { typeCast: () => 'mangled' } },
       { flags: ['-FOUND_ROWS'] },
       { timezone: '+05:30', dateStrings: true },
-    ])('B38 works with the driver options %j', async (options) => {
-      // TypeORM itself cannot start on some of these: the sessions that are opened afterwards have them.
+    ])('B38 the store works with the driver options %j', async (options) => {
+      // TypeORM itself cannot start with some of these options, so only later sessions get
+      // them.
       const { extra, ...own } = options as any;
       const application = await fixture.dataSource({ poolSize: 1, ...own });
       const { pool } = application.driver as any;
@@ -86,7 +87,7 @@ for (const target of targetsAmong('mysql', 'mariadb', 'mysql56'))
       expect(await store.release(key, 'o')).toBe(true);
     });
 
-    it("the session's own lock wait is what it was before, also after a failure", async () => {
+    it('B83 the lock wait timeout of a session is the same before and after, also after a failure', async () => {
       const application = await fixture.dataSource({ poolSize: 1 });
       await onEachConnection(application, 'SET SESSION innodb_lock_wait_timeout = 7');
       const store = new TypeOrmLockStore(application);

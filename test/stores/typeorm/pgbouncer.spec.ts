@@ -14,12 +14,13 @@ import { TTL, Writers } from './transactions-fixture.js';
 
 const POOL_SIZE = 3;
 
-// A transaction pooler may hand every statement to another session of the server: nothing that a session keeps can be relied on.
+// A transaction pooler may run each statement in another session of the server, so that no
+// state of a session can be relied on.
 for (const { open } of targetsAmong('postgres'))
-  describe('behind PgBouncer in transaction mode', () => {
+  describe('locks behind PgBouncer in transaction mode', () => {
     let target: Target;
     let pooler: PgBouncer;
-    /** Where the pooler is, instead of where the server is. */
+    /** The address of the pooler instead of the server. */
     let there: { host: string; port: number };
 
     beforeAll(async () => {
@@ -34,7 +35,7 @@ for (const { open } of targetsAmong('postgres'))
       await target.dispose();
     });
 
-    describe('TypeOrmLockStore', () => {
+    describe('TypeOrmLockStore behind PgBouncer', () => {
       let application: DataSource;
       beforeAll(async () => {
         application = await new DataSource({ ...target.options, ...there }).initialize();
@@ -46,8 +47,9 @@ for (const { open } of targetsAmong('postgres'))
       }))
         it(rule, run);
 
-      it('B8 is served by fewer sessions than it has connections, which lose its prepared statements', async () => {
-        const store = new TypeOrmLockStore(application, { batching: false }); // each request uses a session
+      it('B8 the store works with fewer sessions than connections, although sessions lose prepared statements', async () => {
+        // without batches, so that each request uses a session
+        const store = new TypeOrmLockStore(application, { batching: false });
         await store.prepare();
         const pid = 'SELECT pg_backend_pid() AS pid FROM pg_sleep(0.01)';
         const pids = await Promise.all(
@@ -65,14 +67,16 @@ for (const { open } of targetsAmong('postgres'))
             expect(await store.release(key, 'owner')).toBe(true);
           }),
         );
-        // Some name was not there (26000) or was there already (42P05), and its statement was repeated without one.
+        // A name was missing (26000) or existed already (42P05), and the store repeated its
+        // statement without a name.
         expect(statements.length).toBeGreaterThan(3 * keys.length);
         statements.length = 0;
         tokenOf(await store.acquire(newKey(), 'owner', TTL));
-        expect(statements).toHaveLength(2); // the key is new, and none of them was repeated
+        // Two statements for the new key, and neither was repeated.
+        expect(statements).toHaveLength(2);
       });
 
-      it('a pooler that goes away and comes back is a failure, and no lock is lost', async () => {
+      it('B75 a pooler that goes away and comes back causes a failure, and no lock is lost', async () => {
         const store = new TypeOrmLockStore(application);
         await store.prepare();
         const key = newKey();
@@ -88,7 +92,7 @@ for (const { open } of targetsAmong('postgres'))
       });
     });
 
-    describe('processes that wait', () => {
+    describe('waiting processes behind PgBouncer', () => {
       let applications: DataSource[];
       beforeAll(async () => {
         Logger.overrideLogger(false);
@@ -102,7 +106,7 @@ for (const { open } of targetsAmong('postgres'))
           .query<{ waiting: string[] | null }[]>('SELECT waiting FROM locks WHERE key = $1', [key])
           .then((rows) => rows[0]?.waiting ?? []);
 
-      it('B8 B17 stand in no line, listen to nothing, and get through all the same', async () => {
+      it('B17 waiting processes neither queue nor listen, and all of them get the lock', async () => {
         const services = [0, 1].map(
           (i) =>
             new LockService({
@@ -139,7 +143,7 @@ for (const { open } of targetsAmong('postgres'))
         await Promise.all(services.map((service) => service[INTERNALS].close()));
       });
 
-      it('B8 call those that the server itself serves', async () => {
+      it('B23 a release behind the pooler wakes up a waiter that is connected to the server', async () => {
         const [behind, , direct] = applications.map((application) => new TypeOrmLockStore(application));
         const key = newKey();
         tokenOf(await behind!.acquire(key, 'behind', TTL));
@@ -156,12 +160,12 @@ for (const { open } of targetsAmong('postgres'))
       });
     });
 
-    describe('lock.transaction and lock.guard', () => {
+    describe('lock.transaction and lock.guard behind PgBouncer', () => {
       let writers: Writers;
       beforeAll(async () => void (writers = await Writers.open({ open }, there)));
       afterAll(() => writers.dispose());
 
-      it('commit while the lock is held, and it goes on', async () => {
+      it('B91 a transaction commits while the lock is held, and the lock stays held', async () => {
         const key = newKey();
         await writers.service.run(key, async (lock) => {
           await lock.transaction((manager: EntityManager) => writers.write(manager, key));
@@ -174,7 +178,7 @@ for (const { open } of targetsAmong('postgres'))
         expect(await writers.written(key)).toBe(2);
       });
 
-      it('commit nothing of a holder that has lost its lock meanwhile', async () => {
+      it('B91 a holder that has lost its lock commits nothing', async () => {
         const key = newKey();
         const first = await writers.service.acquire(key);
         const late = first.transaction(async (manager: EntityManager) => {
@@ -194,7 +198,7 @@ for (const { open } of targetsAmong('postgres'))
         expect(await writers.written(key)).toBe(0);
       });
 
-      it('make a contender wait for the commit, whichever sessions the two are on', async () => {
+      it('B91 a contender waits for the commit, whichever sessions the two use', async () => {
         const { key, token } = await writers.hold(200);
         await writers.application.transaction(async (manager) => {
           expect(await writers.store.guard(manager, key, 'holder', token)).toBe(true);
@@ -204,7 +208,7 @@ for (const { open } of targetsAmong('postgres'))
         expect(tokenOf(await writers.thief.acquire(key, 'thief', TTL))).toBeGreaterThan(token);
       });
 
-      it('leave no setting of theirs on the sessions that others get next', async () => {
+      it('B91 a transaction leaves no setting on the sessions of other callers', async () => {
         const setting = `SELECT current_setting('idle_in_transaction_session_timeout') AS value FROM pg_sleep(0.01)`;
         const found = await Promise.all(
           Array.from({ length: 10 }, () => writers.application.query<{ value: string }[]>(setting)),

@@ -6,7 +6,10 @@ import { Fixture, targetsAmong } from './fixture.js';
 
 const TTL = 60_000;
 
-/** Has every connection of the pool set to something else, as an application may leave it. */
+/**
+ * Runs a statement on every connection of the pool, as an application may do without resetting
+ * it.
+ */
 async function leaveSet(dataSource: DataSource, sql: string, connections: number): Promise<void> {
   const runners = Array.from({ length: connections }, () => dataSource.createQueryRunner());
   for (const runner of runners) {
@@ -16,7 +19,7 @@ async function leaveSet(dataSource: DataSource, sql: string, connections: number
   await Promise.all(runners.map((runner) => runner.release()));
 }
 
-/** Everything that a store does, so that one statement without the schema fails. */
+/** Calls every operation of a store, so that a statement without the schema fails. */
 async function useAll(store: TypeOrmLockStore): Promise<void> {
   const key = newKey();
   const token = tokenOf(await store.acquire(key, 'one', TTL, { label: 'first' }));
@@ -39,7 +42,7 @@ async function useAll(store: TypeOrmLockStore): Promise<void> {
 }
 
 for (const target of targetsAmong('postgres'))
-  describe('the schema of the lock table on postgres', () => {
+  describe('the schema of the lock table on PostgreSQL', () => {
     let fixture: Fixture;
     let admin: DataSource;
 
@@ -57,7 +60,7 @@ for (const target of targetsAmong('postgres'))
       (await admin.query(`SELECT schemaname FROM pg_tables WHERE tablename = $1 ORDER BY 1`, [table])).map(
         (row: { schemaname: string }) => row.schemaname,
       );
-    /** A DataSource of a user whose default search path this is. */
+    /** A DataSource of a user with this default search path. */
     const withPath = async (path: string, user = `u_${newKey().replaceAll('-', '_')}`) => {
       await admin.query(`CREATE ROLE "${user}" LOGIN SUPERUSER PASSWORD 'plain'`);
       await admin.query(`ALTER ROLE "${user}" SET search_path = ${path}`);
@@ -72,7 +75,7 @@ for (const target of targetsAmong('postgres'))
       return place;
     };
 
-    it('A2, B84 a search path that was left on a connection changes nothing, whichever tables it leads to', async () => {
+    it('A2 a search path left on a connection changes nothing, whichever tables it leads to', async () => {
       const left = await newSchema();
       await admin.query(TypeOrmLockStore.ddl('postgres', { schema: left }));
       const [mine, other] = [await fixture.dataSource({ poolSize: 3 }), await fixture.store()];
@@ -87,14 +90,14 @@ for (const target of targetsAmong('postgres'))
       expect(await admin.query(`SELECT key FROM ${left}.locks`)).toEqual([]);
     });
 
-    it('A2, B84 a search path or role that is set before the store opens does not decide either', async () => {
+    it('A2 a search path that was set before the store opens changes nothing', async () => {
       const left = await newSchema();
       const mine = await fixture.dataSource({ poolSize: 2 });
       await leaveSet(mine, `SET search_path TO ${left}`, 2);
       expect(await placeOn(mine, { table: 'late' })).toBe('public.late');
     });
 
-    it('A2, B84 the default search path is read as the server reads it', async () => {
+    it('B84 the store reads the default search path as the server does', async () => {
       const [plain, mixed, odd] = [
         await newSchema(),
         await newSchema(`My "Own" ${newKey()}`),
@@ -115,7 +118,7 @@ for (const target of targetsAmong('postgres'))
       await expect(placeOn(await withPath(`no_such_schema`))).rejects.toThrow(/search_path .*option schema/);
     });
 
-    it('A2, B84 "$user" is the role that the server gives the user, not a role that a session has set', async () => {
+    it('B84 "$user" is the role that the server gives the user, not a role set in a session', async () => {
       const [owner, user] = [0, 1].map(() => `r_${newKey().replaceAll('-', '_')}`);
       await admin.query(`CREATE ROLE ${owner} SUPERUSER`);
       await newSchema(owner);
@@ -127,7 +130,7 @@ for (const target of targetsAmong('postgres'))
       expect(await placeOn(mine, { table: 'roles2' })).toBe(`${owner}.roles2`);
     });
 
-    it('A2, B84 a table in a later schema of the default path is found', async () => {
+    it('B84 the store finds a table in a later schema of the default path', async () => {
       const [first, second] = [await newSchema(), await newSchema()];
       await admin.query(TypeOrmLockStore.ddl('postgres', { schema: second, table: 'further' }));
       expect(await placeOn(await withPath(`${first}, ${second}`), { table: 'further' })).toBe(
@@ -135,7 +138,7 @@ for (const target of targetsAmong('postgres'))
       );
     });
 
-    it("A3, B84 the DataSource's schema is the default, and each schema has locks and waiters of its own", async () => {
+    it("A3 the DataSource's schema is the default, and each schema has its own locks and waiters", async () => {
       const schemas = [await newSchema('t1'), await newSchema('T2-mixed')];
       const stores = await Promise.all(
         schemas.map((schema) => fixture.store({ schema }, { table: 'tenants' })),
@@ -152,7 +155,7 @@ for (const target of targetsAmong('postgres'))
       expect(await stores[1]?.inspect(key)).toMatchObject({ state: 'held' });
     });
 
-    it("A3, B84 the store's own option comes before the DataSource's", async () => {
+    it("B84 the store's own option precedes that of the DataSource", async () => {
       const [own, configured] = [await newSchema(), await newSchema()];
       const store = await fixture.store({ schema: configured }, { schema: own, table: 'chosen' });
       expect(store.describe()).toBe(`store=postgres client=TypeORM table=${own}.chosen`);
@@ -162,7 +165,7 @@ for (const target of targetsAmong('postgres'))
     it('A3 a start fails while the old schema has the locks, and names the choices', async () => {
       const schema = await newSchema();
       const application = await fixture.dataSource({ schema });
-      await fixture.store({}, { table: 'moved' }); // as an earlier version did
+      await fixture.store({}, { table: 'moved' }); // An earlier version made the table here.
       const start = () => new TypeOrmLockStore(application, { table: 'moved' }).prepare();
       await expect(start()).rejects.toMatchObject({
         name: 'LockError',
@@ -182,21 +185,21 @@ for (const target of targetsAmong('postgres'))
       await start();
     });
 
-    it('A3 another table with the same name does not keep the store from starting', async () => {
+    it('A3 an unrelated table with the same name does not stop the start', async () => {
       const schema = await newSchema();
       await admin.query('CREATE TABLE public.doors (id int)');
       const store = await fixture.store({ schema }, { table: 'doors' });
       expect(store.describe()).toBe(`store=postgres client=TypeORM table=${schema}.doors`);
     });
 
-    it('A3 a schema that does not exist is named, also without autoCreate', async () => {
+    it('A3 a missing schema is named, with and without autoCreate', async () => {
       for (const autoCreate of [true, false]) {
         const start = fixture.store({ schema: 'Not there' }, { autoCreate });
         await expect(start).rejects.toThrow(/schema Not there .* does not exist/);
       }
     });
 
-    it('A3, B84 the migration makes and drops the table where the store looks for it', async () => {
+    it('A3 the migration creates and drops the table in the schema that the store uses', async () => {
       const schema = await newSchema();
       const migrations = [lockTableMigration({ table: 'migrated' })];
       const migrating = await fixture.dataSource({ schema, migrations, poolSize: 1 });
@@ -227,7 +230,7 @@ for (const target of targetsAmong('mysql', 'mariadb', 'mysql56'))
       await fixture.dispose();
     });
 
-    it('A2, B84 a database that was left on a connection with USE changes nothing', async () => {
+    it('A2 a database left on a connection with USE changes nothing', async () => {
       const [left] = others;
       await application.query(TypeOrmLockStore.ddl('mysql', { schema: left, table: 'locks' }));
       const store = new TypeOrmLockStore(application);
@@ -250,7 +253,7 @@ for (const target of targetsAmong('mysql', 'mariadb', 'mysql56'))
         'the master of a replication',
         (database: string) => ({ replication: { master: { ...application.options, database }, slaves: [] } }),
       ],
-    ])('A2, B84 the database is that of the configuration: %s', async (_, options) => {
+    ])('B84 the database comes from the configuration: %s', async (_, options) => {
       const [configured = ''] = others;
       const mine = await fixture.dataSource(options(configured));
       await leaveSet(mine, `USE \`${String(application.options.database)}\``, 1);
@@ -261,19 +264,19 @@ for (const target of targetsAmong('mysql', 'mariadb', 'mysql56'))
     });
 
     it.each([true, false])(
-      'A2 any name of a database is quoted, preparedStatements: %j',
+      'A2 any database name is quoted, with preparedStatements: %j',
       async (preparedStatements) => {
         const store = await fixture.store({ database: others[1] }, { preparedStatements, table: 'odd' });
         await useAll(store);
       },
     );
 
-    it('A2, B84 everything works in sessions without any database', async () => {
+    it('A2 a store works in sessions without a database', async () => {
       const schema = String(application.options.database);
       await useAll(await fixture.store({ database: undefined }, { schema }));
     });
 
-    it('A2 the migration makes and drops the table where the store looks for it', async () => {
+    it('A2 the migration creates and drops the table in the database that the store uses', async () => {
       const migrations = [lockTableMigration({ table: 'migrated' })];
       const migrating = await fixture.dataSource({ migrations, poolSize: 1 });
       const { database } = application.options;

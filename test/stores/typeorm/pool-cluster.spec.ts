@@ -35,12 +35,12 @@ for (const target of targetsAmong('mysql', 'mariadb', 'mysql56'))
       return { proxy, locks };
     }
 
-    it('R2 a wait goes on while the cluster has no server, and is granted when the server is back', async () => {
+    it('R2 a wait outlasts a cluster without a server, and is granted when the server is back', async () => {
       const { proxy, locks } = await replicated({ restoreNodeTimeout: 1_000 });
       proxy.refuse();
       proxy.cut();
       const waiting = locks.acquire(newKey(), { wait: '60s' });
-      // The first failures are broken connections, until the cluster takes the server out.
+      // The first failures are broken connections, until the cluster excludes the server.
       for (let takenOut = false; !takenOut;) {
         const [{ error }] = (await once(locks.events, 'storeError')) as [{ error: Error }];
         takenOut = /pool cluster of mysql2 has no server/.test(error.message);

@@ -8,7 +8,7 @@ import { newKey, tokenOf } from '../keys.js';
 const TTL = 60_000;
 
 for (const target of targetsAmong('postgres'))
-  describe('on PostgreSQL', () => {
+  describe('lock store on PostgreSQL', () => {
     let fixture: Fixture;
     beforeAll(async () => void (fixture = await Fixture.open(target)));
     afterAll(() => fixture.dispose());
@@ -31,16 +31,16 @@ for (const target of targetsAmong('postgres'))
       expect(await store.release(key, 'o')).toBe(true);
     };
 
-    it('statements are prepared by name, once', async () => {
+    it('B15 each statement is prepared once, under a name', async () => {
       const { application, store } = await opened();
       await cycle(store);
       const names = await prepared(application);
-      expect(names).toHaveLength(5); // a new key takes two
+      expect(names).toHaveLength(5); // A new key takes two statements.
       await cycle(store);
       expect(await prepared(application)).toEqual(names);
     });
 
-    it('B8 a pooler that has forgotten the names (26000) is served with unnamed statements, for good', async () => {
+    it('B8 a pooler that has forgotten the names (26000) gets unnamed statements from then on', async () => {
       const { application, store } = await opened();
       await cycle(store);
       await application.query('DEALLOCATE ALL');
@@ -48,10 +48,10 @@ for (const target of targetsAmong('postgres'))
       expect(await prepared(application)).toEqual([]);
       const statements = recordStatements(application);
       await cycle(store);
-      expect(statements).toHaveLength(5); // none of them has to be repeated any more
+      expect(statements).toHaveLength(5); // None of them has to be repeated.
     });
 
-    it('B8 a pooler that has the names already (42P05) is served with unnamed statements, for good', async () => {
+    it('B8 a pooler that has the names already (42P05) gets unnamed statements from then on', async () => {
       const first = await opened();
       await cycle(first.store);
       const names = await prepared(first.application);
@@ -63,15 +63,16 @@ for (const target of targetsAmong('postgres'))
       expect(statements).toHaveLength(5);
     });
 
-    it('a column that is altered under prepared statements does not break them', async () => {
+    it('R8 altering a column does not break prepared statements', async () => {
       const { application, store } = await opened();
       const key = newKey();
-      for (let i = 0; i < 6; i++) await store.acquire(key, 'o', TTL); // the same plan is kept from the sixth time on
+      // The server keeps the same plan from the sixth execution on.
+      for (let i = 0; i < 6; i++) await store.acquire(key, 'o', TTL);
       await application.query('ALTER TABLE locks ALTER COLUMN label TYPE text');
       expect(await store.acquire(key, 'other', TTL)).toMatchObject({ reason: 'held' });
     });
 
-    it('P4 a try of a held lock does not touch the row', async () => {
+    it('B15 an attempt on a held lock does not write to its row', async () => {
       const { application, store } = await opened();
       const key = newKey();
       tokenOf(await store.acquire(key, 'o', TTL));
@@ -82,7 +83,7 @@ for (const target of targetsAmong('postgres'))
       expect(await version()).toEqual(before);
     });
 
-    it('B76 B73 a try of a tick that is done or of a paused key does not touch the row', async () => {
+    it('B76 an attempt on a finished tick or a paused key does not write to its row', async () => {
       const { application, store } = await opened();
       const key = newKey();
       const tick = Date.now() - TTL;
@@ -103,7 +104,7 @@ for (const target of targetsAmong('postgres'))
       await refused('paused', { tick: tick + 1, ahead: TTL });
     });
 
-    it('B38 numbers are numbers, whatever parsers the application has set', async () => {
+    it('B38 numbers are numbers, whichever parsers the application has set', async () => {
       const { types } = ((await opened()).application.driver as any).postgres;
       const parse = types.getTypeParser(20);
       for (const parser of [BigInt, Number, String])

@@ -8,7 +8,7 @@ import { Fixture, ISOLATION_LEVELS, setIsolation, sqlOf, targetsAmong } from './
 const DAY = 86_400_000;
 const NEVER = Number.MAX_SAFE_INTEGER;
 
-/** A row as it may stand in the table; the times are milliseconds before now. */
+/** A row of the lock table. Times are milliseconds before now. */
 interface Row {
   key: string;
   owner?: string;
@@ -16,13 +16,13 @@ interface Row {
   renewed?: number | null;
   ended?: number | null;
   tick?: number;
-  /** Microseconds. */
+  /** The token, in microseconds. */
   token?: number;
   paused?: boolean;
 }
 
 for (const target of targetsAmong('sqlite', 'postgres', 'mysql', 'mariadb', 'mysql56'))
-  describe(`purging the table of ${target.name}`, () => {
+  describe(`purging the lock table of ${target.name}`, () => {
     let fixture: Fixture;
     let application: DataSource;
     let store: TypeOrmLockStore;
@@ -50,13 +50,13 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mysql', 'mariadb', 'mys
         `INSERT INTO locks (${quoted}, owner, token, expires_ms, renewed_ms, last_ended_ms, tick_ms, paused) VALUES ${values.join()}`,
       );
     };
-    // On SQLite the row of the empty key remembers tokens that were ahead of the clock.
+    // On SQLite, the row with the empty key remembers tokens that were ahead of the clock.
     const keys = async (): Promise<string[]> =>
       (await application.query(`SELECT ${quoted} FROM locks WHERE ${quoted} <> '' ORDER BY ${quoted}`)).map(
         (row: any) => String(row.key),
       );
 
-    it('B72 each of the times of a row counts, and what is paused stays', async () => {
+    it('B72 a purge considers every time of a row, and keeps paused keys', async () => {
       await insert([
         { key: 'old free', ended: 8 * DAY },
         { key: 'old and never ended' },
@@ -83,13 +83,13 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mysql', 'mariadb', 'mys
       expect(await keys()).toEqual(left);
     });
 
-    it('B72 B38 a key whose token is ahead of the clock stays, since the next one would be smaller', async () => {
+    it('B72 a purge keeps a key whose token is ahead of the clock, since its next token would be smaller', async () => {
       await insert([{ key: 'ahead', token: (Date.now() + DAY) * 1000 }, { key: 'behind' }]);
       expect(await store.purge({ olderThan: 0 })).toBe(1);
       expect(await keys()).toEqual(['ahead']);
     });
 
-    it('B72 B42 a large table is purged to its end, and not beyond the prefix', async () => {
+    it('B72 a purge covers a large table to its end, and stays within the prefix', async () => {
       const names = Array.from({ length: 1300 }, (_, i) => String(i).padStart(4, '0'));
       const isHeld = (name: string) => Number(name) % 3 === 0 || (name > '0200' && name < '0900');
       await insert(names.map((name) => ({ key: `b:${name}`, expired: isHeld(name) ? -DAY : 0 })));
@@ -104,8 +104,8 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mysql', 'mariadb', 'mys
 
     if (target.name === 'sqlite') return;
 
-    // MySQL 5 waits for each of them, up to two seconds.
-    it('B72 rows that another session has locked stay, and hold up no others', async () => {
+    // MySQL 5 waits up to two seconds for each locked row.
+    it('B72 a purge skips rows that another session has locked, without waiting', async () => {
       await insert(Array.from({ length: 20 }, (_, i) => ({ key: String(i).padStart(2, '0') })));
       const runner = application.createQueryRunner();
       await runner.startTransaction('READ COMMITTED');
@@ -121,15 +121,15 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mysql', 'mariadb', 'mys
       expect(await store.purge({ olderThan: 0 })).toBe(2);
     });
 
-    describe.each(ISOLATION_LEVELS)('at %s', (level) => {
-      it('B72 a purge is in nobody’s way', async () => {
+    describe.each(ISOLATION_LEVELS)('purging at the isolation level %s', (level) => {
+      it('B72 a purge does not disturb operations on locks', async () => {
         const racing = await fixture.dataSource({ poolSize: 20 });
         await setIsolation(racing, level);
         for (const { name, run } of lockStoreConformance(() => new TypeOrmLockStore(racing), { rounds: 20 }))
           if (name.includes('while it is purged')) await run();
       });
 
-      it('B72 new keys are taken while a purge runs', async () => {
+      it('B72 new keys can be acquired while a purge runs', async () => {
         const racing = await fixture.dataSource();
         await setIsolation(racing, level);
         const other = new TypeOrmLockStore(racing);
@@ -146,7 +146,10 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mysql', 'mariadb', 'mys
     });
   });
 
-/** Takes a key that is free; at the higher isolation levels it may collide with what others do to its neighbours. */
+/**
+ * Acquires a free key. At the higher isolation levels the attempt may collide with changes of
+ * neighbouring keys.
+ */
 async function take(store: LockStore, key: string): Promise<void> {
   for (;;) {
     const result = await store.acquire(key, 'o', 60_000);

@@ -5,9 +5,9 @@ import { newKey, tokenOf } from '../keys.js';
 
 const SESSIONS = 100;
 
-// SQLite has one isolation level, SERIALIZABLE, and a connection for each store.
+// SQLite has one isolation level, SERIALIZABLE, and each store has a connection of its own.
 for (const target of targetsAmong('sqlite'))
-  describe(`${SESSIONS} connections to one SQLite file race`, () => {
+  describe(`a race of ${SESSIONS} connections to one SQLite file`, () => {
     let fixture: Fixture;
     let stores: TypeOrmLockStore[];
 
@@ -22,7 +22,7 @@ for (const target of targetsAmong('sqlite'))
       await fixture.dispose();
     });
 
-    it('B25 B38 for a new key, 50 times, twice each: one wins, with a larger token', async () => {
+    it('B25 one connection wins a new key, and the next winner has a larger token (50 rounds)', async () => {
       for (let round = 0; round < 50; round++) {
         const key = newKey();
         const first = await race(key);
@@ -31,7 +31,7 @@ for (const target of targetsAmong('sqlite'))
       }
     });
 
-    it('B76 for the ticks of a new key, ten times, each releasing at once: each tick is run by one', async () => {
+    it('B76 each tick runs on one connection, although each run releases at once (10 rounds)', async () => {
       for (let round = 0; round < 10; round++) {
         const key = newKey();
         for (let tick = 1; tick <= 2; tick++) {

@@ -5,9 +5,9 @@ import { Fixture, poolOf, renewedAgo, setIsolation, storeOver, targetsAmong } fr
 import { newKey, tokenOf } from '../keys.js';
 
 const SESSIONS = 100;
-const ROUNDS = 50; // at each of three levels, each for a new key
+const ROUNDS = 50; // rounds with a new key each, at each of the three levels
 
-/** Each level once: the statements are the same over all clients. */
+/** Each level runs once, because all clients send the same statements. */
 const LEVELS = [
   ['READ COMMITTED', 'the driver'],
   ['REPEATABLE READ', 'TypeORM'],
@@ -15,26 +15,28 @@ const LEVELS = [
 ] as const;
 
 for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
-  describe(`${SESSIONS} sessions of ${target.name} race`, () => {
+  describe(`a race of ${SESSIONS} sessions of ${target.name}`, () => {
     let fixture: Fixture;
     beforeAll(async () => void (fixture = await Fixture.open(target)));
     afterAll(() => fixture.dispose());
 
-    describe.each(LEVELS)('at %s over %s', (level, client) => {
+    describe.each(LEVELS)('racing at %s over %s', (level, client) => {
       let application: DataSource;
       let store: SqlLockStore;
 
       beforeAll(async () => {
         application = await fixture.dataSource({ poolSize: SESSIONS });
         await setIsolation(application, level);
-        store = storeOver(client, application, { batching: false }); // each session sends by itself
+        // without batches, so that each session sends its own statements
+        store = storeOver(client, application, { batching: false });
         await store.prepare();
-        await Promise.all(Array.from({ length: SESSIONS }, () => store.inspect('warm'))); // opens the sessions
+        // Opens all sessions.
+        await Promise.all(Array.from({ length: SESSIONS }, () => store.inspect('warm')));
         expect(poolOf(application).all).toBe(SESSIONS);
       });
       afterAll(() => application.destroy());
 
-      /** Lets all acquire at once, and gives the one that won. */
+      /** All sessions try to acquire at once; returns the winner. */
       const race = async (key: string) => {
         const results = await Promise.all(
           Array.from({ length: SESSIONS }, async (_, i) => ({
@@ -53,7 +55,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
         return winner;
       };
 
-      it(`B25 B26 for a new key, ${ROUNDS} times; and now and then for the same key again: one wins, with a larger token`, async () => {
+      it(`B25 one session wins a new key, and the next winner has a larger token (${ROUNDS} rounds)`, async () => {
         for (let round = 0; round < ROUNDS; round++) {
           const key = newKey();
           const first = await race(key);
@@ -65,7 +67,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
         expect(poolOf(application)).toEqual({ all: SESSIONS, idle: SESSIONS, waiting: 0 });
       });
 
-      it('B76 for the ticks of a new key, five times, each releasing at once: each tick is run by one', async () => {
+      it('B76 each tick runs in one session, although each run releases at once (5 rounds)', async () => {
         const epoch = Date.now() - 60_000;
         for (let round = 0; round < 5; round++) {
           const key = newKey();
@@ -85,7 +87,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
         }
       });
 
-      it('B33 for a lock that is to be stolen: one does, with a larger token', async () => {
+      it('B33 one thief steals the lock, and gets a larger token', async () => {
         for (let round = 0; round < 3; round++) {
           const key = newKey();
           const token = tokenOf(await store.acquire(key, 'robbed', Number.MAX_SAFE_INTEGER));
@@ -102,7 +104,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
         }
       });
 
-      it('B23 for a lock that is passed on 20 times while others contend: nobody comes in between', async () => {
+      it('B23 a contender never gets a lock between its release and the grant to a waiter', async () => {
         const key = newKey();
         let token = tokenOf(await store.acquire(key, 'holder 0', 60_000));
         const over = new AbortController();
@@ -131,7 +133,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
         expect(await store.release(key, 'holder 20')).toBe(true);
       });
 
-      it('B73 for a new key that is paused meanwhile: nobody gets it from then on', async () => {
+      it('B73 a new key is not granted once it is paused', async () => {
         for (let round = 0; round < 5; round++) {
           const key = newKey();
           const attempts = Array.from({ length: SESSIONS }, (_, i) => store.acquire(key, `${i}`, 60_000));
@@ -142,9 +144,10 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
         }
       });
 
-      it('B24 for 100 different keys: all win, and renew and release theirs', async () => {
+      it('B24 100 different keys are all acquired, renewed and released', async () => {
         const keys = Array.from({ length: SESSIONS }, newKey);
-        // At the higher levels different new keys may collide on a page of the index: that is contention, and tried again.
+        // At the higher levels, new keys may collide on a page of the index. That is
+        // contention, and is retried.
         const insist = async (key: string) => {
           for (;;) {
             const result = await store.acquire(key, 'o', 60_000);

@@ -7,7 +7,7 @@ import { Fixture, targetsAmong } from './fixture.js';
 const NAME = () => `u_${newKey().replaceAll('-', '_')}`;
 
 for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
-  describe(`rights that are missing at start on ${target.name}`, () => {
+  describe(`missing rights at start on ${target.name}`, () => {
     const postgres = target.name === 'postgres';
     let fixture: Fixture;
     let admin: DataSource;
@@ -28,7 +28,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
       await fixture.dispose();
     });
 
-    /** A connection of a user who has these rights, and no others. */
+    /** A DataSource of a user with only these rights. */
     const userWith = async (rights: string, table = 'locks') => {
       const user = NAME().slice(0, 16);
       users.push(user);
@@ -46,7 +46,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
     const rows = async () => admin.query('SELECT * FROM locks');
 
     it.each(['SELECT', 'SELECT, INSERT', 'SELECT, UPDATE'])(
-      'R10 a user with %s alone is refused with the missing right',
+      'R10 a user with only the right %s is refused, and the error names the missing right',
       async (rights) => {
         const start = new TypeOrmLockStore(await userWith(rights)).prepare();
         await expect(start).rejects.toMatchObject({
@@ -59,7 +59,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
       },
     );
 
-    it('R10 SELECT, INSERT and UPDATE are enough, and the check leaves nothing behind', async () => {
+    it('R10 SELECT, INSERT and UPDATE are enough, and the check leaves no row behind', async () => {
       const store = new TypeOrmLockStore(await userWith('SELECT, INSERT, UPDATE'));
       await store.prepare();
       expect(await rows()).toEqual([]);
@@ -67,7 +67,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
       expect(await store.release('k', 'o')).toBe(true);
     });
 
-    it('R10 many instances that start at once find no fault with each other', async () => {
+    it('R10 the checks of instances that start at once do not disturb each other', async () => {
       const dataSources = await Promise.all(
         Array.from({ length: 8 }, () => fixture.dataSource({ poolSize: 2 })),
       );
@@ -93,7 +93,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
         await start();
       });
 
-      it('R10 a server that is read-only at start is said to be that, and the start may be tried again', async () => {
+      it('R10 the error at start says that the server is read-only, and is transient', async () => {
         const own = await fixture.dataSource({ extra: { options: '-c default_transaction_read_only=on' } });
         await expect(new TypeOrmLockStore(own).prepare()).rejects.toMatchObject({
           name: 'LockStoreError',

@@ -6,7 +6,7 @@ import { Fixture, onEachConnection, targetsAmong } from './fixture.js';
 import { newKey, tokenOf } from '../keys.js';
 
 for (const target of targetsAmong('mysql', 'mariadb', 'mysql56'))
-  describe(`${target.name} with sql_safe_updates`, () => {
+  describe(`R7 ${target.name} with sql_safe_updates`, () => {
     let fixture: Fixture;
     let application: DataSource;
     let store: TypeOrmLockStore;
@@ -27,23 +27,26 @@ for (const target of targetsAmong('mysql', 'mariadb', 'mysql56'))
       return session;
     };
 
-    it.each([1, 120])('R7 purges and renews %i keys, and leaves the setting as it was', async (many) => {
-      const before = await settings();
-      const prefix = newKey();
-      const leases = Array.from({ length: many }, (_, i) => ({
-        key: `${prefix}:${i}`,
-        owner: 'owner',
-        ttl: i % 3 === 0 ? 50_000 : 60_000,
-      }));
-      for (const { key, owner, ttl } of leases) tokenOf(await store.acquire(key, owner, ttl));
-      expect(await store.renewMany?.(leases)).toEqual(leases.map(() => 'renewed'));
-      for (const { key, owner } of leases) expect(await store.release(key, owner)).toBe(true);
-      expect(await store.purge({ olderThan: 0, prefix })).toBe(many);
-      expect(await settings()).toEqual(before);
-    });
+    it.each([1, 120])(
+      'R7 a purge and a renewal of %i keys work, and leave the setting as it was',
+      async (many) => {
+        const before = await settings();
+        const prefix = newKey();
+        const leases = Array.from({ length: many }, (_, i) => ({
+          key: `${prefix}:${i}`,
+          owner: 'owner',
+          ttl: i % 3 === 0 ? 50_000 : 60_000,
+        }));
+        for (const { key, owner, ttl } of leases) tokenOf(await store.acquire(key, owner, ttl));
+        expect(await store.renewMany?.(leases)).toEqual(leases.map(() => 'renewed'));
+        for (const { key, owner } of leases) expect(await store.release(key, owner)).toBe(true);
+        expect(await store.purge({ olderThan: 0, prefix })).toBe(many);
+        expect(await settings()).toEqual(before);
+      },
+    );
 
-    // With every statement that the store sends.
+    // Runs the cases with every kind of statement that the store sends.
     const statements = /renewMany|purge|releaseToWaiter|pause|force/i;
     const rules = lockStoreConformance(() => new TypeOrmLockStore(application), { rounds: 1 });
-    for (const { name, run } of rules.filter((rule) => statements.test(rule.name))) it(`R7 ${name}`, run);
+    for (const { name, run } of rules.filter((rule) => statements.test(rule.name))) it(name, run);
   });

@@ -7,7 +7,7 @@ import { poolOf, targetsAmong } from './fixture.js';
 
 const TTL = 60_000;
 
-// A server of its own: its settings hold for all that use it.
+// This spec starts a server of its own, because its settings affect all users of the server.
 for (const target of targetsAmong('mariadb'))
   describe(`settings of a ${target.name} server`, () => {
     let server: Awaited<ReturnType<typeof start>>;
@@ -34,7 +34,7 @@ for (const target of targetsAmong('mariadb'))
       expect(await store.release(key, 'o')).toBe(true);
     };
 
-    it('A1, B83 SET GLOBAL autocommit = 0 is refused at start, and no connection is closed for it', async () => {
+    it('A1 SET GLOBAL autocommit = 0 is refused at start, and no connection is closed', async () => {
       const before = new TypeOrmLockStore(admin);
       await before.prepare();
       await admin.query('SET GLOBAL autocommit = 0');
@@ -45,9 +45,9 @@ for (const target of targetsAmong('mariadb'))
         message: expect.stringMatching(/SET GLOBAL autocommit = 1/),
       });
       expect(await application.query('SELECT CONNECTION_ID() AS id')).toEqual([{ id }]);
-      await cycle(before); // its connections are older
+      await cycle(before); // The connections of this store are older than the setting.
 
-      // After the start it is an error that names the setting.
+      // After the start, an error names the setting.
       const later = await connected();
       await admin.query('SET GLOBAL autocommit = 1');
       const store = new TypeOrmLockStore(later);
@@ -65,7 +65,7 @@ for (const target of targetsAmong('mariadb'))
       expect(poolOf(later).waiting).toBe(0);
     });
 
-    it('R6 locks work unprepared when the server takes no more prepared statements', async () => {
+    it('R6 locks work without prepared statements when the server takes no more of them', async () => {
       await admin.query('SET GLOBAL max_prepared_stmt_count = 0');
       const warnings: string[] = [];
       const store = new TypeOrmLockStore(await connected());
@@ -77,7 +77,7 @@ for (const target of targetsAmong('mariadb'))
       expect(warnings.filter((topic) => topic === 'prepared statements')).toHaveLength(1);
     });
 
-    it('A6 with a binary log of statements, the clock is checked before a lock is granted', async () => {
+    it('A6 with a binary log of statements, the clock of the session is checked before a grant', async () => {
       const logging = await start({ 'log-bin': 'log', 'binlog-format': 'STATEMENT', 'server-id': 1 });
       const application = await new DataSource({
         type: 'mariadb',

@@ -26,7 +26,7 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mysql', 'mariadb', 'mys
     afterEach(() => locks[INTERNALS].close());
     afterAll(() => fixture.dispose());
 
-    it('B69, B70, B71 a long key can be looked at and freed under the name that the list shows', async () => {
+    it('B70 a long key can be inspected and freed under its name in the list', async () => {
       const key = `${newKey()}:${'long '.repeat(100)}`;
       await locks.acquire(key);
       const [shown] = (await locks.admin.list()).locks.filter((lock) =>
@@ -38,9 +38,9 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mysql', 'mariadb', 'mys
       expect(await locks.admin.inspect(key)).toMatchObject({ state: 'free' });
     });
 
-    if (target.name === 'sqlite') return; // it locks files, not rows
+    if (target.name === 'sqlite') return; // SQLite locks files, not rows.
 
-    /** Runs a statement in a transaction of another session, which stays open until it is ended. */
+    /** Runs a statement in a transaction of another session, which stays open until `end`. */
     async function inOpenTransaction(statement: string, parameters: unknown[]): Promise<QueryRunner> {
       const runner = application.createQueryRunner();
       await runner.startTransaction('REPEATABLE READ');
@@ -59,7 +59,7 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mysql', 'mariadb', 'mys
       : 'SELECT * FROM locks WHERE `key` = ? FOR UPDATE';
     const bytes = (key: string) => (postgres ? key : Buffer.from(key));
 
-    it('B28, B52 a row that another session has locked costs its own lock, and no other', async () => {
+    it('B28 a row that another session has locked costs its own lock, and no other', async () => {
       const keys = Array.from({ length: 10 }, newKey);
       const held = await Promise.all(keys.map((key) => locks.acquire(key, { ttl: '3s' })));
       const blocker = await inOpenTransaction(lockRow, [bytes(keys[7]!)]);
@@ -69,11 +69,12 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mysql', 'mariadb', 'mys
       await end(blocker);
     });
 
-    if (postgres) return; // it knows no gaps between keys
+    if (postgres) return; // PostgreSQL has no locks on gaps between keys.
 
-    it('B16, B26, B27 a new key in a gap that another session has locked is busy, and nothing is left of the attempt', async () => {
+    it('B26 a new key in a gap that another session has locked is busy, and the attempt leaves nothing behind', async () => {
       const key = `zzz-${newKey()}`;
-      const blocker = await inOpenTransaction(lockRow, [bytes(key)]); // no such row: the gap where it would be
+      // The row does not exist, so the statement locks the gap for it.
+      const blocker = await inOpenTransaction(lockRow, [bytes(key)]);
       expect(await locks.tryAcquire(key, { ttl: Infinity })).toBeNull();
       await end(blocker);
       expect(await locks.admin.inspect(key)).toEqual({ state: 'free', key });

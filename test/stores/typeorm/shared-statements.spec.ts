@@ -44,7 +44,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb'))
       await fixture.dispose();
     });
 
-    /** Runs statements in a transaction that stays open. */
+    /** Runs a statement in a transaction that stays open. */
     async function strange(sql: string, key?: string): Promise<QueryRunner> {
       const runner = stranger.createQueryRunner();
       await runner.startTransaction('READ COMMITTED');
@@ -55,7 +55,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb'))
       await runner.rollbackTransaction();
       await runner.release();
     }
-    /** Keys that were used before and are free. */
+    /** Returns keys that were used before and are free. */
     async function freeKeys(count: number): Promise<string[]> {
       const keys = newKeys(count);
       (await acquireAll(store, keys)).forEach(tokenOf);
@@ -67,7 +67,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb'))
       return row.owner === null ? null : String(row.owner);
     }
 
-    it('B93 a row that a stranger has locked is contention for its own lock, and the others are granted', async () => {
+    it('B93 a row that another session has locked refuses only its own lock', async () => {
       const keys = await freeKeys(30);
       const fresh = newKeys(20);
       const [locked = ''] = keys.slice(11);
@@ -85,7 +85,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb'))
       tokenOf(await store.acquire(locked, 'owner', TTL));
     });
 
-    it('B93 a lock under guard() is refused and waits for its release alone, and the others go on', async () => {
+    it('B93 a lock under guard() is refused and waits alone for its release', async () => {
       const keys = newKeys(30);
       const [guarded = ''] = keys.slice(11);
       const tokens = (await acquireAll(store, keys)).map(tokenOf);
@@ -115,7 +115,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb'))
       expect(await release).toBe(true);
     });
 
-    it('B93 in a pool of one connection too, the release of a locked row holds up no other release', async () => {
+    it('B93 the release of a locked row delays no other release, even in a pool of one connection', async () => {
       const small = new TypeOrmLockStore(await fixture.dataSource({ poolSize: 1 }));
       const keys = newKeys(20);
       (await acquireAll(small, keys)).forEach(tokenOf);
@@ -133,7 +133,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb'))
       await small.close();
     });
 
-    it("B93 a key that another session is inserting ends by its own limit, and the others' are granted", async () => {
+    it('B93 a key that another session is inserting fails at its own limit, and the other keys are granted', async () => {
       const keys = newKeys(30);
       const [inserted = ''] = keys.slice(7);
       const open = await strange(
@@ -151,7 +151,8 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb'))
         else expect([key, result?.reason.transient]).toEqual([inserted, true]);
       });
       await end(open);
-      await store.forceRelease(inserted); // the server may have carried out what was given up
+      // The server may have carried out the request that reached its limit.
+      await store.forceRelease(inserted);
       tokenOf(await store.acquire(inserted, 'owner', TTL));
     });
 
@@ -179,7 +180,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb'))
       }
     });
 
-    it('B93 two applications that want the same keys at SERIALIZABLE get one grant for each key, and no error', async () => {
+    it('B93 two applications that acquire the same keys at SERIALIZABLE get one grant for each key, and no error', async () => {
       const two = await Promise.all([fixture.dataSource(), fixture.dataSource()]);
       for (const dataSource of two) await setIsolation(dataSource, 'SERIALIZABLE');
       const [one, other] = two.map((dataSource) => new TypeOrmLockStore(dataSource));
@@ -189,22 +190,24 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb'))
       const [ours, theirs] = await Promise.all([acquireAll(one, keys), acquireAll(other, keys.toReversed())]);
       const won = grants(ours).map((acquired, i) => [acquired, grants(theirs).toReversed()[i]]);
       for (const pair of won) expect(pair.filter(Boolean).length).toBeLessThan(2);
-      // What collided on both sides is free, and the next attempt gets it.
+      // Keys that collided in both applications are free, and the next attempt gets them.
       const left = keys.filter((_, i) => !won[i]?.some(Boolean));
       (await acquireAll(store, left)).forEach(tokenOf);
       await one.close();
       await other.close();
     });
 
-    it('B93 when the answer of a batch is lost, each lock has an unknown outcome of its own, and is granted once when it is sent again', async () => {
+    it('B93 after a lost answer, each lock of a batch has its own unknown outcome, and a repeated request gets it once', async () => {
       const proxy = await TcpProxy.open(fixture.target.options as { host: string; port: number });
       const far = new TypeOrmLockStore(
         await fixture.dataSource({ host: '127.0.0.1', port: proxy.port, poolSize: 4 }),
       );
       const keys = await freeKeys(30);
       await far.prepare();
-      const tried = keys.slice(20).at(-1) ?? ''; // never the first, which leaves by itself
-      proxy.cutAfter(postgres ? tried : Buffer.from(tried).toString('hex')); // as a batch has it
+      // The first key never fits, since its request leaves alone.
+      const tried = keys.slice(20).at(-1) ?? '';
+      // The bytes of the key as they appear in a batch.
+      proxy.cutAfter(postgres ? tried : Buffer.from(tried).toString('hex'));
       const results = await Promise.allSettled(keys.map((key) => far.acquire(key, `owner of ${key}`, TTL)));
       const failed = keys.filter((_, i) => results[i]?.status === 'rejected');
       expect(failed).toContain(tried);
@@ -228,13 +231,14 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb'))
       for (const [i, result] of again.entries())
         expect([result.acquired, rivals[i]?.acquired]).toContain(true);
       for (const key of failed) expect(await ownerOf(key)).toBe(`owner of ${key}`);
-      if (postgres) expect(rivals.filter(({ acquired }) => acquired)).toEqual([]); // it was committed
+      // The server had committed the batch.
+      if (postgres) expect(rivals.filter(({ acquired }) => acquired)).toEqual([]);
       await far.close();
       await proxy.close();
     });
 
     it.each(Object.entries(dirt(target.name)).filter(([name]) => !name.includes('clock')))(
-      'B93 with connections of the pool left in %s, no grant of a batch is lost or doubled',
+      'B93 no grant of a batch is lost or doubled when connections have %s',
       async (_, { sql }) => {
         const two = await Promise.all([
           fixture.dataSource({ poolSize: 4 }),
@@ -246,7 +250,8 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb'))
           for (const dataSource of two) {
             const runners = [dataSource.createQueryRunner(), dataSource.createQueryRunner()];
             for (const runner of runners)
-              for (const statement of sql) await runner.query(statement).catch(() => {}); // one has to fail
+              // one statement has to fail
+              for (const statement of sql) await runner.query(statement).catch(() => {});
             for (const runner of runners) await runner.release();
           }
           const all = [...keys, ...newKeys(20)];
@@ -257,8 +262,9 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb'))
           for (const [i, key] of all.entries()) {
             const winners = results.flatMap((result, one) => (result[i]?.acquired ? [one] : []));
             expect(winners.length).toBeLessThan(2);
-            if (winners.length === 0) continue; // it collided, and is free
-            expect(await ownerOf(key)).toBe(`${winners[0]} ${key}`); // committed: other sessions see it
+            if (winners.length === 0) continue; // The key collided, and is free.
+            // The grant is committed, because other sessions see it.
+            expect(await ownerOf(key)).toBe(`${winners[0]} ${key}`);
             const [winner = 0] = winners;
             released.push(stores[winner]?.release(key, `${winner} ${key}`) ?? Promise.resolve(false));
           }
@@ -271,7 +277,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb'))
 
     if (!postgres) return;
 
-    /** Waits until a session waits for the locked table, and gives its process id. */
+    /** Waits until a session waits for the locked table, and returns its process id. */
     async function waitingSession(text: string): Promise<number> {
       for (;;) {
         const [row] = await stranger.query(
@@ -283,7 +289,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb'))
       }
     }
 
-    it('B93 when the server ends the session of a batch, each lock fails as transient, and is granted when it is sent again', async () => {
+    it('B93 when the server ends the session of a batch, each lock fails as transient, and a repeated request gets it', async () => {
       const keys = await freeKeys(30);
       const open = await strange('LOCK TABLE locks IN ACCESS EXCLUSIVE MODE');
       const sent = Promise.allSettled(keys.map((key) => store.acquire(key, `owner of ${key}`, TTL)));
@@ -308,13 +314,14 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb'))
       expect(await releaseAll(store, keys)).toEqual(keys.map(() => true));
     });
 
-    it('B93 calls that abort or reach their limit while their batch is under way free their locks, and the others keep theirs', async () => {
+    it('B93 calls of a batch that abort or reach their limit free their locks, and the other calls keep theirs', async () => {
       const locks = new LockService({ options: {}, openStore: () => new TypeOrmLockStore(application) });
       await locks[INTERNALS].start();
       const [first = '', ...keys] = await freeKeys(31);
       const open = await strange('LOCK TABLE locks IN ACCESS EXCLUSIVE MODE');
       const abort = new AbortController();
-      const lone = locks.acquire(first); // it holds the lane, so the others share a statement
+      // Its statement is under way, so the other requests share the next one.
+      const lone = locks.acquire(first);
       const calls = keys.map((key, i) =>
         locks.acquire(key, i < 3 ? { signal: abort.signal } : i < 6 ? { ttl: 600 } : {}),
       );
@@ -331,7 +338,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb'))
       expect(others.map(({ status }) => status)).toEqual(others.map(() => 'fulfilled'));
       const kept = await Promise.all([lone, ...calls.slice(6)]);
       expect(kept.map(({ held }) => held)).toEqual(kept.map(() => true));
-      // Granted too late, they are released in the background: another process gets each.
+      // Late grants are released in the background, so another process gets each key.
       const rival = new LockService({ options: {}, openStore: () => new TypeOrmLockStore(stranger) });
       await rival[INTERNALS].start();
       const got = await Promise.all(keys.slice(0, 6).map((key) => rival.acquire(key, { wait: 30_000 })));
@@ -340,7 +347,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb'))
       await locks[INTERNALS].close();
     });
 
-    it('B17 B93 waiters that a batch refuses are each queued, and notified of the release of their key', async () => {
+    it('B93 a batch queues each waiter that it refuses, and the waiter is notified of the release', async () => {
       const keys = newKeys(20);
       const [holder, waiter] = [new TypeOrmLockStore(stranger), new TypeOrmLockStore(application)];
       (await acquireAll(holder, keys)).forEach(tokenOf);
@@ -349,7 +356,8 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb'))
         Promise.all(keys.map((key) => waiter.acquire(key, `waiter for ${key}`, TTL, { waiting: true })));
       const areQueued = (results: LockAcquireResult[]): boolean =>
         results.every((result) => !result.acquired && result.queued);
-      while (!areQueued(await refusals())) await sleep(5); // the first ones begin to connect
+      // The first requests make the store connect.
+      while (!areQueued(await refusals())) await sleep(5);
       const notified = new Set<string>();
       const all = new Promise<void>((resolve) => {
         waiter.onReleased((key = '') => {
@@ -364,7 +372,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb'))
       await holder.close();
     });
 
-    it('B93 a label that the database cannot keep fails its own request only', async () => {
+    it('B93 a label that the database cannot store fails only its own request', async () => {
       const name = `latin1_${process.pid}`;
       await stranger.query(
         `CREATE DATABASE ${name} ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0`,
@@ -391,7 +399,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb'))
       await stranger.query(`DROP DATABASE ${name}`);
     });
 
-    it('B93 requests that are sent again share statements, unless their owners have the locks already', async () => {
+    it('B93 repeated requests share statements, unless their owners hold the locks already', async () => {
       const counted = await fixture.dataSource();
       const one = new TypeOrmLockStore(counted);
       await one.prepare();
@@ -407,7 +415,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb'))
       await one.close();
     });
 
-    it('B93 100 requests take a few statements, and with batching: false one for each', async () => {
+    it('B93 100 requests take a few statements, or one each with batching: false', async () => {
       const counted = await fixture.dataSource();
       const statements = recordStatements(counted);
       for (const [batching, fewest, most] of [

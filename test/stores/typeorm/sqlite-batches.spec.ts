@@ -11,11 +11,11 @@ const TTL = 60_000;
 const MANY = 20;
 
 for (const target of targetsAmong('sqlite'))
-  describe('requests of one turn of the event loop on SQLite', () => {
+  describe('batches of one turn of the event loop on SQLite', () => {
     let fixture: Fixture;
     let application: DataSource;
     let store: TypeOrmLockStore;
-    /** Another process's connection, for all that the store can tell. */
+    /** A connection like that of another process. */
     let other: any;
     let keys: string[];
     const statements: string[] = [];
@@ -62,12 +62,13 @@ for (const target of targetsAmong('sqlite'))
     const held = (): number =>
       other.prepare('SELECT count(*) AS held FROM locks WHERE owner IS NOT NULL').get().held;
 
-    it('B93 are carried out by one statement, of which another connection sees all locks or none', async () => {
+    it('B93 one statement carries out a batch, and another connection sees all of its locks or none', async () => {
       await application.query(
         'CREATE TRIGGER look AFTER UPDATE OF owner ON locks BEGIN SELECT meanwhile(); END',
       );
       (await acquireAll()).map(tokenOf);
-      expect(statements.slice(-4)).toEqual(['SELECT', 'INSERT', 'SELECT', 'INSERT']); // the first alone, then the others
+      // The first request alone, then the others.
+      expect(statements.slice(-4)).toEqual(['SELECT', 'INSERT', 'SELECT', 'INSERT']);
       const seen: number[] = [];
       meanwhile = () => seen.push(held());
       statements.length = 0;
@@ -77,7 +78,7 @@ for (const target of targetsAmong('sqlite'))
       expect(held()).toBe(0);
     });
 
-    it('B93 B38 get results of their own: a larger token, the holder that refuses them, a lease that is gone', async () => {
+    it('B93 each request of a batch gets its own token, its holder or its lost lease', async () => {
       const before = (await acquireAll()).map(tokenOf);
       const refused = await Promise.all(keys.map((key) => store.acquire(key, 'another', TTL)));
       expect(refused.map((result) => !result.acquired && result.holder?.key)).toEqual(keys);
@@ -90,7 +91,7 @@ for (const target of targetsAmong('sqlite'))
       expect(await store.inspect(keys[9]!)).toMatchObject({ lastRun: { outcome: 'done' } });
     });
 
-    it('B93 wait for another process that writes to the file, and are granted after it', async () => {
+    it('B93 a batch waits for another process that writes to the file, and is granted afterwards', async () => {
       other.exec('BEGIN IMMEDIATE');
       const acquisitions = acquireAll();
       for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setImmediate(resolve));
@@ -100,7 +101,7 @@ for (const target of targetsAmong('sqlite'))
       expect(held()).toBe(MANY);
     });
 
-    it("B93 B27 inside the application's own open transaction, each fails with what to do", async () => {
+    it("B93 inside the application's own open transaction each request fails, and the error names the next step", async () => {
       await application.query('BEGIN IMMEDIATE');
       const results = await Promise.allSettled(
         keys.map((key) => store.acquire(key, 'o', TTL, { timeout: 400 })),
@@ -113,7 +114,7 @@ for (const target of targetsAmong('sqlite'))
       expect(held()).toBe(0);
     });
 
-    it('B93 are carried out one by one when the statement fails for one of them, which fails alone', async () => {
+    it('B93 requests are carried out one by one after their statement fails for one of them', async () => {
       const bad = keys[10]!;
       await application.query(
         `CREATE TRIGGER bad BEFORE INSERT ON locks WHEN NEW.key = '${bad}' BEGIN SELECT RAISE(ABORT, 'no'); END`,
@@ -133,7 +134,7 @@ for (const target of targetsAmong('sqlite'))
       expect(held()).toBe(1);
     });
 
-    it('B93 B88 are refused in the grace period of a table that was created again, unless their keys have rows', async () => {
+    it('B93 after a table was created again, a batch is refused except for keys with a row', async () => {
       await store.acquire(keys[3]!, 'o', TTL);
       await store.release(keys[3]!, 'o');
       const now = Date.now();

@@ -6,12 +6,13 @@ const withoutTypes: string = 'better-sqlite3';
 const { default: Database }: any = await import(withoutTypes);
 
 for (const target of targetsAmong('sqlite'))
-  describe('a SQLite file that is busy when the store is opened', () => {
-    it('B10, B26 is waited for: after a crash it may be recovered by another process just then', async () => {
+  describe('a SQLite file that is busy when a store opens', () => {
+    it('B10 a store waits for the file at its start, because another process may be recovering it after a crash', async () => {
       const fixture = await Fixture.open(target);
       const application = await fixture.dataSource();
       const other = new Database(fixture.target.options.database, { timeout: 0 });
-      other.exec('BEGIN EXCLUSIVE'); // with the journal of a new file, nobody else can even read
+      // With the journal of a new file, no other connection can even read.
+      other.exec('BEGIN EXCLUSIVE');
       const store = new TypeOrmLockStore(application);
       const preparing = store.prepare();
       let prepared = false;

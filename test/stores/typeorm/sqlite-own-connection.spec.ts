@@ -4,7 +4,7 @@ import { newKey, tokenOf } from '../keys.js';
 import { Fixture, targetsAmong } from './fixture.js';
 
 for (const target of targetsAmong('sqlite')) {
-  it("A1, B83 on SQLite the application's open transaction does not reach the connection of the locks", async () => {
+  it("A1 an open transaction of the application does not reach the store's own connection on SQLite", async () => {
     const fixture = await Fixture.open(target);
     const application = await fixture.dataSource();
     const store = new TypeOrmLockStore(application);
@@ -19,9 +19,9 @@ for (const target of targetsAmong('sqlite')) {
     await fixture.dispose();
   });
 
-  it('A1, B83 a prepareDatabase that leaves a transaction open on that connection fails the start', async () => {
+  it('A1 a prepareDatabase that leaves a transaction open fails the start', async () => {
     const fixture = await Fixture.open(target);
-    await (await fixture.store()).close(); // the file has its write-ahead log
+    await (await fixture.store()).close(); // Gives the file its write-ahead log.
     let begins = false;
     const prepareDatabase = (connection: { exec(sql: string): void }) => {
       if (begins) connection.exec('BEGIN');

@@ -8,20 +8,22 @@ const TTL = 60_000;
 const ROUNDS = 150;
 
 for (const target of targetsAmong('sqlite'))
-  describe('tokens on SQLite, whose clock counts milliseconds', () => {
+  describe('A7 tokens on SQLite, whose clock counts milliseconds', () => {
     let fixture: Fixture;
     let application: DataSource;
 
     beforeAll(async () => {
       fixture = await Fixture.open(target);
       application = await fixture.dataSource();
-      await application.query('PRAGMA synchronous = OFF'); // or each delete takes longer than a millisecond
+      // A delete would otherwise take longer than a millisecond.
+      await application.query('PRAGMA synchronous = OFF');
     });
     afterAll(() => fixture.dispose());
 
     const rounds = async (
       remove: (key: string, store: TypeOrmLockStore) => Promise<unknown>,
-      options: { weak: boolean } = { weak: true }, // which do not wait for the disk either
+      // Weak locks do not wait for the disk either.
+      options: { weak: boolean } = { weak: true },
     ) => {
       const stores = [new TypeOrmLockStore(application, options), new TypeOrmLockStore(application, options)];
       for (const store of stores) await store.prepare();
@@ -40,17 +42,17 @@ for (const target of targetsAmong('sqlite'))
     };
     const falls = (tokens: number[]) => tokens.filter((token, i) => i > 0 && token <= Number(tokens[i - 1]));
 
-    it('A7, B38 grow over rows that were deleted by hand within the same millisecond', async () => {
+    it('A7 tokens grow after rows were deleted by hand within the same millisecond', async () => {
       const one = (key: string) => application.query('DELETE FROM locks_weak WHERE key = ?', [key]);
       expect(falls(await rounds(one))).toEqual([]);
       expect(falls(await rounds(() => application.query('DELETE FROM locks_weak')))).toEqual([]);
     });
 
-    it('A7, B38 grow over a purge', async () => {
+    it('A7 tokens grow after a purge', async () => {
       expect(falls(await rounds((_, store) => store.purge({ olderThan: 0 })))).toEqual([]);
     });
 
-    it('A7, B38 grow over a key that is paused and resumed when it has no row', async () => {
+    it('A7 tokens grow after a key without a row is paused and resumed', async () => {
       const removed = async (key: string, store: TypeOrmLockStore) => {
         await application.query('DELETE FROM locks_weak WHERE key = ?', [key]);
         await store.pause(key);
@@ -59,11 +61,12 @@ for (const target of targetsAmong('sqlite'))
       expect(falls(await rounds(removed))).toEqual([]);
     });
 
-    it('A7 grow in a table of an earlier version, and over rows that it wrote', async () => {
+    it('A7 tokens grow in a table of an earlier version, and over its rows', async () => {
       await application.query(TypeOrmLockStore.ddl('sqlite', { table: 'earlier' }));
       const store = new TypeOrmLockStore(application, { table: 'earlier', autoCreate: false });
       await store.prepare();
-      const ahead = (Date.now() + 60_000) * 1000; // as after many grants in a moment
+      // Many grants in a moment put the token ahead of the clock.
+      const ahead = (Date.now() + 60_000) * 1000;
       await application.query(`INSERT INTO earlier (key, token, expires_ms) VALUES ('k', ?, 0)`, [ahead]);
       await application.query('DELETE FROM earlier');
       await application.query('DELETE FROM earlier');
@@ -71,7 +74,7 @@ for (const target of targetsAmong('sqlite'))
       expect((await store.list({ limit: 10 })).locks).toMatchObject([{ key: 'k' }]);
     });
 
-    it('A7 are not remembered for rows whose token the clock has passed', async () => {
+    it('A7 the store forgets tokens of deleted rows that the clock has passed', async () => {
       const store = await fixture.store();
       await store.acquire('passed', 'o', TTL);
       await application.query(`UPDATE locks SET token = 1`);

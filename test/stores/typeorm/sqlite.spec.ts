@@ -9,8 +9,11 @@ const { default: Database }: any = await import(withoutTypes);
 const TTL = 60_000;
 
 for (const target of targetsAmong('sqlite'))
-  describe('on SQLite', () => {
-    /** The connections that are opened through the driver, the store's own after the application's, and their statements. */
+  describe('lock store on SQLite', () => {
+    /**
+     * The connections that the driver has opened (the application's, then the store's), and
+     * their statements.
+     */
     const connections: any[] = [];
     const statements: string[] = [];
     class Driver extends Database {
@@ -34,7 +37,7 @@ for (const target of targetsAmong('sqlite'))
     let fixture: Fixture;
     let application: DataSource;
     let store: TypeOrmLockStore;
-    /** Another process's connection, for all that the store can tell. */
+    /** A connection like that of another process. */
     let other: any;
     beforeAll(async () => {
       fixture = await Fixture.open(target);
@@ -50,13 +53,13 @@ for (const target of targetsAmong('sqlite'))
     });
     beforeEach(() => void (statements.length = 0));
 
-    it('has a connection of its own: durable, and never stopping the event loop', () => {
+    it('B85 the store has a durable connection of its own, which never blocks the event loop', () => {
       expect(connections).toHaveLength(2);
       const pragma = (name: string) => connections[1].pragma(name, { simple: true });
       expect([pragma('journal_mode'), pragma('synchronous'), pragma('busy_timeout')]).toEqual(['wal', 2, 0]);
     });
 
-    it('B15 needs two statements for a new key and a free one, one for a held one', async () => {
+    it('B15 a new key and a free key need two statements, a held key one', async () => {
       const key = newKey();
       const count = async (operation: () => Promise<unknown>) => {
         statements.length = 0;
@@ -71,7 +74,7 @@ for (const target of targetsAmong('sqlite'))
       expect(await count(() => store.renewMany([{ key, owner: 'p', ttl: TTL }]))).toBe(1);
     });
 
-    it("B77 the application's rolled back transaction does not undo the lock", async () => {
+    it("B77 a rollback of the application's transaction does not undo the lock", async () => {
       const key = newKey();
       await application.query('BEGIN');
       await application.query('SELECT count(*) FROM locks');
@@ -80,22 +83,23 @@ for (const target of targetsAmong('sqlite'))
       expect(await store.inspect(key)).toMatchObject({ state: 'held' });
     });
 
-    it('B26 waits for another writer while the event loop goes on', async () => {
+    it('B26 the store waits for another writer without blocking the event loop', async () => {
       const key = newKey();
       other.exec('BEGIN IMMEDIATE');
       const acquisition = store.acquire(key, 'o', TTL);
-      // This turn of the loop comes although the acquisition is waiting, and ends its wait.
+      // The event loop turns although the acquisition waits, and this turn ends the wait.
       await new Promise((resolve) => setImmediate(resolve));
       other.exec('COMMIT');
       tokenOf(await acquisition);
     });
 
-    it('B26 a file that stays locked is contention for a try, and a transient failure for the others', async () => {
+    it('B26 a file that stays locked is contention for an acquisition, and a transient failure for a renewal', async () => {
       const key = newKey();
       tokenOf(await store.acquire(key, 'o', TTL));
       other.exec('BEGIN IMMEDIATE');
       expect(await store.acquire(newKey(), 'o', 400)).toEqual({ acquired: false, reason: 'contention' });
-      expect(await store.acquire(key, 'p', 400)).toMatchObject({ reason: 'held' }); // reading is possible
+      // Reading is possible.
+      expect(await store.acquire(key, 'p', 400)).toMatchObject({ reason: 'held' });
       expect(await store.renewMany([{ key, owner: 'o', ttl: 400 }])).toEqual(['unknown']);
       await expect(store.renew(key, 'o', 400)).rejects.toMatchObject({
         name: 'LockStoreError',
@@ -106,7 +110,7 @@ for (const target of targetsAmong('sqlite'))
       expect(await store.renew(key, 'o', TTL)).toBe(true);
     });
 
-    it("B27 inside the application's own open write transaction, the error says what to do", async () => {
+    it("B27 inside the application's own write transaction, the error names the next step", async () => {
       await application.query('BEGIN IMMEDIATE');
       for (const operation of [
         () => store.acquire(newKey(), 'o', 400),
@@ -121,7 +125,7 @@ for (const target of targetsAmong('sqlite'))
       await application.query('ROLLBACK');
     });
 
-    it('B40 many stores on one file, and other writers, exclude each other', async () => {
+    it('B40 stores on one file exclude each other', async () => {
       const stores = [store, new TypeOrmLockStore(application), new TypeOrmLockStore(application)];
       const key = newKey();
       let inside = 0;
@@ -146,7 +150,7 @@ for (const target of targetsAmong('sqlite'))
       for (const one of stores.slice(1)) await one.close();
     });
 
-    it('B8 prepares its connection as the application prepares its own', async () => {
+    it('B8 the store prepares its connection as the application prepares its own', async () => {
       const prepared: unknown[] = [];
       const dataSource = await fixture.dataSource({
         prepareDatabase: (connection: unknown) => prepared.push(connection),
@@ -158,7 +162,7 @@ for (const target of targetsAmong('sqlite'))
       await another.close();
     });
 
-    it('B8 refuses a SQLite that is too old, and a file that cannot have a write-ahead log, and closes what it opened', async () => {
+    it('B8 a SQLite that is too old and a file without a write-ahead log are refused, and the connection is closed', async () => {
       for (const [answer, message] of [
         [{ sql: 'SELECT sqlite_version', row: { version: '3.34.1' } }, /SQLite 3\.35.*3\.34\.1/],
         [{ pragma: 'journal_mode', value: 'delete' }, /stays in journal mode delete/],
@@ -179,7 +183,7 @@ for (const target of targetsAmong('sqlite'))
       }
     });
 
-    it('closes its connection and leaves that of the application', async () => {
+    it('B13 the store closes its own connection, and not that of the application', async () => {
       const dataSource = await fixture.dataSource({ driver: Driver });
       const another = new TypeOrmLockStore(dataSource);
       await another.prepare();

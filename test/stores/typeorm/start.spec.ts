@@ -18,7 +18,7 @@ import { newKey, tokenOf } from '../keys.js';
 
 const SECRET = 'hunter2-is-secret';
 
-/** A DataSource whose server answers whatever the test wants. */
+/** A DataSource whose server gives the answer that the test passes. */
 function answering(type: string, rows: object[], connection: object = {}): DataSource {
   const raw = {
     query: (_: any, callback?: any) =>
@@ -46,7 +46,7 @@ describe('databases that cannot keep locks', () => {
     'sqljs',
     'mongodb',
     'spanner',
-  ])('B8 refuses %s, naming the supported ones', async (type) => {
+  ])('B8 %s is refused, and the error names the supported databases', async (type) => {
     await expect(new TypeOrmLockStore(answering(type, [])).prepare()).rejects.toMatchObject({
       name: 'LockStoreError',
       message: expect.stringMatching(new RegExp(`${type}.*postgres, mysql, mariadb and better-sqlite3`)),
@@ -61,7 +61,7 @@ describe('databases that cannot keep locks', () => {
     ['mysql', '8.0.11-TiDB-v7.5.0', /TiDB/],
     ['mysql', '10.2.44-MariaDB', /MariaDB 10\.3/],
     ['mariadb', '5.5.68-MariaDB', /MariaDB 10\.3/],
-  ])('B8 refuses %s with the version %s', async (type, version, message) => {
+  ])('B8 %s with the version %s is refused', async (type, version, message) => {
     const store = new TypeOrmLockStore(answering(type, [{ version, autocommit: 1 }]));
     await expect(store.prepare()).rejects.toMatchObject({
       name: 'LockStoreError',
@@ -69,34 +69,37 @@ describe('databases that cannot keep locks', () => {
     });
   });
 
-  it('B8 refuses a MySQL whose sessions do not commit by themselves', async () => {
+  it('B8 a MySQL with autocommit off is refused', async () => {
     const store = new TypeOrmLockStore(answering('mysql', [{ version: '8.4.0', autocommit: 0 }]));
     await expect(store.prepare()).rejects.toThrow(/autocommit/);
   });
 
-  it('B8 refuses the package mysql, naming mysql2', async () => {
+  it('B8 the package mysql is refused, and the error names mysql2', async () => {
     const store = new TypeOrmLockStore(
       answering('mysql', [{ version: '8.4.0', autocommit: 1 }], { execute: undefined }),
     );
     await expect(store.prepare()).rejects.toThrow(/Install mysql2/);
   });
 
-  it.each([':memory:', ''])('B8 refuses the SQLite database %j, and says why', async (database) => {
-    const application = await new DataSource({ type: 'better-sqlite3', database }).initialize();
-    await expect(new TypeOrmLockStore(application).prepare()).rejects.toThrow(
-      /need a database file.*no other connection/,
-    );
-    await application.destroy();
-  });
+  it.each([':memory:', ''])(
+    'B8 the SQLite database %j is refused, and the error gives the reason',
+    async (database) => {
+      const application = await new DataSource({ type: 'better-sqlite3', database }).initialize();
+      await expect(new TypeOrmLockStore(application).prepare()).rejects.toThrow(
+        /need a database file.*no other connection/,
+      );
+      await application.destroy();
+    },
+  );
 
-  it('B8 refuses a DataSource that the application has not initialized', async () => {
+  it('B8 a DataSource that the application has not initialized is refused', async () => {
     const application = new DataSource({ type: 'better-sqlite3', database: 'never-opened.sqlite' });
     await expect(new TypeOrmLockStore(application).prepare()).rejects.toThrow(/not initialized/);
     expect(application.isInitialized).toBe(false);
   });
 });
 
-describe('typeOrmStore', () => {
+describe('typeOrmStore()', () => {
   let target: Target;
   let module: TestingModule | undefined;
 
@@ -117,21 +120,21 @@ describe('typeOrmStore', () => {
     module = undefined;
   });
 
-  it("B8 finds the application's unnamed DataSource", async () => {
+  it("B8 the store finds the application's unnamed DataSource", async () => {
     const store = await application(TypeOrmModule.forRoot(target.options));
     await store.prepare();
     expect(store.describe()).toBe('store=better-sqlite3 client=TypeORM table=locks without=wakeUps');
     await store.close();
   });
 
-  it('B8 finds a named DataSource', async () => {
+  it('B8 the store finds a named DataSource', async () => {
     await application(TypeOrmModule.forRoot({ ...target.options, name: 'locking' }));
     const store = await make({ dataSource: 'locking', table: 'named' });
     tokenOf(await store.acquire(newKey(), 'o', 1000));
     await store.close();
   });
 
-  it('B8 says what to do when the application has no such DataSource', async () => {
+  it('B8 a missing DataSource fails with an error that names the next step', async () => {
     await application(TypeOrmModule.forRoot(target.options));
     const store = await make({ dataSource: 'elsewhere' });
     await expect(store.prepare()).rejects.toMatchObject({
@@ -140,7 +143,7 @@ describe('typeOrmStore', () => {
     });
   });
 
-  it('B8 B13 opens a DataSource of its own from connection options, and closes it', async () => {
+  it('B13 the store opens a DataSource of its own from connection options, and closes it', async () => {
     const opened = jest.spyOn(DataSource.prototype, 'initialize');
     const store = await make({ connection: target.options });
     expect(opened).not.toHaveBeenCalled();
@@ -153,7 +156,7 @@ describe('typeOrmStore', () => {
     opened.mockRestore();
   });
 
-  it('B13 closes its own DataSource also when the table cannot be used', async () => {
+  it('B13 the store closes its own DataSource after a start without a table', async () => {
     const opened = jest.spyOn(DataSource.prototype, 'initialize');
     const store = await make({ connection: target.options, table: 'nowhere', autoCreate: false });
     await expect(store.prepare()).rejects.toThrow(/nowhere is missing/);
@@ -161,15 +164,15 @@ describe('typeOrmStore', () => {
     opened.mockRestore();
   });
 
-  it('B8 takes either dataSource or connection', () => {
-    // @ts-expect-error the types exclude it too
+  it('B8 the options dataSource and connection exclude each other', () => {
+    // @ts-expect-error the types exclude both together
     expect(() => typeOrmStore({ dataSource: 'a', connection: { type: 'mysql' } })).toThrow(
       /exclude each other/,
     );
     expect(() => typeOrmStore({ dataSource: {} as any })).toThrow(/new TypeOrmLockStore\(dataSource\)/);
   });
 
-  it('refuses options that do not exist, naming those that do', () => {
+  it('B8 an unknown option is refused, and the error lists the known ones', () => {
     const message =
       /typeOrmStore\(\) does not know the option "tabel"\. It takes: dataSource, connection, table, schema, autoCreate/;
     expect(() => typeOrmStore({ tabel: 'x' } as object)).toThrow(message);
@@ -178,22 +181,25 @@ describe('typeOrmStore', () => {
     expect(() => TypeOrmLockStore.ddl('postgres', { tabel: 'x' } as object)).toThrow(/"tabel"/);
   });
 
-  it.each([null, 'postgres://app@db/app', {}, []])('refuses %p as connection options', (connection) => {
+  it.each([null, 'postgres://app@db/app', {}, []])('B8 %p is refused as connection options', (connection) => {
     expect(() => typeOrmStore({ connection } as object)).toThrow(
       /connection must be the options of a TypeORM DataSource/,
     );
   });
 
-  it.each([undefined, null, { type: 'postgres' }, 'app'])('refuses %p as a DataSource', (dataSource) => {
-    expect(() => new TypeOrmLockStore(dataSource as never)).toThrow(/needs a DataSource of TypeORM/);
-  });
+  it.each([undefined, null, { type: 'postgres' }, 'app'])(
+    'B8 %p is refused as a DataSource',
+    (dataSource) => {
+      expect(() => new TypeOrmLockStore(dataSource as never)).toThrow(/needs a DataSource of TypeORM/);
+    },
+  );
 
-  it('B10 shows no part of a password that ended up in the path of a URL', () => {
+  it('B10 an error shows no part of a password in the path of a URL', () => {
     const options = { type: 'postgres', url: 'postgres://user:12/hunter2@127.0.0.1:1/db' };
     expect(describeDataSource(options)).not.toContain('hunter2');
   });
 
-  it('refuses options of the store itself', () => {
+  it('B8 the store itself refuses an unknown option', () => {
     const database = { createQueryRunner: () => undefined } as unknown as DataSource;
     expect(() => new TypeOrmLockStore(database, { tabel: 'x' } as object)).toThrow(
       /It takes: table, schema, autoCreate/,
@@ -202,8 +208,8 @@ describe('typeOrmStore', () => {
 });
 
 for (const target of sqlTargets())
-  describe(`closing on ${target.name}`, () => {
-    it('B13 leaves a DataSource that was handed in open, and takes no more locks', async () => {
+  describe(`closing a store on ${target.name}`, () => {
+    it("B13 a closed store takes no more locks, and leaves the application's DataSource open", async () => {
       const database = await target.open();
       const application = await new DataSource(database.options).initialize();
       const store = new TypeOrmLockStore(application);
@@ -211,7 +217,7 @@ for (const target of sqlTargets())
       await store.close();
       expect(await application.query('SELECT 1 AS one')).toHaveLength(1);
       await expect(store.acquire('k', 'o', 1000)).rejects.toThrow(/is closed/);
-      await store.prepare(); // opens it again
+      await store.prepare(); // This opens the store again.
       tokenOf(await store.acquire('k', 'o', 60_000));
       await store.close();
       await application.destroy();
@@ -234,11 +240,11 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
     };
     const texts = (error: any): string => `${error} ${error.message} ${error.stack} ${JSON.stringify(error)}`;
 
-    it('B10 gives an error with host, port and database, and without the password', async () => {
+    it('B10 the error names host, port and database, and hides the password', async () => {
       const server = createServer();
       await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
       const { port } = server.address() as AddressInfo;
-      await new Promise((resolve) => server.close(resolve)); // nobody listens there now
+      await new Promise((resolve) => server.close(resolve)); // No server listens there now.
       const { type, database: name } = database.options as any;
       for (const options of [
         { port, password: SECRET },
@@ -255,7 +261,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
       }
     });
 
-    it('B10 gives an error that names the database that does not exist', async () => {
+    it('B10 the error names the missing database', async () => {
       const error = await failure({ database: 'no_such_database' });
       expect(error).toMatchObject({
         name: 'LockStoreError',
@@ -264,7 +270,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
     });
 
     if (target.name !== 'postgres')
-      it('B10 gives an error without the password that the server refused', async () => {
+      it('B10 the error hides the password that the server refused', async () => {
         const error = await failure({ password: SECRET });
         expect(error).toMatchObject({ name: 'LockStoreError', transient: false });
         expect(texts(error)).not.toContain(SECRET);

@@ -34,7 +34,7 @@ for (const target of targetsAmong('postgres'))
       return rows.map(({ name }) => name).toSorted();
     };
 
-    it('E19 have names that people can read', async () => {
+    it('E19 prepared statements have names that people can read', async () => {
       const { application, store } = await opened();
       await cycle(store);
       expect(await namesIn(application)).toEqual([
@@ -46,7 +46,7 @@ for (const target of targetsAmong('postgres'))
       ]);
     });
 
-    it('E19 have a suffix when two stores use one connection for different tables', async () => {
+    it('E19 names get a suffix when two stores use one connection for different tables', async () => {
       const { application, store } = await opened();
       const second = new TypeOrmLockStore(application, { table: 'other_locks' });
       await second.prepare();
@@ -61,18 +61,19 @@ for (const target of targetsAmong('postgres'))
       ]);
     });
 
-    it('B83 many stores on one DataSource listen to each connection once', async () => {
+    it('B83 many stores on one DataSource add one listener to each connection', async () => {
       const { application, store } = await opened();
       for (let i = 0; i < 20; i++) await new TypeOrmLockStore(application).prepare();
       await cycle(store);
       const runner = application.createQueryRunner();
       const { connection } = await runner.connect();
       await runner.release();
-      expect(connection.listenerCount('readyForQuery')).toBe(2); // one of them is pg's
+      // One of the listeners belongs to pg.
+      expect(connection.listenerCount('readyForQuery')).toBe(2);
       expect(connection.listenerCount('parameterStatus')).toBe(1);
     });
 
-    it('R8 a changed column (0A000) turns off the name of that statement only, with one warning', async () => {
+    it('R8 a changed column (0A000) disables the name of one statement only, with one warning', async () => {
       const { application, store, warnings } = await opened({}, { table: 'changing_locks' });
       await cycle(store);
       const key = newKey();
@@ -86,17 +87,18 @@ for (const target of targetsAmong('postgres'))
       const statements = recordStatements(application);
       await cycle(store);
       await store.inspect(key);
-      expect(statements).toHaveLength(6); // a new key takes two, and none was repeated
+      // A new key takes two statements, and none was repeated.
+      expect(statements).toHaveLength(6);
       await application.query('DEALLOCATE "nestjs-locked:renew"');
       statements.length = 0;
       await store.renew(key, 'o', TTL);
-      expect(statements.length).toBeGreaterThan(2); // it is still run by its name
+      expect(statements.length).toBeGreaterThan(2); // The statement is still run by its name.
     });
   });
 
 for (const target of targetsAmong('postgres'))
-  describe('behind PgBouncer in statement mode', () => {
-    it('R11 the start is refused for good, and the error names the mode', async () => {
+  describe('locks behind PgBouncer in statement mode', () => {
+    it('R11 the start fails permanently, and the error names the pool mode', async () => {
       const fixture = await Fixture.open(target);
       const server = fixture.target.options as Parameters<typeof startPgBouncer>[0];
       const pooler = await startPgBouncer(server, { poolMode: 'statement' });
@@ -110,7 +112,7 @@ for (const target of targetsAmong('postgres'))
       await pooler.stop();
     });
 
-    it('E19 behind a pooler the names end with a hash, so that a client never runs the statement of another client', async () => {
+    it('E19 names end with a hash behind a pooler, so that no client runs the statement of another', async () => {
       const fixture = await Fixture.open(target);
       const server = fixture.target.options as Parameters<typeof startPgBouncer>[0];
       const pooler = await startPgBouncer(server, { poolSize: 1 });
@@ -121,7 +123,8 @@ for (const target of targetsAmong('postgres'))
         await fixture.store(there, { table: 'other_locks' }),
       ];
       const key = newKey();
-      tokenOf(await first.acquire(key, 'o', TTL)); // both on the only session of the pooler
+      // Both stores use the pooler's only session.
+      tokenOf(await first.acquire(key, 'o', TTL));
       expect(await second.inspect(key)).toMatchObject({ state: 'free' });
       tokenOf(await second.acquire(key, 'o', TTL));
       expect(await first.inspect(key)).toMatchObject({ state: 'held' });

@@ -7,7 +7,10 @@ import { newKey, tokenOf } from '../keys.js';
 
 const TTL = 60_000;
 
-/** MySQL 5 reads first, and sets the lock wait of the session before and after each write. */
+/**
+ * Round trips of each operation. MySQL 5 reads first, and sets the session's lock wait before
+ * and after each write.
+ */
 const ROUND_TRIPS = {
   postgres: {
     newKey: 2,
@@ -21,7 +24,7 @@ const ROUND_TRIPS = {
     manyWithLost: 2,
   },
   mysql: {
-    newKey: 5, // with the lock wait of the insert shortened and put back
+    newKey: 5, // This includes setting the lock wait for the insert, and resetting it.
     freeKey: 1,
     heldKey: 2,
     renew: 1,
@@ -50,7 +53,7 @@ const ROUND_TRIPS = {
     releaseToWaiter: 3,
     release: 3,
     lostRelease: 4,
-    many: 100 * 3, // one by one: it cannot leave out locked rows
+    many: 100 * 3, // MySQL 5 renews one by one, since it cannot skip locked rows.
     manyWithLost: 100 * 3 + 1,
   },
 };
@@ -76,7 +79,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
       return statements.length;
     };
 
-    it('B15 are as few as can be', async () => {
+    it('B15 each operation takes as few statements as possible', async () => {
       const key = newKey();
       const leases = Array.from({ length: target.name === 'mysql56' ? 100 : 500 }, () => ({
         key: newKey(),
@@ -103,7 +106,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
       expect(await count(() => store.list({ limit: 1000 }))).toBe(1);
     });
 
-    it('B76 B73 B32 are as few for ticks, pauses and thieves, and what is refused writes nothing', async () => {
+    it('B76 ticks, pauses and thefts take no more statements, and a refusal writes nothing', async () => {
       const expected = ROUND_TRIPS[target.name as keyof typeof ROUND_TRIPS];
       const [key, unknown] = [newKey(), newKey()];
       const tick = Date.now() - TTL;
@@ -146,7 +149,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
     });
 
     if (target.name !== 'mysql56')
-      it('B51 renewMany takes more than 500 leases in batches', async () => {
+      it('B51 renewMany splits more than 500 leases into batches', async () => {
         const leases = Array.from({ length: 1001 }, () => ({ key: newKey(), owner: 'nobody', ttl: TTL }));
         const batches = await count(async () => {
           expect(await store.renewMany(leases)).toEqual(leases.map(() => 'lost'));
@@ -154,7 +157,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
         expect(batches).toBe(3 * ROUND_TRIPS[target.name as keyof typeof ROUND_TRIPS].manyWithLost);
       });
 
-    it('B51 renewMany never takes one lease of a key for another, nor is misled by one that is there twice', async () => {
+    it('B51 renewMany tells leases of different owners apart, and accepts a lease that occurs twice', async () => {
       const [a, b] = [newKey(), newKey()];
       tokenOf(await store.acquire(a, 'x', TTL));
       tokenOf(await store.acquire(b, 'y', TTL));

@@ -1,17 +1,17 @@
 import { describe, expect, it } from '@jest/globals';
 import { CollisionError, isServerAnswer, storeFailure } from '../../../lib/stores/sql/store-failure.js';
 
-describe('What a server says when it cannot serve', () => {
+describe('failures of SQL servers', () => {
   it.each([
     ['a Galera node without quorum', { errno: 1047, code: 'ER_UNKNOWN_COM_ERROR', sqlState: '08S01' }],
     ['PostgreSQL that refuses connections', { code: '08004', severity: 'FATAL' }],
-  ])('%s is transient, and its connection no good any more', (_, properties) => {
+  ])('B27 the error of %s is transient, and its connection is not used again', (_, properties) => {
     const error = Object.assign(new Error('not now'), properties);
     expect(storeFailure(error, 'acquire "key"', 'the database')).toMatchObject({ transient: true });
     expect(isServerAnswer(error)).toBe(false);
   });
 
-  it('a statement that it does not understand is not', () => {
+  it('B27 the error of a wrong statement is permanent, and its connection stays in use', () => {
     const error = Object.assign(new Error('syntax'), { errno: 1064, sqlState: '42000' });
     expect(storeFailure(error, 'acquire "key"', 'the database')).toMatchObject({ transient: false });
     expect(isServerAnswer(error)).toBe(true);
@@ -42,7 +42,7 @@ describe('What a server says when it cannot serve', () => {
     mysql(3169, 'Session was killed'),
     mysql(4031, 'The client was disconnected by the server because of inactivity.'),
     mysql(9001, 'Max connect timeout reached while reaching hostgroup 0 after 10000ms'),
-  ])('D1 a server that is demoted, restarts or goes away is a transient failure: %s', (error) => {
+  ])('D1 a demoted, restarting or stopped server is a transient failure: %s', (error) => {
     expect(storeFailure(error, 'acquire "key"', 'the database')).toMatchObject({ transient: true });
     expect(isServerAnswer(error)).toBe(false);
   });
@@ -52,7 +52,7 @@ describe('What a server says when it cannot serve', () => {
     mysql(1180, "Got error 149 - 'Lock deadlock; Retry transaction' during COMMIT"),
     mysql(1180, 'Got error 149 "Lock deadlock; Retry transaction" during COMMIT'),
     mysql(1213, 'Deadlock found when trying to get lock; try restarting transaction', '40001'),
-  ])('D2 what another member of a group has written first is contention: %s', (error) => {
+  ])('D2 a write of another group member that came first is contention: %s', (error) => {
     expect(storeFailure(error, 'acquire "key"', 'the database')).toBeInstanceOf(CollisionError);
     expect(isServerAnswer(error)).toBe(true);
   });
@@ -65,7 +65,7 @@ describe('What a server says when it cannot serve', () => {
     new Error('Cannot use a pool after calling end on the pool'),
     new Error('Driver not Connected'),
     new Error('Connection is not established with mysql database'),
-  ])('R2 a pool that has no server, or was closed, is a transient failure: %s', (error) => {
+  ])('R2 a pool that is closed or has no server is a transient failure: %s', (error) => {
     expect(storeFailure(error, 'acquire "key"', 'the database')).toMatchObject({ transient: true });
   });
 
@@ -73,7 +73,7 @@ describe('What a server says when it cannot serve', () => {
     mysql(1290, 'The MySQL server is running with the --skip-grant-tables option so it cannot execute this'),
     mysql(1142, "INSERT command denied to user 'app'", '42000'),
     postgres('42501', 'permission denied for table locks'),
-  ])('D1 what no other connection changes stays a permanent failure: %s', (error) => {
+  ])('D1 a failure that no other connection can avoid is permanent: %s', (error) => {
     expect(storeFailure(error, 'acquire "key"', 'the database')).toMatchObject({ transient: false });
     expect(isServerAnswer(error)).toBe(true);
   });

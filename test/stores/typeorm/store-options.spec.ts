@@ -25,7 +25,7 @@ for (const target of sqlTargets())
       return store;
     };
 
-    it.each(['asyncRelease', 'preparedStatements'])('B8 %s is read at once', (option) => {
+    it.each(['asyncRelease', 'preparedStatements'])('B8 a wrong value of %s is refused at once', (option) => {
       expect(() => new TypeOrmLockStore(application, { [option]: 'yes' })).toThrow(
         `${option} must be true or false`,
       );
@@ -33,7 +33,7 @@ for (const target of sqlTargets())
     });
 
     if (target.name !== 'postgres')
-      it('B8 asyncRelease is refused at the start, with what there is instead', async () => {
+      it('B8 asyncRelease is refused at start, and the error names the alternatives', async () => {
         const opening = opened({ asyncRelease: true });
         await expect(opening).rejects.toThrow(LockError);
         await expect(opening).rejects.toThrow(/for PostgreSQL.*typeOrmSessionStore\(\).*weak/);
@@ -41,13 +41,13 @@ for (const target of sqlTargets())
       });
 
     if (target.name === 'sqlite')
-      it('B8 preparedStatements: false is refused at the start: there is no pooler', async () => {
+      it('B8 preparedStatements: false is refused at start, since SQLite has no pooler', async () => {
         await expect(opened({ preparedStatements: false })).rejects.toThrow(/SQLite has none/);
         await opened({ preparedStatements: true });
       });
     else
-      describe('preparedStatements: false', () => {
-        it('B8 leaves nothing prepared in the sessions', async () => {
+      describe('the option preparedStatements: false', () => {
+        it('B8 a store without prepared statements leaves none in the sessions', async () => {
           const own = await fixture.dataSource({ poolSize: 1 });
           const cycle = async (preparedStatements: boolean) => {
             const store = new TypeOrmLockStore(own, { preparedStatements });
@@ -66,7 +66,7 @@ for (const target of sqlTargets())
           expect(await prepared()).toBeGreaterThan(2);
         });
 
-        it('B36 takes every value for what it is', async () => {
+        it('B36 a store without prepared statements escapes every value', async () => {
           const store = await opened({ preparedStatements: false });
           const label = `'; DROP TABLE locks; -- \\' " ? :owner $1 漢😀`;
           const [key, owner] = [`${newKey()} ? ' \\ ' :key`, `o'? \\`];
@@ -80,7 +80,7 @@ for (const target of sqlTargets())
   });
 
 for (const target of targetsAmong('postgres'))
-  describe('asyncRelease', () => {
+  describe('the option asyncRelease', () => {
     let fixture: Fixture;
     let application: DataSource;
     let store: TypeOrmLockStore;
@@ -92,7 +92,7 @@ for (const target of targetsAmong('postgres'))
     });
     afterAll(() => fixture.dispose());
 
-    it('P1 a release is one statement', async () => {
+    it('B85 a release takes one statement', async () => {
       const own = await fixture.dataSource();
       const recorded = new TypeOrmLockStore(own, { asyncRelease: true });
       const key = newKey();
@@ -102,7 +102,7 @@ for (const target of targetsAmong('postgres'))
       expect(statements).toHaveLength(1);
     });
 
-    it('P1 only releases wait for no disk, and only where forgetting them costs little', async () => {
+    it('B85 only releases skip the disk, and only where forgetting them costs little', async () => {
       await application.query('CREATE TABLE seen (place serial, waits text)');
       await application.query(
         `CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS
@@ -111,7 +111,7 @@ for (const target of targetsAmong('postgres'))
       await application.query(
         'CREATE TRIGGER seeing BEFORE INSERT OR UPDATE ON locks FOR EACH ROW EXECUTE FUNCTION see()',
       );
-      /** How the one commit of the operation waits. */
+      /** Returns how each commit of the operation waits for the disk. */
       const wait = async (operation: () => Promise<boolean>, line?: string) => {
         if (line !== undefined) await application.query('UPDATE locks SET waiting = $1', [[line]]);
         await application.query('TRUNCATE seen');
@@ -166,14 +166,15 @@ for (const target of targetsAmong('postgres'))
       );
     });
 
-    it('P1 a crash may forget a release, which costs the rest of the ttl, and never a grant', async () => {
+    it('B85 a crash may forget a release, which costs the rest of the ttl, and never a grant', async () => {
       const withoutTypes: string = '../../servers/postgres.mjs';
       const server = await (await import(withoutTypes)).start();
       let own: DataSource | undefined;
       try {
         const connect = () => new DataSource({ type: 'postgres', url: server.url }).initialize();
         own = await connect();
-        await own.query(`ALTER SYSTEM SET wal_writer_delay = '10s'`); // or it would write before the crash
+        // The server would otherwise write its log before the crash.
+        await own.query(`ALTER SYSTEM SET wal_writer_delay = '10s'`);
         await own.query('SELECT pg_reload_conf()');
         const storeOn = (dataSource: DataSource) => new TypeOrmLockStore(dataSource, { asyncRelease: true });
         const before = storeOn(own);

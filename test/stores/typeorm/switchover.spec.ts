@@ -15,7 +15,7 @@ for (const { name } of targetsAmong('postgres', 'mariadb', 'mysql'))
     const type = name as keyof typeof PAIRS;
     let pair: Awaited<ReturnType<(typeof PAIRS)[typeof type]>>;
     let observed: Awaited<ReturnType<typeof switchOver>>;
-    /** What became of session locks, in this process. */
+    /** The address of the session locks in this process. */
     let address: Address;
     const opened: { locks: LockService; dataSource: DataSource }[] = [];
 
@@ -44,7 +44,7 @@ for (const { name } of targetsAmong('postgres', 'mariadb', 'mysql'))
       await pair?.stop();
     });
 
-    it('R1 a session lock of the old writer is lost, and a wait for it is granted by the new one', async () => {
+    it('R1 a session lock of the old writer is lost, and a waiter gets it from the new writer', async () => {
       const [holder, waiter] = [await sessionLocks(), await sessionLocks()];
       const lock = await holder.acquire('session');
       const lost = once(holder.events, 'lost');
@@ -62,15 +62,15 @@ for (const { name } of targetsAmong('postgres', 'mariadb', 'mysql'))
       expect(await next.release()).toBe(true);
     });
 
-    it('R1 D1 B83 a connection is given up at its first error, waits go on, and keys are granted again', () => {
+    it('R1 a connection is closed at its first error, waits go on, and keys are granted again', () => {
       expect(observed).toMatchObject({ mostRefusedOfOne: 1, rejectedWaits: [], exitCodes: [0, 0, 0] });
       expect(observed.refused).toBeGreaterThan(0);
-      // Each instance was granted a key within the ttl and 5 s of the move, or there were no
-      // observations.
+      // Each instance was granted a key within the ttl plus 5 s of the move; otherwise nothing
+      // would have been observed.
       expect(observed.granted).toBeGreaterThan(3);
     });
 
-    it('R1 a lock that is held meanwhile is renewed by the new writer, and two instances never hold one', () => {
+    it('R1 the new writer renews held locks, and two instances never hold the same lock', () => {
       expect(observed).toMatchObject({ lost: [], kept: 3, overlaps: [] });
     });
   });

@@ -33,7 +33,7 @@ for (const target of sqlTargets()) {
     });
     afterAll(() => fixture.dispose());
 
-    it('B11 is created at start, with all its columns, and found there at the next start', async () => {
+    it('B11 a start creates the table with all its columns, and the next start finds it', async () => {
       await store().prepare();
       const token = tokenOf(await store().acquire('kept', 'owner', 60_000));
       await store().prepare();
@@ -41,7 +41,7 @@ for (const target of sqlTargets()) {
       expect(await store().inspect('kept')).toMatchObject({ state: 'held', holder: { fencingToken: token } });
     });
 
-    it('B11 is created by 20 instances that start at once', async () => {
+    it('B11 twenty instances that start at once create one table', async () => {
       const dataSources = await Promise.all(Array.from({ length: 20 }, () => fixture.dataSource()));
       const stores = dataSources.map((dataSource) => new TypeOrmLockStore(dataSource, { table: 'twenty' }));
       const starts = await Promise.allSettled(stores.map((one) => one.prepare()));
@@ -54,7 +54,7 @@ for (const target of sqlTargets()) {
     const inStatements =
       'taken added changed mine guarded lease renewed slice unused purged locked lazily t l won answer unlocked excluded waiting';
     it.each(inStatements.split(' '))(
-      'B11 may be named as something in the statements is: %s',
+      'B11 the table may have the name of an alias in the statements: %s',
       async (table) => {
         const named = store({ table });
         await named.prepare();
@@ -79,7 +79,7 @@ for (const target of sqlTargets()) {
       },
     );
 
-    it('B11 is not created when autoCreate is off: the error tells how to make it', async () => {
+    it('B11 with autoCreate off a missing table is an error that names the ways to create it', async () => {
       const start = store({ table: 'missing', autoCreate: false }).prepare();
       await expect(start).rejects.toMatchObject({
         name: 'LockStoreError',
@@ -88,7 +88,7 @@ for (const target of sqlTargets()) {
       expect(await columnsOf('missing')).toBeUndefined();
     });
 
-    it('B11 can be made by the printed statement', async () => {
+    it('B11 the printed statement creates the table', async () => {
       await application.query(
         TypeOrmLockStore.ddl(application.options.type as 'postgres', { table: 'printed' }),
       );
@@ -97,7 +97,7 @@ for (const target of sqlTargets()) {
       expect(tokenOf(await printed.acquire('k', 'o', 60_000))).toBeGreaterThan(0);
     });
 
-    it('B11 of another shape is refused by the columns that it lacks', async () => {
+    it('B11 a table without some columns is refused, and the error names them', async () => {
       await application.query(
         TypeOrmLockStore.ddl(application.options.type as 'postgres', { table: 'older' })
           .replace(/\n *tick_ms [a-z]+,/, '')
@@ -108,7 +108,7 @@ for (const target of sqlTargets()) {
       );
     });
 
-    it('B11 is created and dropped by the migration', async () => {
+    it('B11 the migration creates and drops the table', async () => {
       const migrating = await fixture.dataSource({
         migrations: [lockTableMigration({ table: 'migrated' }), lockTableMigration({ table: 'second' })],
       });
@@ -125,11 +125,11 @@ for (const target of sqlTargets()) {
     });
 
     if (target.name === 'sqlite')
-      it('B6 has no schema on SQLite', async () => {
+      it('B6 the option schema is refused on SQLite', async () => {
         await expect(store({ schema: 'app' }).prepare()).rejects.toThrow(/SQLite has no schemas.*"app"/);
       });
     else {
-      it('B6 stands in another schema when told so', async () => {
+      it('B6 the option schema puts the table into another schema', async () => {
         const schema = `other_${newKey().replaceAll('-', '_')}`;
         await application.query(`CREATE SCHEMA ${schema}`);
         const other = store({ schema, table: 'elsewhere' });
@@ -140,7 +140,7 @@ for (const target of sqlTargets()) {
         await application.query(`DROP SCHEMA ${schema}${target.name === 'postgres' ? ' CASCADE' : ''}`);
       });
 
-      it('B6 does not make a schema: a missing one is named', async () => {
+      it('B6 a missing schema is not created, and the error names it', async () => {
         await expect(store({ schema: 'no_such_schema' }).prepare()).rejects.toMatchObject({
           name: 'LockStoreError',
           message: expect.stringContaining('no_such_schema'),
@@ -149,7 +149,7 @@ for (const target of sqlTargets()) {
     }
 
     if (target.name === 'postgres')
-      it('B11 of before processes were called is refused by the column that it lacks, also with wakeUps: false', async () => {
+      it('B11 a table from before wake-ups is refused for its missing column, also with wakeUps: false', async () => {
         const ddl = TypeOrmLockStore.ddl('postgres', { table: 'uncalled' });
         await application.query(ddl.replace(/,\n *waiting [^\n]*/, ''));
         for (const wakeUps of [true, false])
@@ -164,7 +164,7 @@ for (const target of sqlTargets()) {
       });
 
     if (target.name === 'postgres')
-      it('B11 needs no more than SELECT, INSERT and UPDATE once it is there', async () => {
+      it('B11 an existing table needs only the rights SELECT, INSERT and UPDATE', async () => {
         const role = `plain_${newKey().replaceAll('-', '_')}`;
         await store().prepare();
         await application.query(`REVOKE CREATE ON SCHEMA public FROM PUBLIC`);
@@ -194,7 +194,7 @@ describe('names of tables and schemas', () => {
   const notText: unknown[] = [null, 0, true, {}, ['locks'], () => 'locks'];
 
   it.each([...sql, ...misshapen, ...notText])(
-    'B6 refuses %j as a table and as a schema, and tells the rule',
+    'B6 %j is refused as a table and as a schema, and the error tells the rule',
     (name: any) => {
       const rule = /letters, digits and underscores/;
       expect(() => new TypeOrmLockStore(database, { table: name })).toThrow(rule);
@@ -204,18 +204,18 @@ describe('names of tables and schemas', () => {
     },
   );
 
-  it('B6 points at the option schema when the table has a dot', () => {
+  it('B6 a table name with a dot is refused, and the error names the option schema', () => {
     expect(() => new TypeOrmLockStore(database, { table: 'app.locks' })).toThrow(
       /"app\.locks".*option schema/,
     );
   });
 
-  it('B6 quotes each segment', () => {
+  it('B6 schema and table are quoted separately', () => {
     expect(TypeOrmLockStore.ddl('postgres', { schema: 'App', table: 'Select' })).toContain('"App"."Select"');
     expect(TypeOrmLockStore.ddl('mariadb', { schema: 'App', table: 'Select' })).toContain('`App`.`Select`');
   });
 
-  it('B6 knows no table for other databases', () => {
+  it('B6 databases without a lock table are refused', () => {
     expect(() => TypeOrmLockStore.ddl('oracle' as 'mysql')).toThrow(
       /no lock table for oracle.*postgres, mysql/,
     );

@@ -11,7 +11,7 @@ import { newKey, tokenOf } from '../keys.js';
 import { Writers } from './transactions-fixture.js';
 
 for (const target of targetsAmong('postgres', 'mariadb', 'mysql', 'mysql56'))
-  describe(`connections to ${target.name}, of transactions under a lock`, () => {
+  describe(`connections to ${target.name} of transactions under a lock`, () => {
     let writers: Writers;
     let key: string;
     beforeAll(async () => void (writers = await Writers.open(target)));
@@ -37,7 +37,7 @@ for (const target of targetsAmong('postgres', 'mariadb', 'mysql', 'mysql56'))
       );
     };
 
-    it('one is enough, and goes back', async () => {
+    it('B91 a pool of one connection is enough, and gets it back', async () => {
       const { application, service } = await opened({ poolSize: 1 });
       await service.run(key, async (lock) => {
         await lock.transaction((manager: EntityManager) => writers.write(manager, key));
@@ -55,13 +55,14 @@ for (const target of targetsAmong('postgres', 'mariadb', 'mysql', 'mysql56'))
     });
 
     if (target.name === 'postgres')
-      it('D1 a read-only connection on which the work could not write is closed', async () => {
+      it('D1 a read-only connection on which the work failed is closed', async () => {
         const { application, service } = await opened({ poolSize: 1 });
         const session = async () => (await application.query('SELECT pg_backend_pid() AS id'))[0].id;
         await service.run(key, async (lock) => {
           const before = await session();
           const refused = lock.transaction(async (manager: EntityManager) => {
-            await manager.query('SET TRANSACTION READ ONLY'); // as on a server that was demoted
+            // a demoted server behaves like this
+            await manager.query('SET TRANSACTION READ ONLY');
             await writers.write(manager, key);
           });
           await expect(refused).rejects.toMatchObject({ code: '25006' });
@@ -72,7 +73,7 @@ for (const target of targetsAmong('postgres', 'mariadb', 'mysql', 'mysql56'))
         await service[INTERNALS].close();
       });
 
-    it('with one alone, whatever needs another inside of the work fails in time', async () => {
+    it('B91 with a single connection, work that needs a second one fails in time', async () => {
       const { application, service } = await opened({ poolSize: 1 });
       const other = await service.acquire(newKey());
       const lock = await service.acquire(key);
@@ -92,7 +93,7 @@ for (const target of targetsAmong('postgres', 'mariadb', 'mysql', 'mysql56'))
       await service[INTERNALS].close();
     }, 120_000);
 
-    it('a few serve many transactions at once', async () => {
+    it('B91 two connections serve twelve transactions at once', async () => {
       const { application, service } = await opened({ poolSize: 2 });
       await Promise.all(
         Array.from({ length: 12 }, () =>
@@ -109,7 +110,7 @@ for (const target of targetsAmong('postgres', 'mariadb', 'mysql', 'mysql56'))
       await service[INTERNALS].close();
     });
 
-    it('one that is cut in the middle commits nothing, and does not go back', async () => {
+    it('B91 a connection that is cut during the work commits nothing, and is not used again', async () => {
       const { application, service } = await opened({ poolSize: 1 });
       const lock = await service.acquire(key);
       const cut = lock.transaction(async (manager: EntityManager) => {
@@ -125,11 +126,12 @@ for (const target of targetsAmong('postgres', 'mariadb', 'mysql', 'mysql56'))
       await service[INTERNALS].close();
     });
 
-    it('one that is cut before the answer to the commit leaves the outcome unknown', async () => {
+    it('B91 a connection that is cut before the answer to the commit leaves an unknown outcome', async () => {
       const proxy = await TcpProxy.open(writers.fixture.target.options as { host: string; port: number });
       const { application, service } = await opened({ host: '127.0.0.1', port: proxy.port, poolSize: 1 });
       const lock = await service.acquire(key);
-      const setsLevel = target.name === 'postgres' || target.name === 'mariadb'; // READ COMMITTED
+      // On these servers the text COMMIT occurs first in READ COMMITTED.
+      const setsLevel = target.name === 'postgres' || target.name === 'mariadb';
       proxy.cutAfter('COMMIT', setsLevel ? 2 : 1);
       await expect(
         lock.transaction((manager: EntityManager) => writers.write(manager, key)),
@@ -138,7 +140,7 @@ for (const target of targetsAmong('postgres', 'mariadb', 'mysql', 'mysql56'))
         message: expect.stringContaining('Could not commit a transaction'),
         transient: true,
       });
-      expect(await writers.written(key)).toBe(1); // it had been carried out
+      expect(await writers.written(key)).toBe(1); // The server had carried out the commit.
       expect(await lock.release()).toBe(true);
       await service[INTERNALS].close();
       await application.destroy();
@@ -146,8 +148,8 @@ for (const target of targetsAmong('postgres', 'mariadb', 'mysql', 'mysql56'))
     });
 
     if (target.name === 'postgres' || target.name === 'mysql')
-      // the driver of the others is the same
-      it('one that stays silent at the commit is given up', async () => {
+      // MariaDB and MySQL 5.6 use the same driver.
+      it('B91 a connection that is silent at the commit fails after the limit', async () => {
         const proxy = await TcpProxy.open(writers.fixture.target.options as { host: string; port: number });
         const { application, service } = await opened({ host: '127.0.0.1', port: proxy.port, poolSize: 1 });
         const lock = await service.acquire(key, { ttl: '5m' });
@@ -162,7 +164,8 @@ for (const target of targetsAmong('postgres', 'mariadb', 'mysql', 'mysql56'))
         });
         await expect(silent).rejects.toMatchObject({
           name: 'LockStoreError',
-          // PostgreSQL ends a session that stays idle in a guarded transaction at about the same time.
+          // PostgreSQL ends a session that stays idle in a guarded transaction at about the
+          // same time.
           message: expect.stringMatching(/Could not commit a transaction.*(gave no answer|broke off)/),
           transient: true,
         });
@@ -174,7 +177,7 @@ for (const target of targetsAmong('postgres', 'mariadb', 'mysql', 'mysql56'))
         await proxy.close();
       });
 
-    it('no message of a guard that failed has the owner in it', async () => {
+    it('B86 the error of a guard does not contain the owner id', async () => {
       const owner = 'capability-0123456789';
       const token = tokenOf(await writers.store.acquire(key, owner, 60_000));
       await writers.thiefs.query('ALTER TABLE locks RENAME TO hidden');
@@ -187,7 +190,7 @@ for (const target of targetsAmong('postgres', 'mariadb', 'mysql', 'mysql56'))
       for (const form of [owner, Buffer.from(owner).toString('hex')]) expect(shown).not.toContain(form);
     });
 
-    it('the lock table may be in another schema', async () => {
+    it('B84 the lock table may be in another schema', async () => {
       const schema =
         target.name === 'postgres' ? `locks_${process.pid}` : String(writers.fixture.target.options.database);
       if (target.name === 'postgres') await writers.application.query(`CREATE SCHEMA ${schema}`);
@@ -202,7 +205,7 @@ for (const target of targetsAmong('postgres', 'mariadb', 'mysql', 'mysql56'))
 
     if (target.name !== 'postgres') return;
 
-    it('a transaction that idles after its guard is ended by the server when its lease ends, and the key is free', async () => {
+    it('B91 the server ends a transaction that idles after its guard when the lease ends, and the key is free', async () => {
       const token = tokenOf(await writers.store.acquire(key, 'holder', 1_500));
       const frozen = writers.application.transaction(async (manager) => {
         await writers.write(manager, key);
@@ -214,7 +217,7 @@ for (const target of targetsAmong('postgres', 'mariadb', 'mysql', 'mysql56'))
       expect(await writers.written(key)).toBe(0);
     });
 
-    it('the limit is that of the lease, from 1 to 10 s, leaves a lower one, and ends with the transaction', async () => {
+    it('B91 the idle limit follows the lease within 1 to 10 s, never raises a lower limit, and ends with the transaction', async () => {
       const setting = 'idle_in_transaction_session_timeout';
       const limitAfterGuard = (ttl: number, before = '0') =>
         writers.application.transaction(async (manager) => {
@@ -240,7 +243,7 @@ for (const target of targetsAmong('postgres', 'mariadb', 'mysql', 'mysql56'))
       expect(new Set(settings.map(([row]) => row[setting]))).toEqual(new Set(['0']));
     });
 
-    it('nothing is prepared by name inside a transaction, which a pooler that forgets the name would abort', async () => {
+    it('B91 no statement is prepared by name inside a transaction, since a pooler without the name would abort it', async () => {
       const { application, service } = await opened({ poolSize: 1 });
       const names = () =>
         application.query("SELECT name FROM pg_prepared_statements WHERE name LIKE 'nestjs-locked:%'");

@@ -11,7 +11,10 @@ export const TTL = 60_000;
 
 export type Level = 'READ UNCOMMITTED' | 'READ COMMITTED' | 'REPEATABLE READ' | 'SERIALIZABLE';
 
-/** Where a guard may stand in a transaction of the application's own. Two for MySQL 5 are enough: a contender waits there for two seconds. */
+/**
+ * The isolation levels at which a guard works in a transaction of the application. MySQL 5
+ * tests two of them, since a contender waits two seconds there.
+ */
 export const ALLOWED: Record<SqlStore, Level[]> = {
   postgres: ['READ UNCOMMITTED', 'READ COMMITTED'],
   mariadb: ['READ COMMITTED'],
@@ -20,16 +23,19 @@ export const ALLOWED: Record<SqlStore, Level[]> = {
   sqlite: ['SERIALIZABLE'],
 };
 
-/** Without an asynchronous transaction on SQLite. */
+/** SQLite's own driver has no asynchronous transactions. */
 export const transactionClientsOf = ({ name }: { name: SqlStore }): readonly ClientName[] =>
   name === 'sqlite' ? ['TypeORM'] : CLIENTS;
 
-/** Of pg or mysql2. */
+/** A connection of pg or mysql2. */
 interface DriverConnection {
   query(sql: string, done: (error: Error | null) => void): void;
 }
 
-/** An application that writes under locks, and a thief, another process for all that the database can tell. */
+/**
+ * An application that writes under locks, and a thief, which for the database is another
+ * process.
+ */
 export class Writers {
   private constructor(
     readonly fixture: Fixture,
@@ -37,7 +43,7 @@ export class Writers {
     readonly store: SqlLockStore<any>,
     readonly service: LockService,
     readonly thief: SqlLockStore<any>,
-    /** What the thief waits with. */
+    /** The thief's LockService, which can wait. */
     readonly contender: LockService,
     readonly thiefs: DataSource,
     private readonly client: ClientName,
@@ -72,7 +78,7 @@ export class Writers {
   }
 
   /**
-   * A transaction of the application. Without TypeORM, `work` gets the connection of the
+   * Runs a transaction of the application. Without TypeORM, `work` gets the connection of the
    * driver.
    */
   async transaction<T>(work: (transaction: any) => Promise<T>, level?: Level): Promise<T> {
@@ -81,7 +87,7 @@ export class Writers {
     return level ? this.application.transaction(level, run) : this.application.transaction(run);
   }
 
-  /** Lets the commit of a transaction fail, once. */
+  /** Makes the commit of a transaction fail once. */
   failCommit(transaction: any, error: Error): void {
     const runner = transaction.queryRunner;
     if (runner) {
@@ -108,25 +114,25 @@ export class Writers {
     });
   }
 
-  /** How many rows of this name the thief sees: those that were committed. */
+  /** Counts the rows of this name that the thief sees, which are the committed ones. */
   async written(name: string): Promise<number> {
     const [{ n }] = await this.thiefs.query(`SELECT count(*) AS n FROM writes WHERE name = '${name}'`);
     return Number(n);
   }
 
-  /** Takes a new key for the `holder`. */
+  /** Acquires a new key for `holder`. */
   async hold(ttl = TTL): Promise<{ key: string; token: number }> {
     const key = newKey();
     return { key, token: tokenOf(await this.store.acquire(key, 'holder', ttl)) };
   }
 
-  /** Somebody else gets the key, as after its lease has run out. */
+  /** Gives the key to the thief, as if its lease had expired. */
   async steal(key: string): Promise<void> {
     await this.thief.forceRelease(key);
     tokenOf(await this.thief.acquire(key, 'thief', TTL));
   }
 
-  /** Resolves when the lease has run out by the database's clock. */
+  /** Resolves when the lease has expired by the database's clock. */
   async expiry(key: string): Promise<void> {
     while ((await this.thief.inspect(key)).state === 'held');
   }

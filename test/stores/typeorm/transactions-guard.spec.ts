@@ -12,7 +12,7 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mys
 
       const transaction = <T>(work: (context: any) => Promise<T>): Promise<T> =>
         writers.transaction(work, level);
-      /** A transaction that writes, and is rolled back when it is not guarded. */
+      /** A transaction that writes, and rolls back when the guard refuses. */
       const guarded = (key: string, token: number, meanwhile: () => Promise<void>, owner = 'holder') =>
         transaction(async (context) => {
           await meanwhile();
@@ -20,14 +20,14 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mys
           if (!(await writers.store.guard(context, key, owner, token))) throw new Error('refused');
         });
 
-      it('commits while the lock is held', async () => {
+      it('B91 the transaction commits while the lock is held', async () => {
         const { key, token } = await writers.hold();
         await guarded(key, token, async () => {});
         expect(await writers.written(key)).toBe(1);
         expect(await writers.store.release(key, 'holder')).toBe(true);
       });
 
-      it('commits also after a renewal since its beginning', async () => {
+      it('B91 the transaction commits after a renewal since its beginning', async () => {
         const { key, token } = await writers.hold();
         await guarded(key, token, async () => {
           expect(await writers.store.renew(key, 'holder', TTL)).toBe(true);
@@ -35,7 +35,7 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mys
         expect(await writers.written(key)).toBe(1);
       });
 
-      it('refuses a lock that was taken away meanwhile; without the guard the late commit is there', async () => {
+      it('B91 the guard refuses a lock that another process took, whose late commit would succeed without it', async () => {
         const { key, token } = await writers.hold();
         await expect(guarded(key, token, () => writers.steal(key))).rejects.toThrow('refused');
         expect(await writers.written(key)).toBe(0);
@@ -48,13 +48,13 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mys
         expect(await writers.written(another.key)).toBe(1);
       });
 
-      it('refuses a lease that has run out meanwhile, also when nobody took it', async () => {
+      it('B91 the guard refuses an expired lease, even if no other process took the key', async () => {
         const { key, token } = await writers.hold(200);
         await expect(guarded(key, token, () => writers.expiry(key))).rejects.toThrow('refused');
         expect(await writers.written(key)).toBe(0);
       });
 
-      it('refuses another owner, another token, and a lock that was released', async () => {
+      it('B91 the guard refuses another owner, another token and a released lock', async () => {
         const { key, token } = await writers.hold();
         const nothing = async () => {};
         await expect(guarded(key, token, nothing, 'other')).rejects.toThrow('refused');
@@ -66,29 +66,33 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mys
         expect(await writers.written(key)).toBe(0);
       });
 
-      it.each(['commit', 'roll back'])('keeps a contender waiting until the %s', async (end) => {
-        const { key, token } = await writers.hold(300);
-        let stealing: Promise<number> | undefined;
-        const ended = transaction(async (context) => {
-          await writers.write(context, key);
-          expect(await writers.store.guard(context, key, 'holder', token)).toBe(true);
-          await writers.expiry(key);
-          expect(await writers.contender.tryAcquire(key)).toBeNull();
-          stealing = writers.contender.acquire(key, { wait: '20s' }).then(() => writers.written(key));
-          await new Promise((resolve) => setTimeout(resolve, 100)); // the contender tries meanwhile
-          if (end === 'roll back') throw new Error('rolled back');
-        });
-        if (end === 'commit') await ended;
-        else await expect(ended).rejects.toThrow('rolled back');
-        expect(await stealing).toBe(end === 'commit' ? 1 : 0);
-      });
+      it.each(['commit', 'roll back'])(
+        'B91 the guard keeps a contender waiting until the %s',
+        async (end) => {
+          const { key, token } = await writers.hold(300);
+          let stealing: Promise<number> | undefined;
+          const ended = transaction(async (context) => {
+            await writers.write(context, key);
+            expect(await writers.store.guard(context, key, 'holder', token)).toBe(true);
+            await writers.expiry(key);
+            expect(await writers.contender.tryAcquire(key)).toBeNull();
+            stealing = writers.contender.acquire(key, { wait: '20s' }).then(() => writers.written(key));
+            // The contender attempts to acquire meanwhile.
+            await new Promise((resolve) => setTimeout(resolve, 100));
+            if (end === 'roll back') throw new Error('rolled back');
+          });
+          if (end === 'commit') await ended;
+          else await expect(ended).rejects.toThrow('rolled back');
+          expect(await stealing).toBe(end === 'commit' ? 1 : 0);
+        },
+      );
 
-      it('holds up neither other locks nor, once it has ended, its own', async () => {
+      it('B91 the guard delays no other lock, and not its own lock after its transaction', async () => {
         const { key, token } = await writers.hold();
         const other = await writers.hold();
         await transaction(async (context) => {
           expect(await writers.store.guard(context, key, 'holder', token)).toBe(true);
-          if (target.name === 'sqlite') return; // it locks files, not rows
+          if (target.name === 'sqlite') return; // SQLite locks files, not rows.
           expect(await writers.store.renew(other.key, 'holder', TTL)).toBe(true);
           expect((await writers.store.renewMany([{ ...other, owner: 'holder', ttl: TTL }]))[0]).toBe(
             'renewed',
@@ -97,9 +101,10 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mys
         expect(await writers.store.renew(key, 'holder', TTL)).toBe(true);
       });
 
-      if (target.name === 'sqlite') return; // it has one connection, and so one transaction
+      // SQLite has one connection, and so one transaction.
+      if (target.name === 'sqlite') return;
 
-      it('of two transactions of one holder waits for none', async () => {
+      it('B91 two guarded transactions of one holder do not wait for each other', async () => {
         const { key, token } = await writers.hold();
         await transaction(async (first) => {
           expect(await writers.store.guard(first, key, 'holder', token)).toBe(true);
@@ -109,7 +114,7 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mys
         });
       });
 
-      it('that waits for a locked row judges the lease by the end of its wait', async () => {
+      it('B91 a guard that waits for a locked row judges the lease at the end of its wait', async () => {
         const { key, token } = await writers.hold(400);
         const blocker = writers.application.createQueryRunner();
         await blocker.startTransaction();
@@ -126,8 +131,8 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mys
   );
 
 /**
- * All levels with TypeORM, and one with the driver alone. SQLite's has synchronous
- * transactions.
+ * All isolation levels with TypeORM, and one with the driver. SQLite's own driver has
+ * synchronous transactions only.
  */
 function clientsAndLevels(store: keyof typeof ALLOWED): [ClientName, Level][] {
   const all = ALLOWED[store].map((level): [ClientName, Level] => ['TypeORM', level]);

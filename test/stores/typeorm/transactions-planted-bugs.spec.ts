@@ -5,51 +5,67 @@ import { targetsAmong } from './fixture.js';
 import { Writers } from './transactions-fixture.js';
 
 type Rewrite = (sql: string) => string;
-type Symptom = 'overtaken' | 'changed by hand' | 'believes a lease that has run out';
+type Symptom = 'overtaken' | 'changed by hand' | 'believes a lease that has expired';
 
+/** A change of the guard's statement, and the symptom that it has. */
 interface PlantedBug {
-  bug: string;
-  rewrite: Rewrite;
-  symptom: Symptom;
+  name: string;
+  from: RegExp;
+  to: string;
+  caughtBy: Symptom;
 }
 
-const unlocked: PlantedBug = {
-  bug: 'reads without locking the row',
-  rewrite: (sql) => sql.replace('LOCK IN SHARE MODE', ''),
-  symptom: 'overtaken',
-};
-const clockless: PlantedBug = {
-  bug: 'does not ask the clock once it has the row',
-  rewrite: (sql) => sql.replace(/AND expires_ms > .* LOCK IN/, 'LOCK IN'),
-  symptom: 'believes a lease that has run out',
-};
+const MYSQL: PlantedBug[] = [
+  {
+    name: 'reads without locking the row',
+    from: /LOCK IN SHARE MODE/,
+    to: '',
+    caughtBy: 'overtaken',
+  },
+  {
+    name: 'does not read the clock once it has the row',
+    from: /AND expires_ms > .* LOCK IN/,
+    to: 'LOCK IN',
+    caughtBy: 'believes a lease that has expired',
+  },
+];
+
 const PLANTED: Record<SqlStore, PlantedBug[]> = {
   postgres: [
-    { ...unlocked, rewrite: (sql) => sql.replace('FOR SHARE', '') },
     {
-      bug: 'locks the key only',
-      rewrite: (sql) => sql.replace('FOR SHARE', 'FOR KEY SHARE'),
-      symptom: 'changed by hand',
+      name: 'reads without locking the row',
+      from: /FOR SHARE/,
+      to: '',
+      caughtBy: 'overtaken',
     },
     {
-      bug: "compares with the time of the transaction's start",
-      rewrite: (sql) => (sql.includes('FOR SHARE') ? sql.replaceAll('clock_timestamp()', 'now()') : sql),
-      symptom: 'believes a lease that has run out',
+      name: 'locks the key only',
+      from: /FOR SHARE/,
+      to: 'FOR KEY SHARE',
+      caughtBy: 'changed by hand',
+    },
+    {
+      name: "compares with the time of the transaction's start",
+      from: /(?<=FOR SHARE[^]*)clock_timestamp\(\)/g,
+      to: 'now()',
+      caughtBy: 'believes a lease that has expired',
     },
   ],
-  mysql: [unlocked, clockless],
-  mysql56: [unlocked, clockless],
-  mariadb: [unlocked, clockless],
+  mysql: MYSQL,
+  mysql56: MYSQL,
+  mariadb: MYSQL,
   sqlite: [
     {
-      ...unlocked,
-      rewrite: (sql) => sql.replace(/UPDATE (\S+) SET token = token\s+(WHERE key)/, 'SELECT 1 FROM $1 $2'),
+      name: 'reads without locking the row',
+      from: /UPDATE (\S+) SET token = token\s+(WHERE key)/,
+      to: 'SELECT 1 FROM $1 $2',
+      caughtBy: 'overtaken',
     },
   ],
 };
 
 for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mysql56'))
-  describe(`a guard on ${target.name}`, () => {
+  describe(`planted bugs of a guard on ${target.name}`, () => {
     let writers: Writers;
     const level = target.name === 'sqlite' ? 'SERIALIZABLE' : 'READ COMMITTED';
     let rewrite: Rewrite = (sql) => sql;
@@ -69,7 +85,10 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mys
       });
     }
 
-    /** Whether somebody can free the key between the guard and the commit without asking for the row's lock first, as our statements do. */
+    /**
+     * Whether a plain UPDATE can free the key between the guard and the commit. The store's
+     * own statements would request the row lock first.
+     */
     async function isChangedByHand(): Promise<boolean> {
       if (target.name !== 'postgres') return false;
       const { key, token } = await writers.hold();
@@ -82,14 +101,18 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mys
         return change.then(
           () => true,
           (error: { code?: unknown }) => {
-            if (error.code === '55P03') return false; // the wait was too long
+            // The wait for the row reached its limit.
+            if (error.code === '55P03') return false;
             throw error;
           },
         );
       });
     }
 
-    /** Whether the guard says yes when the lease has run out since the transaction's start, with nobody having taken it. */
+    /**
+     * Whether the guard accepts a lease that expired after the transaction began, while no
+     * other process took the key.
+     */
     async function believesTooLong(): Promise<boolean> {
       const { key, token } = await writers.hold(300);
       return writers.application.transaction(level, async (manager) => {
@@ -102,27 +125,27 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mys
     const symptoms = async (): Promise<Symptom[]> => [
       ...((await isOvertaken()) ? (['overtaken'] as const) : []),
       ...((await isChangedByHand()) ? (['changed by hand'] as const) : []),
-      ...((await believesTooLong()) ? (['believes a lease that has run out'] as const) : []),
+      ...((await believesTooLong()) ? (['believes a lease that has expired'] as const) : []),
     ];
 
-    it('is neither overtaken, nor does it believe a lease that has run out', async () => {
+    it('B91 the sound guard blocks contenders, and refuses an expired lease', async () => {
       rewrite = (sql) => sql;
       expect(await symptoms()).toEqual([]);
     });
 
-    it.each(PLANTED[target.name])('that $bug is found out', async (planted) => {
+    it.each(PLANTED[target.name])('B91 a guard with the bug "$name" is found', async (planted) => {
       let planting = false;
       rewrite = (sql) => {
-        const rewritten = planted.rewrite(sql);
+        const rewritten = sql.replace(planted.from, planted.to);
         planting ||= rewritten !== sql;
         return rewritten;
       };
-      expect(await symptoms()).toContain(planted.symptom);
+      expect(await symptoms()).toContain(planted.caughtBy);
       expect(planting).toBe(true);
     });
   });
 
-/** Changes what is sent on connections of the application: those of its transactions. */
+/** Rewrites the statements that the application's transactions send. */
 function rewriteStatements(dataSource: DataSource, rewrite: Rewrite): void {
   const { databaseConnection } = dataSource.driver as any;
   if (databaseConnection) {

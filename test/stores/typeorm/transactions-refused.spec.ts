@@ -5,14 +5,17 @@ import { targetsAmong } from './fixture.js';
 import { TTL, Writers, type Level } from './transactions-fixture.js';
 
 for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mysql56'))
-  describe(`a guard on ${target.name}`, () => {
+  describe(`refusals of a guard on ${target.name}`, () => {
     let writers: Writers;
     beforeAll(async () => void (writers = await Writers.open(target)));
     afterAll(() => writers.dispose());
 
     const inTransaction = <T>(level: Level, work: (manager: EntityManager) => Promise<T>): Promise<T> =>
       writers.application.transaction(level, work);
-    /** What a guard says in a transaction that has read before its lock was renewed. */
+    /**
+     * Runs a guard in a transaction that has read before its lock was renewed, and returns its
+     * answer.
+     */
     const guardAfterRenewal = async (level: Level, prepare?: (manager: EntityManager) => Promise<void>) => {
       const { key, token } = await writers.hold();
       return inTransaction(level, async (manager) => {
@@ -23,7 +26,7 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mys
       });
     };
 
-    it('refuses anything that is no open transaction', async () => {
+    it('B91 anything but an open transaction is refused', async () => {
       const { key, token } = await writers.hold();
       let ended: EntityManager | undefined;
       await inTransaction('SERIALIZABLE', async (manager) => void (ended = manager));
@@ -36,7 +39,7 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mys
         );
     });
 
-    it('refuses a transaction of another DataSource', async () => {
+    it('B91 a transaction of another DataSource is refused', async () => {
       const { key, token } = await writers.hold();
       const foreign = await writers.fixture.dataSource();
       const guarding = foreign.transaction((manager) => writers.store.guard(manager, key, 'holder', token));
@@ -46,7 +49,7 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mys
       });
     });
 
-    it('refuses a token that is no whole number', async () => {
+    it('B91 a token that is no whole number is refused', async () => {
       const { key } = await writers.hold();
       for (const token of [NaN, 1.5, '1 OR 1=1', undefined] as number[])
         await expect(
@@ -56,7 +59,7 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mys
 
     if (target.name === 'postgres')
       it.each(['REPEATABLE READ', 'SERIALIZABLE'] as const)(
-        'at %s names lock.transaction, whether there was a renewal or not',
+        'B91 a guard at %s is refused, and the error names lock.transaction()',
         async (level) => {
           const advice = /at its isolation level.*READ COMMITTED, or run the work in lock\.transaction\(\)/;
           const { key, token } = await writers.hold();
@@ -81,7 +84,7 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mys
 
     if (target.name === 'mariadb')
       it.each(['REPEATABLE READ', 'SERIALIZABLE'] as const)(
-        'at %s names lock.transaction when a renewal came in between, where the server does not let it pass',
+        'B91 a guard at %s fails after a renewal, and the error names lock.transaction(), where the server checks snapshots',
         async (level) => {
           const snapshots = (on: boolean) => async (manager: EntityManager) => {
             await manager.query(`SET SESSION innodb_snapshot_isolation = ${on ? 'ON' : 'OFF'}`);
@@ -92,7 +95,7 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mys
       );
 
     if (target.name === 'sqlite')
-      it('names lock.transaction when others have written since the transaction read', async () => {
+      it('B91 a guard fails after a later write of another session, and the error names lock.transaction()', async () => {
         await expect(guardAfterRenewal('SERIALIZABLE')).rejects.toMatchObject(advised);
       });
   });

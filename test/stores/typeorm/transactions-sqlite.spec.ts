@@ -12,7 +12,7 @@ for (const target of targetsAmong('sqlite'))
   describe('lock.transaction on SQLite, where the application has a single connection', () => {
     let writers: Writers;
     let key: string;
-    /** Another process's connection, for all that the store can tell. */
+    /** A connection like that of another process. */
     let other: any;
     beforeAll(async () => {
       writers = await Writers.open(target);
@@ -26,10 +26,10 @@ for (const target of targetsAmong('sqlite'))
 
     const connection = () => (writers.application.driver as any).databaseConnection;
 
-    it('may read before it writes, which a transaction that others overtake may not', async () => {
+    it('B91 the work may read before it writes, which fails in a transaction that another writer overtakes', async () => {
       const overtaken = writers.application.transaction(async (manager) => {
         await manager.query('SELECT count(*) FROM writes');
-        await writers.hold(); // as a renewal of any lock would
+        await writers.hold(); // A renewal of any lock would write likewise.
         await writers.write(manager, key);
       });
       await expect(overtaken).rejects.toMatchObject({ code: 'SQLITE_BUSY_SNAPSHOT' });
@@ -47,7 +47,7 @@ for (const target of targetsAmong('sqlite'))
       expect(await writers.written(key)).toBe(1);
     });
 
-    it('of some hundred milliseconds holds up the renewals of other locks, and loses none', async () => {
+    it('B91 transactions of 400 ms delay the renewals of other locks without losing one', async () => {
       const others = await Promise.all(
         Array.from({ length: 5 }, () => writers.service.acquire(newKey(), { ttl: '1s' })),
       );
@@ -62,7 +62,7 @@ for (const target of targetsAmong('sqlite'))
       expect(await Promise.all(others.map((lock) => lock.release()))).toEqual(others.map(() => true));
     });
 
-    it('takes turns with others of the application', async () => {
+    it('B91 transactions of the application take turns', async () => {
       const keys = Array.from({ length: 4 }, () => newKey());
       let inside = 0;
       const oneByOne = (one: string) =>
@@ -78,7 +78,7 @@ for (const target of targetsAmong('sqlite'))
       expect(await writers.written(key)).toBe(4);
     });
 
-    it('waits for a transaction of the application that has begun before, and says what is in its way', async () => {
+    it('B91 a transaction waits for an earlier one of the application, and the error at its limit names it', async () => {
       const lock = await writers.service.acquire(key, { ttl: '30s' });
       await writers.application.transaction(async () => {
         await expect(lock.transaction(async () => {})).rejects.toMatchObject({
@@ -95,7 +95,7 @@ for (const target of targetsAmong('sqlite'))
       await lock.release();
     });
 
-    it('is rolled back, with those that others have begun inside of it', async () => {
+    it('B91 a rollback includes transactions that other code has begun inside', async () => {
       for (const failing of [false, true]) {
         const lock = await writers.service.acquire(key);
         let inner: Promise<unknown> | undefined;
@@ -108,7 +108,7 @@ for (const target of targetsAmong('sqlite'))
               return writers.write(another, key).then(() => end);
             })
             .catch((error: unknown) => error);
-          await sleep(20); // it has begun, as a savepoint
+          await sleep(20); // The inner transaction has begun, as a savepoint.
           if (failing) throw new Error('out of stock');
         });
         await expect(outer).rejects.toThrow(
@@ -122,7 +122,7 @@ for (const target of targetsAmong('sqlite'))
       }
     });
 
-    it('waits for another writer while the event loop goes on', async () => {
+    it('B26 a transaction waits for another writer without blocking the event loop', async () => {
       const timeout = connection().pragma('busy_timeout', { simple: true });
       const lock = await writers.service.acquire(key);
       const working = lock.transaction(async (manager: EntityManager) => {
@@ -130,14 +130,14 @@ for (const target of targetsAmong('sqlite'))
         return connection().pragma('busy_timeout', { simple: true });
       });
       other.exec('BEGIN IMMEDIATE');
-      await sleep(200); // better-sqlite3's own wait would let nothing run for 5 s
+      await sleep(200); // The own wait of better-sqlite3 would block the event loop for 5 s.
       other.exec('COMMIT');
       expect(await working).toBe(timeout);
       expect(await writers.written(key)).toBe(1);
       await lock.release();
     });
 
-    it('says so when another writer never ends', async () => {
+    it('B26 another writer that never ends is named in a transient error', async () => {
       const lock = await writers.service.acquire(key, { ttl: '30s' });
       const original = writers.store.renew.bind(writers.store);
       writers.store.renew = async (...lease) => {

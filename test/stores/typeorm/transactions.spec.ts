@@ -12,7 +12,7 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mys
     beforeEach(() => void (key = newKey()));
     afterAll(() => writers.dispose());
 
-    it('commits while the lock is held, and the lock goes on', async () => {
+    it('B91 a transaction commits while the lock is held, and the lock stays held', async () => {
       await writers.service.run(key, async (lock) => {
         const result = await lock.transaction(async (context: any) => {
           await writers.write(context, key);
@@ -26,7 +26,7 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mys
       expect((await writers.service.admin.inspect(key)).state).toBe('free');
     });
 
-    it('ends with the error of its work, and is rolled back', async () => {
+    it('B91 a transaction rolls back and rejects with the error of its work', async () => {
       const lock = await writers.service.acquire(key);
       const error = new Error('out of stock');
       const failing = lock.transaction(async (context: any) => {
@@ -39,7 +39,7 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mys
       expect(await lock.release()).toBe(true);
     });
 
-    it('is rolled back when its lease has run out', async () => {
+    it('B91 a transaction rolls back when its lease has expired', async () => {
       const lock = await writers.service.acquire(key, { ttl: '3s' });
       const late = lock.transaction(async (context: any) => {
         await writers.write(context, key);
@@ -49,7 +49,7 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mys
       expect(await writers.written(key)).toBe(0);
     });
 
-    it('that cannot be committed fails as a store does, and leaves nothing behind', async () => {
+    it('B91 a commit that fails is a LockStoreError, and leaves nothing behind', async () => {
       const lock = await writers.service.acquire(key);
       const broken = lock.transaction(async (context: any) => {
         await writers.write(context, key);
@@ -65,9 +65,10 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mys
       await lock.release();
     });
 
-    if (target.name === 'sqlite') return; // nobody can take the lock away while it writes
+    // On SQLite, no other process can take the lock away during a write.
+    if (target.name === 'sqlite') return;
 
-    it('of a holder that lost its lock in the middle is never committed; without the guard it is', async () => {
+    it('B91 a holder that lost its lock never commits, but would do so without the guard', async () => {
       const lock = await writers.service.acquire(key);
       const late = lock.transaction(async (context: any) => {
         await writers.write(context, key);
@@ -85,7 +86,7 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mys
       expect(await writers.written(key)).toBe(1);
     });
 
-    it('works beside others of the same application', async () => {
+    it('B91 five transactions of one application run beside each other', async () => {
       const keys = Array.from({ length: 5 }, () => newKey());
       await Promise.all(
         keys.map((one) =>
@@ -95,7 +96,7 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mys
       expect(await writers.written(key)).toBe(5);
     });
 
-    it('is left alone by renewals of other locks, and leaves them alone', async () => {
+    it('B91 renewals of other locks and a transaction do not delay each other', async () => {
       const other = await writers.service.acquire(newKey(), { ttl: '6s', renewEvery: 300 });
       const lock = await writers.service.acquire(key);
       await lock.transaction(async (context: any) => {

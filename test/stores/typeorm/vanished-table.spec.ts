@@ -42,8 +42,8 @@ for (const target of sqlTargets())
       return (await application.query(names)).map(({ name }: { name: string }) => name);
     };
     /**
-     * Tries until the key is granted, and tells on the monotonic clock when the last try
-     * began.
+     * Retries until the key is granted, and returns the time of the grant on the monotonic
+     * clock.
      */
     const granted = async (store: TypeOrmLockStore, key: string, ttl: number): Promise<number> => {
       for (;;) {
@@ -53,7 +53,7 @@ for (const target of sqlTargets())
       }
     };
 
-    it('R4, B88 is created again, and no process grants a key before the longest ttl has passed', async () => {
+    it('R4 the table is created again, and no process grants a key before the longest ttl has passed', async () => {
       const [first, second] = [await open(application), await open(other)];
       const warnings: string[] = [];
       second.onWarning((topic, message) => warnings.push(`${topic}: ${message}`));
@@ -85,7 +85,7 @@ for (const target of sqlTargets())
       expect(await second.purge({ olderThan: 0 })).toBeGreaterThanOrEqual(0);
     });
 
-    it('R4 the longest ttl is that of the settings and calls of each process, without endless ones', async () => {
+    it('R4 the longest ttl comes from the settings and calls of each process, without endless ttls', async () => {
       const [first, second] = [await open(application), await open(other)];
       first.expectTtl(Infinity);
       first.expectTtl(10_000);
@@ -115,7 +115,7 @@ for (const target of sqlTargets())
       expect(await store.acquire(key, 'one', LONG)).toMatchObject({ acquired: false, reason: 'held' });
     });
 
-    it('R4 when many callers of several processes notice at once, there is one table and no grant', async () => {
+    it('R4 many callers of several processes create one table, and no key is granted', async () => {
       const dataSources = await Promise.all(Array.from({ length: 4 }, () => fixture.dataSource()));
       const stores = await Promise.all(dataSources.map((dataSource) => open(dataSource)));
       const key = newKey();
@@ -135,7 +135,7 @@ for (const target of sqlTargets())
       await Promise.all(dataSources.map((dataSource) => dataSource.destroy()));
     });
 
-    it('R4 without autoCreate the error names the table and the migration, and the table of the migration has the same wait', async () => {
+    it('R4 without autoCreate the error names the migration, whose table waits as long', async () => {
       await open(application);
       const store = await open(application, { autoCreate: false });
       const key = newKey();
@@ -152,7 +152,7 @@ for (const target of sqlTargets())
       expect(await store.renew(key, 'one', LONG)).toBe(false);
     });
 
-    it("R4, B88 a module's holder loses its lock at its next renewal, and its ttl is the wait", async () => {
+    it('B88 a holder of a module loses its lock at its next renewal, and its ttl becomes the wait', async () => {
       const make = (dataSource: DataSource, ttl: '40s' | '2s') =>
         new LockService({
           options: { ttl },
@@ -174,7 +174,7 @@ for (const target of sqlTargets())
     });
 
     if (target.name !== 'sqlite')
-      it('R4 the store survives synchronize(true), which drops unknown tables, but none in another schema', async () => {
+      it('R4 the store survives synchronize(true), which drops unknown tables of its own schema only', async () => {
         const store = await open(application);
         const schema = `kept_${table}`;
         await application.query(`CREATE SCHEMA ${schema}`);

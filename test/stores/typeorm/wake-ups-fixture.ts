@@ -5,14 +5,22 @@ import type { Target } from '../../servers/targets.js';
 import { Fixture, setIsolation, storeOver, type ClientName, type ISOLATION_LEVELS } from './fixture.js';
 
 export const TTL = 60_000;
-/** Sent to all processes; when it has come, so has everything before it. */
+/**
+ * The last notification to all processes: after it, every earlier notification has arrived.
+ */
 const MARK = 'everything before this has arrived';
 
-/** One process that waits: a store on a DataSource of its own, and the calls that it gets. */
+/**
+ * One waiting process: a store with a DataSource of its own, and the notifications that it
+ * gets.
+ */
 export class Waiter {
-  /** The keys that it was called for, but for the calls that were awaited; `undefined` when it has to look after all. */
+  /**
+   * The keys it was notified of, without the awaited ones; `undefined` stands for a
+   * notification to poll all keys.
+   */
   readonly calls: (string | undefined)[] = [];
-  /** The keys that nobody waits for here any more. */
+  /** The keys for which no waiter is left here. */
   readonly unwanted = new Set<string>();
   listening = false;
   private readonly heard = new EventEmitter();
@@ -33,14 +41,17 @@ export class Waiter {
     return this.store.acquire(key, this.owner, TTL, { waiting: true });
   }
 
-  /** Gives the key back, and forgets that the store itself may tell those who wait here. */
+  /**
+   * Releases the key, and forgets the notification that the store itself sends to its own
+   * waiters.
+   */
   async release(key: string, waiting = false): Promise<boolean> {
     const released = await this.store.release(key, this.owner, { waiting });
     if (this.calls.includes(key)) this.calls.splice(this.calls.indexOf(key), 1);
     return released;
   }
 
-  /** Asks for a held key until it listens, and stands in the line. */
+  /** Polls a held key until the process listens and is queued. */
   async queue(key: string) {
     for (;;) {
       const answer = await this.acquire(key);
@@ -51,20 +62,20 @@ export class Waiter {
     }
   }
 
-  /** Awaits a call for the key, and forgets it. */
+  /** Awaits a notification of the key, and forgets it. */
   async called(key: string | undefined): Promise<void> {
     while (!this.calls.includes(key)) await once(this.heard, 'call');
     this.calls.splice(this.calls.indexOf(key), 1);
   }
 }
 
-/** A PostgreSQL database in which processes wait. */
+/** A PostgreSQL database with waiting processes. */
 export class WakeUps {
   private readonly stores: SqlLockStore[] = [];
 
   private constructor(
     readonly fixture: Fixture,
-    /** For the statements of the specs themselves. */
+    /** Runs the statements of the specs themselves. */
     readonly admin: DataSource,
     readonly table: string,
     private readonly options: SqlStoreOptions,
@@ -93,7 +104,7 @@ export class WakeUps {
     return new Waiter(store, owner, dataSource);
   }
 
-  /** Who stands in the line of a key. */
+  /** The processes in the queue of a key. */
   async line(key: string): Promise<string[]> {
     const rows: { waiting: string[] | null }[] = await this.admin.query(
       `SELECT waiting FROM ${this.table} WHERE key = $1`,
@@ -105,7 +116,7 @@ export class WakeUps {
     return waiting;
   }
 
-  /** Another one after each write of the key's row. */
+  /** Changes with each write of the key's row. */
   async version(key: string): Promise<string> {
     const rows: { version: string }[] = await this.admin.query(
       `SELECT xmin || ' ' || ctid AS version FROM ${this.table} WHERE key = $1`,
@@ -114,7 +125,7 @@ export class WakeUps {
     return String(rows[0]?.version);
   }
 
-  /** Those of the keys in whose line a process stands. */
+  /** Returns those of the keys in whose queue the process is. */
   async queuedFor(keys: string[], channel: string): Promise<string[]> {
     const rows: { key: string }[] = await this.admin.query(
       `SELECT key FROM ${this.table} WHERE key = ANY ($1) AND $2 = ANY (waiting)`,
@@ -131,7 +142,7 @@ export class WakeUps {
     return rows.map(({ pid, query }) => ({ pid, channel: /"(.*)"/.exec(query)?.[1] ?? '' }));
   }
 
-  /** Awaits that every call which was made has arrived. */
+  /** Waits until every notification that was sent has arrived. */
   async delivered(...waiters: Waiter[]): Promise<void> {
     for (const { channel } of await this.listeners())
       await this.admin.query('SELECT pg_notify($1, $2)', [channel, MARK]);

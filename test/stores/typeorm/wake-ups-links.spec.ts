@@ -11,12 +11,16 @@ import { TcpProxy } from '../tcp-proxy.js';
 import { CLIENTS, poolOf, storeOver, targetsAmong } from './fixture.js';
 import { TTL, WakeUps, Waiter } from './wake-ups-fixture.js';
 
-/** How long a server that says nothing is waited for at most: longer than these tests may take. */
+/**
+ * The store waits longer than this for a silent server, so a close within this time has not
+ * waited for it.
+ */
 const AT_ONCE = 8_000;
 
-// jest fails a test in which a promise is rejected that nobody listens to, or an error event that nobody hears: those of dead links would show here.
+// Jest fails a test with an unhandled rejection or an unhandled error event. Those of dead
+// connections would show here.
 for (const target of targetsAmong('postgres'))
-  describe.each(CLIENTS)('the connection on which a process listens, over %s', (client) => {
+  describe.each(CLIENTS)('the listening connection of a process, over %s', (client) => {
     let database: WakeUps;
     let a: Waiter;
     beforeAll(async () => {
@@ -38,7 +42,7 @@ for (const target of targetsAmong('postgres'))
       await locks[INTERNALS].start();
       return { application, locks };
     };
-    /** The first connection through it is that of the pool, the second one the one that listens. */
+    /** The first connection through the proxy is that of the pool, the second listens. */
     const proxied = async () => {
       const proxy = await TcpProxy.open(database.fixture.target.options as { host: string; port: number });
       return { proxy, there: { host: '127.0.0.1', port: proxy.port } };
@@ -48,7 +52,7 @@ for (const target of targetsAmong('postgres'))
       tokenOf(await a.acquire(key));
       return key;
     };
-    /** Resolves when somebody stands in the line of the key. */
+    /** Resolves when a process is in the queue of the key. */
     const inLine = async (key: string): Promise<string> => {
       for (;;) {
         const [channel] = await database.line(key);
@@ -63,7 +67,7 @@ for (const target of targetsAmong('postgres'))
       return Number(count);
     };
 
-    it('B16 is made when the first process waits, and serves all keys', async () => {
+    it('B16 the store opens the connection for the first waiter, and uses it for all keys', async () => {
       const key = await held();
       const { waiter, store } = await opened();
       expect((await store.acquire(key, 'once', TTL)).acquired).toBe(false);
@@ -80,7 +84,7 @@ for (const target of targetsAmong('postgres'))
       await store.close();
     });
 
-    it("B77 stands outside of the application's pool, whose only connection may be in use meanwhile", async () => {
+    it("B77 the connection is not in the application's pool, whose only connection may be in use", async () => {
       const { application, store, waiter } = await opened();
       const key = await held();
       await waiter.queue(key);
@@ -95,14 +99,14 @@ for (const target of targetsAmong('postgres'))
       await store.close();
     });
 
-    it('B27 that the server ends: waiters poll, and it is made again', async () => {
+    it('B27 waiters poll after the server ends the connection, and the store connects again', async () => {
       const { store, waiter } = await opened();
       const key = await held();
       await waiter.queue(key);
       const [before] = await database.listeners();
       await terminate(before?.pid);
       await waiter.called(undefined);
-      expect(await a.release(key)).toBe(true); // nobody hears this
+      expect(await a.release(key)).toBe(true); // No process receives this notification.
       tokenOf(await waiter.acquire(key));
       const other = await held();
       await waiter.queue(other);
@@ -114,7 +118,7 @@ for (const target of targetsAmong('postgres'))
       await store.close();
     });
 
-    it('B17 B27 that the server ends while it takes no others: waiters poll, and later it is made again', async () => {
+    it('B27 waiters poll while the server refuses connections, and the store connects again later', async () => {
       const { proxy, there } = await proxied();
       const { locks } = await service(there);
       const key = await held();
@@ -137,7 +141,7 @@ for (const target of targetsAmong('postgres'))
       await proxy.close();
     });
 
-    it('B17 that is dead unnoticed: the safety poll gets the lock', async () => {
+    it('B17 the safety poll gets the lock when the connection is dead without an error', async () => {
       const { proxy, there } = await proxied();
       const { locks } = await service(there);
       const key = await held();
@@ -146,14 +150,14 @@ for (const target of targetsAmong('postgres'))
       expect(proxy.accepted).toBe(2);
       proxy.blackHole(2);
       expect(await a.release(key)).toBe(true);
-      expect(await database.line(key)).toEqual([]); // it was called
+      expect(await database.line(key)).toEqual([]); // The process was notified.
       await (await waiting).release();
-      await locks[INTERNALS].close(); // whoever says nothing is not waited for
+      await locks[INTERNALS].close(); // Closing does not wait for a silent server.
       await proxy.close();
     });
 
     it(
-      'B12 does not keep the store from closing while it is being made',
+      'B12 closing does not wait for a connection that is being opened',
       async () => {
         const { proxy, there } = await proxied();
         const { store, waiter } = await opened(there);
@@ -167,7 +171,7 @@ for (const target of targetsAmong('postgres'))
     );
 
     it(
-      'B12 does not keep the store from closing while the server is slow to listen',
+      'B12 closing does not wait for a server that is slow to listen',
       async () => {
         const asked = new EventEmitter();
         const slow = {
@@ -191,7 +195,7 @@ for (const target of targetsAmong('postgres'))
       AT_ONCE,
     );
 
-    it('B12 B13 ends with the store, which listens elsewhere when it is opened again', async () => {
+    it('B12 closing ends the connection, and an opened store listens on another channel', async () => {
       const { application, store, waiter } = await opened();
       const key = await held();
       await waiter.queue(key);
@@ -203,12 +207,12 @@ for (const target of targetsAmong('postgres'))
       await waiter.queue(key);
       const [after] = await database.listeners();
       expect(after?.channel).not.toBe(before?.channel);
-      await a.release(key); // the process that is gone is called
+      await a.release(key); // The release notifies the closed store first.
       tokenOf(await waiter.acquire(key));
       await store.close();
     });
 
-    it('B12 keeps no application alive that ends without closing its store', async () => {
+    it('B12 the connection does not keep an application alive that never closes its store', async () => {
       const key = await held();
       const child = fork(
         'test/processes/waiting-instance.mjs',
@@ -221,7 +225,7 @@ for (const target of targetsAmong('postgres'))
       while ((await sessions()) > 0);
     }, 60_000);
 
-    it('is not made with wakeUps: false, but a release notifies the others', async () => {
+    it('B17 with wakeUps: false the store does not listen, but its releases notify others', async () => {
       const application = await database.fixture.dataSource();
       const deaf = storeOver(client, application, { wakeUps: false });
       await deaf.prepare();

@@ -9,7 +9,10 @@ import { newKey } from '../keys.js';
 import { targetsAmong } from './fixture.js';
 import { WakeUps } from './wake-ups-fixture.js';
 
-/** The machine's clock, on which the safety poll (1 s, give or take a quarter) never comes: a call that gets lost stays lost. */
+/**
+ * The machine's clock without the safety poll (1 s, give or take a quarter), so that a lost
+ * notification is never made up for.
+ */
 function withoutSafetyPoll(): Clock {
   const clock = systemClock();
   return {
@@ -20,7 +23,7 @@ function withoutSafetyPoll(): Clock {
 }
 
 for (const target of targetsAmong('postgres'))
-  describe('processes that wait for one another on PostgreSQL', () => {
+  describe('waiting processes on PostgreSQL', () => {
     const instances = new Instances();
     const services: LockService[] = [];
     let database: WakeUps;
@@ -47,8 +50,8 @@ for (const target of targetsAmong('postgres'))
     };
 
     /**
-     * Lets callers of each service go through one section after the other, for all of these keys, and gives how many went through. They begin when so
-     * many processes stand in each line.
+     * Callers of each service run sections one after the other, for all of these keys; returns
+     * the number of sections. They begin when this many processes are in each queue.
      */
     const contend = async (
       keys: string[],
@@ -78,7 +81,7 @@ for (const target of targetsAmong('postgres'))
       return through;
     };
 
-    it('B17 B40 one at a time gets through, and all do, without the safety poll', async () => {
+    it('B17 all callers get the lock, one at a time, without the safety poll', async () => {
       for (let i = 0; i < 4; i++) await start(withoutSafetyPoll());
       expect(await contend([newKey()], { callers: 5, sections: 15, called: 3 })).toBe(4 * 5 * 15);
       expect(await contend([newKey(), newKey(), newKey()], { callers: 1, sections: 15, called: 3 })).toBe(
@@ -87,14 +90,14 @@ for (const target of targetsAmong('postgres'))
       expect(await database.listeners()).toHaveLength(4);
     }, 60_000);
 
-    it('B17 so do those with a pool of one connection', async () => {
+    it('B17 all callers get the lock with pools of one connection', async () => {
       for (let i = 0; i < 3; i++) await start(withoutSafetyPoll(), {}, 1);
       expect(await contend([newKey(), newKey()], { callers: 3, sections: 10, called: 2 })).toBe(
         3 * 2 * 3 * 10,
       );
     }, 60_000);
 
-    it('B17 B21 so do those that others give up beside them', async () => {
+    it('B21 all callers get the lock although other waiters abort', async () => {
       for (let i = 0; i < 3; i++) await start(withoutSafetyPoll());
       const [first] = services;
       const key = newKey();
@@ -114,7 +117,7 @@ for (const target of targetsAmong('postgres'))
       await first?.run(key, () => undefined);
     }, 60_000);
 
-    it('B17 so do instances with wakeUps and without, side by side', async () => {
+    it('B17 all callers get the lock when only half of the instances use wakeUps', async () => {
       await start(withoutSafetyPoll());
       await start(withoutSafetyPoll());
       await start(withoutSafetyPoll(), { wakeUps: false });
@@ -131,7 +134,7 @@ for (const target of targetsAmong('postgres'))
       expect(await database.listeners()).toEqual([]);
     });
 
-    it('B17 B41 waiters poll for a key that is too long for a notification', async () => {
+    it('B41 waiters poll for a key that is too long for a notification', async () => {
       await start();
       await start();
       expect(await contend([`${newKey()}:${'x'.repeat(300)}`], { callers: 2, sections: 5, called: 0 })).toBe(
@@ -139,7 +142,7 @@ for (const target of targetsAmong('postgres'))
       );
     });
 
-    it('B28 a queued process that was killed is notified in vain, and the next process polls', async () => {
+    it('B28 a notification to a killed process is lost, and the next process polls', async () => {
       const [holder, waiter] = [await start(), await start()];
       const instance = await instances.start(database.fixture.target.options, 'killed');
       const key = newKey();
@@ -154,7 +157,7 @@ for (const target of targetsAmong('postgres'))
       expect((await waiting).held).toBe(true);
     });
 
-    it('B28 a notified process that is frozen, and then killed, costs no more', async () => {
+    it('B28 a notification to a frozen process is lost, and the next process polls', async () => {
       const [holder, waiter] = [await start(), await start()];
       const instance = await instances.start(database.fixture.target.options, 'frozen');
       const key = newKey();
@@ -171,7 +174,7 @@ for (const target of targetsAmong('postgres'))
       await instance.kill('SIGKILL');
     });
 
-    it('B28 the queue goes on when the lease of a holder that was killed ends', async () => {
+    it('B28 waiters get the lock when the lease of a killed holder ends', async () => {
       const [first, second] = [await start(), await start()];
       const instance = await instances.start(database.fixture.target.options, 'holder');
       const key = newKey();

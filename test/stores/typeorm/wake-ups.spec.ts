@@ -10,7 +10,7 @@ for (const target of targetsAmong('postgres')) {
   describe.each([
     ['the driver', { weak: false }],
     ['TypeORM', { weak: true }],
-  ] as const)('processes that wait in PostgreSQL, over %s, with %j', (client, options) => {
+  ] as const)('waiting processes on PostgreSQL, over %s, with %j', (client, options) => {
     let database: WakeUps;
     let a: Waiter;
     let b: Waiter;
@@ -33,7 +33,7 @@ for (const target of targetsAmong('postgres')) {
     });
     afterAll(() => database.dispose());
 
-    /** The key is taken by the first; the others get into its line one after the other. */
+    /** The first waiter holds the key; the others queue one after the other. */
     const held = async (holder: Waiter, ...waiting: Waiter[]): Promise<string> => {
       const key = newKey();
       tokenOf(await holder.acquire(key));
@@ -41,14 +41,14 @@ for (const target of targetsAmong('postgres')) {
       expect(await database.line(key)).toHaveLength(waiting.length);
       return key;
     };
-    /** Takes the key and gives it back. */
+    /** Acquires the key after a notification, and releases it. */
     const turn = async (waiter: Waiter, key: string, waiting = false): Promise<void> => {
       await waiter.called(key);
       tokenOf(await waiter.acquire(key));
       expect(await waiter.release(key, waiting)).toBe(true);
     };
 
-    it('B17 see the holder of the key, and are notified of its release', async () => {
+    it('B17 a waiting process sees the holder of the key, and is notified of its release', async () => {
       const key = await held(a);
       expect(await b.queue(key)).toMatchObject({ reason: 'held', queued: true, holder: { key } });
       expect(await a.release(key)).toBe(true);
@@ -58,9 +58,9 @@ for (const target of targetsAmong('postgres')) {
       expect(await b.release(key)).toBe(true);
     });
 
-    it('each module that uses the store is notified', async () => {
+    it('B17 each module that uses the store is notified', async () => {
       const [key, told] = [newKey(), [] as (string | undefined)[]];
-      b.store.onReleased((free) => told.push(free) < 0); // it waits for other keys
+      b.store.onReleased((free) => told.push(free) < 0); // This module waits for other keys.
       tokenOf(await a.acquire(key));
       await b.queue(key);
       expect(await a.release(key)).toBe(true);
@@ -70,7 +70,7 @@ for (const target of targetsAmong('postgres')) {
       expect(await b.release(key)).toBe(true);
     });
 
-    it('a queued process writes nothing when it polls again', async () => {
+    it('B15 a queued process writes nothing when it polls again', async () => {
       const key = await held(a, b);
       const version = async () => (await database.version(key)) as unknown;
       const before = await version();
@@ -80,9 +80,10 @@ for (const target of targetsAmong('postgres')) {
       await b.called(key);
     });
 
-    it('are notified one after the other, in the order of their arrival, each once', async () => {
+    it('B23 processes are notified once each, in the order of their arrival', async () => {
       const key = await held(a, b, c, d);
-      for (const waiter of [b, c, d, b, c]) await waiter.queue(key); // who asks again keeps its place
+      // A process that polls again keeps its place.
+      for (const waiter of [b, c, d, b, c]) await waiter.queue(key);
       expect(await database.line(key)).toHaveLength(3);
       await a.release(key);
       const others: Waiter[][] = [[c, d], [d], []];
@@ -98,9 +99,9 @@ for (const target of targetsAmong('postgres')) {
       expect(await database.line(key)).toEqual([]);
     });
 
-    it('go to the end of the queue when they release the key and still wait', async () => {
+    it('B23 a process that releases the key while it waits goes to the end of the queue', async () => {
       const key = await held(a, b, c);
-      await a.queue(key); // so that it listens, and stands in the line of a key that it holds itself
+      await a.queue(key); // Now it listens, and is in the queue of a key that it holds itself.
       expect(await a.release(key, true)).toBe(true);
       expect(await database.line(key)).toHaveLength(2);
       await turn(b, key, true);
@@ -110,7 +111,7 @@ for (const target of targetsAmong('postgres')) {
       expect(await database.line(key)).toEqual([]);
     });
 
-    it('release in one statement, which notifies the next, when they were notified themselves', async () => {
+    it('B15 a process that was notified itself releases and notifies in one statement', async () => {
       const e = await database.waiter('e');
       const key = await held(a, e, b);
       expect(await a.release(key)).toBe(true);
@@ -122,7 +123,7 @@ for (const target of targetsAmong('postgres')) {
       await turn(b, key);
     });
 
-    it('poll at once when they release the key, and no other process waits', async () => {
+    it('B23 a process that releases a key for which no other process waits polls at once', async () => {
       const key = await held(b, b);
       expect(await b.store.release(key, b.owner, { waiting: true })).toBe(true);
       expect(b.calls).toEqual([key]);
@@ -131,7 +132,7 @@ for (const target of targetsAmong('postgres')) {
       expect(await b.release(key)).toBe(true);
     });
 
-    it('are first in the queue again when they were notified, and another process was faster', async () => {
+    it('B23 a notified process that finds the key taken is the first in the queue again', async () => {
       const key = await held(a, b, c);
       await a.release(key);
       await b.called(key);
@@ -145,7 +146,7 @@ for (const target of targetsAmong('postgres')) {
       await turn(c, key);
     });
 
-    it('notify the next process when no waiter of their own is left', async () => {
+    it('B23 a notified process without waiters notifies the next process', async () => {
       const key = await held(a, b, c, d);
       b.unwanted.add(key);
       c.unwanted.add(key);
@@ -156,21 +157,22 @@ for (const target of targetsAmong('postgres')) {
       expect(await database.line(key)).toEqual([]);
     });
 
-    it('notify no other process of a key that was granted meanwhile', async () => {
+    it('B23 no further process is notified of a key that was granted meanwhile', async () => {
       const e = await database.waiter('e', { poolSize: 1 });
       const key = await held(a, e, c);
       const [channel] = await database.line(key);
       e.unwanted.add(key);
       await database.admin.query('SELECT pg_notify($1, $2)', [channel, key]);
       await e.called(key);
-      await e.store.inspect(key); // on its only connection, and so after what it has sent
+      // This runs on its only connection, hence after its notifications.
+      await e.store.inspect(key);
       await database.delivered(c, e);
       expect(c.calls).toEqual([]);
       expect(await database.line(key)).toHaveLength(2);
       await e.store.close();
     });
 
-    it('B71 are notified when a release is forced, also by the store that waits itself', async () => {
+    it('B71 a forced release notifies waiting processes, also by a store that waits itself', async () => {
       const key = await held(a, b, c);
       expect(await d.store.forceRelease(key)).toBe(true);
       await b.called(key);
@@ -181,7 +183,7 @@ for (const target of targetsAmong('postgres')) {
       expect(await c.store.forceRelease(key)).toBe(false);
     });
 
-    it('B76 are not notified while the key is kept, and see until when it is', async () => {
+    it('B76 waiting processes are not notified of a kept key, and see how long it is kept', async () => {
       const key = await held(a, b);
       expect(await a.store.release(key, a.owner, { keepFor: TTL })).toBe(true);
       await database.delivered(b);
@@ -189,11 +191,12 @@ for (const target of targetsAmong('postgres')) {
       const answer = await b.queue(key);
       expect(answer.holder?.remaining).toBeGreaterThan(0);
       expect(await database.line(key)).toHaveLength(1);
-      expect(await d.store.forceRelease(key)).toBe(true); // no process holds it, and yet it is freed
+      // No process holds the key, and yet it is freed.
+      expect(await d.store.forceRelease(key)).toBe(true);
       await turn(b, key);
     });
 
-    it('B28 are not notified by a holder that has lost the key, but see when its lease ends', async () => {
+    it('B28 waiting processes are not notified by a holder that lost the key, but see the end of its lease', async () => {
       const key = newKey();
       tokenOf(await a.store.acquire(key, 'dead', 1_000));
       const answer = await b.queue(key);
@@ -202,7 +205,7 @@ for (const target of targetsAmong('postgres')) {
       expect(await a.store.release(key, 'dead')).toBe(false);
       await database.delivered(b);
       expect(b.calls).toEqual([]);
-      tokenOf(await c.acquire(key)); // who comes by chance
+      tokenOf(await c.acquire(key)); // Another process acquires the key by chance.
       expect(await a.store.release(key, 'dead')).toBe(false);
       expect(await a.store.renew(key, 'dead', TTL)).toBe(false);
       expect(b.calls).toEqual([]);
@@ -210,9 +213,9 @@ for (const target of targetsAmong('postgres')) {
       await turn(b, key);
     });
 
-    it('B41 are never notified of a key longer than its column, since its stored name is another', async () => {
+    it('B41 waiting processes are not notified of a key longer than its column, since its stored name differs', async () => {
       const long = `${newKey()}:${'x'.repeat(300)}`;
-      await b.queue(await held(a)); // it listens
+      await b.queue(await held(a)); // The process listens now.
       tokenOf(await a.acquire(long));
       for (let asked = 0; asked < 3; asked++) {
         const answer = await b.acquire(long);
@@ -224,16 +227,16 @@ for (const target of targetsAmong('postgres')) {
       expect(await b.release(long)).toBe(true);
     });
 
-    it('B16 are not queued when they do not go on waiting', async () => {
+    it('B16 a process that makes a single attempt is not queued', async () => {
       const key = await held(a);
-      await b.queue(await held(a)); // it listens
+      await b.queue(await held(a)); // The process listens now.
       const answer = await b.store.acquire(key, 'once', TTL);
       expect(answer).toMatchObject({ acquired: false, reason: 'held' });
       expect(answer).not.toHaveProperty('queued');
       expect(await database.line(key)).toEqual([]);
     });
 
-    it('B73 are not queued for a key that is paused', async () => {
+    it('B73 a process is not queued for a paused key', async () => {
       const key = await held(a, b);
       expect(await a.store.pause(key)).toBe(true);
       expect(await c.acquire(key)).toEqual({ acquired: false, reason: 'paused' });
@@ -243,7 +246,7 @@ for (const target of targetsAmong('postgres')) {
       expect(await b.acquire(key)).toEqual({ acquired: false, reason: 'paused' });
     });
 
-    it('keep their places when the lock is released to a waiter, and when it is stolen', async () => {
+    it('B23 queued processes keep their places over a release to a waiter and a theft', async () => {
       const key = await held(a, b);
       tokenOf(await a.store.releaseToWaiter(key, a.owner, { owner: 'heir', ttl: TTL }));
       while (!(await c.store.acquire(key, c.owner, TTL, { stealAfter: 1 })).acquired);
@@ -252,7 +255,7 @@ for (const target of targetsAmong('postgres')) {
       await turn(b, key);
     });
 
-    it('are a hundred at most: other processes are not notified, and the row stays small', async () => {
+    it('B17 at most a hundred processes are queued, so that the row stays small', async () => {
       const key = await held(a);
       await database.admin.query(
         `UPDATE ${database.table} SET waiting = (SELECT array_agg('nobody' || n) FROM generate_series(1, 100) AS n) WHERE key = $1`,
@@ -266,7 +269,7 @@ for (const target of targetsAmong('postgres')) {
       tokenOf(await b.acquire(key));
     });
 
-    it('B17 poll while they are notified too often, and the store warns', async () => {
+    it('B17 processes poll while notifications are too frequent, and the store warns', async () => {
       const often = await database.waiter('often');
       const warnings: string[] = [];
       often.store.onWarning((topic) => warnings.push(topic));
@@ -286,24 +289,25 @@ for (const target of targetsAmong('postgres')) {
       tokenOf(await often.acquire(key));
     });
 
-    it('B27 are notified when the answer to a release was lost, and it is sent again', async () => {
+    it('B27 a repeated release notifies after the answer to the first one was lost', async () => {
       const proxy = await TcpProxy.open(database.fixture.target.options as { host: string; port: number });
       const cut = await database.waiter(`cut-${newKey()}`, { host: '127.0.0.1', port: proxy.port });
       const key = await held(cut, cut);
       proxy.cutAfter(cut.owner);
       await expect(cut.release(key, true)).rejects.toMatchObject({ transient: true });
       cut.calls.length = 0;
-      expect(await cut.store.release(key, cut.owner, { waiting: true })).toBe(false); // it was carried out
+      // The server had carried out the release.
+      expect(await cut.store.release(key, cut.owner, { waiting: true })).toBe(false);
       expect(cut.calls).toContain(key);
       await cut.store.close();
       await proxy.close();
     });
   });
 
-  describe.each(ISOLATION_LEVELS)('processes that race for a place in the line, at %s', (level) => {
+  describe.each(ISOLATION_LEVELS)('races for a place in the queue, at %s', (level) => {
     let database: WakeUps;
     let waiters: Waiter[];
-    /** Where b is called. */
+    /** The channel that notifies b. */
     let channel: string;
     beforeAll(async () => {
       database = await WakeUps.open(target);
@@ -318,14 +322,15 @@ for (const target of targetsAmong('postgres')) {
     const ROUNDS = level === 'READ COMMITTED' ? 150 : 30;
     const AT_ONCE = 10;
 
-    it(`against a release, ${ROUNDS * AT_ONCE} times: each process that is queued is notified`, async () => {
+    it(`B17 a queued process is notified of a release that runs at the same time (${ROUNDS * AT_ONCE} times)`, async () => {
       const [a, b] = waiters as [Waiter, Waiter];
       const seen = { granted: 0, refused: 0, called: 0 };
       for (let round = 0; round < ROUNDS; round++) {
         const keys = Array.from({ length: AT_ONCE }, newKey);
         for (const key of keys) tokenOf(await a.acquire(key));
         const free = async (key: string, i: number) => {
-          for (let n = 0; n < i % 5; n++) await a.store.inspect(key); // so that it meets any of the statements
+          // varies the statement of b that the release meets
+          for (let n = 0; n < i % 5; n++) await a.store.inspect(key);
           return i % 3 === 0 ? a.store.forceRelease(key) : a.release(key, i % 2 === 0);
         };
         const answers = await Promise.all(
@@ -344,11 +349,12 @@ for (const target of targetsAmong('postgres')) {
         expect(await database.queuedFor(keys, channel)).toEqual([]);
         b.calls.length = 0;
       }
-      expect(seen.called).toBeGreaterThan(0); // or it has shown nothing
+      // Without a notification the test would show nothing.
+      expect(seen.called).toBeGreaterThan(0);
       expect(seen.granted + seen.refused).toBeGreaterThan(0);
     });
 
-    it(`with one another, for ${ROUNDS} keys: each gets through, and some lose patience`, async () => {
+    it(`B17 all patient processes get the lock although others leave the queue (${ROUNDS} keys)`, async () => {
       const patience = (i: number, waiter: Waiter) => (i + waiters.indexOf(waiter)) % 7 > 0;
       const getThrough = async (waiter: Waiter, key: string, patient: boolean): Promise<void> => {
         for (;;) {
@@ -373,7 +379,7 @@ for (const target of targetsAmong('postgres')) {
   });
 
   describe('the option wakeUps', () => {
-    it('is true or false', () => {
+    it('B8 a wrong value of wakeUps is refused', () => {
       for (const wakeUps of ['true', 1, null, {}] as any[]) {
         expect(() => typeOrmStore({ wakeUps })).toThrow(/wakeUps must be true or false/);
         expect(

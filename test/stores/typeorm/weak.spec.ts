@@ -15,7 +15,7 @@ for (const target of sqlTargets())
     const connections: any[] = [];
     beforeAll(async () => {
       fixture = await Fixture.open(target);
-      // The driver shows which connections it opens; SQLite's alone takes it.
+      // The driver records the connections that it opens; only SQLite's can be replaced.
       const driver = class extends Database {
         constructor(...args: unknown[]) {
           super(...args);
@@ -31,7 +31,7 @@ for (const target of sqlTargets())
     const schema = () => (target.name === 'postgres' ? 'public.' : '');
 
     if (target.name === 'postgres' || target.name === 'sqlite') {
-      it('B78 B6 have a table of their own, beside the one that outlives a crash', async () => {
+      it('B78 weak locks have a table of their own beside the durable one', async () => {
         const [weak, durable] = [store(), store({ weak: false })];
         const key = newKey();
         tokenOf(await weak.acquire(key, 'o', 60_000));
@@ -46,7 +46,7 @@ for (const target of sqlTargets())
         await Promise.all([weak.close(), durable.close()]);
       });
 
-      it('B78 B11 are created by the printed statement and by the migration', async () => {
+      it('B78 the printed statement and the migration create the table of weak locks', async () => {
         const table = 'weak_printed';
         await application.query(TypeOrmLockStore.ddl(type(), { table, weak: true }));
         const printed = store({ table, autoCreate: false });
@@ -65,7 +65,7 @@ for (const target of sqlTargets())
     }
 
     if (target.name === 'postgres') {
-      it('B78 are in an UNLOGGED table, which PostgreSQL empties after a crash', async () => {
+      it('B78 weak locks are in an UNLOGGED table, which PostgreSQL empties after a crash', async () => {
         await store().prepare();
         const [{ relpersistence }] = await application.query(
           `SELECT relpersistence FROM pg_class WHERE relname = 'locks_weak'`,
@@ -74,7 +74,7 @@ for (const target of sqlTargets())
         expect(TypeOrmLockStore.ddl('postgres')).not.toContain('UNLOGGED');
       });
 
-      it('B78 are not asked of a table that is logged, nor durable ones of one that is not: the error tells what to do', async () => {
+      it('B78 a store refuses a table that is logged or unlogged against its option, and the error names the next step', async () => {
         const [weak, durable] = [{ table: 'changing' }, { table: 'changing', weak: false }];
         await store(durable).prepare();
         await expect(store(weak).prepare()).rejects.toMatchObject({
@@ -83,7 +83,8 @@ for (const target of sqlTargets())
             /table public\.changing is not UNLOGGED.*option table.*SET UNLOGGED.*option weak/,
           ),
         });
-        await application.query('ALTER TABLE changing SET UNLOGGED'); // as it says
+        // The statement comes from the error.
+        await application.query('ALTER TABLE changing SET UNLOGGED');
         await store(weak).prepare();
         await expect(store(durable).prepare()).rejects.toMatchObject({
           name: 'LockError',
@@ -97,7 +98,7 @@ for (const target of sqlTargets())
     }
 
     if (target.name === 'sqlite')
-      it('B78 do not wait for the disk, and cannot harm the file', async () => {
+      it('B78 weak locks do not wait for the disk, and cannot damage the file', async () => {
         for (const [weak, synchronous] of [
           [true, 1],
           [false, 2],
@@ -110,7 +111,7 @@ for (const target of sqlTargets())
       });
 
     if (target.name.startsWith('m'))
-      it('B78 are refused, naming what there is instead', async () => {
+      it('B78 weak locks are refused, and the error names the alternatives', async () => {
         const refusal = {
           name: 'LockError',
           message: expect.stringMatching(
@@ -124,12 +125,12 @@ for (const target of sqlTargets())
         await expect(migrating.runMigrations()).rejects.toThrow(/no weak locks/);
       });
 
-    it('B78 B76 run nothing once per tick, since they may forget what has run', async () => {
+    it('B78 weak locks keep no ticks, since they may forget what has run', async () => {
       expect(store().keepsOnce).toBe(false);
       expect(store({ weak: false }).keepsOnce).toBe(true);
     });
 
-    it('B78 are asked for by true or false', () => {
+    it('B78 a wrong value of weak is refused', () => {
       for (const weak of ['true', 1, null, {}] as any[]) {
         expect(() => store({ weak })).toThrow(/weak must be true or false/);
         expect(() => typeOrmStore({ weak })).toThrow(/weak must be true or false/);
