@@ -1,12 +1,13 @@
 import { now } from './terms.mjs';
 
-/** Milliseconds between two looks. */
+/** Milliseconds between two checks. */
 const PACE = 10;
 
 /**
- * From when to when a worker believed that it held a lock, as `held` told it.
+ * The time during which a worker believed that it held a lock, according to `held`.
  *
- * The clock is read before each look: a process that is put aside in between believed in the lock then, whatever it finds afterwards.
+ * The clock is read before each check: a process that is suspended in between believed in the
+ * lock at that time, whatever it finds afterwards.
  */
 export class Belief {
   #lock;

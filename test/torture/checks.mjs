@@ -39,7 +39,7 @@ import { AFTERMATH, POLL, TAKE_OVER_SLACK, TTL } from './terms.mjs';
  *
  * @typedef {Kill & {
  *   took: number,
- *   heir: string,
+ *   next: string,
  *   undisturbed: boolean,
  *   awaited: boolean,
  *   lag: number,
@@ -48,8 +48,8 @@ import { AFTERMATH, POLL, TAKE_OVER_SLACK, TTL } from './terms.mjs';
  */
 
 /**
- * Two workers that believed at the same time that they held one key. `until` is the last
- * moment at which `held` said so.
+ * Two workers that believed at the same time that they held one key. `until` is the last time
+ * at which `held` was true.
  *
  * @param {readonly Hold[]} holds
  * @returns {Violation[]}
@@ -72,7 +72,7 @@ export function overlaps(holds) {
 }
 
 /**
- * A later holder whose token is not greater, or a token that was given out twice.
+ * A later holder without a greater token, or a token that was granted twice.
  *
  * @param {readonly Hold[]} holds
  * @returns {Violation[]}
@@ -87,7 +87,7 @@ export function tokensThatDoNotGrow(holds) {
           : violation('token', hold.from, `${name(hold)} came after ${name(held[i])} on "${hold.key}"`),
       ),
   );
-  // A grant of which the worker heard too late comes in no order, but with a token of its own.
+  // A grant whose answer came too late has no place in the order, but a token of its own.
   const seen = new Map();
   const repeated = holds.flatMap((hold) => {
     const place = `${hold.key} ${hold.token}`;
@@ -105,8 +105,8 @@ export function tokensThatDoNotGrow(holds) {
 }
 
 /**
- * Behind the fence: each write that was carried out has no older token than the one before,
- * and builds on its value.
+ * In the fenced ledger, no write has an older token than the write before it, and each builds
+ * on that write's value.
  *
  * @param {readonly LogEntry[]} log
  * @returns {Violation[]}
@@ -141,8 +141,9 @@ export function brokenFence(log) {
 }
 
 /**
- * Beside the fence: writes that did not build on the one before. One of the two was carried out late, after the lock had gone to another, as it happens to a
- * process that is frozen between check and write. It may not have been checked late.
+ * In the ledger without a fence, finds writes that do not build on the write before. One of
+ * the two was carried out late, after the key had a new holder, as happens to a process that
+ * is frozen between check and write. Its check must not be late.
  *
  * @param {readonly LogEntry[]} log
  * @param {{ writes: ReadonlyMap<string, Write>, holds: ReadonlyMap<string, Hold> }} told
@@ -160,8 +161,8 @@ export function lateWrites(log, { writes, holds }) {
       if (!outOfOrder && entry.value === before.value + 1) return [];
       late.add(older.id);
       const checkedAt = writes.get(older.id)?.at;
-      const heir = holds.get(writes.get(newer.id)?.hold);
-      if (checkedAt < heir?.from) return [];
+      const next = holds.get(writes.get(newer.id)?.hold);
+      if (checkedAt < next?.from) return [];
       return violation(
         'lost update',
         checkedAt,
@@ -173,7 +174,7 @@ export function lateWrites(log, { writes, holds }) {
 }
 
 /**
- * What the workers were told of their writes, against what was carried out.
+ * Compares the answers that the workers got with the writes that were carried out.
  *
  * @param {readonly LogEntry[]} log
  * @param {ReadonlyMap<string, Write>} writes
@@ -194,9 +195,10 @@ export function wrongAnswers(log, writes) {
 }
 
 /**
- * How long the key of each worker that was killed stayed taken, for the others who wanted it.
+ * How long the key of each killed worker stayed taken although other workers wanted it.
  *
- * Time in which other faults were at work, or had just been, does not count; nor does that in which this machine ran nobody (`lags`).
+ * The time of other faults and shortly after them does not count, nor does the time in which
+ * the machine ran no worker (`lags`).
  *
  * @param {{
  *   kills: readonly Kill[],
@@ -210,32 +212,32 @@ export function wrongAnswers(log, writes) {
  */
 export function takeOvers({ kills, holds, wants, disturbances, lags, slack = TAKE_OVER_SLACK }) {
   return kills.flatMap((kill) => {
-    const heir = earliest(holds, (hold) => hold.key === kill.key && hold.grantedAt > kill.at);
+    const next = earliest(holds, (hold) => hold.key === kill.key && hold.grantedAt > kill.at);
     const waiting = earliest(
       wants,
       (want) =>
         want.key === kill.key &&
         want.worker !== kill.worker &&
-        want.from < heir?.grantedAt &&
-        want.until >= heir?.grantedAt,
+        want.from < next?.grantedAt &&
+        want.until >= next?.grantedAt,
     );
-    if (!heir || !waiting) return []; // nobody wanted it any more
-    const span = { from: kill.at, until: heir.grantedAt };
-    // Another who was killed may have been granted the key, and not have lived to tell.
+    if (!next || !waiting) return []; // No worker wanted the key.
+    const span = { from: kill.at, until: next.grantedAt };
+    // Another killed worker may have been granted the key without recording it.
     const deaths = kills
       .filter(({ worker }) => worker !== kill.worker)
       .map(({ at }) => ({ from: at, until: at + TTL }));
     const aftermaths = disturbances.map(({ from, until }) => ({ from, until: until + AFTERMATH }));
     const disturbed = covered(span, [...aftermaths, ...deaths]);
-    const took = heir.grantedAt - kill.at;
+    const took = next.grantedAt - kill.at;
     const patience = Math.max(TTL, waiting.from - kill.at) + POLL + slack;
     const lag = covered(span, lags);
     return {
       ...kill,
       took,
-      heir: heir.id,
+      next: next.id,
       undisturbed: disturbed === 0,
-      /** Whether somebody waited for it when the worker was killed. */
+      /** Whether a worker waited for the key when its holder was killed. */
       awaited: waiting.from <= kill.at,
       lag,
       tooLong: took - disturbed - lag > patience,
@@ -259,7 +261,7 @@ export function lateTakeOvers(found) {
     );
 }
 
-/** How much of a span the given ones cover. */
+/** The part of a span that the other spans cover, in milliseconds. */
 export function covered({ from, until }, spans) {
   let sum = 0;
   let end = from;

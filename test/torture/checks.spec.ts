@@ -23,25 +23,25 @@ const hold = (worker: string, token: number, from: number, until: number, key = 
 });
 const checksOf = (found: { check: string }[]) => found.map(({ check }) => check);
 
-describe('what workers believed', () => {
-  it('is fine when one holds the key after the other, or another key', () => {
+describe('the beliefs of workers', () => {
+  it('a check of torture accepts holders of a key one after the other, and holders of other keys', () => {
     const holds = [hold('w1', 1, 0, 100), hold('w2', 2, 100, 300), hold('w3', 1, 50, 250, 'b')];
     expect([...overlaps(holds), ...tokensThatDoNotGrow(holds)]).toEqual([]);
   });
 
-  it('must not overlap', () => {
+  it('a check of torture finds two holders of one key at once', () => {
     const holds = [hold('w2', 2, 99, 300), hold('w1', 1, 0, 100)];
     expect(overlaps(holds)).toEqual([
       { check: 'overlap', at: 99, text: 'w1-1 (token 1) and w2-2 (token 2) both held "a" for 1.0 ms' },
     ]);
   });
 
-  it('must not overlap, also when a short hold lies in between', () => {
+  it('a check of torture finds an overlap also if a short hold lies in between', () => {
     const holds = [hold('w1', 1, 0, 500), hold('w2', 2, 10, 20), hold('w3', 3, 400, 600)];
     expect(checksOf(overlaps(holds))).toEqual(['overlap', 'overlap']);
   });
 
-  it('does not count a grant in which nobody believed', () => {
+  it('a check of torture ignores a grant in which no worker believed', () => {
     const late = { ...hold('w1', 1, 150, 160), from: undefined, until: undefined };
     const holds = [late, hold('w2', 2, 100, 300)];
     expect([...overlaps(holds), ...tokensThatDoNotGrow(holds)]).toEqual([]);
@@ -50,7 +50,7 @@ describe('what workers believed', () => {
   it.each([
     ['is smaller', 4],
     ['is the same', 5],
-  ])('must not come with a token that %s', (_, token) => {
+  ])('a check of torture finds a token that %s', (_, token) => {
     const found = tokensThatDoNotGrow([hold('w1', 5, 0, 100), hold('w2', token, 200, 300)]);
     expect(checksOf(found)).toContain('token');
   });
@@ -72,20 +72,20 @@ describe('the fenced ledger', () => {
     entry('3f', 'fenced', 3, 2),
   ];
 
-  it('is fine when tokens and values grow', () => {
+  it('a check of torture accepts growing tokens and values', () => {
     expect(brokenFence(right)).toEqual([]);
   });
 
-  it('must not take a write with an older token', () => {
+  it('a check of torture finds an accepted write with an older token', () => {
     expect(checksOf(brokenFence([...right, entry('2f', 'fenced', 2, 3)]))).toEqual(['stale write accepted']);
   });
 
-  it('must not lose a write', () => {
+  it('a check of torture finds a lost write behind the fence', () => {
     expect(checksOf(brokenFence([...right, entry('4f', 'fenced', 4, 2)]))).toEqual(['lost update']);
   });
 });
 
-describe('the ledger beside the fence', () => {
+describe('the ledger without a fence', () => {
   const entry = (id: string, token: number, value: number): LogEntry => ({
     ledger: 'a/plain',
     id,
@@ -105,7 +105,7 @@ describe('the ledger beside the fence', () => {
   const first = { held: hold('w1', 1, 0, 100), checkedAt: 90 };
   const second = { held: hold('w2', 2, 900, 1_000), checkedAt: 950 };
 
-  it('is fine when each write builds on the one before', () => {
+  it('a check of torture accepts writes that build on each other', () => {
     const log = [entry('1p', 1, 1), entry('2p', 2, 2)];
     expect(lateWrites(log, told(first, second))).toEqual({ late: 0, violations: [] });
   });
@@ -113,18 +113,21 @@ describe('the ledger beside the fence', () => {
   it.each([
     ['after', [entry('2p', 2, 1), entry('1p', 1, 1)]],
     ['between the read and the write of', [entry('1p', 1, 1), entry('2p', 2, 1)]],
-  ])('counts a write that was checked in time and carried out %s that of the next holder', (_, log) => {
-    expect(lateWrites(log, told(first, second))).toEqual({ late: 1, violations: [] });
-  });
+  ])(
+    "a check of torture counts a write that was checked in time and carried out %s the next holder's",
+    (_, log) => {
+      expect(lateWrites(log, told(first, second))).toEqual({ late: 1, violations: [] });
+    },
+  );
 
-  it('must not lose a write whose check said that the lock was held', () => {
+  it('a check of torture finds a lost write whose check came after the next grant', () => {
     const late = { ...first, checkedAt: 910 };
     const { violations } = lateWrites([entry('1p', 1, 1), entry('2p', 2, 1)], told(late, second));
     expect(checksOf(violations)).toEqual(['lost update']);
   });
 });
 
-describe('what workers were told', () => {
+describe('the answers that workers got', () => {
   const log: LogEntry[] = [{ ledger: 'a/fenced', id: '1f', kind: 'fenced', token: 1, value: 1 }];
   const answer = (id: string, outcome: Write['outcome']) =>
     new Map<string, Write>([[id, { id, hold: 'w1-1', at: 0, outcome }]]);
@@ -134,19 +137,19 @@ describe('what workers were told', () => {
     ['1f', 'unknown'],
     ['2f', 'refused'],
     ['2f', 'unknown'],
-  ] as const)('may be, of %s, that it is %s', (id, outcome) => {
+  ] as const)('a check of torture accepts for write %s the answer "%s"', (id, outcome) => {
     expect(wrongAnswers(log, answer(id, outcome))).toEqual([]);
   });
 
   it.each([
     ['2f', 'accepted'],
     ['1f', 'refused'],
-  ] as const)('must not be, of %s, that it is %s', (id, outcome) => {
+  ] as const)('a check of torture finds for write %s the wrong answer "%s"', (id, outcome) => {
     expect(checksOf(wrongAnswers(log, answer(id, outcome)))).toEqual(['write lost']);
   });
 });
 
-describe('the key of a worker that was killed', () => {
+describe('the key of a killed worker', () => {
   const kills = [{ worker: 'w1', key: 'a', token: 1, at: 1_000 }];
   const wants = [{ id: 'w2-2', worker: 'w2', key: 'a', from: 500, until: 5_000 }];
   const judge = (takenAt: number, disturbances = [] as { from: number; until: number }[]) =>
@@ -158,20 +161,20 @@ describe('the key of a worker that was killed', () => {
       lags: [],
     });
 
-  it('is taken over within ttl, poll and 250 ms', () => {
+  it('a check of torture allows ttl, poll and 250 ms until a waiter has the key of a killed worker', () => {
     expect(judge(2_250)).toEqual([
       expect.objectContaining({ took: 1_250, undisturbed: true, tooLong: false }),
     ]);
     expect(checksOf(lateTakeOvers(judge(2_251)))).toEqual(['take-over']);
   });
 
-  it('is taken over that much later when the database was down meanwhile', () => {
+  it('a check of torture allows more time after an outage of the database', () => {
     const outage = [{ from: 1_100, until: 1_600 }];
     expect(judge(3_700, outage)).toEqual([expect.objectContaining({ undisturbed: false, tooLong: false })]);
     expect(checksOf(lateTakeOvers(judge(3_800, outage)))).toEqual(['take-over']);
   });
 
-  it('is not expected to be taken by those who came to want it later', () => {
+  it('a check of torture expects no grant to workers that want the key later', () => {
     const late = takeOvers({
       kills,
       wants: [{ ...wants[0]!, from: 8_000, until: 9_000 }],

@@ -1,4 +1,5 @@
-// What `npm run torture` runs when all is installed and built: eight processes compete for three locks while processes, links and the database fail.
+// The program of `npm run torture` after installation and build: eight processes compete for
+// three locks while processes, links and the database fail.
 import { parseArgs } from 'node:util';
 import { main } from './main.mjs';
 
@@ -16,7 +17,7 @@ const { values } = parseArgs({
 });
 
 const { smoke, planted, minutes, seconds = minutes === undefined ? 60 : 60 * Number(minutes) } = values;
-// A planted bug is found by the eight that compete for three locks.
+// The eight processes that compete for three locks find a planted bug.
 const callers = Number(values.callers ?? (planted === undefined ? 30 : 0));
 const seed = values.seed === undefined ? Math.floor(Math.random() * 2 ** 32) : Number(values.seed);
 console.log(`seed ${seed}`);
@@ -31,5 +32,5 @@ const exitCode = await main({
   out: values.out,
   command: ['npm run torture --', ...process.argv.slice(2)].join(' '),
 });
-// Not left to its natural end: now and then Node 20 spins there, waiting for the handle of a process that is gone.
+// Node 20 sometimes spins at its natural exit, waiting for the handle of an ended process.
 process.exit(exitCode);

@@ -2,7 +2,9 @@ import { MongoClient } from 'mongodb';
 import { mongoStore } from 'nestjs-locked/mongodb';
 import { MongoLedger } from './mongo-ledger.mjs';
 
-/** What a worker on MongoDB is made of: locks and ledgers go through the same client, as in an application. */
+/**
+ * The parts of a worker on MongoDB. Locks and ledgers share one client, as in an application.
+ */
 export async function connect({ url, clientOptions, databaseName }) {
   const client = await new MongoClient(url, clientOptions).connect();
   const db = client.db(databaseName);

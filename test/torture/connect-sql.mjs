@@ -2,7 +2,10 @@ import { getDataSourceToken, TypeOrmModule } from '@nestjs/typeorm';
 import { typeOrmStore } from 'nestjs-locked/typeorm';
 import { SqlLedger } from './sql-ledger.mjs';
 
-/** What a worker on a SQL database is made of: locks and ledgers go through the same pool, as in an application. */
+/**
+ * The parts of a worker on a SQL database. Locks and ledgers share one pool, as in an
+ * application.
+ */
 export function connect({ options }) {
   return {
     imports: [TypeOrmModule.forRoot({ ...options, retryAttempts: 0, logging: false })],

@@ -5,21 +5,21 @@ import { CROWD_TTL } from './terms.mjs';
 
 /** Milliseconds between two rushes of one process. */
 const PAUSE = 600;
-/** Milliseconds between two looks of a caller at its lock. */
+/** Milliseconds between two checks of a lock by its caller. */
 const PACE = 50;
 /** Milliseconds that some callers wait for a key. */
 const WAIT = 400;
 
 /**
- * Many callers of one process that want different keys at the same time, so that their
- * requests share statements. All processes want the same keys. The callers write nothing:
- * what they believe, and their tokens, show whether each got its own answer.
+ * Many callers of one process that want different keys at the same time, so their requests
+ * share statements. All processes want the same keys. The callers write nothing: their beliefs
+ * and tokens show whether each caller got its own answer.
  */
 export class Crowd {
   #stop = new AbortController();
   #count = 0;
 
-  /** @param options `callers`: how many */
+  /** @param options `callers`: their number */
   constructor({ locks, record, bug, id, callers }) {
     Object.assign(this, { locks, record, bug, id, callers });
   }
@@ -38,7 +38,7 @@ export class Crowd {
 
   async #turn(place) {
     const id = `${this.id}-crowd-${++this.#count}`;
-    // Some want the key of another caller, and some give up while their request is under way.
+    // Some callers want the key of another caller, and some give up during their request.
     const number = (Math.random() < 0.9 ? place : Math.floor(Math.random() * this.callers)) % this.callers;
     const key = `crowd-${number}`;
     const signals = [this.#stop.signal];
@@ -69,7 +69,7 @@ export class Crowd {
   }
 }
 
-/** Mostly short; a few need renewals. */
+/** Mostly short; a few holds need renewals. */
 function holdTime() {
   return Math.random() < 0.995 ? Math.random() * 20 : Math.random() * (CROWD_TTL / 2);
 }

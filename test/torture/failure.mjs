@@ -1,7 +1,7 @@
 import { inspect } from 'node:util';
 import { LockNotAcquiredError, LockStoreError } from 'nestjs-locked';
 
-/** What is recorded of a failure. Only those of busy locks and of the store are expected. */
+/** The record of a failure. Only failures of busy locks and of the store are expected. */
 export function describeFailure(error) {
   const expected = error instanceof LockNotAcquiredError || error instanceof LockStoreError;
   return {
@@ -11,10 +11,7 @@ export function describeFailure(error) {
   };
 }
 
-/**
- * Tells failures that stay from those that pass by themselves: no run waits for the end of a
- * failure that stays.
- */
+/** Marks failures that are permanent. No run waits until a permanent failure ends. */
 export function permanenceOf({ transient, cause }) {
   return transient === false ? { permanent: true, cause: inspect(cause, { depth: 4 }) } : {};
 }

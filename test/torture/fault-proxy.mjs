@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
 
-/** Stands between one worker and the server, and misbehaves on demand. */
+/** A proxy between one worker and the server that misbehaves on demand. */
 export class FaultProxy {
   #links = new Set();
   #server;
@@ -26,7 +26,7 @@ export class FaultProxy {
     return this.#server.address().port;
   }
 
-  /** How many connections there are. */
+  /** The number of connections. */
   get open() {
     return this.#links.size;
   }
@@ -38,17 +38,20 @@ export class FaultProxy {
     }
   }
 
-  /** Until told otherwise: what is asked arrives, and the link breaks before the answer. */
+  /** While switched on, requests arrive, and the link breaks before the answer. */
   loseAnswers(lost) {
     this.#answersLost = lost;
   }
 
-  /** Each way. */
+  /** Delays each direction by this time. */
   delay(latency) {
     this.#latency = latency;
   }
 
-  /** Until told otherwise nothing goes through, and nobody is told. What was sent meanwhile arrives afterwards, unless the link is cut first. */
+  /**
+   * While switched on, nothing passes, and neither side notices. The data arrive afterwards,
+   * unless the link is cut first.
+   */
   blackHole(silent) {
     this.#silent = silent;
     for (const { client, server } of this.#links) {
@@ -85,7 +88,7 @@ export class FaultProxy {
     if (this.#silent) for (const socket of [client, server]) socket.pause();
   }
 
-  /** In order, also when the latency shrinks meanwhile. */
+  /** Forwards in order, also when the latency decreases meanwhile. */
   #forward(from, to, passes) {
     const waiting = [];
     const deliver = () => {

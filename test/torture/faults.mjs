@@ -3,8 +3,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { AFTERMATH, POLL, TAKE_OVER_SLACK, TTL } from './terms.mjs';
 
 /**
- * What can be done to workers, links and servers. Each does its harm, repairs it, and resolves to what there is to tell of it; to nothing when there was
- * nobody to do it to. `weight` is how often it happens in one schedule; `alone`: while nothing else happens; `needs`: what a system has to have for it.
+ * The faults of workers, links and servers. Each one does its damage, repairs it, and resolves
+ * to a text about it, or to nothing if there was no victim. `weight` is its number in one
+ * schedule. With `alone`, no other fault runs beside it. `needs` is a feature that the system
+ * must have.
  */
 export const FAULTS = {
   'SIGSTOP between check and write': {
@@ -25,7 +27,7 @@ export const FAULTS = {
     async strike({ system, random, some }) {
       const workers = await some();
       const duration = random.between(0.2, 3) * TTL;
-      // A process that is stopped inside a write of SQLite blocks everyone on the file.
+      // A process that is stopped inside a write of SQLite blocks all others on the file.
       if (!system.target) await Promise.all(workers.map((worker) => worker.freezeItself(duration)));
       else {
         for (const worker of workers) worker.freeze();
@@ -39,7 +41,10 @@ export const FAULTS = {
   'SIGSTOP behind a slow link': {
     weight: 2,
     needs: 'target',
-    /** There mostly something is on its way when the process is stopped, and its answer lies there when it goes on. */
+    /**
+     * Mostly a request is under way when the process is stopped, and its answer waits until
+     * the process goes on.
+     */
     async strike({ random, holder }) {
       const worker = await holder();
       if (!worker) return undefined;
@@ -61,7 +66,8 @@ export const FAULTS = {
     weight: 2,
     alone: true,
     async strike({ random, holder, kill, history }) {
-      await sleep(AFTERMATH + random.between(0, 200)); // of what was before: this one is measured
+      // The effects of earlier faults end first, because this take-over is measured.
+      await sleep(AFTERMATH + random.between(0, 200));
       const worker = await holder();
       if (!worker) return undefined;
       const killed = kill(worker);
@@ -142,8 +148,8 @@ export const FAULTS = {
     weight: 2,
     needs: 'pools',
     /**
-     * A transaction that is left open would take the locks of a store with it that does not
-     * look.
+     * A store that does not check its connections would write its locks into a transaction
+     * that is left open.
      */
     async strike({ some }) {
       const workers = await some();
@@ -168,8 +174,8 @@ export const FAULTS = {
     needs: 'demote',
     onServer: true,
     /**
-     * As in a switchover: it reads, refuses writes, and its sessions stay open. Then it has
-     * its time as a writer.
+     * As in a switchover, the server refuses writes but serves reads, and its sessions stay
+     * open. Afterwards it is a writer for a while.
      */
     async strike({ system, random }) {
       const duration = random.between(0.3, 2.5) * TTL;
@@ -197,12 +203,15 @@ export const FAULTS = {
   },
 };
 
-/** The fault that makes writes stale, without which a run proves nothing. */
+/** The fault that causes stale writes. Without a stale write, a run proves nothing. */
 export const PROVING = 'SIGSTOP between check and write';
 
 const SHORTEST = 8;
 
-/** The kinds that a system can suffer, or `only` these, each as often as it happens in one schedule. In a short one all happen alike. */
+/**
+ * The faults that the system supports, limited to `only`. Each comes as often as its weight;
+ * in a short schedule, all come equally often.
+ */
 export function deckFor(system, { short, only = Object.keys(FAULTS) }) {
   const kinds = Object.entries(FAULTS).filter(
     ([kind, { needs }]) => only.includes(kind) && (!needs || system[needs]),

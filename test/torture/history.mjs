@@ -1,39 +1,42 @@
 import { closeSync, openSync, readSync } from 'node:fs';
 
 const CHUNK = 1 << 16;
-/** A worker that has not looked for so long was busy with something else, or had no reason to look. */
+/** Milliseconds without a check after which a worker may have been busy or without a lock. */
 const FRESH = 60;
 
-/** What all workers have told so far, put together from their records. */
+/** The records of all workers, merged. */
 export class History {
-  /** What a worker got: `{ id, worker, key, token, from, until, release, lost }`; without `from` it never believed that it held it. */
+  /**
+   * The grants of workers: `{ id, worker, key, token, from, until, release, lost }`. Without
+   * `from`, the worker never believed that it held the key.
+   */
   holds = new Map();
-  /** What it wrote: `{ id, hold, kind, key, token, value, at, outcome }`. */
+  /** The writes: `{ id, hold, kind, key, token, value, at, outcome }`. */
   writes = new Map();
-  /** When it wanted a key: `{ id, worker, key, from, until }`. */
+  /** The times in which a worker wanted a key: `{ id, worker, key, from, until }`. */
   wants = new Map();
-  /** What no fault explains: `{ worker, at, what }`. */
+  /** Events that no fault explains: `{ worker, at, what }`. */
   oddities = [];
   counts = { acquired: 0, missed: 0, lost: 0, accepted: 0, refused: 0, unknown: 0, notStarted: 0 };
-  /** How often the store failed in which way. */
+  /** The number of store failures by kind. */
   troubles = new Map();
-  /** Failures that were taken for ones that stay, `{ worker, at, what, error, cause }`. */
+  /** Failures that the library reported as permanent, `{ worker, at, what, error, cause }`. */
   permanent = [];
   #files = [];
 
-  /** @param worker the id of one incarnation of a worker */
+  /** @param worker the id of one start of a worker process */
   follow(worker, path) {
     this.#files.push({ worker, file: openSync(path, 'a+'), position: 0, rest: '' });
   }
 
-  /** Takes in what was written since the last time. */
+  /** Reads the lines that were added since the last call. */
   read() {
     for (const source of this.#files) {
       for (const line of linesOf(source)) this.#take(source.worker, JSON.parse(line));
     }
   }
 
-  /** Whoever has died wants nothing any more. */
+  /** Ends the wants of a worker that has ended. */
   ended(worker, at) {
     for (const want of this.wants.values()) if (want.worker === worker) want.until = Math.min(want.until, at);
   }
@@ -42,7 +45,10 @@ export class History {
     for (const { file } of this.#files.splice(0)) closeSync(file);
   }
 
-  /** The holds in which a worker believed at that moment, as far as is known: it looks every few milliseconds. */
+  /**
+   * The holds in which the worker believed at this time, as far as its checks every few
+   * milliseconds show.
+   */
   heldBy(worker, at) {
     return [...this.holds.values()].filter(
       (hold) => hold.worker === worker && hold.until > at - FRESH && !(hold.release <= at),
@@ -59,7 +65,8 @@ export class History {
       case 'hold': {
         const { key, token, held } = details;
         this.counts.acquired++;
-        if (this.wants.has(id)) this.wants.get(id).until = at; // callers of a crowd tell only what they got
+        // Callers of a crowd record only grants.
+        if (this.wants.has(id)) this.wants.get(id).until = at;
         this.holds.set(id, { id, worker, key, token, grantedAt: at, ...(held && { from: at, until: at }) });
         break;
       }
@@ -125,7 +132,7 @@ export class History {
   }
 }
 
-/** The complete lines that were added to a file. A worker that was killed may leave half a line. */
+/** The complete lines that were added to a file. A killed worker may leave half a line. */
 function linesOf(source) {
   const buffer = Buffer.alloc(CHUNK);
   for (;;) {

@@ -3,7 +3,10 @@ import { now } from './terms.mjs';
 const PACE = 10;
 const NOTABLE = 15;
 
-/** When this process was not run although it wanted to: a machine that is this busy delays the workers as well. */
+/**
+ * The times in which the machine did not run this process. A machine that is this busy also
+ * delays the workers.
+ */
 export class LagMeter {
   /** `{ from, until }` */
   spans = [];

@@ -3,7 +3,10 @@ import { openProgress } from './progress.mjs';
 import { reportOf, saveReport } from './report.mjs';
 import { torture } from './torture.mjs';
 
-/** Tortures one store after the other, so that they do not take the processors from each other, and gives the exit code. */
+/**
+ * Tortures one store after the other, so that they do not compete for the processors. Resolves
+ * to the exit code.
+ */
 export async function main({ stores, out, command, ...options }) {
   if (options.bug !== undefined && !BUG_NAMES.includes(options.bug))
     throw new Error(`there is no bug "${options.bug}"; there are: ${BUG_NAMES.join(', ')}`);

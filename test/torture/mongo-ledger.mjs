@@ -2,8 +2,9 @@ const durable = { writeConcern: { w: 'majority', journal: true } };
 const fromPrimary = { readConcern: { level: 'majority' } };
 
 /**
- * What the locks protect: documents with a value, of which each write makes the next from what it has read. Each holds the list of the writes that were
- * carried out, in the order in which they were; no answer that was lost on its way hides one.
+ * The data that the locks protect: documents with a value, which each write increments from
+ * the value that it has read. Each document lists its writes in the order in which they were
+ * carried out, so a lost answer hides no write.
  */
 export class MongoLedger {
   #ledgers;
@@ -27,7 +28,7 @@ export class MongoLedger {
     return ledger.value;
   }
 
-  /** Unfenced: nothing but the lock keeps an older value from overwriting a newer one. */
+  /** Without a fence, only the lock keeps an older value from overwriting a newer one. */
   async write({ id, key, token, value }) {
     return this.#update(
       { _id: `${key}/plain` },
@@ -36,7 +37,7 @@ export class MongoLedger {
     );
   }
 
-  /** Makes the ledger refuse everybody with an older token from here on. */
+  /** From now on, the ledger refuses writes with an older token. */
   async claim({ id, key, token }) {
     const unlessNewer = { _id: `${key}/fenced`, fence: { $lte: token } };
     return this.#update(unlessNewer, { fence: token }, { id, kind: 'claim', token });
@@ -47,7 +48,7 @@ export class MongoLedger {
     return this.#update(unlessNewer, { fence: token, value }, { id, kind: 'fenced', token, value });
   }
 
-  /** Every write that was carried out, in order. A claim leaves the value as it was. */
+  /** Every write that was carried out, in order. A claim does not change the value. */
   async log() {
     const ledgers = await this.#ledgers.find({}, fromPrimary).toArray();
     return ledgers.flatMap(({ _id, entries }) => {

@@ -1,6 +1,6 @@
 import { TTL } from './terms.mjs';
 
-/** A store, or its definition, with some of its methods replaced. */
+/** A store definition whose store has some of its methods replaced. */
 function replace(definition, change) {
   return {
     ...definition,
@@ -17,24 +17,27 @@ function replace(definition, change) {
   };
 }
 
-/** When the last answer that prolonged a lease came, by owner. */
+/** The time of the last answer that prolonged a lease, by owner. */
 const answered = new Map();
 
 /**
- * Bugs that a lock library could have. Each is planted into the worker, around a store that is right, to see that the checks find it. One that is also
- * planted in simulated worlds or for the conformance suite has the name that it has there. `store`: where it can be seen, when not on SQLite;
- * `faults`: the only ones that show it, so that nobody has to wait for them.
+ * Bugs that a lock library could have. Each is planted into the workers, around a right store,
+ * and the checks have to find it. A bug that the simulation or the conformance suite plants as
+ * well has the same name there.
+ *
+ * `store` is the store on which the bug can be seen, by default SQLite. `faults` limits the
+ * faults to those that reveal the bug, so that no run waits for them. `isHeld` replaces the
+ * `held` of a lock.
  */
-const BUGS = {
-  none: { plant: (store) => store },
-
-  'release by key only': {
+const BUGS = [
+  {
+    name: 'release by key only',
     plant: (store) => replace(store, (right) => ({ release: (key) => right.forceRelease(key) })),
   },
-
-  "the client's clock decides": {
+  {
+    name: "the client's clock decides",
     plant(store) {
-      const ahead = Math.random() * 2 * TTL; // of the database's
+      const ahead = Math.random() * 2 * TTL; // of the database's clock
       return replace(store, (right) => ({
         async acquire(key, ...rest) {
           const found = await right.inspect(key);
@@ -44,14 +47,14 @@ const BUGS = {
       }));
     },
   },
-
-  'a lease has no deadline': {
+  {
+    name: 'a lease has no deadline',
     plant: (store) => store,
     isHeld: (lock) => !lock.loss,
   },
-
-  'the deadline of a grant counts from its answer': {
-    store: 'postgres', // an answer of SQLite is on no way on which it could be late
+  {
+    name: 'the deadline of a grant counts from its answer',
+    store: 'postgres', // answers of SQLite cannot be late
     faults: ['SIGSTOP behind a slow link'],
     plant: (store) =>
       replace(store, (right) => ({
@@ -70,9 +73,9 @@ const BUGS = {
       })),
     isHeld: (lock) => performance.now() < answered.get(lock.owner) + TTL,
   },
-
-  'a renewal that a read-only server refuses counts as renewed': {
-    store: 'postgres', // a file has no server that could be demoted
+  {
+    name: 'a renewal that a read-only server refuses counts as renewed',
+    store: 'postgres', // a file has no server to demote
     faults: ['demoted server'],
     plant: (store) =>
       replace(store, (right) => ({
@@ -83,8 +86,8 @@ const BUGS = {
           }),
       })),
   },
-
-  'tokens are counted by each instance': {
+  {
+    name: 'tokens are counted by each instance',
     plant(store) {
       let token = 0;
       return replace(store, (right) => ({
@@ -95,11 +98,11 @@ const BUGS = {
       }));
     },
   },
-
-  'the status in the answer of a grant is not looked at': {
-    store: 'postgres', // SQLite has a connection of its own for the locks
+  {
+    name: 'the transaction status in the answer of a grant is ignored',
+    store: 'postgres', // on SQLite, the locks have a connection of their own
     faults: ['dirty connections'],
-    /** The driver says of each answer that it was given outside of a transaction. */
+    /** The driver reports each answer as given outside of a transaction. */
     async plant(store) {
       const { default: pg } = await import('pg');
       const emit = Reflect.get(pg.Connection.prototype, 'emit');
@@ -110,9 +113,9 @@ const BUGS = {
       return store;
     },
   },
-
-  'a held key is granted: ON DUPLICATE KEY with FOUND_ROWS': {
-    /** MySQL can count a row that was found and left alone like one that was changed. */
+  {
+    name: 'a held key is granted: ON DUPLICATE KEY with FOUND_ROWS',
+    /** MySQL can count a row that it found and did not change as changed. */
     plant: (store) =>
       replace(store, (right) => ({
         async acquire(...attempt) {
@@ -121,17 +124,19 @@ const BUGS = {
         },
       })),
   },
-};
+];
 
-export const BUG_NAMES = Object.keys(BUGS).filter((name) => name !== 'none');
+export const BUG_NAMES = BUGS.map(({ name }) => name);
 
-/** Where a bug is looked for. */
+/** The store on which a bug can be seen. */
 export function storeOf(name) {
   return planted(name).store ?? 'sqlite';
 }
 
-export function planted(name = 'none') {
-  if (!Object.hasOwn(BUGS, name))
-    throw new Error(`there is no bug "${name}"; there are: ${BUG_NAMES.join(', ')}`);
-  return BUGS[name];
+/** The bug with this name; without a name, no bug. */
+export function planted(name) {
+  if (name === undefined) return { plant: (store) => store };
+  const bug = BUGS.find((one) => one.name === name);
+  if (!bug) throw new Error(`there is no bug "${name}"; there are: ${BUG_NAMES.join(', ')}`);
+  return bug;
 }

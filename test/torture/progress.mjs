@@ -1,4 +1,7 @@
-/** Where the torture stands: one table that is redrawn on a terminal, else a line every few seconds. */
+/**
+ * The progress of the torture: a table that is redrawn on a terminal, otherwise a line every
+ * few seconds.
+ */
 export function openProgress(stream) {
   return stream.isTTY && process.env.TERM !== 'dumb' ? new LiveProgress(stream) : new PlainProgress(stream);
 }

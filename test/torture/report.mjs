@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { FAULTS } from './faults.mjs';
 import { KEYS, POLL, TTL, WORKERS } from './terms.mjs';
 
-/** What happened where, for programs. */
+/** The results for programs. */
 export function reportOf(results, { command, date = new Date() }) {
   const processors = cpus();
   return {
@@ -31,7 +31,7 @@ export async function saveReport(report, folder) {
   return path;
 }
 
-/** The same for people. */
+/** The results for people, as Markdown. */
 export function markdownOf({ date, command, machine, terms, results }) {
   const { processor, cores, memory, node, platform } = machine;
   const columns = results.map(({ store, version, error }) => (error ? store : `${store} ${version}`));

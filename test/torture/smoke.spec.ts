@@ -7,7 +7,7 @@ import { selectedStores } from '../servers/targets.js';
 
 const stores = selectedStores.filter((store) => ['postgres', 'mariadb', 'sqlite', 'mongodb'].includes(store));
 
-/** In a process of its own, with a server of its own, which it kills. */
+/** Runs torture in a process of its own, with a server of its own that it kills. */
 async function torture(folder: string, ...options: string[]) {
   const output = await new Promise<string>((resolve) => {
     execFile(process.execPath, ['test/torture/cli.mjs', '--out', folder, ...options], (_, stdout, stderr) =>
@@ -27,7 +27,7 @@ for (const store of stores)
     });
     afterAll(() => rm(folder, { recursive: true }));
 
-    it('no two processes hold a lock together whatever fails, and the fence refuses who comes late', async () => {
+    it('B53 under torture, no two processes hold a lock at once, and the fence refuses late writes', async () => {
       const { output, violations, staleWritesRefused, error } = await torture(
         folder,
         '--smoke',
@@ -42,10 +42,10 @@ for (const store of stores)
 describe('torture with a planted bug', () => {
   const bugs: [string, string][] = [['sqlite', 'a lease has no deadline']];
   if (stores.includes('postgres'))
-    bugs.push(['postgres', 'the status in the answer of a grant is not looked at']);
+    bugs.push(['postgres', 'the transaction status in the answer of a grant is ignored']);
 
   it.each(bugs)(
-    'finds on %s that %s',
+    'torture on %s finds the planted bug "%s"',
     async (store, bug) => {
       const folder = await mkdtemp(join(tmpdir(), 'nestjs-locked-planted-'));
       try {

@@ -2,12 +2,13 @@ const LEDGER = 'torture_ledger';
 const LOG = 'torture_log';
 
 /**
- * What the locks protect: rows with a value, of which each write makes the next from what it has read. A trigger logs each write that was carried
- * out, in the order in which it was; no answer that was lost on its way hides one.
+ * The data that the locks protect: rows with a value, which each write increments from the
+ * value that it has read. A trigger logs the writes in the order in which they were carried
+ * out, so a lost answer hides no write.
  */
 export class SqlLedger {
   #dataSource;
-  /** Whether a connection may have been left dirty. */
+  /** Whether a connection may be dirty. */
   #mustClean = false;
 
   constructor(dataSource) {
@@ -27,7 +28,7 @@ export class SqlLedger {
     return Number(records[0].value);
   }
 
-  /** Unfenced: nothing but the lock keeps an older value from overwriting a newer one. */
+  /** Without a fence, only the lock keeps an older value from overwriting a newer one. */
   async write({ id, key, token, value }) {
     return this.#update(`fence = ?, value = ?, write_id = ?, kind = 'plain' WHERE id = ?`, [
       token,
@@ -37,7 +38,7 @@ export class SqlLedger {
     ]);
   }
 
-  /** Makes the ledger refuse everybody with an older token from here on. */
+  /** From now on, the ledger refuses writes with an older token. */
   async claim({ id, key, token }) {
     return this.#update(`fence = ?, write_id = ?, kind = 'claim' WHERE id = ? AND fence <= ?`, [
       token,
@@ -66,8 +67,8 @@ export class SqlLedger {
   }
 
   /**
-   * Leaves some connections of the pool in transactions, as an application does that forgets
-   * to end them; gives their number.
+   * Leaves some connections of the pool in open transactions, like an application that forgets
+   * to end them. Resolves to their number.
    */
   async leaveDirty() {
     this.#mustClean = true;
@@ -76,7 +77,8 @@ export class SqlLedger {
     await Promise.all(
       runners.map(async (runner, i) => {
         try {
-          for (const sql of kinds[i]) await runner.query(sql).catch(() => {}); // one of them has to fail
+          // one of the statements fails on purpose
+          for (const sql of kinds[i]) await runner.query(sql).catch(() => {});
         } finally {
           await runner.release();
         }

@@ -16,7 +16,7 @@ import { Torturer } from './torturer.mjs';
 import { judge } from './verdict.mjs';
 import { WorkerProcess } from './worker-process.mjs';
 
-/** How often the records are read. */
+/** Milliseconds between two reads of the records. */
 const PACE = 250;
 const START_LIMIT = 90_000;
 const PROBE_LIMIT = 30_000;
@@ -24,13 +24,13 @@ const STOP_LIMIT = 15_000;
 const INTERRUPTS = ['SIGINT', 'SIGTERM', 'SIGHUP'];
 
 /**
- * Tortures one store for so long, and tells what came of it.
+ * Tortures one store and resolves to the results.
  *
- * @param options `store`, `seconds` at most, `seed`; `callers`: how many callers of each
- * process want different keys at once, beside the caller that competes for three; `rounds`: of
- * how many schedules; `short`: each fault once in a schedule, and soon; `bug`: a planted one,
- * after whose discovery it ends
- * @param watch is called with what there is to see, a few times a second
+ * @param options `store`; `seconds` at most; `seed`; `callers`: the number of callers in each
+ * process that want different keys at once, beside the caller that competes for three;
+ * `rounds`: the number of schedules; `short`: each fault once in a schedule, and soon; `bug`:
+ * a planted bug, whose discovery ends the run
+ * @param watch gets the present state a few times a second
  */
 export async function torture(
   { store, seconds, seed, callers = 0, rounds, short = false, bug },
@@ -101,7 +101,7 @@ class Run {
     return this.#result({ from, until });
   }
 
-  /** A worker that is frozen would not notice that its parent is gone. */
+  /** Kills the workers, because a frozen worker would not notice that its parent has ended. */
   abandon() {
     for (const worker of this.#workers) worker.destroy();
   }
@@ -139,7 +139,7 @@ class Run {
     if (this.#died.length > 0) throw new Error(this.#died[0].text);
   }
 
-  /** Follows the records until the time has come; with a planted bug, until it is found. */
+  /** Reads the records until the time is over, or until a planted bug is found. */
   async #readUntil(end, from) {
     while (now() < end && !this.#torturer.ended) {
       await sleep(Math.min(PACE, Math.max(1, end - now())));
@@ -165,12 +165,15 @@ class Run {
     }));
   }
 
-  /** After the last fault everything goes on: each worker can take a lock, and each key is taken. */
+  /**
+   * After the last fault, each worker has to be able to take a lock, and each key has to be
+   * taken.
+   */
   async #calmDown() {
     this.#enter('calm');
     await within(START_LIMIT, 'a worker did not start again', this.#allRunning());
     const calmSince = now();
-    // Keys of workers that were killed are free again after their ttl.
+    // The keys of killed workers are free again after their ttl.
     await sleep(Math.max(AFTERMATH, 1.5 * TTL, this.options.callers > 0 ? 1.2 * CROWD_TTL : 0));
     const answers = await Promise.all(
       this.#workers.map(async (worker) => [worker, await worker.probe(PROBE_LIMIT)]),

@@ -3,16 +3,16 @@ import { deckFor, FAULTS, PROVING } from './faults.mjs';
 import { now } from './terms.mjs';
 
 const LONGEST_PAUSE = 1_200;
-/** How often the fault that has stale writes refused is repeated when none was. */
+/** The number of repetitions of the fault that causes stale writes, if none was refused. */
 const EXTRA = 5;
 
-/** Does to the workers, their links and the server what a seed says, until it is told to end. */
+/** Applies faults to the workers, their links and the server, in the order of a seed. */
 export class Torturer {
   /** `{ kind, from, until, text }` */
   faults = [];
-  /** `{ worker, key, token, at }`, for each key that was held by a worker that was killed. */
+  /** `{ worker, key, token, at }` for each key that a killed worker held. */
   kills = [];
-  /** How many schedules, shuffled decks of all faults, were begun. */
+  /** The number of schedules (shuffled decks of all faults) that have begun. */
   schedules = 0;
   #active = new Set();
   #onServer = Promise.resolve();
@@ -24,7 +24,10 @@ export class Torturer {
     Object.assign(this, { system, workers, history, hub, random, short, only });
   }
 
-  /** @param rounds how many schedules; then it goes on only until a stale write was refused */
+  /**
+   * @param rounds the number of schedules; afterwards it goes on only until a stale write was
+   * refused
+   */
   async torture(rounds = Infinity) {
     let deck = [];
     let extra = EXTRA;
@@ -59,12 +62,12 @@ export class Torturer {
     return this.#ended.signal.aborted;
   }
 
-  /** Ends with what is going on repaired. */
+  /** Ends the torture after the present faults are repaired. */
   end() {
     this.#ended.abort();
   }
 
-  /** What happens now. */
+  /** The kinds of the present faults. */
   get present() {
     return this.faults.filter(({ until }) => until === Infinity).map(({ kind }) => kind);
   }
@@ -72,7 +75,8 @@ export class Torturer {
   async #strike(kind) {
     const { strike, onServer } = FAULTS[kind];
     if (onServer) {
-      // One after the other: a server that is down cannot be told to end sessions.
+      // Faults of the server come one after the other: a server that is down cannot end
+      // sessions.
       this.#onServer = this.#onServer.then(() => this.#carryOut(kind, strike));
       await this.#onServer;
     } else await this.#carryOut(kind, strike);
@@ -84,7 +88,7 @@ export class Torturer {
     try {
       fault.text = await strike(this.#means());
     } catch (error) {
-      this.#failure ??= error; // say, a server that does not come back
+      this.#failure ??= error; // for example, a server does not come back
       this.end();
     }
     fault.until = now();
@@ -99,7 +103,7 @@ export class Torturer {
       const at = now();
       return live().filter(({ id }) => history.heldBy(id, at).length > 0);
     };
-    /** There nearly always is one, but not at every moment. */
+    /** Waits for a holder, because not every moment has one. */
     const holder = async () => {
       for (let tries = 0; tries < 20; tries++) {
         const found = holding();
@@ -120,7 +124,7 @@ export class Torturer {
     };
   }
 
-  /** One worker, often one that holds a lock; sometimes several, or all. */
+  /** Picks one worker, often a holder; sometimes several or all. */
   async #some(live, holder) {
     const { random } = this;
     const share = random.next();

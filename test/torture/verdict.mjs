@@ -10,10 +10,10 @@ import {
 import { AFTERMATH, TAKE_OVER_SLACK } from './terms.mjs';
 
 /**
- * What came of a run: the figures, and whether it passed.
+ * The figures of a run, and whether it passed.
  *
- * @param callers of each process that want different keys at once
- * @param seen violations that were noticed while it went on
+ * @param callers the number of callers in each process that want different keys at once
+ * @param seen violations that were noticed during the run
  */
 export function judge({ span, history, log, torturer, lags, callers = 0, seen }) {
   const { writes, wants, counts, troubles } = history;
@@ -26,7 +26,7 @@ export function judge({ span, history, log, torturer, lags, callers = 0, seen })
     wants: [...wants.values()],
     disturbances: faults.filter(({ kind }) => !kind.startsWith('kill')),
     lags: lags.spans,
-    // The attempt that takes over queues behind those of its crowd.
+    // The attempt of the new holder queues behind those of its crowd.
     slack: TAKE_OVER_SLACK + 10 * callers,
   });
   const placed = ({ at, ...what }) => ({
@@ -81,7 +81,7 @@ function tally(faults) {
   return counts;
 }
 
-/** Half of those that nothing else had a part in took no longer than `p50`. */
+/** The durations of take-overs that no other fault disturbed. `p50` is their median. */
 function figures(found) {
   const times = found
     .filter(({ undisturbed, awaited }) => undisturbed && awaited)

@@ -1,7 +1,7 @@
 import { openSync, writeSync } from 'node:fs';
 import { now } from './terms.mjs';
 
-/** What a worker tells of itself, line by line, in a file: what was written stays when the process is killed. */
+/** The events of a worker as lines of a file. They survive when the process is killed. */
 export class WorkRecord {
   #file;
 

@@ -3,12 +3,18 @@ import { Belief } from './belief.mjs';
 import { describeFailure, permanenceOf } from './failure.mjs';
 import { CROWD_TTL, KEYS, now, TTL, WAIT } from './terms.mjs';
 
-/** How long a worker stays between its check and its write, for the torturer to strike there. */
+/** Milliseconds between a worker's check and its write, in which the torturer can strike. */
 const EXPOSURE = 25;
-/** Data statements that a dead link has swallowed are waited for no longer; their outcome is unknown then. */
+/**
+ * Milliseconds after which the worker gives up a data statement, whose outcome is then
+ * unknown.
+ */
 const PATIENCE = 4_000;
 
-/** Takes locks and writes under them, again and again, and tells all that is needed to find out whether the locks were any. */
+/**
+ * Takes locks and writes under them repeatedly. It records everything that shows whether the
+ * locks excluded others.
+ */
 export class Work {
   #stop = new AbortController();
   #count = 0;
@@ -25,7 +31,7 @@ export class Work {
   async repeat() {
     while (!this.#stop.signal.aborted) {
       await this.#turn();
-      // Without a pause, who has just released a lock is the first to ask for it.
+      // Without a pause, the last holder would be the first to acquire the key again.
       await sleep(Math.random() * 60, undefined, { signal: this.#stop.signal }).catch(() => {});
     }
   }
@@ -67,10 +73,11 @@ export class Work {
     }
   }
 
-  /** Two counters: one that trusts the lock, and one behind the fence. */
+  /** Writes to two counters: one relies on the lock, the other on the fence. */
   async #writeUnder(id, lock, belief) {
     const { key, fencingToken: token } = lock;
-    // The claim comes before the read: from then on nobody with an older token can write what this one would not see.
+    // The claim comes before the read. After it, no worker with an older token can make a
+    // write that this worker misses.
     const claim = { id: `${id}c`, key, token };
     const claimed = await this.#send(belief, 'claim', claim, () => this.ledger.claim(claim));
     const fencedValue = claimed && (await this.#read(() => this.ledger.read(key, 'fenced')));
@@ -79,7 +86,7 @@ export class Work {
 
     if (plainValue !== undefined && belief.look()) {
       const write = { id: `${id}p`, key, token, value: plainValue + 1 };
-      // Sent in the same breath as the check.
+      // The write is sent at once after the check.
       await this.#send(belief, 'plain', write, () => (belief.held ? this.ledger.write(write) : undefined));
     }
     await sleep(workTime());
@@ -89,12 +96,12 @@ export class Work {
       process.send({ event: 'between', key, token });
       await sleep(EXPOSURE);
     }
-    // No check here: this is what the fence is for.
+    // There is no check here, since the fence has to refuse a late write.
     const write = { id: `${id}f`, key, token, value: fencedValue + 1 };
     await this.#send(belief, 'fenced', write, () => this.ledger.writeFenced(write));
   }
 
-  /** @returns whether it was accepted; `undefined` when that is not known */
+  /** @returns whether the write was accepted; `undefined` if that is unknown */
   async #send(belief, kind, write, carryOut) {
     const { id, key, token, value } = write;
     this.record.add('write', { id, hold: belief.id, kind, key, token, value }, now());
@@ -109,26 +116,29 @@ export class Work {
     return (await settled(read())).value;
   }
 
-  /** From inside of the process, between two turns of its event loop, and so never in the middle of a call of SQLite. */
+  /**
+   * Stops the process from inside between two turns of its event loop, so never inside a call
+   * of SQLite.
+   */
   #freeze() {
     process.kill(process.pid, 'SIGSTOP');
     process.send({ event: 'thawed' });
   }
 
   /**
-   * The ledger does not depend on what this application does to its pool: it cleans what it
-   * gets.
+   * Leaves connections of the pool dirty. The ledger is not affected, because it cleans each
+   * connection first.
    */
   async #leaveDirty() {
     const left = await settled(this.ledger.leaveDirty());
     process.send({ event: 'left dirty', left: left.value ?? 0 });
   }
 
-  /** Whether this worker is well: it takes a key that nobody else wants. */
+  /** Checks that this worker can take a key that no other worker wants. */
   async #probe() {
     const key = `probe-${this.id}`;
     try {
-      // A longer ttl gives each request more time, on a machine that the crowds keep busy.
+      // A longer ttl gives each request more time on a machine that the crowds keep busy.
       const lock = await this.locks.acquire(key, { wait: WAIT, ttl: CROWD_TTL });
       const held = lock.held;
       const released = await lock.release();
@@ -139,7 +149,7 @@ export class Work {
   }
 }
 
-/** Mostly short; some longer than the ttl, so that there is no getting by without renewals. */
+/** Mostly short. Some work takes longer than the ttl, so it needs renewals. */
 function workTime() {
   return Math.random() < 0.85 ? 5 + Math.random() * 70 : Math.random() * 1.5 * TTL;
 }
@@ -151,7 +161,7 @@ async function settled(work) {
     { error: new Error(`no answer within ${PATIENCE} ms`) },
     { signal: patience.signal },
   );
-  late.catch(() => {}); // the answer was in time
+  late.catch(() => {}); // The answer was in time.
   const answered = Promise.resolve(work).then(
     (value) => ({ value }),
     (error) => ({ error }),

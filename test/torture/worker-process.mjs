@@ -11,11 +11,14 @@ const PAUSE = 300;
 /** Long enough for a slow link; a frozen or killed process never answers. */
 const DIRTY_PATIENCE = 3_000;
 
-/** One worker, which is started again whenever it was killed. Emits `between` when it is between check and write, and `died` when nobody killed it. */
+/**
+ * One worker, which starts again after it was killed. Emits `between` when it is between check
+ * and write, and `died` when it ended by itself.
+ */
 export class WorkerProcess extends EventEmitter {
   /** `starting`, `running`, `frozen`, `dead`, `stopping` or `stopped`. */
   state = 'dead';
-  /** Names this incarnation in the history. */
+  /** The name of this start of the worker in the history. */
   id;
   #incarnations = 0;
   #child;
@@ -26,7 +29,7 @@ export class WorkerProcess extends EventEmitter {
     Object.assign(this, { name, folder, settings, history });
   }
 
-  /** Resolves when it works; tries again while the database is out of reach. */
+  /** Resolves when the worker works. Starts it again while the database cannot be reached. */
   async start() {
     for (;;) {
       this.#launch();
@@ -51,7 +54,7 @@ export class WorkerProcess extends EventEmitter {
     return at;
   }
 
-  /** From outside, wherever it is. */
+  /** Stops the process from outside, wherever it is. */
   freeze() {
     this.state = 'frozen';
     this.#child.kill('SIGSTOP');
@@ -62,7 +65,10 @@ export class WorkerProcess extends EventEmitter {
     if (this.state === 'frozen') this.state = 'running';
   }
 
-  /** From inside, between two turns of its event loop. Resolves when it goes on. */
+  /**
+   * Stops the process from inside, between two turns of its event loop. Resolves when it goes
+   * on.
+   */
   async freezeItself(duration) {
     const child = this.#child;
     const thawed = new AbortController();
@@ -71,7 +77,7 @@ export class WorkerProcess extends EventEmitter {
     this.state = 'frozen';
     child.send({ order: 'freeze' });
     await sleep(duration);
-    // It may not have stopped yet: then it would not hear the only call.
+    // A process that has not stopped yet would ignore a single SIGCONT.
     while (!thawed.signal.aborted && !hasEnded(child)) {
       child.kill('SIGCONT');
       await sleep(20);
@@ -80,14 +86,14 @@ export class WorkerProcess extends EventEmitter {
     if (this.state === 'frozen' && child === this.#child) this.state = 'running';
   }
 
-  /** Whether it can still take a lock; `undefined` when it does not answer within the patience. */
+  /** Whether the worker can still take a lock; `undefined` if it does not answer in time. */
   async probe(patience) {
     return this.#ask('probe', 'probed', patience);
   }
 
   /**
-   * Has it leave connections of its pool in transactions; gives their number, which is 0 when
-   * it does not answer.
+   * Lets the worker leave connections of its pool in transactions. Resolves to their number,
+   * or to 0 without an answer.
    */
   async leaveDirty() {
     return (await this.#ask('leave dirty', 'left dirty', DIRTY_PATIENCE))?.left ?? 0;
@@ -113,7 +119,7 @@ export class WorkerProcess extends EventEmitter {
     }
   }
 
-  /** Asks it to end; resolves to whether it did so by itself. */
+  /** Sends SIGTERM. Resolves to whether the worker ended by itself. */
   async stop(patience) {
     if (this.state !== 'running') return true;
     this.state = 'stopping';
@@ -127,7 +133,7 @@ export class WorkerProcess extends EventEmitter {
     return code === 0;
   }
 
-  /** Ends it whatever it does. */
+  /** Ends the process whatever it does. */
   destroy() {
     this.state = 'stopped';
     if (this.#child && !hasEnded(this.#child)) this.#child.kill('SIGKILL');
@@ -145,7 +151,7 @@ export class WorkerProcess extends EventEmitter {
     this.#output = '';
     for (const stream of [child.stdout, child.stderr])
       stream.setEncoding('utf8').on('data', (text) => (this.#output = (this.#output + text).slice(-4_000)));
-    child.on('error', () => {}); // a message to one that has just been killed
+    child.on('error', () => {}); // a message to a process that was just killed
     child.on('message', (message) => message.event === 'between' && this.emit('between', this));
     child.once('exit', (code, signal) => {
       this.history.read();

@@ -1,4 +1,5 @@
-// One worker of the torture, an application in a process of its own on the built package. argv: its settings as JSON.
+// One worker of the torture: an application in a process of its own on the built package.
+// argv: its settings as JSON.
 import 'reflect-metadata';
 import { NestFactory } from '@nestjs/core';
 import { LockModule, LockService } from 'nestjs-locked';
@@ -8,7 +9,7 @@ import { POLL, TTL } from './terms.mjs';
 import { Work } from './work.mjs';
 import { WorkRecord } from './work-record.mjs';
 
-/** Whoever started it may try again: the database was out of reach. */
+/** Exit code for a database that cannot be reached; the parent starts the worker again. */
 const TRY_AGAIN = 75;
 const IMPATIENCE = 3_000;
 
@@ -24,7 +25,8 @@ process.on('uncaughtException', (error) => {
 process.on('warning', ({ name, message }) => {
   if (name === 'MaxListenersExceededWarning') record.add('unhandled', { error: message });
 });
-process.once('disconnect', () => process.kill(process.pid, 'SIGKILL')); // its parent is gone
+// Its parent has ended.
+process.once('disconnect', () => process.kill(process.pid, 'SIGKILL'));
 
 const { connect } = await import(
   settings.database === 'mongodb' ? './connect-mongodb.mjs' : './connect-sql.mjs'
@@ -63,7 +65,7 @@ try {
     await working;
     await close();
     process.removeAllListeners('disconnect').disconnect();
-    // From here on nothing may keep it alive. Whoever does is named.
+    // From here on nothing may keep the process alive. What does is recorded.
     setTimeout(() => record.add('lingering', { by: process.getActiveResourcesInfo() }), IMPATIENCE).unref();
   };
   process.once('SIGTERM', () => void end());

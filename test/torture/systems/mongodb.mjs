@@ -12,7 +12,7 @@ const clientOptions = {
   maxPoolSize: 6,
 };
 
-/** MongoDB under torture: a replica set of one member, which may be killed or step down. */
+/** MongoDB under torture: a replica set of one member, which is killed or steps down. */
 export async function openMongodb() {
   const server = await findVictim('mongodb');
   const [, host, port = '27017'] = /@?([^/@,:]+)(?::(\d+))?(?:,|\/|$)/.exec(
@@ -35,7 +35,9 @@ export async function openMongodb() {
     }),
     crash: server.crash,
     restart: server.restart,
-    /** The server hangs up on some of the next commands, or is no primary for a second. */
+    /**
+     * Lets the server close the connections of the next commands, or step down for a second.
+     */
     disturb:
       server.crash &&
       (async (random, probability) => {
@@ -50,14 +52,16 @@ export async function openMongodb() {
         });
       }),
     async close() {
-      await db.dropDatabase().catch(() => {}); // the run may have failed while the server was down
+      // The run may have failed while the server was down.
+      await db.dropDatabase().catch(() => {});
       await admin.close();
       await server.stop();
     },
   };
   try {
     await admin.connect();
-    // By one process, before there are others: the mongod that runs under Wine crashes when two create the same collection at once.
+    // One process creates the collections before the others start, because mongod under Wine
+    // crashes when two processes create the same collection at once.
     await db.createCollection('locks');
     await db.createCollection('ledgers');
     await system.locks.prepare();
@@ -68,7 +72,7 @@ export async function openMongodb() {
   }
 }
 
-/** It may have stepped down a moment ago. */
+/** The server may have stepped down a moment ago. */
 function unlessNoPrimary(error) {
   if (error.codeName !== 'NotWritablePrimary') throw error;
 }

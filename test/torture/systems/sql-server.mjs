@@ -3,7 +3,7 @@ import { DataSource } from 'typeorm';
 import { SqlLedger } from '../sql-ledger.mjs';
 import { findVictim } from './victim.mjs';
 
-/** How long workers wait for a connection. */
+/** Milliseconds that workers wait for a connection. */
 const PATIENT_FOR = 1_500;
 
 /** PostgreSQL, MariaDB or MySQL under torture, in a database of its own. */
@@ -42,7 +42,7 @@ export async function openSqlServer(type) {
     }),
     crash: server.crash,
     restart: server.restart,
-    /** Others may be using a server that was given. */
+    /** A server that was given may have other users. */
     ...(server.crash && {
       demote: () => runAll(admin, demote),
       promote: () => runAll(admin, promote),
@@ -50,11 +50,13 @@ export async function openSqlServer(type) {
     /** Ends each session of the workers with this probability. */
     async disturb(random, probability) {
       const found = await again(() => admin.query(sessions));
-      for (const { id } of found) if (random.chance(probability)) await admin.query(end(id)).catch(() => {}); // it ended by itself
+      // The session may have ended by itself.
+      for (const { id } of found) if (random.chance(probability)) await admin.query(end(id)).catch(() => {});
     },
     countSessions: async () => (await again(() => admin.query(sessions))).length,
     async close() {
-      await admin.destroy().catch(() => {}); // it was not open, or the run has failed while the server was down
+      // The connection may not be open, or the run has failed while the server was down.
+      await admin.destroy().catch(() => {});
       await onServer(given, `DROP DATABASE ${database}`).catch(() => {});
       await server.stop();
     },
@@ -62,7 +64,8 @@ export async function openSqlServer(type) {
   try {
     await onServer(given, `CREATE DATABASE ${database}`);
     await admin.initialize();
-    // A server that is read-only takes the writes of administrators all the same.
+    // A read-only server still accepts writes of administrators, so the workers get another
+    // user.
     if (server.crash && workers.username)
       await runAll(admin, [
         `CREATE USER '${workers.username}'@'127.0.0.1' IDENTIFIED BY '${workers.password}'`,
@@ -89,7 +92,7 @@ async function runAll(admin, statements) {
   for (const statement of statements) await again(() => admin.query(statement));
 }
 
-/** The connection may be one from before a crash. */
+/** Repeats the work once, because its connection may be older than a crash. */
 async function again(work) {
   return work().catch(work);
 }
@@ -100,11 +103,11 @@ const POSTGRES = {
   demote: ['ALTER SYSTEM SET default_transaction_read_only = on', 'SELECT pg_reload_conf()'],
   promote: ['ALTER SYSTEM RESET default_transaction_read_only', 'SELECT pg_reload_conf()'],
 };
-// Sessions have no names there; the torturer has a single one.
+// These sessions have no names; the torturer uses a single one.
 const MYSQL = {
   sessions: `SELECT id FROM information_schema.processlist WHERE db = database() AND id <> connection_id()`,
   end: (id) => `KILL ${id}`,
   demote: ['SET GLOBAL super_read_only = ON'],
-  promote: ['SET GLOBAL read_only = OFF'], // and with it super_read_only
+  promote: ['SET GLOBAL read_only = OFF'], // also switches super_read_only off
 };
 const MARIADB = { ...MYSQL, demote: ['SET GLOBAL read_only = ON'] };

@@ -1,8 +1,9 @@
 import { serverOf } from '../../servers/stores.mjs';
 
 /**
- * The server that a store is tortured on: `{ version, url, crash, restart, stop }`, one of its own. Where none can be started it is the one that the tests
- * were given, which others may be using: then there is no way to crash it.
+ * The server on which a store is tortured: `{ version, url, crash, restart, stop }`. If no
+ * server can be started, it is the server that the tests were given. Others may use that
+ * server, so it has no `crash`.
  */
 export async function findVictim(store) {
   try {
