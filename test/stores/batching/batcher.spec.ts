@@ -13,8 +13,8 @@ afterEach(() => {
   expect(left).toBe(0);
 });
 
-describe('what a statement carries', () => {
-  it('B93 a request is sent at once, by itself, while no other one is under way', async () => {
+describe('the requests that a statement carries', () => {
+  it('B93 a request is sent at once, by itself, while no other request is under way', async () => {
     const senders = new ControlledSenders();
     senders.send('a');
     expect(senders.sent).toEqual([expect.objectContaining({ names: ['a'], kind: 'one', timeout: 10_000 })]);
@@ -40,7 +40,7 @@ describe('what a statement carries', () => {
     );
   });
 
-  it('B93 of several requests for one key a statement carries the first, and the others follow in their order', async () => {
+  it('B93 a statement carries one request for each key, and later ones follow in their order', async () => {
     const senders = new ControlledSenders();
     senders.send('x', 'k#1', 'b', 'k#2', 'a', 'k#3');
     await senders.statement(0).succeed();
@@ -54,7 +54,7 @@ describe('what a statement carries', () => {
     expect(senders.names.slice(3)).toEqual([['k#3'], ['k#4']]);
   });
 
-  it('B93 a request does not overtake an earlier one for its key that is still under way', async () => {
+  it('B93 a request does not overtake an earlier request for its key that is still under way', async () => {
     const senders = new ControlledSenders({ alone: 3 });
     senders.send('a', 'b', 'k', 'k#2', 'c', 'd');
     expect(senders.names).toEqual([['a'], ['b'], ['k']]);
@@ -83,7 +83,7 @@ describe('what a statement carries', () => {
     expect(senders.outcomes.size).toBe(3);
   });
 
-  it('B93 a statement carries at most 500 requests, and ⌈queue ÷ 500⌉ statements carry a queue', async () => {
+  it('B93 a statement carries at most 500 requests, so that a longer queue takes several', async () => {
     const senders = new ControlledSenders();
     senders.send('first', ...keysOf(2 * LARGEST_BATCH + 1));
     for (let sent = 0; sent < senders.sent.length; sent++) await senders.statement(sent).succeed();
@@ -92,25 +92,27 @@ describe('what a statement carries', () => {
     expect(senders.outcomes.size).toBe(1_002);
   });
 
-  it('B93 where batches pay for many requests only, a few are each sent by themselves', async () => {
+  it('B93 a few requests are each sent alone where batches pay only for many', async () => {
     const senders = new ControlledSenders({ alone: 3, smallest: 4 });
     senders.send(...keysOf(6));
     expect(senders.names.map(({ length }) => length)).toEqual([1, 1, 1]);
     await senders.statement(0).succeed();
-    expect(senders.names.at(-1)).toEqual(['key-00003']); // three wait: fewer than a batch has
+    // Three requests wait, which are too few for a batch.
+    expect(senders.names.at(-1)).toEqual(['key-00003']);
     senders.send(...keysOf(2, 'more'));
     await senders.statement(1).succeed();
     expect(senders.names.at(-1)).toEqual(['key-00004', 'key-00005', 'more-00000', 'more-00001']);
     senders.send('late');
     await senders.statement(2).succeed();
     await senders.statement(3).succeed();
-    expect(senders.sent).toHaveLength(5); // a batch under way leaves no place beside it
+    // No request may run beside a batch that is under way.
+    expect(senders.sent).toHaveLength(5);
     await senders.statement(4).succeed();
     expect(senders.names.at(-1)).toEqual(['late']);
     await senders.statement(5).succeed();
   });
 
-  it('B93 under load, requests of one turn of the event loop share a statement, until few wait', async () => {
+  it('B93 under load, requests of one turn of the event loop share a statement until few of them wait', async () => {
     const senders = new ControlledSenders({ alone: 3, smallest: 3 });
     senders.send(...keysOf(6));
     await senders.statement(0).succeed();
@@ -124,13 +126,13 @@ describe('what a statement carries', () => {
     await jest.advanceTimersByTimeAsync(0);
     expect(senders.names.at(-1)).toEqual(['a']);
     await senders.statement(5).succeed();
-    senders.send('c', 'd', 'e'); // no longer under load
+    senders.send('c', 'd', 'e'); // The load is over.
     expect(senders.names.slice(6)).toEqual([['b'], ['c'], ['d']]);
     for (const place of [6, 7, 8, 9]) await senders.statement(place).succeed();
     expect(senders.outcomes.size).toBe(20);
   });
 
-  it('B93 for drivers that block, requests of one turn of the event loop share a statement', async () => {
+  it('B93 requests of one turn of the event loop share a statement when the driver blocks', async () => {
     const senders = new ControlledSenders({ gathers: true });
     const first = senders.batcher.send({ key: 'a', name: 'a', timeout: 1_000 });
     const next = first.then(() => senders.send('d'));
@@ -142,8 +144,8 @@ describe('what a statement carries', () => {
   });
 });
 
-describe('what comes of each request', () => {
-  it('B93 a failed batch rejects each request with an error of its own, and the next one goes on', async () => {
+describe('the results of the requests', () => {
+  it('B93 a failed batch rejects each request with its own error, and the next statement goes on', async () => {
     const senders = new ControlledSenders();
     const broken = new Error('the connection broke');
     senders.send('x', 'b', 'a', 'a#2');
@@ -153,7 +155,8 @@ describe('what comes of each request', () => {
     expect(senders.outcomes.get('b')).toEqual(new OwnFailure('b', broken));
     expect(senders.outcomes.get('a')).not.toBe(senders.outcomes.get('b'));
     expect(senders.outcomes.has('a#2')).toBe(false);
-    expect(senders.names.slice(2)).toEqual([['a#2']]); // the failed ones are not sent again here
+    // Failed requests are not repeated here.
+    expect(senders.names.slice(2)).toEqual([['a#2']]);
     await senders.statement(2).succeed();
     expect(senders.outcomes.get('a#2')).toBe('result of a#2');
   });
@@ -173,7 +176,7 @@ describe('what comes of each request', () => {
     );
   });
 
-  it('B93 a request that its batch leaves open is sent again by itself, as a repetition', async () => {
+  it('B93 a request without a result from its batch is repeated alone', async () => {
     const senders = new ControlledSenders();
     senders.send('x', 'a', 'b', 'c');
     await senders.statement(0).succeed();
@@ -185,7 +188,7 @@ describe('what comes of each request', () => {
     expect(senders.outcomes.get('b')).toBe('B');
   });
 
-  it('B93 a result that is known before the statement ends is reported at once, and stands', async () => {
+  it('B93 a result that is known before the statement ends is reported at once, and does not change', async () => {
     const senders = new ControlledSenders();
     senders.send('x', 'a', 'b', 'c');
     await senders.statement(0).succeed();
@@ -198,7 +201,7 @@ describe('what comes of each request', () => {
     expect(senders.outcomes.size).toBe(4);
   });
 
-  it('B93 when a whole batch is left open, each request is sent by itself, and a failure is its own', async () => {
+  it('B93 after a batch without results, each request is repeated alone and fails alone', async () => {
     const senders = new ControlledSenders({ connections: 2 });
     senders.send('x', 'a', 'b', 'c');
     await senders.statement(0).succeed();
@@ -216,13 +219,14 @@ describe('what comes of each request', () => {
     expect([senders.outcomes.get('b'), senders.outcomes.get('c')]).toEqual(['result of b', 'result of c']);
   });
 
-  it('B93 repetitions hold up no other request, and together use only as many connections as batches may', async () => {
+  it('B93 repetitions delay no other request, and use no more connections than batches may', async () => {
     const senders = new ControlledSenders({ connections: 2 });
     senders.send('x', ...keysOf(4, 'a'));
     await senders.statement(0).succeed();
     await senders.statement(1).answer(undefined);
     senders.send(...keysOf(4, 'b'));
-    await jest.advanceTimersByTimeAsync(0); // at once, although two repetitions are under way
+    // The next batch is sent at once, although two repetitions are under way.
+    await jest.advanceTimersByTimeAsync(0);
     expect(senders.names.at(-1)).toEqual(keysOf(4, 'b'));
     await senders.statement(-1).answer(undefined);
     const repetitions = senders.sent.filter(({ kind }) => kind === 'again');
@@ -234,8 +238,8 @@ describe('what comes of each request', () => {
   });
 });
 
-describe('time limits', () => {
-  it('B93 a batch gets the largest limit of its requests, less what they have waited', async () => {
+describe('time limits of batches', () => {
+  it('B93 a batch gets the largest limit of its requests, minus the time that they have waited', async () => {
     const senders = new ControlledSenders();
     senders.send('x');
     senders.sendWithin(100, 'a');
@@ -249,7 +253,7 @@ describe('time limits', () => {
     await senders.statement(2).succeed();
   });
 
-  it('B93 a request whose limit passes in the queue is never sent, and fails for itself', async () => {
+  it('B93 a request whose limit passes in the queue is never sent, and fails alone', async () => {
     const senders = new ControlledSenders({ connections: 1 });
     senders.send('x');
     senders.sendWithin(40, 'a');
@@ -262,7 +266,7 @@ describe('time limits', () => {
     expect(senders.outcomes.get('c')).toEqual(new OwnFailure('c', new NoAnswerError(40)));
     await senders.statement(1).succeed();
     expect(senders.outcomes.get('b')).toBe('result of b');
-    senders.send('d'); // the lane is free
+    senders.send('d'); // The lane is free.
     await jest.advanceTimersByTimeAsync(0);
     await senders.statement(2).succeed();
   });
@@ -282,8 +286,8 @@ describe('time limits', () => {
   });
 });
 
-describe('slow statements', () => {
-  it('B93 repetitions that are slow do not hold up others, however many they are', async () => {
+describe('slow statements in batches', () => {
+  it('B93 slow repetitions do not delay other requests, however many they are', async () => {
     const senders = new ControlledSenders({ connections: 2 });
     senders.send('x', ...keysOf(6));
     await senders.statement(0).succeed();
@@ -296,7 +300,7 @@ describe('slow statements', () => {
     expect(senders.outcomes.size).toBe(7);
   });
 
-  it('B93 a statement that has taken 50 ms no longer holds up the next one', async () => {
+  it('B93 a statement that has taken 50 ms no longer delays the next one', async () => {
     const senders = new ControlledSenders();
     senders.send('slow', 'a', 'b');
     await jest.advanceTimersByTimeAsync(49);
@@ -304,25 +308,26 @@ describe('slow statements', () => {
     await jest.advanceTimersByTimeAsync(1);
     expect(senders.names).toEqual([['slow'], ['a', 'b']]);
     await senders.statement(1).succeed();
-    senders.send('c'); // it finds a free lane although the slow statement is still under way
+    senders.send('c'); // It finds a free lane, although the slow statement is still under way.
     await jest.advanceTimersByTimeAsync(0);
     expect(senders.names.at(-1)).toEqual(['c']);
     await senders.statement(2).succeed();
     await senders.statement(0).succeed();
     senders.send('d', 'e');
-    expect(senders.names.at(-1)).toEqual(['d']); // the slow one's end gave no second place
+    // The end of the slow statement freed no second place.
+    expect(senders.names.at(-1)).toEqual(['d']);
     await senders.statement(3).succeed();
     await senders.statement(4).succeed();
     expect(senders.outcomes.size).toBe(6);
   });
 
-  it('B93 a request for the key of a slow statement is sent, and later ones wait for that request', async () => {
+  it('B93 a request for the key of a slow statement is sent, and later requests wait for it', async () => {
     const senders = new ControlledSenders();
     senders.send('k', 'k#2');
     await jest.advanceTimersByTimeAsync(50);
     expect(senders.names).toEqual([['k'], ['k#2']]);
     senders.send('k#3');
-    await senders.statement(0).succeed(); // the slow one, which no longer holds up its key
+    await senders.statement(0).succeed(); // The slow statement no longer delays its key.
     expect(senders.names).toEqual([['k'], ['k#2']]);
     await senders.statement(1).succeed();
     expect(senders.names.at(-1)).toEqual(['k#3']);
@@ -341,7 +346,7 @@ describe('slow statements', () => {
     expect(senders.outcomes.size).toBe(5);
   });
 
-  it('B93 slow statements use as many connections as batches may, and no more', async () => {
+  it('B93 slow statements use no more connections than batches may', async () => {
     const senders = new ControlledSenders({ connections: 3 });
     senders.send(...keysOf(10));
     await jest.advanceTimersByTimeAsync(50);
@@ -357,7 +362,7 @@ describe('slow statements', () => {
     expect(senders.outcomes.size).toBe(14);
   });
 
-  it('B93 with a pool of one or two connections too, one slow statement does not hold up the next', async () => {
+  it('B93 one slow statement does not delay the next, even in a pool of one connection', async () => {
     const senders = new ControlledSenders({ connections: 1 });
     senders.send('slow', 'a', 'b');
     await jest.advanceTimersByTimeAsync(50);
@@ -366,7 +371,7 @@ describe('slow statements', () => {
     await senders.statement(0).succeed();
   });
 
-  it('B93 a statement that is slow and fails touches no other request', async () => {
+  it('B93 a slow statement that fails affects no other request', async () => {
     const senders = new ControlledSenders();
     senders.send('x', 'a', 'b');
     await senders.statement(0).succeed();
@@ -378,7 +383,7 @@ describe('slow statements', () => {
     expect(senders.outcomes.get('c')).toBe('result of c');
   });
 
-  it('B93 no timer runs for a single caller, nor once no request waits', async () => {
+  it('B93 no timer runs for a single request, or after the last one has been sent', async () => {
     const senders = new ControlledSenders();
     senders.send('a');
     expect(jest.getTimerCount()).toBe(0);

@@ -2,7 +2,7 @@ import { jest } from '@jest/globals';
 import type { BatchedRequest, BatchLimits, BatchSenders } from '../../../lib/stores/shared/batcher.js';
 import { Batcher } from '../../../lib/stores/shared/batcher.js';
 
-/** A request that a test can tell from others for the same key. */
+/** A request whose name tells it from other requests for the same key. */
 export interface NamedRequest extends BatchedRequest {
   name: string;
 }
@@ -19,9 +19,9 @@ export class OwnFailure extends Error {
 
 type Results = readonly (string | undefined)[] | undefined;
 
-/** A statement that the batcher has sent, until the test ends it. */
+/** A statement that the batcher has sent; it ends when the test ends it. */
 export class SentStatement {
-  /** Ends a single request or a batch with the results that a right store gives. */
+  /** Ends a single request or a batch with the results of a correct store. */
   readonly succeed: () => Promise<void>;
   readonly answer: (results: Results) => Promise<void>;
   readonly fail: (failure: unknown) => Promise<void>;
@@ -46,11 +46,11 @@ export class SentStatement {
   }
 }
 
-/** The senders of a batcher, whose statements end when the test says so. */
+/** The senders of a batcher whose statements the test ends. */
 export class ControlledSenders implements BatchSenders<NamedRequest, string> {
-  /** All statements, in the order in which they were sent. */
+  /** All statements, in the order of sending. */
   readonly sent: SentStatement[] = [];
-  /** What came of each request, by its name. */
+  /** The result or error of each request, by its name. */
   readonly outcomes = new Map<string, unknown>();
   readonly batcher: Batcher<NamedRequest, string>;
 
@@ -70,7 +70,7 @@ export class ControlledSenders implements BatchSenders<NamedRequest, string> {
     );
   }
 
-  /** The statement with this place among all that were sent. */
+  /** The statement at this place in the order of sending. */
   statement(place: number): SentStatement {
     const statement = this.sent.at(place);
     if (!statement) throw new Error(`statement ${place} was not sent; there are ${this.sent.length}`);
@@ -110,7 +110,7 @@ export class ControlledSenders implements BatchSenders<NamedRequest, string> {
   }
 }
 
-/** Lets everything happen that follows from what the test does, without the clock moving. */
+/** Lets everything that follows from an action happen, while the clock stands still. */
 async function settled(act: () => void = () => {}): Promise<void> {
   act();
   await jest.advanceTimersByTimeAsync(0);

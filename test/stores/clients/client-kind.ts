@@ -6,7 +6,7 @@ import type { SqlStore, Target } from '../../servers/targets.js';
 export interface ClientKind {
   name: string;
   stores: readonly SqlStore[];
-  /** What the client does not have; see the options of `sqlExecutorConformance`. */
+  /** The parts that this client lacks; see the options of `sqlExecutorConformance`. */
   without?: (store: SqlStore) => SqlExecutorConformanceOptions['without'];
   /** Opens a client on the database, with a pool of this size, as an application does. */
   open: (target: Target, poolSize?: number) => Promise<TestClient>;
@@ -14,14 +14,14 @@ export interface ClientKind {
 
 /** An open client of an application. The members are those of an `SqlExecutorTrial`. */
 export interface TestClient<Transaction = any> {
-  /** A fresh executor each time. Its `close` leaves the client open. */
+  /** Makes a fresh executor each time. Its `close` leaves the client open. */
   executor(): SqlExecutor<Transaction>;
   query(sql: string, transaction?: Transaction): Promise<unknown>;
   transaction<T>(work: (transaction: Transaction) => Promise<T>): Promise<T>;
   nested?<T>(transaction: Transaction, work: (nested: Transaction) => Promise<T>): Promise<T>;
   /**
-   * Leaves connections of the pool in an open transaction. May return what ends them, if the
-   * pool keeps them.
+   * Leaves connections of the pool in an open transaction. May return a function that ends
+   * these, if the pool keeps them.
    */
   leaveDirty?(): Promise<void | (() => Promise<void>)>;
   notTransactions: Record<string, unknown>;

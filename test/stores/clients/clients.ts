@@ -8,14 +8,14 @@ import { prisma } from './prisma.js';
 import { postgresjs } from './postgresjs.js';
 import { typeorm } from './typeorm.js';
 
-/** The drivers, which `npm test` has for executors. */
+/** The drivers, whose executors `npm test` tests. */
 export const drivers: readonly ClientKind[] = [pg, mysql2, mysql2Promise, betterSqlite3];
 
-/** The clients above a driver, and a driver with an executor that is not the library's. */
+/** The clients above a driver, and a driver whose executor is not part of the library. */
 export const orms: readonly ClientKind[] = [typeorm, drizzle, knex, prisma, postgresjs];
 
 /**
- * Every client that has an executor. Each one runs the conformance suite of executors and the
- * spec of transactions around locks, on each of its databases.
+ * Every client that has an executor. On each of its databases, it runs the conformance suite
+ * of executors and the spec of transactions around locks.
  */
 export const clients: readonly ClientKind[] = [...drivers, ...orms];

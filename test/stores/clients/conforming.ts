@@ -4,7 +4,7 @@ import { sqlTargets, type Target } from '../../servers/targets.js';
 import type { ClientKind, TestClient } from './client-kind.js';
 import { typeorm } from './typeorm.js';
 
-/** Defines the conformance cases of executors for a kind of client, on each of its databases. */
+/** Defines the conformance cases for the executor of a client, on each of its databases. */
 export function conform(kind: ClientKind): void {
   for (const { name, open } of sqlTargets().filter((target) => kind.stores.includes(target.name)))
     describe(`the executor of ${kind.name} on ${name}`, () => {
@@ -12,7 +12,7 @@ export function conform(kind: ClientKind): void {
       let client: TestClient;
       /** A second client of this kind. */
       let foreign: TestClient;
-      /** Plays another process. */
+      /** The client of another process. */
       let other: TestClient;
       beforeAll(async () => {
         target = await open();

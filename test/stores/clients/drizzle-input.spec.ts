@@ -27,7 +27,7 @@ const message = (given: unknown): string => {
   throw new Error('it was taken');
 };
 
-describe('fromDrizzle', () => {
+describe('fromDrizzle()', () => {
   let target: Target;
   let database: Database.Database;
   let db: DrizzleDatabase;
@@ -50,13 +50,13 @@ describe('fromDrizzle', () => {
     ['a pool of mysql2', () => createPool({})],
     ['a database of better-sqlite3', () => database],
     ['a Knex instance', () => knexOf({ client: 'pg' })],
-  ])('B90 refuses %s, and says what it got and what it needs', (kind, given) => {
+  ])('B90 fromDrizzle() refuses %s, and names what it got and what it needs', (kind, given) => {
     expect(message(given())).toBe(
       `fromDrizzle() needs a Drizzle database, but it got ${kind}. Pass what drizzle(pool) of drizzle-orm/node-postgres, /mysql2 or /better-sqlite3 gives.`,
     );
   });
 
-  it('B91 refuses a transaction', () => {
+  it('B91 fromDrizzle() refuses a transaction', () => {
     drizzleSqlite(database).transaction((transaction) => {
       expect(message(transaction)).toMatch(
         /^fromDrizzle\(\) needs a Drizzle database, but it got a transaction/,
@@ -64,7 +64,7 @@ describe('fromDrizzle', () => {
     });
   });
 
-  it('B77 refuses a database on a single connection, on which locks would join its transactions', () => {
+  it('B77 a database on a single connection is refused, since locks would join its transactions', () => {
     expect(message(drizzlePg(new Client()))).toBe(
       'fromDrizzle() needs a Drizzle database on a pool of pg, but this one is on a client of pg. On a single connection, the locks would join the transactions of the application, and be undone by their rollback. Pass a pool to drizzle().',
     );
@@ -77,7 +77,7 @@ describe('fromDrizzle', () => {
   });
 
   it.each(['PostgresJs', 'NeonHttp', 'Planetscale', 'LibSQL', 'Pglite', 'BunSQL', 'SQLiteD1'])(
-    'B90 refuses the driver of %sSession by its name, with the next step',
+    'B90 the driver of a %sSession is refused by its name, and the error tells the next step',
     (name) => {
       class Session {
         client = {};
@@ -89,11 +89,11 @@ describe('fromDrizzle', () => {
     },
   );
 
-  it('B90 refuses a database of another driver of Drizzle itself', () => {
+  it('B90 a database of another driver of Drizzle is refused', () => {
     expect(message(drizzleProxy(async () => ({ rows: [] })))).toMatch(/is on another driver \(PgRemote\)/);
   });
 
-  it('B90 refuses a database without a driver, and one whose pool or file was closed', async () => {
+  it('B90 a database without a driver and a closed pool or file are refused', async () => {
     expect(message(drizzlePg.mock())).toMatch(/on a pool of pg, but this one is on another object/);
     const pool = new Pool();
     await pool.end();
@@ -106,7 +106,7 @@ describe('fromDrizzle', () => {
     inMemory.close();
   });
 
-  it('B90 gets the database of the application by injection', async () => {
+  it("B90 fromDrizzle() gets the application's database by injection", async () => {
     const app = await NestFactory.createApplicationContext(
       {
         module: class Application {},
@@ -127,7 +127,7 @@ describe('fromDrizzle', () => {
 });
 
 for (const { name, open } of targetsAmong('postgres', 'mysql'))
-  describe(`fromDrizzle on ${name}`, () => {
+  describe(`fromDrizzle() on ${name}`, () => {
     let target: Target;
     beforeAll(async () => void (target = await open()));
     afterAll(() => target.dispose());
@@ -140,7 +140,7 @@ for (const { name, open } of targetsAmong('postgres', 'mysql'))
     };
 
     if (name === 'postgres') {
-      it('B90 takes the database that Drizzle makes of a URL, and one with replicas', async () => {
+      it('B90 fromDrizzle() takes a database made from a URL, and a database with replicas', async () => {
         const { host, port, user, password, database } = serverOf(target);
         const url = `postgres://${user}:${password}@${host}:${port}/${database}`;
         const ofUrl = drizzlePg(url);
@@ -154,7 +154,7 @@ for (const { name, open } of targetsAmong('postgres', 'mysql'))
         await ofUrl.$client.end();
       });
     } else {
-      it('B90 takes a pool of mysql2 with callbacks, and the database that Drizzle makes of options', async () => {
+      it('B90 fromDrizzle() takes a pool of mysql2 with callbacks, and a database made from options', async () => {
         const pool = createPool(serverOf(target));
         const db = drizzleMysql(pool);
         await locks(db);

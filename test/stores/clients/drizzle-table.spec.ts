@@ -41,13 +41,13 @@ function createStatement(table: readonly Column[], quote: string): string {
   return `CREATE TABLE by_drizzle (${lines.join(', ')})`;
 }
 
-it.each(['postgres', 'mysql', 'sqlite'])('B11 docs/clients.md shows the table for %s', (name) => {
+it.each(['postgres', 'mysql', 'sqlite'])('B11 docs/clients.md shows the Drizzle table for %s', (name) => {
   const table = readFileSync(`test/stores/clients/drizzle-tables/${name}.ts`, 'utf8');
   expect(snippetsOf('docs/clients.md').map(({ code }) => code)).toContain(table);
 });
 
 for (const { name, open } of targetsAmong('postgres', 'mariadb', 'mysql', 'sqlite'))
-  describe(`the table of Drizzle on ${name}`, () => {
+  describe(`the lock table in Drizzle on ${name}`, () => {
     const quote = name === 'postgres' || name === 'sqlite' ? '"' : '`';
     let target: Target;
     let client: TestClient;
@@ -55,7 +55,7 @@ for (const { name, open } of targetsAmong('postgres', 'mariadb', 'mysql', 'sqlit
       target = await open();
       client = await drizzle.open(target);
       await client.query(createStatement(columns[name] ?? [], quote));
-      // As the documentation adds for a database with another character set, which MariaDB
+      // The documentation adds this for a database with another character set, which MariaDB
       // has.
       if (quote === '`') await client.query('ALTER TABLE by_drizzle CONVERT TO CHARACTER SET utf8mb4');
       const store = new SqlLockStore(client.executor(), { table: 'by_store' });
@@ -67,7 +67,7 @@ for (const { name, open } of targetsAmong('postgres', 'mariadb', 'mysql', 'sqlit
       await target.dispose();
     });
 
-    /** What the catalogue says of the columns of a table, in their order. */
+    /** The catalogue's description of the columns of a table, in their order. */
     const catalogue = async (table: string): Promise<unknown> => {
       const server =
         name === 'postgres'
@@ -83,13 +83,13 @@ for (const { name, open } of targetsAmong('postgres', 'mariadb', 'mysql', 'sqlit
           : (found as unknown[])[0];
     };
 
-    it('B11 has the columns, types, lengths, defaults and the key of the table that the store makes', async () => {
+    it('B11 Drizzle creates the same columns, defaults and key as the store', async () => {
       const found = await catalogue('by_drizzle');
       expect(found).not.toEqual([]);
       expect(found).toEqual(await catalogue('by_store'));
     });
 
-    it('B11 is taken by a store, and keeps locks', async () => {
+    it('B11 a store keeps locks in the table that Drizzle created', async () => {
       const store = new SqlLockStore(client.executor(), { table: 'by_drizzle', autoCreate: false });
       await store.prepare();
       const key = newKey();

@@ -71,7 +71,8 @@ async function openSqlite(target: Target): Promise<TestClient<never>> {
       const statement = database.prepare(text);
       return statement.reader ? statement.all() : statement.run();
     },
-    // Its own transactions are synchronous; an application can still begin one by a statement.
+    // Drizzle's own transactions are synchronous here; an application can still begin one with
+    // a statement.
     transaction: async (work) => {
       database.exec('BEGIN');
       try {
@@ -90,7 +91,7 @@ async function openSqlite(target: Target): Promise<TestClient<never>> {
 
 export function openDrizzlePg(target: Target, poolSize = 6): { db: NodePgDatabase; pool: PgPool } {
   const pool = new PgPool({ ...serverOf(target), max: poolSize });
-  pool.on('error', () => undefined); // the specs end sessions
+  pool.on('error', () => undefined); // The specs end sessions.
   return { db: drizzlePg(pool), pool };
 }
 

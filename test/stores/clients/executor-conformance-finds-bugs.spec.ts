@@ -11,7 +11,7 @@ import { PostgresJsExecutor } from './postgresjs-executor.js';
 import { typeorm } from './typeorm.js';
 
 for (const { open } of targetsAmong('postgres'))
-  describe('the conformance suite of executors finds planted bugs', () => {
+  describe('planted bugs of executors', () => {
     let target: Target;
     let other: TestClient;
     let foreign: TestClient;
@@ -26,19 +26,19 @@ for (const { open } of targetsAmong('postgres'))
       await target.dispose();
     });
 
-    it('B90 and nothing in the executor in which they are planted', async () => {
+    it('B90 the conformance suite finds no bug in the sound executor', async () => {
       expect(await failureWith((right) => right, CASES)).toBeUndefined();
     });
 
     it.each(executorBugs.map((bug) => [bug.name, bug.foundBy, bug] as const))(
-      'B90 %s → %s',
+      'B90 the bug "%s" is found by the case "%s"',
       async (_, foundBy, bug) => {
         expect(CASES).toContain(foundBy);
         expect(await failureWith(planted(bug), [foundBy])).toMatchObject({ message: expect.any(String) });
       },
     );
 
-    it('B90 a part that is missing fails, and the error says how to leave it out', async () => {
+    it('B90 a missing part fails, and the error tells how to leave it out', async () => {
       const bare = (trial: SqlExecutorTrial<any>) => ({ ...trial, nested: undefined });
       const nested = CASES.filter((name) => name.includes('nested'));
       expect(await failureWith((right) => right, nested, bare)).toMatchObject({
@@ -46,7 +46,7 @@ for (const { open } of targetsAmong('postgres'))
       });
     });
 
-    /** The first failure of these cases, on a client of its own. */
+    /** The first failure of these cases, with a client of its own. */
     async function failureWith(
       plant: (right: StatementExecutor<any>, around: any) => SqlExecutor<any>,
       names: readonly string[],
@@ -85,7 +85,7 @@ const CASES = sqlExecutorConformance(() => Promise.reject(new Error('it is not r
   without: ['guard'],
 }).map(({ name }) => name);
 
-/** The right executor with a bug. */
+/** The sound executor with a bug. */
 function planted({ plant }: ExecutorBug) {
   return (right: StatementExecutor<any>, around: any): StatementExecutor<any> => {
     const { client, type, schema, description } = right;

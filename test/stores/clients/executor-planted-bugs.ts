@@ -2,7 +2,7 @@ import type { Sql } from 'postgres';
 import type { StatementExecutor } from '../../../lib/stores/sql/index.js';
 import type { TestClient } from './client-kind.js';
 
-/** What the bugs know of the application, which a right executor does not. */
+/** Parts of the application that a bug may use, and a sound executor does not. */
 export interface Surroundings {
   client: TestClient;
   sql: Sql;
@@ -13,16 +13,16 @@ export interface Surroundings {
 export interface ExecutorBug {
   name: string;
   plant: (right: StatementExecutor<any>, around: Surroundings) => Partial<StatementExecutor<any>>;
-  /** The case that must find it. */
+  /** The case that has to find the bug. */
   foundBy: string;
 }
 
-/** Takes out of a statement what makes it fail inside of a transaction. */
+/** Removes the proof from a statement, which makes it fail inside a transaction. */
 function withoutProof(text: string): string {
   return text.replaceAll('statement_timestamp() = transaction_timestamp()', 'TRUE');
 }
 
-/** Runs each statement in a transaction of its own, in place of the caller's. */
+/** Runs each statement in a transaction of its own instead of the caller's. */
 function inTransactionOf(right: StatementExecutor<any>, doing: string): StatementExecutor['query'] {
   return (text, values) =>
     right.transaction((own) => right.queryIn(own, doing)(text, values), { timeout: 10_000 });

@@ -1,5 +1,5 @@
 /**
- * Counts the holders of a key in a table, with which the locks have nothing to do.
+ * Creates a table that counts the holders of a key, independently of the locks.
  *
  * @param {import('typeorm').DataSource} witness
  */
@@ -13,11 +13,11 @@ export async function addKey(witness, name) {
 }
 
 /**
- * Enters and leaves, as a holder of the key.
+ * Enters and leaves as a holder of the key.
  *
  * @param {import('typeorm').DataSource} witness
  * @param {string} name
- * @param {() => Promise<void>} [work] what the holder does in between
+ * @param {() => Promise<void>} [work] what the holder does meanwhile
  */
 export async function stay(witness, name, work = async () => undefined) {
   await change(witness, name, 'inside + 1');

@@ -22,7 +22,7 @@ const message = (given: unknown): string => {
   throw new Error('it was taken');
 };
 
-describe('fromKnex', () => {
+describe('fromKnex()', () => {
   let target: Target;
   let knex: Knex;
   beforeAll(async () => {
@@ -42,13 +42,13 @@ describe('fromKnex', () => {
     ['a promise: await it', () => Promise.resolve(knex)],
     ['a pool of pg', () => new Pool()],
     ['a pool of mysql2', () => createPool({})],
-  ])('B90 refuses %s, and says what it got and what it needs', (kind, given) => {
+  ])('B90 fromKnex() refuses %s, and names what it got and what it needs', (kind, given) => {
     expect(message(given())).toBe(
       `fromKnex() needs a Knex instance, but it got ${kind}. Pass what knex({ client: 'pg', connection }) gives.`,
     );
   });
 
-  it('B91 refuses a transaction', async () => {
+  it('B91 fromKnex() refuses a transaction', async () => {
     await knex.transaction(async (transaction) => {
       expect(message(transaction)).toMatch(/needs a Knex instance, but it got a transaction of Knex/);
     });
@@ -59,14 +59,14 @@ describe('fromKnex', () => {
     ['mariadb', 'mysql2'],
     ['sqlite3', 'better-sqlite3'],
     ['pgnative', 'pg'],
-  ])('B90 refuses the client %s of Knex by its name, and recommends %s', (client, instead) => {
+  ])('B90 the Knex client %s is refused by its name, and the error recommends %s', (client, instead) => {
     expect(message({ client: { driverName: client, config: {} }, transaction() {}, raw() {} })).toBe(
       `fromKnex() cannot use the client ${client} of Knex. Install ${instead}, and set client: '${instead}' in the options of Knex.`,
     );
   });
 
   it.each(['mssql', 'oracledb', 'cockroachdb', 'pg-redshift'])(
-    'B90 refuses the client %s of Knex, whose database the library does not support',
+    'B90 the Knex client %s is refused, since the library does not support its database',
     (client) => {
       expect(message({ client: { driverName: client, config: {} }, transaction() {}, raw() {} })).toBe(
         `fromKnex() supports the clients pg, mysql2, better-sqlite3 of Knex, but this instance has ${client}. Keep the locks in another database that the application has, through an instance with one of these clients.`,
@@ -74,7 +74,7 @@ describe('fromKnex', () => {
     },
   );
 
-  it('B90 refuses an instance without a database, without a connection, and a destroyed instance', async () => {
+  it('B90 an instance without a database or connection and a destroyed instance are refused', async () => {
     class Dialect extends knexOf.Client {}
     expect(message(knexOf({ client: Dialect }))).toMatch(/has a database, but this one only builds queries/);
     expect(message(knexOf({ client: 'pg' }))).toMatch(/with a connection. Give it one/);
@@ -83,7 +83,7 @@ describe('fromKnex', () => {
     expect(message(destroyed)).toMatch(/but the application has destroyed this one/);
   });
 
-  it('B90 fails, and says why, after the application has destroyed the instance', async () => {
+  it('B90 operations fail with the cause after the application has destroyed the instance', async () => {
     const ending = openKnex(target);
     const store = new SqlLockStore(fromKnex(ending));
     await store.prepare();
@@ -96,7 +96,7 @@ describe('fromKnex', () => {
     await store.close();
   });
 
-  it('B90 refuses a database in memory, which no other connection can see', async () => {
+  it('B90 a database in memory is refused, because no other connection can see it', async () => {
     const inMemory = knexOf({
       client: 'better-sqlite3',
       connection: { filename: ':memory:' },
@@ -108,7 +108,7 @@ describe('fromKnex', () => {
     await inMemory.destroy();
   });
 
-  it('B90 opens the file of SQLite once more with the hook of the pool, such as for its pragmas', async () => {
+  it("B90 the store's own connection to a SQLite file runs the hook of the pool", async () => {
     const hooked: unknown[] = [];
     const instance = openKnex(target, 1, {
       pool: {
@@ -125,7 +125,7 @@ describe('fromKnex', () => {
     await instance.destroy();
   });
 
-  it('B90 gets the instance of the application by injection', async () => {
+  it("B90 fromKnex() gets the application's instance by injection", async () => {
     const app = await NestFactory.createApplicationContext(
       {
         module: class Application {},
@@ -146,13 +146,13 @@ describe('fromKnex', () => {
 });
 
 for (const { name, open } of targetsAmong('postgres', 'mysql'))
-  describe(`fromKnex on ${name}`, () => {
+  describe(`fromKnex() on ${name}`, () => {
     const client = name === 'postgres' ? 'pg' : 'mysql2';
     let target: Target;
     beforeAll(async () => void (target = await open()));
     afterAll(() => target.dispose());
 
-    /** Takes a lock through an instance, and gives what the executor says of it. */
+    /** Acquires a lock through an instance, and returns the executor's description of it. */
     const locks = async (config: Knex.Config) => {
       const knex = knexOf({ client, pool: { min: 0, max: 3 }, ...config });
       const executor = fromKnex(knex);
@@ -184,7 +184,7 @@ for (const { name, open } of targetsAmong('postgres', 'mysql'))
       };
     };
 
-    it('B90 takes a connection as options, as a URL, and from a function of the application', async () => {
+    it('B90 the connection may be options, a URL or a function', async () => {
       expect(await locks({ connection: serverOf(target) })).toEqual(described());
       expect(await locks({ connection: url() })).toEqual(described());
       const given = () => ({ ...serverOf(target), expirationChecker: () => false });
@@ -192,7 +192,7 @@ for (const { name, open } of targetsAmong('postgres', 'mysql'))
       expect(await locks({ connection: async () => serverOf(target) })).toEqual(described());
     });
 
-    it('B90 takes a pool of the driver that the application gave to Knex', async () => {
+    it("B90 fromKnex() takes a driver's pool that the application passed to Knex", async () => {
       const pool =
         name === 'postgres'
           ? new Pool({ ...serverOf(target), max: 3 })
@@ -201,7 +201,7 @@ for (const { name, open } of targetsAmong('postgres', 'mysql'))
       await (pool as Pool).end();
     });
 
-    it('B91 refuses the transaction of another Knex instance, whose pool is one of the driver, too', async () => {
+    it("B91 the transaction of another Knex instance is refused, also on a driver's pool", async () => {
       const poolOf = () =>
         name === 'postgres'
           ? new Pool({ ...serverOf(target), max: 3 })
@@ -218,7 +218,7 @@ for (const { name, open } of targetsAmong('postgres', 'mysql'))
     });
 
     if (name === 'postgres')
-      it('B90 keeps the locks in the first schema of the searchPath of Knex', async () => {
+      it("B90 the locks are in the first schema of Knex's searchPath", async () => {
         const knex = knexOf({ client, connection: serverOf(target), searchPath: ['tenant', 'public'] });
         await knex.raw('DROP TABLE public.locks');
         await knex.raw('CREATE SCHEMA tenant');
@@ -232,7 +232,7 @@ for (const { name, open } of targetsAmong('postgres', 'mysql'))
         });
       });
 
-    it('B83 drops the connections that the application left dirty from the pool of Knex', async () => {
+    it('B83 connections that the application left dirty are removed from the pool of Knex', async () => {
       const knex = knexOf({ client, connection: serverOf(target), pool: { min: 0, max: 2 } });
       const store = new SqlLockStore(fromKnex(knex));
       await store.prepare();

@@ -6,7 +6,7 @@ import { newKey, tokenOf } from '../keys.js';
 import { targetsAmong } from '../typeorm/fixture.js';
 import { openKnex } from './knex.js';
 
-/** Migrations as Knex finds them in files. */
+/** Migrations in the form in which Knex finds them in files. */
 const sourceOf = (migrations: Record<string, Knex.Migration>): Knex.MigratorConfig => ({
   migrationSource: {
     getMigrations: async () => Object.keys(migrations),
@@ -28,7 +28,7 @@ for (const { name, open } of targetsAmong('postgres', 'mariadb', 'mysql', 'mysql
       await target.dispose();
     });
 
-    it('B11 creates the table that a store takes as it is, and drops it again', async () => {
+    it('B11 the migration creates a table that a store uses unchanged, and drops it', async () => {
       const migrations = sourceOf({
         '1_locks': knexLockTableMigration(),
         '2_jobs': knexLockTableMigration({ table: 'job_locks' }),
@@ -47,7 +47,7 @@ for (const { name, open } of targetsAmong('postgres', 'mariadb', 'mysql', 'mysql
       expect(await knex.schema.hasTable('job_locks')).toBe(false);
     });
 
-    it('B11 creates the same columns as the store itself', async () => {
+    it('B11 the migration creates the same columns as the store', async () => {
       const store = new SqlLockStore(fromKnex(knex), { table: 'by_store' });
       await store.prepare();
       await store.close();
@@ -56,7 +56,7 @@ for (const { name, open } of targetsAmong('postgres', 'mariadb', 'mysql', 'mysql
     });
 
     if (name === 'postgres')
-      it('B11 creates the table in the schema of the searchPath, and an unlogged one for weak locks', async () => {
+      it('B11 the migration creates the table in the first schema of the searchPath, unlogged for weak locks', async () => {
         await knex.raw('CREATE SCHEMA tenant');
         const tenant = openKnex(target, 2, { searchPath: ['tenant', 'public'] });
         await tenant.migrate.latest(sourceOf({ '4_weak': knexLockTableMigration({ weak: true }) }));
@@ -68,13 +68,13 @@ for (const { name, open } of targetsAmong('postgres', 'mariadb', 'mysql', 'mysql
       });
   });
 
-describe('knexLockTableMigration', () => {
-  it('B8 refuses an option that does not exist, and a name that is no identifier', () => {
+describe('knexLockTableMigration()', () => {
+  it('B8 an unknown option and an invalid name are refused', () => {
     expect(() => knexLockTableMigration({ tabel: 'locks' } as object)).toThrow(/tabel/);
     expect(() => knexLockTableMigration({ table: 'a-b' })).toThrow(/table must be a name of letters/);
   });
 
-  it('B90 refuses what is no Knex, and a database that is not supported', async () => {
+  it('B90 a value that is no Knex and an unsupported database are refused', async () => {
     const { up } = knexLockTableMigration();
     await expect(up(undefined as never)).rejects.toThrow(
       'knexLockTableMigration() needs what Knex passes to a migration, but it got undefined.',

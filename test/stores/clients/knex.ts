@@ -17,7 +17,7 @@ export const knex: ClientKind = {
       query: async (sql, transaction) => (transaction ?? instance).raw(sql),
       transaction: (work) => instance.transaction(work),
       nested: (transaction, work) => transaction.transaction(work),
-      // On SQLite the pool has one connection, and the application would wait for itself.
+      // On SQLite the pool has one connection, so that the application would wait for itself.
       ...(target.name !== 'sqlite' && {
         leaveDirty: () => leaveDirty(instance, 2, ['START TRANSACTION']),
       }),
@@ -44,7 +44,9 @@ export function openKnex(target: Target, poolSize = 6, config: Knex.Config = {})
   });
 }
 
-/** Gives this many connections of the pool back as these statements leave them. */
+/**
+ * Runs these statements on this many connections of the pool, and returns them to the pool.
+ */
 export async function leaveDirty(instance: Knex, count: number, sql: string[]): Promise<void> {
   const connections = [];
   for (let i = 0; i < count; i++) connections.push(await instance.client.acquireConnection());

@@ -1,4 +1,4 @@
-/** What `@nestjs/locks` needs of a store: three methods, and nothing after the ttl. */
+/** The methods that `@nestjs/locks` needs from a store. */
 interface SharedStore {
   acquire(
     key: string,
@@ -10,8 +10,8 @@ interface SharedStore {
 }
 
 /**
- * Plays the `LocksStorage` of `@nestjs/locks`, which is not on the registry: an injectable
- * class with which the application's store registers itself, once, before the first use.
+ * Stands in for the `LocksStorage` of `@nestjs/locks`, which is not on the registry. The
+ * application's store registers itself with this class once, before the first use.
  */
 export class LocksStorage {
   #store: SharedStore | undefined;

@@ -3,7 +3,7 @@ import { createPool as createPromisePool, type PoolConnection } from 'mysql2/pro
 import { fromMysql2 } from '../../../lib/stores/sql/index.js';
 import { serverOf, type ClientKind, type TestClient } from './client-kind.js';
 
-/** With promises. */
+/** The pool of mysql2 with promises. */
 export const mysql2Promise: ClientKind = {
   name: 'mysql2/promise',
   stores: ['mariadb', 'mysql', 'mysql56'],
@@ -25,8 +25,8 @@ export const mysql2Promise: ClientKind = {
 };
 
 /**
- * With callbacks. Its pool lends the connections that the other one wraps, so one server is
- * enough.
+ * The pool of mysql2 with callbacks. It lends the same connections that the pool with promises
+ * wraps, so one server is enough.
  */
 export const mysql2: ClientKind = {
   name: 'mysql2',

@@ -13,7 +13,7 @@ import { LocksStorage } from './locks-storage.js';
 const PG_POOL = Symbol('PG_POOL');
 const TTL = 60_000;
 
-/** As docs/executors.md has it. */
+/** The class of docs/executors.md. */
 @Injectable()
 class AppLockStore extends SqlLockStore implements OnModuleInit, OnApplicationShutdown {
   constructor(@Inject(PG_POOL) pool: Pool, @Inject(LocksStorage) storage: LocksStorage) {
@@ -44,7 +44,7 @@ for (const { open } of targetsAmong('postgres'))
       await target.dispose();
     });
 
-    it('B92 SqlLockStore on a pool registers itself, and excludes the locks of LockModule on the same table', async () => {
+    it('B92 SqlLockStore on a pool registers itself, and excludes locks of LockModule in the same table', async () => {
       @Module({
         providers: [LocksStorage, { provide: PG_POOL, useFactory: () => pool }],
         exports: [LocksStorage, PG_POOL],

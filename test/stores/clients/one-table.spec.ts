@@ -31,7 +31,7 @@ for (const { name, open } of targetsAmong('postgres', 'mariadb', 'mysql', 'mysql
     });
 
     it.each(kinds.map((kind) => kind.name))(
-      'B90 a lock of %s excludes the others, and each of them sees its holder and its last run',
+      'B90 a lock of %s excludes the other clients, which see its holder and its last run',
       async (holder) => {
         const key = `held by ${holder}`;
         const owner = randomUUID();
@@ -55,7 +55,7 @@ for (const { name, open } of targetsAmong('postgres', 'mariadb', 'mysql', 'mysql
       },
     );
 
-    it('B38, B90 tokens of a key grow, whichever client takes it', async () => {
+    it('B38 the tokens of a key grow, whichever client acquires it', async () => {
       const tokens: number[] = [];
       for (const store of [...stores.values(), ...stores.values()]) {
         const owner = randomUUID();

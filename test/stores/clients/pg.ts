@@ -8,7 +8,7 @@ export const pg: ClientKind = {
 
   async open(target, poolSize = 6): Promise<TestClient<PoolClient>> {
     const pool = new Pool({ ...serverOf(target), max: poolSize });
-    pool.on('error', () => undefined); // the spec ends sessions that are left
+    pool.on('error', () => undefined); // The spec ends sessions that are left.
     const idle = await pool.connect();
     idle.release();
     return {

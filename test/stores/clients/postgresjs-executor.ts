@@ -7,7 +7,7 @@ export class PostgresJsExecutor implements StatementExecutor<TransactionSql> {
   readonly client = 'postgres.js';
   readonly type = 'postgres';
   readonly schema = undefined;
-  /** Its own transactions: postgres.js does not show whether another one is open. */
+  /** The transactions that this executor has begun; postgres.js does not show others. */
   private readonly open = new Set<unknown>();
 
   constructor(private readonly sql: Sql) {}
@@ -47,7 +47,7 @@ export class PostgresJsExecutor implements StatementExecutor<TransactionSql> {
     return () => this.open.has(transaction);
   }
 
-  async close(): Promise<void> {} // the application closes its client by itself
+  async close(): Promise<void> {} // the application closes its own client
 }
 
 async function send(sql: Sql, text: string): Promise<SqlResult> {
@@ -55,7 +55,7 @@ async function send(sql: Sql, text: string): Promise<SqlResult> {
     const rows = await sql.unsafe(text);
     return { rows, affected: rows.count };
   } catch (error) {
-    // The codes of postgres.js for connections that were lost are known to postgres.js alone.
+    // Only postgres.js knows its codes for lost connections.
     if (String((error as { code?: unknown }).code).startsWith('CONNECT'))
       throw Object.assign(new Error('The connection was lost', { cause: error }), { code: 'ECONNRESET' });
     throw error;

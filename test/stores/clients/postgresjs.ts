@@ -5,7 +5,7 @@ import { PostgresJsExecutor } from './postgresjs-executor.js';
 
 const POOL_SIZE = 6;
 
-/** A client that has no executor in this library: the example of docs/executors.md. */
+/** A client without an executor in this library, from docs/executors.md. */
 export const postgresjs: ClientKind = {
   name: 'postgres.js',
   stores: ['postgres'],

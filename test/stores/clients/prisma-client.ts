@@ -22,9 +22,8 @@ const MODELS = `model Note {
 }`;
 
 /**
- * Generates a Prisma client as an application does, and compiles it for plain Node. It stays
- * in the cache for later runs.
- *
+ * Generates a Prisma client as an application does, and compiles it for plain Node. The cache
+ * keeps it for later runs.
  * @param models of the schema
  * @returns the URL of the module that exports PrismaClient
  */
@@ -58,7 +57,7 @@ ${models}
   return pathToFileURL(join(folder, 'dist/client.js')).href;
 }
 
-/** Runs a command of Prisma on the schema of a folder. It needs no engine for these. */
+/** Runs a command of Prisma on the schema of a folder. These commands need no engine. */
 export async function prismaCli(folder: string, command: 'generate' | 'validate'): Promise<string> {
   const env = {
     ...process.env,

@@ -9,7 +9,7 @@ import { connect, leaveOpen, prismaClientOf } from './prisma.js';
 const POOL = 3;
 
 for (const { name, open } of targetsAmong('postgres', 'mariadb'))
-  describe(`a pool of Prisma on ${name} whose connections the application left in a transaction`, () => {
+  describe(`dirty connections in a pool of Prisma on ${name}`, () => {
     let target: Target;
     let observer: { store: SqlLockStore; end: () => Promise<void> };
     const ends: (() => Promise<void>)[] = [];
@@ -48,19 +48,19 @@ for (const { name, open } of targetsAmong('postgres', 'mariadb'))
       return { prisma, store, warnings };
     }
 
-    /** One statement on each connection at the same time. */
+    /** Runs the statement on each connection at the same time. */
     const dirty = (prisma: any, sql: string) =>
       Array.from({ length: POOL }, () => prisma.$executeRawUnsafe(sql));
 
     if (name === 'postgres')
-      it('B83 no grant is made there: pg closes such connections, and the grant is made on a new one', async () => {
+      it('B83 pg closes connections in a transaction, and the grant is made on a new one', async () => {
         const { store, warnings } = await dirtyStore();
         expect(await store.acquire('closed', randomUUID(), 60_000)).toMatchObject({ acquired: true });
         expect(await observer.store.inspect('closed')).toMatchObject({ state: 'held' });
         expect(warnings[0]).toMatch(/in a transaction that the application left open.*tries another one/);
       });
     else
-      it('B83 no grant is made there: it fails with the cause, and the caller may retry', async () => {
+      it('B83 an acquisition on a connection in a transaction fails with the cause, and may be retried', async () => {
         const { store } = await dirtyStore();
         const failure = await store.acquire('left', randomUUID(), 60_000).catch((error: unknown) => error);
         expect(failure).toBeInstanceOf(LockStoreError);
@@ -71,7 +71,7 @@ for (const { name, open } of targetsAmong('postgres', 'mariadb'))
         expect(await observer.store.inspect('left')).toMatchObject({ state: 'free' });
       });
 
-    it('B83 autocommit that is off, or a failed transaction, is no place for a grant', async () => {
+    it('B83 no grant is made with autocommit off or in a failed transaction', async () => {
       const { prisma } = await connected();
       const store = new SqlLockStore<any>(fromPrisma<any>(prisma));
       await store.prepare();
@@ -87,7 +87,7 @@ for (const { name, open } of targetsAmong('postgres', 'mariadb'))
         ]);
     });
 
-    it('B77 a renewal and a release do not count there, and nothing of them is left when it is rolled back', async () => {
+    it('B77 a release on a connection in a transaction fails, or is made on another connection', async () => {
       const { prisma } = await connected();
       const store = new SqlLockStore<any>(fromPrisma<any>(prisma));
       const owner = randomUUID();
@@ -99,7 +99,7 @@ for (const { name, open } of targetsAmong('postgres', 'mariadb'))
       expect([released, state]).toEqual(name === 'postgres' ? [true, 'free'] : ['failed', 'held']);
     });
 
-    it('B83 lock.transaction() commits nothing that the application left uncommitted', async () => {
+    it('B83 lock.transaction() does not commit what the application left uncommitted', async () => {
       const { store } = await dirtyStore(['INSERT INTO leftovers VALUES (1)']);
       await store.transaction(async (tx) => tx.$executeRawUnsafe('SELECT 1')).catch(() => undefined);
       const { prisma } = await connected();
@@ -107,13 +107,14 @@ for (const { name, open } of targetsAmong('postgres', 'mariadb'))
     });
 
     if (name === 'postgres')
-      it('B83 the lock table is not created in what the application left uncommitted', async () => {
+      it('B83 the lock table is not created inside a transaction that the application left open', async () => {
         const { prisma } = await connected();
         const right = fromPrisma<any>(prisma);
         const executor = Object.assign(Object.create(right) as typeof right, {
           transaction: async (work: (tx: any) => Promise<unknown>, options: any) =>
             right.transaction(async (tx: any) => {
-              await tx.$executeRawUnsafe('INSERT INTO leftovers VALUES (2)'); // as before a BEGIN within it
+              // A BEGIN inside the transaction would do the same.
+              await tx.$executeRawUnsafe('INSERT INTO leftovers VALUES (2)');
               return work(tx);
             }, options),
         });
@@ -125,7 +126,7 @@ for (const { name, open } of targetsAmong('postgres', 'mariadb'))
         ]);
       });
 
-    it('B90 the line at start says what a store does without', async () => {
+    it('B90 the line at start lists the features that the store lacks', async () => {
       const missing = name === 'postgres' ? 'wakeUps' : 'wakeUps,batches';
       expect(observer.store.describe()).toMatch(
         new RegExp(`^store=${name} client=Prisma table=\\S+ without=${missing}$`),

@@ -19,13 +19,13 @@ async function clientFor(options: object): Promise<any> {
 const unused = () => new PrismaPg({ connectionString: 'postgres://app:secret@db.example:5432/shop' });
 const take = (value: unknown) => () => fromPrisma(value as any);
 
-describe('what fromPrisma() takes', () => {
+describe('values that fromPrisma() takes', () => {
   it.each([
     ['undefined', undefined, 'it got undefined'],
     ['a promise', Promise.resolve(), 'a promise: await it'],
     ['a URL', 'postgres://app:secret@db.example/shop', 'it got a text'],
     ['another client', { query() {}, connect() {}, end() {}, totalCount: 1 }, 'it got a pool of pg'],
-  ])('B90 %s is refused by what it is', (_, value, text) => {
+  ])('B90 fromPrisma() refuses %s, and names its kind', (_, value, text) => {
     expect(take(value)).toThrow(LockError);
     expect(take(value)).toThrow(text);
     expect(take(value)).not.toThrow('secret');
@@ -45,12 +45,12 @@ describe('what fromPrisma() takes', () => {
     },
   );
 
-  it('B86 the description shows host, port and name, and no user and no password', async () => {
+  it('B86 the description shows host, port and database, but neither user nor password', async () => {
     const { description } = fromPrisma(await clientFor({ adapter: unused() }));
     expect(description).toBe('postgres at db.example:5432, database shop');
   });
 
-  it('B90 a database of SQLite in memory is refused', async () => {
+  it('B90 a SQLite database in memory is refused', async () => {
     const PrismaClient = await prismaClientOf({ name: 'sqlite' });
     const prisma = new PrismaClient({ adapter: new PrismaBetterSqlite3({ url: ':memory:' }) });
     const store = new SqlLockStore(fromPrisma(prisma));
@@ -60,7 +60,7 @@ describe('what fromPrisma() takes', () => {
 });
 
 for (const { name, open } of targets.filter((target) => target.name === 'postgres'))
-  describe(`Prisma on ${name}`, () => {
+  describe(`fromPrisma() on ${name}`, () => {
     let target: Target;
     let PrismaClient: any;
     beforeAll(async () => {
@@ -71,7 +71,7 @@ for (const { name, open } of targets.filter((target) => target.name === 'postgre
 
     const adapter = (options?: object) => new PrismaPg(serverOf(target), options);
 
-    it('B83 a client that prepares its statements is refused, since they could not prove that they run alone', async () => {
+    it('B83 a client with prepared statements is refused, since they cannot prove that they run alone', async () => {
       const statementNameGenerator = ({ sql }: { sql: string }) => `s${sql.length}`;
       const prisma = new PrismaClient({ adapter: adapter({ statementNameGenerator }) });
       await expect(new SqlLockStore(fromPrisma(prisma)).prepare()).rejects.toThrow(
@@ -80,7 +80,7 @@ for (const { name, open } of targets.filter((target) => target.name === 'postgre
       await prisma.$disconnect();
     });
 
-    it('B91 a transaction, a service that extends the client, and an extended client are told apart', async () => {
+    it('B91 a guard takes the transactions of a client and of its extensions, and refuses the clients', async () => {
       class PrismaService extends (PrismaClient as new (options: object) => any) {}
       const service = new PrismaService({ adapter: adapter() });
       const extended: any = service.$extends({ model: { $allModels: { answer: () => 42 } } });
@@ -103,7 +103,7 @@ for (const { name, open } of targets.filter((target) => target.name === 'postgre
       await service.$disconnect();
     });
 
-    it('B91 a transaction may take longer than the 5 s of Prisma, up to the limit that is handed down', async () => {
+    it("B91 a transaction may take longer than Prisma's limit of 5 s", async () => {
       const prisma = new PrismaClient({ adapter: adapter(), transactionOptions: { timeout: 1 } });
       const store = new SqlLockStore<any>(fromPrisma<any>(prisma));
       const slow = (tx: any) => tx.$queryRawUnsafe('SELECT pg_sleep(0.05)::text');
@@ -113,7 +113,7 @@ for (const { name, open } of targets.filter((target) => target.name === 'postgre
   });
 
 for (const { name, open } of targets.filter((target) => target.name === 'mysql'))
-  it(`B90 Prisma on ${name} is refused, with the reason and the way out`, async () => {
+  it(`B90 Prisma on ${name} is refused, with the reason and an alternative`, async () => {
     const target = await open();
     const PrismaClient = await prismaClientOf(target);
     const prisma = new PrismaClient({
@@ -127,7 +127,7 @@ for (const { name, open } of targets.filter((target) => target.name === 'mysql')
   });
 
 for (const { name, open } of targets.filter((target) => ['postgres', 'mariadb'].includes(target.name)))
-  it(`B77 on ${name}, a guard through Prisma is refused in a transaction that COMMIT as text has ended`, async () => {
+  it(`B77 a guard through Prisma on ${name} is refused after a COMMIT sent as text`, async () => {
     const target = await open();
     const PrismaClient = await prismaClientOf(target);
     const { adapter, end } = connect(target, 2);

@@ -8,7 +8,7 @@ import { targetsAmong } from '../typeorm/fixture.js';
 import { connect, PROVIDERS } from './prisma.js';
 import { generatedClient, prismaCli } from './prisma-client.js';
 
-/** The model that docs/clients.md shows, as it says to change it for each database. */
+/** The model in docs/clients.md, changed for each database as the text says. */
 async function modelFor(name: string): Promise<string> {
   const [, model = ''] =
     /```prisma\n(model Lock [^]*?)```/.exec(await readFile('docs/clients.md', 'utf8')) ?? [];
@@ -20,14 +20,14 @@ async function modelFor(name: string): Promise<string> {
     .replace(/owner +String\? +@db\.VarChar/, 'owner Bytes? @db.VarBinary');
 }
 
-/** The column types of each database by those of the model. */
+/** The column types of each database, by those of the model. */
 const TYPES: Record<string, Record<string, string>> = {
   postgres: { String: 'character varying', BigInt: 'bigint', Boolean: 'boolean', 'String[]': 'ARRAY' },
   mariadb: { String: 'varchar', Bytes: 'varbinary', BigInt: 'bigint', Boolean: 'tinyint' },
   sqlite: { String: 'TEXT', BigInt: 'INTEGER', Boolean: 'INTEGER' },
 };
 
-/** What a column is, for comparisons: its type, its length, whether it may be NULL. */
+/** A column for comparisons: its type, its length, and whether it may be NULL. */
 type Column = [type: string, length: number | null, optional: boolean];
 
 function columnsOf(model: string, types: Record<string, string>): Record<string, Column> {
@@ -37,7 +37,7 @@ function columnsOf(model: string, types: Record<string, string>): Record<string,
       const column = /@map\("(\w+)"\)/.exec(attributes)?.[1] ?? name;
       const isList = mark === '[]';
       const length = /@db\.\w+\((\d+)\)/.exec(attributes)?.[1];
-      // A list without a value is empty for Prisma, and NULL in the table.
+      // A list without a value is empty in Prisma, and NULL in the table.
       return [
         column,
         [types[isList ? `${type}[]` : type] ?? type, isList ? null : Number(length) || null, mark !== ''],
@@ -68,7 +68,7 @@ async function catalogue(dataSource: DataSource, name: string): Promise<Record<s
 
 for (const { name, open } of targetsAmong('postgres', 'mariadb', 'sqlite'))
   describe(`the Prisma model of the lock table on ${name}`, () => {
-    it('B90 is valid, generates a client that reads locks, and has the columns of the table', async () => {
+    it('B90 the model is valid, has the columns of the table, and its client reads locks', async () => {
       const model = await modelFor(name);
       const provider = PROVIDERS[name] ?? 'postgresql';
       const folder = await mkdtemp(join(tmpdir(), 'nestjs-locked-model-'));

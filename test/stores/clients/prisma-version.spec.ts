@@ -11,14 +11,17 @@ const clientOf = (version: string): any => {
   return client;
 };
 
-describe('fromPrisma', () => {
-  it.each(['6.16.0', '6.19.3', '7.4.2'])('B90 refuses Prisma %s, and names the oldest version', (version) => {
-    const take = (): unknown => fromPrisma(clientOf(version));
-    expect(take).toThrow(LockError);
-    expect(take).toThrow(`needs Prisma 7.5 or newer, but this PrismaClient is of Prisma ${version},`);
-  });
+describe('versions of Prisma', () => {
+  it.each(['6.16.0', '6.19.3', '7.4.2'])(
+    'B90 Prisma %s is refused, and the error names the oldest supported version',
+    (version) => {
+      const take = (): unknown => fromPrisma(clientOf(version));
+      expect(take).toThrow(LockError);
+      expect(take).toThrow(`needs Prisma 7.5 or newer, but this PrismaClient is of Prisma ${version},`);
+    },
+  );
 
-  it.each(['7.5.0', '7.10.0', '8.0.0', '10.2.1'])('B90 takes Prisma %s', (version) => {
+  it.each(['7.5.0', '7.10.0', '8.0.0', '10.2.1'])('B90 Prisma %s is supported', (version) => {
     expect(fromPrisma(clientOf(version)).client).toBe('Prisma');
   });
 });

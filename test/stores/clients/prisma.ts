@@ -33,8 +33,7 @@ export const prisma: ClientKind = {
           : (transaction ?? client).$executeRawUnsafe(sql),
       transaction: (work) => client.$transaction(work, { timeout: 60_000, maxWait: 60_000 }),
       nested: (transaction, work) => transaction.$transaction(work),
-      // On SQLite, a BEGIN that was left open would take all later statements of the client
-      // with it.
+      // On SQLite, a BEGIN that is left open would include all later statements of the client.
       ...(target.name === 'sqlite' ? {} : { leaveDirty: () => leaveOpen(client, 2) }),
       notTransactions: { 'the client': client, 'an extended client': extended },
       close: async () => {
@@ -45,14 +44,14 @@ export const prisma: ClientKind = {
   },
 };
 
-/** The class that an application on this database imports. */
+/** The class that an application imports for this database. */
 export async function prismaClientOf({ name }: { name: SqlStore }): Promise<any> {
   const { PrismaClient } = await import(await generatedClient(PROVIDERS[name] ?? 'postgresql'));
   return PrismaClient;
 }
 
 /**
- * The driver adapter of an application, with a pool of its own where the adapter takes one.
+ * The driver adapter of an application, with a pool of its own where the adapter takes a pool.
  */
 export function connect(
   { name, options }: Target,
@@ -68,19 +67,17 @@ export function connect(
       end: async () => undefined,
     };
   const pool = new Pool({ ...server, max: poolSize });
-  pool.on('error', () => undefined); // the database is dropped before the pool is closed
+  pool.on('error', () => undefined); // The database is dropped before the pool is closed.
   return { adapter: new PrismaPg(pool), pool, end: () => pool.end() };
 }
 
-/** Runs BEGIN on several connections of the pool, and never ends it. */
+/** Runs BEGIN on several connections of the pool, and never ends these transactions. */
 export async function leaveOpen(client: any, count: number): Promise<void> {
   await connectAll(client, count);
   await Promise.all(Array.from({ length: count }, () => client.$executeRawUnsafe('BEGIN')));
 }
 
-/**
- * Makes the pool open its connections first, or one connection could get two of the BEGINs.
- */
+/** Opens all connections first; otherwise one connection could get two of the BEGINs. */
 async function connectAll(client: any, count: number): Promise<void> {
   let entered = 0;
   let meet: (() => void) | undefined;

@@ -33,7 +33,7 @@ for (const kind of [drizzle, knex])
       });
 
       if (name !== 'sqlite')
-        it('B90 have session locks too, on connections that the driver opens beside the pool', async () => {
+        it('B90 session locks work on connections that the driver opens beside the pool', async () => {
           const sessions = opened.map((client) => new SessionLockStore(client.executor()));
           const [one, other] = sessions as [SessionLockStore, SessionLockStore];
           const key = newKey();
@@ -44,7 +44,7 @@ for (const kind of [drizzle, knex])
           for (const session of sessions) await session.close();
         });
 
-      it('B25 B26 race for keys, while they have transactions of their own: one wins, with growing tokens', async () => {
+      it('B25 one acquirer wins a key beside transactions of the applications, and its tokens grow', async () => {
         const acquirers = Array.from({ length: 2 * POOL_SIZE }, (_, i) => ({
           owner: `owner ${i}`,
           store: stores[i % 2] as SqlLockStore,

@@ -1,5 +1,5 @@
-// Another process of the application, on the built package and TypeORM: it takes the same key
-// again and again. argv: the options of a DataSource as JSON.
+// Another process of the application, with the built package and TypeORM. It takes the same
+// key again and again. argv: the options of a DataSource as JSON.
 import 'reflect-metadata';
 import { NestFactory } from '@nestjs/core';
 import { LockModule, LockService } from 'nestjs-locked';
@@ -24,15 +24,15 @@ const app = await NestFactory.createApplicationContext(
 const locks = app.get(LockService);
 const witness = await new DataSource(options).initialize();
 
-/** The key to take; `undefined` between two of them. */
+/** The current key; `undefined` between two keys. */
 let key;
 let granted = 0;
 let failures = [];
-/** Whether to tell the parent as soon as the key was taken. */
+/** Whether the parent waits for a report of the next take. */
 let tells = false;
 
 process.on('message', (message) => void act(message));
-process.on('disconnect', () => process.exit()); // also when the parent was killed
+process.on('disconnect', () => process.exit()); // Ends also when the parent was killed.
 process.send('ready');
 
 async function act({ action, ...request }) {

@@ -9,14 +9,14 @@ import { drizzle } from './drizzle.js';
 import { knex } from './knex.js';
 
 const TTL = 60_000;
-/** Small, so that each connection of the pool can be left dirty. */
+/** Small, so that a test can leave every connection of the pool dirty. */
 const POOL_SIZE = 2;
 
 for (const kind of [drizzle, knex])
   for (const { name, open } of targetsAmong('postgres', 'mariadb', 'mysql', 'sqlite'))
     describe(`transaction objects of ${kind.name} on ${name}`, () => {
       if (name === 'sqlite' && kind === drizzle)
-        return it('B91 do not exist, since its transactions on better-sqlite3 are synchronous', async () => {
+        return it('B91 lock.transaction() is refused, since transactions on better-sqlite3 are synchronous', async () => {
           const target = await open();
           const client = await kind.open(target);
           const store = new SqlLockStore(client.executor());
@@ -31,7 +31,7 @@ for (const kind of [drizzle, knex])
       let target: Target;
       let client: TestClient;
       let store: SqlLockStore;
-      /** Another application, for all that the database can tell. */
+      /** The client of another application. */
       let other: TestClient;
       let key: string;
       let token: number;
@@ -62,7 +62,7 @@ for (const kind of [drizzle, knex])
       const refusal = (message: RegExp) => ({ name: 'LockError', message: expect.stringMatching(message) });
 
       if (name === 'postgres' || name === 'mariadb')
-        it('B91 of lock.transaction are at READ COMMITTED', async () => {
+        it('B91 lock.transaction() runs at READ COMMITTED', async () => {
           const sql =
             name === 'postgres'
               ? "SELECT current_setting('transaction_isolation') AS level"
@@ -73,7 +73,7 @@ for (const kind of [drizzle, knex])
           });
         });
 
-      it('B91 of nested transactions are taken by a guard, and are open until the outermost one ends', async () => {
+      it('B91 a guard takes a nested transaction, which counts as open until the outermost transaction ends', async () => {
         let isOpen = () => true;
         await client.transaction(async (outer) => {
           await client.nested?.(outer, async (nested) => {
@@ -88,7 +88,7 @@ for (const kind of [drizzle, knex])
         expect(await written()).toContain(key);
       });
 
-      it('B91 of lock.transaction can have nested ones, whose rollback leaves the rest', async () => {
+      it('B91 a nested transaction in lock.transaction() can roll back alone', async () => {
         await store.transaction(async (outer) => {
           await write(`${key}-outer`, outer);
           await expect(
@@ -104,7 +104,7 @@ for (const kind of [drizzle, knex])
         expect(await written()).not.toContain('nested');
       });
 
-      it('B91 that have ended, and those of another client, are refused with the next step', async () => {
+      it('B91 ended transactions and those of another client are refused with the next step', async () => {
         let ended: unknown;
         await client.transaction(async (transaction) => void (ended = transaction));
         await expect(guard(ended)).rejects.toMatchObject(
@@ -122,7 +122,7 @@ for (const kind of [drizzle, knex])
         expect(await written()).not.toContain('late');
       });
 
-      it('B91 of a lock that was lost are refused by the guard, and nothing is written', async () => {
+      it('B91 the guard refuses a lost lock, and nothing is written', async () => {
         await store.forceRelease(key);
         await store.acquire(key, 'thief', TTL);
         const work = store.transaction(async (transaction) => {
@@ -134,7 +134,7 @@ for (const kind of [drizzle, knex])
       });
 
       if (name === 'mariadb' || name === 'mysql')
-        it('B91 that a CREATE TABLE has committed are refused: a guard would protect nothing', async () => {
+        it('B91 a transaction that CREATE TABLE has committed is refused by the guard', async () => {
           const work = client.transaction(async (transaction) => {
             await client.query(`CREATE TABLE t_${Date.now()} (id int)`, transaction);
             await expect(guard(transaction)).rejects.toMatchObject(
@@ -145,7 +145,7 @@ for (const kind of [drizzle, knex])
         });
 
       if (name === 'postgres') {
-        it('B91 in which a statement has failed are refused, and so is their commit', async () => {
+        it('B91 a transaction with a failed statement is refused by the guard, and cannot commit', async () => {
           const failing = async (transaction: unknown) =>
             expect(client.query('SELECT 1/0', transaction)).rejects.toThrow();
           await client.transaction(async (transaction) => {
@@ -164,7 +164,7 @@ for (const kind of [drizzle, knex])
           expect(await written()).not.toContain(key);
         });
 
-        it('B91 whose commit fails reject with the error of the server, and leave the pool clean', async () => {
+        it("B91 a failed commit rejects with the server's error, and leaves the pool clean", async () => {
           await client.query(
             'CREATE TABLE IF NOT EXISTS checked (name text REFERENCES writes DEFERRABLE INITIALLY DEFERRED)',
           );
@@ -179,7 +179,7 @@ for (const kind of [drizzle, knex])
       }
 
       if (name !== 'sqlite') {
-        it('B83 begin on a clean connection: what the application left open is not committed with them', async () => {
+        it('B83 lock.transaction() begins on a clean connection, and commits nothing that was left open', async () => {
           const warnings: string[] = [];
           store.onWarning((_, message) => warnings.push(message));
           await client.leaveDirty?.();
@@ -188,7 +188,7 @@ for (const kind of [drizzle, knex])
           expect(await written()).toContain(key);
         });
 
-        it('B91 whose connection is lost fail, and the next one has another connection', async () => {
+        it('B91 a transaction fails when its connection is lost, and the next one gets another connection', async () => {
           const lost = store.transaction(async (transaction) => {
             await write(key, transaction);
             await endSession(transaction);
@@ -204,7 +204,7 @@ for (const kind of [drizzle, knex])
         });
       }
 
-      /** Ends the session of a transaction from another one. */
+      /** Ends the session of a transaction from another session. */
       async function endSession(transaction: unknown): Promise<void> {
         const postgres = name === 'postgres';
         const id = postgres ? 'pg_backend_pid()' : 'CONNECTION_ID()';

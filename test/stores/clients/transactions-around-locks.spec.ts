@@ -15,10 +15,10 @@ import { addKey, createHolders, stay } from './holders.mjs';
 const ROUNDS = 2;
 
 for (const { name, open } of sqlTargets())
-  describe(`transactions of the application around and before a lock on ${name}`, () => {
+  describe(`application transactions around and before locks on ${name}`, () => {
     let target: Target;
     let rival: Rival;
-    /** Counts the holders: neither the client nor the locks have to do with it. */
+    /** Counts the holders, independently of the client and the locks. */
     let witness: DataSource;
     beforeAll(async () => {
       target = await open();
@@ -33,7 +33,7 @@ for (const { name, open } of sqlTargets())
       await target.dispose();
     });
 
-    it('two holders at a time are found out', async () => {
+    it('B40 the count finds two holders without a lock', async () => {
       await addKey(witness, 'without a lock');
       let found: { failures: string[] } | undefined;
       await stay(witness, 'without a lock', async () => {
@@ -45,7 +45,7 @@ for (const { name, open } of sqlTargets())
     });
 
     for (const kind of clients.filter(({ stores }) => stores.includes(name)))
-      it(`B77, B90 ${kind.name} and another process have one holder at a time, whatever transactions there are`, async () => {
+      it(`B77 ${kind.name} and another process never hold the key together, whichever transactions are open`, async () => {
         Logger.overrideLogger(false);
         const client = await kind.open(target);
         const key = kind.name;
@@ -65,7 +65,8 @@ for (const { name, open } of sqlTargets())
   });
 
 /**
- * The process with the client under test, which holds the key while transactions come and go.
+ * The process with the client under test. It holds the key while the application begins and
+ * ends transactions.
  */
 class Holder {
   granted = 0;
@@ -85,9 +86,9 @@ class Holder {
   }
 
   /**
-   * Acquires the key inside `around`, and holds it until that has ended.
+   * Acquires the key inside `around`, and holds it until `around` has ended.
    *
-   * @param around a transaction of the application, which runs `inside` and ends
+   * @param around a transaction of the application that runs `inside` and then ends
    */
   async holdFromInside(around: (inside: () => Promise<void>) => Promise<unknown>): Promise<void> {
     let leave = (): void => undefined;
@@ -125,7 +126,7 @@ class Holder {
   }
 }
 
-/** What an application does with transactions, each with a lock. */
+/** The ways in which an application combines transactions with a lock. */
 function situationsOf(
   client: TestClient,
   store: string,
@@ -134,7 +135,7 @@ function situationsOf(
   const planned = new Error('rolled back');
   const write = async (transaction: unknown): Promise<void> => {
     await client.query('SELECT id FROM work', transaction);
-    // On SQLite one connection writes at a time: a lock is taken before the transaction
+    // On SQLite, one connection writes at a time: the lock is acquired before the transaction
     // writes.
     if (store !== 'sqlite') await client.query('INSERT INTO work VALUES (1)', transaction);
   };
@@ -195,7 +196,7 @@ function situationsOf(
     },
     'left open before it': async () => {
       const cleanUp = await client.leaveDirty?.();
-      // Where the pool keeps such connections, the acquisition waits until these have ended.
+      // Where the pool keeps such connections, the acquisition waits until they have ended.
       await Promise.all([holder.holdFromInside((inside) => inside()), cleanUp?.()]);
     },
   };
@@ -212,12 +213,12 @@ class Rival {
     return rival;
   }
 
-  /** Takes the key again and again, until `stop`. */
+  /** Acquires and releases the key again and again, until `stop`. */
   take(key: string): void {
     this.child.send({ action: 'take', key });
   }
 
-  /** Resolves when the process has held the key, or tried to. */
+  /** Resolves when the process has held the key, or has tried to. */
   async taken(): Promise<void> {
     this.child.send({ action: 'tell' });
     await this.message();

@@ -9,7 +9,7 @@ import { LockError } from '../../../lib/lock.errors.js';
 import { fromTypeOrm, SqlLockStore, sqlStore } from '../../../lib/stores/sql/index.js';
 import { openTarget, type Target } from '../../servers/targets.js';
 
-describe('fromTypeOrm', () => {
+describe('fromTypeOrm()', () => {
   let target: Target;
   let dataSource: DataSource;
   beforeAll(async () => {
@@ -30,13 +30,13 @@ describe('fromTypeOrm', () => {
     ['an EntityManager of TypeORM', () => dataSource.manager],
     ['a QueryRunner of TypeORM', () => dataSource.createQueryRunner()],
     ['a pool of pg', () => new Pool()],
-  ])('B90 refuses %s, and says what it got and what it needs', (kind, given) => {
+  ])('B90 fromTypeOrm() refuses %s, and names what it got', (kind, given) => {
     expect(() => fromTypeOrm(given() as DataSource)).toThrow(
       new LockError(`fromTypeOrm() needs a DataSource of TypeORM, but it got ${kind}.`),
     );
   });
 
-  it('B90 takes a DataSource that is initialized later, and says so as long as it is not', async () => {
+  it('B90 a DataSource may be initialized later, and the start fails until it is', async () => {
     const later = new DataSource(target.options);
     const store = new SqlLockStore(fromTypeOrm(later));
     await expect(store.prepare()).rejects.toMatchObject({
@@ -54,7 +54,7 @@ describe('fromTypeOrm', () => {
     await expect(new SqlLockStore(fromTypeOrm(later)).prepare()).rejects.toThrow(/was destroyed/);
   });
 
-  it('B90 gets the DataSource of the application by injection', async () => {
+  it("B90 fromTypeOrm() gets the application's DataSource by injection", async () => {
     const app = await NestFactory.createApplicationContext(
       {
         module: class Application {},

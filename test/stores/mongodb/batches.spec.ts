@@ -9,20 +9,20 @@ import { newKey, tokenOf } from '../keys.js';
 
 const TTL = 60_000;
 const MANY = 12;
-/** So many requests are sent by themselves before the others share a command. */
+/** This many requests are sent alone before the others share a command. */
 const ALONE = 2;
 const SINGLE = Array.from({ length: ALONE }, () => 'findAndModify');
 
 if (mongodbIsSelected())
-  describe.each(drivers)('requests that arrive together, with $name', ({ MongoClient: Client }) => {
+  describe.each(drivers)('batches of requests, with $name', ({ MongoClient: Client }) => {
     const fixture = new MongoFixture();
     const appName = newKey();
     const commands: CommandStartedEvent[] = [];
     let client: MongoClient;
     let collection: Collection;
-    /** New for each test: under load, a store sends no request by itself. */
+    /** Each test opens a new store, because a store under load sends no request alone. */
     let store: MongoLockStore;
-    /** Sends each request by itself. */
+    /** A store that sends each request alone. */
     let single: MongoLockStore;
     let admin: Collection;
     let keys: string[];
@@ -55,7 +55,7 @@ if (mongodbIsSelected())
       keys.map((key) => store.acquire(key, owner, TTL, { resend }));
     const releaseAll = (owner = 'o') => Promise.all(keys.map((key) => store.release(key, owner)));
     const tokens = async (results: Promise<LockAcquireResult>[]) => (await Promise.all(results)).map(tokenOf);
-    /** A batch without new keys. */
+    /** Creates the documents of the keys, for batches without new keys. */
     async function known(): Promise<void> {
       await tokens(keys.map((key) => single.acquire(key, 'o', TTL)));
       await Promise.all(keys.map((key) => single.release(key, 'o')));
@@ -68,10 +68,12 @@ if (mongodbIsSelected())
         mode: { times },
         data: { failCommands: [command], appName, ...data },
       });
-    /** Single releases are of the same kind as those of a batch, and go before them. */
+    /**
+     * Single releases are commands of the same kind as those of a batch, and go before them.
+     */
     const failReleases = (data: object) => fail(data, 'update', ALONE + 1);
 
-    it('B93 share one write and one read, also for new keys, and releases share one write', async () => {
+    it('B93 acquisitions share one write and one read, and releases share one write', async () => {
       for (let round = 0; round < 2; round++) {
         store = await opened();
         commands.length = 0;
@@ -85,13 +87,13 @@ if (mongodbIsSelected())
       }
     });
 
-    it('B93 are sent one by one with batching: false, and batching is true or false', async () => {
+    it('B93 requests are sent alone with batching: false, and a wrong value is refused', async () => {
       await Promise.all(keys.map((key) => single.acquire(key, 'o', TTL)));
       expect(names().filter((name) => name === 'findAndModify')).toHaveLength(MANY);
       expect(() => mongoStore({ client, batching: 'no' as any })).toThrow(/batching must be true or false/);
     });
 
-    it('B93 B38 get results of their own: a larger token, the holder that refuses them, a lease that is gone', async () => {
+    it('B93 each request of a batch gets its own token, its holder or its lost lease', async () => {
       const before = await tokens(acquireAll());
       const refused = await Promise.all(acquireAll('p'));
       expect(refused.map((result) => !result.acquired && result.holder?.key)).toEqual(keys);
@@ -105,7 +107,7 @@ if (mongodbIsSelected())
       expect(await collection.findOne({ _id: keys[9] as any })).toMatchObject({ last: { outcome: 'done' } });
     });
 
-    it('B93 a release counts also if another process has changed its document before the batch reads it', async () => {
+    it('B93 a release counts although another process changes its document before the batch reads it', async () => {
       await known();
       const [changed = ''] = keys.slice(6);
       const raced = new Proxy(collection, {
@@ -123,12 +125,13 @@ if (mongodbIsSelected())
       store = new MongoLockStore(raced);
       await store.prepare();
       await tokens(acquireAll());
-      await single.forceRelease(keys[7]!); // so that the batch has to read what it released
+      // The batch now has to read which locks it released.
+      await single.forceRelease(keys[7]!);
       const ends = await releaseAll();
       expect(ends.filter((_, i) => i !== 7)).toEqual(keys.slice(1).map(() => true));
     });
 
-    it('B93 a key that an open transaction guards is refused, and holds up no other key', async () => {
+    it('B93 a key that an open transaction guards is refused, and delays no other key', async () => {
       await known();
       const guarded = keys[6]!;
       const token = tokenOf(await store.acquire(guarded, 'holder', TTL));
@@ -141,7 +144,7 @@ if (mongodbIsSelected())
       });
     });
 
-    it('B93 a document that an open transaction has changed holds up its own key alone', async () => {
+    it('B93 a document that an open transaction has changed delays only its own key', async () => {
       await known();
       const locked = keys[6]!;
       const session = client.startSession();
@@ -163,7 +166,7 @@ if (mongodbIsSelected())
       await session.endSession();
     });
 
-    it('B93 B25 two processes that take the same new keys: each key has one holder', async () => {
+    it('B93 each key has one holder after two processes acquire the same new keys', async () => {
       const other = new MongoLockStore(await fixture.collection({}, Client));
       await other.prepare();
       for (let round = 0; round < 10; round++) {
@@ -177,7 +180,7 @@ if (mongodbIsSelected())
       }
     });
 
-    it('B93 a document that the server refuses to write fails alone, with a message that names its key', async () => {
+    it('B93 a document that the server refuses fails alone, and the error names its key', async () => {
       const validator = { label: { $ne: 'refused' } };
       await admin.db.command({ collMod: 'locks', validator });
       const results = await Promise.allSettled(
@@ -190,7 +193,7 @@ if (mongodbIsSelected())
       });
     });
 
-    it('B93 B27 a refused document does not hide that a majority has not confirmed the others', async () => {
+    it('B93 a refused document does not hide a missing majority for the others', async () => {
       await admin.db.command({ collMod: 'locks', validator: { label: { $ne: 'refused' } } });
       await fail({ writeConcernError: { code: 64, errmsg: 'late' } }, 'update');
       const results = await Promise.allSettled(
@@ -214,7 +217,7 @@ if (mongodbIsSelected())
       ['a link that breaks', { closeConnection: true }, 'update'],
       ['a link that breaks before the read', { closeConnection: true }, 'find'],
     ])(
-      'B93 B27 after %s, each outcome is unknown, and each owner sent again gets its lock',
+      'B93 after %s each outcome is unknown, and a repeated request gets its lock',
       async (_, failure, command) => {
         await known();
         await fail(failure, command);
@@ -237,7 +240,7 @@ if (mongodbIsSelected())
       ['ends before it', { errorCode: 50 }],
       ['ends while a majority has not confirmed it', { writeConcernError: { code: 50, errmsg: 'late' } }],
     ])(
-      'B93 a write whose time %s is sent one by one, and each release is reported once',
+      'B93 a batch whose time %s is sent one by one, and each release is reported once',
       async (_, failure) => {
         await known();
         await fail(failure, 'update');
@@ -255,7 +258,7 @@ if (mongodbIsSelected())
     it.each([
       ['an election', { errorCode: 189 }],
       ['a majority that is late', { writeConcernError: { code: 64, errmsg: 'late' } }],
-    ])('B93 B27 the service sends them again by itself after %s, and loses none', async (_, failure) => {
+    ])('B93 after %s the service repeats the requests of a batch, and loses none', async (_, failure) => {
       const service = new LockService({ options: { ttl: '30s' }, openStore: () => store });
       await service[INTERNALS].start();
       await fail(failure, 'update');

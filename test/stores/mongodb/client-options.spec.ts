@@ -22,11 +22,11 @@ const OPTIONS: MongoClientOptions[] = [
 ];
 
 if (mongodbIsSelected())
-  describe.each(drivers)('a client of the application, with $name', ({ MongoClient }) => {
+  describe.each(drivers)("options of the application's client, with $name", ({ MongoClient }) => {
     const fixture = new MongoFixture();
     afterAll(() => fixture.dispose());
 
-    it.each(OPTIONS)('may have %j: the store has its own options', async (options) => {
+    it.each(OPTIONS)('B5 the store works with a client that has %j', async (options) => {
       const store = new MongoLockStore(await fixture.collection(options, MongoClient));
       await store.prepare();
       const [key, other] = [newKey(), newKey()];

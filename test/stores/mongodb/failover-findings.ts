@@ -1,23 +1,29 @@
-/** One hold, as its worker saw it. */
+/** One hold, as seen by its worker. */
 export interface Hold {
   token: number;
-  /** The first and the last moment at which it believed that it had the lock, on the machine's monotonic clock. */
+  /**
+   * The first and the last moment at which the worker believed in the lock, by the machine's
+   * monotonic clock.
+   */
   from: number;
   until: number;
 }
 
-/** What a worker did in one run. */
+/** The work of one worker in one run. */
 export interface WorkReport {
   worker: string;
   holds: Hold[];
-  /** Entries by the outcome that the worker knows of; `none`: it did not come to writing. */
+  /** Entries with the outcome that the worker knows; `none` means that it did not write. */
   writes: { id: string; outcome: 'acknowledged' | 'unknown' | 'refused' | 'none' }[];
-  /** How single attempts to get locks that nobody else wanted ended: `acquired`, or the name of the error. */
+  /**
+   * Counts how single attempts on uncontended locks ended: `acquired`, or the name of the
+   * error.
+   */
   probes: Record<string, number>;
   errors: Record<string, number>;
 }
 
-/** A document that all workers read as a whole, change, and write back. */
+/** A document that all workers read as a whole, change and write back. */
 export interface Ledger {
   _id: string;
   value: number;
@@ -25,19 +31,19 @@ export interface Ledger {
   entries: { id: string; token: number }[];
 }
 
-/** What a lock must not let happen; each a list that has to be empty. */
+/** Violations that a lock has to prevent; each list has to be empty. */
 export interface Findings {
-  /** Holds that began before an earlier one was over. */
+  /** Holds that began before an earlier hold ended. */
   doubles: [Hold, Hold][];
-  /** Holds whose token is not greater than that of the one before. */
+  /** Holds whose token is not greater than the token before. */
   tokensThatDoNotGrow: [Hold, Hold][];
-  /** Entries that were acknowledged and are not there. */
+  /** Acknowledged entries that are missing. */
   lostUpdates: string[];
-  /** Entries that are there twice, or that nobody can have made. */
+  /** Entries that occur twice, or that no worker can have made. */
   strangeEntries: string[];
-  /** Entries that come after one with a greater token. */
+  /** Entries after an entry with a greater token. */
   entriesOutOfOrder: string[];
-  /** Ledgers whose count is not that of their entries. */
+  /** Ledgers whose count differs from the number of their entries. */
   wrongSums: string[];
 }
 
@@ -50,7 +56,7 @@ export const nothingFound: Findings = {
   wrongSums: [],
 };
 
-/** Holds of all workers, in the order of their grants. */
+/** The holds of all workers, in the order of their grants. */
 export function holdsOf(reports: readonly WorkReport[]): Hold[] {
   return reports.flatMap(({ holds }) => holds).toSorted((a, b) => a.from - b.from);
 }

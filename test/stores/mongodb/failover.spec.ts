@@ -21,22 +21,28 @@ import {
 import { MongoClient, mongodbIsSelected } from './fixture.js';
 import { newKey } from '../keys.js';
 
-/** Shorter than an election takes, so that each primary that is lost takes the lease of its holder with it. */
+/**
+ * Shorter than an election, so that the lease of the holder expires with each lost primary.
+ */
 const TTL = 1_500;
 const WAYS = ['plain', 'fenced', 'transaction'] as const;
 const DATABASE = 'failover';
-/** Milliseconds: a member whose source froze may take half a minute to find another one. */
+/**
+ * In milliseconds: a member whose source is frozen may take half a minute to find another
+ * source.
+ */
 const PATIENCE = 90_000;
 
 type Worker = (typeof workers)[number];
 
-/** Both drivers, with and without the driver's own second try. */
+/** Both drivers, with and without the driver's own retry. */
 const workers = (['plain', 'fenced', 'plain', 'transaction'] as const).flatMap((way, i) =>
   (['mongodb', 'mongodb6'] as const).map((driver) => ({
     way,
     driver,
     label: `worker-${driver}-${way}-${i}`,
-    // A plain write is as late as its driver lets it be: it gives up before there is another primary.
+    // A plain write may be as late as its driver allows, so the driver gives up before there
+    // is another primary.
     clientOptions: way === 'plain' ? { retryWrites: false, serverSelectionTimeoutMS: 1_000 } : {},
     probing: i === 0 || i === 3,
   })),
@@ -45,12 +51,12 @@ const workers = (['plain', 'fenced', 'plain', 'transaction'] as const).flatMap((
 if (mongodbIsSelected())
   if (mongodRunsHere()) describeFailOver();
   else
-    it('starts no replica set: there is no mongod here', () => {
+    it('a machine without a mongod starts no replica set', () => {
       expect(mongodRunsHere()).toBe(false);
     });
 
 function describeFailOver() {
-  describe('a replica set of three that fails over', () => {
+  describe('a replica set of three members that fails over', () => {
     const instances = new MongodbInstances();
     const all: (Worker & { instance: Instance })[] = [];
     let set: ReplicaSet;
@@ -70,13 +76,14 @@ function describeFailOver() {
         label,
       );
 
-    /** Even ones have the newer driver; the first two have no second try of the driver's own. */
+    /** Even workers have the newer driver; the first two have no retry of the driver's own. */
     const worker = (i: number): Instance => all[i]!.instance;
 
     beforeAll(async () => {
       set = await startReplicaSet();
       client = await new MongoClient(set.url).connect();
-      // Before the workers: a mongod under Wine does not survive that several create one collection.
+      // The collections are created before the workers start: a mongod under Wine does not
+      // survive simultaneous creations.
       const database = client.db(DATABASE);
       await database.createCollection('locks', { writeConcern: { w: 'majority' } });
       ledgers = await database.createCollection<Ledger>('ledgers', { writeConcern: { w: 'majority' } });
@@ -95,7 +102,7 @@ function describeFailOver() {
       await set.stop();
     });
 
-    it('finds out that workers without a lock lose updates, or it would prove nothing', async () => {
+    it('B40 workers without a lock lose updates, which shows that the count finds them', async () => {
       await Promise.all(all.map(({ instance }) => instance.ask('disable')));
       const plain = all.filter(({ way }) => way === 'plain');
       const enable = () => Promise.all(all.map(({ instance }) => instance.ask('enable')));
@@ -111,7 +118,7 @@ function describeFailOver() {
     });
 
     it(
-      'B55, B27 a holder is told of its loss before the next gets the lock, although the frozen primary never answers',
+      'B55 a holder learns of its loss before the next grant, although the frozen primary never answers',
       async () => {
         const [holder, other, thief, newcomer] = [worker(0), worker(1), worker(2), worker(3)];
         const key = newKey();
@@ -121,7 +128,7 @@ function describeFailOver() {
           const attempts = [other, newcomer].map((instance) =>
             instance.ask('acquire', { key: newKey(), ttl: '1s' }),
           );
-          // That no answer came tells nothing of a lock, be it free: it is not "busy".
+          // A missing answer says nothing about the lock, so the error is not "busy".
           for (const attempt of await Promise.allSettled(attempts))
             expect(attempt).toMatchObject({
               status: 'rejected',
@@ -135,7 +142,8 @@ function describeFailOver() {
 
         expect(loss.held).toBe(false);
         expect(loss.lostAt).toBeLessThan(after.grantedAt);
-        expect(loss.date).toBeLessThan(new Date(next.startedAt).getTime()); // by the clock that granted it
+        // This compares with the clock that granted the lock.
+        expect(loss.date).toBeLessThan(new Date(next.startedAt).getTime());
         expect(after.fencingToken).toBeGreaterThan(before.fencingToken);
         await expect(holder.ask('release', { key })).resolves.toBe(false);
         await expect(thief.ask('held', { key })).resolves.toBe(true);
@@ -145,7 +153,7 @@ function describeFailOver() {
     );
 
     it(
-      'B40, B38, B27 eight workers lose no update while the primary is frozen for longer than the ttl',
+      'B40 eight workers lose no update while the primary is frozen for longer than the ttl',
       async () => {
         const result = await count('frozen', all, (primary) =>
           whileFrozen(primary, () => Promise.race(all.map((one) => progress([one])))),
@@ -158,9 +166,10 @@ function describeFailOver() {
     );
 
     it(
-      'a renewal that is on its way when the primary steps down is not the end of a lease that outlasts the election',
+      'B55 a renewal during a step-down does not lose a lease that outlasts the election',
       async () => {
-        const holders = [all[0]!, all[1]!, all[2]!, all[3]!]; // both drivers, with and without a second try of theirs
+        // both drivers, with and without their own retry
+        const holders = [all[0]!, all[1]!, all[2]!, all[3]!];
         const key = (label: string) => `renewed-${label}`;
         const grants = await Promise.all(
           holders.map(({ instance, label }) =>
@@ -168,7 +177,7 @@ function describeFailOver() {
           ),
         );
         const primary = await set.primary();
-        // One renewal of each is kept from being carried out until the member is no primary any more.
+        // One renewal of each holder is blocked until the member is no longer primary.
         const steppedDownAt = await onMember(primary, async (admin) => {
           const { count: before } = await admin.command({
             configureFailPoint: 'failCommand',
@@ -195,7 +204,7 @@ function describeFailOver() {
     );
 
     it(
-      'B75 a grant that no majority has is not believed, since the next primary need not know of it',
+      'B75 a grant without a majority is refused, since the next primary may not know it',
       async () => {
         const [holder, thief] = [worker(0), worker(2)];
         const careless = await start('careless', { writeConcern: { w: 1 } });
@@ -214,13 +223,16 @@ function describeFailOver() {
           throw error;
         }
         const after = await whileFrozen(primary, async () => {
-          await set.primary(); // sooner they would try to catch up with the frozen one, for half a minute
+          // Earlier, the others would try for half a minute to catch up with the frozen
+          // member.
+          await set.primary();
           await resume();
           await thief.ask('acquire', { key, wait: '30s' });
           return thief.ask<Grant>('acquire', { key: keyOfOne, wait: '30s' });
         });
 
-        // So two have a lock of which the majority was not asked; tokens grow all the same.
+        // Both processes now believe in the lock that had no majority; the tokens grow all the
+        // same.
         expect(after.fencingToken).toBeGreaterThan(before.fencingToken);
         await expect(careless.ask('held', { key: keyOfOne })).resolves.toBe(true);
         await expect(thief.ask('held', { key: keyOfOne })).resolves.toBe(true);
@@ -232,7 +244,7 @@ function describeFailOver() {
     );
 
     it(
-      'B40, B38, B27 eight workers lose no update when the primary is killed, and go on after the election',
+      'B40 eight workers lose no update when the primary is killed, and go on after the election',
       async () => {
         const result = await count('killed', all, (primary) => primary.kill());
         expect(result.findings).toEqual(nothingFound);
@@ -242,7 +254,7 @@ function describeFailOver() {
       PATIENCE,
     );
 
-    /** Has them work before, during and after the fault, and looks for what a lock must not let happen. */
+    /** The workers work before, during and after the fault; returns the violations. */
     async function count(
       run: string,
       chosen: typeof all,
@@ -256,7 +268,7 @@ function describeFailOver() {
       );
       await progress(chosen);
       const primary = await set.primary();
-      const at = Number(process.hrtime.bigint()) / 1e6; // as the workers count
+      const at = Number(process.hrtime.bigint()) / 1e6; // The workers use the same clock.
       await fault(primary);
       await progress(chosen);
       const reports = await Promise.all(chosen.map(({ instance }) => instance.ask<WorkReport>('report')));
@@ -271,7 +283,7 @@ function describeFailOver() {
       };
     }
 
-    /** What it does, it does without the primary; then waits until all members are in service again. */
+    /** Runs `work` without the primary, then waits until all members are in service again. */
     async function whileFrozen<T>(primary: ReplicaSetMember, work: () => Promise<T>): Promise<T> {
       primary.freeze();
       try {
@@ -282,7 +294,7 @@ function describeFailOver() {
       }
     }
 
-    /** Until all members are in service. */
+    /** Resolves when all members are in service. */
     async function untilWhole(): Promise<void> {
       for (;;) {
         const { members } = await onMember(await set.primary(), (admin) =>
@@ -308,7 +320,7 @@ interface Loss {
 
 type HeldLock = Exclude<LockInspection, { state: 'free' }>;
 
-/** Until each of them has made that many more entries. */
+/** Resolves when each worker has made this many more entries. */
 async function progress(chosen: readonly { instance: Instance }[], times = 2): Promise<void> {
   await Promise.all(chosen.map(({ instance }) => instance.ask('counted', { times })));
 }
@@ -321,7 +333,7 @@ async function renewedSince(instance: Instance, key: string, date: Date): Promis
   }
 }
 
-/** From when it resolves on, nothing that is written reaches this member. */
+/** From the moment it resolves, no write reaches this member. */
 async function stopReplication(member: ReplicaSetMember): Promise<void> {
   await onMember(member, async (admin) => {
     const { count } = await admin.command({ configureFailPoint: 'stopReplProducer', mode: 'alwaysOn' });
@@ -342,7 +354,7 @@ async function onMember<T>({ url }: ReplicaSetMember, work: (admin: Db) => Promi
   }
 }
 
-/** What happened, in a line. */
+/** The figures of a run, in a line. */
 function figuresOf(
   run: string,
   faultAt: number,
@@ -356,7 +368,8 @@ function figuresOf(
     .filter(({ to }) => to > faultAt);
   const gap = gaps.toSorted((a, b) => b.length - a.length)[0] ?? { length: 0, to: faultAt };
   const waits = reports
-    .flatMap(({ holds }) => holds.find(({ from }) => from >= gap.to)?.from ?? []) // one may have had it before only
+    // A worker may have held the lock only before the fault.
+    .flatMap(({ holds }) => holds.find(({ from }) => from >= gap.to)?.from ?? [])
     .map((from) => from - faultAt)
     .toSorted((a, b) => a - b);
   const made = new Set(found.flatMap(({ entries }) => entries.map(({ id }) => id)));

@@ -12,7 +12,7 @@ import { newKey, tokenOf } from '../keys.js';
 const HOUR = 3_600_000;
 
 if (mongodbIsSelected())
-  describe.each(drivers)('when MongoDB fails, with $name', ({ MongoClient: Client }) => {
+  describe.each(drivers)('failures of MongoDB, with $name', ({ MongoClient: Client }) => {
     const fixture = new MongoFixture();
     let admin: Collection;
     let client: MongoClient;
@@ -28,7 +28,7 @@ if (mongodbIsSelected())
     afterEach(() => void jest.restoreAllMocks());
     afterAll(() => fixture.dispose());
 
-    /** A store whose commands fail by themselves, and are not sent again by the driver. */
+    /** A store whose commands fail on demand, and are not retried by the driver. */
     async function failing(options: MongoClientOptions = {}) {
       const appName = newKey();
       const collection = await fixture.collection({ appName, retryWrites: false, ...options }, Client);
@@ -45,7 +45,7 @@ if (mongodbIsSelected())
       };
     }
 
-    /** A store behind a link that can be cut. */
+    /** A store behind a connection that can be cut. */
     async function proxied(options: MongoClientOptions = {}) {
       const { hostname, port } = new URL(fixture.url);
       const proxy = await TcpProxy.open({ host: hostname, port: Number(port) });
@@ -56,13 +56,14 @@ if (mongodbIsSelected())
       const proxiedStore = new MongoLockStore(proxiedClient.db(fixture.databaseName).collection('locks'));
       await proxiedStore.prepare();
       const close = async (): Promise<void> => {
-        await proxy.close(); // first: the client takes leave of a server that is silent without end
+        // The proxy closes first: the client would wait for a silent server without end.
+        await proxy.close();
         await proxiedClient.close();
       };
       return { proxy, client: proxiedClient, store: proxiedStore, close };
     }
 
-    it('B11 the store opens for a user who may not list collections', async () => {
+    it('B11 a store opens for a user who may not list collections', async () => {
       const appName = newKey();
       const opening = new MongoLockStore(await fixture.collection({ appName }, Client));
       await admin.db.admin().command({
@@ -76,7 +77,7 @@ if (mongodbIsSelected())
       expect(count).toBeGreaterThan(0);
     });
 
-    it('B27 a store whose server never answers does not open for ever', async () => {
+    it('B27 opening a store fails at the time limit when the server never answers', async () => {
       const { proxy, client: silent, close } = await proxied({ maxPoolSize: 1 });
       proxy.blackHole();
       const unopened = new MongoLockStore(silent.db(fixture.databaseName).collection('locks'));
@@ -86,7 +87,7 @@ if (mongodbIsSelected())
       await close();
     });
 
-    it('B27 a write that a majority has not confirmed in time is an unknown outcome: sent again, it gets the same lock', async () => {
+    it('B27 a write without a majority in time has an unknown outcome, and a repeated request gets the same lock', async () => {
       const { store: unsure, fail } = await failing();
       const key = newKey();
       const timedOut = {
@@ -101,7 +102,7 @@ if (mongodbIsSelected())
         message: expect.stringMatching(/waiting for replication timed out/),
       });
       const found = await store.inspect(key);
-      expect(found).toMatchObject({ state: 'held' }); // it had been carried out
+      expect(found).toMatchObject({ state: 'held' }); // The server had carried out the write.
       expect(await unsure.acquire(key, 'o', 60_000)).toMatchObject({ acquired: false, reason: 'held' });
       expect(await unsure.acquire(key, 'o', 60_000, { resend: true })).toEqual({
         acquired: true,
@@ -113,7 +114,7 @@ if (mongodbIsSelected())
       }
     });
 
-    it('B27 the service sends such a write again by itself, and never says that the lock was busy', async () => {
+    it('B27 the service repeats a write with an unknown outcome, and never calls the lock busy', async () => {
       const { store: unsure, fail } = await failing();
       const service = new LockService({ options: { ttl: '30s' }, openStore: () => unsure });
       await service[INTERNALS].start();
@@ -163,7 +164,7 @@ if (mongodbIsSelected())
       }
     });
 
-    it('B51 a batch that fails is a transient failure; one that was cut short is not known', async () => {
+    it('B51 a batch of renewals that fails is transient, and a batch cut short has unknown outcomes', async () => {
       const { store: unsure, fail } = await failing();
       const key = newKey();
       tokenOf(await unsure.acquire(key, 'o', 60_000));
@@ -178,7 +179,7 @@ if (mongodbIsSelected())
       expect(await unsure.renewMany(leases)).toEqual(['renewed']);
     });
 
-    it('B27 B51 a batch whose link breaks is a transient failure', async () => {
+    it('B51 a batch of renewals whose connection breaks is a transient failure', async () => {
       const { store: behind, proxy, close } = await proxied({ retryWrites: false });
       const key = newKey();
       const owner = `owner-of-${key}`;
@@ -191,7 +192,7 @@ if (mongodbIsSelected())
       await close();
     });
 
-    it('B51 a lock that a transaction has in its hands costs no other lock of the batch', async () => {
+    it('B51 a lock that a transaction guards costs no other lock of the batch', async () => {
       const leases = Array.from({ length: 60 }, () => ({ key: newKey(), owner: 'o', ttl: 4_000 }));
       const tokens = await Promise.all(
         leases.map(async ({ key }) => tokenOf(await store.acquire(key, 'o', 4_000))),
@@ -209,7 +210,7 @@ if (mongodbIsSelected())
       expect(await store.renew(key, 'o', 4_000)).toBe(true);
     });
 
-    it('B52 the service keeps the other locks while one is guarded in a transaction that stays open', async () => {
+    it('B52 the service keeps its other locks while a transaction that guards one of them stays open', async () => {
       for (const ttl of [4_000, 5_000]) {
         const service = new LockService({ options: { ttl }, openStore: () => store });
         await service[INTERNALS].start();
@@ -245,7 +246,7 @@ if (mongodbIsSelected())
       await expect(contended.renew(key, 'o', 60_000)).rejects.toMatchObject({ transient: true });
     });
 
-    it('B27 what the server refuses is not transient', async () => {
+    it('B27 a refusal by the server is permanent', async () => {
       const { store: refused, fail } = await failing();
       await fail({ errorCode: 13 });
       await expect(refused.acquire(newKey(), 'o', 60_000)).rejects.toMatchObject({
@@ -257,7 +258,7 @@ if (mongodbIsSelected())
       await expect(refused.acquire(newKey(), 'o', 60_000)).rejects.toMatchObject({ transient: false });
     });
 
-    it('B27 a link cut before the answer is a transient failure; the same owner, sent again, gets the same lock', async () => {
+    it('B27 after a connection is cut before the answer, a repeated request gets the same lock', async () => {
       const { store: behind, proxy, close } = await proxied({ retryWrites: false });
       const key = newKey();
       const owner = `owner-of-${key}`;
@@ -276,7 +277,7 @@ if (mongodbIsSelected())
       await close();
     });
 
-    it("B27 a link cut before the answer is mended by the driver's own repetition: the lock is granted once", async () => {
+    it("B27 the driver's own retry grants the lock once after a connection is cut", async () => {
       const { store: behind, proxy, close } = await proxied();
       const key = newKey();
       const owner = `owner-of-${key}`;
@@ -293,7 +294,7 @@ if (mongodbIsSelected())
       await close();
     });
 
-    it('B27 a server that stays silent is a transient failure, within the limit of the operation', async () => {
+    it('B27 a silent server is a transient failure within the limit of the operation', async () => {
       const { store: behind, proxy, close } = await proxied();
       const key = newKey();
       tokenOf(await behind.acquire(key, 'o', 60_000));
@@ -306,7 +307,7 @@ if (mongodbIsSelected())
       await close();
     });
 
-    it('B27 what was given up is not sent again by the driver, however late a server can be reached', async () => {
+    it('B27 the driver does not retry an operation that has reached its limit, however late the server is reachable', async () => {
       const { store: behind, proxy, close } = await proxied({ serverSelectionTimeoutMS: 10_000 });
       const key = newKey();
       tokenOf(await behind.acquire(key, 'o', 60_000));
@@ -321,13 +322,14 @@ if (mongodbIsSelected())
       });
       proxy.cut();
       proxy.heal();
-      for (let i = 0; i < 20; i++) await behind.inspect(key); // whatever waited for the server has gone ahead of these
+      // Operations that waited for the server have gone before these.
+      for (let i = 0; i < 20; i++) await behind.inspect(key);
       expect(await expiry()).toBe(before);
       expect(await behind.inspect(`${key}:new`)).toMatchObject({ state: 'free' });
       await close();
     });
 
-    it('B75 a server that goes away is a failure with its address', async () => {
+    it('B75 a server that goes away is a transient failure that names its address', async () => {
       const { store: behind, proxy, close } = await proxied();
       await proxy.close();
       const failure: any = await behind.renew(newKey(), 'o', 60_000).catch((error: unknown) => error);
@@ -337,7 +339,7 @@ if (mongodbIsSelected())
       await close();
     });
 
-    it('B27 no failure has the owner in it, which is a capability', async () => {
+    it('B86 no error contains the owner id, which allows its reader to release the lock', async () => {
       const { store: refused, fail } = await failing();
       const owner = 'capability-0123456789';
       const calls = [
@@ -355,7 +357,7 @@ if (mongodbIsSelected())
       await admin.db.admin().command({ configureFailPoint: 'failCommand', mode: 'off' });
     });
 
-    it('B48 acquisitions that succeed, are refused and fail give their connections back; a pool of one serves fifty callers', async () => {
+    it('B48 acquisitions that succeed, are refused or fail return their connections to the pool', async () => {
       const { store: single, fail } = await failing({ maxPoolSize: 1 });
       const key = newKey();
       tokenOf(await single.acquire(key, 'o', 60_000));
@@ -370,7 +372,7 @@ if (mongodbIsSelected())
     it.each([
       ['ahead', HOUR],
       ['behind', -HOUR],
-    ])("B34 a client's clock an hour %s changes nothing: the server's decides", async (_, by) => {
+    ])("B34 the server's clock decides when the client's clock is an hour %s", async (_, by) => {
       const key = newKey();
       const before = tokenOf(await store.acquire(key, 'right', 60_000));
       const { now } = Date;
@@ -384,14 +386,14 @@ if (mongodbIsSelected())
       expect(refused.holder.remaining).toBeLessThanOrEqual(60_000);
     });
 
-    it('B38 tokens grow also when the document was deleted behind the back of the store', async () => {
+    it('B38 tokens grow although the document was deleted by hand', async () => {
       const key = newKey();
       const before = tokenOf(await store.acquire(key, 'o', 60_000));
       await admin.deleteOne({ _id: key as any });
       expect(tokenOf(await store.acquire(key, 'p', 60_000))).toBeGreaterThan(before);
     });
 
-    it('B41 documents of others are neither read nor changed', async () => {
+    it('B41 documents of other software are neither read nor changed', async () => {
       const collection = (await fixture.collection({}, Client)).db.collection<any>(`shared_${newKey()}`);
       const shared = new MongoLockStore(collection);
       await shared.prepare();
@@ -423,7 +425,7 @@ if (mongodbIsSelected())
       });
     });
 
-    it('B38 what the TTL index may delete has a token that the clock has passed', async () => {
+    it('B38 the TTL index deletes a document only after the clock has passed its token', async () => {
       const key = newKey();
       tokenOf(await store.acquire(key, 'o', 60_000));
       const ahead = (Date.now() + HOUR) * 1000;
@@ -437,7 +439,7 @@ if (mongodbIsSelected())
       expect(await store.purge({ prefix: key, olderThan: 0 })).toBe(0);
     });
 
-    it('B76 B73 what the TTL index may delete is not paused, and has a tick that lies as far back', async () => {
+    it('B76 the TTL index deletes no paused document, and no document before its tick has passed', async () => {
       const key = newKey();
       const freeSince = async () => (await admin.findOne({ _id: key as any }))?.freeSince;
       const tick = Date.now() + HOUR;
@@ -461,7 +463,7 @@ if (mongodbIsSelected())
       tokenOf(await store.acquire(key, 'o', 60_000));
       await store.pause(key);
       await store.resume(key);
-      expect(await freeSince()).toBeUndefined(); // it is held
+      expect(await freeSince()).toBeUndefined(); // The lock is held.
       await store.pause(key);
       await store.forceRelease(key);
       expect(await freeSince()).toBeUndefined();
@@ -473,7 +475,7 @@ if (mongodbIsSelected())
       expect((await freeSince()).getTime()).toBeGreaterThan(tick);
     });
 
-    it('B70 a prefix of any characters is taken literally', async () => {
+    it('B70 a prefix is compared literally, whatever characters it has', async () => {
       const base = newKey();
       for (const end of ['', '\u{10FFFF}', 'a\uD7FF', 'é', '😀']) {
         const prefix = base + end;
@@ -485,7 +487,7 @@ if (mongodbIsSelected())
       }
     });
 
-    it('the optional TTL index deletes what was released long enough ago, and nothing that is held or kept', async () => {
+    it('B72 the TTL index deletes locks released long ago, and none that is held or kept', async () => {
       const collection = client.db(fixture.databaseName).collection(`cleaned_${newKey()}`);
       const cleaned = new MongoLockStore(collection, { deleteUnusedAfter: 0 });
       await cleaned.prepare();

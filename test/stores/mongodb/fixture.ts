@@ -4,7 +4,10 @@ import * as driver6 from 'mongodb6';
 import { MongoLockStore, type MongoLockStoreOptions } from '../../../lib/stores/mongodb/index.js';
 import { openMongoDatabase, selectedStores } from '../../servers/targets.js';
 
-/** The drivers that are supported: the newest 6 and 7. Version 6 has the same types as far as the store goes. */
+/**
+ * The supported drivers: the newest versions 6 and 7. Their types are the same as far as the
+ * store uses them.
+ */
 export const drivers = [
   { name: 'driver 7', MongoClient: driver7.MongoClient },
   { name: 'driver 6', MongoClient: driver6.MongoClient as unknown as typeof driver7.MongoClient },
@@ -12,17 +15,20 @@ export const drivers = [
 
 export const { MongoClient } = driver7;
 
-/** Whether MongoDB is among the stores of this run; jest refuses a file without any test, so that one that is left out says why. */
+/**
+ * Whether this run tests MongoDB. Jest refuses a file without a test, so a run without MongoDB
+ * gets a test that says why.
+ */
 export function mongodbIsSelected(): boolean {
   const selected = selectedStores.includes('mongodb');
   if (!selected)
-    it('is not run: LOCK_TEST_STORES leaves mongodb out', () => {
+    it('a run that leaves MongoDB out of LOCK_TEST_STORES skips this file', () => {
       expect(process.env.LOCK_TEST_STORES?.split(',')).not.toContain('mongodb');
     });
   return selected;
 }
 
-/** What one spec file opens on a database of its own, and closes in the end. */
+/** The clients that one spec file opens on a database of its own; `dispose()` closes them. */
 export class MongoFixture {
   private readonly database = openMongoDatabase();
   private readonly clients: driver7.MongoClient[] = [];
@@ -47,7 +53,10 @@ export class MongoFixture {
     return client;
   }
 
-  /** Makes collections before several clients do at once, which MongoDB under Wine does not survive. */
+  /**
+   * Creates collections before several clients would do so at once, which MongoDB under Wine
+   * does not survive.
+   */
   async create(...names: string[]): Promise<void> {
     const client = await new MongoClient(this.url).connect();
     for (const name of names) await client.db(this.databaseName).createCollection(name);

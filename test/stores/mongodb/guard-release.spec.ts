@@ -11,7 +11,7 @@ import { drivers, MongoFixture, mongodbIsSelected } from './fixture.js';
 
 if (mongodbIsSelected())
   describe.each(drivers)(
-    'A5 a lock that is released inside the transaction that guards it, with $name',
+    'A5 a lock released inside the transaction that guards it, with $name',
     ({ MongoClient: Client }) => {
       const logged = captureLog();
       const fixture = new MongoFixture();
@@ -47,13 +47,16 @@ if (mongodbIsSelected())
         await fixture.dispose();
       });
 
-      /** Another process gets the key, with its ttl far away, and sees what was written. */
+      /**
+       * Takes the key from another process, although its ttl is far away, and counts the
+       * committed writes.
+       */
       const takenAfterCommit = async (): Promise<number> => {
         await using _ = await contender.acquire(key, { wait: '1m' });
         return writes.countDocuments({ key });
       };
 
-      it('is free after the commit, and one warning names the cause', async () => {
+      it('A5 the lock is free after the commit, and one warning names the cause', async () => {
         const session = client.startSession();
         await session.withTransaction(async () => {
           await service.run(key, async (lock) => {
@@ -69,7 +72,7 @@ if (mongodbIsSelected())
         ]);
       });
 
-      it('is free after the transaction was aborted, although its session has begun the next one', async () => {
+      it('A5 the lock is free after an abort, although the session has begun another transaction', async () => {
         const session = client.startSession();
         session.startTransaction();
         const lock = await service.acquire(key);
@@ -85,7 +88,7 @@ if (mongodbIsSelected())
         expect(failed).toEqual([]);
       });
 
-      it('a renewal that the guard holds up does not lose the lock', async () => {
+      it('A5 a renewal that the guard delays does not lose the lock', async () => {
         const session = client.startSession();
         await service.run(
           key,

@@ -1,6 +1,7 @@
 import { describe, expect, it, jest } from '@jest/globals';
 
-// None of them is there in this file: the entry has to load all the same, and to say what it lacks when it is used.
+// None of these packages exists in this file. The entry point has to load without them, and a
+// store has to name them.
 for (const name of ['mongodb', 'mongoose', '@nestjs/mongoose'])
   jest.unstable_mockModule(name, () => {
     throw new Error(`Cannot find package '${name}'`);
@@ -8,7 +9,7 @@ for (const name of ['mongodb', 'mongoose', '@nestjs/mongoose'])
 
 const { mongoStore, mongooseStore } = await import('../../../lib/stores/mongodb/index.js');
 
-describe('without the packages of MongoDB', () => {
+describe('the entry point without the packages of MongoDB', () => {
   it('B9 a store names the packages to install', async () => {
     const own: any = await mongoStore({ url: 'mongodb://localhost/app' }).useFactory();
     await expect(own.prepare()).rejects.toThrow(

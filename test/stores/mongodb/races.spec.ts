@@ -8,7 +8,7 @@ const RACES = 1_000;
 const CLIENTS = 4;
 
 if (mongodbIsSelected())
-  describe(`${CALLERS} callers race ${RACES} times, with ${CLIENTS} clients`, () => {
+  describe(`${RACES} races of ${CALLERS} callers with ${CLIENTS} clients`, () => {
     const fixture = new MongoFixture();
     let stores: MongoLockStore[];
 
@@ -26,7 +26,7 @@ if (mongodbIsSelected())
         }),
       );
 
-    it('B25 B38 for one key: one wins each time, with a larger token', async () => {
+    it('B25 one caller wins a key in each round, with a larger token', async () => {
       const key = newKey();
       let token = 0;
       for (let round = 0; round < RACES; round++) {
@@ -40,14 +40,14 @@ if (mongodbIsSelected())
       }
     }, 120_000);
 
-    it('B25 for a new key each time: one wins', async () => {
+    it('B25 one caller wins each new key', async () => {
       for (let round = 0; round < RACES / 5; round++) {
         const all = await race(newKey(), round);
         expect(all.filter(({ answer }) => answer.acquired)).toHaveLength(1);
       }
     }, 120_000);
 
-    it('B76 for the ticks of a new key, each releasing at once: each tick is run by one', async () => {
+    it('B76 each tick runs once, although each run releases at once', async () => {
       const epoch = Date.now() - 60_000;
       for (let round = 0; round < RACES / 20; round++) {
         const key = newKey();
@@ -62,7 +62,7 @@ if (mongodbIsSelected())
       }
     }, 120_000);
 
-    it('B73 for a new key that is paused meanwhile: nobody gets it from then on', async () => {
+    it('B73 a new key is not granted once it is paused', async () => {
       for (let round = 0; round < RACES / 10; round++) {
         const key = newKey();
         const attempts = race(key, round);

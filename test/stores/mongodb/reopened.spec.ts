@@ -9,7 +9,7 @@ import { newKey } from '../keys.js';
 import { drivers, MongoFixture, mongodbIsSelected } from './fixture.js';
 
 if (mongodbIsSelected())
-  describe('a connection that the application closes and opens again', () => {
+  describe('connections that the application closes and opens again', () => {
     const fixture = new MongoFixture();
     let app: TestingModule | undefined;
 
@@ -28,7 +28,7 @@ if (mongodbIsSelected())
     /** Resolves when an attempt has failed. */
     const failure = async (locks: LockService) => (await once(locks.events, 'storeError'))[0] as object;
 
-    it('R3 a Mongoose connection that was closed and opened again keeps locks again, and waits continue', async () => {
+    it('R3 a Mongoose connection that was opened again keeps locks, and waits go on', async () => {
       const locks = await start(
         MongooseModule.forRoot(fixture.url, { dbName: fixture.databaseName }),
         LockModule.forRoot({ store: mongooseStore() }),
@@ -67,7 +67,7 @@ if (mongodbIsSelected())
       await elsewhere.dispose();
     });
 
-    it.each(drivers)('R3 a client of $name that was closed and connected again does too', async (driver) => {
+    it.each(drivers)('R3 a client of $name that was connected again keeps locks', async (driver) => {
       const client = await fixture.client({}, driver.MongoClient);
       const locks = await start(
         LockModule.forRoot({ store: mongoStore({ client, databaseName: fixture.databaseName }) }),

@@ -11,7 +11,7 @@ import { newKey, tokenOf } from '../keys.js';
 const selected = mongodbIsSelected();
 
 if (selected && mongodRunsHere())
-  describe.each(drivers)('a standalone server, with $name', ({ MongoClient }) => {
+  describe.each(drivers)('MongoDB without a replica set, with $name', ({ MongoClient }) => {
     let server: MongodbServer;
     let collection: Collection;
     let store: MongoLockStore;
@@ -27,7 +27,7 @@ if (selected && mongodRunsHere())
       await server.stop();
     });
 
-    it('keeps locks', async () => {
+    it('B3 a server without a replica set keeps locks', async () => {
       const key = newKey();
       const token = tokenOf(await store.acquire(key, 'o', 60_000));
       expect(await store.acquire(key, 'p', 60_000)).toMatchObject({
@@ -38,7 +38,7 @@ if (selected && mongodRunsHere())
       expect(await store.release(key, 'o')).toBe(true);
     });
 
-    it('has no transactions, which transaction and guard say, with the way to have them', async () => {
+    it('B91 transaction and guard are refused, and the error tells how to make a replica set', async () => {
       const service = new LockService({ options: {}, openStore: () => store });
       await service[INTERNALS].start();
       const lock = await service.acquire(newKey());
@@ -57,6 +57,6 @@ if (selected && mongodRunsHere())
     });
   });
 else if (selected)
-  it('is not run: a server was given, and no other mongod can be started here', () => {
+  it('a run on a given server starts no standalone server', () => {
     expect(process.env.LOCK_TEST_MONGODB_URL).toBeDefined();
   });

@@ -29,7 +29,7 @@ const errorOf = (promise: Promise<unknown>): Promise<any> =>
   );
 
 if (mongodbIsSelected())
-  describe('mongoStore', () => {
+  describe('mongoStore()', () => {
     const fixture = new MongoFixture();
     let client: Client;
     let db: Db;
@@ -40,7 +40,7 @@ if (mongodbIsSelected())
     });
     afterAll(() => fixture.dispose());
 
-    /** Takes a lock through the store, and tells in which collection it is. */
+    /** Acquires a lock through the store, and returns the name of its collection. */
     async function collectionOf(store: MongoLockStore): Promise<string | undefined> {
       const key = newKey();
       await store.prepare();
@@ -51,7 +51,7 @@ if (mongodbIsSelected())
       return undefined;
     }
 
-    it('B5 B6 takes a url, a client, a database or a collection', async () => {
+    it('B5 mongoStore() takes a url, a client, a database or a collection', async () => {
       const { url, databaseName } = fixture;
       const withDatabase = url.replace('/?', `/${databaseName}?`);
       const stores = {
@@ -75,7 +75,7 @@ if (mongodbIsSelected())
       await Promise.all(Object.values(stores).map((store) => store.close()));
     });
 
-    it('B5 takes the most specific one that is given', async () => {
+    it('B5 the most specific of several options decides', async () => {
       const unused = 'mongodb://127.0.0.1:1/';
       const elsewhere = client.db('elsewhere');
       const collection = db.collection('most_specific');
@@ -90,7 +90,7 @@ if (mongodbIsSelected())
       expect(await collectionOf(await make(options))).toBe('of_client');
     });
 
-    it('B13 closes the client that it opened, and none that was handed in', async () => {
+    it('B13 the store closes a client that it opened, and none that it was given', async () => {
       const close = jest.spyOn(MongoClient.prototype, 'close');
       for (const options of [{ client }, { db }, { collection: db.collection('locks') }]) {
         const store = await make(options);
@@ -109,7 +109,7 @@ if (mongodbIsSelected())
       await expect(own.acquire(newKey(), 'o', 1000)).rejects.toThrow(/the lock store is closed/);
     });
 
-    it('B13 two applications of one definition have a client each', async () => {
+    it('B13 two applications with one definition have a client each', async () => {
       const definition = mongoStore({ url: fixture.url, databaseName: fixture.databaseName });
       const [one, other] = [await definition.useFactory(), await definition.useFactory()] as MongoLockStore[];
       await Promise.all([one!.prepare(), other!.prepare()]);
@@ -118,7 +118,7 @@ if (mongodbIsSelected())
       await other!.close();
     });
 
-    it('B13 closes its own client also when the collection cannot be used', async () => {
+    it('B13 the store closes its own client after a collection that it cannot use', async () => {
       await db.createCollection('people', { collation: { locale: 'en', strength: 1 } });
       const close = jest.spyOn(MongoClient.prototype, 'close');
       const store = await make({
@@ -131,7 +131,7 @@ if (mongodbIsSelected())
       close.mockRestore();
     });
 
-    it('B41 refuses a collection whose collation makes one lock of two keys, and one that is a view', async () => {
+    it('B41 a collection with a collation and a view are refused', async () => {
       await db.createCollection('names', { collation: { locale: 'de', strength: 2 } });
       await db.createCollection('seen', { viewOn: 'names' });
       for (const [name, why] of [
@@ -143,8 +143,9 @@ if (mongodbIsSelected())
       }
     });
 
-    it('B11 many instances that start at once do not collide', async () => {
-      await db.createCollection('fresh'); // by all at once, MongoDB under Wine does not survive it
+    it('B11 many instances that start at once do not disturb each other', async () => {
+      // MongoDB under Wine does not survive simultaneous creations.
+      await db.createCollection('fresh');
       const stores = Array.from({ length: 20 }, () => new MongoLockStore(db.collection('fresh')));
       await Promise.all(
         stores.map(async (store) => {
@@ -154,7 +155,7 @@ if (mongodbIsSelected())
       );
     });
 
-    it('B11 creates the TTL index that cleans up, when it is wanted and missing', async () => {
+    it('B11 the start creates the TTL index when it is configured and missing', async () => {
       for (let start = 1; start <= 2; start++)
         await new MongoLockStore(db.collection('fresh'), { deleteUnusedAfter: '7d' }).prepare();
       const indexes = await db.collection('fresh').indexes();
@@ -164,7 +165,7 @@ if (mongodbIsSelected())
       ]);
     });
 
-    it('B11 says what to do when the TTL index is there with another time', async () => {
+    it('B11 a TTL index with another time is an error that names the next step', async () => {
       const error = await errorOf(
         new MongoLockStore(db.collection('fresh'), { deleteUnusedAfter: '8d' }).prepare(),
       );
@@ -174,7 +175,7 @@ if (mongodbIsSelected())
       });
     });
 
-    it('B10 a server that is not there fails the start, with host and port', async () => {
+    it('B10 an unreachable server fails the start, with host and port', async () => {
       const port = await freePort();
       const url = `mongodb://user:topsecret@127.0.0.1:${port}/app?serverSelectionTimeoutMS=300`;
       for (const options of [{ url }, { client: new MongoClient(url) }]) {
@@ -188,7 +189,7 @@ if (mongodbIsSelected())
       }
     });
 
-    it('B10 credentials that the server refuses fail the start, without the password', async () => {
+    it('B10 refused credentials fail the start, without the password in the error', async () => {
       const url = fixture.url.replace('mongodb://', 'mongodb://user:topsecret@');
       const error = await errorOf((await make({ url })).prepare());
       expect(error).toMatchObject({
@@ -199,7 +200,7 @@ if (mongodbIsSelected())
       expect(inspect(error, { depth: 20 })).not.toContain('topsecret');
     });
 
-    it('B10 a url that cannot be read is refused, without the password', async () => {
+    it('B10 a malformed url is refused, without the password in the error', async () => {
       const urls = [
         'mongodb://user:top@secret@host/app',
         'mongodb://user:top/secret@host/app',
@@ -221,7 +222,7 @@ if (mongodbIsSelected())
       }
     });
 
-    it('a client that was closed fails the start, and says so', async () => {
+    it('B10 a client that was closed fails the start, and the error names the cause', async () => {
       const closed = await new MongoClient(fixture.url).connect();
       const collection = closed.db(fixture.databaseName).collection('locks');
       await closed.close();
@@ -232,7 +233,7 @@ if (mongodbIsSelected())
       });
     });
 
-    it('B7 refuses a write concern that acknowledges nothing', () => {
+    it('B7 a write concern without acknowledgement is refused', () => {
       for (const w of [0, -1, 1.5, Number.NaN, '', null, {}] as any[])
         expect(() => mongoStore({ db, writeConcern: { w } })).toThrow(/writeConcern\.w must be 'majority'/);
       for (const writeConcern of [null, 'majority', 1] as any[])
@@ -244,7 +245,7 @@ if (mongodbIsSelected())
       expect(() => mongoStore({ db, writeConcern: { j: true } as any })).toThrow(/"j".*journal/);
     });
 
-    it('B78 weak locks have a collection of their own, and no write concern beside', async () => {
+    it('B78 weak locks have a collection of their own, and exclude a write concern', async () => {
       expect(await collectionOf(await make({ db, weak: true }))).toBe('locks_weak');
       expect(await collectionOf(await make({ db, weak: true, collectionName: 'feeble' }))).toBe('feeble');
       expect(await collectionOf(await make({ db, weak: false }))).toBe('locks');
@@ -258,7 +259,7 @@ if (mongodbIsSelected())
         expect(() => mongoStore({ db, weak })).toThrow(/weak must be true or false/);
     });
 
-    it('B7 a write concern that the set cannot satisfy fails the start', async () => {
+    it('B7 a write concern that the replica set cannot satisfy fails the start', async () => {
       const store = new MongoLockStore(db.collection('locks'), { writeConcern: { w: 5 } });
       await expect(store.prepare()).rejects.toMatchObject({
         name: 'LockStoreError',
@@ -266,7 +267,7 @@ if (mongodbIsSelected())
       });
     });
 
-    it('B6 refuses names that are not plain', () => {
+    it('B6 names that are not plain are refused', () => {
       for (const collectionName of [
         '',
         'a b',
@@ -285,12 +286,12 @@ if (mongodbIsSelected())
         expect(() => mongoStore({ client, databaseName })).toThrow(/databaseName must be/);
     });
 
-    it('refuses options that do not exist, that have no meaning together, or are something else', () => {
+    it('B5 unknown, contradictory and wrong options are refused', () => {
       expect(() => mongoStore({} as any)).toThrow(/needs to know where/);
       expect(() => mongoStore({ uri: 'mongodb://a' } as any)).toThrow(/does not know the option "uri".*url/);
-      // @ts-expect-error the types exclude it too
+      // @ts-expect-error the types exclude both together
       expect(() => mongoStore({ db, databaseName: 'a' })).toThrow(/databaseName has no meaning beside db/);
-      // @ts-expect-error the types exclude it too
+      // @ts-expect-error the types exclude both together
       expect(() => mongoStore({ collection: db.collection('a'), collectionName: 'b' })).toThrow(
         /collectionName has no meaning/,
       );
@@ -306,7 +307,7 @@ if (mongodbIsSelected())
   });
 
 if (mongodbIsSelected())
-  describe('mongooseStore', () => {
+  describe('mongooseStore()', () => {
     const fixture = new MongoFixture();
     let module: TestingModule | undefined;
     const forRoot = (name?: string, lazyConnection = false) =>
@@ -333,7 +334,7 @@ if (mongodbIsSelected())
     const storeOf = async (options: MongooseStoreOptions = {}) =>
       (await mongooseStore(options).useFactory(module?.get(ModuleRef))) as MongoLockStore;
 
-    it("B5 B13 keeps locks on the application's connection, which stays open", async () => {
+    it("B5 the store keeps locks on the application's connection, and leaves it open", async () => {
       const app = await application(
         forRoot(),
         LockModule.forRoot({ store: mongooseStore({ collectionName: 'app_locks' }) }),
@@ -350,14 +351,14 @@ if (mongodbIsSelected())
       expect(await connection.db?.command({ ping: 1 })).toMatchObject({ ok: 1 });
     });
 
-    it('B5 finds a named connection, also one that connects only when it is used', async () => {
+    it('B5 the store finds a named connection, even if it connects lazily', async () => {
       await application(forRoot('locking', true));
       const store = await storeOf({ connectionName: 'locking' });
       tokenOf(await store.acquire(newKey(), 'o', 1000));
       await store.close();
     });
 
-    it("B77 a session of the application's own takes part in lock.guard()", async () => {
+    it('B77 lock.guard() takes a session of the application', async () => {
       const app = await application(forRoot(), LockModule.forRoot({ store: mongooseStore() }));
       const connection: Connection = app.get(getConnectionToken());
       const orders = connection.collection('orders');
@@ -371,7 +372,7 @@ if (mongodbIsSelected())
       expect(await orders.countDocuments()).toBe(2);
     });
 
-    it('B10 a lazy connection to a server that is not there is an error with host and port', async () => {
+    it('B10 a lazy connection to an unreachable server fails with host and port', async () => {
       const port = await freePort();
       const uri = `mongodb://127.0.0.1:${port}/app`;
       await application(MongooseModule.forRoot(uri, { lazyConnection: true, serverSelectionTimeoutMS: 300 }));
@@ -382,7 +383,7 @@ if (mongodbIsSelected())
       });
     });
 
-    it('B9 says what to do when the application has no such connection', async () => {
+    it('B9 a missing connection fails with an error that names the next step', async () => {
       await application(forRoot());
       const store = await storeOf({ connectionName: 'elsewhere' });
       await expect(store.prepare()).rejects.toMatchObject({
@@ -393,7 +394,7 @@ if (mongodbIsSelected())
       });
     });
 
-    it('refuses options that do not exist or are something else', () => {
+    it('B5 unknown and wrong options are refused', () => {
       expect(() => mongooseStore({ connection: {} } as any)).toThrow(
         /does not know the option "connection".*connectionName/,
       );

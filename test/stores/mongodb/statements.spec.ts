@@ -6,7 +6,7 @@ import { drivers, MongoFixture, mongodbIsSelected } from './fixture.js';
 import { newKey, tokenOf } from '../keys.js';
 
 if (mongodbIsSelected())
-  describe.each(drivers)('commands of the store, with $name', ({ MongoClient }) => {
+  describe.each(drivers)('commands of the MongoDB store, with $name', ({ MongoClient }) => {
     const fixture = new MongoFixture();
     let store: MongoLockStore;
     let locks: Collection;
@@ -21,14 +21,14 @@ if (mongodbIsSelected())
     });
     afterAll(() => fixture.dispose());
 
-    /** The names of the commands that `work` sends. */
+    /** Returns the names of the commands that `work` sends. */
     async function sentBy(work: () => Promise<unknown>): Promise<string[]> {
       commands.length = 0;
       await work();
       return commands.map(({ commandName }) => commandName);
     }
 
-    it('B15 are one for each operation', async () => {
+    it('B15 each operation sends one command', async () => {
       const key = newKey();
       const lease = { key, owner: 'o', ttl: 60_000 };
       expect(await sentBy(() => store.acquire(key, 'o', 60_000))).toEqual(['findAndModify']);
@@ -40,10 +40,11 @@ if (mongodbIsSelected())
       expect(await sentBy(() => store.release(key, 'o'))).toEqual(['update']);
       expect(await sentBy(() => store.acquire(key, 'o', 60_000))).toEqual(['findAndModify']);
       expect(await sentBy(() => store.forceRelease(key))).toEqual(['update']);
-      expect(await sentBy(() => store.renewMany([lease]))).toEqual(['update', 'find']); // which of them is lost
+      // The second command finds out which lease is lost.
+      expect(await sentBy(() => store.renewMany([lease]))).toEqual(['update', 'find']);
     });
 
-    it('B76 B73 B32 are one for ticks, pauses and thieves, and what is refused writes nothing', async () => {
+    it('B76 ticks, pauses and thefts send one command, and a refusal writes nothing', async () => {
       const key = newKey();
       const tick = Date.now() - 60_000;
       const nth = (n: number) => ({ once: { tick: tick + n, ahead: 60_000 } });
@@ -77,7 +78,7 @@ if (mongodbIsSelected())
       expect(await sentBy(() => store.pause(newKey()))).toEqual(['findAndModify']);
     });
 
-    it('B41 B76 a tick that is too far ahead is told from other failures, whatever the key', async () => {
+    it('B76 the refusal of a tick too far ahead differs from other failures, whatever the key', async () => {
       const once = { tick: Date.now() + 180_000, ahead: 60_000 };
       for (const key of ['7', '$$NOW', '0x10', ' ', '1e3', '$literal'])
         expect(await store.acquire(key, 'o', 60_000, { once })).toEqual({
@@ -86,19 +87,19 @@ if (mongodbIsSelected())
         });
     });
 
-    it('B51 renewMany takes more than 500 leases in batches', async () => {
+    it('B51 renewMany splits more than 500 leases into batches', async () => {
       const leases = Array.from({ length: 501 }, () => ({ key: newKey(), owner: 'o', ttl: 60_000 }));
       expect(await sentBy(() => store.renewMany(leases))).toEqual(['update', 'find', 'update', 'find']);
     });
 
-    it('B51 renewMany never takes one lease of a key for another', async () => {
+    it('B51 renewMany tells leases of different owners of a key apart', async () => {
       const key = newKey();
       tokenOf(await store.acquire(key, 'now', 60_000));
       const leases = ['before', 'now', 'never'].map((owner) => ({ key, owner, ttl: 60_000 }));
       expect(await store.renewMany(leases)).toEqual(['lost', 'renewed', 'lost']);
     });
 
-    it('B7 are acknowledged by a majority and journalled, each within its limits', async () => {
+    it('B7 writes are acknowledged by a majority and journalled, within their limits', async () => {
       const key = newKey();
       await sentBy(async () => {
         const timeout = 2_000;
@@ -123,7 +124,7 @@ if (mongodbIsSelected())
       ]);
     });
 
-    it('B7 are acknowledged as the user wants it', async () => {
+    it('B7 writes use the write concern that the user configures', async () => {
       const collection = await fixture.collection({ monitorCommands: true }, MongoClient);
       collection.db.client.on('commandStarted', (event) => commands.push(event));
       const weak = new MongoLockStore(collection, {
@@ -134,7 +135,7 @@ if (mongodbIsSelected())
       expect(commands[0]?.command.writeConcern).toEqual({ w: 1, j: false, wtimeout: 500 });
     });
 
-    it('B78 are acknowledged by the primary alone when the locks are weak, but not what a transaction commits', async () => {
+    it('B78 the primary alone acknowledges weak locks, but a majority acknowledges transactions', async () => {
       const collection = await fixture.collection({ monitorCommands: true }, MongoClient);
       collection.db.client.on('commandStarted', (event) => commands.push(event));
       const weak = new MongoLockStore(collection, { weak: true });
@@ -161,7 +162,7 @@ if (mongodbIsSelected())
       ]);
     });
 
-    it('B36 B41 take whatever they are given for a value', async () => {
+    it('B41 every key, owner and label is taken as a value, and none as an operator', async () => {
       for (const text of ['$$NOW', '$owner', '$$ROOT', '{"$ne":null}', '$literal', 'a.b', '__proto__']) {
         const token = tokenOf(await store.acquire(text, text, 60_000, { label: text }));
         expect(await store.inspect(text)).toMatchObject({
@@ -174,7 +175,7 @@ if (mongodbIsSelected())
       }
     });
 
-    it('B41 refuse operators in place of keys and owners before anything is sent', async () => {
+    it('B41 operators as keys and owners are refused before anything is sent', async () => {
       const names = await sentBy(async () => {
         for (const wrong of [
           { $ne: null },

@@ -8,7 +8,7 @@ import { drivers, MongoFixture, mongodbIsSelected } from './fixture.js';
 import { newKey, tokenOf } from '../keys.js';
 
 if (mongodbIsSelected())
-  describe.each(drivers)('transactions under a lock, with $name', ({ MongoClient }) => {
+  describe.each(drivers)('transactions under a MongoDB lock, with $name', ({ MongoClient }) => {
     const fixture = new MongoFixture();
     let store: MongoLockStore;
     let thief: MongoLockStore;
@@ -29,14 +29,14 @@ if (mongodbIsSelected())
     beforeEach(() => void (key = newKey()));
     afterAll(() => fixture.dispose());
 
-    /** Somebody else gets the key, as after its lease has run out. */
+    /** Gives the key to the thief, as if its lease had expired. */
     async function steal(): Promise<void> {
       await thief.forceRelease(key);
       tokenOf(await thief.acquire(key, 'thief', 60_000));
     }
     const written = () => writes.countDocuments({ key });
 
-    it('commit while the lock is held, and the lock goes on', async () => {
+    it('B91 a transaction commits while the lock is held, and the lock stays held', async () => {
       await service.run(key, async (lock) => {
         const id = await lock.transaction(async (session: ClientSession) => {
           const { insertedId } = await writes.insertOne({ key }, { session });
@@ -48,7 +48,7 @@ if (mongodbIsSelected())
       expect((await service.admin.inspect(key)).state).toBe('free');
     });
 
-    it('of a holder that lost its lock in the middle are never committed; without the guard they are', async () => {
+    it('B91 a holder that lost its lock never commits, but would do so without the guard', async () => {
       const lock = await service.acquire(key);
       const late = lock.transaction(async (session: ClientSession) => {
         await writes.insertOne({ key }, { session });
@@ -57,7 +57,7 @@ if (mongodbIsSelected())
       await expect(late).rejects.toThrow(LockLostError);
       expect(await written()).toBe(0);
 
-      // The same without the guard.
+      // Repeats the theft without the guard.
       const owner = 'victim';
       await thief.forceRelease(key);
       tokenOf(await store.acquire(key, owner, 60_000));
@@ -68,7 +68,7 @@ if (mongodbIsSelected())
       expect(await written()).toBe(1);
     });
 
-    it('are not overtaken between guard and commit: a contender gets the key after it', async () => {
+    it('B91 a contender gets the key only after the guarded transaction has committed', async () => {
       const token = tokenOf(await store.acquire(key, 'holder', 300));
       const order: string[] = [];
       let stealing: Promise<unknown> | undefined;
@@ -77,7 +77,8 @@ if (mongodbIsSelected())
         expect(await store.guard(session, key, 'holder', token)).toBe(true);
         stealing = untilAcquired(thief).then(() => order.push('stolen'));
         const { now } = await writes.db.command({ hello: 1 }).then(({ localTime }) => ({ now: localTime }));
-        await clockAt(new Date(now.getTime() + 600)); // the lease has run out, and the thief has tried
+        // The lease has expired by now, and the thief has tried.
+        await clockAt(new Date(now.getTime() + 600));
         order.push('commit');
       });
       await stealing;
@@ -85,14 +86,14 @@ if (mongodbIsSelected())
       expect(await written()).toBe(1);
     });
 
-    it('are refused when the lease has run out, taken or not', async () => {
+    it('B91 the guard refuses an expired lease, whether the key was taken or not', async () => {
       const token = tokenOf(await store.acquire(key, 'holder', 200));
-      await thief.acquire(key, 'other', 100); // refused
+      await thief.acquire(key, 'other', 100); // This attempt is refused.
       await clockAt(new Date(Date.now() + 400));
       expect(await store.transaction((session) => store.guard(session, key, 'holder', token))).toBe(false);
     });
 
-    it('are refused to another owner and to another token', async () => {
+    it('B91 the guard refuses another owner and another token', async () => {
       const token = tokenOf(await store.acquire(key, 'holder', 60_000));
       const guarded = (owner: string, fencingToken: number) =>
         store.transaction((session) => store.guard(session, key, owner, fencingToken));
@@ -103,7 +104,7 @@ if (mongodbIsSelected())
       expect(await guarded('holder', token)).toBe(false);
     });
 
-    it('run their work again after a conflict with another one, as long as the lock is held', async () => {
+    it('B91 the work runs again after a conflict with another transaction while the lock is held', async () => {
       const counter = newKey();
       await writes.insertOne({ _id: counter, n: 0 });
       let runs = 0;
@@ -111,7 +112,8 @@ if (mongodbIsSelected())
         lock.transaction(async (session: ClientSession) => {
           runs++;
           const { n } = await writes.findOne({ _id: counter }, { session });
-          if (runs === 1) await writes.updateOne({ _id: counter }, { $inc: { n: 10 } }); // from outside
+          // a write outside of the transaction
+          if (runs === 1) await writes.updateOne({ _id: counter }, { $inc: { n: 10 } });
           await writes.updateOne({ _id: counter }, { $set: { n: n + 1 } }, { session });
         }),
       );
@@ -119,7 +121,7 @@ if (mongodbIsSelected())
       expect(await writes.findOne({ _id: counter })).toMatchObject({ n: 11 });
     });
 
-    it('run again when a late renewal has changed the lock meanwhile', async () => {
+    it('B91 the work runs again when a late renewal has changed the lock meanwhile', async () => {
       const lock = await service.acquire(key);
       let runs = 0;
       await lock.transaction(async (session: ClientSession) => {
@@ -132,7 +134,7 @@ if (mongodbIsSelected())
     });
 
     it.each(['abortTransaction', 'commitTransaction'] as const)(
-      'whose work calls %s itself are refused, since they have no guard',
+      'B91 work that calls %s itself is refused, since it has no guard',
       async (end) => {
         const lock = await service.acquire(key);
         for (const again of [false, true]) {
@@ -153,7 +155,7 @@ if (mongodbIsSelected())
       },
     );
 
-    it('run again when the server has forgotten them before the guard', async () => {
+    it('B91 the work runs again when the server has dropped the transaction before the guard', async () => {
       const lock = await service.acquire(key);
       let runs = 0;
       await lock.transaction(async (session: ClientSession) => {
@@ -165,7 +167,7 @@ if (mongodbIsSelected())
       await lock.release();
     });
 
-    it('B27 whose commit fails may have been carried out, which the error says', async () => {
+    it('B27 the error of a failed commit says that it may have been carried out', async () => {
       const appName = newKey();
       const unsure = new MongoLockStore(await fixture.collection({ appName }, MongoClient));
       await unsure.prepare();
@@ -192,7 +194,7 @@ if (mongodbIsSelected())
       });
     });
 
-    it('end with the error of their work, and are rolled back', async () => {
+    it('B91 a transaction rolls back and rejects with the error of its work', async () => {
       const lock = await service.acquire(key);
       const error = new Error('out of stock');
       const failing = lock.transaction(async (session: ClientSession) => {
@@ -205,7 +207,7 @@ if (mongodbIsSelected())
       await lock.release();
     });
 
-    it('of the application can be guarded, and fail with advice when a renewal came in between', async () => {
+    it('B91 a guard in a transaction of the application fails after a renewal, and the error tells the next step', async () => {
       const lock = await service.acquire(key);
       const session = writes.db.client.startSession();
       await session.withTransaction(async () => {
@@ -227,7 +229,7 @@ if (mongodbIsSelected())
       await lock.release();
     });
 
-    it('are asked for: a guard refuses anything that is no open transaction of this client', async () => {
+    it('B91 a guard refuses anything but an open transaction of this client', async () => {
       const lock = await service.acquire(key);
       const session = writes.db.client.startSession();
       for (const wrong of [session, {}, writes.db.client, 'session', null] as any[])
@@ -253,7 +255,7 @@ if (mongodbIsSelected())
       }
     }
 
-    /** Resolves when the server's clock has come so far. */
+    /** Resolves when the server's clock has reached this moment. */
     async function clockAt(moment: Date): Promise<void> {
       for (;;) {
         const { localTime } = await writes.db.command({ hello: 1 });

@@ -10,8 +10,9 @@ import { SideBySide } from '../side-by-side.js';
 import { targetsAmong } from '../typeorm/fixture.js';
 
 /**
- * For each database one client: that of mysql2 with promises lends wrappers of the same
- * connections. MySQL 5.6, which renews leases one by one, runs the suite over TypeORM.
+ * One client for each database. The pool of mysql2 with promises wraps the same connections as
+ * the pool with callbacks. MySQL 5.6, which renews leases one by one, runs the suite with
+ * TypeORM.
  */
 const kinds = {
   sqlite: betterSqlite3,
@@ -47,5 +48,5 @@ afterAll(async () => {
 const sideBySide = new SideBySide(stores);
 for (const [store, cases] of stores)
   describe(store, () => {
-    for (const { name } of cases) it(`B90 ${name}`, () => sideBySide.keeps(store, name));
+    for (const { name } of cases) it(name, () => sideBySide.keeps(store, name));
   });

@@ -20,7 +20,7 @@ afterAll(async () => {
   rmSync(folder, { recursive: true });
 });
 
-// No pool opens a connection before it is used.
+// Pools open no connection before they are used.
 const clients = {
   'a pool of pg': kept(new Pool()),
   'a client of pg': new Client(),
@@ -37,7 +37,7 @@ const clients = {
   null: null,
 };
 
-/** The message of the refusal, of which the value itself is no part. */
+/** Returns the message of the refusal, which must not contain the value itself. */
 function refusalOf(work: () => unknown): string {
   try {
     work();
@@ -66,11 +66,11 @@ describe.each([
   );
 });
 
-describe('fromPg', () => {
+describe('descriptions and limits of fromPg()', () => {
   const environment = { ...process.env };
   afterEach(() => void (process.env = { ...environment }));
 
-  it('B90 refuses a pool that the application has ended', async () => {
+  it('B90 fromPg() refuses a pool that the application has ended', async () => {
     const pool = new Pool();
     await pool.end();
     expect(refusalOf(() => fromPg(pool))).toContain('ended');
@@ -81,37 +81,40 @@ describe('fromPg', () => {
     ['options', { host: 'a', port: 1, user: 'u', database: 'd' }, 'postgres at a:1, database d'],
     ['a socket', { host: '/run/pg', database: 'd' }, 'postgres at /run/pg:5432, database d'],
     ['the name of a user', { host: 'a', user: 'u' }, 'postgres at a:5432, database u'],
-  ])('B90 describes the server by %s as pg does, without a secret', (_, options, description) => {
-    delete process.env.PGDATABASE;
-    const password = 'secret';
-    expect(fromPg(new Pool({ password, ...options })).description).toBe(description);
-  });
+  ])(
+    'B90 fromPg() describes a server given by %s as pg does, without a secret',
+    (_, options, description) => {
+      delete process.env.PGDATABASE;
+      const password = 'secret';
+      expect(fromPg(new Pool({ password, ...options })).description).toBe(description);
+    },
+  );
 
-  it('B90 describes the server that the environment names', () => {
+  it('B90 fromPg() describes the server in the environment variables', () => {
     Object.assign(process.env, { PGHOST: 'h', PGPORT: '7', PGDATABASE: 'd', PGPASSWORD: 'secret' });
     expect(fromPg(new Pool()).description).toBe('postgres at h:7, database d');
   });
 
-  it('B90 has a description also for a URL that cannot be read', () => {
+  it('B90 fromPg() describes a server with a malformed URL', () => {
     const pool = new Pool({ connectionString: 'postgres://app:secret/word@h/d' });
     expect(fromPg(pool).description).toBe('postgres at localhost');
   });
 
-  it('B90 knows the size of the pool', () => {
+  it('B90 fromPg() knows the size of the pool', () => {
     expect([fromPg(new Pool()), fromPg(new Pool({ max: 3 }))].map(({ poolSize }) => poolSize)).toEqual([
       10, 3,
     ]);
   });
 });
 
-describe('fromMysql2', () => {
-  it('B90 refuses a pool that the application has ended', async () => {
+describe('descriptions and limits of fromMysql2()', () => {
+  it('B90 fromMysql2() refuses a pool that the application has ended', async () => {
     const pool = createPromisePool({});
     await pool.end();
     expect(refusalOf(() => fromMysql2(pool))).toContain('ended');
   });
 
-  it('B90 refuses a single connection, and a server of a cluster', async () => {
+  it('B90 fromMysql2() refuses a single connection, and a server of a cluster', async () => {
     const connection = createConnection({ host: '127.0.0.1', port: 1 });
     connection.on('error', () => undefined);
     expect(refusalOf(() => fromMysql2(connection as never))).toContain('got a connection of mysql2');
@@ -128,7 +131,7 @@ describe('fromMysql2', () => {
     ['options', { host: 'a', port: 1, password: 'secret', database: 'd' }, 'mysql at a:1, database d'],
     ['a socket', { socketPath: '/run/my', database: 'd' }, 'mysql at /run/my:3306, database d'],
   ])(
-    'B90 describes the server by %s, without a secret, and takes its database for the schema',
+    'B90 fromMysql2() describes a server given by %s without a secret, and takes its database as the schema',
     (_, options, description) => {
       for (const create of [createPool, createPromisePool]) {
         const executor = fromMysql2(kept(create(options as never)) as never);
@@ -138,7 +141,7 @@ describe('fromMysql2', () => {
     },
   );
 
-  it('B90 a pool without a limit, or with one, has a size', () => {
+  it('B90 fromMysql2() knows the size of a pool with and without a limit', () => {
     const sizes = [{}, { connectionLimit: 3 }, { connectionLimit: 0 }].map(
       (options) => fromMysql2(kept(createPool(options))).poolSize,
     );
@@ -146,23 +149,23 @@ describe('fromMysql2', () => {
   });
 });
 
-describe('fromBetterSqlite3', () => {
+describe('files of fromBetterSqlite3()', () => {
   it.each([
     ['a database in memory', () => new Database(':memory:')],
     ['a temporary database', () => new Database('')],
     ['a database of a buffer', () => new Database(new Database(file).serialize())],
     ['the path of a database in memory', () => ':memory:'],
     ['an empty path', () => ''],
-  ])('B90 refuses %s, which no other connection can see', (_, open) => {
+  ])('B90 fromBetterSqlite3() refuses %s, because no other connection can see it', (_, open) => {
     expect(refusalOf(() => fromBetterSqlite3(open()))).toMatch(/no other connection can see it.*memoryStore/);
   });
 
-  it('B90 refuses a database that is closed or read-only', () => {
+  it('B90 fromBetterSqlite3() refuses a closed or read-only database', () => {
     expect(refusalOf(() => fromBetterSqlite3(new Database(file).close()))).toContain('was closed');
     expect(refusalOf(() => fromBetterSqlite3(new Database(file, { readonly: true })))).toContain('read-only');
   });
 
-  it('B90 keeps to the file, also after the process has changed its folder', async () => {
+  it('B90 the store keeps its file after the process has changed its folder', async () => {
     const before = process.cwd();
     process.chdir(folder);
     try {
@@ -185,7 +188,7 @@ describe('fromBetterSqlite3', () => {
     }
   });
 
-  it('B90 an open transaction of the application is named as what keeps locks from the file', async () => {
+  it('B90 an error names an open transaction of the application that blocks the file', async () => {
     const database = kept(new Database(file));
     const store = new SqlLockStore(fromBetterSqlite3(database));
     await store.prepare();
@@ -200,7 +203,7 @@ describe('fromBetterSqlite3', () => {
     expect(database.open).toBe(true);
   });
 
-  it('B91 has no lock.transaction, and says what to do instead', async () => {
+  it('B91 lock.transaction() is refused, and the error names the alternative', async () => {
     const store = new SqlLockStore(fromBetterSqlite3(file));
     await expect(store.transaction(async () => undefined)).rejects.toMatchObject({
       name: 'LockError',
@@ -209,7 +212,7 @@ describe('fromBetterSqlite3', () => {
     await store.close();
   });
 
-  it('B90 a folder that is missing fails the start, and names the file', async () => {
+  it('B90 a missing folder fails the start, and the error names the file', async () => {
     const store = new SqlLockStore(fromBetterSqlite3(join(folder, 'missing', 'app.sqlite')));
     await expect(store.prepare()).rejects.toMatchObject({
       name: 'LockStoreError',

@@ -24,7 +24,7 @@ for (const target of targetsAmong('postgres', 'mariadb', 'mysql'))
     const postgres = target.name === 'postgres';
     let database: Target;
     let client: TestClient;
-    /** Another process. */
+    /** The client of another process. */
     let admin: TestClient;
     let store: SqlLockStore<any>;
     let key: string;
@@ -35,7 +35,7 @@ for (const target of targetsAmong('postgres', 'mariadb', 'mysql'))
     });
     beforeEach(async () => {
       client = await kind.open(database, 3);
-      // An application that listens to no errors of its pool.
+      // The application has no listener for errors of its pool.
       (client.notTransactions['the pool'] as EventEmitter).removeAllListeners('error');
       store = new SqlLockStore(client.executor());
       token = tokenOf(await store.acquire((key = newKey()), 'owner', TTL));
@@ -58,7 +58,7 @@ for (const target of targetsAmong('postgres', 'mariadb', 'mysql'))
       admin.query(postgres ? `SELECT pg_terminate_backend(${id})` : `KILL ${id}`).catch(() => undefined);
     const guard = (transaction: unknown) => store.guard(transaction, key, 'owner', token);
 
-    it('B90 the line at start names the client, and what is missing', () => {
+    it('B90 the line at start names the client and the missing features', () => {
       const missing = postgres ? '' : ' without=wakeUps';
       const { schema } = client.executor();
       const named = kind.name.split('/')[0];
@@ -67,7 +67,7 @@ for (const target of targetsAmong('postgres', 'mariadb', 'mysql'))
       );
     });
 
-    it('B90 sessions that the server ends while they are idle end no process, and the next operation works', async () => {
+    it('B90 sessions that the server ends while they are idle do not end the process', async () => {
       const sessions = new Set<string>();
       await client.transaction(async (one) => {
         sessions.add(await session(one));
@@ -84,7 +84,7 @@ for (const target of targetsAmong('postgres', 'mariadb', 'mysql'))
       expect(renewed).toBe(true);
     });
 
-    it('B91 a session that the server ends in lock.transaction fails it as transient, and writes nothing', async () => {
+    it('B91 lock.transaction() fails as transient when the server ends its session, and writes nothing', async () => {
       const failing = store.transaction(async (transaction: unknown) => {
         await kill(await session(transaction));
         await client.query('SELECT 1', transaction);
@@ -96,7 +96,7 @@ for (const target of targetsAmong('postgres', 'mariadb', 'mysql'))
       expect(await store.transaction(guard)).toBe(true);
     });
 
-    it('B90 a pool that the application has ended fails operations, and says so', async () => {
+    it('B90 operations on a pool that the application has ended fail with the cause', async () => {
       const own = await kind.open(database);
       const late = new SqlLockStore(own.executor());
       await late.prepare();
@@ -112,7 +112,7 @@ for (const target of targetsAmong('postgres', 'mariadb', 'mysql'))
       await late.close();
     });
 
-    it('B91 lock.transaction refuses the release of its connection, which it needs itself', async () => {
+    it('B91 lock.transaction() refuses that its work releases the connection', async () => {
       const releasing = store.transaction(async (transaction: any) => transaction.release());
       await expect(releasing).rejects.toMatchObject({
         name: 'LockError',
@@ -121,7 +121,7 @@ for (const target of targetsAmong('postgres', 'mariadb', 'mysql'))
       for (let i = 0; i < 5; i++) expect(await store.transaction(guard)).toBe(true);
     });
 
-    it('B91 a guard refuses the pool, a released connection and one in no transaction, and says why', async () => {
+    it('B91 a guard refuses the pool, a released connection and a connection without a transaction', async () => {
       for (const [what, value] of Object.entries(client.notTransactions))
         await expect(guard(value)).rejects.toThrow(
           what.includes('released') ? /released already/ : /got a pool of/,
@@ -150,7 +150,7 @@ for (const target of targetsAmong('postgres', 'mariadb', 'mysql'))
     });
 
     if (postgres) {
-      it('B91 a guard in a transaction that a statement has failed says so', async () => {
+      it('B91 a guard in a transaction with a failed statement names that cause', async () => {
         const failed = client.transaction(async (transaction) => {
           await client.query('SELECT 1/0', transaction).catch(() => undefined);
           await guard(transaction);
@@ -158,7 +158,7 @@ for (const target of targetsAmong('postgres', 'mariadb', 'mysql'))
         await expect(failed).rejects.toThrow(/a statement of the transaction has failed.*Roll it back/);
       });
 
-      it('B91 lock.transaction whose work hides a failed statement fails, since the server rolls it back', async () => {
+      it('B91 lock.transaction() fails when its work hides a failed statement, since the server rolls back', async () => {
         const hiding = store.transaction((transaction) =>
           Promise.resolve(client.query('SELECT 1/0', transaction)).catch(() => undefined),
         );
@@ -168,7 +168,7 @@ for (const target of targetsAmong('postgres', 'mariadb', 'mysql'))
         });
       });
 
-      it('B17 a URL that sets the name or a time limit of sessions leaves those of the locks alone', async () => {
+      it('B17 session settings in the URL do not affect the listening connection', async () => {
         const { user, password, host, port, database: name } = serverOf(database);
         const parameters = 'application_name=app&query_timeout=200&options=-c%20search_path%3Dpublic';
         const connectionString = `postgres://${user}:${encodeURIComponent(password)}@${host}:${port}/${name}?${parameters}`;
@@ -190,7 +190,7 @@ for (const target of targetsAmong('postgres', 'mariadb', 'mysql'))
         await pool.end();
       });
     } else {
-      it('B91 a guard without autocommit is one in a transaction, which the next statement begins', async () => {
+      it('B91 without autocommit, a guard is in the transaction that the next statement begins', async () => {
         await client.transaction(async (transaction) => {
           await client.query('COMMIT', transaction);
           await client.query('SET autocommit = 0', transaction);
@@ -203,7 +203,7 @@ for (const target of targetsAmong('postgres', 'mariadb', 'mysql'))
         });
       });
 
-      it('B90 many stores on one pool add one listener to a connection', async () => {
+      it('B90 many stores on one pool add one listener to each connection', async () => {
         for (let i = 0; i < 3; i++) {
           const another = new SqlLockStore(client.executor());
           await another.inspect(key);
@@ -211,11 +211,12 @@ for (const target of targetsAmong('postgres', 'mariadb', 'mysql'))
         }
         await client.transaction(async (transaction) => {
           const { connection = transaction } = transaction;
-          expect(connection.listenerCount('error')).toBeLessThanOrEqual(2); // one is the pool's
+          // One of the listeners belongs to the pool.
+          expect(connection.listenerCount('error')).toBeLessThanOrEqual(2);
         });
       });
 
-      it('B90 the observation of a transaction ends with it, and leaves the connection as it was', async () => {
+      it('B90 watching a transaction ends with it, and leaves the connection unchanged', async () => {
         await client.transaction(async (transaction) => {
           const { connection = transaction } = transaction;
           const before = connection.addCommand;
@@ -230,18 +231,18 @@ for (const target of targetsAmong('postgres', 'mariadb', 'mysql'))
       });
     }
 
-    it('B91 a transaction that the application leaves open at the release is given up, also when another one follows', async () => {
+    it('B91 a transaction that is still open when its connection is released counts as ended', async () => {
       let isOpen = (): boolean => false;
       await client.transaction(async (transaction) => {
         await client.query('SELECT 1', transaction);
         isOpen = store.watchTransaction(transaction);
         transaction.release();
-        transaction.release = () => undefined; // the fixture releases too
+        transaction.release = () => undefined; // The fixture releases the connection too.
         expect(isOpen()).toBe(false);
       });
     });
 
-    it('B90 session locks need no connection that the pool has opened before', async () => {
+    it('B90 session locks work on a pool that has opened no connection yet', async () => {
       const options = serverOf(database);
       const pool = postgres ? new Pool(options) : createPool(options);
       const sessions = new SessionLockStore(postgres ? fromPg(pool as Pool) : fromMysql2(pool as never));

@@ -20,8 +20,8 @@ import {
 } from '../../../lib/stores/sql/sqlite/sqlite-statements.js';
 
 /**
- * `npm run golden` sets it and writes the files. Without it, a file that is missing fails its
- * test.
+ * `npm run golden` sets this variable and writes the files. Without it, a missing file fails
+ * its test.
  */
 const UPDATES = process.env['UPDATE_GOLDEN'] === '1';
 const FOLDER = fileURLToPath(new URL('golden/', import.meta.url));
@@ -32,7 +32,7 @@ const MYSQL = '`app`.`locks`';
 const SQLITE = '"main"."locks"';
 
 /**
- * The statements of each database, with each option and each server that changes one of them.
+ * The statements of each database, for each option and each server that changes some of them.
  */
 const STATEMENTS = {
   postgres: () => postgres({}),
@@ -54,7 +54,7 @@ const STATEMENTS = {
 };
 
 for (const [name, statements] of Object.entries(STATEMENTS))
-  it(`the statements of ${name} are those of golden/${name}.sql; npm run golden writes them`, () => {
+  it(`B90 the statements of ${name} equal golden/${name}.sql, which npm run golden writes`, () => {
     const file = `${FOLDER}${name}.sql`;
     const text = textOf(statements());
     if (UPDATES) writeFileSync(file, text);
@@ -84,7 +84,7 @@ function postgres(options: {
 
 function mysql(server: Parameters<typeof mysqlStatements>[1]): Record<string, string> {
   const table = { table: 'locks', schema: 'app', weak: false };
-  const isMysql5 = !server.mariadb && !server.skipsLocked; // renews leases one by one
+  const isMysql5 = !server.mariadb && !server.skipsLocked; // MySQL 5 renews leases one by one.
   const statements = Object.entries(mysqlStatements(MYSQL, server));
   return {
     'create-table': createTable('mysql', table),
@@ -115,7 +115,7 @@ function sqlite(): Record<string, string> {
   };
 }
 
-/** A whole statement below each name, without the indentation that it has in the code. */
+/** The name and the whole statement, without the indentation of the code. */
 function textOf(statements: Record<string, string>): string {
   return Object.entries(statements)
     .map(([name, sql]) => `-- ${name}\n${outdented(sql)};\n`)

@@ -67,7 +67,7 @@ for (const target of targetsAmong('mysql', 'mariadb')) {
           ]
         : []),
     ])(
-      'B93, B46 keys and labels of each character, and the run before, are kept in the mode "%s" on a %s connection',
+      'B93 a batch keeps every character and the run before in the mode "%s" on a %s connection',
       async (mode, charset) => {
         const run = await session(
           { charset },
@@ -102,7 +102,7 @@ for (const target of targetsAmong('mysql', 'mariadb')) {
     );
 
     it.each(['READ COMMITTED', 'REPEATABLE READ', 'SERIALIZABLE'])(
-      'B93 a guarded key, a locked row and held keys are refused at %s, and all others are granted',
+      'B93 a batch at %s refuses a guarded key, a locked row and held keys, and grants all others',
       async (level) => {
         const run = await session({}, `SET SESSION TRANSACTION ISOLATION LEVEL ${level}`);
         const [lead = '', guarded = '', locked = '', held = '', late = ''] = newKeys(5);
@@ -129,14 +129,14 @@ for (const target of targetsAmong('mysql', 'mariadb')) {
       },
     );
 
-    it('B93 an outcome that a query on a replica does not show yet is left open, and none is reported as refused', async () => {
+    it('B93 outcomes that a replica does not show yet are left open, and never reported as refused', async () => {
       const writer = await session();
       const held = await session({}, 'BEGIN');
       const keys = newKeys(4);
       const [first = '', second = '', third = '', missing = ''] = keys;
       await batches.acquire(writer, requests(keys.slice(0, 3), 'before'), ignore);
       await batches.release(writer, releases([second, third], 'before'));
-      // The replica has stopped here.
+      // The replica stops here.
       const replica = await session({}, 'START TRANSACTION WITH CONSISTENT SNAPSHOT');
       const proxied: Run = (sql, values) => (/^\s*SELECT/.test(sql) ? replica : writer)(sql, values);
 
@@ -156,7 +156,7 @@ for (const target of targetsAmong('mysql', 'mariadb')) {
       expect(all.every((result) => result?.acquired)).toBe(true);
     });
 
-    it('B93 a lease that has ended is not released, and the others of its batch are', async () => {
+    it('B93 an expired lease is not released, and the other leases of its batch are', async () => {
       const run = await session();
       const keys = newKeys(3);
       const [, ended = ''] = keys;
@@ -170,7 +170,7 @@ for (const target of targetsAmong('mysql', 'mariadb')) {
       expect(await batches.release(run, releases([ended], 'thief'))).toEqual(['done']);
     });
 
-    it('B93 if the server refuses to say which keys were released, each is sent again, as perhaps released', async () => {
+    it('B93 releases that the server does not confirm are repeated as perhaps done', async () => {
       const run = await session();
       const keys = newKeys(2);
       await batches.acquire(run, requests(keys.slice(0, 1), 'me'), ignore);
@@ -179,7 +179,7 @@ for (const target of targetsAmong('mysql', 'mariadb')) {
       expect(await batches.release(refusing, releases(keys, 'me'))).toEqual(['doubtful', 'doubtful']);
     });
 
-    it('B93 while another session inserts one of the keys, keys that have a row already do not wait for it', async () => {
+    it('B93 keys with a row do not wait for another session that inserts a key of the batch', async () => {
       const run = await session();
       const keys = newKeys(3);
       await batches.acquire(run, requests(keys.slice(0, 1), 'me'), ignore);
@@ -197,7 +197,7 @@ for (const target of targetsAmong('mysql', 'mariadb')) {
       expect((await all)[0]).toEqual(granted);
     });
 
-    it('B93 a held lock is refused to its own owner, and a token that the clock has not passed is left open', async () => {
+    it('B93 a batch refuses a held lock to its own owner, and leaves open a token ahead of the clock', async () => {
       const run = await session();
       const keys = newKeys(3);
       const [own = '', ahead = '', free = ''] = keys;
@@ -212,7 +212,7 @@ for (const target of targetsAmong('mysql', 'mariadb')) {
       expect(await batches.release(run, releases([free], 'me'))).toEqual(['done']);
     });
 
-    it('B93, B83 a session whose clock was set grants, refuses and releases nothing', async () => {
+    it('B83 a session whose clock was set grants, refuses and releases nothing', async () => {
       const run = await session();
       const set = await session({}, "SET timestamp = UNIX_TIMESTAMP('2000-01-01')");
       const keys = newKeys(3);
@@ -225,7 +225,7 @@ for (const target of targetsAmong('mysql', 'mariadb')) {
       expect(await batches.release(run, releases([first, second], 'me'))).toEqual(['done', 'done']);
     });
 
-    it('B93 a table that was created again grants none of its keys in the grace period', async () => {
+    it('B93 a batch grants no key in the grace period of a table that was created again', async () => {
       const run = await session();
       const locks = new MysqlLocks('fresh', { mariadb, skipsLocked: true, logsStatements: false });
       await run(createTable('mysql', { table: 'fresh', weak: false }));
@@ -238,7 +238,7 @@ for (const target of targetsAmong('mysql', 'mariadb')) {
       expect(results?.map((result) => result?.acquired)).toEqual([true, true]);
     });
 
-    it('B93 two processes that request 500 new and old keys in different orders never deadlock, and each key has one holder', async () => {
+    it('B93 batches of the same keys in different orders never deadlock, and each key has one holder', async () => {
       const DEADLOCK = 1213;
       const errors: { errno?: number }[] = [];
       const { port, host, username, password, database } = fixture.target.options as any;

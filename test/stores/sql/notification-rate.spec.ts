@@ -5,12 +5,12 @@ import {
   NotificationRate,
 } from '../../../lib/stores/sql/postgres/notification-rate.js';
 
-/** A rate by a clock that the test sets. */
+/** A rate with a clock that the test sets. */
 function rateBy(clock: { now: number }): NotificationRate {
   return new NotificationRate(() => clock.now);
 }
 
-it('B17 a process that is notified at the highest rate takes part in wake-ups for ever', () => {
+it('B17 a process that is notified at the highest rate stays in wake-ups', () => {
   const clock = { now: 0 };
   const rate = rateBy(clock);
   for (let n = 0; n < 5 * LONGEST_BURST; n++) {
@@ -20,7 +20,7 @@ it('B17 a process that is notified at the highest rate takes part in wake-ups fo
   }
 });
 
-it('B17 a process that is notified at twice the highest rate does not, after some seconds', () => {
+it('B17 a process that is notified at twice the highest rate leaves wake-ups after some seconds', () => {
   const clock = { now: 0 };
   const rate = rateBy(clock);
   let received = 0;

@@ -32,13 +32,13 @@ describe('sqlStore() and sqlSessionStore()', () => {
     ],
   ];
   for (const [what, make, message] of refused)
-    it(`B90 refuse ${what}`, () => {
+    it(`B90 the stores refuse ${what}`, () => {
       expect(make).toThrow(LockError);
       expect(make).toThrow(message);
       expect(make).not.toThrow(/secret/);
     });
 
-  it('B90 name the provider that the application does not have, at the start', async () => {
+  it('B90 the start names a provider that the application does not have', async () => {
     const store = sqlStore({ inject: [Symbol('PG_POOL')], executor: fromPg });
     const module = class {};
     const imports = [LockModule.forRoot({ store })];
