@@ -54,11 +54,12 @@ else check();
 
 function draw(count, kind, seed) {
   console.log(`${count} ${kind}, drawn with --seed ${seed}\n`);
-  const wanted = texts.filter((text) => text.kind === kind);
+  const isDrawn = ({ suites, text }) => kind !== 'titles' || (suites && /\w \w/.test(text));
+  const wanted = texts.filter((text) => text.kind === kind && isDrawn(text));
   for (let left = Math.min(count, wanted.length), state = seed; left > 0; left -= 1) {
-    state = (state * 1_103_515_245 + 12_345) % 2_147_483_648;
-    const [{ file, line, text }] = wanted.splice(state % wanted.length, 1);
-    console.log(`${file}:${line}\n${text.trim().replace(/^/gm, '    ')}\n`);
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    const [{ file, line, text, suites = [] }] = wanted.splice(state % wanted.length, 1);
+    console.log(`${file}:${line}\n${[...suites, text.trim()].join(' › ').replace(/^/gm, '    ')}\n`);
   }
 }
 

@@ -3,7 +3,8 @@ import ts from 'typescript';
 
 /**
  * @typedef {'comments' | 'messages' | 'titles' | 'documents'} Kind
- * @typedef {{ kind: Kind, line: number, text: string }} Text a text without its markup, and the line on which it begins
+ * @typedef {{ kind: Kind, line: number, text: string, suites?: string[] }} Text a text without its
+ *   markup, the line on which it begins, and for a test the titles of its suites
  */
 
 const TITLE_CALLS = new Set(['describe', 'it', 'test', 'each', 'behaviour']);
@@ -58,37 +59,42 @@ const withoutStars = (comment) =>
 
 function literalsOf(tree, lineAt, inTest) {
   const texts = [];
-  const visit = (node) => {
-    const text = literalText(node, tree);
-    if (text === undefined) return ts.forEachChild(node, visit);
-    const titled = isTitle(node);
-    if (
-      titled ||
-      (!inTest && text.split(/\s+/).length >= 4 && /[a-z]{2,} [a-z]/.test(text) && !SQL.test(text))
-    )
-      texts.push({ kind: titled ? 'titles' : 'messages', line: lineAt(node.getStart(tree)), text });
+  const add = (kind, node, text, suites) =>
+    texts.push({ kind, line: lineAt(node.getStart(tree)), text, suites });
+  const visit = (node, suites) => {
+    const text = literalText(node);
+    const caller = text === undefined ? undefined : titledBy(node);
+    if (caller) add('titles', node, text, caller === 'describe' ? undefined : suites);
+    else if (text !== undefined && !inTest && isMessage(text)) add('messages', node, text);
+    if (text !== undefined) return;
+    const suite = ts.isCallExpression(node) && node.arguments[0] && literalText(node.arguments[0]);
+    const inside = suite && titledBy(node.arguments[0]) === 'describe' ? [...suites, suite] : suites;
+    ts.forEachChild(node, (child) => visit(child, inside));
   };
-  visit(tree);
+  visit(tree, []);
   return texts;
 }
 
+const isMessage = (text) => text.split(/\s+/).length >= 4 && /[a-z]{2,} [a-z]/.test(text) && !SQL.test(text);
+
 /** The text of a string, a template or several that are added up; a value that is filled in reads as `…`. */
-function literalText(node, tree) {
+function literalText(node) {
   if (ts.isStringLiteral(node) || ts.isNoSubstitutionTemplateLiteral(node)) return node.text;
   if (ts.isTemplateExpression(node))
     return node.head.text + node.templateSpans.map(({ literal }) => `…${literal.text}`).join('');
   if (ts.isBinaryExpression(node) && node.operatorToken.kind === ts.SyntaxKind.PlusToken) {
-    const [left, right] = [literalText(node.left, tree), literalText(node.right, tree)];
+    const [left, right] = [literalText(node.left), literalText(node.right)];
     if (left !== undefined || right !== undefined) return (left ?? '…') + (right ?? '…');
   }
   return undefined;
 }
 
-function isTitle(node) {
+/** The function that a title is passed to, such as `it` or `describe`. */
+function titledBy(node) {
   const call = node.parent;
-  if (!ts.isCallExpression(call) || call.arguments[0] !== node) return false;
-  const name = call.expression.getText();
-  return TITLE_CALLS.has(name.replace(/\(.*$/s, '').split('.')[0]);
+  if (!ts.isCallExpression(call) || call.arguments[0] !== node) return undefined;
+  const name = call.expression.getText().replace(/\(.*$/s, '').split('.')[0];
+  return TITLE_CALLS.has(name) ? name : undefined;
 }
 
 /** @returns {Text[]} the paragraphs and list items of a Markdown file, without code, tables, links and HTML */
