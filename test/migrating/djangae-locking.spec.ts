@@ -380,7 +380,7 @@ for (const target of targetsAmong('postgres'))
           expect(error).toMatchObject({ key: inner });
         },
       ],
-      'a strong lock of a crashed instance stays until somebody steals it': [
+      'a strong lock of a crashed instance stays until another caller steals it': [
         'B28',
         async () => {
           const crashed = await others.acquire(newKey(), { ttl: '3s', autoRenew: false });

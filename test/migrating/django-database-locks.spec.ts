@@ -500,7 +500,7 @@ for (const { name, open } of targetsAmong('postgres'))
           clock.mockRestore();
         },
       ],
-      'an expired lock that nobody took can be renewed': [
+      'an expired lock that no other caller took can be renewed': [
         'B50',
         async () => {
           const lock = await expired();
