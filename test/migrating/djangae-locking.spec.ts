@@ -324,7 +324,7 @@ for (const target of targetsAmong('postgres'))
         },
       ],
 
-      'releasing deletes by the identifier, also the lock of a thief': [
+      'releasing deletes by the identifier, also the lock of the next holder': [
         'B44',
         async () => {
           const key = newKey();
@@ -387,7 +387,7 @@ for (const target of targetsAmong('postgres'))
           expect((await locks.acquire(crashed.key, { wait: '1m' })).held).toBe(true);
         },
       ],
-      'stealing goes by the age of the lock, so that long work is robbed': [
+      'stealing goes by the age of the lock, so long work loses it': [
         'B32',
         async () => {
           const busy = await others.acquire(newKey(), { renewEvery: '200ms' });
@@ -406,7 +406,7 @@ for (const target of targetsAmong('postgres'))
           expect(holder.expiresAt - holder.startedAt).toBe(20_000);
         },
       ],
-      'who was robbed does not learn of it': [
+      'the old holder does not learn that its lock was stolen': [
         'B55',
         async () => {
           const key = newKey();
@@ -439,7 +439,7 @@ for (const target of targetsAmong('postgres'))
           expect(await locks.tryAcquire(key)).not.toBeNull();
         },
       ],
-      "nothing tells an old holder's write from a new one's": [
+      'a write of an old holder looks like a write of the new holder': [
         'B38',
         async () => {
           const tokens: number[] = [];

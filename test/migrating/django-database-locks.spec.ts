@@ -543,7 +543,7 @@ for (const { name, open } of targetsAmong('postgres'))
           expect(await errorOf(locks.acquire(`${long}x`))).toBeInstanceOf(LockError);
         },
       ],
-      "nothing tells an old holder's write from a new one's": [
+      'a write of an old holder looks like a write of the new holder': [
         'B38',
         async () => {
           const tokens: number[] = [];

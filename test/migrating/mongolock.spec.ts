@@ -447,7 +447,7 @@ if (mongodbIsSelected())
           });
         },
       ],
-      "nothing tells an old holder's write from a new one's": [
+      'a write of an old holder looks like a write of the new holder': [
         'B38',
         async () => {
           const tokens: number[] = [];

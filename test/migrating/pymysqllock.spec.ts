@@ -370,7 +370,7 @@ for (const target of targetsAmong('mariadb', 'mysql', 'mysql56'))
           expect((await fixture.sessions()).length).toBeLessThanOrEqual(before);
         },
       ],
-      "nothing tells an old holder's write from a new one's": [
+      'a write of an old holder looks like a write of the new holder': [
         'B38',
         async () => {
           const tokens: number[] = [];
