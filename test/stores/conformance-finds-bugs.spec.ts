@@ -10,19 +10,19 @@ import { plantedBugs, RightStore, type Port } from './conformance-planted-bugs.j
 
 const QUICK: ConformanceOptions = { ttl: 60, rounds: 3, racers: 8 };
 
-describe('the conformance suite finds planted bugs', () => {
-  it('and nothing in the store in which they are planted', async () => {
+describe('planted bugs of lock stores', () => {
+  it('the conformance suite finds no bug in the sound store', async () => {
     const right = new RightStore();
     expect(await failures(() => storeOf(right), QUICK)).toEqual([]);
   });
 
-  it.each(plantedBugs)('$name → $foundBy', async ({ plant, foundBy }) => {
+  it.each(plantedBugs)('the bug "$name" is found by the case "$foundBy"', async ({ plant, foundBy }) => {
     const right = new RightStore();
     const broken = { ...storeOf(right), ...plant(right) };
     await expect(find(foundBy, () => broken).run()).rejects.toThrow();
   });
 
-  it('tokens are counted by each instance → B38 tokens grow over releases, in all instances', async () => {
+  it('the bug "each instance counts its own tokens" is found by the case "B38 tokens grow over releases, in all instances"', async () => {
     const right = new RightStore();
     const instance = (): LockStore => {
       let token = 0;
@@ -37,21 +37,21 @@ describe('the conformance suite finds planted bugs', () => {
     await expect(find('B38 tokens grow over releases, in all instances', instance).run()).rejects.toThrow();
   });
 
-  it('each case finds at least one', () => {
+  it('each conformance case finds at least one planted bug', () => {
     const found = new Set(plantedBugs.map(({ foundBy }) => foundBy));
     const cases = lockStoreConformance(() => new MemoryLockStore()).map(({ name }) => name);
     expect(cases.filter((name) => !found.has(name))).toEqual([]);
   });
 });
 
-describe('lockStoreConformance', () => {
+describe('lockStoreConformance()', () => {
   const core = (store: LockStore): LockStore => ({
     acquire: store.acquire.bind(store),
     renew: store.renew.bind(store),
     release: store.release.bind(store),
   });
 
-  it('fails for a store without the extras, and says how to leave them out', async () => {
+  it('B90 the suite fails for a store without extras, and the error tells how to leave them out', async () => {
     const store = new MemoryLockStore();
     const missing = await failures(() => core(store), QUICK);
     expect(missing.length).toBeGreaterThan(20);
@@ -59,13 +59,13 @@ describe('lockStoreConformance', () => {
       expect(String(error)).toMatch(/without: \["(inspect|renewMany|releaseToWaiter|pause)"\]/);
   });
 
-  it('passes the three operations alone when the extras are left out', async () => {
+  it('B90 the suite passes a store of three operations when the extras are left out', async () => {
     const store = new MemoryLockStore();
     const without: ConformanceOptions['without'] = ['inspect', 'renewMany', 'releaseToWaiter', 'pause'];
     expect(await failures(() => core(store), { ...QUICK, without })).toEqual([]);
   });
 
-  it('passes a store that knows nothing but key, owner and ttl when all the rest is left out', async () => {
+  it('B90 the suite passes a store of key, owner and ttl when all other parts are left out', async () => {
     const store = new MemoryLockStore();
     const plain = (): LockStore => ({
       ...core(store),
@@ -82,7 +82,7 @@ describe('lockStoreConformance', () => {
     expect(await failures(plain, { ...QUICK, without })).toEqual([]);
   });
 
-  it('prepares each store it opens and closes it, also after a failure', async () => {
+  it('B90 the suite prepares and closes each store that it opens, also after a failure', async () => {
     const shared = new MemoryLockStore();
     const log = { prepared: 0, closed: 0 };
     const create = (): LockStore & StoreLifecycle => ({
@@ -97,7 +97,7 @@ describe('lockStoreConformance', () => {
     expect(log.closed).toBe(log.prepared);
   });
 
-  it('closes a store that could not be prepared', async () => {
+  it('B90 the suite closes a store that could not be prepared', async () => {
     let closed = 0;
     const create = (): LockStore & StoreLifecycle => ({
       ...storeOf(new MemoryLockStore()),
@@ -110,7 +110,7 @@ describe('lockStoreConformance', () => {
     expect(closed).toBe(cases.length);
   });
 
-  it('fails when a store cannot be closed, but shows first what the case found', async () => {
+  it('B90 a store that cannot be closed fails the case, unless the case has failed before', async () => {
     const shared = new MemoryLockStore();
     const close = () => Promise.reject(new Error('cannot close'));
     const [first] = lockStoreConformance(() => ({ ...storeOf(shared), close }));
@@ -120,7 +120,7 @@ describe('lockStoreConformance', () => {
     await expect(broken?.run()).rejects.toThrow('cannot acquire');
   });
 
-  it('names each case once', () => {
+  it('B90 the suite names each case once', () => {
     const names = lockStoreConformance(() => new MemoryLockStore()).map(({ name }) => name);
     expect(new Set(names).size).toBe(names.length);
   });
@@ -139,7 +139,7 @@ interface Failure {
   error: unknown;
 }
 
-/** Runs all cases side by side; they share nothing but the store. */
+/** Runs all cases at the same time; they share only the store. */
 async function failures(createStore: () => LockStore, options: ConformanceOptions): Promise<Failure[]> {
   const cases = lockStoreConformance(createStore, options);
   const ends = await Promise.allSettled(cases.map(({ run }) => run()));

@@ -6,7 +6,7 @@ import type { PlantedBug, Port, RightStore } from './conformance-planted-bugs.js
 type Acquisition = Parameters<LockStore['acquire']>;
 type Release = Parameters<LockStore['release']>;
 
-/** What a batch does to the results, or to the requests, of a right store. */
+/** The difference between a batch and the sound store, in its requests or its results. */
 interface Difference {
   acquire?: (right: RightStore, ...request: Acquisition) => Promise<LockAcquireResult>;
   acquired?: (results: LockAcquireResult[]) => LockAcquireResult[];
@@ -17,21 +17,21 @@ interface Difference {
 const ACQUISITIONS = 'B93 of 200 acquisitions at once each gets the result for its own key';
 const RELEASES = 'B93 of 200 releases at once each ends its own lock only';
 
-/** Bugs of statements that serve many requests. A request by itself is served right. */
+/** Bugs of statements that serve many requests. A request sent alone is served correctly. */
 export const sharedStatements: PlantedBug[] = [
   {
-    name: 'two answers of a batch are swapped',
+    name: 'two results of a batch are swapped',
     plant: (right) => inBatches(right, { acquired: rotated }),
     foundBy: ACQUISITIONS,
   },
   {
-    name: 'an answer of a batch is dropped, and a grant counts as refused',
+    name: 'a result of a batch is dropped, and its grant counts as refused',
     plant: (right) =>
       inBatches(right, { acquired: (results) => [...results.slice(0, -1), { acquired: false }] }),
     foundBy: ACQUISITIONS,
   },
   {
-    name: 'a batch steals',
+    name: 'a batch steals held keys',
     plant: (right) =>
       inBatches(right, {
         async acquire(_, key, ...rest) {
@@ -42,7 +42,7 @@ export const sharedStatements: PlantedBug[] = [
     foundBy: ACQUISITIONS,
   },
   {
-    name: 'a call that gives up ends its batch',
+    name: 'a call that gives up fails its whole batch',
     plant: (right) =>
       inBatches(right, {
         async acquire(_, key, owner, ttl, request) {
@@ -53,17 +53,17 @@ export const sharedStatements: PlantedBug[] = [
     foundBy: 'B93 a request that runs out of time among many ends alone',
   },
   {
-    name: 'two answers of a batch of releases are swapped',
+    name: 'two results of a batch of releases are swapped',
     plant: (right) => inBatches(right, { released: rotated }),
     foundBy: RELEASES,
   },
   {
-    name: 'a batch of releases looks at the keys only',
+    name: 'a batch of releases ignores the owners',
     plant: (right) => inBatches(right, { release: (_, key) => right.forceRelease(key) }),
     foundBy: RELEASES,
   },
   {
-    name: 'a batch of releases is answered before it is carried out',
+    name: 'a batch of releases returns before it is carried out',
     plant: (right) =>
       inBatches(right, {
         async release(_, ...request) {
@@ -74,13 +74,13 @@ export const sharedStatements: PlantedBug[] = [
     foundBy: 'B93 many keys that are taken and released over and over at once stay apart',
   },
   {
-    name: 'a key is twice in a batch',
+    name: 'a batch contains a key twice',
     plant: (right) => {
       const batch = new Map<string, Promise<LockAcquireResult>>();
       return {
         async acquire(key, owner, ttl, request) {
           const same = batch.get(key);
-          if (same) return same; // one statement grants the key to both
+          if (same) return same; // One statement grants the key to both requests.
           const result = right.acquire(key, owner, ttl, request);
           batch.set(key, result);
           setImmediate(() => batch.delete(key));
@@ -101,7 +101,7 @@ export const sharedStatements: PlantedBug[] = [
       'B93 of many requests at once, those that are sent again get their own locks again, or are like any other',
   },
   {
-    name: 'a batch takes a repetition for a first request once its lease ran out',
+    name: 'a batch takes a repetition for a first request once its lease has expired',
     plant: (right) =>
       inBatches(right, {
         acquire: async (_, key, owner, ttl, request) =>
@@ -114,7 +114,7 @@ export const sharedStatements: PlantedBug[] = [
       'B93 a request that is sent again among many, after its lease ran out, leaves no failed run behind',
   },
   {
-    name: 'a batch of releases keeps none of its keys',
+    name: 'a batch of releases ignores keepFor',
     plant: (right) =>
       inBatches(right, {
         release: (_, key, owner, end) => right.release(key, owner, { ...end, keepFor: 0 }),
@@ -135,7 +135,7 @@ export const sharedStatements: PlantedBug[] = [
     foundBy: 'B93 paused keys among many requests are refused, and the others are granted',
   },
   {
-    name: 'a batch knows no conditions',
+    name: 'a batch ignores ticks and stealAfter',
     plant: (right) =>
       inBatches(right, {
         acquire: (_, key, owner, ttl, request) => right.acquire(key, owner, ttl, { label: request?.label }),
@@ -144,7 +144,7 @@ export const sharedStatements: PlantedBug[] = [
   },
 ];
 
-/** A store whose requests share statements, which differ from those of the right store. */
+/** A store whose shared statements differ from those of the sound store. */
 function inBatches(right: RightStore, difference: Difference): Pick<Port, 'acquire' | 'release'> {
   const acquire = difference.acquire ?? ((_, ...request) => right.acquire(...request));
   const release = difference.release ?? ((_, ...request) => right.release(...request));

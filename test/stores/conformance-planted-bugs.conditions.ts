@@ -2,19 +2,19 @@ import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promi
 import type { AcquireRequest, RefusalReason } from '../../lib/interfaces/lock-store.interface.js';
 import type { PlantedBug, Port, RightStore } from './conformance-planted-bugs.js';
 
-/** What an acquisition asks for, as a wrong store understands it. */
+/** The request of an acquisition, as a wrong store reads it. */
 type Reading = (key: string, request: AcquireRequest) => Promise<AcquireRequest> | AcquireRequest;
 
 const HOUR = 3_600_000;
 
 export const stealing: PlantedBug[] = [
   {
-    name: 'stealAfter is not known',
+    name: 'stealAfter is ignored',
     plant: (right) => requestsReadAs(right, (_, { stealAfter: _age, ...request }) => request),
     foundBy: 'B32 a lock that was not renewed for stealAfter is taken, with a larger token',
   },
   {
-    name: 'a lock without end is not stolen',
+    name: 'a lock that never expires cannot be stolen',
     plant: (right) =>
       requestsReadAs(right, async (key, { stealAfter, ...request }) =>
         (await right.remaining(key)) === Infinity ? request : { ...request, stealAfter },
@@ -22,13 +22,13 @@ export const stealing: PlantedBug[] = [
     foundBy: 'B32 a lock that never expires is taken too, and the thief gets a lease that ends',
   },
   {
-    name: 'whoever names an age steals at any',
+    name: 'stealAfter steals a lock of any age',
     plant: (right) =>
       takingBefore(right, (key, { stealAfter }) => stealAfter !== undefined && right.forceRelease(key)),
     foundBy: 'B33 a younger lock is not stolen',
   },
   {
-    name: 'the age of a lock is that of its grant',
+    name: 'the age of a lock counts from its grant',
     plant: (right) =>
       takingBefore(right, async (key, { stealAfter = Infinity }) => {
         const found = await right.inspect(key);
@@ -38,7 +38,7 @@ export const stealing: PlantedBug[] = [
     foundBy: 'B33 a lock that was renewed since is not stolen, however long it is held',
   },
   {
-    name: 'what is kept is stolen',
+    name: 'a kept key can be stolen',
     plant: (right) =>
       takingBefore(right, async (key, { stealAfter = Infinity }) => {
         const found = await right.inspect(key);
@@ -48,7 +48,7 @@ export const stealing: PlantedBug[] = [
     foundBy: 'B33 a key that its release keeps taken is not stolen',
   },
   {
-    name: 'stealAfter is the ttl of the holder',
+    name: 'stealAfter limits the ttl of the thief',
     plant: (right) => ({
       acquire: (key, owner, ttl, request) =>
         right.acquire(key, owner, Math.min(ttl, request?.stealAfter ?? ttl), request),
@@ -56,7 +56,7 @@ export const stealing: PlantedBug[] = [
     foundBy: 'B33 stealAfter is for its own acquisition: it is not kept for the next, and it is no ttl',
   },
   {
-    name: 'stealAfter is kept for the next',
+    name: 'stealAfter also applies to the next acquisition',
     plant: (right) => {
       const ages = new Map<string, number | undefined>();
       return requestsReadAs(right, (key, request) => {
@@ -68,7 +68,7 @@ export const stealing: PlantedBug[] = [
     foundBy: 'B33 stealAfter is for its own acquisition: it is not kept for the next, and it is no ttl',
   },
   {
-    name: 'stealAfter only steals',
+    name: 'stealAfter refuses a free key',
     plant: (right) => ({
       async acquire(key, owner, ttl, request) {
         const held = (await right.inspect(key)).state === 'held';
@@ -80,7 +80,7 @@ export const stealing: PlantedBug[] = [
     foundBy: 'B33 stealAfter takes a key that is free or expired like any acquisition',
   },
   {
-    name: 'a thief looks, then takes',
+    name: 'a thief reads the age first and steals later',
     plant: (right) =>
       takingBefore(right, async (key, { stealAfter = Infinity }) => {
         const found = await right.inspect(key);
@@ -91,13 +91,13 @@ export const stealing: PlantedBug[] = [
     foundBy: 'B33 of many thieves one wins',
   },
   {
-    name: 'what is stolen is not known to a re-send',
+    name: 'a repeated request of a thief is not recognized',
     plant: (right) =>
       requestsReadAs(right, (_, request) => ({ ...request, resend: request.resend && !request.stealAfter })),
     foundBy: 'B33 resend: a thief gets what it has stolen again, with the same token',
   },
   {
-    name: 'the run of a stolen lock is done',
+    name: 'the run of a stolen lock counts as done',
     plant: (right) =>
       takingBefore(right, async (key, { stealAfter = Infinity }) => {
         const found = await right.inspect(key);
@@ -118,7 +118,7 @@ export const stealing: PlantedBug[] = [
     foundBy: 'B32 B46 the run of a stolen lock failed, and ended then',
   },
   {
-    name: 'an age of 0 is none',
+    name: 'stealAfter: 0 is ignored',
     plant: (right) =>
       requestsReadAs(right, (_, request) => ({ ...request, stealAfter: request.stealAfter || undefined })),
     foundBy: 'B32 what cannot be an age is refused before any statement',
@@ -132,7 +132,7 @@ export const ticks: PlantedBug[] = [
     foundBy: 'B76 a tick is granted once: after its release it is done, in all instances',
   },
   {
-    name: 'only the last tick is done',
+    name: 'a tick before the last one is granted again',
     plant: (right) =>
       ticksForgotten(right, async (key, tick) => {
         const { lastTick } = await right.inspect(key);
@@ -141,12 +141,12 @@ export const ticks: PlantedBug[] = [
     foundBy: 'B76 a later tick is granted after that, an earlier one never again',
   },
   {
-    name: 'a crash gives the tick back',
+    name: 'an expired lease gives its tick back',
     plant: (right) => ticksForgotten(right, (key) => right.isExpired(key)),
     foundBy: 'B76 a tick whose run crashed is not repeated',
   },
   {
-    name: 'a held key is called held before anything else',
+    name: 'a held key is refused as held although its tick is done',
     plant: (right) => ({
       async acquire(key, owner, ttl, request) {
         const found = await right.inspect(key);
@@ -158,12 +158,12 @@ export const ticks: PlantedBug[] = [
     foundBy: 'B76 a tick that has begun is done for all others, also while its run goes on',
   },
   {
-    name: 'a refused attempt counts its tick',
+    name: 'a refused attempt completes its tick',
     plant: (right) => countingTicksRefused(right, 'held'),
     foundBy: 'B76 the tick of a refused attempt does not count',
   },
   {
-    name: 'an acquisition without a tick forgets the last one',
+    name: 'an acquisition without a tick forgets the last tick',
     plant: (right) => {
       const forgotten = new Set<string>();
       const broken = ticksForgotten(right, (key) => forgotten.has(key));
@@ -177,7 +177,7 @@ export const ticks: PlantedBug[] = [
     foundBy: 'B76 an acquisition without a tick gets a key whose tick is done, and leaves the tick as it is',
   },
   {
-    name: 'a tick may be as far ahead as it likes',
+    name: 'a tick may be any time ahead',
     plant: (right) => aheadReadAs(right, () => 8e15),
     foundBy: 'B76 a tick too far ahead of the clock is refused, and keeps no other from running',
   },
@@ -187,7 +187,7 @@ export const ticks: PlantedBug[] = [
     foundBy: 'B76 a tick that is ahead of the clock, but not too far, is granted',
   },
   {
-    name: 'the tick is looked at, then taken',
+    name: 'an acquisition reads the tick first and records it later',
     plant: (right) => {
       const done = new Map<string, number>();
       return {
@@ -205,12 +205,12 @@ export const ticks: PlantedBug[] = [
     foundBy: 'B76 of many instances that come for one tick one gets it, however soon its run ends',
   },
   {
-    name: 'a new key is made without its tick',
+    name: 'the first acquisition of a key does not record its tick',
     plant: (right) => ticksForgotten(right, (key) => !right.owners.has(key)),
     foundBy: 'B76 of many first acquirers of a new key one gets the tick',
   },
   {
-    name: 'slots are not known',
+    name: 'slots are ignored',
     plant: (right) =>
       requestsReadAs(right, (_, { once, ...request }) =>
         once && 'slot' in once ? request : { ...request, once },
@@ -218,12 +218,12 @@ export const ticks: PlantedBug[] = [
     foundBy: 'B76 a slot of the clock is granted once, and does not refuse an acquisition without a slot',
   },
   {
-    name: 'slots do not end',
+    name: 'slots never end',
     plant: (right) => slotsReadAs(right, () => ({ slot: 2 ** 40 })),
     foundBy: 'B76 the next slot begins by itself',
   },
   {
-    name: 'the tick comes before the owner',
+    name: 'a repeated request is refused because its own tick is done',
     plant: (right) => ({
       async acquire(key, owner, ttl, request) {
         const isDone = request?.once !== undefined && (await right.inspect(key)).lastTick !== undefined;
@@ -235,13 +235,13 @@ export const ticks: PlantedBug[] = [
     foundBy: 'B76 resend: a granted attempt gets its lock again, although its tick has begun',
   },
   {
-    name: 'a re-send does not count its tick',
+    name: 'a repeated request does not record its tick',
     plant: (right) =>
       requestsReadAs(right, (_, { once, ...request }) => (request.resend ? request : { ...request, once })),
     foundBy: 'B76 resend: an attempt for a tick that never arrived is granted, once',
   },
   {
-    name: 'the last tick is not told',
+    name: 'inspect does not show the last tick',
     plant: (right) => ({
       async inspect(key) {
         const { lastTick: _tick, ...found } = await right.inspect(key);
@@ -257,7 +257,7 @@ export const ticks: PlantedBug[] = [
     foundBy: 'B76 the tick of a slot is its beginning',
   },
   {
-    name: 'a crash under a tick is done',
+    name: 'an expired run of a tick counts as done',
     plant: (right) => ({
       async inspect(key) {
         const { lastRun, ...found } = await right.inspect(key);
@@ -295,7 +295,7 @@ export const ticks: PlantedBug[] = [
     foundBy: 'B76 a tick too far ahead leaves no trace',
   },
   {
-    name: 'a purge does not look at the tick',
+    name: 'a purge ignores the ticks of keys',
     plant: (right) => {
       const purged = new Set<string>();
       return {
@@ -310,17 +310,17 @@ export const ticks: PlantedBug[] = [
     foundBy: 'B72 B76 a tick is a use of its key: a purge leaves keys with a younger or a future tick',
   },
   {
-    name: 'failOver is not known',
+    name: 'failOver is ignored',
     plant: (right) => failOverReadAs(right, () => false),
     foundBy: 'B81 failOver: a tick goes on while its holder does, and is done with the release',
   },
   {
-    name: 'a crashed run is done, whoever asks',
+    name: 'the tick of an expired run is done also with failOver',
     plant: (right) => failOverReadAs(right, async (key) => !(await right.isExpired(key))),
     foundBy: 'B81 failOver: a tick whose run crashed is granted again, once',
   },
   {
-    name: 'a crash gives all ticks back',
+    name: 'an expired run gives every tick back',
     plant: (right) =>
       requestsReadAs(right, async (key, { once, ...request }) =>
         once && 'failOver' in once && (await right.isExpired(key)) ? request : { ...request, once },
@@ -328,7 +328,7 @@ export const ticks: PlantedBug[] = [
     foundBy: 'B81 failOver: an earlier tick than that of a crashed run is done',
   },
   {
-    name: 'what is kept is a run that goes on',
+    name: 'a kept key counts as a run that goes on',
     plant: (right) => ({
       async acquire(key, owner, ttl, request) {
         const found = await right.inspect(key);
@@ -341,7 +341,7 @@ export const ticks: PlantedBug[] = [
     foundBy: 'B81 failOver: a tick whose release keeps the key is done',
   },
   {
-    name: 'a forced release is a crash',
+    name: 'a forced release counts as a crash',
     plant: (right) => {
       const forced = new Set<string>();
       return {
@@ -357,12 +357,12 @@ export const ticks: PlantedBug[] = [
     foundBy: 'B81 failOver: a tick stays done after a forced release',
   },
   {
-    name: 'a thief does not get the tick of whom it robs',
+    name: 'a thief does not get the tick of the stolen lock',
     plant: (right) => failOverReadAs(right, (_, { stealAfter }) => stealAfter === undefined),
     foundBy: 'B81 failOver: a tick whose lock is stolen is granted again, to the thief alone',
   },
   {
-    name: 'a recorded tick is done, however far ahead it lies',
+    name: 'a recorded tick is done, however far ahead it is',
     plant: (right) => ({
       async acquire(key, owner, ttl, request) {
         const { lastTick } = await right.inspect(key);
@@ -375,7 +375,7 @@ export const ticks: PlantedBug[] = [
     foundBy: 'B81 a recorded tick that lies too far ahead is ignored and reported',
   },
   {
-    name: 'a tick that is passed over is not told',
+    name: 'a recorded tick that is ignored is not reported',
     plant: (right) => ({
       async acquire(...args) {
         const { ignoredTick: _ignored, ...answer } = {
@@ -388,7 +388,7 @@ export const ticks: PlantedBug[] = [
     foundBy: 'B81 gap: a recorded start that lies in the future is ignored and reported',
   },
   {
-    name: 'a tick that lies too far ahead frees the key',
+    name: 'a recorded tick too far ahead frees a held key',
     plant: (right) =>
       takingBefore(right, async (key, { once }) => {
         const { lastTick } = await right.inspect(key);
@@ -397,7 +397,7 @@ export const ticks: PlantedBug[] = [
     foundBy: 'B81 a recorded tick that lies too far ahead does not take the lock from its holder',
   },
   {
-    name: 'gaps are not known',
+    name: 'gaps are ignored',
     plant: (right) =>
       requestsReadAs(right, (_, { once, ...request }) =>
         once && 'gap' in once ? request : { ...request, once },
@@ -405,12 +405,12 @@ export const ticks: PlantedBug[] = [
     foundBy: 'B81 gap: within the gap no instance starts again, and attempts without a gap are granted',
   },
   {
-    name: 'gaps do not end',
+    name: 'gaps never end',
     plant: (right) => gapsReadAs(right, () => ({ gap: 2 ** 40 })),
     foundBy: 'B81 gap: a key starts again after the gap',
   },
   {
-    name: 'a gap is never past while the key is held',
+    name: 'a gap does not end while the key is held',
     plant: (right) => ({
       async acquire(key, owner, ttl, request) {
         const gap = request?.once !== undefined && 'gap' in request.once;
@@ -422,12 +422,12 @@ export const ticks: PlantedBug[] = [
     foundBy: 'B81 gap: a held key whose gap has passed is refused as held',
   },
   {
-    name: 'the tick of a gap is that of a slot',
+    name: 'a run with a gap records the tick of a slot',
     plant: (right) => gapsReadAs(right, (gap) => ({ tick: Math.floor(Date.now() / gap) * gap, ahead: HOUR })),
     foundBy: 'B81 gap: the tick is the start of the run',
   },
   {
-    name: 'a re-send for a gap comes too late',
+    name: 'a repeated request with a gap is refused',
     plant: (right) => ({
       async acquire(key, owner, ttl, request) {
         return request?.resend && request.once && 'gap' in request.once
@@ -438,7 +438,7 @@ export const ticks: PlantedBug[] = [
     foundBy: 'B81 resend: a granted attempt with a gap, or with failOver, gets its lock again',
   },
   {
-    name: 'a tick that is none is now',
+    name: 'an invalid tick is replaced by the current time',
     plant: (right) =>
       requestsReadAs(right, (_, { once, ...request }) =>
         once && 'tick' in once && !Number.isInteger(once.tick)
@@ -456,17 +456,17 @@ export const pauses: PlantedBug[] = [
     foundBy: 'B73 a paused key is refused to every owner, until it is resumed',
   },
   {
-    name: 'only a key that has a row can be paused',
+    name: 'only a key with a row can be paused',
     plant: (right) => ({ pause: async (key) => right.owners.has(key) && right.pause(key) }),
     foundBy: 'B73 a key that was never used can be paused',
   },
   {
-    name: 'a pause is always true',
+    name: 'every pause returns true',
     plant: (right) => ({ pause: async (key) => (await right.pause(key)) || true }),
     foundBy: 'B73 a pause is true once, and so is its end',
   },
   {
-    name: 'a pause ends with the holder',
+    name: 'a pause ends when the holder releases the key',
     plant: (right) => ({
       async release(key, owner, end) {
         await right.resume(key);
@@ -476,7 +476,7 @@ export const pauses: PlantedBug[] = [
     foundBy: 'B73 the holder of a paused key renews and releases it, and no other owner gets it then',
   },
   {
-    name: 'a pause takes the lock away',
+    name: 'a pause takes the lock from its holder',
     plant: (right) => ({
       async pause(key) {
         await right.forceRelease(key);
@@ -496,12 +496,12 @@ export const pauses: PlantedBug[] = [
     foundBy: 'B73 a holder is a holder still when its key is resumed',
   },
   {
-    name: 'what ran out is taken, paused or not',
+    name: 'an expired lock is granted although its key is paused',
     plant: (right) => takingBefore(right, async (key) => (await right.isExpired(key)) && right.resume(key)),
     foundBy: 'B73 a paused key whose lease ran out, or that is kept no more, is not taken',
   },
   {
-    name: 'a pause is for all keys that begin alike',
+    name: 'a pause applies to all keys with the same beginning',
     plant: (right) => {
       const paused = new Set<string>();
       return {
@@ -518,7 +518,7 @@ export const pauses: PlantedBug[] = [
     foundBy: 'B73 keys are paused one by one',
   },
   {
-    name: 'a pause looks, then writes',
+    name: 'a pause reads first and writes later',
     plant: (right) => ({
       async pause(key) {
         const { paused } = await right.inspect(key);
@@ -530,7 +530,7 @@ export const pauses: PlantedBug[] = [
     foundBy: 'B73 of many pauses or resumptions of a key at once one is true',
   },
   {
-    name: 'a pause takes its time',
+    name: 'a pause returns before it is written',
     plant: (right) => ({
       async pause(key) {
         void sleep(30).then(() => right.pause(key));
@@ -540,7 +540,7 @@ export const pauses: PlantedBug[] = [
     foundBy: 'B73 each attempt after the pause is refused, however many were about to be granted',
   },
   {
-    name: 'a pause is not told',
+    name: 'inspect does not show a pause',
     plant: (right) => ({
       async inspect(key) {
         const { paused: _paused, ...found } = await right.inspect(key);
@@ -550,7 +550,7 @@ export const pauses: PlantedBug[] = [
     foundBy: 'B73 a pause can be read, whether the key is held, expired or free',
   },
   {
-    name: 'a paused key is listed as if somebody held it',
+    name: 'a paused key without a holder is listed',
     plant: (right) => {
       const paused: string[] = [];
       return {
@@ -594,7 +594,7 @@ export const pauses: PlantedBug[] = [
     foundBy: 'B73 B72 a paused key is never purged',
   },
   {
-    name: 'resuming makes a row for what was never locked',
+    name: 'resume creates a row for a new key',
     plant: (right) => ({
       async resume(key) {
         if (await right.resume(key)) return true;
@@ -606,18 +606,18 @@ export const pauses: PlantedBug[] = [
     foundBy: 'B73 resuming what was never locked creates nothing',
   },
   {
-    name: 'thieves do not stop at a pause',
+    name: 'a paused key can be stolen',
     plant: (right) =>
       takingBefore(right, async (key, { stealAfter }) => stealAfter !== undefined && right.resume(key)),
     foundBy: 'B73 B33 a paused key is not stolen',
   },
   {
-    name: 'a tick that came while paused is done',
+    name: 'a refusal during a pause completes the tick',
     plant: (right) => countingTicksRefused(right, 'paused'),
     foundBy: 'B73 B76 a tick that was refused because of a pause has not begun',
   },
   {
-    name: 'done comes before paused',
+    name: 'a paused key is refused as done',
     plant: (right) => ({
       async acquire(key, owner, ttl, request) {
         const result = await right.acquire(key, owner, ttl, request);
@@ -631,7 +631,7 @@ export const pauses: PlantedBug[] = [
     foundBy: 'B73 B76 the reason of a refusal is the first of: too far ahead, paused, done, held',
   },
   {
-    name: 'what is no key is paused',
+    name: 'an invalid key can be paused',
     plant: (right) => ({ pause: async (key) => typeof key === 'string' && right.pause(key) }),
     foundBy: 'B41 what cannot be a key is neither paused nor resumed',
   },
@@ -646,7 +646,7 @@ function requestsReadAs(right: RightStore, read: Reading): Acquiring {
   };
 }
 
-/** Does something to the key before each acquisition. */
+/** Runs `prepare` before each acquisition. */
 function takingBefore(
   right: RightStore,
   prepare: (key: string, request: AcquireRequest) => unknown,
@@ -657,7 +657,7 @@ function takingBefore(
   });
 }
 
-/** Grants a tick as if there were none, where it is forgotten. */
+/** Grants a tick as if there were none, where the tick is forgotten. */
 function ticksForgotten(
   right: RightStore,
   isForgotten: (key: string, tick: number) => Promise<boolean> | boolean,
@@ -667,7 +667,7 @@ function ticksForgotten(
   );
 }
 
-/** Calls ticks done that were refused for this reason. */
+/** Refuses ticks as done after a refusal for this reason. */
 function countingTicksRefused(right: RightStore, reason: RefusalReason): Acquiring {
   const counted = new Set<string>();
   return {

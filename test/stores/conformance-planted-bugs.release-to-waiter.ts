@@ -9,7 +9,7 @@ type PassOn = WaiterRelease['releaseToWaiter'];
 
 export const releasingToWaiters: PlantedBug[] = [
   {
-    name: 'a release to a waiter says nothing of the waiter',
+    name: 'a release to a waiter does not record the label of the waiter',
     plant: (right) => ({
       releaseToWaiter: (key, owner, { owner: next, ttl }, end) =>
         right.releaseToWaiter(key, owner, { owner: next, ttl }, end),
@@ -51,12 +51,12 @@ export const releasingToWaiters: PlantedBug[] = [
     foundBy: 'B23 B44 a lock that was released to a waiter belongs to the new owner alone',
   },
   {
-    name: 'a lock without end has an end for the next one',
+    name: 'a waiter gets an expiry although its lock never expires',
     plant: (right) => releasingAs(right, (next) => ({ ...next, ttl: Math.min(next.ttl, 9999 * HOUR) })),
     foundBy: 'B23 a lock without end is released to a waiter, and a waiter may want a lock without end',
   },
   {
-    name: 'a lease that ran out is released to a waiter',
+    name: 'an expired lease is released to a waiter',
     plant: (right) => ({
       async releaseToWaiter(key, owner, next, end) {
         const revived = right.owners.get(key) === owner && (await right.isExpired(key));
@@ -68,7 +68,7 @@ export const releasingToWaiters: PlantedBug[] = [
     foundBy: 'B23 B50 a lease that ran out is not released to a waiter',
   },
   {
-    name: 'a release to a waiter looks at the key only',
+    name: 'a release to a waiter ignores the owner',
     plant: (right) => ({
       releaseToWaiter: (key, owner, next, end) =>
         right.releaseToWaiter(key, right.owners.get(key) ?? owner, next, end),
@@ -76,7 +76,7 @@ export const releasingToWaiters: PlantedBug[] = [
     foundBy: 'B23 B37 only the owner releases a lock to a waiter, and only while the owner holds it',
   },
   {
-    name: 'what is free is released to a waiter',
+    name: 'a free key is released to a waiter',
     plant: (right) => ({
       async releaseToWaiter(key, owner, next, end) {
         const { state } = await right.inspect(key);
@@ -88,7 +88,7 @@ export const releasingToWaiters: PlantedBug[] = [
     foundBy: 'B23 B37 only the owner releases a lock to a waiter, and only while the owner holds it',
   },
   {
-    name: 'the waiter of a request that is carried out twice is granted twice',
+    name: 'a repeated release to a waiter grants twice',
     plant: (right) => ({
       async releaseToWaiter(key, owner, next, end) {
         const result = await right.releaseToWaiter(key, owner, next, end);
@@ -99,7 +99,7 @@ export const releasingToWaiters: PlantedBug[] = [
     foundBy: 'B23 a request that is carried out twice changes nothing the second time',
   },
   {
-    name: 'a waiter is not known when it asks again',
+    name: 'the repeated request of a waiter is not recognized',
     plant: (right) => {
       const passed = new Set<string>();
       return {
@@ -114,7 +114,7 @@ export const releasingToWaiters: PlantedBug[] = [
     foundBy: 'B23 resend: a waiter that did not learn of its grant gets the lock again, with the same token',
   },
   {
-    name: 'a release to a waiter reads, then writes',
+    name: 'a release to a waiter reads first and writes later',
     plant: (right) => ({
       async releaseToWaiter(key, owner, next, end) {
         const mine = right.owners.get(key) === owner;
@@ -137,7 +137,7 @@ export const releasingToWaiters: PlantedBug[] = [
     foundBy: 'B23 B25 no contender gets the key while it is released to one waiter after the other',
   },
   {
-    name: 'every run that ended with a release to a waiter is done',
+    name: 'every run that ends with a release to a waiter counts as done',
     plant: (right) => ({ releaseToWaiter: (key, owner, next) => right.releaseToWaiter(key, owner, next) }),
     foundBy: 'B23 B46 the run that ended with a release to a waiter is known, with its outcome',
   },

@@ -19,7 +19,7 @@ export type Port = LockStore & WaiterRelease & BatchRenewer & LockInspector & Lo
 const HOUR = 3_600_000;
 const NEVER = Number.MAX_SAFE_INTEGER;
 
-/** A right store that tells the bugs what a wrong one could have got wrong: who had a key last. */
+/** A sound store that knows the last owner and label of each key, for the bugs. */
 export class RightStore extends MemoryLockStore {
   readonly owners = new Map<string, string>();
   readonly labels = new Map<string, string | undefined>();
@@ -56,15 +56,15 @@ export class RightStore extends MemoryLockStore {
 
 export interface PlantedBug {
   name: string;
-  /** What is wrong with a store made from the right one. */
+  /** Returns the changed operations of a store that has the bug. */
   plant: (right: RightStore) => Partial<Port>;
-  /** The case that must find it. */
+  /** The case that has to find the bug. */
   foundBy: string;
 }
 
 const acquiring: PlantedBug[] = [
   {
-    name: 'any acquire steals',
+    name: 'every acquisition steals',
     plant: (right) => ({
       async acquire(key, ...rest) {
         await right.forceRelease(key);
@@ -74,14 +74,14 @@ const acquiring: PlantedBug[] = [
     foundBy: 'B39 a held key is refused to another owner',
   },
   {
-    name: 'the same owner string enters again',
+    name: 'the same owner string is granted a held key',
     plant: (right) => ({
       acquire: (key, owner, ttl, request) => right.acquire(key, owner, ttl, { ...request, resend: true }),
     }),
     foundBy: 'B39 a held key is refused to the same owner string too',
   },
   {
-    name: 'the same label enters again',
+    name: 'the same label is granted a held key',
     plant: (right) => ({
       async acquire(key, owner, ttl, request) {
         const same = request?.label !== undefined && request.label === right.labels.get(key);
@@ -107,7 +107,7 @@ const acquiring: PlantedBug[] = [
     foundBy: 'B24 different keys do not touch each other',
   },
   {
-    name: 'the answer does not tell the holder',
+    name: 'a refusal does not show the holder',
     plant: (right) => ({
       acquire: async (...args) => {
         const result = await right.acquire(...args);
@@ -117,7 +117,7 @@ const acquiring: PlantedBug[] = [
     foundBy: 'B22 a refusal shows the holder of the key, since when, until when and with which token',
   },
   {
-    name: 'a held key is called contended',
+    name: 'a held key is refused as contention',
     plant: (right) => ({
       acquire: async (...args) => {
         const result = await right.acquire(...args);
@@ -138,7 +138,7 @@ const acquiring: PlantedBug[] = [
     foundBy: 'B39 a held key is refused to another owner',
   },
   {
-    name: 'the holder carries the owner',
+    name: 'a refusal shows the owner id',
     plant: (right) => ({
       acquire: async (...args) => {
         const result = await right.acquire(...args);
@@ -149,7 +149,7 @@ const acquiring: PlantedBug[] = [
     foundBy: 'B36 a refusal carries no owner id, which would be a key to the lock',
   },
   {
-    name: 'labels are ASCII',
+    name: 'labels lose characters outside of ASCII',
     plant: (right) => ({
       acquire: (key, owner, ttl, request) =>
         right.acquire(key, owner, ttl, { ...request, label: request?.label?.replace(/[^ -~]/gu, '?') }),
@@ -157,7 +157,7 @@ const acquiring: PlantedBug[] = [
     foundBy: 'B36 a label comes back as it was given, and as null when there was none',
   },
   {
-    name: 'a label must fit its column',
+    name: 'a label longer than its column is an error',
     plant: (right) => ({
       async acquire(key, owner, ttl, request) {
         if ((request?.label?.length ?? 0) > 255)
@@ -178,14 +178,14 @@ const acquiring: PlantedBug[] = [
     foundBy: 'B36 owners that differ in case, in a space or at the end of a long name are different owners',
   },
   {
-    name: 'a lock without end has one',
+    name: 'a lock that never expires gets an expiry',
     plant: (right) => ({
       acquire: (key, owner, ttl, request) => right.acquire(key, owner, Math.min(ttl, 9999 * HOUR), request),
     }),
     foundBy: 'B29 a lock that never expires is held until it is released',
   },
   {
-    name: 'a ttl has 32 bits',
+    name: 'a ttl has at most 32 bits',
     plant: (right) => ({
       acquire: (key, owner, ttl, request) =>
         right.acquire(key, owner, ttl === NEVER ? ttl : Math.min(ttl, 2 ** 31 - 1), request),
@@ -204,7 +204,7 @@ const acquiring: PlantedBug[] = [
     foundBy: 'B28 a ttl may have a fraction of a millisecond',
   },
   {
-    name: 'the optional argument is not optional',
+    name: 'acquire requires its optional argument',
     plant: (right) => ({
       async acquire(key, owner, ttl, request) {
         if (!request) throw new TypeError("Cannot read properties of undefined (reading 'label')");
@@ -214,7 +214,7 @@ const acquiring: PlantedBug[] = [
     foundBy: 'contract of @nestjs/locks: the three operations work without their optional arguments',
   },
   {
-    name: 'undefined is not the same as nothing',
+    name: 'an undefined label is an error',
     plant: (right) => ({
       async acquire(key, owner, ttl, request) {
         if (request && 'label' in request && request.label === undefined)
@@ -228,7 +228,7 @@ const acquiring: PlantedBug[] = [
 
 const tokens: PlantedBug[] = [
   {
-    name: 'the token is a string, as drivers give a BIGINT',
+    name: 'the token is a string, as drivers return a BIGINT',
     plant: (right) => tokensMadeBy(right, (_, token) => String(token) as unknown as number),
     foundBy: 'B15 a free key is granted, with a token that is a safe integer',
   },
@@ -238,7 +238,7 @@ const tokens: PlantedBug[] = [
     foundBy: 'B15 a free key is granted, with a token that is a safe integer',
   },
   {
-    name: 'the token begins again after a release',
+    name: 'the token starts again after a release',
     plant: (right) => {
       const counts = new Map<string, number>();
       return {
@@ -273,7 +273,7 @@ const tokens: PlantedBug[] = [
     foundBy: 'B38 an expired lock is taken also by the same owner string, with a larger token',
   },
   {
-    name: 'the token begins again after a forced release',
+    name: 'the token starts again after a forced release',
     plant: (right) => {
       const forced = new Set<string>();
       return {
@@ -287,7 +287,7 @@ const tokens: PlantedBug[] = [
     foundBy: 'B71 a forced release frees the key, and its holder finds out',
   },
   {
-    name: 'a take-over counts on from the first grant',
+    name: 'a take-over continues from the token of the first grant',
     plant: (right) => {
       const first = new Map<string, number>();
       return {
@@ -308,14 +308,14 @@ const tokens: PlantedBug[] = [
 
 const resending: PlantedBug[] = [
   {
-    name: 'resend is not known',
+    name: 'resend is ignored',
     plant: (right) => ({
       acquire: (key, owner, ttl, request) => right.acquire(key, owner, ttl, { label: request?.label }),
     }),
     foundBy: 'resend: a granted attempt gets its lock again, with the same token and a full ttl',
   },
   {
-    name: 'resend takes any key',
+    name: 'resend steals a held key',
     plant: (right) => ({
       async acquire(key, owner, ttl, request) {
         if (request?.resend && right.owners.get(key) !== owner) await right.forceRelease(key);
@@ -325,7 +325,7 @@ const resending: PlantedBug[] = [
     foundBy: 'resend: it is refused while another holds the key',
   },
   {
-    name: 'resend is a new acquisition',
+    name: 'resend acquires anew',
     plant: (right) => ({
       async acquire(key, owner, ttl, request) {
         if (request?.resend) await right.release(key, owner);
@@ -335,7 +335,7 @@ const resending: PlantedBug[] = [
     foundBy: 'resend: a granted attempt gets its lock again, with the same token and a full ttl',
   },
   {
-    name: 'resend leaves the ttl as it was',
+    name: 'resend keeps the remaining ttl',
     plant: (right) => ({
       async acquire(key, owner, ttl, request) {
         const remaining = request?.resend ? await right.remaining(key) : 0;
@@ -355,7 +355,7 @@ const resending: PlantedBug[] = [
     foundBy: 'resend: it does not open a key that its release keeps taken',
   },
   {
-    name: 'resend remembers what others have taken over since',
+    name: 'resend returns its old token after a take-over',
     plant: (right) => {
       const granted = new Map<string, number>();
       return {
@@ -371,7 +371,7 @@ const resending: PlantedBug[] = [
     foundBy: 'resend: after a take-over it is refused, and larger when it comes after that',
   },
   {
-    name: 'resend only looks for a lock of its own',
+    name: 'resend only looks for its own lock',
     plant: (right) => ({
       async acquire(key, owner, ttl, request) {
         if (request?.resend && right.owners.get(key) !== owner)
@@ -382,7 +382,7 @@ const resending: PlantedBug[] = [
     foundBy: 'resend: an attempt that never arrived is granted like any other',
   },
   {
-    name: 'resend goes by its own lease when that ran out',
+    name: 'resend is refused after its own lease has expired',
     plant: (right) => ({
       async acquire(key, owner, ttl, request) {
         if (request?.resend && (await right.isExpired(key))) return { acquired: false, reason: 'held' };
@@ -424,14 +424,14 @@ const renewing: PlantedBug[] = [
     foundBy: 'B54 a released lock is not taken back by a renewal',
   },
   {
-    name: 'renew never shortens',
+    name: 'renew never shortens a lease',
     plant: (right) => ({
       renew: async (key, owner, ttl) => right.renew(key, owner, Math.max(ttl, await endOf(right, key))),
     }),
     foundBy: 'B49 a renewal may shorten the lease',
   },
   {
-    name: 'renew leaves a lock without end as it is',
+    name: 'renew ignores a lock that never expires',
     plant: (right) => ({
       renew: async (key, owner, ttl) =>
         right.renew(key, owner, (await right.remaining(key)) === Infinity ? NEVER : ttl),
@@ -447,7 +447,7 @@ const renewing: PlantedBug[] = [
     foundBy: 'B51 repeated renewals do not add up',
   },
   {
-    name: 'renew says true and does nothing',
+    name: 'renew returns true and does nothing',
     plant: (right) => ({
       renew: async (key, owner, ttl) =>
         ttl > 0 && right.owners.get(key) === owner && (await right.remaining(key)) > 0,
@@ -455,7 +455,7 @@ const renewing: PlantedBug[] = [
     foundBy: 'B51 a renewal extends the lease from now, and changes nothing else',
   },
   {
-    name: 'renew is a new acquisition',
+    name: 'renew acquires anew',
     plant: (right) => ({
       renew: async (key, owner, ttl) =>
         (await right.release(key, owner)) && (await right.acquire(key, owner, ttl)).acquired,
@@ -463,7 +463,7 @@ const renewing: PlantedBug[] = [
     foundBy: 'B51 a renewal extends the lease from now, and changes nothing else',
   },
   {
-    name: 'renew makes a row for what was never locked',
+    name: 'renew creates a row for a new key',
     plant: (right) => ({
       async renew(key, owner, ttl) {
         if (!right.owners.has(key)) await right.acquire(key, owner, ttl);
@@ -473,7 +473,7 @@ const renewing: PlantedBug[] = [
     foundBy: 'B45 renewing what was never locked creates nothing',
   },
   {
-    name: 'renew is for all who once had it',
+    name: 'renew accepts every former owner',
     plant: (right) => {
       const had = new Set<string>();
       return {
@@ -500,7 +500,7 @@ const releasing: PlantedBug[] = [
     foundBy: 'B37 only the owner releases a lock',
   },
   {
-    name: 'release deletes without a check, for those who once had it',
+    name: 'release by a former owner frees the key',
     plant: (right) => {
       const had = new Set<string>();
       return {
@@ -516,7 +516,7 @@ const releasing: PlantedBug[] = [
     foundBy: 'B44 a stale release does not touch the lock of the new holder',
   },
   {
-    name: 'release of an expired lease is true',
+    name: 'release of an expired lease returns true',
     plant: (right) => ({
       release: async (key, owner, end) =>
         (await right.release(key, owner, end)) ||
@@ -525,7 +525,7 @@ const releasing: PlantedBug[] = [
     foundBy: 'B43 releasing a lease that ran out is false',
   },
   {
-    name: 'release is true as often as it is called',
+    name: 'release returns true every time',
     plant: (right) => ({
       release: async (key, owner, end) =>
         (await right.release(key, owner, end)) || right.owners.get(key) === owner,
@@ -533,12 +533,12 @@ const releasing: PlantedBug[] = [
     foundBy: 'B43 a release frees the key at once, and is true once',
   },
   {
-    name: 'release says true and frees nothing',
+    name: 'release returns true and frees nothing',
     plant: (right) => ({ release: (key, owner) => right.renew(key, owner, HOUR) }),
     foundBy: 'B43 a release frees the key at once, and is true once',
   },
   {
-    name: 'release makes a row for what was never locked',
+    name: 'release creates a row for a new key',
     plant: (right) => ({
       async release(key, owner, end) {
         if (!right.owners.has(key) && end?.keepFor) await right.acquire(key, owner, end.keepFor);
@@ -548,14 +548,14 @@ const releasing: PlantedBug[] = [
     foundBy: 'B45 releasing what was never locked creates nothing',
   },
   {
-    name: 'keepFor is not known',
+    name: 'keepFor is ignored',
     plant: (right) => ({
       release: (key, owner, end) => right.release(key, owner, { outcome: end?.outcome }),
     }),
     foundBy: 'B76 a release with keepFor leaves the key taken, with no holder',
   },
   {
-    name: 'keepFor leaves the holder in place',
+    name: 'keepFor keeps the holder',
     plant: (right) => ({
       release: (key, owner, end) =>
         end?.keepFor ? right.renew(key, owner, end.keepFor) : right.release(key, owner, end),
@@ -563,7 +563,7 @@ const releasing: PlantedBug[] = [
     foundBy: 'B76 a release with keepFor leaves the key taken, with no holder',
   },
   {
-    name: 'keepFor never shortens',
+    name: 'keepFor never shortens a lease',
     plant: (right) => ({
       async release(key, owner, end) {
         const keepFor = end?.keepFor && Math.max(end.keepFor, await endOf(right, key));
@@ -573,7 +573,7 @@ const releasing: PlantedBug[] = [
     foundBy: 'B76 a kept key becomes free by itself, also when its lease would have lasted longer',
   },
   {
-    name: 'keepFor: 0 keeps for ever',
+    name: 'keepFor: 0 keeps the key forever',
     plant: (right) => ({
       release: (key, owner, end) =>
         right.release(key, owner, end?.keepFor === 0 ? { ...end, keepFor: NEVER } : end),
@@ -584,7 +584,7 @@ const releasing: PlantedBug[] = [
 
 const expiring: PlantedBug[] = [
   {
-    name: 'leases are cut short',
+    name: 'leases end after half of their ttl',
     plant: (right) => ({
       acquire: (key, owner, ttl, request) => right.acquire(key, owner, ttl / 2, request),
     }),
@@ -602,7 +602,7 @@ const expiring: PlantedBug[] = [
     foundBy: 'B28 a lease that is not renewed ends after its ttl, and not before',
   },
   {
-    name: 'an expired take-over keeps the old owner',
+    name: 'a take-over keeps the old owner',
     plant: (right) => ({
       async acquire(key, owner, ttl, request) {
         const old = (await right.isExpired(key)) ? right.owners.get(key) : undefined;
@@ -612,7 +612,7 @@ const expiring: PlantedBug[] = [
     foundBy: 'B44 an expired lock that was taken over belongs to the new holder',
   },
   {
-    name: 'an expired take-over keeps the old label',
+    name: 'a take-over keeps the old label',
     plant: (right) => ({
       async acquire(key, owner, ttl, request) {
         const label = request?.label ?? ((await right.isExpired(key)) ? right.labels.get(key) : undefined);
@@ -633,7 +633,7 @@ const expiring: PlantedBug[] = [
     foundBy: 'B35 an expired lock is taken also by a caller of the same label',
   },
   {
-    name: 'a lock without end is taken over when it is old',
+    name: 'a lock that never expires is taken over when it is old',
     plant: (right) => ({
       async acquire(key, owner, ttl, request) {
         const found = await right.inspect(key);
@@ -659,37 +659,37 @@ const keys: PlantedBug[] = [
     foundBy: 'B41 keys that differ in case, accents or normal form are different locks',
   },
   {
-    name: 'accents do not count',
+    name: 'accents are ignored',
     plant: (right) => keysReadAs(right, (key) => key.normalize('NFD').replace(/\p{M}/gu, '')),
     foundBy: 'B41 keys that differ in case, accents or normal form are different locks',
   },
   {
-    name: 'all characters beyond the basic plane are equal',
+    name: 'characters beyond the basic plane are equal',
     plant: (right) => keysReadAs(right, (key) => key.replace(/[\u{10000}-\u{10ffff}]/gu, '?')),
     foundBy: 'B41 keys that differ in case, accents or normal form are different locks',
   },
   {
-    name: 'trailing spaces do not count',
+    name: 'trailing spaces are ignored',
     plant: (right) => keysReadAs(right, (key) => key.replace(/ +$/, '')),
     foundBy: 'B41 keys that differ in spaces or characters without width are different locks',
   },
   {
-    name: 'leading spaces do not count',
+    name: 'leading spaces are ignored',
     plant: (right) => keysReadAs(right, (key) => key.replace(/^ +/, '')),
     foundBy: 'B41 keys that differ in spaces or characters without width are different locks',
   },
   {
-    name: 'keys are numbers where they can be',
+    name: 'numeric keys are converted to numbers',
     plant: (right) => keysReadAs(right, (key) => (Number.isNaN(Number(key)) ? key : String(Number(key)))),
     foundBy: 'B41 keys that are the same number are different locks',
   },
   {
-    name: 'only the beginning of a key counts',
+    name: 'the end of a key is ignored',
     plant: (right) => keysReadAs(right, (key) => key.replace(/(:key)\w+$/, '$1')),
     foundBy: 'B41 a key and its beginning are different locks',
   },
   {
-    name: 'keys are joined into the statement',
+    name: 'keys are inserted into the statement unescaped',
     plant: (right) => ({
       async acquire(key, ...rest) {
         if (key.includes("'")) throw new LockStoreError('syntax error at or near');
@@ -721,7 +721,7 @@ const keys: PlantedBug[] = [
     foundBy: 'B41 keys longer than the column may have characters of several bytes at the cut',
   },
   {
-    name: 'a key that looks like a kept one is not hashed',
+    name: 'a key that looks like the stored form of a longer key is not hashed',
     plant: (right) => {
       const originals = new Map<string, string>();
       return keysReadAs(right, (key) => {
@@ -732,12 +732,12 @@ const keys: PlantedBug[] = [
     foundBy: 'B41 a key that looks like the kept form of a longer one is another lock',
   },
   {
-    name: 'what is no key is made one',
+    name: 'an invalid key is converted to text',
     plant: (right) => keysReadAs(right, asText),
     foundBy: 'B41 what cannot be a key is refused before any statement',
   },
   {
-    name: 'the database finds out that a key is none',
+    name: 'the database refuses an invalid key',
     plant: (right) => ({
       release: async (...args) => {
         try {
@@ -755,14 +755,14 @@ const keys: PlantedBug[] = [
     foundBy: 'B41 a key over 4 KiB is refused',
   },
   {
-    name: 'what is no owner is made one',
+    name: 'an invalid owner is converted to text',
     plant: (right) => ({
       acquire: (key, owner, ttl, request) => right.acquire(key, asText(owner), ttl, request),
     }),
     foundBy: 'B36 what cannot be an owner is refused before any statement, and not repeated in the error',
   },
   {
-    name: 'the owner is in the message',
+    name: 'an error contains the owner',
     plant: (right) => ({
       release: async (key, owner, end) => {
         try {
@@ -775,14 +775,14 @@ const keys: PlantedBug[] = [
     foundBy: 'B36 what cannot be an owner is refused before any statement, and not repeated in the error',
   },
   {
-    name: 'a ttl of 0 is as short as can be',
+    name: 'a ttl of 0 is accepted',
     plant: (right) => ({
       acquire: (key, owner, ttl, request) => right.acquire(key, owner, ttl === 0 ? 1 : ttl, request),
     }),
     foundBy: 'B30 what cannot be a ttl is refused before any statement',
   },
   {
-    name: 'a negative keepFor is none',
+    name: 'a negative keepFor is accepted',
     plant: (right) => ({
       release: (key, owner, end) =>
         right.release(key, owner, end && { ...end, keepFor: end.keepFor === -1 ? 0 : end.keepFor }),
@@ -793,7 +793,7 @@ const keys: PlantedBug[] = [
 
 const racing: PlantedBug[] = [
   {
-    name: 'acquire reads, then writes',
+    name: 'acquire reads first and writes later',
     plant: (right) => ({
       async acquire(key, ...rest) {
         const held = (await right.inspect(key)).state === 'held';
@@ -805,7 +805,7 @@ const racing: PlantedBug[] = [
     foundBy: 'B25 of many first acquirers of a new key one wins',
   },
   {
-    name: 'acquire of a released row reads, then writes',
+    name: 'acquire of a released key reads first and writes later',
     plant: (right) => ({
       async acquire(key, ...rest) {
         const found = await right.inspect(key);
@@ -817,7 +817,7 @@ const racing: PlantedBug[] = [
     foundBy: 'B25 of many acquirers of a released key one wins, with a larger token',
   },
   {
-    name: 'a take-over reads, then writes',
+    name: 'a take-over reads first and writes later',
     plant: (right) => ({
       async acquire(key, ...rest) {
         const expired = await right.isExpired(key);
@@ -834,17 +834,17 @@ const racing: PlantedBug[] = [
     foundBy: 'B25 of many first acquirers of a new key one wins',
   },
   {
-    name: 'of those that collide none wins',
+    name: 'every colliding acquisition is refused',
     plant: (right) => colliding(right, () => ({ acquired: false, reason: 'contention' })),
     foundBy: 'B25 of many first acquirers of a new key one wins',
   },
   {
-    name: 'strangers collide',
+    name: 'acquisitions of different keys collide',
     plant: (right) => colliding(right, () => ({ acquired: false, reason: 'contention' }), 'all keys'),
     foundBy: 'B24 many different keys are granted at once',
   },
   {
-    name: 'a contender disturbs the renewal',
+    name: 'a contender makes the renewal fail',
     plant: (right) => {
       const running = new Map<string, number>();
       return {
@@ -864,7 +864,7 @@ const racing: PlantedBug[] = [
     foundBy: 'B26 the holder renews and releases whatever the contenders do',
   },
   {
-    name: 'release reads, then writes',
+    name: 'release reads first and returns later',
     plant: (right) => ({
       async release(key, owner, end) {
         const own = right.owners.get(key) === owner && (await right.remaining(key)) > 0;
@@ -875,7 +875,7 @@ const racing: PlantedBug[] = [
     foundBy: 'B43 of many releases of one lock one is true',
   },
   {
-    name: 'a stray release lets a second one in',
+    name: 'every seventh acquisition steals the key',
     plant: (right) => {
       let sections = 0;
       return {
@@ -891,14 +891,14 @@ const racing: PlantedBug[] = [
 
 const batches: PlantedBug[] = [
   {
-    name: 'renewMany answers in the order of the keys',
+    name: 'renewMany returns results in the order of the keys',
     plant: (right) => ({
       renewMany: (leases) => right.renewMany(leases.toSorted((a, b) => (a.key < b.key ? -1 : 1))),
     }),
     foundBy: 'B51 renewMany answers for each lease, in the order given',
   },
   {
-    name: 'renewMany answers by key only',
+    name: 'renewMany ignores the owners',
     plant: (right) => ({
       async renewMany(leases) {
         const outcomes = await right.renewMany(leases);
@@ -909,7 +909,7 @@ const batches: PlantedBug[] = [
     foundBy: 'B51 renewMany answers for each lease, in the order given',
   },
   {
-    name: 'renewMany answers by owner only',
+    name: 'renewMany ignores the keys',
     plant: (right) => ({
       async renewMany(leases) {
         const outcomes = await right.renewMany(leases);
@@ -920,7 +920,7 @@ const batches: PlantedBug[] = [
     foundBy: 'B51 renewMany keeps leases of one owner apart by their keys',
   },
   {
-    name: 'renewMany takes key and owner together',
+    name: 'renewMany compares key and owner as one text',
     plant: (right) => ({
       async renewMany(leases) {
         const held = new Set([...right.owners].map(([key, owner]) => `${key}${owner}`));
@@ -931,14 +931,14 @@ const batches: PlantedBug[] = [
     foundBy: 'B51 renewMany takes for no lease what reads alike when key and owner are put together',
   },
   {
-    name: 'renewMany leaves out what is lost',
+    name: 'renewMany leaves out lost leases',
     plant: (right) => ({
       renewMany: async (leases) => (await right.renewMany(leases)).filter((outcome) => outcome === 'renewed'),
     }),
     foundBy: 'B51 renewMany answers for each lease, in the order given',
   },
   {
-    name: 'renewMany revives',
+    name: 'renewMany revives expired leases',
     plant: (right) => ({
       async renewMany(leases) {
         for (const { key, owner, ttl } of leases) {
@@ -950,7 +950,7 @@ const batches: PlantedBug[] = [
     foundBy: 'B50 renewMany never revives a lease that ran out',
   },
   {
-    name: 'renewMany has one ttl for all',
+    name: 'renewMany uses one ttl for all leases',
     plant: (right) => ({
       renewMany: (leases) =>
         right.renewMany(leases.map((lease) => ({ ...lease, ttl: leases[0]?.ttl ?? lease.ttl }))),
@@ -958,7 +958,7 @@ const batches: PlantedBug[] = [
     foundBy: 'B51 renewMany gives each lease its own ttl',
   },
   {
-    name: 'renewMany of nothing is a syntax error',
+    name: 'renewMany without leases is a syntax error',
     plant: (right) => ({
       async renewMany(leases) {
         if (leases.length === 0) throw new LockStoreError('syntax error at or near ")"');
@@ -968,7 +968,7 @@ const batches: PlantedBug[] = [
     foundBy: 'B51 renewMany of nothing answers nothing',
   },
   {
-    name: 'renewMany forgets those after the hundredth',
+    name: 'renewMany ignores leases after the hundredth',
     plant: (right) => ({
       async renewMany(leases) {
         const outcomes = await right.renewMany(leases.slice(0, 100));
@@ -981,7 +981,7 @@ const batches: PlantedBug[] = [
 
 const inspection: PlantedBug[] = [
   {
-    name: 'inspect makes a row',
+    name: 'inspect creates a row for a new key',
     plant: (right) => ({
       async inspect(key) {
         if (!right.owners.has(key)) {
@@ -994,7 +994,7 @@ const inspection: PlantedBug[] = [
     foundBy: 'B69 a key that was never locked is free, and looking at it creates nothing',
   },
   {
-    name: 'a lock without end is shown with one',
+    name: 'inspect shows an expiry for a lock that never expires',
     plant: (right) => ({
       async inspect(key) {
         const found = await right.inspect(key);
@@ -1005,7 +1005,7 @@ const inspection: PlantedBug[] = [
     foundBy: 'B69 a lock that never expires has no end',
   },
   {
-    name: 'a kept key is free',
+    name: 'inspect shows a kept key as free',
     plant: (right) => ({
       async inspect(key) {
         const found = await right.inspect(key);
@@ -1015,7 +1015,7 @@ const inspection: PlantedBug[] = [
     foundBy: 'B76 a kept key is held without a holder, under the label of its last holder',
   },
   {
-    name: 'an expired lease is free',
+    name: 'inspect shows an expired lease as free',
     plant: (right) => ({
       async inspect(key) {
         const found = await right.inspect(key);
@@ -1025,7 +1025,7 @@ const inspection: PlantedBug[] = [
     foundBy: 'B69 a lease that ran out without a release is expired, and still shows its holder',
   },
   {
-    name: 'an expired lease is held',
+    name: 'inspect shows an expired lease as held',
     plant: (right) => ({
       async inspect(key) {
         const found = await right.inspect(key);
@@ -1035,7 +1035,7 @@ const inspection: PlantedBug[] = [
     foundBy: 'B69 a lease that ran out without a release is expired, and still shows its holder',
   },
   {
-    name: 'a kept key that ran out is expired',
+    name: 'inspect shows a key as expired after keepFor has passed',
     plant: (right) => ({
       async inspect(key) {
         const found = await right.inspect(key);
@@ -1056,19 +1056,19 @@ const inspection: PlantedBug[] = [
     foundBy: 'B76 a key that was kept is free afterwards, and its run did not fail by that',
   },
   {
-    name: 'inspect tells the owner',
+    name: 'inspect shows the owner',
     plant: (right) => ({
       inspect: async (key) => ({ ...(await right.inspect(key)), owner: right.owners.get(key) }),
     }),
     foundBy: 'B69 a held key has a holder',
   },
   {
-    name: 'the last run is forgotten',
+    name: 'inspect does not show the last run',
     plant: (right) => ({ inspect: async (key) => ({ ...(await right.inspect(key)), lastRun: undefined }) }),
     foundBy: 'B46 the last run is known after its release, with its outcome',
   },
   {
-    name: 'the last run is forgotten when the next begins',
+    name: 'inspect does not show the last run while the next one holds the key',
     plant: (right) => ({
       async inspect(key) {
         const found = await right.inspect(key);
@@ -1078,14 +1078,14 @@ const inspection: PlantedBug[] = [
     foundBy: 'B46 the last run is known while the next one holds the key',
   },
   {
-    name: 'every run is done',
+    name: 'every run counts as done',
     plant: (right) => ({
       release: (key, owner, end) => right.release(key, owner, { ...end, outcome: 'done' }),
     }),
     foundBy: 'B46 the last run is known after its release, with its outcome',
   },
   {
-    name: 'a run that ran out ended when it was taken over',
+    name: 'an expired run ends at its take-over',
     plant: (right) => {
       const takenOver = new Map<string, Date>();
       return {
@@ -1117,12 +1117,12 @@ const inspection: PlantedBug[] = [
     foundBy: 'B71 a forced release frees the key, and its holder finds out',
   },
   {
-    name: 'a forced release is always true',
+    name: 'every forced release returns true',
     plant: (right) => ({ forceRelease: async (key) => (await right.forceRelease(key)) || key !== '' }),
     foundBy: 'B71 a forced release of a free key is false and creates nothing',
   },
   {
-    name: 'a forced release leaves a kept key',
+    name: 'a forced release does not free a kept key',
     plant: (right) => ({
       async forceRelease(key) {
         const kept = (await right.inspect(key)).lastRun !== undefined;
@@ -1132,7 +1132,7 @@ const inspection: PlantedBug[] = [
     foundBy: 'B71 a forced release also frees a key that is kept, whose run stays as it ended',
   },
   {
-    name: 'inspect makes a key of anything',
+    name: 'inspect accepts an invalid key',
     plant: (right) => ({ inspect: (key) => right.inspect(asText(key)) }),
     foundBy: 'B41 what cannot be a key is refused by inspect and forceRelease',
   },
@@ -1140,7 +1140,7 @@ const inspection: PlantedBug[] = [
 
 const lists: PlantedBug[] = [
   {
-    name: 'the list has what is released, too',
+    name: 'list contains released keys',
     plant: (right) => ({
       async list(request) {
         const page = await right.list(request);
@@ -1154,7 +1154,7 @@ const lists: PlantedBug[] = [
     foundBy: 'B70 the list has the locks that are held, and only those',
   },
   {
-    name: 'the list tells the owners',
+    name: 'list shows the owners',
     plant: (right) => ({
       async list(request) {
         const page = await right.list(request);
@@ -1164,12 +1164,12 @@ const lists: PlantedBug[] = [
     foundBy: 'B70 the list has the locks that are held, and only those',
   },
   {
-    name: 'the list is in the order of JavaScript',
+    name: 'list sorts by UTF-16 code units',
     plant: (right) => listInOrder(right, (a, b) => (a < b ? -1 : 1)),
     foundBy: 'B70 a list is ordered by the bytes of the keys, and paged without gaps',
   },
   {
-    name: 'the list is in the order of a language',
+    name: 'list sorts by the rules of a language',
     plant: (right) => listInOrder(right, (a, b) => a.localeCompare(b, 'en')),
     foundBy: 'B70 a list is ordered by the bytes of the keys, and paged without gaps',
   },
@@ -1185,7 +1185,7 @@ const lists: PlantedBug[] = [
     foundBy: 'B70 a list is ordered by the bytes of the keys, and paged without gaps',
   },
   {
-    name: 'a full page is never the last',
+    name: 'a full page is never the last page',
     plant: (right) => ({
       async list(request) {
         const page = await right.list(request);
@@ -1195,7 +1195,7 @@ const lists: PlantedBug[] = [
     foundBy: 'B70 a list is ordered by the bytes of the keys, and paged without gaps',
   },
   {
-    name: 'a page begins nowhere when its key is gone',
+    name: 'a page is empty when the key before it is free',
     plant: (right) => ({
       async list(request) {
         if (request.after === undefined) return right.list(request);
@@ -1205,21 +1205,21 @@ const lists: PlantedBug[] = [
     foundBy: 'B70 a page may begin after a key that is no longer held',
   },
   {
-    name: 'a prefix is a pattern',
+    name: 'list takes a prefix for a pattern',
     plant: (right) => ({
       list: (request) => right.list({ ...request, prefix: request.prefix?.replace(/[%_].*$/, '') }),
     }),
     foundBy: 'B70 a prefix is taken literally',
   },
   {
-    name: 'nothing is listed without a prefix',
+    name: 'list is empty without a prefix',
     plant: (right) => ({
       list: async (request) => (request.prefix === undefined ? { locks: [] } : right.list(request)),
     }),
     foundBy: 'B70 without a prefix everything is listed',
   },
   {
-    name: 'a page may be of any length',
+    name: 'list accepts a page of any length',
     plant: (right) => ({
       list: (request) => right.list({ ...request, limit: request.limit === 1001 ? 1000 : request.limit }),
     }),
@@ -1252,7 +1252,7 @@ const purges: PlantedBug[] = [
     foundBy: 'B72 a purge leaves keys that are held or kept, whatever their age',
   },
   {
-    name: 'a purge leaves what ran out without a release',
+    name: 'a purge keeps expired leases',
     plant: (right) => ({
       async purge(request) {
         for (const [key, owner] of right.owners)
@@ -1264,29 +1264,29 @@ const purges: PlantedBug[] = [
     foundBy: 'B72 a purge deletes what was released or ran out, with its history, and counts it',
   },
   {
-    name: 'a purge counts what it looked at',
+    name: 'a purge counts one row too many',
     plant: (right) => ({ purge: async (request) => (await right.purge(request)) + 1 }),
     foundBy: 'B72 a purge deletes what was released or ran out, with its history, and counts it',
   },
   {
-    name: 'a purge does not look at the age',
+    name: 'a purge ignores the age',
     plant: (right) => ({ purge: ({ prefix }) => right.purge({ prefix, olderThan: 0 }) }),
     foundBy: 'B72 a purge leaves what was used since, and takes what was not',
   },
   {
-    name: 'a purge does not know its prefix',
+    name: 'a purge ignores its prefix',
     plant: (right) => ({ purge: ({ olderThan }) => right.purge({ olderThan }) }),
     foundBy: 'B72 B42 a purge touches only keys with its prefix, which is taken literally',
   },
   {
-    name: 'the prefix of a purge is a pattern',
+    name: 'a purge takes its prefix for a pattern',
     plant: (right) => ({
       purge: (request) => right.purge({ ...request, prefix: request.prefix?.replace(/[%_].*$/, '') }),
     }),
     foundBy: 'B72 B42 a purge touches only keys with its prefix, which is taken literally',
   },
   {
-    name: 'the token begins again after a purge',
+    name: 'the token starts again after a purge',
     plant: (right) => {
       const last = new Map<string, number>();
       return {
@@ -1304,14 +1304,15 @@ const purges: PlantedBug[] = [
     foundBy: 'B72 B38 tokens grow over purges, in all instances',
   },
   {
-    name: 'a purge deletes by what it has seen before',
+    name: 'a purge reads first and deletes later',
     plant: (right) => ({
       async purge(request) {
         const unused = new Set<string>();
         for (const key of right.owners.keys())
           if (request.prefix && key.startsWith(request.prefix) && (await right.remaining(key)) === 0)
             unused.add(key);
-        // Until one of them is taken again, so that the bug does not need a lucky moment.
+        // Waits until one of the keys is acquired again, so that the bug does not need a lucky
+        // moment.
         const areHeld = async () =>
           (await Promise.all([...unused].map((key) => right.remaining(key)))).some((left) => left > 0);
         for (let turn = 0; turn < 50 && !(await areHeld()); turn++) await nextTurn();
@@ -1375,7 +1376,10 @@ function ownersReadAs(right: RightStore, read: (owner: string) => string): Parti
   };
 }
 
-/** Attempts that come while another runs end as `collision` says; the first goes through, unless it was met by another. */
+/**
+ * Attempts that run at the same time end as `collision` returns. An attempt that meets no
+ * other goes through.
+ */
 function colliding(
   right: RightStore,
   collision: () => LockAcquireResult | Error,

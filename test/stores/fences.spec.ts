@@ -1,4 +1,4 @@
-// A row that a fence protects, on each database: the writes go on while locking is disabled.
+// On each database, writes with a fencing token go on while locking is disabled.
 import { INTERNALS } from '../../lib/lock-internals.js';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { MongoClient } from 'mongodb';
@@ -29,7 +29,7 @@ async function goesOn(store: Store, write: (fence: number) => Promise<number>): 
 }
 
 for (const { name, open } of sqlTargets())
-  describe(`Fences on ${name}`, () => {
+  describe(`fenced writes on ${name}`, () => {
     let target: Target;
     let dataSource: DataSource;
 
@@ -51,11 +51,11 @@ for (const { name, open } of sqlTargets())
       return Number(row?.fence) === fence ? 1 : 0;
     };
 
-    it('E3, B82 writes with a fence go on while locking is disabled, and after it', async () => {
+    it('E3 writes with a fencing token go on while locking is disabled, and afterwards', async () => {
       await goesOn(new TypeOrmLockStore(dataSource), write);
     });
 
-    it("E3, B82 the store reads the clock that its tokens come from, to compare it with this machine's", async () => {
+    it("B82 the store reads the clock of its tokens, to compare it with this machine's", async () => {
       const stores: Store[] = [new TypeOrmLockStore(dataSource)];
       if (name !== 'sqlite') stores.push(new TypeOrmSessionLockStore(dataSource));
       for (const store of stores) await tellsItsClock(store);
@@ -63,8 +63,8 @@ for (const { name, open } of sqlTargets())
   });
 
 if (selectedStores.includes('mongodb'))
-  describe('Fences on mongodb', () => {
-    it('E3, B82 writes with a fence go on while locking is disabled, and after it', async () => {
+  describe('fenced writes on mongodb', () => {
+    it('E3 writes with a fencing token go on while locking is disabled, and afterwards', async () => {
       const database = openMongoDatabase();
       const { databaseName } = database;
       const client = new MongoClient(database.url);
@@ -83,7 +83,9 @@ if (selectedStores.includes('mongodb'))
     });
   });
 
-/** Tokens come from the clock: the one of a new key lies between two readings. */
+/**
+ * Checks that the clock makes the tokens: the token of a new key lies between two readings.
+ */
 async function tellsItsClock(store: Store): Promise<void> {
   await store.prepare();
   const before = await store.readClock();
@@ -92,6 +94,7 @@ async function tellsItsClock(store: Store): Promise<void> {
   const token = granted.acquired ? granted.fencingToken / 1000 : 0;
   expect(token).toBeGreaterThanOrEqual(Math.floor(before));
   expect(token).toBeLessThan(after + 1);
-  expect(Math.abs(before - Date.now())).toBeLessThan(60_000); // epoch milliseconds
+  // The clock counts milliseconds since 1970.
+  expect(Math.abs(before - Date.now())).toBeLessThan(60_000);
   await store.close();
 }

@@ -6,14 +6,14 @@ import { lockStoreConformance } from '../../lib/testing/lock-store-conformance.j
 
 const LEASE = 30_000;
 
-describe('MemoryLockStore keeps the rules of the port', () => {
-  // what another process shares with a database, this process shares with the store object
+describe('MemoryLockStore passes the conformance suite', () => {
+  // Processes share a database; the instances of this test share the store object.
   const shared = new MemoryLockStore();
   for (const { name, run } of lockStoreConformance(() => shared, { rounds: 100 })) it(name, run);
 });
 
-describe('MemoryLockStore', () => {
-  it('B34 judges expiry by the clock it was given, to the millisecond', async () => {
+describe('MemoryLockStore alone', () => {
+  it('B34 the store judges expiry by the clock that it was given, to the millisecond', async () => {
     const clock = { now: Date.UTC(2026, 10, 20) };
     const store = new MemoryLockStore({ now: () => clock.now });
     await store.acquire('key', 'a', 1000, { label: 'first' });
@@ -51,7 +51,7 @@ describe('MemoryLockStore', () => {
     });
   });
 
-  it('B38 takes the token from the clock in microseconds, and goes on from the last one when the clock does not', async () => {
+  it('B38 the token is the clock in microseconds, or the last token plus one if that is larger', async () => {
     const clock = { now: 1_000_000.5 };
     const store = new MemoryLockStore({ now: () => clock.now });
     expect(await store.acquire('a', 'owner', LEASE)).toEqual({ acquired: true, fencingToken: 1_000_000_500 });
@@ -60,7 +60,7 @@ describe('MemoryLockStore', () => {
     expect(await store.acquire('c', 'owner', LEASE)).toEqual({ acquired: true, fencingToken: 1_000_000_502 });
   });
 
-  it('B34 keeps a released key free when its clock steps back', async () => {
+  it('B34 a released key stays free when the clock steps back', async () => {
     const clock = { now: 1_000_000 };
     const store = new MemoryLockStore({ now: () => clock.now });
     await store.acquire('key', 'a', LEASE);
@@ -69,7 +69,7 @@ describe('MemoryLockStore', () => {
     expect((await store.acquire('key', 'b', LEASE)).acquired).toBe(true);
   });
 
-  it('has by default a clock near the wall clock', async () => {
+  it('B34 the default clock is near the wall clock', async () => {
     const store = new MemoryLockStore();
     const before = Date.now();
     await store.acquire('key', 'a', LEASE);
@@ -77,7 +77,7 @@ describe('MemoryLockStore', () => {
     expect(Math.abs(holder.startedAt.getTime() - before)).toBeLessThan(1000);
   });
 
-  it('B46 forgets the oldest free keys beyond its bound, and no held one', async () => {
+  it('B46 the store forgets the oldest free keys above its limit, and no held key', async () => {
     const store = new MemoryLockStore({ history: 10 });
     await store.acquire('held', 'a', LEASE);
     await store.acquire('kept', 'a', LEASE);
@@ -98,7 +98,7 @@ describe('MemoryLockStore', () => {
     expect((await store.acquire('kept', 'b', LEASE)).acquired).toBe(false);
   });
 
-  it('B46 forgets leases that ran out, too', async () => {
+  it('B46 the store forgets expired leases above its limit', async () => {
     const clock = { now: 1_000_000 };
     const store = new MemoryLockStore({ now: () => clock.now, history: 10 });
     for (let i = 0; i < 100; i++, clock.now += 1000) await store.acquire(`order:${i}`, 'a', 500);
@@ -106,7 +106,7 @@ describe('MemoryLockStore', () => {
     expect((await store.inspect('order:99')).state).toBe('expired');
   });
 
-  it('B38 lets the tokens of a forgotten key grow', async () => {
+  it('B38 the tokens of a forgotten key grow', async () => {
     const store = new MemoryLockStore({ now: () => 0, history: 0 });
     const tokens = [];
     for (let i = 0; i < 5; i++) {
@@ -120,7 +120,7 @@ describe('MemoryLockStore', () => {
     expect(tokens).toEqual([1, 3, 5, 7, 9]);
   });
 
-  it('hands out copies: what a caller does with an answer changes nothing', async () => {
+  it('B46 a change of a result does not change the store', async () => {
     const store = new MemoryLockStore();
     await store.acquire('key', 'a', LEASE);
     await store.release('key', 'a');
@@ -129,14 +129,14 @@ describe('MemoryLockStore', () => {
     expect((await store.inspect('key')).lastRun?.endedAt.getTime()).toBeGreaterThan(0);
   });
 
-  it('B41 keeps a long key in the form that the databases keep', async () => {
+  it('B41 a long key is stored in the form that the databases use', async () => {
     const store = new MemoryLockStore();
     await store.acquire('x'.repeat(300), 'a', LEASE);
     const { locks } = await store.list({ limit: 10 });
     expect(locks[0]?.key).toMatch(/^x{183}~sha256:[0-9a-f]{64}$/);
   });
 
-  it('names itself in the line logged at start', () => {
+  it('B3 the line at start names the store', () => {
     expect(new MemoryLockStore().describe()).toBe('store=memory');
   });
 });
@@ -147,11 +147,11 @@ describe('memoryStore()', () => {
     process.env.NODE_ENV = environment;
   });
 
-  it('B3 makes a store', () => {
+  it('B3 memoryStore() makes a store', () => {
     expect(memoryStore().useFactory()).toBeInstanceOf(MemoryLockStore);
   });
 
-  it('B8 is refused in production, where each process would have its own locks', () => {
+  it('B8 memoryStore() is refused in production, where each process would have its own locks', () => {
     process.env.NODE_ENV = 'production';
     const definition = memoryStore();
     expect(() => definition.useFactory()).toThrow(LockError);
@@ -159,7 +159,7 @@ describe('memoryStore()', () => {
     expect(() => memoryStore({ allowInProduction: false }).useFactory()).toThrow(LockError);
   });
 
-  it('B3 is taken in production by an application that is one process', () => {
+  it('B3 memoryStore() is accepted in production for an application of one process', () => {
     process.env.NODE_ENV = 'production';
     expect(memoryStore({ allowInProduction: true }).useFactory()).toBeInstanceOf(MemoryLockStore);
   });

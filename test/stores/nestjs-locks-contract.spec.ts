@@ -7,7 +7,7 @@ import type { LockStore } from '../../lib/interfaces/index.js';
 import { TypeOrmLockStore } from '../../lib/stores/typeorm/index.js';
 import { selectedStores, sqlTargets } from '../servers/targets.js';
 
-/** What `@nestjs/locks` asks of a store: three methods, and nothing after the ttl. */
+/** The methods that `@nestjs/locks` needs from a store. */
 interface ThreeMethods {
   acquire(key: string, owner: string, ttl: number): Promise<{ acquired: boolean; fencingToken?: number }>;
   renew(key: string, owner: string, ttl: number): Promise<boolean>;
@@ -44,7 +44,7 @@ const stores: { name: string; open: () => Promise<Opened> }[] = [
   })),
 ];
 
-it('every store has the type of a store of @nestjs/locks', () => {
+it('B92 every store has the type of a store of @nestjs/locks', () => {
   expectTypeOf<LockStore>().toMatchTypeOf<ThreeMethods>();
 });
 
@@ -53,7 +53,8 @@ for (const { name, open } of stores) {
     let opened: Opened;
     let store: ThreeMethods;
     const [owner, other] = [randomUUID(), randomUUID()];
-    // 500 characters of every width in UTF-8; another key differs in the last one only.
+    // 500 characters of every width in UTF-8. The other key differs only in the last
+    // character.
     const start = Array.from(`report:${randomUUID()}:${'aé漢😀 %_\'"\\'.repeat(60)}`)
       .slice(0, 499)
       .join('');
@@ -65,7 +66,7 @@ for (const { name, open } of stores) {
     });
     afterAll(() => opened.close());
 
-    it('B38, B39, B41, B44, B50 keys of 500 characters, leases of 30 days, growing tokens, no revival, no re-entry', async () => {
+    it('B92 a store keeps keys of 500 characters, leases of 30 days and growing tokens, without revival or re-entry', async () => {
       const first = await store.acquire(key, owner, 30 * DAYS);
       expect(first).toEqual({ acquired: true, fencingToken: expect.any(Number) });
       expect(await store.acquire(key, other, 30 * DAYS)).toMatchObject({ acquired: false });
@@ -81,7 +82,7 @@ for (const { name, open } of stores) {
 
       const second = await store.acquire(key, other, 1);
       expect(second.fencingToken).toBeGreaterThan(first.fencingToken ?? Infinity);
-      // Its lease of a millisecond runs out; another owner that gets in is the proof that it has.
+      // The lease lasts a millisecond. The grant to another owner proves that it has expired.
       const third = await untilAcquired(store, key, owner);
       expect(await store.renew(key, other, 30 * DAYS)).toBe(false);
       expect(await store.release(key, other)).toBe(false);

@@ -14,14 +14,14 @@ describe('stores side by side', () => {
       limit,
     );
 
-  it('fail each by itself, also when one hangs', async () => {
+  it('each store fails alone, also when another one hangs', async () => {
     const sideBySide = stores(20);
     await expect(sideBySide.keeps('good', 'rule')).resolves.toBeUndefined();
     await expect(sideBySide.keeps('bad', 'rule')).rejects.toThrow('broken');
     await expect(sideBySide.keeps('hanging', 'rule')).rejects.toThrow('It did not end within 20 ms.');
   });
 
-  it('fail for a rule that there is not', async () => {
+  it('a case that a store does not have fails', async () => {
     await expect(stores(20).keeps('without', 'rule')).rejects.toThrow('without has no rule "rule".');
   });
 });

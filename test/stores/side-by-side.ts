@@ -1,12 +1,15 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ConformanceCase } from '../../lib/testing/index.js';
 
-/** Milliseconds that a rule may take on one store: less than a test, so that one store that hangs fails alone. */
+/**
+ * Milliseconds that a case may take on one store. This is less than the limit of a test, so
+ * that a store that hangs fails alone.
+ */
 const LIMIT = 120_000;
 
 /**
- * Has several stores keep the same rule at the same time: most of what a rule takes is waiting for leases to end. Each store has a test of its own,
- * which fails by itself.
+ * Runs the same case on several stores at the same time, because a case mostly waits for
+ * leases to expire. Each store has a test of its own, which fails alone.
  */
 export class SideBySide {
   readonly #runs = new Map<string, Map<string, Promise<void>>>();
@@ -17,7 +20,7 @@ export class SideBySide {
     private readonly limit = LIMIT,
   ) {}
 
-  /** Runs the rule on all stores, once, and rejects when this one breaks it. */
+  /** Runs the case on all stores once, and rejects when this store fails it. */
   async keeps(store: string, rule: string): Promise<void> {
     const runs = this.#runs.get(rule) ?? this.#start(rule);
     await Promise.allSettled(runs.values());

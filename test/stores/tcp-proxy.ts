@@ -1,8 +1,8 @@
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 
-/** The message of PostgreSQL's server that a session is ready, and idle. */
+/** The message with which a PostgreSQL server reports that a session is idle. */
 const READY = Buffer.from([0x5a, 0, 0, 0, 5, 0x49]);
-/** The message with which it ends a session. */
+/** The message with which a PostgreSQL server ends a session. */
 const FATAL = fatalMessage('SFATAL', 'VFATAL', 'C57P02', 'Mterminating connection');
 
 function fatalMessage(...fields: string[]): Buffer {
@@ -12,7 +12,7 @@ function fatalMessage(...fields: string[]): Buffer {
   return Buffer.concat([head, body]);
 }
 
-/** Stands between a driver and its server, and misbehaves on demand. */
+/** Forwards the traffic between a driver and its server, and fails on demand. */
 export class TcpProxy {
   private readonly sockets = new Set<Socket>();
   private silent = false;
@@ -28,7 +28,10 @@ export class TcpProxy {
     readonly port: number,
   ) {}
 
-  /** @param at the port to listen on: where another one was closed, the server seems to come back */
+  /**
+   * @param at the port to listen on; on the port of a closed proxy, the server seems to come
+   * back
+   */
   static async open(options: { host?: string; port?: number }, at = 0): Promise<TcpProxy> {
     const server = createServer();
     await new Promise<void>((resolve) => server.listen(at, '127.0.0.1', resolve));
@@ -42,13 +45,16 @@ export class TcpProxy {
     return proxy;
   }
 
-  /** From here on nothing goes through any more, or only not through the nth connection, and nobody is told. */
+  /**
+   * From now on, nothing passes through any connection, or through the nth. No connection is
+   * closed.
+   */
   blackHole(nth?: number): void {
     if (nth === undefined) this.silent = true;
     else this.holes.add(nth);
   }
 
-  /** Lets no further connections through. */
+  /** Refuses further connections. */
   refuse(): void {
     this.refusing = true;
   }
@@ -59,19 +65,22 @@ export class TcpProxy {
     this.holes.clear();
   }
 
-  /** Ends the connections that there are. */
+  /** Closes all open connections. */
   cut(): void {
     for (const socket of this.sockets) socket.destroy();
   }
 
-  /** Lets the request through that is the nth to contain this text, but not its answer: the link breaks when the server has answered. */
+  /**
+   * Forwards the nth request that contains this text, and closes the connection instead of
+   * forwarding the answer.
+   */
   cutAfter(text: string, nth = 1): void {
     this.cutAt = { text, times: nth };
   }
 
   /**
-   * The next session of PostgreSQL is ended in the packet with which it begins, as by a server
-   * that is going down.
+   * Ends the next PostgreSQL session in its first packet, as a server does that is shutting
+   * down.
    */
   endNextSession(): void {
     this.endsNext = true;

@@ -12,7 +12,7 @@ interface PlantedBug {
   name: string;
   from: RegExp;
   to: string;
-  caughtBy: Symptom;
+  foundBy: Symptom;
 }
 
 const MYSQL: PlantedBug[] = [
@@ -20,13 +20,13 @@ const MYSQL: PlantedBug[] = [
     name: 'reads without locking the row',
     from: /LOCK IN SHARE MODE/,
     to: '',
-    caughtBy: 'overtaken',
+    foundBy: 'overtaken',
   },
   {
     name: 'does not read the clock once it has the row',
     from: /AND expires_ms > .* LOCK IN/,
     to: 'LOCK IN',
-    caughtBy: 'believes a lease that has expired',
+    foundBy: 'believes a lease that has expired',
   },
 ];
 
@@ -36,19 +36,19 @@ const PLANTED: Record<SqlStore, PlantedBug[]> = {
       name: 'reads without locking the row',
       from: /FOR SHARE/,
       to: '',
-      caughtBy: 'overtaken',
+      foundBy: 'overtaken',
     },
     {
       name: 'locks the key only',
       from: /FOR SHARE/,
       to: 'FOR KEY SHARE',
-      caughtBy: 'changed by hand',
+      foundBy: 'changed by hand',
     },
     {
       name: "compares with the time of the transaction's start",
       from: /(?<=FOR SHARE[^]*)clock_timestamp\(\)/g,
       to: 'now()',
-      caughtBy: 'believes a lease that has expired',
+      foundBy: 'believes a lease that has expired',
     },
   ],
   mysql: MYSQL,
@@ -59,7 +59,7 @@ const PLANTED: Record<SqlStore, PlantedBug[]> = {
       name: 'reads without locking the row',
       from: /UPDATE (\S+) SET token = token\s+(WHERE key)/,
       to: 'SELECT 1 FROM $1 $2',
-      caughtBy: 'overtaken',
+      foundBy: 'overtaken',
     },
   ],
 };
@@ -140,7 +140,7 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mys
         planting ||= rewritten !== sql;
         return rewritten;
       };
-      expect(await symptoms()).toContain(planted.caughtBy);
+      expect(await symptoms()).toContain(planted.foundBy);
       expect(planting).toBe(true);
     });
   });
