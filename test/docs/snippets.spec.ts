@@ -1,22 +1,11 @@
 import { beforeAll, describe, expect, it } from '@jest/globals';
-import { readdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { readySample } from '../../scripts/sample-packages.mjs';
+import { documents } from './complete-files.js';
 import { problemsOf, snippetsOf, type Snippet } from './snippets.js';
 
 const wrong: Snippet = { where: 'here', code: 'const lock = await locks.acquire(7);' };
-const guides = readdirSync('docs/migrating').map((name) => `docs/migrating/${name}`);
-const snippets = [
-  'README.md',
-  'docs/clients.md',
-  'docs/executors.md',
-  'docs/scheduling.md',
-  'docs/operations.md',
-  'docs/mongodb.md',
-  'docs/sql.md',
-  'docs/transactions.md',
-  ...guides,
-  'docs/session-locks.md',
-].flatMap(snippetsOf);
+const snippets = documents.flatMap(snippetsOf);
 let problems: Map<Snippet, string[]>;
 
 describe('snippets of the documentation', () => {

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import ts from 'typescript';
+import { importingFromSource } from './complete-files.js';
 
 /** A block of TypeScript in a Markdown file. */
 export interface Snippet {
@@ -139,7 +140,10 @@ export function problemsOf(snippets: Snippet[]): Map<Snippet, string[]> {
 }
 
 function complete(code: string): string {
-  // A method without its class, as on the first screen of the README.
+  // A whole file has its imports; only a test relies on the globals of its runner.
+  if (code.startsWith('// src/'))
+    return `import { describe, expect, it } from '@jest/globals';\n${importingFromSource(code)}`;
+  // A method without its class.
   const whole = code.startsWith('@') && !/\bclass\b/.test(code) ? `class Example {\n${code}\n}` : code;
   const declares = (name: string) =>
     new RegExp(
@@ -154,15 +158,8 @@ function complete(code: string): string {
     const needed = names.filter((name) => uses(name, text) && !declares(name));
     return needed.length > 0 ? [`import { ${needed.join(', ')} } from '${module}';`] : [];
   });
-  return [...imports, text, 'export {};']
-    .join('\n')
-    .replaceAll(/'nestjs-locked(\/\w+)?'/g, (_, entry?: string) =>
-      entry && ['/sql', '/typeorm', '/mongodb'].includes(entry)
-        ? `'../../lib/stores${entry}/index.js'`
-        : `'../../lib${entry ?? ''}/index.js'`,
-    )
-    .replaceAll(
-      /'(?:@nestjs\/locks|\.\/[\w./]+\.js)'/g,
-      (file) => `'${FILES[file.slice(1, -1)] ?? file.slice(1, -1)}'`,
-    );
+  return importingFromSource([...imports, text, 'export {};'].join('\n')).replaceAll(
+    /'(?:@nestjs\/locks|\.\/[\w./]+\.js)'/g,
+    (file) => `'${FILES[file.slice(1, -1)] ?? file.slice(1, -1)}'`,
+  );
 }
