@@ -115,7 +115,7 @@ for (const target of targetsAmong('postgres', 'sqlite'))
       process.env.RATES_URL = `http://127.0.0.1:${(rates.address() as AddressInfo).port}`;
       const { RatesService } = await pasted.import(recipe('src/rates.service.ts'));
       const app = await start({ providers: [RatesService] });
-      const service = app.get<any>(RatesService as Type);
+      const service = app.get(RatesService as Type);
       expect(await service.refreshIfFree()).toBe('1.09');
       const elsewhere = await app.get(LockService).acquire('rates', { label: 'pod-2' });
       expect(await service.refreshIfFree()).toMatch(/^pod-2 has been loading them since 20\d\d-/);
@@ -133,7 +133,7 @@ for (const target of targetsAmong('postgres', 'sqlite'))
         await db.query('CREATE TABLE imports (file text)');
         const { ImportsService } = await pasted.import(recipe('src/imports.service.ts'));
         const app = await start({ providers: [ImportsService] });
-        const service = app.get<any>(ImportsService as Type);
+        const service = app.get(ImportsService as Type);
         await service.import('a');
         const acquired = once(app.get(LockService).events, 'acquired');
         const outcome = service.import('b').catch((error: unknown) => error);
