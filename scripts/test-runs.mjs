@@ -6,6 +6,7 @@
 export const FAULTS = [
   'cli/drivers',
   'dirty-pools/',
+  'docs/complete-files',
   'leaks/servers',
   'migrating/',
   'processes/',

@@ -35,17 +35,6 @@ async function testsOf(where: string): Promise<() => void> {
   return () => registered.forEach((register) => register());
 }
 
-describe('README.md', () => {
-  it('has at most 1,200 words of prose, without code and tables', () => {
-    expect(wordsOf(readFileSync('README.md', 'utf8'))).toBeLessThanOrEqual(1_200);
-  });
-
-  it('has only complete files as TypeScript', () => {
-    const blocks = readFileSync('README.md', 'utf8').match(/^ *```ts$/gm);
-    expect(blocks).toHaveLength(completeFiles.filter(({ where }) => where.startsWith('README.md')).length);
-  });
-});
-
 for (const target of targetsAmong('postgres', 'sqlite'))
   describe(`the recipes of the README on ${target.name}`, () => {
     const applications: INestApplication[] = [];
@@ -212,15 +201,4 @@ function urlOf({ options }: Target): string {
 function answerInReadme(): unknown {
   const [json] = /^\{"statusCode":409.*\}$/m.exec(readFileSync('README.md', 'utf8')) ?? [];
   return JSON.parse(json ?? 'null');
-}
-
-/** The words outside of code blocks, tables and pictures; a link counts by its text. */
-function wordsOf(document: string): number {
-  return document
-    .replaceAll(/^ *```[\s\S]*?^ *```$/gm, '')
-    .replaceAll(/^\|.*$/gm, '')
-    .replaceAll(/!\[[^\]]*\]\([^)]*\)/g, '')
-    .replaceAll(/\]\([^)]*\)/g, '')
-    .split(/\s+/)
-    .filter((word) => /[\p{L}\p{N}]/u.test(word)).length;
 }

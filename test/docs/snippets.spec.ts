@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, it } from '@jest/globals';
 import { readFileSync } from 'node:fs';
 import { readySample } from '../../scripts/sample-packages.mjs';
-import { documents } from './complete-files.js';
+import { completeFiles, documents } from './complete-files.js';
 import { problemsOf, snippetsOf, type Snippet } from './snippets.js';
 
 const wrong: Snippet = { where: 'here', code: 'const lock = await locks.acquire(7);' };
@@ -34,3 +34,25 @@ describe('snippets of the documentation', () => {
     expect(problems.get(wrong)).toEqual([expect.stringContaining('number')]);
   });
 });
+
+describe('README.md', () => {
+  it('has at most 1,200 words of prose, without code and tables', () => {
+    expect(wordsOf(readFileSync('README.md', 'utf8'))).toBeLessThanOrEqual(1_200);
+  });
+
+  it('has only complete files as TypeScript', () => {
+    const blocks = readFileSync('README.md', 'utf8').match(/^ *```ts$/gm);
+    expect(blocks).toHaveLength(completeFiles.filter(({ where }) => where.startsWith('README.md')).length);
+  });
+});
+
+/** The words outside of code blocks, tables and pictures; a link counts by its text. */
+function wordsOf(document: string): number {
+  return document
+    .replaceAll(/^ *```[\s\S]*?^ *```$/gm, '')
+    .replaceAll(/^\|.*$/gm, '')
+    .replaceAll(/!\[[^\]]*\]\([^)]*\)/g, '')
+    .replaceAll(/\]\([^)]*\)/g, '')
+    .split(/\s+/)
+    .filter((word) => /[\p{L}\p{N}]/u.test(word)).length;
+}
