@@ -7,7 +7,7 @@ import { LockError } from '../lib/lock.errors.js';
 const COLUMN = 255;
 const SUFFIX = /~sha256:[0-9a-f]{64}$/;
 
-/** Any string of UTF-16 units, halves of characters and NUL among them. */
+/** Any string of UTF-16 units, with half characters and NUL. */
 const anyString = fc
   .array(fc.oneof(fc.integer({ min: 0, max: 0xffff }), fc.constantFrom(0, 0x61, 0xd83d, 0xdd12)))
   .map((units) => String.fromCharCode(...units));
@@ -25,8 +25,8 @@ const longKey = fc
   .tuple(fc.string({ unit: character, minLength: 1, maxLength: 100 }), fc.integer({ min: 256, max: 1000 }))
   .map(([text, length]) => text.padEnd(length, text).toWellFormed());
 
-describe('B41 assertKey', () => {
-  it('takes a well-formed string of 1 to 4096 bytes without NUL, and nothing else', () => {
+describe('assertKey', () => {
+  it('B41 a key is a well-formed string of 1 to 4096 bytes without NUL', () => {
     fc.assert(
       fc.property(anyString, (text) => {
         const right = text !== '' && text.isWellFormed() && !text.includes('\0');
@@ -35,7 +35,7 @@ describe('B41 assertKey', () => {
     );
   });
 
-  it('refuses everything that is no string', () => {
+  it('B41 a value that is no string is refused as a key', () => {
     const noString = fc
       .anything({ withBigInt: true, withDate: true })
       .filter((value) => typeof value !== 'string');
@@ -50,7 +50,7 @@ describe('B41 assertKey', () => {
     ['é', 2],
     ['€', 3],
     ['🔒', 4],
-  ])('counts the bytes of %s, %i each', (text, bytes) => {
+  ])('B41 the length of a key counts the bytes of %s, %i each', (text, bytes) => {
     const most = Math.floor(MAX_KEY_BYTES / bytes);
     expect(accepts(text.repeat(most))).toBe(true);
     expect(accepts(text.repeat(most + 1))).toBe(false);
@@ -71,17 +71,17 @@ describe('B41 assertKey', () => {
       'é'.repeat(3000),
       `The lock key "${'é'.repeat(40)}…" has 6000 bytes; the limit is 4096. Use an id or a hash of the content as the key.`,
     ],
-  ])('says what is wrong and what to do: case %#', (value, message) => {
+  ])('B41 the error for a wrong key names the fault and the next step (case %#)', (value, message) => {
     expect(() => assertKey(value)).toThrow(new LockError(message));
   });
 
-  it('shows the beginning of a long key, never half of a character', () => {
+  it('B41 the error shows the beginning of a long key and never half a character', () => {
     expect(() => assertKey(`${'x'.repeat(39)}🔒${'x'.repeat(5000)}`)).toThrow(`"${'x'.repeat(39)}\ufffd…"`);
   });
 });
 
-describe('B36 assertOwner', () => {
-  it('takes a non-empty, well-formed string without NUL', () => {
+describe('assertOwner', () => {
+  it('B36 an owner is a non-empty, well-formed string without NUL', () => {
     fc.assert(
       fc.property(anyString, (text) => {
         const right = text !== '' && text.isWellFormed() && !text.includes('\0');
@@ -90,7 +90,7 @@ describe('B36 assertOwner', () => {
     );
   });
 
-  it('never repeats the owner in its message', () => {
+  it('B86 the error for a wrong owner never shows the owner', () => {
     expect(refusalOf('a secret\0')).toBe('The lock owner contains a NUL character. Remove it.');
     expect(refusalOf('a secret\ud800')).not.toContain('secret');
     expect(refusalOf(['a secret'])).toBe('A lock owner must be a non-empty string, but it is an array.');
@@ -98,8 +98,8 @@ describe('B36 assertOwner', () => {
   });
 });
 
-describe('B41 fitKey', () => {
-  it('keeps a key that fits as it is, unless it looks like one that was made to fit', () => {
+describe('fitKey', () => {
+  it('B41 a key that fits is stored unchanged, unless it looks like a shortened key', () => {
     fc.assert(
       fc.property(key, (text) => {
         const fits = Buffer.byteLength(text) <= COLUMN && !SUFFIX.test(text);
@@ -108,7 +108,7 @@ describe('B41 fitKey', () => {
     );
   });
 
-  it('gives at most 255 bytes of valid UTF-8 that are a key again', () => {
+  it('B41 the stored form is valid UTF-8 of at most 255 bytes, and a valid key', () => {
     fc.assert(
       fc.property(fc.oneof(key, longKey), (text) => {
         const fitted = fitKey(text);
@@ -119,7 +119,7 @@ describe('B41 fitKey', () => {
     );
   });
 
-  it('keeps the readable start of a long key, cut between characters as late as possible, and the hash of the whole', () => {
+  it('B41 the stored form of a long key is its longest possible start and the hash of the whole key', () => {
     fc.assert(
       fc.property(longKey, (text) => {
         const start = fitKey(text).replace(SUFFIX, '');
@@ -130,7 +130,7 @@ describe('B41 fitKey', () => {
     );
   });
 
-  it('gives different keys different forms, and the same key the same one', () => {
+  it('B41 equal keys have equal stored forms, and different keys different ones', () => {
     fc.assert(
       fc.property(fc.oneof(key, longKey), fc.oneof(key, longKey), (one, other) => {
         expect(fitKey(one) === fitKey(other)).toBe(one === other);
@@ -138,7 +138,7 @@ describe('B41 fitKey', () => {
     );
   });
 
-  it('gives long keys that differ in one character different forms', () => {
+  it('B41 long keys that differ in one character have different stored forms', () => {
     fc.assert(
       fc.property(longKey, fc.nat(), (text, at) => {
         const characters = Array.from(text);
@@ -148,7 +148,7 @@ describe('B41 fitKey', () => {
     );
   });
 
-  it('never takes the form of a long key for that key: fitting it again gives another form', () => {
+  it('B41 the stored form of a long key, used as a key, has another stored form', () => {
     fc.assert(
       fc.property(longKey, (text) => {
         const once = fitKey(text);
@@ -158,7 +158,7 @@ describe('B41 fitKey', () => {
     );
   });
 
-  it('gives the forms that are in the tables already', () => {
+  it('B41 the stored forms stay those of existing tables', () => {
     expect(fitKey('x'.repeat(255))).toBe('x'.repeat(255));
     expect(fitKey('x'.repeat(256))).toBe(
       `${'x'.repeat(183)}~sha256:${createHash('sha256').update('x'.repeat(256)).digest('hex')}`,
@@ -168,7 +168,7 @@ describe('B41 fitKey', () => {
     );
   });
 
-  it('refuses what is no key', () => {
+  it('B41 the stored form of an invalid key is refused', () => {
     expect(() => fitKey('')).toThrow(LockError);
     expect(() => fitKey(`${'x'.repeat(300)}\ud800`)).toThrow(LockError);
   });

@@ -8,17 +8,20 @@ import {
   type Target,
 } from '../servers/targets.js';
 
-/** A database of its own, as the command line is told of it. */
+/** A database of one test, with the settings that the command line needs for it. */
 export interface CliDatabase {
   env: { LOCKS_URL: string };
-  /** Where the URL does not name the database. */
+  /** Arguments for a URL that does not name the database. */
   args: string[];
-  /** A statement on it; not on MongoDB. */
+  /** Runs a statement on the database; not on MongoDB. */
   query: (sql: string) => Promise<unknown>;
   dispose(): Promise<void>;
 }
 
-/** The stores of this run among these; jest refuses a file without any test, so that one without any store says why. */
+/**
+ * The stores of this run among these. Jest refuses a file without a test, so a test reports a
+ * run without these stores.
+ */
 export function cliDatabases(...names: (SqlStore | 'mongodb')[]): {
   name: SqlStore | 'mongodb';
   open: () => Promise<CliDatabase>;

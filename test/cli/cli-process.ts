@@ -1,7 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 
-const PROGRAM = 'dist/esm/cli/main.js'; // `npm run build` makes it
+const PROGRAM = 'dist/esm/cli/main.js'; // `npm run build` makes it.
 
 export interface CliResult {
   code: number | null;
@@ -10,7 +10,7 @@ export interface CliResult {
   stderr: string;
 }
 
-/** The command line as processes of their own: none outlives its spec. */
+/** The command line in processes of its own. killAll() ends them all. */
 export class CliProcesses {
   private readonly all: CliProcess[] = [];
 
@@ -26,7 +26,7 @@ export class CliProcesses {
     return cli.ended;
   }
 
-  /** Another program that has the same environment. */
+  /** Runs another program in the same environment. */
   execute(file: string, args: readonly string[], env: Record<string, string> = {}, cwd = '.'): CliProcess {
     const child = spawn(file, args, {
       cwd,
@@ -37,7 +37,10 @@ export class CliProcesses {
     return cli;
   }
 
-  /** Holds a key with a command that says `held KEY TOKEN`, and ends with 0 at the end of its input. */
+  /**
+   * Holds a key with a command that prints `held KEY TOKEN` and ends with 0 at the end of its
+   * input.
+   */
   async hold(key: string, ...options: string[]): Promise<CliProcess> {
     const script = 'echo "held $LOCK_KEY $LOCK_FENCING_TOKEN"; cat >/dev/null';
     const cli = this.start(['hold', key, ...options, '--', 'sh', '-c', script]);
@@ -58,7 +61,7 @@ export class CliProcess {
   constructor(private readonly child: ChildProcess) {
     child.stdout?.setEncoding('utf8').on('data', (text: string) => (this.stdout += text));
     child.stderr?.setEncoding('utf8').on('data', (text: string) => (this.stderr += text));
-    child.stdin?.on('error', () => undefined); // it may have ended
+    child.stdin?.on('error', () => undefined); // The process may have ended.
     this.ended = once(child, 'close').then(([code, signal]) => ({
       code,
       signal,
@@ -67,7 +70,7 @@ export class CliProcess {
     }));
   }
 
-  /** Resolves when its output, or its errors, match. */
+  /** Resolves when the output or the errors match. */
   async says(pattern: RegExp): Promise<RegExpExecArray> {
     const over = this.ended.then(({ code, stdout, stderr }) => {
       const match = pattern.exec(stdout) ?? pattern.exec(stderr);
@@ -97,7 +100,7 @@ export class CliProcess {
 
   async kill(signal: NodeJS.Signals): Promise<void> {
     this.signal(signal);
-    this.endInput(); // what it ran, and left behind, ends with it
+    this.endInput(); // This also ends programs that the process ran and left behind.
     await this.ended;
   }
 }

@@ -16,9 +16,9 @@ for (const { name, open } of cliDatabases('sqlite', 'postgres', 'mongodb')) {
     const cli = (...args: string[]) => processes.run([...args, ...database.args]);
     const linesOf = (text: string) => text.trim().split('\n');
 
-    // First of all: the others need the table.
+    // This test comes first: the others need the table.
     if (name !== 'mongodb')
-      it('B79, B11 creates no table, says what does, and ddl prints it', async () => {
+      it('B11 without a table, list names the command that prints it, and ddl prints it', async () => {
         const { code, stdout, stderr } = await cli('list');
         expect({ code, stdout }).toEqual({ code: 69, stdout: '' });
         expect(stderr).toMatch(
@@ -31,7 +31,7 @@ for (const { name, open } of cliDatabases('sqlite', 'postgres', 'mongodb')) {
         expect(await cli('list')).toMatchObject({ code: 0, stdout: '0 locks held\n', stderr: '' });
       });
 
-    it('B79, B70 list and inspect tell who holds what', async () => {
+    it('B70 list and inspect show which keys are held, by which label and with which token', async () => {
       const holder = await processes.hold('orders', '--label', 'the nightly job', ...database.args);
       const [, token] = await holder.says(/held orders (\d+)/);
 
@@ -59,7 +59,7 @@ for (const { name, open } of cliDatabases('sqlite', 'postgres', 'mongodb')) {
       });
     });
 
-    it("B79 hold ends with the command's own status, which is on record", async () => {
+    it('B79 hold ends with the exit code of its command and records a failure', async () => {
       const command = ['sh', '-c', 'echo out; echo err >&2; exit 7'];
       expect(await cli('hold', 'failing', ...database.args, '--', ...command)).toEqual({
         code: 7,
@@ -70,10 +70,10 @@ for (const { name, open } of cliDatabases('sqlite', 'postgres', 'mongodb')) {
       expect((await cli('inspect', 'failing')).stdout).toMatch(/^last run +failed, by /m);
     });
 
-    // What follows is the store's, which has its own specs; and each command is a process.
+    // The specs of the stores cover the rest, and each command here costs a process.
     if (name !== 'sqlite' && name !== 'postgres') return;
 
-    it('B79 two holds of one key exclude each other, and one that waits goes on after the other', async () => {
+    it('B79 two holds of one key exclude each other, and the waiting one runs after the other', async () => {
       const first = await processes.hold('shared', '--label', 'the first', ...database.args);
       const busy = await processes.run(['hold', 'shared', ...database.args, '--', 'echo', 'ran']);
       expect(busy).toMatchObject({ code: 1, stdout: '' });
@@ -90,7 +90,7 @@ for (const { name, open } of cliDatabases('sqlite', 'postgres', 'mongodb')) {
       expect(await second.ended).toMatchObject({ code: 0, stdout: 'ran\n', stderr: '' });
     });
 
-    it('B79, B71, B55 release frees a key, and the command under it is stopped', async () => {
+    it('B71 release frees a key, and hold stops its command after the loss', async () => {
       const args = ['--ttl', '1500ms', '--label', 'robbed', ...database.args];
       const holder = await processes.hold('robbed', ...args);
       const released = await cli('release', 'robbed', '--reason', 'a drill');
@@ -106,7 +106,7 @@ for (const { name, open } of cliDatabases('sqlite', 'postgres', 'mongodb')) {
       expect(again).toMatchObject({ code: 1, stdout: '"robbed" was not held.\n' });
     });
 
-    it('B79, B72 purge deletes keys that are free', async () => {
+    it('B72 purge deletes keys that are free', async () => {
       await cli('hold', 'used-up', ...database.args, '--', 'true');
       expect(await cli('purge', '--older-than', '1d')).toMatchObject({ stdout: '0 keys deleted\n' });
       expect((await cli('inspect', 'used-up')).stdout).toContain('last run');
@@ -115,7 +115,7 @@ for (const { name, open } of cliDatabases('sqlite', 'postgres', 'mongodb')) {
       expect((await cli('inspect', 'used-up')).stdout).not.toContain('last run');
     });
 
-    it('B79, E14 a paused key is refused until it is resumed, and the refusal names the command that resumes it', async () => {
+    it('B73 a paused key is refused until it is resumed, and the refusal names the command resume', async () => {
       expect(await cli('pause', 'halted')).toMatchObject({ code: 0, stdout: '"halted" is paused.\n' });
       expect((await cli('inspect', 'halted')).stdout).toMatch(/^state +free, paused: /m);
       const command = ['hold', 'halted', '--wait', '1m', ...database.args, '--', 'echo', 'ran'];
@@ -132,7 +132,7 @@ for (const { name, open } of cliDatabases('sqlite', 'postgres', 'mongodb')) {
       expect(await processes.run(command)).toMatchObject({ code: 0, stdout: 'ran\n' });
     });
 
-    it('B79 the prefix of an application leads to its keys', async () => {
+    it('B42 --prefix limits the commands to the keys of one application', async () => {
       const held = await processes.hold('mine', '--prefix', 'billing', ...database.args);
       expect((await cli('list', '--prefix', 'billing')).stdout).toMatch(/^mine /m);
       expect((await cli('list')).stdout).toMatch(/^billing:mine /m);

@@ -8,10 +8,7 @@ import { CliProcesses, type CliProcess } from './cli-process.js';
 const DRIVERS = ['pg', 'mysql2', 'better-sqlite3', 'mongodb'];
 const CLIENTS = ['typeorm', 'knex', 'drizzle-orm', 'mongoose', '@prisma', '@nestjs', ...DRIVERS];
 
-/**
- * A folder with the package as it is installed, and all that it may find beside it but other
- * clients.
- */
+/** A folder with the installed package and all other packages except database clients. */
 class Installation {
   readonly folder = mkdtempSync(join(tmpdir(), 'nestjs-locked-cli-'));
 
@@ -63,7 +60,7 @@ describe('nestjs-locked without the driver of a database', () => {
     ['mariadb://u:secret@h/d', 'mysql2'],
     ['sqlite:app.sqlite', 'better-sqlite3'],
     ['mongodb://u:secret@h/d', 'mongodb'],
-  ])('B79, B9 %s names the package to install', async (url, driver) => {
+  ])('B9 for %s, the error names the package to install', async (url, driver) => {
     const { code, stderr } = await installation.start(['list', '--url', url]).ended;
     expect({ code, stderr }).toEqual({
       code: 64,
@@ -94,7 +91,7 @@ for (const { name, open } of cliDatabases('postgres', 'mysql', 'mariadb', 'sqlit
     });
     afterAll(() => installation.remove());
 
-    it('B79, B90 holds a lock, and shows it to another process', async () => {
+    it('B90 with its driver alone, hold locks a key, and list shows it to another process', async () => {
       const database = await open();
       try {
         const start = (command: string, ...rest: string[]): CliProcess =>

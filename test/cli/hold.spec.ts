@@ -18,7 +18,7 @@ for (const { name, open } of cliDatabases('sqlite')) {
     const stateOf = async (key: string) =>
       JSON.parse((await processes.run(['inspect', key, '--json'])).stdout).state;
 
-    it('B79 has the exit codes of a shell: 127 without such a command, 126 when it cannot be executed, 128+n for a signal', async () => {
+    it('B79 hold has the exit codes of a shell: 127 for a missing command, 126 for a file that cannot run, 128+n for a signal', async () => {
       const missing = await hold('codes', '--', 'no-such-command', '--help');
       expect(missing).toMatchObject({
         code: 127,
@@ -31,7 +31,7 @@ for (const { name, open } of cliDatabases('sqlite')) {
       expect(await stateOf('codes')).toBe('free');
     });
 
-    it('B79 without a command it shows the form', async () => {
+    it('B79 hold without a command shows its usage', async () => {
       const { code, stderr } = await hold('codes');
       expect(code).toBe(64);
       expect(stderr).toBe(
@@ -39,7 +39,7 @@ for (const { name, open } of cliDatabases('sqlite')) {
       );
     });
 
-    it('B79 hands its input on, and everything after the dashes is of the command', async () => {
+    it('B79 hold passes its input to the command, and all arguments after the dashes', async () => {
       const cli = processes.start(['hold', 'input', '--', 'cat', '--', '-']);
       cli.write('line\n');
       await cli.says(/^line$/m);
@@ -47,7 +47,7 @@ for (const { name, open } of cliDatabases('sqlite')) {
       expect(await cli.ended).toMatchObject({ code: 0, stdout: 'line\n' });
     });
 
-    it('B79 is renewed for as long as the command runs', async () => {
+    it('B52 hold renews the lock as long as the command runs', async () => {
       const holder = await processes.hold('long', '--ttl', '1s');
       const until = async () =>
         JSON.parse((await processes.run(['inspect', 'long', '--json'])).stdout).holder;
@@ -55,25 +55,26 @@ for (const { name, open } of cliDatabases('sqlite')) {
       for (;;) {
         const later = await until();
         expect(later.fencingToken).toBe(fencingToken);
-        if (Date.parse(later.renewedAt) > Date.parse(expiresAt)) break; // it outlived the first lease
+        // The lock outlived its first lease.
+        if (Date.parse(later.renewedAt) > Date.parse(expiresAt)) break;
       }
       holder.endInput();
       expect(await holder.ended).toMatchObject({ code: 0, stderr: '' });
     });
 
-    it('B79, B12 forwards SIGTERM to the command, and releases the lock when that has ended', async () => {
+    it('B12 hold forwards SIGTERM to the command and releases the lock after the command has ended', async () => {
       const script = `trap 'echo told; cat >/dev/null; exit 3' TERM; echo ready; while :; do sleep 0.05; done`;
       const cli = processes.start(['hold', 'stopped', '--ttl', '10m', '--', 'sh', '-c', script]);
       await cli.says(/^ready$/m);
       cli.signal('SIGTERM');
       await cli.says(/^told$/m);
-      expect(await stateOf('stopped')).toBe('held'); // the command takes its time
+      expect(await stateOf('stopped')).toBe('held'); // The command has not ended.
       cli.endInput();
       expect(await cli.ended).toMatchObject({ code: 3, signal: null });
       expect(await stateOf('stopped')).toBe('free');
     });
 
-    it('B79 a signal ends the wait for the lock', async () => {
+    it('B21 a signal ends the wait of hold', async () => {
       const holder = await processes.hold('awaited');
       const waiting = processes.start(['hold', 'awaited', '--wait', '10m', '--', 'echo', 'ran'], {
         NODE_OPTIONS: `--import "data:text/javascript,process.on('newListener', (name) => console.error(name))"`,
@@ -85,14 +86,14 @@ for (const { name, open } of cliDatabases('sqlite')) {
       expect(await holder.ended).toMatchObject({ code: 0 });
     });
 
-    it('B79, B28 the key of one that was killed is free within its ttl', async () => {
+    it('B28 the key of a killed hold is free after its ttl', async () => {
       const holder = await processes.hold('killed', '--ttl', '2s');
       holder.signal('SIGKILL');
       const next = await hold('killed', '--wait', '1m', '--', 'echo', 'ran');
       expect(next).toMatchObject({ code: 0, stdout: 'ran\n' });
     });
 
-    it('B79, B55 a command that ignores SIGTERM after a loss is killed', async () => {
+    it('B55 after a loss, hold kills a command that ignores SIGTERM', async () => {
       const script = `trap '' TERM; echo ready; while :; do sleep 0.05; done`;
       const args = ['--ttl', '1s', '--kill-after', '300ms', '--', 'sh', '-c', script];
       const cli = processes.start(['hold', 'stubborn', ...args]);
@@ -101,7 +102,7 @@ for (const { name, open } of cliDatabases('sqlite')) {
       expect(await cli.ended).toMatchObject({ code: 124, signal: null });
     });
 
-    it('B79, B56 a loss is told also when the command makes the best of SIGTERM', async () => {
+    it('B56 hold reports a loss also if its command ends well after SIGTERM', async () => {
       const script = `trap 'echo cleaned; exit 0' TERM; echo ready; while :; do sleep 0.05; done`;
       const cli = processes.start(['hold', 'graceful', '--ttl', '1s', '--', 'sh', '-c', script]);
       await cli.says(/^ready$/m);
@@ -109,7 +110,7 @@ for (const { name, open } of cliDatabases('sqlite')) {
       expect(await cli.ended).toMatchObject({ code: 124, stdout: 'ready\ncleaned\n' });
     });
 
-    it('B79 with --json the refusal is an object', async () => {
+    it('B79 with --json, the refusal is an object', async () => {
       const holder = await processes.hold('busy');
       const { code, stderr } = await hold('busy', '--json', '--', 'true');
       expect(code).toBe(1);

@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { parseStoreUrl } from '../../lib/cli/store-url.js';
 
-describe('The URL of a database', () => {
+describe('the URL of a database', () => {
   it.each([
     ['postgres://u:p@h:5433/d?sslmode=require', 'postgres'],
     ['postgresql://h/d', 'postgres'],
@@ -9,7 +9,7 @@ describe('The URL of a database', () => {
     ['POSTGRES://h/d', 'postgres'],
     ['mysql://u:p%40ss@h/d', 'mysql'],
     ['mariadb://[::1]:3307/d', 'mariadb'],
-  ])('B79 %s is of %s, and goes to its driver as it is', (url, type) => {
+  ])('B79 %s is a URL of %s and goes to the driver unchanged', (url, type) => {
     expect(parseStoreUrl(url)).toEqual({ kind: 'sql', type, url });
   });
 
@@ -21,7 +21,7 @@ describe('The URL of a database', () => {
     ['sqlite:100%.sqlite', '100%.sqlite'],
     ['file:app.sqlite', 'app.sqlite'],
     ['file:///srv/my%20app.sqlite', '/srv/my app.sqlite'],
-  ])('B79 %s is the file %s', (url, file) => {
+  ])('B79 %s names the file %s', (url, file) => {
     expect(parseStoreUrl(url)).toEqual({ kind: 'sqlite', file });
   });
 
@@ -31,7 +31,7 @@ describe('The URL of a database', () => {
     ['mongodb://h/?replicaSet=rs0', 'mongodb://h/?replicaSet=rs0&serverSelectionTimeoutMS=10000'],
     ['mongodb+srv://u:p@h/d', 'mongodb+srv://u:p@h/d?serverSelectionTimeoutMS=10000'],
     ['mongodb://h/?serverselectiontimeoutms=5', 'mongodb://h/?serverselectiontimeoutms=5'],
-  ])('B79 %s looks for its server no longer than a person does', (url, patient) => {
+  ])('B79 %s gets a time limit for finding its server, unless it has one', (url, patient) => {
     expect(parseStoreUrl(url)).toEqual({ kind: 'mongodb', url: patient });
   });
 
@@ -46,7 +46,7 @@ describe('The URL of a database', () => {
     ['sqlite:', /names no file/],
     ['sqlite://secret', /sqlite:path\/to\/file/],
     ['sqlite://', /names no file/],
-  ])('B79 %j is refused, and nothing of it is told but the scheme', (url, message) => {
+  ])('B86 %j is refused with an error that shows only its scheme', (url, message) => {
     const parse = () => parseStoreUrl(url);
     expect(parse).toThrow(message);
     expect(parse).not.toThrow(/sec/);

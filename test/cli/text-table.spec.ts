@@ -3,8 +3,8 @@ import { spanText } from '../../lib/cli/lock-text.js';
 import { withoutPasswords } from '../../lib/cli/output.js';
 import { fitted, printable, tableLines } from '../../lib/cli/text-table.js';
 
-describe('A table for people', () => {
-  it('B79 has its columns below each other, also with characters that are wide or have no width', () => {
+describe('a table for people', () => {
+  it('B79 columns are aligned, also with wide characters and characters without width', () => {
     const columns = [
       { title: 'KEY', of: ({ key }: { key: string }) => key },
       { title: 'SIZE', of: ({ key }: { key: string }) => String(key.length), align: 'right' as const },
@@ -17,11 +17,11 @@ describe('A table for people', () => {
     ]);
   });
 
-  it('B79 what a terminal would obey is shown as what it is', () => {
+  it('B79 control characters are escaped before they reach the terminal', () => {
     expect(printable('a\x1b[2J\u202eb\nc\u0085é 日')).toBe('a\\u{1b}[2J\\u{202e}b\\nc\\u{85}é 日');
   });
 
-  it('B79 a line is cut where the terminal ends', () => {
+  it('B79 a line is cut at the width of the terminal', () => {
     expect(fitted('abcdef', 6)).toBe('abcdef');
     expect(fitted('abcdef', 5)).toBe('abcd…');
     expect(fitted('日本語', 4)).toBe('日…');
@@ -34,11 +34,11 @@ describe('A table for people', () => {
     [3_700_000, '1h1m'],
     [90_000_000, '1d1h'],
     [Infinity, 'endless'],
-  ])('B79 %d ms are %s', (ms, text) => {
+  ])('B79 %d ms are shown as %s', (ms, text) => {
     expect(spanText(ms)).toBe(text);
   });
 
-  it('B79 a password is blackened wherever a URL is quoted', () => {
+  it('B86 the password of a quoted URL is hidden', () => {
     const text = "unknown command 'postgres://u:a/b@c@host/d', mongodb://u:p@h";
     expect(withoutPasswords(text)).toBe("unknown command 'postgres://u:***@host/d', mongodb://u:***@h");
   });

@@ -6,7 +6,7 @@ const processes = new CliProcesses();
 
 afterEach(() => processes.killAll());
 
-describe('nestjs-locked, told what it cannot do', () => {
+describe('nestjs-locked with wrong arguments', () => {
   const refusals: [string, string[], number, RegExp][] = [
     ['no database', ['list'], 64, /set LOCKS_URL in the environment, or give --url/],
     ['no scheme', ['list', '--url', 'localhost'], 64, /no scheme.*postgres:\/\//],
@@ -43,7 +43,7 @@ describe('nestjs-locked, told what it cannot do', () => {
     ['a table of no name', ['ddl', '--dialect', 'mysql', '--table', 'a;b'], 64, /letters, digits/],
     ['a schema in SQLite', ['ddl', '--dialect', 'sqlite', '--schema', 's'], 64, /SQLite has no schemas/],
     ['a table for MongoDB', ['ddl', '--url', 'mongodb://h'], 64, /needs no table/],
-    ['a table for nobody', ['ddl'], 64, /--dialect \(postgres, mysql, mariadb, sqlite\)/],
+    ['a table without a dialect', ['ddl'], 64, /--dialect \(postgres, mysql, mariadb, sqlite\)/],
     [
       'an unknown command',
       ['lisst'],
@@ -54,20 +54,28 @@ describe('nestjs-locked, told what it cannot do', () => {
     ['an empty key', ['inspect', '', '--url', 'mysql://h/d'], 64, /must not be empty/],
     ['a release without a reason', ['release', 'k'], 64, /--reason/],
     ['a duration without its unit', ['purge', '--older-than', '7'], 64, /in which unit: 7s, 7ms, 7m/],
-    ['a wait and none', ['hold', 'k', '-n', '--wait', '1s', '--', 'true'], 64, /cannot be used with/],
+    [
+      'a wait together with no wait',
+      ['hold', 'k', '-n', '--wait', '1s', '--', 'true'],
+      64,
+      /cannot be used with/,
+    ],
     ['a ttl that is too short', ['hold', 'k', '--ttl', '50ms', '--', 'true'], 64, /at least 100 ms/],
-    ['no exit code', ['hold', 'k', '-E', '256', '--', 'true'], 64, /0 to 255/],
+    ['an exit code out of range', ['hold', 'k', '-E', '256', '--', 'true'], 64, /0 to 255/],
   ];
 
-  it.each(refusals)('B79 %s: %j', async (_, args, code, message) => {
-    const result = await processes.run(args);
-    expect(result).toMatchObject({ code, stdout: '' });
-    expect(result.stderr).toMatch(/^nestjs-locked: .*\n$/); // one line
-    expect(result.stderr).toMatch(message);
-    expect(result.stderr).not.toContain('secret');
-  });
+  it.each(refusals)(
+    'B79 the error for %s is one line with the next step: %j',
+    async (_, args, code, message) => {
+      const result = await processes.run(args);
+      expect(result).toMatchObject({ code, stdout: '' });
+      expect(result.stderr).toMatch(/^nestjs-locked: .*\n$/); // one line
+      expect(result.stderr).toMatch(message);
+      expect(result.stderr).not.toContain('secret');
+    },
+  );
 
-  it('B79 tells it as JSON when JSON was asked for', async () => {
+  it('B79 with --json, the error is JSON', async () => {
     const { code, stderr } = await processes.run(['list', '--json', '--url', 'redis://h']);
     const { error } = JSON.parse(stderr);
     expect({ code, error }).toEqual({
@@ -76,7 +84,7 @@ describe('nestjs-locked, told what it cannot do', () => {
     });
   });
 
-  it('B79 the stack is there for who looks for it', async () => {
+  it('B79 with DEBUG, the error shows its stack and its causes', async () => {
     const args = ['list', '--url', 'postgres://u:secret@127.0.0.1:1/d'];
     const { stderr } = await processes.run(args, { DEBUG: '1' });
     expect(stderr).toMatch(/\n {4}at .*\ncaused by .*ECONNREFUSED/s);
@@ -84,13 +92,13 @@ describe('nestjs-locked, told what it cannot do', () => {
   });
 });
 
-describe('nestjs-locked, asked about itself', () => {
-  it('B79 --version is that of the package', async () => {
+describe('the help of nestjs-locked', () => {
+  it('B79 --version prints the version of the package', async () => {
     const { version } = JSON.parse(readFileSync('package.json', 'utf8'));
     expect(await processes.run(['--version'])).toMatchObject({ code: 0, stdout: `${version}\n`, stderr: '' });
   });
 
-  it('B79 --help names the commands and the exit codes; without a command it is an error', async () => {
+  it('B79 --help lists commands and exit codes; without a command, the help is an error', async () => {
     const { code, stdout } = await processes.run(['--help']);
     expect(code).toBe(0);
     for (const word of [
@@ -109,7 +117,7 @@ describe('nestjs-locked, asked about itself', () => {
     expect(await processes.run([])).toMatchObject({ code: 64, stdout: '', stderr: stdout });
   });
 
-  it('B79 --help of a command has the options that all have', async () => {
+  it('B79 the help of a command includes the common options', async () => {
     const { stdout } = await processes.run(['hold', '--help']);
     expect(stdout).toContain('hold [options] <key> -- <command> [argument...]');
     expect(stdout).toContain('LOCKS_URL');

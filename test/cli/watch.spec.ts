@@ -5,7 +5,7 @@ import { TcpProxy } from '../stores/tcp-proxy.js';
 import { cliDatabases, type CliDatabase } from './cli-database.js';
 import { CliProcesses } from './cli-process.js';
 
-/** What commands of terminals begin with, in a pattern. */
+/** The beginning of terminal control sequences, in a pattern. */
 const ESCAPE = '\x1b\\[\\?';
 
 for (const { name, open } of cliDatabases('sqlite')) {
@@ -29,7 +29,7 @@ for (const { name, open } of cliDatabases('sqlite')) {
       await database.dispose();
     });
 
-    it('B79 in a pipe it prints a line for each change, until it is told to stop', async () => {
+    it('B79 in a pipe, watch prints a line for each change until it is stopped', async () => {
       await store.acquire('early', 'owner-1', 600_000, { label: 'api-1' });
       const watch = processes.start(['watch', '--interval', '100ms']);
       await watch.says(/^.{20} {2}seen   1 lock held\n.{20} {2}held   early {2}api-1 since .* left\n/);
@@ -37,7 +37,7 @@ for (const { name, open } of cliDatabases('sqlite')) {
       await watch.says(/^.{20} {2}held   late {2}api-2 since /m);
       await store.release('early', 'owner-1');
       await watch.says(/^.{20} {2}free   early {2}api-1 since .*\(token \d+\)\n/m);
-      // Taken again between two looks: another token is another lock.
+      // The key is taken again between two polls; another token means another lock.
       await store.release('late', 'owner-2');
       await store.acquire('late', 'owner-3', 600_000, { label: 'api-3' });
       await watch.says(/free   late {2}api-2 .*\n.*held   late {2}api-3 /);
@@ -47,7 +47,7 @@ for (const { name, open } of cliDatabases('sqlite')) {
       expect(await watch.ended).toMatchObject({ code: 0, stderr: '' });
     });
 
-    it('B79 with --json each change is an object', async () => {
+    it('B79 with --json, watch prints each change as an object', async () => {
       const watch = processes.start(['watch', '--interval', '100ms', '--json']);
       await watch.says(/"seen"/);
       await store.acquire('json', 'owner-1', Number.MAX_SAFE_INTEGER);
@@ -70,9 +70,9 @@ for (const { name, open } of cliDatabases('sqlite')) {
       expect(stdout).not.toContain('owner-1');
     });
 
-    it('B79 on a terminal the table is redrawn, and Ctrl-C leaves the terminal as it was', async () => {
+    it('B79 on a terminal, watch redraws the table, and Ctrl-C restores the terminal', async () => {
       await store.acquire('seen', 'owner-1', 600_000, { label: '\x1b]0;title\x07' });
-      // Ctrl-C goes to the shell as well, and not every shell goes on after it.
+      // Ctrl-C reaches the shell as well, and not every shell goes on after it.
       const command = `trap : INT; stty cols 120 rows 10; ${process.execPath} dist/esm/cli/main.js watch --interval 100ms; echo "ended $?"`;
       const inPlace = { TERM: 'xterm', NO_COLOR: '1' };
       const terminal = processes.execute('script', inTerminal(command), inPlace);
@@ -86,12 +86,12 @@ for (const { name, open } of cliDatabases('sqlite')) {
       await terminal.says(/22 locks held[^]*and 16 more/);
       terminal.write('\x03');
       await terminal.says(new RegExp(`${ESCAPE}25h${ESCAPE}1049lended 0\r\n$`));
-      terminal.endInput(); // which may end the shell before it has told
+      terminal.endInput(); // This may end the shell before it prints.
       await terminal.ended;
       for (let i = 0; i < 20; i++) await store.release(`z-${i}`, 'owner-3');
     });
 
-    it('B79, B70 list goes through all pages', async () => {
+    it('B70 list shows the locks of all pages', async () => {
       const keys = Array.from({ length: 1001 }, (_, i) => `page-${String(i).padStart(4, '0')}`);
       for (const key of keys) await store.acquire(key, 'owner-1', 600_000);
       const { stdout } = await processes.run(['list', '--json']);
@@ -115,7 +115,7 @@ for (const { name, open } of cliDatabases('postgres', 'mariadb')) {
     afterEach(() => processes.killAll());
     afterAll(() => database.dispose());
 
-    it('B79 goes on when the database was away', async () => {
+    it('B79 watch goes on after an outage of the database', async () => {
       const url = new URL(database.env.LOCKS_URL);
       const server = { host: url.hostname, port: Number(url.port) };
       const proxy = await TcpProxy.open(server);
@@ -135,7 +135,7 @@ for (const { name, open } of cliDatabases('postgres', 'mariadb')) {
       await again.close();
     });
 
-    it('B79 what is wrong from the beginning ends it', async () => {
+    it('B79 watch ends with an error if the table is missing from the start', async () => {
       const { code, stderr } = await processes.run(['watch', '--table', 'none'], database.env);
       expect({ code, stderr }).toEqual({
         code: 69,
@@ -145,7 +145,7 @@ for (const { name, open } of cliDatabases('postgres', 'mariadb')) {
   });
 }
 
-/** What gives a command a terminal of its own. */
+/** The arguments of `script` that give a command a terminal of its own. */
 function inTerminal(command: string): string[] {
   return process.platform === 'darwin'
     ? ['-q', '/dev/null', 'sh', '-c', command]

@@ -5,9 +5,11 @@ import { objections } from '../../scripts/demo/verdict.mjs';
 const done = { accepted: true, lost: false };
 const log: RunRow[] = [
   { token: 1, instance: 'a', started: 1_000, ended: 1_600, ...done },
-  { token: 2, instance: 'a', started: 2_000, ended: null, accepted: false, lost: false }, // killed
+  // killed
+  { token: 2, instance: 'a', started: 2_000, ended: null, accepted: false, lost: false },
   { token: 3, instance: 'b', started: 5_000, ended: 5_600, ...done },
-  { token: 4, instance: 'b', started: 6_000, ended: 9_700, accepted: false, lost: true }, // frozen
+  // frozen
+  { token: 4, instance: 'b', started: 6_000, ended: 9_700, accepted: false, lost: true },
   { token: 5, instance: 'c', started: 9_000, ended: 9_600, ...done },
 ];
 const hits = { killed: { token: 2, instance: { name: 'a' } }, frozen: { token: 4, instance: { name: 'b' } } };
@@ -22,7 +24,7 @@ function judge(
 }
 
 describe('the verdict of the demo', () => {
-  it('has no objections when the faults had their effects and nothing overlapped', () => {
+  it('E1 the demo passes if the faults had their effects and no runs overlapped', () => {
     expect(judge([])).toEqual([]);
   });
 
@@ -32,22 +34,22 @@ describe('the verdict of the demo', () => {
     ['the late write was accepted', [{ token: 4, accepted: true }], /late write of b was not refused/],
     ['the late write never came', [{ token: 4, ended: null }], /late write of b was not refused/],
     ['the loss was not reported', [{ token: 4, lost: false }], /b was not told/],
-    ['nobody took over', [{ token: 3, instance: 'a' }], /1 take-overs/],
+    ['no instance took over', [{ token: 3, instance: 'a' }], /1 take-overs/],
     [
       'a run broke off',
       [{ token: 5, ended: null, accepted: false }],
       /1 more runs did not come to their end/,
     ],
-  ])('objects when %s', (_, changes, objection) => {
+  ])('E1 the demo fails if %s', (_, changes, objection) => {
     expect(judge(changes).join()).toMatch(objection);
   });
 
-  it('E1 objects when the empty job ran twice in a second, or hardly ever', () => {
+  it('E1 the demo fails if the empty job ran twice in a second, or hardly ever', () => {
     expect(judge([], {}, { seconds: 20, twice: 2 }).join()).toMatch(/more than once in 2 seconds/);
     expect(judge([], {}, { seconds: 3, twice: 0 }).join()).toMatch(/in 3 seconds only/);
   });
 
-  it('objects when an update was lost, or the lock was left behind', () => {
+  it('E1 the demo fails if an update was lost or the lock was left behind', () => {
     expect(judge([], { edition: 2 }).join()).toMatch(/3 runs published, but the report is at edition 2/);
     expect(judge([], { lock: { holder: 'c' } }).join()).toMatch(/c has left the lock behind/);
   });

@@ -12,7 +12,7 @@ import { FakeClock } from './fake-clock.mjs';
 
 const HOUR = 3600;
 
-/** @param stores postgres, mariadb or mongodb; all of them unless told otherwise */
+/** @param stores postgres, mariadb or mongodb; by default all of them */
 export async function run(stores) {
   Logger.overrideLogger(false);
   const facts = new Facts();
@@ -39,7 +39,7 @@ async function underFakeClock(store, facts) {
   }
 }
 
-/** Applications on machines whose clocks are an hour off: the database's clock alone counts. */
+/** Applications on machines whose clocks are an hour off. Only the database's clock counts. */
 async function wrongClients({ holder, url, note }) {
   for (const [words, hours] of [
     ['ahead', 1],
@@ -112,7 +112,7 @@ async function jumpForward({ clock, holder, rival, note }) {
   note('... and its key can be taken again', await canTake(rival, 'unwanted'), true);
 }
 
-/** From an hour ahead, where the jump before has left the clock. */
+/** Sets the clock back from the hour ahead where jumpForward() has left it. */
 async function jumpBack({ clock, holder, rival, note }) {
   const released = await holder.locks.acquire('released');
   await released.release();

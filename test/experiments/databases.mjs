@@ -4,13 +4,15 @@ import { MongoLockStore } from 'nestjs-locked/mongodb';
 import { TypeOrmLockStore } from 'nestjs-locked/typeorm';
 import { DataSource } from 'typeorm';
 
-/** How long a lease is in the experiments: the library's default. */
+/** The ttl of the experiments, which is the library's default. */
 export const TTL = 30_000;
 
 /**
- * Connects an application to the database behind a URL. Several in one process are as good as several processes: they share nothing.
+ * Connects an application to the database behind a URL. Several applications in one process
+ * share nothing, so they are as good as several processes.
  *
- * `protect` makes something that a lock protects; `writeFenced` writes to it, unless that was done with a larger token.
+ * `protect` creates the data that a lock protects. `writeFenced` writes to the data, unless a
+ * greater token has written before.
  */
 export async function connect(url, options = {}) {
   const application = url.startsWith('mongodb') ? await connectMongodb(url) : await connectSql(url, options);

@@ -1,10 +1,13 @@
-/** What an experiment found: facts in rows, and a column for each thing that it was tried on. */
+/** The findings of an experiment: facts in rows, with a column for each subject. */
 export class Facts {
   #columns = [];
-  /** Per fact, per column: `{ found, expected }`. */
+  /** For each fact and column: `{ found, expected }`. */
   #rows = new Map();
 
-  /** Notes facts of one column: `note(fact, found, expected)`. Without an expectation it is a figure, for information. */
+  /**
+   * Gives a function that notes facts of one column: `note(fact, found, expected)`. Without an
+   * expectation, the fact is a figure for information.
+   */
   column(name) {
     this.#columns.push(name);
     return (fact, found, expected = found) => {
@@ -13,7 +16,7 @@ export class Facts {
     };
   }
 
-  /** As Markdown. */
+  /** Prints the facts as a Markdown table. */
   print() {
     const line = (cells) => console.log(`| ${cells.join(' | ')} |`);
     line(['what was seen', ...this.#columns]);
@@ -22,13 +25,13 @@ export class Facts {
       line([fact, ...this.#columns.map((name) => (cells.has(name) ? show(cells.get(name)) : ''))]);
   }
 
-  /** How many were not as expected. */
+  /** The number of facts that are not as expected. */
   get surprises() {
     const cells = [...this.#rows.values()].flatMap((row) => [...row.values()]);
     return cells.filter(({ found, expected }) => found !== expected).length;
   }
 
-  /** The exit code. */
+  /** Prints the facts and gives the exit code. */
   conclude() {
     this.print();
     if (this.surprises > 0) console.error(`\n${this.surprises} of these are not as expected.`);

@@ -9,7 +9,10 @@ import { connect, TTL } from './databases.mjs';
 import { Facts } from './facts.mjs';
 import { FakeClock } from './fake-clock.mjs';
 
-/** A standby takes over that lacks the last writes: first one whose clock is right, then one whose clock is an hour behind. */
+/**
+ * A standby takes over that lacks the last writes. In the first round its clock is right, in
+ * the second it is an hour behind.
+ */
 export async function run() {
   Logger.overrideLogger(false);
   const facts = new Facts();
@@ -38,7 +41,7 @@ async function failOver(behind, facts) {
     await holder.protect('new');
     await caughtUp(primary, standby);
 
-    // The sender stops, as one does that is far behind: the primary goes on answering.
+    // Stops the sender, as if it were far behind. The primary goes on answering.
     const sender = await query(primary.url, 'SELECT pid FROM pg_stat_replication');
     process.kill(sender[0].pid, 'SIGSTOP');
     const early = await holder.locks.acquire('new');
@@ -99,7 +102,7 @@ async function query(url, sql) {
   }
 }
 
-/** Waits until the standby has carried out everything that the primary has written. */
+/** Waits until the standby has replayed all writes of the primary. */
 async function caughtUp(primary, standby) {
   const [{ lsn }] = await query(primary.url, 'SELECT pg_current_wal_lsn() AS lsn');
   for (;;) {

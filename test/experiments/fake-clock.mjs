@@ -7,7 +7,10 @@ import { debianPackage } from '../servers/debian-packages.mjs';
 const SHARED = '/dev/shm';
 const LIBRARY = 'usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1';
 
-/** The wall clock of the processes started under it, which it sets while they run (libfaketime). Monotonic time is left alone. */
+/**
+ * The wall clock of the processes that are started under it (libfaketime). It can be set while
+ * they run. Monotonic time is not changed.
+ */
 export class FakeClock {
   #folder;
   #library;
@@ -18,12 +21,13 @@ export class FakeClock {
       ? `/${LIBRARY}`
       : join(await debianPackage('bookworm', 'libfaketime'), LIBRARY);
     clock.#folder = await mkdtemp(join(tmpdir(), 'nestjs-locked-clock-'));
-    await chmod(clock.#folder, 0o755); // servers run as another user when this one is root
+    // When this process runs as root, servers run as another user.
+    await chmod(clock.#folder, 0o755);
     await clock.set(0);
     return clock;
   }
 
-  /** What a process has in its environment to be under this clock. */
+  /** The environment of a process under this clock. */
   get env() {
     return {
       LD_PRELOAD: this.#library,
@@ -33,14 +37,14 @@ export class FakeClock {
     };
   }
 
-  /** Lets the clock be this many seconds ahead of the real one. */
+  /** Sets how many seconds the clock is ahead of the real clock. */
   async set(seconds) {
     const file = join(this.#folder, 'time');
     await writeFile(`${file}.new`, `${seconds < 0 ? '' : '+'}${seconds}\n`);
-    await rename(`${file}.new`, file); // nobody reads half of it
+    await rename(`${file}.new`, file); // No process reads half of the file.
   }
 
-  /** Starts a server under this clock: launchers pass on the environment that they find. */
+  /** Starts a server under this clock. Launchers pass on the environment that they find. */
   async over(start) {
     Object.assign(process.env, this.env);
     try {
@@ -52,7 +56,7 @@ export class FakeClock {
 
   async remove() {
     await rm(this.#folder, { recursive: true });
-    // Servers that were killed could not remove what libfaketime shares among their processes.
+    // Killed servers cannot remove the memory that libfaketime shares among their processes.
     for (const name of await readdir(SHARED)) {
       const pid = /^(?:sem\.)?faketime_\w+?_(\d+)$/.exec(name)?.[1];
       if (pid && !existsSync(`/proc/${pid}`)) await rm(join(SHARED, name), { force: true });

@@ -50,7 +50,7 @@ async function raceForNewKeys(applications, note) {
   noteRaces(note, `${ROUNDS} races for a new key`, seen);
 }
 
-/** All nodes update the same row at once, which the winner frees again. */
+/** All nodes update the same row at once, and the winner frees the row again. */
 async function raceForOneKey(applications, note) {
   const seen = { none: 0, one: 0, more: 0, failures: 0, conflicts: await conflicts(applications) };
   let last = 0;
@@ -84,7 +84,10 @@ async function race(applications, key, { free = false } = {}) {
   };
 }
 
-/** How often a node had carried out what another was first with, and took it back: without any there was no race. */
+/**
+ * The number of changes that a node took back because another node's change came first.
+ * Without any, there was no race.
+ */
 async function conflicts(applications) {
   let sum = 0;
   for (const { dataSource } of applications)
@@ -101,7 +104,7 @@ function noteRaces(note, what, { none, one, more, failures, conflicts: between }
   note(`${what}: conflicts between nodes`, between);
 }
 
-/** Read-modify-write through each node's own reads, under the lock and nothing else. */
+/** Reads and writes a counter on each node. Only the lock prevents lost updates. */
 async function countUnderLock(applications, note, syncWait) {
   const id = `counter-${syncWait}`;
   await applications[0].dataSource.query('INSERT INTO counters VALUES (?, 0)', [id]);
@@ -151,7 +154,7 @@ async function addOne(dataSource, id, syncWait) {
   }
 }
 
-/** A guard locks its row on its own node alone. */
+/** A guard locks its row only on its own node. */
 async function commitLate([first, second], note) {
   const outcomes = { commits: 0, refused: 0, waited: 0 };
   for (let round = 0; round < 10; round++) {
@@ -177,7 +180,10 @@ async function commitLate([first, second], note) {
   note('... commits of the old holder that came through', outcomes.commits);
 }
 
-/** The commit and the end of the lease come at the same moment: does the next holder ever begin before a commit that it does not see? */
+/**
+ * The commit and the end of the lease come at the same moment. Checks whether the next holder
+ * ever begins before a commit without seeing it.
+ */
 async function commitWhileTaken(first, second, note, where, expected) {
   const LANES = 8;
   const TRIES = 25;

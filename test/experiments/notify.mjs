@@ -62,7 +62,7 @@ async function prepareApplication(url) {
   });
 }
 
-/** Sessions that listen, each on a channel that is never notified. */
+/** Opens sessions that listen, each on a channel that is never notified. */
 async function listen(url, count) {
   const sessions = [];
   for (let n = 0; n < count; n++) {
@@ -94,7 +94,7 @@ async function writesFor({ url, pid }, table) {
   return { rate: count / SECONDS, cpu: (cpuOf(pid) - cpu) / count };
 }
 
-/** Two applications, which share nothing, take turns with the keys while the work lasts. */
+/** Two applications that share nothing take turns with the keys until the work ends. */
 async function contend({ url }, wakeUps, work) {
   const applications = await Promise.all([open(url, wakeUps), open(url, wakeUps)]);
   const over = new AbortController();

@@ -4,8 +4,8 @@ import { SLACK, TTL } from '../switchover/terms.mjs';
 import { Facts } from './facts.mjs';
 
 /**
- * A writer is demoted while eight processes lock through it; their connections stay open, and
- * only new ones lead to the new writer.
+ * Demotes a writer while eight processes lock through it. Their connections stay open, and
+ * only new connections lead to the new writer.
  */
 export async function run(names) {
   const facts = new Facts();

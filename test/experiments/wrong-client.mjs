@@ -1,9 +1,10 @@
-// One client of the experiment with clocks that are wrong, in a process that was started under such a clock: `node wrong-client.mjs URL KEY`.
+// A client for the experiment with wrong clocks, in a process that was started under such a
+// clock: `node wrong-client.mjs URL KEY`.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Logger } from '@nestjs/common';
 import { connect } from './databases.mjs';
 
-Logger.overrideLogger(false); // the answer alone goes to stdout
+Logger.overrideLogger(false); // Only the answer goes to stdout.
 const [url, key] = process.argv.slice(2);
 const application = await connect(url);
 const { locks } = application;

@@ -39,11 +39,11 @@ class Orders {
 const apollo = GraphQLModule.forRoot<ApolloDriverConfig>({
   driver: ApolloDriver,
   autoSchemaFile: true,
-  includeStacktraceInErrorResponses: true, // which must not show more
+  includeStacktraceInErrorResponses: true, // This option must not reveal more.
 });
 
 describe('LockExceptionFilter in GraphQL', () => {
-  it('E2 gives an error with the code LOCK_NOT_ACQUIRED, which shows neither key nor holder', async () => {
+  it('E2 in GraphQL, a busy lock gives the code LOCK_NOT_ACQUIRED and shows neither key nor holder', async () => {
     const app = await startHttp(platforms[0]![1](), {
       imports: [apollo],
       providers: [Orders, { provide: APP_FILTER, useClass: LockExceptionFilter }],

@@ -19,13 +19,13 @@ const BUSY = {
 };
 const UNKNOWN = { status: 'error', message: 'Internal server error' };
 
-describe.each(socketPlatforms)('Locks on gateways of %s', (_, adapt, connect) => {
+describe.each(socketPlatforms)('locks on gateways of %s', (_, adapt, connect) => {
   async function start(gateway: new (...dependencies: never[]) => object) {
     const app = await startHttp(platforms[0]![1](), { providers: [gateway] }, adapt);
     return { app, client: await connect(app.url) };
   }
 
-  it('E2 LockExceptionFilter answers with the event "exception", which shows neither key nor holder', async () => {
+  it('E2 on a gateway, LockExceptionFilter answers with an exception event without key and holder', async () => {
     @UseFilters(LockExceptionFilter)
     @WebSocketGateway()
     class Orders {
@@ -63,7 +63,7 @@ describe.each(socketPlatforms)('Locks on gateways of %s', (_, adapt, connect) =>
     expect(await client.ask('decorator', 7)).toEqual({ event: 'ran', data: 7 });
   });
 
-  it('E2 without the filter the client gets an internal error, and the process continues', async () => {
+  it('E2 on a gateway without the filter, the client gets an internal error, and the process goes on', async () => {
     @WebSocketGateway()
     class Orders {
       @SubscribeMessage('interceptor')
@@ -92,7 +92,7 @@ describe.each(socketPlatforms)('Locks on gateways of %s', (_, adapt, connect) =>
   });
 });
 
-it('E2 a client that has disconnected gets no answer, and the filter does not fail', async () => {
+it('E2 the filter sends no answer to a client that has disconnected', async () => {
   const host = {
     getType: () => 'ws',
     switchToWs: () => ({

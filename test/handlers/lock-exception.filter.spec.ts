@@ -18,7 +18,7 @@ import { startResolver } from './support/resolvers.js';
 const MESSAGE = 'The resource is in use. Try again later.';
 
 describe.each(platforms)('LockExceptionFilter over HTTP, %s', (_, adapter) => {
-  it('B67 answers 409 with Retry-After, and tells neither the key nor the holder', async () => {
+  it('B67 the filter answers 409 with Retry-After and shows neither key nor holder', async () => {
     @Controller()
     class Orders {
       @Get('interceptor')
@@ -48,7 +48,7 @@ describe.each(platforms)('LockExceptionFilter over HTTP, %s', (_, adapter) => {
     [423, 'Locked'],
     [429, 'Too Many Requests'],
     [503, 'Service Unavailable'],
-  ] as const)('B67 can answer %i', async (status, error) => {
+  ] as const)('B67 the filter can answer with status %i', async (status, error) => {
     @Controller()
     class Orders {
       @Get()
@@ -65,10 +65,10 @@ describe.each(platforms)('LockExceptionFilter over HTTP, %s', (_, adapter) => {
   });
 
   it.each([
-    ['1 second at least', 5, '1'],
-    ['a minute at most', 3_600_000, '60'],
+    ['at least one second', 5, '1'],
+    ['at most a minute', 3_600_000, '60'],
     ['a minute for a lock that never expires', Infinity, '60'],
-  ])('B67 asks to come back after %s', async (_when, remaining, seconds) => {
+  ])('B67 Retry-After is %s', async (_when, remaining, seconds) => {
     @Controller()
     class Orders {
       @Get()
@@ -83,10 +83,10 @@ describe.each(platforms)('LockExceptionFilter over HTTP, %s', (_, adapter) => {
   });
 
   it.each([
-    ['as long as the last run of the key took', 1500, 30_000, '2'],
-    ['as long as the rest of the lease, when that is less', 40_000, 30_000, '30'],
-    ['a second at least', 1, 30_000, '1'],
-  ])('E17 asks to come back after %s', async (_when, lastRun, remaining, seconds) => {
+    ["the duration of the key's last run", 1500, 30_000, '2'],
+    ['the rest of the lease, if that is less', 40_000, 30_000, '30'],
+    ['at least a second', 1, 30_000, '1'],
+  ])('E17 Retry-After is %s', async (_when, lastRun, remaining, seconds) => {
     @Controller()
     class Orders {
       @Get()
@@ -100,7 +100,7 @@ describe.each(platforms)('LockExceptionFilter over HTTP, %s', (_, adapter) => {
     expect((await app.get('/')).headers.get('retry-after')).toBe(seconds);
   });
 
-  it('E17 Retry-After is a second for a lock whose runs are short, whatever its ttl', async () => {
+  it('E17 Retry-After is one second for a key with short runs, whatever its ttl', async () => {
     @Controller()
     class Orders {
       @Get()
@@ -117,7 +117,7 @@ describe.each(platforms)('LockExceptionFilter over HTTP, %s', (_, adapter) => {
     expect((await app.get('/')).headers.get('retry-after')).toBe('1');
   });
 
-  it('B67 asks to come back after 1 second when the holder is not known', async () => {
+  it('B67 Retry-After is one second if the holder is unknown', async () => {
     @Controller()
     class Orders {
       @Get()
@@ -131,7 +131,7 @@ describe.each(platforms)('LockExceptionFilter over HTTP, %s', (_, adapter) => {
     expect((await app.get('/')).headers.get('retry-after')).toBe('1');
   });
 
-  it('B67 ends a response that has begun', async () => {
+  it('B67 the filter ends a response that has already begun', async () => {
     @Controller()
     class Orders {
       @Get()
@@ -147,7 +147,7 @@ describe.each(platforms)('LockExceptionFilter over HTTP, %s', (_, adapter) => {
     expect(logged).toEqual([]);
   });
 
-  it('B67 an event stream whose lock is busy ends, since its headers may have been sent before', async () => {
+  it('B67 an event stream with a busy lock ends, since its headers may be sent already', async () => {
     let runs = 0;
     @Controller()
     class Feed {
@@ -167,8 +167,8 @@ describe.each(platforms)('LockExceptionFilter over HTTP, %s', (_, adapter) => {
   });
 });
 
-describe('LockExceptionFilter elsewhere', () => {
-  it('B67 gives microservices an error with a code, without the key', async () => {
+describe('LockExceptionFilter in other contexts', () => {
+  it('B67 the filter gives microservices an error with a code and without the key', async () => {
     @Controller()
     class Orders {
       @MessagePattern('interceptor')
@@ -192,7 +192,7 @@ describe('LockExceptionFilter elsewhere', () => {
       });
   });
 
-  it('B67 leaves the error to commands and other contexts', async () => {
+  it('B67 in commands and other contexts, the filter rethrows the error', async () => {
     class Resolver {
       @UseFilters(LockExceptionFilter)
       async resolve() {
@@ -204,7 +204,7 @@ describe('LockExceptionFilter elsewhere', () => {
     await expect(resolve()).rejects.toThrow(LockNotAcquiredError);
   });
 
-  it('B67 refuses another status', () => {
+  it('B67 the filter refuses any other status', () => {
     expect(() => new LockExceptionFilter({ status: 418 as never })).toThrow(
       'The option "status" of LockExceptionFilter must be one of 409, 423, 429, 503, but it is 418.',
     );

@@ -22,7 +22,7 @@ import { orderKey, Shout } from './support/interceptors.js';
 const text = new TextDecoder();
 
 describe.each(platforms)('LockInterceptor on HTTP handlers, %s', (_, adapter) => {
-  it('B67 locks by a key made from the context, and the handler knows the lock', async () => {
+  it('B67 the key is made from the context, and the handler can read its lock', async () => {
     @Controller('orders')
     class Orders {
       @Get(':id')
@@ -37,7 +37,7 @@ describe.each(platforms)('LockInterceptor on HTTP handlers, %s', (_, adapter) =>
     expect(await (await app.get('/orders/7')).text()).toBe('7 under order:7');
   });
 
-  it('B67 two requests with one key exclude each other, those with other keys do not', async () => {
+  it('B67 two requests with one key exclude each other, requests with other keys do not', async () => {
     const gate = new Gate();
     @Controller('orders')
     class Orders {
@@ -70,7 +70,7 @@ describe.each(platforms)('LockInterceptor on HTTP handlers, %s', (_, adapter) =>
     expect(most).toBe(2);
   });
 
-  it('B67 holds until the response has been sent', async () => {
+  it('B67 the lock is held until the response is sent', async () => {
     @Controller()
     class Orders {
       @Get('fine')
@@ -100,7 +100,7 @@ describe.each(platforms)('LockInterceptor on HTTP handlers, %s', (_, adapter) =>
     expect(lastRun?.outcome).toBe('failed');
   });
 
-  it.each(['streamed', 'piped'])('B67 holds until a %s response has been sent', async (path) => {
+  it.each(['streamed', 'piped'])('B67 the lock is held until a %s response is sent', async (path) => {
     const body = new PassThrough();
     @Controller()
     class Reports {
@@ -135,7 +135,7 @@ describe.each(platforms)('LockInterceptor on HTTP handlers, %s', (_, adapter) =>
     expect(await app.locks.admin.isLocked('report')).toBe(false);
   });
 
-  it('B67 guards run before the lock is taken, pipes under it', async () => {
+  it('B67 guards run before the lock is acquired, pipes run under it', async () => {
     class Nobody implements CanActivate {
       canActivate = () => false;
     }
@@ -162,7 +162,7 @@ describe.each(platforms)('LockInterceptor on HTTP handlers, %s', (_, adapter) =>
     await app.happened('released', 2);
   });
 
-  it.each(['outside', 'inside'])('B67 other interceptors %s of it see the answer', async (side) => {
+  it.each(['outside', 'inside'])('B67 an interceptor %s of LockInterceptor gets the answer', async (side) => {
     const lock = LockInterceptor('fine');
     @Controller()
     class Orders {
@@ -177,7 +177,7 @@ describe.each(platforms)('LockInterceptor on HTTP handlers, %s', (_, adapter) =>
     expect(await (await app.get('/fine')).text()).toBe('UNDER FINE');
   });
 
-  it('B67 can lock every handler of the application', async () => {
+  it('B67 as APP_INTERCEPTOR, it locks every handler of the application', async () => {
     const gate = new Gate();
     @Controller()
     class Orders {
@@ -202,7 +202,7 @@ describe.each(platforms)('LockInterceptor on HTTP handlers, %s', (_, adapter) =>
     expect(logged.join()).toContain('Lock "one at a time" was not acquired within');
   });
 
-  it('B4 B67 uses the module that is named', async () => {
+  it('B4 the interceptor uses the module that its options name', async () => {
     @Controller()
     class Orders {
       @Get('key')
@@ -220,7 +220,7 @@ describe.each(platforms)('LockInterceptor on HTTP handlers, %s', (_, adapter) =>
     expect(app.store.attempts).toBe(0);
   });
 
-  it('B73 B67 runs handlers unlocked when locking is disabled, with their key', async () => {
+  it('B73 while locking is disabled, handlers run unlocked and can read their key', async () => {
     @Controller()
     class Orders {
       @Get('key')
@@ -236,7 +236,7 @@ describe.each(platforms)('LockInterceptor on HTTP handlers, %s', (_, adapter) =>
     expect(app.store.attempts).toBe(0);
   });
 
-  it('B75 B67 runs nothing when the store fails, or the key function makes no key', async () => {
+  it('B75 if the store or the key function fails, no handler runs', async () => {
     const gate = new Gate();
     @Controller()
     class Orders {

@@ -24,11 +24,11 @@ class Gone implements ExceptionFilter<LockLostError> {
   }
 }
 
-// Renewal, and so the discovery of a loss, comes every third of the ttl.
+// Each renewal, which can find a loss, comes after a third of the ttl.
 const ttl = 600;
 
 describe.each(platforms)('LockInterceptor when the lock is lost, %s', (_, adapter) => {
-  it('B56 B67 the handler runs to its end, and then fails with LockLostError', async () => {
+  it('B56 the handler runs to its end and then fails with LockLostError', async () => {
     const gate = new Gate();
     @Controller()
     class Orders {
@@ -50,14 +50,15 @@ describe.each(platforms)('LockInterceptor when the lock is lost, %s', (_, adapte
     await gate.reached;
     await app.store.holdElsewhere('slow');
     await app.happened('lost');
-    await app.get('/other'); // an answer would be sent by now
+    // If the first request were answered early, its answer would be sent by now.
+    await app.get('/other');
     gate.open();
 
     expect([(await answer).status, await (await answer).json()]).toEqual([410, { lost: 'slow' }]);
     expect(answeredBefore).toBe(false);
   });
 
-  it('B56 B67 with rejectOnLoss: false its answer is sent, and a callback is called', async () => {
+  it('B56 with rejectOnLoss: false the answer is sent, and onLost runs', async () => {
     const gate = new Gate();
     const [ignored, told] = [new Gate(), new Gate()];
     @Controller()
@@ -109,7 +110,7 @@ describe.each(platforms)('LockInterceptor when the lock is lost, %s', (_, adapte
   });
 
   it.each(['streamed', 'piped'])(
-    'B67 a %s response is broken off, so that nobody takes it for complete',
+    'B67 a %s response is aborted, so the client does not take it for complete',
     async (path) => {
       const file = new PassThrough();
       @Controller()

@@ -4,7 +4,7 @@ import { Controller, Get, UseInterceptors } from '@nestjs/common';
 import { LockInterceptor, LockModule, memoryStore } from '../../lib/index.js';
 import { startError } from './support/applications.js';
 
-describe('The options of LockInterceptor', () => {
+describe('the options of LockInterceptor', () => {
   it.each([
     ['no key', () => LockInterceptor(undefined as never), 'needs a key'],
     ['an empty key', () => LockInterceptor(''), 'must not be empty'],
@@ -14,11 +14,11 @@ describe('The options of LockInterceptor', () => {
       'does not know the option "waits"',
     ],
     [
-      'onBusy, which is the filter’s',
+      'the option onBusy, which belongs to the filter',
       () => LockInterceptor('k', { onBusy: 'skip' } as never),
       'option "onBusy"',
     ],
-    ['a wait that is none', () => LockInterceptor('k', { wait: 'soon' as never }), 'option "wait"'],
+    ['a wait that is no duration', () => LockInterceptor('k', { wait: 'soon' as never }), 'option "wait"'],
     [
       'a ttl of 0',
       () => LockInterceptor('k', { ttl: 0 }),
@@ -33,14 +33,14 @@ describe('The options of LockInterceptor', () => {
     expect(make).toThrow(message);
   });
 
-  it('B67 what does not fit the defaults of the module is refused at start', async () => {
+  it('B67 options that do not fit the defaults of the module fail the start', async () => {
     const controllers = [lockedBy(LockInterceptor('k', { renewEvery: '20s' }))];
     const imports = [LockModule.forRoot({ store: memoryStore(), ttl: '10s' })];
 
     expect(await startError({ controllers, imports })).toContain('"renewEvery" of LockInterceptor()');
   });
 
-  it('B67 without a LockModule the start fails, and the error says what to import', async () => {
+  it('B67 without a LockModule, the start fails and names the import', async () => {
     expect(await startError({ controllers: [lockedBy(LockInterceptor('k'))] })).toContain(
       'LockInterceptor, which needs LockModule.forRoot({ store }) in the root module',
     );

@@ -12,7 +12,7 @@ import { startResolver } from './support/resolvers.js';
 const orderKey = (context: ExecutionContext): string => `order:${context.switchToRpc().getData<number>()}`;
 
 describe('LockInterceptor on message handlers', () => {
-  it('B67 locks by a key made from the message until the handler is done', async () => {
+  it('B67 the key is made from the message, and the lock is held until the handler ends', async () => {
     const gate = new Gate();
     @Controller()
     class Orders {
@@ -36,7 +36,7 @@ describe('LockInterceptor on message handlers', () => {
     await running.happened('released', 2);
   });
 
-  it('B67 holds while the Observable emits, until it has completed', async () => {
+  it('B67 the lock is held until the returned Observable completes', async () => {
     const values = new ReplaySubject<string>();
     @Controller()
     class Orders {
@@ -58,7 +58,7 @@ describe('LockInterceptor on message handlers', () => {
     await running.happened('released');
   });
 
-  it('B67 an Observable whose lock is lost fails', async () => {
+  it('B67 an Observable fails when its lock is lost', async () => {
     const values = new ReplaySubject<string>();
     @Controller()
     class Orders {
@@ -79,7 +79,7 @@ describe('LockInterceptor on message handlers', () => {
     expect(logged.join()).toContain('was lost: ');
   });
 
-  it('B67 a time-out does not release while the handler runs', async () => {
+  it('B67 a time-out does not release the lock while the message handler runs', async () => {
     const gate = new Gate();
     const timeOut = new TimeOut();
     @Controller()
@@ -101,7 +101,7 @@ describe('LockInterceptor on message handlers', () => {
     await running.happened('released');
   });
 
-  it('B67 B21 a time-out while it waits for the lock ends the wait, and nothing runs', async () => {
+  it('B21 a time-out during the wait of a message handler ends the wait, and nothing runs', async () => {
     const gate = new Gate();
     const timeOut = new TimeOut();
     @Controller()
@@ -125,7 +125,7 @@ describe('LockInterceptor on message handlers', () => {
     expect([lock.held, gate.arrivals]).toEqual([true, 0]);
   });
 
-  it('B67 locks event handlers', async () => {
+  it('B67 event handlers run under the lock', async () => {
     const gate = new Gate();
     @Controller()
     class Orders {
@@ -149,7 +149,7 @@ describe('LockInterceptor on GraphQL resolvers', () => {
   const orderOf = (context: ExecutionContext): string =>
     `order:${context.getArgByIndex<{ id: number }>(1).id}`;
 
-  it('B67 locks until the resolver is done', async () => {
+  it('B67 the lock is held until the resolver ends', async () => {
     const gate = new Gate();
     class Resolver {
       @UseInterceptors(LockInterceptor(orderOf))
@@ -169,7 +169,7 @@ describe('LockInterceptor on GraphQL resolvers', () => {
     expect(await running.locks.admin.isLocked('order:7')).toBe(false);
   });
 
-  it('B67 locks until the iterable of a subscription is left', async () => {
+  it('B67 the lock is held until the iterable of a subscription is closed', async () => {
     class Resolver {
       @UseInterceptors(LockInterceptor(orderOf))
       async changes(_: unknown, { id }: { id: number }) {

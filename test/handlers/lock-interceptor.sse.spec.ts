@@ -9,7 +9,7 @@ import { Gate } from './support/gate.js';
 const text = new TextDecoder();
 
 describe.each(platforms)('LockInterceptor on @Sse() handlers, %s', (_, adapter) => {
-  it('B67 holds until the stream has completed', async () => {
+  it('B67 the lock is held until the event stream completes', async () => {
     const values = new ReplaySubject<MessageEvent>();
     @Controller()
     class Feed {
@@ -40,7 +40,7 @@ describe.each(platforms)('LockInterceptor on @Sse() handlers, %s', (_, adapter) 
     expect(keys).toEqual(['feed']);
   });
 
-  it('B67 holds until the client has gone and the stream is torn down', async () => {
+  it('B67 the lock is held until the client has left and the stream is closed', async () => {
     const values = new ReplaySubject<MessageEvent>();
     @Controller()
     class Feed {
@@ -66,7 +66,7 @@ describe.each(platforms)('LockInterceptor on @Sse() handlers, %s', (_, adapter) 
     expect(logged).toEqual([]);
   });
 
-  it('B67 ends when the lock is lost', async () => {
+  it('B67 an event stream ends when its lock is lost', async () => {
     const values = new ReplaySubject<MessageEvent>();
     @Controller()
     class Feed {
@@ -81,12 +81,12 @@ describe.each(platforms)('LockInterceptor on @Sse() handlers, %s', (_, adapter) 
     await app.happened('acquired');
     await app.store.holdElsewhere('feed');
 
-    await read(reader); // to its end
+    await read(reader); // to the end of the stream
     expect(values.observed).toBe(false);
     expect(logged.join()).toContain('was lost: ');
   });
 
-  it('B67 a handler that still prepares its stream when the client goes is not robbed of the lock', async () => {
+  it('B67 a handler that prepares its stream when the client leaves keeps its lock', async () => {
     const gate = new Gate();
     const values = new ReplaySubject<MessageEvent>();
     @Controller()
@@ -112,7 +112,7 @@ describe.each(platforms)('LockInterceptor on @Sse() handlers, %s', (_, adapter) 
     expect(values.observed).toBe(false);
   });
 
-  it('B67 a silent stream whose client has gone is given up after a ttl, with a warning', async () => {
+  it('B67 a silent stream whose client has left is closed after a ttl, with a warning', async () => {
     const values = new ReplaySubject<MessageEvent>();
     @Controller()
     class Feed {
@@ -136,7 +136,7 @@ describe.each(platforms)('LockInterceptor on @Sse() handlers, %s', (_, adapter) 
   });
 });
 
-/** Reads until the text has come, or to the end. */
+/** Reads until the text has arrived, or to the end. */
 async function read(reader: ReadableStreamDefaultReader<Uint8Array>, until?: string): Promise<void> {
   for (let received = ''; ;) {
     const { done, value } = await reader.read();

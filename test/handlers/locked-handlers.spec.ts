@@ -21,7 +21,7 @@ import { Shout, TimeOut } from './support/interceptors.js';
 const text = new TextDecoder();
 
 describe.each(platforms)('@Locked() on HTTP handlers, %s', (_, adapter) => {
-  it('B62 goes above and below the decorators of routes, parameters and interceptors', async () => {
+  it('B62 @Locked() works above and below the decorators of routes, parameters and interceptors', async () => {
     @Controller()
     class Orders {
       @Locked({ key: (id: number) => `above:${id}` })
@@ -46,7 +46,7 @@ describe.each(platforms)('@Locked() on HTTP handlers, %s', (_, adapter) => {
     expect(app.events).toEqual(['acquired', 'released', 'acquired', 'released']);
   });
 
-  it('B67 B59 its error is the answer, and the lock is free again', async () => {
+  it('B59 the error of a locked handler is the answer, and its lock is released', async () => {
     @Controller()
     class Orders {
       @Get()
@@ -61,7 +61,7 @@ describe.each(platforms)('@Locked() on HTTP handlers, %s', (_, adapter) => {
     expect(app.events).toEqual(['acquired', 'released']);
   });
 
-  it('B67 a time-out does not release while the handler runs', async () => {
+  it('B67 a time-out does not release the lock while the locked handler runs', async () => {
     const gate = new Gate();
     const timeOut = new TimeOut();
     @Controller()
@@ -84,7 +84,7 @@ describe.each(platforms)('@Locked() on HTTP handlers, %s', (_, adapter) => {
     await app.happened('released');
   });
 
-  it('B67 a StreamableFile is locked until it has been read', async () => {
+  it('B67 the lock is held until a returned StreamableFile is read', async () => {
     const file = new PassThrough();
     @Controller()
     class Reports {
@@ -105,7 +105,7 @@ describe.each(platforms)('@Locked() on HTTP handlers, %s', (_, adapter) => {
     await app.happened('released');
   });
 
-  it('B67 a StreamableFile whose client goes away is released', async () => {
+  it('B67 the lock of a StreamableFile is released when its client leaves', async () => {
     const file = new PassThrough();
     @Controller()
     class Reports {
@@ -125,7 +125,7 @@ describe.each(platforms)('@Locked() on HTTP handlers, %s', (_, adapter) => {
     await app.happened('released');
   });
 
-  it('B67 an event stream is locked until its client has gone', async () => {
+  it('B67 the lock of an event stream is held until its client leaves', async () => {
     const values = new ReplaySubject<MessageEvent>();
     @Controller()
     class Feed {
@@ -149,7 +149,7 @@ describe.each(platforms)('@Locked() on HTTP handlers, %s', (_, adapter) => {
     expect(logged).toEqual([]);
   });
 
-  it('B67 an event stream whose lock is lost ends', async () => {
+  it('B67 an event stream under @Locked() ends when its lock is lost', async () => {
     const values = new ReplaySubject<MessageEvent>();
     @Controller()
     class Feed {

@@ -9,13 +9,13 @@ import { logged, platforms, startHttp, startMicroservice } from './support/appli
 
 const ttl = 600;
 
-describe('Streams that methods under @Locked() return', () => {
+describe('streams that methods under @Locked() return', () => {
   async function start<Feed extends object>(feed: new () => Feed) {
     const app = await startHttp(platforms[0]![1](), { providers: [feed] });
     return { app, feed: app.app.get(feed) };
   }
 
-  it('B67 an Observable is locked until it has completed, and knows its lock', async () => {
+  it('B67 an Observable keeps the lock until it completes, and its code can read the lock', async () => {
     const values = new ReplaySubject<string>();
     class Feed {
       @Locked('feed')
@@ -39,7 +39,7 @@ describe('Streams that methods under @Locked() return', () => {
     expect(received).toEqual(['feed']);
   });
 
-  it('B67 an Observable that nobody subscribes to is given up after a ttl, with a warning, and does not run later', async () => {
+  it('B67 an Observable without a subscriber is given up after a ttl and cannot run afterwards', async () => {
     let runs = 0;
     class Feed {
       @Locked('feed', { ttl })
@@ -59,7 +59,7 @@ describe('Streams that methods under @Locked() return', () => {
     expect(runs).toBe(0);
   });
 
-  it('B67 an Observable is not run a second time without its lock', async () => {
+  it('B67 an Observable does not run a second time without its lock', async () => {
     class Feed {
       @Locked('feed')
       async feed() {
@@ -74,7 +74,7 @@ describe('Streams that methods under @Locked() return', () => {
     await expect(lastValueFrom(observable)).rejects.toThrow('Call the handler again.');
   });
 
-  it('B67 an Observable whose lock is lost fails', async () => {
+  it('B67 an Observable of a locked method fails when its lock is lost', async () => {
     class Feed {
       @Locked('feed', { ttl })
       async feed() {
@@ -88,7 +88,7 @@ describe('Streams that methods under @Locked() return', () => {
     await expect(done).rejects.toThrow(LockLostError);
   });
 
-  it('B67 an Observable whose lock was lost before anybody subscribed does not run', async () => {
+  it('B67 an Observable whose lock is lost before the subscription does not run', async () => {
     let runs = 0;
     class Feed {
       @Locked('feed', { ttl })
@@ -105,7 +105,7 @@ describe('Streams that methods under @Locked() return', () => {
     expect(runs).toBe(0);
   });
 
-  it('B67 an async iterable is locked until it is exhausted, and knows its lock', async () => {
+  it('B67 an async iterable keeps the lock until its end, and its code can read the lock', async () => {
     class Feed {
       @Locked('feed')
       async feed() {
@@ -126,7 +126,7 @@ describe('Streams that methods under @Locked() return', () => {
     await app.happened('released');
   });
 
-  it.each(['left', 'failing'])('B67 an async iterable is released when it is %s', async (how) => {
+  it.each(['left', 'failing'])('B67 the lock of a %s async iterable is released', async (how) => {
     let closed = false;
     class Feed {
       @Locked('feed')
@@ -153,7 +153,7 @@ describe('Streams that methods under @Locked() return', () => {
     expect(closed).toBe(true);
   });
 
-  it('B67 an async iterable whose lock is lost fails, and its source is closed', async () => {
+  it('B67 an async iterable fails when its lock is lost, and its source is closed', async () => {
     const source = new PassThrough({ objectMode: true });
     class Feed {
       @Locked('feed', { ttl })
@@ -165,7 +165,7 @@ describe('Streams that methods under @Locked() return', () => {
     source.write('first');
     const iterator = (await feed.feed())[Symbol.asyncIterator]();
     expect((await iterator.next()).value).toBe('first');
-    source.on('error', () => {}); // it is closed before its end
+    source.on('error', () => {}); // The source is closed before its end.
     const closed = new Promise((resolve) => source.once('close', resolve));
     await app.store.holdElsewhere('feed');
 
@@ -177,7 +177,7 @@ describe('Streams that methods under @Locked() return', () => {
 
 describe('@Locked() on message handlers', () => {
   it.each(['above', 'below'])(
-    'B62 B67 goes %s the pattern, and holds until the Observable has completed',
+    'B62 @Locked() works %s the message pattern and holds until the Observable completes',
     async (place) => {
       const values = new ReplaySubject<string>();
       @Controller()

@@ -5,7 +5,7 @@ import { Interval, ScheduleModule } from '@nestjs/schedule';
 import { Locked, LockError, LockInterceptor, LockNotAcquiredError } from '../../lib/index.js';
 import { platforms, startHttp } from './support/applications.js';
 
-const NEVER = 2_000_000_000; // milliseconds: tests call the method themselves
+const NEVER = 2_000_000_000; // milliseconds; the tests call the method themselves
 
 @Injectable()
 class Reports {
@@ -52,11 +52,11 @@ const errorOf = (call: Promise<unknown>): Promise<unknown> =>
     (error: unknown) => error,
   );
 
-describe.each(platforms.slice(0, 1))('E12, B89 handlers inside a run that holds their key', (_, adapter) => {
+describe.each(platforms.slice(0, 1))('handlers inside a run that holds their key, %s', (_, adapter) => {
   const start = () =>
     startHttp(adapter(), { imports: [ScheduleModule.forRoot()], providers: [Reports], controllers: [] });
 
-  it('a locked method that would wait fails at once, whatever onBusy says', async () => {
+  it('B89 a nested locked method that would wait fails at once, whatever onBusy says', async () => {
     const app = await start();
     const reports = app.app.get(Reports);
     for (const method of ['waits', 'waitsAndSkips', 'waitsAndCallsBack'] as const) {
@@ -67,7 +67,7 @@ describe.each(platforms.slice(0, 1))('E12, B89 handlers inside a run that holds 
     }
   });
 
-  it('B64 a scheduled method throws in place of a skip, since it would never run', async () => {
+  it('B64 a nested scheduled method throws and does not skip, since it could never run', async () => {
     const app = await start();
     const reports = app.app.get(Reports);
     const error = await errorOf(reports.around(() => reports.scheduled()));
@@ -76,7 +76,7 @@ describe.each(platforms.slice(0, 1))('E12, B89 handlers inside a run that holds 
     expect(await reports.around(() => reports.callsBack())).toBe('nested: true');
   });
 
-  it('a locked method with reentrant runs under the lock', async () => {
+  it('B89 a nested locked method with reentrant runs under the lock', async () => {
     const app = await start();
     const reports = app.app.get(Reports);
     expect(await reports.around(() => reports.reenters())).toBe('inner');
@@ -85,7 +85,7 @@ describe.each(platforms.slice(0, 1))('E12, B89 handlers inside a run that holds 
     ).toBe('inner');
   });
 
-  it('an interceptor inside of another interceptor with the same key answers at once', async () => {
+  it('B89 a nested interceptor with the same key answers with an error at once', async () => {
     @Controller('orders')
     @UseInterceptors(LockInterceptor('orders'))
     class Orders {

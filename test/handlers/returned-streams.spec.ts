@@ -73,7 +73,7 @@ class Streams {
   }
 }
 
-describe('What a locked method returned', () => {
+describe('the results of locked methods', () => {
   let app: INestApplication;
   afterEach(() => app?.close());
 
@@ -90,7 +90,7 @@ describe('What a locked method returned', () => {
       locks.events.on('released', (event) => event.key === key && resolve());
     });
 
-  it('B62 a ReadableStream is still one', async () => {
+  it('B62 a returned ReadableStream is a ReadableStream for the caller', async () => {
     const { streams } = await start();
     const stream = await streams.web();
     expect(stream).toBeInstanceOf(ReadableStream);
@@ -99,7 +99,7 @@ describe('What a locked method returned', () => {
     expect(await reader.read()).toEqual({ done: true, value: undefined });
   });
 
-  it('B62, B67 a ReadableStream that is iterated holds the lock until its end', async () => {
+  it('B67 an iterated ReadableStream keeps the lock until its end', async () => {
     const { streams, locks } = await start();
     const items: string[] = [];
     for await (const item of await streams.web()) {
@@ -110,7 +110,7 @@ describe('What a locked method returned', () => {
     expect(await locks.admin.isLocked('web')).toBe(false);
   });
 
-  it('B62, B67 a generator still has next() and return(), and holds the lock until it is left', async () => {
+  it('B67 a generator keeps next() and return(), and keeps the lock until it is closed', async () => {
     const { streams, locks } = await start();
     const generator = await streams.generator();
     expect(await generator.next()).toEqual({ done: false, value: 1 });
@@ -121,7 +121,7 @@ describe('What a locked method returned', () => {
     expect(await locks.admin.isLocked('generator')).toBe(false);
   });
 
-  it('B67 a Node stream that nobody reads is given up after a ttl, and cannot be read unlocked then', async () => {
+  it('B67 a Node stream without a reader is given up after a ttl and cannot be read afterwards', async () => {
     const { streams, locks } = await start();
     const end = released(locks, 'file');
     const file = await streams.file();
@@ -130,21 +130,22 @@ describe('What a locked method returned', () => {
     expect((await failed).message).toContain('lock "file" had been released');
   });
 
-  it('B67 a Node stream that is read, and has nothing to give yet, is not given up', async () => {
+  it('B67 a Node stream that is read keeps its lock while it has no data yet', async () => {
     const { streams, locks } = await start();
     const chunks: unknown[] = [];
     const reading = (async () => {
       for await (const chunk of await streams.slow()) chunks.push(chunk);
     })();
     const renewed = await locks.acquire('clock', { ttl: 150, autoRenew: false });
-    await new Promise((resolve) => renewed.signal.addEventListener('abort', resolve)); // a ttl has passed
+    // A ttl has passed.
+    await new Promise((resolve) => renewed.signal.addEventListener('abort', resolve));
     expect(await locks.admin.isLocked('slow')).toBe(true);
     streams.first.open();
     await reading;
     expect(chunks).toEqual(['at last']);
   });
 
-  it('B55, B67 the reader of a web stream holds the lock, and hears of its loss', async () => {
+  it('B55 the reader of a web stream holds the lock and gets the error of its loss', async () => {
     const { streams, locks } = await start();
     const reader = (await streams.endless()).getReader();
     expect(await reader.read()).toEqual({ done: false, value: 1 });
@@ -154,7 +155,7 @@ describe('What a locked method returned', () => {
     await expect(reader.read()).rejects.toThrow(LockLostError);
   });
 
-  it('B67 the reader of a web stream that is left gives the lock back', async () => {
+  it('B67 cancelling the reader of a web stream releases the lock', async () => {
     const { streams, locks } = await start();
     const reader = (await streams.endless()).getReader();
     await reader.read();
@@ -163,13 +164,13 @@ describe('What a locked method returned', () => {
     await end;
   });
 
-  it('B73 is the same while locking is disabled', async () => {
+  it('B73 while locking is disabled, a returned Observable can run twice', async () => {
     const streams = withoutLocks(new Streams());
     const numbers = await streams.observable();
     expect([await lastValueFrom(numbers), await lastValueFrom(numbers)]).toEqual([1, 2]);
   });
 
-  it('B67 a handler that is left while its first value is emitted gives the lock back', async () => {
+  it('B67 a handler that is left during its first value releases the lock', async () => {
     const { locks } = await start();
     const Interceptor = LockInterceptor('cached');
     const interceptor = new Interceptor(locks);

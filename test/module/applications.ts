@@ -9,14 +9,14 @@ import {
 } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 
-/** What Nest and the library logged since the test began. */
+/** The log lines of Nest and the library since the test began. */
 export class RecordedLogs implements LoggerService {
   readonly lines: { level: string; context: string; message: string }[] = [];
   readonly log = this.#record('log');
   readonly warn = this.#record('warn');
   readonly error = this.#record('error');
 
-  /** The messages that the lock module with this log context wrote. */
+  /** The messages of the lock module with this log context. */
   of(level: string, context = 'LockModule'): string[] {
     return this.lines
       .filter((line) => line.level === level && line.context === context)
@@ -45,7 +45,7 @@ export function rootModule(metadata: ModuleMetadata): Type {
   return AppModule;
 }
 
-/** Starts a Nest application, and closes it after the test unless `stop` was called before. */
+/** Starts a Nest application, and closes it after the test unless `stop` did so before. */
 export async function start(metadata: ModuleMetadata): Promise<INestApplicationContext> {
   const app = await NestFactory.createApplicationContext(rootModule(metadata), {
     logger: logs,
@@ -54,7 +54,7 @@ export async function start(metadata: ModuleMetadata): Promise<INestApplicationC
   return closeLater(app);
 }
 
-/** What a start that has to fail fails with. */
+/** The error of a start that has to fail. */
 export async function startError(metadata: ModuleMetadata): Promise<Error> {
   try {
     await start(metadata);

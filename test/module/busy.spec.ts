@@ -27,7 +27,7 @@ const errorOf = (call: Promise<unknown>): Promise<unknown> =>
     (error: unknown) => error,
   );
 
-describe('A busy lock', () => {
+describe('a busy lock of a locked method', () => {
   const ran: string[] = [];
 
   @Injectable()
@@ -83,7 +83,7 @@ describe('A busy lock', () => {
     }
   }
 
-  it('B63 throws by default, and says who holds it', async () => {
+  it('B63 a busy locked method throws by default, and the error names the holder', async () => {
     const { store, job } = await startWith(Orders);
     await store.holdElsewhere('order');
     ran.length = 0;
@@ -94,7 +94,7 @@ describe('A busy lock', () => {
     expect(ran).toEqual([]);
   });
 
-  it('B63 is skipped if that is asked for', async () => {
+  it("B63 with onBusy: 'skip', a busy method is skipped", async () => {
     const { store, job } = await startWith(Orders);
     const held = await store.holdElsewhere('order');
     ran.length = 0;
@@ -104,7 +104,7 @@ describe('A busy lock', () => {
     expect(await job.skips()).toBe('done');
   });
 
-  it('B63 gives what the callback returns, which gets the error and the arguments', async () => {
+  it('B63 an onBusy callback gets the error and the arguments, and its value is the result', async () => {
     const { store, job } = await startWith(Orders);
     await store.holdElsewhere('order:7');
     ran.length = 0;
@@ -113,7 +113,7 @@ describe('A busy lock', () => {
     expect(await job.calls('8', 2)).toBe('done');
   });
 
-  it('B63 awaits a callback that is async, and gives its error', async () => {
+  it('B63 an async onBusy callback is awaited, and its error is the result', async () => {
     const { store, job } = await startWith(Orders);
     await store.holdElsewhere('order');
     ran.length = 0;
@@ -126,7 +126,7 @@ describe('A busy lock', () => {
     expect(ran).toEqual([]);
   });
 
-  it('B63 is waited for before that', async () => {
+  it('B63 onBusy applies only after the wait has ended', async () => {
     @Injectable()
     class Patient {
       @Locked('order', { wait: Infinity, onBusy: 'skip' })
@@ -147,7 +147,7 @@ describe('A busy lock', () => {
     expect(store.calls.filter((call) => /^(release|releaseToWaiter)/.test(call))).toHaveLength(2);
   });
 
-  it('B27 is not what an outage looks like: no skip, no callback, no run', async () => {
+  it('B27 an outage causes no skip, no onBusy callback and no run', async () => {
     class BrokenStore extends RecordingStore {
       override async acquire(): Promise<never> {
         throw new Error('no connection');
@@ -169,7 +169,7 @@ describe('A busy lock', () => {
   });
 });
 
-describe('Skipping', () => {
+describe('skipping', () => {
   const callbacks: unknown[] = [];
 
   @Injectable()
@@ -198,7 +198,7 @@ describe('Skipping', () => {
   }
 
   it.each(['skips', 'calls'] as const)(
-    'B64 never swallows the error of the body, or of a lock nested in it (%s)',
+    'B64 skipping hides neither the error of the body nor that of a nested lock (%s)',
     async (method) => {
       callbacks.length = 0;
       const { store, job, locks } = await startWith(Outer);
@@ -210,7 +210,7 @@ describe('Skipping', () => {
         () => job.inner(),
         () => locks.acquire('inner'),
         () => locks.run('inner', () => 1),
-        () => job.skips(() => Promise.resolve()), // its own key, once more
+        () => job.skips(() => Promise.resolve()), // the same key once more
       ]) {
         if (method === 'calls' && nested === undefined) continue;
         const result = await job[method](nested).then(
@@ -231,7 +231,7 @@ describe('Skipping', () => {
     },
   );
 
-  it('B64 is of the outer lock alone', async () => {
+  it('B64 skipping applies to a busy outer lock', async () => {
     callbacks.length = 0;
     const { store, job } = await startWith(Outer);
     await store.holdElsewhere('outer');
@@ -241,7 +241,7 @@ describe('Skipping', () => {
   });
 });
 
-describe('Concurrent calls of one decorated method', () => {
+describe('concurrent calls of one locked method', () => {
   const gates: Record<string, Gate> = {};
 
   @Injectable()
@@ -256,7 +256,7 @@ describe('Concurrent calls of one decorated method', () => {
     }
   }
 
-  it('B65 share no handle: the loser does not release what the winner holds', async () => {
+  it("B65 concurrent calls share no handle, so the loser does not release the winner's lock", async () => {
     gates['7'] = new Gate();
     const { store, job } = await startWith(Orders);
     const winner = job.ship('7');
@@ -271,7 +271,7 @@ describe('Concurrent calls of one decorated method', () => {
     expect(await store.holds('order:7')).toBe(false);
   });
 
-  it('B65 each have their own lock', async () => {
+  it('B65 concurrent calls with different keys have different locks', async () => {
     gates['1'] = new Gate();
     gates['2'] = new Gate();
     const { store, job } = await startWith(Orders);
@@ -285,7 +285,7 @@ describe('Concurrent calls of one decorated method', () => {
     expect(await two).toBe('2');
   });
 
-  it('B40 B65 in two instances, one runs', async () => {
+  it('B40 of two instances with one key, one runs', async () => {
     gates['9'] = new Gate();
     const store = new RecordingStore();
     const instance = () => start({ imports: [LockModule.forRoot({ store })], providers: [Orders] });
@@ -302,8 +302,8 @@ describe('Concurrent calls of one decorated method', () => {
   });
 });
 
-describe('An error of the lock itself', () => {
-  it('B60 is a LockError that can be told from those of the body', async () => {
+describe('errors of the lock itself', () => {
+  it('B60 a wrong key gives a LockError, which no error of the body can be confused with', async () => {
     @Injectable()
     class Job {
       @Locked({ key: () => '' })

@@ -39,7 +39,7 @@ function storeThatIsOpenedOnce() {
   const store = new RecordingStore();
   const made: string[] = [];
   const definition: LockStoreDefinition = {
-    inject: [LockService], // anything that exists
+    inject: [LockService], // any provider that exists
     useFactory: () => {
       made.push('made');
       return Object.assign(store, {
@@ -52,7 +52,7 @@ function storeThatIsOpenedOnce() {
 }
 
 describe('enabled: false', () => {
-  it('B73 runs everything unlocked and connects to nothing', async () => {
+  it('B73 with enabled: false, everything runs unlocked, and nothing connects', async () => {
     const { store, made, definition } = storeThatIsOpenedOnce();
     const app = await start({
       imports: [LockModule.forRoot({ store: definition, enabled: false })],
@@ -75,7 +75,7 @@ describe('enabled: false', () => {
     expect([made, store.calls]).toEqual([[], []]);
   });
 
-  it('B73 says so once, loudly, at start, instead of the line of the locked methods', async () => {
+  it('B73 with enabled: false, one warning at start replaces the line of locked methods', async () => {
     const { definition } = storeThatIsOpenedOnce();
     const app = await start({
       imports: [LockModule.forRoot({ store: definition, enabled: false })],
@@ -91,7 +91,7 @@ describe('enabled: false', () => {
     expect(logs.of('log')).toEqual([]);
   });
 
-  it('B73 gives decorated methods a lock to look at, with their key, as run() does', async () => {
+  it('B73 with enabled: false, a locked method can read a lock with its key', async () => {
     const { definition } = storeThatIsOpenedOnce();
     const app = await start({
       imports: [LockModule.forRoot({ store: definition, enabled: false })],
@@ -100,7 +100,7 @@ describe('enabled: false', () => {
     expect(await app.get(Jobs).token('7')).toEqual({ key: 'order:7', enabled: false, held: true });
   });
 
-  it('B73 still refuses objects that the container did not make', async () => {
+  it('B73 with enabled: false, objects that the container did not make are still refused', async () => {
     await start({
       imports: [LockModule.forRoot({ store: new RecordingStore(), enabled: false })],
       providers: [Jobs],
@@ -108,7 +108,7 @@ describe('enabled: false', () => {
     await expect(new Jobs().run()).rejects.toThrow(LockError);
   });
 
-  it('B73 comes from async options as well', async () => {
+  it('B73 enabled: false also works in async options', async () => {
     const { made, definition } = storeThatIsOpenedOnce();
     const app = await start({
       imports: [LockModule.forRootAsync({ useFactory: () => ({ store: definition, enabled: false }) })],
@@ -119,8 +119,8 @@ describe('enabled: false', () => {
   });
 });
 
-describe('Switching at run time', () => {
-  it('B73 enable() opens the store once and locks from then on', async () => {
+describe('switching locking at run time', () => {
+  it('B73 enable() opens the store once, and methods are locked from then on', async () => {
     const { store, made, definition } = storeThatIsOpenedOnce();
     const app = await start({
       imports: [LockModule.forRoot({ store: definition, enabled: false })],
@@ -138,7 +138,7 @@ describe('Switching at run time', () => {
     expect(made).toEqual(['made', 'prepared', 'closed']);
   });
 
-  it('B73 disable() lets everything run from then on, says so once, and lets holders finish', async () => {
+  it('B73 disable() lets everything run with one warning, and holders finish', async () => {
     const store = new RecordingStore();
     const app = await start({ imports: [LockModule.forRoot({ store })], providers: [Jobs] });
     const [jobs, locks] = [app.get(Jobs), app.get(LockService)];
@@ -167,7 +167,7 @@ describe('Switching at run time', () => {
     expect(logs.of('warn').at(-1)).toBe('Locking is enabled again.');
   });
 
-  it('E3, B82 fencing tokens go on growing through disable() and enable()', async () => {
+  it('B82 fencing tokens grow through disable() and enable()', async () => {
     const app = await start({ imports: [LockModule.forRoot({ store: new RecordingStore() })] });
     const locks = app.get(LockService);
     const tokens: number[] = [];
@@ -182,7 +182,7 @@ describe('Switching at run time', () => {
     expect(tokens).toEqual([...new Set(tokens)].toSorted((a, b) => a - b));
   });
 
-  it('B73 enable() that cannot open the store rejects, and locking stays disabled', async () => {
+  it('B73 if enable() cannot open the store, it rejects, and locking stays disabled', async () => {
     let attempts = 0;
     const store = new RecordingStore();
     const definition: LockStoreDefinition = {

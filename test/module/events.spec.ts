@@ -65,12 +65,12 @@ async function startWith(listener: Type) {
   return { store, app, emitter: app.get(EventEmitter2) };
 }
 
-describe('@OnEvent', () => {
+describe('@OnEvent under a lock', () => {
   it.each([
     ['above @Locked()', Above],
     ['below @Locked()', Below],
     ['on a request-scoped class', PerRequest],
-  ])('B62 %s: gets the event under the lock, and its result is given', async (_, listener) => {
+  ])('B62 @OnEvent %s gets the event under the lock and returns its result', async (_, listener) => {
     const { store, emitter } = await startWith(listener);
     const event = new OrderPaid('7');
     expect(await emitter.emitAsync('order.paid', event)).toEqual(['shipped 7']);
@@ -81,14 +81,14 @@ describe('@OnEvent', () => {
   it.each([
     ['above @Locked()', Above],
     ['below @Locked()', Below],
-  ])('B63 %s: throws by default when it is busy', async (_, listener) => {
+  ])('B63 @OnEvent %s throws by default when the lock is busy', async (_, listener) => {
     const { store, emitter } = await startWith(listener);
     await store.holdElsewhere('order:7');
     await expect(emitter.emitAsync('order.paid', new OrderPaid('7'))).rejects.toThrow(LockNotAcquiredError);
     expect(Listener.seen).toEqual([]);
   });
 
-  it('B63 reports what it throws as every listener does, when nobody awaits it', async () => {
+  it('B63 the error of a busy listener is logged if no caller awaits it', async () => {
     const { store, app, emitter } = await startWith(Suppressing);
     await store.holdElsewhere('orders');
     const busy = once(app.get(LockService).events, 'busy');

@@ -5,8 +5,9 @@ import { Locked, LockModule } from '../../lib/index.js';
 import { start } from './applications.js';
 import { RecordingStore } from './recording-store.js';
 
-// Nest 10 calls the hooks of modules at one distance in the order of their imports: there this needs LockModule to be imported first.
-describe('@Locked() on', () => {
+// Nest 10 calls the hooks of modules at one distance in the order of their imports. There,
+// LockModule has to be imported first.
+describe('@Locked() on objects of a factory', () => {
   class Report {
     @Locked()
     async build(): Promise<string> {
@@ -14,7 +15,7 @@ describe('@Locked() on', () => {
     }
   }
 
-  it('B68 what a factory gives, in the hooks of other modules already', async () => {
+  it("B68 a locked method of a factory's object works in the hooks of other modules", async () => {
     const built: string[] = [];
 
     @Module({ providers: [{ provide: Report, useFactory: () => new Report() }] })

@@ -4,16 +4,17 @@ import { SchedulerRegistry } from '@nestjs/schedule';
 import type { CronJob } from 'cron';
 
 /**
- * What `CronJob` keeps to itself, and changes when its timer fires: `running` before cron 4.
+ * Private members of `CronJob` that change when its timer fires. `running` exists before cron
+ * 4.
  */
 type Inside = { lastExecution: Date; running: boolean; _isActive: boolean; _timeout: NodeJS.Timeout };
 
 /**
- * Lets a cron job fire for a tick of another time, in the steps that the job takes when its
- * timer fires: it notes the date, arms the next timer, and calls. Ends when the lock was
- * refused, or the run has ended if it awaits nothing else.
+ * Lets a cron job fire for a tick of another time, in the same steps as a real firing: it
+ * notes the date, arms the next timer, and calls. Resolves when the lock was refused, or when
+ * the run has ended if it awaits nothing else.
  *
- * @param period until the next tick
+ * @param period milliseconds until the next tick
  */
 export async function fire(job: CronJob, tick: number, period = 600_000): Promise<void> {
   const armFor = (time: number): void => {
@@ -23,7 +24,7 @@ export async function fire(job: CronJob, tick: number, period = 600_000): Promis
   void job.stop();
   armFor(tick);
   const inside = job as unknown as Inside;
-  clearTimeout(inside['_timeout']); // it has fired
+  clearTimeout(inside['_timeout']); // The timer has fired.
   Object.assign(inside, { lastExecution: new Date(tick), running: false, _isActive: false });
   armFor(tick + period);
   await job.fireOnTick();

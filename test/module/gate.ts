@@ -1,6 +1,6 @@
-/** Where the body of a test's job stops until the test lets it go on. */
+/** A point in a test's job where it stops until the test opens the gate. */
 export class Gate {
-  /** Resolves when the body has come here. */
+  /** Resolves when a call has reached the gate. */
   readonly reached: Promise<void>;
   passed = 0;
   #reach: () => void = () => {};

@@ -5,7 +5,7 @@ import { logs, rootModule } from './applications.js';
 import { controllers } from './http-routes.js';
 import { RecordingStore } from './recording-store.js';
 
-/** What locked routes do, whichever platform serves them. */
+/** The tests of locked routes for one HTTP platform. */
 export function httpCases(
   platform: string,
   create: (module: ReturnType<typeof rootModule>, options: object) => Promise<INestApplication>,
@@ -32,8 +32,8 @@ export function httpCases(
       body: JSON.stringify(body),
     });
 
-  describe.each(['above', 'below'])(`On ${platform}, a route with its decorators %s @Locked()`, (place) => {
-    it('B62 gets params, pipes, guards, interceptors, status and headers, under its lock', async () => {
+  describe.each(['above', 'below'])(`on ${platform}, a route with its decorators %s @Locked()`, (place) => {
+    it('B62 a locked route keeps params, pipes, guards, interceptors, status and headers', async () => {
       const response = await post(`/${place}/7?dry=yes`);
       expect(response.status).toBe(202);
       expect(response.headers.get('x-order')).toBe('yes');
@@ -41,14 +41,14 @@ export function httpCases(
       expect(store.calls).toEqual(['acquire order:7', 'release order:7']);
     });
 
-    it('B62 is guarded by the metadata of its handler before any lock', async () => {
+    it('B62 the guards of a locked route run before the lock, with the metadata of the handler', async () => {
       const response = await post(`/${place}/7`, { amount: 3 }, 'guest');
       expect(response.status).toBe(403);
       expect(await response.json()).toMatchObject({ message: 'ship is for admin' });
       expect(store.calls).toEqual([]);
     });
 
-    it('B62 has its parameters piped before any lock', async () => {
+    it('B62 the pipes of a locked route run before the lock', async () => {
       expect((await post(`/${place}/seven`)).status).toBe(400);
       const response = await post(`/${place}/7`, { amount: 'many' });
       expect(response.status).toBe(400);
@@ -56,7 +56,7 @@ export function httpCases(
       expect(store.calls).toEqual([]);
     });
 
-    it('B63 B24 answers with an error when its lock is busy, and others are free', async () => {
+    it('B63 a locked route answers with an error if its key is busy, and other keys are free', async () => {
       const held = await store.holdElsewhere('order:7');
       expect((await post(`/${place}/7`)).status).toBe(500);
       expect((await post(`/${place}/8`)).status).toBe(202);
@@ -64,7 +64,7 @@ export function httpCases(
       expect((await post(`/${place}/7`)).status).toBe(202);
     });
 
-    it('B62 may be an event stream', async () => {
+    it('B62 a locked route can be an event stream', async () => {
       const response = await fetch(`${url}/${place}/events`);
       expect(response.headers.get('content-type')).toContain('text/event-stream');
       const text = await response.text();

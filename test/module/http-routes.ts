@@ -29,7 +29,7 @@ import { Locked, LockContext } from '../../lib/index.js';
 
 const Role = Reflector.createDecorator<string>();
 
-/** Lets pass whom the metadata of the handler names. */
+/** Accepts requests with the role that the metadata of the handler names. */
 @Injectable()
 class RoleGuard implements CanActivate {
   constructor(private readonly reflector: Reflector) {}
@@ -131,5 +131,5 @@ class Scoped {
   }
 }
 
-/** Routes with everything that Nest puts around a handler, above and below `@Locked()`. */
+/** Routes with everything that Nest wraps around a handler, above and below `@Locked()`. */
 export const controllers: Type[] = [Above, Below, Scoped];

@@ -26,7 +26,7 @@ import { RecordingStore } from './recording-store.js';
 
 const order: string[] = [];
 
-/** What @nestjs/typeorm and @nestjs/mongoose do: they close in the last hook. */
+/** Like @nestjs/typeorm and @nestjs/mongoose, this connection closes in the last hook. */
 class Connection implements OnModuleDestroy, BeforeApplicationShutdown, OnApplicationShutdown {
   onModuleDestroy(): void {
     order.push('connection: onModuleDestroy');
@@ -42,7 +42,7 @@ class Connection implements OnModuleDestroy, BeforeApplicationShutdown, OnApplic
 @Module({ providers: [Connection], exports: [Connection] })
 class DatabaseModule {}
 
-/** Has a connection of the application's, and says when it is used. */
+/** A store on the application's connection that records each use. */
 class ConnectedStore extends RecordingStore {
   constructor(readonly connection: unknown) {
     super();
@@ -115,7 +115,7 @@ async function startWith(options: LockModuleDefaults = {}) {
 const settled = (call: Promise<unknown>): Promise<unknown> => call.catch((error: unknown) => error);
 
 describe('app.close()', () => {
-  it('B12 awaits running work, releases its lock, and closes the store before the connections', async () => {
+  it('B12 close() waits for running work, releases its lock, and closes the store before the connections', async () => {
     const { app, jobs } = await startWith();
     const working = jobs.work();
     await gate.reached;
@@ -139,7 +139,7 @@ describe('app.close()', () => {
     expect(order.indexOf('connection: closed')).toBe(order.length - 1);
   });
 
-  it('B12 releases what was acquired by hand before the connections close', async () => {
+  it('B12 close() releases locks of acquire() before the connections close', async () => {
     const { app, locks } = await startWith();
     const lost: LockLostError[] = [];
     const lock = await locks.acquire('by hand', { onLost: (_, error) => lost.push(error) });
@@ -156,7 +156,7 @@ describe('app.close()', () => {
     expect(await lock.release()).toBe(false);
   });
 
-  it('B12 ends the waits at once, with an error that says why', async () => {
+  it('B12 close() ends the waits at once, with an error that names the shutdown', async () => {
     const { app, jobs, locks } = await startWith();
     const working = jobs.work();
     await gate.reached;
@@ -176,7 +176,7 @@ describe('app.close()', () => {
     expect(await working).toBe('worked');
   });
 
-  it('B12 takes no lock any more: calls reject, ticks are skipped without noise', async () => {
+  it('B12 during close(), calls reject and ticks are skipped silently', async () => {
     const { app, jobs, locks } = await startWith();
     const registry = app.get(SchedulerRegistry);
     const working = jobs.work();
@@ -201,7 +201,7 @@ describe('app.close()', () => {
     expect(logs.of('error', 'Scheduler')).toEqual([]);
   });
 
-  it('B12 skips a tick that waits for its lock without noise too', async () => {
+  it('B12 close() skips a tick that waits for its lock silently', async () => {
     const { app, jobs, locks } = await startWith();
     const registry = app.get(SchedulerRegistry);
     const working = jobs.work();
@@ -219,7 +219,7 @@ describe('app.close()', () => {
     expect(logs.lines.filter(({ level }) => level === 'error')).toEqual([]);
   });
 
-  it('B12 waits for work no longer than shutdownTimeout, and then takes its lock away', async () => {
+  it('B12 close() waits for work up to shutdownTimeout and then releases its lock', async () => {
     const { app, jobs } = await startWith({ shutdownTimeout: 20 });
     const working = settled(jobs.work());
     await gate.reached;
@@ -234,7 +234,7 @@ describe('app.close()', () => {
     expect(order.at(-1)).toBe('work ended, not held');
   });
 
-  it('B12 awaits work of which the body fails, and gives its error to the caller alone', async () => {
+  it('B12 close() waits for work that fails, and its caller gets the error', async () => {
     const { app, locks } = await startWith();
     const failing = new Gate();
     const running = settled(
@@ -251,7 +251,7 @@ describe('app.close()', () => {
     expect(order).toContain('store: release failing');
   });
 
-  it('B12 B64 swallows no error of a skipping job that still runs', async () => {
+  it("B64 during close(), the error of a running job with onBusy: 'skip' still reaches its caller", async () => {
     const failing = new Gate();
 
     @Injectable()
@@ -275,17 +275,17 @@ describe('app.close()', () => {
     expect(await running).toMatchObject({ message: 'bug' });
   });
 
-  it('B12 B13 closes nothing when nothing was opened', async () => {
+  it('B13 close() closes nothing if nothing was opened', async () => {
     const { app } = await startWith({ enabled: false });
     await stop(app);
     expect(order.filter((line) => line.startsWith('store'))).toEqual([]);
   });
 });
 
-describe('The warning that shutdown hooks are off', () => {
+describe('the warning about missing shutdown hooks', () => {
   const warnings = (): string[] => logs.of('warn').filter((line) => line.includes('enableShutdownHooks()'));
 
-  it('B12 comes once, at the first lock', async () => {
+  it('B12 the warning about shutdown hooks comes once, at the first lock', async () => {
     const { locks } = await startWith();
     expect(warnings()).toEqual([]);
     await locks.run('one', () => {});
@@ -293,22 +293,22 @@ describe('The warning that shutdown hooks are off', () => {
     expect(warnings()).toEqual([expect.stringContaining('SIGTERM')]);
   });
 
-  it('B12 does not come when they are on', async () => {
+  it('B12 with shutdown hooks, no warning comes', async () => {
     const { app, locks } = await startWith();
     app.enableShutdownHooks();
     await locks.run('one', () => {});
     expect(warnings()).toEqual([]);
   });
 
-  it('B12 does not come for a store that needs no preparation', async () => {
+  it('B12 for a store without preparation, no warning about shutdown hooks comes', async () => {
     const app = await start({ imports: [LockModule.forRoot({ store: new RecordingStore() })] });
     await app.get(LockService).run('one', () => {});
     expect(logs.of('warn')).toEqual([]);
   });
 });
 
-describe('The line at start', () => {
-  it('B1 names the locked methods, what each does when it is busy, and the store', async () => {
+describe('the line at start', () => {
+  it('B1 the line at start names the locked methods, their onBusy and the store', async () => {
     const { app } = await startWith();
     expect(logs.of('log')).toEqual([
       '4 locked methods: Jobs.tick (skip, once per tick), Jobs.patient (skip, once per tick), Jobs.work (throw), Jobs.other (throw) store=memory',
@@ -317,7 +317,7 @@ describe('The line at start', () => {
     expect(logs.of('log')).toHaveLength(1);
   });
 
-  it('B1 counts one method, and none', async () => {
+  it('B1 the line at start also counts one method or none', async () => {
     @Injectable()
     class One {
       @Locked({ onBusy: () => 'busy' })
@@ -339,7 +339,7 @@ describe('The line at start', () => {
     ]);
   });
 
-  it('B1 names each of several classes of one name whose methods have keys', async () => {
+  it('B1 the line at start names each of several classes with one name', async () => {
     const job = (key: string) => {
       @Injectable()
       class Job {
@@ -356,8 +356,8 @@ describe('The line at start', () => {
   });
 });
 
-describe('The events of a decorated method', () => {
-  it('B1 carry the name of the job, not only the key', async () => {
+describe('events of a decorated method', () => {
+  it('B1 events of a decorated method carry its name beside the key', async () => {
     @Injectable()
     class Orders {
       @Locked({ key: (id: string) => `order:${id}` })
@@ -382,7 +382,7 @@ describe('The events of a decorated method', () => {
     ]);
   });
 
-  it('B61 a method with a key needs no name of its class', async () => {
+  it('B61 a method with a key works in a class without a name', async () => {
     @Injectable()
     class Job {
       @Locked('key')

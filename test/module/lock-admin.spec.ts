@@ -24,7 +24,7 @@ const keysOf = async (admin: LockAdmin): Promise<string[]> =>
   (await admin.list()).locks.map(({ key }) => key);
 
 describe('LockAdmin', () => {
-  it('B4 B70 of each module lists the locks of its own store', async () => {
+  it('B4 each LockAdmin lists the locks of its own store', async () => {
     const app = await start({
       imports: [
         LockModule.forRoot({ store: memoryStore() }),
@@ -42,14 +42,14 @@ describe('LockAdmin', () => {
     await Promise.all([lock.release(), job.release()]);
   });
 
-  it('B4 belongs to its LockService, under its class and its token', async () => {
+  it('B4 LockAdmin is injected by its class or its token', async () => {
     const app = await start({ imports: [LockModule.forRoot({ store: memoryStore() })] });
     expect(app.get(LockAdmin)).toBe(app.get(LockService).admin);
     expect(getLockAdminToken()).toBe(LockAdmin);
     expect(getLockAdminToken('jobs')).not.toBe(getLockAdminToken('other'));
   });
 
-  it('B4 of a module that is not global is injected where that module is imported', async () => {
+  it('B4 the LockAdmin of a module that is not global needs an import of the module', async () => {
     @Injectable()
     class Page {
       constructor(readonly admin: LockAdmin) {}
@@ -65,7 +65,7 @@ describe('LockAdmin', () => {
     expect((await startError({ imports: [locks, WithoutImport] })).message).toContain('LockAdmin');
   });
 
-  it('B4 comes with LockTestingModule', async () => {
+  it('B4 LockTestingModule provides a LockAdmin', async () => {
     const app = await start({ imports: [LockTestingModule.forRoot({ name: 'jobs' })] });
     expect(app.get(getLockAdminToken('jobs'), { strict: false })).toBeInstanceOf(LockAdmin);
   });

@@ -45,7 +45,7 @@ describe('LockController', () => {
     return { status: response.status, body: (await response.json()) as Record<string, unknown> };
   }
 
-  it('lets nobody in whom the guards refuse', async () => {
+  it('B72 LockController refuses requests that its guards refuse', async () => {
     for (const [method, path] of [
       ['GET', ''],
       ['GET', '/key'],
@@ -57,13 +57,13 @@ describe('LockController', () => {
       expect((await request(method, path, undefined, 'nobody')).status).toBe(403);
   });
 
-  it('is not made without guards', () => {
+  it('B72 LockController is refused without guards', () => {
     expect(() => LockController({ guards: [] })).toThrow('needs guards');
     expect(() => LockController({} as never)).toThrow('needs guards');
     expect(() => LockController({ guards: [AdminGuard], route: 'x' } as never)).toThrow('"route"');
   });
 
-  it('B69 B70 lists and inspects, also keys that have to be encoded', async () => {
+  it('B70 LockController lists and inspects locks, also with keys that need encoding', async () => {
     const lock = await locks.acquire('orders/7 ä');
     const listed = await request('GET', '?limit=10');
     expect(listed).toMatchObject({ status: 200, body: { locks: [{ key: 'orders/7 ä' }] } });
@@ -76,7 +76,7 @@ describe('LockController', () => {
     expect((await request('GET', '?limit=0')).status).toBe(400);
   });
 
-  it('B71 frees a lock, for a reason', async () => {
+  it('B71 LockController releases a lock if a reason is given', async () => {
     const lock = await locks.acquire('stuck');
     expect(await request('POST', '/stuck/release', {})).toMatchObject({
       status: 400,
@@ -90,7 +90,7 @@ describe('LockController', () => {
     expect(await locks.admin.isLocked('stuck')).toBe(false);
   });
 
-  it('B72 purges', async () => {
+  it('B72 LockController purges keys', async () => {
     await locks.run('used', () => {});
     expect((await request('POST', '/purge', {})).status).toBe(400);
     expect(await request('POST', '/purge', { olderThan: '1h' })).toEqual({
@@ -100,7 +100,7 @@ describe('LockController', () => {
     expect((await request('POST', '/purge', { olderThan: 0 })).body.purged).toBeGreaterThan(0);
   });
 
-  it('B73 pauses and resumes', async () => {
+  it('B73 LockController pauses and resumes keys', async () => {
     expect(await request('POST', '/job/pause')).toEqual({ status: 200, body: { paused: true } });
     expect(await locks.tryAcquire('job')).toBeNull();
     expect((await request('GET', '/job')).body).toMatchObject({ state: 'free', paused: true });
@@ -108,7 +108,7 @@ describe('LockController', () => {
     await (await locks.acquire('job')).release();
   });
 
-  it('B75 says only that the store fails, when it does', async () => {
+  it('B75 LockController answers 503 without details if the store fails', async () => {
     store.inspect = async () => {
       throw new LockStoreError('PostgreSQL at db.internal failed');
     };

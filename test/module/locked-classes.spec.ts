@@ -8,8 +8,8 @@ import { RecordingStore } from './recording-store.js';
 
 const NEVER = '0 0 1 1 *';
 
-describe('B66 @Locked() on a class', () => {
-  it('locks every method that the scheduler calls, each by itself, and no other', async () => {
+describe('@Locked() on a class', () => {
+  it('B66 @Locked() on a class locks each method that the scheduler calls, and no other', async () => {
     @Injectable()
     @Locked()
     class Reports {
@@ -45,7 +45,7 @@ describe('B66 @Locked() on a class', () => {
     ]);
   });
 
-  it('locks inherited ones under the name of the class', async () => {
+  it('B66 @Locked() on a class locks inherited methods under the name of the class', async () => {
     class Base {
       lock: string | undefined;
       @Cron(NEVER, { name: 'inherited' })
@@ -68,7 +68,7 @@ describe('B66 @Locked() on a class', () => {
     expect([app.get(Monthly).lock, app.get(Unlocked).lock]).toEqual(['Monthly.daily', undefined]);
   });
 
-  it('locks the command of a provider', async () => {
+  it('B66 @Locked() on a class locks its command', async () => {
     @Injectable()
     @Locked('import')
     class ImportCommand {
@@ -83,7 +83,7 @@ describe('B66 @Locked() on a class', () => {
     expect(await app.get(ImportCommand).run(['a', 'b'])).toBe('a,b under import');
   });
 
-  it('leaves methods alone that have their own @Locked()', async () => {
+  it('B66 @Locked() on a class leaves methods with their own @Locked() unchanged', async () => {
     @Injectable()
     @Locked('class')
     class Reports {
@@ -105,7 +105,7 @@ describe('B66 @Locked() on a class', () => {
     expect([await app.get(Reports).daily(), await app.get(Reports).weekly()]).toEqual(['method', 'class']);
   });
 
-  it('has the options checked at start like those on methods', async () => {
+  it('B66 the options of @Locked() on a class are checked at start', async () => {
     @Injectable()
     @Locked({ renewEvery: '25s' })
     class Reports {
@@ -118,7 +118,7 @@ describe('B66 @Locked() on a class', () => {
     expect(error.message).toContain('"renewEvery" of @Locked() on Reports.run');
   });
 
-  it('B39 an override may call the method that it overrides, under one lock, where re-entry is asked for', async () => {
+  it('B39 with reentrant: true, an override can call the method that it overrides under one lock', async () => {
     const seen: (number | undefined)[] = [];
     abstract class Import {
       @Locked({ reentrant: true })
@@ -141,7 +141,7 @@ describe('B66 @Locked() on a class', () => {
     expect(store.calls).toEqual(['acquire CsvImport.run', 'release CsvImport.run']);
   });
 
-  it('is refused while the class is defined where it would change nothing', () => {
+  it('B66 a second @Locked() on a class that changes nothing is refused at definition', () => {
     class Nightly {
       @Cron(NEVER)
       async daily(): Promise<void> {}
@@ -150,7 +150,7 @@ describe('B66 @Locked() on a class', () => {
     expect(() => Locked('outer')(Nightly)).toThrow('@Locked() on the class Nightly would change nothing');
   });
 
-  it('is refused while the class is defined where there is nothing to lock', () => {
+  it('B66 @Locked() on a class without anything to lock is refused at definition', () => {
     expect(() => {
       @Locked()
       class Helper {

@@ -18,8 +18,8 @@ async function startWith<Job>(job: Type<Job>) {
   return { store, job: app.get(job), locks: app.get<LockService>(getLockServiceToken()) };
 }
 
-describe('@Locked() takes', () => {
-  it('B60 nothing, a key, a key and options, options', async () => {
+describe('forms of @Locked()', () => {
+  it('B60 @Locked() takes nothing, a key, a key and options, or options', async () => {
     @Injectable()
     class Forms {
       @Locked()
@@ -69,7 +69,7 @@ describe('@Locked() takes', () => {
     expect(await labelOf('in options')).toBe('four');
   });
 
-  it('B60 the same key on two methods, which then exclude each other', async () => {
+  it('B60 two methods with one key exclude each other', async () => {
     @Injectable()
     class Orders {
       constructor(readonly locks: LockService) {}
@@ -89,7 +89,7 @@ describe('@Locked() takes', () => {
   });
 });
 
-describe('A key function', () => {
+describe('key functions', () => {
   const ran: string[] = [];
 
   @Injectable()
@@ -109,7 +109,7 @@ describe('A key function', () => {
     ['an array', () => ['a'], /must be a string, but it is an array/],
     ['a NUL', () => 'a\0b', /NUL/],
     ['more than 4 KiB', () => 'x'.repeat(5000), /5000 bytes; the limit is 4096/],
-  ])('B60 that makes %s is refused, and nothing runs', async (_, make, problem) => {
+  ])('B60 a key function that returns %s is refused, and nothing runs', async (_, make, problem) => {
     ran.length = 0;
     const { store, job } = await startWith(Keys);
     const error: unknown = await job.run(make).catch((thrown: unknown) => thrown);
@@ -119,12 +119,12 @@ describe('A key function', () => {
     expect([store.calls, ran]).toEqual([[], []]);
   });
 
-  it('B60 that makes a rejected promise is refused, and the rejection is not left unhandled', async () => {
+  it('B60 a key function that returns a rejected promise causes no unhandled rejection', async () => {
     const { job } = await startWith(Keys);
     await expect(job.run(() => Promise.reject(new Error('no key')))).rejects.toThrow(LockError);
   });
 
-  it('B60 that throws: the call rejects with its error, and nothing runs', async () => {
+  it('B60 if the key function throws, the call rejects with its error, and nothing runs', async () => {
     ran.length = 0;
     const { store, job } = await startWith(Keys);
     const bug = new TypeError('no id');
@@ -135,14 +135,14 @@ describe('A key function', () => {
     expect([store.calls, ran]).toEqual([[], []]);
   });
 
-  it('B41 may make a key that is longer than a column', async () => {
+  it('B41 a key function may return a key longer than the column', async () => {
     const { store, job } = await startWith(Keys);
     expect(await job.run(() => 'x'.repeat(4096))).toBe('done');
     expect(store.calls).toHaveLength(2);
   });
 });
 
-describe('@Locked() refuses while the class is defined', () => {
+describe('wrong uses of @Locked()', () => {
   const decorate = (decorator: unknown) => (): unknown => {
     class Job {
       async run(): Promise<void> {}
@@ -175,14 +175,14 @@ describe('@Locked() refuses while the class is defined', () => {
     ['an interval without renewal', locked({ autoRenew: false, renewEvery: 50 }), /autoRenew: false/],
     ['a module without a name', locked({ module: '' }), /"module" of @Locked\(\) on Job\.run/],
     ['a module that is no name', locked({ module: LockModule }), /"module" of @Locked\(\) on Job\.run/],
-  ])('B60 %s', (_, decorator, message) => {
+  ])('B60 @Locked() with %s is refused when the class is defined', (_, decorator, message) => {
     expect(decorate(decorator)).toThrow(LockError);
     expect(decorate(decorator)).toThrow(message);
   });
 
   const any = Locked() as (...target: unknown[]) => void;
 
-  it('B66 classes in which there is nothing to lock', () => {
+  it('B66 @Locked() on an empty class is refused when the class is defined', () => {
     expect(() => {
       @any
       class Job {}
@@ -190,7 +190,7 @@ describe('@Locked() refuses while the class is defined', () => {
     }).toThrow('@Locked() on the class Job finds nothing to lock: no method that the scheduler calls');
   });
 
-  it('B60 statics', () => {
+  it('B60 @Locked() on a static method is refused', () => {
     expect(() => {
       class Job {
         @any
@@ -200,7 +200,7 @@ describe('@Locked() refuses while the class is defined', () => {
     }).toThrow('@Locked() on Job.run cannot work');
   });
 
-  it('B60 accessors', () => {
+  it('B60 @Locked() on an accessor is refused', () => {
     expect(() => {
       class Job {
         @any
@@ -212,7 +212,7 @@ describe('@Locked() refuses while the class is defined', () => {
     }).toThrow('@Locked() on Job.run cannot work');
   });
 
-  it('B60 properties', () => {
+  it('B60 @Locked() on a property is refused', () => {
     expect(() => {
       class Job {
         @any
@@ -225,7 +225,7 @@ describe('@Locked() refuses while the class is defined', () => {
   it.each<[string, () => MethodDecorator]>([
     ['no key', Locked],
     ['one key', () => Locked('key')],
-  ])('B60 a method that stands under it twice with %s', (_, decorator) => {
+  ])('B60 @Locked() twice on one method with %s is refused', (_, decorator) => {
     expect(() => {
       class Job {
         @decorator()
@@ -236,7 +236,7 @@ describe('@Locked() refuses while the class is defined', () => {
     }).toThrow('Job.run is under @Locked() twice with one key: it would wait for itself');
   });
 
-  it('B60 parameters', () => {
+  it('B60 @Locked() on a parameter is refused', () => {
     expect(() => {
       class Job {
         async run(@any _id: string): Promise<void> {}
@@ -246,7 +246,7 @@ describe('@Locked() refuses while the class is defined', () => {
   });
 });
 
-describe('Options of a decorator that do not fit its module', () => {
+describe('options of a decorator and of its module', () => {
   const job = (options: LockedOptions) => {
     @Injectable()
     class Job {
@@ -256,7 +256,7 @@ describe('Options of a decorator that do not fit its module', () => {
     return Job;
   };
 
-  it('B52 fail the start, which names the method', async () => {
+  it('B52 a renewEvery that does not fit the ttl of the module fails the start and names the method', async () => {
     const error = await startError({
       imports: [LockModule.forRoot({ store: new RecordingStore(), ttl: '1s' })],
       providers: [job({ renewEvery: '2s' })],
@@ -265,14 +265,14 @@ describe('Options of a decorator that do not fit its module', () => {
     expect(error.message).toContain('"renewEvery" of @Locked() on Job.run');
   });
 
-  it('B52 but not an interval that fits the ttl of the module only', async () => {
+  it('B52 a renewEvery that fits only the ttl of the module is accepted', async () => {
     await start({
       imports: [LockModule.forRoot({ store: new RecordingStore(), ttl: '10m' })],
       providers: [job({ renewEvery: '1m' })],
     });
   });
 
-  it('B73 are refused while locking is disabled too', async () => {
+  it('B73 wrong options fail the start also while locking is disabled', async () => {
     const error = await startError({
       imports: [LockModule.forRoot({ store: new RecordingStore(), ttl: '1s', enabled: false })],
       providers: [job({ renewEvery: '2s' })],
@@ -281,7 +281,7 @@ describe('Options of a decorator that do not fit its module', () => {
   });
 });
 
-describe('The default key', () => {
+describe('the default key', () => {
   @Injectable()
   class Sync {
     @Locked()
@@ -300,20 +300,20 @@ describe('The default key', () => {
 
   const imports = () => [LockModule.forRoot({ store: new RecordingStore() })];
 
-  it('B61 is ClassName.methodName', async () => {
+  it('B61 the default key is ClassName.methodName', async () => {
     const { store, job } = await startWith(Sync);
     await job.run();
     expect(store.calls[0]).toBe('acquire Sync.run');
   });
 
-  it('B61 of two classes with one name fails the start, which says what to do', async () => {
+  it('B61 two classes with one default key fail the start, and the error names the fix', async () => {
     const error = await startError({ imports: imports(), providers: [Sync, sameName()] });
     expect(error).toBeInstanceOf(LockError);
     expect(error.message).toContain('"Sync.run"');
     expect(error.message).toContain("Give one of them a key: @Locked('…')");
   });
 
-  it('B61 B13 is compared before the store is opened, which nobody would close', async () => {
+  it('B13 default keys are compared before the store is opened', async () => {
     let opened = false;
     const store = { useFactory: () => ((opened = true), new RecordingStore()) };
     await startError({ imports: [LockModule.forRoot({ store })], providers: [Sync, sameName()] });
@@ -322,7 +322,7 @@ describe('The default key', () => {
     expect(opened).toBe(true);
   });
 
-  it('B61 of two classes in different modules, one a controller, fails the start too', async () => {
+  it('B61 equal default keys in different modules fail the start, too', async () => {
     @Module({ controllers: [sameName()] })
     class Other {}
 
@@ -330,7 +330,7 @@ describe('The default key', () => {
     expect(error.message).toContain('"Sync.run"');
   });
 
-  it('B61 of two classes that inherit the method fails the start too', async () => {
+  it('B61 equal default keys of an inherited method fail the start, too', async () => {
     abstract class Base {
       @Locked()
       async run(): Promise<void> {}
@@ -344,18 +344,18 @@ describe('The default key', () => {
     expect(error.message).toContain('"Import.run"');
   });
 
-  it('B61 may be that of a class whose own method has a key', async () => {
+  it('B61 two classes of one name may differ by a key', async () => {
     await start({ imports: imports(), providers: [Sync, sameName('other')] });
     await start({ imports: imports(), providers: [sameName('other'), Sync] });
     await start({ imports: imports(), providers: [sameName('other'), sameName('another')] });
   });
 
-  it('B61 is compared with all others, also when one with a key comes between', async () => {
+  it('B61 equal default keys are found also if another class has a key', async () => {
     const error = await startError({ imports: imports(), providers: [Sync, sameName('other'), sameName()] });
     expect(error.message).toContain('"Sync.run"');
   });
 
-  it('B61 of one class in two modules is fine', async () => {
+  it('B61 one class in two modules keeps its default key', async () => {
     @Module({ providers: [Sync] })
     class One {}
     @Module({ providers: [Sync, { provide: 'again', useClass: Sync }] })
@@ -364,7 +364,7 @@ describe('The default key', () => {
     await start({ imports: [...imports(), One, Two] });
   });
 
-  it('B61 of two classes that use different lock modules is fine', async () => {
+  it('B61 two classes that use different lock modules may have one default key', async () => {
     @Injectable()
     class Other {
       @Locked({ module: 'other' })
@@ -376,7 +376,7 @@ describe('The default key', () => {
     await start({ imports: [...imports(), other], providers: [Sync, Other] });
   });
 
-  it('B61 needs a class with a name', async () => {
+  it('B61 a default key needs a class with a name', async () => {
     const nameless = sameName();
     Object.defineProperty(nameless, 'name', { value: '' });
     const error = await startError({

@@ -17,9 +17,9 @@ class AllowAll {
 
 const API_RESPONSE = 'swagger/apiResponse';
 
-/** Keeps its metadata on the function, as the decorators of Swagger do. */
+/** Stores its metadata on the function, as the decorators of Swagger do. */
 const ApiResponse = (description: string) => SetMetadata(API_RESPONSE, { 201: { description } });
-/** Keeps its metadata on the class and the name of the method. */
+/** Stores its metadata on the class, under the name of the method. */
 const Documented =
   (text: string): MethodDecorator =>
   (target, name) =>
@@ -43,7 +43,7 @@ async function make<Job>(job: Type<Job>): Promise<Job> {
   return app.get(job);
 }
 
-describe('A method under @Locked()', () => {
+describe('a method under @Locked()', () => {
   const secret = Symbol('secret');
 
   @Injectable()
@@ -77,7 +77,7 @@ describe('A method under @Locked()', () => {
     }
   }
 
-  it('B62 keeps its name and length', () => {
+  it('B62 a locked method keeps its name and length', () => {
     const nameAndLength = (name: string): unknown => [
       methodOf(Orders, name).name,
       methodOf(Orders, name).length,
@@ -87,19 +87,22 @@ describe('A method under @Locked()', () => {
     expect(nameAndLength('defaults')).toEqual(['defaults', 0]);
   });
 
-  it('B62 stays a method like others: not enumerable, writable, configurable', () => {
+  it('B62 a locked method is not enumerable, but writable and configurable like others', () => {
     const { value: _, ...plain } = Object.getOwnPropertyDescriptor(Orders.prototype, 'plain')!;
     const { value: __, ...locked } = Object.getOwnPropertyDescriptor(Orders.prototype, 'locked')!;
     expect(locked).toEqual(plain);
   });
 
-  it.each(['design:type', 'design:paramtypes', 'design:returntype'])('B62 keeps %s', (key) => {
-    const plain: unknown = Reflect.getMetadata(key, Orders.prototype, 'plain');
-    expect(plain).toBeDefined();
-    expect(Reflect.getMetadata(key, Orders.prototype, 'locked')).toEqual(plain);
-  });
+  it.each(['design:type', 'design:paramtypes', 'design:returntype'])(
+    'B62 a locked method keeps the metadata %s',
+    (key) => {
+      const plain: unknown = Reflect.getMetadata(key, Orders.prototype, 'plain');
+      expect(plain).toBeDefined();
+      expect(Reflect.getMetadata(key, Orders.prototype, 'locked')).toEqual(plain);
+    },
+  );
 
-  it('B62 keeps this, arguments, result and private members', async () => {
+  it('B62 a locked method keeps this, arguments, result and private members', async () => {
     const orders = await make(Orders);
     const first = await orders.record('a', 1);
     expect(first.self).toBe(orders);
@@ -110,7 +113,7 @@ describe('A method under @Locked()', () => {
     expect(await orders[secret]()).toBe('by symbol');
   });
 
-  it('B62 shows nothing of it on the instance', async () => {
+  it('B62 @Locked() adds nothing to the instance', async () => {
     const orders = await make(Orders);
     expect(Object.keys(orders)).toEqual([]);
     expect(JSON.stringify(orders)).toBe('{}');
@@ -151,7 +154,7 @@ describe('A method under @Locked()', () => {
   it.each([
     ['above', Above],
     ['below', Below],
-  ])('B62 keeps the metadata of decorators that stand %s it', (_, job) => {
+  ])('B62 a locked method keeps the metadata of decorators that are %s @Locked()', (_, job) => {
     const plain = metadataOf(methodOf(Plain, 'ship'));
     expect(plain).toMatchObject({ roles: ['admin'], [API_RESPONSE]: { 201: { description: 'created' } } });
     expect(metadataOf(methodOf(job, 'ship'))).toEqual(plain);
@@ -164,7 +167,7 @@ describe('A method under @Locked()', () => {
     );
   });
 
-  it('B62 adds no metadata to the original function, which other decorators may hold', () => {
+  it('B62 @Locked() adds no metadata to the original function', () => {
     let original: object = {};
     const capture: MethodDecorator = (_target, _name, descriptor) => {
       original = descriptor.value as object;
@@ -178,7 +181,7 @@ describe('A method under @Locked()', () => {
     expect(methodOf(Job, 'run')).not.toBe(original);
   });
 
-  it('B59 gives what the body throws, whatever it is', async () => {
+  it('B59 the caller gets whatever the body throws', async () => {
     @Injectable()
     class Failing {
       @Locked()

@@ -21,7 +21,7 @@ const tell =
   (lock, error) =>
     told.push([who, lock.key, error]);
 
-/** Takes the lock away and lets the holder find out. */
+/** Takes the lock away and lets the holder find the loss. */
 async function lose(locks: LockService, lock: Lock | undefined = LockContext.current()): Promise<void> {
   if (!lock) throw new Error('There is no lock to lose.');
   await locks.admin.forceRelease(lock.key, { reason: 'test' });
@@ -103,25 +103,25 @@ async function startWith(options: LockModuleDefaults = {}) {
   return { store, jobs: app.get(Jobs), locks: app.get(LockService) };
 }
 
-describe('A decorated method whose lock is lost', () => {
-  it('B56 rejects although its body finished', async () => {
+describe('a decorated method whose lock is lost', () => {
+  it('B56 a locked method whose lock is lost rejects although its body finished', async () => {
     const { jobs } = await startWith();
     const error = await jobs.byDefault().catch((thrown: unknown) => thrown);
     expect(error).toBeInstanceOf(LockLostError);
     expect(error).toMatchObject({ key: 'Jobs.byDefault' });
   });
 
-  it('B56 gives its result with rejectOnLoss: false, and calls onLost all the same', async () => {
+  it('B56 with rejectOnLoss: false it returns its result, and onLost runs', async () => {
     expect(await (await startWith({ onLost: tell('module') })).jobs.ignored()).toBe('finished');
     expect(told).toEqual([['module', 'Jobs.ignored', expect.any(LockLostError)]]);
   });
 
-  it('B56 gives the error of its body rather than that of the loss', async () => {
+  it('B56 after a loss, the caller gets the error of the body', async () => {
     const bug = new Error('bug');
     await expect((await startWith()).jobs.fails(bug)).rejects.toBe(bug);
   });
 
-  it('B55 calls onLost of the decorator once, and not that of the module', async () => {
+  it('B55 onLost of the decorator runs once and replaces that of the module', async () => {
     const { jobs, locks } = await startWith({ onLost: tell('module') });
     let events = 0;
     locks.events.on('lost', () => events++);
@@ -131,13 +131,13 @@ describe('A decorated method whose lock is lost', () => {
     expect(logs.of('warn').filter((line) => line.includes('was lost'))).toHaveLength(1);
   });
 
-  it('B55 calls onLost of the module, with the lock and the error', async () => {
+  it('B55 onLost of the module gets the lock and the error', async () => {
     const { jobs } = await startWith({ onLost: tell('module') });
     await expect(jobs.byDefault()).rejects.toThrow(LockLostError);
     expect(told).toEqual([['module', 'Jobs.byDefault', expect.any(LockLostError)]]);
   });
 
-  it('B55 gets through what onLost throws, which is logged', async () => {
+  it('B55 an onLost that throws is logged', async () => {
     const { jobs } = await startWith();
     await expect(jobs.callbackThrows()).rejects.toThrow(LockLostError);
     await expect(jobs.callbackRejects()).rejects.toThrow(LockLostError);
@@ -147,12 +147,12 @@ describe('A decorated method whose lock is lost', () => {
     ]);
   });
 
-  it('B55 can hear of it while it runs', async () => {
+  it('B55 a running method is notified of the loss by its signal', async () => {
     const { jobs } = await startWith();
     await expect(jobs.watches()).rejects.toThrow(LockLostError);
   });
 
-  it('B58 tells the callback of the lock that is lost, not of the one around or inside', async () => {
+  it('B58 of two nested locks, only the callback of the lost one runs', async () => {
     const { jobs } = await startWith({ onLost: tell('module') });
     expect(await jobs.outer('inner')).toEqual({ inner: expect.any(LockLostError), held: true });
     expect(told).toEqual([['inner', 'inner inner', expect.any(LockLostError)]]);
@@ -166,7 +166,7 @@ describe('A decorated method whose lock is lost', () => {
     expect(told).toEqual([]);
   });
 
-  it('B44 does not release what the next one holds by then', async () => {
+  it("B44 after a loss, the method does not release the next holder's lock", async () => {
     @Injectable()
     class Slow {
       constructor(readonly locks: LockService) {}

@@ -101,7 +101,7 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-describe('Over TCP', () => {
+describe('locks over TCP', () => {
   const store = new RecordingStore();
   let app: INestMicroservice;
   let client: ClientProxy;
@@ -127,7 +127,7 @@ describe('Over TCP', () => {
 
   const send = (pattern: string, data: Ship): Promise<unknown> => firstValueFrom(client.send(pattern, data));
 
-  it.each(['above', 'below'])('B62 @MessagePattern %s @Locked() answers, under its lock', async (place) => {
+  it.each(['above', 'below'])('B62 @MessagePattern %s @Locked() answers under its lock', async (place) => {
     expect(await send(`ship ${place}`, { id: '7' })).toEqual({
       id: 7,
       pattern: `ship ${place}`,
@@ -136,14 +136,17 @@ describe('Over TCP', () => {
     expect(store.calls).toEqual(['acquire order:7', 'release order:7']);
   });
 
-  it.each(['above', 'below'])('B62 @MessagePattern %s @Locked() has its guards and pipes', async (place) => {
-    await expect(send(`ship ${place}`, { id: '13' })).rejects.toMatchObject({ message: 'unlucky' });
-    await expect(send(`ship ${place}`, { id: 'x' })).rejects.toMatchObject({ status: 'error' });
-    expect(store.calls).toEqual([]);
-  });
+  it.each(['above', 'below'])(
+    'B62 @MessagePattern %s @Locked() keeps its guards and pipes',
+    async (place) => {
+      await expect(send(`ship ${place}`, { id: '13' })).rejects.toMatchObject({ message: 'unlucky' });
+      await expect(send(`ship ${place}`, { id: 'x' })).rejects.toMatchObject({ status: 'error' });
+      expect(store.calls).toEqual([]);
+    },
+  );
 
   it.each(['above', 'below'])(
-    'B63 @MessagePattern %s @Locked() answers with an error when it is busy',
+    'B63 @MessagePattern %s @Locked() answers with an error if its key is busy',
     async (place) => {
       const held = await store.holdElsewhere('order:8');
       await expect(send(`ship ${place}`, { id: '8' })).rejects.toMatchObject({ status: 'error' });
@@ -153,7 +156,7 @@ describe('Over TCP', () => {
   );
 
   it.each(['above', 'below'])(
-    'B62 @EventPattern %s @Locked() gets the event, under its lock',
+    'B62 @EventPattern %s @Locked() gets the event under its lock',
     async (place) => {
       const released = once(app.get(LockService).events, 'released');
       client.emit(`shipped ${place}`, { id: '7' });
@@ -164,7 +167,7 @@ describe('Over TCP', () => {
   );
 
   it.each(['above', 'below'])(
-    'B63 @EventPattern %s @Locked() runs nothing when it is busy',
+    'B63 @EventPattern %s @Locked() runs nothing if its key is busy',
     async (place) => {
       const held = await store.holdElsewhere('order:9');
       const busy = once(app.get(LockService).events, 'busy');
@@ -178,7 +181,7 @@ describe('Over TCP', () => {
     },
   );
 
-  it('B68 a request-scoped controller answers under its lock', async () => {
+  it('B68 a request-scoped message handler runs under its lock', async () => {
     expect(await send('ship scoped', { id: '7' })).toMatchObject({ id: 7, lock: 'order:7' });
   });
 });

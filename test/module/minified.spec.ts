@@ -8,8 +8,8 @@ import { logs, start } from './applications.js';
 import { RecordingStore } from './recording-store.js';
 
 /**
- * A class with one method under its default key and one under a key, as a minifier would name
- * it.
+ * A class with a method under its default key and a method with a key. Its name looks as if a
+ * minifier had made it.
  */
 function named(name: string): Type<{ tick(): Promise<string> }> {
   @Injectable()
@@ -28,9 +28,9 @@ function named(name: string): Type<{ tick(): Promise<string> }> {
 
 const warningsOf = (): string[] => logs.of('warn').filter((line) => line.includes('A minifier seems'));
 
-describe('Class names that a minifier has changed', () => {
+describe('class names that a minifier has changed', () => {
   it.each(['o', 't1', '_a', '$', 'Ab', 'e3f', 'class_1', '_class', '_class2', 'default_1'])(
-    'E8 the start warns of %s, with the method',
+    'E8 the start warns of the class name %s and names the method',
     async (name) => {
       await start({
         imports: [LockModule.forRoot({ store: new RecordingStore() })],
@@ -45,7 +45,7 @@ describe('Class names that a minifier has changed', () => {
   );
 
   it.each(['Job', 'Api', 'Jobs', 'DefaultJobs', 'ClassRoom', 'Sms'])(
-    'E8 %s is a name like any other',
+    'E8 the start does not warn of the class name %s',
     async (name) => {
       await start({
         imports: [LockModule.forRoot({ store: new RecordingStore() })],
@@ -55,7 +55,7 @@ describe('Class names that a minifier has changed', () => {
     },
   );
 
-  it('E8 one warning names them all', async () => {
+  it('E8 one warning names all methods of minified classes', async () => {
     await start({
       imports: [LockModule.forRoot({ store: new RecordingStore() })],
       providers: [named('o'), named('t')],
@@ -65,7 +65,7 @@ describe('Class names that a minifier has changed', () => {
   });
 });
 
-it('E8 the start warns of ticks that are kept under a minified name, also where the method has a key', async () => {
+it('E8 the start warns of ticks that are kept under a minified name, also if the method has a key', async () => {
   @Injectable()
   class Jobs {
     @Cron('0 0 1 1 *')
@@ -86,7 +86,7 @@ it('E8 the start warns of ticks that are kept under a minified name, also where 
 });
 
 describe('requireKeys', () => {
-  it('E8 refuses a method under its default key, at start', async () => {
+  it('E8 requireKeys refuses a default key at start', async () => {
     const starting = start({
       imports: [LockModule.forRoot({ store: new RecordingStore(), requireKeys: true })],
       providers: [named('Jobs')],
@@ -96,7 +96,7 @@ describe('requireKeys', () => {
     );
   });
 
-  it('E8 refuses it in modules that are loaded later, too', async () => {
+  it('E8 requireKeys refuses a default key also in modules that are loaded later', async () => {
     const Jobs = named('Jobs');
     @Module({ providers: [Jobs] })
     class Late {}
@@ -108,7 +108,7 @@ describe('requireKeys', () => {
     await expect(late.get(Jobs).tick()).rejects.toThrow('requireKeys');
   });
 
-  it('E8 takes methods that have keys, and names of any kind', async () => {
+  it('E8 requireKeys accepts methods with keys, whatever the class name', async () => {
     @Injectable()
     class Reports {
       @Locked('report')
@@ -125,7 +125,7 @@ describe('requireKeys', () => {
     expect(warningsOf()).toEqual([]);
   });
 
-  it('E8 is true or false', async () => {
+  it('E8 requireKeys must be true or false', async () => {
     const starting = start({
       imports: [LockModule.forRoot({ store: new RecordingStore(), requireKeys: 'yes' as never })],
     });

@@ -33,7 +33,7 @@ describe('minHold', () => {
     ['of the decorator', Short, {}],
     ['of the module', ShortByModule, { minHold: 60_000 }],
   ])(
-    'B76 %s: of two instances with clocks apart, one runs a short job',
+    'B76 with minHold %s, a short job runs on one of two instances with different clocks',
     async (_, job, options: LockModuleDefaults) => {
       const clock = { now: Date.UTC(2026, 10, 20, 2) };
       const store = new RecordingStore({ now: () => clock.now });
@@ -45,7 +45,7 @@ describe('minHold', () => {
         const { events } = app.get(LockService);
         return {
           job: app.get(job),
-          /** Whether it ran. */
+          /** Resolves to whether the job ran. */
           tick: async (): Promise<boolean> => {
             const ended = Promise.race([
               once(events, 'busy').then(() => false),
@@ -60,7 +60,8 @@ describe('minHold', () => {
 
       expect(await right.tick()).toBe(true);
       expect(await store.holds(`${job.name}.run`)).toBe(true);
-      clock.now += 3_000; // the other's clock is three seconds behind: by it, the tick is now
+      // The other clock is three seconds behind, so the tick is now for it.
+      clock.now += 3_000;
       expect(await late.tick()).toBe(false);
       expect([right.job.ran, late.job.ran]).toEqual([1, 0]);
 

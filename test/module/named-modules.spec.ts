@@ -45,8 +45,8 @@ function threeModules() {
   return { stores, calls, imports };
 }
 
-describe('Named lock modules', () => {
-  it('B4 each decorator picks the store of its module', async () => {
+describe('named lock modules', () => {
+  it('B4 each decorator uses the store of its module', async () => {
     const { calls, imports } = threeModules();
     const mixed = (await start({ imports, providers: [Mixed] })).get(Mixed);
     await mixed.byDefault();
@@ -57,7 +57,7 @@ describe('Named lock modules', () => {
     expect(calls()[2]).toEqual(['acquire w:key', 'release w:key']);
   });
 
-  it('B4 B68 each decorator of a request-scoped class picks the store of its module', async () => {
+  it('B4 decorators of a request-scoped class use the stores of their modules', async () => {
     @Injectable({ scope: Scope.REQUEST })
     class PerRequest extends Mixed {
       @Locked({ module: 'weak' })
@@ -77,13 +77,13 @@ describe('Named lock modules', () => {
     ]);
   });
 
-  it('B4 a method may take the locks of two modules', async () => {
+  it('B4 a method can take the locks of two modules', async () => {
     const { calls, imports } = threeModules();
     await (await start({ imports, providers: [Mixed] })).get(Mixed).both();
     expect(calls()).toEqual([[], ['acquire outer', 'release outer'], ['acquire w:inner', 'release w:inner']]);
   });
 
-  it('B4 each injection picks its service, by decorator or by token', async () => {
+  it('B4 each injection gets its service, by decorator or by token', async () => {
     const { stores, imports } = threeModules();
     const app = await start({ imports, providers: [Mixed] });
     const { locks, strong, weak } = app.get(Mixed);
@@ -101,7 +101,7 @@ describe('Named lock modules', () => {
     expect(await strong.admin.isLocked('mine')).toBe(true);
   });
 
-  it('B4 the tokens can be read', () => {
+  it('B4 getLockServiceToken gives the token of each module', () => {
     expect(getLockServiceToken()).toBe(LockService);
     expect(getLockServiceToken('default')).toBe(LockService);
     expect(getLockServiceToken('weak')).toBe('LockService:weak');
@@ -118,7 +118,7 @@ describe('Named lock modules', () => {
     ]);
   });
 
-  it('B4 one may be disabled and the others not', async () => {
+  it('B4 one module can be disabled without the others', async () => {
     const weak = { useFactory: () => Promise.reject(new Error('opened')) };
     const strong = new RecordingStore();
     const app = await start({
@@ -137,7 +137,7 @@ describe('Named lock modules', () => {
     ]);
   });
 
-  it('B4 all are closed with the application', async () => {
+  it('B4 all modules are closed with the application', async () => {
     const { stores, imports } = threeModules();
     const app = await start({ imports, providers: [Mixed] });
     for (const name of ['default', 'strong', 'weak']) {
@@ -151,7 +151,7 @@ describe('Named lock modules', () => {
   });
 });
 
-describe('Where a LockModule is missing', () => {
+describe('a missing LockModule', () => {
   @Injectable()
   class Jobs {
     @Locked()
@@ -169,7 +169,7 @@ describe('Where a LockModule is missing', () => {
     constructor(@InjectLockService('weak') readonly locks: LockService) {}
   }
 
-  it("B4 Nest's error for a decorated method says what to import", async () => {
+  it("B4 Nest's error for a decorated method names the import that is missing", async () => {
     const { message } = await startError({ providers: [Jobs] });
     expect(message).toContain(
       '@Locked() needs a LockService; import LockModule.forRoot({ store }) in the root module',
@@ -177,7 +177,7 @@ describe('Where a LockModule is missing', () => {
     expect(message).toContain('Jobs');
   });
 
-  it("B4 Nest's error for a decorated method names the module that is missing", async () => {
+  it("B4 Nest's error for a decorated method names the missing module", async () => {
     const { message } = await startError({
       imports: [LockModule.forRoot({ store: memoryStore() })],
       providers: [WeakJobs],

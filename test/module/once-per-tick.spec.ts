@@ -11,7 +11,7 @@ import { Gate } from './gate.js';
 import { RecordingStore } from './recording-store.js';
 
 const MINUTE = 60_000;
-/** In the future, so that the timers of jobs that are armed for it do not fire. */
+/** A year in the future, so the timers of jobs do not fire. */
 const YEAR = new Date().getUTCFullYear() + 2;
 const NOON = Date.UTC(YEAR, 10, 20, 12);
 
@@ -38,14 +38,14 @@ class CronBelow extends Job {
   }
 }
 
-/** A database that remembers which ticks have run, with a clock of its own. */
+/** A database that remembers the ticks that have run, with a clock of its own. */
 function database(clock: { now: number }) {
   return Object.assign(new RecordingStore({ now: () => clock.now }), { keepsOnce: true as const });
 }
 
 /**
- * An instance of the application whose own clock may be off; its timer fires for the tick that
- * it believes in.
+ * An instance of the application whose clock may be off. Its timer fires for the tick of this
+ * clock.
  */
 async function instance<T extends Job>(
   job: Type<T>,
@@ -69,35 +69,38 @@ async function instance<T extends Job>(
   };
 }
 
-describe("B76 once: 'tick'", () => {
-  it.each([Digest, CronBelow])('of instances with clocks apart one runs each tick, once: %p', async (job) => {
-    const clock = { now: NOON };
-    const store = database(clock);
-    const [right, ahead, behind] = [
-      await instance(job, { store }),
-      await instance(job, { store }),
-      await instance(job, { store }),
-    ];
-    for (const minutes of [0, 10, 20]) {
-      const tick = NOON + minutes * MINUTE;
-      clock.now = tick - 9_000; // the instance that is ahead believes that it is time
-      await ahead.tick(tick);
-      clock.now = tick;
-      await right.tick(tick);
-      clock.now = tick + 90_000;
-      await behind.tick(tick);
-    }
-    expect([ahead.job.ran, right.job.ran, behind.job.ran]).toEqual([3, 0, 0]);
-  });
+describe("once: 'tick'", () => {
+  it.each([Digest, CronBelow])(
+    'B76 of instances with different clocks, one runs each tick once: %p',
+    async (job) => {
+      const clock = { now: NOON };
+      const store = database(clock);
+      const [right, ahead, behind] = [
+        await instance(job, { store }),
+        await instance(job, { store }),
+        await instance(job, { store }),
+      ];
+      for (const minutes of [0, 10, 20]) {
+        const tick = NOON + minutes * MINUTE;
+        clock.now = tick - 9_000; // The time of the tick for the clock that is ahead.
+        await ahead.tick(tick);
+        clock.now = tick;
+        await right.tick(tick);
+        clock.now = tick + 90_000;
+        await behind.tick(tick);
+      }
+      expect([ahead.job.ran, right.job.ran, behind.job.ran]).toEqual([3, 0, 0]);
+    },
+  );
 
-  it('a tick that a crashed instance began is not repeated, and recorded as failed', async () => {
+  it('B76 a tick that a crashed instance began is not repeated and counts as failed', async () => {
     const clock = { now: NOON };
     const store = database(clock);
     await store.acquire('Digest.send', 'crashed', 30_000, {
       label: 'crashed',
       once: { tick: NOON, ahead: 1 },
     });
-    clock.now = NOON + 40_000; // its lease has run out
+    clock.now = NOON + 40_000; // Its lease has expired.
     const { job, tick, locks } = await instance(Digest, { store });
     await tick(NOON);
     expect(job.ran).toBe(0);
@@ -107,7 +110,7 @@ describe("B76 once: 'tick'", () => {
     expect(await locks.admin.inspect('Digest.send')).toMatchObject({ lastRun: { outcome: 'done' } });
   });
 
-  it('a clock that is far ahead of the database fails loudly, and keeps no other from running', async () => {
+  it('B76 an instance whose clock is far ahead fails with an error and does not stop others', async () => {
     const clock = { now: NOON };
     const store = database(clock);
     const wrong = await instance(CronBelow, { store });
@@ -121,7 +124,7 @@ describe("B76 once: 'tick'", () => {
     expect(right.job.ran).toBe(1);
   });
 
-  it('B46 inspect tells the last tick, and how many were missed since', async () => {
+  it('B46 inspect gives the last tick and the number of ticks missed since', async () => {
     const clock = { now: NOON };
     const store = database(clock);
     const { locks, tick } = await instance(Digest, { store });
@@ -130,7 +133,7 @@ describe("B76 once: 'tick'", () => {
     await tick(NOON);
     const noon = new Date(NOON);
     expect(await locks.admin.inspect('Digest.send')).toMatchObject({ lastTick: noon, missed: 0 });
-    clock.now = NOON + 30 * MINUTE + 30_000; // a minute is left to take a tick up
+    clock.now = NOON + 30 * MINUTE + 30_000; // A minute is left to run the last tick.
     expect(await locks.admin.inspect('Digest.send')).toMatchObject({ lastTick: noon, missed: 2 });
     clock.now = NOON + 31 * MINUTE;
     expect(await locks.admin.inspect('Digest.send')).toMatchObject({
@@ -139,13 +142,13 @@ describe("B76 once: 'tick'", () => {
     });
   });
 
-  it('the line at start names what runs once', async () => {
+  it('B76 the line at start names methods that run once per tick', async () => {
     const clock = { now: NOON };
     await instance(Digest, { store: database(clock) });
     expect(logs.of('log')).toEqual([expect.stringContaining('Digest.send (skip, once per tick)')]);
   });
 
-  it('slots go with every method', async () => {
+  it('B76 slots work with every method', async () => {
     @Injectable()
     class Poll extends Job {
       @Interval(1e9)
@@ -167,7 +170,7 @@ describe("B76 once: 'tick'", () => {
     expect(logs.of('log')).toEqual([expect.stringContaining('Poll.send (skip, once per slot)')]);
   });
 
-  it('of two instances that the scheduler calls at the same time, one runs each tick', async () => {
+  it('B76 of two instances whose schedulers fire together, one runs each tick', async () => {
     const store = Object.assign(new RecordingStore(), { keepsOnce: true as const });
     const ticks: (Date | undefined)[] = [];
     const third = new Gate();
@@ -191,7 +194,7 @@ describe("B76 once: 'tick'", () => {
     expect(times.map((time) => Number(time) % 1_000)).toEqual(times.map(() => 0));
   });
 
-  it('runs unlocked while locking is disabled', async () => {
+  it('B73 while locking is disabled, ticks run unlocked', async () => {
     const clock = { now: NOON };
     const { job, tick } = await instance(Digest, { store: database(clock), enabled: false });
     await tick(NOON);
@@ -199,7 +202,7 @@ describe("B76 once: 'tick'", () => {
     expect(job.ran).toBe(2);
   });
 
-  it('goes with LockTestingModule', async () => {
+  it('B76 once per tick works with LockTestingModule', async () => {
     const app = await start({
       imports: [LockTestingModule.forRoot(), ScheduleModule.forRoot()],
       providers: [Digest],
@@ -210,8 +213,8 @@ describe("B76 once: 'tick'", () => {
     expect(app.get(Digest).ran).toBe(1);
   });
 
-  describe('is refused at start', () => {
-    it('on a method that is not under @Cron()', async () => {
+  describe('wrong uses of once', () => {
+    it("B76 once: 'tick' without @Cron() is refused at start", async () => {
       @Injectable()
       class Poll {
         @Interval(1e9)
@@ -228,7 +231,7 @@ describe("B76 once: 'tick'", () => {
       );
     });
 
-    it('on a store that does not remember', async () => {
+    it("B76 once: 'tick' on a store that keeps no ticks is refused at start", async () => {
       const error = await startError({
         imports: [LockModule.forRoot({ store: memoryStore() }), ScheduleModule.forRoot()],
         providers: [Digest],
@@ -238,7 +241,7 @@ describe("B76 once: 'tick'", () => {
       );
     });
 
-    it('with an option that has no meaning without it', () => {
+    it("B76 tickAhead without once: 'tick' is refused", () => {
       expect(() =>
         Locked({ once: '5m', tickAhead: '1m' } as never)({}, 'run', { value() {} } as never),
       ).toThrow(`"tickAhead"`);

@@ -1,4 +1,5 @@
-// An application in a process of its own; the first argument says what it does. Decorators are applied by hand: this is plain JavaScript.
+// An application in a process of its own; the first argument is its task. It is plain
+// JavaScript, so it applies decorators by hand.
 import 'reflect-metadata';
 import { Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';

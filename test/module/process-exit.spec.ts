@@ -27,8 +27,8 @@ function run(task: string) {
   };
 }
 
-describe('The process of an application', () => {
-  it('B12 ends by itself after app.close(), and whoever waits is told', async () => {
+describe('the process of an application', () => {
+  it('B12 after app.close(), the process ends by itself, and waiters get an error', async () => {
     expect(await run('close').ended).toEqual({
       code: 0,
       signal: null,
@@ -37,11 +37,11 @@ describe('The process of an application', () => {
     });
   });
 
-  it('B12 is not kept alive by locks that it holds', async () => {
+  it('B12 held locks do not keep the process alive', async () => {
     expect(await run('hold').ended).toEqual({ code: 0, signal: null, output: ['exit'], errors: [] });
   });
 
-  it('B12 finishes the job that runs when it is told to stop', async () => {
+  it('B12 after SIGTERM, the process finishes its running job', async () => {
     const { child, lines, ended } = run('stop on SIGTERM');
     await once(lines, 'line');
     child.kill('SIGTERM');

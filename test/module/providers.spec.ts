@@ -25,8 +25,8 @@ async function startWith(...providers: Provider[]) {
 
 const lockedOnce = (key: string): string[] => [`acquire ${key}`, `release ${key}`];
 
-describe('@Locked() on', () => {
-  it('B68 request-scoped providers', async () => {
+describe('@Locked() on different providers', () => {
+  it('B68 @Locked() works on request-scoped providers', async () => {
     @Injectable({ scope: Scope.REQUEST })
     class PerRequest {
       @Locked()
@@ -47,7 +47,7 @@ describe('@Locked() on', () => {
     expect(logs.of('log')).toEqual(['1 locked method: PerRequest.run (throw) store=memory']);
   });
 
-  it('B68 transient providers', async () => {
+  it('B68 @Locked() works on transient providers', async () => {
     @Injectable({ scope: Scope.TRANSIENT })
     class Each {
       @Locked()
@@ -76,7 +76,7 @@ describe('@Locked() on', () => {
     }
   });
 
-  it('B68 providers that need each other', async () => {
+  it('B68 @Locked() works on providers that depend on each other', async () => {
     @Injectable()
     class Chicken {
       constructor(@Inject(forwardRef(() => Egg)) readonly egg: { hatch(): Promise<string> }) {}
@@ -101,7 +101,7 @@ describe('@Locked() on', () => {
     expect(await app.get(Egg).chicken.egg.hatch()).toBe('hatched');
   });
 
-  it('B68 a module, a guard', async () => {
+  it('B68 @Locked() works on a module and on a guard', async () => {
     let modules = 0;
 
     @Module({})
@@ -133,7 +133,7 @@ describe('@Locked() on', () => {
     expect(logs.of('log')[0]).toContain('Limit.canActivate (throw)');
   });
 
-  it('B68 providers of a module that is loaded later', async () => {
+  it('B68 @Locked() works on providers of a module that is loaded later', async () => {
     @Injectable()
     class Late {
       @Locked()
@@ -162,7 +162,7 @@ describe('@Locked() on', () => {
     ['a factory', () => ({ provide: Report, useFactory: () => new Report() })],
     ['an async factory', () => ({ provide: Report, useFactory: async () => Promise.resolve(new Report()) })],
     ['a value', () => ({ provide: Report, useValue: new Report() })],
-  ])('B68 what %s gives', async (_, provider) => {
+  ])('B68 @Locked() works on the object of %s', async (_, provider) => {
     const { app, store } = await startWith(provider());
     expect(await app.get(Report).build()).toBe('built');
     expect(store.calls).toEqual(lockedOnce('Report.build'));
@@ -170,7 +170,7 @@ describe('@Locked() on', () => {
     expect(logs.of('log')).toEqual(['1 locked method: Report.build (throw) store=memory']);
   });
 
-  it('B68 what a factory gives, under the locks of two modules', async () => {
+  it('B68 @Locked() works on the object of a factory under the locks of two modules', async () => {
     class Both {
       @Locked('outer')
       @Locked('inner', { module: 'weak' })
@@ -186,7 +186,7 @@ describe('@Locked() on', () => {
     expect([store.calls, weak.calls]).toEqual([lockedOnce('outer'), lockedOnce('inner')]);
   });
 
-  it('B68 one value in applications that follow each other, as in tests', async () => {
+  it('B68 @Locked() works on one value in several applications, one after the other', async () => {
     const report = new Report();
     for (let round = 1; round <= 3; round++) {
       const { app, store } = await startWith({ provide: Report, useValue: report });
@@ -196,14 +196,14 @@ describe('@Locked() on', () => {
     }
   });
 
-  it('B68 what moduleRef.create() makes', async () => {
+  it('B68 @Locked() works on objects of moduleRef.create()', async () => {
     const { app, store } = await startWith();
     const report = await app.get(ModuleRef).create(Report);
     expect(await report.build()).toBe('built');
     expect(store.calls).toEqual(lockedOnce('Report.build'));
   });
 
-  it('B68 providers that a test overrides', async () => {
+  it('B68 @Locked() works on providers that a test overrides', async () => {
     @Injectable()
     class Mailer {
       @Locked()
@@ -248,8 +248,8 @@ describe('@Locked() on', () => {
   });
 });
 
-describe('A test that overrides LockService itself', () => {
-  it('B68 is told what to do instead', async () => {
+describe('a test that overrides LockService', () => {
+  it('B68 the error for an overridden LockService names the testing module', async () => {
     const app = await Test.createTestingModule({
       imports: [LockModule.forRoot({ store: new RecordingStore() })],
     })
@@ -264,7 +264,7 @@ describe('A test that overrides LockService itself', () => {
   });
 });
 
-describe('Subclasses', () => {
+describe('subclasses', () => {
   const log: string[] = [];
 
   abstract class Import {
@@ -284,7 +284,7 @@ describe('Subclasses', () => {
   @Injectable()
   class Products extends Import {}
 
-  it('B61 have each their own default key, and share keys that are given', async () => {
+  it('B61 each subclass has its own default key, and given keys are shared', async () => {
     const { app, store } = await startWith(Customers, Products);
     await app.get(Customers).run();
     await app.get(Products).run();
@@ -299,7 +299,7 @@ describe('Subclasses', () => {
     ]);
   });
 
-  it('B68 run an override without the decorator unlocked, and lock what it calls of the base class', async () => {
+  it('B68 an override without @Locked() runs unlocked, but locks a call of its base method', async () => {
     @Injectable()
     class Plain extends Import {
       override async run(): Promise<string> {
@@ -322,7 +322,7 @@ describe('Subclasses', () => {
     expect(store.calls).toEqual(lockedOnce('CallsBase.run'));
   });
 
-  it('B68 lock an override with the decorator, by its own options', async () => {
+  it('B68 an override with @Locked() is locked by its own options', async () => {
     @Injectable()
     class Special extends Import {
       @Locked({ key: 'special' })
@@ -350,7 +350,7 @@ describe('Subclasses', () => {
     expect(store.calls).toEqual(['acquire around', ...lockedOnce('SpecialAndBase.run'), 'release around']);
   });
 
-  it('B68 decorate methods of their own, of another module too', async () => {
+  it('B68 subclasses can add locked methods, also of another module', async () => {
     @Injectable()
     class More extends Import {
       constructor(@InjectLockService() readonly locks: LockService) {
@@ -386,7 +386,7 @@ describe('Subclasses', () => {
   });
 });
 
-describe('An object that the container did not make', () => {
+describe('an object that the container did not make', () => {
   let ran = 0;
 
   @Injectable()
@@ -411,18 +411,18 @@ describe('An object that the container did not make', () => {
     expect(ran).toBe(0);
   };
 
-  it('B68 rejects and runs nothing: made by hand', async () => {
+  it('B68 a locked method of an object made with new rejects and runs nothing', async () => {
     await rejected(() => new Job().run());
     await rejected(() => new Job().skip());
   });
 
-  it('B68 rejects and runs nothing: made by hand while an application runs', async () => {
+  it('B68 an object made with new rejects also while an application runs', async () => {
     const { store } = await startWith(Job);
     await rejected(() => new Job().run());
     expect(store.calls).toEqual([]);
   });
 
-  it('B68 rejects and runs nothing: a method without its object', async () => {
+  it('B68 a locked method without its object rejects and runs nothing', async () => {
     const { app, store } = await startWith(Job);
     const run = Object.getOwnPropertyDescriptor(Job.prototype, 'run')?.value as Job['run'];
     for (const self of [undefined, null, {}, 'text', 7, new Gate()]) {
@@ -433,7 +433,7 @@ describe('An object that the container did not make', () => {
     expect(ran).toBe(1);
   });
 
-  it('B68 but a bound method is called with its object', async () => {
+  it('B68 a bound method runs with its object', async () => {
     const { app, store } = await startWith(Job);
     const job = app.get(Job);
     await [1].map(job.run.bind(job))[0];

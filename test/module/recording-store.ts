@@ -1,7 +1,7 @@
 import { MemoryLockStore } from '../../lib/index.js';
 import type { AcquireRequest, ReleaseRequest, WaiterRequest } from '../../lib/interfaces/index.js';
 
-/** A store whose use can be looked at, and that other instances of the application can be played on. */
+/** A store that records its calls and can play other instances of the application. */
 export class RecordingStore extends MemoryLockStore {
   readonly calls: string[] = [];
 
@@ -20,7 +20,7 @@ export class RecordingStore extends MemoryLockStore {
     return super.releaseToWaiter(key, owner, next, end);
   }
 
-  /** Takes the lock as another instance of the application would. */
+  /** Takes the lock like another instance of the application. */
   async holdElsewhere(key: string): Promise<{ release(): Promise<void> }> {
     const owner = `elsewhere ${key}`;
     const { acquired } = await super.acquire(key, owner, 60_000, { label: 'api-2:77' });
@@ -32,7 +32,7 @@ export class RecordingStore extends MemoryLockStore {
     };
   }
 
-  /** Whether somebody holds it now. */
+  /** Whether the key is held now. */
   async holds(key: string): Promise<boolean> {
     return (await this.inspect(key)).state === 'held';
   }

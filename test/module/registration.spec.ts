@@ -56,7 +56,7 @@ describe('LockModule', () => {
     expect(store.calls).toEqual(['acquire Jobs.work', 'release Jobs.work']);
   });
 
-  it('B1 forRoot() takes a definition, which is used once', async () => {
+  it('B1 forRoot() takes a store definition and uses it once', async () => {
     let made = 0;
     const definition: LockStoreDefinition = { useFactory: () => (made++, new RecordingStore()) };
     const app = await start({ imports: [LockModule.forRoot({ store: definition }), JobsModule] });
@@ -97,7 +97,7 @@ describe('LockModule', () => {
     expect(await store.inspect('Jobs.work')).toMatchObject({ lastRun: { label: 'from settings' } });
   });
 
-  it('B1 is global unless isGlobal is false', async () => {
+  it('B1 the module is global unless isGlobal is false', async () => {
     const local = () => LockModule.forRoot({ isGlobal: false, store: new RecordingStore() });
 
     @Module({ imports: [local()], providers: [Jobs], exports: [Jobs] })
@@ -108,7 +108,7 @@ describe('LockModule', () => {
     expect((await startError({ imports: [local(), JobsModule] })).message).toContain('LockService');
   });
 
-  it('B1 forRootAsync() can be kept from being global too', async () => {
+  it('B1 forRootAsync() with isGlobal: false is not global', async () => {
     const local = LockModule.forRootAsync({
       isGlobal: false,
       useFactory: () => ({ store: new RecordingStore() }),
@@ -116,8 +116,8 @@ describe('LockModule', () => {
     expect((await startError({ imports: [local, JobsModule] })).message).toContain('LockService');
   });
 
-  it('B4 a second global one of the same name is refused: it would be chance which store a method locks in', async () => {
-    // Nest 10 takes modules of the same options for one: they differ in their labels.
+  it('B4 a second global module of one name is refused, since injection order would pick the store', async () => {
+    // Nest 10 merges modules with the same options, so these differ in their labels.
     @Module({ imports: [LockModule.forRoot({ store: new RecordingStore(), label: 'feature' })] })
     class Feature {}
 
@@ -129,7 +129,7 @@ describe('LockModule', () => {
     );
   });
 
-  it('B4 modules that are not global may each have one', async () => {
+  it('B4 several modules can each have a LockModule that is not global', async () => {
     const stores = [new RecordingStore(), new RecordingStore()];
     @Module({
       imports: [LockModule.forRoot({ store: stores[0]!, label: 'one', isGlobal: false })],
@@ -150,7 +150,7 @@ describe('LockModule', () => {
     ]);
   });
 
-  it('B2 LockService is injected anywhere: providers, controllers, factories, by class and by decorator', async () => {
+  it('B2 LockService is injected into providers, controllers and factories, by class or decorator', async () => {
     @Controller()
     class Orders {
       @Inject(LockService) readonly property!: LockService;
@@ -184,7 +184,7 @@ describe('LockModule', () => {
     expect(await locks.run('key', () => 42)).toBe(42);
   });
 
-  it('B2 locks can be taken as soon as modules are initialized', async () => {
+  it('B2 locks can be taken from onModuleInit() on', async () => {
     const ran: unknown[] = [];
 
     @Injectable()
@@ -203,7 +203,7 @@ describe('LockModule', () => {
     expect(ran).toEqual(['by hand', 'decorated']);
   });
 
-  it('B68 two applications in one process have each their own service and store', async () => {
+  it('B68 two applications in one process have different services and stores', async () => {
     const [one, two] = [new RecordingStore(), new RecordingStore()];
     const first = await start({ imports: [LockModule.forRoot({ store: one }), JobsModule] });
     const second = await start({ imports: [LockModule.forRoot({ store: two }), JobsModule] });
@@ -220,7 +220,7 @@ describe('LockModule', () => {
   });
 });
 
-describe('A store definition', () => {
+describe('store definitions', () => {
   class Connection {
     constructor(readonly name: string) {}
   }
@@ -246,7 +246,7 @@ describe('A store definition', () => {
   it.each<[string, () => DynamicModule]>([
     ['forRoot()', () => LockModule.forRoot({ store: definition })],
     ['forRootAsync()', () => LockModule.forRootAsync({ useFactory: () => ({ store: definition }) })],
-  ])('B1 from %s gets the providers of other modules, async ones too', async (_, module) => {
+  ])('B1 a definition in %s gets the providers of other modules, also async ones', async (_, module) => {
     got = [];
     const app = await start({ imports: [module(), DatabaseModule, JobsModule] });
     expect(got).toEqual([new Connection('late'), 'locks']);
@@ -254,12 +254,12 @@ describe('A store definition', () => {
     expect(await app.get(Jobs, { strict: false }).work()).toBe('worked');
   });
 
-  it('B1 that injects what the application has not fails the start and names it', async () => {
+  it('B1 a definition that injects a missing provider fails the start and names it', async () => {
     const error = await startError({ imports: [LockModule.forRoot({ store: definition })] });
     expect(error.message).toContain('Connection');
   });
 
-  it('B1 is not opened before what it injects was made: locks are for onModuleInit() and later', async () => {
+  it('B1 a lock before the injected providers are made is refused, and the error names onModuleInit()', async () => {
     const early = {
       provide: 'early',
       inject: [LockService],
@@ -290,7 +290,7 @@ describe('A store definition', () => {
     expect(error.message).toContain('"Connection" was not made yet. Take locks in onModuleInit() or later');
     expect(got).toEqual([]);
 
-    // a store that injects nothing is there at once
+    // A store without dependencies is there at once.
     const app = await start({
       imports: [LockModule.forRoot({ store: new RecordingStore() })],
       providers: [early],
@@ -298,13 +298,13 @@ describe('A store definition', () => {
     expect(app.get('early')).toBe('ran');
   });
 
-  it('B10 whose factory fails fails the start with its error', async () => {
+  it('B10 a factory that fails fails the start with its error', async () => {
     const failing = { useFactory: () => Promise.reject(new Error('no database')) };
     const error = await startError({ imports: [LockModule.forRoot({ store: failing })] });
     expect(error.message).toBe('no database');
   });
 
-  it('B10 whose store cannot be prepared fails the start with its error', async () => {
+  it('B10 a store that cannot be prepared fails the start with its error', async () => {
     const failing = Object.assign(new RecordingStore(), {
       prepare: () => Promise.reject(new Error('no table')),
     });
@@ -313,7 +313,7 @@ describe('A store definition', () => {
   });
 });
 
-describe('LockModule refuses at start', () => {
+describe('wrong options of LockModule', () => {
   const halfStore = { acquire: async () => ({ acquired: true, fencingToken: 1 }) };
 
   it.each<[string, unknown]>([
@@ -327,7 +327,7 @@ describe('LockModule refuses at start', () => {
     ['a store that cannot renew', halfStore],
     ['a definition that makes nothing', { useFactory: () => undefined }],
     ['a definition that makes half a store', { useFactory: async () => Promise.resolve(halfStore) }],
-  ])('B1 %s instead of a store, and says what to give', async (_, given) => {
+  ])('B1 %s in place of a store is refused, and the error names what to give', async (_, given) => {
     const store = given as LockStore;
     for (const module of [
       LockModule.forRoot({ store }),
@@ -341,7 +341,7 @@ describe('LockModule refuses at start', () => {
     }
   });
 
-  it('B1 a factory that makes no options', async () => {
+  it('B1 a factory without options is refused', async () => {
     const error = await startError({
       imports: [LockModule.forRootAsync({ useFactory: () => undefined as never })],
     });
@@ -360,25 +360,26 @@ describe('LockModule refuses at start', () => {
     [{ prefix: 'a:b' }, /"prefix" of LockModule/],
     [{ onLost: 'shout' }, /"onLost" of LockModule/],
     [{ shutdownTimeout: null }, /"shutdownTimeout" of LockModule/],
-  ])('B1 the option %j', async (options, message) => {
+  ])('B1 the option %j is refused', async (options, message) => {
     const given = { ...(options as object), store: new RecordingStore() } as LockModuleOptions;
     const async = await startError({
       imports: [LockModule.forRootAsync({ useFactory: () => given })],
     });
     expect(async).toBeInstanceOf(LockError);
-    if ('name' in options) return; // known to forRoot(), and too late in a factory
+    // Only forRoot() knows the name; in a factory it comes too late.
+    if ('name' in options) return;
     expect(async.message).toMatch(message);
     expect((await startError({ imports: [LockModule.forRoot(given)] })).message).toMatch(message);
   });
 
-  it('B1 options of a named module, and names the module', async () => {
+  it('B1 the error for an option of a named module names the module', async () => {
     const error = await startError({
       imports: [LockModule.forRoot({ name: 'weak', store: new RecordingStore(), ttl: -5 })],
     });
     expect(error.message).toContain('"ttl" of LockModule "weak"');
   });
 
-  it('B68 options that are made for each request: the scheduler would skip every job', async () => {
+  it('B68 options from request-scoped providers are refused, since the scheduler would skip every job', async () => {
     @Injectable({ scope: Scope.REQUEST })
     class Tenant {
       readonly store = new RecordingStore();
@@ -402,7 +403,7 @@ describe('LockModule refuses at start', () => {
     expect(error.message).toContain('Inject only singletons');
   });
 
-  it('B68 but not options from transient providers', async () => {
+  it('B68 options from transient providers are accepted', async () => {
     @Injectable({ scope: Scope.TRANSIENT })
     class Tenant {
       readonly store = new RecordingStore();

@@ -16,7 +16,7 @@ import { RecordingStore } from './recording-store.js';
 
 const NEVER = '0 0 1 1 *';
 
-/** Runs the cron job as a tick would. */
+/** Runs the cron job like a tick. */
 const tick = (app: INestApplicationContext, name = 'job') =>
   app.get(SchedulerRegistry, { strict: false }).getCronJob(name).fireOnTick();
 
@@ -94,7 +94,7 @@ const orders: [string, (store: RecordingStore) => DynamicModule[]][] = [
   ['before', (store) => [LockModule.forRoot({ store }), ScheduleModule.forRoot()]],
 ];
 
-describe.each(orders)('With LockModule imported %s ScheduleModule', (_, imports) => {
+describe.each(orders)('with LockModule imported %s ScheduleModule', (_, imports) => {
   it.each<[string, Type<Base>]>([
     ['@Cron above', CronAbove],
     ['@Cron below', CronBelow],
@@ -121,7 +121,7 @@ describe.each(orders)('With LockModule imported %s ScheduleModule', (_, imports)
     expect(logs.of('log')).toEqual([`1 locked method: ${key} (skip, ${often}) store=memory`]);
     expect(logs.of('error', 'Scheduler')).toEqual([]);
     await held.release();
-    if (name.includes('Timeout')) return; // it fires only once
+    if (name.includes('Timeout')) return; // A timeout fires only once.
 
     const running = name.includes('Cron') ? tick(app) : undefined;
     await gate.reached;
@@ -143,8 +143,8 @@ describe.each(orders)('With LockModule imported %s ScheduleModule', (_, imports)
   });
 });
 
-describe('A scheduled job', () => {
-  it('B40 runs in one of two instances', async () => {
+describe('scheduled jobs', () => {
+  it('B40 a scheduled job runs in one of two instances', async () => {
     const store = new RecordingStore();
     const instance = () =>
       start({ imports: [LockModule.forRoot({ store }), ScheduleModule.forRoot()], providers: [CronAbove] });
@@ -161,7 +161,7 @@ describe('A scheduled job', () => {
     await running;
   });
 
-  it('B63 skips by default, and throws or calls back if it is told to', async () => {
+  it('B63 a busy scheduled job is skipped by default, and throws or calls back if onBusy says so', async () => {
     const calls: unknown[] = [];
 
     @Injectable()
@@ -203,8 +203,10 @@ describe('A scheduled job', () => {
     ]);
   });
 
-  it('B62 B63 skips by default too when another decorator, or a second lock, stands in between', async () => {
-    /** Puts its own function around the method and keeps its metadata, as decorators for tracing and transactions do. */
+  it('B63 a busy scheduled job is skipped also with another decorator or a second lock between', async () => {
+    /**
+     * Wraps the method and keeps its metadata, as decorators for tracing and transactions do.
+     */
     const Traced: MethodDecorator = (_target, _name, descriptor: PropertyDescriptor) => {
       const method = descriptor.value as (...args: unknown[]) => unknown;
       const traced = function (this: unknown, ...args: unknown[]): unknown {
@@ -246,7 +248,7 @@ describe('A scheduled job', () => {
     ]);
   });
 
-  it('B64 whose body fails is reported by the scheduler, with the error of the body', async () => {
+  it('B64 the scheduler reports the error of a failing job', async () => {
     @Injectable()
     class Failing {
       @Cron(NEVER, { name: 'job' })
@@ -268,7 +270,7 @@ describe('A scheduled job', () => {
     expect(await store.inspect('Failing.run')).toMatchObject({ lastRun: { outcome: 'failed' } });
   });
 
-  it('B75 whose store fails does not run, and is reported', async () => {
+  it('B75 a job whose store fails does not run and is reported', async () => {
     class Broken extends RecordingStore {
       override async acquire(): Promise<never> {
         throw new Error('no connection');
@@ -285,7 +287,7 @@ describe('A scheduled job', () => {
     expect(app.get(CronAbove).gate.passed).toBe(0);
   });
 
-  it('B68 B61 inherited by two classes is a job of each', async () => {
+  it('B61 a job that two classes inherit is a job of each, with its own key', async () => {
     @Injectable()
     class Import {
       readonly ran: string[] = [];
@@ -311,7 +313,7 @@ describe('A scheduled job', () => {
     expect(new Set(app.get(Products).ran)).toEqual(new Set(['Products.run']));
   });
 
-  it('B68 of a factory is found and locked', async () => {
+  it("B68 a job of a factory's object is locked", async () => {
     const store = new RecordingStore();
     const held = await store.holdElsewhere('CronAbove.run');
     const app = await start({
@@ -331,7 +333,7 @@ describe('A scheduled job', () => {
     expect(job.locks).toEqual(['CronAbove.run']);
   });
 
-  it('B68 of a request-scoped class is not run by the scheduler, locked or not', async () => {
+  it('B68 the scheduler does not run a job of a request-scoped class', async () => {
     @Injectable({ scope: Scope.REQUEST })
     class PerRequest extends Base {
       @Interval(5)

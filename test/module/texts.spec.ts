@@ -16,14 +16,14 @@ import { RecordingStore } from './recording-store.js';
 const lines = (pattern: RegExp): string[] =>
   logs.lines.map(({ message }) => message).filter((message) => pattern.test(message));
 
-/** A store that has to be closed at a shutdown. */
+/** A store that has to be closed at shutdown. */
 class ConnectedStore extends RecordingStore {
   async prepare(): Promise<void> {}
   async close(): Promise<void> {}
 }
 
-describe('E14 what the library says', () => {
-  it('E14 one warning says that no listener handles SIGTERM, however many lock modules there are', async () => {
+describe('messages of the library', () => {
+  it('E14 one warning says that no listener handles SIGTERM, with any number of lock modules', async () => {
     const listeners = jest.spyOn(process, 'listenerCount').mockReturnValue(0);
     const app = await start({
       imports: [
@@ -37,13 +37,13 @@ describe('E14 what the library says', () => {
     expect(lines(/Nothing listens for SIGTERM/)).toHaveLength(1);
   });
 
-  it('E14 the warning of disabled locking names this process only', async () => {
+  it('E14 the warning about disabled locking is about this process only', async () => {
     await start({ imports: [LockModule.forRoot({ store: memoryStore(), enabled: false })] });
     expect(lines(/LOCKING IS DISABLED/)).toEqual([expect.stringContaining('unlocked in this process')]);
     expect(lines(/every instance/)).toEqual([]);
   });
 
-  it('E14 a message with the text of a driver has one full stop', () => {
+  it('E14 a message with the text of a driver ends with one full stop', () => {
     const texts = ['It is gone.', 'Is it gone?', 'Gone!', 'gone...', 'gone: ', 'gone', ''];
     const codes = [{}, { code: '57P01' }, { errno: 1290 }, { code: 13 }, { code: 'ECONNREFUSED' }];
     for (const text of texts)
@@ -60,7 +60,7 @@ describe('E14 what the library says', () => {
   });
 
   it.each(['mssql', 'oracle', 'sqljs', 'mongodb', 'cockroachdb'])(
-    'E14 a connection of the type %s is refused at once, before any package is imported',
+    'E14 a connection of type %s is refused at once, before any package is imported',
     (type) => {
       const connection = { type } as never;
       expect(() => typeOrmStore({ connection })).toThrow(
@@ -72,18 +72,18 @@ describe('E14 what the library says', () => {
     },
   );
 
-  it('E14 typeOrmSessionStore() refuses SQLite at once, and names typeOrmStore()', () => {
+  it('E14 typeOrmSessionStore() refuses SQLite at once and names typeOrmStore()', () => {
     expect(() => typeOrmSessionStore({ connection: { type: 'better-sqlite3', database: 'x' } })).toThrow(
       /"better-sqlite3".*typeOrmStore\(\)/,
     );
   });
 
-  it('E14 a pragma is read from a value and from a row, as libsql gives it', () => {
+  it('E14 a pragma is read from a value or from a row, as libsql gives it', () => {
     for (const found of ['wal', { journal_mode: 'wal' }, [{ journal_mode: 'wal' }]])
       expect(pragmaOf({ pragma: () => found } as never, 'journal_mode = WAL')).toBe('wal');
   });
 
-  it("E14 with TypeORM's manualInitialization the start names enabled: false and enable(), which work", async () => {
+  it("E14 with TypeORM's manualInitialization, the error names enabled: false and enable(), which work", async () => {
     const folder = await mkdtemp(join(tmpdir(), 'locks-'));
     const database = join(folder, 'app.db');
     const typeorm = TypeOrmModule.forRoot({ type: 'better-sqlite3', database, manualInitialization: true });

@@ -18,11 +18,11 @@ import { Gate } from './gate.js';
 import { RecordingStore } from './recording-store.js';
 
 const MINUTE = 60_000;
-/** In the future, so that the timers of jobs that are armed for it do not fire. */
+/** A time in the future, so the timers of jobs do not fire. */
 const NOON = Date.UTC(new Date().getUTCFullYear() + 2, 10, 20, 12);
 const NEVER = '0 0 1 1 *';
 
-/** A database with a clock of its own, which keeps every request. */
+/** A database with a clock of its own that keeps every request. */
 class Database extends RecordingStore {
   readonly keepsOnce = true as const;
   readonly requests: { key: string; request: AcquireRequest; result: LockAcquireResult }[] = [];
@@ -65,8 +65,8 @@ class Job extends Runs {
   }
 }
 
-describe('B81 a plain @Cron() @Locked()', () => {
-  it('runs each tick once over all instances, although the lock is free again', async () => {
+describe('a plain @Cron() @Locked()', () => {
+  it('B81 a cron job runs each tick once over all instances, although the lock is free again', async () => {
     const store = new Database();
     const apps = await Promise.all([1, 2, 3].map(() => application(store, Job)));
     for (const tick of [NOON, NOON + MINUTE, NOON + 2 * MINUTE]) {
@@ -78,7 +78,7 @@ describe('B81 a plain @Cron() @Locked()', () => {
     expect(logs.of('error', 'Scheduler')).toEqual([]);
   });
 
-  it('runs on each call by hand, which neither reads nor takes a tick', async () => {
+  it('B81 a call by hand always runs, and neither reads nor uses a tick', async () => {
     const store = new Database();
     const [first, second] = [await application(store, Job), await application(store, Job)];
     for (let i = 0; i < 3; i++) await first.get(Job).run();
@@ -86,12 +86,12 @@ describe('B81 a plain @Cron() @Locked()', () => {
     for (let i = 0; i < 3; i++) await second.get(Job).run();
     await fire(jobOf(second, 'job'), NOON);
     expect([first.get(Job).ran, second.get(Job).ran]).toEqual([4, 3]);
-    await jobOf(first, 'job').fireOnTick(); // by hand, too
+    await jobOf(first, 'job').fireOnTick(); // also a call by hand
     await othersRun();
     expect(first.get(Job).ran).toBe(5);
   });
 
-  it('runs each time that the job of another method calls it, which is a call by hand', async () => {
+  it("B81 a call from another method's job is a call by hand and always runs", async () => {
     @Injectable()
     class Callers {
       constructor(private readonly job: Job) {}
@@ -112,19 +112,20 @@ describe('B81 a plain @Cron() @Locked()', () => {
       providers: [Job, Callers],
     });
     const job = app.get(Job);
-    while (job.ran < 1) await next(app.get(LockService).events, 'released'); // by the timeout
+    // called by the timeout
+    while (job.ran < 1) await next(app.get(LockService).events, 'released');
     for (let i = 0; i < 2; i++) await fire(jobOf(app, 'caller'), NOON);
     expect(job.ran).toBe(3);
     expect(store.requests.map(({ request }) => request.once)).toEqual([undefined, undefined, undefined]);
   });
 
-  it('runs each time in a test without ScheduleModule', async () => {
+  it('B81 in a test without ScheduleModule, each call runs', async () => {
     const app = await start({ imports: [LockModule.forRoot({ store: memoryStore() })], providers: [Job] });
     for (let i = 0; i < 3; i++) await app.get(Job).run();
     expect(app.get(Job).ran).toBe(3);
   });
 
-  it('excludes a call by hand while it runs, and the other way round', async () => {
+  it('B81 a running job excludes a call by hand', async () => {
     const gate = new Gate();
     @Injectable()
     class Long {
@@ -141,7 +142,7 @@ describe('B81 a plain @Cron() @Locked()', () => {
     gate.open();
   });
 
-  it('gives undefined for a tick that has run: it neither throws nor calls onBusy', async () => {
+  it('B81 a tick that has run gives undefined, without throwing and without onBusy', async () => {
     const calls: unknown[] = [];
     @Injectable()
     class Loud {
@@ -159,7 +160,7 @@ describe('B81 a plain @Cron() @Locked()', () => {
     expect(logs.of('error', 'Scheduler')).toEqual([]);
   });
 
-  it('runs a tick again whose run ended with an expired lease, by an instance that waits', async () => {
+  it('B81 by default, a waiting instance repeats a tick whose run ended with an expired lease', async () => {
     const store = new Database();
     await store.acquire('Patient.run', 'crashed', 30_000, { once: { tick: NOON, ahead: 1, failOver: true } });
     @Injectable()
@@ -188,7 +189,7 @@ describe('B81 a plain @Cron() @Locked()', () => {
     expect(app.get(Patient).ran).toBe(1);
   });
 
-  it('runs a tick that a clock too far ahead takes for now under mutual exclusion alone, with one warning', async () => {
+  it('B81 with a clock too far ahead, a tick runs under mutual exclusion alone, with one warning', async () => {
     const store = new Database();
     const [wrong, right] = [await application(store, Job), await application(store, Job)];
     for (const tick of [NOON + 5 * MINUTE, NOON + 6 * MINUTE]) await fire(jobOf(wrong, 'job'), tick, MINUTE);
@@ -198,7 +199,7 @@ describe('B81 a plain @Cron() @Locked()', () => {
     expect(right.get(Job).ran).toBe(1);
   });
 
-  it('is not silenced by a recorded tick that lies too far ahead, of which it warns once', async () => {
+  it('B81 a recorded tick too far ahead is ignored with one warning', async () => {
     const store = new Database();
     const owner = 'a clock that was wrong';
     await store.acquire('Job.run', owner, 30_000, { once: { tick: NOON + 600 * MINUTE, ahead: 1e12 } });
@@ -209,7 +210,7 @@ describe('B81 a plain @Cron() @Locked()', () => {
     expect(logs.of('warn')).toEqual([expect.stringContaining('is ignored')]);
   });
 
-  it('allows a clock to be ahead by a period, or by ten seconds when that is more', async () => {
+  it('B81 a clock may be ahead by one period, or by ten seconds if that is more', async () => {
     const store = new Database();
     const app = await application(store, Job);
     await fire(jobOf(app, 'job'), NOON + 9_000, 1_000);
@@ -223,7 +224,7 @@ describe('B81 a plain @Cron() @Locked()', () => {
     ]);
   });
 
-  it('with once: false is mutual exclusion alone', async () => {
+  it('B81 once: false means mutual exclusion alone', async () => {
     @Injectable()
     class Plain extends Runs {
       @Cron(NEVER, { name: 'job' })
@@ -239,7 +240,7 @@ describe('B81 a plain @Cron() @Locked()', () => {
     expect(logs.of('log')).toEqual([expect.stringContaining('Plain.run (skip, mutual exclusion)')]);
   });
 
-  it('is mutual exclusion alone on a store that keeps no ticks, and the line at start says so', async () => {
+  it('B81 on a store without ticks it is mutual exclusion alone, as the line at start says', async () => {
     const store = new RecordingStore();
     const forgetful: LockStore = {
       acquire: (key, owner, ttl, request) => {
@@ -255,7 +256,7 @@ describe('B81 a plain @Cron() @Locked()', () => {
     expect(logs.of('log')).toEqual(['1 locked method: Job.run (skip, mutual exclusion)']);
   });
 
-  it('in memory keeps its ticks while the process runs', async () => {
+  it('B81 the memory store keeps ticks while the process runs', async () => {
     const store = new RecordingStore({ now: () => NOON });
     const app = await application(store, Job);
     for (let i = 0; i < 2; i++) await fire(jobOf(app, 'job'), NOON);
@@ -263,7 +264,7 @@ describe('B81 a plain @Cron() @Locked()', () => {
   });
 });
 
-describe('B81 ticks belong to key and method', () => {
+describe('ticks belong to key and method', () => {
   @Injectable()
   class Reports {
     readonly ran: string[] = [];
@@ -281,7 +282,7 @@ describe('B81 ticks belong to key and method', () => {
     }
   }
 
-  it('methods that share a key each run each tick, once', async () => {
+  it('B81 methods with one key each run each tick once', async () => {
     const store = new Database();
     const apps = await Promise.all([1, 2].map(() => application(store, Reports)));
     for (const tick of [NOON, NOON + MINUTE]) {
@@ -292,7 +293,7 @@ describe('B81 ticks belong to key and method', () => {
     expect(apps.map((app) => app.get(Reports).ran)).toEqual([['daily', 'weekly', 'daily', 'weekly'], []]);
   });
 
-  it('and a tick that is done does not touch the lock', async () => {
+  it('B81 a tick that has run does not touch the lock', async () => {
     const store = new Database();
     const [first, second] = [await application(store, Reports), await application(store, Reports)];
     await fire(jobOf(first, 'daily'), NOON);
@@ -308,7 +309,7 @@ describe('B81 ticks belong to key and method', () => {
     ]);
   });
 
-  it('exclude each other while they run', async () => {
+  it('B81 methods with one key exclude each other', async () => {
     const store = new Database();
     const held = await store.holdElsewhere('report');
     const app = await application(store, Reports);
@@ -319,7 +320,7 @@ describe('B81 ticks belong to key and method', () => {
     expect(app.get(Reports).ran).toEqual(['daily']);
   });
 
-  it('a record that cannot be ended changes neither the result nor the error of the run', async () => {
+  it('B81 a tick record that cannot be ended changes neither result nor error of the run', async () => {
     class Failing extends Database {
       override async release(key: string, owner: string, end?: ReleaseRequest): Promise<boolean> {
         if (key.includes('#')) throw new Error(`the row of ${owner} is gone`);
@@ -346,7 +347,7 @@ describe('B81 ticks belong to key and method', () => {
     expect(String(failed[0])).toMatch(/^Error: the row of (?!.*[0-9a-f]{8}-)/);
   });
 
-  it('a tick that a crashed instance began is run again when its lease has ended, and not with once', async () => {
+  it("B81 a tick of a crashed instance is repeated by default, but not with once: 'tick'", async () => {
     const store = new Database();
     @Injectable()
     class Both extends Reports {
@@ -369,7 +370,7 @@ describe('B81 ticks belong to key and method', () => {
     expect(app.get(Both).ran).toEqual(['daily']);
   });
 
-  it('a run that is longer than its record lasts is done in the end', async () => {
+  it('B81 a run that outlasts its tick record is done in the end', async () => {
     const store = new Database();
     @Injectable()
     class Long extends Runs {
@@ -389,7 +390,7 @@ describe('B81 ticks belong to key and method', () => {
     });
   });
 
-  it('a run that fails is done, and recorded as failed', async () => {
+  it('B81 a run that fails is recorded as failed and not repeated', async () => {
     const store = new Database();
     @Injectable()
     class Failing extends Runs {
@@ -406,7 +407,7 @@ describe('B81 ticks belong to key and method', () => {
     expect(await store.inspect('failing#Failing.run')).toMatchObject({ lastRun: { outcome: 'failed' } });
   });
 
-  it('a tick too far ahead runs under the lock alone, and a recorded one is ignored, each with a warning', async () => {
+  it('B81 for shared keys, a tick too far ahead runs under mutual exclusion, and a recorded one is ignored', async () => {
     const store = new Database();
     const app = await application(store, Reports);
     await fire(jobOf(app, 'daily'), NOON + 5 * MINUTE, MINUTE);
@@ -421,7 +422,7 @@ describe('B81 ticks belong to key and method', () => {
     ]);
   });
 
-  it('B46 inspect combines the ticks of the methods that take the key', async () => {
+  it('B46 inspect combines the ticks of all methods with this key', async () => {
     const store = new Database();
     const app = await application(store, Reports);
     const locks = app.get(LockService);
@@ -434,7 +435,7 @@ describe('B81 ticks belong to key and method', () => {
     });
   });
 
-  it('keys that a function makes have ticks of their own', async () => {
+  it('B81 each key of a key function has its own ticks', async () => {
     @Injectable()
     class Tenants {
       readonly ran: string[] = [];
@@ -454,14 +455,14 @@ describe('B81 ticks belong to key and method', () => {
   });
 });
 
-describe('B81 @Interval()', () => {
-  /** Runs once for each release of the store, until there were so many firings. */
+describe('@Interval()', () => {
+  /** Resolves to the first requests of the store. */
   async function requestsOf(store: Database, count: number): Promise<Database['requests']> {
     while (store.requests.length < count) await new Promise((resolve) => setTimeout(resolve, 2));
     return store.requests.slice(0, count);
   }
 
-  it('does not start again within the interval, less a margin, by the clock of the database', async () => {
+  it("B81 an interval does not start again before its time, less a margin, by the database's clock", async () => {
     @Injectable()
     class Poll extends Runs {
       @Interval(20)
@@ -476,17 +477,17 @@ describe('B81 @Interval()', () => {
     expect(requests.map(({ request }) => request.once)).toEqual(
       Array.from({ length: 4 }, () => ({ gap: 10 })),
     );
-    expect(app.get(Poll).ran).toBe(1); // its clock stands still
+    expect(app.get(Poll).ran).toBe(1); // Its clock stands still.
     const released = next(app.get(LockService).events, 'released');
     store.clock.now += 10;
     await released;
     expect(app.get(Poll).ran).toBe(2);
-    store.clock.now -= 5_000; // a last start later than the clock counts as none
+    store.clock.now -= 5_000; // A last start later than the clock counts as none.
     await next(app.get(LockService).events, 'released');
     expect(logs.of('log')).toEqual([expect.stringContaining('Poll.run (skip, once per interval)')]);
   });
 
-  it('runs each time by hand', async () => {
+  it('B81 an interval method always runs when called by hand', async () => {
     @Injectable()
     class Slow extends Runs {
       @Interval(1e9)
@@ -504,8 +505,8 @@ describe('B81 @Interval()', () => {
   });
 });
 
-describe('B81 what has no ticks', () => {
-  it('a @Timeout() and a stream are mutual exclusion, and the line at start says so', async () => {
+describe('methods without ticks', () => {
+  it('B81 @Timeout() and streams are mutual exclusion, as the line at start says', async () => {
     @Injectable()
     class Others {
       @Timeout(1)
@@ -532,11 +533,11 @@ describe('B81 what has no ticks', () => {
   });
 });
 
-describe('E4 inspect()', () => {
+describe('inspect() without cron jobs', () => {
   it.each([
-    ['where no cron job is registered', [ScheduleModule.forRoot({ cronJobs: false })]],
+    ['if no cron job is registered', [ScheduleModule.forRoot({ cronJobs: false })]],
     ['without ScheduleModule', []],
-  ])('E4 leaves out the missed ticks %s', async (_, imports) => {
+  ])('E4 inspect() leaves out the missed ticks %s', async (_, imports) => {
     const store = new Database();
     await store.acquire('Unnamed.run', 'o', 30_000, { once: { tick: NOON, ahead: 1 } });
     @Injectable()
@@ -552,8 +553,8 @@ describe('E4 inspect()', () => {
   });
 });
 
-describe('E5 the tick comes from the registered job', () => {
-  /** The ticks of the requests, until the given number of runs. */
+describe('ticks of registered jobs', () => {
+  /** Resolves to the ticks of the granted requests after this number of runs. */
   async function ticksOf(store: Database, runs: number): Promise<number[]> {
     const won = (): Database['requests'] => store.requests.filter(({ result }) => result.acquired);
     while (won().length < runs) await new Promise((resolve) => setTimeout(resolve, 20));
@@ -561,7 +562,7 @@ describe('E5 the tick comes from the registered job', () => {
   }
 
   it.each(['default', 'tick'] as const)(
-    'E5 after setTime() each tick of the new schedule runs: %s',
+    'E5 after setTime(), each tick of the new schedule runs: %s',
     async (form) => {
       @Injectable()
       class Rare extends Runs {
@@ -604,7 +605,7 @@ describe('E5 the tick comes from the registered job', () => {
     const app = await application(store, Job);
     const registry = app.get(SchedulerRegistry);
     const nominal = Math.floor(Date.now() / 1_000) * 1_000;
-    const called = app.get(Job).run(); // as the constructor of a job does that is a little late
+    const called = app.get(Job).run(); // like the constructor of a job that is a little late
     const made = new CronJob('* * * * * *', () => app.get(Job).run());
     Object.assign(made, { lastExecution: new Date(nominal + 3) });
     registry.addCronJob('late', made);
@@ -615,15 +616,15 @@ describe('E5 the tick comes from the registered job', () => {
   });
 });
 
-describe('E6 the start warns', () => {
-  it('E6 of scheduled methods without a ScheduleModule', async () => {
+describe('warnings about schedulers', () => {
+  it('E6 the start warns of scheduled methods without a ScheduleModule', async () => {
     await start({ imports: [LockModule.forRoot({ store: new Database() })], providers: [Job] });
     expect(logs.of('warn')).toEqual([
       'Job.run: the application has no scheduler, so nothing calls this method. Import ScheduleModule.forRoot() from @nestjs/schedule.',
     ]);
   });
 
-  it('E6 of two ScheduleModule.forRoot(), under which each tick runs once all the same', async () => {
+  it('E6 the start warns of two ScheduleModule.forRoot(), and each tick still runs once', async () => {
     const store = new Database({ now: Date.now() });
     Object.defineProperty(store.clock, 'now', { get: () => Date.now() });
     @Injectable()
@@ -641,7 +642,7 @@ describe('E6 the start warns', () => {
     expect(new Set(ticks.map((asked) => JSON.stringify(asked))).size).toBe(ticks.length);
   });
 
-  it('E6 not without scheduled methods', async () => {
+  it('E6 without scheduled methods, no warning comes', async () => {
     @Injectable()
     class Plain extends Runs {
       @Locked()
@@ -652,7 +653,7 @@ describe('E6 the start warns', () => {
   });
 });
 
-describe('E7 what is scheduled without a decorator', () => {
+describe('jobs without a decorator', () => {
   @Injectable()
   class Plain extends Runs {
     @Locked()
@@ -692,7 +693,7 @@ describe('E7 what is scheduled without a decorator', () => {
     expect(results.slice(0, 2)).toEqual([undefined, undefined]);
   });
 
-  it('E7 a timeout of the registry is skipped when its lock is busy', async () => {
+  it('E7 a timeout of the registry is skipped if its key is busy', async () => {
     const store = new Database();
     await store.holdElsewhere('Plain.run');
     const app = await application(store, Plain);
@@ -719,7 +720,7 @@ describe('E7 what is scheduled without a decorator', () => {
   });
 });
 
-it('B81 jobs that come late to the registry, or after an application that was closed, are followed', async () => {
+it('B81 jobs that are added early or late to the registry run each tick once', async () => {
   const store = new Database();
   @Injectable()
   class Early extends Runs {
@@ -739,7 +740,7 @@ it('B81 jobs that come late to the registry, or after an application that was cl
   expect(app.get(Early).ran).toBe(1);
 });
 
-it("B81 once: 'tick' stays refused where nothing is remembered", async () => {
+it("B81 once: 'tick' is refused on a store that remembers nothing", async () => {
   @Injectable()
   class Strict {
     @Cron(NEVER)
@@ -753,7 +754,7 @@ it("B81 once: 'tick' stays refused where nothing is remembered", async () => {
   expect(error.message).toContain('needs a store that remembers what has run');
 });
 
-/** A job that is added to the registry at run time, as applications do. */
+/** Adds a job to the registry at run time, as applications do. */
 function dynamicJob(app: INestApplicationContext, onTick: () => Promise<void>): CronJob {
   const job = new CronJob(NEVER, onTick);
   app.get(SchedulerRegistry).addCronJob('dynamic', job);

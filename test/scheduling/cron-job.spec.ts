@@ -12,7 +12,10 @@ afterEach(() => {
   for (const job of jobs.splice(0)) void job.stop();
 });
 
-/** A job that reports its firings, and a count of how often its schedule was computed. */
+/**
+ * A job that reports its firings, and a function that counts how often its schedule was
+ * computed.
+ */
 function followed(expression: string | Date, { start = true } = {}) {
   const news = new EventEmitter();
   const firings: CronFiring[] = [];
@@ -36,8 +39,8 @@ function countComputations(time: CronTime): () => number {
   return () => count;
 }
 
-describe('B81 a firing of a cron job', () => {
-  it('has the time for which its timer was armed, and the period until the next tick', async () => {
+describe('a firing of a cron job', () => {
+  it('B81 a firing has the time for which its timer was armed, and the period until the next tick', async () => {
     const { firings, called } = followed(EACH_SECOND);
     for (let i = 0; i < 3; i++) await called();
     const ticks = firings.map(({ tick }) => tick);
@@ -46,7 +49,7 @@ describe('B81 a firing of a cron job', () => {
     expect(firings.map(({ period }) => period)).toEqual([SECOND, SECOND, SECOND]);
   });
 
-  it('costs no computation: only the job computes its next time, once for each timer', async () => {
+  it('B81 following a job adds no computation of its schedule', async () => {
     const { follow, called, computed } = followed(EACH_SECOND);
     follow.lookAhead();
     await called();
@@ -55,54 +58,55 @@ describe('B81 a firing of a cron job', () => {
     expect(computed() - before).toBe(2);
   });
 
-  it('has the time of the new schedule after setTime()', async () => {
+  it('B81 after setTime(), a firing has the time of the new schedule', async () => {
     const { job, firings, called } = followed('0 0 1 1 *');
     job.setTime(new CronTime(EACH_SECOND));
     await called();
     expect(Math.abs(Number(firings[0]?.tick) - Date.now())).toBeLessThan(SECOND);
   });
 
-  it('of a date has that date, and no period', async () => {
+  it('B81 the firing of a date has that date and no period', async () => {
     const date = new Date(Date.now() + 50);
     const { firings, called } = followed(date);
     await called();
     expect(firings).toEqual([expect.objectContaining({ tick: date.getTime(), period: 0 })]);
   });
 
-  it('whose timer was armed before the job was followed has its time too', async () => {
+  it('B81 a firing has its time also if its timer was armed before the job was followed', async () => {
     const { firings, called } = followed(EACH_SECOND);
     await called();
     expect(firings[0]?.tick).toBe(Math.round(Date.now() / SECOND) * SECOND);
   });
 
-  it('that comes first, nearly a period late, has the nominal time', async () => {
+  it('B81 the first firing has its nominal time also if it is nearly a period late', async () => {
     const start = Math.ceil(Date.now() / SECOND) * SECOND;
     const now = jest.spyOn(Date, 'now').mockReturnValue(start - 900);
     const { job, follow, firings } = followed(EACH_SECOND);
-    now.mockReturnValue(start + 800); // the event loop was blocked beyond the tick
+    now.mockReturnValue(start + 800); // The event loop was blocked beyond the tick.
     follow.lookAhead();
     now.mockReturnValue(start + 950);
-    clearTimeout((job as unknown as { _timeout: NodeJS.Timeout })['_timeout']); // it fires now
+    // The timer fires now.
+    clearTimeout((job as unknown as { _timeout: NodeJS.Timeout })['_timeout']);
     Object.assign(job, { lastExecution: new Date(start + 950), _isActive: false });
     job.start();
     await job.fireOnTick();
     expect(firings.map(({ tick }) => tick)).toEqual([start]);
   });
 
-  it('that comes late has the nominal time', async () => {
+  it('B81 a late firing has its nominal time', async () => {
     const { firings, called } = followed(EACH_SECOND);
     await called();
     const tick = Number(firings[0]?.tick);
     const fired = called();
     const until = tick + 1.6 * SECOND;
-    while (Date.now() < until); // what blocks the event loop beyond the tick
+    while (Date.now() < until); // Blocks the event loop beyond the tick.
     await fired;
     expect(firings[1]?.tick).toBe(tick + SECOND);
   });
 });
 
-describe('B81 a call of fireOnTick() by hand', () => {
-  it('is no firing, whether the job runs or not', async () => {
+describe('a call of fireOnTick() by hand', () => {
+  it('B81 a call of fireOnTick() by hand is no firing, whether the job runs or not', async () => {
     const running = followed('0 0 1 1 *');
     const stopped = followed('0 0 1 1 *', { start: false });
     for (const { job, called, firings } of [running, stopped]) {
@@ -113,7 +117,7 @@ describe('B81 a call of fireOnTick() by hand', () => {
     }
   });
 
-  it('is no firing after one, nor between two', async () => {
+  it('B81 a call of fireOnTick() by hand is no firing after or between firings', async () => {
     const { job, firings, called } = followed(EACH_SECOND);
     await called();
     await job.fireOnTick();
@@ -124,13 +128,13 @@ describe('B81 a call of fireOnTick() by hand', () => {
   });
 });
 
-describe('B81 the time zone of a schedule', () => {
+describe('the time zone of a schedule', () => {
   it.each([
     [{ timeZone: 'Asia/Tokyo' }, 'Asia/Tokyo'],
     [{ utcOffset: 330 }, 'UTC+05:30'],
     [{ utcOffset: -210 }, 'UTC-03:30'],
     [{}, Intl.DateTimeFormat().resolvedOptions().timeZone],
-  ])('%j is %s', (schedule, zone) => {
+  ])('B81 the time zone of %j is %s', (schedule, zone) => {
     expect(zoneOf(schedule)).toBe(zone);
   });
 });

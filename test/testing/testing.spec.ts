@@ -49,7 +49,7 @@ async function application(options?: LockTestingOptions) {
 }
 
 describe('withoutLocks', () => {
-  it('B68 lets the methods of an object made with new run unlocked, of every module', async () => {
+  it('B68 withoutLocks lets the locked methods of an object made with new run unlocked', async () => {
     const invoices = withoutLocks(new Invoices());
     expect(await Promise.all([invoices.export(), invoices.export(), invoices.archive()])).toEqual([
       1,
@@ -58,7 +58,7 @@ describe('withoutLocks', () => {
     ]);
   });
 
-  it('E3, B82 gives them handles that are not enabled, with tokens that grow', async () => {
+  it('B82 withoutLocks gives handles that are not enabled, with growing tokens', async () => {
     const tokens = withoutLocks(new Tokens());
     const [first, second] = [await tokens.current(), await tokens.current()];
     expect([first?.enabled, first?.held, first?.key]).toEqual([false, true, 'invoices']);
@@ -66,19 +66,19 @@ describe('withoutLocks', () => {
     expect(second?.fencingToken).toBeGreaterThan(first?.fencingToken ?? Infinity);
   });
 
-  it('B68 without it such an object runs nothing, and the error says what to do', async () => {
+  it('B68 without withoutLocks, such an object runs nothing, and the error names the next step', async () => {
     const invoices = new Invoices();
     await expect(invoices.export()).rejects.toThrow(/Invoices\.export\(\).*withoutLocks\(instance\)/);
     expect(invoices.runs).toBe(0);
   });
 
-  it('refuses an object that has nothing to unlock', () => {
+  it('B68 withoutLocks refuses an object without locked methods', () => {
     expect(() => withoutLocks(new Plain())).toThrow('withoutLocks() was given a Plain');
   });
 });
 
 describe('LockTestingModule', () => {
-  it('B3 locks for real, in memory', async () => {
+  it('B3 LockTestingModule locks in memory', async () => {
     const app = await application();
     expect(await app.get(Invoices).export()).toBe(1);
     expect(await app.get(LockService).admin.inspect('invoices')).toMatchObject({
@@ -89,7 +89,7 @@ describe('LockTestingModule', () => {
   });
 
   it.each([undefined, 'billing'])(
-    'B22 plays another instance that holds a key (prefix %s)',
+    'B22 holdElsewhere holds a key like another instance (prefix %s)',
     async (prefix) => {
       const app = await application({ prefix });
       const elsewhere = await app.get(TestLocks).holdElsewhere('invoices', 'pod-7');
@@ -101,7 +101,7 @@ describe('LockTestingModule', () => {
     },
   );
 
-  it('B55 takes a lock away from its holder', async () => {
+  it('B55 holdElsewhere takes a held lock from its holder', async () => {
     const app = await application({ ttl: 300 });
     const lost = app.get(LockService).run('report', async (lock) => {
       const aborted = new Promise((resolve) => lock.signal.addEventListener('abort', resolve));

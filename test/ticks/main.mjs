@@ -1,4 +1,4 @@
-// What `npm run ticks` runs when all is installed and built.
+// The program of `npm run ticks` after installation and build.
 import { parseArgs } from 'node:util';
 import { serverOf } from '../servers/stores.mjs';
 import { plainRounds } from './plain-rounds.mjs';
@@ -63,7 +63,7 @@ try {
 }
 process.exitCode = failed ? 1 : 0;
 
-/** A line now and then, with how many runs there were. */
+/** Prints the number of runs now and then. */
 function progress() {
   const counts = Object.fromEntries(stores.map((store) => [store, 0]));
   const began = Date.now();

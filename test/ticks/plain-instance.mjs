@@ -1,6 +1,6 @@
-// One instance of an application with a plain `@Cron('* * * * * *') @Locked()`, or an
+// An instance of an application with a plain `@Cron('* * * * * *') @Locked()` or an
 // `@Interval()`, in a process of its own: `node plain-instance.mjs URL '{"body": 20}'` or
-// `'{"interval": 1000}'`. It tells of each firing and each run.
+// `'{"interval": 1000}'`. It reports each firing and each run.
 import 'reflect-metadata';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { NestFactory } from '@nestjs/core';
@@ -18,7 +18,7 @@ let inspect;
 class Job {
   async run() {
     const began = Date.now();
-    // Of an interval the tick is the start, by the clock of the database.
+    // The tick of an interval is its start by the clock of the database.
     const tick = interval ? (await inspect(`${prefix}:Job.run`)).lastTick.getTime() : granted;
     if (body > 0) await sleep(body);
     process.send({ event: 'ran', tick, began, ended: Date.now() });
@@ -38,10 +38,11 @@ await NestFactory.createApplicationContext(
   },
   { logger: ['error'] },
 );
-process.on('disconnect', () => process.kill(process.pid, 'SIGKILL')); // the process that started it is gone
+// The parent process has ended.
+process.on('disconnect', () => process.kill(process.pid, 'SIGKILL'));
 process.send({ event: 'ready' });
 
-/** The same store, which reports the ticks of its requests. */
+/** The same store, but it reports the ticks of its requests. */
 function watched({ useFactory, ...rest }) {
   return {
     ...rest,

@@ -1,5 +1,5 @@
-// What `npm run ticks -- --plain` runs: the plain forms of scheduled methods, on SQLite,
-// PostgreSQL and MongoDB, a round after the other.
+// The program of `npm run ticks -- --plain`: the plain forms of scheduled methods on SQLite,
+// PostgreSQL and MongoDB, one round after the other.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,7 +9,7 @@ import { runPlainIntervals, runPlainTicks } from './plain.mjs';
 
 const INTERVALS = [100, 1_000, 5_000];
 
-/** Runs all rounds for so many seconds each, and tells whether each kept its promise. */
+/** Runs each round for this time. Resolves to whether all rounds kept their promise. */
 export async function plainRounds(seconds) {
   const servers = await Promise.all(['postgres', 'mongodb'].map((store) => serverOf(store).start()));
   const folder = mkdtempSync(join(tmpdir(), 'plain-ticks-'));
@@ -24,7 +24,8 @@ export async function plainRounds(seconds) {
     console.log(`${good ? 'passed' : 'FAILED'}  ${text}`);
   };
   try {
-    const client = await new MongoClient(addresses.mongodb).connect(); // many instances at once would each create it
+    // otherwise each of many instances would create it at once
+    const client = await new MongoClient(addresses.mongodb).connect();
     await client.db().createCollection('locks');
     await client.close();
     for (const [store, url] of Object.entries(addresses)) {

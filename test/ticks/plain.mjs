@@ -7,20 +7,20 @@ import { setTimeout as sleep } from 'node:timers/promises';
 const instanceFile = fileURLToPath(new URL('plain-instance.mjs', import.meta.url));
 
 /**
- * Lets instances run a plain `@Cron('* * * * * *') @Locked()` on one database for so many
- * seconds.
+ * Lets instances run a plain `@Cron('* * * * * *') @Locked()` on one database.
  *
  * @param {string} url
- * @param {{ instances?: number, seconds: number, body: number }} options `body` is how many
- * milliseconds a run takes
+ * @param {{ instances?: number, seconds: number, body: number }} options `body` is the
+ * duration of a run in milliseconds
  * @returns {Promise<{
  *   fired: number,
  *   ran: number,
  *   twice: string[],
  *   missing: string[],
  *   overlaps: number,
- * }>} for how many seconds a timer fired (but for the last), how many of them ran, the seconds
- * that ran twice or never, and how often two runs overlapped
+ * }>} `fired` and `ran` count the seconds in which a timer fired (without the last) and in
+ * which a job ran. `twice` and `missing` list the seconds with two runs and with none.
+ * `overlaps` counts the runs that overlapped.
  */
 export async function runPlainTicks(url, { instances = 3, seconds, body }) {
   const { firings, runs } = await play(url, { instances, seconds, settings: { body } });
@@ -40,13 +40,12 @@ export async function runPlainTicks(url, { instances = 3, seconds, body }) {
 }
 
 /**
- * The same with an `@Interval()` of so many milliseconds.
+ * The same with an `@Interval()` of this many milliseconds.
  *
  * @param {string} url
  * @param {{ instances?: number, seconds: number, interval: number }} options
- * @returns {Promise<{ fired: number, ran: number, shortest: number }>} how often
- * the timers fired and how many runs there were, and the shortest time between two starts, by the clock of the
- * database
+ * @returns {Promise<{ fired: number, ran: number, shortest: number }>} the number of firings
+ * and of runs, and the shortest time between two starts by the clock of the database
  */
 export async function runPlainIntervals(url, { instances = 1, seconds, interval }) {
   const { firings, runs } = await play(url, { instances, seconds, settings: { interval } });
@@ -57,7 +56,8 @@ export async function runPlainIntervals(url, { instances = 1, seconds, interval 
 
 async function play(url, { instances, seconds, settings }) {
   const [firings, runs, children] = [[], [], []];
-  // Instances are killed in the end: what they still hold must not be busy in the next round.
+  // Instances are killed at the end. With a new prefix, their locks do not disturb the next
+  // round.
   const prefix = randomBytes(4).toString('hex');
   try {
     for (let i = 0; i < instances; i++) {
@@ -70,7 +70,8 @@ async function play(url, { instances, seconds, settings }) {
       const ended = once(child, 'exit').then(() => [{ event: 'ended' }]);
       let event;
       while (event !== 'ready') {
-        [{ event }] = await Promise.race([once(child, 'message'), ended]); // the first creates the table
+        // The first instance creates the table.
+        [{ event }] = await Promise.race([once(child, 'message'), ended]);
         if (event === 'ended') throw new Error('an instance of the application did not start');
       }
     }

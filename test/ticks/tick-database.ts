@@ -1,6 +1,6 @@
 import { openMongoDatabase, openTarget } from '../servers/targets.js';
 
-/** A database whose address is passed to other processes. */
+/** A database whose URL is passed to other processes. */
 export async function openTickDatabase(
   store: 'postgres' | 'mongodb',
 ): Promise<{ url: string; dispose(): Promise<void> }> {

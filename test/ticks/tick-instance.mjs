@@ -1,4 +1,5 @@
-// One instance of an application with a job that runs once per tick, in a process of its own under a clock of its own: `node tick-instance.mjs URL LABEL SECONDS`.
+// An instance of an application with a job that runs once per tick, in a process of its own
+// with a clock of its own: `node tick-instance.mjs URL LABEL SECONDS`.
 import 'reflect-metadata';
 import { NestFactory } from '@nestjs/core';
 import { Cron, ScheduleModule } from '@nestjs/schedule';
@@ -16,7 +17,7 @@ class Job {
   }
 }
 const run = Object.getOwnPropertyDescriptor(Job.prototype, 'run');
-// Whoever is killed under the lock must not keep the next tick from running.
+// With a short ttl, the lock of a killed instance is free before the next tick.
 Locked(KEY, { once: 'tick', ttl: '2s', wait: '4s' })(Job.prototype, 'run', run);
 Cron(`*/${seconds} * * * * *`, { timeZone: 'UTC', threshold: 10_000 })(Job.prototype, 'run', run);
 Object.defineProperty(Job.prototype, 'run', run);
@@ -31,7 +32,8 @@ const app = await NestFactory.createApplicationContext(
 );
 const locks = app.get(LockService);
 locks.events.on('busy', ({ reason }) => process.send({ event: 'skipped', reason }));
-process.on('disconnect', () => process.kill(process.pid, 'SIGKILL')); // whoever started it is gone
+// The parent process has ended.
+process.on('disconnect', () => process.kill(process.pid, 'SIGKILL'));
 process.send({ event: 'ready' });
 
 function storeAt(address) {

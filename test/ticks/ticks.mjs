@@ -19,7 +19,7 @@ import { FakeClock } from '../experiments/fake-clock.mjs';
 
 const instanceFile = fileURLToPath(new URL('tick-instance.mjs', import.meta.url));
 
-/** Milliseconds after the last clock has come to the last tick. */
+/** Milliseconds to wait after the last clock has reached the last tick. */
 const REST = 3_000;
 
 /**
@@ -47,7 +47,8 @@ export async function runTicks(url, { shifts, every, ticks, kill, jump, onRun = 
   const instances = [];
   if (url.startsWith('mongodb')) await createCollection(url);
   try {
-    // The first creates the table; the one that is ahead comes last, when the others are there to take over from it.
+    // The first instance creates the table. The instance whose clock is ahead starts last,
+    // when others can take over from it.
     for (const shift of shifts.toSorted((a, b) => a - b)) {
       const instance = await TickInstance.start(url, shift, every);
       instances.push(instance);
@@ -81,14 +82,17 @@ export async function runTicks(url, { shifts, every, ticks, kill, jump, onRun = 
   }
 }
 
-/** Before many instances do at once, which a mongod under Wine does not survive. */
+/**
+ * Creates the collection first, because mongod under Wine does not survive many instances that
+ * create it at once.
+ */
 async function createCollection(url) {
   const client = await new MongoClient(url).connect();
   await client.db().createCollection('locks');
   await client.close();
 }
 
-/** The first tick that the instance runs itself. */
+/** The first tick that this instance runs. */
 async function nextOf({ shift }, news, runs) {
   for (;;) {
     const run = runs.find((one) => one.shift === shift);
@@ -97,7 +101,7 @@ async function nextOf({ shift }, news, runs) {
   }
 }
 
-/** How often each tick from the first to the last ran, and by whom. */
+/** The number of runs of each tick, and of each instance. */
 function verdict(runs, { first, last, every }) {
   const judged = runs.filter(({ tick }) => tick >= first && tick <= last);
   const counts = new Map();
@@ -116,7 +120,7 @@ function verdict(runs, { first, last, every }) {
   };
 }
 
-/** An instance of the application, on a machine whose clock is off. */
+/** An instance of the application on a machine whose clock is off. */
 class TickInstance {
   static async start(url, shift, every) {
     const clock = await FakeClock.create();

@@ -35,7 +35,7 @@ let closing: (() => Promise<unknown>)[] = [];
 /** The warnings and errors since the test began. */
 export let logged: string[] = [];
 
-// A rejection that nobody handles fails the test by itself: jest sees to that.
+// Jest fails a test with an unhandled rejection.
 
 afterEach(async () => {
   for (const close of closing.toReversed()) await close();
@@ -45,7 +45,7 @@ afterEach(async () => {
 
 export class Running {
   readonly locks: LockService;
-  /** What happened to the locks, in order. */
+  /** The events of the locks, in order. */
   readonly events: string[] = [];
 
   constructor(
@@ -57,7 +57,7 @@ export class Running {
       this.locks.events.on(event, () => this.events.push(event));
   }
 
-  /** Resolves when it has happened `times` times since the start. */
+  /** Resolves when the event has happened `times` times since the start. */
   async happened(event: keyof LockEventMap, times = 1): Promise<void> {
     while (this.events.filter((name) => name === event).length < times)
       await new Promise<void>((resolve) => this.locks.events.once(event, () => resolve()));
@@ -86,11 +86,14 @@ export class RunningHttp extends Running {
     return fetch(`${this.url}${path}`, { signal });
   }
 
-  /** Sends a request whose client goes away when the test says so; resolves when the server has noticed. */
+  /**
+   * Sends a request whose client leaves when the test calls `leave`, which resolves when the
+   * server has noticed.
+   */
   client(path: string): { answer: Promise<Response>; leave(): Promise<void> } {
     const controller = new AbortController();
     const answer = this.get(path, controller.signal);
-    answer.catch(() => {}); // that is what leaving does
+    answer.catch(() => {}); // Leaving rejects the request.
     return {
       answer,
       leave: async () => {
@@ -102,7 +105,7 @@ export class RunningHttp extends Running {
   }
 }
 
-/** @param prepare what is done with the application before it listens */
+/** @param prepare changes the application before it listens */
 export async function startHttp(
   adapter: AbstractHttpAdapter,
   metadata: Application,
@@ -140,7 +143,7 @@ export async function startMicroservice(
   return { running: new Running(app, store), client };
 }
 
-/** What a start that has to fail fails with. */
+/** The error of a start that has to fail. */
 export async function startError(metadata: ModuleMetadata): Promise<string> {
   try {
     const app = await NestFactory.create(rootModule(metadata), new ExpressAdapter(), options);

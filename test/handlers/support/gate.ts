@@ -1,7 +1,7 @@
-/** Where a handler stops until the test lets it go on. */
+/** A point in a handler where it stops until the test opens the gate. */
 export class Gate {
   readonly reached: Promise<void>;
-  /** How many have come here. */
+  /** The number of calls that have reached the gate. */
   arrivals = 0;
   open: () => void = () => {};
   #reach: () => void = () => {};

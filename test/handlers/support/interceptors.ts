@@ -11,7 +11,10 @@ import { from, map, mergeMap, takeUntil, throwError } from 'rxjs';
 export const orderKey = (context: ExecutionContext): string =>
   `order:${context.switchToHttp().getRequest<{ params: { id: string } }>().params.id}`;
 
-/** What a time-out interceptor does when its time is up, which the test decides: it answers 408 and unsubscribes. */
+/**
+ * A time-out interceptor whose time is up when the test says so: it answers 408 and
+ * unsubscribes.
+ */
 export class TimeOut implements NestInterceptor {
   expire: () => void = () => {};
   readonly #expired = new Promise<void>((resolve) => (this.expire = resolve));
@@ -22,7 +25,7 @@ export class TimeOut implements NestInterceptor {
   }
 }
 
-/** Changes the answer, to see that interceptors around the lock get it. */
+/** Changes the answer, so a test sees that interceptors around the lock get it. */
 @Injectable()
 export class Shout implements NestInterceptor {
   intercept(_: ExecutionContext, next: CallHandler) {

@@ -1,7 +1,9 @@
 import { ExternalContextCreator } from '@nestjs/core';
 import { platforms, startHttp, type Running } from './applications.js';
 
-/** Starts an application, and gives a way to call a resolver of it as @nestjs/graphql does. */
+/**
+ * Starts an application, and gives a function that calls its resolver like @nestjs/graphql.
+ */
 export async function startResolver<Resolver extends object>(
   type: new () => Resolver,
   name: keyof Resolver & string,

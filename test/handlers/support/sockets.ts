@@ -8,7 +8,7 @@ import { WebSocket } from 'ws';
 
 /** One connection to a gateway. */
 export interface SocketClient {
-  /** Sends an event; resolves with the first event that comes back. */
+  /** Sends an event; resolves to the first event that comes back. */
   ask(event: string, data: unknown): Promise<{ event: string; data: unknown }>;
 }
 

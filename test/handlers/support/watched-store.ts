@@ -2,10 +2,10 @@ import { EventEmitter, once } from 'node:events';
 import { MemoryLockStore } from '../../../lib/index.js';
 import type { AcquireRequest, LeaseRenewal, LockAcquireResult } from '../../../lib/interfaces/index.js';
 
-/** A store on which other instances can be played, and that tells when somebody is refused. */
+/** A store that can play other instances and reports refusals. */
 export class WatchedStore extends MemoryLockStore {
   attempts = 0;
-  /** What the next attempts fail with. */
+  /** The error of the next attempts. */
   failure: Error | undefined;
   readonly #watch = new EventEmitter();
 
@@ -28,17 +28,17 @@ export class WatchedStore extends MemoryLockStore {
     return outcomes;
   }
 
-  /** Resolves after so many renewals from now on: more than three take longer than a ttl. */
+  /** Resolves after this number of renewals; more than three take longer than a ttl. */
   async renewed(times: number): Promise<void> {
     for (let renewal = 0; renewal < times; renewal++) await once(this.#watch, 'renewed');
   }
 
-  /** Resolves when somebody who wants a lock is told that it is held. */
+  /** Resolves when an acquisition is refused. */
   async refused(): Promise<void> {
     await once(this.#watch, 'refused');
   }
 
-  /** Another instance holds the key; whoever held it loses it and learns so at its next renewal. */
+  /** Gives the key to another instance. The former holder learns of it at its next renewal. */
   async holdElsewhere(key: string, ttl = 60_000): Promise<{ release: () => Promise<boolean> }> {
     await this.forceRelease(key);
     await super.acquire(key, 'elsewhere', ttl, { label: 'api-2:77' });
