@@ -1,13 +1,8 @@
-import { INTERNALS } from '../lock-internals.js';
-import { Logger } from '@nestjs/common';
 import { Option, type Command } from 'commander';
 import type { LockStore } from '../interfaces/lock-store.interface.js';
 import { LockError } from '../lock.errors.js';
-import { LockService } from '../lock.service.js';
-import { mongoStore } from '../stores/mongodb/mongo-store.js';
-import { SqlLockStore } from '../stores/sql/sql-lock.store.js';
+import type { LockService } from '../lock.service.js';
 import { warn } from './output.js';
-import { OwnClient } from './own-client.js';
 import { assertFileExists, parseStoreUrl, type StoreAddress } from './store-url.js';
 
 /** The options that every command has. */
@@ -40,16 +35,21 @@ export function addConnectionOptions(program: Command): void {
 
 /**
  * Runs `work` with the locks of a database, and then closes the connection. It never creates a
- * table.
+ * table. Nest and the code of the store are loaded here, so that help and `ddl` do without.
  */
 export async function withLocks<T>(
   options: ConnectionOptions,
   work: (locks: LockService) => Promise<T>,
 ): Promise<T> {
+  const { store, close } = await storeOf(options);
+  const [{ Logger }, { LockService }, internals] = await Promise.all([
+    import('@nestjs/common'),
+    import('../lock.service.js'),
+    import('../lock-internals.js'),
+  ]);
   // The log lines are for applications. Here each command reports by itself, and standard
   // output is for its result.
   Logger.overrideLogger(false);
-  const { store, close } = storeOf(options);
   const { prefix } = options;
   const locks = new LockService({
     options: prefix === undefined ? {} : { prefix },
@@ -60,17 +60,17 @@ export async function withLocks<T>(
   try {
     return await work(locks);
   } finally {
-    await closeBoth(locks, close).catch((error: Error) =>
+    await closeBoth(() => locks[internals.INTERNALS].close(), close).catch((error: Error) =>
       warn(`The connection could not be closed: ${error.message}`),
     );
   }
 }
 
-async function closeBoth(locks: LockService, close?: () => Promise<void>): Promise<void> {
+async function closeBoth(closeLocks: () => Promise<void>, closeClient?: () => Promise<void>): Promise<void> {
   try {
-    await locks[INTERNALS].close();
+    await closeLocks();
   } finally {
-    await close?.();
+    await closeClient?.();
   }
 }
 
@@ -95,15 +95,18 @@ interface StoreChoice {
   close?: () => Promise<void>;
 }
 
-function storeOf(options: ConnectionOptions): StoreChoice {
+async function storeOf(options: ConnectionOptions): Promise<StoreChoice> {
   const { table, schema, collection, database, weak } = options;
   const address = addressOf(options);
   if (address.kind === 'mongodb') {
     const place = { url: address.url, databaseName: database, collectionName: collection };
+    const { mongoStore } = await import('../stores/mongodb/mongo-store.js');
     const definition = mongoStore({ ...place, weak });
     return { store: () => definition.useFactory() };
   }
   if (address.kind === 'sqlite') assertFileExists(address.file);
+  const { OwnClient } = await import('./own-client.js');
+  const { SqlLockStore } = await import('../stores/sql/sql-lock.store.js');
   const client = new OwnClient(address);
   const store = new SqlLockStore(() => client.open(), { table, schema, weak, autoCreate: false });
   return { store: () => store, close: () => client.close() };

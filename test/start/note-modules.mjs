@@ -1,0 +1,13 @@
+// node --import test/start/note-modules.mjs: appends the URL of each module that the process
+// imports to the file LOADED_MODULES. What a CommonJS package requires itself is not noted.
+import { appendFileSync } from 'node:fs';
+import { register } from 'node:module';
+
+// Node loads this file twice: for --import, and again as the hooks, in a thread of their own.
+const ofHooks = new URL('?hooks', import.meta.url).href;
+if (import.meta.url !== ofHooks) register(ofHooks);
+
+export async function load(url, context, next) {
+  appendFileSync(process.env.LOADED_MODULES, `${url}\n`);
+  return next(url, context);
+}
