@@ -18,7 +18,7 @@ for (const { name, open } of cliDatabases('sqlite')) {
     const stateOf = async (key: string) =>
       JSON.parse((await processes.run(['inspect', key, '--json'])).stdout).state;
 
-    it('B79 hold has the exit codes of a shell: 127 for a missing command, 126 for a file that cannot run, 128+n for a signal', async () => {
+    it('B79 hold has the exit codes of a shell: 127, 126, and 128+n for a signal', async () => {
       const missing = await hold('codes', '--', 'no-such-command', '--help');
       expect(missing).toMatchObject({
         code: 127,

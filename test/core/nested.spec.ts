@@ -5,7 +5,7 @@ import { settle } from './manual-clock.js';
 
 describe('a call inside a run that holds the same key', () => {
   it.each(['acquire', 'tryAcquire', 'run', 'tryRun'] as const)(
-    'B89 a nested %s that would wait fails at once and names reentrant',
+    'E12 a nested %s that would wait fails at once and names reentrant',
     async (method) => {
       const { service, store } = await startCore();
       for (const wait of [1, '10s', Infinity] as const) {
@@ -27,7 +27,7 @@ describe('a call inside a run that holds the same key', () => {
     },
   );
 
-  it('B89 a nested call without a wait is refused, and the error names the call chain', async () => {
+  it('E12 a nested call without a wait is refused, and the error names the call chain', async () => {
     const { service, of } = await startCore();
     await service.run('key', async (outer) => {
       for (const error of [

@@ -203,7 +203,7 @@ describe('lock.transaction', () => {
     );
   });
 
-  it('B91 extend, release, handOff and transaction are refused inside a transaction, where they would deadlock', async () => {
+  it('B91 inside a transaction, extend, release, handOff and transaction are refused', async () => {
     const { service } = await start();
     const lock = await service.acquire('key');
     await lock.transaction(async () => {

@@ -175,7 +175,7 @@ describe('an acquisition whose outcome is unknown', () => {
   );
 
   it.each([true, false])(
-    'B50 a second request that is carried out late lets no other caller in after an extension (renewal: %p)',
+    'B50 a request that is carried out late after an extension lets no other caller in (renewal: %p)',
     async (autoRenew) => {
       const one = await startCore({ ttl: 900, retry: 10 });
       const { service, store, clock } = one;
