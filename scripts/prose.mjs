@@ -40,7 +40,9 @@ const files = execFileSync(
 )
   .split('\n')
   .filter(
-    (file) => /\.(ts|mts|cts|mjs|md)$/.test(file) && !/^(CHANGELOG\.md|LICENSE|test\/.*golden)/.test(file),
+    (file) =>
+      /\.(ts|mts|cts|mjs|md)$/.test(file) &&
+      !/^(CHANGELOG\.md|LICENSE|bench\/results\/|test\/.*golden)/.test(file),
   );
 const texts = files.flatMap((file) => {
   const source = readFileSync(file, 'utf8');
