@@ -63,6 +63,9 @@ export async function startCore(
   };
 }
 
+/** Starts a second process on the same store and clock. */
+export const another = ({ store, clock }: Core): Promise<Core> => startCore({}, { store, clock });
+
 /** Captures the log lines of the library while a test runs. */
 export function captureLog(): LogLine[] {
   const lines: LogLine[] = [];

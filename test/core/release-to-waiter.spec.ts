@@ -5,6 +5,7 @@ import { LockError, LockLostError, LockNotAcquiredError } from '../../lib/lock.e
 import type { Lock } from '../../lib/lock.js';
 import type { AcquireOptions, LockModuleDefaults } from '../../lib/options/lock.options.js';
 import {
+  another,
   captureLog,
   errorOf,
   gate,
@@ -26,9 +27,6 @@ type WaiterCore = Core<WaiterReleaseStore>;
 
 const start = (options?: LockModuleDefaults): Promise<WaiterCore> =>
   startCoreWith(WaiterReleaseStore, options);
-
-/** Starts a second process on the same store and clock. */
-const another = ({ store, clock }: Core): Promise<Core> => startCore({}, { store, clock });
 
 interface HolderAndWaiter {
   lock: Lock;

@@ -1,10 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import type { AcquireOptions } from '../../lib/options/lock.options.js';
 import { LockError, LockNotAcquiredError } from '../../lib/lock.errors.js';
-import { errorOf, startCore, type Core } from './core-fixture.js';
-
-/** Starts a second process on the same store and clock. */
-const another = ({ store, clock }: Core): Promise<Core> => startCore({}, { store, clock });
+import { another, errorOf, startCore } from './core-fixture.js';
 
 describe('stealing', () => {
   it('B32 stealAfter takes a lock that was not renewed for that time, also an endless one', async () => {

@@ -16,7 +16,7 @@ import {
 import { APP_INTERCEPTOR } from '@nestjs/core';
 import { LockContext, LockInterceptor, LockModule, memoryStore } from '../../lib/index.js';
 import { logged, platforms, startHttp } from './support/applications.js';
-import { Gate } from './support/gate.js';
+import { Gate } from '../module/gate.js';
 import { orderKey, Shout } from './support/interceptors.js';
 
 const text = new TextDecoder();

@@ -5,7 +5,7 @@ import { Controller, Get, StreamableFile, UseInterceptors } from '@nestjs/common
 import { startWith, Subject, tap, type Observable } from 'rxjs';
 import { LockInterceptor } from '../../lib/index.js';
 import { logged, platforms, startHttp } from './support/applications.js';
-import { Gate } from './support/gate.js';
+import { Gate } from '../module/gate.js';
 import { TimeOut } from './support/interceptors.js';
 
 describe.each(platforms)(

@@ -15,7 +15,7 @@ import {
 import { NEVER, startWith } from 'rxjs';
 import { LockInterceptor, LockLostError } from '../../lib/index.js';
 import { platforms, startHttp } from './support/applications.js';
-import { Gate } from './support/gate.js';
+import { Gate } from '../module/gate.js';
 
 @Catch(LockLostError)
 class Gone implements ExceptionFilter<LockLostError> {

@@ -5,7 +5,7 @@ import { EventPattern, MessagePattern, Payload } from '@nestjs/microservices';
 import { lastValueFrom, ReplaySubject, toArray } from 'rxjs';
 import { LockContext, LockInterceptor } from '../../lib/index.js';
 import { logged, startMicroservice } from './support/applications.js';
-import { Gate } from './support/gate.js';
+import { Gate } from '../module/gate.js';
 import { TimeOut } from './support/interceptors.js';
 import { startResolver } from './support/resolvers.js';
 

@@ -4,7 +4,7 @@ import { Controller, Get, Sse, UseInterceptors, type MessageEvent } from '@nestj
 import { Observable, ReplaySubject } from 'rxjs';
 import { LockContext, LockInterceptor } from '../../lib/index.js';
 import { logged, platforms, startHttp } from './support/applications.js';
-import { Gate } from './support/gate.js';
+import { Gate } from '../module/gate.js';
 
 const text = new TextDecoder();
 

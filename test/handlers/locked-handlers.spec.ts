@@ -15,7 +15,7 @@ import {
 import { ReplaySubject } from 'rxjs';
 import { LockContext, Locked } from '../../lib/index.js';
 import { logged, platforms, startHttp } from './support/applications.js';
-import { Gate } from './support/gate.js';
+import { Gate } from '../module/gate.js';
 import { Shout, TimeOut } from './support/interceptors.js';
 
 const text = new TextDecoder();

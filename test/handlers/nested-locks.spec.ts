@@ -3,6 +3,7 @@ import { describe, expect, it } from '@jest/globals';
 import { Controller, Get, Injectable, UseInterceptors } from '@nestjs/common';
 import { Interval, ScheduleModule } from '@nestjs/schedule';
 import { Locked, LockError, LockInterceptor, LockNotAcquiredError } from '../../lib/index.js';
+import { errorOf } from '../core/core-fixture.js';
 import { platforms, startHttp } from './support/applications.js';
 
 const NEVER = 2_000_000_000; // milliseconds; the tests call the method themselves
@@ -45,12 +46,6 @@ class Reports {
     return 'inner';
   }
 }
-
-const errorOf = (call: Promise<unknown>): Promise<unknown> =>
-  call.then(
-    () => new Error('It did not reject.'),
-    (error: unknown) => error,
-  );
 
 describe.each(platforms.slice(0, 1))('handlers inside a run that holds their key, %s', (_, adapter) => {
   const start = () =>

@@ -14,12 +14,7 @@ import {
   memoryStore,
 } from '../../lib/index.js';
 import { withoutLocks } from '../../lib/testing/index.js';
-
-function gate(): { promise: Promise<void>; open: () => void } {
-  let open = (): void => {};
-  const promise = new Promise<void>((resolve) => (open = resolve));
-  return { promise, open };
-}
+import { Gate } from '../module/gate.js';
 
 @Injectable()
 class Streams {
@@ -48,14 +43,14 @@ class Streams {
     return Readable.from(['content']);
   }
 
-  first = gate();
+  first = new Gate();
 
   @Locked('slow')
   async slow(): Promise<Readable> {
     const { first } = this;
     return Readable.from(
       (async function* () {
-        await first.promise;
+        await first.pass();
         yield 'at last';
       })(),
     );
@@ -78,7 +73,7 @@ describe('the results of locked methods', () => {
   afterEach(() => app?.close());
 
   async function start(): Promise<{ streams: Streams; locks: LockService }> {
-    const module = LockModule.forRoot({ store: memoryStore(), ttl: 150 });
+    const module = LockModule.forRoot({ store: memoryStore(), ttl: 400 });
     const testing = await Test.createTestingModule({ imports: [module], providers: [Streams] }).compile();
     app = testing.createNestApplication({ logger: false });
     await app.init();
@@ -136,7 +131,7 @@ describe('the results of locked methods', () => {
     const reading = (async () => {
       for await (const chunk of await streams.slow()) chunks.push(chunk);
     })();
-    const renewed = await locks.acquire('clock', { ttl: 150, autoRenew: false });
+    const renewed = await locks.acquire('clock', { ttl: 400, autoRenew: false });
     // A ttl has passed.
     await new Promise((resolve) => renewed.signal.addEventListener('abort', resolve));
     expect(await locks.admin.isLocked('slow')).toBe(true);

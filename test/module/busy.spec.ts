@@ -13,6 +13,7 @@ import {
 } from '../../lib/index.js';
 import { start } from './applications.js';
 import { Gate } from './gate.js';
+import { errorOf } from '../core/core-fixture.js';
 import { RecordingStore } from './recording-store.js';
 
 async function startWith<Job>(job: Type<Job>) {
@@ -20,12 +21,6 @@ async function startWith<Job>(job: Type<Job>) {
   const app = await start({ imports: [LockModule.forRoot({ store })], providers: [job] });
   return { store, job: app.get(job), locks: app.get(LockService) };
 }
-
-const errorOf = (call: Promise<unknown>): Promise<unknown> =>
-  call.then(
-    () => new Error('It did not reject.'),
-    (error: unknown) => error,
-  );
 
 describe('a busy lock of a locked method', () => {
   const ran: string[] = [];
@@ -267,7 +262,7 @@ describe('concurrent calls of one locked method', () => {
     expect(job.locks[0]?.held).toBe(true);
     gates['7'].open();
     expect(await winner).toBe('7');
-    expect(gates['7'].passed).toBe(1);
+    expect(gates['7'].arrivals).toBe(1);
     expect(await store.holds('order:7')).toBe(false);
   });
 

@@ -1,23 +1,20 @@
-/** A point in a test's job where it stops until the test opens the gate. */
+/** A point in the code of a test where calls stop until the test opens the gate. */
 export class Gate {
-  /** Resolves when a call has reached the gate. */
+  /** Resolves when the first call has reached the gate. */
   readonly reached: Promise<void>;
-  passed = 0;
+  /** The number of calls that have reached the gate. */
+  arrivals = 0;
+  open: () => void = () => {};
   #reach: () => void = () => {};
-  #open: () => void = () => {};
   readonly #opened: Promise<void>;
 
   constructor() {
     this.reached = new Promise((resolve) => (this.#reach = resolve));
-    this.#opened = new Promise((resolve) => (this.#open = resolve));
-  }
-
-  open(): void {
-    this.#open();
+    this.#opened = new Promise((resolve) => (this.open = resolve));
   }
 
   async pass(): Promise<void> {
-    this.passed++;
+    this.arrivals++;
     this.#reach();
     await this.#opened;
   }

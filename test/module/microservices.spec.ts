@@ -23,10 +23,10 @@ import {
   type ClientProxy,
 } from '@nestjs/microservices';
 import { once } from 'node:events';
-import { createServer, type AddressInfo } from 'node:net';
 import { firstValueFrom } from 'rxjs';
 import { Locked, LockContext, LockModule, LockService } from '../../lib/index.js';
 import { logs, rootModule } from './applications.js';
+import { freePort } from '../servers/free-port.mjs';
 import { RecordingStore } from './recording-store.js';
 
 @Injectable()
@@ -90,15 +90,6 @@ class Scoped {
   async ship(@Payload('id', ParseIntPipe) id: number, @Ctx() context: TcpContext): Promise<unknown> {
     return ship(id, context);
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 describe('locks over TCP', () => {

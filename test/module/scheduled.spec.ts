@@ -156,7 +156,7 @@ describe('scheduled jobs', () => {
     const [{ holder, job }] = (await busy) as [{ holder?: { label: string }; job: string }];
     expect(holder?.label).toContain(String(process.pid));
     expect(job).toBe('CronAbove.run');
-    expect(b.get(CronAbove).gate.passed).toBe(0);
+    expect(b.get(CronAbove).gate.arrivals).toBe(0);
     a.get(CronAbove).gate.open();
     await running;
   });
@@ -284,7 +284,7 @@ describe('scheduled jobs', () => {
     await tick(app);
     await failed;
     await expect(app.get(CronAbove).run()).rejects.toThrow('The lock store failed');
-    expect(app.get(CronAbove).gate.passed).toBe(0);
+    expect(app.get(CronAbove).gate.arrivals).toBe(0);
   });
 
   it('B61 a job that two classes inherit is a job of each, with its own key', async () => {

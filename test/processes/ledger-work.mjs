@@ -1,8 +1,6 @@
 import { EventEmitter, once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
-
-/** Milliseconds on the monotonic clock, which all processes of a machine share. */
-export const now = () => Number(process.hrtime.bigint()) / 1e6;
+import { now } from '../torture/terms.mjs';
 
 const majority = { writeConcern: { w: 'majority', journal: true } };
 const fromPrimary = { readConcern: { level: 'linearizable' }, maxTimeMS: 5_000 };

@@ -4,7 +4,8 @@ import 'reflect-metadata';
 import { NestFactory } from '@nestjs/core';
 import { LockModule, LockService } from 'nestjs-locked';
 import { mongoStore } from 'nestjs-locked/mongodb';
-import { LedgerWork, now } from './ledger-work.mjs';
+import { now } from '../torture/terms.mjs';
+import { LedgerWork } from './ledger-work.mjs';
 
 const { url, databaseName, driver, clientOptions, writeConcern, ...lockOptions } = JSON.parse(
   process.argv[2],

@@ -1,10 +1,8 @@
 import 'reflect-metadata';
 import { once } from 'node:events';
-import { createServer, type AddressInfo } from 'node:net';
 import type { ServerResponse } from 'node:http';
 import { afterEach } from '@jest/globals';
 import {
-  Module,
   type INestApplication,
   type INestMicroservice,
   type LoggerService,
@@ -21,6 +19,8 @@ import {
 } from '@nestjs/microservices';
 import { LockModule, LockService, type LockEventMap } from '../../../lib/index.js';
 import type { LockModuleDefaults } from '../../../lib/options/lock.options.js';
+import { rootModule } from '../../module/applications.js';
+import { freePort } from '../../servers/free-port.mjs';
 import { WatchedStore } from './watched-store.js';
 
 export const platforms: [string, () => AbstractHttpAdapter][] = [
@@ -155,22 +155,8 @@ export async function startError(metadata: ModuleMetadata): Promise<string> {
   throw new Error('The application started, although it should not have.');
 }
 
-async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, '127.0.0.1');
-  await once(probe, 'listening');
-  const { port } = probe.address() as AddressInfo;
-  await once(probe.close(), 'close');
-  return port;
-}
-
 function moduleOf(store: WatchedStore, { locks, imports = [], ...metadata }: Application) {
   return rootModule({ ...metadata, imports: [LockModule.forRoot({ ...locks, store }), ...imports] });
-}
-
-function rootModule(metadata: ModuleMetadata) {
-  @Module(metadata)
-  class AppModule {}
-  return AppModule;
 }
 
 const record = (message: unknown): void => {
