@@ -1,6 +1,7 @@
 /**
- * The work of `Lock.transaction`. Without a type argument of the lock, it declares the type of
- * its parameter: the signature of a method allows that.
+ * The function that `Lock.transaction` runs. If the lock has no type argument, the function
+ * may declare any type for its parameter: TypeScript compares the parameters of methods
+ * loosely.
  *
  * @publicApi
  */
@@ -20,11 +21,18 @@ export type GuardTransaction<Transaction> = [Transaction] extends [never]
  * @publicApi
  */
 export interface SynchronousTransactions {
+  /** Never present. The compiler shows the name of this property as the reason. */
   readonly 'the transactions of this client are synchronous, so a lock cannot be tied to them': never;
 }
 
-/** Tells a PrismaClient from its transactions, which have all its other members. @publicApi */
+/**
+ * Refuses a PrismaClient in place of one of its transactions, which have all its members but
+ * `$connect`.
+ *
+ * @publicApi
+ */
 export interface NoPrismaClient {
+  /** Only the client has it, and not its transactions. */
   readonly $connect?: never;
 }
 

@@ -8,6 +8,7 @@ import type { RefusalReason } from './interfaces/lock-store.interface.js';
  * @publicApi
  */
 export class LockError extends Error {
+  /** The name of the error's class. */
   override readonly name: string = 'LockError';
 }
 
@@ -46,11 +47,15 @@ export type BusyReason = RefusalReason | 'queue-full';
  * @publicApi
  */
 export class LockNotAcquiredError extends LockError {
+  /** The name of the error's class. */
   override readonly name = 'LockNotAcquiredError';
+  /** Milliseconds from the beginning of the call to its end. */
   readonly waited: number;
+  /** The holder at the last attempt; `undefined` if the store did not report it. */
   readonly holder: LockRecord | undefined;
+  /** Why the lock was not acquired. */
   readonly reason: BusyReason;
-  /** Whether a `run`, or a method under `@Locked()`, holds the lock around this call. */
+  /** Whether a `run`, or a method under `@Locked()`, around this call holds the lock itself. */
   readonly nested: boolean;
   /**
    * Milliseconds after which to try again. It is how long the last run of the key, or else of
@@ -60,6 +65,7 @@ export class LockNotAcquiredError extends LockError {
   readonly retryAfter: number;
 
   constructor(
+    /** The key that was not acquired, without the module's prefix. */
     readonly key: string,
     details: LockNotAcquiredDetails,
   ) {
@@ -81,10 +87,13 @@ export class LockNotAcquiredError extends LockError {
  * @publicApi
  */
 export class LockLostError extends LockError {
+  /** The name of the error's class. */
   override readonly name = 'LockLostError';
 
   constructor(
+    /** The key of the lost lock, without the module's prefix. */
     readonly key: string,
+    /** The token of the lost lock. */
     readonly fencingToken: number,
     reason: string,
   ) {
@@ -92,7 +101,7 @@ export class LockLostError extends LockError {
   }
 }
 
-/** How a store failed. @publicApi */
+/** What a store knows about its failure. @publicApi */
 export interface LockStoreErrorOptions {
   /** The error of the driver. */
   cause?: unknown;
@@ -101,8 +110,8 @@ export interface LockStoreErrorOptions {
 }
 
 /**
- * The store failed, which says nothing about who holds the lock. Nothing runs unlocked because
- * of it.
+ * The store failed, so it is not known whether the key is held. The library never runs work
+ * unlocked because of it.
  *
  * The `cause` has the name, message, codes and stack of the driver's error, without owner ids
  * and statements.
@@ -110,10 +119,12 @@ export interface LockStoreErrorOptions {
  * @publicApi
  */
 export class LockStoreError extends LockError {
+  /** The name of the error's class. */
   override readonly name = 'LockStoreError';
   /**
-   * Whether the database could not be reached, broke off, or did not answer in time. Then the
-   * outcome of the operation is unknown, and it may be repeated with the same owner id.
+   * Whether the database could not be reached, broke off the connection, or did not answer in
+   * time. Then the outcome of the operation is unknown, and it may be repeated with the same
+   * owner id.
    */
   readonly transient: boolean;
 
@@ -150,8 +161,8 @@ function describe(reason: RefusalReason, holder: LockRecord | undefined): string
 }
 
 /**
- * Shows a value that cannot be used in an error message. It never shows all of an object,
- * since a connection string may be part of it.
+ * Describes, for an error message, a value that cannot be used. It never shows the members of
+ * an object, since a connection string may be one of them.
  */
 export function show(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(value.length > 40 ? `${value.slice(0, 40)}…` : value);
@@ -161,7 +172,7 @@ export function show(value: unknown): string {
   return typeof value === 'object' && value !== null ? 'an object' : String(value);
 }
 
-/** The message for a value that an option cannot have. */
+/** The message for an option that has a wrong value. */
 export function mustBe(name: string, expected: string, value: unknown): string {
   return `${name} must be ${expected}, but it is ${show(value)}.`;
 }

@@ -3,32 +3,102 @@ import { EventEmitter } from 'node:events';
 import type { LockRecord } from './interfaces/lock-record.interface.js';
 import type { BusyReason, LockLostError, LockStoreError } from './lock.errors.js';
 
-/**
- * What each event carries; never an owner id. `job` is the name of the decorated method. Label
- * metrics with it and not with the key, since there may be many keys.
- *
- * @publicApi
- */
+/** The key of an event. @publicApi */
+export interface LockKeyEvent {
+  /** The key of the lock, without the module's prefix. */
+  key: string;
+}
+
+/** The call of an event. @publicApi */
+export interface LockCallEvent extends LockKeyEvent {
+  /**
+   * `ClassName.methodName` of the decorated method or the handler; absent for other calls.
+   * Label metrics with it and not with the key, since there may be many keys.
+   */
+  job?: string;
+}
+
+/** The token of an event. @publicApi */
+export interface LockTokenEvent {
+  /** The fencing token of the lock. */
+  fencingToken: number;
+}
+
+/** How long the lock of an event was held. @publicApi */
+export interface LockEndEvent extends LockCallEvent, LockTokenEvent {
+  /** Milliseconds for which this process held the lock. */
+  heldFor: number;
+}
+
+/** How long the call of an event waited. @publicApi */
+export interface LockWaitEvent extends LockCallEvent {
+  /** Milliseconds from the beginning of the call to its result. */
+  waited: number;
+}
+
+/** The tick of an event. @publicApi */
+export interface LockTickEvent extends LockCallEvent {
+  /** The nominal time of the tick. */
+  tick: Date;
+}
+
+/** The data of each event, which never contain an owner id. @publicApi */
 export interface LockEventMap {
-  acquired: [event: { key: string; job?: string; label: string; fencingToken: number; waited: number }];
-  /** The call did not get the lock. `reason` says why. */
-  busy: [event: { key: string; job?: string; waited: number; reason: BusyReason; holder?: LockRecord }];
+  /** A call got the lock. */
+  acquired: [
+    event: LockWaitEvent &
+      LockTokenEvent & {
+        /** The name under which other processes see the holder. */
+        label: string;
+      },
+  ];
+  /** A call did not get the lock. */
+  busy: [
+    event: LockWaitEvent & {
+      /** Why the call did not get the lock. */
+      reason: BusyReason;
+      /** The holder at the last attempt, if the store reported it. */
+      holder?: LockRecord;
+    },
+  ];
   /** The lock was handed off to another process, see `Lock.handOff`. */
-  handedOff: [event: { key: string; job?: string; fencingToken: number; heldFor: number }];
+  handedOff: [event: LockEndEvent];
   /**
    * The tick of a scheduled run is too far ahead of the database's clock to be recorded: this
    * machine's clock is wrong. The method runs under the lock alone, so other instances may run
    * the same tick.
    */
-  tickAhead: [event: { key: string; job?: string; tick: Date }];
+  tickAhead: [event: LockTickEvent];
   /** The recorded tick of a key was too far ahead of the database's clock, and was ignored. */
-  tickIgnored: [event: { key: string; job?: string; tick: Date }];
+  tickIgnored: [event: LockTickEvent];
   /** The lock of another process was restored here, see `LockService.restore`. */
-  restored: [event: { key: string; fencingToken: number }];
-  released: [event: { key: string; job?: string; fencingToken: number; heldFor: number }];
-  lost: [event: { key: string; job?: string; fencingToken: number; heldFor: number; error: LockLostError }];
-  renewFailed: [event: { key: string; job?: string; fencingToken: number; error: LockStoreError }];
-  storeError: [event: { key: string; job?: string; operation: 'acquire' | 'release'; error: LockStoreError }];
+  restored: [event: LockKeyEvent & LockTokenEvent];
+  /** The lock was released by its holder, and had not been lost. */
+  released: [event: LockEndEvent];
+  /** The lock was lost before its holder released it. */
+  lost: [
+    event: LockEndEvent & {
+      /** The error that says why. */
+      error: LockLostError;
+    },
+  ];
+  /** A renewal failed or was not answered. The library tries again while the lease lasts. */
+  renewFailed: [
+    event: LockCallEvent &
+      LockTokenEvent & {
+        /** The error of the renewal. */
+        error: LockStoreError;
+      },
+  ];
+  /** The store failed at an acquisition or a release. */
+  storeError: [
+    event: LockCallEvent & {
+      /** What the store was to do. */
+      operation: 'acquire' | 'release';
+      /** The error of the store. */
+      error: LockStoreError;
+    },
+  ];
 }
 
 /** The names of the events. @publicApi */

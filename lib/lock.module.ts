@@ -4,6 +4,8 @@ import {
   Module,
   Scope,
   type BeforeApplicationShutdown,
+  type ConfigurableModuleAsyncOptions,
+  type DynamicModule,
   type InjectionToken,
   type OnModuleDestroy,
   type OnModuleInit,
@@ -23,6 +25,7 @@ const LOCK_MODULE_IS_GLOBAL = 'LockModuleIsGlobal';
 
 /** The interface of a class for `useClass` or `useExisting` of `forRootAsync`. @publicApi */
 export interface LockOptionsFactory {
+  /** Makes the options of the module. Nest calls it once, when the application starts. */
   createLockOptions(): LockModuleOptions | Promise<LockModuleOptions>;
 }
 
@@ -30,11 +33,50 @@ export interface LockOptionsFactory {
 export interface LockModuleExtras {
   /**
    * The name of the module, where an application has several. Use it in
-   * `@Locked({ module: name })` and `@InjectLockService(name)`.
+   * `@Locked({ module: name })` and `@InjectLockService(name)`. Default `default`.
    */
   name?: string | undefined;
-  /** Whether the service can be injected without importing the module. Default `true`. */
+  /**
+   * Whether `LockService` and `LockAdmin` can be injected in modules that do not import this
+   * module. Default `true`.
+   */
   isGlobal?: boolean | undefined;
+}
+
+/** The methods by which applications import `LockModule`, which Nest's builder makes. */
+interface LockModuleMethods {
+  new (): object;
+  /**
+   * Registers the store in which the application keeps its locks, and the defaults of all
+   * locks. Import it once, in the root module.
+   *
+   * @example
+   * ```ts
+   * LockModule.forRoot({ store: typeOrmStore(), ttl: '1m' })
+   * ```
+   *
+   * @throws LockError at start, for options that cannot work
+   * @throws LockStoreError at start, when the store cannot be opened
+   */
+  forRoot(options: LockModuleOptions & LockModuleExtras): DynamicModule;
+  /**
+   * Registers the module like {@link forRoot}, with options that a factory makes from other
+   * providers. `name` and `isGlobal` stand beside the factory.
+   *
+   * @example
+   * ```ts
+   * LockModule.forRootAsync({
+   *   inject: [ConfigService],
+   *   useFactory: (config) => ({ store: typeOrmStore(), enabled: config.get('LOCKS') !== 'off' }),
+   * })
+   * ```
+   *
+   * @throws LockError at start, for options that cannot work or that are made for each request
+   * @throws LockStoreError at start, when the store cannot be opened
+   */
+  forRootAsync(
+    options: ConfigurableModuleAsyncOptions<LockModuleOptions, 'createLockOptions'> & LockModuleExtras,
+  ): DynamicModule;
 }
 
 const { ConfigurableModuleClass } = new ConfigurableModuleBuilder<LockModuleOptions>({
@@ -64,6 +106,7 @@ const { ConfigurableModuleClass } = new ConfigurableModuleBuilder<LockModuleOpti
     },
   )
   .build();
+const LockModuleBase: LockModuleMethods = ConfigurableModuleClass;
 
 /**
  * Registers where the locks of an application are kept, and the `LockService` that takes them.
@@ -86,7 +129,7 @@ const { ConfigurableModuleClass } = new ConfigurableModuleBuilder<LockModuleOpti
  */
 @Module({ imports: [DiscoveryModule] })
 export class LockModule
-  extends ConfigurableModuleClass
+  extends LockModuleBase
   implements OnModuleInit, OnModuleDestroy, BeforeApplicationShutdown
 {
   constructor(
@@ -98,6 +141,7 @@ export class LockModule
     super();
   }
 
+  /** Checks all methods under `@Locked()`, and opens the store. Nest calls it at start. */
   async onModuleInit(): Promise<void> {
     const token = getLockServiceToken(this.name);
     if (this.moduleRef.introspect(token).scope !== Scope.DEFAULT) {
@@ -110,18 +154,20 @@ export class LockModule
     const jobs = new LockedExplorer(this.discovery, this.locks, this.name).explore();
     const { internals } = this;
     internals.transactions.find(this.discovery.getProviders().map(({ instance }) => instance as unknown));
-    if (internals.enabled) await internals.start(); // last: after a start that failed, nothing closes the store
+    // The store opens last: after a start that failed, nothing would close it.
+    if (internals.enabled) await internals.start();
     internals.announce(jobs(internals.keepsTicks));
   }
 
   /**
-   * From now on no new work begins, and work that runs may end. The connections of the
-   * application close later, in `onApplicationShutdown`.
+   * Ends all waits, and awaits the work under locks for `shutdownTimeout` at most. The
+   * connections of the application close later, in `onApplicationShutdown`.
    */
   async onModuleDestroy(): Promise<void> {
     await this.internals.drain();
   }
 
+  /** Releases the locks that are still held, and closes the store. */
   async beforeApplicationShutdown(): Promise<void> {
     await this.internals.close();
   }
@@ -198,7 +244,7 @@ function isDefinition(store: unknown): store is LockStoreDefinition {
   return typeof (store as LockStoreDefinition | null | undefined)?.useFactory === 'function';
 }
 
-/** The error never shows the value, which may be a connection string. */
+/** Refuses a store that lacks one of the three operations. The error never shows the value, which may be a connection string. */
 function assertStore(store: unknown, what: string): asserts store is LockStore {
   const operations = store as Partial<LockStore> | null | undefined;
   const missing = (['acquire', 'renew', 'release'] as const).filter(

@@ -47,8 +47,8 @@ export class Lock<Transaction = unknown> implements AsyncDisposable {
   #abort: AbortController | undefined;
   #inTransaction = false;
   /**
-   * How many calls run under it. This is kept here and in no map by lock, which would double
-   * the work of the garbage collector.
+   * How many calls run under the lock. A map from locks to these numbers would double the work
+   * of the garbage collector.
    */
   #running = 0;
 
@@ -66,6 +66,7 @@ export class Lock<Transaction = unknown> implements AsyncDisposable {
     this.#keeper = keeper;
   }
 
+  /** The key that is locked, without the module's prefix. */
   get key(): string {
     return this.#lease.key;
   }
@@ -79,10 +80,10 @@ export class Lock<Transaction = unknown> implements AsyncDisposable {
   }
 
   /**
-   * Greater than that of every earlier acquisition of the key.
+   * A number that is greater than the token of every earlier acquisition of the key.
    *
-   * When locking is disabled, it is this machine's clock in microseconds. If the last token of
-   * the key that this process saw is greater, it is that token plus 1. So fenced writes go on
+   * While locking is disabled, it is this machine's clock in microseconds, or the last token
+   * of the key that this process saw plus 1, whichever is greater. So fenced writes go on
    * while locking is disabled, see {@link enabled}.
    */
   get fencingToken(): number {
@@ -105,22 +106,22 @@ export class Lock<Transaction = unknown> implements AsyncDisposable {
   /**
    * Whether the lock is still held: not released, not lost, and before its deadline by both
    * the monotonic clock and the advance of the wall clock. The check is synchronous and does
-   * not depend on timers. So it is right also just after the process was frozen or the machine
-   * was suspended. A wall clock that is set ahead makes it `false` until the next renewal,
-   * which then comes at once.
+   * not depend on timers. So it is right even just after the process was frozen or the machine
+   * was suspended. If the wall clock is set ahead, it is `false` until the next renewal, which
+   * then comes at once.
    */
   get held(): boolean {
     return this.#lease.held;
   }
 
-  /** Why the lock was lost; `undefined` if it was not. */
+  /** The error that says why the lock was lost; `undefined` if it was not lost. */
   get loss(): LockLostError | undefined {
     return this.#lease.loss;
   }
 
   /**
-   * Aborts with {@link LockLostError} when the lock is lost. Hand it to `fetch`, timers and
-   * streams; check `held` before each write.
+   * A signal that aborts with {@link LockLostError} when the lock is lost. Pass it to `fetch`,
+   * timers and streams; check `held` before each write.
    */
   get signal(): AbortSignal {
     if (!this.#abort) {
@@ -130,7 +131,11 @@ export class Lock<Transaction = unknown> implements AsyncDisposable {
     return this.#abort.signal;
   }
 
-  /** @throws LockLostError unless the lock is held at this moment, see {@link held} */
+  /**
+   * Throws unless the lock is held at this moment, see {@link held}.
+   *
+   * @throws LockLostError when the lock was lost, is in doubt, or was released
+   */
   assertHeld(): void {
     if (this.#lease.held) return;
     if (this.#lease.inDoubt) throw this.#lease.doubt();
@@ -139,9 +144,9 @@ export class Lock<Transaction = unknown> implements AsyncDisposable {
   }
 
   /**
-   * Sets the lease to end `ttl` from now, once, and makes `ttl` that of later renewals.
-   * Without an argument the ttl stays as it is, and on a lock that never expires nothing is
-   * done. A session lock has no ttl: the store checks whether its connection still holds it.
+   * Renews the lease now, so that it ends `ttl` from now, and uses `ttl` for later renewals,
+   * too. Without an argument, the ttl stays as it is; a lock that never expires is then left
+   * alone. A session lock has no ttl: the store checks whether its connection still holds it.
    *
    * @throws LockLostError if the lock is not held
    * @throws LockStoreError if the store fails: the lock may still be held, see {@link held}
@@ -217,7 +222,7 @@ export class Lock<Transaction = unknown> implements AsyncDisposable {
     this.#inTransaction = true;
     try {
       return await this.#keeper.transaction(this.#lease, async (context) => {
-        this.assertHeld(); // it may not be the first run
+        this.assertHeld(); // on MongoDB, this may be a repetition after a conflict
         const value = await work(context as never);
         this.assertHeld();
         if (await this.#keeper.guard(this.#lease, context)) return value;
@@ -230,12 +235,12 @@ export class Lock<Transaction = unknown> implements AsyncDisposable {
   }
 
   /**
-   * Makes sure, inside a transaction of yours and until it ends, that no other holder gets the
-   * lock: other calls wait for the commit. Make it the last statement, and commit soon.
-   * Release the lock after the commit.
+   * Ties the lock to a transaction of yours: until it ends, no other holder gets the lock, and
+   * other calls wait for the commit. Make it the last statement, and commit soon. Release the
+   * lock after the commit.
    *
-   * A renewal since the transaction began makes it fail on PostgreSQL above READ COMMITTED, on
-   * MongoDB and on SQLite. Use {@link transaction} there.
+   * If the lock was renewed since the transaction began, the guard fails on PostgreSQL above
+   * READ COMMITTED, on MongoDB and on SQLite. Use {@link transaction} there.
    *
    * @param transaction the client's own object for your transaction, such as an
    * `EntityManager`
@@ -255,14 +260,20 @@ export class Lock<Transaction = unknown> implements AsyncDisposable {
    * and neither does the `run` around the call. Until it is restored, no process renews it:
    * the `stealAfter` of others has to be longer than that.
    *
-   * @param options `ttl`: within what time the other process has to restore it, and the ttl of
-   * its renewals. Default the present ttl
    * @returns plain data. It carries the owner id: send it like a password, and do not log it
    * @throws LockLostError if the lock is not held
    * @throws LockStoreError if the store fails: the lock is still held here, see {@link held}
    * @throws LockError inside {@link transaction}
    */
-  async handOff(options: { ttl?: Duration | undefined } = {}): Promise<LockHandOff> {
+  async handOff(
+    options: {
+      /**
+       * Within what time the other process has to restore the lock, and the ttl of its
+       * renewals. At least 100 ms. Default: the present ttl.
+       */
+      ttl?: Duration | undefined;
+    } = {},
+  ): Promise<LockHandOff> {
     this.#refuseInTransaction('handOff');
     assertKnownOptions('handOff()', options, ['ttl']);
     if (this.#lease.sessionBound)
@@ -271,28 +282,29 @@ export class Lock<Transaction = unknown> implements AsyncDisposable {
       );
     const ttl = this.#readTtl('handOff()', options.ttl);
     this.#assertNotOver();
-    if (!(await this.#keeper.handOff(this.#lease, ttl))) this.assertHeld(); // it was lost, or released meanwhile
+    // Without success, the lock was lost, or released meanwhile.
+    if (!(await this.#keeper.handOff(this.#lease, ttl))) this.assertHeld();
     const { key, owner, fencingToken } = this;
     return { key, owner, fencingToken, ...(ttl !== Infinity && { ttl }) };
   }
 
   /**
-   * Releases the lock. A failure is only logged, so that it does not hide an error of the
-   * scope.
+   * Releases the lock at the end of an `await using` scope. A failure is only logged, so that
+   * it does not hide an error of the scope.
    */
   [Symbol.asyncDispose](): Promise<void> {
     return this.#releaseQuietly('done');
   }
 
-  /** Everything that may be logged. It leaves out the owner id. */
-  toJSON(): { key: string; fencingToken: number; held: boolean; acquiredAt: Date; expiresAt: Date | null } {
+  /** Returns what may be logged, which leaves out the owner id. */
+  toJSON(): Pick<Lock, 'key' | 'fencingToken' | 'held' | 'acquiredAt' | 'expiresAt'> {
     const { key, fencingToken, held, acquiredAt, expiresAt } = this;
     return { key, fencingToken, held, acquiredAt, expiresAt };
   }
 
   /**
-   * @internal Whether another call of the service with this keeper may join the run under
-   * it.
+   * @internal Whether another call of the service with this keeper may join the run under this
+   * lock.
    */
   isJoinable(keeper: LockKeeper): boolean {
     return this.#running > 0 && this.#keeper === keeper && this.held;
@@ -311,19 +323,19 @@ export class Lock<Transaction = unknown> implements AsyncDisposable {
     return --this.#running === 0 ? this.#releaseQuietly(outcome) : undefined;
   }
 
-  /** @internal What {@link release} does, also inside a transaction, which ends first. */
+  /** @internal Releases the lock, after the end of its {@link transaction} if one is open. */
   giveBack(outcome: LockOutcome): Promise<boolean> {
     return this.#keeper.release(this.#lease, outcome);
   }
 
-  /** The keeper has published a failure of the store as the event `storeError`. */
+  /** Releases the lock. The keeper publishes a failure of the store as the event `storeError`. */
   #releaseQuietly(outcome: LockOutcome): Promise<void> {
     return this.giveBack(outcome).then(ignoreResult, ignoreLockError);
   }
 
   /**
-   * The check for operations that renew the lease first, and so find out whether a lock in
-   * doubt is still held.
+   * Throws for a lock that was lost or released. A lock in doubt passes: the operation that
+   * follows renews the lease first, which shows whether the lock is still held.
    */
   #assertNotOver(): void {
     if (!this.#lease.inDoubt) this.assertHeld();
@@ -348,7 +360,7 @@ export class Lock<Transaction = unknown> implements AsyncDisposable {
     return new LockLostError(this.key, this.fencingToken, reason);
   }
 
-  /** @internal Called by the service, once. */
+  /** @internal Aborts {@link signal}. The keeper calls it once, when the lock is lost. */
   abort(error: LockLostError): void {
     this.#abort?.abort(error);
   }

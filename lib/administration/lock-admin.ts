@@ -35,7 +35,7 @@ export interface LockAdminOptions {
  *
  * Inject it by its class, or with `@InjectLockAdmin('name')` where `LockModule` has a name.
  * Every method rejects with `LockStoreError` when the store fails, and with `LockError` when
- * the store cannot do it.
+ * the store does not support the operation.
  *
  * @publicApi
  */
@@ -48,8 +48,7 @@ export class LockAdmin {
   }
 
   /**
-   * Finds out whether the key is held, expired or free, its holder, and how its last run
-   * ended.
+   * Reports whether the key is held, expired or free, its holder, and how its last run ended.
    */
   async inspect(key: string): Promise<LockInspection> {
     const look = (one: string): Promise<LockInspection> => this.#inspect(one);
@@ -63,7 +62,7 @@ export class LockAdmin {
     return found.state === 'free' ? { ...found, key } : { ...found, key, holder: { ...found.holder, key } };
   }
 
-  /** Whether the key is held, also by another process. */
+  /** Reports whether the key is held, by this or another process. */
   async isLocked(key: string): Promise<boolean> {
     const store = await this.#inspector('inspect');
     assertKey(key);
@@ -76,7 +75,14 @@ export class LockAdmin {
    *
    * @param page `limit` is 1 to 1000, default 100; `after` is the `next` of the previous page
    */
-  async list(page: { limit?: number | undefined; after?: string | undefined } = {}): Promise<LockPage> {
+  async list(
+    page: {
+      /** How many locks a page has at most, 1 to 1000. Default 100. */
+      limit?: number | undefined;
+      /** The `next` of the previous page. Default: the first page. */
+      after?: string | undefined;
+    } = {},
+  ): Promise<LockPage> {
     assertKnownOptions('list()', page, ['limit', 'after']);
     const { limit = 100, after } = page;
     if (!Number.isInteger(limit) || limit < 1 || limit > 1000)
@@ -94,7 +100,13 @@ export class LockAdmin {
    * @param request `reason` is logged
    * @returns `false` if the key was free already
    */
-  async forceRelease(key: string, request: { reason: string }): Promise<boolean> {
+  async forceRelease(
+    key: string,
+    request: {
+      /** Why the key is freed. It is logged. */
+      reason: string;
+    },
+  ): Promise<boolean> {
     const store = await this.#inspector('forceRelease');
     assertKey(key);
     if (typeof request?.reason !== 'string' || request.reason.trim() === '') {
@@ -110,16 +122,19 @@ export class LockAdmin {
   }
 
   /**
-   * Deletes free keys with this module's prefix that were not used for that long, with their
-   * run history. Keys that are held, kept or paused stay, and tokens keep growing. Without a
-   * prefix, it goes through all keys of the table.
+   * Deletes free keys with this module's prefix that were not used for `olderThan`, with their
+   * run history. Keys that are held, kept taken or paused stay, and tokens keep growing. In a
+   * module without a prefix, it goes through all keys of the table.
    *
    * @param request `olderThan` is 0 or more milliseconds, or a text such as `'7d'`. Use at
    * least a few seconds. With less, an acquisition that began before the purge may get a
-   * smaller token than the deleted row had
+   * token smaller than that of the deleted row
    * @returns how many keys were deleted
    */
-  async purge(request: { olderThan: Duration }): Promise<number> {
+  async purge(request: {
+    /** How long a key was not used, 0 or more. */
+    olderThan: Duration;
+  }): Promise<number> {
     assertKnownOptions('purge()', request, ['olderThan']);
     const olderThan = parseDuration('The option "olderThan" of purge()', request.olderThan, { min: 0 });
     const store = await this.#inspector('purge');

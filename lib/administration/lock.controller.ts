@@ -23,9 +23,9 @@ import { getLockAdminToken } from '../lock.tokens.js';
 
 /** Options of {@link LockController}. @publicApi */
 export interface LockControllerOptions {
-  /** Decide which requests may see and change locks. At least one guard is needed. */
+  /** The guards that decide which requests may see and change locks: one or more. */
   guards: readonly (Type<CanActivate> | CanActivate)[];
-  /** Default `locks`. */
+  /** The path of the controller. Default `locks`. */
   path?: string | undefined;
   /** The name of the `LockModule` to use. Default: the module without a name. */
   module?: string | undefined;
@@ -44,10 +44,7 @@ export interface LockControllerOptions {
  *
  * Keys are URI components.
  *
- * @example
- * ```ts
- * @Module({ controllers: [LockController({ guards: [AdminGuard] })] })
- * ```
+ * For example: `@Module({ controllers: [LockController({ guards: [AdminGuard] })] })`
  *
  * @throws LockError without guards
  * @publicApi

@@ -53,20 +53,17 @@ const INJECTED = Symbol('nestjs-locked: modules whose service is injected');
  * A call by the scheduler runs once per tick, or interval, over all instances. A call by hand
  * runs whenever the lock is free.
  *
- * It takes the lock, renews it while the method runs, and releases it when what the method
- * returned has settled, or its stream has ended. It goes with every decorator of Nest, in any
- * order. Put it above `@Transactional()`, so that the lock is released after the commit. The
- * key is `ClassName.methodName` unless one is given.
+ * The decorator takes the lock and renews it while the method runs. It releases the lock when
+ * the promise that the method returned has settled, or its stream has ended. The key is
+ * `ClassName.methodName` unless one is given.
  *
- * @example
- * ```ts
- * @Cron('0 2 * * *')
- * @Locked()
- * async exportInvoices() {}
+ * It works with every decorator of Nest, in any order. Put it above `@Transactional()`, so
+ * that the lock is released after the commit.
  *
- * @Locked({ key: (id: string) => `order:${id}`, wait: '5s' })
- * async ship(id: string) {}
- * ```
+ * Two examples:
+ * - `@Cron('0 2 * * *')` and `@Locked()` above a method run it each night, on one instance.
+ * - `@Locked({ key: (id: string) => 'order:' + id, wait: '5s' })` above `ship(id: string)`
+ *   runs one call at a time for each order. Other calls wait for 5 s at most.
  *
  * @throws LockError while the class is defined, for options that cannot work and for targets
  * that are no methods

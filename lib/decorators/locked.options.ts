@@ -22,22 +22,23 @@ export type OnBusy<Args extends readonly unknown[]> =
 export type OnceBehaviour =
   | {
       /**
-       * For methods under `@Cron()`: each tick runs at most once. By default another instance
-       * may run the tick of a crashed one again; with this option no instance does. A tick
-       * that cannot be recorded is not run, and the call fails.
+       * For methods under `@Cron()`: each tick runs at most once. By default, if an instance
+       * crashes during a tick, another instance may run that tick again; with this option none
+       * does. A tick that cannot be recorded is not run, and the call fails.
        */
       once: 'tick';
       /**
-       * A tick that is further ahead of the database's clock than this is refused with an
-       * error. Default 5 minutes.
+       * How far a tick may be ahead of the database's clock. The call fails for a tick that is
+       * further ahead, since a clock must be wrong. Default 5 minutes.
        */
       tickAhead?: Duration | undefined;
     }
   | {
       /**
-       * Runs at most once in each slot of this length, on the database's clock and counted
-       * from 1970. `false`: runs whenever the lock is free, also when the scheduler calls.
-       * Default: once per tick when the scheduler calls, otherwise whenever the lock is free.
+       * Runs at most once in each slot of this length, at least 1 s. Slots are counted from
+       * 1970 by the database's clock. With `false`, the method runs whenever the lock is free,
+       * even when the scheduler calls it. Default: once per tick when the scheduler calls,
+       * otherwise whenever the lock is free.
        */
       once?: Duration | false | undefined;
       tickAhead?: undefined;
@@ -48,15 +49,21 @@ export type LockedBehaviour<Args extends readonly unknown[] = readonly unknown[]
   OnceBehaviour &
   ReentryOptions &
   LossOptions & {
-    /** Default: `skip` for methods that the scheduler calls, `throw` for all others. */
+    /**
+     * What happens when the lock is busy. Default: `skip` for methods that the scheduler
+     * calls, `throw` for all others.
+     */
     onBusy?: OnBusy<Args> | undefined;
-    /** The name of the `LockModule` to use. Default the one without a name. */
+    /** The name of the `LockModule` to use. Default: the module without a name. */
     module?: string | undefined;
   };
 
 /** Options of `@Locked()`. @publicApi */
 export type LockedOptions<Args extends readonly unknown[] = readonly unknown[]> = LockedBehaviour<Args> & {
-  /** The key, or a function that makes it from the call's arguments. Default `ClassName.methodName`. */
+  /**
+   * The key, or a function that makes it from the call's arguments. Default
+   * `ClassName.methodName`.
+   */
   key?: string | ((...args: Args) => string) | undefined;
 };
 
@@ -94,7 +101,7 @@ export function assertLockedOptions(where: string, options: LockedOptions<never>
   );
 }
 
-/** Refuses what cannot be a key, and says whose it is. */
+/** Refuses a value that cannot be a key. @param problem names the place of the key */
 export function assertKeyOf(key: unknown, problem: string): asserts key is string {
   try {
     assertKey(key);

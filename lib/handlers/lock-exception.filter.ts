@@ -37,7 +37,7 @@ interface Socket {
 }
 
 /**
- * Answers clients whose lock is busy (`LockNotAcquiredError`). No answer shows the key, the
+ * Answers requests whose lock is busy (`LockNotAcquiredError`). No answer shows the key, the
  * holder or a token.
  *
  * - HTTP: 409 with `Retry-After`.
@@ -52,14 +52,9 @@ interface Socket {
  * holder's lease. A process without such a run answers with the rest of the lease, which may
  * be far longer than the work.
  *
- * @example
- * ```ts
- * app.useGlobalFilters(new LockExceptionFilter({ status: 503 })); // HTTP, GraphQL
+ * For HTTP and GraphQL: `app.useGlobalFilters(new LockExceptionFilter({ status: 503 }))`
  *
- * @UseFilters(LockExceptionFilter) // gateways, which have no global filters
- * @WebSocketGateway()
- * export class OrdersGateway {}
- * ```
+ * For gateways, which have no global filters: `@UseFilters(LockExceptionFilter)`
  *
  * @throws LockError for a status that is not 409, 423, 429 or 503
  * @publicApi

@@ -24,7 +24,7 @@ export type LockInterceptorKey = string | ((context: ExecutionContext) => string
 /** Options of `LockInterceptor`. @publicApi */
 export type LockInterceptorOptions = LockOptions &
   LossOptions & {
-    /** The name of the `LockModule` to use. Default the one without a name. */
+    /** The name of the `LockModule` to use. Default: the module without a name. */
     module?: string | undefined;
   };
 
@@ -44,14 +44,8 @@ const OPTIONS = [...LOCK_OPTIONS, 'rejectOnLoss', 'module'];
  * the silent stream of an `@Sse()` handler is given up, after one ttl (30 s at most), with a
  * warning.
  *
- * @example
- * ```ts
- * @Post(':id/ship')
- * @UseInterceptors(
- *   LockInterceptor((context) => orderOf(context.switchToHttp()), { wait: '2s' }),
- * )
- * async ship(@Param('id') id: string) {}
- * ```
+ * One request at a time for each order, and the others wait for 2 s at most:
+ * `@UseInterceptors(LockInterceptor((context) => orderOf(context), { wait: '2s' }))`
  *
  * The request fails with `LockNotAcquiredError` when the lock is busy, see
  * `LockExceptionFilter`, and with `LockStoreError` when the store fails: then the handler did

@@ -1,4 +1,4 @@
-// nestjs-locked/store: for those who write a store.
+// nestjs-locked/store: the types and functions for authors of stores.
 export type {
   LockHistory,
   LockInspection,

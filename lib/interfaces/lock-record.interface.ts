@@ -10,8 +10,9 @@ export interface LockRecord {
    * {@link fitKey}.
    */
   key: string;
-  /** The worker's name for people, by default `hostname:pid`; `null` if it sent none. */
+  /** The holder's name for people, by default `hostname:pid`; `null` if it has no name. */
   label: string | null;
+  /** The token of this grant. It is greater than that of every earlier grant of the key. */
   fencingToken: number;
   /** When this holder was granted the lock, by the store's clock. */
   startedAt: Date;
@@ -27,7 +28,7 @@ export interface LockRecord {
    * expires.
    */
   remaining: number;
-  /** How many waiters the lock has on the server. Only the lists of session locks have it. */
+  /** How many waiters the lock has on the server. Only lists of session locks report it. */
   waiters?: number;
 }
 
@@ -39,14 +40,18 @@ export interface LockRecord {
 export type LockOutcome = 'done' | 'failed';
 
 /**
- * The last run of a key that has ended.
+ * The run of a key that ended last.
  *
  * @publicApi
  */
 export interface LockRun {
+  /** The name of the process that ran it, for people; `null` if it has no name. */
   label: string | null;
+  /** When the lock of the run was granted, by the store's clock. */
   startedAt: Date;
+  /** When the lock was released or its lease ended, by the store's clock. */
   endedAt: Date;
+  /** How the work ended. */
   outcome: LockOutcome;
 }
 
@@ -57,19 +62,35 @@ export interface LockRun {
  * @publicApi
  */
 export type LockInspection = LockHistory &
-  ({ state: 'free'; key: string } | { state: 'held' | 'expired'; key: string; holder: LockRecord });
+  (
+    | {
+        /** Whether the key is held, free, or was left by a holder whose lease has expired. */
+        state: 'free';
+        /** The key that was inspected. */
+        key: string;
+      }
+    | {
+        /** Whether the key is held, free, or was left by a holder whose lease has expired. */
+        state: 'held' | 'expired';
+        /** The key that was inspected. */
+        key: string;
+        /** The holder, or the last holder if its lease has expired. */
+        holder: LockRecord;
+      }
+  );
 
 /** What the store knows of a key besides its holder. @publicApi */
 export interface LockHistory {
+  /** The run that ended last; absent before the first run has ended. */
   lastRun?: LockRun;
   /** The nominal time of the last run of a key that runs once per tick. */
   lastTick?: Date;
   /**
-   * How many ticks without a run there were since, not counting the last minute; at most 100.
-   * `LockAdmin` adds it for the registered cron jobs of its application.
+   * How many ticks have passed without a run since then, not counting the last minute; at most
+   * 100. `LockAdmin` adds it for the registered cron jobs of its application.
    */
   missed?: number;
-  /** No call gets the key until it is resumed. */
+  /** `true` if the key is paused: no call gets it until it is resumed. */
   paused?: true;
 }
 
@@ -79,6 +100,7 @@ export interface LockHistory {
  * @publicApi
  */
 export interface LockPage {
+  /** The locks of this page. */
   locks: LockRecord[];
   /** Pass it as `after` to get the next page. The last page has none. */
   next?: string;

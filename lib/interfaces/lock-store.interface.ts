@@ -1,7 +1,7 @@
 import type { InjectionToken } from '@nestjs/common';
 import type { LockInspection, LockOutcome, LockPage, LockRecord } from './lock-record.interface.js';
 
-/** What every request to a store may carry. @publicApi */
+/** The options that every request to a store may have. @publicApi */
 export interface StoreRequest {
   /**
    * The time limit of the call in milliseconds. The engine waits no longer for the answer. The
@@ -11,9 +11,9 @@ export interface StoreRequest {
   timeout?: number;
 }
 
-/** What an acquisition may carry besides key, owner and ttl. @publicApi */
+/** The options that an acquisition may have besides key, owner and ttl. @publicApi */
 export interface AcquireRequest extends StoreRequest {
-  /** The worker's name for people. */
+  /** The holder's name for people. */
   label?: string;
   /**
    * Repeats a request of this owner whose answer was lost. If the first request was granted,
@@ -73,7 +73,22 @@ export interface AcquireRequest extends StoreRequest {
  * @publicApi
  */
 export type OnceRequest =
-  { tick: number; ahead: number; failOver?: boolean } | { slot: number } | { gap: number };
+  | {
+      /** The nominal time of the run, in epoch milliseconds. */
+      tick: number;
+      /** Milliseconds that the tick may be ahead of the store's clock. */
+      ahead: number;
+      /** Whether the tick is granted again when its holder has lost the lease. */
+      failOver?: boolean;
+    }
+  | {
+      /** The length of a slot in milliseconds. */
+      slot: number;
+    }
+  | {
+      /** Milliseconds after a start in which the key does not run again. */
+      gap: number;
+    };
 
 /** How a lock is released. @publicApi */
 export interface ReleaseRequest extends StoreRequest {
@@ -110,7 +125,9 @@ export type RefusalReason = 'held' | 'contention' | 'paused' | 'tick-done' | 'ti
 /** The store's answer to an acquisition. @publicApi */
 export type LockAcquireResult =
   | {
+      /** Whether the lock was granted. */
       acquired: true;
+      /** The token of the grant. It is greater than all earlier tokens of the key. */
       fencingToken: number;
       /**
        * The recorded tick, if the store ignored it because it lies too far ahead of the
@@ -119,12 +136,15 @@ export type LockAcquireResult =
       ignoredTick?: Date;
     }
   | {
+      /** Whether the lock was granted. */
       acquired: false;
+      /** Why the lock was refused. Default: `held` with a holder, `contention` without. */
       reason?: RefusalReason;
+      /** The holder, if the store knows it. */
       holder?: LockRecord;
       /**
-       * The store notifies this process when the key may be free, see {@link WakeUps}, so its
-       * waiters poll rarely.
+       * Whether the store notifies this process when the key may be free, see {@link WakeUps}.
+       * Its waiters then poll rarely.
        */
       queued?: boolean;
     };
@@ -178,7 +198,7 @@ export interface WakeUps {
    */
   readonly notifiesWaiters: boolean;
   /**
-   * Registers a listener. The store calls it with a key that may be free. This process is
+   * Registers a listener. The store calls it with a key that may be free, if this process is
    * queued for the key, or released it while no other process was queued. The store calls it
    * without a key when it may have missed notifications.
    *
@@ -191,8 +211,11 @@ export interface WakeUps {
 
 /** One lease in a batch renewal. @publicApi */
 export interface LeaseRenewal {
+  /** The key of the lease. */
   key: string;
+  /** The owner id of the lease. */
   owner: string;
+  /** Milliseconds from now at which the lease is to end. */
   ttl: number;
 }
 
@@ -219,9 +242,11 @@ export interface BatchRenewer {
 
 /** The waiter that gets a released lock. @publicApi */
 export interface WaiterRequest {
-  /** Differs from the owner that releases the lock. */
+  /** The owner id of the waiter. It differs from that of the holder. */
   owner: string;
+  /** The ttl of the waiter's lease, in milliseconds. */
   ttl: number;
+  /** The waiter's name for people. */
   label?: string;
 }
 
@@ -274,6 +299,7 @@ export interface PurgeRequest {
  * @publicApi
  */
 export interface LockInspector {
+  /** Reports the state of a key, its holder and its last run. */
   inspect(key: string): Promise<LockInspection>;
   /**
    * Whether the key is held. For stores that can find this out even where `inspect` fails,
@@ -333,6 +359,7 @@ export interface OnceKeeper {
  * @publicApi
  */
 export interface TickKeeper {
+  /** Whether the store keeps ticks while its process runs. */
   readonly keepsTicks: boolean;
 }
 
@@ -344,6 +371,7 @@ export interface TickKeeper {
  * @publicApi
  */
 export interface SessionBound {
+  /** Tells the engine that locks have no ttl, and that the store waits on the server. */
   readonly sessionBound: true;
   /**
    * Registers a listener. The store calls it once for each lock that it lost before the owner
@@ -372,7 +400,7 @@ export interface TransactionGuard {
   transaction<T>(work: (context: unknown) => Promise<T>, request?: StoreRequest): Promise<T>;
   /**
    * Makes sure that no other owner gets the lock until the caller's transaction ends;
-   * contenders wait for it. Resolves to `false` if the lease has expired, is not this owner's,
+   * other calls wait for it. Resolves to `false` if the lease has expired, is not this owner's,
    * or has another token.
    *
    * @param context the client's own object for the caller's transaction
@@ -470,5 +498,6 @@ export type AnyLockStore = LockStore &
 export interface LockStoreDefinition {
   /** The providers that `useFactory` gets, in this order. */
   inject?: InjectionToken[] | undefined;
+  /** Makes the store. Nest calls it when the providers of `inject` exist. */
   useFactory(...dependencies: unknown[]): LockStore | Promise<LockStore>;
 }

@@ -11,15 +11,21 @@ import { assertKnownOptions } from './known-options.js';
  * @publicApi
  */
 export interface LockHandOff {
+  /** The key of the lock, without the module's prefix. */
   key: string;
+  /** The owner id. Code that knows it can release the lock. */
   owner: string;
+  /** The token of the lock, which stays the same. */
   fencingToken: number;
-  /** Milliseconds; absent for a lock that never expires. */
+  /**
+   * Milliseconds within which the lock has to be restored, and the ttl of its renewals; absent
+   * for a lock that never expires.
+   */
   ttl?: number | undefined;
 }
 
 /**
- * Reads the data given to `restore`.
+ * Reads and checks the data given to `restore`.
  *
  * @throws LockError for data that `handOff()` has not made
  */

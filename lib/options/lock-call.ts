@@ -5,7 +5,7 @@ import type { AcquireOptions, RunOptions } from './lock.options.js';
 import { readSettings, type LockSettings } from './lock.settings.js';
 import { assertKnownOptions } from './known-options.js';
 
-/** One call that wants a lock, read and checked. */
+/** One call that wants a lock, with its settings. */
 export interface LockCall {
   /** The key as the user knows it. */
   key: string;
@@ -19,14 +19,26 @@ export interface LockCall {
   nested?: boolean;
 }
 
-/** How a `tryRun` ended. @publicApi */
-export type TryRunResult<T> = { acquired: true; value: T } | { acquired: false; error: LockNotAcquiredError };
+/** The result of `tryRun`. @publicApi */
+export type TryRunResult<T> =
+  | {
+      /** Whether the lock was acquired, so that the work has run. */
+      acquired: true;
+      /** What the work returned. */
+      value: T;
+    }
+  | {
+      /** Whether the lock was acquired, so that the work has run. */
+      acquired: false;
+      /** Why the lock was not acquired, with its holder. */
+      error: LockNotAcquiredError;
+    };
 
 /**
- * Reads what a method of the service was called with.
+ * Reads and checks the key and the options of a call of the service.
  *
  * @param method such as `run()`
- * @param known the options that it knows
+ * @param known the names of the options that the method takes
  * @throws LockError that names the option, its value and its limits
  */
 export function readCall(
@@ -47,7 +59,7 @@ export function readCall(
   return { key, settings: readSettings(where, options, defaults), signal: readSignal(where, options.signal) };
 }
 
-/** Reads a signal, and refuses its controller, which would never end a wait. */
+/** Reads a signal. It refuses an AbortController, which would never end a wait. */
 function readSignal(where: string, signal: unknown): AbortSignal | undefined {
   if (signal === undefined || signal instanceof AbortSignal) return signal;
   throw new LockError(

@@ -3,22 +3,36 @@ import type { LockStoreDefinition, LockStore } from '../interfaces/lock-store.in
 import type { LockLostError } from '../lock.errors.js';
 import type { Lock } from '../lock.js';
 
-/** Called once when a lock is lost. What it throws is logged. @publicApi */
-export type LostCallback = (lock: Lock, error: LockLostError) => unknown;
-
 /**
- * How long to pause between two attempts: a fixed time, a range through which the pause
- * doubles (with jitter), or a function of the attempt (1 for the pause after the first).
+ * A function that the library calls once when a lock is lost. If it throws or rejects, the
+ * error is only logged.
  *
  * @publicApi
  */
-export type RetryPolicy = Duration | { min: Duration; max: Duration } | ((attempt: number) => number);
+export type LostCallback = (lock: Lock, error: LockLostError) => unknown;
+
+/**
+ * How long to pause between two attempts: a fixed time, a range, or a function. Within a
+ * range the pause is random, and its upper end doubles with each attempt from `min` to `max`.
+ * The function gets the number of attempts so far, from 1, and returns milliseconds.
+ *
+ * @publicApi
+ */
+export type RetryPolicy =
+  | Duration
+  | {
+      /** The shortest pause, at least 1 ms. */
+      min: Duration;
+      /** The longest pause, at least `min`. */
+      max: Duration;
+    }
+  | ((attempt: number) => number);
 
 /** How long a lock lasts. @publicApi */
 export interface LeaseOptions {
   /**
-   * The lock of a holder that stops renewing is free after this time. At least 100 ms; with
-   * `Infinity` it never is. Default 30 s.
+   * How long the lock lasts without a renewal. If a holder crashes, its lock is free after
+   * this time. At least 100 ms; with `Infinity` the lock never expires. Default 30 s.
    */
   ttl?: Duration | undefined;
   /**
@@ -26,7 +40,9 @@ export interface LeaseOptions {
    * sooner. Default 0.
    */
   minHold?: Duration | undefined;
-  /** The worker's name for people, at most 255 bytes. Default `hostname:pid`. */
+  /**
+   * The holder's name in logs, errors and lists, at most 255 bytes. Default `hostname:pid`.
+   */
   label?: string | undefined;
 }
 
@@ -37,6 +53,10 @@ export interface LeaseOptions {
  */
 export type RenewalOptions =
   | {
+      /**
+       * Whether the lease is renewed while the lock is held. With `false`, the lock ends with
+       * its ttl unless `extend()` is called. Default `true`.
+       */
       autoRenew?: true | undefined;
       /**
        * How often the lease is renewed: at most two thirds of the ttl, or a third to a half of
@@ -44,13 +64,20 @@ export type RenewalOptions =
        */
       renewEvery?: Duration | undefined;
     }
-  | { autoRenew?: boolean | undefined; renewEvery?: undefined };
+  | {
+      /**
+       * Whether the lease is renewed while the lock is held. With `false`, the lock ends with
+       * its ttl unless `extend()` is called. Default `true`.
+       */
+      autoRenew?: false | undefined;
+      renewEvery?: undefined;
+    };
 
 /** How long to try. @publicApi */
 export interface WaitOptions {
   /**
-   * How long to wait for a busy lock. 0 is exactly one attempt, `Infinity` waits without end.
-   * Default 0.
+   * How long to wait for a busy lock. With 0, the call makes one attempt; with `Infinity`, it
+   * waits without end. Default 0.
    */
   wait?: Duration | undefined;
   /**
@@ -61,21 +88,26 @@ export interface WaitOptions {
   /**
    * Takes the lock from a holder that has not renewed it for this long, also a lock that never
    * expires. The holder learns of it at its next renewal. Until then two processes may believe
-   * that they hold the lock. Must be longer than the interval of renewals; several intervals
-   * leave room for a slow database. Default: no lock is stolen.
+   * that they hold the lock. It must be longer than the interval of renewals; several
+   * intervals leave room for a slow database. Default: no lock is stolen.
    */
   stealAfter?: Duration | undefined;
 }
 
-/** Options that every acquisition has, and `LockModule` as defaults for all its locks. @publicApi */
+/**
+ * The options of every acquisition. Those given to `LockModule` are the defaults of its locks.
+ *
+ * @publicApi
+ */
 export type LockOptions = LeaseOptions & RenewalOptions & WaitOptions;
 
 /** Options of a single call. @publicApi */
 export interface OnceOptions {
   /**
-   * Grants the key once in each slot of this length, over all instances, and also if it is
-   * free again within the slot. Slots are counted from 1970 by the database's clock. Default:
-   * the key is granted whenever it is free.
+   * Grants the key once in each slot of this length, over all instances, even if the key is
+   * free again within the slot. Later calls are refused with the reason `tick-done`. Slots are
+   * counted from 1970 by the database's clock. At least 1 s. Default: the key is granted
+   * whenever it is free.
    */
   once?: Duration | undefined;
 }
@@ -95,11 +127,11 @@ export interface ReentryOptions {
 
 /** What a run does when its lock is lost. @publicApi */
 export interface LossOptions {
-  /** Called once when the lock is lost. Default the module's. */
+  /** Called once when the lock is lost. Default: the `onLost` of the module. */
   onLost?: LostCallback | undefined;
   /**
    * Whether the run rejects with `LockLostError` if its lock was lost although the work ended
-   * well. `false`: it gives the result all the same. Default `true`.
+   * well. With `false`, the run still resolves to the result. Default `true`.
    */
   rejectOnLoss?: boolean | undefined;
 }
@@ -107,9 +139,9 @@ export interface LossOptions {
 /** Options of `acquire` and `tryAcquire`. @publicApi */
 export type AcquireOptions = LockOptions &
   OnceOptions & {
-    /** Ends the waiting at once; the call rejects with the signal's reason. */
+    /** Ends the wait when it aborts; the call then rejects with the signal's reason. */
     signal?: AbortSignal | undefined;
-    /** Called once when this lock is lost. Default the module's. */
+    /** Called once when this lock is lost. Default: the `onLost` of the module. */
     onLost?: LostCallback | undefined;
   };
 
@@ -118,24 +150,27 @@ export type RunOptions = LockOptions &
   OnceOptions &
   ReentryOptions &
   LossOptions & {
-    /** Ends the waiting at once; the call rejects with the signal's reason. */
+    /** Ends the wait when it aborts; the call then rejects with the signal's reason. */
     signal?: AbortSignal | undefined;
   };
 
 /** Options of `restore`. @publicApi */
 export type RestoreOptions = RenewalOptions & {
-  /** Called once when the lock is lost. Default the module's. */
+  /** Called once when the lock is lost. Default: the `onLost` of the module. */
   onLost?: LostCallback | undefined;
 };
 
 /** Options of `LockModule` besides its store. @publicApi */
 export type LockModuleDefaults = LockOptions &
   ReentryOptions & {
-    /** `false` runs everything unlocked and connects to nothing; a warning says so. Default `true`. */
+    /**
+     * Whether this process takes locks. With `false`, everything runs unlocked, the store is
+     * not opened, and a warning is logged. Default `true`.
+     */
     enabled?: boolean | undefined;
     /**
-     * Put before every key with a colon, for applications that share a database. Letters,
-     * digits, `.`, `_` and `-`.
+     * A name that is put before every key, with a colon, for applications that share a
+     * database: 1 to 64 letters, digits, `.`, `_` and `-`. Default: no prefix.
      */
     prefix?: string | undefined;
     /**
@@ -144,7 +179,10 @@ export type LockModuleDefaults = LockOptions &
      * each other for the wrong methods, or not at all. Default `false`.
      */
     requireKeys?: boolean | undefined;
-    /** Called once for each lock that is lost, unless the call or the decorator has its own. */
+    /**
+     * Called once for each lock that is lost, unless the call or the decorator has an `onLost`
+     * of its own. Default: a lost lock is only logged.
+     */
     onLost?: LostCallback | undefined;
     /**
      * How long a shutdown waits for work under `run`, `tryRun`, `@Locked()` or
@@ -153,34 +191,41 @@ export type LockModuleDefaults = LockOptions &
      */
     shutdownTimeout?: Duration | undefined;
     /**
-     * Deletes keys that were not used for `olderThan`, at intervals, one instance at a time.
-     * Default: keys stay, each with its last run.
+     * Deletes unused keys at intervals, one instance at a time. Default: keys stay, each with
+     * its last run.
      */
     purge?: PurgeSchedule | undefined;
     /**
-     * How many calls of this process may wait at a time, for one key and in all, including
-     * those with an attempt under way. A further call is refused at once with
-     * `LockNotAcquiredError`, reason `queue-full`. Default: no limit.
+     * How many calls of this process may wait at a time, including those with an attempt under
+     * way. A further call is refused at once with `LockNotAcquiredError`, reason `queue-full`.
+     * Default: no limit.
      */
-    maxWaiters?: { perKey?: number | undefined; total?: number | undefined } | undefined;
+    maxWaiters?:
+      | {
+          /** How many calls may wait for one key, from 1. Default `Infinity`. */
+          perKey?: number | undefined;
+          /** How many calls may wait for all keys together, from 1. Default `Infinity`. */
+          total?: number | undefined;
+        }
+      | undefined;
     /**
-     * A file that says what this process does with the locks of the module: `0` idle, `1`
-     * waiting for a lock, `2` holding one. It is replaced as a whole at each change. Default
-     * none.
+     * The path of a file that shows what this process does with the locks of the module: `0`
+     * idle, `1` waiting for a lock, `2` holding a lock. The file is replaced as a whole at each
+     * change. Default: no file.
      */
     statusFile?: string | undefined;
   };
 
 /** When unused keys are deleted. @publicApi */
 export interface PurgeSchedule {
-  /** How long a key was not used. At least a minute. */
+  /** Deletes the keys that were not used for this long. At least a minute. */
   olderThan: Duration;
-  /** How often to look. At least a minute. Default a day. */
+  /** How often unused keys are deleted. At least a minute. Default a day. */
   every?: Duration | undefined;
 }
 
 /** Options of `LockModule`. @publicApi */
 export type LockModuleOptions = LockModuleDefaults & {
-  /** Where the locks are kept: a store, or a definition such as `typeOrmStore()`. */
+  /** The store where the locks are kept, or a definition such as `typeOrmStore()`. */
   store: LockStore | LockStoreDefinition;
 };

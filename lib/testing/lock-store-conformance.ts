@@ -85,6 +85,7 @@ export interface ConformanceOptions {
 
 /** One rule that a store has to keep. @publicApi */
 export interface ConformanceCase {
+  /** The rule, as the title of a test. */
   name: string;
   /** Rejects with an error that says what the store does wrong. */
   run: () => Promise<void>;

@@ -15,6 +15,7 @@ export type LockTestingOptions = LockModuleDefaults & LockModuleExtras;
  */
 @Module({})
 export class LockTestingModule {
+  /** Registers the module, in place of `LockModule.forRoot()`. */
   static forRoot(options: LockTestingOptions = {}): DynamicModule {
     const store = Object.assign(new MemoryLockStore(), { keepsOnce: true as const }); // as a database would, while the test runs
     const token = getTestLocksToken(options.name);

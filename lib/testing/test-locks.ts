@@ -31,7 +31,13 @@ export class TestLocks {
    *
    * @param label the holder's name in the errors of other calls. Default `another instance`
    */
-  async holdElsewhere(key: string, label = 'another instance'): Promise<{ release(): Promise<void> }> {
+  async holdElsewhere(
+    key: string,
+    label = 'another instance',
+  ): Promise<{
+    /** Releases the lock of the other instance. */
+    release(): Promise<void>;
+  }> {
     const stored = this.prefix + key;
     const owner = randomUUID();
     await this.store.forceRelease(stored);

@@ -14,7 +14,9 @@ export interface KnexMigrationRunner {
 
 /** A migration of Knex. @publicApi */
 export interface KnexMigration {
+  /** Creates the table. */
   readonly up: (knex: KnexMigrationRunner) => Promise<void>;
+  /** Drops the table. */
   readonly down: (knex: KnexMigrationRunner) => Promise<void>;
 }
 

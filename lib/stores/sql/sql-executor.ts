@@ -178,6 +178,7 @@ export type OpenExecutor<Transaction = unknown> = () => Promise<SqlExecutor<Tran
  * @publicApi
  */
 export interface BorrowedConnection<Connection = unknown, Transaction = unknown> {
+  /** The driver's connection. */
   readonly connection: Connection;
   /** Missing where the client's transactions are synchronous. */
   readonly own?: BorrowedTransaction<Transaction> | undefined;
@@ -189,9 +190,11 @@ export interface BorrowedConnection<Connection = unknown, Transaction = unknown>
 export interface BorrowedTransaction<Transaction = unknown> {
   /** The caller makes statements with it, from `begin` on. */
   readonly transaction: Transaction;
-  /** @param level by default, that of the application */
+  /** Begins the transaction. @param level by default, that of the application */
   begin(level?: 'READ COMMITTED'): Promise<void>;
+  /** Commits the transaction. */
   commit(): Promise<void>;
+  /** Rolls the transaction back. */
   rollback(): Promise<void>;
 }
 
