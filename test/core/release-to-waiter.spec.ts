@@ -228,7 +228,7 @@ describe('the limit of releases to waiters', () => {
     expect(given).toEqual([...eight, 'release', ...eight, 'release', 'releaseToWaiter', 'release']);
   });
 
-  it('B23 two workers that take turns reach that limit, too', async () => {
+  it('B23 two workers that take turns also release to all processes after eight times', async () => {
     const core = await start();
     const worker = async (): Promise<void> => {
       for (let i = 0; i < 20; i++)

@@ -82,7 +82,7 @@ describe('an acquisition whose outcome is unknown', () => {
     }
   });
 
-  it('B48 the owner is freed after a later refusal, since the first request may be carried out late', async () => {
+  it('B48 after a later refusal, the first request is freed, since it may be carried out late', async () => {
     const { service, store, clock } = await startCore({ ttl: Infinity });
     const other = await store.takenBy('other', 'key', 600_000);
     store.next('acquire', { before: 20_000 }, {});
@@ -94,7 +94,7 @@ describe('an acquisition whose outcome is unknown', () => {
     expect(await store.held('key')).toBe(false);
   });
 
-  it('B48 the owner is freed after a raw error, since the store may have granted the key', async () => {
+  it('B48 after a raw error of the store, a grant that it may hide is freed', async () => {
     const { service, store, clock } = await startCore({ ttl: Infinity });
     await store.server.acquire('other', 'x', 1); // creates a first token
     store.next('acquire', {
@@ -128,7 +128,7 @@ describe('an acquisition whose outcome is unknown', () => {
     expect(await lock?.release()).toBe(true);
   });
 
-  it('B36 a late loss of the first answer does not free that lock', async () => {
+  it('B36 a late loss of the first answer does not free the lock of the second request', async () => {
     const { service, store, clock } = await startCore();
     store.next('acquire', { after: 12_000, lose: 'answer' }, { after: 1 });
     const waiting = watch(service.acquire('key', { wait: Infinity }));
@@ -215,7 +215,7 @@ describe('an acquisition whose outcome is unknown', () => {
     expect(await store.held('key')).toBe(false);
   });
 
-  it('B31 after such an answer, a wait goes on with a new owner and gets the lock', async () => {
+  it('B31 after a grant that was answered too late, a wait goes on with a new owner and gets the lock', async () => {
     const { service, store, clock } = await startCore({ ttl: 900 });
     store.next('acquire', { after: 100 });
     const waiting = watch(service.acquire('key', { wait: 10_000 }));
@@ -234,8 +234,8 @@ describe('an acquisition whose outcome is unknown', () => {
     store.next('acquire', { before: 3000 }, { after: 100 });
     store.next('release', { lose: 'request' });
     const waiting = watch(service.acquire('key', { wait: 60_000, retry: 1700 }));
-    await clock.advance(2010); // The second request of the same owner is under way,
-    clock.freeze(880); // and its answer comes too late.
+    await clock.advance(2010); // The second request of the same owner is under way.
+    clock.freeze(880); // Its answer comes too late.
     await clock.advance(109);
     expect(store.count('release')).toBe(1);
     await clock.advance(1); // The first request arrives and blocks no other caller.

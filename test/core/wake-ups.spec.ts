@@ -36,7 +36,7 @@ describe('a store that notifies waiters', () => {
     expect(waitingIn(store, 'acquire')).toEqual([undefined, undefined, true, undefined]);
   });
 
-  it('B23 other stores do not get this information', async () => {
+  it('B23 a store that does not notify gets no information about waiters', async () => {
     const { service, store, clock } = await startCore();
     const lock = await service.acquire('key', WAIT);
     void service.acquire('key', { ...WAIT, stealAfter: '1h' });

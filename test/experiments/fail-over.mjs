@@ -10,7 +10,7 @@ import { Facts } from './facts.mjs';
 import { FakeClock } from './fake-clock.mjs';
 
 /**
- * A standby takes over that lacks the last writes. In the first round its clock is right, in
+ * A standby that lacks the last writes takes over. In the first round its clock is right, in
  * the second it is an hour behind.
  */
 export async function run() {

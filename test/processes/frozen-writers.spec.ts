@@ -46,7 +46,7 @@ for (const { name, open } of targets)
     );
 
     it(
-      'B91 without the guard it commits late, so the test above is able to fail',
+      'B91 without the guard, a frozen holder commits late, so the test above can fail',
       async () => {
         const { late } = await play('unguarded', given || 20, given ? undefined : (found) => found.late > 0);
         expect(late).toBeGreaterThan(0);

@@ -89,7 +89,7 @@ export class FaultInjector {
     process.partitioned = true;
     this.world.timeline.in(ms, () => {
       process.partitioned = false;
-      this.#tell(process.name, 'is cut off no more');
+      this.#tell(process.name, 'is connected again');
     });
   }
 

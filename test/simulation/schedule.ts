@@ -51,7 +51,7 @@ export interface Schedule {
   /** The longest pause of a worker between two locks, and between two steps under a lock. */
   idle: number;
   work: number;
-  /** More than the number of steps under a lock. */
+  /** Exclusive upper limit of the number of steps under a lock. */
   steps: number;
   /** Percentage of steps that are extensions. */
   extensions: number;

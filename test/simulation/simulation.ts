@@ -90,7 +90,7 @@ class Simulation {
     });
     injector.begin(world.schedule.day);
     if (!(await this.#goOn(world.schedule.day))) return;
-    world.story?.tell('schedule', 'nothing goes wrong any more, and no new work begins');
+    world.story?.tell('schedule', 'there are no more faults, and no new work begins');
     world.calm = true;
     injector.end();
     if (!(await this.#goOn(NIGHT))) return;
@@ -162,7 +162,7 @@ class Simulation {
   async #freesKey(key: string): Promise<void> {
     if (!this.#database.isHeld(key)) return;
     if (!this.#witness.mayBeLeft(this.#database.ownerOf(key)))
-      this.world.violate(`${key} is held in the store, and nobody knows of it`);
+      this.world.violate(`${key} is held in the store, but by no process`);
     await this.#database.store.forceRelease(key);
   }
 

@@ -123,7 +123,7 @@ export class Worker {
     this.witness.givingBack(hold);
     this.world.story?.tell(
       this.process.name,
-      `releases ${hold.lock.key}${hold.lock.held ? '' : ', held no more'}`,
+      `releases ${hold.lock.key}${hold.lock.held ? '' : ', no longer held'}`,
     );
     try {
       this.witness.gaveBack(hold, await hold.lock.release());

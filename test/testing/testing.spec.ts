@@ -66,7 +66,7 @@ describe('withoutLocks', () => {
     expect(second?.fencingToken).toBeGreaterThan(first?.fencingToken ?? Infinity);
   });
 
-  it('B68 without withoutLocks, such an object runs nothing, and the error names the next step', async () => {
+  it('B68 without withoutLocks, an object made with new runs nothing, and the error names the fix', async () => {
     const invoices = new Invoices();
     await expect(invoices.export()).rejects.toThrow(/Invoices\.export\(\).*withoutLocks\(instance\)/);
     expect(invoices.runs).toBe(0);
