@@ -1,4 +1,5 @@
-// An application with locks in a process of its own, whose event loop, memory and compiler are its alone.
+// Starts an application with locks in a process of its own, so that no other work shares its
+// event loop, memory and compiler.
 import { LockNotAcquiredError } from '../dist/esm/index.js';
 import { serve } from './child-process.mjs';
 import { watchEventLoop } from './event-loop.mjs';

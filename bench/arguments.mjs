@@ -10,9 +10,13 @@ const STORES_OF_ALL_VERSIONS = STORES.filter((store) => store !== 'mysql');
 const USAGE = `npm run bench -- [--quick] [--only P1,S1] [--store ${STORES.join(',')}] [--peers] [--out DIR | --keep NAME]
 npm run bench -- --against DIR [--only P1,P3,P8,P14] [--store ...]
 npm run bench -- --documents
-bench/README.md tells what is measured.`;
 
-/** What the bench was asked for. Ends the process when that makes no sense, or is help. It needs no packages. */
+bench/README.md explains the measures.`;
+
+/**
+ * Reads the command line. If it is wrong, or asks for help, the process ends. This needs no
+ * packages.
+ */
 export function readArguments(args) {
   const { help, only, store, ...options } = parsed(args);
   if (help) end(USAGE, 0);

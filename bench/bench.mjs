@@ -17,7 +17,7 @@ const SLICES = { full: 500, quick: 60 };
 /** What a measure that needs no database has for a store. */
 const NO_STORE = 'none';
 
-/** Measures one goal after the other, each on one store after the other, and gives the exit code. */
+/** Measures one goal after the other, on one store after the other. Returns the exit code. */
 export async function runBench({ only, stores, quick, peers, out, keep, command }) {
   const measures = (await loadMeasures()).filter(({ id }) => !only || only.includes(id));
   const jobs = measures
@@ -77,7 +77,7 @@ async function resultsOf(measure, context) {
     progress.say(`${id} ${store} FAILED: ${error.stack}`);
     return [failed(id, title, store, error)];
   } finally {
-    // One that crashed must not take the other measures with it.
+    // A server that has crashed must not make the other measures fail.
     if (isDatabase(store) && (await servers.revive(store)))
       progress.say(`${store} had crashed, and runs again`);
   }
@@ -94,7 +94,10 @@ function storesOf(measure, asked) {
   return measure.stores.filter((store) => !isDatabase(store) || asked.includes(store));
 }
 
-/** All files of measures/, in the order of their names: each has a measure as its default export. */
+/**
+ * All files of measures/, in the order of their names. The default export of each is a
+ * measure.
+ */
 async function loadMeasures() {
   const folder = new URL('measures/', import.meta.url);
   const files = readdirSync(folder).filter((file) => /^[ps]\d+-.*\.mjs$/.test(file));

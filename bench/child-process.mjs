@@ -2,7 +2,7 @@ import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 
-/** A program of the bench in a process of its own, which does what it is asked to. */
+/** A program of the bench in a process of its own, which follows the orders of its parent. */
 export class ChildProcess {
   #child;
   #asked = new Map();
@@ -64,7 +64,10 @@ export class ChildProcess {
   }
 }
 
-/** In the child: `open(settings)` gives the orders that it follows, among them `close`. It ends when its parent is gone, however that ended. */
+/**
+ * Runs in the child process: `open(settings)` returns the orders that it follows, among them
+ * `close`. The child ends when its parent has ended for any reason.
+ */
 export function serve(open) {
   process.once('disconnect', () => process.exit(1));
   const opened = open(JSON.parse(process.argv[2]));

@@ -1,8 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
 /**
- * Looks at the event loop turn by turn, for this long: `longest` is the longest that a turn has kept everybody else waiting, in milliseconds, and `longestOwn`
- * the longest for which this process itself was at work, and not kept from it by others. The probe never lets the loop sleep, so that what it sees is work and not idleness.
+ * Measures each turn of the event loop, for this time in milliseconds. `longest` is the
+ * longest turn. `longestOwn` is the longest time for which this process itself was at work,
+ * and the machine did not run other processes instead. The probe never lets the loop sleep, so
+ * it measures work and not idleness.
  */
 export async function watchEventLoop(milliseconds) {
   const turns = { longest: 0, longestOwn: 0, above10: 0, count: 0 };
@@ -16,7 +18,8 @@ export async function watchEventLoop(milliseconds) {
     turns.count++;
     if (turn > 10) turns.above10++;
     turns.longest = Math.max(turns.longest, turn);
-    turns.longestOwn = Math.max(turns.longestOwn, Math.min(turn, worked)); // threads beside count too
+    // The processor time includes other threads of this process.
+    turns.longestOwn = Math.max(turns.longestOwn, Math.min(turn, worked));
     cpu = cpuTime();
     last = performance.now();
     if (watching) setImmediate(look);

@@ -2,14 +2,15 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { comparisonOf, comparisonOfSeries, median, summaryOf } from './statistics.mjs';
 
 /**
- * Measures operations against each other, one call of each after the other in random order: what slows the machine down for a moment slows all of them
- * down, where whole rounds one after another would differ by half.
+ * Compares operations: each round calls each of them once, in random order. So a slow moment
+ * of the machine slows all of them down. Whole series one after another would differ by half.
  *
  * @param operations `{ name: async () => ... }`
  * @param reference the name of the operation that the others are compared with
  * @param pause milliseconds before each call
- * @param before what is done before each call, unmeasured
- * @returns `{ times: { name: { p50, p90, p99, ... } }, ratios: { name: { ratio, low, high, inconclusive } } }`, times in milliseconds
+ * @param before work before each call, which is not measured
+ * @returns `{ times: { name: { p50, p90, p99, ... } }, ratios: { name: { ratio, low, high,
+ * inconclusive } } }`, with times in milliseconds
  */
 export async function interleave(operations, { reference, warmUps, iterations, blocks, pause = 0, before }) {
   const names = Object.keys(operations);
@@ -45,7 +46,8 @@ export async function interleave(operations, { reference, warmUps, iterations, b
 }
 
 /**
- * The same for throughput: each operation is run by `callers` at once for a slice of time, in each block all operations in random order.
+ * Compares throughput in the same way: `callers` run each operation at once for a slice of
+ * time. Each block has a slice of every operation, in random order.
  *
  * @param operations `{ name: async (caller) => ... }`, with callers numbered from 0
  * @param slice milliseconds

@@ -13,7 +13,8 @@ const QUIET = { logger: false, abortOnError: false };
  * MongoDB has a single client
  * @param options those of `LockModule`, without its store
  * @param storeOptions those of `sqlStore`, `typeOrmStore` or `mongoStore`
- * @param counted whether a MongoDB client has to tell of its commands, which costs time; other drivers are counted without
+ * @param counted whether a MongoDB client reports its commands, which costs time; the
+ * statements of other drivers are counted without that
  * @returns `{ locks, app, dataSource or client, close }`
  */
 export async function openLocks(settings) {
@@ -65,7 +66,7 @@ export async function createApplication(imports, providers = []) {
   return NestFactory.createApplicationContext(module, QUIET);
 }
 
-/** How TypeORM is told where a database is. */
+/** The connection options of TypeORM for a database. */
 export function dataSourceOptions(store, url, connections) {
   const common = { logging: false };
   if (store === 'sqlite') return { ...common, type: 'better-sqlite3', database: url };
@@ -82,7 +83,8 @@ async function openMongodb({ url, connections = 1, options, storeOptions, provid
   }).connect();
   try {
     const db = client.db();
-    await db.createCollection('locks').catch(unlessThere); // a mongod under Wine crashes when several make it at once
+    // A mongod under Wine crashes when several clients create the collection at once.
+    await db.createCollection('locks').catch(unlessThere);
     const store = mongoStore({ db, ...storeOptions });
     const app = await createApplication([LockModule.forRoot({ ...options, store })], providers);
     const close = () => app.close().then(() => client.close());
@@ -98,7 +100,10 @@ export function unlessThere(error) {
   if (error.codeName !== 'NamespaceExists') throw error;
 }
 
-/** Whether this build of the library has an option of `typeOrmStore`, such as `{ asyncRelease: true }`. */
+/**
+ * Whether this build of the library has an option of `typeOrmStore`, such as `{ asyncRelease:
+ * true }`.
+ */
 export function hasStoreOption(option) {
   try {
     return Boolean(typeOrmStore(option));

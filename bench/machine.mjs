@@ -26,7 +26,7 @@ export function describeMachine(servers) {
   };
 }
 
-/** Milliseconds that an appended block of 8 kB takes to be on disk, where the databases are. */
+/** Milliseconds until an appended block of 8 kB is on disk, on the disk of the databases. */
 function measureFsync(parent) {
   const folder = mkdtempSync(join(parent, 'nestjs-locked-fsync-'));
   const file = openSync(join(folder, 'file'), 'w');

@@ -1,4 +1,7 @@
-/** Where the run stands: a line that is written anew on a terminal, else a line for each step. */
+/**
+ * Shows the progress of the run: one line that is rewritten on a terminal, else a line for
+ * each step.
+ */
 export class Progress {
   #stream;
   #live;

@@ -8,7 +8,10 @@ import { Client } from 'pg';
 import { serverVersion } from '../test/servers/server-version.mjs';
 import { serverOf } from '../test/servers/stores.mjs';
 
-/** The private servers of a run, each with the durability that it has by default, and a folder for the files of SQLite. */
+/**
+ * The private servers of a run, each with its default durability, and a folder for the files
+ * of SQLite.
+ */
 export class Servers {
   /** By store: `{ name, version, url, pid, durability }`. */
   #running = new Map();
@@ -16,11 +19,15 @@ export class Servers {
   #databases = 0;
 
   constructor() {
-    // Also after Ctrl-C. The servers themselves end with this process, however it ends: each has a guard.
+    // This also runs after Ctrl-C. A guard ends each server with this process, however the
+    // process ends.
     process.once('exit', () => rmSync(this.#folder, { recursive: true, force: true }));
   }
 
-  /** Starts those that are missing, one after the other; gives what could not be started, with the reasons. */
+  /**
+   * Starts the missing servers, one after the other. Returns those that did not start, with
+   * the reasons.
+   */
   async start(stores) {
     const failures = [];
     for (const store of stores.filter((name) => !this.#running.has(name))) {
@@ -35,7 +42,10 @@ export class Servers {
     return failures;
   }
 
-  /** Sees to it that the server answers: one that has crashed is started again, on its data. Tells whether that was so. */
+  /**
+   * Makes sure that the server answers, and starts a crashed server again, on its data.
+   * Returns whether it had crashed.
+   */
   async revive(store) {
     if (store === 'sqlite') return false;
     const server = this.of(store);
@@ -55,7 +65,10 @@ export class Servers {
     return this.#running.get(store);
   }
 
-  /** The URL of a new, empty database on the store's server; of SQLite the path of a new file. */
+  /**
+   * The URL of a new, empty database on the server of the store; for SQLite the path of a new
+   * file.
+   */
   async database(store) {
     const name = `bench_${process.pid}_${++this.#databases}`;
     if (store === 'sqlite') return join(this.#folder, `${name}.sqlite`);
@@ -89,7 +102,10 @@ async function onMysql(url, statement) {
   }
 }
 
-/** Runs a statement on a connection of its own, and gives its rows. A database of MongoDB needs no creating. */
+/**
+ * Runs a statement on a connection of its own, and returns the rows. MongoDB creates a
+ * database by itself.
+ */
 const onServer = {
   mariadb: onMysql,
   mysql: onMysql,
@@ -113,8 +129,8 @@ async function durabilityOfMysql(url) {
 }
 
 /**
- * Makes sure that a commit that was answered is on disk, and gives the settings that say so: a figure of a server that does not wait for the disk would be
- * worth nothing.
+ * Makes sure that an answered commit is on disk, and returns the settings that show it. A
+ * figure of a server that does not wait for the disk would be worth nothing.
  */
 const DURABILITY = {
   async postgres(url) {

@@ -1,2 +1,2 @@
-/** Milliseconds on the clock that never steps, and that all processes of a machine have in common. */
+/** Milliseconds on a clock that never steps, and that all processes of a machine share. */
 export const now = () => Number(process.hrtime.bigint()) / 1e6;

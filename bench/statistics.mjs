@@ -1,4 +1,6 @@
-/** The value below which this share (0 to 1) of the values lies; the values need not be sorted. */
+/**
+ * The value below which this share (0 to 1) of the values lies. The values need not be sorted.
+ */
 export function quantile(values, share) {
   return quantileOfSorted(Float64Array.from(values).sort(), share);
 }
@@ -18,7 +20,10 @@ export function summaryOf(values) {
   return { p50, p90, p99, mean: mean(values), max: sorted.at(-1), count: values.length };
 }
 
-/** How two series of blocks compare: `ratio` overall, and from where to where most of the blocks lie. */
+/**
+ * Compares two series of blocks: `ratio` is the overall ratio, and most of the blocks lie
+ * between `low` and `high`.
+ */
 export function comparisonOf(ratio, ratiosOfBlocks) {
   const low = quantile(ratiosOfBlocks, 0.1);
   const high = quantile(ratiosOfBlocks, 0.9);

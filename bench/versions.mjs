@@ -82,7 +82,9 @@ async function compare({ program, settings, rate }, { store, servers, versions }
       blocks: BLOCKS,
       warmUpSlice: WARM_UP,
     });
-    return ratios.other; // rate of the other over this one's: time of this one over the other's
+    // The ratio of the rates is the other version divided by this version. So it is the time
+    // of this version divided by that of the other.
+    return ratios.other;
   } finally {
     await Promise.all(Object.values(children).map((child) => child.close()));
   }

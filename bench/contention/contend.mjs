@@ -6,12 +6,15 @@ import { handOffs } from './overlaps.mjs';
 import { sharesOf } from './shares.mjs';
 
 export const HOLD = 5;
-/** Between two holds of one waiter: one that takes the lock again at once would look fast while the others starve. */
+/**
+ * Milliseconds between two holds of a waiter. A waiter that takes the lock again at once would
+ * look fast while the others starve.
+ */
 export const THINK = 5;
 /** The pool of each process. */
 export const CONNECTIONS = 10;
 
-/** Milliseconds. Those that are not counted are there for the waiters to get into their stride. */
+/** Milliseconds. The uncounted part lets the waiters reach a steady rate. */
 const LENGTHS = {
   full: { uncounted: 2_000, counted: 25_000, blocks: 15 },
   quick: { uncounted: 800, counted: 1_500, blocks: 3 },
@@ -48,10 +51,12 @@ export async function startWorkers({ store, servers, processes }) {
 }
 
 /**
- * Some processes with some waiters each work on one key for a while, which is divided into blocks.
+ * Some processes, each with some waiters, compete for one key. The time is divided into
+ * blocks.
  *
  * @param attempts how often to try until the ratio is conclusive
- * @returns `ratios.handOff`, the comparison of the mean hand-off with the mean floor, statements per hand-off, the shares of the processes, and details
+ * @returns `ratios.handOff`, which compares the mean hand-off with the mean floor; statements
+ * per hand-off; the shares of the processes; and details
  */
 export async function contend({
   store,

@@ -3,10 +3,10 @@ import { now } from '../shared-clock.mjs';
 import { handOffs } from './overlaps.mjs';
 
 /**
- * All want one key at once, each holds it once.
+ * All waiters want one key at once, and each holds it once.
  *
  * @param run takes the lock of a key, as the library waits for it, and runs a body under it
- * @returns how long it took until the last had given it back, in milliseconds, and how many gave up
+ * @returns the milliseconds until the last waiter had released the lock, and how many gave up
  */
 export async function drain(run, { waiters, hold, key = 'hot' }) {
   const holds = [];
@@ -26,7 +26,10 @@ export async function drain(run, { waiters, hold, key = 'hot' }) {
   return { took, gaveUp: failures.length, reason: failures[0]?.reason.message };
 }
 
-/** What the same takes without a lock: the holds one after the other, and after each of them two durable writes. */
+/**
+ * The time of the same work without a lock: the holds one after the other, and two durable
+ * writes after each of them.
+ */
 export async function idealDrain(floor, { waiters, hold }) {
   const begin = now();
   for (let i = 0; i < waiters; i++) {

@@ -1,7 +1,10 @@
 import { judged, NONE } from '../goals.mjs';
 import { contend } from './contend.mjs';
 
-/** Measures one shape of contention and gives its rows: the hand-off, its statements, and the shares when there are several processes. */
+/**
+ * Measures one kind of contention and returns its rows: the hand-off, its statements, and the
+ * shares if there are several processes.
+ */
 export async function handOffResults(context, { processes, waiters, title, goals = {} }) {
   const { store, counts } = context;
   const attempts = goals.handOff ? counts.attempts : 1;

@@ -8,20 +8,27 @@ export const WAIT = '60s';
 const PROBED = 0.5;
 
 /**
- * The part of one process in the work on one key: each waiter takes the lock, holds it, thinks, and asks for it again. Some holds last twice as long, with a
- * pair of the floor in the middle: so both the floor and the hand-off come after the same pause, and what slows the machine down slows down both.
+ * The work of one process on a contended key: each waiter takes the lock, holds it, pauses,
+ * and takes it again. Some holds last twice as long, with a pair of the floor in the middle.
+ * So the floor and the hand-off come after the same pause, and a slow moment of the machine
+ * affects both.
  *
- * What happens from `countFrom` to `endAt`, times on the shared clock, counts; from then on holds last no longer, so that whoever still waits is soon through.
+ * Results count from `countFrom` to `endAt`, both on the shared clock. After that holds take
+ * no time, so that the remaining waiters end soon.
  *
- * @param count gives the number of statements so far
- * @returns the holds, with when they were asked for; the pairs of the floor; and the statements that were sent while it counted, without the floor's
+ * @param count returns the number of statements so far
+ * @returns the holds, with the time at which each waiter began to wait; the pairs of the
+ * floor; and the number of counted statements without the floor's
  */
 export async function workOnHotKey(locks, floor, count, { waiters, hold, think, beginAt, countFrom, endAt }) {
   const holds = [];
   const floors = [];
   const ofFloor = await statementsOf(floor, count);
   const counted = new Map();
-  /** Notes what had been sent by these times. Not left to timers: holds that last no longer follow each other without a turn for them. */
+  /**
+   * Notes how many statements had been sent at these times. Timers cannot do that: holds that
+   * take no time follow each other without a turn of the event loop for a timer.
+   */
   const noteCount = (at) => {
     for (const time of [countFrom, endAt])
       if (at >= time && !counted.has(time)) counted.set(time, count() - floors.length * ofFloor);

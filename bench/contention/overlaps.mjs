@@ -1,7 +1,9 @@
 /**
- * The holds but the first, each with `took`: the milliseconds from the end of the one before to its begin.
+ * All holds except the first. The property `took` of each is the milliseconds from the end of
+ * the hold before it to its start.
  *
- * @throws when two held the lock at once: figures of locks that do not exclude are worth nothing
+ * @throws when two holders had the lock at once: figures of locks that do not exclude are
+ * worth nothing
  */
 export function handOffs(holds) {
   const sorted = holds.toSorted((a, b) => a.from - b.from);

@@ -1,4 +1,6 @@
-/** What part of all holds each of the processes had, and the smallest part of one, against the largest. */
+/**
+ * The share of each process in all holds, and the ratio of the smallest share to the largest.
+ */
 export function sharesOf(holders, processes) {
   const counts = Array.from({ length: processes }, (_, process) =>
     holders.reduce((count, holder) => (holder === process ? count + 1 : count), 0),

@@ -7,9 +7,10 @@ let count = 0;
 let wrapped = false;
 
 /**
- * Counts every statement of pg, mysql2 and better-sqlite3, whoever sends it, and every command of a MongoDB client that was opened with `monitorCommands`.
+ * Counts every statement of pg, mysql2 and better-sqlite3 from all callers, and every command
+ * of a MongoDB client that was opened with `monitorCommands`.
  *
- * @returns the count so far, whenever it is called
+ * @returns a function that returns the count so far
  */
 export function countStatements({ client } = {}) {
   client?.on('commandStarted', () => count++);

@@ -18,7 +18,9 @@ serve(async (settings) => {
   return {
     work: (terms) => workOnHotKey(locks, floor, count, terms),
     drain: (terms) => drain((key, body) => locks.run(key, body, { wait: WAIT }), terms),
-    /** Holds the key and does nothing more about it; gives when its lease ends, on the shared clock. */
+    /**
+     * Holds the key without further work. Returns when its lease ends, on the shared clock.
+     */
     async holdForever({ key, ttl }) {
       await locks.acquire(key, { ttl, autoRenew: false });
       return expiryOf(locks, key);
@@ -37,7 +39,10 @@ serve(async (settings) => {
   };
 });
 
-/** When the lease of a key ends: the database says how much of it remains, at some time between question and answer. The earliest that it can be. */
+/**
+ * The earliest time at which the lease of a key can end. The database reports the rest of the
+ * lease at some time between the request and its answer.
+ */
 async function expiryOf(locks, key) {
   const expiries = [];
   for (let look = 0; look < 10; look++) {

@@ -1,10 +1,15 @@
 import { MongoClient } from 'mongodb';
 import { unlessThere } from '../locks.mjs';
 
-/** Two updates of one document, each acknowledged by a majority and journalled, on one connection of the driver's. */
+/**
+ * Two updates of one document on a connection of the driver's. A majority acknowledges and
+ * journals each of them.
+ */
 export async function openFloor(url) {
   const client = await new MongoClient(url, { maxPoolSize: 1, minPoolSize: 1 }).connect();
-  await client.db().createCollection('floor').catch(unlessThere); // now: a mongod under Wine crashes when several make it at once
+  // Created here, since a mongod under Wine crashes when several clients create the collection
+  // at once.
+  await client.db().createCollection('floor').catch(unlessThere);
   const documents = client.db().collection('floor');
   const durable = { upsert: true, writeConcern: { w: 'majority', journal: true } };
   let token = 0;

@@ -76,7 +76,8 @@ async function start(context, contestants) {
   await ours(DRIVERS[store], {});
   await ours('typeOrmStore', { client: 'typeorm' });
   await ours('batching: false', { storeOptions: { batching: false } });
-  const { peers } = await import('../peers/index.mjs'); // only here: their packages are installed for the bench alone
+  // Imported only here, since the packages of the peers are installed for the bench alone.
+  const { peers } = await import('../peers/index.mjs');
   for (const peer of peers.filter(
     ({ kind, lease, stores }) => kind === 'sql' && lease && stores.includes(store),
   ))

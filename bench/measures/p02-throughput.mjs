@@ -5,7 +5,10 @@ import { openLocks } from '../locks.mjs';
 
 const CONNECTIONS = 10;
 
-/** Pairs per second of ten callers, each with a key of its own, on a pool of ten connections; the floor on ten connections of the driver's. */
+/**
+ * Pairs per second of ten callers, each with a key of its own, on a pool of ten connections.
+ * The floor has ten connections of the driver's.
+ */
 export default {
   id: 'P2',
   title: `pairs/s ÷ the floor's, ${CONNECTIONS} connections`,

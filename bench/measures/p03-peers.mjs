@@ -10,7 +10,10 @@ const GOAL = atLeast(1.8);
 const QUICK = { blocks: 4, warmUpSlice: 300 };
 const APPLICATION = new URL('../application.mjs', import.meta.url);
 
-/** Pairs per second of ten callers, each with a key of its own, on ten connections, against the best peer that keeps leases on the same server. */
+/**
+ * Pairs per second of ten callers, each with a key of its own, on ten connections. The result
+ * is compared with the best peer that keeps leases on the same server.
+ */
 export default {
   id: 'P3',
   title: "pairs/s ÷ the best SQL peer's",
@@ -18,7 +21,8 @@ export default {
 
   async measure(context) {
     const { store, servers, progress } = context;
-    const { peers } = await import('../peers/index.mjs'); // only here: their packages are installed for the bench alone
+    // Imported only here, since the packages of the peers are installed for the bench alone.
+    const { peers } = await import('../peers/index.mjs');
     const rivals = peers.filter(
       ({ kind, stores, hasGoals = true }) => kind === 'sql' && hasGoals && stores.includes(store),
     );

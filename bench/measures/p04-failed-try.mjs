@@ -7,7 +7,10 @@ import { openLocks } from '../locks.mjs';
 const KEY = 'held';
 const WAL_TRIES = 200;
 
-/** A try for a key that somebody holds, against reading a row by its key on a connection of the driver's. */
+/**
+ * An attempt for a key that is held, compared with a read of a row by its key on a connection
+ * of the driver's.
+ */
 export default {
   id: 'P4',
   title: 'failed try ÷ SELECT by key',
@@ -30,7 +33,8 @@ export default {
       await failAt(holder.locks);
       const statements = count() - before;
       const { ratio, low, high, inconclusive } = ratios.fail;
-      // MariaDB has no statement that tries and tells who holds the key: the look at the holder is one more SELECT, which is not counted.
+      // No statement of MariaDB makes an attempt and returns the holder. The store looks for
+      // the holder with one more SELECT, which this measure does not count.
       const looks = store === 'mariadb' ? statements - 1 : 0;
       const details = {
         'p10–p90 of the blocks': [low - looks, high - looks],
@@ -56,7 +60,10 @@ async function failAt(locks) {
   if (await locks.tryAcquire(KEY)) throw new Error('a held lock was granted');
 }
 
-/** Bytes of the write-ahead log per failed try: the least of some rounds, since the server writes to it by itself now and then. */
+/**
+ * Bytes of the write-ahead log per refused attempt: the least of some rounds, since the server
+ * also writes to the log by itself.
+ */
 async function walOf(dataSource, fail) {
   const written = [];
   for (let round = 0; round < 5; round++) {

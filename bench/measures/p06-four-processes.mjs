@@ -5,7 +5,10 @@ import { atLeast, atMost } from '../goals.mjs';
 const GOALS = { handOff: atMost(1.2), statements: atMost(3.5), share: atLeast(0.8) };
 const TITLE = '4 processes × 25 waiters';
 
-/** What it takes to hand a lock on when others wait in this process and elsewhere, and whether all processes get it. */
+/**
+ * The time of a hand-over when calls wait in this process and in others, and whether all
+ * processes get the lock.
+ */
 export default {
   id: 'P6',
   title: `hand-off ÷ floor, ${TITLE}`,

@@ -10,7 +10,10 @@ const WAITERS = 100;
 const WORK = { waiters: WAITERS, hold: HOLD };
 const ROUNDS = { full: 15, quick: 2 };
 
-/** How long many who want one key at once take until the last of them is through, against the least that it can be, and against the peers. */
+/**
+ * The time until the last of many callers that want one key at once has had it, compared with
+ * the shortest possible time and with the peers.
+ */
 export default {
   id: 'P8',
   title: `${WAITERS} waiters × ${HOLD} ms drained ÷ ideal`,

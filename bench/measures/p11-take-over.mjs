@@ -6,7 +6,10 @@ import { median, quantile } from '../statistics.mjs';
 const HEIRS = 2;
 const LENGTHS = { full: { rounds: 30, ttl: 1_000 }, quick: { rounds: 2, ttl: 500 } };
 
-/** How long a key stays taken after the lease of a holder that was killed has run out, while two other processes wait for it. */
+/**
+ * The time for which a key stays taken after the lease of a killed holder has run out, while
+ * two other processes wait for it.
+ */
 export default {
   id: 'P11',
   title: 'take-over after the expiry, p90',

@@ -12,7 +12,10 @@ const CPU_GOAL = atLeast(15);
 /** So many batched renewals of all, and single ones. */
 const ROUNDS = { quick: { batched: 10, single: 1 }, full: { batched: 50, single: 5 } };
 
-/** Ten thousand locks that one process holds: renewed in batches, against one by one on all connections; then by the library itself. */
+/**
+ * Ten thousand locks that one process holds. Renewal in batches is compared with single
+ * renewals on all connections. Then the library renews the locks by itself.
+ */
 export default {
   id: 'P12',
   title: `renewing ${LOCKS.toLocaleString('en')} held locks`,
@@ -124,7 +127,10 @@ async function insert(store, dataSource, table, leases) {
   }
 }
 
-/** The library holds all the locks, taken through its public API, and renews them by itself. */
+/**
+ * The library acquires all the locks through its public API, holds them, and renews them by
+ * itself.
+ */
 async function measureEventLoop({ store, quick, progress }, { dataSource }, url) {
   const renewEvery = quick ? 2_000 : 10_000;
   const holder = await ChildProcess.start(HOLDER, { store, url, connections: CONNECTIONS });
@@ -145,7 +151,8 @@ async function measureEventLoop({ store, quick, progress }, { dataSource }, url)
       measured: turns.longest,
       unit: 'ms',
       goal: atMost(10),
-      inconclusive: turns.longest > 10 && turns.longestOwn <= 10, // others kept the process from running
+      // Other processes kept this process from running.
+      inconclusive: turns.longest > 10 && turns.longestOwn <= 10,
       details: {
         variant: 'longest block of the event loop',
         'longest of its own work, ms': turns.longestOwn,

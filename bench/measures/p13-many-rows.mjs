@@ -9,7 +9,7 @@ const SAMPLE = { rows: 20_000, cycles: 20_000 };
 const KEYS = 4;
 const TABLE = 'many_rows';
 
-/** What rows cost that nobody wants, and what a million cycles leave behind. */
+/** The cost of rows that no caller wants, and the rows that a million cycles leave behind. */
 export default {
   id: 'P13',
   title: 'rows and cycles',

@@ -5,7 +5,10 @@ import { median } from '../statistics.mjs';
 const CYCLES = { full: 10_000, quick: 2_000 };
 const PAIRS = 1_000;
 
-/** What a transaction that stays open does to a key that is taken again and again: PostgreSQL keeps the versions of its row that have ended since its snapshot was taken. */
+/**
+ * The effect of a transaction that stays open on a key that is taken repeatedly. PostgreSQL
+ * keeps all versions of the row since the snapshot of that transaction.
+ */
 export default {
   id: 'P13',
   title: 'pair under an old snapshot ÷ without',

@@ -5,10 +5,12 @@ import { hasStoreOption, openLocks } from '../locks.mjs';
 const CONNECTIONS = 10;
 const GOAL = atLeast(0.93);
 
-/** Throughput with the machinery that wakes waiting processes, while nobody waits, against the same without it. */
+/**
+ * Throughput with wake-ups, while no call waits, compared with throughput without wake-ups.
+ */
 export default {
   id: 'P14',
-  title: `pairs/s with wake-ups ÷ without, nobody waiting, ${CONNECTIONS} connections`,
+  title: `pairs/s with wake-ups ÷ without, no waiter, ${CONNECTIONS} connections`,
   stores: ['postgres'], // elsewhere there is no such machinery
 
   async measure({ store, servers, counts, slice }) {

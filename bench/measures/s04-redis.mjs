@@ -49,7 +49,8 @@ export default {
 
 async function compete(context, ours, { url, durable, label }) {
   const { store, servers, counts, slice, quick, progress } = context;
-  const { peers } = await import('../peers/index.mjs'); // only here: their packages are installed for the bench alone
+  // Imported only here, since the packages of the peers are installed for the bench alone.
+  const { peers } = await import('../peers/index.mjs');
   const floor = { store, url: await servers.database(store) };
   const rivals = [];
   try {

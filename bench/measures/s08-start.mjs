@@ -23,7 +23,8 @@ export default {
 
   async measure({ store, servers, quick, progress }) {
     const file = await servers.database(store);
-    for (const variant of VARIANTS) await start(variant, file); // makes the table, and fills the caches of files
+    // Makes the table, and fills the file caches.
+    for (const variant of VARIANTS) await start(variant, file);
     const starts = quick ? STARTS.quick : STARTS.full;
     const times = { bare: [], 'with locks': [] };
     for (let i = 0; i < starts; i++) {

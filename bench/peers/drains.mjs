@@ -38,7 +38,8 @@ function resultOf({ peer, variant, name, label, rounds, store, work }) {
     rounds.map((round) => round.took / round.ours),
   );
   const goal = goalOf(peer, variant);
-  // Pollers differ by more than a tenth from one time to the next: it matters only where that decides.
+  // The times of peers that poll differ by more than a tenth. That matters only if the verdict
+  // depends on it.
   const inconclusive = goal !== NONE && goal.isReached(low) !== goal.isReached(high);
   const gaveUp = rounds.reduce((sum, round) => sum + round.gaveUp, 0);
   const details = {
@@ -60,7 +61,10 @@ function resultOf({ peer, variant, name, label, rounds, store, work }) {
   };
 }
 
-/** Only polling peers on SQL are held against a goal; and what is left to the caller has no default. */
+/**
+ * The goal compares only with polling peers on SQL. If the caller has to wait by itself, there
+ * is no default to compare with.
+ */
 function goalOf({ kind, waiting }, variant) {
   if (kind !== 'sql' || waiting === 'on the server') return NONE;
   if (variant === 'tuned') return atLeast(1.5);

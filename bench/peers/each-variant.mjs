@@ -3,16 +3,21 @@ import { startRedis } from './redis.mjs';
 /** The store beside which the peers on Redis are measured. */
 const BESIDE_REDIS = 'postgres';
 
-/** What the two tables of Redis are: one forgets what it has answered when it crashes, the other does not. */
+/**
+ * The two kinds of Redis: when it crashes, one forgets writes that it has answered, and the
+ * other does not.
+ */
 const SERVERS = [
   { durable: false, kind: 'volatile' },
   { durable: true, kind: 'appendfsync always' },
 ];
 
 /**
- * Measures every variant of every peer that has the store, and beside one store those on Redis, on servers that run only meanwhile.
+ * Measures every variant of every peer for the store. For one store it also measures the peers
+ * on Redis, whose servers run only for that time.
  *
- * @param measure is told `{ peer, variant, name, label, where }`, of which `where` goes to `startPeer`, and gives a result
+ * @param measure gets `{ peer, variant, name, label, where }`, of which `where` goes to
+ * `startPeer`, and returns a result
  */
 export async function eachVariant({ store, servers, peers, progress }, measure) {
   const results = [];

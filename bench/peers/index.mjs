@@ -11,10 +11,15 @@ const { devDependencies: versions } = JSON.parse(
 );
 
 /**
- * The libraries that we compare with: which `stores` they have, whether their locks are a `lease` (or end with a database session), and how they do the
- * waiting: `polls`, `on the server`, or `left to the caller`. The variant `default` is what one gets without a thought, with its delays and its pool; `tuned`
- * has the delays with which it is fastest when a lock is held for 5 ms, never gives up, and a pool as large as ours. `open({ url, store, connections, variant })` gives `pair(key)`, `run(key, body)`, which waits as the library does, and
- * `close()`.
+ * The libraries that we compare with. `stores` are their databases. `lease` says whether their
+ * locks are leases, or end with a database session. Their kind of waiting is `polls`, `on the
+ * server`, or `left to the caller`.
+ *
+ * The variant `default` has the default delays and pool. `tuned` has the delays with which it
+ * is fastest when a lock is held for 5 ms, a pool as large as ours, and never gives up.
+ *
+ * `open({ url, store, connections, variant })` returns `pair(key)`, `close()`, and `run(key,
+ * body)`, which waits as the library does.
  */
 export const peers = [
   verrouKnex,

@@ -1,4 +1,4 @@
-// A peer, in a process of its own: neither its drivers nor its timers disturb ours, nor ours it.
+// Runs a peer in a process of its own, so that its drivers and timers do not disturb ours.
 import { serve } from '../child-process.mjs';
 import { drain } from '../contention/drain.mjs';
 import { openFloor } from '../floors.mjs';

@@ -1,6 +1,10 @@
 import mutexes from 'pg-mutex-lock';
 
-/** Advisory locks of one session for all: no lease, no durable write. Polls every 100 ms and gives up after three times `timeout`, which is all there is to tune. */
+/**
+ * All advisory locks belong to one session, so there is no lease and no durable write. The
+ * library polls every 100 ms, and gives up after three times `timeout`, the only setting to
+ * tune.
+ */
 export const pgMutexLock = {
   name: 'pg-mutex-lock',
   kind: 'sql',

@@ -5,7 +5,10 @@ import { freePort } from '../../test/servers/free-port.mjs';
 import { installed } from '../../test/servers/installed-program.mjs';
 import { startServer } from '../../test/servers/server-home.mjs';
 
-/** Redis, the installed one or else that of Debian 12. With `durable`, every write is on the disk before it is answered, as in a database. */
+/**
+ * The installed Redis, or else that of Debian 12. With `durable`, every write is on the disk
+ * before Redis answers it, as in a database.
+ */
 export const startRedis = ({ durable = false } = {}) =>
   startServer(durable ? 'redis-durable' : 'redis', async (home) => {
     const own = installed('redis-server');
@@ -32,7 +35,10 @@ async function unpacked(home) {
   return commandIn(root, 'usr/bin/redis-server');
 }
 
-/** Of a server that answers to PING; over a plain socket, for which there is no client to wait. */
+/**
+ * Waits for a server that answers to PING. It uses a plain socket, since there is no client
+ * yet.
+ */
 async function redisVersion(port) {
   if (!(await ask(port, 'PING')).startsWith('+PONG')) throw new Error('it is still loading');
   return /redis_version:(\S+)/.exec(await ask(port, 'INFO server'))[1];

@@ -3,7 +3,7 @@ import { Redis } from 'ioredis';
 import Redlock from 'redlock';
 import { TTL } from './ttl.mjs';
 
-/** Never gives up. By default they do after ten tries with 200 ms, more or less, between them. */
+/** Never gives up. By default the libraries do so after ten attempts, about 200 ms apart. */
 const tuned = { retryCount: -1, retryDelay: 5, retryJitter: 2 };
 
 export const redlock = {

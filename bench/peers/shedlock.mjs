@@ -4,12 +4,17 @@ import mysql from 'mysql2/promise';
 import pg from 'pg';
 import { TTL } from './ttl.mjs';
 
-/** Milliseconds between two tries, which ShedLock leaves to the caller: what one may write without a thought, and those with which many were through first. */
+/**
+ * Milliseconds between two attempts, which ShedLock leaves to the caller. The default is a
+ * value that a user might choose; the tuned value let many waiters through fastest.
+ */
 const DELAYS = { default: 100, tuned: 10 };
 
 /**
- * The statements of ShedLock's JdbcTemplate provider with `usingDbTime()`: INSERT for a name that this process has not seen yet, else UPDATE; UPDATE to unlock.
- * Each goes through the plain driver in one round trip, while ShedLock itself wraps it into a transaction. ShedLock does not wait: who has to tries again.
+ * The statements of ShedLock's JdbcTemplate provider with `usingDbTime()`. For a name that is
+ * new to this process it sends an INSERT, otherwise an UPDATE; unlocking is an UPDATE. Each
+ * takes one round trip through the plain driver here, while ShedLock itself wraps it into a
+ * transaction. ShedLock does not wait, so the caller tries again.
  */
 export const shedlock = {
   name: "ShedLock's statements",

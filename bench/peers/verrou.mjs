@@ -8,7 +8,10 @@ import { Kysely, MysqlDialect, PostgresDialect } from 'kysely';
 import { createPool } from 'mysql2';
 import pg from 'pg';
 
-/** Milliseconds between two tries: those with which many waiters were through first. By default they are 250. */
+/**
+ * Milliseconds between two attempts. These values let many waiters through fastest; the
+ * default is 250.
+ */
 const TUNED_DELAY = { sql: 25, redis: 5 };
 
 export const verrouKnex = {
@@ -30,7 +33,8 @@ export const verrouKysely = {
   ...verrouKnex,
   name: '@verrou/core, Kysely',
   open({ url, store, connections, variant }) {
-    const size = variant === 'tuned' ? connections : undefined; // else what the driver comes with
+    // Otherwise the driver's default.
+    const size = variant === 'tuned' ? connections : undefined;
     const dialect =
       store === 'postgres'
         ? new PostgresDialect({ pool: new pg.Pool({ connectionString: url, max: size }) })

@@ -3,7 +3,8 @@ import { DATABASES } from './kept-results.mjs';
 const OURS = 'nestjs-locked';
 
 /**
- * What the chart shows, out of the results: for each database the pair and the drained hot key, ours and the peers'. Panels without a peer are left out.
+ * The data of the chart: for each database the pair and the drained hot key, of this library
+ * and of the peers. Panels without a peer are left out.
  *
  * @returns `[{ title, unit, bars: [{ label, value, ours }] }]`
  */

@@ -1,4 +1,5 @@
-// A provider with a method under @Locked(), in a process of its own: what other measures have run would be in the way of the compiler.
+// Measures a method under @Locked() in a process of its own, because code that other measures
+// have run would disturb the compiler.
 import { Locked, LockModule } from '../../dist/esm/index.js';
 import { serve } from '../child-process.mjs';
 import { shuffled } from '../interleave.mjs';
