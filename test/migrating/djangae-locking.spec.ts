@@ -12,7 +12,6 @@ import {
   Locked,
   LockContext,
   LockController,
-  LockError,
   LockModule,
   LockNotAcquiredError,
   LockService,
@@ -27,6 +26,7 @@ import { Fixture, renewedAgo, targetsAmong } from '../stores/typeorm/fixture.js'
 import { Deployment, errorOf } from './deployment.js';
 import { AppModule, Imports } from './examples/djangae-locking.js';
 import { itHolds, itShows, type Rows } from './guide.js';
+import { growingTokens, longKeys } from './shared-rows.js';
 
 const GUIDE = 'docs/migrating/djangae-locking.md';
 const EXAMPLE = 'test/migrating/examples/djangae-locking.ts';
@@ -313,16 +313,7 @@ for (const target of targetsAmong('postgres'))
           });
         },
       ],
-      'identifiers of any length': [
-        'B41',
-        async () => {
-          const long = newKey().padEnd(4096, 'x');
-          await locks.acquire(long);
-          expect(await others.tryAcquire(long)).toBeNull();
-          expect(await others.tryAcquire(`${long.slice(0, -1)}y`)).not.toBeNull();
-          expect(await errorOf(locks.acquire(`${long}x`))).toBeInstanceOf(LockError);
-        },
-      ],
+      'identifiers of any length': ['B41', longKeys(() => [locks, others])],
 
       'releasing deletes by the identifier, also the lock of the next holder': [
         'B44',
@@ -441,14 +432,7 @@ for (const target of targetsAmong('postgres'))
       ],
       'a write of an old holder looks like a write of the new holder': [
         'B38',
-        async () => {
-          const tokens: number[] = [];
-          const key = newKey();
-          for (const one of [locks, others, locks])
-            await one.run(key, (lock) => void tokens.push(lock.fencingToken));
-          expect(tokens).toEqual([...new Set(tokens)].toSorted((a, b) => a - b));
-          expect(tokens).toHaveLength(3);
-        },
+        growingTokens(() => [locks, others]),
       ],
     };
 

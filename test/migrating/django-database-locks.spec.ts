@@ -3,7 +3,7 @@ import { Injectable } from '@nestjs/common';
 import { getDataSourceToken, TypeOrmModule } from '@nestjs/typeorm';
 import { once } from 'node:events';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { hostname, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { DataSource, type EntityManager } from 'typeorm';
@@ -26,6 +26,7 @@ import { targetsAmong } from '../stores/typeorm/fixture.js';
 import { Deployment, errorOf } from './deployment.js';
 import { AppModule, SendInvoices } from './examples/django-database-locks.js';
 import { itHolds, itShows, type Rows } from './guide.js';
+import { growingTokens, labelOfHolder, labelsExclude, longKeys, scopes } from './shared-rows.js';
 
 const GUIDE = 'docs/migrating/django-database-locks.md';
 const EXAMPLE = 'test/migrating/examples/django-database-locks.ts';
@@ -224,21 +225,7 @@ for (const { name, open } of targetsAmong('postgres'))
           });
         },
       ],
-      '`with` a lock': [
-        'B59',
-        async () => {
-          const key = newKey();
-          const work = async () => others.admin.isLocked(key);
-          expect(await locks.run(key, work)).toBe(true);
-          {
-            await using lock = await locks.acquire(key);
-            expect([lock.held, await work()]).toEqual([true, true]);
-          }
-          const failed = locks.run(key, () => Promise.reject(new Error('the work failed')));
-          await expect(failed).rejects.toThrow('the work failed');
-          expect(await work()).toBe(false);
-        },
-      ],
+      '`with` a lock': ['B59', scopes(() => [locks, others])],
       '`lock_name`': [
         'B14',
         async () => {
@@ -247,19 +234,7 @@ for (const { name, open } of targetsAmong('postgres'))
           expect(lock.key).toBe(key);
         },
       ],
-      '`locked_by`': [
-        'B36',
-        async () => {
-          const key = newKey();
-          const lock = await locks.acquire(key, { label: 'api-7' });
-          expect(await others.admin.inspect(key)).toMatchObject({ holder: { label: 'api-7' } });
-          await lock.release();
-          const next = await locks.acquire(key);
-          const label = `${hostname()}:${process.pid}`;
-          expect(await others.admin.inspect(key)).toMatchObject({ holder: { label } });
-          expect(next.owner).not.toBe(lock.owner);
-        },
-      ],
+      '`locked_by`': ['B36', labelOfHolder(() => [locks, others])],
       '`lock_ttl=60`': [
         'B28',
         async () => {
@@ -480,15 +455,7 @@ for (const { name, open } of targetsAmong('postgres'))
       ],
       "two workers with one `locked_by` have one lock, and release each other's": [
         'B37',
-        async () => {
-          const options = { label: 'worker' };
-          const lock = await locks.acquire(newKey(), options);
-          expect(await locks.tryAcquire(lock.key, options)).toBeNull();
-          expect(await others.tryAcquire(lock.key, options)).toBeNull();
-          expect(await others.release(lock.key, 'worker')).toBe(false);
-          expect(lock.owner).not.toContain('worker');
-          expect(lock.held).toBe(true);
-        },
+        labelsExclude(() => [locks, others]),
       ],
       'the clock of the client decides what has expired': [
         'B34',
@@ -533,26 +500,10 @@ for (const { name, open } of targetsAmong('postgres'))
           expect(granted).toHaveLength(1);
         },
       ],
-      'a name that is too long': [
-        'B41',
-        async () => {
-          const long = newKey().padEnd(4096, 'x');
-          await locks.acquire(long);
-          expect(await others.tryAcquire(long)).toBeNull();
-          expect(await others.tryAcquire(`${long.slice(0, -1)}y`)).not.toBeNull();
-          expect(await errorOf(locks.acquire(`${long}x`))).toBeInstanceOf(LockError);
-        },
-      ],
+      'a name that is too long': ['B41', longKeys(() => [locks, others])],
       'a write of an old holder looks like a write of the new holder': [
         'B38',
-        async () => {
-          const tokens: number[] = [];
-          const key = newKey();
-          for (const one of [locks, others, locks])
-            await one.run(key, (lock) => void tokens.push(lock.fencingToken));
-          expect(tokens).toEqual([...new Set(tokens)].toSorted((a, b) => a - b));
-          expect(tokens).toHaveLength(3);
-        },
+        growingTokens(() => [locks, others]),
       ],
     };
 

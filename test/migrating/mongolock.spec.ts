@@ -4,7 +4,6 @@ import { MongooseModule } from '@nestjs/mongoose';
 import { Cron, ScheduleModule } from '@nestjs/schedule';
 import type { MongoClient } from 'mongodb';
 import { once } from 'node:events';
-import { hostname } from 'node:os';
 import {
   Locked,
   LockError,
@@ -24,6 +23,7 @@ import { MongoFixture, mongodbIsSelected } from '../stores/mongodb/fixture.js';
 import { Deployment, errorOf } from './deployment.js';
 import { AppModule, NightlyReport } from './examples/mongolock.js';
 import { itHolds, itShows, type Rows } from './guide.js';
+import { growingTokens, labelOfHolder, labelsExclude, scopes } from './shared-rows.js';
 
 const GUIDE = 'docs/migrating/mongolock.md';
 const EXAMPLE = 'test/migrating/examples/mongolock.ts';
@@ -213,19 +213,7 @@ if (mongodbIsSelected())
           expect(lock.held).toBe(true);
         },
       ],
-      '`owner`': [
-        'B36',
-        async () => {
-          const key = newKey();
-          const lock = await locks.acquire(key, { label: 'api-7' });
-          expect(await others.admin.inspect(key)).toMatchObject({ holder: { label: 'api-7' } });
-          await lock.release();
-          const next = await locks.acquire(key);
-          const label = `${hostname()}:${process.pid}`;
-          expect(await others.admin.inspect(key)).toMatchObject({ holder: { label } });
-          expect(next.owner).not.toBe(lock.owner);
-        },
-      ],
+      '`owner`': ['B36', labelOfHolder(() => [locks, others])],
       '`release(key, owner)`': [
         'B43',
         async () => {
@@ -289,21 +277,7 @@ if (mongodbIsSelected())
           expect(await locks.admin.isLocked(over.key)).toBe(false);
         },
       ],
-      '`with locks(key, owner):`': [
-        'B59',
-        async () => {
-          const key = newKey();
-          const work = async () => others.admin.isLocked(key);
-          expect(await locks.run(key, work)).toBe(true);
-          {
-            await using lock = await locks.acquire(key);
-            expect([lock.held, await work()]).toEqual([true, true]);
-          }
-          const failed = locks.run(key, () => Promise.reject(new Error('the work failed')));
-          await expect(failed).rejects.toThrow('the work failed');
-          expect(await others.admin.isLocked(key)).toBe(false);
-        },
-      ],
+      '`with locks(key, owner):`': ['B59', scopes(() => [locks, others])],
       '`MongoLockLocked`': [
         'B22',
         async () => {
@@ -369,15 +343,7 @@ if (mongodbIsSelected())
 
       "two workers with the same `owner` have one lock, and release each other's": [
         'B37',
-        async () => {
-          const options = { label: 'worker' };
-          const lock = await locks.acquire(newKey(), options);
-          expect(await locks.tryAcquire(lock.key, options)).toBeNull();
-          expect(await others.tryAcquire(lock.key, options)).toBeNull();
-          expect(await others.release(lock.key, 'worker')).toBe(false);
-          expect(lock.owner).not.toContain('worker');
-          expect(lock.held).toBe(true);
-        },
+        labelsExclude(() => [locks, others]),
       ],
       'the clock of the client decides what has expired': [
         'B34',
@@ -449,13 +415,7 @@ if (mongodbIsSelected())
       ],
       'a write of an old holder looks like a write of the new holder': [
         'B38',
-        async () => {
-          const tokens: number[] = [];
-          const key = newKey();
-          for (let i = 0; i < 3; i++) await locks.run(key, (lock) => void tokens.push(lock.fencingToken));
-          expect(tokens).toEqual([...new Set(tokens)].toSorted((a, b) => a - b));
-          expect(tokens).toHaveLength(3);
-        },
+        growingTokens(() => [locks, others]),
       ],
     };
 

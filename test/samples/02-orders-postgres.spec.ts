@@ -1,12 +1,9 @@
-import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
-import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { DataSource } from 'typeorm';
 import type { Target } from '../servers/targets.js';
 import { targetsAmong } from '../stores/typeorm/fixture.js';
 import { PaymentProvider } from './02-payment-provider.js';
+import { compileSample, SampleProcess } from './sample-process.js';
 
 const sample = 'sample/02-orders-postgres';
 
@@ -15,7 +12,7 @@ for (const postgres of targetsAmong('postgres'))
     const payments = new PaymentProvider();
     let target: Target;
     let reader: DataSource;
-    const instances: ChildProcess[] = [];
+    const instances: SampleProcess[] = [];
     let first: string;
     let second: string;
 
@@ -24,23 +21,14 @@ for (const postgres of targetsAmong('postgres'))
         string,
         string
       >;
-      const child = spawn(process.execPath, [join(sample, 'dist/main.js')], {
-        env: {
-          ...process.env,
-          PORT: '0',
-          DATABASE_URL: `postgres://${username}:${password}@${host}:${port}/${database}`,
-          PAYMENTS_URL: payments.url,
-        },
-        stdio: ['ignore', 'pipe', 'inherit'],
+      const instance = new SampleProcess(sample, {
+        PORT: '0',
+        DATABASE_URL: `postgres://${username}:${password}@${host}:${port}/${database}`,
+        PAYMENTS_URL: payments.url,
       });
-      instances.push(child);
-      return new Promise((resolve, reject) => {
-        child.once('exit', () => reject(new Error('The sample ended before it listened.')));
-        createInterface(child.stdout).on('line', (line) => {
-          const url = /^Listening on (.*)/.exec(line)?.[1];
-          if (url) resolve(url);
-        });
-      });
+      instances.push(instance);
+      const [, address] = await instance.says(/^Listening on (.*)/);
+      return address!;
     }
 
     async function createOrder(): Promise<number> {
@@ -56,7 +44,7 @@ for (const postgres of targetsAmong('postgres'))
     const cancel = (instance: string, id: number) => fetch(`${instance}/orders/${id}`, { method: 'DELETE' });
 
     beforeAll(async () => {
-      execFileSync(process.execPath, ['node_modules/typescript/bin/tsc', '-p', sample]);
+      compileSample(sample);
       await payments.listen();
       target = await postgres.open();
       reader = await new DataSource(target.options).initialize();
@@ -67,7 +55,7 @@ for (const postgres of targetsAmong('postgres'))
     afterEach(() => payments.reset());
 
     afterAll(async () => {
-      for (const child of instances) child.kill('SIGKILL');
+      for (const instance of instances) await instance.end('SIGKILL');
       payments.close();
       await reader?.destroy();
       await target?.dispose();
@@ -145,13 +133,12 @@ for (const postgres of targetsAmong('postgres'))
       const paid = pay(first, id);
       await payments.asked(id);
       const [stopping] = instances;
-      const exited = once(stopping!, 'exit');
-      stopping!.kill('SIGTERM');
+      stopping!.signal('SIGTERM');
       while ((await cancel(first, other)).ok); // until the instance takes no more locks
       payments.accept(id);
 
       expect((await paid).status).toBe(201);
-      await exited;
+      await stopping!.exited;
       expect(await reader.query('SELECT key FROM locks WHERE expires_ms > 0')).toEqual([]);
       expect(await reader.query('SELECT last_outcome FROM locks WHERE key = $1', [`order:${id}`])).toEqual([
         { last_outcome: 'done' },

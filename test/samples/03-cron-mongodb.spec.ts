@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { Db } from 'mongodb';
 import { mongodbIsSelected, MongoFixture } from '../stores/mongodb/fixture.js';
-import { Meter, type Reading } from './03-meter.js';
+import { HeldRequests, type HeldRequest } from './held-requests.js';
 import { compileSample, SampleProcess } from './sample-process.js';
 
 const sample = 'sample/03-cron-mongodb';
@@ -9,7 +9,7 @@ const sample = 'sample/03-cron-mongodb';
 if (mongodbIsSelected())
   describe(sample, () => {
     const mongodb = new MongoFixture();
-    const meter = new Meter();
+    const meter = new HeldRequests();
     const instances = new Map<string, SampleProcess>();
     const billed: number[] = [];
     let db: Db;
@@ -26,15 +26,15 @@ if (mongodbIsSelected())
     }
 
     /** The next run that waits for the meter, with the instance that it runs on. */
-    async function nextRun(): Promise<{ reading: Reading; name: string; instance: SampleProcess }> {
-      const reading = await meter.asked();
+    async function nextRun(): Promise<{ reading: HeldRequest; name: string; instance: SampleProcess }> {
+      const reading = await meter.next();
       const lock = await db.collection('locks').findOne({ _id: 'BillingJob.bill' as never });
       const instance = instances.get(lock?.label);
       if (!instance) throw new Error(`The meter was asked under the lock of ${lock?.label}.`);
       return { reading, name: lock?.label, instance };
     }
 
-    function bill(reading: Reading, amount: number): void {
+    function bill(reading: HeldRequest, amount: number): void {
       reading.answer(amount);
       billed.push(amount);
     }

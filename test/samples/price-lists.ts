@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, it } from '@jest/globals';
 import { DataSource } from 'typeorm';
 import { fromTypeOrm, SqlLockStore } from '../../lib/stores/sql/index.js';
 import type { Target } from '../servers/targets.js';
-import { LateSuppliers } from './late-suppliers.js';
+import { HeldRequests } from './held-requests.js';
 import { compileSample, SampleProcess } from './sample-process.js';
 
 /** How many ticks in a row need a report. */
@@ -19,7 +19,7 @@ export function keepsPriceLists(
   sample: string,
   { open, migrate }: { open: () => Promise<Target>; migrate: (db: DataSource, url: string) => Promise<void> },
 ): void {
-  const suppliers = new LateSuppliers();
+  const suppliers = new HeldRequests();
   const instances = new Map<string, SampleProcess>();
   const addresses = new Map<string, string>();
   let url: string;
@@ -83,10 +83,10 @@ export function keepsPriceLists(
 
   it('B91 an import whose lock was taken over writes nothing', async () => {
     const late = importAt('first');
-    const lateList = await suppliers.request();
+    const lateList = await suppliers.next();
     expect(await locks.forceRelease('import:acme')).toBe(true);
     const next = importAt('second');
-    (await suppliers.request()).answer({ apple: 120, pear: 80 });
+    (await suppliers.next()).answer({ apple: 120, pear: 80 });
     expect(await next).toEqual({ status: 201, body: { apple: 120, pear: 80 } });
 
     lateList.answer({ apple: 1 });
@@ -99,12 +99,12 @@ export function keepsPriceLists(
 
   it('B28 another instance takes over when an importing instance is killed, and reports go on', async () => {
     const killed = importAt('third');
-    await suppliers.request();
+    await suppliers.next();
     const before = (await reports()).length;
     await Promise.all([expect(killed).rejects.toThrow(), instances.get('third')!.end('SIGKILL')]);
     instances.delete('third');
     const next = importAt('first');
-    (await suppliers.request()).answer({ plum: 300 });
+    (await suppliers.next()).answer({ plum: 300 });
 
     expect(await next).toEqual({ status: 201, body: { plum: 300 } });
     await waitForTicks(before);

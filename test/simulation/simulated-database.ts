@@ -1,3 +1,4 @@
+import type { MemoryLockStore } from '../../lib/stores/memory/memory-lock.store.js';
 import { RightStore, type Port } from '../stores/conformance-planted-bugs.js';
 import type { SimulatedProcess } from './simulated-process.js';
 import { SimulatedTransaction } from './simulated-transaction.js';
@@ -190,8 +191,8 @@ class RowLocker {
   }
 }
 
-/** The operations of a right store, of which a bug replaces some. */
-export function operationsOf(store: RightStore): Port {
+/** The operations of a sound store, some of which a bug replaces. */
+export function operationsOf(store: MemoryLockStore): Port {
   return {
     acquire: store.acquire.bind(store),
     renew: store.renew.bind(store),

@@ -6,19 +6,20 @@ import {
   type ConformanceCase,
   type ConformanceOptions,
 } from '../../lib/testing/lock-store-conformance.js';
-import { plantedBugs, RightStore, type Port } from './conformance-planted-bugs.js';
+import { operationsOf } from '../simulation/simulated-database.js';
+import { plantedBugs, RightStore } from './conformance-planted-bugs.js';
 
 const QUICK: ConformanceOptions = { ttl: 60, rounds: 3, racers: 8 };
 
 describe('planted bugs of lock stores', () => {
   it('the conformance suite finds no bug in the sound store', async () => {
     const right = new RightStore();
-    expect(await failures(() => storeOf(right), QUICK)).toEqual([]);
+    expect(await failures(() => operationsOf(right), QUICK)).toEqual([]);
   });
 
   it.each(plantedBugs)('the bug "$name" is found by the case "$foundBy"', async ({ plant, foundBy }) => {
     const right = new RightStore();
-    const broken = { ...storeOf(right), ...plant(right) };
+    const broken = { ...operationsOf(right), ...plant(right) };
     await expect(find(foundBy, () => broken).run()).rejects.toThrow();
   });
 
@@ -27,7 +28,7 @@ describe('planted bugs of lock stores', () => {
     const instance = (): LockStore => {
       let token = 0;
       return {
-        ...storeOf(right),
+        ...operationsOf(right),
         async acquire(...args) {
           const result = await right.acquire(...args);
           return result.acquired ? { acquired: true, fencingToken: ++token } : result;
@@ -86,7 +87,7 @@ describe('lockStoreConformance()', () => {
     const shared = new MemoryLockStore();
     const log = { prepared: 0, closed: 0 };
     const create = (): LockStore & StoreLifecycle => ({
-      ...storeOf(shared),
+      ...operationsOf(shared),
       renew: () => Promise.reject(new Error('broken')),
       prepare: async () => void log.prepared++,
       close: async () => void log.closed++,
@@ -100,7 +101,7 @@ describe('lockStoreConformance()', () => {
   it('B90 the suite closes a store that could not be prepared', async () => {
     let closed = 0;
     const create = (): LockStore & StoreLifecycle => ({
-      ...storeOf(new MemoryLockStore()),
+      ...operationsOf(new MemoryLockStore()),
       prepare: () => Promise.reject(new Error('no such table')),
       close: async () => void closed++,
     });
@@ -113,10 +114,10 @@ describe('lockStoreConformance()', () => {
   it('B90 a store that cannot be closed fails the case, unless the case has failed before', async () => {
     const shared = new MemoryLockStore();
     const close = () => Promise.reject(new Error('cannot close'));
-    const [first] = lockStoreConformance(() => ({ ...storeOf(shared), close }));
+    const [first] = lockStoreConformance(() => ({ ...operationsOf(shared), close }));
     await expect(first?.run()).rejects.toThrow('cannot close');
     const acquire = () => Promise.reject(new Error('cannot acquire'));
-    const [broken] = lockStoreConformance(() => ({ ...storeOf(shared), acquire, close }));
+    const [broken] = lockStoreConformance(() => ({ ...operationsOf(shared), acquire, close }));
     await expect(broken?.run()).rejects.toThrow('cannot acquire');
   });
 
@@ -146,20 +147,4 @@ async function failures(createStore: () => LockStore, options: ConformanceOption
   return ends.flatMap((end, index) =>
     end.status === 'rejected' ? [{ name: cases[index]?.name ?? '', error: end.reason }] : [],
   );
-}
-
-function storeOf(store: MemoryLockStore): Port {
-  return {
-    acquire: store.acquire.bind(store),
-    renew: store.renew.bind(store),
-    release: store.release.bind(store),
-    releaseToWaiter: store.releaseToWaiter.bind(store),
-    renewMany: store.renewMany.bind(store),
-    inspect: store.inspect.bind(store),
-    list: store.list.bind(store),
-    forceRelease: store.forceRelease.bind(store),
-    purge: store.purge.bind(store),
-    pause: store.pause.bind(store),
-    resume: store.resume.bind(store),
-  };
 }

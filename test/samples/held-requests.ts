@@ -2,8 +2,8 @@ import { EventEmitter, once } from 'node:events';
 import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
-/** A request to the meter that waits for its answer. */
-export class Reading {
+/** A request that waits for its answer. */
+export class HeldRequest {
   /** Resolves when the connection of the request has closed, with or without an answer. */
   readonly over: Promise<unknown>;
 
@@ -11,25 +11,25 @@ export class Reading {
     this.over = once(response, 'close');
   }
 
-  answer(amount: number): void {
-    this.response.end(String(amount));
+  answer(value: unknown): void {
+    this.response.end(JSON.stringify(value));
   }
 }
 
-/** Stands in for the meter: it answers when the test lets it. */
-export class Meter {
-  private readonly unseen: Reading[] = [];
+/** Stands in for a service of a sample: it answers when the test lets it. */
+export class HeldRequests {
+  private readonly unseen: HeldRequest[] = [];
   private readonly events = new EventEmitter();
   private readonly server = createServer((_, response) => {
-    this.unseen.push(new Reading(response));
-    this.events.emit('asked');
+    this.unseen.push(new HeldRequest(response));
+    this.events.emit('request');
   });
 
   get url(): string {
     return `http://127.0.0.1:${(this.server.address() as AddressInfo).port}`;
   }
 
-  /** How many requests have arrived that {@link asked} has not returned yet. */
+  /** How many requests have arrived that {@link next} has not returned yet. */
   get others(): number {
     return this.unseen.length;
   }
@@ -39,9 +39,9 @@ export class Meter {
   }
 
   /** Resolves to the next request. */
-  async asked(): Promise<Reading> {
-    while (this.unseen.length === 0) await once(this.events, 'asked');
-    return this.unseen.shift() as Reading;
+  async next(): Promise<HeldRequest> {
+    while (this.unseen.length === 0) await once(this.events, 'request');
+    return this.unseen.shift() as HeldRequest;
   }
 
   close(): void {
