@@ -1,5 +1,6 @@
-// Two instances of a small application on one database, as its users would write it: both start, and one job at a time runs. Then one with two lock
-// modules on MongoDB, by Mongoose and by the driver alone.
+// Starts two instances of a small application on one database, as users would write it, and
+// checks that one job at a time runs. Then it starts an application with two lock modules on
+// MongoDB, through Mongoose and through the driver alone.
 import 'reflect-metadata';
 import { strict as assert } from 'node:assert';
 import { Injectable, Module, type INestApplicationContext } from '@nestjs/common';
@@ -100,7 +101,8 @@ async function onMongo(): Promise<void> {
   await orders.insertOne({ _id: 0 });
 
   const lock = await byDriver.acquire('order');
-  await assert.rejects(byMongoose.acquire('order'), LockNotAcquiredError); // one collection, one lock
+  // Both use one collection, and so share the lock.
+  await assert.rejects(byMongoose.acquire('order'), LockNotAcquiredError);
   await lock.transaction(async (session: ClientSession) => orders.insertOne({ _id: 1 }, { session }));
   await assert.rejects(
     lock.transaction(async (session: ClientSession) => {
@@ -140,7 +142,8 @@ async function main(): Promise<void> {
   await ranEnough;
   await beatEnough;
   assert.deepEqual(seconds, [...new Set(seconds)], 'each second runs once in both instances');
-  await new Promise((resolve) => setTimeout(resolve, 300)); // the third run has ended, and the fourth does not begin yet
+  // Now the third run has ended, and the fourth has not begun.
+  await new Promise((resolve) => setTimeout(resolve, 300));
   const before = seconds.length;
   for (let i = 0; i < 2; i++) await first.get(Jobs).beat(); // by hand it runs each time
   assert.ok(seconds.length >= before + 2);

@@ -101,7 +101,7 @@ async function main(): Promise<void> {
     assert.ok(!text.includes('order:7'), 'the answer does not show the key');
   }
   await application.close();
-  console.log('clients of gateways and of GraphQL learn that a lock is busy, and not who holds it');
+  console.log('clients of gateways and of GraphQL learn that a lock is busy, but not its holder');
 }
 
 void main().catch((error: unknown) => {

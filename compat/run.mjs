@@ -1,4 +1,5 @@
-// Installs the packed package into applications outside of this checkout, one for each supported generation of Nest, and has them lock.
+// Installs the packed package into applications outside of this checkout, one for each
+// supported generation of Nest, and checks that they lock.
 //   node compat/run.mjs [NAME...]   all by default; `samples`: the samples with a package.json
 import { execFileSync } from 'node:child_process';
 import { cpSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
@@ -57,13 +58,15 @@ function check(name, tarball) {
   ]);
   const tsc = join(root, 'node_modules/typescript/bin/tsc');
   run(folder, process.execPath, [tsc, '-p', 'tsconfig.json']);
-  run(folder, process.execPath, [tsc, '-p', 'tsconfig.clients.json']); // Apollo's declarations need packages of its own
+  // Apollo's declarations need packages of its own.
+  run(folder, process.execPath, [tsc, '-p', 'tsconfig.clients.json']);
   run(folder, process.execPath, ['out/application.js']);
   run(folder, process.execPath, ['out/clients.js']);
   run(folder, process.execPath, ['one-class.cjs']);
   run(folder, 'npx', ['--no-install', 'nestjs-locked', '--version']);
   // texts.spec looks at errors inside of the package.
-  if (name === 'nest10-cjs') runSpecs(folder, ['texts', 'factory-hooks']); // Nest 11 changed the order of hooks
+  // Nest 11 changed the order of hooks.
+  if (name === 'nest10-cjs') runSpecs(folder, ['texts', 'factory-hooks']);
   if (name === 'nest11-cjs') runSpecs(folder, ['texts']); // on 12 they run in the checkout
 }
 

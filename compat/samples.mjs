@@ -51,8 +51,8 @@ function assertOnlyWanted(folder, run) {
   const tree = JSON.parse(run(folder, 'npm', ['ls', '--all', '--json'], 'pipe'));
   const wanted = new Set(Object.keys({ ...dependencies, ...devDependencies }));
   const ways = waysTo(CLIENTS, tree);
-  // A package that was asked for may need a client, as the command line of Prisma needs
-  // mysql2. Under this package stand its optional peers, which others have brought.
+  // A wanted package may need a client, as the command line of Prisma needs mysql2. The tree
+  // shows optional peers under this package, although other packages have brought them.
   const explained = ways.filter(([first]) => first !== 'nestjs-locked').map((way) => way.at(-1));
   const found = new Set(ways.map((way) => way.at(-1)));
   const top = Object.keys(tree.dependencies).filter((name) => !wanted.has(name));

@@ -145,7 +145,7 @@ if (mongodbIsSelected())
       const late = await book(first, id, 'boris', 1);
       expect([late.status, await late.json()]).toMatchObject([
         409,
-        { message: 'The seats were changed by somebody else meanwhile.' },
+        { message: 'Another request has changed the seats meanwhile.' },
       ]);
       expect(await seatsOf(id)).toEqual(Array(10).fill(null));
     });

@@ -21,7 +21,8 @@ import { Run } from './run.entity.js';
       synchronize: true, // for samples; in production it is a migration
     }),
     ScheduleModule.forRoot(),
-    // Short, so that a dead instance is soon replaced. A living one renews its lock for as long as the job takes.
+    // The ttl is short, so that another instance soon takes over from a dead one. A living
+    // instance renews its lock while the job runs.
     LockModule.forRoot({ store: typeOrmStore(), ttl: '2.5s', label: process.env.INSTANCE }),
   ],
   providers: [Reports, ReportJob, BeatJob, DemoLink],

@@ -17,8 +17,9 @@ export class DemoLink implements OnApplicationBootstrap {
   }
 
   /**
-   * Stretches the moment in which no check helps, so that the demo can hit it with SIGKILL or SIGSTOP. No SQLite call runs then: a process that
-   * is frozen inside of one blocks everyone on the file.
+   * Makes the time between check and write longer, in which no check helps, so that the demo
+   * can send SIGKILL or SIGSTOP then. No SQLite call runs at that time: a process that is
+   * frozen inside of such a call blocks all others on the file.
    */
   async betweenCheckAndWrite(token: number): Promise<void> {
     if (!process.connected) return;

@@ -2,4 +2,5 @@ import { NestFactory } from '@nestjs/core';
 import { AppModule } from './app.module.js';
 
 const app = await NestFactory.createApplicationContext(AppModule);
-app.enableShutdownHooks(); // on SIGTERM the run that is going on ends, and the lock is given back
+// On SIGTERM the current run ends, and the lock is released.
+app.enableShutdownHooks();

@@ -10,7 +10,10 @@ export class Report {
   @Column('integer')
   edition!: number;
 
-  /** The fencing token of the last write. Tokens only grow: an older one comes from a holder that has lost the lock. */
+  /**
+   * The fencing token of the last write. Tokens only grow, so an older token comes from a
+   * holder that has lost the lock.
+   */
   @Column('integer')
   fence!: number;
 }

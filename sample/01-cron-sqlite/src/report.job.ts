@@ -18,11 +18,14 @@ export class ReportJob {
     const lock = LockContext.current()!;
     const edition = await this.reports.begin(lock.fencingToken);
 
-    await work(250, undefined, { signal: lock.signal }); // whatever takes the signal ends at once when the lock is lost
-    lock.assertHeld(); // what does not can ask: this throws when the lock is lost
+    // The signal ends this work at once when the lock is lost.
+    await work(250, undefined, { signal: lock.signal });
+    // Work that takes no signal can check the lock: this throws when the lock is lost.
+    lock.assertHeld();
 
-    // Whoever asks can be frozen right after the answer, for longer than the ttl. No check helps against that:
-    // so the write carries the token of the lock, and the database refuses a token that is not the newest.
+    // The process may be frozen right after the check, for longer than the ttl. No check helps
+    // against that. So the write carries the token of the lock, and the database refuses a
+    // token that is not the newest.
     await this.demo.betweenCheckAndWrite(lock.fencingToken);
     await this.reports.publish(edition + 1, lock.fencingToken);
   }

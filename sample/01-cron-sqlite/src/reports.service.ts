@@ -38,10 +38,11 @@ export class Reports implements OnModuleInit {
     return edition;
   }
 
-  /** Publishes an edition, unless somebody with a newer token has published meanwhile. */
+  /** Publishes an edition, unless a holder with a newer token has published meanwhile. */
   async publish(edition: number, token: number): Promise<void> {
     await this.db.transaction(async (db) => {
-      // The write comes first: SQLite refuses to let a transaction write that has read what another process then changed.
+      // The write comes first. If a transaction has read a row that another process then
+      // changes, SQLite does not let it write.
       const { affected } = await db.update(
         Report,
         { id: 1, fence: LessThanOrEqual(token) },

@@ -1,9 +1,12 @@
 import { Column, Entity, PrimaryColumn } from 'typeorm';
 
-/** One run of the job: the log from which one can tell afterwards whether two of them overlapped. Times are milliseconds, by the database's clock. */
+/**
+ * One run of the job. The runs show afterwards whether two of them overlapped. Times are
+ * milliseconds, by the database's clock.
+ */
 @Entity()
 export class Run {
-  /** The fencing token of the lock it ran under. */
+  /** The fencing token of the lock under which it ran. */
   @PrimaryColumn('integer')
   token!: number;
 
@@ -17,11 +20,11 @@ export class Run {
   @Column('integer', { nullable: true })
   ended!: number | null;
 
-  /** Whether the fence let its write through. */
+  /** Whether the database accepted its fencing token. */
   @Column('boolean', { default: false })
   accepted!: boolean;
 
-  /** Whether it was told that its lock was lost. */
+  /** Whether the run learned that its lock was lost. */
   @Column('boolean', { default: false })
   lost!: boolean;
 }

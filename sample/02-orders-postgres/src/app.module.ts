@@ -14,7 +14,8 @@ import { OrdersModule } from './orders/orders.module.js';
       migrations: [CreateOrders, lockTableMigration()],
       migrationsRun: true,
     }),
-    LockModule.forRoot({ store: typeOrmStore({ autoCreate: false }) }), // the table is made by the migration
+    // The migration creates the table.
+    LockModule.forRoot({ store: typeOrmStore({ autoCreate: false }) }),
     OrdersModule,
   ],
 })

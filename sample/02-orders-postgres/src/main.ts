@@ -4,6 +4,7 @@ import { AppModule } from './app.module.js';
 
 const app = await NestFactory.create(AppModule);
 app.useGlobalFilters(new LockExceptionFilter()); // a busy order is 409, with Retry-After
-app.enableShutdownHooks(); // on SIGTERM what runs under a lock ends, and the lock is given back
+// On SIGTERM the work under a lock ends, and the lock is released.
+app.enableShutdownHooks();
 await app.listen(process.env.PORT ?? 3000);
 console.log(`Listening on ${await app.getUrl()}`);

@@ -15,7 +15,9 @@ import { MongoModule } from './mongo.module.js';
       inject: [Db],
       useFactory: (db: Db) => ({
         store: mongoStore({ db }),
-        ttl: '2.5s', // short, so that a dead instance is soon replaced; a living one renews its lock for as long as the job takes
+        // The ttl is short, so that another instance soon takes over from a dead one. A living
+        // instance renews its lock while the job runs.
+        ttl: '2.5s',
         label: process.env.INSTANCE,
       }),
     }),

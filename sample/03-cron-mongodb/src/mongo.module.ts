@@ -9,7 +9,8 @@ const url = process.env.MONGODB_URL ?? 'mongodb://127.0.0.1:27017/billing?replic
     {
       provide: Db,
       inject: [MongoClient],
-      useFactory: (client: MongoClient) => client.db(process.env.MONGODB_DATABASE), // without it, the one in the url
+      // By default, the database in the URL.
+      useFactory: (client: MongoClient) => client.db(process.env.MONGODB_DATABASE),
     },
   ],
   exports: [Db],
@@ -17,7 +18,10 @@ const url = process.env.MONGODB_URL ?? 'mongodb://127.0.0.1:27017/billing?replic
 export class MongoModule implements OnApplicationShutdown {
   constructor(private readonly client: MongoClient) {}
 
-  /** The last hook of a shutdown: in those before it the job has ended, and its lock was given back. */
+  /**
+   * The last hook of a shutdown. In the hooks before it, the job has ended and released its
+   * lock.
+   */
   async onApplicationShutdown(): Promise<void> {
     await this.client.close();
   }

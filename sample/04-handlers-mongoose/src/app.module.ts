@@ -8,7 +8,8 @@ const url = process.env.MONGODB_URL ?? 'mongodb://127.0.0.1:27017/theatre';
 
 @Module({
   imports: [
-    MongooseModule.forRoot(url, { dbName: process.env.MONGODB_DATABASE }), // without it, the one in the url
+    // By default, the database in the URL.
+    MongooseModule.forRoot(url, { dbName: process.env.MONGODB_DATABASE }),
     LockModule.forRoot({ store: mongooseStore() }),
     ShowsModule,
   ],

@@ -13,7 +13,8 @@ import { LockInterceptor } from 'nestjs-locked';
 import { Order } from './order.entity.js';
 import { OrdersService } from './orders.service.js';
 
-// The same key as that of OrdersService.pay: an order is not cancelled while it is paid. The number, so that 7 and 07 are one order.
+// OrdersService.pay has the same key, so that no order is cancelled while it is paid. The key
+// has the number, so that 7 and 07 are one order.
 const orderKey = (context: ExecutionContext): string =>
   `order:${Number(context.switchToHttp().getRequest<{ params: { id: string } }>().params.id)}`;
 

@@ -22,7 +22,10 @@ export class OrdersService {
     return order;
   }
 
-  /** One at a time for each order, on all instances: the second finds it paid, and charges nobody. */
+  /**
+   * One call at a time for each order, on all instances. A second call finds the order paid,
+   * and charges no customer.
+   */
   @Locked({ key: (id: number) => `order:${id}`, wait: '2s' })
   async pay(id: number): Promise<Order> {
     const lock = currentLock();
@@ -46,14 +49,17 @@ export class OrdersService {
     return order;
   }
 
-  /** Refuses an older token than that of the last write: a holder that was frozen cannot know that it lost the lock. */
+  /**
+   * Refuses a token that is older than that of the last write: a holder that was frozen cannot
+   * know that it lost the lock.
+   */
   private async write(id: number, status: OrderStatus, { fencingToken }: Lock): Promise<Order> {
     const notNewer = LessThanOrEqual(String(fencingToken));
     const { affected } = await this.orders.update(
       { id, fence: notNewer },
       { status, fence: String(fencingToken) },
     );
-    if (affected === 0) throw new ConflictException('The order was changed by somebody else meanwhile.');
+    if (affected === 0) throw new ConflictException('Another request has changed the order meanwhile.');
     return this.find(id);
   }
 }

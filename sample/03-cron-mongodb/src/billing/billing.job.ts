@@ -13,12 +13,16 @@ export class BillingJob {
   ) {}
 
   @Cron('* * * * * *')
-  @Locked({ minHold: '500ms' }) // the clocks of instances differ: the second that one has billed may begin on another only now
+  // The clocks of instances differ: after one instance has billed a second, that second may
+  // only begin on another instance.
+  @Locked({ minHold: '500ms' })
   async bill(): Promise<void> {
     const lock = LockContext.current()!;
-    const amount = await this.meter.read(lock.signal); // what takes long comes before the transaction
+    // Slow work comes before the transaction.
+    const amount = await this.meter.read(lock.signal);
 
-    // Whoever is frozen here, for longer than the ttl, has lost the lock when it wakes, and cannot know. Its transaction does not commit.
+    // A process that is frozen here, for longer than the ttl, has lost the lock when it wakes
+    // up, and cannot know that. Its transaction does not commit.
     await lock.transaction(async (session: ClientSession) => this.bills.write(amount, session));
   }
 }

@@ -13,7 +13,10 @@ export class Bills {
     this.bills = db.collection('bills');
   }
 
-  /** The account and its next bill, both or none. Run again, by a conflict with another transaction, it starts over. */
+  /**
+   * Writes the account and its next bill, or neither. After a conflict with another
+   * transaction it runs again from the start.
+   */
   async write(amount: number, session: ClientSession): Promise<void> {
     const account = await this.accounts.findOneAndUpdate(
       { _id: 'acme' },

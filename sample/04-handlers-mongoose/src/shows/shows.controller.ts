@@ -15,7 +15,8 @@ import { LockInterceptor } from 'nestjs-locked';
 import { Show } from './show.schema.js';
 import { ShowsService } from './shows.service.js';
 
-// The same key as that of ShowsService.book. Pipes run under the lock: in lower case, so that 65B and 65b are one show here, too.
+// ShowsService.book has the same key. Pipes run under the lock, so this code changes the id to
+// lower case: 65B and 65b are one show here, too.
 const showKey = (context: ExecutionContext): string =>
   `show:${context.switchToHttp().getRequest<{ params: { id: string } }>().params.id.toLowerCase()}`;
 

@@ -21,7 +21,10 @@ export class ShowsService {
     return show;
   }
 
-  /** One at a time for each show, on all instances: who looks for seats next to each other looks at the whole row. */
+  /**
+   * One call at a time for each show, on all instances: to find seats next to each other, a
+   * call reads the whole row of seats.
+   */
   @Locked({ key: (id: Types.ObjectId) => `show:${id.toString()}`, wait: '2s' })
   async book(id: Types.ObjectId, guest: string, count: number): Promise<Show> {
     const { seats } = await this.find(id);
@@ -39,7 +42,10 @@ export class ShowsService {
     );
   }
 
-  /** Refuses an older token than that of the last write: a holder that was frozen cannot know that it lost the lock. */
+  /**
+   * Refuses a token that is older than that of the last write: a holder that was frozen cannot
+   * know that it lost the lock.
+   */
   private async write(id: Types.ObjectId, seats: Show['seats']): Promise<Show> {
     const { fencingToken } = currentLock();
     const notNewer = { $lte: fencingToken };
@@ -47,7 +53,7 @@ export class ShowsService {
       { _id: id, fence: notNewer },
       { seats, fence: fencingToken },
     );
-    if (matchedCount === 0) throw new ConflictException('The seats were changed by somebody else meanwhile.');
+    if (matchedCount === 0) throw new ConflictException('Another request has changed the seats meanwhile.');
     return this.find(id);
   }
 }

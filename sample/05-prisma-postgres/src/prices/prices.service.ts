@@ -30,7 +30,8 @@ export class PricesService {
       await tx.price.createMany({
         data: Object.entries(list).map(([article, cents]) => ({ supplier, article, cents })),
       });
-      await lock.guard(tx); // last: throws and rolls back if another instance has taken the lock
+      // The last statement: it throws and rolls back if another instance has taken the lock.
+      await lock.guard(tx);
     });
   }
 }

@@ -13,7 +13,8 @@ export class Suppliers {
   async priceList(supplier: string, signal: AbortSignal): Promise<PriceList> {
     const url = process.env.SUPPLIERS_URL;
     if (!url) {
-      await work(10_000); // not ended by the signal: the guard refuses a list that comes too late
+      // The signal does not end this work: the guard refuses a list that comes too late.
+      await work(10_000);
       return { apple: cents(), pear: cents() };
     }
     const answer = await fetch(`${url}/${encodeURIComponent(supplier)}`, { signal });

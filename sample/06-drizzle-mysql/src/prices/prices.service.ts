@@ -28,13 +28,15 @@ export class PricesService {
   @Locked({ key: (supplier: string) => `import:${supplier}`, ttl: '6s', wait: '30s' })
   async import(supplier: string): Promise<void> {
     const lock = LockContext.current()!;
-    const list = await this.suppliers.priceList(supplier, lock.signal); // before the transaction: it takes long
+    // Before the transaction, since it takes long.
+    const list = await this.suppliers.priceList(supplier, lock.signal);
     const rows = Object.entries(list).map(([article, cents]) => ({ supplier, article, cents }));
 
     await this.db.transaction(async (tx) => {
       await tx.delete(prices).where(eq(prices.supplier, supplier));
       if (rows.length > 0) await tx.insert(prices).values(rows);
-      await lock.guard(tx); // last: throws and rolls back if another instance has taken the lock
+      // The last statement: it throws and rolls back if another instance has taken the lock.
+      await lock.guard(tx);
     });
   }
 }
