@@ -25,11 +25,11 @@ describe('npm test and npm run test:faults', () => {
     [fast, faults] = await Promise.all([listed('fast'), listed('faults')]);
   });
 
-  it('run every spec together, and none of them twice', () => {
+  it('each spec belongs to exactly one of the two runs', () => {
     expect([...fast, ...faults].toSorted()).toEqual(all);
   });
 
-  it('find a spec of faults for each path in the list', () => {
+  it('each path in the list of faults has a spec', () => {
     const stale = FAULTS.filter((path) => !faults.some((spec) => spec.startsWith(path)));
     expect(stale).toEqual([]);
   });
