@@ -25,8 +25,6 @@ import {
   purgeRequestOf,
   releaseOf,
 } from '../../shared/requests.js';
-import { openMysqlSessions } from '../mysql/mysql-sessions.js';
-import { openPostgresSessions } from '../postgres/postgres-sessions.js';
 import { openerOf, type OpenExecutor, type SqlExecutor } from '../sql-executor.js';
 import { SqlOpening } from '../sql-opening.js';
 import type { ServerLock, SessionDatabase } from './session-database.js';
@@ -207,8 +205,15 @@ async function openSessionDatabase(
     throw new LockStoreError(
       `${client} lends no connections, and a session lock needs one of its own. Use fromPg(pool) or fromMysql2(pool); or keep leases in a table, with sqlStore().`,
     );
-  if (type === 'postgres') return openPostgresSessions(executor, settings);
-  if (type === 'mysql' || type === 'mariadb') return openMysqlSessions(executor, settings);
+  // Stores of leases share the entry of this one, and load none of these files.
+  if (type === 'postgres') {
+    const { openPostgresSessions } = await import('../postgres/postgres-sessions.js');
+    return openPostgresSessions(executor, settings);
+  }
+  if (type === 'mysql' || type === 'mariadb') {
+    const { openMysqlSessions } = await import('../mysql/mysql-sessions.js');
+    return openMysqlSessions(executor, settings);
+  }
   throw new LockStoreError(
     `${client}'s ${type} has no session locks: they are for postgres, mysql and mariadb. Keep leases in a table instead: sqlStore() and typeOrmStore() do so on postgres, mysql, mariadb and better-sqlite3, mongoStore() on MongoDB.`,
   );
