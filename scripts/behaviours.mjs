@@ -1,6 +1,6 @@
-// Prints the behaviours that the library claims (test/behaviours.json) and the faults that were
-// found in it from outside (test/found.json). Each comes with the tests whose titles begin with
-// its number. Fails when a number has no test.
+// Prints the behaviours that the library claims (test/behaviours.json), and the faults that
+// were found in it from outside (test/found.json). Each comes with the tests whose titles
+// begin with its number. Fails when a number has no test.
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 

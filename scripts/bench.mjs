@@ -7,7 +7,8 @@ import { step } from './step.mjs';
 
 const installed = 'bench/node_modules/.package-lock.json';
 
-readArguments(process.argv.slice(2)); // before anything is installed: it may be a wrong one, or --help
+// Before the installation, since the command line may be wrong, or ask for --help.
+readArguments(process.argv.slice(2));
 await ready({ build: true });
 if (changed(installed) < changed('bench/package-lock.json')) {
   const options = ['--no-audit', '--no-fund', '--loglevel=error'];
@@ -15,7 +16,8 @@ if (changed(installed) < changed('bench/package-lock.json')) {
   // npm leaves the file as it was when there was nothing to do.
   utimesSync(installed, new Date(), new Date());
 }
-await import('../bench/cli.mjs'); // only now: it imports packages, which a fresh clone did not have before
+// Imported only now, since it needs packages that a fresh clone did not have before.
+await import('../bench/cli.mjs');
 
 /** When a file was last changed; a missing one is older than anything. */
 function changed(file) {

@@ -34,7 +34,8 @@ rmSync('dist', { recursive: true, force: true });
 mkdirSync('dist');
 renameSync(esm, 'dist/esm');
 renameSync(cjs, 'dist/cjs');
-chmodSync('dist/esm/cli/main.js', 0o755); // npm does the same where it installs the package; here it is run as it is
+// npm does the same when it installs the package, but here the file runs without that.
+chmodSync('dist/esm/cli/main.js', 0o755);
 
 function compile(name, project, outDir) {
   return step(name, process.execPath, ['node_modules/typescript/bin/tsc', '-p', project, '--outDir', outDir]);

@@ -1,13 +1,14 @@
-// npm run check:pkg: packs the package as it would be published, and checks its size and
-// files, its manifest (publint), its types under every module resolution (attw), the links of
-// its README, and the conformance suite that it contains.
+// npm run check:pkg
+// Packs the package as it would be published, and checks its size and files, its manifest
+// (publint), and its types under every module resolution (attw). It also checks the links of
+// the README, and runs the conformance suite from the package.
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { publish, restore } from './published-readme.mjs';
 import { ready } from './ready.mjs';
 
-/** Bytes of the unpacked package, without cli/ and testing/, which applications do not load. */
+/** Bytes of the unpacked package without cli/ and testing/, which applications do not load. */
 const LARGEST = 1_600_000;
 
 await ready({ build: true });

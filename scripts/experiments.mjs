@@ -1,9 +1,11 @@
-// npm run experiments -- clock-jumps      what a database's clock that jumps by an hour does to locks, and clients whose clocks are wrong
-// npm run experiments -- galera           locks taken on all three nodes of a cluster at once, one of which is killed
-// npm run experiments -- fail-over        a PostgreSQL standby is promoted that has not received everything
-// npm run experiments -- switchover       a writer turns read-only under eight processes
-// npm run experiments -- notify           what NOTIFY costs on PostgreSQL, with up to 1,000 sessions that listen and beside triggers that notify
-// Each shows what holds beyond what the library promises, and what does not; it fails when something else is found than is expected.
+// Each experiment shows what still holds where the library makes no promise, and what does
+// not. It fails when its result differs from the expected result.
+//
+// npm run experiments -- clock-jumps      the clock of a database jumps by an hour; clocks of clients are wrong.
+// npm run experiments -- galera           callers lock on all three nodes of a cluster at once, and a node is killed.
+// npm run experiments -- fail-over        a PostgreSQL standby is promoted that has not received all changes.
+// npm run experiments -- switchover       a writer turns read-only under eight processes.
+// npm run experiments -- notify           the cost of NOTIFY on PostgreSQL, with up to 1,000 listeners and beside triggers.
 import { ready } from './ready.mjs';
 
 const EXPERIMENTS = ['clock-jumps', 'galera', 'fail-over', 'switchover', 'notify'];
@@ -19,5 +21,6 @@ if (process.platform !== 'linux') {
 }
 
 await ready({ build: true });
-const { run } = await import(`../test/experiments/${name}.mjs`); // only now: it imports packages, which a fresh clone did not have before
+// Imported only now, since it needs packages that a fresh clone did not have before.
+const { run } = await import(`../test/experiments/${name}.mjs`);
 process.exitCode = await run(options);

@@ -1,9 +1,12 @@
-// npm run planted: plants bugs, one at a time, in stores, in copies of the library and in tortured processes, and fails when one is not found by what has to find it.
-// npm run planted -- --out report                  also writes planted.json and planted.md there
-// npm run planted -- --layer simulation            leaves the other layers out
-// npm run planted -- --bug 'no deadline'           only those with this in their name
-// npm run planted -- --known-first                 plays first the schedule in which a bug is known to be seen, where finding it takes long
-// npm run planted -- --bug 'no deadline' --schedule 7     tells what happens in this schedule of the simulation
+// Plants bugs, one at a time, in stores, in copies of the library and in the processes of the
+// torture. It fails when the layer that has to find a bug does not find it.
+//
+// npm run planted                                  plants all bugs.
+// npm run planted -- --out report                  also writes planted.json and planted.md there.
+// npm run planted -- --layer simulation            leaves the other layers out.
+// npm run planted -- --bug 'no deadline'           only bugs with this in their name.
+// npm run planted -- --known-first                 begins with the schedule that is known to show a bug, if finding it takes long.
+// npm run planted -- --bug 'no deadline' --schedule 7     prints the events of this schedule of the simulation.
 import { parseArgs } from 'node:util';
 import { ready } from './ready.mjs';
 
@@ -20,7 +23,7 @@ const { values } = parseArgs({
 });
 const seed = Number(values.seed);
 
-// Torture freezes processes with SIGSTOP, which Windows does not have; its processes run what was built.
+// Torture freezes processes with SIGSTOP, which Windows lacks. Its processes run the build.
 const tortures = process.platform !== 'win32' && ['', 'torture'].includes(values.layer);
 if (process.platform === 'win32') console.log('Torture is left out.');
 await ready({ build: tortures });

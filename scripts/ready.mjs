@@ -9,8 +9,9 @@ const compilerHint = `If better-sqlite3 is what failed: where it has no prebuilt
 (Debian: apt-get install python3 make g++). Then run this again.`;
 
 /**
- * Makes a checkout ready to run, also a fresh clone: installs when node_modules is missing or older than the lock file,
- * and builds, when asked to, if dist is missing or older than lib. Node's builtins are all it needs itself.
+ * Makes a checkout ready to run, also a fresh clone. It installs if node_modules is missing or
+ * older than the lock file, and with `build` it builds if dist is missing or older than lib.
+ * It needs only the modules of Node.
  */
 export async function ready({ build = false } = {}) {
   process.chdir(fileURLToPath(new URL('..', import.meta.url)));
@@ -26,7 +27,10 @@ async function install() {
   utimesSync(installed, new Date(), new Date());
 }
 
-/** For an npm that was told to run no install scripts: better-sqlite3 and the PostgreSQL of the tests need theirs. */
+/**
+ * For an npm without install scripts: better-sqlite3 and the PostgreSQL of the tests need
+ * theirs.
+ */
 async function runInstallScripts() {
   await npm('rebuild', '--ignore-scripts=false', '--loglevel=error');
   if (existsSync(addon)) return;

@@ -50,7 +50,7 @@ async function playAll() {
   return 0;
 }
 
-/** Plays one schedule and tells its story, which ends with the promise that is broken, if one is. */
+/** Plays one schedule and prints its events, up to the broken promise, if there is one. */
 async function tell(schedule) {
   const { story, violation, holds, losses } = await playSchedule(seed, schedule, { story: true });
   console.log(story.join('\n'));

@@ -18,7 +18,10 @@ const LONGEST = [
   'simulation/planted',
 ].map((name) => `/test/${name}.spec.ts`);
 
-/** By itself jest begins, on a fresh clone, with the largest files: a long spec that is a small file would run alone at the end. */
+/**
+ * On a fresh clone, jest by itself begins with the largest files. A long spec in a small file
+ * would then run alone at the end.
+ */
 export default class LongestFirst extends TestSequencer {
   sort(tests) {
     return super.sort(tests).toSorted((a, b) => place(a) - place(b));

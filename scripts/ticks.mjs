@@ -9,4 +9,5 @@ if (process.platform !== 'linux' && !process.argv.includes('--plain')) {
 }
 
 await ready({ build: true });
-await import('../test/ticks/main.mjs'); // only now: it imports packages, which a fresh clone did not have before
+// Imported only now, since it needs packages that a fresh clone did not have before.
+await import('../test/ticks/main.mjs');

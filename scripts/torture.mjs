@@ -13,4 +13,5 @@ if (process.platform === 'win32') {
 }
 
 await ready({ build: true });
-await import('../test/torture/cli.mjs'); // only now: it imports packages, which a fresh clone did not have before
+// Imported only now, since it needs packages that a fresh clone did not have before.
+await import('../test/torture/cli.mjs');

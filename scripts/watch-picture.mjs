@@ -1,4 +1,5 @@
-// Makes docs/images/watch.svg: what `nestjs-locked watch` shows on a terminal beside the instances of the demo. Needs script(1) of Linux.
+// Makes docs/images/watch.svg: the output of `nestjs-locked watch` on a terminal beside the
+// instances of the demo. Needs script(1) of Linux.
 //   node scripts/watch-picture.mjs
 import { spawn } from 'node:child_process';
 import { EventEmitter, once } from 'node:events';
@@ -92,7 +93,7 @@ ${lines.map(drawLine).join('\n')}
 `;
 }
 
-/** Word by word at its column, so that columns stand below each other, whatever font there is. */
+/** Places each word at its column, so that columns line up in every font. */
 function drawLine(line, row) {
   const [, style, text] = /^(?:\x1b\[(\d+)m)?(.*?)(?:\x1b\[22m)?$/.exec(line);
   const words = [...text.matchAll(/\S+(?: \S+)*/g)].map(

@@ -19,14 +19,17 @@
  */
 
 /**
- * Counts what the run log says. A row is one run: `token`, `instance`, `started` and `ended` (milliseconds by the database's clock; `ended` is null
- * when the process died), `accepted` by the fence, and `lost` when it was told that its lock was lost.
+ * Counts the rows of the run log. A row is one run: `token`, `instance`, `started` and `ended`
+ * (milliseconds by the database's clock; `ended` is null when the process died). `accepted`
+ * means that the database accepted the fencing token, and `lost` that the run learned of the
+ * loss of its lock.
  *
  * @param {readonly RunRow[]} rows
  * @returns {RunCounts}
  */
 export function countRuns(rows) {
-  const runs = rows.toSorted((a, b) => a.token - b.token); // each acquisition has a greater token than the one before
+  // Each acquisition has a greater token than the acquisition before it.
+  const runs = rows.toSorted((a, b) => a.token - b.token);
   const accepted = runs.filter((run) => run.accepted);
   const doubles = accepted.flatMap((run, i) => accepted.slice(i + 1).filter((other) => overlap(run, other)));
   const seconds = runs.map(secondOf);

@@ -2,7 +2,10 @@ import Database from 'better-sqlite3';
 
 const NOW = `CAST(round(unixepoch('subsec') * 1000) AS INTEGER)`;
 
-/** What the instances have committed. It is opened read-only, and in WAL mode readers hold up nobody. */
+/**
+ * The committed data of the instances. It is opened read-only, and in WAL mode readers hold up
+ * no writer.
+ */
 export class DatabaseView {
   #db;
 
@@ -10,7 +13,7 @@ export class DatabaseView {
     this.#db = new Database(file, { readonly: true });
   }
 
-  /** The holder of the lock of the report, its token, and its remaining lease in milliseconds. */
+  /** The holder of the report's lock, its token, and the rest of its lease in milliseconds. */
   get lock() {
     return this.#db
       .prepare(

@@ -3,13 +3,17 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 /** The ttl of the sample's lock, in milliseconds. */
 const TTL = 2_500;
-/** An instance that is between check and write stays there for 350 ms. If it told so longer ago than this, it is too late to strike. */
+/**
+ * An instance stays between check and write for 350 ms. If it reported that longer ago than
+ * this, it is too late to send it a signal.
+ */
 const FRESH = 150;
 /** How long a fault may take to have its effect. */
 const PATIENCE = 12_000;
 
 /**
- * What the demo does to the instances. Each step waits until the run log shows that the one before had its effect.
+ * The faults of the demo. Each step waits until the run log shows the effect of the step
+ * before.
  *
  * @returns the runs that were killed and frozen
  */
@@ -34,7 +38,7 @@ export async function playFaults({ instances, hub, show, log, signal }) {
   await until('a refused write', () => rowOf(frozen).ended && !rowOf(frozen).accepted);
   show.tell(`the fence refused the write of ${frozen.instance.name}`, 'effect');
   await until('the report of the loss', () => rowOf(frozen).lost);
-  show.tell(`${frozen.instance.name} was told that its lock is lost`, 'effect');
+  show.tell(`${frozen.instance.name} learned that its lock is lost`, 'effect');
   await until('more runs', () => acceptedSince(frozen).length >= 4);
 
   const last = await nextHolder(survivors);
@@ -44,7 +48,10 @@ export async function playFaults({ instances, hub, show, log, signal }) {
   show.tell(`${last.instance.name} finished its run first, and gave the lock back`, 'effect');
   return { killed, frozen };
 
-  /** The next instance that is between check and write: it holds the lock, and no SQLite call runs in it. */
+  /**
+   * The next instance between check and write: it holds the lock, and no SQLite call runs in
+   * it.
+   */
   async function nextHolder(candidates) {
     for (;;) {
       const [message] = await once(hub, 'between', { signal });

@@ -4,8 +4,9 @@ import { once } from 'node:events';
 const main = 'sample/01-cron-sqlite/dist/main.js';
 
 /**
- * One process of the sample. What its DemoLink tells (`ready`, `skipped`, `between`) is emitted on the hub that all instances share, and `died` when
- * it ended although nobody asked it to.
+ * One process of the sample. The hub that all instances share emits the events of its DemoLink
+ * (`ready`, `skipped`, `between`), and `died` when the process ended without a request of the
+ * demo.
  */
 export class Instance {
   state = 'waiting';

@@ -12,7 +12,10 @@ import { objections } from './verdict.mjs';
 
 const LIMIT = 42_000;
 
-/** Runs the demo and gives its exit code: 0 only if the faults had their effects and no two runs overlapped. */
+/**
+ * Runs the demo and returns its exit code: 0 only if the faults had their effects and no two
+ * runs overlapped.
+ */
 export async function runDemo({ recordTo }) {
   const folder = mkdtempSync(join(tmpdir(), 'nestjs-locked-demo-'));
   const file = join(folder, 'demo.sqlite');

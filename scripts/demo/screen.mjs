@@ -20,7 +20,8 @@ class LiveScreen {
   draw(view) {
     const columns = this.#stream.columns || 80; // some terminals say 0
     const rows = this.#stream.rows || 24;
-    const lines = renderTable(view).slice(0, rows - 1); // what has scrolled away cannot be redrawn
+    // Lines that have scrolled away cannot be redrawn.
+    const lines = renderTable(view).slice(0, rows - 1);
     const text = lines.map((line) => `${this.#paint(line, columns - 1)}\x1b[K\n`).join('');
     this.#stream.write((this.#height > 0 ? `\x1b[${this.#height}A` : '') + text);
     this.#height = lines.length;

@@ -16,7 +16,7 @@ export class Show {
     this.#screens = [openScreen(process.stdout), ...(recordTo ? [new Recording(recordTo)] : [])];
   }
 
-  /** @param kind `fault` for what the demo does to an instance, `effect` for what came of it */
+  /** @param kind `fault` for an attack of the demo on an instance, `effect` for its result */
   tell(text, kind) {
     this.#events.push({ at: this.#elapsed, text, kind });
     this.#draw();

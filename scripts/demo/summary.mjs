@@ -13,7 +13,7 @@ export function summarize({ ticks, runs, doubles, missed, takeOvers, lost }, bea
     line(doubles, 'doubles', 'pairs of such runs that overlap'),
     line(missed, 'missed', 'seconds without such a run, as while the lease of a dead holder runs out'),
     line(takeOvers, 'take-overs', 'from an instance that was killed or frozen in its run'),
-    line(lost, 'lost', 'locks whose holder was told that it is not the holder any more'),
+    line(lost, 'lost', 'locks whose holder learned that it had lost the lock'),
     [],
     [['The second job is empty: it is done before the timers of the other instances fire.']],
     line(beats.seconds, 'seconds', 'in which it ran'),

@@ -1,4 +1,5 @@
-// Makes the picture in the README from a recording: npm run demo -- --record FILE && node scripts/demo/svg.mjs FILE docs/images/demo.svg
+// Makes the picture in the README from a recording:
+// npm run demo -- --record FILE && node scripts/demo/svg.mjs FILE docs/images/demo.svg
 import { readFileSync, writeFileSync } from 'node:fs';
 
 const CHARACTER = 8.4;
@@ -21,7 +22,10 @@ const COLOURS = {
 const [source, target] = process.argv.slice(2);
 writeFileSync(target, draw(JSON.parse(readFileSync(source, 'utf8'))));
 
-/** A film: all frames lie below each other, and are pulled past a window. Who wants no motion, or cannot have it, sees the last one. */
+/**
+ * A film: all frames lie below each other, and move past a window. Readers who want no motion,
+ * and viewers without animation, see the last frame.
+ */
 function draw(recording) {
   const frames = select(recording);
   const columns = Math.max(...frames.flatMap(({ lines }) => lines.map((line) => textOf(line).length)));

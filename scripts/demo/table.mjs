@@ -23,7 +23,7 @@ export function renderTable({ elapsed, instances, lock, runs, events, now }) {
   ];
 }
 
-/** One event as a line; also what is printed where there is no terminal. */
+/** One event as a line, also for output that is no terminal. */
 export function eventLine(event) {
   if (!event) return [];
   const { at, kind, text } = event;
@@ -33,7 +33,7 @@ export function eventLine(event) {
   ];
 }
 
-/** Who holds the lock, with which token, for how long. */
+/** The token of the lock, and the rest of its lease. */
 export function describeLock({ token, remaining }) {
   return `token ${token}, ${(remaining / 1000).toFixed(1)} s left`;
 }

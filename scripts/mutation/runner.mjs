@@ -1,12 +1,16 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import TestRunner from 'jest-runner';
 
-/** The names of the tests of each file, as the first run found them; Stryker runs each of its processes in its copy of the repository. */
+/**
+ * The names of the tests of each file, from the first run. Stryker runs each of its processes
+ * in its copy of the repository.
+ */
 const NAMES = 'names-of-tests.json';
 
 /**
- * Jest's own runner, but for two things that make a mutant cost a second and not a minute: it leaves out the files in which no test is wanted, and
- * ends after the first file in which one fails. Jest does neither by itself when it is called by a program.
+ * Jest's own runner with two changes, after which a mutant takes a second and not a minute. It
+ * leaves out files without a wanted test, and ends after the first file with a failed test.
+ * Jest does neither when a program calls it.
  */
 export default class MutationRunner extends TestRunner {
   async runTests(tests, watcher, options) {
@@ -29,5 +33,6 @@ function wanted(tests, pattern) {
   const found = tests.filter(({ path }) =>
     (names[path.slice(process.cwd().length)] ?? ['']).some((name) => pattern.test(name)),
   );
-  return found.toSorted((a, b) => (a.path < b.path ? -1 : 1)); // those of the core come first: they are quick, and notice the most
+  // The tests of the core come first: they are quick, and notice the most mutants.
+  return found.toSorted((a, b) => (a.path < b.path ? -1 : 1));
 }

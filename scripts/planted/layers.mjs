@@ -5,7 +5,10 @@ const SIMULATION = 'test/simulation/simulation.ts';
 /** Seconds. */
 const PATIENCE = 120;
 
-/** What looks for planted bugs. `find` resolves to what it found, after how much work and how to see it again, or to `undefined`. */
+/**
+ * The layers that look for planted bugs. `find` resolves to the violation that it found, the
+ * amount of work, and how to see it again; or to `undefined`.
+ */
 export const layers = {
   simulation: { find: simulate },
   conformance: { find: conform },
@@ -21,7 +24,10 @@ export async function readBugs() {
   return [...bugs.values()];
 }
 
-/** Plays schedules until a promise is broken: from the first one on, or beginning with the one in which the bug is known to be seen. */
+/**
+ * Plays schedules until a promise is broken, from the first schedule on. For a known bug it
+ * can begin with the schedule that is known to show it.
+ */
 async function simulate(bug, { seed, schedules, knownFirst }) {
   const play = await simulationWith(bug);
   const order = Array.from({ length: schedules }, (_, i) => i + 1);
@@ -45,7 +51,9 @@ export async function simulationWith(bug) {
   return (seed, schedule, options) => playSchedule(seed, schedule, { ...options, store: bug.store });
 }
 
-/** Runs the cases that every store has to pass, or the one that is known to find it. */
+/**
+ * Runs the cases that every store has to pass, or only the case that is known to find the bug.
+ */
 async function conform(bug) {
   const [{ lockStoreConformance }, { RightStore }, { operationsOf }] = await importCompiled('sound', [
     'lib/testing/lock-store-conformance.ts',
@@ -73,9 +81,13 @@ async function conform(bug) {
   return undefined;
 }
 
-/** Has processes compete on a real database, with the bug in each of them, until two hold a lock together or a token does not grow. */
+/**
+ * Lets processes compete on a real database, with the bug in each of them, until two of them
+ * hold a lock together or a token does not grow.
+ */
 async function tortureWith({ name }, { seed }) {
-  const { torture } = await import('../../test/torture/torture.mjs'); // it needs what was built
+  // It needs the build.
+  const { torture } = await import('../../test/torture/torture.mjs');
   const store = storeOf(name);
   const { foundAfter, violations } = await torture({
     store,

@@ -1,17 +1,21 @@
-// Extracts the texts that people read from source files and documents: comments, messages, test titles, paragraphs.
+// Extracts the texts that people read from source files and documents: comments, messages,
+// test titles, paragraphs.
 import ts from 'typescript';
 
 /**
  * @typedef {'comments' | 'messages' | 'titles' | 'documents'} Kind
- * @typedef {{ kind: Kind, line: number, text: string, suites?: string[] }} Text a text without its
- *   markup, the line on which it begins, and for a test the titles of its suites
+ * @typedef {{ kind: Kind, line: number, text: string, suites?: string[] }} Text
+ *   a text without its markup, the line on which it begins, and for a test the titles of its
+ *   suites
  */
 
 const TITLE_CALLS = new Set(['describe', 'it', 'test', 'each', 'behaviour']);
 const SQL =
-  /\b(SELECT|INSERT INTO|UPDATE|DELETE FROM|CREATE (TABLE|TRIGGER|INDEX|FUNCTION)|ALTER TABLE|ON CONFLICT|RETURNING|WHERE|SET [a-z_]+ =)\b|^generator \w+ \{/;
+  /\b(SELECT|INSERT INTO|UPDATE|DELETE FROM|CREATE (TABLE|TRIGGER|INDEX|FUNCTION)|ALTER TABLE|ON CONFLICT|RETURNING|WHERE|SET [a-z_]+ =)\b|^generator \w+ \{|^<svg/;
 
-/** @returns {Text[]} the comments, messages and test titles of a TypeScript or JavaScript file */
+/**
+ * @returns {Text[]} the comments, messages and test titles of a TypeScript or JavaScript file
+ */
 export function textsOfSource(file, source) {
   const tree = ts.createSourceFile(file, source, ts.ScriptTarget.Latest, true);
   const lineAt = (position) => tree.getLineAndCharacterOfPosition(position).line + 1;
@@ -77,7 +81,10 @@ function literalsOf(tree, lineAt, inTest) {
 
 const isMessage = (text) => text.split(/\s+/).length >= 4 && /[a-z]{2,} [a-z]/.test(text) && !SQL.test(text);
 
-/** The text of a string, a template or several that are added up; a value that is filled in reads as `…`. */
+/**
+ * The text of a string, a template, or several of them that are added up. A value that is
+ * filled in becomes `…`.
+ */
 function literalText(node) {
   if (ts.isStringLiteral(node) || ts.isNoSubstitutionTemplateLiteral(node)) return node.text;
   if (ts.isTemplateExpression(node))
@@ -97,7 +104,10 @@ function titledBy(node) {
   return TITLE_CALLS.has(name) ? name : undefined;
 }
 
-/** @returns {Text[]} the paragraphs and list items of a Markdown file, without code, tables, links and HTML */
+/**
+ * @returns {Text[]} the paragraphs and list items of a Markdown file, without code, tables,
+ * links and HTML
+ */
 export function textsOfDocument(source) {
   const texts = [];
   let open;
@@ -118,7 +128,9 @@ export function textsOfDocument(source) {
   return texts;
 }
 
-/** @returns {string[]} the sentences of a text; code, links and examples count as one word each */
+/**
+ * @returns {string[]} the sentences of a text; code, links and examples count as one word each
+ */
 export function sentencesOf(text) {
   return text
     .replace(/@example[\s\S]*?(?=\n@|$)/g, '')

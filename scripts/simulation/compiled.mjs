@@ -12,12 +12,14 @@ const compiled = new Map();
 process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
 
 /**
- * Imports TypeScript files of this repository, with all they import of it, compiled for themselves and apart from every other copy.
+ * Compiles TypeScript files of this repository and all their imports into a copy of their own,
+ * and imports them.
  *
  * @param name names the copy
  * @param entries paths from the root of the repository
- * @param edits what is to be different in this copy: `{ file, from, to }`, where `from` has to be in the file exactly once
- * @returns what each entry exports
+ * @param edits the changes in this copy: `{ file, from, to }`, where `from` has to be in the
+ * file exactly once
+ * @returns the exports of each entry
  */
 export async function importCompiled(name, entries, edits = []) {
   const copy = join(folder, name);

@@ -1,4 +1,7 @@
-/** A line that tells how far something has come: rewritten in place on a terminal, else written anew every few seconds. */
+/**
+ * A line that shows progress: rewritten in place on a terminal, else written again every few
+ * seconds.
+ */
 export class Progress {
   #stream;
   #live;
