@@ -12,7 +12,7 @@ describe('nestjs-locked with wrong arguments', () => {
     ['no scheme', ['list', '--url', 'localhost'], 64, /no scheme.*postgres:\/\//],
     ['another scheme', ['list', '--url', 'redis://u:secret@h'], 64, /cannot be kept in redis.*mongodb:\/\//],
     ['a broken URL', ['list', '--url', 'postgres://u:secret%@h/d'], 64, /percent-encoded/],
-    ['a broken URL', ['list', '--url', 'mongodb://u:secret@@h/d'], 64, /no connection string/],
+    ['a broken URL', ['list', '--url', 'mongodb://u:secret@@h/d'], 64, /driver cannot read the url/],
     [
       'a URL in the wrong place',
       ['postgres://u:secret@h/d'],

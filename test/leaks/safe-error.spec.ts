@@ -124,7 +124,7 @@ describe('D errors of drivers are rebuilt from fields that are known to be safe'
     const error = new MongoServerError();
     const failure = mongoFailure(error, 'renew "key"', 'MongoDB at db:27017', [UUID]);
     expect(failure.message).toBe(
-      'Could not renew "key": MongoDB at db:27017 cannot be reached, or broke off: Plan executor error :: caused by :: no such owner [hidden] (InterruptedAtShutdown).',
+      'Could not renew "key": MongoDB at db:27017 cannot be reached, or the connection broke: Plan executor error :: caused by :: no such owner [hidden] (InterruptedAtShutdown).',
     );
     const cause = failure.cause as Error;
     expect(cause).toMatchObject({

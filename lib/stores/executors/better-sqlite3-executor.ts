@@ -5,7 +5,7 @@ import { kindOf } from '../sql/client-kinds.js';
 import type { DriverExecutor, SqliteFile } from '../sql/sql-executor.js';
 import type { Sqlite } from '../sql/sqlite/sqlite-connection.js';
 
-/** The members used of a database of better-sqlite3. @publicApi */
+/** The members of a better-sqlite3 database that the executor uses. @publicApi */
 export interface BetterSqlite3Database {
   readonly open: boolean;
   readonly readonly: boolean;
@@ -16,12 +16,12 @@ export interface BetterSqlite3Database {
 type DatabaseClass = new (file: string, settings: object) => Sqlite;
 
 /**
- * Runs SQL on a file of SQLite through better-sqlite3, on a connection of the store's own: a
- * lock would be undone by a rollback on that of the application.
+ * Runs SQL on an SQLite file through better-sqlite3, on a connection that the store opens for
+ * itself. On the application's connection, a rollback would undo the locks.
  *
  * Transactions of better-sqlite3 are synchronous, so there is no `lock.transaction()` and no
- * `lock.guard()`. The key of an encrypted file is known to the application's connection alone:
- * keep the locks in another file.
+ * `lock.guard()`. An encrypted file cannot keep locks, since only the application's connection
+ * knows its key: use another file.
  *
  * @param databaseOrPath the application's database; or the path of the file, which is created
  * if it is missing
@@ -44,7 +44,7 @@ class BetterSqlite3Executor implements DriverExecutor<Sqlite, never> {
   readonly poolSize = 1;
   readonly hasSynchronousTransactions = true;
 
-  /** @param file absolute, since the process may change its folder */
+  /** @param file an absolute path, since the process may change its working directory */
   constructor(
     private readonly file: string,
     private readonly database?: BetterSqlite3Database,
@@ -59,7 +59,8 @@ class BetterSqlite3Executor implements DriverExecutor<Sqlite, never> {
   }
 
   async createConnection(settings: object): Promise<Sqlite> {
-    // Another copy of the package could not be loaded, or be one for encrypted files.
+    // The application's own copy of the package is used: another copy may be missing, or may
+    // be a build for encrypted files.
     if (this.database) return new (this.database.constructor as DatabaseClass)(this.file, settings);
     const { default: Database } = await loadPackage(
       'fromBetterSqlite3(path)',
@@ -109,9 +110,10 @@ function fileOf(database: BetterSqlite3Database): string {
     );
   if (!open)
     throw new LockError(
-      'fromBetterSqlite3() needs an open database, but this one was closed. Close it when the application closes, or pass the path of the file.',
+      'fromBetterSqlite3() needs an open database, but the application has closed it. Close it when the application closes, or pass the path of the file.',
     );
-  // SQLite knows the file with its folder, also if the process has changed its own since.
+  // SQLite reports the absolute path, even if the process has changed its working directory
+  // since.
   const [main] = database.pragma('database_list') as { name: string; file: string }[];
   if (!main?.file) throw inMemory();
   if (database.readonly)
@@ -123,6 +125,6 @@ function fileOf(database: BetterSqlite3Database): string {
 
 function inMemory(): LockError {
   return new LockError(
-    'SQLite locks need a database file, but this database is in memory, or a temporary one: no other connection can see it. Give it a file, or use memoryStore().',
+    'SQLite locks need a database file, but this database is in memory or temporary, so no other connection can see it. Give it a file, or use memoryStore().',
   );
 }

@@ -13,7 +13,7 @@ import { fromPg } from './pg-executor.js';
 
 const NEEDED = 'an open transaction of Drizzle, as db.transaction() hands it out';
 
-/** The members used of a Drizzle database. @publicApi */
+/** The members of a Drizzle database that the executor uses. @publicApi */
 export interface DrizzleDatabase {
   transaction(work: never, config?: never): unknown;
 }
@@ -40,16 +40,22 @@ interface Session {
   transaction(work: (transaction: Transaction) => Promise<unknown>): Promise<unknown>;
 }
 
-/** What is used of a transaction of Drizzle; nested ones share their session. */
+/**
+ * The members of a Drizzle transaction that the executor uses. A nested transaction has the
+ * session of the outer one.
+ */
 interface Transaction {
   readonly session: Session;
   rollback(): never;
 }
 
-/** The name under which Drizzle knows its own classes, in each copy of the package. */
+/** The symbol under which each Drizzle class keeps its name, in every copy of the package. */
 const ENTITY_KIND = Symbol.for('drizzle:entityKind');
 
-/** What each driver has to be given, and its executor, by the class of Drizzle's session. */
+/**
+ * For each class of Drizzle session: the driver object that it needs, and the executor for
+ * that driver.
+ */
 const DRIVERS = new Map<unknown, { needs: string; from: (client: never) => DriverExecutor }>([
   ['NodePgSession', { needs: 'a pool of pg', from: fromPg }],
   ['MySql2Session', { needs: 'a pool of mysql2', from: fromMysql2 }],
@@ -63,8 +69,8 @@ const DRIVERS = new Map<unknown, { needs: string; from: (client: never) => Drive
  * better-sqlite3, where transactions are synchronous. The pool stays the application's: the
  * store does not close it.
  *
- * @throws LockError for anything else than a Drizzle database, for one on another driver, and
- * for one on a single connection
+ * @throws LockError for anything but a Drizzle database, and for a database on another driver
+ * or on a single connection
  * @publicApi
  */
 export function fromDrizzle<Database extends DrizzleDatabase>(
@@ -74,7 +80,7 @@ export function fromDrizzle<Database extends DrizzleDatabase>(
   const driver = kindOfSession(session);
   if (!session || driver === undefined || isTransaction(db))
     throw new LockError(
-      `fromDrizzle() needs a Drizzle database, but it got ${kindOf(db)}. Pass what drizzle(pool) of drizzle-orm/node-postgres, /mysql2 or /better-sqlite3 gives.`,
+      `fromDrizzle() needs a Drizzle database, but it got ${kindOf(db)}. Pass the result of drizzle(pool) of drizzle-orm/node-postgres, /mysql2 or /better-sqlite3.`,
     );
   const supported = DRIVERS.get(driver);
   if (!supported)
@@ -84,7 +90,7 @@ export function fromDrizzle<Database extends DrizzleDatabase>(
   const kind = kindOf(session.client);
   if (kind !== supported.needs)
     throw new LockError(
-      `fromDrizzle() needs a Drizzle database on ${supported.needs}, but this one is on ${kind}. On a single connection, the locks would join the transactions of the application, and be undone by their rollback. Pass a pool to drizzle().`,
+      `fromDrizzle() needs a Drizzle database on ${supported.needs}, but the database is on ${kind}. On a single connection, the locks would join the application's transactions, whose rollback would undo them. Pass a pool to drizzle().`,
     );
   return new DrizzleExecutor(
     session,
@@ -149,7 +155,7 @@ class DrizzleExecutor implements DriverExecutor<unknown, Transaction> {
       throw new NoOpenTransactionError(
         doing,
         NEEDED,
-        'this one has ended, or belongs to another database than the locks. Use a transaction of the database that fromDrizzle() got',
+        'the transaction has ended, or belongs to another database than the locks. Use a transaction of the database that fromDrizzle() got',
         error,
       );
     }
@@ -166,7 +172,8 @@ class DrizzleExecutor implements DriverExecutor<unknown, Transaction> {
 }
 
 /**
- * A transaction that the driver's executor begins and ends, with the object of Drizzle for it.
+ * A transaction that the driver's executor begins and ends, and the Drizzle object that stands
+ * for it.
  */
 class OwnTransaction implements BorrowedTransaction<Transaction> {
   /** The database's session, on the connection of the transaction. */
@@ -181,7 +188,7 @@ class OwnTransaction implements BorrowedTransaction<Transaction> {
   }
 
   get transaction(): Transaction {
-    return this.made as Transaction; // there from begin() on
+    return this.made as Transaction; // begin() has set it
   }
 
   async begin(level?: 'READ COMMITTED'): Promise<void> {
@@ -201,8 +208,8 @@ class OwnTransaction implements BorrowedTransaction<Transaction> {
   }
 
   /**
-   * Drizzle makes the object only where it begins a transaction by itself. So its BEGIN and
-   * its COMMIT go to a client that sends nothing.
+   * Drizzle makes the object only when it begins a transaction by itself. So Drizzle's BEGIN
+   * and COMMIT go to a client that sends nothing.
    */
   private async makeTransaction(): Promise<Transaction | undefined> {
     let made: Transaction | undefined;
@@ -211,19 +218,19 @@ class OwnTransaction implements BorrowedTransaction<Transaction> {
   }
 }
 
-/** In place of the driver's client while Drizzle makes the object of a transaction. */
+/** Replaces the driver's client while Drizzle makes the object of a transaction. */
 const SILENT = { query: async () => [{}] };
 
-/** In place of the driver's client from the commit or the rollback on. */
+/** Replaces the driver's client after the commit or the rollback. */
 const ENDED = {
   query: async () => {
     throw new LockError(
-      'The transaction of lock.transaction() has ended. Await each statement in the work that it got.',
+      'The transaction of lock.transaction() has ended. Await each statement within the function that you pass to it.',
     );
   },
 };
 
-/** The class of a session, as Drizzle names it: `NodePgSession`. */
+/** The name of a session's class, such as `NodePgSession`. */
 function kindOfSession(session: unknown): string | undefined {
   const { [ENTITY_KIND]: kind } = Object((Object(session) as object).constructor) as Record<symbol, unknown>;
   return typeof kind === 'string' ? kind : undefined;

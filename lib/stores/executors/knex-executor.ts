@@ -18,7 +18,7 @@ import {
 
 const NEEDED = 'an open transaction of Knex, as knex.transaction() hands it out';
 
-/** The members used of a Knex instance. @publicApi */
+/** The members of a Knex instance that the executor uses. @publicApi */
 export interface KnexInstance {
   readonly client: unknown;
   transactionProvider(): () => Promise<unknown>;
@@ -31,17 +31,17 @@ export type KnexTransactionOf<Instance> = Instance extends {
   ? Transaction
   : never;
 
-/** The members used of Knex itself. */
+/** The members of Knex that the executor uses. */
 interface Knex {
   readonly client: KnexClient;
   readonly isTransaction?: boolean;
   transaction(config: { connection: unknown; isolationLevel?: string }): Promise<Transaction>;
 }
 
-/** The members used of a transaction of Knex. */
+/** The members of a Knex transaction that the executor uses. */
 interface Transaction extends Knex {
   readonly executionPromise: Promise<unknown>;
-  /** From Knex 3.1 on, for a transaction inside of another one. */
+  /** The outer transaction of a nested one, from Knex 3.1 on. */
   readonly parentTransaction?: Transaction | undefined;
   isCompleted(): boolean;
   commit(): Promise<{ response?: { command?: string } } | undefined>;
@@ -51,10 +51,10 @@ interface Transaction extends Knex {
 /**
  * Runs SQL through a Knex instance with the client `pg`, `mysql2` or `better-sqlite3`, on the
  * connections of its pool. `lock.transaction()` hands out a `Knex.Transaction`, and
- * `lock.guard()` takes it, also inside of another transaction. Knex stays the application's:
- * the store does not destroy it.
+ * `lock.guard()` takes it, also inside of another transaction. The store does not destroy the
+ * Knex instance, which belongs to the application.
  *
- * @throws LockError for anything else than a Knex instance, or one with another client
+ * @throws LockError for anything but a Knex instance with one of these clients
  * @publicApi
  */
 export function fromKnex<Instance extends KnexInstance>(
@@ -64,7 +64,7 @@ export function fromKnex<Instance extends KnexInstance>(
   const { client } = given;
   if (!client || given.isTransaction || typeof given.transaction !== 'function')
     throw new LockError(
-      `fromKnex() needs a Knex instance, but it got ${kindOf(knex)}. Pass what knex({ client: 'pg', connection }) gives.`,
+      `fromKnex() needs a Knex instance, but it got ${kindOf(knex)}. Pass the result of knex({ client: 'pg', connection }).`,
     );
   assertSupportedDatabase('fromKnex()', client);
   assertOpenPool(client);
@@ -122,24 +122,24 @@ class KnexExecutor implements DriverExecutor<KnexConnection, Transaction> {
   async connectionOf(transaction: unknown, doing: string): Promise<KnexConnection> {
     const refused = (found: string) => new NoOpenTransactionError(doing, NEEDED, found);
     if (!isTransaction(transaction)) throw refused(`it got ${kindOf(transaction)}`);
-    if (transaction.isCompleted()) throw refused('this one was committed or rolled back already');
+    if (transaction.isCompleted()) throw refused('the transaction was already committed or rolled back');
     const connection = (await transaction.client.acquireConnection()) as KnexConnection;
     if (this.pool.hasEnded(connection)) throw endedConnection(doing);
     const state = await this.pool.stateOf(connection);
     if (state === 'aborted') throw failedTransaction(doing);
     if (state === 'none')
       throw refused(
-        'the server has ended this one. Look for COMMIT or ROLLBACK as text, and on MySQL and MariaDB for statements that commit, such as CREATE TABLE',
+        'the server has already ended it. Look for COMMIT or ROLLBACK as text, and on MySQL and MariaDB for statements that commit, such as CREATE TABLE',
       );
     if (await this.pool.lends(connection, doing)) return connection;
     throw refused(
-      'this one belongs to another Knex instance than the locks. Use the instance that fromKnex() got',
+      'the transaction belongs to another Knex instance than the locks. Use the instance that fromKnex() got',
     );
   }
 
   /**
-   * The row of the lock stays locked until the outermost transaction ends, so that one is
-   * watched.
+   * Watches the outermost transaction, since the row of the lock stays locked until that one
+   * ends.
    */
   watchTransaction(transaction: unknown): () => boolean {
     if (!isTransaction(transaction)) return () => false;
@@ -163,19 +163,19 @@ class OwnTransaction implements BorrowedTransaction<Transaction> {
   ) {}
 
   get transaction(): Transaction {
-    return this.begun as Transaction; // there from begin() on
+    return this.begun as Transaction; // begin() has set it
   }
 
   async begin(level?: 'READ COMMITTED'): Promise<void> {
     const { connection } = this;
     const isolationLevel = level?.toLowerCase();
     const begun = await this.knex.transaction({ connection, ...(isolationLevel && { isolationLevel }) });
-    // Knex hands out a transaction also when its BEGIN has failed.
+    // Knex returns a transaction even if its BEGIN has failed; the promise has the error.
     if (begun.isCompleted()) await begun.executionPromise;
     this.begun = begun;
   }
 
-  /** Knex reports a failed COMMIT by this promise alone, and `commit()` resolves. */
+  /** Waits for `executionPromise`, since `commit()` resolves even if the COMMIT has failed. */
   async commit(): Promise<void> {
     const { begun } = this;
     const sent = begun?.isCompleted() ? undefined : await begun?.commit();
@@ -187,7 +187,7 @@ class OwnTransaction implements BorrowedTransaction<Transaction> {
     const { begun, connection } = this;
     if (!begun?.isCompleted()) await begun?.rollback();
     await begun?.executionPromise;
-    // better-sqlite3 shows whether the application has begun another one meanwhile.
+    // On better-sqlite3, the application may have begun another transaction meanwhile.
     if (connection.inTransaction) connection.exec?.('ROLLBACK');
   }
 }

@@ -6,7 +6,7 @@ import { createTable, tableName, type LockTable, type LockTableDatabase } from '
 import { resolveTable } from '../sql/lock-table.schema.js';
 import { readTable, TABLE_OPTIONS, type LockTableOptions } from '../sql/sql-store.options.js';
 
-/** The members that a migration uses of what Knex passes to it. @publicApi */
+/** The members that the migration uses of the object that Knex passes to it. @publicApi */
 export interface KnexMigrationRunner {
   readonly client: unknown;
   raw(sql: string): PromiseLike<unknown>;
@@ -21,8 +21,8 @@ export interface KnexMigration {
 }
 
 /**
- * A migration of Knex that creates the lock table, and drops it when it is rolled back. In a
- * file of the migrations of the application:
+ * A migration of Knex that creates the lock table, and drops it when it is rolled back. Put it
+ * into a file of the application's migrations:
  *
  * ```ts
  * export const { up, down } = knexLockTableMigration();
@@ -55,17 +55,18 @@ async function placeOf(
   const { client, raw } = Object(knex) as { client?: KnexClient; raw?: unknown };
   if (!client || typeof raw !== 'function')
     throw new LockError(
-      `knexLockTableMigration() needs what Knex passes to a migration, but it got ${kindOf(knex)}.`,
+      `knexLockTableMigration() needs the object that Knex passes to a migration, but it got ${kindOf(knex)}.`,
     );
   assertSupportedDatabase('knexLockTableMigration()', client);
   const { type, schema } = new KnexPool(client);
-  // Knex would take the question marks of a regular expression for values.
+  // Without the backslash, Knex would take a question mark in a regular expression for a
+  // placeholder.
   const query = async (sql: string) => rowsOf(await knex.raw(sql.replaceAll('?', '\\?')));
   const resolved = await resolveTable({ client: 'Knex', type, schema }, table, query);
   return { type: type as LockTableDatabase, resolved };
 }
 
-/** The rows of a result as pg gives it; other databases need no query. */
+/** The rows of a result of pg. Only PostgreSQL needs a query here. */
 function rowsOf(result: unknown): Record<string, unknown>[] {
   return (result as { rows: Record<string, unknown>[] }).rows;
 }

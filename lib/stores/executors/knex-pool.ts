@@ -8,17 +8,19 @@ import { NoOpenTransactionError } from './no-open-transaction.error.js';
 import { fromPg } from './pg-executor.js';
 import { describeServer, type ServerAddress } from './server-description.js';
 
-/** The members used of the client inside of a Knex instance. */
+/** The members of a Knex instance's client that the pool uses. */
 export interface KnexClient {
   readonly driverName?: string;
   readonly config: {
     searchPath?: unknown;
     connection?: unknown;
-    /** From Knex 3.3 on: a pool that the application made, of tarn or of the driver. */
+    /** From Knex 3.3 on, a pool of tarn or of the driver that the application made. */
     connectionPool?: unknown;
     pool?: { afterCreate?: (connection: unknown, done: (error?: Error | null) => void) => void };
   };
-  /** Missing until a function of the application has given them. */
+  /**
+   * Missing if the application passes a function as `connection`, until Knex has called it.
+   */
   readonly connectionSettings?: Settings;
   readonly connectionConfigProvider?: () => Promise<Settings> | Settings;
   /** Missing after `destroy()`. */
@@ -28,19 +30,19 @@ export interface KnexClient {
   releaseConnection(connection: unknown): Promise<void>;
 }
 
-/** The connection of the driver, with the mark by which Knex knows that it has ended. */
+/** A connection of the driver, with the mark that Knex sets on a connection that has ended. */
 export interface KnexConnection {
   __knex__disposed?: unknown;
-  /** Of pg's client, when it is ending. */
+  /** On pg: true once the client is ending. */
   readonly _ending?: boolean;
-  /** Of mysql2's connection, when it is ending. */
+  /** On mysql2: true once the connection is ending. */
   readonly _closing?: boolean;
-  /** Of better-sqlite3's database. */
+  /** On better-sqlite3: whether a transaction is open. */
   readonly inTransaction?: boolean;
   exec?(sql: string): void;
 }
 
-/** The options of a connection. The password may be hidden from copies. */
+/** The options of a connection. The password may be a property that a spread does not copy. */
 interface Settings extends ServerAddress {
   password?: unknown;
   filename?: unknown;
@@ -49,14 +51,14 @@ interface Settings extends ServerAddress {
   expirationChecker?: unknown;
 }
 
-/** The pool of Knex, or what it wraps around a pool of the driver. */
+/** The pool of Knex, or Knex's wrapper around a pool of the driver. */
 interface Tarn {
   readonly max?: number;
   readonly free?: readonly { resource: KnexConnection }[];
   readonly used?: readonly { resource: KnexConnection }[];
 }
 
-/** The package of the driver; each has some of these. */
+/** The package of the driver; each package has some of these members. */
 interface Driver {
   Client?: new (settings: object) => KnexConnection & ServerAddress;
   createConnection?(settings: object): KnexConnection;
@@ -70,7 +72,9 @@ const TYPES = new Map([
   ['better-sqlite3', 'better-sqlite3'],
 ]);
 
-/** The client of Knex to use in place of another client for the same kind of database. */
+/**
+ * Which client of Knex to use instead of an unsupported client for the same kind of database.
+ */
 const INSTEAD = new Map([
   ['pgnative', 'pg'],
   ['mysql', 'mysql2'],
@@ -85,7 +89,7 @@ const INSTEAD = new Map([
 export function assertSupportedDatabase(user: string, { driverName }: KnexClient): void {
   if (driverName === undefined)
     throw new LockError(
-      `${user} needs a Knex instance that has a database, but this one only builds queries. Give it a client and a connection: knex({ client: 'pg', connection }).`,
+      `${user} needs a Knex instance that has a database, but the instance that it got only builds queries. Give it a client and a connection: knex({ client: 'pg', connection }).`,
     );
   if (TYPES.has(driverName)) return;
   const instead = INSTEAD.get(driverName);
@@ -101,7 +105,7 @@ export function assertOpenPool({ driverName, config, pool }: KnexClient): void {
   if (pool) return;
   throw new LockError(
     config.connection || config.connectionPool
-      ? 'fromKnex() needs an open Knex instance, but the application has destroyed this one. Destroy it when the application closes, after the locks are released.'
+      ? 'fromKnex() needs an open Knex instance, but the application has destroyed it. Destroy it when the application closes, after the locks are released.'
       : `fromKnex() needs a Knex instance with a connection. Give it one: knex({ client: '${String(driverName)}', connection }).`,
   );
 }
@@ -109,7 +113,7 @@ export function assertOpenPool({ driverName, config, pool }: KnexClient): void {
 /** The connections of a Knex instance. */
 export class KnexPool {
   readonly type: string;
-  /** For a pool of the driver that the application made, and gave to Knex. */
+  /** The executor for a pool of the driver, if the application passed such a pool to Knex. */
   private readonly native: DriverExecutor | undefined;
 
   constructor(private readonly client: KnexClient) {
@@ -121,7 +125,7 @@ export class KnexPool {
     if (this.native) return this.native.description;
     if (this.type === 'better-sqlite3') return `better-sqlite3 file ${String(this.settings.filename)}`;
     const { Client } = this.client.driver;
-    // pg reads a URL and the environment.
+    // A client of pg knows the address, since it has read the URL and the environment.
     return describeServer(this.type, Client ? new Client(copyOf(this.settings)) : this.settings);
   }
 
@@ -129,7 +133,7 @@ export class KnexPool {
     if (this.type !== 'postgres') return this.native?.schema ?? this.settings.database;
     const { searchPath } = this.client.config;
     const first: unknown = Array.isArray(searchPath) ? searchPath[0] : searchPath;
-    // The server knows the schema of its own user, and what follows it.
+    // After "$user", only the server knows which schema it finds first.
     return typeof first === 'string' && first !== '$user' ? first : undefined;
   }
 
@@ -149,7 +153,10 @@ export class KnexPool {
     return (await this.client.acquireConnection()) as KnexConnection;
   }
 
-  /** Marks a connection that the store has destroyed, so that Knex does not lend it again. */
+  /**
+   * Gives the connection back. If the store has destroyed it, a mark keeps Knex from lending
+   * it again.
+   */
   async release(connection: KnexConnection): Promise<void> {
     if (connection._ending || connection._closing)
       connection.__knex__disposed ??= new Error('The lock store has closed the connection');
@@ -163,7 +170,7 @@ export class KnexPool {
     return free.every(({ resource }) => resource.__knex__disposed) && used.length < this.size;
   }
 
-  /** Whether the pool has lent this connection of a transaction, and has not got it back. */
+  /** Whether the pool has lent this connection and has not got it back yet. */
   async lends(connection: KnexConnection, doing: string): Promise<boolean> {
     const { used = [] } = this.client.pool ?? {};
     if (!this.native) return used.some(({ resource }) => resource === connection);
@@ -179,7 +186,10 @@ export class KnexPool {
     return Boolean(connection.__knex__disposed);
   }
 
-  /** Finds out from the server whether the connection is in a transaction that can go on. */
+  /**
+   * Reads from the server whether the connection is in a transaction, and whether that has
+   * failed.
+   */
   async stateOf(connection: KnexConnection): Promise<'open' | 'aborted' | 'none'> {
     if (this.type === 'better-sqlite3') return connection.inTransaction ? 'open' : 'none';
     const fault =
@@ -200,7 +210,7 @@ export class KnexPool {
     throw destroyed();
   }
 
-  /** With the hook of the application, which may set the key of an encrypted file. */
+  /** Calls the application's `afterCreate`, which may set the key of an encrypted file. */
   private async createSqlite(settings: object): Promise<KnexConnection> {
     const { filename, options } = this.settings;
     const Database = this.client.driver as Sqlite3;
@@ -234,7 +244,7 @@ function copyOf(settings: Settings): Settings {
 
 function destroyed(): LockStoreError {
   return new LockStoreError(
-    'The Knex instance was destroyed. Make another one, or call its initialize(), or close the application.',
+    'The Knex instance was destroyed. Create another instance, call its initialize(), or close the application.',
     { transient: true },
   );
 }

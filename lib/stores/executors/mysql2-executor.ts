@@ -6,17 +6,17 @@ import type { BorrowedConnection, DriverExecutor } from '../sql/sql-executor.js'
 import { endedConnection, NoOpenTransactionError } from './no-open-transaction.error.js';
 import { describeServer, type ServerAddress } from './server-description.js';
 
-/** The members used of a pool of `mysql2/promise`. @publicApi */
+/** The members of a pool of `mysql2/promise` that the executor uses. @publicApi */
 export interface Mysql2PromisePool<Connection = unknown> {
   getConnection(): Promise<Connection>;
 }
 
-/** The members used of a pool of `mysql2`. @publicApi */
+/** The members of a pool of `mysql2` that the executor uses. @publicApi */
 export interface Mysql2Pool<Connection = unknown> {
   getConnection(callback: (error: Error | null, connection: Connection) => unknown): void;
 }
 
-/** The members used of mysql2's pool, which its types do not show. */
+/** The members of mysql2's pool that the executor uses and that its types do not show. */
 interface Pool {
   getConnection(callback: (error: unknown, connection: PoolConnection) => void): void;
   execute(): void;
@@ -31,7 +31,7 @@ interface Queue {
   get(index: number): object;
 }
 
-/** A connection of the pool. That of `mysql2/promise` is a wrapper of it. */
+/** A connection of the pool. A connection of `mysql2/promise` wraps such a connection. */
 type PoolConnection = WatchedConnection & {
   on(event: 'error', listener: () => void): void;
   listeners(event: 'error'): unknown[];
@@ -40,7 +40,7 @@ type PoolConnection = WatchedConnection & {
 
 type ConnectionClass = new (options: { config: object }) => PoolConnection;
 
-/** What the application uses as a connection. */
+/** A connection as the application gets it from its pool, wrapped or not. */
 interface Lent {
   release(): void;
   connection?: PoolConnection;
@@ -49,9 +49,9 @@ interface Lent {
 /**
  * Runs SQL on MySQL and MariaDB through a pool of mysql2, or of `mysql2/promise`.
  * `lock.transaction()` hands out a connection of the pool, of the same kind, and
- * `lock.guard()` takes it. The pool stays the application's: the store does not close it.
- *
- * @throws LockError for anything else than an open pool of mysql2
+ * `lock.guard()` takes it. The store does not close the pool, which belongs to the
+ * application.
+ * @throws LockError for anything but an open pool of mysql2
  * @publicApi
  */
 export function fromMysql2<Connection>(
@@ -70,11 +70,11 @@ function assertPool(core: unknown, given: unknown): asserts core is Pool {
   const hasMethods = typeof getConnection === 'function' && typeof execute === 'function';
   if (!hasMethods || !config?.connectionConfig || !_allConnections)
     throw new LockError(
-      `fromMysql2() needs a pool of mysql2, but it got ${kindOf(given)}. Make one with createPool() of mysql2 or mysql2/promise; of a cluster, for the writer.`,
+      `fromMysql2() needs a pool of mysql2, but it got ${kindOf(given)}. Make one with createPool() of mysql2 or mysql2/promise; for a cluster, make a pool for its writer.`,
     );
   if (_closed)
     throw new LockError(
-      'fromMysql2() needs an open pool of mysql2, but the application has ended this one. End it when the application closes, after the locks are released.',
+      'fromMysql2() needs an open pool of mysql2, but the application has ended it. End it when the application closes, after the locks are released.',
     );
 }
 
@@ -84,7 +84,9 @@ const POOL_SIZE = 10;
 
 class Mysql2Executor implements DriverExecutor<PoolConnection> {
   readonly client = 'mysql2';
-  /** Also for MariaDB: the store reads the version of the server. */
+  /**
+   * MariaDB has this type too: the store reads the version of the server to tell them apart.
+   */
   readonly type = 'mysql';
   private readonly driver = new Mysql2Driver();
 
@@ -155,11 +157,11 @@ class Mysql2Executor implements DriverExecutor<PoolConnection> {
         'the connection belongs to another pool than the locks, or to none. Use the pool that fromMysql2() got',
       );
     if (connectionsIn(this.pool._freeConnections).includes(connection))
-      throw refused('the connection was released already. Release it after the commit or the rollback');
+      throw refused('the connection was already released. Release it after the commit or the rollback');
     // Without autocommit, the first statement begins a transaction.
     if (await this.driver.check(connection, 'status only')) return connection;
     throw refused(
-      'the connection is in none: beginTransaction() was not called, or commit() or rollback() was',
+      'the connection is in no transaction: beginTransaction() was not called, or commit() or rollback() was',
     );
   }
 
@@ -170,7 +172,10 @@ class Mysql2Executor implements DriverExecutor<PoolConnection> {
 
   async close(): Promise<void> {}
 
-  /** mysql2 is not imported: the class of a pool's connections extends that of others. */
+  /**
+   * Finds mysql2's class of connections without an import: the class of a pool's connections
+   * extends it.
+   */
   private async connectionClass(): Promise<ConnectionClass> {
     const [open] = connectionsIn(this.pool._allConnections);
     if (open) return Object.getPrototypeOf(open.constructor) as ConnectionClass;
@@ -203,7 +208,7 @@ function refuseRelease(): never {
   );
 }
 
-/** The connection itself, of which that of `mysql2/promise` is a wrapper. */
+/** The connection itself, also for a wrapper of `mysql2/promise`. */
 function coreOf(value: unknown): PoolConnection | undefined {
   const { connection = value } = Object(value) as { connection?: unknown };
   const { addCommand, execute } = Object(connection) as Partial<PoolConnection>;

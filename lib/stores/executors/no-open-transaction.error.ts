@@ -1,15 +1,16 @@
 import { LockError, LockStoreError } from '../../lock.errors.js';
 
 /**
- * What the caller handed in is in no open transaction, or belongs to another client than the
- * locks. The executor of a driver names what the driver needs; an executor over that driver
- * names what its own client needs.
+ * The caller passed a transaction that is not open, or that belongs to another client than the
+ * locks. An executor of a driver names the object that the driver needs; an executor on top of
+ * it names the object of its own client.
  */
 export class NoOpenTransactionError extends LockError {
   /**
    * @param doing such as `guard "nightly-report" in a transaction`
    * @param needed such as `a client of the pool with an open transaction`
-   * @param found what is wrong, and maybe the next step as a sentence of its own
+   * @param found a clause that says what is wrong, and optionally the next step as another
+   * sentence
    */
   constructor(doing: string, needed: string, found: string, cause?: unknown) {
     super(

@@ -7,7 +7,7 @@ import { UnusableConnectionError } from '../sql/unusable-connection.js';
 import { endedConnection, failedTransaction, NoOpenTransactionError } from './no-open-transaction.error.js';
 import { describeServer, type ServerAddress } from './server-description.js';
 
-/** The members used of a pool of pg. @publicApi */
+/** The members of a pool of pg that the executor uses. @publicApi */
 export interface PgPool {
   connect(): Promise<unknown>;
   readonly idleCount: number;
@@ -23,11 +23,11 @@ export type PgClientOf<P> = P extends {
     ? Client
     : never;
 
-/** The members used of pg-pool, which its types do not show. */
+/** The members of pg-pool that the executor uses and that its types do not show. */
 interface Pool extends PgPool {
   connect(): Promise<PoolClient>;
   readonly options: { max?: number; connectionString?: string; password?: unknown };
-  /** The class of its clients: that of pg, or of pg-native. */
+  /** The class of the pool's clients, from pg or pg-native. */
   readonly Client: new (config: object) => PgClient & ServerAddress;
   /** True from `end()` on. */
   readonly ending?: boolean;
@@ -44,7 +44,7 @@ type PoolClient = PgClient & {
   query(text: string): Promise<{ command?: string }>;
   on(event: 'error', listener: () => void): void;
   off(event: 'error', listener: () => void): void;
-  /** Made by the pool each time that it lends the client. */
+  /** The pool sets a new function each time it lends the client. */
   release: (this: void) => void;
 };
 
@@ -56,10 +56,11 @@ const POOL_SIZE = 10;
  * Runs SQL on PostgreSQL through a pool of pg. `lock.transaction()` hands out a client of the
  * pool, and `lock.guard()` takes it.
  *
- * The pool stays the application's, and the store does not close it. While the store is open,
- * it listens to the errors of idle clients, so that these do not end the process.
+ * The store does not close the pool, which belongs to the application. While the store is
+ * open, it listens to errors of idle clients, since an error without a listener ends the
+ * process.
  *
- * @throws LockError for anything else than an open pool of pg
+ * @throws LockError for anything but an open pool of pg
  * @publicApi
  */
 export function fromPg<P extends PgPool>(pool: P): DriverExecutor<unknown, PgClientOf<P>> {
@@ -75,7 +76,7 @@ function assertPool(pool: unknown): asserts pool is Pool {
     );
   if (ending)
     throw new LockError(
-      'fromPg() needs an open pool of pg, but the application has ended this one. End it when the application closes, after the locks are released.',
+      'fromPg() needs an open pool of pg, but the application has ended it. End it when the application closes, after the locks are released.',
     );
 }
 
@@ -83,8 +84,8 @@ class PgExecutor implements DriverExecutor<PgClient, PoolClient> {
   readonly client = 'pg';
   readonly type = 'postgres';
   /**
-   * The store reads it from the server, which has it from the options, the user or the
-   * database.
+   * Not known here: the store reads the schema from the server, which takes it from the
+   * connection's options, the user or the database.
    */
   readonly schema = undefined;
   private readonly driver = new PgDriver();
@@ -107,7 +108,7 @@ class PgExecutor implements DriverExecutor<PgClient, PoolClient> {
     this.listen();
     const client = await this.pool.connect();
     const { release } = client;
-    client.on('error', ignore); // while the pool lends a client, it does not listen itself
+    client.on('error', ignore); // the pool itself listens to idle clients only
     return {
       connection: client,
       own: {
@@ -145,12 +146,12 @@ class PgExecutor implements DriverExecutor<PgClient, PoolClient> {
         'the client belongs to another pool than the locks, or to none. Use the pool that fromPg() got',
       );
     if (idle?.some(({ client }) => client === transaction))
-      throw refused('the client was released already. Release it after COMMIT or ROLLBACK');
+      throw refused('the client was already released. Release it after COMMIT or ROLLBACK');
     const fault = await this.driver.check(transaction);
     if (fault === 'transaction') return transaction;
     if (fault === 'unseen') throw new UnusableConnectionError(fault);
     if (fault === 'aborted') throw failedTransaction(doing);
-    throw refused('the client is in none: BEGIN was not sent, or COMMIT or ROLLBACK was');
+    throw refused('the client is in no transaction: BEGIN was not sent, or COMMIT or ROLLBACK was');
   }
 
   watchTransaction(transaction: unknown): () => boolean {
@@ -184,7 +185,7 @@ class PgExecutor implements DriverExecutor<PgClient, PoolClient> {
     this.releases.set(client, (this.releases.get(client) ?? 0) + 1);
   };
 
-  /** As pg itself reads it from options, URL, environment and defaults. */
+  /** The address that pg itself reads from options, URL, environment and defaults. */
   private addressOf(): ServerAddress {
     try {
       const { host, port, database } = new this.pool.Client(this.configuration({ stream: undefined }));
@@ -194,7 +195,7 @@ class PgExecutor implements DriverExecutor<PgClient, PoolClient> {
     }
   }
 
-  /** The options of the pool's clients, with these. */
+  /** The options of the pool's clients, with these settings added. */
   private configuration(settings: object): object {
     const { options } = this.pool;
     const { password, connectionString } = options;
@@ -209,7 +210,10 @@ async function commit(client: PoolClient): Promise<void> {
   if (command === 'ROLLBACK') throw rolledBack();
 }
 
-/** PostgreSQL answers the COMMIT of a failed transaction by a rollback, and no error. */
+/**
+ * The error for a COMMIT that PostgreSQL answered with a rollback, as it does in a failed
+ * transaction.
+ */
 export function rolledBack(): LockError {
   return new LockError(
     'The transaction was rolled back: a statement in it had failed, and the error was caught. Let the work of lock.transaction() reject with it, or use SAVEPOINT.',
@@ -227,7 +231,9 @@ function isClient(value: unknown): value is PgClient {
   return typeof query === 'function' && typeof end === 'function' && totalCount === undefined;
 }
 
-/** The parameters of a URL would override the options. */
+/**
+ * A URL without these parameters, since pg lets the parameters of a URL override its options.
+ */
 function withoutParameters(url: string, names: readonly string[]): string {
   const [address = '', query] = url.split('?', 2);
   if (query === undefined) return url;

@@ -1,7 +1,9 @@
-/** What Prisma's driver adapters say of an error of their driver. */
+/** An error of a driver, as Prisma's driver adapters report it. */
 interface AdapterError {
   kind?: unknown;
-  /** MySQL and MariaDB number their errors by four digits, PostgreSQL has codes of five. */
+  /**
+   * MySQL and MariaDB have numbers of four digits, PostgreSQL has codes of five characters.
+   */
   originalCode?: string;
   originalMessage?: unknown;
   code?: number | string;
@@ -10,20 +12,22 @@ interface AdapterError {
   state?: unknown;
 }
 
-/** The members used of Prisma's errors. */
+/** The members of Prisma's errors that are used here. */
 interface PrismaError {
   code?: unknown;
   message?: unknown;
   meta?: { driverAdapterError?: { cause?: AdapterError } };
 }
 
-/** The codes of the system, for errors of which the adapters keep only the kind. */
+/** System error codes for errors of which the adapters keep only the kind. */
 const KINDS: Record<string, string> = {
   DatabaseNotReachable: 'ECONNREFUSED',
   ConnectionClosed: 'ECONNRESET',
   SocketTimeout: 'ETIMEDOUT',
 };
-/** The same for Prisma's own codes: no connection in time, the transaction could not begin. */
+/**
+ * System error codes for Prisma's own codes, such as P2028: the transaction could not begin.
+ */
 const CODES: Record<string, string> = {
   P1001: 'ECONNREFUSED',
   P1002: 'ETIMEDOUT',
@@ -34,9 +38,9 @@ const CODES: Record<string, string> = {
   P2034: '40001', // a conflict of transactions
 };
 
-/** The same for the numbers of the driver mariadb, which no server sends. */
+/** System error codes for the error numbers of the driver mariadb, which no server sends. */
 const MARIADB_CODES: Record<string, string> = {
-  45001: 'ECONNRESET', // the connection, or its socket, is closed
+  45001: 'ECONNRESET', // from here on, the connection or its socket is closed
   45004: 'ECONNRESET',
   45009: 'ECONNRESET',
   45013: 'ECONNRESET',
@@ -44,7 +48,7 @@ const MARIADB_CODES: Record<string, string> = {
   45027: 'ECONNRESET', // the pool is closed
   45035: 'ECONNRESET',
   45037: 'ECONNRESET',
-  45012: 'ETIMEDOUT', // no connection, or no answer, in time
+  45012: 'ETIMEDOUT', // from here on, there was no connection or no answer in time
   45026: 'ETIMEDOUT',
   45028: 'ETIMEDOUT',
   45039: 'ETIMEDOUT',
@@ -53,8 +57,8 @@ const MARIADB_CODES: Record<string, string> = {
 };
 
 /**
- * The error of the driver below an error of Prisma, with the driver's codes. Prisma's own
- * error repeats the statement, with the values in it.
+ * Returns the driver's error behind an error of Prisma, with the driver's codes. Prisma's own
+ * error is not shown, since it repeats the statement with its values.
  */
 export function driverErrorOf(error: unknown): unknown {
   const { code, message, meta } = Object(error) as PrismaError;

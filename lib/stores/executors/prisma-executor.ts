@@ -4,7 +4,7 @@ import { kindOf } from '../sql/client-kinds.js';
 import type { SqlResult, StatementExecutor, TransactionOptions } from '../sql/sql-executor.js';
 import { driverErrorOf } from './prisma-errors.js';
 
-/** The members used of a PrismaClient, which an extended client has, too. */
+/** The members of a PrismaClient that the executor uses. An extended client has them too. */
 export interface PrismaClientLike {
   $queryRawUnsafe(sql: string, ...values: unknown[]): PromiseLike<unknown>;
   $executeRawUnsafe(sql: string, ...values: unknown[]): PromiseLike<number>;
@@ -34,7 +34,10 @@ interface Adapter {
   options?: { schema?: unknown };
 }
 
-/** What Prisma keeps on the client of a transaction; its stack has those that are open. */
+/**
+ * The state that Prisma keeps on the client of a transaction. The stack has the ids of open
+ * transactions.
+ */
 interface Scope {
   scopeId: unknown;
   scopeState: { stack: unknown[] };
@@ -42,23 +45,27 @@ interface Scope {
 
 const SCOPE: unique symbol = Symbol.for('prisma.client.transaction.scope_context') as never;
 
-/** The types of databases by Prisma's names. */
+/** The type of database for each provider of Prisma. */
 const TYPES: Record<string, string> = { postgresql: 'postgres', mysql: 'mysql', sqlite: 'better-sqlite3' };
 
-/** The texts and the quoted names in a statement: a key may read like SQL. */
+/**
+ * Quoted texts and names in a statement. They are removed first, since a key may read like
+ * SQL.
+ */
 const QUOTED = /'[^']*'|"[^"]*"/g;
-/** Statements that give rows; Prisma runs all others by another method. */
+/** Statements that return rows. For all others, Prisma has another method. */
 const GIVES_ROWS = /^\s*(?:SET STATEMENT [^]*? FOR\s+)?(?:SELECT|WITH|SHOW|PRAGMA)\b|\bRETURNING\b/i;
 const LEVELS = { 'READ COMMITTED': 'ReadCommitted' } as const;
 
 /**
- * Runs SQL through a PrismaClient with a driver adapter: PostgreSQL by PrismaPg, MariaDB by
- * PrismaMariaDb, SQLite by PrismaBetterSqlite3.
+ * Runs SQL through a PrismaClient with a driver adapter: PrismaPg for PostgreSQL,
+ * PrismaMariaDb for MariaDB, PrismaBetterSqlite3 for SQLite.
  *
  * Prisma lends no connection, so processes poll for a released key, and on MariaDB leases are
- * renewed one by one. Where the application made the pool, `fromPg(pool)` has neither limit.
+ * renewed one by one. `fromPg(pool)` has neither limit: prefer it where the application makes
+ * the pool itself.
  *
- * @throws LockError for anything else than a PrismaClient with a driver adapter
+ * @throws LockError for anything but a PrismaClient with a driver adapter
  * @publicApi
  */
 export function fromPrisma<Prisma extends PrismaClientLike>(
@@ -92,7 +99,7 @@ class PrismaExecutor<Transaction> implements StatementExecutor<Transaction> {
   ): Promise<T> {
     let thrown: { error: unknown } | undefined;
     try {
-      // Prisma would end the transaction after 5 s, and wait 2 s for a connection.
+      // By default, Prisma ends the transaction after 5 s, and waits 2 s for a connection.
       return await this.prisma.$transaction(
         (transaction: Transaction) =>
           work(transaction).catch((error: unknown) => {
@@ -106,7 +113,9 @@ class PrismaExecutor<Transaction> implements StatementExecutor<Transaction> {
     }
   }
 
-  /** Opens the file of SQLite once more, by the package that Prisma's adapter uses. */
+  /**
+   * Opens another connection to the SQLite file, with the package that Prisma's adapter uses.
+   */
   async createConnection(settings: object): Promise<unknown> {
     const { rows } = await this.query('PRAGMA database_list', []);
     const { default: Database } = await loadPackage(
@@ -122,11 +131,11 @@ class PrismaExecutor<Transaction> implements StatementExecutor<Transaction> {
     const scope = scopeOf(transaction);
     if (!scope)
       throw new LockError(
-        `Could not ${doing}: it needs the client of an open transaction, as prisma.$transaction() hands it out, but it got ${kindOf(transaction)}. With the store's own, use lock.transaction().`,
+        `Could not ${doing}: it needs the client of an open transaction, as prisma.$transaction() passes it, but it got ${kindOf(transaction)}. For a transaction that the store begins, use lock.transaction().`,
       );
     if ((transaction as Client)._engine !== this.prisma._engine)
       throw new LockError(
-        `Could not ${doing}: the transaction belongs to another PrismaClient than the locks. Give that one to fromPrisma(), or use lock.transaction().`,
+        `Could not ${doing}: the transaction belongs to another PrismaClient than the locks. Pass that PrismaClient to fromPrisma(), or use lock.transaction().`,
       );
     if (!isOpen(scope))
       throw new LockError(
@@ -188,7 +197,7 @@ function isTooOld(version: unknown): boolean {
   return major < 7 || (major === 7 && minor < 5);
 }
 
-/** Host, port and name of the database, of a configuration that may hold a password. */
+/** Host, port and name of the database. The rest of the configuration may hold a password. */
 function addressOf(config: Adapter['config']): string {
   const { connectionString } = config ?? {};
   if (connectionString && URL.canParse(connectionString)) {

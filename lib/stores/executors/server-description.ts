@@ -1,19 +1,20 @@
-/** Where a server is, as a client was configured. */
+/** The address of a server in the configuration of a client. */
 export interface ServerAddress {
   host?: string | undefined;
   port?: number | string | undefined;
   database?: string | undefined;
-  /** The file of a socket, in place of the host. */
+  /** The path of a socket, instead of a host. */
   socketPath?: string | undefined;
 }
 
 /**
- * A server for people: the type of the database, host, port and name; never a user, a password
- * or a URL.
+ * Describes a server for messages: type of the database, host, port and name; never a user, a
+ * password or a URL.
  */
 export function describeServer(type: string, { host, port, database, socketPath }: ServerAddress): string {
   const number = port ? `:${port}` : '';
-  // A password with a slash in it, not escaped, ends up in the path of a URL.
+  // If a password in a URL has a slash that is not escaped, its end lands in the database
+  // name.
   const name = database && !database.includes('@') ? `, database ${database}` : '';
   return `${type} at ${socketPath || host || 'localhost'}${number}${name}`;
 }

@@ -6,12 +6,12 @@ import type { Sqlite } from '../sql/sqlite/sqlite-connection.js';
 import { endedConnection } from './no-open-transaction.error.js';
 import { describeServer, type ServerAddress } from './server-description.js';
 
-/** The default of the drivers. */
+/** The default size of the drivers' pools. */
 const POOL_SIZE = 10;
 
 /**
- * The members used of a DataSource of TypeORM. They are listed here since applications of
- * other clients do not have its types. `Manager` is its EntityManager.
+ * The members of a TypeORM DataSource that the executor uses. They are listed here because
+ * applications with other clients do not have TypeORM's types. `Manager` is its EntityManager.
  *
  * @publicApi
  */
@@ -23,7 +23,7 @@ export interface TypeOrmDataSource<Manager = unknown> {
   createQueryRunner(mode?: 'master'): TypeOrmQueryRunner<Manager>;
 }
 
-/** The members used of a QueryRunner of TypeORM. @publicApi */
+/** The members of a TypeORM QueryRunner that the executor uses. @publicApi */
 export interface TypeOrmQueryRunner<Manager = unknown> {
   readonly manager: Manager;
   connect(): Promise<unknown>;
@@ -33,7 +33,7 @@ export interface TypeOrmQueryRunner<Manager = unknown> {
   release(): Promise<void>;
 }
 
-/** The options that are used, of whichever driver. */
+/** The options of TypeORM's drivers that the executor uses. */
 interface Options extends Address {
   poolSize?: unknown;
   schema?: string;
@@ -41,12 +41,12 @@ interface Options extends Address {
   replication?: { master?: Address };
 }
 
-/** Where the database is. */
+/** The address of the database. */
 interface Address extends ServerAddress {
   url?: string;
 }
 
-/** Options of better-sqlite3. */
+/** The options of TypeORM for better-sqlite3. */
 interface SqliteOptions {
   database?: unknown;
   key?: string;
@@ -54,7 +54,7 @@ interface SqliteOptions {
   prepareDatabase?: (connection: Sqlite) => unknown;
 }
 
-/** The members used of TypeORM's drivers; each of them has some. */
+/** The members of TypeORM's drivers that the executor uses; each driver has some of them. */
 interface Driver {
   /** The pool of pg, with the class and the options of its clients. */
   master?: {
@@ -69,13 +69,18 @@ interface Driver {
   pool?: { _freeConnections?: { length: number }; _allConnections?: { length: number } };
   mysql?: { createConnection(options: object): unknown };
   createConnectionOptions?(options: object, credentials: object): { acquireTimeout?: unknown };
-  /** If no option names it, TypeORM reads it from its first session. */
+  /**
+   * The name of the database. If no option has it, TypeORM reads it from its first session.
+   */
   database?: string;
   sqlite?: new (file: unknown, options: object) => Sqlite;
   databaseConnection?: Sqlite;
 }
 
-/** The members used of an EntityManager. TypeORM 0.3 calls its DataSource `connection`. */
+/**
+ * The members of an EntityManager that the executor uses. TypeORM 0.3 calls its DataSource
+ * `connection`.
+ */
 interface Members {
   queryRunner?: TypeOrmQueryRunner & { isTransactionActive: boolean; isReleased: boolean };
   dataSource?: unknown;
@@ -84,11 +89,11 @@ interface Members {
 
 /**
  * Runs SQL through a TypeORM DataSource: its pool of pg or mysql2, or its SQLite file.
- * `lock.transaction()` hands out an EntityManager, and `lock.guard()` takes it. The DataSource
- * stays the application's: the store does not close it.
+ * `lock.transaction()` hands out an EntityManager, and `lock.guard()` takes it. The store does
+ * not close the DataSource, which belongs to the application.
  *
  * @param dataSource initialized before the lock store is used
- * @throws LockError for anything else than a DataSource
+ * @throws LockError for anything but a DataSource
  * @publicApi
  */
 export function fromTypeOrm<Manager>(
@@ -99,8 +104,8 @@ export function fromTypeOrm<Manager>(
 }
 
 /**
- * @param user for messages: what needs the DataSource
- * @param otherwise what to use in place of it
+ * @param user the function or class that needs the DataSource, for messages
+ * @param otherwise a sentence that says what to use instead, for messages
  */
 export function assertDataSource(dataSource: unknown, user: string, otherwise = ''): void {
   const { createQueryRunner } = Object(dataSource) as Partial<TypeOrmDataSource>;
@@ -119,7 +124,10 @@ export function assertInitialized({ isInitialized, options }: TypeOrmDataSource)
   );
 }
 
-/** On the connections of the driver, since TypeORM's own `query` costs half as much again. */
+/**
+ * Sends statements on the driver's connections, since TypeORM's own `query` takes 1.5 times as
+ * long.
+ */
 export class TypeOrmExecutor<Manager> implements DriverExecutor<unknown, Manager> {
   /** @param close closes the DataSource, if it was opened for the store */
   constructor(
@@ -171,7 +179,7 @@ export class TypeOrmExecutor<Manager> implements DriverExecutor<unknown, Manager
     };
   }
 
-  /** A DataSource has a new pool after each `initialize()`. */
+  /** Listens once for each pool; a DataSource has a new pool after each `initialize()`. */
   private listen(): void {
     const { master } = this.driver;
     if (this.type !== 'postgres' || !master || master.listeners('connect').includes(ignoreErrors)) return;
@@ -199,18 +207,19 @@ export class TypeOrmExecutor<Manager> implements DriverExecutor<unknown, Manager
     }
     if (!master) throw new LockStoreError(`TypeORM has no driver of ${this.type} that locks could use.`);
     const { options, Client } = master;
-    return new Client({ ...options, password: options.password, ...settings }); // the password is not enumerable
+    // a spread does not copy the password
+    return new Client({ ...options, password: options.password, ...settings });
   }
 
   async connectionOf(transaction: unknown, doing: string): Promise<unknown> {
     const { queryRunner, dataSource, connection } = Object(transaction) as Members;
     if (!queryRunner?.isTransactionActive)
       throw new LockError(
-        `Could not ${doing}: it needs the EntityManager of an open transaction, as dataSource.transaction() hands it out. With the store's own, use lock.transaction().`,
+        `Could not ${doing}: it needs the EntityManager of an open transaction, as dataSource.transaction() passes it. For a transaction that the store begins, use lock.transaction().`,
       );
     if ((dataSource ?? connection) !== this.dataSource)
       throw new LockError(
-        `Could not ${doing}: the EntityManager belongs to another DataSource than the locks. Give that one to fromTypeOrm(), or to typeOrmStore() by its name in the option dataSource; or use lock.transaction().`,
+        `Could not ${doing}: the EntityManager belongs to another DataSource than the locks. Pass that DataSource to fromTypeOrm(), or its name to typeOrmStore() in the option dataSource; or use lock.transaction().`,
       );
     if (queryRunner.isReleased) throw endedConnection(doing);
     return queryRunner.connect();
@@ -228,7 +237,8 @@ export class TypeOrmExecutor<Manager> implements DriverExecutor<unknown, Manager
     const { database, key, nativeBinding, prepareDatabase } = this.dataSource.options as SqliteOptions;
     const connection = new Database(database, { ...(nativeBinding && { nativeBinding }), ...settings });
     try {
-      if (key) connection.pragma(`key = ${JSON.stringify(key)}`); // before anything else, as TypeORM does
+      // the first statement, as in TypeORM
+      if (key) connection.pragma(`key = ${JSON.stringify(key)}`);
       await prepareDatabase?.(connection);
       return connection;
     } catch (error) {
@@ -247,8 +257,8 @@ export class TypeOrmExecutor<Manager> implements DriverExecutor<unknown, Manager
 }
 
 /**
- * The database for people: type, host, port and name, or file; never a user, a password or a
- * URL.
+ * Describes the database for messages: type, host, port and name, or file; never a user, a
+ * password or a URL.
  */
 export function describeDataSource(options: TypeOrmDataSource['options']): string {
   const { type } = options;

@@ -32,12 +32,12 @@ import {
 
 /** A key and its lock, like a row of the lock table in the SQL stores. */
 interface LockEntry extends Omit<KeyState, 'key' | 'now' | 'owned'> {
-  /** `null` for a key without a holder, also while a release keeps it taken. */
+  /** `null` if the key has no holder, even while a release keeps it taken. */
   owner: string | null;
 }
 
 /**
- * A key that was never locked, and has no token yet. A free key expires at 0 and not "now": a
+ * A key that was never locked. A free key expires at 0 and not at the present time, since a
  * clock that steps back must not make a released key busy.
  */
 const UNUSED: LockEntry = {
@@ -51,38 +51,41 @@ const UNUSED: LockEntry = {
   paused: false,
 };
 
-/** How a {@link MemoryLockStore} keeps time and how much it remembers. @publicApi */
+/** Options of {@link MemoryLockStore}. @publicApi */
 export interface MemoryLockStoreOptions {
   /**
-   * The clock, in epoch milliseconds. Default: the machine's clock at start, which then goes
-   * on monotonically, so that it never steps back.
+   * A function that returns the time in epoch milliseconds. By default it starts at the
+   * machine's clock and goes on monotonically, so that it never steps back.
    */
   now?: (() => number) | undefined;
   /**
-   * How many free keys the store remembers with their last run, at least. It forgets the
-   * oldest first. Default 10,000.
+   * The smallest number of free keys that the store remembers with their last run. It forgets
+   * the oldest first. Default 10,000.
    */
   history?: number | undefined;
 }
 
 /**
  * Keeps locks in the memory of one process, with the semantics of the stores that keep them in
- * a database: for tests, and for applications that are a single process. It forgets everything
- * when the process ends, also which ticks have run.
+ * a database: for tests, and for applications that are a single process. When the process
+ * ends, it forgets everything, including the ticks that have run.
  *
  * @publicApi
  */
 export class MemoryLockStore
   implements LockStore, WaiterRelease, BatchRenewer, LockInspector, LockPauser, TickKeeper, StoreDescription
 {
-  /** It keeps ticks while the process runs. */
+  /** The store keeps ticks while the process runs. */
   readonly keepsTicks = true;
   /** Ordered by their last grant or release, oldest first. */
   private readonly entries = new Map<string, LockEntry>();
   private readonly now: () => number;
   private readonly history: number;
   private forgetAt: number;
-  /** One for all keys, so that the tokens of a forgotten key still grow. */
+  /**
+   * The last token of all keys. One number for all of them lets the tokens of a forgotten key
+   * still grow.
+   */
   private lastToken = 0;
 
   constructor(options: MemoryLockStoreOptions = {}) {
@@ -196,7 +199,7 @@ export class MemoryLockStore
     return 'store=memory';
   }
 
-  /** Gives the fencing token. */
+  /** Grants the key and returns its fencing token. */
   private grant(
     { key, owner, ttl, label }: Pick<LeaseRequest, 'key' | 'owner' | 'ttl' | 'label'>,
     now: number,
@@ -209,7 +212,7 @@ export class MemoryLockStore
   }
 
   private end(key: string, entry: LockEntry, now: number, outcome: LockOutcome, keepFor = 0): void {
-    // A key that is merely kept has no holder whose run could fail.
+    // A key without an owner is kept taken by a release, so no run ends now.
     const lastRun = entry.owner ? runOf(entry, now, outcome) : entry.lastRun;
     const { expiresAt } = keepFor === 0 ? UNUSED : leaseFrom(now, keepFor);
     this.put(key, { ...entry, owner: null, expiresAt, lastRun });
@@ -251,8 +254,8 @@ export class MemoryLockStore
   }
 
   /**
-   * Keys that are made from ids would pile up for ever. This looks at every entry, so it runs
-   * only once in `history` new keys.
+   * Forgets old free keys, since keys that contain ids would pile up for ever. It reads every
+   * entry, so it runs only once in `history` new keys.
    */
   private forget(): void {
     const now = this.milliseconds();
@@ -266,7 +269,10 @@ function stateOf(key: string, { owner, ...entry }: LockEntry, now: number): KeyS
   return { ...entry, key, owned: owner !== null, now };
 }
 
-/** A key that is held or kept will be used until its lease ends. */
+/**
+ * The time at which the key was last used. It lies ahead while the key is taken, since that
+ * counts as use.
+ */
 function lastUseOf({ renewedAt, expiresAt, lastRun, lastTick }: LockEntry): number {
   return Math.max(renewedAt, expiresAt, lastRun?.endedAt ?? 0, lastTick ?? 0);
 }
@@ -276,6 +282,6 @@ function runOf({ label, startedAt }: LockEntry, endedAt: number, outcome: LockOu
 }
 
 function leaseFrom(now: number, ttl: number): Pick<LockEntry, 'renewedAt' | 'expiresAt'> {
-  // Rounded up: a lease must not end before its holder believes that it does.
+  // The time is rounded up: a lease must not end before its holder expects it to.
   return { renewedAt: now, expiresAt: Math.min(Math.ceil(now + ttl), Number.MAX_SAFE_INTEGER) };
 }

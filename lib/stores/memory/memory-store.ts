@@ -3,16 +3,20 @@ import { LockError } from '../../lock.errors.js';
 import { MemoryLockStore } from './memory-lock.store.js';
 import { assertKnownOptions } from '../../options/known-options.js';
 
-/** When {@link memoryStore} may be used. @publicApi */
+/** Options of {@link memoryStore}. @publicApi */
 export interface MemoryStoreOptions {
-  /** Takes it although `NODE_ENV` is `production`: right only for an application that runs as one process. Default `false`. */
+  /**
+   * Allows the store when `NODE_ENV` is `production`. This is right only for an application
+   * that runs as one process. Default `false`.
+   */
   allowInProduction?: boolean | undefined;
 }
 
 /**
  * Keeps locks in the memory of this process: for development and tests.
  *
- * @throws LockError at start when `NODE_ENV` is `production`, unless `allowInProduction` is set
+ * @throws LockError at start when `NODE_ENV` is `production`, unless `allowInProduction` is
+ * true
  * @publicApi
  */
 export function memoryStore(options: MemoryStoreOptions = {}): LockStoreDefinition {

@@ -9,24 +9,24 @@ import * as update from './lock-updates.js';
 import { failedWritesOnly, isOutOfTime } from './mongo-failure.js';
 
 /**
- * Milliseconds for a write of many documents, and for each document of it. MongoDB writes them
- * one after the other, and waits for a document that a transaction has changed. The others
- * must not wait for long.
+ * Milliseconds that a write of many documents may take, plus those for each document. MongoDB
+ * writes one document after the other, and waits for a document that a transaction has
+ * changed. The limit keeps the other documents from waiting for long.
  */
 const LIMIT = { all: 200, each: 4 };
 
-/** A document that is to be written. */
+/** One document of a write. */
 interface Write {
   filter: Document;
   update: Document[];
   upsert?: boolean;
 }
 
-/** How a write of many documents went. */
+/** The result of a write of many documents. */
 interface Written {
   /**
-   * Whether all documents were tried, and the write is as durable as the write concern says.
-   * Else some may have been written all the same.
+   * Whether the server tried all documents, and acknowledged them as the write concern
+   * demands. If `false`, some documents may still have been written.
    */
   acknowledged: boolean;
   /** How many documents were found; `undefined` if some could not be written. */
@@ -38,18 +38,21 @@ export interface ReleasedMany {
   acknowledged: boolean;
   /** The keys that were released. */
   keys: ReadonlySet<string>;
-  /** Whether other keys were released too: another process has already changed them again. */
+  /**
+   * Whether the batch released further keys, which other processes have already changed again.
+   */
   doubtful: boolean;
 }
 
 /**
- * Serves requests for free keys without further conditions, each for another key, by one
- * write. One read then shows which of them were granted.
+ * Serves requests for free keys without further conditions, each for a different key, with one
+ * write. One read then shows which requests were granted.
  *
- * A held key is not written, so a transaction that guards it holds up no other key.
+ * The write leaves out held keys, so a transaction that guards one of them delays no other
+ * key.
  *
  * @returns results in the order of the requests; `undefined` for a request that has to be
- * sent by itself, as a repetition
+ * repeated by itself
  */
 export async function acquireMany(
   locks: OpenLocks,
@@ -78,7 +81,8 @@ export async function acquireMany(
 }
 
 /**
- * Frees keys at once by one write. If it did not free them all, a read shows which it freed.
+ * Frees keys with one write. If the write did not free all of them, a read shows which ones it
+ * freed.
  */
 export async function releaseMany(locks: OpenLocks, releases: readonly Release[]): Promise<ReleasedMany> {
   const batch = randomUUID();
@@ -100,9 +104,10 @@ export async function releaseMany(locks: OpenLocks, releases: readonly Release[]
 }
 
 /**
- * Writes documents in their order. A document that cannot be written holds up no other.
+ * Writes documents one after the other. If one cannot be written, the server goes on with the
+ * next.
  *
- * @throws the error of the driver, if it is not known what was written
+ * @throws the error of the driver, if the outcome is unknown
  */
 async function writeMany({ collection, write }: OpenLocks, writes: readonly Write[]): Promise<Written> {
   const limit = Math.min(write.maxTimeMS / 2, LIMIT.all + LIMIT.each * writes.length);

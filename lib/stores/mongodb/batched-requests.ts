@@ -8,13 +8,13 @@ import * as batch from './batch-commands.js';
 import type { LockCollection, OpenLocks } from './lock-collection.js';
 import * as commands from './lock-commands.js';
 
-/** The request of one caller, as its messages name it, and its limit. */
+/** The request of one caller: its name in messages, and its limit. */
 export interface LockOperation {
   /** Such as `acquire "nightly-report"`. */
   doing: string;
   /** Milliseconds. By default 10 s. */
   timeout?: number | undefined;
-  /** The owner ids that it uses, which no error may show. */
+  /** The owner ids in the request, which no error may show. */
   owners: readonly string[];
 }
 
@@ -32,20 +32,20 @@ interface ReleaseOfKey {
   timeout: number;
   operation: LockOperation;
   release: Release;
-  /** Set by a batch: whether it may have released the key. */
+  /** Set after a batch: whether the batch may have released the key. */
   wasReleased?: boolean;
 }
 
-/** As measured: a server serves two requests at the same time as fast as one. */
+/** Measured: a server serves two requests at the same time as fast as one request. */
 const PAYS_FROM = { alone: 2, smallest: 3 };
 
-/** The driver's default. */
+/** The default size of the driver's pool. */
 const POOL_SIZE = 100;
 
 /**
- * The acquisitions and the releases of a store, which share commands where that is possible:
- * requests for free keys without conditions, and releases that free the key at once. All
- * others are sent by themselves. So are repetitions, which find out the outcome of one owner.
+ * Sends the acquisitions and releases of a store. Requests for free keys without conditions
+ * share commands, and so do releases that free the key at once. Each other request is sent by
+ * itself, and so is each repetition, which finds out the outcome for one owner.
  */
 export class BatchedRequests {
   readonly #acquisitions: Batcher<Acquisition, LockAcquireResult>;
@@ -119,9 +119,8 @@ export class BatchedRequests {
   }
 
   /**
-   * Runs the commands of a batch; `undefined` if the server refused them.
-   *
-   * @throws the error of the driver, if it is not known what was carried out
+   * Runs the commands of a batch. Resolves to `undefined` if the server refused them.
+   * @throws the error of the driver, if the outcome is unknown
    */
   async #sendMany<T>(
     doing: string,

@@ -8,34 +8,34 @@ import { storeFailure } from './mongo-failure.js';
 import type { AnyCollection } from './mongo-store.options.js';
 
 /**
- * A collection that a store opens when it needs it, and closes in the end.
+ * Opens a collection when the store needs it, and closes it when the store closes.
  *
  * @publicApi
  */
 export interface CollectionHandle {
   /**
-   * Gives a collection of a client that connects. The store calls this when it opens, and
-   * not before.
+   * Returns a collection of a client that is connected or connects by itself. The store calls
+   * this when it opens, not earlier.
    */
   open(): Promise<AnyCollection>;
   /**
-   * Whether `open` would give this collection again. An application may have connected anew;
-   * then the store opens the collection again. Default: always `true`.
+   * Whether `open` would return this collection again. If not, since the application has
+   * connected anew, the store opens the collection again. Default: always `true`.
    */
   isCurrent?(collection: AnyCollection): boolean;
   /**
-   * Closes what `open` has opened for this collection, and nothing that the application
-   * made.
+   * Closes everything that `open` has opened for this collection, but nothing that the
+   * application made.
    */
   close(collection: AnyCollection): Promise<void>;
 }
 
-/** A collection that the application has made itself. */
+/** A handle for a collection that the application has made. */
 export function handedIn(collection: AnyCollection): CollectionHandle {
   return { open: async () => collection, close: async () => undefined };
 }
 
-/** A collection of a client of the store's own. */
+/** A handle for a collection of a client that the store opens and closes. */
 export function ownCollection(
   url: string,
   databaseName: string | undefined,
@@ -63,8 +63,8 @@ export function ownCollection(
 }
 
 /**
- * A collection of the connection that `MongooseModule.forRoot()` makes, under the name that
- * was given there.
+ * A handle for a collection of the connection that `MongooseModule.forRoot()` makes.
+ * `connectionName` is the name that the application has given there.
  */
 export function mongooseCollection(
   moduleRef: ModuleRef,
@@ -85,15 +85,15 @@ export function mongooseCollection(
         connection = moduleRef.get(getConnectionToken(connectionName), { strict: false });
       } catch (error) {
         throw new LockError(
-          `mongooseStore() found no Mongoose ${wanted} in the application. Import MongooseModule.forRoot(), give the name of another one in the option ` +
-            'connectionName, or let the store open a client of its own: mongoStore({ url }).',
+          `mongooseStore() found no Mongoose ${wanted} in the application. Import MongooseModule.forRoot(), give the name of another connection in the option ` +
+            'connectionName, or let the store open its own client: mongoStore({ url }).',
           { cause: error },
         );
       }
       const db = await databaseOf(connection, wanted);
       return db.collection(collectionName);
     },
-    // After close() and openUri(), a connection has another client and perhaps another
+    // After close() and openUri(), a connection has another client, and perhaps another
     // database.
     isCurrent: (collection) =>
       clientOf(collection) === connection.getClient() && collection.dbName === connection.name,
@@ -102,14 +102,14 @@ export function mongooseCollection(
 }
 
 /**
- * The client of a collection or session. All versions of the driver have it, but not in
- * their types.
+ * The client of a collection or session. All versions of the driver have this property, but
+ * their types lack it.
  */
 export function clientOf(owned: AnyCollection | ClientSession): MongoClient {
   return (owned as unknown as { client: MongoClient }).client;
 }
 
-/** Whether it is a collection of the driver; one of Mongoose's has no client. */
+/** Whether the value is a collection of the driver. A collection of Mongoose has no client. */
 export function isCollection(value: unknown): value is AnyCollection {
   return (
     typeof value === 'object' &&
@@ -119,31 +119,32 @@ export function isCollection(value: unknown): value is AnyCollection {
   );
 }
 
-/** The servers, for people: hosts and ports, nothing secret. */
+/** Describes the servers for messages by hosts and ports, without any secret. */
 export function describeServers({ options }: MongoClient): string {
   const hosts = options.srvHost ?? options.hosts.map(String).join(',');
   return `MongoDB at ${hosts}`;
 }
 
-/** The driver may repeat the connection string in its error, with the password in it. */
+/** Drops the driver's error, which may repeat the connection string with its password. */
 function clientFor(url: string, Client: typeof MongoClient): MongoClient {
   try {
     return new Client(url);
   } catch {
     throw new LockError(
-      'The url of mongoStore() is no connection string that the driver can read: it has to look like mongodb://user:password@host:27017/database?replicaSet=rs0, with special characters of user and password percent-encoded, and only options that the driver knows.',
+      'The driver cannot read the url of mongoStore(). It must look like mongodb://user:password@host:27017/database?replicaSet=rs0. Percent-encode special characters of user and password, and pass only options that the driver knows.',
     );
   }
 }
 
 /**
- * The driver waits for servers that no longer answer, but a shutdown must not wait for them.
+ * Limits the time, since the driver waits for servers that no longer answer, and a shutdown
+ * must not.
  */
 async function close(client: MongoClient): Promise<void> {
   await inTime(client.close()).catch(() => undefined);
 }
 
-/** A connection that is lazy, or is just being made, connects now. */
+/** Waits until the connection is open. A lazy connection connects now. */
 async function databaseOf(connection: Connection, wanted: string): Promise<Db> {
   const client = connection.getClient() as MongoClient | undefined;
   if (!client)

@@ -9,36 +9,37 @@ import { byKey, renewal } from './lock-updates.js';
 import { isMissingCollection, isUnauthorized, storeFailure } from './mongo-failure.js';
 import type { StoreSettings } from './mongo-store.options.js';
 
-/** A collection that was found able to keep locks. */
+/** An open collection that has passed the checks of `examine`. */
 export interface OpenCollection {
   collection: Collection<LockDocument>;
   client: MongoClient;
   /** Whether the server has transactions: a replica set or a sharded cluster. */
   transactions: boolean;
-  /** The collection and its servers, for people, in messages. */
+  /** The collection and its servers, as messages name them. */
   target: string;
 }
 
-/** Options of one operation, which overrule what the application's client has. */
+/** Options of one operation. They override the options of the application's client. */
 interface OperationOptions {
   read: CommonOptions & { readPreference: 'primary'; readConcern: { level: 'local' } };
   write: CommonOptions & { writeConcern: StoreSettings['writeConcern'] };
 }
 
 /**
- * With a `signal`, the driver (6.13 or newer) does not send the operation again after it was
- * aborted. The driver's types have it for reads only.
+ * Once `signal` is aborted, the driver (6.13 or newer) does not send the operation again. The
+ * driver's types have this option for reads only.
  */
 type CommonOptions = typeof AS_VALUES & { maxTimeMS: number; signal?: AbortSignal };
 
 /** The collection for one operation. */
 export interface OpenLocks extends OpenCollection, OperationOptions {
-  /** What is done, for messages, such as `acquire "nightly-report"`. */
+  /** The name of the operation in messages, such as `acquire "nightly-report"`. */
   doing: string;
 }
 
 /**
- * Values as the store reads them, however the application's client reads its own documents.
+ * Sets how the store reads values, whatever the application's client sets for its own
+ * documents.
  */
 export const AS_VALUES = {
   raw: false,
@@ -53,13 +54,10 @@ const OLDEST_WIRE = 13; // MongoDB 5.0
 const CLEANING = 'nestjs_locked_unused';
 const SAMPLE = 20;
 
-/**
- * Runs operations on the collection of the locks, which it opens before the first one. All
- * errors that it throws are errors of this library.
- */
+/** Runs operations on the collection of the locks, and opens it before the first operation. */
 export class LockCollection {
   private readonly opening: Opening<OpenCollection>;
-  /** The collection that was opened last. */
+  /** The collection of the last opening. */
   private current: OpenCollection | undefined;
 
   constructor(
@@ -72,12 +70,15 @@ export class LockCollection {
     );
   }
 
-  /** The collection's name, as soon as it is known. */
+  /** The collection's name, once the collection is open. */
   get name(): string | undefined {
     return this.current?.collection.collectionName;
   }
 
-  /** The largest number of connections to a server, as soon as it is known; 0 has no limit. */
+  /**
+   * The largest number of connections to a server, once the collection is open; 0 means no
+   * limit.
+   */
   get poolSize(): number | undefined {
     return this.current?.client.options.maxPoolSize;
   }
@@ -92,7 +93,9 @@ export class LockCollection {
   }
 
   /**
-   * @param doing for messages, such as `acquire "nightly-report"`
+   * Runs one operation, and throws only errors of this library.
+   *
+   * @param doing the name of the operation in messages, such as `acquire "nightly-report"`
    * @param owners the owner ids that the work uses, which no error may show
    */
   async run<T>(
@@ -109,7 +112,7 @@ export class LockCollection {
 
   /**
    * Runs commands for the requests of several callers. It rejects with the error of the
-   * driver, from which {@link failureOf} makes one for each request.
+   * driver, from which {@link failureOf} makes an error for each request.
    *
    * @param timeout milliseconds
    */
@@ -121,7 +124,7 @@ export class LockCollection {
       const options = optionsFor(this.settings, timeout, abandoned.signal);
       return await timeLimit.race(work({ ...opened, ...options, doing }));
     } catch (error) {
-      abandoned.abort(); // or the driver sends it again when there is a primary, be it a minute later
+      abandoned.abort(); // else the driver may send it again to a later primary
       throw error;
     } finally {
       timeLimit.end();
@@ -138,7 +141,7 @@ export class LockCollection {
     return storeFailure(error, doing, this.current?.target ?? 'MongoDB', owners);
   }
 
-  /** The open collection, for what takes longer than an operation: transactions. */
+  /** The open collection, for transactions, which may take longer than an operation. */
   async opened(doing: string): Promise<OpenCollection> {
     return this.opening.get(doing);
   }
@@ -156,7 +159,7 @@ function optionsFor({ writeConcern }: StoreSettings, limit: number, signal?: Abo
 }
 
 /**
- * Closes what the handle has opened if this fails.
+ * Opens the collection and checks it. If a check fails, the handle closes it.
  *
  * @throws LockError, LockStoreError when the collection cannot keep locks
  */
@@ -164,7 +167,7 @@ async function openCollection(handle: CollectionHandle, settings: StoreSettings)
   const collection = (await handle.open()) as Collection<LockDocument>;
   const client = clientOf(collection);
   const target = `${describeServers(client)} (${collection.namespace})`;
-  // A client that was handed in may have to connect first.
+  // A client of the application may have to connect first.
   const limit = client.options.serverSelectionTimeoutMS + OPERATION_LIMIT;
   try {
     const transactions = await inTime(examine(client, collection, settings, target), limit);
@@ -176,7 +179,7 @@ async function openCollection(handle: CollectionHandle, settings: StoreSettings)
 }
 
 /**
- * Whether the server has transactions.
+ * Checks the server and the collection. Resolves to whether the server has transactions.
  *
  * @throws LockError, LockStoreError when the server or the collection cannot keep locks
  */
@@ -200,8 +203,8 @@ async function examine(
     .toArray();
   if (!sample.every(isLock)) throw new LockError(`${target} has documents that are no locks. ${OF_ITS_OWN}`);
 
-  // An update of the empty key, which no lock has. It fails now if the rights, the write
-  // concern or the clock in pipelines would make the first lock fail.
+  // This updates the empty key, which no lock has. If rights or the write concern are wrong,
+  // or the server lacks `$$NOW`, the start fails and not the first lock.
   await collection.updateOne(byKey(''), renewal(1), write);
 
   const { deleteUnusedAfter } = settings;
@@ -212,8 +215,8 @@ async function examine(
 const OF_ITS_OWN = 'Give the lock store a collection of its own: the option collectionName.';
 
 /**
- * How the collection was made. Empty for a collection that does not exist, and for a user
- * who may not list collections.
+ * Type and options of the collection. The result is empty if the collection does not exist, or
+ * if the user may not list collections.
  */
 async function definitionOf(
   client: MongoClient,
@@ -229,7 +232,10 @@ async function definitionOf(
   }
 }
 
-/** A collation would make one lock of two keys, and a view cannot be written to. */
+/**
+ * Refuses a collation, which could make one lock of two keys, and a view, which cannot be
+ * written.
+ */
 function assertPlain({ type = 'collection', options = {} }: Document, target: string): void {
   if (type !== 'collection') throw new LockError(`${target} is a ${String(type)}. ${OF_ITS_OWN}`);
   if (options.collation)
@@ -238,7 +244,10 @@ function assertPlain({ type = 'collection', options = {} }: Document, target: st
     );
 }
 
-/** The index only cleans up: from `freeSince` on, no lock depends on the document. */
+/**
+ * Creates the TTL index that deletes old keys. No lock depends on a document once `freeSince`
+ * has passed.
+ */
 async function ensureIndex(
   collection: Collection<LockDocument>,
   expireAfterSeconds: number,
@@ -250,7 +259,7 @@ async function ensureIndex(
     await collection.createIndex({ freeSince: 1 }, { ...options, name: CLEANING, expireAfterSeconds });
   else if (Number(there.expireAfterSeconds) !== expireAfterSeconds)
     throw new LockError(
-      `${target} has an index "${CLEANING}" that deletes after ${String(there.expireAfterSeconds)} s, but deleteUnusedAfter is ${expireAfterSeconds} s. Drop the index, and the next start creates it anew.`,
+      `${target} has an index "${CLEANING}" that deletes after ${String(there.expireAfterSeconds)} s, but deleteUnusedAfter is ${expireAfterSeconds} s. Drop the index; the next start creates it again.`,
     );
 }
 
@@ -258,7 +267,7 @@ async function indexesOf(collection: Collection<LockDocument>): Promise<Document
   try {
     return await collection.listIndexes(AS_VALUES).toArray();
   } catch (error) {
-    if (isMissingCollection(error)) return []; // the first lock creates it
+    if (isMissingCollection(error)) return []; // the first lock creates the collection
     throw error;
   }
 }

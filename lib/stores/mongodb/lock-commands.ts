@@ -29,13 +29,15 @@ export async function acquire(locks: OpenLocks, request: LeaseRequest): Promise<
   if (found === 'tick-ahead') return { acquired: false, reason: found };
   const view = found as unknown as LockView & { attempt: string; ignored?: Date };
   assertLock(view, locks);
-  // By the document the key is free, and yet it was not granted: another attempt is taking it.
+  // If the document shows a free key that was not granted, another attempt is taking it.
   if (view.attempt !== attempt) return refusalOf(request, stateOf(view)) ?? CONTENTION;
   const { token, ignored } = view;
   return { acquired: true, fencingToken: Number(token), ...(ignored && { ignoredTick: ignored }) };
 }
 
-/** Releases a lease; `false` if it is not, or no longer, this owner's. */
+/**
+ * Releases a lease. Resolves to `false` if this owner does not hold it, or no longer holds it.
+ */
 export async function release(
   { collection, write }: OpenLocks,
   { key, owner, keepFor, outcome }: Release,
@@ -48,7 +50,10 @@ export async function release(
   return matchedCount === 1;
 }
 
-/** One command; one more finds out why the waiter does not get the lock. */
+/**
+ * Releases a lease to a waiter with one command. If the waiter is refused, a read finds out
+ * why.
+ */
 export async function releaseToWaiter(
   { collection, read, write }: OpenLocks,
   request: ReleaseToWaiter,
@@ -72,14 +77,15 @@ export async function releaseToWaiter(
     projection: { paused: 1 },
   });
   if (!lease) return { acquired: false, reason: 'held' };
-  return lease.paused ? { acquired: false, reason: 'paused' } : CONTENTION; // it was resumed just now
+  // a resume came in between
+  return lease.paused ? { acquired: false, reason: 'paused' } : CONTENTION;
 }
 
 /**
- * Renews leases in one command. If some were not renewed, another command finds out which.
+ * Renews leases with one command. If some were not renewed, a read finds out which ones.
  *
- * A document that a transaction has changed makes the whole command wait. So the first
- * command may take half of the time only, and the second one reports what was renewed.
+ * A document that a transaction has changed makes the whole command wait. So the command may
+ * take only half of the time, which leaves the other half for the read.
  */
 export async function renewMany(
   { collection, read, write }: OpenLocks,
@@ -106,14 +112,14 @@ export async function renewMany(
   return leases.map(({ key, owner }) => (owners.get(key) === owner ? 'renewed' : otherwise));
 }
 
-/** `false` for a key that was paused already. */
+/** Pauses a key. Resolves to `false` if it was already paused. */
 export async function pause(locks: OpenLocks, key: string): Promise<boolean> {
   const projection = { attempt: 1, paused: 1 } as const;
   const options = { ...locks.write, projection, upsert: true, returnDocument: 'before' } as const;
   const pausing = async () =>
     locks.collection.findOneAndUpdate(update.byKey(key), update.pause(key, randomUUID()), options);
   const before = await pausing().catch((error: unknown) => {
-    if (isContention(error)) return pausing(); // another process has made the document meanwhile
+    if (isContention(error)) return pausing(); // another process was faster
     throw error;
   });
   if (before === null) return true;
@@ -121,7 +127,7 @@ export async function pause(locks: OpenLocks, key: string): Promise<boolean> {
   return before.paused !== true;
 }
 
-/** Deletes at most a thousand documents. */
+/** Deletes at most a thousand unused keys. `isLast` tells the caller that no more are left. */
 export async function purge(
   { collection, read, write }: OpenLocks,
   prefix: string,
@@ -137,7 +143,7 @@ export async function purge(
   return { purged: deletedCount, isLast: found.length < PURGED_AT_ONCE };
 }
 
-/** Under the key of a lock, the application may have a document of its own. */
+/** Refuses a document of the application that has the key as its `_id` but is no lock. */
 function assertLock(document: { attempt?: unknown }, { doing, target }: OpenLocks): void {
   if (isLock(document)) return;
   throw new LockStoreError(

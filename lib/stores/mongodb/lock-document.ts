@@ -5,22 +5,22 @@ import { LATEST, type KeyState } from '../shared/key-state.js';
 export const NEVER = new Date(LATEST);
 
 /**
- * `expiresAt` of a free key. It is not the present time: a clock that steps back must not
+ * `expiresAt` of a free key. The present time would not do: a clock that steps back must not
  * make a released key busy.
  */
 export const FREE = new Date(0);
 
-/** A key and its lock, as they are kept in the collection. */
+/** The document of a key in the collection. */
 export interface LockDocument {
   _id: string;
   /**
-   * The random id of the acquisition. `null` for a key without a holder, also while a
-   * release keeps it taken.
+   * The random id of the acquisition. `null` if the key has no holder, even while a release
+   * keeps it taken.
    */
   owner: string | null;
   /**
-   * The random id of the call that was granted. With the owner alone, a second attempt of
-   * the same owner would look like a grant.
+   * The random id of the request that was granted. By the owner alone, a second request of the
+   * same owner would look as if it had been granted.
    */
   attempt: string;
   token: number;
@@ -28,43 +28,43 @@ export interface LockDocument {
   label: string | null;
   startedAt: Date;
   renewedAt: Date;
-  /** The batch that renewed or released it last. */
+  /** The random id of the batch that renewed or released the lease last. */
   batch?: string;
   /**
-   * The moment from which on no lock depends on the document, for the TTL index: the key is
-   * free, and the clock has passed the token and the tick. Absent while the key is held or
+   * For the TTL index: the time from which no lock depends on the document. The key is free
+   * then, and the clock has passed the token and the tick. Absent while the key is held or
    * paused.
    */
   freeSince?: Date;
   /** The tick of the last run of a key that runs once per tick. */
   tick?: Date;
   /**
-   * The tick that was recorded before, if the last grant ignored it: it lay too far ahead of
+   * The earlier recorded tick, if the last grant ignored it because it lay too far ahead of
    * the clock.
    */
   ignored?: Date;
-  /** No attempt gets the key. */
+  /** Set while the key is paused, so that no attempt gets it. */
   paused?: true;
   last?: LockRun;
   /**
-   * How often the lock was tied to a transaction. A guard changes this field, since it has
+   * How often the lock was tied to a transaction. A guard increases this field, since it has
    * to change the document.
    */
   guards?: number;
 }
 
 /**
- * The fields that the store reads. The owner is not among them: that id is a capability, and
- * stays in the database.
+ * The fields that the store reads. The owner id stays in the database, since whoever knows it
+ * can release the lock.
  */
 export interface LockView extends Pick<
   LockDocument,
   '_id' | 'label' | 'startedAt' | 'renewedAt' | 'expiresAt' | 'tick' | 'paused' | 'last'
 > {
-  /** As the client's options have it: a number, a bigint or a Long. */
+  /** A number, a bigint or a Long, depending on the client's options. */
   token: unknown;
   owned: boolean;
-  /** The database's clock when it answered. */
+  /** The database's clock at the time of the read. */
   now: Date;
 }
 

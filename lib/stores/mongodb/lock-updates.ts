@@ -5,28 +5,29 @@ import type { LeaseRequest, ReleaseToWaiter } from '../shared/requests.js';
 import { FREE, NEVER } from './lock-document.js';
 
 /**
- * Fails the command, since the text is no number, whatever the key is. MongoDB would convert
- * a constant before it decides anything.
+ * An expression that fails the command, since the text is no number for any key. The text
+ * contains a field because MongoDB evaluates a constant even in a branch that is not taken.
  */
 const FAILURE = { $toInt: { $concat: ['the tick is too far ahead: ', '$_id'] } };
 
-/** From this on, adding a ttl to the clock would go beyond the last date. */
+/** Added to the clock, a ttl of this many milliseconds or more could exceed the last date. */
 const ENDLESS = 8e15;
 
 /**
- * Takes the key if it is free, and changes nothing otherwise. It is a pipeline, since the
- * filter of an upsert may not compare with the clock (`$expr`).
+ * Takes the key if it is free, and changes nothing otherwise. The conditions are in a
+ * pipeline, since the filter of an upsert may not compare with the clock (`$expr`).
  *
- * One stage reads the document as it was, and decides by `$$NOW`, the clock of the primary.
- * An upsert leaves a document also when the key was not granted. So a tick that is too far
- * ahead fails the command.
+ * One stage reads the document as it was, and decides by `$$NOW`, the clock of the primary. An
+ * upsert creates a document even if the key is not granted. So a tick that is too far ahead
+ * fails the command.
  *
- * @param attempt the random id of this call
+ * @param attempt the random id of this request
  */
 export function acquisition(request: LeaseRequest, attempt: string): Document[] {
   const { key, owner, ttl, resend, tick, ahead } = request;
   const lease = leaseFields(attempt, ttl);
-  // The last lease has expired without a release, or is stolen now.
+  // If the key has an owner, its lease has expired without a release, or this request steals
+  // it.
   const last = { $cond: [held, ending({ $min: ['$expiresAt', '$$NOW'] }, 'failed'), '$last'] };
   const granted = {
     ...grant(request, lease, tickOf(request) ?? '$tick', last),
@@ -42,7 +43,7 @@ export function acquisition(request: LeaseRequest, attempt: string): Document[] 
   return [{ $replaceWith: { $cond: [tooFar, FAILURE, decided] } }];
 }
 
-/** @param attempt the random id of this call */
+/** @param attempt the random id of this request */
 export function releaseToWaiter(request: ReleaseToWaiter, attempt: string): Document[] {
   const { nextOwner: owner, ttl, outcome } = request;
   const lease = leaseFields(attempt, ttl);
@@ -53,7 +54,7 @@ function leaseFields(attempt: string, ttl: number): Document {
   return { attempt: literal(attempt), renewedAt: '$$NOW', expiresAt: until(ttl) };
 }
 
-/** What the document of a key becomes when it is granted. */
+/** The document of a key after a grant. */
 function grant(
   { key, owner, label }: Pick<LeaseRequest, 'key' | 'owner' | 'label'>,
   lease: Document,
@@ -114,22 +115,22 @@ function tickOf({ tick, slot, gap }: Conditions): unknown {
   return { $subtract: ['$$NOW', { $mod: [{ $toLong: '$$NOW' }, slot] }] };
 }
 
-/** The lease of this owner, unless it has run out. */
+/** A filter for the lease of this owner, unless it has expired. */
 export function ownLease(key: string, owner: string): Document {
   return { ...byKey(key), owner: { $eq: owner }, ...unexpired };
 }
 
-/** The lease of this owner, unless it has run out or the key is paused. */
+/** A filter for the lease of this owner, unless it has expired or the key is paused. */
 export function ownUnpausedLease(key: string, owner: string): Document {
   return { ...ownLease(key, owner), paused: { $ne: true } };
 }
 
-/** A key that is held, or that a release keeps taken. */
+/** A filter for a key that is held, or that a release keeps taken. */
 export function heldKey(key: string): Document {
   return { ...lock(key), ...unexpired };
 }
 
-/** A key that has a lock, held or not. */
+/** A filter for a key that has a document of the store, held or free. */
 export function lock(key: string): Document {
   return { ...byKey(key), ...ours };
 }
@@ -153,7 +154,7 @@ export function release(keepFor: number, outcome: LockOutcome, batch?: string): 
   return [{ $set: { owner: null, expiresAt, freeSince, last, ...(batch && { batch: literal(batch) }) } }];
 }
 
-/** As an upsert: a key that has no document gets one. */
+/** Pauses a key. As an upsert, it creates the document of a key that has none. */
 export function pause(key: string, attempt: string): Document[] {
   const fresh = {
     owner: null,
@@ -178,15 +179,16 @@ export function resumption(): Document[] {
   return [{ $unset: 'paused' }, { $set: { freeSince } }];
 }
 
-/** A key that is merely kept has no holder whose run could fail. */
+/** Frees a key. If it has no owner, a release keeps it taken, so no run ends now. */
 export function forcedRelease(): Document[] {
   const last = { $cond: [{ $eq: ['$owner', null] }, '$last', ending('$$NOW', 'failed')] };
   return [{ $set: { owner: null, expiresAt: FREE, freeSince: unneededFrom('$$NOW'), last } }];
 }
 
 /**
- * Keys that are free and have not been used for `olderThan` milliseconds. A key stays if the
- * clock has not passed its token: else its next token would not be larger.
+ * A filter for keys that are free and have not been used for `olderThan` milliseconds. A key
+ * stays until the clock has passed its token, since otherwise its next token might not be
+ * larger.
  */
 export function unused(prefix: string, olderThan: number): Document {
   const before = { $subtract: ['$$NOW', olderThan] };
@@ -201,33 +203,33 @@ export function unused(prefix: string, olderThan: number): Document {
   };
 }
 
-/** Held locks whose keys start with `prefix` and come after `after`. */
+/** A filter for held locks whose keys start with `prefix` and come after `after`. */
 export function heldAfter(prefix: string, after: string): Document {
   return { $and: [keysFrom(prefix), { _id: { $gt: after } }], ...ours, ...unexpired };
 }
 
 /**
- * Ties the lock to a transaction. The update has to change something, or other attempts
- * would not conflict with it.
+ * Ties the lock to a transaction. The update has to change the document, since otherwise other
+ * attempts would not conflict with it.
  */
 export const guarding = { $inc: { guards: 1 } };
 
 /**
- * A document without this field is not a lock, and stays as it is. Once as an expression,
- * once as a filter.
+ * A document without this field is not a lock, and the store does not change it. `isOurs` is
+ * an expression, `ours` is a filter.
  */
 const isOurs = { $eq: [{ $type: '$attempt' }, 'string'] };
 const ours = { attempt: { $type: 'string' } };
-/** Also when the lease has run out. */
+/** Whether the key has an owner, even if the lease has expired. */
 const held = { $ne: [{ $ifNull: ['$owner', null] }, null] };
 const unexpired = { $expr: { $gt: ['$expiresAt', '$$NOW'] } };
 
-/** In microseconds. */
+/** The clock of the primary, in microseconds. */
 const clock = { $multiply: [{ $toLong: '$$NOW' }, 1000] };
 
 /**
- * The clock makes tokens grow also after documents were deleted, or a primary was lost with
- * its last writes.
+ * The next token. The clock makes tokens grow even if a document was deleted, or a primary was
+ * lost with its last writes.
  */
 const nextToken = {
   $max: [{ $add: [{ $ifNull: ['$token', 0] }, 1] }, clock],
@@ -238,15 +240,15 @@ function until(ttl: number): unknown {
 }
 
 /**
- * From then on the document may be deleted: the clock has passed its token, so the next
- * token is larger, and its tick. A pause has no end.
+ * The time from which the document may be deleted: the clock has then passed its token, so the
+ * next token is larger, and its tick. A paused key has no such time.
  */
 function unneededFrom(free: unknown): Document {
   const passed = { $toDate: { $toLong: { $add: [{ $divide: ['$token', 1000] }, 1] } } };
   return { $cond: ['$paused', '$$REMOVE', { $max: [free, passed, '$tick'] }] };
 }
 
-/** The document that an upsert begins with. */
+/** Whether the document is the one with which an upsert begins, so that the key had none. */
 function isNew(key: string): Document {
   return { $eq: ['$$ROOT', { _id: literal(key) }] };
 }
@@ -255,26 +257,33 @@ function ending(endedAt: unknown, outcome: LockOutcome): Document {
   return { label: '$label', startedAt: '$startedAt', endedAt, outcome: literal(outcome) };
 }
 
-/** A text of a user is a value, whatever it looks like: `$$NOW` can be the name of a lock. */
+/**
+ * Marks a text of a user as a value, since a key may look like an expression, such as `$$NOW`.
+ */
 function literal(value: string | null): Document {
   return { $literal: value };
 }
 
 /**
- * MongoDB compares strings by the bytes of their UTF-8, which have the order of code points.
+ * A filter for keys with this prefix. MongoDB compares strings by their UTF-8 bytes, which
+ * sort like code points.
  */
 function keysFrom(prefix: string): Document {
   const end = successor(prefix);
   return prefix === '' ? {} : { _id: { $gte: prefix, ...(end !== '' && { $lt: end }) } };
 }
 
-/** The first string after all those that begin with `prefix`; empty when there is none. */
+/**
+ * The first string after all strings that begin with `prefix`; empty if no string comes after
+ * them.
+ */
 function successor(prefix: string): string {
-  const characters = Array.from(prefix); // code points, not halves of them
+  const characters = Array.from(prefix); // code points, not surrogate halves
   for (let last = characters.pop(); last !== undefined; last = characters.pop()) {
     const next = (last.codePointAt(0) ?? 0) + 1;
     if (next > 0x10ffff) continue;
-    return characters.join('') + String.fromCodePoint(next === 0xd800 ? 0xe000 : next); // surrogates are no characters
+    // skips the surrogates
+    return characters.join('') + String.fromCodePoint(next === 0xd800 ? 0xe000 : next);
   }
   return '';
 }

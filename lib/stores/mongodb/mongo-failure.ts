@@ -2,14 +2,14 @@ import { LockStoreError, type LockError } from '../../lock.errors.js';
 import { brokenOff, NETWORK_CODES, noAnswer, storeFailureOf } from '../shared/failures.js';
 
 /**
- * The fields of the driver's errors. The store recognizes errors by them and by name, since
- * an application may have several copies of the driver.
+ * The fields of the driver's errors. The store recognizes errors by fields and names instead
+ * of classes, since an application may have several copies of the driver.
  */
 interface DriverError {
   name?: unknown;
   message?: unknown;
   code?: unknown;
-  /** The error of a bulk write that failed, also of a broken link. */
+  /** The underlying error of a failed bulk write, which may be a network error. */
   errorResponse?: unknown;
   hasErrorLabel?: (label: string) => boolean;
   /** The documents that a bulk write could not write. */
@@ -17,12 +17,15 @@ interface DriverError {
   result?: { getWriteConcernError?: () => unknown };
 }
 
-/** A duplicate key, when two inserted it first; a write conflict. */
+/**
+ * Codes for a duplicate key, after two processes inserted the same key, and for a write
+ * conflict.
+ */
 const COLLISION_CODES = new Set<unknown>([11000, 112]);
 
 /**
- * The server could not report the outcome: elections, shutdown, time limits, too few members
- * for the write concern, or a router that finds no primary or no key yet.
+ * Codes for an unknown outcome: elections, shutdown, time limits, too few members for the
+ * write concern, or a router that finds no primary or no signing key yet.
  */
 const BROKEN_OFF = new Set<unknown>([
   6, 7, 50, 64, 89, 91, 133, 134, 189, 202, 211, 262, 279, 317, 358, 365, 9001, 10058, 10107, 11600, 11601,
@@ -48,7 +51,7 @@ const NETWORK = new Set<unknown>([
   'PoolClearedOnNetworkError',
 ]);
 
-/** The application has closed its client, and may connect it again. */
+/** Names of errors after the application has closed its client, which it may connect again. */
 const CLOSED = new Set<unknown>([
   'MongoClientClosedError',
   'MongoExpiredSessionError',
@@ -60,24 +63,27 @@ const CLOSED = new Set<unknown>([
 
 const NOT_ALLOWED = new Set<unknown>([13, 18, 8000]);
 
-/** Whether another attempt was faster: nothing was changed, and the holder is not known. */
+/**
+ * Whether another attempt was faster. The command changed nothing, and the holder is unknown.
+ */
 export function isContention(error: unknown): boolean {
   return COLLISION_CODES.has(driverError(error).code);
 }
 
-/** Whether the pipeline of an attempt failed on purpose. */
+/** Whether the pipeline of an attempt failed on purpose, because of a tick too far ahead. */
 export function isConversionFailure(error: unknown): boolean {
   return driverError(error).code === 241;
 }
 
-/** Whether a transaction saw the document change after it had begun. */
+/** Whether the document has changed since the transaction began. */
 export function isWriteConflict(error: unknown): boolean {
   return driverError(error).code === 112;
 }
 
 /**
  * A write that failed inside a transaction. The driver repeats a transaction only after its
- * own errors, so `forDriver` gives it the original error. No property shows that error.
+ * own errors, so `forDriver` returns the original error. No property shows that error, which
+ * may contain owner ids.
  */
 export class TransactionWriteError extends LockStoreError {
   readonly #original: unknown;
@@ -88,8 +94,8 @@ export class TransactionWriteError extends LockStoreError {
   }
 
   /**
-   * Gives the driver's error if the driver would repeat the transaction because of it; else
-   * the error itself.
+   * Returns the driver's error if it makes the driver repeat the transaction, and otherwise
+   * the given error.
    */
   static forDriver(error: unknown): unknown {
     if (typeof error !== 'object' || error === null || !(#original in error)) return error;
@@ -106,8 +112,8 @@ export function isOutOfTime(error: unknown): boolean {
 }
 
 /**
- * Whether a bulk write has failed for some documents only: the others were written, and
- * acknowledged. The driver reports a failed write concern beside such documents.
+ * Whether a bulk write has failed for some documents only, while the others were written and
+ * acknowledged. If the write concern failed too, the result is `false`.
  */
 export function failedWritesOnly(error: unknown): boolean {
   const { writeErrors, result } = driverError(error);
@@ -120,13 +126,13 @@ export function isUnauthorized(error: unknown): boolean {
   return driverError(error).code === 13;
 }
 
-/** What is known after a commit that failed. */
+/** Makes the error of a failed commit, which says so if the outcome is unknown. */
 export function commitFailure(error: unknown, target: string): LockError {
   const failure = storeFailure(error, 'commit a transaction', target);
   const unknown = hasLabel(error, 'UnknownTransactionCommitResult') || driverError(error).code === 64;
   if (!unknown && !(failure instanceof LockStoreError && failure.transient)) return failure;
   return new LockStoreError(
-    `${failure.message} It may have been committed all the same: look at what it wrote before you do it again.`,
+    `${failure.message} The transaction may have been committed nevertheless: check what it wrote before you repeat it.`,
     { cause: failure.cause },
   );
 }
@@ -137,12 +143,12 @@ export function isMissingCollection(error: unknown): boolean {
 }
 
 /**
- * The one place where errors of the driver become ours. An error can be of two kinds: the
- * first one counts.
+ * The only place where errors of the driver become errors of this library. If an error fits
+ * several kinds, the first kind counts.
  */
 export const storeFailure = storeFailureOf([
   noAnswer(
-    'Look at its load, at elections, at the size of the connection pool and for a transaction that stays open.',
+    'Check its load, elections and the size of the connection pool, and look for a transaction that stays open.',
   ),
   {
     is: (error) => CLOSED.has(driverError(error).name),
@@ -153,7 +159,7 @@ export const storeFailure = storeFailureOf([
   {
     is: (error) => NOT_ALLOWED.has(driverError(error).code),
     text: (target, reason) =>
-      `${target} refused the user (${reason}). Look at user, password and authSource; its role needs find, insert and update on the collection, and remove to purge.`,
+      `${target} refused the user (${reason}). Check user, password and authSource. The role needs find, insert and update on the collection, and remove to purge.`,
     transient: false,
   },
   brokenOff(isBrokenOff),

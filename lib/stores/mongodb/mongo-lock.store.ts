@@ -47,13 +47,13 @@ import { readStoreOptions, type AnyCollection, type MongoLockStoreOptions } from
  * Keeps locks as documents of a MongoDB collection (5.0 or newer), each under its key as
  * `_id`.
  *
- * Each operation is one command, which acquisitions or releases that arrive together share.
- * The clock of the primary (`$$NOW`) decides, and a majority acknowledges it. If the server
- * does not answer within the `timeout` of the request, 10 s by default, the operation fails
- * with a transient {@link LockStoreError}.
+ * Each operation is one command; acquisitions that arrive together share a command, and so do
+ * releases. The clock of the primary (`$$NOW`) decides, and a majority acknowledges each
+ * write. If the server does not answer within the `timeout` of the request, 10 s by default,
+ * the operation fails with a transient {@link LockStoreError}.
  *
- * The store never closes the client of a collection that the application hands in. The first
- * operation opens the store if `prepare` has not.
+ * The store never closes a client of the application. The first operation opens the store if
+ * `prepare` has not.
  *
  * @publicApi
  */
@@ -71,8 +71,8 @@ export class MongoLockStore
     StoreDescription
 {
   /**
-   * Whether the store runs a key once per tick: not in weak collections, which may forget
-   * ticks.
+   * Whether the store can run a key once per tick. It is `false` for weak locks, whose ticks
+   * may be lost.
    */
   readonly keepsOnce: boolean;
   private readonly locks: LockCollection;
@@ -155,7 +155,10 @@ export class MongoLockStore
     );
   }
 
-  /** Renews in batches of 500: one command if all leases are still held, else two. */
+  /**
+   * Renews in batches of 500. A batch takes one command if all leases are still held,
+   * otherwise two.
+   */
   async renewMany(
     leases: readonly LeaseRenewal[],
     { timeout = OPERATION_LIMIT }: StoreRequest = {},
@@ -189,7 +192,7 @@ export class MongoLockStore
       collection
         .find<LockView>(update.heldAfter(prefix, after), { ...read, projection: VIEW })
         .sort({ _id: 1 })
-        .limit(limit + 1) // the one more tells whether there is a next page
+        .limit(limit + 1) // one more shows whether there is a next page
         .toArray(),
     );
     return pageOf(
@@ -236,7 +239,7 @@ export class MongoLockStore
     return watchTransaction(session);
   }
 
-  /** Changes one document, if it is as the filter says. */
+  /** Changes one document if it fits the filter. Resolves to whether it did. */
   private async change(
     doing: string,
     filter: Document,

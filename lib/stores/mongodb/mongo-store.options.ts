@@ -4,21 +4,21 @@ import { LockError, show } from '../../lock.errors.js';
 import { OPERATION_LIMIT } from '../shared/operation-limit.js';
 import { assertKnownOptions } from '../../options/known-options.js';
 
-/** A collection of the driver, whatever its documents are. @publicApi */
+/** A collection of the driver, with documents of any type. @publicApi */
 export type AnyCollection = Pick<Collection, 'collectionName' | 'dbName' | 'namespace'>;
 
-/** When a write counts as done. @publicApi */
+/** When the server acknowledges a write. @publicApi */
 export interface LockWriteConcern {
   /**
-   * How many members have the write: `'majority'`, a number from 1 on, or the name of a
+   * How many members must have the write: `'majority'`, a number from 1 on, or the name of a
    * custom write concern. Default `'majority'`.
    */
   w?: number | string | undefined;
-  /** Whether the write has to be in the journal. Default `true`. */
+  /** Whether the members must have the write in their journal. Default `true`. */
   journal?: boolean | undefined;
   /**
-   * How many milliseconds the members may take. After that the outcome is unknown. By
-   * default, and at most, the time limit of the operation.
+   * How many milliseconds the members may take, after which the outcome is unknown. Default
+   * and upper limit: the time limit of the operation.
    */
   wtimeoutMS?: number | undefined;
 }
@@ -26,47 +26,48 @@ export interface LockWriteConcern {
 /** Options of {@link MongoLockStore}. @publicApi */
 export type MongoLockStoreOptions = CollectionOptions & Durability;
 
-/** What all lock stores in MongoDB have. @publicApi */
+/** The options that all lock stores in MongoDB have. @publicApi */
 export interface CollectionOptions {
   /**
-   * MongoDB deletes keys that were released this long ago, by a TTL index that the store
-   * creates at start. Default: keys stay, each with its last run, until they are purged. A
-   * held lock is never deleted, whatever its age.
+   * MongoDB deletes keys this long after their release, by a TTL index that the store creates
+   * at start. By default, keys stay, each with its last run, until they are purged. MongoDB
+   * never deletes a held lock, however old it is.
    */
   deleteUnusedAfter?: Duration | undefined;
   /**
-   * Acquisitions that arrive while others are under way share the next command, and so do
-   * releases; each lock keeps a result of its own. `false` sends each request by itself.
-   * Default `true`.
+   * Whether acquisitions that arrive while others are under way share the next command;
+   * releases do the same. Each lock keeps its own result. `false` sends each request by
+   * itself. Default `true`.
    */
   batching?: boolean | undefined;
 }
 
-/** What a lock survives. @publicApi */
+/** Which failures of the database a lock survives. @publicApi */
 export type Durability =
   | {
       /**
-       * By default, a majority acknowledges a write, and journals it: a lock survives the
-       * loss of the primary. With less, an election can take locks away, and two callers may
-       * hold one lock; tokens still grow.
+       * By default, a majority acknowledges and journals each write, so a lock survives the
+       * loss of the primary. With a weaker write concern, an election can undo a grant, and
+       * two callers may hold one lock; tokens still grow.
        */
       writeConcern?: LockWriteConcern | undefined;
       weak?: false | undefined;
     }
   | {
       /**
-       * Cheaper locks, which a crash or an election may take away, with the pauses. Then
-       * other callers get the lock while a holder still believes in it, and only fencing
-       * tokens protect. The primary alone acknowledges a write, and does not journal it (`w:
-       * 1, j: false`). No work runs once per tick on weak locks. Default `false`.
+       * Makes locks cheaper, but a crash or an election may delete them, and paused keys too.
+       * Then another caller gets the lock while the holder still believes in it, and only
+       * fencing tokens protect the data. The primary alone acknowledges a write, before it is
+       * in the journal (`w: 1, j: false`). Work that runs once per tick refuses weak locks.
+       * Default `false`.
        */
       weak?: boolean | undefined;
       writeConcern?: undefined;
     };
 
 /**
- * Options of {@link mongoStore}. Of `collection`, `db`, `client` and `url`, the store takes
- * the most specific one.
+ * Options of {@link mongoStore}. If several of `collection`, `db`, `client` and `url` are
+ * given, the store uses the first in this order.
  *
  * @publicApi
  */
@@ -78,9 +79,9 @@ export type MongoStoreOptions = MongoLockStoreOptions &
         url?: string | undefined;
         db?: undefined;
         collection?: undefined;
-        /** Default the one of the client's connection string. */
+        /** Default: the database in the client's connection string. */
         databaseName?: string | undefined;
-        /** Default `locks`, of weak ones `locks_weak`. */
+        /** The name of the collection. Default `locks`, or `locks_weak` with `weak`. */
         collectionName?: string | undefined;
       }
     | {
@@ -90,7 +91,7 @@ export type MongoStoreOptions = MongoLockStoreOptions &
         client?: MongoClient | undefined;
         collection?: undefined;
         databaseName?: undefined;
-        /** Default `locks`, of weak ones `locks_weak`. */
+        /** The name of the collection. Default `locks`, or `locks_weak` with `weak`. */
         collectionName?: string | undefined;
       }
     | {
@@ -108,9 +109,9 @@ export type MongoStoreOptions = MongoLockStoreOptions &
         client?: undefined;
         db?: undefined;
         collection?: undefined;
-        /** Default the one of the connection string. */
+        /** Default: the database in the connection string. */
         databaseName?: string | undefined;
-        /** Default `locks`, of weak ones `locks_weak`. */
+        /** The name of the collection. Default `locks`, or `locks_weak` with `weak`. */
         collectionName?: string | undefined;
       }
   );
@@ -118,11 +119,11 @@ export type MongoStoreOptions = MongoLockStoreOptions &
 /** Options of {@link mongooseStore}. @publicApi */
 export type MongooseStoreOptions = MongoLockStoreOptions & {
   /**
-   * The name that was given to `MongooseModule.forRoot(uri, { connectionName })`. Default:
-   * the unnamed connection.
+   * The name of the connection, as in `MongooseModule.forRoot(uri, { connectionName })`.
+   * Default: the unnamed connection.
    */
   connectionName?: string | undefined;
-  /** Default `locks`, of weak ones `locks_weak`. */
+  /** The name of the collection. Default `locks`, or `locks_weak` with `weak`. */
   collectionName?: string | undefined;
 };
 
@@ -131,7 +132,7 @@ export interface StoreSettings {
   writeConcern: { w: number | 'majority'; journal: boolean; wtimeoutMS: number };
   weak: boolean;
   batching: boolean;
-  /** Whole seconds, as TTL indexes have it. */
+  /** In whole seconds, the unit of TTL indexes. */
   deleteUnusedAfter?: number | undefined;
 }
 
@@ -142,7 +143,7 @@ const DATABASE = /^[A-Za-z0-9_-]{1,63}$/;
 const WEAK = { w: 1, journal: false };
 const LONGEST_TTL_INDEX = 2_147_483_647; // seconds
 
-/** @throws LockError that names the option that is wrong, and the rule */
+/** @throws LockError that names the wrong option and its rule */
 export function readStoreOptions(options: MongoLockStoreOptions): StoreSettings {
   assertKnownOptions('MongoLockStore', options, STORE_OPTIONS);
   const { writeConcern, deleteUnusedAfter, weak = false, batching = true } = options;
@@ -166,7 +167,7 @@ export function readStoreOptions(options: MongoLockStoreOptions): StoreSettings 
   };
 }
 
-/** @throws LockError that names the option that is wrong, and the rule */
+/** @throws LockError that names the wrong option and its rule */
 export function readCollectionName(given: unknown, { weak }: { weak: boolean }): string {
   const name = given === undefined ? (weak ? 'locks_weak' : 'locks') : given;
   if (
@@ -177,22 +178,22 @@ export function readCollectionName(given: unknown, { weak }: { weak: boolean }):
   )
     return name;
   throw new LockError(
-    `collectionName must be a name of letters, digits, underscores, dashes and dots that begins with a letter or an underscore, at most 120 characters and not in "system.", but it is ${show(name)}.`,
+    `collectionName must be letters, digits, underscores, dashes and dots, begin with a letter or an underscore, and not with "system.". At most 120 characters are allowed, but it is ${show(name)}.`,
   );
 }
 
-/** @throws LockError that names the option that is wrong, and the rule */
+/** @throws LockError that names the wrong option and its rule */
 export function readDatabaseName(name: unknown): string | undefined {
   if (name === undefined || (typeof name === 'string' && DATABASE.test(name))) return name;
   throw new LockError(
-    `databaseName must be a name of letters, digits, underscores and dashes, at most 63, but it is ${show(name)}.`,
+    `databaseName must be at most 63 letters, digits, underscores and dashes, but it is ${show(name)}.`,
   );
 }
 
 function readWriteConcern(given: LockWriteConcern = {}): StoreSettings['writeConcern'] {
   if (typeof given !== 'object' || given === null)
     throw new LockError(
-      `writeConcern must be an object, { w, journal }, but it is ${show(given)}. Leave it out for majority and journalled.`,
+      `writeConcern must be an object, { w, journal }, but it is ${show(given)}. Without it, a majority acknowledges and journals each write.`,
     );
   assertKnownOptions('writeConcern', given, ['w', 'journal', 'wtimeoutMS']);
   const { w = 'majority', journal = true, wtimeoutMS = OPERATION_LIMIT } = given;
@@ -207,5 +208,6 @@ function readWriteConcern(given: LockWriteConcern = {}): StoreSettings['writeCon
     throw new LockError(
       `writeConcern.wtimeoutMS must be whole milliseconds from 1 on, but it is ${show(wtimeoutMS)}.`,
     );
-  return { w: w as 'majority', journal, wtimeoutMS }; // the driver's types know no custom write concerns
+  // the driver's types lack custom write concerns
+  return { w: w as 'majority', journal, wtimeoutMS };
 }

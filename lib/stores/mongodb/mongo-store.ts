@@ -22,8 +22,9 @@ import {
 import { assertKnownOptions } from '../../options/known-options.js';
 
 /**
- * Keeps locks in MongoDB: in a collection, a database or a client of the application, which
- * stay open; or, with a `url`, through a client that the store opens and closes.
+ * Keeps locks in MongoDB, through a collection, a database or a client of the application,
+ * which the store does not close. With a `url`, the store opens and closes a client of its
+ * own.
  *
  * @throws LockError at once for an option that does not exist or is not valid
  * @publicApi
@@ -46,7 +47,7 @@ export function mongoStore(options: MongoStoreOptions): LockStoreDefinition {
 
 /**
  * Keeps locks in the application's own database, through the connection of
- * `MongooseModule.forRoot()`, which stays open.
+ * `MongooseModule.forRoot()`, which the store does not close.
  *
  * @throws LockError at once for an option that does not exist or is not valid
  * @publicApi
@@ -71,7 +72,7 @@ type Place = Pick<
   'url' | 'client' | 'db' | 'collection' | 'databaseName' | 'collectionName'
 >;
 
-/** Takes the most specific of the places that are given. */
+/** Makes a handle for the most specific of the given places. */
 function handleOf(
   { url, client, db, collection, ...names }: Place,
   settings: StoreSettings,
@@ -102,15 +103,15 @@ function handleOf(
   if (typeof url === 'string' && /^mongodb(?:\+srv)?:\/\//.test(url))
     return ownCollection(url, databaseName, collectionName);
   throw new LockError(
-    `mongoStore() needs to know where: { url: 'mongodb://…' } (${url === undefined ? 'it has none' : 'what it has is no connection string'}), or a client, db or collection of the application. On a Mongoose connection, use mongooseStore().`,
+    `mongoStore() needs the option url, such as 'mongodb://…' (${url === undefined ? 'there is none' : 'the given url is no connection string'}), or a client, db or collection of the application. On a Mongoose connection, use mongooseStore().`,
   );
 }
 
-/** Mongoose has other objects under the same names. */
+/** Refuses objects of Mongoose, which has its own collections, databases and clients. */
 function assertIs(option: keyof typeof KINDS, value: unknown): void {
   if (typeof value === 'object' && value !== null && KINDS[option](value)) return;
   throw new LockError(
-    `The option ${option} of mongoStore() must be one of the mongodb driver, but it is ${value === null ? 'null' : `something else, of type ${typeof value}`}. On a Mongoose connection, use mongooseStore().`,
+    `The option ${option} of mongoStore() must be a ${option} of the mongodb driver, but it is ${value === null ? 'null' : `something else, of type ${typeof value}`}. On a Mongoose connection, use mongooseStore().`,
   );
 }
 

@@ -10,7 +10,7 @@ import type { StoreSettings } from './mongo-store.options.js';
 
 /** Ties locks to transactions of their database. */
 export class MongoTransactions {
-  /** The transactions that run in our own sessions. */
+  /** The open transaction of each session that the store has started. */
   private readonly begun = new WeakMap<ClientSession, unknown>();
 
   constructor(
@@ -18,10 +18,13 @@ export class MongoTransactions {
     private readonly settings: StoreSettings,
   ) {}
 
-  /** Runs `work` in a transaction of its own, again after each conflict, and commits. */
+  /**
+   * Runs `work` in a transaction of the store, repeats it after each conflict, and commits.
+   */
   async run<T>(work: (session: ClientSession) => Promise<T>): Promise<T> {
     const { client, target } = await this.opened('run a transaction');
-    // How weak the locks are says nothing about the application's own documents.
+    // The option `weak` is about locks, so it must not weaken writes to the application's
+    // documents.
     const { w, journal } = this.settings.weak
       ? { w: 'majority' as const, journal: true }
       : this.settings.writeConcern;
@@ -30,7 +33,7 @@ export class MongoTransactions {
     try {
       return await session.withTransaction(
         async () => {
-          thrown = undefined; // of a run before this one
+          thrown = undefined; // forgets the error of an earlier run
           this.begun.set(session, transactionOf(session));
           try {
             return await work(session);
@@ -53,8 +56,8 @@ export class MongoTransactions {
   }
 
   /**
-   * Changes the lock inside the transaction of the session, if this owner holds it. An
-   * attempt that takes the lock meanwhile conflicts with the transaction, or waits for it.
+   * Changes the lock inside the transaction of the session, if this owner holds it. Until the
+   * transaction ends, an attempt to take the lock conflicts with it or waits for it.
    */
   async guard(
     session: ClientSession,
@@ -70,14 +73,14 @@ export class MongoTransactions {
     return this.locks.run(
       doing,
       async ({ collection, write, target }) => {
-        const { writeConcern: _, ...options } = write; // that of the transaction counts
+        const { writeConcern: _, ...options } = write; // the transaction has its own
         try {
           const { matchedCount } = await collection.updateOne(filter, guarding, { ...options, session });
           return matchedCount === 1;
         } catch (error) {
           const failure = isWriteConflict(error)
             ? new LockStoreError(
-                `Could not ${doing}: in ${target} the lock has changed since the transaction began: it was renewed, or taken away. Run the work in lock.transaction(), in which it is not renewed.`,
+                `Could not ${doing}: in ${target} the lock has changed since the transaction began, by a renewal or because it was lost. Run the work in lock.transaction(), which pauses the renewal.`,
                 { cause: safeError(error, [owner]), transient: true },
               )
             : storeFailure(error, doing, target, [owner]);
@@ -99,28 +102,29 @@ export class MongoTransactions {
   private assertTransaction(session: ClientSession, { client }: OpenCollection, doing: string): void {
     if (this.begun.has(session) && this.begun.get(session) !== transactionOf(session))
       throw new LockError(
-        `Could not ${doing}: the work has committed or aborted the transaction itself, which leaves it without the guard. Leave that to lock.transaction().`,
+        `Could not ${doing}: the function that you passed has committed or aborted the transaction, so the guard no longer protects it. Leave commit and abort to lock.transaction().`,
       );
     if (typeof session?.inTransaction !== 'function' || !session.inTransaction())
       throw new LockError(
-        `Could not ${doing}: it needs a ClientSession in which a transaction was started. With the store's own, use lock.transaction().`,
+        `Could not ${doing}: it needs a ClientSession with an open transaction. For a transaction that the store begins, use lock.transaction().`,
       );
     if (clientOf(session) !== client)
       throw new LockError(
-        `Could not ${doing}: the session belongs to another client than the locks. Hand that client to the store: mongoStore({ client }), or mongooseStore().`,
+        `Could not ${doing}: the session belongs to another client than the locks. Pass that client to the store: mongoStore({ client }), or mongooseStore().`,
       );
   }
 }
 
-/**
- * Gives a function that reports whether the present transaction of a session is still open.
- */
+/** Returns a function that reports whether the session's present transaction is still open. */
 export function watchTransaction(session: ClientSession): () => boolean {
   const begun = transactionOf(session);
   return () => begun !== undefined && transactionOf(session) === begun && !session.hasEnded;
 }
 
-/** An object that the session has for each transaction; `undefined` without a transaction. */
+/**
+ * The object that stands for the session's open transaction; `undefined` without a
+ * transaction.
+ */
 function transactionOf(session: ClientSession): unknown {
   return session?.inTransaction?.()
     ? (session as unknown as { transaction?: object }).transaction

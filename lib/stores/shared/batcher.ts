@@ -1,27 +1,30 @@
 import { Lane, MACHINE, SLOW, type BatchClock } from './lane.js';
 import { NoAnswerError } from './operation-limit.js';
 
-/** Much larger batches stall other writers. */
+/** The largest batch. Much larger batches would stall other writers. */
 export const LARGEST_BATCH = 500;
 
 /** A request that may share a statement with requests for other keys. */
 export interface BatchedRequest {
   key: string;
-  /** Milliseconds for the request, from when it is handed in. */
+  /** Milliseconds that the request may take, including its wait for a statement. */
   timeout: number;
 }
 
 /** When requests share a statement. */
 export interface BatchLimits {
-  /** How many requests at the same time each get a statement of their own. */
+  /**
+   * How many requests at the same time are sent one by one. Further requests wait, and share
+   * statements.
+   */
   alone: number;
   /** The smallest number of waiting requests for which a batch pays. */
   smallest: number;
   /** How many connections the batches may use, if their statements are slow. */
   connections: number;
   /**
-   * Whether requests of one turn of the event loop share a statement. While a driver blocks
-   * the event loop with its statement, no other request could arrive.
+   * Whether requests of the same turn of the event loop share a statement. This is for a
+   * driver that blocks the event loop, since no request can arrive during its statement.
    */
   gathers?: boolean | undefined;
 }
@@ -32,7 +35,7 @@ export interface BatchSenders<Request, Result> {
    * Sends one request by itself.
    *
    * @param timeout milliseconds
-   * @param again a batch may have carried out the request already
+   * @param again whether a batch may already have carried out the request
    */
   sendOne(request: Request, timeout: number, again: boolean): Promise<Result>;
   /**
@@ -40,17 +43,17 @@ export interface BatchSenders<Request, Result> {
    * processes lock rows in the same order.
    *
    * @param timeout milliseconds
-   * @param settle reports the result of the request at this place before the others have
-   * theirs
-   * @returns results in the order of the requests, with `undefined` for each that has to be
-   * sent by itself; or `undefined` in place of all results
+   * @param settle reports the result of the request at this place earlier than the other
+   * results
+   * @returns results in the order of the requests, with `undefined` for each request that has
+   * to be sent by itself; or `undefined` if all have to
    */
   sendMany(
     requests: readonly Request[],
     timeout: number,
     settle: (place: number, result: Result) => void,
   ): Promise<readonly (Result | undefined)[] | undefined>;
-  /** Makes the error of one request from the failure of its batch. */
+  /** Makes the error of one request after its batch has failed. */
   failureOf(request: Request, failure: unknown): unknown;
 }
 
@@ -64,28 +67,30 @@ interface Waiting<Request, Result> {
 }
 
 /**
- * Natural batching. A request is sent at once if few others are under way. Requests that
- * arrive meanwhile go together in the next statement. So a single caller never waits, and many
- * callers share the round trip and the write to the disk. Under load, the requests of one turn
- * of the event loop go together.
+ * Lets requests share statements. A request is sent at once if few others are under way.
+ * Requests that arrive meanwhile go together in the next statement. So a single caller never
+ * waits, and many callers share the round trip and the write to the disk. Under load, requests
+ * of the same turn of the event loop go together.
  *
- * At most 500 requests share a statement, each for another key. A statement that takes longer
- * than 50 ms no longer holds up the next one, which gets another connection. Requests that a
- * batch left open are sent again in a lane of their own, so they hold up no other. A request
- * does not overtake an earlier one for its key, unless that one's statement is slow.
+ * At most 500 requests share a statement, each for a different key. A statement that takes
+ * longer than 50 ms is slow: the next statement no longer waits for it, and uses another
+ * connection. Requests that a batch left open are repeated in a separate lane, so new requests
+ * do not wait for them. A request overtakes an earlier request for its key only if the earlier
+ * statement is slow.
  */
 export class Batcher<Request extends BatchedRequest, Result> {
   #waiting: Waiting<Request, Result>[] = [];
   readonly #lane: Lane;
   /** The keys of the requests under way, without those of slow statements. */
   readonly #keys = new Set<string>();
-  /** Requests that a batch has left open, and that are not sent again yet. */
+  /** Requests that a batch has left open, and that wait for their repetition. */
   readonly #open: Waiting<Request, Result>[] = [];
   readonly #repetitions: Lane;
   #slowTimer: { cancel(): void } | undefined;
   /**
    * Whether there is load: from the first batch until a single request ends while few others
-   * wait. The callers of a batch come back together, namely when it has ended.
+   * wait. Under load, many requests arrive at once, since the callers of a batch continue at
+   * the same time.
    */
   #isBusy = false;
   #sendsSoon = false;
@@ -113,7 +118,9 @@ export class Batcher<Request extends BatchedRequest, Result> {
     });
   }
 
-  /** Lets requests of one turn of the event loop share a statement. */
+  /**
+   * Sends at the end of this turn of the event loop, so that its requests share a statement.
+   */
   #sendSoon(): void {
     if (this.#sendsSoon) return;
     this.#sendsSoon = true;
@@ -133,7 +140,7 @@ export class Batcher<Request extends BatchedRequest, Result> {
     while (this.#waiting.length > 0 && this.#hasRoom) {
       const isFew = this.#waiting.length < smallest;
       const batch = this.#take(isFew ? 1 : LARGEST_BATCH);
-      if (batch.length === 0) return; // the earlier requests for these keys have not ended
+      if (batch.length === 0) return; // earlier requests for these keys are still under way
       if (!isFew) this.#isBusy = batch.length >= smallest;
       const inTime = this.#rejectLate(batch);
       const [first] = inTime;
@@ -145,7 +152,10 @@ export class Batcher<Request extends BatchedRequest, Result> {
     this.#slowTimer = undefined;
   }
 
-  /** Takes the first request for each key that is not under way, in the order of the keys. */
+  /**
+   * Takes waiting requests, at most one for each key and none for a key that is under way. It
+   * sorts them by key.
+   */
   #take(most: number): Waiting<Request, Result>[] {
     const batch = new Map<string, Waiting<Request, Result>>();
     const left: Waiting<Request, Result>[] = [];
@@ -159,7 +169,7 @@ export class Batcher<Request extends BatchedRequest, Result> {
     return keys.flatMap((key) => batch.get(key) ?? []);
   }
 
-  /** Rejects requests whose limit has passed while they waited, without sending them. */
+  /** Rejects requests whose limit passed while they waited, and returns the others. */
   #rejectLate(batch: readonly Waiting<Request, Result>[]): Waiting<Request, Result>[] {
     const now = this.clock.now();
     return batch.filter(({ request, until, reject }) => {
@@ -190,7 +200,7 @@ export class Batcher<Request extends BatchedRequest, Result> {
     }
   }
 
-  /** Sends again what batches left open, on as many connections as batches may use. */
+  /** Repeats requests that batches left open, on as many connections as batches may use. */
   #sendOpen(): void {
     while (this.#open.length > 0 && this.#repetitions.load < this.limits().connections)
       for (const waiting of this.#rejectLate(this.#open.splice(0, 1)))
@@ -213,9 +223,10 @@ export class Batcher<Request extends BatchedRequest, Result> {
   }
 
   /**
-   * Lets later requests for the same keys wait.
+   * Makes later requests for the same keys wait.
    *
-   * @returns frees the keys, once: later they may be those of another statement
+   * @returns a function that frees the keys. Only its first call counts, since the keys may
+   * belong to another statement later
    */
   #occupy(requests: readonly Request[]): () => void {
     let isFree = false;
@@ -227,7 +238,10 @@ export class Batcher<Request extends BatchedRequest, Result> {
     };
   }
 
-  /** @param free frees the keys of the statement */
+  /**
+   * Watches a statement, and sends the next one when it ends. @param free frees the keys of
+   * the statement
+   */
   #track<T>(lane: Lane, load: number, statement: Promise<T>, free: () => void, ended = () => {}): Promise<T> {
     const leave = lane.begin(load, free);
     const next = (): void => {
@@ -247,7 +261,10 @@ export class Batcher<Request extends BatchedRequest, Result> {
     return statement;
   }
 
-  /** A single caller never gets here, so it pays for no timer. */
+  /**
+   * Starts a timer that finds slow statements. A single caller never gets here, so it needs no
+   * timer.
+   */
   #watchForSlow(): void {
     if (this.#slowTimer) return;
     this.#slowTimer = this.clock.after(
@@ -262,8 +279,9 @@ export class Batcher<Request extends BatchedRequest, Result> {
   }
 
   /**
-   * In any pool one slow statement is passed, and so are all slow repetitions: a request that
-   * waits for a locked row uses no connection in its pauses.
+   * Lets further statements pass the slow ones. One slow statement is passed even with a pool
+   * of one connection. Slow repetitions are all passed, since a request that waits for a
+   * locked row uses no connection during its pauses.
    */
   #passSlow(): void {
     this.#lane.passSlow(Math.max(1, this.limits().connections - 1));

@@ -2,42 +2,50 @@ import type { Refusal, RefusalReason } from '../../interfaces/lock-store.interfa
 import { recordOf, type KeyState } from './key-state.js';
 
 /**
- * The conditions under which an attempt takes a key, in milliseconds. A condition that the
- * request leaves out is `null`, as statements take it.
+ * The conditions of an attempt, in milliseconds. A condition that the request does not have is
+ * `null`, since the statements use NULL for it.
  */
 export interface Conditions {
-  /** How long ago the holder of a held lock must have renewed it. */
+  /** An attempt may take a held lock that was last renewed this long ago. */
   stealAfter: number | null;
-  /** The nominal time of a run that happens once. */
+  /** The scheduled time of a run, for a key that runs once per tick. */
   tick: number | null;
-  /** How far the tick, and a recorded tick, may be ahead of the store's clock. */
+  /**
+   * How far the tick of the request, and the recorded tick, may be ahead of the store's clock.
+   */
   ahead: number | null;
   /**
-   * In place of a tick: the length of the slots of the store's clock in which a key runs
-   * once.
+   * Instead of a tick: the length of a slot. The key runs once in each slot of the store's
+   * clock.
    */
   slot: number | null;
   /**
-   * In place of a tick: how long after the last start, by the store's clock, the key does not
-   * run.
+   * Instead of a tick: how long the key does not run after its last start, by the store's
+   * clock.
    */
   gap: number | null;
   /**
-   * The tick once more, if it may be repeated after a run that ended without a release; else
+   * The same value as `tick` if the tick may be repeated after a run without a release; else
    * null.
    */
   failOver: number | null;
 }
 
-/** The attempt collided with others: nothing was changed, and the holder is not known. */
+/**
+ * The refusal of an attempt that collided with others. It changed nothing, and the holder is
+ * unknown.
+ */
 export const CONTENTION: Refusal = { acquired: false, reason: 'contention' };
 
-/** Whether an attempt takes a free key under no further condition, as most attempts do. */
+/** Whether the attempt has no condition except that the key is free, like most attempts. */
 export function isPlain({ stealAfter, tick, slot, gap }: Conditions): boolean {
   return stealAfter === null && tick === null && slot === null && gap === null;
 }
 
-/** Refuses an attempt; `undefined` if it gets the key. Statements decide in the same way. */
+/**
+ * Decides about an attempt: its refusal, or `undefined` if it gets the key. The statements of
+ * databases apply the same rules.
+ */
 export function refusalOf(conditions: Conditions, state: KeyState): Refusal | undefined {
   const reason = refusalReason(conditions, state);
   return reason === 'held'
@@ -45,7 +53,7 @@ export function refusalOf(conditions: Conditions, state: KeyState): Refusal | un
     : reason && { acquired: false, reason };
 }
 
-/** In the order of {@link RefusalReason}. */
+/** The first reason that applies, in the order of {@link RefusalReason}. */
 function refusalReason(conditions: Conditions, state: KeyState): RefusalReason | undefined {
   const { now } = state;
   const { ahead, stealAfter } = conditions;
@@ -58,8 +66,8 @@ function refusalReason(conditions: Conditions, state: KeyState): RefusalReason |
 }
 
 /**
- * The recorded tick that would refuse the attempt, if it lies too far ahead of the store's
- * clock and so is ignored.
+ * The recorded tick, if it would refuse the attempt but is ignored because it lies too far
+ * ahead of the store's clock.
  */
 export function ignoredTick(conditions: Conditions, state: KeyState): number | undefined {
   const { lastTick, now } = state;
@@ -69,8 +77,8 @@ export function ignoredTick(conditions: Conditions, state: KeyState): number | u
 }
 
 /**
- * Whether the recorded tick is the requested tick or a later one. With `failOver`, it is not
- * done while its holder has not released the lock.
+ * Whether the recorded tick is the requested tick or a later one. With `failOver`, a tick
+ * counts as done only after its holder has released the lock.
  */
 function isDone(conditions: Conditions, { now, lastTick, owned }: KeyState): boolean {
   const { gap, failOver } = conditions;

@@ -5,10 +5,10 @@ import { NoAnswerError } from './operation-limit.js';
 /**
  * Makes an error of this library from any error.
  *
- * @param doing what failed, such as `acquire "nightly-report"`
- * @param target the database, for people: host, port and database, nothing secret
- * @param owners the owner ids that the operation has used. No text and no property of the
- * result shows them
+ * @param doing the operation that failed, such as `acquire "nightly-report"`
+ * @param target the database, as messages name it: host, port and database, without any secret
+ * @param owners the owner ids that the operation has used, which no text and no property of
+ * the result may show
  */
 export type StoreFailure = (
   error: unknown,
@@ -21,16 +21,16 @@ export type StoreFailure = (
 export interface FailureKind {
   is: (error: unknown) => boolean;
   /**
-   * Goes on after `Could not acquire "nightly-report": `.
+   * The rest of the message, after `Could not acquire "nightly-report": `.
    *
-   * @param reason what the driver said
+   * @param reason the message and code of the driver's error
    */
   text: (target: string, reason: string, error: unknown) => string;
-  /** Whether the outcome is unknown, and the operation may be repeated. */
+  /** Whether the operation may be repeated, although its outcome is unknown. */
   transient: boolean;
 }
 
-/** Codes of Node for connections that were not made, or broke off. */
+/** Codes of Node for connections that could not be opened or that broke. */
 export const NETWORK_CODES: readonly string[] = [
   'EADDRNOTAVAIL',
   'EAI_AGAIN',
@@ -52,7 +52,7 @@ export const NETWORK_CODES: readonly string[] = [
   'ETIMEDOUT',
 ];
 
-/** @param advice where to look for the cause */
+/** @param advice a sentence that says where to look for the cause */
 export function noAnswer(advice: string): FailureKind {
   return {
     is: (error) => error instanceof NoAnswerError,
@@ -64,7 +64,7 @@ export function noAnswer(advice: string): FailureKind {
 export function brokenOff(is: (error: unknown) => boolean): FailureKind {
   return {
     is,
-    text: (target, reason) => `${target} cannot be reached, or broke off: ${reason}.`,
+    text: (target, reason) => `${target} cannot be reached, or the connection broke: ${reason}.`,
     transient: true,
   };
 }
@@ -75,7 +75,7 @@ const OTHER: FailureKind = {
   transient: false,
 };
 
-/** @param kinds in order; the first kind that fits is taken */
+/** @param kinds in the order of precedence: the first kind that fits is used */
 export function storeFailureOf(kinds: readonly FailureKind[]): StoreFailure {
   return (error, doing, target, owners) => {
     if (error instanceof LockError) return error;
@@ -86,7 +86,7 @@ export function storeFailureOf(kinds: readonly FailureKind[]): StoreFailure {
   };
 }
 
-/** What a driver said, and its code. */
+/** The message and the code of a driver's error. */
 function reasonOf(cause: unknown): string {
   const found = Object(cause) as { message?: unknown; code?: unknown; codeName?: unknown };
   const code = found.codeName ?? found.code;

@@ -8,18 +8,18 @@ import type {
 import type { ListRequest } from '../../interfaces/lock-store.interface.js';
 
 /**
- * The last moment that a date has, in epoch milliseconds. A lease that ends then or later
- * never ends.
+ * The latest time of a JavaScript date, in epoch milliseconds. A lease until this time or
+ * later counts as endless.
  */
 export const LATEST = 8.64e15;
 
-/** What a store knows of a key: times in epoch milliseconds, by the store's own clock. */
+/** The state of a key in a store. Times are epoch milliseconds by the store's own clock. */
 export interface KeyState {
   key: string;
   now: number;
   /**
-   * Whether the key has a holder, also after its lease has expired. `false` while a release
-   * keeps the key taken.
+   * Whether the key has an owner, even if the lease has expired. `false` while a release keeps
+   * the key taken.
    */
   owned: boolean;
   token: number;
@@ -29,7 +29,7 @@ export interface KeyState {
   expiresAt: number;
   lastTick: number | null;
   paused: boolean;
-  /** The last run of the key that has ended. */
+  /** The last ended run of the key. */
   lastRun?: RunState | undefined;
 }
 
@@ -41,7 +41,10 @@ export interface RunState {
   outcome: LockOutcome;
 }
 
-/** A record never carries the owner: that id is a capability, and stays in the store. */
+/**
+ * Makes a record without the owner id, which stays in the store, since whoever knows it can
+ * release the lock.
+ */
 export function recordOf({ expiresAt, now, ...state }: KeyState): LockRecord {
   const endless = expiresAt >= LATEST;
   return {
@@ -55,7 +58,7 @@ export function recordOf({ expiresAt, now, ...state }: KeyState): LockRecord {
   };
 }
 
-/** @param state undefined for a key that the store does not know */
+/** @param state `undefined` for a key that the store does not know */
 export function inspectionOf(key: string, state: KeyState | undefined): LockInspection {
   if (!state) return { state: 'free', key };
   const held = state.expiresAt > state.now;
@@ -71,13 +74,16 @@ export function inspectionOf(key: string, state: KeyState | undefined): LockInsp
   return { state: held ? 'held' : 'expired', key, holder: recordOf(state), ...history };
 }
 
-/** @param found one more than the page may have, if there are more */
+/**
+ * @param found up to `limit` + 1 records; the additional record shows that there is a next
+ * page
+ */
 export function pageOf(found: readonly LockRecord[], limit: number): LockPage {
   const locks = found.slice(0, limit);
   return found.length > limit ? { locks, next: locks.at(-1)?.key } : { locks };
 }
 
-/** The page of a store that has all its held locks at hand. */
+/** Makes the page for a store that has all its held locks in memory. */
 export function sortedPage(
   held: readonly LockRecord[],
   { prefix, after, limit }: Required<ListRequest>,
@@ -89,8 +95,8 @@ export function sortedPage(
 }
 
 /**
- * The order of bytes in UTF-8, as in the databases. JavaScript's own order compares halves
- * of characters.
+ * Compares keys by their UTF-8 bytes, like the databases. JavaScript compares UTF-16 code
+ * units, which sort differently.
  */
 function compareKeys(a: string, b: string): number {
   return Buffer.compare(Buffer.from(a), Buffer.from(b));

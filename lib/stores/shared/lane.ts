@@ -1,8 +1,8 @@
-/** The monotonic time and the timers of batches. A simulation uses its own. */
+/** The monotonic time and the timers of batches, which a simulation replaces. */
 export interface BatchClock {
-  /** Milliseconds. */
+  /** The monotonic time in milliseconds. */
   now(): number;
-  /** The timer does not keep the process alive. */
+  /** Starts a timer, which does not keep the process alive. */
   after(ms: number, callback: () => void, ref: false): { cancel(): void };
   /** Runs the callback when this turn of the event loop has ended. */
   soon(callback: () => void): void;
@@ -28,22 +28,22 @@ interface UnderWay {
   passed: () => void;
 }
 
-/** The statements under way that further ones wait for, until they are slow. */
+/** The statements under way. Further statements wait for them, except for slow ones. */
 export class Lane {
   readonly #underWay = new Set<UnderWay>();
   #load = 0;
 
   constructor(private readonly clock: BatchClock) {}
 
-  /** The load of the statements under way that are not slow. */
+  /** The total load of the statements under way, without the slow ones that were passed. */
   get load(): number {
     return this.#load;
   }
 
   /**
-   * Returns a function to call when the statement has ended.
+   * Adds a statement, and returns a function to call when it has ended.
    *
-   * @param passed called when further statements pass this one
+   * @param passed called when further statements no longer wait for this statement
    */
   begin(load: number, passed: () => void): () => void {
     const statement = { since: this.clock.now(), load, passed };
@@ -58,7 +58,7 @@ export class Lane {
   /**
    * Lets further statements pass the slow ones.
    *
-   * @param most the greatest number of statements under way that have been passed
+   * @param most how many passed statements may be under way at the same time
    */
   passSlow(most: number): void {
     const before = this.clock.now() - SLOW;

@@ -2,19 +2,19 @@ import { LockError, LockStoreError } from '../../lock.errors.js';
 
 /**
  * Opens a store before its first use. It opens the store again after a failure, or when the
- * application has replaced its client. After the store was closed, it refuses.
+ * application has replaced its client. It refuses once the store is closed.
  */
 export class Opening<T> {
   private opening: Promise<T> | undefined;
   private isClosed = false;
 
-  /** @param isCurrent whether what was opened can still be used */
+  /** @param isCurrent whether the opened object can still be used */
   constructor(
     private readonly open: () => Promise<T>,
     private readonly isCurrent: (opened: T) => boolean = () => true,
   ) {}
 
-  /** Opens the store, also after it was closed. */
+  /** Opens the store, even after it was closed. */
   async start(): Promise<void> {
     this.isClosed = false;
     await this.get('open it');
@@ -25,7 +25,7 @@ export class Opening<T> {
   }
 
   /**
-   * @param doing what the store is used for, such as `acquire "nightly-report"`
+   * @param doing the operation that uses the store, such as `acquire "nightly-report"`
    * @throws LockStoreError once the store was closed
    */
   async get(doing: string): Promise<T> {
@@ -37,10 +37,14 @@ export class Opening<T> {
     return this.begin();
   }
 
-  /** Refuses from here on, and gives what the caller has to close. */
+  /**
+   * Closes the store for further operations, and returns the object that the caller has to
+   * close.
+   */
   async close(): Promise<T | undefined> {
     this.isClosed = true;
-    const opened = await this.opening?.catch(() => undefined); // the operation that opened it has failed
+    // the operation that opened the store has reported the error
+    const opened = await this.opening?.catch(() => undefined);
     this.opening = undefined;
     return opened;
   }
@@ -55,11 +59,11 @@ export class Opening<T> {
 }
 
 /**
- * Imports a package that only applications with this store have installed.
+ * Imports a package that only applications with this kind of store have installed.
  *
  * @param user the function that needs the package, for messages
- * @param packages what to install
- * @throws LockError that says what to install
+ * @param packages the packages to install, for the message
+ * @throws LockError that names the packages to install
  */
 export async function loadPackage<Module>(
   user: string,

@@ -11,8 +11,8 @@ export class NoAnswerError extends Error {
 }
 
 /**
- * One timer for all the waits of an operation. It ignores work that settles later, also work
- * that fails.
+ * One timer for all the waits of an operation. After it has expired, it ignores results and
+ * errors of the work.
  */
 export class TimeLimit {
   private readonly expired: Promise<never>;
@@ -25,12 +25,16 @@ export class TimeLimit {
     });
   }
 
-  /** @param giveBack gets what comes too late */
+  /**
+   * Resolves with the work, or rejects when the limit expires. @param giveBack receives a
+   * result that comes too late
+   */
   async race<T>(work: Promise<T>, giveBack?: (late: T) => Promise<unknown>): Promise<T> {
     try {
       return await Promise.race([work, this.expired]);
     } catch (error) {
-      if (giveBack) work.then(giveBack).catch(() => undefined); // the caller has the error that counts
+      // the caller already has an error
+      if (giveBack) work.then(giveBack).catch(() => undefined);
       throw error;
     }
   }
@@ -44,7 +48,7 @@ export class TimeLimit {
  * Waits for one step of background work, which has no caller with a limit.
  *
  * @param limit milliseconds
- * @param giveBack gets what comes too late
+ * @param giveBack receives a result that comes too late
  */
 export async function inTime<T>(
   work: Promise<T>,

@@ -19,8 +19,8 @@ const LABEL_CHARACTERS = 255;
 const LARGEST_PAGE = 1000;
 
 /**
- * Milliseconds. A statement reads the clock when it begins, so a start that another statement
- * has recorded meanwhile may be a little ahead.
+ * How many milliseconds the recorded start of a gap may be ahead. A statement reads the clock
+ * when it begins, so another statement may record a slightly later start meanwhile.
  */
 const CLOCK_SLACK = 1_000;
 
@@ -30,32 +30,35 @@ export interface Identity {
   owner: string;
 }
 
-/** A request for a key: checked, and in the form in which stores keep its texts. */
+/** A valid request for a key, with its texts in the form in which stores keep them. */
 export interface LeaseRequest extends LeaseRenewal, Conditions {
   label: string | null;
   resend: boolean;
 }
 
-/** The release of a lease: checked, and in the form in which stores keep its texts. */
+/** A valid release of a lease, with its texts in the form in which stores keep them. */
 export interface Release extends Identity {
-  /** For how many milliseconds the key stays taken; 0 frees it at once. */
+  /** How many milliseconds the key stays taken; 0 frees it at once. */
   keepFor: number;
   outcome: LockOutcome;
 }
 
 /**
- * The release of a lease to a waiter: checked, and in the form in which stores keep its
- * texts.
+ * A valid release of a lease to a waiter, with its texts in the form in which stores keep
+ * them.
  */
 export interface ReleaseToWaiter extends Identity {
-  /** How the run of this owner ended. */
+  /** How the run of the present owner ended. */
   outcome: LockOutcome;
   nextOwner: string;
   ttl: number;
   label: string | null;
 }
 
-/** An owner that is too long for the column is kept as its SHA-256. */
+/**
+ * Key and owner in the form in which stores keep them. An owner that is too long for the
+ * column is replaced by its SHA-256.
+ */
 export function identityOf(key: string, owner: string): Identity {
   return { key: fitKey(key), owner: fitOwner(owner) };
 }
@@ -79,7 +82,7 @@ export function leaseRequestOf(
   request: AcquireRequest,
 ): LeaseRequest {
   const { label, resend = false, stealAfter, once } = request;
-  // Spreads would take longer than all the checks.
+  // Each field is listed, since spreads would take longer than all the checks.
   const { tick, ahead, slot, gap, failOver } = once === undefined ? NOT_ONCE : onceOf(once);
   return {
     key: fitKey(key),
@@ -146,8 +149,8 @@ export function releaseOf(
 }
 
 /**
- * @throws LockError for a request that is not valid, and for a waiter that is the holder
- * itself
+ * @throws LockError for a request that is not valid, and for a waiter with the holder's owner
+ * id
  */
 export function releaseToWaiterOf(
   key: string,
@@ -156,18 +159,19 @@ export function releaseToWaiterOf(
   { outcome = 'done' }: Pick<ReleaseRequest, 'outcome'>,
 ): ReleaseToWaiter {
   assertOutcome(outcome);
-  // Carried out twice, such a request would release the lock of the waiter to itself.
+  // If such a request were carried out twice, it would release the waiter's lock to the waiter
+  // itself.
   if (owner === next.owner)
     throw new LockError(
-      'A lock is released to a waiter with another owner, but this owner holds it already.',
+      'A lock can only be released to a waiter with another owner, but this owner already holds it.',
     );
   const { owner: nextOwner, ttl } = leaseOf(key, next.owner, next.ttl);
   return { ...identityOf(key, owner), outcome, nextOwner, ttl, label: labelOf(next.label) };
 }
 
 /**
- * A label is for people. Characters that the column cannot keep are left out, so that no
- * lock is refused because of its label.
+ * Shortens a label, and removes characters that the column cannot keep. A label is only for
+ * people, so no lock is refused because of it.
  */
 export function labelOf(label: string | undefined): string | null {
   if (label !== undefined && typeof label !== 'string')
@@ -181,14 +185,14 @@ export function labelOf(label: string | undefined): string | null {
 export function listRequestOf({ prefix = '', after = '', limit }: ListRequest): Required<ListRequest> {
   if (!Number.isInteger(limit) || limit < 1 || limit > LARGEST_PAGE)
     throw new LockError(
-      `A page of locks has 1 to ${LARGEST_PAGE} of them, but limit is ${show(limit)}. Read on with \`after\`.`,
+      `A page has 1 to ${LARGEST_PAGE} locks, but limit is ${show(limit)}. Read the next page with \`after\`.`,
     );
   assertText('list', { prefix, after });
   return { prefix, after, limit };
 }
 
 /**
- * An age that was left out does not mean "all".
+ * Checks a request to purge. A missing age does not mean "all keys".
  *
  * @throws LockError for keys or an age that cannot be read
  */
@@ -202,8 +206,7 @@ export function purgeRequestOf({ prefix = '', olderThan }: PurgeRequest): Requir
 }
 
 /**
- * Whole milliseconds, rounded up: a lease must not end before its holder believes that it
- * does.
+ * Rounds up to whole milliseconds, since a lease must not end before its holder expects it to.
  */
 function milliseconds(name: string, value: unknown): number {
   if (typeof value === 'number' && Number.isFinite(value) && value > 0)

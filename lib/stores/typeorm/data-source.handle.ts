@@ -14,15 +14,15 @@ import type { OpenExecutor } from '../sql/sql-executor.js';
 import { storeFailure } from '../sql/store-failure.js';
 
 /**
- * Opens a DataSource when the store needs it, and closes it in the end, for a DataSource that
- * is not at hand yet.
+ * Opens a DataSource when the store needs it, and closes it when the store closes. Use it for
+ * a DataSource that does not exist yet when the store is made.
  *
  * @publicApi
  */
 export interface DataSourceHandle {
-  /** Gives an initialized DataSource. The store calls it when it is opened, and not before. */
+  /** Returns an initialized DataSource. The store calls this when it opens, not earlier. */
   open(): Promise<DataSource>;
-  /** Closes what `open` has opened, and nothing that the application made. */
+  /** Closes everything that `open` has opened, but nothing that the application made. */
   close(dataSource: DataSource): Promise<void>;
 }
 
@@ -30,24 +30,24 @@ export interface DataSourceHandle {
 export type DataSourceChoice =
   | {
       /**
-       * The name of the application's DataSource, as `TypeOrmModule.forRoot()` was given it.
-       * Default: the unnamed one.
+       * The name of the application's DataSource, as in the options of
+       * `TypeOrmModule.forRoot()`. Default: the unnamed DataSource.
        */
       dataSource?: string | undefined;
       connection?: undefined;
     }
   | {
-      /** From these the store opens a DataSource of its own, and closes it. */
+      /** Options of a DataSource that the store opens and closes for itself. */
       connection?: DataSourceOptions | undefined;
       dataSource?: undefined;
     };
 
 /**
- * Reads where the store finds its DataSource.
+ * Reads the options that say where the store finds its DataSource.
  *
- * @param maker for messages: the function that has these options, the store for a DataSource
- * object, the types of databases that it supports, and what to use instead
- * @throws LockError for what names no DataSource
+ * @param maker for messages: the name of the function with these options, the class of its
+ * store, the supported types of databases, and a sentence that says what to use instead
+ * @throws LockError for options that name no DataSource
  */
 export function readDataSource(
   maker: { name: string; store: string; types: readonly string[]; otherwise?: string },
@@ -55,11 +55,11 @@ export function readDataSource(
 ): (moduleRef: ModuleRef) => DataSourceHandle {
   if (dataSource !== undefined && connection !== undefined)
     throw new LockError(
-      "dataSource and connection exclude each other: either the application's DataSource by its name, or one of the store's own.",
+      "dataSource and connection exclude each other: pass either the name of the application's DataSource, or options with which the store opens its own.",
     );
   if (dataSource !== undefined && typeof dataSource !== 'string')
     throw new LockError(
-      `dataSource must be the name of a DataSource. A store on a DataSource object is made with new ${maker.store}(dataSource).`,
+      `dataSource must be the name of a DataSource. For a DataSource object, use new ${maker.store}(dataSource).`,
     );
   if (connection === undefined)
     return (moduleRef) => applicationDataSource(moduleRef, maker.name, dataSource);
@@ -75,8 +75,8 @@ export function readDataSource(
 }
 
 /**
- * Gives the function that opens an executor on a DataSource of the application, or on that of
- * a handle.
+ * Returns a function that opens an executor on the given DataSource, or on the DataSource that
+ * a handle opens.
  *
  * @param names for messages: the class of the store, and the function that makes it from
  * options
@@ -104,7 +104,8 @@ export function openerOf(
 }
 
 /**
- * The DataSource that `TypeOrmModule.forRoot()` makes, under the name that was given there.
+ * A handle for the DataSource that `TypeOrmModule.forRoot()` makes. `name` is the name that
+ * the application has given there.
  */
 function applicationDataSource(moduleRef: ModuleRef, maker: string, name?: string): DataSourceHandle {
   const wanted = name === undefined ? 'DataSource' : `DataSource "${name}"`;
@@ -121,18 +122,18 @@ function applicationDataSource(moduleRef: ModuleRef, maker: string, name?: strin
         dataSource = moduleRef.get<DataSource>(getDataSourceToken(name), { strict: false });
       } catch (error) {
         throw new LockError(
-          `${maker}() found no ${wanted} in the application. Import TypeOrmModule.forRoot(), give the name of another one ` +
+          `${maker}() found no ${wanted} in the application. Import TypeOrmModule.forRoot(), give the name of another DataSource ` +
             'in the option dataSource, or let the store open its own: ' +
             `${maker}({ connection: { type: ... } }).`,
           { cause: error },
         );
       }
       if (dataSource?.isInitialized) return dataSource as DataSource;
-      // While the container is still making it, there is an empty object in its place.
+      // While Nest's container is still making the DataSource, it returns an empty object.
       const isMade = typeof dataSource?.initialize === 'function';
       throw new LockStoreError(
         isMade
-          ? `The application's ${wanted} was made, but not initialized. With TypeORM's manualInitialization, or when it was destroyed: set enabled: false in the LockModule, and call LockService.enable() after dataSource.initialize().`
+          ? `The application's ${wanted} is not initialized: TypeORM's manualInitialization is set, or it was destroyed. Set enabled: false in the LockModule, and call LockService.enable() after dataSource.initialize().`
           : `The application's ${wanted} is not initialized. Use locks from onModuleInit on.`,
       );
     },
@@ -142,7 +143,7 @@ function applicationDataSource(moduleRef: ModuleRef, maker: string, name?: strin
 
 const PACKAGES = 'typeorm @nestjs/typeorm, and the driver of the database (pg, mysql2 or better-sqlite3)';
 
-/** A DataSource of the store's own. */
+/** A handle for a DataSource that the store opens and closes. */
 function ownDataSource(options: DataSourceOptions, maker: string): DataSourceHandle {
   return {
     async open() {
@@ -164,7 +165,7 @@ function ownDataSource(options: DataSourceOptions, maker: string): DataSourceHan
       try {
         await inTime(dataSource.destroy());
       } catch (error) {
-        // Drivers wait for dead connections; a shutdown must not.
+        // Drivers wait for dead connections, but a shutdown must not.
         if (!(error instanceof NoAnswerError)) throw error;
       }
     },

@@ -5,8 +5,8 @@ import { resolveTable } from '../sql/lock-table.schema.js';
 import { readTable, TABLE_OPTIONS, type LockTableOptions } from '../sql/sql-store.options.js';
 import { assertKnownOptions } from '../../options/known-options.js';
 
-// TypeORM orders migrations by the time at the end of their names. This time stays the same in
-// all releases, since the migration does.
+// TypeORM sorts migrations by the time at the end of their names. The migration is the same in
+// all releases, so the time is too.
 const TIMESTAMP = '1763596800000';
 
 /**
@@ -41,15 +41,16 @@ export function lockTableMigration(options: LockTableOptions = {}): new () => Mi
 }
 
 /**
- * Finds the same schema as a store on this DataSource, whatever the connection of the
- * migration is set to.
+ * Finds the schema that a store on this DataSource finds, whatever the settings of the
+ * migration's connection.
  */
 async function resolved(queryRunner: QueryRunner, table: LockTable): Promise<LockTable> {
   return resolveTable(new TypeOrmExecutor(dataSourceOf(queryRunner)), table, (sql) => queryRunner.query(sql));
 }
 
 function databaseOf(queryRunner: QueryRunner): LockTableDatabase {
-  return dataSourceOf(queryRunner).options.type as LockTableDatabase; // any other is refused by its name
+  // createTable() and tableName() refuse other types
+  return dataSourceOf(queryRunner).options.type as LockTableDatabase;
 }
 
 /** TypeORM 0.3 calls the DataSource of a query runner `connection`. */

@@ -15,8 +15,8 @@ export interface TypeOrmSessionLockStoreOptions extends SessionStoreOptions {}
  * Keeps locks as rows of a table in PostgreSQL (12 or newer), MySQL (5.6), MariaDB (10.3) or
  * SQLite (3.35), through a TypeORM DataSource; see {@link SqlLockStore}.
  *
- * A DataSource that was handed in is never closed. The first operation opens the store if
- * `prepare` has not.
+ * The store never closes a DataSource that the application passes. The first operation opens
+ * the store if `prepare` has not.
  *
  * @publicApi
  */
@@ -33,8 +33,8 @@ export class TypeOrmLockStore extends SqlLockStore<EntityManager> {
  * (5.6) and MariaDB (10.3), through the options of a TypeORM DataSource; see
  * {@link SessionLockStore}.
  *
- * A DataSource that was handed in is never closed. The first operation opens the store if
- * `prepare` has not.
+ * The store never closes a DataSource that the application passes. The first operation opens
+ * the store if `prepare` has not.
  *
  * @publicApi
  */

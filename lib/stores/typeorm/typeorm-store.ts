@@ -12,16 +12,16 @@ import {
 } from './typeorm-lock.store.js';
 
 /**
- * Options of {@link typeOrmStore}: the application's `dataSource`, or a `connection` of the
- * store's own.
+ * Options of {@link typeOrmStore}: the name of the application's `dataSource`, or the options
+ * of a `connection` that the store opens.
  *
  * @publicApi
  */
 export type TypeOrmStoreOptions = TypeOrmLockStoreOptions & DataSourceChoice;
 
 /**
- * Options of {@link typeOrmSessionStore}: the application's `dataSource`, or a `connection` of
- * the store's own.
+ * Options of {@link typeOrmSessionStore}: the name of the application's `dataSource`, or the
+ * options of a `connection` that the store opens.
  *
  * @publicApi
  */
@@ -29,8 +29,8 @@ export type TypeOrmSessionStoreOptions = TypeOrmSessionLockStoreOptions & DataSo
 
 /**
  * Keeps locks in the application's own database, through the DataSource of
- * `TypeOrmModule.forRoot()`; or, with `connection`, through a DataSource that the store opens
- * and closes.
+ * `TypeOrmModule.forRoot()`. With `connection`, the store opens and closes a DataSource of its
+ * own.
  *
  * @throws LockError at once for an option that does not exist or is not valid
  *
@@ -55,11 +55,11 @@ export function typeOrmStore(options: TypeOrmStoreOptions = {}): LockStoreDefini
 }
 
 /**
- * Keeps locks in connections of the store's own to the application's database: advisory locks
- * of PostgreSQL, `GET_LOCK` of MySQL and MariaDB. They last as long as their connection,
- * without ttl and renewal, and need no table.
+ * Keeps locks in connections that the store opens to the application's database: advisory
+ * locks of PostgreSQL, `GET_LOCK` of MySQL and MariaDB. A lock lasts as long as its
+ * connection, without ttl and renewal, and needs no table.
  *
- * The options of `TypeOrmModule.forRoot()` say where the database is; or those in
+ * The address of the database comes from the options of `TypeOrmModule.forRoot()`, or from
  * `connection`.
  *
  * @throws LockError at once for an option that does not exist or is not valid

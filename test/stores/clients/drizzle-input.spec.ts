@@ -52,7 +52,7 @@ describe('fromDrizzle()', () => {
     ['a Knex instance', () => knexOf({ client: 'pg' })],
   ])('B90 fromDrizzle() refuses %s, and names what it got and what it needs', (kind, given) => {
     expect(message(given())).toBe(
-      `fromDrizzle() needs a Drizzle database, but it got ${kind}. Pass what drizzle(pool) of drizzle-orm/node-postgres, /mysql2 or /better-sqlite3 gives.`,
+      `fromDrizzle() needs a Drizzle database, but it got ${kind}. Pass the result of drizzle(pool) of drizzle-orm/node-postgres, /mysql2 or /better-sqlite3.`,
     );
   });
 
@@ -66,12 +66,12 @@ describe('fromDrizzle()', () => {
 
   it('B77 a database on a single connection is refused, since locks would join its transactions', () => {
     expect(message(drizzlePg(new Client()))).toBe(
-      'fromDrizzle() needs a Drizzle database on a pool of pg, but this one is on a client of pg. On a single connection, the locks would join the transactions of the application, and be undone by their rollback. Pass a pool to drizzle().',
+      "fromDrizzle() needs a Drizzle database on a pool of pg, but the database is on a client of pg. On a single connection, the locks would join the application's transactions, whose rollback would undo them. Pass a pool to drizzle().",
     );
     const connection = createConnection({ host: '127.0.0.1', port: 1 });
     connection.on('error', () => undefined);
     expect(message(drizzleMysql(connection))).toMatch(
-      /on a pool of mysql2, but this one is on a connection of mysql2/,
+      /on a pool of mysql2, but the database is on a connection of mysql2/,
     );
     connection.destroy();
   });
@@ -94,10 +94,10 @@ describe('fromDrizzle()', () => {
   });
 
   it('B90 a database without a driver and a closed pool or file are refused', async () => {
-    expect(message(drizzlePg.mock())).toMatch(/on a pool of pg, but this one is on another object/);
+    expect(message(drizzlePg.mock())).toMatch(/on a pool of pg, but the database is on another object/);
     const pool = new Pool();
     await pool.end();
-    expect(message(drizzlePg(pool))).toMatch(/has ended this one/);
+    expect(message(drizzlePg(pool))).toMatch(/the application has ended it/);
     const closed = new Database(String(target.options.database));
     closed.close();
     expect(message(drizzleSqlite(closed))).toMatch(/was closed/);

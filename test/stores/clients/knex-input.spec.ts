@@ -44,7 +44,7 @@ describe('fromKnex()', () => {
     ['a pool of mysql2', () => createPool({})],
   ])('B90 fromKnex() refuses %s, and names what it got and what it needs', (kind, given) => {
     expect(message(given())).toBe(
-      `fromKnex() needs a Knex instance, but it got ${kind}. Pass what knex({ client: 'pg', connection }) gives.`,
+      `fromKnex() needs a Knex instance, but it got ${kind}. Pass the result of knex({ client: 'pg', connection }).`,
     );
   });
 
@@ -76,11 +76,13 @@ describe('fromKnex()', () => {
 
   it('B90 an instance without a database or connection and a destroyed instance are refused', async () => {
     class Dialect extends knexOf.Client {}
-    expect(message(knexOf({ client: Dialect }))).toMatch(/has a database, but this one only builds queries/);
+    expect(message(knexOf({ client: Dialect }))).toMatch(
+      /has a database, but the instance that it got only builds queries/,
+    );
     expect(message(knexOf({ client: 'pg' }))).toMatch(/with a connection. Give it one/);
     const destroyed = openKnex(target);
     await destroyed.destroy();
-    expect(message(destroyed)).toMatch(/but the application has destroyed this one/);
+    expect(message(destroyed)).toMatch(/but the application has destroyed it/);
   });
 
   it('B90 operations fail with the cause after the application has destroyed the instance', async () => {

@@ -77,7 +77,7 @@ describe('knexLockTableMigration()', () => {
   it('B90 a value that is no Knex and an unsupported database are refused', async () => {
     const { up } = knexLockTableMigration();
     await expect(up(undefined as never)).rejects.toThrow(
-      'knexLockTableMigration() needs what Knex passes to a migration, but it got undefined.',
+      'knexLockTableMigration() needs the object that Knex passes to a migration, but it got undefined.',
     );
     const oracle = { client: { driverName: 'oracledb' }, raw: async () => undefined };
     await expect(up(oracle)).rejects.toThrow(/supports the clients pg, mysql2, better-sqlite3 of Knex/);

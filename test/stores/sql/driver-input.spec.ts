@@ -122,7 +122,7 @@ describe('descriptions and limits of fromMysql2()', () => {
     const cluster = kept(createPoolCluster());
     cluster.add('writer', { host: '127.0.0.1' });
     expect(refusalOf(() => fromMysql2(cluster.of('writer') as never))).toContain(
-      'of a cluster, for the writer',
+      'for a cluster, make a pool for its writer',
     );
   });
 

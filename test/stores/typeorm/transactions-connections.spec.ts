@@ -166,7 +166,7 @@ for (const target of targetsAmong('postgres', 'mariadb', 'mysql', 'mysql56'))
           name: 'LockStoreError',
           // PostgreSQL ends a session that stays idle in a guarded transaction at about the
           // same time.
-          message: expect.stringMatching(/Could not commit a transaction.*(gave no answer|broke off)/),
+          message: expect.stringMatching(/Could not commit a transaction.*(gave no answer|connection broke)/),
           transient: true,
         });
         expect(poolOf(application).all).toBe(0);

@@ -34,7 +34,7 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mys
       for (const manager of wrong)
         await expect(writers.store.guard(manager as EntityManager, key, 'holder', token)).rejects.toThrow(
           new LockError(
-            `Could not guard "${key}" in a transaction: it needs the EntityManager of an open transaction, as dataSource.transaction() hands it out. With the store's own, use lock.transaction().`,
+            `Could not guard "${key}" in a transaction: it needs the EntityManager of an open transaction, as dataSource.transaction() passes it. For a transaction that the store begins, use lock.transaction().`,
           ),
         );
     });
