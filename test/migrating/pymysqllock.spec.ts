@@ -25,7 +25,7 @@ import { growingTokens } from './shared-rows.js';
 
 const GUIDE = 'docs/migrating/pymysqllock.md';
 const EXAMPLE = 'test/migrating/examples/pymysqllock.ts';
-const UNTOLD = /does not tell who holds session locks/;
+const UNTOLD = /does not show the holders of session locks/;
 
 for (const target of targetsAmong('mariadb', 'mysql', 'mysql56'))
   describe(`the guide for users of PyMySQLLock, on ${target.name}`, () => {

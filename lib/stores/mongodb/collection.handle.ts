@@ -131,7 +131,7 @@ function clientFor(url: string, Client: typeof MongoClient): MongoClient {
     return new Client(url);
   } catch {
     throw new LockError(
-      'The driver cannot read the url of mongoStore(). It must look like mongodb://user:password@host:27017/database?replicaSet=rs0. Percent-encode special characters of user and password, and pass only options that the driver knows.',
+      'The driver cannot read the url of mongoStore(). It must be a connection string such as mongodb://user:password@host:27017/database?replicaSet=rs0. Percent-encode special characters of user and password, and pass only options that the driver knows.',
     );
   }
 }

@@ -10,8 +10,8 @@ import { unlessCollided } from './store-failure.js';
  * Makes one attempt to get a key. If it collides with other sessions, the result is
  * `contention`.
  *
- * @param waiting whether the caller goes on waiting, and this process can be notified of the
- * key
+ * @param waiting whether the caller keeps waiting if it is refused, and the store can notify
+ * this process of the key
  */
 export async function attempt(
   operations: LockOperations,
@@ -21,7 +21,7 @@ export async function attempt(
 ): Promise<LockAcquireResult> {
   const longest = operations.longestTtl;
   const result = operations.run<LockAcquireResult>(operation, (database, run, before) => {
-    // On the connection before, the grant may have been committed.
+    // On an earlier, unusable connection, the grant may have been committed.
     const resend = lease.resend || before?.acquired === true;
     return acquireKey(database, run, { ...lease, resend, ignored: null, longest }, waiting);
   });
@@ -43,8 +43,8 @@ export async function releaseToWaiter(
   const granted = operations.run<LockAcquireResult>(operation, async ({ statements }, run, before) => {
     const result = await statements.releaseToWaiter(run, release);
     if (result.acquired || !before?.acquired) return result;
-    // If the transaction on the connection before was committed, the waiter has the lock
-    // already.
+    // If an earlier, unusable connection has committed the grant, the waiter already has the
+    // lock.
     const request = leaseRequestOf(key, nextOwner, ttl, { label: label ?? undefined, resend: true });
     return statements.acquire(run, { ...request, ignored: null, longest });
   });
@@ -66,7 +66,10 @@ export async function queueForKey(
   return unlessCollided<LockAcquireResult>(queueing, CONTENTION);
 }
 
-/** Queues this process, if it waits and another one holds the key. */
+/**
+ * Makes the attempt. If another process holds the key and this process waits, it joins the
+ * queue.
+ */
 async function acquireKey(
   { statements, wakeUps }: LockDatabase,
   run: Run,
@@ -82,8 +85,8 @@ async function acquireKey(
 }
 
 /**
- * Repeats an attempt that only an ignorable tick has refused, and reports the tick that it
- * ignored.
+ * Repeats an attempt if only a tick that may be ignored has refused it. The result names the
+ * ignored tick.
  */
 async function acquireIgnoring(
   request: SqlAcquireRequest,

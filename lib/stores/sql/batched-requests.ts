@@ -13,11 +13,14 @@ interface Acquisition {
   timeout: number;
   operation: LockOperation;
   lease: LeaseRequest;
-  /** Whether the caller goes on waiting, and this process can be notified of the key. */
+  /**
+   * Whether the caller keeps waiting if it is refused, and the store can notify this process
+   * of the key.
+   */
   waiting: boolean;
   /**
-   * Set by a batch: whether this process had been notified of the key. An attempt by itself
-   * queues this process on its own.
+   * Set by a batch: whether this process had been notified of the key. Undefined for a request
+   * that was sent by itself, since such an attempt queues this process too.
    */
   wasNotified?: boolean | undefined;
 }
@@ -30,21 +33,21 @@ interface ReleaseOfKey {
   release: Release;
   /** Sends the release by itself. */
   sendOne: (operation: LockOperation) => Promise<ReleaseResult>;
-  /** `done` if a batch may have released the key already. */
+  /** `done` if a batch may already have released the key. */
   before?: 'done' | undefined;
 }
 
 /**
- * For requests that still wait when the store has been opened again, on a database without
+ * For requests that still wait after the store was opened again, on a database without
  * batches.
  */
 const ONE_BY_ONE: BatchLimits = { alone: 1, smallest: Infinity, connections: 1 };
 
 /**
- * The acquisitions and the releases of a store, which share statements where that is possible:
- * requests for free keys without conditions, and releases that free the key at once. All
- * others are sent by themselves. A request that is sent again is repeated by itself if its
- * owner already has the lock.
+ * Sends the acquisitions and releases of a store. Requests for free keys without conditions
+ * share statements, and so do releases that free the key at once. Each other request is sent
+ * by itself. If a re-sent request finds that its owner already has the lock, it is repeated by
+ * itself.
  */
 export class BatchedRequests {
   readonly #acquisitions: Batcher<Acquisition, LockAcquireResult>;
@@ -99,7 +102,7 @@ export class BatchedRequests {
   }
 
   /**
-   * @param waiting whether this process waits for the key too, and can be notified of it
+   * @param waiting whether this process also waits for the key, and can be notified of it
    * @param sendOne sends the release by itself
    */
   release(

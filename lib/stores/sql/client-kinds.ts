@@ -1,4 +1,6 @@
-/** The members by which the objects of clients are recognized, without importing a client. */
+/**
+ * Recognizes the objects of clients by their members, so that no client has to be imported.
+ */
 const KINDS: readonly [kind: string, is: (value: Members) => boolean][] = [
   ['a QueryRunner of TypeORM', (v) => has(v, 'startTransaction') && 'isTransactionActive' in v],
   ['a DataSource of TypeORM', (v) => has(v, 'createQueryRunner')],
@@ -21,7 +23,7 @@ const KINDS: readonly [kind: string, is: (value: Members) => boolean][] = [
 
 type Members = Record<string, unknown>;
 
-/** Names a value for messages, by what kind of client it is; never by its content. */
+/** Describes a value for messages by the kind of its client, never by its content. */
 export function kindOf(value: unknown): string {
   if (value === null || value === undefined) return String(value);
   if (!isObject(value)) return typeof value === 'string' ? 'a text' : `a ${typeof value}`;

@@ -6,23 +6,29 @@ import { faultOf, mayBeTheServers, UnusableConnectionError } from './unusable-co
 
 /** How a client begins its transactions. */
 interface Beginning {
-  /** By default, the level of the application. */
+  /** The isolation level. By default, the application's setting applies. */
   level?: 'READ COMMITTED';
   /**
-   * Fails in a transaction that the application left open, and to which the client has added
-   * its own.
+   * Fails if the client has begun its transaction inside a transaction that the application
+   * left open.
    */
   assertBegun?: (run: Run) => Promise<void>;
 }
 
-/** Transactions of a client that begins them by itself, in place of the store. */
+/**
+ * Transactions of a client that begins and ends them itself, because it lends no connection to
+ * the store.
+ */
 export class ClientTransactions implements SqlTransactions {
   constructor(
     private readonly executor: StatementExecutor,
     private readonly beginning: Beginning,
   ) {}
 
-  /** A connection on which no transaction can be begun is given back, and others are tried. */
+  /**
+   * Tries several connections, since the application may have left some of them in a
+   * transaction.
+   */
   async run<T>(work: (transaction: unknown) => Promise<T>, timeout: number): Promise<T> {
     const { level, assertBegun } = this.beginning;
     for (let tries = 1; ; tries++) {

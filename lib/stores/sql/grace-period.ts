@@ -2,18 +2,18 @@ import type { Refusal } from '../../interfaces/lock-store.interface.js';
 import type { HolderRow } from './lock-row.js';
 
 /**
- * The key of a row that is no lock, since no lock can have an empty key. It holds the grace
- * period of a table that was created again.
+ * The key of the row that keeps the grace period of a lock table. No lock can have an empty
+ * key.
  *
- * When a table disappears, holders still believe in the locks whose rows are gone. So the new
- * table grants no key until the longest ttl has passed. The row says when the table was
- * created (`started_ms`) and when the grace period ends (`expires_ms`). Every process finds
- * it, also a process that starts later, and each adds the longest ttl that it uses. On SQLite
- * the row also keeps tokens, see sqlite/sqlite-statements.ts.
+ * When the lock table disappears while processes run, holders still believe in the locks whose
+ * rows are gone. So the new table grants no key until the longest ttl has passed. The row says
+ * when the table was created (`started_ms`) and when the grace period ends (`expires_ms`).
+ * Every process reads the row, even one started later, and takes the longest ttl of its own
+ * into account. On SQLite the row also keeps tokens, see sqlite/sqlite-statements.ts.
  */
 export const RESERVED_KEY = '';
 
-/** The label that people see in place of a holder. */
+/** The label that people see instead of a holder's label. */
 export const GRACE_LABEL = 'the lock table, which was made again';
 
 /** The refusal of a key that has no row, while the grace period of the table lasts. */

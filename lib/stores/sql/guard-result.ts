@@ -11,15 +11,15 @@ import { isStaleRead } from './store-failure.js';
 export function assertGuardable(result: GuardResult, doing: string, target: string): void {
   if (result === 'snapshot')
     throw new LockError(
-      `Could not ${doing}: at its isolation level a renewal since it began would look like a loss. Begin it at READ COMMITTED, or run the work in lock.transaction().`,
+      `Could not ${doing}: at its isolation level, a renewal during the transaction would look like the loss of the lock. Begin the transaction at READ COMMITTED, or run the work in lock.transaction().`,
     );
   if (result === 'outside')
     throw new LockError(
-      `Could not ${doing}: the server has ended this transaction already. Look for COMMIT or ROLLBACK as text, and on MariaDB for statements that commit, such as CREATE TABLE.`,
+      `Could not ${doing}: the server has already ended this transaction. Look for COMMIT or ROLLBACK as text, and on MariaDB for statements that commit, such as CREATE TABLE.`,
     );
   if (result === 'changed')
     throw new LockStoreError(
-      `Could not ${doing}: in ${target} others have written since the transaction began, as by a renewal of the lock. Run the work in lock.transaction(), which is prepared for that.`,
+      `Could not ${doing}: in ${target} another session has written since the transaction began, for example to renew the lock. Run the work in lock.transaction(), which avoids that conflict.`,
       { transient: true },
     );
 }

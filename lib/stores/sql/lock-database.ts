@@ -7,9 +7,9 @@ import type { SqlStoreSettings } from './sql-store.options.js';
 import type { Sqlite } from './sqlite/sqlite-connection.js';
 
 /**
- * Finds out what the database can do.
+ * Opens the database, and finds out which features it has.
  *
- * @throws LockStoreError when the database is of another kind or too old
+ * @throws LockStoreError when the database is not supported or too old
  * @throws LockError for an option that this kind of database does not have
  */
 export async function openLockDatabase(
@@ -20,7 +20,8 @@ export async function openLockDatabase(
 ): Promise<LockDatabase> {
   const { type } = executor;
   assertAvailable(type, settings);
-  // Only the files for this database are loaded: they are most of the time of a start.
+  // Only the files for this database are imported, since imports take most of the time of a
+  // start.
   if (type === 'better-sqlite3') {
     const { openSqlite } = await import('./sqlite/sqlite-database.js');
     return openSqlite(executor as DriverExecutor<Sqlite>, settings.table);
@@ -37,7 +38,7 @@ export async function openLockDatabase(
   throw unsupported(executor);
 }
 
-/** Through a client that only runs statements. */
+/** Opens a database through a client that only runs statements. */
 async function openByStatements(
   executor: StatementExecutor,
   settings: SqlStoreSettings,
@@ -52,17 +53,17 @@ async function openByStatements(
 
 function unsupported({ client, type }: SqlExecutor): LockStoreError {
   return new LockStoreError(
-    `${client}'s ${type} cannot keep locks. Supported are postgres, mysql, mariadb and better-sqlite3. The store may also have a client of its own: see sqlStore({ executor }).`,
+    `${client}'s ${type} cannot keep locks. Supported are postgres, mysql, mariadb and better-sqlite3. The store can also use a separate client: see sqlStore({ executor }).`,
   );
 }
 
 function assertAvailable(type: string, { asyncRelease, preparedStatements }: SqlStoreSettings): void {
   if (asyncRelease && type !== 'postgres')
     throw new LockError(
-      `The option asyncRelease is for PostgreSQL: ${type} cannot commit one statement without waiting for the disk. Leave it out; or, for locks that a crash may take away, use sqlSessionStore() or typeOrmSessionStore() on MySQL and MariaDB, and the option weak on SQLite.`,
+      `The option asyncRelease is for PostgreSQL: ${type} cannot commit one statement without waiting for the disk. Leave it out; or, for locks that a crash may delete, use sqlSessionStore() or typeOrmSessionStore() on MySQL and MariaDB, and the option weak on SQLite.`,
     );
   if (!preparedStatements && type === 'better-sqlite3')
     throw new LockError(
-      'The option preparedStatements is for databases behind a pooler, and SQLite has none: leave it out.',
+      'The option preparedStatements is for databases behind a pooler, but SQLite is never behind one. Leave it out.',
     );
 }

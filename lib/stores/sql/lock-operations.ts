@@ -32,35 +32,38 @@ import {
 } from './store-failure.js';
 
 /**
- * The work of an operation on a connection of its own.
+ * The work of an operation on a connection.
  *
- * @param before its result on the connection before, see {@link SqlConnections}
+ * @param before its result on an earlier, unusable connection, see {@link SqlConnections}
  */
 type Work<T> = (database: LockDatabase, run: Run, before: T | undefined) => Promise<T>;
 
 /** An operation on the lock table, with its limit. */
 export interface LockOperation extends Operation {
-  /** Milliseconds for everything after the opening of the database. By default 10 s. */
+  /** Milliseconds that the operation may take once the database is open. By default 10 s. */
   timeout?: number | undefined;
 }
 
 /**
- * The results of a batch. Both are missing if the server refused one of its statements, or one
- * collided. Then each request is sent again by itself, and finds what the statements before
- * have granted to its owner.
+ * The results of a batch. Both are missing if the server refused one of its statements, or a
+ * statement collided with other sessions. Then each request is sent again by itself, and finds
+ * the lock if an earlier statement has granted it to its owner.
  */
 export interface ManyResults<T> {
   results?: T | undefined;
   /**
-   * The results on a connection that was unusable: the server usually rolled them back, but
+   * The results on an earlier, unusable connection. The server usually rolled them back, but
    * may have committed them.
    */
   before?: T | undefined;
 }
 
-/** Milliseconds for which a change of a row that another session has locked is repeated. */
+/** How many milliseconds a change is repeated while another session has locked its row. */
 const ROW_PATIENCE = 1_000;
-/** Milliseconds. Short enough to find a contended key in the moments in which it is free. */
+/**
+ * The longest pause between repetitions in milliseconds, short enough to find a contended key
+ * free.
+ */
 const LONGEST_PAUSE = 40;
 
 /** Runs operations on the lock table. The first one opens the database. */
@@ -68,8 +71,8 @@ export class LockOperations {
   /** The longest finite ttl of this process's settings and calls so far, in milliseconds. */
   longestTtl = 0;
   /**
-   * When requests share statements; `undefined` if each is sent by itself, and until the
-   * database is open.
+   * When requests share statements; `undefined` if each is sent by itself, or while the
+   * database is not open.
    */
   batching: BatchLimits | undefined;
   private readonly opening: SqlOpening<LockDatabase>;
@@ -93,19 +96,19 @@ export class LockOperations {
     return this.database?.kind ?? 'sql';
   }
 
-  /** The client, as soon as the store is open. */
+  /** The name of the client, once the store is open. */
   get client(): string | undefined {
     return this.database && this.executor?.client;
   }
 
-  /** The table, as soon as it is known with its schema; SQLite has none. */
+  /** The table, with its schema once the store is open; SQLite has no schemas. */
   get table(): LockTable {
     return this.database && this.kind !== 'better-sqlite3' ? this.database.table : this.settings.table;
   }
 
   /**
-   * What the database does not do through this client, as soon as it is open: without
-   * `wakeUps`, waiters poll; without `batches`, leases are renewed one by one.
+   * The features that the open database lacks through this client: without `wakeUps`, waiters
+   * poll; without `batches`, leases are renewed one by one.
    */
   get missing(): string[] {
     if (!this.database) return [];
@@ -113,7 +116,7 @@ export class LockOperations {
     return [...(wakeUps ? [] : ['wakeUps']), ...(statements.renewMany ? [] : ['batches'])];
   }
 
-  /** How processes are notified, as soon as the database is open. */
+  /** The notifications of this database, once it is open; `undefined` if it has none. */
   get wakeUps(): LockDatabase['wakeUps'] {
     return this.database?.wakeUps;
   }
@@ -128,7 +131,7 @@ export class LockOperations {
   }
 
   /**
-   * Runs an operation. It repeats the operation only if the table has vanished, or the
+   * Runs an operation. It repeats the operation only if the table has disappeared, or the
    * connection was unusable.
    *
    * @throws CollisionError when the operation collided with other sessions
@@ -152,7 +155,7 @@ export class LockOperations {
    * Runs the statements of a batch, for the requests of several callers.
    *
    * @param timeout milliseconds
-   * @throws the error of the driver, if it is not known what was carried out
+   * @throws the error of the driver, if the outcome is unknown
    */
   async runForMany<T>(
     doing: string,
@@ -172,27 +175,27 @@ export class LockOperations {
     }
   }
 
-  /** Makes the error of one operation from the failure of its batch. */
+  /** Makes the error of one operation after its batch has failed. */
   failureOf({ doing, owners }: Operation, failure: unknown): unknown {
     return storeFailure(failure, doing, this.executor?.description ?? 'the database', owners);
   }
 
   /**
-   * Names a ttl that this process uses. If the table vanishes, holders may still believe in
-   * its locks for that time.
+   * Notes a ttl that this process uses. If the table disappears, holders may believe in its
+   * locks for that long.
    */
   expectTtl(ttl: number): void {
     if (ttl > this.longestTtl && ttl < NEVER) this.longestTtl = Math.ceil(ttl);
   }
 
-  /** Changes one row; `false` if there was nothing to change. */
+  /** Changes one row. Resolves to `false` if there was nothing to change. */
   async change(operation: LockOperation, work: Work<ReleaseResult>): Promise<boolean> {
     return (await this.release(operation, work)) === 'done';
   }
 
   /**
-   * Releases a key. If a repetition on another connection finds nothing to change, the
-   * transaction on the connection before was committed, so its result counts.
+   * Releases a key. If a repetition on another connection finds nothing to change, the first
+   * connection has committed the release, so its result counts.
    */
   async release(operation: LockOperation, work: Work<ReleaseResult>): Promise<ReleaseResult> {
     return this.insist<ReleaseResult>(operation, async (database, run, before) => {
@@ -203,7 +206,7 @@ export class LockOperations {
 
   /**
    * Runs an operation, and repeats it while its row is locked or it collides with other
-   * sessions. No connection is held in the pauses, which grow.
+   * sessions. The pauses grow, and no connection is held during a pause.
    */
   async insist<T>(operation: LockOperation, work: Work<T | 'locked'>): Promise<T> {
     const { doing, timeout = OPERATION_LIMIT } = operation;
@@ -222,8 +225,8 @@ export class LockOperations {
   }
 
   /**
-   * Runs `work` in a transaction of its own. If `work` rejects, it rejects with the same
-   * error.
+   * Runs `work` in a transaction that the store begins. If `work` rejects, so does this
+   * method, with the same error.
    */
   async transaction<T>(work: (transaction: unknown) => Promise<T>, timeout: number): Promise<T> {
     let doing = 'begin a transaction';
@@ -293,6 +296,6 @@ function transactionsOf(
 ): SqlTransactions {
   if (transactions) return transactions;
   throw new LockError(
-    `Could not ${doing}: the transactions of ${client} are synchronous, and locks are not. Keep the fencing token with the data, and let each write compare it.`,
+    `Could not ${doing}: the transactions of ${client} are synchronous, but locks are not. Store the fencing token with the data, and let each write compare it.`,
   );
 }

@@ -14,9 +14,7 @@ import type { KeyState, RunState } from '../shared/key-state.js';
  */
 export const NEVER = Number.MAX_SAFE_INTEGER;
 
-/**
- * The columns of the table, in order; that of PostgreSQL has one more, see {@link columnsIn}.
- */
+/** The columns of the table, in order. PostgreSQL has one more, see {@link columnsIn}. */
 export const COLUMNS = [
   'key',
   'owner',
@@ -34,21 +32,22 @@ export const COLUMNS = [
 ] as const;
 
 /**
- * The columns of the table in this database: only PostgreSQL has a queue of waiting processes.
+ * The columns of the table in this database. Only PostgreSQL keeps a queue of waiting
+ * processes.
  */
 export function columnsIn(kind: string): readonly string[] {
   return kind === 'postgres' ? [...COLUMNS, 'waiting'] : COLUMNS;
 }
 
 /**
- * What an attempt that is refused sees of a row, as the drivers give it: BIGINT as string,
- * number or bigint, text as string or bytes.
+ * The columns of a row that a refused attempt reads, in the types of the drivers: BIGINT is a
+ * string, number or bigint, and text is a string or bytes.
  */
 export interface HolderRow {
   key: string | Buffer;
   /**
-   * 1 or true if the key has a holder, 0 or false if it is free or only kept. The owner itself
-   * is a capability, and stays in the database.
+   * 1 or true if the key has an owner, 0 or false if it is free or only kept. The owner id
+   * stays in the database, since whoever knows it can release the lock.
    */
   owned: unknown;
   token: unknown;
@@ -58,7 +57,7 @@ export interface HolderRow {
   renewed_ms: unknown;
   tick_ms: unknown;
   paused: unknown;
-  /** The database's clock when it answered. */
+  /** The database's clock at the time of the read. */
   now_ms: unknown;
 }
 
@@ -70,12 +69,12 @@ export interface LockRow extends HolderRow {
   last_outcome: LockOutcome;
 }
 
-/** The row of a key that has none: only the clock is known. */
+/** Stands for the row of a key that has no row. Only the clock is known. */
 export type NoRow = { [Column in keyof HolderRow]: Column extends 'now_ms' ? unknown : null };
 
 /**
- * `ignorable` is the recorded tick that alone refused the attempt, although it lies too far
- * ahead: the attempt may be repeated, ignoring it.
+ * The refusal of an attempt. `ignorable` is set if nothing but the recorded tick refuses the
+ * attempt, and this tick lies too far ahead. Then the attempt may be repeated and ignore it.
  */
 export type RowRefusal = Refusal & { ignorable?: number };
 
@@ -85,8 +84,8 @@ export function granted(token: unknown): LockAcquireResult {
 }
 
 /**
- * The result of an attempt that does not get the key. `undefined`: the row grants it, unless
- * another attempt takes the key just now.
+ * The result of an attempt that did not get the key. `undefined` if the row would grant it,
+ * since then another attempt is probably taking the key now.
  */
 export function refusalOf(
   row: HolderRow | NoRow,
@@ -101,12 +100,13 @@ export function refusalOf(
 }
 
 /**
- * Why a lock was not released to a waiter, by the lease as it is now. Without a row the lease
- * is not, or no longer, this owner's.
+ * Why a lock was not released to a waiter, according to the present lease. Without a row, this
+ * owner does not hold the lease, or no longer holds it.
  */
 export function refusedRelease(lease: { paused: unknown } | undefined): Refusal {
   if (!lease) return { acquired: false, reason: 'held' };
-  return isTrue(lease.paused) ? { acquired: false, reason: 'paused' } : CONTENTION; // its row is locked
+  // another session has locked the row
+  return isTrue(lease.paused) ? { acquired: false, reason: 'paused' } : CONTENTION;
 }
 
 export function stateOf(row: HolderRow | LockRow | NoRow): KeyState {
@@ -125,7 +125,7 @@ export function stateOf(row: HolderRow | LockRow | NoRow): KeyState {
   };
 }
 
-/** The last run of the key that has ended. */
+/** The last ended run of the key. */
 function lastRunOf(row: LockRow): RunState | undefined {
   if (row.last_ended_ms === null) return undefined;
   return {
@@ -136,7 +136,7 @@ function lastRunOf(row: LockRow): RunState | undefined {
   };
 }
 
-/** Of a boolean, as the drivers give it. */
+/** Reads a boolean, for which the drivers have different types. */
 export function isTrue(value: unknown): boolean {
   return Number(value) !== 0;
 }

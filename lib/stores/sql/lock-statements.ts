@@ -10,42 +10,43 @@ import type { LockRow, RowRefusal } from './lock-row.js';
 import type { LockTable } from './lock-table.ddl.js';
 import type { ConnectionFault } from './unusable-connection.js';
 
-/** What a statement gave, in the same shape for every driver. */
+/** The answer to a statement, in the same form for every driver. */
 export interface Answer {
   rows: Record<string, unknown>[];
   columns: string[];
   affected: number;
-  /** What `LAST_INSERT_ID(...)` was set to, on MySQL and MariaDB. */
+  /** On MySQL and MariaDB, the value to which the statement has set `LAST_INSERT_ID(...)`. */
   insertId: number;
   /**
-   * The fault of the connection, by the server's answer: with it, what was written may never
-   * be committed.
+   * The fault of the connection that the server's answer shows. With a fault, the written rows
+   * may never be committed.
    */
   fault?: ConnectionFault | undefined;
   /**
-   * On PostgreSQL, the process id that the server sent when the connection began; a pooler
-   * sends another number.
+   * On PostgreSQL, the process id that the server sent when the connection began. A pooler
+   * sends some other number.
    */
   process?: number | null | undefined;
 }
 
 /**
- * Runs one statement on one connection: prepared when it has values, as plain text when it has
- * none.
+ * Runs one statement on one connection: a prepared statement if there are values, plain text
+ * if there are none.
  *
- * @param name the name of a prepared statement, which sessions and traces show
+ * @param name the name of the prepared statement, which traces and the views of the server
+ * show
  */
 export type Run = (sql: string, values?: readonly unknown[], name?: string) => Promise<Answer>;
 
 /** Lends connections, each for one operation. */
 export interface SqlConnections {
   /**
-   * Lends `work` a connection, and always takes it back. If the application left the
-   * connection unusable, it is closed, and `work` is repeated on another connection.
+   * Lends a connection to `work`, and always takes it back. If the application left the
+   * connection unusable, the store closes it, and repeats `work` on another connection.
    *
-   * @param limit milliseconds for everything together: getting the connection, and the answers
-   * @param work receives its own result from the connection before, which was usually rolled
-   * back, but may have been committed
+   * @param limit milliseconds for borrowing connections and for all answers together
+   * @param work receives, as `before`, its own result on an earlier, unusable connection,
+   * where it was usually rolled back but may have been committed
    */
   use<T>(limit: number, work: (run: Run, before?: T) => Promise<T>): Promise<T>;
   /**
@@ -59,8 +60,8 @@ export interface SqlConnections {
 /** Transactions on connections that the application uses. */
 export interface SqlTransactions {
   /**
-   * Runs `work` in a transaction of its own and commits; rolls back, and rejects with the
-   * same, when `work` rejects.
+   * Runs `work` in a new transaction, and commits. If `work` rejects, it rolls back, and
+   * rejects with the same error.
    *
    * @param timeout milliseconds, for clients that end long transactions
    */
@@ -69,29 +70,31 @@ export interface SqlTransactions {
    * Runs statements inside a transaction of the caller.
    *
    * @param doing for messages
-   * @throws LockError when it is no open transaction of this client
+   * @throws LockError unless it is an open transaction of this client
    */
   within<T>(transaction: unknown, doing: string, work: (run: Run) => Promise<T>): Promise<T>;
 }
 
-/** A request for a key, with what a lock table needs besides. */
+/** A request for a key, with two further values for lock tables. */
 export interface SqlAcquireRequest extends LeaseRequest {
   /**
-   * The longest ttl that this process uses: a table that was created again grants nothing
-   * before it has passed.
+   * The longest ttl that this process uses. A table that was created again grants no key
+   * before this time has passed.
    */
   longest: number;
-  /** A recorded tick that lies too far ahead, and is ignored. */
+  /** A recorded tick that the attempt ignores because it lies too far ahead. */
   ignored: number | null;
 }
 
 /**
- * `gone`: there is nothing to change, such as a lease that has expired. `locked`: another
- * session has locked the row, so nothing is known.
+ * The result of a change. `gone`: there is nothing to change, for example since the lease has
+ * expired. `locked`: another session has locked the row, so its state is unknown.
  */
 export type ChangeResult = 'done' | 'gone' | 'locked';
 
-/** `notified`: the key was released, and another process was notified. */
+/**
+ * The result of a release. `notified`: the key was released, and another process was notified.
+ */
 export type ReleaseResult = ChangeResult | 'notified';
 
 /** A lease that a transaction depends on, as its holder knows it. */
@@ -102,9 +105,9 @@ export interface GuardRequest {
 }
 
 /**
- * `changed`: the lock is not the one that the transaction's snapshot shows. `snapshot`: the
- * transaction has a snapshot, and could not tell a renewal from a loss. `outside`: the server
- * has ended the transaction, so the guard would hold nothing until a commit.
+ * The result of a guard. `changed`: the lock has changed since the transaction's snapshot.
+ * `snapshot`: the transaction has a snapshot, in which a renewal looks like a loss. `outside`:
+ * the server has ended the transaction, so the guard would protect no commit.
  */
 export type GuardResult = 'held' | 'gone' | 'changed' | 'snapshot' | 'outside';
 
@@ -116,13 +119,14 @@ export interface PageRequest {
 }
 
 /**
- * The number of keys that one statement of a purge looks at. It locks the unused ones, so an
- * acquisition of such a key is refused meanwhile.
+ * How many keys one statement of a purge reads. The statement locks the unused keys, so an
+ * attempt to acquire such a key is refused meanwhile.
  */
 export const PURGE_SLICE = 100;
 
 /**
- * The next keys of the table, in the order of their bytes. A purge deletes the unused ones.
+ * The next keys of the table, in the order of their bytes. A purge deletes the unused keys
+ * among them.
  */
 export interface PurgeSlice {
   prefix: string;
@@ -137,24 +141,21 @@ export interface PurgedSlice {
   last: string | undefined;
 }
 
-/**
- * The result of an acquisition in a batch; `undefined` if it has to be sent by itself, as a
- * repetition.
- */
+/** The result of an acquisition in a batch; `undefined` if it has to be repeated by itself. */
 export type BatchResult = LockAcquireResult | RowRefusal | undefined;
 
 /** Reports the result of the request at this place. */
 export type Settle = (place: number, result: LockAcquireResult) => void;
 
-/** The statements of a batch: they serve many requests, each for another key. */
+/** The statements of a batch. Each serves many requests, all for different keys. */
 export interface BatchStatements {
   /** When batches pay, as measured for this database. */
   readonly limits: Pick<BatchLimits, 'alone' | 'smallest' | 'gathers'>;
   /**
    * Serves requests for free keys without further conditions. A row that another session has
-   * locked touches no other request.
+   * locked delays no other request.
    *
-   * @param settle reports results that are known, and sure, before an insert that may wait
+   * @param settle reports final results before an insert that may wait
    * @returns results in the order of the requests
    */
   acquire(run: Run, requests: readonly SqlAcquireRequest[], settle: Settle): Promise<BatchResult[]>;
@@ -162,7 +163,7 @@ export interface BatchStatements {
    * Frees each key at once, unless processes are queued for it.
    *
    * @returns results in the order of the requests; `undefined` for a request that has to be
-   * sent by itself, `doubtful` if the key may have been released nevertheless
+   * sent by itself, `doubtful` if it must be sent too but may already have released the key
    */
   release(run: Run, requests: readonly Release[]): Promise<('done' | 'doubtful' | undefined)[]>;
 }
@@ -173,30 +174,33 @@ export interface BatchStatements {
  */
 export interface LockStatements {
   /**
-   * The text of a statement that begins the grace period of a table, see grace-period.ts, or
-   * makes it longer.
+   * The text of a statement that begins or extends the grace period of a table, see
+   * grace-period.ts.
    *
-   * @param longest milliseconds after the creation of the table
+   * @param longest milliseconds from the creation of the table to the end of the period
    */
   gracePeriod(table: string, longest: number): string;
   acquire(run: Run, request: SqlAcquireRequest): Promise<LockAcquireResult | RowRefusal>;
   renew(run: Run, lease: LeaseRenewal): Promise<ChangeResult>;
   /**
-   * Gives results in the order of the leases. Missing if one locked row would hold up others.
+   * Returns results in the order of the leases. Missing if one locked row would delay the
+   * other leases.
    */
   renewMany?(run: Run, leases: readonly LeaseRenewal[]): Promise<RenewalOutcome[]>;
   release(run: Run, request: Release): Promise<ChangeResult>;
-  /** Missing if one locked row would hold up others; each request is then sent by itself. */
+  /**
+   * Missing if one locked row would delay the other requests. Each request is then sent by
+   * itself.
+   */
   readonly batches?: BatchStatements | undefined;
   releaseToWaiter(run: Run, request: ReleaseToWaiter): Promise<LockAcquireResult>;
   forceRelease(run: Run, key: string): Promise<ChangeResult>;
-  /** `gone`: it was paused already. A key that has no row gets one. */
+  /** Pauses a key, and inserts its row if it has none. `gone`: the key was already paused. */
   pause(run: Run, key: string): Promise<ChangeResult>;
-  /** `gone`: it was not paused. */
+  /** `gone`: the key was not paused. */
   resume(run: Run, key: string): Promise<ChangeResult>;
   /**
-   * Locks the row until the transaction ends, so that it does not change. Waits for a row that
-   * another session has locked.
+   * Locks the row until the transaction ends. If another session has locked the row, it waits.
    */
   guard(run: Run, request: GuardRequest): Promise<GuardResult>;
   /** The database's clock, in epoch milliseconds. */
@@ -209,69 +213,72 @@ export interface LockStatements {
 }
 
 /**
- * Lets processes wait for a key until they are notified of its release, on a database that can
- * notify. It replaces the two releases of {@link LockStatements}, and the attempts of waiters.
+ * Lets processes wait for a key until the database notifies them of its release. Its methods
+ * replace the two releases of {@link LockStatements}, and the attempts of waiters.
  */
 export interface ProcessWakeUps {
   /**
-   * Notes that this process polls the key. Returns whether it was notified, and has not polled
-   * since.
+   * Notes that this process polls the key. Returns whether it does so for the first time since
+   * it was notified.
    */
   polls(key: string): boolean;
   /**
-   * Whether other processes are likely to be queued for the key, so that its release notifies
-   * one of them.
+   * Whether other processes are probably queued for the key, so that its release notifies one
+   * of them.
    */
   isContended(key: string): boolean;
   /**
    * Whether this process may take a place in a queue. If not, its waiters poll. The first call
-   * begins to connect.
+   * starts the connection for notifications.
    */
   canQueue(): boolean;
   /**
-   * An attempt on behalf of a waiter. If it is refused, it may already have queued this
-   * process (`queued`).
+   * Makes an attempt on behalf of a waiter. A refusal has `queued` if the attempt has already
+   * queued this process.
    *
-   * @param first puts the process at the head: it was notified, and another one was faster
+   * @param first puts the process at the head of the queue, if it was notified but another
+   * process was faster
    */
   acquire(run: Run, request: SqlAcquireRequest, first: boolean): Promise<LockAcquireResult | RowRefusal>;
   /**
    * Queues this process for a key that was refused.
    *
-   * @param first puts it at the head: it was notified, and another process was faster
+   * @param first puts the process at the head of the queue, if it was notified but another
+   * process was faster
    * @returns the refusal, with `queued` if the process is notified when the key is released
    */
   queue(run: Run, key: string, refusal: Refusal, first: boolean): Promise<Refusal>;
   /**
-   * @param waiting whether this process waits for the key too: it goes to the end of the queue
+   * @param waiting whether this process also waits for the key, and so goes to the end of the
+   * queue
    */
   release(run: Run, request: Release, waiting: boolean): Promise<ReleaseResult>;
   forceRelease(run: Run, key: string): Promise<ReleaseResult>;
   /**
-   * Lets the waiters of this process poll, once the result of a release is known; unless
-   * another process was notified, and this one is queued behind it.
+   * Lets the waiters of this process poll after a release, unless another process was notified
+   * and this process is queued behind it.
    *
    * @param key as it was passed to the store
-   * @param waiting whether this process waits for the key, and can be notified of it
+   * @param waiting whether this process also waits for the key, and can be notified of it
    */
   released(key: string, waiting: boolean, result: ReleaseResult): void;
   close(): Promise<void>;
 }
 
 /**
- * Reports a key that may be free; without a key, each may be. Returns whether a waiter of this
- * process wants it.
+ * Reports that a key may be free; without `key`, any key may be. Returns whether a waiter of
+ * this process wants it.
  */
 export type OnReleased = (key?: string, othersPoll?: boolean) => boolean;
 
-/** A database that was found able to keep locks. */
+/** An open database that has passed the checks for a lock store. */
 export interface LockDatabase {
   /**
-   * For people, and to choose the DDL: `mariadb` also when the client was configured for
-   * `mysql`.
+   * Selects the DDL, and appears in messages. It is `mariadb` on MariaDB even if the client
+   * was configured for `mysql`.
    */
   kind: 'postgres' | 'mysql' | 'mariadb' | 'better-sqlite3';
-  /** With the schema that every statement names. */
+  /** The table, with the schema that every statement names. */
   table: LockTable;
   connections: SqlConnections;
   /** Missing where the client's transactions are synchronous. */
@@ -279,6 +286,6 @@ export interface LockDatabase {
   statements: LockStatements;
   /** Missing where the database cannot notify processes. */
   wakeUps?: ProcessWakeUps | undefined;
-  /** Ends what the store has opened in the database, but not the executor. */
+  /** Ends everything that the store has opened in the database, but not the executor. */
   close(): Promise<void>;
 }

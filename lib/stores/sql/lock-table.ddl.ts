@@ -8,20 +8,20 @@ export interface LockTable {
 }
 
 /**
- * The key of an advisory lock, the same in all processes: PostgreSQL's IF NOT EXISTS fails
- * when several processes create a table at once.
+ * The key of an advisory lock that all processes use to create the table, since PostgreSQL's
+ * IF NOT EXISTS fails when several processes create a table at once.
  */
 export const CREATION_LOCK = 4_973_615_208;
 
 /**
- * The databases that have a lock table; `sqlite` means the same as `better-sqlite3`.
+ * The databases that can have a lock table; `sqlite` means the same as `better-sqlite3`.
  * @publicApi
  */
 export type LockTableDatabase = 'postgres' | 'mysql' | 'mariadb' | 'sqlite' | 'better-sqlite3';
 
-// Times are epoch milliseconds: DATETIME and TIMESTAMP columns shift with time zones and at
-// the end of summer time. In half-filled pages, PostgreSQL updates a row within its page, and
-// the index stays untouched.
+// Times are epoch milliseconds, since DATETIME and TIMESTAMP columns shift with time zones and
+// at the end of summer time. With a fillfactor of 50, PostgreSQL can update a row within its
+// page, so it does not have to change the index.
 const postgres = (
   table: string,
   weak: boolean,
@@ -42,8 +42,8 @@ const postgres = (
   waiting varchar(16)[]
 ) WITH (fillfactor = 50)`;
 
-// Keys and owners are bytes. As text, 'k', 'K' and 'k ' would be one lock, and with two
-// connection charsets one key would be two locks.
+// Keys and owners are bytes. As text, 'k', 'K' and 'k ' would be one lock, and one key would
+// be two locks for connections with different character sets.
 const mysql = (table: string) => `CREATE TABLE IF NOT EXISTS ${table} (
   \`key\` varbinary(255) NOT NULL PRIMARY KEY,
   owner varbinary(64),
@@ -83,13 +83,13 @@ export function createTable(type: LockTableDatabase, table: LockTable): string {
   return type === 'mysql' || type === 'mariadb' ? mysql(name) : sqlite(name);
 }
 
-/** The table as it stands in the SQL of a database. */
+/** The quoted name of the table in the SQL of a database. */
 export function tableName(type: string, table: LockTable): string {
   if (type === 'postgres') return quoted(table, '"');
   const mysqlOrMariadb = type === 'mysql' || type === 'mariadb';
   if (mysqlOrMariadb && table.weak)
     throw new LockError(
-      `There are no weak locks in ${type}, whose tables all survive a crash. Leave out the option weak; or use sqlSessionStore() or typeOrmSessionStore(), whose locks write nothing, or a store in PostgreSQL, SQLite or MongoDB.`,
+      `There are no weak locks in ${type}, since all its tables survive a crash. Leave out the option weak; or use sqlSessionStore() or typeOrmSessionStore(), whose locks write nothing, or a store in PostgreSQL, SQLite or MongoDB.`,
     );
   if (mysqlOrMariadb) return quoted(table, '`');
   if (type !== 'sqlite' && type !== 'better-sqlite3')
@@ -103,12 +103,12 @@ export function tableName(type: string, table: LockTable): string {
   return quoted(table, '"');
 }
 
-/** The form in which a table is named, for people: `app.locks`. */
+/** The name of a table in messages, such as `app.locks`. */
 export function nameOf({ table, schema }: LockTable): string {
   return schema ? `${schema}.${table}` : table;
 }
 
-/** The form in which a table stands in SQL, every segment quoted. */
+/** The name of a table in SQL, with every part quoted. */
 export function quoted({ table, schema }: LockTable, quote: '"' | '`'): string {
   return [schema, table]
     .filter((segment) => segment !== undefined)

@@ -4,12 +4,12 @@ import { nameOf, quoted, type LockTable } from './lock-table.ddl.js';
 import type { SqlExecutor } from './sql-executor.js';
 
 /**
- * Runs one statement without values and gives its rows, on a connection of the store or of a
- * migration.
+ * Runs one statement without values, on a connection of the store or of a migration, and
+ * returns its rows.
  */
 type Query = (sql: string) => Promise<Record<string, unknown>[]>;
 
-/** The schema in which a connection finds the table when a statement does not name one. */
+/** The schema in which the server looks for the table if a statement names no schema. */
 interface DefaultSchema {
   schema: string;
   isLockTable: boolean;
@@ -19,11 +19,11 @@ interface DefaultSchema {
  * Finds the schema of the table (on MySQL and MariaDB the database), so that every statement
  * can name it: a connection of the pool may be set to another schema.
  *
- * It is the store's option `schema`; else that of the client; else the server's default for
- * the user.
+ * The schema is the store's option `schema`, otherwise the option of the client, otherwise the
+ * server's default for the user.
  *
  * @throws LockStoreError when that schema does not exist
- * @throws LockError when an earlier version keeps its locks in another schema
+ * @throws LockError when an earlier version of this library keeps its locks in another schema
  */
 export async function resolveTable(
   { client, type, schema: configured }: Pick<SqlExecutor, 'client' | 'type' | 'schema'>,
@@ -39,8 +39,8 @@ export async function resolveTable(
       `The options of ${client} name no database for the lock table. Set its option database, or the option schema of the store.`,
     );
   }
-  // Without a schema, a temporary table of the application would hide the table from its
-  // connection.
+  // If statements named no schema, a temporary table of the application could hide the lock
+  // table.
   return { ...table, schema: table.schema ?? 'main' };
 }
 
@@ -65,8 +65,9 @@ async function postgresSchema(
 }
 
 /**
- * Earlier versions ignored the schema of the client. In a rolling deployment two tables would
- * give one lock two holders.
+ * Refuses to start if an earlier version keeps its locks in another schema, since it ignored
+ * the schema of the client. In a rolling deployment, two tables would give one lock two
+ * holders.
  */
 async function assertNotElsewhere(client: string, table: LockTable, query: Query): Promise<void> {
   const before = await defaultSchema(table, query);
@@ -84,10 +85,10 @@ async function assertNotElsewhere(client: string, table: LockTable, query: Query
 }
 
 /**
- * Finds the schema by the reset value of the session's search path, since the session may have
- * another path. It reads the path as the server does: names in quotes or folded to lower case,
- * "$user", and only schemas that exist and that the user may use. It takes the first schema
- * with the table, else the first schema.
+ * Finds the schema by the reset value of `search_path`, since the session may have another
+ * path. It reads the path like the server: names are quoted or folded to lower case, "$user"
+ * is the user's name, and only schemas count that exist and that the user may use. It takes
+ * the first schema with the table, otherwise the first schema.
  */
 async function defaultSchema({ table }: LockTable, query: Query): Promise<DefaultSchema | undefined> {
   const [place] = await query(
@@ -114,7 +115,9 @@ async function defaultSchema({ table }: LockTable, query: Query): Promise<Defaul
   return place && { schema: String(place.schema), isLockTable: place.is_lock_table === true };
 }
 
-/** A text as a literal of PostgreSQL, whatever the session does with backslashes. */
+/**
+ * Makes a literal of PostgreSQL that does not depend on the session's handling of backslashes.
+ */
 export function literal(text: string): string {
   return `E'${text.replaceAll(/['\\]/g, '$&$&')}'`;
 }

@@ -19,8 +19,8 @@ import {
 } from './store-failure.js';
 
 /**
- * Sees to it that the table is there with all its columns. It issues DDL only if the table is
- * missing, since the user may lack the right to.
+ * Makes sure that the table exists with all its columns. It issues DDL only if the table is
+ * missing, since the user may lack the right to do so.
  */
 export async function prepareTable(database: LockDatabase, autoCreate: boolean): Promise<void> {
   const { kind, table, connections } = database;
@@ -34,8 +34,8 @@ export async function prepareTable(database: LockDatabase, autoCreate: boolean):
   const missing = columnsIn(kind).filter((column) => !columns?.includes(column));
   if (missing.length > 0)
     throw new LockStoreError(
-      `The table ${nameOf(table)} lacks the columns ${missing.join(', ')}. Add them as ${ddlCall(database)} has ` +
-        'them, or set the option table to another name.',
+      `The table ${nameOf(table)} lacks the columns ${missing.join(', ')}. Add them as in ${ddlCall(database)}, ` +
+        'or set the option table to another name.',
     );
   if (kind !== 'postgres' && kind !== 'better-sqlite3') return;
   await connections.use(OPERATION_LIMIT, async (run) => {
@@ -48,19 +48,19 @@ export async function prepareTable(database: LockDatabase, autoCreate: boolean):
 function missingTable(database: LockDatabase): LockStoreError {
   return new LockStoreError(
     `The table ${nameOf(database.table)} is missing, and autoCreate is off. Run a migration with the statement ` +
-      `that npx nestjs-locked ddl or ${ddlCall(database)} gives; with TypeORM, one made by lockTableMigration().`,
+      `that npx nestjs-locked ddl or ${ddlCall(database)} returns; with TypeORM, use lockTableMigration().`,
   );
 }
 
-/** How a user gets the statement that creates the table. */
+/** The call that returns the statement that creates the table, for messages. */
 function ddlCall({ kind, table: { table, schema } }: LockDatabase): string {
   const where = schema === undefined || kind === 'better-sqlite3' ? '' : `, schema: '${schema}'`;
   return `SqlLockStore.ddl('${kind}', { table: '${table}'${where} })`;
 }
 
 /**
- * Refuses a table that PostgreSQL empties after a crash, unless its locks are meant to be
- * weak; and the reverse.
+ * Refuses an UNLOGGED table, which PostgreSQL empties after a crash, unless the option `weak`
+ * is set. With `weak`, it refuses a logged table.
  */
 async function assertDurability(run: Run, table: LockTable): Promise<void> {
   const name = tableName('postgres', table);
@@ -75,11 +75,11 @@ async function assertDurability(run: Run, table: LockTable): Promise<void> {
     );
   if (!isWeak && table.weak)
     throw new LockError(
-      `The table ${nameOf(table)} is not UNLOGGED, as weak locks need it. Set the option table to another name, or run ALTER TABLE ${name} SET UNLOGGED; or leave out the option weak.`,
+      `The table ${nameOf(table)} is not UNLOGGED, but weak locks need that. Set the option table to another name, or run ALTER TABLE ${name} SET UNLOGGED; or leave out the option weak.`,
     );
 }
 
-/** Reads a row without values, since some clients name the columns of a row only. */
+/** Reads a row of nulls, since some clients return the names of columns only with a row. */
 async function columnsOf(run: Run, { kind, table }: LockDatabase): Promise<string[] | undefined> {
   const sql = `SELECT t.* FROM (SELECT 1) AS one LEFT JOIN ${tableName(kind, table)} AS t ON 1 = 0`;
   try {
@@ -90,7 +90,9 @@ async function columnsOf(run: Run, { kind, table }: LockDatabase): Promise<strin
   }
 }
 
-/** Until the end of its transaction, no other process creates a table. */
+/**
+ * Until its transaction ends, this statement keeps other processes from creating the table.
+ */
 const LOCK_CREATION = `SELECT pg_advisory_xact_lock(${CREATION_LOCK})::text AS locked`;
 
 async function create({ kind, table, connections }: LockDatabase): Promise<void> {
@@ -103,11 +105,11 @@ async function create({ kind, table, connections }: LockDatabase): Promise<void>
   }
 }
 
-/** Rolls back the transaction of the check. */
+/** Thrown to roll back the transaction of the check. */
 class RolledBack extends Error {}
 
 /**
- * Inserts, changes and reads a row as locks do, and rolls that back. So a missing right fails
+ * Inserts, changes and reads a row like a lock's row, and rolls back. So a missing right fails
  * the start, and not the first lock.
  *
  * @throws LockStoreError that names the missing right
@@ -117,7 +119,7 @@ export async function assertRights(database: LockDatabase): Promise<void> {
   const name = tableName(kind, table);
   try {
     if (kind === 'better-sqlite3')
-      // The statement changes nothing, but needs a file that can be written.
+      // The statement changes no row, but it fails if the file cannot be written.
       return await connections.use(OPERATION_LIMIT, async (run) => {
         await run(`UPDATE ${name} SET token = token WHERE FALSE`);
       });
@@ -127,7 +129,8 @@ export async function assertRights(database: LockDatabase): Promise<void> {
       throw new RolledBack();
     }, OPERATION_LIMIT);
   } catch (error) {
-    // A collision, or a transaction that cannot be logged, says nothing about rights.
+    // A collision, or a transaction that cannot be logged, does not mean that a right is
+    // missing.
     if (error instanceof RolledBack || isContention(error) || isNotLoggable(error)) return;
     throw isDenied(error) ? missingRight(table, error) : error;
   }
@@ -161,9 +164,9 @@ export function missingRight(table: LockTable, denied: unknown): LockStoreError 
   );
 }
 
-/** Creates the lock table again after it has vanished. */
+/** Creates the lock table again after it has disappeared. */
 export class TableReplacement {
-  /** Whether the table has vanished and no replacement has succeeded since. */
+  /** Whether the table has disappeared and has not been replaced yet. */
   isDue = false;
   private replacing: Promise<void> | undefined;
 
@@ -173,7 +176,7 @@ export class TableReplacement {
   ) {}
 
   /**
-   * All operations that notice the loss of the table wait for the same replacement.
+   * Replaces the table. All operations that notice its loss wait for the same replacement.
    *
    * @param longest milliseconds for which holders may still believe in locks of the old table
    */
@@ -188,8 +191,8 @@ export class TableReplacement {
 }
 
 /**
- * Creates the table again, or expects a migration to have done so, and lets no key be granted
- * before the longest ttl has passed.
+ * Creates the table again, or expects that a migration has done so. Then it starts the grace
+ * period, in which no key is granted.
  *
  * @param longest milliseconds
  * @throws LockStoreError if the table is missing and `autoCreate` is off
@@ -220,10 +223,10 @@ async function replaceTable(
   const name = nameOf(table);
   warn(
     'table vanished',
-    `The table ${name} disappeared while this process was running, and its locks with it. The table exists again, but holders may still believe in their locks: ` +
+    `The table ${name} disappeared while this process was running, and its locks with it. The table exists again, but holders may still believe in their locks, so ` +
       `keys are granted again after ${longest / 1000} s, the longest ttl that this process knows. Locks with ttl Infinity are lost. ` +
       'Look for a tool that drops unknown tables (synchronize(true), dropSchema, drizzle-kit push, prisma db push), and give the table a schema of its own with the option schema. ' +
-      `Where no process holds a lock, deleting the row with the empty key from ${name} ends the wait.`,
+      `If no process holds a lock, delete the row with the empty key from ${name} to end the wait.`,
   );
 }
 
@@ -242,6 +245,6 @@ async function createRenamed(run: Run, database: LockDatabase, longest: number):
   } catch (error) {
     await run(`DROP TABLE IF EXISTS ${draftName}`);
     if (!isExistingTable(error)) throw error;
-    await run(statements.gracePeriod(name, longest)); // another process was faster
+    await run(statements.gracePeriod(name, longest)); // another process has created the table
   }
 }

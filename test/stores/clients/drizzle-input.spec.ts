@@ -100,7 +100,7 @@ describe('fromDrizzle()', () => {
     expect(message(drizzlePg(pool))).toMatch(/the application has ended it/);
     const closed = new Database(String(target.options.database));
     closed.close();
-    expect(message(drizzleSqlite(closed))).toMatch(/was closed/);
+    expect(message(drizzleSqlite(closed))).toMatch(/has closed it/);
     const inMemory = new Database(':memory:');
     expect(message(drizzleSqlite(inMemory))).toMatch(/no other connection can see it/);
     inMemory.close();

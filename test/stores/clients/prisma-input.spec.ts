@@ -140,8 +140,12 @@ for (const { name, open } of targets.filter((target) => ['postgres', 'mariadb'].
       await tx.$executeRawUnsafe('COMMIT');
       return guard(tx);
     };
-    await expect(store.transaction(commitsByText)).rejects.toThrow(/has ended this transaction.*COMMIT/);
-    await expect(prisma.$transaction(commitsByText)).rejects.toThrow(/has ended this transaction.*COMMIT/);
+    await expect(store.transaction(commitsByText)).rejects.toThrow(
+      /has already ended this transaction.*COMMIT/,
+    );
+    await expect(prisma.$transaction(commitsByText)).rejects.toThrow(
+      /has already ended this transaction.*COMMIT/,
+    );
     expect(await prisma.$transaction(guard)).toBe(true);
     await prisma.$disconnect();
     await end();

@@ -161,7 +161,7 @@ describe('files of fromBetterSqlite3()', () => {
   });
 
   it('B90 fromBetterSqlite3() refuses a closed or read-only database', () => {
-    expect(refusalOf(() => fromBetterSqlite3(new Database(file).close()))).toContain('was closed');
+    expect(refusalOf(() => fromBetterSqlite3(new Database(file).close()))).toContain('has closed it');
     expect(refusalOf(() => fromBetterSqlite3(new Database(file, { readonly: true })))).toContain('read-only');
   });
 

@@ -150,8 +150,8 @@ for (const target of targetsAmong('mariadb', 'mysql56'))
       const store = await fixture.store();
       const what =
         target.name === 'mariadb'
-          ? /does not tell who holds session locks\. Start it with performance_schema = ON and performance-schema-instrument = 'wait\/lock\/metadata\/sql\/mdl=ON'/
-          : /MySQL 5\.6\.\S+ does not tell who holds session locks: that needs MySQL 5\.7/;
+          ? /does not show the holders of session locks\. Start it with performance_schema = ON and performance-schema-instrument = 'wait\/lock\/metadata\/sql\/mdl=ON'/
+          : /MySQL 5\.6\.\S+ does not show the holders of session locks\. That needs MySQL 5\.7/;
       await expect(store.list({ limit: 1 })).rejects.toThrow(what);
       const key = newKey();
       expect(await store.inspect(key)).toEqual({ state: 'free', key });

@@ -77,7 +77,7 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mys
     const advised = {
       name: 'LockStoreError',
       message: expect.stringMatching(
-        /others have written since the transaction began.*lock\.transaction\(\)/,
+        /another session has written since the transaction began.*lock\.transaction\(\)/,
       ),
       transient: true,
     };

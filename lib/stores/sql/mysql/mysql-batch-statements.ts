@@ -4,9 +4,9 @@ import { MS, ROW, US, withoutSafeUpdates, type MysqlServer } from './mysql-state
 import { CLOCK_RUNS } from './session-settings.js';
 
 /**
- * The requests of a batch, from one text of JSON, in its order. So each batch is the same
- * prepared statement. Texts are in hexadecimal digits, which are the same in each character
- * set.
+ * The requests of a batch as rows, in the order of one JSON text. Since all values are in this
+ * text, every batch uses the same prepared statement. Keys, owners and labels are hexadecimal,
+ * which is the same in each character set.
  */
 const REQUESTS = `JSON_TABLE(CONVERT(:requests USING ascii), '$[*]' COLUMNS (
                 place FOR ORDINALITY,
@@ -23,21 +23,22 @@ const RELEASES = `JSON_TABLE(CONVERT(:releases USING ascii), '$[*]' COLUMNS (
                 outcome varchar(16) CHARACTER SET ascii PATH '$[2]')) AS w`;
 
 /**
- * The statements that serve many requests, for servers that can leave out locked rows.
+ * The statements that serve many requests, for servers that can skip locked rows.
  *
- * A change reads its rows in a derived table that leaves out locked rows, so it waits for
- * none. STRAIGHT_JOIN, FORCE INDEX and LIMIT keep it from reading, and locking, other rows.
- * The clock stands in a derived table too, which is read once.
+ * A change reads its rows from a derived table that skips locked rows, so it waits for none of
+ * them. STRAIGHT_JOIN, FORCE INDEX and LIMIT keep it from reading, and so locking, other rows.
+ * The clock is in a derived table too, so that it is read once.
  */
 export function mysqlBatchStatements(table: string, server: MysqlServer) {
   const { mariadb, logsStatements } = server;
   const clock = `(SELECT ${MS} AS ms, ${US} AS us, ${logsStatements ? 'TRUE' : CLOCK_RUNS} AS clock_runs) AS clock`;
   const skipLocked = mariadb ? 'FOR UPDATE SKIP LOCKED' : 'FOR UPDATE OF l SKIP LOCKED';
   return {
-    // All locks of a batch get the same token, which is handed to the client. So its rows are
-    // known by token and owner, and none has to be read if all requests were granted. A row
-    // whose token the clock has not passed is left out. If a request is sent again and the row
-    // already has its owner, the row is left out, too.
+    // All locks of a batch get the same token, which LAST_INSERT_ID returns to the client.
+    // Token and owner identify the granted rows, and no row has to be read if all requests
+    // were granted. The statement leaves out a row whose token the clock has not passed yet.
+    // For a re-sent request, it also leaves out a row that already has the owner of the
+    // request.
     'acquire-many': `
       ${withoutSafeUpdates(server, 'UPDATE')}
              (SELECT l.\`key\`, UNHEX(w.hex_owner) AS owner, w.ttl, UNHEX(w.hex_label) AS label, clock.ms, clock.us
@@ -56,7 +57,7 @@ export function mysqlBatchStatements(table: string, server: MysqlServer) {
              t.started_ms = want.ms, t.owner = want.owner, t.label = CONVERT(want.label USING utf8mb4),
              t.renewed_ms = want.ms, t.expires_ms = LEAST(want.ms + want.ttl, ${NEVER})`,
 
-    // The rows of all requests, and whether each belongs to the owner of its request.
+    // Reads the rows of all requests, and whether each row has the owner of its request.
     'acquire-many-look': `
       SELECT w.place, COALESCE(owner = UNHEX(w.hex_owner), FALSE) AS own,
              ${ROW}, ${CLOCK_RUNS} AS clock_runs
@@ -64,8 +65,8 @@ export function mysqlBatchStatements(table: string, server: MysqlServer) {
         LEFT JOIN ${table} AS l FORCE INDEX (PRIMARY) ON l.\`key\` = UNHEX(w.hex_key)
        LIMIT ${LARGEST_BATCH + 1}`,
 
-    // For keys that were found to have no row. A key that another session has inserted
-    // meanwhile is left out.
+    // Inserts keys that had no row. The statement ignores a key that another session has
+    // inserted meanwhile.
     'acquire-many-new': `
       ${mariadb ? 'SET STATEMENT innodb_lock_wait_timeout = 1 FOR ' : ''}
       INSERT IGNORE INTO ${table} (\`key\`, owner, token, label, started_ms, renewed_ms, expires_ms)
@@ -73,7 +74,8 @@ export function mysqlBatchStatements(table: string, server: MysqlServer) {
              ${MS}, ${MS}, LEAST(${MS} + w.ttl, ${NEVER})
         FROM ${REQUESTS}`,
 
-    // 0 and not the clock: after a clock that stepped back the key would stay taken.
+    // A free key expires at 0 and not at the present time: if the clock stepped back, the key
+    // would stay taken.
     'release-many': `
       ${withoutSafeUpdates(server, 'UPDATE')}
              (SELECT l.\`key\`, w.outcome, clock.ms
@@ -86,7 +88,7 @@ export function mysqlBatchStatements(table: string, server: MysqlServer) {
          SET t.last_label = t.label, t.last_started_ms = t.started_ms, t.last_ended_ms = LAST_INSERT_ID(mine.ms),
              t.last_outcome = mine.outcome, t.owner = NULL, t.expires_ms = 0`,
 
-    // The rows that the statement before has released: their last run ended at its clock.
+    // Finds the rows that `release-many` has released, whose last run ended at its clock.
     'release-many-look': `
       SELECT w.place
         FROM ${RELEASES}

@@ -19,27 +19,27 @@ type Send<T> = (run: Run, statement: StatementName, values: object) => Promise<T
 
 /** How the statements of a batch reach the server. */
 export interface MysqlSenders {
-  /** Changes rows, by the server's clock or not at all. */
+  /** Changes rows, but only if the session uses the server's clock. */
   change: Send<Answer>;
-  /** Inserts rows, and waits only briefly for another session. */
+  /** Inserts rows, with a short limit for waiting for other sessions. */
   insert: Send<Answer>;
-  /** Reads rows by the server's clock. */
+  /** Reads rows with the server's clock. */
   read: Send<Answer['rows']>;
   /** Reads rows whose content does not depend on the clock. */
   look: Send<Answer>;
 }
 
-/** A row of a look, in the place of its request. */
+/** A row that a look has found, with the place of its request. */
 type SeenRow = LockRow & { place: unknown; own: unknown };
 
 /**
- * Serves many requests by one statement. If it did not serve them all, a query shows which it
- * served. Keys that have no row yet take another statement.
+ * Serves many requests with one statement. If it did not serve all of them, a query shows
+ * which ones it served. Keys without a row need another statement.
  */
 export class MysqlBatches implements BatchStatements {
   /**
-   * Measured with a pool of 10: with fewer callers, statements at the same time share the
-   * write to the disk already, and batches are slower.
+   * Measured with a pool of 10. For fewer callers, batches are slower, since the server
+   * already combines the disk writes of simultaneous statements.
    */
   readonly limits = { alone: 5, smallest: 15 };
 
@@ -52,7 +52,8 @@ export class MysqlBatches implements BatchStatements {
     if (affected === requests.length) return requests.map(() => granted(insertId));
     const { results, added } = await this.look(run, requests, affected, insertId);
     if (added.length === 0) return results;
-    // On a connection in an open transaction, the look would have failed.
+    // These results are final: on a connection in an open transaction, the look would have
+    // failed.
     for (const [i, result] of results.entries()) if (result) settle(i, result);
     const fresh = await this.insert(run, added);
     return requests.map((request, i) => results[i] ?? fresh.get(request));
@@ -64,14 +65,15 @@ export class MysqlBatches implements BatchStatements {
     if (affected === releases.length) return releases.map(() => 'done');
     if (affected === 0) return releases.map(() => undefined);
     const places = await this.releasedPlaces(run, { releases: json, endedAt: insertId });
-    // A key may have changed hands again, or a proxy may have sent the query to a replica.
+    // If the counts differ, a key has a new holder already, or a proxy has sent the query to a
+    // replica.
     const others = places.size === affected ? undefined : 'doubtful';
     return releases.map((_, i) => (places.has(i + 1) ? 'done' : others));
   }
 
   /**
-   * The places of the keys that were released; none if the server refuses the query, although
-   * the keys have been released.
+   * The places of the released keys. The result is empty if the server refuses the query,
+   * although the keys were released.
    */
   private async releasedPlaces(run: Run, values: object): Promise<Set<number>> {
     try {
@@ -83,7 +85,10 @@ export class MysqlBatches implements BatchStatements {
     }
   }
 
-  /** Grants keys that have no row. All wait if another session is inserting one of them. */
+  /**
+   * Grants keys that have no row. If another session is inserting one of them, all of them
+   * wait.
+   */
   private async insert(
     run: Run,
     requests: readonly SqlAcquireRequest[],
@@ -99,9 +104,9 @@ export class MysqlBatches implements BatchStatements {
   }
 
   /**
-   * Reads what became of the requests.
+   * Reads the results of the requests.
    *
-   * @param changed how many rows the statement before has granted
+   * @param changed how many rows the preceding statement has granted
    * @param token the token of these rows
    * @returns the results, and the requests whose keys have no row
    */
@@ -117,7 +122,8 @@ export class MysqlBatches implements BatchStatements {
     const grace = inPlace.get(requests.length);
     const isGranted = (row: SeenRow) => isTrue(row.own) && Number(row.token) === token;
     const mine = rows.filter(isGranted).length;
-    // A lease may have ended already, or a proxy may have sent the query to a replica.
+    // If the counts differ, a lease has already ended, or a proxy has sent the query to a
+    // replica.
     const isDoubtful = mine !== changed;
     const added: SqlAcquireRequest[] = [];
     const results = requests.map((request, i): BatchResult => {
@@ -134,14 +140,15 @@ export class MysqlBatches implements BatchStatements {
 }
 
 /**
- * A free row is locked by another session, or was just freed. A row whose token the clock has
- * not passed is left to a statement of its own.
+ * The result for a free row that was not granted. Usually another session has locked the row,
+ * or has just freed it. If the clock has not passed its token yet, the request is sent by
+ * itself.
  */
 function contentionFor({ token, now_ms: now }: LockRow): BatchResult {
   return Number(token) < Number(now) * 1_000 ? CONTENTION : undefined;
 }
 
-/** @param lastKey a key to be read besides */
+/** @param lastKey another key to read after those of the requests */
 function requestsAsJson(requests: readonly SqlAcquireRequest[], lastKey?: string): string {
   const items: unknown[] = requests.map(({ key, owner, ttl, label, resend }) => [
     hexOf(key),

@@ -9,13 +9,13 @@ import type { SqlStoreSettings } from '../sql-store.options.js';
 import { MysqlLocks } from './mysql-locks.js';
 import { Mysql2Driver, type Mysql2Connection } from './mysql2-driver.js';
 
-/** MySQL or MariaDB, through a client that lends its connections. */
+/** Opens MySQL or MariaDB through a client that lends its connections. */
 export async function openMysql(
   executor: DriverExecutor<Mysql2Connection>,
   { table, preparedStatements }: SqlStoreSettings,
   warn: Warn,
 ): Promise<LockDatabase> {
-  tableName(executor.type, table); // refuses weak locks before anything else
+  tableName(executor.type, table); // throws for weak locks
   const driver = new Mysql2Driver({ prepared: preparedStatements, warn });
   const connections = new PooledConnections(executor, driver, warn);
   const { rows } = await connections.look('SELECT VERSION() AS version, @@GLOBAL.autocommit AS autocommit');
@@ -28,7 +28,8 @@ export async function openMysql(
     kind: mariadb ? 'mariadb' : 'mysql',
     table: resolved,
     connections,
-    // MySQL's binary log may be of a format that allows no lower level than the application's.
+    // On MySQL the level stays the application's, since the format of the binary log may
+    // forbid READ COMMITTED.
     transactions: new PooledTransactions(executor, driver, warn, mariadb ? 'READ COMMITTED' : undefined),
     statements: new MysqlLocks(tableName(executor.type, resolved), {
       mariadb,
@@ -40,8 +41,8 @@ export async function openMysql(
 }
 
 /**
- * Whether the binary log of MySQL or MariaDB records statements. Newer servers may not have
- * the variable.
+ * Whether the binary log of MySQL or MariaDB records statements. It uses SHOW, since newer
+ * servers may lack the variable.
  */
 async function logsStatements(connections: PooledConnections<Mysql2Connection>): Promise<boolean> {
   const { rows } = await connections.look(

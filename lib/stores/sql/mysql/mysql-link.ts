@@ -4,7 +4,7 @@ import { onConnectionEnd, type SessionLink } from '../sessions/lock-session.js';
 import type { DriverExecutor } from '../sql-executor.js';
 import { Mysql2Driver, type Mysql2Connection } from './mysql2-driver.js';
 
-/** The members used of mysql2's connection beside its queries. */
+/** The members of mysql2's connection that are used besides its queries. */
 interface SessionConnection extends Mysql2Connection {
   stream: Socket;
   connect(done: (error: unknown) => void): void;
@@ -12,14 +12,15 @@ interface SessionConnection extends Mysql2Connection {
   on(event: 'error', listener: (error: Error) => void): void;
 }
 
-/** Makes a connection with the options of the client, outside of its pool. */
+/** Opens a connection with the options of the client, outside of its pool. */
 export async function openMysqlLink(executor: DriverExecutor, keepAlive: number): Promise<SessionLink> {
   const settings = { enableKeepAlive: true, keepAliveInitialDelay: keepAlive };
   const connection = (await executor.createConnection(settings)) as SessionConnection;
-  connection.on('error', () => undefined); // without a listener, the event would end the process
+  // without a listener, an error would end the process
+  connection.on('error', () => undefined);
   const destroy = (): void => {
     connection.destroy();
-    connection.stream.destroy(); // the end of a link that is dead would never come
+    connection.stream.destroy(); // destroy() of mysql2 waits for a dead connection
   };
   try {
     await inTime(settled((done) => connection.connect(done)));

@@ -34,17 +34,17 @@ import { assertClock, clockRuns, orContention, withShortLockWait } from './sessi
 
 type StatementName = keyof MysqlStatements | keyof ReturnType<typeof mysqlBatchStatements>;
 
-/** How many statements look for the token of a lease that was granted. */
+/** How many times the store looks for the token of a lease that was granted. */
 const TOKEN_LOOKS = 11;
 
 /** Keeps locks in a table of MySQL or MariaDB. */
 export class MysqlLocks implements LockStatements {
   /**
-   * Missing on MySQL 5, where one locked row would hold up the others; and for clients that do
+   * Missing on MySQL 5, where one locked row would delay the others, and for clients that do
    * not show which rows were changed.
    */
   readonly renewMany: LockStatements['renewMany'];
-  /** Missing also before MariaDB 10.6, which cannot skip a locked row. */
+  /** Missing in the same cases, and before MariaDB 10.6, which cannot skip a locked row. */
   readonly batches: BatchStatements | undefined;
   private readonly bind: Record<StatementName, Bind>;
   /** MySQL 5 can neither skip a locked row nor limit the wait of one statement. */
@@ -174,9 +174,9 @@ export class MysqlLocks implements LockStatements {
   }
 
   /**
-   * Changes a row, and gives the token of the row if it has changed one.
+   * Changes a row. Resolves to the row's token, or `undefined` if no row was changed.
    *
-   * @param owner the owner that the row has then, where the token is of interest
+   * @param owner the new owner of the row, if the caller needs the token
    */
   private async change(
     run: Run,
@@ -190,11 +190,11 @@ export class MysqlLocks implements LockStatements {
   }
 
   /**
-   * Reads the token of a lease that was just granted, for clients that do not hand it over. A
-   * connection in a transaction of the application may not see the row yet, so others are
-   * tried.
+   * Reads the token of a lease that was just granted, for clients that do not return it. It
+   * tries several connections, since a connection in a transaction of the application may not
+   * see the row yet.
    *
-   * @throws LockStoreError if none shows the lease; whether it is held is then unknown
+   * @throws LockStoreError if no connection shows the lease, so that the outcome is unknown
    */
   private async tokenOf(run: Run, lease: { key: string; owner: string }): Promise<number> {
     for (let looks = 0; looks < TOKEN_LOOKS; looks++) {
@@ -202,21 +202,23 @@ export class MysqlLocks implements LockStatements {
       if (rows[0]) return Number(rows[0].token);
     }
     throw new LockStoreError(
-      `The lock "${lease.key}" was granted, but its row does not show that: it was taken away at once, or the statement reached a replica. Let the client send all its statements to the writer.`,
+      `The lock "${lease.key}" was granted, but its row does not show that. Either the lock was lost at once, or the statement reached a replica. Let the client send all its statements to the writer.`,
       { transient: true },
     );
   }
 
-  /** Whether the tick of an attempt does not lie ahead, after an insert that did nothing. */
+  /**
+   * Whether the tick of an attempt has come. It is read after an insert that inserted nothing.
+   */
   private async isDue(run: Run, request: SqlAcquireRequest): Promise<boolean> {
-    if (!this.server.alone) return false; // its only condition
+    if (!this.server.alone) return false; // the tick is the only condition of the insert
     const [row] = await this.read(run, 'due-look', request);
     return isTrue(row?.due);
   }
 
   /**
-   * Changes a row. A row that meets the condition but was not changed is locked by another
-   * session, or has just changed; the caller retries.
+   * Changes a row. If the row meets the condition but was not changed, another session has
+   * locked or just changed it, and the caller retries.
    */
   private async changeOrLook(
     run: Run,
@@ -231,7 +233,10 @@ export class MysqlLocks implements LockStatements {
     });
   }
 
-  /** MySQL 8 can skip locked rows, but has no limit for the wait of an insert either. */
+  /**
+   * Inserts rows with a short wait. On MySQL the session sets the limit, since a statement
+   * cannot limit its own wait.
+   */
   private async insert(run: Run, statement: StatementName, values: object): Promise<Answer> {
     const insert = async () => this.send(run, statement, values);
     return this.server.mariadb || this.waits ? insert() : withShortLockWait(run, insert);
@@ -252,7 +257,7 @@ export class MysqlLocks implements LockStatements {
     return { row: rows.find((row) => !isGrace(row)), grace: rows.find(isGrace) };
   }
 
-  /** Reads rows by the server's clock. A query that was only slow is sent again. */
+  /** Reads rows with the server's clock. If the query was only slow, it is sent again. */
   private async read(run: Run, statement: StatementName, values: object): Promise<Answer['rows']> {
     const { rows } = await this.send(run, statement, values);
     if (clockRuns(rows[0])) return rows;
@@ -271,7 +276,7 @@ export class MysqlLocks implements LockStatements {
   }
 }
 
-/** Leaves out the row that reports the clock when no lock was found. */
+/** The rows of locks, without the row that only reports the clock. */
 function lockRows(rows: Answer['rows']): LockRow[] {
   return rows.filter(({ key }) => key !== null) as unknown as LockRow[];
 }

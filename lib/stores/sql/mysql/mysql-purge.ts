@@ -2,19 +2,19 @@ import { isTrue } from '../lock-row.js';
 import { PURGE_SLICE, type Answer, type PurgedSlice, type PurgeSlice } from '../lock-statements.js';
 import { clockRuns, orContention } from './session-settings.js';
 
-/** The requests of which the purge of a slice consists, all on one connection. */
+/** The requests that purge a slice, all on one connection. */
 export interface PurgeRequests {
-  /** Reads the keys of the slice, and which of them are unused. */
+  /** Reads the keys of the slice, and whether each is unused. */
   look(): Promise<Answer>;
   /** @throws UnusableConnectionError when the session does not use the server's clock */
   assertClock(): Promise<void>;
-  /** Deletes those of the keys that are still unused. */
+  /** Deletes the given keys, except those that are in use again. */
   remove(values: object): Promise<Answer>;
 }
 
 /**
- * Milliseconds for deleting the keys of a slice one by one. On MySQL 5, which waits, a locked
- * row takes up to two of its ten seconds.
+ * Milliseconds for deleting the keys of a slice one by one. MySQL 5 waits for up to two
+ * seconds for each locked row, and the operation has ten seconds.
  */
 const ONE_BY_ONE = 5_000;
 
@@ -28,8 +28,8 @@ export async function purgeSlice(slice: PurgeSlice, requests: PurgeRequests): Pr
 }
 
 /**
- * Deletes keys with one statement. If one of them is locked and cannot be skipped, deletes
- * them one by one, as far as time allows.
+ * Deletes keys with one statement. If it fails because of a locked row, it deletes the keys
+ * one by one until its time is over.
  */
 async function removeKeys(
   keys: readonly string[],
@@ -43,7 +43,7 @@ async function removeKeys(
   const until = performance.now() + ONE_BY_ONE;
   let removed = 0;
   for (const key of keys) {
-    if (performance.now() > until) break; // the next purge finds the others
+    if (performance.now() > until) break; // the next purge finds the remaining keys
     removed += (await remove([key]))?.affected ?? 0;
   }
   return removed;

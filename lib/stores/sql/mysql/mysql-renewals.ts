@@ -3,22 +3,24 @@ import type { Answer, ChangeResult } from '../lock-statements.js';
 import type { MysqlServer } from './mysql-statements.js';
 import { orContention } from './session-settings.js';
 
-/** The requests of which a renewal of many leases consists, all on one connection. */
+/** The requests that renew many leases, all on one connection. */
 export interface Renewals {
   readonly server: MysqlServer;
   /** @throws UnusableConnectionError when the session does not use the server's clock */
   assertClock(): Promise<void>;
   /** Renews one lease. */
   renew(lease: LeaseRenewal): Promise<ChangeResult>;
-  /** Renews leases of one ttl by one statement. */
+  /** Renews leases that have the same ttl with one statement. */
   send(values: object): Promise<Answer>;
-  /** Reads the leases that are still there. */
+  /** Reads the leases that have not expired. */
   look(values: object): Promise<Answer['rows']>;
 }
 
 const OUTCOMES = { done: 'renewed', gone: 'lost', locked: 'unknown' } as const;
 
-/** Renews the leases of each ttl by one statement; one by one, if that statement collided. */
+/**
+ * Renews the leases of each ttl with one statement, or one by one if that statement collided.
+ */
 export async function renewByTtl(
   renewals: Renewals,
   leases: readonly LeaseRenewal[],
@@ -53,7 +55,7 @@ async function renewTogether(
   });
 }
 
-/** As in the statements. There is no NUL in a key. */
+/** Joins key and owner by NUL, like the statements. A key cannot contain NUL. */
 function identityOf({ key, owner }: { key?: unknown; owner?: unknown }): string {
   return `${String(key)}\0${String(owner)}`;
 }

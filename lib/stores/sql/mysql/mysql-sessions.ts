@@ -21,15 +21,18 @@ import {
 import type { SessionSettings } from '../sessions/session-store.options.js';
 import type { DriverExecutor } from '../sql-executor.js';
 
-/** The longest name that MySQL takes, less the digest that makes it unique. */
+/**
+ * The length of the readable part of a lock's name: MySQL's limit of 64, less 41 for the
+ * digest.
+ */
 const TITLE = 64 - 41;
 const MDL = 'wait/lock/metadata/sql/mdl';
-/** Milliseconds between two tries where the server cannot wait for less than a second. */
+/** Milliseconds between two tries on MySQL, which cannot wait for less than a second. */
 const POLL = 50;
-/** Seconds; the most that each system takes. */
+/** Seconds; the largest value that every operating system accepts. */
 const LONGEST_TIMEOUT = 2_147_483;
 
-/** On a reader of Aurora only the second variable is set. */
+/** Two variables, since a reader of Aurora sets only the second one. */
 const READ_ONLY = '@@GLOBAL.read_only AS read_only, @@GLOBAL.innodb_read_only AS innodb_read_only';
 /** Identifies the server, since connection ids are small numbers that every server uses. */
 const SERVER = `CONCAT_WS(':', @@hostname, @@port, @@server_id)`;
@@ -47,11 +50,11 @@ export async function openMysqlSessions(
 }
 
 /**
- * `GET_LOCK` of MySQL and MariaDB.
+ * Session locks by `GET_LOCK` of MySQL and MariaDB.
  *
- * A session keeps key, label and token of its lock in its variables, which
- * `performance_schema` shows to others. The names of locks belong to the whole server and
- * ignore case. So the digest in a name is that of database and key.
+ * A session keeps key, label and token of its lock in user variables, which
+ * `performance_schema` shows to other sessions. Names of locks are shared by all databases of
+ * a server and ignore case. So a name contains a digest of database and key.
  */
 export class MysqlSessions implements SessionDatabase {
   readonly kind: 'mysql' | 'mariadb';
@@ -84,8 +87,8 @@ export class MysqlSessions implements SessionDatabase {
     signal?: AbortSignal,
   ): Promise<number | undefined> {
     const locked = await this.lock(session, name, wait, signal);
-    // The clock stands still within a statement: read with the wait, it could be older than
-    // the last token.
+    // Another statement reads the clock, which stands still within a statement. After a wait,
+    // it could be older than the last token.
     if (locked) await session.send(`SET @nestjs_locked_token = ${US}, @nestjs_locked = ${hex(note)}`);
     const { rows } = await session.send(`SELECT @nestjs_locked_token AS token, ${READ_ONLY}`);
     assertWriter(rows[0]);
@@ -106,8 +109,8 @@ export class MysqlSessions implements SessionDatabase {
   }
 
   /**
-   * After a restart of the server another session may have the id. So the session is ended
-   * only if it holds this lock or waits for it, and only on the same server.
+   * After a restart of the server, another session may have the same id. So the store ends the
+   * session only on the same server, and only if it holds this lock or waits for it.
    */
   async end(session: LockSession, { name }: ServerLock): Promise<void> {
     const [id = '', server = ''] = session.id.split('@');
@@ -153,8 +156,8 @@ export class MysqlSessions implements SessionDatabase {
   }
 
   /**
-   * Waits on the server. MySQL waits for whole seconds only, so the rest of a second is
-   * polled.
+   * Waits on the server for the lock. MySQL waits only for whole seconds, so the store polls
+   * for the rest of a second.
    */
   private async lock(
     session: LockSession,
@@ -183,7 +186,8 @@ export class MysqlSessions implements SessionDatabase {
     try {
       await this.query(`KILL ${id}`);
     } catch (error) {
-      if ((error as { errno?: unknown }).errno !== 1094) throw error; // it has ended by itself meanwhile
+      // the session has already ended
+      if ((error as { errno?: unknown }).errno !== 1094) throw error;
     }
   }
 
@@ -196,12 +200,12 @@ export class MysqlSessions implements SessionDatabase {
     const { text, mariadb } = this.server;
     throw new LockStoreError(
       !mariadb && !this.server.atLeast(5, 7)
-        ? `MySQL ${text} does not tell who holds session locks: that needs MySQL 5.7 or newer.`
-        : `This server (${text}) does not tell who holds session locks. Start it with performance_schema = ON and performance-schema-instrument = '${MDL}=ON'.`,
+        ? `MySQL ${text} does not show the holders of session locks. That needs MySQL 5.7 or newer.`
+        : `This server (${text}) does not show the holders of session locks. Start it with performance_schema = ON and performance-schema-instrument = '${MDL}=ON'.`,
     );
   }
 
-  /** Checks the session, and gives its identity. */
+  /** Checks the server and prepares the session. Resolves to the identity of the session. */
   private async prepare(link: SessionLink): Promise<string> {
     const { rows: variables } = await link.send(
       `SHOW GLOBAL VARIABLES WHERE Variable_name IN
@@ -210,11 +214,11 @@ export class MysqlSessions implements SessionDatabase {
     const values = new Map(variables.map((row) => [String(row.Variable_name), String(row.Value)]));
     if (values.get('wsrep_on') === 'ON')
       throw new LockStoreError(
-        'This server is a node of a Galera cluster: each node would grant the same session lock to another owner. Use sqlStore() or typeOrmStore(), which keep leases in a table.',
+        'This server is a node of a Galera cluster: each node could grant the same session lock to a different owner. Use sqlStore() or typeOrmStore(), which keep leases in a table.',
       );
     if (values.get('group_replication_single_primary_mode') === 'OFF')
       throw new LockStoreError(
-        'This server is a member of a replication group with several writers: each member would give the same session lock to another session. Use sqlStore() or typeOrmStore(), which keep leases in a table.',
+        'This server is a member of a replication group with several writers: each member could grant the same session lock to a different session. Use sqlStore() or typeOrmStore(), which keep leases in a table.',
       );
     const unlimited = ['max_execution_time', 'max_statement_time'].filter((name) => values.has(name));
     const settings = [`wait_timeout = ${LONGEST_TIMEOUT}`, ...unlimited.map((name) => `${name} = 0`)];
@@ -230,7 +234,7 @@ export class MysqlSessions implements SessionDatabase {
   }
 }
 
-/** Each value is a number, or a word such as OFF and NO_LOCK. */
+/** Refuses a read-only server. Each value is a number, or a word such as OFF or NO_LOCK. */
 function assertWriter(row: Record<string, unknown> = {}): void {
   for (const value of [row.read_only, row.innodb_read_only])
     if (value !== undefined && value !== 'OFF' && Number(value) !== 0) throw onDemotedServer();

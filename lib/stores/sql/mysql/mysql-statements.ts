@@ -7,14 +7,14 @@ import { ALONE, CLOCK_RUNS } from './session-settings.js';
 /** The properties of the server on which the statements depend. */
 export interface MysqlServer {
   mariadb: boolean;
-  /** MySQL 8 and MariaDB 10.6 have `FOR UPDATE SKIP LOCKED`. */
+  /** Whether the server has `FOR UPDATE SKIP LOCKED`, like MySQL 8 and MariaDB 10.6. */
   skipsLocked: boolean;
   /**
-   * Whether its binary log records statements. Replicas run them later, where SYSDATE() has
-   * another value.
+   * Whether the binary log records statements. Then no change may read SYSDATE(), since
+   * replicas repeat the change later.
    */
   logsStatements: boolean;
-  /** Whether the statements fail inside of a transaction, see {@link ALONE}. */
+  /** Whether statements must fail inside a transaction, see {@link ALONE}. */
   alone?: boolean;
 }
 
@@ -24,46 +24,52 @@ export const MS = `(${US} DIV 1000)`;
 const UNTIL = `LEAST(${MS} + :ttl, ${NEVER})`;
 
 /** The tick of a run that begins now. It is NULL without conditions. */
-const TICK = `COALESCE(:tick, ${MS} - MOD(${MS}, :slot), IF(:gap > 0, ${MS}, NULL))`; // no %: Oracle mode lacks it
+// MOD() and not %, which Oracle mode lacks
+const TICK = `COALESCE(:tick, ${MS} - MOD(${MS}, :slot), IF(:gap > 0, ${MS}, NULL))`;
 const NOT_AHEAD = `COALESCE(:tick <= ${MS} + :ahead, TRUE)`;
-/** Compared with NULL, each tick is new, and no lease is old enough to steal. */
+/**
+ * Without conditions the values are NULL. Then each tick is new, and no lease is old enough to
+ * steal.
+ */
 const FREE_ON_CONDITIONS = `NOT paused
               AND (COALESCE(tick_ms < COALESCE(:tick, ${MS} - MOD(${MS}, :slot), ${MS} - :gap + 1), TRUE)
                    OR owner IS NOT NULL AND tick_ms = :failOver OR tick_ms = :ignored)
               AND (expires_ms <= ${MS} OR owner IS NOT NULL AND renewed_ms <= ${MS} - :stealAfter)`;
 
-// A token that the clock has not passed stays: without its row the next token could be
+// A row stays until the clock has passed its token, since otherwise the next token could be
 // smaller.
 const UNUSED = `NOT paused AND token < ${US}
           AND GREATEST(expires_ms, COALESCE(renewed_ms, 0), COALESCE(last_ended_ms, 0), COALESCE(tick_ms, 0)) <= ${MS} - :olderThan`;
 
-// Text is read as bytes, since the character set of the connection may know fewer characters.
+// Text is read as bytes, since the character set of the connection may lack some characters.
 export const ROW = `\`key\`, owner IS NOT NULL AS owned, token, expires_ms, CAST(label AS BINARY) AS label,
              started_ms, renewed_ms, tick_ms, paused, CAST(last_label AS BINARY) AS last_label,
              last_started_ms, last_ended_ms, last_outcome, ${MS} AS now_ms`;
 
 /**
  * The statements of MySQL (5.6 or newer) and MariaDB (10.3 or newer). The folder
- * test/stores/sql/golden has them as each server gets them.
+ * test/stores/sql/golden has their full text for each server.
  *
- * Assignments are carried out from left to right, except in MariaDB's mode
- * SIMULTANEOUS_ASSIGNMENT. So no assignment reads a column that one before it has changed.
+ * The servers assign columns from left to right, except in MariaDB's mode
+ * SIMULTANEOUS_ASSIGNMENT. So no assignment reads a column that an earlier assignment has
+ * changed.
  *
- * `LAST_INSERT_ID(x)` hands x to the client in the answer to the update. The count of affected
- * rows tells less: it counts found rows or changed rows, as the connection is configured.
+ * `LAST_INSERT_ID(x)` returns x to the client in the answer to the update. The number of
+ * affected rows is less reliable: depending on the connection, it counts found rows or changed
+ * rows.
  *
- * Queries about one key join their row to a row that is always there, so that they report the
- * clock for a key without a row, too.
+ * Queries about one key join its row to a constant row, so that they report the clock even for
+ * a key without a row.
  */
 export function mysqlStatements(table: string, server: MysqlServer) {
   const { mariadb, skipsLocked, logsStatements } = server;
-  // Each change is made by the clock of the server, or not at all.
+  // A change is made only if the session uses the clock of the server.
   const alone = server.alone ? ` AND ${ALONE}` : '';
   const byClock = (logsStatements ? 'TRUE' : CLOCK_RUNS) + alone;
 
-  // By default the servers wait 50 s for a row that another session has locked. MariaDB does
-  // not wait. MySQL 8 skips the row, in a table that is nested twice, since MySQL reads no
-  // table that it updates. MySQL 5 waits for the second that withShortLockWait sets.
+  // By default, servers wait 50 s for a row that another session has locked. Here, MariaDB
+  // does not wait, and MySQL 8 skips the row. The subquery is nested twice, since MySQL cannot
+  // read a table that it updates. MySQL 5 waits for one second, which withShortLockWait sets.
   const unlessLocked = (update: string) => {
     if (mariadb) return `SET STATEMENT innodb_lock_wait_timeout = 0 FOR ${update}`;
     if (!skipsLocked) return update;
@@ -71,13 +77,13 @@ export function mysqlStatements(table: string, server: MysqlServer) {
     return `${change} WHERE \`key\` = (SELECT \`key\` FROM (
               SELECT \`key\` FROM ${table} WHERE ${rows} FOR UPDATE SKIP LOCKED) AS unlocked)`;
   };
-  // An insert waits for a lock on the gap between two keys, and a guard waits for its row.
-  // MySQL has no limit for the wait of one statement.
+  // An insert may wait for a lock on the gap between two keys, and a guard for its row. Only
+  // MariaDB can limit the wait of a single statement.
   const waitingBriefly = (statement: string) =>
     mariadb ? `SET STATEMENT innodb_lock_wait_timeout = 1 FOR ${statement}` : statement;
   return {
-    // The token comes from the clock, so that it also grows over deleted rows and fail-overs.
-    // A holder from whom the lock is stolen has ended now.
+    // The token comes from the clock, so that it grows even after a row was deleted, or after
+    // a fail-over. If the lock is stolen, the run of its holder ends now.
     acquire: unlessLocked(`
       UPDATE ${table}
          SET token = LAST_INSERT_ID(GREATEST(token + 1, ${US})),
@@ -100,8 +106,8 @@ export function mysqlStatements(table: string, server: MysqlServer) {
        WHERE \`key\` = :key AND ${NOT_AHEAD}
          AND (${FREE_ON_CONDITIONS}) AND ${byClock}`),
 
-    // Repeats an attempt whose outcome is unknown, on conditions or without. A lock that the
-    // attempt was granted keeps its token, its tick and its start.
+    // Repeats an attempt whose outcome is unknown, with or without conditions. If the first
+    // attempt was granted, the lock keeps its token, its tick and its start.
     'acquire-again': unlessLocked(`
       UPDATE ${table}
          SET token = LAST_INSERT_ID(IF(owner <=> :owner, token, GREATEST(token + 1, ${US}))),
@@ -120,7 +126,8 @@ export function mysqlStatements(table: string, server: MysqlServer) {
          SET token = LAST_INSERT_ID(token), renewed_ms = ${MS}, expires_ms = ${UNTIL}
        WHERE \`key\` = :key AND owner = :owner AND expires_ms > ${MS} AND ${byClock}`),
 
-    // 0 and not the clock: after a clock that stepped back the key would stay taken.
+    // A free key expires at 0 and not at the present time: if the clock stepped back, the key
+    // would stay taken.
     release: unlessLocked(`
       UPDATE ${table}
          SET token = LAST_INSERT_ID(token),
@@ -154,7 +161,7 @@ export function mysqlStatements(table: string, server: MysqlServer) {
       UPDATE ${table} SET token = LAST_INSERT_ID(token), paused = FALSE
        WHERE \`key\` = :key AND paused AND ${byClock}`),
 
-    // For a key that was found to have no row.
+    // Inserts a key that had no row.
     'acquire-new': waitingBriefly(`
       INSERT INTO ${table} (\`key\`, owner, token, label, started_ms, renewed_ms, expires_ms, tick_ms)
       SELECT :key, :owner, LAST_INSERT_ID(${US}), CONVERT(:label USING utf8mb4), ${MS}, ${MS}, ${UNTIL}, ${TICK}
@@ -163,8 +170,8 @@ export function mysqlStatements(table: string, server: MysqlServer) {
     'pause-new': waitingBriefly(`
       INSERT INTO ${table} (\`key\`, token, expires_ms, paused) VALUES (:key, ${US}, :keptUntil, ${server.alone ? ALONE : 'TRUE'})`),
 
-    // After a change that changed nothing. A row in the state that the change needs is locked
-    // by another session, or has just changed.
+    // Follows a change that changed nothing. If the row is in the state that the change needs,
+    // another session has locked or just changed it.
     look: `
       SELECT seen.*, ${CLOCK_RUNS} AS clock_runs
         FROM (SELECT 1) AS one LEFT JOIN (
@@ -172,13 +179,14 @@ export function mysqlStatements(table: string, server: MysqlServer) {
                     paused, NOT paused AS unpaused
                FROM ${table} WHERE \`key\` = :key${alone}) AS seen ON TRUE`,
 
-    // Shared, so that transactions of one holder do not wait for each other. Like all locking
-    // reads it sees what is committed, at each isolation level. MariaDB may refuse it when the
+    // The lock is shared, so that transactions of one holder do not wait for each other. A
+    // locking read sees committed rows at every isolation level. MariaDB may refuse it if the
     // row has changed since the snapshot of the transaction.
     guard: waitingBriefly(`
       SELECT 1 FROM ${table} WHERE \`key\` = :key AND owner = :owner AND token = :token LOCK IN SHARE MODE`),
 
-    // The clock of a statement is that of its start, and the first statement may wait.
+    // Checks the lease again: a statement reads the clock at its start, and the first
+    // statement may have waited.
     'guard-again': waitingBriefly(`
       SELECT ${server.alone ? '@@in_transaction AS inside' : '1'} FROM ${table} WHERE \`key\` = :key AND owner = :owner AND token = :token
          AND expires_ms > ${MS} AND ${CLOCK_RUNS} LOCK IN SHARE MODE`),
@@ -206,10 +214,10 @@ export function mysqlStatements(table: string, server: MysqlServer) {
               ORDER BY \`key\` LIMIT :limit) AS seen ON TRUE
        ORDER BY \`key\``,
 
-    // Renews leases of one ttl. In :leases, key and owner are one text, since MariaDB takes a
-    // quarter longer for pairs. Before MariaDB 10.6, one locked row fails the statement.
-    // STRAIGHT_JOIN and LIMIT: merged with the derived table, or begun from its other side,
-    // the join would wait for locked rows.
+    // Renews leases that have the same ttl. In :leases, key and owner are one text, since
+    // MariaDB takes 25 % longer for pairs. Before MariaDB 10.6, one locked row fails the
+    // statement. STRAIGHT_JOIN and LIMIT keep the server from merging or reordering the join,
+    // which would then wait for locked rows.
     'renew-many': skipsLocked
       ? `${withoutSafeUpdates(server, 'UPDATE')}
              (SELECT \`key\` FROM ${table} FORCE INDEX (PRIMARY)
@@ -230,14 +238,14 @@ export function mysqlStatements(table: string, server: MysqlServer) {
               WHERE \`key\` IN (:keys) AND CONCAT(\`key\`, X'00', owner) IN (:leases) AND expires_ms > ${MS}
               LIMIT :limit) AS seen ON TRUE`,
 
-    // A purge reads first, which locks nothing. A delete that looked for unused rows by itself
-    // would lock, at REPEATABLE READ, each row and each gap that it passes.
+    // A purge first reads the unused keys, which locks nothing. At REPEATABLE READ, a delete
+    // that searched for them would lock each row and each gap on its way.
     'purge-look': `
       SELECT \`key\`, LEFT(\`key\`, LENGTH(:prefix)) = :prefix AND ${UNUSED} AS unused, ${CLOCK_RUNS} AS clock_runs
         FROM ${table} WHERE \`key\` > :after AND \`key\` >= :prefix ORDER BY \`key\` LIMIT ${PURGE_SLICE}`,
 
-    // The table has no alias: MySQL looks for an alias to delete from in the database of the
-    // session, and there may be none.
+    // The table has no alias: MySQL looks for the alias in the session's database, but the
+    // session may have none.
     purge: skipsLocked
       ? `${withoutSafeUpdates(server, 'DELETE')} ${table}
         FROM (SELECT \`key\` FROM ${table} FORCE INDEX (PRIMARY)
@@ -252,7 +260,8 @@ export function mysqlStatements(table: string, server: MysqlServer) {
 }
 
 /**
- * sql_safe_updates refuses to change rows by a list of keys, although they are primary keys.
+ * Turns off sql_safe_updates, which refuses to change rows by a list of keys, even primary
+ * keys.
  */
 export function withoutSafeUpdates({ mariadb }: MysqlServer, verb: 'UPDATE' | 'DELETE'): string {
   return mariadb
@@ -260,20 +269,23 @@ export function withoutSafeUpdates({ mariadb }: MysqlServer, verb: 'UPDATE' | 'D
     : `${verb} /*+ SET_VAR(sql_safe_updates = 0) */`;
 }
 
-/** What clients need besides that hand over no token, and show no clock of the session. */
+/**
+ * Additional statements for clients that return no token and do not show whether the session
+ * is in a transaction.
+ */
 export function aloneStatements(table: string) {
   return {
     'token-look': `
       SELECT token FROM ${table} WHERE \`key\` = :key AND owner = :owner`,
 
-    // After an insert that inserted nothing.
+    // Follows an insert that inserted nothing.
     'due-look': `SELECT ${NOT_AHEAD} AS due, ${CLOCK_RUNS} AS clock_runs`,
   };
 }
 
 /**
- * Lets the grace period end `longest` milliseconds after the table was created, unless it
- * already ends later.
+ * Starts or extends the grace period, so that it ends `longest` milliseconds after the
+ * creation of the table or later.
  */
 export function gracePeriod(table: string, longest: number, { alone = false } = {}): string {
   return `
@@ -287,8 +299,9 @@ export function gracePeriod(table: string, longest: number, { alone = false } = 
 export type MysqlStatements = ReturnType<typeof mysqlStatements> & ReturnType<typeof aloneStatements>;
 
 /**
- * The statements whose values are part of the text. Prepared, each size of a list would be one
- * more statement that the server keeps; and MySQL takes no parameter of mysql2 for a limit.
+ * The statements that have their values in the text. As prepared statements, each length of a
+ * list would be another statement for the server to keep. And MySQL refuses a parameter of
+ * mysql2 in LIMIT.
  */
 export const AS_TEXT: readonly string[] = [
   'read-clock',

@@ -1,13 +1,16 @@
-/** Binds the values of a statement to its names: `:owner` may stand in it several times. */
+/**
+ * Puts values in the places of names such as `:owner`, which a statement may contain several
+ * times.
+ */
 export type Bind = (values: object) => [sql: string, values?: unknown[]];
 
 /** A name, or a quoted identifier, which may contain a colon. */
 const NAME = /`(?:[^`]|``)*`|:(\w+)/g;
-/** A place for a value, or a quoted identifier, which may contain a question mark. */
+/** A placeholder, or a quoted identifier, which may contain a question mark. */
 const PLACE = /`(?:[^`]|``)*`|\?/g;
 
 /**
- * @param textual the names of the statements that are sent as text; the others are prepared
+ * @param textual the names of the statements that are sent as text; all others are prepared
  */
 export function bindEach<Name extends string>(
   statements: Record<Name, string>,
@@ -21,8 +24,8 @@ export function bindEach<Name extends string>(
 }
 
 /**
- * For a prepared statement. Text is sent as bytes, since the character set of the connection
- * may know fewer characters.
+ * Binds the values of a prepared statement. Text is sent as bytes, since the character set of
+ * the connection may lack some characters.
  */
 function prepared(statement: string): Bind {
   const names: string[] = [];
@@ -40,7 +43,9 @@ function prepared(statement: string): Bind {
   ];
 }
 
-/** For a statement that is sent as text; a list becomes literals with commas. */
+/**
+ * Binds the values of a statement that is sent as text. A list becomes literals with commas.
+ */
 function asText(statement: string): Bind {
   return (values) => [
     statement.replaceAll(NAME, (found, name?: string) =>
@@ -49,15 +54,18 @@ function asText(statement: string): Bind {
   ];
 }
 
-/** The text of a prepared statement, for servers that prepare no more. */
+/**
+ * Puts the values into the text of a statement, for servers that refuse further prepared
+ * statements.
+ */
 export function withLiterals(sql: string, values: readonly unknown[]): string {
   let next = 0;
   return sql.replaceAll(PLACE, (found) => (found === '?' ? literal(values[next++]) : found));
 }
 
 /**
- * A literal of the text's bytes. It does not depend on the character set of the connection,
- * nor on its rules for quotes.
+ * A literal of the text's bytes, which depends neither on the connection's character set nor
+ * on its rules for quotes.
  */
 export function hex(text: string | Buffer): string {
   return `X'${Buffer.from(text).toString('hex')}'`;

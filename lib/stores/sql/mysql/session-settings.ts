@@ -3,24 +3,27 @@ import { isContention, isServerAnswer } from '../store-failure.js';
 import { UnusableConnectionError } from '../unusable-connection.js';
 
 /**
- * Whether the clock of a statement is the server's. After `SET timestamp`, the clock of the
- * session stands still, also for UTC_TIMESTAMP(), while SYSDATE() goes on. A statement that
- * has waited for longer than 100 ms looks the same: it changes nothing, and is tried again.
+ * Whether a statement uses the server's clock. After `SET timestamp`, the clock of the session
+ * stands still, also for UTC_TIMESTAMP(), while SYSDATE() goes on. A statement that has waited
+ * for over 100 ms looks the same, so it changes nothing and is repeated.
  *
- * The hint `SET_VAR(timestamp = 0)` of MySQL 8 does not help: after the statement it sets the
- * session's clock back to its old value, where it stands still.
+ * The hint `SET_VAR(timestamp = 0)` of MySQL 8 does not help. After the statement it restores
+ * the old value, at which the session's clock stands still.
  */
 export const CLOCK_RUNS = 'ABS(TIMESTAMPDIFF(MICROSECOND, NOW(6), SYSDATE(6))) < 100000';
 
 /**
- * A condition for clients that do not show the status of the session, on MariaDB: it fails,
- * and the statement with it, unless the statement is a transaction by itself. The sum is out
- * of range, and its text is how the failure is recognized, see unusable-connection.ts.
+ * A condition on MariaDB for clients that do not show the status of the session. Inside a
+ * transaction, or without autocommit, its sum is out of range, which fails the statement. The
+ * store recognizes the failure by the text of the sum, see unusable-connection.ts.
  */
 const MOST = '18446744073709551615';
 export const ALONE = `IF(@@in_transaction = 0, IF(@@autocommit = 1, TRUE, ${MOST} + (1 - @@autocommit)), ${MOST} + @@in_transaction)`;
 
-/** If one of two statements finds that the clock runs, the session uses the server's clock. */
+/**
+ * Reads whether the clock runs. One of two such statements must succeed, since a slow one
+ * fails too.
+ */
 export const LOOK_AT_CLOCK = `SELECT ${CLOCK_RUNS} AS clock_runs`;
 const LOOKS = 2;
 
@@ -35,7 +38,7 @@ export function clockRuns(row: Record<string, unknown> | undefined): boolean {
   return Number(row?.clock_runs) === 1;
 }
 
-/** For the session, since MySQL has no limit for one statement. */
+/** Settings for the session, since MySQL cannot limit the wait of a single statement. */
 export const LOCK_WAIT = {
   'shorten-lock-wait': `
     SET @lock_wait = @@SESSION.innodb_lock_wait_timeout, SESSION innodb_lock_wait_timeout = 1,
@@ -45,8 +48,8 @@ export const LOCK_WAIT = {
 };
 
 /**
- * While `work` runs, lets the session wait for locked rows for a second at most, by default
- * 50 s. It also lets the session change rows by a list of keys. MySQL 5 has no other way.
+ * While `work` runs, the session waits for a locked row for at most one second, and not for 50
+ * s, the default. It may also change rows by a list of keys. MySQL 5 has no other way.
  */
 export async function withShortLockWait<T>(run: Run, work: () => Promise<T>): Promise<T> {
   await run(LOCK_WAIT['shorten-lock-wait']);
@@ -58,8 +61,8 @@ export async function withShortLockWait<T>(run: Run, work: () => Promise<T>): Pr
 }
 
 /**
- * Restores the settings of the session. If that fails, the connection has to be closed, even
- * if the server has answered: the next borrower would get these settings.
+ * Restores the settings of the session. If that fails, it throws an error that closes the
+ * connection, since the next borrower would get these settings.
  */
 async function restoreLockWait(run: Run): Promise<void> {
   try {
@@ -72,7 +75,7 @@ async function restoreLockWait(run: Run): Promise<void> {
   }
 }
 
-/** Gives `undefined` for a statement that ran into another session's lock. */
+/** Resolves to `undefined` if the statement collided with another session. */
 export async function orContention<T>(statement: Promise<T>): Promise<T | undefined> {
   try {
     return await statement;

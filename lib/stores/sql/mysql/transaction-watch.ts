@@ -2,7 +2,7 @@ import { sessionOf, type Mysql2Connection } from './mysql2-driver.js';
 
 const WATCH: unique symbol = Symbol('nestjs-locked: whether the transaction is open');
 
-/** The members of mysql2's connection by which its answers are observed. */
+/** The members of mysql2's connection through which the watch observes the answers. */
 export interface WatchedConnection extends Mysql2Connection {
   addCommand(command: Command): Command;
   /** The pool; null when the connection has ended. */
@@ -11,7 +11,10 @@ export interface WatchedConnection extends Mysql2Connection {
   [WATCH]?: TransactionWatch | undefined;
 }
 
-/** A command of mysql2. It receives each packet of its answer, and none at the first call. */
+/**
+ * A command of mysql2, which calls `execute` first without a packet, and then with each packet
+ * of the answer.
+ */
 interface Command {
   on(event: 'result', listener: (result: object) => void): void;
   execute(packet: Packet | undefined, connection: unknown): unknown;
@@ -23,16 +26,16 @@ interface Packet {
 }
 
 /**
- * Gives a function that reports whether the transaction on this connection is still open.
- * mysql2 keeps no status. So until the transaction ends, or the connection goes back to the
- * pool, the answers to the commands of the application are observed.
+ * Returns a function that reports whether the transaction on this connection is still open.
+ * mysql2 keeps no status. So the watch observes the answers to the application's commands
+ * until the transaction ends or the connection goes back to the pool.
  */
 export function watchMysqlTransaction(connection: WatchedConnection): () => boolean {
   const watch = (connection[WATCH] ??= new TransactionWatch(connection));
   return () => watch.isOpen && Boolean(poolOf(connection));
 }
 
-/** The pool of a connection; nothing after the connection has ended. */
+/** The pool of a connection; null after the connection has ended. */
 function poolOf({ _pool: pool }: WatchedConnection): unknown {
   return pool;
 }
@@ -90,7 +93,7 @@ class TransactionWatch {
     const own = Object.getOwnPropertyDescriptor(connection, name);
     connection[name] = replacement;
     this.restore.push(() => {
-      if (connection[name] !== replacement) return; // replaced since, as when a connection ends
+      if (connection[name] !== replacement) return; // another replacement followed
       if (own) Object.defineProperty(connection, name, own);
       else Reflect.deleteProperty(connection, name);
     });
