@@ -30,8 +30,8 @@ export interface Answer {
 }
 
 /**
- * Runs one statement on one connection: a prepared statement if there are values, plain text
- * if there are none.
+ * Runs one statement on one connection: a prepared statement if there are values, otherwise
+ * plain text.
  *
  * @param name the name of the prepared statement, which traces and the views of the server
  * show

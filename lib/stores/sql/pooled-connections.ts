@@ -18,19 +18,20 @@ import {
 } from './unusable-connection.js';
 
 /**
- * The number of connections that are tried when the server itself may refuse, and the store
- * cannot see whether they are new.
+ * How many connections are tried if the server may be the cause, and the pool does not show
+ * whether they are new.
  */
 const SERVER_TRIES = 3;
 
 /**
- * Borrows a connection of the client's pool for each operation; never the caller's, whose
- * rollback would undo the lock.
+ * Borrows a connection of the client's pool for each operation. It never uses the caller's
+ * connection, whose rollback would undo the lock.
  *
  * The application may have left a connection in a transaction. So each statement runs first,
- * and the status in its answer decides whether the result counts. If the status is bad, the
- * result is discarded, the connection is rolled back and closed, and the operation is repeated
- * on another one. An earlier check would miss a BEGIN that is still on its way.
+ * and the status in its answer decides whether the result counts. If the connection is
+ * unusable, the store discards the result, rolls back, closes the connection, and repeats the
+ * operation on another connection. A check before the statement would miss a BEGIN that is
+ * still under way.
  */
 export class PooledConnections<Connection> implements SqlConnections {
   constructor(
@@ -58,14 +59,14 @@ export class PooledConnections<Connection> implements SqlConnections {
     }
   }
 
-  /** A text of several statements is one transaction. */
+  /** Sends the statements as one text, which the server runs as one transaction. */
   async runTogether(limit: number, statements: readonly string[]): Promise<void> {
     await this.use(limit, (run) => run(statements.join('; ')));
   }
 
   /**
-   * Runs one statement that reads only settings of the server, so that the state of the
-   * connection does not matter.
+   * Runs one statement that only reads settings of the server. It accepts a connection in any
+   * state.
    */
   async look(sql: string): Promise<Answer> {
     const timeLimit = new TimeLimit(OPERATION_LIMIT);
@@ -90,7 +91,7 @@ export class PooledConnections<Connection> implements SqlConnections {
     try {
       return await timeLimit.race(work(borrowed.connection));
     } catch (error) {
-      // Unless the server has answered, the connection may be dead or still busy: no other
+      // Without an answer of the server, the connection may be dead or still busy, so no other
       // operation should get it.
       if (!isServerAnswer(error)) this.driver.destroy(borrowed.connection);
       throw error;
@@ -102,7 +103,7 @@ export class PooledConnections<Connection> implements SqlConnections {
 
 /** Transactions that the store begins on connections of the client's pool. */
 export class PooledTransactions<Connection> implements SqlTransactions {
-  /** @param level of its own transactions; by default, that of the application */
+  /** @param level the isolation level; by default, the application's setting applies */
   constructor(
     private readonly executor: DriverExecutor<Connection>,
     private readonly driver: SqlDriver<Connection>,
@@ -119,8 +120,8 @@ export class PooledTransactions<Connection> implements SqlTransactions {
       await inTime(own.commit());
       return value;
     } catch (error) {
-      // If a statement is unanswered, or the server has turned read-only, the transaction must
-      // not go on. Nor must the pool lend the connection to another caller.
+      // If a statement is unanswered, or the server has become read-only, the transaction must
+      // end, and the pool must not lend the connection again.
       if (error instanceof NoAnswerError || isReadOnly(error)) this.driver.destroy(borrowed.connection);
       else await inTime(own.rollback()).catch(() => this.driver.destroy(borrowed.connection));
       throw error;
@@ -130,8 +131,8 @@ export class PooledTransactions<Connection> implements SqlTransactions {
   }
 
   /**
-   * Borrows a connection without an open transaction: a transaction that the application left
-   * open would be committed together with this one.
+   * Borrows a connection without an open transaction. A commit would also commit a transaction
+   * that the application left open.
    */
   private async borrow(): Promise<BorrowedForTransaction<Connection>> {
     for (let tries = 1; ; tries++) {
@@ -159,8 +160,9 @@ export class PooledTransactions<Connection> implements SqlTransactions {
         work((sql, values) => this.driver.send(connection, sql, values, { inTransaction: true })),
       );
     } catch (error) {
-      // What was not answered may still be carried out: the transaction must not be committed.
-      // And a role that the application left set would deny every transaction after this one.
+      // The server may still run a statement that it has not answered, so the transaction must
+      // not be committed. And if the application left a role set, later transactions would be
+      // refused too.
       if (!isServerAnswer(error) || faultOf(error) === 'rights') this.driver.destroy(connection);
       throw error;
     }
@@ -172,7 +174,10 @@ export interface BorrowedForTransaction<Connection> extends BorrowedConnection<C
   readonly own: BorrowedTransaction;
 }
 
-/** @throws LockError for a client that begins its transactions by itself */
+/**
+ * Narrows a borrowed connection to one with transactions. @throws LockError for a client that
+ * begins its transactions by itself
+ */
 export function withTransaction<Connection>(
   borrowed: BorrowedConnection<Connection>,
 ): BorrowedForTransaction<Connection> {
@@ -182,8 +187,8 @@ export function withTransaction<Connection>(
 }
 
 /**
- * Rolls back what was written on a connection, and closes it. Without the rollback, rows would
- * stay locked until the server notices the close.
+ * Rolls back on a connection, and closes it. Without the rollback, rows would stay locked
+ * until the server notices the close.
  */
 async function discard<Connection>(driver: SqlDriver<Connection>, connection: Connection): Promise<void> {
   try {
@@ -195,7 +200,7 @@ async function discard<Connection>(driver: SqlDriver<Connection>, connection: Co
   }
 }
 
-/** The outcome of work on one connection. With a fault, its value or error does not count. */
+/** The outcome of work on one connection. With a fault, neither value nor error counts. */
 interface Outcome<T> {
   fault?: ConnectionFault | undefined;
   value?: T;
@@ -206,7 +211,7 @@ interface Outcome<T> {
 class Statements<Connection> {
   #fault: ConnectionFault | undefined;
   /**
-   * The error of the last statement, if it failed; or of an earlier statement, if it is about
+   * The error of the last statement, if it failed, or an earlier error that shows a fault of
    * the connection.
    */
   #failure: { error: unknown } | undefined;
@@ -229,7 +234,7 @@ class Statements<Connection> {
     }
   };
 
-  /** Awaits the work, and adds the fault of its connection. */
+  /** Waits for the work, and adds the fault of its connection. */
   async outcomeOf<T>(work: Promise<T>): Promise<Outcome<T>> {
     const [settled] = await Promise.allSettled([work]);
     if (this.#failure) this.#fault ??= await this.#faultAfter(this.#failure.error);

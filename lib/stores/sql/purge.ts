@@ -4,8 +4,8 @@ import type { LockOperations } from './lock-operations.js';
 import type { PurgedSlice } from './lock-statements.js';
 
 /**
- * Purges slice by slice, and pauses after each slice for as long as it took, so that other
- * sessions write meanwhile.
+ * Purges unused keys slice by slice. After each slice it pauses as long as the slice took, so
+ * that other sessions can write meanwhile.
  */
 export async function purgeKeys(
   operations: LockOperations,
@@ -19,7 +19,8 @@ export async function purgeKeys(
       ({ statements }, run) => statements.purge(run, { prefix, after, olderThan }),
     );
     purged += slice.purged;
-    if (!slice.last?.startsWith(prefix)) return purged; // keys that start alike stand together
+    // keys with the prefix come one after the other
+    if (!slice.last?.startsWith(prefix)) return purged;
     after = slice.last;
     await sleep(performance.now() - startedAt);
   }

@@ -7,9 +7,9 @@ import type { LockOperations } from './lock-operations.js';
 import { unlessCollided } from './store-failure.js';
 
 /**
- * Renews in batches of 500, where the database can leave out locked rows. The engine renews no
- * more leases at once, but an application may also call the store directly. The leases of a
- * batch that collided with other sessions as a whole are `unknown`.
+ * Renews in batches of 500 if the database can skip locked rows, otherwise one by one. The
+ * engine never renews more leases at once, but an application may also call the store
+ * directly. If a whole batch collided with other sessions, its leases are `unknown`.
  */
 export async function renewLeases(
   operations: LockOperations,
@@ -33,10 +33,10 @@ export async function renewLeases(
 }
 
 /**
- * Renews each lease on a connection of its own, so that a locked row holds up no other lease.
- * A lease that is not renewed soon is `unknown`, and the caller renews it again by itself.
+ * Renews each lease on a separate connection, so that a locked row delays no other lease. A
+ * lease that is not renewed soon is `unknown`, and the caller repeats its renewal by itself.
  *
- * @throws LockStoreError when all fail
+ * @throws LockStoreError when all renewals fail
  */
 async function renewEach(
   operations: LockOperations,
@@ -46,7 +46,7 @@ async function renewEach(
   const soon = Math.min(timeout / 2, ...leases.map(({ ttl }) => ttl / 6));
   const settled = new AbortController();
   const patience = sleep(soon, 'unknown' as const, { signal: settled.signal });
-  patience.catch(() => undefined); // it is aborted when all have settled
+  patience.catch(() => undefined); // the timer is aborted when all renewals have settled
   const renewals = leases.map(async (lease): Promise<RenewalOutcome> => {
     const renewal = renewLease(operations, lease.key, lease, timeout);
     return Promise.race([renewal.then((renewed) => (renewed ? 'renewed' : 'lost')), patience]);
@@ -58,7 +58,7 @@ async function renewEach(
   return results.map((result) => (result.status === 'fulfilled' ? result.value : 'unknown'));
 }
 
-/** @param key as the caller knows it, for messages */
+/** @param key the key as the caller passed it, for messages */
 export async function renewLease(
   operations: LockOperations,
   key: string,

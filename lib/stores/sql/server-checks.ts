@@ -3,15 +3,15 @@ import { OPERATION_LIMIT } from '../shared/operation-limit.js';
 import type { LockDatabase } from './lock-statements.js';
 import type { Warn } from './sql-executor.js';
 
-/** What is known of a server of the MySQL family. */
+/** The version of a server of the MySQL family. */
 export interface MysqlVersion {
-  /** As it says itself. */
+  /** The version as the server reports it. */
   text: string;
   mariadb: boolean;
   atLeast: (major: number, minor: number) => boolean;
 }
 
-/** @throws LockStoreError when it is another database, or too old */
+/** @throws LockStoreError for another database, and for an old version */
 export function assertPostgres(version: string): void {
   const [, major = '0'] = /^PostgreSQL (\d+)/.exec(version) ?? [];
   if (Number(major) < 12)
@@ -20,7 +20,7 @@ export function assertPostgres(version: string): void {
     );
 }
 
-/** @throws LockStoreError when it is another database, or too old */
+/** @throws LockStoreError for another database, and for an old version */
 export function mysqlServer(text: string): MysqlVersion {
   const mariadb = /mariadb/i.test(text);
   const [, major = 0, minor = 0] = (/^(\d+)\.(\d+)/.exec(text) ?? []).map(Number);
@@ -31,19 +31,19 @@ export function mysqlServer(text: string): MysqlVersion {
   return { text, mariadb, atLeast };
 }
 
-/** @throws LockStoreError when new sessions of MySQL or MariaDB do not commit by themselves */
+/** @throws LockStoreError when autocommit is off in new sessions of MySQL or MariaDB */
 export function assertAutocommit(autocommit: unknown): void {
   if (Number(autocommit) !== 1)
     throw new LockStoreError(
-      'Locks need autocommit, but new sessions of this server have it off: no other session would see them. Run SET GLOBAL autocommit = 1, and take autocommit out of the configuration of the server.',
+      'Locks need autocommit, but it is off in new sessions of this server, so no other session would see the locks. Run SET GLOBAL autocommit = 1, and remove autocommit from the configuration of the server.',
     );
 }
 
 const CONSEQUENCE = 'another instance then gets a lock while its holder still believes in it';
 
 /**
- * Warns about settings with which a crash takes back grants, and which no statement can
- * override. Weak locks may be taken back.
+ * Warns about settings that let a crash undo grants and that no statement can override. It
+ * does not warn about weak locks, which a crash may delete anyway.
  */
 export async function warnOfLostCommits(
   { kind, table, connections }: LockDatabase,
@@ -64,7 +64,7 @@ function postgresDangers({ fsync, full_page_writes: fullPages }: Record<string, 
   const off = [fsync === 'off' && 'fsync', fullPages === 'off' && 'full_page_writes'].filter(Boolean);
   if (off.length === 0) return [];
   return [
-    `Locks are not safe in a crash of the machine: PostgreSQL has ${off.join(' and ')} set to off. A crash may take back grants, or damage the table: ${CONSEQUENCE}. Set ${off.join(' and ')} to on.`,
+    `Locks are not safe in a crash of the machine: PostgreSQL has ${off.join(' and ')} set to off. A crash may undo grants, or damage the table: ${CONSEQUENCE}. Set ${off.join(' and ')} to on.`,
   ];
 }
 
@@ -75,6 +75,6 @@ function mysqlDangers({ flush, log_bin: binlog, sync_binlog: syncs }: Record<str
   if (Number(binlog) === 1 && Number(syncs) !== 1) settings.push(`sync_binlog = ${String(syncs)}`);
   if (settings.length === 0) return [];
   return [
-    `Locks are not safe in a crash: the server has ${settings.join(' and ')}, so that a commit does not wait for the disk. A crash of ${crash} takes back the grants of the last second or so: ${CONSEQUENCE}. To prevent that, set ${settings.map((setting) => setting.replace(/\d+$/, '1')).join(' and ')}.`,
+    `Locks are not safe in a crash: the server has ${settings.join(' and ')}, so that a commit does not wait for the disk. A crash of ${crash} undoes the grants of about the last second: ${CONSEQUENCE}. To prevent that, set ${settings.map((setting) => setting.replace(/\d+$/, '1')).join(' and ')}.`,
   ];
 }

@@ -4,12 +4,12 @@ import type { Answer } from './lock-statements.js';
 import type { ConnectionFault } from './unusable-connection.js';
 
 /**
- * Reaches the database through the client that the application has. An executor knows no lock
- * and no table. There are two kinds: most clients lend the connections of their driver, and
- * some only run statements.
+ * Runs SQL through the application's client. An executor knows nothing about locks and tables.
+ * There are two kinds, since most clients lend the connections of their driver, but some
+ * clients only run statements.
  *
- * `Transaction` is the object with which the client makes statements in a transaction, such as
- * TypeORM's EntityManager; `never` for a client whose transactions are synchronous.
+ * `Transaction` is the object through which the client runs statements in a transaction, such
+ * as TypeORM's EntityManager. It is `never` for a client with synchronous transactions.
  *
  * @publicApi
  */
@@ -33,43 +33,45 @@ export type TransactionOf<Executor> =
       ? Transaction
       : unknown;
 
-/** What every executor says of its client. @publicApi */
+/** The facts that every executor reports about its client. @publicApi */
 export interface ExecutorFacts {
-  /** The client, as messages and the line at start name it: `TypeORM`, `pg`, `Prisma`. */
+  /** The name of the client in messages and in the start line: `TypeORM`, `pg`, `Prisma`. */
   readonly client: string;
   /**
-   * The type of the database: `postgres`, `mysql`, `mariadb` or `better-sqlite3`; any other is
-   * refused.
+   * The type of the database: `postgres`, `mysql`, `mariadb` or `better-sqlite3`. Any other
+   * type is refused.
    */
   readonly type: string;
   /**
-   * The database for people: type, host, port and name, or file; never a user, a password or a
-   * URL.
+   * Describes the database for messages: type, host, port and name, or file; never a user, a
+   * password or a URL.
    */
   readonly description: string;
-  /** The schema that the client was configured with; on MySQL and MariaDB the database. */
+  /** The schema in the client's options, on MySQL and MariaDB the database. */
   readonly schema: string | undefined;
-  /** For SQLite only. */
+  /** The file, for SQLite only. */
   readonly sqlite?: SqliteFile | undefined;
-  /** Closes what was opened for the store, and nothing that the application made. */
+  /**
+   * Closes everything that was opened for the store, but nothing that the application made.
+   */
   close(): Promise<void>;
 }
 
 /**
- * A client that lends the connections of pg, mysql2 or better-sqlite3. The store prepares its
- * statements on them, reads from each answer whether the session is in a transaction, and
- * closes a connection that the application left in one.
+ * An executor for a client that lends connections of pg, mysql2 or better-sqlite3. The store
+ * prepares its statements on them, and reads from each answer whether the session is in a
+ * transaction. It closes a connection that the application left in a transaction.
  *
  * `Connection` is the connection of the driver (pg's client, mysql2's connection,
- * better-sqlite3's database), and never a wrapper of the client.
+ * better-sqlite3's database), never a wrapper around it.
  *
  * @publicApi
  */
 export interface DriverExecutor<Connection = unknown, Transaction = unknown> extends ExecutorFacts {
-  /** How many connections the pool opens at most. */
+  /** The largest number of connections that the pool opens. */
   readonly poolSize: number;
   /**
-   * Whether `work` of a transaction may not be asynchronous, as with better-sqlite3. Then there
+   * Whether the work of a transaction must be synchronous, as with better-sqlite3. Then there
    * is no `lock.transaction()` and no `lock.guard()`.
    */
   readonly hasSynchronousTransactions?: true | undefined;
@@ -77,20 +79,21 @@ export interface DriverExecutor<Connection = unknown, Transaction = unknown> ext
   /** Borrows a connection of the pool that reaches the writer. */
   borrow(): Promise<BorrowedConnection<Connection, Transaction>>;
   /**
-   * Whether the pool has to open a connection for the next borrower; `undefined` for a pool
-   * that does not show it.
+   * Whether the pool has to open a connection for the next borrower; `undefined` if the pool
+   * does not show that.
    */
   opensNew(): boolean | undefined;
   /**
-   * Makes a connection outside of the pool, with the options of the client and these. Clients
-   * of pg and mysql2 are not connected yet, so that their events can be heard from the start.
+   * Makes a connection outside of the pool, with the options of the client and `settings`.
+   * Connections of pg and mysql2 are not open yet, so that the store can listen to all their
+   * events.
    *
-   * @param settings options of the driver
+   * @param settings further options of the driver
    */
   createConnection(settings: object): Promise<Connection>;
 
   /**
-   * Gives the connection of the caller's transaction.
+   * Returns the connection of the caller's transaction.
    *
    * @param doing for messages, such as `guard "nightly-report" in a transaction`
    * @throws LockError unless the transaction is open, and belongs to this client
@@ -98,89 +101,90 @@ export interface DriverExecutor<Connection = unknown, Transaction = unknown> ext
    */
   connectionOf(transaction: unknown, doing: string): Promise<Connection>;
   /**
-   * Gives a function that reports whether the caller's transaction is still open. It sends
-   * nothing to a server.
+   * Returns a function that reports whether the caller's transaction is still open. The
+   * function sends nothing to the server.
    */
   watchTransaction(transaction: unknown): () => boolean;
 }
 
 /**
- * A client that only runs statements, each on a connection of its choice. The store makes the
- * statements prove that they run outside of each transaction, which PostgreSQL and MariaDB
- * allow; on SQLite it opens a connection of its own. Its waiters poll, and on MariaDB it
- * renews leases one by one.
+ * An executor for a client that only runs statements, each on any connection. On PostgreSQL
+ * and MariaDB, the statements of the store fail inside a transaction of the application; on
+ * SQLite, the store opens a separate connection. Waiters poll, and on MariaDB leases are
+ * renewed one by one.
  *
  * @publicApi
  */
 export interface StatementExecutor<Transaction = unknown> extends ExecutorFacts {
   /**
-   * Runs one statement, outside of each transaction that the client has open. On PostgreSQL
+   * Runs one statement, outside of all transactions that the client has open. On PostgreSQL
    * the client must send it as a simple query: neither prepared nor with parameters.
    *
-   * @param sql with `?` for each value; on PostgreSQL the values are part of the text
-   * @param values none on PostgreSQL
+   * @param sql the statement, with `?` for each value; on PostgreSQL the values are in the
+   * text
+   * @param values the values for `?`; empty on PostgreSQL
    * @throws the error of the server, with its SQLSTATE as `code` or MySQL's number as `errno`.
-   * The error of a connection that was lost has a code of Node, such as `ECONNRESET`
+   * The error of a lost connection has a code of Node, such as `ECONNRESET`
    */
   query(sql: string, values: readonly unknown[]): Promise<SqlResult>;
-  /** For SQLite only: opens the file once more. */
+  /** Opens another connection to the file, for SQLite only. */
   createConnection?(settings: object): Promise<unknown>;
   /**
-   * Runs `work` in a transaction of the client, and commits. When `work` rejects, it rolls
-   * back and rejects with the same error.
+   * Runs `work` in a transaction of the client, and commits. If `work` rejects, it rolls back
+   * and rejects with the same error.
    */
   transaction<T>(work: (transaction: Transaction) => Promise<T>, options: TransactionOptions): Promise<T>;
   /**
-   * Gives the function that runs statements in a transaction of the caller: one of
-   * `transaction`, or of the application itself if the client shows whether it is open.
+   * Returns a function that runs statements in the caller's transaction. That is a transaction
+   * of `transaction`, or of the application if the client shows whether it is open.
    *
    * @param doing for messages, such as `guard "nightly-report" in a transaction`
    * @throws LockError unless the transaction is open, and belongs to this client
    */
   queryIn(transaction: unknown, doing: string): StatementExecutor['query'];
   /**
-   * Gives a function that reports whether the caller's transaction is still open. It sends
-   * nothing to a server.
+   * Returns a function that reports whether the caller's transaction is still open. The
+   * function sends nothing to the server.
    */
   watchTransaction(transaction: unknown): () => boolean;
 }
 
-/** What a statement gave. @publicApi */
+/** The result of a statement. @publicApi */
 export interface SqlResult {
   /**
-   * Objects by column name. Whole numbers keep every digit, as numbers, bigints or texts. NULL
-   * is null.
+   * The rows as objects with the columns as keys. Whole numbers are numbers, bigints or texts,
+   * and keep every digit. NULL is null.
    */
   rows: Record<string, unknown>[];
-  /** The number of rows that the statement has changed; for a query it does not matter. */
+  /** The number of rows that the statement has changed; any number for a query. */
   affected: number;
 }
 
-/** Of a transaction that the store asks the client for. @publicApi */
+/** Options of a transaction that the client begins for the store. @publicApi */
 export interface TransactionOptions {
-  /** By default, that of the application. */
+  /** The isolation level. By default, the application's setting applies. */
   level?: 'READ COMMITTED' | undefined;
-  /** Milliseconds that the transaction may take, for clients that end theirs by themselves. */
+  /** Milliseconds that the transaction may take, for clients that end long transactions. */
   timeout: number;
 }
 
 /**
- * Opens an executor; stores call it before their first operation, and again after it has
- * failed.
+ * Opens an executor. A store calls it before its first operation, and again after each failure
+ * to open.
  *
  * @publicApi
  */
 export type OpenExecutor<Transaction = unknown> = () => Promise<SqlExecutor<Transaction>>;
 
 /**
- * A connection of the pool for the time of one operation or one transaction.
+ * A connection that the pool lends for one operation or one transaction.
  *
  * @publicApi
  */
 export interface BorrowedConnection<Connection = unknown, Transaction = unknown> {
   /** The driver's connection. */
   readonly connection: Connection;
-  /** Missing where the client's transactions are synchronous. */
+  /** Begins and ends a transaction; missing if the client's transactions are synchronous. */
   readonly own?: BorrowedTransaction<Transaction> | undefined;
   /** Gives the connection back. The pool drops a connection that the driver has destroyed. */
   release(): Promise<void>;
@@ -188,9 +192,13 @@ export interface BorrowedConnection<Connection = unknown, Transaction = unknown>
 
 /** A transaction on a borrowed connection. @publicApi */
 export interface BorrowedTransaction<Transaction = unknown> {
-  /** The caller makes statements with it, from `begin` on. */
+  /** The object through which the caller runs statements, once `begin` has resolved. */
   readonly transaction: Transaction;
-  /** Begins the transaction. @param level by default, that of the application */
+  /**
+   * Begins the transaction.
+   *
+   * @param level the isolation level; by default, the application's setting applies
+   */
   begin(level?: 'READ COMMITTED'): Promise<void>;
   /** Commits the transaction. */
   commit(): Promise<void>;
@@ -198,19 +206,20 @@ export interface BorrowedTransaction<Transaction = unknown> {
   rollback(): Promise<void>;
 }
 
-/** What the client knows of the SQLite file. @publicApi */
+/** The SQLite file of a client. @publicApi */
 export interface SqliteFile {
-  /** Its path. Anything else, such as `:memory:`, cannot be seen by another connection. */
-  readonly file: unknown;
   /**
-   * Whether the connection that the application shares among its requests is in a transaction.
+   * The path of the file. The store refuses any other value, such as `:memory:`, since no
+   * other connection can see such a database.
    */
+  readonly file: unknown;
+  /** Whether the application's own connection is in a transaction. */
   readonly inTransaction: boolean;
 }
 
 /** Sends statements on the connections of one driver: pg or mysql2. */
 export interface SqlDriver<Connection> {
-  /** Sends a prepared statement when there are values, else plain text. */
+  /** Sends a prepared statement if there are values, otherwise plain text. */
   send(
     connection: Connection,
     sql: string,
@@ -218,22 +227,22 @@ export interface SqlDriver<Connection> {
     options?: { inTransaction?: boolean; name?: string | undefined },
   ): Promise<Answer>;
   /**
-   * Finds the fault of a connection, before a transaction, or after a statement that failed
-   * and whose answer may not show it.
+   * Finds the fault of a connection: before a transaction, or after a failed statement, whose
+   * error may not show it.
    */
   check(connection: Connection, error?: unknown): Promise<ConnectionFault | undefined>;
   /** Ends the connection at once, so that the pool does not take it back. */
   destroy(connection: Connection): void;
 }
 
-/** Warns operators; `topic` names the cause. */
+/** Warns operators. `topic` names the cause. */
 export type Warn = (topic: string, message: string) => void;
 
 /**
- * Gives the function that opens an executor.
+ * Returns a function that opens and checks an executor.
  *
- * @param user for messages: the class or the function that needs the executor
- * @throws LockError for anything else than an executor
+ * @param user the class or function that needs the executor, for messages
+ * @throws LockError for anything but an executor
  */
 export function openerOf<Transaction>(
   executor: SqlExecutor<Transaction> | OpenExecutor<Transaction>,
@@ -257,10 +266,12 @@ function assertExecutor(executor: unknown, user: string): void {
   );
 }
 
-/** A guess at the pools of clients that do not show their size. */
+/** The assumed size of a pool that does not show its size. */
 const POOL_SIZE = 10;
 
-/** The connections that batches may use; the application keeps the other half of the pool. */
+/**
+ * How many connections batches may use. The other half of the pool is left to the application.
+ */
 export function halfOfPool(executor: SqlExecutor): number {
   return Math.max(1, Math.floor(('poolSize' in executor ? executor.poolSize : POOL_SIZE) / 2));
 }

@@ -57,11 +57,11 @@ import {
  * Keeps locks as rows of a table in PostgreSQL (12 or newer), MySQL (5.6), MariaDB (10.3) or
  * SQLite (3.35).
  *
- * One atomic statement and the database's clock decide each operation, on a connection that is
- * borrowed from the client's pool for it: the operation does not join the caller's
- * transaction, and the store keeps no connection in between. An operation that is not answered
- * within the `timeout` of its request, by default 10 s, fails with a transient {@link
- * LockStoreError}.
+ * One atomic statement and the database's clock decide each operation. The store borrows a
+ * connection from the client's pool for each operation, which does not join the caller's
+ * transaction. Between operations, the store keeps no connection. An operation without an
+ * answer within the `timeout` of its request, by default 10 s, fails with a transient
+ * {@link LockStoreError}.
  *
  * The first operation opens the store if `prepare` has not.
  *
@@ -82,24 +82,27 @@ export class SqlLockStore<Transaction = unknown>
     StoreWarnings,
     WakeUps
 {
-  /** `false` for weak tables, which may forget the ticks that have run. */
+  /**
+   * Whether the store can run a key once per tick. It is `false` for weak tables, which may
+   * forget the ticks that have run.
+   */
   readonly keepsOnce: boolean;
   private readonly operations: LockOperations;
   private readonly requests: BatchedRequests;
-  /** One for each module that uses the store. */
+  /** The listeners, one for each module that uses the store. */
   private readonly listeners = new Set<OnReleased>();
   private warn: Warn | undefined;
 
   /**
-   * @param executor such as `fromPg(pool)`; or a function that gives it, which the store calls
-   * before its first operation, and again after each failure to open
+   * @param executor such as `fromPg(pool)`, or a function that returns it. The store calls the
+   * function before its first operation, and again after each failure to open
    * @throws LockError for an option that does not exist or is not valid
    */
   constructor(executor: SqlExecutor<Transaction> | OpenExecutor<Transaction>, options: SqlStoreOptions = {}) {
     const settings = readStoreOptions(new.target.name, options);
     const open = openerOf(executor, new.target.name);
     this.keepsOnce = !settings.table.weak;
-    // Each module looks for itself whether its waiters want the key.
+    // Every listener is called, since each module knows only its own waiters.
     const onReleased: OnReleased = (...released) =>
       [...this.listeners].filter((listener) => listener(...released)).length > 0;
     this.operations = new LockOperations(open, settings, onReleased, (topic, message) =>
@@ -111,8 +114,8 @@ export class SqlLockStore<Transaction = unknown>
   /**
    * The statement that creates the table, to run by hand or in a migration.
    *
-   * @throws LockError for a name that is not a plain identifier, or a database that has no
-   * lock table
+   * @throws LockError for a name that is not a plain identifier, and for an unsupported
+   * database
    */
   static ddl(type: LockTableDatabase, options: LockTableOptions = {}): string {
     assertKnownOptions(`${this.name}.ddl()`, options, TABLE_OPTIONS);
@@ -181,7 +184,10 @@ export class SqlLockStore<Transaction = unknown>
     return this.wasReleased(key, waiting, result);
   }
 
-  /** Does not wait for a row that another session has locked: the result is `contention`. */
+  /**
+   * Releases a lock to a waiter. If another session has locked the row, the result is
+   * `contention`, without a wait.
+   */
   async releaseToWaiter(
     key: string,
     owner: string,
@@ -204,16 +210,16 @@ export class SqlLockStore<Transaction = unknown>
   }
 
   /**
-   * Lets the waiters of this process poll, where the store notifies them.
+   * Lets the waiters of this process poll after a release, if the store notifies waiters.
    *
-   * @param waiting whether this process waits for the key too, and can be notified of it
+   * @param waiting whether this process also waits for the key, and can be notified of it
    */
   private wasReleased(key: string, waiting: boolean, result: ReleaseResult): boolean {
     this.operations.wakeUps?.released(key, waiting, result);
     return result !== 'gone';
   }
 
-  /** On PostgreSQL, unless `wakeUps` is off. */
+  /** Whether the store notifies waiters. It does so on PostgreSQL, unless `wakeUps` is off. */
   get notifiesWaiters(): boolean {
     return this.operations.wakeUps !== undefined;
   }
@@ -260,9 +266,9 @@ export class SqlLockStore<Transaction = unknown>
 
   /**
    * Runs `work` in a transaction of the client: at READ COMMITTED on PostgreSQL and MariaDB,
-   * at the application's level on MySQL. On SQLite the transaction uses the application's own
-   * connection, and is the only one that writes to the file from beginning to end; it waits up
-   * to 5 s for other transactions.
+   * at the application's isolation level on MySQL. On SQLite, the transaction uses the
+   * application's own connection, and no other transaction can write to the file until it
+   * ends. It waits up to 5 s for other transactions.
    */
   async transaction<T>(
     work: (transaction: Transaction) => Promise<T>,
@@ -272,16 +278,16 @@ export class SqlLockStore<Transaction = unknown>
   }
 
   /**
-   * Locks the row of the lock in the transaction. If another session has locked the row, it
-   * waits for at most 10 s.
+   * Locks the lock's row in the transaction. If another session has locked the row, it waits
+   * for at most 10 s.
    *
-   * On PostgreSQL it also sets the `idle_in_transaction_session_timeout` of the transaction to
-   * the rest of the lease, but at least 1 s and at most 10 s, unless it is lower already: the
-   * server ends a transaction whose process is frozen before the commit. On other databases
-   * such a process keeps the lock until it goes on or its connection ends.
+   * If the process freezes before the commit, PostgreSQL ends the transaction. For that, the
+   * guard sets the transaction's `idle_in_transaction_session_timeout` to the rest of the
+   * lease, at least 1 s and at most 10 s, unless it is already lower. On other databases, such
+   * a process keeps the lock until it continues or its connection ends.
    *
-   * PostgreSQL and MariaDB allow it at READ COMMITTED, MySQL at any level. On SQLite, and
-   * above READ COMMITTED on MariaDB, it fails if other sessions have written since the
+   * A guard needs READ COMMITTED on PostgreSQL and MariaDB; MySQL allows any level. On SQLite,
+   * and above READ COMMITTED on MariaDB, it fails if another session has written since the
    * transaction began to read.
    */
   async guard(transaction: Transaction, key: string, owner: string, fencingToken: number): Promise<boolean> {
@@ -297,7 +303,10 @@ export class SqlLockStore<Transaction = unknown>
   }
 }
 
-/** A notification names the key as it is stored, and waiters know it as it was passed in. */
+/**
+ * Whether this process can be notified of the key. A notification contains the stored key, but
+ * waiters have the key that was passed, and a long key differs.
+ */
 function isNotifiable(key: string): boolean {
   return fitKey(key) === key;
 }

@@ -2,26 +2,26 @@ import { Opening } from '../shared/opening.js';
 import type { OpenExecutor, SqlExecutor } from './sql-executor.js';
 import { storeFailure } from './store-failure.js';
 
-/** What a store has opened: the executor, and what works on it. */
+/** The executor that a store has opened, and the database on it. */
 interface Opened<Database> {
   executor: SqlExecutor;
   database: Database;
 }
 
-/** What a store does on the database, as its messages show it. */
+/** An operation on the database, as its messages describe it. */
 export interface Operation {
-  /** Such as `acquire "nightly-report"`. */
+  /** The name of the operation, such as `acquire "nightly-report"`. */
   doing: string;
-  /** The owner ids that it uses, which no error may show. */
+  /** The owner ids in the operation, which no error may show. */
   owners?: readonly string[];
 }
 
 /**
- * Opens a database before its first use, and runs the operations on it. Whatever fails is an
+ * Opens a database before its first use, and runs operations on it. Every failure becomes an
  * error of this library.
  */
 export class SqlOpening<Database extends { close(): Promise<void> }> extends Opening<Opened<Database>> {
-  /** @param doing for messages */
+  /** @param doing the name of the opening in messages */
   constructor(doing: string, openExecutor: OpenExecutor, open: (executor: SqlExecutor) => Promise<Database>) {
     super(async () => {
       const executor = await openExecutor();

@@ -5,58 +5,59 @@ import type { LockTable } from './lock-table.ddl.js';
 /** The table that keeps the locks. @publicApi */
 export interface LockTableOptions {
   /**
-   * Its name: letters, digits and underscores, at most 63. Default `locks`; `locks_weak` for
-   * weak locks.
+   * The name of the table: letters, digits and underscores, at most 63 characters. Default
+   * `locks`, or `locks_weak` with `weak`.
    */
   table?: string | undefined;
   /**
    * The PostgreSQL schema, or the MySQL or MariaDB database; SQLite has none. Default: the
-   * client's own option `schema` or `database`; else, on PostgreSQL, the first existing
-   * schema of the user's default `search_path`. Settings of a single connection do not count.
+   * client's option `schema` or `database`; without it, on PostgreSQL, the first existing
+   * schema in the user's default `search_path`. Settings of a single connection are ignored.
    */
   schema?: string | undefined;
   /**
-   * Cheaper locks, which a crash of the database may take away, as it may the pauses of keys.
-   * Then another process gets a lock while its holder still believes in it, and only fencing
-   * tokens protect. PostgreSQL keeps weak locks in an `UNLOGGED` table; SQLite does not wait
-   * for the disk. MySQL and MariaDB have no weak locks. No work runs once per tick on them.
-   * Default `false`.
+   * Makes locks cheaper, but a crash of the database may delete them, and paused keys too.
+   * Then another process gets the lock while the holder still believes in it, and only fencing
+   * tokens protect the data. PostgreSQL keeps weak locks in an `UNLOGGED` table; SQLite does
+   * not wait for the disk. MySQL and MariaDB have no weak locks. Work that runs once per tick
+   * refuses weak locks. Default `false`.
    */
   weak?: boolean | undefined;
 }
 
-/** What all lock stores in SQL databases have. @publicApi */
+/** The options that all lock stores in SQL databases have. @publicApi */
 export interface SqlStoreOptions extends LockTableOptions {
   /**
-   * Creates the table at start when it is missing. Default `true`; `false` leaves it to a
-   * migration.
+   * Whether the store creates a missing table at start. With `false`, a migration has to
+   * create it. Default `true`.
    */
   autoCreate?: boolean | undefined;
   /**
-   * On PostgreSQL, notifies waiting processes of a release by NOTIFY. A process that has
+   * Whether PostgreSQL notifies waiting processes of a release, by NOTIFY. A process that has
    * waited once keeps a connection for that, outside of the pool. With `false`, waiters poll,
-   * as they do on the other databases. All instances need the same value. Default `true`.
+   * as on the other databases. All instances need the same value. Default `true`.
    */
   wakeUps?: boolean | undefined;
   /**
-   * Does not wait for the disk when the lease would end within 60 s anyway: PostgreSQL commits
-   * such a release asynchronously. A crash of the database may forget the releases of the last
-   * few hundred milliseconds. Then the key is held until its ttl has passed, and the run shows
-   * as failed. A release under `minHold` or once per tick, and every other statement, still
-   * waits for the disk. PostgreSQL only. Default `false`.
+   * Whether a release does not wait for the disk if the lease would end within 60 s anyway.
+   * PostgreSQL commits such a release asynchronously, so a crash of the database may forget
+   * the releases of the last few hundred milliseconds. Then the key stays held until its ttl
+   * has passed, and the run is shown as failed. A release under `minHold` or once per tick
+   * still waits for the disk, and so does every other statement. PostgreSQL only. Default
+   * `false`.
    */
   asyncRelease?: boolean | undefined;
   /**
-   * With `false`, statements are not prepared from the start. That is for a pooler before
-   * PostgreSQL, MySQL or MariaDB that does not keep prepared statements. On PostgreSQL the
-   * store detects such a pooler by the first statement that fails. Not for SQLite. Default
-   * `true`.
+   * Whether the store uses prepared statements. Set it to `false` behind a pooler that does
+   * not keep them. On PostgreSQL, the store detects such a pooler by the first statement that
+   * fails. Not for SQLite. Default `true`.
    */
   preparedStatements?: boolean | undefined;
   /**
-   * Acquisitions that arrive while others are under way share the next statement, and so do
-   * releases; each lock keeps a result of its own. MySQL before 8, MariaDB before 10.6 and
-   * MariaDB through Prisma get each request by itself, as with `false`. Default `true`.
+   * Whether acquisitions that arrive while others are under way share the next statement;
+   * releases do the same. Each lock keeps its own result. With `false`, each request is sent
+   * by itself, as always on MySQL before 8, MariaDB before 10.6 and MariaDB through Prisma.
+   * Default `true`.
    */
   batching?: boolean | undefined;
 }
@@ -84,9 +85,10 @@ const DEFAULTS = {
 export const TABLE_OPTIONS: readonly string[] = ['table', 'schema', 'weak'];
 export const STORE_OPTIONS: readonly string[] = ['table', 'schema', ...Object.keys(DEFAULTS)];
 
-const IDENTIFIER = /^[A-Za-z_][A-Za-z0-9_]{0,62}$/; // 63 is PostgreSQL's limit, the shortest
+// the limit of PostgreSQL, the lowest of all, is 63
+const IDENTIFIER = /^[A-Za-z_][A-Za-z0-9_]{0,62}$/;
 
-/** @throws LockError that names the option that is wrong, and the rule */
+/** @throws LockError that names the wrong option and its rule */
 export function readTable(options: LockTableOptions): LockTable {
   const weak = flag('weak', options);
   const { table = weak ? 'locks_weak' : 'locks', schema } = options;
@@ -97,7 +99,7 @@ export function readTable(options: LockTableOptions): LockTable {
 
 /**
  * @param store the name of the store's class, for messages
- * @throws LockError that names the option that is wrong, and the rule
+ * @throws LockError that names the wrong option and its rule
  */
 export function readStoreOptions(store: string, options: SqlStoreOptions): SqlStoreSettings {
   assertKnownOptions(store, options, STORE_OPTIONS);
@@ -123,7 +125,7 @@ function assertIdentifier(option: string, value: unknown): void {
   if (typeof value === 'string' && IDENTIFIER.test(value)) return;
   const hint = option === 'table' && typeof value === 'string' && value.includes('.');
   throw new LockError(
-    `${option} must be a name of letters, digits and underscores that does not start with a digit, at most 63 characters, but it is ` +
+    `${option} must be at most 63 letters, digits and underscores, and must not start with a digit, but it is ` +
       `${show(value)}.${hint ? ' To name the schema, use the option schema.' : ''}`,
   );
 }

@@ -14,27 +14,30 @@ import { SqlLockStore } from './sql-lock.store.js';
 import { readStoreOptions, STORE_OPTIONS, type SqlStoreOptions } from './sql-store.options.js';
 
 /**
- * How the store reaches the database: an executor, or a function that makes one of providers
- * of the application.
+ * How the store reaches the database: an executor, or a function that makes an executor from
+ * providers of the application.
  *
  * @publicApi
  */
 export type ExecutorChoice<Transaction = unknown> =
   | {
-      /** Such as `fromPg(pool)`. */
+      /** The executor, such as `fromPg(pool)`. */
       executor: SqlExecutor<Transaction>;
       inject?: undefined;
     }
   | {
-      /** The providers that `executor` gets, of whichever module: `[PG_POOL]`. */
+      /**
+       * The tokens of the providers that `executor` receives, from any module, such as
+       * `[PG_POOL]`.
+       */
       inject: InjectionToken[];
-      /** Such as `fromPg`. The store calls it when it opens, at the start. */
+      /** Makes the executor, such as `fromPg`. The store calls it when it opens, at start. */
       executor: (...providers: never[]) => SqlExecutor<Transaction> | Promise<SqlExecutor<Transaction>>;
     };
 
 /**
- * Keeps locks in a table of PostgreSQL, MySQL, MariaDB or SQLite, through the client that the
- * application has.
+ * Keeps locks in a table of PostgreSQL, MySQL, MariaDB or SQLite, through the application's
+ * client.
  *
  * ```ts
  * sqlStore({ executor: fromPg(pool) });
@@ -58,9 +61,9 @@ export function sqlStore<Transaction = unknown>(
 }
 
 /**
- * Keeps locks in connections of the store's own: advisory locks of PostgreSQL, `GET_LOCK` of
- * MySQL and MariaDB. They last as long as their connection, without ttl and renewal, and need
- * no table.
+ * Keeps locks in connections that the store opens: advisory locks of PostgreSQL, `GET_LOCK` of
+ * MySQL and MariaDB. A lock lasts as long as its connection, without ttl and renewal, and
+ * needs no table.
  *
  * @throws LockError at once for an option that does not exist or is not valid
  * @publicApi
@@ -86,11 +89,11 @@ function readChoice<Transaction>(
   }
   if (!Array.isArray(inject) || typeof executor !== 'function')
     throw new LockError(
-      `With inject, ${user} needs a list of providers, and as executor a function that gets them: { inject: [PG_POOL], executor: fromPg }.`,
+      `With inject, ${user} needs a list of providers, and a function as executor that receives them: { inject: [PG_POOL], executor: fromPg }.`,
     );
   if (inject.some((token: unknown) => token === undefined || token === null))
     throw new LockError(
-      `inject of ${user} has a token that is not defined. Look for two files that import each other; keep the token in a file of its own.`,
+      `inject of ${user} has a token that is not defined. Look for two files that import each other, and move the token to a separate file.`,
     );
   return (moduleRef) =>
     openerOf(async () => {

@@ -7,21 +7,21 @@ import { faultShownBy } from './store-failure.js';
 import { mayBeTheServers, UnusableConnectionError, warningOf } from './unusable-connection.js';
 
 /**
- * How many connections are tried: one more than most pools have. The application may have left
- * each of them in a transaction.
+ * How many connections are tried: one more than most pools have, since the application may
+ * have left each of them in a transaction.
  */
 export const TRIES = 11;
-/** The number of connections that are tried when the server itself may refuse. */
+/** How many connections are tried if the server may be the cause. */
 const SERVER_TRIES = 3;
 
 /**
- * Runs the statements of an operation through a client that does not lend its connections:
- * each statement may get another one.
+ * Runs the statements of an operation through a client that does not lend its connections. So
+ * each statement may run on another connection.
  *
  * The application may have left a connection in a transaction, and the client does not show
- * it. So the statements themselves fail in a transaction, and the operation is repeated, on
- * another connection if the pool has one. The store cannot close the connection; some pools do
- * that by themselves after a statement that failed.
+ * that. So the statements themselves fail in a transaction. Then the operation is repeated, on
+ * another connection if the pool has one. The store cannot close the unusable connection, but
+ * some pools do so after a failed statement.
  */
 export class StatementConnections implements SqlConnections {
   private readonly run: Run;
@@ -59,7 +59,7 @@ export class StatementConnections implements SqlConnections {
     await inTime(this.executor.transaction(work, { timeout: limit }), limit);
   }
 
-  /** @throws the error, unless another connection may be without this fault */
+  /** Warns if another connection may be usable. @throws the error otherwise */
   private warnOrGiveUp(error: unknown, tries: number): void {
     const fault = faultShownBy(error);
     if (!fault) throw error;
@@ -71,8 +71,8 @@ export class StatementConnections implements SqlConnections {
 }
 
 /**
- * Runs statements by a function of the client. On PostgreSQL the values are part of the text:
- * with parameters, a statement could not prove that it is a transaction by itself.
+ * Runs statements through a function of the client. On PostgreSQL the values are in the text,
+ * since a statement with parameters cannot prove that it runs outside a transaction.
  */
 export function runBy({ type }: StatementExecutor, query: StatementExecutor['query']): Run {
   if (type === 'postgres')
@@ -80,12 +80,12 @@ export function runBy({ type }: StatementExecutor, query: StatementExecutor['que
   return async (sql, values = []) => answerOf(await query(...positional(sql, values)));
 }
 
-/** A result of a client in the shape of a driver's answer. */
+/** Turns a client's result into the form of a driver's answer. */
 function answerOf({ rows, affected }: SqlResult): Answer {
   return { rows: rows.map(withBuffers), columns: Object.keys(rows[0] ?? {}), affected, insertId: 0 };
 }
 
-/** Bytes are read as text, which plain bytes do not give by themselves. */
+/** Turns byte arrays into buffers, since only a buffer can be read as text. */
 function withBuffers(row: Record<string, unknown>): Record<string, unknown> {
   const entries = Object.entries(row).map(([column, value]) => [
     column,

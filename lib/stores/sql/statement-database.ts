@@ -13,10 +13,10 @@ import type { SqlStoreSettings } from './sql-store.options.js';
 import { StatementConnections } from './statement-connections.js';
 import { UnusableConnectionError } from './unusable-connection.js';
 
-/** How many statements look for a connection outside of each transaction. */
+/** How many statements the check sends until one runs outside a transaction. */
 const LOOKS = 12;
 
-/** PostgreSQL, through a client that only runs statements. */
+/** Opens PostgreSQL through a client that only runs statements. */
 export async function openPostgresByStatements(
   executor: StatementExecutor,
   { table, asyncRelease }: SqlStoreSettings,
@@ -44,21 +44,21 @@ export async function openPostgresByStatements(
 }
 
 /**
- * PostgreSQL takes the BEGIN of a transaction within another one, whose writes would then be
- * committed, too.
+ * Refuses a transaction that has already written. PostgreSQL accepts a BEGIN inside another
+ * transaction, whose writes would then be committed too.
  */
 async function assertBegun(run: Run): Promise<void> {
   const { rows } = await run('SELECT txid_current_if_assigned() IS NULL AS unwritten');
   if (rows[0]?.unwritten !== true) throw new UnusableConnectionError('transaction');
 }
 
-/** MariaDB, through a client that only runs statements. */
+/** Opens MariaDB through a client that only runs statements. */
 export async function openMariadbByStatements(
   executor: StatementExecutor,
   { table }: SqlStoreSettings,
   warn: Warn,
 ): Promise<LockDatabase> {
-  tableName(executor.type, table); // refuses weak locks before anything else
+  tableName(executor.type, table); // throws for weak locks
   const connections = new StatementConnections(executor, warn);
   const { rows } = await connections.use(OPERATION_LIMIT, (run) => run(SERVER));
   const [server = {}] = rows;
@@ -97,27 +97,27 @@ function assertProof(
   const instead = 'Give the locks a client of their own: fromMysql2(pool).';
   if (!mariadb)
     throw new LockStoreError(
-      `${client} on MySQL cannot keep locks: it does not show whether a session is in a transaction of the application, and MySQL, unlike MariaDB, does not let a statement find out. ${instead}`,
+      `${client} on MySQL cannot keep locks: it does not show whether a session is in a transaction of the application, and on MySQL, unlike MariaDB, a statement cannot find that out. ${instead}`,
     );
   if (logsStatements)
     throw new LockStoreError(
-      `${client} cannot keep locks on this server: its binary log records statements (binlog_format = STATEMENT), which replicas run by another clock. Set binlog_format to MIXED or ROW. ${instead}`,
+      `${client} cannot keep locks on this server: its binary log records statements (binlog_format = STATEMENT), which replicas repeat with another clock. Set binlog_format to MIXED or ROW. ${instead}`,
     );
 }
 
 /**
- * Sees to it that the client sends simple queries. Only these can prove that they are a
- * transaction by themselves.
+ * Makes sure that the client sends simple queries. Only these can prove that they run outside
+ * a transaction.
  */
 async function assertSimpleQueries(run: Run, { client }: StatementExecutor): Promise<void> {
   const seen = new Map<unknown, unknown>();
   for (let looks = 0; looks < LOOKS; looks++) {
     const [row = {}] = (await run(LOOK)).rows;
     if (row.alone === true) return;
-    // A connection in a transaction shows the same beginning each time.
+    // If a session shows a different beginning each time, it is not in an open transaction.
     if (seen.has(row.session) && seen.get(row.session) !== row.begin)
       throw new LockStoreError(
-        `${client} prepares its statements, so that they cannot prove that they run outside of a transaction of the application. Leave out the option that names prepared statements (PrismaPg: statementNameGenerator), or give the locks a client of their own: fromPg(pool).`,
+        `${client} prepares its statements, so they cannot prove that they run outside of a transaction of the application. Leave out the option that names prepared statements (PrismaPg: statementNameGenerator), or give the locks a client of their own: fromPg(pool).`,
       );
     seen.set(row.session, row.begin);
   }

@@ -3,19 +3,21 @@ import { safeError } from '../../safe-error.js';
 import { brokenOff, NETWORK_CODES, noAnswer, storeFailureOf, type StoreFailure } from '../shared/failures.js';
 import { faultOf, UnusableConnectionError, type ConnectionFault } from './unusable-connection.js';
 
-/** Sessions collided: nothing was changed, and nothing is known about the holder. */
+/**
+ * The operation collided with another session. It changed nothing, and the holder is unknown.
+ */
 export class CollisionError extends LockStoreError {
   constructor(doing: string, target: string, cause?: unknown) {
     super(
-      `Could not ${doing}: in ${target} the row is locked by another session. Look for a transaction that stays open.`,
+      `Could not ${doing}: in ${target} another session has locked the row. Look for a transaction that stays open.`,
       { cause, transient: true },
     );
   }
 }
 
 /**
- * The fields of the drivers' errors: SQLSTATE or a system code, MySQL's number and state,
- * PostgreSQL's severity.
+ * The fields of the drivers' errors: SQLSTATE or a system code, MySQL's error number and
+ * state, PostgreSQL's severity.
  */
 interface DriverError {
   message?: unknown;
@@ -27,9 +29,9 @@ interface DriverError {
 }
 
 /**
- * PostgreSQL: serialization failure, deadlock, lock not available, unique violation. MySQL and
- * MariaDB: the same, the code of SKIP LOCKED, and a conflict with another member of a
- * replication group.
+ * Codes of collisions with other sessions. PostgreSQL: serialization failure, deadlock, lock
+ * not available, unique violation. MySQL and MariaDB: the same, the code of SKIP LOCKED, and a
+ * conflict with another member of a replication group.
  */
 const COLLISION_CODES = new Set<unknown>([
   '40001',
@@ -51,18 +53,20 @@ const DEADLOCK_AT_COMMIT = /\berror:? 149\b/i;
 const STALE_READ = new Set<unknown>([1020, 'SQLITE_BUSY_SNAPSHOT']);
 
 /**
- * The server takes no writes: it is a replica, or a writer that was demoted while its
- * connections stayed open. Another connection may lead to the new writer.
+ * Codes of a server that takes no writes: a replica, or a writer that was demoted but has kept
+ * its connections open. Another connection may lead to the new writer.
  */
 const READ_ONLY = new Set<unknown>(['25006', 1036, 1792, 1836, 1874, 3100]);
 /**
- * 1290 says that an option of the server forbids the statement, which may be another option.
+ * The code for an option of the server that forbids the statement. The option is not always
+ * read-only.
  */
 const FORBIDDEN_BY_OPTION = 1290;
 const READ_ONLY_TEXT = /read[-_ ]only/i;
 
 /**
- * The connection or its statement was ended from outside, or there are too many connections.
+ * Codes for a connection or a statement that was ended from outside, and for too many
+ * connections.
  */
 const POSTGRES_BROKEN_OFF = [
   '25P03',
@@ -85,18 +89,18 @@ const MYSQL_BROKEN_OFF = [
   1317,
   1927,
   1969,
-  2002, // as 2003, 2006, 2013: a proxy has lost its server
+  2002, // also 2003, 2006, 2013: a proxy has lost its server
   2003,
   2006,
   2013,
   3024,
-  3032, // offline mode, as 6400
+  3032, // also 6400: offline mode
   3168,
   3169,
-  3781, // as 3782, 3783: a new primary applies its backlog
+  3781, // also 3782, 3783: a new primary applies its backlog
   3782,
   3783,
-  3797, // as 3798: a member did not catch up with the group in time
+  3797, // also 3798: a member did not catch up with the group in time
   3798,
   4031,
   6400,
@@ -109,12 +113,12 @@ const BROKEN_OFF = new Set<unknown>([
   ...POSTGRES_BROKEN_OFF,
   ...MYSQL_BROKEN_OFF,
   ...NETWORK_CODES,
-  'ENOENT', // of a server's socket file
+  'ENOENT', // the server's socket file is missing
 ]);
 
 /**
- * Connection errors to which pg and mysql2 give no code, and their errors, and TypeORM's, for
- * a pool that was closed, which the application may open again.
+ * Messages of connection errors without a code, in pg and mysql2. The last ones are the errors
+ * of pg, mysql2 and TypeORM for a closed pool, which the application may open again.
  */
 const BROKEN_OFF_TEXT = new RegExp(
   [
@@ -136,23 +140,29 @@ const BROKEN_OFF_TEXT = new RegExp(
 );
 
 /**
- * PgBouncer's message when it refuses a BEGIN. Its code, 08P01, is also that of broken
- * connections.
+ * PgBouncer's message when it refuses a BEGIN. The message is needed, since broken connections
+ * have the same code, 08P01.
  */
 const STATEMENT_POOLING = /not allowed in statement pooling mode/i;
 
 const MISSING_TABLE = new Set<unknown>(['42P01', 1146]);
 /**
- * PostgreSQL: insufficient privilege. MySQL: no right on a database, a table, a column, or for
- * the operation.
+ * Codes for a missing right. PostgreSQL: insufficient privilege. MySQL: no right on a
+ * database, a table or a column, or for the operation.
  */
 const DENIED = new Set<unknown>(['42501', 1044, 1142, 1143, 1227]);
-/** MySQL and MariaDB: a binary log of statements, and a transaction at READ COMMITTED. */
+/**
+ * The code of MySQL and MariaDB for a transaction at READ COMMITTED while the binary log
+ * records statements.
+ */
 const NOT_LOGGABLE = new Set<unknown>([1665]);
 const EXISTING_TABLE = new Set<unknown>([1050]);
 const MISSING_SCHEMA = new Set<unknown>(['3F000', 1049]);
 
-/** Whether sessions collided: nothing was changed, and nothing is known about the holder. */
+/**
+ * Whether the statement collided with another session. It changed nothing, and the holder is
+ * unknown.
+ */
 export function isContention(error: unknown): boolean {
   const { code, errno, message } = driverError(error);
   if (errno === COMMIT_FAILED) return DEADLOCK_AT_COMMIT.test(String(message));
@@ -166,14 +176,14 @@ export function isReadOnly(error: unknown): boolean {
   return has(error, READ_ONLY);
 }
 
-/** The fault of the connection that an error shows, if it shows one. */
+/** The fault of the connection that an error shows, if any. */
 export function faultShownBy(error: unknown): ConnectionFault | undefined {
   return isReadOnly(error) ? 'readOnly' : faultOf(error);
 }
 
 /**
- * Whether others have changed what the transaction has read, so that it may not go on.
- * MariaDB and SQLite report that.
+ * Whether another session has changed rows that the transaction has read, so that it may not
+ * go on. MariaDB and SQLite report that.
  */
 export function isStaleRead(error: unknown): boolean {
   return has(error, STALE_READ);
@@ -188,7 +198,9 @@ export function isServerAnswer(error: unknown): boolean {
   return answered && !ended && !isBrokenOff(error) && !isReadOnly(error);
 }
 
-/** @param table its name, where other tables may be missing too, as in a trigger */
+/**
+ * @param table the table's name, if other tables may be missing too, for example in a trigger
+ */
 export function isMissingTable(error: unknown, table = ''): boolean {
   const message = String(driverError(error).message);
   return (has(error, MISSING_TABLE) || message.startsWith('no such table')) && message.includes(table);
@@ -200,14 +212,15 @@ export function isDenied(error: unknown): boolean {
 }
 
 /**
- * Whether the server cannot log the write, since its binary log keeps statements and the
- * transaction is at READ COMMITTED. Locks are written outside of transactions.
+ * Whether the server cannot log the write, since its binary log records statements and the
+ * transaction is at READ COMMITTED. This does not affect locks, which are written outside of
+ * transactions.
  */
 export function isNotLoggable(error: unknown): boolean {
   return has(error, NOT_LOGGABLE);
 }
 
-/** Whether a table of that name is there already, on MySQL and MariaDB. */
+/** Whether a table with this name already exists, on MySQL and MariaDB. */
 export function isExistingTable(error: unknown): boolean {
   return has(error, EXISTING_TABLE);
 }
@@ -217,9 +230,9 @@ export function isMissingSchema(error: unknown): boolean {
 }
 
 /**
- * Makes an error of this library from the error of a transaction as a whole, which may collide
- * with other transactions about rows of the application. An error can be of two kinds: the
- * first one counts.
+ * Makes an error of this library from the error of a whole transaction. A collision is not
+ * recognized here, since it may be about the application's own rows. If an error fits several
+ * kinds, the first kind counts.
  */
 export const transactionFailure = storeFailureOf([
   {
@@ -227,17 +240,17 @@ export const transactionFailure = storeFailureOf([
     text: (target, _, error) => (error as UnusableConnectionError).textFor(target),
     transient: true,
   },
-  noAnswer('Look at its load, at locks on the table and at the size of the connection pool.'),
+  noAnswer('Check its load, locks on the table and the size of the connection pool.'),
   {
     is: isReadOnly,
     text: (target, reason) =>
-      `${target} takes no writes: ${reason}. It is a replica, or a writer that was demoted. Connect to the writer. The store closes such connections, and the next attempt takes another one.`,
+      `${target} takes no writes: ${reason}. It is a replica, or a writer that was demoted. Connect to the writer. The store closes such connections, and the next attempt uses another connection.`,
     transient: true,
   },
   {
     is: (error) => has(error, TAKEN_OUT),
     text: (target, reason) =>
-      `the pool cluster of mysql2 has no server for ${target}: ${reason}. It removes a server after some failed connections, for good unless its option restoreNodeTimeout is set (in a DataSource, replication.restoreNodeTimeout).`,
+      `the pool cluster of mysql2 has no server for ${target}: ${reason}. The cluster removes a server after some failed connections, for ever unless its option restoreNodeTimeout is set (in a DataSource, replication.restoreNodeTimeout).`,
     transient: true,
   },
   {
@@ -249,7 +262,7 @@ export const transactionFailure = storeFailureOf([
   brokenOff(isBrokenOff),
 ]);
 
-/** The one place where errors of drivers become ours. */
+/** The only place where errors of drivers become errors of this library. */
 export const storeFailure: StoreFailure = (error, doing, target, owners) =>
   isContention(error) && !(error instanceof LockError)
     ? new CollisionError(doing, target, safeError(error, owners))
@@ -257,7 +270,7 @@ export const storeFailure: StoreFailure = (error, doing, target, owners) =>
 
 function isBrokenOff(error: unknown): boolean {
   const { code, errno, fatal, sqlState, message } = driverError(error);
-  // The outcome of a commit is unknown if it failed for another reason than a deadlock.
+  // If a commit failed for another reason than a deadlock, its outcome is unknown.
   if (errno === COMMIT_FAILED) return !isContention(error);
   return (
     has(error, BROKEN_OFF) ||

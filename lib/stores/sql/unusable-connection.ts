@@ -1,6 +1,6 @@
 /**
- * What an application left on a connection of its pool, so that no lock may be granted there.
- * `readOnly` and `rights` may also be the server's, for every connection alike.
+ * A state of a connection in which no lock may be granted. Usually the application left it
+ * behind, but `readOnly` and `rights` may also be faults of the server, on every connection.
  */
 export type ConnectionFault =
   | 'transaction'
@@ -14,8 +14,8 @@ export type ConnectionFault =
   | 'unseen';
 
 /**
- * The application left a connection of its pool in a state in which the store cannot use it:
- * the store closes it and takes another one.
+ * The application left a connection of its pool in a state in which the store cannot use it.
+ * The store closes it and uses another connection.
  */
 export class UnusableConnectionError extends Error {
   constructor(
@@ -25,19 +25,22 @@ export class UnusableConnectionError extends Error {
     super(`The connection ${FAULTS[fault].found}`, { cause });
   }
 
-  /** For the message of the operation that found no other connection. */
+  /** The message of an operation that found no usable connection. */
   textFor(target: string): string {
     const { found, advice } = FAULTS[this.fault];
     return `each connection to ${target} that was tried ${found}. ${advice}`;
   }
 }
 
-/** Texts for messages: the state of the connection, and where to look for the cause. */
+/**
+ * Texts for messages about each fault: the state of the connection, and where to look for the
+ * cause.
+ */
 const FAULTS: Record<ConnectionFault, { found: string; advice: string }> = {
   transaction: {
     found: 'is in a transaction that the application left open',
     advice:
-      'Look for a connection (a client of pg, a query runner of TypeORM) that was released after BEGIN without COMMIT or ROLLBACK, as by an early return, and for a BEGIN that is not awaited.',
+      'Look for a connection (a client of pg, a query runner of TypeORM) that was released after BEGIN without COMMIT or ROLLBACK, for example by an early return. Look also for a BEGIN that is not awaited.',
   },
   aborted: {
     found: 'is in a failed transaction that the application left open',
@@ -64,7 +67,7 @@ const FAULTS: Record<ConnectionFault, { found: string; advice: string }> = {
   readOnly: {
     found: 'takes no writes',
     advice:
-      'It is a replica, or the session was set to read only: look for SET SESSION TRANSACTION READ ONLY and default_transaction_read_only in the application, and in ALTER ROLE and ALTER DATABASE.',
+      'It is a replica, or the session was set to read only. Look for SET SESSION TRANSACTION READ ONLY and default_transaction_read_only in the application, and in ALTER ROLE and ALTER DATABASE.',
   },
   rights: {
     found: 'lacks the rights on the lock table',
@@ -79,20 +82,20 @@ const FAULTS: Record<ConnectionFault, { found: string; advice: string }> = {
 const CODES = new Map<unknown, ConnectionFault>([
   ['25P02', 'aborted'],
   ['42501', 'rights'],
-  [1568, 'transaction'], // it refuses another isolation level
+  [1568, 'transaction'], // the server refuses to change the isolation level
   [1142, 'rights'],
   [1099, 'lockedTables'],
   [1100, 'lockedTables'],
   [1223, 'lockedTables'],
 ]);
 
-/** PostgreSQL's text of the error below. */
+/** The text in PostgreSQL's error, see SELF_FOUND. */
 export const IN_TRANSACTION = 'nestjs-locked: in a transaction of session';
 
 /**
- * The errors of statements that found themselves in a transaction. Where the client does not
- * show the status of the session, each statement looks by itself: on PostgreSQL it reads a
- * text that is no boolean, on MariaDB it computes a number that is out of range.
+ * The errors by which statements fail inside a transaction. If the client does not show the
+ * status of the session, each statement checks it: on PostgreSQL it casts a text that is no
+ * boolean, on MariaDB it computes a number that is out of range.
  */
 const SELF_FOUND: readonly [code: string | number, text: string, fault: ConnectionFault][] = [
   ['22P02', IN_TRANSACTION, 'transaction'],
@@ -100,7 +103,7 @@ const SELF_FOUND: readonly [code: string | number, text: string, fault: Connecti
   [1690, '@@autocommit', 'autocommit'],
 ];
 
-/** The fault of the connection that the error of a statement shows, if it shows one. */
+/** The fault of the connection that the error of a statement shows, if any. */
 export function faultOf(error: unknown): ConnectionFault | undefined {
   const { code, errno, message } = Object(error) as { code?: unknown; errno?: unknown; message?: unknown };
   if (error instanceof UnusableConnectionError) return error.fault;
@@ -110,15 +113,12 @@ export function faultOf(error: unknown): ConnectionFault | undefined {
   return found?.[2] ?? CODES.get(errno) ?? CODES.get(code);
 }
 
-/**
- * Whether the server itself may be the cause, so that other connections would have the same
- * fault.
- */
+/** Whether the server may be the cause, so that other connections have the same fault. */
 export function mayBeTheServers(fault: ConnectionFault): boolean {
   return fault === 'readOnly' || fault === 'rights' || fault === 'unseen';
 }
 
-/** @param reaction what the store does now */
+/** @param reaction a clause that says what the store does now */
 export function warningOf(fault: ConnectionFault, reaction = 'closed it and took another one'): string {
   const { found, advice } = FAULTS[fault];
   return `A connection of the pool ${found}. No lock is granted there: the store ${reaction}. ${advice}`;

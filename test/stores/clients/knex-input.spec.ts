@@ -105,7 +105,7 @@ describe('fromKnex()', () => {
       useNullAsDefault: true,
     });
     await expect(new SqlLockStore(fromKnex(inMemory)).prepare()).rejects.toThrow(
-      /no other connection can see it/,
+      /no other connection can see/,
     );
     await inMemory.destroy();
   });

@@ -112,7 +112,7 @@ for (const target of telling)
         const store = new TypeOrmSessionLockStore(stranger);
         const lock = await locks.acquire(newKey());
         const hidden =
-          /PostgreSQL does not show this role who holds session locks\. .* GRANT pg_read_all_stats/;
+          /PostgreSQL does not show the holders of session locks to this role\. .* GRANT pg_read_all_stats/;
         await expect(store.inspect(`app:${lock.key}`)).rejects.toThrow(hidden);
         await expect(store.list({ prefix: 'app:', limit: 10 })).rejects.toThrow(hidden);
         expect(await store.list({ prefix: 'another:', limit: 10 })).toEqual({ locks: [] });

@@ -113,7 +113,7 @@ describe('options of session locks', () => {
     });
     for (const request of [{ stealAfter: 1000 }, { once: { slot: 1000 } }])
       await expect(store.acquire('key', 'owner', 1000, request)).rejects.toThrow(
-        /Session locks know no (stealAfter|once)/,
+        /Session locks do not support (stealAfter|once)/,
       );
   });
 });

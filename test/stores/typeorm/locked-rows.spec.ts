@@ -112,7 +112,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
         const locked = await lockRow(lease.key);
         const failure = expect.objectContaining({ name: 'LockStoreError', transient: true });
         const message = expect.objectContaining({
-          message: expect.stringContaining('locked by another session'),
+          message: expect.stringContaining('another session has locked the row'),
         });
         const [renewal, release] = await Promise.allSettled([
           store.renew(lease.key, lease.owner, TTL),

@@ -109,7 +109,10 @@ for (const target of targetsAmong('sqlite'))
       await application.query('ROLLBACK');
       for (const result of results)
         expect(result).toMatchObject({
-          reason: { transient: true, message: expect.stringMatching(/Acquire before the transaction/) },
+          reason: {
+            transient: true,
+            message: expect.stringMatching(/Acquire the lock before the transaction/),
+          },
         });
       expect(held()).toBe(0);
     });

@@ -30,7 +30,7 @@ for (const target of targetsAmong('sqlite')) {
     begins = true;
     await expect(new TypeOrmLockStore(application).prepare()).rejects.toMatchObject({
       name: 'LockStoreError',
-      message: expect.stringMatching(/in a transaction already.*prepareDatabase/),
+      message: expect.stringMatching(/already in a transaction.*prepareDatabase/),
     });
     await fixture.dispose();
   });

@@ -104,7 +104,7 @@ for (const target of targetsAmong('sqlite'))
       await expect(store.renew(key, 'o', 400)).rejects.toMatchObject({
         name: 'LockStoreError',
         transient: true,
-        message: expect.stringContaining('locked by another session'),
+        message: expect.stringContaining('another session has locked the row'),
       });
       other.exec('COMMIT');
       expect(await store.renew(key, 'o', TTL)).toBe(true);
@@ -119,7 +119,7 @@ for (const target of targetsAmong('sqlite'))
         await expect(operation()).rejects.toMatchObject({
           name: 'LockStoreError',
           message: expect.stringMatching(
-            /own connection has an open transaction.*Acquire before the transaction/,
+            /own connection has an open transaction.*Acquire the lock before the transaction/,
           ),
         });
       await application.query('ROLLBACK');

@@ -84,7 +84,7 @@ for (const target of targetsAmong('sqlite'))
         await expect(lock.transaction(async () => {})).rejects.toMatchObject({
           name: 'LockStoreError',
           message: expect.stringMatching(
-            /could not be begun: the application's own connection .* is in another transaction/,
+            /Could not begin the transaction: the application's own connection .* is in another transaction/,
           ),
         });
       });
@@ -112,7 +112,7 @@ for (const target of targetsAmong('sqlite'))
           if (failing) throw new Error('out of stock');
         });
         await expect(outer).rejects.toThrow(
-          failing ? 'out of stock' : /could not be committed: .* is in another transaction/,
+          failing ? 'out of stock' : /Could not commit the transaction: .* is in another transaction/,
         );
         ended();
         expect(await inner).toBeInstanceOf(Error);

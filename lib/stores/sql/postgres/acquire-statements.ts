@@ -2,65 +2,66 @@ import { RESERVED_KEY } from '../grace-period.js';
 import { NEVER } from '../lock-row.js';
 import { IN_TRANSACTION } from '../unusable-connection.js';
 
-// clock_timestamp() and not now(), which stands still from the start of the transaction: it
-// granted leases that had already ended. date_part() and not extract(): its floating-point
-// number is exact enough until the year 2255, and cheaper than a decimal one.
+// clock_timestamp() and not now(), which stands still in a transaction and so granted leases
+// that had already ended. date_part() and not extract(), since its floating-point number is
+// exact enough until the year 2255, and faster than a decimal number.
 /** The server's clock, in epoch milliseconds. */
 export const MS = `(date_part('epoch', clock_timestamp()) * 1000)::bigint`;
 /** The server's clock, in epoch microseconds. */
 export const US = `(date_part('epoch', clock_timestamp()) * 1000000)::bigint`;
 
-/**
- * The most processes in the queue of a key, so that the row stays small. Other processes poll.
- */
+/** The longest queue of a key, so that its row stays small. Further processes poll. */
 export const LONGEST_QUEUE = 100;
 
-/** Milliseconds for which an insert of many keys waits for another session. */
+/** How many milliseconds an insert of many keys waits for another session. */
 const INSERT_PATIENCE = 100;
 
 /**
- * A condition that makes the commit of its statement wait for the disk, also in a session that
- * does not wait: a crash would otherwise take back a grant whose holder believes in it. A
- * session that waits for its own disk only, or for some standbys, is left as it is.
+ * A condition that makes the commit of its statement wait for the disk, even in a session with
+ * `synchronous_commit = off`. Otherwise a crash could undo a grant while the holder believes
+ * in it. Other values of `synchronous_commit` stay as they are.
  *
- * It is a condition on the row that is written, since PostgreSQL computes only what is read.
- * Each statement checks it, since the application may change its sessions at any time.
+ * It is a condition on the written row, since PostgreSQL does not evaluate an expression that
+ * nothing reads. Each statement contains it, since the application may change its sessions at
+ * any time.
  */
 export const DURABLE = `CASE WHEN current_setting('synchronous_commit') = 'off' THEN set_config('synchronous_commit', 'on', true) <> '' ELSE true END`;
 
-/** For weak tables, whose locks a crash may take back. */
+/** The condition for weak tables, whose locks a crash may delete. */
 export const NOT_DURABLE = 'true';
 
 /**
- * A condition for clients that do not show the status of the session: it fails, and the
- * statement with it, unless the statement is a transaction by itself. Within a transaction
- * that the application left open, the statement begins later than its transaction. The text
- * that cannot be a boolean is how the failure is recognized, see unusable-connection.ts.
+ * A condition for clients that do not show the status of the session. It fails the statement
+ * if the application left a transaction open, since the statement then begins later than the
+ * transaction. The failure is a text that is no boolean, by which the store recognizes it, see
+ * unusable-connection.ts.
  *
- * It needs a simple query: a query that is prepared, or has parameters, arrives in several
- * messages, and begins later than its transaction, too.
+ * The condition needs a simple query. A prepared query, or a query with parameters, arrives in
+ * several messages, so it always begins later than its transaction.
  */
 export const ALONE = `CASE WHEN statement_timestamp() = transaction_timestamp() THEN true ELSE ('${IN_TRANSACTION} ' || pg_backend_pid())::boolean END`;
 
 /**
- * The row that refuses an attempt. One column in place of ten: each costs the driver
- * something, also when it is empty.
+ * The row that refuses an attempt, as one column and not ten, since each column takes the
+ * driver time, even an empty one.
  */
 const REFUSER = `json_build_object('key', t.key, 'owned', t.owner IS NOT NULL, 'token', t.token, 'expires_ms', t.expires_ms, 'label', t.label,
                   'started_ms', t.started_ms, 'renewed_ms', t.renewed_ms, 'tick_ms', t.tick_ms, 'paused', t.paused, 'now_ms', ${MS})::text`;
 
 /**
- * `acquire` is the first attempt of most owners, which ask for a free key and nothing else;
- * `acquire-on-conditions` is for an attempt that steals, or runs once. `acquire-again` repeats
- * an attempt whose answer was lost, so it also finds the owner's own lock. The two statements
- * `-new` insert a key that was found to have no row.
+ * `acquire` is for most attempts, whose only condition is that the key is free.
+ * `acquire-on-conditions` is for attempts that may steal the lock, or that run once per tick.
+ * `acquire-again` repeats an attempt whose answer was lost, so it also accepts the owner's own
+ * lock. The statements `acquire-new` and `acquire-on-conditions-new` insert a key that had no
+ * row.
  *
- * The token comes from the clock, so that it also grows across deleted rows and fail-overs.
- * If the lease is stolen, the run of its holder has ended now.
+ * The token comes from the clock, so that it grows even after a row was deleted, or after a
+ * fail-over. If the lease is stolen, the run of its holder ends now.
  *
- * $1 key, $2 owner, $3 ttl, $4 label. On conditions and again also $5 tick, $6 ahead, $7 slot,
- * $8 gap, $9 failOver, $10 ignored tick, $11 stealAfter, each null unless it is requested:
- * compared with null, a tick is new, and no lease is old enough to steal.
+ * All have $1 key, $2 owner, $3 ttl, $4 label. `acquire-on-conditions` and `acquire-again`
+ * also have $5 tick, $6 ahead, $7 slot, $8 gap, $9 failOver, $10 ignored tick, $11 stealAfter.
+ * A condition that the request lacks is null: each tick is then new, and no lease is old
+ * enough to steal.
  */
 export const acquireStatements = (table: string, durable: string) => ({
   acquire: `
@@ -83,10 +84,10 @@ export const acquireStatements = (table: string, durable: string) => ({
       LEFT JOIN taken$ AS won ON true
       LEFT JOIN ${table} AS t ON t.key = $1 AND won.token IS NULL`,
 
-  // The attempt of a waiter, which puts its process ($5) into the queue of a key that is held.
-  // $6 puts it at the head: it was notified, and another process was faster. A crash loses no
-  // more than a place in the queue, so that only a grant waits for the disk. A process that is
-  // queued already writes nothing.
+  // The attempt of a waiter. If the key is held, it puts the process ($5) into the queue; with
+  // $6, at the head, since the process was notified but another process was faster. Only a
+  // grant waits for the disk, since a crash would lose no more than a place in the queue. If
+  // the process is already queued, nothing is written.
   'acquire-or-queue': `
     WITH locked$ AS MATERIALIZED (
       SELECT t.key, t.expires_ms <= ${MS} AS free FROM ${table} AS t
@@ -179,10 +180,10 @@ export const acquireStatements = (table: string, durable: string) => ({
       LEFT JOIN taken$ AS won ON true
       LEFT JOIN ${table} AS t ON t.key = $1 AND won.token IS NULL`,
 
-  // A statement by itself: preparing to insert would cost every attempt a tenth of its time.
-  // It must not wait for the end of a purge that is just deleting the row: its token would be
-  // older than those that others get meanwhile. Nor does it grant a key whose row may have
-  // vanished with the table, until the longest ttl ($5) has passed; see grace-period.ts.
+  // A separate statement, since an insert within `acquire` would make every attempt 10 %
+  // slower. It does not wait for a purge that is deleting the row, since its token would then
+  // be older than tokens granted meanwhile. If the table was created again, it grants no key
+  // until the longest ttl ($5) has passed, see grace-period.ts.
   'acquire-new': `
     INSERT INTO ${table} (key, owner, token, label, started_ms, renewed_ms, expires_ms)
     SELECT $1::varchar, $2, ${US}, $4, ${MS}, ${MS}, LEAST(${MS} + $3::bigint, ${NEVER})
@@ -191,7 +192,7 @@ export const acquireStatements = (table: string, durable: string) => ({
     ON CONFLICT (key) DO NOTHING
     RETURNING token AS won`,
 
-  // $9 is the longest ttl.
+  // The parameters are those of `acquire-on-conditions`, but $9 is the longest ttl.
   'acquire-on-conditions-new': `
     INSERT INTO ${table} (key, owner, token, label, started_ms, renewed_ms, expires_ms, tick_ms)
     SELECT $1::varchar, $2, ${US}, $4, ${MS}, ${MS}, LEAST(${MS} + $3::bigint, ${NEVER}),
@@ -202,8 +203,9 @@ export const acquireStatements = (table: string, durable: string) => ({
     ON CONFLICT (key) DO NOTHING
     RETURNING token AS won`,
 
-  // Many requests for free keys, each for another key. $1 keys, $2 owners, $3 ttls, $4 labels,
-  // $5 which of them are sent again: if the row already has its owner, such a request is left open.
+  // Serves many requests for free keys, all different. $1 keys, $2 owners, $3 ttls, $4 labels,
+  // $5 whether each request is re-sent. A re-sent request stays open if the row already has
+  // its owner.
   'acquire-many': `
     WITH want$ AS MATERIALIZED (
       SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::boolean[])
@@ -233,8 +235,8 @@ export const acquireStatements = (table: string, durable: string) => ({
                        WHERE t.key = w.key AND (w.again AND t.owner = w.owner) IS NOT TRUE) END AS refuser
       FROM want$ AS w LEFT JOIN taken$ AS won ON won.place = w.place`,
 
-  // For keys that were found to have no row; $5 is the longest ttl. Another session may be
-  // inserting one of the keys: without the short limit, all would wait for its commit.
+  // Inserts keys that had no row; $5 is the longest ttl. If another session is inserting one
+  // of the keys, all requests wait for its commit, so the wait has a short limit.
   'acquire-many-new': `
     INSERT INTO ${table} (key, owner, token, label, started_ms, renewed_ms, expires_ms)
     SELECT w.key, w.owner, ${US}, w.label, ${MS}, ${MS}, LEAST(${MS} + w.ttl, ${NEVER})

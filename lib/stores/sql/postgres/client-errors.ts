@@ -1,16 +1,16 @@
-/** The members used of pg's client. */
+/** The members of pg's client that are used here. */
 interface Client {
   on(event: 'error', listener: () => void): void;
 }
 
 /**
- * Keeps an error of a new client from ending the process. Listen with it to the event
+ * Keeps an error of a new client from ending the process. It is a listener for the event
  * `connect` of a pool of pg.
  *
- * A server that is shutting down may accept a connection and end it in the same packet. The
- * pool then lends the client already and does not listen itself, and the borrower cannot
- * listen yet. The next query on the client fails with the error.
+ * A server that is shutting down may accept a connection and end it in the same packet. At
+ * that time the pool no longer listens, and the borrower does not listen yet. The next query
+ * on the client fails with the error.
  */
 export function ignoreErrors(client: unknown): void {
-  (client as Client).on('error', () => undefined); // the pool gives each client without a type
+  (client as Client).on('error', () => undefined); // the types of pools do not show the client
 }

@@ -1,18 +1,19 @@
-/** How many notifications a second a process receives at most, over some time. */
+/** The highest number of notifications per second for one process, over some time. */
 export const HIGHEST_RATE = 100;
-/** How many notifications a process receives at most in a burst. */
+/** The highest number of notifications for one process in a burst. */
 export const LONGEST_BURST = 10 * HIGHEST_RATE;
 
 /**
- * Measures how often this process is notified. A server has one lock for all its NOTIFYs,
- * which each keeps until its commit, so triggers of the application wait for our wake-ups.
- * Each NOTIFY also wakes up the listeners of the database.
+ * Measures how often this process is notified. A server has a single lock for NOTIFY, which
+ * each transaction with a NOTIFY keeps until its commit. So the application's own NOTIFYs,
+ * such as in triggers, wait for those of locks. Each NOTIFY also wakes up every listener of
+ * the database.
  *
- * A process is only notified for a place in a queue that it took. So while the rate is too
- * high, it takes no more places, and its waiters poll.
+ * A process is notified only if it has taken a place in a queue. So while the rate is too
+ * high, it takes no further places, and its waiters poll.
  */
 export class NotificationRate {
-  /** How many more notifications may come at once. */
+  /** How many further notifications may arrive at once. */
   #left = LONGEST_BURST;
   #since: number;
   #isTooHigh = false;
@@ -22,14 +23,14 @@ export class NotificationRate {
     this.#since = now();
   }
 
-  /** Notes a notification. */
+  /** Counts a notification. */
   received(): void {
     this.#refill();
     this.#left = Math.max(0, this.#left - 1);
     if (this.#left === 0) this.#isTooHigh = true;
   }
 
-  /** Once it is too high, it stays so for some seconds. */
+  /** Whether the rate is too high. Once it is, it stays too high for some seconds. */
   get isTooHigh(): boolean {
     if (!this.#isTooHigh) return false;
     this.#refill();

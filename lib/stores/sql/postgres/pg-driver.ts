@@ -14,7 +14,7 @@ type Callback = (error: unknown, results: PgResult | PgResult[]) => void;
 
 const STATE: unique symbol = Symbol('nestjs-locked: what the server has said of the session');
 
-/** What is used of pg's client. */
+/** The members of pg's client that this driver uses. */
 export interface PgClient {
   query(query: PgQuery, callback: Callback): void;
   end(): Promise<void>;
@@ -26,7 +26,7 @@ export interface PgClient {
   getTransactionStatus?(): string | null;
 }
 
-/** The members used of the connection inside of pg's client. */
+/** The members of the connection inside pg's client that this driver uses. */
 export interface PgConnection {
   prependListener(event: 'readyForQuery', listener: (message: { status: string }) => void): void;
   on(
@@ -45,15 +45,21 @@ interface PgResult {
   rowCount: number | null;
 }
 
-/** An answer, with the status of the session that came with it. */
+/** An answer, with the session's status at that time. */
 interface Sent {
   answer: Answer;
   status: string | undefined;
 }
 
-/** The state that the server has reported of a session since the store first used it. */
+/**
+ * The state of a session, as the server has reported it since the store first used the
+ * session.
+ */
 interface SessionState {
-  /** By the last answer: I idle, T in a transaction, E in a failed transaction. */
+  /**
+   * The status in the last answer: I (idle), T (in a transaction) or E (in a failed
+   * transaction).
+   */
   status?: string;
   /** The number of transactions that have ended. */
   ended: number;
@@ -61,8 +67,8 @@ interface SessionState {
 }
 
 /**
- * Talks to PostgreSQL through pg. Its prepared statements have names, unless a pooler loses
- * them.
+ * Sends statements to PostgreSQL through pg. Prepared statements have names, unless a pooler
+ * loses them.
  */
 export class PgDriver implements SqlDriver<PgClient> {
   private readonly names: PostgresNames;
@@ -73,8 +79,7 @@ export class PgDriver implements SqlDriver<PgClient> {
   }
 
   /**
-   * Reads the version of the server, and whether the session belongs to this connection or to
-   * a pooler.
+   * Reads the version of the server. It also finds out whether a pooler shares the sessions.
    */
   async readVersion(run: Run): Promise<string> {
     const { rows, process } = await run('SELECT version() AS version, pg_backend_pid() AS pid');
@@ -90,7 +95,8 @@ export class PgDriver implements SqlDriver<PgClient> {
     { inTransaction = false, name = '' } = {},
   ): Promise<Answer> {
     const query = { text, values };
-    // A name that failed would take the transaction with it.
+    // Within a transaction no name is used, since the failure of a name would fail the
+    // transaction.
     if (inTransaction) return (await this.query(client, query)).answer;
     const isText = hasText(values);
     if (isText) await this.assertEncoding(client);
@@ -98,7 +104,8 @@ export class PgDriver implements SqlDriver<PgClient> {
       values && this.names.inUse
         ? await this.names.sendNamed(client.connection, query, name, (named) => this.query(client, named))
         : await this.query(client, query);
-    // A database other than PostgreSQL is refused first, by its version.
+    // Until the version is known, a missing status is no fault: another database is refused by
+    // its version.
     const unseen = this.serverKnown ? 'unseen' : undefined;
     if (status !== 'I') answer.fault = FAULTS[status ?? ''] ?? unseen;
     else if (isText && stateOf(client).encoding !== UTF8) answer.fault = 'encoding';
@@ -106,8 +113,8 @@ export class PgDriver implements SqlDriver<PgClient> {
   }
 
   /**
-   * After an error the status stays the same, or turns from T to E. It may not have been read
-   * yet, so an empty query is sent.
+   * Sends an empty query, since the status after an error may not have been read yet. After an
+   * error the status stays the same, or changes from T to E.
    */
   async check(client: PgClient, error?: unknown): Promise<ConnectionFault | undefined> {
     const { status } = await this.query(client, { text: '' });
@@ -118,16 +125,15 @@ export class PgDriver implements SqlDriver<PgClient> {
   }
 
   /**
-   * The pool sees that the client has ended and does not take it back; with a query under way
-   * pg cuts the socket.
+   * Ends the client, so that the pool drops it. If a query is under way, pg closes the socket.
    */
   destroy(client: PgClient): void {
     client.end().catch(() => undefined);
   }
 
   /**
-   * pg sends UTF-8 in every session: if the session has another encoding, a key would become
-   * another key.
+   * Refuses a session with another encoding than UTF-8, since pg always sends UTF-8, and the
+   * server would read a different key.
    */
   private async assertEncoding(client: PgClient): Promise<void> {
     const state = stateOf(client);
@@ -139,8 +145,8 @@ export class PgDriver implements SqlDriver<PgClient> {
   }
 
   /**
-   * Sends a query with a callback: pg runs it while it reads the answer, so the status belongs
-   * to that answer.
+   * Sends a query with a callback. pg calls it while it reads the answer, so the status
+   * belongs to this answer.
    */
   private query(client: PgClient, query: PgQuery): Promise<Sent> {
     const state = stateOf(client);
@@ -157,14 +163,14 @@ export class PgDriver implements SqlDriver<PgClient> {
 const UTF8 = 'UTF8';
 
 /**
- * The state is kept on the connection, so that all stores that use it share one set of
- * listeners.
+ * The state of a session. It is kept on the connection, so that all stores that use the
+ * connection share one set of listeners.
  */
 function stateOf({ connection }: PgClient): SessionState {
   if (!connection) return { ended: 0 };
   if (connection[STATE]) return connection[STATE];
   const state: SessionState = (connection[STATE] = { ended: 0 });
-  // Runs before pg's own listener, which delivers the answer to the store.
+  // This listener runs before that of pg, which delivers the answer to the store.
   connection.prependListener('readyForQuery', ({ status }) => {
     if (status === 'I' && state.status !== 'I') state.ended++;
     state.status = status;
@@ -176,8 +182,8 @@ function stateOf({ connection }: PgClient): SessionState {
 }
 
 /**
- * Gives a function that reports whether the transaction of this client is still open, by the
- * last answer that it got.
+ * Returns a function that reports whether the client's transaction was still open at its last
+ * answer.
  */
 export function watchPgTransaction(client: PgClient): () => boolean {
   if (!client.connection) return () => client.getTransactionStatus?.() !== 'I';
@@ -201,7 +207,8 @@ function hasText(value: unknown): boolean {
 }
 
 function answerOf(results: PgResult | PgResult[]): Answer {
-  const result = Array.isArray(results) ? results.at(-1) : results; // a text of several statements gives several
+  // a text of several statements has several results
+  const result = Array.isArray(results) ? results.at(-1) : results;
   return {
     rows: result?.rows ?? [],
     columns: result?.fields?.map((field) => field.name) ?? [],
@@ -211,37 +218,37 @@ function answerOf(results: PgResult | PgResult[]): Answer {
 }
 
 /**
- * Codes of a transaction pooler, which sends each statement to any session of the server: it
- * may not know the name, or know it already.
+ * Error codes behind a transaction pooler, which sends statements to any session of the
+ * server. The session may not know the name of the statement, or may already have it.
  */
 const NAME_LOST = new Set<unknown>(['26000', '42P05']);
 /**
- * The type of a column was changed, so the plan of the named statement is invalid on every
- * connection.
+ * The error code after the type of a column was changed, which makes the plan of the named
+ * statement invalid on every connection.
  */
 const PLAN_OUTDATED = '0A000';
-/** Milliseconds for which the statement has no name after that error. */
+/** How many milliseconds the statement runs without a name after that error. */
 const WITHOUT_NAME = 60_000;
 
 /**
  * The names of prepared statements, as traces and `pg_prepared_statements` show them:
  * `nestjs-locked:acquire`.
  *
- * Clients of a pooler may get each other's sessions. There the name ends with a hash of the
- * text, so that a client never runs the statement of another one. The same applies when two
- * stores use one connection for different tables.
+ * Behind a pooler, clients may share sessions. Then the name ends with a hash of the text, so
+ * that no client runs another client's statement. The name also has a hash if two stores use
+ * one connection for different tables.
  */
 class PostgresNames {
   /**
-   * Whether a pooler shares sessions between clients. Assumed until the store has checked a
-   * connection.
+   * Whether a pooler shares sessions between clients. It is `true` until the store has checked
+   * a connection.
    */
   areShared = true;
   private readonly hashes = new Map<string, string>();
   private readonly outdated = new Map<string, { times: number; until: number }>();
 
   constructor(
-    /** Whether statements have names; `false` for good after a pooler has lost a name. */
+    /** Whether statements have names. It stays `false` once a pooler has lost a name. */
     public inUse: boolean,
     private readonly warn: Warn = () => undefined,
   ) {}

@@ -4,12 +4,15 @@ import { granted, refusalOf, type HolderRow } from '../lock-row.js';
 import type { Answer, BatchResult, BatchStatements, Run, SqlAcquireRequest } from '../lock-statements.js';
 import type { PostgresStatements } from './postgres-statements.js';
 
-/** Sends a statement by its name. */
+/** Sends the statement with this name. */
 type Send = (run: Run, name: keyof PostgresStatements, values: readonly unknown[]) => Promise<Answer>;
 
-/** Serves many requests by one statement; keys that have no row yet take another one. */
+/** Serves many requests with one statement. Keys without a row need another statement. */
 export class PostgresBatches implements BatchStatements {
-  /** The server itself lets a few statements share a write to the disk. */
+  /**
+   * Up to three statements run at the same time, since the server combines their writes to the
+   * disk.
+   */
   readonly limits = { alone: 3, smallest: 3 };
 
   constructor(private readonly send: Send) {}
@@ -46,8 +49,8 @@ export class PostgresBatches implements BatchStatements {
   }
 
   /**
-   * Grants keys that have no row. A key that another session inserts now is left open. A
-   * request that is sent again is left open too, if the row already has its owner.
+   * Grants keys that have no row. A request stays open if another session is inserting its
+   * key, or if it is re-sent and the row already has its owner.
    */
   private async insert(
     run: Run,

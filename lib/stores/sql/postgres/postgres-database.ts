@@ -12,13 +12,10 @@ import { PostgresLocks } from './postgres-locks.js';
 import { postgresStatements } from './postgres-statements.js';
 import { PostgresWakeUps } from './wake-ups.js';
 
-/**
- * Milliseconds after which the operating system looks whether a connection that is silent is
- * still there.
- */
+/** After how many milliseconds of silence the operating system checks the connection. */
 const LISTENING_KEEP_ALIVE = 10_000;
 
-/** PostgreSQL, through a client that lends its connections. */
+/** Opens PostgreSQL through a client that lends its connections. */
 export async function openPostgres(
   executor: DriverExecutor<PgClient>,
   { table, asyncRelease, preparedStatements, wakeUps }: SqlStoreSettings,

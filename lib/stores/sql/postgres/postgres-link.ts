@@ -5,7 +5,7 @@ import { onConnectionEnd, type SessionLink } from '../sessions/lock-session.js';
 import type { DriverExecutor } from '../sql-executor.js';
 import { PgDriver, type PgClient, type PgConnection } from './pg-driver.js';
 
-/** The members used of pg's client beside its queries. */
+/** The members of pg's client that are used besides its queries. */
 interface SessionClient extends PgClient {
   processID: number;
   connection?: PgConnection & { stream?: Socket };
@@ -16,20 +16,20 @@ interface SessionClient extends PgClient {
 
 export interface PostgresLink extends SessionLink {
   /**
-   * The process id that the server sent when the connection began; a pooler sends another
+   * The process id that the server sent when the connection began. A pooler sends some other
    * number.
    */
   readonly pid: number;
-  /** Receives what other sessions send with NOTIFY to the channels of this connection. */
+  /** Calls the listener with each notification on the channels of this connection. */
   onNotification(listener: (payload: string) => void): void;
-  /** Lets the process end while it is open. */
+  /** Lets the process end while the connection is open. */
   unref(): void;
 }
 
 /**
- * Makes a connection with the options of the client, outside of its pool.
+ * Opens a connection with the options of the client, outside of its pool.
  *
- * @param abandoned ends the attempt at once
+ * @param abandoned aborts the attempt at once
  */
 export async function openPostgresLink(
   executor: DriverExecutor,
@@ -40,9 +40,9 @@ export async function openPostgresLink(
     application_name: 'nestjs-locked',
     keepAlive: true,
     keepAliveInitialDelayMillis: keepAlive,
-    query_timeout: 0, // waits have a limit of their own
+    query_timeout: 0, // the callers limit their waits
   })) as SessionClient;
-  client.on('error', () => undefined); // without a listener, the event would end the process
+  client.on('error', () => undefined); // without a listener, an error would end the process
   const cut = (): void => void client.connection?.stream?.destroy();
   abandoned?.addEventListener('abort', cut);
   try {
@@ -64,7 +64,7 @@ export async function openPostgresLink(
     };
   } catch (error) {
     client.end().catch(() => undefined);
-    cut(); // the end of a link that is dead would never come
+    cut(); // end() waits for a dead connection
     throw error;
   } finally {
     abandoned?.removeEventListener('abort', cut);

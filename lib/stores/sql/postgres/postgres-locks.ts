@@ -37,30 +37,34 @@ type StatementName = keyof PostgresStatements;
 /** The process that sends a release. */
 export interface ReleasingProcess {
   /**
-   * The channel on which it is notified itself. It never stays in the queue at its old place.
+   * The channel on which the process is notified. A release removes the process from its old
+   * place in the queue.
    */
   channel: string;
-  /** Whether it goes to the end of the queue, if another process is notified. */
+  /** Whether the process goes to the end of the queue if another process is notified. */
   requeue?: boolean;
-  /** Whether other processes are likely to be queued. */
+  /** Whether other processes are probably queued. */
   contended?: boolean;
 }
 
 /** The process of a waiter. */
 export interface QueueingProcess {
-  /** The channel on which it is notified. */
+  /** The channel on which the process is notified. */
   channel: string;
-  /** Whether it goes to the head of the queue: it was notified, and another one was faster. */
+  /**
+   * Whether the process goes to the head of the queue, since it was notified but another
+   * process was faster.
+   */
   first: boolean;
 }
 
-/** A process that is not notified. */
+/** Stands for a process without a channel. */
 const WITHOUT_CHANNEL = { channel: '' };
 
 /**
- * Keeps locks in a table of PostgreSQL, in one round trip for each operation. A key that has
- * no row yet takes a second one, and so does a change that found nothing to change. So does
- * the release of a key with a queue that this process does not know of.
+ * Keeps locks in a table of PostgreSQL, with one round trip for most operations. A key without
+ * a row needs a second round trip, and so does a change that changed nothing. The release of a
+ * key also needs it if this process does not know of the key's queue.
  */
 export class PostgresLocks implements LockStatements {
   readonly gracePeriod = gracePeriod;
@@ -83,8 +87,8 @@ export class PostgresLocks implements LockStatements {
   }
 
   /**
-   * An attempt under no condition, on behalf of a waiter. If another
-   * process holds the key, this process gets into its queue, in the same statement.
+   * Makes an attempt without conditions on behalf of a waiter. If another process holds the
+   * key, the same statement puts this process into the queue.
    */
   async acquireOrQueue(
     run: Run,
@@ -104,9 +108,9 @@ export class PostgresLocks implements LockStatements {
 
   async renewMany(run: Run, leases: readonly LeaseRenewal[]): Promise<RenewalOutcome[]> {
     const columns = [leases.map((l) => l.key), leases.map((l) => l.owner), leases.map((l) => l.ttl)];
-    const outcomes = leases.map((): RenewalOutcome => 'lost'); // unless a row names it
+    const outcomes = leases.map((): RenewalOutcome => 'lost'); // unless a row is found below
     const { rows: renewed } = await this.send(run, 'renew-many', columns);
-    // A lease that is still there but was not renewed is locked, or has just changed.
+    // If a lease still exists but was not renewed, its row is locked or has just changed.
     const { rows: held } =
       renewed.length < leases.length ? await this.send(run, 'renew-many-look', columns) : { rows: [] };
     for (const { place } of held) outcomes[Number(place) - 1] = 'unknown';
@@ -118,7 +122,7 @@ export class PostgresLocks implements LockStatements {
     return changeOf(await this.releaseAndNotify(run, request, WITHOUT_CHANNEL));
   }
 
-  /** Releases a key, and notifies the process that is first in its queue. */
+  /** Releases a key, and notifies the first process in its queue. */
   async releaseAndNotify(
     run: Run,
     { key, owner, keepFor, outcome }: Release,
@@ -151,8 +155,8 @@ export class PostgresLocks implements LockStatements {
   }
 
   /**
-   * Queues a process for a key that is held, and writes nothing if it is queued already.
-   * `false`: the key is free, or its row locked. `full`: the queue is too long.
+   * Queues a process for a held key, and writes nothing if it is already queued. `false`: the
+   * key is free, or its row is locked. `full`: the queue is too long.
    */
   async queue(run: Run, key: string, channel: string, first: boolean): Promise<boolean | 'full'> {
     if ((await this.send(run, 'wait', [key, channel, first])).affected > 0) return true;
@@ -161,7 +165,7 @@ export class PostgresLocks implements LockStatements {
   }
 
   /**
-   * Notifies the next process of a key that is free, in place of the process with this
+   * Notifies the next process in the queue of a free key, instead of the process with this
    * channel.
    */
   async notifyNext(run: Run, key: string, channel: string): Promise<void> {
@@ -199,7 +203,10 @@ export class PostgresLocks implements LockStatements {
     return { purged: Number(row?.purged), last: (row?.last ?? undefined) as string | undefined };
   }
 
-  /** Grants a key that has no row yet with one statement more. */
+  /**
+   * Reads the result of an attempt. For a key without a row, it sends another statement, which
+   * inserts the row.
+   */
   private async resultOf(
     run: Run,
     request: SqlAcquireRequest,
@@ -209,7 +216,8 @@ export class PostgresLocks implements LockStatements {
     if (row && row.won !== null) return granted(row.won);
     const refuser = row && (JSON.parse(String(row.refuser)) as HolderRow | NoRow);
     const refusal = refuser && refusalOf(refuser, request);
-    if (refusal || refuser?.key !== null) return refusal ?? CONTENTION; // it has been free for a moment
+    // the key was free between two snapshots
+    if (refusal || refuser?.key !== null) return refusal ?? CONTENTION;
     const { key, owner, ttl, label, tick, ahead, slot, gap, longest } = request;
     const once = name === 'acquire' ? [] : [tick, ahead, slot, gap];
     const values = [key, owner, ttl, label, ...once, longest];

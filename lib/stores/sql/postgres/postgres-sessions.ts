@@ -21,17 +21,22 @@ import type { DriverExecutor } from '../sql-executor.js';
 const US = `(date_part('epoch', clock_timestamp()) * 1000000)::bigint::text`;
 const OURS = `l.locktype = 'advisory' AND l.objsubid = 1
   AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())`;
-const NAME = `((l.classid::bigint << 32) | l.objid::bigint)::text`; // as a signed number, like the functions take it
-const IDENTITY = `pid::text || ' ' || date_part('epoch', backend_start)::text`; // pids are used again
+// a signed number, as in the lock functions
+const NAME = `((l.classid::bigint << 32) | l.objid::bigint)::text`;
+// since the server reuses pids
+const IDENTITY = `pid::text || ' ' || date_part('epoch', backend_start)::text`;
 
-/** PostgreSQL shows 63 bytes; the token of the lock follows. */
+/**
+ * The length of the readable part of `application_name`, which has 63 bytes. The token follows
+ * it.
+ */
 const TITLE = 44;
 const TIMED_OUT = '55P03';
 
 const READ_ONLY = `current_setting('default_transaction_read_only')`;
 /**
- * Values of `source` in `pg_settings` for a setting that the role or the session has made, and
- * not the server.
+ * Values of `source` in `pg_settings` for a setting of the role or the session, and not of the
+ * server.
  */
 const OWN_CHOICE = new Set<unknown>(['user', 'database user', 'client', 'interactive', 'session']);
 
@@ -46,11 +51,11 @@ export async function openPostgresSessions(
 }
 
 /**
- * Advisory locks of PostgreSQL.
+ * Session locks by advisory locks of PostgreSQL.
  *
- * Every statement begins with a comment that holds the key and the label. `pg_stat_activity`
- * shows the last statement of an idle session. The token, which is known later, is in
- * `application_name`.
+ * Every statement begins with a comment that contains the key and the label, since
+ * `pg_stat_activity` shows the last statement of an idle session. The token, which is known
+ * later, is in `application_name`.
  */
 export class PostgresSessions implements SessionDatabase {
   readonly kind = 'postgres';
@@ -78,8 +83,8 @@ export class PostgresSessions implements SessionDatabase {
   ): Promise<number | undefined> {
     const settings = `SET application_name = '${title}'; SET lock_timeout = ${Math.ceil(wait)};`;
     const lock = wait > 0 ? `pg_advisory_lock(${name})::text IS NOT NULL` : `pg_try_advisory_lock(${name})`;
-    // The CASE and the materialized CTE fix the order: first the lock, then the clock, then
-    // the rest.
+    // The CASE and the materialized CTE make PostgreSQL first take the lock, then read the
+    // clock, and then evaluate the rest.
     const sql = `${comment(note)} ${wait > 0 ? settings : ''}
       WITH granted AS MATERIALIZED (SELECT CASE WHEN ${lock} THEN ${US} END AS token)
       SELECT token, ${READ_ONLY} AS read_only,
@@ -88,15 +93,15 @@ export class PostgresSessions implements SessionDatabase {
     try {
       const { rows } = await session.send(sql, wait);
       const token = rows[0]?.token ?? null;
-      // A session reads new settings only between two statements, so the answer to a long wait
-      // may be out of date.
+      // A session reads new settings of the server only between two statements, so after a
+      // long wait the value of read_only may be outdated.
       const look = `${comment(note)} SELECT ${READ_ONLY} AS read_only`;
       const known = wait > 0 && token !== null ? (await session.send(look)).rows : rows;
       await this.assertWriter(session, known[0], note);
       return token === null ? undefined : Number(token);
     } catch (error) {
       if ((error as { code?: unknown }).code !== TIMED_OUT) throw error;
-      // A lock that was granted just as the time ran out stays with the session, although the
+      // If the lock was granted just when the time ran out, the session keeps it although the
       // statement failed.
       const { rows } = await session.send(`SELECT pg_advisory_unlock_all(), ${READ_ONLY} AS read_only`);
       await this.assertWriter(session, rows[0]);
@@ -167,12 +172,12 @@ export class PostgresSessions implements SessionDatabase {
     );
     if (hidden)
       throw new LockStoreError(
-        'PostgreSQL does not show this role who holds session locks. Let all instances connect with one role, or GRANT pg_read_all_stats to the one that looks; track_activities has to be on, and track_activity_query_size 1024 or more.',
+        'PostgreSQL does not show the holders of session locks to this role. Let all instances connect with the same role, or GRANT pg_read_all_stats to this role. Set track_activities to on, and track_activity_query_size to 1024 or more.',
       );
     return recordsOf(rows, this);
   }
 
-  /** Checks the session, and gives its identity. */
+  /** Checks the server and prepares the session. Resolves to the identity of the session. */
   private async prepare(link: PostgresLink): Promise<string> {
     const { rows } = await link.send(
       `SELECT pid::text AS pid, ${IDENTITY} AS identity, pg_is_in_recovery()::text AS standby,
@@ -182,7 +187,7 @@ export class PostgresSessions implements SessionDatabase {
     const [{ pid, identity, standby, ...readOnly } = {}] = rows;
     if (Number(pid) !== link.pid && !this.settings.allowPooler)
       throw new LockStoreError(
-        'Between the application and PostgreSQL there is a pooler, such as PgBouncer: in transaction mode two would hold the same session lock. Connect without it, use sqlStore() or typeOrmStore(), whose leases work behind a pooler, or set allowPooler: true if it gives each client a session of its own.',
+        'Between the application and PostgreSQL there is a pooler, such as PgBouncer: in its transaction mode, two holders could have the same session lock. Connect without the pooler, or use sqlStore() or typeOrmStore(), whose leases work behind a pooler. If the pooler gives each client its own session, set allowPooler: true.',
       );
     if (standby === 'true')
       throw new LockStoreError(
@@ -195,7 +200,7 @@ export class PostgresSessions implements SessionDatabase {
   }
 
   /**
-   * Refuses a read-only server. A role may be read-only on the writer, where its session locks
+   * Refuses a read-only server. It accepts a read-only role on the writer, where session locks
    * are valid.
    */
   private async assertWriter(
@@ -211,8 +216,8 @@ export class PostgresSessions implements SessionDatabase {
   }
 
   /**
-   * Switches off the server's limits that would end a wait or an idle session. The server
-   * gives up a dead client only after the client has given up.
+   * A statement that switches off the server's limits on waits and idle sessions. The
+   * keep-alive settings make the server give up a dead connection only after the client has.
    */
   private patience(): string {
     const seconds = Math.ceil(this.settings.keepAlive / 1_000);

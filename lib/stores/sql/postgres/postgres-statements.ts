@@ -12,14 +12,13 @@ export type PostgresStatements = ReturnType<typeof postgresStatements>;
 /**
  * All statements for a table, under the names that traces and `pg_prepared_statements` show.
  *
- * Rows are locked with `SKIP LOCKED` before they are written: no session waits for a row, and
- * an attempt that fails writes nothing. A statement that changed no row is followed by its
- * `-look`: a row that it finds is locked by another session, or has just changed. Names of
- * common table expressions end with `$`, which no lock table's name does: one of the same name
- * would hide the table.
+ * Statements lock rows with `SKIP LOCKED` before they write: no session waits for a row, and a
+ * failed attempt writes nothing. If a statement changes no row, its `-look` follows. If that
+ * finds a row, another session has locked or just changed it. Names of common table
+ * expressions end with `$`, since an expression with the table's name would hide the table.
  *
- * @param options `asyncRelease`: releases that may be forgotten do not wait for the disk;
- * `weak`: no statement does; `alone`: statements fail inside of a transaction
+ * @param options `asyncRelease`: releases that a crash may forget do not wait for the disk;
+ * `weak`: no statement waits for it; `alone`: statements fail inside a transaction
  */
 export function postgresStatements(
   table: string,
@@ -37,7 +36,8 @@ export function postgresStatements(
 }
 
 /**
- * Renewals, and the releases that keep a key or grant it again. $1 is the key, $2 the owner.
+ * Statements for renewals, and for releases that keep the key taken or grant it to a waiter.
+ * $1 is the key, $2 the owner.
  */
 const leaseStatements = (table: string, durable: string, alone: string) => ({
   renew: `
@@ -46,7 +46,7 @@ const leaseStatements = (table: string, durable: string, alone: string) => ({
                      WHERE t.key = $1 AND t.owner = $2 AND t.expires_ms > ${MS} FOR UPDATE SKIP LOCKED)
        AND ${durable}`,
 
-  // The look of a renewal and of each release.
+  // Follows a renewal or a release that changed no row.
   'lease-look': `
     SELECT t.paused FROM ${table} AS t WHERE t.key = $1 AND t.owner = $2 AND t.expires_ms > ${MS}${alone}`,
 
@@ -69,8 +69,8 @@ const leaseStatements = (table: string, durable: string, alone: string) => ({
         ON t.key = l.key AND t.owner = l.owner
      WHERE t.expires_ms > ${MS}${alone}`,
 
-  // Many releases, each of another key, that wait for the disk together: also those that by
-  // themselves would not. A key with a queue is released by itself.
+  // Releases many keys, all different. The commit waits for the disk even if some releases
+  // alone would not. A key with a queue is left out, and released by itself.
   'release-many': `
     WITH mine$ AS MATERIALIZED (
       SELECT t.key, l.outcome, l.place
@@ -104,9 +104,9 @@ const leaseStatements = (table: string, durable: string, alone: string) => ({
     RETURNING t.token`,
 });
 
-/** What operators need, and the guard of transactions. $1 is the key where there is one. */
+/** Statements for operators, and the guard of transactions. $1 is the key, if there is one. */
 const administrationStatements = (table: string, durable: string, alone: string) => ({
-  // A table that was created again keeps the key until the end of its grace period.
+  // In a table that was created again, the key stays taken until the end of the grace period.
   pause: `
     WITH changed$ AS (
       UPDATE ${table} AS t SET paused = true
@@ -131,11 +131,11 @@ const administrationStatements = (table: string, durable: string, alone: string)
   'resume-look': `
     SELECT 1 FROM ${table} AS t WHERE t.key = $1 AND t.paused${alone}`,
 
-  // $2 owner, $3 token. FOR SHARE and not FOR KEY SHARE, which does not keep others from an
-  // update that leaves the key as it is. The end of the lease is judged once the row is
-  // locked. A holder that is frozen before its commit must not keep the row for ever: the
-  // server ends the session when the lease ends. Where the client does not show the status of
-  // the session, the statement reports that it is a transaction by itself.
+  // $2 owner, $3 token. FOR SHARE and not FOR KEY SHARE, which does not prevent updates of
+  // other columns. The lease is checked after the row was locked. If the holder freezes before
+  // its commit, the server ends the session when the lease ends, so that the row does not stay
+  // locked for ever. If the client does not show the status of the session, the statement
+  // reports whether it is outside a transaction.
   guard: `
     WITH mine$ AS (
       SELECT t.expires_ms FROM ${table} AS t
@@ -166,9 +166,9 @@ const administrationStatements = (table: string, durable: string, alone: string)
      WHERE t.key > $1 AND t.key >= $2 AND starts_with(t.key, $2) AND t.expires_ms > ${MS}
      ORDER BY t.key LIMIT $3`,
 
-  // $1 after, $2 prefix, $3 olderThan. A token that the clock has not passed stays: without
-  // its row the next one could be smaller. There are no joins: the planner expected a single
-  // row, and looped over the whole table for each key.
+  // $1 after, $2 prefix, $3 olderThan. A row stays until the clock has passed its token, since
+  // otherwise the next token could be smaller. There are no joins: with a join, the planner
+  // expected a single row, and read the whole table for each key.
   purge: `
     WITH slice$ AS (
       SELECT key FROM ${table} WHERE key > $1 AND key >= $2 ORDER BY key LIMIT ${PURGE_SLICE}
@@ -186,8 +186,8 @@ const administrationStatements = (table: string, durable: string, alone: string)
 });
 
 /**
- * Lets the grace period end `longest` milliseconds after the table was created, unless it
- * already ends later.
+ * Starts or extends the grace period, so that it ends `longest` milliseconds after the
+ * creation of the table or later.
  */
 export const gracePeriod = (table: string, longest: number) => `
   INSERT INTO ${table} AS t (key, token, expires_ms, label, started_ms, renewed_ms)

@@ -1,9 +1,9 @@
 import { literal } from '../lock-table.schema.js';
 
-/** A place for a value, or a quoted identifier, which may contain the like. */
+/** A placeholder, or a quoted identifier, which may contain the same characters. */
 const PLACE = /"(?:[^"]|"")*"|\$(\d+)/g;
 
-/** Writes the values of a statement into its text, as a simple query needs it. */
+/** Puts the values into the text of a statement, since a simple query has no parameters. */
 export function withLiterals(sql: string, values: readonly unknown[]): string {
   return sql.replaceAll(PLACE, (found, place?: string) =>
     place === undefined ? found : literalOf(values[Number(place) - 1]),
@@ -19,7 +19,8 @@ function literalOf(value: unknown): string {
 }
 
 /**
- * Text beyond ASCII is written as its bytes, since the encoding of the session may know less.
+ * A literal of a text. Text beyond ASCII is written as bytes, since the session's encoding may
+ * lack some characters.
  */
 function textLiteral(text: string): string {
   const bytes = Buffer.from(text);

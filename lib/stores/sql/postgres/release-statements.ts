@@ -1,18 +1,18 @@
 import { LONGEST_QUEUE, MS } from './acquire-statements.js';
 
-/**
- * The longest time in milliseconds for which a release that a crash forgets may keep a key.
- */
+/** How many milliseconds a key may stay taken after a crash has forgotten its release. */
 const SHORT_LEASE = 60_000;
 
 /**
- * The releases that free the key at once. $1 is the key, $2 the owner, $3 the outcome. The end
- * is 0 and not the clock: after a clock that stepped back the key would stay taken.
+ * Statements for releases that free the key at once. $1 is the key, $2 the owner, $3 the
+ * outcome. A free key expires at 0 and not at the present time: if the clock stepped back, the
+ * key would stay taken.
  *
- * `release` needs a key with no queue, as most are: it takes a tenth less than
- * `release-and-notify`, which notifies the first process of the queue that is not the own one
- * ($4). If $5 is true, the own process goes to the end of the queue. No process is missed: it
- * gets into the queue by a change to the row, which is locked here. An empty queue is NULL.
+ * `release` is for a key without a queue, like most keys. It is 10 % faster than
+ * `release-and-notify`, which notifies the first other process in the queue; $4 is the channel
+ * of the releasing process. If $5 is true, the releasing process goes to the end of the queue.
+ * No queued process is missed, since a process queues by a change to the row, which is locked
+ * here. An empty queue is NULL.
  */
 export const releaseStatements = (table: string, alone: string) => ({
   release: `
@@ -35,13 +35,13 @@ export const releaseStatements = (table: string, alone: string) => ({
 });
 
 /**
- * The same releases, whose commit does not wait for the disk where a crash that forgets the
- * release costs little: the lease ends soon, and it is not the run of a tick. The row that is
- * locked decides that. A later durable commit also makes the release durable.
+ * The same releases for the option `asyncRelease`. Their commit does not wait for the disk if
+ * the lease ends soon and has no tick, since a crash that forgets such a release costs little.
+ * The locked row decides about that. A later durable commit also makes the release durable.
  *
- * The result of `set_config` is compared with something, since PostgreSQL computes only what
- * is read. With OFFSET and MATERIALIZED the row is locked before: PostgreSQL would otherwise
- * decide by a version of it that has been replaced meanwhile.
+ * The statements compare the result of `set_config`, since PostgreSQL does not evaluate an
+ * expression that nothing reads. OFFSET and MATERIALIZED make PostgreSQL lock the row first.
+ * Otherwise it could decide by an old version of the row.
  */
 export const asyncReleaseStatements = (
   table: string,
@@ -79,9 +79,9 @@ export const asyncReleaseStatements = (
 
 /** The queue of processes that wait for a key. $1 is the key, $2 the process. */
 export const queueStatements = (table: string, alone: string) => ({
-  // $3 puts the process at the head: it was notified, and another one was faster. A crash
-  // loses no more than a place in the queue: not worth waiting for the disk, and the row is
-  // soon unlocked.
+  // $3 puts the process at the head, since it was notified but another process was faster. The
+  // commit does not wait for the disk, since a crash would lose no more than a place in the
+  // queue. So the row is soon unlocked.
   wait: `
     WITH lazily$ AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true))
     UPDATE ${table} AS t

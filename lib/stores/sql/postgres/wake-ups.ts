@@ -18,30 +18,34 @@ import { HIGHEST_RATE, NotificationRate } from './notification-rate.js';
 import type { PostgresLink } from './postgres-link.js';
 import type { PostgresLocks } from './postgres-locks.js';
 
-/** Milliseconds within which a process that was notified of a key polls it, if at all. */
+/**
+ * How many milliseconds the process remembers a notification. It polls the key sooner, or not
+ * at all.
+ */
 const SOON = 5_000;
 
-/** A notification of a key. */
+/** A notification that a key was released. */
 interface Notification {
-  /** On the monotonic clock. */
+  /** Its time on the monotonic clock. */
   since: number;
-  /** Whether this process has polled the key since. */
+  /** Whether this process has polled the key since then. */
   polled: boolean;
 }
 
 /**
- * Lets this process wait for keys that other processes hold. It queues in the row of the key,
- * and the process that releases the key notifies the first of the queue with NOTIFY.
+ * Lets this process wait for keys that other processes hold. The process queues in the row of
+ * the key, and the process that releases the key notifies the first process in the queue with
+ * NOTIFY.
  *
- * A process that was notified has no right to the key: another one may be faster. Then it
- * queues again, at the head. If no waiter of this process wants the key, it notifies the next
- * process. A missed notification costs latency, never correctness.
+ * A notified process has no right to the key. If another process is faster, the notified
+ * process queues again, at the head. If no waiter of the notified process wants the key, it
+ * notifies the next process. A missed notification costs latency, never correctness.
  */
 export class PostgresWakeUps implements ProcessWakeUps {
   readonly #listener: PostgresListener;
   /**
-   * The keys of which this process was notified, until it has released them, or some seconds
-   * later.
+   * The notifications of this process by key. A notification is forgotten when this process
+   * has released the key, or after some seconds.
    */
   readonly #notifications = new Map<string, Notification>();
   readonly #rate = new NotificationRate();
@@ -65,8 +69,8 @@ export class PostgresWakeUps implements ProcessWakeUps {
   }
 
   /**
-   * Whether this process polled the key after a notification: other processes were then queued
-   * behind it.
+   * Whether this process has polled the key after a notification. Then other processes are
+   * probably queued behind it.
    */
   isContended(key: string): boolean {
     return this.#notifications.get(key)?.polled === true;
@@ -77,13 +81,14 @@ export class PostgresWakeUps implements ProcessWakeUps {
     if (!this.#rate.isTooHigh) return true;
     this.warn(
       'notifications',
-      `This process was notified of released keys more than ${HIGHEST_RATE} times a second. Its waiters poll until the rate falls, since each NOTIFY holds up those of other sessions, also of triggers. Take contended keys less often, or set wakeUps: false.`,
+      `This process was notified of released keys more than ${HIGHEST_RATE} times a second. Its waiters poll until the rate falls, since each NOTIFY delays those of other sessions, such as in triggers. Acquire contended keys less often, or set wakeUps: false.`,
     );
     return false;
   }
 
   acquire(run: Run, request: SqlAcquireRequest, first: boolean): Promise<LockAcquireResult | RowRefusal> {
-    // Most attempts get the key: only a refused attempt begins to connect, see `queue`.
+    // Since most attempts get the key, only a refused attempt starts the connection, see
+    // `queue`.
     const queues = isPlain(request) && !request.resend && this.#listener.isOpen && this.canQueue();
     const { channel } = this.#listener;
     return queues
@@ -92,11 +97,12 @@ export class PostgresWakeUps implements ProcessWakeUps {
   }
 
   async queue(run: Run, key: string, refusal: Refusal, first: boolean): Promise<Refusal> {
-    // During a grace period there is no row in which to queue.
+    // During a grace period, the key has no row in which this process could queue.
     if (!this.canQueue() || refusal.holder?.label === GRACE_LABEL) return refusal;
     const queued = await this.locks.queue(run, key, this.#listener.channel, first);
     if (queued === 'full') return refusal;
-    return queued ? { ...refusal, queued: true } : CONTENTION; // the holder has just changed
+    // the key was just released, or its row is locked
+    return queued ? { ...refusal, queued: true } : CONTENTION;
   }
 
   async release(run: Run, request: Release, waiting: boolean): Promise<ReleaseResult> {
@@ -116,8 +122,8 @@ export class PostgresWakeUps implements ProcessWakeUps {
 
   released(key: string, waiting: boolean, result: ReleaseResult): void {
     if (result !== 'gone' && this.isContended(key)) this.#notifications.delete(key);
-    // `gone` may be the result of a repetition, whose first answer was lost, and with it
-    // whether another process was notified.
+    // After `gone`, the waiters poll too: the first answer may have been lost, and with it the
+    // information whether another process was notified.
     if (result !== 'notified') this.onReleased(key, !(waiting && this.canQueue()));
   }
 
@@ -126,7 +132,7 @@ export class PostgresWakeUps implements ProcessWakeUps {
     await this.#listener.close();
   }
 
-  /** @param key without it, notifications may have been missed */
+  /** @param key the released key; if it is missing, notifications may have been lost */
   #notified(key?: string): void {
     if (key !== undefined) this.#rate.received();
     const now = performance.now();
@@ -138,7 +144,7 @@ export class PostgresWakeUps implements ProcessWakeUps {
     if (this.#closed) return;
     this.connections
       .use(OPERATION_LIMIT, (run) => this.locks.notifyNext(run, key, this.#listener.channel))
-      .catch(() => undefined); // the other processes poll a little later
+      .catch(() => undefined); // the other processes also poll, a little later
   }
 }
 
@@ -146,22 +152,22 @@ const SHORTEST_PAUSE = 1_000;
 const LONGEST_PAUSE = 60_000;
 const QUIT_LIMIT = 1_000;
 /**
- * Milliseconds between two checks, while waiters rely on the connection, that its server is
- * still the writer.
+ * Milliseconds between two checks that the server is still the writer, while waiters rely on
+ * the connection.
  */
 const CHECK_EVERY = 5_000;
 
 /**
- * Listens on the channel of this process, on a connection of its own that is made when a call
- * first waits.
+ * Listens on the channel of this process. It opens a separate connection when a call waits for
+ * the first time.
  *
- * Without a connection the waiters poll. They also poll behind a pooler, which has no sessions
- * to listen in.
+ * Without the connection, waiters poll. They also poll behind a pooler, in whose sessions a
+ * client cannot listen.
  */
 export class PostgresListener {
   /**
-   * The channel of this process alone. It is short because the rows of the keys for which the
-   * process waits contain it.
+   * The channel of this process alone. It is short, since the row of each key for which the
+   * process waits contains it.
    */
   readonly channel = `nl${randomBytes(6).toString('base64url')}`;
   #link: PostgresLink | undefined;
@@ -173,20 +179,23 @@ export class PostgresListener {
   #closed = false;
 
   /**
-   * @param notified gets the key; nothing when the connection has ended, and notifications may
-   * have been missed
+   * @param notified receives the released key, or no key after the connection has ended, since
+   * notifications may have been lost
    */
   constructor(
     private readonly connect: (abandoned: AbortSignal) => Promise<PostgresLink>,
     private readonly notified: (key?: string) => void,
   ) {}
 
-  /** Whether it is connected already. Unlike `listens`, it never begins to connect. */
+  /** Whether the connection is open. Unlike `listens`, this never opens it. */
   get isOpen(): boolean {
     return this.#link !== undefined;
   }
 
-  /** Whether notifications arrive. If not, it begins to connect. */
+  /**
+   * Whether the connection is open, so that notifications arrive. If not, this starts to open
+   * it.
+   */
   listens(): boolean {
     if (this.#link) {
       if (performance.now() >= this.#checkAt) void this.#check(this.#link);
@@ -212,10 +221,11 @@ export class PostgresListener {
     try {
       link = await this.connect(signal);
       signal.addEventListener('abort', () => link?.destroy());
-      // Checked before LISTEN: a session of a pooler, which another client gets next, must
-      // stay as it is.
+      // The check comes before LISTEN, which must not change a pooler's session, since another
+      // client uses it next.
       const { pid, writer } = await inTime(serverOf(link));
-      if (pid !== link.pid) this.#closed = true; // a pooler, and later tries would meet it too
+      // there is a pooler, so later tries would fail too
+      if (pid !== link.pid) this.#closed = true;
       if (this.#closed) return await leave(link);
       if (!writer) throw new Error('The server takes no writes');
       await inTime(link.send(`LISTEN "${this.channel}"`));
@@ -229,8 +239,9 @@ export class PostgresListener {
   }
 
   /**
-   * Closes the connection if its server was demoted. Such a server may keep its connections,
-   * but releases notify on the new writer, where the next connection leads.
+   * Closes the connection if its server was demoted. Such a server may keep its connections
+   * open, but releases send notifications on the new writer, to which the next connection
+   * leads.
    */
   async #check(link: PostgresLink): Promise<void> {
     this.#checkAt = performance.now() + CHECK_EVERY;
@@ -253,9 +264,10 @@ export class PostgresListener {
 }
 
 /**
- * The process of the server for this connection, and whether the server takes writes.
+ * Reads the process id of the connection's session, and whether the server takes writes.
  *
- * @param channel where the connection listens: pg_stat_activity shows it in the last statement
+ * @param channel the channel of the connection, which pg_stat_activity then shows in the last
+ * statement
  */
 async function serverOf(link: PostgresLink, channel?: string): Promise<{ pid: number; writer: boolean }> {
   const listens = channel === undefined ? '' : ` /* after LISTEN "${channel}" */`;
@@ -265,7 +277,7 @@ async function serverOf(link: PostgresLink, channel?: string): Promise<{ pid: nu
   return { pid: Number(rows[0]?.pid), writer: rows[0]?.read_only !== 'on' };
 }
 
-/** Ends the connection in good order, or destroys it if it is dead. */
+/** Closes the connection, or destroys it if it is dead. */
 async function leave(link: PostgresLink): Promise<void> {
   await inTime(link.quit(), QUIT_LIMIT).catch(() => link.destroy());
 }

@@ -2,8 +2,8 @@ import type { LockSession } from './lock-session.js';
 import type { ServerLock, SessionDatabase } from './session-database.js';
 
 /**
- * A lock that is held, with its connection. The store regularly asks the server whether the
- * connection still holds it; when the connection ends, the lock is lost.
+ * A held lock with its connection. The store regularly checks on the server that the
+ * connection still holds the lock. When the connection ends, the lock is lost.
  */
 export class HeldSession {
   /** Receives the reason when the lock is lost. */
@@ -23,7 +23,10 @@ export class HeldSession {
     this.#checkLater();
   }
 
-  /** Asks the server now whether the lock is still held; if not, it is lost. */
+  /**
+   * Checks on the server whether the connection still holds the lock. If not, the lock is
+   * lost.
+   */
   async check(): Promise<boolean> {
     clearTimeout(this.#timer);
     try {
@@ -36,7 +39,7 @@ export class HeldSession {
     return !this.#over;
   }
 
-  /** From here on, no loss is reported. */
+  /** Stops the checks. From now on, no loss is reported. */
   end(): void {
     this.#over = true;
     clearTimeout(this.#timer);

@@ -3,21 +3,21 @@ import { inTime } from '../../shared/operation-limit.js';
 import type { Answer } from '../lock-statements.js';
 import { isServerAnswer } from '../store-failure.js';
 
-/** A connection outside of the pool, of whichever driver. */
+/** A connection outside of the pool, for any driver. */
 export interface SessionLink {
   send(sql: string): Promise<Answer>;
   /** Ends the session on the server, and then the connection. */
   quit(): Promise<unknown>;
-  /** Closes the socket at once, also of a link that is dead. */
+  /** Closes the socket at once, even if the connection is dead. */
   destroy(): void;
   /**
-   * Calls back when the server, or the network, has ended the connection; perhaps more than
-   * once.
+   * Calls the listener, perhaps more than once, when the server or the network has ended the
+   * connection.
    */
   onEnd(listener: (reason: string) => void): void;
 }
 
-/** The members used of the socket of a driver's connection. */
+/** The members of a connection's socket that are used here. */
 interface LinkSocket {
   readonly destroyed: boolean;
   once(event: 'close', listener: () => void): void;
@@ -27,8 +27,8 @@ const CLOSED = 'the server or the network closed it';
 const QUIT_LIMIT = 1_000;
 
 /**
- * Calls back when a driver's connection ends: with the driver's reason, or when its socket
- * closes.
+ * Calls the listener when a driver's connection ends, on an error of the driver or when its
+ * socket closes.
  */
 export function onConnectionEnd(
   connection: { on(event: 'error', listener: (error: Error) => void): void },
@@ -40,9 +40,12 @@ export function onConnectionEnd(
   if (socket.destroyed) listener(CLOSED);
 }
 
-/** One connection of the store's own. A connection that has failed once is not used again. */
+/** A connection for session locks. A connection that has failed once is not used again. */
 export class LockSession {
-  /** Receives the reason, once, when the connection ends without the store's doing. */
+  /**
+   * Receives the reason when the connection ends, unless the store has ended it. It is called
+   * at most once.
+   */
   onEnd: ((reason: string) => void) | undefined;
   #ended = false;
   #last: Promise<unknown> = Promise.resolve();
@@ -50,7 +53,7 @@ export class LockSession {
   private constructor(
     private readonly link: SessionLink,
     private readonly answerLimit: number,
-    /** By which the server knows this session, and no other. */
+    /** Identifies this session, and no other, on the server. */
     readonly id: string,
   ) {
     link.onEnd((reason) => this.#end(reason));
@@ -59,10 +62,10 @@ export class LockSession {
   /**
    * Begins to use a connection.
    *
-   * @param answerLimit milliseconds for each answer; a connection that has not answered by
-   * then has ended
-   * @param prepare checks the connection and gives its id; when it rejects, the connection is
-   * closed
+   * @param answerLimit milliseconds for each answer. A connection that does not answer in time
+   * counts as ended
+   * @param prepare checks the connection and resolves to its id. If it rejects, the connection
+   * is closed
    */
   static async begin(
     link: SessionLink,
@@ -82,9 +85,9 @@ export class LockSession {
   }
 
   /**
-   * Sends one statement, after those that are under way.
+   * Sends one statement, once all earlier statements have been answered.
    *
-   * @param wait milliseconds for which the server may wait before it answers
+   * @param wait how many milliseconds the server may wait before it answers
    */
   async send(sql: string, wait = 0): Promise<Answer> {
     const answer = this.#last.then(async () => this.link.send(sql));
@@ -97,11 +100,11 @@ export class LockSession {
     }
   }
 
-  /** Ends the session: its lock, if it has one, is free as soon as the server notices. */
+  /** Ends the session. Its lock, if it has one, becomes free as soon as the server notices. */
   async quit(): Promise<void> {
     if (this.#ended) return;
     this.#ended = true;
-    // If that fails, the server learns of the end by the socket.
+    // If that fails, the server notices the end when the socket closes.
     await inTime(this.link.quit(), QUIT_LIMIT).catch(() => undefined);
     this.link.destroy();
   }
@@ -115,9 +118,9 @@ export class LockSession {
 }
 
 /**
- * The error for a server that takes no writes: a replica, or a writer that was demoted in a
- * switchover that left its connections open. The new writer does not know the session locks of
- * this server. So they are refused, and held ones count as lost.
+ * The error for a server that takes no writes: a replica, or a writer that was demoted but has
+ * kept its connections open. The new writer does not know the session locks of this server. So
+ * the store refuses them, and held locks count as lost.
  */
 export function onDemotedServer(): LockStoreError {
   return new LockStoreError(

@@ -2,44 +2,50 @@ import { createHash } from 'node:crypto';
 import type { LockRecord } from '../../../interfaces/lock-record.interface.js';
 import type { LockSession } from './lock-session.js';
 
-/** A lock as the server knows it, and what it shows to people. */
+/** A session lock on the server, and the texts that the server shows to people. */
 export interface ServerLock {
-  /** What the server locks: a number on PostgreSQL, a name on MySQL and MariaDB. */
+  /** The name of the lock: a number on PostgreSQL, a text on MySQL and MariaDB. */
   readonly name: string;
   /**
-   * The readable start of the key, of letters, digits and a few signs that mean nothing in
-   * SQL.
+   * The readable start of the key. It has only letters, digits and a few characters without a
+   * meaning in SQL.
    */
   readonly title: string;
-  /** Key and label, see {@link noteOf}. */
+  /** Key and label in an encoded form, see {@link noteOf}. */
   readonly note: string;
 }
 
-/** One lock; or those of a prefix, where the answer may contain others too. */
+/**
+ * Selects one lock, or all locks whose keys have a prefix. The answer for a prefix may contain
+ * other locks too.
+ */
 export type SessionsToLookAt = { lock: ServerLock; prefix?: never } | { lock?: never; prefix: string };
 
-/** The statements of one kind of database, and how connections to it are made. */
+/** The session locks of one kind of database: how to connect, and the statements. */
 export interface SessionDatabase {
-  /** For people: `mariadb` also when the client was configured for `mysql`. */
+  /**
+   * The kind of database in messages. It is `mariadb` on MariaDB even if the client was
+   * configured for `mysql`.
+   */
   readonly kind: 'postgres' | 'mysql' | 'mariadb';
 
-  /** What stands for a key on the server. */
+  /** The session lock that stands for a key on the server. */
   lockOf(key: string, label: string | null): ServerLock;
 
   /**
-   * Makes a connection outside of the client's pool, and prepares it for long waits.
+   * Opens a connection outside of the client's pool, and prepares it for long waits.
    *
-   * @throws LockStoreError where a session lock would exclude no other session
+   * @throws LockStoreError if session locks of this server would not exclude other sessions
    */
   connect(): Promise<LockSession>;
 
   /**
-   * Takes the lock and waits for it on the server; `undefined` when another session held it
-   * until the end of the wait.
+   * Takes the lock, and waits for it on the server. Resolves to `undefined` if another session
+   * held the lock until the end of the wait.
    *
-   * @param wait milliseconds, 0 for none
+   * @param wait milliseconds, 0 to not wait
    * @returns the fencing token: the server's clock in microseconds, after the lock was granted
-   * @throws LockStoreError when the server has stopped to take writes, see `onDemotedServer`
+   * @throws LockStoreError when the server no longer takes writes, see `onDemotedServer`
    */
   take(
     session: LockSession,
@@ -49,35 +55,39 @@ export interface SessionDatabase {
   ): Promise<number | undefined>;
 
   /**
-   * Asks the server whether the session holds the lock.
+   * Reads from the server whether the session holds the lock.
    *
-   * @throws LockStoreError when the server has stopped to take writes, see `onDemotedServer`
+   * @throws LockStoreError when the server no longer takes writes, see `onDemotedServer`
    */
   holds(session: LockSession, lock: ServerLock): Promise<boolean>;
 
-  /** Gives the lock back; `false` when the session did not hold it. */
+  /** Releases the lock. Resolves to `false` if the session did not hold it. */
   free(session: LockSession, lock: ServerLock): Promise<boolean>;
 
   /**
-   * Has the server end a session of this store that holds the lock or waits for it. Another
-   * connection sends that, since the session's own is busy or dead.
+   * Makes the server end a session of this store that holds the lock or waits for it. It uses
+   * another connection, since the session's own is busy or dead.
    */
   end(session: LockSession, lock: ServerLock): Promise<void>;
 
-  /** Ends the sessions of any process that hold the lock, and gives their ids. */
+  /**
+   * Makes the server end the sessions that hold the lock, in any process. Resolves to their
+   * ids.
+   */
   endHolders(lock: ServerLock): Promise<string[]>;
 
   /** The server's clock, in epoch milliseconds. */
   readClock(): Promise<number>;
 
-  /** The ids of the sessions that hold the lock, as `endHolders` gives them. */
+  /** The ids of the sessions that hold the lock, in the form of `endHolders`. */
   holders(lock: ServerLock): Promise<string[]>;
 
   /**
-   * Finds the holder of this lock, or those of a prefix, if their notes are written.
+   * Finds the holders of the selected locks, except holders that have not written their note
+   * yet.
    *
-   * @param by an idle session of the store
-   * @throws LockStoreError where the server does not show them
+   * @param by an idle session of the store on which to send the query
+   * @throws LockStoreError if the server does not show the holders
    */
   look(which: SessionsToLookAt, by?: LockSession): Promise<LockRecord[]>;
 }
@@ -85,8 +95,8 @@ export interface SessionDatabase {
 const LABEL_BYTES = 255;
 
 /**
- * The SHA-256 whose first bytes stand for a key. No two keys share them, and no application
- * locks the same name by chance.
+ * The SHA-256 of a key, whose first bytes stand for the key on the server. Two keys
+ * practically never share them, and no application locks the same name by chance.
  */
 export function digestOf(key: string, ...scope: string[]): Buffer {
   return createHash('sha256')
@@ -94,14 +104,14 @@ export function digestOf(key: string, ...scope: string[]): Buffer {
     .digest();
 }
 
-/** The start of the key, as much as fits, for people who look at the server. */
+/** The start of the key, up to `length` characters, for people who inspect the server. */
 export function titleOf(key: string, length: number): string {
   return key.slice(0, length).replaceAll(/[^\w.:-]/g, '_');
 }
 
 /**
- * Key and label in at most 700 signs that mean nothing in SQL. PostgreSQL shows the first
- * 1,023 bytes of a statement.
+ * Encodes key and label in at most 700 characters without a meaning in SQL. PostgreSQL shows
+ * the first 1,023 bytes of a statement.
  */
 export function noteOf(key: string, label: string | null): string {
   const parts = label === null ? [key] : [key, cut(label)];
@@ -109,10 +119,10 @@ export function noteOf(key: string, label: string | null): string {
 }
 
 /**
- * The locks among the names that a server shows. Names that other programs have locked are
- * left out, and locks whose holder has not written its note yet.
+ * Finds the locks of this library among the locks that a server shows. It leaves out locks of
+ * other programs, and locks whose holder has not written its note yet.
  *
- * @param rows with name, note, token, and how many sessions wait
+ * @param rows with name, note, token, and the number of waiting sessions
  */
 export function recordsOf(
   rows: readonly Record<string, unknown>[],
@@ -123,7 +133,7 @@ export function recordsOf(
     const { key, label } = readNote(String(note));
     if (key === '' || database.lockOf(key, null).name !== String(name)) return [];
     const fencingToken = Number(String(token));
-    const startedAt = new Date(fencingToken / 1_000); // the token is the clock of that moment
+    const startedAt = new Date(fencingToken / 1_000); // the token is the clock at the grant
     const since = { startedAt, renewedAt: startedAt };
     return [
       { key, label, fencingToken, ...since, expiresAt: null, remaining: Infinity, waiters: Number(waiters) },
@@ -131,7 +141,7 @@ export function recordsOf(
   });
 }
 
-/** Reads what {@link noteOf} wrote. */
+/** Decodes the result of {@link noteOf}. */
 function readNote(note: string): { key: string; label: string | null } {
   const [key = '', label] = note.split('.').map((part) => Buffer.from(part, 'base64url').toString());
   return { key, label: label ?? null };

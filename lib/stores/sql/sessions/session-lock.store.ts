@@ -41,10 +41,10 @@ type Lost = (key: string, owner: string, reason: string) => void;
  * Keeps locks in connections: advisory locks of PostgreSQL (12 or newer), `GET_LOCK` of MySQL
  * (5.6) and MariaDB (10.3).
  *
- * Each lock has a connection of the store's own, and lasts as long as that connection. There
- * is no ttl: the `ttl` of `acquire` and `renew` changes nothing. If the connection ends or
- * stops to answer, the lock is lost. The store reports that to the listeners of {@link watch},
- * and never replaces the connection.
+ * Each lock has a connection that the store opens for it, and lasts as long as this
+ * connection. There is no ttl: the `ttl` of `acquire` and `renew` has no effect. If the
+ * connection ends or stops answering, the lock is lost. The store reports the loss to the
+ * listeners of {@link watch}, and never replaces the connection.
  *
  * The first operation opens the store if `prepare` has not.
  *
@@ -56,13 +56,16 @@ export class SessionLockStore
   readonly sessionBound = true;
   private readonly opening: SqlOpening<SessionLocks>;
   private readonly watchers: Lost[] = [];
-  /** From the first opening on. After the store was closed, none of them is held. */
+  /**
+   * The locks of this store, from its first opening on. They are all released when the store
+   * closes.
+   */
   private locks: SessionLocks | undefined;
   private client = '';
 
   /**
-   * @param executor such as `fromPg(pool)`; or a function that gives it, which the store calls
-   * before its first operation, and again after each failure to open
+   * @param executor such as `fromPg(pool)`, or a function that returns it. The store calls the
+   * function before its first operation, and again after each failure to open
    * @throws LockError for an option that does not exist or is not valid
    */
   constructor(executor: SqlExecutor | OpenExecutor, options: SessionStoreOptions = {}) {
@@ -79,7 +82,7 @@ export class SessionLockStore
     await this.opening.start();
   }
 
-  /** Gives back every lock, those that are kept too. */
+  /** Releases every lock, including locks that a release keeps taken. */
   async close(): Promise<void> {
     await this.opening.close();
   }
@@ -119,7 +122,7 @@ export class SessionLockStore
     });
   }
 
-  /** Asks the server whether the lock is still held. */
+  /** Checks on the server whether the lock is still held. */
   async renew(key: string, owner: string, ttl: number): Promise<boolean> {
     leaseOf(key, owner, ttl);
     return (await this.locks?.held(idOf(key, owner))?.check()) ?? false;
@@ -133,7 +136,10 @@ export class SessionLockStore
     return this.opening.withDatabase(operation, (locks) => locks.release(id, keepFor));
   }
 
-  /** Every server shows whether a key is held; not every server shows its holder. */
+  /**
+   * Whether a key is held. Unlike `inspect`, this works on every server, since some servers do
+   * not show the holder.
+   */
   async isHeld(key: string): Promise<boolean> {
     const stored = storedKey(key);
     return this.opening.withDatabase({ doing: `look at "${key}"` }, ({ database }) =>
@@ -159,7 +165,10 @@ export class SessionLockStore
     return sortedPage(records, wanted);
   }
 
-  /** Ends the session that holds the key, wherever it is; its holder learns of it at once. */
+  /**
+   * Makes the server end the session that holds the key, in any process. The holder notices
+   * the loss at once.
+   */
   async forceRelease(key: string): Promise<boolean> {
     const stored = storedKey(key);
     return this.opening.withDatabase({ doing: `force the release of "${key}"` }, async ({ database }) => {
@@ -167,7 +176,8 @@ export class SessionLockStore
       const ended = await database.endHolders(lock);
       if (ended.length === 0) return false;
       const until = performance.now() + ENDING;
-      // A waiter may have the lock already. Only the sessions that were ended may not have it.
+      // A waiter may already have the lock, so the loop waits only until the ended sessions
+      // are gone.
       while ((await database.holders(lock)).some((id) => ended.includes(id))) {
         if (performance.now() > until)
           throw new LockStoreError(
@@ -180,7 +190,7 @@ export class SessionLockStore
     });
   }
 
-  /** There is nothing to purge: a lock leaves nothing behind. */
+  /** Returns 0, since a released session lock leaves nothing to purge. */
   async purge(request: PurgeRequest): Promise<number> {
     purgeRequestOf(request);
     return 0;
@@ -193,8 +203,8 @@ export class SessionLockStore
 }
 
 /**
- * @throws LockStoreError for a database that has no session locks, or where a session lock
- * would exclude no other session
+ * @throws LockStoreError for a database without session locks, and for a server whose session
+ * locks would not exclude other sessions
  */
 async function openSessionDatabase(
   executor: SqlExecutor,
@@ -203,7 +213,7 @@ async function openSessionDatabase(
   const { type, client } = executor;
   if (!('borrow' in executor))
     throw new LockStoreError(
-      `${client} lends no connections, and a session lock needs one of its own. Use fromPg(pool) or fromMysql2(pool); or keep leases in a table, with sqlStore().`,
+      `${client} lends no connections, but each session lock needs a connection. Use fromPg(pool) or fromMysql2(pool), or keep leases in a table, with sqlStore().`,
     );
   // Stores of leases share the entry of this one, and load none of these files.
   if (type === 'postgres') {
@@ -215,7 +225,7 @@ async function openSessionDatabase(
     return openMysqlSessions(executor, settings);
   }
   throw new LockStoreError(
-    `${client}'s ${type} has no session locks: they are for postgres, mysql and mariadb. Keep leases in a table instead: sqlStore() and typeOrmStore() do so on postgres, mysql, mariadb and better-sqlite3, mongoStore() on MongoDB.`,
+    `${client}'s ${type} has no session locks: they are for postgres, mysql and mariadb. Keep leases instead: use sqlStore() or typeOrmStore() on postgres, mysql, mariadb and better-sqlite3, and mongoStore() on MongoDB.`,
   );
 }
 
@@ -228,7 +238,7 @@ function refuseConditions({ stealAfter, once }: AcquireRequest): void {
   const condition = stealAfter !== undefined ? 'stealAfter' : once !== undefined ? 'once' : undefined;
   if (condition)
     throw new LockError(
-      `Session locks know no ${condition}: they last as long as their connection. Use a store that keeps leases, such as sqlStore() or typeOrmStore().`,
+      `Session locks do not support ${condition}: they last as long as their connection. Use a store that keeps leases, such as sqlStore() or typeOrmStore().`,
     );
 }
 

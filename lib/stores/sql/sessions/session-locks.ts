@@ -11,23 +11,23 @@ import { SessionPool } from './session-pool.js';
 import type { SessionSettings } from './session-store.options.js';
 
 /**
- * How long the store tries to have the server end a session, and the pause between two tries,
- * in milliseconds.
+ * How many milliseconds the store tries to make the server end a session, and the pause
+ * between two tries.
  */
 export const ENDING = 5_000;
 export const ENDING_PAUSE = 25;
 
 /** A request for one lock. */
 interface SessionRequest {
-  /** Of this key and owner. */
+  /** Identifies the key and the owner. */
   id: string;
   lock: ServerLock;
-  /** For messages. */
+  /** The name of the operation in messages. */
   doing: string;
-  /** On the monotonic clock. */
+  /** When the wait ends, on the monotonic clock. */
   until: number;
   signal: AbortSignal | undefined;
-  /** Receives the reason when the lock, once granted, is lost. */
+  /** Receives the reason if the lock is granted and later lost. */
   onLost: (reason: string) => void;
 }
 
@@ -35,11 +35,11 @@ interface SessionRequest {
 export class SessionLocks {
   readonly #pool: SessionPool;
   readonly #held = new Map<string, HeldSession>();
-  /** Locks that were released, but stay taken for a while. */
+  /** Released locks that stay taken for a while, each with its timer. */
   readonly #kept = new Map<HeldSession, NodeJS.Timeout>();
-  /** Each ends one wait on the server. */
+  /** Functions that each end one wait on the server. */
   readonly #waits = new Set<() => void>();
-  /** What has to end before the client is closed. */
+  /** Background work that has to end before the client is closed. */
   readonly #background = new Set<Promise<unknown>>();
   #closed = false;
 
@@ -50,9 +50,7 @@ export class SessionLocks {
     this.#pool = new SessionPool(() => database.connect(), settings);
   }
 
-  /**
-   * Makes a first connection, which finds out whether session locks are right on this server.
-   */
+  /** Opens a first connection, which checks that session locks are safe on this server. */
   static async open(database: SessionDatabase, settings: SessionSettings): Promise<SessionLocks> {
     const locks = new SessionLocks(database, settings);
     const first = await locks.#pool.take('open the lock store', 0);
@@ -60,13 +58,13 @@ export class SessionLocks {
     return locks;
   }
 
-  /** The lock of this id, as long as it is held. */
+  /** The held lock with this id, if there is one. */
   held(id: string): HeldSession | undefined {
     return this.#held.get(id);
   }
 
   /**
-   * Takes the lock on a connection of its own, and waits on the server while another session
+   * Takes the lock on a separate connection, and waits on the server while another session
    * holds it.
    */
   async acquire({ id, lock, doing, until, signal, onLost }: SessionRequest): Promise<LockAcquireResult> {
@@ -76,7 +74,7 @@ export class SessionLocks {
       if (!session) return { acquired: false };
       const token = await this.#take(session, lock, until, signal);
       if (signal?.aborted) {
-        await this.#pool.drop(session); // its caller has given up
+        await this.#pool.drop(session); // the caller has given up
         return { acquired: false };
       }
       if (token === undefined) {
@@ -103,8 +101,8 @@ export class SessionLocks {
   }
 
   /**
-   * @param keepFor milliseconds for which the key stays taken; 0 to free it now
-   * @returns `false` when the lock is not held any longer
+   * @param keepFor how many milliseconds the key stays taken; 0 frees it now
+   * @returns `false` if the lock is no longer held
    */
   async release(id: string, keepFor: number): Promise<boolean> {
     const held = this.#held.get(id);
@@ -114,14 +112,14 @@ export class SessionLocks {
     if (keepFor === 0) return this.#free(held);
     const free = (): void => {
       this.#kept.delete(held);
-      // If that fails, its connection is gone, and the lock with it.
+      // If that fails, the connection has ended, and the lock with it.
       this.#track(this.#free(held)).catch(() => undefined);
     };
     this.#kept.set(held, setTimeout(free, Math.min(keepFor, LONGEST_TIMER)).unref());
     return true;
   }
 
-  /** Gives back every lock, those that are kept too. */
+  /** Releases every lock, including locks that a release keeps taken. */
   async close(): Promise<void> {
     this.#closed = true;
     for (const giveUp of this.#waits) giveUp();
@@ -140,8 +138,8 @@ export class SessionLocks {
   }
 
   /**
-   * Waits in slices, so that a dead link is noticed and no snapshot of the database is held
-   * for long.
+   * Waits in slices, so that the store notices a dead connection, and no long statement keeps
+   * an old snapshot of the database.
    */
   async #take(
     session: LockSession,
@@ -173,13 +171,14 @@ export class SessionLocks {
   }
 
   /**
-   * Ends a wait by another connection: a session that waits on the server does not read what
-   * its own client sends.
+   * Ends a wait through another connection, since a session that waits on the server reads
+   * nothing from its own client.
    */
   async #endWait(session: LockSession, lock: ServerLock, settled: () => boolean): Promise<void> {
     const until = performance.now() + ENDING;
     while (!settled() && !session.ended && performance.now() < until) {
-      await this.database.end(session, lock).catch(() => undefined); // its own connection is closed below
+      // otherwise quit() below ends the session
+      await this.database.end(session, lock).catch(() => undefined);
       await sleep(ENDING_PAUSE);
     }
     if (!settled()) await session.quit();
@@ -198,24 +197,24 @@ export class SessionLocks {
   }
 
   /**
-   * Closes a connection that failed, and has the server end its session, which would keep the
-   * lock if the link is dead.
+   * Closes a failed connection, and makes the server end its session. If the network is dead,
+   * the session would otherwise keep the lock.
    */
   #discard(session: LockSession, lock: ServerLock): void {
     const discarding = async (): Promise<void> => {
       await this.#pool.drop(session);
       await this.database.end(session, lock);
     };
-    this.#track(discarding()).catch(() => undefined); // the holder learns of what failed first
+    this.#track(discarding()).catch(() => undefined); // the caller already has the first error
   }
 
-  /** The holder of the key, where the server shows it. */
+  /** The holder of the key, if the server shows it. */
   async #holderOf(lock: ServerLock, session: LockSession): Promise<LockRecord | undefined> {
     try {
       const [holder] = await this.database.look({ lock }, session);
       return holder;
     } catch {
-      return undefined; // the attempt is refused all the same
+      return undefined; // the refusal is valid without the holder
     }
   }
 

@@ -4,7 +4,7 @@ import { LONGEST_TIMER } from '../../../options/duration.js';
 import type { SessionSettings } from './session-store.options.js';
 
 /**
- * Milliseconds for which an acquisition waits for a connection, even if it does not wait for
+ * How many milliseconds every acquisition waits for a connection, even if it does not wait for
  * the lock.
  */
 const PATIENCE = 5_000;
@@ -12,8 +12,8 @@ const PATIENCE = 5_000;
 const IDLE = 30_000;
 
 /**
- * The connections of one store. It limits how many are in use, and keeps idle connections for
- * a while.
+ * The connections of one store. The pool limits how many are in use, and keeps idle
+ * connections for a while.
  */
 export class SessionPool {
   readonly #idle = new Map<LockSession, NodeJS.Timeout>();
@@ -29,7 +29,8 @@ export class SessionPool {
   /**
    * Lends a connection.
    *
-   * @param until how long to wait for a connection, on the monotonic clock
+   * @param until when the wait for a connection ends, on the monotonic clock; it lasts at
+   * least 5 s
    * @returns `undefined` when the signal was aborted meanwhile
    * @throws LockStoreError when all connections are in use
    */
@@ -50,8 +51,8 @@ export class SessionPool {
   }
 
   /**
-   * Takes back a connection that holds no lock. A connection that has ended makes room for
-   * another one.
+   * Takes back a connection that holds no lock. If the connection has ended, another one may
+   * be opened instead.
    */
   giveBack(session: LockSession): void {
     if (this.#closed) void session.quit();
@@ -65,7 +66,7 @@ export class SessionPool {
     await session.quit();
   }
 
-  /** Closes the idle connections now, and each of the others when it is given back. */
+  /** Closes the idle connections now, and each other connection when it is given back. */
   async close(): Promise<void> {
     this.#closed = true;
     for (const proceed of this.#waiting) proceed();
@@ -92,14 +93,17 @@ export class SessionPool {
     this.#idle.set(session, setTimeout(close, IDLE).unref());
   }
 
-  /** Waits until one more connection may be in use; `false` when the signal is aborted. */
+  /**
+   * Waits until another connection may be used. Resolves to `false` if the signal is aborted.
+   */
   async #place(doing: string, until: number, signal?: AbortSignal): Promise<boolean> {
     if (signal?.aborted) return false;
     if (this.#used < this.settings.maxConnections) {
       this.#used++;
       return true;
     }
-    if (this.settings.whenFull === 'throw') throw this.#full(doing, 'Catch this, or raise maxConnections.');
+    if (this.settings.whenFull === 'throw')
+      throw this.#full(doing, 'Catch this error, or raise maxConnections.');
     const patience = Math.max(until - performance.now(), PATIENCE);
     const outcome = await new Promise<'granted' | 'aborted' | 'full'>((resolve) => {
       const end = (result: 'granted' | 'aborted' | 'full'): void => {
@@ -116,11 +120,14 @@ export class SessionPool {
     });
     if (this.#closed) throw new LockStoreError(`Could not ${doing}: the lock store is closed.`);
     if (outcome === 'full')
-      throw this.#full(doing, `None became free within ${Math.round(patience)} ms: raise maxConnections.`);
+      throw this.#full(
+        doing,
+        `No connection became free within ${Math.round(patience)} ms. Raise maxConnections.`,
+      );
     return outcome === 'granted';
   }
 
-  /** Gives the place to the next waiting acquisition, if there is one. */
+  /** Lets the next waiting acquisition use a connection, if there is one. */
   #leave(): void {
     const [next] = this.#waiting;
     if (next) next();

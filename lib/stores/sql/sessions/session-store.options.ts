@@ -3,35 +3,35 @@ import { LockError, show } from '../../../lock.errors.js';
 import { OPERATION_LIMIT } from '../../shared/operation-limit.js';
 import { assertKnownOptions } from '../../../options/known-options.js';
 
-/** What all stores of session locks have. @publicApi */
+/** The options that all stores of session locks have. @publicApi */
 export interface SessionStoreOptions {
   /**
-   * How many connections the store may open: each lock that is held, kept or waited for needs
-   * one. Default 20.
+   * How many connections the store may open. Each held lock needs a connection, and so does
+   * each wait and each lock that a release keeps taken. Default 20.
    */
   maxConnections?: number | undefined;
   /**
-   * When all connections are in use: `'wait'` for one as long as the acquisition waits, but at
-   * least 5 s, or `'throw'` at once. Default `'wait'`.
+   * What happens if all connections are in use. `'wait'` waits for a connection as long as the
+   * acquisition waits, but at least 5 s; `'throw'` throws at once. Default `'wait'`.
    */
   whenFull?: 'wait' | 'throw' | undefined;
   /**
-   * How often the store checks that the connection of each lock still holds it. A dead
-   * connection is found after this time and up to 10 s more. At least 100 ms, default 10 s.
+   * How often the store checks that each lock's connection still holds it. The store finds a
+   * dead connection within this time plus up to 10 s. At least 100 ms, default 10 s.
    */
   keepAlive?: Duration | undefined;
   /**
-   * Allows a pooler such as PgBouncer. That is right only if the pooler gives each client a
-   * session of its own. Default `false`.
+   * Allows a pooler such as PgBouncer. This is safe only if the pooler gives each client its
+   * own session. Default `false`.
    */
   allowPooler?: boolean | undefined;
 }
 
-/** Options of the store, read and completed. */
+/** Validated options, with the defaults filled in. */
 export interface SessionSettings {
   maxConnections: number;
   whenFull: 'wait' | 'throw';
-  /** Milliseconds. */
+  /** In milliseconds. */
   keepAlive: number;
   /** Milliseconds in which a connection has to answer. */
   answerLimit: number;
@@ -45,19 +45,21 @@ const DEFAULTS: Required<SessionStoreOptions> = {
   keepAlive: 10_000,
   allowPooler: false,
 };
-/** A server that is slow for a moment has not gone away. */
+/**
+ * The shortest limit for an answer in milliseconds, since a slow server may still be alive.
+ */
 const SHORTEST_LIMIT = 1_000;
 
 /**
  * @param store the name of the store's class, for messages
- * @throws LockError that names the option that is wrong, and the rule
+ * @throws LockError that names the wrong option and its rule
  */
 export function readSessionOptions(store: string, options: SessionStoreOptions): SessionSettings {
   assertKnownOptions(store, options, SESSION_OPTIONS);
   const { maxConnections, whenFull, keepAlive, allowPooler } = { ...DEFAULTS, ...given(options) };
   if (!Number.isSafeInteger(maxConnections) || maxConnections < 1)
     throw new LockError(
-      `maxConnections must be a whole number from 1 on, but it is ${show(maxConnections)}. Each lock needs one.`,
+      `maxConnections must be a whole number from 1 on, but it is ${show(maxConnections)}. Each lock needs a connection.`,
     );
   if (whenFull !== 'wait' && whenFull !== 'throw')
     throw new LockError(`whenFull must be 'wait' or 'throw', but it is ${show(whenFull)}.`);

@@ -5,17 +5,20 @@ import type { BatchResult, BatchStatements, Run, SqlAcquireRequest } from '../lo
 import type { SqliteStatements } from './sqlite-statements.js';
 
 /**
- * A row and the clock. Beginning and end of the grace period are null for a table that was
- * not created again.
+ * A row and the clock. The beginning and end of the grace period are null, unless the table
+ * was created again.
  */
 export type Look = (LockRow | NoRow) & { grace_started_ms: unknown; grace_expires_ms: unknown };
 
 /**
- * Serves many requests by one statement, and so by one write to the disk. If the statement
- * fails, none of its requests was carried out.
+ * Serves many requests with one statement, and so with one write to the disk. If the statement
+ * fails, no request was carried out.
  */
 export class SqliteBatches implements BatchStatements {
-  /** A statement blocks the event loop, so requests share one if they come in one turn. */
+  /**
+   * A statement blocks the event loop, so requests of the same turn of the event loop share
+   * one.
+   */
   readonly limits = { alone: 1, smallest: 2, gathers: true };
 
   constructor(private readonly statements: SqliteStatements) {}
@@ -54,7 +57,10 @@ export class SqliteBatches implements BatchStatements {
   }
 }
 
-/** Refuses a request by what a look at its key has found; `undefined` for a free key. */
+/**
+ * The refusal of a request, according to the row that a look has found; `undefined` for a free
+ * key.
+ */
 export function refusalByLook(look: Look, request: SqlAcquireRequest): RowRefusal | undefined {
   const refusal = request.resend ? undefined : refusalOf(look, request);
   if (refusal || look.key !== null) return refusal;

@@ -10,15 +10,15 @@ import { untilFree, type SqliteSource } from './sqlite-connection.js';
 const PATIENCE = 5_000;
 
 /**
- * Finds the file of a client that only runs statements, unless the client shows it.
+ * Finds the file of a client that only runs statements.
  *
- * @throws LockStoreError for a client that cannot open it once more
+ * @throws LockStoreError for a client that cannot open another connection to the file
  */
 export async function sourceOf(executor: StatementExecutor): Promise<SqliteSource> {
   const { client } = executor;
   if (!executor.createConnection)
     throw new LockStoreError(
-      `${client} cannot open its SQLite file once more, as locks need it. Use fromBetterSqlite3(file).`,
+      `${client} cannot open another connection to its SQLite file, which locks need. Use fromBetterSqlite3(file).`,
     );
   return {
     client,
@@ -33,14 +33,14 @@ async function fileOf(executor: StatementExecutor): Promise<unknown> {
 }
 
 /**
- * Transactions of a client that begins them by itself, on the only connection that it has:
- * whatever else is sent to it meanwhile is part of them. As in sqlite-transactions.ts, they
- * have the file's write lock from the beginning.
+ * Transactions of a client that begins and ends them itself, on its only connection. So every
+ * other statement that the application sends meanwhile is part of them. As in
+ * sqlite-transactions.ts, they take the file's write lock when they begin.
  */
 export class SqliteClientTransactions implements SqlTransactions {
   /**
-   * @param table quoted, as it stands in SQL
-   * @param own the store's connection, whose statements go first when they have waited
+   * @param table the quoted name of the table
+   * @param own the store's connection, whose waiting statements go before a new transaction
    */
   constructor(
     private readonly executor: StatementExecutor,
@@ -70,7 +70,7 @@ export class SqliteClientTransactions implements SqlTransactions {
     return inTime(work(runBy(this.executor, this.executor.queryIn(transaction, doing))));
   }
 
-  /** The statement changes nothing, but takes the write lock, as a BEGIN IMMEDIATE would. */
+  /** Takes the write lock by a statement that changes no row, like a BEGIN IMMEDIATE. */
   private async lockFile(transaction: unknown): Promise<void> {
     try {
       await this.within(transaction, 'begin a transaction', (run) =>
@@ -82,7 +82,7 @@ export class SqliteClientTransactions implements SqlTransactions {
   }
 }
 
-/** SQLite's refusal of a BEGIN. */
+/** SQLite's error for a BEGIN inside a transaction. */
 const IN_TRANSACTION = /within a transaction/i;
 
 function messageOf(error: unknown): string {
@@ -91,14 +91,14 @@ function messageOf(error: unknown): string {
 
 function entangled(cause: unknown): LockStoreError {
   return new LockStoreError(
-    'The transaction could not be begun: the application has left another one open on the only connection of its client to the SQLite file. Look for a BEGIN without COMMIT or ROLLBACK.',
+    'Could not begin the transaction: the application left another transaction open on its only connection to the SQLite file. Look for a BEGIN without COMMIT or ROLLBACK.',
     { cause: safeError(cause), transient: true },
   );
 }
 
 function outwritten(cause?: unknown): LockStoreError {
   return new LockStoreError(
-    'The transaction could not be begun: another connection keeps writing to the SQLite file. Look for a transaction that stays open.',
+    'Could not begin the transaction: another connection keeps writing to the SQLite file. Look for a transaction that stays open.',
     { cause: safeError(cause), transient: true },
   );
 }

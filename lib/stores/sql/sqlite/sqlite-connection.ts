@@ -5,7 +5,7 @@ import type { Answer, SqlConnections, Run } from '../lock-statements.js';
 import type { SqliteFile } from '../sql-executor.js';
 import { isContention } from '../store-failure.js';
 
-/** The members used of better-sqlite3. */
+/** The members of better-sqlite3 that the store uses. */
 export interface Sqlite {
   readonly inTransaction?: boolean;
   prepare(sql: string): SqliteStatement;
@@ -15,7 +15,7 @@ export interface Sqlite {
   close(): void;
 }
 
-/** A client, and how its file is opened once more. */
+/** A client, its file, and how to open another connection to the file. */
 export interface SqliteSource {
   client: string;
   sqlite?: SqliteFile | undefined;
@@ -33,11 +33,11 @@ const LONGEST_PATIENCE = 5_000;
 const OPEN_LIMIT = 10_000;
 
 /**
- * A connection of the store's own to the application's file. The application has a single
- * connection, on which a rollback would take locks away.
+ * The store's own connection to the application's file. The application has a single
+ * connection, on which a rollback would undo locks.
  *
- * better-sqlite3 would stop the event loop while it waits for another writer. So the store
- * waits by itself, between turns of the event loop.
+ * better-sqlite3 would block the event loop while it waits for another writer. So the store
+ * itself waits, between turns of the event loop.
  */
 export class SqliteOwnConnection implements SqlConnections {
   private readonly statements = new Map<string, SqliteStatement>();
@@ -48,12 +48,12 @@ export class SqliteOwnConnection implements SqlConnections {
     private readonly source: SqliteSource,
   ) {}
 
-  /** @param options `weak`: a lock that was granted need not survive a crash of the machine */
+  /** @param options `weak`: locks need not survive a crash of the machine */
   static async open(source: SqliteSource, { weak }: { weak: boolean }): Promise<SqliteOwnConnection> {
     const file = source.sqlite?.file;
     if (typeof file !== 'string' || file === '' || file === ':memory:') {
       throw new LockStoreError(
-        `SQLite locks need a database file, but the database of ${source.client} is ${show(file)}: no other connection can see it. ` +
+        `SQLite locks need a database file, but the database of ${source.client} is ${show(file)}, which no other connection can see. ` +
           'Give it a file, or use memoryStore().',
       );
     }
@@ -62,15 +62,16 @@ export class SqliteOwnConnection implements SqlConnections {
     try {
       if (connection.inTransaction)
         throw new LockStoreError(
-          'The new connection is in a transaction already: no other process would see a lock. What is run on new connections, such as prepareDatabase of a DataSource, leaves a transaction open.',
+          'The new connection is already in a transaction, so no other process would see a lock. Look at the functions that prepare new connections, such as prepareDatabase of a DataSource: one leaves a transaction open.',
         );
-      // Even the first read can find the file busy, such as with the recovery after a crash.
+      // Even the first read can find the file busy, for example during the recovery after a
+      // crash.
       const deadline = performance.now() + OPEN_LIMIT;
       await own.untilFree(deadline, () => own.assertVersion());
       connection.pragma('busy_timeout = 0');
       await own.useWriteAheadLog(file, deadline);
-      // OFF would risk the application's file: with a write-ahead log, NORMAL loses the last
-      // commits and nothing else.
+      // With a write-ahead log, a crash at NORMAL loses only the last commits. OFF could
+      // damage the application's file.
       const synchronous = weak ? 'NORMAL' : 'FULL';
       await own.untilFree(deadline, () => connection.pragma(`synchronous = ${synchronous}`));
       return own;
@@ -93,7 +94,7 @@ export class SqliteOwnConnection implements SqlConnections {
     this.connection.close();
   }
 
-  /** Whether statements wait until the file is free. */
+  /** Whether statements are waiting for the file to be free. */
   get hasWaiting(): boolean {
     return this.unfinished > 0;
   }
@@ -129,8 +130,8 @@ export class SqliteOwnConnection implements SqlConnections {
   private explain(busy: unknown): unknown {
     if (!this.source.sqlite?.inTransaction) return busy;
     return new LockStoreError(
-      "The application's own connection has an open transaction on this SQLite file, and only one connection can write. " +
-        'Acquire before the transaction, and release after it.',
+      "The application's own connection has an open transaction on this SQLite file, and only one connection can write at a time. " +
+        'Acquire the lock before the transaction, and release it afterwards.',
       { cause: safeError(busy), transient: true },
     );
   }
@@ -143,7 +144,7 @@ export class SqliteOwnConnection implements SqlConnections {
   }
 
   /**
-   * Runs a text from BEGIN to COMMIT in one step: between two steps, other operations of this
+   * Runs a text from BEGIN to COMMIT in one step. Between two steps, other operations of this
    * process would join the transaction.
    */
   private transact(sql: string): Answer {
@@ -158,8 +159,8 @@ export class SqliteOwnConnection implements SqlConnections {
 }
 
 /**
- * Reads the value of a pragma. better-sqlite3 gives the value itself; replacements such as
- * libsql give a row.
+ * Reads the value of a pragma. better-sqlite3 returns the value itself; replacements such as
+ * libsql return a row.
  */
 export function pragmaOf(connection: Sqlite, pragma: string): unknown {
   const found = connection.pragma(pragma, { simple: true });
@@ -170,17 +171,18 @@ export function pragmaOf(connection: Sqlite, pragma: string): unknown {
 export function answerOf(statement: SqliteStatement, values: readonly unknown[] = []): Answer {
   const none = { rows: [], columns: [], affected: 0, insertId: 0 };
   if (!statement.reader) return { ...none, affected: statement.run(...values).changes };
-  // It reads all rows at once: the next caller could not use a statement that is still open.
+  // All rows are read at once, since the next caller could not use a statement that is still
+  // open.
   const rows = statement.all(...values);
   return { ...none, rows, columns: statement.columns().map((column) => column.name) };
 }
 
 /**
- * Tries again, between turns of the event loop, what found the file busy; after the deadline
- * it fails with what it found.
+ * Repeats an attempt while the file is busy, between turns of the event loop. After the
+ * deadline it rejects with the last error.
  *
- * Also without a wait between them no two callers get in each other's way: better-sqlite3 runs
- * a statement to its end.
+ * Callers of one process never find the file busy because of each other, since better-sqlite3
+ * runs each statement to its end.
  */
 export async function untilFree<T>(
   deadline: number,

@@ -7,7 +7,7 @@ import { SqliteOwnConnection, type Sqlite } from './sqlite-connection.js';
 import { SqliteLocks } from './sqlite-locks.js';
 import { SqliteTransactions } from './sqlite-transactions.js';
 
-/** A file of SQLite, on a connection of the store's own. */
+/** Opens an SQLite file on the store's own connection. */
 export async function openSqlite(
   executor: DriverExecutor<Sqlite> | StatementExecutor,
   table: LockTable,
@@ -26,7 +26,7 @@ export async function openSqlite(
   };
 }
 
-/** Gives nothing for a client whose transactions are synchronous. */
+/** The transactions of a client; `undefined` if they are synchronous. */
 function sqliteTransactionsOf(
   executor: DriverExecutor<Sqlite> | StatementExecutor,
   table: string,

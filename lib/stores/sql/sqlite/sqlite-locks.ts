@@ -23,8 +23,8 @@ import { refusalByLook, SqliteBatches, type Look } from './sqlite-batches.js';
 import { gracePeriod, sqliteStatements, type SqliteStatements } from './sqlite-statements.js';
 
 /**
- * Keeps locks in a table of SQLite. A connection that cannot write gets BUSY, and the session
- * sends the statement again.
+ * Keeps locks in a table of SQLite. If another connection is writing, a statement fails with
+ * BUSY, and the store's connection repeats it.
  */
 export class SqliteLocks implements LockStatements {
   readonly gracePeriod = gracePeriod;
@@ -104,8 +104,8 @@ export class SqliteLocks implements LockStatements {
   }
 
   /**
-   * Reads, since a read never waits. A repeated attempt may find its own lock, so the row does
-   * not refuse it; only the grace period does.
+   * Reads whether the attempt is refused, since a read never waits. The row does not refuse a
+   * repeated attempt, which may find its own lock; only the grace period does.
    */
   private async refusal(run: Run, request: SqlAcquireRequest): Promise<RowRefusal | undefined> {
     const [row] = (await this.send(run, 'acquire-look', request)).rows as unknown as Look[];

@@ -4,8 +4,8 @@ import { PURGE_SLICE } from '../lock-statements.js';
 import { tableName, type LockTable } from '../lock-table.ddl.js';
 
 /**
- * The clock in milliseconds. 'now' stands still within a statement, and SQLite never waits
- * inside of a statement, so this is the clock at the write.
+ * The clock in milliseconds. 'now' stands still within a statement. But SQLite never waits
+ * inside a statement, so this is also the time of the write.
  */
 const MS = `(CAST(strftime('%s','now') AS INTEGER) * 1000 + CAST(substr(strftime('%f','now'), 4, 3) AS INTEGER))`;
 const US = `(${MS} * 1000)`; // SQLite's clock has no microseconds
@@ -14,13 +14,16 @@ const UNTIL = `MIN(${MS} + @ttl, ${NEVER})`;
 /** The tick of a run that begins now. It is NULL without conditions. */
 const TICK = `COALESCE(@tick, ${MS} - ${MS} % @slot, CASE WHEN @gap > 0 THEN ${MS} END)`;
 const NOT_AHEAD = `COALESCE(@tick <= ${MS} + @ahead, TRUE)`;
-/** Compared with NULL, each tick is new, and no lease is old enough to steal. */
+/**
+ * Without conditions the values are NULL. Then each tick is new, and no lease is old enough to
+ * steal.
+ */
 const FREE = `NOT paused
             AND (COALESCE(tick_ms < COALESCE(${MS} - @gap + 1, excluded.tick_ms), TRUE)
                  OR owner IS NOT NULL AND tick_ms = @failOver OR tick_ms = @ignored)
             AND (expires_ms <= ${MS} OR owner IS NOT NULL AND renewed_ms <= ${MS} - @stealAfter)`;
 
-// A token that the clock has not passed stays: without its row the next token could be
+// A row stays until the clock has passed its token, since otherwise the next token could be
 // smaller.
 const UNUSED = `NOT paused AND token < ${US}
          AND MAX(expires_ms, COALESCE(renewed_ms, 0), COALESCE(last_ended_ms, 0), COALESCE(tick_ms, 0)) <= ${MS} - @olderThan`;
@@ -36,8 +39,8 @@ export function sqliteStatements(table: string) {
   // The smallest token that a key without a row may get, see createTrigger.
   const firstToken = `MAX(${US}, COALESCE((SELECT token + 1 ${reserved}), 0))`;
   return {
-    // The token comes from the clock, so that it also grows over deleted rows. A holder from
-    // whom the lock is stolen has ended now.
+    // The token comes from the clock, so that it grows even after a row was deleted. If the
+    // lock is stolen, the run of its holder ends now.
     acquire: `
       INSERT INTO ${table} (key, owner, token, label, started_ms, renewed_ms, expires_ms, tick_ms)
       SELECT @key, @owner, ${firstToken}, @label, ${MS}, ${MS}, ${UNTIL}, ${TICK}
@@ -54,8 +57,8 @@ export function sqliteStatements(table: string) {
        WHERE ${FREE}
       RETURNING token`,
 
-    // Repeats an attempt whose outcome is unknown. A lock that the attempt was granted keeps
-    // its token, its tick and its start.
+    // Repeats an attempt whose outcome is unknown. If the first attempt was granted, the lock
+    // keeps its token, its tick and its start.
     'acquire-again': `
       INSERT INTO ${table} (key, owner, token, label, started_ms, renewed_ms, expires_ms, tick_ms)
       SELECT @key, @owner, ${firstToken}, @label, ${MS}, ${MS}, ${UNTIL}, ${TICK}
@@ -73,8 +76,8 @@ export function sqliteStatements(table: string) {
        WHERE ${FREE} OR owner IS excluded.owner
       RETURNING token`,
 
-    // Each request is [key, owner, ttl, label], for another key. It is one statement, so one
-    // write to the disk, and none of its requests counts if it fails.
+    // Each request is [key, owner, ttl, label], with a different key. All requests are one
+    // write to the disk, and if the statement fails, none of them is granted.
     'acquire-many': `
       INSERT INTO ${table} (key, owner, token, label, started_ms, renewed_ms, expires_ms)
       SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), ${firstToken}, json_extract(value, '$[3]'),
@@ -92,15 +95,15 @@ export function sqliteStatements(table: string) {
        WHERE NOT paused AND expires_ms <= ${MS}
       RETURNING key, token`,
 
-    // Joined to a row that is always there, so that it reports the clock and the grace period
-    // for a key without a row, too.
+    // The table is joined to a constant row, so that the query reports the clock and the grace
+    // period even for a key without a row.
     'acquire-look': `
       SELECT ${ROW},
              (SELECT started_ms ${reserved}) AS grace_started_ms, (SELECT expires_ms ${reserved}) AS grace_expires_ms
         FROM (SELECT 1) LEFT JOIN ${table} ON key = @key`,
 
-    // Each request is [key, owner], with no owner unless it is sent again. Gives the keys that
-    // may be refused, and those that their owner has already: free keys are left out.
+    // Each request is [key, owner]; only a re-sent request has an owner. The query finds keys
+    // that may be refused, and keys that already have this owner. It leaves out free keys.
     'acquire-many-look': `
       SELECT wanted, COALESCE(owner = wanted_by, FALSE) AS own, ${ROW},
              (SELECT started_ms ${reserved}) AS grace_started_ms, (SELECT expires_ms ${reserved}) AS grace_expires_ms
@@ -120,7 +123,8 @@ export function sqliteStatements(table: string) {
        WHERE key = lease.k AND owner = lease.o AND expires_ms > ${MS}
       RETURNING key, owner`,
 
-    // 0 and not the clock: after a clock that stepped back the key would stay taken.
+    // A free key expires at 0 and not at the present time: if the clock stepped back, the key
+    // would stay taken.
     release: `
       UPDATE ${table}
          SET owner = NULL, expires_ms = CASE WHEN @keepFor > 0 THEN MIN(${MS} + @keepFor, ${NEVER}) ELSE 0 END,
@@ -156,7 +160,8 @@ export function sqliteStatements(table: string) {
              last_outcome    = CASE WHEN owner IS NULL THEN last_outcome    ELSE 'failed' END
        WHERE key = @key AND expires_ms > ${MS}`,
 
-    // A table that was created again may not grant the key yet, paused or not.
+    // In a table that was created again, the key stays taken until the end of the grace
+    // period.
     pause: `
       INSERT INTO ${table} (key, token, expires_ms, paused)
       VALUES (@key, ${firstToken}, COALESCE((SELECT expires_ms ${reserved}), 0), TRUE)
@@ -164,7 +169,7 @@ export function sqliteStatements(table: string) {
 
     resume: `UPDATE ${table} SET paused = FALSE WHERE key = @key AND paused`,
 
-    // A read would lock nothing.
+    // The guard is an update, since a read locks nothing.
     guard: `
       UPDATE ${table} SET token = token
        WHERE key = @key AND owner = @owner AND token = @token AND expires_ms > ${MS}`,
@@ -181,7 +186,8 @@ export function sqliteStatements(table: string) {
        WHERE key > @after AND key >= @prefix AND substr(key, 1, length(@prefix)) = @prefix AND expires_ms > ${MS}
        ORDER BY key LIMIT @limit`,
 
-    // A purge reads first, since a query keeps no other connection from writing.
+    // A purge first reads the unused keys, since a query does not prevent other connections
+    // from writing.
     'purge-look': `
       SELECT key, substr(key, 1, length(@prefix)) = @prefix AND ${UNUSED} AS unused
         FROM ${table} WHERE key > @after AND key >= @prefix ORDER BY key LIMIT ${PURGE_SLICE}`,
@@ -191,10 +197,10 @@ export function sqliteStatements(table: string) {
 }
 
 /**
- * The trigger that keeps tokens growing over deleted rows. SQLite's clock counts milliseconds,
- * and a key may be granted several times within a millisecond: then its token is ahead of the
- * clock. When such a row is deleted, by any program, the trigger copies its token to the row
- * of the reserved key. If that row is deleted, the trigger creates it again.
+ * The trigger that keeps tokens growing after rows were deleted. SQLite's clock counts
+ * milliseconds. If a key is granted several times within a millisecond, its token is ahead of
+ * the clock. When any program deletes such a row, the trigger copies its token to the row of
+ * the reserved key. If that row is deleted, the trigger creates it again.
  */
 export function createTrigger(table: LockTable): string {
   const name = tableName('better-sqlite3', { ...table, table: `${table.table}_token` });
@@ -206,8 +212,8 @@ export function createTrigger(table: LockTable): string {
 }
 
 /**
- * Lets the grace period end `longest` milliseconds after the table was created, unless it
- * already ends later.
+ * Starts or extends the grace period, so that it ends `longest` milliseconds after the
+ * creation of the table or later.
  */
 export function gracePeriod(table: string, longest: number): string {
   return `

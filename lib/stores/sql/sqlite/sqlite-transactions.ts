@@ -10,16 +10,16 @@ import { answerOf, pragmaOf, untilFree, type Sqlite } from './sqlite-connection.
 const PATIENCE = 5_000;
 
 /**
- * Transactions on the application's connection. Its client has no second one, so whatever the
- * application sends meanwhile is part of them.
+ * Transactions on the application's connection. The client has no second connection, so every
+ * statement that the application sends meanwhile is part of them.
  *
- * They have the file's write lock from the beginning. A transaction that reads before it
- * writes cannot write once another connection has, be it a renewal of another lock.
+ * They take the file's write lock when they begin. A transaction that reads first cannot write
+ * later if another connection has written meanwhile, for example to renew another lock.
  */
 export class SqliteTransactions implements SqlTransactions {
   /**
-   * @param table quoted, as it stands in SQL
-   * @param own the store's connection, whose statements go first when they have waited
+   * @param table the quoted name of the table
+   * @param own the store's connection, whose waiting statements go before a new transaction
    */
   constructor(
     private readonly executor: DriverExecutor<Sqlite>,
@@ -41,27 +41,30 @@ export class SqliteTransactions implements SqlTransactions {
     return onConnection(await this.executor.connectionOf(transaction, doing), work);
   }
 
-  /** Waits while the application uses the connection, where its client has a pool of one. */
+  /**
+   * Borrows the application's connection. If the client has a pool of one connection, it waits
+   * until the connection is free.
+   */
   private async borrow(): Promise<BorrowedForTransaction<Sqlite>> {
     try {
       return withTransaction(await inTime(this.executor.borrow(), PATIENCE, (late) => late.release()));
     } catch (error) {
-      throw error instanceof NoAnswerError ? entangled('begun') : error;
+      throw error instanceof NoAnswerError ? entangled('begin') : error;
     }
   }
 
   private async begin(borrowed: BorrowedForTransaction<Sqlite>): Promise<void> {
     const isOpen = this.executor.watchTransaction(borrowed.own.transaction);
     const takeTurns = () => {
-      if (isOpen() || borrowed.connection.inTransaction) throw entangled('begun');
-      // Transactions that follow each other closely would keep the renewals of other locks
-      // from the file.
+      if (isOpen() || borrowed.connection.inTransaction) throw entangled('begin');
+      // Otherwise, a rapid series of transactions would keep the renewals of other locks from
+      // the file.
       if (this.own.hasWaiting) throw outwritten();
-      return borrowed.own.begin(); // which makes it active at once
+      return borrowed.own.begin(); // from here on, isOpen() is true
     };
     await untilFree(performance.now() + PATIENCE, takeTurns, (error) => error instanceof LockStoreError);
     try {
-      // The statement changes nothing, but takes the write lock, as a BEGIN IMMEDIATE would.
+      // The statement changes no row, but takes the write lock, like a BEGIN IMMEDIATE.
       await onConnection(borrowed.connection, (run) =>
         run(`UPDATE ${this.table} SET token = token WHERE FALSE`),
       );
@@ -80,50 +83,53 @@ async function commitAfter<T>(
   try {
     const value = await work(borrowed.own.transaction);
     await borrowed.own.commit();
-    if (borrowed.connection.inTransaction) throw entangled('committed');
+    if (borrowed.connection.inTransaction) throw entangled('commit');
     return value;
   } catch (error) {
-    await rollBack(borrowed).catch(() => undefined); // its caller has the error that counts
+    await rollBack(borrowed).catch(() => undefined); // the caller gets the first error
     throw error;
   }
 }
 
 /**
- * Runs statements on the application's connection, and waits for other writers outside of the
- * event loop.
+ * Runs statements on the application's connection, and waits for other writers without
+ * blocking the event loop.
  */
 function onConnection<T>(connection: Sqlite, work: (run: Run) => Promise<T>): Promise<T> {
   const deadline = performance.now() + PATIENCE;
-  const isBusy = (error: unknown) => isContention(error) && !isStaleRead(error); // no waiting helps a stale read
+  // waiting does not help a stale read
+  const isBusy = (error: unknown) => isContention(error) && !isStaleRead(error);
   return work((sql, values) =>
     untilFree(deadline, () => unwaiting(connection, () => answerOf(connection.prepare(sql), values)), isBusy),
   );
 }
 
 /**
- * Rolls back until no transaction is open. One rollback may only end a transaction that others
- * have begun inside, and leave this one to be committed with theirs.
+ * Rolls back until no transaction is open. A single rollback may end only a nested transaction
+ * of the application. The application's next commit would then commit the outer transaction
+ * too.
  */
 async function rollBack(borrowed: BorrowedForTransaction<Sqlite>): Promise<void> {
   while (borrowed.connection.inTransaction) await borrowed.own.rollback();
 }
 
-function entangled(done: 'begun' | 'committed'): LockStoreError {
+function entangled(doing: 'begin' | 'commit'): LockStoreError {
   return new LockStoreError(
-    `The transaction could not be ${done}: the application's own connection to the SQLite file is in another transaction, and the client has no second connection. Let one transaction end before the next begins.`,
+    `Could not ${doing} the transaction: the application's own connection to the SQLite file is in another transaction, and the client has no second connection. Let one transaction end before the next begins.`,
     { transient: true },
   );
 }
 
 function outwritten(cause?: unknown): LockStoreError {
   return new LockStoreError(
-    'The transaction could not be begun: another connection keeps writing to the SQLite file. Look for a transaction that stays open.',
+    'Could not begin the transaction: another connection keeps writing to the SQLite file. Look for a transaction that stays open.',
     { cause: safeError(cause), transient: true },
   );
 }
 
 /**
- * Runs a statement with no `busy_timeout`, for which better-sqlite3 would stop the event loop.
+ * Runs a statement without `busy_timeout`, during which better-sqlite3 would block the event
+ * loop.
  */
 function unwaiting<T>(connection: Sqlite, statement: () => T): T {
   const timeout = pragmaOf(connection, 'busy_timeout');

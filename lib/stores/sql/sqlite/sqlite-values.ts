@@ -1,7 +1,7 @@
 /** The name of a value in a statement, or a quoted identifier. */
 const NAME = /"(?:[^"]|"")*"|@(\w+)/g;
 
-/** Gives the values of a statement by their places, for clients that know no names. */
+/** Replaces named values by positional ones, for clients that do not support names. */
 export function positional(
   sql: string,
   values: readonly unknown[],
