@@ -154,7 +154,7 @@ describe.each(targetsAmong('postgres', 'mariadb', 'mysql', 'sqlite'))(
       },
     );
 
-    it('B86 a guard that the database refuses shows no owner id, and an error of the work stays unchanged', async () => {
+    it('B86 the error of a guard that the database refuses shows no owner id', async () => {
       if (!kinds['a column that is missing'] && target.name !== 'postgres') return;
       const { store, application } = await prepared('t_guard', {});
       const token = Number((await store.inspect('held')).state === 'held');

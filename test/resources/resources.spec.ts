@@ -64,7 +64,7 @@ describe('B21 30,000 acquisitions, 1,000 losses and 1,000 aborted waits leave no
   }, 60_000);
 });
 
-describe('B48 fewer acquisitions on a real database leave nothing behind', () => {
+describe('B48 acquisitions on a real database leave nothing behind', () => {
   for (const target of targetsAmong('sqlite', 'postgres')) {
     let opened: Target;
     beforeAll(async () => void (opened = await target.open()));

@@ -66,7 +66,7 @@ for (const { name, open } of stores) {
     });
     afterAll(() => opened.close());
 
-    it('B92 a store keeps keys of 500 characters, leases of 30 days and growing tokens, without revival or re-entry', async () => {
+    it('B92 a store takes keys of 500 characters and leases of 30 days, and its tokens grow', async () => {
       const first = await store.acquire(key, owner, 30 * DAYS);
       expect(first).toEqual({ acquired: true, fencingToken: expect.any(Number) });
       expect(await store.acquire(key, other, 30 * DAYS)).toMatchObject({ acquired: false });

@@ -31,7 +31,7 @@ for (const { name, open } of targetsAmong('postgres', 'mariadb', 'mysql', 'mysql
     });
 
     it.each(kinds.map((kind) => kind.name))(
-      'B90 a lock of %s excludes the other clients, which see its holder and its last run',
+      'B90 the other clients see the holder and the last run of a lock of %s',
       async (holder) => {
         const key = `held by ${holder}`;
         const owner = randomUUID();

@@ -87,7 +87,7 @@ for (const { name, open } of targetsAmong('postgres', 'mariadb'))
         ]);
     });
 
-    it('B77 a release on a connection in a transaction fails, or is made on another connection', async () => {
+    it('B77 a release never runs inside a transaction that the application left open', async () => {
       const { prisma } = await connected();
       const store = new SqlLockStore<any>(fromPrisma<any>(prisma));
       const owner = randomUUID();

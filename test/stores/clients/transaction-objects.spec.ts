@@ -73,7 +73,7 @@ for (const kind of [drizzle, knex])
           });
         });
 
-      it('B91 a guard takes a nested transaction, which counts as open until the outermost transaction ends', async () => {
+      it('B91 a guard takes a nested transaction, which is open until the outermost one ends', async () => {
         let isOpen = () => true;
         await client.transaction(async (outer) => {
           await client.nested?.(outer, async (nested) => {

@@ -87,7 +87,7 @@ if (mongodbIsSelected())
       await close();
     });
 
-    it('B27 a write without a majority in time has an unknown outcome, and a repeated request gets the same lock', async () => {
+    it('B27 after a write without a majority in time, a repeated request gets the same lock', async () => {
       const { store: unsure, fail } = await failing();
       const key = newKey();
       const timedOut = {
@@ -307,7 +307,7 @@ if (mongodbIsSelected())
       await close();
     });
 
-    it('B27 the driver does not retry an operation that has reached its limit, however late the server is reachable', async () => {
+    it('B27 the driver does not retry an operation that has reached its limit', async () => {
       const { store: behind, proxy, close } = await proxied({ serverSelectionTimeoutMS: 10_000 });
       const key = newKey();
       tokenOf(await behind.acquire(key, 'o', 60_000));

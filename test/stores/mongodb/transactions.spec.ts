@@ -209,7 +209,7 @@ if (mongodbIsSelected())
       await lock.release();
     });
 
-    it('B91 a guard in a transaction of the application fails after a renewal, and the error tells the next step', async () => {
+    it('B91 a guard in a transaction of the application fails after a renewal, and names the next step', async () => {
       const lock = await service.acquire(key);
       const session = writes.db.client.startSession();
       await session.withTransaction(async () => {

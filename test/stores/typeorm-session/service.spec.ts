@@ -194,7 +194,7 @@ for (const target of sessionTargets())
     });
 
     it(
-      'R9 a forced release ends once the killed session is no longer the holder, although a waiter has the key by then',
+      'R9 a forced release ends as soon as the killed session has lost the key, even to a waiter',
       async () => {
         const key = newKey();
         await locks.acquire(key);

@@ -82,7 +82,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
       expect(poolOf(application)).toEqual({ all: 1, idle: 1, waiting: 0 });
     });
 
-    it('B27 a pool without a free connection is a transient failure, and the late connection goes back to the pool', async () => {
+    it('B27 a pool without a free connection is a transient failure, and later loses no connection', async () => {
       const { application, store } = await opened({ poolSize: 1 });
       const runner = application.createQueryRunner();
       await runner.connect();

@@ -9,6 +9,7 @@ import {
 } from '../../../lib/stores/sql/index.js';
 import { TypeOrmLockStore, type TypeOrmLockStoreOptions } from '../../../lib/stores/typeorm/index.js';
 import { sqlTargets, type SqlStore, type Target } from '../../servers/targets.js';
+import { newKey, tokenOf } from '../keys.js';
 
 /**
  * The stores of this run among these. Jest refuses a file without a test, so a file without a
@@ -157,6 +158,15 @@ export async function renewedAgo(
   const mark = target.name === 'postgres' ? '$1' : '?';
   const sql = `UPDATE locks SET renewed_ms = renewed_ms - ${milliseconds} WHERE ${column} = ${mark}`;
   await dataSource.query(sql, [bytes(key)]);
+}
+
+/** Acquires a new key, renews it alone and in a batch, and releases it. */
+export async function cycle(store: SqlLockStore): Promise<void> {
+  const [key, owner, ttl] = [newKey(), 'o', 60_000];
+  tokenOf(await store.acquire(key, owner, ttl));
+  expect(await store.renew(key, owner, ttl)).toBe(true);
+  expect(await store.renewMany([{ key, owner, ttl }])).toEqual(['renewed']);
+  expect(await store.release(key, owner)).toBe(true);
 }
 
 /** Parts of the statements that specs run themselves. */

@@ -47,7 +47,7 @@ for (const { open } of targetsAmong('postgres'))
       }))
         it(rule, run);
 
-      it('B8 the store works with fewer sessions than connections, although sessions lose prepared statements', async () => {
+      it('B8 the store works although its connections share sessions and lose prepared statements', async () => {
         // without batches, so that each request uses a session
         const store = new TypeOrmLockStore(application, { batching: false });
         await store.prepare();

@@ -118,7 +118,7 @@ for (const target of targetsAmong('postgres'))
       await expect(placeOn(await withPath(`no_such_schema`))).rejects.toThrow(/search_path .*option schema/);
     });
 
-    it('B84 "$user" is the role that the server gives the user, not a role set in a session', async () => {
+    it('B84 "$user" in a search path is the role of the user, not a role set in a session', async () => {
       const [owner, user] = [0, 1].map(() => `r_${newKey().replaceAll('-', '_')}`);
       await admin.query(`CREATE ROLE ${owner} SUPERUSER`);
       await newSchema(owner);

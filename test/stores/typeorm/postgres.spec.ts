@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { DataSource } from 'typeorm';
 import type { OnceRequest } from '../../../lib/interfaces/lock-store.interface.js';
 import { TypeOrmLockStore } from '../../../lib/stores/typeorm/index.js';
-import { Fixture, onEachConnection, recordStatements, targetsAmong } from './fixture.js';
+import { cycle, Fixture, onEachConnection, recordStatements, targetsAmong } from './fixture.js';
 import { newKey, tokenOf } from '../keys.js';
 
 const TTL = 60_000;
@@ -22,13 +22,6 @@ for (const target of targetsAmong('postgres'))
     const prepared = async (application: DataSource): Promise<string[]> => {
       const rows: { name: string }[] = await application.query('SELECT name FROM pg_prepared_statements');
       return rows.map(({ name }) => name).filter((name) => name.startsWith('nestjs-locked:'));
-    };
-    const cycle = async (store: TypeOrmLockStore) => {
-      const key = newKey();
-      tokenOf(await store.acquire(key, 'o', TTL));
-      expect(await store.renew(key, 'o', TTL)).toBe(true);
-      expect(await store.renewMany([{ key, owner: 'o', ttl: TTL }])).toEqual(['renewed']);
-      expect(await store.release(key, 'o')).toBe(true);
     };
 
     it('B15 each statement is prepared once, under a name', async () => {

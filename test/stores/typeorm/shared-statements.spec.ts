@@ -197,7 +197,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb'))
       await other.close();
     });
 
-    it('B93 after a lost answer, each lock of a batch has its own unknown outcome, and a repeated request gets it once', async () => {
+    it('B93 after the answer of a batch is lost, each repeated request gets its lock once', async () => {
       const proxy = await TcpProxy.open(fixture.target.options as { host: string; port: number });
       const far = new TypeOrmLockStore(
         await fixture.dataSource({ host: '127.0.0.1', port: proxy.port, poolSize: 4 }),
@@ -289,7 +289,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb'))
       }
     }
 
-    it('B93 when the server ends the session of a batch, each lock fails as transient, and a repeated request gets it', async () => {
+    it('B93 after the server ends the session of a batch, each repeated request gets its lock', async () => {
       const keys = await freeKeys(30);
       const open = await strange('LOCK TABLE locks IN ACCESS EXCLUSIVE MODE');
       const sent = Promise.allSettled(keys.map((key) => store.acquire(key, `owner of ${key}`, TTL)));
@@ -314,7 +314,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb'))
       expect(await releaseAll(store, keys)).toEqual(keys.map(() => true));
     });
 
-    it('B93 calls of a batch that abort or reach their limit free their locks, and the other calls keep theirs', async () => {
+    it('B93 calls of a batch that give up leave no lock behind, and the other calls keep theirs', async () => {
       const locks = new LockService({ options: {}, openStore: () => new TypeOrmLockStore(application) });
       await locks[INTERNALS].start();
       const [first = '', ...keys] = await freeKeys(31);

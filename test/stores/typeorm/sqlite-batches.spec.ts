@@ -4,9 +4,8 @@ import type { LockAcquireResult } from '../../../lib/interfaces/lock-store.inter
 import { TypeOrmLockStore } from '../../../lib/stores/typeorm/index.js';
 import { Fixture, targetsAmong } from './fixture.js';
 import { newKey, tokenOf } from '../keys.js';
+import { Database, recordingDriver } from './sqlite-driver.js';
 
-const withoutTypes: string = 'better-sqlite3';
-const { default: Database }: any = await import(withoutTypes);
 const TTL = 60_000;
 const MANY = 20;
 
@@ -22,23 +21,10 @@ for (const target of targetsAmong('sqlite'))
     /** Runs in the middle of a statement that writes a lock. */
     let meanwhile: () => void;
 
-    class Driver extends Database {
-      constructor(...args: unknown[]) {
-        super(...args);
-        (this as any).function('meanwhile', () => (meanwhile(), 0));
-      }
-      prepare(sql: string): any {
-        const statement = super.prepare(sql);
-        for (const method of ['all', 'run']) {
-          const original = statement[method].bind(statement);
-          statement[method] = (...values: unknown[]) => {
-            statements.push(sql.trim().slice(0, 6));
-            return original(...values);
-          };
-        }
-        return statement;
-      }
-    }
+    const Driver = recordingDriver(statements, (connection) =>
+      connection.function('meanwhile', () => (meanwhile(), 0)),
+    );
+    const verbs = () => statements.map((sql) => sql.trim().slice(0, 6));
 
     beforeEach(async () => {
       meanwhile = () => undefined;
@@ -68,12 +54,12 @@ for (const target of targetsAmong('sqlite'))
       );
       (await acquireAll()).map(tokenOf);
       // The first request alone, then the others.
-      expect(statements.slice(-4)).toEqual(['SELECT', 'INSERT', 'SELECT', 'INSERT']);
+      expect(verbs().slice(-4)).toEqual(['SELECT', 'INSERT', 'SELECT', 'INSERT']);
       const seen: number[] = [];
       meanwhile = () => seen.push(held());
       statements.length = 0;
       expect(await releaseAll()).toEqual(keys.map(() => true));
-      expect(statements).toEqual(['UPDATE', 'UPDATE']);
+      expect(verbs()).toEqual(['UPDATE', 'UPDATE']);
       expect(seen).toEqual([MANY, ...Array.from({ length: MANY - 1 }, () => MANY - 1)]);
       expect(held()).toBe(0);
     });

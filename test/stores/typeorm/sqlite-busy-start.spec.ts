@@ -1,9 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { TypeOrmLockStore } from '../../../lib/stores/typeorm/index.js';
 import { Fixture, targetsAmong } from './fixture.js';
-
-const withoutTypes: string = 'better-sqlite3';
-const { default: Database }: any = await import(withoutTypes);
+import { Database } from './sqlite-driver.js';
 
 for (const target of targetsAmong('sqlite'))
   describe('a SQLite file that is busy when a store opens', () => {

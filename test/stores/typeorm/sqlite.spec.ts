@@ -3,9 +3,8 @@ import type { DataSource } from 'typeorm';
 import { TypeOrmLockStore } from '../../../lib/stores/typeorm/index.js';
 import { Fixture, targetsAmong } from './fixture.js';
 import { newKey, tokenOf } from '../keys.js';
+import { Database, recordingDriver } from './sqlite-driver.js';
 
-const withoutTypes: string = 'better-sqlite3';
-const { default: Database }: any = await import(withoutTypes);
 const TTL = 60_000;
 
 for (const target of targetsAmong('sqlite'))
@@ -16,23 +15,7 @@ for (const target of targetsAmong('sqlite'))
      */
     const connections: any[] = [];
     const statements: string[] = [];
-    class Driver extends Database {
-      constructor(...args: unknown[]) {
-        super(...args);
-        connections.push(this);
-      }
-      prepare(sql: string): any {
-        const statement = super.prepare(sql);
-        for (const method of ['all', 'run']) {
-          const original = statement[method].bind(statement);
-          statement[method] = (...values: unknown[]) => {
-            statements.push(sql);
-            return original(...values);
-          };
-        }
-        return statement;
-      }
-    }
+    const Driver = recordingDriver(statements, (connection) => connections.push(connection));
 
     let fixture: Fixture;
     let application: DataSource;
@@ -93,7 +76,7 @@ for (const target of targetsAmong('sqlite'))
       tokenOf(await acquisition);
     });
 
-    it('B26 a file that stays locked is contention for an acquisition, and a transient failure for a renewal', async () => {
+    it('B26 a file that stays locked refuses acquisitions as contention, and fails renewals as transient', async () => {
       const key = newKey();
       tokenOf(await store.acquire(key, 'o', TTL));
       other.exec('BEGIN IMMEDIATE');
@@ -168,7 +151,7 @@ for (const target of targetsAmong('sqlite'))
         [{ pragma: 'journal_mode', value: 'delete' }, /stays in journal mode delete/],
       ] as [any, RegExp][]) {
         class Other extends Driver {
-          override prepare(sql: string): any {
+          prepare(sql: string): any {
             const statement = super.prepare(sql);
             if (answer.sql && sql.startsWith(answer.sql)) statement.all = () => [answer.row];
             return statement;

@@ -3,17 +3,9 @@ import type { DataSource } from 'typeorm';
 import { TypeOrmLockStore, type TypeOrmLockStoreOptions } from '../../../lib/stores/typeorm/index.js';
 import { startPgBouncer } from '../../servers/pgbouncer.mjs';
 import { newKey, tokenOf } from '../keys.js';
-import { Fixture, recordStatements, targetsAmong } from './fixture.js';
+import { cycle, Fixture, recordStatements, targetsAmong } from './fixture.js';
 
 const TTL = 60_000;
-
-async function cycle(store: TypeOrmLockStore): Promise<void> {
-  const key = newKey();
-  tokenOf(await store.acquire(key, 'o', TTL));
-  expect(await store.renew(key, 'o', TTL)).toBe(true);
-  expect(await store.renewMany([{ key, owner: 'o', ttl: TTL }])).toEqual(['renewed']);
-  expect(await store.release(key, 'o')).toBe(true);
-}
 
 for (const target of targetsAmong('postgres'))
   describe('prepared statements of PostgreSQL', () => {

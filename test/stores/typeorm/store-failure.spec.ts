@@ -11,7 +11,7 @@ describe('failures of SQL servers', () => {
     expect(isServerAnswer(error)).toBe(false);
   });
 
-  it('B27 the error of a wrong statement is permanent, and its connection stays in use', () => {
+  it('B27 the error of a wrong statement is permanent, and the connection stays in the pool', () => {
     const error = Object.assign(new Error('syntax'), { errno: 1064, sqlState: '42000' });
     expect(storeFailure(error, 'acquire "key"', 'the database')).toMatchObject({ transient: false });
     expect(isServerAnswer(error)).toBe(true);

@@ -205,7 +205,7 @@ for (const target of targetsAmong('postgres', 'mariadb', 'mysql', 'mysql56'))
 
     if (target.name !== 'postgres') return;
 
-    it('B91 the server ends a transaction that idles after its guard when the lease ends, and the key is free', async () => {
+    it('B91 the server ends an idle guarded transaction when its lease ends, and the key is free', async () => {
       const token = tokenOf(await writers.store.acquire(key, 'holder', 1_500));
       const frozen = writers.application.transaction(async (manager) => {
         await writers.write(manager, key);
@@ -217,7 +217,7 @@ for (const target of targetsAmong('postgres', 'mariadb', 'mysql', 'mysql56'))
       expect(await writers.written(key)).toBe(0);
     });
 
-    it('B91 the idle limit follows the lease within 1 to 10 s, never raises a lower limit, and ends with the transaction', async () => {
+    it('B91 the idle limit of a guarded transaction is the rest of the lease, from 1 to 10 s', async () => {
       const setting = 'idle_in_transaction_session_timeout';
       const limitAfterGuard = (ttl: number, before = '0') =>
         writers.application.transaction(async (manager) => {
@@ -243,7 +243,7 @@ for (const target of targetsAmong('postgres', 'mariadb', 'mysql', 'mysql56'))
       expect(new Set(settings.map(([row]) => row[setting]))).toEqual(new Set(['0']));
     });
 
-    it('B91 no statement is prepared by name inside a transaction, since a pooler without the name would abort it', async () => {
+    it('B91 a transaction prepares no statements, since a pooler may lose them and abort it', async () => {
       const { application, service } = await opened({ poolSize: 1 });
       const names = () =>
         application.query("SELECT name FROM pg_prepared_statements WHERE name LIKE 'nestjs-locked:%'");

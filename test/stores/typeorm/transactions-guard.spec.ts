@@ -35,7 +35,7 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mys
         expect(await writers.written(key)).toBe(1);
       });
 
-      it('B91 the guard refuses a lock that another process took, whose late commit would succeed without it', async () => {
+      it('B91 the guard refuses a lock that another process took, and a commit without it succeeds', async () => {
         const { key, token } = await writers.hold();
         await expect(guarded(key, token, () => writers.steal(key))).rejects.toThrow('refused');
         expect(await writers.written(key)).toBe(0);

@@ -84,7 +84,7 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mys
 
     if (target.name === 'mariadb')
       it.each(['REPEATABLE READ', 'SERIALIZABLE'] as const)(
-        'B91 a guard at %s fails after a renewal, and the error names lock.transaction(), where the server checks snapshots',
+        'B91 a guard at %s fails after a renewal if the server checks snapshots, and names lock.transaction()',
         async (level) => {
           const snapshots = (on: boolean) => async (manager: EntityManager) => {
             await manager.query(`SET SESSION innodb_snapshot_isolation = ${on ? 'ON' : 'OFF'}`);

@@ -3,10 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { EntityManager } from 'typeorm';
 import { targetsAmong } from './fixture.js';
 import { newKey } from '../keys.js';
+import { Database } from './sqlite-driver.js';
 import { Writers } from './transactions-fixture.js';
-
-const withoutTypes: string = 'better-sqlite3';
-const { default: Database }: any = await import(withoutTypes);
 
 for (const target of targetsAmong('sqlite'))
   describe('lock.transaction on SQLite, where the application has a single connection', () => {
@@ -26,7 +24,7 @@ for (const target of targetsAmong('sqlite'))
 
     const connection = () => (writers.application.driver as any).databaseConnection;
 
-    it('B91 the work may read before it writes, which fails in a transaction that another writer overtakes', async () => {
+    it('B91 the work may read before it writes, unlike in a plain transaction', async () => {
       const overtaken = writers.application.transaction(async (manager) => {
         await manager.query('SELECT count(*) FROM writes');
         await writers.hold(); // A renewal of any lock would write likewise.
@@ -78,7 +76,7 @@ for (const target of targetsAmong('sqlite'))
       expect(await writers.written(key)).toBe(4);
     });
 
-    it('B91 a transaction waits for an earlier one of the application, and the error at its limit names it', async () => {
+    it('B91 a transaction waits for an earlier one of the application, and names it when it gives up', async () => {
       const lock = await writers.service.acquire(key, { ttl: '30s' });
       await writers.application.transaction(async () => {
         await expect(lock.transaction(async () => {})).rejects.toMatchObject({

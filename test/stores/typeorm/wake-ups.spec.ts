@@ -196,7 +196,7 @@ for (const target of targetsAmong('postgres')) {
       await turn(b, key);
     });
 
-    it('B28 waiting processes are not notified by a holder that lost the key, but see the end of its lease', async () => {
+    it('B28 a holder that lost the key notifies no process, and waiters poll when its lease ends', async () => {
       const key = newKey();
       tokenOf(await a.store.acquire(key, 'dead', 1_000));
       const answer = await b.queue(key);
@@ -213,7 +213,7 @@ for (const target of targetsAmong('postgres')) {
       await turn(b, key);
     });
 
-    it('B41 waiting processes are not notified of a key longer than its column, since its stored name differs', async () => {
+    it('B41 processes poll for a key longer than its column, since its stored name differs', async () => {
       const long = `${newKey()}:${'x'.repeat(300)}`;
       await b.queue(await held(a)); // The process listens now.
       tokenOf(await a.acquire(long));
@@ -354,7 +354,7 @@ for (const target of targetsAmong('postgres')) {
       expect(seen.granted + seen.refused).toBeGreaterThan(0);
     });
 
-    it(`B17 all patient processes get the lock although others leave the queue (${ROUNDS} keys)`, async () => {
+    it(`B17 all processes that keep waiting get the lock, although others leave the queue (${ROUNDS} keys)`, async () => {
       const patience = (i: number, waiter: Waiter) => (i + waiters.indexOf(waiter)) % 7 > 0;
       const getThrough = async (waiter: Waiter, key: string, patient: boolean): Promise<void> => {
         for (;;) {

@@ -4,9 +4,7 @@ import { lockTableMigration, TypeOrmLockStore, typeOrmStore } from '../../../lib
 import { sqlTargets } from '../../servers/targets.js';
 import { Fixture } from './fixture.js';
 import { newKey, tokenOf } from '../keys.js';
-
-const withoutTypes: string = 'better-sqlite3';
-const { default: Database }: any = await import(withoutTypes);
+import { recordingDriver } from './sqlite-driver.js';
 
 for (const target of sqlTargets())
   describe(`weak locks on ${target.name}`, () => {
@@ -16,12 +14,7 @@ for (const target of sqlTargets())
     beforeAll(async () => {
       fixture = await Fixture.open(target);
       // The driver records the connections that it opens; only SQLite's can be replaced.
-      const driver = class extends Database {
-        constructor(...args: unknown[]) {
-          super(...args);
-          connections.push(this);
-        }
-      };
+      const driver = recordingDriver([], (connection) => connections.push(connection));
       application = await fixture.dataSource(target.name === 'sqlite' ? { driver } : {});
     });
     afterAll(() => fixture.dispose());
@@ -74,7 +67,7 @@ for (const target of sqlTargets())
         expect(TypeOrmLockStore.ddl('postgres')).not.toContain('UNLOGGED');
       });
 
-      it('B78 a store refuses a table that is logged or unlogged against its option, and the error names the next step', async () => {
+      it('B78 the start refuses a table whose logging contradicts the option weak, and names the next step', async () => {
         const [weak, durable] = [{ table: 'changing' }, { table: 'changing', weak: false }];
         await store(durable).prepare();
         await expect(store(weak).prepare()).rejects.toMatchObject({
