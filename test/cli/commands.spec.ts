@@ -1,6 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { cliDatabases, type CliDatabase } from './cli-database.js';
 import { CliProcesses } from './cli-process.js';
+import { runCli } from './run-cli.js';
 
 for (const { name, open } of cliDatabases('sqlite', 'postgres', 'mongodb')) {
   describe(`nestjs-locked on ${name}`, () => {
@@ -13,7 +14,8 @@ for (const { name, open } of cliDatabases('sqlite', 'postgres', 'mongodb')) {
     afterEach(() => processes.killAll());
     afterAll(() => database.dispose());
 
-    const cli = (...args: string[]) => processes.run([...args, ...database.args]);
+    const cli = (...args: string[]) => runCli([...args, ...database.args], database.env);
+    const hold = (key: string, ...args: string[]) => processes.run(['hold', key, ...database.args, ...args]);
     const linesOf = (text: string) => text.trim().split('\n');
 
     // This test comes first: the others need the table.
@@ -61,7 +63,7 @@ for (const { name, open } of cliDatabases('sqlite', 'postgres', 'mongodb')) {
 
     it('B79 hold ends with the exit code of its command and records a failure', async () => {
       const command = ['sh', '-c', 'echo out; echo err >&2; exit 7'];
-      expect(await cli('hold', 'failing', ...database.args, '--', ...command)).toEqual({
+      expect(await hold('failing', '--', ...command)).toEqual({
         code: 7,
         signal: null,
         stdout: 'out\n',
@@ -75,13 +77,13 @@ for (const { name, open } of cliDatabases('sqlite', 'postgres', 'mongodb')) {
 
     it('B79 two holds of one key exclude each other, and the waiting one runs after the other', async () => {
       const first = await processes.hold('shared', '--label', 'the first', ...database.args);
-      const busy = await processes.run(['hold', 'shared', ...database.args, '--', 'echo', 'ran']);
+      const busy = await hold('shared', '--', 'echo', 'ran');
       expect(busy).toMatchObject({ code: 1, stdout: '' });
       expect(busy.stderr).toMatch(
         /^nestjs-locked: Lock "shared" was not acquired .* held by the first since .*\n$/,
       );
-      const other = ['hold', 'shared', '-n', '-E', '9', ...database.args, '--', 'echo', 'ran'];
-      expect(await processes.run(other)).toMatchObject({ code: 9, stdout: '' });
+      const other = await hold('shared', '-n', '-E', '9', '--', 'echo', 'ran');
+      expect(other).toMatchObject({ code: 9, stdout: '' });
 
       const waiting = ['hold', 'shared', '--wait', 'Infinity', ...database.args, '--', 'echo', 'ran'];
       const second = processes.start(waiting);
@@ -107,7 +109,7 @@ for (const { name, open } of cliDatabases('sqlite', 'postgres', 'mongodb')) {
     });
 
     it('B72 purge deletes keys that are free', async () => {
-      await cli('hold', 'used-up', ...database.args, '--', 'true');
+      await hold('used-up', '--', 'true');
       expect(await cli('purge', '--older-than', '1d')).toMatchObject({ stdout: '0 keys deleted\n' });
       expect((await cli('inspect', 'used-up')).stdout).toContain('last run');
       const { purged } = JSON.parse((await cli('purge', '--older-than', '0', '--json')).stdout);
@@ -118,8 +120,8 @@ for (const { name, open } of cliDatabases('sqlite', 'postgres', 'mongodb')) {
     it('B73 a paused key is refused until it is resumed, and the refusal names the command resume', async () => {
       expect(await cli('pause', 'halted')).toMatchObject({ code: 0, stdout: '"halted" is paused.\n' });
       expect((await cli('inspect', 'halted')).stdout).toMatch(/^state +free, paused: /m);
-      const command = ['hold', 'halted', '--wait', '1m', ...database.args, '--', 'echo', 'ran'];
-      expect(await processes.run(command)).toMatchObject({
+      const run = () => hold('halted', '--wait', '1m', '--', 'echo', 'ran');
+      expect(await run()).toMatchObject({
         code: 1,
         stdout: '',
         stderr: expect.stringMatching(
@@ -129,7 +131,7 @@ for (const { name, open } of cliDatabases('sqlite', 'postgres', 'mongodb')) {
       expect((await cli('resume', 'halted', '--json')).stdout).toBe(
         '{"key":"halted","paused":false,"changed":true}\n',
       );
-      expect(await processes.run(command)).toMatchObject({ code: 0, stdout: 'ran\n' });
+      expect(await run()).toMatchObject({ code: 0, stdout: 'ran\n' });
     });
 
     it('B42 --prefix limits the commands to the keys of one application', async () => {

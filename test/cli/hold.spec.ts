@@ -1,6 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { cliDatabases, type CliDatabase } from './cli-database.js';
 import { CliProcesses } from './cli-process.js';
+import { runCli } from './run-cli.js';
 
 for (const { name, open } of cliDatabases('sqlite')) {
   describe(`nestjs-locked hold on ${name}`, () => {
@@ -9,14 +10,14 @@ for (const { name, open } of cliDatabases('sqlite')) {
 
     beforeAll(async () => {
       database = await open();
-      await database.query((await processes.run(['ddl'])).stdout);
+      await database.query((await runCli(['ddl'], database.env)).stdout);
     });
     afterEach(() => processes.killAll());
     afterAll(() => database.dispose());
 
     const hold = (key: string, ...args: string[]) => processes.run(['hold', key, ...args]);
     const stateOf = async (key: string) =>
-      JSON.parse((await processes.run(['inspect', key, '--json'])).stdout).state;
+      JSON.parse((await runCli(['inspect', key, '--json'], database.env)).stdout).state;
 
     it('B79 hold has the exit codes of a shell: 127, 126, and 128+n for a signal', async () => {
       const missing = await hold('codes', '--', 'no-such-command', '--help');
@@ -50,7 +51,7 @@ for (const { name, open } of cliDatabases('sqlite')) {
     it('B52 hold renews the lock as long as the command runs', async () => {
       const holder = await processes.hold('long', '--ttl', '1s');
       const until = async () =>
-        JSON.parse((await processes.run(['inspect', 'long', '--json'])).stdout).holder;
+        JSON.parse((await runCli(['inspect', 'long', '--json'], database.env)).stdout).holder;
       const { expiresAt, fencingToken } = await until();
       for (;;) {
         const later = await until();
@@ -98,7 +99,7 @@ for (const { name, open } of cliDatabases('sqlite')) {
       const args = ['--ttl', '1s', '--kill-after', '300ms', '--', 'sh', '-c', script];
       const cli = processes.start(['hold', 'stubborn', ...args]);
       await cli.says(/^ready$/m);
-      await processes.run(['release', 'stubborn', '--reason', 'a drill']);
+      await runCli(['release', 'stubborn', '--reason', 'a drill'], database.env);
       expect(await cli.ended).toMatchObject({ code: 124, signal: null });
     });
 
@@ -106,7 +107,7 @@ for (const { name, open } of cliDatabases('sqlite')) {
       const script = `trap 'echo cleaned; exit 0' TERM; echo ready; while :; do sleep 0.05; done`;
       const cli = processes.start(['hold', 'graceful', '--ttl', '1s', '--', 'sh', '-c', script]);
       await cli.says(/^ready$/m);
-      await processes.run(['release', 'graceful', '--reason', 'a drill']);
+      await runCli(['release', 'graceful', '--reason', 'a drill'], database.env);
       expect(await cli.ended).toMatchObject({ code: 124, stdout: 'ready\ncleaned\n' });
     });
 

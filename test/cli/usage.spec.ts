@@ -1,10 +1,6 @@
-import { afterEach, describe, expect, it } from '@jest/globals';
+import { describe, expect, it } from '@jest/globals';
 import { readFileSync } from 'node:fs';
-import { CliProcesses } from './cli-process.js';
-
-const processes = new CliProcesses();
-
-afterEach(() => processes.killAll());
+import { runCli } from './run-cli.js';
 
 describe('nestjs-locked with wrong arguments', () => {
   const refusals: [string, string[], number, RegExp][] = [
@@ -67,7 +63,7 @@ describe('nestjs-locked with wrong arguments', () => {
   it.each(refusals)(
     'B79 the error for %s is one line with the next step: %j',
     async (_, args, code, message) => {
-      const result = await processes.run(args);
+      const result = await runCli(args);
       expect(result).toMatchObject({ code, stdout: '' });
       expect(result.stderr).toMatch(/^nestjs-locked: .*\n$/); // one line
       expect(result.stderr).toMatch(message);
@@ -76,7 +72,7 @@ describe('nestjs-locked with wrong arguments', () => {
   );
 
   it('B79 with --json, the error is JSON', async () => {
-    const { code, stderr } = await processes.run(['list', '--json', '--url', 'redis://h']);
+    const { code, stderr } = await runCli(['list', '--json', '--url', 'redis://h']);
     const { error } = JSON.parse(stderr);
     expect({ code, error }).toEqual({
       code: 64,
@@ -86,7 +82,7 @@ describe('nestjs-locked with wrong arguments', () => {
 
   it('B79 with DEBUG, the error shows its stack and its causes', async () => {
     const args = ['list', '--url', 'postgres://u:secret@127.0.0.1:1/d'];
-    const { stderr } = await processes.run(args, { DEBUG: '1' });
+    const { stderr } = await runCli(args, { DEBUG: '1' });
     expect(stderr).toMatch(/\n {4}at .*\ncaused by .*ECONNREFUSED/s);
     expect(stderr).not.toContain('secret');
   });
@@ -95,11 +91,11 @@ describe('nestjs-locked with wrong arguments', () => {
 describe('the help of nestjs-locked', () => {
   it('B79 --version prints the version of the package', async () => {
     const { version } = JSON.parse(readFileSync('package.json', 'utf8'));
-    expect(await processes.run(['--version'])).toMatchObject({ code: 0, stdout: `${version}\n`, stderr: '' });
+    expect(await runCli(['--version'])).toMatchObject({ code: 0, stdout: `${version}\n`, stderr: '' });
   });
 
   it('B79 --help lists commands and exit codes; without a command, the help is an error', async () => {
-    const { code, stdout } = await processes.run(['--help']);
+    const { code, stdout } = await runCli(['--help']);
     expect(code).toBe(0);
     for (const word of [
       'list',
@@ -114,11 +110,11 @@ describe('the help of nestjs-locked', () => {
       '124',
     ])
       expect(stdout).toMatch(new RegExp(`^  ${word}\\b`, 'm'));
-    expect(await processes.run([])).toMatchObject({ code: 64, stdout: '', stderr: stdout });
+    expect(await runCli([])).toMatchObject({ code: 64, stdout: '', stderr: stdout });
   });
 
   it('B79 the help of a command includes the common options', async () => {
-    const { stdout } = await processes.run(['hold', '--help']);
+    const { stdout } = await runCli(['hold', '--help']);
     expect(stdout).toContain('hold [options] <key> -- <command> [argument...]');
     expect(stdout).toContain('LOCKS_URL');
   });

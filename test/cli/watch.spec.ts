@@ -4,6 +4,7 @@ import { DataSource } from 'typeorm';
 import { TcpProxy } from '../stores/tcp-proxy.js';
 import { cliDatabases, type CliDatabase } from './cli-database.js';
 import { CliProcesses } from './cli-process.js';
+import { runCli } from './run-cli.js';
 
 /** The beginning of terminal control sequences, in a pattern. */
 const ESCAPE = '\x1b\\[\\?';
@@ -94,10 +95,10 @@ for (const { name, open } of cliDatabases('sqlite')) {
     it('B70 list shows the locks of all pages', async () => {
       const keys = Array.from({ length: 1001 }, (_, i) => `page-${String(i).padStart(4, '0')}`);
       for (const key of keys) await store.acquire(key, 'owner-1', 600_000);
-      const { stdout } = await processes.run(['list', '--json']);
+      const { stdout } = await runCli(['list', '--json'], database.env);
       const listed = stdout.split('\n').filter((line) => line.includes('"page-'));
       expect(listed.map((line) => JSON.parse(line).key)).toEqual(keys);
-      const table = (await processes.run(['list'])).stdout;
+      const table = (await runCli(['list'], database.env)).stdout;
       expect(table.match(/^page-/gm)).toHaveLength(1001);
     });
   });
@@ -110,7 +111,7 @@ for (const { name, open } of cliDatabases('postgres', 'mariadb')) {
 
     beforeAll(async () => {
       database = await open();
-      await database.query((await processes.run(['ddl'], database.env)).stdout);
+      await database.query((await runCli(['ddl'], database.env)).stdout);
     });
     afterEach(() => processes.killAll());
     afterAll(() => database.dispose());
@@ -136,7 +137,7 @@ for (const { name, open } of cliDatabases('postgres', 'mariadb')) {
     });
 
     it('B79 watch ends with an error if the table is missing from the start', async () => {
-      const { code, stderr } = await processes.run(['watch', '--table', 'none'], database.env);
+      const { code, stderr } = await runCli(['watch', '--table', 'none'], database.env);
       expect({ code, stderr }).toEqual({
         code: 69,
         stderr: expect.stringContaining('none is missing'),
