@@ -78,6 +78,7 @@ const inStores: readonly PlantedBug[] = [
         },
       }),
     },
+    seenInSchedule: 80,
   },
 ];
 
@@ -93,18 +94,21 @@ const inLeases: readonly PlantedLine[] = [
     file: ATTEMPTS,
     from: 'const { sentAt, asleep, drift } = sent;',
     to: 'const { sentAt, asleep, drift } = { ...sent, sentAt: clock.now() };',
+    seenInSchedule: 31,
   },
   {
     name: 'the deadline of a renewal counts from its answer',
     file: LEASE,
     from: 'this.#renewed(sentAt - slept, drift + slept, ttl, before)',
     to: 'this.#renewed(this.clock.now() - slept, drift + slept, ttl, before)',
+    seenInSchedule: 60,
   },
   {
     name: 'the deadline of a lease has no safety margin',
     file: LEASE,
     from: 'this.#deadline = grant.sentAt + settings.ttl - marginOf(settings.ttl)',
     to: 'this.#deadline = grant.sentAt + settings.ttl',
+    seenInSchedule: 70,
   },
   {
     name: 'the deadline of a lease has no safety margin',
@@ -117,6 +121,7 @@ const inLeases: readonly PlantedLine[] = [
     file: ATTEMPTS,
     from: 'if (!lease.held) {',
     to: 'if (false) {',
+    seenInSchedule: 23,
   },
   {
     name: 'a renewal that is answered after the deadline counts',
@@ -130,30 +135,35 @@ const inLeases: readonly PlantedLine[] = [
     file: RENEWER,
     from: "if (lease.open) this.#lose(lease, 'the store says that it ran out or was taken away.');",
     to: '',
+    seenInSchedule: 10,
   },
   {
     name: 'a shorter ttl counts only from its answer',
     file: LEASE,
     from: 'if (ttl < this.#ttl) {',
     to: 'if (false) {',
+    seenInSchedule: 13,
   },
   {
     name: 'a request that failed is never carried out later',
     file: LEASE,
     from: "if (outcome === 'unknown')",
     to: 'if (false)',
+    seenInSchedule: 35,
   },
   {
     name: 'a request that is answered late counts as the last that was carried out',
     file: LEASE,
     from: '|| sentAt < this.#confirmedAt',
     to: '',
+    seenInSchedule: 357,
   },
   {
     name: 'a renewal forgets the requests that are under way beside it',
     file: LEASE,
     from: 'Math.min(ttl, before, this.#shortestPending())',
     to: 'ttl',
+    seenInSchedule: 35,
   },
   {
     name: 'an acquisition that was sent again is forgotten',
@@ -188,12 +198,14 @@ const inTransactions: readonly PlantedLine[] = [
     file: LOCK,
     from: 'if (await this.#keeper.guard(this.#lease, context)) return value;',
     to: 'await this.#keeper.guard(this.#lease, context); return value;',
+    seenInSchedule: 100,
   },
   {
     name: 'a transaction checks its lock in the process only',
     file: LOCK,
     from: 'if (await this.#keeper.guard(this.#lease, context)) return value;',
     to: 'return value;',
+    seenInSchedule: 62,
   },
 ];
 
@@ -210,18 +222,21 @@ const inRequests: readonly PlantedLine[] = [
     file: ATTEMPTS,
     from: 'const resend = this.#mayHold;',
     to: 'const resend = false;',
+    seenInSchedule: 20,
   },
   {
     name: 'a call that ends without the lock does not free what it may have been granted',
     file: ATTEMPTS,
     from: 'if (this.#mayHold) this.#free(this.#owner);',
     to: '',
+    seenInSchedule: 59,
   },
   {
     name: 'a lock that is granted after its call has ended is not freed',
     file: ATTEMPTS,
     from: 'if (acquired) this.attempts.granted(this.owner);',
     to: '',
+    seenInSchedule: 480,
   },
   {
     name: 'any error counts as busy',
@@ -229,6 +244,7 @@ const inRequests: readonly PlantedLine[] = [
     from: 'return this.request(this.owner, timeout, this.resend);',
     to: "return this.request(this.owner, timeout, this.resend).catch(() => ({ acquired: false, reason: 'held' }));",
     seenIn: 'verrou, Symfony Lock',
+    seenInSchedule: 18,
   },
   {
     name: 'a repeated release counts only if it still finds the lock',
@@ -251,6 +267,7 @@ const inReleasesToWaiters: readonly PlantedLine[] = [
     file: ATTEMPTS,
     from: 'else if (this.#abandoned || owner !==',
     to: 'else if (owner !==',
+    seenInSchedule: 194,
   },
   {
     name: 'a waiter sleeps on after a lock was released to it',
@@ -288,6 +305,7 @@ const inReleasesToWaiters: readonly PlantedLine[] = [
     file: ACQUISITION,
     from: 'refused = !mayBeCarriedOut(error);',
     to: 'refused = !(error instanceof LockStoreError && error.transient);',
+    seenInSchedule: 101,
   },
 ];
 
@@ -297,12 +315,14 @@ const inBatches: readonly PlantedLine[] = [
     file: BATCHER,
     from: 'const result = results[i];',
     to: 'const result = results[(i + 1) % batch.length];',
+    seenInSchedule: 10,
   },
   {
     name: 'a batch drops an answer, and the request counts as refused',
     file: BATCHER,
     from: 'if (result !== undefined) waiting.resolve(result);',
     to: "if (result !== undefined) waiting.resolve(i > 0 ? result : { acquired: false, reason: 'held' });",
+    seenInSchedule: 10,
   },
   {
     name: 'an unknown outcome of a batch counts as refused',
@@ -323,12 +343,14 @@ const inBatches: readonly PlantedLine[] = [
     file: BATCHER,
     from: 'this.#lane.passSlow(Math.max(1, this.limits().connections - 1));',
     to: '',
+    seenInSchedule: 10,
   },
   {
     name: 'a slow statement delays later requests for its keys',
     file: 'lib/stores/shared/lane.ts',
     from: 'statement.passed();',
     to: '',
+    seenInSchedule: 10,
   },
 ];
 
@@ -345,7 +367,13 @@ const inLoops: readonly PlantedLine[] = [
     from: "signal?.removeEventListener('abort', onAbort);",
     to: '',
   },
-  { name: 'a wait keeps its timer after a wake-up', file: QUEUE, from: 'timer?.cancel();', to: '' },
+  {
+    name: 'a wait keeps its timer after a wake-up',
+    file: QUEUE,
+    from: 'timer?.cancel();',
+    to: '',
+    seenInSchedule: 20,
+  },
   {
     name: 'a request keeps its timer after its answer',
     file: 'lib/engine/time-limit.ts',
@@ -393,7 +421,11 @@ const unknown = [...HARMFUL].filter((harmful) => !bugsOfConformance.some(({ name
 if (unknown.length > 0) throw new Error(`The conformance suite plants no such bugs: ${unknown.join(', ')}.`);
 
 /** Schedules for the harmful bugs that take long to find. */
-const SEEN_IN_SCHEDULE = new Map([['the repeated request of a waiter is not recognized', 2561]]);
+const SEEN_IN_SCHEDULE = new Map([
+  ['the repeated request of a waiter is not recognized', 2561],
+  ['a forced release is not noticed by the holder', 36],
+  ['renew by key only', 36],
+]);
 
 export const plantedBugs: readonly PlantedBug[] = [
   ...inStores,
