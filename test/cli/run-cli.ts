@@ -26,7 +26,7 @@ export async function runCli(args: readonly string[], env: Record<string, string
 }
 
 function captured(stream: NodeJS.WriteStream): { end(): string } {
-  const { write } = stream;
+  const write = stream.write.bind(stream);
   let text = '';
   stream.write = (chunk: string | Uint8Array) => {
     text += String(chunk);
