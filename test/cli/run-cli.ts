@@ -20,7 +20,7 @@ export async function runCli(args: readonly string[], env: Record<string, string
   } catch (error) {
     process.exitCode = reportFailure(error, { json: args.includes('--json') });
   }
-  const code = Number(process.exitCode ?? 0);
+  const code = process.exitCode ?? 0;
   Object.assign(process, before);
   return { code, signal: null, stdout: stdout.end(), stderr: stderr.end() };
 }
