@@ -1,35 +1,4 @@
-import { afterAll, beforeAll, describe, it } from '@jest/globals';
-import type { Collection } from 'mongodb';
-import { MongoLockStore } from '../../../lib/stores/mongodb/index.js';
-import { lockStoreConformance } from '../../../lib/testing/index.js';
-import { SideBySide } from '../side-by-side.js';
-import { drivers, MongoFixture, mongodbIsSelected } from './fixture.js';
+import { conform } from './conforming.js';
+import { drivers } from './fixture.js';
 
-if (mongodbIsSelected()) {
-  const [newest] = drivers;
-  const variants = [
-    ...drivers.map(({ name, MongoClient }) => ({ name, MongoClient, weak: false })),
-    { name: 'weak locks', MongoClient: newest.MongoClient, weak: true },
-  ].map((variant) => ({ ...variant, fixture: new MongoFixture() }));
-  const collections = new Map<string, Collection>();
-
-  beforeAll(async () => {
-    for (const { name, MongoClient, fixture } of variants)
-      collections.set(name, await fixture.collection({}, MongoClient));
-  });
-  afterAll(async () => {
-    for (const { fixture } of variants) await fixture.dispose();
-  });
-
-  const stores = new Map(
-    variants.map(({ name, weak }) => [
-      name,
-      lockStoreConformance(() => new MongoLockStore(collections.get(name)!, { weak }), { rounds: 5 }),
-    ]),
-  );
-  const sideBySide = new SideBySide(stores);
-  for (const [name, cases] of stores)
-    describe(`MongoLockStore with ${name}`, () => {
-      for (const { name: rule } of cases) it(rule, () => sideBySide.keeps(name, rule));
-    });
-}
+conform({ ...drivers[0], weak: false });

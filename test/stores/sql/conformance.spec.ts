@@ -11,14 +11,14 @@ import { targetsAmong } from '../typeorm/fixture.js';
 
 /**
  * One client for each database. The pool of mysql2 with promises wraps the same connections as
- * the pool with callbacks. MySQL 5.6, which renews leases one by one, runs the suite with
- * TypeORM.
+ * the pool with callbacks.
  */
 const kinds = {
   sqlite: betterSqlite3,
   postgres: pg,
   mariadb: mysql2Promise,
   mysql: mysql2,
+  mysql56: mysql2Promise,
 } satisfies Partial<Record<SqlStore, ClientKind>>;
 
 type Name = keyof typeof kinds;

@@ -1,25 +1,3 @@
-import { afterAll, beforeAll, describe, it } from '@jest/globals';
-import { lockStoreConformance } from '../../../lib/testing/index.js';
-import { CLIENTS } from '../typeorm/fixture.js';
-import { SessionFixture, sessionStoreOver, sessionTargets } from './fixture.js';
+import { conform } from './conforming.js';
 
-for (const target of sessionTargets())
-  describe.each(CLIENTS)(`B3 session locks of ${target.name} over %s`, (client) => {
-    let fixture: SessionFixture;
-
-    beforeAll(async () => {
-      fixture = await SessionFixture.open(target, client);
-    });
-    afterAll(() => fixture.dispose());
-
-    // MariaDB lists its session locks when it is started for that, which looking.spec.ts
-    // tests.
-    const tells = target.name === 'postgres' || target.name === 'mysql';
-    const rules = lockStoreConformance(
-      () => sessionStoreOver(client, fixture.application, { maxConnections: 40 }),
-      {
-        without: tells ? ['leases'] : ['leases', 'inspect'],
-      },
-    );
-    for (const { name, run } of rules) it(name, run);
-  });
+conform('the driver');

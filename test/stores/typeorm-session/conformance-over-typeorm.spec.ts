@@ -1,0 +1,3 @@
+import { conform } from './conforming.js';
+
+conform('TypeORM');
