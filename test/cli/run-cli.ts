@@ -1,3 +1,7 @@
+// The command line loads these when it needs them, several at once, which Jest cannot link.
+import '@nestjs/common';
+import '../../lib/lock-internals.js';
+import '../../lib/lock.service.js';
 import { readFileSync } from 'node:fs';
 import { reportFailure } from '../../lib/cli/failure.js';
 import { createProgram } from '../../lib/cli/program.js';
