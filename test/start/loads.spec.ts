@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { modulesOf } from './loaded-modules.js';
 
-/** Packages that an application may have, and the library must not load unless it uses them. */
+/** The library must not load these packages unless the application uses them through it. */
 const OPTIONAL =
   /^(better-sqlite3|pg|mysql2|typeorm|knex|mongodb|mongoose|drizzle-orm|@prisma\/.*|@nestjs\/(schedule|typeorm|mongoose|microservices))$/;
 const OTHERS =

@@ -3,7 +3,7 @@ import { EventEmitter, once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MongoClient } from 'mongodb';
-import { FakeClock } from '../experiments/fake-clock.mjs';
+import { FakeClock } from '../servers/fake-clock.mjs';
 
 /**
  * How often the ticks ran; `by` counts the runs of each shift of the clock.

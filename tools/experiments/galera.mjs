@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Logger } from '@nestjs/common';
 import { LockError } from 'nestjs-locked';
-import { startGalera } from '../servers/galera.mjs';
+import { startGalera } from '../../test/servers/galera.mjs';
 import { connect } from './databases.mjs';
 import { Facts } from './facts.mjs';
 

@@ -5,10 +5,10 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { Logger } from '@nestjs/common';
 import { LockLostError } from 'nestjs-locked';
-import { serverOf } from '../servers/stores.mjs';
+import { serverOf } from '../../test/servers/stores.mjs';
 import { connect, TTL } from './databases.mjs';
 import { Facts } from './facts.mjs';
-import { FakeClock } from './fake-clock.mjs';
+import { FakeClock } from '../../test/servers/fake-clock.mjs';
 
 const HOUR = 3600;
 
@@ -108,7 +108,11 @@ async function jumpForward({ clock, holder, rival, note }) {
   note('... the old holder learns of it after', `${((performance.now() - jumped) / 1000).toFixed(1)} s`);
   note('... renewals of the new holder go on', await renews(thief), true);
   while (unwanted.held) await sleep(100);
-  note('... a lease that nobody else took is lost as well', unwanted.loss instanceof LockLostError, true);
+  note(
+    '... a lease that no other process took is lost as well',
+    unwanted.loss instanceof LockLostError,
+    true,
+  );
   note('... and its key can be taken again', await canTake(rival, 'unwanted'), true);
 }
 

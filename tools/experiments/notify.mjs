@@ -4,7 +4,7 @@ import { SqlLockStore, fromPg } from 'nestjs-locked/sql';
 import { LockService } from 'nestjs-locked';
 import { Client, Pool } from 'pg';
 import { cpuOf } from '../../bench/database-cpu.mjs';
-import { start } from '../servers/postgres.mjs';
+import { start } from '../../test/servers/postgres.mjs';
 import { Facts } from './facts.mjs';
 
 const SECONDS = 3;

@@ -6,7 +6,7 @@
 // npm run experiments -- fail-over        a PostgreSQL standby is promoted that has not received all changes.
 // npm run experiments -- switchover       a writer turns read-only under eight processes.
 // npm run experiments -- notify           the cost of NOTIFY on PostgreSQL, with up to 1,000 listeners and beside triggers.
-import { ready } from './ready.mjs';
+import { ready } from '../scripts/ready.mjs';
 
 const EXPERIMENTS = ['clock-jumps', 'galera', 'fail-over', 'switchover', 'notify'];
 
@@ -22,5 +22,5 @@ if (process.platform !== 'linux') {
 
 await ready({ build: true });
 // Imported only now, since it needs packages that a fresh clone did not have before.
-const { run } = await import(`../test/experiments/${name}.mjs`);
+const { run } = await import(`./experiments/${name}.mjs`);
 process.exitCode = await run(options);

@@ -1,21 +1,22 @@
 // Makes docs/images/watch.svg: the output of `nestjs-locked watch` on a terminal beside the
 // instances of the demo. Needs script(1) of Linux.
-//   node scripts/watch-picture.mjs
+//   node tools/watch-picture.mjs
 import { spawn } from 'node:child_process';
 import { EventEmitter, once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { Instance } from './demo/instance.mjs';
-import { ready } from './ready.mjs';
-import { step } from './step.mjs';
+import { Instance } from '../scripts/demo/instance.mjs';
+import { ready } from '../scripts/ready.mjs';
+import { step } from '../scripts/step.mjs';
 
 process.chdir(fileURLToPath(new URL('..', import.meta.url)));
 await ready({ build: true });
 await step('compile sample/01-cron-sqlite', process.execPath, [
   'node_modules/typescript/bin/tsc',
-  ...['-p', 'sample/01-cron-sqlite'],
+  '-p',
+  'sample/01-cron-sqlite',
 ]);
 
 const [COLUMNS, ROWS] = [100, 9];
@@ -23,6 +24,9 @@ const CHARACTER = 8.4;
 const LINE = 19;
 const MARGIN = 20;
 const BAR = 34;
+const ESCAPE = '\x1b';
+/** A line of the terminal, as a whole in one style, or in none. */
+const STYLED = new RegExp(`^(?:${ESCAPE}\\[(\\d+)m)?(.*?)(?:${ESCAPE}\\[22m)?$`);
 const CLASSES = { 1: 'strong', 2: 'faint' };
 
 const folder = mkdtempSync(join(tmpdir(), 'nestjs-locked-picture-'));
@@ -95,10 +99,10 @@ ${lines.map(drawLine).join('\n')}
 
 /** Places each word at its column, so that columns line up in every font. */
 function drawLine(line, row) {
-  const [, style, text] = /^(?:\x1b\[(\d+)m)?(.*?)(?:\x1b\[22m)?$/.exec(line);
-  const words = [...text.matchAll(/\S+(?: \S+)*/g)].map(
+  const [, style, text] = STYLED.exec(line);
+  const tspans = [...text.matchAll(/\S+(?: \S+)*/g)].map(
     ({ 0: words, index }) =>
       `<tspan x="${(MARGIN + index * CHARACTER).toFixed(1)}" textLength="${(words.length * CHARACTER).toFixed(1)}">${words.replaceAll('&', '&amp;').replaceAll('<', '&lt;')}</tspan>`,
   );
-  return `<text${style ? ` class="${CLASSES[style]}"` : ''} y="${BAR + MARGIN + (row + 0.5) * LINE}">${words.join('')}</text>`;
+  return `<text${style ? ` class="${CLASSES[style]}"` : ''} y="${BAR + MARGIN + (row + 0.5) * LINE}">${tspans.join('')}</text>`;
 }

@@ -1,6 +1,6 @@
-import { PAIRS } from '../switchover/pairs.mjs';
-import { switchOver } from '../switchover/switchover.mjs';
-import { SLACK, TTL } from '../switchover/terms.mjs';
+import { PAIRS } from '../../test/switchover/pairs.mjs';
+import { switchOver } from '../../test/switchover/switchover.mjs';
+import { SLACK, TTL } from '../../test/switchover/terms.mjs';
 import { Facts } from './facts.mjs';
 
 /**

@@ -2,12 +2,12 @@ import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Logger } from '@nestjs/common';
 import { Client } from 'pg';
-import { startStandby } from '../servers/postgres-standby.mjs';
-import { start } from '../servers/postgres.mjs';
-import { Address } from '../switchover/address.mjs';
+import { startStandby } from '../../test/servers/postgres-standby.mjs';
+import { start } from '../../test/servers/postgres.mjs';
+import { Address } from '../../test/switchover/address.mjs';
 import { connect, TTL } from './databases.mjs';
 import { Facts } from './facts.mjs';
-import { FakeClock } from './fake-clock.mjs';
+import { FakeClock } from '../../test/servers/fake-clock.mjs';
 
 /**
  * A standby that lacks the last writes takes over. In the first round its clock is right, in
