@@ -1,11 +1,12 @@
-// The command line loads these when it needs them, several at once, which Jest cannot link.
-import '@nestjs/common';
-import '../../lib/lock-internals.js';
-import '../../lib/lock.service.js';
 import { readFileSync } from 'node:fs';
 import { reportFailure } from '../../lib/cli/failure.js';
 import { createProgram } from '../../lib/cli/program.js';
 import type { CliResult } from './cli-process.js';
+
+// The command line loads these when it needs them, several at once, which Jest cannot link.
+await import('@nestjs/common');
+await import('../../lib/lock-internals.js');
+await import('../../lib/lock.service.js');
 
 const { version } = JSON.parse(readFileSync('package.json', 'utf8')) as { version: string };
 
