@@ -55,17 +55,19 @@ type Part =
 
 /** Options of the conformance cases. @publicApi */
 export interface ConformanceOptions {
-  /** Store objects that race each other. Default 4. */
+  /** The number of store objects that race each other. Default 4. */
   instances?: number | undefined;
-  /** Acquisitions at once in a race, spread over the instances. Default 32. */
+  /**
+   * The number of simultaneous acquisitions in a race, spread over the instances. Default 32.
+   */
   racers?: number | undefined;
-  /** How often a race is run. Default 10. */
+  /** How many times each race runs. Default 10. */
   rounds?: number | undefined;
-  /** The ttl in the cases that wait for its end, in milliseconds. Default 200. */
+  /** The ttl in milliseconds of cases that wait for a lease to expire. Default 200. */
   ttl?: number | undefined;
   /**
-   * How many milliseconds later than its lease a key may become free before a case fails.
-   * Default 10,000.
+   * How many milliseconds after the end of its lease a key may become free. Later, the case
+   * fails. Default 10,000.
    */
   patience?: number | undefined;
   /**
@@ -76,30 +78,30 @@ export interface ConformanceOptions {
    *   `WaiterRelease`; `pause`: `LockPauser`.
    * - `once`, `stealAfter`, `resend`: these properties of an `AcquireRequest`.
    * - `keepFor`: this property of a `ReleaseRequest`.
-   * - `holder`: the holder in a refusal.
+   * - `holder`: the refusal names the holder.
    * - `leases`: the store is `SessionBound`. Its locks have no ttl, belong to one instance,
-   *   and leave nothing behind. Cases of its own replace those of leases.
+   *   and leave nothing behind. Other cases replace the cases of leases.
    */
   without?: Part[] | undefined;
 }
 
-/** One rule that a store has to keep. @publicApi */
+/** A test case for one rule that a store has to follow. @publicApi */
 export interface ConformanceCase {
   /** The rule, as the title of a test. */
   name: string;
-  /** Rejects with an error that says what the store does wrong. */
+  /** Runs the case. It rejects with an error that says what the store does wrong. */
   run: () => Promise<void>;
 }
 
 /**
- * Makes cases of the rules of the port, for any test runner:
- * `for (const { name, run } of lockStoreConformance(create)) it(name, run)`.
+ * Makes test cases of the rules for a store, for any test runner: `for (const { name, run } of
+ * lockStoreConformance(create)) it(name, run)`.
  *
- * Keys are random, so that cases may run side by side on one database. Leases that a case
- * leaves behind run out by themselves.
+ * Keys are random, so that cases may run at the same time on one database. Leases that a case
+ * leaves behind expire by themselves.
  *
- * @param createStore makes another store object on the same database each time. The cases
- * prepare and close it, if it has these methods
+ * @param createStore returns a new store object on the same database at each call. The cases
+ * call its `prepare` and `close`, if it has them
  * @publicApi
  */
 export function lockStoreConformance(
@@ -169,15 +171,15 @@ export function lockStoreConformance(
 }
 
 /**
- * Adds to a failure how to leave its cases out, since a store need not implement every part of
- * the port.
+ * Adds a hint to a failure that says how to leave these cases out, since a store need not
+ * implement every part of the port.
  */
 function hinting(body: Cases[string], parts: readonly Part[]): Cases[string] {
   return async (t) => {
     try {
       await body(t);
     } catch (error) {
-      // Not by instanceof: a test runner may have an Error of its own.
+      // instanceof would fail, since a test runner may have its own Error.
       const failure = Object(error) as { message?: unknown };
       if (typeof failure.message === 'string' && !failure.message.includes('without: ['))
         failure.message += ` (if the store is not meant to do this, leave these cases out: { without: ["${parts[0]}"] })`;

@@ -8,8 +8,8 @@ import { getTestLocksToken, TestLocks } from './test-locks.js';
 export type LockTestingOptions = LockModuleDefaults & LockModuleExtras;
 
 /**
- * Stands in for `LockModule` in tests: real locks, kept in memory, and a {@link TestLocks}
- * that plays the other instances.
+ * Replaces `LockModule` in tests. Its locks are real, but kept in memory, and its
+ * {@link TestLocks} plays the other instances.
  *
  * @publicApi
  */
@@ -17,7 +17,8 @@ export type LockTestingOptions = LockModuleDefaults & LockModuleExtras;
 export class LockTestingModule {
   /** Registers the module, in place of `LockModule.forRoot()`. */
   static forRoot(options: LockTestingOptions = {}): DynamicModule {
-    const store = Object.assign(new MemoryLockStore(), { keepsOnce: true as const }); // as a database would, while the test runs
+    // like a database, while the test runs
+    const store = Object.assign(new MemoryLockStore(), { keepsOnce: true as const });
     const token = getTestLocksToken(options.name);
     const prefix = options.prefix === undefined ? '' : `${options.prefix}:`;
     return {

@@ -21,26 +21,27 @@ import type { ConformanceCase } from './lock-store-conformance.js';
 /** Options of {@link sqlExecutorConformance}. @publicApi */
 export interface SqlExecutorConformanceOptions {
   /**
-   * What the client does not have. If it is missing and not named here, its cases fail.
+   * The features that the client lacks. If a feature is missing and not named here, its cases
+   * fail.
    *
    * - `transactions`: its transactions are synchronous, so there is no `lock.transaction()`.
    * - `guard`: `lock.guard()` only takes transactions of `lock.transaction()`, since the
    *   client does not show whether a transaction of the application is open.
-   * - `foreign`: it does not show to which client a transaction belongs.
-   * - `nested`: transactions in transactions.
+   * - `foreign`: the client does not show to which client a transaction belongs.
+   * - `nested`: transactions inside transactions.
    * - `leaveDirty`: connections that an application can leave in a transaction.
    */
   without?: ('transactions' | 'guard' | 'foreign' | 'nested' | 'leaveDirty')[] | undefined;
 }
 
 /**
- * Makes cases of the rules for an executor, for any test runner:
- * `for (const { name, run } of sqlExecutorConformance(createTrial)) it(name, run)`.
+ * Makes test cases of the rules for an executor, for any test runner: `for (const { name, run
+ * } of sqlExecutorConformance(createTrial)) it(name, run)`.
  *
- * The cases run a store on the executor, and another store that plays another process. Keys
- * are random, and each case drops the tables that it made, except the lock table.
+ * The cases run one store on the executor, and a second store that plays another process. Keys
+ * are random. Each case drops the tables that it created, except the lock table.
  *
- * @param createTrial gives each case a trial of its own, with fresh executors
+ * @param createTrial returns a new trial, with fresh executors, for each case
  * @publicApi
  */
 export function sqlExecutorConformance<Transaction>(
@@ -68,7 +69,7 @@ export function sqlExecutorConformance<Transaction>(
       try {
         await body(trial);
       } catch (error) {
-        await trial.close().catch(() => undefined); // its failure must not hide that of the case
+        await trial.close().catch(() => undefined); // it must not hide the error of the case
         throw error;
       }
       await trial.close();

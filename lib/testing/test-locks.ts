@@ -4,7 +4,7 @@ import { DEFAULT_MODULE } from '../lock.tokens.js';
 import type { MemoryLockStore } from '../stores/memory/memory-lock.store.js';
 
 /**
- * The token of a testing module's `TestLocks`: the class itself, or a readable string for a
+ * The injection token of a testing module's `TestLocks`: the class itself, or a string for a
  * named module.
  *
  * @publicApi
@@ -26,8 +26,8 @@ export class TestLocks {
   ) {}
 
   /**
-   * Another instance takes the key and keeps it until the test calls `release`. The holder
-   * loses the lock, and learns of it at its next renewal.
+   * Lets another instance take the key and hold it until the test calls `release`. A present
+   * holder loses the lock, and notices the loss at its next renewal.
    *
    * @param label the holder's name in the errors of other calls. Default `another instance`
    */

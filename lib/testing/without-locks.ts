@@ -4,7 +4,8 @@ import { lockServiceProperty } from '../lock.tokens.js';
 import { lockedMethodsOf } from '../decorators/locked.explorer.js';
 
 /**
- * Lets the decorated methods of an object that a unit test made with `new` run unlocked.
+ * Lets the `@Locked()` methods of an object run without locks. Use it in a unit test that
+ * makes the object with `new`.
  *
  * @returns the same object
  * @throws LockError when the object has no method under `@Locked()`

@@ -11,7 +11,7 @@ import ts from 'typescript';
 
 const TITLE_CALLS = new Set(['describe', 'it', 'test', 'each', 'behaviour']);
 const SQL =
-  /\b(SELECT|INSERT INTO|UPDATE|DELETE FROM|CREATE (TABLE|TRIGGER|INDEX|FUNCTION)|ALTER TABLE|ON CONFLICT|RETURNING|WHERE|SET [a-z_]+ =)\b|^generator \w+ \{|^<svg/;
+  /\b(SELECT|INSERT INTO|UPDATE|DELETE FROM|CREATE …?(TABLE|TRIGGER|INDEX|FUNCTION)|JSON_TABLE|ALTER TABLE|ON CONFLICT|RETURNING|WHERE|SET [a-z_]+ =)\b|^generator \w+ \{|^<svg/;
 
 /**
  * @returns {Text[]} the comments, messages and test titles of a TypeScript or JavaScript file

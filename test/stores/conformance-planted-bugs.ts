@@ -154,7 +154,7 @@ const acquiring: PlantedBug[] = [
       acquire: (key, owner, ttl, request) =>
         right.acquire(key, owner, ttl, { ...request, label: request?.label?.replace(/[^ -~]/gu, '?') }),
     }),
-    foundBy: 'B36 a label comes back as it was given, and as null when there was none',
+    foundBy: 'B36 a label comes back unchanged, or as null if the holder has none',
   },
   {
     name: 'a label longer than its column is an error',
@@ -643,7 +643,7 @@ const expiring: PlantedBug[] = [
         return right.acquire(key, owner, ttl, request);
       },
     }),
-    foundBy: 'B29 a lock that never expires, and one that is renewed, are not taken over',
+    foundBy: 'B29 a lock without an end and a renewed lock are not taken over',
   },
 ];
 
@@ -1327,7 +1327,7 @@ const purges: PlantedBug[] = [
     plant: (right) => ({
       purge: (request) => right.purge({ ...request, olderThan: request.olderThan ?? 0 }),
     }),
-    foundBy: 'B72 a purge without an age, or with one that cannot be read, deletes nothing',
+    foundBy: 'B72 a purge without an age, or with an unreadable age, deletes nothing',
   },
 ];
 

@@ -41,7 +41,7 @@ export const acquiring: Cases = {
     assert.ok(!show(refused).includes(owner), `the owner is in the answer: ${show(refused)}`);
   },
 
-  async 'B36 a label comes back as it was given, and as null when there was none'(t) {
+  async 'B36 a label comes back unchanged, or as null if the holder has none'(t) {
     const { key } = await t.take(t.key());
     assertRecord(await t.refusal(key), { label: null });
     for (const label of [

@@ -24,7 +24,7 @@ const POLL = 5;
 /** How often the service repeats an attempt that collided before the lock counts as busy. */
 const COLLISIONS = 3;
 
-/** The cases of one theme, by name. */
+/** The cases of one topic, by name. */
 export type Cases = Record<string, (t: ConformanceTrial) => Promise<void>>;
 
 export interface TrialSettings {
@@ -50,8 +50,8 @@ export interface Grant {
 }
 
 /**
- * One run of a case, with its store, other instances on the same database, and keys and owners
- * of its own.
+ * One run of a case, with its store, other instances on the same database, and its own keys
+ * and owners.
  */
 export class ConformanceTrial {
   private others: LockStore[] = [];
@@ -59,7 +59,7 @@ export class ConformanceTrial {
   constructor(
     readonly store: LockStore,
     readonly settings: TrialSettings,
-    /** Another instance on the same database; it is closed when the case ends. */
+    /** Opens another instance on the same database, which is closed when the case ends. */
     readonly open: () => Promise<LockStore>,
   ) {}
 
@@ -78,8 +78,8 @@ export class ConformanceTrial {
   }
 
   /**
-   * Makes one attempt as the service does with `wait: 0`. It repeats collisions at once, a few
-   * times.
+   * Makes one attempt, like the service with `wait: 0`. After a collision it repeats the
+   * attempt at once, a few times.
    */
   async attempt(key: string, attempt: Attempt = {}): Promise<LockAcquireResult> {
     const { store = this.store, owner = this.owner(), ttl = LEASE, ...request } = attempt;
@@ -213,7 +213,7 @@ export function pick(stores: readonly [LockStore, ...LockStore[]], index: number
   return stores[index % stores.length] ?? stores[0];
 }
 
-/** Shows everything in a value, also what a logger would not print. */
+/** Shows everything in a value, including properties that a logger would not print. */
 export function show(value: unknown): string {
   return inspect(value, { depth: null, showHidden: true, maxArrayLength: null, maxStringLength: null });
 }
@@ -260,7 +260,7 @@ export function lastRunOf(found: LockInspection): LockRun {
   return found.lastRun;
 }
 
-/** The one winner of a race. */
+/** The only winner of a race. */
 export function onlyOne(winners: Grant[]): Grant {
   const [winner, ...others] = winners;
   assert.ok(winner, 'the key is free, but no racer got it');

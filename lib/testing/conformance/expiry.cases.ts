@@ -43,7 +43,7 @@ export const expiry: Cases = {
     assertGrowing([token, next.token]);
   },
 
-  async 'B29 a lock that never expires, and one that is renewed, are not taken over'(t) {
+  async 'B29 a lock without an end and a renewed lock are not taken over'(t) {
     const endless = await t.take(t.key(), { ttl: NEVER });
     const renewed = await t.take(t.key());
     await t.shortLeasesRanOut();

@@ -6,7 +6,8 @@ import { assertTimeLeft, LEASE, show, type Cases, type Grant } from './conforman
 export const listing: Cases = {
   async 'B70 a list is ordered by the bytes of the keys, and paged without gaps'(t) {
     const prefix = `${t.key()}:`;
-    // The order of their bytes. As UTF-16, by collation and by number their order is another.
+    // These names are in the order of their bytes. Sorted as UTF-16, by collation or by
+    // number, their order differs.
     const names = ['10', '2', 'B', 'Z', '_', 'a', 'a ', 'a!', 'aa', 'z', 'é', '～', '🔒'];
     for (const name of names.toReversed()) await t.take(`${prefix}${name}`);
     for (const limit of [1, 5, names.length, 1000]) {
@@ -87,7 +88,8 @@ export const listingOfLeases: Cases = {
     assert.equal(first.label, 'worker');
     assert.equal(first.fencingToken, held.token);
     assertTimeLeft(first, LEASE);
-    // Array.from: drivers may make arrays in another realm than a test runner's.
+    // Array.from makes arrays of this realm, since a driver's arrays may come from another
+    // realm than the test runner's.
     assert.deepEqual(
       Array.from(others, ({ key }) => key),
       [kept.key],

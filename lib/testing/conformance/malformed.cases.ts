@@ -13,8 +13,7 @@ const NO_BOUNDS = [0, 1, null, ['a'], { $ne: '' }, 'a\0', '\ud800'];
 const NO_LIMITS = [0, -1, 1001, 1.5, NaN, Infinity, null, '10'];
 
 /**
- * A malformed value never reaches the database, where it could match every row. The attempt
- * changes nothing.
+ * A malformed value is refused before it reaches the database, where it could match every row.
  */
 export const malformed: Cases = {
   async 'B41 what cannot be a key is refused before any statement'(t) {
@@ -155,7 +154,7 @@ export const malformedInspection: Cases = {
 };
 
 export const malformedPurge: Cases = {
-  async 'B72 a purge without an age, or with one that cannot be read, deletes nothing'(t) {
+  async 'B72 a purge without an age, or with an unreadable age, deletes nothing'(t) {
     const { key, owner } = await t.take(t.key());
     await t.store.release(key, owner);
     for (const olderThan of NO_AGES) await refuses(t.inspector, 'purge', { prefix: key, olderThan });

@@ -212,7 +212,7 @@ export const oncePerTickInspected: Cases = {
   },
 };
 
-/** Ticks in the past, so that none of them is ahead of any clock. */
+/** The n-th of a series of ticks in the past, so that no tick is ahead of any clock. */
 export function nth(n: number): { tick: number; ahead: number } {
   return { tick: EPOCH + n * TICK, ahead: HOUR };
 }

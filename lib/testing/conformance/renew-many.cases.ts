@@ -14,7 +14,7 @@ import {
 /** How often leases with the outcome `unknown` are renewed again. */
 const REPETITIONS = 20;
 
-/** Many leases in one call, each with a result of its own. */
+/** One call renews many leases, and each lease has its own result. */
 export const renewMany: Cases = {
   async 'B51 renewMany answers for each lease, in the order given'(t) {
     const key = t.key();
@@ -102,8 +102,8 @@ export const renewMany: Cases = {
 };
 
 /**
- * Renews leases, and those again whose outcome is `unknown`, as the engine does: a store that
- * renews them one by one may not reach each of them soon enough.
+ * Renews leases, and repeats the renewal of those whose outcome is `unknown`, like the engine.
+ * A store that renews leases one by one may not reach each of them in time.
  */
 async function renewAll(t: ConformanceTrial, leases: readonly LeaseRenewal[]): Promise<RenewalOutcome[]> {
   const outcomes = await t.batchRenewer.renewMany(leases);

@@ -10,12 +10,12 @@ import {
   type Grant,
 } from './conformance-trial.js';
 
-/** Labels that could end early, or mean nothing, in a list of values. */
+/** Labels that could be cut or read as null in a list of values. */
 const LABELS = ['', 'NULL', 'null', '{a,"b"}', '\\', "'", '"', 'ä 🔒', '[object Object]', ' a, b '];
 
 /**
- * Milliseconds for each request: a store that sends them one by one needs longer than for a
- * single one.
+ * Milliseconds for each request. The limit is long, since a store may send the requests one by
+ * one.
  */
 export const timeout = 60_000;
 
@@ -28,10 +28,10 @@ interface Request extends Attempt {
 /** How a test judges the result of its request. */
 type Judge = (result: LockAcquireResult) => void | Promise<void>;
 
-/** Requests that are sent at the same time, each with a judge of its own. */
+/** Requests that are sent at the same time. Each has a function that judges its result. */
 export class Rush {
   readonly #requests: { request: Request; judge: Judge }[] = [];
-  /** Requests of which only the others are judged, or that judge themselves. */
+  /** Further requests whose results are not judged, or that judge themselves. */
   readonly #beside: (() => Promise<void>)[] = [];
 
   constructor(private readonly t: ConformanceTrial) {}
@@ -40,7 +40,7 @@ export class Rush {
     this.#requests.push({ request, judge });
   }
 
-  /** A request that must be granted, and to its own owner. */
+  /** Adds a request that must be granted to its own owner. */
   addGranted(attempt: Attempt & { key: string }, before?: number): void {
     const { key, owner = this.t.owner() } = attempt;
     this.add({ ...attempt, owner }, async (result) => {
@@ -55,7 +55,7 @@ export class Rush {
     });
   }
 
-  /** A request that must be refused. */
+  /** Adds a request that must be refused. */
   addRefused(
     attempt: Attempt & { key: string },
     reason: 'held' | 'paused' | 'tick-done',
@@ -71,7 +71,7 @@ export class Rush {
     });
   }
 
-  /** A request that no statement may carry: its failure is its own. */
+  /** Adds a malformed request, which must fail alone, without effect on the other requests. */
   addMalformed(malformed: Partial<Request>): void {
     const { key = this.t.key(), owner = this.t.owner(), ttl = LEASE } = malformed;
     this.#beside.push(async () => {
@@ -79,7 +79,7 @@ export class Rush {
     });
   }
 
-  /** A request whose time limit is likely to pass. It may be granted, or fail. */
+  /** Adds a request whose time limit will probably pass. It may be granted, or fail. */
   addHasty(key: string): void {
     this.#beside.push(async () => {
       await Promise.allSettled([this.t.store.acquire(key, this.t.owner(), LEASE, { timeout: 1 })]);
@@ -115,14 +115,17 @@ export class Rush {
   }
 }
 
-/** Does the work for all items at once. Throws the first failure only when all have ended. */
+/**
+ * Does the work for all items at once. It throws the first failure only after all work has
+ * ended.
+ */
 export async function each<T, R>(items: readonly T[], work: (item: T) => Promise<R>): Promise<R[]> {
   const runs = items.map(async (item) => work(item));
   await Promise.allSettled(runs);
   return Promise.all(runs);
 }
 
-/** The items in a mixture that is the same each time. */
+/** The items in a mixed order that is the same each time. */
 export function mixed<T>(items: readonly T[]): T[] {
   const places = items.map((item, i) => ({ item, place: (i * 7919) % 1009 }));
   return places.toSorted((a, b) => a.place - b.place).map(({ item }) => item);

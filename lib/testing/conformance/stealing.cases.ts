@@ -10,7 +10,7 @@ import {
   type Cases,
 } from './conformance-trial.js';
 
-/** An acquisition with `stealAfter` takes a lock that was not renewed for that long. */
+/** An acquisition with `stealAfter` takes a lock whose last renewal was that long ago. */
 export const stealing: Cases = {
   async 'B32 a lock that was not renewed for stealAfter is taken, with a larger token'(t) {
     const { key, owner, token } = await t.take(t.key(), { label: 'old' });
@@ -49,7 +49,7 @@ export const stealing: Cases = {
     const stealAfter = (renewedAt - grantedAt) / 2;
     assert.equal(await t.store.renew(key, owner, LEASE), true);
     const { acquired } = await t.attempt(key, { stealAfter });
-    // On a machine that stood still in between, the theft was right.
+    // If the machine stood still in between, the lock was old enough to be stolen.
     assert.ok(
       !acquired || performance.now() - renewedAt >= stealAfter - 5,
       `stolen after ${stealAfter} ms, though renewed later`,

@@ -215,7 +215,8 @@ async function openSessionDatabase(
     throw new LockStoreError(
       `${client} lends no connections, but each session lock needs a connection. Use fromPg(pool) or fromMysql2(pool), or keep leases in a table, with sqlStore().`,
     );
-  // Stores of leases share the entry of this one, and load none of these files.
+  // These files are imported here, since stores of leases have the same entry but do not need
+  // them.
   if (type === 'postgres') {
     const { openPostgresSessions } = await import('../postgres/postgres-sessions.js');
     return openPostgresSessions(executor, settings);
