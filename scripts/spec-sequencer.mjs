@@ -1,21 +1,27 @@
 import TestSequencer from '@jest/test-sequencer';
 
-/** What takes longest, the longest first. */
+/** The specs of both runs that take longest, the longest first. */
 const LONGEST = [
+  'stores/sql/conformance',
+  'stores/clients/prisma',
   'stores/typeorm/races',
-  'stores/mongodb/races',
   'torture/smoke',
   'stores/mongodb/conformance',
   'processes/processes',
-  'stores/mongodb/failover',
-  'cli/commands',
+  'stores/mongodb/races',
+  'stores/clients/conformance-of-orms',
   'stores/typeorm/conformance',
+  'stores/mongodb/failover',
   'stores/mongodb/failures',
+  'cli/commands',
+  'stores/typeorm/safe-updates',
   'stores/typeorm/transactions-connections',
-  'stores/typeorm/purge',
+  'stores/typeorm/transactions',
+  'simulation/simulation',
+  'simulation/planted',
+  'stores/typeorm-session/conformance',
   'stores/typeorm/locked-rows',
   'ticks/ticks',
-  'simulation/planted',
 ].map((name) => `/test/${name}.spec.ts`);
 
 /**
