@@ -12,7 +12,7 @@ export interface Hover {
   tags: string[];
 }
 
-/** The language service of an editor in which these files, and one made of `text`, are open. */
+/** The language service of an editor with these files open, and with a file of this `text`. */
 export function languageService(files: string[], made: string, text: string): ts.LanguageService {
   const options = checkoutOptions();
   const read = (file: string): string | undefined => (file === made ? text : ts.sys.readFile(file));
@@ -82,7 +82,7 @@ class Visitor {
       const at = ts.getNameOfDeclaration(declaration) ?? declaration;
       const info = this.service.getQuickInfoAtPosition(file, at.getStart());
       const text = ts.isComputedPropertyName(at)
-        ? symbol.getDocumentationComment(this.checker) // an editor shows the text of its expression
+        ? symbol.getDocumentationComment(this.checker) // editors show the expression
         : info?.documentation;
       this.hovers.push({
         name: `${relative(root, file)} ${name}`,
