@@ -77,7 +77,7 @@ export class MemoryLockStore
 {
   /** The store keeps ticks while the process runs. */
   readonly keepsTicks = true;
-  /** Ordered by their last grant or release, oldest first. */
+  /** The keys, ordered by their last grant or release, oldest first. */
   private readonly entries = new Map<string, LockEntry>();
   private readonly now: () => number;
   private readonly history: number;

@@ -73,7 +73,8 @@ export class MongoTransactions {
     return this.locks.run(
       doing,
       async ({ collection, write, target }) => {
-        const { writeConcern: _, ...options } = write; // the transaction has its own
+        // the transaction has a write concern already
+        const { writeConcern: _, ...options } = write;
         try {
           const { matchedCount } = await collection.updateOne(filter, guarding, { ...options, session });
           return matchedCount === 1;

@@ -66,7 +66,7 @@ const ROW_PATIENCE = 1_000;
  */
 const LONGEST_PAUSE = 40;
 
-/** Runs operations on the lock table. The first one opens the database. */
+/** Runs operations on the lock table. The first operation opens the database. */
 export class LockOperations {
   /** The longest finite ttl of this process's settings and calls so far, in milliseconds. */
   longestTtl = 0;

@@ -231,8 +231,9 @@ async function replaceTable(
 }
 
 /**
- * MySQL commits each DDL statement by itself. So the table is created under another name, gets
- * its row, and is then renamed.
+ * Creates the table under another name, inserts the row of the grace period, and then renames
+ * the table. MySQL commits each DDL statement at once, so other processes must not see the
+ * table without this row.
  */
 async function createRenamed(run: Run, database: LockDatabase, longest: number): Promise<void> {
   const { kind, table, statements } = database;

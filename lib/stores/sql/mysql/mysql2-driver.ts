@@ -138,7 +138,7 @@ async function sent(
       status = (result as Partial<Mysql2Header>).serverStatus ?? status;
       resolve(answerOf(result, fields));
     });
-    if (!command?.execute) return; // instrumentation hides the command
+    if (!command?.execute) return; // tracing libraries may hide the command
     const execute = command.execute.bind(command);
     command.execute = (packet, from) => {
       if (packet?.isEOF()) status = packet.eofStatusFlags();
