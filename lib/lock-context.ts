@@ -34,7 +34,7 @@ class Scope {
 export class LockContext {
   /**
    * The lock of the innermost `run` or `@Locked()` around this call, or the innermost lock of
-   * that key; `undefined` outside of any. See `LockService` for its type argument.
+   * that key; `undefined` without such a lock. See `LockService` for its type argument.
    */
   static current<Transaction = unknown>(key?: string): Lock<Transaction> | undefined {
     for (let scope = storage.getStore(); scope; scope = scope.outer)
@@ -44,7 +44,7 @@ export class LockContext {
 
   /**
    * @internal The lock of this key and keeper that the call chain runs under, if another call
-   * may join the run. A handle from a time when locking was disabled is no such lock.
+   * may join the run. A handle that was made while locking was disabled does not count.
    */
   static around(key: string, keeper: LockKeeper): Lock | undefined {
     for (let scope = storage.getStore(); scope; scope = scope.outer) {
@@ -54,7 +54,11 @@ export class LockContext {
     return undefined;
   }
 
-  /** @internal @param lock a function makes it when it is first needed */
+  /**
+   * @internal Runs `work`, and what it calls, with this lock as the current one.
+   *
+   * @param lock the lock, or a function that makes it when it is first needed
+   */
   static run<T>(lock: Lock | (() => Lock), work: () => T): T {
     return storage.run(new Scope(lock, storage.getStore()), work);
   }

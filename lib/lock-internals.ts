@@ -24,7 +24,7 @@ import { readModuleSettings, type ModuleSettings } from './options/module.settin
 /** The property of a `LockService` that holds its `LockInternals`. */
 export const INTERNALS: unique symbol = Symbol.for('nestjs-locked: internals');
 
-/** What a `LockService` is made from. */
+/** The parameters of a `LockService`. */
 export interface LockServiceOptions {
   options: LockModuleDefaults;
   /** Makes the store, at start or when locking is enabled. */
@@ -68,7 +68,7 @@ export class LockInternals {
   readonly #purges: PurgeSchedule | undefined;
   #open: Engine | undefined;
   #opening: Promise<Engine> | undefined;
-  /** Whether the last call was enable(), and not disable(). */
+  /** Whether `enable()` was called after the last `disable()`. */
   #wanted = true;
 
   constructor(options: LockServiceOptions) {
@@ -142,7 +142,8 @@ export class LockInternals {
     const opened = this.#open !== undefined;
     const { store } = await this.start();
     if (!this.#wanted || this.enabled) return; // disabled again meanwhile, or enabled already
-    if (opened) await compareClocks(store, this.clock, this.logger); // otherwise the start has done that
+    // A store that was opened just now has been compared already.
+    if (opened) await compareClocks(store, this.clock, this.logger);
     await this.keys.passLocalTokens(this.clock);
     if (!this.#wanted || this.enabled) return;
     this.logger.warn('enabled');
@@ -162,7 +163,7 @@ export class LockInternals {
   }
 
   /**
-   * Takes the lock; waits as long as the settings say. Resolves to the error if it is busy.
+   * Takes the lock, and waits as long as the settings say. Resolves to an error if it is busy.
    */
   acquire(call: LockCall): Promise<Lock | LockNotAcquiredError> {
     if (!this.enabled) return Promise.resolve(this.standIn(call.key));
@@ -178,8 +179,8 @@ export class LockInternals {
   }
 
   /**
-   * Runs `body` under the lock. The last call of the run to end releases the lock, whatever
-   * happens.
+   * Runs `body` under the lock. If calls share the lock by re-entry, the last one to end
+   * releases it, whether its body succeeds or fails.
    */
   async tryRun<T>(call: LockCall, body: (lock: Lock) => T | Promise<T>): Promise<TryRunResult<T>> {
     const { key, settings } = call;
@@ -218,16 +219,17 @@ export class LockInternals {
   }
 
   /**
-   * Gives up a stream that a handler returned if it has no user within one ttl.
+   * Gives up a stream that a handler returned, if nothing has read it after one ttl (30 s at
+   * most).
    *
-   * @param giveUp returns whether the stream had no user; then a warning is logged
+   * @param giveUp returns whether nothing had read the stream; then a warning is logged
    */
   whenUnused({ key, settings }: LockCall, giveUp: () => boolean): Timer {
     const warn = (): void => this.logger.warn('unusedStream', key);
     return this.clock.after(Math.min(settings.ttl, DEFAULTS.ttl), () => giveUp() && warn(), false);
   }
 
-  /** Logs the line at start. */
+  /** Logs the line at start, which names the decorated methods and the store. */
   announce(jobs: string[]): void {
     if (!this.enabled) this.logger.disabled();
     else this.logger.started(jobs, this.#open?.store.describe?.());
@@ -239,7 +241,9 @@ export class LockInternals {
     return store?.keepsOnce === true || store?.keepsTicks === true;
   }
 
-  /** The lock of this key that the call chain runs under, if another call may join the run. */
+  /**
+   * The lock of this key under which the call chain runs, if another call may join the run.
+   */
   #lockAround(key: string): Lock | undefined {
     return this.#open && LockContext.around(key, this.#open.keeper);
   }

@@ -55,7 +55,9 @@ export class LockNotAcquiredError extends LockError {
   readonly holder: LockRecord | undefined;
   /** Why the lock was not acquired. */
   readonly reason: BusyReason;
-  /** Whether a `run`, or a method under `@Locked()`, around this call holds the lock itself. */
+  /**
+   * Whether a `run`, or a method under `@Locked()`, around this call holds the lock itself.
+   */
   readonly nested: boolean;
   /**
    * Milliseconds after which to try again. It is how long the last run of the key, or else of

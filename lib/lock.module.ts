@@ -67,7 +67,7 @@ interface LockModuleMethods {
    * ```ts
    * LockModule.forRootAsync({
    *   inject: [ConfigService],
-   *   useFactory: (config) => ({ store: typeOrmStore(), enabled: config.get('LOCKS') !== 'off' }),
+   *   useFactory: (config) => ({ store: typeOrmStore(), prefix: config.get('APP') }),
    * })
    * ```
    *
@@ -244,7 +244,10 @@ function isDefinition(store: unknown): store is LockStoreDefinition {
   return typeof (store as LockStoreDefinition | null | undefined)?.useFactory === 'function';
 }
 
-/** Refuses a store that lacks one of the three operations. The error never shows the value, which may be a connection string. */
+/**
+ * Refuses a store that lacks one of the three operations. The error never shows the value,
+ * which may be a connection string.
+ */
 function assertStore(store: unknown, what: string): asserts store is LockStore {
   const operations = store as Partial<LockStore> | null | undefined;
   const missing = (['acquire', 'renew', 'release'] as const).filter(

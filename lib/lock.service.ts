@@ -18,7 +18,8 @@ import { ACQUIRE_OPTIONS, readSettings, RESTORE_OPTIONS, RUN_OPTIONS } from './o
  *
  * `Transaction` types `Lock.transaction` and `Lock.guard`: it is the object with which the
  * client of the store makes statements in a transaction. `never` is for clients whose
- * transactions are synchronous. Without it, the work declares the type of its parameter.
+ * transactions are synchronous. Without a type argument, the work declares the type of its
+ * parameter.
  *
  * ```ts
  * constructor(private readonly locks: LockService<Prisma.TransactionClient>) {}
@@ -59,7 +60,8 @@ export class LockService<Transaction = unknown> {
   }
 
   /**
-   * Takes the lock. If it is busy, the call waits as long as `wait` says.
+   * Takes the lock and renews it until `release()` is called. If it is busy, the call waits as
+   * long as `wait` says; by default, it does not wait.
    *
    * @throws LockNotAcquiredError when the lock is busy, with its holder
    * @throws LockStoreError when the store fails
@@ -70,7 +72,12 @@ export class LockService<Transaction = unknown> {
     return this.#acquire('acquire()', key, options).then(lockOrThrow);
   }
 
-  /** Takes the lock like {@link acquire}, but resolves to `null` when it is busy. */
+  /**
+   * Takes the lock like {@link acquire}, but resolves to `null` when it is busy.
+   *
+   * @throws LockStoreError when the store fails
+   * @throws LockError for a `wait` inside a run that holds the key already
+   */
   tryAcquire(key: string, options?: AcquireOptions): Promise<Lock<Transaction> | null> {
     return this.#acquire('tryAcquire()', key, options).then(lockOrNull);
   }
@@ -104,7 +111,7 @@ export class LockService<Transaction = unknown> {
 
   /**
    * Restores a lock that another process handed off with `Lock.handOff`. The store renews the
-   * lease first, so the handle is never that of a lock that has expired.
+   * lease first, so a lock that has expired is never restored.
    *
    * @throws LockLostError when the lease has expired, or the lock was taken away
    * @throws LockStoreError when the store fails
@@ -153,7 +160,7 @@ export class LockService<Transaction = unknown> {
   /**
    * Enables locking in this process, and opens the store if it is not open. It warns if the
    * clocks of this machine and of the database differ by more than a second. Fenced writes may
-   * be refused for as long as they differ.
+   * then be refused for a time as long as that difference.
    *
    * @throws LockStoreError when the store cannot be opened: locking stays disabled
    */
@@ -161,9 +168,9 @@ export class LockService<Transaction = unknown> {
     return this[INTERNALS].enable();
   }
 
-  // Plain functions: each async function that a call waits in keeps half a kilobyte until the
-  // store has answered. With a thousand callers, collecting that garbage takes most of the
-  // time.
+  // The methods below are no async functions: each of those would keep half a kilobyte until
+  // the store has answered. With a thousand callers, collecting that garbage would take most
+  // of the time.
 
   #acquire(
     method: string,

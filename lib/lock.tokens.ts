@@ -2,7 +2,7 @@ import { Inject, type Type } from '@nestjs/common';
 import { LockAdmin } from './administration/lock-admin.js';
 import { LockService } from './lock.service.js';
 
-/** The name of a module without a name of its own. */
+/** The name of a module that the application gave no name. */
 export const DEFAULT_MODULE = 'default';
 
 /**

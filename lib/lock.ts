@@ -202,10 +202,10 @@ export class Lock<Transaction = unknown> implements AsyncDisposable {
    *
    * @example
    * ```ts
-   * await lock.transaction(async (manager: EntityManager) => manager.save(invoice)); // TypeORM
-   * await lock.transaction(async (tx: PoolClient) => tx.query('UPDATE …')); // pg
-   * await lock.transaction(async (session: ClientSession) => invoices.insertOne(invoice, { session })); // MongoDB
-   * ```
+   * await lock.transaction(async (manager: EntityManager) => manager.save(invoice)); //
+   * TypeORM await lock.transaction(async (tx: PoolClient) => tx.query('UPDATE …')); // pg
+   * await lock.transaction(async (session: ClientSession) => invoices.insertOne(invoice, {
+   * session })); // MongoDB ```
    *
    * @param work gets the client's own transaction object; on a lock without a type argument,
    * declare the type of the parameter
@@ -328,7 +328,9 @@ export class Lock<Transaction = unknown> implements AsyncDisposable {
     return this.#keeper.release(this.#lease, outcome);
   }
 
-  /** Releases the lock. The keeper publishes a failure of the store as the event `storeError`. */
+  /**
+   * Releases the lock. The keeper publishes a failure of the store as the event `storeError`.
+   */
   #releaseQuietly(outcome: LockOutcome): Promise<void> {
     return this.giveBack(outcome).then(ignoreResult, ignoreLockError);
   }

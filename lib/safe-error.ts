@@ -29,8 +29,8 @@ const DEEPEST = 5;
 const MOST_ERRORS = 10;
 
 /**
- * Servers cut texts anywhere. From this length on, the beginning of an owner id is hidden like
- * the whole id.
+ * Servers cut texts at any place. From this length on, the beginning of an owner id is hidden
+ * like the whole id.
  */
 const HIDDEN_FROM = 12;
 /**
@@ -58,12 +58,15 @@ export function safeError(error: unknown, owners: readonly string[] = []): unkno
  * Hides owner ids, commands with their values, and passwords in a text of a driver or server.
  */
 export function safeText(text: string, owners: readonly string[] = []): string {
-  return withoutOwners(text, owners)
-    .slice(0, LONGEST_TEXT)
-    .replaceAll(/\{[^]*(?:\}|$)/g, '{…}') // MongoDB repeats the whole command
-    .replaceAll(/\b(value|entry|near)(:?) '[^]*?'(?= (?:for|at) |$)/gi, "$1$2 '…'") // MySQL repeats values
-    .replaceAll(/(\/\/)[^\s:@/]*:\S*@/g, '$1…@')
-    .replaceAll(/\b(password|pwd)(["']?\s*[=:]\s*)(?!(?:YES|NO)\b)[^\s,;&]+/gi, '$1$2…');
+  return (
+    withoutOwners(text, owners)
+      .slice(0, LONGEST_TEXT)
+      .replaceAll(/\{[^]*(?:\}|$)/g, '{…}') // MongoDB repeats the whole command
+      // MySQL repeats values.
+      .replaceAll(/\b(value|entry|near)(:?) '[^]*?'(?= (?:for|at) |$)/gi, "$1$2 '…'")
+      .replaceAll(/(\/\/)[^\s:@/]*:\S*@/g, '$1…@')
+      .replaceAll(/\b(password|pwd)(["']?\s*[=:]\s*)(?!(?:YES|NO)\b)[^\s,;&]+/gi, '$1$2…')
+  );
 }
 
 function rebuild(error: unknown, owners: readonly string[], depth: number): unknown {
@@ -127,7 +130,7 @@ function hide(error: Error, property: string, value: string): void {
 function withoutOwners(text: string, owners: readonly string[]): string {
   let clean = text;
   for (const form of owners.flatMap(formsOf)) clean = withoutForm(clean, form);
-  // The operation does not know the ids of other holders: these are UUIDs, as text or as its
+  // The operation does not know the ids of other holders. These are UUIDs, as text or as
   // bytes in hex.
   return clean
     .replaceAll(/[\da-f]{8}-[\da-f]{4}-[\da-f]{4}-[\da-f]{4}-[\da-f]{12}/gi, HIDDEN)

@@ -30,7 +30,7 @@ export class PurgeSchedule {
   /** @param once whether the store remembers which slots were purged */
   start(once: boolean): void {
     const { clock } = this.locks;
-    // A random pause, so that instances that were started together do not purge together.
+    // The pause is random, so that instances that start together do not purge together.
     const pause = this.schedule.every * (0.5 + clock.random() / 2);
     this.#timer = clock.after(pause, () => void this.#purge(once), false);
   }

@@ -3,8 +3,9 @@ import { rename, rm, writeFile } from 'node:fs/promises';
 import type { LockEvents } from '../lock.events.js';
 
 /**
- * Keeps in a file what the process does with locks: 0 nothing, 1 waits for a lock, 2 holds a
- * lock. The file is replaced as a whole, so that a reader never finds half of it.
+ * Writes to a file what the process does with locks: 0 for nothing, 1 while it waits for a
+ * lock, 2 while it holds a lock. The file is replaced as a whole, so that a reader never finds
+ * half of it.
  */
 export class StatusFile {
   #waiting = 0;
@@ -15,7 +16,7 @@ export class StatusFile {
     private readonly path: string,
     private readonly holding: () => boolean,
     events: LockEvents,
-    /** May not throw. */
+    /** Receives an error of writing the file. It may not throw. */
     private readonly failed: (error: unknown) => void,
   ) {
     for (const event of ['acquired', 'restored', 'handedOff', 'lost'] as const)

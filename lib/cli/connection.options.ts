@@ -28,9 +28,9 @@ export function addConnectionOptions(program: Command): void {
     .option('--schema <name>', 'its schema in PostgreSQL, its database in MySQL and MariaDB')
     .option('--collection <name>', 'the collection in MongoDB (default: "locks")')
     .option('--database <name>', 'its database (default: the one of the URL)')
-    .option('--weak', 'the locks are weak ones (default table or collection: "locks_weak")')
+    .option('--weak', 'the application has the option weak (default table or collection: "locks_weak")')
     .option('--prefix <name>', 'the prefix that the LockModule of the application has')
-    .option('--json', 'print JSON, one object in each line; errors too');
+    .option('--json', 'print results and errors as JSON, one object in each line');
 }
 
 /**
@@ -81,7 +81,7 @@ async function closeBoth(closeLocks: () => Promise<void>, closeClient?: () => Pr
 export function addressOf({ url, table, schema, collection, database }: ConnectionOptions): StoreAddress {
   if (!url)
     throw new LockError(
-      'It is not said which database: set LOCKS_URL in the environment, or give --url. For example: LOCKS_URL=postgres://localhost/app nestjs-locked list',
+      'No database given: set LOCKS_URL in the environment, or give --url. For example: LOCKS_URL=postgres://localhost/app nestjs-locked list',
     );
   const address = parseStoreUrl(url);
   if (address.kind === 'mongodb') refuse('MongoDB has collections: use --collection', { table, schema });

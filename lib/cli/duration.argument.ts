@@ -11,7 +11,7 @@ const BARE_NUMBER = /^[\d.]+$/;
 export function durationArgument(name: string, limits: DurationLimits): (text: string) => number {
   return (text) => {
     if (BARE_NUMBER.test(text) && Number(text) !== 0)
-      throw new InvalidArgumentError(`Say in which unit: ${text}s, ${text}ms, ${text}m.`);
+      throw new InvalidArgumentError(`Give the unit: ${text}s, ${text}ms or ${text}m.`);
     const value = /^inf(inity)?$/i.test(text) ? Infinity : /^0+$/.test(text) ? 0 : text;
     try {
       return parseDuration(name, value, limits);

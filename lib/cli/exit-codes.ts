@@ -22,7 +22,7 @@ export const EXIT = {
 
 export const EXIT_CODES_HELP = `
 Exit codes:
-  0        done; under hold, whatever the command ended with
+  0        done; hold ends with the exit code of its command
   1        hold: the lock is busy or paused (see --conflict-exit-code); release: it was not held
   64       the command line, the URL or the key cannot be used, or a package is missing
   69       the database cannot be reached, refuses, or has no table for locks

@@ -10,7 +10,7 @@ import type { StoreAddress } from './store-url.js';
 /** The place of a lock table. */
 export type SqlAddress = Exclude<StoreAddress, { kind: 'mongodb' }>;
 
-/** One for the statements, and one for a waiter that PostgreSQL notifies. */
+/** The connections: one for statements, and one on which PostgreSQL notifies a waiter. */
 const POOL_SIZE = 2;
 
 /** The database of a URL, through its driver alone, which the user has to have installed. */

@@ -65,7 +65,7 @@ function statusOf(child: ChildProcess, file: string, terms: CommandTerms): Promi
   return new Promise((resolve) => {
     child.on('error', (error) => {
       if (child.pid === undefined) resolve(notStarted(file, error, terms));
-      else terms.warn(`The command could not be sent a signal: ${error.message}`);
+      else terms.warn(`No signal could be sent to the command: ${error.message}`);
     });
     child.once('exit', (code, signal) => resolve(signal ? signalStatus(signal) : (code ?? EXIT.internal)));
   });

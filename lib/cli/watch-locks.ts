@@ -32,7 +32,8 @@ export async function watchLocks(locks: LockService, view: WatchView, interval: 
       // A failure of the first look that cannot pass by itself ends the watch.
       if ('error' in look && first && !mayPass(look.error)) throw look.error;
       view.show(look);
-      await sleep(interval, undefined, { signal: stopping.signal }).catch(() => undefined); // it is stopped
+      // The sleep rejects when a signal stops the watch.
+      await sleep(interval, undefined, { signal: stopping.signal }).catch(() => undefined);
     }
   } finally {
     view.end();

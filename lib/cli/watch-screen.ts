@@ -49,7 +49,8 @@ export class WatchScreen implements WatchView {
     const { columns, rows } = this.size;
     const [titles = '', ...table] = this.seenAt ? tableLines(LOCK_COLUMNS, this.locks) : [];
     const head = this.head();
-    const room = Math.max(rows - head.length - 3, 1); // a line between, the titles, and one for what does not fit
+    // Three lines are for the gap, the titles, and the number of locks that do not fit.
+    const room = Math.max(rows - head.length - 3, 1);
     const hidden = table.length - room;
     const lines = [
       ...head,

@@ -16,7 +16,7 @@ const LOCKED_METHOD = Symbol('nestjs-locked: method');
 /** A method under `@Locked()`: its options, and the function that replaces it. */
 export class LockedMethod {
   readonly wrapper: (this: unknown, ...args: unknown[]) => unknown;
-  /** The next one, where the method is under `@Locked()` more than once. */
+  /** The `@Locked()` below this decorator, if the method has several. */
   readonly inner: LockedMethod | undefined;
   /**
    * The function on the class. Other decorators may have wrapped the wrapper, and `@Cron()`
@@ -24,8 +24,8 @@ export class LockedMethod {
    */
   outermost: Function;
   /**
-   * Whether the method has a second `@Locked()` outside of this one, which the scheduler
-   * calls.
+   * Whether the method has another `@Locked()` above this decorator. The scheduler then calls
+   * the function of that decorator.
    */
   underOuterLocked = false;
   readonly #settings = new WeakMap<LockInternals, LockSettings>();
@@ -55,8 +55,8 @@ export class LockedMethod {
   }
 
   /**
-   * Whether the inner `@Locked()` takes the same lock, and so would wait for the lock of this
-   * one.
+   * Whether the inner `@Locked()` takes the same lock, and so would wait for the lock of the
+   * outer decorator.
    */
   get innerTakesSameLock(): boolean {
     const { key } = this.options;
@@ -68,7 +68,10 @@ export class LockedMethod {
     return this.options.key === undefined;
   }
 
-  /** Read late, since `@Cron` may stand above `@Locked()`. */
+  /**
+   * What a call does when the lock is busy. It is found out at each call, since `@Cron()` may
+   * be applied after `@Locked()`.
+   */
   get busyBehaviour(): 'skip' | 'throw' | 'callback' {
     const { onBusy } = this.options;
     if (typeof onBusy === 'function') return 'callback';
@@ -84,7 +87,7 @@ export class LockedMethod {
     return this.#job(instance);
   }
 
-  /** The options over the defaults of the module, read once for each module. */
+  /** The settings of the method: its options, and the module's defaults for the others. */
   settingsFor(internals: LockInternals): LockSettings {
     const known = this.#settings.get(internals);
     if (known) return known;
@@ -125,8 +128,8 @@ export class LockedMethod {
   }
 
   /**
-   * The key under which ticks are recorded: that of the lock, if the method shares it with no
-   * other.
+   * The key under which ticks are recorded: the key of the lock, if no other method has the
+   * same key.
    */
   ticksOf(key: string, instance: object): string {
     return this.hasDefaultKey ? key : `${key}#${this.#job(instance)}`;
@@ -147,8 +150,8 @@ export class LockedMethod {
   }
 
   /**
-   * Whether it is an asynchronous generator, which returns before it runs: its tick would be
-   * done too early.
+   * Whether the method is an asynchronous generator. It returns before its body runs, so its
+   * tick would be recorded as done too early.
    */
   get #streams(): boolean {
     return Object.prototype.toString.call(this.original) === '[object AsyncGeneratorFunction]';
@@ -188,7 +191,8 @@ export class LockedMethod {
         return this.original.apply(instance, args);
       });
       if (result.acquired) return result.value;
-      if (firing && result.error.reason === 'tick-done') return undefined; // another call has run this tick
+      // Another call has run this tick.
+      if (firing && result.error.reason === 'tick-done') return undefined;
       return this.#busy(result.error, args, firing);
     } catch (error) {
       // A call that waited during the shutdown is skipped, too: other instances run the tick.
@@ -207,14 +211,14 @@ export class LockedMethod {
     if (typeof key === 'string') return key;
     if (key === undefined) return this.defaultKey(instance);
     const made: unknown = key(...(args as never));
-    if (made instanceof Promise) made.catch(() => {}); // a promise is refused, however it ends
+    if (made instanceof Promise) made.catch(() => {}); // it is no key, and refused
     assertKeyOf(made, `The key function of @Locked() on ${this.where} made no key.`);
     return made;
   }
 
   /**
-   * A call by the scheduler is skipped by default, also of a job that was registered without a
-   * decorator.
+   * Decides how a refused call ends. By default, calls by the scheduler are skipped, also
+   * those of jobs that were registered without a decorator.
    */
   #busy(error: LockNotAcquiredError, args: unknown[], firing: Firing | undefined): unknown {
     const { onBusy } = this.options;
@@ -234,7 +238,7 @@ function serviceOf(instance: unknown, property: symbol): LockService | undefined
 
 function notInjected(where: string): LockError {
   return new LockError(
-    `${where}() is under @Locked(), but its object was not made by Nest's container, or was called without it. ` +
+    `${where}() is under @Locked(), but its instance has no LockService: Nest did not create it, or the method was called without its instance. ` +
       'Get the provider from the container; in a unit test, use withoutLocks(instance) from "nestjs-locked/testing".',
   );
 }

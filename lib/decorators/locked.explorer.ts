@@ -14,9 +14,9 @@ import { Schedule } from './scheduling/schedule.js';
 const MINIFIED = /^(?:[\w$]{1,2}|[a-z_$][\w$]{2}|_?(?:class|default|anonymous)_?\d*)$/;
 
 /**
- * Looks, at start, at all methods under `@Locked()` that use one module. It refuses two that
- * would share a default key, and options that do not fit those of the module. Objects that a
- * factory made get the service here, since Nest injects no properties into them.
+ * Checks, at start, all methods under `@Locked()` that use one module. It refuses two methods
+ * that would share a default key, and options that do not fit those of the module. It also
+ * gives the service to objects that a factory made, since Nest injects no properties there.
  */
 export class LockedExplorer {
   constructor(
@@ -26,9 +26,10 @@ export class LockedExplorer {
   ) {}
 
   /**
-   * Gives a function that names the locked methods for the line at start.
+   * Checks all methods, and finds the schedulers that call them.
    *
-   * @param ticks of that function: whether the store keeps ticks
+   * @returns a function that names the methods for the line at start. Its parameter says
+   * whether the store keeps ticks
    */
   explore(): (ticks: boolean) => string[] {
     const internals = this.locks[INTERNALS];
@@ -89,7 +90,10 @@ export class LockedExplorer {
     }
   }
 
-  /** A value may have been part of another application before, which was closed since. */
+  /**
+   * Sets the service of an instance. A `useValue` provider may still have the service of an
+   * application that was closed.
+   */
   #inject(instance: object): void {
     const property = lockServiceProperty(this.module);
     const present = (instance as Record<symbol, LockService | undefined>)[property];

@@ -17,8 +17,8 @@ import { mayBeCarriedOut, requestLimitOf } from './time-limit.js';
 import type { TakeOver, Waiter } from './wait-queue.js';
 
 /**
- * Milliseconds that the attempt at the deadline of a wait has to be answered: longer than
- * stores wait for a locked row.
+ * Milliseconds within which the store has to answer the last attempt, at the deadline of a
+ * wait. Stores do not wait this long for a locked row.
  */
 const OVERTIME = 2_500;
 
@@ -63,7 +63,7 @@ export class Acquisition {
 
   /**
    * Makes attempts until the lock is granted, or the wait has ended with an attempt at its
-   * deadline. A busy lock is a value.
+   * deadline. It resolves to an error, and does not reject, if the lock is busy.
    *
    * @throws LockStoreError, or what the signal was aborted with
    * @throws LockError when the call chain holds the key itself, and would wait for it
@@ -94,13 +94,14 @@ export class Acquisition {
     }
   }
 
-  /** The only wait loop of the library. */
+  /** Waits in the queue, and makes attempts. It is the only wait loop of the library. */
   async #wait(): Promise<Lease | LockNotAcquiredError> {
     const { settings, signal } = this.call;
     const { queues, keeper, clock } = this.engine;
     const waiter = settings.wait > 0 ? queues.join(this.storeKey) : queues.aside();
     const onAbort = (): void => waiter.fail(signal?.reason);
-    if (signal) setMaxListeners(0, signal); // a signal for the whole application has a listener for each wait
+    // A signal of the whole application may have a listener for each wait.
+    if (signal) setMaxListeners(0, signal);
     signal?.addEventListener('abort', onAbort, { once: true });
     let lease: Lease | undefined;
     try {
@@ -166,7 +167,8 @@ export class Acquisition {
           const waiter = { owner, ttl: storeTtl(ttl), label };
           return await release(this.storeKey, holder.owner, waiter, { outcome, timeout });
         } catch (error) {
-          refused = !mayBeCarriedOut(error); // the LockStoreError made of it would not show that
+          // Read it here, since the LockStoreError that wraps the error does not show it.
+          refused = !mayBeCarriedOut(error);
           throw error;
         }
       });
@@ -180,8 +182,8 @@ export class Acquisition {
   }
 
   /**
-   * One attempt. A failure that may pass by itself is a value while there is time left to
-   * wait.
+   * Makes one attempt. While there is time left to wait, it resolves to a failure that may
+   * pass by itself, so that the caller tries again.
    */
   #attempt(): Promise<Lease | Refusal | LockStoreError> {
     const { inFlight } = this.engine.keeper;
@@ -205,7 +207,8 @@ export class Acquisition {
       const waiting = left > 0 && store.notifiesWaiters === true;
       return this.#attempts.attempt(this.#requestLimit(left), 0, waiting);
     }
-    // The server waits. This is the only connection of the process that waits for the key.
+    // With session locks, the server waits. Only the first waiter of the process gets here, so
+    // one connection waits for the key.
     const limit = this.call.settings.wait > 0 ? OVERTIME : undefined;
     return this.#attempts.attempt(limit, Math.max(0, left));
   }
@@ -218,7 +221,7 @@ export class Acquisition {
     throw error;
   }
 
-  /** A request of a call that waits may outlast the wait by {@link OVERTIME} at most. */
+  /** Milliseconds for a request. It may outlast a wait by {@link OVERTIME} at most. */
   #requestLimit(left: number): number {
     const { ttl, wait } = this.call.settings;
     const longest = requestLimitOf(ttl);
@@ -231,8 +234,8 @@ export class Acquisition {
     const pause = Math.min(this.call.settings.retry(attempt, clock.random()), left);
     if (result instanceof LockStoreError) return pause;
     const { queued, holder } = result;
-    // The lock of a dead holder is free when its lease ends. A rest of 0 may come from a race,
-    // and says nothing.
+    // The lock of a dead holder is free when its lease ends. A remaining time of 0 may come
+    // from a race, and is ignored.
     const leaseEnds = holder?.remaining && holder.remaining > 0 ? holder.remaining + 1 : Infinity;
     return Math.min(queued ? SAFETY_POLL * (0.75 + clock.random() / 2) : pause, left, leaseEnds);
   }
@@ -248,7 +251,7 @@ export class Acquisition {
     const waited = this.#waited;
     if (reason === 'tick-ahead') return refuseTickAhead(call, waited, engine.publisher);
     const nested = call.nested === true && !isFinal(result);
-    const holder = result.holder && { ...result.holder, key: call.key }; // without the prefix
+    const holder = result.holder && { ...result.holder, key: call.key };
     return this.#busy({ waited, holder, reason, nested, lastRun: engine.keys.took(call.key, call.job) });
   }
 

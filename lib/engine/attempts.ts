@@ -34,7 +34,7 @@ export interface AttemptEngine {
   readonly clock: Clock;
   readonly keeper: {
     readonly inFlight: InFlight;
-    /** Releases, in the background, what was granted and is not wanted. */
+    /** Releases, in the background, a lock that was granted after its call had given up. */
     free(storeKey: string, owner: string): void;
   };
 }
@@ -46,8 +46,8 @@ type Granted = Extract<LockAcquireResult, { acquired: true }>;
 
 const COLLISIONS = 3;
 /**
- * Milliseconds after which a collision is not repeated at once. It was a wait for a row that
- * is locked, and the next one would be too.
+ * After an attempt that took longer than this, in milliseconds, a collision is not repeated at
+ * once. The store waited for a locked row, and would wait again.
  */
 const QUICK = 500;
 const TRIES = 3;
@@ -69,7 +69,10 @@ export class Attempts {
   /** Whether the store may have granted the lock to this owner. */
   #mayHold = false;
   #abandoned = false;
-  /** Only for stores that wait: making one takes longer than the rest of an acquisition. */
+  /**
+   * Made only for stores that wait on the server: to make it takes longer than the rest of an
+   * acquisition.
+   */
   #endWait: AbortController | undefined;
   #lease: Lease | undefined;
   #endPause: (() => void) | undefined;
@@ -152,7 +155,7 @@ export class Attempts {
     return result.acquired ? this.#leaseOf(sent, result) : result;
   }
 
-  /** Ends without the lock: whatever may still have been granted is released. */
+  /** Ends the attempts without the lock, and releases whatever may still have been granted. */
   abandon(): void {
     this.#abandoned = true;
     this.#endWait?.abort();
@@ -160,7 +163,11 @@ export class Attempts {
     if (this.#mayHold) this.#free(this.#owner);
   }
 
-  /** @param holder the owner id of the holder that releases the lock to this call */
+  /**
+   * Makes the next request. It keeps the owner id while an earlier outcome is unknown.
+   *
+   * @param holder the owner id of the holder that releases the lock to this call
+   */
   #next(holder: string | undefined, send: SendRequest): AttemptRequest {
     const resend = this.#mayHold;
     if (!resend) this.#owner = randomUUID();
@@ -177,7 +184,7 @@ export class Attempts {
 
   #request(timeout: number, resend: boolean, wait: number, waiting: boolean): AcquireRequest {
     const { label, stealAfter, once, sessionBound } = this.settings;
-    // Most requests have only these two. Spreads would take longer than the rest.
+    // Most requests have only a label and a timeout. Spreads would take longer than the rest.
     const request: AcquireRequest = timeout === Infinity ? { label } : { label, timeout };
     if (waiting) request.waiting = true;
     if (resend) request.resend = true;
@@ -190,7 +197,7 @@ export class Attempts {
     return request;
   }
 
-  /** @throws LockStoreError when the lease has passed already */
+  /** Makes the lease of a grant. @throws LockStoreError when the lease has ended already */
   #leaseOf({ owner, resend, sent }: AttemptRequest, { fencingToken, ignoredTick }: Granted): Lease {
     const { clock } = this.engine;
     const { sentAt, asleep, drift } = sent;
@@ -203,7 +210,7 @@ export class Attempts {
       // may still be held in the store, but the process cannot rely on that.
       this.#free(owner);
       this.#mayHold = false;
-      this.#owner = ''; // a grant to the last owner that comes from here on is not wanted
+      this.#owner = ''; // so a late grant to this owner is released
       throw new LockStoreError(
         `The lock "${lease.key}" was granted, but the answer came after its lease of ${lease.ttl} ms. Raise the ttl, or find what blocks the process.`,
         { transient: true },
@@ -221,13 +228,15 @@ export class Attempts {
     const free = (): void => this.#free(owner);
     const lease = owner === this.#owner ? this.#lease : undefined;
     if (lease?.handedOff) return;
-    if (lease?.released)
-      void lease.released.then(free, free); // its holder's own release comes first
+    // The release by the holder comes first.
+    if (lease?.released) void lease.released.then(free, free);
     else if (this.#abandoned || owner !== this.#owner || lease?.open === false) free();
     else this.#mayHold = true;
   }
 
-  /** Counts a request whose answer is late: a shutdown awaits it before it closes the store. */
+  /**
+   * Counts a request whose answer is late: a shutdown awaits it before it closes the store.
+   */
   overdue(): void {
     this.engine.keeper.inFlight.begin();
   }
@@ -280,10 +289,10 @@ class AttemptRequest implements LimitedRequest<LockAcquireResult> {
 }
 
 /**
- * The refusal of a tick that lies too far ahead of the store's clock.
+ * Makes the refusal of a tick that lies too far ahead of the store's clock.
  *
- * @throws LockError with `once: 'tick'`: recorded, the tick would keep all instances from
- * running until its time
+ * @throws LockError with `once: 'tick'`: if the tick was recorded, no instance would run until
+ * its time has come
  */
 export function refuseTickAhead(
   { key, job, once, settings }: LockCall,

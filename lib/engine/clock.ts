@@ -25,11 +25,11 @@ export interface Clock {
    * alive.
    */
   after(ms: number, callback: () => void, ref: boolean): Timer;
-  /** From 0 to 1, for jitter. */
+  /** A random number from 0 to 1, for jitter. */
   random(): number;
 }
 
-/** Milliseconds after which a timer that has not fired is set again. */
+/** Milliseconds after its time at which a timer that has not fired is set again. */
 const LATE = 1_000;
 /** Milliseconds by which the wall clock has to step before `os.uptime()` is read again. */
 const WALL_CLOCK_STEP = 500;
@@ -94,7 +94,7 @@ class Limits {
     const now = performance.now();
     const limit = new Limit(now + Math.max(0, ms), callback, this.#pending);
     this.#pending.add(limit);
-    // A timer that is so late may never fire: tests replace all timers by fake ones, and
+    // A timer that is this late may never fire: tests replace all timers by fake ones, and
     // restore the real ones later.
     if (now - this.#firesAt > LATE) this.#fireAt(now);
     else if (limit.at < this.#firesAt) this.#fireAt(limit.at);

@@ -10,14 +10,14 @@ import { LONGEST_TIMER } from '../options/duration.js';
 import type { LockSettings } from '../options/lock.settings.js';
 import { answerWithin } from './time-limit.js';
 
-/** What acquires and keeps locks in one store, once the store is open. */
+/** The parts that acquire and keep the locks of one open store. */
 export interface Engine extends KeeperEngine {
   readonly keeper: LeaseKeeper;
 }
 
 /** Milliseconds by which the clocks of machine and database may differ without a warning. */
 const CLOCK_TOLERANCE = 1_000;
-/** Milliseconds for the answer: a store that hangs must not hang the start. */
+/** Milliseconds for the reading of the clock: a store that hangs must not hang the start. */
 const CLOCK_LIMIT = 10_000;
 
 /** Opens the store, and makes the engine. When that fails, the store is closed again. */
@@ -33,7 +33,7 @@ export async function openEngine(
     await compareClocks(store, parts.clock, parts.logger);
     return { ...parts, store, keeper: new LeaseKeeper({ ...parts, store }) };
   } catch (error) {
-    // The error that kept the store from being opened counts, not one of closing it.
+    // The caller gets the error of opening the store, and not an error of closing it.
     await Promise.resolve()
       .then(() => store?.close?.())
       .catch(() => {});
@@ -84,8 +84,8 @@ export async function compareClocks(store: AnyLockStore, clock: Clock, logger: L
     logger.warn('clockUnread', error);
     return;
   }
-  // The database read its clock at some moment between the two readings here: only a time
-  // outside of them differs.
+  // The database read its clock between the two readings here. A time between them may be
+  // equal, so only a time outside of them counts as a difference.
   const difference = time < before ? time - before : Math.max(0, time - clock.date());
   if (Math.abs(difference) > CLOCK_TOLERANCE) logger.warn('clocksDiffer', difference);
 }

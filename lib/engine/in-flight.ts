@@ -1,6 +1,6 @@
 import type { Clock } from './clock.js';
 
-/** Counts what a shutdown has to await: requests to the store, or the work under locks. */
+/** Counts the requests to the store, or the work under locks, that a shutdown has to await. */
 export class InFlight {
   #count = 0;
   readonly #whenNone = new Set<() => void>();
@@ -12,7 +12,7 @@ export class InFlight {
     return this.#count === 0;
   }
 
-  /** Counts one more, until {@link end} is called for it. */
+  /** Adds one to the count, until {@link end} is called for it. */
   begin(): void {
     this.#count++;
   }

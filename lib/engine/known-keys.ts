@@ -1,12 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Clock } from './clock.js';
 
-/** The number of most recent keys that are remembered at least. At most twice as many are. */
+/** How many of the last keys are remembered: at least this number, at most twice as many. */
 const REMEMBERED = 10_000;
 
 /**
- * Milliseconds. A local token that is further ahead of this machine's clock came from a token
- * of the store. The store's clock is then ahead too, so its next tokens are greater anyway.
+ * Milliseconds. A local token that is further ahead of this machine's clock was made from a
+ * token of the store. The store's clock is then ahead, too, so its next tokens are greater.
  */
 const TOKENS_AHEAD = 1_000;
 
@@ -77,8 +77,8 @@ export class KnownKeys {
 }
 
 /**
- * A map that forgets its oldest keys. It forgets half of them at once, which is far cheaper
- * than one key after the other.
+ * A map that forgets its oldest keys. It forgets half of the keys at once, which is far
+ * cheaper than to forget one key after the other.
  */
 class RecentMap<Value> {
   #young = new Map<string, Value>();

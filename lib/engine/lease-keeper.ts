@@ -14,7 +14,7 @@ import { asLockError, requestLimitOf } from './time-limit.js';
 /** The parts of the engine that a keeper uses. */
 export interface KeeperEngine extends ReleaseEngine {
   readonly logger: LockLogger;
-  /** Called when more or fewer locks are held. */
+  /** Called when the number of held locks has changed. */
   readonly heldChanged: () => void;
 }
 
@@ -22,8 +22,8 @@ export interface KeeperEngine extends ReleaseEngine {
 const LONG_TRANSACTION = 30_000;
 
 /**
- * Keeps the locks that one service holds: has them renewed and released, and reports their
- * loss.
+ * Keeps the locks that one service holds. It lets the renewer and the releaser do their work,
+ * and reports lost locks.
  */
 export class LeaseKeeper implements LockKeeper {
   readonly #held = new Map<Lease, HeldLock>();
@@ -145,8 +145,8 @@ export class LeaseKeeper implements LockKeeper {
   }
 
   /**
-   * Releases, in the background, what the store may have granted to this owner. No caller
-   * could do anything about a failure: the lease then ends with its ttl.
+   * Releases, in the background, the lock that the store may have granted to this owner. A
+   * failure is ignored: the lease then ends with its ttl.
    */
   free(storeKey: string, owner: string): void {
     this.inFlight.track(this.#releaser.free(storeKey, owner)).catch(() => {});
@@ -182,7 +182,7 @@ export class LeaseKeeper implements LockKeeper {
   async guard(lease: Lease, context: unknown): Promise<boolean> {
     const { key, storeKey, owner, fencingToken } = lease;
     const store = transactionsOf(this.engine.store);
-    // release() awaits lock.transaction() itself.
+    // A release awaits lock.transaction() anyway, so that transaction is not watched.
     const held = lease.inTransaction ? undefined : this.#held.get(lease);
     const guard = async (): Promise<boolean> => store.guard(context, storeKey, owner, fencingToken);
     try {
@@ -199,7 +199,7 @@ export class LeaseKeeper implements LockKeeper {
    * one may take. Their answers may bring more: late grants, which are released, and locks
    * that were restored meanwhile.
    *
-   * @param reason what the holders learn
+   * @param reason the reason of the loss, for the holders
    */
   async releaseAll(reason: string): Promise<void> {
     const { clock } = this.engine;
@@ -254,7 +254,10 @@ export class LeaseKeeper implements LockKeeper {
     void this.#notifyHolder(key, held, error);
   }
 
-  /** Runs the user's listeners from a timer. So their errors are logged and go no further. */
+  /**
+   * Calls the user's listeners. Their errors are logged and go no further, since a timer may
+   * have called this method.
+   */
   async #notifyHolder(key: string, { lock, onLost }: HeldLock, error: LockLostError): Promise<void> {
     try {
       lock.abort(error);

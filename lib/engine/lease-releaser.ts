@@ -18,10 +18,10 @@ import {
 } from './time-limit.js';
 import type { WaitQueues } from './wait-queue.js';
 
-/** What a process knows about a lease besides the lease. */
+/** The handle of a held lease, and what the process knows about its call. */
 export interface HeldLock {
   lock: Lock;
-  /** Of the settings of its call, only these are kept: there may be 100,000 locks. */
+  /** Only these settings of the call are kept, since there may be 100,000 locks. */
   minHold: number;
   stealAfter: number | undefined;
   onLost: LostCallback | undefined;
@@ -50,7 +50,7 @@ export class LeaseReleaser {
   constructor(
     private readonly engine: ReleaseEngine,
     private readonly inFlight: InFlight,
-    /** Called when the release has ended, in whichever way. */
+    /** Called when the release has ended, whether it succeeded or failed. */
     private readonly forget: (lease: Lease) => void,
   ) {}
 
@@ -85,8 +85,8 @@ export class LeaseReleaser {
       const isTaken = typeof taken !== 'string';
       let released: boolean | undefined = isTaken || (guarded && !believed);
       if (!released) released = await this.#releaseInStore(lease, held, outcome, waiting);
-      // An earlier request may have released the lease. Then nothing is found, and that is no
-      // loss.
+      // An earlier request may have released the lease. Then the store finds no lease, but the
+      // lock was not lost.
       const repeated = released === undefined || taken === 'unknown';
       released ||= repeated && believed;
       if (!released && !guarded) {
@@ -96,7 +96,7 @@ export class LeaseReleaser {
       waiterKnows = isTaken || waiting;
       const heldFor = this.#heldFor(held);
       this.engine.keys.ended(key, job, Math.max(heldFor, minHold));
-      // At a shutdown the holder has seen the event `lost`: a lock ends with one event.
+      // At a shutdown the event `lost` was published, and each lock ends with one event only.
       if (!lease.loss) publisher.publish('released', { key, job, fencingToken, heldFor });
       return true;
     } catch (cause) {
@@ -152,7 +152,7 @@ export class LeaseReleaser {
   }
 
   /**
-   * Releases what the store may have granted to an owner that is not needed now.
+   * Releases the lock that the store may have granted to an owner whose call has given up.
    *
    * @throws LockError: then the lease ends with its ttl
    */

@@ -6,7 +6,7 @@ import type { LockError } from '../lock.errors.js';
 import { storeTtl } from '../options/lease-timing.js';
 import { isTransient, mayBeCarriedOut, answerWithin } from './time-limit.js';
 
-/** What the renewer calls. Neither method may throw. */
+/** The listener of a renewer. Its methods may not throw. */
 export interface RenewerListener {
   /** A renewal failed or was not answered. It is repeated while the lease lasts. */
   renewFailed(lease: Lease, error: LockError): void;
@@ -17,8 +17,8 @@ export interface RenewerListener {
 /** Batches larger than this stall the other writers of the database. */
 const LARGEST_BATCH = 500;
 /**
- * Milliseconds after which a batch leaves with the leases that it has: code that has not run
- * before is slow, and a large batch of it would block the event loop.
+ * Milliseconds after which a batch is sent with the leases that it has. Code that has not run
+ * before is slow, so to fill a large batch would block the event loop.
  */
 const LONGEST_TURN = 2;
 /** How many leases are taken before the clock is read again. */
@@ -122,7 +122,7 @@ export class LeaseRenewer {
     return { due, late };
   }
 
-  /** A suspension of the machine, or a step of the wall clock, concerns all leases at once. */
+  /** Whether the machine was suspended, or its wall clock set: that concerns all leases. */
   #haveJumped({ asleep, drift }: Clocks): boolean {
     const before = this.#compared;
     return Math.abs(asleep - before.asleep) > CLOCK_STEP || Math.abs(drift - before.drift) > CLOCK_STEP;
@@ -134,7 +134,7 @@ export class LeaseRenewer {
   }
 
   #renewDue(found: Lease[]): void {
-    // A listener of a loss may have released other leases, or renewed them.
+    // The listeners of a lost lease may have released or renewed other leases meanwhile.
     const due = found.filter((lease) => lease.open && !lease.pendingRequest);
     const together = this.store.renewMany ? due.filter((lease) => !lease.alone) : [];
     if (together.length > 0) void this.#renewTogether(together);
@@ -206,7 +206,7 @@ export class LeaseRenewer {
   }
 
   #ended(lease: Lease, clocks: Clocks, error: LockError | undefined, unansweredBatch: boolean): void {
-    // One lease may have made the batch fail, and must not do that to the next batch.
+    // One lease may have made the batch fail, so each lease gets a request of its own.
     if (error && (!isTransient(error) || unansweredBatch)) lease.alone = true;
     if (error) this.listener.renewFailed(lease, error);
     if (lease.renewAt <= clocks.sentAt) this.#retryLater(lease);

@@ -105,18 +105,18 @@ export class Lease {
   pendingRequest: Promise<void> | undefined;
   /** The release, from its beginning on. */
   released: Promise<unknown> | undefined;
-  /** Another process has the lease now: a late answer must not release it. */
+  /** Whether another process has the lease now: a late answer must not release it. */
   handedOff = false;
   /** The recorded tick, if the store ignored it, see `LockAcquireResult`. */
   ignoredTick: Date | undefined;
   /** How often in a row the lock was released to a waiter of this process. */
   series = 0;
-  /** Renew it in a request of its own: in its last batch the store could not reach it. */
+  /** Whether it gets a request of its own: in its last batch the store could not reach it. */
   alone = false;
-  /** A transaction that the lock is tied to takes the place of renewals. */
+  /** Whether the lock is in `lock.transaction()`, which takes the place of renewals. */
   inTransaction = false;
   /**
-   * The lease was lost, but the store may keep it for longer: a request for a shorter ttl was
+   * Whether the store may keep the lost lease for longer: a request for a shorter ttl was
    * not answered, and may not have been carried out.
    */
   outlasts = false;
@@ -364,7 +364,7 @@ export class Lease {
     this.#doubted = false;
     this.#ttl = ttl;
     // The store may have carried out, or may still carry out, a request with a shorter ttl
-    // that was in flight together with this one.
+    // that was in flight together with this renewal.
     const certain = Math.min(ttl, before, this.#shortestPending());
     this.#deadline = sentAt + certain - marginOf(certain);
     this.#endsAt = sentAt + certain;

@@ -7,7 +7,8 @@ import type { Lease } from './lease.js';
 export class LeasesByTime {
   readonly #leases: Lease[] = [];
   /**
-   * The time of the lease at the same place: in an object, a number would take more memory.
+   * The time of the lease at the same place of the other array. A property of the lease would
+   * take more memory.
    */
   readonly #times: number[] = [];
   #added = 0;

@@ -68,7 +68,9 @@ export class LockLogger {
   readonly #warned = new Map<string, number>();
   /** The methods, and the keys of other calls, that take locks inside of transactions. */
   readonly #insideTransaction = { methods: new Set<string>(), keys: new Set<string>() };
-  /** How often a key's tick was done already since the line that was logged about it. */
+  /**
+   * For each key, how often a tick had run already since the line that was logged about it.
+   */
   readonly #ticksDone = new Map<string, { at: number; count: number }>();
 
   constructor(
@@ -116,7 +118,7 @@ export class LockLogger {
     const where = this.moduleName === 'default' ? '' : ` for the module "${this.moduleName}"`;
     this.#say(
       'warn',
-      `LOCKING IS DISABLED${where}: everything runs unlocked in this process; other instances do as they are set. Enable it with LockService.enable() or { enabled: true }.`,
+      `LOCKING IS DISABLED${where}: everything runs unlocked in this process. Other instances follow their own settings. Enable it with LockService.enable() or { enabled: true }.`,
     );
   }
 
@@ -147,13 +149,14 @@ export class LockLogger {
 
   releasedInTransaction(key: string, job: string | undefined): void {
     const { methods, keys } = this.#insideTransaction;
-    if (job === undefined ? keys.has(key) : methods.has(job)) return; // that warning names the cause
+    // The warning about the transaction has named the cause.
+    if (job === undefined ? keys.has(key) : methods.has(job)) return;
     this.warn('releasedInTransaction', key, job);
   }
 
   /**
-   * Each tick ends like this in every instance but one, so one line counts the ticks of a
-   * minute.
+   * Logs that another instance has run a tick. Every instance but one gets here at each tick,
+   * so one line a minute counts them.
    */
   #tickDone(key: string): void {
     const now = this.clock.now();

@@ -9,15 +9,15 @@ export class ShutdownHooks {
   #checked = false;
   #missed = false;
 
-  /** @param siblings those of all lock modules of the application, of which one warns */
+  /** @param siblings the same object of each lock module, so that only one module warns */
   constructor(
     private readonly logger: LockLogger,
     private readonly siblings: () => readonly ShutdownHooks[] | undefined,
   ) {}
 
   /**
-   * Checks them once, at the first lock: the application may enable them after it was
-   * initialized.
+   * Checks the hooks once, at the first lock, since the application may enable them after it
+   * was initialized.
    */
   check(store: AnyLockStore): void {
     if (this.#checked) return;

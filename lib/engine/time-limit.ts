@@ -2,12 +2,12 @@ import type { Clock } from './clock.js';
 import { LockError, LockStoreError } from '../lock.errors.js';
 import { safeError } from '../safe-error.js';
 
-/** Milliseconds that the engine waits for an answer at most. */
+/** The longest time, in milliseconds, for which the engine waits for an answer. */
 const LONGEST_LIMIT = 10_000;
 
 /**
- * Milliseconds that a store gets for a request at least. A store may close a connection whose
- * answer is late, and should not do so because it was slow for a moment.
+ * The shortest timeout, in milliseconds, that a store gets for a request. A store may close a
+ * connection whose answer is late, and should not do so because it was slow for a moment.
  */
 const SHORTEST_TIMEOUT = 1_000;
 
@@ -72,7 +72,7 @@ export function answerWithin<T>(clock: Clock, limit: number, request: LimitedReq
         request.answered?.(value);
         resolve(value);
       } catch (error) {
-        fail(error); // the answer makes no sense
+        fail(error); // the caller could not use the answer
       }
     };
     started(request, limit).then(answer, fail);
@@ -99,8 +99,8 @@ function nameOf({ operation, key }: RequestDescription): string {
 }
 
 /**
- * Methods of a store need not be async functions: what one throws is a failure like any
- * other.
+ * Starts the request. A method of a store that is no async function may throw: that is a
+ * failure like any other.
  */
 function started<T>(request: LimitedRequest<T>, limit: number): Promise<T> {
   try {
@@ -115,7 +115,8 @@ export interface RetryLimits {
   /** The greatest number of times that the request is sent. */
   tries: number;
   /**
-   * Milliseconds after the first failure. The pause grows by as much after each further one.
+   * Milliseconds of the pause after the first failure. It grows by as much after each failure
+   * that follows.
    */
   pause: number;
   /** The monotonic time from which on the request is not sent again. */
@@ -129,8 +130,8 @@ export interface RetryLimits {
 }
 
 /**
- * Decides after a failure whether a request is sent again, and pauses before that. The loop
- * that sends it stands in the caller, so a request that succeeds at once costs nothing more.
+ * Decides after a failure whether a request is sent again, and pauses before that. The caller
+ * has the loop that sends it, so a request that succeeds at once costs nothing more.
  *
  * @param sent how often the request was sent
  * @throws the failure, if the request is not to be sent again

@@ -3,29 +3,29 @@ import type { AnyLockStore, TransactionGuard } from '../interfaces/lock-store.in
 import { LockError } from '../lock.errors.js';
 
 /**
- * The members used of an EntityManager, a ClientSession, and the transactions of other
- * clients.
+ * The members that this library uses of an EntityManager, a ClientSession, and the
+ * transactions of other clients.
  */
 interface Transaction {
   queryRunner?: { isTransactionActive?: boolean; isReleased?: boolean };
   inTransaction?: unknown;
 }
 
-/** The members used of a TransactionHost of `@nestjs-cls/transactional`. */
+/** The members that this library uses of a TransactionHost of `@nestjs-cls/transactional`. */
 interface TransactionHost {
   isTransactionActive(): boolean;
   readonly tx: Transaction | undefined;
 }
 
 /**
- * The member used of a DataSource. typeorm-transactional patches `manager` to follow the call
- * chain.
+ * The member that this library uses of a DataSource. typeorm-transactional patches `manager`,
+ * so that it follows the call chain.
  */
 interface DataSource {
   readonly manager?: Transaction;
 }
 
-/** The member used of a Mongoose connection. */
+/** The member that this library uses of a Mongoose connection. */
 interface Connection {
   readonly base?: { transactionAsyncLocalStorage?: { getStore(): { session?: Transaction } | undefined } };
 }
@@ -111,7 +111,7 @@ export function hasMethods(provider: unknown, ...names: string[]): boolean {
   return typeof methods === 'object' && methods !== null && names.every((name) => name in methods);
 }
 
-/** Milliseconds between two checks, which send nothing to a server. */
+/** Milliseconds between two checks of a transaction, which send nothing to a server. */
 const LOOK_EVERY = 20;
 
 /**

@@ -4,12 +4,12 @@ import type { Lease } from './lease.js';
 import type { WaitLimits } from '../options/module.settings.js';
 
 /**
- * Has a holder release its lock to a waiter. Resolves to the lease that the waiter gets.
+ * Lets a holder release its lock to a waiter. Resolves to the lease that the waiter gets.
  * `unknown`: the release failed, and the store may still carry it out. Never rejects.
  */
 export type TakeOver = (holder: Lease, outcome: LockOutcome) => Promise<Lease | 'refused' | 'unknown'>;
 
-/** A limit that is reached. */
+/** The limit of `maxWaiters` that is reached. */
 export interface Full {
   option: keyof WaitLimits;
   limit: number;
@@ -21,9 +21,9 @@ export interface Full {
  */
 const LONGEST_SERIES = 8;
 
-/** Milliseconds for which this process may keep re-acquiring a contended key. */
+/** The longest time, in milliseconds, for which a process may keep re-acquiring a busy key. */
 const LONGEST_TURN = 2_000;
-/** Milliseconds of the pause after that, so that processes that poll get a chance. */
+/** The pause after that, in milliseconds, in which polling processes get a chance. */
 const REST = 50;
 
 /** The waiters of one key in this process, in the order of their arrival. */
@@ -148,7 +148,7 @@ export class WaitQueues {
 
 /** A call that waits for a key, in the queue of that key. */
 export class Waiter {
-  /** Has a holder release its lock to this waiter, while the waiter can take it. */
+  /** Lets a holder release its lock to this waiter; `undefined` while that is not possible. */
   takeOver: TakeOver | undefined;
   #proceed: (() => void) | undefined;
   #woken = false;
@@ -226,7 +226,8 @@ export class Waiter {
       });
     try {
       await this.#sleep(ms);
-      const taken = takingOver && (await this.orFailure(takingOver)); // the pause may end before the answer
+      // The pause may end before the holder has released the lock to this waiter.
+      const taken = takingOver && (await this.orFailure(takingOver));
       return typeof taken === 'string' ? undefined : taken;
     } finally {
       this.takeOver = undefined;
@@ -234,8 +235,8 @@ export class Waiter {
   }
 
   /**
-   * To be called before each attempt: a wake-up that comes later is about something that the
-   * attempt may not have seen.
+   * Notes that an attempt begins. A wake-up that comes later is kept, since it may be about a
+   * release that the attempt has not seen.
    *
    * @throws the error that ended this wait
    */
@@ -244,7 +245,9 @@ export class Waiter {
     if (this.#failure) throw this.#failure.error;
   }
 
-  /** The result of an attempt, or the error that ended this wait before it came. */
+  /**
+   * Resolves to the result of an attempt. If the wait ends with an error first, it rejects.
+   */
   orFailure<T>(attempt: Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
       this.#wakeOnFailure = () => reject(this.#failure?.error);

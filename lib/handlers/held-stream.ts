@@ -8,9 +8,9 @@ import type { Lock } from '../lock.js';
 import type { LockInternals } from '../lock-internals.js';
 
 /**
- * Runs a handler under the lock. If it returns a stream (an Observable, an async iterable or a
- * Node stream), that stream is the result at once, and the lock is held until the stream has
- * ended. A stream whose lock is lost ends with `LockLostError`.
+ * Runs a handler under the lock. If it returns a stream, the promise resolves to that stream
+ * at once, and the lock is held until the stream has ended. Streams are Observables, async
+ * iterables and Node streams. A stream whose lock is lost ends with `LockLostError`.
  *
  * @param run runs work under the lock
  */
@@ -34,8 +34,8 @@ export function runHandler(
 }
 
 /**
- * Gives a stream to use in place of the given one, and when its use has ended; `undefined` for
- * what is no stream.
+ * Wraps a stream, so that its use is noticed. Returns the stream to use in its place, and a
+ * promise for the end of its use; `undefined` if the value is no stream.
  */
 export function holdStream(
   value: unknown,
@@ -78,7 +78,7 @@ function holdReadable(stream: Readable, use: StreamUse): void {
   });
 }
 
-/** Gives a web stream that is in use from its first read. */
+/** Returns a web stream that is in use from its first read. */
 function holdWebStream(source: ReadableStream<unknown>, use: StreamUse): ReadableStream<unknown> {
   const items = new HeldIterator(source, use);
   return new ReadableStream(
@@ -95,8 +95,8 @@ function holdWebStream(source: ReadableStream<unknown>, use: StreamUse): Readabl
 }
 
 /**
- * Gives an object that can be iterated and nothing else: other methods would not hold the
- * lock.
+ * Returns an object that can only be iterated, since other methods of the source would not
+ * hold the lock.
  */
 function holdIterable(source: AsyncIterable<unknown>, use: StreamUse): AsyncIterable<unknown> {
   if ('next' in source) return new HeldIterator(source, use);
@@ -107,7 +107,7 @@ function holdIterable(source: AsyncIterable<unknown>, use: StreamUse): AsyncIter
 class HeldIterator implements AsyncIterableIterator<unknown> {
   #started: { iterator: AsyncIterator<unknown>; end: () => void } | undefined;
   #lost: LockLostError | undefined;
-  // A race against a promise of the loss would keep every item in memory until the end.
+  // To race each item against one promise for the loss would keep all items in memory.
   #loseNext: ((error: LockLostError) => void) | undefined;
 
   constructor(
@@ -174,8 +174,8 @@ class HeldIterator implements AsyncIterableIterator<unknown> {
 }
 
 /**
- * The use of one stream, from the begin of its first user to the end of its last. A stream
- * without a user is given up after a ttl.
+ * The use of one stream, from the beginning of its first reader to the end of its last. A
+ * stream that has no reader is given up after a ttl.
  */
 class StreamUse {
   readonly ended: Promise<void>;
@@ -205,7 +205,7 @@ class StreamUse {
   #giveUp(): boolean {
     if (this.readable && isInUse(this.readable)) return false;
     this.#end();
-    this.readable?.destroy(usedTooLate(this.call)); // a later read would be without the lock
+    this.readable?.destroy(usedTooLate(this.call)); // a later read would not be under the lock
     return true;
   }
 

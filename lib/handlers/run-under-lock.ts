@@ -18,7 +18,7 @@ const SSE = '__sse__'; // the metadata that @Sse() sets
 const CLIENT_CLOSED_REQUEST = 499; // the status that nginx uses
 
 /**
- * Gives what a handler emits. The handler runs under the lock, which is held from the
+ * Emits what a handler emits. The handler runs under the lock, which is held from the
  * subscription until the handler has ended and its response, if it has one, has been sent.
  */
 export function runUnderLock(
@@ -39,7 +39,8 @@ export function runUnderLock(
       const followed = new FollowedHandler(internals, call, lock, subscriber, response !== undefined, isSse);
       followed.run(next);
       handler = followed;
-      if (subscriber.closed) followed.leave(); // the first value may have made the subscriber leave
+      // The first value may have made the subscriber leave.
+      if (subscriber.closed) followed.leave();
       try {
         await followed.over;
       } finally {
@@ -49,7 +50,7 @@ export function runUnderLock(
         lock.signal.removeEventListener('abort', cut);
       }
     };
-    // The subscriber has the handler's own errors already, and then ignores these.
+    // An error of the handler has reached the subscriber before, which ignores a second error.
     internals.tryRun({ ...call, signal: waiting.signal }, work).then(
       (result) => result.acquired || subscriber.error(result.error),
       (error) => subscriber.error(error),
@@ -62,7 +63,7 @@ export function runUnderLock(
 }
 
 /**
- * Gives Node's response of the HTTP request, with Express as with Fastify; `undefined` for
+ * Returns Node's response of an HTTP request, with Express and with Fastify; `undefined` for
  * messages, sockets and GraphQL.
  */
 export function httpResponseOf(host: ArgumentsHost): ServerResponse | undefined {
@@ -99,7 +100,7 @@ class FollowedHandler {
     private readonly call: LockCall,
     private readonly lock: Lock,
     private readonly subscriber: Subscriber<unknown>,
-    /** Whether a response tells when the streams that the handler emits have ended. */
+    /** Whether there is an HTTP response, which ends when the emitted streams have ended. */
     private readonly hasResponse: boolean,
     /**
      * Whether the handler is known to return a stream, so that it can be stopped at any time.
@@ -139,7 +140,7 @@ class FollowedHandler {
       discard(value);
       this.#end();
     } else if (this.#stillHeld()) {
-      // A GraphQL subscription emits an async iterable, whose end no response tells.
+      // A GraphQL subscription emits an async iterable. No HTTP response shows when it ends.
       const held = this.hasResponse ? undefined : holdStream(value, this.lock, this.internals, this.call);
       if (held) this.#streams.push(held.ended);
       this.subscriber.next(held ? held.stream : value);

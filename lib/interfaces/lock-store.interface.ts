@@ -400,8 +400,8 @@ export interface TransactionGuard {
   transaction<T>(work: (context: unknown) => Promise<T>, request?: StoreRequest): Promise<T>;
   /**
    * Makes sure that no other owner gets the lock until the caller's transaction ends;
-   * other calls wait for it. Resolves to `false` if the lease has expired, is not this owner's,
-   * or has another token.
+   * other calls wait for it. Resolves to `false` if the lease has expired, is not this
+   * owner's, or has another token.
    *
    * @param context the client's own object for the caller's transaction
    * @throws LockError when `context` is no transaction of this database, or its isolation

@@ -19,16 +19,19 @@ type Unit =
   | 'days';
 
 /**
- * A length of time: a number of milliseconds, or a string such as `'30s'`, `'1.5h'`, `'2 minutes'`.
+ * A length of time: a number of milliseconds, or a string such as `'30s'`, `'1.5h'` or
+ * `'2 minutes'`.
  *
  * @publicApi
  */
 export type Duration = number | `${number}${Unit}` | `${number} ${Unit}`;
 
-/** Milliseconds; `setTimeout` fires at once above this. */
+/**
+ * The longest time of a timer, in milliseconds: `setTimeout` fires at once for a longer one.
+ */
 export const LONGEST_TIMER = 2 ** 31 - 1;
 
-/** What is allowed for one option. */
+/** The limits of one option. */
 export interface DurationLimits {
   /** The smallest value, in milliseconds. */
   min: number;
@@ -36,7 +39,7 @@ export interface DurationLimits {
   infinite?: boolean;
 }
 
-// Above this, adding it to a date in milliseconds would leave the safe integers.
+// In milliseconds. A longer duration, added to a date, would not be a safe integer.
 const LONGEST = 2 ** 52;
 
 /**

@@ -1,6 +1,6 @@
 import { LockError } from '../lock.errors.js';
 
-/** Refuses misspelt options, which would otherwise silently be defaults. */
+/** Refuses misspelt options, in place of which the defaults would be used silently. */
 export function assertKnownOptions(
   where: string,
   options: unknown,

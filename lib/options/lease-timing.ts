@@ -2,7 +2,7 @@ import { DEFAULTS } from './defaults.js';
 
 /**
  * How long before its end a lease counts as lost: 5 % of its ttl, at least 50 ms, at most a
- * third.
+ * third of the ttl.
  */
 export function marginOf(ttl: number): number {
   return ttl === Infinity ? 0 : Math.min(Math.max(ttl * 0.05, 50), ttl / 3);

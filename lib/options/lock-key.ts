@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
 import { LockError } from '../lock.errors.js';
 
-/** The longest key that is taken, in bytes of UTF-8. @publicApi */
+/** The length of the longest key that is accepted, in bytes of UTF-8. @publicApi */
 export const MAX_KEY_BYTES = 4096;
 
-/** What fits into the key column of every database, in bytes. */
+/** How many bytes fit into the key column of every database. */
 const LONGEST_STORED = 255;
 
 const FITTED = /~sha256:[0-9a-f]{64}$/;
@@ -48,7 +48,8 @@ export function assertOwner(owner: unknown): asserts owner is string {
       `A lock owner must be a non-empty string, but it is ${owner === '' ? 'empty' : kindOf(owner)}.`,
     );
   const problem = textProblem(owner);
-  if (problem) throw new LockError(`The lock owner ${problem}.`); // the id itself is a capability: never in a message
+  // No message shows the id: code that knows it can release the lock.
+  if (problem) throw new LockError(`The lock owner ${problem}.`);
 }
 
 /** What keeps a string from being stored the same in every database, or `undefined`. */
@@ -63,13 +64,15 @@ export function textProblem(text: string): string | undefined {
  * Gives the form in which a store with a limited column keeps a key: the key itself if it
  * fits, otherwise its readable start and the SHA-256 of the whole.
  *
- * A short key that already looks like a fitted one is hashed as well, so that no two keys share a row.
+ * A short key that already looks like a fitted one is hashed as well, so that no two keys
+ * share a row.
  *
  * @publicApi
  */
 export function fitKey(key: string): string {
   assertKey(key);
-  if (key.length < SUFFIX_BYTES) return key; // it fits, also with three bytes for each character
+  // A short key fits, even with three bytes for each character.
+  if (key.length < SUFFIX_BYTES) return key;
   const bytes = Buffer.from(key);
   if (bytes.length <= LONGEST_STORED && !FITTED.test(key)) return key;
   let end = Math.min(bytes.length, LONGEST_STORED - SUFFIX_BYTES);

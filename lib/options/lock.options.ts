@@ -210,8 +210,8 @@ export type LockModuleDefaults = LockOptions &
       | undefined;
     /**
      * The path of a file that shows what this process does with the locks of the module: `0`
-     * idle, `1` waiting for a lock, `2` holding a lock. The file is replaced as a whole at each
-     * change. Default: no file.
+     * idle, `1` waiting for a lock, `2` holding a lock. The file is replaced as a whole at
+     * each change. Default: no file.
      */
     statusFile?: string | undefined;
   };

@@ -7,10 +7,10 @@ import { longestInterval, renewalInterval } from './lease-timing.js';
 import { textProblem } from './lock-key.js';
 import type { LostCallback } from './lock.options.js';
 
-/** Reads what was given for an option. @throws LockError that begins with the option's name */
+/** Reads the value of an option. @throws LockError that begins with the option's name */
 type Reader<Value> = (name: string, given: unknown) => Value;
 
-/** How each option is read when it is given, and what it is otherwise. */
+/** How each option is read when it is given, and its default. */
 const OPTIONS = {
   /** Milliseconds, or `Infinity`. */
   ttl: option(DEFAULTS.ttl, duration({ min: DEFAULTS.smallestTtl, infinite: true })),
@@ -44,7 +44,7 @@ type OptionSettings = {
   readonly [Name in OptionName]: ReturnType<Options[Name]['read']> | Options[Name]['otherwise'];
 };
 
-/** One acquisition's options, read, checked and completed. */
+/** The options of one acquisition, after they were read and checked, with the defaults. */
 export interface LockSettings extends OptionSettings {
   /**
    * Milliseconds, `undefined` for a third of the ttl (also after an extension), or `false`.
@@ -59,7 +59,7 @@ export interface LockSettings extends OptionSettings {
   readonly onceOption: string | undefined;
 }
 
-/** Options of a module, a decorator or a call, not read yet. */
+/** Options of a module, a decorator or a call, before they are read. */
 export type ReadableOptions = { readonly [Name in OptionName | 'autoRenew' | 'renewEvery']?: unknown };
 
 /** The settings of a module without options. */
@@ -70,7 +70,7 @@ export const DEFAULT_SETTINGS: LockSettings = {
   onceOption: undefined,
 };
 
-/** The options that everything takes that acquires locks. */
+/** The options of everything that acquires locks. */
 export const LOCK_OPTIONS: readonly string[] = [
   'ttl',
   'minHold',
@@ -93,7 +93,8 @@ export const RUN_OPTIONS: readonly string[] = [...ACQUIRE_OPTIONS, 'reentrant', 
 export const RESTORE_OPTIONS: readonly string[] = ['autoRenew', 'renewEvery', 'onLost'];
 
 /**
- * Reads the options of one module, decorator or call over those they refine.
+ * Reads the options of one module, decorator or call. For an option that is not given, the
+ * settings have that of `base`.
  *
  * @throws LockError that names the option, its value and its limits
  */
@@ -114,7 +115,11 @@ export function readSettings(where: string, options: ReadableOptions, base: Lock
   };
 }
 
-/** A holder that renews in time must not be robbed. @throws LockError */
+/**
+ * Refuses a `stealAfter` that would steal locks from holders that renew in time.
+ *
+ * @throws LockError
+ */
 export function assertNotRobbed(
   name: string,
   { ttl, renewEvery, stealAfter }: Pick<LockSettings, 'ttl' | 'renewEvery' | 'stealAfter'>,
@@ -122,11 +127,11 @@ export function assertNotRobbed(
   const interval = renewalInterval(renewEvery, ttl);
   if (stealAfter === undefined || interval === Infinity || stealAfter > interval) return;
   throw new LockError(
-    `${name} (${stealAfter} ms) must be longer than the interval at which locks are renewed (${Math.floor(interval)} ms), or living holders are robbed. Make it several intervals.`,
+    `${name} (${stealAfter} ms) must be longer than the interval at which locks are renewed (${Math.floor(interval)} ms), or locks are stolen from holders that are alive. Make it several intervals.`,
   );
 }
 
-/** Reads a switch. */
+/** Reads an option that is `true` or `false`. */
 export function readBoolean(name: string, value: unknown): boolean {
   if (typeof value === 'boolean') return value;
   const hint = "A variable of the environment is a string: compare it, as in `process.env.X === 'true'`.";

@@ -25,18 +25,18 @@ const MODULE_OPTIONS: readonly string[] = [
   'maxWaiters',
 ];
 
-/** How many calls may wait at a time, including those that are asking the store. */
+/** How many calls may wait at a time, including those with an attempt under way. */
 export interface WaitLimits {
   perKey: number;
   total: number;
 }
 
-/** A module's options, read, checked and completed. */
+/** The options of a module, after they were read and checked, with the defaults. */
 export interface ModuleSettings {
-  /** What its locks have unless a decorator or a call says otherwise. */
+  /** The settings of its locks, which decorators and calls may change. */
   readonly defaults: LockSettings;
   readonly enabled: boolean;
-  /** With its colon; empty when there is none. */
+  /** The prefix with its colon; an empty text without a prefix. */
   readonly prefix: string;
   readonly requireKeys: boolean;
   readonly shutdownTimeout: number;

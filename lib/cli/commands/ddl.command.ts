@@ -12,7 +12,7 @@ type DdlOptions = ConnectionOptions & { dialect?: (typeof DIALECTS)[number] };
 export function addDdl(program: Command): void {
   program
     .command('ddl')
-    .description('print the statement that creates the table; nothing is connected to')
+    .description('print the statement that creates the table, without a connection to the database')
     .addOption(
       new Option('--dialect <name>', 'for which database (default: that of the URL)').choices(DIALECTS),
     )
@@ -28,7 +28,7 @@ export function addDdl(program: Command): void {
 function databaseOf({ dialect, ...options }: DdlOptions): LockTableDatabase {
   if (dialect !== undefined) return dialect;
   if (!options.url)
-    throw new LockError(`For which database? Give --dialect (${DIALECTS.join(', ')}), or the URL.`);
+    throw new LockError(`No database given: pass --dialect (${DIALECTS.join(', ')}), or give a URL.`);
   const address = addressOf(options);
   if (address.kind === 'mongodb')
     throw new LockError('MongoDB needs no table: the first lock makes the collection.');

@@ -34,13 +34,13 @@ export function addHold(program: Command): void {
     .option('-n, --nonblock', 'do not wait (the default)')
     .option(
       '-E, --conflict-exit-code <number>',
-      'exit with this when the lock is busy',
+      'the exit code when the lock is busy',
       exitCode,
       EXIT.conflict,
     )
     .option(
       '--ttl <duration>',
-      'the lock is free after this when this process dies (default: 30s)',
+      'when this process dies, the lock is free after this time (default: 30s)',
       durationArgument('The ttl', { min: DEFAULTS.smallestTtl, infinite: true }),
     )
     .option(
@@ -50,7 +50,7 @@ export function addHold(program: Command): void {
     )
     .option('--label <text>', 'the name of the holder, for people (default: host:pid)')
     .addOption(
-      new Option('--kill-after <duration>', 'when the lock is lost: from SIGTERM to SIGKILL')
+      new Option('--kill-after <duration>', 'when the lock is lost: the time from SIGTERM to SIGKILL')
         .argParser(durationArgument('The time until SIGKILL', { min: 0 }))
         .default(10_000, '10s'),
     )

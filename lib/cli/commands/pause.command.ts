@@ -6,7 +6,7 @@ import { printable } from '../text-table.js';
 export function addPause(program: Command): void {
   program
     .command('pause')
-    .description('let no call get the key, in all instances, until it is resumed; its holder keeps it')
+    .description('refuse the key to the calls of all instances until it is resumed; its holder keeps it')
     .argument('<key>')
     .action(async (key: string, _, command: Command) => {
       const { json, ...options } = command.optsWithGlobals<ConnectionOptions>();

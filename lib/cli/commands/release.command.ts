@@ -12,7 +12,7 @@ export function addRelease(program: Command): void {
       'free a key, whatever its holder; the holder notices it at its next renewal, and until then two processes may believe that they hold it',
     )
     .argument('<key>')
-    .requiredOption('--reason <text>', 'why, for the record of what was done')
+    .requiredOption('--reason <text>', 'why the key is freed; it is printed with the result')
     .action(async (key: string, _, command: Command) => {
       const { reason, json, ...options } = command.optsWithGlobals<ConnectionOptions & { reason: string }>();
       await withLocks(options, async (locks) => {

@@ -6,7 +6,7 @@ export interface TickSource {
   getNextDateFrom(start: Date, timeZone?: string): { toMillis(): number };
 }
 
-/** The members used of the `CronTime` of the package `cron`, 2 to 4. */
+/** The members of a `CronTime` of the package `cron`, 2 to 4, that this library uses. */
 export interface CronTime extends TickSource {
   /** The next tick. */
   sendAt(): { toMillis(): number };
@@ -18,7 +18,7 @@ export interface CronTime extends TickSource {
   readonly utcOffset?: number | null;
 }
 
-/** The members used of the `CronJob` of the package `cron`, 2 to 4. */
+/** The members of a `CronJob` of the package `cron`, 2 to 4, that this library uses. */
 export interface CronJob {
   cronTime: CronTime;
   start(): unknown;
@@ -56,8 +56,8 @@ const JUST_NOW = 1_000;
  *
  * A job computes its next time when it arms its timer, which may take 10 ms. This class reads
  * that value, so it does not compute it again. When a timer fires, the job notes the date,
- * arms the next timer, and then calls `fireOnTick()`. Only methods of this one object are
- * replaced.
+ * arms the next timer, and then calls `fireOnTick()`. Only methods of this job are replaced,
+ * and not those of its class.
  */
 export class FollowedJob {
   /**
@@ -87,9 +87,9 @@ export class FollowedJob {
   }
 
   /**
-   * Computes the time of a timer that was armed before, so that the first firing need not do
-   * it. The time counts from when the job was followed: on a busy machine the timer may be due
-   * already, and not have fired yet.
+   * Computes the time of a timer that was armed before the job was followed, so that the first
+   * firing need not do it. The computation starts at the moment from which the job was
+   * followed: on a busy machine the timer may be due already, and not have fired yet.
    */
   lookAhead(): void {
     this.#armedFor ??= nextTick(this.job.cronTime, this.#followedSince);

@@ -12,7 +12,7 @@ import {
 } from './scheduler.js';
 
 const MOST_MISSED = 100;
-/** Milliseconds in which one of the instances begins a tick, if any does. */
+/** Milliseconds after a tick in which instances begin it. Later, it counts as missed. */
 const TICK_GRACE = 60_000;
 const SCHEDULE = Symbol('nestjs-locked: schedule');
 
@@ -76,8 +76,8 @@ export class Schedule {
   }
 
   /**
-   * The same for a job that fires while it is created, since the job is added to its registry
-   * only afterwards.
+   * Like {@link firing}, for a job that fires while it is created: the job is added to its
+   * registry only afterwards.
    */
   async firingWhileMade(): Promise<Firing | undefined> {
     if (this.#registries.length === 0) return undefined;

@@ -11,7 +11,7 @@ import type { LockCall, TryRunResult } from '../../options/lock-call.js';
 import type { LockSettings } from '../../options/lock.settings.js';
 import type { Firing } from './scheduler.js';
 
-/** A call by the scheduler, with what the store records so that its tick runs once. */
+/** A call by the scheduler, with the tick that the store records so that it runs once. */
 type ScheduledCall = LockCall & { once: OnceRequest };
 
 /** Milliseconds that a tick of a job with a short period may be ahead of the store's clock. */
@@ -27,7 +27,7 @@ const RECORD_TTL = 10_000;
  */
 const STEAL_AT_ONCE = 1;
 
-/** What the store records for a firing, so that only one of all instances runs it. */
+/** The record that the store makes of a firing, so that only one of all instances runs it. */
 export function onceIn(
   firing: Firing,
   { once, tickAhead }: Pick<LockSettings, 'once' | 'tickAhead'>,
@@ -48,13 +48,14 @@ function gapOf(every: number): number {
 }
 
 /**
- * Runs a method for the scheduler. What decides whether its tick has run already:
+ * Runs a method for the scheduler. There are three ways to decide whether its tick has run
+ * already:
  *
- * 1. The store keeps no ticks: nothing does. The method runs whenever it gets the lock.
- * 2. The method has a key of its own: the statement that grants the lock. It also compares and
- *    records the tick, in the row of the lock, and refuses the lock with `tick-done`.
- * 3. Other methods may share the key: the same statement, for a second row that only this
- *    method has, while the lock is held. See {@link TickRecord}.
+ * 1. If the store keeps no ticks, the method runs whenever it gets the lock.
+ * 2. If the method has a key of its own, the statement that grants the lock also compares and
+ *    records the tick, in the row of the lock. If the tick has run, it refuses with `tick-done`.
+ * 3. If other methods may share the key, the same statement acquires a second row, which only
+ *    this method has, while the lock is held. See {@link TickRecord}.
  *
  * @param ticksKey the key under which ticks are recorded
  */
@@ -73,7 +74,7 @@ export async function runScheduled<T>(
   }
   const result = await internals.tryRun(call, body);
   if (result.acquired || result.error.reason !== 'tick-ahead') return result;
-  // The clock of this machine is wrong: a second run does less harm than none.
+  // The clock of this machine is wrong. To run a tick twice does less harm than to skip it.
   return internals.tryRun(plain, body);
 }
 
@@ -127,7 +128,8 @@ class TickRecord {
     const inspect = store.inspect.bind(store, this.storeKey);
     const { lastTick, state } = await this.#ask('inspection', () => inspect());
     const last = lastTick?.getTime() ?? -Infinity;
-    if (last > once.tick + once.ahead) return false; // perhaps too far ahead: the store decides
+    // Such a record may be too far ahead of the store's clock: the store decides.
+    if (last > once.tick + once.ahead) return false;
     return last > once.tick || (last === once.tick && !(once.failOver && state !== 'free'));
   }
 
@@ -178,7 +180,7 @@ class TickRecord {
       );
       if (again.acquired) await this.#ask('release', release);
     } catch (cause) {
-      // The run has ended: its caller gets its result or its error, and never this one.
+      // The run has ended: its caller gets its result or its error, and not this failure.
       const unrecorded = `The end of a tick of "${key}" could not be recorded. See the cause.`;
       const error = cause instanceof LockStoreError ? cause : new LockStoreError(unrecorded, { cause });
       publisher.publish('storeError', { key, job, operation: 'release', error });

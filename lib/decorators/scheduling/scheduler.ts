@@ -2,7 +2,7 @@ import { executionAsyncResource } from 'node:async_hooks';
 import { hasMethods } from '../../engine/transactions.js';
 import { FollowedJob, type CronFiring, type CronJob } from './cron-job.js';
 
-/** The members used of the `SchedulerRegistry` of `@nestjs/schedule`. */
+/** The members of the `SchedulerRegistry` of `@nestjs/schedule` that this library uses. */
 export interface SchedulerRegistry {
   getCronJobs(): Map<string, CronJob>;
   getIntervals(): string[];
@@ -146,7 +146,7 @@ export class FollowedRegistry {
 
   /**
    * Takes the firing of a job that fired while it was created, because it was a little late.
-   * Known once the job has been added.
+   * The firing is known once the job has been added.
    */
   takeFiringWhileMade(): Firing | undefined {
     const firing = this.#firedWhileMade.shift();
@@ -173,7 +173,7 @@ export class FollowedRegistry {
     if (this.#toLookAhead.push(followed) === 1) this.#lookAheadLater();
   }
 
-  /** One job in each turn of the event loop: each may take 10 ms. */
+  /** Looks ahead for one job in each turn of the event loop, since each job may take 10 ms. */
   #lookAheadLater(): void {
     setImmediate(() => {
       this.#firedWhileMade.length = 0;
