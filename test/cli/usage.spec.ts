@@ -49,7 +49,7 @@ describe('nestjs-locked with wrong arguments', () => {
     ['an unknown option', ['list', '--tabel', 't'], 64, /unknown option '--tabel'/],
     ['an empty key', ['inspect', '', '--url', 'mysql://h/d'], 64, /must not be empty/],
     ['a release without a reason', ['release', 'k'], 64, /--reason/],
-    ['a duration without its unit', ['purge', '--older-than', '7'], 64, /in which unit: 7s, 7ms, 7m/],
+    ['a duration without its unit', ['purge', '--older-than', '7'], 64, /Give the unit: 7s, 7ms or 7m/],
     [
       'a wait together with no wait',
       ['hold', 'k', '-n', '--wait', '1s', '--', 'true'],
