@@ -23,9 +23,9 @@ export const EXIT = {
 export const EXIT_CODES_HELP = `
 Exit codes:
   0        done; hold ends with the exit code of its command
-  1        hold: the lock is busy or paused (see --conflict-exit-code); release: it was not held
-  64       the command line, the URL or the key cannot be used, or a package is missing
-  69       the database cannot be reached, refuses, or has no table for locks
+  1        hold: the lock is busy or paused (see --conflict-exit-code); release: it was not held.
+  64       the command line, the URL or the key cannot be used, or a package is missing.
+  69       the database cannot be reached, refuses, or has no table for locks.
   70       an error of this program
   124      hold: the lock was lost, and the command was stopped
   126,127  hold: the command cannot be executed, or does not exist

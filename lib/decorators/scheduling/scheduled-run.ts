@@ -53,7 +53,7 @@ function gapOf(every: number): number {
  *
  * 1. If the store keeps no ticks, the method runs whenever it gets the lock.
  * 2. If the method has a key of its own, the statement that grants the lock also compares and
- *    records the tick, in the row of the lock. If the tick has run, it refuses with `tick-done`.
+ *    records the tick, in the row of the lock. A tick that has run is refused.
  * 3. If other methods may share the key, the same statement acquires a second row, which only
  *    this method has, while the lock is held. See {@link TickRecord}.
  *
