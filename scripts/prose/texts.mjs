@@ -139,7 +139,7 @@ export function sentencesOf(text) {
     .replace(/`[^`]*`/g, (code) => (/[.;:!?]`$/.test(code) ? 'CODE.' : 'CODE'))
     .replace(/!?\[([^\]]*)\]\([^)]*\)/g, '$1')
     .replace(/https?:\/\/\S+/g, 'LINK')
-    .replace(/\n\s*\n|\n(?=@\w)|\n\s*(?=(?:[-*+]|\d+\.) )/g, '.\n')
+    .replace(/\n\s*\n|\n(?=@\w)|\n {2,}|\n\s*(?=(?:[-*+]|\d+\.) )/g, '.\n')
     .split(/(?<=[.!?:;])\)?["”*_]*\s+/)
     .map((sentence) => sentence.replace(/\s+/g, ' ').trim())
     .filter((sentence) => sentence !== '');
