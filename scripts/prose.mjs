@@ -56,7 +56,9 @@ else check();
 
 function draw(count, kind, seed) {
   console.log(`${count} ${kind}, drawn with --seed ${seed}\n`);
-  const isDrawn = ({ suites, text }) => kind !== 'titles' || (suites && /\w \w/.test(text));
+  const isDrawn = ({ file, suites, text }) =>
+    (kind !== 'titles' || (suites && /\w \w/.test(text))) &&
+    (kind !== 'messages' || (file.startsWith('lib/') && /^[A-Z"]|…/.test(text)));
   const wanted = texts.filter((text) => text.kind === kind && isDrawn(text));
   for (let left = Math.min(count, wanted.length), state = seed; left > 0; left -= 1) {
     state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;

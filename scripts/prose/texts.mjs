@@ -96,8 +96,12 @@ function literalText(node) {
   return undefined;
 }
 
-/** The function that a title is passed to, such as `it` or `describe`. */
+/**
+ * The function that a title is passed to, such as `it` or `describe`; `case` for
+ * the cases of a conformance suite, which are methods.
+ */
 function titledBy(node) {
+  if (ts.isMethodDeclaration(node.parent) && node.parent.name === node) return 'case';
   const call = node.parent;
   if (!ts.isCallExpression(call) || call.arguments[0] !== node) return undefined;
   const name = call.expression.getText().replace(/\(.*$/s, '').split('.')[0];
