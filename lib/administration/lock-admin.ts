@@ -20,9 +20,15 @@ export interface LockAdminOptions {
   /** The prefix that the module puts before each key. */
   prefix: string;
   logger: LockLogger;
-  /** Wakes up waiters of this process: the key, as the store knows it, may be free. */
+  /**
+   * Wakes up the waiters of this process for a key that may be free. `storeKey` has the
+   * prefix.
+   */
   released: (storeKey: string) => void;
-  /** Adds to an inspection what is known of the ticks of scheduled methods. */
+  /**
+   * Adds to the result of an inspection when the key's scheduled methods ran, and what they
+   * missed.
+   */
   addTicks: (
     found: LockInspection,
     inspect: (key: string) => Promise<LockInspection>,
@@ -123,8 +129,9 @@ export class LockAdmin {
 
   /**
    * Deletes free keys with this module's prefix that were not used for `olderThan`, with their
-   * run history. Keys that are held, kept taken or paused stay, and tokens keep growing. In a
-   * module without a prefix, it goes through all keys of the table.
+   * run history. It never deletes a key that is held, paused, or kept taken after its release.
+   * The tokens of a deleted key keep growing. In a module without a prefix, it goes through
+   * all keys of the table.
    *
    * @param request `olderThan` is 0 or more milliseconds, or a text such as `'7d'`. Use at
    * least a few seconds. With less, an acquisition that began before the purge may get a
@@ -142,9 +149,10 @@ export class LockAdmin {
   }
 
   /**
-   * Pauses a key for all instances of the application. No call gets it until it is resumed,
-   * also after a restart. The present holder keeps the lock, and can renew and release it.
-   * Calls are refused at once, even if they would wait, and scheduled methods are skipped.
+   * Pauses a key for all instances of the application. No call gets the key until it is
+   * resumed, even if every instance restarts meanwhile. The present holder keeps the lock, and
+   * can renew and release it. Calls are refused at once, even if they would wait, and
+   * scheduled methods are skipped.
    *
    * @returns `false` if the key was paused already
    */

@@ -99,8 +99,9 @@ export function LockController(options: LockControllerOptions): Type {
 }
 
 /**
- * Answers with the message of a wrong request. Messages of the database may name hosts, so
- * they are not part of the answer.
+ * Turns errors into HTTP errors. The answer to a wrong request shows the message of the error.
+ * The answer after a failure of the store does not, since the database's messages may name
+ * hosts.
  */
 async function answer<T>(work: () => Promise<T>): Promise<T> {
   try {

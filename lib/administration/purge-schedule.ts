@@ -4,7 +4,7 @@ import type { LockCall, TryRunResult } from '../options/lock-call.js';
 import type { LockSettings } from '../options/lock.settings.js';
 import type { LockAdmin } from './lock-admin.js';
 
-/** The key of the lock under which one instance at a time purges. */
+/** The key of a lock that instances take before a purge, so that only one of them purges. */
 const KEY = 'nestjs-locked.purge';
 
 /** The parts of a lock module that its purge schedule uses. */
@@ -17,7 +17,7 @@ interface PurgingModule {
   tryRun<T>(call: LockCall, body: () => Promise<T>): Promise<TryRunResult<T>>;
 }
 
-/** Purges at an interval, one instance at a time. */
+/** Deletes unused keys at an interval. In each interval one instance purges for all. */
 export class PurgeSchedule {
   #timer: Timer | undefined;
   #stopped = false;
@@ -27,10 +27,11 @@ export class PurgeSchedule {
     private readonly locks: PurgingModule,
   ) {}
 
-  /** @param once whether the store remembers which slots were purged */
+  /** @param once whether the store can record that an interval has had its purge */
   start(once: boolean): void {
     const { clock } = this.locks;
-    // The pause is random, so that instances that start together do not purge together.
+    // The time to the next purge is random, so that instances that start together do not purge
+    // together.
     const pause = this.schedule.every * (0.5 + clock.random() / 2);
     this.#timer = clock.after(pause, () => void this.#purge(once), false);
   }
@@ -40,7 +41,7 @@ export class PurgeSchedule {
     this.#timer?.cancel();
   }
 
-  /** After a purge that failed, the next one comes at its usual time. */
+  /** A purge that fails is not repeated: the next purge comes one interval later, as usual. */
   async #purge(once: boolean): Promise<void> {
     const { olderThan, every } = this.schedule;
     const { admin, logger, settings } = this.locks;

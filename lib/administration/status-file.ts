@@ -3,9 +3,9 @@ import { rename, rm, writeFile } from 'node:fs/promises';
 import type { LockEvents } from '../lock.events.js';
 
 /**
- * Writes to a file what the process does with locks: 0 for nothing, 1 while it waits for a
- * lock, 2 while it holds a lock. The file is replaced as a whole, so that a reader never finds
- * half of it.
+ * Writes a digit to a file that says what this process does with locks: 0 for nothing, 1 while
+ * it waits for a lock, 2 while it holds a lock. The file is replaced as a whole, so that a
+ * reader never finds half of it.
  */
 export class StatusFile {
   #waiting = 0;
@@ -16,7 +16,7 @@ export class StatusFile {
     private readonly path: string,
     private readonly holding: () => boolean,
     events: LockEvents,
-    /** Receives an error of writing the file. It may not throw. */
+    /** Receives the error when the file cannot be written. The function may not throw. */
     private readonly failed: (error: unknown) => void,
   ) {
     for (const event of ['acquired', 'restored', 'handedOff', 'lost'] as const)
@@ -24,7 +24,7 @@ export class StatusFile {
     this.changed();
   }
 
-  /** Counts a wait for a lock until it has settled. */
+  /** Counts the process as waiting for a lock until the promise `wait` has settled. */
   async during<T>(wait: Promise<T>): Promise<T> {
     this.#waiting++;
     this.changed();
@@ -40,11 +40,12 @@ export class StatusFile {
   changed(): void {
     this.#writing ??= this.#writeAll().finally(() => {
       this.#writing = undefined;
-      if (this.#status() !== this.#written) this.changed(); // it changed after the last write
+      // The status has changed after the last write.
+      if (this.#status() !== this.#written) this.changed();
     });
   }
 
-  /** Resolves when the file has the present status. */
+  /** Resolves when the file shows the present status. */
   async settled(): Promise<void> {
     this.changed();
     while (this.#writing) await this.#writing;
@@ -57,7 +58,9 @@ export class StatusFile {
 
   async #writeAll(): Promise<void> {
     for (let status = this.#status(); status !== this.#written; status = this.#status()) {
-      this.#written = status; // also if the write fails: the next change tries again
+      // Set before the write, so that a write that fails is not repeated until the status
+      // changes.
+      this.#written = status;
       await this.#write(status);
     }
   }
@@ -69,7 +72,9 @@ export class StatusFile {
       await rename(file, this.path);
     } catch (error) {
       this.failed(error);
-      await rm(file, { force: true }).catch(() => {}); // the first error says what is wrong
+      // An error here is ignored: `failed` has received the error of the write, which is the
+      // cause.
+      await rm(file, { force: true }).catch(() => {});
     }
   }
 }

@@ -5,7 +5,9 @@ import type { LockService } from '../lock.service.js';
 import { warn } from './output.js';
 import { assertFileExists, parseStoreUrl, type StoreAddress } from './store-url.js';
 
-/** The options that every command has. */
+/**
+ * The options that every command has: which database, where its locks are, and how to print.
+ */
 export interface ConnectionOptions {
   url?: string;
   table?: string;
@@ -24,18 +26,25 @@ export function addConnectionOptions(program: Command): void {
   ).env('LOCKS_URL');
   program
     .addOption(url)
-    .option('--table <name>', 'the table (default: "locks")')
-    .option('--schema <name>', 'its schema in PostgreSQL, its database in MySQL and MariaDB')
-    .option('--collection <name>', 'the collection in MongoDB (default: "locks")')
-    .option('--database <name>', 'its database (default: the one of the URL)')
-    .option('--weak', 'the application has the option weak (default table or collection: "locks_weak")')
+    .option('--table <name>', 'the table of the locks (default: "locks")')
+    .option('--schema <name>', 'the schema of the table in PostgreSQL, its database in MySQL and MariaDB')
+    .option('--collection <name>', 'the collection of the locks in MongoDB (default: "locks")')
+    .option(
+      '--database <name>',
+      'the database of the collection in MongoDB (default: the database in the URL)',
+    )
+    .option(
+      '--weak',
+      'for an application whose store has the option weak (default table or collection: "locks_weak")',
+    )
     .option('--prefix <name>', 'the prefix that the LockModule of the application has')
     .option('--json', 'print results and errors as JSON, one object in each line');
 }
 
 /**
  * Runs `work` with the locks of a database, and then closes the connection. It never creates a
- * table. Nest and the code of the store are loaded here, so that help and `ddl` do without.
+ * table. It loads Nest and the store only when a command needs them, so that the help and the
+ * command `ddl` start fast.
  */
 export async function withLocks<T>(
   options: ConnectionOptions,
@@ -47,14 +56,14 @@ export async function withLocks<T>(
     import('../lock.service.js'),
     import('../lock-internals.js'),
   ]);
-  // The log lines are for applications. Here each command reports by itself, and standard
-  // output is for its result.
+  // Nest's log is for applications. A command prints its own errors, and its standard output
+  // may contain only the result.
   Logger.overrideLogger(false);
   const { prefix } = options;
   const locks = new LockService({
     options: prefix === undefined ? {} : { prefix },
-    // Without prepare(), the first operation opens the store: the check of rights at start
-    // would refuse a user who may only read.
+    // prepare() checks at the start that the database user may write. A user who may only read
+    // can still list locks, so it is left out, and the first operation opens the store.
     openStore: async () => Object.assign(await store(), { prepare: undefined }),
   });
   try {
@@ -75,8 +84,7 @@ async function closeBoth(closeLocks: () => Promise<void>, closeClient?: () => Pr
 }
 
 /**
- * @throws LockError for a URL that cannot be read, and for options that its database does not
- * have
+ * @throws LockError if the URL cannot be read, or if an option has no meaning for its database
  */
 export function addressOf({ url, table, schema, collection, database }: ConnectionOptions): StoreAddress {
   if (!url)
@@ -84,12 +92,13 @@ export function addressOf({ url, table, schema, collection, database }: Connecti
       'No database given: set LOCKS_URL in the environment, or give --url. For example: LOCKS_URL=postgres://localhost/app nestjs-locked list',
     );
   const address = parseStoreUrl(url);
-  if (address.kind === 'mongodb') refuse('MongoDB has collections: use --collection', { table, schema });
-  else refuse('Only MongoDB has it: use --table and --schema', { collection, database });
+  if (address.kind === 'mongodb')
+    refuse('MongoDB has collections instead of tables: use --collection and --database', { table, schema });
+  else refuse('Only MongoDB has collections: use --table and --schema', { collection, database });
   return address;
 }
 
-/** How the store of the URL is made, and what is closed after it. */
+/** Makes the store for a URL. `close` closes the client of the database after the store. */
 interface StoreChoice {
   store: () => LockStore | Promise<LockStore>;
   close?: () => Promise<void>;

@@ -5,8 +5,8 @@ import { LockError } from '../lock.errors.js';
 const BARE_NUMBER = /^[\d.]+$/;
 
 /**
- * Reads a duration from the command line. There it needs a unit, since a bare number means
- * seconds for `flock -w 5` and milliseconds for this library.
+ * Reads a duration from the command line. It refuses a number without a unit, since that would
+ * be ambiguous: `flock -w 5` means seconds, and this library means milliseconds.
  */
 export function durationArgument(name: string, limits: DurationLimits): (text: string) => number {
   return (text) => {

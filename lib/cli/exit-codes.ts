@@ -1,6 +1,7 @@
 /**
- * The exit codes of this program. Under `hold`, the exit code of the command comes first.
- * Where the shell or sysexits.h has a number for a meaning, it is used.
+ * The exit codes of this program. Under `hold`, the exit code of the command comes first. If
+ * the shell or sysexits.h has a number for a kind of failure, this program uses the same
+ * number.
  */
 export const EXIT = {
   done: 0,

@@ -4,17 +4,18 @@ import { EXIT } from './exit-codes.js';
 import { printable } from './text-table.js';
 import { warn, withoutPasswords } from './output.js';
 
-/** Options of the report of a failure. */
+/** How `reportFailure` prints a failure, and which exit code it returns. */
 export interface ReportOptions {
   json?: boolean;
-  /** Default: the exit code for this kind of failure. */
+  /** The exit code to return. Default: the exit code for this kind of failure. */
   exitCode?: number;
 }
 
 /** Reports a failure as one line on standard error, and returns its exit code. */
 export function reportFailure(error: unknown, { json = false, ...options }: ReportOptions): number {
   if (error instanceof CommanderError && (error.exitCode === 0 || error.code === 'commander.help'))
-    return error.exitCode === 0 ? EXIT.done : EXIT.usage; // its text is printed
+    // Commander has printed the help or the version already.
+    return error.exitCode === 0 ? EXIT.done : EXIT.usage;
   const exitCode = options.exitCode ?? exitCodeOf(error);
   const message = messageOf(error);
   if (json) {
@@ -37,7 +38,8 @@ function exitCodeOf(error: unknown): number {
 function messageOf(error: unknown): string {
   if (error instanceof CommanderError)
     return `${error.message.replace(/^error: /, '').replace(/([^.?)])$/, '$1.')} See nestjs-locked --help.`;
-  // The error names LockAdmin.resume(), which the command line does not have.
+  // The message of the error tells developers to call LockAdmin.resume(). A user of the
+  // command line needs the command.
   if (error instanceof LockNotAcquiredError && error.reason === 'paused')
     return `Lock "${error.key}" was not acquired: it is paused, for all instances. Run nestjs-locked resume to end the pause.`;
   return error instanceof Error ? error.message : String(error);

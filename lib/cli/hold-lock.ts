@@ -7,7 +7,10 @@ import { warn } from './output.js';
 import { printable } from './text-table.js';
 import { runCommand, signalStatus, STOP_SIGNALS } from './run-command.js';
 
-/** How a command is run under a lock. */
+/**
+ * The command that `hold` runs, the lock under which it runs, and how its failures are
+ * reported.
+ */
 export interface HoldTerms {
   key: string;
   command: readonly string[];
@@ -17,14 +20,19 @@ export interface HoldTerms {
   json: boolean | undefined;
 }
 
-/** The exit code of the command was not 0, so the run under the lock failed. */
+/**
+ * Thrown inside of `run` when the command's exit code is not 0, so that the run counts as
+ * failed.
+ */
 class CommandFailed extends Error {
   constructor(readonly status: number) {
     super(`The command ended with ${status}.`);
   }
 }
 
-/** A signal came before the command ran. */
+/**
+ * The reason to end the wait for the lock when a signal comes before the command was started.
+ */
 class Interrupted extends Error {
   constructor(readonly signal: NodeJS.Signals) {
     super(`Stopped by ${signal}.`);
@@ -36,8 +44,8 @@ export async function holdLock(locks: LockService, terms: HoldTerms): Promise<nu
   const { key, command, killAfter, conflictExitCode, json } = terms;
   const tell = (message: string): void => warn(message, json);
   const interruption = new AbortController();
-  // A signal that comes from here on aborts the wait, or the command, and the lock is
-  // released.
+  // From here on, a signal does not end this process at once. It aborts the wait for the lock
+  // or ends the command, and then the lock is released.
   const interrupt = (signal: NodeJS.Signals): void => interruption.abort(new Interrupted(signal));
   for (const signal of STOP_SIGNALS) process.on(signal, interrupt);
   locks.events.on('renewFailed', ({ error }) => tell(`The lock could not be renewed: ${error.message}`));
@@ -55,7 +63,8 @@ export async function holdLock(locks: LockService, terms: HoldTerms): Promise<nu
         );
         const env = { LOCK_KEY: key, LOCK_FENCING_TOKEN: String(lock.fencingToken) };
         const status = await runCommand(command, { env, stop: lock.signal, killAfter, warn: tell });
-        lock.assertHeld(); // if it was lost, another holder may have run beside the command
+        // If the lock was lost, another holder may have run at the same time as the command.
+        lock.assertHeld();
         if (status !== EXIT.done) throw new CommandFailed(status);
       },
       { ...terms.lock, signal: interruption.signal },

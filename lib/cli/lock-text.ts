@@ -12,13 +12,14 @@ export const LOCK_COLUMNS: readonly Column<LockRecord>[] = [
 ];
 
 /**
- * A moment by the database's clock, in UTC, since instances may differ in their time zones.
+ * A time of the database's clock as text, in UTC, since instances may differ in their time
+ * zones.
  */
 export function timeText(time: Date): string {
   return time.toISOString().replace('T', ' ').replace(/\.\d+/, '');
 }
 
-/** A span in the largest two units. */
+/** Writes a length of time in its two largest units, such as `1h5m`. */
 export function spanText(ms: number): string {
   if (ms === Infinity) return 'endless';
   const seconds = Math.max(ms, 0) / 1000;
@@ -29,7 +30,10 @@ export function spanText(ms: number): string {
   return `${Math.floor(whole / 86_400)}d${Math.floor((whole % 86_400) / 3600)}h`;
 }
 
-/** A holder in a sentence. */
+/**
+ * Names the holder of a lock in a sentence: its label, since when it holds the lock, and its
+ * token.
+ */
 export function holderText({ label, startedAt, fencingToken }: LockRecord): string {
   return `${label === null ? 'an unnamed worker' : printable(label)} since ${timeText(startedAt)} (token ${fencingToken})`;
 }

@@ -8,7 +8,8 @@ const { version } = JSON.parse(readFileSync(manifest, 'utf8')) as { version: str
 const end = process.argv.indexOf('--');
 const ours = process.argv.slice(2, end < 0 ? undefined : end);
 
-// The reader of the output, such as head(1), has closed it and wants no more.
+// A program that reads the output through a pipe, such as head(1), may close the pipe when it
+// has enough. That is no failure.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code === 'EPIPE') process.exit();
   throw error;
@@ -19,6 +20,6 @@ try {
 } catch (error) {
   process.exitCode = reportFailure(error, { json: ours.includes('--json') });
 }
-// The process ends now. Connections to a server that does not answer would keep it alive for
-// long.
+// Exit as soon as the output is written: otherwise a connection to a server that does not
+// answer would keep this process alive for long.
 process.stdout.write('', () => process.exit());

@@ -17,7 +17,7 @@ export function warn(message: string, json = false): void {
   process.stderr.write(json ? `${JSON.stringify({ warning: text })}\n` : `nestjs-locked: ${text}\n`);
 }
 
-/** Hides the passwords of the URLs in a text. */
+/** Hides the password of each URL in the text. */
 export function withoutPasswords(text: string): string {
   return text.replaceAll(/(\/\/[^\s:@/]*:)\S*@/g, '$1***@');
 }

@@ -7,23 +7,29 @@ import type { SqlExecutor } from '../stores/sql/sql-executor.js';
 import { storeFailure } from '../stores/sql/store-failure.js';
 import type { StoreAddress } from './store-url.js';
 
-/** The place of a lock table. */
+/** The URL of an SQL database, or the path of an SQLite file. */
 export type SqlAddress = Exclude<StoreAddress, { kind: 'mongodb' }>;
 
-/** The connections: one for statements, and one on which PostgreSQL notifies a waiter. */
+/**
+ * How many connections to open: one for statements, and one on which PostgreSQL notifies a
+ * waiter.
+ */
 const POOL_SIZE = 2;
 
-/** The database of a URL, through its driver alone, which the user has to have installed. */
+/**
+ * Connects to the database of a URL. The user has to have installed the driver of the
+ * database.
+ */
 export class OwnClient {
   private opened: { executor: SqlExecutor; end: () => Promise<unknown> } | undefined;
 
   constructor(private readonly address: SqlAddress) {}
 
   /**
-   * Makes the client when a store is opened, and the same one when it is opened again.
+   * Connects to the database at the first call, and returns the same client at later calls.
    *
    * @throws LockError that names the package to install
-   * @throws LockStoreError if the driver cannot read the URL, or not open the file
+   * @throws LockStoreError if the driver cannot read the URL or cannot open the file
    */
   async open(): Promise<SqlExecutor> {
     this.opened ??= await connect(this.address);
@@ -43,7 +49,8 @@ export class OwnClient {
 async function connect(address: SqlAddress): Promise<{ executor: SqlExecutor; end: () => Promise<unknown> }> {
   if (address.kind === 'sqlite') {
     const { default: Sqlite } = await load('better-sqlite3', () => import('better-sqlite3'));
-    // The executor opens the file once more, and would create it.
+    // The executor opens the file a second time, and would create it if it did not exist. So
+    // the driver opens it here first, and fails if it does not exist.
     const database = made(address, () => new Sqlite(address.file, { fileMustExist: true }));
     return { executor: fromBetterSqlite3(database), end: async () => database.close() };
   }
@@ -54,7 +61,8 @@ async function connect(address: SqlAddress): Promise<{ executor: SqlExecutor; en
     return { executor: fromPg(pool), end: () => pool.end() };
   }
   const { default: mysql } = await load('mysql2', () => import('mysql2'));
-  // With `uri` the driver also reads the options after the question mark, such as ssl.
+  // The driver also reads the options after the question mark of the URL, such as ssl, but
+  // only from `uri`.
   const pool = made(address, () => mysql.createPool({ uri: address.url, connectionLimit: POOL_SIZE }));
   return { executor: fromMysql2(pool), end: () => pool.promise().end() };
 }
@@ -63,7 +71,10 @@ function load<Module>(name: string, importing: () => Promise<Module>): Promise<M
   return loadPackage('For this URL, nestjs-locked', name, name, importing);
 }
 
-/** The driver may repeat the URL in its error, with the password in it. */
+/**
+ * Makes a client. If the driver fails, its error may repeat the URL with the password, so the
+ * password is hidden.
+ */
 function made<Client>(address: SqlAddress, make: () => Client): Client {
   try {
     return make();

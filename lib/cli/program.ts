@@ -10,13 +10,17 @@ import { addWatch } from './commands/watch.command.js';
 import { addConnectionOptions } from './connection.options.js';
 import { EXIT_CODES_HELP } from './exit-codes.js';
 
-/** The command line. It throws instead of ending the process. */
+/**
+ * Defines the commands and their options. On an error, the program throws instead of ending
+ * the process.
+ */
 export function createProgram(version: string): Command {
   const program = new Command('nestjs-locked')
     .description('Looks at the locks of an application, in its database, and runs commands under them.')
     .version(version)
     .exitOverride()
-    .configureOutput({ outputError: () => undefined }) // main.ts reports the error
+    // Main.ts reports each error, so commander must not print it.
+    .configureOutput({ outputError: () => undefined })
     .configureHelp({ showGlobalOptions: true, helpWidth: Math.min(process.stdout.columns || 100, 120) })
     .addHelpText('after', EXIT_CODES_HELP);
   addConnectionOptions(program);

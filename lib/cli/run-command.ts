@@ -12,13 +12,16 @@ export const STOP_SIGNALS: readonly NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SI
  */
 const BY_TERMINAL = new Set<NodeJS.Signals>(['SIGINT', 'SIGQUIT']);
 
-/** How a command is run. */
+/**
+ * What a command runs with: its environment, the signal that stops it, and the receiver of
+ * warnings.
+ */
 export interface CommandTerms {
-  /** Added to the environment. */
+  /** Variables that are added to the environment of the command. */
   env: Record<string, string>;
-  /** Sends SIGTERM to the command when it aborts. */
+  /** When this signal aborts, the command receives SIGTERM. */
   stop: AbortSignal;
-  /** Milliseconds from SIGTERM to SIGKILL. */
+  /** How many milliseconds the command may run on after SIGTERM before it receives SIGKILL. */
   killAfter: number;
   /** Receives the reason why the command could not be run or stopped. */
   warn: (message: string) => void;
@@ -34,7 +37,8 @@ export async function runCommand(command: readonly string[], terms: CommandTerms
   try {
     child = spawn(file, args, { stdio: 'inherit', env: { ...process.env, ...terms.env } });
   } catch (error) {
-    return notStarted(file, error, terms); // most failures come as an event, some are thrown
+    // Spawn() reports most failures by the event `error`, but throws some.
+    return notStarted(file, error, terms);
   }
   const forward = (signal: NodeJS.Signals): void => {
     if (!BY_TERMINAL.has(signal) || !hasTerminal()) child.kill(signal);
@@ -56,7 +60,10 @@ export async function runCommand(command: readonly string[], terms: CommandTerms
   }
 }
 
-/** The exit code of a command that this signal ended. */
+/**
+ * The exit code that a shell reports for a command that was ended by this signal: 128 plus its
+ * number.
+ */
 export function signalStatus(signal: NodeJS.Signals): number {
   return EXIT.signal + constants.signals[signal];
 }

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { LockError } from '../lock.errors.js';
 
-/** The place of the locks that a URL names. */
+/** The database that a URL names, or the SQLite file. */
 export type StoreAddress =
   | { kind: 'sql'; type: 'postgres' | 'mysql' | 'mariadb'; url: string }
   | { kind: 'sqlite'; file: string }
@@ -34,7 +34,11 @@ export function parseStoreUrl(url: string): StoreAddress {
   throw new LockError(`Locks cannot be kept in ${scheme}. The database URL has to begin with ${FORMS}.`);
 }
 
-/** @throws LockError when there is no such file: opening it would create an empty one */
+/**
+ * Refuses a path without a file: SQLite would create an empty database there.
+ *
+ * @throws LockError
+ */
 export function assertFileExists(file: string): void {
   if (existsSync(file)) return;
   throw new LockError(
@@ -77,8 +81,9 @@ function isDecodable(text: string): boolean {
 }
 
 /**
- * Sets a time limit for the search of a server. By default the driver searches for half a
- * minute, and the terminal seems to hang. The limit is long enough for an election.
+ * Adds a time limit for the search of a MongoDB server to the URL. By default the driver
+ * searches for half a minute, and the command seems to hang. The limit is long enough for the
+ * election of a new primary.
  */
 function impatient(url: string): string {
   if (url.toLowerCase().includes(`${DRIVER_PATIENCE.toLowerCase()}=`)) return url;

@@ -8,10 +8,11 @@ export interface Column<Row> {
 const GAP = '  ';
 const WIDE = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}\p{Emoji_Presentation}]/u;
 const NO_WIDTH = /[\p{Mn}\p{Me}]/u;
-// Also characters that change the direction of writing: a key must not look like another key.
+// Includes the characters that change the direction of writing: with them, one key could be
+// made to look like another key.
 const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Co}\p{Cn}\p{Cs}]/gu;
 
-/** The lines of a table, the titles first. */
+/** Formats rows as the lines of a table. The first line has the titles of the columns. */
 export function tableLines<Row>(columns: readonly Column<Row>[], rows: readonly Row[]): string[] {
   const cells = [columns.map(({ title }) => title), ...rows.map((row) => columns.map(({ of }) => of(row)))];
   const widths = columns.map((_, i) => Math.max(...cells.map((line) => widthOf(line[i] ?? ''))));
@@ -37,7 +38,7 @@ export function printable(text: string): string {
 export function fitted(line: string, columns: number): string {
   if (widthOf(line) <= columns) return line;
   let kept = '';
-  let width = 1; // the width of the dots
+  let width = 1; // the width of the ellipsis at the end
   for (const character of line) {
     width += characterWidth(character);
     if (width > columns) break;

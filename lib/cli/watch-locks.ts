@@ -5,18 +5,21 @@ import type { LockService } from '../lock.service.js';
 import { allLocks } from './all-locks.js';
 import { STOP_SIGNALS } from './run-command.js';
 
-/** The result of one look at the database. `at` is by this machine's clock. */
+/**
+ * The locks that were held when the database was read, or the error of reading it. `at` is the
+ * time of this machine's clock.
+ */
 export type Look = { at: Date; locks: LockRecord[] } | { at: Date; error: LockError };
 
-/** Shows the results of looks. */
+/** Shows the locks after each reading of the database, as a log or on the screen. */
 export interface WatchView {
   show(look: Look): void;
   end(): void;
 }
 
 /**
- * Looks at the locks at an interval until a signal stops this process. It goes on while the
- * database cannot be reached.
+ * Reads the locks at an interval, and shows them, until a signal stops this process. It goes
+ * on while the database cannot be reached.
  */
 export async function watchLocks(locks: LockService, view: WatchView, interval: number): Promise<void> {
   const stopping = new AbortController();
@@ -29,7 +32,8 @@ export async function watchLocks(locks: LockService, view: WatchView, interval: 
     for (let first = true; !stopping.signal.aborted; first = false) {
       const look = await Promise.race([lookAt(locks), stopped]);
       if (!look) return;
-      // A failure of the first look that cannot pass by itself ends the watch.
+      // A wrong password or a missing table does not go away by waiting: such an error ends
+      // the watch if the first reading fails with it.
       if ('error' in look && first && !mayPass(look.error)) throw look.error;
       view.show(look);
       // The sleep rejects when a signal stops the watch.

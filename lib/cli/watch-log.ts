@@ -4,13 +4,16 @@ import { printJson, printLine, withoutPasswords } from './output.js';
 import { printable } from './text-table.js';
 import type { Look, WatchView } from './watch-locks.js';
 
-/** A change between two looks at the database. */
+/** A change since the database was last read. */
 type Change =
   | { event: 'held' | 'free'; at: Date; lock: LockRecord }
   | { event: 'error'; at: Date; message: string }
   | { event: 'seen'; at: Date; count: number };
 
-/** Prints a line for each change, for a pipe or a file. */
+/**
+ * Prints one line for each change. The output goes to a pipe or a file, where a table cannot
+ * be redrawn.
+ */
 export class WatchLog implements WatchView {
   private held = new Map<string, LockRecord>();
   private message: string | undefined;
@@ -36,7 +39,8 @@ export class WatchLog implements WatchView {
 
   private *changes({ at, locks }: Extract<Look, { locks: unknown }>): Generator<Change> {
     const now = new Map(locks.map((lock) => [lock.key, lock]));
-    // At the beginning and after a failure, a line shows that the database is watched.
+    // A line at the beginning, and after a failure, shows the user that the database can be
+    // read.
     if (!this.seen || this.message !== undefined) yield { event: 'seen', at, count: locks.length };
     this.seen = true;
     this.message = undefined;

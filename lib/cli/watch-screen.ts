@@ -7,12 +7,13 @@ import { withoutPasswords } from './output.js';
 import { fitted, printable, tableLines } from './text-table.js';
 import type { Look, WatchView } from './watch-locks.js';
 
-const ENTER = '\x1b[?1049h\x1b[?25l'; // shows the alternate screen and hides the cursor
+// Enters the terminal's second screen and hides the cursor.
+const ENTER = '\x1b[?1049h\x1b[?25l';
 const LEAVE = '\x1b[?25h\x1b[?1049l';
 
 /**
- * A table that is redrawn in place, on a screen of its own. In the end the terminal is as
- * before.
+ * Redraws a table of the locks in place, on the terminal's second screen. At the end it
+ * restores what the terminal showed before.
  */
 export class WatchScreen implements WatchView {
   private locks: LockRecord[] = [];
@@ -49,7 +50,8 @@ export class WatchScreen implements WatchView {
     const { columns, rows } = this.size;
     const [titles = '', ...table] = this.seenAt ? tableLines(LOCK_COLUMNS, this.locks) : [];
     const head = this.head();
-    // Three lines are for the gap, the titles, and the number of locks that do not fit.
+    // Besides the table itself, three lines are needed: an empty line, the titles, and the
+    // number of locks that do not fit.
     const room = Math.max(rows - head.length - 3, 1);
     const hidden = table.length - room;
     const lines = [
@@ -63,7 +65,7 @@ export class WatchScreen implements WatchView {
     this.terminal.write(`\x1b[H${lines.slice(0, rows).join('\x1b[K\n')}\x1b[K\x1b[J`);
   };
 
-  /** The size of the terminal. Some terminals report 0 and get a usual size. */
+  /** The size of the terminal. Some terminals report 0; for them, a usual size is assumed. */
   private get size(): { columns: number; rows: number } {
     return { columns: this.terminal.columns || 80, rows: this.terminal.rows || 24 };
   }

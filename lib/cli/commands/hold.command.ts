@@ -21,7 +21,7 @@ export function addHold(program: Command): void {
   program
     .command('hold')
     .description(
-      'run a command under the lock, which is renewed meanwhile and released in the end; the command finds LOCK_KEY and LOCK_FENCING_TOKEN in its environment',
+      'run a command under a lock, renew the lock while the command runs, and release it afterwards; the command finds LOCK_KEY and LOCK_FENCING_TOKEN in its environment',
     )
     .usage('[options] <key> -- <command> [argument...]')
     .argument('<key>')
@@ -51,7 +51,7 @@ export function addHold(program: Command): void {
     .option('--label <text>', 'the name of the holder, for people (default: host:pid)')
     .addOption(
       new Option('--kill-after <duration>', 'when the lock is lost: the time from SIGTERM to SIGKILL')
-        .argParser(durationArgument('The time until SIGKILL', { min: 0 }))
+        .argParser(durationArgument('The time from SIGTERM to SIGKILL', { min: 0 }))
         .default(10_000, '10s'),
     )
     .action(async (key: string, command: string[], _, self: Command) => {

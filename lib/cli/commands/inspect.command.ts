@@ -10,7 +10,7 @@ const TITLE = 12;
 export function addInspect(program: Command): void {
   program
     .command('inspect')
-    .description('print the holder of a key, until when it holds it, and how its last run ended')
+    .description('print the holder of a key, when its lease ends, and how the last run under the key ended')
     .argument('<key>')
     .action(async (key: string, _, command: Command) => {
       const options = command.optsWithGlobals<ConnectionOptions>();

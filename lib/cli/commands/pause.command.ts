@@ -6,7 +6,9 @@ import { printable } from '../text-table.js';
 export function addPause(program: Command): void {
   program
     .command('pause')
-    .description('refuse the key to the calls of all instances until it is resumed; its holder keeps it')
+    .description(
+      'let no call of any instance acquire the key until it is resumed; the present holder keeps the lock',
+    )
     .argument('<key>')
     .action(async (key: string, _, command: Command) => {
       const { json, ...options } = command.optsWithGlobals<ConnectionOptions>();

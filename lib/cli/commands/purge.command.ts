@@ -6,7 +6,9 @@ import { printJson, printLine } from '../output.js';
 export function addPurge(program: Command): void {
   program
     .command('purge')
-    .description('delete the keys that are free and were not used for that long, with their last runs')
+    .description(
+      'delete free keys, and what is known of their last runs, if they were not used for the time given',
+    )
     .requiredOption(
       '--older-than <duration>',
       'such as 90d; longer than the longest pause between two runs of a job',

@@ -14,7 +14,7 @@ export function addWatch(program: Command): void {
       'show the locks that are held as a live table; where there is no terminal, a line for each change',
     )
     .addOption(
-      new Option('--interval <duration>', 'how often to look')
+      new Option('--interval <duration>', 'how often to read the locks from the database')
         .argParser(durationArgument('The interval', { min: 100 }))
         .default(1_000, '1s'),
     )
