@@ -15,7 +15,8 @@ serve(async ({ connections, ...settings }) => {
   let refusals = 0;
 
   /**
-   * Only one caller wants the key, so the database causes a refusal; the caller tries again.
+   * Acquires a key that no other caller wants. So only the database can refuse it, for example
+   * because its row is locked, and the caller tries again.
    */
   const acquire = async (key) => {
     for (;;)
@@ -30,7 +31,7 @@ serve(async ({ connections, ...settings }) => {
 
   return {
     rate: ({ callers, slice }) => rateOf(pair, callers, slice),
-    /** Milliseconds below which 99 of 100 pairs of these callers stay. */
+    /** The 99th percentile of the milliseconds that a pair of acquire and release takes. */
     async p99({ callers, slice }) {
       const times = [];
       const timed = async (caller) => {
@@ -42,8 +43,8 @@ serve(async ({ connections, ...settings }) => {
       return quantile(times, 0.99);
     },
     /**
-     * Pairs per second of the callers, while further callers try the keys of `tried` all the
-     * time.
+     * Returns how many pairs of acquire and release per second the callers get, while further
+     * callers keep trying to acquire the keys of `tried`.
      */
     async rateBeside({ callers, slice, tried, locked }) {
       let trying = true;
@@ -66,7 +67,7 @@ serve(async ({ connections, ...settings }) => {
       };
       await Promise.all(Array.from({ length: connections }, acquire));
     },
-    /** How often a key was refused that no other caller wanted. */
+    /** How often the store refused a key that only one caller wanted. */
     refusals: () => refusals,
     watch: async (milliseconds) => ({ ...(await watchEventLoop(milliseconds)), lost }),
     close,

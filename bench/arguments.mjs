@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 
 export const STORES = ['postgres', 'mariadb', 'mysql', 'sqlite', 'mongodb'];
 
-/** Older benches know no MySQL. */
+/** Older versions of the bench do not know MySQL. */
 const STORES_OF_ALL_VERSIONS = STORES.filter((store) => store !== 'mysql');
 
 const USAGE = `npm run bench -- [--quick] [--only P1,S1] [--store ${STORES.join(',')}] [--peers] [--out DIR | --keep NAME]
@@ -14,8 +14,8 @@ npm run bench -- --documents
 bench/README.md explains the measures.`;
 
 /**
- * Reads the command line. If it is wrong, or asks for help, the process ends. This needs no
- * packages.
+ * Reads the command line. The process ends if the command line is wrong or asks for help. This
+ * function needs no packages, since a fresh clone has none.
  */
 export function readArguments(args) {
   const { help, only, store, ...options } = parsed(args);
@@ -49,7 +49,9 @@ function parsed(args) {
   }
 }
 
-/** Of all measures, by the names of the files in `measures/`. */
+/**
+ * The ids of all measures, such as P1, which come from the names of the files in `measures/`.
+ */
 export function measureIds() {
   const files = readdirSync(fileURLToPath(new URL('measures', import.meta.url))).toSorted();
   const ids = files.flatMap((file) => {

@@ -9,12 +9,15 @@ import { writeDocuments } from './report/documents.mjs';
 import { saveReport } from './report/save.mjs';
 import { Servers } from './servers.mjs';
 
-/** For a figure to be believed, and for a first look within minutes. */
+/**
+ * A full run makes so many repetitions that its figures can be trusted; a quick run gives a
+ * first impression within minutes.
+ */
 const FULL = { warmUps: 200, iterations: 2_000, blocks: 15, attempts: 2 };
 const QUICK = { warmUps: 30, iterations: 300, blocks: 15, attempts: 1 };
 const SLICES = { full: 500, quick: 60 };
 
-/** What a measure that needs no database has for a store. */
+/** The name of the store in the rows of a measure that needs no database. */
 const NO_STORE = 'none';
 
 /** Measures one goal after the other, on one store after the other. Returns the exit code. */
@@ -77,7 +80,8 @@ async function resultsOf(measure, context) {
     progress.say(`${id} ${store} FAILED: ${error.stack}`);
     return [failed(id, title, store, error)];
   } finally {
-    // A server that has crashed must not make the other measures fail.
+    // If the server has crashed, it is started again, so that the other measures do not fail
+    // too.
     if (isDatabase(store) && (await servers.revive(store)))
       progress.say(`${store} had crashed, and runs again`);
   }
@@ -95,8 +99,8 @@ function storesOf(measure, asked) {
 }
 
 /**
- * All files of measures/, in the order of their names. The default export of each is a
- * measure.
+ * Imports all files of measures/, in the order of their names. The default export of each file
+ * is a measure.
  */
 async function loadMeasures() {
   const folder = new URL('measures/', import.meta.url);

@@ -2,13 +2,16 @@ import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 
-/** A program of the bench in a process of its own, which follows the orders of its parent. */
+/**
+ * Runs a program of the bench in a separate process, which carries out the orders of this
+ * process.
+ */
 export class ChildProcess {
   #child;
   #asked = new Map();
   #count = 0;
 
-  /** Resolves when the program serves. */
+  /** Starts the program, and resolves once the program can carry out orders. */
   static async start(program, settings) {
     const child = new ChildProcess(program, settings);
     try {
@@ -43,7 +46,7 @@ export class ChildProcess {
     });
   }
 
-  /** Ends it in the middle of whatever it does. */
+  /** Kills the process at once, even in the middle of an order. */
   async kill() {
     if (this.#ended) return;
     this.#child.kill('SIGKILL');
@@ -65,13 +68,13 @@ export class ChildProcess {
 }
 
 /**
- * Runs in the child process: `open(settings)` returns the orders that it follows, among them
- * `close`. The child ends when its parent has ended for any reason.
+ * Runs in the child process. `open(settings)` returns the orders that the child carries out,
+ * among them `close`. If the parent ends for any reason, so does the child.
  */
 export function serve(open) {
   process.once('disconnect', () => process.exit(1));
   const opened = open(JSON.parse(process.argv[2]));
-  opened.catch(() => {}); // told to whoever asks
+  opened.catch(() => {}); // each order reports the error to its sender
   process.on('message', async ({ id, order, argument }) => {
     try {
       const orders = await opened;

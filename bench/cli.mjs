@@ -5,11 +5,13 @@ import { runBench } from './bench.mjs';
 import { writeDocuments } from './report/documents.mjs';
 import { compareVersions } from './versions.mjs';
 
-// Without a call of process.exit(), no 'exit' event would follow these signals.
+// Without these listeners, the two signals would end the process without the event 'exit', at
+// which the bench deletes its files.
 for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(130));
 const options = readArguments(process.argv.slice(2));
 const exitCode = await run(options);
-// Not left to its natural end: what a peer has left open must not keep it.
+// The process is ended explicitly, since sockets or timers that a peer left open would keep it
+// alive.
 process.exit(exitCode);
 
 async function run(asked) {

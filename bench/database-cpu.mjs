@@ -1,18 +1,20 @@
 import { readdirSync, readFileSync } from 'node:fs';
 
-/** Whether the processor time of other processes can be read: on Linux alone. */
+/** Whether the processor time of other processes can be read, which only Linux allows. */
 export const tellsCpu = process.platform === 'linux';
 
-const TICK = 10; // milliseconds; 100 per second is what Linux shows on all its platforms
+// milliseconds, since Linux counts processor time in 100 ticks per second on all its platforms
+const TICK = 10;
 
 /**
- * Processor time in milliseconds that a server has used so far: all its processes, and the
- * ended processes that they have waited for.
+ * Returns the processor time in milliseconds that a server has used so far: the time of all
+ * its processes, and of the ended processes that they have waited for.
  */
 export function cpuOf(pid) {
   const processes = statsOfAll();
   const family = new Set([pid]);
-  // Children have been found late when a process number has come round.
+  // Child processes are searched repeatedly: a child may have a smaller number than its
+  // parent, and so come before it in the list.
   for (let size = 0; size !== family.size;) {
     size = family.size;
     for (const { id, parent } of processes) if (family.has(parent)) family.add(id);
@@ -22,8 +24,8 @@ export function cpuOf(pid) {
 }
 
 /**
- * Of all processes: utime, stime, cutime and cstime of /proc/PID/stat, which the man page
- * proc_pid_stat(5) describes.
+ * Reads the processor times of all processes: utime, stime, cutime and cstime of
+ * /proc/PID/stat, see the man page proc_pid_stat(5).
  */
 function statsOfAll() {
   return readdirSync('/proc')
@@ -31,7 +33,7 @@ function statsOfAll() {
     .flatMap((name) => {
       const text = statOf(name);
       if (!text) return [];
-      // The name before these fields may contain blanks.
+      // The fields follow the name of the process in parentheses, which may contain spaces.
       const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
       const ticks = fields.slice(11, 15).reduce((sum, value) => sum + Number(value), 0);
       return [{ id: Number(name), parent: Number(fields[1]), ticks }];

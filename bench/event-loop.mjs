@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
 /**
- * Measures each turn of the event loop, for this time in milliseconds. `longest` is the
- * longest turn. `longestOwn` is the longest time for which this process itself was at work,
- * and the machine did not run other processes instead. The probe never lets the loop sleep, so
- * it measures work and not idleness.
+ * Measures each turn of the event loop for a number of milliseconds. `longest` is the longest
+ * turn. `longestOwn` is the longest time in a turn for which this process really ran, while
+ * the machine ran no other process. The probe never lets the loop sleep, so it measures work
+ * and not idleness.
  */
 export async function watchEventLoop(milliseconds) {
   const turns = { longest: 0, longestOwn: 0, above10: 0, count: 0 };
@@ -18,7 +18,8 @@ export async function watchEventLoop(milliseconds) {
     turns.count++;
     if (turn > 10) turns.above10++;
     turns.longest = Math.max(turns.longest, turn);
-    // The processor time includes other threads of this process.
+    // The processor time also contains that of other threads, so it can be longer than the
+    // turn.
     turns.longestOwn = Math.max(turns.longestOwn, Math.min(turn, worked));
     cpu = cpuTime();
     last = performance.now();

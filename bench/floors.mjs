@@ -1,6 +1,6 @@
 /**
- * The floor of a store: the time of two durable writes of one row on a connection of the
- * driver's own, without a library.
+ * Opens the floor of a store, with which locks are compared: two durable writes of one row,
+ * through the driver alone, on a connection of its own.
  *
  * @returns `{ pair(key), select(key), close() }`; `select` reads the row of a key that `pair`
  * has written
@@ -10,10 +10,10 @@ export async function openFloor(store, url) {
   return floor.openFloor(url);
 }
 
-/** As many floors side by side, each on its own connection. */
+/** Opens several floors, each with its own connection, to measure them side by side. */
 export async function openFloors(store, url, count) {
   const floors = [];
-  // One after the other, since the first floor makes the table.
+  // The floors are opened one after the other, since the first one creates the table.
   for (let i = 0; i < count; i++) floors.push(await openFloor(store, url));
   return floors;
 }

@@ -10,19 +10,25 @@ export const atLeast = (limit) => ({
   isReached: (value) => value >= limit,
 });
 
-/** For a ratio that may not grow: most blocks reach down to 1, or all lie below 1.03. */
+/**
+ * The goal for a ratio that may not exceed 1. Blocks vary, so the goal is also reached if the
+ * low end of their range is at most 1, or the whole range is below 1.03.
+ */
 export const NO_DEARER = { text: '<= 1', isReached: (_, [low, high]) => low <= 1 || high < 1.03 };
 
-/** For a ratio that may not shrink: most blocks reach up to 1, or all lie above 0.97. */
+/**
+ * The goal for a ratio that may not fall below 1. Blocks vary, so the goal is also reached if
+ * the high end of their range is at least 1, or the whole range is above 0.97.
+ */
 export const NO_SLOWER = { text: '>= 1', isReached: (_, [low, high]) => high >= 1 || low > 0.97 };
 
-/** What has no goal. */
+/** Stands for the goal of a measure that has none. */
 export const NONE = { text: '' };
 
 /**
- * One row of the table: the measured value, held against its goal.
+ * Makes a row of the table: the measured value, and whether it reaches its goal.
  *
- * @param range from where to where most blocks lie
+ * @param range the 10th and the 90th percentile of the blocks
  */
 export function judged({ store, measured, unit, goal = NONE, inconclusive = false, range, details = {} }) {
   return {
@@ -41,7 +47,7 @@ function verdictOf({ measured, goal, inconclusive, range }) {
   return goal.isReached(measured, range) ? 'reached' : 'missed';
 }
 
-/** A row that says why there is no figure. */
+/** Makes a row that says why the measure has no figure. */
 export function notMeasured({ store, goal = NONE, reason, details = {} }) {
   const row = judged({ store, measured: undefined, unit: '', goal, details: { ...details, reason } });
   return { ...row, verdict: 'not measured' };

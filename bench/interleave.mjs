@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { comparisonOf, comparisonOfSeries, median, summaryOf } from './statistics.mjs';
 
 /**
- * Compares operations: each round calls each of them once, in random order. So a slow moment
+ * Compares operations: each round calls each operation once, in random order. So a slow moment
  * of the machine slows all of them down. Whole series one after another would differ by half.
  *
  * @param operations `{ name: async () => ... }`
@@ -46,8 +46,8 @@ export async function interleave(operations, { reference, warmUps, iterations, b
 }
 
 /**
- * Compares throughput in the same way: `callers` run each operation at once for a slice of
- * time. Each block has a slice of every operation, in random order.
+ * Compares the throughput of operations. In each block, every operation has a slice of time,
+ * in random order, during which all `callers` repeat it.
  *
  * @param operations `{ name: async (caller) => ... }`, with callers numbered from 0
  * @param slice milliseconds
@@ -65,10 +65,12 @@ export async function interleaveRates(
 }
 
 /**
- * The same for whatever gives its own rate: `{ name: async (milliseconds) => operations per
- * second }`, or another value.
+ * Compares contestants that measure their own rate:
+ * `{ name: async (milliseconds) => operations per second }`. The value may also be something
+ * else than a rate.
  *
- * @returns besides the `rates` and `ratios`, as `series`, the values of all blocks
+ * @returns `rates` and `ratios` like interleaveRates(), and as `series` the values of all
+ * blocks
  */
 export async function interleaveSlices(contestants, { reference, slice, blocks, warmUpSlice = slice }) {
   const names = Object.keys(contestants);
@@ -83,7 +85,10 @@ export async function interleaveSlices(contestants, { reference, slice, blocks, 
   };
 }
 
-/** How often per second the callers get the operation done, each one call after the other. */
+/**
+ * Returns how many operations per second the callers complete together. Each caller makes one
+ * call after the other.
+ */
 export async function rateOf(operation, callers, milliseconds) {
   const begin = performance.now();
   const end = begin + milliseconds;
@@ -98,7 +103,10 @@ export async function rateOf(operation, callers, milliseconds) {
   return (done * 1000) / (performance.now() - begin);
 }
 
-/** Measures again, up to `attempts` in all, while a ratio is inconclusive; gives the last. */
+/**
+ * Repeats a measurement while one of its ratios is inconclusive, up to `attempts` times in
+ * all. Returns the last result.
+ */
 export async function untilConclusive(attempts, measure) {
   for (let attempt = 1; ; attempt++) {
     const measured = await measure();

@@ -6,15 +6,15 @@ import { typeOrmStore } from '../dist/esm/stores/typeorm/index.js';
 const QUIET = { logger: false, abortOnError: false };
 
 /**
- * An application with locks, as its users have it.
+ * Opens an application with locks, as users of the library have it.
  *
- * @param url of `servers.database()`; the path of a file for SQLite
+ * @param url the result of `servers.database()`; for SQLite the path of a file
  * @param client `typeorm`, or `driver` for a pool of pg or mysql2 that the application made;
  * MongoDB has a single client
- * @param options those of `LockModule`, without its store
- * @param storeOptions those of `sqlStore`, `typeOrmStore` or `mongoStore`
- * @param counted whether a MongoDB client reports its commands, which costs time; the
- * statements of other drivers are counted without that
+ * @param options the options of `LockModule`, without its store
+ * @param storeOptions the options of `sqlStore`, `typeOrmStore` or `mongoStore`
+ * @param counted whether a MongoDB client reports its commands, which takes time; the
+ * statements of other drivers are counted without this option
  * @returns `{ locks, app, dataSource or client, close }`
  */
 export async function openLocks(settings) {
@@ -23,7 +23,8 @@ export async function openLocks(settings) {
 }
 
 async function openTypeOrm({ store, url, connections = 1, options, storeOptions, providers }) {
-  // Only here: dozens of processes are started, and what they need not load saves seconds.
+  // TypeORM is imported only here: the bench starts dozens of processes, and those that do not
+  // need it start faster without it.
   const { getDataSourceToken, TypeOrmModule } = await import('@nestjs/typeorm');
   const app = await createApplication(
     [
@@ -60,7 +61,7 @@ async function poolOf(store, url, connections, { fromBetterSqlite3, fromMysql2, 
   return { executor: fromMysql2(pool), end: () => pool.end() };
 }
 
-/** An application with these modules, which logs nothing and registers no hooks. */
+/** Creates a Nest application with these modules, without logs and without shutdown hooks. */
 export async function createApplication(imports, providers = []) {
   const module = { module: class BenchModule {}, imports, providers };
   return NestFactory.createApplicationContext(module, QUIET);
@@ -83,7 +84,8 @@ async function openMongodb({ url, connections = 1, options, storeOptions, provid
   }).connect();
   try {
     const db = client.db();
-    // A mongod under Wine crashes when several clients create the collection at once.
+    // The collection is created here, since a mongod under Wine crashes when several clients
+    // create it at once.
     await db.createCollection('locks').catch(unlessThere);
     const store = mongoStore({ db, ...storeOptions });
     const app = await createApplication([LockModule.forRoot({ ...options, store })], providers);
@@ -95,7 +97,7 @@ async function openMongodb({ url, connections = 1, options, storeOptions, provid
   }
 }
 
-/** For a collection that is made only once. */
+/** Ignores the error of MongoDB that says that the collection already exists. */
 export function unlessThere(error) {
   if (error.codeName !== 'NamespaceExists') throw error;
 }

@@ -7,7 +7,7 @@ import { median } from './statistics.mjs';
 const PACKAGES = ['@nestjs/core', 'typeorm', 'pg', 'mysql2', 'better-sqlite3', 'mongodb'];
 const SYNCS = 200;
 
-/** What the figures depend on. */
+/** Describes the machine and the versions, on which the figures depend. */
 export function describeMachine(servers) {
   const processors = cpus();
   return {
@@ -26,7 +26,10 @@ export function describeMachine(servers) {
   };
 }
 
-/** Milliseconds until an appended block of 8 kB is on disk, on the disk of the databases. */
+/**
+ * Measures how many milliseconds it takes until an appended block of 8 kB is on the disk of
+ * the databases.
+ */
 function measureFsync(parent) {
   const folder = mkdtempSync(join(parent, 'nestjs-locked-fsync-'));
   const file = openSync(join(folder, 'file'), 'w');

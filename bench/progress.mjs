@@ -1,6 +1,6 @@
 /**
- * Shows the progress of the run: one line that is rewritten on a terminal, else a line for
- * each step.
+ * Shows the progress of the run: on a terminal as one line that is rewritten, elsewhere as one
+ * line for each step.
  */
 export class Progress {
   #stream;
@@ -13,26 +13,28 @@ export class Progress {
     this.#live = Boolean(stream.isTTY) && process.env.TERM !== 'dumb';
   }
 
-  /** What is measured from here on. */
+  /** Shows the title of the measure that begins now. */
   begin(title) {
     this.#title = title;
     if (!this.#live) this.#stream.write(`${this.#clock()}  ${title}\n`);
     else this.tell('');
   }
 
-  /** What is done right now: of interest only as long as it lasts. */
+  /**
+   * Shows, only on a terminal and until the next text, which step of the measure is running.
+   */
   tell(text) {
     if (!this.#live) return;
     const line = `${this.#clock()}  ${this.#title}  ${text}`.slice(0, (this.#stream.columns || 80) - 1);
     this.#stream.write(`\r${line}\x1b[K`);
   }
 
-  /** A line that stays. */
+  /** Writes a line that later progress does not overwrite. */
   say(line) {
     this.#stream.write(`${this.#live ? '\r' : ''}${line}${this.#live ? '\x1b[K' : ''}\n`);
   }
 
-  /** Since the run began. */
+  /** The seconds since the run began. */
   get seconds() {
     return (performance.now() - this.#begin) / 1000;
   }

@@ -9,24 +9,24 @@ import { serverVersion } from '../test/servers/server-version.mjs';
 import { serverOf } from '../test/servers/stores.mjs';
 
 /**
- * The private servers of a run, each with its default durability, and a folder for the files
- * of SQLite.
+ * The private database servers of a run, with their default durability, and a folder for the
+ * files of SQLite.
  */
 export class Servers {
-  /** By store: `{ name, version, url, pid, durability }`. */
+  /** The running servers by store, each as `{ name, version, url, pid, durability }`. */
   #running = new Map();
   #folder = mkdtempSync(join(tmpdir(), 'nestjs-locked-bench-'));
   #databases = 0;
 
   constructor() {
-    // This also runs after Ctrl-C. A guard ends each server with this process, however the
-    // process ends.
+    // The folder is deleted even after Ctrl-C. The servers need no such listener: a guard ends
+    // them together with this process.
     process.once('exit', () => rmSync(this.#folder, { recursive: true, force: true }));
   }
 
   /**
-   * Starts the missing servers, one after the other. Returns those that did not start, with
-   * the reasons.
+   * Starts the servers that are not running yet, one after the other. Returns the stores whose
+   * server did not start, with the reasons.
    */
   async start(stores) {
     const failures = [];
@@ -43,8 +43,8 @@ export class Servers {
   }
 
   /**
-   * Makes sure that the server answers, and starts a crashed server again, on its data.
-   * Returns whether it had crashed.
+   * Checks that the server answers. If it has crashed, starts it again on its old data, and
+   * returns true.
    */
   async revive(store) {
     if (store === 'sqlite') return false;
@@ -66,8 +66,8 @@ export class Servers {
   }
 
   /**
-   * The URL of a new, empty database on the server of the store; for SQLite the path of a new
-   * file.
+   * Creates an empty database on the server of the store, and returns its URL; for SQLite,
+   * returns the path of a new file.
    */
   async database(store) {
     const name = `bench_${process.pid}_${++this.#databases}`;
@@ -103,8 +103,8 @@ async function onMysql(url, statement) {
 }
 
 /**
- * Runs a statement on a connection of its own, and returns the rows. MongoDB creates a
- * database by itself.
+ * Functions that run a statement on a separate connection and return its rows. MongoDB has
+ * none, since it creates databases automatically.
  */
 const onServer = {
   mariadb: onMysql,
@@ -129,8 +129,8 @@ async function durabilityOfMysql(url) {
 }
 
 /**
- * Makes sure that an answered commit is on disk, and returns the settings that show it. A
- * figure of a server that does not wait for the disk would be worth nothing.
+ * Functions that check that an acknowledged commit is on the disk, and return the settings
+ * that show it. Figures of a server that does not wait for the disk would be worthless.
  */
 const DURABILITY = {
   async postgres(url) {
@@ -141,7 +141,10 @@ const DURABILITY = {
   },
   mariadb: durabilityOfMysql,
   mysql: durabilityOfMysql,
-  /** Of the store's own connection, which sets both by itself; the floor asks for the same. */
+  /**
+   * SQLite has no server to check: the store and the floor each set both values on their own
+   * connections.
+   */
   sqlite: async () => ({ journal_mode: 'wal', synchronous: 'FULL' }),
   async mongodb(url) {
     const client = await new MongoClient(url).connect();

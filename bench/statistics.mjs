@@ -1,5 +1,6 @@
 /**
- * The value below which this share (0 to 1) of the values lies. The values need not be sorted.
+ * Returns the value below which this share (0 to 1) of the values lies. The values need not be
+ * sorted.
  */
 export function quantile(values, share) {
   return quantileOfSorted(Float64Array.from(values).sort(), share);
@@ -13,7 +14,7 @@ export function mean(values) {
   return values.reduce((sum, value) => sum + value, 0) / values.length;
 }
 
-/** What is printed of a series of times. */
+/** Returns the percentiles, mean, maximum and count of a series of times. */
 export function summaryOf(values) {
   const sorted = Float64Array.from(values).sort();
   const [p50, p90, p99] = [0.5, 0.9, 0.99].map((share) => quantileOfSorted(sorted, share));
@@ -21,8 +22,8 @@ export function summaryOf(values) {
 }
 
 /**
- * Compares two series of blocks: `ratio` is the overall ratio, and most of the blocks lie
- * between `low` and `high`.
+ * Describes the ratio of two contestants: `ratio` is the overall ratio, and 80 % of the blocks
+ * lie between `low` and `high`.
  */
 export function comparisonOf(ratio, ratiosOfBlocks) {
   const low = quantile(ratiosOfBlocks, 0.1);
@@ -31,8 +32,8 @@ export function comparisonOf(ratio, ratiosOfBlocks) {
 }
 
 /**
- * How two contestants compare that were measured in the same blocks: the values of one over
- * those of the other.
+ * Compares two contestants that were measured in the same blocks: divides the values of the
+ * first by those of the second.
  */
 export function comparisonOfSeries(values, others) {
   return comparisonOf(

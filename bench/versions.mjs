@@ -1,5 +1,5 @@
-// npm run bench -- --against DIR: this version beside another one, which was checked out and
-// built in DIR.
+// npm run bench -- --against DIR compares this version with another version, which was checked
+// out and built in DIR.
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { ChildProcess } from './child-process.mjs';
@@ -11,13 +11,13 @@ import { Servers } from './servers.mjs';
 const BLOCKS = 15;
 const SLICE = 500;
 const WARM_UP = 2_000;
-/** How much longer an operation may take than in the other version. */
+/** An operation may take 1.05 times as long as in the other version. */
 const TOLERANCE = 1.05;
 const DRAIN = { waiters: 100, hold: HOLD };
 
 /**
- * Each gives two programs that do the same, one of each version, and how often per second they
- * do it.
+ * The measures that can compare versions: the program that runs once for each version, its
+ * settings, and how to measure its rate.
  */
 const MEASURES = {
   P1: { program: 'application.mjs', settings: { connections: 1 }, rate: rateOf(1) },
@@ -36,10 +36,10 @@ const MEASURES = {
 };
 
 /**
- * Measures both versions in blocks, one after the other in random order, and prints the time
- * of this version over that of the other.
+ * Measures both versions in blocks, in random order, and prints the time that this version
+ * takes, divided by that of the other version.
  *
- * @returns the exit code: 1 when most blocks of a measure are slower than the tolerance
+ * @returns the exit code: 1 if most blocks of a measure are slower than the tolerance
  */
 export async function compareVersions({ against, stores, only }) {
   const progress = new Progress();
@@ -82,8 +82,8 @@ async function compare({ program, settings, rate }, { store, servers, versions }
       blocks: BLOCKS,
       warmUpSlice: WARM_UP,
     });
-    // The ratio of the rates is the other version divided by this version. So it is the time
-    // of this version divided by that of the other.
+    // `ratios.other` is the rate of the other version divided by the rate of this version,
+    // which is the time of this version divided by that of the other.
     return ratios.other;
   } finally {
     await Promise.all(Object.values(children).map((child) => child.close()));

@@ -7,14 +7,17 @@ import { sharesOf } from './shares.mjs';
 
 export const HOLD = 5;
 /**
- * Milliseconds between two holds of a waiter. A waiter that takes the lock again at once would
- * look fast while the others starve.
+ * Milliseconds for which a waiter pauses between two holds. A waiter that took the lock again
+ * at once would look fast while the others starve.
  */
 export const THINK = 5;
-/** The pool of each process. */
+/** How many connections the pool of each process has. */
 export const CONNECTIONS = 10;
 
-/** Milliseconds. The uncounted part lets the waiters reach a steady rate. */
+/**
+ * The lengths of a run in milliseconds. During the uncounted part, the waiters reach a steady
+ * rate.
+ */
 const LENGTHS = {
   full: { uncounted: 2_000, counted: 25_000, blocks: 15 },
   quick: { uncounted: 800, counted: 1_500, blocks: 3 },
@@ -23,9 +26,10 @@ const LENGTHS = {
 const WORKER = new URL('worker.mjs', import.meta.url);
 
 /**
- * Starts applications, each in a process of its own, on a new database.
+ * Starts applications, each in a separate process, on a new database.
  *
- * @returns them; `start()` for one more; `close()`, which ends all of them
+ * @returns `workers`, the processes; `start()`, which starts another process; and `close()`,
+ * which ends all of them
  */
 export async function startWorkers({ store, servers, processes }) {
   const url = await servers.database(store);
@@ -41,7 +45,7 @@ export async function startWorkers({ store, servers, processes }) {
   };
   const workers = [];
   try {
-    workers.push(await start()); // it makes the table
+    workers.push(await start()); // the first process creates the table
     workers.push(...(await Promise.all(Array.from({ length: processes - 1 }, start))));
     return { url, workers, start, close };
   } catch (error) {
@@ -51,12 +55,13 @@ export async function startWorkers({ store, servers, processes }) {
 }
 
 /**
- * Some processes, each with some waiters, compete for one key. The time is divided into
+ * Lets processes, each with several waiters, compete for one key. The time is divided into
  * blocks.
  *
- * @param attempts how often to try until the ratio is conclusive
- * @returns `ratios.handOff`, which compares the mean hand-off with the mean floor; statements
- * per hand-off; the shares of the processes; and details
+ * @param attempts how many times the measurement is repeated at most until the ratio is
+ * conclusive
+ * @returns `ratios.handOff`, which compares the mean hand-off with the mean floor; the
+ * statements per hand-off; the shares of the processes; and details
  */
 export async function contend({
   store,
@@ -81,7 +86,7 @@ export async function contend({
 }
 
 async function work(workers, { waiters, uncounted, counted, blocks }) {
-  const beginAt = now() + 50; // by then all of them have heard
+  const beginAt = now() + 50; // by then, all processes have received the order
   const countFrom = beginAt + uncounted;
   const endAt = countFrom + counted;
   const terms = { waiters, hold: HOLD, think: THINK, beginAt, countFrom, endAt };
@@ -106,7 +111,7 @@ function summaryOf({ handOffs: all, floors, waits, statements, processes, inBloc
   const floorBlocks = inBlocks(floors);
   const ratios = inBlocks(all)
     .map((some, block) => meanOf(some) / meanOf(floorBlocks[block]))
-    .filter(Number.isFinite); // where all were asleep nothing began
+    .filter(Number.isFinite); // a block without a hand-off or a floor has no ratio
   const times = all.map(({ took }) => took);
   const shares = sharesOf(
     all.map(({ process }) => process),
@@ -122,7 +127,7 @@ function summaryOf({ handOffs: all, floors, waits, statements, processes, inBloc
       'floor, ms': { mean: meanOf(floors), p50: median(floors.map(({ took }) => took)) },
       'wait, ms': { p50: median(waits), p99: quantile(waits, 0.99), longest: Math.max(...waits) },
       'share of each process': shares.each,
-      overlaps: 0, // else it would have thrown
+      overlaps: 0, // overlapping holds would have thrown an error
       'hold, ms': HOLD,
       'think, ms': THINK,
       'connections of each process': CONNECTIONS,

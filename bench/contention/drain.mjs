@@ -3,10 +3,12 @@ import { now } from '../shared-clock.mjs';
 import { handOffs } from './overlaps.mjs';
 
 /**
- * All waiters want one key at once, and each holds it once.
+ * Lets all waiters acquire one key at once. Each waiter holds the lock once.
  *
- * @param run takes the lock of a key, as the library waits for it, and runs a body under it
- * @returns the milliseconds until the last waiter had released the lock, and how many gave up
+ * @param run acquires the lock of a key, with the library's own way of waiting, and runs a
+ * body under it
+ * @returns the milliseconds until the last waiter had released the lock, and how many waiters
+ * gave up
  */
 export async function drain(run, { waiters, hold, key = 'hot' }) {
   const holds = [];
@@ -21,14 +23,14 @@ export async function drain(run, { waiters, hold, key = 'hot' }) {
     ),
   );
   const took = now() - begin;
-  handOffs(holds); // throws when two held it at once
+  handOffs(holds); // throws an error if two waiters held the lock at once
   const failures = outcomes.filter(({ status }) => status === 'rejected');
   return { took, gaveUp: failures.length, reason: failures[0]?.reason.message };
 }
 
 /**
- * The time of the same work without a lock: the holds one after the other, and two durable
- * writes after each of them.
+ * Measures the shortest possible time for the same holds, without a lock: they follow one
+ * another, with two durable writes after each hold.
  */
 export async function idealDrain(floor, { waiters, hold }) {
   const begin = now();

@@ -2,8 +2,8 @@ import { judged, NONE } from '../goals.mjs';
 import { contend } from './contend.mjs';
 
 /**
- * Measures one kind of contention and returns its rows: the hand-off, its statements, and the
- * shares if there are several processes.
+ * Measures hand-offs with this number of processes and waiters. Returns a row for the time of
+ * a hand-off, one for its statements, and, with several processes, one for their shares.
  */
 export async function handOffResults(context, { processes, waiters, title, goals = {} }) {
   const { store, counts } = context;

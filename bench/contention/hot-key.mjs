@@ -1,24 +1,24 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { now } from '../shared-clock.mjs';
 
-/** How long each waits for the lock at most: longer than any round. */
+/** How long a waiter waits for the lock at most, which is longer than any round. */
 export const WAIT = '60s';
 
-/** In how many of the holds the floor is measured too. */
+/** The share of the holds during which the floor is measured too. */
 const PROBED = 0.5;
 
 /**
- * The work of one process on a contended key: each waiter takes the lock, holds it, pauses,
- * and takes it again. Some holds last twice as long, with a pair of the floor in the middle.
- * So the floor and the hand-off come after the same pause, and a slow moment of the machine
- * affects both.
+ * Does the work of one process on a contended key: each waiter takes the lock, holds it,
+ * pauses, and takes it again. Some holds last twice as long, with a pair of durable writes,
+ * the floor, in the middle. So floor and hand-off come after the same pause, and a slow moment
+ * of the machine affects both.
  *
- * Results count from `countFrom` to `endAt`, both on the shared clock. After that holds take
- * no time, so that the remaining waiters end soon.
+ * Results count from `countFrom` to `endAt`, both on the shared clock. After `endAt` holds
+ * take no time, so that the remaining waiters end soon.
  *
  * @param count returns the number of statements so far
- * @returns the holds, with the time at which each waiter began to wait; the pairs of the
- * floor; and the number of counted statements without the floor's
+ * @returns the holds, with the time at which each waiter began to wait; the times of the
+ * floor; and the number of statements in the counted time, without those of the floor
  */
 export async function workOnHotKey(locks, floor, count, { waiters, hold, think, beginAt, countFrom, endAt }) {
   const holds = [];
@@ -26,8 +26,8 @@ export async function workOnHotKey(locks, floor, count, { waiters, hold, think, 
   const ofFloor = await statementsOf(floor, count);
   const counted = new Map();
   /**
-   * Notes how many statements had been sent at these times. Timers cannot do that: holds that
-   * take no time follow each other without a turn of the event loop for a timer.
+   * Notes how many statements had been sent at `countFrom` and at `endAt`. A timer could be
+   * late: holds that take no time follow one another without a turn of the event loop.
    */
   const noteCount = (at) => {
     for (const time of [countFrom, endAt])
@@ -62,7 +62,10 @@ export async function workOnHotKey(locks, floor, count, { waiters, hold, think, 
   return { holds, floors, statements: counted.get(endAt) - counted.get(countFrom) };
 }
 
-/** As the drivers count them, while nothing else is sent. */
+/**
+ * Counts the statements of one measurement of the floor, while this process sends nothing
+ * else.
+ */
 async function statementsOf(floor, count) {
   const before = count();
   await floor.pair('floor');

@@ -1,9 +1,8 @@
 /**
- * All holds except the first. The property `took` of each is the milliseconds from the end of
- * the hold before it to its start.
+ * Returns all holds but the first. The property `took` of a hold is the time in milliseconds
+ * from the end of the preceding hold to its start.
  *
- * @throws when two holders had the lock at once: figures of locks that do not exclude are
- * worth nothing
+ * @throws when two holders had the lock at once, since then the figures would be worthless
  */
 export function handOffs(holds) {
   const sorted = holds.toSorted((a, b) => a.from - b.from);

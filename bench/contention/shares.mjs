@@ -1,5 +1,6 @@
 /**
- * The share of each process in all holds, and the ratio of the smallest share to the largest.
+ * Returns the share of each process in all holds, and the ratio of the smallest share to the
+ * largest.
  */
 export function sharesOf(holders, processes) {
   const counts = Array.from({ length: processes }, (_, process) =>

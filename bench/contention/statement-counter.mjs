@@ -2,7 +2,10 @@ import Sqlite from 'better-sqlite3';
 import mysql from 'mysql2';
 import pg from 'pg';
 
-/** How many statements the drivers have sent in this process since the first call. */
+/**
+ * How many statements the drivers of this process have sent since the first call of
+ * countStatements().
+ */
 let count = 0;
 let wrapped = false;
 

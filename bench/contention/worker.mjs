@@ -1,4 +1,4 @@
-// An application that waits for locks, in a process of its own.
+// An application that waits for locks, in a separate process.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { serve } from '../child-process.mjs';
 import { openFloor } from '../floors.mjs';
@@ -19,13 +19,16 @@ serve(async (settings) => {
     work: (terms) => workOnHotKey(locks, floor, count, terms),
     drain: (terms) => drain((key, body) => locks.run(key, body, { wait: WAIT }), terms),
     /**
-     * Holds the key without further work. Returns when its lease ends, on the shared clock.
+     * Acquires the key and never releases or renews it. Returns the time at which its lease
+     * ends, on the shared clock.
      */
     async holdForever({ key, ttl }) {
       await locks.acquire(key, { ttl, autoRenew: false });
       return expiryOf(locks, key);
     },
-    /** Gives when it was granted the key, on the shared clock, and lets it go. */
+    /**
+     * Acquires the key, releases it, and returns the time of the grant on the shared clock.
+     */
     async take({ key }) {
       const lock = await locks.acquire(key, { wait: WAIT });
       const grantedAt = now();
@@ -40,8 +43,9 @@ serve(async (settings) => {
 });
 
 /**
- * The earliest time at which the lease of a key can end. The database reports the rest of the
- * lease at some time between the request and its answer.
+ * Returns the earliest time at which the lease of a key can end. Of several readings, the
+ * quickest counts: the database reads the rest of the lease at an unknown time between request
+ * and answer.
  */
 async function expiryOf(locks, key) {
   const expiries = [];

@@ -1,6 +1,9 @@
 import mysql from 'mysql2/promise';
 
-/** Two durable upserts of one row, prepared, on a connection of mysql2's own. */
+/**
+ * The floor of MariaDB: two durable upserts of one row, as prepared statements on one
+ * connection of mysql2.
+ */
 export async function openFloor(url) {
   const connection = await mysql.createConnection(url);
   await connection.query(`CREATE TABLE IF NOT EXISTS floor (

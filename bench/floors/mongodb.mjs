@@ -2,13 +2,13 @@ import { MongoClient } from 'mongodb';
 import { unlessThere } from '../locks.mjs';
 
 /**
- * Two updates of one document on a connection of the driver's. A majority acknowledges and
- * journals each of them.
+ * The floor of MongoDB: two updates of one document on one connection of the driver. A
+ * majority of the servers acknowledges and journals each update.
  */
 export async function openFloor(url) {
   const client = await new MongoClient(url, { maxPoolSize: 1, minPoolSize: 1 }).connect();
-  // Created here, since a mongod under Wine crashes when several clients create the collection
-  // at once.
+  // The collection is created here, since a mongod under Wine crashes when several clients
+  // create it at once.
   await client.db().createCollection('floor').catch(unlessThere);
   const documents = client.db().collection('floor');
   const durable = { upsert: true, writeConcern: { w: 'majority', journal: true } };

@@ -1,2 +1,2 @@
-// The statements of MariaDB run on MySQL too.
+// The floor of MySQL uses the same statements as that of MariaDB.
 export { openFloor } from './mariadb.mjs';

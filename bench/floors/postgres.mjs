@@ -1,6 +1,9 @@
 import { Client } from 'pg';
 
-/** Two durable upserts of one row, named statements, on a connection of pg's own. */
+/**
+ * The floor of PostgreSQL: two durable upserts of one row, as named statements on one
+ * connection of pg.
+ */
 export async function openFloor(url) {
   const client = new Client({ connectionString: url });
   await client.connect();

@@ -1,6 +1,9 @@
 import Sqlite from 'better-sqlite3';
 
-/** Two upserts of one row, prepared, each on disk before it returns. */
+/**
+ * The floor of SQLite: two upserts of one row, as prepared statements. Each is on the disk
+ * before it returns.
+ */
 export async function openFloor(file) {
   const database = new Sqlite(file);
   database.pragma('journal_mode = WAL');

@@ -1,26 +1,26 @@
 import { ChildProcess } from '../child-process.mjs';
 
-/** The pool of each application, and of each peer. */
+/** How many connections the pool of each application and of each peer has. */
 export const CONNECTIONS = 10;
 
-/** All processes are new: until their code is compiled they are slow. */
+/** Milliseconds for the warm-up, since new processes are slow until their code is compiled. */
 export const WARM_UP = { full: 2_000, quick: 300 };
 
 const PROGRAM = new URL('../application.mjs', import.meta.url);
 
-/** What the driver's own executor is named. */
+/** The name of the executor for the driver of each database. */
 export const DRIVERS = { postgres: 'fromPg', mariadb: 'fromMysql2', mysql: 'fromMysql2' };
 
-/** An application in a process of its own, on a new database. */
+/** Starts an application in a separate process, on a new database. */
 export async function startApplication({ store, servers, client = 'driver', storeOptions }) {
   const url = await servers.database(store);
   return ChildProcess.start(PROGRAM, { store, url, connections: CONNECTIONS, client, storeOptions });
 }
 
 /**
- * Two applications that differ in the option `batching` alone.
+ * Starts two applications that differ only in the option `batching`.
  *
- * @param measure is given `{ with, without }`
+ * @param measure receives the processes as `{ with, without }`
  */
 export async function withAndWithoutBatching(context, measure) {
   const started = {};

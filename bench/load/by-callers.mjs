@@ -5,24 +5,28 @@ import { startPeer } from '../peers/start-peer.mjs';
 import { comparisonOfSeries } from '../statistics.mjs';
 import { CONNECTIONS, DRIVERS, startApplication, WARM_UP } from './applications.mjs';
 
-/** How many callers there are at once, each with a key of its own. */
+/** The numbers of simultaneous callers that are measured. Each caller has its own key. */
 export const CALLERS = [1, 3, 10, 30, 100, 300, 1_000];
 
 /**
- * All contestants are measured in these blocks, for the chart. Those that a goal compares are
- * then measured again, in as many blocks as in other measures.
+ * All contestants are measured in this number of blocks, for the chart. The contestants of a
+ * goal are then measured again, in as many blocks as in other measures.
  */
 const BLOCKS = { full: 5, quick: 2 };
-/** Shorter, since all contestants have run before, with fewer callers. */
+/**
+ * Milliseconds for the warm-up before each further number of callers. It is short, since the
+ * processes have run with fewer callers before.
+ */
 const NEXT_WARM_UP = { full: 500, quick: 100 };
 
 /**
- * Measures pairs per second of ever more callers on ten connections. The contestants are ours
- * through the driver and through TypeORM, ours without batching, and each SQL peer that keeps
- * leases, default and tuned. Each is a process of its own on the same server.
+ * Measures pairs of acquire and release per second, for a growing number of callers on ten
+ * connections. The contestants are this library through the driver, through TypeORM and
+ * without batching, and each SQL peer with leases, in its variants `default` and `tuned`. Each
+ * contestant is a separate process on the same server.
  *
- * @param goals by number of callers, `againstPeers` and `againstUnbatched`
- * @returns rows; `details.curves` of the last has all rates, for the chart
+ * @param goals the goals `againstPeers` and `againstUnbatched` for each number of callers
+ * @returns rows; `details.curves` of the last row has all rates, for the chart
  */
 export async function throughputByCallers(context, goals) {
   const { store, quick, progress } = context;
@@ -76,7 +80,7 @@ async function start(context, contestants) {
   await ours(DRIVERS[store], {});
   await ours('typeOrmStore', { client: 'typeorm' });
   await ours('batching: false', { storeOptions: { batching: false } });
-  // Imported only here, since the packages of the peers are installed for the bench alone.
+  // The peers are imported only here, since their packages are installed only for the bench.
   const { peers } = await import('../peers/index.mjs');
   for (const peer of peers.filter(
     ({ kind, lease, stores }) => kind === 'sql' && lease && stores.includes(store),
@@ -98,7 +102,7 @@ function compete({ slice }, contestants, { callers, blocks, warmUpSlice }) {
   return interleaveSlices(slices, { reference: contestants[0].name, slice, blocks, warmUpSlice });
 }
 
-/** Ours against the fastest peer, and against ours without batching. */
+/** Compares this library with the fastest peer, and with itself without batching. */
 async function decide(context, contestants, { callers, rates, goals }) {
   const { store, counts, quick, progress } = context;
   const ours = contestants.filter((contestant) => contestant.ours);

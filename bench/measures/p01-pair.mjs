@@ -8,8 +8,8 @@ const GOALS = { postgres: atMost(1.22), mariadb: atMost(1.2), sqlite: atMost(1.3
 const KEY = 'pair';
 
 /**
- * A pair of the library through the driver, of a key that no other caller wants, against two
- * durable writes on the same server.
+ * Compares acquiring and releasing a free key, through the driver and by a single caller, with
+ * two durable writes on the same server.
  */
 export default {
   id: 'P1',

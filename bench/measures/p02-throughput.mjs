@@ -6,13 +6,14 @@ import { openLocks } from '../locks.mjs';
 const CONNECTIONS = 10;
 
 /**
- * Pairs per second of ten callers, each with a key of its own, on a pool of ten connections.
- * The floor has ten connections of the driver's.
+ * Compares the locks per second of ten callers, each with its own key, on a pool of ten
+ * connections, with durable writes on ten connections of the driver.
  */
 export default {
   id: 'P2',
   title: `pairs/s ÷ the floor's, ${CONNECTIONS} connections`,
-  stores: ['postgres', 'mariadb', 'mongodb'], // SQLite has a single connection
+  // SQLite has only one connection, so it is left out
+  stores: ['postgres', 'mariadb', 'mongodb'],
 
   async measure({ store, servers, counts, slice }) {
     const url = await servers.database(store);

@@ -6,13 +6,16 @@ import { startPeer } from '../peers/start-peer.mjs';
 const CONNECTIONS = 10;
 const OURS = 'nestjs-locked';
 const GOAL = atLeast(1.8);
-/** All processes are new: until the code is compiled they are slow. */
+/**
+ * Milliseconds for the warm-up in a quick run, since new processes are slow until their code
+ * is compiled.
+ */
 const QUICK = { blocks: 4, warmUpSlice: 300 };
 const APPLICATION = new URL('../application.mjs', import.meta.url);
 
 /**
- * Pairs per second of ten callers, each with a key of its own, on ten connections. The result
- * is compared with the best peer that keeps leases on the same server.
+ * Compares the locks per second of ten callers, each with its own key, on ten connections,
+ * with those of the best peer with leases on the same server.
  */
 export default {
   id: 'P3',
@@ -21,7 +24,7 @@ export default {
 
   async measure(context) {
     const { store, servers, progress } = context;
-    // Imported only here, since the packages of the peers are installed for the bench alone.
+    // The peers are imported only here, since their packages are installed only for the bench.
     const { peers } = await import('../peers/index.mjs');
     const rivals = peers.filter(
       ({ kind, stores, hasGoals = true }) => kind === 'sql' && hasGoals && stores.includes(store),

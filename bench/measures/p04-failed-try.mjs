@@ -8,8 +8,8 @@ const KEY = 'held';
 const WAL_TRIES = 200;
 
 /**
- * An attempt for a key that is held, compared with a read of a row by its key on a connection
- * of the driver's.
+ * Compares an attempt to acquire a held key with a SELECT of one row by its key, through the
+ * driver.
  */
 export default {
   id: 'P4',
@@ -33,7 +33,7 @@ export default {
       await failAt(holder.locks);
       const statements = count() - before;
       const { ratio, low, high, inconclusive } = ratios.fail;
-      // No statement of MariaDB makes an attempt and returns the holder. The store looks for
+      // No statement of MariaDB both makes an attempt and returns the holder. The store finds
       // the holder with one more SELECT, which this measure does not count.
       const looks = store === 'mariadb' ? statements - 1 : 0;
       const details = {
@@ -61,8 +61,8 @@ async function failAt(locks) {
 }
 
 /**
- * Bytes of the write-ahead log per refused attempt: the least of some rounds, since the server
- * also writes to the log by itself.
+ * Returns how many bytes a refused attempt adds to the write-ahead log: the lowest value of
+ * several rounds, since the server also writes to the log for other reasons.
  */
 async function walOf(dataSource, fail) {
   const written = [];

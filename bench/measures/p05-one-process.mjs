@@ -2,11 +2,16 @@ import { handOffResults } from '../contention/hand-off-results.mjs';
 import { atMost } from '../goals.mjs';
 
 const GOALS = { statements: atMost(1.2) };
-/** On the others it is reported. */
+/**
+ * Only PostgreSQL has a goal for the time of a hand-off; on other databases the time is only
+ * reported.
+ */
 const GOALS_ON_POSTGRES = { ...GOALS, handOff: atMost(1) };
 const TITLE = '1 process × 100 waiters';
 
-/** What it takes to hand a lock on inside one process. */
+/**
+ * Measures the hand-off of a lock between waiters of one process: its time and its statements.
+ */
 export default {
   id: 'P5',
   title: `hand-off ÷ floor, ${TITLE}`,

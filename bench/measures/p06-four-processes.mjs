@@ -1,13 +1,13 @@
 import { handOffResults } from '../contention/hand-off-results.mjs';
 import { atLeast, atMost } from '../goals.mjs';
 
-/** Those of PostgreSQL; on the others it is reported. */
+/** The goals for PostgreSQL; on other databases the values are only reported. */
 const GOALS = { handOff: atMost(1.2), statements: atMost(3.5), share: atLeast(0.8) };
 const TITLE = '4 processes × 25 waiters';
 
 /**
- * The time of a hand-over when calls wait in this process and in others, and whether all
- * processes get the lock.
+ * Measures the hand-off of a lock when several processes have waiters, and whether each
+ * process gets its share of the lock.
  */
 export default {
   id: 'P6',

@@ -1,11 +1,14 @@
 import { handOffResults } from '../contention/hand-off-results.mjs';
 import { atLeast, atMost } from '../goals.mjs';
 
-/** Those of PostgreSQL; on the others it is reported. */
+/** The goals for PostgreSQL; on other databases the values are only reported. */
 const GOALS = { handOff: atMost(1.6), share: atLeast(0.8) };
 const TITLE = '8 processes × 1 waiter';
 
-/** What it takes to hand a lock on when the others wait in other processes. */
+/**
+ * Measures the hand-off of a lock from process to process, when each process has a single
+ * waiter.
+ */
 export default {
   id: 'P7',
   title: `hand-off ÷ floor, ${TITLE}`,

@@ -11,8 +11,8 @@ const WORK = { waiters: WAITERS, hold: HOLD };
 const ROUNDS = { full: 15, quick: 2 };
 
 /**
- * The time until the last of many callers that want one key at once has had it, compared with
- * the shortest possible time and with the peers.
+ * Measures how long it takes until many callers that want one key at once have all held it.
+ * The time is compared with the shortest possible time and with that of the peers.
  */
 export default {
   id: 'P8',

@@ -3,7 +3,7 @@ import { atMost, judged } from '../goals.mjs';
 
 const PROCESSES = 2;
 
-/** Whether the load on the database grows with those who wait. */
+/** Measures whether the load on the database grows with the number of waiters. */
 export default {
   id: 'P9',
   title: 'statements per hand-off, 1,000 waiters ÷ 10 waiters, in 2 processes',

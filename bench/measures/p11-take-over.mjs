@@ -7,8 +7,8 @@ const HEIRS = 2;
 const LENGTHS = { full: { rounds: 30, ttl: 1_000 }, quick: { rounds: 2, ttl: 500 } };
 
 /**
- * The time for which a key stays taken after the lease of a killed holder has run out, while
- * two other processes wait for it.
+ * Measures how soon one of two waiting processes gets the key of a killed holder, once the
+ * holder's lease has expired.
  */
 export default {
   id: 'P11',
@@ -48,7 +48,7 @@ export default {
 async function takeOver(holder, heirs, key, ttl) {
   const expiresAt = await holder.ask('holdForever', { key, ttl });
   const grants = heirs.map((heir) => heir.ask('take', { key }));
-  await sleep(ttl / 5); // by then all wait
+  await sleep(ttl / 5); // by then, both processes wait
   await holder.kill();
   return Math.min(...(await Promise.all(grants))) - expiresAt;
 }

@@ -9,12 +9,12 @@ const LOCKS = 10_000;
 const CONNECTIONS = 10;
 const HOLDER = new URL('../application.mjs', import.meta.url);
 const CPU_GOAL = atLeast(15);
-/** So many batched renewals of all, and single ones. */
+/** How many times all locks are renewed in batches, and how many times one by one. */
 const ROUNDS = { quick: { batched: 10, single: 1 }, full: { batched: 50, single: 5 } };
 
 /**
- * Ten thousand locks that one process holds. Renewal in batches is compared with single
- * renewals on all connections. Then the library renews the locks by itself.
+ * Measures the renewal of ten thousand locks of one process: first batches against single
+ * renewals on all connections, then the automatic renewals of the library.
  */
 export default {
   id: 'P12',
@@ -66,7 +66,7 @@ async function measureRenewals({ store, servers, quick, progress }, { dataSource
     return { wall, cpu: tellsCpu ? cpuOf(pid) - cpuBefore : 0 };
   };
 
-  await observed(batched); // warm-up, and proof that the leases are there
+  await observed(batched); // warms up, and proves that the leases exist
   const rounds = quick ? ROUNDS.quick : ROUNDS.full;
   const runs = { batched: [], single: [] };
   for (let i = 0; i < rounds.single; i++) {
@@ -102,7 +102,8 @@ async function measureRenewals({ store, servers, quick, progress }, { dataSource
         details: { variant: 'one by one ÷ batched, database CPU' },
       }),
     ];
-  // Means: the clock has ticks of 10 ms.
+  // The means of all rounds are compared, since the clock for processor time has ticks of 10
+  // ms, too coarse for one round.
   const cpu = {
     batched: mean(runs.batched.map((run) => run.cpu)),
     single: mean(runs.single.map((run) => run.cpu)),
@@ -114,7 +115,7 @@ async function measureRenewals({ store, servers, quick, progress }, { dataSource
   ];
 }
 
-/** All the leases in a few statements, as if they had been acquired. */
+/** Inserts all leases with a few statements, as if the locks had been acquired. */
 async function insert(store, dataSource, table, leases) {
   const quote = store === 'postgres' ? '"' : '`';
   for (let start = 0; start < leases.length; start += 1000) {
@@ -128,8 +129,8 @@ async function insert(store, dataSource, table, leases) {
 }
 
 /**
- * The library acquires all the locks through its public API, holds them, and renews them by
- * itself.
+ * Lets the library acquire all locks through its public API, hold them, and renew them
+ * automatically.
  */
 async function measureEventLoop({ store, quick, progress }, { dataSource }, url) {
   const renewEvery = quick ? 2_000 : 10_000;
@@ -151,7 +152,8 @@ async function measureEventLoop({ store, quick, progress }, { dataSource }, url)
       measured: turns.longest,
       unit: 'ms',
       goal: atMost(10),
-      // Other processes kept this process from running.
+      // The result is inconclusive if a turn was long only because the machine ran other
+      // processes.
       inconclusive: turns.longest > 10 && turns.longestOwn <= 10,
       details: {
         variant: 'longest block of the event loop',
@@ -162,6 +164,7 @@ async function measureEventLoop({ store, quick, progress }, { dataSource }, url)
       },
     });
   } finally {
-    await holder.kill(); // 10,000 releases would tell nothing
+    // kills the holder, since 10,000 releases would take time and measure nothing
+    await holder.kill();
   }
 }

@@ -9,11 +9,15 @@ const SAMPLE = { rows: 20_000, cycles: 20_000 };
 const KEYS = 4;
 const TABLE = 'many_rows';
 
-/** The cost of rows that no caller wants, and the rows that a million cycles leave behind. */
+/**
+ * Measures what rows that no caller uses cost, and how much space a million cycles of acquire
+ * and release leave behind.
+ */
 export default {
   id: 'P13',
   title: 'rows and cycles',
-  stores: ['postgres', 'mariadb', 'sqlite'], // a mongod under Wine would take an hour
+  // MongoDB is left out: a mongod under Wine would take an hour
+  stores: ['postgres', 'mariadb', 'sqlite'],
   slow: true,
 
   async measure(context) {
@@ -59,7 +63,7 @@ async function measureRows({ store, servers, counts, progress }, { rows }) {
   }
 }
 
-/** Rows as they are after a release long ago. */
+/** Inserts rows as they are long after a release. */
 async function fill(store, dataSource, rows) {
   const quote = store === 'mariadb' ? '`' : '"';
   const digits = Array.from({ length: 6 }, (_, i) => `d AS d${i}`).join(' CROSS JOIN ');
@@ -73,7 +77,9 @@ async function fill(store, dataSource, rows) {
   for (const statement of SETTLE[store]) await dataSource.query(statement);
 }
 
-/** What the server would do later by itself, in the middle of the measuring. */
+/**
+ * Work that the server would otherwise do later by itself, in the middle of the measurement.
+ */
 const SETTLE = {
   postgres: [`VACUUM ANALYZE ${TABLE}`, 'CHECKPOINT'],
   mariadb: [`ANALYZE TABLE ${TABLE}`],
@@ -113,7 +119,7 @@ async function measureCycles({ store, servers, progress }, { cycles }) {
   }
 }
 
-/** Bytes of the lock table with all that belongs to it. */
+/** Returns how many bytes the lock table takes, with its indexes. */
 const SIZE_OF = {
   async postgres(dataSource) {
     const [{ bytes }] = await dataSource.query(`SELECT pg_total_relation_size('locks') AS bytes`);
@@ -130,10 +136,10 @@ const SIZE_OF = {
   sqlite: (_, file) => statSync(file).size,
 };
 
-/** How many of the updates left the index alone. */
+/** Returns which share of the updates did not change an index. */
 const UPDATES_OF = {
   async postgres(dataSource) {
-    await sleep(1_500); // statistics come late
+    await sleep(1_500); // PostgreSQL reports its statistics with a delay
     const [{ updates, hot }] = await dataSource.query(
       `SELECT n_tup_upd AS updates, n_tup_hot_upd AS hot FROM pg_stat_user_tables WHERE relname = 'locks'`,
     );

@@ -6,12 +6,13 @@ const CONNECTIONS = 10;
 const GOAL = atLeast(0.93);
 
 /**
- * Throughput with wake-ups, while no call waits, compared with throughput without wake-ups.
+ * Measures whether the option wakeUps slows down locks while no call waits: compares the
+ * throughput with wake-ups and without.
  */
 export default {
   id: 'P14',
   title: `pairs/s with wake-ups ÷ without, no waiter, ${CONNECTIONS} connections`,
-  stores: ['postgres'], // elsewhere there is no such machinery
+  stores: ['postgres'], // only PostgreSQL has wake-ups
 
   async measure({ store, servers, counts, slice }) {
     if (!hasStoreOption({ wakeUps: false }))

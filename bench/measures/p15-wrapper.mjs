@@ -8,7 +8,7 @@ const VARIANTS = [
 ];
 const BLOCKS = { quick: 11, full: 31 };
 
-/** What the wrapper of @Locked() adds to a call of the method. */
+/** Measures how much longer a call of a method takes under @Locked(). */
 export default {
   id: 'P15',
   title: '@Locked() method − plain method',

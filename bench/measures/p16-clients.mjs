@@ -7,8 +7,8 @@ const CONNECTIONS = 10;
 const DRIVERS = { postgres: 'fromPg', mariadb: 'fromMysql2' };
 
 /**
- * P1 and P2 over the driver's own pool and over TypeORM, interleaved. All pools have ten
- * connections, and each has a database of its own.
+ * Repeats P1 and P2 through the driver's own pool and through TypeORM, in turns. Each pool has
+ * ten connections and its own database.
  */
 export default {
   id: 'P16',

@@ -6,7 +6,10 @@ const GOALS = {
   againstUnbatched: {},
 };
 
-/** Compares pairs per second of many callers on PostgreSQL with the best peer's. */
+/**
+ * Compares the pairs of acquire and release per second of many callers with those of the best
+ * peer, on PostgreSQL.
+ */
 export default {
   id: 'S1',
   title: "pairs/s ÷ the best SQL peer's",

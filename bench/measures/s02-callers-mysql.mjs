@@ -6,7 +6,10 @@ const GOALS = {
   againstUnbatched: { 10: NO_SLOWER },
 };
 
-/** Compares pairs per second of many callers on MariaDB and MySQL with the best peer's. */
+/**
+ * Compares the pairs of acquire and release per second of many callers with those of the best
+ * peer, on MariaDB and MySQL.
+ */
 export default {
   id: 'S2',
   title: "pairs/s ÷ the best SQL peer's",

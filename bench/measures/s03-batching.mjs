@@ -4,11 +4,14 @@ import { WARM_UP, withAndWithoutBatching } from '../load/applications.mjs';
 
 const CALLERS = 100;
 
-/** Compares pairs per second of many callers with batching and without, in two processes. */
+/**
+ * Compares the pairs of acquire and release per second of many callers with batching and
+ * without, in two processes.
+ */
 export default {
   id: 'S3',
   title: `pairs/s of ${CALLERS} callers ÷ those with batching: false`,
-  stores: ['sqlite', 'mongodb'], // the others are in S1 and S2
+  stores: ['sqlite', 'mongodb'], // S1 and S2 measure the other databases
 
   measure: (context) =>
     withAndWithoutBatching(context, async (applications) => {

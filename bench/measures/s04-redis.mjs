@@ -9,20 +9,23 @@ const CALLERS = 100;
 const OURS = 'nestjs-locked';
 const GOAL = atLeast(1);
 /**
- * The rival of the goal. The others run as `tuned` only, since the variants differ in how they
- * wait, and each key is free here.
+ * The library whose figure decides about the goal. Other libraries run only in their variant
+ * `tuned`: the variants differ only in how they wait, and here each key is free.
  */
 const RIVAL = 'redlock';
-/** What is reported has fewer blocks. */
+/** How many blocks a figure without a goal has; figures with a goal have more. */
 const REPORTED_BLOCKS = 5;
 
-/** A volatile Redis forgets in a crash what it has answered. */
+/** A volatile Redis may lose writes in a crash although it has acknowledged them. */
 const SERVERS = [
   { durable: true, kind: 'appendfsync always' },
   { durable: false, kind: 'volatile' },
 ];
 
-/** Compares pairs per second of many callers on PostgreSQL with the libraries for Redis. */
+/**
+ * Compares the pairs of acquire and release per second of many callers on PostgreSQL with
+ * those of libraries for Redis.
+ */
 export default {
   id: 'S4',
   title: `pairs/s of ${CALLERS} callers ÷ those of redlock on a durable Redis`,
@@ -49,7 +52,7 @@ export default {
 
 async function compete(context, ours, { url, durable, label }) {
   const { store, servers, counts, slice, quick, progress } = context;
-  // Imported only here, since the packages of the peers are installed for the bench alone.
+  // The peers are imported only here, since their packages are installed only for the bench.
   const { peers } = await import('../peers/index.mjs');
   const floor = { store, url: await servers.database(store) };
   const rivals = [];

@@ -4,7 +4,10 @@ import { WARM_UP, withAndWithoutBatching } from '../load/applications.mjs';
 
 const CALLERS = 100;
 
-/** Measures how long the slowest pairs of many callers take, with batching and without. */
+/**
+ * Compares the 99th percentile of the time of a lock under many callers with batching and
+ * without.
+ */
 export default {
   id: 'S5',
   title: `p99 of a pair of ${CALLERS} callers ÷ with batching: false`,
@@ -20,7 +23,7 @@ export default {
           { with: p99Of(applications.with), without: p99Of(applications.without) },
           {
             reference: 'without',
-            slice: 2 * slice, // for some thousand pairs in each
+            slice: 2 * slice, // long enough for some thousand pairs in each slice
             blocks: counts.blocks,
             warmUpSlice: quick ? WARM_UP.quick : WARM_UP.full,
           },

@@ -4,7 +4,10 @@ import { openLocks } from '../locks.mjs';
 
 const KEY = 'pair';
 
-/** Measures what batching costs a single caller. */
+/**
+ * Compares the time of a lock with batching and without for a single caller, whose requests no
+ * batch can combine.
+ */
 export default {
   id: 'S6',
   title: 'pair of a single caller ÷ with batching: false',

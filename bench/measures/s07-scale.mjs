@@ -5,13 +5,13 @@ const SIZES = {
   full: { locks: 100_000, waiters: 10_000, renewEvery: 10_000 },
   quick: { locks: 10_000, waiters: 1_000, renewEvery: 3_000 },
 };
-/** The renewals that are watched. */
+/** For how many renewals of each lock the process is watched. */
 const ROUNDS = 2;
 const PROGRAM = new URL('../scale/process.mjs', import.meta.url);
 
 /**
- * Measures a process that holds very many locks, and then has waiters too: its memory, its
- * event loop, and whether all renewals are in time.
+ * Measures a process that holds very many locks, at first without and then with waiters: its
+ * memory, its event loop, and whether all renewals are in time.
  */
 export default {
   id: 'S7',
@@ -48,7 +48,7 @@ export default {
         eventLoopOf(held, store, variant('longest block of the event loop'), {}),
         judged({
           store,
-          measured: held.late, // a lost one is late too
+          measured: held.late, // `late` includes lost locks
           unit: 'locks',
           goal: atMost(0),
           details: {
@@ -68,7 +68,8 @@ export default {
         ),
       ];
     } finally {
-      await child.kill(); // 100,000 releases would tell nothing
+      // kills the process, since 100,000 releases would take time and measure nothing
+      await child.kill();
     }
   },
 };
@@ -79,7 +80,8 @@ function eventLoopOf({ longest, longestOwn, above10, count }, store, variant, de
     measured: longest,
     unit: 'ms',
     goal: atMost(10),
-    inconclusive: longest > 10 && longestOwn <= 10, // others kept the process from running
+    // the machine ran other processes during the longest turn
+    inconclusive: longest > 10 && longestOwn <= 10,
     details: {
       variant,
       'longest of its own work, ms': longestOwn,

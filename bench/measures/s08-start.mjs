@@ -13,8 +13,9 @@ const PROGRAM = fileURLToPath(new URL('../start/process.mjs', import.meta.url));
 const run = promisify(execFile);
 
 /**
- * Measures how much longer a Nest application takes to start with the library: to load it, and
- * to get its store ready. The application opens its SQLite database in any case.
+ * Measures how much longer a Nest application takes to start with the library: to load the
+ * library, and to open its store. The application opens its SQLite database with and without
+ * the library.
  */
 export default {
   id: 'S8',
@@ -23,7 +24,7 @@ export default {
 
   async measure({ store, servers, quick, progress }) {
     const file = await servers.database(store);
-    // Makes the table, and fills the file caches.
+    // The first starts create the table and fill the file caches, so they do not count.
     for (const variant of VARIANTS) await start(variant, file);
     const starts = quick ? STARTS.quick : STARTS.full;
     const times = { bare: [], 'with locks': [] };
@@ -60,7 +61,10 @@ export default {
   },
 };
 
-/** Milliseconds from the start of the process until the application is ready. */
+/**
+ * Returns how many milliseconds the application takes from the start of its process until it
+ * is ready.
+ */
 async function start(variant, file) {
   const { stdout } = await run(process.execPath, [PROGRAM, variant, file]);
   return Number(stdout);

@@ -9,19 +9,19 @@ const CALLERS = 100;
 const GUARDED = 'guarded';
 const FOREIGN = 'foreign';
 /**
- * Each locked row has two callers: while the attempt of one is repeated by itself, that of the
- * other is in the next batch.
+ * Each locked row has two callers. While the request of one is repeated outside of a batch,
+ * that of the other is in the next batch, so every batch meets a locked row.
  */
 const TRIED = [GUARDED, GUARDED, FOREIGN, FOREIGN];
 /**
- * Milliseconds between statements of the transaction that guards: PostgreSQL ends it if it is
- * idle for ten seconds.
+ * Milliseconds between two statements in the transaction with the guard, since PostgreSQL ends
+ * such a transaction when it is idle for ten seconds.
  */
 const PACE = 2_000;
 const APPLICATION = new URL('../application.mjs', import.meta.url);
 
 /**
- * Measures whether locked rows slow down other keys, whose requests share their statements.
+ * Measures whether locked rows slow down requests for other keys that share their statements.
  */
 export default {
   id: 'S11',
@@ -53,7 +53,7 @@ export default {
 };
 
 /**
- * Begins two transactions that each lock the row of a key; returns a function that ends them.
+ * Begins two transactions that each lock the row of a key. Returns a function that ends both.
  */
 async function lockRows(store, { locks, dataSource }) {
   await (await locks.acquire(FOREIGN)).release();
@@ -76,11 +76,12 @@ async function lockRows(store, { locks, dataSource }) {
   };
 }
 
-/** Sends a statement of the transaction now and then, until the signal aborts. */
+/** Sends a statement in the transaction at intervals, until the signal aborts. */
 async function stayBusy(runner, signal) {
   while (!signal.aborted) {
     await runner.query('SELECT 1');
-    await setTimeout(PACE, undefined, { signal }).catch(() => undefined); // it aborts
+    // the signal aborts the pause
+    await setTimeout(PACE, undefined, { signal }).catch(() => undefined);
   }
 }
 

@@ -1,6 +1,9 @@
 import advisory from 'advisory-lock';
 
-/** Opens a connection for each lock and waits on the server: nothing to tune. */
+/**
+ * A peer that opens a connection for each lock, and waits on the server. It has no delay or
+ * pool to tune.
+ */
 export const advisoryLock = {
   name: 'advisory-lock',
   kind: 'sql',

@@ -5,10 +5,16 @@ import { eachVariant } from './each-variant.mjs';
 import { startPeer } from './start-peer.mjs';
 
 const ROUNDS = { full: 5, quick: 1 };
-/** Milliseconds after which another round would tell nothing new. */
+/**
+ * The rounds of a peer end after so many milliseconds, since more rounds would change its
+ * result little.
+ */
 const ENOUGH = 10_000;
 
-/** How many times as long as we each peer takes until all waiters are through. */
+/**
+ * Measures by which factor each peer takes longer than this library until all waiters have
+ * held the lock.
+ */
 export function againstPeers({ work, drainOurs, ...context }) {
   const count = context.quick ? ROUNDS.quick : ROUNDS.full;
   return eachVariant(context, async ({ peer, variant, name, label, where }) => {
@@ -23,7 +29,8 @@ export function againstPeers({ work, drainOurs, ...context }) {
 }
 
 async function inTurns(child, { count, work, drainOurs }) {
-  await child.ask('drain', { waiters: CONNECTIONS, hold: 0 }); // its connections are opened
+  // this first round opens the connections of the peer
+  await child.ask('drain', { waiters: CONNECTIONS, hold: 0 });
   const rounds = [];
   for (let spent = 0; rounds.length < count && spent < ENOUGH; spent += rounds.at(-1).took)
     rounds.push({ ...(await child.ask('drain', work)), ours: await drainOurs() });
@@ -38,8 +45,8 @@ function resultOf({ peer, variant, name, label, rounds, store, work }) {
     rounds.map((round) => round.took / round.ours),
   );
   const goal = goalOf(peer, variant);
-  // The times of peers that poll differ by more than a tenth. That matters only if the verdict
-  // depends on it.
+  // The times of polling peers differ by more than a tenth. The result is inconclusive only if
+  // the goal is reached at one end of their range and missed at the other.
   const inconclusive = goal !== NONE && goal.isReached(low) !== goal.isReached(high);
   const gaveUp = rounds.reduce((sum, round) => sum + round.gaveUp, 0);
   const details = {
@@ -62,8 +69,9 @@ function resultOf({ peer, variant, name, label, rounds, store, work }) {
 }
 
 /**
- * The goal compares only with polling peers on SQL. If the caller has to wait by itself, there
- * is no default to compare with.
+ * Returns the goal for a peer: only peers on SQL that poll have one. If a peer leaves waiting
+ * to the caller, its variant `default` has no goal, since there is no default delay to compare
+ * with.
  */
 function goalOf({ kind, waiting }, variant) {
   if (kind !== 'sql' || waiting === 'on the server') return NONE;

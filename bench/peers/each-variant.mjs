@@ -1,11 +1,11 @@
 import { startRedis } from './redis.mjs';
 
-/** The store beside which the peers on Redis are measured. */
+/** The peers on Redis are measured only in the runs with this store. */
 const BESIDE_REDIS = 'postgres';
 
 /**
- * The two kinds of Redis: when it crashes, one forgets writes that it has answered, and the
- * other does not.
+ * The two kinds of Redis: in a crash, the volatile one may lose writes that it has
+ * acknowledged, and the durable one does not.
  */
 const SERVERS = [
   { durable: false, kind: 'volatile' },
@@ -13,10 +13,10 @@ const SERVERS = [
 ];
 
 /**
- * Measures every variant of every peer for the store. For one store it also measures the peers
- * on Redis, whose servers run only for that time.
+ * Measures every variant of every peer for the store. For PostgreSQL it also measures the
+ * peers on Redis, and runs the Redis servers only for that time.
  *
- * @param measure gets `{ peer, variant, name, label, where }`, of which `where` goes to
+ * @param measure receives `{ peer, variant, name, label, where }`, passes `where` on to
  * `startPeer`, and returns a result
  */
 export async function eachVariant({ store, servers, peers, progress }, measure) {

@@ -11,15 +11,16 @@ const { devDependencies: versions } = JSON.parse(
 );
 
 /**
- * The libraries that we compare with. `stores` are their databases. `lease` says whether their
- * locks are leases, or end with a database session. Their kind of waiting is `polls`, `on the
- * server`, or `left to the caller`.
+ * The libraries that this library is compared with. `stores` are their databases. `lease` is
+ * true if their locks are leases, and false if a lock ends with its database session.
+ * `waiting` is `polls`, `on the server`, or `left to the caller`.
  *
- * The variant `default` has the default delays and pool. `tuned` has the delays with which it
- * is fastest when a lock is held for 5 ms, a pool as large as ours, and never gives up.
+ * The variant `default` has the default delays and pool of the library. The variant `tuned`
+ * has the delays that are fastest when a lock is held for 5 ms, a pool as large as ours, and
+ * never gives up.
  *
- * `open({ url, store, connections, variant })` returns `pair(key)`, `close()`, and `run(key,
- * body)`, which waits as the library does.
+ * `open({ url, store, connections, variant })` returns `pair(key)`, `close()`, and
+ * `run(key, body)`, which waits in the way of the library.
  */
 export const peers = [
   verrouKnex,
@@ -34,7 +35,8 @@ export const peers = [
   redisSemaphore,
 ].map((peer) => ({
   ...peer,
-  version: versions[peer.name.split(',')[0]], // of a package; exact there
+  // the exact version of the package; undefined for a peer that is not a package
+  version: versions[peer.name.split(',')[0]],
   open: async (terms) => withPair(await peer.open(terms)),
 }));
 

@@ -2,7 +2,10 @@ import { judged } from '../goals.mjs';
 import { eachVariant } from './each-variant.mjs';
 import { startPeer } from './start-peer.mjs';
 
-/** The pair of each peer on one connection, as ours, against the floor. */
+/**
+ * Compares the time that each peer takes to acquire and release a free key, on one connection,
+ * with two durable writes, as P1 does for this library.
+ */
 export function pairsOfPeers(context) {
   const { store, counts } = context;
   return eachVariant(context, async ({ peer, variant, name, label, where }) => {

@@ -1,4 +1,5 @@
-// Runs a peer in a process of its own, so that its drivers and timers do not disturb ours.
+// Runs a peer in a separate process, so that its drivers and timers do not slow down this
+// library.
 import { serve } from '../child-process.mjs';
 import { drain } from '../contention/drain.mjs';
 import { openFloor } from '../floors.mjs';

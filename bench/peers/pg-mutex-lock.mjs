@@ -1,8 +1,8 @@
 import mutexes from 'pg-mutex-lock';
 
 /**
- * All advisory locks belong to one session, so there is no lease and no durable write. The
- * library polls every 100 ms, and gives up after three times `timeout`, the only setting to
+ * A peer whose advisory locks all belong to one session, so it has neither leases nor durable
+ * writes. It polls every 100 ms, and gives up after three times `timeout`, the only setting to
  * tune.
  */
 export const pgMutexLock = {

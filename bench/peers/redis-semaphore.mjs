@@ -2,7 +2,10 @@ import { Redis } from 'ioredis';
 import { Mutex } from 'redis-semaphore';
 import { TTL } from './ttl.mjs';
 
-/** Never gives up. By default it tries every 10 ms, and gives up after ten seconds. */
+/**
+ * Settings with which redis-semaphore never gives up. By default it tries every 10 ms, and
+ * gives up after ten seconds.
+ */
 const tuned = { lockTimeout: TTL, acquireTimeout: Infinity, retryInterval: 5 };
 
 export const redisSemaphore = {

@@ -6,8 +6,8 @@ import { installed } from '../../test/servers/installed-program.mjs';
 import { startServer } from '../../test/servers/server-home.mjs';
 
 /**
- * The installed Redis, or else that of Debian 12. With `durable`, every write is on the disk
- * before Redis answers it, as in a database.
+ * Starts the installed Redis, or the Redis of Debian 12 if none is installed. With `durable`,
+ * every write is on the disk before Redis acknowledges it, as in a database.
  */
 export const startRedis = ({ durable = false } = {}) =>
   startServer(durable ? 'redis-durable' : 'redis', async (home) => {
@@ -36,8 +36,8 @@ async function unpacked(home) {
 }
 
 /**
- * Waits for a server that answers to PING. It uses a plain socket, since there is no client
- * yet.
+ * Reads the version of Redis; throws while the server does not answer PING yet. It uses a
+ * plain socket instead of a client.
  */
 async function redisVersion(port) {
   if (!(await ask(port, 'PING')).startsWith('+PONG')) throw new Error('it is still loading');

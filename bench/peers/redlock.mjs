@@ -3,7 +3,10 @@ import { Redis } from 'ioredis';
 import Redlock from 'redlock';
 import { TTL } from './ttl.mjs';
 
-/** Never gives up. By default the libraries do so after ten attempts, about 200 ms apart. */
+/**
+ * Settings with which redlock never gives up. By default it gives up after ten attempts, about
+ * 200 ms apart.
+ */
 const tuned = { retryCount: -1, retryDelay: 5, retryJitter: 2 };
 
 export const redlock = {

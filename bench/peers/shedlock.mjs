@@ -5,16 +5,16 @@ import pg from 'pg';
 import { TTL } from './ttl.mjs';
 
 /**
- * Milliseconds between two attempts, which ShedLock leaves to the caller. The default is a
- * value that a user might choose; the tuned value let many waiters through fastest.
+ * Milliseconds between two attempts, since ShedLock leaves waiting to the caller. The default
+ * is a value that users might choose. The tuned value was the fastest for many waiters.
  */
 const DELAYS = { default: 100, tuned: 10 };
 
 /**
- * The statements of ShedLock's JdbcTemplate provider with `usingDbTime()`. For a name that is
- * new to this process it sends an INSERT, otherwise an UPDATE; unlocking is an UPDATE. Each
- * takes one round trip through the plain driver here, while ShedLock itself wraps it into a
- * transaction. ShedLock does not wait, so the caller tries again.
+ * Sends the statements of ShedLock's JdbcTemplate provider with `usingDbTime()`. For a name
+ * that is new to this process it sends an INSERT, otherwise an UPDATE; unlocking is an UPDATE.
+ * Each statement takes one round trip here, while ShedLock itself wraps it in a transaction.
+ * ShedLock does not wait, so the caller tries again.
  */
 export const shedlock = {
   name: "ShedLock's statements",
@@ -54,8 +54,8 @@ export const shedlock = {
 };
 
 /**
- * The same statements, prepared by the driver, which is faster. The goals were set beside
- * those that are not prepared, so these are reported beside them.
+ * Sends the statements of ShedLock as prepared statements, which are faster. The goals were
+ * set for unprepared statements, so the results of prepared statements have no goals.
  */
 export const preparedShedlock = {
   ...shedlock,
@@ -91,11 +91,11 @@ const statements = {
   },
 };
 
-/** Run a statement and give the number of rows that it changed. */
+/** Functions that run a statement and return the number of rows that it changed. */
 const drivers = {
   postgres(url, { size, prepared }) {
     const pool = new pg.Pool({ connectionString: url, max: size });
-    const names = new Map(); // pg prepares statements that have a name
+    const names = new Map(); // pg prepares only statements with a name
     const nameOf = (text) => {
       if (!names.has(text)) names.set(text, `shedlock-${names.size}`);
       return names.get(text);

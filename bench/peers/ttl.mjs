@@ -1,2 +1,2 @@
-/** Milliseconds for which a lock is taken where a library has no default. */
+/** The ttl in milliseconds for locks of libraries that have no default ttl. */
 export const TTL = 30_000;

@@ -3,8 +3,9 @@ import { DATABASES } from './kept-results.mjs';
 const OURS = 'nestjs-locked';
 
 /**
- * The data of the chart: for each database the pair and the drained hot key, of this library
- * and of the peers. Panels without a peer are left out.
+ * Returns the data of the charts. Each database has a panel for acquiring and releasing a free
+ * key, and another for a drained hot key. Each panel shows this library beside its peers;
+ * panels without a peer are left out.
  *
  * @returns `[{ title, unit, bars: [{ label, value, ours }] }]`
  */
@@ -18,7 +19,9 @@ export function panelsOf(results) {
     .filter(({ bars }) => bars.some(({ ours }) => !ours));
 }
 
-/** P1: times the floor. */
+/**
+ * The panel of P1: acquiring and releasing a free key, as a multiple of two durable writes.
+ */
 function pairPanel(store, results) {
   const bars = results
     .filter(({ id, measured }) => id === 'P1' && measured !== undefined)
@@ -34,7 +37,7 @@ function pairPanel(store, results) {
   };
 }
 
-/** P8: until the last of all waiters is through. */
+/** The panel of P8: the time until all waiters have held a hot key. */
 function hotKeyPanel(store, results) {
   const drained = results.filter(({ id }) => id === 'P8');
   const bars = drained.flatMap(({ details }) => {

@@ -6,15 +6,18 @@ import { markdownTable } from './markdown-table.mjs';
 
 const OURS = 'nestjs-locked';
 const UNBATCHED = 'batching: false';
-/** The numbers of callers in the table; the chart has more. */
+/** The numbers of callers that the table shows. The chart shows more of them. */
 const SHOWN = [1, 10, 100, 1_000];
-/** The databases of the chart. */
+/** The databases that the chart shows. */
 const DRAWN = ['postgres', 'mariadb'];
 const NOT_MEASURED = 'Not measured yet.';
 const PICTURE =
   '![Pairs of acquire and release per second, for 1 to 1,000 callers, beside other libraries](images/callers.svg)';
 
-/** What a lock costs in milliseconds, for each database. */
+/**
+ * The rows of the table of costs: a text, the id and the variant of the measure, and how to
+ * read the value in milliseconds.
+ */
 const COSTS = [
   ['acquire and release a free key', 'P1', undefined, ({ ms }) => ms.pair.p50],
   [
@@ -70,7 +73,9 @@ function cellOf({ rows, valueOf }, store) {
   return row?.measured === undefined ? '' : figure(valueOf(row.details, row.measured));
 }
 
-/** Pairs per second of so many callers: ours, and the best of the others. */
+/**
+ * The table of locks per second by number of callers: this library, and the best of its peers.
+ */
 export function callersTable(rows) {
   const found = rowsWithCurves(rows);
   if (found.length === 0) return NOT_MEASURED;
@@ -93,7 +98,8 @@ export function callersTable(rows) {
 }
 
 /**
- * Pairs per second of a hundred callers, ours on PostgreSQL and those of libraries for Redis.
+ * The table of locks per second for a hundred callers: this library on PostgreSQL, and the
+ * libraries for Redis.
  */
 export function redisTable(rows) {
   const found = rows.filter(({ id, details }) => id === 'S4' && details?.redis);
@@ -119,7 +125,7 @@ export function redisTable(rows) {
   return `${table}\n\n${runsOf(found)}`;
 }
 
-/** For the chart: of each peer its better variant. */
+/** Returns the data of the chart of rates, with the faster variant of each peer. */
 export function panelsOfCallers(rows) {
   return rowsWithCurves(rows)
     .filter(({ store }) => DRAWN.includes(store))
@@ -153,7 +159,7 @@ function linesOf({ [UNBATCHED]: unbatched, typeOrmStore: _, ...others }) {
   return { ours, unbatched, peers: Object.fromEntries(peers) };
 }
 
-/** At each number of callers the highest rate. */
+/** Returns the highest rate for each number of callers. */
 function bestOf(lines) {
   const best = {};
   for (const line of Object.values(lines))

@@ -2,13 +2,14 @@ import { COLORS, escaped, picture } from './svg.mjs';
 
 const PLOT = { left: 52, top: 52, width: 245, height: 250 };
 const PANEL = { width: 500, height: PLOT.top + PLOT.height + 46 };
-/** Of the labels at the ends of the lines. */
+/** The vertical distance in pixels between the labels at the ends of the lines. */
 const LABEL_STEP = 15;
 const DASHES = ['', '6 3', '2 3', '8 3 2 3'];
 const TICKS = [1, 3];
 
 /**
- * Lines of pairs/s over callers, both on logarithmic scales; higher is better.
+ * Draws lines of locks per second over the number of callers, both on logarithmic scales. A
+ * higher line is better.
  *
  * @param panels `[{ title, lines: [{ label, ours, values: { callers: rate } }] }]`
  */
@@ -68,7 +69,7 @@ function linesOf(lines, x, y) {
     });
 }
 
-/** A logarithmic scale; its ticks are 1, 3, 10, 30 and so on. */
+/** Returns a logarithmic scale with ticks at 1, 3, 10, 30 and so on. */
 function scaleOf(values, from, to) {
   const decades = Array.from({ length: 7 }, (_, i) => 10 ** i);
   const all = decades.flatMap((decade) => TICKS.map((tick) => tick * decade));

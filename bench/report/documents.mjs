@@ -8,7 +8,10 @@ import { keptRows } from './kept-results.mjs';
 const RESULTS = new URL('../results/', import.meta.url);
 const PICTURE = new URL('../../docs/images/callers.svg', import.meta.url);
 
-/** By document, what is written between `<!-- bench:NAME -->` and `<!-- /bench:NAME -->`. */
+/**
+ * The documents with figures, and the functions that make the text between
+ * `<!-- bench:NAME -->` and `<!-- /bench:NAME -->`.
+ */
 const DOCUMENTS = [
   {
     file: new URL('../../docs/performance.md', import.meta.url),
@@ -24,7 +27,8 @@ const DOCUMENTS = [
  * @returns the paths of the files
  */
 export async function writeDocuments() {
-  const prettier = await import('prettier'); // only here: a bench need not have it
+  // imported only here, since measuring works without prettier
+  const prettier = await import('prettier');
   const rows = keptRows(RESULTS);
   const written = [];
   for (const { file, sections } of DOCUMENTS) {

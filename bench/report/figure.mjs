@@ -1,4 +1,4 @@
-/** A number for people: three digits that count. */
+/** Formats a number with three significant digits, for people to read. */
 export function figure(value) {
   if (typeof value !== 'number') return value === undefined ? '' : String(value);
   if (!Number.isFinite(value) || Number.isInteger(value)) return value.toLocaleString('en');

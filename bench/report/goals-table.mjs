@@ -4,7 +4,7 @@ import { DATABASES } from './kept-results.mjs';
 import { markdownTable } from './markdown-table.mjs';
 import { runsOf } from './runs.mjs';
 
-/** All goals with what was measured last, without the peers. */
+/** Makes the table of all goals, each with its latest figures, without the peers. */
 export function goalsTable(rows) {
   const ids = measureIds();
   const ours = rows.filter(({ id, details }) => ids.includes(id) && !details?.peer);
@@ -29,7 +29,10 @@ function titleOf({ id, title, details }) {
   return [`${id} ${title}`, details?.variant].filter(Boolean).join(': ');
 }
 
-/** What needs no database stands in the first column. */
+/**
+ * Returns the cells of one goal. The figure of a measure that needs no database is in the
+ * first column.
+ */
 function cellsOf(found, stores) {
   const without = found.find(({ store }) => store === 'none');
   if (without) return [cellOf(without), ...stores.slice(1).map(() => '')];

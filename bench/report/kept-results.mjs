@@ -1,8 +1,8 @@
 import { readdirSync, readFileSync } from 'node:fs';
 
 /**
- * Reads the rows of all results that are kept, each with the `run` that measured it. If
- * several runs measured the same, the last one counts.
+ * Reads the rows of all results in the folder, each with the `run` that measured it. If
+ * several runs measured the same value, the latest run counts.
  *
  * @param folder the URL of the folder with the results
  */
@@ -16,12 +16,15 @@ export function keptRows(folder) {
   return [...rows.values()];
 }
 
-/** What tells the rows of one store apart. */
+/**
+ * Returns a name that is different for each measured value, so that later runs replace earlier
+ * ones.
+ */
 export function nameOf({ id, title, store, details = {} }) {
   return [id, title, details.variant, details.peer, details.redis, store].join('|');
 }
 
-/** The names of the databases, for people. */
+/** The names of the databases in the documents. */
 export const DATABASES = {
   postgres: 'PostgreSQL',
   mariadb: 'MariaDB',

@@ -1,4 +1,4 @@
-/** The machine for people. */
+/** Describes the machine and the versions in lines for people. */
 export function machineLines({ processor, cores, memory, platform, node, load, fsync, servers, packages }) {
   return [
     `machine: ${processor}, ${cores} cores, ${memory}, ${platform}; load ${load.join(' ')}; fsync ${fsync} ms`,

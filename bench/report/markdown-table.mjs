@@ -1,4 +1,4 @@
-/** A table of Markdown. */
+/** Makes a Markdown table. */
 export function markdownTable(columns, rows) {
   const line = (cells) => `| ${cells.join(' | ')} |`;
   return [line(columns), line(columns.map(() => '---')), ...rows.map(line)].join('\n');

@@ -2,7 +2,7 @@ import { figure } from './figure.mjs';
 import { machineLines } from './machine-lines.mjs';
 import { COLUMNS, tally } from './table.mjs';
 
-/** The results for people. */
+/** Makes the report of a run in Markdown. */
 export function markdownOf({ date, command, quick, machine, results, charts }) {
   const ours = results.filter(({ details }) => !details?.peer);
   const peers = results.filter(({ details }) => details?.peer);

@@ -1,4 +1,4 @@
-/** When, where and how rows were measured: a line for each run. */
+/** Returns a line for each run that measured rows: when, where and with which command. */
 export function runsOf(rows) {
   const runs = new Map();
   for (const row of rows) {

@@ -7,10 +7,11 @@ import { markdownOf } from './markdown.mjs';
 import { svgOf } from './svg.mjs';
 
 /**
- * Writes the results for programs and for people, and as pictures if peers were measured too.
+ * Writes the results of a run as JSON and as Markdown, and as pictures if peers were measured
+ * too.
  *
- * @param name of the files, without ending
- * @returns the paths
+ * @param name the name of the files, without their extensions
+ * @returns the paths of the files
  */
 export async function saveReport(report, folder, name = 'bench') {
   await mkdir(folder, { recursive: true });

@@ -7,7 +7,7 @@ const HEAD = 52;
 const GAP = 24;
 export const COLORS = { ours: '#e0234e', theirs: '#8a94a3' };
 
-/** Panels of bars, two beside each other; shorter is better. */
+/** Draws panels of bars, two panels beside each other. A shorter bar is better. */
 export function svgOf(panels) {
   const rows = Array.from({ length: Math.ceil(panels.length / 2) }, (_, i) => panels.slice(2 * i, 2 * i + 2));
   let top = 0;
@@ -20,7 +20,9 @@ export function svgOf(panels) {
   return picture(drawn, { width: PANEL * Math.min(2, panels.length), height: top });
 }
 
-/** The parts in one picture, which can be read on light and on dark ground. */
+/**
+ * Joins the parts to one picture, whose colors can be read on light and on dark backgrounds.
+ */
 export function picture(parts, { width, height }) {
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" font-family="system-ui, sans-serif" font-size="12">
 <style>text { fill: #57606a } .title { font-weight: 600; font-size: 14px } .ours { fill: ${COLORS.ours}; font-weight: 600 } @media (prefers-color-scheme: dark) { text { fill: #b8c0cc } }</style>

@@ -1,6 +1,6 @@
 import { figure } from './figure.mjs';
 
-/** The columns of the table, and what stands in them. */
+/** The columns of the table, each with the function that returns the text of a cell. */
 export const COLUMNS = [
   ['', ({ id }) => id],
   ['measure', ({ title, details }) => (details?.variant ? `${title}: ${details.variant}` : title)],
@@ -11,7 +11,7 @@ export const COLUMNS = [
 ];
 const WIDTHS = [4, 74, 9, 9, 16, 12];
 
-/** The results for a terminal. */
+/** Formats results as a table for a terminal. */
 export function tableOf(results, { heading = true } = {}) {
   const rows = results.map((result) => COLUMNS.map(([, cellOf]) => cellOf(result)));
   if (heading) rows.unshift(COLUMNS.map(([name]) => name));
@@ -25,7 +25,7 @@ function lineOf(cells) {
     .trimEnd();
 }
 
-/** How many rows ended how, such as `12 reached, 2 missed`. */
+/** Counts the rows by their verdicts, such as `12 reached, 2 missed`. */
 export function tally(results) {
   const counts = {};
   for (const { verdict } of results) counts[verdict] = (counts[verdict] ?? 0) + 1;

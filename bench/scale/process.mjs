@@ -1,4 +1,4 @@
-// An application that holds very many locks, in a process of its own.
+// An application that holds very many locks, in a separate process.
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { LockModule, LockService, memoryStore } from '../../dist/esm/index.js';
@@ -8,11 +8,14 @@ import { createApplication, openLocks } from '../locks.mjs';
 
 const CONNECTIONS = 10;
 const TTL = 60_000;
-/** Milliseconds after which a renewal that is due counts as late. */
+/** A renewal counts as late if it is more than this number of milliseconds overdue. */
 const LATE = 1_000;
-/** How many locks are acquired at the same time. */
+/** How many acquisitions run at the same time. */
 const AT_ONCE = 500;
-/** Pairs for the compiler, whose code is no part of a lock. */
+/**
+ * How many locks are acquired and released beforehand, so that compiled code does not count as
+ * memory of locks.
+ */
 const WARM_UPS = 1_000;
 /** How many waiters each key has. */
 const WAITERS_OF_KEY = 100;
@@ -31,7 +34,7 @@ serve(async ({ store, url }) => {
   locks.events.on('lost', () => lost++);
 
   return {
-    /** Acquires the locks; gives the bytes of heap that they take. */
+    /** Acquires the locks. Returns how many bytes of heap they take. */
     async hold({ count, renewEvery }) {
       interval = renewEvery;
       for (let i = 0; i < WARM_UPS; i++) await (await locks.acquire(`warm-up-${i % 50}`)).release();
@@ -45,7 +48,9 @@ serve(async ({ store, url }) => {
       const seconds = (performance.now() - begin) / 1_000;
       return { bytes: usedHeap() - before, seconds };
     },
-    /** Watches the event loop, and then how much is left of the leases. */
+    /**
+     * Watches the event loop for some time, and then checks how much time each lease has left.
+     */
     async watch({ milliseconds }) {
       const turns = await watchEventLoop(milliseconds);
       const now = Date.now();
@@ -53,7 +58,7 @@ serve(async ({ store, url }) => {
       const least = left.reduce((smallest, one) => Math.min(smallest, one), Infinity);
       return { ...turns, lost, least, late: left.filter((one) => one < TTL - interval - LATE).length };
     },
-    /** Adds callers that wait for held keys; gives the bytes of heap that they take. */
+    /** Adds callers that wait for held keys. Returns how many bytes of heap they take. */
     async wait({ count }) {
       const before = usedHeap();
       for (let i = 0; i < count; i++)

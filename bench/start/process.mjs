@@ -1,17 +1,17 @@
-// An application that starts, with locks or without, and prints how many milliseconds that
-// took.
+// An application that starts, with or without locks, and prints how many milliseconds its
+// start took.
 import 'reflect-metadata';
 import { NestFactory } from '@nestjs/core';
 import Sqlite from 'better-sqlite3';
 
 const [variant, file] = process.argv.slice(2);
 const database = new Sqlite(file);
-database.prepare('SELECT 1').get(); // the application uses its database in any case
+database.prepare('SELECT 1').get(); // the application uses its database even without locks
 
 const imports = variant === 'with locks' ? [await locksOf(file)] : [];
 const module = { module: class BenchModule {}, imports };
 const app = await NestFactory.createApplicationContext(module, { logger: false, abortOnError: false });
-console.log(performance.now()); // since the process began
+console.log(performance.now()); // performance.now() counts from the start of the process
 await app.close();
 database.close();
 

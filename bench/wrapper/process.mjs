@@ -1,5 +1,5 @@
-// Measures a method under @Locked() in a process of its own, because code that other measures
-// have run would disturb the compiler.
+// Measures a method under @Locked() in a separate process, since code that other measures have
+// run would change how the method is compiled.
 import { Locked, LockModule } from '../../dist/esm/index.js';
 import { serve } from '../child-process.mjs';
 import { shuffled } from '../interleave.mjs';
@@ -17,7 +17,7 @@ class Jobs {
     this.runs++;
   }
 }
-// What a compiler makes of the decorator.
+// This does what compiled TypeScript does with the decorator.
 const method = Object.getOwnPropertyDescriptor(Jobs.prototype, 'locked');
 Object.defineProperty(
   Jobs.prototype,
@@ -36,7 +36,10 @@ serve(async ({ enabled }) => {
   const jobs = app.get(Jobs);
 
   return {
-    /** Nanoseconds of a call, in blocks; in each of them both methods, in random order. */
+    /**
+     * Returns the nanoseconds of a call for each block. Each block measures both methods, in
+     * random order.
+     */
     async measure({ calls, warmUps, blocks }) {
       const loops = {
         async plain(count) {
