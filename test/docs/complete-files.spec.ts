@@ -19,7 +19,7 @@ import { completeFiles, PastedFiles, recipe } from './complete-files.js';
 const pasted = new PastedFiles();
 const isTest = ({ name }: { name: string }) => name.endsWith('.spec.ts');
 
-// Their tests become tests of this file.
+// Test files in the documentation: their tests run as tests of this file.
 for (const file of completeFiles.filter(isTest)) describe(file.where, await testsOf(file.where));
 
 async function testsOf(where: string): Promise<() => void> {
@@ -98,7 +98,7 @@ for (const target of targetsAmong('postgres', 'sqlite'))
       expect(await (await pay()).json()).toEqual({ paid: '7' });
     });
 
-    it('B15 the service waits for its turn, or says which instance is at work', async () => {
+    it('B15 the service waits until the other instance has finished, or names the instance at work', async () => {
       const rates = createServer((_, response) => response.end('1.09')).listen(0, '127.0.0.1');
       await once(rates, 'listening');
       process.env.RATES_URL = `http://127.0.0.1:${(rates.address() as AddressInfo).port}`;
@@ -179,7 +179,10 @@ for (const target of targetsAmong('postgres'))
 
 afterAll(() => pasted.remove());
 
-/** An application of what a file exports. Without a module, it gets locks and a database. */
+/**
+ * Returns an application around the exported classes. If none of them is a module, the
+ * application gets locks and a database.
+ */
 function partsOf(exported: Type[]): ModuleMetadata {
   const module = exported.find(({ name }) => name === 'AppModule');
   if (module) return { imports: [module] };
@@ -197,7 +200,7 @@ function urlOf({ options }: Target): string {
   return `postgres://${username}:${password}@${host}:${port}/${database}`;
 }
 
-/** The answer to a busy request, as the README shows it. */
+/** Returns the JSON answer that the README shows for a request whose key was busy. */
 function answerInReadme(): unknown {
   const [json] = /^\{"statusCode":409.*\}$/m.exec(readFileSync('README.md', 'utf8')) ?? [];
   return JSON.parse(json ?? 'null');

@@ -3,11 +3,14 @@ import { basename, join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { filesOf } from '../../scripts/readme/files.mjs';
 
-/** A block of a document that is a whole file: a reader can paste it into an application. */
+/**
+ * A code block in a document that is a complete file, which readers can paste into an
+ * application.
+ */
 export interface CompleteFile {
-  /** Such as `src/app.module.ts`. */
+  /** The path of the file, such as `src/app.module.ts`. */
   name: string;
-  /** The document and the line, such as `README.md:14`. */
+  /** The document and the line of the code block, such as `README.md:14`. */
   where: string;
   code: string;
 }
@@ -21,7 +24,7 @@ export const documents = [
 
 export const completeFiles: CompleteFile[] = documents.flatMap((document) => filesOf(document));
 
-/** The file of that name in the README. */
+/** Returns the file that the README shows under this path. */
 export function recipe(name: string): CompleteFile {
   const file = completeFiles.find((other) => other.where.startsWith('README.md') && other.name === name);
   if (!file) throw new Error(`The README has no file ${name}.`);

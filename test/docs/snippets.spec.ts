@@ -10,7 +10,7 @@ let problems: Map<Snippet, string[]>;
 
 describe('snippets of the documentation', () => {
   beforeAll(() => {
-    // snippets import the client that the sample generates
+    // The Prisma snippets import the client that this sample generates.
     readySample('sample/05-prisma-postgres');
     problems = problemsOf([...snippets, wrong]);
   }, 120_000);
@@ -40,13 +40,16 @@ describe('README.md', () => {
     expect(wordsOf(readFileSync('README.md', 'utf8'))).toBeLessThanOrEqual(1_200);
   });
 
-  it('has only complete files as TypeScript', () => {
+  it('contains only TypeScript blocks that are complete files', () => {
     const blocks = readFileSync('README.md', 'utf8').match(/^ *```ts$/gm);
     expect(blocks).toHaveLength(completeFiles.filter(({ where }) => where.startsWith('README.md')).length);
   });
 });
 
-/** The words outside of code blocks, tables and pictures; a link counts by its text. */
+/**
+ * Counts the words of a document without its code blocks, tables and pictures. The text of a
+ * link counts.
+ */
 function wordsOf(document: string): number {
   return document
     .replaceAll(/^ *```[\s\S]*?^ *```$/gm, '')

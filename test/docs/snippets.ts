@@ -4,12 +4,15 @@ import { importingFromSource } from './complete-files.js';
 
 /** A block of TypeScript in a Markdown file. */
 export interface Snippet {
-  /** `README.md:42` */
+  /** The document and the line of the code block, such as `README.md:42`. */
   where: string;
   code: string;
 }
 
-/** Names that snippets use without an import; each is imported from the module that has it. */
+/**
+ * The names that snippets use without an import, by the module from which the test imports
+ * them.
+ */
 const KNOWN: Record<string, string[]> = {
   '../../lib/stores/typeorm/index.js': [
     'typeOrmStore',
@@ -62,7 +65,7 @@ const KNOWN: Record<string, string[]> = {
   './prisma.service.js': ['PrismaService'],
 };
 
-/** Declarations that snippets take from the reader's application. */
+/** Declarations that snippets take from the reader's application, by name. */
 const AMBIENT: Record<string, string> = {
   AdminGuard: 'class AdminGuard { canActivate(): boolean { return true; } }',
   Billing: 'class Billing { @Locked() async exportInvoices(): Promise<void> {} }',
@@ -95,7 +98,10 @@ const AMBIENT: Record<string, string> = {
   }`,
 };
 
-/** Files of the reader's application, replaced by files of a sample. */
+/**
+ * Imports of files in the reader's application, and the files of this repository that replace
+ * them.
+ */
 const FILES: Record<string, string> = {
   './generated/prisma/client.js': '../../sample/05-prisma-postgres/src/generated/prisma/client.js',
   '@nestjs/locks': '../stores/clients/locks-storage.js',
@@ -112,8 +118,8 @@ export function snippetsOf(file: string): Snippet[] {
 }
 
 /**
- * Compiles each snippet with the imports that it leaves out. All of them are in one program,
- * because a program takes seconds to set up.
+ * Adds the imports that snippets leave out, and compiles all of them in one program, because
+ * setting up a program takes seconds.
  */
 export function problemsOf(snippets: Snippet[]): Map<Snippet, string[]> {
   const files = new Map(snippets.map((snippet, i) => [`test/docs/snippet-${i}.ts`, snippet]));
@@ -131,7 +137,8 @@ export function problemsOf(snippets: Snippet[]): Map<Snippet, string[]> {
   const program = ts.createProgram([...files.keys()], settings, host);
   const problems = new Map<Snippet, string[]>(snippets.map((snippet) => [snippet, []]));
   for (const { file, messageText } of ts.getPreEmitDiagnostics(program)) {
-    // A problem without a file, such as an unknown option, concerns every snippet.
+    // A problem that belongs to no file, such as an unknown compiler option, counts for every
+    // snippet.
     const concerned = file ? [files.get(file.fileName)] : snippets;
     for (const snippet of concerned)
       if (snippet) problems.get(snippet)?.push(ts.flattenDiagnosticMessageText(messageText, '\n'));
@@ -140,10 +147,11 @@ export function problemsOf(snippets: Snippet[]): Map<Snippet, string[]> {
 }
 
 function complete(code: string): string {
-  // A whole file has its imports; only a test relies on the globals of its runner.
+  // A complete file has all of its imports, except that a test file relies on the globals of
+  // its runner.
   if (code.startsWith('// src/'))
     return `import { describe, expect, it } from '@jest/globals';\n${importingFromSource(code)}`;
-  // A method without its class.
+  // A method that is shown without its class gets a class.
   const whole = code.startsWith('@') && !/\bclass\b/.test(code) ? `class Example {\n${code}\n}` : code;
   const declares = (name: string) =>
     new RegExp(
@@ -151,7 +159,7 @@ function complete(code: string): string {
     ).test(whole);
   const uses = (name: string, text: string) => new RegExp(`(?<![.\\w'"])${name}\\b`).test(text);
   let text = whole;
-  // A declaration may need another one further down in the list.
+  // A declaration may use another declaration, which comes later in the list.
   for (const [name, declaration] of Object.entries(AMBIENT))
     if (uses(name, text) && !declares(name)) text = `${declaration}\n${text}`;
   const imports = Object.entries(KNOWN).flatMap(([module, names]) => {

@@ -10,7 +10,10 @@ import { ownersIn } from './shown-by.js';
 
 const UUID = '1b4e28ba-2fa1-41d2-883f-0016d3cca427';
 
-/** Owner ids as users of the port may choose them; the library's own ids are UUIDs. */
+/**
+ * Owner ids in any form: callers of a store may choose them, while the library's own ids are
+ * UUIDs.
+ */
 const ids = fc.oneof(
   fc.uuid(),
   fc.string({ minLength: 8, maxLength: 80, unit: 'grapheme' }).filter((text) => /\S{4}/.test(text)),
@@ -18,8 +21,8 @@ const ids = fc.oneof(
 );
 
 /**
- * Places in which drivers put the parameters of a statement: the id is surrounded by text, in
- * JSON, as bytes, cut off or doubled.
+ * Texts in which drivers repeat the owner id of a statement: within other text, in JSON, as
+ * bytes, cut off or doubled.
  */
 const textsWith = (id: string) =>
   fc.oneof(
@@ -67,7 +70,7 @@ const errorsWith = (id: string) =>
     });
 
 describe('D errors of drivers are rebuilt from fields that are known to be safe', () => {
-  it("B86 no field of a driver's error shows the owner id of the operation", () => {
+  it('B86 no field of the rebuilt error shows the owner id of the operation', () => {
     const failures = ids.chain((id) => errorsWith(id).map((error) => ({ id, error })));
     fc.assert(
       fc.property(failures, ({ id, error }) => {
@@ -83,7 +86,7 @@ describe('D errors of drivers are rebuilt from fields that are known to be safe'
     );
   });
 
-  it('B86 owner ids of other holders are hidden because they are UUIDs', () => {
+  it('B86 owner ids of other holders are hidden too, because every UUID is hidden', () => {
     fc.assert(
       fc.property(errorsWith(UUID), (error) => {
         for (const left of [
@@ -98,7 +101,7 @@ describe('D errors of drivers are rebuilt from fields that are known to be safe'
     );
   });
 
-  it('B86 an owner id that the text cuts off cannot be completed', () => {
+  it('B86 the beginning of an owner id that the text cuts off is hidden too', () => {
     const id = 'worker-capability-0123456789';
     expect(safeText(`Failing row contains (${id.slice(0, 20)}...`, [id])).toBe(
       'Failing row contains ([hidden]...',

@@ -11,9 +11,11 @@ import { Fixture, targetsAmong } from '../stores/typeorm/fixture.js';
 import { newKey, tokenOf } from '../stores/keys.js';
 import { ownersIn, shownBy } from './shown-by.js';
 
-/** An owner id as users of the port may choose it; the library's own ids are UUIDs. */
+/**
+ * An owner id that is no UUID, unlike the library's own ids: callers of a store may choose it.
+ */
 const OWNER = "wörker-7'capability-0123456789";
-/** The owner id of the holder, which some operations do not know. */
+/** The owner id of the holder. A request with another owner id does not contain it. */
 const HELD = '1b4e28ba-2fa1-41d2-883f-0016d3cca427';
 const UUID = /[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/i;
 
@@ -43,7 +45,7 @@ async function saidWhile(work: (said: unknown[]) => Promise<unknown>): Promise<u
   return said;
 }
 
-/** Calls each method that takes an owner id, and returns the errors. */
+/** Calls each method that takes an owner id, and returns the errors of the calls. */
 async function failuresOf(store: LockStore & Partial<TypeOrmLockStore | MongoLockStore>): Promise<unknown[]> {
   const calls = [
     () => store.acquire(newKey(), OWNER, 60_000, { label: 'api-7' }),
@@ -66,7 +68,7 @@ describe.each(targetsAmong('postgres', 'mariadb', 'mysql', 'sqlite'))(
     beforeAll(async () => void (fixture = await Fixture.open(target)));
     afterAll(() => fixture.dispose());
 
-    /** A store on a table of its own, in which `HELD` holds the key "held". */
+    /** Opens a store on a new table, in which the owner `HELD` holds the key "held". */
     async function prepared(table: string, options: TypeOrmLockStoreOptions) {
       const application = await fixture.dataSource();
       const store = new TypeOrmLockStore(application, { table, ...options });

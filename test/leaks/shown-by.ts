@@ -1,6 +1,6 @@
 /**
- * All texts that code can read from a value: own properties (enumerable or not, named by
- * strings or symbols), getters of its classes, causes, and errors in arrays, maps and sets.
+ * Returns all texts that code can read from a value: own properties (enumerable or not, named
+ * by strings or symbols), getters of its classes, causes, and errors in arrays, maps and sets.
  * Bytes are read as text and as hexadecimal digits.
  */
 export function shownBy(value: unknown): string {
@@ -18,7 +18,7 @@ export function shownBy(value: unknown): string {
     if (found instanceof Uint8Array)
       return void texts.push(Buffer.from(found).toString(), Buffer.from(found).toString('hex'));
     if (found instanceof Map || found instanceof Set) for (const entry of found) look(entry);
-    // The source of a class or a method holds no secret.
+    // Functions and classes are skipped, because their source contains no secret.
     if (typeof found === 'function') return;
     for (let level: object | null = found; level && level !== Object.prototype;) {
       for (const property of Reflect.ownKeys(level)) {
@@ -30,13 +30,13 @@ export function shownBy(value: unknown): string {
   }
 }
 
-/** Returns the given owner ids that a value shows as text, in JSON, or as bytes. */
+/** Returns those of the given owner ids that the value shows as text, in JSON or as bytes. */
 export function ownersIn(value: unknown, owners: Iterable<string>): string[] {
   const text = shownBy(value);
   return [...owners].filter((owner) => formsOf(owner).some((form) => text.includes(form)));
 }
 
-/** The index takes owner ids of at least this many letters. */
+/** The index leaves out owner ids with fewer letters than this. */
 const START = 8;
 
 /**
@@ -45,12 +45,12 @@ const START = 8;
  */
 export class OwnerIndex {
   readonly #owners = new Set<string>();
-  /** Forms of the owner ids, by the first letters of the form. */
+  /** The forms in which a text may show an owner id, by the first letters of the form. */
   readonly #forms = new Map<string, { form: string; owner: string }[]>();
 
   /**
-   * Adds an owner id. Shorter ids, which many specs use, are left out because they occur in
-   * ordinary words.
+   * Adds an owner id. Ids with fewer than eight letters, which many specs use, are left out
+   * because they also occur in ordinary words.
    */
   add(owner: string): void {
     if (owner.length < START || this.#owners.has(owner)) return;
@@ -83,6 +83,6 @@ function valueOf(found: object, property: string | symbol): unknown {
   try {
     return Reflect.get(found, property);
   } catch (error) {
-    return error; // the error of a getter that needs another `this`
+    return error; // The getter needs another `this`: its error is searched instead of a value.
   }
 }

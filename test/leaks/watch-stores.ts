@@ -20,7 +20,10 @@ const METHODS: Record<string, (...args: any[]) => string[]> = {
   purge: () => [],
   prepare: () => [],
 };
-/** Matches a doubled full stop, as when a text that ends with one is put into a sentence. */
+/**
+ * Matches a doubled full stop, which arises when a sentence ends with a text that has a full
+ * stop already.
+ */
 const DOUBLED = /(?<!\.)[.!?:]\.(?=\s|$)/;
 
 const leaks = new Set<string>();
@@ -65,6 +68,7 @@ function remember(args: any[], ownersOf: (...args: any[]) => string[]): void {
   try {
     for (const owner of ownersOf(...args)) if (typeof owner === 'string') owners.add(owner);
   } catch {
-    // A spec may pass arguments that make no sense, to have them refused.
+    // Some specs pass invalid arguments, which contain no owner id, to test that the store
+    // refuses them.
   }
 }

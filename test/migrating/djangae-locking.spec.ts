@@ -128,7 +128,7 @@ for (const target of targetsAmong('postgres'))
               LockModule.forRoot({ store, purge: { olderThan: '30d', every: '1d' } }),
             ],
           });
-          const clock = new ManualClock(); // lets a day pass in a moment
+          const clock = new ManualClock(); // The manual clock lets a day pass at once.
           const openStore = () => new TypeOrmLockStore(application);
           const purging = new LockService({ options, openStore, clock });
           await purging[INTERNALS].start();

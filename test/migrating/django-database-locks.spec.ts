@@ -310,7 +310,7 @@ for (const { name, open } of targetsAmong('postgres'))
       'the pause between two attempts': [
         'B19',
         async () => {
-          // No wake-ups exist for keys of this length.
+          // A key of this length is too long for wake-ups, so that its waiters poll.
           const key = `${newKey()}:${'x'.repeat(255)}`;
           await others.acquire(key);
           const attempts: number[] = [];

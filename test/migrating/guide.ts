@@ -3,8 +3,8 @@ import { readFileSync } from 'node:fs';
 import { snippetsOf } from '../docs/snippets.js';
 
 /**
- * The test of each row in a guide's tables, by the text of the row's first cell, with the
- * number of the behaviour that it shows.
+ * The tests of the rows in a guide's tables, by the text of each row's first cell. Each test
+ * has the number of the behaviour that it shows.
  */
 export type Rows = Record<string, readonly [behaviour: string, test: () => Promise<void>]>;
 
@@ -23,7 +23,7 @@ export function itHolds(guide: string, rows: Rows): void {
     const [behaviour, test] = rows[theirs] ?? ['', () => Promise.reject(new Error('No test has this row.'))];
     it(`${behaviour} the guide is right about "${theirs}"`, async () => {
       const used = wordsOf(String(test));
-      // The test uses every name of the row.
+      // The test has to use every name that occurs in the row.
       expect(wordsOf(codeOf(ours)).filter((word) => !used.includes(word))).toEqual([]);
       await test();
     });
@@ -41,9 +41,9 @@ export function itShows(guide: string, example: string): void {
 }
 
 interface Row {
-  /** The text of the first cell. */
+  /** The text of the row's first cell. */
   theirs: string;
-  /** The text of the other cells. */
+  /** The text of the row's other cells. */
   ours: string;
 }
 
@@ -52,7 +52,7 @@ function rowsOf(markdown: string): Row[] {
     table
       .trim()
       .split('\n')
-      .slice(2) // the heading and the line below it
+      .slice(2) // Skips the heading of the table and the line below the heading.
       .map((line) => {
         const [, theirs = '', ...ours] = line.split(/(?<!\\)\|/).map((cell) => cell.trim());
         return { theirs, ours: ours.join(' ') };
@@ -66,7 +66,10 @@ function codeOf(text: string): string {
 
 const LANGUAGE = ['await', 'using', 'const', 'null', 'true', 'false', 'string'];
 
-/** Returns the names in code. Quoted values are left out, because readers choose their own. */
+/**
+ * Returns the names that occur in code. Quoted values are left out, because readers choose
+ * their own values.
+ */
 function wordsOf(code: string): string[] {
   const names = code.replaceAll(/'[^'\n]*'|"[^"\n]*"|\/\/.*/g, '').match(/[A-Za-z_]\w+/g) ?? [];
   return [...new Set(names)].filter((name) => !LANGUAGE.includes(name));

@@ -57,7 +57,7 @@ if (mongodbIsSelected())
       await fixture.dispose();
     });
 
-    /** Checks that an instance with this store keeps its locks in this collection. */
+    /** Checks that an instance with this store keeps its locks in the given collection. */
     async function keepsLocksIn(made: LockModuleOptions['store'], collection = 'locks'): Promise<void> {
       const lock = await (await deployment.locks({ store: made })).acquire(newKey());
       const found = await client
@@ -321,7 +321,8 @@ if (mongodbIsSelected())
           const imports = [LockModule.forRoot({ store }), ScheduleModule.forRoot()];
           const first = await deployment.start({ imports, providers: [Digest] });
           const second = await deployment.start({ imports, providers: [Digest] });
-          // A timer that is armed for the past fires at once.
+          // The tick is in the future, because a timer that is armed for the past fires at
+          // once.
           const tick = Date.now() + 60_000;
           const ran = once(first.get(LockService).events, 'released');
           await fire(jobOf(first, 'digest'), tick);
@@ -336,7 +337,7 @@ if (mongodbIsSelected())
           await locks.run(key, work, { once: '1d' });
           const again = await others.tryRun(key, work, { once: '1d' });
           if (!again.acquired) expect(again.error.reason).toBe('tick-done');
-          // Midnight has passed between the two calls.
+          // The second call gets the lock only if midnight has passed between the two calls.
           else expect(new Date().getUTCHours()).toBe(0);
         },
       ],
@@ -422,7 +423,7 @@ if (mongodbIsSelected())
     itHolds(GUIDE, rows);
     itShows(GUIDE, EXAMPLE);
 
-    it('B60 the example writes the report once the other holder releases its lock', async () => {
+    it('B60 the example writes its report after the other holder has released the lock', async () => {
       process.env.MONGO_URL = url;
       const app = await deployment.start(AppModule);
       const said = jest.spyOn(console, 'log').mockReturnValue();

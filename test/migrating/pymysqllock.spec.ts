@@ -49,7 +49,7 @@ for (const target of targetsAmong('mariadb', 'mysql', 'mysql56'))
       await fixture.dispose();
     });
 
-    /** Checks that locks of this service exclude those of another instance. */
+    /** Checks that another instance cannot acquire a key that this service holds. */
     async function excludes(made: LockService): Promise<void> {
       const { key } = await made.acquire(newKey());
       expect(await others.tryAcquire(key)).toBeNull();
@@ -285,7 +285,7 @@ for (const target of targetsAmong('mariadb', 'mysql', 'mysql56'))
           const held = await others.acquire(key);
           const sliced = await deployment.locks({ store: typeOrmSessionStore({ keepAlive: '100ms' }) });
           const waiting = sliced.acquire(key, { wait: Infinity });
-          // a wait of ten slices
+          // This lasts as long as ten slices of the other call's wait.
           expect(await locks.tryAcquire(key, { wait: '1s' })).toBeNull();
           await held.release();
           expect((await waiting).held).toBe(true);
@@ -392,7 +392,7 @@ for (const target of targetsAmong('mariadb', 'mysql', 'mysql56'))
     itHolds(GUIDE, rows);
     itShows(GUIDE, EXAMPLE);
 
-    it('B59 the example imports its files after the other holder releases its lock', async () => {
+    it('B59 the example imports its files after the other holder has released the lock', async () => {
       const { host, port, username, password, database } = connection as unknown as Record<string, string>;
       process.env.DATABASE_URL = `mysql://${username}:${encodeURIComponent(password ?? '')}@${host}:${port}/${database}`;
       const importer = (await deployment.start(AppModule)).get(Importer);

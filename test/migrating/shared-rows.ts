@@ -4,13 +4,14 @@ import { LockError, type LockService } from '../../lib/index.js';
 import { newKey } from '../stores/keys.js';
 import { errorOf } from './deployment.js';
 
-/** Two instances of an application, which exist once a test runs. */
+/** Returns two instances of an application. They do not exist before the test runs. */
 type Instances = () => readonly [locks: LockService, others: LockService];
 type Test = () => Promise<void>;
 
-// Tests that rows of several guides share. The code of each test names what its rows name.
+// Tests of rows that several guides share. Each test contains all names that occur in its
+// rows.
 
-/** Each instance gets a larger token of the same key. */
+/** The token of a key grows with each acquisition, whichever instance acquires the key. */
 export const growingTokens =
   (services: Instances): Test =>
   async () => {
@@ -23,7 +24,9 @@ export const growingTokens =
     expect(tokens).toHaveLength(3);
   };
 
-/** Two locks with one label exclude each other, and their label releases nothing. */
+/**
+ * Two locks with the same label exclude each other, and no lock can be released by its label.
+ */
 export const labelsExclude =
   (services: Instances): Test =>
   async () => {
@@ -37,7 +40,10 @@ export const labelsExclude =
     expect(lock.held).toBe(true);
   };
 
-/** The holder has the label of its call, or host and process. */
+/**
+ * The holder is shown with the label of its call, or with its host and process if the call has
+ * no label.
+ */
 export const labelOfHolder =
   (services: Instances): Test =>
   async () => {

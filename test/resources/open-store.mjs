@@ -7,8 +7,8 @@ import { DataSource } from 'typeorm';
 const POOL = 4;
 
 /**
- * Opens a store. The result also counts the connections of the application to the store, and
- * closes them.
+ * Opens a store. The result can also count the connections that the application has to the
+ * database, and close them.
  */
 export async function openStore({ kind, options }) {
   return kind === 'memory' ? openMemory() : kind === 'mongodb' ? openMongodb(options) : openSql(options);
@@ -19,8 +19,8 @@ function openMemory() {
 }
 
 async function openSql(options) {
-  // With all its connections open, a pool stays as it is, so that every further connection
-  // shows.
+  // The pool keeps all of its connections open, so that every change of their number is a
+  // leak.
   const extra = options.type === 'postgres' ? { max: POOL, idleTimeoutMillis: 0 } : {};
   const dataSource = await new DataSource({ ...options, extra }).initialize();
   return {

@@ -13,7 +13,8 @@ import { openStore } from './open-store.mjs';
 
 const [store, amounts] = process.argv.slice(2).map((argument) => JSON.parse(argument));
 
-// Node itself does not list timers that do not keep the process alive.
+// This hook counts the timers, because Node does not list timers that do not keep the process
+// alive.
 const timers = new Set();
 createHook({
   init: (id, type) => void (type === 'Timeout' && timers.add(id)),
@@ -26,9 +27,10 @@ Module({ imports: [LockModule.forRoot({ store: database.store, ttl: '30s' })] })
 const app = await NestFactory.createApplicationContext(AppModule, { logger: false, abortOnError: false });
 app.enableShutdownHooks();
 const locks = app.get(LockService);
-// Outlives every wait, like the shutdown signal of an application.
+// This signal outlives every wait, like the shutdown signal of an application, so that
+// forgotten listeners add up.
 const lasting = new AbortController();
-setInterval(() => {}, 60_000); // Renewals alone do not keep a process alive.
+setInterval(() => {}, 60_000); // Keeps the process alive, which the timers of renewals do not.
 let keys = 0;
 
 await use(amounts.warmUp);
@@ -38,14 +40,15 @@ const after = await measure();
 await app.close();
 await database.close();
 console.log(JSON.stringify({ before, after }));
-process.exit(); // Exits even when timers were left behind; the figures show them.
+process.exit(); // Exits even if timers were left behind; the printed figures show such timers.
 
 async function use({ acquisitions, losses, abortedWaits }) {
   await inGroups(acquisitions, async (group) => {
     const signal = lasting.signal;
     await Promise.all([
       ...group.map((key) => locks.run(key, () => {}, { signal })),
-      // Half of the callers wait, and get the lock from the caller before.
+      // Half of the callers find a held key, and wait until the caller before them releases
+      // it.
       ...group.slice(0, group.length / 2).map((key) => locks.run(key, () => {}, { signal, wait: '10m' })),
     ]);
   });
@@ -53,7 +56,7 @@ async function use({ acquisitions, losses, abortedWaits }) {
     const held = await Promise.all(group.map((key) => locks.acquire(key, { renewEvery: 100 })));
     const told = held.map((lock) => once(lock.signal, 'abort'));
     for (const { key } of held) assert(await locks.admin.forceRelease(key, { reason: 'it is lost' }));
-    await Promise.all(told); // Each lock learns of its loss at its next renewal.
+    await Promise.all(told); // Each holder learns at its next renewal that its lock is lost.
     for (const lock of held) assert.equal(await lock.release(), false);
   });
   await inGroups(abortedWaits, async (group) => {
@@ -67,7 +70,10 @@ async function use({ acquisitions, losses, abortedWaits }) {
   });
 }
 
-/** Works on new keys each time, so that whatever is kept for each key adds up. */
+/**
+ * Calls `work` with groups of new keys, so that everything that the library keeps for each key
+ * adds up.
+ */
 async function inGroups(count, work) {
   for (let left = count; left > 0; left -= 100)
     await work(Array.from({ length: Math.min(left, 100) }, () => `key ${++keys}`));
@@ -75,7 +81,7 @@ async function inGroups(count, work) {
 
 async function measure() {
   for (let turn = 0; turn < 4; turn++) {
-    // Cancelled handles disappear a turn later.
+    // Node drops a cancelled timer or immediate only in the next turn of the event loop.
     await new Promise((resolve) => setImmediate(resolve));
     globalThis.gc();
   }
@@ -102,7 +108,10 @@ function listenersOf(emitter) {
   return emitter.eventNames().reduce((sum, name) => sum + emitter.listenerCount(name), 0);
 }
 
-/** Counts the open files on Linux, the only system that lists them. */
+/**
+ * Counts the open files of this process. Systems other than Linux do not list them, and count
+ * as 0.
+ */
 function openFiles() {
   return process.platform === 'linux' ? readdirSync('/proc/self/fd').length : 0;
 }

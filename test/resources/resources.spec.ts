@@ -15,11 +15,12 @@ interface Amounts {
 }
 type Measurement = { heap: number } & Record<string, number>;
 
-// The service remembers its last 20,000 keys at most. This many acquisitions show a leak of
-// only sixty bytes each.
+// The service remembers at most 20,000 keys. With this many acquisitions, the test finds a
+// leak of sixty bytes for each acquisition.
 const MANY: Amounts = { acquisitions: 30_000, losses: 1_000, abortedWaits: 1_000 };
 const WARM_UP: Amounts = { acquisitions: 1_000, losses: 100, abortedWaits: 100 };
-// A leak of a store shows sooner, and databases are slower.
+// Fewer acquisitions for database stores: they are slower, and a leak shows after fewer of
+// them than in memory.
 const SOME: Amounts = { acquisitions: 1_000, losses: 100, abortedWaits: 200 };
 const FEW: Amounts = { acquisitions: 400, losses: 50, abortedWaits: 100 };
 const SHORT_WARM_UP: Amounts = { acquisitions: 200, losses: 50, abortedWaits: 100 };
@@ -37,8 +38,8 @@ async function measure(store: object, warmUp: Amounts, measured: Amounts) {
 }
 
 /**
- * `heap` is the growth allowed in megabytes; `drift` is how many of each other resource may
- * come and go by themselves.
+ * `heap` is the number of megabytes by which the heap may grow. `drift` is the difference that
+ * each other resource may have without a leak.
  */
 function expectNoGrowth(
   { before, after }: Awaited<ReturnType<typeof measure>>,
@@ -58,8 +59,10 @@ function expectNoGrowth(
 describe('B21 30,000 acquisitions, 1,000 losses and 1,000 aborted waits leave nothing behind', () => {
   it('B54 no timer, listener, lock or memory is left in the process', async () => {
     const measured = await measure({ kind: 'memory' }, WARM_UP, MANY);
-    expectNoGrowth(measured, 4); // The remembered keys take about two megabytes.
-    // One timer keeps the program alive; the other is the service's clock for all time limits.
+    // The keys that the service remembers take about two megabytes.
+    expectNoGrowth(measured, 4);
+    // Two timers remain: the program's own, which keeps it alive, and the service's clock for
+    // all time limits.
     expect(measured.after).toMatchObject({ timers: 2, 'listeners of the signal': 0 });
   }, 60_000);
 });
@@ -83,7 +86,8 @@ describe('B48 acquisitions on a real database leave nothing behind', () => {
     it('B48 no connection to MongoDB is left', async () => {
       await fixture.store();
       const { url, databaseName } = fixture;
-      // The MongoDB driver probes each member from time to time, on connections of its own.
+      // The MongoDB driver sometimes probes a member on a connection of its own, which is no
+      // leak.
       expectNoGrowth(
         await measure({ kind: 'mongodb', options: { url, databaseName } }, SHORT_WARM_UP, FEW),
         3,

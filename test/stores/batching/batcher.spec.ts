@@ -14,7 +14,7 @@ afterEach(() => {
 });
 
 describe('the requests that a statement carries', () => {
-  it('B93 a request is sent at once, by itself, while no other request is under way', async () => {
+  it('B93 a request is sent alone and at once if no other request is under way', async () => {
     const senders = new ControlledSenders();
     senders.send('a');
     expect(senders.sent).toEqual([expect.objectContaining({ names: ['a'], kind: 'one', timeout: 10_000 })]);
@@ -54,7 +54,7 @@ describe('the requests that a statement carries', () => {
     expect(senders.names.slice(3)).toEqual([['k#3'], ['k#4']]);
   });
 
-  it('B93 a request does not overtake an earlier request for its key that is still under way', async () => {
+  it('B93 a request does not overtake an earlier request for the same key that is still under way', async () => {
     const senders = new ControlledSenders({ alone: 3 });
     senders.send('a', 'b', 'k', 'k#2', 'c', 'd');
     expect(senders.names).toEqual([['a'], ['b'], ['k']]);
@@ -92,12 +92,13 @@ describe('the requests that a statement carries', () => {
     expect(senders.outcomes.size).toBe(1_002);
   });
 
-  it('B93 a few requests are each sent alone where batches pay only for many', async () => {
+  it('B93 requests are sent alone while fewer of them wait than the smallest batch needs', async () => {
     const senders = new ControlledSenders({ alone: 3, smallest: 4 });
     senders.send(...keysOf(6));
     expect(senders.names.map(({ length }) => length)).toEqual([1, 1, 1]);
     await senders.statement(0).succeed();
-    // Three requests wait, which are too few for a batch.
+    // Only three requests wait, which are too few for a batch, so the first of them is sent
+    // alone.
     expect(senders.names.at(-1)).toEqual(['key-00003']);
     senders.send(...keysOf(2, 'more'));
     await senders.statement(1).succeed();
@@ -105,7 +106,8 @@ describe('the requests that a statement carries', () => {
     senders.send('late');
     await senders.statement(2).succeed();
     await senders.statement(3).succeed();
-    // No request may run beside a batch that is under way.
+    // The late request is not sent yet, because no request may run beside a batch that is
+    // under way.
     expect(senders.sent).toHaveLength(5);
     await senders.statement(4).succeed();
     expect(senders.names.at(-1)).toEqual(['late']);
@@ -126,7 +128,8 @@ describe('the requests that a statement carries', () => {
     await jest.advanceTimersByTimeAsync(0);
     expect(senders.names.at(-1)).toEqual(['a']);
     await senders.statement(5).succeed();
-    senders.send('c', 'd', 'e'); // The load is over.
+    // The load has ended, so these requests do not wait for a shared statement.
+    senders.send('c', 'd', 'e');
     expect(senders.names.slice(6)).toEqual([['b'], ['c'], ['d']]);
     for (const place of [6, 7, 8, 9]) await senders.statement(place).succeed();
     expect(senders.outcomes.size).toBe(20);
@@ -155,7 +158,7 @@ describe('the results of the requests', () => {
     expect(senders.outcomes.get('b')).toEqual(new OwnFailure('b', broken));
     expect(senders.outcomes.get('a')).not.toBe(senders.outcomes.get('b'));
     expect(senders.outcomes.has('a#2')).toBe(false);
-    // Failed requests are not repeated here.
+    // The batcher never repeats a request that has failed with its batch.
     expect(senders.names.slice(2)).toEqual([['a#2']]);
     await senders.statement(2).succeed();
     expect(senders.outcomes.get('a#2')).toBe('result of a#2');
@@ -219,13 +222,14 @@ describe('the results of the requests', () => {
     expect([senders.outcomes.get('b'), senders.outcomes.get('c')]).toEqual(['result of b', 'result of c']);
   });
 
-  it('B93 repetitions delay no other request, and use no more connections than batches may', async () => {
+  it('B93 repetitions delay no other request, and use no more connections than the batcher is allowed', async () => {
     const senders = new ControlledSenders({ connections: 2 });
     senders.send('x', ...keysOf(4, 'a'));
     await senders.statement(0).succeed();
     await senders.statement(1).answer(undefined);
     senders.send(...keysOf(4, 'b'));
-    // The next batch is sent at once, although two repetitions are under way.
+    // The next batch is sent at once, although two repetitions of single requests are under
+    // way.
     await jest.advanceTimersByTimeAsync(0);
     expect(senders.names.at(-1)).toEqual(keysOf(4, 'b'));
     await senders.statement(-1).answer(undefined);
@@ -266,12 +270,12 @@ describe('time limits of batches', () => {
     expect(senders.outcomes.get('c')).toEqual(new OwnFailure('c', new NoAnswerError(40)));
     await senders.statement(1).succeed();
     expect(senders.outcomes.get('b')).toBe('result of b');
-    senders.send('d'); // The lane is free.
+    senders.send('d'); // No statement is under way, so this request is sent at once.
     await jest.advanceTimersByTimeAsync(0);
     await senders.statement(2).succeed();
   });
 
-  it('B93 a repetition whose limit has passed is not sent', async () => {
+  it('B93 a request is not repeated after its time limit has passed', async () => {
     const senders = new ControlledSenders({ connections: 1 });
     senders.send('x');
     senders.sendWithin(5_000, 'a');
@@ -287,7 +291,7 @@ describe('time limits of batches', () => {
 });
 
 describe('slow statements in batches', () => {
-  it('B93 slow repetitions do not delay other requests, however many they are', async () => {
+  it('B93 slow repetitions do not delay other requests, even if there are many repetitions', async () => {
     const senders = new ControlledSenders({ connections: 2 });
     senders.send('x', ...keysOf(6));
     await senders.statement(0).succeed();
@@ -300,7 +304,7 @@ describe('slow statements in batches', () => {
     expect(senders.outcomes.size).toBe(7);
   });
 
-  it('B93 a statement that has taken 50 ms no longer delays the next one', async () => {
+  it('B93 a statement that has taken 50 ms no longer delays the next statement', async () => {
     const senders = new ControlledSenders();
     senders.send('slow', 'a', 'b');
     await jest.advanceTimersByTimeAsync(49);
@@ -308,33 +312,36 @@ describe('slow statements in batches', () => {
     await jest.advanceTimersByTimeAsync(1);
     expect(senders.names).toEqual([['slow'], ['a', 'b']]);
     await senders.statement(1).succeed();
-    senders.send('c'); // It finds a free lane, although the slow statement is still under way.
+    senders.send('c'); // The request is sent, although the slow statement is still under way.
     await jest.advanceTimersByTimeAsync(0);
     expect(senders.names.at(-1)).toEqual(['c']);
     await senders.statement(2).succeed();
     await senders.statement(0).succeed();
     senders.send('d', 'e');
-    // The end of the slow statement freed no second place.
+    // Only one request is sent: the end of the slow statement does not let two statements run
+    // at a time.
     expect(senders.names.at(-1)).toEqual(['d']);
     await senders.statement(3).succeed();
     await senders.statement(4).succeed();
     expect(senders.outcomes.size).toBe(6);
   });
 
-  it('B93 a request for the key of a slow statement is sent, and later requests wait for it', async () => {
+  it('B93 one request for the key of a slow statement is sent, and further requests for the key wait for it', async () => {
     const senders = new ControlledSenders();
     senders.send('k', 'k#2');
     await jest.advanceTimersByTimeAsync(50);
     expect(senders.names).toEqual([['k'], ['k#2']]);
     senders.send('k#3');
-    await senders.statement(0).succeed(); // The slow statement no longer delays its key.
+    // The end of the slow statement sends no request, because the second one for the key is
+    // under way.
+    await senders.statement(0).succeed();
     expect(senders.names).toEqual([['k'], ['k#2']]);
     await senders.statement(1).succeed();
     expect(senders.names.at(-1)).toEqual(['k#3']);
     await senders.statement(2).succeed();
   });
 
-  it('B93 requests for the keys of a slow batch are sent together', async () => {
+  it('B93 new requests for the keys of a slow batch share a statement while the slow batch is under way', async () => {
     const senders = new ControlledSenders();
     senders.send('x', 'a', 'b');
     await senders.statement(0).succeed();
@@ -346,7 +353,7 @@ describe('slow statements in batches', () => {
     expect(senders.outcomes.size).toBe(5);
   });
 
-  it('B93 slow statements use no more connections than batches may', async () => {
+  it('B93 slow statements use no more connections than the batcher is allowed', async () => {
     const senders = new ControlledSenders({ connections: 3 });
     senders.send(...keysOf(10));
     await jest.advanceTimersByTimeAsync(50);
@@ -362,7 +369,7 @@ describe('slow statements in batches', () => {
     expect(senders.outcomes.size).toBe(14);
   });
 
-  it('B93 one slow statement does not delay the next, even in a pool of one connection', async () => {
+  it('B93 one slow statement does not delay the next statement, even in a pool of one connection', async () => {
     const senders = new ControlledSenders({ connections: 1 });
     senders.send('slow', 'a', 'b');
     await jest.advanceTimersByTimeAsync(50);

@@ -2,7 +2,7 @@ import { jest } from '@jest/globals';
 import type { BatchedRequest, BatchLimits, BatchSenders } from '../../../lib/stores/shared/batcher.js';
 import { Batcher } from '../../../lib/stores/shared/batcher.js';
 
-/** A request whose name tells it from other requests for the same key. */
+/** A request with a name, which tells it from other requests for the same key. */
 export interface NamedRequest extends BatchedRequest {
   name: string;
 }
@@ -19,13 +19,13 @@ export class OwnFailure extends Error {
 
 type Results = readonly (string | undefined)[] | undefined;
 
-/** A statement that the batcher has sent; it ends when the test ends it. */
+/** A statement that the batcher has sent. It stays under way until the test ends it. */
 export class SentStatement {
   /** Ends a single request or a batch with the results of a correct store. */
   readonly succeed: () => Promise<void>;
   readonly answer: (results: Results) => Promise<void>;
   readonly fail: (failure: unknown) => Promise<void>;
-  /** Reports the result of one request before the statement ends. */
+  /** Reports the result of one request while the statement is still under way. */
   readonly succeedFor: (name: string) => Promise<void>;
   readonly keys: string[];
   readonly names: string[];
@@ -58,7 +58,9 @@ export class ControlledSenders implements BatchSenders<NamedRequest, string> {
     this.batcher = new Batcher(this, () => ({ alone: 1, smallest: 2, connections: 5, ...limits }));
   }
 
-  /** Sends requests named by their keys; `key#2` is another request for `key`. */
+  /**
+   * Sends requests whose names begin with their keys: `key#2` is a second request for `key`.
+   */
   send(...names: string[]): void {
     for (const name of names) this.sendWithin(10_000, name);
   }
@@ -70,14 +72,17 @@ export class ControlledSenders implements BatchSenders<NamedRequest, string> {
     );
   }
 
-  /** The statement at this place in the order of sending. */
+  /** Returns a statement by its place in the order of sending. */
   statement(place: number): SentStatement {
     const statement = this.sent.at(place);
     if (!statement) throw new Error(`statement ${place} was not sent; there are ${this.sent.length}`);
     return statement;
   }
 
-  /** The names in each statement, in the order in which the statements were sent. */
+  /**
+   * The names of the requests in each statement, in the order in which the statements were
+   * sent.
+   */
   get names(): string[][] {
     return this.sent.map(({ names }) => names);
   }
@@ -110,7 +115,7 @@ export class ControlledSenders implements BatchSenders<NamedRequest, string> {
   }
 }
 
-/** Lets everything that follows from an action happen, while the clock stands still. */
+/** Runs all pending work of the event loop after an action, while the clock stands still. */
 async function settled(act: () => void = () => {}): Promise<void> {
   act();
   await jest.advanceTimersByTimeAsync(0);

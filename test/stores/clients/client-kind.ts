@@ -2,7 +2,7 @@ import type { SqlExecutor } from '../../../lib/stores/sql/index.js';
 import type { SqlExecutorConformanceOptions } from '../../../lib/testing/index.js';
 import type { SqlStore, Target } from '../../servers/targets.js';
 
-/** A kind of client, such as pg, with the databases that it reaches. */
+/** A kind of client, such as pg, and the databases that it can reach. */
 export interface ClientKind {
   name: string;
   stores: readonly SqlStore[];
@@ -12,16 +12,16 @@ export interface ClientKind {
   open: (target: Target, poolSize?: number) => Promise<TestClient>;
 }
 
-/** An open client of an application. The members are those of an `SqlExecutorTrial`. */
+/** A client that an application has opened. Its members are those of an `SqlExecutorTrial`. */
 export interface TestClient<Transaction = any> {
-  /** Makes a fresh executor each time. Its `close` leaves the client open. */
+  /** Makes a new executor with each call. Closing the executor leaves the client open. */
   executor(): SqlExecutor<Transaction>;
   query(sql: string, transaction?: Transaction): Promise<unknown>;
   transaction<T>(work: (transaction: Transaction) => Promise<T>): Promise<T>;
   nested?<T>(transaction: Transaction, work: (nested: Transaction) => Promise<T>): Promise<T>;
   /**
-   * Leaves connections of the pool in an open transaction. May return a function that ends
-   * these, if the pool keeps them.
+   * Leaves connections of the pool in open transactions. If the pool keeps such connections,
+   * the result is a function that ends the transactions.
    */
   leaveDirty?(): Promise<void | (() => Promise<void>)>;
   notTransactions: Record<string, unknown>;

@@ -8,14 +8,17 @@ import { prisma } from './prisma.js';
 import { postgresjs } from './postgresjs.js';
 import { typeorm } from './typeorm.js';
 
-/** The drivers, whose executors `npm test` tests. */
+/** The drivers with executors that `npm test` tests. */
 export const drivers: readonly ClientKind[] = [pg, mysql2, mysql2Promise, betterSqlite3];
 
-/** The clients above a driver, and a driver whose executor is not part of the library. */
+/**
+ * The clients that are built on a driver, and a driver whose executor is not part of the
+ * library.
+ */
 export const orms: readonly ClientKind[] = [typeorm, drizzle, knex, prisma, postgresjs];
 
 /**
- * Every client that has an executor. On each of its databases, it runs the conformance suite
- * of executors and the spec of transactions around locks.
+ * Every client that has an executor. The executor passes the conformance suite on each
+ * database of its client, and so does the spec of transactions around locks.
  */
 export const clients: readonly ClientKind[] = [...drivers, ...orms];

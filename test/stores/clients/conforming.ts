@@ -10,9 +10,11 @@ export function conform(kind: ClientKind): void {
     describe(`the executor of ${kind.name} on ${name}`, () => {
       let target: Target;
       let client: TestClient;
-      /** A second client of this kind. */
+      /**
+       * A second client in the same process, whose transactions the executor has to refuse.
+       */
       let foreign: TestClient;
-      /** The client of another process. */
+      /** A client that stands for another process. */
       let other: TestClient;
       beforeAll(async () => {
         target = await open();
@@ -37,7 +39,7 @@ export function conform(kind: ClientKind): void {
     });
 }
 
-/** The password of the server; a file has none. */
+/** Returns the password of the server. A SQLite file has no password. */
 function secretsOf({ options }: Target): string[] {
   const { password } = options as { password?: string };
   return password ? [password] : [];

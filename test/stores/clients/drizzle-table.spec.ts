@@ -14,7 +14,7 @@ import { locks as mysqlTable } from './drizzle-tables/mysql.js';
 import { locks as postgresTable } from './drizzle-tables/postgres.js';
 import { locks as sqliteTable } from './drizzle-tables/sqlite.js';
 
-/** A column, as the configuration of a Drizzle table has it. */
+/** The members of a column in the configuration of a Drizzle table that the test compares. */
 interface Column {
   name: string;
   primary: boolean;
@@ -24,7 +24,7 @@ interface Column {
   getSQLType(): string;
 }
 
-/** The columns of each table that the documentation gives. */
+/** The columns of the Drizzle tables that the documentation shows, by database. */
 const columns: Partial<Record<SqlStore, Column[]>> = {
   postgres: pgCore.getTableConfig(postgresTable).columns,
   mysql: mysqlCore.getTableConfig(mysqlTable).columns,
@@ -32,7 +32,7 @@ const columns: Partial<Record<SqlStore, Column[]>> = {
   sqlite: sqliteCore.getTableConfig(sqliteTable).columns,
 };
 
-/** The statement that drizzle-kit generates for these columns. */
+/** Returns the CREATE TABLE statement that drizzle-kit generates for these columns. */
 function createStatement(table: readonly Column[], quote: string): string {
   const lines = table.map(
     (column) =>
@@ -55,8 +55,8 @@ for (const { name, open } of targetsAmong('postgres', 'mariadb', 'mysql', 'sqlit
       target = await open();
       client = await drizzle.open(target);
       await client.query(createStatement(columns[name] ?? [], quote));
-      // The documentation adds this for a database with another character set, which MariaDB
-      // has.
+      // The documentation adds this statement for a database with another character set, such
+      // as the MariaDB database of this test.
       if (quote === '`') await client.query('ALTER TABLE by_drizzle CONVERT TO CHARACTER SET utf8mb4');
       const store = new SqlLockStore(client.executor(), { table: 'by_store' });
       await store.prepare();
@@ -67,7 +67,9 @@ for (const { name, open } of targetsAmong('postgres', 'mariadb', 'mysql', 'sqlit
       await target.dispose();
     });
 
-    /** The catalogue's description of the columns of a table, in their order. */
+    /**
+     * Reads what the database's catalogue says about the columns of a table, in their order.
+     */
     const catalogue = async (table: string): Promise<unknown> => {
       const server =
         name === 'postgres'
@@ -89,7 +91,7 @@ for (const { name, open } of targetsAmong('postgres', 'mariadb', 'mysql', 'sqlit
       expect(found).toEqual(await catalogue('by_store'));
     });
 
-    it('B11 a store keeps locks in the table that Drizzle created', async () => {
+    it('B11 a store can keep its locks in the table that Drizzle created', async () => {
       const store = new SqlLockStore(client.executor(), { table: 'by_drizzle', autoCreate: false });
       await store.prepare();
       const key = newKey();

@@ -71,8 +71,8 @@ async function openSqlite(target: Target): Promise<TestClient<never>> {
       const statement = database.prepare(text);
       return statement.reader ? statement.all() : statement.run();
     },
-    // Drizzle's own transactions are synchronous here; an application can still begin one with
-    // a statement.
+    // Drizzle's own transactions are synchronous on better-sqlite3, so this test begins one
+    // with a statement, as an application can.
     transaction: async (work) => {
       database.exec('BEGIN');
       try {
@@ -91,7 +91,8 @@ async function openSqlite(target: Target): Promise<TestClient<never>> {
 
 export function openDrizzlePg(target: Target, poolSize = 6): { db: NodePgDatabase; pool: PgPool } {
   const pool = new PgPool({ ...serverOf(target), max: poolSize });
-  pool.on('error', () => undefined); // The specs end sessions.
+  // The specs end sessions of the server, whose errors need a listener.
+  pool.on('error', () => undefined);
   return { db: drizzlePg(pool), pool };
 }
 

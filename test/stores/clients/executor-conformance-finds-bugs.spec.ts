@@ -38,7 +38,7 @@ for (const { open } of targetsAmong('postgres'))
       },
     );
 
-    it('B90 a missing part fails, and the error tells how to leave it out', async () => {
+    it('B90 the suite fails for an executor without nested transactions, and the error tells how to leave them out', async () => {
       const bare = (trial: SqlExecutorTrial<any>) => ({ ...trial, nested: undefined });
       const nested = CASES.filter((name) => name.includes('nested'));
       expect(await failureWith((right) => right, nested, bare)).toMatchObject({
@@ -46,7 +46,7 @@ for (const { open } of targetsAmong('postgres'))
       });
     });
 
-    /** The first failure of these cases, with a client of its own. */
+    /** Runs these cases, each with a client of its own, and returns the first failure. */
     async function failureWith(
       plant: (right: StatementExecutor<any>, around: any) => SqlExecutor<any>,
       names: readonly string[],
@@ -85,7 +85,7 @@ const CASES = sqlExecutorConformance(() => Promise.reject(new Error('it is not r
   without: ['guard'],
 }).map(({ name }) => name);
 
-/** The sound executor with a bug. */
+/** Returns a sound executor with a bug planted in it. */
 function planted({ plant }: ExecutorBug) {
   return (right: StatementExecutor<any>, around: any): StatementExecutor<any> => {
     const { client, type, schema, description } = right;

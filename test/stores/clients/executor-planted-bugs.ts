@@ -2,22 +2,26 @@ import type { Sql } from 'postgres';
 import type { StatementExecutor } from '../../../lib/stores/sql/index.js';
 import type { TestClient } from './client-kind.js';
 
-/** Parts of the application that a bug may use, and a sound executor does not. */
+/**
+ * Parts of the application that a planted bug may use. A sound executor has no access to them.
+ */
 export interface Surroundings {
   client: TestClient;
   sql: Sql;
-  /** The innermost transaction that the application has open. */
+  /** Returns the innermost transaction that the application has open. */
   current: () => any;
 }
 
 export interface ExecutorBug {
   name: string;
   plant: (right: StatementExecutor<any>, around: Surroundings) => Partial<StatementExecutor<any>>;
-  /** The case that has to find the bug. */
+  /** The name of the conformance case that has to find the bug. */
   foundBy: string;
 }
 
-/** Removes the proof from a statement, which makes it fail inside a transaction. */
+/**
+ * Removes the condition that makes a statement fail when it runs inside an open transaction.
+ */
 function withoutProof(text: string): string {
   return text.replaceAll('statement_timestamp() = transaction_timestamp()', 'TRUE');
 }

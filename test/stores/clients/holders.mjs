@@ -1,5 +1,5 @@
 /**
- * Creates a table that counts the holders of a key, independently of the locks.
+ * Creates a table in which the tests count the holders of a key, independently of the locks.
  *
  * @param {import('typeorm').DataSource} witness
  */
@@ -13,7 +13,7 @@ export async function addKey(witness, name) {
 }
 
 /**
- * Enters and leaves as a holder of the key.
+ * Counts this process as a holder of the key during `work`.
  *
  * @param {import('typeorm').DataSource} witness
  * @param {string} name

@@ -6,7 +6,7 @@ import { newKey, tokenOf } from '../keys.js';
 import { targetsAmong } from '../typeorm/fixture.js';
 import { openKnex } from './knex.js';
 
-/** Migrations in the form in which Knex finds them in files. */
+/** Returns a configuration with which Knex runs these migrations as if they were files. */
 const sourceOf = (migrations: Record<string, Knex.Migration>): Knex.MigratorConfig => ({
   migrationSource: {
     getMigrations: async () => Object.keys(migrations),
@@ -28,7 +28,7 @@ for (const { name, open } of targetsAmong('postgres', 'mariadb', 'mysql', 'mysql
       await target.dispose();
     });
 
-    it('B11 the migration creates a table that a store uses unchanged, and drops it', async () => {
+    it('B11 the migration creates a table that a store uses without changing it, and its rollback drops the table', async () => {
       const migrations = sourceOf({
         '1_locks': knexLockTableMigration(),
         '2_jobs': knexLockTableMigration({ table: 'job_locks' }),
@@ -56,7 +56,7 @@ for (const { name, open } of targetsAmong('postgres', 'mariadb', 'mysql', 'mysql
     });
 
     if (name === 'postgres')
-      it('B11 the migration creates the table in the first schema of the searchPath, unlogged for weak locks', async () => {
+      it('B11 the migration creates the table in the first schema of the searchPath, and as an unlogged table for weak locks', async () => {
         await knex.raw('CREATE SCHEMA tenant');
         const tenant = openKnex(target, 2, { searchPath: ['tenant', 'public'] });
         await tenant.migrate.latest(sourceOf({ '4_weak': knexLockTableMigration({ weak: true }) }));

@@ -17,7 +17,8 @@ export const knex: ClientKind = {
       query: async (sql, transaction) => (transaction ?? instance).raw(sql),
       transaction: (work) => instance.transaction(work),
       nested: (transaction, work) => transaction.transaction(work),
-      // On SQLite the pool has one connection, so that the application would wait for itself.
+      // SQLite is left out, because its pool has a single connection, for which the
+      // application would wait without end.
       ...(target.name !== 'sqlite' && {
         leaveDirty: () => leaveDirty(instance, 2, ['START TRANSACTION']),
       }),
@@ -45,7 +46,8 @@ export function openKnex(target: Target, poolSize = 6, config: Knex.Config = {})
 }
 
 /**
- * Runs these statements on this many connections of the pool, and returns them to the pool.
+ * Runs these statements on this many connections of the pool, and gives the connections back
+ * to the pool.
  */
 export async function leaveDirty(instance: Knex, count: number, sql: string[]): Promise<void> {
   const connections = [];

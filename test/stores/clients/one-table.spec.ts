@@ -31,7 +31,7 @@ for (const { name, open } of targetsAmong('postgres', 'mariadb', 'mysql', 'mysql
     });
 
     it.each(kinds.map((kind) => kind.name))(
-      'B90 the other clients see the holder and the last run of a lock of %s',
+      'B90 a lock acquired through %s has the same holder and last run through every other client',
       async (holder) => {
         const key = `held by ${holder}`;
         const owner = randomUUID();

@@ -8,7 +8,8 @@ export const pg: ClientKind = {
 
   async open(target, poolSize = 6): Promise<TestClient<PoolClient>> {
     const pool = new Pool({ ...serverOf(target), max: poolSize });
-    pool.on('error', () => undefined); // The spec ends sessions that are left.
+    // The spec ends sessions that are still open, whose errors need a listener.
+    pool.on('error', () => undefined);
     const idle = await pool.connect();
     idle.release();
     return {

@@ -7,7 +7,10 @@ export class PostgresJsExecutor implements StatementExecutor<TransactionSql> {
   readonly client = 'postgres.js';
   readonly type = 'postgres';
   readonly schema = undefined;
-  /** The transactions that this executor has begun; postgres.js does not show others. */
+  /**
+   * The transactions that this executor has begun. postgres.js does not tell whether a
+   * transaction is open.
+   */
   private readonly open = new Set<unknown>();
 
   constructor(private readonly sql: Sql) {}
@@ -47,7 +50,7 @@ export class PostgresJsExecutor implements StatementExecutor<TransactionSql> {
     return () => this.open.has(transaction);
   }
 
-  async close(): Promise<void> {} // the application closes its own client
+  async close(): Promise<void> {} // The application closes its own client.
 }
 
 async function send(sql: Sql, text: string): Promise<SqlResult> {
@@ -55,7 +58,7 @@ async function send(sql: Sql, text: string): Promise<SqlResult> {
     const rows = await sql.unsafe(text);
     return { rows, affected: rows.count };
   } catch (error) {
-    // Only postgres.js knows its codes for lost connections.
+    // The library does not know the codes with which postgres.js reports a lost connection.
     if (String((error as { code?: unknown }).code).startsWith('CONNECT'))
       throw Object.assign(new Error('The connection was lost', { cause: error }), { code: 'ECONNRESET' });
     throw error;

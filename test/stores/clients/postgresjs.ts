@@ -5,7 +5,9 @@ import { PostgresJsExecutor } from './postgresjs-executor.js';
 
 const POOL_SIZE = 6;
 
-/** A client without an executor in this library, from docs/executors.md. */
+/**
+ * A client for which this library has no executor. docs/executors.md shows how to write one.
+ */
 export const postgresjs: ClientKind = {
   name: 'postgres.js',
   stores: ['postgres'],
