@@ -39,7 +39,7 @@ describe('an AbortSignal', () => {
     expect(store.calls.length).toBe(sent);
   });
 
-  it('B21 an abort ends the wait of a call that is queued behind another', async () => {
+  it('B21 an abort ends the wait of a call that is queued behind another call', async () => {
     const { service, store, clock } = await startCore();
     await store.takenBy('other', 'key', 600_000);
     const first = watch(service.acquire('key', { wait: Infinity }));
@@ -55,7 +55,7 @@ describe('an AbortSignal', () => {
     expect(listeners(abort)).toBe(0);
   });
 
-  it('B21 after the first call of the queue is aborted, the second goes on', async () => {
+  it('B21 after the first call of a queue is aborted, the second call gets the lock', async () => {
     const { service, store, clock } = await startCore({ retry: 60_000 });
     await store.takenBy('other', 'key', 600_000);
     const abort = new AbortController();
@@ -68,7 +68,7 @@ describe('an AbortSignal', () => {
     expect(second.state).toBe('resolved');
   });
 
-  it('B21 a grant that arrives after the abort is freed', async () => {
+  it('B21 a lock whose grant arrives after the abort is released', async () => {
     const { service, store, clock, names } = await startCore();
     const abort = new AbortController();
     store.next('acquire', { before: 100, after: 100 });
@@ -86,7 +86,7 @@ describe('an AbortSignal', () => {
     expect(listeners(abort)).toBe(0);
   });
 
-  it('B21 a grant whose answer is lost or never comes is freed after the abort', async () => {
+  it('B21 if the answer to an aborted acquisition never arrives, the lock it may have got is released', async () => {
     for (const fate of [{ after: 100, lose: 'answer' }, { hang: 'answer' }] as const) {
       const { service, store, clock } = await startCore({ ttl: Infinity });
       const abort = new AbortController();
@@ -101,7 +101,7 @@ describe('an AbortSignal', () => {
     }
   });
 
-  it('B21 an abort after a lost answer frees the grant and prevents the next attempt', async () => {
+  it('B21 an abort after a lost answer prevents the next attempt and releases a granted lock', async () => {
     const { service, store, clock } = await startCore();
     const abort = new AbortController();
     store.next('acquire', { lose: 'answer' });
@@ -126,11 +126,12 @@ describe('an AbortSignal', () => {
     await settle();
     expect(waiting).toMatchObject({ state: 'rejected', error: REASON });
     expect(clock.refTimers).toEqual([]);
-    await clock.advance(5_000); // attempts to free what may have been granted
+    // time for the requests that release a lock whose grant may have got lost
+    await clock.advance(5_000);
     expect(clock.timers).toEqual([]);
   });
 
-  it('B21 the call rejects with the reason of the abort, whatever it is', async () => {
+  it('B21 an aborted call rejects with the reason given to abort(), whatever its type', async () => {
     const { service, store } = await startCore();
     await store.takenBy('other', 'key');
     for (const reason of [null, 0, 'text']) {
@@ -143,7 +144,7 @@ describe('an AbortSignal', () => {
     }
   });
 
-  it('B21 at whatever moment the abort comes, the key is held exactly if the caller has the lock', async () => {
+  it('B21 whenever the abort comes, the key is held if and only if the caller got the lock', async () => {
     const outcomes = new Set<string>();
     for (const fate of [{}, { before: 5, after: 5 }, { lose: 'answer' }, { hang: 'answer' }] as const) {
       for (let turn = 0; turn < 40; turn++) {
@@ -177,7 +178,7 @@ describe('an AbortSignal', () => {
     expect(lock.signal.aborted).toBe(false);
   });
 
-  it('B21 the listener on the signal is removed however the call ends', async () => {
+  it('B21 a call removes its listener from the signal, however the call ends', async () => {
     const { service, store, clock } = await startCore();
     const abort = new AbortController();
     const options = { signal: abort.signal, wait: 100 };

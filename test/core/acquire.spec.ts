@@ -54,7 +54,7 @@ describe('acquire, tryAcquire, run and tryRun', () => {
     expect(await store.held('key')).toBe(false);
   });
 
-  it('B16 wait 0 is one request, also if it is refused', async () => {
+  it('B16 a call with wait: 0 sends one request, even if the store refuses it', async () => {
     const { service, store, clock } = await startCore();
     await store.takenBy('other', 'key');
     await service.tryAcquire('key', { wait: 0 });
@@ -63,7 +63,7 @@ describe('acquire, tryAcquire, run and tryRun', () => {
     expect(clock.timers).toEqual([]);
   });
 
-  it('B22 the error names the key, the time waited, the holder, since and until when', async () => {
+  it('B22 the error names the key, the time waited, the holder, and since and until when the lock is held', async () => {
     const { service, store, clock } = await startCore();
     await store.takenBy('api-7:4242', 'nightly', 60_000);
     const waiting = errorOf(service.acquire('nightly', { wait: 5000 }));
@@ -77,7 +77,7 @@ describe('acquire, tryAcquire, run and tryRun', () => {
     );
   });
 
-  it('B22 the error tells if the holder is unknown, has no label or never expires', async () => {
+  it('B22 the error says so if the holder is unknown or has no label, or if its lock never expires', async () => {
     const { service, store } = await startCore();
     store.next('acquire', CONTENDED, CONTENDED, CONTENDED, CONTENDED);
     expect((await errorOf(service.acquire('key'))).message).toMatch(/within 0 ms: it is contended/);
@@ -87,7 +87,7 @@ describe('acquire, tryAcquire, run and tryRun', () => {
     );
   });
 
-  it('B24 different keys do not touch each other', async () => {
+  it('B24 locks on different keys do not affect each other', async () => {
     const { service } = await startCore();
     const locks = await Promise.all(['a', 'A', 'a ', 'á', 'b'].map((key) => service.acquire(key)));
     expect(locks.map(({ held }) => held)).toEqual([true, true, true, true, true]);
@@ -104,7 +104,7 @@ describe('acquire, tryAcquire, run and tryRun', () => {
     expect(store.of('acquire').map(({ at }) => at)).toEqual(Array(4).fill(clock.now()));
   });
 
-  it('B26 after the fourth collision the key is busy, which is no error of the store', async () => {
+  it('B26 after four collisions with other requests the key counts as busy, and no store error is thrown', async () => {
     const { service, store } = await startCore();
     store.next('acquire', CONTENDED, CONTENDED, CONTENDED, CONTENDED);
     expect(await service.tryAcquire('key')).toBeNull();
@@ -141,7 +141,7 @@ describe('acquire, tryAcquire, run and tryRun', () => {
     expect(store.count('acquire')).toBe(1);
   });
 
-  it('B27 a store that never answers is an error after a third of the ttl, at most 10 s', async () => {
+  it('B27 if the store never answers, acquire fails after a third of the ttl, at most after 10 s', async () => {
     for (const [ttl, patience] of [
       [900, 300],
       [60_000, 10_000],
@@ -162,7 +162,7 @@ describe('acquire, tryAcquire, run and tryRun', () => {
     }
   });
 
-  it('B75 a link that stays broken gives an error after three requests', async () => {
+  it('B75 if the link to the store stays broken, acquire fails after three requests', async () => {
     const { service, store, clock } = await startCore();
     store.always({ fail: linkBroken });
     const failing = errorOf(service.acquire('key'));
@@ -171,7 +171,7 @@ describe('acquire, tryAcquire, run and tryRun', () => {
     expect(store.of('acquire').map(({ at }) => at - 10_000)).toEqual([0, 50, 150]);
   });
 
-  it('B27 a thrown value that is no Error is wrapped, too', async () => {
+  it('B27 if the store throws a value that is no Error, the caller gets a LockStoreError with it as the cause', async () => {
     const { service, store } = await startCore();
     store.next('acquire', { fail: () => 'a string' as never });
     expect(await errorOf(service.acquire('key'))).toMatchObject({
@@ -180,7 +180,7 @@ describe('acquire, tryAcquire, run and tryRun', () => {
     });
   });
 
-  it('B27 an answer without meaning is an error of the store', async () => {
+  it('B27 if the store answers undefined to an acquisition, the caller gets a LockStoreError', async () => {
     const { service, store } = await startCore();
     store.acquire = async () => undefined as never;
     expect(await errorOf(service.acquire('key'))).toMatchObject({
@@ -209,7 +209,7 @@ describe('the owner of a lock', () => {
     expect(store.of('acquire')[0]?.request).toEqual({ label: 'billing' });
   });
 
-  it("B37 two workers of one label exclude each other and cannot release each other's lock", async () => {
+  it("B37 two workers with the same label exclude each other and cannot release each other's lock", async () => {
     const one = await startCore({ label: 'worker' });
     const two = await startCore({ label: 'worker' }, one);
     const lock = await one.service.acquire('key');
@@ -219,7 +219,7 @@ describe('the owner of a lock', () => {
     expect(await lock.release()).toBe(true);
   });
 
-  it('B38 fencing tokens grow over releases and losses', async () => {
+  it('B38 the fencing tokens of a key grow, even after releases and losses', async () => {
     const { service, clock } = await startCore();
     const tokens: number[] = [];
     for (let round = 0; round < 5; round++) {
@@ -232,7 +232,7 @@ describe('the owner of a lock', () => {
     expect(tokens).toHaveLength(5);
   });
 
-  it('B39 a held key is refused, also to a call inside its own run', async () => {
+  it('B39 a held key is refused, even to a call inside the run that holds it', async () => {
     const { service, store } = await startCore();
     await service.run('key', async (lock) => {
       expect(await service.tryAcquire('key')).toBeNull();

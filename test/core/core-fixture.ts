@@ -13,7 +13,7 @@ export interface LogLine {
   text: string;
 }
 
-/** What one test works with. */
+/** The service, store, clock and published events of one test. */
 export interface Core<Store extends ScriptedStore = ScriptedStore> {
   clock: ManualClock;
   store: Store;
@@ -63,7 +63,7 @@ export async function startCore(
   };
 }
 
-/** Starts a second process on the same store and clock. */
+/** Starts a service that plays a second process on the same store and clock. */
 export const another = ({ store, clock }: Core): Promise<Core> => startCore({}, { store, clock });
 
 /** Captures the log lines of the library while a test runs. */
@@ -91,7 +91,10 @@ export function warnings(lines: LogLine[]): string[] {
   return lines.filter(({ level }) => level === 'warn').map(({ text }) => text);
 }
 
-/** The state of a promise so far, without waiting for it. */
+/**
+ * What a test sees of a promise without awaiting it: whether it is pending, its value or its
+ * error.
+ */
 export interface Watched<T> {
   state: 'pending' | 'resolved' | 'rejected';
   value?: T;

@@ -54,7 +54,7 @@ describe('locking that is disabled', () => {
     expect(losses).toBe(0);
   });
 
-  it('B73 disabled locking refuses wrong keys and options, and passes on errors of the body', async () => {
+  it('B73 disabled locking still refuses wrong keys and options, and the caller gets the error of the body', async () => {
     const { service } = await startCore({ enabled: false });
     expect(await errorOf(service.acquire(5 as never))).toBeInstanceOf(LockError);
     expect(await errorOf(service.acquire('key', { ttl: 0 }))).toBeInstanceOf(LockError);
@@ -100,7 +100,7 @@ describe('fencing tokens while locking is disabled', () => {
     expect(await token()).toBe(now + 1000);
   });
 
-  it('B82 tokens exceed the last token of the key, also if the clock of the database is ahead', async () => {
+  it('B82 tokens exceed the last token of the key, even if the clock of the database is ahead', async () => {
     const { service, store, clock } = await startCore();
     const ahead = (clock.date() + 60_000) * 1000;
     store.server.acquire = () => Promise.resolve({ acquired: true, fencingToken: ahead });
@@ -141,7 +141,7 @@ describe('fencing tokens while locking is disabled', () => {
     },
   );
 
-  it('B82 no warning comes for less than a second, or for a slow answer of the store', async () => {
+  it('B82 no warning comes if the clocks differ by less than a second, or if the store is slow to answer', async () => {
     const { service, clock, store } = await startCore({ enabled: false });
     const readClock = async (): Promise<number> => {
       const time = clock.date();
@@ -193,7 +193,7 @@ describe('disabling and enabling at run time', () => {
     expect(warnings(log).filter((line) => line === 'Locking is enabled again.')).toHaveLength(1);
   });
 
-  it('B73 if enable() cannot open the store, locking stays disabled until the next try', async () => {
+  it('B73 if enable() cannot open the store, locking stays disabled until enable() is called again', async () => {
     let closed = 0;
     let broken = true;
     const { service, store } = await startCore({ enabled: false });
@@ -219,7 +219,7 @@ describe('disabling and enabling at run time', () => {
     expect(closed).toBe(1);
   });
 
-  it('B75 nothing runs if the store cannot be opened', async () => {
+  it('B75 if the store cannot be opened, every call fails, and run and tryRun do not run their body', async () => {
     const openStore = (): Promise<never> => Promise.reject(new LockStoreError('no database'));
     const service = new LockService({ options: {}, openStore });
     let ran = false;
@@ -235,7 +235,7 @@ describe('disabling and enabling at run time', () => {
     expect(ran).toBe(false);
   });
 
-  it('B73 a call that waits when locking is disabled goes on waiting', async () => {
+  it('B73 a call that is waiting for a lock goes on waiting after disable()', async () => {
     const { service, store, clock } = await startCore();
     const other = await store.takenBy('other', 'key', 60_000);
     const waiting = watch(service.acquire('key', { wait: Infinity }));
@@ -256,7 +256,7 @@ describe('disabling and enabling at run time', () => {
     expect((await service.acquire('key')).held).toBe(true);
   });
 
-  it('B73 the last call of enable() or disable() counts, also if the store opens slowly', async () => {
+  it('B73 a disable() during a slow enable() wins: locking stays disabled', async () => {
     const core = await startCore({ enabled: false });
     const prepared = gate();
     core.store.prepare = () => prepared.promise;

@@ -9,7 +9,7 @@ import { linkBroken, serverRefused } from './scripted-store.js';
 
 const log = captureLog();
 
-/** The whole content of a value, also what a logger would not print. */
+/** The whole content of a value, even hidden properties that a logger would not print. */
 const everything = (value: unknown): string =>
   inspect(value, { depth: null, showHidden: true, getters: false, maxArrayLength: null });
 
@@ -43,7 +43,7 @@ describe('events of a lock', () => {
     ]);
   });
 
-  it('B18 the event of a grant has the time that the call waited', async () => {
+  it('B18 the event acquired has the time that the call waited', async () => {
     const { service, store, clock, of } = await startCore({ retry: 100 });
     const other = await store.takenBy('other', 'key', 60_000);
     const waiting = watch(service.acquire('key', { wait: Infinity }));
@@ -68,7 +68,7 @@ describe('events of a lock', () => {
       expect(of(name)).toMatchObject([{ job: 'Billing.export' }]);
   });
 
-  it('B4 events are also published on diagnostics_channel, with the name of the module', async () => {
+  it('B4 events are also published on diagnostics_channel and carry the name of the module there', async () => {
     const seen: unknown[] = [];
     const listener = (message: unknown, name: string | symbol): void => void seen.push([name, message]);
     for (const name of EVENTS) channel(`nestjs-locked:${name}`).subscribe(listener);
@@ -142,7 +142,7 @@ describe('events of a lock', () => {
     expect(told).toEqual(['key']);
   });
 
-  it('B59 a listener may run a section under another lock', async () => {
+  it('B59 a listener may call run() with another key', async () => {
     const { service, store } = await startCore();
     const inner: Promise<unknown>[] = [];
     service.events.once('acquired', () => inner.push(service.run('inner', () => {})));

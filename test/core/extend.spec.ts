@@ -11,7 +11,7 @@ const remaining = async ({ service }: Core, key = 'key'): Promise<number> => {
   return found.state === 'held' ? found.holder.remaining : 0;
 };
 
-/** How long the lock stays held if no request reaches the store from now on. */
+/** The milliseconds for which the lock stays held if no further request reaches the store. */
 async function heldFor({ clock, store }: Core, lock: Lock, most = 20_000): Promise<number> {
   store.always({ hang: 'request' });
   const from = clock.now();
@@ -136,7 +136,7 @@ describe('lock.extend', () => {
     expect(await heldFor(core, lock)).toBe(9500 - 200);
   });
 
-  it('B50 an extension that is answered after the deadline is a loss, and the key is freed', async () => {
+  it('B50 if the answer to an extension comes after the deadline, the lock is lost and the key is freed', async () => {
     const { service, store, clock } = await startCore({ ttl: 1000, autoRenew: false });
     const lock = await service.acquire('key');
     await clock.advance(800);
@@ -168,7 +168,7 @@ describe('lock.extend', () => {
     ['was carried out, but its answer was lost', { lose: 'answer' }],
     ['was carried out late, and its answer was lost', { before: 200, lose: 'answer' }],
     ['was carried out later still, and never answered', { before: 300, hang: 'answer' }],
-  ])('B49 a shorter ttl counts from its request, also if the request %s', async (_, fate) => {
+  ])('B49 a shorter ttl counts from its request, even if the request %s', async (_, fate) => {
     const core = await startCore({ ttl: 30_000, autoRenew: false });
     const { clock, store } = core;
     const lock = await core.service.acquire('key');
@@ -195,14 +195,14 @@ describe('lock.extend', () => {
     expect(await lock.release()).toBe(true);
   });
 
-  it('B50 an older renewal that is carried out after the extension shortens the belief', async () => {
+  it('B50 a lock ends early if an older renewal is carried out after the extension', async () => {
     const core = await startCore({ ttl: 900 });
     const { clock, store } = core;
     const lock = await core.service.acquire('key');
-    // sent at 300, limit at 600, carried out at 700
+    // The renewal is sent at 300, reaches its time limit at 600 and is carried out at 700.
     store.next('renewMany', { before: 400, after: 10 });
     await clock.advance(610);
-    store.next('renew', { before: 10, after: 200 }); // carried out at 620
+    store.next('renew', { before: 10, after: 200 }); // The extension is carried out at 620.
     const extending = watch(lock.extend(3000));
     await clock.advance(210);
     expect(extending.state).toBe('resolved');
@@ -223,7 +223,7 @@ describe('lock.extend', () => {
     expect(store.count('renew')).toBe(1);
   });
 
-  it('B49 extend sends nothing if the renewal before it outlasted the lease', async () => {
+  it('B49 extend sends nothing if the lease expires while extend waits for a renewal', async () => {
     const { service, store, clock } = await startCore({ ttl: 900 });
     const lock = await service.acquire('key');
     store.next('renewMany', { hang: 'request' });
@@ -235,7 +235,7 @@ describe('lock.extend', () => {
     expect(store.count('renew')).toBe(0);
   });
 
-  it('B51 concurrent extensions are sent one after the other, and the last one counts', async () => {
+  it('B51 concurrent extensions are sent one after the other, and the ttl of the last call applies', async () => {
     const core = await startCore();
     const lock = await core.service.acquire('key');
     core.store.always({ before: 5, after: 5 }, 'renew');
@@ -265,7 +265,7 @@ describe('lock.extend', () => {
     expect(await store.held('key')).toBe(false);
   });
 
-  it('B52 a renewEvery that does not fit a shorter ttl is replaced, and the lock stays held', async () => {
+  it('B52 extend to a ttl too short for renewEvery renews more often, and the lock stays held', async () => {
     const { service, store, clock } = await startCore({ ttl: 30_000, renewEvery: 20_000 });
     const lock = await service.acquire('key');
     await lock.extend(3000);
@@ -287,19 +287,20 @@ describe('lock.extend', () => {
     expect(lock.loss).toBeDefined();
   });
 
-  it('B50 a broken extension that is carried out late cannot make the holder believe too long', async () => {
+  it('B50 if a failed extension is carried out late, the holder stops before its lease ends', async () => {
     const core = await startCore({ ttl: 30_000 });
     const lock = await core.service.acquire('key');
     core.store.next('renew', { lateAfterBreak: 2_000 });
     await expect(lock.extend(1_000)).rejects.toThrow(LockStoreError);
-    // The lock is renewed meanwhile; then the late extension leaves it one second.
+    // The lock is renewed before the server carries out the extension, which leaves it one
+    // second.
     await core.clock.advance(2_000);
     core.store.always({ hang: 'request' });
     while (await core.store.held('key')) await core.clock.advance(1);
     expect(lock.held).toBe(false);
   });
 
-  it('B50 the holder knows in time if a broken renewal is carried out after a longer extension', async () => {
+  it('B50 if a failed renewal is carried out after a longer extension, the holder stops before its lease ends', async () => {
     const core = await startCore({ ttl: 3_000 });
     const lock = await core.service.acquire('key');
     core.store.next('renewMany', { lateAfterBreak: 1_500 });
@@ -311,21 +312,22 @@ describe('lock.extend', () => {
     expect(lock.held).toBe(false);
   });
 
-  it('B50 the holder knows in time if a frozen server carries out a failed extension a minute later', async () => {
+  it('B50 if a frozen server carries out a failed extension a minute later, the holder stops in time', async () => {
     const core = await startCore({ ttl: '1m', renewEvery: '30s' });
     const lock = await core.service.acquire('key');
     core.store.next('renew', { fail: linkBroken });
     await expect(lock.extend('15s')).rejects.toThrow(LockStoreError);
     await lock.extend('1m');
     await core.clock.advance(60_000);
-    expect(lock.held).toBe(true); // The lock is renewed as often as the shorter ttl needs.
+    // The lock is renewed often enough even for the failed extension to 15 s.
+    expect(lock.held).toBe(true);
     core.store.always({ hang: 'request' });
     await core.store.server.renew('key', lock.owner, 15_000);
     while (await core.store.held('key')) await core.clock.advance(10);
     expect(lock.held).toBe(false);
   });
 
-  it('B49 a lock that is lost because it may have been shortened is freed in the store', async () => {
+  it('B49 a lock that is lost because a failed extension may have shortened it is released in the store', async () => {
     for (const ttl of ['1m', Infinity] as const) {
       const core = await startCore({ ttl });
       const lock = await core.service.acquire('key');
@@ -333,7 +335,8 @@ describe('lock.extend', () => {
       core.store.next('renewMany', { lose: 'request' }, { lose: 'request' });
       core.store.always({ fail: linkBroken }, 'renewMany', 'renew');
       await expect(lock.extend(300)).rejects.toThrow(LockStoreError);
-      core.store.next('release', { fail: linkBroken }); // The link is not back at once.
+      // The link is still broken when the release is first sent.
+      core.store.next('release', { fail: linkBroken });
       await core.clock.advance(300);
       expect(lock.loss).toBeInstanceOf(LockLostError);
       await core.clock.advance(1_000);
@@ -344,16 +347,20 @@ describe('lock.extend', () => {
   it.each([
     ['could not tell', ['unknown']],
     ['did not tell', []],
-  ])('B50 a renewal whose outcome the store %s may still be carried out later', async (_, answer) => {
-    const core = await startCore({ ttl: 3_000 });
-    const lock = await core.service.acquire('key');
-    core.store.next('renewMany', { answer });
-    await core.clock.advance(1_001);
-    await lock.extend('1h');
-    core.store.always({ hang: 'request' });
-    await core.clock.advance(1_000);
-    await core.store.server.renew('key', lock.owner, 3_000); // carried out only now
-    while (await core.store.held('key')) await core.clock.advance(1);
-    expect(lock.held).toBe(false);
-  });
+  ])(
+    'B50 a renewal whose outcome the store %s may be carried out later, and the holder stops in time',
+    async (_, answer) => {
+      const core = await startCore({ ttl: 3_000 });
+      const lock = await core.service.acquire('key');
+      core.store.next('renewMany', { answer });
+      await core.clock.advance(1_001);
+      await lock.extend('1h');
+      core.store.always({ hang: 'request' });
+      await core.clock.advance(1_000);
+      // The server carries out the renewal to 3 s only after the extension to 1 h.
+      await core.store.server.renew('key', lock.owner, 3_000);
+      while (await core.store.held('key')) await core.clock.advance(1);
+      expect(lock.held).toBe(false);
+    },
+  );
 });

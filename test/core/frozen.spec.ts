@@ -5,7 +5,7 @@ import { captureLog, startCore, watch } from './core-fixture.js';
 captureLog();
 
 describe('a process that was frozen', () => {
-  it('B87 a process that was frozen past its deadline does not hold its lock, before any timer runs', async () => {
+  it('B87 a process frozen past its deadline no longer holds its lock, even before any timer runs', async () => {
     const { service, store, clock, of } = await startCore();
     const lock = await service.acquire('key');
     clock.freeze(28_499);
@@ -37,7 +37,7 @@ describe('a process that was frozen', () => {
     expect(lock.held).toBe(true);
   });
 
-  it('B50 the answer of a renewal that arrives after a long freeze does not count', async () => {
+  it('B50 the answer to a renewal does not extend the lease if it arrives after a freeze past the deadline', async () => {
     const { service, store, clock } = await startCore({ ttl: 9000 });
     const lock = await service.acquire('key');
     store.next('renewMany', { before: 10, after: 10 });
@@ -49,12 +49,14 @@ describe('a process that was frozen', () => {
     expect(lock.loss).toBeInstanceOf(LockLostError);
   });
 
-  it('B50 an answer after the freeze does not revive a lock that was seen as expired', async () => {
+  it('B50 once held was false after a freeze, the late answer to a renewal does not revive the lock', async () => {
     const { service, store, clock, of } = await startCore({ ttl: 9000, renewEvery: 6000 });
     const lock = await service.acquire('key');
     store.next('renewMany', { before: 10, after: 10 });
     await clock.advance(6005);
-    clock.freeze(3000); // the deadline was at 8550, and the answer has set it to 14,550
+    // The deadline was at 8550. The answer, which would move it to 14,550, is processed after
+    // the freeze.
+    clock.freeze(3000);
     expect(lock.held).toBe(false);
     await clock.advance(0);
     expect(lock.held).toBe(false);
@@ -63,7 +65,7 @@ describe('a process that was frozen', () => {
     expect(await store.held('key')).toBe(false);
   });
 
-  it('B31 a grant that is answered after a freeze beyond its deadline is an error', async () => {
+  it('B31 acquire fails if the process was frozen past the lease before it read the grant', async () => {
     const { service, store, clock } = await startCore({ ttl: 9000 });
     store.next('acquire', { before: 10, after: 10 });
     const acquiring = watch(service.acquire('key'));
@@ -89,7 +91,7 @@ describe('a process that was frozen', () => {
 });
 
 describe('a machine whose monotonic clock stood still during a suspension', () => {
-  it('B87 locks whose leases ended during a suspension are lost at the next check', async () => {
+  it('B87 locks whose leases ended during a suspension are reported as lost at the next renewal', async () => {
     const { service, clock, store, of } = await startCore();
     const lock = await service.acquire('key');
     clock.suspend(60_000);
@@ -108,7 +110,7 @@ describe('a machine whose monotonic clock stood still during a suspension', () =
     await clock.advance(2850);
     expect(short.held).toBe(false);
     expect(store.of('renewMany')[0]?.renewals).toMatchObject([{ key: 'long' }]);
-    // The deadline is at 114 s, of which 60 s are gone.
+    // The lock's deadline is at 114 s, and the suspension took 60 s of this time.
     await clock.advance(54_000 - 2850 - 1);
     expect(long.held).toBe(true);
     await clock.advance(1);
@@ -147,12 +149,12 @@ describe('a machine whose monotonic clock stood still during a suspension', () =
     expect(of('lost')).toEqual([]);
   });
 
-  it('B87 the suspension counts also for a lock whose renewal was under way', async () => {
+  it('B87 the suspension shortens the lease of a lock whose renewal was under way, too', async () => {
     const { service, clock, store } = await startCore();
     const other = await startCore({}, { clock, store });
     const lock = await service.acquire('key');
-    // This renewal is carried out before the suspension. Its answer comes after the renewal of
-    // another lock has noticed the suspension.
+    // The renewal of this lock is carried out before the suspension. Its answer comes after
+    // the renewal of another lock has noticed the suspension.
     await clock.advance(9990);
     await service.acquire('short', { ttl: 900 });
     store.next('renewMany', { after: 12_000 });
@@ -164,7 +166,7 @@ describe('a machine whose monotonic clock stood still during a suspension', () =
     expect(lock.held).toBe(false);
   });
 
-  it('B87 the suspension counts also for a lock whose acquisition was under way', async () => {
+  it('B87 the suspension shortens the lease of a lock whose acquisition was under way, too', async () => {
     const { service, clock, store } = await startCore();
     store.next('acquire', { after: 100 });
     const acquiring = watch(service.acquire('key', { ttl: 30_000 }));
@@ -173,7 +175,8 @@ describe('a machine whose monotonic clock stood still during a suspension', () =
     store.always({ hang: 'request' }, 'renewMany', 'renew');
     await clock.advance(100);
     const lock = acquiring.value;
-    expect(lock?.held).toBe(true); // 3.4 s of its 28.5 s are left.
+    // The lock's deadline is 28.5 s after the acquisition, and 3.4 s of this time are left.
+    expect(lock?.held).toBe(true);
     await clock.advance(10_000);
     expect(lock?.held).toBe(false);
   });

@@ -88,7 +88,7 @@ describe('a lock that is released inside the transaction that guards it', () => 
     }
   });
 
-  it('A5 a release waits for each open transaction that guards the lock, and for no other', async () => {
+  it('A5 a release waits for all open transactions that guard the lock, and for no ended or foreign ones', async () => {
     const { service, store, clock } = await start();
     const [first, second, ended] = [new Transaction(), new Transaction(), new Transaction()];
     const lock = await service.acquire('key');
@@ -110,7 +110,7 @@ describe('a lock that is released inside the transaction that guards it', () => 
     expect(store.count('release')).toBe(2);
   });
 
-  it('A5 a release does not wait for a transaction whose guard was refused', async () => {
+  it('A5 a release does not wait for a transaction in which lock.guard() failed', async () => {
     const { service, store } = await start();
     const lock = await service.acquire('key');
     const transaction = new Transaction();
@@ -121,7 +121,7 @@ describe('a lock that is released inside the transaction that guards it', () => 
     expect(store.count('release')).toBe(1);
   });
 
-  it('A5 a release waits for lock.transaction() without a warning', async () => {
+  it('A5 a release after lock.transaction() warns of no transaction that still guards the lock', async () => {
     const { service, store } = await start();
     await service.run('key', (lock) => lock.transaction(async () => {}));
     store.guarded.clear();

@@ -61,7 +61,7 @@ describe('lock.handOff and locks.restore', () => {
     await restored.release();
   });
 
-  it('B80 restore gives a lock only after the store has renewed it', async () => {
+  it('B80 restore returns a lock only if the store could renew it', async () => {
     const { service, store, clock } = await startCore(TTL);
     const data = await (await service.acquire('key')).handOff();
     await clock.advance(1_000);
@@ -93,7 +93,7 @@ describe('lock.handOff and locks.restore', () => {
     expect(await lock.release()).toBe(true);
   });
 
-  it('B80 the onLost of restore runs when the restored lock is lost', async () => {
+  it('B80 the onLost option given to restore runs when the restored lock is lost', async () => {
     const { service, store, clock } = await startCore(TTL);
     const data = await (await service.acquire('key')).handOff();
     const lost: string[] = [];
@@ -103,7 +103,7 @@ describe('lock.handOff and locks.restore', () => {
     expect([restored.held, lost]).toEqual([false, ['key']]);
   });
 
-  it('B12 a lock whose restore ends during the shutdown is released and lost', async () => {
+  it('B12 a lock whose restore() is answered during the shutdown is released and reported as lost', async () => {
     const { service, store, clock, names } = await startCore({ ttl: Infinity });
     const data = await (await service.acquire('key')).handOff();
     store.next('renew', { before: 50, after: 50 });
@@ -119,7 +119,7 @@ describe('lock.handOff and locks.restore', () => {
     expect(clock.timers).toEqual([]);
   });
 
-  it('B80 a late answer of a repeated attempt does not free a lock that was handed off', async () => {
+  it('B80 the late answer to a repeated acquisition does not release a lock that was handed off since', async () => {
     const { service, store, clock } = await startCore({ ttl: 3_000 });
     store.next('acquire', { before: 10, after: 1_500 });
     const acquiring = watch(service.acquire('key', { wait: '5s' }));
@@ -174,7 +174,7 @@ describe('lock.handOff and locks.restore', () => {
     expect(store.calls.map(({ operation }) => operation)).toEqual(['acquire', 'renew']);
   });
 
-  it('B82 where locking is disabled, restore sends nothing and gives a greater token', async () => {
+  it('B82 while locking is disabled, restore sends nothing and gives a greater token', async () => {
     const { service } = await startCore(TTL);
     const there = await startCore({ enabled: false });
     const data = await (await service.acquire('key')).handOff();
@@ -184,7 +184,7 @@ describe('lock.handOff and locks.restore', () => {
     expect(there.store.calls).toEqual([]);
   });
 
-  it('B73 where locking is disabled, the data of handOff stands for no lock', async () => {
+  it('B73 while locking is disabled, handOff returns data without an owner', async () => {
     const { service, store } = await startCore({ enabled: false });
     const data = await (await service.acquire('key')).handOff();
     expect(data).toMatchObject({ key: 'key', owner: '' });
@@ -194,7 +194,7 @@ describe('lock.handOff and locks.restore', () => {
 });
 
 describe('locks.release with an owner id', () => {
-  it('B80 a release by owner id ends the lock of this process like its handle', async () => {
+  it('B80 locks.release() with the owner id ends a lock of this process like lock.release()', async () => {
     const { service, names, clock } = await startCore(TTL);
     const lock = await service.acquire('key');
     expect(await service.release('key', lock.owner)).toBe(true);
@@ -204,7 +204,7 @@ describe('locks.release with an owner id', () => {
     expect(clock.timers).toEqual([]);
   });
 
-  it('B80 a release by owner id ends a lock of another process, but not for a wrong owner', async () => {
+  it('B80 locks.release() ends a lock of another process only with the right owner id', async () => {
     const here = await startCore(TTL);
     const there = await startCore(TTL, { store: here.store, clock: here.clock });
     const lock = await here.service.acquire('key');

@@ -78,7 +78,7 @@ describe('list', () => {
 });
 
 describe('forceRelease', () => {
-  it('B71 a forced release frees the key, and its holder learns of it at the next renewal', async () => {
+  it('B71 a forced release frees the key, and the former holder reports a loss at its next renewal', async () => {
     const { service, clock, of } = await startCore({ ttl: 900 });
     const lock = await service.acquire('key');
     expect(await service.admin.forceRelease('key', { reason: 'stuck since Tuesday' })).toBe(true);
@@ -92,7 +92,7 @@ describe('forceRelease', () => {
     expect(warnings(log)[0]).toBe('Lock "key" was force-released: stuck since Tuesday');
   });
 
-  it('B71 the holder of an endless lock learns of a forced release, too', async () => {
+  it('B71 the holder of a lock with ttl: Infinity reports a loss after a forced release, too', async () => {
     const { service, clock } = await startCore();
     const lock = await service.acquire('key', { ttl: Infinity });
     await service.admin.forceRelease('key', { reason: 'test' });
@@ -101,7 +101,7 @@ describe('forceRelease', () => {
     expect(lock.loss).toBeDefined();
   });
 
-  it('B71 a forced release of a free key gives false', async () => {
+  it('B71 forceRelease returns false for a free key', async () => {
     const { service } = await startCore();
     expect(await service.admin.forceRelease('key', { reason: 'test' })).toBe(false);
     expect(log.at(-1)).toMatchObject({ level: 'log' });
@@ -112,7 +112,7 @@ describe('forceRelease', () => {
 describe('purge', () => {
   const DAY = 86_400_000;
 
-  it('B72 purge deletes keys that were unused for that long, and never a live lock', async () => {
+  it('B72 purge deletes keys that were unused for longer than olderThan, and never a held lock', async () => {
     const { service, clock, store } = await startCore();
     const old = await service.acquire('old');
     await old.release();
@@ -131,14 +131,14 @@ describe('purge', () => {
     expect(await service.admin.isLocked('held')).toBe(true);
   });
 
-  it('B72 purge leaves a key that minHold keeps', async () => {
+  it('B72 purge does not delete a key that minHold keeps after its release', async () => {
     const { service } = await startCore();
     await service.run('kept', () => {}, { minHold: '1m' });
     expect(await service.admin.purge({ olderThan: 0 })).toBe(0);
     expect(await service.admin.isLocked('kept')).toBe(true);
   });
 
-  it('B42 touches only keys with the prefix of the module', async () => {
+  it('B42 purge deletes only keys with the prefix of the module', async () => {
     const shop = await startCore({ prefix: 'shop' });
     const blog = await startCore({ prefix: 'blog' }, shop);
     const all = await startCore({}, shop);

@@ -3,13 +3,13 @@ import { Lease, sentNow } from '../../lib/engine/lease.js';
 import { ManualClock } from './manual-clock.js';
 import { marginOf } from '../../lib/options/lease-timing.js';
 
-it('B49 an answer that is reported twice ends one request only, and the shortest ttl counts', () => {
+it('B49 a lease counts with the shortest ttl under way, even if another answer is reported twice', () => {
   const clock = new ManualClock();
   const terms = { key: 'key', storeKey: 'key', ttl: 30_000, renewEvery: undefined };
   const sent = sentNow(clock);
   const lease = new Lease(terms, { owner: 'owner', fencingToken: 1, ...sent }, clock);
 
-  lease.sending(5_000); // never answered
+  lease.sending(5_000); // The request to set the ttl to 5 s is never answered.
   const answered = lease.sending(30_000);
   answered('renewed');
   answered('unknown');

@@ -3,7 +3,7 @@ import type { Lease } from '../../lib/engine/lease.js';
 import { LeasesByTime } from '../../lib/engine/leases-by-time.js';
 import { SeededRandom } from '../simulation/seeded-random.js';
 
-/** The members of a lease that the queue uses. */
+/** The members of a lease that LeasesByTime uses. */
 interface FakeLease {
   wakeAt: number;
   place: number;

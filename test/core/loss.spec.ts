@@ -8,7 +8,7 @@ import { serverRefused } from './scripted-store.js';
 
 const log = captureLog();
 
-/** Ends the lock in the store; the next renewal finds the loss. */
+/** Ends the lock in the store and waits until the next renewal notices the loss. */
 async function lose({ store, clock }: Core, key = 'key'): Promise<void> {
   await store.server.forceRelease(key);
   await clock.advance(300);
@@ -51,7 +51,7 @@ describe('a loss', () => {
     expect(core.clock.timers).toEqual([]);
   });
 
-  it('B55 a signal that is first read after the loss is aborted', async () => {
+  it('B55 lock.signal is aborted even if the application first reads it after the loss', async () => {
     const core = await startCore(TTL);
     const lock = await core.service.acquire('key');
     await lose(core);
@@ -96,7 +96,7 @@ describe('a loss', () => {
     expect(other.held).toBe(true);
   });
 
-  it('B55 an onLost that throws a value without text is logged, and the process goes on', async () => {
+  it('B55 an onLost that throws a value that cannot become text is logged, and the process goes on', async () => {
     const core = await startCore(TTL);
     await core.service.acquire('key', { onLost: () => Promise.reject(Object.create(null)) });
     await lose(core);
@@ -124,7 +124,7 @@ describe('a loss', () => {
     expect(told.toSorted()).toEqual(['call b', 'module a']);
   });
 
-  it('B58 each of two nested locks calls its own onLost', async () => {
+  it('B58 of two nested runs with an onLost each, each loss calls the onLost of its own run', async () => {
     const core = await startCore(TTL);
     const told: string[] = [];
     const onLost = (name: string) => (lock: Lock) => void told.push(`${name}: ${lock.key}`);
@@ -157,7 +157,7 @@ describe('a loss', () => {
     expect([a?.signal.aborted, b?.signal.aborted]).toEqual([false, false]);
   });
 
-  it('B55 a loss that the release finds is reported', async () => {
+  it('B55 a loss that is first noticed by the release is reported', async () => {
     const core = await startCore(TTL);
     let told = 0;
     const lock = await core.service.acquire('key', { onLost: () => void told++ });
@@ -195,13 +195,13 @@ describe('run after a loss', () => {
     expect(again.error).toBeInstanceOf(LockLostError);
   });
 
-  it('B56 a loss that only the release finds makes run reject', async () => {
+  it('B56 run rejects if its release is the first to notice that the lock was lost', async () => {
     const { service, store } = await startCore(TTL);
     const body = (): Promise<boolean> => store.server.forceRelease('key');
     expect(await errorOf(service.run('key', body))).toBeInstanceOf(LockLostError);
   });
 
-  it('B56 a passed deadline with a failed release makes run reject', async () => {
+  it('B56 run rejects if the deadline has passed and the release fails', async () => {
     const { service, store, clock } = await startCore({ ttl: 900, autoRenew: false });
     store.always({ fail: serverRefused }, 'release');
     expect(await errorOf(service.run('key', () => clock.freeze(870)))).toBeInstanceOf(LockLostError);

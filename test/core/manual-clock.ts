@@ -2,7 +2,7 @@ import type { Clock, Timer } from '../../lib/engine/clock.js';
 
 /** A timer that has not fired. */
 export interface PendingTimer {
-  /** Time on the monotonic clock. */
+  /** The time on the monotonic clock at which the timer fires. */
   at: number;
   ref: boolean;
   order: number;
@@ -19,18 +19,18 @@ interface Arrival {
 const EPOCH = Date.UTC(2026, 10, 20);
 
 /**
- * A clock with timers and random numbers that the test controls. `advance` plays a minute in a
- * moment.
+ * A clock, timers and random numbers that the test controls. `advance` lets a minute pass
+ * without waiting for it.
  */
 export class ManualClock implements Clock {
   /** Returns the next random number. */
   chance: () => number = () => 0.5;
-  /** Runs after each event. */
+  /** Runs after each timer and each arrival of a request or an answer. */
   watcher: () => void = () => {};
   #real = 10_000;
   #suspended = 0;
   #setAhead = 0;
-  /** The part of the suspended time that the uptime does not include. */
+  /** The milliseconds of the suspensions in which the uptime stood still, too. */
   #unseen = 0;
   #order = 0;
   readonly #timers = new Set<PendingTimer>();
@@ -48,12 +48,14 @@ export class ManualClock implements Clock {
     return EPOCH + this.#real + this.#setAhead;
   }
 
-  /** Sets the machine's wall clock ahead, or back if `ms` is negative. */
+  /** Sets the machine's wall clock ahead by `ms`, or back if `ms` is negative. */
   setWallClock(ms: number): void {
     this.#setAhead += ms;
   }
 
-  /** A hypervisor pauses the machine, so its monotonic clock and its uptime stand still. */
+  /**
+   * Lets a hypervisor pause the machine, so its monotonic clock and its uptime stand still.
+   */
   pauseMachine(ms: number): void {
     this.suspend(ms);
     this.#unseen += ms;
@@ -89,16 +91,16 @@ export class ManualClock implements Clock {
   }
 
   /**
-   * Runs the callback at its time, even while the process is frozen or the machine suspended.
-   * It is no timer of the process.
+   * Runs the callback after `ms`, even while the process is frozen or the machine suspended,
+   * since the callback belongs to the network or the server.
    */
   outside(ms: number, callback: () => void): void {
     this.#arrivals.add({ at: this.#real + Math.max(0, ms), order: this.#order++, callback });
   }
 
   /**
-   * Advances the time. Each timer fires at its time, and its promises settle before the next
-   * one.
+   * Advances the time by `ms`. Each timer fires at its time, and its promises settle before
+   * the next timer fires.
    */
   async advance(ms: number): Promise<void> {
     const until = this.#real + ms;
@@ -154,7 +156,7 @@ function first<T extends Arrival>(pending: Iterable<T>): T | undefined {
   return found;
 }
 
-/** Settles all promises that can settle. */
+/** Waits until all promises have settled that do not wait for a timer or a request. */
 export function settle(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }

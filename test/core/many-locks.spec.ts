@@ -8,7 +8,8 @@ it('B52 10,000 locks have one timer, and are renewed in batches', async () => {
   store.always({ before: 5, after: 5 }, 'renewMany');
   await clock.advance(10_005);
   expect(store.count('renewMany')).toBe(20);
-  expect(clock.timers).toHaveLength(21); // One timer more for each request under way.
+  // Each of the 20 requests under way has a timer for its time limit.
+  expect(clock.timers).toHaveLength(21);
   await clock.advance(100_005);
   expect(clock.timers).toHaveLength(1);
   expect(store.count('renewMany')).toBe(20 * 11);

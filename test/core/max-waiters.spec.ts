@@ -38,7 +38,7 @@ describe('maxWaiters', () => {
     expect(error.message).toContain('3 calls of this process wait for locks already. Raise maxWaiters.total');
   });
 
-  it('B22 maxWaiters.total refuses no call that finds its key free', async () => {
+  it('B22 maxWaiters.total never refuses a call whose key is free', async () => {
     const { service, store, clock } = await startCore({ maxWaiters: { total: 1 } });
     store.always({ before: 10 }, 'acquire');
     const keys = ['a', 'b', 'c'].map((key) => watch(service.acquire(key, WAIT)));
@@ -65,7 +65,7 @@ describe('maxWaiters', () => {
     });
   });
 
-  it('B22 maxWaiters ignores calls that do not wait, and calls that hold the lock', async () => {
+  it('B22 maxWaiters counts neither calls without a wait nor calls that hold the lock', async () => {
     const { service, store, clock } = await startCore({ maxWaiters: { perKey: 1, total: 1 } });
     const lock = await service.acquire('key');
     void service.acquire('key', WAIT).catch(() => {});
@@ -79,7 +79,7 @@ describe('maxWaiters', () => {
     expect(watch(service.acquire('another', WAIT)).state).toBe('pending');
   });
 
-  it('B22 maxWaiters ignores attempts without a wait, also if they can be aborted', async () => {
+  it('B22 maxWaiters ignores calls without a wait, even if a signal can abort them', async () => {
     const { service, store, clock } = await startCore({ maxWaiters: { perKey: 1, total: 1 } });
     await store.takenBy('other', 'key', 600_000);
     store.next('acquire', { before: 50 }, { before: 50 });
@@ -106,7 +106,7 @@ describe('maxWaiters', () => {
     expect(await inside).toBe('inside');
   });
 
-  it('B22 maxWaiters counts a call that waits for the answer to its first request', async () => {
+  it('B22 maxWaiters counts a call with a wait even before its first request is answered', async () => {
     const { service, store, clock } = await startCore({ maxWaiters: { perKey: 1 } });
     store.next('acquire', { before: 50, after: 50 });
     const first = watch(service.acquire('key', WAIT));

@@ -5,7 +5,7 @@ import { settle } from './manual-clock.js';
 
 describe('a call inside a run that holds the same key', () => {
   it.each(['acquire', 'tryAcquire', 'run', 'tryRun'] as const)(
-    'E12 a nested %s that would wait fails at once and names reentrant',
+    'E12 a nested %s that would wait for its own call chain fails at once, and the error names reentrant',
     async (method) => {
       const { service, store } = await startCore();
       for (const wait of [1, '10s', Infinity] as const) {
@@ -17,7 +17,8 @@ describe('a call inside a run that holds the same key', () => {
           ),
         );
         expect(error).toBeInstanceOf(LockError);
-        // onBusy: 'skip' must not swallow it
+        // A LockNotAcquiredError would be swallowed by onBusy: 'skip', and hide the mistake in
+        // the code.
         expect(error).not.toBeInstanceOf(LockNotAcquiredError);
         expect(error.message).toMatch(
           /"key" would not end: this call chain holds it already.*reentrant: true/,
@@ -45,7 +46,7 @@ describe('a call inside a run that holds the same key', () => {
     expect(of('busy')).toHaveLength(4);
   });
 
-  it('B89 the outer run is found through other locks and in parallel branches', async () => {
+  it('B89 a nested call also fails at once below a run of another key and in parallel branches', async () => {
     const { service } = await startCore();
     const inner = () => errorOf(service.run('a', () => {}, { wait: Infinity }));
     const errors = await service.run('a', () => service.run('b', () => Promise.all([inner(), inner()])));
@@ -74,7 +75,7 @@ describe('a call inside a run that holds the same key', () => {
     expect(second.value).toBe('second');
   });
 
-  it('B89 a nested call waits for the same key of another prefix or service', async () => {
+  it('B89 a nested call may wait for the same key of a service with another prefix', async () => {
     const one = await startCore({ prefix: 'one' });
     const other = await startCore({ prefix: 'other' }, { clock: one.clock, store: one.store });
     expect(

@@ -7,13 +7,13 @@ import { ScriptedStore } from './scripted-store.js';
 
 const log = captureLog();
 
-/** A store that remembers the last slot of each key, as database stores do. */
+/** A store that remembers the last tick of each key, as database stores do. */
 function remembering(clock = new ManualClock()) {
   return { clock, store: Object.assign(new ScriptedStore(clock), { keepsOnce: true as const }) };
 }
 
 describe('once per slot', () => {
-  it('B76 a key is granted once in each slot, although it is free again', async () => {
+  it('B76 with a once of 5 minutes, a key is granted once in each five minutes, even if it is free again', async () => {
     const { service, clock, of } = await startCore({}, remembering());
     const once = { once: '5m' } as const;
     const slot = 5 * 60_000;
@@ -29,7 +29,7 @@ describe('once per slot', () => {
     expect(of('busy').map(({ reason }) => reason)).toEqual(['tick-done', 'tick-done']);
   });
 
-  it('B76 a call whose slot is done is refused at once, whatever its wait', async () => {
+  it('B76 with a once of 1 hour, a second call in the hour is refused at once, even with wait: Infinity', async () => {
     const { service, clock } = await startCore({}, remembering());
     await service.run('key', () => {}, { once: '1h' });
     const error = await errorOf(service.run('key', () => {}, { once: '1h', wait: Infinity }));
@@ -38,7 +38,7 @@ describe('once per slot', () => {
     expect(clock.timers).toEqual([]);
   });
 
-  it('B76 an acquisition without a slot does not use up the slot', async () => {
+  it('B76 a run without once does not count as the run of a call with once', async () => {
     const { service } = await startCore({}, remembering());
     await service.run('key', () => {});
     expect(await service.tryAcquire('key', { once: '1h' })).not.toBeNull();
@@ -55,7 +55,7 @@ describe('once per slot', () => {
     expect(store.calls).toEqual([]);
   });
 
-  it('B76 once is refused if the store does not keep slots', async () => {
+  it('B76 once is refused if the store does not remember what has run', async () => {
     const { service } = await startCore({}, { store: new MemoryLockStore() as never });
     const error = await errorOf(service.run('key', () => {}, { once: '5m' }));
     expect(error.message).toContain('needs a store that remembers what has run');
@@ -63,7 +63,7 @@ describe('once per slot', () => {
 });
 
 describe('a tick that has already run', () => {
-  it('E13 a tick that has run is logged at debug level, once a minute with a count', async () => {
+  it('E13 calls refused because the tick has already run are logged at debug level, once a minute with their number', async () => {
     const { service, clock } = await startCore({}, remembering());
     await service.run('key', () => {}, { once: '1h' });
     const refused = async (): Promise<void> => {
@@ -96,7 +96,8 @@ describe('a scheduled purge', () => {
       ({ key, operation }) => key === 'nestjs-locked.purge' && operation === 'release',
     );
     expect(slots.length).toBeGreaterThanOrEqual(7);
-    expect(slots.length).toBeLessThanOrEqual(9); // 80 minutes, slots of 10
+    // The purge runs every 10 minutes, and 80 minutes pass.
+    expect(slots.length).toBeLessThanOrEqual(9);
     await one.service[INTERNALS].close();
     await other.service[INTERNALS].close();
     expect(one.clock.timers).toEqual([]);
@@ -113,7 +114,7 @@ describe('a scheduled purge', () => {
     expect(warnings(log)).toContainEqual(expect.stringContaining('The scheduled purge failed'));
   });
 
-  it('B72 each instance purges for itself if the store does not keep slots', async () => {
+  it('B72 if the store does not remember what has run, each instance purges on its own', async () => {
     const { service, clock } = await startCore({ purge: { olderThan: '1h', every: '10m' } });
     await service.run('old', () => {});
     await clock.advance(4_900_000);
