@@ -7,7 +7,7 @@ export const EXIT = {
   done: 0,
   /** The lock is busy or paused, or the key to release was not held. */
   conflict: 1,
-  /** EX_USAGE: the command line, a URL or a key cannot be used, or a package is missing. */
+  /** EX_USAGE: the command line, a URL or a key cannot be used, or a package is missing */
   usage: 64,
   /** EX_UNAVAILABLE: the database cannot be reached, or refuses. */
   unavailable: 69,
@@ -23,10 +23,10 @@ export const EXIT = {
 
 export const EXIT_CODES_HELP = `
 Exit codes:
-  0        done; hold ends with the exit code of its command
-  1        hold: the lock is busy or paused (see --conflict-exit-code); release: it was not held.
+  0        done; under hold, the command ended with 0
+  1        hold: the lock is busy or paused (see --conflict-exit-code); release: it was not held
   64       the command line, the URL or the key cannot be used, or a package is missing.
-  69       the database cannot be reached, refuses, or has no table for locks.
+  69       the database cannot be reached, refuses, or has no table for locks
   70       an error of this program
   124      hold: the lock was lost, and the command was stopped
   126,127  hold: the command cannot be executed, or does not exist

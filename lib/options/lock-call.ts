@@ -53,7 +53,7 @@ export function readCall(
   assertKnownOptions(method, options, known);
   if ((options as { once?: unknown }).once === 'tick')
     throw new LockError(
-      `The option "once" of ${method} cannot be 'tick': only scheduled methods under @Locked() have ticks, and they have them without this option. Give slots: once: '5m'.`,
+      `The option "once" of ${method} cannot be 'tick': only scheduled methods under @Locked() have ticks, and those run once per tick by default. Give a length of time instead, such as once: '5m'.`,
     );
   const where = `${method} of "${key}"`;
   return { key, settings: readSettings(where, options, defaults), signal: readSignal(where, options.signal) };

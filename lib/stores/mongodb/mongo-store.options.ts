@@ -178,7 +178,7 @@ export function readCollectionName(given: unknown, { weak }: { weak: boolean }):
   )
     return name;
   throw new LockError(
-    `collectionName must be letters, digits, underscores, dashes and dots, begin with a letter or an underscore, and not with "system.". At most 120 characters are allowed, but it is ${show(name)}.`,
+    `collectionName must be at most 120 letters, digits, underscores, dashes and dots. It must begin with a letter or an underscore, but not with "system.", and not contain "..". It is ${show(name)}.`,
   );
 }
 

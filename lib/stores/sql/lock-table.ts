@@ -224,7 +224,7 @@ async function replaceTable(
   warn(
     'table vanished',
     `The table ${name} disappeared while this process was running, and its locks with it. The table exists again, but holders may still believe in their locks, so ` +
-      `keys are granted again after ${longest / 1000} s, the longest ttl that this process knows. Locks with ttl Infinity are lost. ` +
+      `keys are granted again only after ${longest / 1000} s, the longest ttl that this process knows. Locks with ttl Infinity are lost. ` +
       'Look for a tool that drops unknown tables (synchronize(true), dropSchema, drizzle-kit push, prisma db push), and give the table a schema of its own with the option schema. ' +
       `If no process holds a lock, delete the row with the empty key from ${name} to end the wait.`,
   );

@@ -133,7 +133,7 @@ function applicationDataSource(moduleRef: ModuleRef, maker: string, name?: strin
       const isMade = typeof dataSource?.initialize === 'function';
       throw new LockStoreError(
         isMade
-          ? `The application's ${wanted} is not initialized: TypeORM's manualInitialization is set, or it was destroyed. Set enabled: false in the LockModule, and call LockService.enable() after dataSource.initialize().`
+          ? `The application's ${wanted} is not initialized: TypeORM's manualInitialization is set, or the DataSource was destroyed. Set enabled: false in the LockModule, and call LockService.enable() after dataSource.initialize().`
           : `The application's ${wanted} is not initialized. Use locks from onModuleInit on.`,
       );
     },
