@@ -126,7 +126,7 @@ describe('ttl', () => {
     expect(lock.held).toBe(true);
   });
 
-  it('B30 a ttl below 100 ms is refused, also 0 and negative ones', async () => {
+  it('B30 a ttl below 100 ms is refused, as are 0 and negative values', async () => {
     const { service, store } = await startCore();
     for (const ttl of [0, -5, 99, 0.5]) {
       expect((await errorOf(service.acquire('key', { ttl }))).message).toMatch(
@@ -208,7 +208,7 @@ describe('unknown and wrong options', () => {
     expect(() => make('jobs')).toThrow('The option "ttl" of LockModule "jobs" must be');
   });
 
-  it.each(['run', 'tryRun'] as const)('B59 %s without a function takes no lock', async (method) => {
+  it.each(['run', 'tryRun'] as const)('B59 %s without a function to run takes no lock', async (method) => {
     const { service, store } = await startCore();
     const error = await errorOf(service[method]('key', undefined as never));
     expect(error.message).toBe('run("key") needs the work as its second argument: a function.');
@@ -314,7 +314,7 @@ describe('unknown and wrong options', () => {
 });
 
 describe('renewEvery', () => {
-  it('B52 an interval that does not fit the ttl is refused, and the error names the longest', async () => {
+  it('B52 a renewEvery too long for the ttl is refused, and the error names the longest that fits', async () => {
     const { service } = await startCore();
     for (const [ttl, renewEvery, longest] of [
       [30_000, 20_001, 20_000],
@@ -328,7 +328,7 @@ describe('renewEvery', () => {
     expect((await errorOf(service.acquire('key', { renewEvery: 9 }))).message).toMatch(/at least 10 ms/);
   });
 
-  it('B52 every interval that is accepted keeps the lock, also with the shortest ttl', async () => {
+  it('B52 every accepted renewEvery keeps the lock held, even with the shortest ttl', async () => {
     for (let renewEvery = 10; renewEvery <= 200; renewEvery += 5) {
       for (const ttl of [100, 120, 160, 200, 300]) {
         const { service, store, clock } = await startCore();
@@ -347,7 +347,7 @@ describe('renewEvery', () => {
     expect(() => construct(both)).toThrow(/has both/);
   });
 
-  it("B52 the module's interval applies where it fits the ttl; elsewhere a third of the ttl does", async () => {
+  it('B52 the renewEvery of the module applies if it fits the ttl; if not, a third of the ttl applies', async () => {
     const { service, store, clock } = await startCore({ renewEvery: 600, ttl: 1200 });
     await service.acquire('a');
     await clock.advance(600);

@@ -23,7 +23,7 @@ function openWith(...providers: unknown[]): OuterTransactions {
 }
 
 describe('a transaction around a call', () => {
-  it('A5 without a readable state of the client, the transaction library decides if one is open', () => {
+  it('A5 if the client shows no transaction state, the transaction library tells whether one is open', () => {
     const host = new TransactionHost(() => 'as of Knex');
     const transactions = openWith(host, host);
     expect(transactions.open).toBe(false);
@@ -47,7 +47,7 @@ describe('a transaction around a call', () => {
     }
   });
 
-  it('A5 a transaction library that throws is reported once and not checked again', () => {
+  it('A5 if a transaction library throws, its error is reported once and the library is not used again', () => {
     const broken = new TransactionHost(undefined);
     broken.isTransactionActive = () => {
       throw new Error('no storage');
@@ -60,7 +60,7 @@ describe('a transaction around a call', () => {
     expect(failures).toEqual([new Error('no storage')]);
   });
 
-  it('A5 other providers are not checked, and their properties are not read', () => {
+  it('A5 only the hosts of known transaction libraries are checked; other providers stay untouched', () => {
     const unreadable = new Proxy(
       {},
       {

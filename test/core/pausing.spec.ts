@@ -14,7 +14,7 @@ describe('a paused key', () => {
     expect(error.message).toContain('it is paused, for all instances. LockAdmin.resume() ends that.');
     expect(of('busy')).toMatchObject([{ key: 'key', reason: 'paused' }]);
     expect(await service.tryAcquire('other')).not.toBeNull();
-    expect(clock.timers).toHaveLength(1); // the renewal timer of "other"
+    expect(clock.timers).toHaveLength(1); // The only timer renews the lock "other".
     expect(log.filter(({ level }) => level === 'warn')).toHaveLength(1);
   });
 

@@ -7,7 +7,7 @@ import { settle } from './manual-clock.js';
 const AGAIN = { reentrant: true };
 
 describe('re-entry', () => {
-  it('B39 re-entry is refused without reentrant: true', async () => {
+  it('B39 without reentrant: true, a run inside a run of the same key is refused', async () => {
     const { service } = await startCore();
     const inner = service.run('key', () => service.run('key', () => 'inner'));
     expect(await errorOf(inner)).toBeInstanceOf(LockNotAcquiredError);
@@ -23,7 +23,7 @@ describe('re-entry', () => {
     expect(names()).toEqual(['acquired', 'released']);
   });
 
-  it('B39 re-entry works through other locks in between, and as an option of the module', async () => {
+  it('B39 re-entry works even with another lock in between, and also as an option of the module', async () => {
     const { service } = await startCore(AGAIN);
     const inner = service.run('a', () =>
       service.run('b', (b) => service.run('a', (a) => [a.key, b.key, b.held])),

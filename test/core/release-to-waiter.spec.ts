@@ -48,7 +48,7 @@ async function holderAndWaiter(
 const counts = ({ store }: WaiterCore): number[] =>
   (['acquire', 'releaseToWaiter', 'release'] as const).map((operation) => store.count(operation));
 
-/** The published events in alphabetical order, without errors of the store. */
+/** The names of the published events in alphabetical order, without store errors. */
 const happened = ({ names }: WaiterCore): string[] =>
   names()
     .filter((name) => name !== 'storeError')
@@ -65,7 +65,7 @@ async function endsWithNothing({ store, clock }: WaiterCore, lock: Lock | undefi
 
 describe('a release to the next waiter of the process', () => {
   it.each([0, 5])(
-    'B23 of 100 waiters, each but every ninth costs one statement (%d ms to the store)',
+    'B23 with 100 waiters, 88 locks need one statement, and every ninth needs two (%d ms to the store)',
     async (way) => {
       const core = await start();
       core.store.always({ before: way, after: way });
@@ -228,7 +228,7 @@ describe('the limit of releases to waiters', () => {
     expect(given).toEqual([...eight, 'release', ...eight, 'release', 'releaseToWaiter', 'release']);
   });
 
-  it('B23 two workers that take turns also release to all processes after eight times', async () => {
+  it('B23 even if only two workers take turns, the lock is released to all processes after eight runs', async () => {
     const core = await start();
     const worker = async (): Promise<void> => {
       for (let i = 0; i < 20; i++)
@@ -246,7 +246,7 @@ describe('the limit of releases to waiters', () => {
     expect(core.store.count('release')).toBe(5);
   });
 
-  it('B23 a waiter of another process gets the lock after nine runs at the latest', async () => {
+  it('B23 a waiter in another process gets the lock after at most nine runs of this process', async () => {
     const core = await start();
     const there = await another(core);
     core.store.always({ before: 1, after: 1 });
@@ -291,7 +291,7 @@ describe('no release to a waiter', () => {
     expect(counts(core)).toEqual([1, 1, 0]);
   });
 
-  it('B76 a waiter with a slot gets the lock only by an acquisition, which checks the slot', async () => {
+  it('B76 no lock is released to a waiter with once, since only an acquisition checks what has run', async () => {
     const core = await start();
     Object.assign(core.store, { keepsOnce: true });
     const lock = await core.service.acquire('key');
@@ -308,7 +308,7 @@ describe('no release to a waiter', () => {
     expect(await refused).toMatchObject({ reason: 'tick-done' });
   });
 
-  it('B73 a release of a paused key goes to no waiter, and the waiter is refused as paused', async () => {
+  it('B73 a lock of a paused key is not released to a waiter, and the waiter is refused as paused', async () => {
     const core = await start();
     const { lock, waiter } = await holderAndWaiter(core);
     await core.service.admin.pause('key');
@@ -355,7 +355,7 @@ describe('no release to a waiter', () => {
     await endsWithNothing(core, waiter.value);
   });
 
-  it('B23 the lock is not released to a waiter that an earlier attempt may have granted it to', async () => {
+  it('B23 the lock is not released to a waiter whose earlier attempt may have got the lock unnoticed', async () => {
     const core = await start({ retry: 60_000 });
     const lock = await core.service.acquire('key');
     core.store.next('acquire', { lateAfterBreak: 20_000 }, { lose: 'request' }, { lose: 'request' });
@@ -416,7 +416,7 @@ describe('a waiter behind a holder of its own process', () => {
     expect(waiter.value?.held).toBe(true);
   });
 
-  it('B28 a waiter polls when the lease expires during an unanswered release', async () => {
+  it('B28 if a release is not answered, a waiter polls when the lease expires', async () => {
     const core = await start({ retry: 60_000 });
     const lock = await core.service.acquire('key', { ttl: 600, autoRenew: false });
     core.store.next('release', { hang: 'request' });
@@ -440,7 +440,7 @@ describe('a waiter behind a holder of its own process', () => {
     await endsWithNothing(core, lock);
   });
 
-  it('B32 a waiter with stealAfter makes an attempt at once and can still get the release', async () => {
+  it('B32 a waiter with stealAfter makes an attempt at once, and later the lock can be released to it', async () => {
     const core = await start();
     const { lock, waiter } = await holderAndWaiter(core, { stealAfter: '1h' });
     expect(core.store.count('acquire')).toBe(2);
@@ -452,7 +452,7 @@ describe('a waiter behind a holder of its own process', () => {
 });
 
 describe('a waiter that has left', () => {
-  it('B21 a waiter that was aborted before the release gets nothing, and the next one gets the lock', async () => {
+  it('B21 if a waiter is aborted before the release, the next waiter gets the lock', async () => {
     const core = await start();
     const abort = new AbortController();
     const { lock, waiter } = await holderAndWaiter(core, { signal: abort.signal });
@@ -467,7 +467,7 @@ describe('a waiter that has left', () => {
     await endsWithNothing(core, next.value);
   });
 
-  it('B21 a waiter that is aborted in the moment of the release gets nothing', async () => {
+  it('B21 a waiter that is aborted in the moment of the release does not get the lock', async () => {
     const core = await start({ retry: 60_000 });
     const abort = new AbortController();
     const { lock, waiter } = await holderAndWaiter(core, { signal: abort.signal });
@@ -511,7 +511,7 @@ describe('a waiter that has left', () => {
     await endsWithNothing(core, next.value);
   });
 
-  it('B18 a waiter at its deadline still gets the lock of a release under way', async () => {
+  it('B18 a waiter still gets the lock if a release to it is under way at its deadline', async () => {
     const core = await start();
     const { lock, waiter } = await holderAndWaiter(core, { wait: 100 });
     core.store.next('releaseToWaiter', { before: 80, after: 80 });
@@ -523,7 +523,7 @@ describe('a waiter that has left', () => {
     expect(counts(core)).toEqual([1, 1, 0]);
   });
 
-  it('B18 a waiter at its deadline waits for the release no longer than for an attempt', async () => {
+  it('B18 beyond its deadline, a waiter waits for a release to it no longer than for its own attempt', async () => {
     const core = await start({ ttl: Infinity });
     const { lock, waiter } = await holderAndWaiter(core, { wait: 100 });
     core.store.next('releaseToWaiter', { hang: 'request' });
@@ -533,7 +533,7 @@ describe('a waiter that has left', () => {
     await endsWithNothing(core, waiter.value);
   });
 
-  it('B21 an abort ends a waiter whose deadline passed during the release', async () => {
+  it('B21 an abort ends a wait whose deadline has passed during a release to the waiter', async () => {
     const core = await start();
     const abort = new AbortController();
     const { lock, waiter } = await holderAndWaiter(core, { wait: 100, signal: abort.signal });
@@ -550,7 +550,10 @@ describe('a waiter that has left', () => {
 });
 
 describe('a request that releases a lock to a waiter', () => {
-  /** The name of each fate, and the time in ms after which the waiter has the lock. */
+  /**
+   * For each fate: a text for the title, the fate of the request, and the ms after which the
+   * waiter has the lock.
+   */
   const fates: [string, Fate, number][] = [
     ['that is lost under way', { lose: 'request' }, 0],
     ['whose answer is lost', { lose: 'answer' }, 0],
@@ -606,7 +609,7 @@ describe('a request that releases a lock to a waiter', () => {
     },
   );
 
-  it('B23 an error of the driver after the request was carried out is no loss', async () => {
+  it('B23 if the driver fails after the request was carried out, the waiter gets the lock and no loss is reported', async () => {
     const core = await start();
     const { lock, waiter } = await holderAndWaiter(core);
     core.store.next('releaseToWaiter', {
@@ -623,7 +626,7 @@ describe('a request that releases a lock to a waiter', () => {
     await endsWithNothing(core, waiter.value);
   });
 
-  it('B27 a request that fails is published as a failed acquisition', async () => {
+  it('B27 if a release to a waiter fails, the event storeError names the operation acquire', async () => {
     const core = await start();
     for (const fate of [{ fail: serverRefused }, { lose: 'request' }] as const) {
       const { lock, waiter } = await holderAndWaiter(core);
@@ -638,7 +641,7 @@ describe('a request that releases a lock to a waiter', () => {
     ]);
   });
 
-  it("B23 the limit of the request is a third of the waiter's ttl", async () => {
+  it('B23 a release to a waiter has a time limit of a third of the ttl of the waiter', async () => {
     const core = await start({ retry: 60_000 });
     const { lock, waiter } = await holderAndWaiter(core, { ttl: 300 }, { ttl: Infinity });
     core.store.next('releaseToWaiter', { hang: 'answer' });
@@ -648,7 +651,7 @@ describe('a request that releases a lock to a waiter', () => {
     await endsWithNothing(core, waiter.value);
   });
 
-  it("B23 the limit of the request is at most a third of the holder's ttl", async () => {
+  it('B23 the time limit of a release to a waiter is at most a third of the ttl of the holder', async () => {
     const core = await start({ retry: 60_000 });
     const { lock, waiter } = await holderAndWaiter(core, { ttl: Infinity }, { ttl: 300, autoRenew: false });
     core.store.next('releaseToWaiter', { hang: 'request' });
@@ -658,7 +661,7 @@ describe('a request that releases a lock to a waiter', () => {
     await endsWithNothing(core, waiter.value);
   });
 
-  it('B23 a store method that throws instead of rejecting does no harm', async () => {
+  it('B23 if releaseToWaiter throws instead of rejecting, the release works and the waiter gets the lock', async () => {
     const core = await start();
     const { lock, waiter } = await holderAndWaiter(core);
     core.store.releaseToWaiter = () => {
@@ -753,7 +756,7 @@ describe('a release to a waiter during the shutdown', () => {
     },
   );
 
-  it('B12 a shutdown in the moment of the answer leaves no lock', async () => {
+  it('B12 a shutdown in the moment a release to a waiter is answered leaves no lock behind', async () => {
     const core = await start({ ttl: Infinity, shutdownTimeout: 0 });
     const { lock, waiter } = await holderAndWaiter(core);
     core.store.next('releaseToWaiter', { before: 10, after: 10 });
@@ -792,7 +795,7 @@ describe('waiters and locks that are handed off', () => {
   });
 });
 
-it('B23 1000 locks that are released, lost or waited for in vain leave nothing behind', async () => {
+it('B23 after 1000 locks that were released, lost or waited for in vain, no lock or timer is left', async () => {
   const core = await start({ ttl: 900, retry: 50 });
   const fates: Fate[] = [
     {},

@@ -25,7 +25,7 @@ describe('lock.release', () => {
     expect(store.count('release')).toBe(0);
   });
 
-  it('B43 a release gives false if the store reports a loss that was not noticed before', async () => {
+  it('B43 release returns false if the store no longer has the lock, even if no loss was noticed before', async () => {
     const { service, store, names } = await startCore();
     const lock = await service.acquire('key');
     await store.server.forceRelease('key');
@@ -35,7 +35,7 @@ describe('lock.release', () => {
     expect(names()).toEqual(['acquired', 'lost']);
   });
 
-  it('B44 a stale release does not touch the next holder', async () => {
+  it('B44 the release of an expired lock does not end the lock of the next holder', async () => {
     const { service, store } = await startCore();
     const lock = await service.acquire('key');
     await store.server.forceRelease('key');
@@ -46,7 +46,7 @@ describe('lock.release', () => {
     expect(await next.release()).toBe(true);
   });
 
-  it('B43 the handle is not held from the call of release on, however long the store takes', async () => {
+  it('B43 lock.held is false as soon as release() is called, however long the store takes', async () => {
     const { service, store, clock } = await startCore();
     const lock = await service.acquire('key');
     store.next('release', { before: 100 });
@@ -58,7 +58,7 @@ describe('lock.release', () => {
     expect(lock.signal.aborted).toBe(false);
   });
 
-  it('B43 a lock past its deadline that is still ours in the store is released without a loss', async () => {
+  it('B43 a lock past its deadline is released without a loss if the store has given it to no other owner', async () => {
     const { service, clock, names } = await startCore({ ttl: 1000, autoRenew: false });
     const lock = await service.acquire('key');
     clock.freeze(980);
@@ -132,7 +132,7 @@ describe('lock.release', () => {
     expect(store.of('release')[0]?.request).toEqual({ outcome: 'done' });
   });
 
-  it('B76 minHold counts from the grant, also if the release is sent again', async () => {
+  it('B76 minHold counts from the grant, even if the release has to be sent again', async () => {
     const { service, store, clock } = await startCore({ minHold: 1000 });
     const lock = await service.acquire('key');
     await clock.advance(100);
@@ -146,7 +146,7 @@ describe('lock.release', () => {
     ]);
   });
 
-  it('B46 the outcome of the run can be read afterwards', async () => {
+  it('B46 after a run, inspect tells whether the run is done or failed', async () => {
     const { service } = await startCore();
     await service.run('key', () => {});
     expect(await service.admin.inspect('key')).toMatchObject({ state: 'free', lastRun: { outcome: 'done' } });
@@ -156,7 +156,7 @@ describe('lock.release', () => {
     expect(await service.admin.inspect('key')).toMatchObject({ lastRun: { outcome: 'done' } });
   });
 
-  it('B45 a second release creates nothing in the store', async () => {
+  it('B45 a second release does not create the key in the store', async () => {
     const { service, store } = await startCore();
     const lock = await service.acquire('key');
     await lock.release();
@@ -181,7 +181,7 @@ describe('run and await using', () => {
     }
   });
 
-  it('B59 the error of the body surfaces, also if the release failed or the lock was lost', async () => {
+  it('B59 the caller gets the error of the body even if the release failed or the lock was lost', async () => {
     const { service, store, clock } = await startCore({ ttl: 900, autoRenew: false });
     store.next('release', { fail: serverRefused });
     expect(await errorOf(service.run('a', () => Promise.reject(BODY)))).toBe(BODY);
@@ -264,7 +264,7 @@ describe('run and await using', () => {
     expect(warnings(log)).toHaveLength(2);
   });
 
-  it('B53 a run that ends at any microtask keeps no lock and no timer', async () => {
+  it('B53 a run leaves no lock and no timer, in whichever microtask its body ends', async () => {
     for (let turn = 0; turn < 20; turn++) {
       const { service, store, clock } = await startCore({ ttl: 900 });
       store.always({ before: 2, after: 2 });

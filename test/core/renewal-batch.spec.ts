@@ -6,10 +6,12 @@ import { linkBroken, serverRefused, type Fate } from './scripted-store.js';
 captureLog();
 
 const TTL = 30_000;
-const DEADLINE = TTL - 1500; // less the margin
+const DEADLINE = TTL - 1500; // The library stops 1.5 s before the lease ends in the store.
 const INTERVAL = TTL / 3;
 
-/** 500 locks that are renewed together; `middle` is the one in the middle. */
+/**
+ * 500 locks that are renewed in one batch; `middle` is the lock in the middle of the batch.
+ */
 async function hold500(): Promise<Core & { locks: Lock[]; middle: Lock; rest: Lock[] }> {
   const core = await startCore({ ttl: TTL });
   const locks = await Promise.all(Array.from({ length: 500 }, (_, i) => core.service.acquire(`key ${i}`)));
@@ -41,39 +43,43 @@ describe('one lease in the middle of a batch of 500', () => {
     ['the statement reaches the server after its deadline', { before: TTL }],
     ['the server refuses, as a lock-wait time-out does', { fail: serverRefused }],
     ['the link breaks', { fail: linkBroken }],
-  ])('B28 only the middle lease is lost if its own retry fails: %s', async (_, fate) => {
-    const core = await hold500();
-    const { store, clock, middle, rest } = core;
-    outOfReach(core, middle.key);
-    store.fate = (call) => (call.operation === 'renew' && call.key === middle.key ? fate : undefined);
+  ])(
+    'B28 only the lock in the middle of the batch is lost if the retry of its renewal fails: %s',
+    async (_, fate) => {
+      const core = await hold500();
+      const { store, clock, middle, rest } = core;
+      outOfReach(core, middle.key);
+      store.fate = (call) => (call.operation === 'renew' && call.key === middle.key ? fate : undefined);
 
-    await clock.advance(DEADLINE - 1);
-    expect(middle.held).toBe(true);
-    await clock.advance(1);
-    expect(middle.held).toBe(false);
-    await clock.advance(2 * TTL);
-    expect(core.of('lost').map(({ key }) => key)).toEqual([middle.key]);
-    expect(new Set(core.of('renewFailed').map(({ key }) => key))).toEqual(new Set([middle.key]));
-    store.heal();
-    await allHeld(core, rest);
-  });
+      await clock.advance(DEADLINE - 1);
+      expect(middle.held).toBe(true);
+      await clock.advance(1);
+      expect(middle.held).toBe(false);
+      await clock.advance(2 * TTL);
+      expect(core.of('lost').map(({ key }) => key)).toEqual([middle.key]);
+      expect(new Set(core.of('renewFailed').map(({ key }) => key))).toEqual(new Set([middle.key]));
+      store.heal();
+      await allHeld(core, rest);
+    },
+  );
 
   it.each<[string, Fate]>([
     ['gets no answer', { hang: 'request' }],
     ['is refused', { fail: serverRefused }],
-  ])('B28 only the middle lease is lost if every batch that includes it %s', async (_, fate) => {
+  ])('B28 only the lock in the middle is lost if every request that renews it %s', async (_, fate) => {
     const core = await hold500();
     const { store, clock, middle, rest } = core;
     store.fate = ({ key, renewals = [] }) =>
       key === middle.key || renewals.some((one) => one.key === middle.key) ? fate : undefined;
     await clock.advance(3 * TTL);
     expect(core.of('lost').map(({ key }) => key)).toEqual([middle.key]);
-    expect(store.count('renew')).toBeGreaterThanOrEqual(500); // at least once each
+    // Each lock is retried alone at least once.
+    expect(store.count('renew')).toBeGreaterThanOrEqual(500);
     store.heal();
     await allHeld(core, rest);
   });
 
-  it('B32 only the middle lease is lost if it is stolen, and the thief keeps it', async () => {
+  it('B32 if the lock in the middle is stolen, no other lock is lost, and the thief keeps the stolen lock', async () => {
     const core = await hold500();
     await core.store.server.forceRelease(core.middle.key);
     await core.store.takenBy('thief', core.middle.key, 10 * TTL);
@@ -97,7 +103,7 @@ describe('a batch of 500', () => {
     ['is carried out, and its answer gets lost', { lose: 'answer' }],
     ['fails for the sake of one lease', { fail: serverRefused }],
     ['is answered with nothing', { answer: [] }],
-  ])('B51 no lease is lost if the batch %s, since each is retried alone in time', async (_, fate) => {
+  ])('B51 no lock is lost if the batch %s, since each lock is retried alone in time', async (_, fate) => {
     const core = await hold500();
     core.store.next('renewMany', fate);
     await core.clock.advance(4 * TTL);
@@ -105,7 +111,7 @@ describe('a batch of 500', () => {
     await allHeld(core, core.locks);
   });
 
-  it('B51 one stolen, one locked and one released lease do not harm the rest of a late batch', async () => {
+  it('B51 no other lock of a late batch is lost if one is stolen, one released and one row locked', async () => {
     const core = await hold500();
     const { clock, store, locks } = core;
     const [stolen, locked, released] = [locks[100]!, locks[250]!, locks[400]!];
@@ -117,7 +123,8 @@ describe('a batch of 500', () => {
       operation === 'renew' && key === locked.key ? { fail: linkBroken } : undefined;
     outOfReach(core, locked.key);
     await clock.advance(INTERVAL + 500);
-    const releasing = released.release(); // during its renewal
+    // The lock is released while its renewal is under way.
+    const releasing = released.release();
     await clock.advance(4 * TTL);
     expect(await releasing).toBe(true);
     expect(core.of('lost').map(({ key }) => key)).toEqual([stolen.key, locked.key]);

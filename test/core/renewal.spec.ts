@@ -56,7 +56,8 @@ describe('renewal', () => {
     const lock = await service.acquire('key');
     const other = await service.acquire('other', { ttl: 1000, autoRenew: false });
     other.signal.addEventListener('abort', () => void lock.extend('10s'));
-    await clock.advance(950); // "other" is lost, and "key" is nearly due
+    // The lock "other" is lost now, and the renewal of "key" is nearly due.
+    await clock.advance(950);
     expect(other.held).toBe(false);
     expect([store.count('renew'), store.count('renewMany')]).toEqual([1, 0]);
   });
@@ -71,7 +72,7 @@ describe('renewal', () => {
     expect(clock.timers).toEqual([]);
   });
 
-  it('B52 without renewal, the lock ends with its ttl', async () => {
+  it('B52 with autoRenew: false, the lock ends after its ttl', async () => {
     const { service, store, clock } = await startCore({ ttl: 1000 });
     const lock = await service.acquire('key', { autoRenew: false });
     await clock.advance(949);
@@ -89,7 +90,7 @@ describe('renewal', () => {
     [1000, 950],
     [30_000, 28_500],
   ])(
-    'B34 a lease of %d ms is believed for %d ms: 5 %% less, at least 50 ms, at most a third',
+    'B34 a lease of %d ms counts as held for %d ms: 5 %% less, but at least 50 ms and at most a third less',
     async (ttl, deadline) => {
       const { service, clock } = await startCore({ autoRenew: false });
       const lock = await service.acquire('key', { ttl });
@@ -108,7 +109,7 @@ describe('renewal', () => {
     expect(acquiring.value?.held).toBe(true);
     await clock.advance(1);
     expect(acquiring.value?.held).toBe(false);
-    // The holder notices the loss before another caller gets the key.
+    // The holder stops before the store would give the key to another caller.
     expect(await store.held('key')).toBe(true);
   });
 
@@ -141,7 +142,7 @@ describe('batches of renewals', () => {
     expect(batches).toEqual(['abc', 'd']);
   });
 
-  it('B52 locks with a short ttl are renewed at most a little before their interval', async () => {
+  it('B52 locks with a short ttl are renewed at most a little before they are due', async () => {
     const { service, store, clock } = await startCore({ ttl: 900 });
     await service.acquire('a');
     await clock.advance(20);
@@ -193,7 +194,7 @@ describe('batches of renewals', () => {
     expect(store.of('renewMany')[1]?.renewals).toMatchObject([{ key: 'a' }, { key: 'c' }]);
   });
 
-  it('B51 a lock with an unknown outcome is retried alone soon and joins the batch again', async () => {
+  it('B51 a lock whose renewal has an unknown outcome is soon renewed alone, then in batches again', async () => {
     const { service, store, clock, of } = await startCore({ ttl: 9000 });
     const locks = await Promise.all(['a', 'b', 'c'].map((key) => service.acquire(key)));
     store.next('renewMany', { answer: ['renewed', 'unknown', 'renewed'] });
@@ -209,7 +210,7 @@ describe('batches of renewals', () => {
     expect(locks.map(({ held }) => held)).toEqual([true, true, true]);
   });
 
-  it('B51 an answer that is too short or missing leaves outcomes unknown, and no lock is lost', async () => {
+  it('B51 if the answer to a batch is missing or too short, the locks without an outcome are retried and none is lost', async () => {
     for (const answer of [['renewed'], [], undefined, null]) {
       const { service, store, clock } = await startCore({ ttl: 9000 });
       const locks = await Promise.all(['a', 'b', 'c'].map((key) => service.acquire(key)));
@@ -280,11 +281,11 @@ describe('renewal in outages', () => {
     ['nothing is answered', { hang: 'answer' }],
     ['requests get lost', { hang: 'request' }],
   ] as const)(
-    'B55 an outage that is longer than the lease loses the lock exactly at its deadline: %s',
+    'B55 in an outage longer than the lease, the lock is lost exactly at its deadline: %s',
     async (_, fate) => {
       const { service, store, clock, of } = await startCore({ ttl: 9000 });
       const lock = await service.acquire('key');
-      await clock.advance(3500); // renewed at 3000
+      await clock.advance(3500); // The last renewal was at 3000.
       store.always(fate);
       await clock.advance(3000 + 9000 - 450 - 3500 - 1);
       expect(lock.held).toBe(true);
@@ -321,7 +322,7 @@ describe('renewal in outages', () => {
     expect(warnings(log).filter((line) => line.startsWith('Lock "b"'))).toHaveLength(4);
   });
 
-  it('B19 retries of a renewal come soon, with jitter, at least 15 ms apart', async () => {
+  it('B19 a failed renewal is retried soon, after pauses with jitter of at least 15 ms', async () => {
     for (const chance of [0, 0.5, 0.999]) {
       const { service, store, clock } = await startCore({ ttl: 900 });
       clock.chance = () => chance;
@@ -352,7 +353,8 @@ describe('renewal in outages', () => {
     store.next('renewMany', { after: 8600 });
     await clock.advance(11_599);
     const until = lock.expiresAt?.getTime();
-    // The answer of the renewal at 3000 arrives; its lease would end at 11,550.
+    // Now the answer to the renewal at 3000 arrives. A lease counted from it would end at
+    // 11,550.
     await clock.advance(1);
     expect(lock.held).toBe(true);
     expect(lock.expiresAt?.getTime()).toBe(until);
@@ -360,7 +362,7 @@ describe('renewal in outages', () => {
     expect(of('lost')).toEqual([]);
   });
 
-  it('B50 a renewal that is answered after the deadline is a loss, and the key is freed', async () => {
+  it('B50 if a renewal is answered only after the deadline, the lock is lost and the key is freed', async () => {
     const { service, store, clock, of } = await startCore({ ttl: 9000 });
     const lock = await service.acquire('key');
     store.next('renewMany', { before: 5500, after: 500 });
@@ -388,7 +390,7 @@ describe('renewal in outages', () => {
     expect(of('lost')).toHaveLength(1);
   });
 
-  it('B52 a lock with a short ttl does not cost a lock with a long ttl its lease', async () => {
+  it('B52 slow renewals of a lock with a short ttl do not make a lock with a long ttl expire', async () => {
     const { service, store, clock } = await startCore();
     const long = await service.acquire('long', { ttl: 1500, renewEvery: 300 });
     const short = await service.acquire('short', { ttl: 300, renewEvery: 100 });
@@ -400,7 +402,7 @@ describe('renewal in outages', () => {
 });
 
 describe('renewal and release', () => {
-  it('B53 of 40 short sections with slow renewals, none is held afterwards', async () => {
+  it('B53 after each of 40 short runs with slow renewals, the key is free', async () => {
     const { service, store, clock } = await startCore({ ttl: 300 });
     store.always({ before: 40, after: 40 }, 'renewMany');
     for (let section = 0; section < 40; section++) {
@@ -456,7 +458,7 @@ describe('renewal and release', () => {
     expect(releasing.value).toBe(true);
   });
 
-  it('B54 a renewal that arrives after the release revives nothing', async () => {
+  it('B54 a renewal that arrives after the release does not lock the key again', async () => {
     const { service, store, clock } = await startCore({ ttl: 3000 });
     const lock = await service.acquire('key');
     store.next('renewMany', { before: 5000 });
@@ -470,7 +472,7 @@ describe('renewal and release', () => {
     expect(await store.held('key')).toBe(false);
   });
 
-  it('B53 a renewal that finds nothing because of the release is no loss', async () => {
+  it('B53 no loss is reported if a renewal finds the lock gone because of its release', async () => {
     const { service, store, clock, names } = await startCore({ ttl: 3000 });
     const lock = await service.acquire('key');
     store.next('renewMany', { before: 1500, after: 1 });
@@ -495,7 +497,7 @@ describe('renewal and release', () => {
     expect(names()).toEqual(['acquired', 'lost']);
   });
 
-  it('B53 extending, renewing and releasing at any distance leave no lock and no timer', async () => {
+  it('B53 a release leaves no lock and no timer, however soon it follows an extension or a renewal', async () => {
     for (let distance = 0; distance < 40; distance += 3) {
       const { service, store, clock } = await startCore({ ttl: 300 });
       store.always({ before: 7, after: 7 });

@@ -13,14 +13,14 @@ async function refused(service: LockService, key = 'key'): Promise<number> {
 }
 
 describe('the time to retry after', () => {
-  it('E17 retryAfter is the rest of the lease for a key that this process has not run', async () => {
+  it('E17 retryAfter is the remaining lease if this process has never run under the key', async () => {
     const { service, store, clock } = await startCore();
     await store.takenBy('other', 'key', 30_000);
     await clock.advance(1000);
     expect(await refused(service)).toBe(29_000);
   });
 
-  it('E17 retryAfter is the duration of the last run, if that is less than the rest of the lease', async () => {
+  it('E17 retryAfter is the duration of the last run if the remaining lease is longer', async () => {
     const { service, store, clock } = await startCore();
     await service.run('key', () => clock.advance(5000));
     await service.run('key', () => clock.advance(1500));
@@ -40,7 +40,7 @@ describe('the time to retry after', () => {
     expect(await refused(service)).toBe(4000);
   });
 
-  it('E17 for another key of the same method, retryAfter is the duration of its last run', async () => {
+  it('E17 for a new key of a method, retryAfter is the duration of the last run under its other keys', async () => {
     const { service, store, clock } = await startCore();
     const call = (key: string) => ({
       key,

@@ -22,11 +22,14 @@ import type { ManualClock } from './manual-clock.js';
 
 export type Operation = 'acquire' | 'renew' | 'renewMany' | 'release' | 'releaseToWaiter';
 
-/** The course of one request. Times are milliseconds on the manual clock. */
+/**
+ * What happens to one request on its way and at the server. Times are milliseconds on the
+ * manual clock.
+ */
 export interface Fate {
-  /** The time that the request takes to the server. */
+  /** Milliseconds that the request takes to the server. */
   before?: number;
-  /** The time that the answer takes back. */
+  /** Milliseconds that the answer takes from the server. */
   after?: number;
   /**
    * The link breaks before or after the request is carried out. The caller gets a transient
@@ -38,13 +41,16 @@ export interface Fate {
    * after this time.
    */
   lateAfterBreak?: number;
-  /** No answer ever comes: the request was lost, or was carried out. */
+  /**
+   * No answer ever comes: with `request`, the request gets lost; with `answer`, it is carried
+   * out.
+   */
   hang?: 'request' | 'answer';
   /** The server refuses: it carries out nothing, and the caller gets this error. */
   fail?: () => Error;
-  /** The server gives this answer and carries out nothing. */
+  /** The server gives this answer without carrying out the request. */
   answer?: unknown;
-  /** The request is delivered a second time, this much later. */
+  /** The request is carried out a second time, this many milliseconds after the first. */
   twiceAfter?: number;
   /** Runs when the request reaches the server. */
   arrived?: () => void;
@@ -62,7 +68,7 @@ export interface StoreCall {
   /** The time limit of the request. */
   timeout?: number;
   renewals?: readonly LeaseRenewal[];
-  /** The waiter that gets the lock. */
+  /** The waiter that gets the lock when `releaseToWaiter` is called. */
   next?: WaiterRequest;
 }
 
@@ -70,13 +76,13 @@ export const linkBroken = (): Error => new LockStoreError('The link broke.', { t
 export const serverRefused = (): Error => new LockStoreError('The server refused.');
 
 /**
- * A store whose requests get scripted fates on their way. Its `server` behaves like every real
- * store.
+ * A store that can delay, lose, repeat or refuse requests, as the test says. Its `server`
+ * behaves like every real store.
  */
 export class ScriptedStore implements LockStore, BatchRenewer, LockInspector, LockPauser {
   readonly server: MemoryLockStore;
   readonly calls: StoreCall[] = [];
-  /** The fate of each request without a script. */
+  /** Gives the fate of each request for which `next` has set no fate. */
   fate: ((call: StoreCall) => Fate | undefined) | undefined;
   prepare?: () => Promise<void>;
   close?: () => Promise<void>;
@@ -92,7 +98,7 @@ export class ScriptedStore implements LockStore, BatchRenewer, LockInspector, Lo
     this.server = new MemoryLockStore({ now: clock.server });
   }
 
-  /** The next requests of this kind get these fates, one each. */
+  /** Sets the fates of the next requests of this kind, one fate for each request. */
   next(operation: Operation, ...fates: Fate[]): void {
     this.#scripts[operation].push(...fates);
   }
@@ -104,7 +110,7 @@ export class ScriptedStore implements LockStore, BatchRenewer, LockInspector, Lo
     this.fate = (call) => (operations.length === 0 || operations.includes(call.operation) ? fate : undefined);
   }
 
-  /** From now on, requests without a script are carried out normally. */
+  /** From now on, requests for which `next` has set no fate are carried out normally. */
   heal(): void {
     this.fate = undefined;
   }
@@ -227,7 +233,9 @@ export class WaiterReleaseStore extends ScriptedStore implements WaiterRelease {
 /** A store that queues waiters and notifies them when the test calls `call`. */
 export class NotifyingStore extends WaiterReleaseStore implements WakeUps {
   readonly notifiesWaiters = true;
-  /** Notifies this process. Returns whether a waiter of the process wants the key. */
+  /**
+   * Notifies this process of a release. Returns whether a waiter of the process wants the key.
+   */
   call: (key?: string, othersPoll?: boolean) => boolean = () => false;
 
   onReleased(listener: (key?: string, othersPoll?: boolean) => boolean): void {

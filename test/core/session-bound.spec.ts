@@ -4,7 +4,7 @@ import { errorOf, startCore } from './core-fixture.js';
 import { ManualClock } from './manual-clock.js';
 import { ScriptedStore } from './scripted-store.js';
 
-/** A store whose locks last as long as a connection. */
+/** A store whose locks last until their connection closes, so they need no ttl. */
 class SessionStore extends ScriptedStore {
   readonly sessionBound = true;
 }

@@ -7,7 +7,7 @@ import { serverRefused } from './scripted-store.js';
 
 const log = captureLog();
 
-/** The calls of the module when the application shuts down. */
+/** Calls the service as LockModule does when the application shuts down. */
 async function shutDown({ service }: Core): Promise<void> {
   await service[INTERNALS].drain();
   await service[INTERNALS].close();
@@ -91,7 +91,7 @@ describe('shutdown', () => {
     expect(core.of('lost')).toEqual([]);
   });
 
-  it('B12 at the limit of the shutdown, locks of running work are released, and its signal aborts', async () => {
+  it('B12 at shutdownTimeout, the locks of running work are released, and lock.signal aborts', async () => {
     const core = await startCore({ shutdownTimeout: '3s' });
     const body = gate();
     let signal: AbortSignal | undefined;
@@ -143,7 +143,7 @@ describe('shutdown', () => {
       expect(lock.loss?.message).toMatch(/the application shut down while it was held/);
       expect(await core.store.held(lock.key)).toBe(false);
     }
-    // Each lock ends once.
+    // Each lock is reported as lost once.
     expect(core.names()).toEqual(['acquired', 'acquired', 'acquired', 'lost', 'lost', 'lost']);
     expect(core.clock.timers).toEqual([]);
   });
@@ -158,7 +158,7 @@ describe('shutdown', () => {
     expect(core.names()).toEqual(['acquired', 'lost']);
   });
 
-  it('B12 the shutdown waits for a release that its holder began, which is no loss', async () => {
+  it('B12 the shutdown waits for a release under way, and reports no loss of that lock', async () => {
     const core = await startCore();
     const order: string[] = [];
     core.store.close = () => Promise.resolve(void order.push('closed'));
@@ -187,7 +187,7 @@ describe('shutdown', () => {
     expect(await core.store.held('key')).toBe(false);
   });
 
-  it('B12 the shutdown waits for an attempt under way and frees its grant before the store closes', async () => {
+  it('B12 the shutdown waits for an attempt under way, and the lock it gets is released before the store closes', async () => {
     const core = await startCore();
     const order: string[] = [];
     core.store.close = () => Promise.resolve(void order.push('closed'));
@@ -204,7 +204,7 @@ describe('shutdown', () => {
     expect(core.clock.timers).toEqual([]);
   });
 
-  it('B12 a grant that comes after the limit of its request is freed before the store closes', async () => {
+  it('B12 a lock granted after the time limit of its request is released before the store closes', async () => {
     const core = await startCore({ ttl: 3000 });
     const order: string[] = [];
     core.store.close = () => Promise.resolve(void order.push('closed'));
@@ -272,7 +272,7 @@ describe('shutdown', () => {
     expect(never.store.calls).toEqual([]);
   });
 
-  it('B12 the shutdown waits for work that then fails', async () => {
+  it('B12 the shutdown waits for running work even if the work fails in the end', async () => {
     const core = await startCore();
     const body = gate();
     const running = watch(core.service.run('key', () => body.promise));

@@ -19,7 +19,7 @@ beforeEach(async () => {
 });
 afterEach(() => rm(folder, { recursive: true }));
 
-/** Resolves when the file has this content, in whichever turn of the event loop. */
+/** Resolves as soon as the file has this content, and never if it does not get it. */
 async function says(status: string): Promise<void> {
   while ((await readFile(statusFile, 'utf8').catch(() => 'nothing')) !== status) await tick();
 }
@@ -86,7 +86,7 @@ describe('the status file', () => {
     await says('0');
   });
 
-  it('B74 the status file misses no change that comes at the end of a write', async () => {
+  it('B74 the status file gets a change that comes just when the previous write ends', async () => {
     let holding = false;
     let last = false;
     const file: StatusFile = new StatusFile(

@@ -4,7 +4,7 @@ import { LockError, LockNotAcquiredError } from '../../lib/lock.errors.js';
 import { another, errorOf, startCore } from './core-fixture.js';
 
 describe('stealing', () => {
-  it('B32 stealAfter takes a lock that was not renewed for that time, also an endless one', async () => {
+  it('B32 stealAfter takes a lock that was not renewed for that time, even with ttl: Infinity', async () => {
     const core = await startCore();
     await core.store.server.acquire('key', 'crashed', Number.MAX_SAFE_INTEGER, { label: 'crashed' });
     await core.clock.advance(59_000);
@@ -19,7 +19,7 @@ describe('stealing', () => {
     });
   });
 
-  it('B33 a holder that renews is not robbed, also of an endless lock', async () => {
+  it('B33 stealAfter never takes a lock that is renewed, even with ttl: Infinity', async () => {
     const core = await startCore();
     const thief = await another(core);
     const lock = await core.service.acquire('key', { ttl: Infinity });
@@ -30,7 +30,7 @@ describe('stealing', () => {
     expect(lock.held).toBe(true);
   });
 
-  it('B35 a robbed holder learns of it at its next renewal', async () => {
+  it('B35 the holder of a stolen lock reports the loss at its next renewal', async () => {
     const core = await startCore();
     const thief = await another(core);
     const lost: string[] = [];
@@ -38,7 +38,8 @@ describe('stealing', () => {
       ttl: Infinity,
       onLost: ({ key }) => void lost.push(key),
     });
-    core.clock.freeze(60_000); // freezes the process, but not the database
+    // This freezes the process of the holder; the clock of the database goes on.
+    core.clock.freeze(60_000);
     const stolen = await thief.service.acquire('key', { stealAfter: '30s' });
     expect(stolen.fencingToken).toBeGreaterThan(lock.fencingToken);
     await core.clock.advance(1);

@@ -5,7 +5,9 @@ import type { ManualClock } from './manual-clock.js';
 
 captureLog();
 
-/** The time from the acquisition to the deadline of a lease of 30 s. */
+/**
+ * Milliseconds from the acquisition to the deadline of a lease of 30 s, which has a margin.
+ */
 const DEADLINE = 28_500;
 
 describe.each<[string, (clock: ManualClock, ms: number) => void]>([
@@ -43,14 +45,14 @@ describe.each<[string, (clock: ManualClock, ms: number) => void]>([
     lock.assertHeld();
   });
 
-  it('B87 the times of several sleeps add up, and each counts once', async () => {
+  it('B87 the durations of several sleeps add up, and each duration is counted once', async () => {
     const { service, clock } = await startCore({ autoRenew: false });
     const lock = await service.acquire('key');
     for (let i = 0; i < 5; i++) {
       sleep(clock, 3_000);
       await clock.advance(2_000);
     }
-    expect(lock.held).toBe(true); // 25 s have passed.
+    expect(lock.held).toBe(true); // Five sleeps and five pauses have taken 25 s together.
     sleep(clock, 3_499);
     expect(lock.held).toBe(true);
     sleep(clock, 1);
@@ -62,10 +64,11 @@ describe.each<[string, (clock: ManualClock, ms: number) => void]>([
     const lock = await service.acquire('key');
     store.next('renewMany', { before: 5, after: 5 });
     await clock.advance(3_000);
-    await clock.advance(6); // The renewal is carried out, but not answered.
+    // The renewal has been carried out, but its answer has not arrived.
+    await clock.advance(6);
     sleep(clock, 9_000);
     store.always({ hang: 'request' }, 'renewMany', 'renew');
-    await clock.advance(5); // The answer arrives.
+    await clock.advance(5); // The answer to the renewal arrives.
     expect(lock.held).toBe(false);
   });
 
@@ -112,7 +115,8 @@ describe('a wall clock that is set', () => {
     const lock = await service.acquire('long', { ttl: 60_000 });
     await service.acquire('short', { ttl: 3_000 });
     clock.setWallClock(3_600_000);
-    await clock.advance(1_000); // The short lock is renewed.
+    // The renewal of the short lock notices that the clock was set.
+    await clock.advance(1_000);
     expect(store.of('renewMany').flatMap(({ renewals }) => renewals?.map(({ key }) => key))).toEqual(
       expect.arrayContaining(['long', 'short']),
     );
@@ -155,7 +159,7 @@ describe('a wall clock that is set', () => {
     expect(clock.timers).toEqual([]);
   });
 
-  it('R12 if the clock is set ahead during an acquisition, the attempt is repeated', async () => {
+  it('R12 if the wall clock is set ahead during an acquisition, the acquisition is sent again', async () => {
     const { service, store, clock } = await startCore();
     store.next('acquire', { after: 100 });
     const acquiring = watch(service.acquire('key', { wait: 5_000 }));

@@ -3,12 +3,13 @@ import { uptime } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { systemClock, type Clock } from '../../lib/engine/clock.js';
 
-const SECOND = 1_000; // os.uptime() counts whole seconds on some systems
+// os.uptime() is up to a second wrong on systems where it counts whole seconds.
+const SECOND = 1_000;
 
 describe('the machine as a clock', () => {
   afterEach(() => void jest.restoreAllMocks());
 
-  it('R12 uptime is the time since the machine started, also after its wall clock was set', () => {
+  it('R12 uptime is the time since the machine started, even after its wall clock was set', () => {
     const clock = systemClock();
     const { now } = Date;
     for (const step of [0, 3_600_000, -3_600_000]) {
@@ -56,10 +57,10 @@ describe('time limits, which keep no process alive', () => {
 
   const limit = (ms: number, name: string) => clock.after(ms, () => fired.push(name), false);
 
-  it('B27 time limits fire in their order and never too early', async () => {
+  it('B27 time limits fire in the order of their times and never too early', async () => {
     const begun = performance.now();
     const passed: [number, number][] = [];
-    // All begin at the same time, however slow the machine is.
+    // The mock lets all limits begin at the same time, however slow the machine is.
     const standingStill = jest.spyOn(performance, 'now').mockReturnValue(begun);
     for (const ms of [30, 10, 20, 0, 10.4, -5])
       clock.after(ms, () => passed.push([ms, performance.now() - begun]), false);
@@ -69,7 +70,7 @@ describe('time limits, which keep no process alive', () => {
     for (const [ms, after] of passed) expect(after).toBeGreaterThanOrEqual(ms);
   });
 
-  it('B27 time limits fire in their order also if all are late', async () => {
+  it('B27 time limits fire in the order of their times even if all are late', async () => {
     limit(30, 'third');
     limit(10, 'first');
     limit(20, 'second');
@@ -78,9 +79,9 @@ describe('time limits, which keep no process alive', () => {
     expect(fired).toEqual(['first', 'second', 'third']);
   });
 
-  it('B27 a cancelled time limit does not fire, also if it is cancelled when it is due', async () => {
+  it('B27 a cancelled time limit does not fire, even if it was already due when it was cancelled', async () => {
     const cancelled: { cancel(): void }[] = [];
-    // This callback runs before the limits, which end later.
+    // This callback is due at 10 ms, so it cancels the limit of 20 ms before that limit fires.
     clock.after(10, () => cancelled.forEach((one) => one.cancel()), false);
     cancelled.push(limit(20, 'later'));
     const never = limit(5, 'never');
@@ -95,11 +96,12 @@ describe('time limits, which keep no process alive', () => {
     await new Promise<void>(
       (resolve) => void clock.after(5, () => void clock.after(5, resolve, false), false),
     );
-    // A timer may fire a little early.
+    // A timer of Node may fire a little early and is then set again, so there may be more than
+    // two.
     expect(started.mock.calls.length).toBeGreaterThanOrEqual(2);
   });
 
-  it('B27 time limits fire although one before them throws, and its error is uncaught as in any timer', async () => {
+  it('B27 if the callback of a time limit throws, the error is uncaught and later limits still fire', async () => {
     const thrown: unknown[] = [];
     const queue = jest.spyOn(globalThis, 'queueMicrotask').mockImplementation((callback) => {
       try {
@@ -148,7 +150,7 @@ describe('time limits, which keep no process alive', () => {
     expect(fired).toEqual(['next']);
   });
 
-  it('B27 limits beyond the longest timer of Node are waited for in parts', async () => {
+  it('B27 a time limit beyond the longest timer of Node waits with several timers in a row', async () => {
     limit(2 ** 40, 'far');
     expect(started.mock.calls[0]?.[1]).toBe(2 ** 31 - 1);
     limit(5, 'near');
@@ -157,7 +159,7 @@ describe('time limits, which keep no process alive', () => {
     expect(started.mock.calls.at(-1)?.[1]).toBe(2 ** 31 - 1);
   });
 
-  it('B27 limits fire although their timer was lost with the fake timers of a test', async () => {
+  it('B27 time limits still fire after a test with fake timers has discarded their timer', async () => {
     jest.useFakeTimers();
     limit(20, 'fake');
     jest.useRealTimers();

@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import { startCore, startCoreWith, watch } from './core-fixture.js';
 import { linkBroken, WaiterReleaseStore } from './scripted-store.js';
 
-describe('the time limit of the engine in the store', () => {
+describe('the time limit that the store gets with each request', () => {
   it.each([
     [900, 1_000],
     [6_000, 2_000],
@@ -36,7 +36,7 @@ describe('the time limit of the engine in the store', () => {
     expect(store.of('release').map(({ timeout }) => timeout)).toEqual([10_000, 9_950]);
   });
 
-  it('B18 an attempt outlasts the wait of its call by at most 2.5 s', async () => {
+  it('B18 an attempt may take at most 2.5 s longer than the wait of its call', async () => {
     const { service, store, clock } = await startCore();
     await store.takenBy('other', 'key', 60_000);
     const waiting = watch(service.acquire('key', { wait: 5_000, retry: 4_000 }));

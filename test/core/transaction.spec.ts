@@ -9,7 +9,7 @@ import { ScriptedStore } from './scripted-store.js';
 
 const logged = captureLog();
 
-/** A database with one transaction at a time that logs what happens to it. */
+/** A database with one transaction at a time; `log` lists when it begins, guards and ends. */
 class TransactionalStore extends ScriptedStore implements TransactionGuard {
   readonly log: string[] = [];
   readonly timeouts: (number | undefined)[] = [];
@@ -32,8 +32,8 @@ class TransactionalStore extends ScriptedStore implements TransactionGuard {
   async guard(context: unknown, key: string, owner: string, fencingToken: number): Promise<boolean> {
     this.log.push('guard');
     if (context === 'broken') throw new Error('no such transaction');
-    // Renews with the ttl that is left, which changes nothing. There is no other request here
-    // that checks owner and expiry together.
+    // This renewal sets the remaining ttl again, so it changes nothing. Only a renewal checks
+    // owner and expiry of a lock together.
     const found = await this.server.inspect(key);
     return (
       found.state === 'held' &&
@@ -54,7 +54,7 @@ async function start(options: LockModuleDefaults = { ttl: 3000 }): Promise<Trans
 }
 
 describe('lock.transaction', () => {
-  it("B91 the work gets the client's transaction; then the lock is guarded, and the transaction commits", async () => {
+  it('B91 lock.transaction() runs the work in a transaction, then guards the lock, then commits', async () => {
     const { service, store } = await start();
     const lock = await service.acquire('key');
     const result = await lock.transaction(async (context: string) => {
@@ -73,23 +73,25 @@ describe('lock.transaction', () => {
     await clock.advance(900);
     const work = gate();
     const transaction = watch(lock.transaction(() => work.promise));
-    await clock.advance(2000); // Two renewals would be due in this time.
+    // Without the transaction, two renewals would be sent in these two seconds.
+    await clock.advance(2000);
     expect(store.of('renew')).toMatchObject([{ at: expect.any(Number), ttl: 3000 }]);
     expect(store.count('renewMany')).toBe(0);
     work.open();
-    await clock.advance(1); // The renewal that was due is sent now.
+    await clock.advance(1); // The renewal that was due during the transaction is sent now.
     expect(transaction.state).toBe('resolved');
     expect(store.count('renewMany')).toBe(1);
     await clock.advance(10_000);
     expect(lock.held).toBe(true);
   });
 
-  it('B91 the time limit of the transaction is the rest of the lease', async () => {
+  it('B91 the time limit of the transaction is the remaining lease', async () => {
     const { service, store, clock } = await start({ ttl: 3000 });
     const lock = await service.acquire('key');
     store.next('renew', { after: 500 });
     const slow = lock.transaction(async () => {});
-    await clock.advance(500); // The deadline counts from before the renewal.
+    // The answer to the renewal takes 500 ms, which shorten the rest of the lease.
+    await clock.advance(500);
     await slow;
     const endless = await service.acquire('endless', { ttl: Infinity });
     await endless.transaction(async () => {});
@@ -118,7 +120,8 @@ describe('lock.transaction', () => {
     await clock.advance(3000);
     expect(lock.signal.aborted).toBe(true);
     expect(of('lost')).toHaveLength(1);
-    expect(transaction.state).toBe('pending'); // The work has to end first.
+    // The transaction cannot roll back before the work in it has ended.
+    expect(transaction.state).toBe('pending');
     work.open();
     await clock.advance(1);
     expect(transaction.error).toBeInstanceOf(LockLostError);
@@ -126,7 +129,7 @@ describe('lock.transaction', () => {
     expect(store.log).toEqual(['begin', 'roll back']);
   });
 
-  it('B91 a transaction that stays open too long is named in one warning', async () => {
+  it('B91 one warning comes for a transaction that stays open too long', async () => {
     for (const [ttl, after] of [
       [2000, 2000],
       [Infinity, 30_000],
@@ -175,7 +178,7 @@ describe('lock.transaction', () => {
     expect(store.log).toEqual(['begin', 'guard', 'roll back']);
   });
 
-  it('B91 work whose lock was lost is not run a second time', async () => {
+  it('B91 if the client repeats a transaction, its work does not run again after the lock was lost', async () => {
     const { service, store, clock } = await start();
     store.runs = 2;
     const lock = await service.acquire('key');
@@ -222,7 +225,7 @@ describe('lock.transaction', () => {
     expect(await lock.release()).toBe(true);
   });
 
-  it('B59 a transaction without await ends before its lock is released', async () => {
+  it('B59 a transaction that the body does not await ends before the lock is released', async () => {
     const { service, store, clock } = await start();
     const work = gate();
     const begun = gate();
@@ -239,7 +242,7 @@ describe('lock.transaction', () => {
     work.open();
     await clock.advance(1);
     expect(running.state).toBe('resolved');
-    // Too late to commit: the release has begun.
+    // The transaction may not commit, since the release has already begun.
     expect(lost.error).toBeInstanceOf(LockLostError);
     expect(store.log).toEqual(['begin', 'roll back']);
     expect(store.count('release')).toBe(1);
@@ -293,7 +296,8 @@ describe('lock.guard', () => {
     const missing = await errorOf(lock.guard({}));
     expect(missing).toBeInstanceOf(LockLostError);
     expect(missing.message).toContain('the transaction did not find it to be ours');
-    // The transaction may be older than the lock; only the next renewal can tell.
+    // A missing lock in a transaction is no proof of a loss, since the transaction may be
+    // older than the lock.
     expect(lock.held).toBe(true);
   });
 });

@@ -7,7 +7,7 @@ import { linkBroken, serverRefused, type Fate } from './scripted-store.js';
 const log = captureLog();
 
 describe('an acquisition whose outcome is unknown', () => {
-  it('B36 the attempt is sent again with the same owner and gets its own lock', async () => {
+  it('B36 after a lost answer, the request is sent again with the same owner and gets the lock', async () => {
     const { service, store, clock } = await startCore();
     store.next('acquire', { lose: 'answer' });
     const acquiring = watch(service.acquire('key'));
@@ -32,7 +32,7 @@ describe('an acquisition whose outcome is unknown', () => {
     expect(acquiring.value?.held).toBe(false);
   });
 
-  it('B36 the call keeps its owner to its end, also over refusals', async () => {
+  it('B36 after an unknown outcome, a call keeps its owner to its end, even after refusals', async () => {
     const { service, store, clock } = await startCore({ retry: 100 });
     const other = await store.takenBy('other', 'key', 600_000);
     store.next('acquire', { lose: 'request' }, {}, {}, {});
@@ -48,7 +48,7 @@ describe('an acquisition whose outcome is unknown', () => {
     ]);
   });
 
-  it('B36 each attempt after a known outcome has a new owner', async () => {
+  it('B36 after an attempt with a known outcome, the next attempt has a new owner', async () => {
     const { service, store, clock } = await startCore({ retry: 100 });
     await store.takenBy('other', 'key', 600_000);
     const waiting = watch(service.tryAcquire('key', { wait: 500 }));
@@ -59,7 +59,7 @@ describe('an acquisition whose outcome is unknown', () => {
     expect(store.count('release')).toBe(0);
   });
 
-  it('B48 a grant with a lost answer is freed if the call fails', async () => {
+  it('B48 if the answer to an acquisition is lost and the call fails, the granted lock is released', async () => {
     const { service, store, clock } = await startCore({ ttl: Infinity });
     store.next('acquire', { lose: 'answer' }, { fail: linkBroken }, { fail: linkBroken });
     const failing = errorOf(service.acquire('key'));
@@ -69,7 +69,7 @@ describe('an acquisition whose outcome is unknown', () => {
     expect(store.of('release')[0]?.owner).toBe(store.of('acquire')[0]?.owner);
   });
 
-  it('B48 a grant is freed if its answer never came, also if it was carried out late', async () => {
+  it('B48 if an acquisition is never answered, its lock is released, even if the server grants it late', async () => {
     for (const fate of [{ hang: 'answer' }, { before: 15_000 }, { before: 12_000, after: 12_000 }] as const) {
       const { service, store, clock } = await startCore({ ttl: Infinity });
       store.next('acquire', fate);
@@ -82,7 +82,7 @@ describe('an acquisition whose outcome is unknown', () => {
     }
   });
 
-  it('B48 after a later refusal, the first request is freed, since it may be carried out late', async () => {
+  it('B48 if a second request is refused, the lock of the first is released, since the server may still grant it', async () => {
     const { service, store, clock } = await startCore({ ttl: Infinity });
     const other = await store.takenBy('other', 'key', 600_000);
     store.next('acquire', { before: 20_000 }, {});
@@ -94,9 +94,10 @@ describe('an acquisition whose outcome is unknown', () => {
     expect(await store.held('key')).toBe(false);
   });
 
-  it('B48 after a raw error of the store, a grant that it may hide is freed', async () => {
+  it('B48 if the store throws a driver error although it has granted the lock, the lock is released', async () => {
     const { service, store, clock } = await startCore({ ttl: Infinity });
-    await store.server.acquire('other', 'x', 1); // creates a first token
+    // Another key gets the first token, so the token of "key" is not the first.
+    await store.server.acquire('other', 'x', 1);
     store.next('acquire', {
       arrived: () => void store.server.acquire('key', store.calls[0]?.owner ?? '', 600_000),
       fail: () => new Error('ECONNRESET'),
@@ -106,7 +107,7 @@ describe('an acquisition whose outcome is unknown', () => {
     expect(await store.held('key')).toBe(false);
   });
 
-  it('B48 after a refusal by the server, the outcome is known, and nothing is freed', async () => {
+  it('B48 if the server refuses an acquisition with an error, no release is sent, since no lock exists', async () => {
     const { service, store, clock } = await startCore();
     store.next('acquire', { fail: serverRefused });
     await errorOf(service.acquire('key'));
@@ -114,7 +115,7 @@ describe('an acquisition whose outcome is unknown', () => {
     expect(store.count('release')).toBe(0);
   });
 
-  it('B36 a late first answer does not free the lock that the second request got', async () => {
+  it('B36 a late answer to the first request does not release the lock that the second request got', async () => {
     const { service, store, clock } = await startCore();
     store.next('acquire', { after: 12_000 }, { after: 1 });
     const waiting = watch(service.acquire('key', { wait: Infinity }));
@@ -128,7 +129,7 @@ describe('an acquisition whose outcome is unknown', () => {
     expect(await lock?.release()).toBe(true);
   });
 
-  it('B36 a late loss of the first answer does not free the lock of the second request', async () => {
+  it('B36 a late error of the first request does not release the lock that the second request got', async () => {
     const { service, store, clock } = await startCore();
     store.next('acquire', { after: 12_000, lose: 'answer' }, { after: 1 });
     const waiting = watch(service.acquire('key', { wait: Infinity }));
@@ -137,7 +138,7 @@ describe('an acquisition whose outcome is unknown', () => {
     expect(store.count('release')).toBe(0);
   });
 
-  it('B48 a first request that is carried out after the release is freed', async () => {
+  it('B48 if the first request is carried out after the release, the lock it gets is released, too', async () => {
     for (const fate of [
       { before: 20_000 },
       { before: 20_000, after: 5 },
@@ -158,7 +159,7 @@ describe('an acquisition whose outcome is unknown', () => {
     ['comes', { after: 12_000 }],
     ['gets lost', { after: 12_000, lose: 'answer' }],
   ])(
-    'B47 a first answer that %s during the release does not release the lock before the holder does',
+    'B47 a first answer that %s while the holder releases the lock sends no second release',
     async (_, fate) => {
       const { service, store, clock, names } = await startCore({ minHold: 60_000 });
       store.next('acquire', fate, {});
@@ -170,12 +171,13 @@ describe('an acquisition whose outcome is unknown', () => {
       expect(releasing.value).toBe(true);
       expect(waiting.value?.loss).toBeUndefined();
       expect(names()).toEqual(['storeError', 'acquired', 'released']);
-      expect(await store.held('key')).toBe(true); // It is kept for the rest of minHold.
+      // The key stays locked for the rest of minHold.
+      expect(await store.held('key')).toBe(true);
     },
   );
 
   it.each([true, false])(
-    'B50 a request that is carried out late after an extension lets no other caller in (renewal: %p)',
+    'B50 a first request carried out after an extension lets no other caller get the held lock (renewal: %p)',
     async (autoRenew) => {
       const one = await startCore({ ttl: 900, retry: 10 });
       const { service, store, clock } = one;
@@ -194,7 +196,7 @@ describe('an acquisition whose outcome is unknown', () => {
     },
   );
 
-  it('B36 a request that is delivered twice does no harm', async () => {
+  it('B36 an acquisition that the network delivers twice works like a single one', async () => {
     const { service, store, clock } = await startCore();
     store.next('acquire', { twiceAfter: 10 });
     const lock = await service.acquire('key');
@@ -203,11 +205,11 @@ describe('an acquisition whose outcome is unknown', () => {
     expect(await lock.release()).toBe(true);
   });
 
-  it('B31 a grant that is answered after its lease is freed, and the error advises a longer ttl', async () => {
+  it('B31 a lock whose grant arrives after its lease is released, and the error advises a longer ttl', async () => {
     const { service, store, clock } = await startCore({ ttl: 900 });
     store.next('acquire', { after: 100 });
     const failing = errorOf(service.acquire('key'));
-    // The answer is not read in time; the store would hold the lock for 20 ms more.
+    // The process is frozen past its deadline, although the lease in the store has 20 ms left.
     clock.freeze(880);
     await clock.advance(0);
     expect((await failing).message).toMatch(/the answer came after its lease of 900 ms.*Raise the ttl/);
@@ -215,7 +217,7 @@ describe('an acquisition whose outcome is unknown', () => {
     expect(await store.held('key')).toBe(false);
   });
 
-  it('B31 after a grant that was answered too late, a wait goes on with a new owner and gets the lock', async () => {
+  it('B31 if a grant arrives too late, a call with a wait tries again with a new owner and gets the lock', async () => {
     const { service, store, clock } = await startCore({ ttl: 900 });
     store.next('acquire', { after: 100 });
     const waiting = watch(service.acquire('key', { wait: 10_000 }));
@@ -229,16 +231,20 @@ describe('an acquisition whose outcome is unknown', () => {
     expect(await waiting.value?.release()).toBe(true);
   });
 
-  it('B48 a later grant to the first owner is freed, although the call goes on with a new owner', async () => {
+  it('B48 a late grant to the first owner of a call is released while the call goes on with a new owner', async () => {
     const { service, store, clock } = await startCore({ ttl: 900 });
     store.next('acquire', { before: 3000 }, { after: 100 });
     store.next('release', { lose: 'request' });
     const waiting = watch(service.acquire('key', { wait: 60_000, retry: 1700 }));
-    await clock.advance(2010); // The second request of the same owner is under way.
-    clock.freeze(880); // Its answer comes too late.
+    // The first request has failed at its limit, and a second one with the same owner is under
+    // way.
+    await clock.advance(2010);
+    // The process reads the answer to the second request only after the deadline.
+    clock.freeze(880);
     await clock.advance(109);
     expect(store.count('release')).toBe(1);
-    await clock.advance(1); // The first request arrives and blocks no other caller.
+    // The first request reaches the server now, and must not keep the key from other callers.
+    await clock.advance(1);
     expect(waiting.value).toMatchObject({ held: true, owner: store.of('acquire')[2]?.owner });
     expect(new Set(store.of('acquire').map(({ owner }) => owner)).size).toBe(2);
   });
@@ -258,7 +264,7 @@ describe('a release whose outcome is unknown', () => {
     expect(clock.timers).toEqual([]);
   });
 
-  it('B43 a second release that finds nothing is no loss, since the first one did it', async () => {
+  it('B43 if a repeated release finds no lock, no loss is reported, since the first release ended it', async () => {
     const { service, store, clock, names } = await startCore();
     const lock = await service.acquire('key');
     store.next('release', { lose: 'answer' });
@@ -270,7 +276,7 @@ describe('a release whose outcome is unknown', () => {
     expect(warnings(log)).toEqual([]);
   });
 
-  it('B43 a second release that finds nothing is a loss if the lease had expired before', async () => {
+  it('B43 if a repeated release finds no lock after the lease expired, a loss is reported', async () => {
     const { service, store, clock, names } = await startCore({ ttl: 900, autoRenew: false });
     const lock = await service.acquire('key');
     clock.freeze(1000);
@@ -306,7 +312,7 @@ describe('a release whose outcome is unknown', () => {
     expect(clock.timers).toEqual([]);
   });
 
-  it('B44 a release that is delivered late does not touch the next holder', async () => {
+  it('B44 a release that is delivered late does not end the lock of the next holder', async () => {
     const { service, store, clock } = await startCore({ ttl: 900, autoRenew: false });
     const lock = await service.acquire('key');
     store.next('release', { before: 2000 });
@@ -317,12 +323,13 @@ describe('a release whose outcome is unknown', () => {
     expect(await next.release()).toBe(true);
   });
 
-  it('B27 a request is not sent again if no time is left for its answer', async () => {
+  it('B27 a request is not sent again after the time limit of its attempt', async () => {
     const { service, store, clock } = await startCore({ ttl: 300 });
     store.next('acquire', { fail: linkBroken });
     const acquiring = watch(service.acquire('key'));
     await settle();
-    // The pause before the second request takes longer than the whole attempt may.
+    // The pause before the second request takes longer than the time limit of the whole
+    // attempt.
     clock.freeze(500);
     await clock.advance(1);
     expect(acquiring.error).toMatchObject({ message: 'The link broke.' });

@@ -42,7 +42,7 @@ describe('waits', () => {
     },
   );
 
-  it('B18 the last attempt can get the lock', async () => {
+  it('B18 a waiter can get the lock with its last attempt at its deadline', async () => {
     const { service, store, clock } = await startCore({ retry: 10_000 });
     const other = await store.takenBy('other', 'key', 60_000);
     const waiting = watch(service.acquire('key', { wait: 5000 }));
@@ -54,7 +54,7 @@ describe('waits', () => {
     expect(store.of('acquire').map(({ at }) => at - START)).toEqual([0, 5000]);
   });
 
-  it('B18 a waiter that is not the first makes a last attempt at its own deadline', async () => {
+  it('B18 a waiter behind others in the queue makes a last attempt at its own deadline', async () => {
     const { service, store, clock } = await startCore();
     await store.takenBy('other', 'key', 600_000);
     const first = watch(service.acquire('key', { wait: Infinity, retry: 100_000 }));
@@ -70,7 +70,7 @@ describe('waits', () => {
     expect(first.state).toBe('pending');
   });
 
-  it('B18 the last attempt of a waiter that is not the first can get the lock', async () => {
+  it('B18 a waiter behind others in the queue can still get the lock with its last attempt', async () => {
     const { service, store, clock } = await startCore({ retry: 100_000 });
     const other = await store.takenBy('other', 'key', 600_000);
     void service.acquire('key', { wait: 90_000 }).catch(() => {});
@@ -92,7 +92,7 @@ describe('waits', () => {
     expect(store.count('acquire')).toBe(2);
   });
 
-  it('B19 a holder without remaining time does not make a waiter poll faster', async () => {
+  it('B19 if the store reports a holder with no remaining time, waiters do not poll faster than retry says', async () => {
     const { service, store, clock } = await startCore();
     const holder = {
       key: 'key',
@@ -115,7 +115,7 @@ describe('waits', () => {
     }
   });
 
-  it('B27 a refusal by the server ends a wait at once', async () => {
+  it('B27 if the server refuses a request with an error, the wait ends at once', async () => {
     const { service, store, clock } = await startCore();
     await store.takenBy('other', 'key');
     store.next('acquire', {}, { fail: serverRefused });
@@ -191,7 +191,7 @@ describe('retry', () => {
     expect(asked).toEqual([1, 2, 3, 4]);
   });
 
-  it('B19 after 1000 attempts, the pause is still the longest one', async () => {
+  it('B19 after 1000 attempts, the pause between polls is still the longest of the range', async () => {
     const times = await attempts({ retry: { min: 1, max: 10 } }, 10_000, 1);
     expect(times.length).toBeGreaterThan(1000);
     expect(pauses(times).at(-2)).toBe(10);
@@ -260,11 +260,11 @@ describe('the queue of one process', () => {
     expect(next.state).toBe('pending');
   });
 
-  it('B23 a release during an attempt is not missed', async () => {
+  it('B23 a waiter notices a release that happens during its attempt', async () => {
     const { service, store, clock } = await startCore({ retry: 60_000 });
     const lock = await service.acquire('key');
     store.next('acquire', { after: 50 });
-    // With stealAfter, a call makes its attempt at once.
+    // A call with stealAfter makes an attempt at once, even if this process holds the key.
     const waiting = watch(service.acquire('key', { wait: Infinity, stealAfter: 60_000 }));
     await clock.advance(10);
     await lock.release();
@@ -328,7 +328,7 @@ describe('the queue of one process', () => {
     expect(second.state).toBe('resolved');
   });
 
-  it('B16 a single attempt does not wait behind waiters', async () => {
+  it('B16 a call without a wait does not queue behind waiters', async () => {
     const { service, store, clock } = await startCore({ retry: 60_000 });
     const other = await store.takenBy('other', 'key', 600_000);
     const waiting = watch(service.acquire('key', { wait: Infinity }));
@@ -339,7 +339,7 @@ describe('the queue of one process', () => {
     expect(waiting.state).toBe('pending');
   });
 
-  it('B21 1000 waits that ended leave no timer', async () => {
+  it('B21 after 1000 waits have ended, no timer is left', async () => {
     const { service, store, clock } = await startCore();
     await store.takenBy('other', 'key', 600_000);
     const waits = Array.from({ length: 1000 }, (_, i) => service.tryAcquire('key', { wait: 1 + (i % 50) }));

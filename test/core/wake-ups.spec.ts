@@ -32,7 +32,8 @@ describe('a store that notifies waiters', () => {
     await service.tryAcquire('key', { signal: new AbortController().signal });
     void service.tryAcquire('key', { wait: 1_000 });
     await clock.advance(1_000);
-    // The last attempt is not followed by a wait.
+    // The last attempt of a call is sent without `waiting`, since the call gives up
+    // afterwards.
     expect(waitingIn(store, 'acquire')).toEqual([undefined, undefined, true, undefined]);
   });
 
@@ -88,7 +89,7 @@ describe('a store that notifies waiters', () => {
     expect(clock.timers).toEqual([]);
   });
 
-  it('B23 a single attempt under way does not count as a waiter', async () => {
+  it('B23 a call without a wait does not count as a waiter while its attempt is under way', async () => {
     const { service, store, clock } = await start();
     const lock = await service.acquire('key');
     store.next('acquire', { before: 5, after: 50 });
@@ -99,7 +100,7 @@ describe('a store that notifies waiters', () => {
     expect(waitingIn(store, 'release')).toEqual([undefined]);
   });
 
-  it('B23 a notification without a key wakes up the first waiter of each key', async () => {
+  it('B23 a notification that names no key wakes up the first waiter of each key', async () => {
     const { service, store, clock } = await start();
     for (const key of ['a', 'b', 'c']) {
       await store.takenBy('other', key, 600_000);
@@ -126,7 +127,7 @@ describe('a store that notifies waiters', () => {
     expect([store.call('key'), store.call('shop:key')]).toEqual([false, true]);
   });
 
-  it('B23 a notification during an attempt is not missed', async () => {
+  it('B23 a waiter notices a notification that comes during its attempt', async () => {
     const { service, store, clock } = await start();
     const other = await store.takenBy('other', 'key', 600_000);
     store.next('acquire', { after: 50 });
@@ -189,7 +190,7 @@ describe('a store that notifies waiters', () => {
     expect(store.count('acquire')).toBeGreaterThan(5);
   });
 
-  it('B21 a waiter that is notified and aborted at once leaves the notification to the next', async () => {
+  it('B21 if a waiter is aborted just after a notification, the next waiter makes the attempt', async () => {
     const { service, store, clock } = await start();
     const other = await store.takenBy('other', 'key', 600_000);
     const abort = new AbortController();
@@ -204,7 +205,7 @@ describe('a store that notifies waiters', () => {
     expect(next.value?.held).toBe(true);
   });
 
-  it('B21 a waiter that is aborted during a release to it ends at once', async () => {
+  it('B21 an abort ends a wait at once, even during a release to this waiter', async () => {
     const { service, store, clock } = await start();
     const lock = await service.acquire('key');
     const abort = new AbortController();
@@ -236,7 +237,8 @@ describe('a store that notifies waiters', () => {
 });
 
 describe('releases in a store that notifies', () => {
-  const once = { ...WAIT, stealAfter: '1h' } as const; // makes an attempt at once
+  // A call with stealAfter makes an attempt at once.
+  const once = { ...WAIT, stealAfter: '1h' } as const;
 
   it('B23 a release tells the store whether other calls of the process wait', async () => {
     const { service, store, clock } = await start();
@@ -251,7 +253,7 @@ describe('releases in a store that notifies', () => {
     expect(waitingIn(store, 'release')).toEqual([true, undefined]);
   });
 
-  it('B23 a release wakes up no waiter of the process, since the store notifies the next one', async () => {
+  it('B23 a release does not wake up a waiter of its own process, since the store notifies the next waiter', async () => {
     const { service, store, clock } = await start();
     Object.assign(store, { releaseToWaiter: undefined });
     const lock = await service.acquire('key');
@@ -313,7 +315,7 @@ describe('releases in a store that notifies', () => {
 
 describe('a key that is always wanted in this process', () => {
   /**
-   * Three callers take turns for `ms` milliseconds. Counts the moments at which the key was
+   * Lets three callers take turns for `ms` milliseconds. Resolves to how often the key was
    * free.
    */
   const restsOf = async (begin: () => ReturnType<typeof startCore>, ms: number): Promise<number> => {
@@ -337,21 +339,21 @@ describe('a key that is always wanted in this process', () => {
     return rests;
   };
 
-  it('B23 if waiters of other processes poll, this process leaves the key free now and then', async () => {
+  it('B23 a busy process leaves a key free now and then, so that polling processes can get it', async () => {
     expect(await restsOf(() => startCore(), 9_000)).toBeGreaterThan(10);
     expect(await restsOf(() => startCoreWith(WaiterReleaseStore), 9_000)).toBeGreaterThan(10);
   });
 
-  it('B23 if the store notifies other processes, this process need not leave the key free', async () => {
+  it('B23 a busy process leaves a key free for no moment if the store notifies waiters of other processes', async () => {
     expect(await restsOf(() => startCoreWith(NotifiedStore), 5_000)).toBe(0);
   });
 
-  it('B23 the key is left free if the store cannot notify others for it', async () => {
+  it('B23 a busy process leaves a key free now and then if the store cannot notify waiters of other processes', async () => {
     expect(await restsOf(() => startCoreWith(PollingStore), 9_000)).toBeGreaterThan(10);
   });
 });
 
-/** Notifies this process of each release, since no other process waits. */
+/** A store that notifies this process of each release, as if no other process waited. */
 class NotifiedStore extends NotifyingStore {
   protected readonly othersPoll: boolean = false;
 
