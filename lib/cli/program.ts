@@ -19,7 +19,7 @@ export function createProgram(version: string): Command {
     .description('Looks at the locks of an application, in its database, and runs commands under them.')
     .version(version)
     .exitOverride()
-    // Main.ts reports each error, so commander must not print it.
+    // The file main.ts reports each error, so commander must not print it.
     .configureOutput({ outputError: () => undefined })
     .configureHelp({ showGlobalOptions: true, helpWidth: Math.min(process.stdout.columns || 100, 120) })
     .addHelpText('after', EXIT_CODES_HELP);

@@ -37,7 +37,7 @@ export async function runCommand(command: readonly string[], terms: CommandTerms
   try {
     child = spawn(file, args, { stdio: 'inherit', env: { ...process.env, ...terms.env } });
   } catch (error) {
-    // Spawn() reports most failures by the event `error`, but throws some.
+    // Most failures of spawn() come as the event `error`, but some are thrown.
     return notStarted(file, error, terms);
   }
   const forward = (signal: NodeJS.Signals): void => {

@@ -16,21 +16,24 @@ const LOCKED_METHOD = Symbol('nestjs-locked: method');
 /** A method under `@Locked()`: its options, and the function that replaces it. */
 export class LockedMethod {
   readonly wrapper: (this: unknown, ...args: unknown[]) => unknown;
-  /** The `@Locked()` below this decorator, if the method has several. */
+  /** The next `@Locked()` below this decorator, if the method has several of them. */
   readonly inner: LockedMethod | undefined;
   /**
-   * The function on the class. Other decorators may have wrapped the wrapper, and `@Cron()`
-   * marks the outermost function.
+   * The function that the class has in the end. Other decorators may have wrapped the wrapper
+   * of `@Locked()`, and `@Cron()` puts its metadata on the outermost function.
    */
   outermost: Function;
   /**
    * Whether the method has another `@Locked()` above this decorator. The scheduler then calls
-   * the function of that decorator.
+   * the wrapper of the outer decorator.
    */
   underOuterLocked = false;
   readonly #settings = new WeakMap<LockInternals, LockSettings>();
 
-  /** The `@Locked()` method behind this function, if it is one. */
+  /**
+   * Returns what `@Locked()` has noted about a function; `undefined` for a function without
+   * it.
+   */
   static of(method: unknown): LockedMethod | undefined {
     return typeof method === 'function' ? Reflect.getOwnMetadata(LOCKED_METHOD, method) : undefined;
   }
@@ -55,8 +58,8 @@ export class LockedMethod {
   }
 
   /**
-   * Whether the inner `@Locked()` takes the same lock, and so would wait for the lock of the
-   * outer decorator.
+   * Whether another `@Locked()` on the method takes the same lock. The inner decorator would
+   * then wait for the lock that the outer decorator holds.
    */
   get innerTakesSameLock(): boolean {
     const { key } = this.options;
@@ -69,8 +72,8 @@ export class LockedMethod {
   }
 
   /**
-   * What a call does when the lock is busy. It is found out at each call, since `@Cron()` may
-   * be applied after `@Locked()`.
+   * What a call does when the lock is busy. It is decided at each call, since `@Cron()` may be
+   * applied after `@Locked()`, and the default depends on it.
    */
   get busyBehaviour(): 'skip' | 'throw' | 'callback' {
     const { onBusy } = this.options;
@@ -101,7 +104,8 @@ export class LockedMethod {
   }
 
   /**
-   * How often the method runs over all instances, for the line at start.
+   * Says how often the method runs over all instances. The line that is logged at start shows
+   * it.
    *
    * @param ticks whether the store keeps ticks
    */
@@ -114,28 +118,31 @@ export class LockedMethod {
     return kind === 'cron' ? 'once per tick' : 'once per interval';
   }
 
-  /** Whether each tick of its schedule runs once, where the store keeps ticks. */
+  /**
+   * Whether each tick of the method's schedule runs once, provided that the store keeps ticks.
+   */
   get hasTicks(): boolean {
     return ['once per tick', 'once per interval'].includes(this.repetition(true) ?? '');
   }
 
   /**
-   * The kind of decorator that schedules the method. Of two `@Locked()`, only the outer one
-   * has the ticks.
+   * The kind of decorator that schedules the method. If the method has two `@Locked()`, only
+   * the outer decorator counts as scheduled, and records the ticks.
    */
   get kind(): Firing['kind'] | undefined {
     return this.underOuterLocked ? undefined : kindOf(this.outermost);
   }
 
   /**
-   * The key under which ticks are recorded: the key of the lock, if no other method has the
-   * same key.
+   * The key under which the store records the ticks of the method. It is the lock's key if
+   * that is the default key, which no other method has; otherwise the name of the method is
+   * added.
    */
   ticksOf(key: string, instance: object): string {
     return this.hasDefaultKey ? key : `${key}#${this.#job(instance)}`;
   }
 
-  /** The key of all calls; `undefined` if it is made from the arguments of each call. */
+  /** The key that all calls use; `undefined` if each call makes its key from its arguments. */
   keyOf(instance: object): string | undefined {
     const { key } = this.options;
     return typeof key === 'function' ? undefined : this.#keyFor(instance, []);
@@ -145,13 +152,13 @@ export class LockedMethod {
   assertTicks(): void {
     if (this.options.once === 'tick' && !this.underOuterLocked && this.kind !== 'cron')
       throw new LockError(
-        `${this.where} has the option once: 'tick', but is not under @Cron(). For other methods, give slots: once: '5m'.`,
+        `${this.where} has the option once: 'tick', but is not under @Cron(). Give a length of time instead, such as once: '5m'.`,
       );
   }
 
   /**
-   * Whether the method is an asynchronous generator. It returns before its body runs, so its
-   * tick would be recorded as done too early.
+   * Whether the method is an asynchronous generator. A call of it returns before the body
+   * runs, so a tick would be recorded as done before the work has begun.
    */
   get #streams(): boolean {
     return Object.prototype.toString.call(this.original) === '[object AsyncGeneratorFunction]';
@@ -175,7 +182,7 @@ export class LockedMethod {
   async #call(locks: LockService, instance: object, args: unknown[]): Promise<unknown> {
     const internals = locks[INTERNALS];
     const schedule = Schedule.of(internals);
-    let firing = schedule.firing(this.outermost); // before anything is awaited
+    let firing = schedule.firing(this.outermost); // only known until something is awaited
     if (!firing && this.kind === 'cron') firing = await schedule.firingWhileMade();
     const key = this.#keyFor(instance, args);
     const call = { key, settings: this.settingsFor(internals), job: this.#job(instance) };
@@ -191,11 +198,12 @@ export class LockedMethod {
         return this.original.apply(instance, args);
       });
       if (result.acquired) return result.value;
-      // Another call has run this tick.
+      // The tick has run already, in another call.
       if (firing && result.error.reason === 'tick-done') return undefined;
       return this.#busy(result.error, args, firing);
     } catch (error) {
-      // A call that waited during the shutdown is skipped, too: other instances run the tick.
+      // A call that was still waiting at the shutdown is skipped like a busy one: other
+      // instances run the tick.
       if (!begun && locks.stopping && this.busyBehaviour === 'skip') return undefined;
       throw error;
     }
@@ -205,26 +213,31 @@ export class LockedMethod {
     return `${instance.constructor.name}.${this.name}`;
   }
 
-  /** Decides the key of a call. */
+  /**
+   * Returns the key of a call: the key in the options, or what its function makes of the
+   * arguments, or the default key.
+   */
   #keyFor(instance: object, args: unknown[]): string {
     const { key } = this.options;
     if (typeof key === 'string') return key;
     if (key === undefined) return this.defaultKey(instance);
     const made: unknown = key(...(args as never));
-    if (made instanceof Promise) made.catch(() => {}); // it is no key, and refused
-    assertKeyOf(made, `The key function of @Locked() on ${this.where} made no key.`);
+    // A promise is refused as a key below, and its rejection must not end the process.
+    if (made instanceof Promise) made.catch(() => {});
+    assertKeyOf(made, `The key function of @Locked() on ${this.where} returned no key.`);
     return made;
   }
 
   /**
-   * Decides how a refused call ends. By default, calls by the scheduler are skipped, also
-   * those of jobs that were registered without a decorator.
+   * Decides how a call ends that did not get the lock. By default it is skipped if the
+   * scheduler called, even for jobs that were registered without a decorator.
    */
   #busy(error: LockNotAcquiredError, args: unknown[], firing: Firing | undefined): unknown {
     const { onBusy } = this.options;
     if (typeof onBusy === 'function') return onBusy(error, ...(args as never));
     const skip = this.busyBehaviour === 'skip' || (firing && onBusy === undefined);
-    // A nested call would never run. That is a mistake in the code, so it is not skipped.
+    // A call inside a run that holds the same key can never get it. That is a mistake in the
+    // code, so it is never skipped silently.
     if (skip && !error.nested) return undefined;
     throw error;
   }
@@ -243,7 +256,10 @@ function notInjected(where: string): LockError {
   );
 }
 
-/** Copies the name, the length and the metadata, which other decorators and tools read. */
+/**
+ * Copies the name, the number of parameters and the metadata to the wrapper, since other
+ * decorators and tools read them there.
+ */
 function copyIdentity(original: Function, wrapper: Function): void {
   for (const property of ['name', 'length'] as const) {
     Object.defineProperty(wrapper, property, { value: original[property], configurable: true });

@@ -6,7 +6,8 @@ import { LockedMethod, methodsOf } from './locked-method.js';
 import { isScheduled } from './scheduling/scheduler.js';
 import { assertLockedOptions, type LockedBehaviour, type LockedOptions } from './locked.options.js';
 
-// What a locked method may return: its callers get a promise in any case.
+// The types that a method under `@Locked()` may return. A method that returns a plain value is
+// refused, because its callers get a promise in any case.
 type Answer = PromiseLike<unknown> | Observable<unknown> | AsyncIterable<unknown>;
 
 type AnswersLater<Method extends (...args: never[]) => unknown> =
@@ -85,14 +86,14 @@ export function Locked(...given: [(string | LockedOptions<never>)?, LockedOption
     const original: unknown = descriptor?.value;
     if (typeof target === 'function' || name === undefined || !descriptor || typeof original !== 'function') {
       throw new LockError(
-        `@Locked() on ${where} cannot work: it goes on classes and on the methods of a provider or controller, not on statics, properties or accessors.`,
+        `@Locked() on ${where} cannot work: put @Locked() on a class, or on a method of a provider or controller. It cannot lock static methods, properties and accessors.`,
       );
     }
     descriptor.value = lockMethod(target, name, original, options);
   };
 }
 
-/** Gives the function to put in the place of a method of a prototype. */
+/** Makes the wrapper of a method, which runs the method under a lock. */
 function lockMethod(
   prototype: object,
   name: string | symbol,
@@ -104,13 +105,16 @@ function lockMethod(
   injectService(prototype, options.module ?? DEFAULT_MODULE);
   const locked = new LockedMethod(where, String(name), original, options);
   if (locked.innerTakesSameLock)
-    throw new LockError(`${where} is under @Locked() twice with one key: it would wait for itself.`);
+    throw new LockError(
+      `${where} is under @Locked() twice with one key: the inner call would wait for the outer one. Remove one of the two decorators.`,
+    );
   return locked.wrapper;
 }
 
 /**
- * Locks the methods that the scheduler calls, also inherited ones, or else the command, `run`.
- * Methods that are under `@Locked()` themselves stay as they are.
+ * Locks the methods that the scheduler calls, including inherited ones. A class without such
+ * methods is taken for a command, and its `run` is locked. Methods with a `@Locked()` of their
+ * own stay as they are.
  */
 function lockClass(target: Function, options: LockedOptions<never>): void {
   const prototype: object = target.prototype;
@@ -119,12 +123,12 @@ function lockClass(target: Function, options: LockedOptions<never>): void {
   const found = scheduled.length > 0 ? scheduled : methods.filter(([name]) => name === 'run');
   if (found.length === 0)
     throw new LockError(
-      `@Locked() on the class ${target.name} finds nothing to lock: no method that the scheduler calls, and no command (run). Put it on the methods.`,
+      `@Locked() on the class ${target.name} finds nothing to lock: the class has no method that the scheduler calls, and no method run() of a command. Put @Locked() on the methods to lock.`,
     );
   const bare = found.filter(([, method]) => !LockedMethod.of(method));
   if (bare.length === 0)
     throw new LockError(
-      `@Locked() on the class ${target.name} would change nothing: what it locks is under @Locked() already. Leave one of them out.`,
+      `@Locked() on the class ${target.name} would change nothing, because every method that it would lock has its own @Locked(). Remove it from the class or from the methods.`,
     );
   for (const [name, method] of bare) {
     const value = lockMethod(prototype, name, method, options);
@@ -138,7 +142,9 @@ function readOptions(
 ): LockedOptions<never> {
   if (typeof first !== 'string') {
     if (second === undefined) return first === undefined ? {} : first;
-    throw new LockError(`@Locked() on ${where} takes options instead of a key or after one, not both.`);
+    throw new LockError(
+      `@Locked() on ${where} got options twice. Give either options alone, or a key and then options.`,
+    );
   }
   if (second === undefined) return { key: first };
   if (typeof second !== 'object' || second === null || Array.isArray(second))

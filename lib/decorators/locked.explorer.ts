@@ -28,8 +28,8 @@ export class LockedExplorer {
   /**
    * Checks all methods, and finds the schedulers that call them.
    *
-   * @returns a function that names the methods for the line at start. Its parameter says
-   * whether the store keeps ticks
+   * @returns a function that describes each method for the line that is logged at start. Its
+   * parameter says whether the store keeps ticks
    */
   explore(): (ticks: boolean) => string[] {
     const internals = this.locks[INTERNALS];
@@ -91,8 +91,8 @@ export class LockedExplorer {
   }
 
   /**
-   * Sets the service of an instance. A `useValue` provider may still have the service of an
-   * application that was closed.
+   * Gives a LockService to an object. An object that `useValue` provides may have the service
+   * of an earlier application, which was closed; that service is replaced.
    */
   #inject(instance: object): void {
     const property = lockServiceProperty(this.module);
@@ -103,12 +103,13 @@ export class LockedExplorer {
 }
 
 /**
- * Compares classes, not methods, since two classes of one name may inherit the same method.
+ * Refuses a default key that belongs to two classes of the same name. It compares the classes
+ * and not the methods, since both classes may inherit the same method.
  */
 function assertSoleClass(classes: Map<string, object>, key: string, prototype: object): void {
   if ((classes.get(key) ?? prototype) !== prototype)
     throw new LockError(
-      `Two methods under @Locked() have the same default key "${key}": there are two classes of that name. Give one of them a key: @Locked('…').`,
+      `Two methods under @Locked() have the same default key "${key}", because two classes have the same name. Give one of the methods a key: @Locked('…').`,
     );
   classes.set(key, prototype);
 }

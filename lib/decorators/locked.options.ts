@@ -6,12 +6,12 @@ import { assertKey } from '../options/lock-key.js';
 import { assertKnownOptions } from '../options/known-options.js';
 
 /**
- * What happens when the lock is busy. `skip`: the call gives `undefined`. `throw`: it throws
- * `LockNotAcquiredError`. A function gets the error and the call's arguments, and the call
- * gives what it returns.
+ * What happens when the lock is busy. With `skip`, the call resolves to `undefined`. With
+ * `throw`, it rejects with `LockNotAcquiredError`. A function gets the error and the call's
+ * arguments, and the call resolves to the function's result.
  *
- * A call inside a run that holds its key is a mistake. It is not skipped: it throws, unless it
- * is `reentrant`. See `error.nested`.
+ * A call inside a run that holds the same key is a mistake in the code. It is never skipped,
+ * and rejects unless it is `reentrant`. See `error.nested`.
  *
  * @publicApi
  */
@@ -23,13 +23,13 @@ export type OnceBehaviour =
   | {
       /**
        * For methods under `@Cron()`: each tick runs at most once. By default, if an instance
-       * crashes during a tick, another instance may run that tick again; with this option none
-       * does. A tick that cannot be recorded is not run, and the call fails.
+       * crashes during a tick, another instance may run that tick again; with this option, no
+       * other instance does. A tick that cannot be recorded is not run, and the call fails.
        */
       once: 'tick';
       /**
-       * How far a tick may be ahead of the database's clock. The call fails for a tick that is
-       * further ahead, since a clock must be wrong. Default 5 minutes.
+       * How far a tick may be ahead of the database's clock. A call for a tick that is further
+       * ahead fails, since one of the two clocks must be wrong. Default 5 minutes.
        */
       tickAhead?: Duration | undefined;
     }
@@ -79,8 +79,8 @@ const LOCKED_OPTIONS = [
 ];
 
 /**
- * Refuses options that cannot work in any module. The start checks what depends on the
- * defaults of the module.
+ * Refuses options that cannot work in any module. Options that may fit the defaults of one
+ * module and not of another are checked at start.
  */
 export function assertLockedOptions(where: string, options: LockedOptions<never>): void {
   assertKnownOptions(where, options, LOCKED_OPTIONS);
@@ -92,8 +92,9 @@ export function assertLockedOptions(where: string, options: LockedOptions<never>
   if (module !== undefined && (typeof module !== 'string' || module === ''))
     throw new LockError(mustBe(name('module'), 'the name of a LockModule', module));
   if (options.tickAhead !== undefined && options.once !== 'tick')
-    throw new LockError(`${name('tickAhead')} has no meaning without once: 'tick'. Leave it out.`);
-  // A method without a ttl of its own may have any interval that fits the module's ttl.
+    throw new LockError(`${name('tickAhead')} has no meaning without once: 'tick'. Remove it.`);
+  // If a method has no ttl of its own, its `renewEvery` may have any length here: at start it
+  // is compared with the module's ttl.
   readSettings(
     where,
     options,
@@ -101,7 +102,11 @@ export function assertLockedOptions(where: string, options: LockedOptions<never>
   );
 }
 
-/** Refuses a value that cannot be a key. @param problem names the place of the key */
+/**
+ * Refuses a value that cannot be a key.
+ *
+ * @param problem the first sentence of the error, which says where the key comes from
+ */
 export function assertKeyOf(key: unknown, problem: string): asserts key is string {
   try {
     assertKey(key);

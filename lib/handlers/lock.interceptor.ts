@@ -107,6 +107,6 @@ function assertOptions(key: unknown, options: LockInterceptorOptions): void {
 async function makeKey(key: LockInterceptorKey, context: ExecutionContext, job: string): Promise<string> {
   if (typeof key === 'string') return key;
   const made: unknown = await key(context);
-  assertKeyOf(made, `The key function of LockInterceptor() on ${job} made no key.`);
+  assertKeyOf(made, `The key function of LockInterceptor() on ${job} returned no key.`);
   return made;
 }

@@ -259,7 +259,7 @@ describe.each(platforms)('LockInterceptor on HTTP handlers, %s', (_, adapter) =>
     expect(logged.join()).toContain('The lock store failed at the acquisition of "key"');
     expect((await app.get('/no-key')).status).toBe(500);
     expect(logged.join()).toContain(
-      'The key function of LockInterceptor() on Orders.noKey made no key. A lock key must be a string',
+      'The key function of LockInterceptor() on Orders.noKey returned no key. A lock key must be a string',
     );
     expect(gate.arrivals).toBe(0);
   });

@@ -115,7 +115,7 @@ describe('key functions', () => {
     const error: unknown = await job.run(make).catch((thrown: unknown) => thrown);
     expect(error).toBeInstanceOf(LockError);
     expect((error as Error).message).toMatch(problem);
-    expect((error as Error).message).toContain('The key function of @Locked() on Keys.run made no key.');
+    expect((error as Error).message).toContain('The key function of @Locked() on Keys.run returned no key.');
     expect([store.calls, ran]).toEqual([[], []]);
   });
 
@@ -187,7 +187,7 @@ describe('wrong uses of @Locked()', () => {
       @any
       class Job {}
       return Job;
-    }).toThrow('@Locked() on the class Job finds nothing to lock: no method that the scheduler calls');
+    }).toThrow('@Locked() on the class Job finds nothing to lock: the class has no method that the scheduler calls');
   });
 
   it('B60 @Locked() on a static method is refused', () => {
@@ -233,7 +233,7 @@ describe('wrong uses of @Locked()', () => {
         async run(): Promise<void> {}
       }
       return Job;
-    }).toThrow('Job.run is under @Locked() twice with one key: it would wait for itself');
+    }).toThrow('Job.run is under @Locked() twice with one key: the inner call would wait for the outer one');
   });
 
   it('B60 @Locked() on a parameter is refused', () => {

@@ -227,7 +227,7 @@ describe("once: 'tick'", () => {
         providers: [Poll],
       });
       expect(error.message).toBe(
-        "Poll.poll has the option once: 'tick', but is not under @Cron(). For other methods, give slots: once: '5m'.",
+        "Poll.poll has the option once: 'tick', but is not under @Cron(). Give a length of time instead, such as once: '5m'.",
       );
     });
 

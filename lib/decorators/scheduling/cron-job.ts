@@ -1,24 +1,31 @@
 import { setImmediate as othersRun } from 'node:timers/promises';
 
-/** The method that computes ticks, of the `CronTime` of the package `cron`, 2 to 4. */
+/**
+ * The method of the class `CronTime` that computes ticks. `CronTime` is from the package
+ * `cron`, 2 to 4.
+ */
 export interface TickSource {
-  /** The first tick after the second in which `start` lies. */
+  /** Returns the first tick that lies in a later second than `start`. */
   getNextDateFrom(start: Date, timeZone?: string): { toMillis(): number };
 }
 
-/** The members of a `CronTime` of the package `cron`, 2 to 4, that this library uses. */
+/**
+ * The members that this library uses of the class `CronTime` from the package `cron`, 2 to 4.
+ */
 export interface CronTime extends TickSource {
   /** The next tick. */
   sendAt(): { toMillis(): number };
-  /** Whether the source is a date, and no expression. */
+  /** Whether the schedule is a single date instead of a cron expression. */
   readonly realDate: boolean;
   readonly source: unknown;
   readonly timeZone?: string | null;
-  /** In minutes. */
+  /** The offset of the schedule's time zone from UTC, in minutes. */
   readonly utcOffset?: number | null;
 }
 
-/** The members of a `CronJob` of the package `cron`, 2 to 4, that this library uses. */
+/**
+ * The members that this library uses of the class `CronJob` from the package `cron`, 2 to 4.
+ */
 export interface CronJob {
   cronTime: CronTime;
   start(): unknown;
@@ -29,24 +36,30 @@ export interface CronJob {
 /** One firing of a cron job. */
 export interface CronFiring {
   job: CronJob;
-  /** The nominal time that the job was armed for, in epoch milliseconds. */
+  /**
+   * The time for which the job had set its timer, in epoch milliseconds. The timer may be
+   * late.
+   */
   tick: number;
-  /** Milliseconds until the next tick; 0 after the last one. */
+  /** Milliseconds from this tick to the next tick; 0 after the last tick. */
   period: number;
 }
 
-/** Milliseconds by which timers may fire early. */
+/**
+ * Milliseconds by which a timer may fire before its time. Such a firing counts for the tick
+ * after it.
+ */
 const EARLY = 100;
 const SECOND = 1_000;
 /**
- * Longer than the longest pause between two ticks: from one 29 February to the next, across a
- * century without a leap year.
+ * Milliseconds to search back for a tick. It is longer than the longest pause of a schedule,
+ * such as from 29 February 2096 to 29 February 2104: the year 2100 is no leap year.
  */
 const LONGEST = 9 * 366 * 86_400_000;
 
 /**
- * Milliseconds from the first firing of a job, which may come while it is created, until it is
- * added to a registry.
+ * Milliseconds within which a first firing belongs to the job's creation: a job may fire while
+ * it is created, before it is added to a registry and followed.
  */
 const JUST_NOW = 1_000;
 
@@ -61,20 +74,24 @@ const JUST_NOW = 1_000;
  */
 export class FollowedJob {
   /**
-   * The tick for which the timer is armed; unknown for a timer that was armed before the job
-   * was followed.
+   * The tick for which the timer of the job is set; unknown if the timer was set before this
+   * object followed the job.
    */
   #armedFor: number | undefined;
-  /** `lastDate()` of the job, as it was at the last look. */
+  /**
+   * The last value of the job's `lastDate()` that was read. If it changes, a timer has fired.
+   */
   #seen: Date | null | undefined;
   readonly #followedSince = Date.now();
   /**
-   * The tick of a timer that has fired, until the job has armed the next timer and calls
-   * `fireOnTick()`.
+   * The tick of a timer that has just fired. It is kept while the job sets its next timer,
+   * until the job calls `fireOnTick()`.
    */
   #due: number | undefined;
 
-  /** @param onFiring receives each firing, and calls `fire` */
+  /**
+   * @param onFiring receives each firing of the timer, and calls `fire` to run the job's work
+   */
   constructor(
     private readonly job: CronJob,
     private readonly onFiring: (firing: CronFiring, fire: () => unknown) => unknown,
@@ -87,15 +104,15 @@ export class FollowedJob {
   }
 
   /**
-   * Computes the time of a timer that was armed before the job was followed, so that the first
-   * firing need not do it. The computation starts at the moment from which the job was
-   * followed: on a busy machine the timer may be due already, and not have fired yet.
+   * Computes the tick of a timer that was set before this object followed the job, so that the
+   * first firing need not compute it. It is the first tick after the following began, and not
+   * after now: on a busy machine the timer may be due already and not have fired yet.
    */
   lookAhead(): void {
     this.#armedFor ??= nextTick(this.job.cronTime, this.#followedSince);
   }
 
-  /** The firing that happened just before the job was followed, if there was one. */
+  /** The firing that came just before this object followed the job, if there was one. */
   firstFiring(): CronFiring | undefined {
     const firedAt = this.#seen?.getTime();
     if (firedAt === undefined || Date.now() - firedAt > JUST_NOW) return undefined;
@@ -120,8 +137,8 @@ export class FollowedJob {
     let tick = this.#due;
     this.#due = undefined;
     if (lastDate && lastDate !== this.#seen) {
-      // The job armed no timer before this call: it has no next time, or it noticed while
-      // arming that it is a little late.
+      // The job set no new timer before this call: it has no next tick, or it noticed while
+      // setting the timer that the tick has just passed.
       this.#seen = lastDate;
       tick = this.#tickAt(lastDate);
     }
@@ -133,8 +150,8 @@ export class FollowedJob {
   }
 
   /**
-   * The tick of a timer that has fired. It is computed if the timer was armed before the job
-   * was followed.
+   * Returns the tick of a timer that has fired. The tick is computed if the timer was set
+   * before this object followed the job.
    */
   #tickAt(firedAt: Date): number {
     const now = firedAt.getTime();
@@ -143,7 +160,10 @@ export class FollowedJob {
   }
 }
 
-/** The time zone of a schedule, as `cron` writes it for luxon. */
+/**
+ * The time zone of a schedule, in the form that the package `cron` passes to the package
+ * luxon.
+ */
 export function zoneOf({ timeZone, utcOffset }: Pick<CronTime, 'timeZone' | 'utcOffset'>): string {
   if (timeZone) return timeZone;
   if (typeof utcOffset !== 'number') return Intl.DateTimeFormat().resolvedOptions().timeZone;
@@ -152,7 +172,10 @@ export function zoneOf({ timeZone, utcOffset }: Pick<CronTime, 'timeZone' | 'utc
   return `UTC${utcOffset < 0 ? '-' : '+'}${digits(Math.trunc(minutes / 60))}:${digits(minutes % 60)}`;
 }
 
-/** Calls `work`, and passes to `read` each next tick that the schedule computes meanwhile. */
+/**
+ * Calls `work`, and passes to `read` each next tick that the schedule computes during the
+ * call.
+ */
 function readingSendAt(cronTime: CronTime, read: (tick: number) => void, work: () => unknown): unknown {
   const own = Object.getOwnPropertyDescriptor(cronTime, 'sendAt');
   const sendAt = cronTime.sendAt.bind(cronTime);
@@ -188,8 +211,8 @@ function lastTick(cronTime: CronTime, now: number): number {
  */
 export function nominalTick(schedule: TickSource, timeZone: string, now: number): number | undefined {
   const limit = now + EARLY;
-  let before = limit; // a tick lies between this and the limit
-  let after = limit; // no tick lies between this and the limit
+  let before = limit; // at least one tick lies between `before` and the limit
+  let after = limit; // no tick lies between `after` and the limit
   for (let back = SECOND; ; back *= 2) {
     before = limit - back;
     if (tickAfter(schedule, timeZone, before) <= limit) break;
@@ -227,8 +250,8 @@ export async function ticksBetween(
 }
 
 /**
- * Gives the next tick, always later than `from`: where summer time ends by half an hour,
- * `cron` also gives earlier ticks.
+ * Returns the next tick, which is always later than `from`. `cron` alone may return an earlier
+ * tick at the end of a summer time of half an hour.
  */
 function tickAfter(schedule: TickSource, timeZone: string, from: number): number {
   for (let start = from; ; start += 60 * SECOND) {

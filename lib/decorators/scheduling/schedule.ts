@@ -12,7 +12,10 @@ import {
 } from './scheduler.js';
 
 const MOST_MISSED = 100;
-/** Milliseconds after a tick in which instances begin it. Later, it counts as missed. */
+/**
+ * Milliseconds that instances have to begin a tick. After that time, a tick without a run
+ * counts as missed.
+ */
 const TICK_GRACE = 60_000;
 const SCHEDULE = Symbol('nestjs-locked: schedule');
 
@@ -27,14 +30,14 @@ export interface ScheduledMethod {
 }
 
 /**
- * Knows the schedulers of the application, and the locked methods of one lock service that
- * they call.
+ * Knows the schedulers of the application, and which locked methods of one lock service they
+ * call.
  */
 export class Schedule {
   readonly #registries: FollowedRegistry[] = [];
   readonly #orchestrators: SchedulerOrchestrator[] = [];
   readonly #methods: ScheduledMethod[] = [];
-  /** The job that called a method last. */
+  /** For each locked method, the cron job that called it last. */
   readonly #jobs = new WeakMap<Function, CronJob>();
 
   /** Gives the schedule of a lock module. */
@@ -60,9 +63,10 @@ export class Schedule {
   }
 
   /**
-   * The firing that has led to the current call; `undefined` in a call by hand. If the job of
-   * another method calls a method that has a schedule, that is a call by hand, too. Read it
-   * before anything is awaited.
+   * The firing of a job or timer that made the scheduler call the method; `undefined` in a
+   * call by hand. A method with a schedule of its own may be called by the job of another
+   * method: that also counts as a call by hand. The firing is only known until something is
+   * awaited.
    */
   firing(method: Function): Firing | undefined {
     for (const { firing } of this.#registries) {
@@ -76,8 +80,8 @@ export class Schedule {
   }
 
   /**
-   * Like {@link firing}, for a job that fires while it is created: the job is added to its
-   * registry only afterwards.
+   * Returns the firing of a job that fires while it is created. {@link firing} does not know
+   * it yet, since the job is added to its registry only afterwards.
    */
   async firingWhileMade(): Promise<Firing | undefined> {
     if (this.#registries.length === 0) return undefined;
@@ -90,11 +94,11 @@ export class Schedule {
   }
 
   /**
-   * Adds to an inspection the last tick of the methods that take the key, and the number of
-   * ticks that they have missed since.
+   * Adds two facts about the methods that take the key to the result of an inspection: their
+   * last tick, and how many ticks they have missed since then.
    *
-   * @param inspect looks at another key
-   * @param now in epoch milliseconds
+   * @param inspect inspects another key
+   * @param now the present time in epoch milliseconds
    */
   async addTicks(
     found: LockInspection,
@@ -116,18 +120,21 @@ export class Schedule {
     return { ...found, ...(lastTick && { lastTick }), ...(missed !== undefined && { missed }) };
   }
 
-  /** Counts ticks after `last`, to 100 at most. `undefined` when the schedule is not known. */
+  /**
+   * Counts the ticks between `last` and `until` that did not run, to 100 at most; `undefined`
+   * when the schedule is not known.
+   */
   async #missed(method: Function, last: number, until: number): Promise<number | undefined> {
     const time = this.#cronTimeOf(method);
     if (!time) return undefined;
     if (time.realDate) return last < Number(time.source) && Number(time.source) <= until ? 1 : 0;
-    // `cron` throws for an expression without a next tick.
+    // If an expression has no next tick, `cron` throws; the count is then unknown.
     return ticksBetween(time, zoneOf(time), { from: last, until, most: MOST_MISSED }).catch(() => undefined);
   }
 
   /**
-   * The schedule of the registered job; for a job without a name that has not fired yet, the
-   * schedule of the decorator.
+   * The schedule of the method: that of its registered job, or that in its decorator if the
+   * job has no name and has not fired yet.
    */
   #cronTimeOf(method: Function): CronTime | undefined {
     const options = cronOptionsOf(method);
@@ -143,7 +150,7 @@ export class Schedule {
 }
 
 /**
- * The class is taken from a job: `cron` is a dependency of `@nestjs/schedule`, and cannot
- * always be imported.
+ * The constructor of a `CronTime`. It is taken from a job: `cron` is a dependency of
+ * `@nestjs/schedule`, so the application cannot always import it.
  */
 type CronTimeClass = new (source: unknown, timeZone?: string | null, utcOffset?: number | null) => CronTime;

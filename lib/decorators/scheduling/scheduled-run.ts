@@ -11,23 +11,33 @@ import type { LockCall, TryRunResult } from '../../options/lock-call.js';
 import type { LockSettings } from '../../options/lock.settings.js';
 import type { Firing } from './scheduler.js';
 
-/** A call by the scheduler, with the tick that the store records so that it runs once. */
+/**
+ * A call by the scheduler, with the tick that the store records. Because of the record, the
+ * tick runs once.
+ */
 type ScheduledCall = LockCall & { once: OnceRequest };
 
-/** Milliseconds that a tick of a job with a short period may be ahead of the store's clock. */
+/**
+ * Milliseconds that a tick may always be ahead of the store's clock, even if the job's period
+ * is shorter.
+ */
 const LEAST_AHEAD = 10_000;
 /**
- * Milliseconds. The lock protects the run, so the lease of the record need not last as long as
- * the run.
+ * The lease of the row that records a tick, in milliseconds. It may be shorter than the run,
+ * since the lock protects the run.
  */
 const RECORD_TTL = 10_000;
 /**
- * The shortest `stealAfter`, in milliseconds: a record is stolen at once. The lock of the
- * method is held when a tick is recorded, so an earlier run has ended, or has lost the lock.
+ * The `stealAfter` with which a tick is recorded, in milliseconds. It is the shortest, so that
+ * an unfinished record is taken over at once: the caller holds the lock of the method, so the
+ * earlier run has ended or has lost the lock.
  */
 const STEAL_AT_ONCE = 1;
 
-/** The record that the store makes of a firing, so that only one of all instances runs it. */
+/**
+ * What the store is to record about a firing, so that only one of all instances runs it;
+ * `undefined` if every instance may run it.
+ */
 export function onceIn(
   firing: Firing,
   { once, tickAhead }: Pick<LockSettings, 'once' | 'tickAhead'>,
@@ -40,8 +50,8 @@ export function onceIn(
 }
 
 /**
- * Milliseconds after a start in which an interval does not start again: a little less than the
- * interval, since timers and answers may be late.
+ * Milliseconds after the start of an interval's run in which no instance starts it again. It
+ * is a little less than the interval, since timers and answers may be late.
  */
 function gapOf(every: number): number {
   return Math.ceil(Math.max(every - Math.max(every * 0.05, 250), every / 2));
@@ -74,13 +84,15 @@ export async function runScheduled<T>(
   }
   const result = await internals.tryRun(call, body);
   if (result.acquired || result.error.reason !== 'tick-ahead') return result;
-  // The clock of this machine is wrong. To run a tick twice does less harm than to skip it.
+  // The clock of this machine is wrong. The method runs without a record of the tick, since
+  // running a tick twice does less harm than skipping it.
   return internals.tryRun(plain, body);
 }
 
 /**
- * The record of one tick in a row beside the lock, so that methods that share a key have ticks
- * of their own. The run takes a lock on that row, too, so that the store records the tick.
+ * Records one tick in a row of its own, beside the row of the lock. So methods that share a
+ * key have separate ticks. A run acquires that row, too, while it holds the lock, since the
+ * store records a tick only with a grant.
  */
 class TickRecord {
   #owner: string | undefined;
@@ -100,10 +112,10 @@ class TickRecord {
     let refused: LockNotAcquiredError | undefined;
     const result = await tryRun(async (lock) => {
       refused = await this.#begin();
-      // The caller gets the refusal instead of this value.
+      // The caller gets `refused` and not this value.
       if (refused && refused.reason !== 'tick-ahead') return undefined as T;
       refused = undefined;
-      lock.assertHeld(); // recording the tick took time
+      lock.assertHeld(); // the lock may have been lost while the tick was recorded
       let outcome: LockOutcome = 'failed';
       try {
         const value = await body(lock);
@@ -117,9 +129,9 @@ class TickRecord {
   }
 
   /**
-   * Whether the tick has run already, or may not be repeated. This check comes first only so
-   * that a tick that is done does not acquire the lock; the store decides in the request that
-   * records the tick, with the same rule.
+   * Whether the tick has run already, or may not be repeated. The check only saves the
+   * acquisition of the lock for a tick that is done. The store decides by the same rule in the
+   * request that records the tick.
    */
   async #isDone(): Promise<boolean> {
     const { once } = this.call;
@@ -128,14 +140,15 @@ class TickRecord {
     const inspect = store.inspect.bind(store, this.storeKey);
     const { lastTick, state } = await this.#ask('inspection', () => inspect());
     const last = lastTick?.getTime() ?? -Infinity;
-    // Such a record may be too far ahead of the store's clock: the store decides.
+    // A record that lies this far ahead may come from a wrong clock: only the store can
+    // compare it with its own clock.
     if (last > once.tick + once.ahead) return false;
     return last > once.tick || (last === once.tick && !(once.failOver && state !== 'free'));
   }
 
   /**
-   * Records the tick while the lock is held. If an earlier run has left its record unfinished,
-   * the record is stolen from it, see {@link STEAL_AT_ONCE}.
+   * Records the tick while the lock is held. A record that an earlier run has left unfinished
+   * is taken over, see {@link STEAL_AT_ONCE}.
    */
   async #begin(): Promise<LockNotAcquiredError | undefined> {
     const { call, engine, storeKey } = this;
@@ -146,7 +159,7 @@ class TickRecord {
       engine,
     );
     const answer = await attempts.attempt().catch((error: unknown) => {
-      attempts.abandon(); // a grant that comes later must not count as a run of the tick
+      attempts.abandon(); // a late grant is released, since it must not count as a run
       throw error;
     });
     if (!(answer instanceof Lease)) {
@@ -161,8 +174,8 @@ class TickRecord {
   }
 
   /**
-   * Records that the run has ended. If the run outlasted the lease of the record, the record
-   * is acquired again first.
+   * Records that the run has ended. If the lease of the record has expired during the run, the
+   * record is acquired again first.
    */
   async #end(outcome: LockOutcome): Promise<void> {
     const { key, job, once, settings } = this.call;
@@ -180,8 +193,9 @@ class TickRecord {
       );
       if (again.acquired) await this.#ask('release', release);
     } catch (cause) {
-      // The run has ended: its caller gets its result or its error, and not this failure.
-      const unrecorded = `The end of a tick of "${key}" could not be recorded. See the cause.`;
+      // The caller gets the result or the error of the run. That its end could not be recorded
+      // is only published as an event.
+      const unrecorded = `The store could not record that a tick of "${key}" has ended. See the cause.`;
       const error = cause instanceof LockStoreError ? cause : new LockStoreError(unrecorded, { cause });
       publisher.publish('storeError', { key, job, operation: 'release', error });
     }

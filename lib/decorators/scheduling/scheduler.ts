@@ -2,7 +2,7 @@ import { executionAsyncResource } from 'node:async_hooks';
 import { hasMethods } from '../../engine/transactions.js';
 import { FollowedJob, type CronFiring, type CronJob } from './cron-job.js';
 
-/** The members of the `SchedulerRegistry` of `@nestjs/schedule` that this library uses. */
+/** The members that this library uses of the `SchedulerRegistry` of `@nestjs/schedule`. */
 export interface SchedulerRegistry {
   getCronJobs(): Map<string, CronJob>;
   getIntervals(): string[];
@@ -31,10 +31,12 @@ export interface SchedulerOrchestrator {
   readonly timeouts?: Record<string, Entry>;
 }
 
-/** The timer that made the scheduler call a method. */
+/**
+ * The firing that made the scheduler call a method: of a cron job, an interval or a timeout.
+ */
 export type Firing =
   | ({ kind: 'cron' } & CronFiring)
-  /** `every` is its period in milliseconds. */
+  /** `every` is the period of the interval in milliseconds. */
   | { kind: 'interval'; every: number; timer: object }
   | { kind: 'timeout'; timer: object };
 
@@ -71,10 +73,10 @@ export function cronOptionsOf(method: Function): CronOptions | undefined {
 }
 
 /**
- * Whether the method has a schedule, and the job or the timer belongs to another method. If
- * such a job calls the method, that is a call by hand.
+ * Whether a method with a schedule is called by the job or timer of another method. Such a
+ * call counts as a call by hand.
  *
- * @param source the cron job or the timer that calls
+ * @param source the cron job or the timer that has led to the call
  */
 export function isOfAnotherMethod(
   orchestrators: readonly SchedulerOrchestrator[],
@@ -94,7 +96,7 @@ export function isOfAnotherMethod(
     const timeout = entryOf(timeouts, source);
     if (timeout) return !isOf(timeout, 'SCHEDULE_TIMEOUT_OPTIONS');
   }
-  return false; // the application has made the job or the timer
+  return false; // the application made the job or timer itself, without a decorator
 }
 
 function entryOf(entries: Record<string, Entry> | undefined, source: object): [string, Entry] | undefined {
@@ -104,10 +106,10 @@ function entryOf(entries: Record<string, Entry> | undefined, source: object): [s
 const FOLLOWED = Symbol('nestjs-locked: followed registry');
 
 /**
- * Follows the jobs and timers of one `SchedulerRegistry`, also those that are added later, and
- * knows which of them has led to the current call.
+ * Follows the jobs and timers of one `SchedulerRegistry`, including those that are added
+ * later, and knows which of them has led to the current call.
  *
- * It knows that until the callback of the timer awaits something. Later calls of the same
+ * The job or timer is known until its callback awaits something. Later calls of the same
  * callback look like calls by hand.
  */
 export class FollowedRegistry {
@@ -116,12 +118,16 @@ export class FollowedRegistry {
   readonly #timers = new WeakMap<object, number>();
   #firing: Firing | undefined;
   /**
-   * Firings of jobs that fired while they were created, before they were added, in this order.
+   * The firings of jobs that fired while they were created, in the order in which the jobs
+   * were added.
    */
   readonly #firedWhileMade: CronFiring[] = [];
   readonly #toLookAhead: FollowedJob[] = [];
 
-  /** Gives the same object for all lock modules of the application. */
+  /**
+   * Returns the one object that follows this registry, which all lock modules of the
+   * application share.
+   */
   static of(registry: SchedulerRegistry & { [FOLLOWED]?: FollowedRegistry }): FollowedRegistry {
     return (registry[FOLLOWED] ??= new FollowedRegistry(registry));
   }
@@ -135,7 +141,7 @@ export class FollowedRegistry {
     onAdd(registry, 'addTimeout', (timer) => this.#addTimer(timer, 'timeout'));
   }
 
-  /** The job or timer that has led to the current call. */
+  /** The firing of the job or timer that has led to the current call. */
   get firing(): Firing | undefined {
     if (this.#firing) return this.#firing;
     const timer = executionAsyncResource();
@@ -145,8 +151,8 @@ export class FollowedRegistry {
   }
 
   /**
-   * Takes the firing of a job that fired while it was created, because it was a little late.
-   * The firing is known once the job has been added.
+   * Returns the next firing of a job that fired while it was created, because its tick had
+   * just passed, and removes it. The firing is known once the job has been added.
    */
   takeFiringWhileMade(): Firing | undefined {
     const firing = this.#firedWhileMade.shift();
@@ -173,7 +179,10 @@ export class FollowedRegistry {
     if (this.#toLookAhead.push(followed) === 1) this.#lookAheadLater();
   }
 
-  /** Looks ahead for one job in each turn of the event loop, since each job may take 10 ms. */
+  /**
+   * Computes the next tick of one job in each turn of the event loop, since that may take 10
+   * ms.
+   */
   #lookAheadLater(): void {
     setImmediate(() => {
       this.#firedWhileMade.length = 0;
@@ -183,7 +192,8 @@ export class FollowedRegistry {
   }
 
   #addTimer(timer: unknown, kind: 'interval' | 'timeout'): void {
-    if (typeof timer !== 'object' || timer === null) return; // fake timers may be numbers
+    // Fake timers may be numbers, and cannot be followed.
+    if (typeof timer !== 'object' || timer === null) return;
     const { _repeat: every } = timer as { _repeat?: unknown };
     if (kind === 'timeout') this.#timers.set(timer, 0);
     else if (typeof every === 'number' && every > 0) this.#timers.set(timer, every);
@@ -191,7 +201,8 @@ export class FollowedRegistry {
 }
 
 /**
- * Has `follow` called with each job or timer that the method of the registry adds from now on.
+ * Calls `follow` with each job or timer that is added to the registry by the method from now
+ * on.
  */
 function onAdd<Method extends string, Added>(
   registry: Record<Method, (name: string, added: Added) => void>,
