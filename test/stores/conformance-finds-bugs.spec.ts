@@ -23,7 +23,7 @@ describe('planted bugs of lock stores', () => {
     await expect(find(foundBy, () => broken).run()).rejects.toThrow();
   });
 
-  it('the bug "each instance counts its own tokens" is found by the case "B38 tokens grow over releases, in all instances"', async () => {
+  it('the bug "each instance counts its own tokens" is found by the case "B38 each grant after a release has a larger token, in all instances"', async () => {
     const right = new RightStore();
     const instance = (): LockStore => {
       let token = 0;
@@ -35,7 +35,9 @@ describe('planted bugs of lock stores', () => {
         },
       };
     };
-    await expect(find('B38 tokens grow over releases, in all instances', instance).run()).rejects.toThrow();
+    await expect(
+      find('B38 each grant after a release has a larger token, in all instances', instance).run(),
+    ).rejects.toThrow();
   });
 
   it('each conformance case finds at least one planted bug', () => {

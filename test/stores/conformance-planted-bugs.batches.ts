@@ -14,8 +14,8 @@ interface Difference {
   released?: (results: boolean[]) => boolean[];
 }
 
-const ACQUISITIONS = 'B93 of 200 acquisitions at once each gets the result for its own key';
-const RELEASES = 'B93 of 200 releases at once each ends its own lock only';
+const ACQUISITIONS = 'B93 each of 200 simultaneous acquisitions gets the result for its own key';
+const RELEASES = 'B93 each of 200 simultaneous releases ends only its own lock';
 
 /** Bugs of statements that serve many requests. A request sent alone is served correctly. */
 export const sharedStatements: PlantedBug[] = [
@@ -50,7 +50,7 @@ export const sharedStatements: PlantedBug[] = [
           return right.acquire(key, owner, ttl, request);
         },
       }),
-    foundBy: 'B93 a request that runs out of time among many ends alone',
+    foundBy: 'B93 if one of many simultaneous requests runs out of time, the others get their results',
   },
   {
     name: 'two results of a batch of releases are swapped',
@@ -71,7 +71,8 @@ export const sharedStatements: PlantedBug[] = [
           return true;
         },
       }),
-    foundBy: 'B93 many keys that are taken and released over and over at once stay apart',
+    foundBy:
+      'B93 many keys can be acquired and released repeatedly at the same time without affecting each other',
   },
   {
     name: 'a batch contains a key twice',
@@ -88,7 +89,8 @@ export const sharedStatements: PlantedBug[] = [
         },
       };
     },
-    foundBy: 'B93 of two instances that want the same 300 keys in opposite orders one gets each key',
+    foundBy:
+      'B93 if two instances acquire the same 300 keys in opposite orders, exactly one of them gets each key',
   },
   {
     name: 'a batch takes a repetition for a first request',
@@ -98,7 +100,7 @@ export const sharedStatements: PlantedBug[] = [
           right.acquire(key, owner, ttl, { ...request, resend: false }),
       }),
     foundBy:
-      'B93 of many requests at once, those that are sent again get their own locks again, or are like any other',
+      'B93 a repeated request among many simultaneous ones gets its own lock again, or counts as a new request',
   },
   {
     name: 'a batch takes a repetition for a first request once its lease has expired',
@@ -111,7 +113,7 @@ export const sharedStatements: PlantedBug[] = [
           }),
       }),
     foundBy:
-      'B93 a request that is sent again among many, after its lease ran out, leaves no failed run behind',
+      'B93 if a repeated request among many gets its key after its lease has expired, no failed run is recorded',
   },
   {
     name: 'a batch of releases ignores keepFor',
@@ -119,7 +121,7 @@ export const sharedStatements: PlantedBug[] = [
       inBatches(right, {
         release: (_, key, owner, end) => right.release(key, owner, { ...end, keepFor: 0 }),
       }),
-    foundBy: 'B93 a release that keeps its key among many others keeps that key alone',
+    foundBy: 'B93 a release with keepFor among many simultaneous releases keeps only its own key taken',
   },
   {
     name: 'a batch grants paused keys',
@@ -132,7 +134,7 @@ export const sharedStatements: PlantedBug[] = [
           return result;
         },
       }),
-    foundBy: 'B93 paused keys among many requests are refused, and the others are granted',
+    foundBy: 'B93 among many simultaneous requests, only those for paused keys are refused as paused',
   },
   {
     name: 'a batch ignores ticks and stealAfter',
@@ -140,7 +142,7 @@ export const sharedStatements: PlantedBug[] = [
       inBatches(right, {
         acquire: (_, key, owner, ttl, request) => right.acquire(key, owner, ttl, { label: request?.label }),
       }),
-    foundBy: 'B93 runs of a tick, and thefts, keep their conditions among many requests',
+    foundBy: 'B93 once and stealAfter apply only to their own request among many simultaneous ones',
   },
 ];
 

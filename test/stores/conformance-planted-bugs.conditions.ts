@@ -11,7 +11,7 @@ export const stealing: PlantedBug[] = [
   {
     name: 'stealAfter is ignored',
     plant: (right) => requestsReadAs(right, (_, { stealAfter: _age, ...request }) => request),
-    foundBy: 'B32 a lock that was not renewed for stealAfter is taken, with a larger token',
+    foundBy: 'B32 a lock that was not renewed for the time of stealAfter is stolen, with a larger token',
   },
   {
     name: 'a lock that never expires cannot be stolen',
@@ -19,13 +19,13 @@ export const stealing: PlantedBug[] = [
       requestsReadAs(right, async (key, { stealAfter, ...request }) =>
         (await right.remaining(key)) === Infinity ? request : { ...request, stealAfter },
       ),
-    foundBy: 'B32 a lock that never expires is taken too, and the thief gets a lease that ends',
+    foundBy: 'B32 even a lock that never expires is stolen, and the new holder gets a lease that ends',
   },
   {
     name: 'stealAfter steals a lock of any age',
     plant: (right) =>
       takingBefore(right, (key, { stealAfter }) => stealAfter !== undefined && right.forceRelease(key)),
-    foundBy: 'B33 a younger lock is not stolen',
+    foundBy: 'B33 a lock that was granted less than stealAfter ago is not stolen',
   },
   {
     name: 'the age of a lock counts from its grant',
@@ -35,7 +35,7 @@ export const stealing: PlantedBug[] = [
         if (found.state === 'held' && Date.now() - found.holder.startedAt.getTime() >= stealAfter)
           await right.forceRelease(key);
       }),
-    foundBy: 'B33 a lock that was renewed since is not stolen, however long it is held',
+    foundBy: 'B33 a lock that was renewed less than stealAfter ago is not stolen, however long it is held',
   },
   {
     name: 'a kept key can be stolen',
@@ -53,7 +53,8 @@ export const stealing: PlantedBug[] = [
       acquire: (key, owner, ttl, request) =>
         right.acquire(key, owner, Math.min(ttl, request?.stealAfter ?? ttl), request),
     }),
-    foundBy: 'B33 stealAfter is for its own acquisition: it is not kept for the next, and it is no ttl',
+    foundBy:
+      'B33 stealAfter affects only its own acquisition, neither later acquisitions nor the ttl of the lock',
   },
   {
     name: 'stealAfter also applies to the next acquisition',
@@ -65,7 +66,8 @@ export const stealing: PlantedBug[] = [
         return { ...request, stealAfter };
       });
     },
-    foundBy: 'B33 stealAfter is for its own acquisition: it is not kept for the next, and it is no ttl',
+    foundBy:
+      'B33 stealAfter affects only its own acquisition, neither later acquisitions nor the ttl of the lock',
   },
   {
     name: 'stealAfter refuses a free key',
@@ -88,13 +90,13 @@ export const stealing: PlantedBug[] = [
         await nextTurn();
         if (age >= stealAfter) await right.forceRelease(key);
       }),
-    foundBy: 'B33 of many thieves one wins',
+    foundBy: 'B33 exactly one of many simultaneous attempts to steal a lock gets it',
   },
   {
     name: 'a repeated request of a thief is not recognized',
     plant: (right) =>
       requestsReadAs(right, (_, request) => ({ ...request, resend: request.resend && !request.stealAfter })),
-    foundBy: 'B33 resend: a thief gets what it has stolen again, with the same token',
+    foundBy: 'B33 resend: an attempt that has stolen a lock gets the lock again, with the same token',
   },
   {
     name: 'the run of a stolen lock counts as done',
@@ -104,7 +106,7 @@ export const stealing: PlantedBug[] = [
         if (found.state === 'held' && Date.now() - found.holder.renewedAt.getTime() >= stealAfter)
           await right.release(key, right.owners.get(key) ?? '');
       }),
-    foundBy: 'B32 B46 the run of a stolen lock failed, and ended then',
+    foundBy: 'B32 B46 the run of a stolen lock is recorded as failed, and as ended when the lock was stolen',
   },
   {
     name: 'the run of a stolen lock ends with its lease',
@@ -115,13 +117,13 @@ export const stealing: PlantedBug[] = [
         return found;
       },
     }),
-    foundBy: 'B32 B46 the run of a stolen lock failed, and ended then',
+    foundBy: 'B32 B46 the run of a stolen lock is recorded as failed, and as ended when the lock was stolen',
   },
   {
     name: 'stealAfter: 0 is ignored',
     plant: (right) =>
       requestsReadAs(right, (_, request) => ({ ...request, stealAfter: request.stealAfter || undefined })),
-    foundBy: 'B32 what cannot be an age is refused before any statement',
+    foundBy: 'B32 an invalid stealAfter is refused before any statement is sent',
   },
 ];
 
@@ -129,7 +131,7 @@ export const ticks: PlantedBug[] = [
   {
     name: 'a release forgets the tick',
     plant: (right) => ticksForgotten(right, async (key) => (await right.inspect(key)).state === 'free'),
-    foundBy: 'B76 a tick is granted once: after its release it is done, in all instances',
+    foundBy: 'B76 a tick is granted once: after the release, every instance refuses it as done',
   },
   {
     name: 'a tick before the last one is granted again',
@@ -138,7 +140,7 @@ export const ticks: PlantedBug[] = [
         const { lastTick } = await right.inspect(key);
         return lastTick !== undefined && tick < lastTick.getTime();
       }),
-    foundBy: 'B76 a later tick is granted after that, an earlier one never again',
+    foundBy: 'B76 after a tick has run, a later tick is granted, but an earlier tick is refused as done',
   },
   {
     name: 'an expired lease gives its tick back',
@@ -155,12 +157,12 @@ export const ticks: PlantedBug[] = [
           : right.acquire(key, owner, ttl, request);
       },
     }),
-    foundBy: 'B76 a tick that has begun is done for all others, also while its run goes on',
+    foundBy: 'B76 while the run of a tick goes on, other attempts for that tick are refused as done',
   },
   {
     name: 'a refused attempt completes its tick',
     plant: (right) => countingTicksRefused(right, 'held'),
-    foundBy: 'B76 the tick of a refused attempt does not count',
+    foundBy: 'B76 a tick whose attempt was refused can still be granted later',
   },
   {
     name: 'an acquisition without a tick forgets the last tick',
@@ -179,7 +181,7 @@ export const ticks: PlantedBug[] = [
   {
     name: 'a tick may be any time ahead',
     plant: (right) => aheadReadAs(right, () => 8e15),
-    foundBy: 'B76 a tick too far ahead of the clock is refused, and keeps no other from running',
+    foundBy: 'B76 a tick too far ahead of the clock is refused, and other ticks can still run',
   },
   {
     name: 'no tick may be ahead',
@@ -202,12 +204,12 @@ export const ticks: PlantedBug[] = [
         },
       };
     },
-    foundBy: 'B76 of many instances that come for one tick one gets it, however soon its run ends',
+    foundBy: 'B76 if many instances try one tick, exactly one gets it, however soon its run ends',
   },
   {
     name: 'the first acquisition of a key does not record its tick',
     plant: (right) => ticksForgotten(right, (key) => !right.owners.has(key)),
-    foundBy: 'B76 of many first acquirers of a new key one gets the tick',
+    foundBy: 'B76 exactly one of many simultaneous attempts for the first tick of a key is granted',
   },
   {
     name: 'slots are ignored',
@@ -215,12 +217,12 @@ export const ticks: PlantedBug[] = [
       requestsReadAs(right, (_, { once, ...request }) =>
         once && 'slot' in once ? request : { ...request, once },
       ),
-    foundBy: 'B76 a slot of the clock is granted once, and does not refuse an acquisition without a slot',
+    foundBy: 'B76 a slot is granted once, and an acquisition without a slot is still granted during it',
   },
   {
     name: 'slots never end',
     plant: (right) => slotsReadAs(right, () => ({ slot: 2 ** 40 })),
-    foundBy: 'B76 the next slot begins by itself',
+    foundBy: 'B76 a key can run again as soon as the next slot has begun',
   },
   {
     name: 'a repeated request is refused because its own tick is done',
@@ -238,7 +240,7 @@ export const ticks: PlantedBug[] = [
     name: 'a repeated request does not record its tick',
     plant: (right) =>
       requestsReadAs(right, (_, { once, ...request }) => (request.resend ? request : { ...request, once })),
-    foundBy: 'B76 resend: an attempt for a tick that never arrived is granted, once',
+    foundBy: 'B76 resend: if the first attempt for a tick never arrived, its repetition is granted, once',
   },
   {
     name: 'inspect does not show the last tick',
@@ -248,13 +250,13 @@ export const ticks: PlantedBug[] = [
         return found;
       },
     }),
-    foundBy: 'B76 the last tick can be read, before, during and after the run',
+    foundBy: 'B76 an inspection shows the last tick during and after its run',
   },
   {
     name: 'the tick of a slot is not its beginning',
     plant: (right) =>
       slotsReadAs(right, (slot) => ({ tick: Math.floor(Date.now() / slot) * slot + 1, ahead: HOUR })),
-    foundBy: 'B76 the tick of a slot is its beginning',
+    foundBy: 'B76 the recorded tick of a slot is the time at which the slot began',
   },
   {
     name: 'an expired run of a tick counts as done',
@@ -292,7 +294,7 @@ export const ticks: PlantedBug[] = [
         return result;
       },
     }),
-    foundBy: 'B76 a tick too far ahead leaves no trace',
+    foundBy: 'B76 a tick that is refused because it is too far ahead is not stored',
   },
   {
     name: 'a purge ignores the ticks of keys',
@@ -307,12 +309,12 @@ export const ticks: PlantedBug[] = [
         },
       };
     },
-    foundBy: 'B72 B76 a tick is a use of its key: a purge leaves keys with a younger or a future tick',
+    foundBy: 'B72 B76 a purge leaves keys whose last tick is younger than olderThan or in the future',
   },
   {
     name: 'failOver is ignored',
     plant: (right) => failOverReadAs(right, () => false),
-    foundBy: 'B81 failOver: a tick goes on while its holder does, and is done with the release',
+    foundBy: 'B81 failOver: a tick is refused as held until its holder releases the lock, and then as done',
   },
   {
     name: 'the tick of an expired run is done also with failOver',
@@ -325,7 +327,7 @@ export const ticks: PlantedBug[] = [
       requestsReadAs(right, async (key, { once, ...request }) =>
         once && 'failOver' in once && (await right.isExpired(key)) ? request : { ...request, once },
       ),
-    foundBy: 'B81 failOver: an earlier tick than that of a crashed run is done',
+    foundBy: 'B81 failOver: a tick before the tick of a crashed run is refused as done',
   },
   {
     name: 'a kept key counts as a run that goes on',
@@ -338,7 +340,7 @@ export const ticks: PlantedBug[] = [
           : right.acquire(key, owner, ttl, request);
       },
     }),
-    foundBy: 'B81 failOver: a tick whose release keeps the key is done',
+    foundBy: 'B81 failOver: a tick is refused as done after a release with keepFor',
   },
   {
     name: 'a forced release counts as a crash',
@@ -359,7 +361,7 @@ export const ticks: PlantedBug[] = [
   {
     name: 'a thief does not get the tick of the stolen lock',
     plant: (right) => failOverReadAs(right, (_, { stealAfter }) => stealAfter === undefined),
-    foundBy: 'B81 failOver: a tick whose lock is stolen is granted again, to the thief alone',
+    foundBy: 'B81 failOver: a tick whose lock is stolen is granted again, but only to the new holder',
   },
   {
     name: 'a recorded tick is done, however far ahead it is',
@@ -394,7 +396,7 @@ export const ticks: PlantedBug[] = [
         const { lastTick } = await right.inspect(key);
         if (once && lastTick && lastTick.getTime() > Date.now() + HOUR) await right.forceRelease(key);
       }),
-    foundBy: 'B81 a recorded tick that lies too far ahead does not take the lock from its holder',
+    foundBy: 'B81 a holder keeps its lock even if the recorded tick lies too far ahead',
   },
   {
     name: 'gaps are ignored',
@@ -402,12 +404,12 @@ export const ticks: PlantedBug[] = [
       requestsReadAs(right, (_, { once, ...request }) =>
         once && 'gap' in once ? request : { ...request, once },
       ),
-    foundBy: 'B81 gap: within the gap no instance starts again, and attempts without a gap are granted',
+    foundBy: 'B81 gap: every instance is refused within the gap, but attempts without a gap are granted',
   },
   {
     name: 'gaps never end',
     plant: (right) => gapsReadAs(right, () => ({ gap: 2 ** 40 })),
-    foundBy: 'B81 gap: a key starts again after the gap',
+    foundBy: 'B81 gap: a key can run again after the gap',
   },
   {
     name: 'a gap does not end while the key is held',
@@ -424,7 +426,7 @@ export const ticks: PlantedBug[] = [
   {
     name: 'a run with a gap records the tick of a slot',
     plant: (right) => gapsReadAs(right, (gap) => ({ tick: Math.floor(Date.now() / gap) * gap, ahead: HOUR })),
-    foundBy: 'B81 gap: the tick is the start of the run',
+    foundBy: 'B81 gap: the recorded tick is the start of the run',
   },
   {
     name: 'a repeated request with a gap is refused',
@@ -445,7 +447,7 @@ export const ticks: PlantedBug[] = [
           ? { ...request, once: { ...once, tick: Date.now() } }
           : { ...request, once },
       ),
-    foundBy: 'B76 what cannot be a tick or a slot is refused before any statement',
+    foundBy: 'B76 an invalid tick, slot or gap is refused before any statement is sent',
   },
 ];
 
@@ -463,7 +465,7 @@ export const pauses: PlantedBug[] = [
   {
     name: 'every pause returns true',
     plant: (right) => ({ pause: async (key) => (await right.pause(key)) || true }),
-    foundBy: 'B73 a pause is true once, and so is its end',
+    foundBy: 'B73 pause and resume return true only if they change the key',
   },
   {
     name: 'a pause ends when the holder releases the key',
@@ -473,7 +475,7 @@ export const pauses: PlantedBug[] = [
         return right.release(key, owner, end);
       },
     }),
-    foundBy: 'B73 the holder of a paused key renews and releases it, and no other owner gets it then',
+    foundBy: 'B73 the holder of a paused key can renew and release it, and no owner gets it after that',
   },
   {
     name: 'a pause takes the lock from its holder',
@@ -483,7 +485,7 @@ export const pauses: PlantedBug[] = [
         return right.pause(key);
       },
     }),
-    foundBy: 'B73 the holder of a paused key renews and releases it, and no other owner gets it then',
+    foundBy: 'B73 the holder of a paused key can renew and release it, and no owner gets it after that',
   },
   {
     name: 'the end of a pause frees the key',
@@ -493,12 +495,12 @@ export const pauses: PlantedBug[] = [
         return right.resume(key);
       },
     }),
-    foundBy: 'B73 a holder is a holder still when its key is resumed',
+    foundBy: 'B73 a holder keeps its lock when its key is paused and resumed',
   },
   {
     name: 'an expired lock is granted although its key is paused',
     plant: (right) => takingBefore(right, async (key) => (await right.isExpired(key)) && right.resume(key)),
-    foundBy: 'B73 a paused key whose lease ran out, or that is kept no more, is not taken',
+    foundBy: 'B73 a paused key is refused even after its lease, or the keepFor of its release, has ended',
   },
   {
     name: 'a pause applies to all keys with the same beginning',
@@ -515,7 +517,7 @@ export const pauses: PlantedBug[] = [
         },
       };
     },
-    foundBy: 'B73 keys are paused one by one',
+    foundBy: 'B73 a pause affects only its own key, not keys with a similar name',
   },
   {
     name: 'a pause reads first and writes later',
@@ -527,7 +529,7 @@ export const pauses: PlantedBug[] = [
         return !paused;
       },
     }),
-    foundBy: 'B73 of many pauses or resumptions of a key at once one is true',
+    foundBy: 'B73 exactly one of many simultaneous calls of pause, or of resume, returns true',
   },
   {
     name: 'a pause returns before it is written',
@@ -537,7 +539,7 @@ export const pauses: PlantedBug[] = [
         return true;
       },
     }),
-    foundBy: 'B73 each attempt after the pause is refused, however many were about to be granted',
+    foundBy: 'B73 each attempt after a pause is refused, even while many owners compete for the key',
   },
   {
     name: 'inspect does not show a pause',
@@ -547,7 +549,7 @@ export const pauses: PlantedBug[] = [
         return found;
       },
     }),
-    foundBy: 'B73 a pause can be read, whether the key is held, expired or free',
+    foundBy: 'B73 an inspection shows whether a held, expired or free key is paused',
   },
   {
     name: 'a paused key without a holder is listed',
@@ -603,7 +605,7 @@ export const pauses: PlantedBug[] = [
         return false;
       },
     }),
-    foundBy: 'B73 resuming what was never locked creates nothing',
+    foundBy: 'B73 resuming a key that was never locked stores nothing',
   },
   {
     name: 'a paused key can be stolen',
@@ -614,7 +616,7 @@ export const pauses: PlantedBug[] = [
   {
     name: 'a refusal during a pause completes the tick',
     plant: (right) => countingTicksRefused(right, 'paused'),
-    foundBy: 'B73 B76 a tick that was refused because of a pause has not begun',
+    foundBy: 'B73 B76 a tick that was refused because of a pause is granted once the key is resumed',
   },
   {
     name: 'a paused key is refused as done',
@@ -628,12 +630,13 @@ export const pauses: PlantedBug[] = [
         return isDone ? { acquired: false, reason: 'tick-done' } : result;
       },
     }),
-    foundBy: 'B73 B76 the reason of a refusal is the first of: too far ahead, paused, done, held',
+    foundBy:
+      'B73 B76 if a refusal has several reasons, it shows the first of: too far ahead, paused, done, held',
   },
   {
     name: 'an invalid key can be paused',
     plant: (right) => ({ pause: async (key) => typeof key === 'string' && right.pause(key) }),
-    foundBy: 'B41 what cannot be a key is neither paused nor resumed',
+    foundBy: 'B41 an invalid key is neither paused nor resumed',
   },
 ];
 

@@ -53,7 +53,7 @@ export const releasingToWaiters: PlantedBug[] = [
   {
     name: 'a waiter gets an expiry although its lock never expires',
     plant: (right) => releasingAs(right, (next) => ({ ...next, ttl: Math.min(next.ttl, 9999 * HOUR) })),
-    foundBy: 'B23 a lock without end is released to a waiter, and a waiter may want a lock without end',
+    foundBy: 'B23 a lock that never expires can be released to a waiter, and a waiter can get such a lock',
   },
   {
     name: 'an expired lease is released to a waiter',
@@ -96,7 +96,7 @@ export const releasingToWaiters: PlantedBug[] = [
         return again ? right.acquire(key, next.owner, next.ttl, { resend: true }) : result;
       },
     }),
-    foundBy: 'B23 a request that is carried out twice changes nothing the second time',
+    foundBy: 'B23 a release to a waiter that the store carries out twice changes nothing the second time',
   },
   {
     name: 'the repeated request of a waiter is not recognized',
@@ -123,7 +123,7 @@ export const releasingToWaiters: PlantedBug[] = [
         return right.releaseToWaiter(key, right.owners.get(key) ?? owner, next, end);
       },
     }),
-    foundBy: 'B23 of many waiters of one lock one gets it',
+    foundBy: 'B23 if a lock is released to many waiters at the same time, at most one of them gets it',
   },
   {
     name: 'a release to a waiter is a release and an acquisition',
@@ -134,12 +134,12 @@ export const releasingToWaiters: PlantedBug[] = [
         return right.acquire(key, next.owner, next.ttl, next);
       },
     }),
-    foundBy: 'B23 B25 no contender gets the key while it is released to one waiter after the other',
+    foundBy: 'B23 B25 while a lock is released from waiter to waiter, no contender gets the key',
   },
   {
     name: 'every run that ends with a release to a waiter counts as done',
     plant: (right) => ({ releaseToWaiter: (key, owner, next) => right.releaseToWaiter(key, owner, next) }),
-    foundBy: 'B23 B46 the run that ended with a release to a waiter is known, with its outcome',
+    foundBy: 'B23 B46 an inspection shows the run that ended with a release to a waiter, with its outcome',
   },
   {
     name: 'a refused release to a waiter ends the run',
@@ -150,7 +150,7 @@ export const releasingToWaiters: PlantedBug[] = [
         return result;
       },
     }),
-    foundBy: 'B23 B46 a release to a waiter that is refused leaves the run as it is',
+    foundBy: 'B23 B46 if a release to a waiter is refused, the recorded runs do not change',
   },
   {
     name: 'a paused key is released to a waiter',
@@ -187,7 +187,7 @@ export const releasingToWaiters: PlantedBug[] = [
         return right.acquire(key, owner, next.ttl, { resend: true });
       },
     }),
-    foundBy: 'B23 B41 what cannot be a key, an owner or a waiter is refused before any statement',
+    foundBy: 'B23 B41 releaseToWaiter refuses an invalid key, owner or waiter before any statement is sent',
   },
 ];
 

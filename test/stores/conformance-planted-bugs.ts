@@ -78,7 +78,7 @@ const acquiring: PlantedBug[] = [
     plant: (right) => ({
       acquire: (key, owner, ttl, request) => right.acquire(key, owner, ttl, { ...request, resend: true }),
     }),
-    foundBy: 'B39 a held key is refused to the same owner string too',
+    foundBy: 'B39 a held key is refused even to a second attempt with the same owner',
   },
   {
     name: 'the same label is granted a held key',
@@ -89,7 +89,7 @@ const acquiring: PlantedBug[] = [
         return right.acquire(key, owner, ttl, request);
       },
     }),
-    foundBy: 'B37 two workers of the same label exclude each other',
+    foundBy: 'B37 two workers with the same label exclude each other',
   },
   {
     name: 'an owner has one lock at a time',
@@ -104,7 +104,7 @@ const acquiring: PlantedBug[] = [
         },
       };
     },
-    foundBy: 'B24 different keys do not touch each other',
+    foundBy: 'B24 locks of different keys are independent, even with the same owner',
   },
   {
     name: 'a refusal does not show the holder',
@@ -114,7 +114,7 @@ const acquiring: PlantedBug[] = [
         return result.acquired ? result : { acquired: false, reason: 'held' };
       },
     }),
-    foundBy: 'B22 a refusal shows the holder of the key, since when, until when and with which token',
+    foundBy: 'B22 a refusal shows the holder with its label, its token, and the start and end of its lease',
   },
   {
     name: 'a held key is refused as contention',
@@ -146,7 +146,7 @@ const acquiring: PlantedBug[] = [
         return { ...result, holder: Object.assign(result.holder, { owner: right.owners.get(args[0]) }) };
       },
     }),
-    foundBy: 'B36 a refusal carries no owner id, which would be a key to the lock',
+    foundBy: 'B36 a refusal shows no owner id, since whoever knows it could release the lock',
   },
   {
     name: 'labels lose characters outside of ASCII',
@@ -165,7 +165,7 @@ const acquiring: PlantedBug[] = [
         return right.acquire(key, owner, ttl, request);
       },
     }),
-    foundBy: 'B36 no label keeps a lock from being taken, whatever a column can hold',
+    foundBy: 'B36 a key is granted with any label, even if the column cannot keep that label',
   },
   {
     name: 'owners are cut at 64 characters',
@@ -222,7 +222,7 @@ const acquiring: PlantedBug[] = [
         return right.acquire(key, owner, ttl, request);
       },
     }),
-    foundBy: 'contract of @nestjs/locks: undefined stands for an optional argument that is not given',
+    foundBy: 'contract of @nestjs/locks: an optional argument that is undefined counts as not given',
   },
 ];
 
@@ -252,7 +252,7 @@ const tokens: PlantedBug[] = [
         },
       };
     },
-    foundBy: 'B38 tokens grow over releases, in all instances',
+    foundBy: 'B38 each grant after a release has a larger token, in all instances',
   },
   {
     name: 'a take-over keeps the token',
@@ -270,7 +270,7 @@ const tokens: PlantedBug[] = [
         },
       };
     },
-    foundBy: 'B38 an expired lock is taken also by the same owner string, with a larger token',
+    foundBy: 'B38 an expired lock is granted even to its last owner, with a larger token',
   },
   {
     name: 'the token starts again after a forced release',
@@ -284,7 +284,7 @@ const tokens: PlantedBug[] = [
         },
       };
     },
-    foundBy: 'B71 a forced release frees the key, and its holder finds out',
+    foundBy: 'B71 a forced release frees the key, and the holder can no longer renew or release it',
   },
   {
     name: 'a take-over continues from the token of the first grant',
@@ -302,7 +302,7 @@ const tokens: PlantedBug[] = [
         },
       };
     },
-    foundBy: 'B38 tokens grow over expiry, take-over and release',
+    foundBy: 'B38 each grant after an expiry, a take-over or a release has a larger token',
   },
 ];
 
@@ -322,7 +322,7 @@ const resending: PlantedBug[] = [
         return right.acquire(key, owner, ttl, request);
       },
     }),
-    foundBy: 'resend: it is refused while another holds the key',
+    foundBy: 'resend: an attempt is refused while another owner holds the key',
   },
   {
     name: 'resend acquires anew',
@@ -352,7 +352,7 @@ const resending: PlantedBug[] = [
         return right.acquire(key, owner, ttl, request);
       },
     }),
-    foundBy: 'resend: it does not open a key that its release keeps taken',
+    foundBy: 'resend: an attempt does not get a key that its own release keeps taken',
   },
   {
     name: 'resend returns its old token after a take-over',
@@ -368,7 +368,8 @@ const resending: PlantedBug[] = [
         },
       };
     },
-    foundBy: 'resend: after a take-over it is refused, and larger when it comes after that',
+    foundBy:
+      'resend: an attempt is refused after a take-over, and gets a larger token once the key is free again',
   },
   {
     name: 'resend only looks for its own lock',
@@ -379,7 +380,7 @@ const resending: PlantedBug[] = [
         return right.acquire(key, owner, ttl, request);
       },
     }),
-    foundBy: 'resend: an attempt that never arrived is granted like any other',
+    foundBy: 'resend: if the first attempt never arrived, its repetition is granted like any other attempt',
   },
   {
     name: 'resend is refused after its own lease has expired',
@@ -389,7 +390,7 @@ const resending: PlantedBug[] = [
         return right.acquire(key, owner, ttl, request);
       },
     }),
-    foundBy: 'resend: after its own lease ran out it is granted with a token that is no smaller',
+    foundBy: 'resend: after its own lease has expired, an attempt is granted with the same or a larger token',
   },
 ];
 
@@ -399,7 +400,7 @@ const renewing: PlantedBug[] = [
     plant: (right) => ({
       renew: (key, owner, ttl) => right.renew(key, right.owners.get(key) ?? owner, ttl),
     }),
-    foundBy: 'B37 only the owner renews a lock',
+    foundBy: 'B37 only the owner can renew a lock',
   },
   {
     name: 'renew revives an expired lease',
@@ -436,7 +437,7 @@ const renewing: PlantedBug[] = [
       renew: async (key, owner, ttl) =>
         right.renew(key, owner, (await right.remaining(key)) === Infinity ? NEVER : ttl),
     }),
-    foundBy: 'B49 a renewal gives an end to a lock that had none',
+    foundBy: 'B49 a renewal can limit the lease of a lock that would never expire',
   },
   {
     name: 'renewals add up',
@@ -444,7 +445,7 @@ const renewing: PlantedBug[] = [
       renew: async (key, owner, ttl) =>
         right.renew(key, owner, Math.min(NEVER, ttl + (await right.remaining(key)))),
     }),
-    foundBy: 'B51 repeated renewals do not add up',
+    foundBy: 'B51 the ttls of repeated renewals do not add up',
   },
   {
     name: 'renew returns true and does nothing',
@@ -452,7 +453,7 @@ const renewing: PlantedBug[] = [
       renew: async (key, owner, ttl) =>
         ttl > 0 && right.owners.get(key) === owner && (await right.remaining(key)) > 0,
     }),
-    foundBy: 'B51 a renewal extends the lease from now, and changes nothing else',
+    foundBy: 'B51 a renewal makes the lease end one ttl from now, and changes nothing else',
   },
   {
     name: 'renew acquires anew',
@@ -460,7 +461,7 @@ const renewing: PlantedBug[] = [
       renew: async (key, owner, ttl) =>
         (await right.release(key, owner)) && (await right.acquire(key, owner, ttl)).acquired,
     }),
-    foundBy: 'B51 a renewal extends the lease from now, and changes nothing else',
+    foundBy: 'B51 a renewal makes the lease end one ttl from now, and changes nothing else',
   },
   {
     name: 'renew creates a row for a new key',
@@ -470,7 +471,7 @@ const renewing: PlantedBug[] = [
         return right.renew(key, owner, ttl);
       },
     }),
-    foundBy: 'B45 renewing what was never locked creates nothing',
+    foundBy: 'B45 renewing a key that was never locked stores nothing',
   },
   {
     name: 'renew accepts every former owner',
@@ -487,7 +488,7 @@ const renewing: PlantedBug[] = [
         },
       };
     },
-    foundBy: 'B54 the renewal of a former holder does not touch the new one',
+    foundBy: 'B54 a renewal by a former holder does not affect the lock of the new holder',
   },
 ];
 
@@ -497,7 +498,7 @@ const releasing: PlantedBug[] = [
     plant: (right) => ({
       release: (key, owner, end) => right.release(key, right.owners.get(key) ?? owner, end),
     }),
-    foundBy: 'B37 only the owner releases a lock',
+    foundBy: 'B37 only the owner can release a lock',
   },
   {
     name: 'release by a former owner frees the key',
@@ -513,7 +514,7 @@ const releasing: PlantedBug[] = [
           (had.has(`${key} ${owner}`) && (await right.forceRelease(key))),
       };
     },
-    foundBy: 'B44 a stale release does not touch the lock of the new holder',
+    foundBy: 'B44 a release by a former holder does not affect the lock of the new holder',
   },
   {
     name: 'release of an expired lease returns true',
@@ -522,7 +523,7 @@ const releasing: PlantedBug[] = [
         (await right.release(key, owner, end)) ||
         (right.owners.get(key) === owner && (await right.isExpired(key))),
     }),
-    foundBy: 'B43 releasing a lease that ran out is false',
+    foundBy: 'B43 the release of an expired lease returns false',
   },
   {
     name: 'release returns true every time',
@@ -530,12 +531,12 @@ const releasing: PlantedBug[] = [
       release: async (key, owner, end) =>
         (await right.release(key, owner, end)) || right.owners.get(key) === owner,
     }),
-    foundBy: 'B43 a release frees the key at once, and is true once',
+    foundBy: 'B43 a release frees the key at once, and only the first release returns true',
   },
   {
     name: 'release returns true and frees nothing',
     plant: (right) => ({ release: (key, owner) => right.renew(key, owner, HOUR) }),
-    foundBy: 'B43 a release frees the key at once, and is true once',
+    foundBy: 'B43 a release frees the key at once, and only the first release returns true',
   },
   {
     name: 'release creates a row for a new key',
@@ -545,14 +546,15 @@ const releasing: PlantedBug[] = [
         return right.release(key, owner, end);
       },
     }),
-    foundBy: 'B45 releasing what was never locked creates nothing',
+    foundBy: 'B45 releasing a key that was never locked stores nothing',
   },
   {
     name: 'keepFor is ignored',
     plant: (right) => ({
       release: (key, owner, end) => right.release(key, owner, { outcome: end?.outcome }),
     }),
-    foundBy: 'B76 a release with keepFor leaves the key taken, with no holder',
+    foundBy:
+      'B76 a release with keepFor keeps the key taken, but the former holder can no longer renew or release it',
   },
   {
     name: 'keepFor keeps the holder',
@@ -560,7 +562,8 @@ const releasing: PlantedBug[] = [
       release: (key, owner, end) =>
         end?.keepFor ? right.renew(key, owner, end.keepFor) : right.release(key, owner, end),
     }),
-    foundBy: 'B76 a release with keepFor leaves the key taken, with no holder',
+    foundBy:
+      'B76 a release with keepFor keeps the key taken, but the former holder can no longer renew or release it',
   },
   {
     name: 'keepFor never shortens a lease',
@@ -570,7 +573,7 @@ const releasing: PlantedBug[] = [
         return right.release(key, owner, { ...end, keepFor });
       },
     }),
-    foundBy: 'B76 a kept key becomes free by itself, also when its lease would have lasted longer',
+    foundBy: 'B76 a key is free after the keepFor of its release, even if the lease would have lasted longer',
   },
   {
     name: 'keepFor: 0 keeps the key forever',
@@ -609,7 +612,7 @@ const expiring: PlantedBug[] = [
         return right.acquire(key, old ?? owner, ttl, request);
       },
     }),
-    foundBy: 'B44 an expired lock that was taken over belongs to the new holder',
+    foundBy: 'B44 an expired lock that was taken over belongs only to the new holder',
   },
   {
     name: 'a take-over keeps the old label',
@@ -619,7 +622,7 @@ const expiring: PlantedBug[] = [
         return right.acquire(key, owner, ttl, { ...request, label });
       },
     }),
-    foundBy: 'B35 a take-over without a label does not keep the label of the last holder',
+    foundBy: 'B35 if an attempt without a label takes over an expired lock, the new holder has no label',
   },
   {
     name: 'an expired lock is refused to its old label',
@@ -630,7 +633,7 @@ const expiring: PlantedBug[] = [
         return right.acquire(key, owner, ttl, request);
       },
     }),
-    foundBy: 'B35 an expired lock is taken also by a caller of the same label',
+    foundBy: 'B35 an expired lock is granted even to a caller with the label of its last holder',
   },
   {
     name: 'a lock that never expires is taken over when it is old',
@@ -643,7 +646,7 @@ const expiring: PlantedBug[] = [
         return right.acquire(key, owner, ttl, request);
       },
     }),
-    foundBy: 'B29 a lock without an end and a renewed lock are not taken over',
+    foundBy: 'B29 a lock that never expires and a renewed lock are not taken over',
   },
 ];
 
@@ -681,12 +684,12 @@ const keys: PlantedBug[] = [
   {
     name: 'numeric keys are converted to numbers',
     plant: (right) => keysReadAs(right, (key) => (Number.isNaN(Number(key)) ? key : String(Number(key)))),
-    foundBy: 'B41 keys that are the same number are different locks',
+    foundBy: 'B41 keys that spell the same number differently are different locks',
   },
   {
     name: 'the end of a key is ignored',
     plant: (right) => keysReadAs(right, (key) => key.replace(/(:key)\w+$/, '$1')),
-    foundBy: 'B41 a key and its beginning are different locks',
+    foundBy: 'B41 a key and a prefix of it are different locks',
   },
   {
     name: 'keys are inserted into the statement unescaped',
@@ -696,17 +699,17 @@ const keys: PlantedBug[] = [
         return right.acquire(key, ...rest);
       },
     }),
-    foundBy: 'B41 keys that look like a part of a statement are keys',
+    foundBy: 'B41 keys that look like parts of a statement can be locked like any other key',
   },
   {
     name: 'keys are cut at 255 bytes',
     plant: (right) => keysReadAs(right, (key) => Buffer.from(key).subarray(0, 255).toString()),
-    foundBy: 'B41 keys longer than the column are never cut: 500 characters',
+    foundBy: 'B41 a key of 500 characters, which is longer than the column, is not cut',
   },
   {
     name: 'keys are cut before the 4096th byte',
     plant: (right) => keysReadAs(right, (key) => key.slice(0, 4095)),
-    foundBy: 'B41 keys longer than the column are never cut: 4 KiB, different in the last character',
+    foundBy: 'B41 keys of 4 KiB that differ only in the last character are different locks',
   },
   {
     name: 'keys are cut in the middle of a character',
@@ -718,7 +721,7 @@ const keys: PlantedBug[] = [
         return right.acquire(key, ...rest);
       },
     }),
-    foundBy: 'B41 keys longer than the column may have characters of several bytes at the cut',
+    foundBy: 'B41 keys longer than the column may have a character of several bytes where the column ends',
   },
   {
     name: 'a key that looks like the stored form of a longer key is not hashed',
@@ -729,12 +732,12 @@ const keys: PlantedBug[] = [
         return originals.get(key) ?? key;
       });
     },
-    foundBy: 'B41 a key that looks like the kept form of a longer one is another lock',
+    foundBy: 'B41 a key that equals the stored form of a longer key is a different lock',
   },
   {
     name: 'an invalid key is converted to text',
     plant: (right) => keysReadAs(right, asText),
-    foundBy: 'B41 what cannot be a key is refused before any statement',
+    foundBy: 'B41 an invalid key is refused before any statement is sent',
   },
   {
     name: 'the database refuses an invalid key',
@@ -747,7 +750,7 @@ const keys: PlantedBug[] = [
         }
       },
     }),
-    foundBy: 'B41 what cannot be a key is refused before any statement',
+    foundBy: 'B41 an invalid key is refused before any statement is sent',
   },
   {
     name: 'keys over the limit are cut',
@@ -759,7 +762,7 @@ const keys: PlantedBug[] = [
     plant: (right) => ({
       acquire: (key, owner, ttl, request) => right.acquire(key, asText(owner), ttl, request),
     }),
-    foundBy: 'B36 what cannot be an owner is refused before any statement, and not repeated in the error',
+    foundBy: 'B36 an invalid owner is refused before any statement is sent, and the error does not repeat it',
   },
   {
     name: 'an error contains the owner',
@@ -772,14 +775,14 @@ const keys: PlantedBug[] = [
         }
       },
     }),
-    foundBy: 'B36 what cannot be an owner is refused before any statement, and not repeated in the error',
+    foundBy: 'B36 an invalid owner is refused before any statement is sent, and the error does not repeat it',
   },
   {
     name: 'a ttl of 0 is accepted',
     plant: (right) => ({
       acquire: (key, owner, ttl, request) => right.acquire(key, owner, ttl === 0 ? 1 : ttl, request),
     }),
-    foundBy: 'B30 what cannot be a ttl is refused before any statement',
+    foundBy: 'B30 an invalid ttl is refused before any statement is sent',
   },
   {
     name: 'a negative keepFor is accepted',
@@ -787,7 +790,7 @@ const keys: PlantedBug[] = [
       release: (key, owner, end) =>
         right.release(key, owner, end && { ...end, keepFor: end.keepFor === -1 ? 0 : end.keepFor }),
     }),
-    foundBy: 'B30 what cannot be a keepFor is refused before any statement',
+    foundBy: 'B30 an invalid keepFor is refused before any statement is sent',
   },
 ];
 
@@ -802,7 +805,7 @@ const racing: PlantedBug[] = [
         return right.acquire(key, ...rest);
       },
     }),
-    foundBy: 'B25 of many first acquirers of a new key one wins',
+    foundBy: 'B25 exactly one of many simultaneous acquirers of a new key gets it',
   },
   {
     name: 'acquire of a released key reads first and writes later',
@@ -814,7 +817,7 @@ const racing: PlantedBug[] = [
         return right.acquire(key, ...rest);
       },
     }),
-    foundBy: 'B25 of many acquirers of a released key one wins, with a larger token',
+    foundBy: 'B25 exactly one of many simultaneous acquirers of a released key gets it, with a larger token',
   },
   {
     name: 'a take-over reads first and writes later',
@@ -826,22 +829,22 @@ const racing: PlantedBug[] = [
         return right.acquire(key, ...rest);
       },
     }),
-    foundBy: 'B25 of many acquirers of an expired key one wins, with a larger token',
+    foundBy: 'B25 exactly one of many simultaneous acquirers of an expired key gets it, with a larger token',
   },
   {
     name: 'collisions are errors',
     plant: (right) => colliding(right, () => new LockStoreError('could not serialize access')),
-    foundBy: 'B25 of many first acquirers of a new key one wins',
+    foundBy: 'B25 exactly one of many simultaneous acquirers of a new key gets it',
   },
   {
     name: 'every colliding acquisition is refused',
     plant: (right) => colliding(right, () => ({ acquired: false, reason: 'contention' })),
-    foundBy: 'B25 of many first acquirers of a new key one wins',
+    foundBy: 'B25 exactly one of many simultaneous acquirers of a new key gets it',
   },
   {
     name: 'acquisitions of different keys collide',
     plant: (right) => colliding(right, () => ({ acquired: false, reason: 'contention' }), 'all keys'),
-    foundBy: 'B24 many different keys are granted at once',
+    foundBy: 'B24 simultaneous attempts for many different keys are all granted',
   },
   {
     name: 'a contender makes the renewal fail',
@@ -861,7 +864,7 @@ const racing: PlantedBug[] = [
         },
       };
     },
-    foundBy: 'B26 the holder renews and releases whatever the contenders do',
+    foundBy: 'B26 the holder can renew and release its lock while many contenders try to get it',
   },
   {
     name: 'release reads first and returns later',
@@ -872,7 +875,7 @@ const racing: PlantedBug[] = [
         return (await right.release(key, owner, end)) || own;
       },
     }),
-    foundBy: 'B43 of many releases of one lock one is true',
+    foundBy: 'B43 exactly one of many simultaneous releases of a lock returns true',
   },
   {
     name: 'every seventh acquisition steals the key',
@@ -885,7 +888,7 @@ const racing: PlantedBug[] = [
         },
       };
     },
-    foundBy: 'B40 counters under the lock lose no update',
+    foundBy: 'B40 a counter under a lock loses no update',
   },
 ];
 
@@ -895,7 +898,7 @@ const batches: PlantedBug[] = [
     plant: (right) => ({
       renewMany: (leases) => right.renewMany(leases.toSorted((a, b) => (a.key < b.key ? -1 : 1))),
     }),
-    foundBy: 'B51 renewMany answers for each lease, in the order given',
+    foundBy: 'B51 renewMany returns an outcome for each lease, in the order of the leases',
   },
   {
     name: 'renewMany ignores the owners',
@@ -906,7 +909,7 @@ const batches: PlantedBug[] = [
         return leases.map(({ key }) => (renewed.has(key) ? 'renewed' : 'lost'));
       },
     }),
-    foundBy: 'B51 renewMany answers for each lease, in the order given',
+    foundBy: 'B51 renewMany returns an outcome for each lease, in the order of the leases',
   },
   {
     name: 'renewMany ignores the keys',
@@ -917,7 +920,7 @@ const batches: PlantedBug[] = [
         return leases.map(({ owner }) => (renewed.has(owner) ? 'renewed' : 'lost'));
       },
     }),
-    foundBy: 'B51 renewMany keeps leases of one owner apart by their keys',
+    foundBy: 'B51 renewMany tells leases of one owner apart by their keys',
   },
   {
     name: 'renewMany compares key and owner as one text',
@@ -928,14 +931,14 @@ const batches: PlantedBug[] = [
         return leases.map(({ key, owner }, i) => (held.has(`${key}${owner}`) ? 'renewed' : outcomes[i]!));
       },
     }),
-    foundBy: 'B51 renewMany takes for no lease what reads alike when key and owner are put together',
+    foundBy: 'B51 renewMany does not confuse leases whose key and owner give the same text when joined',
   },
   {
     name: 'renewMany leaves out lost leases',
     plant: (right) => ({
       renewMany: async (leases) => (await right.renewMany(leases)).filter((outcome) => outcome === 'renewed'),
     }),
-    foundBy: 'B51 renewMany answers for each lease, in the order given',
+    foundBy: 'B51 renewMany returns an outcome for each lease, in the order of the leases',
   },
   {
     name: 'renewMany revives expired leases',
@@ -947,7 +950,7 @@ const batches: PlantedBug[] = [
         return right.renewMany(leases);
       },
     }),
-    foundBy: 'B50 renewMany never revives a lease that ran out',
+    foundBy: 'B50 renewMany never revives an expired lease',
   },
   {
     name: 'renewMany uses one ttl for all leases',
@@ -965,7 +968,7 @@ const batches: PlantedBug[] = [
         return right.renewMany(leases);
       },
     }),
-    foundBy: 'B51 renewMany of nothing answers nothing',
+    foundBy: 'B51 renewMany returns an empty list for an empty list of leases',
   },
   {
     name: 'renewMany ignores leases after the hundredth',
@@ -991,7 +994,8 @@ const inspection: PlantedBug[] = [
         return right.inspect(key);
       },
     }),
-    foundBy: 'B69 a key that was never locked is free, and looking at it creates nothing',
+    foundBy:
+      'B69 a key that was never locked is free, and inspecting, releasing or renewing it changes nothing',
   },
   {
     name: 'inspect shows an expiry for a lock that never expires',
@@ -1002,7 +1006,7 @@ const inspection: PlantedBug[] = [
         return { ...found, holder: { ...found.holder, expiresAt: new Date(NEVER), remaining: NEVER } };
       },
     }),
-    foundBy: 'B69 a lock that never expires has no end',
+    foundBy: 'B69 the inspection of a lock that never expires shows no end',
   },
   {
     name: 'inspect shows a kept key as free',
@@ -1012,7 +1016,7 @@ const inspection: PlantedBug[] = [
         return found.lastRun ? { state: 'free', key, lastRun: found.lastRun } : found;
       },
     }),
-    foundBy: 'B76 a kept key is held without a holder, under the label of its last holder',
+    foundBy: 'B76 a key that its release keeps taken is shown as held, with the label of its last holder',
   },
   {
     name: 'inspect shows an expired lease as free',
@@ -1022,7 +1026,7 @@ const inspection: PlantedBug[] = [
         return found.state === 'expired' ? { state: 'free', key, lastRun: found.lastRun } : found;
       },
     }),
-    foundBy: 'B69 a lease that ran out without a release is expired, and still shows its holder',
+    foundBy: 'B69 the inspection of an expired key still shows its last holder',
   },
   {
     name: 'inspect shows an expired lease as held',
@@ -1032,7 +1036,7 @@ const inspection: PlantedBug[] = [
         return found.state === 'expired' ? { ...found, state: 'held' } : found;
       },
     }),
-    foundBy: 'B69 a lease that ran out without a release is expired, and still shows its holder',
+    foundBy: 'B69 the inspection of an expired key still shows its last holder',
   },
   {
     name: 'inspect shows a key as expired after keepFor has passed',
@@ -1053,19 +1057,19 @@ const inspection: PlantedBug[] = [
         return { ...found, state: 'expired', holder };
       },
     }),
-    foundBy: 'B76 a key that was kept is free afterwards, and its run did not fail by that',
+    foundBy: 'B76 a key is free after the keepFor of its release, and its run does not count as failed',
   },
   {
     name: 'inspect shows the owner',
     plant: (right) => ({
       inspect: async (key) => ({ ...(await right.inspect(key)), owner: right.owners.get(key) }),
     }),
-    foundBy: 'B69 a held key has a holder',
+    foundBy: 'B69 the inspection of a held key shows its holder, but not the owner id',
   },
   {
     name: 'inspect does not show the last run',
     plant: (right) => ({ inspect: async (key) => ({ ...(await right.inspect(key)), lastRun: undefined }) }),
-    foundBy: 'B46 the last run is known after its release, with its outcome',
+    foundBy: 'B46 after a release, the inspection shows the last run with its outcome',
   },
   {
     name: 'inspect does not show the last run while the next one holds the key',
@@ -1075,14 +1079,14 @@ const inspection: PlantedBug[] = [
         return found.state === 'held' ? { ...found, lastRun: undefined } : found;
       },
     }),
-    foundBy: 'B46 the last run is known while the next one holds the key',
+    foundBy: 'B46 while the next run holds the key, the inspection shows the last run too',
   },
   {
     name: 'every run counts as done',
     plant: (right) => ({
       release: (key, owner, end) => right.release(key, owner, { ...end, outcome: 'done' }),
     }),
-    foundBy: 'B46 the last run is known after its release, with its outcome',
+    foundBy: 'B46 after a release, the inspection shows the last run with its outcome',
   },
   {
     name: 'an expired run ends at its take-over',
@@ -1100,7 +1104,7 @@ const inspection: PlantedBug[] = [
         },
       };
     },
-    foundBy: 'B46 a run whose lease ran out failed, when it ran out',
+    foundBy: 'B46 a run whose lease expired counts as failed, and as ended when the lease expired',
   },
   {
     name: 'a forced release is not noticed by the holder',
@@ -1114,12 +1118,12 @@ const inspection: PlantedBug[] = [
         renew: async (key, owner, ttl) => (await right.renew(key, owner, ttl)) || forced.has(key),
       };
     },
-    foundBy: 'B71 a forced release frees the key, and its holder finds out',
+    foundBy: 'B71 a forced release frees the key, and the holder can no longer renew or release it',
   },
   {
     name: 'every forced release returns true',
     plant: (right) => ({ forceRelease: async (key) => (await right.forceRelease(key)) || key !== '' }),
-    foundBy: 'B71 a forced release of a free key is false and creates nothing',
+    foundBy: 'B71 a forced release of a free key returns false and stores nothing',
   },
   {
     name: 'a forced release does not free a kept key',
@@ -1129,12 +1133,13 @@ const inspection: PlantedBug[] = [
         return kept ? false : right.forceRelease(key);
       },
     }),
-    foundBy: 'B71 a forced release also frees a key that is kept, whose run stays as it ended',
+    foundBy:
+      'B71 a forced release frees a key that a release keeps taken, and its last run keeps its outcome',
   },
   {
     name: 'inspect accepts an invalid key',
     plant: (right) => ({ inspect: (key) => right.inspect(asText(key)) }),
-    foundBy: 'B41 what cannot be a key is refused by inspect and forceRelease',
+    foundBy: 'B41 inspect and forceRelease refuse an invalid key',
   },
 ];
 
@@ -1151,7 +1156,7 @@ const lists: PlantedBug[] = [
         return first && released ? { ...page, locks: [...page.locks, { ...first, key: released }] } : page;
       },
     }),
-    foundBy: 'B70 the list has the locks that are held, and only those',
+    foundBy: 'B70 a list has held keys and keys that a release keeps taken, and no others',
   },
   {
     name: 'list shows the owners',
@@ -1161,17 +1166,17 @@ const lists: PlantedBug[] = [
         return { ...page, locks: page.locks.map((lock) => ({ ...lock, owner: right.owners.get(lock.key) })) };
       },
     }),
-    foundBy: 'B70 the list has the locks that are held, and only those',
+    foundBy: 'B70 a list has held keys and keys that a release keeps taken, and no others',
   },
   {
     name: 'list sorts by UTF-16 code units',
     plant: (right) => listInOrder(right, (a, b) => (a < b ? -1 : 1)),
-    foundBy: 'B70 a list is ordered by the bytes of the keys, and paged without gaps',
+    foundBy: 'B70 a list is sorted by the bytes of the keys, and its pages leave out no lock',
   },
   {
     name: 'list sorts by the rules of a language',
     plant: (right) => listInOrder(right, (a, b) => a.localeCompare(b, 'en')),
-    foundBy: 'B70 a list is ordered by the bytes of the keys, and paged without gaps',
+    foundBy: 'B70 a list is sorted by the bytes of the keys, and its pages leave out no lock',
   },
   {
     name: 'a page begins with the last lock of the page before',
@@ -1182,7 +1187,7 @@ const lists: PlantedBug[] = [
           after: request.after && request.limit > 1 ? request.after.slice(0, -1) : request.after,
         }),
     }),
-    foundBy: 'B70 a list is ordered by the bytes of the keys, and paged without gaps',
+    foundBy: 'B70 a list is sorted by the bytes of the keys, and its pages leave out no lock',
   },
   {
     name: 'a full page is never the last page',
@@ -1192,7 +1197,7 @@ const lists: PlantedBug[] = [
         return page.locks.length === request.limit ? { ...page, next: page.locks.at(-1)?.key } : page;
       },
     }),
-    foundBy: 'B70 a list is ordered by the bytes of the keys, and paged without gaps',
+    foundBy: 'B70 a list is sorted by the bytes of the keys, and its pages leave out no lock',
   },
   {
     name: 'a page is empty when the key before it is free',
@@ -1202,28 +1207,28 @@ const lists: PlantedBug[] = [
         return (await right.inspect(request.after)).state === 'held' ? right.list(request) : { locks: [] };
       },
     }),
-    foundBy: 'B70 a page may begin after a key that is no longer held',
+    foundBy: 'B70 a list can go on after a key that is no longer held',
   },
   {
     name: 'list takes a prefix for a pattern',
     plant: (right) => ({
       list: (request) => right.list({ ...request, prefix: request.prefix?.replace(/[%_].*$/, '') }),
     }),
-    foundBy: 'B70 a prefix is taken literally',
+    foundBy: 'B70 a list takes every character of its prefix literally',
   },
   {
     name: 'list is empty without a prefix',
     plant: (right) => ({
       list: async (request) => (request.prefix === undefined ? { locks: [] } : right.list(request)),
     }),
-    foundBy: 'B70 without a prefix everything is listed',
+    foundBy: 'B70 a list without a prefix has all held locks',
   },
   {
     name: 'list accepts a page of any length',
     plant: (right) => ({
       list: (request) => right.list({ ...request, limit: request.limit === 1001 ? 1000 : request.limit }),
     }),
-    foundBy: 'B70 a list has pages of 1 to 1000 locks, and beginnings of keys for its bounds',
+    foundBy: 'B70 a list refuses a limit outside of 1 to 1000, and an invalid prefix or after',
   },
 ];
 
@@ -1237,7 +1242,7 @@ const purges: PlantedBug[] = [
         return right.purge(request);
       },
     }),
-    foundBy: 'B72 a purge leaves keys that are held or kept, whatever their age',
+    foundBy: 'B72 a purge leaves held keys, and keys that a release keeps taken, whatever their age',
   },
   {
     name: 'a purge deletes keys that are kept',
@@ -1249,7 +1254,7 @@ const purges: PlantedBug[] = [
         return right.purge(request);
       },
     }),
-    foundBy: 'B72 a purge leaves keys that are held or kept, whatever their age',
+    foundBy: 'B72 a purge leaves held keys, and keys that a release keeps taken, whatever their age',
   },
   {
     name: 'a purge keeps expired leases',
@@ -1261,17 +1266,17 @@ const purges: PlantedBug[] = [
         return right.purge(request);
       },
     }),
-    foundBy: 'B72 a purge deletes what was released or ran out, with its history, and counts it',
+    foundBy: 'B72 a purge deletes released and expired keys with their last runs, and returns their number',
   },
   {
     name: 'a purge counts one row too many',
     plant: (right) => ({ purge: async (request) => (await right.purge(request)) + 1 }),
-    foundBy: 'B72 a purge deletes what was released or ran out, with its history, and counts it',
+    foundBy: 'B72 a purge deletes released and expired keys with their last runs, and returns their number',
   },
   {
     name: 'a purge ignores the age',
     plant: (right) => ({ purge: ({ prefix }) => right.purge({ prefix, olderThan: 0 }) }),
-    foundBy: 'B72 a purge leaves what was used since, and takes what was not',
+    foundBy: 'B72 a purge deletes only keys that have not been used for olderThan',
   },
   {
     name: 'a purge ignores its prefix',
@@ -1301,7 +1306,7 @@ const purges: PlantedBug[] = [
         },
       };
     },
-    foundBy: 'B72 B38 tokens grow over purges, in all instances',
+    foundBy: 'B72 B38 each grant after a purge has a larger token, in all instances',
   },
   {
     name: 'a purge reads first and deletes later',
@@ -1320,14 +1325,15 @@ const purges: PlantedBug[] = [
         return right.purge(request);
       },
     }),
-    foundBy: 'B72 B40 counters under the lock lose no update while it is purged, and tokens grow',
+    foundBy: 'B72 B40 a counter under a lock loses no update while its key is purged, and tokens grow',
   },
   {
     name: 'a purge without an age deletes everything',
     plant: (right) => ({
       purge: (request) => right.purge({ ...request, olderThan: request.olderThan ?? 0 }),
     }),
-    foundBy: 'B72 a purge without an age, or with an unreadable age, deletes nothing',
+    foundBy:
+      'B72 a purge with an invalid prefix, or without a valid olderThan, is refused and deletes nothing',
   },
 ];
 

@@ -14,18 +14,18 @@ export const acquiring: Cases = {
     await t.refusal(key, { store: await t.open() });
   },
 
-  async 'B39 a held key is refused to the same owner string too'(t) {
+  async 'B39 a held key is refused even to a second attempt with the same owner'(t) {
     const { key, owner, token } = await t.take(t.key());
     assertRecord(await t.refusal(key, { owner }), { fencingToken: token });
     await t.refusal(key, { owner, resend: false });
   },
 
-  async 'B37 two workers of the same label exclude each other'(t) {
+  async 'B37 two workers with the same label exclude each other'(t) {
     const { key } = await t.take(t.key(), { label: 'worker' });
     await t.refusal(key, { label: 'worker' });
   },
 
-  async 'B24 different keys do not touch each other'(t) {
+  async 'B24 locks of different keys are independent, even with the same owner'(t) {
     const first = await t.take(t.key());
     const second = await t.take(t.key(), { owner: first.owner });
     assert.equal(await t.store.release(second.key, second.owner), true);
@@ -34,7 +34,7 @@ export const acquiring: Cases = {
     await t.take(second.key);
   },
 
-  async 'B36 a refusal carries no owner id, which would be a key to the lock'(t) {
+  async 'B36 a refusal shows no owner id, since whoever knows it could release the lock'(t) {
     const { key, owner } = await t.take(t.key(), { label: 'worker' });
     const refused = await t.attempt(key);
     assert.ok(!refused.acquired);
@@ -54,7 +54,7 @@ export const acquiring: Cases = {
     }
   },
 
-  async 'B36 no label keeps a lock from being taken, whatever a column can hold'(t) {
+  async 'B36 a key is granted with any label, even if the column cannot keep that label'(t) {
     for (const label of ['', 'a\0b', 'half of a \ud83d', 'long '.repeat(2000), '🔒'.repeat(300)]) {
       const { key } = await t.take(t.key(), { label });
       await t.refusal(key);
@@ -90,7 +90,7 @@ export const acquiring: Cases = {
     assert.equal(await t.store.release(key, owner, { keepFor: 1000 / 3 }), true);
   },
 
-  async 'B38 tokens grow over releases, in all instances'(t) {
+  async 'B38 each grant after a release has a larger token, in all instances'(t) {
     const stores = await t.instances();
     const key = t.key();
     const tokens: number[] = [];
@@ -117,7 +117,7 @@ export const acquiring: Cases = {
     assert.equal(await store.renew(key, owner, LEASE), false);
   },
 
-  async 'contract of @nestjs/locks: undefined stands for an optional argument that is not given'(t) {
+  async 'contract of @nestjs/locks: an optional argument that is undefined counts as not given'(t) {
     const { store } = t;
     const [key, owner] = [t.key(), t.owner()];
     assert.equal((await store.acquire(key, owner, LEASE, undefined)).acquired, true);

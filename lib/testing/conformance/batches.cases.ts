@@ -18,7 +18,7 @@ import { each, mixed, Rush, timeout } from './rush.js';
  * the result that it would get alone.
  */
 export const batches: Cases = {
-  async 'B93 of 200 acquisitions at once each gets the result for its own key'(t) {
+  async 'B93 each of 200 simultaneous acquisitions gets the result for its own key'(t) {
     const rush = new Rush(t);
     await rush.addSome(100);
     const twins = Array.from({ length: 10 }, () => t.key('twins'));
@@ -39,14 +39,14 @@ export const batches: Cases = {
     }
   },
 
-  async 'B93 a request that runs out of time among many ends alone'(t) {
+  async 'B93 if one of many simultaneous requests runs out of time, the others get their results'(t) {
     const rush = new Rush(t);
     await rush.addSome(40);
     for (let i = 0; i < 5; i++) rush.addHasty(t.key('hasty'));
     await rush.run();
   },
 
-  async 'B93 of 200 releases at once each ends its own lock only'(t) {
+  async 'B93 each of 200 simultaneous releases ends only its own lock'(t) {
     const expired = await together(10, () => t.take(t.key('expired'), { ttl: t.settings.ttl, timeout }));
     const held = await together(100, () => t.take(t.key('held'), { timeout }));
     const foreign = await together(40, () => t.take(t.key('foreign'), { timeout }));
@@ -77,7 +77,9 @@ export const batches: Cases = {
     });
   },
 
-  async 'B93 many keys that are taken and released over and over at once stay apart'(t) {
+  async 'B93 many keys can be acquired and released repeatedly at the same time without affecting each other'(
+    t,
+  ) {
     const rounds = Math.min(3, t.settings.rounds);
     await together(40, async () => {
       const key = t.key();
@@ -92,7 +94,9 @@ export const batches: Cases = {
     });
   },
 
-  async 'B93 of two instances that want the same 300 keys in opposite orders one gets each key'(t) {
+  async 'B93 if two instances acquire the same 300 keys in opposite orders, exactly one of them gets each key'(
+    t,
+  ) {
     const other = await t.open();
     const keys = Array.from({ length: 300 }, () => t.key());
     for (const round of ['new keys', 'released keys']) {
@@ -109,7 +113,7 @@ export const batches: Cases = {
 };
 
 export const batchesResent: Cases = {
-  async 'B93 of many requests at once, those that are sent again get their own locks again, or are like any other'(
+  async 'B93 a repeated request among many simultaneous ones gets its own lock again, or counts as a new request'(
     t,
   ) {
     const { ttl } = t.settings;
@@ -140,7 +144,7 @@ export const batchesResent: Cases = {
 };
 
 export const batchesResentInspected: Cases = {
-  async 'B93 a request that is sent again among many, after its lease ran out, leaves no failed run behind'(
+  async 'B93 if a repeated request among many gets its key after its lease has expired, no failed run is recorded'(
     t,
   ) {
     const { ttl } = t.settings;
@@ -157,7 +161,7 @@ export const batchesResentInspected: Cases = {
 };
 
 export const batchesKept: Cases = {
-  async 'B93 a release that keeps its key among many others keeps that key alone'(t) {
+  async 'B93 a release with keepFor among many simultaneous releases keeps only its own key taken'(t) {
     const kept = await together(10, () => t.take(t.key('kept')));
     const free = await together(30, () => t.take(t.key('free')));
     const ends = mixed([
@@ -173,7 +177,7 @@ export const batchesKept: Cases = {
 };
 
 export const batchesPaused: Cases = {
-  async 'B93 paused keys among many requests are refused, and the others are granted'(t) {
+  async 'B93 among many simultaneous requests, only those for paused keys are refused as paused'(t) {
     const rush = new Rush(t);
     await rush.addSome(20);
     for (let i = 0; i < 10; i++) {
@@ -187,7 +191,7 @@ export const batchesPaused: Cases = {
 };
 
 export const batchesOnConditions: Cases = {
-  async 'B93 runs of a tick, and thefts, keep their conditions among many requests'(t) {
+  async 'B93 once and stealAfter apply only to their own request among many simultaneous ones'(t) {
     const rush = new Rush(t);
     await rush.addSome(20);
     for (let i = 0; i < 5; i++) {

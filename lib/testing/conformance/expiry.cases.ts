@@ -10,7 +10,7 @@ import {
 
 /** A lease that is not renewed ends by itself. Then the key is as free as after a release. */
 export const expiry: Cases = {
-  async 'B22 a refusal shows the holder of the key, since when, until when and with which token'(t) {
+  async 'B22 a refusal shows the holder with its label, its token, and the start and end of its lease'(t) {
     const ttl = 23_456;
     const { key, token } = await t.take(t.key(), { label: 'api-7:4242', ttl });
     const holder = await t.refusal(key);
@@ -43,7 +43,7 @@ export const expiry: Cases = {
     assertGrowing([token, next.token]);
   },
 
-  async 'B29 a lock without an end and a renewed lock are not taken over'(t) {
+  async 'B29 a lock that never expires and a renewed lock are not taken over'(t) {
     const endless = await t.take(t.key(), { ttl: NEVER });
     const renewed = await t.take(t.key());
     await t.shortLeasesRanOut();
@@ -53,20 +53,20 @@ export const expiry: Cases = {
     assert.equal(await t.store.release(endless.key, endless.owner), true);
   },
 
-  async 'B35 an expired lock is taken also by a caller of the same label'(t) {
+  async 'B35 an expired lock is granted even to a caller with the label of its last holder'(t) {
     const { key, token } = await t.expired({ label: 'worker' });
     const next = await t.take(key, { label: 'worker' });
     assertGrowing([token, next.token]);
   },
 
-  async 'B38 an expired lock is taken also by the same owner string, with a larger token'(t) {
+  async 'B38 an expired lock is granted even to its last owner, with a larger token'(t) {
     const { key, owner, token } = await t.expired();
     const next = await t.take(key, { owner });
     assertGrowing([token, next.token]);
     assert.equal(await t.store.renew(key, owner, LEASE), true);
   },
 
-  async 'B44 an expired lock that was taken over belongs to the new holder'(t) {
+  async 'B44 an expired lock that was taken over belongs only to the new holder'(t) {
     const { key, owner } = await t.expired({ label: 'old' });
     const next = await t.take(key, { label: 'new' });
     const holder = await t.refusal(key);
@@ -79,13 +79,13 @@ export const expiry: Cases = {
     assert.equal(await t.store.release(key, next.owner), true);
   },
 
-  async 'B35 a take-over without a label does not keep the label of the last holder'(t) {
+  async 'B35 if an attempt without a label takes over an expired lock, the new holder has no label'(t) {
     const { key } = await t.expired({ label: 'old' });
     await t.take(key);
     assertRecord(await t.refusal(key), { label: null });
   },
 
-  async 'B38 tokens grow over expiry, take-over and release'(t) {
+  async 'B38 each grant after an expiry, a take-over or a release has a larger token'(t) {
     const first = await t.expired();
     const tokens = [first.token];
     for (let i = 0; i < 3; i++) {

@@ -12,7 +12,9 @@ import {
 
 /** The inspection of one key: its present holder, and its last run. */
 export const inspecting: Cases = {
-  async 'B69 a key that was never locked is free, and looking at it creates nothing'(t) {
+  async 'B69 a key that was never locked is free, and inspecting, releasing or renewing it changes nothing'(
+    t,
+  ) {
     const key = t.key();
     assert.deepEqual(present(await t.inspector.inspect(key)), { state: 'free', key });
     await t.store.release(key, t.owner());
@@ -20,7 +22,7 @@ export const inspecting: Cases = {
     assert.deepEqual(present(await t.inspector.inspect(key)), { state: 'free', key });
   },
 
-  async 'B69 a held key has a holder'(t) {
+  async 'B69 the inspection of a held key shows its holder, but not the owner id'(t) {
     const { key, owner, token } = await t.take(t.key(), { label: 'worker' });
     const found = await t.inspector.inspect(key);
     assert.ok(found.state === 'held', `the state is ${found.state}`);
@@ -33,7 +35,7 @@ export const inspecting: Cases = {
     assert.ok(!show(found).includes(owner), `the owner is in the answer: ${show(found)}`);
   },
 
-  async 'B69 a lock that never expires has no end'(t) {
+  async 'B69 the inspection of a lock that never expires shows no end'(t) {
     const { key, owner } = await t.take(t.key(), { ttl: NEVER });
     const found = await t.inspector.inspect(key);
     assert.ok(found.state === 'held');
@@ -41,7 +43,7 @@ export const inspecting: Cases = {
     assert.equal(await t.store.release(key, owner), true);
   },
 
-  async 'B69 a lease that ran out without a release is expired, and still shows its holder'(t) {
+  async 'B69 the inspection of an expired key still shows its last holder'(t) {
     const { key, token } = await t.expired({ label: 'worker' });
     const found = await t.inspector.inspect(key);
     assert.ok(found.state === 'expired', `the state is ${found.state}`);
@@ -51,7 +53,7 @@ export const inspecting: Cases = {
     assert.ok(found.holder.remaining <= 0, `${found.holder.remaining} ms remain of a lease that ran out`);
   },
 
-  async 'B46 the last run is known after its release, with its outcome'(t) {
+  async 'B46 after a release, the inspection shows the last run with its outcome'(t) {
     const key = t.key();
     for (const outcome of [undefined, 'failed', 'done'] as const) {
       const { owner } = await t.take(key, { label: `worker ${outcome}` });
@@ -68,7 +70,7 @@ export const inspecting: Cases = {
     }
   },
 
-  async 'B46 the last run is known while the next one holds the key'(t) {
+  async 'B46 while the next run holds the key, the inspection shows the last run too'(t) {
     const first = await t.take(t.key(), { label: 'first' });
     await t.store.release(first.key, first.owner, { outcome: 'failed' });
     await t.take(first.key, { label: 'second' });
@@ -79,7 +81,7 @@ export const inspecting: Cases = {
     assert.equal(lastRunOf(found).outcome, 'failed');
   },
 
-  async 'B46 a run whose lease ran out failed, when it ran out'(t) {
+  async 'B46 a run whose lease expired counts as failed, and as ended when the lease expired'(t) {
     const { key } = await t.expired({ label: 'crashed' });
     await t.take(key, { label: 'next' });
     const run = lastRunOf(await t.inspector.inspect(key));
@@ -89,7 +91,7 @@ export const inspecting: Cases = {
     assert.ok(off < 50, `a lease of ${t.settings.ttl} ms is said to have ended after ${lengthOf(run)} ms`);
   },
 
-  async 'B76 a kept key is held without a holder, under the label of its last holder'(t) {
+  async 'B76 a key that its release keeps taken is shown as held, with the label of its last holder'(t) {
     const { key, owner } = await t.take(t.key(), { label: 'worker' });
     await t.store.release(key, owner, { keepFor: 2 * LEASE, outcome: 'failed' });
     const found = await t.inspector.inspect(key);
@@ -100,7 +102,7 @@ export const inspecting: Cases = {
     assert.equal(lastRunOf(found).label, 'worker');
   },
 
-  async 'B76 a key that was kept is free afterwards, and its run did not fail by that'(t) {
+  async 'B76 a key is free after the keepFor of its release, and its run does not count as failed'(t) {
     const { key, owner } = await t.take(t.key(), { label: 'worker' });
     await t.store.release(key, owner, { keepFor: t.settings.ttl });
     await t.shortLeasesRanOut();
@@ -111,7 +113,7 @@ export const inspecting: Cases = {
     assert.equal(lastRunOf(await t.inspector.inspect(key)).outcome, 'done');
   },
 
-  async 'B71 a forced release frees the key, and its holder finds out'(t) {
+  async 'B71 a forced release frees the key, and the holder can no longer renew or release it'(t) {
     const { key, owner, token } = await t.take(t.key(), { label: 'worker', ttl: NEVER });
     assert.equal(await t.inspector.forceRelease(key), true);
     const found = await t.inspector.inspect(key);
@@ -123,7 +125,7 @@ export const inspecting: Cases = {
     assertGrowing([token, (await t.take(key)).token]);
   },
 
-  async 'B71 a forced release of a free key is false and creates nothing'(t) {
+  async 'B71 a forced release of a free key returns false and stores nothing'(t) {
     const key = t.key();
     assert.equal(await t.inspector.forceRelease(key), false);
     assert.equal((await t.inspector.inspect(key)).state, 'free');
@@ -134,7 +136,7 @@ export const inspecting: Cases = {
     assert.equal(await t.inspector.forceRelease(key), false);
   },
 
-  async 'B71 a forced release also frees a key that is kept, whose run stays as it ended'(t) {
+  async 'B71 a forced release frees a key that a release keeps taken, and its last run keeps its outcome'(t) {
     const { key, owner } = await t.take(t.key());
     await t.store.release(key, owner, { keepFor: LEASE });
     assert.equal(await t.inspector.forceRelease(key), true);

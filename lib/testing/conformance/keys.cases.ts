@@ -28,30 +28,30 @@ export const keys: Cases = {
     await areDifferent(t, SPACES, (space) => `${space}${base}:`);
   },
 
-  async 'B41 a key and its beginning are different locks'(t) {
+  async 'B41 a key and a prefix of it are different locks'(t) {
     await areDifferent(t, ['', 'a', 'aa', 'aaa', 'a:', 'a:b']);
   },
 
-  async 'B41 keys that are the same number are different locks'(t) {
+  async 'B41 keys that spell the same number differently are different locks'(t) {
     const number = String(randomInt(2 ** 40, 2 ** 47));
     await areDifferent(t, ['#', '0#', '+#', '#.0', '#e0', '# ', '#x'], (form) => form.replace('#', number));
   },
 
-  async 'B41 keys that look like a part of a statement are keys'(t) {
+  async 'B41 keys that look like parts of a statement can be locked like any other key'(t) {
     await areDifferent(t, STATEMENTS);
   },
 
-  async 'B41 keys longer than the column are never cut: 500 characters'(t) {
+  async 'B41 a key of 500 characters, which is longer than the column, is not cut'(t) {
     const base = t.key().padEnd(499, 'x');
     await areDifferent(t, ['a', 'b', 'A', ' '], (last) => `${base}${last}`);
   },
 
-  async 'B41 keys longer than the column are never cut: 4 KiB, different in the last character'(t) {
+  async 'B41 keys of 4 KiB that differ only in the last character are different locks'(t) {
     const base = t.key().padEnd(MAX_KEY_BYTES - 1, 'x');
     await areDifferent(t, ['a', 'b', ''], (last) => `${base}${last}`);
   },
 
-  async 'B41 keys longer than the column may have characters of several bytes at the cut'(t) {
+  async 'B41 keys longer than the column may have a character of several bytes where the column ends'(t) {
     const base = t.key();
     const long = ['', 'a', 'aa', 'aaa'].flatMap((shift) => [
       `${shift}${'🔒'.repeat(90)}`,
@@ -60,7 +60,7 @@ export const keys: Cases = {
     await areDifferent(t, long, (end) => `${base}${end}`);
   },
 
-  async 'B41 a key that looks like the kept form of a longer one is another lock'(t) {
+  async 'B41 a key that equals the stored form of a longer key is a different lock'(t) {
     const long = t.key().padEnd(300, 'x');
     await areDifferent(t, [long, fitKey(long), fitKey(fitKey(long)), `${long}y`], (key) => key);
   },

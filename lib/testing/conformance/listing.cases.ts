@@ -4,7 +4,7 @@ import { assertTimeLeft, LEASE, show, type Cases, type Grant } from './conforman
 
 /** The locks that are held, page by page. */
 export const listing: Cases = {
-  async 'B70 a list is ordered by the bytes of the keys, and paged without gaps'(t) {
+  async 'B70 a list is sorted by the bytes of the keys, and its pages leave out no lock'(t) {
     const prefix = `${t.key()}:`;
     // These names are in the order of their bytes. Sorted as UTF-16, by collation or by
     // number, their order differs.
@@ -20,7 +20,7 @@ export const listing: Cases = {
     }
   },
 
-  async 'B70 a page may begin after a key that is no longer held'(t) {
+  async 'B70 a list can go on after a key that is no longer held'(t) {
     const prefix = `${t.key()}:`;
     const [a, b, c] = [await t.take(`${prefix}a`), await t.take(`${prefix}b`), await t.take(`${prefix}c`)];
     const { next } = await t.inspector.list({ prefix, limit: 2 });
@@ -33,7 +33,7 @@ export const listing: Cases = {
     );
   },
 
-  async 'B70 a prefix is taken literally'(t) {
+  async 'B70 a list takes every character of its prefix literally'(t) {
     const base = t.key();
     const names = [
       '%',
@@ -62,7 +62,7 @@ export const listing: Cases = {
     }
   },
 
-  async 'B70 without a prefix everything is listed'(t) {
+  async 'B70 a list without a prefix has all held locks'(t) {
     const grants: Grant[] = [await t.take(t.key()), await t.take(t.key())];
     const listed = new Set((await readAll(t.inspector, undefined, 1000)).flat());
     for (const { key } of grants) assert.ok(listed.has(key), `${key} is not listed`);
@@ -71,7 +71,7 @@ export const listing: Cases = {
 
 /** Lists of stores whose locks expire, and can be kept after a release. */
 export const listingOfLeases: Cases = {
-  async 'B70 the list has the locks that are held, and only those'(t) {
+  async 'B70 a list has held keys and keys that a release keeps taken, and no others'(t) {
     const prefix = `${t.key()}:`;
     const expired = await t.take(`${prefix}expired`, { ttl: t.settings.ttl });
     await t.shortLeasesRanOut();

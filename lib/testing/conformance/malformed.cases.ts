@@ -16,7 +16,7 @@ const NO_LIMITS = [0, -1, 1001, 1.5, NaN, Infinity, null, '10'];
  * A malformed value is refused before it reaches the database, where it could match every row.
  */
 export const malformed: Cases = {
-  async 'B41 what cannot be a key is refused before any statement'(t) {
+  async 'B41 an invalid key is refused before any statement is sent'(t) {
     const { key, owner, token } = await t.take(t.key());
     for (const value of NO_KEYS) {
       await refuses(t.store, 'acquire', value, owner, LEASE);
@@ -35,7 +35,7 @@ export const malformed: Cases = {
     }
   },
 
-  async 'B36 what cannot be an owner is refused before any statement, and not repeated in the error'(t) {
+  async 'B36 an invalid owner is refused before any statement is sent, and the error does not repeat it'(t) {
     const { key, owner, token } = await t.take(t.key());
     for (const value of NO_OWNERS) {
       await refuses(t.store, 'acquire', key, value, LEASE);
@@ -48,7 +48,7 @@ export const malformed: Cases = {
     assert.equal(await t.store.renew(key, owner, LEASE), true);
   },
 
-  async 'B30 what cannot be a ttl is refused before any statement'(t) {
+  async 'B30 an invalid ttl is refused before any statement is sent'(t) {
     const { key, owner } = await t.take(t.key());
     const free = t.key();
     for (const value of NO_TTLS) {
@@ -61,7 +61,7 @@ export const malformed: Cases = {
 };
 
 export const malformedKeeping: Cases = {
-  async 'B30 what cannot be a keepFor is refused before any statement'(t) {
+  async 'B30 an invalid keepFor is refused before any statement is sent'(t) {
     const { key, owner } = await t.take(t.key());
     for (const keepFor of [-1, NaN, Infinity, '1000', {}]) {
       await refuses(t.store, 'release', key, owner, { keepFor });
@@ -71,7 +71,7 @@ export const malformedKeeping: Cases = {
 };
 
 export const malformedStealing: Cases = {
-  async 'B32 what cannot be an age is refused before any statement'(t) {
+  async 'B32 an invalid stealAfter is refused before any statement is sent'(t) {
     const { key, owner } = await t.take(t.key());
     for (const stealAfter of NO_TTLS)
       await refuses(t.store, 'acquire', key, t.owner(), LEASE, { stealAfter });
@@ -80,7 +80,7 @@ export const malformedStealing: Cases = {
 };
 
 export const malformedOnce: Cases = {
-  async 'B76 what cannot be a tick or a slot is refused before any statement'(t) {
+  async 'B76 an invalid tick, slot or gap is refused before any statement is sent'(t) {
     const free = t.key();
     const now = Date.now();
     const ticks = NO_TICKS.map((tick) => ({ tick, ahead: LEASE }));
@@ -106,7 +106,7 @@ export const malformedOnce: Cases = {
 };
 
 export const malformedPausing: Cases = {
-  async 'B41 what cannot be a key is neither paused nor resumed'(t) {
+  async 'B41 an invalid key is neither paused nor resumed'(t) {
     for (const value of NO_KEYS) {
       await refuses(t.pauser, 'pause', value);
       await refuses(t.pauser, 'resume', value);
@@ -115,7 +115,7 @@ export const malformedPausing: Cases = {
 };
 
 export const malformedReleasesToWaiters: Cases = {
-  async 'B23 B41 what cannot be a key, an owner or a waiter is refused before any statement'(t) {
+  async 'B23 B41 releaseToWaiter refuses an invalid key, owner or waiter before any statement is sent'(t) {
     const { key, owner, token } = await t.take(t.key());
     const passer = t.waiterReleaseOf(t.store);
     const next = { owner: t.owner(), ttl: LEASE };
@@ -134,7 +134,7 @@ export const malformedReleasesToWaiters: Cases = {
 };
 
 export const malformedInspection: Cases = {
-  async 'B41 what cannot be a key is refused by inspect and forceRelease'(t) {
+  async 'B41 inspect and forceRelease refuse an invalid key'(t) {
     const { key, token } = await t.take(t.key());
     for (const value of NO_KEYS) {
       await refuses(t.inspector, 'inspect', value);
@@ -143,7 +143,7 @@ export const malformedInspection: Cases = {
     assertRecord(await t.refusal(key), { fencingToken: token });
   },
 
-  async 'B70 a list has pages of 1 to 1000 locks, and beginnings of keys for its bounds'(t) {
+  async 'B70 a list refuses a limit outside of 1 to 1000, and an invalid prefix or after'(t) {
     for (const limit of NO_LIMITS) await refuses(t.inspector, 'list', { limit });
     for (const bound of NO_BOUNDS) {
       await refuses(t.inspector, 'list', { limit: 1, prefix: bound });
@@ -154,7 +154,9 @@ export const malformedInspection: Cases = {
 };
 
 export const malformedPurge: Cases = {
-  async 'B72 a purge without an age, or with an unreadable age, deletes nothing'(t) {
+  async 'B72 a purge with an invalid prefix, or without a valid olderThan, is refused and deletes nothing'(
+    t,
+  ) {
     const { key, owner } = await t.take(t.key());
     await t.store.release(key, owner);
     for (const olderThan of NO_AGES) await refuses(t.inspector, 'purge', { prefix: key, olderThan });

@@ -24,13 +24,13 @@ const LONG_SLOT = 2 ** 40;
  * instances.
  */
 export const oncePerTick: Cases = {
-  async 'B76 a tick is granted once: after its release it is done, in all instances'(t) {
+  async 'B76 a tick is granted once: after the release, every instance refuses it as done'(t) {
     const { key, owner } = await t.take(t.key(), { once: nth(1) });
     assert.equal(await t.store.release(key, owner), true);
     for (const store of await t.instances()) await t.refused(key, 'tick-done', { store, once: nth(1) });
   },
 
-  async 'B76 a later tick is granted after that, an earlier one never again'(t) {
+  async 'B76 after a tick has run, a later tick is granted, but an earlier tick is refused as done'(t) {
     const { key, owner } = await t.take(t.key(), { once: nth(2) });
     await t.store.release(key, owner);
     await t.refused(key, 'tick-done', { once: nth(1) });
@@ -45,7 +45,7 @@ export const oncePerTick: Cases = {
     await t.take(key, { once: nth(2) });
   },
 
-  async 'B76 a tick that has begun is done for all others, also while its run goes on'(t) {
+  async 'B76 while the run of a tick goes on, other attempts for that tick are refused as done'(t) {
     const { key, owner, token } = await t.take(t.key(), { once: nth(1) });
     await t.refused(key, 'tick-done', { once: nth(1) });
     await t.refused(key, 'tick-done', { owner, once: nth(1) });
@@ -53,7 +53,7 @@ export const oncePerTick: Cases = {
     assert.equal(await t.store.renew(key, owner, LEASE), true);
   },
 
-  async 'B76 the tick of a refused attempt does not count'(t) {
+  async 'B76 a tick whose attempt was refused can still be granted later'(t) {
     const { key, owner } = await t.take(t.key());
     await t.refusal(key, { once: nth(1) });
     await t.store.release(key, owner);
@@ -69,7 +69,7 @@ export const oncePerTick: Cases = {
     await t.take(first.key, { once: nth(2) });
   },
 
-  async 'B76 a tick too far ahead of the clock is refused, and keeps no other from running'(t) {
+  async 'B76 a tick too far ahead of the clock is refused, and other ticks can still run'(t) {
     const once = { tick: Date.now() + 3 * HOUR, ahead: HOUR };
     const key = t.key();
     await t.refused(key, 'tick-ahead', { once });
@@ -87,7 +87,7 @@ export const oncePerTick: Cases = {
     await t.refused(key, 'tick-done', { once: { tick, ahead: NEVER } });
   },
 
-  async 'B76 of many instances that come for one tick one gets it, however soon its run ends'(t) {
+  async 'B76 if many instances try one tick, exactly one gets it, however soon its run ends'(t) {
     const stores = await t.instances();
     const key = t.key();
     for (let round = 1; round <= t.settings.rounds; round++) {
@@ -102,7 +102,7 @@ export const oncePerTick: Cases = {
     }
   },
 
-  async 'B76 of many first acquirers of a new key one gets the tick'(t) {
+  async 'B76 exactly one of many simultaneous attempts for the first tick of a key is granted'(t) {
     for (let round = 0; round < t.settings.rounds; round++) {
       const { key, owner } = onlyOne(await t.race(t.key(), { once: nth(1) }));
       await t.store.release(key, owner);
@@ -110,7 +110,7 @@ export const oncePerTick: Cases = {
     }
   },
 
-  async 'B76 a slot of the clock is granted once, and does not refuse an acquisition without a slot'(t) {
+  async 'B76 a slot is granted once, and an acquisition without a slot is still granted during it'(t) {
     const once = { slot: LONG_SLOT };
     const { key, owner } = onlyOne(await t.race(t.key(), { once }));
     await t.refused(key, 'tick-done', { once });
@@ -121,7 +121,7 @@ export const oncePerTick: Cases = {
     await t.refused(key, 'tick-done', { once });
   },
 
-  async 'B76 the next slot begins by itself'(t) {
+  async 'B76 a key can run again as soon as the next slot has begun'(t) {
     const slot = t.settings.ttl;
     const key = t.key();
     for (let i = 0; i < 3; i++) {
@@ -142,7 +142,7 @@ export const oncePerTick: Cases = {
     }
   },
 
-  async 'B76 resend: an attempt for a tick that never arrived is granted, once'(t) {
+  async 'B76 resend: if the first attempt for a tick never arrived, its repetition is granted, once'(t) {
     const { key, owner } = await t.take(t.key(), { once: nth(1), resend: true });
     await t.store.release(key, owner);
     await t.refused(key, 'tick-done', { once: nth(1) });
@@ -152,7 +152,7 @@ export const oncePerTick: Cases = {
 
 /** The inspection of a key that runs once per tick, and when its tick is forgotten. */
 export const oncePerTickInspected: Cases = {
-  async 'B76 the last tick can be read, before, during and after the run'(t) {
+  async 'B76 an inspection shows the last tick during and after its run'(t) {
     const key = t.key();
     assert.equal((await t.inspector.inspect(key)).lastTick, undefined);
     for (const n of [1, 2]) {
@@ -164,7 +164,7 @@ export const oncePerTickInspected: Cases = {
     }
   },
 
-  async 'B76 the tick of a slot is its beginning'(t) {
+  async 'B76 the recorded tick of a slot is the time at which the slot began'(t) {
     const slot = 7_777;
     const { key } = await t.take(t.key(), { once: { slot } });
     const { state, lastTick, ...found } = await t.inspector.inspect(key);
@@ -189,14 +189,14 @@ export const oncePerTickInspected: Cases = {
     await t.take(key, { once: nth(2) });
   },
 
-  async 'B76 a tick too far ahead leaves no trace'(t) {
+  async 'B76 a tick that is refused because it is too far ahead is not stored'(t) {
     const key = t.key();
     await t.refused(key, 'tick-ahead', { once: { tick: Date.now() + 3 * HOUR, ahead: HOUR } });
     assert.equal((await t.inspector.inspect(key)).lastTick, undefined);
     assert.equal(await t.inspector.purge({ prefix: key, olderThan: 0 }), 0);
   },
 
-  async 'B72 B76 a tick is a use of its key: a purge leaves keys with a younger or a future tick'(t) {
+  async 'B72 B76 a purge leaves keys whose last tick is younger than olderThan or in the future'(t) {
     const key = t.key();
     const ahead: OnceRequest = { tick: Date.now() + HOUR, ahead: 3 * HOUR };
     const { owner } = await t.take(key, { once: ahead });

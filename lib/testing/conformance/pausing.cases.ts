@@ -34,7 +34,7 @@ export const pausing: Cases = {
     assert.equal(await t.store.release(key, owner), true);
   },
 
-  async 'B73 a pause is true once, and so is its end'(t) {
+  async 'B73 pause and resume return true only if they change the key'(t) {
     const key = t.key();
     assert.equal(await t.pauser.resume(key), false);
     assert.equal(await t.pauser.pause(key), true);
@@ -44,7 +44,7 @@ export const pausing: Cases = {
     await t.take(key);
   },
 
-  async 'B73 the holder of a paused key renews and releases it, and no other owner gets it then'(t) {
+  async 'B73 the holder of a paused key can renew and release it, and no owner gets it after that'(t) {
     const { key, owner, token } = await t.take(t.key());
     assert.equal(await t.pauser.pause(key), true);
     await t.refused(key, 'paused');
@@ -57,7 +57,7 @@ export const pausing: Cases = {
     assertGrowing([token, (await t.take(key)).token]);
   },
 
-  async 'B73 a holder is a holder still when its key is resumed'(t) {
+  async 'B73 a holder keeps its lock when its key is paused and resumed'(t) {
     const { key, owner, token } = await t.take(t.key());
     await t.pauser.pause(key);
     assert.equal(await t.pauser.resume(key), true);
@@ -65,7 +65,7 @@ export const pausing: Cases = {
     assert.equal(await t.store.release(key, owner), true);
   },
 
-  async 'B73 a paused key whose lease ran out, or that is kept no more, is not taken'(t) {
+  async 'B73 a paused key is refused even after its lease, or the keepFor of its release, has ended'(t) {
     const expired = await t.take(t.key(), { ttl: t.settings.ttl });
     const kept = await t.take(t.key());
     await t.pauser.pause(expired.key);
@@ -77,14 +77,14 @@ export const pausing: Cases = {
     assertGrowing([expired.token, (await t.take(expired.key)).token]);
   },
 
-  async 'B73 keys are paused one by one'(t) {
+  async 'B73 a pause affects only its own key, not keys with a similar name'(t) {
     const key = t.key();
     await t.pauser.pause(`${key}:a`);
     await t.take(`${key}:b`);
     await t.take(key);
   },
 
-  async 'B73 of many pauses or resumptions of a key at once one is true'(t) {
+  async 'B73 exactly one of many simultaneous calls of pause, or of resume, returns true'(t) {
     const stores = await t.instances();
     for (let round = 0; round < t.settings.rounds; round++) {
       const key = t.key();
@@ -95,7 +95,7 @@ export const pausing: Cases = {
     }
   },
 
-  async 'B73 each attempt after the pause is refused, however many were about to be granted'(t) {
+  async 'B73 each attempt after a pause is refused, even while many owners compete for the key'(t) {
     const [stores, { pauser }] = [await t.instances(), t];
     for (let round = 0; round < t.settings.rounds; round++) {
       const key = t.key();
@@ -117,7 +117,7 @@ export const pausing: Cases = {
 
 /** The inspection of a paused key, and that it stays paused. */
 export const pausingInspected: Cases = {
-  async 'B73 a pause can be read, whether the key is held, expired or free'(t) {
+  async 'B73 an inspection shows whether a held, expired or free key is paused'(t) {
     const held = await t.take(t.key());
     const released = await t.take(t.key());
     await t.store.release(released.key, released.owner);
@@ -173,7 +173,7 @@ export const pausingInspected: Cases = {
     assert.equal(await t.inspector.purge({ prefix, olderThan: 0 }), 1);
   },
 
-  async 'B73 resuming what was never locked creates nothing'(t) {
+  async 'B73 resuming a key that was never locked stores nothing'(t) {
     const key = t.key();
     await t.pauser.resume(key);
     assert.equal(await t.inspector.purge({ prefix: key, olderThan: 0 }), 0);
@@ -190,7 +190,7 @@ export const pausingOnce: Cases = {
     assert.equal(await t.store.renew(key, owner, LEASE), true);
   },
 
-  async 'B73 B76 a tick that was refused because of a pause has not begun'(t) {
+  async 'B73 B76 a tick that was refused because of a pause is granted once the key is resumed'(t) {
     const once = { tick: Date.now() - HOUR / 2, ahead: HOUR };
     const key = t.key();
     await t.pauser.pause(key);
@@ -199,7 +199,9 @@ export const pausingOnce: Cases = {
     await t.take(key, { once });
   },
 
-  async 'B73 B76 the reason of a refusal is the first of: too far ahead, paused, done, held'(t) {
+  async 'B73 B76 if a refusal has several reasons, it shows the first of: too far ahead, paused, done, held'(
+    t,
+  ) {
     const done = { tick: Date.now() - HOUR / 2, ahead: HOUR };
     const next = { tick: done.tick + 1, ahead: HOUR };
     const ahead = { tick: Date.now() + 3 * HOUR, ahead: HOUR };

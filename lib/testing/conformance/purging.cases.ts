@@ -18,7 +18,7 @@ import {
  * cases may use the same database.
  */
 export const purging: Cases = {
-  async 'B72 a purge deletes what was released or ran out, with its history, and counts it'(t) {
+  async 'B72 a purge deletes released and expired keys with their last runs, and returns their number'(t) {
     const prefix = `${t.key()}:`;
     const released = await t.take(`${prefix}released`);
     const kept = await t.take(`${prefix}kept`);
@@ -33,7 +33,7 @@ export const purging: Cases = {
     await t.take(released.key);
   },
 
-  async 'B72 a purge leaves keys that are held or kept, whatever their age'(t) {
+  async 'B72 a purge leaves held keys, and keys that a release keeps taken, whatever their age'(t) {
     const prefix = `${t.key()}:`;
     const held = await t.take(`${prefix}held`);
     const endless = await t.take(`${prefix}endless`, { ttl: NEVER });
@@ -47,7 +47,7 @@ export const purging: Cases = {
     assert.equal(await t.store.release(endless.key, endless.owner), true);
   },
 
-  async 'B72 a purge leaves what was used since, and takes what was not'(t) {
+  async 'B72 a purge deletes only keys that have not been used for olderThan'(t) {
     const prefix = `${t.key()}:`;
     const released = await t.take(`${prefix}released`);
     await t.store.release(released.key, released.owner);
@@ -78,7 +78,7 @@ export const purging: Cases = {
     }
   },
 
-  async 'B72 B38 tokens grow over purges, in all instances'(t) {
+  async 'B72 B38 each grant after a purge has a larger token, in all instances'(t) {
     const stores = await t.instances();
     const key = t.key();
     const tokens: number[] = [];
@@ -91,7 +91,7 @@ export const purging: Cases = {
     assertGrowing(tokens);
   },
 
-  async 'B72 B40 counters under the lock lose no update while it is purged, and tokens grow'(t) {
+  async 'B72 B40 a counter under a lock loses no update while its key is purged, and tokens grow'(t) {
     const stores = await t.instances();
     const [key, workers] = [t.key(), 2 * stores.length];
     const tokens: number[] = [];

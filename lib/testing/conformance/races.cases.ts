@@ -15,7 +15,7 @@ import {
  * database becomes an error.
  */
 export const races: Cases = {
-  async 'B25 of many first acquirers of a new key one wins'(t) {
+  async 'B25 exactly one of many simultaneous acquirers of a new key gets it'(t) {
     for (let round = 0; round < t.settings.rounds; round++) {
       const winner = onlyOne(await t.race(t.key()));
       assertRecord(await t.refusal(winner.key), { fencingToken: winner.token });
@@ -23,7 +23,7 @@ export const races: Cases = {
     }
   },
 
-  async 'B25 of many acquirers of a released key one wins, with a larger token'(t) {
+  async 'B25 exactly one of many simultaneous acquirers of a released key gets it, with a larger token'(t) {
     let { key, owner, token } = await t.take(t.key());
     for (let round = 0; round < t.settings.rounds; round++) {
       assert.equal(await t.store.release(key, owner), true);
@@ -33,7 +33,7 @@ export const races: Cases = {
     }
   },
 
-  async 'B25 of many acquirers of an expired key one wins, with a larger token'(t) {
+  async 'B25 exactly one of many simultaneous acquirers of an expired key gets it, with a larger token'(t) {
     let { key, owner, token } = await t.take(t.key());
     for (let round = 0; round < Math.min(3, t.settings.rounds); round++) {
       assert.equal(await t.store.renew(key, owner, t.settings.ttl), true);
@@ -45,13 +45,13 @@ export const races: Cases = {
     }
   },
 
-  async 'B24 many different keys are granted at once'(t) {
+  async 'B24 simultaneous attempts for many different keys are all granted'(t) {
     const stores = await t.instances();
     const grants = await together(2 * t.settings.racers, (i) => t.take(t.key(), { store: pick(stores, i) }));
     for (const { key, owner } of grants) assert.equal(await t.store.release(key, owner), true);
   },
 
-  async 'B40 counters under the lock lose no update'(t) {
+  async 'B40 a counter under a lock loses no update'(t) {
     const stores = await t.instances();
     const [key, workers] = [t.key(), 2 * stores.length];
     const tokens: number[] = [];
@@ -71,7 +71,7 @@ export const races: Cases = {
     assertGrowing(tokens);
   },
 
-  async 'B26 the holder renews and releases whatever the contenders do'(t) {
+  async 'B26 the holder can renew and release its lock while many contenders try to get it'(t) {
     const stores = await t.instances();
     const { key, owner } = await t.take(t.key());
     const over = new AbortController();
@@ -95,7 +95,7 @@ export const races: Cases = {
     }
   },
 
-  async 'B43 of many releases of one lock one is true'(t) {
+  async 'B43 exactly one of many simultaneous releases of a lock returns true'(t) {
     const stores = await t.instances();
     for (let round = 0; round < t.settings.rounds; round++) {
       const { key, owner } = await t.take(t.key());

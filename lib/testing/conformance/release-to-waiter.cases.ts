@@ -52,7 +52,7 @@ export const releasingToWaiters: Cases = {
     assertGrowing([first.token, next.token, (await t.take(first.key)).token]);
   },
 
-  async 'B23 a lock without end is released to a waiter, and a waiter may want a lock without end'(t) {
+  async 'B23 a lock that never expires can be released to a waiter, and a waiter can get such a lock'(t) {
     const first = await t.take(t.key(), { ttl: NEVER });
     const next = await releaseTo(t, first, { ttl: LEASE });
     assertTimeLeft(await t.refusal(first.key), LEASE);
@@ -80,7 +80,7 @@ export const releasingToWaiters: Cases = {
     }
   },
 
-  async 'B23 a request that is carried out twice changes nothing the second time'(t) {
+  async 'B23 a release to a waiter that the store carries out twice changes nothing the second time'(t) {
     const first = await t.take(t.key());
     const next = { owner: t.owner(), ttl: LEASE };
     const released = await releaseToWaiter(t, first, next);
@@ -104,7 +104,7 @@ export const releasingToWaiters: Cases = {
     await t.refusal(first.key, { owner: first.owner, resend: true });
   },
 
-  async 'B23 of many waiters of one lock one gets it'(t) {
+  async 'B23 if a lock is released to many waiters at the same time, at most one of them gets it'(t) {
     const stores = await t.instances();
     let holder = await t.take(t.key());
     for (let round = 0; round < t.settings.rounds; round++) {
@@ -122,7 +122,7 @@ export const releasingToWaiters: Cases = {
     }
   },
 
-  async 'B23 B25 no contender gets the key while it is released to one waiter after the other'(t) {
+  async 'B23 B25 while a lock is released from waiter to waiter, no contender gets the key'(t) {
     const stores = await t.instances();
     let holder = await t.take(t.key());
     const over = new AbortController();
@@ -148,7 +148,7 @@ export const releasingToWaiters: Cases = {
 };
 
 export const releasingToWaitersInspected: Cases = {
-  async 'B23 B46 the run that ended with a release to a waiter is known, with its outcome'(t) {
+  async 'B23 B46 an inspection shows the run that ended with a release to a waiter, with its outcome'(t) {
     let holder = await t.take(t.key(), { label: 'worker 0' });
     for (const [i, outcome] of ([undefined, 'failed', 'done'] as const).entries()) {
       const startedAt = (await t.refusal(holder.key))?.startedAt;
@@ -166,7 +166,7 @@ export const releasingToWaitersInspected: Cases = {
     assert.equal(lastRunOf(await t.inspector.inspect(holder.key)).label, 'worker 3');
   },
 
-  async 'B23 B46 a release to a waiter that is refused leaves the run as it is'(t) {
+  async 'B23 B46 if a release to a waiter is refused, the recorded runs do not change'(t) {
     const { key } = await t.take(t.key(), { label: 'worker' });
     await refusesWaiter(t, { key, owner: t.owner() }, 'held');
     const found = await t.inspector.inspect(key);

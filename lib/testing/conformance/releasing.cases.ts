@@ -3,28 +3,28 @@ import { assertRecord, assertGrowing, assertTimeLeft, LEASE, type Cases } from '
 
 /** Only the holder can release a lock. The release frees the key, or keeps it for a while. */
 export const releasing: Cases = {
-  async 'B43 a release frees the key at once, and is true once'(t) {
+  async 'B43 a release frees the key at once, and only the first release returns true'(t) {
     const { key, owner } = await t.take(t.key());
     assert.equal(await t.store.release(key, owner), true);
     assert.equal(await t.store.release(key, owner), false);
     await t.take(key, { store: await t.open() });
   },
 
-  async 'B43 releasing a lease that ran out is false'(t) {
+  async 'B43 the release of an expired lease returns false'(t) {
     const { key, owner } = await t.expired();
     assert.equal(await t.store.release(key, owner), false);
     assert.equal(await t.store.release(key, owner, { keepFor: LEASE }), false);
     await t.take(key);
   },
 
-  async 'B37 only the owner releases a lock'(t) {
+  async 'B37 only the owner can release a lock'(t) {
     const { key, owner, token } = await t.take(t.key(), { label: 'worker' });
     assert.equal(await t.store.release(key, t.owner()), false);
     assertRecord(await t.refusal(key), { fencingToken: token });
     assert.equal(await t.store.renew(key, owner, LEASE), true);
   },
 
-  async 'B44 a stale release does not touch the lock of the new holder'(t) {
+  async 'B44 a release by a former holder does not affect the lock of the new holder'(t) {
     const { key, owner } = await t.expired();
     const next = await t.take(key);
     assert.equal(await t.store.release(key, owner), false);
@@ -35,7 +35,7 @@ export const releasing: Cases = {
     assert.equal(await t.store.release(key, next.owner), true);
   },
 
-  async 'B45 releasing what was never locked creates nothing'(t) {
+  async 'B45 releasing a key that was never locked stores nothing'(t) {
     const [key, owner] = [t.key(), t.owner()];
     assert.equal(await t.store.release(key, owner), false);
     assert.equal(await t.store.release(key, owner, { keepFor: LEASE }), false);
@@ -46,7 +46,9 @@ export const releasing: Cases = {
 
 /** A release with `keepFor` keeps the key taken for a while. */
 export const keeping: Cases = {
-  async 'B76 a release with keepFor leaves the key taken, with no holder'(t) {
+  async 'B76 a release with keepFor keeps the key taken, but the former holder can no longer renew or release it'(
+    t,
+  ) {
     const { key, owner, token } = await t.take(t.key(), { label: 'worker' });
     assert.equal(await t.store.release(key, owner, { keepFor: 2 * LEASE }), true);
     const kept = await t.refusal(key);
@@ -59,7 +61,7 @@ export const keeping: Cases = {
     assert.equal(await t.store.release(key, owner), false);
   },
 
-  async 'B76 a kept key becomes free by itself, also when its lease would have lasted longer'(t) {
+  async 'B76 a key is free after the keepFor of its release, even if the lease would have lasted longer'(t) {
     const { key, owner, token } = await t.take(t.key());
     const sentAt = performance.now();
     assert.equal(await t.store.release(key, owner, { keepFor: t.settings.ttl }), true);

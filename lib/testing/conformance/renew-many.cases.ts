@@ -16,7 +16,7 @@ const REPETITIONS = 20;
 
 /** One call renews many leases, and each lease has its own result. */
 export const renewMany: Cases = {
-  async 'B51 renewMany answers for each lease, in the order given'(t) {
+  async 'B51 renewMany returns an outcome for each lease, in the order of the leases'(t) {
     const key = t.key();
     const z = await t.take(`${key}:z`);
     const taken = await t.expired();
@@ -40,7 +40,7 @@ export const renewMany: Cases = {
     await t.take(`${key}:missing`);
   },
 
-  async 'B51 renewMany keeps leases of one owner apart by their keys'(t) {
+  async 'B51 renewMany tells leases of one owner apart by their keys'(t) {
     const owner = t.owner();
     const [held, released] = [await t.take(t.key(), { owner }), await t.take(t.key(), { owner })];
     await t.store.release(released.key, owner);
@@ -49,7 +49,7 @@ export const renewMany: Cases = {
     assert.deepEqual(outcomes, ['lost', 'renewed', 'lost']);
   },
 
-  async 'B51 renewMany takes for no lease what reads alike when key and owner are put together'(t) {
+  async 'B51 renewMany does not confuse leases whose key and owner give the same text when joined'(t) {
     const held = await t.take(t.key(), { owner: `1${t.owner()}` });
     const outcomes = await renewAll(t, [
       lease({ key: `${held.key}1`, owner: held.owner.slice(1) }),
@@ -58,7 +58,7 @@ export const renewMany: Cases = {
     assert.deepEqual(outcomes, ['lost', 'lost']);
   },
 
-  async 'B50 renewMany never revives a lease that ran out'(t) {
+  async 'B50 renewMany never revives an expired lease'(t) {
     const expired = await t.expired();
     const held = await t.take(t.key());
     assert.deepEqual(await renewAll(t, [lease(expired), lease(held)]), ['lost', 'renewed']);
@@ -79,7 +79,7 @@ export const renewMany: Cases = {
     assert.equal(await t.store.release(endless.key, endless.owner), true);
   },
 
-  async 'B51 renewMany of nothing answers nothing'(t) {
+  async 'B51 renewMany returns an empty list for an empty list of leases'(t) {
     assert.deepEqual(await t.batchRenewer.renewMany([]), []);
   },
 

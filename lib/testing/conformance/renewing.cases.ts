@@ -6,7 +6,7 @@ import { assertRecord, assertTimeLeft, LEASE, NEVER, type Cases } from './confor
  * lasts.
  */
 export const renewing: Cases = {
-  async 'B51 a renewal extends the lease from now, and changes nothing else'(t) {
+  async 'B51 a renewal makes the lease end one ttl from now, and changes nothing else'(t) {
     const { key, owner, token } = await t.take(t.key(), { label: 'worker' });
     const before = await t.refusal(key);
     await t.shortLeasesRanOut();
@@ -24,7 +24,7 @@ export const renewing: Cases = {
     );
   },
 
-  async 'B51 repeated renewals do not add up'(t) {
+  async 'B51 the ttls of repeated renewals do not add up'(t) {
     const { key, owner } = await t.take(t.key());
     for (let i = 0; i < 10; i++) assert.equal(await t.store.renew(key, owner, LEASE), true);
     assertTimeLeft(await t.refusal(key), LEASE);
@@ -37,7 +37,7 @@ export const renewing: Cases = {
     assert.equal(await t.store.renew(key, owner, LEASE), false);
   },
 
-  async 'B49 a renewal gives an end to a lock that had none'(t) {
+  async 'B49 a renewal can limit the lease of a lock that would never expire'(t) {
     const { key, owner } = await t.take(t.key(), { ttl: NEVER });
     assert.equal(await t.store.renew(key, owner, LEASE), true);
     assertTimeLeft(await t.refusal(key), LEASE);
@@ -52,7 +52,7 @@ export const renewing: Cases = {
     await t.take(key);
   },
 
-  async 'B54 the renewal of a former holder does not touch the new one'(t) {
+  async 'B54 a renewal by a former holder does not affect the lock of the new holder'(t) {
     const { key, owner } = await t.expired();
     const next = await t.take(key);
     assert.equal(await t.store.renew(key, owner, 4 * LEASE), false);
@@ -69,13 +69,13 @@ export const renewing: Cases = {
     await t.take(key);
   },
 
-  async 'B37 only the owner renews a lock'(t) {
+  async 'B37 only the owner can renew a lock'(t) {
     const { key } = await t.take(t.key());
     assert.equal(await t.store.renew(key, t.owner(), 4 * LEASE), false);
     assertTimeLeft(await t.refusal(key), LEASE);
   },
 
-  async 'B45 renewing what was never locked creates nothing'(t) {
+  async 'B45 renewing a key that was never locked stores nothing'(t) {
     const [key, owner] = [t.key(), t.owner()];
     assert.equal(await t.store.renew(key, owner, LEASE), false);
     await t.take(key);

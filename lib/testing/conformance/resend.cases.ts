@@ -20,18 +20,18 @@ export const resend: Cases = {
     assert.equal(await t.store.release(key, owner), true);
   },
 
-  async 'resend: an attempt that never arrived is granted like any other'(t) {
+  async 'resend: if the first attempt never arrived, its repetition is granted like any other attempt'(t) {
     const { key, owner } = await t.take(t.key(), { resend: true });
     assert.equal(await t.store.renew(key, owner, LEASE), true);
   },
 
-  async 'resend: it is refused while another holds the key'(t) {
+  async 'resend: an attempt is refused while another owner holds the key'(t) {
     const { key, owner, token } = await t.take(t.key());
     assertRecord(await t.refusal(key, { resend: true }), { fencingToken: token });
     assert.equal(await t.store.renew(key, owner, LEASE), true);
   },
 
-  async 'resend: after its own lease ran out it is granted with a token that is no smaller'(t) {
+  async 'resend: after its own lease has expired, an attempt is granted with the same or a larger token'(t) {
     const { key, owner, token } = await t.expired();
     const again = await t.take(key, { owner, resend: true });
     assert.ok(again.token >= token, `token ${again.token} was granted after ${token}`);
@@ -39,7 +39,9 @@ export const resend: Cases = {
     assert.equal(await t.store.renew(key, owner, LEASE), true);
   },
 
-  async 'resend: after a take-over it is refused, and larger when it comes after that'(t) {
+  async 'resend: an attempt is refused after a take-over, and gets a larger token once the key is free again'(
+    t,
+  ) {
     const { key, owner, token } = await t.expired();
     const thief = await t.take(key);
     assertRecord(await t.refusal(key, { owner, resend: true }), { fencingToken: thief.token });
@@ -50,7 +52,7 @@ export const resend: Cases = {
 };
 
 export const resendKept: Cases = {
-  async 'resend: it does not open a key that its release keeps taken'(t) {
+  async 'resend: an attempt does not get a key that its own release keeps taken'(t) {
     const { key, owner } = await t.take(t.key());
     assert.equal(await t.store.release(key, owner, { keepFor: LEASE }), true);
     await t.refusal(key, { owner, resend: true });

@@ -6,7 +6,7 @@ const HOUR = 3_600_000;
 
 /** Requests of scheduled methods: ticks that may be repeated after a crash, and gaps. */
 export const scheduled: Cases = {
-  async 'B81 failOver: a tick goes on while its holder does, and is done with the release'(t) {
+  async 'B81 failOver: a tick is refused as held until its holder releases the lock, and then as done'(t) {
     const { key, owner, token } = await t.take(t.key(), { once: repeatable(1) });
     assertRecord(await t.refusal(key, { once: repeatable(1) }), { fencingToken: token });
     await t.refused(key, 'tick-done', { once: nth(1) });
@@ -27,12 +27,12 @@ export const scheduled: Cases = {
     await t.refused(key, 'tick-done', { once: repeatable(1) });
   },
 
-  async 'B81 failOver: an earlier tick than that of a crashed run is done'(t) {
+  async 'B81 failOver: a tick before the tick of a crashed run is refused as done'(t) {
     const { key } = await t.expired({ once: repeatable(2) });
     await t.refused(key, 'tick-done', { once: repeatable(1) });
   },
 
-  async 'B81 failOver: a tick whose release keeps the key is done'(t) {
+  async 'B81 failOver: a tick is refused as done after a release with keepFor'(t) {
     const { key, owner } = await t.take(t.key(), { once: repeatable(1) });
     await t.store.release(key, owner, { keepFor: LEASE });
     await t.refused(key, 'tick-done', { once: repeatable(1) });
@@ -53,14 +53,14 @@ export const scheduled: Cases = {
     assert.ok(next.acquired && next.ignoredTick === undefined, show(next));
   },
 
-  async 'B81 a recorded tick that lies too far ahead does not take the lock from its holder'(t) {
+  async 'B81 a holder keeps its lock even if the recorded tick lies too far ahead'(t) {
     const once = { tick: Date.now() + 3 * HOUR, ahead: 4 * HOUR };
     const { key, owner, token } = await t.take(t.key(), { once });
     assertRecord(await t.refusal(key, { once: nth(1) }), { fencingToken: token });
     assert.equal(await t.store.renew(key, owner, LEASE), true);
   },
 
-  async 'B81 gap: within the gap no instance starts again, and attempts without a gap are granted'(t) {
+  async 'B81 gap: every instance is refused within the gap, but attempts without a gap are granted'(t) {
     const { key, owner } = onlyOne(await t.race(t.key(), { once: { gap: HOUR } }));
     await t.refused(key, 'tick-done', { once: { gap: HOUR } });
     await t.store.release(key, owner);
@@ -71,7 +71,7 @@ export const scheduled: Cases = {
     await t.refused(key, 'tick-done', { once: { gap: HOUR } });
   },
 
-  async 'B81 gap: a key starts again after the gap'(t) {
+  async 'B81 gap: a key can run again after the gap'(t) {
     const gap = t.settings.ttl;
     const key = t.key();
     for (let i = 0; i < 3; i++) {
@@ -109,7 +109,7 @@ export const scheduled: Cases = {
 
 /** Ticks whose lock was stolen. */
 export const scheduledStealing: Cases = {
-  async 'B81 failOver: a tick whose lock is stolen is granted again, to the thief alone'(t) {
+  async 'B81 failOver: a tick whose lock is stolen is granted again, but only to the new holder'(t) {
     const { key, token } = await t.expired({ ttl: NEVER, once: repeatable(1) });
     await t.refused(key, 'tick-done', { once: nth(1), stealAfter: t.settings.ttl });
     const thief = await t.take(key, { once: repeatable(1), stealAfter: t.settings.ttl });
@@ -122,7 +122,7 @@ export const scheduledStealing: Cases = {
 
 /** The recorded ticks of scheduled methods. */
 export const scheduledInspected: Cases = {
-  async 'B81 gap: the tick is the start of the run'(t) {
+  async 'B81 gap: the recorded tick is the start of the run'(t) {
     const { key } = await t.take(t.key(), { once: { gap: HOUR } });
     const { state, lastTick, ...found } = await t.inspector.inspect(key);
     assert.ok(state === 'held' && lastTick && 'holder' in found);

@@ -17,7 +17,7 @@ const EARLY = 5;
  * Locks that last as long as a connection of their holder. The server makes contenders wait.
  */
 export const sessionBound: Cases = {
-  async 'B20 a lock is refused to every other instance, and free for them after its release'(t) {
+  async 'B20 a held lock is refused to every other instance, and granted to each after its release'(t) {
     const [store, ...others] = await t.instances();
     const { key, owner } = await t.take(t.key(), { store });
     for (const other of others) await refused(t, key, { store: other });
@@ -30,7 +30,7 @@ export const sessionBound: Cases = {
     }
   },
 
-  async 'B25 of many acquirers at once one wins, with a token larger than all before'(t) {
+  async 'B25 exactly one of many simultaneous acquirers wins, with a token larger than all before'(t) {
     const stores = await t.instances();
     const key = t.key();
     const tokens: number[] = [];
@@ -48,7 +48,7 @@ export const sessionBound: Cases = {
     assertGrowing(tokens);
   },
 
-  async 'B20 a waiter gets the lock when its holder releases it, in another instance and in its own'(t) {
+  async 'B20 a waiter in the same or in another instance gets the lock when its holder releases it'(t) {
     const other = await t.open();
     for (const waiter of [t.store, other]) {
       const { key, owner, token } = await t.take(t.key());
@@ -63,7 +63,7 @@ export const sessionBound: Cases = {
     }
   },
 
-  async 'B18, B20 a wait of 0.3 s, or of 1.2 s, ends with a refusal when it is over, and not before'(t) {
+  async 'B18, B20 a wait of 0.3 s or 1.2 s ends with a refusal, and not too early'(t) {
     const { key } = await t.take(t.key());
     const other = await t.open();
     for (const wait of [300, 1200]) {
@@ -74,7 +74,7 @@ export const sessionBound: Cases = {
     }
   },
 
-  async 'B21 a wait that is aborted is a refusal, and grants the lock to no owner'(t) {
+  async 'B21 an aborted wait ends with a refusal, and does not take the lock later'(t) {
     const other = await t.open();
     const { key, owner } = await t.take(t.key());
     const abort = new AbortController();
@@ -88,7 +88,7 @@ export const sessionBound: Cases = {
     assert.equal((await other.acquire(t.key(), t.owner(), LEASE, { signal: over })).acquired, false);
   },
 
-  async 'B57 a renewal finds out whether the lock is still held, and is for its holder alone'(t) {
+  async 'B57 a renewal returns true only to the holder, and only while it holds the lock'(t) {
     const { key, owner } = await t.take(t.key());
     assert.equal(await t.store.renew(key, owner, LEASE), true);
     assert.equal(await t.store.renew(key, owner, NEVER), true);
@@ -98,7 +98,7 @@ export const sessionBound: Cases = {
     assert.equal(await t.store.renew(key, owner, LEASE), false);
   },
 
-  async 'B43, B37 a release is true once, and for its holder alone'(t) {
+  async 'B43, B37 a release returns true once, and only to the holder'(t) {
     const { key, owner } = await t.take(t.key());
     assert.equal(await t.store.release(key, t.owner()), false);
     assert.equal(await (await t.open()).release(key, owner), false);
@@ -107,7 +107,7 @@ export const sessionBound: Cases = {
     assert.deepEqual(released.filter(Boolean), [true]);
   },
 
-  async 'B76 a release with keepFor leaves the key taken for that long'(t) {
+  async 'B76 a release with keepFor keeps the key taken until keepFor has passed'(t) {
     const { key, owner } = await t.take(t.key());
     const begun = performance.now();
     assert.equal(await t.store.release(key, owner, { keepFor: t.settings.ttl }), true);
@@ -119,7 +119,7 @@ export const sessionBound: Cases = {
     assert.ok(kept >= t.settings.ttl - EARLY, `it was kept for ${kept} ms`);
   },
 
-  async 'B41 keys that are alike are different locks'(t) {
+  async 'B41 similar keys are different locks'(t) {
     const base = `${t.key()}:${'long '.repeat(60)}`;
     const keys = [base, base.toUpperCase(), `${base} `, `${base}é`, `${base}e\u0301`, `${base}%`, `${base}_`];
     for (const key of keys) await t.take(key);
@@ -139,7 +139,7 @@ export const sessionBound: Cases = {
     assert.equal(await other.release(held, owner), false);
   },
 
-  async 'it declares that its locks are bound to sessions, and registers listeners of losses'(t) {
+  async 'a store of session locks declares this in sessionBound, and has watch for listeners to losses'(t) {
     const store: LockStore & Partial<SessionBound> = t.store;
     assert.equal(store.sessionBound, true);
     assert.ok(store.watch, 'the store has no watch()');

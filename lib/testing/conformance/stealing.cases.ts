@@ -12,7 +12,7 @@ import {
 
 /** An acquisition with `stealAfter` takes a lock whose last renewal was that long ago. */
 export const stealing: Cases = {
-  async 'B32 a lock that was not renewed for stealAfter is taken, with a larger token'(t) {
+  async 'B32 a lock that was not renewed for the time of stealAfter is stolen, with a larger token'(t) {
     const { key, owner, token } = await t.take(t.key(), { label: 'old' });
     await t.shortLeasesRanOut();
     const thief = await t.take(key, { label: 'new', ttl: 2 * LEASE, stealAfter: t.settings.ttl });
@@ -25,7 +25,7 @@ export const stealing: Cases = {
     assert.equal(await t.store.release(key, thief.owner), true);
   },
 
-  async 'B32 a lock that never expires is taken too, and the thief gets a lease that ends'(t) {
+  async 'B32 even a lock that never expires is stolen, and the new holder gets a lease that ends'(t) {
     const { key, owner, token } = await t.take(t.key(), { ttl: NEVER });
     await t.shortLeasesRanOut();
     const thief = await t.take(key, { stealAfter: t.settings.ttl / 3 });
@@ -34,14 +34,14 @@ export const stealing: Cases = {
     assert.equal(await t.store.renew(key, owner, NEVER), false);
   },
 
-  async 'B33 a younger lock is not stolen'(t) {
+  async 'B33 a lock that was granted less than stealAfter ago is not stolen'(t) {
     const { key, owner, token } = await t.take(t.key(), { ttl: NEVER });
     assertRecord(await t.refusal(key, { stealAfter: LEASE }), { fencingToken: token });
     await t.refusal(key, { stealAfter: NEVER });
     assert.equal(await t.store.renew(key, owner, LEASE), true);
   },
 
-  async 'B33 a lock that was renewed since is not stolen, however long it is held'(t) {
+  async 'B33 a lock that was renewed less than stealAfter ago is not stolen, however long it is held'(t) {
     const { key, owner } = await t.take(t.key());
     const grantedAt = performance.now();
     await t.shortLeasesRanOut();
@@ -63,7 +63,9 @@ export const stealing: Cases = {
     assertRecord(await t.refusal(key, { stealAfter: 1 }), { fencingToken: token });
   },
 
-  async 'B33 stealAfter is for its own acquisition: it is not kept for the next, and it is no ttl'(t) {
+  async 'B33 stealAfter affects only its own acquisition, neither later acquisitions nor the ttl of the lock'(
+    t,
+  ) {
     const { key, owner } = await t.take(t.key(), { stealAfter: t.settings.ttl });
     await t.shortLeasesRanOut();
     await t.refusal(key);
@@ -79,7 +81,7 @@ export const stealing: Cases = {
     await t.take(key, { stealAfter: NEVER });
   },
 
-  async 'B33 of many thieves one wins'(t) {
+  async 'B33 exactly one of many simultaneous attempts to steal a lock gets it'(t) {
     let { key, owner, token } = await t.take(t.key(), { ttl: NEVER });
     let stealAfter = t.settings.ttl;
     for (let round = 0; round < Math.min(3, t.settings.rounds);) {
@@ -97,7 +99,7 @@ export const stealing: Cases = {
     }
   },
 
-  async 'B33 resend: a thief gets what it has stolen again, with the same token'(t) {
+  async 'B33 resend: an attempt that has stolen a lock gets the lock again, with the same token'(t) {
     const { key } = await t.take(t.key());
     await t.shortLeasesRanOut();
     const stealAfter = t.settings.ttl;
@@ -109,7 +111,7 @@ export const stealing: Cases = {
 
 /** The recorded run of the holder whose lock was stolen. */
 export const stealingInspected: Cases = {
-  async 'B32 B46 the run of a stolen lock failed, and ended then'(t) {
+  async 'B32 B46 the run of a stolen lock is recorded as failed, and as ended when the lock was stolen'(t) {
     for (const ttl of [LEASE, NEVER]) {
       const { key } = await t.take(t.key(), { label: 'stolen', ttl });
       await t.shortLeasesRanOut();

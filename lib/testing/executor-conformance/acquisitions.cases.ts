@@ -23,7 +23,9 @@ export const acquisitions: ExecutorCases = {
     assert.equal(await t.store.release(key, owner), true, 'the release says that the lock is lost');
   },
 
-  async 'B77 an acquisition inside an open transaction of the application is seen before it ends'(t) {
+  async 'B77 another client sees an acquisition inside a transaction of the application before the commit'(
+    t,
+  ) {
     const key = t.key();
     await t.store.prepare();
     await t.given.transaction(async (transaction) => {
@@ -59,9 +61,7 @@ export const acquisitions: ExecutorCases = {
     assert.ok(found.state === 'held' && found.holder.remaining > LEASE, 'the rollback undid a renewal');
   },
 
-  async 'B77 an acquisition inside a transaction that a failed statement has aborted is granted by itself'(
-    t,
-  ) {
+  async 'B77 an acquisition is granted even inside a transaction that a failed statement has aborted'(t) {
     const key = t.key();
     await t.store.prepare();
     await t.rollBack(async (transaction) => {
@@ -72,7 +72,7 @@ export const acquisitions: ExecutorCases = {
     await t.sees(key, 'held', 'after the rollback');
   },
 
-  async 'B77 transactions that have ended, one way or the other, leave nothing behind for an acquisition'(t) {
+  async 'B77 transactions that were committed, rolled back or aborted do not affect later acquisitions'(t) {
     await t.given.transaction((transaction) => t.touch(transaction));
     await t.take(t.store);
     await t.rollBack((transaction) => t.write(2, transaction));
@@ -83,7 +83,7 @@ export const acquisitions: ExecutorCases = {
     }
   },
 
-  async 'B77 acquisitions beside several open transactions are seen while these are open'(t) {
+  async 'B77 another client sees acquisitions beside several open transactions before these end'(t) {
     await t.store.prepare();
     const beside = async (): Promise<void> =>
       t.given.transaction(async (transaction) => {
@@ -95,7 +95,7 @@ export const acquisitions: ExecutorCases = {
     else await beside(); // the client has one connection
   },
 
-  async 'B90 two clients on one table exclude each other, and see the holder'(t) {
+  async 'B90 two clients on one table exclude each other, and a refusal shows the holder'(t) {
     const [mine, theirs] = [await t.take(t.store), await t.take(t.others)];
     for (const [store, held] of [
       [t.others, mine],
@@ -110,7 +110,7 @@ export const acquisitions: ExecutorCases = {
     assert.ok(next.token > mine.token, 'tokens must grow from client to client');
   },
 
-  async 'B90 of many acquirers over two clients one wins'(t) {
+  async 'B90 at most one of many concurrent acquirers on two clients gets the lock'(t) {
     const key = t.key();
     const race = Array.from({ length: RACERS }, async (_, i) =>
       (i % 2 ? t.store : t.others).acquire(key, `owner ${i}`, LEASE),
@@ -148,7 +148,9 @@ export const nestedAcquisitions: ExecutorCases = {
 
 /** For clients with pools. */
 export const dirtyAcquisitions: ExecutorCases = {
-  async 'B83 a connection that was left in a transaction never yields a grant that others cannot see'(t) {
+  async 'B83 on a connection that was left in a transaction, an acquisition fails, or other clients see its grant'(
+    t,
+  ) {
     const leaveDirty = t.part('leaveDirty');
     await t.store.prepare();
     const cleanUp = await leaveDirty();

@@ -5,7 +5,7 @@ const TYPES = ['postgres', 'mysql', 'mariadb', 'better-sqlite3'];
 
 /** What an executor says of its client, and what it leaves alone when it is closed. */
 export const facts: ExecutorCases = {
-  async 'B90 an executor names its client, and a database that can keep locks'(t) {
+  async 'B90 an executor names its client, and a type of database that can keep locks'(t) {
     const { client, type, schema } = t.given.executor;
     assert.ok(typeof client === 'string' && client !== '', 'client must be the name of the client');
     assert.ok(TYPES.includes(type), `type must be one of ${TYPES.join(', ')}, but it is ${type}`);

@@ -50,7 +50,7 @@ const NUMBERS = [0, 1, -1, 2 ** 31, 2 ** 53 - 1, -(2 ** 53 - 1), 1_763_596_800_1
 
 /** Statements as the store runs them, their results and their errors. */
 export const statements: ExecutorCases = {
-  async 'B90 texts come back as they were given, in every script and with every quote'(t) {
+  async 'B90 a query returns texts unchanged, in every script and with every quote'(t) {
     const { text, none } = dialectOf(t);
     for (const given of TEXTS) {
       const { rows } = await t.run(`SELECT ${text} AS given, ${none} AS missing`, [asBound(t, given), null]);
@@ -60,7 +60,7 @@ export const statements: ExecutorCases = {
     }
   },
 
-  async 'B90 whole numbers keep every digit, up to 2 ** 53 - 1'(t) {
+  async 'B90 a query returns whole numbers with every digit, up to 2 ** 53 - 1'(t) {
     const { whole } = dialectOf(t);
     for (const given of NUMBERS) {
       const { rows } = await t.run(`SELECT ${whole} AS given`, [given]);
@@ -68,7 +68,7 @@ export const statements: ExecutorCases = {
     }
   },
 
-  async 'B90 rows come in their order, and a query without rows gives an empty list'(t) {
+  async 'B90 a query returns its rows in their order, or an empty list'(t) {
     const table = await t.scratch();
     for (const id of [3, 1, 2]) await t.run(`INSERT INTO ${table} (id, note) VALUES (${id}, 'n${id}')`);
     const { rows } = await t.run(`SELECT id, note FROM ${table} ORDER BY id`);
@@ -78,7 +78,7 @@ export const statements: ExecutorCases = {
     assert.ok(Array.isArray(none) && none.length === 0, `a query without rows gives ${show(none)}`);
   },
 
-  async 'B90 the number of changed rows is counted, also when it is 0'(t) {
+  async 'B90 a statement returns the number of changed rows, even if it is 0'(t) {
     const table = await t.scratch();
     const affected = async (sql: string) => (await t.run(sql)).affected;
     assert.equal(await affected(`INSERT INTO ${table} (id) VALUES (1), (2), (3)`), 3);
@@ -99,7 +99,9 @@ export const statements: ExecutorCases = {
     await t.run(`SELECT 1 FROM ${table}`); // the client goes on
   },
 
-  async 'B90 a connection that the server has ended is recognized, and the client goes on'(t) {
+  async 'B90 the error of a connection that the server has ended is recognized, and the client stays usable'(
+    t,
+  ) {
     const { type } = t.given.executor;
     if (type === 'better-sqlite3') return; // a file has no server
     const mark = `conformance ${t.key()}`;
@@ -128,7 +130,7 @@ export const statements: ExecutorCases = {
     await t.take();
   },
 
-  async 'B90 a lock table that is missing is recognized, and the error names it'(t) {
+  async 'B90 a missing lock table is recognized, and the error names it'(t) {
     const table = `${await t.scratch()}_locks`;
     const store = new SqlLockStore(t.given.executor, { ...t.given.store, table, autoCreate: false });
     const failure = await failureOf(() => store.prepare());

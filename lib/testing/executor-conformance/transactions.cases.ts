@@ -6,7 +6,9 @@ const SHORT = 800;
 
 /** Transactions that the store begins, for `lock.transaction()`. */
 export const transactions: ExecutorCases = {
-  async 'B91 lock.transaction hands out a transaction of the client, commits it and gives its result'(t) {
+  async 'B91 lock.transaction hands out a transaction of the client, commits it and returns the result of its work'(
+    t,
+  ) {
     await t.store.prepare();
     await t.scratch();
     const result = await t.store.transaction(async (transaction) => {
@@ -48,7 +50,7 @@ export const transactions: ExecutorCases = {
     assert.equal(await t.store.release(key, owner), true);
   },
 
-  async 'B91 a guard is false for a lock that is lost, of another owner or with another token'(t) {
+  async 'B91 a guard returns false for a lost lock, another owner or another token'(t) {
     const { key, owner, token } = await t.take();
     const lost = await t.take();
     await t.store.release(lost.key, lost.owner);
@@ -69,7 +71,7 @@ export const transactions: ExecutorCases = {
     });
   },
 
-  async 'B91 a guard refuses whatever is no open transaction, and says what it needs'(t) {
+  async 'B91 a guard refuses a value that is not an open transaction, and the error names the lock'(t) {
     const { key, owner, token } = await t.take();
     const wrong: [string, unknown][] = [
       ...Object.entries(t.given.notTransactions ?? {}),
@@ -100,7 +102,7 @@ export const transactions: ExecutorCases = {
     await t.refuses('a guard after the rollback', () => t.store.guard(ended, key, owner, token));
   },
 
-  async 'B91 watchTransaction shows an open transaction, and that it has ended'(t) {
+  async 'B91 watchTransaction returns a function that tells whether the transaction is still open'(t) {
     await t.store.prepare();
     for (const fails of [false, true]) {
       let isOpen = (): boolean => false;
@@ -154,7 +156,7 @@ export const guards: ExecutorCases = {
 
 /** For clients that show to which of them a transaction belongs. */
 export const foreignGuards: ExecutorCases = {
-  async 'B91 a guard refuses a transaction of another client'(t) {
+  async 'B91 a guard refuses a transaction that another client began'(t) {
     const foreign = t.part('foreign');
     const { key, owner, token } = await t.take();
     await foreign(async (transaction) => {
@@ -167,7 +169,7 @@ export const foreignGuards: ExecutorCases = {
 
 /** For clients whose transactions are synchronous. */
 export const withoutTransactions: ExecutorCases = {
-  async 'B91 without asynchronous transactions there is no lock.transaction and no guard'(t) {
+  async 'B91 with synchronous transactions, lock.transaction and lock.guard are refused'(t) {
     const { key, owner, token } = await t.take();
     await t.refuses('lock.transaction', () => t.store.transaction(async () => undefined));
     await t.refuses('a guard', () => t.store.guard({}, key, owner, token));

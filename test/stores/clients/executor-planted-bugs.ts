@@ -48,7 +48,7 @@ const facts: ExecutorBug[] = [
   {
     name: 'the type is the name of the protocol',
     plant: () => ({ type: 'postgresql' }),
-    foundBy: 'B90 an executor names its client, and a database that can keep locks',
+    foundBy: 'B90 an executor names its client, and a type of database that can keep locks',
   },
   {
     name: 'the description is the URL',
@@ -66,17 +66,17 @@ const results: ExecutorBug[] = [
   {
     name: 'it loses the last digit of a bigint',
     plant: inRows((value) => (/^\d{16}$/.test(String(value)) ? `${String(value).slice(0, -1)}0` : value)),
-    foundBy: 'B90 whole numbers keep every digit, up to 2 ** 53 - 1',
+    foundBy: 'B90 a query returns whole numbers with every digit, up to 2 ** 53 - 1',
   },
   {
     name: 'its texts are ASCII',
     plant: inRows((value) => (typeof value === 'string' ? value.replaceAll(/[^\n\t -~]/gu, '?') : value)),
-    foundBy: 'B90 texts come back as they were given, in every script and with every quote',
+    foundBy: 'B90 a query returns texts unchanged, in every script and with every quote',
   },
   {
     name: 'NULL is an empty text',
     plant: inRows((value) => value ?? ''),
-    foundBy: 'B90 texts come back as they were given, in every script and with every quote',
+    foundBy: 'B90 a query returns texts unchanged, in every script and with every quote',
   },
   {
     name: 'it gives the first row only',
@@ -86,14 +86,14 @@ const results: ExecutorBug[] = [
         return { rows: rows.slice(0, 1), affected };
       },
     }),
-    foundBy: 'B90 rows come in their order, and a query without rows gives an empty list',
+    foundBy: 'B90 a query returns its rows in their order, or an empty list',
   },
   {
     name: 'whatever was carried out has changed a row',
     plant: (right) => ({
       query: async (text, values) => ({ ...(await right.query(text, values)), affected: 1 }),
     }),
-    foundBy: 'B90 the number of changed rows is counted, also when it is 0',
+    foundBy: 'B90 a statement returns the number of changed rows, even if it is 0',
   },
   {
     name: 'it swallows errors',
@@ -110,7 +110,7 @@ const results: ExecutorBug[] = [
           throw new Error(error.message);
         }),
     }),
-    foundBy: 'B90 a lock table that is missing is recognized, and the error names it',
+    foundBy: 'B90 a missing lock table is recognized, and the error names it',
   },
 ];
 
@@ -123,7 +123,8 @@ const lost: ExecutorBug[] = [
           throw error.code === '57P01' ? Object.assign(new Error('closed'), { code: 'MY_CLOSED' }) : error;
         }),
     }),
-    foundBy: 'B90 a connection that the server has ended is recognized, and the client goes on',
+    foundBy:
+      'B90 the error of a connection that the server has ended is recognized, and the client stays usable',
   },
 ];
 
@@ -136,13 +137,14 @@ const joining: ExecutorBug[] = [
         return { rows: (await client.query(text, current())) as any, affected: 1 };
       },
     }),
-    foundBy: 'B77 an acquisition inside an open transaction of the application is seen before it ends',
+    foundBy:
+      'B77 another client sees an acquisition inside a transaction of the application before the commit',
   },
   ...[
     'B77 the rollback of a transaction does not undo an acquisition inside it',
     'B77 the rollback of a transaction does not undo a renewal and a release inside it',
-    'B77 an acquisition inside a transaction that a failed statement has aborted is granted by itself',
-    'B77 acquisitions beside several open transactions are seen while these are open',
+    'B77 an acquisition is granted even inside a transaction that a failed statement has aborted',
+    'B77 another client sees acquisitions beside several open transactions before these end',
     'B77 the rollback of a nested transaction does not undo an acquisition inside it',
   ].map((foundBy): ExecutorBug => ({
     name: "it joins the caller's transaction, and takes the proof out of the statements",
@@ -168,7 +170,8 @@ const joining: ExecutorBug[] = [
   {
     name: 'it takes the proof out of the statements',
     plant: (right) => ({ query: (text, values) => right.query(withoutProof(text), values) }),
-    foundBy: 'B83 a connection that was left in a transaction never yields a grant that others cannot see',
+    foundBy:
+      'B83 on a connection that was left in a transaction, an acquisition fails, or other clients see its grant',
   },
   {
     name: 'it has a table of its own',
@@ -176,7 +179,7 @@ const joining: ExecutorBug[] = [
       query: (text, values) =>
         right.query(text.replaceAll('"locks"', '"my_locks"').replaceAll("'locks'", "'my_locks'"), values),
     }),
-    foundBy: 'B90 two clients on one table exclude each other, and see the holder',
+    foundBy: 'B90 two clients on one table exclude each other, and a refusal shows the holder',
   },
 ];
 
@@ -208,7 +211,8 @@ const transactions: ExecutorBug[] = [
         return undefined as never;
       },
     }),
-    foundBy: 'B91 lock.transaction hands out a transaction of the client, commits it and gives its result',
+    foundBy:
+      'B91 lock.transaction hands out a transaction of the client, commits it and returns the result of its work',
   },
   {
     name: 'a guard runs outside of the transaction',
@@ -227,7 +231,7 @@ const transactions: ExecutorBug[] = [
   {
     name: 'a guard is always content',
     plant: () => ({ queryIn: () => async () => ({ rows: [{ guarded: 'held' }], affected: 1 }) }),
-    foundBy: 'B91 a guard is false for a lock that is lost, of another owner or with another token',
+    foundBy: 'B91 a guard returns false for a lost lock, another owner or another token',
   },
   {
     name: 'a guard takes the bare client, and begins a transaction of its own',
@@ -235,7 +239,7 @@ const transactions: ExecutorBug[] = [
       queryIn: (transaction, doing) =>
         transaction === sql ? inTransactionOf(right, doing) : right.queryIn(transaction, doing),
     }),
-    foundBy: 'B91 a guard refuses whatever is no open transaction, and says what it needs',
+    foundBy: 'B91 a guard refuses a value that is not an open transaction, and the error names the lock',
   },
   {
     name: 'a guard begins the transaction again that has ended',
@@ -265,12 +269,12 @@ const transactions: ExecutorBug[] = [
         return { rows, affected: rows.count };
       },
     }),
-    foundBy: 'B91 a guard refuses a transaction of another client',
+    foundBy: 'B91 a guard refuses a transaction that another client began',
   },
   ...[true, false].map((isOpen): ExecutorBug => ({
     name: `a transaction is always shown as ${isOpen ? 'open' : 'ended'}`,
     plant: () => ({ watchTransaction: () => () => isOpen }),
-    foundBy: 'B91 watchTransaction shows an open transaction, and that it has ended',
+    foundBy: 'B91 watchTransaction returns a function that tells whether the transaction is still open',
   })),
 ];
 
