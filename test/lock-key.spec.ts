@@ -7,7 +7,7 @@ import { LockError } from '../lib/lock.errors.js';
 const COLUMN = 255;
 const SUFFIX = /~sha256:[0-9a-f]{64}$/;
 
-/** Any string of UTF-16 units, with half characters and NUL. */
+/** Makes strings of any UTF-16 code units, including halves of surrogate pairs and NUL. */
 const anyString = fc
   .array(fc.oneof(fc.integer({ min: 0, max: 0xffff }), fc.constantFrom(0, 0x61, 0xd83d, 0xdd12)))
   .map((units) => String.fromCharCode(...units));
@@ -18,7 +18,8 @@ const character = fc.oneof(
 );
 const key = fc.oneof(
   fc.string({ unit: character, minLength: 1, maxLength: 1000 }),
-  fc.string({ unit: character, minLength: 60, maxLength: 70 }), // about as long as the column
+  // about as many bytes as fit into the column
+  fc.string({ unit: character, minLength: 60, maxLength: 70 }),
   fc.tuple(fc.string({ unit: character, maxLength: 80 }), fc.stringMatching(/^[0-9a-f]{64}$/)).map(lookAlike),
 );
 const longKey = fc
@@ -119,7 +120,7 @@ describe('fitKey', () => {
     );
   });
 
-  it('B41 the stored form of a long key is its longest possible start and the hash of the whole key', () => {
+  it('B41 a long key is stored as its beginning, as much as fits, and the hash of the whole key', () => {
     fc.assert(
       fc.property(longKey, (text) => {
         const start = fitKey(text).replace(SUFFIX, '');
@@ -148,7 +149,7 @@ describe('fitKey', () => {
     );
   });
 
-  it('B41 the stored form of a long key, used as a key, has another stored form', () => {
+  it('B41 the stored form of a long key can itself be used as a key, which is stored in another form', () => {
     fc.assert(
       fc.property(longKey, (text) => {
         const once = fitKey(text);
@@ -158,7 +159,7 @@ describe('fitKey', () => {
     );
   });
 
-  it('B41 the stored forms stay those of existing tables', () => {
+  it('B41 keys are stored in the same form as in existing tables', () => {
     expect(fitKey('x'.repeat(255))).toBe('x'.repeat(255));
     expect(fitKey('x'.repeat(256))).toBe(
       `${'x'.repeat(183)}~sha256:${createHash('sha256').update('x'.repeat(256)).digest('hex')}`,

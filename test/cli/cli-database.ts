@@ -8,19 +8,19 @@ import {
   type Target,
 } from '../servers/targets.js';
 
-/** A database of one test, with the settings that the command line needs for it. */
+/** A database for one spec, with what the command line needs to find it. */
 export interface CliDatabase {
   env: { LOCKS_URL: string };
-  /** Arguments for a URL that does not name the database. */
+  /** The option `--database`, if the URL does not name the database. */
   args: string[];
-  /** Runs a statement on the database; not on MongoDB. */
+  /** Runs an SQL statement on the database; fails on MongoDB, which has no SQL. */
   query: (sql: string) => Promise<unknown>;
   dispose(): Promise<void>;
 }
 
 /**
- * The stores of this run among these. Jest refuses a file without a test, so a test reports a
- * run without these stores.
+ * Returns those of the named stores that LOCK_TEST_STORES selects. If it selects no named
+ * store, a test says so, because Jest fails a file without tests.
  */
 export function cliDatabases(...names: (SqlStore | 'mongodb')[]): {
   name: SqlStore | 'mongodb';
@@ -28,7 +28,7 @@ export function cliDatabases(...names: (SqlStore | 'mongodb')[]): {
 }[] {
   const selected = names.filter((name) => selectedStores.includes(name));
   if (selected.length === 0)
-    it(`runs on none of ${names.join(', ')}: LOCK_TEST_STORES leaves them out`, () => {
+    it(`LOCK_TEST_STORES selects none of the stores of this file: ${names.join(', ')}`, () => {
       expect(selectedStores).not.toEqual(expect.arrayContaining(names));
     });
   return selected.map((name) => ({ name, open: () => (name === 'mongodb' ? openMongo() : openSql(name)) }));

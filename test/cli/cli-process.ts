@@ -1,7 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 
-const PROGRAM = 'dist/esm/cli/main.js'; // `npm run build` makes it.
+const PROGRAM = 'dist/esm/cli/main.js'; // `npm run build` makes this file.
 
 export interface CliResult {
   code: number | null;
@@ -10,7 +10,7 @@ export interface CliResult {
   stderr: string;
 }
 
-/** The command line in processes of its own. killAll() ends them all. */
+/** Starts the command line in processes of its own. killAll() ends all of these processes. */
 export class CliProcesses {
   private readonly all: CliProcess[] = [];
 
@@ -26,7 +26,7 @@ export class CliProcesses {
     return cli.ended;
   }
 
-  /** Runs another program in the same environment. */
+  /** Runs another program with the environment variables that the command line would get. */
   execute(file: string, args: readonly string[], env: Record<string, string> = {}, cwd = '.'): CliProcess {
     const child = spawn(file, args, {
       cwd,
@@ -38,8 +38,8 @@ export class CliProcesses {
   }
 
   /**
-   * Holds a key with a command that prints `held KEY TOKEN` and ends with 0 at the end of its
-   * input.
+   * Runs `hold` with a command that prints `held KEY TOKEN`, and that exits with code 0 when
+   * its input ends.
    */
   async hold(key: string, ...options: string[]): Promise<CliProcess> {
     const script = 'echo "held $LOCK_KEY $LOCK_FENCING_TOKEN"; cat >/dev/null';
@@ -61,7 +61,8 @@ export class CliProcess {
   constructor(private readonly child: ChildProcess) {
     child.stdout?.setEncoding('utf8').on('data', (text: string) => (this.stdout += text));
     child.stderr?.setEncoding('utf8').on('data', (text: string) => (this.stderr += text));
-    child.stdin?.on('error', () => undefined); // The process may have ended.
+    // Writing to a process that has ended emits an error, which no test needs.
+    child.stdin?.on('error', () => undefined);
     this.ended = once(child, 'close').then(([code, signal]) => ({
       code,
       signal,
@@ -70,7 +71,7 @@ export class CliProcess {
     }));
   }
 
-  /** Resolves when the output or the errors match. */
+  /** Resolves as soon as stdout or stderr matches the pattern. */
   async says(pattern: RegExp): Promise<RegExpExecArray> {
     const over = this.ended.then(({ code, stdout, stderr }) => {
       const match = pattern.exec(stdout) ?? pattern.exec(stderr);
@@ -100,7 +101,7 @@ export class CliProcess {
 
   async kill(signal: NodeJS.Signals): Promise<void> {
     this.signal(signal);
-    this.endInput(); // This also ends programs that the process ran and left behind.
+    this.endInput(); // Programs that a killed process leaves behind end when their input ends.
     await this.ended;
   }
 }

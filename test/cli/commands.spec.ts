@@ -18,9 +18,9 @@ for (const { name, open } of cliDatabases('sqlite', 'postgres', 'mongodb')) {
     const hold = (key: string, ...args: string[]) => processes.run(['hold', key, ...database.args, ...args]);
     const linesOf = (text: string) => text.trim().split('\n');
 
-    // This test comes first: the others need the table.
+    // This test comes first, because it creates the table that the other tests need.
     if (name !== 'mongodb')
-      it('B11 without a table, list names the command that prints it, and ddl prints it', async () => {
+      it('B11 if the table is missing, list names the command ddl, which prints its definition', async () => {
         const { code, stdout, stderr } = await cli('list');
         expect({ code, stdout }).toEqual({ code: 69, stdout: '' });
         expect(stderr).toMatch(
@@ -72,10 +72,11 @@ for (const { name, open } of cliDatabases('sqlite', 'postgres', 'mongodb')) {
       expect((await cli('inspect', 'failing')).stdout).toMatch(/^last run +failed, by /m);
     });
 
-    // The specs of the stores cover the rest, and each command here costs a process.
+    // The following tests run on two databases only, because each command starts a process.
+    // The specs of the stores cover the other databases.
     if (name !== 'sqlite' && name !== 'postgres') return;
 
-    it('B79 two holds of one key exclude each other, and the waiting one runs after the other', async () => {
+    it('B79 a second hold of a key is refused, or runs after the first one if it waits', async () => {
       const first = await processes.hold('shared', '--label', 'the first', ...database.args);
       const busy = await hold('shared', '--', 'echo', 'ran');
       expect(busy).toMatchObject({ code: 1, stdout: '' });

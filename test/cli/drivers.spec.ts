@@ -8,7 +8,10 @@ import { CliProcesses, type CliProcess } from './cli-process.js';
 const DRIVERS = ['pg', 'mysql2', 'better-sqlite3', 'mongodb'];
 const CLIENTS = ['typeorm', 'knex', 'drizzle-orm', 'mongoose', '@prisma', '@nestjs', ...DRIVERS];
 
-/** A folder with the installed package and all other packages except database clients. */
+/**
+ * A folder in which nestjs-locked and all other packages except database clients are
+ * installed.
+ */
 class Installation {
   readonly folder = mkdtempSync(join(tmpdir(), 'nestjs-locked-cli-'));
 
@@ -60,7 +63,7 @@ describe('nestjs-locked without the driver of a database', () => {
     ['mariadb://u:secret@h/d', 'mysql2'],
     ['sqlite:app.sqlite', 'better-sqlite3'],
     ['mongodb://u:secret@h/d', 'mongodb'],
-  ])('B9 for %s, the error names the package to install', async (url, driver) => {
+  ])('B9 without a driver for %s, the error names the package to install', async (url, driver) => {
     const { code, stderr } = await installation.start(['list', '--url', url]).ended;
     expect({ code, stderr }).toEqual({
       code: 64,
@@ -91,7 +94,7 @@ for (const { name, open } of cliDatabases('postgres', 'mysql', 'mariadb', 'sqlit
     });
     afterAll(() => installation.remove());
 
-    it('B90 with its driver alone, hold locks a key, and list shows it to another process', async () => {
+    it('B90 with no other client than the driver, hold locks a key, and list shows it in another process', async () => {
       const database = await open();
       try {
         const start = (command: string, ...rest: string[]): CliProcess =>

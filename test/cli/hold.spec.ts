@@ -40,7 +40,7 @@ for (const { name, open } of cliDatabases('sqlite')) {
       );
     });
 
-    it('B79 hold passes its input to the command, and all arguments after the dashes', async () => {
+    it('B79 hold gives its input, and all arguments after --, to the command', async () => {
       const cli = processes.start(['hold', 'input', '--', 'cat', '--', '-']);
       cli.write('line\n');
       await cli.says(/^line$/m);
@@ -56,7 +56,7 @@ for (const { name, open } of cliDatabases('sqlite')) {
       for (;;) {
         const later = await until();
         expect(later.fencingToken).toBe(fencingToken);
-        // The lock outlived its first lease.
+        // A renewal after the end of the first lease proves that hold renews the lock.
         if (Date.parse(later.renewedAt) > Date.parse(expiresAt)) break;
       }
       holder.endInput();
@@ -69,13 +69,14 @@ for (const { name, open } of cliDatabases('sqlite')) {
       await cli.says(/^ready$/m);
       cli.signal('SIGTERM');
       await cli.says(/^told$/m);
-      expect(await stateOf('stopped')).toBe('held'); // The command has not ended.
+      // The command still waits for the end of its input, so hold keeps the lock.
+      expect(await stateOf('stopped')).toBe('held');
       cli.endInput();
       expect(await cli.ended).toMatchObject({ code: 3, signal: null });
       expect(await stateOf('stopped')).toBe('free');
     });
 
-    it('B21 a signal ends the wait of hold', async () => {
+    it('B21 a signal ends a hold that waits for its key', async () => {
       const holder = await processes.hold('awaited');
       const waiting = processes.start(['hold', 'awaited', '--wait', '10m', '--', 'echo', 'ran'], {
         NODE_OPTIONS: `--import "data:text/javascript,process.on('newListener', (name) => console.error(name))"`,
@@ -103,7 +104,7 @@ for (const { name, open } of cliDatabases('sqlite')) {
       expect(await cli.ended).toMatchObject({ code: 124, signal: null });
     });
 
-    it('B56 hold reports a loss also if its command ends well after SIGTERM', async () => {
+    it('B56 hold reports a loss even if its command exits with code 0 after SIGTERM', async () => {
       const script = `trap 'echo cleaned; exit 0' TERM; echo ready; while :; do sleep 0.05; done`;
       const cli = processes.start(['hold', 'graceful', '--ttl', '1s', '--', 'sh', '-c', script]);
       await cli.says(/^ready$/m);
@@ -111,7 +112,7 @@ for (const { name, open } of cliDatabases('sqlite')) {
       expect(await cli.ended).toMatchObject({ code: 124, stdout: 'ready\ncleaned\n' });
     });
 
-    it('B79 with --json, the refusal is an object', async () => {
+    it('B79 with --json, hold prints a refusal as a JSON object', async () => {
       const holder = await processes.hold('busy');
       const { code, stderr } = await hold('busy', '--json', '--', 'true');
       expect(code).toBe(1);

@@ -3,7 +3,8 @@ import { reportFailure } from '../../lib/cli/failure.js';
 import { createProgram } from '../../lib/cli/program.js';
 import type { CliResult } from './cli-process.js';
 
-// The command line loads these when it needs them, several at once, which Jest cannot link.
+// The command line imports these modules several at once, which Jest cannot link. Thus they
+// are imported before, one after the other.
 await import('@nestjs/common');
 await import('../../lib/lock-internals.js');
 await import('../../lib/lock.service.js');
@@ -11,8 +12,8 @@ await import('../../lib/lock.service.js');
 const { version } = JSON.parse(readFileSync('package.json', 'utf8')) as { version: string };
 
 /**
- * Runs a command in this process, as main.ts does in its own. Not for commands that run
- * programs, which would write to the output of this process.
+ * Runs a command in this process, as main.ts does in its own. Tests start a process for
+ * commands that run programs, since these would write to the output of Jest.
  */
 export async function runCli(args: readonly string[], env: Record<string, string> = {}): Promise<CliResult> {
   const before = { env: process.env, exitCode: process.exitCode };

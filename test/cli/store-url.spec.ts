@@ -31,7 +31,7 @@ describe('the URL of a database', () => {
     ['mongodb://h/?replicaSet=rs0', 'mongodb://h/?replicaSet=rs0&serverSelectionTimeoutMS=10000'],
     ['mongodb+srv://u:p@h/d', 'mongodb+srv://u:p@h/d?serverSelectionTimeoutMS=10000'],
     ['mongodb://h/?serverselectiontimeoutms=5', 'mongodb://h/?serverselectiontimeoutms=5'],
-  ])('B79 %s gets a time limit for finding its server, unless it has one', (url, patient) => {
+  ])('B79 %s gets a time limit for finding the MongoDB server, unless the URL sets one', (url, patient) => {
     expect(parseStoreUrl(url)).toEqual({ kind: 'mongodb', url: patient });
   });
 

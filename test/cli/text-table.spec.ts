@@ -4,7 +4,7 @@ import { withoutPasswords } from '../../lib/cli/output.js';
 import { fitted, printable, tableLines } from '../../lib/cli/text-table.js';
 
 describe('a table for people', () => {
-  it('B79 columns are aligned, also with wide characters and characters without width', () => {
+  it('B79 columns are aligned, even if keys have wide or zero-width characters', () => {
     const columns = [
       { title: 'KEY', of: ({ key }: { key: string }) => key },
       { title: 'SIZE', of: ({ key }: { key: string }) => String(key.length), align: 'right' as const },

@@ -65,13 +65,14 @@ describe('nestjs-locked with wrong arguments', () => {
     async (_, args, code, message) => {
       const result = await runCli(args);
       expect(result).toMatchObject({ code, stdout: '' });
-      expect(result.stderr).toMatch(/^nestjs-locked: .*\n$/); // one line
+      // The pattern matches a single line only.
+      expect(result.stderr).toMatch(/^nestjs-locked: .*\n$/);
       expect(result.stderr).toMatch(message);
       expect(result.stderr).not.toContain('secret');
     },
   );
 
-  it('B79 with --json, the error is JSON', async () => {
+  it('B79 with --json, an error is printed as JSON', async () => {
     const { code, stderr } = await runCli(['list', '--json', '--url', 'redis://h']);
     const { error } = JSON.parse(stderr);
     expect({ code, error }).toEqual({
@@ -80,7 +81,7 @@ describe('nestjs-locked with wrong arguments', () => {
     });
   });
 
-  it('B79 with DEBUG, the error shows its stack and its causes', async () => {
+  it('B79 if the variable DEBUG is set, an error is printed with its stack and its causes', async () => {
     const args = ['list', '--url', 'postgres://u:secret@127.0.0.1:1/d'];
     const { stderr } = await runCli(args, { DEBUG: '1' });
     expect(stderr).toMatch(/\n {4}at .*\ncaused by .*ECONNREFUSED/s);
@@ -94,7 +95,7 @@ describe('the help of nestjs-locked', () => {
     expect(await runCli(['--version'])).toMatchObject({ code: 0, stdout: `${version}\n`, stderr: '' });
   });
 
-  it('B79 --help lists commands and exit codes; without a command, the help is an error', async () => {
+  it('B79 --help lists commands and exit codes; without a command, the help goes to stderr with code 64', async () => {
     const { code, stdout } = await runCli(['--help']);
     expect(code).toBe(0);
     for (const word of [

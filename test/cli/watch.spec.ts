@@ -6,7 +6,7 @@ import { cliDatabases, type CliDatabase } from './cli-database.js';
 import { CliProcesses } from './cli-process.js';
 import { runCli } from './run-cli.js';
 
-/** The beginning of terminal control sequences, in a pattern. */
+/** Matches the first characters of a terminal's control sequence in a regular expression. */
 const ESCAPE = '\x1b\\[\\?';
 
 for (const { name, open } of cliDatabases('sqlite')) {
@@ -38,7 +38,8 @@ for (const { name, open } of cliDatabases('sqlite')) {
       await watch.says(/^.{20} {2}held   late {2}api-2 since /m);
       await store.release('early', 'owner-1');
       await watch.says(/^.{20} {2}free   early {2}api-1 since .*\(token \d+\)\n/m);
-      // The key is taken again between two polls; another token means another lock.
+      // The key is released and acquired again between two polls. The new token shows watch
+      // that this is another lock.
       await store.release('late', 'owner-2');
       await store.acquire('late', 'owner-3', 600_000, { label: 'api-3' });
       await watch.says(/free   late {2}api-2 .*\n.*held   late {2}api-3 /);
@@ -73,7 +74,8 @@ for (const { name, open } of cliDatabases('sqlite')) {
 
     it('B79 on a terminal, watch redraws the table, and Ctrl-C restores the terminal', async () => {
       await store.acquire('seen', 'owner-1', 600_000, { label: '\x1b]0;title\x07' });
-      // Ctrl-C reaches the shell as well, and not every shell goes on after it.
+      // Ctrl-C interrupts the shell as well. The trap keeps every shell running, so that it
+      // can print the exit code.
       const command = `trap : INT; stty cols 120 rows 10; ${process.execPath} dist/esm/cli/main.js watch --interval 100ms; echo "ended $?"`;
       const inPlace = { TERM: 'xterm', NO_COLOR: '1' };
       const terminal = processes.execute('script', inTerminal(command), inPlace);
@@ -87,12 +89,13 @@ for (const { name, open } of cliDatabases('sqlite')) {
       await terminal.says(/22 locks held[^]*and 16 more/);
       terminal.write('\x03');
       await terminal.says(new RegExp(`${ESCAPE}25h${ESCAPE}1049lended 0\r\n$`));
-      terminal.endInput(); // This may end the shell before it prints.
+      // The input ends last, because its end may end the shell before the shell has printed.
+      terminal.endInput();
       await terminal.ended;
       for (let i = 0; i < 20; i++) await store.release(`z-${i}`, 'owner-3');
     });
 
-    it('B70 list shows the locks of all pages', async () => {
+    it('B70 list shows all locks, even if the store returns them in several pages', async () => {
       const keys = Array.from({ length: 1001 }, (_, i) => `page-${String(i).padStart(4, '0')}`);
       for (const key of keys) await store.acquire(key, 'owner-1', 600_000);
       const { stdout } = await runCli(['list', '--json'], database.env);
@@ -146,7 +149,7 @@ for (const { name, open } of cliDatabases('postgres', 'mariadb')) {
   });
 }
 
-/** The arguments of `script` that give a command a terminal of its own. */
+/** The arguments with which the program `script` runs a command in a terminal of its own. */
 function inTerminal(command: string): string[] {
   return process.platform === 'darwin'
     ? ['-q', '/dev/null', 'sh', '-c', command]

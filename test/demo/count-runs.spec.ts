@@ -2,8 +2,8 @@ import { describe, expect, it } from '@jest/globals';
 import { countBeats, countRuns, type RunRow } from '../../scripts/demo/count-runs.mjs';
 
 /**
- * A run in second `tick`, with its start and end in milliseconds of this second. Its write was
- * accepted unless `rest` differs.
+ * Makes the row of a run in second `tick`. Its start and end are milliseconds since the
+ * beginning of that second. Its write was accepted unless `rest` sets `accepted` to false.
  */
 function run(
   tick: number,
@@ -31,7 +31,7 @@ describe('the figures of the demo', () => {
     expect(countBeats([])).toEqual({ seconds: 0, twice: 0 });
   });
 
-  it('E1 for runs one after the other, the demo counts runs and no other event', () => {
+  it('E1 for runs one after the other, the demo counts the runs and no overlap, gap, take-over or loss', () => {
     const log = [run(0, 'a', 5, 600), run(1, 'b', 2, 610), run(2, 'b', 1, 590)];
     expect(countRuns(log)).toEqual({ ticks: 3, runs: 3, doubles: 0, missed: 0, takeOvers: 0, lost: 0 });
   });

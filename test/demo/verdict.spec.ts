@@ -5,10 +5,10 @@ import { objections } from '../../scripts/demo/verdict.mjs';
 const done = { accepted: true, lost: false };
 const log: RunRow[] = [
   { token: 1, instance: 'a', started: 1_000, ended: 1_600, ...done },
-  // killed
+  // The instance was killed during this run.
   { token: 2, instance: 'a', started: 2_000, ended: null, accepted: false, lost: false },
   { token: 3, instance: 'b', started: 5_000, ended: 5_600, ...done },
-  // frozen
+  // The instance was frozen during this run.
   { token: 4, instance: 'b', started: 6_000, ended: 9_700, accepted: false, lost: true },
   { token: 5, instance: 'c', started: 9_000, ended: 9_600, ...done },
 ];
@@ -44,7 +44,7 @@ describe('the verdict of the demo', () => {
     expect(judge(changes).join()).toMatch(objection);
   });
 
-  it('E1 the demo fails if the empty job ran twice in a second, or hardly ever', () => {
+  it('E1 the demo fails if the empty job ran twice in a second, or in too few seconds', () => {
     expect(judge([], {}, { seconds: 20, twice: 2 }).join()).toMatch(/more than once in 2 seconds/);
     expect(judge([], {}, { seconds: 3, twice: 0 }).join()).toMatch(/in 3 seconds only/);
   });

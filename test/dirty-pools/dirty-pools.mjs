@@ -4,8 +4,8 @@ import { fileURLToPath } from 'node:url';
 import { DataSource } from 'typeorm';
 
 /**
- * The report of one process: `left` counts the connections that it left dirty, `connections`
- * those that its pool opened.
+ * The report of one process: `left` is how often it left a connection dirty, `connections` is
+ * how many connections its pool opened.
  *
  * @typedef {{
  *   granted: number,
@@ -20,8 +20,8 @@ const KEYS = ['one', 'two', 'three'];
 const PROCESSES = 2;
 
 /**
- * Two processes take the same keys in turn. Each of them keeps leaving a third of the
- * connections in its pool dirty.
+ * Two processes acquire the same keys. Each of them keeps leaving a third of the connections
+ * in its pool dirty: with an open transaction or a changed setting.
  *
  * @param {{ options: object, locks: number }} run the options of a DataSource on a database of
  * its own, and the number of locks to take over all processes
@@ -45,13 +45,16 @@ export async function lockOnDirtyPools({ options, locks }) {
     await Promise.all(children.map(async (child) => child.exitCode ?? once(child, 'exit')));
     return told;
   } finally {
-    // only processes that have not ended by themselves
+    // After an error, some processes still run.
     for (const child of children) child.kill('SIGKILL');
     await admin.destroy();
   }
 }
 
-/** Resolves to the next message of a child process; rejects when the child ends before. */
+/**
+ * Resolves to the next message of a child process; rejects if the child ends before it sends a
+ * message.
+ */
 function nextMessage(child) {
   return new Promise((resolve, reject) => {
     const ended = (code) => reject(new Error(`a process ended with exit code ${code}`));

@@ -9,7 +9,7 @@ import { DataSource } from 'typeorm';
 
 const { options, locks, keys } = JSON.parse(process.argv[2]);
 const POOL_SIZE = 6;
-/** How many connections of the pool are left dirty while no lock uses them. */
+/** How many connections of the pool `leaveDirty` leaves dirty at once. */
 const LEFT_DIRTY = POOL_SIZE / 3;
 
 const LEFT =
@@ -39,7 +39,9 @@ const app = await NestFactory.createApplicationContext(
 );
 const service = app.get(LockService);
 const application = app.get(getDataSourceToken());
-/** Counts the holders on connections of its own, which the locks never use. */
+/**
+ * Counts the holders of a key through a pool of its own, whose connections are never dirty.
+ */
 const witness = await new DataSource({ ...options, poolSize: 2 }).initialize();
 const failures = [];
 let left = 0;
@@ -74,15 +76,15 @@ function share(i) {
 }
 
 /**
- * Leaves connections dirty, as an application does that returns early or forgets to reset a
- * setting.
+ * Leaves connections dirty, like an application that forgets to end a transaction or to reset
+ * a setting.
  */
 async function leaveDirty() {
   if (application.isInitialized && Math.random() > 0.5) return;
   const runners = Array.from({ length: LEFT_DIRTY }, () => application.createQueryRunner());
   for (const runner of runners) {
     await runner.connect();
-    // some statements have to fail
+    // Errors are ignored, because one of the statements fails on purpose.
     for (const sql of LEFT[left++ % LEFT.length]) await runner.query(sql).catch(() => {});
   }
   for (const runner of runners) await runner.release();

@@ -39,7 +39,8 @@ class Orders {
 const apollo = GraphQLModule.forRoot<ApolloDriverConfig>({
   driver: ApolloDriver,
   autoSchemaFile: true,
-  includeStacktraceInErrorResponses: true, // This option must not reveal more.
+  // The key and the holder must not appear in a stack trace either.
+  includeStacktraceInErrorResponses: true,
 });
 
 describe('LockExceptionFilter in GraphQL', () => {

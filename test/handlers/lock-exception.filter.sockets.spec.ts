@@ -25,7 +25,7 @@ describe.each(socketPlatforms)('locks on gateways of %s', (_, adapt, connect) =>
     return { app, client: await connect(app.url) };
   }
 
-  it('E2 on a gateway, LockExceptionFilter answers with an exception event without key and holder', async () => {
+  it('E2 on a gateway, LockExceptionFilter sends an exception event that shows neither key nor holder', async () => {
     @UseFilters(LockExceptionFilter)
     @WebSocketGateway()
     class Orders {
@@ -63,7 +63,7 @@ describe.each(socketPlatforms)('locks on gateways of %s', (_, adapt, connect) =>
     expect(await client.ask('decorator', 7)).toEqual({ event: 'ran', data: 7 });
   });
 
-  it('E2 on a gateway without the filter, the client gets an internal error, and the process goes on', async () => {
+  it('E2 on a gateway without the filter, the client gets an internal error, and the process keeps running', async () => {
     @WebSocketGateway()
     class Orders {
       @SubscribeMessage('interceptor')

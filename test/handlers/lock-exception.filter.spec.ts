@@ -147,7 +147,7 @@ describe.each(platforms)('LockExceptionFilter over HTTP, %s', (_, adapter) => {
     expect(logged).toEqual([]);
   });
 
-  it('B67 an event stream with a busy lock ends, since its headers may be sent already', async () => {
+  it('B67 the filter ends an event stream whose lock is busy, since its headers may be sent already', async () => {
     let runs = 0;
     @Controller()
     class Feed {
@@ -168,7 +168,7 @@ describe.each(platforms)('LockExceptionFilter over HTTP, %s', (_, adapter) => {
 });
 
 describe('LockExceptionFilter in other contexts', () => {
-  it('B67 the filter gives microservices an error with a code and without the key', async () => {
+  it('B67 in microservices, the filter answers with an error that has a code and does not show the key', async () => {
     @Controller()
     class Orders {
       @MessagePattern('interceptor')
@@ -204,7 +204,7 @@ describe('LockExceptionFilter in other contexts', () => {
     await expect(resolve()).rejects.toThrow(LockNotAcquiredError);
   });
 
-  it('B67 the filter refuses any other status', () => {
+  it('B67 the filter refuses a status other than 409, 423, 429 and 503', () => {
     expect(() => new LockExceptionFilter({ status: 418 as never })).toThrow(
       'The option "status" of LockExceptionFilter must be one of 409, 423, 429, 503, but it is 418.',
     );

@@ -135,7 +135,7 @@ describe.each(platforms)('LockInterceptor on HTTP handlers, %s', (_, adapter) =>
     expect(await app.locks.admin.isLocked('report')).toBe(false);
   });
 
-  it('B67 guards run before the lock is acquired, pipes run under it', async () => {
+  it('B67 guards run before the lock is acquired, and pipes run while it is held', async () => {
     class Nobody implements CanActivate {
       canActivate = () => false;
     }
@@ -162,7 +162,7 @@ describe.each(platforms)('LockInterceptor on HTTP handlers, %s', (_, adapter) =>
     await app.happened('released', 2);
   });
 
-  it.each(['outside', 'inside'])('B67 an interceptor %s of LockInterceptor gets the answer', async (side) => {
+  it.each(['outside', 'inside'])('B67 an interceptor %s LockInterceptor gets the answer', async (side) => {
     const lock = LockInterceptor('fine');
     @Controller()
     class Orders {
@@ -177,7 +177,7 @@ describe.each(platforms)('LockInterceptor on HTTP handlers, %s', (_, adapter) =>
     expect(await (await app.get('/fine')).text()).toBe('UNDER FINE');
   });
 
-  it('B67 as APP_INTERCEPTOR, it locks every handler of the application', async () => {
+  it('B67 a LockInterceptor as APP_INTERCEPTOR locks every handler of the application', async () => {
     const gate = new Gate();
     @Controller()
     class Orders {
@@ -202,7 +202,7 @@ describe.each(platforms)('LockInterceptor on HTTP handlers, %s', (_, adapter) =>
     expect(logged.join()).toContain('Lock "one at a time" was not acquired within');
   });
 
-  it('B4 the interceptor uses the module that its options name', async () => {
+  it('B4 LockInterceptor uses the LockModule that its options name', async () => {
     @Controller()
     class Orders {
       @Get('key')
@@ -220,7 +220,7 @@ describe.each(platforms)('LockInterceptor on HTTP handlers, %s', (_, adapter) =>
     expect(app.store.attempts).toBe(0);
   });
 
-  it('B73 while locking is disabled, handlers run unlocked and can read their key', async () => {
+  it('B73 while locking is disabled, handlers run unlocked and can read the key of their lock', async () => {
     @Controller()
     class Orders {
       @Get('key')

@@ -12,7 +12,7 @@ describe.each(platforms)(
   'LockInterceptor when the client or a time-out ends the request, %s',
   (_, adapter) => {
     it.each(['returns', 'fails'])(
-      'B67 a time-out does not release the lock while the handler runs, which then %s',
+      'B67 a time-out does not release the lock of a handler that goes on and then %s',
       async (ending) => {
         const gate = new Gate();
         const timeOut = new TimeOut();
@@ -170,7 +170,7 @@ describe.each(platforms)(
 
       await client.leave();
       await release();
-      // The queue has no waiter, so this call gets the lock at once.
+      // The queue of the key has no waiter left, so this acquisition succeeds at once.
       await using lock = await app.locks.acquire('busy', { wait: Infinity });
       expect([lock.held, gate.arrivals]).toEqual([true, 0]);
       expect(app.events).toEqual(['acquired']);

@@ -24,7 +24,8 @@ class Gone implements ExceptionFilter<LockLostError> {
   }
 }
 
-// Each renewal, which can find a loss, comes after a third of the ttl.
+// Milliseconds. The ttl is short because a holder notices a loss only at its next renewal,
+// after a third of the ttl.
 const ttl = 600;
 
 describe.each(platforms)('LockInterceptor when the lock is lost, %s', (_, adapter) => {
@@ -50,7 +51,8 @@ describe.each(platforms)('LockInterceptor when the lock is lost, %s', (_, adapte
     await gate.reached;
     await app.store.holdElsewhere('slow');
     await app.happened('lost');
-    // If the first request were answered early, its answer would be sent by now.
+    // If the loss alone led to an answer to the first request, that answer would arrive before
+    // the answer to this second request.
     await app.get('/other');
     gate.open();
 

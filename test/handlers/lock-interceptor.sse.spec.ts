@@ -81,12 +81,12 @@ describe.each(platforms)('LockInterceptor on @Sse() handlers, %s', (_, adapter) 
     await app.happened('acquired');
     await app.store.holdElsewhere('feed');
 
-    await read(reader); // to the end of the stream
+    await read(reader); // Reads to the end of the stream.
     expect(values.observed).toBe(false);
     expect(logged.join()).toContain('was lost: ');
   });
 
-  it('B67 a handler that prepares its stream when the client leaves keeps its lock', async () => {
+  it('B67 a handler whose client leaves before the stream begins keeps the lock until it returns', async () => {
     const gate = new Gate();
     const values = new ReplaySubject<MessageEvent>();
     @Controller()
@@ -136,7 +136,7 @@ describe.each(platforms)('LockInterceptor on @Sse() handlers, %s', (_, adapter) 
   });
 });
 
-/** Reads until the text has arrived, or to the end. */
+/** Reads from the stream until the text `until` has arrived, or to the end of the stream. */
 async function read(reader: ReadableStreamDefaultReader<Uint8Array>, until?: string): Promise<void> {
   for (let received = ''; ;) {
     const { done, value } = await reader.read();

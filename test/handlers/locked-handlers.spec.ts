@@ -46,7 +46,7 @@ describe.each(platforms)('@Locked() on HTTP handlers, %s', (_, adapter) => {
     expect(app.events).toEqual(['acquired', 'released', 'acquired', 'released']);
   });
 
-  it('B59 the error of a locked handler is the answer, and its lock is released', async () => {
+  it('B59 the client gets the error of a locked handler, and the lock is released', async () => {
     @Controller()
     class Orders {
       @Get()

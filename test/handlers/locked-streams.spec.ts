@@ -39,7 +39,7 @@ describe('streams that methods under @Locked() return', () => {
     expect(received).toEqual(['feed']);
   });
 
-  it('B67 an Observable without a subscriber is given up after a ttl and cannot run afterwards', async () => {
+  it('B67 an Observable without a subscriber loses its lock after a ttl and then refuses to run', async () => {
     let runs = 0;
     class Feed {
       @Locked('feed', { ttl })
@@ -59,7 +59,7 @@ describe('streams that methods under @Locked() return', () => {
     expect(runs).toBe(0);
   });
 
-  it('B67 an Observable does not run a second time without its lock', async () => {
+  it('B67 an Observable refuses a second subscription after its lock was released', async () => {
     class Feed {
       @Locked('feed')
       async feed() {
@@ -126,7 +126,7 @@ describe('streams that methods under @Locked() return', () => {
     await app.happened('released');
   });
 
-  it.each(['left', 'failing'])('B67 the lock of a %s async iterable is released', async (how) => {
+  it.each(['half-read', 'failing'])('B67 the lock of a %s async iterable is released', async (how) => {
     let closed = false;
     class Feed {
       @Locked('feed')
@@ -143,11 +143,11 @@ describe('streams that methods under @Locked() return', () => {
     }
     const { app, feed } = await start(Feed);
     const use = async () => {
-      for await (const value of await feed.feed()) if (how === 'left') return value;
+      for await (const value of await feed.feed()) if (how === 'half-read') return value;
       return undefined;
     };
 
-    if (how === 'left') expect(await use()).toBe('first');
+    if (how === 'half-read') expect(await use()).toBe('first');
     else await expect(use()).rejects.toThrow('no more');
     await app.happened('released');
     expect(closed).toBe(true);
@@ -165,7 +165,8 @@ describe('streams that methods under @Locked() return', () => {
     source.write('first');
     const iterator = (await feed.feed())[Symbol.asyncIterator]();
     expect((await iterator.next()).value).toBe('first');
-    source.on('error', () => {}); // The source is closed before its end.
+    // The iterator closes the stream before its end, which makes the stream emit an error.
+    source.on('error', () => {});
     const closed = new Promise((resolve) => source.once('close', resolve));
     await app.store.holdElsewhere('feed');
 
@@ -177,7 +178,7 @@ describe('streams that methods under @Locked() return', () => {
 
 describe('@Locked() on message handlers', () => {
   it.each(['above', 'below'])(
-    'B62 @Locked() works %s the message pattern and holds until the Observable completes',
+    'B62 @Locked() %s @MessagePattern() holds the lock until the Observable completes',
     async (place) => {
       const values = new ReplaySubject<string>();
       @Controller()

@@ -6,7 +6,7 @@ import { Locked, LockError, LockInterceptor, LockNotAcquiredError } from '../../
 import { errorOf } from '../core/core-fixture.js';
 import { platforms, startHttp } from './support/applications.js';
 
-const NEVER = 2_000_000_000; // milliseconds; the tests call the method themselves
+const NEVER = 2_000_000_000; // in milliseconds: the tests call the scheduled method themselves
 
 @Injectable()
 class Reports {
@@ -51,7 +51,7 @@ describe.each(platforms.slice(0, 1))('handlers inside a run that holds their key
   const start = () =>
     startHttp(adapter(), { imports: [ScheduleModule.forRoot()], providers: [Reports], controllers: [] });
 
-  it('B89 a nested locked method that would wait fails at once, whatever onBusy says', async () => {
+  it('B89 a nested locked method that would wait for its own caller fails at once, whatever onBusy says', async () => {
     const app = await start();
     const reports = app.app.get(Reports);
     for (const method of ['waits', 'waitsAndSkips', 'waitsAndCallsBack'] as const) {
@@ -62,7 +62,7 @@ describe.each(platforms.slice(0, 1))('handlers inside a run that holds their key
     }
   });
 
-  it('B64 a nested scheduled method throws and does not skip, since it could never run', async () => {
+  it('B64 a scheduled method called under its own lock throws and does not skip, since it could never run', async () => {
     const app = await start();
     const reports = app.app.get(Reports);
     const error = await errorOf(reports.around(() => reports.scheduled()));
@@ -71,7 +71,7 @@ describe.each(platforms.slice(0, 1))('handlers inside a run that holds their key
     expect(await reports.around(() => reports.callsBack())).toBe('nested: true');
   });
 
-  it('B89 a nested locked method with reentrant runs under the lock', async () => {
+  it('B89 a nested locked method with reentrant: true runs under the lock of its caller', async () => {
     const app = await start();
     const reports = app.app.get(Reports);
     expect(await reports.around(() => reports.reenters())).toBe('inner');

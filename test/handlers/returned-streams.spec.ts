@@ -105,7 +105,7 @@ describe('the results of locked methods', () => {
     expect(await locks.admin.isLocked('web')).toBe(false);
   });
 
-  it('B67 a generator keeps next() and return(), and keeps the lock until it is closed', async () => {
+  it('B67 a returned generator has next() and return(), and keeps the lock until it is closed', async () => {
     const { streams, locks } = await start();
     const generator = await streams.generator();
     expect(await generator.next()).toEqual({ done: false, value: 1 });
@@ -116,7 +116,7 @@ describe('the results of locked methods', () => {
     expect(await locks.admin.isLocked('generator')).toBe(false);
   });
 
-  it('B67 a Node stream without a reader is given up after a ttl and cannot be read afterwards', async () => {
+  it('B67 a returned Node stream without a reader loses its lock after a ttl and then fails', async () => {
     const { streams, locks } = await start();
     const end = released(locks, 'file');
     const file = await streams.file();
@@ -132,7 +132,7 @@ describe('the results of locked methods', () => {
       for await (const chunk of await streams.slow()) chunks.push(chunk);
     })();
     const renewed = await locks.acquire('clock', { ttl: 400, autoRenew: false });
-    // A ttl has passed.
+    // Waits until a lock with this ttl would have expired without a renewal.
     await new Promise((resolve) => renewed.signal.addEventListener('abort', resolve));
     expect(await locks.admin.isLocked('slow')).toBe(true);
     streams.first.open();
@@ -140,7 +140,7 @@ describe('the results of locked methods', () => {
     expect(chunks).toEqual(['at last']);
   });
 
-  it('B55 the reader of a web stream holds the lock and gets the error of its loss', async () => {
+  it('B55 the reader of a returned web stream gets an error if the lock is lost', async () => {
     const { streams, locks } = await start();
     const reader = (await streams.endless()).getReader();
     expect(await reader.read()).toEqual({ done: false, value: 1 });
@@ -165,7 +165,7 @@ describe('the results of locked methods', () => {
     expect([await lastValueFrom(numbers), await lastValueFrom(numbers)]).toEqual([1, 2]);
   });
 
-  it('B67 a handler that is left during its first value releases the lock', async () => {
+  it('B67 the lock is released if the first value of a handler makes its subscriber unsubscribe', async () => {
     const { locks } = await start();
     const Interceptor = LockInterceptor('cached');
     const interceptor = new Interceptor(locks);

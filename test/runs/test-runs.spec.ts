@@ -10,7 +10,7 @@ const all = readdirSync('test', { recursive: true, encoding: 'utf8' })
   .filter((file) => file.endsWith('.spec.ts'))
   .toSorted();
 
-/** The specs that jest would run, as paths below test/. */
+/** Lists the specs that Jest runs for LOCK_TEST_RUN=`run`, as paths below test/. */
 async function listed(run: string): Promise<string[]> {
   const args = ['--experimental-vm-modules', 'node_modules/jest/bin/jest.js', '--listTests', '--json'];
   const env = { ...process.env, LOCK_TEST_RUN: run };
@@ -25,11 +25,11 @@ describe('npm test and npm run test:faults', () => {
     [fast, faults] = await Promise.all([listed('fast'), listed('faults')]);
   });
 
-  it('each spec belongs to exactly one of the two runs', () => {
+  it('each spec runs either in npm test or in npm run test:faults, and not in both', () => {
     expect([...fast, ...faults].toSorted()).toEqual(all);
   });
 
-  it('each path in the list of faults has a spec', () => {
+  it('each path in the list of npm run test:faults leads to a spec', () => {
     const stale = FAULTS.filter((path) => !faults.some((spec) => spec.startsWith(path)));
     expect(stale).toEqual([]);
   });

@@ -28,14 +28,14 @@ export const platforms: [string, () => AbstractHttpAdapter][] = [
   ['Fastify', () => new FastifyAdapter({ forceCloseConnections: true })],
 ];
 
-/** Handlers, and the options of the lock module that they use. */
+/** The module of a test's application, and the options of its LockModule. */
 export type Application = ModuleMetadata & { locks?: LockModuleDefaults };
 
 let closing: (() => Promise<unknown>)[] = [];
-/** The warnings and errors since the test began. */
+/** The warnings and errors that were logged since the current test began. */
 export let logged: string[] = [];
 
-// Jest fails a test with an unhandled rejection.
+// No hook looks for unhandled rejections, because Jest fails a test that has one.
 
 afterEach(async () => {
   for (const close of closing.toReversed()) await close();
@@ -45,7 +45,7 @@ afterEach(async () => {
 
 export class Running {
   readonly locks: LockService;
-  /** The events of the locks, in order. */
+  /** The names of the lock events, in the order in which they happened. */
   readonly events: string[] = [];
 
   constructor(
@@ -57,7 +57,7 @@ export class Running {
       this.locks.events.on(event, () => this.events.push(event));
   }
 
-  /** Resolves when the event has happened `times` times since the start. */
+  /** Resolves when the event has happened `times` times since the application started. */
   async happened(event: keyof LockEventMap, times = 1): Promise<void> {
     while (this.events.filter((name) => name === event).length < times)
       await new Promise<void>((resolve) => this.locks.events.once(event, () => resolve()));
@@ -75,7 +75,7 @@ export class RunningHttp extends Running {
     super(app, store);
   }
 
-  /** Node's response to the latest request. */
+  /** Node's response object of the latest request. */
   get response(): ServerResponse {
     const response = this.responses.at(-1);
     if (!response) throw new Error('There was no request.');
@@ -87,13 +87,13 @@ export class RunningHttp extends Running {
   }
 
   /**
-   * Sends a request whose client leaves when the test calls `leave`, which resolves when the
-   * server has noticed.
+   * Sends a request. `leave` aborts the request, and resolves when the server has noticed that
+   * the client left.
    */
   client(path: string): { answer: Promise<Response>; leave(): Promise<void> } {
     const controller = new AbortController();
     const answer = this.get(path, controller.signal);
-    answer.catch(() => {}); // Leaving rejects the request.
+    answer.catch(() => {}); // `leave` aborts the request, which is no error here.
     return {
       answer,
       leave: async () => {
@@ -143,7 +143,7 @@ export async function startMicroservice(
   return { running: new Running(app, store), client };
 }
 
-/** The error of a start that has to fail. */
+/** Starts an application that must fail to start, and returns the message of the error. */
 export async function startError(metadata: ModuleMetadata): Promise<string> {
   try {
     const app = await NestFactory.create(rootModule(metadata), new ExpressAdapter(), options);

@@ -7,13 +7,13 @@ import {
 } from '@nestjs/common';
 import { from, map, mergeMap, takeUntil, throwError } from 'rxjs';
 
-/** A key made from the route's parameter. */
+/** Makes the key of a lock from the parameter `id` of the route. */
 export const orderKey = (context: ExecutionContext): string =>
   `order:${context.switchToHttp().getRequest<{ params: { id: string } }>().params.id}`;
 
 /**
- * A time-out interceptor whose time is up when the test says so: it answers 408 and
- * unsubscribes.
+ * A time-out interceptor without a timer: when the test calls `expire`, it answers with status
+ * 408 and unsubscribes from the handler.
  */
 export class TimeOut implements NestInterceptor {
   expire: () => void = () => {};
@@ -25,7 +25,7 @@ export class TimeOut implements NestInterceptor {
   }
 }
 
-/** Changes the answer, so a test sees that interceptors around the lock get it. */
+/** Turns the answer into upper case, so that a test sees whether this interceptor got it. */
 @Injectable()
 export class Shout implements NestInterceptor {
   intercept(_: ExecutionContext, next: CallHandler) {

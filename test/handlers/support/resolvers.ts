@@ -2,7 +2,8 @@ import { ExternalContextCreator } from '@nestjs/core';
 import { platforms, startHttp, type Running } from './applications.js';
 
 /**
- * Starts an application, and gives a function that calls its resolver like @nestjs/graphql.
+ * Starts an application, and returns a function that calls its resolver as @nestjs/graphql
+ * does.
  */
 export async function startResolver<Resolver extends object>(
   type: new () => Resolver,

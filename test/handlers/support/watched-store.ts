@@ -2,10 +2,13 @@ import { EventEmitter, once } from 'node:events';
 import { MemoryLockStore } from '../../../lib/index.js';
 import type { AcquireRequest, LeaseRenewal, LockAcquireResult } from '../../../lib/interfaces/index.js';
 
-/** A store that can play other instances and reports refusals. */
+/**
+ * A store in memory that can hold a key for another instance, and that reports renewals and
+ * refusals.
+ */
 export class WatchedStore extends MemoryLockStore {
   attempts = 0;
-  /** The error of the next attempts. */
+  /** While it is set, each attempt to acquire a lock throws this error. */
   failure: Error | undefined;
   readonly #watch = new EventEmitter();
 
@@ -28,7 +31,10 @@ export class WatchedStore extends MemoryLockStore {
     return outcomes;
   }
 
-  /** Resolves after this number of renewals; more than three take longer than a ttl. */
+  /**
+   * Resolves after this number of renewals. Locks are renewed after each third of the ttl, so
+   * more than three renewals take longer than a ttl.
+   */
   async renewed(times: number): Promise<void> {
     for (let renewal = 0; renewal < times; renewal++) await once(this.#watch, 'renewed');
   }
@@ -38,7 +44,9 @@ export class WatchedStore extends MemoryLockStore {
     await once(this.#watch, 'refused');
   }
 
-  /** Gives the key to another instance. The former holder learns of it at its next renewal. */
+  /**
+   * Gives the key to another instance. The former holder notices the loss at its next renewal.
+   */
   async holdElsewhere(key: string, ttl = 60_000): Promise<{ release: () => Promise<boolean> }> {
     await this.forceRelease(key);
     await super.acquire(key, 'elsewhere', ttl, { label: 'api-2:77' });
