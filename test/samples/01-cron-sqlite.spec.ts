@@ -25,7 +25,7 @@ describe(sample, () => {
     });
     children.push(child);
     child.on('message', ({ event }: { event: string }) => (skips += event === 'skipped' ? 1 : 0));
-    await once(child, 'message'); // ready
+    await once(child, 'message'); // The instance is ready.
     return child;
   }
 

@@ -86,7 +86,8 @@ for (const postgres of targetsAmong('postgres'))
     it('B24 different orders are paid at the same time', async () => {
       const ids = [await createOrder(), await createOrder()];
       const answers = ids.map((id) => pay(first, id));
-      // Both requests arrive before either is answered.
+      // The charges of both orders arrive before the payment provider has answered one of
+      // them.
       for (const id of ids) await payments.asked(id);
       for (const id of ids) payments.accept(id);
 
@@ -117,8 +118,8 @@ for (const postgres of targetsAmong('postgres'))
       const id = await createOrder();
       const paid = pay(first, id);
       await payments.asked(id);
-      // A later holder of the lock could have written this while the payment's process was
-      // frozen.
+      // Plays a later holder of the lock, which wrote its token while the payment's process
+      // was frozen.
       await reader.query('UPDATE orders SET fence = 9007199254740991 WHERE id = $1', [id]);
       payments.accept(id);
 
@@ -134,7 +135,8 @@ for (const postgres of targetsAmong('postgres'))
       await payments.asked(id);
       const [stopping] = instances;
       stopping!.signal('SIGTERM');
-      while ((await cancel(first, other)).ok); // until the instance takes no more locks
+      // until the stopping instance refuses to cancel, since it takes no more locks
+      while ((await cancel(first, other)).ok);
       payments.accept(id);
 
       expect((await paid).status).toBe(201);

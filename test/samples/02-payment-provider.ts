@@ -3,9 +3,9 @@ import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { json } from 'node:stream/consumers';
 
-/** Stands in for the payment provider: it answers when the test lets it. */
+/** Plays the payment provider, which answers a charge only when the test calls `accept`. */
 export class PaymentProvider {
-  /** The orders that the application has charged, in order. */
+  /** The ids of the orders that the application has charged, the oldest charge first. */
   requests: number[] = [];
   #pending = new Map<number, ServerResponse>();
   readonly #events = new EventEmitter();
@@ -26,7 +26,7 @@ export class PaymentProvider {
     await once(this.#server.listen(0, '127.0.0.1'), 'listening');
   }
 
-  /** Resolves when the application has sent the charge of the order. */
+  /** Resolves when the application's request to charge the order has arrived. */
   async asked(id: number): Promise<void> {
     while (!this.#pending.has(id)) await once(this.#events, 'asked');
   }

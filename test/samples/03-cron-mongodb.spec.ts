@@ -25,7 +25,10 @@ if (mongodbIsSelected())
       await instance.says(/^Bills are written/);
     }
 
-    /** The next run that waits for the meter, with the instance that it runs on. */
+    /**
+     * Resolves to the next run that waits for an answer of the meter, with the instance that
+     * runs it.
+     */
     async function nextRun(): Promise<{ reading: HeldRequest; name: string; instance: SampleProcess }> {
       const reading = await meter.next();
       const lock = await db.collection('locks').findOne({ _id: 'BillingJob.bill' as never });
@@ -117,12 +120,14 @@ if (mongodbIsSelected())
       await start('fourth');
       const frozen = await nextRun();
       frozen.instance.signal('SIGSTOP');
-      frozen.reading.answer(1_000_000); // The answer waits for the instance to wake.
+      // The frozen instance reads this answer when it wakes up.
+      frozen.reading.answer(1_000_000);
 
       const next = await nextRun();
       expect(next.name).not.toBe(frozen.name);
       bill(next.reading, 8);
-      const last = await nextRun(); // The bill is written by now.
+      // A new run begins, so the bill of the previous run is written.
+      const last = await nextRun();
       const lost = frozen.instance.says(/Lock "BillingJob.bill" .*lost/);
       frozen.instance.signal('SIGCONT');
       await lost;

@@ -83,7 +83,7 @@ if (mongodbIsSelected())
         Array.from({ length: 8 }, async (_, i) => {
           for (;;) {
             const answer = await book(i % 2 ? first : second, id, `guest${i}`, 2);
-            // A guest who waited too long tries again.
+            // After status 423, the guest has waited too long for the lock and tries again.
             if (answer.status !== 423) return answer.status;
           }
         }),
@@ -139,8 +139,8 @@ if (mongodbIsSelected())
       expect(tokens).toEqual([0, expect.any(Number), expect.any(Number)]);
       expect(tokens[2]).toBeGreaterThan(tokens[1]!);
 
-      // A later holder of the lock has written this while the process of the next booking was
-      // frozen.
+      // Plays a later holder of the lock, which wrote its token while the process of the next
+      // booking was frozen.
       await shows.updateOne({ _id: new ObjectId(id) }, { $set: { fence: Number.MAX_SAFE_INTEGER } });
       const late = await book(first, id, 'boris', 1);
       expect([late.status, await late.json()]).toMatchObject([

@@ -9,8 +9,8 @@ for (const { open } of targetsAmong('postgres'))
   describe(sample, () =>
     keepsPriceLists(sample, {
       open,
-      // Runs the SQL itself, because the engine of `prisma migrate deploy` cannot be
-      // downloaded everywhere.
+      // Runs the SQL of the migration without Prisma, because the engine of `prisma migrate
+      // deploy` cannot be downloaded everywhere.
       migrate: async (db) => {
         await db.query(readFileSync(`${sample}/prisma/migrations/20261128000000_init/migration.sql`, 'utf8'));
       },

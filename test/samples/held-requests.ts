@@ -2,7 +2,7 @@ import { EventEmitter, once } from 'node:events';
 import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
-/** A request that waits for its answer. */
+/** A request that has arrived and waits until the test answers it. */
 export class HeldRequest {
   /** Resolves when the connection of the request has closed, with or without an answer. */
   readonly over: Promise<unknown>;
@@ -16,7 +16,7 @@ export class HeldRequest {
   }
 }
 
-/** Stands in for a service of a sample: it answers when the test lets it. */
+/** Plays a service that a sample calls: each request waits until the test answers it. */
 export class HeldRequests {
   private readonly unseen: HeldRequest[] = [];
   private readonly events = new EventEmitter();
@@ -29,7 +29,9 @@ export class HeldRequests {
     return `http://127.0.0.1:${(this.server.address() as AddressInfo).port}`;
   }
 
-  /** How many requests have arrived that {@link next} has not returned yet. */
+  /**
+   * The number of requests that have arrived, without those that {@link next} has returned.
+   */
   get others(): number {
     return this.unseen.length;
   }
@@ -38,7 +40,7 @@ export class HeldRequests {
     await once(this.server.listen(0, '127.0.0.1'), 'listening');
   }
 
-  /** Resolves to the next request. */
+  /** Resolves to the oldest request that it has not returned yet. */
   async next(): Promise<HeldRequest> {
     while (this.unseen.length === 0) await once(this.events, 'request');
     return this.unseen.shift() as HeldRequest;

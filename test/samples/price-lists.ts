@@ -6,7 +6,7 @@ import type { Target } from '../servers/targets.js';
 import { HeldRequests } from './held-requests.js';
 import { compileSample, SampleProcess } from './sample-process.js';
 
-/** How many ticks in a row need a report. */
+/** The tests wait until this many consecutive seconds have a report. */
 const TICKS_IN_A_ROW = 5;
 
 interface Report {
@@ -14,7 +14,10 @@ interface Report {
   instance: string;
 }
 
-/** The tests of samples 05 and 06, which are one application on two clients. */
+/**
+ * Declares the tests of samples 05 and 06, which are one application with two database
+ * clients.
+ */
 export function keepsPriceLists(
   sample: string,
   { open, migrate }: { open: () => Promise<Target>; migrate: (db: DataSource, url: string) => Promise<void> },
@@ -25,7 +28,10 @@ export function keepsPriceLists(
   let url: string;
   let target: Target;
   let reader: DataSource;
-  /** Takes locks away from their holders, as `npx nestjs-locked release` does. */
+  /**
+   * The tests use this store to take locks away from their holders, as `npx nestjs-locked
+   * release` does.
+   */
   let locks: SqlLockStore;
 
   async function start(name: string): Promise<void> {
@@ -110,14 +116,14 @@ export function keepsPriceLists(
     await waitForTicks(before);
   });
 
-  it('B12 SIGTERM leaves no lock, and each second has at most one report', async () => {
+  it('B12 after SIGTERM no lock is left, and each second has at most one report', async () => {
     await Promise.all([...instances.values()].map((instance) => instance.end('SIGTERM')));
     expect(await reader.query('SELECT label FROM locks WHERE expires_ms > 0')).toEqual([]);
     expectEachSecondOnce(await reports());
   });
 }
 
-/** The largest number of consecutive seconds without a gap. */
+/** The largest number of consecutive seconds that all have a report. */
 function longestRow(reports: readonly Report[]): number {
   const seconds = new Set(reports.map(({ second }) => second.getTime()));
   let longest = 0;

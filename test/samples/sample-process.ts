@@ -24,7 +24,10 @@ export class SampleProcess {
     createInterface(this.child.stdout!).on('line', (line) => this.lines.emit('line', line));
   }
 
-  /** Resolves to the next line of its standard output that matches. */
+  /**
+   * Waits for a line of the instance's stdout that matches the pattern, and resolves to the
+   * match.
+   */
   async says(pattern: RegExp): Promise<RegExpExecArray> {
     return new Promise((resolve, reject) => {
       const listen = (line: string): void => {

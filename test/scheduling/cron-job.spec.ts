@@ -13,8 +13,8 @@ afterEach(() => {
 });
 
 /**
- * A job that reports its firings, and a function that counts how often its schedule was
- * computed.
+ * Creates a job and records its firings. `computed` returns how often the next date of its
+ * schedule was computed.
  */
 function followed(expression: string | Date, { start = true } = {}) {
   const news = new EventEmitter();
@@ -40,7 +40,7 @@ function countComputations(time: CronTime): () => number {
 }
 
 describe('a firing of a cron job', () => {
-  it('B81 a firing has the time for which its timer was armed, and the period until the next tick', async () => {
+  it('B81 a firing has the time for which its timer was set, and the period until the next tick', async () => {
     const { firings, called } = followed(EACH_SECOND);
     for (let i = 0; i < 3; i++) await called();
     const ticks = firings.map(({ tick }) => tick);
@@ -49,7 +49,7 @@ describe('a firing of a cron job', () => {
     expect(firings.map(({ period }) => period)).toEqual([SECOND, SECOND, SECOND]);
   });
 
-  it('B81 following a job adds no computation of its schedule', async () => {
+  it('B81 a job that is followed computes its schedule no more often than before', async () => {
     const { follow, called, computed } = followed(EACH_SECOND);
     follow.lookAhead();
     await called();
@@ -65,27 +65,27 @@ describe('a firing of a cron job', () => {
     expect(Math.abs(Number(firings[0]?.tick) - Date.now())).toBeLessThan(SECOND);
   });
 
-  it('B81 the firing of a date has that date and no period', async () => {
+  it('B81 the firing of a job for a single date has that date as its time, and no period', async () => {
     const date = new Date(Date.now() + 50);
     const { firings, called } = followed(date);
     await called();
     expect(firings).toEqual([expect.objectContaining({ tick: date.getTime(), period: 0 })]);
   });
 
-  it('B81 a firing has its time also if its timer was armed before the job was followed', async () => {
+  it('B81 a firing has the right time even if its timer was set before the job was followed', async () => {
     const { firings, called } = followed(EACH_SECOND);
     await called();
     expect(firings[0]?.tick).toBe(Math.round(Date.now() / SECOND) * SECOND);
   });
 
-  it('B81 the first firing has its nominal time also if it is nearly a period late', async () => {
+  it('B81 the first firing has its nominal time even if it is nearly a period late', async () => {
     const start = Math.ceil(Date.now() / SECOND) * SECOND;
     const now = jest.spyOn(Date, 'now').mockReturnValue(start - 900);
     const { job, follow, firings } = followed(EACH_SECOND);
-    now.mockReturnValue(start + 800); // The event loop was blocked beyond the tick.
+    now.mockReturnValue(start + 800); // The event loop was blocked until after the tick.
     follow.lookAhead();
     now.mockReturnValue(start + 950);
-    // The timer fires now.
+    // Does what the timer of the job does when it fires, 950 ms after the tick.
     clearTimeout((job as unknown as { _timeout: NodeJS.Timeout })['_timeout']);
     Object.assign(job, { lastExecution: new Date(start + 950), _isActive: false });
     job.start();
@@ -99,14 +99,14 @@ describe('a firing of a cron job', () => {
     const tick = Number(firings[0]?.tick);
     const fired = called();
     const until = tick + 1.6 * SECOND;
-    while (Date.now() < until); // Blocks the event loop beyond the tick.
+    while (Date.now() < until); // Blocks the event loop until after the tick.
     await fired;
     expect(firings[1]?.tick).toBe(tick + SECOND);
   });
 });
 
 describe('a call of fireOnTick() by hand', () => {
-  it('B81 a call of fireOnTick() by hand is no firing, whether the job runs or not', async () => {
+  it('B81 a call of fireOnTick() by hand does not count as a firing, whether the job is started or not', async () => {
     const running = followed('0 0 1 1 *');
     const stopped = followed('0 0 1 1 *', { start: false });
     for (const { job, called, firings } of [running, stopped]) {
@@ -117,7 +117,7 @@ describe('a call of fireOnTick() by hand', () => {
     }
   });
 
-  it('B81 a call of fireOnTick() by hand is no firing after or between firings', async () => {
+  it('B81 a call of fireOnTick() by hand does not count as a firing after the timer has fired', async () => {
     const { job, firings, called } = followed(EACH_SECOND);
     await called();
     await job.fireOnTick();

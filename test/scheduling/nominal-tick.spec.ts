@@ -10,7 +10,7 @@ function nominal(expression: string, zone: string, now: string): string | undefi
   return shown(nominalTick(new CronTime(expression, zone), zone, at(now)));
 }
 
-/** The ticks according to the scheduler. */
+/** The ticks at which the scheduler fires between `from` and `until`. */
 function ticksOf(expression: string, zone: string, from: string, until: string): number[] {
   const schedule = new CronTime(expression, zone);
   const ticks: number[] = [];
@@ -53,7 +53,7 @@ describe('the nominal time of a tick', () => {
     ['begins', 'America/New_York', '2026-03-08T02:00Z', '2026-03-08T12:00Z'],
     ['ends', 'America/New_York', '2026-11-01T02:00Z', '2026-11-01T12:00Z'],
   ])(
-    'B76 each tick of the scheduler has one nominal time where summer time %s in %s',
+    'B76 when summer time %s in %s, each tick of the scheduler has a nominal time of its own',
     (_, zone, from, until) => {
       for (const expression of [
         '30 2 * * *',
@@ -80,12 +80,12 @@ describe('the nominal time of a tick', () => {
     expect(berlin('2026-10-24T12:00Z', '2026-10-25T12:00Z')).toEqual(['2026-10-25T00:30:00.000Z']);
   });
 
-  it('B76 where summer time ends by half an hour, the nominal time is not in the future', () => {
+  it('B76 when clocks go back by half an hour, the nominal time is not in the future', () => {
     const tick = nominal('*/20 * * * *', 'Australia/Lord_Howe', '2026-04-04T15:10:00Z');
     expect(at(tick ?? '')).toBeLessThanOrEqual(at('2026-04-04T15:10:00Z'));
   });
 
-  it('B76 there is no nominal time without an earlier tick', () => {
+  it('B76 a schedule that never had a tick has no nominal time', () => {
     const never = { getNextDateFrom: () => ({ toMillis: () => Infinity }) };
     expect(nominalTick(never, 'UTC', at('2026-11-20T00:00Z'))).toBeUndefined();
   });
@@ -102,7 +102,7 @@ describe('the nominal time of a tick', () => {
       expect(await count('2020-01-01T00:00Z', '2026-11-21T02:30Z', 50)).toBe(50);
     });
 
-    it('B76 counting ticks lets the rest of the process run', async () => {
+    it('B76 counting many ticks does not block the event loop', async () => {
       let turns = 0;
       let counting = true;
       const turn = (): void => {

@@ -5,21 +5,22 @@ import { fileURLToPath } from 'node:url';
 const cache = fileURLToPath(new URL('../../node_modules/.cache/nestjs-locked/', import.meta.url));
 
 /**
- * A folder that survives runs. `fill` gets an empty folder, which appears under its name only
- * when it is complete.
+ * Returns a folder that later test runs use again. If it does not exist yet, `fill` puts its
+ * content into a temporary folder, which is renamed once it is complete.
  */
 export async function cachedFolder(name, fill) {
   const folder = join(cache, name);
   if (await exists(folder)) return folder;
   await mkdir(cache, { recursive: true });
   const unfinished = await mkdtemp(join(cache, `${name}.unfinished-`));
-  await chmod(unfinished, 0o755); // The servers run as another user when the runner is root.
+  // The servers read this folder, and run as another user if the runner is root.
+  await chmod(unfinished, 0o755);
   try {
     await fill(unfinished);
     await rename(unfinished, folder);
   } catch (error) {
     await rm(unfinished, { recursive: true, force: true });
-    // Another run has finished the same folder first: its copy is as good.
+    // Another run may have completed the same folder first. Its copy serves as well.
     if (!(await exists(folder))) throw error;
   }
   return folder;

@@ -24,7 +24,10 @@ export function debianPackage(suite, name) {
   return cachedFolder(`${suite}-${name}`, (folder) => unpackDebianPackage(suite, name, folder));
 }
 
-/** Does the same in an empty folder that the caller keeps. */
+/**
+ * Unpacks a Debian package and all that it depends on into an empty folder of the caller,
+ * outside of the cache.
+ */
 export async function unpackDebianPackage(suite, name, folder) {
   const apt = join(folder, 'apt');
   await download(suite, name, apt);
@@ -35,7 +38,7 @@ export async function unpackDebianPackage(suite, name, folder) {
 }
 
 /**
- * The command that runs one of its programs with the unpacked libraries instead of the
+ * The command that runs an unpacked program with the unpacked libraries instead of the
  * system's.
  */
 export function commandIn(folder, program) {
@@ -47,8 +50,8 @@ export function commandIn(folder, program) {
 }
 
 /**
- * Downloads the package and all it needs, through an apt with folders of its own in which
- * nothing is installed yet.
+ * Downloads the package and all that it depends on. Apt gets folders of its own, in which
+ * nothing counts as installed, since it would skip installed packages.
  */
 async function download(suite, name, apt) {
   for (const path of [
@@ -87,7 +90,7 @@ async function download(suite, name, apt) {
   await execute([...command, '--download-only', '-y', 'install', name]);
 }
 
-/** The Debian mirror that this machine uses. */
+/** Returns the Debian mirror that this machine uses. */
 async function mirror() {
   if (!hasDebianPackages())
     throw new Error("its packages are Debian's, which this system is not (or it is neither x64 nor arm64)");

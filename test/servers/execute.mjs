@@ -1,7 +1,10 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 
-/** Runs a command to its end; throws with the last lines of its output when it fails. */
+/**
+ * Runs a command to its end. If the command fails, it throws an error with the last lines of
+ * the command's output.
+ */
 export async function execute(command, options = {}) {
   const child = spawn(command[0], command.slice(1), { ...options, stdio: ['ignore', 'pipe', 'pipe'] });
   let output = '';

@@ -8,8 +8,8 @@ const SHARED = '/dev/shm';
 const LIBRARY = 'usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1';
 
 /**
- * The wall clock of the processes that are started under it (libfaketime). It can be set while
- * they run. Monotonic time is not changed.
+ * A wall clock for the processes that are started under it, by means of libfaketime. It can be
+ * set while the processes run. Their monotonic time stays real.
  */
 export class FakeClock {
   #folder;
@@ -21,13 +21,13 @@ export class FakeClock {
       ? `/${LIBRARY}`
       : join(await debianPackage('bookworm', 'libfaketime'), LIBRARY);
     clock.#folder = await mkdtemp(join(tmpdir(), 'nestjs-locked-clock-'));
-    // When this process runs as root, servers run as another user.
+    // The servers read this folder, and run as another user if this process is root.
     await chmod(clock.#folder, 0o755);
     await clock.set(0);
     return clock;
   }
 
-  /** The environment of a process under this clock. */
+  /** The environment variables that let a process run under this clock. */
   get env() {
     return {
       LD_PRELOAD: this.#library,
@@ -41,10 +41,13 @@ export class FakeClock {
   async set(seconds) {
     const file = join(this.#folder, 'time');
     await writeFile(`${file}.new`, `${seconds < 0 ? '' : '+'}${seconds}\n`);
-    await rename(`${file}.new`, file); // No process reads half of the file.
+    await rename(`${file}.new`, file); // No process reads a half-written file.
   }
 
-  /** Starts a server under this clock. Launchers pass on the environment that they find. */
+  /**
+   * Starts a server under this clock. The variables are set while `start` runs, because it
+   * gives the environment of this process to the server.
+   */
   async over(start) {
     Object.assign(process.env, this.env);
     try {
@@ -56,7 +59,8 @@ export class FakeClock {
 
   async remove() {
     await rm(this.#folder, { recursive: true });
-    // Killed servers cannot remove the memory that libfaketime shares among their processes.
+    // A killed server leaves behind the memory that libfaketime shared among the server's
+    // processes.
     for (const name of await readdir(SHARED)) {
       const pid = /^(?:sem\.)?faketime_\w+?_(\d+)$/.exec(name)?.[1];
       if (pid && !existsSync(`/proc/${pid}`)) await rm(join(SHARED, name), { force: true });

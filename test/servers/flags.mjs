@@ -1,4 +1,4 @@
-/** `{ port: 1, 'skip-log-bin': true }` as `['--port=1', '--skip-log-bin']`. */
+/** Turns `{ port: 1, 'skip-log-bin': true }` into `['--port=1', '--skip-log-bin']`. */
 export function flags(options) {
   return Object.entries(options).map(([name, value]) =>
     value === true ? `--${name}` : `--${name}=${value}`,

@@ -14,9 +14,9 @@ import { serverVersion } from './server-version.mjs';
 const PROVIDER = 'usr/lib/galera/libgalera_smm.so';
 
 /**
- * A script for MariaDB's state transfer to a joining node. Nothing has to be transferred,
- * since all nodes begin with the same data: the joiner only reports its position once the
- * donor has answered. Later writes come from the donor's cache.
+ * MariaDB runs this script to transfer its state to a joining node. Nothing has to be
+ * transferred, since all nodes begin with the same data: the joiner only reports its position
+ * once the donor has answered. The joiner gets later writes from the donor's cache.
  */
 const TRANSFER = `#!/bin/sh
 while [ $# -gt 0 ]; do
@@ -35,7 +35,7 @@ fi
 `;
 
 /**
- * MariaDB nodes of one Galera cluster, each of which takes writes.
+ * Starts the MariaDB nodes of one Galera cluster, each of which accepts writes.
  *
  * @returns {Promise<{
  *   readonly nodes: { readonly url: string }[],
@@ -49,7 +49,7 @@ export async function startGalera(size = 3) {
     await Promise.all(nodes.map((node) => node.stop()));
   };
   const folder = await mkdtemp(join(tmpdir(), 'nestjs-locked-galera-transfer-'));
-  // The servers write here, and run as another user when the runner is root.
+  // The servers write into this folder, and run as another user if the runner is root.
   await chmod(folder, 0o777);
   await writeFile(join(folder, 'wsrep_sst_same'), TRANSFER, { mode: 0o755 });
   const env = { TRANSFER_FOLDER: folder, PATH: `${folder}:${process.env.PATH}` };
@@ -61,8 +61,8 @@ export async function startGalera(size = 3) {
     const own = { env, path };
     const plain = await dataFolder(seed.url);
     await seed.crash();
-    // Starts and stops a cluster of one node, so that its data say at which position of which
-    // history they are.
+    // Starts and stops a cluster of one node, which writes the id and the position of the
+    // cluster into its data. All nodes begin with a copy of these data.
     const settled = await startNode({ ...own, name: 'first', origin: plain, peers: [] });
     temporary.push(settled);
     const origin = await dataFolder(settled.url);
@@ -148,7 +148,7 @@ async function inService(url, size) {
     throw new Error(`${state}, ${members} of ${size} nodes`);
 }
 
-/** The last column of the only row. */
+/** Runs a statement, and returns the last column of its first row. */
 async function ask(url, sql) {
   const connection = await mysql.createConnection({ uri: url, connectTimeout: 5000 });
   try {

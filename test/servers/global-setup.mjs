@@ -3,15 +3,15 @@ import { selectStores, serverOf } from './stores.mjs';
 
 /**
  * Runs once before all specs: starts the servers of the selected stores, and passes their URLs
- * to the specs in variables.
+ * to the specs in environment variables.
  */
 export default async function globalSetup() {
   const selected = selectStores(process.env.LOCK_TEST_STORES);
   const namedByCaller = Boolean(process.env.LOCK_TEST_STORES);
   const failures = await startServers(selected.filter(serverOf));
 
-  // MySQL 9.7 comes from a moving suite, and its absence must not stop all other tests. MySQL
-  // 5.6 then stands in, with a loud warning.
+  // MySQL 9.7 comes from Debian's unstable suite, which may lack it for a while. All other
+  // tests must run nevertheless, so MySQL 5.6 then stands in, with a loud warning.
   const missing = (store) => failures.some((failure) => failure.store === store);
   const standIn =
     !namedByCaller && !process.env.LOCK_TEST_MYSQL_URL && missing('mysql') && !missing('mysql56');

@@ -2,8 +2,8 @@ import { existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 
 /**
- * The path of a program that is installed on this machine, if any. Servers are often kept in
- * folders that only root has on the PATH.
+ * Returns the path of a program, or undefined if it is not installed on this machine. It also
+ * looks into folders that only root has on the PATH, because servers are often there.
  */
 export function installed(program) {
   const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/usr/local/sbin'];

@@ -61,7 +61,8 @@ function unpackedCommand(root) {
 }
 
 /**
- * Does what mariadb-install-db does, which finds its programs and files in fixed places only.
+ * Does the work of mariadb-install-db, which fails here because it looks for its programs and
+ * files in fixed places only.
  */
 async function prepareUnpacked(home, datadir) {
   const root = await unpackedRoot(home);

@@ -6,14 +6,15 @@ import { freePort } from './free-port.mjs';
 import { mongodProgram } from './mongod-program.mjs';
 
 const parameters = {
-  diagnosticDataCollectionEnabled: false, // Wine lacks such counters, and mongod crashes.
-  enableTestCommands: 1, // failpoints
+  // Turns off the collection of performance counters: Wine has none, and mongod would crash.
+  diagnosticDataCollectionEnabled: false,
+  enableTestCommands: 1, // Tests may set failpoints.
   ttlMonitorSleepSecs: 1,
 };
 
 /**
- * Starts a mongod, by itself or as a member of a replica set that is initiated later. The URL
- * leads to this mongod alone.
+ * Starts a mongod, either alone or as a member of a replica set that is initiated later. The
+ * URL leads to this mongod, even if another member is the primary.
  */
 export async function launchMongod(home, options = {}) {
   const { command, env, path } = await mongodProgram(home);
@@ -38,7 +39,8 @@ export async function runCommand(url, command, { patienceMs = 5000 } = {}) {
   const client = new MongoClient(url, {
     serverSelectionTimeoutMS: patienceMs,
     socketTimeoutMS: patienceMs,
-    minHeartbeatFrequencyMS: 50, // A server that is starting is tried again this soon.
+    // Reaches a starting server soon; the driver's default is 500 ms.
+    minHeartbeatFrequencyMS: 50,
   });
   try {
     return await client.db('admin').command(command);
@@ -47,7 +49,9 @@ export async function runCommand(url, command, { patienceMs = 5000 } = {}) {
   }
 }
 
-/** Makes a replica set of launched members, and waits until all of them are in service. */
+/**
+ * Makes a replica set of mongods that run already, and waits until all of them are in service.
+ */
 export async function initiateReplicaSet(name, members, settings = {}) {
   const config = { _id: name, settings, members: members.map(({ host }, _id) => ({ _id, host })) };
   await runCommand(members[0].url, { replSetInitiate: config });

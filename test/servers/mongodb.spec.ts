@@ -76,7 +76,7 @@ function describeOwnServers() {
       await set.stop();
     });
 
-    it('the set goes on without a frozen primary', async () => {
+    it('the replica set elects another primary while the first one is frozen', async () => {
       const frozen = await set.primary();
       frozen.freeze();
       const next = await set.primary();
@@ -85,7 +85,7 @@ function describeOwnServers() {
       await client.db('proof').collection('writes').insertOne({ while: 'two were left' }, majority);
     });
 
-    it('the set elects another primary when one is killed, and keeps writes of a majority', async () => {
+    it('the replica set elects another primary when one is killed, and keeps writes of a majority', async () => {
       const documents = client.db('proof').collection('writes');
       await documents.insertOne({ before: 'the end' }, majority);
       const killed = await set.primary();
@@ -114,7 +114,8 @@ function describeOwnServers() {
       const transaction = client.withSession((session) =>
         session.withTransaction(() => documents.insertOne({}, { session })),
       );
-      // the driver's words for it
+      // The driver's error names retryable writes where it means that transactions need a
+      // replica set.
       await expect(transaction).rejects.toThrow(/retryable writes/);
     });
   });
@@ -152,14 +153,14 @@ function describeOwnServers() {
     });
 }
 
-/** The temporary folder of a server. */
+/** Returns the temporary folder of a server. */
 async function homeOf(pid: number): Promise<string> {
   const home = (await variables(pid)).find((variable) => variable.startsWith('TMPDIR='));
   if (!home) throw new Error(`process ${pid} has no folder`);
   return home.slice('TMPDIR='.length);
 }
 
-/** All processes of a server, those of Wine included. */
+/** Returns the ids of all processes of a server, including those of Wine. */
 async function processesIn(home: string): Promise<number[]> {
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(Number);
   const found = await Promise.all(pids.map(async (pid) => (await variables(pid)).includes(`TMPDIR=${home}`)));

