@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 /** Whether the processor time of other processes can be read, which only Linux allows. */
 export const tellsCpu = process.platform === 'linux';
 
-// milliseconds, since Linux counts processor time in 100 ticks per second on all its platforms
+// Milliseconds: Linux counts processor time in 100 ticks per second on all its platforms.
 const TICK = 10;
 
 /**

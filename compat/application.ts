@@ -25,7 +25,7 @@ import { LockTestingModule } from 'nestjs-locked/testing';
 import { typeOrmStore } from 'nestjs-locked/typeorm';
 
 const runs: { instance: number; token: number; overlaps: boolean }[] = [];
-/** The seconds in which the plain cron job ran. */
+/** The seconds in which the cron job `beat` ran. */
 const seconds: number[] = [];
 let running = 0;
 let instances = 0;
@@ -52,7 +52,10 @@ class Jobs {
     if (runs.length >= 10) enough();
   }
 
-  /** Done before the timers of the other instance fire. */
+  /**
+   * Ends before the timers of the other instance fire, so only the check of ticks keeps it
+   * from running twice.
+   */
   @Cron('* * * * * *')
   @Locked()
   async beat(): Promise<void> {
@@ -101,7 +104,7 @@ async function onMongo(): Promise<void> {
   await orders.insertOne({ _id: 0 });
 
   const lock = await byDriver.acquire('order');
-  // Both use one collection, and so share the lock.
+  // Both modules use one collection, so they share the lock.
   await assert.rejects(byMongoose.acquire('order'), LockNotAcquiredError);
   await lock.transaction(async (session: ClientSession) => orders.insertOne({ _id: 1 }, { session }));
   await assert.rejects(
@@ -120,7 +123,8 @@ async function onMongo(): Promise<void> {
   assert.equal(await orders.countDocuments(), 3);
 
   await application.close();
-  await client.db('compat').dropDatabase(); // it stays open: it was handed in
+  // The client stays open, since the application made it and passed it in.
+  await client.db('compat').dropDatabase();
   await client.close();
   console.log('locks and transactions on MongoDB');
 }
@@ -142,10 +146,11 @@ async function main(): Promise<void> {
   await ranEnough;
   await beatEnough;
   assert.deepEqual(seconds, [...new Set(seconds)], 'each second runs once in both instances');
-  // Now the third run has ended, and the fourth has not begun.
+  // After this pause the third run has ended, and the fourth has not begun.
   await new Promise((resolve) => setTimeout(resolve, 300));
   const before = seconds.length;
-  for (let i = 0; i < 2; i++) await first.get(Jobs).beat(); // by hand it runs each time
+  // A call by hand runs every time, since it has no tick.
+  for (let i = 0; i < 2; i++) await first.get(Jobs).beat();
   assert.ok(seconds.length >= before + 2);
   assert.deepEqual(
     runs.filter(({ overlaps }) => overlaps),

@@ -1,4 +1,5 @@
-// What clients of gateways and of GraphQL learn of a busy lock, on each generation of Nest.
+// Checks what clients of gateways and of GraphQL receive if a lock is busy, on each generation
+// of Nest.
 import 'reflect-metadata';
 import { strict as assert } from 'node:assert';
 import type { AddressInfo } from 'node:net';

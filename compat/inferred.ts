@@ -1,5 +1,5 @@
-// Exports whose types the compiler infers: each type has to have a name in an entry of the
-// package.
+// Exports values whose types the compiler infers. It can write their declarations only if each
+// of these types can be imported from an entry of the package.
 import {
   LockContext,
   Locked,

@@ -58,25 +58,26 @@ function check(name, tarball) {
   ]);
   const tsc = join(root, 'node_modules/typescript/bin/tsc');
   run(folder, process.execPath, [tsc, '-p', 'tsconfig.json']);
-  // Apollo's declarations need packages of its own.
+  // This is a separate compilation, since the declarations of Apollo need additional packages.
   run(folder, process.execPath, [tsc, '-p', 'tsconfig.clients.json']);
   run(folder, process.execPath, ['out/application.js']);
   run(folder, process.execPath, ['out/clients.js']);
   run(folder, process.execPath, ['one-class.cjs']);
   run(folder, 'npx', ['--no-install', 'nestjs-locked', '--version']);
-  // texts.spec looks at errors inside of the package.
-  // Nest 11 changed the order of hooks.
+  // texts.spec reads errors that the package does not export. factory-hooks depends on an
+  // order of hooks that Nest 11 has changed.
   if (name === 'nest10-cjs') runSpecs(folder, ['texts', 'factory-hooks']);
-  if (name === 'nest11-cjs') runSpecs(folder, ['texts']); // on 12 they run in the checkout
+  // The specs of Nest 12 run in the checkout.
+  if (name === 'nest11-cjs') runSpecs(folder, ['texts']);
 }
 
-/** The module's own specs, against the package as it is installed here. */
+/** Runs the specs of the module against the package that is installed in the application. */
 function runSpecs(application, without) {
   const folder = join(application, 'specs');
   cpSync(join(root, 'test/module'), join(folder, 'test/module'), { recursive: true });
   writeFileSync(join(folder, 'package.json'), '{ "type": "module" }');
-  // The symbol is of the global registry, so that a spec finds what is behind the package's
-  // service.
+  // Symbol.for() returns the symbol that the package uses too, so the specs can reach the
+  // internals of the package's service.
   const internals = join(folder, 'lock-internals.js');
   writeFileSync(internals, "export const INTERNALS = Symbol.for('nestjs-locked: internals');");
   const config = {
@@ -116,7 +117,9 @@ function run(cwd, command, args, stdout = 'inherit') {
       ...process.env,
       DATABASE_URL: postgres.url,
       MONGODB_URL: mongodb.url,
-      PRISMA_SCHEMA_ENGINE_BINARY: process.execPath, // its engine for migrations is not needed
+      // The samples run no migrations, so any program can replace Prisma's engine for
+      // migrations.
+      PRISMA_SCHEMA_ENGINE_BINARY: process.execPath,
     },
     timeout: 600_000,
   });

@@ -1,5 +1,5 @@
-// Installs each sample that has a package.json of its own as its users would, compiles it, and
-// checks that no database client came along that it did not ask for.
+// Installs each sample that has its own package.json, in the way of its users, and compiles
+// it. Checks that this installs no database client that the sample does not need.
 import { strict as assert } from 'node:assert';
 import { cpSync, existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -51,8 +51,9 @@ function assertOnlyWanted(folder, run) {
   const tree = JSON.parse(run(folder, 'npm', ['ls', '--all', '--json'], 'pipe'));
   const wanted = new Set(Object.keys({ ...dependencies, ...devDependencies }));
   const ways = waysTo(CLIENTS, tree);
-  // A wanted package may need a client, as the command line of Prisma needs mysql2. The tree
-  // shows optional peers under this package, although other packages have brought them.
+  // A package that the sample asks for may need a client: the command line of Prisma needs
+  // mysql2. Clients below nestjs-locked do not count, since `npm ls` shows its optional peers
+  // there even if another package needs them.
   const explained = ways.filter(([first]) => first !== 'nestjs-locked').map((way) => way.at(-1));
   const found = new Set(ways.map((way) => way.at(-1)));
   const top = Object.keys(tree.dependencies).filter((name) => !wanted.has(name));
@@ -62,8 +63,8 @@ function assertOnlyWanted(folder, run) {
 }
 
 /**
- * The ways through the tree of `npm ls` that lead to one of the packages. Optional peers that
- * are not installed have no version there.
+ * Returns the ways through the tree of `npm ls` to one of the packages. Optional peers that
+ * are not installed have no version in the tree, and are left out.
  */
 function waysTo(names, { dependencies = {} }, way = []) {
   return Object.entries(dependencies).flatMap(([name, dependency]) => {

@@ -28,7 +28,7 @@ const APPLICATION = {
   rxjs: '^7.8.2',
 };
 const PG = { pg: '^8.23.0', '@types/pg': '^8.23.0' };
-/** The versions of each client, with what an application has to install beside it. */
+/** The versions of each client, with the other packages that an application needs for them. */
 const VERSIONS = {
   pg: [{ pg: '8.11.0', '@types/pg': '8.11.0' }, PG],
   mysql2: [{ mysql2: '3.9.8' }, { mysql2: '^3.24.0' }],
@@ -53,7 +53,7 @@ const VERSIONS = {
     { typeorm: '^1.1.0', pg: '^8.23.0' },
   ],
 };
-/** No application may have one of them that it did not ask for. */
+/** An application must not contain a client from this list unless it asks for it. */
 const CLIENTS = [
   'typeorm',
   'pg',
@@ -80,7 +80,7 @@ try {
       folder: join(workspace, `${client}-${index}`),
     })),
   );
-  // The addon that has to be compiled goes first.
+  // better-sqlite3 is checked first, since compiling its addon takes longest.
   checks.sort(
     (one, other) => Number(other.client === 'better-sqlite3') - Number(one.client === 'better-sqlite3'),
   );
@@ -91,7 +91,10 @@ try {
   rmSync(workspace, { recursive: true, force: true });
 }
 
-/** Two at a time: each of them waits for the registry, the compiler or a database in turn. */
+/**
+ * Runs two checks at a time, since a check alone often waits for the registry, the compiler or
+ * a database.
+ */
 async function inPairs(checks, check) {
   const rest = [...checks];
   const work = async () => {
@@ -122,7 +125,10 @@ async function checkClient({ client, versions, folder }, tarball) {
   console.log(`${client} ${version}: ${((Date.now() - begin) / 1000).toFixed(0)} s`);
 }
 
-/** `npm ls` fails for a version that a peer dependency does not allow. */
+/**
+ * Fails if the application has a client that it did not ask for. `npm ls` also fails if a
+ * version does not match a peer dependency.
+ */
 async function assertOnlyAskedFor(folder, versions) {
   const tree = JSON.parse(await run(folder, 'npm', ['ls', '--all', '--json', ...CLIENTS]));
   const found = Object.keys(tree.dependencies ?? {}).filter((name) => CLIENTS.includes(name));
@@ -131,8 +137,8 @@ async function assertOnlyAskedFor(folder, versions) {
 }
 
 /**
- * The compiled addon of the version that is installed. The checkout has one of the newest, and
- * it compiles the other once.
+ * Copies the compiled addon of better-sqlite3 into the application. The checkout has the addon
+ * of the newest version; that of the oldest version is compiled once and kept.
  */
 async function addAddon(folder) {
   const { version } = installed(folder, 'better-sqlite3');
@@ -153,9 +159,10 @@ async function addAddon(folder) {
   cpSync(join(from, addon), join(folder, addon), { recursive: true });
 }
 
-/** Generates the client without an engine, which Prisma would load from the network. */
+/** Generates the Prisma client without an engine, since Prisma would download the engine. */
 async function generate(folder, versions) {
-  // Prisma 7 reads the URL from its configuration, and refuses it here.
+  // Prisma 6 reads the URL from the schema. Prisma 7 reads it from its configuration, and
+  // refuses it in the schema.
   const url = versions.prisma.startsWith('6') ? 'url = env("POSTGRES_URL")' : '';
   const schema = `generator client {
   provider            = "prisma-client"
@@ -188,7 +195,7 @@ model Note {
   );
 }
 
-/** A database of its own on each server. */
+/** Creates a new database on each server for one application. */
 async function databasesFor(folder) {
   const name = folder.slice(workspace.length + 1).replaceAll('-', '_');
   const admin = new pg.Client(postgres.url);

@@ -1,6 +1,6 @@
 // Prints the behaviours that the library claims (test/behaviours.json), and the faults that
-// were found in it from outside (test/found.json). Each comes with the tests whose titles
-// begin with its number. Fails when a number has no test.
+// independent testers found (test/found.json). Each is printed with the tests whose titles
+// begin with its number. Fails if a number has no test.
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
@@ -10,7 +10,8 @@ const found = read('test/found.json');
 const tests = new Map([...Object.keys(behaviours), ...Object.keys(found)].map((number) => [number, []]));
 const unclaimed = [];
 
-// Specs, and the conformance cases, which the specs of every store run.
+// Tests have their titles in specs, or in conformance cases, which the specs of all stores
+// run.
 for (const file of [...sources('test', /\.spec\.ts$/), ...sources('lib/testing', /\.cases\.ts$/)]) {
   for (const title of numberedTitles(readFileSync(join(root, file), 'utf8'))) {
     for (const number of numbersOf(title)) {
@@ -57,8 +58,8 @@ function sources(folder, pattern) {
 }
 
 /**
- * String literals that begin with a number: the titles of tests, of cases, and of groups of
- * them.
+ * Returns the string literals that begin with a number. They are the titles of tests, of
+ * cases, and of groups of either.
  */
 function numberedTitles(source) {
   return [...source.matchAll(/(['"`])((?:[ABER]\d+|D\d*)[ ,](?:(?!\1)[^\\\n]|\\.)*)\1/g)].map(
@@ -66,7 +67,7 @@ function numberedTitles(source) {
   );
 }
 
-/** `B17 and B18 a wait …` and `A1, B83 a grant …` have two. */
+/** Returns the numbers of a title; `B17 and B18 a wait …` and `A1, B83 a grant …` have two. */
 function numbersOf(title) {
   const [beginning] = /^(?:(?:[ABER]\d+|D\d*)[\s,]+(?:and\s+)?)+/.exec(title);
   return new Set(beginning.match(/[ABER]\d+|D\d*/g));

@@ -7,19 +7,20 @@ import { step } from './step.mjs';
 
 const installed = 'bench/node_modules/.package-lock.json';
 
-// Before the installation, since the command line may be wrong, or ask for --help.
+// The arguments are read before the installation, which a wrong command line or --help does
+// not need.
 readArguments(process.argv.slice(2));
 await ready({ build: true });
 if (changed(installed) < changed('bench/package-lock.json')) {
   const options = ['--no-audit', '--no-fund', '--loglevel=error'];
   await step('npm install --prefix bench', 'npm', ['install', '--prefix', 'bench', ...options]);
-  // npm leaves the file as it was when there was nothing to do.
+  // npm does not touch the file if there was nothing to install, so its time is set here.
   utimesSync(installed, new Date(), new Date());
 }
 // Imported only now, since it needs packages that a fresh clone did not have before.
 await import('../bench/cli.mjs');
 
-/** When a file was last changed; a missing one is older than anything. */
+/** Returns the time of a file's last change. A missing file counts as older than any other. */
 function changed(file) {
   return statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? -Infinity;
 }

@@ -7,13 +7,13 @@ import { step } from './step.mjs';
 
 process.chdir(fileURLToPath(new URL('..', import.meta.url)));
 
-// dist is swapped only when all of it is ready.
+// Everything is built in a temporary folder, and replaces dist only when all of it is ready.
 const folder = `.cache/build-${process.pid}`;
 const [types, esm, cjs] = ['types', 'esm', 'cjs'].map((name) => join(folder, name));
 process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
 
-// Types have a pass of their own, since removing the comments from code would also remove the
-// TSDoc. Only this pass checks them.
+// Declarations are compiled separately, since compiling code without comments would also
+// remove the TSDoc. Only this compilation checks types.
 await compile('declarations', 'tsconfig.types.json', types);
 await compile('compile for import', 'tsconfig.build.json', esm);
 await compile('compile for require', 'tsconfig.cjs.json', cjs);
@@ -34,7 +34,8 @@ rmSync('dist', { recursive: true, force: true });
 mkdirSync('dist');
 renameSync(esm, 'dist/esm');
 renameSync(cjs, 'dist/cjs');
-// npm does the same when it installs the package, but here the file runs without that.
+// npm makes the file executable when it installs the package, but in the checkout it runs
+// without an installation.
 chmodSync('dist/esm/cli/main.js', 0o755);
 
 function compile(name, project, outDir) {

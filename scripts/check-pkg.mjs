@@ -8,11 +8,14 @@ import { join } from 'node:path';
 import { publish, restore } from './published-readme.mjs';
 import { ready } from './ready.mjs';
 
-/** Bytes of the unpacked package without cli/ and testing/, which applications do not load. */
+/**
+ * The limit for the unpacked package in bytes, without cli/ and testing/, which applications
+ * do not load.
+ */
 const LARGEST = 1_600_000;
 
 await ready({ build: true });
-// Inside of the checkout, so that the unpacked package finds its peer dependencies.
+// The folder is inside the checkout, so that the unpacked package finds its peer dependencies.
 mkdirSync('.cache', { recursive: true });
 const folder = mkdtempSync(join('.cache', 'pack-'));
 try {
@@ -29,7 +32,7 @@ try {
   rmSync(folder, { recursive: true, force: true });
 }
 
-/** What `npm pack` does, without its build: that is up to date. */
+/** Packs like `npm pack`, but without its build, since the build is up to date. */
 function pack() {
   publish();
   try {
@@ -65,8 +68,8 @@ function run(command, args, stdout = 'inherit') {
 }
 
 /**
- * An entry may need no optional peer to load, neither its code nor its types. Those of TypeORM
- * and MongoDB have types of their clients.
+ * Checks that no entry needs an optional peer to load, and that no types need one. Only the
+ * entries for TypeORM and MongoDB have types from their clients.
  */
 function optionalPeersStayOptional() {
   const optional = [

@@ -19,6 +19,6 @@ await step('compile sample/01-cron-sqlite', process.execPath, [
   ...['-p', 'sample/01-cron-sqlite'],
 ]);
 
-// Only now: it imports packages, which a fresh clone did not have before.
+// Imported only now, since it needs packages that a fresh clone did not have before.
 const { runDemo } = await import('./demo/run-demo.mjs');
 process.exitCode = await runDemo({ recordTo: values.record });

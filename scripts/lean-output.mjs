@@ -3,8 +3,9 @@ import { dirname, join, normalize } from 'node:path';
 import ts from 'typescript';
 
 /**
- * Deletes the declarations in a folder that no entry of the package leads to. A consumer can
- * import only the entries, so the compiler never reads the others.
+ * Deletes the declarations in a folder that no entry of the package imports, directly or
+ * indirectly. Consumers can import only the entries, so their compilers never read the deleted
+ * files.
  */
 export function keepDeclarations(folder, entries) {
   const reached = new Set();
@@ -20,8 +21,8 @@ export function keepDeclarations(folder, entries) {
 }
 
 /**
- * Replaces each four spaces with which the compiler indents by a tab, which makes the code an
- * eighth smaller. Lines inside of a template literal, such as those of SQL, stay as they are.
+ * Replaces every four spaces of indentation in compiled code by a tab, which makes the code an
+ * eighth smaller. Lines inside template literals, such as SQL, stay unchanged.
  */
 export function indentWithTabs(folder) {
   for (const file of [...filesIn(folder, '.js'), ...filesIn(folder, '.d.ts')]) {
@@ -42,7 +43,7 @@ function withTabs(text) {
   return text.replace(/\n(?: {4})+/g, (indent) => `\n${'\t'.repeat((indent.length - 1) / 4)}`);
 }
 
-/** Where the texts of the template literals begin and end, in order. */
+/** Returns where each template literal begins and ends, in order. */
 function templatesOf(source) {
   const found = [];
   const visit = (node) => {

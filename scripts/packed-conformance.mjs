@@ -24,7 +24,7 @@ async function check(build) {
   const { lockStoreConformance } = await load[build]('testing/index.js');
   const { MemoryLockStore } = await load[build]('index.js');
   const { fromBetterSqlite3, SqlLockStore } = await load[build]('stores/sql/index.js');
-  // This process shares the object as others share a database.
+  // All stores share this memory, as they would share a database.
   const memory = new MemoryLockStore();
   const file = join(folder, `${build}.sqlite`);
   const stores = {

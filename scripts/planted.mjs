@@ -23,7 +23,7 @@ const { values } = parseArgs({
 });
 const seed = Number(values.seed);
 
-// Torture freezes processes with SIGSTOP, which Windows lacks. Its processes run the build.
+// Torture needs the build for its processes, and SIGSTOP to freeze them, which Windows lacks.
 const tortures = process.platform !== 'win32' && ['', 'torture'].includes(values.layer);
 if (process.platform === 'win32') console.log('Torture is left out.');
 await ready({ build: tortures });

@@ -7,10 +7,10 @@ import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { sentencesOf, textsOfDocument, textsOfSource } from './prose/texts.mjs';
 
-const WORDS = 30; // the guide says about 25: a list or a name more is no riddle
+const WORDS = 30; // the guide says about 25 words; a few more for a list or a name do no harm
 const COLUMNS = 95;
 
-// CONTRIBUTING.md says what to write in their place.
+// Phrases that make a text hard to understand. CONTRIBUTING.md says what to write instead.
 const PHRASES = [
   /\b(no|some|any)body\b/i,
   /\bany ?more\b/i,

@@ -1,5 +1,6 @@
-// npm runs this around `npm pack` and `npm publish`: before, the README gets the links of a
-// published package; with --restore, after, it is the file of the checkout again.
+// npm runs this script before and after `npm pack` and `npm publish`. Before, the README gets
+// the links of a published package. After, with --restore, the README of the checkout is put
+// back.
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
@@ -7,8 +8,8 @@ const CHECKOUT = '.cache/README.md';
 
 /**
  * Makes relative links and pictures absolute, since a package has no folders `docs` and
- * `sample`. While package.json names no repository, there is no address to link to: links
- * become their text, and pictures are left out.
+ * `sample`. If package.json names no repository, there is no address: links become their text,
+ * and pictures are left out.
  */
 export function publishedReadme(text, { repository, version }) {
   const base = repository && addressOf(repository);
@@ -28,9 +29,9 @@ function addressOf(repository) {
   return url.replace(/^git\+/, '').replace(/\.git$/, '');
 }
 
-/** Writes the published README in place of the checkout's, and keeps that. */
+/** Saves the README of the checkout, and writes the published README in its place. */
 export function publish() {
-  restore(); // after an `npm pack` that failed
+  restore(); // restores the README in case an earlier `npm pack` failed
   mkdirSync('.cache', { recursive: true });
   const text = readFileSync('README.md', 'utf8');
   writeFileSync(CHECKOUT, text);

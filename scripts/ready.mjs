@@ -9,9 +9,9 @@ const compilerHint = `If better-sqlite3 is what failed: where it has no prebuilt
 (Debian: apt-get install python3 make g++). Then run this again.`;
 
 /**
- * Makes a checkout ready to run, also a fresh clone. It installs if node_modules is missing or
- * older than the lock file, and with `build` it builds if dist is missing or older than lib.
- * It needs only the modules of Node.
+ * Makes a checkout ready to run, even a fresh clone. Installs the packages if node_modules is
+ * missing or older than the lock file. With `build`, it also builds if dist is missing or
+ * older than lib. It needs only the modules of Node.
  */
 export async function ready({ build = false } = {}) {
   process.chdir(fileURLToPath(new URL('..', import.meta.url)));
@@ -21,15 +21,15 @@ export async function ready({ build = false } = {}) {
 }
 
 async function install() {
-  // Not `npm ci`: it refuses a lock file in which packages for other platforms are missing.
+  // This is not `npm ci`, which refuses a lock file without the packages of other platforms.
   await npm('install', '--include=dev', '--no-audit', '--no-fund', '--loglevel=error');
-  // npm leaves the file as it was when there was nothing to do.
+  // npm does not touch the file if there was nothing to install, so its time is set here.
   utimesSync(installed, new Date(), new Date());
 }
 
 /**
- * For an npm without install scripts: better-sqlite3 and the PostgreSQL of the tests need
- * theirs.
+ * Runs the install scripts of better-sqlite3 and of the PostgreSQL for the tests, in case npm
+ * is configured to run no install scripts.
  */
 async function runInstallScripts() {
   await npm('rebuild', '--ignore-scripts=false', '--loglevel=error');
@@ -43,7 +43,7 @@ function npm(...args) {
   return step(`npm ${args.join(' ')}`, command, rest, compilerHint);
 }
 
-/** When a file was last changed; a missing one is older than anything. */
+/** Returns the time of a file's last change. A missing file counts as older than any other. */
 const changed = (file) => statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? -Infinity;
 
 const newest = (folder) =>

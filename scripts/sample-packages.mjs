@@ -3,9 +3,9 @@ import { existsSync, mkdirSync, realpathSync, rmSync, statSync, symlinkSync } fr
 import { join, resolve } from 'node:path';
 
 /**
- * Prepares a sample that has a package.json of its own, as an application outside of this
- * checkout has it. The sample finds this package by a link, and all others in the root. Specs
- * that run side by side may prepare the same sample, so nothing is done twice.
+ * Prepares a sample that has its own package.json, as if it were an application outside of
+ * this checkout. The sample finds this package through a link, and all other packages in the
+ * root. Several specs may prepare a sample at once, so a step that is already done is skipped.
  */
 export function readySample(folder) {
   if (!existsSync(join(folder, 'package.json'))) return;
@@ -24,8 +24,8 @@ function linkPackage(modules) {
 }
 
 /**
- * Prisma looks for its engine for migrations, although nothing is migrated here. Another
- * program in place of it spares a download.
+ * Generates the Prisma client of a sample. `prisma generate` looks for Prisma's engine for
+ * migrations but does not run it, so the path of another program avoids the download.
  */
 function generatePrismaClient(folder) {
   execFileSync(process.execPath, [resolve('node_modules/prisma/build/index.js'), 'generate'], {
@@ -35,7 +35,7 @@ function generatePrismaClient(folder) {
   });
 }
 
-/** When a file was last changed; a missing one is older than anything. */
+/** Returns the time of a file's last change. A missing file counts as older than any other. */
 function changed(file) {
   return statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? -Infinity;
 }

@@ -50,7 +50,10 @@ async function playAll() {
   return 0;
 }
 
-/** Plays one schedule and prints its events, up to the broken promise, if there is one. */
+/**
+ * Plays one schedule and prints its events. If the library breaks a promise, the events end
+ * there.
+ */
 async function tell(schedule) {
   const { story, violation, holds, losses } = await playSchedule(seed, schedule, { story: true });
   console.log(story.join('\n'));

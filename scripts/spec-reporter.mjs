@@ -4,12 +4,15 @@ import { BUDGET } from './test-runs.mjs';
 const STORES = ['memory', 'sqlite', 'postgres', 'mariadb', 'mysql', 'mysql56', 'mongodb'];
 const SLOWEST = 20;
 
-/** Prints for jest a line for each spec that ends, and at the end where the time went. */
+/**
+ * A reporter of jest that prints a line for each spec when it ends, and at the end how the
+ * time was spent.
+ */
 export default class SpecReporter {
   #total = 0;
   /** @type {{ name: string, seconds: number, tests: number }[]} */
   #specs = [];
-  /** The tests whose titles name a store. */
+  /** For each store, how many tests name it in their titles, and how long they took. */
   #stores = new Map(STORES.map((name) => [name, { tests: 0, seconds: 0 }]));
 
   onRunStart({ numTotalTestSuites }) {
@@ -66,7 +69,10 @@ function row(name, { seconds, tests }) {
 
 const inSeconds = (seconds) => seconds.toFixed(1).padStart(10);
 
-/** As jest's own reporters do: with --json, the report may go to the standard output. */
+/**
+ * Prints to stderr like jest's own reporters, since stdout may be the target of the report of
+ * --json.
+ */
 function print(text) {
   process.stderr.write(`${text}\n`);
 }

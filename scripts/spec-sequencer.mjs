@@ -1,6 +1,9 @@
 import TestSequencer from '@jest/test-sequencer';
 
-/** The specs of both runs that take longest, the longest first. */
+/**
+ * The specs that take longest, the longest first, whether they belong to `npm test` or to
+ * `npm run test:faults`.
+ */
 const LONGEST = [
   'stores/sql/conformance',
   'stores/clients/prisma',
@@ -25,8 +28,8 @@ const LONGEST = [
 ].map((name) => `/test/${name}.spec.ts`);
 
 /**
- * On a fresh clone, jest by itself begins with the largest files. A long spec in a small file
- * would then run alone at the end.
+ * Runs the longest specs first. On a fresh clone, jest would begin with the largest files, and
+ * a long spec in a small file would run alone at the end.
  */
 export default class LongestFirst extends TestSequencer {
   sort(tests) {

@@ -2,15 +2,15 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 
 /**
- * Runs one step of a script and prints how long it took. When it fails, the script ends with
- * its exit code and the hint.
+ * Runs one step of a script and prints how long it took. If the step fails, prints the hint
+ * and ends the script with the exit code of the step.
  */
 export async function step(name, command, args, hint = '') {
   console.log(`> ${name}`);
   const begin = Date.now();
   const child = spawn(command, args, { stdio: 'inherit' });
-  // Ctrl-C reaches the child by itself. A signal to this process alone is passed on to the
-  // child.
+  // A terminal sends Ctrl-C to the child too. A SIGTERM reaches only this process, which
+  // passes it on to the child.
   const handOn = (signal) => child.kill(signal);
   process.once('SIGTERM', handOn).on('SIGINT', ignore);
   const [code, signal] = await once(child, 'exit');

@@ -1,7 +1,7 @@
 /**
- * The specs of `npm run test:faults`, as beginnings of paths below test/. They break
- * processes, links and servers, race for long, or run whole applications and every ORM.
- * `npm test` runs all other specs.
+ * The specs of `npm run test:faults`, as the beginnings of their paths below test/. These
+ * specs break processes, connections and servers, run long races, or run whole applications
+ * and every ORM. `npm test` runs all other specs.
  */
 export const FAULTS = [
   'cli/drivers',
@@ -49,18 +49,22 @@ export const FAULTS = [
   'transactional/',
 ];
 
-/** Spec-seconds that `npm test` may take, on two workers of a quiet machine. */
+/**
+ * How many seconds the specs of `npm test` may take in all, on two workers of a machine that
+ * does nothing else.
+ */
 export const BUDGET = 540;
 
 /**
- * The options of jest that select specs.
+ * Returns the options with which jest runs only the specs of one run.
  *
  * @param {string | undefined} run `fast` for `npm test`, `faults` for `npm run test:faults`;
  * without it, jest runs all specs
  */
 export function specsOf(run) {
   const faults = `(?:${FAULTS.join('|')})`;
-  // The folder of the clone may lie below a folder of the name `test`.
+  // The rest of the path must not contain `/test/`, since the clone itself may be below a
+  // folder of that name.
   if (run === 'fast') return { testRegex: `/test/(?!.*/test/|${faults}).*\\.spec\\.ts$` };
   if (run === 'faults') return { testRegex: `/test/(?!.*/test/)(?=${faults}).*\\.spec\\.ts$` };
   return { testMatch: ['**/*.spec.ts'] };

@@ -4,7 +4,7 @@ import { ready } from './ready.mjs';
 
 await ready({ build: true });
 
-// Only now: they import packages, which a fresh clone did not have before.
+// Imported only now, since they need packages that a fresh clone did not have before.
 const { start } = await import('../test/servers/postgres.mjs');
 const { runsByTick, runThreeInstances } = await import('./readme/instances.mjs');
 
@@ -12,7 +12,7 @@ const server = await start();
 try {
   for (const locked of [false, true]) {
     console.log(locked ? '\nwith @Locked()' : 'without @Locked()');
-    const until = (lines) => runsByTick(lines).size > 3; // the third tick is complete
+    const until = (lines) => runsByTick(lines).size > 3; // by then, the third tick is complete
     const lines = await runThreeInstances({ url: server.url, locked, until });
     for (const { name, line } of lines) console.log(`${name} | ${line}`);
   }

@@ -25,7 +25,7 @@ const LINE = 19;
 const MARGIN = 20;
 const BAR = 34;
 const ESCAPE = '\x1b';
-/** A line of the terminal, as a whole in one style, or in none. */
+/** Matches a line of the terminal, which has either one style as a whole or none. */
 const STYLED = new RegExp(`^(?:${ESCAPE}\\[(\\d+)m)?(.*?)(?:${ESCAPE}\\[22m)?$`);
 const CLASSES = { 1: 'strong', 2: 'faint' };
 
@@ -53,7 +53,7 @@ try {
   rmSync(folder, { recursive: true, force: true });
 }
 
-/** The first picture on the terminal with so many locks. */
+/** Returns the first picture on the terminal that shows this number of locks. */
 async function frameWith(count) {
   const command = `stty cols ${COLUMNS} rows ${ROWS}; ${cli} watch --interval 200ms`;
   const terminal = spawn('script', ['-qec', command, '/dev/null'], { env });

@@ -164,7 +164,7 @@ async function measureEventLoop({ store, quick, progress }, { dataSource }, url)
       },
     });
   } finally {
-    // kills the holder, since 10,000 releases would take time and measure nothing
+    // Kills the holder, since 10,000 releases would take time and measure nothing.
     await holder.kill();
   }
 }

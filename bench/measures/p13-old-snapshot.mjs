@@ -40,7 +40,7 @@ export default {
       await times(PAIRS); // warm-up, without a result
       const before = median(await times(PAIRS));
       await old.startTransaction('REPEATABLE READ');
-      // the first query takes the snapshot of the transaction
+      // The first query takes the snapshot of the transaction.
       await old.query('SELECT 1 FROM locks');
       const under = median((await times(cycles)).slice(-PAIRS));
       await old.rollbackTransaction();

@@ -68,7 +68,7 @@ export default {
         ),
       ];
     } finally {
-      // kills the process, since 100,000 releases would take time and measure nothing
+      // Kills the process, since 100,000 releases would take time and measure nothing.
       await child.kill();
     }
   },
@@ -80,7 +80,7 @@ function eventLoopOf({ longest, longestOwn, above10, count }, store, variant, de
     measured: longest,
     unit: 'ms',
     goal: atMost(10),
-    // the machine ran other processes during the longest turn
+    // The machine ran other processes during the longest turn.
     inconclusive: longest > 10 && longestOwn <= 10,
     details: {
       variant,

@@ -80,7 +80,7 @@ async function lockRows(store, { locks, dataSource }) {
 async function stayBusy(runner, signal) {
   while (!signal.aborted) {
     await runner.query('SELECT 1');
-    // the signal aborts the pause
+    // The signal aborts the pause.
     await setTimeout(PACE, undefined, { signal }).catch(() => undefined);
   }
 }

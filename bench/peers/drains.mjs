@@ -29,7 +29,7 @@ export function againstPeers({ work, drainOurs, ...context }) {
 }
 
 async function inTurns(child, { count, work, drainOurs }) {
-  // this first round opens the connections of the peer
+  // This first round opens the connections of the peer.
   await child.ask('drain', { waiters: CONNECTIONS, hold: 0 });
   const rounds = [];
   for (let spent = 0; rounds.length < count && spent < ENOUGH; spent += rounds.at(-1).took)

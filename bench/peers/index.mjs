@@ -35,7 +35,7 @@ export const peers = [
   redisSemaphore,
 ].map((peer) => ({
   ...peer,
-  // the exact version of the package; undefined for a peer that is not a package
+  // The exact version of the package; undefined for a peer that is not a package.
   version: versions[peer.name.split(',')[0]],
   open: async (terms) => withPair(await peer.open(terms)),
 }));

@@ -27,7 +27,7 @@ const DOCUMENTS = [
  * @returns the paths of the files
  */
 export async function writeDocuments() {
-  // imported only here, since measuring works without prettier
+  // Imported only here, since measuring works without prettier.
   const prettier = await import('prettier');
   const rows = keptRows(RESULTS);
   const written = [];

@@ -1,5 +1,5 @@
-// What each client has to do: a lock, transactions that are tied to it, and a cron job, in a
-// Nest application without any other client.
+// A Nest application that has a single database client. It checks what each client has to
+// support: a lock, transactions that are tied to it, and a cron job.
 import 'reflect-metadata';
 import { strict as assert } from 'node:assert';
 import { once, EventEmitter } from 'node:events';
@@ -9,19 +9,19 @@ import { Cron, ScheduleModule } from '@nestjs/schedule';
 import { LockAdmin, Locked, LockLostError, LockModule, LockService, type Lock } from 'nestjs-locked';
 import { sqlStore, type SqlExecutor } from 'nestjs-locked/sql';
 
-/** A client, and how an application works with it. */
+/** A client, with the calls that an application makes through it. */
 export interface Client<Transaction> {
   executor: SqlExecutor<Transaction>;
-  /** Runs a statement outside of each transaction. */
+  /** Runs a statement outside of all transactions. */
   query(sql: string): Promise<unknown>;
-  /** The number of notes. */
+  /** The number of rows in the table `notes`. */
   count(): Promise<number>;
-  /** Missing for clients whose transactions are synchronous. */
+  /** The calls for transactions; missing for clients whose transactions are synchronous. */
   transactions?: {
     insert(transaction: Transaction, id: number): Promise<unknown>;
-    /** Runs `work` in a transaction of the application's own. */
+    /** Runs `work` in a transaction that the application begins. */
     run(work: (transaction: Transaction) => Promise<void>): Promise<void>;
-    /** Calls `lock.guard()`, whose type wants a transaction of this client. */
+    /** Calls `lock.guard()`, whose parameter has the transaction type of this client. */
     guard(lock: Lock<Transaction>, transaction: Transaction): Promise<void>;
   };
   close(): Promise<unknown>;
@@ -57,7 +57,8 @@ export async function check<Transaction>(client: Client<Transaction>): Promise<v
     assert.equal(await admin.isLocked('note'), true);
     if (transactions) await checkTransactions(lock, client, transactions, admin);
   };
-  await locks.run('note', work, { rejectOnLoss: false }); // it is taken away inside
+  // `work` lets an operator take the lock away
+  await locks.run('note', work, { rejectOnLoss: false });
   assert.equal(await admin.isLocked('note'), false);
   await ticked;
   await application.close();
@@ -72,7 +73,8 @@ async function checkTransactions<Transaction>(
   { insert, run, guard }: NonNullable<Client<Transaction>['transactions']>,
   admin: LockAdmin,
 ): Promise<void> {
-  // The compiler cannot know that this Transaction is not `never`.
+  // The compiler cannot know that this Transaction is not `never`, and would refuse the call
+  // without the cast.
   const transaction = lock.transaction.bind(lock) as (work: (tx: Transaction) => unknown) => Promise<unknown>;
   await transaction((tx) => insert(tx, 1));
   assert.equal(await count(), 1);

@@ -20,15 +20,15 @@
 
 /**
  * Counts the rows of the run log. A row is one run: `token`, `instance`, `started` and `ended`
- * (milliseconds by the database's clock; `ended` is null when the process died). `accepted`
- * means that the database accepted the fencing token, and `lost` that the run learned of the
- * loss of its lock.
+ * (milliseconds by the database's clock; `ended` is null if the process died). `accepted` says
+ * whether the database accepted the fencing token, and `lost` whether the run learned that its
+ * lock was lost.
  *
  * @param {readonly RunRow[]} rows
  * @returns {RunCounts}
  */
 export function countRuns(rows) {
-  // Each acquisition has a greater token than the acquisition before it.
+  // The runs are sorted by their fencing tokens, which grow with each acquisition.
   const runs = rows.toSorted((a, b) => a.token - b.token);
   const accepted = runs.filter((run) => run.accepted);
   const doubles = accepted.flatMap((run, i) => accepted.slice(i + 1).filter((other) => overlap(run, other)));
@@ -45,8 +45,8 @@ export function countRuns(rows) {
 }
 
 /**
- * Counts the seconds in which an empty job ran, and those in which it ran more than once. `at`
- * is when it ran, in milliseconds.
+ * Counts the seconds in which the empty job ran, and the seconds in which it ran more than
+ * once. `at` is the time of a run in milliseconds.
  *
  * @param {readonly { at: number }[]} beats
  * @returns {{ seconds: number, twice: number }}
@@ -60,11 +60,11 @@ export function countBeats(beats) {
   return { seconds: seconds.size, twice: [...seconds.values()].filter((count) => count > 1).length };
 }
 
-/** Milliseconds by which a timer may fire before its second. */
+/** How many milliseconds a timer may fire before its second. */
 const TIMER_IS_EARLY = 100;
 
 /**
- * The second in which it started: there is one tick in each.
+ * Returns the second in which a run started, since there is one tick in each second.
  *
  * @param {RunRow} run
  */
@@ -76,7 +76,10 @@ function overlap(a, b) {
   return a.started < b.ended && b.started < a.ended;
 }
 
-/** Another instance got the lock, although the run before had not come to its end. */
+/**
+ * Whether a run took over the lock: it is on another instance, and began before the preceding
+ * run had ended.
+ */
 function tookOver(before, run) {
   return run.instance !== before.instance && (before.ended === null || before.ended > run.started);
 }

@@ -3,8 +3,8 @@ import Database from 'better-sqlite3';
 const NOW = `CAST(round(unixepoch('subsec') * 1000) AS INTEGER)`;
 
 /**
- * The committed data of the instances. It is opened read-only, and in WAL mode readers hold up
- * no writer.
+ * Reads the committed data of the instances. The file is opened read-only, and in WAL mode a
+ * reader does not delay writers.
  */
 export class DatabaseView {
   #db;
@@ -22,12 +22,12 @@ export class DatabaseView {
       .get();
   }
 
-  /** The run log, in the order of the tokens. */
+  /** All rows of the run log, in the order of their fencing tokens. */
   get runs() {
     return this.#db.prepare('SELECT * FROM run ORDER BY token').all();
   }
 
-  /** How often the report was published. */
+  /** How many times the report has been published. */
   get edition() {
     return this.#db.prepare('SELECT edition FROM report').pluck().get();
   }

@@ -4,16 +4,16 @@ import { setTimeout as sleep } from 'node:timers/promises';
 /** The ttl of the sample's lock, in milliseconds. */
 const TTL = 2_500;
 /**
- * An instance stays between check and write for 350 ms. If it reported that longer ago than
- * this, it is too late to send it a signal.
+ * An instance stays between check and write for 350 ms. If it has reported this more than 150
+ * ms ago, a signal could arrive too late.
  */
 const FRESH = 150;
-/** How long a fault may take to have its effect. */
+/** How many milliseconds a fault may take until it has its effect. */
 const PATIENCE = 12_000;
 
 /**
- * The faults of the demo. Each step waits until the run log shows the effect of the step
- * before.
+ * Plays the faults of the demo, one after the other. Each step waits until the run log shows
+ * the effect of the preceding step.
  *
  * @returns the runs that were killed and frozen
  */
@@ -49,8 +49,8 @@ export async function playFaults({ instances, hub, show, log, signal }) {
   return { killed, frozen };
 
   /**
-   * The next instance between check and write: it holds the lock, and no SQLite call runs in
-   * it.
+   * Waits for an instance between check and write, since such an instance holds the lock, and
+   * no SQLite call runs in it.
    */
   async function nextHolder(candidates) {
     for (;;) {

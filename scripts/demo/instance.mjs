@@ -4,9 +4,9 @@ import { once } from 'node:events';
 const main = 'sample/01-cron-sqlite/dist/main.js';
 
 /**
- * One process of the sample. The hub that all instances share emits the events of its DemoLink
- * (`ready`, `skipped`, `between`), and `died` when the process ended without a request of the
- * demo.
+ * One process of the sample. It emits the events of the sample's DemoLink (`ready`, `skipped`,
+ * `between`) on a hub that all instances share. It also emits `died` if the process ends
+ * without a request of the demo.
  */
 export class Instance {
   state = 'waiting';
@@ -20,7 +20,7 @@ export class Instance {
     this.hub = hub;
   }
 
-  /** Resolves when its job is scheduled. */
+  /** Starts the process, and resolves when the job of the sample is scheduled. */
   async start(signal) {
     this.state = 'starting';
     this.#process = fork(main, {
@@ -55,7 +55,7 @@ export class Instance {
     this.#process.kill('SIGCONT');
   }
 
-  /** Resolves when it has ended. */
+  /** Sends SIGTERM, and resolves when the process has ended. */
   async terminate(signal) {
     this.state = 'stopping';
     const ended = once(this.#process, 'exit', { signal });
@@ -64,7 +64,7 @@ export class Instance {
     this.state = 'stopped';
   }
 
-  /** Ends it at once if it is still there, frozen or not. */
+  /** Kills the process if it still runs, even if it is frozen. */
   destroy() {
     if (this.#process?.exitCode === null && this.#process.signalCode === null) this.kill();
   }

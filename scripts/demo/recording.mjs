@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { renderTable } from './table.mjs';
 
-/** Keeps what a terminal would show, to make a picture of it. */
+/** Records the screens of a terminal, so that a picture can be made of them. */
 export class Recording {
   #file;
   #frames = [];

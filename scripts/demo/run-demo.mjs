@@ -13,8 +13,8 @@ import { objections } from './verdict.mjs';
 const LIMIT = 42_000;
 
 /**
- * Runs the demo and returns its exit code: 0 only if the faults had their effects and no two
- * runs overlapped.
+ * Runs the demo. Returns its exit code, which is 0 only if all faults had their effects and no
+ * two runs overlapped.
  */
 export async function runDemo({ recordTo }) {
   const folder = mkdtempSync(join(tmpdir(), 'nestjs-locked-demo-'));
@@ -34,7 +34,7 @@ export async function runDemo({ recordTo }) {
   try {
     show.tell('three instances start');
     const [first, ...others] = instances;
-    await first.start(signal); // alone, since it makes the tables
+    await first.start(signal); // it starts alone, since it creates the tables
     database = show.database = new DatabaseView(file);
     await Promise.all(others.map((instance) => instance.start(signal)));
     show.tell('they run, and each has the same two jobs every second');
@@ -44,11 +44,12 @@ export async function runDemo({ recordTo }) {
     against = [signal.aborted ? signal.reason.message : error.message];
   }
   show.end(summarize(countRuns(database?.runs ?? []), countBeats(beats), against));
-  for (const instance of instances) instance.destroy(); // after a failure some are still there
+  // After a failure, some instances still run.
+  for (const instance of instances) instance.destroy();
   return against.length === 0 ? 0 : 1;
 }
 
-/** Aborts when the demo has to end before its time. */
+/** Returns a signal that aborts if the demo has to end early. */
 function watchForTrouble(hub) {
   const trouble = new AbortController();
   const stop = (reason) => trouble.abort(new Error(reason));

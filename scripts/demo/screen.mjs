@@ -2,7 +2,10 @@ import { acceptedBy, describeLock, eventLine, renderTable } from './table.mjs';
 
 const COLOURS = { strong: 1, faint: 2, bad: 31, good: 32, cold: 36 };
 
-/** A table that is redrawn in place on a terminal, else a line for each change. */
+/**
+ * Opens a screen: a terminal shows a table that is redrawn in place; any other stream gets a
+ * line for each change.
+ */
 export function openScreen(stream) {
   return stream.isTTY && process.env.TERM !== 'dumb' ? new LiveScreen(stream) : new PlainScreen(stream);
 }
@@ -13,12 +16,12 @@ class LiveScreen {
 
   constructor(stream) {
     this.#stream = stream;
-    stream.write('\x1b[?25l'); // no cursor
+    stream.write('\x1b[?25l'); // hides the cursor
     process.once('exit', () => stream.write('\x1b[?25h'));
   }
 
   draw(view) {
-    const columns = this.#stream.columns || 80; // some terminals say 0
+    const columns = this.#stream.columns || 80; // some terminals report 0 columns
     const rows = this.#stream.rows || 24;
     // Lines that have scrolled away cannot be redrawn.
     const lines = renderTable(view).slice(0, rows - 1);

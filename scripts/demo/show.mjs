@@ -1,9 +1,9 @@
 import { Recording } from './recording.mjs';
 import { openScreen } from './screen.mjs';
 
-/** What there is to see: the table, refreshed ten times a second, and what happened so far. */
+/** Shows the demo: a table that is refreshed ten times a second, and the events so far. */
 export class Show {
-  /** Set when there is one to look into. */
+  /** The view of the database; undefined until the first instance has created it. */
   database;
   #events = [];
   #began = performance.now();
@@ -39,7 +39,7 @@ export class Show {
       lock: this.database?.lock,
       runs: this.database?.runs ?? [],
       events: this.#events,
-      now: Date.now(), // SQLite's clock is the machine's
+      now: Date.now(), // the clock of SQLite is that of the machine
     };
     for (const screen of this.#screens) screen.draw(view);
   }

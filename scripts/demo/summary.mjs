@@ -1,4 +1,4 @@
-/** The end of the demo as lines of spans; the last line is made to be read by programs. */
+/** Returns the lines at the end of the demo, as spans. Programs can read the last line. */
 export function summarize({ ticks, runs, doubles, missed, takeOvers, lost }, beats, objections) {
   const line = (figure, name, meaning) => [
     [`${figure}`.padStart(6)],

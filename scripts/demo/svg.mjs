@@ -6,7 +6,7 @@ const CHARACTER = 8.4;
 const LINE = 19;
 const MARGIN = 20;
 const BAR = 34;
-/** Seconds between two pictures, and how long the last one stays. */
+/** How many seconds each picture is shown, and how many seconds the last one. */
 const PACE = 0.25;
 const REST = 8;
 
@@ -23,8 +23,8 @@ const [source, target] = process.argv.slice(2);
 writeFileSync(target, draw(JSON.parse(readFileSync(source, 'utf8'))));
 
 /**
- * A film: all frames lie below each other, and move past a window. Readers who want no motion,
- * and viewers without animation, see the last frame.
+ * Draws an animated picture: the frames are placed one below the other, and move past a
+ * window. Readers who turn off animations, and viewers without animations, see the last frame.
  */
 function draw(recording) {
   const frames = select(recording);
@@ -34,7 +34,7 @@ function draw(recording) {
   const film = rows * LINE;
   const duration = frames.at(-1).at + REST;
 
-  const ids = new Map(); // each line is drawn once, however many frames show it
+  const ids = new Map(); // each different line is drawn once, however many frames contain it
   const use = (line, y) => {
     const drawn = drawLine(line);
     if (drawn === '') return '';
@@ -66,7 +66,10 @@ ${strip.filter(Boolean).join('\n')}
 `;
 }
 
-/** As many frames as are needed; the last one with the last line that the demo printed. */
+/**
+ * Selects one frame for each quarter of a second, and adds a last frame with the last line
+ * that the demo printed.
+ */
 function select({ frames, summary }) {
   const selected = frames.filter(
     ({ at }, i) => i === 0 || Math.floor(at / PACE) > Math.floor(frames[i - 1].at / PACE),
@@ -83,7 +86,7 @@ function drawLine(line) {
       const x = ((column + indent) * CHARACTER).toFixed(1);
       column += text.length;
       const shown = text.trim();
-      // The length is fixed so that columns stand below each other, whatever font there is.
+      // Each text gets a fixed length, so that columns are aligned in every font.
       return (
         shown &&
         `<tspan${style ? ` class="${style}"` : ''} x="${x}" y="14" textLength="${(shown.length * CHARACTER).toFixed(1)}">${escaped(shown)}</tspan>`

@@ -1,10 +1,13 @@
 import { secondOf } from './count-runs.mjs';
 
-/** So that the table does not grow while it is watched. */
+/** How many events the table shows. The number is fixed so that the table does not grow. */
 const EVENTS = 10;
 const STATES = { starting: 'faint', killed: 'bad', frozen: 'cold', stopping: 'faint', stopped: 'faint' };
 
-/** The table as lines of spans: each is a text and, unless it is plain, its style. */
+/**
+ * Renders the table as lines of spans. A span is a text and, if the text is not plain, its
+ * style.
+ */
 export function renderTable({ elapsed, instances, lock, runs, events, now }) {
   return [
     [
@@ -23,7 +26,7 @@ export function renderTable({ elapsed, instances, lock, runs, events, now }) {
   ];
 }
 
-/** One event as a line, also for output that is no terminal. */
+/** Renders one event as a line, even for an output that is not a terminal. */
 export function eventLine(event) {
   if (!event) return [];
   const { at, kind, text } = event;
@@ -33,7 +36,7 @@ export function eventLine(event) {
   ];
 }
 
-/** The token of the lock, and the rest of its lease. */
+/** Describes the lock by its token and the rest of its lease. */
 export function describeLock({ token, remaining }) {
   return `token ${token}, ${(remaining / 1000).toFixed(1)} s left`;
 }
@@ -73,7 +76,7 @@ function upToLastRun(marks) {
   return marks.slice(0, marks.findLastIndex(([text]) => text !== '·') + 1);
 }
 
-/** Neighbours of one style become one span. */
+/** Joins neighbouring spans of the same style to one span. */
 function joined(spans) {
   const result = [];
   for (const [text, style] of spans) {

@@ -3,8 +3,8 @@ import { countRuns } from './count-runs.mjs';
 /** @typedef {{ token: number, instance: { name: string } }} Hit */
 
 /**
- * What speaks against this run of the demo. Without faults that had their effects it would
- * prove nothing, whatever it counted.
+ * Returns the reasons for which this run of the demo fails. One reason is a fault without
+ * effect, since then the counts would prove nothing.
  *
  * @param {{
  *   runs: readonly import('./count-runs.mjs').RunRow[],

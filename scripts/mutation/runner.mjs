@@ -2,14 +2,14 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import TestRunner from 'jest-runner';
 
 /**
- * The names of the tests of each file, from the first run. Stryker runs each of its processes
- * in its copy of the repository.
+ * The file with the names of the tests in each spec, which the first run writes. Each process
+ * of Stryker runs in its own copy of the repository, so it has its own file.
  */
 const NAMES = 'names-of-tests.json';
 
 /**
- * Jest's own runner with two changes, after which a mutant takes a second and not a minute. It
- * leaves out files without a wanted test, and ends after the first file with a failed test.
+ * The runner of jest with two changes, with which a mutant takes a second instead of a minute.
+ * It leaves out specs without a wanted test, and ends after the first spec with a failed test.
  * Jest does neither when a program calls it.
  */
 export default class MutationRunner extends TestRunner {
@@ -33,6 +33,6 @@ function wanted(tests, pattern) {
   const found = tests.filter(({ path }) =>
     (names[path.slice(process.cwd().length)] ?? ['']).some((name) => pattern.test(name)),
   );
-  // The tests of the core come first: they are quick, and notice the most mutants.
+  // The specs of the core run first, since they are quick and notice the most mutants.
   return found.toSorted((a, b) => (a.path < b.path ? -1 : 1));
 }

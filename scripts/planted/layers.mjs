@@ -2,12 +2,13 @@ import { BUG_NAMES, storeOf } from '../../test/torture/planted-bugs.mjs';
 import { importCompiled } from '../simulation/compiled.mjs';
 
 const SIMULATION = 'test/simulation/simulation.ts';
-/** Seconds. */
+/** How many seconds torture looks for a planted bug. */
 const PATIENCE = 120;
 
 /**
  * The layers that look for planted bugs. `find` resolves to the violation that it found, the
- * amount of work, and how to see it again; or to `undefined`.
+ * amount of work, and how to see the violation again. It resolves to `undefined` if it found
+ * no violation.
  */
 export const layers = {
   simulation: { find: simulate },
@@ -15,7 +16,7 @@ export const layers = {
   torture: { find: tortureWith },
 };
 
-/** All bugs, each with the layers that have to find it. */
+/** Reads all planted bugs, each with the layers that have to find it. */
 export async function readBugs() {
   const [{ plantedBugs }] = await importCompiled('sound', ['test/simulation/planted-bugs.ts']);
   const bugs = new Map(plantedBugs.map((bug) => [bug.name, bug]));
@@ -25,8 +26,8 @@ export async function readBugs() {
 }
 
 /**
- * Plays schedules until a promise is broken, from the first schedule on. For a known bug it
- * can begin with the schedule that is known to show it.
+ * Plays schedules until a promise of the library is broken. With `knownFirst`, it begins with
+ * the schedule that is known to show the bug.
  */
 async function simulate(bug, { seed, schedules, knownFirst }) {
   const play = await simulationWith(bug);
@@ -44,7 +45,7 @@ async function simulate(bug, { seed, schedules, knownFirst }) {
   return undefined;
 }
 
-/** Plays schedules of a world in which the bug is. */
+/** Returns a function that plays schedules in a simulation with the planted bug. */
 export async function simulationWith(bug) {
   const copy = bug.edits ? bug.name.replaceAll(/\W+/g, '-') : 'sound';
   const [{ playSchedule }] = await importCompiled(copy, [SIMULATION], bug.edits);
@@ -52,7 +53,8 @@ export async function simulationWith(bug) {
 }
 
 /**
- * Runs the cases that every store has to pass, or only the case that is known to find the bug.
+ * Runs the conformance cases of stores on a store with the planted bug. If one case is known
+ * to find the bug, only that case runs.
  */
 async function conform(bug) {
   const [{ lockStoreConformance }, { RightStore }, { operationsOf }] = await importCompiled('sound', [
@@ -82,11 +84,11 @@ async function conform(bug) {
 }
 
 /**
- * Lets processes compete on a real database, with the bug in each of them, until two of them
- * hold a lock together or a token does not grow.
+ * Lets processes with the planted bug compete on a real database, until two of them hold a
+ * lock at the same time or a token does not grow.
  */
 async function tortureWith({ name }, { seed }) {
-  // It needs the build.
+  // Imported only here, since the other layers work without the build.
   const { torture } = await import('../../test/torture/torture.mjs');
   const store = storeOf(name);
   const { foundAfter, violations } = await torture({

@@ -3,7 +3,9 @@ import { join } from 'node:path';
 
 const WIDTHS = { bug: 76, layer: 12, after: 16, ms: 9 };
 
-/** The table on the screen, a line for each search as soon as it has ended. */
+/**
+ * Returns the head of the table on the screen, to which each search adds a line when it ends.
+ */
 export function tableHead() {
   return [
     'bug'.padEnd(WIDTHS.bug),

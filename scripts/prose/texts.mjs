@@ -82,8 +82,8 @@ function literalsOf(tree, lineAt, inTest) {
 const isMessage = (text) => text.split(/\s+/).length >= 4 && /[a-z]{2,} [a-z]/.test(text) && !SQL.test(text);
 
 /**
- * The text of a string, a template, or several of them that are added up. A value that is
- * filled in becomes `…`.
+ * Returns the text of a string, a template, or a concatenation of them. In place of each value
+ * it has `…`.
  */
 function literalText(node) {
   if (ts.isStringLiteral(node) || ts.isNoSubstitutionTemplateLiteral(node)) return node.text;
@@ -97,8 +97,9 @@ function literalText(node) {
 }
 
 /**
- * The function that a title is passed to, such as `it` or `describe`; `case` for
- * the cases of a conformance suite, which are methods.
+ * Returns the name of the function that a title is passed to, such as `it` or `describe`.
+ * Returns `case` for a case of a conformance suite, which is a method with the title as its
+ * name.
  */
 function titledBy(node) {
   if (ts.isMethodDeclaration(node.parent) && node.parent.name === node) return 'case';

@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import ts from 'typescript';
 
 /**
- * The complete files that a document shows: each block of TypeScript whose first line is a
- * comment with the name of the file.
+ * Returns the complete files that a document shows: the blocks of TypeScript whose first line
+ * is a comment with the name of the file.
  *
  * @returns {{ name: string, where: string, code: string }[]}
  */
@@ -19,15 +19,15 @@ export function filesOf(document) {
   );
 }
 
-/** The first example of the README: a whole application. */
+/** Returns the first example of the README, which is a whole application. */
 export function firstExample() {
   const [example] = filesOf('README.md');
   return example.code;
 }
 
 /**
- * Writes an application of one module into `folder`, compiled as `nest build` does it, with
- * the main file of a new Nest application.
+ * Writes an application with one module into `folder`, compiled as `nest build` compiles it,
+ * with the main file of a new Nest application.
  */
 export function writeApplication(folder, moduleCode) {
   mkdirSync(folder, { recursive: true });

@@ -4,13 +4,13 @@ import { createInterface } from 'node:readline';
 import { firstExample, writeApplication } from './files.mjs';
 
 const NAMES = ['api-1', 'api-2', 'api-3'];
-/** What the job and the locks log; the rest is Nest's own start. */
+/** Matches the log lines of the job and of the locks, without those of Nest's own start. */
 const SHOWN = /\[(InvoicesJob|LockModule)\]|WARN|ERROR/;
 
 /**
  * Runs the first example of the README in three processes on the database at `url`. Without
- * `locked`, the decorator is left out. The run ends when `until` says so of the lines that
- * were shown so far.
+ * `locked`, the decorator is left out. The run ends when `until` returns true for the lines
+ * that were shown so far.
  *
  * @typedef {{ name: string, line: string }} Line the name of the process, and what it logged
  * @param {{ url: string, locked: boolean, until: (lines: Line[]) => boolean }} options
@@ -53,7 +53,7 @@ async function end(child) {
   await ended;
 }
 
-/** The runs of the job, by the time that its line shows. */
+/** Groups the runs of the job by the time in their log lines. */
 export function runsByTick(lines) {
   const runs = new Map();
   for (const { name, line } of lines) {

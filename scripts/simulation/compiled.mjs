@@ -4,7 +4,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 import ts from 'typescript';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
-// Below node_modules, so that what the library imports is found.
+// The folder is below node_modules, so that Node finds the packages that the library imports.
 const folder = join(root, 'node_modules/.cache/nestjs-locked', `compiled-${process.pid}`);
 const compilerOptions = readCompilerOptions();
 const compiled = new Map();
@@ -12,8 +12,8 @@ const compiled = new Map();
 process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
 
 /**
- * Compiles TypeScript files of this repository and all their imports into a copy of their own,
- * and imports them.
+ * Compiles TypeScript files of this repository, with all their imports, into a new copy, and
+ * imports them.
  *
  * @param name names the copy
  * @param entries paths from the root of the repository
@@ -47,7 +47,7 @@ function compileOnce(file) {
   return compiled.get(file);
 }
 
-/** Types are not checked here: `npm run typecheck` does. */
+/** Compiles without checking types, which `npm run typecheck` does. */
 function compile(file, source) {
   const text = ts.transpileModule(source, { fileName: file, compilerOptions }).outputText;
   const imports = ts

@@ -1,6 +1,6 @@
 /**
- * A line that shows progress: rewritten in place on a terminal, else written again every few
- * seconds.
+ * Shows progress in one line. On a terminal the line is rewritten in place; elsewhere a new
+ * line appears every few seconds.
  */
 export class Progress {
   #stream;
@@ -13,7 +13,7 @@ export class Progress {
     this.#last = performance.now();
   }
 
-  /** @param text makes the line; it is called only when there is something to show */
+  /** @param text returns the line; it is called only if a line is due */
   show(text) {
     if (performance.now() - this.#last < (this.#live ? 100 : 3_000)) return;
     this.#last = performance.now();
@@ -22,7 +22,7 @@ export class Progress {
     );
   }
 
-  /** Takes the line away. */
+  /** Removes the line. */
   end() {
     if (this.#live) this.#stream.write('\r\x1b[K');
   }

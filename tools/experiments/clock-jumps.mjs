@@ -12,7 +12,7 @@ import { FakeClock } from '../../test/servers/fake-clock.mjs';
 
 const HOUR = 3600;
 
-/** @param stores postgres, mariadb or mongodb; by default all of them */
+/** @param stores any of postgres, mariadb and mongodb; by default all of them */
 export async function run(stores) {
   Logger.overrideLogger(false);
   const facts = new Facts();
@@ -39,7 +39,10 @@ async function underFakeClock(store, facts) {
   }
 }
 
-/** Applications on machines whose clocks are an hour off. Only the database's clock counts. */
+/**
+ * Checks applications on machines whose clocks are an hour off, since only the clock of the
+ * database should count.
+ */
 async function wrongClients({ holder, url, note }) {
   for (const [words, hours] of [
     ['ahead', 1],
@@ -116,7 +119,10 @@ async function jumpForward({ clock, holder, rival, note }) {
   note('... and its key can be taken again', await canTake(rival, 'unwanted'), true);
 }
 
-/** Sets the clock back from the hour ahead where jumpForward() has left it. */
+/**
+ * Sets the clock of the database, which jumpForward() has set an hour ahead, back to the right
+ * time.
+ */
 async function jumpBack({ clock, holder, rival, note }) {
   const released = await holder.locks.acquire('released');
   await released.release();

@@ -4,15 +4,15 @@ import { MongoLockStore } from 'nestjs-locked/mongodb';
 import { TypeOrmLockStore } from 'nestjs-locked/typeorm';
 import { DataSource } from 'typeorm';
 
-/** The ttl of the experiments, which is the library's default. */
+/** The ttl of locks in the experiments, in milliseconds, which is the library's default. */
 export const TTL = 30_000;
 
 /**
- * Connects an application to the database behind a URL. Several applications in one process
- * share nothing, so they are as good as several processes.
+ * Connects an application to the database behind a URL. Applications in one process share
+ * nothing, so they behave like separate processes.
  *
- * `protect` creates the data that a lock protects. `writeFenced` writes to the data, unless a
- * greater token has written before.
+ * `protect` creates the data that a lock protects. `writeFenced` writes to the data, unless
+ * they were written with a greater token before.
  */
 export async function connect(url, options = {}) {
   const application = url.startsWith('mongodb') ? await connectMongodb(url) : await connectSql(url, options);

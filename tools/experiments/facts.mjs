@@ -1,12 +1,15 @@
-/** The findings of an experiment: facts in rows, with a column for each subject. */
+/**
+ * The findings of an experiment, as a table: each row is a fact, each column is a subject such
+ * as a database.
+ */
 export class Facts {
   #columns = [];
-  /** For each fact and column: `{ found, expected }`. */
+  /** For each fact and column, the result as `{ found, expected }`. */
   #rows = new Map();
 
   /**
-   * Gives a function that notes facts of one column: `note(fact, found, expected)`. Without an
-   * expectation, the fact is a figure for information.
+   * Adds a column. Returns a function that notes its facts: `note(fact, found, expected)`. A
+   * fact without an expected value is only printed.
    */
   column(name) {
     this.#columns.push(name);
@@ -25,13 +28,13 @@ export class Facts {
       line([fact, ...this.#columns.map((name) => (cells.has(name) ? show(cells.get(name)) : ''))]);
   }
 
-  /** The number of facts that are not as expected. */
+  /** How many facts differ from what was expected. */
   get surprises() {
     const cells = [...this.#rows.values()].flatMap((row) => [...row.values()]);
     return cells.filter(({ found, expected }) => found !== expected).length;
   }
 
-  /** Prints the facts and gives the exit code. */
+  /** Prints the facts and returns the exit code. */
   conclude() {
     this.print();
     if (this.surprises > 0) console.error(`\n${this.surprises} of these are not as expected.`);

@@ -10,8 +10,8 @@ import { Facts } from './facts.mjs';
 import { FakeClock } from '../../test/servers/fake-clock.mjs';
 
 /**
- * A standby that lacks the last writes takes over. In the first round its clock is right, in
- * the second it is an hour behind.
+ * Lets a standby take over that lacks the last writes. In the first round its clock is right;
+ * in the second round it is an hour behind.
  */
 export async function run() {
   Logger.overrideLogger(false);
@@ -41,7 +41,8 @@ async function failOver(behind, facts) {
     await holder.protect('new');
     await caughtUp(primary, standby);
 
-    // Stops the sender, as if it were far behind. The primary goes on answering.
+    // Stops the process that sends changes to the standby, so that the standby falls behind
+    // while the primary still answers.
     const sender = await query(primary.url, 'SELECT pid FROM pg_stat_replication');
     process.kill(sender[0].pid, 'SIGSTOP');
     const early = await holder.locks.acquire('new');

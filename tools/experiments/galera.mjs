@@ -6,11 +6,11 @@ import { connect } from './databases.mjs';
 import { Facts } from './facts.mjs';
 
 const ROUNDS = 300;
-/** Contenders on each node. */
+/** How many callers compete on each node. */
 const EACH = 3;
 const SECONDS = 12;
 
-/** Applications on three nodes want the same locks; then nodes are killed. */
+/** Lets applications on three nodes compete for the same locks, and then kills nodes. */
 export async function run() {
   Logger.overrideLogger(false);
   const facts = new Facts();
@@ -38,7 +38,7 @@ export async function run() {
   return facts.conclude();
 }
 
-/** All nodes insert the same row at once. */
+/** Lets all nodes insert the same row at once. */
 async function raceForNewKeys(applications, note) {
   const seen = { none: 0, one: 0, more: 0, failures: 0, conflicts: await conflicts(applications) };
   for (let round = 0; round < ROUNDS; round++) {
@@ -50,7 +50,7 @@ async function raceForNewKeys(applications, note) {
   noteRaces(note, `${ROUNDS} races for a new key`, seen);
 }
 
-/** All nodes update the same row at once, and the winner frees the row again. */
+/** Lets all nodes update the same row at once; then the winner frees the row. */
 async function raceForOneKey(applications, note) {
   const seen = { none: 0, one: 0, more: 0, failures: 0, conflicts: await conflicts(applications) };
   let last = 0;
@@ -85,8 +85,8 @@ async function race(applications, key, { free = false } = {}) {
 }
 
 /**
- * The number of changes that a node took back because another node's change came first.
- * Without any, there was no race.
+ * Returns how many changes a node has taken back because a change on another node came first.
+ * If there were none, the nodes did not race.
  */
 async function conflicts(applications) {
   let sum = 0;
@@ -104,7 +104,7 @@ function noteRaces(note, what, { none, one, more, failures, conflicts: between }
   note(`${what}: conflicts between nodes`, between);
 }
 
-/** Reads and writes a counter on each node. Only the lock prevents lost updates. */
+/** Lets each node read and write a counter. Only the lock can prevent lost updates. */
 async function countUnderLock(applications, note, syncWait) {
   const id = `counter-${syncWait}`;
   await applications[0].dataSource.query('INSERT INTO counters VALUES (?, 0)', [id]);
@@ -154,7 +154,10 @@ async function addOne(dataSource, id, syncWait) {
   }
 }
 
-/** A guard locks its row only on its own node. */
+/**
+ * Commits under a guard while another node takes the lock, since a guard locks the row only on
+ * its own node.
+ */
 async function commitLate([first, second], note) {
   const outcomes = { commits: 0, refused: 0, waited: 0 };
   for (let round = 0; round < 10; round++) {
@@ -181,8 +184,8 @@ async function commitLate([first, second], note) {
 }
 
 /**
- * The commit and the end of the lease come at the same moment. Checks whether the next holder
- * ever begins before a commit without seeing it.
+ * Lets a commit and the end of the lease coincide. Checks whether the next holder ever begins
+ * before that commit and does not see it.
  */
 async function commitWhileTaken(first, second, note, where, expected) {
   const LANES = 8;

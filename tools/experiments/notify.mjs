@@ -12,8 +12,8 @@ const SESSIONS = 8;
 const HOT_KEYS = 20;
 
 /**
- * Measures what NOTIFY costs on PostgreSQL: by the number of sessions that listen on other
- * channels, and beside an application whose triggers notify. All rates are per second.
+ * Measures the cost of NOTIFY on PostgreSQL, for different numbers of sessions that listen on
+ * other channels, and beside an application whose triggers notify. All rates are per second.
  */
 export async function run() {
   Logger.overrideLogger(false);
@@ -62,7 +62,7 @@ async function prepareApplication(url) {
   });
 }
 
-/** Opens sessions that listen, each on a channel that is never notified. */
+/** Opens sessions that each listen on a channel without notifications. */
 async function listen(url, count) {
   const sessions = [];
   for (let n = 0; n < count; n++) {
@@ -74,7 +74,7 @@ async function listen(url, count) {
   return sessions;
 }
 
-/** Writes for some seconds, each session to a row of its own. */
+/** Lets each session write to its own row for some seconds. */
 async function writesFor({ url, pid }, table) {
   let count = 0;
   const cpu = cpuOf(pid);
@@ -94,7 +94,7 @@ async function writesFor({ url, pid }, table) {
   return { rate: count / SECONDS, cpu: (cpuOf(pid) - cpu) / count };
 }
 
-/** Two applications that share nothing take turns with the keys until the work ends. */
+/** Lets two applications take turns with the keys until the work ends. */
 async function contend({ url }, wakeUps, work) {
   const applications = await Promise.all([open(url, wakeUps), open(url, wakeUps)]);
   const over = new AbortController();

@@ -4,7 +4,7 @@ import { SLACK, TTL } from '../../test/switchover/terms.mjs';
 import { Facts } from './facts.mjs';
 
 /**
- * Demotes a writer while eight processes lock through it. Their connections stay open, and
+ * Demotes a writer while eight processes use locks on it. Their connections stay open, and
  * only new connections lead to the new writer.
  */
 export async function run(names) {

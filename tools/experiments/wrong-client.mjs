@@ -1,10 +1,10 @@
-// A client for the experiment with wrong clocks, in a process that was started under such a
-// clock: `node wrong-client.mjs URL KEY`.
+// A client with a wrong clock for the experiment with clocks. Its process was started under
+// that clock: `node wrong-client.mjs URL KEY`.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Logger } from '@nestjs/common';
 import { connect } from './databases.mjs';
 
-Logger.overrideLogger(false); // Only the answer goes to stdout.
+Logger.overrideLogger(false); // Logs are turned off, so that stdout has only the answer.
 const [url, key] = process.argv.slice(2);
 const application = await connect(url);
 const { locks } = application;

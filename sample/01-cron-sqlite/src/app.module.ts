@@ -18,11 +18,12 @@ import { Run } from './run.entity.js';
       enableWAL: true,
       timeout: 5000, // milliseconds to wait while another process writes, before SQLITE_BUSY
       entities: [Report, Run],
-      synchronize: true, // for samples; in production it is a migration
+      // Fine for a sample. In production, create the tables with migrations.
+      synchronize: true,
     }),
     ScheduleModule.forRoot(),
-    // The ttl is short, so that another instance soon takes over from a dead one. A living
-    // instance renews its lock while the job runs.
+    // With a short ttl, another instance soon takes over from a dead one. A living instance
+    // renews its lock while the job runs.
     LockModule.forRoot({ store: typeOrmStore(), ttl: '2.5s', label: process.env.INSTANCE }),
   ],
   providers: [Reports, ReportJob, BeatJob, DemoLink],

@@ -4,8 +4,8 @@ import { Locked } from 'nestjs-locked';
 import { DemoLink } from './demo-link.js';
 
 /**
- * A job that is done before the timers of the other instances fire: each of them finds the
- * lock free, and the tick done.
+ * A job that ends before the timers of the other instances fire. They find the lock free, but
+ * the job runs once per tick, and this tick has already run.
  */
 @Injectable()
 export class BeatJob {

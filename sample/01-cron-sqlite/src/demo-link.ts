@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Injectable, type OnApplicationBootstrap } from '@nestjs/common';
 import { LockService } from 'nestjs-locked';
 
-/** Tells `npm run demo` what happens here, if that is who started this process. */
+/** Reports events of this instance to `npm run demo`, if the demo has started this process. */
 @Injectable()
 export class DemoLink implements OnApplicationBootstrap {
   constructor(private readonly locks: LockService) {}
@@ -12,14 +12,15 @@ export class DemoLink implements OnApplicationBootstrap {
     this.locks.events.on('busy', ({ job }) => {
       if (job === 'ReportJob.publish') this.tell({ event: 'skipped' });
     });
-    process.once('disconnect', () => process.kill(process.pid, 'SIGTERM')); // the demo is gone
+    // The demo has ended.
+    process.once('disconnect', () => process.kill(process.pid, 'SIGTERM'));
     this.tell({ event: 'ready' });
   }
 
   /**
-   * Makes the time between check and write longer, in which no check helps, so that the demo
-   * can send SIGKILL or SIGSTOP then. No SQLite call runs at that time: a process that is
-   * frozen inside of such a call blocks all others on the file.
+   * Makes the time between check and write longer, during which no check helps, so that the
+   * demo can send SIGKILL or SIGSTOP in it. No SQLite call runs at that time: a process that
+   * is frozen inside of such a call would block all others.
    */
   async betweenCheckAndWrite(token: number): Promise<void> {
     if (!process.connected) return;
@@ -27,7 +28,7 @@ export class DemoLink implements OnApplicationBootstrap {
     await sleep(350);
   }
 
-  /** The empty job ran. */
+  /** Reports that the empty job has run. */
   beat(): void {
     this.tell({ event: 'beat', at: Date.now() });
   }

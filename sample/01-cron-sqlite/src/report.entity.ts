@@ -1,12 +1,12 @@
 import { Column, Entity, PrimaryColumn } from 'typeorm';
 
-/** What the lock protects. */
+/** The report that the lock protects. */
 @Entity()
 export class Report {
   @PrimaryColumn('integer')
   id!: number;
 
-  /** How often it was published. */
+  /** How many times the report has been published. */
   @Column('integer')
   edition!: number;
 

@@ -18,14 +18,14 @@ export class ReportJob {
     const lock = LockContext.current()!;
     const edition = await this.reports.begin(lock.fencingToken);
 
-    // The signal ends this work at once when the lock is lost.
+    // When the lock is lost, the signal ends this work at once.
     await work(250, undefined, { signal: lock.signal });
-    // Work that takes no signal can check the lock: this throws when the lock is lost.
+    // Work without a signal can check the lock: assertHeld() throws when the lock is lost.
     lock.assertHeld();
 
-    // The process may be frozen right after the check, for longer than the ttl. No check helps
-    // against that. So the write carries the token of the lock, and the database refuses a
-    // token that is not the newest.
+    // Right after the check, the process may be frozen for longer than the ttl, and no check
+    // helps against that. So the write carries the fencing token of the lock, and the database
+    // refuses a token that is not the newest.
     await this.demo.betweenCheckAndWrite(lock.fencingToken);
     await this.reports.publish(edition + 1, lock.fencingToken);
   }

@@ -30,7 +30,7 @@ export class Reports implements OnModuleInit {
     });
   }
 
-  /** Logs that a run begins, and tells which edition is the present one. */
+  /** Notes that a run begins, and returns the number of the present edition. */
   async begin(token: number): Promise<number> {
     const instance = process.env.INSTANCE ?? `pid ${process.pid}`;
     await this.db.manager.insert(Run, { token, instance, started: NOW });
@@ -41,8 +41,8 @@ export class Reports implements OnModuleInit {
   /** Publishes an edition, unless a holder with a newer token has published meanwhile. */
   async publish(edition: number, token: number): Promise<void> {
     await this.db.transaction(async (db) => {
-      // The write comes first. If a transaction has read a row that another process then
-      // changes, SQLite does not let it write.
+      // The transaction begins with the write. If it read a row first, and another process
+      // then changed the row, SQLite would refuse the write.
       const { affected } = await db.update(
         Report,
         { id: 1, fence: LessThanOrEqual(token) },

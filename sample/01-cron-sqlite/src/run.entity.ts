@@ -1,12 +1,12 @@
 import { Column, Entity, PrimaryColumn } from 'typeorm';
 
 /**
- * One run of the job. The runs show afterwards whether two of them overlapped. Times are
- * milliseconds, by the database's clock.
+ * One run of the job. Afterwards, the rows show whether two runs overlapped. Times are epoch
+ * milliseconds by the database's clock.
  */
 @Entity()
 export class Run {
-  /** The fencing token of the lock under which it ran. */
+  /** The fencing token of the run's lock. */
   @PrimaryColumn('integer')
   token!: number;
 
@@ -16,11 +16,11 @@ export class Run {
   @Column('integer')
   started!: number;
 
-  /** `null` for a run whose process died. */
+  /** The end of the run; `null` if its process died. */
   @Column('integer', { nullable: true })
   ended!: number | null;
 
-  /** Whether the database accepted its fencing token. */
+  /** Whether the database accepted the fencing token of the run. */
   @Column('boolean', { default: false })
   accepted!: boolean;
 

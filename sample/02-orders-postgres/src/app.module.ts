@@ -14,7 +14,7 @@ import { OrdersModule } from './orders/orders.module.js';
       migrations: [CreateOrders, lockTableMigration()],
       migrationsRun: true,
     }),
-    // The migration creates the table.
+    // autoCreate is off, since a migration creates the lock table.
     LockModule.forRoot({ store: typeOrmStore({ autoCreate: false }) }),
     OrdersModule,
   ],

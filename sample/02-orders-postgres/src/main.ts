@@ -3,8 +3,9 @@ import { LockExceptionFilter } from 'nestjs-locked';
 import { AppModule } from './app.module.js';
 
 const app = await NestFactory.create(AppModule);
-app.useGlobalFilters(new LockExceptionFilter()); // a busy order is 409, with Retry-After
-// On SIGTERM the work under a lock ends, and the lock is released.
+// The filter answers 409 with Retry-After if the lock of an order is busy.
+app.useGlobalFilters(new LockExceptionFilter());
+// With shutdown hooks, the work under a lock ends after a SIGTERM, and the lock is released.
 app.enableShutdownHooks();
 await app.listen(process.env.PORT ?? 3000);
 console.log(`Listening on ${await app.getUrl()}`);

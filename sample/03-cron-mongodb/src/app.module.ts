@@ -15,7 +15,7 @@ import { MongoModule } from './mongo.module.js';
       inject: [Db],
       useFactory: (db: Db) => ({
         store: mongoStore({ db }),
-        // The ttl is short, so that another instance soon takes over from a dead one. A living
+        // With a short ttl, another instance soon takes over from a dead one. A living
         // instance renews its lock while the job runs.
         ttl: '2.5s',
         label: process.env.INSTANCE,

@@ -2,6 +2,6 @@ import { NestFactory } from '@nestjs/core';
 import { AppModule } from './app.module.js';
 
 const app = await NestFactory.createApplicationContext(AppModule);
-// On SIGTERM the current run ends, and the lock is released.
+// With shutdown hooks, the current run ends after a SIGTERM, and releases the lock.
 app.enableShutdownHooks();
 console.log('Bills are written each second.');

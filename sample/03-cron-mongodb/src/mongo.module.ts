@@ -9,7 +9,7 @@ const url = process.env.MONGODB_URL ?? 'mongodb://127.0.0.1:27017/billing?replic
     {
       provide: Db,
       inject: [MongoClient],
-      // By default, the database in the URL.
+      // If MONGODB_DATABASE is not set, the driver uses the database in the URL.
       useFactory: (client: MongoClient) => client.db(process.env.MONGODB_DATABASE),
     },
   ],
@@ -19,8 +19,8 @@ export class MongoModule implements OnApplicationShutdown {
   constructor(private readonly client: MongoClient) {}
 
   /**
-   * The last hook of a shutdown. In the hooks before it, the job has ended and released its
-   * lock.
+   * Closes the client in the last hook of the shutdown. Before that hook, the job has ended
+   * and released its lock.
    */
   async onApplicationShutdown(): Promise<void> {
     await this.client.close();

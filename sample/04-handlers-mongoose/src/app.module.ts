@@ -8,7 +8,7 @@ const url = process.env.MONGODB_URL ?? 'mongodb://127.0.0.1:27017/theatre';
 
 @Module({
   imports: [
-    // By default, the database in the URL.
+    // If MONGODB_DATABASE is not set, Mongoose uses the database in the URL.
     MongooseModule.forRoot(url, { dbName: process.env.MONGODB_DATABASE }),
     LockModule.forRoot({ store: mongooseStore() }),
     ShowsModule,

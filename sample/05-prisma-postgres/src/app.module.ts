@@ -12,7 +12,7 @@ import { ReportsJob } from './reports/reports.job.js';
     PrismaModule,
     ScheduleModule.forRoot(),
     LockModule.forRoot({
-      // The table is made by the migration, see prisma/migrations.
+      // autoCreate is off, since a migration in prisma/migrations creates the lock table.
       store: sqlStore({ inject: [PrismaService], executor: fromPrisma, autoCreate: false }),
       label: process.env.INSTANCE,
     }),

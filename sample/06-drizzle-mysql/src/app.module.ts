@@ -11,7 +11,7 @@ import { ReportsJob } from './reports/reports.job.js';
     DatabaseModule,
     ScheduleModule.forRoot(),
     LockModule.forRoot({
-      // The table is made by a migration, see src/migrate.ts.
+      // autoCreate is off, since a migration creates the lock table, see src/migrate.ts.
       store: sqlStore({ inject: [DRIZZLE], executor: fromDrizzle, autoCreate: false }),
       label: process.env.INSTANCE,
     }),

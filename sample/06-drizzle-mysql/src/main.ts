@@ -6,6 +6,7 @@ import { LostLockFilter } from './lost-lock.filter.js';
 
 const app = await NestFactory.create(AppModule);
 app.useGlobalFilters(new LockExceptionFilter(), new LostLockFilter(app.getHttpAdapter()));
-app.enableShutdownHooks(); // on SIGTERM the work under a lock ends, and the lock is released
+// After a SIGTERM, the work under a lock ends, and the lock is released.
+app.enableShutdownHooks();
 await app.listen(process.env.PORT ?? 3000);
 console.log(`Listening on ${await app.getUrl()}`);

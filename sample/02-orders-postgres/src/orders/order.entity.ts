@@ -13,7 +13,7 @@ export class Order {
   @Column('text', { default: 'open' })
   status!: OrderStatus;
 
-  /** The fencing token of the lock under which the order was last written. */
+  /** The fencing token of the lock that protected the last write of the order. */
   @Column('bigint', { default: 0, select: false })
   fence!: string;
 }

@@ -13,8 +13,8 @@ import { LockInterceptor } from 'nestjs-locked';
 import { Order } from './order.entity.js';
 import { OrdersService } from './orders.service.js';
 
-// OrdersService.pay has the same key, so that no order is cancelled while it is paid. The key
-// has the number, so that 7 and 07 are one order.
+// OrdersService.pay has the same key, so that no order is cancelled while it is being paid.
+// The key contains the id as a number, so that the routes for 7 and 07 have one lock.
 const orderKey = (context: ExecutionContext): string =>
   `order:${Number(context.switchToHttp().getRequest<{ params: { id: string } }>().params.id)}`;
 

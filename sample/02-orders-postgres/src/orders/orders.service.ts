@@ -23,8 +23,8 @@ export class OrdersService {
   }
 
   /**
-   * One call at a time for each order, on all instances. A second call finds the order paid,
-   * and charges no customer.
+   * Pays an order. Only one call at a time runs for each order, on all instances. A second
+   * call finds the order paid, and does not charge the customer again.
    */
   @Locked({ key: (id: number) => `order:${id}`, wait: '2s' })
   async pay(id: number): Promise<Order> {
@@ -35,7 +35,7 @@ export class OrdersService {
     return this.write(id, 'paid', lock);
   }
 
-  /** Its route takes the lock. */
+  /** Cancels an order. The route that calls this method has taken the lock. */
   async cancel(id: number): Promise<Order> {
     const lock = currentLock();
     await this.findOpen(id, 'cancelled');
@@ -50,8 +50,8 @@ export class OrdersService {
   }
 
   /**
-   * Refuses a token that is older than that of the last write: a holder that was frozen cannot
-   * know that it lost the lock.
+   * Writes the order, unless its last write had a newer fencing token: a holder that was
+   * frozen cannot know that it has lost the lock.
    */
   private async write(id: number, status: OrderStatus, { fencingToken }: Lock): Promise<Order> {
     const notNewer = LessThanOrEqual(String(fencingToken));

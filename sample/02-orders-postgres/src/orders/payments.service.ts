@@ -2,7 +2,10 @@ import { Injectable, ServiceUnavailableException } from '@nestjs/common';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Order } from './order.entity.js';
 
-/** The payment provider at PAYMENTS_URL; without one, it is played by a second of waiting. */
+/**
+ * Calls the payment provider at PAYMENTS_URL. Without this variable, a payment takes one
+ * second and calls no provider.
+ */
 @Injectable()
 export class Payments {
   async charge({ id, amount }: Order, signal: AbortSignal): Promise<void> {

@@ -1,7 +1,7 @@
 export interface Account {
   _id: string;
-  /** What all its bills come to. */
+  /** The sum of all bills of the account. */
   due: number;
-  /** How many bills it has. */
+  /** The number of bills of the account. */
   bills: number;
 }

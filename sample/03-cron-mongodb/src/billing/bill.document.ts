@@ -1,7 +1,7 @@
 export interface Bill {
-  /** Without gaps. */
+  /** The number of the bill. The numbers have no gaps. */
   _id: number;
   amount: number;
-  /** The instance that wrote it. */
+  /** The instance that wrote the bill. */
   by: string;
 }

@@ -13,16 +13,16 @@ export class BillingJob {
   ) {}
 
   @Cron('* * * * * *')
-  // The clocks of instances differ: after one instance has billed a second, that second may
-  // only begin on another instance.
+  // The clocks of instances differ: when one instance has billed a second, that second may
+  // only begin on another instance. So the lock is kept for half a second at least.
   @Locked({ minHold: '500ms' })
   async bill(): Promise<void> {
     const lock = LockContext.current()!;
-    // Slow work comes before the transaction.
+    // The slow work comes before the transaction, which stays short.
     const amount = await this.meter.read(lock.signal);
 
-    // A process that is frozen here, for longer than the ttl, has lost the lock when it wakes
-    // up, and cannot know that. Its transaction does not commit.
+    // If the process is frozen here for longer than the ttl, another instance gets the lock,
+    // and this process cannot know it. Then the transaction does not commit.
     await lock.transaction(async (session: ClientSession) => this.bills.write(amount, session));
   }
 }

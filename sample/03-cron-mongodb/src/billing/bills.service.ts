@@ -14,8 +14,8 @@ export class Bills {
   }
 
   /**
-   * Writes the account and its next bill, or neither. After a conflict with another
-   * transaction it runs again from the start.
+   * Writes both the account and its next bill, or neither of them. After a conflict with
+   * another transaction, MongoDB's driver calls this method again.
    */
   async write(amount: number, session: ClientSession): Promise<void> {
     const account = await this.accounts.findOneAndUpdate(

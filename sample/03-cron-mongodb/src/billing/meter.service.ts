@@ -1,7 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Injectable } from '@nestjs/common';
 
-/** The meter at METER_URL; without one, it is played by a quarter of a second of waiting. */
+/**
+ * Reads the meter at METER_URL. Without this variable, a reading takes a quarter of a second.
+ */
 @Injectable()
 export class Meter {
   async read(signal: AbortSignal): Promise<number> {

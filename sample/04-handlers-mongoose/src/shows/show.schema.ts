@@ -5,11 +5,11 @@ export class Show {
   @Prop({ required: true })
   title!: string;
 
-  /** The guest of each seat in the row; `null` for a free one. */
+  /** The guest on each seat of the row; `null` for a free seat. */
   @Prop({ type: [String] })
   seats!: (string | null)[];
 
-  /** The fencing token of the lock under which the seats were last written. */
+  /** The fencing token of the lock that protected the last write of the seats. */
   @Prop({ default: 0, select: false })
   fence!: number;
 }

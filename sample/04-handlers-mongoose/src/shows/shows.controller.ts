@@ -15,8 +15,8 @@ import { LockInterceptor } from 'nestjs-locked';
 import { Show } from './show.schema.js';
 import { ShowsService } from './shows.service.js';
 
-// ShowsService.book has the same key. Pipes run under the lock, so this code changes the id to
-// lower case: 65B and 65b are one show here, too.
+// ShowsService.book has the same key, with the id in lower case. A key function receives the
+// id before pipes parse it, so it makes 65B and 65b one key itself.
 const showKey = (context: ExecutionContext): string =>
   `show:${context.switchToHttp().getRequest<{ params: { id: string } }>().params.id.toLowerCase()}`;
 

@@ -4,7 +4,7 @@ import { Model, type Types } from 'mongoose';
 import { LockContext, Locked, type Lock } from 'nestjs-locked';
 import { Show } from './show.schema.js';
 
-const ROW = 10; // seats
+const ROW = 10; // the number of seats in a row
 
 @Injectable()
 export class ShowsService {
@@ -22,8 +22,8 @@ export class ShowsService {
   }
 
   /**
-   * One call at a time for each show, on all instances: to find seats next to each other, a
-   * call reads the whole row of seats.
+   * Books seats next to each other. Only one call at a time runs for each show, on all
+   * instances, since a call chooses among all seats of the row.
    */
   @Locked({ key: (id: Types.ObjectId) => `show:${id.toString()}`, wait: '2s' })
   async book(id: Types.ObjectId, guest: string, count: number): Promise<Show> {
@@ -33,7 +33,7 @@ export class ShowsService {
     return this.write(id, seats.fill(guest, first, first + count));
   }
 
-  /** Its route takes the lock. */
+  /** Cancels the seats of a guest. The route that calls this method has taken the lock. */
   async cancel(id: Types.ObjectId, guest: string): Promise<Show> {
     const { seats } = await this.find(id);
     return this.write(
@@ -43,8 +43,8 @@ export class ShowsService {
   }
 
   /**
-   * Refuses a token that is older than that of the last write: a holder that was frozen cannot
-   * know that it lost the lock.
+   * Writes the seats, unless their last write had a newer fencing token: a holder that was
+   * frozen cannot know that it has lost the lock.
    */
   private async write(id: Types.ObjectId, seats: Show['seats']): Promise<Show> {
     const { fencingToken } = currentLock();

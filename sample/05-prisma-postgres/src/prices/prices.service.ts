@@ -16,13 +16,13 @@ export class PricesService {
   }
 
   /**
-   * Replaces the prices of a supplier: one import at a time for each supplier, on all
-   * instances.
+   * Replaces the prices of a supplier. Only one import at a time runs for each supplier, on
+   * all instances.
    */
   @Locked({ key: (supplier: string) => `import:${supplier}`, ttl: '6s', wait: '30s' })
   async import(supplier: string): Promise<void> {
     const lock = LockContext.current()!;
-    // What takes long comes before the transaction, which Prisma ends after 5 s.
+    // The slow call comes before the transaction, since Prisma ends a transaction after 5 s.
     const list = await this.suppliers.priceList(supplier, lock.signal);
 
     await this.prisma.$transaction(async (tx) => {
@@ -30,7 +30,8 @@ export class PricesService {
       await tx.price.createMany({
         data: Object.entries(list).map(([article, cents]) => ({ supplier, article, cents })),
       });
-      // The last statement: it throws and rolls back if another instance has taken the lock.
+      // guard() is the last statement. If another instance has taken the lock, it throws, and
+      // Prisma rolls back.
       await lock.guard(tx);
     });
   }

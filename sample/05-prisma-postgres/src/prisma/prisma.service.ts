@@ -8,7 +8,10 @@ export class PrismaService extends PrismaClient implements OnApplicationShutdown
     super({ adapter: new PrismaPg({ connectionString: process.env.DATABASE_URL }) });
   }
 
-  /** In the last hook: before it, work under a lock ends, and the locks are released. */
+  /**
+   * Disconnects in the last hook of the shutdown. Before that hook, the work under locks has
+   * ended, and the locks are released.
+   */
   async onApplicationShutdown(): Promise<void> {
     await this.$disconnect();
   }

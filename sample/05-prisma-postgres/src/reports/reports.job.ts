@@ -7,16 +7,16 @@ import type { Prisma } from '../generated/prisma/client.js';
 export class ReportsJob {
   constructor(private readonly admin: LockAdmin) {}
 
-  /** Runs once for each second, on one of the instances. */
+  /** Writes a report for each second, on one of the instances. */
   @Cron('* * * * * *')
   @Locked()
   async write(): Promise<void> {
     const lock = LockContext.current<Prisma.TransactionClient>()!;
-    // The second that the report is for, also when this instance is late.
+    // The report belongs to the second of the tick, even if this instance is late.
     const { lastTick: second = new Date() } = await this.admin.inspect(lock.key);
 
-    // The same transaction as prisma.$transaction() gives. It commits only while the lock is
-    // held.
+    // The work receives the same transaction object as in prisma.$transaction(). The
+    // transaction commits only while the lock is held.
     await lock.transaction(async (tx) => {
       const { _count, _sum } = await tx.price.aggregate({ _count: true, _sum: { cents: true } });
       await tx.report.create({

@@ -3,11 +3,14 @@ import { drizzle, type MySql2Database } from 'drizzle-orm/mysql2';
 import mysql from 'mysql2/promise';
 import * as schema from './schema.js';
 
-/** The token of the Drizzle database. */
+/** The injection token of the Drizzle database. */
 export const DRIZZLE = Symbol('DRIZZLE');
 
 export type Database = MySql2Database<typeof schema> & { $client: mysql.Pool };
-/** What `db.transaction()` and `lock.transaction()` hand to their work. */
+/**
+ * The transaction object that `db.transaction()` and `lock.transaction()` pass to their
+ * callbacks.
+ */
 export type Transaction = Parameters<Parameters<Database['transaction']>[0]>[0];
 
 export function openDatabase(): Database {
@@ -20,7 +23,10 @@ export function openDatabase(): Database {
 export class DatabaseModule implements OnApplicationShutdown {
   constructor(@Inject(DRIZZLE) private readonly db: Database) {}
 
-  /** In the last hook: before it, work under a lock ends, and the locks are released. */
+  /**
+   * Closes the pool in the last hook of the shutdown. Before that hook, the work under locks
+   * has ended, and the locks are released.
+   */
   async onApplicationShutdown(): Promise<void> {
     await this.db.$client.end();
   }

@@ -28,8 +28,8 @@ export const reports = mysqlTable('reports', {
 });
 
 /**
- * The table of nestjs-locked. It stands here so that drizzle-kit knows it and does not drop
- * it.
+ * The table of nestjs-locked. It is in this schema so that drizzle-kit does not drop it as
+ * unknown.
  */
 export const locks = mysqlTable('locks', {
   key: varbinary({ length: 255 }).primaryKey(),

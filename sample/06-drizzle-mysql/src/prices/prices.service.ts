@@ -22,20 +22,21 @@ export class PricesService {
   }
 
   /**
-   * Replaces the prices of a supplier: one import at a time for each supplier, on all
-   * instances.
+   * Replaces the prices of a supplier. Only one import at a time runs for each supplier, on
+   * all instances.
    */
   @Locked({ key: (supplier: string) => `import:${supplier}`, ttl: '6s', wait: '30s' })
   async import(supplier: string): Promise<void> {
     const lock = LockContext.current()!;
-    // Before the transaction, since it takes long.
+    // The slow call comes before the transaction, which stays short.
     const list = await this.suppliers.priceList(supplier, lock.signal);
     const rows = Object.entries(list).map(([article, cents]) => ({ supplier, article, cents }));
 
     await this.db.transaction(async (tx) => {
       await tx.delete(prices).where(eq(prices.supplier, supplier));
       if (rows.length > 0) await tx.insert(prices).values(rows);
-      // The last statement: it throws and rolls back if another instance has taken the lock.
+      // guard() is the last statement. If another instance has taken the lock, it throws, and
+      // Drizzle rolls back.
       await lock.guard(tx);
     });
   }

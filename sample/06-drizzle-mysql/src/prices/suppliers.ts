@@ -1,19 +1,19 @@
 import { BadGatewayException, Injectable } from '@nestjs/common';
 import { setTimeout as work } from 'node:timers/promises';
 
-/** The price of each article, in cents. */
+/** The price of each article in cents. */
 export type PriceList = Record<string, number>;
 
 /**
- * The suppliers at SUPPLIERS_URL. Without it, a list takes ten seconds, and has new prices
- * each time.
+ * Calls the suppliers at SUPPLIERS_URL. Without this variable, a list takes ten seconds and
+ * has random prices.
  */
 @Injectable()
 export class Suppliers {
   async priceList(supplier: string, signal: AbortSignal): Promise<PriceList> {
     const url = process.env.SUPPLIERS_URL;
     if (!url) {
-      // The signal does not end this work: the guard refuses a list that comes too late.
+      // The signal does not end this work, since the guard refuses a list that comes too late.
       await work(10_000);
       return { apple: cents(), pear: cents() };
     }

@@ -9,15 +9,16 @@ import { prices, reports } from '../database/schema.js';
 export class ReportsJob {
   constructor(private readonly admin: LockAdmin) {}
 
-  /** Runs once for each second, on one of the instances. */
+  /** Writes a report for each second, on one of the instances. */
   @Cron('* * * * * *')
   @Locked()
   async write(): Promise<void> {
     const lock = LockContext.current<Transaction>()!;
-    // The second that the report is for, also when this instance is late.
+    // The report belongs to the second of the tick, even if this instance is late.
     const { lastTick: second = new Date() } = await this.admin.inspect(lock.key);
 
-    // The same transaction as db.transaction() gives. It commits only while the lock is held.
+    // The work receives the same transaction object as in db.transaction(). The transaction
+    // commits only while the lock is held.
     await lock.transaction(async (tx) => {
       const [totals] = await tx.select({ articles: count(), cents: sum(prices.cents) }).from(prices);
       await tx.insert(reports).values({
