@@ -3,7 +3,9 @@ import * as fc from 'fast-check';
 import { ControlledSenders, OwnFailure } from '../stores/batching/controlled-senders.js';
 import { seeded } from './seeded.js';
 
-/** The next event: requests arrive, a statement ends in some way, or time passes. */
+/**
+ * One step of a case: requests arrive, a statement succeeds or fails, or milliseconds pass.
+ */
 const step = fc.oneof(
   fc.record({
     send: fc.array(fc.constantFrom('a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'), { minLength: 1, maxLength: 12 }),
@@ -22,10 +24,10 @@ beforeEach(() => void jest.useFakeTimers());
 afterEach(() => void jest.useRealTimers());
 
 describe('batched requests in any order', () => {
-  it('B93 each request has exactly its own outcome, and no statement has a key twice', async () => {
+  it('B93 each request gets the outcome of its own key, and no statement contains a key twice', async () => {
     await fc.assert(
       fc.asyncProperty(limits, fc.array(step, { maxLength: 40 }), async (chosen, steps) => {
-        jest.clearAllTimers(); // timers of a failed run
+        jest.clearAllTimers(); // A case that failed before may have left timers.
         const senders = new ControlledSenders(chosen);
         const open = new Set<number>();
         let [seen, count] = [0, 0];

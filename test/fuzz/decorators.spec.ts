@@ -12,8 +12,8 @@ import { seeded } from './seeded.js';
 import { anyValue } from './values.js';
 
 /**
- * The method of one case. It is never scheduled, because the modules of the decorators are not
- * imported.
+ * The decorated method of one case. No scheduler calls it, because the case does not import
+ * the modules of the decorators.
  */
 interface Method {
   name: string | symbol;
@@ -23,7 +23,10 @@ interface Method {
    * belongs to both classes, and one calls the other.
    */
   place: 'own' | 'inherited' | 'overridden';
-  /** The decorators in their order. `Locked` is among them, once or twice with two keys. */
+  /**
+   * The decorators from top to bottom. `Locked` is among them once, or twice with two
+   * different keys.
+   */
   decorators: readonly Decorator[];
   parameters: number;
   args: unknown[];
@@ -75,8 +78,8 @@ const keysOf = ({ decorators }: Method): string[] =>
   );
 
 /**
- * The class of one case, with or without locks. `calls` records the calls of the innermost
- * method.
+ * Makes the class of one case, with or without `@Locked()`. `calls` records the calls of the
+ * innermost method.
  */
 function makeClass(made: Method, locked: boolean): { type: Type<Instance>; calls: Call[] } {
   const calls: Call[] = [];
@@ -134,7 +137,10 @@ function bodyOf({ kind, result }: Method, calls: Call[]): (...args: unknown[]) =
   };
 }
 
-/** Runs the call and returns everything that it returns, throws or streams. */
+/**
+ * Runs the call and resolves to the value or the error, or to all values if the call returns a
+ * stream.
+ */
 async function outcomeOf(call: () => unknown): Promise<{ threw: boolean; values: unknown[] }> {
   try {
     const given = await call();
@@ -186,7 +192,8 @@ describe('a method under @Locked() with any other decorators, in any order and p
         expect(store.calls.filter((one) => one.startsWith('acquire'))).toEqual(
           keys.map((key) => `acquire ${key}`),
         );
-        await stop(app); // The lock of the last stream may be under release.
+        // The stop waits for the release of the lock of a stream that has just ended.
+        await stop(app);
         for (const key of keys) expect(await store.holds(key)).toBe(false);
       }),
       seeded(200),

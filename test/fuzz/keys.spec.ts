@@ -30,7 +30,7 @@ describe('a key of any value', () => {
   };
 
   it.each(Object.keys(takes))(
-    'B41 %s accepts any valid key and refuses all others before any request',
+    'B41 %s accepts every valid key, and refuses every other value before any request',
     async (name) => {
       const core = await startCore();
       await fc.assert(
@@ -54,7 +54,7 @@ describe('a key of any value', () => {
     },
   );
 
-  it('B41 inspect, isLocked and forceRelease accept any valid key and refuse all others', async () => {
+  it('B41 inspect, isLocked and forceRelease accept every valid key and refuse every other value', async () => {
     const { service } = await startCore();
     await fc.assert(
       fc.asyncProperty(anyKey, async (given) => {
@@ -74,7 +74,7 @@ describe('a key of any value', () => {
 });
 
 describe('different keys', () => {
-  it('B41 different keys have different stored forms, and each form is its own stored form', () => {
+  it('B41 different keys are stored under different texts, and such a text used as a key stays the same', () => {
     fc.assert(
       fc.property(differentKeys(20), (keys) => {
         const forms = keys.map(fitKey);
@@ -106,7 +106,10 @@ describe('different keys', () => {
 describe('different keys in databases', () => {
   const [keys] = fc.sample(differentKeys(40, 40), { ...seeded(1), numRuns: 1 }) as [string[]];
 
-  /** Acquires each key while the others are held, so no key may be equal to another. */
+  /**
+   * Acquires all keys and keeps them, so two keys that the database treats as equal would
+   * collide.
+   */
   async function takeAll(store: LockStore): Promise<void> {
     const refused: string[] = [];
     for (const group of groups(keys, 20)) {

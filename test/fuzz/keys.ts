@@ -31,7 +31,9 @@ const text = fc
   .string({ unit: characters, minLength: 1, maxLength: 60 })
   .map((made) => made.replaceAll('\0', '0').toWellFormed());
 
-/** Keys of all lengths, also keys that look like the stored form of a longer key. */
+/**
+ * Keys of all lengths. Some look like the text under which the library stores a longer key.
+ */
 export const key: fc.Arbitrary<string> = fc.oneof(
   { weight: 4, arbitrary: text },
   {
@@ -48,7 +50,10 @@ export const key: fc.Arbitrary<string> = fc.oneof(
   },
 );
 
-/** Similar keys: each key comes with its neighbours and with its stored form. */
+/**
+ * Keys that are easily confused: each key comes with similar keys and with the text under
+ * which it is stored.
+ */
 export function differentKeys(most: number, least = 1): fc.Arbitrary<string[]> {
   return fc
     .array(key, { minLength: least, maxLength: most })

@@ -20,11 +20,11 @@ import { anyText, anyValue } from './values.js';
 
 /** A function that takes options. */
 interface Place {
-  /** The options of this function: right, borderline and almost right values. */
+  /** For each option, values that are valid, just at a limit, or nearly valid. */
   options: Record<string, fc.Arbitrary<unknown>>;
-  /** Required options. */
+  /** Options without which the function refuses every call. */
   needed?: Record<string, unknown>;
-  /** Accepts values that are allowed here without being options. */
+  /** Tells whether the function accepts this value although it is no object of options. */
   otherwise?: (given: unknown) => boolean;
   use: (options: never) => unknown;
 }
@@ -152,7 +152,7 @@ const places: Record<string, Place> = {
       onBusy: busy,
       module: name,
     },
-    otherwise: (given) => typeof given === 'string', // a key
+    otherwise: (given) => typeof given === 'string', // A string is the key.
     use: (options) => {
       class Job {
         async run(): Promise<void> {}
@@ -177,7 +177,8 @@ const places: Record<string, Place> = {
       store: fc.constantFrom<unknown>({}, { acquire() {} }, MemoryLockStore, { useFactory: 'store' }),
     },
     needed: { store: new MemoryLockStore() },
-    otherwise: (given) => given === null, // Nest reads them first.
+    // Nest itself fails on null before the library reads the options.
+    otherwise: (given) => given === null,
     use: (options) => startAndStop(() => LockModule.forRoot(options)),
   },
   'LockModule.forRootAsync()': {
@@ -227,8 +228,8 @@ describe.each(Object.entries(places))(
   'any options of %s',
   (_, { options, needed = {}, otherwise = () => false, use }) => {
     /**
-     * The error for these options, if they are refused. An aborted wait has accepted its
-     * options.
+     * Resolves to the error that refuses these options, if they are refused. An aborted call
+     * counts as accepted, since options are checked before the wait.
      */
     async function refusal(given: unknown): Promise<unknown> {
       try {
@@ -244,7 +245,7 @@ describe.each(Object.entries(places))(
       expect(error.message).toMatch(/\.$/);
     }
 
-    it('B60 one option with any value is accepted, or refused with its name', async () => {
+    it('B60 any value of one option is accepted, or refused with an error that names the option', async () => {
       const one = fc.oneof(
         ...Object.entries(options).map(([option, values]) =>
           fc.tuple(
@@ -264,7 +265,7 @@ describe.each(Object.entries(places))(
       );
     });
 
-    it('B60 many options, also unknown ones, are accepted, or one is refused with its name', async () => {
+    it('B60 any mixture of options is accepted, or refused with an error that names one of them', async () => {
       const some = fc.record(options, { requiredKeys: [] });
       const unknown = fc.dictionary(fc.constantFrom('Ttl', 'timeout', 'keys', '__proto__'), anyValue, {
         maxKeys: 1,
@@ -282,7 +283,7 @@ describe.each(Object.entries(places))(
       );
     });
 
-    it('B60 a value that is no object is refused as options', async () => {
+    it('B60 a value that is no object is refused where options are expected', async () => {
       const none = anyValue.filter(
         (value) => value === null || typeof value !== 'object' || Array.isArray(value),
       );
@@ -298,7 +299,7 @@ describe.each(Object.entries(places))(
   },
 );
 
-describe('any arguments of @Locked()', () => {
+describe('@Locked() with any arguments', () => {
   it('B60 @Locked() accepts any arguments or refuses them before it changes the method', () => {
     fc.assert(
       fc.property(fc.oneof(name, anyValue), anyValue, (first, options) => {

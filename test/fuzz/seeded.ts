@@ -1,9 +1,9 @@
 import * as fc from 'fast-check';
 
 /**
- * Parameters of a property. The cases are the same each time, so a failure comes from the
- * change under test. `FC_SEED=7 FC_TIMES=100 npm test -- test/fuzz` runs other cases, and more
- * of them. A failing property prints its seed and its smallest failing case.
+ * Parameters for fast-check. Each run tries the same cases, so a failure comes from the change
+ * under test. `FC_SEED=7 FC_TIMES=100 npm test -- test/fuzz` runs other cases, and more of
+ * them. A failing property prints its seed and its smallest failing case.
  */
 export function seeded<T>(numRuns: number): fc.Parameters<T> {
   return {

@@ -54,7 +54,7 @@ export async function start(metadata: ModuleMetadata): Promise<INestApplicationC
   return closeLater(app);
 }
 
-/** The error of a start that has to fail. */
+/** Starts an application whose start has to fail, and resolves to the error. */
 export async function startError(metadata: ModuleMetadata): Promise<Error> {
   try {
     await start(metadata);

@@ -99,7 +99,7 @@ describe('a busy lock of a locked method', () => {
     expect(await job.skips()).toBe('done');
   });
 
-  it('B63 an onBusy callback gets the error and the arguments, and its value is the result', async () => {
+  it('B63 an onBusy callback gets the error and the arguments, and the caller gets the value it returns', async () => {
     const { store, job } = await startWith(Orders);
     await store.holdElsewhere('order:7');
     ran.length = 0;
@@ -108,7 +108,7 @@ describe('a busy lock of a locked method', () => {
     expect(await job.calls('8', 2)).toBe('done');
   });
 
-  it('B63 an async onBusy callback is awaited, and its error is the result', async () => {
+  it('B63 an async onBusy callback is awaited, and the caller gets the error it throws', async () => {
     const { store, job } = await startWith(Orders);
     await store.holdElsewhere('order');
     ran.length = 0;
@@ -142,7 +142,7 @@ describe('a busy lock of a locked method', () => {
     expect(store.calls.filter((call) => /^(release|releaseToWaiter)/.test(call))).toHaveLength(2);
   });
 
-  it('B27 an outage causes no skip, no onBusy callback and no run', async () => {
+  it('B27 if the store is unreachable, the caller gets an error: the method neither runs nor counts as busy', async () => {
     class BrokenStore extends RecordingStore {
       override async acquire(): Promise<never> {
         throw new Error('no connection');
@@ -193,7 +193,7 @@ describe('skipping', () => {
   }
 
   it.each(['skips', 'calls'] as const)(
-    'B64 skipping hides neither the error of the body nor that of a nested lock (%s)',
+    'B64 onBusy hides neither an error of the method nor the error of a busy nested lock (%s)',
     async (method) => {
       callbacks.length = 0;
       const { store, job, locks } = await startWith(Outer);
@@ -205,7 +205,8 @@ describe('skipping', () => {
         () => job.inner(),
         () => locks.acquire('inner'),
         () => locks.run('inner', () => 1),
-        () => job.skips(() => Promise.resolve()), // the same key once more
+        // This call locks the same key as its caller, so it is busy.
+        () => job.skips(() => Promise.resolve()),
       ]) {
         if (method === 'calls' && nested === undefined) continue;
         const result = await job[method](nested).then(
@@ -226,7 +227,7 @@ describe('skipping', () => {
     },
   );
 
-  it('B64 skipping applies to a busy outer lock', async () => {
+  it('B64 onBusy applies if the lock of the method itself is busy', async () => {
     callbacks.length = 0;
     const { store, job } = await startWith(Outer);
     await store.holdElsewhere('outer');
@@ -251,7 +252,7 @@ describe('concurrent calls of one locked method', () => {
     }
   }
 
-  it("B65 concurrent calls share no handle, so the loser does not release the winner's lock", async () => {
+  it('B65 a refused call does not release the lock of a concurrent call of the same method', async () => {
     gates['7'] = new Gate();
     const { store, job } = await startWith(Orders);
     const winner = job.ship('7');
@@ -280,7 +281,7 @@ describe('concurrent calls of one locked method', () => {
     expect(await two).toBe('2');
   });
 
-  it('B40 of two instances with one key, one runs', async () => {
+  it('B40 if two instances call a locked method with the same key at once, only one call runs', async () => {
     gates['9'] = new Gate();
     const store = new RecordingStore();
     const instance = () => start({ imports: [LockModule.forRoot({ store })], providers: [Orders] });
@@ -298,7 +299,7 @@ describe('concurrent calls of one locked method', () => {
 });
 
 describe('errors of the lock itself', () => {
-  it('B60 a wrong key gives a LockError, which no error of the body can be confused with', async () => {
+  it('B60 a call with an invalid key rejects with a LockError, unlike a call whose body fails', async () => {
     @Injectable()
     class Job {
       @Locked({ key: () => '' })

@@ -39,7 +39,8 @@ function storeThatIsOpenedOnce() {
   const store = new RecordingStore();
   const made: string[] = [];
   const definition: LockStoreDefinition = {
-    inject: [LockService], // any provider that exists
+    // This may be any provider: it only makes the factory depend on injection.
+    inject: [LockService],
     useFactory: () => {
       made.push('made');
       return Object.assign(store, {
@@ -91,7 +92,7 @@ describe('enabled: false', () => {
     expect(logs.of('log')).toEqual([]);
   });
 
-  it('B73 with enabled: false, a locked method can read a lock with its key', async () => {
+  it('B73 with enabled: false, LockContext still gives a locked method a lock with its key', async () => {
     const { definition } = storeThatIsOpenedOnce();
     const app = await start({
       imports: [LockModule.forRoot({ store: definition, enabled: false })],
@@ -100,7 +101,7 @@ describe('enabled: false', () => {
     expect(await app.get(Jobs).token('7')).toEqual({ key: 'order:7', enabled: false, held: true });
   });
 
-  it('B73 with enabled: false, objects that the container did not make are still refused', async () => {
+  it('B73 with enabled: false, a locked method of an object that Nest did not create still rejects', async () => {
     await start({
       imports: [LockModule.forRoot({ store: new RecordingStore(), enabled: false })],
       providers: [Jobs],
@@ -138,7 +139,7 @@ describe('switching locking at run time', () => {
     expect(made).toEqual(['made', 'prepared', 'closed']);
   });
 
-  it('B73 disable() lets everything run with one warning, and holders finish', async () => {
+  it('B73 after disable(), with one warning, all calls run without a lock, and running work finishes', async () => {
     const store = new RecordingStore();
     const app = await start({ imports: [LockModule.forRoot({ store })], providers: [Jobs] });
     const [jobs, locks] = [app.get(Jobs), app.get(LockService)];
@@ -167,7 +168,7 @@ describe('switching locking at run time', () => {
     expect(logs.of('warn').at(-1)).toBe('Locking is enabled again.');
   });
 
-  it('B82 fencing tokens grow through disable() and enable()', async () => {
+  it('B82 fencing tokens keep growing across disable() and enable()', async () => {
     const app = await start({ imports: [LockModule.forRoot({ store: new RecordingStore() })] });
     const locks = app.get(LockService);
     const tokens: number[] = [];

@@ -5,8 +5,8 @@ import { Locked, LockModule } from '../../lib/index.js';
 import { start } from './applications.js';
 import { RecordingStore } from './recording-store.js';
 
-// Nest 10 calls the hooks of modules at one distance in the order of their imports. There,
-// LockModule has to be imported first.
+// Nest 10 calls the hooks of modules at the same distance from the root in the order of their
+// imports, so LockModule has to be imported first there.
 describe('@Locked() on objects of a factory', () => {
   class Report {
     @Locked()

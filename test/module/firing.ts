@@ -4,15 +4,15 @@ import { SchedulerRegistry } from '@nestjs/schedule';
 import type { CronJob } from 'cron';
 
 /**
- * Private members of `CronJob` that change when its timer fires. `running` exists before cron
- * 4.
+ * Private members of `CronJob` that change when its timer fires. Only cron 3 and older have
+ * `running`.
  */
 type Inside = { lastExecution: Date; running: boolean; _isActive: boolean; _timeout: NodeJS.Timeout };
 
 /**
- * Lets a cron job fire for a tick of another time, in the same steps as a real firing: it
- * notes the date, arms the next timer, and calls. Resolves when the lock was refused, or when
- * the run has ended if it awaits nothing else.
+ * Lets a cron job fire for the given tick, whatever the time is now. Like a real firing, this
+ * notes the date, arms the next timer and calls the method. Resolves when the lock was refused
+ * or the run has ended, but does not wait for other work that the run awaits.
  *
  * @param period milliseconds until the next tick
  */
@@ -24,7 +24,7 @@ export async function fire(job: CronJob, tick: number, period = 600_000): Promis
   void job.stop();
   armFor(tick);
   const inside = job as unknown as Inside;
-  clearTimeout(inside['_timeout']); // The timer has fired.
+  clearTimeout(inside['_timeout']); // A timer that has fired is no longer armed.
   Object.assign(inside, { lastExecution: new Date(tick), running: false, _isActive: false });
   armFor(tick + period);
   await job.fireOnTick();

@@ -5,7 +5,7 @@ import { logs, rootModule } from './applications.js';
 import { controllers } from './http-routes.js';
 import { RecordingStore } from './recording-store.js';
 
-/** The tests of locked routes for one HTTP platform. */
+/** Defines the tests of locked routes for one HTTP platform, such as Express or Fastify. */
 export function httpCases(
   platform: string,
   create: (module: ReturnType<typeof rootModule>, options: object) => Promise<INestApplication>,

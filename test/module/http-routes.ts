@@ -29,7 +29,7 @@ import { Locked, LockContext } from '../../lib/index.js';
 
 const Role = Reflector.createDecorator<string>();
 
-/** Accepts requests with the role that the metadata of the handler names. */
+/** Accepts a request only if it has the role that the metadata of the handler demands. */
 @Injectable()
 class RoleGuard implements CanActivate {
   constructor(private readonly reflector: Reflector) {}
@@ -46,7 +46,10 @@ class Order {
   amount!: number;
 }
 
-/** Sees the declared type of the parameter, as a ValidationPipe does. */
+/**
+ * Validates parameters of the declared type `Order`. Like a ValidationPipe, it depends on the
+ * type metadata of the handler.
+ */
 @Injectable()
 class OrderPipe implements PipeTransform {
   transform(value: unknown, { metatype }: { metatype?: unknown }): unknown {
@@ -131,5 +134,8 @@ class Scoped {
   }
 }
 
-/** Routes with everything that Nest wraps around a handler, above and below `@Locked()`. */
+/**
+ * Controllers whose routes have guards, pipes, interceptors and other decorators above or
+ * below `@Locked()`.
+ */
 export const controllers: Type[] = [Above, Below, Scoped];

@@ -26,7 +26,10 @@ import { RecordingStore } from './recording-store.js';
 
 const order: string[] = [];
 
-/** Like @nestjs/typeorm and @nestjs/mongoose, this connection closes in the last hook. */
+/**
+ * A connection that closes in the last shutdown hook, like those of @nestjs/typeorm and
+ * @nestjs/mongoose.
+ */
 class Connection implements OnModuleDestroy, BeforeApplicationShutdown, OnApplicationShutdown {
   onModuleDestroy(): void {
     order.push('connection: onModuleDestroy');
@@ -42,7 +45,7 @@ class Connection implements OnModuleDestroy, BeforeApplicationShutdown, OnApplic
 @Module({ providers: [Connection], exports: [Connection] })
 class DatabaseModule {}
 
-/** A store on the application's connection that records each use. */
+/** A store that uses the connection of the application and records each request. */
 class ConnectedStore extends RecordingStore {
   constructor(readonly connection: unknown) {
     super();
@@ -201,7 +204,7 @@ describe('app.close()', () => {
     expect(logs.of('error', 'Scheduler')).toEqual([]);
   });
 
-  it('B12 close() skips a tick that waits for its lock silently', async () => {
+  it('B12 close() ends the wait of a tick, which is skipped without an error in the log', async () => {
     const { app, jobs, locks } = await startWith();
     const registry = app.get(SchedulerRegistry);
     const working = jobs.work();
@@ -234,7 +237,7 @@ describe('app.close()', () => {
     expect(order.at(-1)).toBe('work ended, not held');
   });
 
-  it('B12 close() waits for work that fails, and its caller gets the error', async () => {
+  it('B12 close() waits for running work even if the work fails, and its caller gets the error', async () => {
     const { app, locks } = await startWith();
     const failing = new Gate();
     const running = settled(
@@ -275,7 +278,7 @@ describe('app.close()', () => {
     expect(await running).toMatchObject({ message: 'bug' });
   });
 
-  it('B13 close() closes nothing if nothing was opened', async () => {
+  it('B13 close() does not touch a store that was never opened', async () => {
     const { app } = await startWith({ enabled: false });
     await stop(app);
     expect(order.filter((line) => line.startsWith('store'))).toEqual([]);
@@ -300,7 +303,7 @@ describe('the warning about missing shutdown hooks', () => {
     expect(warnings()).toEqual([]);
   });
 
-  it('B12 for a store without preparation, no warning about shutdown hooks comes', async () => {
+  it('B12 no warning about shutdown hooks comes if the store has nothing to close', async () => {
     const app = await start({ imports: [LockModule.forRoot({ store: new RecordingStore() })] });
     await app.get(LockService).run('one', () => {});
     expect(logs.of('warn')).toEqual([]);
@@ -317,7 +320,7 @@ describe('the line at start', () => {
     expect(logs.of('log')).toHaveLength(1);
   });
 
-  it('B1 the line at start also counts one method or none', async () => {
+  it('B1 the line at start has the right grammar for one locked method, and for none', async () => {
     @Injectable()
     class One {
       @Locked({ onBusy: () => 'busy' })
@@ -339,7 +342,7 @@ describe('the line at start', () => {
     ]);
   });
 
-  it('B1 the line at start names each of several classes with one name', async () => {
+  it('B1 the line at start lists the methods of all classes that share one name', async () => {
     const job = (key: string) => {
       @Injectable()
       class Job {
@@ -382,7 +385,7 @@ describe('events of a decorated method', () => {
     ]);
   });
 
-  it('B61 a method with a key works in a class without a name', async () => {
+  it('B61 a locked method with its own key works in a class without a name', async () => {
     @Injectable()
     class Job {
       @Locked('key')

@@ -69,7 +69,7 @@ describe('forms of @Locked()', () => {
     expect(await labelOf('in options')).toBe('four');
   });
 
-  it('B60 two methods with one key exclude each other', async () => {
+  it('B60 two methods with the same key exclude each other', async () => {
     @Injectable()
     class Orders {
       constructor(readonly locks: LockService) {}
@@ -135,7 +135,7 @@ describe('key functions', () => {
     expect([store.calls, ran]).toEqual([[], []]);
   });
 
-  it('B41 a key function may return a key longer than the column', async () => {
+  it('B41 a key function may return a key that is longer than the key column of the database', async () => {
     const { store, job } = await startWith(Keys);
     expect(await job.run(() => 'x'.repeat(4096))).toBe('done');
     expect(store.calls).toHaveLength(2);
@@ -265,7 +265,7 @@ describe('options of a decorator and of its module', () => {
     expect(error.message).toContain('"renewEvery" of @Locked() on Job.run');
   });
 
-  it('B52 a renewEvery that fits only the ttl of the module is accepted', async () => {
+  it('B52 a renewEvery of a method that fits the ttl of the module is accepted, even if it is too long for the default ttl', async () => {
     await start({
       imports: [LockModule.forRoot({ store: new RecordingStore(), ttl: '10m' })],
       providers: [job({ renewEvery: '1m' })],
@@ -306,7 +306,7 @@ describe('the default key', () => {
     expect(store.calls[0]).toBe('acquire Sync.run');
   });
 
-  it('B61 two classes with one default key fail the start, and the error names the fix', async () => {
+  it('B61 two classes with the same default key fail the start, and the error says how to fix it', async () => {
     const error = await startError({ imports: imports(), providers: [Sync, sameName()] });
     expect(error).toBeInstanceOf(LockError);
     expect(error.message).toContain('"Sync.run"');
@@ -322,7 +322,7 @@ describe('the default key', () => {
     expect(opened).toBe(true);
   });
 
-  it('B61 equal default keys in different modules fail the start, too', async () => {
+  it('B61 equal default keys fail the start even if their classes belong to different modules', async () => {
     @Module({ controllers: [sameName()] })
     class Other {}
 
@@ -330,7 +330,7 @@ describe('the default key', () => {
     expect(error.message).toContain('"Sync.run"');
   });
 
-  it('B61 equal default keys of an inherited method fail the start, too', async () => {
+  it('B61 equal default keys fail the start even if their method is inherited', async () => {
     abstract class Base {
       @Locked()
       async run(): Promise<void> {}
@@ -344,18 +344,18 @@ describe('the default key', () => {
     expect(error.message).toContain('"Import.run"');
   });
 
-  it('B61 two classes of one name may differ by a key', async () => {
+  it('B61 two classes of one name are accepted if one of them gives its own key', async () => {
     await start({ imports: imports(), providers: [Sync, sameName('other')] });
     await start({ imports: imports(), providers: [sameName('other'), Sync] });
     await start({ imports: imports(), providers: [sameName('other'), sameName('another')] });
   });
 
-  it('B61 equal default keys are found also if another class has a key', async () => {
+  it('B61 equal default keys are found even if a third class of the same name gives its own key', async () => {
     const error = await startError({ imports: imports(), providers: [Sync, sameName('other'), sameName()] });
     expect(error.message).toContain('"Sync.run"');
   });
 
-  it('B61 one class in two modules keeps its default key', async () => {
+  it('B61 a class that two modules provide is accepted and keeps its default key', async () => {
     @Module({ providers: [Sync] })
     class One {}
     @Module({ providers: [Sync, { provide: 'again', useClass: Sync }] })
@@ -364,7 +364,7 @@ describe('the default key', () => {
     await start({ imports: [...imports(), One, Two] });
   });
 
-  it('B61 two classes that use different lock modules may have one default key', async () => {
+  it('B61 two classes may have the same default key if they use different lock modules', async () => {
     @Injectable()
     class Other {
       @Locked({ module: 'other' })

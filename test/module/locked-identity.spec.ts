@@ -17,9 +17,9 @@ class AllowAll {
 
 const API_RESPONSE = 'swagger/apiResponse';
 
-/** Stores its metadata on the function, as the decorators of Swagger do. */
+/** A decorator that stores its metadata on the function, as those of Swagger do. */
 const ApiResponse = (description: string) => SetMetadata(API_RESPONSE, { 201: { description } });
-/** Stores its metadata on the class, under the name of the method. */
+/** A decorator that stores its metadata on the class, under the name of the method. */
 const Documented =
   (text: string): MethodDecorator =>
   (target, name) =>
@@ -113,7 +113,7 @@ describe('a method under @Locked()', () => {
     expect(await orders[secret]()).toBe('by symbol');
   });
 
-  it('B62 @Locked() adds nothing to the instance', async () => {
+  it('B62 @Locked() adds no properties to the instance or the prototype', async () => {
     const orders = await make(Orders);
     expect(Object.keys(orders)).toEqual([]);
     expect(JSON.stringify(orders)).toBe('{}');
@@ -181,7 +181,7 @@ describe('a method under @Locked()', () => {
     expect(methodOf(Job, 'run')).not.toBe(original);
   });
 
-  it('B59 the caller gets whatever the body throws', async () => {
+  it('B59 the caller of a locked method gets exactly the value that its body throws', async () => {
     @Injectable()
     class Failing {
       @Locked()

@@ -21,7 +21,7 @@ const tell =
   (lock, error) =>
     told.push([who, lock.key, error]);
 
-/** Takes the lock away and lets the holder find the loss. */
+/** Ends the lock in the store and extends it, so that the holder notices the loss. */
 async function lose(locks: LockService, lock: Lock | undefined = LockContext.current()): Promise<void> {
   if (!lock) throw new Error('There is no lock to lose.');
   await locks.admin.forceRelease(lock.key, { reason: 'test' });
@@ -111,7 +111,7 @@ describe('a decorated method whose lock is lost', () => {
     expect(error).toMatchObject({ key: 'Jobs.byDefault' });
   });
 
-  it('B56 with rejectOnLoss: false it returns its result, and onLost runs', async () => {
+  it('B56 with rejectOnLoss: false, a locked method returns its result after a loss, and onLost runs', async () => {
     expect(await (await startWith({ onLost: tell('module') })).jobs.ignored()).toBe('finished');
     expect(told).toEqual([['module', 'Jobs.ignored', expect.any(LockLostError)]]);
   });
@@ -121,7 +121,7 @@ describe('a decorated method whose lock is lost', () => {
     await expect((await startWith()).jobs.fails(bug)).rejects.toBe(bug);
   });
 
-  it('B55 onLost of the decorator runs once and replaces that of the module', async () => {
+  it('B55 the onLost of the decorator runs once, instead of the onLost of the module', async () => {
     const { jobs, locks } = await startWith({ onLost: tell('module') });
     let events = 0;
     locks.events.on('lost', () => events++);
@@ -131,7 +131,7 @@ describe('a decorated method whose lock is lost', () => {
     expect(logs.of('warn').filter((line) => line.includes('was lost'))).toHaveLength(1);
   });
 
-  it('B55 onLost of the module gets the lock and the error', async () => {
+  it('B55 if the decorator has no onLost, the onLost of the module gets the lock and the error', async () => {
     const { jobs } = await startWith({ onLost: tell('module') });
     await expect(jobs.byDefault()).rejects.toThrow(LockLostError);
     expect(told).toEqual([['module', 'Jobs.byDefault', expect.any(LockLostError)]]);
@@ -152,7 +152,7 @@ describe('a decorated method whose lock is lost', () => {
     await expect(jobs.watches()).rejects.toThrow(LockLostError);
   });
 
-  it('B58 of two nested locks, only the callback of the lost one runs', async () => {
+  it('B58 if one of two nested locks is lost, only the onLost of that lock runs', async () => {
     const { jobs } = await startWith({ onLost: tell('module') });
     expect(await jobs.outer('inner')).toEqual({ inner: expect.any(LockLostError), held: true });
     expect(told).toEqual([['inner', 'inner inner', expect.any(LockLostError)]]);
@@ -166,7 +166,7 @@ describe('a decorated method whose lock is lost', () => {
     expect(told).toEqual([]);
   });
 
-  it("B44 after a loss, the method does not release the next holder's lock", async () => {
+  it('B44 a method that has lost its lock does not release the lock of the next holder', async () => {
     @Injectable()
     class Slow {
       constructor(readonly locks: LockService) {}

@@ -8,8 +8,8 @@ import { logs, start } from './applications.js';
 import { RecordingStore } from './recording-store.js';
 
 /**
- * A class with a method under its default key and a method with a key. Its name looks as if a
- * minifier had made it.
+ * Makes a class of this name with two locked methods: one has the default key, the other its
+ * own key.
  */
 function named(name: string): Type<{ tick(): Promise<string> }> {
   @Injectable()

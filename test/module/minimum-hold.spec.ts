@@ -33,7 +33,7 @@ describe('minHold', () => {
     ['of the decorator', Short, {}],
     ['of the module', ShortByModule, { minHold: 60_000 }],
   ])(
-    'B76 with minHold %s, a short job runs on one of two instances with different clocks',
+    'B76 with minHold %s, each tick of a short job runs once, although the clocks of two instances differ',
     async (_, job, options: LockModuleDefaults) => {
       const clock = { now: Date.UTC(2026, 10, 20, 2) };
       const store = new RecordingStore({ now: () => clock.now });
@@ -45,7 +45,7 @@ describe('minHold', () => {
         const { events } = app.get(LockService);
         return {
           job: app.get(job),
-          /** Resolves to whether the job ran. */
+          /** Lets the cron job fire, and resolves to whether it ran. */
           tick: async (): Promise<boolean> => {
             const ended = Promise.race([
               once(events, 'busy').then(() => false),
@@ -60,7 +60,8 @@ describe('minHold', () => {
 
       expect(await right.tick()).toBe(true);
       expect(await store.holds(`${job.name}.run`)).toBe(true);
-      // The other clock is three seconds behind, so the tick is now for it.
+      // The clock of the second instance is three seconds behind, so its tick comes three
+      // seconds later.
       clock.now += 3_000;
       expect(await late.tick()).toBe(false);
       expect([right.job.ran, late.job.ran]).toEqual([1, 0]);

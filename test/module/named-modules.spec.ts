@@ -46,7 +46,7 @@ function threeModules() {
 }
 
 describe('named lock modules', () => {
-  it('B4 each decorator uses the store of its module', async () => {
+  it('B4 each locked method uses the store of the module that its decorator names', async () => {
     const { calls, imports } = threeModules();
     const mixed = (await start({ imports, providers: [Mixed] })).get(Mixed);
     await mixed.byDefault();
@@ -57,7 +57,7 @@ describe('named lock modules', () => {
     expect(calls()[2]).toEqual(['acquire w:key', 'release w:key']);
   });
 
-  it('B4 decorators of a request-scoped class use the stores of their modules', async () => {
+  it('B4 each locked method of a request-scoped class uses the store of the module it names', async () => {
     @Injectable({ scope: Scope.REQUEST })
     class PerRequest extends Mixed {
       @Locked({ module: 'weak' })
@@ -83,7 +83,7 @@ describe('named lock modules', () => {
     expect(calls()).toEqual([[], ['acquire outer', 'release outer'], ['acquire w:inner', 'release w:inner']]);
   });
 
-  it('B4 each injection gets its service, by decorator or by token', async () => {
+  it('B4 each named service can be injected with @InjectLockService() or by its token', async () => {
     const { stores, imports } = threeModules();
     const app = await start({ imports, providers: [Mixed] });
     const { locks, strong, weak } = app.get(Mixed);
@@ -107,7 +107,7 @@ describe('named lock modules', () => {
     expect(getLockServiceToken('weak')).toBe('LockService:weak');
   });
 
-  it('B4 each module logs under its own name, with its own methods', async () => {
+  it('B4 each module logs under its own name and lists only its own methods', async () => {
     await start({ imports: threeModules().imports, providers: [Mixed] });
     expect(logs.of('log')).toEqual(['1 locked method: Mixed.byDefault (throw) store=memory']);
     expect(logs.of('log', 'LockModule:strong')).toEqual([

@@ -11,7 +11,7 @@ import { Gate } from './gate.js';
 import { RecordingStore } from './recording-store.js';
 
 const MINUTE = 60_000;
-/** A year in the future, so the timers of jobs do not fire. */
+/** The ticks are in a later year, so the real timers of the jobs do not fire during a test. */
 const YEAR = new Date().getUTCFullYear() + 2;
 const NOON = Date.UTC(YEAR, 10, 20, 12);
 
@@ -38,14 +38,14 @@ class CronBelow extends Job {
   }
 }
 
-/** A database that remembers the ticks that have run, with a clock of its own. */
+/** A database with its own clock that remembers which ticks have run. */
 function database(clock: { now: number }) {
   return Object.assign(new RecordingStore({ now: () => clock.now }), { keepsOnce: true as const });
 }
 
 /**
- * An instance of the application whose clock may be off. Its timer fires for the tick of this
- * clock.
+ * Starts an instance of the application. `tick` lets its cron job fire for this time, which a
+ * wrong clock may reach too early or too late.
  */
 async function instance<T extends Job>(
   job: Type<T>,
@@ -71,7 +71,7 @@ async function instance<T extends Job>(
 
 describe("once: 'tick'", () => {
   it.each([Digest, CronBelow])(
-    'B76 of instances with different clocks, one runs each tick once: %p',
+    'B76 each tick runs on one instance only, although the clocks of the instances differ: %p',
     async (job) => {
       const clock = { now: NOON };
       const store = database(clock);
@@ -82,7 +82,7 @@ describe("once: 'tick'", () => {
       ];
       for (const minutes of [0, 10, 20]) {
         const tick = NOON + minutes * MINUTE;
-        clock.now = tick - 9_000; // The time of the tick for the clock that is ahead.
+        clock.now = tick - 9_000; // The clock that is 9 s ahead reaches the tick now.
         await ahead.tick(tick);
         clock.now = tick;
         await right.tick(tick);
@@ -93,14 +93,14 @@ describe("once: 'tick'", () => {
     },
   );
 
-  it('B76 a tick that a crashed instance began is not repeated and counts as failed', async () => {
+  it("B76 with once: 'tick', a tick whose instance crashed is not repeated and counts as failed", async () => {
     const clock = { now: NOON };
     const store = database(clock);
     await store.acquire('Digest.send', 'crashed', 30_000, {
       label: 'crashed',
       once: { tick: NOON, ahead: 1 },
     });
-    clock.now = NOON + 40_000; // Its lease has expired.
+    clock.now = NOON + 40_000; // By now, the lease of the crashed instance has expired.
     const { job, tick, locks } = await instance(Digest, { store });
     await tick(NOON);
     expect(job.ran).toBe(0);
@@ -110,7 +110,7 @@ describe("once: 'tick'", () => {
     expect(await locks.admin.inspect('Digest.send')).toMatchObject({ lastRun: { outcome: 'done' } });
   });
 
-  it('B76 an instance whose clock is far ahead fails with an error and does not stop others', async () => {
+  it('B76 a tick fails with an error if the clock of its instance is far ahead, and other instances go on', async () => {
     const clock = { now: NOON };
     const store = database(clock);
     const wrong = await instance(CronBelow, { store });
@@ -133,7 +133,8 @@ describe("once: 'tick'", () => {
     await tick(NOON);
     const noon = new Date(NOON);
     expect(await locks.admin.inspect('Digest.send')).toMatchObject({ lastTick: noon, missed: 0 });
-    clock.now = NOON + 30 * MINUTE + 30_000; // A minute is left to run the last tick.
+    // The tick at 12:30 does not count as missed yet, since it may still run within a minute.
+    clock.now = NOON + 30 * MINUTE + 30_000;
     expect(await locks.admin.inspect('Digest.send')).toMatchObject({ lastTick: noon, missed: 2 });
     clock.now = NOON + 31 * MINUTE;
     expect(await locks.admin.inspect('Digest.send')).toMatchObject({
@@ -148,7 +149,7 @@ describe("once: 'tick'", () => {
     expect(logs.of('log')).toEqual([expect.stringContaining('Digest.send (skip, once per tick)')]);
   });
 
-  it('B76 slots work with every method', async () => {
+  it('B76 once with a length of time works with every method', async () => {
     @Injectable()
     class Poll extends Job {
       @Interval(1e9)
@@ -170,7 +171,7 @@ describe("once: 'tick'", () => {
     expect(logs.of('log')).toEqual([expect.stringContaining('Poll.send (skip, once per slot)')]);
   });
 
-  it('B76 of two instances whose schedulers fire together, one runs each tick', async () => {
+  it('B76 if the schedulers of two instances fire at the same time, only one of them runs each tick', async () => {
     const store = Object.assign(new RecordingStore(), { keepsOnce: true as const });
     const ticks: (Date | undefined)[] = [];
     const third = new Gate();

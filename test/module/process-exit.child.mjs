@@ -1,5 +1,5 @@
-// An application in a process of its own; the first argument is its task. It is plain
-// JavaScript, so it applies decorators by hand.
+// An application in a process of its own; the first argument says what it does. The file is
+// plain JavaScript, so it applies decorators by calling them.
 import 'reflect-metadata';
 import { Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';

@@ -28,7 +28,7 @@ function run(task: string) {
 }
 
 describe('the process of an application', () => {
-  it('B12 after app.close(), the process ends by itself, and waiters get an error', async () => {
+  it('B12 after app.close(), waiters get an error, and the process exits because no timer keeps it alive', async () => {
     expect(await run('close').ended).toEqual({
       code: 0,
       signal: null,

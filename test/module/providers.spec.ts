@@ -186,7 +186,7 @@ describe('@Locked() on different providers', () => {
     expect([store.calls, weak.calls]).toEqual([lockedOnce('outer'), lockedOnce('inner')]);
   });
 
-  it('B68 @Locked() works on one value in several applications, one after the other', async () => {
+  it('B68 @Locked() works on a value that several applications provide, one after the other', async () => {
     const report = new Report();
     for (let round = 1; round <= 3; round++) {
       const { app, store } = await startWith({ provide: Report, useValue: report });
@@ -284,7 +284,7 @@ describe('subclasses', () => {
   @Injectable()
   class Products extends Import {}
 
-  it('B61 each subclass has its own default key, and given keys are shared', async () => {
+  it('B61 each subclass has its own default key, but a key given in the base class applies to all', async () => {
     const { app, store } = await startWith(Customers, Products);
     await app.get(Customers).run();
     await app.get(Products).run();
@@ -299,7 +299,7 @@ describe('subclasses', () => {
     ]);
   });
 
-  it('B68 an override without @Locked() runs unlocked, but locks a call of its base method', async () => {
+  it('B68 an override without @Locked() runs without a lock until it calls the locked base method', async () => {
     @Injectable()
     class Plain extends Import {
       override async run(): Promise<string> {
@@ -322,7 +322,7 @@ describe('subclasses', () => {
     expect(store.calls).toEqual(lockedOnce('CallsBase.run'));
   });
 
-  it('B68 an override with @Locked() is locked by its own options', async () => {
+  it('B68 an override with its own @Locked() uses only the options of its own decorator', async () => {
     @Injectable()
     class Special extends Import {
       @Locked({ key: 'special' })
@@ -411,18 +411,18 @@ describe('an object that the container did not make', () => {
     expect(ran).toBe(0);
   };
 
-  it('B68 a locked method of an object made with new rejects and runs nothing', async () => {
+  it('B68 a locked method of an object made with new rejects without running', async () => {
     await rejected(() => new Job().run());
     await rejected(() => new Job().skip());
   });
 
-  it('B68 an object made with new rejects also while an application runs', async () => {
+  it('B68 a locked method of an object made with new rejects even while an application runs', async () => {
     const { store } = await startWith(Job);
     await rejected(() => new Job().run());
     expect(store.calls).toEqual([]);
   });
 
-  it('B68 a locked method without its object rejects and runs nothing', async () => {
+  it('B68 a locked method rejects without running if `this` is not an instance that Nest created', async () => {
     const { app, store } = await startWith(Job);
     const run = Object.getOwnPropertyDescriptor(Job.prototype, 'run')?.value as Job['run'];
     for (const self of [undefined, null, {}, 'text', 7, new Gate()]) {
@@ -433,7 +433,7 @@ describe('an object that the container did not make', () => {
     expect(ran).toBe(1);
   });
 
-  it('B68 a bound method runs with its object', async () => {
+  it('B68 a locked method that is bound to its object runs under its lock', async () => {
     const { app, store } = await startWith(Job);
     const job = app.get(Job);
     await [1].map(job.run.bind(job))[0];

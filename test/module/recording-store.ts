@@ -1,7 +1,9 @@
 import { MemoryLockStore } from '../../lib/index.js';
 import type { AcquireRequest, ReleaseRequest, WaiterRequest } from '../../lib/interfaces/index.js';
 
-/** A store that records its calls and can play other instances of the application. */
+/**
+ * A store that records its calls and can acquire locks as another instance of the application.
+ */
 export class RecordingStore extends MemoryLockStore {
   readonly calls: string[] = [];
 
@@ -20,7 +22,7 @@ export class RecordingStore extends MemoryLockStore {
     return super.releaseToWaiter(key, owner, next, end);
   }
 
-  /** Takes the lock like another instance of the application. */
+  /** Acquires the lock as another instance of the application would. */
   async holdElsewhere(key: string): Promise<{ release(): Promise<void> }> {
     const owner = `elsewhere ${key}`;
     const { acquired } = await super.acquire(key, owner, 60_000, { label: 'api-2:77' });
@@ -32,7 +34,7 @@ export class RecordingStore extends MemoryLockStore {
     };
   }
 
-  /** Whether the key is held now. */
+  /** Resolves to whether the key is held now. */
   async holds(key: string): Promise<boolean> {
     return (await this.inspect(key)).state === 'held';
   }

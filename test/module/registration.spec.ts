@@ -56,7 +56,7 @@ describe('LockModule', () => {
     expect(store.calls).toEqual(['acquire Jobs.work', 'release Jobs.work']);
   });
 
-  it('B1 forRoot() takes a store definition and uses it once', async () => {
+  it('B1 forRoot() takes a store definition and makes one store from it', async () => {
     let made = 0;
     const definition: LockStoreDefinition = { useFactory: () => (made++, new RecordingStore()) };
     const app = await start({ imports: [LockModule.forRoot({ store: definition }), JobsModule] });
@@ -117,7 +117,8 @@ describe('LockModule', () => {
   });
 
   it('B4 a second global module of one name is refused, since injection order would pick the store', async () => {
-    // Nest 10 merges modules with the same options, so these differ in their labels.
+    // Nest 10 merges two modules with equal options into one, so the two modules here have
+    // different labels.
     @Module({ imports: [LockModule.forRoot({ store: new RecordingStore(), label: 'feature' })] })
     class Feature {}
 
@@ -129,7 +130,7 @@ describe('LockModule', () => {
     );
   });
 
-  it('B4 several modules can each have a LockModule that is not global', async () => {
+  it('B4 several modules of one application can each import their own LockModule that is not global', async () => {
     const stores = [new RecordingStore(), new RecordingStore()];
     @Module({
       imports: [LockModule.forRoot({ store: stores[0]!, label: 'one', isGlobal: false })],
@@ -246,20 +247,23 @@ describe('store definitions', () => {
   it.each<[string, () => DynamicModule]>([
     ['forRoot()', () => LockModule.forRoot({ store: definition })],
     ['forRootAsync()', () => LockModule.forRootAsync({ useFactory: () => ({ store: definition }) })],
-  ])('B1 a definition in %s gets the providers of other modules, also async ones', async (_, module) => {
-    got = [];
-    const app = await start({ imports: [module(), DatabaseModule, JobsModule] });
-    expect(got).toEqual([new Connection('late'), 'locks']);
-    expect(got[0]).toBe(app.get(Connection, { strict: false }));
-    expect(await app.get(Jobs, { strict: false }).work()).toBe('worked');
-  });
+  ])(
+    'B1 a store definition in %s gets providers of other modules injected, even async ones',
+    async (_, module) => {
+      got = [];
+      const app = await start({ imports: [module(), DatabaseModule, JobsModule] });
+      expect(got).toEqual([new Connection('late'), 'locks']);
+      expect(got[0]).toBe(app.get(Connection, { strict: false }));
+      expect(await app.get(Jobs, { strict: false }).work()).toBe('worked');
+    },
+  );
 
-  it('B1 a definition that injects a missing provider fails the start and names it', async () => {
+  it('B1 a store definition that injects a missing provider fails the start, and the error names the provider', async () => {
     const error = await startError({ imports: [LockModule.forRoot({ store: definition })] });
     expect(error.message).toContain('Connection');
   });
 
-  it('B1 a lock before the injected providers are made is refused, and the error names onModuleInit()', async () => {
+  it('B1 a lock taken before Nest has made the providers of the store is refused, and the error names onModuleInit()', async () => {
     const early = {
       provide: 'early',
       inject: [LockService],
@@ -290,7 +294,7 @@ describe('store definitions', () => {
     expect(error.message).toContain('"Connection" was not made yet. Take locks in onModuleInit() or later');
     expect(got).toEqual([]);
 
-    // A store without dependencies is there at once.
+    // A store that needs no injected providers can be used as early as in a factory.
     const app = await start({
       imports: [LockModule.forRoot({ store: new RecordingStore() })],
       providers: [early],
@@ -327,7 +331,7 @@ describe('wrong options of LockModule', () => {
     ['a store that cannot renew', halfStore],
     ['a definition that makes nothing', { useFactory: () => undefined }],
     ['a definition that makes half a store', { useFactory: async () => Promise.resolve(halfStore) }],
-  ])('B1 %s in place of a store is refused, and the error names what to give', async (_, given) => {
+  ])('B1 %s instead of a store is refused, and the error says what to give', async (_, given) => {
     const store = given as LockStore;
     for (const module of [
       LockModule.forRoot({ store }),
@@ -366,7 +370,8 @@ describe('wrong options of LockModule', () => {
       imports: [LockModule.forRootAsync({ useFactory: () => given })],
     });
     expect(async).toBeInstanceOf(LockError);
-    // Only forRoot() knows the name; in a factory it comes too late.
+    // Only forRoot() refuses a wrong `name`, since a factory runs after the module has got its
+    // name.
     if ('name' in options) return;
     expect(async.message).toMatch(message);
     expect((await startError({ imports: [LockModule.forRoot(given)] })).message).toMatch(message);

@@ -16,7 +16,7 @@ import { RecordingStore } from './recording-store.js';
 
 const NEVER = '0 0 1 1 *';
 
-/** Runs the cron job like a tick. */
+/** Calls the cron job as its timer does at a tick. */
 const tick = (app: INestApplicationContext, name = 'job') =>
   app.get(SchedulerRegistry, { strict: false }).getCronJob(name).fireOnTick();
 
@@ -121,7 +121,8 @@ describe.each(orders)('with LockModule imported %s ScheduleModule', (_, imports)
     expect(logs.of('log')).toEqual([`1 locked method: ${key} (skip, ${often}) store=memory`]);
     expect(logs.of('error', 'Scheduler')).toEqual([]);
     await held.release();
-    if (name.includes('Timeout')) return; // A timeout fires only once.
+    // A timeout fires only once, so there is no second run to check.
+    if (name.includes('Timeout')) return;
 
     const running = name.includes('Cron') ? tick(app) : undefined;
     await gate.reached;
@@ -144,7 +145,7 @@ describe.each(orders)('with LockModule imported %s ScheduleModule', (_, imports)
 });
 
 describe('scheduled jobs', () => {
-  it('B40 a scheduled job runs in one of two instances', async () => {
+  it('B40 a scheduled job of two instances runs in only one of them', async () => {
     const store = new RecordingStore();
     const instance = () =>
       start({ imports: [LockModule.forRoot({ store }), ScheduleModule.forRoot()], providers: [CronAbove] });
@@ -161,7 +162,7 @@ describe('scheduled jobs', () => {
     await running;
   });
 
-  it('B63 a busy scheduled job is skipped by default, and throws or calls back if onBusy says so', async () => {
+  it('B63 a busy scheduled job is skipped by default; onBusy can make it throw or call a function', async () => {
     const calls: unknown[] = [];
 
     @Injectable()
@@ -203,9 +204,10 @@ describe('scheduled jobs', () => {
     ]);
   });
 
-  it('B63 a busy scheduled job is skipped also with another decorator or a second lock between', async () => {
+  it('B63 a busy scheduled job is skipped even with a second lock or another decorator below @Cron()', async () => {
     /**
-     * Wraps the method and keeps its metadata, as decorators for tracing and transactions do.
+     * A decorator that wraps the method and keeps its metadata, as those for tracing and
+     * transactions do.
      */
     const Traced: MethodDecorator = (_target, _name, descriptor: PropertyDescriptor) => {
       const method = descriptor.value as (...args: unknown[]) => unknown;
@@ -270,7 +272,7 @@ describe('scheduled jobs', () => {
     expect(await store.inspect('Failing.run')).toMatchObject({ lastRun: { outcome: 'failed' } });
   });
 
-  it('B75 a job whose store fails does not run and is reported', async () => {
+  it('B75 if the store fails, a scheduled job does not run, and the scheduler logs the error', async () => {
     class Broken extends RecordingStore {
       override async acquire(): Promise<never> {
         throw new Error('no connection');
@@ -287,7 +289,7 @@ describe('scheduled jobs', () => {
     expect(app.get(CronAbove).gate.arrivals).toBe(0);
   });
 
-  it('B61 a job that two classes inherit is a job of each, with its own key', async () => {
+  it('B61 a job that two classes inherit runs in both, under a default key for each class', async () => {
     @Injectable()
     class Import {
       readonly ran: string[] = [];

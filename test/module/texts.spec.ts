@@ -43,7 +43,7 @@ describe('messages of the library', () => {
     expect(lines(/every instance/)).toEqual([]);
   });
 
-  it('E14 a message with the text of a driver ends with one full stop', () => {
+  it('E14 a message that ends with the text of a driver error has exactly one full stop at its end', () => {
     const texts = ['It is gone.', 'Is it gone?', 'Gone!', 'gone...', 'gone: ', 'gone', ''];
     const codes = [{}, { code: '57P01' }, { errno: 1290 }, { code: 13 }, { code: 'ECONNREFUSED' }];
     for (const text of texts)
@@ -78,12 +78,12 @@ describe('messages of the library', () => {
     );
   });
 
-  it('E14 a pragma is read from a value or from a row, as libsql gives it', () => {
+  it('E14 a pragma of SQLite is read from a plain value, or from a row as libsql returns it', () => {
     for (const found of ['wal', { journal_mode: 'wal' }, [{ journal_mode: 'wal' }]])
       expect(pragmaOf({ pragma: () => found } as never, 'journal_mode = WAL')).toBe('wal');
   });
 
-  it("E14 with TypeORM's manualInitialization, the error names enabled: false and enable(), which work", async () => {
+  it("E14 with TypeORM's manualInitialization, the error advises enabled: false and enable(), which solve the problem", async () => {
     const folder = await mkdtemp(join(tmpdir(), 'locks-'));
     const database = join(folder, 'app.db');
     const typeorm = TypeOrmModule.forRoot({ type: 'better-sqlite3', database, manualInitialization: true });

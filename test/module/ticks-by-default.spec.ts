@@ -18,11 +18,11 @@ import { Gate } from './gate.js';
 import { RecordingStore } from './recording-store.js';
 
 const MINUTE = 60_000;
-/** A time in the future, so the timers of jobs do not fire. */
+/** The ticks are in a later year, so the real timers of the jobs do not fire during a test. */
 const NOON = Date.UTC(new Date().getUTCFullYear() + 2, 10, 20, 12);
 const NEVER = '0 0 1 1 *';
 
-/** A database with a clock of its own that keeps every request. */
+/** A database with its own clock that remembers ticks and records every request. */
 class Database extends RecordingStore {
   readonly keepsOnce = true as const;
   readonly requests: { key: string; request: AcquireRequest; result: LockAcquireResult }[] = [];
@@ -66,7 +66,7 @@ class Job extends Runs {
 }
 
 describe('a plain @Cron() @Locked()', () => {
-  it('B81 a cron job runs each tick once over all instances, although the lock is free again', async () => {
+  it('B81 each tick of a cron job runs on one instance only, even if the lock is free again', async () => {
     const store = new Database();
     const apps = await Promise.all([1, 2, 3].map(() => application(store, Job)));
     for (const tick of [NOON, NOON + MINUTE, NOON + 2 * MINUTE]) {
@@ -86,7 +86,8 @@ describe('a plain @Cron() @Locked()', () => {
     for (let i = 0; i < 3; i++) await second.get(Job).run();
     await fire(jobOf(second, 'job'), NOON);
     expect([first.get(Job).ran, second.get(Job).ran]).toEqual([4, 3]);
-    await jobOf(first, 'job').fireOnTick(); // also a call by hand
+    // Calling fireOnTick() without a timer counts as a call by hand, too.
+    await jobOf(first, 'job').fireOnTick();
     await othersRun();
     expect(first.get(Job).ran).toBe(5);
   });
@@ -112,7 +113,7 @@ describe('a plain @Cron() @Locked()', () => {
       providers: [Job, Callers],
     });
     const job = app.get(Job);
-    // called by the timeout
+    // The timeout calls the method for the first time.
     while (job.ran < 1) await next(app.get(LockService).events, 'released');
     for (let i = 0; i < 2; i++) await fire(jobOf(app, 'caller'), NOON);
     expect(job.ran).toBe(3);
@@ -160,7 +161,7 @@ describe('a plain @Cron() @Locked()', () => {
     expect(logs.of('error', 'Scheduler')).toEqual([]);
   });
 
-  it('B81 by default, a waiting instance repeats a tick whose run ended with an expired lease', async () => {
+  it('B81 by default, if the lease of a run expires, another instance that waits runs its tick again', async () => {
     const store = new Database();
     await store.acquire('Patient.run', 'crashed', 30_000, { once: { tick: NOON, ahead: 1, failOver: true } });
     @Injectable()
@@ -189,7 +190,7 @@ describe('a plain @Cron() @Locked()', () => {
     expect(app.get(Patient).ran).toBe(1);
   });
 
-  it('B81 with a clock too far ahead, a tick runs under mutual exclusion alone, with one warning', async () => {
+  it('B81 if the clock of an instance is too far ahead, its ticks are not recorded and run under the lock alone, with one warning', async () => {
     const store = new Database();
     const [wrong, right] = [await application(store, Job), await application(store, Job)];
     for (const tick of [NOON + 5 * MINUTE, NOON + 6 * MINUTE]) await fire(jobOf(wrong, 'job'), tick, MINUTE);
@@ -199,7 +200,7 @@ describe('a plain @Cron() @Locked()', () => {
     expect(right.get(Job).ran).toBe(1);
   });
 
-  it('B81 a recorded tick too far ahead is ignored with one warning', async () => {
+  it('B81 if the database has recorded a tick too far in the future, it is ignored with one warning', async () => {
     const store = new Database();
     const owner = 'a clock that was wrong';
     await store.acquire('Job.run', owner, 30_000, { once: { tick: NOON + 600 * MINUTE, ahead: 1e12 } });
@@ -210,7 +211,7 @@ describe('a plain @Cron() @Locked()', () => {
     expect(logs.of('warn')).toEqual([expect.stringContaining('is ignored')]);
   });
 
-  it('B81 a clock may be ahead by one period, or by ten seconds if that is more', async () => {
+  it('B81 the clock of an instance may be ahead by one period of the job, and by at least ten seconds', async () => {
     const store = new Database();
     const app = await application(store, Job);
     await fire(jobOf(app, 'job'), NOON + 9_000, 1_000);
@@ -224,7 +225,7 @@ describe('a plain @Cron() @Locked()', () => {
     ]);
   });
 
-  it('B81 once: false means mutual exclusion alone', async () => {
+  it('B81 with once: false, a tick may run on several instances, but never at the same time', async () => {
     @Injectable()
     class Plain extends Runs {
       @Cron(NEVER, { name: 'job' })
@@ -240,7 +241,7 @@ describe('a plain @Cron() @Locked()', () => {
     expect(logs.of('log')).toEqual([expect.stringContaining('Plain.run (skip, mutual exclusion)')]);
   });
 
-  it('B81 on a store without ticks it is mutual exclusion alone, as the line at start says', async () => {
+  it('B81 on a store that remembers no ticks, jobs run under mutual exclusion alone, as the line at start says', async () => {
     const store = new RecordingStore();
     const forgetful: LockStore = {
       acquire: (key, owner, ttl, request) => {
@@ -282,7 +283,7 @@ describe('ticks belong to key and method', () => {
     }
   }
 
-  it('B81 methods with one key each run each tick once', async () => {
+  it('B81 if two cron jobs share a key, each of them runs each of its ticks once', async () => {
     const store = new Database();
     const apps = await Promise.all([1, 2].map(() => application(store, Reports)));
     for (const tick of [NOON, NOON + MINUTE]) {
@@ -293,7 +294,7 @@ describe('ticks belong to key and method', () => {
     expect(apps.map((app) => app.get(Reports).ran)).toEqual([['daily', 'weekly', 'daily', 'weekly'], []]);
   });
 
-  it('B81 a tick that has run does not touch the lock', async () => {
+  it('B81 for a tick that has run, no request for the lock is sent', async () => {
     const store = new Database();
     const [first, second] = [await application(store, Reports), await application(store, Reports)];
     await fire(jobOf(first, 'daily'), NOON);
@@ -309,7 +310,7 @@ describe('ticks belong to key and method', () => {
     ]);
   });
 
-  it('B81 methods with one key exclude each other', async () => {
+  it('B81 two cron jobs that share a key never run at the same time', async () => {
     const store = new Database();
     const held = await store.holdElsewhere('report');
     const app = await application(store, Reports);
@@ -320,7 +321,7 @@ describe('ticks belong to key and method', () => {
     expect(app.get(Reports).ran).toEqual(['daily']);
   });
 
-  it('B81 a tick record that cannot be ended changes neither result nor error of the run', async () => {
+  it('B81 if the record of a tick cannot be completed, the run keeps its result or error', async () => {
     class Failing extends Database {
       override async release(key: string, owner: string, end?: ReleaseRequest): Promise<boolean> {
         if (key.includes('#')) throw new Error(`the row of ${owner} is gone`);
@@ -370,7 +371,7 @@ describe('ticks belong to key and method', () => {
     expect(app.get(Both).ran).toEqual(['daily']);
   });
 
-  it('B81 a run that outlasts its tick record is done in the end', async () => {
+  it('B81 a run that is longer than the lease of its tick record is still recorded as done', async () => {
     const store = new Database();
     @Injectable()
     class Long extends Runs {
@@ -407,7 +408,7 @@ describe('ticks belong to key and method', () => {
     expect(await store.inspect('failing#Failing.run')).toMatchObject({ lastRun: { outcome: 'failed' } });
   });
 
-  it('B81 methods with one key run a tick too far ahead under mutual exclusion alone', async () => {
+  it('B81 if two cron jobs share a key, a tick too far ahead runs under mutual exclusion alone', async () => {
     const store = new Database();
     const app = await application(store, Reports);
     await fire(jobOf(app, 'daily'), NOON + 5 * MINUTE, MINUTE);
@@ -456,13 +457,13 @@ describe('ticks belong to key and method', () => {
 });
 
 describe('@Interval()', () => {
-  /** Resolves to the first requests of the store. */
+  /** Waits until the store has got `count` requests and resolves to them. */
   async function requestsOf(store: Database, count: number): Promise<Database['requests']> {
     while (store.requests.length < count) await new Promise((resolve) => setTimeout(resolve, 2));
     return store.requests.slice(0, count);
   }
 
-  it("B81 an interval does not start again before its time, less a margin, by the database's clock", async () => {
+  it('B81 by the clock of the database, an interval starts again only when its time, less a margin, has passed', async () => {
     @Injectable()
     class Poll extends Runs {
       @Interval(20)
@@ -477,12 +478,14 @@ describe('@Interval()', () => {
     expect(requests.map(({ request }) => request.once)).toEqual(
       Array.from({ length: 4 }, () => ({ gap: 10 })),
     );
-    expect(app.get(Poll).ran).toBe(1); // Its clock stands still.
+    // By the clock of the database, which stands still here, the interval has not passed.
+    expect(app.get(Poll).ran).toBe(1);
     const released = next(app.get(LockService).events, 'released');
     store.clock.now += 10;
     await released;
     expect(app.get(Poll).ran).toBe(2);
-    store.clock.now -= 5_000; // A last start later than the clock counts as none.
+    // The last start is now later than the clock of the database, so it is ignored.
+    store.clock.now -= 5_000;
     await next(app.get(LockService).events, 'released');
     expect(logs.of('log')).toEqual([expect.stringContaining('Poll.run (skip, once per interval)')]);
   });
@@ -499,14 +502,15 @@ describe('@Interval()', () => {
     const app = await application(new Database(), Slow);
     for (let i = 0; i < 3; i++) await app.get(Slow).run();
     await new Promise<void>((resolve) => {
-      setTimeout(() => resolve(app.get(Slow).run()), 1); // another timer
+      // This is not the timer of the interval, so the call counts as a call by hand.
+      setTimeout(() => resolve(app.get(Slow).run()), 1);
     });
     expect(app.get(Slow).ran).toBe(4);
   });
 });
 
 describe('methods without ticks', () => {
-  it('B81 @Timeout() and streams are mutual exclusion, as the line at start says', async () => {
+  it('B81 timeouts and streams run under mutual exclusion alone, as the line at start says', async () => {
     @Injectable()
     class Others {
       @Timeout(1)
@@ -554,7 +558,7 @@ describe('inspect() without cron jobs', () => {
 });
 
 describe('ticks of registered jobs', () => {
-  /** Resolves to the ticks of the granted requests after this number of runs. */
+  /** Waits for this number of granted requests, and resolves to the tick of each. */
   async function ticksOf(store: Database, runs: number): Promise<number[]> {
     const won = (): Database['requests'] => store.requests.filter(({ result }) => result.acquired);
     while (won().length < runs) await new Promise((resolve) => setTimeout(resolve, 20));
@@ -582,7 +586,7 @@ describe('ticks of registered jobs', () => {
     },
   );
 
-  it('E5 a job that is deleted and added again runs no tick twice', async () => {
+  it('E5 a job that is deleted from the registry and added again runs no tick twice', async () => {
     const store = new Database();
     const app = await application(store, Job);
     const registry = app.get(SchedulerRegistry);
@@ -600,12 +604,14 @@ describe('ticks of registered jobs', () => {
     expect(app.get(Job).ran).toBe(2);
   });
 
-  it('E5 a job that fires while it is created has its tick', async () => {
+  it('E5 a job that fires in its own constructor gets the right tick', async () => {
     const store = new Database({ now: Date.now() });
     const app = await application(store, Job);
     const registry = app.get(SchedulerRegistry);
     const nominal = Math.floor(Date.now() / 1_000) * 1_000;
-    const called = app.get(Job).run(); // like the constructor of a job that is a little late
+    // A CronJob that is created a little late calls the method in its constructor, like this
+    // call.
+    const called = app.get(Job).run();
     const made = new CronJob('* * * * * *', () => app.get(Job).run());
     Object.assign(made, { lastExecution: new Date(nominal + 3) });
     registry.addCronJob('late', made);
@@ -673,10 +679,11 @@ describe('jobs without a decorator', () => {
     await fire(job, NOON + MINUTE);
     expect(app.get(Plain).ran).toBe(1);
     expect(logs.of('error', 'SchedulerRegistry')).toEqual([]);
-    await expect(app.get(Plain).run()).rejects.toThrow(LockNotAcquiredError); // by hand
+    // This is a call by hand, not a tick of the job.
+    await expect(app.get(Plain).run()).rejects.toThrow(LockNotAcquiredError);
   });
 
-  it('E7 an interval of the registry keeps its gap, and a busy run is skipped', async () => {
+  it('E7 an interval of the registry keeps its gap between runs, and is skipped while the key is busy', async () => {
     const store = new Database();
     await store.holdElsewhere('Plain.run');
     const app = await application(store, Plain);
@@ -706,7 +713,7 @@ describe('jobs without a decorator', () => {
     expect(await result).toBeUndefined();
   });
 
-  it('E7 a bare setInterval() is a call by hand', async () => {
+  it('E7 a call from a setInterval() outside of the registry is a call by hand', async () => {
     const store = new Database();
     await store.holdElsewhere('Plain.run');
     const app = await application(store, Plain);
@@ -720,7 +727,7 @@ describe('jobs without a decorator', () => {
   });
 });
 
-it('B81 jobs that are added early or late to the registry run each tick once', async () => {
+it('B81 a job runs each tick once, whether it is added to the registry during or after the start', async () => {
   const store = new Database();
   @Injectable()
   class Early extends Runs {
@@ -740,7 +747,7 @@ it('B81 jobs that are added early or late to the registry run each tick once', a
   expect(app.get(Early).ran).toBe(1);
 });
 
-it("B81 once: 'tick' is refused on a store that remembers nothing", async () => {
+it("B81 once: 'tick' is refused on a store that does not remember what has run", async () => {
   @Injectable()
   class Strict {
     @Cron(NEVER)
