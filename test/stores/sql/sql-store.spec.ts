@@ -18,7 +18,7 @@ describe('sqlStore() and sqlSessionStore()', () => {
     [
       'inject without a function',
       () => sqlStore({ inject: ['POOL'], executor: {} as never }),
-      /With inject, sqlStore\(\) needs a list of providers, and as executor a function/,
+      /With inject, sqlStore\(\) needs a list of providers, and a function as executor/,
     ],
     [
       'a token that is not defined, as after a circular import',
