@@ -54,7 +54,7 @@ describe('lockStoreConformance()', () => {
     release: store.release.bind(store),
   });
 
-  it('B90 the suite fails for a store without extras, and the error tells how to leave them out', async () => {
+  it('B90 the suite fails for a store without the optional parts, and the error tells how to leave them out', async () => {
     const store = new MemoryLockStore();
     const missing = await failures(() => core(store), QUICK);
     expect(missing.length).toBeGreaterThan(20);
@@ -62,13 +62,13 @@ describe('lockStoreConformance()', () => {
       expect(String(error)).toMatch(/without: \["(inspect|renewMany|releaseToWaiter|pause)"\]/);
   });
 
-  it('B90 the suite passes a store of three operations when the extras are left out', async () => {
+  it('B90 a store with only three operations passes the suite if the extras are left out', async () => {
     const store = new MemoryLockStore();
     const without: ConformanceOptions['without'] = ['inspect', 'renewMany', 'releaseToWaiter', 'pause'];
     expect(await failures(() => core(store), { ...QUICK, without })).toEqual([]);
   });
 
-  it('B90 the suite passes a store of key, owner and ttl when all other parts are left out', async () => {
+  it('B90 a store that takes only key, owner and ttl passes the suite if all other parts are left out', async () => {
     const store = new MemoryLockStore();
     const plain = (): LockStore => ({
       ...core(store),
@@ -113,7 +113,7 @@ describe('lockStoreConformance()', () => {
     expect(closed).toBe(cases.length);
   });
 
-  it('B90 a store that cannot be closed fails the case, unless the case has failed before', async () => {
+  it('B90 a case fails if its store cannot be closed, but an earlier failure of the case is reported first', async () => {
     const shared = new MemoryLockStore();
     const close = () => Promise.reject(new Error('cannot close'));
     const [first] = lockStoreConformance(() => ({ ...operationsOf(shared), close }));
@@ -123,7 +123,7 @@ describe('lockStoreConformance()', () => {
     await expect(broken?.run()).rejects.toThrow('cannot acquire');
   });
 
-  it('B90 the suite names each case once', () => {
+  it('B90 no two cases of the suite have the same name', () => {
     const names = lockStoreConformance(() => new MemoryLockStore()).map(({ name }) => name);
     expect(new Set(names).size).toBe(names.length);
   });
@@ -142,7 +142,7 @@ interface Failure {
   error: unknown;
 }
 
-/** Runs all cases at the same time; they share only the store. */
+/** Runs all conformance cases at the same time on one store, and returns those that fail. */
 async function failures(createStore: () => LockStore, options: ConformanceOptions): Promise<Failure[]> {
   const cases = lockStoreConformance(createStore, options);
   const ends = await Promise.allSettled(cases.map(({ run }) => run()));

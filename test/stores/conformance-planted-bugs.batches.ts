@@ -6,7 +6,10 @@ import type { PlantedBug, Port, RightStore } from './conformance-planted-bugs.js
 type Acquisition = Parameters<LockStore['acquire']>;
 type Release = Parameters<LockStore['release']>;
 
-/** The difference between a batch and the sound store, in its requests or its results. */
+/**
+ * What a batch of a wrong store does differently from a sound store, with its requests or its
+ * results.
+ */
 interface Difference {
   acquire?: (right: RightStore, ...request: Acquisition) => Promise<LockAcquireResult>;
   acquired?: (results: LockAcquireResult[]) => LockAcquireResult[];
@@ -17,7 +20,10 @@ interface Difference {
 const ACQUISITIONS = 'B93 each of 200 simultaneous acquisitions gets the result for its own key';
 const RELEASES = 'B93 each of 200 simultaneous releases ends only its own lock';
 
-/** Bugs of statements that serve many requests. A request sent alone is served correctly. */
+/**
+ * Bugs of statements that serve many requests. These stores serve a request correctly if it is
+ * sent alone.
+ */
 export const sharedStatements: PlantedBug[] = [
   {
     name: 'two results of a batch are swapped',
@@ -81,7 +87,8 @@ export const sharedStatements: PlantedBug[] = [
       return {
         async acquire(key, owner, ttl, request) {
           const same = batch.get(key);
-          if (same) return same; // One statement grants the key to both requests.
+          // The bug: one statement grants the same key to both of its requests.
+          if (same) return same;
           const result = right.acquire(key, owner, ttl, request);
           batch.set(key, result);
           setImmediate(() => batch.delete(key));
@@ -146,7 +153,9 @@ export const sharedStatements: PlantedBug[] = [
   },
 ];
 
-/** A store whose shared statements differ from those of the sound store. */
+/**
+ * Returns the operations of a store that serves batches wrongly and single requests correctly.
+ */
 function inBatches(right: RightStore, difference: Difference): Pick<Port, 'acquire' | 'release'> {
   const acquire = difference.acquire ?? ((_, ...request) => right.acquire(...request));
   const release = difference.release ?? ((_, ...request) => right.release(...request));

@@ -2,7 +2,7 @@ import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promi
 import type { AcquireRequest, RefusalReason } from '../../lib/interfaces/lock-store.interface.js';
 import type { PlantedBug, Port, RightStore } from './conformance-planted-bugs.js';
 
-/** The request of an acquisition, as a wrong store reads it. */
+/** Returns the request that a wrong store carries out instead of the caller's request. */
 type Reading = (key: string, request: AcquireRequest) => Promise<AcquireRequest> | AcquireRequest;
 
 const HOUR = 3_600_000;
@@ -649,7 +649,7 @@ function requestsReadAs(right: RightStore, read: Reading): Acquiring {
   };
 }
 
-/** Runs `prepare` before each acquisition. */
+/** Returns an acquisition with a bug: it calls `prepare` before each attempt. */
 function takingBefore(
   right: RightStore,
   prepare: (key: string, request: AcquireRequest) => unknown,
@@ -660,7 +660,10 @@ function takingBefore(
   });
 }
 
-/** Grants a tick as if there were none, where the tick is forgotten. */
+/**
+ * Returns an acquisition with a bug: it grants a tick that has run already if `isForgotten`
+ * returns true.
+ */
 function ticksForgotten(
   right: RightStore,
   isForgotten: (key: string, tick: number) => Promise<boolean> | boolean,
@@ -670,7 +673,10 @@ function ticksForgotten(
   );
 }
 
-/** Refuses ticks as done after a refusal for this reason. */
+/**
+ * Returns an acquisition with a bug: it regards a tick as done after a refusal for this
+ * reason.
+ */
 function countingTicksRefused(right: RightStore, reason: RefusalReason): Acquiring {
   const counted = new Set<string>();
   return {

@@ -19,7 +19,9 @@ export type Port = LockStore & WaiterRelease & BatchRenewer & LockInspector & Lo
 const HOUR = 3_600_000;
 const NEVER = Number.MAX_SAFE_INTEGER;
 
-/** A sound store that knows the last owner and label of each key, for the bugs. */
+/**
+ * A sound store. It also remembers the last owner and label of each key, which some bugs use.
+ */
 export class RightStore extends MemoryLockStore {
   readonly owners = new Map<string, string>();
   readonly labels = new Map<string, string | undefined>();
@@ -56,9 +58,9 @@ export class RightStore extends MemoryLockStore {
 
 export interface PlantedBug {
   name: string;
-  /** Returns the changed operations of a store that has the bug. */
+  /** Returns the operations that the bug changes in a sound store. */
   plant: (right: RightStore) => Partial<Port>;
-  /** The case that has to find the bug. */
+  /** The name of the conformance case that has to find the bug. */
   foundBy: string;
 }
 
@@ -1316,8 +1318,8 @@ const purges: PlantedBug[] = [
         for (const key of right.owners.keys())
           if (request.prefix && key.startsWith(request.prefix) && (await right.remaining(key)) === 0)
             unused.add(key);
-        // Waits until one of the keys is acquired again, so that the bug does not need a lucky
-        // moment.
+        // Waits until one of the keys is acquired again, because the bug would otherwise show
+        // only by chance.
         const areHeld = async () =>
           (await Promise.all([...unused].map((key) => right.remaining(key)))).some((left) => left > 0);
         for (let turn = 0; turn < 50 && !(await areHeld()); turn++) await nextTurn();
@@ -1383,8 +1385,8 @@ function ownersReadAs(right: RightStore, read: (owner: string) => string): Parti
 }
 
 /**
- * Attempts that run at the same time end as `collision` returns. An attempt that meets no
- * other goes through.
+ * Attempts on the same key, or on all keys, that run at the same time get the result of
+ * `collision` instead of a lock. Other attempts are served correctly.
  */
 function colliding(
   right: RightStore,

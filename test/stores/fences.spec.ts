@@ -1,4 +1,5 @@
-// On each database, writes with a fencing token go on while locking is disabled.
+// Tests on each database that writes with a fencing token still work while locking is
+// disabled.
 import { INTERNALS } from '../../lib/lock-internals.js';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { MongoClient } from 'mongodb';
@@ -51,11 +52,11 @@ for (const { name, open } of sqlTargets())
       return Number(row?.fence) === fence ? 1 : 0;
     };
 
-    it('E3 writes with a fencing token go on while locking is disabled, and afterwards', async () => {
+    it('E3 writes with a fencing token still work while locking is disabled, and after it is enabled again', async () => {
       await goesOn(new TypeOrmLockStore(dataSource), write);
     });
 
-    it("B82 the store reads the clock of its tokens, to compare it with this machine's", async () => {
+    it("B82 the store reads the clock from which its tokens are made, so that it can be compared with this machine's clock", async () => {
       const stores: Store[] = [new TypeOrmLockStore(dataSource)];
       if (name !== 'sqlite') stores.push(new TypeOrmSessionLockStore(dataSource));
       for (const store of stores) await tellsItsClock(store);
@@ -64,7 +65,7 @@ for (const { name, open } of sqlTargets())
 
 if (selectedStores.includes('mongodb'))
   describe('fenced writes on mongodb', () => {
-    it('E3 writes with a fencing token go on while locking is disabled, and afterwards', async () => {
+    it('E3 writes with a fencing token still work while locking is disabled, and after it is enabled again', async () => {
       const database = openMongoDatabase();
       const { databaseName } = database;
       const client = new MongoClient(database.url);
@@ -84,7 +85,8 @@ if (selectedStores.includes('mongodb'))
   });
 
 /**
- * Checks that the clock makes the tokens: the token of a new key lies between two readings.
+ * Checks that `readClock()` reads the clock from which tokens are made: the token of a new key
+ * lies between two readings.
  */
 async function tellsItsClock(store: Store): Promise<void> {
   await store.prepare();

@@ -7,13 +7,13 @@ import { lockStoreConformance } from '../../lib/testing/lock-store-conformance.j
 const LEASE = 30_000;
 
 describe('MemoryLockStore passes the conformance suite', () => {
-  // Processes share a database; the instances of this test share the store object.
+  // All instances of this test share one store object, as processes share a database.
   const shared = new MemoryLockStore();
   for (const { name, run } of lockStoreConformance(() => shared, { rounds: 100 })) it(name, run);
 });
 
 describe('MemoryLockStore alone', () => {
-  it('B34 the store judges expiry by the clock that it was given, to the millisecond', async () => {
+  it('B34 a lease expires exactly to the millisecond on the clock that the store was given', async () => {
     const clock = { now: Date.UTC(2026, 10, 20) };
     const store = new MemoryLockStore({ now: () => clock.now });
     await store.acquire('key', 'a', 1000, { label: 'first' });
@@ -60,7 +60,7 @@ describe('MemoryLockStore alone', () => {
     expect(await store.acquire('c', 'owner', LEASE)).toEqual({ acquired: true, fencingToken: 1_000_000_502 });
   });
 
-  it('B34 a released key stays free when the clock steps back', async () => {
+  it('B34 a released key stays free when the clock is set back', async () => {
     const clock = { now: 1_000_000 };
     const store = new MemoryLockStore({ now: () => clock.now });
     await store.acquire('key', 'a', LEASE);
@@ -69,7 +69,7 @@ describe('MemoryLockStore alone', () => {
     expect((await store.acquire('key', 'b', LEASE)).acquired).toBe(true);
   });
 
-  it('B34 the default clock is near the wall clock', async () => {
+  it('B34 the clock that the store uses by default shows about the same time as the wall clock', async () => {
     const store = new MemoryLockStore();
     const before = Date.now();
     await store.acquire('key', 'a', LEASE);
@@ -77,7 +77,7 @@ describe('MemoryLockStore alone', () => {
     expect(Math.abs(holder.startedAt.getTime() - before)).toBeLessThan(1000);
   });
 
-  it('B46 the store forgets the oldest free keys above its limit, and no held key', async () => {
+  it('B46 above its limit of keys, the store forgets the oldest free keys, but no held key', async () => {
     const store = new MemoryLockStore({ history: 10 });
     await store.acquire('held', 'a', LEASE);
     await store.acquire('kept', 'a', LEASE);
@@ -98,7 +98,7 @@ describe('MemoryLockStore alone', () => {
     expect((await store.acquire('kept', 'b', LEASE)).acquired).toBe(false);
   });
 
-  it('B46 the store forgets expired leases above its limit', async () => {
+  it('B46 above its limit of keys, the store also forgets expired leases', async () => {
     const clock = { now: 1_000_000 };
     const store = new MemoryLockStore({ now: () => clock.now, history: 10 });
     for (let i = 0; i < 100; i++, clock.now += 1000) await store.acquire(`order:${i}`, 'a', 500);
@@ -106,7 +106,7 @@ describe('MemoryLockStore alone', () => {
     expect((await store.inspect('order:99')).state).toBe('expired');
   });
 
-  it('B38 the tokens of a forgotten key grow', async () => {
+  it('B38 the tokens of a key grow even after the store has forgotten the key', async () => {
     const store = new MemoryLockStore({ now: () => 0, history: 0 });
     const tokens = [];
     for (let i = 0; i < 5; i++) {
@@ -120,7 +120,7 @@ describe('MemoryLockStore alone', () => {
     expect(tokens).toEqual([1, 3, 5, 7, 9]);
   });
 
-  it('B46 a change of a result does not change the store', async () => {
+  it('B46 code that changes a result of the store does not change the store', async () => {
     const store = new MemoryLockStore();
     await store.acquire('key', 'a', LEASE);
     await store.release('key', 'a');
@@ -136,7 +136,7 @@ describe('MemoryLockStore alone', () => {
     expect(locks[0]?.key).toMatch(/^x{183}~sha256:[0-9a-f]{64}$/);
   });
 
-  it('B3 the line at start names the store', () => {
+  it('B3 the line that the module logs at its start names the store', () => {
     expect(new MemoryLockStore().describe()).toBe('store=memory');
   });
 });

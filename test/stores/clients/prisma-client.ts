@@ -57,7 +57,9 @@ ${models}
   return pathToFileURL(join(folder, 'dist/client.js')).href;
 }
 
-/** Runs a command of Prisma on the schema of a folder. These commands need no engine. */
+/**
+ * Runs a command of Prisma on the schema in this folder, without downloading Prisma's engines.
+ */
 export async function prismaCli(folder: string, command: 'generate' | 'validate'): Promise<string> {
   const env = {
     ...process.env,

@@ -36,7 +36,7 @@ for (const { name, open } of targetsAmong('postgres', 'mariadb'))
       return { prisma, end };
     }
 
-    /** A store that was opened while its connections were clean. */
+    /** Opens a store on clean connections, and makes each connection dirty afterwards. */
     async function dirtyStore(sql: string[] = []) {
       const { prisma } = await connected();
       const store = new SqlLockStore<any>(fromPrisma<any>(prisma));
@@ -48,19 +48,19 @@ for (const { name, open } of targetsAmong('postgres', 'mariadb'))
       return { prisma, store, warnings };
     }
 
-    /** Runs the statement on each connection at the same time. */
+    /** Runs the statement on all connections of the pool at the same time. */
     const dirty = (prisma: any, sql: string) =>
       Array.from({ length: POOL }, () => prisma.$executeRawUnsafe(sql));
 
     if (name === 'postgres')
-      it('B83 pg closes connections in a transaction, and the grant is made on a new one', async () => {
+      it('B83 the pool of pg closes connections in an open transaction, and the grant is made on a new connection', async () => {
         const { store, warnings } = await dirtyStore();
         expect(await store.acquire('closed', randomUUID(), 60_000)).toMatchObject({ acquired: true });
         expect(await observer.store.inspect('closed')).toMatchObject({ state: 'held' });
         expect(warnings[0]).toMatch(/in a transaction that the application left open.*tries another one/);
       });
     else
-      it('B83 an acquisition on a connection in a transaction fails with the cause, and may be retried', async () => {
+      it('B83 an acquisition on a connection in an open transaction fails with the cause, and may be retried', async () => {
         const { store } = await dirtyStore();
         const failure = await store.acquire('left', randomUUID(), 60_000).catch((error: unknown) => error);
         expect(failure).toBeInstanceOf(LockStoreError);
@@ -71,7 +71,7 @@ for (const { name, open } of targetsAmong('postgres', 'mariadb'))
         expect(await observer.store.inspect('left')).toMatchObject({ state: 'free' });
       });
 
-    it('B83 no grant is made with autocommit off or in a failed transaction', async () => {
+    it('B83 no key is granted on a connection with autocommit off or in a failed transaction', async () => {
       const { prisma } = await connected();
       const store = new SqlLockStore<any>(fromPrisma<any>(prisma));
       await store.prepare();
@@ -113,7 +113,8 @@ for (const { name, open } of targetsAmong('postgres', 'mariadb'))
         const executor = Object.assign(Object.create(right) as typeof right, {
           transaction: async (work: (tx: any) => Promise<unknown>, options: any) =>
             right.transaction(async (tx: any) => {
-              // A BEGIN inside the transaction would do the same.
+              // Stands for a BEGIN inside the transaction, which would leave uncommitted work
+              // in the same way.
               await tx.$executeRawUnsafe('INSERT INTO leftovers VALUES (2)');
               return work(tx);
             }, options),
@@ -126,7 +127,7 @@ for (const { name, open } of targetsAmong('postgres', 'mariadb'))
         ]);
       });
 
-    it('B90 the line at start lists the features that the store lacks', async () => {
+    it('B90 the line that the store logs at its start lists the features that it lacks', async () => {
       const missing = name === 'postgres' ? 'wakeUps' : 'wakeUps,batches';
       expect(observer.store.describe()).toMatch(
         new RegExp(`^store=${name} client=Prisma table=\\S+ without=${missing}$`),

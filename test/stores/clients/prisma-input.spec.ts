@@ -71,7 +71,7 @@ for (const { name, open } of targets.filter((target) => target.name === 'postgre
 
     const adapter = (options?: object) => new PrismaPg(serverOf(target), options);
 
-    it('B83 a client with prepared statements is refused, since they cannot prove that they run alone', async () => {
+    it('B83 a client with prepared statements is refused, since such a statement cannot prove that it runs outside of a transaction', async () => {
       const statementNameGenerator = ({ sql }: { sql: string }) => `s${sql.length}`;
       const prisma = new PrismaClient({ adapter: adapter({ statementNameGenerator }) });
       await expect(new SqlLockStore(fromPrisma(prisma)).prepare()).rejects.toThrow(
@@ -113,7 +113,7 @@ for (const { name, open } of targets.filter((target) => target.name === 'postgre
   });
 
 for (const { name, open } of targets.filter((target) => target.name === 'mysql'))
-  it(`B90 Prisma on ${name} is refused, with the reason and an alternative`, async () => {
+  it(`B90 Prisma on ${name} is refused with an error that names the reason and an alternative`, async () => {
     const target = await open();
     const PrismaClient = await prismaClientOf(target);
     const prisma = new PrismaClient({

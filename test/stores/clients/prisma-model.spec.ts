@@ -8,7 +8,10 @@ import { targetsAmong } from '../typeorm/fixture.js';
 import { connect, PROVIDERS } from './prisma.js';
 import { generatedClient, prismaCli } from './prisma-client.js';
 
-/** The model in docs/clients.md, changed for each database as the text says. */
+/**
+ * The model from docs/clients.md, with the changes that the text there describes for this
+ * database.
+ */
 async function modelFor(name: string): Promise<string> {
   const [, model = ''] =
     /```prisma\n(model Lock [^]*?)```/.exec(await readFile('docs/clients.md', 'utf8')) ?? [];
@@ -20,14 +23,14 @@ async function modelFor(name: string): Promise<string> {
     .replace(/owner +String\? +@db\.VarChar/, 'owner Bytes? @db.VarBinary');
 }
 
-/** The column types of each database, by those of the model. */
+/** For each database, the column types that belong to the types of the Prisma model. */
 const TYPES: Record<string, Record<string, string>> = {
   postgres: { String: 'character varying', BigInt: 'bigint', Boolean: 'boolean', 'String[]': 'ARRAY' },
   mariadb: { String: 'varchar', Bytes: 'varbinary', BigInt: 'bigint', Boolean: 'tinyint' },
   sqlite: { String: 'TEXT', BigInt: 'INTEGER', Boolean: 'INTEGER' },
 };
 
-/** A column for comparisons: its type, its length, and whether it may be NULL. */
+/** What the test compares of a column: its type, its length, and whether it may be NULL. */
 type Column = [type: string, length: number | null, optional: boolean];
 
 function columnsOf(model: string, types: Record<string, string>): Record<string, Column> {
@@ -37,7 +40,8 @@ function columnsOf(model: string, types: Record<string, string>): Record<string,
       const column = /@map\("(\w+)"\)/.exec(attributes)?.[1] ?? name;
       const isList = mark === '[]';
       const length = /@db\.\w+\((\d+)\)/.exec(attributes)?.[1];
-      // A list without a value is empty in Prisma, and NULL in the table.
+      // A list is never NULL in Prisma, but its column may be: Prisma then reads an empty
+      // list.
       return [
         column,
         [types[isList ? `${type}[]` : type] ?? type, isList ? null : Number(length) || null, mark !== ''],

@@ -33,7 +33,8 @@ export const prisma: ClientKind = {
           : (transaction ?? client).$executeRawUnsafe(sql),
       transaction: (work) => client.$transaction(work, { timeout: 60_000, maxWait: 60_000 }),
       nested: (transaction, work) => transaction.$transaction(work),
-      // On SQLite, a BEGIN that is left open would include all later statements of the client.
+      // SQLite is left out: a BEGIN that is left open would include all later statements of
+      // the client.
       ...(target.name === 'sqlite' ? {} : { leaveDirty: () => leaveOpen(client, 2) }),
       notTransactions: { 'the client': client, 'an extended client': extended },
       close: async () => {
@@ -44,14 +45,14 @@ export const prisma: ClientKind = {
   },
 };
 
-/** The class that an application imports for this database. */
+/** Imports the Prisma client that is generated for this database. */
 export async function prismaClientOf({ name }: { name: SqlStore }): Promise<any> {
   const { PrismaClient } = await import(await generatedClient(PROVIDERS[name] ?? 'postgresql'));
   return PrismaClient;
 }
 
 /**
- * The driver adapter of an application, with a pool of its own where the adapter takes a pool.
+ * Returns the driver adapter of an application. An adapter that takes a pool gets a new one.
  */
 export function connect(
   { name, options }: Target,
@@ -67,7 +68,8 @@ export function connect(
       end: async () => undefined,
     };
   const pool = new Pool({ ...server, max: poolSize });
-  pool.on('error', () => undefined); // The database is dropped before the pool is closed.
+  // The test drops the database while the pool is open, which the pool reports as an error.
+  pool.on('error', () => undefined);
   return { adapter: new PrismaPg(pool), pool, end: () => pool.end() };
 }
 
@@ -77,7 +79,10 @@ export async function leaveOpen(client: any, count: number): Promise<void> {
   await Promise.all(Array.from({ length: count }, () => client.$executeRawUnsafe('BEGIN')));
 }
 
-/** Opens all connections first; otherwise one connection could get two of the BEGINs. */
+/**
+ * Opens all connections at the same time, so that each of the BEGINs gets a connection of its
+ * own.
+ */
 async function connectAll(client: any, count: number): Promise<void> {
   let entered = 0;
   let meet: (() => void) | undefined;

@@ -33,7 +33,7 @@ for (const kind of [drizzle, knex])
       });
 
       if (name !== 'sqlite')
-        it('B90 session locks work on connections that the driver opens beside the pool', async () => {
+        it('B90 session locks work on connections that the driver opens in addition to the pool', async () => {
           const sessions = opened.map((client) => new SessionLockStore(client.executor()));
           const [one, other] = sessions as [SessionLockStore, SessionLockStore];
           const key = newKey();
@@ -44,7 +44,7 @@ for (const kind of [drizzle, knex])
           for (const session of sessions) await session.close();
         });
 
-      it('B25 one acquirer wins a key beside transactions of the applications, and its tokens grow', async () => {
+      it('B25 exactly one acquirer gets a key while the applications run transactions, and the tokens of the key grow', async () => {
         const acquirers = Array.from({ length: 2 * POOL_SIZE }, (_, i) => ({
           owner: `owner ${i}`,
           store: stores[i % 2] as SqlLockStore,
@@ -56,7 +56,8 @@ for (const kind of [drizzle, knex])
           for (let time = 0; time < 2; time++) {
             const results = await Promise.all(
               acquirers.map(async ({ owner, store, client }, i) => {
-                // Some transactions of the application use connections of the same pool.
+                // Every tenth acquirer runs a transaction of the application in the same pool
+                // first.
                 if (i % 10 === 0 && name !== 'sqlite')
                   await client.transaction((transaction) => client.query('SELECT 1', transaction));
                 return { owner, store, result: await store.acquire(key, owner, 60_000) };

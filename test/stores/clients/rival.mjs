@@ -1,5 +1,5 @@
-// Another process of the application, with the built package and TypeORM. It takes the same
-// key again and again. argv: the options of a DataSource as JSON.
+// Another process of the application, which uses the built package and TypeORM. It acquires
+// and releases the same key again and again. argv: the options of a DataSource as JSON.
 import 'reflect-metadata';
 import { NestFactory } from '@nestjs/core';
 import { LockModule, LockService } from 'nestjs-locked';
@@ -24,15 +24,16 @@ const app = await NestFactory.createApplicationContext(
 const locks = app.get(LockService);
 const witness = await new DataSource(options).initialize();
 
-/** The current key; `undefined` between two keys. */
+/** The key that this process acquires; `undefined` while it has no key. */
 let key;
 let granted = 0;
 let failures = [];
-/** Whether the parent waits for a report of the next take. */
+/** Whether the parent process waits for a report of the next acquisition. */
 let tells = false;
 
 process.on('message', (message) => void act(message));
-process.on('disconnect', () => process.exit()); // Ends also when the parent was killed.
+// Ends this process even if its parent was killed.
+process.on('disconnect', () => process.exit());
 process.send('ready');
 
 async function act({ action, ...request }) {

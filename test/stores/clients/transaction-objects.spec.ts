@@ -9,14 +9,14 @@ import { drizzle } from './drizzle.js';
 import { knex } from './knex.js';
 
 const TTL = 60_000;
-/** Small, so that a test can leave every connection of the pool dirty. */
+/** The pool is small, so that a test can leave all of its connections dirty. */
 const POOL_SIZE = 2;
 
 for (const kind of [drizzle, knex])
   for (const { name, open } of targetsAmong('postgres', 'mariadb', 'mysql', 'sqlite'))
     describe(`transaction objects of ${kind.name} on ${name}`, () => {
       if (name === 'sqlite' && kind === drizzle)
-        return it('B91 lock.transaction() is refused, since transactions on better-sqlite3 are synchronous', async () => {
+        return it('B91 lock.transaction() is refused on better-sqlite3, whose transactions are synchronous', async () => {
           const target = await open();
           const client = await kind.open(target);
           const store = new SqlLockStore(client.executor());
@@ -31,7 +31,7 @@ for (const kind of [drizzle, knex])
       let target: Target;
       let client: TestClient;
       let store: SqlLockStore;
-      /** The client of another application. */
+      /** The client of another application, whose transactions the guard has to refuse. */
       let other: TestClient;
       let key: string;
       let token: number;
@@ -73,7 +73,7 @@ for (const kind of [drizzle, knex])
           });
         });
 
-      it('B91 a guard takes a nested transaction, which is open until the outermost one ends', async () => {
+      it('B91 a guard accepts a nested transaction, which counts as open until the outermost transaction ends', async () => {
         let isOpen = () => true;
         await client.transaction(async (outer) => {
           await client.nested?.(outer, async (nested) => {
@@ -88,7 +88,7 @@ for (const kind of [drizzle, knex])
         expect(await written()).toContain(key);
       });
 
-      it('B91 a nested transaction in lock.transaction() can roll back alone', async () => {
+      it('B91 a nested transaction in lock.transaction() can roll back without the outer transaction', async () => {
         await store.transaction(async (outer) => {
           await write(`${key}-outer`, outer);
           await expect(
@@ -104,7 +104,7 @@ for (const kind of [drizzle, knex])
         expect(await written()).not.toContain('nested');
       });
 
-      it('B91 ended transactions and those of another client are refused with the next step', async () => {
+      it('B91 a guard refuses an ended transaction and a transaction of another client, and the error names the next step', async () => {
         let ended: unknown;
         await client.transaction(async (transaction) => void (ended = transaction));
         await expect(guard(ended)).rejects.toMatchObject(
@@ -204,7 +204,7 @@ for (const kind of [drizzle, knex])
         });
       }
 
-      /** Ends the session of a transaction from another session. */
+      /** Ends the session in which a transaction runs, from another session. */
       async function endSession(transaction: unknown): Promise<void> {
         const postgres = name === 'postgres';
         const id = postgres ? 'pg_backend_pid()' : 'CONNECTION_ID()';

@@ -18,7 +18,10 @@ for (const { name, open } of sqlTargets())
   describe(`application transactions around and before locks on ${name}`, () => {
     let target: Target;
     let rival: Rival;
-    /** Counts the holders, independently of the client and the locks. */
+    /**
+     * This connection counts the holders, independently of the client under test and of the
+     * locks.
+     */
     let witness: DataSource;
     beforeAll(async () => {
       target = await open();
@@ -33,7 +36,7 @@ for (const { name, open } of sqlTargets())
       await target.dispose();
     });
 
-    it('B40 the count finds two holders without a lock', async () => {
+    it('B40 the count of holders notices two workers without a lock', async () => {
       await addKey(witness, 'without a lock');
       let found: { failures: string[] } | undefined;
       await stay(witness, 'without a lock', async () => {
@@ -45,7 +48,7 @@ for (const { name, open } of sqlTargets())
     });
 
     for (const kind of clients.filter(({ stores }) => stores.includes(name)))
-      it(`B77 ${kind.name} and another process never hold the key together, whichever transactions are open`, async () => {
+      it(`B77 ${kind.name} and another process never hold the key at the same time, whichever transactions are open`, async () => {
         Logger.overrideLogger(false);
         const client = await kind.open(target);
         const key = kind.name;
@@ -65,8 +68,8 @@ for (const { name, open } of sqlTargets())
   });
 
 /**
- * The process with the client under test. It holds the key while the application begins and
- * ends transactions.
+ * The process in which the client under test runs. It holds the key while its application
+ * begins and ends transactions.
  */
 class Holder {
   granted = 0;
@@ -135,8 +138,8 @@ function situationsOf(
   const planned = new Error('rolled back');
   const write = async (transaction: unknown): Promise<void> => {
     await client.query('SELECT id FROM work', transaction);
-    // On SQLite, one connection writes at a time: the lock is acquired before the transaction
-    // writes.
+    // Nothing is written on SQLite, where one connection writes at a time, so that the lock
+    // can be acquired inside the transaction.
     if (store !== 'sqlite') await client.query('INSERT INTO work VALUES (1)', transaction);
   };
   const fail = async (transaction: unknown): Promise<void> => {
@@ -196,13 +199,14 @@ function situationsOf(
     },
     'left open before it': async () => {
       const cleanUp = await client.leaveDirty?.();
-      // Where the pool keeps such connections, the acquisition waits until they have ended.
+      // If the pool keeps connections in an open transaction, the acquisition waits until the
+      // transactions have ended.
       await Promise.all([holder.holdFromInside((inside) => inside()), cleanUp?.()]);
     },
   };
 }
 
-/** Another process, with another client. */
+/** Another process with another client, which tries to acquire the key of the holder. */
 class Rival {
   private constructor(private readonly child: ChildProcess) {}
 
@@ -213,12 +217,14 @@ class Rival {
     return rival;
   }
 
-  /** Acquires and releases the key again and again, until `stop`. */
+  /** Lets the process acquire and release the key again and again, until `stop`. */
   take(key: string): void {
     this.child.send({ action: 'take', key });
   }
 
-  /** Resolves when the process has held the key, or has tried to. */
+  /**
+   * Resolves when the process has acquired and released the key, or has failed to acquire it.
+   */
   async taken(): Promise<void> {
     this.child.send({ action: 'tell' });
     await this.message();

@@ -36,7 +36,7 @@ describe('fromTypeOrm()', () => {
     );
   });
 
-  it('B90 a DataSource may be initialized later, and the start fails until it is', async () => {
+  it('B90 a store may be made with a DataSource that is not initialized, but cannot start before the DataSource is initialized', async () => {
     const later = new DataSource(target.options);
     const store = new SqlLockStore(fromTypeOrm(later));
     await expect(store.prepare()).rejects.toMatchObject({

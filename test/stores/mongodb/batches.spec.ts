@@ -9,7 +9,9 @@ import { newKey, tokenOf } from '../keys.js';
 
 const TTL = 60_000;
 const MANY = 12;
-/** This many requests are sent alone before the others share a command. */
+/**
+ * The number of requests that the store sends alone before further requests share a command.
+ */
 const ALONE = 2;
 const SINGLE = Array.from({ length: ALONE }, () => 'findAndModify');
 
@@ -20,9 +22,12 @@ if (mongodbIsSelected())
     const commands: CommandStartedEvent[] = [];
     let client: MongoClient;
     let collection: Collection;
-    /** Each test opens a new store, because a store under load sends no request alone. */
+    /**
+     * The store under test. Each test opens a new one, because a store under load sends no
+     * request alone.
+     */
     let store: MongoLockStore;
-    /** A store that sends each request alone. */
+    /** A store without batches, which prepares the keys of a test. */
     let single: MongoLockStore;
     let admin: Collection;
     let keys: string[];
@@ -55,7 +60,10 @@ if (mongodbIsSelected())
       keys.map((key) => store.acquire(key, owner, TTL, { resend }));
     const releaseAll = (owner = 'o') => Promise.all(keys.map((key) => store.release(key, owner)));
     const tokens = async (results: Promise<LockAcquireResult>[]) => (await Promise.all(results)).map(tokenOf);
-    /** Creates the documents of the keys, for batches without new keys. */
+    /**
+     * Creates and releases the locks of all keys, so that the following batch finds no new
+     * key.
+     */
     async function known(): Promise<void> {
       await tokens(keys.map((key) => single.acquire(key, 'o', TTL)));
       await Promise.all(keys.map((key) => single.release(key, 'o')));
@@ -69,7 +77,8 @@ if (mongodbIsSelected())
         data: { failCommands: [command], appName, ...data },
       });
     /**
-     * Single releases are commands of the same kind as those of a batch, and go before them.
+     * Makes the release of a batch fail. The single releases before it send the same command,
+     * and are skipped.
      */
     const failReleases = (data: object) => fail(data, 'update', ALONE + 1);
 
@@ -93,7 +102,7 @@ if (mongodbIsSelected())
       expect(() => mongoStore({ client, batching: 'no' as any })).toThrow(/batching must be true or false/);
     });
 
-    it('B93 each request of a batch gets its own token, its holder or its lost lease', async () => {
+    it('B93 each request of a batch gets its own result: a token, the holder of the key, or the loss of its lease', async () => {
       const before = await tokens(acquireAll());
       const refused = await Promise.all(acquireAll('p'));
       expect(refused.map((result) => !result.acquired && result.holder?.key)).toEqual(keys);
@@ -107,7 +116,7 @@ if (mongodbIsSelected())
       expect(await collection.findOne({ _id: keys[9] as any })).toMatchObject({ last: { outcome: 'done' } });
     });
 
-    it('B93 a release counts although another process changes its document before the batch reads it', async () => {
+    it('B93 a release succeeds even if another process changes the document before the batch reads it', async () => {
       await known();
       const [changed = ''] = keys.slice(6);
       const raced = new Proxy(collection, {
@@ -125,13 +134,14 @@ if (mongodbIsSelected())
       store = new MongoLockStore(raced);
       await store.prepare();
       await tokens(acquireAll());
-      // The batch now has to read which locks it released.
+      // The forced release changes the result of the batch, which now has to read which locks
+      // it has released.
       await single.forceRelease(keys[7]!);
       const ends = await releaseAll();
       expect(ends.filter((_, i) => i !== 7)).toEqual(keys.slice(1).map(() => true));
     });
 
-    it('B93 a key that an open transaction guards is refused, and delays no other key', async () => {
+    it('B93 a key that an open transaction guards is refused in a batch, without a delay for other keys', async () => {
       await known();
       const guarded = keys[6]!;
       const token = tokenOf(await store.acquire(guarded, 'holder', TTL));
@@ -144,7 +154,7 @@ if (mongodbIsSelected())
       });
     });
 
-    it('B93 a document that an open transaction has changed delays only its own key', async () => {
+    it('B93 a document that an open transaction has changed delays only the request for its own key', async () => {
       await known();
       const locked = keys[6]!;
       const session = client.startSession();
@@ -180,7 +190,7 @@ if (mongodbIsSelected())
       }
     });
 
-    it('B93 a document that the server refuses fails alone, and the error names its key', async () => {
+    it('B93 a document that the server refuses fails only its own request, and the error names its key', async () => {
       const validator = { label: { $ne: 'refused' } };
       await admin.db.command({ collMod: 'locks', validator });
       const results = await Promise.allSettled(
@@ -193,7 +203,7 @@ if (mongodbIsSelected())
       });
     });
 
-    it('B93 a refused document does not hide a missing majority for the others', async () => {
+    it('B93 a refused document does not hide that the other documents of its batch lack a majority', async () => {
       await admin.db.command({ collMod: 'locks', validator: { label: { $ne: 'refused' } } });
       await fail({ writeConcernError: { code: 64, errmsg: 'late' } }, 'update');
       const results = await Promise.allSettled(
@@ -217,7 +227,7 @@ if (mongodbIsSelected())
       ['a link that breaks', { closeConnection: true }, 'update'],
       ['a link that breaks before the read', { closeConnection: true }, 'find'],
     ])(
-      'B93 after %s each outcome is unknown, and a repeated request gets its lock',
+      'B93 after %s each request of a batch has an unknown outcome, and gets its lock when it is repeated',
       async (_, failure, command) => {
         await known();
         await fail(failure, command);
@@ -240,7 +250,7 @@ if (mongodbIsSelected())
       ['ends before it', { errorCode: 50 }],
       ['ends while a majority has not confirmed it', { writeConcernError: { code: 50, errmsg: 'late' } }],
     ])(
-      'B93 a batch whose time %s is sent one by one, and each release is reported once',
+      'B93 the requests of a batch whose time %s are sent one by one, and each release is reported once',
       async (_, failure) => {
         await known();
         await fail(failure, 'update');
@@ -258,14 +268,17 @@ if (mongodbIsSelected())
     it.each([
       ['an election', { errorCode: 189 }],
       ['a majority that is late', { writeConcernError: { code: 64, errmsg: 'late' } }],
-    ])('B93 after %s the service repeats the requests of a batch, and loses none', async (_, failure) => {
-      const service = new LockService({ options: { ttl: '30s' }, openStore: () => store });
-      await service[INTERNALS].start();
-      await fail(failure, 'update');
-      const locks = await Promise.all(keys.map((key) => service.acquire(key)));
-      await failReleases(failure);
-      const ends = await Promise.all(locks.map((lock) => lock.release()));
-      expect(ends).toEqual(keys.map(() => true));
-      await service[INTERNALS].close();
-    });
+    ])(
+      'B93 after %s the service repeats the requests of a batch until each has its lock',
+      async (_, failure) => {
+        const service = new LockService({ options: { ttl: '30s' }, openStore: () => store });
+        await service[INTERNALS].start();
+        await fail(failure, 'update');
+        const locks = await Promise.all(keys.map((key) => service.acquire(key)));
+        await failReleases(failure);
+        const ends = await Promise.all(locks.map((lock) => lock.release()));
+        expect(ends).toEqual(keys.map(() => true));
+        await service[INTERNALS].close();
+      },
+    );
   });

@@ -26,7 +26,7 @@ if (mongodbIsSelected())
     const fixture = new MongoFixture();
     afterAll(() => fixture.dispose());
 
-    it.each(OPTIONS)('B5 the store works with a client that has %j', async (options) => {
+    it.each(OPTIONS)('B5 the store works on a client with the options %j', async (options) => {
       const store = new MongoLockStore(await fixture.collection(options, MongoClient));
       await store.prepare();
       const [key, other] = [newKey(), newKey()];

@@ -5,7 +5,7 @@ import { lockStoreConformance } from '../../../lib/testing/index.js';
 import { SideBySide } from '../side-by-side.js';
 import { MongoFixture, mongodbIsSelected, type drivers } from './fixture.js';
 
-/** A way to open the store. */
+/** A combination of driver and options with which the conformance suite opens the store. */
 export interface Variant {
   name: string;
   MongoClient: (typeof drivers)[number]['MongoClient'];

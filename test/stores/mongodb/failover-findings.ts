@@ -1,29 +1,32 @@
-/** One hold, as seen by its worker. */
+/** One time for which a worker held the lock, as the worker saw it. */
 export interface Hold {
   token: number;
   /**
-   * The first and the last moment at which the worker believed in the lock, by the machine's
-   * monotonic clock.
+   * The first and the last moment at which the worker regarded itself as the holder, by the
+   * machine's monotonic clock.
    */
   from: number;
   until: number;
 }
 
-/** The work of one worker in one run. */
+/** What one worker did during one run. */
 export interface WorkReport {
   worker: string;
   holds: Hold[];
-  /** Entries with the outcome that the worker knows; `none` means that it did not write. */
+  /**
+   * The entries of this worker, each with the outcome of its write as the worker knows it.
+   * `none` means that the worker did not write.
+   */
   writes: { id: string; outcome: 'acknowledged' | 'unknown' | 'refused' | 'none' }[];
   /**
-   * Counts how single attempts on uncontended locks ended: `acquired`, or the name of the
-   * error.
+   * The results of single attempts on keys that no other worker uses: `acquired`, or the name
+   * of the error, each with its count.
    */
   probes: Record<string, number>;
   errors: Record<string, number>;
 }
 
-/** A document that all workers read as a whole, change and write back. */
+/** A document that all workers read, change and write back as a whole. */
 export interface Ledger {
   _id: string;
   value: number;
@@ -31,19 +34,19 @@ export interface Ledger {
   entries: { id: string; token: number }[];
 }
 
-/** Violations that a lock has to prevent; each list has to be empty. */
+/** What a lock has to prevent. Each list has to be empty. */
 export interface Findings {
-  /** Holds that began before an earlier hold ended. */
+  /** Pairs of holds of which the second began before the first had ended. */
   doubles: [Hold, Hold][];
-  /** Holds whose token is not greater than the token before. */
+  /** Pairs of holds of which the second has no greater token than the first. */
   tokensThatDoNotGrow: [Hold, Hold][];
-  /** Acknowledged entries that are missing. */
+  /** Entries that the server acknowledged, but that are missing in the document. */
   lostUpdates: string[];
-  /** Entries that occur twice, or that no worker can have made. */
+  /** Entries that occur twice, or that no worker has written. */
   strangeEntries: string[];
-  /** Entries after an entry with a greater token. */
+  /** Entries that follow an entry with a greater token. */
   entriesOutOfOrder: string[];
-  /** Ledgers whose count differs from the number of their entries. */
+  /** Ledgers whose counter differs from the number of their entries. */
   wrongSums: string[];
 }
 

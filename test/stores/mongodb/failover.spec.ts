@@ -22,27 +22,28 @@ import { MongoClient, mongodbIsSelected } from './fixture.js';
 import { newKey } from '../keys.js';
 
 /**
- * Shorter than an election, so that the lease of the holder expires with each lost primary.
+ * The ttl, in milliseconds. It is shorter than an election, so that the holder's lease expires
+ * whenever the primary is lost.
  */
 const TTL = 1_500;
 const WAYS = ['plain', 'fenced', 'transaction'] as const;
 const DATABASE = 'failover';
 /**
- * In milliseconds: a member whose source is frozen may take half a minute to find another
- * source.
+ * How many milliseconds a test waits for progress: a member whose source is frozen may need
+ * half a minute to find another source.
  */
 const PATIENCE = 90_000;
 
 type Worker = (typeof workers)[number];
 
-/** Both drivers, with and without the driver's own retry. */
+/** Workers with both versions of the driver, each with and without the driver's own retry. */
 const workers = (['plain', 'fenced', 'plain', 'transaction'] as const).flatMap((way, i) =>
   (['mongodb', 'mongodb6'] as const).map((driver) => ({
     way,
     driver,
     label: `worker-${driver}-${way}-${i}`,
-    // A plain write may be as late as its driver allows, so the driver gives up before there
-    // is another primary.
+    // A plain write that the driver delays could arrive after the loss of the lock, so the
+    // driver gives up before there is another primary.
     clientOptions: way === 'plain' ? { retryWrites: false, serverSelectionTimeoutMS: 1_000 } : {},
     probing: i === 0 || i === 3,
   })),
@@ -76,7 +77,10 @@ function describeFailOver() {
         label,
       );
 
-    /** Even workers have the newer driver; the first two have no retry of the driver's own. */
+    /**
+     * Returns a worker. Workers with even numbers have the newer driver, and the first two
+     * have drivers that do not retry.
+     */
     const worker = (i: number): Instance => all[i]!.instance;
 
     beforeAll(async () => {
@@ -102,7 +106,7 @@ function describeFailOver() {
       await set.stop();
     });
 
-    it('B40 workers without a lock lose updates, which shows that the count finds them', async () => {
+    it('B40 workers without a lock lose updates, which the test counts', async () => {
       await Promise.all(all.map(({ instance }) => instance.ask('disable')));
       const plain = all.filter(({ way }) => way === 'plain');
       const enable = () => Promise.all(all.map(({ instance }) => instance.ask('enable')));
@@ -118,7 +122,7 @@ function describeFailOver() {
     });
 
     it(
-      'B55 a holder learns of its loss before the next grant, although the frozen primary never answers',
+      'B55 a holder learns of its loss before the key is granted again, although the frozen primary never answers',
       async () => {
         const [holder, other, thief, newcomer] = [worker(0), worker(1), worker(2), worker(3)];
         const key = newKey();
@@ -128,7 +132,8 @@ function describeFailOver() {
           const attempts = [other, newcomer].map((instance) =>
             instance.ask('acquire', { key: newKey(), ttl: '1s' }),
           );
-          // A missing answer says nothing about the lock, so the error is not "busy".
+          // An attempt without an answer rejects with an error that does not call the key
+          // busy, because the holder is unknown.
           for (const attempt of await Promise.allSettled(attempts))
             expect(attempt).toMatchObject({
               status: 'rejected',
@@ -142,7 +147,7 @@ function describeFailOver() {
 
         expect(loss.held).toBe(false);
         expect(loss.lostAt).toBeLessThan(after.grantedAt);
-        // This compares with the clock that granted the lock.
+        // The clock that granted the next lock has to show a later time than the loss.
         expect(loss.date).toBeLessThan(new Date(next.startedAt).getTime());
         expect(after.fencingToken).toBeGreaterThan(before.fencingToken);
         await expect(holder.ask('release', { key })).resolves.toBe(false);
@@ -168,7 +173,8 @@ function describeFailOver() {
     it(
       'B55 a renewal during a step-down does not lose a lease that outlasts the election',
       async () => {
-        // both drivers, with and without their own retry
+        // The first four workers use both versions of the driver, with and without the
+        // driver's own retry.
         const holders = [all[0]!, all[1]!, all[2]!, all[3]!];
         const key = (label: string) => `renewed-${label}`;
         const grants = await Promise.all(
@@ -177,7 +183,7 @@ function describeFailOver() {
           ),
         );
         const primary = await set.primary();
-        // One renewal of each holder is blocked until the member is no longer primary.
+        // The server blocks one renewal of each holder until the member is no longer primary.
         const steppedDownAt = await onMember(primary, async (admin) => {
           const { count: before } = await admin.command({
             configureFailPoint: 'failCommand',
@@ -223,16 +229,16 @@ function describeFailOver() {
           throw error;
         }
         const after = await whileFrozen(primary, async () => {
-          // Earlier, the others would try for half a minute to catch up with the frozen
-          // member.
+          // Waits for the new primary first: before its election, the other members would try
+          // for half a minute to catch up with the frozen member.
           await set.primary();
           await resume();
           await thief.ask('acquire', { key, wait: '30s' });
           return thief.ask<Grant>('acquire', { key: keyOfOne, wait: '30s' });
         });
 
-        // Both processes now believe in the lock that had no majority; the tokens grow all the
-        // same.
+        // Both processes now regard themselves as holders, because the first grant had no
+        // majority. The token of the second one is greater all the same.
         expect(after.fencingToken).toBeGreaterThan(before.fencingToken);
         await expect(careless.ask('held', { key: keyOfOne })).resolves.toBe(true);
         await expect(thief.ask('held', { key: keyOfOne })).resolves.toBe(true);
@@ -254,7 +260,10 @@ function describeFailOver() {
       PATIENCE,
     );
 
-    /** The workers work before, during and after the fault; returns the violations. */
+    /**
+     * Lets the workers work before, during and after the fault, and returns the violations
+     * that they caused.
+     */
     async function count(
       run: string,
       chosen: typeof all,
@@ -268,7 +277,8 @@ function describeFailOver() {
       );
       await progress(chosen);
       const primary = await set.primary();
-      const at = Number(process.hrtime.bigint()) / 1e6; // The workers use the same clock.
+      // The workers measure with the same monotonic clock.
+      const at = Number(process.hrtime.bigint()) / 1e6;
       await fault(primary);
       await progress(chosen);
       const reports = await Promise.all(chosen.map(({ instance }) => instance.ask<WorkReport>('report')));
@@ -283,7 +293,10 @@ function describeFailOver() {
       };
     }
 
-    /** Runs `work` without the primary, then waits until all members are in service again. */
+    /**
+     * Runs `work` while the primary is frozen, then waits until all members are in service
+     * again.
+     */
     async function whileFrozen<T>(primary: ReplicaSetMember, work: () => Promise<T>): Promise<T> {
       primary.freeze();
       try {
@@ -294,7 +307,7 @@ function describeFailOver() {
       }
     }
 
-    /** Resolves when all members are in service. */
+    /** Resolves when every member is the primary or a secondary. */
     async function untilWhole(): Promise<void> {
       for (;;) {
         const { members } = await onMember(await set.primary(), (admin) =>
@@ -320,7 +333,7 @@ interface Loss {
 
 type HeldLock = Exclude<LockInspection, { state: 'free' }>;
 
-/** Resolves when each worker has made this many more entries. */
+/** Resolves when each of these workers has made further entries. */
 async function progress(chosen: readonly { instance: Instance }[], times = 2): Promise<void> {
   await Promise.all(chosen.map(({ instance }) => instance.ask('counted', { times })));
 }
@@ -333,7 +346,7 @@ async function renewedSince(instance: Instance, key: string, date: Date): Promis
   }
 }
 
-/** From the moment it resolves, no write reaches this member. */
+/** Keeps writes from reaching this member as soon as the promise resolves. */
 async function stopReplication(member: ReplicaSetMember): Promise<void> {
   await onMember(member, async (admin) => {
     const { count } = await admin.command({ configureFailPoint: 'stopReplProducer', mode: 'alwaysOn' });
@@ -354,7 +367,7 @@ async function onMember<T>({ url }: ReplicaSetMember, work: (admin: Db) => Promi
   }
 }
 
-/** The figures of a run, in a line. */
+/** Returns the figures of a run as one line. */
 function figuresOf(
   run: string,
   faultAt: number,
@@ -368,7 +381,7 @@ function figuresOf(
     .filter(({ to }) => to > faultAt);
   const gap = gaps.toSorted((a, b) => b.length - a.length)[0] ?? { length: 0, to: faultAt };
   const waits = reports
-    // A worker may have held the lock only before the fault.
+    // Workers that held the lock only before the fault have no such moment.
     .flatMap(({ holds }) => holds.find(({ from }) => from >= gap.to)?.from ?? [])
     .map((from) => from - faultAt)
     .toSorted((a, b) => a - b);

@@ -28,7 +28,7 @@ if (mongodbIsSelected())
     afterEach(() => void jest.restoreAllMocks());
     afterAll(() => fixture.dispose());
 
-    /** A store whose commands fail on demand, and are not retried by the driver. */
+    /** A store whose commands can be made to fail, and whose driver does not retry them. */
     async function failing(options: MongoClientOptions = {}) {
       const appName = newKey();
       const collection = await fixture.collection({ appName, retryWrites: false, ...options }, Client);
@@ -56,7 +56,8 @@ if (mongodbIsSelected())
       const proxiedStore = new MongoLockStore(proxiedClient.db(fixture.databaseName).collection('locks'));
       await proxiedStore.prepare();
       const close = async (): Promise<void> => {
-        // The proxy closes first: the client would wait for a silent server without end.
+        // The proxy closes first, because the client would wait without end for a server that
+        // does not answer.
         await proxy.close();
         await proxiedClient.close();
       };
@@ -102,7 +103,8 @@ if (mongodbIsSelected())
         message: expect.stringMatching(/waiting for replication timed out/),
       });
       const found = await store.inspect(key);
-      expect(found).toMatchObject({ state: 'held' }); // The server had carried out the write.
+      // The server had carried out the write whose outcome was unknown to the store.
+      expect(found).toMatchObject({ state: 'held' });
       expect(await unsure.acquire(key, 'o', 60_000)).toMatchObject({ acquired: false, reason: 'held' });
       expect(await unsure.acquire(key, 'o', 60_000, { resend: true })).toEqual({
         acquired: true,
@@ -192,7 +194,7 @@ if (mongodbIsSelected())
       await close();
     });
 
-    it('B51 a lock that a transaction guards costs no other lock of the batch', async () => {
+    it('B51 a lock that a transaction guards does not keep a batch from renewing the other locks', async () => {
       const leases = Array.from({ length: 60 }, () => ({ key: newKey(), owner: 'o', ttl: 4_000 }));
       const tokens = await Promise.all(
         leases.map(async ({ key }) => tokenOf(await store.acquire(key, 'o', 4_000))),
@@ -236,7 +238,7 @@ if (mongodbIsSelected())
         'a duplicate key',
         { errorCode: 11000, errorExtraInfo: { keyPattern: { _id: 1 }, keyValue: { _id: 'key' } } },
       ],
-    ])('B26 %s is contention', async (_, failure) => {
+    ])('B26 %s refuses the attempt as contention', async (_, failure) => {
       const { store: contended, fail } = await failing();
       const key = newKey();
       await fail(failure);
@@ -246,7 +248,7 @@ if (mongodbIsSelected())
       await expect(contended.renew(key, 'o', 60_000)).rejects.toMatchObject({ transient: true });
     });
 
-    it('B27 a refusal by the server is permanent', async () => {
+    it('B27 an error with which the server refuses a command is permanent', async () => {
       const { store: refused, fail } = await failing();
       await fail({ errorCode: 13 });
       await expect(refused.acquire(newKey(), 'o', 60_000)).rejects.toMatchObject({
@@ -277,7 +279,7 @@ if (mongodbIsSelected())
       await close();
     });
 
-    it("B27 the driver's own retry grants the lock once after a connection is cut", async () => {
+    it("B27 after a connection is cut, the driver's own retry gets one lock, with one token", async () => {
       const { store: behind, proxy, close } = await proxied();
       const key = newKey();
       const owner = `owner-of-${key}`;
@@ -294,7 +296,7 @@ if (mongodbIsSelected())
       await close();
     });
 
-    it('B27 a silent server is a transient failure within the limit of the operation', async () => {
+    it('B27 a server that does not answer causes a transient failure within the time limit of the operation', async () => {
       const { store: behind, proxy, close } = await proxied();
       const key = newKey();
       tokenOf(await behind.acquire(key, 'o', 60_000));
@@ -307,7 +309,7 @@ if (mongodbIsSelected())
       await close();
     });
 
-    it('B27 the driver does not retry an operation that has reached its limit', async () => {
+    it('B27 the driver does not retry an operation that has reached its time limit', async () => {
       const { store: behind, proxy, close } = await proxied({ serverSelectionTimeoutMS: 10_000 });
       const key = newKey();
       tokenOf(await behind.acquire(key, 'o', 60_000));
@@ -322,14 +324,14 @@ if (mongodbIsSelected())
       });
       proxy.cut();
       proxy.heal();
-      // Operations that waited for the server have gone before these.
+      // These requests are answered after all operations that waited for the server.
       for (let i = 0; i < 20; i++) await behind.inspect(key);
       expect(await expiry()).toBe(before);
       expect(await behind.inspect(`${key}:new`)).toMatchObject({ state: 'free' });
       await close();
     });
 
-    it('B75 a server that goes away is a transient failure that names its address', async () => {
+    it('B75 a server that goes away causes a transient failure, and the error names its address', async () => {
       const { store: behind, proxy, close } = await proxied();
       await proxy.close();
       const failure: any = await behind.renew(newKey(), 'o', 60_000).catch((error: unknown) => error);
@@ -439,7 +441,7 @@ if (mongodbIsSelected())
       expect(await store.purge({ prefix: key, olderThan: 0 })).toBe(0);
     });
 
-    it('B76 the TTL index deletes no paused document, and no document before its tick has passed', async () => {
+    it('B76 the TTL index deletes no document of a paused key, and none before its tick has passed', async () => {
       const key = newKey();
       const freeSince = async () => (await admin.findOne({ _id: key as any }))?.freeSince;
       const tick = Date.now() + HOUR;
@@ -463,7 +465,8 @@ if (mongodbIsSelected())
       tokenOf(await store.acquire(key, 'o', 60_000));
       await store.pause(key);
       await store.resume(key);
-      expect(await freeSince()).toBeUndefined(); // The lock is held.
+      // A held key has no time since which it is free.
+      expect(await freeSince()).toBeUndefined();
       await store.pause(key);
       await store.forceRelease(key);
       expect(await freeSince()).toBeUndefined();
@@ -475,7 +478,7 @@ if (mongodbIsSelected())
       expect((await freeSince()).getTime()).toBeGreaterThan(tick);
     });
 
-    it('B70 a prefix is compared literally, whatever characters it has', async () => {
+    it('B70 a prefix is compared literally, even if it contains characters with a meaning in patterns', async () => {
       const base = newKey();
       for (const end of ['', '\u{10FFFF}', 'a\uD7FF', 'é', '😀']) {
         const prefix = base + end;
@@ -487,7 +490,7 @@ if (mongodbIsSelected())
       }
     });
 
-    it('B72 the TTL index deletes locks released long ago, and none that is held or kept', async () => {
+    it('B72 the TTL index deletes locks that were released long ago, but no held or kept lock', async () => {
       const collection = client.db(fixture.databaseName).collection(`cleaned_${newKey()}`);
       const cleaned = new MongoLockStore(collection, { deleteUnusedAfter: 0 });
       await cleaned.prepare();

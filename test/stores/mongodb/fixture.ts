@@ -5,8 +5,8 @@ import { MongoLockStore, type MongoLockStoreOptions } from '../../../lib/stores/
 import { openMongoDatabase, selectedStores } from '../../servers/targets.js';
 
 /**
- * The supported drivers: the newest versions 6 and 7. Their types are the same as far as the
- * store uses them.
+ * The supported drivers: the newest releases of versions 6 and 7. Both have the same types for
+ * everything that the store uses.
  */
 export const drivers = [
   { name: 'driver 7', MongoClient: driver7.MongoClient },
@@ -16,8 +16,8 @@ export const drivers = [
 export const { MongoClient } = driver7;
 
 /**
- * Whether this run tests MongoDB. Jest refuses a file without a test, so a run without MongoDB
- * gets a test that says why.
+ * Whether this run tests MongoDB. If it does not, the file gets a test that says so, because
+ * Jest refuses a file without a test.
  */
 export function mongodbIsSelected(): boolean {
   const selected = selectedStores.includes('mongodb');
@@ -54,8 +54,8 @@ export class MongoFixture {
   }
 
   /**
-   * Creates collections before several clients would do so at once, which MongoDB under Wine
-   * does not survive.
+   * Creates collections in advance: MongoDB under Wine crashes when several clients create
+   * them at once.
    */
   async create(...names: string[]): Promise<void> {
     const client = await new MongoClient(this.url).connect();

@@ -26,7 +26,7 @@ if (mongodbIsSelected())
         }),
       );
 
-    it('B25 one caller wins a key in each round, with a larger token', async () => {
+    it('B25 in each round, exactly one caller gets the key, with a larger token than in the round before', async () => {
       const key = newKey();
       let token = 0;
       for (let round = 0; round < RACES; round++) {
@@ -40,14 +40,14 @@ if (mongodbIsSelected())
       }
     }, 120_000);
 
-    it('B25 one caller wins each new key', async () => {
+    it('B25 exactly one caller gets each new key', async () => {
       for (let round = 0; round < RACES / 5; round++) {
         const all = await race(newKey(), round);
         expect(all.filter(({ answer }) => answer.acquired)).toHaveLength(1);
       }
     }, 120_000);
 
-    it('B76 each tick runs once, although each run releases at once', async () => {
+    it('B76 each tick runs once, although each run releases the key at once', async () => {
       const epoch = Date.now() - 60_000;
       for (let round = 0; round < RACES / 20; round++) {
         const key = newKey();
@@ -62,7 +62,7 @@ if (mongodbIsSelected())
       }
     }, 120_000);
 
-    it('B73 a new key is not granted once it is paused', async () => {
+    it('B73 a new key is not granted after it has been paused', async () => {
       for (let round = 0; round < RACES / 10; round++) {
         const key = newKey();
         const attempts = race(key, round);

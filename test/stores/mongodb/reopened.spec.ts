@@ -25,10 +25,10 @@ if (mongodbIsSelected())
       await app.init();
       return app.get(LockService);
     };
-    /** Resolves when an attempt has failed. */
+    /** Resolves with the error when an attempt of this service has failed. */
     const failure = async (locks: LockService) => (await once(locks.events, 'storeError'))[0] as object;
 
-    it('R3 a Mongoose connection that was opened again keeps locks, and waits go on', async () => {
+    it('R3 locks work again and waits go on after a Mongoose connection has been opened again', async () => {
       const locks = await start(
         MongooseModule.forRoot(fixture.url, { dbName: fixture.databaseName }),
         LockModule.forRoot({ store: mongooseStore() }),
@@ -48,7 +48,7 @@ if (mongodbIsSelected())
       expect((await locks.admin.inspect(waited)).state).toBe('held');
     });
 
-    it('R3 a Mongoose connection that was opened on another database keeps its locks there', async () => {
+    it('R3 a Mongoose connection that is opened again on another database keeps its locks in that database', async () => {
       const elsewhere = new MongoFixture();
       await elsewhere.client();
       const locks = await start(
@@ -67,7 +67,7 @@ if (mongodbIsSelected())
       await elsewhere.dispose();
     });
 
-    it.each(drivers)('R3 a client of $name that was connected again keeps locks', async (driver) => {
+    it.each(drivers)('R3 locks work after a client of $name has been connected again', async (driver) => {
       const client = await fixture.client({}, driver.MongoClient);
       const locks = await start(
         LockModule.forRoot({ store: mongoStore({ client, databaseName: fixture.databaseName }) }),

@@ -57,6 +57,6 @@ if (selected && mongodRunsHere())
     });
   });
 else if (selected)
-  it('a run on a given server starts no standalone server', () => {
+  it('no standalone server starts when the tests run on a given server', () => {
     expect(process.env.LOCK_TEST_MONGODB_URL).toBeDefined();
   });

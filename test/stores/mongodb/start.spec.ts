@@ -40,7 +40,9 @@ if (mongodbIsSelected())
     });
     afterAll(() => fixture.dispose());
 
-    /** Acquires a lock through the store, and returns the name of its collection. */
+    /**
+     * Acquires a lock in this store, and returns the name of the collection that contains it.
+     */
     async function collectionOf(store: MongoLockStore): Promise<string | undefined> {
       const key = newKey();
       await store.prepare();
@@ -75,7 +77,7 @@ if (mongodbIsSelected())
       await Promise.all(Object.values(stores).map((store) => store.close()));
     });
 
-    it('B5 the most specific of several options decides', async () => {
+    it('B5 with several options, a collection comes before a database, and both come before client and url', async () => {
       const unused = 'mongodb://127.0.0.1:1/';
       const elsewhere = client.db('elsewhere');
       const collection = db.collection('most_specific');
@@ -90,7 +92,7 @@ if (mongodbIsSelected())
       expect(await collectionOf(await make(options))).toBe('of_client');
     });
 
-    it('B13 the store closes a client that it opened, and none that it was given', async () => {
+    it('B13 the store closes a client that it has opened itself, but no client that it was given', async () => {
       const close = jest.spyOn(MongoClient.prototype, 'close');
       for (const options of [{ client }, { db }, { collection: db.collection('locks') }]) {
         const store = await make(options);
@@ -109,7 +111,7 @@ if (mongodbIsSelected())
       await expect(own.acquire(newKey(), 'o', 1000)).rejects.toThrow(/the lock store is closed/);
     });
 
-    it('B13 two applications with one definition have a client each', async () => {
+    it('B13 two applications that share one definition of the store have a client each', async () => {
       const definition = mongoStore({ url: fixture.url, databaseName: fixture.databaseName });
       const [one, other] = [await definition.useFactory(), await definition.useFactory()] as MongoLockStore[];
       await Promise.all([one!.prepare(), other!.prepare()]);
@@ -118,7 +120,7 @@ if (mongodbIsSelected())
       await other!.close();
     });
 
-    it('B13 the store closes its own client after a collection that it cannot use', async () => {
+    it('B13 the store closes its own client when it cannot use the collection', async () => {
       await db.createCollection('people', { collation: { locale: 'en', strength: 1 } });
       const close = jest.spyOn(MongoClient.prototype, 'close');
       const store = await make({
@@ -144,7 +146,8 @@ if (mongodbIsSelected())
     });
 
     it('B11 many instances that start at once do not disturb each other', async () => {
-      // MongoDB under Wine does not survive simultaneous creations.
+      // The collection exists before the stores start, because MongoDB under Wine crashes when
+      // several clients create it at once.
       await db.createCollection('fresh');
       const stores = Array.from({ length: 20 }, () => new MongoLockStore(db.collection('fresh')));
       await Promise.all(
@@ -165,7 +168,7 @@ if (mongodbIsSelected())
       ]);
     });
 
-    it('B11 a TTL index with another time is an error that names the next step', async () => {
+    it('B11 the start fails if the TTL index has another time, and the error names the next step', async () => {
       const error = await errorOf(
         new MongoLockStore(db.collection('fresh'), { deleteUnusedAfter: '8d' }).prepare(),
       );
@@ -175,7 +178,7 @@ if (mongodbIsSelected())
       });
     });
 
-    it('B10 an unreachable server fails the start, with host and port', async () => {
+    it('B10 the start fails if the server cannot be reached, and the error names host and port', async () => {
       const port = await freePort();
       const url = `mongodb://user:topsecret@127.0.0.1:${port}/app?serverSelectionTimeoutMS=300`;
       for (const options of [{ url }, { client: new MongoClient(url) }]) {
@@ -189,7 +192,7 @@ if (mongodbIsSelected())
       }
     });
 
-    it('B10 refused credentials fail the start, without the password in the error', async () => {
+    it('B10 the start fails if the server refuses the credentials, and the error does not show the password', async () => {
       const url = fixture.url.replace('mongodb://', 'mongodb://user:topsecret@');
       const error = await errorOf((await make({ url })).prepare());
       expect(error).toMatchObject({
@@ -222,7 +225,7 @@ if (mongodbIsSelected())
       }
     });
 
-    it('B10 a client that was closed fails the start, and the error names the cause', async () => {
+    it('B10 the start fails on a closed client, and the error names the cause', async () => {
       const closed = await new MongoClient(fixture.url).connect();
       const collection = closed.db(fixture.databaseName).collection('locks');
       await closed.close();
@@ -259,7 +262,7 @@ if (mongodbIsSelected())
         expect(() => mongoStore({ db, weak })).toThrow(/weak must be true or false/);
     });
 
-    it('B7 a write concern that the replica set cannot satisfy fails the start', async () => {
+    it('B7 the start fails if the replica set cannot satisfy the write concern', async () => {
       const store = new MongoLockStore(db.collection('locks'), { writeConcern: { w: 5 } });
       await expect(store.prepare()).rejects.toMatchObject({
         name: 'LockStoreError',
@@ -267,7 +270,7 @@ if (mongodbIsSelected())
       });
     });
 
-    it('B6 names that are not plain are refused', () => {
+    it('B6 names of databases and collections with unusual characters are refused', () => {
       for (const collectionName of [
         '',
         'a b',
@@ -289,9 +292,9 @@ if (mongodbIsSelected())
     it('B5 unknown, contradictory and wrong options are refused', () => {
       expect(() => mongoStore({} as any)).toThrow(/needs the option url.*there is none/);
       expect(() => mongoStore({ uri: 'mongodb://a' } as any)).toThrow(/does not know the option "uri".*url/);
-      // @ts-expect-error the types exclude both together
+      // @ts-expect-error the types do not allow db and databaseName together
       expect(() => mongoStore({ db, databaseName: 'a' })).toThrow(/databaseName has no meaning beside db/);
-      // @ts-expect-error the types exclude both together
+      // @ts-expect-error the types do not allow collection and collectionName together
       expect(() => mongoStore({ collection: db.collection('a'), collectionName: 'b' })).toThrow(
         /collectionName has no meaning/,
       );
@@ -358,7 +361,7 @@ if (mongodbIsSelected())
       await store.close();
     });
 
-    it('B77 lock.guard() takes a session of the application', async () => {
+    it('B77 lock.guard() accepts a transaction session of the application', async () => {
       const app = await application(forRoot(), LockModule.forRoot({ store: mongooseStore() }));
       const connection: Connection = app.get(getConnectionToken());
       const orders = connection.collection('orders');
@@ -372,7 +375,7 @@ if (mongodbIsSelected())
       expect(await orders.countDocuments()).toBe(2);
     });
 
-    it('B10 a lazy connection to an unreachable server fails with host and port', async () => {
+    it('B10 the start fails on a lazy connection to an unreachable server, and the error names host and port', async () => {
       const port = await freePort();
       const uri = `mongodb://127.0.0.1:${port}/app`;
       await application(MongooseModule.forRoot(uri, { lazyConnection: true, serverSelectionTimeoutMS: 300 }));

@@ -40,7 +40,7 @@ if (mongodbIsSelected())
       expect(await sentBy(() => store.release(key, 'o'))).toEqual(['update']);
       expect(await sentBy(() => store.acquire(key, 'o', 60_000))).toEqual(['findAndModify']);
       expect(await sentBy(() => store.forceRelease(key))).toEqual(['update']);
-      // The second command finds out which lease is lost.
+      // One lease of the batch is lost, and the second command finds out which.
       expect(await sentBy(() => store.renewMany([lease]))).toEqual(['update', 'find']);
     });
 
