@@ -226,7 +226,9 @@ export class Lock<Transaction = unknown> implements AsyncDisposable {
         const value = await work(context as never);
         this.assertHeld();
         if (await this.#keeper.guard(this.#lease, context)) return value;
-        this.#lease.lose('inside its transaction, the database said that it had run out or been taken away.');
+        this.#lease.lose(
+          'inside its transaction, the database said that the lease had run out or been taken away.',
+        );
         throw this.#lease.loss ?? this.#notFound();
       });
     } finally {

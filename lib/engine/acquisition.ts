@@ -23,8 +23,8 @@ import type { TakeOver, Waiter } from './wait-queue.js';
 const OVERTIME = 2_500;
 
 /**
- * Milliseconds after which a waiter polls, although the store or a holder in this process
- * should wake it up: notifications can be lost.
+ * Milliseconds after which a waiter polls even if the store or a holder in this process should
+ * wake it up, since a notification can be lost.
  */
 const SAFETY_POLL = 1_000;
 
@@ -34,7 +34,7 @@ const FINAL = new Set<RefusalReason | undefined>(['paused', 'tick-done', 'tick-a
 export class Acquisition {
   readonly #attempts: Attempts;
   readonly #startedAt: number;
-  /** The monotonic time at which the wait ends, with one last attempt. */
+  /** The monotonic time at which the call stops waiting. It makes one last attempt then. */
   readonly #deadline: number;
 
   constructor(
@@ -62,11 +62,13 @@ export class Acquisition {
   }
 
   /**
-   * Makes attempts until the lock is granted, or the wait has ended with an attempt at its
-   * deadline. It resolves to an error, and does not reject, if the lock is busy.
+   * Acquires the lock, and waits for a busy lock as long as the call's `wait` allows. If the
+   * lock is still busy at the last attempt, it resolves to an error and does not reject.
    *
-   * @throws LockStoreError, or what the signal was aborted with
-   * @throws LockError when the call chain holds the key itself, and would wait for it
+   * @throws LockStoreError when the store fails, or the reason of the call's signal when it
+   * aborts
+   * @throws LockError when the call chain holds the key itself, and would wait for its own
+   * release
    */
   async acquire(): Promise<Lock | LockNotAcquiredError> {
     const { key, job, settings, signal, nested } = this.call;
@@ -82,7 +84,7 @@ export class Acquisition {
       if (settings.wait > 0 || signal) lease = await this.#wait();
       else {
         const result = await this.#attempt();
-        queues.assertOpen(); // a shutdown may have come in between
+        queues.assertOpen(); // a shutdown may have begun during the attempt
         lease = result instanceof Lease ? result : this.#refused(result);
       }
       if (!(lease instanceof Lease)) return lease;
@@ -100,7 +102,8 @@ export class Acquisition {
     const { queues, keeper, clock } = this.engine;
     const waiter = settings.wait > 0 ? queues.join(this.storeKey) : queues.aside();
     const onAbort = (): void => waiter.fail(signal?.reason);
-    // A signal of the whole application may have a listener for each wait.
+    // All calls of an application may share one signal, and each wait adds a listener to it:
+    // Node must not warn of a leak.
     if (signal) setMaxListeners(0, signal);
     signal?.addEventListener('abort', onAbort, { once: true });
     let lease: Lease | undefined;
@@ -123,7 +126,7 @@ export class Acquisition {
         if (!keeper.holderOf(this.storeKey)) waiter.heldElsewhere();
         lease = await waiter.pause(this.#pauseAfter(attempt, result, left), this.#takeOver());
       }
-      queues.assertOpen(); // a shutdown may have come in between
+      queues.assertOpen(); // a shutdown may have begun during the attempt
       return lease;
     } finally {
       signal?.removeEventListener('abort', onAbort);
@@ -144,7 +147,8 @@ export class Acquisition {
   }
 
   /**
-   * How a holder in this process releases the lock to this call; `undefined` when it cannot.
+   * Returns a function by which a holder in this process releases the lock to this call;
+   * `undefined` if it cannot.
    */
   #takeOver(): TakeOver | undefined {
     const { store } = this.engine;
@@ -167,7 +171,8 @@ export class Acquisition {
           const waiter = { owner, ttl: storeTtl(ttl), label };
           return await release(this.storeKey, holder.owner, waiter, { outcome, timeout });
         } catch (error) {
-          // Read it here, since the LockStoreError that wraps the error does not show it.
+          // Find this out here: the LockStoreError that wraps the error later does not show
+          // it.
           refused = !mayBeCarriedOut(error);
           throw error;
         }
@@ -182,8 +187,8 @@ export class Acquisition {
   }
 
   /**
-   * Makes one attempt. While there is time left to wait, it resolves to a failure that may
-   * pass by itself, so that the caller tries again.
+   * Makes one attempt. If the store fails in a way that may pass, and there is time left to
+   * wait, it resolves to the error, so that the caller tries again.
    */
   #attempt(): Promise<Lease | Refusal | LockStoreError> {
     const { inFlight } = this.engine.keeper;
@@ -213,7 +218,11 @@ export class Acquisition {
     return this.#attempts.attempt(limit, Math.max(0, left));
   }
 
-  /** @throws the error of an attempt, unless the call goes on waiting */
+  /**
+   * Returns the error of an attempt if the call goes on waiting after it.
+   *
+   * @throws the error, if the call does not go on waiting
+   */
   #valueOf(error: unknown): LockStoreError {
     if (!(error instanceof LockStoreError)) throw error;
     this.#publishFailure(error);
@@ -221,7 +230,10 @@ export class Acquisition {
     throw error;
   }
 
-  /** Milliseconds for a request. It may outlast a wait by {@link OVERTIME} at most. */
+  /**
+   * Milliseconds that a request may take. A request may end after the wait's deadline, but by
+   * {@link OVERTIME} at most.
+   */
   #requestLimit(left: number): number {
     const { ttl, wait } = this.call.settings;
     const longest = requestLimitOf(ttl);
@@ -234,8 +246,9 @@ export class Acquisition {
     const pause = Math.min(this.call.settings.retry(attempt, clock.random()), left);
     if (result instanceof LockStoreError) return pause;
     const { queued, holder } = result;
-    // The lock of a dead holder is free when its lease ends. A remaining time of 0 may come
-    // from a race, and is ignored.
+    // If the holder is dead, its lock is free when its lease ends. A remaining time of 0 is
+    // ignored, since the store may not have refused the call and read the holder at the same
+    // moment.
     const leaseEnds = holder?.remaining && holder.remaining > 0 ? holder.remaining + 1 : Infinity;
     return Math.min(queued ? SAFETY_POLL * (0.75 + clock.random() / 2) : pause, left, leaseEnds);
   }
@@ -269,7 +282,7 @@ export class Acquisition {
   }
 }
 
-/** Whether waiting cannot change the result. */
+/** Whether the store would refuse the call again however long it waits. */
 function isFinal(result: Refusal | LockStoreError): boolean {
   return !(result instanceof LockStoreError) && FINAL.has(result.reason);
 }

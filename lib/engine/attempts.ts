@@ -21,7 +21,7 @@ import {
   type LimitedRequest,
 } from './time-limit.js';
 
-/** The lock that the attempts of one call are for. */
+/** The lock that a call wants, and the options of its requests. */
 export interface AttemptSettings extends LeaseSettings {
   label: string;
   stealAfter?: number | undefined;
@@ -34,20 +34,27 @@ export interface AttemptEngine {
   readonly clock: Clock;
   readonly keeper: {
     readonly inFlight: InFlight;
-    /** Releases, in the background, a lock that was granted after its call had given up. */
+    /**
+     * Releases a lock that was granted after its call had given up. It does so in the
+     * background.
+     */
     free(storeKey: string, owner: string): void;
   };
 }
 
-/** Sends one request. `resend`: an earlier request of this owner has an unknown outcome. */
+/**
+ * Sends one request to the store. `resend` is `true` if this owner has sent an earlier request
+ * with an unknown outcome.
+ */
 type SendRequest = (owner: string, timeout: number, resend: boolean) => Promise<LockAcquireResult>;
 
 type Granted = Extract<LockAcquireResult, { acquired: true }>;
 
 const COLLISIONS = 3;
 /**
- * After an attempt that took longer than this, in milliseconds, a collision is not repeated at
- * once. The store waited for a locked row, and would wait again.
+ * Milliseconds. If an attempt that collided with another transaction took longer than this,
+ * the store has waited for a locked row, and would wait again. So the request is not repeated
+ * at once.
  */
 const QUICK = 500;
 const TRIES = 3;
@@ -57,21 +64,22 @@ const RETRY_PAUSE = 50;
  * The attempts of one call.
  *
  * An attempt sends requests until the lock is granted or refused, or the outcome stays
- * unknown. Each request is sent once, with a new owner id while all outcomes are known.
+ * unknown. Each request is sent once. It has a new owner id if the outcomes of all earlier
+ * requests are known.
  *
  * The outcome of a request is unknown when the connection broke or no answer came in time: the
- * store may have granted the lock, or may do so later. Only a request with the same id can
- * find that out, so the requests that follow keep the id, also in later attempts. When the
- * call ends without the lock, whatever may have been granted is released.
+ * store may have granted the lock, or may do so later. Only a request with the same owner id
+ * can find that out, so all later requests of the call keep the id. When the call ends without
+ * the lock, it releases the lock that the store may have granted.
  */
 export class Attempts {
   #owner = '';
-  /** Whether the store may have granted the lock to this owner. */
+  /** Whether the store may have granted the lock to the present owner id. */
   #mayHold = false;
   #abandoned = false;
   /**
-   * Made only for stores that wait on the server: to make it takes longer than the rest of an
-   * acquisition.
+   * Ends a wait on the server. Only stores that wait on the server get an AbortController,
+   * since making it takes longer than the rest of an acquisition.
    */
   #endWait: AbortController | undefined;
   #lease: Lease | undefined;
@@ -131,8 +139,8 @@ export class Attempts {
   }
 
   /**
-   * Whether a holder in this process may release the lock to this call. It may not while the
-   * store may still grant the lock because of an earlier request.
+   * Whether a holder in this process may release the lock to this call. That is not allowed as
+   * long as the store may still grant the lock because of an earlier request of this call.
    */
   get canTakeOver(): boolean {
     const { once, sessionBound } = this.settings;
@@ -140,10 +148,9 @@ export class Attempts {
   }
 
   /**
-   * Makes one attempt, of one request: the holder in this process releases the lock to this
-   * call.
+   * Makes one attempt, in which the holder in this process releases the lock to this call.
    *
-   * @throws LockStoreError
+   * @throws LockStoreError when the store fails
    */
   async takeOver(
     { owner }: Lease,
@@ -155,7 +162,9 @@ export class Attempts {
     return result.acquired ? this.#leaseOf(sent, result) : result;
   }
 
-  /** Ends the attempts without the lock, and releases whatever may still have been granted. */
+  /**
+   * Ends the attempts without the lock, and releases a lock that the store may have granted.
+   */
   abandon(): void {
     this.#abandoned = true;
     this.#endWait?.abort();
@@ -184,7 +193,8 @@ export class Attempts {
 
   #request(timeout: number, resend: boolean, wait: number, waiting: boolean): AcquireRequest {
     const { label, stealAfter, once, sessionBound } = this.settings;
-    // Most requests have only a label and a timeout. Spreads would take longer than the rest.
+    // Most requests have only a label and a timeout. To copy them with spreads would take
+    // longer than the rest of this method.
     const request: AcquireRequest = timeout === Infinity ? { label } : { label, timeout };
     if (waiting) request.waiting = true;
     if (resend) request.resend = true;
@@ -206,13 +216,13 @@ export class Attempts {
     lease.ignoredTick = ignoredTick;
     lease.noticeSleep(timeAsleep(clock));
     if (!lease.held) {
-      // The process was frozen, or the machine suspended, for longer than the lease. The lock
-      // may still be held in the store, but the process cannot rely on that.
+      // The process was frozen, or the machine was suspended, for longer than the lease. The
+      // store may still count the lock as held, but this process cannot rely on it.
       this.#free(owner);
       this.#mayHold = false;
-      this.#owner = ''; // so a late grant to this owner is released
+      this.#owner = ''; // so that `granted` releases a late grant to this owner
       throw new LockStoreError(
-        `The lock "${lease.key}" was granted, but the answer came after its lease of ${lease.ttl} ms. Raise the ttl, or find what blocks the process.`,
+        `The lock "${lease.key}" was granted, but its lease of ${lease.ttl} ms had ended before the answer came. Raise the ttl, or find what blocks the process.`,
         { transient: true },
       );
     }
@@ -221,27 +231,28 @@ export class Attempts {
   }
 
   /**
-   * Notes that the store has granted, or may have granted, the lock to this owner. The lock is
-   * released if the call has ended, or has released the lock that it got.
+   * Notes that the store has granted the lock to this owner, or may have done so. If the call
+   * has given up, or has released its lock already, this lock is released.
    */
   granted(owner: string): void {
     const free = (): void => this.#free(owner);
     const lease = owner === this.#owner ? this.#lease : undefined;
     if (lease?.handedOff) return;
-    // The release by the holder comes first.
+    // The call is releasing its lock, and that release comes first.
     if (lease?.released) void lease.released.then(free, free);
     else if (this.#abandoned || owner !== this.#owner || lease?.open === false) free();
     else this.#mayHold = true;
   }
 
   /**
-   * Counts a request whose answer is late: a shutdown awaits it before it closes the store.
+   * Counts a request whose answer is late, so that a shutdown awaits the answer before it
+   * closes the store.
    */
   overdue(): void {
     this.engine.keeper.inFlight.begin();
   }
 
-  /** The answer to an overdue request has come, or cannot come any longer. */
+  /** Ends the count of a late request: its answer has come, or the store has failed. */
   settled(): void {
     this.engine.keeper.inFlight.end();
   }
@@ -251,7 +262,7 @@ export class Attempts {
   }
 }
 
-/** One request of an attempt, and the clocks before it. */
+/** One request of an attempt, with the times of the clocks before it was sent. */
 class AttemptRequest implements LimitedRequest<LockAcquireResult> {
   readonly operation = 'acquisition';
   #isOverdue = false;
@@ -289,10 +300,10 @@ class AttemptRequest implements LimitedRequest<LockAcquireResult> {
 }
 
 /**
- * Makes the refusal of a tick that lies too far ahead of the store's clock.
+ * Makes the error for a tick that lies too far ahead of the store's clock.
  *
- * @throws LockError with `once: 'tick'`: if the tick was recorded, no instance would run until
- * its time has come
+ * @throws LockError with `once: 'tick'`: if the store recorded such a tick, no instance would
+ * run any tick until its time has come
  */
 export function refuseTickAhead(
   { key, job, once, settings }: LockCall,

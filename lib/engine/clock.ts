@@ -8,17 +8,17 @@ export interface Timer {
 
 /** The time, timers and random numbers of the library. A simulation uses its own. */
 export interface Clock {
-  /** Monotonic milliseconds: every deadline is counted in them. */
+  /** Milliseconds of the monotonic clock. All deadlines are times of this clock. */
   now(): number;
-  /** Wall-clock milliseconds since the epoch: only shown to people. */
+  /** Milliseconds since the epoch by the wall clock. They are only shown to people. */
   date(): number;
   /**
-   * Wall-clock milliseconds, which go on while the machine is suspended or its hypervisor
-   * pauses it. Only differences count, since the clock may be set. Tests that mock `Date`
-   * alone do not change it.
+   * Milliseconds of a wall clock that goes on while the machine is suspended or its hypervisor
+   * pauses it. Only differences are meaningful, since the clock may be set. Tests that replace
+   * only `Date` do not change it.
    */
   wall(): number;
-  /** Milliseconds since the machine started, also counting those it was suspended. */
+  /** Milliseconds since the machine started, including the time for which it was suspended. */
   uptime(): number;
   /**
    * Calls `callback` once after `ms`. A timer that is not `ref` does not keep the process
@@ -29,9 +29,11 @@ export interface Clock {
   random(): number;
 }
 
-/** Milliseconds after its time at which a timer that has not fired is set again. */
+/** Milliseconds. If a timer has not fired this long after its time, the timer is set again. */
 const LATE = 1_000;
-/** Milliseconds by which the wall clock has to step before `os.uptime()` is read again. */
+/**
+ * Milliseconds. `os.uptime()` is read again when the wall clock has jumped by more than this.
+ */
 const WALL_CLOCK_STEP = 500;
 
 const { now: realDate } = Date;
@@ -45,13 +47,14 @@ export function systemClock(): Clock {
   return {
     now: () => performance.now(),
     date: () => Date.now(),
-    // Fake timers replace the monotonic clock too, and move both clocks together.
+    // Tests with fake timers also replace the monotonic clock. Then both clocks are fake, and
+    // advance together.
     wall: () => (performance === realPerformance ? realDate() : Date.now()),
     uptime() {
       const now = performance.now();
       const driftNow = Date.now() - now;
-      // os.uptime() takes some 15 µs. After a suspension the wall clock is ahead of the
-      // monotonic clock, and a comparison of the two is cheap.
+      // os.uptime() takes some 15 µs, so it is read only if the wall clock has moved against
+      // the monotonic clock, as after a suspension. To compare the two clocks is cheap.
       if (!(Math.abs(driftNow - drift) < WALL_CLOCK_STEP)) {
         drift = driftNow;
         asleep = uptime() * 1000 - now;
@@ -67,7 +70,7 @@ export function systemClock(): Clock {
   };
 }
 
-/** A callback that runs at a time, if it is not cancelled before. */
+/** A callback that runs at its time, unless it is cancelled first. */
 class Limit implements Timer {
   constructor(
     readonly at: number,
@@ -82,8 +85,8 @@ class Limit implements Timer {
 
 /**
  * Time limits, nearly all of which are cancelled before they pass. They share one timer of the
- * platform, which stays as it is when the limit that it was set for is cancelled. So starting
- * and cancelling a limit costs a tenth of a timer.
+ * platform. Cancelling a limit does not change that timer, so starting and cancelling a limit
+ * costs a tenth of starting and cancelling a timer.
  */
 class Limits {
   readonly #pending = new Set<Limit>();
@@ -94,8 +97,8 @@ class Limits {
     const now = performance.now();
     const limit = new Limit(now + Math.max(0, ms), callback, this.#pending);
     this.#pending.add(limit);
-    // A timer that is this late may never fire: tests replace all timers by fake ones, and
-    // restore the real ones later.
+    // The shared timer is so late that it may never fire: a test has replaced all timers by
+    // fake timers and then restored the real timers.
     if (now - this.#firesAt > LATE) this.#fireAt(now);
     else if (limit.at < this.#firesAt) this.#fireAt(limit.at);
     return limit;
@@ -117,8 +120,8 @@ class Limits {
       else next = Math.min(next, limit.at);
     if (next !== Infinity) this.#fireAt(next);
     passed.sort((a, b) => a.at - b.at);
-    // Each callback runs in a microtask of its own: it may throw, and may cancel the next
-    // ones.
+    // Each callback runs in a microtask of its own, since it may throw, and may cancel the
+    // callbacks after it.
     for (const limit of passed) queueMicrotask(() => this.#pending.delete(limit) && limit.callback());
   }
 }

@@ -15,9 +15,15 @@ export interface Engine extends KeeperEngine {
   readonly keeper: LeaseKeeper;
 }
 
-/** Milliseconds by which the clocks of machine and database may differ without a warning. */
+/**
+ * Milliseconds by which the clocks of this machine and of the database may differ before a
+ * warning is logged.
+ */
 const CLOCK_TOLERANCE = 1_000;
-/** Milliseconds for the reading of the clock: a store that hangs must not hang the start. */
+/**
+ * Milliseconds for reading the database's clock: if the store hangs, the application must
+ * still start.
+ */
 const CLOCK_LIMIT = 10_000;
 
 /** Opens the store, and makes the engine. When that fails, the store is closed again. */
@@ -33,7 +39,8 @@ export async function openEngine(
     await compareClocks(store, parts.clock, parts.logger);
     return { ...parts, store, keeper: new LeaseKeeper({ ...parts, store }) };
   } catch (error) {
-    // The caller gets the error of opening the store, and not an error of closing it.
+    // The caller gets this error. An error of closing the store would hide it, so it is
+    // ignored.
     await Promise.resolve()
       .then(() => store?.close?.())
       .catch(() => {});
@@ -44,7 +51,8 @@ export async function openEngine(
 /**
  * Makes the handle that stands in for a lock while locking is disabled. It is always held.
  *
- * @param openStore called for a transaction, which needs a database
+ * @param openStore opens the store when the handle begins a transaction, since a transaction
+ * needs the database
  */
 export function unlocked(
   key: string,
@@ -70,7 +78,8 @@ export function unlocked(
 
 /**
  * Warns when the clocks of this machine and of the database differ: fencing tokens come from
- * this machine's clock while locking is disabled, and from the database's clock otherwise.
+ * this machine's clock while locking is disabled, and from the database's clock while it is
+ * enabled.
  */
 export async function compareClocks(store: AnyLockStore, clock: Clock, logger: LockLogger): Promise<void> {
   const send = store.readClock?.bind(store);
@@ -84,15 +93,15 @@ export async function compareClocks(store: AnyLockStore, clock: Clock, logger: L
     logger.warn('clockUnread', error);
     return;
   }
-  // The database read its clock between the two readings here. A time between them may be
-  // equal, so only a time outside of them counts as a difference.
+  // The database read its clock at some moment between `before` and now. Any time between the
+  // two may be exact, so only a time outside of them counts as a difference.
   const difference = time < before ? time - before : Math.max(0, time - clock.date());
   if (Math.abs(difference) > CLOCK_TOLERANCE) logger.warn('clocksDiffer', difference);
 }
 
 /**
- * Refuses options that the store cannot support: options of leases where locks have none, and
- * `once` where the store keeps no ticks.
+ * Refuses options that the store cannot support: options of leases if the store's locks have
+ * no leases, and `once` if the store keeps no ticks.
  *
  * @throws LockError that names the option
  */

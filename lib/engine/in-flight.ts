@@ -7,12 +7,12 @@ export class InFlight {
 
   constructor(private readonly clock: Clock) {}
 
-  /** Whether nothing is in flight. */
+  /** Whether no request and no work is being counted. */
   get none(): boolean {
     return this.#count === 0;
   }
 
-  /** Adds one to the count, until {@link end} is called for it. */
+  /** Counts one request or one run of work until {@link end} is called for it. */
   begin(): void {
     this.#count++;
   }
@@ -31,7 +31,7 @@ export class InFlight {
     }
   }
 
-  /** Resolves when nothing is in flight, or after `limit` milliseconds. */
+  /** Resolves when all that was counted has ended, or after `limit` milliseconds. */
   async settled(limit: number): Promise<void> {
     if (this.none) return;
     await new Promise<void>((resolve) => {

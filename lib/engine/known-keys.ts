@@ -1,12 +1,16 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Clock } from './clock.js';
 
-/** How many of the last keys are remembered: at least this number, at most twice as many. */
+/**
+ * How many keys are remembered: at least this number of the keys used last, and at most twice
+ * as many.
+ */
 const REMEMBERED = 10_000;
 
 /**
- * Milliseconds. A local token that is further ahead of this machine's clock was made from a
- * token of the store. The store's clock is then ahead, too, so its next tokens are greater.
+ * Milliseconds that a local token may be ahead of this machine's clock to be waited for. A
+ * token further ahead was made from a token of the store. The store's clock is then ahead,
+ * too, so its next tokens are greater without a wait.
  */
 const TOKENS_AHEAD = 1_000;
 
@@ -19,13 +23,13 @@ interface KnownKey {
 
 /**
  * Remembers the keys that this process used last. From them it makes fencing tokens while
- * locking is disabled, and estimates how long a holder will take.
+ * locking is disabled, and estimates how long a holder will keep its lock.
  */
 export class KnownKeys {
   readonly #keys = new RecentMap<KnownKey>();
   /**
-   * Durations by decorated method, for keys that this process has not used: the runs of one
-   * method take about as long.
+   * How long the last run of each decorated method took. The runs of one method take about as
+   * long, so this is an estimate for keys that this process has not used before.
    */
   readonly #jobs = new RecentMap<number>();
   #lastLocalToken = 0;
@@ -45,8 +49,8 @@ export class KnownKeys {
   }
 
   /**
-   * Milliseconds that the last run of the key took, or else the last run of the method;
-   * `undefined` before the first run.
+   * Milliseconds that the last run of the key took in this process. If there was none, it is
+   * the last run of the method; `undefined` if there was none either.
    */
   took(key: string, job: string | undefined): number | undefined {
     return this.#keys.get(key)?.took ?? (job === undefined ? undefined : this.#jobs.get(job));
@@ -72,19 +76,21 @@ export class KnownKeys {
   async passLocalTokens(clock: Clock): Promise<void> {
     const ahead = this.#lastLocalToken / 1_000 - clock.date();
     if (ahead < 0 || ahead > TOKENS_AHEAD) return;
-    await sleep(Math.floor(ahead) + 1); // not on `clock`, which stands still in tests
+    await sleep(Math.floor(ahead) + 1); // a real timer, since `clock` stands still in tests
   }
 }
 
 /**
- * A map that forgets its oldest keys. It forgets half of the keys at once, which is far
- * cheaper than to forget one key after the other.
+ * A map that forgets the keys that were used longest ago. It forgets half of all keys at once,
+ * which is far cheaper than forgetting one key at a time.
  */
 class RecentMap<Value> {
   #young = new Map<string, Value>();
   #old = new Map<string, Value>();
 
-  /** A key that is used again is not forgotten with the oldest ones. */
+  /**
+   * Returns the value of a key. The key then counts as just used, so it is forgotten later.
+   */
   get(key: string): Value | undefined {
     const young = this.#young.get(key);
     if (young !== undefined) return young;

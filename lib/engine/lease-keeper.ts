@@ -18,16 +18,16 @@ export interface KeeperEngine extends ReleaseEngine {
   readonly heldChanged: () => void;
 }
 
-/** Milliseconds after which a transaction is likely to hang. */
+/** Milliseconds. A transaction that is still open after this time probably hangs. */
 const LONG_TRANSACTION = 30_000;
 
 /**
- * Keeps the locks that one service holds. It lets the renewer and the releaser do their work,
- * and reports lost locks.
+ * Keeps the locks that one service holds. The renewer and the releaser do the work on their
+ * leases, and the keeper reports the locks that are lost.
  */
 export class LeaseKeeper implements LockKeeper {
   readonly #held = new Map<Lease, HeldLock>();
-  /** The lease of each key, as the store knows the key, that was granted last. */
+  /** For each key, as the store knows it, the lease that was granted last. */
   readonly #holders = new Map<string, Lease>();
   /** The requests whose answers a shutdown awaits. */
   readonly inFlight: InFlight;
@@ -61,7 +61,7 @@ export class LeaseKeeper implements LockKeeper {
     return this.#held.size;
   }
 
-  /** The lease by which this process holds the key, or that it is releasing. */
+  /** The lease of a key that this process holds, or that it is releasing. */
   holderOf(storeKey: string): Lease | undefined {
     const lease = this.#holders.get(storeKey);
     return lease && (lease.held || lease.released) ? lease : undefined;
@@ -76,9 +76,10 @@ export class LeaseKeeper implements LockKeeper {
   }
 
   /**
-   * Makes the handle of a lease that another process had, once the store has renewed it.
+   * Makes the handle of a lease that another process has handed off. The store has to renew
+   * the lease first.
    *
-   * @throws LockLostError, LockStoreError
+   * @throws LockLostError if the lease had expired, LockStoreError if the store fails
    */
   async restore(
     wanted: LeaseSettings,
@@ -125,18 +126,18 @@ export class LeaseKeeper implements LockKeeper {
     this.#renewer.remove(lease);
     const { guards } = held;
     if (!guards?.open) return (lease.released = this.#releaser.release(lease, held, outcome, believed));
-    // The transaction may commit only when release() has returned, so release() must not wait
-    // for it.
+    // The caller may commit its transaction only after release() has resolved, so release()
+    // must not wait for the transaction.
     this.engine.logger.releasedInTransaction(lease.key, held.job);
     const stopped = (): boolean => this.#stopped;
     lease.released = this.#releaser.releaseAfterCommit(lease, held, guards, outcome, stopped);
-    lease.released.catch(() => {}); // published as `storeError`
+    lease.released.catch(() => {}); // the error was published as the event `storeError`
     return Promise.resolve(true);
   }
 
   /**
-   * Releases by owner id: the lock of this process, or else a lease that only the store
-   * knows.
+   * Releases the lock with this owner id. If this process does not hold it, it releases the
+   * lease in the store.
    */
   async releaseOwned(storeKey: string, owner: string): Promise<boolean> {
     for (const [lease, { lock }] of this.#held)
@@ -145,8 +146,8 @@ export class LeaseKeeper implements LockKeeper {
   }
 
   /**
-   * Releases, in the background, the lock that the store may have granted to this owner. A
-   * failure is ignored: the lease then ends with its ttl.
+   * Releases, in the background, the lock that the store may have granted to this owner. If
+   * that fails, the failure is ignored, and the lease ends with its ttl.
    */
   free(storeKey: string, owner: string): void {
     this.inFlight.track(this.#releaser.free(storeKey, owner)).catch(() => {});
@@ -156,15 +157,16 @@ export class LeaseKeeper implements LockKeeper {
     const { clock, logger } = this.engine;
     const store = transactionsOf(this.engine.store);
     await this.#renewer.extend(lease, lease.ttl);
-    // Clients take whole milliseconds, and no more than a timer does.
+    // Database clients take the timeout in whole milliseconds, and not longer than a timer can
+    // run.
     const left = Math.min(lease.deadline - clock.now(), LONGEST_TIMER);
     const timeout = Math.max(Math.ceil(left), 1);
     const transaction = this.inFlight.track(store.transaction(work, { timeout }));
     lease.inTransaction = true;
     const long = Math.min(lease.ttl, LONG_TRANSACTION);
     const warning = clock.after(long, () => logger.warn('transactionHangs', lease.key, long), false);
-    // A renewal would wait for the transaction, or break it. So the lease is not renewed while
-    // the transaction is its pending request.
+    // A renewal would wait for the transaction, or break it. The renewer skips a lease with a
+    // pending request, so the transaction counts as the pending request.
     lease.pendingRequest = transaction.then(
       () => {},
       () => {},
@@ -182,7 +184,8 @@ export class LeaseKeeper implements LockKeeper {
   async guard(lease: Lease, context: unknown): Promise<boolean> {
     const { key, storeKey, owner, fencingToken } = lease;
     const store = transactionsOf(this.engine.store);
-    // A release awaits lock.transaction() anyway, so that transaction is not watched.
+    // A transaction of lock.transaction() need not be watched, since a release awaits it
+    // anyway.
     const held = lease.inTransaction ? undefined : this.#held.get(lease);
     const guard = async (): Promise<boolean> => store.guard(context, storeKey, owner, fencingToken);
     try {
@@ -195,19 +198,20 @@ export class LeaseKeeper implements LockKeeper {
   }
 
   /**
-   * Releases all locks that are still held, and awaits the requests in flight for as long as
-   * one may take. Their answers may bring more: late grants, which are released, and locks
-   * that were restored meanwhile.
+   * Releases all locks that are still held, and awaits the requests in flight, but not longer
+   * than one request may take. Their answers may bring more locks to release: late grants, and
+   * locks that were restored meanwhile.
    *
-   * @param reason the reason of the loss, for the holders
+   * @param reason tells the holders why their locks are lost
    */
   async releaseAll(reason: string): Promise<void> {
     const { clock } = this.engine;
     const until = clock.now() + requestLimitOf(Infinity);
     for (;;) {
       for (const [lease, { lock }] of this.#held) {
-        if (!lease.open) continue; // its holder is releasing it
-        void lock.giveBack('failed').catch(() => {}); // published as `storeError`
+        if (!lease.open) continue; // the holder has begun to release this lock
+        // The error was published as the event `storeError`.
+        void lock.giveBack('failed').catch(() => {});
         lease.lose(reason);
       }
       const left = until - clock.now();
@@ -255,8 +259,8 @@ export class LeaseKeeper implements LockKeeper {
   }
 
   /**
-   * Calls the user's listeners. Their errors are logged and go no further, since a timer may
-   * have called this method.
+   * Aborts the lock's signal and calls the user's listener. Errors of the listener are only
+   * logged, since a timer may have called this method.
    */
   async #notifyHolder(key: string, { lock, onLost }: HeldLock, error: LockLostError): Promise<void> {
     try {

@@ -18,15 +18,18 @@ import {
 } from './time-limit.js';
 import type { WaitQueues } from './wait-queue.js';
 
-/** The handle of a held lease, and what the process knows about its call. */
+/**
+ * The handle of a held lease, with what its release needs to know about the call that acquired
+ * it.
+ */
 export interface HeldLock {
   lock: Lock;
-  /** Only these settings of the call are kept, since there may be 100,000 locks. */
+  /** Of the call's settings, only these are kept: a process may hold 100,000 locks. */
   minHold: number;
   stealAfter: number | undefined;
   onLost: LostCallback | undefined;
   job: string | undefined;
-  /** On the monotonic clock. */
+  /** The time of the grant on the monotonic clock. */
   grantedAt: number;
   guards?: GuardingTransactions;
 }
@@ -50,18 +53,20 @@ export class LeaseReleaser {
   constructor(
     private readonly engine: ReleaseEngine,
     private readonly inFlight: InFlight,
-    /** Called when the release has ended, whether it succeeded or failed. */
+    /**
+     * Removes the lease from the held ones when its release has ended, even if it has failed.
+     */
     private readonly forget: (lease: Lease) => void,
   ) {}
 
   /**
-   * Releases a lease that its holder has ended.
+   * Releases a lease whose holder has no more use for it.
    *
-   * @param believed whether the lease was held until then
-   * @param guarded whether a transaction has kept other holders away until now. Then the lock
-   * is not lost
+   * @param believed whether this process still believed in the lease when the release began
+   * @param guarded whether a guarding transaction has kept other holders away. Then the lock
+   * was not lost, even if its lease has ended
    * @returns `false` if the lock was lost
-   * @throws LockError, after the event `storeError`
+   * @throws LockError when the store fails; the event `storeError` was published before
    */
   async release(
     lease: Lease,
@@ -78,25 +83,26 @@ export class LeaseReleaser {
     let waiterKnows = false;
     try {
       if (lease.pendingRequest) await lease.pendingRequest;
-      // Calls that begin to wait from here on make an attempt of their own.
+      // Read this now: a call that begins to wait later makes an attempt of its own, so it
+      // need not be notified.
       waiting = store.notifiesWaiters === true && queues.has(storeKey);
       const toWaiter = believed && this.#heldFor(held) >= minHold ? queues.firstAfter(lease) : undefined;
       const taken = toWaiter ? await toWaiter(lease, outcome) : 'refused';
       const isTaken = typeof taken !== 'string';
       let released: boolean | undefined = isTaken || (guarded && !believed);
       if (!released) released = await this.#releaseInStore(lease, held, outcome, waiting);
-      // An earlier request may have released the lease. Then the store finds no lease, but the
-      // lock was not lost.
+      // If an earlier release request of this call was carried out, the store finds no lease
+      // any longer. The lock was released then, and not lost.
       const repeated = released === undefined || taken === 'unknown';
       released ||= repeated && believed;
       if (!released && !guarded) {
-        lease.lose('when it was released, the store said that it had run out or been taken away.');
+        lease.lose('when it was released, the store said that the lease had run out or been taken away.');
         return false;
       }
       waiterKnows = isTaken || waiting;
       const heldFor = this.#heldFor(held);
       this.engine.keys.ended(key, job, Math.max(heldFor, minHold));
-      // At a shutdown the event `lost` was published, and each lock ends with one event only.
+      // Each lock ends with one event. At a shutdown the event `lost` was published already.
       if (!lease.loss) publisher.publish('released', { key, job, fencingToken, heldFor });
       return true;
     } catch (cause) {
@@ -113,8 +119,8 @@ export class LeaseReleaser {
   }
 
   /**
-   * Releases the lease when the transactions that guard it have ended. Until then the store
-   * cannot change it. If they outlast the lease, it ends with its ttl.
+   * Releases the lease when the transactions that guard it have ended, since the store cannot
+   * change the lease before. If the lease expires first, it is not released.
    *
    * @param stopped whether the store is about to be closed
    */
@@ -154,7 +160,7 @@ export class LeaseReleaser {
   /**
    * Releases the lock that the store may have granted to an owner whose call has given up.
    *
-   * @throws LockError: then the lease ends with its ttl
+   * @throws LockError if no release succeeds: the lease then ends with its ttl
    */
   async free(storeKey: string, owner: string): Promise<void> {
     const { store, clock, queues } = this.engine;
@@ -177,8 +183,10 @@ export class LeaseReleaser {
   }
 
   /**
-   * @returns `undefined` when nothing was found, but an earlier request may have released
-   * the lease
+   * Ends the lease in the store.
+   *
+   * @returns `undefined` when the store found no lease, but an earlier request may have
+   * released it
    */
   #releaseInStore(
     lease: Lease,
@@ -212,7 +220,7 @@ export class LeaseReleaser {
   }
 }
 
-/** The release of a lease in the store, which may be sent more than once. */
+/** A request that releases a lease in the store. It may be sent several times. */
 class LeaseRelease implements LimitedRequest<boolean> {
   readonly operation = 'release';
 

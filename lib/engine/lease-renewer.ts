@@ -6,29 +6,42 @@ import type { LockError } from '../lock.errors.js';
 import { storeTtl } from '../options/lease-timing.js';
 import { isTransient, mayBeCarriedOut, answerWithin } from './time-limit.js';
 
-/** The listener of a renewer. Its methods may not throw. */
+/** Learns how renewals end. Its methods may not throw. */
 export interface RenewerListener {
-  /** A renewal failed or was not answered. It is repeated while the lease lasts. */
+  /**
+   * A renewal has failed, or was not answered in time. The renewer tries again while the lease
+   * lasts.
+   */
   renewFailed(lease: Lease, error: LockError): void;
-  /** The store has renewed a lease that was lost here meanwhile. It should be released. */
+  /**
+   * The store has renewed a lease that this process counts as lost. The listener should
+   * release it.
+   */
   renewedTooLate(lease: Lease): void;
 }
 
-/** Batches larger than this stall the other writers of the database. */
+/**
+ * How many leases one request renews at most. A larger batch would stall the other writers of
+ * the database.
+ */
 const LARGEST_BATCH = 500;
 /**
- * Milliseconds after which a batch is sent with the leases that it has. Code that has not run
- * before is slow, so to fill a large batch would block the event loop.
+ * Milliseconds for collecting a batch. The batch is then sent as it is: code that has not run
+ * before is slow, and filling a large batch with it would block the event loop.
  */
 const LONGEST_TURN = 2;
-/** How many leases are taken before the clock is read again. */
+/** How many leases are added to a batch before the clock is read again. */
 const STEP = 50;
 const SHORTEST_RETRY = 20;
-/** Milliseconds for which a lease may be renewed early, together with others. */
+/**
+ * Milliseconds by which a lease may be renewed early, so that it shares a request with other
+ * leases.
+ */
 const LONGEST_HEAD_START = 250;
 /**
- * Milliseconds. Smaller steps of the clocks are noticed when a lease is due, and by `held`:
- * they are shorter than the margin of a lease.
+ * Milliseconds. Only a larger jump of a clock makes the renewer check all leases at once. A
+ * smaller jump is shorter than the margin of a lease, and is noticed when the lease is due or
+ * its `held` is read.
  */
 const CLOCK_STEP = 20;
 
@@ -38,7 +51,7 @@ const CLOCK_STEP = 20;
  */
 export class LeaseRenewer {
   readonly #leases = new LeasesByTime();
-  /** The clocks when they were last compared with those of all leases. */
+  /** The times of the clocks when all leases were last checked against them. */
   #compared: Clocks;
   #timer: Timer | undefined;
   #wakeAt = Infinity;
@@ -58,15 +71,15 @@ export class LeaseRenewer {
   }
 
   /**
-   * Stops renewing the lease. Await `lease.pendingRequest` before another request for the
-   * lease is sent.
+   * Stops renewing the lease. A request may still be in flight: await `lease.pendingRequest`
+   * before sending another request for the lease.
    */
   remove(lease: Lease): void {
     this.#leases.delete(lease);
     if (this.#leases.size === 0) this.stop();
   }
 
-  /** Checks the lease again after its times were changed from outside. */
+  /** Sets the timer anew for a lease whose times were changed by other code. */
   reschedule(lease: Lease): void {
     if (!this.#leases.has(lease)) return;
     this.#leases.set(lease);
@@ -100,8 +113,9 @@ export class LeaseRenewer {
   }
 
   /**
-   * The leases that are due for a renewal or have passed their deadline, at most one batch.
-   * Those beyond it stay due, so that the event loop has its turn before they are sent.
+   * Takes the leases that are due for a renewal or have passed their deadline, at most one
+   * batch. Further leases stay due for the next batch, so that the event loop can do other
+   * work in between.
    */
   #takeDue(clocks: Clocks): { due: Lease[]; late: Lease[] } {
     const now = clocks.sentAt;
@@ -122,7 +136,10 @@ export class LeaseRenewer {
     return { due, late };
   }
 
-  /** Whether the machine was suspended, or its wall clock set: that concerns all leases. */
+  /**
+   * Whether the machine was suspended or its wall clock was set since the last check. All
+   * leases have to be checked then.
+   */
   #haveJumped({ asleep, drift }: Clocks): boolean {
     const before = this.#compared;
     return Math.abs(asleep - before.asleep) > CLOCK_STEP || Math.abs(drift - before.drift) > CLOCK_STEP;
@@ -134,7 +151,8 @@ export class LeaseRenewer {
   }
 
   #renewDue(found: Lease[]): void {
-    // The listeners of a lost lease may have released or renewed other leases meanwhile.
+    // When a lease was lost, its listener may have released or renewed other leases of this
+    // batch.
     const due = found.filter((lease) => lease.open && !lease.pendingRequest);
     const together = this.store.renewMany ? due.filter((lease) => !lease.alone) : [];
     if (together.length > 0) void this.#renewTogether(together);
@@ -142,9 +160,9 @@ export class LeaseRenewer {
   }
 
   /**
-   * Renews this lease now, in a request of its own, with a ttl that later renewals keep.
+   * Renews this lease now, in a request of its own. Later renewals use the same ttl.
    *
-   * @throws LockLostError, LockStoreError
+   * @throws LockLostError if the lease is lost, LockStoreError if the store fails
    */
   async extend(lease: Lease, ttl: number): Promise<void> {
     while (lease.pendingRequest) await lease.pendingRequest;
@@ -172,7 +190,10 @@ export class LeaseRenewer {
     return this.#send(leases, undefined, send);
   }
 
-  /** Resolves to the failure, if there is one. Never rejects, since it runs from a timer. */
+  /**
+   * Sends a renewal. It resolves to the error if the renewal fails, and never rejects, since a
+   * timer may have called it.
+   */
   #send(
     leases: Lease[],
     ttl: number | undefined,
@@ -184,7 +205,8 @@ export class LeaseRenewer {
     let unanswered = false;
     const ended = (error?: LockError): LockError | undefined => {
       for (const lease of leases) if (lease.pendingRequest === pending) lease.pendingRequest = undefined;
-      const clocks = sentNow(this.clock); // they may have moved during the request
+      // Read again, since time has passed during the request.
+      const clocks = sentNow(this.clock);
       for (const lease of leases) this.#ended(lease, clocks, error, unanswered && leases.length > 1);
       return error;
     };
@@ -206,7 +228,8 @@ export class LeaseRenewer {
   }
 
   #ended(lease: Lease, clocks: Clocks, error: LockError | undefined, unansweredBatch: boolean): void {
-    // One lease may have made the batch fail, so each lease gets a request of its own.
+    // One lease may have made the whole batch fail, so from now on each of its leases is
+    // renewed by a request of its own.
     if (error && (!isTransient(error) || unansweredBatch)) lease.alone = true;
     if (error) this.listener.renewFailed(lease, error);
     if (lease.renewAt <= clocks.sentAt) this.#retryLater(lease);
@@ -220,16 +243,19 @@ export class LeaseRenewer {
     note: ((outcome: RequestOutcome) => void) | undefined,
   ): void {
     const inTime = this.clock.now() < lease.deadline;
-    // A request whose outcome is `unknown` may still be in flight.
+    // The lease remembers a request with the outcome `unknown`, since the store may still
+    // carry it out.
     note?.(outcome === 'lost' || (outcome === 'renewed' && !inTime) ? 'refused' : outcome);
     if (outcome === 'lost') {
-      // A lease that was released or handed off meanwhile is not lost.
-      if (lease.open) this.#lose(lease, 'the store says that it ran out or was taken away.');
+      // If the lease was released or handed off during the request, the store no longer has
+      // it, and that is no loss.
+      if (lease.open) this.#lose(lease, 'the store says that the lease ran out or was taken away.');
     } else if (outcome === 'renewed') {
       if (lease.open && !inTime) this.#lose(lease);
       if (lease.loss) this.listener.renewedTooLate(lease);
     } else {
-      lease.alone = true; // the store could not reach its row
+      // Renewed alone next time, since the store could not reach its row now.
+      lease.alone = true;
     }
   }
 
@@ -247,7 +273,10 @@ export class LeaseRenewer {
   }
 }
 
-/** Leases that are due within a tenth of a usual interval of each other go together. */
+/**
+ * Whether the lease is renewed now. Leases that are due soon, within a tenth of a usual
+ * interval, share the request of a lease that is due now.
+ */
 function isDue(lease: Lease, now: number): boolean {
   return lease.renewAt - now <= Math.min(LONGEST_HEAD_START, lease.ttl / 30);
 }

@@ -30,7 +30,7 @@ describe('lock.release', () => {
     const lock = await service.acquire('key');
     await store.server.forceRelease('key');
     expect(await lock.release()).toBe(false);
-    expect(lock.loss?.message).toMatch(/the store said that it had run out or been taken away/);
+    expect(lock.loss?.message).toMatch(/the store said that the lease had run out or been taken away/);
     expect(lock.signal.aborted).toBe(true);
     expect(names()).toEqual(['acquired', 'lost']);
   });

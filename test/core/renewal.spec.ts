@@ -188,7 +188,7 @@ describe('batches of renewals', () => {
     await store.server.forceRelease('b');
     await clock.advance(300);
     expect([a?.held, b?.held, c?.held]).toEqual([true, false, true]);
-    expect(b?.loss?.message).toMatch(/the store says that it ran out or was taken away/);
+    expect(b?.loss?.message).toMatch(/the store says that the lease ran out or was taken away/);
     expect(of('lost')).toMatchObject([{ key: 'b' }]);
     await clock.advance(300);
     expect(store.of('renewMany')[1]?.renewals).toMatchObject([{ key: 'a' }, { key: 'c' }]);

@@ -173,7 +173,7 @@ describe('lock.transaction', () => {
     );
     expect(error).toBeInstanceOf(LockLostError);
     expect(lock.loss).toBe(error);
-    expect(error.message).toContain('inside its transaction, the database said that it had run out');
+    expect(error.message).toContain('inside its transaction, the database said that the lease had run out');
     expect(of('lost')).toHaveLength(1);
     expect(store.log).toEqual(['begin', 'guard', 'roll back']);
   });

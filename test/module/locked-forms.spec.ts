@@ -187,7 +187,9 @@ describe('wrong uses of @Locked()', () => {
       @any
       class Job {}
       return Job;
-    }).toThrow('@Locked() on the class Job finds nothing to lock: the class has no method that the scheduler calls');
+    }).toThrow(
+      '@Locked() on the class Job finds nothing to lock: the class has no method that the scheduler calls',
+    );
   });
 
   it('B60 @Locked() on a static method is refused', () => {

@@ -133,7 +133,7 @@ const inLeases: readonly PlantedLine[] = [
   {
     name: 'a holder goes on although a renewal reports the lock as taken away',
     file: RENEWER,
-    from: "if (lease.open) this.#lose(lease, 'the store says that it ran out or was taken away.');",
+    from: "if (lease.open) this.#lose(lease, 'the store says that the lease ran out or was taken away.');",
     to: '',
     seenInSchedule: 10,
   },

@@ -70,7 +70,9 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb'))
       await unlock(lockedRow);
 
       expect([...lost.keys()]).toEqual([stolen.key, locked.key]);
-      expect(lost.get(stolen.key)?.message).toMatch(/the store says that it ran out or was taken away/);
+      expect(lost.get(stolen.key)?.message).toMatch(
+        /the store says that the lease ran out or was taken away/,
+      );
       expect(lost.get(locked.key)?.message).toMatch(/its lease ran out before a renewal was answered/);
       const rest = held.filter((lock) => lock !== stolen && lock !== locked);
       expect(rest.filter((lock) => !lock.held)).toEqual([]);
